@@ -1,0 +1,12 @@
+-- The subset of Lua 5.1 that Redis, Valkey and fakeredis all run. Not here on purpose: cjson, cmsgpack,
+-- struct, bit, os, print, pcall (redis.pcall catches what may be caught).
+stds.jobfleet = {
+  read_globals = {
+    redis = { fields = { "call", "pcall", "error_reply", "status_reply" } },
+    "KEYS", "ARGV",
+    "tonumber", "tostring", "string", "table", "math", "unpack", "ipairs", "pairs", "type", "next", "select",
+  },
+}
+std = "jobfleet"
+max_line_length = 140
+-- Unused functions that an include brought are silenced by name in scripts/lint-lua.

@@ -1,0 +1,26 @@
+"""Values, envelopes and result records: to bytes and back, without trust in the bytes.
+
+Pure: no I/O but reading time zones, no clock, no import by name, no pickle. Whatever the bytes,
+decoding ends with a value or an `EncodingError`, in bounded memory.
+"""
+
+from jobfleet.codec.envelope import HEADER_KEYS, Opened, open_envelope, read_header, seal
+from jobfleet.codec.payload import DEFAULT, Limits, decode, encode
+from jobfleet.codec.record import FIELD_KEYS, is_record, open_record, read_fields, seal_record
+
+__all__ = [
+    "DEFAULT",
+    "FIELD_KEYS",
+    "HEADER_KEYS",
+    "Limits",
+    "Opened",
+    "decode",
+    "encode",
+    "is_record",
+    "open_envelope",
+    "open_record",
+    "read_fields",
+    "read_header",
+    "seal",
+    "seal_record",
+]

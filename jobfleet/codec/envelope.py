@@ -1,0 +1,130 @@
+"""The envelope of a job: what is known of it when it is enqueued, and the call itself.
+
+`version | algorithm | header length | header | body`, where the body is `[args, kwargs]`. It never
+changes once written. Algorithm 0 is plain; others are reserved for signed and encrypted
+envelopes, 0x52 is taken by result records.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from types import MappingProxyType
+from typing import Any, Final, NamedTuple
+
+from jobfleet.codec.frame import decode_header, encode_header, frame, is_text_map, split
+from jobfleet.codec.payload import DEFAULT, Bytes, Limits, as_bytes, decode_at, encode_at, renamed, unreadable
+from jobfleet.errors import EncodingError
+
+PLAIN: Final = 0
+HEADER_LIMITS: Final = Limits(max_bytes=1 << 16, max_containers=4096)
+
+HEADER_KEYS: Final[Mapping[str, str]] = MappingProxyType(
+    {
+        "function": "registered name of the function to call",
+        "name": "what people call this job, where it differs from the function",
+        "enqueued_at": "when it was enqueued, microseconds since 1970, by the producer's clock",
+        "priority": "0..9, higher first",
+        # Policy. An absent key means: as the function, the queue or the fleet has it.
+        "max_retries": "how often a failure is tried again",
+        "retry_delay": "microseconds before the first retry",
+        "retry_backoff": "factor by which the delay grows",
+        "retry_jitter": "share of the delay that is random",
+        "max_crashes": "how many lost workers are forgiven",
+        "timeout": "microseconds after which the function is asked to stop",
+        "hard_timeout": "microseconds after which its process is killed",
+        "result_ttl": "microseconds the result is kept",
+        "run_in": "where it runs: thread, process, loop",
+        "expires_at": "microseconds since 1970 after which it is not started any more",
+        # Given by the producer, shown to people.
+        "tags": "list of short texts",
+        "metadata": "map of plain values",
+        "user": "on whose behalf",
+        "session": "in which session of that user",
+        "correlation_id": "ties together jobs that stem from one request",
+        # Reserved.
+        "trace": "W3C trace context",
+        "kid": "id of the key that signed or encrypted the body",
+        "group": "group it belongs to",
+        "flow": "flow it is a step of",
+        "parents": "ids of the jobs it waits for",
+        "unique": "key held while it is pending",
+        "nominal": "for a scheduled run: the time it stands for, microseconds since 1970",
+        "schema": "version of the function's arguments",
+        "batch": "batch it was enqueued with",
+    }
+)
+"""Reserved keys and their meaning. Unset keys are absent; unknown keys survive a round trip."""
+
+_FRAMING_LEVELS: Final = 2  # the body's list, and args or kwargs: the caller's limit starts inside
+
+
+class Opened(NamedTuple):
+    """An opened envelope."""
+
+    header: dict[str, Any]
+    args: list[Any]
+    kwargs: dict[str, Any]
+
+
+def seal(
+    header: Mapping[str, object],
+    args: Sequence[object] = (),
+    kwargs: Mapping[str, object] = MappingProxyType({}),
+    *,
+    limits: Limits = DEFAULT,
+) -> bytes:
+    """Write an envelope.
+
+    Args:
+        limits: Bounds of args and kwargs together; depth counts from each argument.
+
+    Raises:
+        EncodingError: Something does not travel; `path` reads `args[0]['df']`,
+            `kwargs['df']` or `metadata['df']`.
+    """
+    head = encode_header(header, HEADER_LIMITS, "header")
+    call = [list(args), dict(kwargs)]
+    if not is_text_map(call[1]):
+        raise EncodingError("kwargs: its keys must be text.", field="kwargs", path="kwargs")
+    try:
+        body = encode_at(call, limits.max_depth + _FRAMING_LEVELS, limits, "body")
+    except EncodingError as error:
+        raise _blame_argument(error) from error.__cause__
+    return frame(PLAIN, head, body)
+
+
+def read_header(envelope: Bytes) -> dict[str, Any]:
+    """Read the header alone; the body is neither decoded nor checked.
+
+    Raises:
+        EnvelopeTooNew: A later jobfleet wrote it: park the job.
+        EncodingError: It is no envelope.
+    """
+    data = envelope if type(envelope) is bytes else as_bytes(envelope, "envelope")
+    return decode_header(data, split(data, PLAIN, "envelope"), HEADER_LIMITS, "envelope header")
+
+
+def open_envelope(envelope: Bytes, *, limits: Limits = DEFAULT) -> Opened:
+    """Read an envelope; whatever the bytes, nothing but the two errors below leaves.
+
+    Raises:
+        EnvelopeTooNew: A later jobfleet wrote it: park the job.
+        EncodingError: It is no envelope, or out of bounds.
+    """
+    data = envelope if type(envelope) is bytes else as_bytes(envelope, "envelope")
+    begin = split(data, PLAIN, "envelope")
+    header = decode_header(data, begin, HEADER_LIMITS, "envelope header")
+    body = decode_at(data[begin:], limits.max_depth + _FRAMING_LEVELS, limits, "envelope body")
+    if type(body) is not list or len(body) != 2:
+        raise unreadable("envelope body", "it is not a pair of args and kwargs")
+    args, kwargs = body
+    if type(args) is not list or not is_text_map(kwargs):
+        raise unreadable("envelope body", "args is not a list, or kwargs not a map with keys of text")
+    return Opened(header, args, kwargs)
+
+
+def _blame_argument(error: EncodingError) -> EncodingError:
+    for opening, field in (("body[0]", "args"), ("body[1]", "kwargs")):
+        if error.path.startswith(opening):
+            return renamed(error, field + error.path[len(opening) :], field)
+    return renamed(error, "args", "args")

@@ -1,0 +1,195 @@
+"""The types msgpack lacks: one table of extension codes, each with its way out and back.
+
+A code, once released, keeps its meaning for ever; a new type takes a new code. Scalars travel as
+short ASCII text or fixed binary, so that a worker in another language can read them. Sequences
+travel as a nested msgpack array. Code -1, msgpack's own timestamp, is read (as UTC) but never written.
+"""
+
+from __future__ import annotations
+
+import re
+import struct
+from collections import Counter
+from collections.abc import Callable, Collection
+from dataclasses import dataclass
+from datetime import date, datetime, time, timedelta
+from decimal import Decimal, InvalidOperation
+from functools import lru_cache
+from typing import Any, Final
+from uuid import UUID
+from zoneinfo import ZoneInfo
+
+MAX_EXPONENT: Final = 6144
+"""The exponent range of IEEE decimal128: what is beyond explodes as soon as it is made an int."""
+
+MAX_DECIMAL_TEXT: Final = 6500
+MAX_SAME_HASH: Final = 64
+
+_TIMEDELTA: Final = struct.Struct(">iII")
+_ZONE_KEY: Final = re.compile(r"[A-Za-z0-9_+-]{1,32}(?:/[A-Za-z0-9_+-]{1,32}){0,3}")
+_ZONED: Final = re.compile(r"([^\[\]]{1,48})(?:\[([^\[\]]{1,100})\])?")
+_FOLD: Final = "fold=1"
+
+
+class Unreadable(ValueError):
+    """The bytes break this codec's rules; the message never quotes them."""
+
+
+class Untravelable(TypeError):
+    """The value cannot be packed; `jobfleet.codec.refusal` finds out where and why."""
+
+
+@dataclass(frozen=True, slots=True)
+class Extension:
+    """One type beyond msgpack.
+
+    Attributes:
+        code: The msgpack extension code, 0..127.
+        type: The exact type; subclasses do not travel.
+        dump: The body of a scalar; for a nested type, the list to pack.
+        load: The inverse; may raise anything on hostile input.
+        nested: Whether the body is a msgpack array.
+    """
+
+    code: int
+    type: type
+    dump: Callable[[Any], Any]
+    load: Callable[[Any], object]
+    nested: bool = False
+
+
+def _bracketed(text: str, moment: datetime | time) -> bytes:
+    """Append the zone's key or the fold, as RFC 9557 does."""
+    zone = moment.tzinfo
+    if type(zone) is ZoneInfo and zone.key is not None and _ZONE_KEY.fullmatch(zone.key):
+        return f"{text}[{zone.key}]".encode()
+    if zone is None and moment.fold:
+        return f"{text}[{_FOLD}]".encode()
+    return text.encode()
+
+
+def _parts(body: bytes) -> tuple[str, str | None]:
+    match = _ZONED.fullmatch(body.decode("ascii"))
+    if match is None:
+        raise Unreadable("malformed time")
+    return match[1], match[2]
+
+
+@lru_cache(maxsize=256)
+def _zone(key: str) -> ZoneInfo | None:
+    """The zone of that name, None if this machine does not know it."""
+    if not _ZONE_KEY.fullmatch(key):
+        return None
+    try:
+        return ZoneInfo(key)
+    except (LookupError, ValueError, OSError):  # unknown, not a zone file, or a directory such as "America"
+        return None
+
+
+def _dump_datetime(value: datetime) -> bytes:
+    return _bracketed(value.isoformat(), value)
+
+
+def _load_datetime(body: bytes) -> datetime:
+    """Rebuild instant and offset exactly; the zone too, where it still agrees with them."""
+    text, tag = _parts(body)
+    value = datetime.fromisoformat(text)
+    if tag is None:
+        return value
+    if tag == _FOLD:
+        return value.replace(fold=1)
+    zone, offset = _zone(tag), value.utcoffset()
+    if zone is None or offset is None:
+        return value
+    for fold in (0, 1):
+        zoned = value.replace(tzinfo=zone, fold=fold)
+        if zoned.utcoffset() == offset:
+            return zoned
+    return value  # the zone's rules have changed between writer and reader: the instant wins
+
+
+def _dump_time(value: time) -> bytes:
+    if value.tzinfo is not None and value.utcoffset() is None and type(value.tzinfo) is not ZoneInfo:
+        raise Untravelable
+    return _bracketed(value.isoformat(), value)
+
+
+def _load_time(body: bytes) -> time:
+    text, tag = _parts(body)
+    value = time.fromisoformat(text)
+    if tag is None:
+        return value
+    if tag == _FOLD:
+        return value.replace(fold=1)
+    zone = _zone(tag)
+    if zone is not None:
+        return value.replace(tzinfo=zone)
+    if value.tzinfo is None:
+        raise Unreadable("a time in a zone unknown to this machine")
+    return value
+
+
+def _dump_timedelta(value: timedelta) -> bytes:
+    return _TIMEDELTA.pack(value.days, value.seconds, value.microseconds)
+
+
+def _load_timedelta(body: bytes) -> timedelta:
+    days, seconds, microseconds = _TIMEDELTA.unpack(body)
+    return timedelta(days, seconds, microseconds)
+
+
+def decimal_fits(value: Decimal) -> bool:
+    """Tell whether a Decimal is small enough to be computed with safely at the other end."""
+    return -MAX_EXPONENT <= value.adjusted() <= MAX_EXPONENT and len(str(value)) <= MAX_DECIMAL_TEXT
+
+
+def _dump_decimal(value: Decimal) -> bytes:
+    if not decimal_fits(value):
+        raise Untravelable
+    return str(value).encode()
+
+
+def _load_decimal(body: bytes) -> Decimal:
+    if len(body) > MAX_DECIMAL_TEXT:
+        raise Unreadable("Decimal too long")
+    try:
+        value = Decimal(body.decode("ascii"))
+    except InvalidOperation:
+        raise Unreadable("malformed Decimal") from None
+    if not decimal_fits(value):
+        raise Unreadable("Decimal out of range")
+    return value
+
+
+def _load_uuid(body: bytes) -> UUID:
+    return UUID(bytes=body)
+
+
+def _members(items: Collection[Any]) -> list[Any]:
+    """List the members of a set, unless they were made to collide: building it would be quadratic.
+
+    The hashes of numbers and tuples are not salted, so a writer can choose them:
+    all tuples of -1 and -2 of one length share one.
+    """
+    if len(items) > MAX_SAME_HASH and max(Counter(map(hash, items)).values()) > MAX_SAME_HASH:
+        raise Unreadable("set of colliding members")
+    return list(items)
+
+
+TABLE: Final = (
+    Extension(1, datetime, _dump_datetime, _load_datetime),
+    Extension(2, date, lambda value: value.isoformat().encode(), lambda body: date.fromisoformat(body.decode("ascii"))),
+    Extension(3, time, _dump_time, _load_time),
+    Extension(4, timedelta, _dump_timedelta, _load_timedelta),
+    Extension(5, Decimal, _dump_decimal, _load_decimal),
+    Extension(6, UUID, lambda value: value.bytes, _load_uuid),
+    Extension(7, tuple, list, tuple, nested=True),
+    Extension(8, set, _members, lambda items: set(_members(items)), nested=True),
+    Extension(9, frozenset, _members, lambda items: frozenset(_members(items)), nested=True),
+)
+
+BY_TYPE: Final = {extension.type: extension for extension in TABLE}
+BY_CODE: Final = {extension.code: extension for extension in TABLE}
+NESTED_CODES: Final = frozenset(extension.code for extension in TABLE if extension.nested)
+SCALAR_TYPES: Final = frozenset(extension.type for extension in TABLE if not extension.nested)
+NESTED_TYPES: Final = frozenset(extension.type for extension in TABLE if extension.nested)

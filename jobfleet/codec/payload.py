@@ -1,0 +1,140 @@
+"""Values to bytes and back, within limits.
+
+What travels keeps its exact type: None, bool, int (64 bits), float, str, bytes, list, tuple, set,
+frozenset, dict with keys of str, int or bytes, and datetime, date, time, timedelta, Decimal, UUID.
+Everything else is refused where it is sent, with the place named, rather than changed on the way.
+Should foreign bytes hold a map key twice, the last one wins.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any, Final
+
+from msgpack import ExtraData
+
+from jobfleet.codec.extensions import Unreadable
+from jobfleet.codec.refusal import LEAF_TYPES, measure, refuse
+from jobfleet.codec.structure import may_nest, scan
+from jobfleet.codec.wire import pack, unpack, unpack_any_keys
+from jobfleet.errors import EncodingError
+
+Bytes = bytes | bytearray | memoryview
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Limits:
+    """How large a value may be.
+
+    Attributes:
+        max_bytes: Encoded size.
+        max_depth: Levels of nesting, 1..128; a bare scalar has none.
+        max_containers: Lists, maps and the like, all levels together; an empty one takes one
+            byte to send and 70 to hold.
+    """
+
+    max_bytes: int = 1 << 20
+    max_depth: int = 32
+    max_containers: int = 100_000
+
+    def __post_init__(self) -> None:
+        if self.max_bytes < 1:
+            raise ValueError(f"max_bytes must be positive, not {self.max_bytes}.")
+        if not 1 <= self.max_depth <= 128:
+            raise ValueError(f"max_depth must be 1..128, not {self.max_depth}.")
+        if self.max_containers < self.max_depth:
+            raise ValueError(f"max_containers must be at least max_depth, not {self.max_containers}.")
+
+
+DEFAULT: Final = Limits()
+
+
+def encode(value: object, *, limits: Limits = DEFAULT, what: str = "value") -> bytes:
+    """Encode a value.
+
+    Args:
+        what: What to call the value in errors: `args`, `result`, …
+
+    Raises:
+        EncodingError: Something in it does not travel, or it is larger than allowed;
+            `path` tells where.
+    """
+    return encode_at(value, limits.max_depth, limits, what)
+
+
+def encode_at(value: object, room: int, limits: Limits, what: str) -> bytes:
+    """Encode as `encode` does, with `room` levels in place of `limits.max_depth`."""
+    try:
+        if type(value) not in LEAF_TYPES:
+            measure(value, room, limits.max_containers)
+        packed = pack(value)
+    except Exception as error:  # noqa: BLE001 - whatever it was, the caller learns the place
+        refuse(value, what, room, limits.max_containers, error)
+    if len(packed) > limits.max_bytes:
+        raise too_large(len(packed), limits.max_bytes, what)
+    return packed
+
+
+def decode(data: Bytes, *, limits: Limits = DEFAULT, what: str = "value") -> Any:
+    """Decode a value; whatever the bytes, the outcome is a value or an `EncodingError`.
+
+    Raises:
+        EncodingError: The bytes are out of bounds or not what `encode` writes. The text
+            never quotes them.
+    """
+    return decode_at(data if type(data) is bytes else as_bytes(data, what), limits.max_depth, limits, what)
+
+
+def decode_at(data: bytes, room: int, limits: Limits, what: str) -> Any:
+    """Decode as `decode` does, with `room` levels in place of `limits.max_depth`."""
+    if len(data) > limits.max_bytes:
+        raise too_large(len(data), limits.max_bytes, what)
+    try:
+        if may_nest(data, room):
+            scan(data, room, limits.max_containers)
+        return unpack(data)
+    except Exception as error:  # noqa: BLE001 - nothing but EncodingError leaves
+        first = error
+    try:
+        if isinstance(first, ValueError) and not isinstance(first, Unreadable):  # possibly int keys
+            scan(data, room, limits.max_containers)
+            return unpack_any_keys(data)
+        reason = _reason(first)
+    except Exception as error:  # noqa: BLE001 - as above
+        reason = _reason(error)
+    raise unreadable(what, reason) from None  # the errors above may quote the bytes
+
+
+def _reason(error: Exception) -> str:
+    if isinstance(error, Unreadable):
+        return str(error)
+    if isinstance(error, UnicodeError):
+        return "text that is not UTF-8"
+    if isinstance(error, ExtraData):
+        return "bytes follow the value"
+    return f"malformed ({type(error).__name__})"
+
+
+def as_bytes(data: Bytes, what: str) -> bytes:
+    """Accept any bytes-like; refuse text, which a client with `decode_responses` would hand in."""
+    if type(data) is bytes:
+        return data
+    if isinstance(data, bytes | bytearray | memoryview):
+        return bytes(data)
+    raise unreadable(what, f"bytes expected, not {type(data).__name__}")
+
+
+def unreadable(what: str, reason: str) -> EncodingError:
+    """Build the error for bytes that cannot be read."""
+    return EncodingError(f"{what}: cannot be read: {reason}.", field=what, path=what)
+
+
+def too_large(size: int, limit: int, what: str) -> EncodingError:
+    """Build the error for a value over the limit."""
+    remedy = "store it elsewhere and pass a reference, or raise the limit"
+    return EncodingError(f"{what}: {size:,} bytes, the limit is {limit:,}; {remedy}.", field=what, path=what)
+
+
+def renamed(error: EncodingError, path: str, field: str) -> EncodingError:
+    """Build the same error for a place the caller knows by another path."""
+    return EncodingError(path + str(error)[len(error.path) :], field=field, path=path)

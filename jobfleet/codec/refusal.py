@@ -1,0 +1,172 @@
+"""What may travel: a quick check of every value, and a slow search for the culprit once it fails."""
+
+from __future__ import annotations
+
+import reprlib
+from collections.abc import Callable
+from dataclasses import is_dataclass
+from datetime import time
+from decimal import Decimal
+from enum import Enum
+from typing import Any, Final, NoReturn
+
+from jobfleet.codec.extensions import BY_TYPE, NESTED_TYPES, SCALAR_TYPES, Unreadable, Untravelable, decimal_fits
+from jobfleet.errors import EncodingError
+
+KEY_TYPES: Final = frozenset([str, int, bytes])
+LEAF_TYPES: Final = frozenset([type(None), bool, int, float, str, bytes]) | SCALAR_TYPES
+_SEQUENCE_TYPES: Final = NESTED_TYPES | {list}
+_GENERIC: Final = "pass plain data or a reference"
+_BUFFERS: Final = (bytearray, memoryview)
+
+
+class TooDeep(ValueError):
+    """More levels than allowed; a structure that contains itself always has."""
+
+
+class TooMany(ValueError):
+    """More containers than allowed."""
+
+
+def measure(value: Any, room: int, budget: int) -> int:
+    """Count the containers of a container, looking at each value's exact type only.
+
+    Args:
+        room: Levels allowed, this one included.
+        budget: Containers allowed; counted on the way, since a list of shared lists may
+            unfold to any number.
+
+    Raises:
+        Untravelable: A value or a map key is of a type that does not travel.
+        TooDeep, TooMany: The structure is out of bounds.
+    """
+    if room <= 0:
+        raise TooDeep
+    if type(value) is dict:
+        for key in value:
+            if type(key) not in KEY_TYPES:
+                raise Untravelable
+        value = value.values()
+    elif type(value) not in _SEQUENCE_TYPES:
+        raise Untravelable
+    count = 1
+    for child in value:
+        if type(child) not in LEAF_TYPES:
+            count += measure(child, room - 1, budget - count)
+            if count > budget:
+                raise TooMany
+    return count
+
+
+def refuse(value: object, what: str, room: int, budget: int, cause: BaseException) -> NoReturn:
+    """Raise the `EncodingError` that names the place and the remedy.
+
+    Args:
+        cause: What the quick check or the packer had to say.
+    """
+    field = what.partition("[")[0]
+    if isinstance(cause, TooMany):
+        text = f"more than {budget:,} containers; send fewer, or store them elsewhere and pass a reference."
+        raise EncodingError(f"{what}: {text}", field=field, path=what) from None
+    path, reason = _search(value, what, room) or (what, f"{type(value).__name__} cannot be packed; {_GENERIC}")
+    raise EncodingError(f"{path}: {reason}.", field=field, path=path) from cause
+
+
+def _search(value: Any, path: str, room: int) -> tuple[str, str] | None:
+    """Find the first value that cannot travel: its path, and the reason."""
+    kind = type(value)
+    if kind in LEAF_TYPES:
+        reason = _leaf_reason(value)
+        return (path, reason) if reason else None
+    if kind is not dict and kind not in _SEQUENCE_TYPES:
+        return path, f"{kind.__name__}, which can't travel; {_hint(value)}"
+    if room <= 0:
+        return path, "nested too deep, or it contains itself; flatten it or pass a reference"
+    for step, child in _children(value):
+        found = _key_reason(path, step) if kind is dict else None
+        inner = f"{path}[{_short(step)}]" if step is not None else f"{path}{{...}}"
+        found = found or _search(child, inner, room - 1)
+        if found:
+            return found
+    return (path, "a set of colliding members, which can't travel; pass a list") if _collides(value) else None
+
+
+def _children(value: Any) -> list[tuple[Any, Any]]:
+    if type(value) is dict:
+        return list(value.items())
+    if type(value) in (list, tuple):
+        return list(enumerate(value))
+    return [(None, member) for member in value]
+
+
+def _key_reason(path: str, key: Any) -> tuple[str, str] | None:
+    if type(key) not in KEY_TYPES:
+        return path, f"a map key of type {type(key).__name__}, which can't travel; use str, int or bytes"
+    reason = _leaf_reason(key)
+    return (path, f"in a map key, {reason}") if reason else None
+
+
+def _leaf_reason(value: Any) -> str | None:
+    """Say why a value of a type that travels does not."""
+    if type(value) is int and not -(2**63) <= value < 2**64:
+        return "int beyond 64 bits, which can't travel; pass it as str"
+    if type(value) is str and not _is_unicode(value):
+        return "str with lone surrogates, which can't travel; pass bytes"
+    if type(value) is Decimal and not decimal_fits(value):
+        return "Decimal out of range, which can't travel; pass it as str"
+    if type(value) is time and value.tzinfo is not None:
+        return _dumping_reason(value, "time in a zone without a fixed offset, which can't travel; pass a datetime")
+    return _dumping_reason(value, f"{type(value).__name__} that cannot be read, which can't travel; {_GENERIC}")
+
+
+def _dumping_reason(value: Any, reason: str) -> str | None:
+    extension = BY_TYPE.get(type(value))
+    if extension is None:
+        return None
+    try:
+        extension.dump(value)
+    except Exception:  # noqa: BLE001 - a foreign tzinfo may raise anything
+        return reason
+    return None
+
+
+def _collides(value: Any) -> bool:
+    try:
+        return type(value) in NESTED_TYPES and not isinstance(BY_TYPE[type(value)].dump(value), list)
+    except Unreadable:
+        return True
+
+
+def _is_unicode(text: str) -> bool:
+    try:
+        text.encode()
+    except UnicodeEncodeError:
+        return False
+    return True
+
+
+def _short(step: Any) -> str:
+    """Spell a key as Python would, however long or large it is."""
+    try:
+        return reprlib.repr(step)
+    except Exception:  # noqa: BLE001 - an int beyond the digits Python is willing to print
+        return "..."
+
+
+_HINTS: Final[tuple[tuple[Callable[[Any], bool], str], ...]] = (
+    (lambda value: isinstance(value, Enum), "pass .value"),
+    (lambda value: isinstance(value, tuple) and hasattr(value, "_asdict"), "pass ._asdict() or tuple(...)"),
+    (lambda value: isinstance(value, _BUFFERS), "pass bytes(...)"),
+    (lambda value: is_dataclass(value) and not isinstance(value, type), "pass dataclasses.asdict(...)"),
+    (lambda value: callable(getattr(value, "model_dump", None)), "pass .model_dump()"),
+)
+
+
+def _hint(value: object) -> str:
+    for applies, hint in _HINTS:
+        if applies(value):
+            return hint
+    for base in type(value).__mro__[1:]:
+        if base in LEAF_TYPES or base in _SEQUENCE_TYPES or base is dict:
+            return f"pass a plain {base.__name__}"
+    return _GENERIC

@@ -1,0 +1,22 @@
+"""The settings: one table, from which flags, variables, keys and the reference are generated."""
+
+from jobfleet.config.cpu import default_processes
+from jobfleet.config.layers import OTHER_VARIABLES, Loaded, load
+from jobfleet.config.setting import Duration, Scope, Setting
+from jobfleet.config.table import SETTINGS, JobConfig
+from jobfleet.config.url import SCHEMES, check_url, mask_url
+
+__all__ = [
+    "OTHER_VARIABLES",
+    "SCHEMES",
+    "SETTINGS",
+    "Duration",
+    "JobConfig",
+    "Loaded",
+    "Scope",
+    "Setting",
+    "check_url",
+    "default_processes",
+    "load",
+    "mask_url",
+]

@@ -1,0 +1,172 @@
+"""The kinds of value a setting can have: how each is read and how it is written.
+
+Every kind reads what Python, TOML and a variable can hold, and refuses with a `ValueError` whose
+message is the remedy. What `show` writes, `parse` reads back.
+"""
+
+from __future__ import annotations
+
+import math
+import re
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from datetime import timedelta
+from pathlib import Path
+from typing import TypeVar
+
+from jobfleet.config.url import check_url, mask_url
+
+T = TypeVar("T", int, float)
+
+_NAME = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.-]{0,99}")
+_NAME_RULE = "use letters, digits, '_', '.' and '-', at most 100"
+_DURATION = re.compile(r"(.*?)\s*(ms|s|m|h|d)?", re.DOTALL)
+_DURATION_UNITS = {"ms": 0.001, "s": 1.0, "m": 60.0, "h": 3600.0, "d": 86_400.0}
+_SIZE = re.compile(r"(.*?)\s*(B|KiB|MiB|GiB)?", re.DOTALL)
+_SIZE_UNITS = {"B": 1, "KiB": 1024, "MiB": 1024**2, "GiB": 1024**3}
+_LANES_MOST = 1024
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Kind:
+    """A kind of value.
+
+    Attributes:
+        name: The word for it in the reference.
+        parse: Reads a value; raises `ValueError` with the remedy.
+        show: Writes a value as text that `parse` reads (a URL without its password).
+    """
+
+    name: str
+    parse: Callable[[object], object]
+    show: Callable[[object], str] = str
+
+
+def _text(value: object) -> str:
+    if not isinstance(value, str) or not value.strip():
+        raise ValueError("use a text")
+    return value.strip()
+
+
+def _url(value: object) -> str:
+    return check_url(_text(value))
+
+
+def _name(value: object) -> str:
+    if not isinstance(value, str) or not _NAME.fullmatch(value.strip()):
+        raise ValueError(_NAME_RULE)
+    return value.strip()
+
+
+def _path(value: object) -> Path:
+    return value if isinstance(value, Path) else Path(_text(value))
+
+
+def _flag(value: object) -> bool:
+    if isinstance(value, bool):
+        return value
+    word = value.strip().lower() if isinstance(value, str) else ""
+    if word in {"1", "true", "yes", "on"}:
+        return True
+    if word in {"0", "false", "no", "off"}:
+        return False
+    raise ValueError("use true or false")
+
+
+def _number_of(value: object, number: type[T], remedy: str) -> T:
+    """Read a finite number from a number or a text; a bool is neither."""
+    if isinstance(value, bool) or not isinstance(value, (int, str) if number is int else (int, float, str)):
+        raise ValueError(remedy)
+    try:
+        read = number(value)
+    except (ValueError, OverflowError):
+        raise ValueError(remedy) from None
+    if not math.isfinite(read):
+        raise ValueError(remedy)
+    return read
+
+
+def _count(value: object) -> int:
+    return _number_of(value, int, "use a whole number")
+
+
+def _ratio(value: object) -> float:
+    return _number_of(value, float, "use a number")
+
+
+def _split(pattern: re.Pattern[str], value: str) -> tuple[str, str | None]:
+    found = pattern.fullmatch(value.strip())
+    return (found[1], found[2]) if found else (value, None)
+
+
+def _duration(value: object) -> float:
+    remedy = "use seconds, a timedelta, or a text such as '30s', '5m', '24h' or '30d'"
+    if isinstance(value, timedelta):
+        return value.total_seconds()
+    if not isinstance(value, str):
+        return _number_of(value, float, remedy)
+    number, unit = _split(_DURATION, value)
+    return _number_of(number, float, remedy) * _DURATION_UNITS[unit or "s"]
+
+
+def _size(value: object) -> int:
+    remedy = "use bytes, or a text such as '64KiB' or '1MiB'"
+    if not isinstance(value, str):
+        return _number_of(value, int, remedy)
+    number, unit = _split(_SIZE, value)
+    return _number_of(number, int, remedy) * _SIZE_UNITS[unit or "B"]
+
+
+def _names(value: object) -> tuple[str, ...]:
+    words = value.split(",") if isinstance(value, str) else value
+    if not isinstance(words, (list, tuple)):
+        raise ValueError("use names, such as 'mail,bulk' or a list")
+    return tuple(dict.fromkeys(_name(word) for word in words if word != ""))
+
+
+def _lanes(value: object) -> dict[str, int]:
+    remedy = f"use queue=lanes pairs, such as 'mail=4,bulk=2', each 1 to {_LANES_MOST}"
+    if isinstance(value, Mapping):
+        pairs: list[tuple[object, object]] = list(value.items())
+    elif isinstance(value, str):
+        pairs = [(queue, count) for queue, _, count in (pair.partition("=") for pair in value.split(",") if pair)]
+    else:
+        raise ValueError(remedy)
+    lanes = {_name(queue): _number_of(count, int, remedy) for queue, count in pairs}
+    if len(lanes) < len(pairs):
+        raise ValueError("name each queue once")
+    if not all(1 <= count <= _LANES_MOST for count in lanes.values()):
+        raise ValueError(remedy)
+    return lanes
+
+
+def _show_unit(value: float, units: Mapping[str, float], least: str) -> str:
+    for unit, factor in reversed(list(units.items())):
+        count = round(value / factor)
+        if count and count * factor == value:
+            return f"{count}{unit}"
+    return f"{value:g}{least}" if float(f"{value:g}") == value else f"{value!r}{least}"
+
+
+def _show_duration(value: object) -> str:
+    return _show_unit(_duration(value), _DURATION_UNITS, "s")
+
+
+def _show_size(value: object) -> str:
+    return _show_unit(_size(value), _SIZE_UNITS, "B")
+
+
+URL = Kind(name="URL", parse=_url, show=lambda value: mask_url(str(value)))
+NAME = Kind(name="name", parse=_name)
+PATH = Kind(name="folder", parse=_path)
+FLAG = Kind(name="true or false", parse=_flag, show=lambda value: str(value).lower())
+COUNT = Kind(name="whole number", parse=_count)
+RATIO = Kind(name="number", parse=_ratio)
+DURATION = Kind(name="duration", parse=_duration, show=_show_duration)
+SIZE = Kind(name="size", parse=_size, show=_show_size)
+NAMES = Kind(name="names", parse=_names, show=lambda value: ",".join(_names(value)))
+LANES = Kind(
+    name="queue=lanes pairs",
+    parse=_lanes,
+    show=lambda value: ",".join(f"{queue}={count}" for queue, count in _lanes(value).items()),
+)

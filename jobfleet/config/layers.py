@@ -1,0 +1,168 @@
+"""Where settings come from: arguments, variables, files, and at last the table's defaults."""
+
+from __future__ import annotations
+
+import json
+import os
+import tomllib
+from collections.abc import Mapping
+from dataclasses import dataclass
+from difflib import get_close_matches
+from pathlib import Path
+from typing import Any
+
+from jobfleet.config.table import SETTINGS, JobConfig
+from jobfleet.config.url import check_url
+from jobfleet.errors import ConfigError
+
+OTHER_VARIABLES: Mapping[str, str] = {
+    "JOBFLEET_CONFIG": "The TOML file to read in place of jobfleet.toml.",
+    "JOBFLEET_SERVER_BIN": "The server that 'jobfleet up', 'demo' and embedded:// start.",
+}
+"""Variables that are no settings, with what they do. Those that begin with JOBFLEET_TEST_ are the tests' own."""
+
+CONFIG_FILE = "jobfleet.toml"
+PROJECT_FILE = "pyproject.toml"
+PROJECT_TABLE = f"[tool.jobfleet] of {PROJECT_FILE}"
+UP_FILE = ".jobfleet/up.json"
+
+_PREFIX = "JOBFLEET_"
+_TEST_PREFIX = "JOBFLEET_TEST_"
+
+_Layer = Mapping[str, tuple[object, str]]  # name → value and where it came from
+
+
+@dataclass(frozen=True, slots=True)
+class Loaded:
+    """Settings, with where each came from.
+
+    Attributes:
+        config: The settings.
+        sources: By name: "argument", a variable's name, a file's name, "[tool.jobfleet] of
+            pyproject.toml", ".jobfleet/up.json" (the URL only) or "default".
+    """
+
+    config: JobConfig
+    sources: dict[str, str]
+
+
+def load(
+    arguments: Mapping[str, object] | None = None,
+    *,
+    environ: Mapping[str, str] = os.environ,
+    directory: Path = Path(),
+) -> Loaded:
+    """Read the settings: arguments, else JOBFLEET_*, else jobfleet.toml, else [tool.jobfleet], else defaults.
+
+    An argument of None and an empty variable are not given; the text "none" is a value, for settings
+    that have one. When no URL is set anywhere, that of a running `jobfleet up` is taken.
+
+    Args:
+        arguments: By name. ``config`` names another TOML file, as JOBFLEET_CONFIG does.
+        directory: Where files are looked for.
+
+    Raises:
+        ConfigError: A value, a name or a file is refused; the message says where it stands.
+    """
+    given = {name: value for name, value in (arguments or {}).items() if value is not None}
+    named = given.pop("config", None) or environ.get(_PREFIX + "CONFIG") or None
+    layers = (
+        _arguments(given),
+        _variables(environ),
+        _config_file(directory, None if named is None else str(named)),
+        _project_file(directory),
+        _running(directory),
+    )
+
+    values: dict[str, Any] = {}
+    sources = {setting.name: "default" for setting in SETTINGS}
+    for setting in SETTINGS:
+        for layer in layers:
+            if setting.name in layer:
+                value, source = layer[setting.name]
+                values[setting.name] = setting.parse(value, source=source)
+                sources[setting.name] = source
+                break
+    return Loaded(JobConfig(**values), sources)
+
+
+def _arguments(given: Mapping[str, object]) -> _Layer:
+    return _known(given, "argument")
+
+
+def _variables(environ: Mapping[str, str]) -> _Layer:
+    by_variable = {setting.variable: setting.name for setting in SETTINGS}
+    layer: dict[str, tuple[object, str]] = {}
+    for variable, text in environ.items():
+        if not variable.startswith(_PREFIX) or variable.startswith(_TEST_PREFIX) or variable in OTHER_VARIABLES:
+            continue
+        if variable not in by_variable:
+            raise _unknown("variable", variable, "", [*by_variable, *OTHER_VARIABLES])
+        if text.strip():
+            layer[by_variable[variable]] = (text, variable)
+    return layer
+
+
+def _config_file(directory: Path, named: str | None) -> _Layer:
+    document = _toml(directory / (named or CONFIG_FILE), shown=named or CONFIG_FILE, must_exist=named is not None)
+    return _known(document, named or CONFIG_FILE)
+
+
+def _project_file(directory: Path) -> _Layer:
+    tool = _toml(directory / PROJECT_FILE, shown=PROJECT_FILE, must_exist=False).get("tool", {})
+    table = tool.get("jobfleet", {}) if isinstance(tool, dict) else {}
+    if not isinstance(table, dict):
+        raise ConfigError(f"tool.jobfleet in {PROJECT_FILE} is no table; write [tool.jobfleet] and keys below it.")
+    return _known(table, PROJECT_TABLE)
+
+
+def _running(directory: Path) -> _Layer:
+    """The URL of a running `jobfleet up`; a file that is broken or left behind says nothing."""
+    try:
+        noted = json.loads((directory / UP_FILE).read_bytes())
+        url = check_url(noted["url"])
+        pid = noted.get("pid")
+        if pid is not None and not _is_alive(pid):
+            return {}
+    except (OSError, ValueError, TypeError, LookupError, AttributeError, RecursionError, ConfigError):
+        return {}
+    return {"url": (url, UP_FILE)}
+
+
+def _is_alive(pid: int) -> bool:
+    if pid <= 0:  # kill would take it for a process group
+        return False
+    try:
+        os.kill(pid, 0)
+    except PermissionError:
+        return True
+    except (ProcessLookupError, OverflowError):
+        return False
+    return True
+
+
+def _toml(path: Path, *, shown: str, must_exist: bool) -> dict[str, Any]:
+    try:
+        return tomllib.loads(path.read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        if must_exist:
+            raise ConfigError(f"No settings file {shown}; correct --config / JOBFLEET_CONFIG.") from None
+        return {}
+    except OSError as error:
+        raise ConfigError(f"Cannot read {shown}: {error.strerror}.") from error
+    except ValueError as error:  # TOML or its encoding
+        raise ConfigError(f"Cannot read {shown}: {error}; correct the TOML.") from error
+
+
+def _known(values: Mapping[str, object], source: str) -> _Layer:
+    names = [setting.name for setting in SETTINGS]
+    for name in values:
+        if name not in names:
+            raise _unknown("setting", name, source, names)
+    return {name: (value, source) for name, value in values.items()}
+
+
+def _unknown(what: str, name: str, source: str, known: list[str]) -> ConfigError:
+    close = get_close_matches(name, known, n=1) or get_close_matches(name.replace("-", "_").lower(), known, n=1)
+    remedy = f"did you mean {close[0]!r}?" if close else "'jobfleet config show' lists them all."
+    return ConfigError(f"Unknown {what} {name!r}{f' ({source})' if source else ''}; {remedy}")

@@ -1,0 +1,199 @@
+"""Every setting of jobfleet, once.
+
+The class `JobConfig` is the table: each attribute carries its kind, default, bounds and help.
+Flags (``--max-jobs``), variables (``JOBFLEET_MAX_JOBS``), keys (``max_jobs`` in ``jobfleet.toml``
+or ``[tool.jobfleet]``) and the reference page are generated from `SETTINGS`, never written.
+"""
+# ruff: noqa: RUF009  (`setting` is a `field`)
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, fields, replace
+from pathlib import Path
+
+from jobfleet.config.cpu import default_processes
+from jobfleet.config.kind import COUNT, DURATION, FLAG, LANES, NAME, NAMES, PATH, RATIO, SIZE, URL
+from jobfleet.config.setting import OptionalSeconds, Seconds, Setting, setting
+from jobfleet.errors import ConfigError
+
+HOUR = 3600.0
+DAY = 24 * HOUR
+MIB = 1024**2
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class JobConfig:
+    """All settings, checked. Durations are read as float seconds.
+
+    Raises:
+        ConfigError: A value is refused; the message names the setting, the value and the remedy.
+    """
+
+    url: str = setting(URL, "redis://localhost:6379/0", "The Redis to use.", scope="all")
+    namespace: str = setting(
+        NAME, "jobfleet", "Prefix of every key; fleets of different namespaces never meet.", scope="all"
+    )
+    app_dir: Path = setting(PATH, ".", "Folder put first on sys.path before modules are imported.", scope="command")
+    no_color: bool = setting(FLAG, False, "Print without colours.", scope="command")
+    verbose: int = setting(COUNT, 0, "Say more; -vv says most.", scope="command", short="v", least=0, most=3)
+    connect_timeout: Seconds = setting(DURATION, 5.0, "How long connecting to Redis may take.", scope="all", least=0.01)
+    socket_timeout: Seconds = setting(DURATION, 5.0, "How long an answer of Redis may take.", scope="all", least=0.01)
+    lanes: Mapping[str, int] = setting(LANES, "", "Home lanes of queues that are created, else 1.", scope="all")
+
+    patience: Seconds = setting(
+        DURATION, 10.0, "How long a producer retries when Redis does not answer.", scope="producer"
+    )
+    wait_poll_min: Seconds = setting(
+        DURATION, 0.05, "First pause of the fallback poll while waiting.", scope="producer", least=0.001
+    )
+    wait_poll_max: Seconds = setting(
+        DURATION, 1.0, "Longest pause of the fallback poll while waiting.", scope="producer"
+    )
+    dedupe_window: Seconds = setting(
+        DURATION, 600.0, "How long an id that was generated is remembered at least.", scope="producer"
+    )
+    own_id_window: Seconds = setting(
+        DURATION, DAY, "How long an id that the caller gave is remembered at least.", scope="producer"
+    )
+    max_payload: int = setting(
+        SIZE, MIB, "Largest payload, and largest result.", scope="all", least=1024, most=512 * MIB
+    )
+    max_depth: int = setting(
+        COUNT, 32, "Deepest nesting of arguments and results.", scope="all", unit="levels", least=1, most=256
+    )
+    metadata_bytes: int = setting(SIZE, 16_384, "Largest metadata of a job.", scope="producer", least=0)
+    max_tags: int = setting(COUNT, 20, "Most tags on a job; each is an index.", scope="producer", unit="tags", least=0)
+    tag_length: int = setting(COUNT, 64, "Longest tag.", scope="producer", unit="characters", least=1)
+
+    max_retries: int = setting(COUNT, 3, "Retries after a failed try.", scope="worker", unit="retries", least=0)
+    retry_delay: Seconds = setting(DURATION, 5.0, "Delay before the first retry.", scope="worker")
+    retry_backoff: float = setting(
+        RATIO, 2.0, "Factor from one delay to the next.", scope="worker", least=1.0, most=100.0
+    )
+    retry_delay_max: Seconds = setting(DURATION, HOUR, "Longest delay before a retry.", scope="worker")
+    retry_jitter: bool = setting(FLAG, True, "Vary each delay between 50 and 100 %.", scope="worker")
+    max_crashes: int = setting(
+        COUNT, 3, "Crashes of its worker after which a job is dead.", scope="worker", unit="crashes", least=1
+    )
+    unknown_grace: Seconds = setting(
+        DURATION, HOUR, "How long a job is parked whose function no worker knows.", scope="worker"
+    )
+
+    queues: tuple[str, ...] = setting(
+        NAMES,
+        (),
+        "Queues to serve; none given: those of the loaded functions, and 'default'.",
+        scope="worker",
+        short="Q",
+    )
+    slots: int = setting(
+        COUNT, 10, "Jobs at once in each process.", scope="worker", unit="jobs", short="c", least=1, most=10_000
+    )
+    processes: int = setting(
+        COUNT,
+        None,
+        "Processes of a worker.",
+        scope="worker",
+        unit="processes",
+        short="p",
+        derived="CPUs by affinity and cgroup, at most 8",
+        least=1,
+        most=1024,
+    )
+    lease: Seconds = setting(
+        DURATION, 30.0, "How long a claimed job is held without a renewal.", scope="worker", least=1.0, most=HOUR
+    )
+    renew_every: OptionalSeconds = setting(
+        DURATION,
+        None,
+        "Time between renewals of a lease; at most half of it.",
+        scope="worker",
+        derived="a third of lease",
+        least=0.1,
+    )
+    beat: Seconds = setting(DURATION, 5.0, "Time between a worker's signs of life.", scope="worker", least=0.1)
+    gone_after: Seconds = setting(
+        DURATION, 20.0, "Silence after which a worker is gone; at least two beats.", scope="worker"
+    )
+    grace: Seconds = setting(DURATION, 25.0, "How long running jobs may finish when a worker stops.", scope="worker")
+    burst: bool = setting(FLAG, False, "Stop when no job is ready.", scope="worker")
+    max_jobs: int | None = setting(
+        COUNT, None, "Replace a process after so many jobs.", scope="worker", unit="jobs", derived="never", least=1
+    )
+    metrics_port: int | None = setting(
+        COUNT,
+        None,
+        "Serve /metrics on this port; 0 picks a free one.",
+        scope="worker",
+        derived="not served",
+        least=0,
+        most=65_535,
+    )
+    with_reaper: bool = setting(FLAG, False, "Run the reaper's duties beside the worker.", scope="worker")
+    progress_rate: float = setting(
+        RATIO,
+        10.0,
+        "Most progress records of a job that are written.",
+        scope="worker",
+        unit="a second",
+        least=0.1,
+        most=1000.0,
+    )
+    log_lines: int = setting(
+        COUNT, 1000, "Lines kept of a job's log, the last ones.", scope="worker", unit="lines", least=0
+    )
+    log_bytes: int = setting(SIZE, 262_144, "Bytes kept of a job's log, the last ones.", scope="worker", least=0)
+    traceback_bytes: int = setting(SIZE, 16_384, "Bytes kept of a traceback.", scope="worker", least=0)
+
+    result_ttl: Seconds = setting(DURATION, DAY, "How long a result is kept.", scope="worker")
+    failed_result_ttl: Seconds = setting(
+        DURATION, 7 * DAY, "How long the result of a failed job is kept.", scope="worker"
+    )
+    reap_interval: Seconds = setting(
+        DURATION, 1.0, "Time between looks for expired leases.", scope="reaper", least=0.01
+    )
+    dead_ttl: Seconds = setting(DURATION, 30 * DAY, "How long a dead letter is kept.", scope="reaper")
+    dead_max: int = setting(COUNT, 100_000, "Most dead letters kept in a lane.", scope="reaper", unit="jobs", least=0)
+    done_max: int = setting(
+        COUNT, 100_000, "Most entries kept in a lane's list of finished jobs.", scope="reaper", unit="entries", least=0
+    )
+
+    def __post_init__(self) -> None:
+        for row in SETTINGS:
+            value = row.parse(getattr(self, row.name))
+            if value is None and row.name == "processes":
+                value = default_processes()
+            object.__setattr__(self, row.name, value)
+        self._check_pairs()
+
+    @property
+    def renewal(self) -> float:
+        """Seconds between renewals of a lease: `renew_every`, else a third of `lease`."""
+        return self.lease / 3 if self.renew_every is None else self.renew_every
+
+    def _check_pairs(self) -> None:
+        """Refuse values that are fine alone and wrong together."""
+        self._check(self.renewal <= self.lease / 2, "renew_every", f"half of lease ({self.lease:g} s) or less")
+        self._check(self.gone_after >= 2 * self.beat, "gone_after", f"two beats ({2 * self.beat:g} s) or more")
+        self._check(
+            self.retry_delay_max >= self.retry_delay, "retry_delay_max", f"retry_delay ({self.retry_delay:g} s) or more"
+        )
+        self._check(
+            self.wait_poll_max >= self.wait_poll_min,
+            "wait_poll_max",
+            f"wait_poll_min ({self.wait_poll_min:g} s) or more",
+        )
+        for window in ("dedupe_window", "own_id_window"):
+            self._check(
+                getattr(self, window) > self.patience,
+                window,
+                f"more than patience ({self.patience:g} s), or a retry may enqueue twice",
+            )
+
+    def _check(self, is_fine: bool, name: str, remedy: str) -> None:
+        if not is_fine:
+            raise ConfigError(f"{name} = {getattr(self, name)!r}: use {remedy}.")
+
+
+SETTINGS: tuple[Setting, ...] = tuple(replace(row.metadata["setting"], name=row.name) for row in fields(JobConfig))

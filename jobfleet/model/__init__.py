@@ -1,0 +1,36 @@
+"""The words of jobfleet as types: ids, states, jobs, results."""
+
+from jobfleet.model.ids import (
+    ID_BYTES,
+    Place,
+    check_function_name,
+    check_queue,
+    new_suffix,
+    split_id,
+    suffix_time_us,
+)
+from jobfleet.model.result import JobResult, Receipt
+from jobfleet.model.spec import Job, seconds
+from jobfleet.model.status import FINAL, OPEN, TRANSITIONS, WAITING, ErrorType, JobStatus, Priority, Transition
+
+__all__ = [
+    "FINAL",
+    "ID_BYTES",
+    "OPEN",
+    "TRANSITIONS",
+    "WAITING",
+    "ErrorType",
+    "Job",
+    "JobResult",
+    "JobStatus",
+    "Place",
+    "Priority",
+    "Receipt",
+    "Transition",
+    "check_function_name",
+    "check_queue",
+    "new_suffix",
+    "seconds",
+    "split_id",
+    "suffix_time_us",
+]

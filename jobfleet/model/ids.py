@@ -1,0 +1,92 @@
+"""Job ids: how they are made, and what can be read from one.
+
+An id is ``<queue>.<lane>.<suffix>``, so any id is located without a lookup. A suffix is a UUIDv7
+(RFC 9562) in 32 hex digits, strictly increasing within a process, or the caller's own `id`.
+"""
+
+from __future__ import annotations
+
+import os
+import random
+import re
+import threading
+import time
+from typing import NamedTuple
+
+from jobfleet.errors import InvalidJob, JobNotFound
+
+QUEUE_RULE = re.compile(r"[A-Za-z0-9_-]{1,32}")
+SUFFIX_RULE = re.compile(r"[A-Za-z0-9_.:-]{1,64}")
+NAME_RULE = re.compile(r"[A-Za-z0-9_.:-]{1,128}")
+ID_BYTES = 112  # the longest id that the lease board holds; 32 + 64 and a lane number stay below it
+
+_COUNTER_BITS = 26
+_UUID7_RULE = re.compile(r"[0-9a-f]{12}7[0-9a-f]{3}[89ab][0-9a-f]{15}")
+
+
+class Place(NamedTuple):
+    """Where a job lives: the parts of its id."""
+
+    queue: str
+    lane: int
+    suffix: str
+
+
+class _Suffixes:
+    """Makes UUIDv7 suffixes that grow strictly, also when the machine's clock steps back."""
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._last = 0
+        self.reseed()
+
+    def reseed(self) -> None:
+        """Take new randomness; a forked child must not repeat its parent's."""
+        self._lock = threading.Lock()
+        self._random = random.Random(os.urandom(32)).getrandbits
+
+    def __call__(self) -> str:
+        tick = (time.time_ns() // 1_000_000) << _COUNTER_BITS
+        with self._lock:
+            if tick <= self._last:
+                tick = self._last + 1
+            self._last = tick
+            tail = self._random(48)
+        return f"{tick >> 26:012x}7{tick >> 14 & 0xFFF:03x}{0x8000 | tick & 0x3FFF:04x}{tail:012x}"
+
+
+new_suffix = _Suffixes()
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=new_suffix.reseed)
+
+
+def suffix_time_us(suffix: str) -> int | None:
+    """When a suffix of our own making was made, by its producer's clock in µs; None for a caller's own."""
+    return int(suffix[:12], 16) * 1000 if _UUID7_RULE.fullmatch(suffix) else None
+
+
+def split_id(job_id: str) -> Place:
+    """Take an id apart.
+
+    Raises:
+        JobNotFound: It has not the form of an id, so no job bears it.
+    """
+    queue, _, rest = job_id.partition(".")
+    lane, _, suffix = rest.partition(".")
+    if not (QUEUE_RULE.fullmatch(queue) and lane.isascii() and lane.isdigit() and SUFFIX_RULE.fullmatch(suffix)):
+        raise JobNotFound(job_id, f"{job_id!r} is no job id; ids look like mail.0.0192f0c1…")
+    return Place(queue, int(lane), suffix)
+
+
+def check_queue(name: object, *, field: str = "queue") -> str:
+    """Return a queue's name, or refuse it with `InvalidJob`."""
+    if isinstance(name, str) and QUEUE_RULE.fullmatch(name):
+        return name
+    raise InvalidJob(f"{field} is {name!r}; use 1 to 32 letters, digits, '_' or '-'.", field=field)
+
+
+def check_function_name(name: object, *, field: str = "function") -> str:
+    """Return a function's name, or refuse it with `InvalidJob`."""
+    if isinstance(name, str) and NAME_RULE.fullmatch(name):
+        return name
+    raise InvalidJob(f"{field} is {name!r}; use 1 to 128 letters, digits, '_', '.', ':' or '-'.", field=field)

@@ -1,0 +1,95 @@
+"""What is known of a job, and what enqueueing one answered."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from datetime import datetime, timedelta
+from typing import Generic, TypeVar
+
+from jobfleet.errors import JobfleetError
+from jobfleet.model.status import ErrorType, JobStatus
+
+T = TypeVar("T")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Receipt:
+    """The answer to one enqueue.
+
+    Attributes:
+        id: The job's id; with a unique key that is held, its holder's.
+        created: False when the job was there already.
+        status: QUEUED or SCHEDULED (or BLOCKED), as enqueued.
+        durability: The level that was reached: ``fast``, ``replicated`` or ``fsync``.
+        error: Why this item was refused; only `enqueue_many` answers it, single calls raise it.
+    """
+
+    id: str
+    created: bool
+    status: JobStatus
+    durability: str = "fast"
+    error: JobfleetError | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class JobResult(Generic[T]):
+    """Everything known of a job at one moment.
+
+    Attributes:
+        id: The job's id.
+        status: Where it stands.
+        result: What the function returned; None unless COMPLETED.
+        error: The last error's message.
+        error_type: Whether that error was TRANSIENT or PERMANENT.
+        error_class: Name of the exception's class, or the reason (``crashed``, ``expired-lease``).
+        traceback: The last error's traceback, its tail kept.
+        progress: 0.0 to 1.0.
+        progress_message: The last message reported with it.
+        progress_details: The last details reported with it.
+        enqueued_at: When the producer made the job, by its clock.
+        scheduled_at: When it is due, while it waits.
+        started_at: When its last run started.
+        completed_at: When it ended, whatever the ending.
+        duration: The last run's time.
+        retry_count: How many runs were counted against a budget.
+        attempt: Which run this is or was; 0 before the first.
+        fence: The token of that run; it grows with every claim of the job.
+        worker: The child that ran it last.
+        cancel_requested_by: Who asked a running job to stop.
+        function: The function's name on the wire.
+        name: The job's label.
+        queue: Its queue.
+        user: Whom it is attributed to.
+        correlation_id: As given by the producer.
+        tags: As given by the producer.
+        metadata: As given by the producer.
+    """
+
+    id: str
+    status: JobStatus
+    result: T | None = None
+    error: str | None = None
+    error_type: ErrorType | None = None
+    error_class: str | None = None
+    traceback: str | None = None
+    progress: float = 0.0
+    progress_message: str = ""
+    progress_details: Mapping[str, object] | None = None
+    enqueued_at: datetime | None = None
+    scheduled_at: datetime | None = None
+    started_at: datetime | None = None
+    completed_at: datetime | None = None
+    duration: timedelta | None = None
+    retry_count: int = 0
+    attempt: int = 0
+    fence: int | None = None
+    worker: str | None = None
+    cancel_requested_by: str | None = None
+    function: str = ""
+    name: str = ""
+    queue: str = ""
+    user: str | None = None
+    correlation_id: str | None = None
+    tags: tuple[str, ...] = ()
+    metadata: Mapping[str, object] = field(default_factory=dict)

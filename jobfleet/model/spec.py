@@ -1,0 +1,243 @@
+"""`Job`: what a producer asks for. Frozen, and refused at construction when an option is wrong."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import UTC, datetime, timedelta
+from operator import attrgetter
+from typing import Any
+
+from jobfleet.errors import InvalidJob
+from jobfleet.model.ids import SUFFIX_RULE, check_function_name, check_queue, new_suffix
+from jobfleet.model.status import Priority
+
+Seconds = float | timedelta
+TAGS_MAX = 20
+TAG_LENGTH_MAX = 64
+LABEL_LENGTH_MAX = 200
+NAME_LIKE = ("user", "session", "correlation_id")
+DURATIONS = ("delay", "retry_delay", "timeout", "expires_in", "result_ttl")
+COUNTS = ("max_retries", "max_crashes")
+RUN_IN = ("async", "thread")
+LATER = ("cron_expression", "tz", "depends_on", "unique", "group", "durability", "hard_timeout")
+
+_set = object.__setattr__
+
+
+def seconds(value: object, *, field: str) -> float:
+    """Convert a public duration to seconds; refuse what is no finite, non-negative duration."""
+    if isinstance(value, timedelta):
+        value = value.total_seconds()
+    if isinstance(value, bool) or not isinstance(value, int | float) or not math.isfinite(value) or value < 0:
+        raise InvalidJob(f"{field} is {value!r}; give seconds (0 or more) or a timedelta.", field=field)
+    return float(value)
+
+
+@dataclass(frozen=True, slots=True)
+class Job:
+    """A function to run, its arguments, and how to run it.
+
+    Options that are None are unset: the decorator's apply, then the fleet's, then the built-in ones.
+    The same object enqueued twice is one job.
+
+    Args:
+        name: A free label for people, at most 200 characters.
+        function: A registered name, or a function with ``@job``.
+        args: Positional arguments; plain data (see the codec's types).
+        kwargs: Keyword arguments; plain data.
+        priority: CRITICAL before HIGH before NORMAL before LOW, strictly. Default NORMAL.
+        scheduled_at: Not before this time; naive means this machine's local time.
+        delay: Not before this many seconds from now, by Redis's clock.
+        cron_expression: Register a recurring job instead.
+        tz: The time zone of `cron_expression`, by name.
+        depends_on: Ids or handles of jobs to await.
+        max_retries: How many times a failed run is repeated. Default 3.
+        retry_delay: Seconds before the first repetition. Default 5.
+        retry_backoff: The factor by which that delay grows. Default 2.0.
+        retry_jitter: Take 50 to 100 % of the delay at random. Default True.
+        max_crashes: How many crashes suffered alone fail the job. Default 3.
+        tags: At most 20, of 64 characters each.
+        metadata: Plain data of the producer's, carried along; 16 KiB.
+        user: Whom the job is attributed to.
+        session: The session it belongs to.
+        correlation_id: Carried into logs and context.
+        queue: Default ``default``.
+        timeout: Seconds a run may take; 0 means no limit.
+        hard_timeout: Seconds after which a run is killed.
+        expires_in: Seconds after which a job that has not started is let go.
+        expires_at: The same as a time.
+        run_in: ``async``, ``thread`` or ``process``; default by the function's kind.
+        unique: A key of which one job may be open.
+        group: A tenant, for fair share and limits.
+        durability: ``fast`` (default), ``replicated`` or ``fsync``.
+        result_ttl: Seconds the result is kept. Default 24 h, of a failed job 7 d.
+        id: The caller's own suffix of the job's id: enqueueing it twice makes one job.
+
+    Raises:
+        InvalidJob: An option is wrong; `field` names it.
+    """
+
+    name: str
+    function: str | Callable[..., Any]
+    args: Sequence[object] = ()
+    kwargs: Mapping[str, object] = field(default_factory=dict)
+    priority: Priority | None = field(default=None, kw_only=True)
+    scheduled_at: datetime | None = field(default=None, kw_only=True)
+    delay: Seconds | None = field(default=None, kw_only=True)
+    cron_expression: str | None = field(default=None, kw_only=True)
+    tz: str | None = field(default=None, kw_only=True)
+    depends_on: Sequence[object] | None = field(default=None, kw_only=True)
+    max_retries: int | None = field(default=None, kw_only=True)
+    retry_delay: Seconds | None = field(default=None, kw_only=True)
+    retry_backoff: float | None = field(default=None, kw_only=True)
+    retry_jitter: bool | None = field(default=None, kw_only=True)
+    max_crashes: int | None = field(default=None, kw_only=True)
+    tags: Sequence[str] | None = field(default=None, kw_only=True)
+    metadata: Mapping[str, object] | None = field(default=None, kw_only=True)
+    user: str | None = field(default=None, kw_only=True)
+    session: str | None = field(default=None, kw_only=True)
+    correlation_id: str | None = field(default=None, kw_only=True)
+    queue: str | None = field(default=None, kw_only=True)
+    timeout: Seconds | None = field(default=None, kw_only=True)
+    hard_timeout: Seconds | None = field(default=None, kw_only=True)
+    expires_in: Seconds | None = field(default=None, kw_only=True)
+    expires_at: datetime | None = field(default=None, kw_only=True)
+    run_in: str | None = field(default=None, kw_only=True)
+    unique: str | Callable[..., str] | None = field(default=None, kw_only=True)
+    group: str | None = field(default=None, kw_only=True)
+    durability: str | None = field(default=None, kw_only=True)
+    result_ttl: Seconds | None = field(default=None, kw_only=True)
+    id: str | None = field(default=None, kw_only=True)
+    suffix: str = field(default="", init=False, repr=False, compare=False)
+
+    def __post_init__(self) -> None:
+        """Check what was given; what was not costs nothing."""
+        own = self.id
+        if own is None:
+            _set(self, "suffix", new_suffix())
+        elif isinstance(own, str) and SUFFIX_RULE.fullmatch(own):
+            _set(self, "suffix", own)
+        else:
+            raise InvalidJob(f"id is {own!r}; use 1 to 64 letters, digits, '_', '.', ':' or '-'.", field="id")
+        name = self.name
+        if type(name) is not str or not name or len(name) > LABEL_LENGTH_MAX or not name.isprintable():
+            raise InvalidJob(f"name is {name!r}; give a printable label of 1 to 200 characters.", field="name")
+        if isinstance(self.function, str):
+            check_function_name(self.function)
+        elif not callable(self.function):
+            raise InvalidJob(f"function is {self.function!r}; give a registered name or a function.", field="function")
+        if type(self.args) is not tuple:
+            _check_args(self)
+        if self.kwargs:
+            _check_kwargs(self)
+        given = _options_of(self)
+        if given != _NOTHING:  # one comparison in C; most jobs carry no option
+            for option, value in zip(_OPTIONS, given, strict=True):
+                if value is not None:
+                    _CHECKS[option](self, option)
+
+
+def _check_args(job: Job) -> None:
+    if isinstance(job.args, str | bytes) or not isinstance(job.args, Sequence):
+        raise InvalidJob(f"args is {job.args!r}; give a list or tuple of arguments.", field="args")
+    _set(job, "args", tuple(job.args))
+
+
+def _check_kwargs(job: Job) -> None:
+    if not isinstance(job.kwargs, Mapping) or not all(isinstance(key, str) for key in job.kwargs):
+        raise InvalidJob(f"kwargs is {job.kwargs!r}; give a mapping of names to arguments.", field="kwargs")
+
+
+def _duration(job: Job, option: str) -> None:
+    _set(job, option, seconds(getattr(job, option), field=option))
+
+
+def _count(job: Job, option: str) -> None:
+    value = getattr(job, option)
+    if isinstance(value, bool) or not isinstance(value, int) or value < 0:
+        raise InvalidJob(f"{option} is {value!r}; give a whole number, 0 or more.", field=option)
+
+
+def _moment(job: Job, option: str) -> None:
+    value = getattr(job, option)
+    if not isinstance(value, datetime):
+        raise InvalidJob(f"{option} is {value!r}; give a datetime.", field=option)
+    _set(job, option, value.astimezone(UTC))
+
+
+def _priority(job: Job, option: str) -> None:
+    try:
+        _set(job, option, Priority(job.priority))
+    except ValueError:
+        raise InvalidJob(f"priority is {job.priority!r}; use Priority.LOW … CRITICAL.", field=option) from None
+
+
+def _backoff(job: Job, option: str) -> None:
+    value = job.retry_backoff
+    if isinstance(value, bool) or not isinstance(value, int | float) or not 1 <= value <= 100:
+        raise InvalidJob(f"retry_backoff is {value!r}; give a factor from 1 to 100.", field=option)
+
+
+def _flag(job: Job, option: str) -> None:
+    if not isinstance(getattr(job, option), bool):
+        raise InvalidJob(f"{option} is {getattr(job, option)!r}; give True or False.", field=option)
+
+
+def _text(job: Job, option: str) -> None:
+    value = getattr(job, option)
+    if not isinstance(value, str) or not 0 < len(value) <= LABEL_LENGTH_MAX or not value.isprintable():
+        raise InvalidJob(f"{option} is {value!r}; give a printable text of 1 to 200 characters.", field=option)
+
+
+def _tags(job: Job, option: str) -> None:
+    tags = job.tags
+    if isinstance(tags, str) or not isinstance(tags, Sequence) or len(tags) > TAGS_MAX:
+        raise InvalidJob(f"tags is {tags!r}; give a list of at most {TAGS_MAX} texts.", field=option)
+    for tag in tags:
+        if not isinstance(tag, str) or not 0 < len(tag) <= TAG_LENGTH_MAX or not tag.isprintable():
+            raise InvalidJob(f"tags holds {tag!r}; a tag has 1 to {TAG_LENGTH_MAX} characters.", field=option)
+    _set(job, option, tuple(tags))
+
+
+def _metadata(job: Job, option: str) -> None:
+    if not isinstance(job.metadata, Mapping) or not all(isinstance(key, str) for key in job.metadata):
+        raise InvalidJob(f"metadata is {job.metadata!r}; give a mapping with text keys.", field=option)
+
+
+def _one_of(*words: str) -> Callable[[Job, str], None]:
+    def check(job: Job, option: str) -> None:
+        if getattr(job, option) not in words:
+            listed = ", ".join(words)
+            raise InvalidJob(f"{option} is {getattr(job, option)!r}; use one of {listed}.", field=option)
+
+    return check
+
+
+def _queue(job: Job, _option: str) -> None:
+    check_queue(job.queue)
+
+
+def _later(job: Job, option: str) -> None:
+    raise InvalidJob(f"{option} is not supported by this version of jobfleet; leave it out.", field=option)
+
+
+_CHECKS: dict[str, Callable[[Job, str], None]] = {
+    **dict.fromkeys(DURATIONS, _duration),
+    **dict.fromkeys(COUNTS, _count),
+    **dict.fromkeys(NAME_LIKE, _text),
+    "priority": _priority,
+    "scheduled_at": _moment,
+    "expires_at": _moment,
+    "retry_backoff": _backoff,
+    "retry_jitter": _flag,
+    "tags": _tags,
+    "metadata": _metadata,
+    "queue": _queue,
+    "run_in": _one_of(*RUN_IN),
+    **dict.fromkeys(LATER, _later),
+}
+_OPTIONS = tuple(_CHECKS)
+_options_of = attrgetter(*_OPTIONS)
+_NOTHING = (None,) * len(_OPTIONS)

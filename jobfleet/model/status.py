@@ -1,0 +1,88 @@
+"""States, priorities and the one table of transitions, from which the docs draw the diagram."""
+
+from __future__ import annotations
+
+from enum import IntEnum, StrEnum
+from typing import NamedTuple
+
+
+class Priority(IntEnum):
+    """How urgent a job is; higher goes first, strictly, within a lane."""
+
+    LOW = 0
+    NORMAL = 1
+    HIGH = 2
+    CRITICAL = 3
+
+    @property
+    def band(self) -> int:
+        """The number of its sorted set: 0 for CRITICAL … 3 for LOW."""
+        return 3 - self.value
+
+
+class JobStatus(StrEnum):
+    """Where a job stands."""
+
+    BLOCKED = "blocked"
+    SCHEDULED = "scheduled"
+    QUEUED = "queued"
+    RUNNING = "running"
+    RETRYING = "retrying"
+    COMPLETED = "completed"
+    FAILED = "failed"
+    CANCELLED = "cancelled"
+    EXPIRED = "expired"
+
+    @property
+    def is_final(self) -> bool:
+        """Whether the job has ended."""
+        return self in FINAL
+
+    @property
+    def is_waiting(self) -> bool:
+        """Whether the job has yet to be claimed."""
+        return self in WAITING
+
+
+class ErrorType(StrEnum):
+    """Whether trying again may help."""
+
+    TRANSIENT = "transient"
+    PERMANENT = "permanent"
+
+
+FINAL = frozenset({JobStatus.COMPLETED, JobStatus.FAILED, JobStatus.CANCELLED, JobStatus.EXPIRED})
+WAITING = frozenset({JobStatus.BLOCKED, JobStatus.SCHEDULED, JobStatus.QUEUED, JobStatus.RETRYING})
+OPEN = WAITING | {JobStatus.RUNNING}
+
+
+class Transition(NamedTuple):
+    """One row of the state machine."""
+
+    verb: str
+    event: str
+    sources: frozenset[JobStatus]
+    targets: frozenset[JobStatus]
+    by: str
+    script: str
+
+
+def _row(verb: str, event: str, sources: frozenset[JobStatus], targets: str, by: str, script: str) -> Transition:
+    return Transition(verb, event, sources, frozenset(JobStatus(word) for word in targets.split()), by, script)
+
+
+_RUNNING = frozenset({JobStatus.RUNNING})
+_DUE = frozenset({JobStatus.QUEUED, JobStatus.SCHEDULED, JobStatus.RETRYING})
+
+TRANSITIONS: tuple[Transition, ...] = (
+    _row("enqueue", "enqueued", frozenset(), "queued scheduled", "producer", "enqueue"),
+    _row("claim", "claimed", _DUE, "running", "child", "claim"),
+    _row("complete", "completed", _RUNNING, "completed", "child", "settle"),
+    _row("retry", "retried", _RUNNING, "retrying", "child, supervisor, reaper", "settle"),
+    _row("fail", "failed", _RUNNING, "failed", "child, supervisor, reaper", "settle"),
+    _row("release", "released", _RUNNING, "queued scheduled", "draining child, supervisor", "settle"),
+    _row("park", "parked", _RUNNING, "retrying", "child", "settle"),
+    _row("expire", "expired", _DUE | _RUNNING, "expired", "supervisor, reaper, child", "settle"),
+    _row("cancel", "cancelled", WAITING | _RUNNING, "cancelled", "anyone", "cancel"),
+    _row("replay", "replayed", frozenset({JobStatus.FAILED}), "queued", "operator", "replay"),
+)

@@ -1,0 +1,138 @@
+"""How a run can end, as a closed set of values; and what a job may raise to steer its own ending."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import timedelta
+
+from jobfleet.model import seconds
+
+
+class RetryAfter(Exception):  # a signal, not an error
+    """Raised by a job: run me again after so many seconds; counts as a failure.
+
+    Args:
+        delay: Seconds or timedelta, in place of the back-off.
+        reason: For logs and history.
+    """
+
+    def __init__(self, delay: float | timedelta, *, reason: str | None = None) -> None:
+        self.delay = seconds(delay, field="RetryAfter")
+        self.reason = reason
+        super().__init__(reason or f"asked to be run again after {self.delay:g} s")
+
+
+class Snooze(Exception):  # a signal, not an error
+    """Raised by a job: not now; run me again after so many seconds. Counts as nothing.
+
+    Args:
+        delay: Seconds or timedelta.
+    """
+
+    def __init__(self, delay: float | timedelta) -> None:
+        self.delay = seconds(delay, field="Snooze")
+        super().__init__(f"asked to be run again after {self.delay:g} s")
+
+
+class Discard(Exception):  # a signal, not an error
+    """Raised by a job: fail me now, whatever my budget.
+
+    Args:
+        reason: Why; it becomes the job's error.
+    """
+
+    def __init__(self, reason: str) -> None:
+        self.reason = reason
+        super().__init__(reason)
+
+
+@dataclass(frozen=True, slots=True)
+class Succeeded:
+    """The function returned."""
+
+    value: object
+
+
+@dataclass(frozen=True, slots=True)
+class Raised:
+    """The function raised, or its result cannot travel."""
+
+    error: BaseException
+
+
+@dataclass(frozen=True, slots=True)
+class TimedOut:
+    """The run exceeded its time limit, in seconds."""
+
+    limit: float
+
+
+@dataclass(frozen=True, slots=True)
+class Cancelled:
+    """Somebody asked for it, and the function has stopped."""
+
+    by: str
+
+
+@dataclass(frozen=True, slots=True)
+class LeaseLost:
+    """Another run owns the job by now; nothing may be written."""
+
+
+@dataclass(frozen=True, slots=True)
+class Interrupted:
+    """The worker stops before the function did."""
+
+
+@dataclass(frozen=True, slots=True)
+class Overdue:
+    """The job came past its `expires_at` before it started."""
+
+
+@dataclass(frozen=True, slots=True)
+class Unrunnable:
+    """This worker cannot run it: unknown function, or an envelope newer than the worker."""
+
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
+class Broken:
+    """The envelope cannot be read; no worker will ever run it."""
+
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
+class Crashed:
+    """The process that ran it has died.
+
+    Attributes:
+        reason: Signal or exit code, or that its worker is gone.
+        alone: Nothing else had been started in that process.
+        several_suspected: Its worker saw it die, so one of those running is the culprit.
+    """
+
+    reason: str
+    alone: bool
+    several_suspected: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Preempted:
+    """Its lease expired although its worker is there."""
+
+
+Outcome = (
+    Succeeded
+    | Raised
+    | TimedOut
+    | Cancelled
+    | LeaseLost
+    | Interrupted
+    | Overdue
+    | Unrunnable
+    | Broken
+    | Crashed
+    | Preempted
+)

@@ -1,0 +1,293 @@
+"""What follows from an outcome: the one place where budgets are spent. Pure.
+
+The delay before retry number n is ``retry_delay · retry_backoff ** n``, capped, of which jitter
+takes 50 to 100 % ("equal jitter", M. Brooker, AWS Architecture Blog, 2015).
+"""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+
+from jobfleet.clock import SECOND_US, to_us
+from jobfleet.errors import EncodingError
+from jobfleet.model import ErrorType
+from jobfleet.outcome import (
+    Broken,
+    Cancelled,
+    Crashed,
+    Discard,
+    Interrupted,
+    LeaseLost,
+    Outcome,
+    Overdue,
+    Preempted,
+    Raised,
+    RetryAfter,
+    Snooze,
+    Succeeded,
+    TimedOut,
+    Unrunnable,
+)
+
+PERMANENT_TYPES: tuple[type[BaseException], ...] = (
+    TypeError,
+    ValueError,
+    LookupError,
+    AttributeError,
+    ImportError,
+    NotImplementedError,
+    AssertionError,
+    PermissionError,
+    FileNotFoundError,
+    EncodingError,
+)
+HISTORY_RUNS = 10
+HISTORY_CHARACTERS = 300
+PARK_DELAY_US = 10 * SECOND_US
+
+
+@dataclass(frozen=True, slots=True)
+class Policy:
+    """How often, and how soon, a job is run again.
+
+    Attributes:
+        max_retries: Failed runs that are repeated.
+        retry_delay: Seconds before the first repetition.
+        retry_backoff: Factor of its growth.
+        retry_delay_max: Seconds it grows to at most.
+        retry_jitter: Take 50 to 100 % of it.
+        max_crashes: Crashes suffered alone that fail the job.
+        unknown_grace: Seconds a job stays parked before it is failed.
+        retry_on: Exceptions that are TRANSIENT, whatever the default.
+        discard_on: Exceptions that are PERMANENT, whatever the default.
+    """
+
+    max_retries: int = 3
+    retry_delay: float = 5.0
+    retry_backoff: float = 2.0
+    retry_delay_max: float = 3600.0
+    retry_jitter: bool = True
+    max_crashes: int = 3
+    unknown_grace: float = 3600.0
+    retry_on: tuple[type[BaseException], ...] = ()
+    discard_on: tuple[type[BaseException], ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Tries:
+    """What a job has spent so far, as it is kept beside it.
+
+    Attributes:
+        failures: Runs that failed.
+        crashes: Runs whose process died.
+        preemptions: Runs whose lease expired under a worker that is there.
+        parked_since: When it was first parked, µs of Redis's clock; 0 if it is not.
+        is_suspect: It ran in a process that died; it is to run alone.
+        history: One line a past run, oldest first.
+    """
+
+    failures: int = 0
+    crashes: int = 0
+    preemptions: int = 0
+    parked_since: int = 0
+    is_suspect: bool = False
+    history: tuple[str, ...] = ()
+
+    @property
+    def attempt(self) -> int:
+        """The number of the run that comes next, from 1."""
+        return self.failures + self.crashes + self.preemptions + 1
+
+    @classmethod
+    def parse(cls, text: str) -> Tries:
+        """Read what `dump` wrote; empty text means nothing spent."""
+        if not text:
+            return FRESH
+        head, _, rest = text.partition("\n")
+        failures, crashes, preemptions, parked, suspect = (int(part) for part in head.split(":")[:5])
+        return cls(failures, crashes, preemptions, parked, bool(suspect), tuple(rest.split("\n")) if rest else ())
+
+    def dump(self) -> str:
+        """Write it as one text; empty when nothing is spent."""
+        if self == FRESH:
+            return ""
+        head = f"{self.failures}:{self.crashes}:{self.preemptions}:{self.parked_since}:{int(self.is_suspect)}"
+        return "\n".join((head, *self.history))
+
+    def noting(self, now_us: int, what: str) -> Tries:
+        """The same with one more line of history; old lines go."""
+        line = f"{self.attempt} {now_us} {' '.join(what.split())}"[:HISTORY_CHARACTERS]
+        return replace(self, history=(*self.history, line)[-HISTORY_RUNS:])
+
+
+FRESH = Tries()
+
+
+@dataclass(frozen=True, slots=True)
+class Complete:
+    """running → completed."""
+
+    value: object
+
+
+@dataclass(frozen=True, slots=True)
+class Retry:
+    """running → retrying, counted."""
+
+    delay_us: int
+    tries: Tries
+
+
+@dataclass(frozen=True, slots=True)
+class Fail:
+    """running → failed."""
+
+    reason: str
+    error_type: ErrorType
+    tries: Tries
+
+
+@dataclass(frozen=True, slots=True)
+class Release:
+    """running → queued or scheduled; nothing counted. `tries` is None when it stays as it is."""
+
+    delay_us: int = 0
+    tries: Tries | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Park:
+    """running → retrying, nothing counted, until a worker can run it."""
+
+    delay_us: int
+    tries: Tries
+
+
+@dataclass(frozen=True, slots=True)
+class Expire:
+    """running → expired."""
+
+
+@dataclass(frozen=True, slots=True)
+class Drop:
+    """Write nothing: somebody else owns the job."""
+
+
+Decision = Complete | Retry | Fail | Release | Park | Expire | Drop
+Uniform = Callable[[float, float], float]
+
+
+def classify(error: BaseException, policy: Policy) -> ErrorType:
+    """Whether trying again may help: the function's own lists first, then the default table."""
+    if isinstance(error, policy.discard_on):
+        return ErrorType.PERMANENT
+    if isinstance(error, policy.retry_on):
+        return ErrorType.TRANSIENT
+    return ErrorType.PERMANENT if isinstance(error, PERMANENT_TYPES) else ErrorType.TRANSIENT
+
+
+def backoff_us(policy: Policy, repeated: int, *, uniform: Uniform = random.uniform) -> int:
+    """The delay before the next run, in µs, when `repeated` runs were repeated already."""
+    try:
+        delay = policy.retry_delay * policy.retry_backoff**repeated
+    except OverflowError:
+        delay = policy.retry_delay_max
+    delay = min(delay, policy.retry_delay_max)
+    if policy.retry_jitter:
+        delay *= uniform(0.5, 1.0)
+    return to_us(delay)
+
+
+def decide(
+    outcome: Outcome, policy: Policy, tries: Tries, now_us: int, *, uniform: Uniform = random.uniform
+) -> Decision:
+    """Say what follows from the way a run ended.
+
+    Args:
+        outcome: How it ended.
+        policy: What the job is allowed.
+        tries: What it has spent.
+        now_us: Redis's time, for the history.
+        uniform: The source of jitter.
+    """
+    match outcome:
+        case Succeeded(value):
+            return Complete(value)
+        case Raised(error):
+            return _raised(error, policy, tries, now_us, uniform)
+        case TimedOut(limit):
+            what = f"timed out after {limit:g} s"
+            return _failure(ErrorType.TRANSIENT, "timeout", what, policy, tries, now_us, uniform)
+        case Crashed():
+            return _crashed(outcome, policy, tries, now_us, uniform)
+        case Preempted():
+            spent = replace(tries.noting(now_us, "lease expired"), preemptions=tries.preemptions + 1)
+            return Retry(0, spent)
+        case Unrunnable(reason):
+            return _unrunnable(reason, policy, tries, now_us)
+        case Broken(reason):
+            return Fail("unreadable", ErrorType.PERMANENT, tries.noting(now_us, reason))
+        case Overdue():
+            return Expire()
+        case Interrupted() | Cancelled():
+            return Release()  # a cancelled one turns into `cancelled` where its mark stands, in the script
+        case LeaseLost():
+            return Drop()
+
+
+def _raised(error: BaseException, policy: Policy, tries: Tries, now_us: int, uniform: Uniform) -> Decision:
+    what = describe(error)
+    if isinstance(error, Snooze):
+        return Release(to_us(error.delay))
+    if isinstance(error, Discard):
+        return Fail("discarded", ErrorType.PERMANENT, tries.noting(now_us, what))
+    if isinstance(error, RetryAfter):
+        decision = _failure(ErrorType.TRANSIENT, "error", what, policy, tries, now_us, uniform)
+        return replace(decision, delay_us=to_us(error.delay)) if isinstance(decision, Retry) else decision
+    return _failure(classify(error, policy), "error", what, policy, tries, now_us, uniform)
+
+
+def _failure(
+    kind: ErrorType, reason: str, what: str, policy: Policy, tries: Tries, now_us: int, uniform: Uniform
+) -> Decision:
+    spent = replace(tries.noting(now_us, what), failures=tries.failures + 1, parked_since=0, is_suspect=False)
+    if kind is ErrorType.PERMANENT or tries.failures >= policy.max_retries:
+        return Fail(reason, kind, spent)
+    return Retry(backoff_us(policy, tries.failures, uniform=uniform), spent)
+
+
+def _crashed(outcome: Crashed, policy: Policy, tries: Tries, now_us: int, uniform: Uniform) -> Decision:
+    noted = tries.noting(now_us, outcome.reason)
+    if outcome.several_suspected and not outcome.alone:
+        return Release(0, replace(noted, is_suspect=True))
+    crashes = tries.crashes + 1
+    if crashes >= policy.max_crashes:
+        if outcome.alone:
+            return Fail("crashed", ErrorType.TRANSIENT, replace(noted, crashes=crashes))
+        # Only a crash suffered alone may fail a job: the next run will be.
+        crashes, suspect = tries.crashes, True
+    else:
+        suspect = tries.is_suspect or outcome.several_suspected
+    spent = replace(noted, crashes=crashes, is_suspect=suspect)
+    delay = 0 if tries.crashes == 0 else backoff_us(policy, tries.crashes - 1, uniform=uniform)
+    return Retry(delay, spent)
+
+
+def _unrunnable(reason: str, policy: Policy, tries: Tries, now_us: int) -> Decision:
+    since = tries.parked_since or now_us
+    if now_us - since >= to_us(policy.unknown_grace):
+        return Fail("unknown-function", ErrorType.PERMANENT, tries.noting(now_us, reason))
+    noted = tries if tries.parked_since else tries.noting(now_us, reason)
+    delay = min(PARK_DELAY_US, max(to_us(policy.unknown_grace) - (now_us - since), 0) + 1000)
+    return Park(delay, replace(noted, parked_since=since))
+
+
+def describe(error: BaseException) -> str:
+    """An error as one line; an error whose own text cannot be had is described all the same."""
+    try:
+        text = str(error)
+    except Exception:  # noqa: BLE001 - the user's __str__ may raise anything
+        text = "(its text cannot be had)"
+    return f"{type(error).__name__}: {text}" if text else type(error).__name__

@@ -1,0 +1,102 @@
+"""`AsyncStore`: runs calls and awaits. The other of the two places that do I/O with scripts."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Sequence
+from typing import Any, TypeVar
+
+from jobfleet.store.call import Call
+from jobfleet.store.connect import Target
+from jobfleet.store.keys import Lane
+from jobfleet.store.link import AsyncLink, AsyncSocketLink
+from jobfleet.store.replies import Remedy, remedy, translate
+from jobfleet.store.trip import Recorder, only, trip
+
+T = TypeVar("T")
+
+
+class AsyncStore:
+    """Runs calls against a server, on one event loop.
+
+    Args:
+        at: The server.
+        link: How to reach it; by default sockets.
+        patience: Seconds to go on trying while it is away; None for ever.
+        connect_timeout: Seconds.
+        socket_timeout: Seconds.
+        recorder: Is told of every trip.
+    """
+
+    def __init__(
+        self,
+        at: Target,
+        *,
+        link: AsyncLink | None = None,
+        patience: float | None = 10.0,
+        connect_timeout: float = 5.0,
+        socket_timeout: float = 5.0,
+        recorder: Recorder | None = None,
+    ) -> None:
+        self.at = at
+        self.link = link or AsyncSocketLink(at, connect_timeout=connect_timeout, socket_timeout=socket_timeout)
+        self.patience = patience
+        self.recorder = recorder
+
+    async def run(self, call: Call[T], *, patience: float | None = -1.0) -> T:
+        """Run one call.
+
+        Args:
+            call: What to run.
+            patience: Another patience than the store's, for this call.
+
+        Raises:
+            StoreUnavailable: The server was away for longer than the patience.
+            JobfleetError: What the call ended in.
+        """
+        value: T = only(await self.run_many((call,), patience=patience))
+        return value
+
+    async def run_many(self, calls: Sequence[Call[Any]], *, patience: float | None = -1.0) -> list[Any]:
+        """Run calls in one pipeline; a value, or a `JobfleetError`, for each.
+
+        Raises:
+            StoreUnavailable: The server was away for longer than the patience.
+        """
+        if patience is not None and patience < 0:
+            patience = self.patience
+        steps = trip(calls, patience=patience, url=self.at.shown, fake=self.at.fake, recorder=self.recorder)
+        replies: list[Any] | None = None
+        while True:
+            try:
+                step = steps.send(replies)
+            except StopIteration as end:
+                results: list[Any] = end.value
+                return results
+            if isinstance(step, float):
+                await asyncio.sleep(step)
+                replies = None
+                step = next(steps)
+                assert not isinstance(step, float)
+            replies = await self.link.exchange(step)
+
+    async def wait_wake(self, lanes: Sequence[Lane], timeout: float) -> Lane | None:
+        """Block until a lane's marker can be taken; None when `timeout` seconds went by or the server is away.
+
+        Whoever takes a lane's marker owes that lane one claim.
+        """
+        by_key = {lane.wake.encode(): lane for lane in lanes}
+        command = ("BZPOPMIN", *(lane.wake for lane in lanes), f"{timeout:.3f}")
+        reply = await self.link.block(command, timeout)
+        if isinstance(reply, BaseException):
+            if remedy(reply) is Remedy.RAISE:
+                raise translate(reply)
+            if self.recorder is not None:
+                self.recorder.stumbled(reply)
+            await asyncio.sleep(0.1)
+            return None
+        return by_key[bytes(reply[0])] if reply else None
+
+    async def close(self) -> None:
+        """Let the connections go."""
+        await self.link.close()

@@ -1,0 +1,45 @@
+"""The call is a value: one invocation of a script, ready to run, print, compare or replay."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any, Generic, TypeVar
+
+from jobfleet.store.script import Script
+
+T = TypeVar("T")
+Argument = str | bytes | int
+Reply = list[Any]
+Command = tuple[Argument, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Call(Generic[T]):
+    """One invocation of a script.
+
+    Attributes:
+        script: Which.
+        keys: Its keys, as its header numbers them.
+        args: Its arguments, likewise.
+        read: Turns the reply, whose first word is known to the contract, into a value.
+    """
+
+    script: Script
+    keys: tuple[str, ...]
+    args: tuple[Argument, ...]
+    read: Callable[[Reply], T]
+
+    def by_hash(self) -> Command:
+        """The command for a server that may know the script."""
+        verb = "EVALSHA_RO" if self.script.read_only else "EVALSHA"
+        return (verb, self.script.sha, len(self.keys), *self.keys, *self.args)
+
+    def by_source(self) -> Command:
+        """The command that brings the script along."""
+        verb = "EVAL_RO" if self.script.read_only else "EVAL"
+        return (verb, self.script.source, len(self.keys), *self.keys, *self.args)
+
+    def for_fake(self) -> Command:
+        """The command for fakeredis, which knows neither first line nor EVAL_RO."""
+        return ("EVAL", self.script.plain, len(self.keys), *self.keys, *self.args)

@@ -1,0 +1,1 @@
+"""Builders: domain values in, a `Call` out. No I/O."""

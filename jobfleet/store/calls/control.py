@@ -1,0 +1,77 @@
+"""cancel, replay, purge, pause, resume, trim: what operators and duties do."""
+
+from __future__ import annotations
+
+import string
+from collections.abc import Sequence
+
+from jobfleet.store.call import Call, Reply
+from jobfleet.store.keys import Keyspace, Lane
+from jobfleet.store.script import load
+
+CHUNK = 50
+_ALLOWED = frozenset(string.ascii_letters + string.digits + "._+-:")
+
+
+def who(by: str | None) -> str:
+    """A name as scripts write it into records: no separators, never empty."""
+    return "".join(letter if letter in _ALLOWED else "_" for letter in by or "")[:64] or "-"
+
+
+def cancel(keys: Keyspace, lane: Lane, ids: Sequence[str], *, by: str | None, ttl_ms: int) -> Call[str]:
+    """End at most 50 waiting jobs, or ask running ones to stop.
+
+    A letter each: c cancelled, r requested, f final already, u unknown.
+    """
+    places = [place for job_id in ids for place in (lane.job(job_id), lane.result(job_id))]
+    fixed = (
+        *lane.ready, lane.runs, lane.tries, lane.meta, lane.unique, lane.expiry, lane.done, lane.totals, lane.watched,
+        lane.outbox, lane.journal,
+    )  # fmt: skip
+    return Call(
+        load("cancel"),
+        (*fixed, *places),
+        (lane.tag, keys.control, who(by), ttl_ms, *ids),
+        lambda reply: reply[1].decode(),
+    )
+
+
+def replay(lane: Lane, ids: Sequence[str], *, by: str | None) -> Call[list[str]]:
+    """Put at most 50 dead jobs back; a word each: replayed, already, unknown, or duplicate:<holder>."""
+    places = [place for job_id in ids for place in (lane.job(job_id), lane.result(job_id))]
+    fixed = (*lane.ready, lane.wake, lane.tries, lane.meta, lane.unique, lane.dlq, lane.dead, lane.totals)
+    return Call(
+        load("replay"),
+        (*fixed, *places),
+        (lane.tag, who(by), *ids),
+        lambda reply: [word.decode() for word in reply[2]],
+    )
+
+
+def purge(lane: Lane, ids: Sequence[str]) -> Call[int]:
+    """Let at most 50 dead letters go for good; answer how many there were."""
+    return Call(load("purge"), (lane.dlq, lane.dead), tuple(ids), lambda reply: int(reply[1]))
+
+
+def pause(lane: Lane, *, by: str | None) -> Call[bool]:
+    """Let no job of a lane be claimed; False when it was paused already."""
+    return Call(load("pause"), (lane.conf,), (who(by),), _is_fresh)
+
+
+def resume(lane: Lane) -> Call[bool]:
+    """Let a paused lane be claimed again; False when it was not paused."""
+    return Call(load("resume"), (lane.conf, lane.wake), (lane.tag,), _is_fresh)
+
+
+def _is_fresh(reply: Reply) -> bool:
+    return bool(reply[1])
+
+
+def trim(lane: Lane, *, done_before_ms: int, dead_before_ms: int, dead_max: int) -> Call[tuple[int, int, bool]]:
+    """Let go what is old, or too much: batches of finished jobs, dead letters, and whether more is left."""
+    return Call(
+        load("trim"),
+        (lane.done, lane.dlq, lane.dead),
+        (done_before_ms, dead_before_ms, dead_max),
+        lambda reply: (int(reply[1]), int(reply[2]), bool(reply[3])),
+    )

@@ -1,0 +1,150 @@
+"""Reading: status, counts, listings. Nothing here writes."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from jobfleet.store.call import Call, Reply
+from jobfleet.store.calls.presence import queues_of
+from jobfleet.store.keys import Keyspace, Lane
+from jobfleet.store.script import load
+from jobfleet.store.values import (
+    Counts,
+    Dead,
+    DeadLetter,
+    Final,
+    Finished,
+    FleetSeen,
+    Found,
+    InRun,
+    InWait,
+    Run,
+    Running,
+    Unknown,
+    Waiting,
+    WorkerSeen,
+)
+
+CHUNK = 50
+
+
+def status(lane: Lane, ids: Sequence[str]) -> Call[list[Found]]:
+    """What is known of at most 50 jobs."""
+    return Call(load("status"), (lane.lane,), (lane.tag, *ids), lambda reply: [_found(row) for row in reply[2:]])
+
+
+def _found(row: Reply) -> Found:
+    word = row[0]
+    if word == b"final":
+        return _final(row[1], row[2])
+    if word == b"dead":
+        return Dead(row[1], row[2], row[3].decode(), row[4].decode())
+    if word == b"running":
+        return InRun(Run.parse(row[1].decode()), row[2], row[3].decode(), row[4])
+    if word == b"waiting":
+        return InWait(int(row[1]), int(float(row[2])), row[3].decode(), row[4], row[5])
+    return Unknown()
+
+
+def _final(value: bytes, progress: bytes) -> Final:
+    line, _, body = value.partition(b"\n")
+    words = line.decode().split(" ")
+    status, at, token, started, child, by, reason = (*words, *("", "0", "0", "0", "-", "-", "-")[len(words) :])
+    return Final(status, int(at), int(token), int(started), child, by, reason, body, progress)
+
+
+def counts(lane: Lane) -> Call[Counts]:
+    """How much stands where in a lane."""
+    return Call(load("counts"), (lane.lane,), (lane.tag,), _counts)
+
+
+def _counts(reply: Reply) -> Counts:
+    totals = reply[8]
+    return Counts(
+        int(reply[1]),
+        tuple(reply[2]),
+        tuple(reply[3]),
+        int(reply[4]),
+        int(reply[5]),
+        int(reply[6]),
+        reply[7].decode().rpartition("@")[0] if reply[7] else None,
+        {totals[i].decode(): int(totals[i + 1]) for i in range(0, len(totals), 2)},
+    )
+
+
+def waiting(
+    lane: Lane, band: int, *, start: str = "-inf", stop: str = "+inf", skip: int = 0, limit: int = CHUNK
+) -> Call[tuple[int, list[Waiting]]]:
+    """A page of the jobs that wait in a band, by due time, and Redis's time.
+
+    Args:
+        lane: Where.
+        band: 0 for CRITICAL … 3 for LOW.
+        start: The lowest due time in µs, as a bound of ZRANGEBYSCORE.
+        stop: The highest.
+        skip: How many of the first to pass over.
+        limit: 1 to 50.
+    """
+    return Call(
+        load("waiting"),
+        (lane.ready[band],),
+        (lane.tag, start, stop, skip, limit),
+        lambda reply: (
+            int(reply[1]),
+            [Waiting(row[0].decode(), int(float(row[1])), row[2].decode(), row[3]) for row in reply[2:]],
+        ),
+    )
+
+
+def running(lane: Lane, *, skip: int = 0, limit: int = CHUNK) -> Call[tuple[int, list[Running]]]:
+    """A page of the jobs that run, by lease deadline, and Redis's time."""
+    return Call(
+        load("running"),
+        (lane.lease,),
+        (lane.tag, skip, limit),
+        lambda reply: (int(reply[1]), [_running(row) for row in reply[2:]]),
+    )
+
+
+def _running(row: Reply) -> Running:
+    run = Run.parse(row[2].decode())
+    return Running(row[0].decode(), int(float(row[1])), run, row[3].decode(), row[4], row[5])
+
+
+def finished(lane: Lane, *, before: str = "+", limit: int = CHUNK) -> Call[list[Finished]]:
+    """A page of finished jobs, newest batch first; `before` is the bound ``(`` + the last entry seen."""
+    return Call(load("finished"), (lane.done,), (before, limit), _finished)
+
+
+def _finished(reply: Reply) -> list[Finished]:
+    rows = []
+    for entry, lines in reply[1:]:
+        for line in reversed(lines.decode().split("\n")):
+            suffix, outcome, duration = line.split(" ")
+            rows.append(Finished(entry.decode(), suffix, outcome, int(duration)))
+    return rows
+
+
+def dead(lane: Lane, *, before: str = "+", limit: int = CHUNK) -> Call[list[DeadLetter]]:
+    """A page of dead letters, newest first; `before` is the bound ``(`` + the last entry seen."""
+    return Call(load("dead"), (lane.dlq,), (before, limit), lambda reply: [_letter(row) for row in reply[1:]])
+
+
+def _letter(row: Reply) -> DeadLetter:
+    entry, job_id, reason, band, tries, meta = (part.decode() for part in row[:6])
+    return DeadLetter(entry, job_id, reason, int(band), tries, meta, row[6], row[7])
+
+
+def fleet(keys: Keyspace) -> Call[FleetSeen]:
+    """Queues, workers and functions of the fleet."""
+    return Call(load("fleet"), (keys.queues,), (keys.tag,), _fleet)
+
+
+def _fleet(reply: Reply) -> FleetSeen:
+    rows, functions = reply[3], reply[4]
+    return FleetSeen(
+        int(reply[1]),
+        queues_of(reply[2]),
+        tuple(WorkerSeen(rows[i].decode(), int(float(rows[i + 1])), rows[i + 2]) for i in range(0, len(rows), 3)),
+        {functions[i].decode(): functions[i + 1] for i in range(0, len(functions), 2)},
+    )

@@ -1,0 +1,88 @@
+"""claim, renew, bury, tick: who runs what, and until when."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from jobfleet.store.call import Call, Reply
+from jobfleet.store.keys import Lane
+from jobfleet.store.script import load
+from jobfleet.store.values import Cancelling, Claimed, Grant, Held, Renewed, Run, Ticked
+
+CHUNK = 50
+
+
+def claim(lane: Lane, *, child: str, nonce: int, lease_us: int, limit: int) -> Call[Claimed]:
+    """Lease up to `limit` (1 to 50) of the most urgent due jobs to a child.
+
+    Repeated with the same nonce it answers the same grants, those whose token still stands.
+    """
+    claimed = lane.claim(child)
+    keys = (*lane.ready, lane.lease, lane.runs, lane.lane, claimed, lane.wake, lane.totals, lane.expiry)
+    return Call(load("claim"), keys, (lane.tag, child, nonce, lease_us, limit), _claimed)
+
+
+def _claimed(reply: Reply) -> Claimed:
+    word = reply[0].decode()
+    if word == "claimed":
+        grants = tuple(
+            [
+                Grant(row[0].decode(), int(row[1]), int(row[2]), int(row[3]), row[4], row[5].decode(), row[6].decode())
+                for row in reply[3:]
+            ]
+        )
+        return Claimed(word, int(reply[1]), int(reply[2]), grants)
+    if word == "empty":
+        return Claimed(word, int(reply[1]), int(reply[2]))
+    return Claimed(word, int(reply[1]) if len(reply) > 1 else 0)
+
+
+def renew(lane: Lane, held: Sequence[tuple[str, int]], *, lease_us: int) -> Call[Renewed]:
+    """Extend at most 50 leases that still stand, counted from now by Redis's clock.
+
+    A lease whose token has changed is not revived; it comes back in `Renewed.lost`.
+    """
+    pairs = [part for job_id, token in held for part in (job_id, token)]
+    return Call(load("renew"), (lane.lease, lane.runs), (lease_us, *pairs), _renewed)
+
+
+def _renewed(reply: Reply) -> Renewed:
+    lost, cancelled = reply[2], reply[3]
+    return Renewed(
+        int(reply[1]),
+        tuple((lost[i].decode(), int(lost[i + 1])) for i in range(0, len(lost), 2)),
+        tuple(
+            Cancelling(cancelled[i].decode(), int(cancelled[i + 1]), cancelled[i + 2].decode().rpartition("@")[0])
+            for i in range(0, len(cancelled), 3)
+        ),
+    )
+
+
+def bury(lane: Lane, child: str, held: Sequence[tuple[str, int]] = ()) -> Call[tuple[int, tuple[Held, ...]]]:
+    """Refuse a dead child's later claims; answer the time, and what it still holds of `held` and its last claim."""
+    pairs = [part for job_id, token in held for part in (job_id, token)]
+    return Call(
+        load("bury"),
+        (lane.claim(child),),
+        (lane.tag, child, *pairs),
+        lambda reply: (int(reply[1]), tuple(_held(row) for row in reply[2])),
+    )
+
+
+def tick(lane: Lane, *, limit: int = CHUNK) -> Call[Ticked]:
+    """Do a lane's housekeeping and answer what is overdue."""
+    return Call(load("tick"), (lane.lane, lane.wake, lane.lease), (lane.tag, limit), _ticked)
+
+
+def _ticked(reply: Reply) -> Ticked:
+    return Ticked(
+        int(reply[1]),
+        int(reply[2]),
+        int(reply[3]),
+        tuple(_held(row) for row in reply[4]),
+        tuple(job_id.decode() for job_id in reply[5]),
+    )
+
+
+def _held(row: Reply) -> Held:
+    return Held(row[0].decode(), int(row[1]), Run.parse(row[2].decode()), row[3], row[4].decode(), row[5].decode())

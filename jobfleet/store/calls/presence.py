@@ -1,0 +1,46 @@
+"""beat and leave: which workers there are."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+from jobfleet.store.call import Call, Reply
+from jobfleet.store.calls.enqueue import lanes_of
+from jobfleet.store.keys import Keyspace
+from jobfleet.store.script import load
+from jobfleet.store.values import Present
+
+
+def beat(
+    keys: Keyspace, worker: str, *, account: bytes, gone_us: int, functions: Mapping[str, bytes] | None = None
+) -> Call[Present]:
+    """Say that a worker lives.
+
+    Args:
+        keys: The fleet's keys.
+        worker: Its id.
+        account: What it says of itself.
+        gone_us: After how many µs of silence a worker counts as gone.
+        functions: What to publish of the functions it knows.
+    """
+    published = [part for item in (functions or {}).items() for part in item]
+    return Call(
+        load("beat"),
+        (keys.workers, keys.worker(worker), keys.functions, keys.queues),
+        (worker, gone_us, account, *published),
+        _present,
+    )
+
+
+def _present(reply: Reply) -> Present:
+    return Present(int(reply[1]), int(reply[2]), queues_of(reply[3]))
+
+
+def queues_of(pairs: Reply) -> dict[str, tuple[int, int]]:
+    """Queues with their home lanes and lanes, from a flat reply."""
+    return {pairs[i].decode(): lanes_of(pairs[i + 1]) for i in range(0, len(pairs), 2)}
+
+
+def leave(keys: Keyspace, worker: str) -> Call[bool]:
+    """Say goodbye for a worker; False when it was not known."""
+    return Call(load("leave"), (keys.workers, keys.worker(worker)), (worker,), lambda reply: bool(reply[1]))

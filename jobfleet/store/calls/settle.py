@@ -1,0 +1,90 @@
+"""settle: complete, retry, fail, release, park and expire."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from jobfleet.store.call import Argument, Call, Reply
+from jobfleet.store.keys import Lane
+from jobfleet.store.script import load
+from jobfleet.store.values import Settled
+
+CHUNK = 50
+
+TOKEN_STANDS = "token"  # noqa: S105 - a guard's name, no secret
+STILL_EXPIRED = "expired"
+STILL_WAITING = "waiting"
+
+Item = tuple[Argument, ...]
+"""Verb, guard, id, token, and what the verb takes."""
+
+
+def complete(job_id: str, token: int, *, record: bytes, ttl_ms: int, duration_us: int) -> Item:
+    """running → completed, with the sealed record of the run."""
+    return ("complete", TOKEN_STANDS, job_id, token, record, ttl_ms, duration_us)
+
+
+def retry(job_id: str, token: int, *, delay_us: int, tries: str, guard: str = TOKEN_STANDS) -> Item:
+    """running → retrying, due after `delay_us`."""
+    return ("retry", guard, job_id, token, delay_us, tries)
+
+
+def fail(
+    job_id: str,
+    token: int,
+    *,
+    record: bytes,
+    ttl_ms: int,
+    duration_us: int,
+    reason: str,
+    tries: str,
+    guard: str = TOKEN_STANDS,
+) -> Item:
+    """running → failed, and a dead letter with the sealed record of the run."""
+    return ("fail", guard, job_id, token, record, ttl_ms, duration_us, reason, tries)
+
+
+def release(job_id: str, token: int, *, delay_us: int = 0, tries: str = "", guard: str = TOKEN_STANDS) -> Item:
+    """running → queued or scheduled; without a delay it keeps its place. Empty `tries` stay as they are."""
+    return ("release", guard, job_id, token, delay_us, tries)
+
+
+def park(job_id: str, token: int, *, delay_us: int, tries: str) -> Item:
+    """running → retrying, until a worker can run it."""
+    return ("park", TOKEN_STANDS, job_id, token, delay_us, tries)
+
+
+def expire(job_id: str, token: int, *, ttl_ms: int, guard: str = TOKEN_STANDS) -> Item:
+    """running, or waiting under the guard `STILL_WAITING`, → expired."""
+    return ("expire", guard, job_id, token, ttl_ms)
+
+
+def settle(lane: Lane, items: Sequence[Item], *, child: str = "", nonce: int = 0, chunk: int = 1) -> Call[Settled]:
+    """End at most 50 runs.
+
+    Args:
+        lane: Where they are.
+        items: What is to happen to each.
+        child: Who ran them; a repeated trip of its answers as before. Empty for supervisors and reapers.
+        nonce: Grows with each trip of the child in the lane.
+        chunk: The number of this call within the trip, from 1.
+    """
+    keys = [*_fixed(lane), lane.sent(child)]
+    args: list[Argument] = [lane.tag, child, nonce, chunk]
+    job, result = lane.job_prefix, lane.result_prefix
+    for item in items:
+        job_id = item[2]
+        keys += (f"{job}{job_id!s}", f"{result}{job_id!s}")
+        args += item
+    return Call(load("settle"), tuple(keys), tuple(args), _settled)
+
+
+def _fixed(lane: Lane) -> tuple[str, ...]:
+    return (
+        *lane.ready, lane.lease, lane.runs, lane.tries, lane.meta, lane.unique, lane.expiry, lane.done, lane.dlq,
+        lane.dead, lane.totals, lane.wake, lane.watched, lane.outbox, lane.journal,
+    )  # fmt: skip
+
+
+def _settled(reply: Reply) -> Settled:
+    return Settled(is_stale=False, letters=reply[2].decode()) if reply[0] == b"settled" else Settled(is_stale=True)

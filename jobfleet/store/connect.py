@@ -1,0 +1,142 @@
+"""From a URL to connections with the house's time-outs and without redis-py's own repetition."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+from urllib.parse import urlsplit
+
+import redis
+import redis.asyncio
+from redis.asyncio.retry import Retry as AsyncRetry
+from redis.backoff import NoBackoff
+from redis.retry import Retry
+
+from jobfleet.config import check_url, mask_url
+from jobfleet.errors import ConfigError
+from jobfleet.store.embedded import EmbeddedServer
+
+if TYPE_CHECKING:
+    import fakeredis
+
+OLDEST = (7, 2)
+
+_memory: dict[str, fakeredis.FakeServer] = {}
+_lock = threading.Lock()
+
+
+@dataclass(frozen=True, slots=True)
+class Target:
+    """A server to talk to.
+
+    Attributes:
+        url: What redis-py connects to; for memory, the name of the fake server.
+        shown: The URL as the user gave it, masked.
+        fake: Whether it is fakeredis.
+        embedded: The server that was started for it, if one was.
+    """
+
+    url: str
+    shown: str
+    fake: bool = False
+    embedded: EmbeddedServer | None = None
+
+    def close(self) -> None:
+        """End the server that was started for this target, if one was."""
+        if self.embedded is not None:
+            self.embedded.close()
+
+
+def target(url: str) -> Target:
+    """Find, or for ``embedded://`` start, what a URL names.
+
+    Raises:
+        ConfigError: The scheme is unknown, or this version cannot connect to it.
+    """
+    check_url(url)
+    parts = urlsplit(url)
+    if parts.scheme in ("sentinel", "cluster"):
+        raise ConfigError(f"{parts.scheme}:// is not supported by this version of jobfleet; use redis, rediss or unix.")
+    if parts.scheme == "memory":
+        return Target(url, url, fake=True)
+    if parts.scheme == "embedded":
+        path = url.removeprefix("embedded://")
+        server = EmbeddedServer.start(Path(path) if path else None)
+        return Target(server.url, url, embedded=server)
+    return Target(url, mask_url(url))
+
+
+def connections(at: Target, *, connect_timeout: float, socket_timeout: float | None) -> Callable[[], Any]:
+    """A maker of synchronous connections."""
+    if at.fake:
+        return _fake_client(at, redis.Redis).connection_pool.make_connection
+    return redis.ConnectionPool.from_url(
+        at.url,
+        protocol=2,
+        retry=Retry(NoBackoff(), 0),
+        socket_connect_timeout=connect_timeout,
+        socket_timeout=socket_timeout,
+        **_tcp_only(at),
+    ).make_connection
+
+
+def async_connections(at: Target, *, connect_timeout: float) -> Callable[[], Any]:
+    """A maker of asyncio connections; they have no time-out of their own, the link bounds each exchange."""
+    if at.fake:
+        return _fake_client(at, redis.asyncio.Redis).connection_pool.make_connection
+    return redis.asyncio.ConnectionPool.from_url(
+        at.url,
+        protocol=2,
+        retry=AsyncRetry(NoBackoff(), 0),
+        socket_connect_timeout=connect_timeout,
+        socket_timeout=None,
+        **_tcp_only(at),
+    ).make_connection
+
+
+def client(at: Target) -> redis.Redis:
+    """A plain redis-py client, for subscriptions."""
+    if at.fake:
+        made: redis.Redis = _fake_client(at, redis.Redis)
+        return made
+    return redis.Redis.from_url(at.url, protocol=2, retry=Retry(NoBackoff(), 0), socket_timeout=None)
+
+
+def async_client(at: Target) -> redis.asyncio.Redis:
+    """A plain redis-py asyncio client, for subscriptions."""
+    if at.fake:
+        made: redis.asyncio.Redis = _fake_client(at, redis.asyncio.Redis)
+        return made
+    return redis.asyncio.Redis.from_url(at.url, protocol=2, retry=AsyncRetry(NoBackoff(), 0), socket_timeout=None)
+
+
+def check_version(info: dict[str, str]) -> None:
+    """Refuse a server that is too old.
+
+    Raises:
+        ConfigError: It is older than Redis 7.2.
+    """
+    version = info.get("redis_version", "")
+    numbers = tuple(int(part) for part in version.split(".")[:2] if part.isdigit())
+    if numbers and numbers < OLDEST:
+        raise ConfigError(f"Redis {'.'.join(map(str, numbers))} found; jobfleet needs 7.2 or later.")
+
+
+def _tcp_only(at: Target) -> dict[str, Any]:
+    """What unix sockets do not know."""
+    return {} if at.url.startswith("unix:") else {"socket_keepalive": True}
+
+
+def _fake_client(at: Target, kind: type) -> Any:
+    """A fakeredis client; all that name the same URL share one server."""
+    try:
+        import fakeredis
+    except ImportError:
+        raise ConfigError("memory:// needs fakeredis; pip install 'jobfleet[testing]'.") from None
+    with _lock:
+        server = _memory.setdefault(at.url, fakeredis.FakeServer(version=(7,)))
+    maker = fakeredis.FakeAsyncRedis if kind is redis.asyncio.Redis else fakeredis.FakeRedis
+    return maker(server=server)

@@ -1,0 +1,161 @@
+"""Every key and channel of jobfleet, in one place.
+
+A queue has lanes, and a lane is a hash slot: all its keys share the tag ``{<ns>:<queue>:<lane>}``.
+Fleet-wide keys share ``{<ns>}``. `KEY_TABLE` is the documentation: the keyspace page is made from
+it, and a test fails where a key is left without a TTL, an owner that deletes it, or a bound.
+"""
+
+from __future__ import annotations
+
+from functools import cache
+from typing import NamedTuple
+
+from jobfleet.model import split_id
+
+BANDS = 4
+
+
+class KeyRow(NamedTuple):
+    """One kind of key: what it holds and why it does not stay for ever."""
+
+    name: str
+    type: str
+    holds: str
+    ends: str
+
+
+KEY_TABLE: tuple[KeyRow, ...] = (
+    KeyRow("ready:<p>", "zset", "ids by due time (µs, Redis's clock), p = 0 CRITICAL … 3 LOW", "claim, cancel, expire"),
+    KeyRow("job:<id>", "string", "envelope: clear header and body; Redis looks into neither", "the final transition"),
+    KeyRow("meta", "hash", "id → clear record that never changes: expiry, retention", "the final transition"),
+    KeyRow("tries", "hash", "id → budgets spent, suspicion, history of runs; once one is set", "the final transition"),
+    KeyRow("lease", "zset", "running ids by lease deadline (µs)", "every settle"),
+    KeyRow("runs", "hash", "id → token, child, claimed, lease, band, who asked to cancel", "every settle"),
+    KeyRow("result:<id>", "string", "how it ended; also the tombstone that refuses a repeated enqueue", "TTL"),
+    KeyRow("progress:<id>", "string", "last progress record", "TTL"),
+    KeyRow("done", "stream", "one entry per finishing batch: ids, outcomes, durations", "MAXLEN; retention duty"),
+    KeyRow("dlq", "stream", "failed jobs: envelope, meta, record, reason, tries", "replay, purge; retention duty"),
+    KeyRow("dead", "hash", "id → entry in dlq", "with its entry"),
+    KeyRow("expiry", "zset", "waiting ids by expires_at, only of jobs that have one", "claim's settle, cancel, expire"),
+    KeyRow("unique", "hash", "key → holder's id", "the final transition"),
+    KeyRow("watched", "hash", "id → 1 for jobs that dependants wait for", "the final transition"),
+    KeyRow("outbox", "stream", "one record per settled parent that is watched", "the relay"),
+    KeyRow("journal", "stream", "lifecycle events, only while a consumer is registered", "MAXLEN"),
+    KeyRow("wake", "zset", "the marker on which idle children block", "one member"),
+    KeyRow("lane", "hash", "last token, primary's run id, last TIME seen, hold, longest lease", "five fields"),
+    KeyRow("conf", "hash", "operator's settings: paused by whom and when, journal", "few fields"),
+    KeyRow("totals", "hash", "counts for ever, and how many waiting jobs have tries", "few fields"),
+    KeyRow("claim:<child>", "string", "its last claim (nonce, ids, tokens), or `buried`", "TTL 1 h"),
+    KeyRow("sent:<child>", "string", "its last finishing trip: nonce and answers", "TTL 10 min"),
+)
+FLEET_KEY_TABLE: tuple[KeyRow, ...] = (
+    KeyRow("queues", "hash", "queue → home lanes, lanes", "one field a queue"),
+    KeyRow("workers", "zset", "worker ids by last beat (µs)", "trimmed by each beat"),
+    KeyRow("worker:<id>", "string", "a worker's own account of itself", "TTL"),
+    KeyRow("functions", "hash", "function → queue and options, published by workers", "one field a function"),
+)
+
+
+class Lane:
+    """The key names of one lane.
+
+    Attributes:
+        queue: The queue's name.
+        index: The lane's number within it.
+        tag: The prefix of all its keys.
+    """
+
+    __slots__ = (
+        "claim_prefix", "conf", "dead", "dlq", "done", "events", "expiry", "id_prefix", "index",
+        "job_prefix", "journal", "lane", "lease", "meta", "outbox", "progress_prefix", "queue", "ready",
+        "result_prefix", "runs", "tag", "totals", "tries", "unique", "wake", "watched",
+    )  # fmt: skip
+
+    def __init__(self, namespace: str, queue: str, index: int) -> None:
+        self.queue = queue
+        self.index = index
+        self.tag = tag = f"{{{namespace}:{queue}:{index}}}:"
+        self.id_prefix = f"{queue}.{index}."
+        self.ready = tuple(f"{tag}ready:{band}" for band in range(BANDS))
+        self.lease = f"{tag}lease"
+        self.runs = f"{tag}runs"
+        self.meta = f"{tag}meta"
+        self.tries = f"{tag}tries"
+        self.done = f"{tag}done"
+        self.dlq = f"{tag}dlq"
+        self.dead = f"{tag}dead"
+        self.expiry = f"{tag}expiry"
+        self.unique = f"{tag}unique"
+        self.watched = f"{tag}watched"
+        self.outbox = f"{tag}outbox"
+        self.journal = f"{tag}journal"
+        self.wake = f"{tag}wake"
+        self.lane = f"{tag}lane"
+        self.conf = f"{tag}conf"
+        self.totals = f"{tag}totals"
+        self.events = f"{tag}events"
+        self.job_prefix = f"{tag}job:"
+        self.result_prefix = f"{tag}result:"
+        self.progress_prefix = f"{tag}progress:"
+        self.claim_prefix = f"{tag}claim:"
+
+    def __repr__(self) -> str:
+        return f"Lane({self.tag!r})"
+
+    def job(self, job_id: str) -> str:
+        """Where the envelope lies."""
+        return self.job_prefix + job_id
+
+    def result(self, job_id: str) -> str:
+        """Where the ending is written."""
+        return self.result_prefix + job_id
+
+    def progress(self, job_id: str) -> str:
+        """Where the last progress is written."""
+        return self.progress_prefix + job_id
+
+    def claim(self, child: str) -> str:
+        """Where a child's last claim is remembered."""
+        return self.claim_prefix + child
+
+    def sent(self, child: str) -> str:
+        """Where a child's last finishing trip is remembered."""
+        return f"{self.tag}sent:{child}"
+
+    def job_events(self, job_id: str) -> str:
+        """The channel of one job."""
+        return f"{self.tag}events:{job_id}"
+
+
+class Keyspace:
+    """All key names of a namespace.
+
+    Args:
+        namespace: What separates fleets that share a Redis.
+    """
+
+    def __init__(self, namespace: str) -> None:
+        self.namespace = namespace
+        tag = f"{{{namespace}}}:"
+        self.tag = tag
+        self.queues = f"{tag}queues"
+        self.workers = f"{tag}workers"
+        self.functions = f"{tag}functions"
+        self.control = f"{tag}control"
+        self.lane = cache(self._lane)
+
+    def _lane(self, queue: str, index: int) -> Lane:
+        return Lane(self.namespace, queue, index)
+
+    def worker(self, worker_id: str) -> str:
+        """Where a worker's account of itself lies."""
+        return f"{self.tag}worker:{worker_id}"
+
+    def lane_of(self, job_id: str) -> Lane:
+        """The lane that an id names.
+
+        Raises:
+            JobNotFound: It is no id.
+        """
+        queue, lane, _ = split_id(job_id)
+        return self.lane(queue, lane)

@@ -1,0 +1,226 @@
+"""Links: send commands, get replies, in one exchange. The one place where bytes meet sockets.
+
+redis-py's own repetition is off: a reply may be lost after the script ran, and only the store
+knows how to ask again.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import os
+from collections.abc import Callable, Sequence
+from typing import Any, Protocol
+
+from redis.exceptions import ConnectionError as RedisConnectionError
+from redis.exceptions import RedisError
+
+from jobfleet.store.call import Argument, Command
+from jobfleet.store.connect import Target, async_connections, check_version, connections
+from jobfleet.store.replies import CONNECTION_ERRORS
+
+pack: Callable[[Command], bytes] | None
+try:
+    from hiredis import pack_command as pack
+except ImportError:
+    pack = None
+
+
+class Link(Protocol):
+    """A way to a server."""
+
+    def exchange(self, commands: Sequence[Command]) -> list[Any]:
+        """Send commands in one pipeline; a reply or an exception for each."""
+
+    def close(self) -> None:
+        """Let the connections go."""
+
+
+class AsyncLink(Protocol):
+    """A way to a server, for asyncio."""
+
+    async def exchange(self, commands: Sequence[Command]) -> list[Any]:
+        """Send commands in one pipeline; a reply or an exception for each."""
+
+    async def block(self, command: Command, timeout: float) -> Any:
+        """Send a command that may block for `timeout` seconds, on a connection of its own."""
+
+    async def close(self) -> None:
+        """Let the connections go."""
+
+
+def packed(connection: Any, commands: Sequence[Command]) -> Any:
+    """Commands as bytes for the socket."""
+    if pack is not None:
+        return [b"".join([pack(command) for command in commands])]
+    return connection.pack_commands(commands)
+
+
+def info_of(reply: bytes) -> dict[str, str]:
+    """INFO's text as a mapping."""
+    lines = (line.partition(":") for line in reply.decode().splitlines())
+    return {name: value for name, _, value in lines if value}
+
+
+def fill(replies: list[Any], commands: Sequence[Command], error: BaseException) -> list[Any]:
+    """Answer the commands that got no reply with what prevented it."""
+    return replies + [error] * (len(commands) - len(replies))
+
+
+class SocketLink:
+    """A pool of synchronous connections; safe for threads, and after a fork."""
+
+    def __init__(self, at: Target, *, connect_timeout: float, socket_timeout: float) -> None:
+        self._make = connections(at, connect_timeout=connect_timeout, socket_timeout=socket_timeout)
+        self._fake = at.fake
+        self._idle: list[Any] = []
+        self._pid = os.getpid()
+        self._checked = at.fake
+
+    def exchange(self, commands: Sequence[Command]) -> list[Any]:
+        """Send commands in one pipeline; a reply or an exception for each."""
+        replies: list[Any] = []
+        connection = None
+        try:
+            connection = self._take()
+            if self._fake:
+                _exchange_fake(connection, commands, replies)
+            else:
+                connection.send_packed_command(packed(connection, commands), check_health=False)
+                for _ in commands:
+                    replies.append(_read(connection))
+        except CONNECTION_ERRORS as error:
+            if connection is not None:
+                connection.disconnect()
+            return fill(replies, commands, error)
+        except BaseException:
+            if connection is not None:
+                connection.disconnect()
+            raise
+        self._idle.append(connection)
+        return replies
+
+    def _take(self) -> Any:
+        if self._pid != os.getpid():  # a forked child must not share its parent's sockets
+            self._idle, self._pid = [], os.getpid()
+        try:
+            return self._idle.pop()
+        except IndexError:
+            connection = self._make()
+            connection.connect()
+            if not self._checked:
+                connection.send_command("INFO", "server")
+                check_version(info_of(connection.read_response(disable_decoding=True)))
+                self._checked = True
+            return connection
+
+    def close(self) -> None:
+        """Let the connections go."""
+        while self._idle:
+            self._idle.pop().disconnect()
+
+
+def _read(connection: Any) -> Any:
+    try:
+        return connection.read_response(disable_decoding=True)
+    except CONNECTION_ERRORS:
+        raise
+    except RedisError as error:
+        return error
+
+
+def _exchange_fake(connection: Any, commands: Sequence[Command], replies: list[Any]) -> None:
+    for command in commands:
+        connection.send_command(*command)
+        replies.append(_read(connection))
+
+
+class AsyncSocketLink:
+    """A pool of asyncio connections for one event loop."""
+
+    def __init__(self, at: Target, *, connect_timeout: float, socket_timeout: float) -> None:
+        self._make = async_connections(at, connect_timeout=connect_timeout)
+        self._fake = at.fake
+        self._timeout = socket_timeout
+        self._idle: list[Any] = []
+        self._blocking: list[Any] = []
+        self._checked = at.fake
+        self._closed = False
+
+    async def exchange(self, commands: Sequence[Command]) -> list[Any]:
+        """Send commands in one pipeline; a reply or an exception for each."""
+        replies: list[Any] = []
+        connection = None
+        try:
+            async with asyncio.timeout(self._timeout):
+                connection = self._idle.pop() if self._idle else await self._connect()
+                if self._fake:
+                    for command in commands:
+                        await connection.send_command(*command)
+                        replies.append(await _aread(connection))
+                else:
+                    await connection.send_packed_command(packed(connection, commands), check_health=False)
+                    for _ in commands:
+                        replies.append(await _aread(connection))
+        except CONNECTION_ERRORS as error:
+            await _drop(connection)
+            return fill(replies, commands, error)
+        except BaseException:
+            await _drop(connection)
+            raise
+        await self._keep(connection, self._idle)
+        return replies
+
+    async def block(self, command: tuple[Argument, ...], timeout: float) -> Any:
+        """Send a command that may block for `timeout` seconds, on a connection of its own."""
+        connection = None
+        try:
+            async with asyncio.timeout(timeout + self._timeout):
+                connection = self._blocking.pop() if self._blocking else await self._connect()
+                await connection.send_command(*command, check_health=False)
+                reply = await _aread(connection)
+        except CONNECTION_ERRORS as error:
+            await _drop(connection)
+            return error
+        except BaseException:  # cancelled while blocking: the connection must go, or it eats a later wake-up
+            await _drop(connection)
+            raise
+        await self._keep(connection, self._blocking)
+        return reply
+
+    async def _connect(self) -> Any:
+        if self._closed:
+            raise RedisConnectionError("this store is closed")
+        connection = self._make()
+        await connection.connect()
+        if not self._checked:
+            await connection.send_command("INFO", "server")
+            check_version(info_of(await connection.read_response(disable_decoding=True)))
+            self._checked = True
+        return connection
+
+    async def _keep(self, connection: Any, pool: list[Any]) -> None:
+        if self._closed:
+            await _drop(connection)
+        else:
+            pool.append(connection)
+
+    async def close(self) -> None:
+        """Let the connections go."""
+        self._closed = True
+        for connection in self._idle + self._blocking:
+            await _drop(connection)
+        self._idle, self._blocking = [], []
+
+
+async def _aread(connection: Any) -> Any:
+    try:
+        return await connection.read_response(disable_decoding=True)
+    except CONNECTION_ERRORS:
+        raise
+    except RedisError as error:
+        return error
+
+
+async def _drop(connection: Any) -> None:
+    if connection is not None:
+        await connection.disconnect(nowait=True)

@@ -1,0 +1,48 @@
+-- bury: refuse a dead child's later claims, and answer what it still holds.
+--
+-- KEYS    1 claim:<child> string its last claim
+-- READS   runs          hash    id → run
+--         tries         hash    id → tries
+--         meta          hash    id → clear record
+--         job:<id>      string  envelope
+-- ARGV    1 tag         text    the lane's prefix
+--         2 child       text    child id
+--         3..* pair     text    id and token from its board, in turn; at most 50 pairs
+-- FLAGS   allow-oom
+-- RETURNS {"buried", now, {{id, token, run, envelope, tries, meta}, …}}
+-- EMITS   -
+-- COST    O(held)
+-- @include lib/clock
+-- @include lib/number
+-- @include lib/run
+-- @include lib/records
+
+local tag, child = ARGV[1], ARGV[2]
+local now = now_us()
+
+local asked, tokens = {}, {}
+local function ask(id, token)
+  if not tokens[id] then asked[#asked + 1] = id end
+  tokens[id] = token
+end
+for i = 3, #ARGV, 2 do ask(ARGV[i], ARGV[i + 1]) end
+local last = redis.call('GET', KEYS[1])
+if last then
+  for id, token in string.gmatch(last, '\n(%S+) (%d+)') do ask(id, token) end
+end
+local ids, runs = {}, {}
+if #asked > 0 then
+  local found = redis.call('HMGET', tag .. 'runs', unpack(asked))
+  for i = 1, #asked do
+    local run = found[i] and run_parts(found[i])
+    if run and run.token == tokens[asked[i]] and run.child == child then
+      ids[#ids + 1] = asked[i]
+      runs[#runs + 1] = found[i]
+    end
+  end
+end
+local records = read_records(tag, ids, runs)
+
+redis.call('SET', KEYS[1], 'buried', 'PX', 3600000)
+
+return {'buried', int(now), records}

@@ -1,0 +1,85 @@
+-- cancel: end waiting jobs; ask running ones to stop.
+--
+-- KEYS    1 ready:0     zset    job ids by due time (µs), CRITICAL
+--         2 ready:1     zset    HIGH
+--         3 ready:2     zset    NORMAL
+--         4 ready:3     zset    LOW
+--         5 runs        hash    id → run
+--         6 tries       hash    id → tries
+--         7 meta        hash    id → clear record
+--         8 unique      hash    key → holder
+--         9 expiry      zset    ids by expires_at (µs)
+--         10 done       stream  finished jobs
+--         11 totals     hash    counts
+--         12 watched    hash    ids that dependants wait for
+--         13 outbox     stream  settled parents
+--         14 journal    stream  lifecycle events
+--         15..* job:<id> string job:<id> and result:<id>, two keys an item
+-- READS   conf          hash    journal
+-- ARGV    1 tag         text    the lane's prefix
+--         2 control     text    the channel that tells supervisors
+--         3 who         text    who asks; - for nobody in particular
+--         4 ttl         int     ms the ending is remembered
+--         5..* id       text    job id; at most 50
+-- FLAGS   allow-oom
+-- RETURNS {"cancelled", letters}   c cancelled, r requested, f final already, u unknown
+-- EMITS   cancelled
+-- COST    O(items · log n)
+-- @include lib/clock
+-- @include lib/number
+-- @include lib/run
+-- @include lib/meta
+-- @include lib/event
+-- @include lib/batch
+-- @include lib/ended
+
+local tag, control, who, ttl = ARGV[1], ARGV[2], ARGV[3], ARGV[4]
+local keys = {
+  ready0 = KEYS[1], ready1 = KEYS[2], ready2 = KEYS[3], ready3 = KEYS[4], runs = KEYS[5], tries = KEYS[6], meta = KEYS[7],
+  unique = KEYS[8], expiry = KEYS[9], done = KEYS[10], totals = KEYS[11], watched = KEYS[12], outbox = KEYS[13], journal = KEYS[14],
+}
+local now = now_us()
+
+local items, letters, seen = {}, {}, {}
+for i = 1, #ARGV - 4 do
+  local id = ARGV[4 + i]
+  local item = {id = id, job_key = KEYS[13 + 2 * i], result_key = KEYS[14 + 2 * i]}
+  items[i] = item
+  item.tries = redis.call('HGET', keys.tries, id)
+  item.meta = redis.call('HGET', keys.meta, id)
+  item.watched = redis.call('HGET', keys.watched, id)
+  item.record = redis.call('HGET', keys.runs, id)
+  if item.record then
+    letters[i] = 'r'
+  elseif redis.call('EXISTS', item.result_key) == 1 or seen[id] then
+    letters[i] = 'f'
+  else
+    letters[i] = 'u'
+    for band = 0, 3 do
+      if redis.call('ZSCORE', keys['ready' .. band], id) then letters[i], item.band = 'c', band end
+    end
+    item.envelope = redis.call('GET', item.job_key) or ''
+  end
+  seen[id] = true
+end
+local journal = redis.call('HGET', tag .. 'conf', 'journal')
+
+local batch = new_batch(now)
+batch.journal = journal
+for i = 1, #items do
+  local item = items[i]
+  if letters[i] == 'c' then
+    redis.call('ZREM', keys['ready' .. item.band], item.id)
+    if item.tries then count(batch, 'retrying', -1) end
+    write_ended(batch, item, 'cancelled', ttl, who)
+  elseif letters[i] == 'r' then
+    local run = run_parts(item.record)
+    if run.cancel == '' then
+      redis.call('HSET', keys.runs, item.id, item.record .. who .. '@' .. int(now))
+    end
+    redis.call('PUBLISH', control, 'cancel ' .. item.id .. ' ' .. run.token .. ' ' .. run.child .. ' ' .. who)
+  end
+end
+flush(batch, keys, tag)
+
+return {'cancelled', table.concat(letters)}

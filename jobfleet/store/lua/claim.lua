@@ -1,0 +1,131 @@
+-- claim: lease up to `limit` of the most urgent due jobs to one child.
+--
+-- KEYS    1 ready:0     zset    job ids by due time (µs), CRITICAL
+--         2 ready:1     zset    HIGH
+--         3 ready:2     zset    NORMAL
+--         4 ready:3     zset    LOW
+--         5 lease       zset    running ids by lease deadline (µs)
+--         6 runs        hash    id → run
+--         7 lane        hash    token, run_id, longest
+--         8 claim:<child> string its last claim, or "buried"
+--         9 wake        zset    the marker idle children block on
+--         10 totals     hash    counts
+--         11 expiry     zset    ids by expires_at (µs), of jobs that wait
+-- READS   conf          hash    paused
+--         tries         hash    id → tries
+--         meta          hash    id → clear record
+--         job:<id>      string  envelope
+-- ARGV    1 tag         text    the lane's prefix
+--         2 child       text    child id
+--         3 nonce       int     grows with every claim of the child in this lane
+--         4 lease       int     µs
+--         5 limit       int     1..50
+-- FLAGS   allow-oom
+-- RETURNS {"claimed", now, next_due, {id, token, due, band, envelope, tries, meta}, …}   next_due 0: more is due now
+--         {"empty", now, next_due} | {"paused", now} | {"buried"} | {"stale"}
+-- EMITS   claimed
+-- COST    O(limit · log ready)
+-- @include lib/clock
+-- @include lib/number
+-- @include lib/run
+-- @include lib/meta
+-- @include lib/event
+-- @include lib/ready
+
+local tag, child, nonce, lease, limit = ARGV[1], ARGV[2], tonumber(ARGV[3]), tonumber(ARGV[4]), tonumber(ARGV[5])
+local now = now_us()
+local stamp = int(now)
+
+local function grants_of(ids, tokens, dues, bands)
+  local keys = {}
+  for i = 1, #ids do keys[i] = tag .. 'job:' .. ids[i] end
+  local envelopes = redis.call('MGET', unpack(keys))
+  local tries, metas, tried, expiring = {}, {}, 0, {}
+  if redis.call('EXISTS', tag .. 'tries', tag .. 'meta') > 0 then
+    tries = redis.call('HMGET', tag .. 'tries', unpack(ids))
+    metas = redis.call('HMGET', tag .. 'meta', unpack(ids))
+  end
+  local grants = {}
+  for i = 1, #ids do
+    if tries[i] then tried = tried + 1 end
+    if metas[i] and meta_field(metas[i], 'x') then expiring[#expiring + 1] = ids[i] end
+    grants[i] = {ids[i], tokens[i], dues[i], bands[i], envelopes[i] or '', tries[i] or '', metas[i] or ''}
+  end
+  return grants, tried, expiring
+end
+
+local last = redis.call('GET', KEYS[8])
+if last == 'buried' then return {'buried'} end
+if last then
+  local seen = tonumber(string.match(last, '^(%d+)'))
+  if nonce < seen then return {'stale'} end
+  if nonce == seen then
+    local ids, tokens, dues, bands = {}, {}, {}, {}
+    for id, token in string.gmatch(last, '\n(%S+) (%d+)') do
+      local run = redis.call('HGET', KEYS[6], id)
+      if run and run_token(run) == token then
+        ids[#ids + 1], tokens[#ids + 1] = id, token
+        dues[#ids], bands[#ids] = stamp, int(run_parts(run).band)
+      end
+    end
+    if #ids == 0 then return {'empty', stamp, '0'} end
+    local grants = grants_of(ids, tokens, dues, bands)
+    return {'claimed', stamp, '0', unpack(grants)}
+  end
+end
+if redis.call('HGET', tag .. 'conf', 'paused') then return {'paused', stamp} end
+
+local ids, dues, bands, taken, room = {}, {}, {}, {{}, {}, {}, {}}, limit
+local more = false
+for band = 1, 4 do
+  if room > 0 then
+    local found = redis.call('ZRANGEBYSCORE', KEYS[band], '-inf', stamp, 'WITHSCORES', 'LIMIT', 0, room + 1)
+    local here = #found / 2
+    if here > room then more, here = true, room end
+    for i = 1, here do
+      local n = #ids + 1
+      ids[n], dues[n], bands[n] = found[2 * i - 1], found[2 * i], band - 1
+      taken[band][i] = found[2 * i - 1]
+    end
+    room = room - here
+  elseif not more then
+    more = redis.call('ZRANGEBYSCORE', KEYS[band], '-inf', stamp, 'LIMIT', 0, 1)[1] ~= nil
+  end
+end
+if #ids == 0 then return {'empty', stamp, int(next_due(tag, now))} end
+
+local state = redis.call('HMGET', KEYS[7], 'token', 'run_id', 'longest')
+local info = redis.pcall('INFO', 'server')
+local run_id = type(info) == 'string' and string.match(info, 'run_id:(%x+)') or '-'
+local floor = now
+-- Another primary may have lost writes, tokens among them: leave what its predecessor can have granted far behind.
+if state[2] and state[2] ~= run_id then floor = now + 60000000 end
+local base = math.max(tonumber(state[1] or '0') + 1, floor)
+if base > 9e15 then return redis.error_reply('ERR tokens are used up: the clock of this server is wrong') end
+local tokens = {}
+for i = 1, #ids do tokens[i] = int(base + i - 1) end
+local grants, tried, expiring = grants_of(ids, tokens, dues, bands)
+local later = '0'
+if not more then later = int(next_due(tag, now)) end
+
+local deadline, leases, runs, memory, events = int(now + lease), {}, {}, {int(nonce)}, {}
+for i = 1, #ids do
+  leases[2 * i - 1], leases[2 * i] = deadline, ids[i]
+  runs[2 * i - 1] = ids[i]
+  runs[2 * i] = tokens[i] .. '|' .. child .. '|' .. stamp .. '|' .. int(lease) .. '|' .. bands[i] .. '|'
+  memory[i + 1] = ids[i] .. ' ' .. tokens[i]
+  events[i] = {'claimed', ids[i], tokens[i], 0}
+end
+for band = 1, 4 do
+  if #taken[band] > 0 then redis.call('ZREM', KEYS[band], unpack(taken[band])) end
+end
+redis.call('ZADD', KEYS[5], unpack(leases))
+redis.call('HSET', KEYS[6], unpack(runs))
+redis.call('HSET', KEYS[7], 'token', int(base + #ids - 1), 'run_id', run_id, 'longest', int(math.max(tonumber(state[3] or '0'), lease)))
+redis.call('SET', KEYS[8], table.concat(memory, '\n'), 'PX', 3600000)
+if #expiring > 0 then redis.call('ZREM', KEYS[11], unpack(expiring)) end
+if tried > 0 then redis.call('HINCRBY', KEYS[10], 'retrying', -tried) end
+if more then redis.call('ZADD', KEYS[9], 0, 'w') end
+
+emit(tag, now, events)
+return {'claimed', stamp, later, unpack(grants)}

@@ -1,0 +1,38 @@
+-- counts: how much stands where in a lane.
+--
+-- KEYS    1 lane        hash    names the slot
+-- READS   ready:0       zset    job ids by due time (µs)
+--         ready:1       zset    HIGH
+--         ready:2       zset    NORMAL
+--         ready:3       zset    LOW
+--         lease         zset    running ids
+--         dlq           stream  dead letters
+--         conf          hash    paused
+--         totals        hash    counts
+-- ARGV    1 tag         text    the lane's prefix
+-- FLAGS   no-writes
+-- RETURNS {"counts", now, {due, …}, {later, …}, running, dead, oldest, paused, {name, count, …}}
+--         due and later: one a band; oldest: when the longest waiting was due, 0 for none
+-- EMITS   -
+-- COST    O(log n)
+-- @include lib/clock
+-- @include lib/number
+
+local tag = ARGV[1]
+local now = now_us()
+local stamp = int(now)
+
+local due, later, oldest = {}, {}, 0
+for band = 0, 3 do
+  local key = tag .. 'ready:' .. band
+  due[band + 1] = redis.call('ZCOUNT', key, '-inf', stamp)
+  later[band + 1] = redis.call('ZCARD', key) - due[band + 1]
+  local first = redis.call('ZRANGEBYSCORE', key, '-inf', stamp, 'WITHSCORES', 'LIMIT', 0, 1)
+  if first[2] and (oldest == 0 or tonumber(first[2]) < oldest) then oldest = tonumber(first[2]) end
+end
+local running = redis.call('ZCARD', tag .. 'lease')
+local dead = redis.call('XLEN', tag .. 'dlq')
+local paused = redis.call('HGET', tag .. 'conf', 'paused') or ''
+local totals = redis.call('HGETALL', tag .. 'totals')
+
+return {'counts', stamp, due, later, running, dead, int(oldest), paused, totals}

@@ -1,0 +1,24 @@
+-- fleet: which queues there are, who works, and which functions are known.
+--
+-- KEYS    1 queues      hash    queue → home lanes, lanes
+-- READS   workers       zset    worker ids by last beat (µs)
+--         worker:<id>   string  its account of itself
+--         functions     hash    function → queue and options
+-- ARGV    1 tag         text    the fleet's prefix
+-- FLAGS   no-writes
+-- RETURNS {"fleet", now, {queue, lanes, …}, {worker, beat, account, …}, {function, record, …}}
+-- EMITS   -
+-- COST    O(queues + workers + functions)
+-- @include lib/clock
+-- @include lib/number
+
+local tag = ARGV[1]
+local beats = redis.call('ZREVRANGE', tag .. 'workers', 0, 999, 'WITHSCORES')
+local workers = {}
+for i = 1, #beats, 2 do
+  workers[#workers + 1] = beats[i]
+  workers[#workers + 1] = beats[i + 1]
+  workers[#workers + 1] = redis.call('GET', tag .. 'worker:' .. beats[i]) or ''
+end
+
+return {'fleet', int(now_us()), redis.call('HGETALL', KEYS[1]), workers, redis.call('HGETALL', tag .. 'functions')}

@@ -1,0 +1,76 @@
+-- What a script is about to write, gathered so that each kind of write is one command.
+local function new_batch(now)
+  return {
+    now = now, lease = {}, runs = {}, drop_tries = {}, meta = {}, expiry = {}, unique = {}, watched = {}, jobs = {},
+    ready = {{}, {}, {}, {}}, tries = {}, counts = {}, done = {}, events = {}, woken = false, paused = false,
+  }
+end
+
+local function count(batch, name, by)
+  batch.counts[name] = (batch.counts[name] or 0) + by
+end
+
+-- The job ends: everything that only an open job has goes with it.
+local function forget(batch, item)
+  batch.jobs[#batch.jobs + 1] = item.job_key
+  if item.tries then batch.drop_tries[#batch.drop_tries + 1] = item.id end
+  if item.meta then
+    batch.meta[#batch.meta + 1] = item.id
+    if meta_field(item.meta, 'x') then batch.expiry[#batch.expiry + 1] = item.id end
+    local key = meta_field(item.meta, 'u')
+    if key then batch.unique[#batch.unique + 1] = {key, item.id} end
+  end
+  if item.watched then batch.watched[#batch.watched + 1] = item.id end
+end
+
+-- One line for the list of finished jobs.
+local function finished(batch, item, status, duration)
+  batch.done[#batch.done + 1] = string.match(item.id, '^[^.]*%.%d+%.(.*)$') .. ' ' .. string.sub(status, 1, 2) .. ' ' .. duration
+end
+
+-- The job waits again, due at `due`.
+local function stand(batch, item, band, due)
+  local ready = batch.ready[band + 1]
+  ready[#ready + 1] = int(due)
+  ready[#ready + 1] = item.id
+  if due <= batch.now then batch.woken = true end
+end
+
+local function wake_up(batch, keys)
+  if batch.woken and not batch.paused then redis.call('ZADD', keys.wake, 0, 'w') end
+end
+
+local function flush(batch, keys, tag)
+  if #batch.lease > 0 then redis.call('ZREM', keys.lease, unpack(batch.lease)) end
+  if #batch.runs > 0 then redis.call('HDEL', keys.runs, unpack(batch.runs)) end
+  if #batch.drop_tries > 0 then redis.call('HDEL', keys.tries, unpack(batch.drop_tries)) end
+  if #batch.tries > 0 then redis.call('HSET', keys.tries, unpack(batch.tries)) end
+  if #batch.meta > 0 then redis.call('HDEL', keys.meta, unpack(batch.meta)) end
+  if #batch.expiry > 0 then redis.call('ZREM', keys.expiry, unpack(batch.expiry)) end
+  for i = 1, #batch.unique do
+    local held = batch.unique[i]
+    if redis.call('HGET', keys.unique, held[1]) == held[2] then redis.call('HDEL', keys.unique, held[1]) end
+  end
+  if #batch.watched > 0 then
+    redis.call('HDEL', keys.watched, unpack(batch.watched))
+    for i = 1, #batch.watched do redis.call('XADD', keys.outbox, '*', 'id', batch.watched[i]) end
+  end
+  if #batch.jobs > 0 then redis.call('UNLINK', unpack(batch.jobs)) end
+  for band = 1, 4 do
+    if #batch.ready[band] > 0 then redis.call('ZADD', keys['ready' .. band - 1], unpack(batch.ready[band])) end
+  end
+  wake_up(batch, keys)
+  if #batch.done > 0 then
+    redis.call('XADD', keys.done, 'MAXLEN', '~', 10000, '*', 'jobs', table.concat(batch.done, '\n'))
+  end
+  for name, by in pairs(batch.counts) do
+    if by ~= 0 then redis.call('HINCRBY', keys.totals, name, int(by)) end
+  end
+  if batch.journal then
+    for i = 1, #batch.events do
+      local event = batch.events[i]
+      redis.call('XADD', keys.journal, 'MAXLEN', '~', 1000000, '*', 'event', event[1], 'id', event[2], 'token', event[3])
+    end
+  end
+  emit(tag, batch.now, batch.events)
+end

@@ -1,0 +1,13 @@
+-- How a job that no worker finished is remembered: a clear line, then its envelope.
+-- The line is: status at token started child by reason (- where there is none).
+local function write_ended(batch, item, status, ttl, by)
+  local run = item.run
+  local line = status .. ' ' .. int(batch.now) .. ' ' .. (run and run.token or '0') .. ' ' .. (run and int(run.claimed) or '0')
+  line = line .. ' ' .. (run and run.child or '-') .. ' ' .. by
+  local kept = item.meta and meta_field(item.meta, 'r') or ttl
+  redis.call('SET', item.result_key, line .. '\n' .. item.envelope, 'PX', kept)
+  forget(batch, item)
+  finished(batch, item, status, run and int(batch.now - run.claimed) or '0')
+  count(batch, status, 1)
+  batch.events[#batch.events + 1] = {status, item.id, run and run.token or '0', 1000000}
+end

@@ -1,0 +1,12 @@
+-- fail: running → failed, and a dead letter. ARGV of an item: record, ttl (ms), duration (µs), reason, tries.
+local function fail(batch, keys, item, record, ttl, duration, reason, tries)
+  local line = 'failed ' .. int(batch.now) .. ' ' .. item.token .. ' 0 - - ' .. reason
+  redis.call('SET', item.result_key, line .. '\n' .. record, 'PX', ttl)
+  local entry = redis.call('XADD', keys.dlq, '*', 'id', item.id, 'reason', reason, 'band', item.run.band, 'tries', tries,
+    'meta', item.meta or '', 'record', record, 'envelope', item.envelope)
+  redis.call('HSET', keys.dead, item.id, entry)
+  forget(batch, item)
+  finished(batch, item, 'failed', duration)
+  batch.run_us = (batch.run_us or 0) + tonumber(duration)
+  batch.events[#batch.events + 1] = {'failed', item.id, item.token, 1000000}
+end

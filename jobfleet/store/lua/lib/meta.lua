@@ -1,0 +1,4 @@
+-- A job's clear record: lines of "letter value"; x expires at (µs), r retention (ms), u unique key.
+local function meta_field(meta, letter)
+  return string.match('\n' .. meta, '\n' .. letter .. ' ([^\n]*)')
+end

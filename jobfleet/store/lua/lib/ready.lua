@@ -1,0 +1,20 @@
+local BANDS = {'ready:0', 'ready:1', 'ready:2', 'ready:3'}
+
+-- When the next job of the lane is due after `now`; 0 when none is.
+local function next_due(tag, now)
+  local due = 0
+  for band = 1, 4 do
+    local later = redis.call('ZRANGEBYSCORE', tag .. BANDS[band], '(' .. int(now), '+inf', 'WITHSCORES', 'LIMIT', 0, 1)
+    if later[2] and (due == 0 or tonumber(later[2]) < due) then due = tonumber(later[2]) end
+  end
+  return due
+end
+
+-- Whether any job can be claimed at `now`.
+local function any_due(tag, now)
+  for band = 1, 4 do
+    local first = redis.call('ZRANGEBYSCORE', tag .. BANDS[band], '-inf', int(now), 'LIMIT', 0, 1)
+    if first[1] then return true end
+  end
+  return false
+end

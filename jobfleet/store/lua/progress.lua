@@ -1,0 +1,37 @@
+-- progress: keep and publish the last progress of running jobs.
+--
+-- KEYS    1 runs        hash    id → run
+--         2..* progress:<id> string one key an item
+-- ARGV    1 tag         text    the lane's prefix
+--         2 ttl         int     ms
+--         3..* item     text    four an item: id, token, n, record
+-- FLAGS   allow-oom
+-- RETURNS {"progressed", letters}   o kept, l lost, c kept, and the job is to be cancelled
+-- EMITS   progressed
+-- COST    O(items)
+-- @include lib/clock
+-- @include lib/number
+-- @include lib/run
+-- @include lib/event
+
+local tag, ttl = ARGV[1], ARGV[2]
+local now = now_us()
+
+local items, ids = (#ARGV - 2) / 4, {}
+for i = 1, items do ids[i] = ARGV[4 * i - 1] end
+local runs = redis.call('HMGET', KEYS[1], unpack(ids))
+
+local letters, events = {}, {}
+for i = 1, items do
+  local run, token = runs[i] and run_parts(runs[i]), ARGV[4 * i]
+  if not run or run.token ~= token then
+    letters[i] = 'l'
+  else
+    letters[i] = run.cancel == '' and 'o' or 'c'
+    redis.call('SET', KEYS[1 + i], ARGV[4 * i + 2], 'PX', ttl)
+    events[#events + 1] = {'progressed', ids[i], token, ARGV[4 * i + 1]}
+  end
+end
+
+emit(tag, now, events)
+return {'progressed', table.concat(letters)}

@@ -1,0 +1,25 @@
+-- purge: let dead letters go for good.
+--
+-- KEYS    1 dlq         stream  dead letters
+--         2 dead        hash    id → entry in dlq
+-- ARGV    1..* id       text    job id; at most 50
+-- FLAGS   allow-oom
+-- RETURNS {"purged", n}
+-- EMITS   -
+-- COST    O(ids)
+
+local entries = redis.call('HMGET', KEYS[2], unpack(ARGV))
+local gone, ids = {}, {}
+for i = 1, #ARGV do
+  if entries[i] then
+    gone[#gone + 1] = entries[i]
+    ids[#ids + 1] = ARGV[i]
+  end
+end
+
+if #ids > 0 then
+  redis.call('XDEL', KEYS[1], unpack(gone))
+  redis.call('HDEL', KEYS[2], unpack(ids))
+end
+
+return {'purged', #ids}

@@ -1,0 +1,42 @@
+-- renew: extend the leases that still stand; name those lost and those to be cancelled.
+--
+-- KEYS    1 lease       zset    running ids by lease deadline (µs)
+--         2 runs        hash    id → run
+-- ARGV    1 lease       int     µs from now
+--         2..* pair     text    id and token, in turn; at most 50 pairs
+-- FLAGS   allow-oom
+-- RETURNS {"renewed", now, {id, token, …}, {id, token, who, …}}   lost; to be cancelled
+-- EMITS   -
+-- COST    O(pairs · log lease)
+-- @include lib/clock
+-- @include lib/number
+-- @include lib/run
+
+local lease = tonumber(ARGV[1])
+local now = now_us()
+
+local ids = {}
+for i = 2, #ARGV, 2 do ids[#ids + 1] = ARGV[i] end
+local runs = redis.call('HMGET', KEYS[2], unpack(ids))
+
+local deadline, kept, lost, cancelled = int(now + lease), {}, {}, {}
+for i = 1, #ids do
+  local run = runs[i] and run_parts(runs[i])
+  local token = ARGV[2 * i + 1]
+  if not run or run.token ~= token then
+    lost[#lost + 1] = ids[i]
+    lost[#lost + 1] = token
+  else
+    kept[#kept + 1] = deadline
+    kept[#kept + 1] = ids[i]
+    if run.cancel ~= '' then
+      cancelled[#cancelled + 1] = ids[i]
+      cancelled[#cancelled + 1] = token
+      cancelled[#cancelled + 1] = run.cancel
+    end
+  end
+end
+
+if #kept > 0 then redis.call('ZADD', KEYS[1], unpack(kept)) end
+
+return {'renewed', int(now), lost, cancelled}

@@ -1,0 +1,85 @@
+-- replay: put a dead job back into its queue, budgets anew, history kept.
+--
+-- KEYS    1 ready:0     zset    job ids by due time (µs), CRITICAL
+--         2 ready:1     zset    HIGH
+--         3 ready:2     zset    NORMAL
+--         4 ready:3     zset    LOW
+--         5 wake        zset    the marker idle children block on
+--         6 tries       hash    id → tries
+--         7 meta        hash    id → clear record
+--         8 unique      hash    key → holder
+--         9 dlq         stream  dead letters
+--         10 dead       hash    id → entry in dlq
+--         11 totals     hash    counts
+--         12..* job:<id> string job:<id> and result:<id>, two keys an item
+-- READS   runs          hash    id → run
+--         conf          hash    paused
+-- ARGV    1 tag         text    the lane's prefix
+--         2 who         text    who asks; - for nobody in particular
+--         3..* id       text    job id; at most 50
+-- FLAGS   -
+-- RETURNS {"replayed", now, {word, …}}   replayed, already, unknown, or duplicate:<holder>
+-- EMITS   replayed
+-- COST    O(items · log n)
+-- @include lib/clock
+-- @include lib/number
+-- @include lib/event
+-- @include lib/meta
+
+local tag, who = ARGV[1], ARGV[2]
+local now = now_us()
+
+local function entry_of(id)
+  local entry = redis.call('HGET', KEYS[10], id)
+  local found = entry and redis.call('XRANGE', KEYS[9], entry, entry)
+  if not found or not found[1] then return nil end
+  local fields, values = found[1][2], {}
+  for i = 1, #fields, 2 do values[fields[i]] = fields[i + 1] end
+  values.entry = entry
+  return values
+end
+
+local words, letters, seen = {}, {}, {}
+for i = 1, #ARGV - 2 do
+  local id = ARGV[2 + i]
+  local job_key, result_key = KEYS[10 + 2 * i], KEYS[11 + 2 * i]
+  local letter = entry_of(id)
+  letters[i] = letter or false
+  if seen[id] or redis.call('EXISTS', job_key) == 1 or redis.call('HEXISTS', tag .. 'runs', id) == 1 then
+    words[i] = 'already'
+  elseif not letter then
+    words[i] = redis.call('EXISTS', result_key) == 1 and 'already' or 'unknown'
+  else
+    words[i] = 'replayed'
+    local key = meta_field(letter.meta, 'u')
+    local holder = key and redis.call('HGET', KEYS[8], key)
+    if holder and holder ~= id then words[i] = 'duplicate:' .. holder end
+  end
+  seen[id] = true
+end
+local paused = redis.call('HGET', tag .. 'conf', 'paused')
+
+local events = {}
+for i = 1, #words do
+  local id, letter = ARGV[2 + i], letters[i]
+  if words[i] == 'replayed' then
+    redis.call('SET', KEYS[10 + 2 * i], letter.envelope)
+    redis.call('UNLINK', KEYS[11 + 2 * i])
+    local history = string.gsub(letter.tries, '^[^\n]*', '', 1)
+    redis.call('HSET', KEYS[6], id, '0:0:0:0:0' .. history .. '\nreplayed ' .. int(now) .. ' ' .. who)
+    local meta = string.gsub(string.gsub('\n' .. letter.meta, '\nx %d+', ''), '^\n', '')
+    if meta ~= '' then redis.call('HSET', KEYS[7], id, meta) end
+    local key = meta_field(meta, 'u')
+    if key then redis.call('HSET', KEYS[8], key, id) end
+    redis.call('ZADD', KEYS[1 + tonumber(letter.band)], int(now), id)
+    redis.call('XDEL', KEYS[9], letter.entry)
+    redis.call('HDEL', KEYS[10], id)
+    redis.call('HINCRBY', KEYS[11], 'replayed', 1)
+    redis.call('HINCRBY', KEYS[11], 'retrying', 1)
+    events[#events + 1] = {'replayed', id, '0', 0}
+  end
+end
+if #events > 0 and not paused then redis.call('ZADD', KEYS[5], 0, 'w') end
+
+emit(tag, now, events)
+return {'replayed', int(now), words}

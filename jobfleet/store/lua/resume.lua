@@ -1,0 +1,24 @@
+-- resume: let a paused lane be claimed again.
+--
+-- KEYS    1 conf        hash    paused
+--         2 wake        zset    the marker idle children block on
+-- READS   ready:0       zset    job ids by due time (µs)
+--         ready:1       zset    HIGH
+--         ready:2       zset    NORMAL
+--         ready:3       zset    LOW
+-- ARGV    1 tag         text    the lane's prefix
+-- FLAGS   allow-oom
+-- RETURNS {"resumed", fresh}   fresh is 0 when it was not paused
+-- EMITS   -
+-- COST    O(log n)
+-- @include lib/clock
+-- @include lib/number
+-- @include lib/ready
+
+local tag = ARGV[1]
+local claimable = any_due(tag, now_us())
+
+local fresh = redis.call('HDEL', KEYS[1], 'paused')
+if claimable then redis.call('ZADD', KEYS[2], 0, 'w') end
+
+return {'resumed', fresh}

@@ -1,0 +1,167 @@
+-- settle: end runs. Each item names its verb, a guard, and the token it was granted.
+--
+-- KEYS    1 ready:0     zset    job ids by due time (µs), CRITICAL
+--         2 ready:1     zset    HIGH
+--         3 ready:2     zset    NORMAL
+--         4 ready:3     zset    LOW
+--         5 lease       zset    running ids by lease deadline (µs)
+--         6 runs        hash    id → run
+--         7 tries       hash    id → tries
+--         8 meta        hash    id → clear record
+--         9 unique      hash    key → holder
+--         10 expiry     zset    ids by expires_at (µs)
+--         11 done       stream  finished jobs
+--         12 dlq        stream  dead letters
+--         13 dead       hash    id → entry in dlq
+--         14 totals     hash    counts
+--         15 wake       zset    the marker idle children block on
+--         16 watched    hash    ids that dependants wait for
+--         17 outbox     stream  settled parents
+--         18 journal    stream  lifecycle events
+--         19 sent:<child> string the child's last trip
+--         20..* job:<id> string job:<id> and result:<id>, two keys an item
+-- READS   conf          hash    paused, journal
+--         lane          hash    seen, hold, longest
+-- ARGV    1 tag         text    the lane's prefix
+--         2 child       text    child id; empty for supervisors and reapers
+--         3 nonce       int     grows with every trip of the child in this lane
+--         4 chunk       int     number of this script within the trip, from 1
+--         5..* item     text    verb, guard (token, expired, waiting), id, token, and what the verb takes
+-- FLAGS   allow-oom
+-- RETURNS {"settled", now, letters}   s settled, d done already, l lost, c cancelled instead, a alive, h held
+--         {"stale"}
+-- EMITS   completed, retried, failed, released, parked, expired, cancelled
+-- COST    O(items · log n)
+-- @include lib/clock
+-- @include lib/number
+-- @include lib/run
+-- @include lib/gap
+-- @include lib/guard
+-- @include lib/meta
+-- @include lib/event
+-- @include lib/batch
+-- @include lib/ended
+-- @include lib/complete
+-- @include lib/fail
+-- @include lib/wait_again
+
+local tag, child, nonce, chunk = ARGV[1], ARGV[2], tonumber(ARGV[3]), ARGV[4]
+local keys = {
+  ready0 = KEYS[1], ready1 = KEYS[2], ready2 = KEYS[3], ready3 = KEYS[4], lease = KEYS[5], runs = KEYS[6], tries = KEYS[7],
+  meta = KEYS[8], unique = KEYS[9], expiry = KEYS[10], done = KEYS[11], dlq = KEYS[12], dead = KEYS[13], totals = KEYS[14],
+  wake = KEYS[15], watched = KEYS[16], outbox = KEYS[17], journal = KEYS[18], sent = KEYS[19],
+}
+local TAKES = {complete = 3, fail = 5, retry = 2, release = 2, park = 2, expire = 1}
+local PAST = {retry = 'retried', release = 'released', park = 'parked'}
+local now = now_us()
+
+local trip = child ~= '' and redis.call('GET', keys.sent) or false
+local answered = ''
+if trip then
+  local seen, rest = string.match(trip, '^(%d+)(.*)$')
+  if nonce < tonumber(seen) then return {'stale'} end
+  if nonce == tonumber(seen) then
+    answered = rest
+    local letters = string.match(rest, '\n' .. chunk .. ' (%a*)')
+    if letters then return {'settled', int(now), letters} end
+  end
+end
+local items, ids, at = {}, {}, 5
+while ARGV[at] do
+  local n = #items + 1
+  items[n] = {
+    verb = ARGV[at], guard = ARGV[at + 1], id = ARGV[at + 2], token = ARGV[at + 3], at = at + 4,
+    job_key = KEYS[18 + 2 * n], result_key = KEYS[19 + 2 * n],
+  }
+  ids[n] = ARGV[at + 2]
+  at = at + 4 + TAKES[ARGV[at]]
+end
+local runs = redis.call('HMGET', keys.runs, unpack(ids))
+local tries, metas, watched = {}, {}, {}
+if redis.call('EXISTS', keys.tries, keys.meta, keys.watched) > 0 then
+  tries = redis.call('HMGET', keys.tries, unpack(ids))
+  metas = redis.call('HMGET', keys.meta, unpack(ids))
+  watched = redis.call('HMGET', keys.watched, unpack(ids))
+end
+local conf = redis.call('HMGET', tag .. 'conf', 'paused', 'journal')
+
+local letters, seen, judging = {}, {}, nil
+
+local function settled_before(item)
+  local line = redis.call('GETRANGE', item.result_key, 0, 80)
+  return string.match(line, '^%a+ %d+ (%d+)') == item.token
+end
+
+-- A waiting job past its expires_at: where it stands, or nothing.
+local function standing(item)
+  local expires = redis.call('ZSCORE', keys.expiry, item.id)
+  if not expires or tonumber(expires) > now then return nil end
+  for band = 0, 3 do
+    if redis.call('ZSCORE', keys['ready' .. band], item.id) then return band end
+  end
+  return nil
+end
+
+local function verdict(item, run)
+  if seen[item.id] then return 'd' end
+  seen[item.id] = true
+  if item.guard == 'waiting' then
+    item.band = not run and standing(item)
+    return item.band and 's' or 'l'
+  end
+  if not run or run_token(run) ~= item.token then return settled_before(item) and 'd' or 'l' end
+  item.run = run_parts(run)
+  if item.guard == 'expired' then
+    if judging == nil then judging = may_judge(tag, now) end
+    if not judging then return 'h' end
+    if tonumber(redis.call('ZSCORE', keys.lease, item.id) or '0') > now then return 'a' end
+  end
+  if item.run.cancel ~= '' and item.verb ~= 'complete' then return 'c' end
+  return 's'
+end
+
+for i = 1, #items do
+  local item = items[i]
+  item.tries, item.meta, item.watched = tries[i], metas[i], watched[i]
+  letters[i] = verdict(item, runs[i])
+  if letters[i] == 'c' or (letters[i] == 's' and (item.verb == 'fail' or item.verb == 'expire')) then
+    item.envelope = redis.call('GET', item.job_key) or ''
+  end
+end
+
+local batch = new_batch(now)
+batch.paused, batch.journal = conf[1], conf[2]
+for i = 1, #items do
+  local item, letter, p = items[i], letters[i], items[i].at
+  if letter == 's' or letter == 'c' then
+    if item.run then
+      batch.lease[#batch.lease + 1] = item.id
+      batch.runs[#batch.runs + 1] = item.id
+    else
+      redis.call('ZREM', keys['ready' .. item.band], item.id)
+      if item.tries then count(batch, 'retrying', -1) end
+    end
+    if letter == 'c' then
+      write_ended(batch, item, 'cancelled', 86400000, string.match(item.run.cancel, '^[^@]*'))
+    elseif item.verb == 'complete' then
+      complete(batch, item, ARGV[p], ARGV[p + 1], ARGV[p + 2])
+    elseif item.verb == 'fail' then
+      fail(batch, keys, item, ARGV[p], ARGV[p + 1], ARGV[p + 2], ARGV[p + 3], ARGV[p + 4])
+    elseif item.verb == 'expire' then
+      write_ended(batch, item, 'expired', ARGV[p], '-')
+    else
+      wait_again(batch, keys, item, PAST[item.verb], ARGV[p], ARGV[p + 1])
+    end
+    if letter == 's' and item.verb ~= 'expire' then
+      count(batch, PAST[item.verb] or (item.verb == 'fail' and 'failed' or 'completed'), 1)
+    end
+  elseif letter == 'l' then
+    count(batch, 'lost', 1)
+  end
+end
+if batch.run_us then count(batch, 'run_us', batch.run_us) end
+local said = table.concat(letters)
+if child ~= '' then redis.call('SET', keys.sent, int(nonce) .. answered .. '\n' .. chunk .. ' ' .. said, 'PX', 600000) end
+flush(batch, keys, tag)
+
+return {'settled', int(now), said}

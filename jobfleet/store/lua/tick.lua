@@ -1,0 +1,71 @@
+-- tick: a lane's housekeeping. It answers what is overdue; the caller decides and settles.
+--
+-- KEYS    1 lane        hash    seen, hold, longest
+--         2 wake        zset    the marker idle children block on
+--         3 lease       zset    running ids by lease deadline (µs)
+-- READS   ready:0       zset    job ids by due time (µs)
+--         ready:1       zset    HIGH
+--         ready:2       zset    NORMAL
+--         ready:3       zset    LOW
+--         runs          hash    id → run
+--         tries         hash    id → tries
+--         meta          hash    id → clear record
+--         expiry        zset    ids by expires_at (µs)
+--         conf          hash    paused
+--         job:<id>      string  envelope
+-- ARGV    1 tag         text    the lane's prefix
+--         2 limit       int     1..50
+-- FLAGS   allow-oom
+-- RETURNS {"ticked", now, next_due, hold, {{id, token, run, envelope, tries, meta}, …}, {id, …}}
+--         next_due and hold are 0 where there is none; overdue leases; waiting jobs past their expiry
+-- EMITS   -
+-- COST    O(limit · log n)
+-- @include lib/clock
+-- @include lib/number
+-- @include lib/run
+-- @include lib/gap
+-- @include lib/ready
+-- @include lib/records
+
+local tag, limit = ARGV[1], tonumber(ARGV[2])
+local now = now_us()
+local stamp = int(now)
+
+local state = redis.call('HMGET', KEYS[1], 'seen', 'hold', 'longest')
+local seen, hold, longest = tonumber(state[1] or '0'), tonumber(state[2] or '0'), tonumber(state[3] or '0')
+local leased = redis.call('ZCARD', KEYS[3])
+local jumped = now < seen or now - seen > gap_allowed(longest)
+local claimable = not redis.call('HGET', tag .. 'conf', 'paused') and any_due(tag, now)
+local due = next_due(tag, now)
+local expired = redis.call('ZRANGEBYSCORE', tag .. 'expiry', '-inf', stamp, 'LIMIT', 0, limit)
+local farthest = int(now + 2 * longest)
+local beyond = leased > 0 and redis.call('ZRANGEBYSCORE', KEYS[3], '(' .. farthest, '+inf', 'LIMIT', 0, limit) or {}
+
+if leased == 0 then
+  hold, longest = 0, 0
+elseif jumped then
+  hold = now + longest / 2
+elseif hold <= now then
+  hold = 0
+end
+
+local ids, runs = {}, {}
+if hold == 0 and leased > 0 then
+  local overdue = redis.call('ZRANGEBYSCORE', KEYS[3], '-inf', stamp, 'LIMIT', 0, limit)
+  if #overdue > 0 then
+    local found = redis.call('HMGET', tag .. 'runs', unpack(overdue))
+    for i = 1, #overdue do
+      if found[i] then
+        ids[#ids + 1] = overdue[i]
+        runs[#runs + 1] = found[i]
+      end
+    end
+  end
+end
+local records = read_records(tag, ids, runs)
+
+redis.call('HSET', KEYS[1], 'seen', stamp, 'hold', int(hold), 'longest', int(longest))
+for i = 1, #beyond do redis.call('ZADD', KEYS[3], farthest, beyond[i]) end
+if claimable then redis.call('ZADD', KEYS[2], 0, 'w') end
+
+return {'ticked', stamp, int(due), int(hold), records, expired}

@@ -1,0 +1,35 @@
+-- trim: let go what is older, or more, than is kept. One bounded step; the caller repeats while it answers more.
+--
+-- KEYS    1 done        stream  finished jobs
+--         2 dlq         stream  dead letters
+--         3 dead        hash    id → entry in dlq
+-- ARGV    1 done_before int     ms since 1970; batches finished before go
+--         2 dead_before int     ms since 1970; dead letters from before go
+--         3 dead_max    int     how many dead letters stay at most
+-- FLAGS   allow-oom
+-- RETURNS {"trimmed", batches, letters, more}   more is 1 when dead letters are left to let go
+-- EMITS   -
+-- COST    O(batches + 50)
+
+local done_before, dead_before, dead_max = ARGV[1], tonumber(ARGV[2]), tonumber(ARGV[3])
+
+local excess = redis.call('XLEN', KEYS[2]) - dead_max
+local found = redis.call('XRANGE', KEYS[2], '-', '+', 'COUNT', 50)
+local entries, ids = {}, {}
+for i = 1, #found do
+  local entry, fields = found[i][1], found[i][2]
+  if i <= excess or tonumber(string.match(entry, '^(%d+)')) < dead_before then
+    entries[#entries + 1] = entry
+    for k = 1, #fields, 2 do
+      if fields[k] == 'id' then ids[#ids + 1] = fields[k + 1] end
+    end
+  end
+end
+
+local batches = redis.call('XTRIM', KEYS[1], 'MINID', '~', done_before)
+if #entries > 0 then
+  redis.call('XDEL', KEYS[2], unpack(entries))
+  redis.call('HDEL', KEYS[3], unpack(ids))
+end
+
+return {'trimmed', batches, #entries, #entries == 50 and 1 or 0}

@@ -1,0 +1,184 @@
+"""Scripts: files of Lua, their contracts, and how they are loaded.
+
+Every ``lua/<verb>.lua`` opens with a header that says what it takes and answers; tests hold body
+and builders to it. ``-- @include lib/<name>`` lines bring in shared functions, each once.
+Scripts go to the server by hash, so two versions of jobfleet run side by side.
+"""
+
+from __future__ import annotations
+
+import argparse
+import hashlib
+import re
+from dataclasses import dataclass
+from functools import cache
+from importlib.resources import files
+from pathlib import Path
+
+from jobfleet.errors import ScriptContractError
+
+_INCLUDE = re.compile(r"^-- @include (lib/[a-z_]+)\n", re.MULTILINE)
+_SECTION = re.compile(r"^-- ([A-Z]{4,7}) +(.*)$")
+_FIELD = re.compile(r"^(\d+)(?:\.\.(\d+|\*))?\s+(\S+)\s+(\S+)\s+(.+)$")
+_READ = re.compile(r"^(\S+)\s+(\S+)\s+(.+)$")
+SECTIONS = ("KEYS", "READS", "ARGV", "FLAGS", "RETURNS", "EMITS", "COST")
+
+
+@dataclass(frozen=True, slots=True)
+class Field:
+    """One key or argument of a script.
+
+    Attributes:
+        first: Its number.
+        last: The last number of a range; None when it is open.
+        name: Its name; a pattern like ``job:<id>`` for keys.
+        type: The type of the key, or of the argument.
+        note: What it is.
+    """
+
+    first: int
+    last: int | None
+    name: str
+    type: str
+    note: str
+
+
+@dataclass(frozen=True, slots=True)
+class Header:
+    """A script's contract, as its header states it."""
+
+    summary: str
+    keys: tuple[Field, ...]
+    reads: tuple[tuple[str, str, str], ...]
+    argv: tuple[Field, ...]
+    flags: tuple[str, ...]
+    returns: tuple[str, ...]
+    emits: str
+    cost: str
+
+    @property
+    def words(self) -> frozenset[str]:
+        """The first words that a reply may have."""
+        return frozenset(re.findall(r'\{"([a-z-]+)"', "\n".join(self.returns)))
+
+
+@dataclass(frozen=True, slots=True)
+class Script:
+    """One script, ready to send.
+
+    Attributes:
+        name: The verb, and the name of its file.
+        header: Its contract.
+        source: What a real server gets, first line included.
+        plain: The same without that line, for fakeredis.
+        sha: The hash of `source`.
+        read_only: Whether it goes by EVALSHA_RO.
+    """
+
+    name: str
+    header: Header
+    source: bytes
+    plain: bytes
+    sha: str
+    read_only: bool
+
+
+def names() -> list[str]:
+    """The names of all scripts."""
+    return sorted(
+        entry.name[:-4] for entry in files("jobfleet.store").joinpath("lua").iterdir() if entry.name.endswith(".lua")
+    )
+
+
+@cache
+def load(name: str) -> Script:
+    """Read a script by name, expand its includes, parse its header."""
+    text = _read(name)
+    header = parse_header(name, text)
+    body = _expand(text, (name,), set())
+    flags = f" flags={','.join(header.flags)}" if header.flags else ""
+    plain = body.encode()
+    source = f"#!lua{flags}\n".encode() + plain
+    sha = hashlib.sha1(source, usedforsecurity=False).hexdigest()
+    return Script(name, header, source, plain, sha, read_only="no-writes" in header.flags)
+
+
+def _read(name: str) -> str:
+    return files("jobfleet.store").joinpath("lua", f"{name}.lua").read_text(encoding="utf-8")
+
+
+def _expand(text: str, stack: tuple[str, ...], seen: set[str]) -> str:
+    def include(match: re.Match[str]) -> str:
+        name = match.group(1)
+        if name in stack:
+            raise ScriptContractError(f"Scripts include each other: {' → '.join((*stack, name))}.")
+        if name in seen:
+            return ""
+        seen.add(name)
+        return _expand(_read(name), (*stack, name), seen)
+
+    return _INCLUDE.sub(include, text)
+
+
+def parse_header(name: str, text: str) -> Header:
+    """Read the contract out of a script's opening comment.
+
+    Raises:
+        ScriptContractError: A section is missing or a line has not the form.
+    """
+    sections: dict[str, list[str]] = {section: [] for section in SECTIONS}
+    summary: list[str] = []
+    current: list[str] = summary
+    for line in text.splitlines():
+        if not line.startswith("--") or line.startswith("-- @"):
+            break
+        match = _SECTION.match(line)
+        if match and match.group(1) in sections:
+            current = sections[match.group(1)]
+            current.append(match.group(2).strip())
+        elif line.strip("- "):
+            current.append(line[2:].strip())
+    missing = [section for section in ("FLAGS", "RETURNS", "EMITS", "COST") if not sections[section]]
+    if missing or not summary or not summary[0].startswith(f"{name}: "):
+        raise ScriptContractError(f"{name}.lua: the header lacks {', '.join(missing) or 'its first line'}.")
+    flags = " ".join(sections["FLAGS"])
+    return Header(
+        summary=" ".join(summary).removeprefix(f"{name}: "),
+        keys=tuple(_field(name, line) for line in sections["KEYS"]),
+        reads=tuple(_reads(name, line) for line in sections["READS"]),
+        argv=tuple(_field(name, line) for line in sections["ARGV"]),
+        flags=() if flags == "-" else tuple(flags.split()),
+        returns=tuple(sections["RETURNS"]),
+        emits=" ".join(sections["EMITS"]),
+        cost=" ".join(sections["COST"]),
+    )
+
+
+def _field(name: str, line: str) -> Field:
+    match = _FIELD.match(line)
+    if match is None:
+        raise ScriptContractError(f"{name}.lua: {line!r} is no 'number name type note' line.")
+    first, last, key, kind, note = match.groups()
+    end = None if last == "*" else int(last or first)
+    return Field(int(first), end, key, kind, note)
+
+
+def _reads(name: str, line: str) -> tuple[str, str, str]:
+    match = _READ.match(line)
+    if match is None:
+        raise ScriptContractError(f"{name}.lua: {line!r} is no 'name type note' line.")
+    return match.group(1), match.group(2), match.group(3)
+
+
+def main() -> None:
+    """Write every script, expanded, into a folder (for luacheck)."""
+    parser = argparse.ArgumentParser(description=main.__doc__)
+    parser.add_argument("--dump", type=Path, required=True)
+    folder: Path = parser.parse_args().dump
+    folder.mkdir(parents=True, exist_ok=True)
+    for name in names():
+        (folder / f"{name}.lua").write_bytes(load(name).plain)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,77 @@
+"""`Store`: runs calls and blocks. One of the only two places that do I/O with scripts."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Sequence
+from typing import Any, TypeVar
+
+from jobfleet.store.call import Call
+from jobfleet.store.connect import Target
+from jobfleet.store.link import Link, SocketLink
+from jobfleet.store.trip import Recorder, only, trip
+
+T = TypeVar("T")
+
+
+class Store:
+    """Runs calls against a server; safe for threads.
+
+    Args:
+        at: The server.
+        link: How to reach it; by default sockets.
+        patience: Seconds to go on trying while it is away; None for ever.
+        connect_timeout: Seconds.
+        socket_timeout: Seconds.
+        recorder: Is told of every trip.
+    """
+
+    def __init__(
+        self,
+        at: Target,
+        *,
+        link: Link | None = None,
+        patience: float | None = 10.0,
+        connect_timeout: float = 5.0,
+        socket_timeout: float = 5.0,
+        recorder: Recorder | None = None,
+    ) -> None:
+        self.at = at
+        self.link = link or SocketLink(at, connect_timeout=connect_timeout, socket_timeout=socket_timeout)
+        self.patience = patience
+        self.recorder = recorder
+
+    def run(self, call: Call[T]) -> T:
+        """Run one call.
+
+        Raises:
+            StoreUnavailable: The server was away for longer than `patience`.
+            JobfleetError: What the call ended in.
+        """
+        value: T = only(self.run_many((call,)))
+        return value
+
+    def run_many(self, calls: Sequence[Call[Any]]) -> list[Any]:
+        """Run calls in one pipeline; a value, or a `JobfleetError`, for each.
+
+        Raises:
+            StoreUnavailable: The server was away for longer than `patience`.
+        """
+        steps = trip(calls, patience=self.patience, url=self.at.shown, fake=self.at.fake, recorder=self.recorder)
+        replies: list[Any] | None = None
+        while True:
+            try:
+                step = steps.send(replies)
+            except StopIteration as end:
+                results: list[Any] = end.value
+                return results
+            if isinstance(step, float):
+                time.sleep(step)
+                replies = None
+                step = next(steps)
+                assert not isinstance(step, float)
+            replies = self.link.exchange(step)
+
+    def close(self) -> None:
+        """Let the connections go."""
+        self.link.close()

@@ -1,0 +1,102 @@
+"""One round trip as a generator: the thinking of `Store` and `AsyncStore`, written once.
+
+It yields what to do — a list of commands to exchange, or seconds to wait — and is sent the replies.
+Every call is safe to repeat, so whatever was not answered is simply asked again.
+"""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Callable, Generator, Sequence
+from typing import Any, Protocol
+
+from jobfleet.clock import monotonic
+from jobfleet.errors import JobfleetError
+from jobfleet.store.call import Call, Command
+from jobfleet.store.replies import Remedy, remedy, translate, unavailable, word
+
+FIRST_WAIT = 0.05
+LONGEST_WAIT = 1.0
+
+Step = list[Command] | float
+Trip = Generator[Step, list[Any] | None, list[Any]]
+
+
+class Recorder(Protocol):
+    """What wants to know of every round trip: metrics, a history, a test."""
+
+    def tripped(self, calls: Sequence[Call[Any]], seconds: float) -> None:
+        """A trip was answered."""
+
+    def stumbled(self, error: BaseException) -> None:
+        """A trip has to be repeated."""
+
+
+def trip(
+    calls: Sequence[Call[Any]],
+    *,
+    patience: float | None,
+    url: str,
+    fake: bool = False,
+    recorder: Recorder | None = None,
+) -> Trip:
+    """Run calls in one pipeline until each is answered.
+
+    Args:
+        calls: What to run.
+        patience: Seconds to go on trying while Redis is away; None for ever.
+        url: Where, masked, for messages.
+        fake: Whether the server is fakeredis.
+        recorder: Is told of the trip.
+
+    Returns:
+        A value per call, or the `JobfleetError` that the call ended in.
+
+    Raises:
+        StoreUnavailable: Patience is at its end.
+    """
+    results: list[Any] = [None] * len(calls)
+    started = monotonic()
+    spell: Callable[[Call[Any]], Command] = Call.for_fake if fake else Call.by_hash
+    pending = list(range(len(calls)))
+    commands = [spell(call) for call in calls]
+    wait = FIRST_WAIT
+    while True:
+        replies = yield commands
+        assert replies is not None
+        left: list[tuple[int, Command]] = []
+        away: BaseException | None = None
+        for position, index in enumerate(pending):
+            reply, call = replies[position], calls[index]
+            if not isinstance(reply, BaseException):
+                results[index] = call.read(word(reply, call))
+                continue
+            what = remedy(reply)
+            if what is Remedy.RAISE:
+                results[index] = translate(reply, call)
+                continue
+            left.append((index, call.by_source() if what is Remedy.LOAD else spell(call)))
+            if what is Remedy.AGAIN:
+                away = reply
+        if not left:
+            if recorder is not None:
+                recorder.tripped(calls, monotonic() - started)
+            return results
+        pending = [index for index, _ in left]
+        commands = [command for _, command in left]
+        if away is not None:
+            if recorder is not None:
+                recorder.stumbled(away)
+            pause = wait * random.uniform(0.5, 1.0)
+            if patience is not None and monotonic() - started + pause > patience:
+                raise unavailable(url, away)
+            yield pause
+            wait = min(LONGEST_WAIT, wait * 2)
+
+
+def only(results: list[Any]) -> Any:
+    """The value of the one call of a trip, or its error raised."""
+    value = results[0]
+    if isinstance(value, JobfleetError):
+        raise value
+    return value

@@ -1,0 +1,302 @@
+"""What goes into calls and comes out of them."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import NamedTuple
+
+
+class Entry(NamedTuple):
+    """One job to enqueue.
+
+    Attributes:
+        id: Its id.
+        band: Its sorted set, 0 for CRITICAL … 3 for LOW.
+        when: ``""`` now, ``"+n"`` n µs from now, ``"n"`` at n µs since 1970.
+        meta: Its clear record; see lib/meta.lua.
+        envelope: Header and body.
+    """
+
+    id: str
+    band: int
+    when: str
+    meta: str
+    envelope: bytes
+
+
+class Grant(NamedTuple):
+    """One claimed job.
+
+    Attributes:
+        id: Its id.
+        token: The fence of this run.
+        due: When it was due, µs of Redis's clock.
+        band: Where it stood.
+        envelope: Empty if Redis has lost it.
+        tries: What it has spent so far.
+        meta: Its clear record.
+    """
+
+    id: str
+    token: int
+    due: int
+    band: int
+    envelope: bytes
+    tries: str
+    meta: str
+
+
+@dataclass(frozen=True, slots=True)
+class Claimed:
+    """The answer to a claim.
+
+    Attributes:
+        word: ``claimed``, ``empty``, ``paused``, ``buried`` or ``stale``.
+        now: Redis's time, µs.
+        next_due: When the next job of the lane is due; 0 for none, or when more is due now.
+        grants: What was claimed.
+    """
+
+    word: str
+    now: int = 0
+    next_due: int = 0
+    grants: tuple[Grant, ...] = ()
+
+
+class Run(NamedTuple):
+    """The record of a run.
+
+    Attributes:
+        token: Its fence.
+        child: Who runs it.
+        claimed: Since when, µs of Redis's clock.
+        lease: For how long it was claimed, µs.
+        band: Where it stood.
+        cancel_by: Who asked for its cancellation; empty for nobody.
+        cancel_at: When, µs.
+    """
+
+    token: int
+    child: str
+    claimed: int
+    lease: int
+    band: int
+    cancel_by: str
+    cancel_at: int
+
+    @classmethod
+    def parse(cls, text: str) -> Run:
+        """Read what the scripts write (lib/run.lua)."""
+        token, child, claimed, lease, band, cancel = text.split("|", 5)
+        by, _, at = cancel.rpartition("@")
+        return cls(int(token), child, int(claimed), int(lease), int(band), by, int(at or 0))
+
+
+class Held(NamedTuple):
+    """A run that somebody else has to decide about: overdue, or its child has died."""
+
+    id: str
+    token: int
+    run: Run
+    envelope: bytes
+    tries: str
+    meta: str
+
+
+class Cancelling(NamedTuple):
+    """A running job that is to stop."""
+
+    id: str
+    token: int
+    by: str
+
+
+@dataclass(frozen=True, slots=True)
+class Renewed:
+    """The answer to a renewal."""
+
+    now: int
+    lost: tuple[tuple[str, int], ...]
+    cancelled: tuple[Cancelling, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Ticked:
+    """The answer to a tick.
+
+    Attributes:
+        now: Redis's time, µs.
+        next_due: When the next job of the lane is due; 0 for none.
+        hold: Until when leases are not judged; 0 when they are.
+        overdue: Runs whose lease has expired.
+        expired: Waiting jobs past their `expires_at`.
+    """
+
+    now: int
+    next_due: int
+    hold: int
+    overdue: tuple[Held, ...]
+    expired: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Settled:
+    """The answer to a finishing trip's chunk.
+
+    Attributes:
+        is_stale: A later trip of the same child was there first; nothing was done.
+        letters: One an item: s settled, d done already, l lost, c cancelled instead, a alive, h held.
+    """
+
+    is_stale: bool
+    letters: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Counts:
+    """How much stands where in a lane.
+
+    Attributes:
+        now: Redis's time, µs.
+        due: Jobs that can be claimed, a number a band.
+        later: Jobs due later, likewise.
+        running: Runs.
+        dead: Dead letters.
+        oldest_due: When the longest waiting was due, µs; 0 for none.
+        paused: Who paused it; None when it is not.
+        totals: Counts since the lane's beginning, and ``retrying``.
+    """
+
+    now: int
+    due: tuple[int, ...]
+    later: tuple[int, ...]
+    running: int
+    dead: int
+    oldest_due: int
+    paused: str | None
+    totals: Mapping[str, int]
+
+
+class Waiting(NamedTuple):
+    """A row of the listing of waiting jobs."""
+
+    id: str
+    due: int
+    tries: str
+    envelope: bytes
+
+
+class Running(NamedTuple):
+    """A row of the listing of running jobs."""
+
+    id: str
+    deadline: int
+    run: Run
+    tries: str
+    envelope: bytes
+    progress: bytes
+
+
+class Finished(NamedTuple):
+    """A row of the listing of finished jobs."""
+
+    entry: str
+    suffix: str
+    outcome: str
+    duration: int
+
+
+class DeadLetter(NamedTuple):
+    """A row of the dead letters."""
+
+    entry: str
+    id: str
+    reason: str
+    band: int
+    tries: str
+    meta: str
+    record: bytes
+    envelope: bytes
+
+
+@dataclass(frozen=True, slots=True)
+class Final:
+    """How a job ended: the clear line of `result:<id>`, and the record or envelope after it."""
+
+    status: str
+    at: int
+    token: int
+    started: int
+    child: str
+    by: str
+    reason: str
+    body: bytes
+    progress: bytes
+
+
+@dataclass(frozen=True, slots=True)
+class Dead:
+    """A failed job whose result has gone, but not its dead letter."""
+
+    record: bytes
+    progress: bytes
+    reason: str
+    tries: str
+
+
+@dataclass(frozen=True, slots=True)
+class InRun:
+    """A running job."""
+
+    run: Run
+    progress: bytes
+    tries: str
+    envelope: bytes
+
+
+@dataclass(frozen=True, slots=True)
+class InWait:
+    """A waiting job."""
+
+    band: int
+    due: int
+    tries: str
+    envelope: bytes
+    progress: bytes
+
+
+@dataclass(frozen=True, slots=True)
+class Unknown:
+    """No such job."""
+
+
+Found = Final | Dead | InRun | InWait | Unknown
+
+
+@dataclass(frozen=True, slots=True)
+class Present:
+    """The answer to a beat: how many workers are there, and each queue's home lanes and lanes."""
+
+    now: int
+    workers: int
+    queues: Mapping[str, tuple[int, int]]
+
+
+@dataclass(frozen=True, slots=True)
+class WorkerSeen:
+    """A worker's account of itself, and when it was given."""
+
+    id: str
+    beat: int
+    account: bytes
+
+
+@dataclass(frozen=True, slots=True)
+class FleetSeen:
+    """Queues, workers and functions of a fleet."""
+
+    now: int
+    queues: Mapping[str, tuple[int, int]]
+    workers: tuple[WorkerSeen, ...]
+    functions: Mapping[str, bytes]

@@ -1,0 +1,571 @@
+from __future__ import annotations
+
+import json
+import os
+import pickle
+import subprocess
+import sys
+from collections.abc import Mapping
+from dataclasses import asdict, replace
+from datetime import timedelta
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from jobfleet.config import (
+    SETTINGS,
+    JobConfig,
+    Loaded,
+    Setting,
+    check_url,
+    default_processes,
+    load,
+    mask_url,
+)
+from jobfleet.errors import ConfigError
+
+MIB = 1024 * 1024
+
+DEFAULTS: dict[str, object] = {
+    "url": "redis://localhost:6379/0",
+    "namespace": "jobfleet",
+    "app_dir": Path(),
+    "no_color": False,
+    "verbose": 0,
+    "connect_timeout": 5.0,
+    "socket_timeout": 5.0,
+    "lanes": {},
+    "patience": 10.0,
+    "wait_poll_min": 0.05,
+    "wait_poll_max": 1.0,
+    "dedupe_window": 600.0,
+    "own_id_window": 86_400.0,
+    "max_payload": MIB,
+    "max_depth": 32,
+    "metadata_bytes": 16_384,
+    "max_tags": 20,
+    "tag_length": 64,
+    "max_retries": 3,
+    "retry_delay": 5.0,
+    "retry_backoff": 2.0,
+    "retry_delay_max": 3600.0,
+    "retry_jitter": True,
+    "max_crashes": 3,
+    "unknown_grace": 3600.0,
+    "queues": (),
+    "slots": 10,
+    "processes": default_processes(),
+    "lease": 30.0,
+    "renew_every": None,
+    "beat": 5.0,
+    "gone_after": 20.0,
+    "grace": 25.0,
+    "burst": False,
+    "max_jobs": None,
+    "metrics_port": None,
+    "with_reaper": False,
+    "progress_rate": 10.0,
+    "log_lines": 1000,
+    "log_bytes": 262_144,
+    "traceback_bytes": 16_384,
+    "result_ttl": 86_400.0,
+    "failed_result_ttl": 604_800.0,
+    "reap_interval": 1.0,
+    "dead_ttl": 2_592_000.0,
+    "dead_max": 100_000,
+    "done_max": 100_000,
+}
+
+# name → the value as a variable's text, as TOML, and as it is read; never the default
+OTHERS: dict[str, tuple[str, str, object]] = {
+    "url": ("rediss://h:1/2", '"rediss://h:1/2"', "rediss://h:1/2"),
+    "namespace": ("shop", '"shop"', "shop"),
+    "app_dir": ("src", '"src"', Path("src")),
+    "no_color": ("1", "true", True),
+    "verbose": ("2", "2", 2),
+    "connect_timeout": ("2s", "2", 2.0),
+    "socket_timeout": ("1.5", "1.5", 1.5),
+    "lanes": ("mail=4,bulk=2", "{ mail = 4, bulk = 2 }", {"mail": 4, "bulk": 2}),
+    "patience": ("3s", '"3s"', 3.0),
+    "wait_poll_min": ("20ms", "0.02", 0.02),
+    "wait_poll_max": ("2", "2", 2.0),
+    "dedupe_window": ("5m", '"5m"', 300.0),
+    "own_id_window": ("48h", '"2d"', 172_800.0),
+    "max_payload": ("2MiB", "2097152", 2 * MIB),
+    "max_depth": ("16", "16", 16),
+    "metadata_bytes": ("8KiB", '"8KiB"', 8192),
+    "max_tags": ("5", "5", 5),
+    "tag_length": ("32", "32", 32),
+    "max_retries": ("0", "0", 0),
+    "retry_delay": ("1m", '"1m"', 60.0),
+    "retry_backoff": ("1.5", "1.5", 1.5),
+    "retry_delay_max": ("2h", '"2h"', 7200.0),
+    "retry_jitter": ("off", "false", False),
+    "max_crashes": ("5", "5", 5),
+    "unknown_grace": ("10m", '"10m"', 600.0),
+    "queues": ("mail, bulk", '["mail", "bulk"]', ("mail", "bulk")),
+    "slots": ("4", "4", 4),
+    "processes": ("11", "11", 11),
+    "lease": ("60", "60", 60.0),
+    "renew_every": ("5s", "5", 5.0),
+    "beat": ("2s", "2", 2.0),
+    "gone_after": ("1m", '"1m"', 60.0),
+    "grace": ("0", "0", 0.0),
+    "burst": ("yes", "true", True),
+    "max_jobs": ("100", "100", 100),
+    "metrics_port": ("9090", "9090", 9090),
+    "with_reaper": ("on", "true", True),
+    "progress_rate": ("2.5", "2.5", 2.5),
+    "log_lines": ("10", "10", 10),
+    "log_bytes": ("1KiB", "1024", 1024),
+    "traceback_bytes": ("4096", "4096", 4096),
+    "result_ttl": ("1h", '"1h"', 3600.0),
+    "failed_result_ttl": ("1d", '"1d"', 86_400.0),
+    "reap_interval": ("500ms", "0.5", 0.5),
+    "dead_ttl": ("7d", '"7d"', 604_800.0),
+    "dead_max": ("10", "10", 10),
+    "done_max": ("20", "20", 20),
+}
+
+BY_NAME = {setting.name: setting for setting in SETTINGS}
+
+
+def every_setting() -> pytest.MarkDecorator:
+    return pytest.mark.parametrize("setting", SETTINGS, ids=lambda setting: setting.name)
+
+
+def read(directory: Path, environ: Mapping[str, str] | None = None, **arguments: Any) -> Loaded:
+    return load(arguments, environ=environ or {}, directory=directory)
+
+
+def moved(loaded: Loaded) -> dict[str, tuple[object, str]]:
+    """All that is not as by default: value and source."""
+    values = asdict(loaded.config)
+    assert values.keys() == loaded.sources.keys()
+    return {
+        name: (value, loaded.sources[name])
+        for name, value in values.items()
+        if value != DEFAULTS[name] or loaded.sources[name] != "default"
+    }
+
+
+# ------------------------------------------------------------------------------------- the table
+
+
+def test_defaults_are_those_of_the_contract() -> None:
+    assert asdict(JobConfig()) == DEFAULTS
+    assert list(DEFAULTS) == [setting.name for setting in SETTINGS]
+
+
+def test_one_row_generates_flag_variable_and_key() -> None:
+    row = BY_NAME["max_jobs"]
+
+    assert (row.flag, row.variable, row.name, row.is_optional) == ("--max-jobs", "JOBFLEET_MAX_JOBS", "max_jobs", True)
+    assert {s.short: s.name for s in SETTINGS if s.short} == {
+        "Q": "queues",
+        "c": "slots",
+        "p": "processes",
+        "v": "verbose",
+    }
+
+
+@every_setting()
+def test_every_row_is_complete(setting: Setting) -> None:
+    assert setting.help.endswith(".")
+    assert "\n" not in setting.help
+    assert bool(setting.derived) == setting.is_optional
+    assert setting.scope in {"all", "producer", "worker", "reaper", "command"}
+
+
+@every_setting()
+def test_what_is_shown_can_be_read_again(setting: Setting) -> None:
+    for value in (setting.parse(setting.default), OTHERS[setting.name][2]):
+        assert setting.parse(setting.show(value)) == value
+
+
+# ------------------------------------------------------------------------------------ the layers
+
+
+@every_setting()
+def test_every_setting_is_reached_from_every_layer(setting: Setting, tmp_path: Path) -> None:
+    name, (text, toml, value) = setting.name, OTHERS[setting.name]
+    assert value != DEFAULTS[name]
+
+    assert moved(load({name: value}, environ={}, directory=tmp_path)) == {name: (value, "argument")}
+    assert moved(load({name: text}, environ={}, directory=tmp_path)) == {name: (value, "argument")}
+    assert moved(read(tmp_path, {setting.variable: text})) == {name: (value, setting.variable)}
+
+    (tmp_path / "pyproject.toml").write_text(f"[tool.jobfleet]\n{name} = {toml}\n")
+    assert moved(read(tmp_path)) == {name: (value, "[tool.jobfleet] of pyproject.toml")}
+
+    (tmp_path / "jobfleet.toml").write_text(f"{name} = {toml}\n")
+    assert moved(read(tmp_path)) == {name: (value, "jobfleet.toml")}
+
+
+def test_the_higher_layer_wins_setting_by_setting(tmp_path: Path) -> None:
+    (tmp_path / "pyproject.toml").write_text("[tool.jobfleet]\nslots = 1\ngrace = 1\nlease = 10\nbeat = 1\n")
+    (tmp_path / "jobfleet.toml").write_text("slots = 2\ngrace = 2\nlease = 20\n")
+
+    loaded = read(tmp_path, {"JOBFLEET_SLOTS": "3", "JOBFLEET_GRACE": "3"}, slots=4)
+
+    assert moved(loaded) == {
+        "slots": (4, "argument"),
+        "grace": (3.0, "JOBFLEET_GRACE"),
+        "lease": (20.0, "jobfleet.toml"),
+        "beat": (1.0, "[tool.jobfleet] of pyproject.toml"),
+    }
+
+
+def test_none_and_an_empty_variable_are_not_given_but_the_word_none_is(tmp_path: Path) -> None:
+    (tmp_path / "jobfleet.toml").write_text("max_jobs = 7\nslots = 2\n")
+
+    assert moved(read(tmp_path, {"JOBFLEET_SLOTS": ""}, max_jobs=None)) == {
+        "max_jobs": (7, "jobfleet.toml"),
+        "slots": (2, "jobfleet.toml"),
+    }
+    assert moved(read(tmp_path, max_jobs="none", slots=3)) == {
+        "max_jobs": (None, "argument"),
+        "slots": (3, "argument"),
+    }
+
+
+def test_another_file_is_named_by_argument_or_variable(tmp_path: Path) -> None:
+    (tmp_path / "jobfleet.toml").write_text("slots = 2\n")
+    (tmp_path / "a.toml").write_text("slots = 3\n")
+    (tmp_path / "b.toml").write_text("slots = 4\n")
+
+    assert moved(read(tmp_path, {"JOBFLEET_CONFIG": "a.toml"})) == {"slots": (3, "a.toml")}
+    assert moved(read(tmp_path, {"JOBFLEET_CONFIG": "a.toml"}, config=Path("b.toml"))) == {"slots": (4, "b.toml")}
+
+
+def test_variables_that_are_no_settings_are_let_through(tmp_path: Path) -> None:
+    environ = {
+        "JOBFLEET_SERVER_BIN": "/usr/bin/valkey-server",
+        "JOBFLEET_TEST_SERVER": "wheel",
+        "JOBFLEET_CONFIG": "",
+        "PATH": "/bin",
+    }
+
+    assert moved(read(tmp_path, environ)) == {}
+
+
+def test_files_of_other_tools_are_none_of_our_business(tmp_path: Path) -> None:
+    (tmp_path / "pyproject.toml").write_text('tool = "x"\n')
+
+    assert moved(read(tmp_path)) == {}
+
+
+def test_without_arguments_the_process_itself_is_read(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    for variable in [name for name in os.environ if name.startswith("JOBFLEET_")]:
+        monkeypatch.delenv(variable)
+    monkeypatch.setenv("JOBFLEET_SLOTS", "6")
+
+    assert moved(load()) == {"slots": (6, "JOBFLEET_SLOTS")}
+
+
+@pytest.mark.parametrize(
+    ("files", "environ", "arguments", "message"),
+    [
+        ({}, {}, {"slotz": 1}, "Unknown setting 'slotz' (argument); did you mean 'slots'?"),
+        (
+            {"jobfleet.toml": "max-jobs = 1"},
+            {},
+            {},
+            "Unknown setting 'max-jobs' (jobfleet.toml); did you mean 'max_jobs'?",
+        ),
+        (
+            {"pyproject.toml": "[tool.jobfleet]\nqqqq = 1"},
+            {},
+            {},
+            "Unknown setting 'qqqq' ([tool.jobfleet] of pyproject.toml); 'jobfleet config show' lists them all.",
+        ),
+        ({}, {"JOBFLEET_LEESE": "1"}, {}, "Unknown variable 'JOBFLEET_LEESE'; did you mean 'JOBFLEET_LEASE'?"),
+        ({}, {"JOBFLEET_LEASE": "0.5"}, {}, "lease = '0.5' (JOBFLEET_LEASE): use 1s or more."),
+        ({"jobfleet.toml": "slots = true"}, {}, {}, "slots = True (jobfleet.toml): use a whole number."),
+        (
+            {"pyproject.toml": "[tool]\njobfleet = 1"},
+            {},
+            {},
+            "tool.jobfleet in pyproject.toml is no table; write [tool.jobfleet] and keys below it.",
+        ),
+        ({}, {}, {"config": "no.toml"}, "No settings file no.toml; correct --config / JOBFLEET_CONFIG."),
+        ({}, {"JOBFLEET_CONFIG": "."}, {}, "Cannot read .: Is a directory."),
+        (
+            {"jobfleet.toml": "slots ="},
+            {},
+            {},
+            "Cannot read jobfleet.toml: Invalid value (at end of document); correct the TOML.",
+        ),
+    ],
+)
+def test_a_wrong_layer_is_refused_with_its_remedy(
+    files: Mapping[str, str],
+    environ: Mapping[str, str],
+    arguments: Mapping[str, object],
+    message: str,
+    tmp_path: Path,
+) -> None:
+    for name, text in files.items():
+        (tmp_path / name).write_text(text)
+
+    with pytest.raises(ConfigError) as caught:
+        load(arguments, environ=environ, directory=tmp_path)
+
+    assert str(caught.value) == message
+
+
+# ---------------------------------------------------------------------------- the URL of jobfleet up
+
+
+def note(directory: Path, content: bytes | dict[str, object]) -> None:
+    (directory / ".jobfleet").mkdir()
+    raw = content if isinstance(content, bytes) else json.dumps(content).encode()
+    (directory / ".jobfleet" / "up.json").write_bytes(raw)
+
+
+@pytest.mark.parametrize("pid", [{}, {"pid": os.getpid()}, {"pid": 1}], ids=["no pid", "own", "another user's"])
+def test_the_url_of_a_running_up_is_taken_when_no_url_is_set(pid: dict[str, object], tmp_path: Path) -> None:
+    note(tmp_path, {"url": "unix:///tmp/up.sock", **pid})
+
+    assert moved(read(tmp_path)) == {"url": ("unix:///tmp/up.sock", ".jobfleet/up.json")}
+
+
+def test_any_url_that_is_set_comes_before_that_of_up(tmp_path: Path) -> None:
+    note(tmp_path, {"url": "unix:///tmp/up.sock"})
+    (tmp_path / "pyproject.toml").write_text('[tool.jobfleet]\nurl = "redis://h"\n')
+
+    assert moved(read(tmp_path)) == {"url": ("redis://h", "[tool.jobfleet] of pyproject.toml")}
+
+
+@pytest.mark.parametrize(
+    "content",
+    [
+        b"",
+        b"\xff",
+        b"[]",
+        b"1",
+        b"{}",
+        b'{"url": 1}',
+        b'{"url": "http://h"}',
+        b'{"url": "redis://h", "pid": "x"}',
+        b'{"url": "redis://h", "pid": 0}',
+        b'{"url": "redis://h", "pid": -1}',
+        b'{"url": "redis://h", "pid": 99999999999999999999}',
+    ],
+)
+def test_a_broken_note_of_up_is_ignored(content: bytes, tmp_path: Path) -> None:
+    note(tmp_path, content)
+
+    assert moved(read(tmp_path)) == {}
+
+
+def test_a_note_whose_process_is_gone_is_ignored(tmp_path: Path) -> None:
+    gone = subprocess.Popen([sys.executable, "-c", ""])
+    gone.wait()
+    note(tmp_path, {"url": "redis://h", "pid": gone.pid})
+
+    assert moved(read(tmp_path)) == {}
+
+
+def test_a_process_of_another_user_is_alive(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def denied(pid: int, signal: int) -> None:
+        raise PermissionError
+
+    monkeypatch.setattr(os, "kill", denied)
+    note(tmp_path, {"url": "redis://h", "pid": 5})
+
+    assert moved(read(tmp_path)) == {"url": ("redis://h", ".jobfleet/up.json")}
+
+
+# ---------------------------------------------------------------------------------------- values
+
+
+@pytest.mark.parametrize(
+    ("name", "value", "expected"),
+    [
+        ("lease", 45, 45.0),
+        ("lease", timedelta(minutes=2), 120.0),
+        ("lease", " 90 s ", 90.0),
+        ("lease", "1h", 3600.0),
+        ("grace", "1.5m", 90.0),
+        ("dead_ttl", "30d", 2_592_000.0),
+        ("max_payload", "64 KiB", 65_536),
+        ("max_payload", "2048B", 2048),
+        ("no_color", " True ", True),
+        ("queues", "", ()),
+        ("queues", ["a", "b", "a"], ("a", "b")),
+        ("lanes", {"mail": "3"}, {"mail": 3}),
+        ("lanes", "mail=3,", {"mail": 3}),
+        ("app_dir", "a/b", Path("a/b")),
+        ("retry_backoff", 3, 3.0),
+        ("renew_every", "15s", 15.0),
+        ("metrics_port", "None", None),
+    ],
+)
+def test_a_value_is_read_in_all_its_forms(name: str, value: object, expected: object) -> None:
+    given: dict[str, Any] = {name: value}
+
+    config = replace(JobConfig(), **given)
+
+    assert asdict(config) == {**DEFAULTS, name: expected}
+
+
+DURATION_REMEDY = "use seconds, a timedelta, or a text such as '30s', '5m', '24h' or '30d'"
+LANES_REMEDY = "use queue=lanes pairs, such as 'mail=4,bulk=2', each 1 to 1024"
+
+
+@pytest.mark.parametrize(
+    ("values", "message"),
+    [
+        ({"lease": 0.5}, "lease = 0.5: use 1s or more."),
+        ({"lease": "2h"}, "lease = '2h': use 1h or less."),
+        ({"lease": "soon"}, f"lease = 'soon': {DURATION_REMEDY}."),
+        ({"lease": float("nan")}, f"lease = nan: {DURATION_REMEDY}."),
+        ({"lease": 10**400}, f"lease = {10**400}: {DURATION_REMEDY}."),
+        ({"lease": True}, f"lease = True: {DURATION_REMEDY}."),
+        ({"lease": None}, f"lease = None: {DURATION_REMEDY}."),
+        ({"grace": -1}, "grace = -1: use 0s or more."),
+        ({"dead_ttl": timedelta.max}, f"dead_ttl = {timedelta.max!r}: use 36500d or less."),
+        ({"renew_every": 16}, "renew_every = 16.0: use half of lease (30 s) or less."),
+        ({"gone_after": 9}, "gone_after = 9.0: use two beats (10 s) or more."),
+        ({"retry_delay": "2h"}, "retry_delay_max = 3600.0: use retry_delay (7200 s) or more."),
+        ({"wait_poll_min": 2}, "wait_poll_max = 1.0: use wait_poll_min (2 s) or more."),
+        (
+            {"dedupe_window": 10},
+            "dedupe_window = 10.0: use more than patience (10 s), or a retry may enqueue twice.",
+        ),
+        ({"own_id_window": 1}, "own_id_window = 1.0: use more than patience (10 s), or a retry may enqueue twice."),
+        ({"slots": 0}, "slots = 0: use 1 or more."),
+        ({"slots": 2.0}, "slots = 2.0: use a whole number."),
+        ({"retry_backoff": "x"}, "retry_backoff = 'x': use a number."),
+        ({"metrics_port": 70_000}, "metrics_port = 70000: use 65535 or less."),
+        ({"max_payload": "1MB"}, "max_payload = '1MB': use bytes, or a text such as '64KiB' or '1MiB'."),
+        ({"max_payload": 1}, "max_payload = 1: use 1KiB or more."),
+        ({"burst": "maybe"}, "burst = 'maybe': use true or false."),
+        ({"burst": 1}, "burst = 1: use true or false."),
+        ({"namespace": "a:b"}, "namespace = 'a:b': use letters, digits, '_', '.' and '-', at most 100."),
+        ({"app_dir": ""}, "app_dir = '': use a text."),
+        ({"queues": 3}, "queues = 3: use names, such as 'mail,bulk' or a list."),
+        ({"queues": ["a b"]}, "queues = ['a b']: use letters, digits, '_', '.' and '-', at most 100."),
+        ({"lanes": 3}, f"lanes = 3: {LANES_REMEDY}."),
+        ({"lanes": "mail"}, f"lanes = 'mail': {LANES_REMEDY}."),
+        ({"lanes": {"mail": 0}}, f"lanes = {{'mail': 0}}: {LANES_REMEDY}."),
+        ({"lanes": "mail=1,mail=2"}, "lanes = 'mail=1,mail=2': name each queue once."),
+        ({"url": 7}, "url = '7': use a text."),
+        (
+            {"url": "http://u:pw@h"},
+            "Unknown scheme 'http' in URL; use redis, rediss, unix, sentinel, cluster, embedded or memory.",
+        ),
+    ],
+)
+def test_a_wrong_value_is_refused_naming_setting_value_and_remedy(values: dict[str, Any], message: str) -> None:
+    with pytest.raises(ConfigError) as caught:
+        replace(JobConfig(), **values)
+
+    assert str(caught.value) == message
+
+
+def test_renewal_is_a_third_of_the_lease_unless_it_is_set() -> None:
+    assert JobConfig(lease=60).renewal == 20.0
+    assert JobConfig(lease=timedelta(minutes=1), renew_every="5s").renewal == 5.0
+
+
+def test_settings_are_a_value_that_travels_and_hides_its_password() -> None:
+    config = JobConfig(url="redis://u:secret@h", lanes={"mail": 2})
+
+    assert pickle.loads(pickle.dumps(config)) == config
+    assert hash(replace(config)) == hash(config)
+    assert "secret" not in repr(config)
+    assert BY_NAME["url"].show(config.url) == "redis://u:***@h"
+
+
+# ------------------------------------------------------------------------------------------ URLs
+
+
+@pytest.mark.parametrize(
+    ("url", "masked"),
+    [
+        ("redis://localhost:6379/0", "redis://localhost:6379/0"),
+        ("redis://:pw@h:1/0", "redis://:***@h:1/0"),
+        ("rediss://ann:p/w@x?y@h:1/0", "rediss://ann:***@h:1/0"),
+        ("redis://ann@h", "redis://ann@h"),
+        ("redis://ann://p@h", "redis://ann:***@h"),
+        ("sentinel://:pw@a:26379,b:26379/main", "sentinel://:***@a:26379,b:26379/main"),
+        ("cluster://u:p@a,u:q@b", "cluster://u:***@b"),
+        ("redis://h/0?password=a@b&db=1", "redis://h/0?password=***&db=1"),
+        ("sentinel://h/m?x=1&sentinel_password=pw", "sentinel://h/m?x=1&sentinel_password=***"),
+        ("unix://u:pw@/run/redis.sock", "unix://u:***@/run/redis.sock"),
+        ("unix:///run/a:b@c.sock", "unix:///run/a:b@c.sock"),
+        ("u:pw@h", "u:***@h"),
+        ("embedded://data", "embedded://data"),
+        ("memory://", "memory://"),
+    ],
+)
+def test_passwords_are_masked(url: str, masked: str) -> None:
+    assert mask_url(url) == masked
+
+
+@pytest.mark.parametrize("scheme", ["redis", "rediss", "unix", "sentinel", "cluster", "embedded", "memory", "REDIS"])
+def test_known_schemes_pass_unchanged(scheme: str) -> None:
+    assert check_url(f"{scheme}://x") == f"{scheme}://x"
+
+
+@pytest.mark.parametrize(("url", "scheme"), [("http://h", "http"), ("localhost:6379", ""), ("u:pw@h", ""), ("", "")])
+def test_an_unknown_scheme_is_refused(url: str, scheme: str) -> None:
+    with pytest.raises(ConfigError) as caught:
+        check_url(url)
+
+    expected = f"Unknown scheme {scheme!r} in URL; use redis, rediss, unix, sentinel, cluster, embedded or memory."
+    assert str(caught.value) == expected
+
+
+# ------------------------------------------------------------------------------------ processors
+
+
+@pytest.mark.parametrize(
+    ("affinity", "membership", "files", "expected"),
+    [
+        (4, None, {}, 4),
+        (64, None, {}, 8),
+        (4, "0::/\n", {"cpu.max": "250000 100000"}, 2),
+        (4, "0::/\n", {"cpu.max": "50000 100000"}, 1),
+        (4, "0::/\n", {"cpu.max": "max 100000"}, 4),
+        (4, "0::/\n", {"cpu.max": "nonsense"}, 4),
+        (4, "0::/a/b\n", {"a/cpu.max": "300000 100000", "a/b/cpu.max": "max 100000"}, 3),
+        (4, "0::/../../x\n", {"x/cpu.max": "100000 100000"}, 1),
+        (
+            4,
+            "5:memory:/a\n4:cpu,cpuacct:/a\n0::/\n",
+            {"cpu/cpu.cfs_quota_us": "200000", "cpu/cpu.cfs_period_us": "100000"},
+            2,
+        ),
+        (4, "4:cpu,cpuacct:/\n", {"cpu/cpu.cfs_quota_us": "-1", "cpu/cpu.cfs_period_us": "100000"}, 4),
+        (4, "4:cpu:/\n", {"cpu/cpu.cfs_quota_us": "100000", "cpu/cpu.cfs_period_us": "0"}, 4),
+    ],
+)
+def test_processes_follow_affinity_and_quota(
+    affinity: int,
+    membership: str | None,
+    files: Mapping[str, str],
+    expected: int,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(os, "sched_getaffinity", lambda _pid: set(range(affinity)))
+    member = tmp_path / "membership"
+    if membership is not None:
+        member.write_text(membership)
+    for name, text in files.items():
+        (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / name).write_text(text)
+
+    assert default_processes(cgroups=tmp_path, membership=member) == expected
+
+
+def test_where_there_is_no_affinity_the_machine_is_counted(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delattr(os, "sched_getaffinity")
+    monkeypatch.setattr(os, "cpu_count", lambda: 3)
+
+    assert default_processes(cgroups=tmp_path, membership=tmp_path / "none") == 3
