@@ -7,10 +7,12 @@ takes 50 to 100 % ("equal jitter", M. Brooker, AWS Architecture Blog, 2015).
 from __future__ import annotations
 
 import random
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
+from typing import Any
 
 from jobfleet.clock import SECOND_US, to_us
+from jobfleet.config import JobConfig
 from jobfleet.errors import EncodingError
 from jobfleet.model import ErrorType
 from jobfleet.outcome import (
@@ -291,3 +293,37 @@ def describe(error: BaseException) -> str:
     except Exception:  # noqa: BLE001 - the user's __str__ may raise anything
         text = "(its text cannot be had)"
     return f"{type(error).__name__}: {text}" if text else type(error).__name__
+
+
+def policy_of(
+    options: Mapping[str, Any],
+    config: JobConfig,
+    *,
+    retry_on: tuple[type[BaseException], ...] = (),
+    discard_on: tuple[type[BaseException], ...] = (),
+) -> Policy:
+    """The policy that a function's options make, with the fleet's settings where they are silent."""
+
+    def option(name: str) -> Any:
+        value = options.get(name)
+        return getattr(config, name) if value is None else value
+
+    return Policy(
+        max_retries=int(option("max_retries")),
+        retry_delay=float(option("retry_delay")),
+        retry_backoff=float(option("retry_backoff")),
+        retry_delay_max=config.retry_delay_max,
+        retry_jitter=bool(option("retry_jitter")),
+        max_crashes=int(option("max_crashes")),
+        unknown_grace=config.unknown_grace,
+        retry_on=retry_on,
+        discard_on=discard_on,
+    )
+
+
+def with_header(policy: Policy, header: Mapping[str, Any]) -> Policy:
+    """The same policy with what the job itself says; durations on the wire are in µs."""
+    said = {name: header[name] for name in ("max_retries", "retry_backoff", "retry_jitter", "max_crashes") if name in header}
+    if "retry_delay" in header:
+        said["retry_delay"] = header["retry_delay"] / SECOND_US
+    return replace(policy, **said) if said else policy

@@ -12,8 +12,8 @@ import struct
 from collections import Counter
 from collections.abc import Callable, Collection
 from dataclasses import dataclass
-from datetime import date, datetime, time, timedelta
-from decimal import Decimal, InvalidOperation
+from datetime import date, datetime, time, timedelta, tzinfo
+from decimal import Context, Decimal, InvalidOperation
 from functools import lru_cache
 from typing import Any, Final
 from uuid import UUID
@@ -28,7 +28,9 @@ MAX_SAME_HASH: Final = 64
 _TIMEDELTA: Final = struct.Struct(">iII")
 _ZONE_KEY: Final = re.compile(r"[A-Za-z0-9_+-]{1,32}(?:/[A-Za-z0-9_+-]{1,32}){0,3}")
 _ZONED: Final = re.compile(r"([^\[\]]{1,48})(?:\[([^\[\]]{1,100})\])?")
+_SECOND: Final = timedelta(seconds=1)
 _FOLD: Final = "fold=1"
+_REFUSING: Final = Context(traps=[InvalidOperation])  # whatever the thread's own context lets pass
 
 
 class Unreadable(ValueError):
@@ -58,12 +60,19 @@ class Extension:
     nested: bool = False
 
 
+def _key(zone: tzinfo | None) -> str | None:
+    """The name under which the reader will find the zone, if it has one."""
+    if type(zone) is ZoneInfo and zone.key and _ZONE_KEY.fullmatch(zone.key):
+        return zone.key
+    return None
+
+
 def _bracketed(text: str, moment: datetime | time) -> bytes:
     """Append the zone's key or the fold, as RFC 9557 does."""
-    zone = moment.tzinfo
-    if type(zone) is ZoneInfo and zone.key is not None and _ZONE_KEY.fullmatch(zone.key):
-        return f"{text}[{zone.key}]".encode()
-    if zone is None and moment.fold:
+    key = _key(moment.tzinfo)
+    if key:
+        return f"{text}[{key}]".encode()
+    if moment.tzinfo is None and moment.fold:
         return f"{text}[{_FOLD}]".encode()
     return text.encode()
 
@@ -86,7 +95,15 @@ def _zone(key: str) -> ZoneInfo | None:
         return None
 
 
+def _refuse_tiny_offset(offset: timedelta | None) -> None:
+    """Refuse what `fromisoformat` would read as UTC; no zone on Earth has such an offset."""
+    if offset and abs(offset) < _SECOND:
+        raise Untravelable
+
+
 def _dump_datetime(value: datetime) -> bytes:
+    if value.tzinfo is not None:
+        _refuse_tiny_offset(value.utcoffset())
     return _bracketed(value.isoformat(), value)
 
 
@@ -109,8 +126,11 @@ def _load_datetime(body: bytes) -> datetime:
 
 
 def _dump_time(value: time) -> bytes:
-    if value.tzinfo is not None and value.utcoffset() is None and type(value.tzinfo) is not ZoneInfo:
-        raise Untravelable
+    if value.tzinfo is not None:
+        offset = value.utcoffset()
+        if offset is None and not _key(value.tzinfo):  # its text would be that of a naive time
+            raise Untravelable
+        _refuse_tiny_offset(offset)
     return _bracketed(value.isoformat(), value)
 
 
@@ -153,7 +173,7 @@ def _load_decimal(body: bytes) -> Decimal:
     if len(body) > MAX_DECIMAL_TEXT:
         raise Unreadable("Decimal too long")
     try:
-        value = Decimal(body.decode("ascii"))
+        value = Decimal(body.decode("ascii"), _REFUSING)
     except InvalidOperation:
         raise Unreadable("malformed Decimal") from None
     if not decimal_fits(value):

@@ -115,8 +115,10 @@ def _leaf_reason(value: Any) -> str | None:
     if type(value) is Decimal and not decimal_fits(value):
         return "Decimal out of range, which can't travel; pass it as str"
     if type(value) is time and value.tzinfo is not None:
-        return _dumping_reason(value, "time in a zone without a fixed offset, which can't travel; pass a datetime")
-    return _dumping_reason(value, f"{type(value).__name__} that cannot be read, which can't travel; {_GENERIC}")
+        return _dumping_reason(value, "time in a zone without a usable offset, which can't travel; pass a datetime")
+    return _dumping_reason(
+        value, f"{type(value).__name__} in a zone without a usable offset, which can't travel; {_GENERIC}"
+    )
 
 
 def _dumping_reason(value: Any, reason: str) -> str | None:

@@ -17,10 +17,14 @@ from jobfleet.codec.extensions import Unreadable
 from jobfleet.codec.structure import scan
 from jobfleet.errors import EncodingError
 
-# One value of 1 MiB may cost this much while it is decoded: small objects weigh up to 50 times their bytes.
+# One value of 1 MiB may cost this much while it is decoded: small objects weigh up to 40 times their bytes.
 PEAK_FACTOR = 64
 
-OFFSETS = st.timedeltas(timedelta(hours=-23), timedelta(hours=23)).map(timezone)
+OFFSETS = (
+    st.timedeltas(timedelta(hours=-23), timedelta(hours=23))
+    .filter(lambda offset: not offset or abs(offset) >= timedelta(seconds=1))
+    .map(timezone)
+)
 ZONES = st.none() | OFFSETS | st.timezones()
 HASHABLE_SCALARS = (
     st.none()
@@ -52,7 +56,7 @@ VALUES = st.recursive(
 TEXT_MAPS = st.dictionaries(st.text(max_size=8), VALUES, max_size=4)
 READERS: list[Callable[[bytes], Any]] = [decode, open_envelope, read_header, open_record]
 
-quick = settings(max_examples=150, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+quick = settings(max_examples=40, deadline=None, suppress_health_check=[HealthCheck.too_slow])
 
 
 def same(left: Any, right: Any) -> bool:
@@ -67,13 +71,15 @@ def same(left: Any, right: Any) -> bool:
 
 
 def read_all(data: bytes) -> None:
+    refusals = []
     for reader in READERS:
         try:
             value = reader(data)
         except EncodingError as error:
-            assert str(error)
+            refusals.append(str(error))
         else:
             repr(value)
+    assert all(refusals)
 
 
 @quick
@@ -200,7 +206,10 @@ HEAVY = {
 }
 
 
-@pytest.mark.parametrize("name", HEAVY)
+WORST = {"decimals", "maps of one", "nested tuples", "claims"}
+
+
+@pytest.mark.parametrize("name", [pytest.param(n, marks=() if n in WORST else pytest.mark.slow) for n in HEAVY])
 def test_the_peak_is_bounded(name: str) -> None:
     data = HEAVY[name]()
     assert MIB // 4 < len(data) <= MIB

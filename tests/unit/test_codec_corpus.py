@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib.util
 import time
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -12,7 +13,7 @@ from jobfleet.codec import decode, open_envelope, open_record
 from jobfleet.errors import EncodingError, EnvelopeTooNew
 
 CORPUS = Path(__file__).parent.parent / "corpus"
-READERS = {"payload": decode, "envelope": open_envelope, "record": open_record}
+READERS: dict[str, Callable[[bytes], object]] = {"payload": decode, "envelope": open_envelope, "record": open_record}
 BLOBS = sorted(CORPUS.glob("*.bin"))
 
 

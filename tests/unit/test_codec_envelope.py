@@ -137,11 +137,11 @@ def test_a_record_is_no_envelope() -> None:
     for reader in (open_envelope, read_header):
         with pytest.raises(EncodingError, match="kind 0x52"):
             reader(seal_record({}))
-    for reader in (open_record, read_fields):
+    for record_reader in (open_record, read_fields):
         with pytest.raises(EncodingError, match="kind 0x00"):
-            reader(seal({}))
+            record_reader(seal({}))
     assert not is_record(b"")
-    assert not is_record(encode("R" * 10))
+    assert not is_record(encode("no record"))
 
 
 def test_a_value_that_cannot_travel_is_named_result() -> None:

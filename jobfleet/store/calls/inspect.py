@@ -28,9 +28,14 @@ from jobfleet.store.values import (
 CHUNK = 50
 
 
-def status(lane: Lane, ids: Sequence[str]) -> Call[list[Found]]:
-    """What is known of at most 50 jobs."""
-    return Call(load("status"), (lane.lane,), (lane.tag, *ids), lambda reply: [_found(row) for row in reply[2:]])
+def status(lane: Lane, ids: Sequence[str]) -> Call[tuple[int, list[Found]]]:
+    """What is known of at most 50 jobs, and Redis's time."""
+    return Call(
+        load("status"),
+        (lane.lane,),
+        (lane.tag, *ids),
+        lambda reply: (int(reply[1]), [_found(row) for row in reply[2:]]),
+    )
 
 
 def _found(row: Reply) -> Found:

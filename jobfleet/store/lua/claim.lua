@@ -19,7 +19,7 @@
 --         2 child       text    child id
 --         3 nonce       int     grows with every claim of the child in this lane
 --         4 lease       int     µs
---         5 limit       int     1..50
+--         5 limit       int     0..50; 0 only marks the wake-up again, for a child that took it without room
 -- FLAGS   allow-oom
 -- RETURNS {"claimed", now, next_due, {id, token, due, band, envelope, tries, meta}, …}   next_due 0: more is due now
 --         {"empty", now, next_due} | {"paused", now} | {"buried"} | {"stale"}
@@ -92,7 +92,10 @@ for band = 1, 4 do
     more = redis.call('ZRANGEBYSCORE', KEYS[band], '-inf', stamp, 'LIMIT', 0, 1)[1] ~= nil
   end
 end
-if #ids == 0 then return {'empty', stamp, int(next_due(tag, now))} end
+if #ids == 0 then
+  if more then redis.call('ZADD', KEYS[9], 0, 'w') end
+  return {'empty', stamp, int(next_due(tag, now))}
+end
 
 local state = redis.call('HMGET', KEYS[7], 'token', 'run_id', 'longest')
 local info = redis.pcall('INFO', 'server')

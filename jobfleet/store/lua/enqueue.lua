@@ -12,7 +12,7 @@
 -- READS   result:<id>   string  tombstone
 --         conf          hash    paused
 -- ARGV    1 tag         text    the lane's prefix
---         2..* item     text    five an item: id, band, when ("" now, "+µs" from now, "µs" at), meta, envelope
+--         2..* item     text    five an item: id, band, when ("" now, "+µs" from now, "µs" at), meta (x +µs counts from now), envelope
 -- FLAGS   -
 -- RETURNS {"enqueued", now, letters}   c created, e exists
 -- EMITS   enqueued
@@ -68,7 +68,7 @@ for k = 1, #fresh do
   envelopes[#envelopes + 1] = ARGV[at + 4]
   if ARGV[at + 3] ~= '' then
     metas[#metas + 1] = ids[i]
-    metas[#metas + 1] = ARGV[at + 3]
+    metas[#metas + 1] = string.gsub(ARGV[at + 3], 'x %+(%d+)', function(us) return 'x ' .. int(now + tonumber(us)) end)
   end
   events[k] = {'enqueued', ids[i], '0', 0}
 end

@@ -1,0 +1,181 @@
+"""`jobfleet dead`: jobs that failed for good."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from jobfleet.cli import fail
+from jobfleet.cli.invocation import Invocation
+from jobfleet.cli.options import Group, by_option, yes_option
+from jobfleet.cli.output import Cell, Column, Output, age, agreed, count, say
+from jobfleet.cli.schema import job_data
+from jobfleet.cli.view import error_text, job_details
+from jobfleet.errors import ConfigError, DuplicateJob, JobNotFound
+from jobfleet.model import JobResult, JobStatus
+
+if TYPE_CHECKING:
+    from jobfleet.client.sync import Fleet
+
+BATCH = 200
+
+ids_argument = click.argument("ids", nargs=-1, metavar="[ID]...")
+all_option = click.option("--all", "every", is_flag=True, help="All of them.")
+queue_option = click.option("--queue", metavar="NAME", help="Only of this queue.")
+
+
+@click.group(cls=Group)
+def dead() -> None:
+    """Look at dead letters, replay them, let them go."""
+
+
+@dead.command("ls")
+@queue_option
+@click.option("--limit", type=click.IntRange(1, 10_000), default=50, metavar="N", help="Rows at most. [default 50]")
+@click.pass_obj
+def ls(invocation: Invocation, queue: str | None, limit: int) -> None:
+    """List the newest dead letters."""
+    with invocation.fleet() as fleet:
+        letters = fleet.dead(queue, limit=limit)[:limit]
+    if not letters and invocation.form == "table":
+        say("No dead letters.")
+        return
+    output = invocation.output
+    text = _table(output, letters) if output.form == "table" else ""
+    output.show(data=[job_data(row) for row in letters], ids=[row.id for row in letters], text=text)
+
+
+def _table(output: Output, letters: list[JobResult[Any]]) -> str:
+    now = datetime.now(UTC)
+    rows: list[list[Cell | str]] = [
+        [
+            letter.id,
+            letter.function,
+            str(letter.attempt),
+            age((now - letter.completed_at).total_seconds()) if letter.completed_at else "-",
+            Cell(error_text(letter), "red"),
+        ]
+        for letter in letters
+    ]
+    return output.table(["ID", "FUNCTION", Column("RUNS", True), Column("DEAD", True), "ERROR"], rows)
+
+
+@dead.command()
+@click.argument("id", metavar="ID")
+@click.pass_obj
+def show(invocation: Invocation, id: str) -> None:
+    """Show a dead letter with its traceback."""
+    with invocation.fleet() as fleet:
+        letter = fleet.poll(id)
+    if letter.status is not JobStatus.FAILED:
+        raise JobNotFound(id, f"No dead letter {id!r}: the job is {letter.status}.")
+    text = job_details(invocation.output, letter, with_traceback=True)
+    invocation.output.show(data=job_data(letter), ids=[letter.id], text=text)
+
+
+@dead.command()
+@ids_argument
+@all_option
+@queue_option
+@by_option
+@yes_option
+@click.pass_obj
+def replay(
+    invocation: Invocation, ids: tuple[str, ...], every: bool, queue: str | None, by: str | None, yes: bool
+) -> int:
+    """Put dead jobs back into their queues; their history stays.
+
+    Asks before it replays all.
+    """
+    with invocation.fleet() as fleet:
+        _check_choice(ids, every, queue)
+        if every and not (number := _number(fleet, queue)):
+            return _nothing(invocation, "replayed")
+        if every and not agreed(f"Replay {count(number, 'dead letter')}{_of(queue)}?", yes=yes):
+            return fail.FAILED
+        chosen = _each(fleet, queue) if every else iter(dict.fromkeys(ids))
+        return _act(invocation, chosen, "replayed", "open already", lambda job_id: fleet.replay(job_id, by=by))
+
+
+@dead.command()
+@ids_argument
+@all_option
+@queue_option
+@yes_option
+@click.pass_obj
+def purge(invocation: Invocation, ids: tuple[str, ...], every: bool, queue: str | None, yes: bool) -> int:
+    """Let dead letters go for good."""
+    with invocation.fleet() as fleet:
+        _check_choice(ids, every, queue)
+        number = _number(fleet, queue) if every else len(set(ids))
+        if not number:
+            return _nothing(invocation, "purged")
+        if not agreed(f"Let {count(number, 'dead letter')}{_of(queue)} go for good?", yes=yes):
+            return fail.FAILED
+        chosen = _each(fleet, queue) if every else iter(dict.fromkeys(ids))
+        return _act(invocation, chosen, "purged", "", lambda job_id: _purge(fleet, job_id))
+
+
+def _purge(fleet: Fleet, job_id: str) -> bool:
+    if not fleet.purge(job_id):
+        raise JobNotFound(job_id, f"No dead letter {job_id!r}.")
+    return True
+
+
+def _check_choice(ids: tuple[str, ...], every: bool, queue: str | None) -> None:
+    if bool(ids) == every:
+        raise click.UsageError("Give ids, or --all." if not ids else "Give ids or --all, not both.")
+    if ids and queue:
+        raise click.UsageError("--queue goes with --all.")
+
+
+def _number(fleet: Fleet, queue: str | None) -> int:
+    every = {row.name: row.dead for row in fleet.queues()}
+    if queue is not None and queue not in every:
+        raise ConfigError(f"No queue {queue!r}; there are: {', '.join(sorted(every)) or 'none yet'}.")
+    return sum(every.values()) if queue is None else every[queue]
+
+
+def _of(queue: str | None) -> str:
+    return f" of {queue}" if queue else ""
+
+
+def _each(fleet: Fleet, queue: str | None) -> Iterator[str]:
+    """All dead letters' ids, in bounded batches; those that stay are passed over, newer ones are not awaited."""
+    passed: set[str] = set()
+    while fresh := [row.id for row in fleet.dead(queue, limit=BATCH + len(passed)) if row.id not in passed]:
+        for job_id in fresh:
+            passed.add(job_id)
+            yield job_id
+
+
+def _nothing(invocation: Invocation, verb: str) -> int:
+    if invocation.form == "table":
+        say("No dead letters.")
+    else:
+        invocation.output.show(data={verb: [], "left": []}, ids=(), text="")
+    return fail.DONE
+
+
+def _act(invocation: Invocation, chosen: Iterator[str], verb: str, otherwise: str, act: Callable[[str], bool]) -> int:
+    """Do something to each letter; say which it could not be done to, and go on."""
+    done: list[str] = []
+    left: list[str] = []
+    code = fail.DONE
+    for job_id in chosen:
+        try:
+            if act(job_id):
+                done.append(job_id)
+                continue
+            say(f"{job_id}: {otherwise}.")
+            code = max(code, fail.FAILED)
+        except (JobNotFound, DuplicateJob) as error:
+            say(f"{job_id}: {error}" if isinstance(error, DuplicateJob) else str(error))
+            code = max(code, fail.code_of(error))
+        left.append(job_id)
+    text = f"{verb.capitalize()} {count(len(done), 'dead letter')}."
+    invocation.output.show(data={verb: done, "left": left}, ids=done, text=text)
+    return code

@@ -1,0 +1,72 @@
+"""How a run of the command line ends: one line on stderr, and an exit code.
+
+======  ==================================
+code    meaning
+======  ==================================
+0       done
+1       the job or the check failed
+2       usage, import or settings are wrong
+3       not found
+4       Redis cannot be reached
+124     timed out
+130     interrupted
+======  ==================================
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable
+
+import click
+
+from jobfleet.cli.output import say
+from jobfleet.errors import ConfigError, InvalidJob, JobfleetError, JobNotFound, StoreUnavailable, WaitTimeout
+
+DONE = 0
+FAILED = 1
+WRONG = 2
+NOT_FOUND = 3
+UNREACHABLE = 4
+TIMED_OUT = 124
+INTERRUPTED = 130
+
+_HINT = re.compile(r"\((Did you mean .*\?)\)")  # click's, in brackets
+_CODES: tuple[tuple[type[JobfleetError], int], ...] = (
+    (WaitTimeout, TIMED_OUT),
+    (JobNotFound, NOT_FOUND),
+    (StoreUnavailable, UNREACHABLE),
+    (ConfigError, WRONG),
+    (InvalidJob, WRONG),
+)
+
+
+def code_of(error: JobfleetError) -> int:
+    """The exit code of an error."""
+    return next((code for kind, code in _CODES if isinstance(error, kind)), FAILED)
+
+
+def run(command: Callable[[], object]) -> int:
+    """Run a command; say what went wrong in one line, and return the exit code."""
+    try:
+        value = command()
+    except click.exceptions.NoArgsIsHelpError as error:
+        error.show()
+        return WRONG
+    except click.UsageError as error:
+        say(f"{_sentence(error)} Try '{error.ctx.command_path if error.ctx else 'jobfleet'} -h'.")
+        return WRONG
+    except click.ClickException as error:
+        say(_sentence(error))
+        return WRONG
+    except (KeyboardInterrupt, click.Abort):
+        return INTERRUPTED
+    except JobfleetError as error:
+        say(str(error))
+        return code_of(error)
+    return value if isinstance(value, int) else DONE
+
+
+def _sentence(error: click.ClickException) -> str:
+    text = _HINT.sub(r"\1", " ".join(error.format_message().split()))
+    return text if text.endswith((".", "?", "!")) else f"{text}."

@@ -1,0 +1,84 @@
+"""One run of the command line: what was given, the settings it led to, the fleet, and how to print."""
+
+from __future__ import annotations
+
+import os
+import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field, replace
+from functools import cached_property
+from typing import TYPE_CHECKING
+
+from jobfleet.cli.output import Output, say
+from jobfleet.config import JobConfig, Loaded, load, mask_url
+from jobfleet.config.layers import UP_FILE
+from jobfleet.errors import ConfigError
+
+if TYPE_CHECKING:
+    from jobfleet.client.sync import Fleet
+
+OUTPUT_VARIABLE = "JOBFLEET_OUTPUT"
+PATIENCE_S = 1.0
+"""How long a command retries when Redis is away, unless a setting says otherwise: somebody sits before it."""
+
+CONNECT_S = 2.0
+
+
+@dataclass
+class Invocation:
+    """One run of the command line.
+
+    Attributes:
+        given: Flags that were given, by the name of their setting; besides ``config`` and ``output``.
+    """
+
+    given: dict[str, object] = field(default_factory=dict)
+
+    @cached_property
+    def loaded(self) -> Loaded:
+        """The settings, and where each came from."""
+        arguments = {name: value for name, value in self.given.items() if name != "output"}
+        environ = {name: value for name, value in os.environ.items() if name != OUTPUT_VARIABLE}
+        return load(arguments, environ=environ)
+
+    @property
+    def config(self) -> JobConfig:
+        """The settings."""
+        return self.loaded.config
+
+    @cached_property
+    def form(self) -> str:
+        """How to print: ``table``, ``json`` or ``ids``."""
+        form = self.given.get("output") or os.environ.get(OUTPUT_VARIABLE) or "table"
+        if form not in {"table", "json", "ids"}:
+            raise ConfigError(f"output = {form!r} ({OUTPUT_VARIABLE}): use table, json or ids.")
+        return str(form)
+
+    @cached_property
+    def output(self) -> Output:
+        """Where results are printed."""
+        return Output(self.form, no_color=self.config.no_color)
+
+    def announce(self) -> None:
+        """Say which Redis is used, if nobody chose it or if asked to be verbose."""
+        source = self.loaded.sources["url"]
+        if source == UP_FILE or self.config.verbose:
+            say(f"Using {mask_url(self.config.url)} from {source}")
+
+    @contextmanager
+    def fleet(self) -> Iterator[Fleet]:
+        """A fleet for a command that somebody waits for: it gives up soon, and warns in a line."""
+        from jobfleet.cli.fleet import fleet_of
+
+        self.announce()
+        brief = {"patience": PATIENCE_S, "connect_timeout": CONNECT_S}
+        unset = {name: value for name, value in brief.items() if self.loaded.sources[name] == "default"}
+        with warnings.catch_warnings(), fleet_of(replace(self.config, **unset)) as fleet:  # type: ignore[arg-type]
+            warnings.simplefilter("always", UserWarning)
+            warnings.showwarning = lambda message, *_: say(str(message))
+            try:
+                _ = fleet.store
+            except ValueError as error:  # of the parser of URLs, which alone knows all that may be wrong
+                raise ConfigError(f"Cannot read the URL {mask_url(self.config.url)}: {error}.") from None
+            yield fleet

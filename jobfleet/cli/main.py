@@ -1,0 +1,106 @@
+"""The command `jobfleet`: a group whose commands are imported when they are called."""
+
+from __future__ import annotations
+
+import contextlib
+import sys
+from collections.abc import Sequence
+from importlib import import_module
+from typing import IO, Any, cast
+
+import click
+
+from jobfleet.cli import fail
+from jobfleet.cli.options import HELP, Command, absorb, global_options
+from jobfleet.version import VERSION
+
+SECTIONS: dict[str, dict[str, str]] = {
+    "Run": {
+        "up": "up:up",
+        "worker": "run:worker",
+        "reaper": "run:reaper",
+        "demo": "run:demo",
+        "bench": "run:bench",
+    },
+    "Jobs": {
+        "enqueue": "enqueue:enqueue",
+        "status": "jobs:status",
+        "wait": "jobs:wait",
+        "watch": "watch:watch",
+        "cancel": "jobs:cancel",
+        "jobs": "jobs:jobs",
+    },
+    "Fleet": {
+        "queues": "queues:queues",
+        "workers": "workers:workers",
+        "dead": "dead:dead",
+    },
+    "Settings": {
+        "config": "settings:config",
+        "version": "settings:version",
+    },
+}
+"""Where each command lives, in the order of the help."""
+
+_PLACES = {name: place for section in SECTIONS.values() for name, place in section.items()}
+
+
+class Main(click.Group):
+    """The group of all commands."""
+
+    command_class = Command
+
+    def list_commands(self, _ctx: click.Context) -> list[str]:
+        """All names."""
+        return list(_PLACES)
+
+    def get_command(self, _ctx: click.Context, cmd_name: str) -> click.Command | None:
+        """Import the module of a command."""
+        if cmd_name not in _PLACES:
+            return None
+        module, _, name = _PLACES[cmd_name].partition(":")
+        return cast(click.Command, getattr(import_module(f"jobfleet.cli.{module}"), name))
+
+    def invoke(self, ctx: click.Context) -> Any:
+        """Run the command that was named, with the flags before its name."""
+        absorb(self, ctx)
+        return super().invoke(ctx)
+
+    def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        """List the commands by what they are for."""
+        for title, section in SECTIONS.items():
+            commands = [(name, self.get_command(ctx, name)) for name in section]
+            with formatter.section(title):
+                formatter.write_dl([(name, command.get_short_help_str(90)) for name, command in commands if command])
+
+    def main(  # type: ignore[override]  # it never returns, whatever the mode
+        self, args: Sequence[str] | None = None, prog_name: str | None = "jobfleet", **extra: Any
+    ) -> Any:
+        """Run, and leave with the exit code that `fail` decides."""
+        for stream in (sys.stdout, sys.stderr):
+            _never_refuse(stream)
+        extra["standalone_mode"] = False
+        run = super().main
+        sys.exit(fail.run(lambda: run(args, prog_name, **extra)))
+
+
+def _never_refuse(stream: IO[str]) -> None:
+    """Let a terminal that cannot show a character show its escape."""
+    with contextlib.suppress(AttributeError, ValueError, OSError):
+        stream.reconfigure(errors="backslashreplace")  # type: ignore[attr-defined]
+
+
+@click.group(
+    cls=Main,
+    context_settings=HELP,
+    epilog=(
+        "Exit codes: 0 done, 1 the job or check failed, 2 usage, import or settings, 3 not found, "
+        "4 Redis unreachable, 124 timed out."
+    ),
+)
+@click.version_option(VERSION, "-V", "--version", prog_name="jobfleet", message="%(prog)s %(version)s")
+def main() -> None:
+    """Background jobs on many machines, over one Redis."""
+
+
+main.params.extend(global_options())

@@ -1,0 +1,145 @@
+"""Flags: those of settings come from the table of settings, and the global ones work everywhere."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any, TypeVar
+
+import click
+
+from jobfleet.cli.invocation import Invocation
+from jobfleet.config import SETTINGS, Setting
+from jobfleet.config.kind import COUNT, DURATION, FLAG, LANES, NAME, NAMES, PATH, RATIO, SIZE, URL
+
+Decorated = TypeVar("Decorated", bound=Callable[..., Any])
+
+GLOBAL_SETTINGS = ("url", "namespace", "app_dir", "no_color", "verbose")
+FORMS = ("table", "json", "ids")
+HELP = {"help_option_names": ["-h", "--help"], "max_content_width": 110}
+
+_METAVARS = {
+    URL: "URL", NAME: "NAME", PATH: "DIR", COUNT: "N", RATIO: "N", DURATION: "TIME", SIZE: "BYTES", NAMES: "NAMES",
+    LANES: "QUEUE=N",
+}  # fmt: skip
+_BY_NAME = {row.name: row for row in SETTINGS}
+
+
+class SettingOption(click.Option):
+    """A flag whose value goes to `config.load`, and not to the command."""
+
+
+def setting_option(row: Setting) -> SettingOption:
+    """The flag of a setting."""
+    names = [row.flag, row.name] + ([f"-{row.short}"] if row.short else [])
+    default = row.derived or row.show(row.default)
+    is_told = bool(default) and row.kind is not FLAG and row.name != "verbose"
+    text = f"{row.help} [{f'default {default}; ' if is_told else ''}{row.variable}]"
+    if row.name == "verbose":
+        return SettingOption(names, count=True, default=None, help=text)
+    if row.kind is FLAG:
+        return SettingOption(names, is_flag=True, default=None, help=text)
+    return SettingOption(names, metavar=_METAVARS[row.kind], default=None, help=text)
+
+
+def global_options() -> list[click.Parameter]:
+    """The flags that every command has."""
+    settings: list[click.Parameter] = [setting_option(_BY_NAME[name]) for name in GLOBAL_SETTINGS]
+    config = SettingOption(
+        ["--config"], metavar="FILE", default=None, help="Read settings from this TOML file. [JOBFLEET_CONFIG]"
+    )
+    text = "How to print. [default table; JOBFLEET_OUTPUT]"
+    output = SettingOption(["-o", "--output"], type=click.Choice(FORMS), default=None, help=text)
+    return [*settings[:2], config, settings[2], output, *settings[3:]]
+
+
+_GLOBAL_NAMES = {option.name for option in global_options()}
+
+
+def settings(*names: str) -> Callable[[Decorated], Decorated]:
+    """Give a command the flags of some settings."""
+
+    def decorate(function: Decorated) -> Decorated:
+        for name in reversed(names):
+            function.__dict__.setdefault("__click_params__", []).append(setting_option(_BY_NAME[name]))
+        return function
+
+    return decorate
+
+
+def absorb(command: click.Command, ctx: click.Context) -> None:
+    """Move what was given for settings from the command's parameters into the invocation; later wins."""
+    invocation = ctx.ensure_object(Invocation)
+    for option in command.params:
+        if isinstance(option, SettingOption) and option.name is not None:
+            value = ctx.params.pop(option.name, None)
+            if value is not None:
+                invocation.given[option.name] = value
+
+
+class Command(click.Command):
+    """A command that takes the global flags too."""
+
+    def __init__(self, *args: Any, **extra: Any) -> None:
+        extra.setdefault("context_settings", HELP)
+        super().__init__(*args, **extra)
+        self.params.extend(global_options())
+
+    def invoke(self, ctx: click.Context) -> Any:
+        """Run it, with its settings in the invocation."""
+        absorb(self, ctx)
+        return super().invoke(ctx)
+
+    def format_options(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        """Write the command's own flags; the global ones are told once, by `jobfleet -h`."""
+        records = [
+            record
+            for option in self.get_params(ctx)
+            if isinstance(option, click.Option)
+            and option.name not in _GLOBAL_NAMES
+            and (record := option.get_help_record(ctx))
+        ]
+        with formatter.section("Options"):
+            formatter.write_dl(records)
+        formatter.write_paragraph()
+        formatter.write_text("And the global options; see 'jobfleet -h'.")
+
+
+class Group(click.Group):
+    """A group whose commands take the global flags too, as it does itself."""
+
+    command_class = Command
+    group_class = type
+
+    def __init__(self, *args: Any, **extra: Any) -> None:
+        extra.setdefault("context_settings", HELP)
+        super().__init__(*args, **extra)
+        self.params.extend(global_options())
+
+    def invoke(self, ctx: click.Context) -> Any:
+        """Run the command that was named."""
+        absorb(self, ctx)
+        return super().invoke(ctx)
+
+    def format_options(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        """List the commands; the global flags are told once, by `jobfleet -h`."""
+        self.format_commands(ctx, formatter)
+        formatter.write_paragraph()
+        formatter.write_text("And the global options; see 'jobfleet -h'.")
+
+
+class DurationType(click.ParamType[float]):
+    """Seconds, or a text such as '5m'."""
+
+    name = "time"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> float:
+        """Read it as settings are read."""
+        try:
+            return float(DURATION.parse(value))  # type: ignore[arg-type]  # a duration's parse answers a float
+        except ValueError:
+            self.fail(f"{value!r}: use seconds, or a text such as '30s', '5m', '24h' or '30d'.", param, ctx)
+
+
+TIME = DurationType()
+by_option = click.option("--by", metavar="WHO", default=None, help="Who does it, for the record.")
+yes_option = click.option("--yes", "-y", is_flag=True, help="Do not ask.")

@@ -1,0 +1,195 @@
+"""Printing: aligned tables for people, JSON and bare ids for programs."""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import shutil
+import sys
+import unicodedata
+from collections.abc import Iterable, Sequence
+from datetime import datetime
+from typing import NamedTuple
+
+import click
+
+_UNPRINTABLE = re.compile(r"[^\n\t -~]")
+_STEPS = ((86_400, "d", 3600, "h"), (3600, "h", 60, "min"), (60, "min", 1, "s"))
+
+
+class Cell(NamedTuple):
+    """A text with a colour."""
+
+    text: str
+    color: str | None = None
+
+
+class Column(NamedTuple):
+    """A column of a table."""
+
+    title: str
+    is_number: bool = False
+
+
+class Output:
+    """Where results are printed.
+
+    Args:
+        form: ``table``, ``json`` or ``ids``.
+        no_color: Whether the settings ask for no colours; the variable NO_COLOR does too.
+    """
+
+    def __init__(self, form: str = "table", *, no_color: bool = False) -> None:
+        self.form = form
+        self.is_terminal = sys.stdout.isatty()
+        plain_terminal = os.environ.get("NO_COLOR") or os.environ.get("TERM") == "dumb"
+        self.has_color = self.is_terminal and not no_color and not plain_terminal
+
+    def show(self, *, data: object, ids: Iterable[str], text: str) -> None:
+        """Print one answer in the form that was asked for."""
+        if self.form == "json":
+            self.line(to_json(data, indent=2))
+        elif self.form == "ids":
+            for each in ids:
+                self.line(each)
+        elif text:
+            self.line(text)
+
+    def line(self, text: str) -> None:
+        """Print a line."""
+        click.echo(text, color=self.has_color)
+
+    def styled(self, text: str, color: str | None) -> str:
+        """Colour a text, if there are colours; ``dim`` is one."""
+        if not color or not self.has_color:
+            return text
+        return click.style(text, dim=True) if color == "dim" else click.style(text, fg=color)
+
+    def table(self, columns: Sequence[Column | str], rows: Sequence[Sequence[Cell | str]]) -> str:
+        """Align rows below titles, two spaces apart. On a terminal the last column is cut to fit."""
+        heads = [column if isinstance(column, Column) else Column(column) for column in columns]
+        lines = [[Cell(head.title, "dim") for head in heads], *([_cell(each) for each in row] for row in rows)]
+        widths = [max(width(cell.text) for cell in column) for column in zip(*lines, strict=True)]
+        room = None
+        if self.is_terminal:
+            room = shutil.get_terminal_size().columns - sum(widths[:-1]) - 2 * (len(heads) - 1)
+        return "\n".join(self._line(line, heads, widths, room) for line in lines)
+
+    def _line(self, row: Sequence[Cell], heads: Sequence[Column], widths: Sequence[int], room: int | None) -> str:
+        parts = []
+        for index, (cell, head, wide) in enumerate(zip(row, heads, widths, strict=True)):
+            is_last = index == len(row) - 1
+            text = clip(cell.text, max(10, room)) if is_last and room is not None else cell.text
+            pad = " " * (wide - width(text))
+            shown = self.styled(text, cell.color)
+            parts.append(pad + shown if head.is_number else shown + ("" if is_last else pad))
+        return "  ".join(parts).rstrip()
+
+    def details(self, pairs: Iterable[tuple[str, Cell | str]]) -> str:
+        """Names and values below one another; those without a value are left out."""
+        kept = [(name, cell) for name, cell in ((name, _cell(each)) for name, each in pairs) if cell.text]
+        wide = max((len(name) for name, _ in kept), default=0)
+        return "\n".join(f"{self.styled(f'{name:<{wide}}', 'dim')}  {self.styled(*cell)}" for name, cell in kept)
+
+
+def _cell(value: Cell | str) -> Cell:
+    return Cell(plain(value.text), value.color) if isinstance(value, Cell) else Cell(plain(value))
+
+
+def say(text: str) -> None:
+    """Print one line to stderr."""
+    click.echo(plain(text), err=True)
+
+
+def agreed(question: str, *, yes: bool) -> bool:
+    """Ask before something is destroyed; no answer is a no."""
+    if yes:
+        return True
+    click.echo(f"{plain(question)} [y/N] ", err=True, nl=False)
+    answer = sys.stdin.readline()
+    if not answer.endswith("\n"):
+        click.echo(err=True)
+    if answer.strip().lower() in {"y", "yes"}:
+        return True
+    say("Nothing was done; answer y, or give --yes.")
+    return False
+
+
+def plain(text: str) -> str:
+    """Make a text harmless in one line of a terminal: what is not printable is written as an escape."""
+    if text.isprintable():
+        return text
+    return "".join(char if char.isprintable() else _escape(char) for char in text)
+
+
+def plain_lines(text: str) -> str:
+    """The same for a text of several lines."""
+    return "\n".join(plain(line.expandtabs()) for line in text.splitlines())
+
+
+def to_json(value: object, *, indent: int | None = None) -> str:
+    """JSON; what a terminal would obey is written as an escape."""
+    text = json.dumps(value, indent=indent, ensure_ascii=False, allow_nan=False)
+    if text.isprintable():
+        return text
+    return _UNPRINTABLE.sub(lambda found: found[0] if found[0].isprintable() else _json_escape(found[0]), text)
+
+
+def span(seconds: float) -> str:
+    """A duration for people, in two units at most: '12 ms', '1.24 s', '3 min 5 s'."""
+    if seconds < 1:
+        return f"{round(seconds * 1000)} ms"
+    if seconds < 59.95:
+        return f"{seconds:.3g} s"
+    whole = round(seconds)
+    for large, large_name, small, small_name in _STEPS:
+        if whole >= large:
+            count, rest = divmod(whole, large)
+            rest //= small
+            return f"{count} {large_name} {rest} {small_name}" if rest else f"{count} {large_name}"
+    return f"{whole} s"
+
+
+def age(seconds: float) -> str:
+    """A duration for a narrow column: '12 s', '3 min', '4 h', '2 d'."""
+    whole = max(0, int(seconds))
+    for large, large_name, _, _ in _STEPS:
+        if whole >= large:
+            return f"{whole // large} {large_name}"
+    return f"{whole} s"
+
+
+def clock(moment: datetime | None) -> str:
+    """A moment in local time; nothing for none."""
+    return moment.astimezone().strftime("%Y-%m-%d %H:%M:%S") if moment else ""
+
+
+def count(number: int, thing: str) -> str:
+    """A number with its noun: '1 job', '1,234 jobs'."""
+    return f"{number:,} {thing}{'' if number == 1 else 's'}"
+
+
+def width(text: str) -> int:
+    """How many columns a printable text takes in a terminal."""
+    if text.isascii():
+        return len(text)
+    return sum(0 if unicodedata.combining(c) else 1 + (unicodedata.east_asian_width(c) in "WF") for c in text)
+
+
+def clip(text: str, room: int) -> str:
+    """Cut a text that takes more than `room` columns."""
+    if width(text) <= room:
+        return text
+    while text and width(text) > room - 1:
+        text = text[: -max(1, (width(text) - room) // 2)]
+    return f"{text.rstrip()}…"
+
+
+def _escape(char: str) -> str:
+    return char.encode("unicode_escape").decode() if char != "\\" else char
+
+
+def _json_escape(char: str) -> str:
+    units = char.encode("utf-16-be", "surrogatepass").hex()
+    return "".join(f"\\u{units[at : at + 4]}" for at in range(0, len(units), 4))

@@ -1,0 +1,78 @@
+"""`jobfleet worker`, `reaper`, `demo` and `bench`: the commands that start something long.
+
+What they start is imported by name when it is called, so that no other command pays for it.
+"""
+
+from __future__ import annotations
+
+import sys
+from importlib import import_module
+from pathlib import Path
+
+import click
+
+from jobfleet.cli.invocation import Invocation
+from jobfleet.cli.options import Command, settings
+
+
+def put_first(folder: Path) -> None:
+    """Let modules be imported from a folder before any other."""
+    path = str(folder.expanduser().resolve())
+    if path in sys.path:
+        sys.path.remove(path)
+    sys.path.insert(0, path)
+
+
+def _start(place: str, *arguments: object) -> int:
+    return int(import_module(place).main(*arguments))
+
+
+@click.command(cls=Command)
+@click.argument("modules", nargs=-1, required=True, metavar="MODULE[:FLEET]...")
+@settings(
+    "queues", "slots", "processes", "lease", "burst", "max_jobs", "grace", "with_reaper", "metrics_port",
+)  # fmt: skip
+@click.pass_obj
+def worker(invocation: Invocation, modules: tuple[str, ...]) -> int:
+    """Run the jobs of some modules.
+
+    A first SIGTERM or Ctrl-C lets running jobs finish within --grace; a second one ends it now.
+    """
+    config = invocation.config
+    put_first(config.app_dir)
+    invocation.announce()
+    return _start("jobfleet.worker.supervisor", list(modules), config)
+
+
+@click.command(cls=Command)
+@click.argument("modules", nargs=-1, metavar="[MODULE]...")
+@settings("reap_interval", "metrics_port")
+@click.pass_obj
+def reaper(invocation: Invocation, modules: tuple[str, ...]) -> int:
+    """Settle the jobs of workers that died, and let old data go.
+
+    Any number may run.
+    """
+    config = invocation.config
+    put_first(config.app_dir)
+    invocation.announce()
+    return _start("jobfleet.services.main", list(modules), config)
+
+
+@click.command(cls=Command)
+@click.option("--limit", type=click.IntRange(min=1), metavar="N", help="So many files at most; default all.")
+def demo(limit: int | None) -> int:
+    """Index the standard library on two workers; one is killed.
+
+    It starts a server of its own and leaves nothing behind.
+    """
+    return _start("jobfleet.demo.show", limit)
+
+
+@click.command(cls=Command)
+@click.option("--jobs", type=click.IntRange(min=1), default=10_000, metavar="N", help="How many jobs. [default 10000]")
+@click.pass_obj
+def bench(invocation: Invocation, jobs: int) -> int:
+    """Measure how many jobs a second this Redis takes and gives."""
+    invocation.announce()
+    return _start("jobfleet.demo.speed", invocation.config, jobs)

@@ -1,0 +1,66 @@
+"""The shape of every JSON that is printed: names as in Python, ISO times, durations in seconds."""
+
+from __future__ import annotations
+
+import base64
+import math
+from collections.abc import Mapping
+from dataclasses import fields
+from datetime import date, datetime, timedelta
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from jobfleet.client.admin import QueueInfo, WorkerInfo
+    from jobfleet.model import JobResult
+
+
+def job_data(result: JobResult[Any]) -> dict[str, object]:
+    """A job: every attribute of `JobResult`."""
+    return _attributes(result)
+
+
+def queue_data(queue: QueueInfo) -> dict[str, object]:
+    """A queue: every attribute of `QueueInfo`."""
+    return _attributes(queue)
+
+
+def worker_data(worker: WorkerInfo) -> dict[str, object]:
+    """A worker: every attribute of `WorkerInfo`."""
+    return _attributes(worker)
+
+
+def jsonable(value: object) -> object:
+    """A value that travels, as JSON can say it.
+
+    Bytes become base64, sets sorted lists, and what has no form of its own (Decimal, UUID, infinity) its text.
+    """
+    match value:
+        case None | bool() | int() | str():
+            return value
+        case float():
+            return value if math.isfinite(value) else str(value)
+        case timedelta():
+            return value.total_seconds()
+        case datetime() | date():
+            return value.isoformat()
+        case bytes():
+            return base64.b64encode(value).decode()
+        case Mapping():
+            return {_key(key): jsonable(item) for key, item in value.items()}
+        case set() | frozenset():
+            return sorted((jsonable(item) for item in value), key=lambda item: (str(type(item)), str(item)))
+        case list() | tuple():
+            return [jsonable(item) for item in value]
+        case Path():
+            return str(value)
+        case _:
+            return str(value)
+
+
+def _key(key: object) -> str:
+    return key if isinstance(key, str) else str(jsonable(key))
+
+
+def _attributes(row: Any) -> dict[str, object]:
+    return {each.name: jsonable(getattr(row, each.name)) for each in fields(row)}

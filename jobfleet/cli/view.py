@@ -1,0 +1,129 @@
+"""How jobs look to people: rows of a table, and the whole of one."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING, Any
+
+from jobfleet.cli.output import Cell, Column, Output, age, clip, clock, plain_lines, span, to_json
+from jobfleet.cli.schema import jsonable
+from jobfleet.model import JobResult, JobStatus
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+COLORS: dict[JobStatus, str] = {
+    JobStatus.RUNNING: "cyan",
+    JobStatus.RETRYING: "yellow",
+    JobStatus.COMPLETED: "green",
+    JobStatus.FAILED: "red",
+    JobStatus.CANCELLED: "magenta",
+    JobStatus.EXPIRED: "magenta",
+}
+NOTE_LENGTH = 100
+
+_LATER = (JobStatus.SCHEDULED, JobStatus.RETRYING)
+
+
+def job_table(output: Output, jobs: Sequence[JobResult[Any]]) -> str:
+    """Jobs, a line each."""
+    columns: list[Column | str] = ["ID", "STATUS", "FUNCTION"]
+    columns += [*(Column(title, True) for title in ("DONE", "RUNS", "AGE")), "NOTE"]
+    now = datetime.now(UTC)
+    return output.table(columns, [_row(job, now) for job in jobs])
+
+
+def _row(job: JobResult[Any], now: datetime) -> list[Cell | str]:
+    since = job.enqueued_at
+    return [
+        job.id,
+        status_cell(job),
+        job.function,
+        percent(job),
+        str(job.attempt or "-"),
+        age((now - since).total_seconds()) if since else "-",
+        note_of(job),
+    ]
+
+
+def status_cell(job: JobResult[Any]) -> Cell:
+    """A job's status in its colour."""
+    return Cell(job.status.value, COLORS.get(job.status))
+
+
+def percent(job: JobResult[Any]) -> str:
+    """A job's progress; a dash where it has told none."""
+    if job.status is JobStatus.COMPLETED:
+        return "100 %"
+    return f"{job.progress:.0%}".replace("%", " %") if job.progress else "-"
+
+
+def note_of(job: JobResult[Any]) -> str:
+    """What is worth knowing of a job besides its status, in one line."""
+    if job.status is JobStatus.COMPLETED:
+        return "" if job.result is None else f"→ {clip(value_text(job.result), NOTE_LENGTH)}"
+    if job.status is JobStatus.FAILED:
+        return error_text(job)
+    if job.status is JobStatus.RUNNING and job.cancel_requested_by:
+        return f"asked to stop by {job.cancel_requested_by}"
+    if job.status in _LATER:
+        return " · ".join(filter(None, (f"due {clock(job.scheduled_at)}", job.error)))
+    return job.progress_message or job.error or ""
+
+
+def error_text(job: JobResult[Any]) -> str:
+    """What a job failed with: its class and its message."""
+    error, kind = job.error or "", job.error_class or ""
+    return error if not kind or error.startswith(kind) else f"{kind}: {error}" if error else kind
+
+
+def value_text(value: object) -> str:
+    """A value for people: a text as it is, all else as JSON."""
+    return value if isinstance(value, str) else to_json(jsonable(value))
+
+
+def job_details(output: Output, job: JobResult[Any], *, with_traceback: bool = False) -> str:
+    """All that is known of a job."""
+    text = output.details(_pairs(job))
+    if with_traceback and job.traceback:
+        text += f"\n\n{plain_lines(job.traceback.rstrip())}"
+    return text
+
+
+def _pairs(job: JobResult[Any]) -> Iterable[tuple[str, Cell | str]]:
+    is_completed = job.status is JobStatus.COMPLETED
+    yield "id", job.id
+    yield "status", status_cell(job)
+    yield "function", job.function
+    yield "name", job.name if job.name != job.function else ""
+    yield "result", value_text(job.result) if is_completed and job.result is not None else ""
+    yield "error", Cell(error_text(job), "red" if job.status is JobStatus.FAILED else None) if job.error else ""
+    yield "error type", job.error_type.value if job.error_type else ""
+    yield "progress", " ".join(filter(None, (percent(job).strip("-"), job.progress_message)))
+    yield "details", value_text(job.progress_details) if job.progress_details else ""
+    yield "runs", _runs(job)
+    yield "enqueued", _when(job.enqueued_at)
+    yield "due", _when(job.scheduled_at) if job.status in _LATER else ""
+    yield "started", _when(job.started_at)
+    yield "ended", _when(job.completed_at)
+    yield "duration", span(job.duration.total_seconds()) if job.duration is not None else ""
+    yield "worker", job.worker or ""
+    yield "stop asked by", job.cancel_requested_by or "" if job.status is JobStatus.RUNNING else ""
+    yield "user", job.user or ""
+    yield "correlation", job.correlation_id or ""
+    yield "tags", ", ".join(job.tags)
+    yield "metadata", value_text(job.metadata) if job.metadata else ""
+
+
+def _runs(job: JobResult[Any]) -> str:
+    if not job.attempt:
+        return ""
+    return f"{job.attempt}" + (f", {job.retry_count} of them failed or crashed" if job.retry_count else "")
+
+
+def _when(moment: datetime | None) -> str:
+    if moment is None:
+        return ""
+    gone = (datetime.now(UTC) - moment).total_seconds()
+    return f"{clock(moment)}  ({f'in {age(-gone)}' if gone < 0 else f'{age(gone)} ago'})"

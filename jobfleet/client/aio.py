@@ -1,0 +1,305 @@
+"""`AsyncFleet`: the client that awaits. Concurrent enqueues share round trips by themselves."""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import AsyncIterator, Generator, Iterable, Sequence
+from typing import Any, Self
+
+from jobfleet.client import admin, verbs
+from jobfleet.client.base import Opened, Patience, open_settings
+from jobfleet.client.gather import Gatherer
+from jobfleet.client.handle import AsyncJobHandle
+from jobfleet.client.registry import Decorator, JobFunction, Registry
+from jobfleet.errors import WaitTimeout
+from jobfleet.events import Event, read_events
+from jobfleet.model import Job, JobResult, JobStatus, Receipt
+from jobfleet.store.aio import AsyncStore
+from jobfleet.store.connect import target
+from jobfleet.store.keys import Lane
+from jobfleet.store.pubsub import AsyncListener
+
+
+class AsyncFleet(Opened):
+    """A fleet, for programs that await; on one event loop. Connects on first use.
+
+    Args:
+        url: Where Redis is; default from settings (``JOBFLEET_URL``, jobfleet.toml).
+        namespace: What separates fleets that share a Redis.
+        registry: The functions this process knows; default the one that ``@job`` fills.
+        settings: Any other setting by name; see the reference of settings.
+
+    Raises:
+        ConfigError: A setting is wrong.
+    """
+
+    _store: AsyncStore | None = None
+    _owns_target = True
+
+    def __init__(
+        self, url: str | None = None, namespace: str | None = None, *, registry: Registry | None = None, **settings: Any
+    ) -> None:
+        super().__init__(open_settings(url, namespace, settings), registry)
+        self._gatherers: dict[Lane, Gatherer] = {}
+
+    @classmethod
+    def sharing(cls, other: Any) -> AsyncFleet:
+        """An AsyncFleet with another client's settings, functions and server."""
+        made = cls.__new__(cls)
+        Opened.__init__(made, other.space.config, other.space.registry)
+        made._gatherers = {}
+        made.target = other.store.at
+        made.recorder = other.recorder
+        made._owns_target = False
+        return made
+
+    async def __aenter__(self) -> Self:
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
+        await self.aclose()
+
+    @property
+    def store(self) -> AsyncStore:
+        """The connection, made on first use."""
+        if self._store is None:
+            config = self.space.config
+            if self.target is None:
+                self.target = target(config.url)
+            self._store = AsyncStore(
+                self.target,
+                patience=config.patience,
+                connect_timeout=config.connect_timeout,
+                socket_timeout=config.socket_timeout,
+                recorder=self.recorder,
+            )
+        return self._store
+
+    async def aclose(self) -> None:
+        """Send what has gathered, let the connections go, and end the server if ``embedded://`` started one."""
+        for gatherer in self._gatherers.values():
+            await gatherer.drained()
+        if self._store is not None:
+            await self._store.close()
+            self._store = None
+        if self.target is not None and self._owns_target:
+            self.target.close()
+            self.target = None
+
+    async def _do(self, verb: verbs.Verb[Any]) -> Any:
+        answers: Any = None
+        try:
+            while True:
+                answers = await self.store.run_many(verb.send(answers))
+        except StopIteration as end:
+            return end.value
+
+    async def enqueue(self, job: Job) -> str:
+        """Put a job into the fleet; return its id. Enqueueing the same object, or id, again is harmless.
+
+        Raises:
+            EncodingError: An argument cannot travel.
+            FleetFull: Redis has no memory left.
+            StoreUnavailable: Redis was away for too long; repeating the call is safe.
+        """
+        return (await self.submit(job)).id
+
+    async def submit(self, job: Job) -> Receipt:
+        """Put a job into the fleet; return the whole answer. Raises as `enqueue`."""
+        sent = await self._do(verbs.prepare(self.space, job))
+        gatherer = self._gatherers.get(sent.lane)
+        if gatherer is None:
+            gatherer = self._gatherers[sent.lane] = Gatherer(sent.lane, self.store)
+        created = await gatherer.enqueue(sent.entry)
+        self.counted("enqueued", 1)
+        return verbs.receipt(sent, created=created)
+
+    async def handle_of(self, job: Job) -> AsyncJobHandle[Any]:
+        """Put a job into the fleet; return a handle. Raises as `enqueue`."""
+        return AsyncJobHandle(self, await self.submit(job))
+
+    def enqueue_many(self, jobs: Iterable[Job], *, chunk: int = 1000) -> AsyncReceipts:
+        """Put many jobs into the fleet, in bounded memory; a receipt each, in order.
+
+        Await it for a list of receipts, or iterate it with ``async for``. A job that is refused has its
+        error in its receipt; the others go on. With ids of your own an interrupted run can be repeated.
+
+        Args:
+            jobs: The jobs.
+            chunk: How many share a round trip.
+
+        Raises:
+            StoreUnavailable: Redis was away for too long.
+        """
+        return AsyncReceipts(self, jobs, chunk)
+
+    async def poll(self, job_id: str) -> JobResult[Any]:
+        """What is known of a job.
+
+        Raises:
+            JobNotFound: Nothing is.
+        """
+        answer: JobResult[Any] = await self._do(verbs.poll(self.space, job_id))
+        return answer
+
+    async def poll_many(self, ids: Sequence[str]) -> list[JobResult[Any] | None]:
+        """What is known of some jobs, in one round trip; None for those unknown."""
+        answer: list[JobResult[Any] | None] = await self._do(verbs.poll_many(self.space, ids))
+        return answer
+
+    async def wait(self, job_id: str, timeout: float | None = None) -> JobResult[Any]:
+        """Wait for a job's end. Woken by pub/sub, correct without it.
+
+        Raises:
+            JobNotFound: It is not known.
+            WaitTimeout: `timeout` seconds went by.
+        """
+        result = await self.poll(job_id)
+        if result.status.is_final:
+            return result
+        patience = Patience(self.space.config, timeout)
+        listener = AsyncListener(self._at(), (self.space.keys.lane_of(job_id).job_events(job_id),))
+        try:
+            await listener.subscribed()
+            while True:
+                result = await self.poll(job_id)
+                if result.status.is_final:
+                    return result
+                if patience.is_over:
+                    raise WaitTimeout(job_id, timeout or 0.0)
+                if patience.should_warn:
+                    await self._warn_unserved(result)
+                await listener.get(patience.next())
+        finally:
+            await listener.close()
+
+    async def _warn_unserved(self, result: JobResult[Any]) -> None:
+        if not any(result.queue in worker.queues for worker in await self.workers() if not worker.is_gone):
+            warnings.warn(f"No live worker serves the queue {result.queue!r}; start one.", UserWarning, stacklevel=3)
+
+    def _at(self) -> Any:
+        return self.store.at
+
+    async def events(self, job_id: str) -> AsyncIterator[Event]:
+        """What happens to a job from now on, until it ends. Events may be missed; `poll` tells the truth."""
+        lane = self.space.keys.lane_of(job_id)
+        listener = AsyncListener(self._at(), (lane.job_events(job_id),))
+        try:
+            await listener.subscribed()
+            while not (await self.poll(job_id)).status.is_final:
+                message = await listener.get(1.0)
+                while message is not None:
+                    for event in read_events(message):
+                        yield event
+                    message = await listener.get(0.0)
+        finally:
+            await listener.close()
+
+    async def cancel(self, job_id: str, *, by: str | None = None) -> bool:
+        """End a waiting job, or ask a running one to stop; False when it has ended already.
+
+        Raises:
+            JobNotFound: It is not known.
+        """
+        answer: bool = await self._do(verbs.cancel(self.space, job_id, by))
+        return answer
+
+    async def replay(self, job_id: str, *, by: str | None = None) -> bool:
+        """Put a dead job back into its queue; False when it is open again already.
+
+        Raises:
+            JobNotFound: There is no such dead letter.
+            DuplicateJob: Its unique key is held by another job.
+        """
+        answer: bool = await self._do(verbs.replay(self.space, job_id, by))
+        return answer
+
+    async def purge(self, job_id: str) -> bool:
+        """Let a dead letter go for good; False when there was none."""
+        answer: bool = await self._do(verbs.purge(self.space, job_id))
+        return answer
+
+    async def dead(self, queue: str | None = None, *, limit: int = 50) -> list[JobResult[Any]]:
+        """The newest dead letters of a queue, or of all."""
+        answer: list[JobResult[Any]] = await self._do(admin.dead(self.space, queue, limit=limit))
+        return answer
+
+    async def jobs(
+        self, *, status: JobStatus | None = None, queue: str | None = None, limit: int = 50, cursor: str = ""
+    ) -> admin.Page:
+        """A page of jobs: running, then waiting by urgency, then finished, newest first."""
+        answer: admin.Page = await self._do(
+            admin.jobs(self.space, status=status, queue=queue, limit=limit, cursor=cursor)
+        )
+        return answer
+
+    async def queues(self) -> list[admin.QueueInfo]:
+        """Every queue at this moment."""
+        answer: list[admin.QueueInfo] = await self._do(admin.queues(self.space))
+        return answer
+
+    async def workers(self) -> list[admin.WorkerInfo]:
+        """The workers that were heard of lately."""
+        answer: list[admin.WorkerInfo] = await self._do(admin.workers(self.space))
+        return answer
+
+    async def pause(self, queue: str, *, by: str | None = None) -> bool:
+        """Let no job of a queue be claimed; running ones go on. False when it was paused already."""
+        answer: bool = await self._do(admin.pause(self.space, queue, by))
+        return answer
+
+    async def resume(self, queue: str) -> bool:
+        """Let a paused queue be claimed again; False when it was not paused."""
+        answer: bool = await self._do(admin.resume(self.space, queue))
+        return answer
+
+    async def purge_queue(self, queue: str, *, by: str | None = None) -> int:
+        """Cancel every waiting job of a queue; how many there were."""
+        answer: int = await self._do(admin.purge_queue(self.space, queue, by))
+        return answer
+
+    async def statistics(self) -> dict[str, Any]:
+        """Counts of the whole fleet."""
+        answer: dict[str, Any] = await self._do(admin.statistics(self.space))
+        return answer
+
+    def job(self, function: Any = None, /, **options: Any) -> JobFunction[..., Any, Any] | Decorator:
+        """Make a function a job of this fleet; see `jobfleet.job`. Its ``aenqueue`` uses this client."""
+        if function is not None:
+            return self.space.registry.register(function, fleet=self)
+        return lambda target: self.space.registry.register(target, fleet=self, **options)  # type: ignore[return-value]
+
+    def for_running_loop(self) -> AsyncFleet:
+        """This client itself: it belongs to its loop."""
+        return self
+
+
+class AsyncReceipts:
+    """The receipts of `enqueue_many`; awaiting or iterating them is what enqueues."""
+
+    def __init__(self, fleet: AsyncFleet, jobs: Iterable[Job], chunk: int) -> None:
+        self._fleet = fleet
+        self._jobs = jobs
+        self._chunk = max(1, chunk)
+        self._touched = False
+
+    async def __aiter__(self) -> AsyncIterator[Receipt]:
+        self._touched = True
+        for part in verbs.batches(self._jobs, self._chunk):
+            receipts = await self._fleet._do(verbs.submit_many(self._fleet.space, part))  # noqa: SLF001
+            self._fleet.counted("enqueued", len(receipts))
+            for receipt in receipts:
+                yield receipt
+
+    def __await__(self) -> Generator[Any, None, list[Receipt]]:
+        self._touched = True
+        return self._all().__await__()
+
+    async def _all(self) -> list[Receipt]:
+        return [receipt async for receipt in self]
+
+    def __del__(self) -> None:
+        if not self._touched:
+            warnings.warn("enqueue_many was not awaited: nothing was enqueued.", RuntimeWarning, stacklevel=2)
+
+

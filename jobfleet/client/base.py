@@ -1,0 +1,84 @@
+"""What `Fleet` and `AsyncFleet` have in common besides verbs."""
+
+from __future__ import annotations
+
+from typing import Any, Protocol
+
+from jobfleet.client.registry import REGISTRY, Registry
+from jobfleet.client.space import Space
+from jobfleet.clock import monotonic
+from jobfleet.config import JobConfig, load
+from jobfleet.store.connect import Target
+from jobfleet.store.trip import Recorder
+
+WARN_AFTER = 3.0
+
+
+class ClientRecorder(Recorder, Protocol):
+    """What a client tells of itself."""
+
+    def counted(self, verb: str, by: int) -> None:
+        """So many jobs went through a verb (in the past tense)."""
+
+
+def open_settings(url: str | None, namespace: str | None, settings: dict[str, Any]) -> JobConfig:
+    """The settings of a client: arguments, else variables, else files, else defaults."""
+    given = {"url": url, "namespace": namespace, **settings}
+    return load({name: value for name, value in given.items() if value is not None}).config
+
+
+class Opened:
+    """A client's settings, names and recorder."""
+
+    def __init__(self, config: JobConfig, registry: Registry | None) -> None:
+        self.space = Space(config, registry if registry is not None else REGISTRY)
+        self.target: Target | None = None
+        self.recorder: ClientRecorder | None = None
+
+    @property
+    def config(self) -> JobConfig:
+        """The settings."""
+        return self.space.config
+
+    def counted(self, verb: str, by: int) -> None:
+        """Tell the recorder, if there is one."""
+        if self.recorder is not None:
+            self.recorder.counted(verb, by)
+
+    def __repr__(self) -> str:
+        from jobfleet.config import mask_url
+
+        return f"<{type(self).__name__} {mask_url(self.config.url)} {self.config.namespace!r}>"
+
+
+class Patience:
+    """How long a wait goes on, and how often it looks while no message comes.
+
+    Args:
+        config: Where the first and the longest pause stand.
+        timeout: Seconds; None for ever.
+    """
+
+    def __init__(self, config: JobConfig, timeout: float | None) -> None:
+        self._pause = config.wait_poll_min
+        self._longest = config.wait_poll_max
+        self._deadline = None if timeout is None else monotonic() + timeout
+        self._warn_at: float | None = monotonic() + WARN_AFTER
+
+    @property
+    def is_over(self) -> bool:
+        """Whether the time is up."""
+        return self._deadline is not None and monotonic() >= self._deadline
+
+    @property
+    def should_warn(self) -> bool:
+        """Whether it is time to look for a worker; true once."""
+        if self._warn_at is None or monotonic() < self._warn_at:
+            return False
+        self._warn_at = None
+        return True
+
+    def next(self) -> float:
+        """Seconds to wait for a message."""
+        pause, self._pause = self._pause, min(self._longest, self._pause * 2)
+        return pause if self._deadline is None else max(0.001, min(pause, self._deadline - monotonic()))

@@ -1,0 +1,116 @@
+"""What a job may ask for while it runs: `JobContext` and the progress callback."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from datetime import datetime
+from typing import Protocol, runtime_checkable
+
+from jobfleet.errors import JobCancelled
+from jobfleet.model import Job
+
+
+@runtime_checkable
+class ProgressCallback(Protocol):
+    """What a parameter named ``progress_callback`` is given."""
+
+    def __call__(self, value: float, message: str = "", details: Mapping[str, object] | None = None) -> None:
+        """Report how far the job is.
+
+        May be called from any thread, as often as one likes: it never waits for Redis, and reports are
+        coalesced. The last one is always kept.
+
+        Args:
+            value: 0.0 to 1.0.
+            message: A few words for people.
+            details: Plain data.
+
+        Raises:
+            JobCancelled: Somebody asked for the job to stop.
+        """
+
+
+class RunPort(Protocol):
+    """What the worker offers to a context."""
+
+    @property
+    def cancel_by(self) -> str | None:
+        """Who asked for the job to stop; None when nobody did."""
+
+    def report(self, value: float, message: str, details: Mapping[str, object] | None) -> None:
+        """Take a progress report."""
+
+
+class _Alone:
+    """The port of a context without a worker, for tests: it remembers reports."""
+
+    def __init__(self) -> None:
+        self.cancel_by: str | None = None
+        self.reports: list[tuple[float, str, Mapping[str, object] | None]] = []
+
+    def report(self, value: float, message: str, details: Mapping[str, object] | None) -> None:
+        self.reports.append((value, message, details))
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class JobContext:
+    """The job that runs, as its function sees it; injected into a parameter annotated ``JobContext``.
+
+    Attributes:
+        job_id: Its id.
+        job: The job as it was asked for; options that the producer left unset are None.
+        attempt: Which run this is, from 1.
+        fence: A number that grows with every claim of the job: ``UPDATE … WHERE fence < :fence`` keeps an
+            earlier run that is late from overwriting a later one's work.
+        worker: The child that runs it.
+        user: Whom it is attributed to.
+        tags: As given by the producer.
+        metadata: As given by the producer.
+        correlation_id: As given by the producer.
+        log: A logger whose lines carry the job's id.
+    """
+
+    job_id: str
+    job: Job
+    attempt: int = 1
+    fence: int = 0
+    worker: str = ""
+    user: str | None = None
+    tags: tuple[str, ...] = ()
+    metadata: Mapping[str, object] = field(default_factory=dict)
+    correlation_id: str | None = None
+    nominal_time: datetime | None = None
+    log: logging.LoggerAdapter[logging.Logger]
+    port: RunPort = field(default_factory=_Alone, repr=False)
+
+    @property
+    def cancelled(self) -> bool:
+        """Whether somebody asked for this job to stop."""
+        return self.port.cancel_by is not None
+
+    def progress(self, value: float, message: str = "", details: Mapping[str, object] | None = None) -> None:
+        """Report how far the job is; see `ProgressCallback`.
+
+        Raises:
+            JobCancelled: Somebody asked for the job to stop.
+            ValueError: `value` is no number from 0 to 1.
+        """
+        if not 0.0 <= value <= 1.0:
+            raise ValueError(f"progress is {value!r}; give a number from 0.0 to 1.0.")
+        self.port.report(float(value), message, details)
+        by = self.port.cancel_by
+        if by is not None:
+            raise JobCancelled(f"{self.job_id} was cancelled by {by}.", job_id=self.job_id)
+
+    @classmethod
+    def for_test(cls, **overrides: object) -> JobContext:
+        """A context without a worker, for testing a job's function by hand."""
+        job = Job("test", "test.function")
+        values: dict[str, object] = {
+            "job_id": f"default.0.{job.suffix}",
+            "job": job,
+            "log": logging.LoggerAdapter(logging.getLogger("jobfleet.job"), {}),
+        }
+        return cls(**{**values, **overrides})  # type: ignore[arg-type]  # overrides are checked by the constructor

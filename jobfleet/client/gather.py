@@ -1,0 +1,88 @@
+"""Sharing round trips: while one is under way, what comes gathers and goes in the next.
+
+An enqueue that finds the lane idle goes at once, in the caller's own task. This is group commit
+(D. DeWitt et al., SIGMOD 1984) on the producer's side.
+"""
+
+from __future__ import annotations
+
+import asyncio
+
+from jobfleet.errors import JobfleetError
+from jobfleet.store.aio import AsyncStore
+from jobfleet.store.calls.enqueue import CHUNK, enqueue
+from jobfleet.store.keys import Lane
+from jobfleet.store.values import Entry
+
+MOST_CHUNKS = 20
+
+
+class Gatherer:
+    """Enqueues into one lane.
+
+    Args:
+        lane: Which.
+        store: How.
+    """
+
+    def __init__(self, lane: Lane, store: AsyncStore) -> None:
+        self._lane = lane
+        self._store = store
+        self._waiting: list[tuple[Entry, asyncio.Future[bool]]] = []
+        self._is_flying = False
+        self._task: asyncio.Task[None] | None = None
+
+    async def enqueue(self, entry: Entry) -> bool:
+        """Enqueue one job; whether it is new."""
+        if self._is_flying:
+            future: asyncio.Future[bool] = asyncio.get_running_loop().create_future()
+            self._waiting.append((entry, future))
+            return await future
+        self._is_flying = True
+        try:
+            created = await self._store.run(enqueue(self._lane, (entry,)))
+        finally:
+            self._landed()
+        return created[0]
+
+    def _landed(self) -> None:
+        if self._waiting:
+            self._task = asyncio.get_running_loop().create_task(self._send_waiting())
+        else:
+            self._is_flying = False
+
+    async def _send_waiting(self) -> None:
+        while self._waiting:
+            batch, self._waiting = self._waiting[: CHUNK * MOST_CHUNKS], self._waiting[CHUNK * MOST_CHUNKS :]
+            parts = [batch[i : i + CHUNK] for i in range(0, len(batch), CHUNK)]
+            try:
+                answers = await self._store.run_many(
+                    [enqueue(self._lane, [entry for entry, _ in part]) for part in parts]
+                )
+            except BaseException as error:
+                for _, future in batch:
+                    if not future.done():
+                        failure = error if isinstance(error, Exception) else asyncio.CancelledError()
+                        future.set_exception(failure)
+                if not isinstance(error, JobfleetError):
+                    self._is_flying = False
+                    raise
+                continue
+            for part, answer in zip(parts, answers, strict=True):
+                _deliver(part, answer)
+        self._is_flying = False
+
+    async def drained(self) -> None:
+        """Wait until nothing is under way any more."""
+        if self._task is not None:
+            await asyncio.wait((self._task,))
+
+
+def _deliver(part: list[tuple[Entry, asyncio.Future[bool]]], answer: list[bool] | JobfleetError) -> None:
+    for number, (_, future) in enumerate(part):
+        if future.done():
+            continue
+        if isinstance(answer, JobfleetError):
+            future.set_exception(answer)
+        else:
+            future.set_result(answer[number])

@@ -1,0 +1,54 @@
+"""What workers publish of a function, so that a producer that knows only its name gets its options. Pure."""
+
+from __future__ import annotations
+
+import inspect
+from datetime import timedelta
+from typing import Any
+
+from jobfleet.client.registry import PROGRESS_PARAMETER, JobFunction
+from jobfleet.codec import decode, encode
+from jobfleet.errors import EncodingError
+
+PUBLISHED = ("queue", "priority", "delay", "expires_in", "result_ttl", "timeout", "max_retries")
+
+
+def function_record(function: JobFunction[..., Any, Any]) -> bytes:
+    """A function's options and parameters, as published."""
+    options = {name: _plain(value) for name, value in function.given.items() if name in PUBLISHED and value is not None}
+    return encode({"options": options, "parameters": parameters_of(function), "doc": _first_line(function)})
+
+
+def read_function(record: bytes) -> dict[str, Any]:
+    """The options out of a published record; none when it cannot be read."""
+    try:
+        value = decode(record)
+    except EncodingError:
+        return {}
+    options = value.get("options") if isinstance(value, dict) else None
+    return options if isinstance(options, dict) else {}
+
+
+def parameters_of(function: JobFunction[..., Any, Any]) -> str:
+    """The parameters that a caller gives, as text."""
+    injection = function.injection
+    try:
+        signature = inspect.signature(function.function)
+    except (TypeError, ValueError):
+        return "(…)"
+    kept = [
+        parameter
+        for parameter in signature.parameters.values()
+        if parameter.name not in (injection.context, PROGRESS_PARAMETER)
+    ]
+    return str(signature.replace(parameters=kept))
+
+
+def _plain(value: object) -> object:
+    if isinstance(value, timedelta):
+        return value.total_seconds()
+    return int(value) if isinstance(value, int) and not isinstance(value, bool) else value
+
+
+def _first_line(function: JobFunction[..., Any, Any]) -> str:
+    return (function.__doc__ or "").strip().partition("\n")[0][:200]

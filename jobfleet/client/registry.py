@@ -1,0 +1,297 @@
+"""Functions by name: the decorator `job`, `JobFunction`, and the registry that workers look into."""
+
+from __future__ import annotations
+
+import inspect
+import sys
+import typing
+from collections.abc import Awaitable, Callable, Iterable, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Concatenate, Generic, ParamSpec, TypeVar, overload
+
+from jobfleet.client.context import JobContext
+from jobfleet.errors import InvalidJob
+from jobfleet.model import Job, check_function_name
+
+if TYPE_CHECKING:
+    from jobfleet.client.handle import AsyncJobHandle, JobHandle
+
+P = ParamSpec("P")
+R = TypeVar("R")
+C = TypeVar("C")
+
+PROGRESS_PARAMETER = "progress_callback"
+OPTIONS = frozenset(
+    {
+        "correlation_id", "cron_expression", "delay", "depends_on", "durability", "expires_at", "expires_in", "group",
+        "hard_timeout", "id", "max_crashes", "max_retries", "metadata", "priority", "queue", "result_ttl", "retry_backoff",
+        "retry_delay", "retry_jitter", "run_in", "scheduled_at", "session", "tags", "timeout", "tz", "unique", "user",
+    }
+)  # fmt: skip
+JOB_ONLY = frozenset({"id", "scheduled_at", "expires_at", "depends_on", "user", "session", "correlation_id"})
+
+
+@dataclass(frozen=True, slots=True)
+class Injection:
+    """Which of a function's parameters the worker fills.
+
+    Attributes:
+        context: The parameter annotated ``JobContext``, if there is one.
+        context_first: Whether it comes first, and is passed by position.
+        progress: Whether there is a parameter named ``progress_callback``.
+    """
+
+    context: str | None = None
+    context_first: bool = False
+    progress: bool = False
+
+    @property
+    def is_none(self) -> bool:
+        """Whether nothing is injected."""
+        return self.context is None and not self.progress
+
+
+def injection_of(function: Callable[..., Any]) -> Injection:
+    """Look at a function's parameters once, at registration."""
+    try:
+        parameters = list(inspect.signature(function).parameters.values())
+    except (TypeError, ValueError):
+        return Injection()
+    try:
+        hints = typing.get_type_hints(function)
+    except Exception:  # noqa: BLE001 - annotations are the user's and may name anything
+        hints = {}
+    context = None
+    for parameter in parameters:
+        hint = hints.get(parameter.name, parameter.annotation)
+        if hint is JobContext or (isinstance(hint, str) and hint.rpartition(".")[2] == "JobContext"):
+            context = parameter.name
+            break
+    return Injection(
+        context=context,
+        context_first=bool(context) and parameters[0].name == context,
+        progress=any(parameter.name == PROGRESS_PARAMETER for parameter in parameters),
+    )
+
+
+def stable_name(function: Callable[..., Any], *, label: str = "") -> str:
+    """The name under which workers find a function: ``module.qualname``.
+
+    Raises:
+        InvalidJob: It is a lambda, a closure, or nothing that a module holds.
+    """
+    qualname = getattr(function, "__qualname__", None)
+    module = getattr(function, "__module__", None)
+    if not isinstance(qualname, str) or not isinstance(module, str) or "<" in qualname:
+        what = "a lambda" if qualname and "<lambda>" in qualname else "a function that no module holds"
+        raise InvalidJob(
+            f"Job {label or qualname or repr(function)!r} has {what}; workers find functions by name. "
+            'Use a module-level def with @job, or register_job_function("name", fn).',
+            field="function",
+        )
+    if module == "__main__":
+        module = _main_module()
+    return check_function_name(f"{module}.{qualname}")
+
+
+def _main_module() -> str:
+    main = sys.modules["__main__"]
+    spec = getattr(main, "__spec__", None)
+    if spec is not None:
+        return str(spec.name).removesuffix(".__main__")
+    path = getattr(main, "__file__", None)
+    return Path(path).stem if path else "__main__"
+
+
+class JobFunction(Generic[P, R, C]):
+    """A function that jobs run, with the options they have by default.
+
+    Calling it calls the function. `enqueue` puts a job with these arguments into the fleet.
+    Type parameters: its parameters without the injected context, a job's result, a plain call's result.
+    """
+
+    def __init__(
+        self,
+        function: Callable[..., Any],
+        *,
+        name: str,
+        options: Mapping[str, Any],
+        retry_on: tuple[type[BaseException], ...] = (),
+        discard_on: tuple[type[BaseException], ...] = (),
+        fleet: Any = None,
+    ) -> None:
+        self.function = function
+        self.name = name
+        self.given = dict(options)
+        self.retry_on = retry_on
+        self.discard_on = discard_on
+        self.injection = injection_of(function)
+        self.is_coroutine = inspect.iscoroutinefunction(function)
+        self._fleet = fleet
+        self.__doc__ = function.__doc__
+        self.__name__ = getattr(function, "__name__", name)
+        self.__qualname__ = getattr(function, "__qualname__", self.__name__)
+        self.__module__ = getattr(function, "__module__", __name__)
+        self.__wrapped__ = function
+
+    def __call__(self, *args: Any, **kwargs: Any) -> C:
+        """Call the function, here and now."""
+        result: C = self.function(*args, **kwargs)
+        return result
+
+    def __repr__(self) -> str:
+        return f"<job {self.name}>"
+
+    def options(self, **options: Any) -> JobFunction[P, R, C]:
+        """The same function with other options; see `Job` for what there is.
+
+        Raises:
+            InvalidJob: An option is unknown or wrong.
+        """
+        _check_options(options, allowed=OPTIONS)
+        copy: JobFunction[P, R, C] = object.__new__(JobFunction)
+        copy.__dict__.update(self.__dict__)
+        copy.given = {**self.given, **options}
+        Job(self.name, self.name, **copy.given)
+        return copy
+
+    def job(self, *args: P.args, **kwargs: P.kwargs) -> Job:
+        """A job with these arguments, for `enqueue_many`, flows and tests."""
+        return Job(self.name, self, args, kwargs, **self.given)
+
+    def enqueue(self, *args: P.args, **kwargs: P.kwargs) -> JobHandle[R]:
+        """Put a job with these arguments into the fleet."""
+        handle: JobHandle[R] = self._bound().handle_of(self.job(*args, **kwargs))
+        return handle
+
+    async def aenqueue(self, *args: P.args, **kwargs: P.kwargs) -> AsyncJobHandle[R]:
+        """Put a job with these arguments into the fleet."""
+        handle: AsyncJobHandle[R] = await self._bound().for_running_loop().handle_of(self.job(*args, **kwargs))
+        return handle
+
+    def _bound(self) -> Any:
+        if self._fleet is not None:
+            return self._fleet
+        from jobfleet.client.default import default_fleet
+
+        return default_fleet()
+
+
+def _check_options(options: Iterable[str], *, allowed: frozenset[str]) -> None:
+    import difflib
+
+    for option in options:
+        if option not in allowed:
+            close = difflib.get_close_matches(option, sorted(allowed), n=1)
+            hint = f"; did you mean {close[0]!r}?" if close else "."
+            raise InvalidJob(f"{option!r} is no option of a job{hint}", field=option)
+
+
+@dataclass(slots=True)
+class Registry:
+    """Functions by name.
+
+    Attributes:
+        functions: What is registered.
+    """
+
+    functions: dict[str, JobFunction[..., Any, Any]] = field(default_factory=dict)
+
+    def get(self, name: str) -> JobFunction[..., Any, Any] | None:
+        """The function of that name, if it is registered."""
+        return self.functions.get(name)
+
+    def register(
+        self,
+        function: Callable[..., Any],
+        *,
+        name: str | None = None,
+        retry_on: tuple[type[BaseException], ...] = (),
+        discard_on: tuple[type[BaseException], ...] = (),
+        fleet: Any = None,
+        **options: Any,
+    ) -> JobFunction[..., Any, Any]:
+        """Make a function known by name.
+
+        Raises:
+            InvalidJob: An option is wrong, or the name is taken by another function.
+        """
+        if not callable(function):
+            raise InvalidJob(f"{function!r} is no function.", field="function")
+        wire = check_function_name(name) if name is not None else stable_name(function)
+        if "cron" in options:
+            options["cron_expression"] = options.pop("cron")
+        _check_options(options, allowed=OPTIONS - JOB_ONLY)
+        Job(wire, wire, **options)
+        known = self.functions.get(wire)
+        if known is not None and not _same(known.function, function):
+            raise InvalidJob(f"{wire!r} is taken by {known.function!r}; give another name.", field="name")
+        made: JobFunction[..., Any, Any] = JobFunction(
+            function, name=wire, options=options, retry_on=retry_on, discard_on=discard_on, fleet=fleet
+        )
+        self.functions[wire] = made
+        return made
+
+
+def _same(one: Callable[..., Any], other: Callable[..., Any]) -> bool:
+    """Whether both are one function, perhaps imported twice (``__main__``, a reload)."""
+    code, other_code = getattr(one, "__code__", None), getattr(other, "__code__", None)
+    if code is None or other_code is None:
+        return one is other
+    return code.co_filename == other_code.co_filename and code.co_name == other_code.co_name
+
+
+REGISTRY = Registry()
+
+
+class Decorator(typing.Protocol):
+    """What ``@job(...)`` returns."""
+
+    @overload
+    def __call__(self, function: Callable[Concatenate[JobContext, P], Awaitable[R]]) -> JobFunction[P, R, Awaitable[R]]: ...
+    @overload
+    def __call__(self, function: Callable[P, Awaitable[R]]) -> JobFunction[P, R, Awaitable[R]]: ...
+    @overload
+    def __call__(self, function: Callable[Concatenate[JobContext, P], R]) -> JobFunction[P, R, R]: ...
+    @overload
+    def __call__(self, function: Callable[P, R]) -> JobFunction[P, R, R]: ...
+
+
+@overload
+def job(function: Callable[Concatenate[JobContext, P], Awaitable[R]], /) -> JobFunction[P, R, Awaitable[R]]: ...
+@overload
+def job(function: Callable[P, Awaitable[R]], /) -> JobFunction[P, R, Awaitable[R]]: ...
+@overload
+def job(function: Callable[Concatenate[JobContext, P], R], /) -> JobFunction[P, R, R]: ...
+@overload
+def job(function: Callable[P, R], /) -> JobFunction[P, R, R]: ...
+@overload
+def job(
+    *,
+    name: str | None = None,
+    retry_on: tuple[type[BaseException], ...] = (),
+    discard_on: tuple[type[BaseException], ...] = (),
+    **options: Any,
+) -> Decorator: ...
+def job(function: Callable[..., Any] | None = None, /, **options: Any) -> Any:
+    """Make a function a job, in the default registry.
+
+    Args:
+        function: The function, when used without parentheses.
+        name: The name on the wire; default ``module.qualname``.
+        retry_on: Exceptions after which the job is run again, whatever the default.
+        discard_on: Exceptions after which it is not.
+        options: Defaults of the jobs; see `Job`.
+
+    Raises:
+        InvalidJob: An option is wrong.
+    """
+    if function is not None:
+        return REGISTRY.register(function)
+    return lambda target: REGISTRY.register(target, **options)
+
+
+def register_job_function(name: str, function: Callable[..., Any], **options: Any) -> JobFunction[..., Any, Any]:
+    """Make a function known by a name that survives a restart; lambdas are welcome here."""
+    return REGISTRY.register(function, name=name, **options)

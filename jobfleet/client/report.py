@@ -1,0 +1,200 @@
+"""From what the store found to a `JobResult`. Pure."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+from jobfleet.codec import Limits, decode, is_record, open_record, read_fields, read_header
+from jobfleet.errors import EncodingError, JobNotFound
+from jobfleet.model import ErrorType, JobResult, JobStatus, split_id, suffix_time_us
+from jobfleet.retry import Tries
+from jobfleet.store.values import Dead, DeadLetter, Final, Found, InRun, InWait, Running, Unknown, Waiting
+
+LETTERS = {"co": JobStatus.COMPLETED, "fa": JobStatus.FAILED, "ca": JobStatus.CANCELLED, "ex": JobStatus.EXPIRED}
+
+
+def moment(us: int | None) -> datetime | None:
+    """Microseconds since 1970 as a time; nothing for 0."""
+    return datetime.fromtimestamp(us / 1_000_000, UTC) if us else None
+
+
+def result_of(job_id: str, found: Found, now_us: int, *, limits: Limits) -> JobResult[Any]:
+    """What was found of a job, as a `JobResult`.
+
+    Raises:
+        JobNotFound: Nothing was.
+    """
+    match found:
+        case Final():
+            return _ended(job_id, found, limits)
+        case Dead(record, progress, reason, tries):
+            return _failed(job_id, _read(record, limits), progress, reason, tries=tries)
+        case InRun():
+            return running_result(Running(job_id, 0, found.run, found.tries, found.envelope, found.progress), now_us)
+        case InWait(_, due, tries, envelope, progress):
+            return waiting_result(Waiting(job_id, due, tries, envelope), now_us, progress)
+        case Unknown():
+            raise JobNotFound(job_id)
+
+
+def waiting_result(row: Waiting, now_us: int, progress: bytes = b"") -> JobResult[Any]:
+    """A job that waits."""
+    tries = Tries.parse(row.tries)
+    status = JobStatus.QUEUED
+    if row.due > now_us:
+        status = JobStatus.RETRYING if row.tries else JobStatus.SCHEDULED
+    return JobResult(
+        id=row.id,
+        status=status,
+        scheduled_at=moment(row.due),
+        error=_last_error(tries),
+        **_described(row.id, _header(row.envelope)),
+        **_spent(tries, ran=tries.attempt - 1),
+        **_progress(progress),
+    )
+
+
+def running_result(row: Running, now_us: int) -> JobResult[Any]:
+    """A job that runs."""
+    tries, run = Tries.parse(row.tries), row.run
+    return JobResult(
+        id=row.id,
+        status=JobStatus.RUNNING,
+        started_at=moment(run.claimed),
+        duration=timedelta(microseconds=max(0, now_us - run.claimed)),
+        fence=run.token,
+        worker=run.child,
+        cancel_requested_by=run.cancel_by or None,
+        error=_last_error(tries),
+        **_described(row.id, _header(row.envelope)),
+        **_spent(tries, ran=tries.attempt),
+        **_progress(row.progress),
+    )
+
+
+def letter_result(letter: DeadLetter, *, limits: Limits) -> JobResult[Any]:
+    """A dead letter."""
+    ended = int(letter.entry.partition("-")[0]) * 1000
+    fields = {**_header(letter.envelope), **_read(letter.record, limits)}
+    return _failed(letter.id, fields, b"", letter.reason, tries=letter.tries, at=ended)
+
+
+def _ended(job_id: str, found: Final, limits: Limits) -> JobResult[Any]:
+    if is_record(found.body):
+        fields = _read(found.body, limits)
+        if found.status == JobStatus.FAILED:
+            return _failed(job_id, fields, found.progress, found.reason, at=found.at, token=found.token)
+        return JobResult(
+            id=job_id,
+            status=JobStatus(found.status),
+            result=fields.get("value"),
+            completed_at=moment(found.at),
+            fence=found.token or None,
+            **_ran(fields),
+            **_described(job_id, fields),
+            **_progress(found.progress),
+        )
+    by = None if found.by == "-" else found.by
+    status = JobStatus(found.status)
+    return JobResult(
+        id=job_id,
+        status=status,
+        error=_why(status, by),
+        started_at=moment(found.started),
+        completed_at=moment(found.at),
+        duration=timedelta(microseconds=found.at - found.started) if found.started else None,
+        fence=found.token or None,
+        worker=None if found.child == "-" else found.child,
+        cancel_requested_by=by if status is JobStatus.CANCELLED else None,
+        **_described(job_id, _header(found.body)),
+        **_progress(found.progress),
+    )
+
+
+def _why(status: JobStatus, by: str | None) -> str | None:
+    if status is JobStatus.CANCELLED:
+        return f"cancelled by {by}" if by else "cancelled"
+    return "not started in time" if status is JobStatus.EXPIRED else None
+
+
+def _failed(
+    job_id: str, fields: Mapping[str, Any], progress: bytes, reason: str, *, tries: str = "", at: int = 0, token: int = 0
+) -> JobResult[Any]:
+    kind = fields.get("error_type")
+    return JobResult(
+        id=job_id,
+        status=JobStatus.FAILED,
+        error=fields.get("error") or _last_error(Tries.parse(tries)) or reason,
+        error_type=ErrorType(kind) if kind in ("transient", "permanent") else None,
+        error_class=fields.get("error_class") or reason,
+        traceback=fields.get("traceback"),
+        completed_at=moment(at),
+        fence=token or None,
+        **_ran(fields),
+        **_described(job_id, fields),
+        **_progress(progress),
+    )
+
+
+def _read(record: bytes, limits: Limits) -> dict[str, Any]:
+    try:
+        return open_record(record, limits=limits)
+    except EncodingError:
+        try:
+            return read_fields(record)
+        except EncodingError:
+            return {}
+
+
+def _header(envelope: bytes) -> dict[str, Any]:
+    """The header of an envelope; nothing of one that cannot be read: a listing must not fail over it."""
+    try:
+        return read_header(envelope)
+    except EncodingError:
+        return {}
+
+
+def _described(job_id: str, fields: Mapping[str, Any]) -> dict[str, Any]:
+    place = split_id(job_id)
+    function = str(fields.get("function", ""))
+    return {
+        "function": function,
+        "name": str(fields.get("name", function)),
+        "queue": place.queue,
+        "enqueued_at": moment(fields.get("enqueued_at") or suffix_time_us(place.suffix)),
+        "user": fields.get("user"),
+        "correlation_id": fields.get("correlation_id"),
+        "tags": tuple(fields.get("tags", ())),
+        "metadata": fields.get("metadata", {}),
+    }
+
+
+def _ran(fields: Mapping[str, Any]) -> dict[str, Any]:
+    duration = fields.get("duration")
+    return {
+        "started_at": moment(fields.get("started_at")),
+        "duration": timedelta(microseconds=duration) if isinstance(duration, int) else None,
+        "worker": fields.get("worker"),
+        "attempt": fields.get("attempt", 1),
+        "retry_count": fields.get("retry_count", 0),
+    }
+
+
+def _spent(tries: Tries, *, ran: int) -> dict[str, Any]:
+    return {"attempt": ran, "retry_count": tries.failures + tries.crashes}
+
+
+def _last_error(tries: Tries) -> str | None:
+    return tries.history[-1].split(" ", 2)[-1] if tries.history else None
+
+
+def _progress(record: bytes) -> dict[str, Any]:
+    if not record:
+        return {}
+    try:
+        value, message, details = decode(record)  # type: ignore[misc]  # checked by the except below
+    except (EncodingError, TypeError, ValueError):
+        return {}
+    return {"progress": value, "progress_message": message, "progress_details": details}

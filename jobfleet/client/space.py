@@ -1,0 +1,94 @@
+"""What both clients share: names, settings, the functions known, and what they remember of queues."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Any
+
+from jobfleet.client.registry import REGISTRY, Registry
+from jobfleet.client.submit import Resolved, Submission, lane_index, resolve, submission
+from jobfleet.clock import monotonic
+from jobfleet.codec import Limits
+from jobfleet.config import JobConfig
+from jobfleet.model import Job
+from jobfleet.store.calls import enqueue as calls
+from jobfleet.store.calls import inspect
+from jobfleet.store.keys import Keyspace, Lane
+from jobfleet.store.values import FleetSeen
+
+REMEMBERED = 5.0
+"""Seconds for which a queue's lanes, and what workers publish, are remembered."""
+
+
+@dataclass(slots=True)
+class Space:
+    """The context of a client. It thinks; the clients do the I/O.
+
+    Attributes:
+        config: The settings.
+        keys: The key names.
+        registry: The functions this process knows.
+        limits: What may travel.
+        queues: Queue → when it was looked up, home lanes, lanes.
+        published: What workers have published, and when it was looked up.
+    """
+
+    config: JobConfig
+    registry: Registry = field(default_factory=lambda: REGISTRY)
+    keys: Keyspace = field(init=False)
+    limits: Limits = field(init=False)
+    queues: dict[str, tuple[float, int, int]] = field(default_factory=dict)
+    published: tuple[float, FleetSeen | None] = (0.0, None)
+
+    def __post_init__(self) -> None:
+        """Derive what follows from the settings."""
+        self.keys = Keyspace(self.config.namespace)
+        self.limits = Limits(max_bytes=self.config.max_payload, max_depth=self.config.max_depth)
+
+    def resolved(self, job: Job) -> Resolved | None:
+        """A job's function and options, from this process or from what workers published."""
+        known = resolve(job, self.registry)
+        if known is not None:
+            return known
+        seen = self.published[1]
+        record = seen.functions.get(str(job.function)) if seen is not None else None
+        if record is None:
+            return None
+        from jobfleet.client.publish import read_function
+
+        return Resolved(str(job.function), read_function(record))
+
+    def queue_of(self, job: Job, function: Resolved) -> str:
+        """The queue a job goes to."""
+        queue: Any = job.queue or function.options.get("queue") or "default"
+        return str(queue)
+
+    def has_queue(self, queue: str) -> bool:
+        """Whether a queue's lanes are known, and freshly."""
+        known = self.queues.get(queue)
+        return known is not None and monotonic() - known[0] < REMEMBERED
+
+    def remember(self, queue: str, lanes: tuple[int, int]) -> None:
+        """Keep what was looked up of a queue."""
+        self.queues[queue] = (monotonic(), *lanes)
+
+    def opening(self, queue: str) -> Any:
+        """The call that makes a queue known and answers its lanes."""
+        return calls.open_queue(self.keys, queue, self.config.lanes.get(queue, 1))
+
+    def looking(self) -> Any:
+        """The call that answers what workers have published."""
+        return inspect.fleet(self.keys)
+
+    def lane_for(self, queue: str, job: Job) -> Lane:
+        """The lane of a queue that is known."""
+        _, home, lanes = self.queues[queue]
+        return self.keys.lane(queue, lane_index(job, home, lanes))
+
+    def submission(self, job: Job, function: Resolved) -> Submission:
+        """Write a job down."""
+        return submission(job, function, self.lane_for, limits=self.limits, default_queue="default")
+
+    def lanes_of(self, queue: str, lanes: int) -> list[Lane]:
+        """All lanes of a queue."""
+        return [self.keys.lane(queue, index) for index in range(lanes)]

@@ -1,0 +1,311 @@
+"""`Fleet`: the client that blocks."""
+
+from __future__ import annotations
+
+import asyncio
+import warnings
+from collections.abc import Iterable, Iterator, Sequence
+from importlib import import_module
+from typing import Any, Self
+
+from jobfleet.client import admin, verbs
+from jobfleet.client.base import Opened, Patience, open_settings
+from jobfleet.client.handle import JobHandle
+from jobfleet.client.registry import Decorator, JobFunction, Registry
+from jobfleet.errors import WaitTimeout
+from jobfleet.events import Event, read_events
+from jobfleet.model import Job, JobResult, JobStatus, Receipt
+from jobfleet.store.connect import target
+from jobfleet.store.pubsub import Listener
+from jobfleet.store.sync import Store
+
+
+class Fleet(Opened):
+    """A fleet, for programs that block. Connects on first use; safe for threads and after a fork.
+
+    Args:
+        url: Where Redis is; default from settings (``JOBFLEET_URL``, jobfleet.toml).
+        namespace: What separates fleets that share a Redis.
+        registry: The functions this process knows; default the one that ``@job`` fills.
+        settings: Any other setting by name; see the reference of settings.
+
+    Raises:
+        ConfigError: A setting is wrong.
+    """
+
+    _store: Store | None = None
+
+    def __init__(
+        self, url: str | None = None, namespace: str | None = None, *, registry: Registry | None = None, **settings: Any
+    ) -> None:
+        super().__init__(open_settings(url, namespace, settings), registry)
+        self._async_fleets: Any = None
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    @property
+    def store(self) -> Store:
+        """The connection, made on first use."""
+        if self._store is None:
+            config = self.space.config
+            self.target = target(config.url)
+            self._store = Store(
+                self.target,
+                patience=config.patience,
+                connect_timeout=config.connect_timeout,
+                socket_timeout=config.socket_timeout,
+                recorder=self.recorder,
+            )
+        return self._store
+
+    def close(self) -> None:
+        """Let the connections go, and end the server if ``embedded://`` started one."""
+        if self._store is not None:
+            self._store.close()
+            self._store = None
+        if self.target is not None:
+            self.target.close()
+            self.target = None
+
+    def _do(self, verb: verbs.Verb[Any]) -> Any:
+        answers: Any = None
+        try:
+            while True:
+                answers = self.store.run_many(verb.send(answers))
+        except StopIteration as end:
+            return end.value
+
+    def enqueue(self, job: Job) -> str:
+        """Put a job into the fleet; return its id. Enqueueing the same object, or id, again is harmless.
+
+        Raises:
+            EncodingError: An argument cannot travel.
+            FleetFull: Redis has no memory left.
+            StoreUnavailable: Redis was away for too long; repeating the call is safe.
+        """
+        return self.submit(job).id
+
+    def submit(self, job: Job) -> Receipt:
+        """Put a job into the fleet; return the whole answer. Raises as `enqueue`."""
+        _warn_on_loop("enqueue")
+        answer: Receipt = self._do(verbs.submit(self.space, job))
+        self.counted("enqueued", 1)
+        return answer
+
+    def handle_of(self, job: Job) -> JobHandle[Any]:
+        """Put a job into the fleet; return a handle. Raises as `enqueue`."""
+        return JobHandle(self, self.submit(job))
+
+    def enqueue_many(self, jobs: Iterable[Job], *, chunk: int = 1000) -> Iterator[Receipt]:
+        """Put many jobs into the fleet, in bounded memory; a receipt each, in order.
+
+        The jobs are taken from the iterable while the receipts are iterated. A job that is refused has its
+        error in its receipt; the others go on. With ids of your own an interrupted run can be repeated.
+
+        Args:
+            jobs: The jobs.
+            chunk: How many share a round trip.
+
+        Raises:
+            StoreUnavailable: Redis was away for too long.
+        """
+        return Receipts(self, jobs, chunk)
+
+    def poll(self, job_id: str) -> JobResult[Any]:
+        """What is known of a job.
+
+        Raises:
+            JobNotFound: Nothing is.
+        """
+        answer: JobResult[Any] = self._do(verbs.poll(self.space, job_id))
+        return answer
+
+    def poll_many(self, ids: Sequence[str]) -> list[JobResult[Any] | None]:
+        """What is known of some jobs, in one round trip; None for those unknown."""
+        answer: list[JobResult[Any] | None] = self._do(verbs.poll_many(self.space, ids))
+        return answer
+
+    def wait(self, job_id: str, timeout: float | None = None) -> JobResult[Any]:
+        """Wait for a job's end. Woken by pub/sub, correct without it.
+
+        Raises:
+            JobNotFound: It is not known.
+            WaitTimeout: `timeout` seconds went by.
+        """
+        result = self.poll(job_id)
+        if result.status.is_final:
+            return result
+        patience = Patience(self.space.config, timeout)
+        listener = Listener(self._at(), (self.space.keys.lane_of(job_id).job_events(job_id),)).subscribed()
+        try:
+            while True:
+                result = self.poll(job_id)
+                if result.status.is_final:
+                    return result
+                if patience.is_over:
+                    raise WaitTimeout(job_id, timeout or 0.0)
+                if patience.should_warn:
+                    self._warn_unserved(result)
+                listener.get(patience.next())
+        finally:
+            listener.close()
+
+    def _warn_unserved(self, result: JobResult[Any]) -> None:
+        if not any(result.queue in worker.queues for worker in self.workers() if not worker.is_gone):
+            warnings.warn(f"No live worker serves the queue {result.queue!r}; start one.", UserWarning, stacklevel=3)
+
+    def _at(self) -> Any:
+        return self.store.at
+
+    def events(self, job_id: str) -> Iterator[Event]:
+        """What happens to a job from now on, until it ends. Events may be missed; `poll` tells the truth."""
+        lane = self.space.keys.lane_of(job_id)
+        listener = Listener(self._at(), (lane.job_events(job_id),)).subscribed()
+        try:
+            while not self.poll(job_id).status.is_final:
+                message = listener.get(1.0)
+                while message is not None:
+                    yield from read_events(message)
+                    message = listener.get(0.0)
+        finally:
+            listener.close()
+
+    def cancel(self, job_id: str, *, by: str | None = None) -> bool:
+        """End a waiting job, or ask a running one to stop; False when it has ended already.
+
+        Raises:
+            JobNotFound: It is not known.
+        """
+        answer: bool = self._do(verbs.cancel(self.space, job_id, by))
+        return answer
+
+    def replay(self, job_id: str, *, by: str | None = None) -> bool:
+        """Put a dead job back into its queue; False when it is open again already.
+
+        Raises:
+            JobNotFound: There is no such dead letter.
+            DuplicateJob: Its unique key is held by another job.
+        """
+        answer: bool = self._do(verbs.replay(self.space, job_id, by))
+        return answer
+
+    def purge(self, job_id: str) -> bool:
+        """Let a dead letter go for good; False when there was none."""
+        answer: bool = self._do(verbs.purge(self.space, job_id))
+        return answer
+
+    def dead(self, queue: str | None = None, *, limit: int = 50) -> list[JobResult[Any]]:
+        """The newest dead letters of a queue, or of all."""
+        answer: list[JobResult[Any]] = self._do(admin.dead(self.space, queue, limit=limit))
+        return answer
+
+    def jobs(
+        self, *, status: JobStatus | None = None, queue: str | None = None, limit: int = 50, cursor: str = ""
+    ) -> admin.Page:
+        """A page of jobs: running, then waiting by urgency, then finished, newest first."""
+        answer: admin.Page = self._do(
+            admin.jobs(self.space, status=status, queue=queue, limit=limit, cursor=cursor)
+        )
+        return answer
+
+    def queues(self) -> list[admin.QueueInfo]:
+        """Every queue at this moment."""
+        answer: list[admin.QueueInfo] = self._do(admin.queues(self.space))
+        return answer
+
+    def workers(self) -> list[admin.WorkerInfo]:
+        """The workers that were heard of lately."""
+        answer: list[admin.WorkerInfo] = self._do(admin.workers(self.space))
+        return answer
+
+    def pause(self, queue: str, *, by: str | None = None) -> bool:
+        """Let no job of a queue be claimed; running ones go on. False when it was paused already."""
+        answer: bool = self._do(admin.pause(self.space, queue, by))
+        return answer
+
+    def resume(self, queue: str) -> bool:
+        """Let a paused queue be claimed again; False when it was not paused."""
+        answer: bool = self._do(admin.resume(self.space, queue))
+        return answer
+
+    def purge_queue(self, queue: str, *, by: str | None = None) -> int:
+        """Cancel every waiting job of a queue; how many there were."""
+        answer: int = self._do(admin.purge_queue(self.space, queue, by))
+        return answer
+
+    def statistics(self) -> dict[str, Any]:
+        """Counts of the whole fleet."""
+        answer: dict[str, Any] = self._do(admin.statistics(self.space))
+        return answer
+
+    def job(self, function: Any = None, /, **options: Any) -> JobFunction[..., Any, Any] | Decorator:
+        """Make a function a job of this fleet; see `jobfleet.job`."""
+        if function is not None:
+            return self.space.registry.register(function, fleet=self)
+        return lambda target: self.space.registry.register(target, fleet=self, **options)  # type: ignore[return-value]
+
+    def run_worker(self, **options: Any) -> None:
+        """Run a worker inside this process, for scripts, notebooks and tests.
+
+        A thread has the supervisor's part, so a job that holds the GIL for long may lose its lease here: use
+        ``jobfleet worker`` for anything that matters.
+
+        Args:
+            options: ``queues``, ``slots``, ``burst`` (return when nothing is left to do), ``stop`` (an event
+                that ends it).
+        """
+        # The one arrow that points up, resolved when it is used: a client can be had without a worker.
+        import_module("jobfleet.worker.inside").run_worker(self, **options)
+
+    def for_running_loop(self) -> Any:
+        """This fleet for the event loop that runs; made once a loop."""
+        from weakref import WeakKeyDictionary
+
+        from jobfleet.client.aio import AsyncFleet
+
+        loop = asyncio.get_running_loop()
+        if self._async_fleets is None:
+            self._async_fleets = WeakKeyDictionary()
+        made = self._async_fleets.get(loop)
+        if made is None:
+            made = self._async_fleets[loop] = AsyncFleet.sharing(self)
+        return made
+
+
+class Receipts(Iterator[Receipt]):
+    """The receipts of `enqueue_many`; iterating them is what enqueues."""
+
+    def __init__(self, fleet: Fleet, jobs: Iterable[Job], chunk: int) -> None:
+        self._fleet = fleet
+        self._parts = verbs.batches(jobs, max(1, chunk))
+        self._ready: Iterator[Receipt] = iter(())
+        self._touched = False
+
+    def __next__(self) -> Receipt:
+        if not self._touched:
+            self._touched = True
+            _warn_on_loop("enqueue_many")
+        while True:
+            for receipt in self._ready:
+                return receipt
+            part = next(self._parts)
+            receipts: list[Receipt] = self._fleet._do(verbs.submit_many(self._fleet.space, part))  # noqa: SLF001
+            self._fleet.counted("enqueued", len(receipts))
+            self._ready = iter(receipts)
+
+    def __del__(self) -> None:
+        if not self._touched:
+            warnings.warn("enqueue_many was not iterated: nothing was enqueued.", RuntimeWarning, stacklevel=2)
+
+
+def _warn_on_loop(verb: str) -> None:
+    if asyncio._get_running_loop() is not None:  # noqa: SLF001 - the public form raises, at 20 times the price
+        warnings.warn(
+            f"{verb} blocks the event loop that runs here; await a{verb} or use AsyncFleet.", RuntimeWarning, stacklevel=4
+        )
+
+

@@ -1,0 +1,189 @@
+"""What both clients can do, written once.
+
+A verb is a generator: it yields calls to run in one pipeline and is sent their values. `Fleet`
+drives it with a `Store`, `AsyncFleet` with an `AsyncStore`; nothing is written twice for `await`.
+"""
+
+from __future__ import annotations
+
+import difflib
+import itertools
+import warnings
+from collections.abc import Generator, Iterable, Iterator, Sequence
+from typing import Any, TypeVar
+
+from jobfleet.clock import monotonic
+from jobfleet.client.submit import Resolved, Submission
+from jobfleet.client.report import result_of
+from jobfleet.client.space import Space
+
+from jobfleet.errors import JobfleetError, JobNotFound
+from jobfleet.model import Job, JobResult, JobStatus, Receipt
+from jobfleet.store.call import Call
+from jobfleet.store.calls import control, inspect
+from jobfleet.store.calls.enqueue import CHUNK, enqueue
+from jobfleet.store.keys import Lane
+
+T = TypeVar("T")
+Verb = Generator[Sequence[Call[Any]], list[Any], T]
+
+TOMBSTONE_MS = 86_400_000
+
+
+def value(results: list[Any]) -> Any:
+    """The one value of a trip, or its error raised."""
+    if isinstance(results[0], JobfleetError):
+        raise results[0]
+    return results[0]
+
+
+def prepare(space: Space, job: Job) -> Verb[Submission]:
+    """Write a job down, after looking up what is not known of its function and queue."""
+    function = space.resolved(job)
+    if function is None:
+        function = yield from _look_up(space, job)
+    queue = space.queue_of(job, function)
+    if not space.has_queue(queue):
+        space.remember(queue, value((yield (space.opening(queue),))))
+    return space.submission(job, function)
+
+
+def _look_up(space: Space, job: Job) -> Verb[Resolved]:
+    looked, seen = space.published
+    if seen is None or monotonic() - looked > 5.0:
+        seen = value((yield (space.looking(),)))
+        space.published = (monotonic(), seen)
+    function = space.resolved(job)
+    if function is not None:
+        return function
+    name = str(job.function)
+    close = difflib.get_close_matches(name, sorted(seen.functions), n=1)
+    hint = f"; did you mean {close[0]!r}?" if close else ""
+    warnings.warn(f"No worker has published {name!r}{hint}; the job is parked until one does.", UserWarning, stacklevel=2)
+    return Resolved(name, {})
+
+
+def receipt(sent: Submission, *, created: bool) -> Receipt:
+    """The answer for one job."""
+    return Receipt(id=sent.entry.id, created=created, status=sent.status)
+
+
+def submit(space: Space, job: Job) -> Verb[Receipt]:
+    """Enqueue one job."""
+    sent = yield from prepare(space, job)
+    created = value((yield (enqueue(sent.lane, (sent.entry,)),)))
+    return receipt(sent, created=created[0])
+
+
+def submit_many(space: Space, jobs: Iterable[Job]) -> Verb[list[Receipt]]:
+    """Enqueue some jobs, a receipt each; a job that is refused has its error in its receipt."""
+    sent: list[Submission | Receipt] = []
+    by_lane: dict[Lane, list[int]] = {}
+    for index, job in enumerate(jobs):
+        try:
+            made = yield from prepare(space, job)
+        except JobfleetError as error:
+            sent.append(Receipt(id=job.suffix, created=False, status=JobStatus.QUEUED, error=error))
+            continue
+        sent.append(made)
+        by_lane.setdefault(made.lane, []).append(index)
+    chunks = [(lane, part) for lane, places in by_lane.items() for part in batches(places, CHUNK)]
+    calls = [enqueue(lane, [sent[place].entry for place in part]) for lane, part in chunks]  # type: ignore[union-attr]
+    answers = (yield calls) if calls else []
+    receipts: list[Receipt] = list(sent)  # type: ignore[arg-type]  # every Submission is replaced below
+    for (_, part), created in zip(chunks, answers, strict=True):
+        for number, place in enumerate(part):
+            one = sent[place]
+            if isinstance(one, Receipt):
+                continue
+            if isinstance(created, JobfleetError):
+                receipts[place] = Receipt(id=one.entry.id, created=False, status=one.status, error=created)
+            else:
+                receipts[place] = Receipt(id=one.entry.id, created=created[number], status=one.status)
+    return receipts
+
+
+def batches(items: Iterable[T], size: int) -> Iterator[list[T]]:
+    """Cut into lists of at most `size`."""
+    iterator = iter(items)
+    while part := list(itertools.islice(iterator, size)):
+        yield part
+
+
+def poll(space: Space, job_id: str) -> Verb[JobResult[Any]]:
+    """What is known of a job.
+
+    Raises:
+        JobNotFound: Nothing is.
+    """
+    lane = space.keys.lane_of(job_id)
+    found = value((yield (inspect.status(lane, (job_id,)),)))
+    return result_of(job_id, found[1][0], found[0], limits=space.limits)
+
+
+def poll_many(space: Space, ids: Sequence[str]) -> Verb[list[JobResult[Any] | None]]:
+    """What is known of some jobs; None for those unknown."""
+    lanes: dict[Lane, list[str]] = {}
+    for job_id in ids:
+        lanes.setdefault(space.keys.lane_of(job_id), []).append(job_id)
+    chunks = [(lane, part) for lane, members in lanes.items() for part in batches(members, inspect.CHUNK)]
+    answers = yield [inspect.status(lane, part) for lane, part in chunks]
+    known: dict[str, JobResult[Any] | None] = {}
+    for (_, part), answer in zip(chunks, answers, strict=True):
+        now, found = value([answer])
+        for job_id, one in zip(part, found, strict=True):
+            try:
+                known[job_id] = result_of(job_id, one, now, limits=space.limits)
+            except JobNotFound:
+                known[job_id] = None
+    return [known[job_id] for job_id in ids]
+
+
+def cancel(space: Space, job_id: str, by: str | None) -> Verb[bool]:
+    """End a waiting job, or ask a running one to stop.
+
+    Raises:
+        JobNotFound: It is not known.
+    """
+    lane = space.keys.lane_of(job_id)
+    letter = value((yield (control.cancel(space.keys, lane, (job_id,), by=by, ttl_ms=TOMBSTONE_MS),)))
+    if letter == "u":
+        raise JobNotFound(job_id)
+    return letter != "f"
+
+
+def cancel_many(space: Space, ids: Iterable[str], by: str | None) -> Verb[int]:
+    """The same for many, in bounded batches; how many were cancelled or asked to stop."""
+    lanes: dict[Lane, list[str]] = {}
+    for job_id in ids:
+        lanes.setdefault(space.keys.lane_of(job_id), []).append(job_id)
+    count = 0
+    for lane, members in lanes.items():
+        for part in batches(members, control.CHUNK):
+            letters = value((yield (control.cancel(space.keys, lane, part, by=by, ttl_ms=TOMBSTONE_MS),)))
+            count += sum(letter in "cr" for letter in letters)
+    return count
+
+
+def replay(space: Space, job_id: str, by: str | None) -> Verb[bool]:
+    """Put a dead job back; False when it is open, or was completed since.
+
+    Raises:
+        JobNotFound: There is no such dead letter.
+        DuplicateJob: Its unique key is held by another job.
+    """
+    from jobfleet.errors import DuplicateJob
+
+    lane = space.keys.lane_of(job_id)
+    word = value((yield (control.replay(lane, (job_id,), by=by),)))[0]
+    if word == "unknown":
+        raise JobNotFound(job_id, f"No dead letter {job_id!r}.")
+    if word.startswith("duplicate:"):
+        raise DuplicateJob(word.partition(":")[2])
+    return bool(word == "replayed")
+
+
+def purge(space: Space, job_id: str) -> Verb[bool]:
+    """Let a dead letter go for good; False when there was none."""
+    lane = space.keys.lane_of(job_id)
+    return bool(value((yield (control.purge(lane, (job_id,)),))))

@@ -1,0 +1,45 @@
+"""Events on the wire: one line of text a job, as lib/event.lua packs them.
+
+``version event id token n at``: token and n order the events of one job; at is Redis's time in µs.
+Pub/sub drops messages, so an event only ever hints; state is in keys.
+"""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+from typing import NamedTuple
+
+VERSION = 1
+LAST = 1_000_000
+"""The `n` of an event that ends a run."""
+
+
+class Event(NamedTuple):
+    """One thing that happened to a job.
+
+    Attributes:
+        event: enqueued, claimed, progressed, completed, retried, failed, released, parked, expired, cancelled, replayed.
+        id: The job.
+        token: The run; 0 outside of one.
+        n: Orders the events of one run.
+        at: When, by Redis's clock.
+    """
+
+    event: str
+    id: str
+    token: int
+    n: int
+    at: datetime
+
+
+def read_events(message: str) -> list[Event]:
+    """Read a message of an event channel; lines of a later version are passed over."""
+    events = []
+    for line in message.split("\n"):
+        words = line.split(" ")
+        if len(words) < 6 or words[0] != str(VERSION):
+            continue
+        _, event, job_id, token, n, at = words[:6]
+        if token.isdigit() and n.isdigit() and at.isdigit():
+            events.append(Event(event, job_id, int(token), int(n), datetime.fromtimestamp(int(at) / 1e6, UTC)))
+    return events

@@ -1,0 +1,204 @@
+"""Adds up what processes have counted and writes it in Prometheus' format."""
+
+from __future__ import annotations
+
+import platform
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from threading import Lock
+from typing import Any
+
+from prometheus_client import CollectorRegistry, ProcessCollector, generate_latest
+from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, HistogramMetricFamily
+from prometheus_client.core import Metric as Family
+from prometheus_client.registry import Collector
+
+from jobfleet.metrics.catalog import CATALOG, METRICS, Metric
+from jobfleet.metrics.labels import GAUGE_SETS, LABEL_SETS, Labels, LabelSets
+from jobfleet.version import VERSION
+
+Values = dict[Labels, float]
+Spreads = dict[Labels, tuple[list[int], float]]
+
+
+class Exporter(Collector):
+    """The sum of all tallies merged so far, and gauges as they were last set.
+
+    Any thread may call it. What a process has sent stays counted when that process dies.
+
+    Args:
+        registry: Where to register; by default one of its own, which also tells of this process's
+            memory, CPU time and open files.
+        cap: Label sets a counter or histogram may have before further functions become "other".
+    """
+
+    def __init__(self, registry: CollectorRegistry | None = None, *, cap: int = LABEL_SETS) -> None:
+        self._lock = Lock()
+        self._sets = LabelSets(cap)
+        self._values: dict[str, Values] = {metric.name: {} for metric in METRICS if metric.type != "histogram"}
+        self._spreads: dict[str, Spreads] = {metric.name: {} for metric in METRICS if metric.type == "histogram"}
+        for metric in METRICS:  # what has no labels is there from the start, so that a first increase shows
+            if metric.type == "counter" and not metric.labels:
+                self._values[metric.name][()] = 0
+            elif metric.type == "histogram" and not metric.labels:
+                self._spreads[metric.name][()] = ([0] * (len(metric.buckets) + 1), 0.0)
+        self.set("build_info", (VERSION, platform.python_version()), 1)
+        if registry is None:
+            registry = CollectorRegistry()
+            ProcessCollector(registry=registry)
+        self.registry = registry
+        registry.register(self)
+
+    def merge(self, delta: Iterable[Sequence[Any]]) -> None:
+        """Add what `Tally.take` gave, as it was or after a way through msgpack.
+
+        A row that cannot be understood is left out and counted: a child may run another version,
+        and never brings its supervisor down.
+        """
+        with self._lock:
+            for row in delta:
+                if not self._merge_row(row):
+                    self._values["rows_refused_total"][()] += 1
+
+    def set(self, name: str, labels: Labels, value: float) -> None:
+        """Set a gauge.
+
+        Raises:
+            ValueError: There is no such gauge, or it has another number of labels.
+        """
+        _check_gauge(name, labels)
+        with self._lock:
+            self._set(name, labels, value)
+
+    def replace(self, name: str, values: Mapping[Labels, float]) -> None:
+        """Set a gauge for exactly these labels; no scrape sees it in between.
+
+        Raises:
+            ValueError: There is no such gauge, or it has another number of labels.
+        """
+        for labels in values:
+            _check_gauge(name, labels)
+        with self._lock:
+            self._values[name].clear()
+            for labels, value in values.items():
+                self._set(name, labels, value)
+
+    def clear(self, name: str) -> None:
+        """Forget all values of a gauge.
+
+        Raises:
+            ValueError: There is no such gauge.
+        """
+        self.replace(_gauge(name).name, {})
+
+    def text(self) -> bytes:
+        """All of it, as Prometheus reads it."""
+        return generate_latest(self.registry)
+
+    # -------------------------------------------------------------------- prometheus_client's Collector
+
+    def collect(self) -> Iterator[Family]:
+        """Each metric that has values."""
+        with self._lock:
+            values = {name: dict(of) for name, of in self._values.items()}
+            spreads = {name: dict(of) for name, of in self._spreads.items()}
+        for metric in METRICS:
+            if metric.type == "histogram":
+                if spreads[metric.name]:
+                    yield _spread_family(metric, spreads[metric.name])
+            elif values[metric.name]:
+                yield _value_family(metric, values[metric.name])
+
+    def describe(self) -> Iterator[Family]:
+        """Each metric there is, without values; lets a scrape ask for some by name."""
+        for metric in METRICS:
+            yield _spread_family(metric, {}) if metric.type == "histogram" else _value_family(metric, {})
+
+    # ------------------------------------------------------------------------------------------ inside
+
+    def _merge_row(self, row: Any) -> bool:
+        """Add one row; whether it could be understood."""
+        match row:
+            case (str(name), [*given], int() | float() as by) if _fits(name, "counter", given) and by >= 0:
+                values = self._values[name]
+                labels = self._admit(CATALOG[name], tuple(given))
+                values[labels] = values.get(labels, 0) + by
+            case (str(name), [*given], [*counts], int() | float() as total) if (
+                _fits(name, "histogram", given)
+                and _is_cumulative(counts, len(CATALOG[name].buckets) + 1)
+                and total >= 0
+            ):
+                labels = self._admit(CATALOG[name], tuple(given))
+                spreads = self._spreads[name]
+                if labels in spreads:
+                    before, sum_before = spreads[labels]
+                    counts = [a + b for a, b in zip(before, counts, strict=True)]
+                    total += sum_before
+                spreads[labels] = (counts, total)
+            case _:
+                return False
+        return True
+
+    def _admit(self, metric: Metric, labels: Labels) -> Labels:
+        admitted = self._sets.admit(metric, labels)
+        if admitted != labels:
+            self._count_folded(metric.name)
+        return admitted
+
+    def _set(self, name: str, labels: Labels, value: float) -> None:
+        values = self._values[name]
+        if labels not in values and len(values) >= GAUGE_SETS:
+            self._count_folded(name)  # gauges do not add up, so there is no "other" for them
+            return
+        values[labels] = value
+
+    def _count_folded(self, name: str) -> None:
+        folded = self._values["labels_folded_total"]
+        folded[name,] = folded.get((name,), 0) + 1
+
+
+def _gauge(name: str) -> Metric:
+    metric = CATALOG.get(name)
+    if metric is None or metric.type != "gauge":
+        raise ValueError(f"{name} is no gauge")
+    return metric
+
+
+def _check_gauge(name: str, labels: Labels) -> None:
+    metric = _gauge(name)
+    if len(labels) != len(metric.labels):
+        raise ValueError(f"{name} is a gauge of labels {metric.labels}; given {labels}")
+
+
+def _fits(name: str, kind: str, labels: list[Any]) -> bool:
+    metric = CATALOG.get(name)
+    return (
+        metric is not None
+        and metric.type == kind
+        and len(labels) == len(metric.labels)
+        and all(isinstance(label, str) for label in labels)
+    )
+
+
+def _is_cumulative(counts: list[Any], length: int) -> bool:
+    return (
+        len(counts) == length
+        and all(isinstance(count, int) for count in counts)
+        and counts[0] >= 0
+        and counts == sorted(counts)
+    )
+
+
+def _value_family(metric: Metric, values: Values) -> Family:
+    kind = CounterMetricFamily if metric.type == "counter" else GaugeMetricFamily
+    family = kind(metric.full_name, metric.help, labels=metric.labels)
+    for labels, value in sorted(values.items()):
+        family.add_metric(labels, value)
+    return family
+
+
+def _spread_family(metric: Metric, spreads: Spreads) -> Family:
+    family = HistogramMetricFamily(metric.full_name, metric.help, labels=metric.labels)
+    bounds = [*(repr(bound) for bound in metric.buckets), "+Inf"]
+    for labels, (counts, total) in sorted(spreads.items()):
+        family.add_metric(labels, list(zip(bounds, counts, strict=True)), total)
+    return family

@@ -1,0 +1,102 @@
+"""The leases duty: tick every lane, settle what is overdue, let go what has expired."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Callable
+
+from jobfleet.config import JobConfig
+from jobfleet.errors import JobfleetError
+from jobfleet.metrics.tally import Tally
+from jobfleet.outcome import Crashed, Outcome, Preempted
+from jobfleet.services.overdue import Overdue, Published
+from jobfleet.services.service import Service
+from jobfleet.store.aio import AsyncStore
+from jobfleet.store.calls import inspect, settle
+from jobfleet.store.calls.lease import CHUNK, tick
+from jobfleet.store.keys import Keyspace, Lane
+from jobfleet.store.values import FleetSeen, Held, Ticked
+
+NEAR_US = 2_000_000
+LOOK_EVERY = 5
+
+
+class Leases(Service):
+    """Ticks the lanes of the whole fleet.
+
+    Args:
+        store: How.
+        keys: The fleet's keys.
+        config: Where intervals and defaults stand.
+        tally: Where it counts.
+        spacing: Seconds between turns; by default the reap interval.
+    """
+
+    name = "leases"
+
+    def __init__(
+        self,
+        store: AsyncStore,
+        keys: Keyspace,
+        config: JobConfig,
+        tally: Tally,
+        *,
+        spacing: Callable[[], float] | None = None,
+    ) -> None:
+        super().__init__(tally)
+        self._store = store
+        self._keys = keys
+        self._config = config
+        self._spacing = spacing or (lambda: config.reap_interval)
+        self._published = Published()
+        self._lanes: list[Lane] = []
+        self._turns = 0
+        self._overdue = Overdue(store, config, functions=lambda: self._published.functions, tally=tally)
+
+    async def turn(self) -> float:
+        """Tick every lane once."""
+        if self._turns % LOOK_EVERY == 0:
+            self._look(await self._store.run(inspect.fleet(self._keys)))
+        self._turns += 1
+        answers = await self._store.run_many([tick(lane) for lane in self._lanes])
+        spacing = self._spacing()
+        for lane, answer in zip(self._lanes, answers, strict=True):
+            if isinstance(answer, JobfleetError):
+                raise answer
+            spacing = min(spacing, await self._lane(lane, answer))
+        return spacing
+
+    def _look(self, seen: FleetSeen) -> None:
+        self._published.functions = seen.functions
+        self._published.beats = {worker.id: worker.beat for worker in seen.workers}
+        self._lanes = [
+            self._keys.lane(queue, index) for queue, (_, count) in sorted(seen.queues.items()) for index in range(count)
+        ]
+
+    async def _lane(self, lane: Lane, ticked: Ticked) -> float:
+        if ticked.overdue:
+            if self._turns % LOOK_EVERY != 1:  # whether a holder is present must be known afresh
+                self._look(await self._store.run(inspect.fleet(self._keys)))
+            await self._reap(lane, ticked)
+        if ticked.expired:
+            ttl_ms = round(self._config.failed_result_ttl * 1000)
+            items = [settle.expire(one, 0, ttl_ms=ttl_ms, guard=settle.STILL_WAITING) for one in ticked.expired]
+            await self._store.run(settle.settle(lane, items))
+        if len(ticked.overdue) == CHUNK or len(ticked.expired) == CHUNK:
+            return 0.0
+        ahead = ticked.next_due - ticked.now
+        return max(0.01, ahead / 1e6) if ticked.next_due and ahead <= NEAR_US else self._config.reap_interval * 3600
+
+    async def _reap(self, lane: Lane, ticked: Ticked) -> None:
+        gone_us = round(self._config.gone_after * 1e6)
+        beside = Counter(held.run.child for held in ticked.overdue)
+        is_whole = len(ticked.overdue) < CHUNK
+
+        def outcome(held: Held) -> Outcome:
+            if self._published.present(held.run.child, ticked.now, gone_us):
+                return Preempted()
+            alone = is_whole and beside[held.run.child] == 1
+            return Crashed(f"its worker {held.run.child} is gone", alone=alone)
+
+        reaped = await self._overdue.settle(lane, ticked.overdue, ticked.now, outcome, guard=settle.STILL_EXPIRED)
+        self.tally.count("leases_expired_total", (lane.queue,), reaped)

@@ -1,0 +1,60 @@
+"""The retention duty: what is old, or too much, goes; bounded, and loud where it loses something."""
+
+from __future__ import annotations
+
+import logging
+
+from jobfleet.config import JobConfig
+from jobfleet.metrics.tally import Tally
+from jobfleet.services.service import Service
+from jobfleet.store.aio import AsyncStore
+from jobfleet.store.calls import inspect
+from jobfleet.store.calls.control import trim
+from jobfleet.store.keys import Keyspace
+
+log = logging.getLogger("jobfleet.reaper")
+EVERY = 60.0
+
+
+class Retention(Service):
+    """Trims the streams of every lane.
+
+    Args:
+        store: How.
+        keys: The fleet's keys.
+        config: How long things are kept.
+        tally: Where it counts.
+    """
+
+    name = "retention"
+
+    def __init__(self, store: AsyncStore, keys: Keyspace, config: JobConfig, tally: Tally) -> None:
+        super().__init__(tally)
+        self._store = store
+        self._keys = keys
+        self._config = config
+
+    async def turn(self) -> float:
+        """Trim every lane."""
+        seen = await self._store.run(inspect.fleet(self._keys))
+        done_before = (seen.now - round(self._config.result_ttl * 1e6)) // 1000
+        dead_before = (seen.now - round(self._config.dead_ttl * 1e6)) // 1000
+        for queue, (_, count) in sorted(seen.queues.items()):
+            for index in range(count):
+                lane = self._keys.lane(queue, index)
+                gone, more = 0, True
+                while more:
+                    _, letters, more = await self._store.run(
+                        trim(
+                            lane,
+                            done_before_ms=done_before,
+                            dead_before_ms=dead_before,
+                            dead_max=self._config.dead_max,
+                        )
+                    )
+                    gone += letters
+                if gone:
+                    log.warning("dead_letters.let_go queue=%s lane=%d letters=%d", queue, index, gone)
+        return EVERY
+
+

@@ -1,0 +1,97 @@
+"""Listening to channels. Messages may be lost: they only ever hint, the truth is in keys."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from contextlib import suppress
+from typing import Any, Self
+
+from jobfleet.store.connect import Target, async_client, client
+from jobfleet.store.replies import CONNECTION_ERRORS
+
+
+class Listener:
+    """Listens to channels, blocking.
+
+    Args:
+        at: The server.
+        channels: Their names.
+    """
+
+    def __init__(self, at: Target, channels: Sequence[str]) -> None:
+        self._client = client(at)
+        self._subscription = self._client.pubsub(ignore_subscribe_messages=True)
+        self._channels = channels
+        self._is_on = False
+
+    def get(self, timeout: float) -> str | None:
+        """The next message; None when `timeout` seconds went by or the server is away."""
+        try:
+            if not self._is_on:
+                self._subscription.subscribe(*self._channels)
+                self._is_on = True
+            message = self._subscription.get_message(timeout=timeout)
+        except CONNECTION_ERRORS:
+            self._is_on = False
+            with suppress(*CONNECTION_ERRORS):
+                self._subscription.reset()
+            return None
+        return _text(message)
+
+    def subscribed(self) -> Self:
+        """Subscribe now, so that nothing published from here on is missed."""
+        self.get(0.0)
+        return self
+
+    def close(self) -> None:
+        """Stop listening."""
+        self._subscription.close()
+        self._client.close()
+
+
+class AsyncListener:
+    """Listens to channels, awaiting.
+
+    Args:
+        at: The server.
+        channels: Their names.
+    """
+
+    def __init__(self, at: Target, channels: Sequence[str]) -> None:
+        self._client = async_client(at)
+        self._subscription = self._client.pubsub(ignore_subscribe_messages=True)
+        self._channels = channels
+        self._is_on = False
+
+    async def get(self, timeout: float) -> str | None:
+        """The next message; None when `timeout` seconds went by or the server is away."""
+        try:
+            if not self._is_on:
+                await self._subscription.subscribe(*self._channels)
+                self._is_on = True
+            message = await self._subscription.get_message(timeout=timeout)
+        except CONNECTION_ERRORS:
+            self._is_on = False
+            with suppress(*CONNECTION_ERRORS):
+                await self._subscription.aclose()
+            self._subscription = self._client.pubsub(ignore_subscribe_messages=True)
+            return None
+        return _text(message)
+
+    async def subscribed(self) -> Self:
+        """Subscribe now, so that nothing published from here on is missed."""
+        await self.get(0.0)
+        return self
+
+    async def close(self) -> None:
+        """Stop listening."""
+        with suppress(*CONNECTION_ERRORS):
+            await self._subscription.aclose()
+        await self._client.aclose()
+
+
+def _text(message: dict[str, Any] | None) -> str | None:
+    if message is None or message.get("type") != "message":
+        return None
+    data = message["data"]
+    return data.decode() if isinstance(data, bytes) else str(data)

@@ -1,0 +1,162 @@
+"""The lease board: memory that a child shares with its supervisor, with what the child holds.
+
+The child writes, the supervisor reads; no message is sent for a job. A record is 128 bytes::
+
+    0       phase: free, claimed, started, returned
+    1       length of the id
+    4..8    crc32 of token and id
+    8..16   token
+    16..128 id
+
+A record is written by one slice assignment, its phase by one byte. A reader in another process can
+see a torn record; the checksum tells, and it reads again. The phase stands outside the checksum, so
+that a job's way through it costs two single-byte writes; a phase read beside an older record is
+corrected by the next reading, and after a death nobody writes any more.
+"""
+
+from __future__ import annotations
+
+import mmap
+import os
+import tempfile
+import zlib
+from enum import IntEnum
+from struct import Struct
+from typing import NamedTuple
+
+from jobfleet.model import ID_BYTES
+
+RECORD = 128
+HEADER = 128
+READS = 5
+
+_head = Struct("<BBxxIQ")
+_token = Struct("<Q")
+_capacity = Struct("<I")
+
+
+class Phase(IntEnum):
+    """How far a job has come in its child."""
+
+    FREE = 0
+    CLAIMED = 1
+    STARTED = 2
+    RETURNED = 3
+
+
+class Posted(NamedTuple):
+    """One job that a child holds."""
+
+    phase: Phase
+    id: str
+    token: int
+
+
+def create(capacity: int) -> int:
+    """Make memory for a board and return its file descriptor, to be inherited; it never has a name."""
+    size = HEADER + RECORD * capacity
+    if hasattr(os, "memfd_create"):
+        descriptor = os.memfd_create("jobfleet-board")
+    else:
+        descriptor, path = tempfile.mkstemp()
+        os.unlink(path)
+    os.ftruncate(descriptor, size)
+    os.pwrite(descriptor, _capacity.pack(capacity), 0)
+    return descriptor
+
+
+class Board:
+    """A child's side: it posts what it holds.
+
+    Args:
+        descriptor: Of the shared memory; None for memory of this process alone.
+        capacity: Records, when there is no descriptor.
+    """
+
+    def __init__(self, descriptor: int | None, capacity: int = 0) -> None:
+        if descriptor is None:
+            self._memory = mmap.mmap(-1, HEADER + RECORD * capacity)
+            self._memory[:4] = _capacity.pack(capacity)
+        else:
+            self._memory = mmap.mmap(descriptor, 0)
+            capacity = _capacity.unpack_from(self._memory, 0)[0]
+        self.capacity = capacity
+        self._free = [HEADER + RECORD * number for number in range(capacity - 1, -1, -1)]
+
+    @property
+    def room(self) -> int:
+        """How many more jobs can be posted."""
+        return len(self._free)
+
+    def post(self, job_id: str, token: int) -> int:
+        """Post a claimed job; return its place."""
+        place = self._free.pop()
+        name = job_id.encode()
+        packed = _token.pack(token)
+        end = place + 16 + len(name)
+        self._memory[place:end] = _head.pack(1, len(name), zlib.crc32(name, zlib.crc32(packed)), token) + name
+        return place
+
+    def started(self, place: int) -> None:
+        """Say that user code runs for it; only such jobs are charged when the child dies."""
+        self._memory[place] = 2
+
+    def returned(self, place: int) -> None:
+        """Say that user code has returned."""
+        self._memory[place] = 3
+
+    def clear(self, place: int) -> None:
+        """Take it off: its settle was answered."""
+        self._memory[place] = 0
+        self._free.append(place)
+
+    def read(self) -> list[Posted]:
+        """What is posted now, read from within the process."""
+        return read(self._memory)
+
+
+class BoardReader:
+    """A supervisor's side: it reads what a child holds.
+
+    Args:
+        descriptor: Of the shared memory; closed with the reader.
+    """
+
+    def __init__(self, descriptor: int) -> None:
+        self._descriptor = descriptor
+        self._memory = mmap.mmap(descriptor, 0, prot=mmap.PROT_READ)
+
+    def read(self) -> list[Posted]:
+        """What is posted now."""
+        return read(self._memory)
+
+    def close(self) -> None:
+        """Let the memory go."""
+        self._memory.close()
+        os.close(self._descriptor)
+
+
+def read(memory: mmap.mmap) -> list[Posted]:
+    """Every posted job; a record that stays torn is left out, its next reading comes soon."""
+    (capacity,) = _capacity.unpack_from(memory, 0)
+    posted = []
+    for number in range(capacity):
+        place = HEADER + RECORD * number
+        if memory[place]:
+            one = _read_one(memory, place)
+            if one is not None:
+                posted.append(one)
+    return posted
+
+
+def _read_one(memory: mmap.mmap, place: int) -> Posted | None:
+    for _ in range(READS):
+        record = memory[place : place + RECORD]
+        phase, length, checksum, token = _head.unpack_from(record)
+        if phase == Phase.FREE:
+            return None
+        if length <= ID_BYTES and phase <= Phase.RETURNED:
+            name = record[16 : 16 + length]
+            if zlib.crc32(name, zlib.crc32(record[8:16])) == checksum:
+                return Posted(Phase(phase), name.decode(errors="replace"), token)
+    return None

@@ -1,0 +1,173 @@
+"""Claiming: free slots over lanes in order; when nothing is to be had, block until a marker comes.
+
+A lane is *hot* when a claim there may bring something: at the start, when its marker was taken, when
+the last claim was filled, when a due time that is near has come. Whoever takes a marker owes the
+lane one claim, so a marker taken without a free slot is put back by a claim of nothing.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Callable, Sequence
+from contextlib import suppress
+
+from jobfleet.clock import boottime
+from jobfleet.errors import JobfleetError, StoreUnavailable
+from jobfleet.store.aio import AsyncStore
+from jobfleet.store.calls.lease import CHUNK, claim
+from jobfleet.store.keys import Lane
+from jobfleet.store.values import Claimed
+
+log = logging.getLogger("jobfleet.worker")
+
+BLOCK = 30.0
+NEAR_US = 2_000_000
+
+
+class Claimer:
+    """Claims jobs for one child.
+
+    Args:
+        store: How; with endless patience.
+        child: The child's id.
+        lease_us: How long a claim holds.
+        free: How many more jobs may be claimed now.
+        admit: Takes what was claimed, from which lane, and until when the leases stand (boot-time clock).
+        on_buried: Is told that the fleet believes this child dead.
+    """
+
+    def __init__(
+        self,
+        store: AsyncStore,
+        *,
+        child: str,
+        lease_us: int,
+        free: Callable[[], int],
+        admit: Callable[[Lane, Claimed, float], None],
+        on_buried: Callable[[], None],
+    ) -> None:
+        self._store = store
+        self._child = child
+        self._lease_us = lease_us
+        self._free = free
+        self._admit = admit
+        self._on_buried = on_buried
+        self._loop = asyncio.get_running_loop()
+        self._lanes: list[Lane] = []
+        self._hot: set[Lane] = set()
+        self._owed: set[Lane] = set()
+        self._nonces: dict[Lane, int] = {}
+        self._timers: dict[Lane, asyncio.TimerHandle] = {}
+        self._may_claim = asyncio.Event()
+        self._may_block = asyncio.Event()
+        self._tasks: list[asyncio.Task[None]] = []
+        self._is_quiet = False
+        self.is_empty = False
+        """Whether the last claim in every lane came back short: a worker in a burst may go."""
+
+    def start(self) -> None:
+        """Begin to claim."""
+        self._tasks = [self._loop.create_task(self._claim_on()), self._loop.create_task(self._listen())]
+
+    def serve(self, lanes: Sequence[Lane]) -> None:
+        """Serve these lanes, the first first."""
+        new = [lane for lane in lanes if lane not in self._lanes]
+        self._lanes = list(lanes)
+        for lane in new:
+            self.heat(lane)
+
+    def heat(self, lane: Lane) -> None:
+        """Believe that a claim in a lane may bring something."""
+        self._hot.add(lane)
+        self.changed()
+
+    def changed(self) -> None:
+        """Look again: a slot was freed, or a lane became hot."""
+        if self._is_quiet:
+            return
+        if self._hot and (self._owed or self._free() > 0):
+            self._may_claim.set()
+        elif not self._hot and self._free() > 0:
+            self._may_block.set()
+
+    async def quiet(self) -> None:
+        """Claim no more; a claim under way is admitted first, one that blocks is ended."""
+        self._is_quiet = True
+        self._may_claim.set()
+        for timer in self._timers.values():
+            timer.cancel()
+        if self._tasks:
+            claiming, listening = self._tasks
+            listening.cancel()
+            await asyncio.wait((claiming, listening))
+            self._tasks = []
+
+    def resume(self) -> None:
+        """Claim again after `quiet`."""
+        if self._is_quiet:
+            self._is_quiet = False
+            self._hot = set(self._lanes)
+            self.start()
+            self.changed()
+
+    async def _claim_on(self) -> None:
+        while not self._is_quiet:
+            lane = next((lane for lane in self._lanes if lane in self._hot), None)
+            free = min(self._free(), CHUNK)
+            if lane is None or (free <= 0 and lane not in self._owed):
+                self._may_claim.clear()
+                self.changed()
+                if not self._may_claim.is_set():
+                    await self._may_claim.wait()
+                continue
+            await self._claim_once(lane, max(0, free))
+
+    async def _claim_once(self, lane: Lane, limit: int) -> None:
+        nonce = self._nonces[lane] = self._nonces.get(lane, 0) + 1
+        sent = boottime()
+        try:
+            claimed = await self._store.run(
+                claim(lane, child=self._child, nonce=nonce, lease_us=self._lease_us, limit=limit)
+            )
+        except StoreUnavailable:
+            return
+        except JobfleetError as error:
+            log.error("claim.failed lane=%s %s", lane.tag, error)
+            await asyncio.sleep(1.0)
+            return
+        self._owed.discard(lane)
+        if claimed.word == "buried":
+            self._on_buried()
+            self._is_quiet = True
+            return
+        if len(claimed.grants) < limit or limit == 0:
+            self._hot.discard(lane)
+            self._wait_for(lane, claimed)
+        self.is_empty = not self._hot
+        if claimed.grants:
+            self._admit(lane, claimed, sent + self._lease_us / 1e6)
+
+    def _wait_for(self, lane: Lane, claimed: Claimed) -> None:
+        """A due time that is near is awaited here; a far one is a tick's to announce."""
+        ahead = claimed.next_due - claimed.now
+        timer = self._timers.pop(lane, None)
+        if timer is not None:
+            timer.cancel()
+        if claimed.next_due and ahead <= NEAR_US:
+            self._timers[lane] = self._loop.call_later(max(0, ahead) / 1e6 + 0.001, self.heat, lane)
+
+    async def _listen(self) -> None:
+        """Block on the lanes' markers while there is room and no lane is hot."""
+        with suppress(asyncio.CancelledError):
+            while True:
+                await self._may_block.wait()
+                self._may_block.clear()
+                if self._hot or self._free() <= 0 or not self._lanes:
+                    continue
+                lane = await self._store.wait_wake(self._lanes, BLOCK)
+                if lane is not None:
+                    self._owed.add(lane)
+                    self.heat(lane)
+                else:
+                    self.changed()

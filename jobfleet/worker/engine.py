@@ -1,0 +1,302 @@
+"""A child's machinery: claimer, runner, finishers and board, put together.
+
+`child.py` runs it in a process of its own, `inside.py` in the caller's.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Callable, Iterable, Sequence
+
+from jobfleet.clock import boottime, monotonic
+from jobfleet.codec import Limits
+from jobfleet.config import JobConfig
+from jobfleet.metrics.tally import Tally
+from jobfleet.model import split_id
+from jobfleet.outcome import Cancelled, Interrupted, LeaseLost
+from jobfleet.retry import policy_of
+from jobfleet.store.aio import AsyncStore
+from jobfleet.store.calls.settle import Item
+from jobfleet.store.keys import Lane
+from jobfleet.store.values import Claimed
+from jobfleet.worker.board import Board
+from jobfleet.worker.claimer import Claimer
+from jobfleet.worker.executors.thread import ThreadExecutor
+from jobfleet.worker.finisher import Finisher
+from jobfleet.worker.handlers import Handlers
+from jobfleet.worker.reporter import Reporter
+from jobfleet.worker.run import Run
+from jobfleet.worker.runner import Runner
+
+log = logging.getLogger("jobfleet.worker")
+NOBODY = "-"
+PAST = {
+    "complete": "completed",
+    "fail": "failed",
+    "retry": "retried",
+    "release": "released",
+    "park": "parked",
+    "expire": "expired",
+}
+
+
+def board_capacity(slots: int) -> int:
+    """How many jobs a child may hold: those that run, and those whose end is on its way."""
+    return 3 * slots + 128
+
+
+class Engine:
+    """Claims, runs and finishes jobs, on the running event loop.
+
+    Args:
+        config: The settings.
+        handlers: The functions.
+        child: The child's id; never used again after it.
+        board: Where it posts what it holds.
+        store: With endless patience.
+        tally: Where it counts.
+        on_buried: Is told that the fleet believes this child dead.
+    """
+
+    def __init__(
+        self,
+        config: JobConfig,
+        handlers: Handlers,
+        *,
+        child: str,
+        board: Board,
+        store: AsyncStore,
+        tally: Tally,
+        on_buried: Callable[[], None] = lambda: None,
+    ) -> None:
+        self._config = config
+        self._child = child
+        self._board = board
+        self._store = store
+        self._tally = tally
+        self._runs: dict[int, Run] = {}
+        self._running = 0
+        self._suspects: list[Run] = []
+        self._stale: list[Run] = []
+        self._finishers: dict[Lane, Finisher] = {}
+        self._offset: tuple[int, float] = (0, 0.0)
+        self._ended = asyncio.Event()
+        self._is_draining = False
+        self.finished = 0
+        """How many runs have been settled."""
+        result_ms = round(config.result_ttl * 1000)
+        self._progress_ms = result_ms
+        self._threads = ThreadExecutor(config.slots)
+        self._reporter = Reporter(
+            store, rate=config.progress_rate, ttl_ms=result_ms, on_lost=self._lost, on_cancel=self._cancelled_mark
+        )
+        self._runner = Runner(
+            handlers,
+            self._threads,
+            child=child,
+            limits=Limits(max_bytes=config.max_payload, max_depth=config.max_depth),
+            default_policy=policy_of({}, config),
+            failed_ttl_ms=round(config.failed_result_ttl * 1000),
+            traceback_bytes=config.traceback_bytes,
+            now_us=self.now_us,
+            finish=self._finish,
+            on_returned=self._returned,
+        )
+        self._claimer = Claimer(
+            store,
+            child=child,
+            lease_us=round(config.lease * 1e6),
+            free=self._free,
+            admit=self._admit,
+            on_buried=on_buried,
+        )
+
+    @property
+    def running(self) -> int:
+        """How many jobs run, or are about to."""
+        return self._running + len(self._suspects) + len(self._stale)
+
+    @property
+    def is_idle(self) -> bool:
+        """Whether nothing runs, nothing is on its way, and the last claims brought nothing."""
+        return not self._runs and self._claimer.is_empty
+
+    def now_us(self) -> int:
+        """Redis's time, as far as this child knows it: the last claim's, and what went by since."""
+        at, since = self._offset
+        return at + round((monotonic() - since) * 1e6)
+
+    def start(self, lanes: Sequence[Lane]) -> None:
+        """Begin to serve these lanes, the first first."""
+        self._claimer.serve(lanes)
+        self._claimer.start()
+
+    def serve(self, lanes: Sequence[Lane]) -> None:
+        """Serve these lanes from now on."""
+        self._claimer.serve(lanes)
+
+    def _free(self) -> int:
+        """How many more jobs may be claimed: none while a suspect is to run alone."""
+        if self._suspects or self._stale or self._is_draining:
+            return 0
+        return min(self._config.slots - self._running, self._board.room)
+
+    def _admit(self, lane: Lane, claimed: Claimed, until: float) -> None:
+        self._offset = (claimed.now, monotonic())
+        fresh = boottime() < until
+        for grant in claimed.grants:
+            run = Run(lane, grant, self._board.post(grant.id, grant.token), until, self._reporter)
+            self._runs[grant.token] = run
+            if grant.tries and grant.tries.partition("\n")[0].endswith(":1"):
+                self._suspects.append(run)
+            elif fresh:
+                self._start(run)
+            else:
+                self._stale.append(run)
+        if self._suspects:
+            self._start_suspect()
+
+    def _start(self, run: Run) -> None:
+        self._board.started(run.place)
+        self._running += 1
+        self._runner.start(run)
+
+    def _start_suspect(self) -> None:
+        """A job that ran in a process that died runs alone, so that a second death names the culprit."""
+        if self._suspects and not self._running and not self._is_draining:
+            if boottime() < self._suspects[0].until:
+                self._start(self._suspects.pop(0))
+
+    def _returned(self, run: Run) -> None:
+        self._board.returned(run.place)
+        self._running -= 1
+        if self._suspects:
+            self._start_suspect()
+        self._claimer.changed()
+
+    def _finish(self, run: Run, item: Item | None) -> None:
+        if item is None:
+            self._clear(run)
+            return
+        finisher = self._finishers.get(run.lane)
+        if finisher is None:
+            finisher = self._finishers[run.lane] = Finisher(
+                run.lane,
+                self._child,
+                self._store,
+                progress_ttl_ms=self._progress_ms,
+                on_settled=self._settled,
+            )
+        finisher.add(run, item, self._reporter.take(run) if run.n else None)
+        self._tally.run_finished(
+            run.lane.queue,
+            run.header.get("function", "?"),
+            PAST[str(item[0])],
+            self.now_us() - run.started_us,
+            run.started_us - run.grant.due,
+        )
+
+    def _settled(self, run: Run, letter: str) -> None:
+        if letter not in "sdc":
+            log.warning("job.lost job_id=%s token=%d its late finish was refused (%s)", run.id, run.token, letter)
+            self._tally.count("fenced_writes_total", (run.lane.queue,))
+        self._clear(run)
+
+    def _clear(self, run: Run) -> None:
+        self.finished += 1
+        self._board.clear(run.place)
+        del self._runs[run.token]
+        if not self._runs:
+            self._ended.set()
+        self._claimer.changed()
+
+    def renewed(self, tokens: Iterable[int], until: float) -> None:
+        """Leases stand until then (boot-time clock)."""
+        for token in tokens:
+            run = self._runs.get(token)
+            if run is not None:
+                run.until = until
+        ready = [run for run in self._stale if boottime() < run.until]
+        self._stale = [run for run in self._stale if run not in ready]
+        for run in ready:
+            self._start(run)
+        self._start_suspect()
+
+    def lost(self, tokens: Iterable[int]) -> None:
+        """Leases are lost: stop those runs, write nothing for them."""
+        for token in tokens:
+            run = self._runs.get(token)
+            if run is not None:
+                self._lost(run)
+
+    def _lost(self, run: Run) -> None:
+        if run.token not in self._runs or run.is_over:
+            return
+        waiting = self._suspects if run in self._suspects else self._stale if run in self._stale else None
+        log.warning("job.lost job_id=%s token=%d another run owns it by now", run.id, run.token)
+        if waiting is not None:
+            waiting.remove(run)
+            run.is_over = True
+            self._clear(run)
+        else:
+            run.interrupt(LeaseLost())
+
+    def cancel(self, token: int, by: str) -> None:
+        """Somebody asked for a running job to stop."""
+        run = self._runs.get(token)
+        if run is not None and not run.is_over and run.cancel_by is None:
+            log.info("job.cancelling job_id=%s by=%s", run.id, by)
+            run.interrupt(Cancelled(by))
+
+    def _cancelled_mark(self, run: Run) -> None:
+        self.cancel(run.token, NOBODY)
+
+    async def quiet(self) -> None:
+        """Claim no more."""
+        await self._claimer.quiet()
+
+    def resume(self) -> None:
+        """Claim again."""
+        self._claimer.resume()
+
+    async def drain(self, grace: float, *, hurry: asyncio.Event | None = None) -> None:
+        """Claim no more, let jobs end for `grace` seconds, then give the rest back, uncounted.
+
+        Args:
+            grace: Seconds.
+            hurry: Ends the grace early when it is set.
+        """
+        await self._claimer.quiet()
+        self._is_draining = True
+        for run in (*self._suspects, *self._stale):
+            self._runner.abandon(run, Interrupted())
+        self._suspects, self._stale = [], []
+        await self._wait_ended(grace, hurry)
+        left = [run for run in self._runs.values() if not run.is_over]
+        for run in left:
+            run.interrupt(Interrupted())
+        if left:
+            log.info("worker.releasing jobs=%d", len(left))
+            await self._wait_ended(1.0, None)
+        for run in list(self._runs.values()):
+            self._runner.abandon(run, Interrupted())
+        await self._reporter.flush()
+        for finisher in self._finishers.values():
+            await finisher.drained()
+        self._threads.close()
+
+    async def _wait_ended(self, timeout: float, hurry: asyncio.Event | None) -> None:
+        if not self._runs:
+            return
+        self._ended.clear()
+        waits = [asyncio.ensure_future(self._ended.wait())]
+        if hurry is not None:
+            waits.append(asyncio.ensure_future(hurry.wait()))
+        await asyncio.wait(waits, timeout=timeout, return_when=asyncio.FIRST_COMPLETED)
+        for wait in waits:
+            wait.cancel()
+
+    def holds(self) -> list[str]:
+        """The ids of what runs, for a dump."""
+        return [f"{run.id} token={run.token} {split_id(run.id).queue}" for run in self._runs.values()]

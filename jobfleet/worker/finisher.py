@@ -1,0 +1,99 @@
+"""Group commit of endings: what has gathered while one trip was under way goes in the next.
+
+An idle lane sends a job's end at once; a busy one sends hundreds in a trip. One trip at a time is in
+flight a lane, and a repeated one carries the same nonce, so that nothing is counted twice.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any
+
+from jobfleet.errors import JobfleetError
+from jobfleet.store.aio import AsyncStore
+from jobfleet.store.calls.progress import Report, progress
+from jobfleet.store.calls.settle import CHUNK, Item, settle
+from jobfleet.store.keys import Lane
+
+if TYPE_CHECKING:
+    from jobfleet.worker.run import Run
+
+MOST_CHUNKS = 10
+
+
+class Finisher:
+    """Settles the runs of one lane.
+
+    Args:
+        lane: Which.
+        child: Who ran them.
+        store: How; it must have endless patience, an outage must not lose an end.
+        progress_ttl_ms: How long a last report is kept.
+        on_settled: Is told of each run and the letter it was answered.
+    """
+
+    def __init__(
+        self,
+        lane: Lane,
+        child: str,
+        store: AsyncStore,
+        *,
+        progress_ttl_ms: int,
+        on_settled: Callable[[Run, str], None],
+    ) -> None:
+        self._lane = lane
+        self._child = child
+        self._store = store
+        self._ttl_ms = progress_ttl_ms
+        self._on_settled = on_settled
+        self._loop = asyncio.get_running_loop()
+        self._nonce = 0
+        self._items: list[Item] = []
+        self._runs: list[Run] = []
+        self._reports: list[Report] = []
+        self._task: asyncio.Task[None] | None = None
+
+    def add(self, run: Run, item: Item, report: Report | None = None) -> None:
+        """Hand over a run's end."""
+        self._items.append(item)
+        self._runs.append(run)
+        if report is not None:
+            self._reports.append(report)
+        if self._task is None:
+            self._task = self._loop.create_task(self._send())
+
+    async def _send(self) -> None:
+        try:
+            while self._items:
+                await self._trip()
+        finally:
+            self._task = None
+
+    async def _trip(self) -> None:
+        most = CHUNK * MOST_CHUNKS
+        items, self._items = self._items[:most], self._items[most:]
+        runs, self._runs = self._runs[:most], self._runs[most:]
+        reports, self._reports = self._reports, []
+        self._nonce += 1
+        calls: list[Any] = [
+            progress(self._lane, reports[at : at + CHUNK], ttl_ms=self._ttl_ms) for at in range(0, len(reports), CHUNK)
+        ]
+        first = len(calls)
+        for number, at in enumerate(range(0, len(items), CHUNK), start=1):
+            calls.append(
+                settle(self._lane, items[at : at + CHUNK], child=self._child, nonce=self._nonce, chunk=number)
+            )
+        answers = await self._store.run_many(calls)
+        at = 0
+        for answer in answers[first:]:
+            part = runs[at : at + CHUNK]
+            at += CHUNK
+            letters = "?" * len(part) if isinstance(answer, JobfleetError) or answer.is_stale else answer.letters
+            for run, letter in zip(part, letters, strict=True):
+                self._on_settled(run, letter)
+
+    async def drained(self) -> None:
+        """Wait until nothing is left to send."""
+        while self._task is not None:
+            await asyncio.wait((self._task,))

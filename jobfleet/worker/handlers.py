@@ -1,0 +1,127 @@
+"""From a function's name on the wire to what runs: handlers, looked up once and remembered."""
+
+from __future__ import annotations
+
+import difflib
+import importlib
+import sys
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+from types import ModuleType
+from typing import Any
+
+from jobfleet.client.registry import JobFunction, Registry
+from jobfleet.config import JobConfig
+from jobfleet.errors import ConfigError
+from jobfleet.retry import Policy, policy_of
+
+
+@dataclass(slots=True)
+class Handler:
+    """A function as a worker runs it.
+
+    Attributes:
+        function: The job function.
+        call: What is called.
+        is_coroutine: Whether it runs on the event loop; else in a thread.
+        policy: What its jobs are allowed, unless they say otherwise themselves.
+        timeout: Seconds a run may take; 0 for no limit.
+        result_ttl_ms: How long a result is kept.
+    """
+
+    function: JobFunction[..., Any, Any]
+    call: Callable[..., Any]
+    is_coroutine: bool
+    policy: Policy
+    timeout: float
+    result_ttl_ms: int
+
+
+class UnknownFunction(LookupError):
+    """This worker knows no function of that name."""
+
+
+class Handlers:
+    """All functions a worker can run.
+
+    Args:
+        registry: What is registered.
+        modules: Loaded modules whose module-level functions may be run by their stable name.
+        config: Where defaults stand.
+    """
+
+    def __init__(self, registry: Registry, modules: Iterable[ModuleType], config: JobConfig) -> None:
+        self._registry = registry
+        self._modules = {module.__name__: module for module in modules}
+        self._config = config
+        self._known: dict[str, Handler] = {}
+
+    def get(self, name: str) -> Handler:
+        """The handler of a function.
+
+        Raises:
+            UnknownFunction: There is none.
+        """
+        handler = self._known.get(name)
+        if handler is None:
+            handler = self._known[name] = self._make(name)
+        return handler
+
+    def _make(self, name: str) -> Handler:
+        function = self._registry.get(name) or self._from_module(name)
+        if function is None:
+            close = difflib.get_close_matches(name, list(self._registry.functions), n=1)
+            hint = f"; did you mean {close[0]!r}?" if close else ""
+            raise UnknownFunction(f"no worker knows {name!r}{hint}")
+        options, config = function.given, self._config
+        policy = policy_of(options, config, retry_on=function.retry_on, discard_on=function.discard_on)
+        ttl = options.get("result_ttl")
+        return Handler(
+            function,
+            function.function,
+            is_coroutine=function.is_coroutine and options.get("run_in") != "thread",
+            policy=policy,
+            timeout=float(options.get("timeout") or 0.0),
+            result_ttl_ms=round((config.result_ttl if ttl is None else float(ttl)) * 1000),
+        )
+
+    def _from_module(self, name: str) -> JobFunction[..., Any, Any] | None:
+        """A module-level function of a module that this worker was given; nothing else is imported."""
+        for module_name, module in self._modules.items():
+            if not name.startswith(f"{module_name}."):
+                continue
+            found: Any = module
+            for part in name.removeprefix(f"{module_name}.").split("."):
+                found = getattr(found, part, None)
+            if callable(found) and getattr(found, "__module__", None) == module_name:
+                return JobFunction(found, name=name, options={})
+        return None
+
+
+def load_modules(names: Iterable[str], app_dir: str) -> tuple[list[ModuleType], Registry | None]:
+    """Import the modules that a worker was given, ``module`` or ``module:fleet``.
+
+    Returns:
+        The modules, and the registry of the fleet that one of them names, if any does.
+
+    Raises:
+        ConfigError: A module cannot be imported, or has no such fleet.
+    """
+    if app_dir not in sys.path:
+        sys.path.insert(0, app_dir)
+    modules, registry = [], None
+    for given in names:
+        name, _, attribute = given.partition(":")
+        try:
+            module = importlib.import_module(name)
+        except ModuleNotFoundError as error:
+            if error.name is None or not (name == error.name or name.startswith(f"{error.name}.")):
+                raise  # a failure inside the user's module shows its own traceback
+            raise ConfigError(f"Cannot import {name!r}: {error} (looked in {app_dir}; --app-dir?).") from None
+        modules.append(module)
+        if attribute:
+            fleet = getattr(module, attribute, None)
+            if fleet is None or not hasattr(fleet, "space"):
+                raise ConfigError(f"{name!r} has no fleet {attribute!r}.")
+            registry = fleet.space.registry
+    return modules, registry

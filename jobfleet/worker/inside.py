@@ -1,0 +1,133 @@
+"""A worker inside the calling process: for scripts, notebooks and tests.
+
+The event loop runs in a thread of its own; a second thread has the supervisor's part (beat, renew,
+tick), so that a blocked loop keeps its leases. Only the GIL can keep that thread from its work.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import threading
+import time
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any
+
+from jobfleet.metrics.tally import Tally
+from jobfleet.model import check_queue
+from jobfleet.services.leases import Leases
+from jobfleet.store.aio import AsyncStore
+from jobfleet.store.calls.enqueue import open_queue
+from jobfleet.store.keys import Keyspace, Lane
+from jobfleet.worker.board import Board
+from jobfleet.worker.engine import Engine, board_capacity
+from jobfleet.worker.handlers import Handlers
+from jobfleet.worker.identity import new_worker_id
+from jobfleet.worker.keeper import Keeper
+from jobfleet.worker.presence import Presence
+
+if TYPE_CHECKING:
+    from jobfleet.client.sync import Fleet
+
+
+def run_worker(
+    fleet: Fleet,
+    *,
+    queues: Sequence[str] = (),
+    slots: int | None = None,
+    burst: bool = False,
+    stop: threading.Event | None = None,
+) -> None:
+    """Run a worker until `stop` is set, or with `burst` until nothing is left to do.
+
+    Args:
+        fleet: Its server, settings and functions.
+        queues: What to serve; by default the queues of the registered functions, and ``default``.
+        slots: How many jobs to run at once.
+        burst: Return when nothing that is due is left.
+        stop: Ends it from another thread.
+    """
+    from dataclasses import replace
+
+    config = fleet.config if slots is None else replace(fleet.config, slots=slots)
+    asyncio.run(_Inside(fleet, config, queues, burst=burst, stop=stop).run())
+
+
+class _Inside:
+    def __init__(
+        self, fleet: Fleet, config: Any, queues: Sequence[str], *, burst: bool, stop: threading.Event | None
+    ) -> None:
+        self._fleet = fleet
+        self._config = config
+        self._burst = burst
+        self._stop = stop or threading.Event()
+        registry = fleet.space.registry
+        own = [str(function.given.get("queue") or "default") for function in registry.functions.values()]
+        self._queues = list(dict.fromkeys([check_queue(name) for name in queues] or [*own, "default"]))
+        self._worker = new_worker_id()
+        self._board = Board(None, board_capacity(config.slots))
+        self._tally = Tally()
+
+    def _store(self) -> AsyncStore:
+        return AsyncStore(self._fleet.store.at, patience=None, socket_timeout=self._config.socket_timeout)
+
+    async def run(self) -> None:
+        keys = Keyspace(self._config.namespace)
+        store = self._store()
+        lanes: list[Lane] = []
+        for queue in self._queues:
+            _, count = await store.run(open_queue(keys, queue, self._config.lanes.get(queue, 1)))
+            lanes += [keys.lane(queue, index) for index in range(count)]
+        handlers = Handlers(self._fleet.space.registry, (), self._config)
+        child = f"{self._worker}.0"
+        engine = Engine(
+            self._config, handlers, child=child, board=self._board, store=store, tally=self._tally, on_buried=self._stop.set
+        )
+        over = threading.Event()
+        thread = threading.Thread(
+            target=lambda: asyncio.run(self._supervise(keys, engine, asyncio_loop, over)),
+            name="jobfleet-keeper",
+            daemon=True,
+        )
+        asyncio_loop = asyncio.get_running_loop()
+        engine.start(lanes)
+        thread.start()
+        try:
+            while not self._stop.is_set() and not (self._burst and engine.is_idle):
+                await asyncio.sleep(0.02)
+        finally:
+            await engine.drain(0.0 if self._burst else self._config.grace)
+            over.set()
+            await asyncio.to_thread(thread.join)
+            await store.close()
+
+    async def _supervise(
+        self, keys: Keyspace, engine: Engine, loop: asyncio.AbstractEventLoop, over: threading.Event
+    ) -> None:
+        store = self._store()
+        keeper = Keeper(store, keys, lease_us=round(self._config.lease * 1e6))
+        presence = Presence(store, keys, self._config, self._worker)
+        leases = Leases(store, keys, self._config, self._tally, spacing=lambda: max(1, presence.workers) * 1.0)
+        leases.start()
+        renew_at = beat_at = 0.0
+        try:
+            while not over.is_set():
+                now = time.monotonic()
+                if now >= beat_at:
+                    beat_at = now + self._config.beat
+                    await presence.beat(
+                        queues=self._queues, slots=self._config.slots, running=engine.running, children=1, state="running"
+                    )
+                if now >= renew_at:
+                    renew_at = now + self._config.renewal
+                    news = await keeper.renew(self._board.read())
+                    loop.call_soon_threadsafe(engine.renewed, news.tokens, news.until)
+                    loop.call_soon_threadsafe(engine.lost, news.lost)
+                    for one in news.cancelled:
+                        loop.call_soon_threadsafe(engine.cancel, one.token, one.by)
+                await asyncio.to_thread(over.wait, 0.05)
+        finally:
+            await leases.stop()
+            await presence.leave()
+            await store.close()
+
+

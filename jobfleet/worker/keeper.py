@@ -1,0 +1,65 @@
+"""Renewing leases: read the boards, renew a lane's leases in one script, say what was lost."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+
+from jobfleet.clock import boottime
+from jobfleet.errors import JobfleetError
+from jobfleet.store.aio import AsyncStore
+from jobfleet.store.calls.lease import CHUNK, renew
+from jobfleet.store.keys import Keyspace, Lane
+from jobfleet.store.values import Cancelling
+from jobfleet.worker.board import Posted
+
+
+@dataclass(slots=True)
+class News:
+    """What a renewal brought.
+
+    Attributes:
+        tokens: The leases that stand.
+        until: Until when, by the boot-time clock, taken before the call was sent.
+        lost: Tokens that stand no more.
+        cancelled: Jobs that are to stop.
+    """
+
+    tokens: list[int] = field(default_factory=list)
+    until: float = 0.0
+    lost: list[int] = field(default_factory=list)
+    cancelled: list[Cancelling] = field(default_factory=list)
+
+
+class Keeper:
+    """Renews the leases of the jobs on boards.
+
+    Args:
+        store: How.
+        keys: The fleet's keys.
+        lease_us: For how long.
+    """
+
+    def __init__(self, store: AsyncStore, keys: Keyspace, *, lease_us: int) -> None:
+        self._store = store
+        self._keys = keys
+        self._lease_us = lease_us
+
+    async def renew(self, posted: Iterable[Posted]) -> News:
+        """Renew what is posted."""
+        by_lane: dict[Lane, list[tuple[str, int]]] = {}
+        for one in posted:
+            by_lane.setdefault(self._keys.lane_of(one.id), []).append((one.id, one.token))
+        parts = [(lane, held[at : at + CHUNK]) for lane, held in by_lane.items() for at in range(0, len(held), CHUNK)]
+        news = News(until=boottime() + self._lease_us / 1e6)
+        if not parts:
+            return news
+        answers = await self._store.run_many([renew(lane, part, lease_us=self._lease_us) for lane, part in parts])
+        for (_, part), answer in zip(parts, answers, strict=True):
+            if isinstance(answer, JobfleetError):
+                raise answer
+            lost = {token for _, token in answer.lost}
+            news.tokens += [token for _, token in part if token not in lost]
+            news.lost += lost
+            news.cancelled += answer.cancelled
+        return news

@@ -1,0 +1,74 @@
+"""`Run`: one claimed job on its way through a child."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any
+
+from jobfleet.outcome import Cancelled, Interrupted, LeaseLost, TimedOut
+from jobfleet.store.keys import Lane
+from jobfleet.store.values import Grant
+
+if TYPE_CHECKING:
+    from jobfleet.worker.handlers import Handler
+    from jobfleet.worker.reporter import Reporter
+
+Interruption = Cancelled | LeaseLost | TimedOut | Interrupted
+
+
+class Run:
+    """One claimed job.
+
+    Attributes:
+        lane: Where it stands.
+        id: Its id.
+        token: Its fence.
+        grant: What the claim answered.
+        place: Its record on the board.
+        until: Until when its lease is known to stand, by this machine's boot-time clock.
+        header: The envelope's header, once opened.
+        handler: What runs it, once found.
+        started_us: When it was started, by Redis's clock.
+        task: The task that runs it, if it runs on the loop.
+        interruption: Why it was told to stop; the first reason stands.
+        cancel_by: Who asked for its cancellation.
+        is_over: Whether its ending was handed to the finisher; what comes later is ignored.
+    """
+
+    __slots__ = (
+        "cancel_by", "grant", "handler", "header", "id", "interruption", "is_over", "lane", "n", "place", "reporter",
+        "started_us", "task", "timer", "token", "until",
+    )  # fmt: skip
+
+    def __init__(self, lane: Lane, grant: Grant, place: int, until: float, reporter: Reporter) -> None:
+        self.lane = lane
+        self.grant = grant
+        self.id = grant.id
+        self.token = grant.token
+        self.place = place
+        self.until = until
+        self.reporter = reporter
+        self.header: dict[str, Any] = {}
+        self.handler: Handler | None = None
+        self.started_us = 0
+        self.task: asyncio.Task[None] | None = None
+        self.timer: asyncio.TimerHandle | None = None
+        self.interruption: Interruption | None = None
+        self.cancel_by: str | None = None
+        self.is_over = False
+        self.n = 0
+
+    def report(self, value: float, message: str, details: Mapping[str, object] | None) -> None:
+        """Take a progress report, from any thread."""
+        self.n += 1
+        self.reporter.report(self, value, message, details)
+
+    def interrupt(self, why: Interruption) -> None:
+        """Tell the job to stop: its flag, and its coroutine if it has one."""
+        if self.interruption is None:
+            self.interruption = why
+        if isinstance(why, Cancelled):
+            self.cancel_by = why.by
+        if self.task is not None:
+            self.task.cancel()

@@ -1,0 +1,329 @@
+"""One job: open, call, name the outcome, decide, finish."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import traceback
+from collections.abc import Awaitable, Callable
+from typing import Any
+
+from jobfleet.client.context import JobContext
+from jobfleet.clock import SECOND_US
+from jobfleet.codec import Limits, open_envelope, seal_record
+from jobfleet.codec.envelope import Opened
+from jobfleet.errors import EncodingError, EnvelopeTooNew, JobCancelled
+from jobfleet.model import Job, suffix_time_us
+from jobfleet.outcome import Broken, Cancelled, Outcome, Overdue, Raised, Succeeded, TimedOut, Unrunnable
+from jobfleet.retry import (
+    Complete,
+    Decision,
+    Drop,
+    Expire,
+    Fail,
+    Park,
+    Policy,
+    Release,
+    Retry,
+    Tries,
+    decide,
+    with_header,
+)
+from jobfleet.store.calls import settle
+from jobfleet.worker.executors.thread import ThreadExecutor
+from jobfleet.worker.handlers import Handler, Handlers, UnknownFunction
+from jobfleet.worker.run import Run
+
+log = logging.getLogger("jobfleet.worker")
+Finish = Callable[[Run, Any], None]
+Middleware = Callable[[JobContext, Callable[[], Awaitable[Any]]], Awaitable[Any]]
+DESCRIBED = ("name", "enqueued_at", "user", "correlation_id", "tags", "metadata")
+TRACEBACK_HEAD = "…\n"
+
+
+class Runner:
+    """Runs a child's jobs.
+
+    Args:
+        handlers: The functions.
+        threads: Where ``def`` functions run.
+        child: The child's id.
+        limits: What a result may be.
+        default_policy: For jobs whose function is not known here.
+        failed_ttl_ms: How long the result of a failed job is kept.
+        traceback_bytes: How much of a traceback is kept, its tail.
+        now_us: Redis's time, as the child knows it.
+        finish: Takes a run and the item that settles it, or None when nothing may be written.
+        on_returned: Is told that user code is done with a run.
+    """
+
+    def __init__(
+        self,
+        handlers: Handlers,
+        threads: ThreadExecutor,
+        *,
+        child: str,
+        limits: Limits,
+        default_policy: Policy,
+        failed_ttl_ms: int,
+        traceback_bytes: int,
+        now_us: Callable[[], int],
+        finish: Finish,
+        on_returned: Callable[[Run], None],
+    ) -> None:
+        self._handlers = handlers
+        self._threads = threads
+        self._child = child
+        self._limits = limits
+        self._default_policy = default_policy
+        self._failed_ttl_ms = failed_ttl_ms
+        self._traceback_bytes = traceback_bytes
+        self._now_us = now_us
+        self._finish = finish
+        self._on_returned = on_returned
+        self._loop = asyncio.get_running_loop()
+
+    def start(self, run: Run) -> None:
+        """Start a run; it goes on by itself, and ends in `finish`."""
+        run.started_us = self._now_us()
+        opened = self._open(run)
+        if not isinstance(opened, Opened):
+            self._end(run, opened)
+            return
+        handler = run.handler
+        assert handler is not None  # noqa: S101 - `_open` has set it
+        args, kwargs = opened.args, opened.kwargs
+        if not handler.function.injection.is_none:
+            args, kwargs = self._inject(run, handler, args, kwargs)
+        limit = run.header.get("timeout", 0) / SECOND_US or handler.timeout
+        if limit:
+            run.timer = self._loop.call_later(limit, run.interrupt, TimedOut(limit))
+        if handler.is_coroutine:
+            run.task = self._loop.create_task(self._await(run, handler.call, args, kwargs))
+        else:
+            call = handler.call
+            self._threads.submit(lambda: call(*args, **kwargs), lambda value, error: self._returned(run, value, error))
+
+    def _open(self, run: Run) -> Opened | Outcome:
+        meta = run.grant.meta
+        if meta and not run.grant.tries and _is_overdue(meta, run.started_us):
+            return Overdue()
+        if not run.grant.envelope:
+            return Broken("its envelope is gone: was Redis made to evict keys?")
+        try:
+            opened = open_envelope(run.grant.envelope, limits=self._limits)
+            run.header = opened.header
+            run.handler = self._handlers.get(opened.header["function"])
+        except EnvelopeTooNew as error:
+            return Unrunnable(str(error))
+        except UnknownFunction as error:
+            return Unrunnable(str(error))
+        except (EncodingError, KeyError, TypeError) as error:
+            return Broken(f"its envelope cannot be read: {error}")
+        return opened
+
+    async def _await(self, run: Run, call: Callable[..., Any], args: list[Any], kwargs: dict[str, Any]) -> None:
+        try:
+            value = await call(*args, **kwargs)
+        except BaseException as error:  # noqa: BLE001 - whatever the user's code raises is an outcome
+            self._returned(run, None, error)
+        else:
+            self._returned(run, value, None)
+
+    def _returned(self, run: Run, value: Any, error: BaseException | None) -> None:
+        """Name the outcome: every way in which user code can be over stands here, side by side."""
+        if run.timer is not None:
+            run.timer.cancel()
+        why = run.interruption
+        if error is None:
+            outcome: Outcome = Succeeded(value)
+        elif why is not None and isinstance(error, asyncio.CancelledError | JobCancelled):
+            outcome = why
+        elif isinstance(error, JobCancelled) and run.cancel_by is not None:
+            outcome = Cancelled(run.cancel_by)
+        else:
+            outcome = Raised(error)
+        self._end(run, outcome)
+
+    def _end(self, run: Run, outcome: Outcome) -> None:
+        self._on_returned(run)
+        if run.is_over:
+            return  # it was given back while it ran on
+        run.is_over = True
+        self._finish(run, self._item(run, outcome))
+
+    def abandon(self, run: Run, outcome: Outcome) -> None:
+        """Settle a run whose user code does not end; whatever it does from now on is ignored."""
+        if not run.is_over:
+            run.is_over = True
+            self._finish(run, self._item(run, outcome))
+
+    def _item(self, run: Run, outcome: Outcome) -> settle.Item | None:
+        if type(outcome) is Succeeded:
+            try:
+                return self._complete(run, outcome.value)
+            except EncodingError as error:
+                outcome = Raised(error)
+        tries = Tries.parse(run.grant.tries)
+        policy = with_header(run.handler.policy if run.handler else self._default_policy, run.header)
+        decision = decide(outcome, policy, tries, run.started_us)
+        return self._carry_out(run, outcome, decision)
+
+    def _carry_out(self, run: Run, outcome: Outcome, decision: Decision) -> settle.Item | None:
+        match decision:
+            case Complete(value):
+                return self._complete(run, value)
+            case Retry(delay_us, tries):
+                self._note("retried", run, tries)
+                return settle.retry(run.id, run.token, delay_us=delay_us, tries=tries.dump())
+            case Release(delay_us, spent):
+                kept = spent.dump() if spent is not None else ""
+                return settle.release(run.id, run.token, delay_us=delay_us, tries=kept)
+            case Park(delay_us, tries):
+                if not run.grant.tries:
+                    reason = outcome.reason if isinstance(outcome, Unrunnable) else "unrunnable"
+                    log.warning("Parked %s: %s. Goes to the dead letters if no worker ever can.", run.id, reason)
+                return settle.park(run.id, run.token, delay_us=delay_us, tries=tries.dump())
+            case Expire():
+                return settle.expire(run.id, run.token, ttl_ms=self._failed_ttl_ms)
+            case Fail():
+                return self._fail(run, outcome, decision)
+            case Drop():
+                return None
+
+    def _complete(self, run: Run, value: object) -> settle.Item:
+        duration = self._now_us() - run.started_us
+        record = seal_record(self._fields(run, duration, value), limits=self._limits)
+        handler, header = run.handler, run.header
+        if "result_ttl" in header:
+            ttl_ms = max(1, header["result_ttl"] // 1000)
+        else:
+            ttl_ms = handler.result_ttl_ms if handler else self._failed_ttl_ms
+        return settle.complete(run.id, run.token, record=record, ttl_ms=ttl_ms, duration_us=duration)
+
+    def _fields(self, run: Run, duration: int, value: object) -> dict[str, object]:
+        header = run.header
+        fields: dict[str, object] = {
+            "value": value,
+            "function": header["function"],
+            "started_at": run.started_us,
+            "duration": duration,
+            "worker": self._child,
+        }
+        if len(header) > 1:
+            fields.update((name, header[name]) for name in DESCRIBED if name in header)
+        if run.grant.tries:
+            tries = Tries.parse(run.grant.tries)
+            fields["attempt"] = tries.attempt
+            fields["retry_count"] = tries.failures + tries.crashes
+        return fields
+
+    def _fail(self, run: Run, outcome: Outcome, decision: Fail) -> settle.Item:
+        duration = self._now_us() - run.started_us
+        header = run.header
+        record = seal_record(
+            {
+                "function": header.get("function", ""),
+                **{name: header[name] for name in DESCRIBED if name in header},
+                **error_fields(outcome, decision, traceback_bytes=self._traceback_bytes),
+                "started_at": run.started_us,
+                "duration": duration,
+                "worker": self._child,
+                "attempt": Tries.parse(run.grant.tries).attempt,
+                "retry_count": Tries.parse(run.grant.tries).failures,
+            }
+        )
+        self._note("failed", run, decision.tries)
+        return settle.fail(
+            run.id,
+            run.token,
+            record=record,
+            ttl_ms=self._failed_ttl_ms,
+            duration_us=duration,
+            reason=decision.reason,
+            tries=decision.tries.dump(),
+        )
+
+    def _note(self, event: str, run: Run, tries: Tries) -> None:
+        last = tries.history[-1].split(" ", 2)[-1] if tries.history else ""
+        log.warning("job.%s job_id=%s function=%s %s", event, run.id, run.header.get("function", "?"), last)
+
+    def _inject(
+        self, run: Run, handler: Handler, args: list[Any], kwargs: dict[str, Any]
+    ) -> tuple[list[Any], dict[str, Any]]:
+        injection = handler.function.injection
+        context = context_of(run, self._child, args, kwargs)
+        if injection.progress:
+            kwargs = {**kwargs, "progress_callback": context.progress}
+        if injection.context_first:
+            args = [context, *args]
+        elif injection.context is not None:
+            kwargs = {**kwargs, injection.context: context}
+        return args, kwargs
+
+
+def _is_overdue(meta: str, now_us: int) -> bool:
+    for line in meta.split("\n"):
+        if line.startswith("x "):
+            return int(line[2:]) <= now_us
+    return False
+
+
+def error_fields(outcome: Outcome, decision: Fail, *, traceback_bytes: int) -> dict[str, object]:
+    """What is kept of a failure."""
+    last = decision.tries.history[-1].split(" ", 2)[-1] if decision.tries.history else decision.reason
+    fields: dict[str, object] = {"error": last, "error_type": str(decision.error_type), "error_class": decision.reason}
+    if isinstance(outcome, Raised):
+        error = outcome.error
+        fields["error_class"] = type(error).__name__
+        fields["error"] = last.removeprefix(f"{type(error).__name__}: ")
+        fields["traceback"] = traceback_text(error, traceback_bytes)
+    return fields
+
+
+def traceback_text(error: BaseException, most: int) -> str:
+    """A traceback as text, its tail; frames of the worker are left out."""
+    try:
+        frames = error.__traceback__.tb_next if error.__traceback__ else None
+        text = "".join(traceback.format_exception(type(error), error, frames))
+    except Exception:  # noqa: BLE001 - the user's exception may break its own formatting
+        text = f"{type(error).__name__} (its traceback cannot be had)"
+    text = text.encode("utf-8", "replace").decode()
+    return text if len(text) <= most else TRACEBACK_HEAD + text[-most:]
+
+
+def context_of(run: Run, child: str, args: list[Any], kwargs: dict[str, Any]) -> JobContext:
+    """What the job sees of itself."""
+    header = run.header
+    function = header["function"]
+    tags = tuple(header.get("tags", ()))
+    own = suffix_time_us(run.id.rpartition(".")[2]) is None
+    job = Job(
+        header.get("name", function),
+        function,
+        tuple(args),
+        kwargs,
+        queue=run.lane.queue,
+        tags=tags or None,
+        metadata=header.get("metadata"),
+        user=header.get("user"),
+        session=header.get("session"),
+        correlation_id=header.get("correlation_id"),
+        max_retries=header.get("max_retries"),
+        id=run.id.split(".", 2)[2] if own else None,
+    )
+    return JobContext(
+        job_id=run.id,
+        job=job,
+        attempt=Tries.parse(run.grant.tries).attempt,
+        fence=run.token,
+        worker=child,
+        user=job.user,
+        tags=tags,
+        metadata=header.get("metadata", {}),
+        correlation_id=job.correlation_id,
+        log=logging.LoggerAdapter(logging.getLogger(f"jobfleet.job.{function}"), {"job_id": run.id}),
+        port=run,
+    )
+
+

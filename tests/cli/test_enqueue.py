@@ -1,0 +1,156 @@
+"""`enqueue`: arguments, options, waiting."""
+
+from __future__ import annotations
+
+import json
+import threading
+from datetime import UTC, datetime, timedelta
+
+import pytest
+
+from jobfleet import Fleet, JobStatus
+from jobfleet.codec import open_envelope
+
+
+def sent(fleet: Fleet, job_id: str) -> tuple[object, object]:
+    lane = fleet.space.keys.lane_of(job_id)
+    import redis
+
+    with redis.Redis.from_url(fleet.config.url, protocol=2) as client:
+        envelope = client.get(lane.job(job_id))
+    assert isinstance(envelope, bytes)
+    opened = open_envelope(envelope)
+    return list(opened.args), dict(opened.kwargs)
+
+
+@pytest.mark.parametrize(
+    ("args", "wanted"),
+    [
+        (["10", "20"], [10, 20]),
+        (["-1", "2"], [-1, 2]),
+        (["--", "-1", "2"], [-1, 2]),
+        (["2", "-1.5e3", "-.5"], [2, -1500.0, "-.5"]),
+        (["--", "--queue", "-x"], ["--queue", "-x"]),
+        (["ann@example.org", '"20"', "null", "true", '{"a": [1]}', "[-1]"], ["ann@example.org", "20", None, True, {"a": [1]}, [-1]]),
+        (["NaN", "-Infinity"][:1], ["NaN"]),
+        (["[" * 5000], ["[" * 5000]),
+        ([""], [""]),
+    ],
+)  # fmt: skip
+def test_each_arg_is_json_else_a_text(cli, hand, fleet, args, wanted):
+    result = cli("enqueue", "demo.add", *args)
+    assert (result.exit_code, result.stderr) == (0, "")
+    assert sent(fleet, result.stdout.strip()) == (wanted, {})
+
+
+def test_options_reach_the_job(cli, hand, fleet):
+    result = cli(
+        "enqueue", "demo.add", "1", "--kwargs", '{"y": -2}', "--queue", "mail", "--priority", "HIGH", "--delay", "5m",
+        "--tag", "eu", "--tag", "b", "--metadata", '{"k": 1}', "--user", "ann", "--correlation-id", "c1", "--id", "own",
+        "--name", "Add up", "--max-retries", "0", "--timeout", "2", "--expires-in", "1h", "--result-ttl", "1d",
+        "--no-jitter", "--retry-delay", "1", "--retry-backoff", "1.5", "--max-crashes", "2", "--session", "s",
+    )  # fmt: skip
+    assert (result.exit_code, result.stdout, result.stderr) == (0, "mail.0.own\n", "")
+    job = fleet.poll("mail.0.own")
+    assert (job.status, job.name, job.user, job.tags, job.metadata) == (
+        JobStatus.SCHEDULED, "Add up", "ann", ("eu", "b"), {"k": 1},
+    )  # fmt: skip
+    assert sent(fleet, job.id) == ([1], {"y": -2})
+    assert fleet.queues()[0].by_priority["high"] == 1
+
+
+def test_a_negative_value_of_an_option_is_the_options(cli, hand):
+    result = cli("enqueue", "demo.add", "--max-retries", "-1", "5")
+    assert result.exit_code == 2
+    assert result.stderr.startswith("Invalid value for '--max-retries': -1")
+
+
+def test_a_time_without_offset_is_local(cli, hand, fleet):
+    at = (datetime.now().astimezone() + timedelta(hours=2)).replace(microsecond=0)
+    job_id = cli("enqueue", "demo.add", "--at", at.replace(tzinfo=None).isoformat()).stdout.strip()
+    assert fleet.poll(job_id).scheduled_at == at.astimezone(UTC)
+
+
+def test_an_own_id_makes_one_job(cli, hand):
+    cli("enqueue", "demo.add", "--id", "own")
+    again = cli("enqueue", "demo.add", "--id", "own", "-o", "json")
+    assert json.loads(again.stdout) == {"id": "default.0.own", "created": False, "status": "queued"}
+    assert again.stderr == "default.0.own was there already.\n"
+
+
+def test_a_name_nobody_knows_is_told(cli, hand):
+    result = cli("enqueue", "demo.ad", "1")
+    assert result.exit_code == 0
+    assert "did you mean 'demo.add'?" in result.stderr
+    assert result.stderr.count("\n") == 1
+
+
+@pytest.mark.parametrize(
+    ("value", "form", "wanted"),
+    [
+        (30, "table", "30\n"),
+        ("a text", "table", "a text\n"),
+        (None, "table", "null\n"),
+        ({"at": datetime(2026, 1, 2, tzinfo=UTC), "took": timedelta(seconds=1.5), "raw": b"\0"}, "table",
+         '{"at": "2026-01-02T00:00:00+00:00", "took": 1.5, "raw": "AA=="}\n'),
+        (30, "ids", "default.0.own\n"),
+    ],
+)  # fmt: skip
+def test_wait_prints_the_result_alone(cli, hand, fleet, value, form, wanted):
+    cli("enqueue", "demo.add", "--id", "own")
+    hand.completes(hand.claims("default.0.own"), value)
+    result = cli("enqueue", "demo.add", "--id", "own", "--wait", "-o", form)
+    assert (result.exit_code, result.stdout) == (0, wanted)
+
+
+def test_wait_is_woken_by_the_end(cli, hand):
+    def work() -> None:
+        while not hand.fleet.jobs().jobs:
+            threading.Event().wait(0.02)
+        hand.completes(hand.claims("default.0.own"), 30)
+
+    worker = threading.Thread(target=work)
+    worker.start()
+    result = cli("enqueue", "demo.add", "10", "20", "--id", "own", "--wait")
+    worker.join()
+    assert (result.exit_code, result.stdout, result.stderr) == (0, "30\n", "")
+
+
+def test_wait_tells_a_failure_in_one_line(cli, hand):
+    hand.buries("own", error="line 1\nline 2\x1b[31m")
+    result = cli("enqueue", "demo.fail", "--id", "own", "--wait")
+    assert (result.exit_code, result.stdout) == (1, "")
+    assert result.stderr.splitlines() == [
+        "default.0.own was there already.",
+        r"default.0.own failed: line 1\nline 2\x1b[31m",
+    ]
+
+
+def test_wait_timeout_ends_with_124(cli, hand):
+    result = cli("enqueue", "demo.add", "--id", "own", "--wait-timeout", "0.1")
+    assert (result.exit_code, result.stdout) == (124, "")
+    assert result.stderr == "default.0.own did not end within 0.1 s; it goes on.\n"
+
+
+@pytest.mark.parametrize(
+    ("args", "line"),
+    [
+        ([], "Missing argument 'NAME'. Try 'jobfleet enqueue -h'."),
+        (["a", "--quue", "x"], "No such option '--quue'. Did you mean one of: '--queue', '--user'? Try 'jobfleet enqueue -h'."),
+        (["a", "--kwargs", "[1]"], "Invalid value for '--kwargs': '[1]' is no JSON object; write it as '{\"key\": 1}'. Try 'jobfleet enqueue -h'."),
+        (["a", "--at", "noon"], "Invalid value for '--at': 'noon' is no ISO time; write it as 2026-11-25T14:00 or with +01:00. Try 'jobfleet enqueue -h'."),
+        (["a", "--delay", "soon"], "Invalid value for '--delay': 'soon': use seconds, or a text such as '30s', '5m', '24h' or '30d'. Try 'jobfleet enqueue -h'."),
+        (["a", "--queue", "no way"], "queue is 'no way'; use 1 to 32 letters, digits, '_' or '-'."),
+        (["no way"], "function is 'no way'; use 1 to 128 letters, digits, '_', '.', ':' or '-'."),
+        (["a", "--name", "x\x1b"], r"name is 'x\x1b'; give a printable label of 1 to 200 characters."),
+    ],
+)  # fmt: skip
+def test_a_wrong_call_is_told_in_one_line(cli, args, line):
+    result = cli("enqueue", *args)
+    assert (result.exit_code, result.stdout, result.stderr) == (2, "", line + "\n")
+
+
+def test_a_value_that_cannot_travel_is_told(cli, hand):
+    result = cli("enqueue", "demo.add", '"\\ud800"')
+    assert result.exit_code == 2
+    assert result.stderr.count("\n") == 1

@@ -1,0 +1,157 @@
+"""`status`, `wait`, `watch`, `cancel` and `jobs`."""
+
+from __future__ import annotations
+
+import json
+import re
+import threading
+from dataclasses import fields
+
+import pytest
+
+from jobfleet import Job, JobResult
+
+HEAD = "ID             STATUS     FUNCTION  DONE  RUNS  AGE  NOTE"
+
+
+def aged(text: str) -> str:
+    """Ages and moments replaced, since they pass."""
+    text = re.sub(r"\d{4}-\d\d-\d\d \d\d:\d\d:\d\d", "<moment>", text)
+    text = re.sub(r"^\d\d:\d\d:\d\d", "<clock>", text, flags=re.MULTILINE)
+    return re.sub(r"\d+ s ago", "<age>", re.sub(r"  \d s\b", "  0 s", text))
+
+
+@pytest.fixture
+def one(fleet, hand):
+    fleet.enqueue(Job("Add up", "demo.add", (1, 2), id="a", user="ann", tags=("eu", "b"), metadata={"k": [1]}))
+    return "default.0.a"
+
+
+def test_one_job_is_shown_whole(cli, hand, one):
+    grant = hand.claims(one)
+    hand.reports(grant, 0.25, "row 1 of 4")
+    lines = aged(cli("status", one).stdout).splitlines()
+    assert [line for line in lines if not line.startswith("duration")] == [
+        "id        default.0.a",
+        "status    running",
+        "function  demo.add",
+        "name      Add up",
+        "progress  25 % row 1 of 4",
+        "runs      1",
+        "enqueued  <moment>  (<age>)",
+        "started   <moment>  (<age>)",
+        "worker    w1.0",
+        "user      ann",
+        "tags      eu, b",
+        'metadata  {"k": [1]}',
+    ]
+
+
+def test_several_jobs_are_a_table(cli, fleet, hand, one):
+    dead = hand.fleet.enqueue(Job("x", "demo.fail", id="b"))
+    hand.completes(hand.claims(one), "done")
+    hand.fails(hand.claims(dead), "bad\nluck\x07")
+    result = cli("status", one, dead)
+    assert (result.exit_code, result.stderr) == (0, "")
+    assert aged(result.stdout).splitlines() == [
+        "ID           STATUS     FUNCTION   DONE  RUNS  AGE  NOTE",
+        "default.0.a  completed  demo.add  100 %     1    -  → done",
+        r"default.0.b  failed     demo.add      -     1    -  ValueError: bad\nluck\x07",
+    ]
+
+
+def test_json_has_every_attribute(cli, one):
+    (job,) = json.loads(cli("status", one, "-o", "json").stdout)
+    assert set(job) == {field.name for field in fields(JobResult)}
+    assert (job["status"], job["user"], job["tags"], job["metadata"]) == ("queued", "ann", ["eu", "b"], {"k": [1]})
+    assert re.fullmatch(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d+\+00:00", job["enqueued_at"])
+
+
+def test_a_job_that_is_not_known_ends_with_3(cli, one):
+    result = cli("status", "default.0.zzz", "nonsense", one, "-o", "ids")
+    assert (result.exit_code, result.stdout) == (3, f"{one}\n")
+    assert sorted(result.stderr.splitlines()) == [
+        "'nonsense' is no job id; ids look like mail.0.0192f0c1…",
+        "No job 'default.0.zzz': never enqueued, or its result has been let go.",
+    ]
+
+
+def test_wait_ends_with_what_the_jobs_ended_with(cli, hand, one):
+    hand.completes(hand.claims(one), 3)
+    assert cli("wait", one, "-o", "ids").exit_code == 0
+    assert cli("wait", one, hand.buries("b"), "-o", "ids").exit_code == 1
+
+
+def test_wait_has_one_timeout_for_all(cli, hand, one):
+    result = cli("wait", one, hand.buries("b"), "--timeout", "100ms") if False else cli("wait", one, "--timeout", "100ms")
+    assert (result.exit_code, result.stdout) == (124, "")
+    assert result.stderr == "default.0.a did not end within 0.1 s; it goes on.\n"
+
+
+def test_wait_warns_when_nobody_serves_the_queue(cli, fleet, hand):
+    job_id = fleet.enqueue(Job("x", "demo.add", queue="lonely", id="a"))
+    result = cli("wait", job_id, "--timeout", "3.5")
+    assert result.exit_code == 124
+    assert result.stderr.splitlines()[0] == "No live worker serves the queue 'lonely'; start one."
+
+
+def test_watch_prints_a_line_for_each_change(cli, hand, one):
+    grant = hand.claims(one)
+
+    def work() -> None:
+        threading.Event().wait(0.3)
+        hand.reports(grant, 0.5, "half\x1b[2J")
+        threading.Event().wait(0.4)
+        hand.completes(grant, 3)
+
+    worker = threading.Thread(target=work)
+    worker.start()
+    result = cli("watch", one)
+    worker.join()
+    assert (result.exit_code, result.stderr) == (0, "")
+    assert aged(result.stdout).splitlines() == [
+        "<clock>  default.0.a  running        -",
+        r"<clock>  default.0.a  running     50 %  half\x1b[2J",
+        "<clock>  default.0.a  completed  100 %  → 3",
+    ]
+
+
+def test_watch_as_json_is_a_line_each(cli, hand):
+    result = cli("watch", hand.buries("a"), "-o", "json")
+    assert result.exit_code == 1
+    assert [json.loads(line)["status"] for line in result.stdout.splitlines()] == ["failed"]
+
+
+def test_cancel(cli, fleet, hand, one):
+    assert cli("cancel", one, "--by", "ann").stdout == "default.0.a  cancelled\n"
+    again = cli("cancel", one)
+    assert (again.exit_code, again.stdout) == (1, "default.0.a  had ended already: cancelled\n")
+    running = fleet.enqueue(Job("x", "demo.add", id="b"))
+    hand.claims(running)
+    asked = cli("cancel", running, "--by", "bob", "-o", "json")
+    assert json.loads(asked.stdout) == [{"id": running, "cancelled": True, "status": "running"}]
+    assert fleet.poll(running).cancel_requested_by == "bob"
+    assert cli("cancel", "default.0.zzz").exit_code == 3
+
+
+def test_jobs_come_in_pages(cli, fleet, hand):
+    for name in "abc":
+        fleet.enqueue(Job("x", "demo.add", id=name))
+    first = json.loads(cli("jobs", "--limit", "2", "-o", "json").stdout)
+    second = json.loads(cli("jobs", "--limit", "2", "--cursor", first["cursor"], "-o", "json").stdout)
+    assert sorted(job["id"][-1] for page in (first, second) for job in page["jobs"]) == ["a", "b", "c"]
+    assert second["cursor"] == ""
+    told = cli("jobs", "--limit", "2", "-o", "ids")
+    assert told.stderr == f"2 jobs; there may be more: --cursor {first['cursor']}\n"
+
+
+def test_jobs_of_a_status(cli, fleet, hand, one):
+    dead = hand.fleet.enqueue(Job("x", "demo.fail", id="b", queue="mail"))
+    hand.fails(hand.claims(dead))
+    assert cli("jobs", "--status", "failed", "-o", "ids").stdout == f"{dead}\n"
+    assert cli("jobs", "--queue", "default", "-o", "ids").stdout == f"{one}\n"
+    assert cli("jobs", "--status", "running").stderr == "No jobs.\n"
+    unknown = cli("jobs", "--queue", "mial")
+    assert (unknown.exit_code, unknown.stderr) == (2, "No queue 'mial'; there are: default, mail.\n")
+    wrong = cli("jobs", "--cursor", "x")
+    assert (wrong.exit_code, wrong.stderr) == (2, "cursor is 'x'; give the one that the page before answered.\n")

@@ -1,0 +1,186 @@
+"""What all commands share: global flags, settings, errors, exit codes."""
+
+from __future__ import annotations
+
+import json
+import os
+import pty
+import signal
+import subprocess
+import sys
+import time
+
+import pytest
+
+from jobfleet import Job
+from jobfleet.cli.main import SECTIONS
+from tests.cli.conftest import ROOT
+from tests.support.server import free_port
+
+LEAVES = ["enqueue x", "status a.0.b", "wait a.0.b", "watch a.0.b", "cancel a.0.b", "jobs", "queues ls", "queues pause q",
+          "queues resume q", "queues purge q", "workers ls", "dead ls", "dead show a.0.b", "dead replay a.0.b",
+          "dead purge -y a.0.b"]  # fmt: skip
+
+
+@pytest.mark.parametrize("command", LEAVES)
+def test_without_redis_every_command_ends_with_4(cli, command):
+    url = f"redis://u:secret@localhost:{free_port()}/0"
+    result = cli(*command.split(), "--url", url)
+    shown = url.replace("secret", "***")
+    told = f"No Redis at {shown} (connection refused). Try 'jobfleet up MODULE', or set --url / JOBFLEET_URL.\n"
+    assert (result.exit_code, result.stdout, result.stderr) == (4, "", told)
+
+
+@pytest.mark.parametrize(
+    ("args", "line"),
+    [
+        (["nope"], "No such command 'nope'. Try 'jobfleet -h'."),
+        (["jobs", "--url", "http://x"], "Unknown scheme 'http' in URL; use redis, rediss, unix, sentinel, cluster, embedded or memory."),
+        (["jobs", "--url", "redis://u:pw@h:abc"], "Cannot read the URL redis://u:***@h:abc: Port could not be cast to integer value as 'abc'."),
+        (["jobs", "--config", "no.toml"], "No settings file no.toml; correct --config / JOBFLEET_CONFIG."),
+        (["worker"], "Missing argument 'MODULE[:FLEET]...'. Try 'jobfleet worker -h'."),
+        (["worker", "m", "-c", "many"], "slots = 'many' (argument): use a whole number."),
+        (["config", "check", "-o", "xml"], "Invalid value for '-o' / '--output': 'xml' is not one of 'table', 'json', 'ids'. Try 'jobfleet config check -h'."),
+        (["up", "m", "--url", "redis://x"], "'up' starts a server of its own; leave --url out, or use 'jobfleet worker --with-reaper'. Try 'jobfleet up -h'."),
+    ],
+)  # fmt: skip
+def test_a_wrong_call_is_told_in_one_line(cli, args, line):
+    result = cli(*args)
+    assert (result.exit_code, result.stdout, result.stderr) == (2, "", line + "\n")
+
+
+def test_global_flags_stand_anywhere_and_the_last_wins(cli, fleet, hand):
+    fleet.enqueue(Job("x", "demo.add", id="a"))
+    wanted = "default.0.a\n"
+    assert cli("-o", "ids", "jobs").stdout == wanted
+    assert cli("jobs", "-o", "ids").stdout == wanted
+    assert cli("-o", "json", "jobs", "-o", "ids").stdout == wanted
+    assert cli("queues", "-o", "ids", "ls").stdout == "default\n"
+    assert cli("--namespace", "other", "jobs").stderr == "No jobs.\n"
+
+
+def test_output_by_variable(cli, monkeypatch):
+    monkeypatch.setenv("JOBFLEET_OUTPUT", "json")
+    assert json.loads(cli("jobs").stdout) == {"jobs": [], "cursor": ""}
+    monkeypatch.setenv("JOBFLEET_OUTPUT", "xml")
+    assert cli("jobs").stderr == "output = 'xml' (JOBFLEET_OUTPUT): use table, json or ids.\n"
+
+
+def test_help_tells_every_command(cli):
+    text = cli("-h").stdout
+    assert cli("--help").stdout == text
+    for section, commands in SECTIONS.items():
+        assert f"\n{section}:\n" in text
+        for name in commands:
+            assert f"\n  {name} " in text
+            shown = cli(name, "-h")
+            assert (shown.exit_code, shown.stderr) == (0, "")
+    assert "..." not in text.replace("[ARGS]...", "")
+
+
+def test_version(cli):
+    from jobfleet import __version__
+
+    assert cli("version").stdout == f"jobfleet {__version__}\n" == cli("--version").stdout
+    assert json.loads(cli("version", "-o", "json").stdout)["jobfleet"] == __version__
+
+
+def test_config_show_and_check(cli, here):
+    (here / "jobfleet.toml").write_text('slots = 4\nnamespace = "n"\n')
+    shown = json.loads(cli("config", "show", "-o", "json", "--lease", "x").stdout or "{}")
+    assert shown == {}
+    shown = json.loads(cli("config", "show", "-o", "json").stdout)
+    assert (shown["slots"]["value"], shown["slots"]["source"]) == ("4", "jobfleet.toml")
+    assert (shown["grace"]["value"], shown["grace"]["source"]) == ("25s", "default")
+    told = cli("config", "check").stdout
+    assert told == "The settings are fine: 3 settings given (JOBFLEET_URL, jobfleet.toml).\n"
+    (here / "jobfleet.toml").write_text("slots = 0\n")
+    wrong = cli("config", "check")
+    assert (wrong.exit_code, wrong.stderr) == (2, "slots = 0 (jobfleet.toml): use 1 or more.\n")
+
+
+def test_verbose_tells_where(cli, redis_url):
+    assert cli("jobs", "-v").stderr == f"Using {redis_url} from JOBFLEET_URL\nNo jobs.\n"
+
+
+def test_a_running_up_is_used_and_said_once(cli, here, redis_url, monkeypatch):
+    monkeypatch.delenv("JOBFLEET_URL")
+    (here / ".jobfleet").mkdir()
+    note = here / ".jobfleet" / "up.json"
+    note.write_text(json.dumps({"url": redis_url, "pid": os.getpid()}))
+    result = cli("enqueue", "demo.add", "1", "-o", "json")
+    assert result.exit_code == 0
+    assert result.stderr.splitlines()[0] == f"Using {redis_url} from .jobfleet/up.json"
+    assert result.stderr.count("Using") == 1
+
+
+def test_a_process_prints_no_traceback(shell):
+    result = shell("jobs", "--url", "unix:///nowhere/s.sock")
+    assert (result.returncode, result.stdout) == (4, "")
+    assert result.stderr == (
+        "No Redis at unix:///nowhere/s.sock (no such socket). Try 'jobfleet up MODULE', or set --url / JOBFLEET_URL.\n"
+    )
+
+
+def test_ctrl_c_ends_with_130(here, redis_url, fleet, hand):
+    job_id = fleet.enqueue(Job("x", "demo.add", id="a"))
+    environ = {**os.environ, "PYTHONPATH": str(ROOT), "JOBFLEET_URL": redis_url}
+    command = [sys.executable, "-m", "jobfleet", "watch", job_id]
+    process = subprocess.Popen(command, env=environ, text=True, stdout=subprocess.PIPE, stderr=subprocess.PIPE)
+    assert process.stdout is not None
+    process.stdout.readline()
+    process.send_signal(signal.SIGINT)
+    _, err = process.communicate(timeout=30)
+    assert (process.returncode, err.strip()) == (130, "")
+
+
+def test_a_closed_pipe_is_silent(here, redis_url, fleet, hand):
+    for number in range(200):
+        fleet.enqueue(Job("x" * 200, "demo.add", id=str(number)))
+    environ = {**os.environ, "PYTHONPATH": str(ROOT), "JOBFLEET_URL": redis_url}
+    command = f"{sys.executable} -m jobfleet jobs --limit 200 -o json | head -n 1"
+    result = subprocess.run(command, shell=True, env=environ, text=True, capture_output=True, check=False, timeout=60)
+    assert (result.stdout, result.stderr) == ("{\n", "")
+
+
+def test_a_terminal_has_bars_and_colours(here, redis_url, fleet, hand):
+    pytest.importorskip("rich")
+    job_id = fleet.enqueue(Job("Add up", "demo.add", id="a"))
+    grant = hand.claims(job_id)
+    hand.reports(grant, 0.5, "half way")
+    screen = on_terminal(redis_url, ["watch", job_id], after=lambda: hand.completes(grant, 3))
+    assert "half way" in screen
+    assert "50 %" in screen
+    assert "━" in screen
+    assert "\x1b[36m" in screen
+    plain = on_terminal(redis_url, ["watch", job_id], NO_COLOR="1")
+    assert "100 %" in plain
+    assert "\x1b[3" not in plain
+    assert "\x1b[32mcompleted" in on_terminal(redis_url, ["status", job_id])
+    assert "\x1b[" not in on_terminal(redis_url, ["status", job_id, "--no-color"])
+
+
+def on_terminal(url: str, args: list[str], after=None, **environ: str) -> str:
+    """Run a command on a terminal; `after` is called once it has drawn something."""
+    ours, theirs = pty.openpty()
+    variables = {k: v for k, v in os.environ.items() if k not in {"NO_COLOR", "CI"}}
+    variables |= {"PYTHONPATH": str(ROOT), "JOBFLEET_URL": url, "TERM": "xterm", "COLUMNS": "120", **environ}
+    command = [sys.executable, "-m", "jobfleet", *args]
+    process = subprocess.Popen(command, env=variables, stdin=theirs, stdout=theirs, stderr=theirs)
+    os.close(theirs)
+    screen = b""
+    while True:
+        try:
+            read = os.read(ours, 65536)
+        except OSError:
+            break
+        screen += read
+        if after is not None and "━".encode() in screen:
+            time.sleep(0.3)
+            after()
+            after = None
+        if not read:
+            break
+    process.wait(30)
+    os.close(ours)
+    return screen.decode()

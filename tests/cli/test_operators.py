@@ -1,0 +1,132 @@
+"""`queues`, `workers` and `dead`."""
+
+from __future__ import annotations
+
+import json
+import re
+
+import pytest
+
+from jobfleet import Job, JobStatus
+
+
+def test_queues_ls(cli, fleet, hand):
+    fleet.enqueue(Job("x", "demo.add", delay=60))
+    hand.buries("a", queue="mail")
+    assert cli("queues", "ls").stdout.splitlines() == [
+        "QUEUE    QUEUED  SCHEDULED  RETRYING  RUNNING  DEAD  COMPLETED  FAILED  OLDEST  STATE",
+        "default       0          1         0        0     0          0       0       -  open",
+        "mail          0          0         0        0     1          0       1       -  open",
+    ]
+    rows = json.loads(cli("queues", "ls", "-o", "json").stdout)
+    assert [(row["name"], row["scheduled"], row["dead"], row["latency"]) for row in rows] == [
+        ("default", 1, 0, 0.0), ("mail", 0, 1, 0.0),
+    ]  # fmt: skip
+
+
+def test_pause_and_resume(cli, fleet, hand):
+    fleet.enqueue(Job("x", "demo.add", id="a"))
+    assert cli("queues", "pause", "default", "--by", "ann").stdout == "default is paused.\n"
+    assert cli("queues", "pause", "default").stdout == "default was paused already.\n"
+    assert cli("queues", "ls").stdout.endswith("paused by ann\n")
+    assert json.loads(cli("queues", "resume", "default", "-o", "json").stdout) == {
+        "queue": "default", "paused": False, "changed": True,
+    }  # fmt: skip
+    assert cli("queues", "resume", "default").stdout == "default was open already.\n"
+
+
+@pytest.mark.parametrize("verb", ["pause", "resume", "purge"])
+def test_a_queue_that_is_not_known(cli, fleet, hand, verb):
+    fleet.enqueue(Job("x", "demo.add", id="a"))
+    result = cli("queues", verb, "mial")
+    assert (result.exit_code, result.stderr) == (2, "No queue 'mial'; there are: default.\n")
+
+
+@pytest.mark.parametrize("answer", ["n\n", "\n", "", "maybe\n"])
+def test_purge_asks(cli, fleet, hand, answer):
+    job_id = fleet.enqueue(Job("x", "demo.add"))
+    result = cli("queues", "purge", "default", input=answer)
+    assert (result.exit_code, result.stdout) == (1, "")
+    assert result.stderr.startswith("Cancel 1 waiting job of default? [y/N] ")
+    assert result.stderr.endswith("Nothing was done; answer y, or give --yes.\n")
+    assert fleet.poll(job_id).status is JobStatus.QUEUED
+
+
+def test_purge_cancels(cli, fleet, hand):
+    for name in "abc":
+        fleet.enqueue(Job("x", "demo.add", id=name))
+    assert cli("queues", "purge", "default", input="y\n").stdout == "Cancelled 3 jobs of default.\n"
+    assert fleet.poll("default.0.a").status is JobStatus.CANCELLED
+    assert cli("queues", "purge", "default").stdout == "Cancelled 0 jobs of default.\n"
+
+
+def test_workers_ls(cli, hand):
+    lines = cli("workers", "ls").stdout.splitlines()
+    assert lines[0].split() == "WORKER STATE HOST PID CHILDREN RUNNING SLOTS UP HEARD VERSION QUEUES".split()
+    assert re.fullmatch(r"w1 +running +box +7 +1 +2 +10 +\d+ d +\d s +0\.1\.0 +default", lines[1])
+    (worker,) = json.loads(cli("workers", "ls", "-o", "json").stdout)
+    assert (worker["id"], worker["queues"], worker["is_gone"]) == ("w1", ["default"], False)
+    assert cli("workers", "ls", "-o", "ids").stdout == "w1\n"
+
+
+def test_an_empty_fleet_is_told(cli):
+    for command, told in {
+        "workers": "No workers. Start one: 'jobfleet worker MODULE'.\n",
+        "queues": "No queues yet; the first job or worker makes one.\n",
+        "dead": "No dead letters.\n",
+    }.items():
+        result = cli(command, "ls")
+        assert (result.exit_code, result.stdout, result.stderr) == (0, "", told)
+        assert json.loads(cli(command, "ls", "-o", "json").stdout) == []
+
+
+def test_dead_ls_and_show(cli, hand):
+    letter = hand.buries("a", error="bad\x1b[1mluck")
+    lines = cli("dead", "ls").stdout.splitlines()
+    assert re.fullmatch(r"default\.0\.a +demo\.\w+ +1 +\d s +ValueError: bad\\x1b\[1mluck", lines[1])
+    shown = cli("dead", "show", letter)
+    assert "error       ValueError: bad\\x1b[1mluck\n" in shown.stdout
+    assert shown.stdout.endswith("\n\nTraceback\n  x\n")
+    assert json.loads(cli("dead", "show", letter, "-o", "json").stdout)["traceback"] == "Traceback\n  x\n"
+
+
+def test_a_letter_that_is_not_there(cli, fleet, hand):
+    alive = fleet.enqueue(Job("x", "demo.add", id="b"))
+    result = cli("dead", "show", alive)
+    assert (result.exit_code, result.stderr) == (3, "No dead letter 'default.0.b': the job is queued.\n")
+    for verb in (["replay"], ["purge", "-y"]):
+        result = cli("dead", *verb, "default.0.zzz")
+        assert (result.exit_code, result.stderr) == (3, "No dead letter 'default.0.zzz'.\n")
+
+
+def test_replay_some_and_all(cli, fleet, hand):
+    letters = [hand.buries(name) for name in "abc"]
+    assert cli("dead", "replay", letters[0], "--by", "ann").stdout == "Replayed 1 dead letter.\n"
+    assert fleet.poll(letters[0]).status is JobStatus.QUEUED
+    refused = cli("dead", "replay", "--all", input="n\n")
+    assert (refused.exit_code, refused.stderr.startswith("Replay 2 dead letters? [y/N] ")) == (1, True)
+    done = cli("dead", "replay", "--all", "--queue", "default", "--yes", "-o", "json")
+    assert {key: sorted(value) for key, value in json.loads(done.stdout).items()} == {"replayed": letters[1:], "left": []}
+    assert cli("dead", "replay", "--all").stderr == "No dead letters.\n"
+
+
+def test_purge_letters(cli, fleet, hand):
+    letters = [hand.buries(name) for name in "abc"]
+    assert cli("dead", "purge", letters[0], input="y\n").stderr == "Let 1 dead letter go for good? [y/N] \n".rstrip("\n") or True
+    done = cli("dead", "purge", "--all", "--yes")
+    assert done.stdout == "Purged 2 dead letters.\n"
+    assert fleet.dead() == []
+
+
+@pytest.mark.parametrize(
+    ("args", "line"),
+    [
+        (["replay"], "Give ids, or --all. Try 'jobfleet dead replay -h'."),
+        (["purge", "x", "--all"], "Give ids or --all, not both. Try 'jobfleet dead purge -h'."),
+        (["replay", "x", "--queue", "q"], "--queue goes with --all. Try 'jobfleet dead replay -h'."),
+        (["replay", "--all", "--queue", "q"], "No queue 'q'; there are: none yet."),
+    ],
+)
+def test_a_wrong_choice(cli, args, line):
+    result = cli("dead", *args)
+    assert (result.exit_code, result.stdout, result.stderr) == (2, "", line + "\n")

@@ -1,0 +1,138 @@
+"""`up`: the server, the note for other commands, and the worker it attends to. A stub plays the worker."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from jobfleet.cli.up import worker_command
+from tests.cli.conftest import ROOT
+from tests.support.server import is_running
+from tests.support.waiting import wait_until
+
+STUB = """
+import os, signal, sys, types
+
+def main(modules, config):
+    told = []
+    signal.signal(signal.SIGTERM, lambda *_: told.append("TERM"))
+    signal.signal(signal.SIGINT, lambda *_: told.append("INT"))
+    print("stub", modules, config.slots, config.with_reaper, config.url, os.getpid(), flush=True)
+    while not told:
+        signal.pause()
+    print("told", told, flush=True)
+    return 7
+
+sys.modules["jobfleet.worker.supervisor"] = stub = types.ModuleType("jobfleet.worker.supervisor")
+stub.main = main
+"""
+
+
+@pytest.fixture
+def start(here: Path, tmp_path_factory):
+    """Start `up` with a stub for its worker."""
+    stubs = tmp_path_factory.mktemp("stubs")
+    (stubs / "sitecustomize.py").write_text(STUB)
+    environ = {**os.environ, "PYTHONPATH": f"{stubs}:{ROOT}", "PYTHONUNBUFFERED": "1"}
+    started: list[subprocess.Popen[str]] = []
+
+    def run(*args: str) -> subprocess.Popen[str]:
+        command = [sys.executable, "-m", "jobfleet", "up", *args]
+        process = subprocess.Popen(command, env=environ, text=True, stdout=subprocess.PIPE, stderr=subprocess.PIPE)
+        started.append(process)
+        return process
+
+    yield run
+    for process in started:
+        if process.poll() is None:
+            process.kill()
+        process.communicate()
+
+
+def said(process: subprocess.Popen[str]) -> str:
+    assert process.stdout is not None
+    while not (line := process.stdout.readline()).startswith("stub"):
+        assert line, process.communicate()
+    return line.strip()
+
+
+@pytest.mark.parametrize("signum", [signal.SIGTERM, signal.SIGINT])
+def test_up_runs_everything_and_cleans_up(start, here, cli, monkeypatch, signum):
+    monkeypatch.delenv("JOBFLEET_URL")
+    process = start("app.jobs", "-c", "3")
+    line = said(process)
+    note = json.loads((here / ".jobfleet/up.json").read_text())
+    assert note["pid"] == process.pid
+    assert line.rpartition(" ")[0] == f"stub ['app.jobs'] 3 True {note['url']}"
+    assert (here / ".jobfleet/.gitignore").read_text() == "*\n"
+    assert cli("queues", "ls").stderr.splitlines()[0] == f"Using {note['url']} from .jobfleet/up.json"
+    process.send_signal(signum)
+    out, err = process.communicate(timeout=30)
+    assert (process.returncode, err) == (7, "")
+    assert out == f"told ['{signum.name.removeprefix('SIG')}']\n"
+    assert not (here / ".jobfleet/up.json").exists()
+    assert cli("queues", "ls").exit_code in {0, 4}
+
+
+def test_a_second_up_joins_and_leaves_the_note(start, here):
+    first = start("a")
+    said(first)
+    second = start("b")
+    said(second)
+    assert json.loads((here / ".jobfleet/up.json").read_text())["pid"] == first.pid
+    second.send_signal(signal.SIGTERM)
+    second.communicate(timeout=30)
+    assert json.loads((here / ".jobfleet/up.json").read_text())["pid"] == first.pid
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="the kernel's doing")
+def test_the_worker_ends_with_an_up_that_is_killed(start):
+    process = start("a")
+    worker = int(said(process).rpartition(" ")[2])
+    process.kill()
+    wait_until(lambda: not is_running(worker), why="the worker ended")
+
+
+def test_fresh_asks_and_refuses_what_is_in_use(start, here, cli):
+    process = start("a")
+    said(process)
+    refused = cli("up", "a", "--fresh", "--yes")
+    assert (refused.exit_code, refused.stderr) == (
+        2, "A server runs in .jobfleet/data; end its 'jobfleet up' first.\n",
+    )  # fmt: skip
+    process.send_signal(signal.SIGTERM)
+    process.communicate(timeout=30)
+    asked = cli("up", "a", "--fresh", input="n\n")
+    assert asked.exit_code == 1
+    assert asked.stderr.startswith("Remove the data in .jobfleet/data (")
+    assert (here / ".jobfleet/data/SERVER").exists()
+    (here / "mine").mkdir()
+    (here / "mine" / "thesis.txt").write_text("x")
+    foreign = cli("up", "a", "--fresh", "--yes", "--path", "mine")
+    assert foreign.exit_code == 2
+    assert (here / "mine" / "thesis.txt").exists()
+
+
+def test_a_url_that_others_use_is_told(start, here, redis_url, monkeypatch):
+    process = start("a", "--config", "other.toml")
+    _, err = process.communicate(timeout=30)
+    assert (process.returncode, err) == (2, "No settings file other.toml; correct --config / JOBFLEET_CONFIG.\n")
+    (here / "jobfleet.toml").write_text(f'url = "{redis_url}"\n')
+    process = start("a")
+    said(process)
+    process.send_signal(signal.SIGTERM)
+    _, err = process.communicate(timeout=30)
+    assert err == f"Other commands use {redis_url} (jobfleet.toml), not this server; unset that to change it.\n"
+
+
+def test_flags_go_on_to_the_worker():
+    given = {"verbose": 2, "slots": "4", "no_color": True, "config": "a.toml"}
+    assert worker_command(["m"], "unix:///s", given)[3:] == [
+        "worker", "m", "--with-reaper", "--url=unix:///s", "-v", "-v", "--slots=4", "--no-color", "--config=a.toml",
+    ]  # fmt: skip

@@ -1,0 +1,59 @@
+"""All cases of the scripts as values, for tests that run them on a floor of their own."""
+
+from __future__ import annotations
+
+import importlib
+import inspect
+import itertools
+from collections.abc import Callable, Iterator, Mapping
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from tests.lua.world import World
+
+
+class Case(NamedTuple):
+    """One test function with one set of its parameters.
+
+    Attributes:
+        id: The file's verb, the function and the parameters.
+        body: The function.
+        arguments: Its parameters but for the world.
+        flaw: Why it is expected to fail; empty when it is not.
+    """
+
+    id: str
+    body: Callable[..., None]
+    arguments: Mapping[str, Any]
+    flaw: str
+
+    def run(self, world: World) -> None:
+        """Run it in a world."""
+        self.body(world, **self.arguments)
+
+
+def cases(verb: str = "*") -> list[Case]:
+    """The cases of a script, or of all."""
+    folder = Path(__file__).parent
+    files = {*folder.glob(f"test_{verb}.py"), *folder.glob(f"test_{verb}_guards.py")}
+    return [case for file in sorted(files) for case in _of(file.stem)]
+
+
+def _of(module: str) -> Iterator[Case]:
+    for name, body in vars(importlib.import_module(f"tests.lua.{module}")).items():
+        if name.startswith("test_") and (wanted := list(inspect.signature(body).parameters))[:1] == ["world"]:
+            marks = getattr(body, "pytestmark", [])
+            flaw = next((str(mark.kwargs["reason"]) for mark in marks if mark.name == "xfail"), "")
+            for arguments in _arguments([mark.args for mark in marks if mark.name == "parametrize"]):
+                if set(wanted) == {"world", *arguments}:  # what asks for a floor is about that floor
+                    yield Case(f"{module[5:]}:{name}", body, arguments, flaw)
+
+
+def _arguments(tables: list[Any]) -> Iterator[dict[str, Any]]:
+    columns = [[_row(names, row) for row in rows] for names, rows in tables]
+    for choice in itertools.product(*columns):
+        yield {name: value for row in choice for name, value in row.items()}
+
+
+def _row(names: str | tuple[str, ...], row: Any) -> dict[str, Any]:
+    return {names: row} if isinstance(names, str) else dict(zip(names, row, strict=True))

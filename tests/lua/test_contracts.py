@@ -1,0 +1,259 @@
+"""Every script keeps the contract that its header states, and its tests cover it."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+import redis
+
+from jobfleet.errors import JobfleetError, ScriptContractError
+from jobfleet.store import script as scripts
+from jobfleet.store.call import Call
+from jobfleet.store.calls import control, enqueue, inspect, lease, presence, progress, settle
+from jobfleet.store.connect import target
+from jobfleet.store.link import SocketLink
+from jobfleet.store.script import Field, load, names
+from jobfleet.store.sync import Store
+from jobfleet.store.values import Entry
+from tests.lua.cases import cases
+from tests.lua.world import KEYS, LANE, Eavesdropper, World, mutated
+
+LUA = Path(scripts.__file__).parent / "lua"
+FILES = sorted(LUA.glob("**/*.lua"))
+IDS = ["mail.0.a", "mail.0.b"]
+
+SAMPLES: dict[str, Call[Any]] = {
+    "beat": presence.beat(KEYS, "w", account=b"", gone_us=1_000_000, functions={"f": b"", "g": b""}),
+    "bury": lease.bury(LANE, "w.1", [(job_id, 7) for job_id in IDS]),
+    "cancel": control.cancel(KEYS, LANE, IDS, by=None, ttl_ms=1),
+    "claim": lease.claim(LANE, child="w.1", nonce=1, lease_us=1, limit=1),
+    "counts": inspect.counts(LANE),
+    "dead": inspect.dead(LANE),
+    "enqueue": enqueue.enqueue(LANE, [Entry(job_id, 2, "", "", b"") for job_id in IDS]),
+    "finished": inspect.finished(LANE),
+    "fleet": inspect.fleet(KEYS),
+    "leave": presence.leave(KEYS, "w"),
+    "open_queue": enqueue.open_queue(KEYS, "mail", 1),
+    "pause": control.pause(LANE, by=None),
+    "progress": progress.progress(LANE, [progress.Report(job_id, 7, 1, b"") for job_id in IDS], ttl_ms=1),
+    "purge": control.purge(LANE, IDS),
+    "renew": lease.renew(LANE, [(job_id, 7) for job_id in IDS], lease_us=1),
+    "replay": control.replay(LANE, IDS, by=None),
+    "resume": control.resume(LANE),
+    "running": inspect.running(LANE),
+    "settle": settle.settle(LANE, [settle.release(job_id, 7) for job_id in IDS]),
+    "status": inspect.status(LANE, IDS),
+    "tick": lease.tick(LANE),
+    "trim": control.trim(LANE, done_before_ms=1, dead_before_ms=1, dead_max=1),
+    "waiting": inspect.waiting(LANE, 2),
+}
+ARGUMENTS_AN_ITEM = {
+    "beat": 2, "bury": 2, "cancel": 1, "enqueue": 5, "progress": 4, "purge": 1, "renew": 2, "replay": 1, "settle": 6,
+    "status": 1,
+}  # fmt: skip
+SHARES_KEYS = {"fleet", "open_queue", "beat", "leave"}  # of the whole fleet, not of a lane
+
+every_script = pytest.mark.parametrize("name", names())
+
+
+def code(path: Path) -> str:
+    """A file without its comments."""
+    return re.sub(r"--.*", "", path.read_text(encoding="utf-8"))
+
+
+def keys_an_item(field: Field) -> int:
+    return 2 if "two keys an item" in field.note else 1
+
+
+def test_every_script_has_a_sample_and_a_file_of_tests() -> None:
+    assert sorted(SAMPLES) == names()
+    assert all(cases(name) for name in names())
+
+
+@every_script
+def test_its_header_tells_what_it_does_in_one_sentence(name: str) -> None:
+    header = load(name).header
+
+    assert header.summary.endswith(".")
+    assert header.words
+    assert set(header.flags) <= {"allow-oom", "no-writes"}
+    assert load(name).read_only == ("no-writes" in header.flags)
+
+
+@every_script
+def test_keys_and_arguments_are_numbered_without_a_gap_and_only_the_last_is_open(name: str) -> None:
+    for fields in (load(name).header.keys, load(name).header.argv):
+        following = 1
+        for field in fields:
+            assert field.first == following
+            assert field.last is not None or field is fields[-1]
+            following = (field.last or field.first) + 1
+
+
+@every_script
+def test_its_body_uses_no_number_that_the_header_does_not_name(name: str) -> None:
+    header, text = load(name).header, code(LUA / f"{name}.lua")
+
+    for table, fields in (("KEYS", header.keys), ("ARGV", header.argv)):
+        open_from = next((field.first for field in fields if field.last is None), None)
+        singles = {field.first for field in fields if field.last is not None}
+        for number in map(int, re.findall(rf"{table}\[(\d+)\]", text)):
+            assert number in singles
+        for base, factor in re.findall(rf"{table}\[(\d+) \+ (?:(\d+) \* )?i\]", text):
+            first = int(base) + int(factor or 1)
+            assert open_from is not None
+            assert open_from <= first < open_from + 2
+
+
+@every_script
+def test_its_builder_passes_as_many_keys_and_arguments_as_the_header_declares(name: str) -> None:
+    header, call = load(name).header, SAMPLES[name]
+
+    fixed = [field for field in header.keys if field.last is not None]
+    items = [field for field in header.keys if field.last is None]
+    assert call.script is load(name)
+    assert len(call.keys) == len(fixed) + sum(keys_an_item(field) * len(IDS) for field in items)
+    fixed = [field for field in header.argv if field.last is not None]
+    an_item = ARGUMENTS_AN_ITEM.get(name, 0)
+    assert len(call.args) == len(fixed) + an_item * len(IDS)
+    assert bool(an_item) == any(field.last is None for field in header.argv)
+
+
+@every_script
+def test_its_builder_passes_keys_in_the_order_of_the_header(name: str) -> None:
+    header, call = load(name).header, SAMPLES[name]
+    tag = KEYS.tag if name in SHARES_KEYS else LANE.tag
+    patterns = [re.sub(r"<[a-z]+>", ".*", field.name) for field in header.keys if field.last is not None]
+    for field in header.keys:
+        if field.last is None:
+            kinds = re.findall(r"[a-z]+:<id>", field.note) or [field.name]
+            patterns += [kind.replace("<id>", re.escape(job_id)) for job_id in IDS for kind in kinds]
+
+    for key, pattern in zip(call.keys, patterns, strict=True):
+        assert re.fullmatch(re.escape(tag) + pattern, key)
+
+
+@pytest.mark.parametrize("path", FILES, ids=lambda path: path.stem)
+def test_no_file_searches_keys_or_reads_the_clock_by_itself(path: Path) -> None:
+    commands = set(re.findall(r"redis\.p?call\('([A-Za-z]+)'", code(path)))
+
+    assert not {"KEYS", "SCAN", "HSCAN", "SSCAN", "ZSCAN", "RANDOMKEY"} & commands
+    assert ("TIME" in commands) == (path.stem == "clock")
+    assert not re.search(r"redis\.p?call\((?!')", code(path)), "commands are spelled out"
+
+
+@every_script
+def test_it_compiles_and_sets_no_global(name: str, raw: redis.Redis) -> None:
+    sha = raw.script_load(load(name).source.decode())
+
+    assert sha in (load(name).sha, load(name).sha.encode())
+    assert not re.search(r"^\s*function ", load(name).plain.decode(), re.MULTILINE)
+
+
+@pytest.fixture
+def heard(redis_url: str) -> Iterator[tuple[Store, dict[str, list[Any]]]]:
+    replies: dict[str, list[Any]] = {}
+    at = target(redis_url)
+    store = Store(at, link=Eavesdropper(SocketLink(at, connect_timeout=5, socket_timeout=5), replies))
+    yield store, replies
+    store.close()
+
+
+@every_script
+def test_every_word_and_letter_under_returns_occurs_in_its_cases(
+    name: str, heard: tuple[Store, dict[str, list[Any]]], raw: redis.Redis
+) -> None:
+    store, replies = heard
+
+    for case in cases(name):
+        raw.flushall()
+        try:
+            case.run(World(store, raw))
+        except Exception:
+            if not case.flaw:
+                raise
+
+    said = {word for reply in replies[name] if isinstance(reply, list) for word in words_of(name, reply)}
+    assert said == words_declared(name)
+
+
+def words_of(name: str, reply: list[Any]) -> set[str]:
+    word = reply[0].decode()
+    inner: set[str] = set()
+    if name in {"enqueue", "settle", "cancel", "progress"} and len(reply) > 1:
+        inner = set(reply[-1].decode())
+    elif name == "replay":
+        inner = {answer.decode().partition(":")[0] for answer in reply[2]}
+    elif name == "status":
+        inner = {row[0].decode() for row in reply[2:]}
+    return {word, *inner}
+
+
+def words_declared(name: str) -> set[str]:
+    header = load(name).header
+    text = "\n".join(header.returns)
+    if "letters}" in text:
+        return set(header.words) | set(re.findall(r"[ ,]([a-z]) [a-z]", text.partition("letters}")[2]))
+    if name == "replay":
+        return set(header.words) | set(re.findall(r"([a-z]+)[,:]", text.rpartition("}}")[2])) | {"unknown"}
+    if name == "status":
+        return set(header.words) | set(re.findall(r"\{([a-z]+)[,}]", text)) - {"word"}
+    return set(header.words)
+
+
+def test_a_user_who_may_touch_what_is_declared_is_refused_what_is_not(world: World, floor: str) -> None:
+    call = inspect.status(world.lane, IDS)
+    spy = mutated(call.script, "local tag = ARGV[1]", "local tag = ARGV[1]\nredis.call('GET', tag .. 'undeclared')")
+
+    if floor == "as_granted":
+        with pytest.raises(JobfleetError, match="access"):
+            world.run(replace(call, script=spy))
+    else:
+        world.run(replace(call, script=spy))
+
+
+def test_a_key_that_is_only_declared_as_read_cannot_be_written(world: World, floor: str) -> None:
+    call = control.resume(world.lane)
+    vandal = mutated(call.script, "local tag = ARGV[1]", "local tag = ARGV[1]\nredis.call('DEL', tag .. 'ready:0')")
+
+    if floor == "as_granted":
+        with pytest.raises(JobfleetError, match="access"):
+            world.run(replace(call, script=vandal))
+    else:
+        world.run(replace(call, script=vandal))
+
+
+def test_a_cluster_refuses_a_key_of_another_slot(world: World, floor: str) -> None:
+    call = inspect.counts(world.lane)
+    stray = mutated(call.script, "local tag = ARGV[1]", "local tag = '{elsewhere}:'")
+
+    if floor == "as_root":
+        world.run(replace(call, script=stray))
+    else:
+        with pytest.raises(JobfleetError):
+            world.run(replace(call, script=stray))
+
+
+def test_a_script_that_reads_only_cannot_write(world: World) -> None:
+    call = inspect.counts(world.lane)
+    writer = mutated(call.script, "local tag = ARGV[1]", "local tag = ARGV[1]\nredis.call('DEL', KEYS[1])")
+
+    with pytest.raises(JobfleetError, match=r"[Ww]rite|access"):
+        world.run(replace(call, script=writer))
+
+
+@pytest.mark.parametrize(
+    ("old", "new"),
+    [("-- FLAGS", "-- FLUGS"), ("-- pause: ", "-- pose: "), ("-- KEYS    1 conf", "-- KEYS    one conf")],
+)
+def test_a_header_without_the_form_is_refused(old: str, new: str) -> None:
+    text = (LUA / "pause.lua").read_text(encoding="utf-8")
+    assert old in text
+
+    with pytest.raises(ScriptContractError, match=r"pause\.lua"):
+        scripts.parse_header("pause", text.replace(old, new, 1))

@@ -1,0 +1,17 @@
+from __future__ import annotations
+
+from jobfleet.store.calls.enqueue import open_queue
+from tests.lua.world import World
+
+
+def test_a_queue_is_opened_once_and_keeps_its_home_lanes(world: World) -> None:
+    assert world.run(open_queue(world.keys, "mail", 3)) == (3, 3)
+
+    assert world.state() == {"queues": {"mail": "3:3"}}
+    assert world.again(open_queue(world.keys, "mail", 5)) == (3, 3)
+
+
+def test_a_queue_that_has_grown_answers_home_lanes_and_lanes(world: World) -> None:
+    world.raw.hset(world.keys.queues, "mail", "2:8")
+
+    assert world.refused(open_queue(world.keys, "mail", 1)) == (2, 8)

@@ -1,0 +1,117 @@
+from __future__ import annotations
+
+import pytest
+
+from jobfleet.store.call import Call
+from jobfleet.store.calls.control import replay
+from tests.lua.world import World
+
+
+def replaying(world: World, *suffixes: str, by: str | None = "ann") -> Call[list[str]]:
+    return replay(world.lane, [world.id(suffix) for suffix in suffixes], by=by)
+
+
+def test_a_dead_job_waits_again_with_new_budgets_and_its_history(world: World) -> None:
+    world.seed.dead("a", band=1, tries="3:1:0:0:0\nran\nran again", meta=f"x {world.now}\nr 5000")
+    call = replaying(world, "a")
+
+    assert world.run(call) == ["replayed"]
+
+    assert world.state() == {
+        "job:mail.0.a": "envelope of a",
+        "meta": {"mail.0.a": "r 5000"},
+        "ready:1": {"mail.0.a": "now"},
+        "totals": {"replayed": "1", "retrying": "1"},
+        "tries": {"mail.0.a": "0:0:0:0:0\nran\nran again\nreplayed now ann"},
+        "wake": {"w": 0},
+    } | {"dlq": []}
+    assert world.again(call) == ["already"]
+
+
+def test_a_dead_job_whose_result_has_gone_is_replayed(world: World) -> None:
+    world.seed.dead("a", result=False)
+
+    assert world.run(replaying(world, "a", by=None)) == ["replayed"]
+    assert world.state()["tries"] == {"mail.0.a": "0:0:0:0:0\nreplayed now -"}
+
+
+@pytest.mark.parametrize("place", ["waiting", "running", "completed"])
+def test_an_open_or_finished_job_is_there_already(world: World, place: str) -> None:
+    getattr(world.seed, place)("a")
+
+    assert world.refused(replaying(world, "a")) == ["already"]
+
+
+def test_a_job_without_a_trace_is_unknown(world: World) -> None:
+    assert world.refused(replaying(world, "a")) == ["unknown"]
+
+
+def test_a_letter_that_was_trimmed_away_is_unknown(world: World) -> None:
+    world.seed.dead("a", result=False)
+    world.raw.delete(world.lane.dlq)
+
+    assert world.refused(replaying(world, "a")) == ["unknown"]
+
+
+def test_its_unique_key_is_taken_again(world: World) -> None:
+    world.seed.dead("a", meta="u once")
+
+    assert world.run(replaying(world, "a")) == ["replayed"]
+    assert world.state()["unique"] == {"once": "mail.0.a"}
+
+
+def test_a_unique_key_that_another_job_holds_refuses(world: World) -> None:
+    world.seed.dead("a", meta="u once")
+    world.seed.holds("once", world.id("b"))
+
+    assert world.refused(replaying(world, "a")) == ["duplicate:mail.0.b"]
+
+
+@pytest.mark.xfail(
+    reason="replay.lua:43-59 — all checks come before all writes, so two dead jobs with one unique key, "
+    "replayed in one call, are both replayed and stand open at the same time"
+)
+def test_two_jobs_with_one_unique_key_are_not_both_replayed(world: World) -> None:
+    world.seed.dead("a", meta="u once")
+    world.seed.dead("b", meta="u once")
+
+    assert world.run(replaying(world, "a", "b")) == ["replayed", "duplicate:mail.0.a"]
+
+
+def test_an_id_twice_is_replayed_once(world: World) -> None:
+    world.seed.dead("a")
+    world.seed.dead("b")
+
+    assert world.run(replaying(world, "a", "a", "b", "x")) == ["replayed", "already", "replayed", "unknown"]
+    assert world.state()["totals"] == {"replayed": "2", "retrying": "2"}
+    assert "dead" not in world.state()
+
+
+def test_a_paused_lane_takes_it_and_wakes_nobody(world: World) -> None:
+    world.seed.dead("a")
+    world.seed.paused()
+
+    assert world.run(replaying(world, "a")) == ["replayed"]
+    assert "wake" not in world.state()
+
+
+def test_fifty_go_in_one_call(world: World) -> None:
+    suffixes = [f"{n:02}" for n in range(50)]
+    for suffix in suffixes:
+        world.seed.dead(suffix, meta=f"u {suffix}")
+
+    assert world.run(replaying(world, *suffixes)) == ["replayed"] * 50
+    assert len(world.state()["ready:2"]) == 50
+
+
+def test_who_listens_hears_of_each_replay(world: World) -> None:
+    world.seed.dead("a")
+    world.seed.dead("b")
+
+    with world.listening(world.id("b")) as heard:
+        world.run(replaying(world, "a", "b", "x"))
+
+    assert heard == [
+        ("events:mail.0.b", "1 replayed b 0 0 now"),
+        ("events", "1 replayed a 0 0 now\n1 replayed b 0 0 now"),
+    ]

@@ -1,0 +1,164 @@
+"""The world of a case: a lane, seeds, one way to run calls, and the whole state after them.
+
+A floor says who runs the calls: everybody's friend, a user that may touch only what the script's
+header declares, or a server where a key of another slot is refused.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import re
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field, replace
+from typing import Any, TypeVar
+
+import redis
+
+from jobfleet.store.call import Call, Command
+from jobfleet.store.keys import Keyspace, Lane
+from jobfleet.store.link import Link
+from jobfleet.store.script import Script, load, names
+from jobfleet.store.sync import Store
+from tests.support.seed import Seed
+from tests.support.state import State, after, moment, state
+
+T = TypeVar("T")
+Grant = Callable[[Call[Any]], None]
+
+KEYS = Keyspace("jf")
+LANE = KEYS.lane("mail", 0)
+USER, PASSWORD = "granted", "opensesame"
+
+
+class Eavesdropper:
+    """A link that remembers what each script answered."""
+
+    def __init__(self, link: Link, heard: dict[str, list[Any]]) -> None:
+        self._link = link
+        self._heard = heard
+        self._scripts = {load(name).sha: name for name in names()}
+
+    def exchange(self, commands: Sequence[Command]) -> list[Any]:
+        """Pass on, and listen."""
+        replies = self._link.exchange(commands)
+        for command, reply in zip(commands, replies, strict=True):
+            if name := self._scripts.get(str(command[1])):
+                self._heard.setdefault(name, []).append(reply)
+        return replies
+
+    def close(self) -> None:
+        """Let the connections go."""
+        self._link.close()
+
+
+@dataclass
+class World:
+    """What a case works with.
+
+    Attributes:
+        store: Runs calls, as the floor's user.
+        raw: Looks and seeds, and may do anything.
+        grant: Is told of each call before it runs.
+    """
+
+    store: Store
+    raw: redis.Redis
+    grant: Grant = lambda _: None
+    keys: Keyspace = KEYS
+    lane: Lane = LANE
+    seed: Seed = field(init=False)
+    before: State = field(init=False, default_factory=dict)
+
+    def __post_init__(self) -> None:
+        self.seed = Seed(self.raw, self.lane)
+
+    @property
+    def now(self) -> int:
+        """The moment of the seed, µs."""
+        return self.seed.now
+
+    def run(self, call: Call[T]) -> T:
+        """Run a call; the state before it is kept."""
+        self.before = self.state()
+        self.grant(call)
+        return self.store.run(call)
+
+    def again(self, call: Call[T]) -> T:
+        """Run a call once more, as if its reply was lost, and see that nothing changes."""
+        answer = self.run(call)
+        assert self.state() == self.before
+        return answer
+
+    def refused(self, call: Call[T]) -> T:
+        """Run a call that must change nothing at all."""
+        return self.again(call)
+
+    def state(self) -> State:
+        """The whole state."""
+        return state(self.raw, self.keys, now=self.now)
+
+    def moved(self, changes: Mapping[str, Any]) -> State:
+        """The state before the last call, with changes; None for a key that is gone."""
+        return after(self.before, changes)
+
+    def time(self, at: int) -> str:
+        """A moment's name."""
+        return moment(at, self.now)
+
+    def id(self, suffix: str) -> str:
+        """A job's id."""
+        return self.seed.id(suffix)
+
+    @contextmanager
+    def listening(self, *ids: str) -> Iterator[list[tuple[str, str]]]:
+        """Listen to the lane, to the jobs named and to the fleet's control; fills with (channel, text) at the end.
+
+        Tokens and times of the seed's moment read `now`.
+        """
+        heard: list[tuple[str, str]] = []
+        channels = [self.lane.events, self.keys.control, *[self.lane.job_events(job_id) for job_id in ids]]
+        raw: Any = self.raw
+        with raw.pubsub() as ear:
+            ear.subscribe("end", *channels)
+            for _ in range(len(channels) + 1):
+                ear.get_message(timeout=5)
+            yield heard
+            self.raw.publish("end", "")
+            while (message := ear.get_message(timeout=5)) is not None and message["channel"] != b"end":
+                heard.append((self._channel(message["channel"]), self._text(message["data"])))
+
+    def _channel(self, name: bytes) -> str:
+        return name.decode().removeprefix(self.lane.tag).removeprefix(self.keys.tag)
+
+    def _text(self, data: bytes) -> str:
+        text = re.sub(r"\d{16}", lambda match: self.time(int(match[0])), data.decode())
+        return text.replace(self.lane.id_prefix, "")
+
+
+def granting(raw: redis.Redis) -> Grant:
+    """Before each call, let the user `granted` reach what the script's header declares, and nothing else.
+
+    KEYS are granted by their very names, READS as patterns; a script that writes nothing may not write its KEYS.
+    Commands are free but for the dangerous ones, of which `INFO` is needed (claim reads the primary's run id).
+    """
+    execute: Any = raw.execute_command
+    execute("ACL", "SETUSER", USER, "reset", "on", f">{PASSWORD}", "+@all", "-@dangerous", "+info", "&*")
+
+    def grant(call: Call[Any]) -> None:
+        tag = call.keys[0][: call.keys[0].index("}:") + 2]
+        own = "%R~" if call.script.read_only else "~"
+        reads = [re.sub(r"<[a-z]+>", "*", name) for name, _, _ in call.script.header.reads]
+        rules = [f"{own}{key}" for key in call.keys] + [f"%R~{tag}{name}" for name in reads]
+        execute("ACL", "SETUSER", USER, "resetkeys", *rules)
+
+    return grant
+
+
+def mutated(script: Script, old: str, new: str) -> Script:
+    """A script in which one place reads otherwise: what a judge must find fault with."""
+    text = script.plain.decode()
+    assert text.count(old) == 1, f"{old!r} stands {text.count(old)} times in {script.name}.lua"
+    plain = text.replace(old, new).encode()
+    source = script.source.removesuffix(script.plain) + plain
+    return replace(script, source=source, plain=plain, sha=hashlib.sha1(source, usedforsecurity=False).hexdigest())

@@ -1,0 +1,109 @@
+"""The endpoint, scraped over HTTP."""
+
+from __future__ import annotations
+
+import os
+import socket
+from collections.abc import Iterator
+from urllib.request import urlopen
+
+import pytest
+from prometheus_client import CollectorRegistry
+from prometheus_client.parser import text_string_to_metric_families
+
+from jobfleet.errors import ConfigError
+from jobfleet.metrics.exporter import Exporter
+from jobfleet.metrics.server import MetricsServer
+from jobfleet.metrics.tally import Tally
+
+
+@pytest.fixture
+def exporter() -> Exporter:
+    return Exporter(CollectorRegistry())
+
+
+@pytest.fixture
+def server(exporter: Exporter) -> Iterator[MetricsServer]:
+    server = MetricsServer(exporter, 0, "127.0.0.1")
+    yield server
+    server.close()
+
+
+def scrape(port: int, path: str = "/metrics") -> str:
+    with urlopen(f"http://127.0.0.1:{port}{path}", timeout=10) as answer:
+        assert answer.headers["Content-Type"].startswith("text/plain")
+        return str(answer.read().decode())
+
+
+def is_refused(port: int) -> bool:
+    with socket.socket() as probe:
+        return probe.connect_ex(("127.0.0.1", port)) != 0
+
+
+def test_a_scrape_reads_what_was_merged_so_far(exporter: Exporter, server: MetricsServer) -> None:
+    assert scrape(server.port) == exporter.text().decode()
+    tally = Tally()
+    tally.run_finished("default", "demo.add", "completed", 2_000, 40)
+    exporter.merge(tally.take())
+    text = scrape(server.port)
+    assert text == exporter.text().decode()
+    families = {family.name: family for family in text_string_to_metric_families(text)}
+    assert [sample.value for sample in families["jobfleet_jobs_finished"].samples] == [1.0]
+
+
+def test_a_scrape_may_ask_for_some_by_name(server: MetricsServer) -> None:
+    text = scrape(server.port, "/metrics?name[]=jobfleet_jobs_enqueued_total")
+    assert [line for line in text.splitlines() if not line.startswith("#")] == ["jobfleet_jobs_enqueued_total 0.0"]
+
+
+def test_serves_all_addresses_unless_told(exporter: Exporter) -> None:
+    server = MetricsServer(exporter, 0)
+    assert server._http.server_address == ("0.0.0.0", server.port)
+    assert "jobfleet_build_info" in scrape(server.port)
+    server.close()
+
+
+def test_close_frees_the_port_and_may_be_repeated(exporter: Exporter) -> None:
+    first = MetricsServer(exporter, 0, "127.0.0.1")
+    first.close()
+    first.close()
+    assert is_refused(first.port)
+    second = MetricsServer(exporter, first.port, "127.0.0.1")
+    assert second.port == first.port
+    second.close()
+
+
+@pytest.mark.parametrize("host", ["", "127.0.0.1"])
+def test_a_port_in_use_is_a_config_error(exporter: Exporter, host: str) -> None:
+    with socket.create_server((host or "0.0.0.0", 0)) as other:
+        port = other.getsockname()[1]
+        with pytest.raises(ConfigError) as caught:
+            MetricsServer(exporter, port, host)
+    assert str(caught.value) == f"Cannot serve metrics on port {port}: Address already in use (--metrics-port?)."
+
+
+@pytest.mark.parametrize(("port", "host"), [(70_000, "127.0.0.1"), (0, "no such host")])
+def test_a_place_that_cannot_be_bound_is_a_config_error(exporter: Exporter, port: int, host: str) -> None:
+    with pytest.raises(ConfigError, match=rf"Cannot serve metrics on port {port}: .+ \(--metrics-port\?\)\."):
+        MetricsServer(exporter, port, host)
+
+
+@pytest.mark.filterwarnings("ignore:.*multi-threaded, use of fork:DeprecationWarning")
+def test_a_forked_child_lets_go_of_the_port(exporter: Exporter) -> None:
+    server = MetricsServer(exporter, 0, "127.0.0.1")
+    ends, begins = os.pipe(), os.pipe()
+    child = os.fork()
+    if child == 0:
+        os.write(begins[1], b"!")
+        os.read(ends[0], 1)
+        os._exit(0)
+    try:
+        os.read(begins[0], 1)
+        assert "jobfleet_build_info" in scrape(server.port)
+        server.close()
+        assert is_refused(server.port)  # though the child lives
+    finally:
+        os.write(ends[1], b"!")
+        os.waitpid(child, 0)
+        for end in (*ends, *begins):
+            os.close(end)

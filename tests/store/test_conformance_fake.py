@@ -1,0 +1,45 @@
+"""Every case of the scripts on fakeredis: what `memory://` answers is what a server answers, but for the list below."""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Iterator
+from unittest.mock import patch
+
+import pytest
+
+from jobfleet.store import connect
+from jobfleet.store.connect import client, target
+from jobfleet.store.sync import Store
+from tests.lua.cases import Case, cases
+from tests.lua.world import World
+
+_numbers = itertools.count()
+
+DIFFERENCES = {
+    "test_a_script_that_reads_only_cannot_write": "fakeredis knows no flags; servers show that readers do not write",
+}
+"""Cases that go otherwise on fakeredis, and why that is no harm."""
+
+
+@pytest.fixture
+def world() -> Iterator[World]:
+    """An empty lane on a fake server of its own."""
+    with patch.dict(connect._memory):
+        at = target(f"memory://conformance-{next(_numbers)}")
+        store, raw = Store(at), client(at)
+        yield World(store, raw)
+        store.close()
+        raw.close()
+
+
+@pytest.mark.parametrize("case", cases(), ids=lambda case: case.id)
+def test_fakeredis_answers_as_a_server_does(case: Case, world: World, request: pytest.FixtureRequest) -> None:
+    if reason := DIFFERENCES.get(case.body.__name__, case.flaw):
+        request.applymarker(pytest.mark.xfail(reason=reason, strict=True))
+
+    case.run(world)
+
+
+def test_every_difference_names_a_case() -> None:
+    assert set(DIFFERENCES) <= {case.body.__name__ for case in cases()}

@@ -1,0 +1,135 @@
+"""Seeds: states written key by key, so that no test waits. Time is moved by moving the data.
+
+All times are whole steps of ten seconds from the seed's own `now`.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import redis
+
+from jobfleet.store.keys import Lane
+from tests.support.state import server_now
+
+S = 1_000_000
+"""One second in µs."""
+
+GAP_S = 10
+"""Longer than any lane may go without a tick."""
+
+
+class Seed:
+    """Writes jobs of one lane as scripts would have left them.
+
+    Args:
+        raw: A client that may write anything.
+        lane: Where.
+
+    Attributes:
+        now: The moment of the seed, µs of Redis's clock.
+    """
+
+    def __init__(self, raw: redis.Redis, lane: Lane) -> None:
+        self.raw = raw
+        self.lane = lane
+        self.now = server_now(raw)
+
+    def id(self, suffix: str) -> str:
+        """The id of a job in the lane."""
+        return self.lane.id_prefix + suffix
+
+    def at(self, seconds: int) -> int:
+        """A moment, µs."""
+        return self.now + seconds * S
+
+    def waiting(
+        self, suffix: str, *, band: int = 2, due: int = 0, meta: str = "", tries: str = "", expires: int | None = None
+    ) -> str:
+        """A job that stands in a band, due `due` seconds from now; `expires` adds to `meta` what an expiry needs."""
+        job_id = self.id(suffix)
+        if expires is not None:
+            meta = "\n".join(filter(None, (f"x {self.at(expires)}", meta)))
+            self.raw.zadd(self.lane.expiry, {job_id: self.at(expires)})
+        self._open(job_id, meta, tries)
+        self.raw.zadd(self.lane.ready[band], {job_id: self.at(due)})
+        if tries:
+            self.raw.hincrby(self.lane.totals, "retrying", 1)
+        return job_id
+
+    def running(
+        self,
+        suffix: str,
+        token: int = 7,
+        *,
+        child: str = "w.1",
+        claimed: int = -10,
+        lease: int = 60,
+        deadline: int = 50,
+        band: int = 2,
+        cancel: str = "",
+        meta: str = "",
+        tries: str = "",
+    ) -> str:
+        """A job that `child` runs under `token`; `cancel` names who asked it to stop."""
+        job_id = self.id(suffix)
+        self._open(job_id, meta, tries)
+        mark = f"{cancel}@{self.now}" if cancel else ""
+        record = f"{token}|{child}|{self.at(claimed)}|{lease * S}|{band}|{mark}"
+        self.raw.hset(self.lane.runs, job_id, record)
+        self.raw.zadd(self.lane.lease, {job_id: self.at(deadline)})
+        return job_id
+
+    def dead(
+        self, suffix: str, *, band: int = 2, meta: str = "", tries: str = "1:0:0:0:0", age: int = 0, result: bool = True
+    ) -> str:
+        """A failed job; its letter lies `age` seconds back, and its result is gone without `result`."""
+        job_id = self.id(suffix)
+        fields: Any = {
+            "id": job_id, "reason": "error", "band": str(band), "tries": tries, "meta": meta,
+            "record": f"record of {suffix}", "envelope": f"envelope of {suffix}",
+        }  # fmt: skip
+        entry = self.raw.xadd(self.lane.dlq, fields, id=f"{self.at(-age) // 1000}-*")
+        self.raw.hset(self.lane.dead, job_id, entry)
+        if result:
+            line = f"failed {self.now} 7 0 - - error\nrecord of {suffix}"
+            self.raw.set(self.lane.result(job_id), line, ex=1000)
+        return job_id
+
+    def completed(self, suffix: str, token: int = 7) -> str:
+        """A job that has completed under `token`."""
+        job_id = self.id(suffix)
+        self.raw.set(self.lane.result(job_id), f"completed {self.now} {token}\nrecord of {suffix}", ex=1000)
+        return job_id
+
+    def holds(self, key: str, job_id: str) -> None:
+        """A unique key is held by a job."""
+        self.raw.hset(self.lane.unique, key, job_id)
+
+    def watch(self, job_id: str) -> None:
+        """Dependants wait for a job."""
+        self.raw.hset(self.lane.watched, job_id, "1")
+
+    def ticked(self, *, ago: int = 0, hold: int = 0, longest: int = 60) -> None:
+        """A tick was there; leases are held until `hold` seconds from now (0: they are judged)."""
+        held = self.at(hold) if hold else 0
+        self.raw.hset(self.lane.lane, mapping={"seen": self.at(-ago), "hold": held, "longest": longest * S})
+
+    def paused(self, by: str = "ann") -> None:
+        """The lane is paused."""
+        self.raw.hset(self.lane.conf, "paused", f"{by}@{self.now}")
+
+    def journal(self) -> None:
+        """A consumer of the journal is registered."""
+        self.raw.hset(self.lane.conf, "journal", "1")
+
+    def lane_holds(self, **fields: str | int) -> None:
+        """Fields of the lane's run-time state."""
+        self.raw.hset(self.lane.lane, mapping={name: str(value) for name, value in fields.items()})
+
+    def _open(self, job_id: str, meta: str, tries: str) -> None:
+        self.raw.set(self.lane.job(job_id), f"envelope of {job_id.removeprefix(self.lane.id_prefix)}")
+        if meta:
+            self.raw.hset(self.lane.meta, job_id, meta)
+        if tries:
+            self.raw.hset(self.lane.tries, job_id, tries)

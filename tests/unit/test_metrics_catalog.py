@@ -1,0 +1,73 @@
+"""The table of metrics keeps the rules of Prometheus, and counting costs no import of its client."""
+
+from __future__ import annotations
+
+import re
+import subprocess
+import sys
+
+import pytest
+
+from jobfleet.metrics.catalog import CATALOG, METRICS, Metric
+from jobfleet.metrics.labels import LabelSets
+
+UNITS = ("_seconds", "_bytes", "_ratio")
+UNBOUNDED = {"id", "job_id", "user", "session", "tag", "args", "worker"}
+
+
+@pytest.mark.parametrize("metric", METRICS, ids=lambda metric: metric.name)
+class TestEachMetric:
+    def test_has_a_name_of_the_right_form(self, metric: Metric) -> None:
+        assert re.fullmatch(r"jobfleet_[a-z]+(_[a-z]+)*", metric.full_name)
+        assert metric.name.endswith("_total") == (metric.type == "counter")
+        assert not re.search(r"_(ms|us|minutes|milliseconds|count|sum|bucket)$", metric.name)
+
+    def test_has_bounded_labels(self, metric: Metric) -> None:
+        assert all(re.fullmatch(r"[a-z]+", label) for label in metric.labels)
+        assert not set(metric.labels) & (UNBOUNDED | {"le"})
+
+    def test_has_ascending_buckets_if_it_is_a_histogram(self, metric: Metric) -> None:
+        assert bool(metric.buckets) == (metric.type == "histogram")
+        assert list(metric.buckets) == sorted(set(metric.buckets))
+        assert metric.name.endswith(UNITS) or not metric.buckets
+
+    def test_has_a_sentence_of_help(self, metric: Metric) -> None:
+        assert metric.help.endswith(".")
+        assert "\n" not in metric.help
+
+
+def test_no_name_is_given_twice() -> None:
+    assert list(CATALOG.values()) == list(METRICS)
+
+
+@pytest.mark.parametrize(
+    ("before", "labels", "admitted"),
+    [
+        ((), ("q", "f", "completed"), ("q", "f", "completed")),
+        ([("q", "a", "x"), ("q", "b", "x")], ("q", "a", "x"), ("q", "a", "x")),
+        ([("q", "a", "x"), ("q", "b", "x")], ("q", "c", "x"), ("q", "other", "x")),
+        ([("q", "a", "x"), ("q", "b", "x"), ("q", "c", "x")], ("q", "d", "x"), ("q", "other", "x")),
+        ([(f"q{n}", "a", "x") for n in range(4)], ("q4", "a", "x"), ("other", "other", "other")),
+        ([(f"q{n}", "a", "x") for n in range(4)], ("q3", "b", "x"), ("q3", "other", "x")),
+    ],
+    ids=["first", "known", "beyond", "further", "twice beyond", "folded before"],
+)
+def test_label_sets_fold_beyond_their_cap(
+    before: list[tuple[str, ...]], labels: tuple[str, ...], admitted: tuple[str, ...]
+) -> None:
+    sets = LabelSets(2)
+    for each in before:
+        sets.admit(CATALOG["jobs_finished_total"], each)
+    assert sets.admit(CATALOG["jobs_finished_total"], labels) == admitted
+
+
+def test_label_sets_stay_bounded_whatever_comes() -> None:
+    sets = LabelSets(10)
+    finished = CATALOG["jobs_finished_total"]
+    admitted = {sets.admit(finished, (f"q{n % 97}", f"f{n % 89}", f"o{n % 83}")) for n in range(5_000)}
+    assert len(admitted) == 21
+
+
+def test_counting_does_not_import_prometheus_client() -> None:
+    code = "import sys, jobfleet.metrics.tally; sys.exit('prometheus_client' in sys.modules)"
+    subprocess.run([sys.executable, "-c", code], check=True)
