@@ -1,13 +1,13 @@
 """jobfleet: background jobs on many machines, over one Redis.
 
-    from jobfleet import job
+from jobfleet import job
 
-    @job
-    def add(x: int, y: int) -> int:
-        return x + y
+@job
+def add(x: int, y: int) -> int:
+    return x + y
 
-    handle = add.enqueue(10, 20)
-    handle.result(timeout=10)
+handle = add.enqueue(10, 20)
+handle.result(timeout=10)
 """
 
 from jobfleet.client.aio import AsyncFleet

@@ -323,7 +323,9 @@ def policy_of(
 
 def with_header(policy: Policy, header: Mapping[str, Any]) -> Policy:
     """The same policy with what the job itself says; durations on the wire are in µs."""
-    said = {name: header[name] for name in ("max_retries", "retry_backoff", "retry_jitter", "max_crashes") if name in header}
+    said = {
+        name: header[name] for name in ("max_retries", "retry_backoff", "retry_jitter", "max_crashes") if name in header
+    }
     if "retry_delay" in header:
         said["retry_delay"] = header["retry_delay"] / SECOND_US
     return replace(policy, **said) if said else policy

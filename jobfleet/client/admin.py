@@ -251,7 +251,9 @@ def jobs(
     for number in range(first, len(sections)):
         lane, section = sections[number]
         while len(rows) < limit:
-            found, inner = yield from _section(space, lane, section, status, min(limit - len(rows), inspect.CHUNK), inner)
+            found, inner = yield from _section(
+                space, lane, section, status, min(limit - len(rows), inspect.CHUNK), inner
+            )
             rows.extend(found)
             if not inner:
                 break
@@ -287,7 +289,9 @@ def _section(
             counted = value((yield (inspect.counts(lane),)))
             start = f"({counted.now}" if status is not JobStatus.QUEUED else ""
             stop = str(counted.now) if status is JobStatus.QUEUED else ""
-        call = inspect.waiting(lane, int(section[-1]), start=start or "-inf", stop=stop or "+inf", skip=skip, limit=limit)
+        call = inspect.waiting(
+            lane, int(section[-1]), start=start or "-inf", stop=stop or "+inf", skip=skip, limit=limit
+        )
         now, rows = value((yield (call,)))
         found = [waiting_result(row, now) for row in rows]
     following = str(skip + len(rows)) if len(rows) == limit else ""
@@ -305,9 +309,7 @@ def _finished(
         if not rows:
             before = ""
             break
-        wanted += [
-            lane.id_prefix + row.suffix for row in rows if status is None or LETTERS.get(row.outcome) is status
-        ]
+        wanted += [lane.id_prefix + row.suffix for row in rows if status is None or LETTERS.get(row.outcome) is status]
         before = f"({rows[-1].entry}"
     found: list[JobResult[Any]] = []
     for part in batches(dict.fromkeys(wanted), inspect.CHUNK):

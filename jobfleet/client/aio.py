@@ -301,5 +301,3 @@ class AsyncReceipts:
     def __del__(self) -> None:
         if not self._touched:
             warnings.warn("enqueue_many was not awaited: nothing was enqueued.", RuntimeWarning, stacklevel=2)
-
-

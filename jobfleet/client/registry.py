@@ -249,7 +249,9 @@ class Decorator(typing.Protocol):
     """What ``@job(...)`` returns."""
 
     @overload
-    def __call__(self, function: Callable[Concatenate[JobContext, P], Awaitable[R]]) -> JobFunction[P, R, Awaitable[R]]: ...
+    def __call__(
+        self, function: Callable[Concatenate[JobContext, P], Awaitable[R]]
+    ) -> JobFunction[P, R, Awaitable[R]]: ...
     @overload
     def __call__(self, function: Callable[P, Awaitable[R]]) -> JobFunction[P, R, Awaitable[R]]: ...
     @overload

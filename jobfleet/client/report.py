@@ -120,7 +120,14 @@ def _why(status: JobStatus, by: str | None) -> str | None:
 
 
 def _failed(
-    job_id: str, fields: Mapping[str, Any], progress: bytes, reason: str, *, tries: str = "", at: int = 0, token: int = 0
+    job_id: str,
+    fields: Mapping[str, Any],
+    progress: bytes,
+    reason: str,
+    *,
+    tries: str = "",
+    at: int = 0,
+    token: int = 0,
 ) -> JobResult[Any]:
     kind = fields.get("error_type")
     return JobResult(

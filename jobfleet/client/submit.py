@@ -15,7 +15,16 @@ from jobfleet.store.keys import Keyspace, Lane
 from jobfleet.store.values import Entry
 
 DURATION_OPTIONS = ("retry_delay", "timeout", "result_ttl")
-PLAIN_OPTIONS = ("max_retries", "retry_backoff", "retry_jitter", "max_crashes", "user", "session", "correlation_id", "run_in")
+PLAIN_OPTIONS = (
+    "max_retries",
+    "retry_backoff",
+    "retry_jitter",
+    "max_crashes",
+    "user",
+    "session",
+    "correlation_id",
+    "run_in",
+)
 METADATA_LIMITS = Limits(max_bytes=16 * 1024)
 NORMAL_BAND = Priority.NORMAL.band
 

@@ -207,9 +207,7 @@ class Fleet(Opened):
         self, *, status: JobStatus | None = None, queue: str | None = None, limit: int = 50, cursor: str = ""
     ) -> admin.Page:
         """A page of jobs: running, then waiting by urgency, then finished, newest first."""
-        answer: admin.Page = self._do(
-            admin.jobs(self.space, status=status, queue=queue, limit=limit, cursor=cursor)
-        )
+        answer: admin.Page = self._do(admin.jobs(self.space, status=status, queue=queue, limit=limit, cursor=cursor))
         return answer
 
     def queues(self) -> list[admin.QueueInfo]:
@@ -305,7 +303,7 @@ class Receipts(Iterator[Receipt]):
 def _warn_on_loop(verb: str) -> None:
     if asyncio._get_running_loop() is not None:  # noqa: SLF001 - the public form raises, at 20 times the price
         warnings.warn(
-            f"{verb} blocks the event loop that runs here; await a{verb} or use AsyncFleet.", RuntimeWarning, stacklevel=4
+            f"{verb} blocks the event loop that runs here; await a{verb} or use AsyncFleet.",
+            RuntimeWarning,
+            stacklevel=4,
         )
-
-

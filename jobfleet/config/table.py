@@ -172,6 +172,14 @@ class JobConfig:
         """Seconds between renewals of a lease: `renew_every`, else a third of `lease`."""
         return self.lease / 3 if self.renew_every is None else self.renew_every
 
+    def plain(self, **changes: object) -> dict[str, object]:
+        """All settings as plain values, with some changed: what crosses a pipe to a child, and makes the same again."""
+        values = {row.name: changes.get(row.name, getattr(self, row.name)) for row in SETTINGS}
+        return {
+            name: str(value) if isinstance(value, Path) else dict(value) if isinstance(value, Mapping) else value
+            for name, value in values.items()
+        }
+
     def _check_pairs(self) -> None:
         """Refuse values that are fine alone and wrong together."""
         self._check(self.renewal <= self.lease / 2, "renew_every", f"half of lease ({self.lease:g} s) or less")

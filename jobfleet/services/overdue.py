@@ -16,7 +16,7 @@ from jobfleet.codec import read_header, seal_record
 from jobfleet.config import JobConfig
 from jobfleet.errors import EncodingError
 from jobfleet.metrics.tally import Tally
-from jobfleet.outcome import Crashed, Outcome
+from jobfleet.outcome import Crashed, Outcome, Preempted
 from jobfleet.retry import Fail, Park, Policy, Release, Retry, Tries, decide, policy_of, with_header
 from jobfleet.store.aio import AsyncStore
 from jobfleet.store.calls import settle
@@ -123,7 +123,9 @@ class Overdue:
         return with_header(policy_of(options, self._config), header)
 
     def _note(self, lane: Lane, held: Held, outcome: Outcome) -> None:
-        reason = outcome.reason if isinstance(outcome, Crashed) else "lease expired"
+        reason = outcome.reason if isinstance(outcome, Crashed) else "given back"
+        if isinstance(outcome, Preempted):
+            reason = "its lease expired"
         log.warning("job.reaped job_id=%s token=%d child=%s %s", held.id, held.token, held.run.child, reason)
 
 
@@ -150,5 +152,3 @@ class Published:
         """Whether a child's worker was heard of lately."""
         beat = self.beats.get(worker_of(child))
         return beat is not None and now_us - beat <= gone_us
-
-

@@ -56,5 +56,3 @@ class Retention(Service):
                 if gone:
                     log.warning("dead_letters.let_go queue=%s lane=%d letters=%d", queue, index, gone)
         return EVERY
-
-

@@ -81,9 +81,7 @@ class Finisher:
         ]
         first = len(calls)
         for number, at in enumerate(range(0, len(items), CHUNK), start=1):
-            calls.append(
-                settle(self._lane, items[at : at + CHUNK], child=self._child, nonce=self._nonce, chunk=number)
-            )
+            calls.append(settle(self._lane, items[at : at + CHUNK], child=self._child, nonce=self._nonce, chunk=number))
         answers = await self._store.run_many(calls)
         at = 0
         for answer in answers[first:]:

@@ -80,7 +80,13 @@ class _Inside:
         handlers = Handlers(self._fleet.space.registry, (), self._config)
         child = f"{self._worker}.0"
         engine = Engine(
-            self._config, handlers, child=child, board=self._board, store=store, tally=self._tally, on_buried=self._stop.set
+            self._config,
+            handlers,
+            child=child,
+            board=self._board,
+            store=store,
+            tally=self._tally,
+            on_buried=self._stop.set,
         )
         over = threading.Event()
         thread = threading.Thread(
@@ -115,7 +121,11 @@ class _Inside:
                 if now >= beat_at:
                     beat_at = now + self._config.beat
                     await presence.beat(
-                        queues=self._queues, slots=self._config.slots, running=engine.running, children=1, state="running"
+                        queues=self._queues,
+                        slots=self._config.slots,
+                        running=engine.running,
+                        children=1,
+                        state="running",
                     )
                 if now >= renew_at:
                     renew_at = now + self._config.renewal
@@ -129,5 +139,3 @@ class _Inside:
             await leases.stop()
             await presence.leave()
             await store.close()
-
-

@@ -83,9 +83,7 @@ class Reporter:
         by_lane: dict[Lane, list[tuple[Run, Report]]] = {}
         for run, n, record in latest.values():
             by_lane.setdefault(run.lane, []).append((run, Report(run.id, run.token, n, record)))
-        parts = [
-            (lane, rows[i : i + CHUNK]) for lane, rows in by_lane.items() for i in range(0, len(rows), CHUNK)
-        ]
+        parts = [(lane, rows[i : i + CHUNK]) for lane, rows in by_lane.items() for i in range(0, len(rows), CHUNK)]
         if not parts:
             return
         calls = [progress(lane, [report for _, report in part], ttl_ms=self._ttl_ms) for lane, part in parts]
@@ -106,5 +104,3 @@ class Reporter:
         with self._lock:
             kept = self._latest.pop(run.token, None)
         return Report(run.id, run.token, kept[1], kept[2]) if kept else None
-
-

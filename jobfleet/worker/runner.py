@@ -325,5 +325,3 @@ def context_of(run: Run, child: str, args: list[Any], kwargs: dict[str, Any]) ->
         log=logging.LoggerAdapter(logging.getLogger(f"jobfleet.job.{function}"), {"job_id": run.id}),
         port=run,
     )
-
-

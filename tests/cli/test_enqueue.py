@@ -5,17 +5,20 @@ from __future__ import annotations
 import json
 import threading
 from datetime import UTC, datetime, timedelta
+from typing import Any
 
 import pytest
+import redis
 
 from jobfleet import Fleet, JobStatus
 from jobfleet.codec import open_envelope
+from tests.cli.hand import Cli, Hand
+
+TRY = " Try 'jobfleet enqueue -h'."
 
 
 def sent(fleet: Fleet, job_id: str) -> tuple[object, object]:
     lane = fleet.space.keys.lane_of(job_id)
-    import redis
-
     with redis.Redis.from_url(fleet.config.url, protocol=2) as client:
         envelope = client.get(lane.job(job_id))
     assert isinstance(envelope, bytes)
@@ -31,19 +34,20 @@ def sent(fleet: Fleet, job_id: str) -> tuple[object, object]:
         (["--", "-1", "2"], [-1, 2]),
         (["2", "-1.5e3", "-.5"], [2, -1500.0, "-.5"]),
         (["--", "--queue", "-x"], ["--queue", "-x"]),
-        (["ann@example.org", '"20"', "null", "true", '{"a": [1]}', "[-1]"], ["ann@example.org", "20", None, True, {"a": [1]}, [-1]]),
-        (["NaN", "-Infinity"][:1], ["NaN"]),
+        (["ann@example.org", '"20"', "null", "true", '{"a": [1]}', "[-1]"],
+         ["ann@example.org", "20", None, True, {"a": [1]}, [-1]]),
+        (["NaN"], ["NaN"]),
         (["[" * 5000], ["[" * 5000]),
         ([""], [""]),
     ],
 )  # fmt: skip
-def test_each_arg_is_json_else_a_text(cli, hand, fleet, args, wanted):
+def test_each_arg_is_json_else_a_text(cli: Cli, hand: Hand, fleet: Fleet, args: list[str], wanted: Any) -> None:
     result = cli("enqueue", "demo.add", *args)
     assert (result.exit_code, result.stderr) == (0, "")
     assert sent(fleet, result.stdout.strip()) == (wanted, {})
 
 
-def test_options_reach_the_job(cli, hand, fleet):
+def test_options_reach_the_job(cli: Cli, hand: Hand, fleet: Fleet) -> None:
     result = cli(
         "enqueue", "demo.add", "1", "--kwargs", '{"y": -2}', "--queue", "mail", "--priority", "HIGH", "--delay", "5m",
         "--tag", "eu", "--tag", "b", "--metadata", '{"k": 1}', "--user", "ann", "--correlation-id", "c1", "--id", "own",
@@ -59,26 +63,26 @@ def test_options_reach_the_job(cli, hand, fleet):
     assert fleet.queues()[0].by_priority["high"] == 1
 
 
-def test_a_negative_value_of_an_option_is_the_options(cli, hand):
+def test_a_negative_value_of_an_option_is_the_options(cli: Cli, hand: Hand) -> None:
     result = cli("enqueue", "demo.add", "--max-retries", "-1", "5")
     assert result.exit_code == 2
     assert result.stderr.startswith("Invalid value for '--max-retries': -1")
 
 
-def test_a_time_without_offset_is_local(cli, hand, fleet):
+def test_a_time_without_offset_is_local(cli: Cli, hand: Hand, fleet: Fleet) -> None:
     at = (datetime.now().astimezone() + timedelta(hours=2)).replace(microsecond=0)
     job_id = cli("enqueue", "demo.add", "--at", at.replace(tzinfo=None).isoformat()).stdout.strip()
     assert fleet.poll(job_id).scheduled_at == at.astimezone(UTC)
 
 
-def test_an_own_id_makes_one_job(cli, hand):
+def test_an_own_id_makes_one_job(cli: Cli, hand: Hand) -> None:
     cli("enqueue", "demo.add", "--id", "own")
     again = cli("enqueue", "demo.add", "--id", "own", "-o", "json")
     assert json.loads(again.stdout) == {"id": "default.0.own", "created": False, "status": "queued"}
     assert again.stderr == "default.0.own was there already.\n"
 
 
-def test_a_name_nobody_knows_is_told(cli, hand):
+def test_a_name_nobody_knows_is_told(cli: Cli, hand: Hand) -> None:
     result = cli("enqueue", "demo.ad", "1")
     assert result.exit_code == 0
     assert "did you mean 'demo.add'?" in result.stderr
@@ -96,14 +100,14 @@ def test_a_name_nobody_knows_is_told(cli, hand):
         (30, "ids", "default.0.own\n"),
     ],
 )  # fmt: skip
-def test_wait_prints_the_result_alone(cli, hand, fleet, value, form, wanted):
+def test_wait_prints_the_result_alone(cli: Cli, hand: Hand, fleet: Fleet, value: Any, form: str, wanted: Any) -> None:
     cli("enqueue", "demo.add", "--id", "own")
     hand.completes(hand.claims("default.0.own"), value)
     result = cli("enqueue", "demo.add", "--id", "own", "--wait", "-o", form)
     assert (result.exit_code, result.stdout) == (0, wanted)
 
 
-def test_wait_is_woken_by_the_end(cli, hand):
+def test_wait_is_woken_by_the_end(cli: Cli, hand: Hand) -> None:
     def work() -> None:
         while not hand.fleet.jobs().jobs:
             threading.Event().wait(0.02)
@@ -116,7 +120,7 @@ def test_wait_is_woken_by_the_end(cli, hand):
     assert (result.exit_code, result.stdout, result.stderr) == (0, "30\n", "")
 
 
-def test_wait_tells_a_failure_in_one_line(cli, hand):
+def test_wait_tells_a_failure_in_one_line(cli: Cli, hand: Hand) -> None:
     hand.buries("own", error="line 1\nline 2\x1b[31m")
     result = cli("enqueue", "demo.fail", "--id", "own", "--wait")
     assert (result.exit_code, result.stdout) == (1, "")
@@ -126,7 +130,7 @@ def test_wait_tells_a_failure_in_one_line(cli, hand):
     ]
 
 
-def test_wait_timeout_ends_with_124(cli, hand):
+def test_wait_timeout_ends_with_124(cli: Cli, hand: Hand) -> None:
     result = cli("enqueue", "demo.add", "--id", "own", "--wait-timeout", "0.1")
     assert (result.exit_code, result.stdout) == (124, "")
     assert result.stderr == "default.0.own did not end within 0.1 s; it goes on.\n"
@@ -135,22 +139,25 @@ def test_wait_timeout_ends_with_124(cli, hand):
 @pytest.mark.parametrize(
     ("args", "line"),
     [
-        ([], "Missing argument 'NAME'. Try 'jobfleet enqueue -h'."),
-        (["a", "--quue", "x"], "No such option '--quue'. Did you mean one of: '--queue', '--user'? Try 'jobfleet enqueue -h'."),
-        (["a", "--kwargs", "[1]"], "Invalid value for '--kwargs': '[1]' is no JSON object; write it as '{\"key\": 1}'. Try 'jobfleet enqueue -h'."),
-        (["a", "--at", "noon"], "Invalid value for '--at': 'noon' is no ISO time; write it as 2026-11-25T14:00 or with +01:00. Try 'jobfleet enqueue -h'."),
-        (["a", "--delay", "soon"], "Invalid value for '--delay': 'soon': use seconds, or a text such as '30s', '5m', '24h' or '30d'. Try 'jobfleet enqueue -h'."),
+        ([], f"Missing argument 'NAME'.{TRY}"),
+        (["a", "--quue", "x"], f"No such option '--quue'. Did you mean one of: '--queue', '--user'?{TRY}"),
+        (["a", "--kwargs", "[1]"],
+         f"Invalid value for '--kwargs': '[1]' is no JSON object; write it as '{{\"key\": 1}}'.{TRY}"),
+        (["a", "--at", "noon"],
+         f"Invalid value for '--at': 'noon' is no ISO time; write it as 2026-11-25T14:00 or with +01:00.{TRY}"),
+        (["a", "--delay", "soon"],
+         f"Invalid value for '--delay': 'soon': use seconds, or a text such as '30s', '5m', '24h' or '30d'.{TRY}"),
         (["a", "--queue", "no way"], "queue is 'no way'; use 1 to 32 letters, digits, '_' or '-'."),
         (["no way"], "function is 'no way'; use 1 to 128 letters, digits, '_', '.', ':' or '-'."),
         (["a", "--name", "x\x1b"], r"name is 'x\x1b'; give a printable label of 1 to 200 characters."),
     ],
 )  # fmt: skip
-def test_a_wrong_call_is_told_in_one_line(cli, args, line):
+def test_a_wrong_call_is_told_in_one_line(cli: Cli, args: list[str], line: str) -> None:
     result = cli("enqueue", *args)
     assert (result.exit_code, result.stdout, result.stderr) == (2, "", line + "\n")
 
 
-def test_a_value_that_cannot_travel_is_told(cli, hand):
+def test_a_value_that_cannot_travel_is_told(cli: Cli, hand: Hand) -> None:
     result = cli("enqueue", "demo.add", '"\\ud800"')
     assert result.exit_code == 2
     assert result.stderr.count("\n") == 1

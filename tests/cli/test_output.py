@@ -11,7 +11,7 @@ from jobfleet.cli.output import Column, Output, age, clip, plain, span, to_json,
 from jobfleet.cli.schema import jsonable
 
 
-def test_a_table_is_aligned():
+def test_a_table_is_aligned() -> None:
     text = Output().table(["NAME", Column("N", is_number=True), "NOTE"], [["a", "1", ""], ["日本", "1,000", "x"]])
     assert text.splitlines() == ["NAME      N  NOTE", "a         1", "日本  1,000  x"]
 
@@ -20,7 +20,7 @@ def test_a_table_is_aligned():
     ("text", "wanted"),
     [("a\nb\tc", r"a\nb\tc"), ("\x1b[31m", r"\x1b[31m"), ("\u202eabc", r"\u202eabc"), ("ä日", "ä日"), ("a\\b", "a\\b")],
 )
-def test_what_a_terminal_would_obey_is_escaped(text, wanted):
+def test_what_a_terminal_would_obey_is_escaped(text: str, wanted: str) -> None:
     assert plain(text) == wanted
     assert json.loads(to_json(text)) == text
     assert to_json(text).isprintable()
@@ -31,19 +31,19 @@ def test_what_a_terminal_would_obey_is_escaped(text, wanted):
     [(0, "0 ms"), (0.0124, "12 ms"), (1.239, "1.24 s"), (59.9, "59.9 s"), (59.99, "1 min"), (185, "3 min 5 s"),
      (7_260, "2 h 1 min"), (176_400, "2 d 1 h")],
 )  # fmt: skip
-def test_spans(seconds, wanted):
+def test_spans(seconds: float, wanted: str) -> None:
     assert span(seconds) == wanted
 
 
-def test_ages():
+def test_ages() -> None:
     assert [age(seconds) for seconds in (-1, 59, 60, 7_200, 200_000)] == ["0 s", "59 s", "1 min", "2 h", "2 d"]
 
 
-def test_clip_cuts_by_columns():
+def test_clip_cuts_by_columns() -> None:
     assert clip("abcdef", 4) == "abc…"
     assert width(clip("日本日本日本", 5)) <= 5
 
 
-def test_values_without_a_form_in_json():
+def test_values_without_a_form_in_json() -> None:
     value = {"n": float("nan"), 1: Decimal("1.50"), "s": {2, 1}, b"k": (1, None)}
     assert jsonable(value) == {"n": "nan", "1": "1.50", "s": [1, 2], "aw==": [1, None]}

@@ -7,12 +7,13 @@ import os
 import signal
 import subprocess
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
 from jobfleet.cli.up import worker_command
-from tests.cli.conftest import ROOT
+from tests.cli.hand import ROOT, Cli, Start
 from tests.support.server import is_running
 from tests.support.waiting import wait_until
 
@@ -35,7 +36,7 @@ stub.main = main
 
 
 @pytest.fixture
-def start(here: Path, tmp_path_factory):
+def start(here: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Start]:
     """Start `up` with a stub for its worker."""
     stubs = tmp_path_factory.mktemp("stubs")
     (stubs / "sitecustomize.py").write_text(STUB)
@@ -63,7 +64,9 @@ def said(process: subprocess.Popen[str]) -> str:
 
 
 @pytest.mark.parametrize("signum", [signal.SIGTERM, signal.SIGINT])
-def test_up_runs_everything_and_cleans_up(start, here, cli, monkeypatch, signum):
+def test_up_runs_everything_and_cleans_up(
+    start: Start, here: Path, cli: Cli, monkeypatch: pytest.MonkeyPatch, signum: signal.Signals
+) -> None:
     monkeypatch.delenv("JOBFLEET_URL")
     process = start("app.jobs", "-c", "3")
     line = said(process)
@@ -80,7 +83,7 @@ def test_up_runs_everything_and_cleans_up(start, here, cli, monkeypatch, signum)
     assert cli("queues", "ls").exit_code in {0, 4}
 
 
-def test_a_second_up_joins_and_leaves_the_note(start, here):
+def test_a_second_up_joins_and_leaves_the_note(start: Start, here: Path) -> None:
     first = start("a")
     said(first)
     second = start("b")
@@ -92,14 +95,14 @@ def test_a_second_up_joins_and_leaves_the_note(start, here):
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="the kernel's doing")
-def test_the_worker_ends_with_an_up_that_is_killed(start):
+def test_the_worker_ends_with_an_up_that_is_killed(start: Start) -> None:
     process = start("a")
     worker = int(said(process).rpartition(" ")[2])
     process.kill()
     wait_until(lambda: not is_running(worker), why="the worker ended")
 
 
-def test_fresh_asks_and_refuses_what_is_in_use(start, here, cli):
+def test_fresh_asks_and_refuses_what_is_in_use(start: Start, here: Path, cli: Cli) -> None:
     process = start("a")
     said(process)
     refused = cli("up", "a", "--fresh", "--yes")
@@ -119,7 +122,9 @@ def test_fresh_asks_and_refuses_what_is_in_use(start, here, cli):
     assert (here / "mine" / "thesis.txt").exists()
 
 
-def test_a_url_that_others_use_is_told(start, here, redis_url, monkeypatch):
+def test_a_url_that_others_use_is_told(
+    start: Start, here: Path, redis_url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
     process = start("a", "--config", "other.toml")
     _, err = process.communicate(timeout=30)
     assert (process.returncode, err) == (2, "No settings file other.toml; correct --config / JOBFLEET_CONFIG.\n")
@@ -131,7 +136,7 @@ def test_a_url_that_others_use_is_told(start, here, redis_url, monkeypatch):
     assert err == f"Other commands use {redis_url} (jobfleet.toml), not this server; unset that to change it.\n"
 
 
-def test_flags_go_on_to_the_worker():
+def test_flags_go_on_to_the_worker() -> None:
     given = {"verbose": 2, "slots": "4", "no_color": True, "config": "a.toml"}
     assert worker_command(["m"], "unix:///s", given)[3:] == [
         "worker", "m", "--with-reaper", "--url=unix:///s", "-v", "-v", "--slots=4", "--no-color", "--config=a.toml",

@@ -10,6 +10,7 @@ from tests.support.seed import S
 
 MINUTE = 60 * S
 TRIES = "1:0:0:0:0"
+VERBS = ("complete", "fail", "retry", "fail", "release", "retry", "park", "expire")
 OPEN = {"waiting", "running"}
 ENDS = {"complete": "completed", "fail": "failed", "expire": "expired"}
 PAST = {"retry": "retried", "release": "released", "park": "parked"}

@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 import redis
 
-from jobfleet.errors import JobfleetError, ScriptContractError
+from jobfleet.errors import FleetFull, JobfleetError, ScriptContractError
 from jobfleet.store import script as scripts
 from jobfleet.store.call import Call
 from jobfleet.store.calls import control, enqueue, inspect, lease, presence, progress, settle
@@ -237,6 +237,23 @@ def test_a_cluster_refuses_a_key_of_another_slot(world: World, floor: str) -> No
     else:
         with pytest.raises(JobfleetError):
             world.run(replace(call, script=stray))
+
+
+@every_script
+def test_full_memory_refuses_new_jobs_and_still_drains(name: str, redis_url: str, raw: redis.Redis) -> None:
+    header = load(name).header
+    store = Store(target(redis_url))
+    raw.config_set("maxmemory", 1)
+    try:
+        if "allow-oom" in header.flags or load(name).read_only:
+            store.run(SAMPLES[name])
+        else:
+            assert name in {"enqueue", "open_queue", "replay"}
+            with pytest.raises(FleetFull):
+                store.run(SAMPLES[name])
+    finally:
+        raw.config_set("maxmemory", 0)
+        store.close()
 
 
 def test_a_script_that_reads_only_cannot_write(world: World) -> None:

@@ -361,7 +361,7 @@ def play(redis_url: str, raw: redis.Redis) -> Iterator[Callable[..., None]]:
 def test_no_history_breaks_an_invariant(play: Callable[..., None]) -> None:
     asked = os.environ.get("JOBFLEET_MACHINE_EXAMPLES")
 
-    play(int(asked or 25), derandomize=not asked)
+    play(int(asked or 15), derandomize=not asked)
 
 
 MUTANTS = {
@@ -380,7 +380,14 @@ MUTANTS = {
 }  # fmt: skip
 
 
-@pytest.mark.parametrize("mutant", MUTANTS)
+RARE = {  # found as surely, after more histories
+    "a reaper that does not hold", "a letter that stays", "a renewal without the token", "a reaper that does not look again",
+}  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    "mutant", [pytest.param(name, marks=pytest.mark.slow) if name in RARE else name for name in MUTANTS]
+)
 def test_the_machine_finds_a_planted_bug(mutant: str, play: Callable[..., None]) -> None:
     name, old, new = MUTANTS[mutant]
     planted = {name: mutated(load(name), old, new)}

@@ -1,0 +1,69 @@
+"""The demo's functions."""
+
+from __future__ import annotations
+
+import ast
+import asyncio
+import os
+import tokenize
+
+from jobfleet import JobContext, job
+
+
+@job(name="demo.add")
+async def add(x: int, y: int) -> int:
+    """Add two numbers."""
+    return x + y
+
+
+@job(name="demo.sleep")
+async def sleep(seconds: float) -> float:
+    """Sleep, and say for how long."""
+    await asyncio.sleep(seconds)
+    return seconds
+
+
+@job(name="demo.steps")
+async def steps(ctx: JobContext, n: int, seconds: float) -> int:
+    """Take `n` steps in so many seconds, and report each."""
+    for done in range(n):
+        ctx.progress(done / n, f"step {done + 1} of {n}", {"done": done})
+        await asyncio.sleep(seconds / n)
+    ctx.progress(1.0, "done", {"done": n})
+    return n
+
+
+@job(name="demo.flaky", retry_delay=0.2)
+def flaky(ctx: JobContext, times: int) -> str:
+    """Fail so many times, then succeed."""
+    if ctx.attempt <= times:
+        raise ConnectionError(f"attempt {ctx.attempt} of {times} that fail")
+    return f"succeeded at attempt {ctx.attempt}"
+
+
+@job(name="demo.fail", max_retries=0)
+def fail(message: str) -> None:
+    """Fail with a message."""
+    raise RuntimeError(message)
+
+
+@job(name="demo.die", retry_delay=0.2)
+def die(signal: int) -> None:
+    """Kill the process that runs this with a signal."""
+    os.kill(os.getpid(), signal)
+
+
+@job(name="demo.index")
+def index(path: str) -> dict[str, int | str]:
+    """Parse one Python file: lines, functions, classes, imports."""
+    with tokenize.open(path) as source:
+        text = source.read()
+    counts = {"functions": 0, "classes": 0, "imports": 0}
+    for node in ast.walk(ast.parse(text)):
+        if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef):
+            counts["functions"] += 1
+        elif isinstance(node, ast.ClassDef):
+            counts["classes"] += 1
+        elif isinstance(node, ast.Import | ast.ImportFrom):
+            counts["imports"] += 1
+    return {"path": path, "lines": text.count("\n") + 1, **counts}

@@ -1,0 +1,221 @@
+"""A child's process: loads the user's modules, runs the engine, obeys its supervisor.
+
+Started as ``python -m jobfleet.worker.child COMMANDS REPORTS BOARD`` with three inherited
+descriptors. It is a composition root: settings come in the first frame.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import faulthandler
+import logging
+import os
+import signal
+import sys
+import traceback
+from collections.abc import AsyncIterator, Coroutine
+from typing import Any
+
+from jobfleet.client.publish import function_record
+from jobfleet.client.registry import REGISTRY
+from jobfleet.config import JobConfig
+from jobfleet.errors import ConfigError, JobfleetError
+from jobfleet.metrics.tally import Tally
+from jobfleet.model import check_queue
+from jobfleet.store.aio import AsyncStore
+from jobfleet.store.calls.enqueue import open_queue
+from jobfleet.store.connect import target
+from jobfleet.store.keys import Keyspace, Lane
+from jobfleet.worker.board import Board
+from jobfleet.worker.engine import Engine
+from jobfleet.worker.handlers import Handlers, load_modules
+from jobfleet.logs import set_up_logs
+from jobfleet.worker.wire import Sender, frames
+
+log = logging.getLogger("jobfleet.worker")
+EXIT_USAGE = 2
+EXIT_RECYCLED = 5
+STATE_EVERY = 1.0
+ORPHAN_SHARE = 0.6
+"""What share of a lease an orphaned child still has for sure: a third may have gone since the last renewal."""
+
+
+class Child:
+    """One child, from its first frame to its exit code.
+
+    Args:
+        commands: Frames from the supervisor.
+        reports: The way to the supervisor.
+        board: What it shares with it.
+    """
+
+    def __init__(self, commands: AsyncIterator[list[Any]], reports: Sender, board: Board) -> None:
+        self._commands = commands
+        self._reports = reports
+        self._board = board
+        self._tally = Tally()
+        self._over = asyncio.Event()
+        self._hurry = asyncio.Event()
+        self._grace: float | None = None
+        self._exit_code = 0
+
+    async def run(self) -> int:
+        """Live; answer the exit code."""
+        _, child, settings, modules, app_dir = await anext(self._commands)
+        config = JobConfig(**settings)
+        set_up_logs(config)
+        loaded = self._load(modules, app_dir)
+        if loaded is None:
+            return EXIT_USAGE
+        handlers, queues = loaded[0](config), loaded[1](config)
+        self._config, self._keys, self._queues = config, Keyspace(config.namespace), queues
+        store = AsyncStore(
+            target(config.url),
+            patience=None,
+            connect_timeout=config.connect_timeout,
+            socket_timeout=config.socket_timeout,
+            recorder=self._tally,
+        )
+        self._engine = Engine(
+            config,
+            handlers,
+            child=child,
+            board=self._board,
+            store=store,
+            tally=self._tally,
+            on_buried=self._buried,
+        )
+        lanes: list[Lane] = []
+        for queue in queues:
+            _, count = await store.run(open_queue(self._keys, queue, config.lanes.get(queue, 1)))
+            lanes += [self._keys.lane(queue, index) for index in range(count)]
+        self._engine.start(lanes)
+        obeying = asyncio.ensure_future(self._obey())
+        telling = asyncio.ensure_future(self._tell())
+        await self._over.wait()
+        await self._engine.drain(config.grace if self._grace is None else self._grace, hurry=self._hurry)
+        telling.cancel()
+        self._report_state()
+        obeying.cancel()
+        await store.close()
+        return self._exit_code
+
+    def _load(self, modules: list[str], app_dir: str) -> Any:
+        """Import the user's modules; what it refuses goes to the supervisor."""
+        try:
+            loaded, registry = load_modules(modules, app_dir)
+        except ConfigError as error:
+            self._reports.send("refused", str(error))
+            return None
+        except BaseException as error:  # noqa: BLE001 - whatever the user's module raises while it is imported
+            traceback.print_exception(type(error), error, _users_frames(error))
+            self._reports.send("refused", f"Importing {', '.join(modules)} failed: {type(error).__name__}.")
+            return None
+        functions = (registry or REGISTRY).functions
+        known = {name: function_record(function) for name, function in functions.items()}
+
+        def queues(config: JobConfig) -> list[str]:
+            own = [str(function.given.get("queue") or "default") for function in functions.values()]
+            chosen = [check_queue(name) for name in config.queues] or [*own, "default"]
+            self._reports.send("ready", known, list(dict.fromkeys(chosen)))
+            return list(dict.fromkeys(chosen))
+
+        return (lambda config: Handlers(registry or REGISTRY, loaded, config)), queues
+
+    async def _obey(self) -> None:
+        async for word, *rest in self._commands:
+            match word, rest:
+                case "renewed", [until, tokens]:
+                    self._engine.renewed(tokens, until)
+                case "lost", [tokens]:
+                    self._engine.lost(tokens)
+                case "cancel", [token, by]:
+                    self._engine.cancel(token, by)
+                case "lanes", [queues]:
+                    self._engine.serve(
+                        [
+                            self._keys.lane(queue, index)
+                            for queue in self._queues
+                            for index in range(queues.get(queue, 1))
+                        ]
+                    )
+                case "quiet", []:
+                    await self._engine.quiet()
+                case "resume", []:
+                    self._engine.resume()
+                case "drain", [grace]:
+                    self._grace = grace
+                    self._over.set()
+                case "hurry", []:
+                    self._hurry.set()
+        if not self._over.is_set():
+            log.error("worker.orphaned its supervisor is gone: claiming no more")
+            self._grace = self._config.lease * ORPHAN_SHARE
+            self._over.set()
+
+    async def _tell(self) -> None:
+        """Tell the supervisor every second what goes on; leave when there is reason to."""
+        while True:
+            await asyncio.sleep(0.05 if self._config.burst else STATE_EVERY)
+            self._report_state()
+            if self._config.burst and self._engine.is_idle:
+                self._grace = 0.0
+                self._over.set()
+            if self._config.max_jobs and self._engine.finished >= self._config.max_jobs:
+                self._exit_code = EXIT_RECYCLED
+                self._over.set()
+
+    def _report_state(self) -> None:
+        self._reports.send("state", self._engine.running, self._tally.take())
+
+    def _buried(self) -> None:
+        log.error("worker.buried the fleet believes this child dead: leaving")
+        self._exit_code = 1
+        self._over.set()
+
+
+def _users_frames(error: BaseException) -> Any:
+    """The traceback without the frames of the import machinery and of jobfleet."""
+    frame = error.__traceback__
+    while frame is not None and (
+        "importlib" in frame.tb_frame.f_code.co_filename or "jobfleet/worker" in frame.tb_frame.f_code.co_filename
+    ):
+        frame = frame.tb_next
+    return frame or error.__traceback__
+
+
+def run_loop(main: Coroutine[Any, Any, int]) -> int:
+    """Run a coroutine on the fastest loop there is."""
+    try:
+        import uvloop
+    except ImportError:
+        return asyncio.run(main)
+    return int(uvloop.run(main))
+
+
+def main() -> None:
+    """Be a child."""
+    commands, reports, board = (int(number) for number in sys.argv[1:4])
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # the terminal's Ctrl-C is the supervisor's to handle
+    signal.signal(signal.SIGTERM, signal.SIG_IGN)
+    signal.signal(signal.SIGTSTP, signal.SIG_IGN)
+    faulthandler.enable()
+    faulthandler.register(signal.SIGUSR1, all_threads=True)
+    sender = Sender(reports)
+    shared = Board(board)
+    os.close(board)
+
+    async def live() -> int:
+        return await Child(frames(commands), sender, shared).run()
+
+    try:
+        code = run_loop(live())
+    except JobfleetError as error:
+        sender.send("refused", str(error))
+        code = EXIT_USAGE
+    sys.stdout.flush()
+    sys.exit(code)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,88 @@
+"""A supervisor's view of one child: its process, its board, its pipes."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from jobfleet.clock import boottime
+from jobfleet.worker.board import BoardReader, Posted, create
+from jobfleet.worker.wire import Sender
+
+
+class Kin:
+    """One child.
+
+    Args:
+        child: Its id.
+        number: Its place among the children; its successor takes the same.
+        capacity: How many jobs its board holds.
+
+    Attributes:
+        pid: Its process.
+        reports: The descriptor its reports come from.
+        running: How many jobs it runs, as it said last.
+        queues: What it serves; empty until it is ready.
+        stopped_at: Since when it is frozen (boot-time clock); None when it is not.
+        is_leaving: Whether it was told to leave, or killed on purpose.
+        born: When it was started.
+    """
+
+    def __init__(self, child: str, number: int, capacity: int) -> None:
+        self.child = child
+        self.number = number
+        self.running = 0
+        self.queues: list[str] = []
+        self.stopped_at: float | None = None
+        self.is_leaving = False
+        self.refusal: str | None = None
+        self.born = boottime()
+        board = create(capacity)
+        commands, down = os.pipe()
+        up, reports = os.pipe()
+        given = (commands, reports, board)
+        self._process = subprocess.Popen(
+            [sys.executable, "-m", "jobfleet.worker.child", *map(str, given)], pass_fds=given, stdin=subprocess.DEVNULL
+        )
+        os.close(commands)
+        os.close(reports)
+        self.pid = self._process.pid
+        self.reports = up
+        self._down: Sender | None = Sender(down)
+        self._board = BoardReader(board)
+
+    def hello(self, settings: Mapping[str, Any], modules: Sequence[str], app_dir: str) -> None:
+        """Tell it who it is."""
+        self.tell("hello", self.child, dict(settings), list(modules), app_dir)
+
+    def tell(self, *frame: Any) -> None:
+        """Send it a frame."""
+        if self._down is not None:
+            self._down.send(*frame)
+
+    def posted(self) -> list[Posted]:
+        """What it holds."""
+        return self._board.read()
+
+    def kill(self, number: int) -> None:
+        """Send it a signal."""
+        os.kill(self.pid, number)
+
+    def reaped(self, status: int) -> None:
+        """Its process is gone: note the code, and let everything go but the board's last words."""
+        self._process.returncode = os.waitstatus_to_exitcode(status)
+        if self._down is not None:
+            self._down.close()
+            self._down = None
+
+    @property
+    def exit_code(self) -> int | None:
+        """Its exit code; the negative number of a signal."""
+        return self._process.returncode
+
+    def close(self) -> None:
+        """Let the board go."""
+        self._board.close()

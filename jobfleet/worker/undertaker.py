@@ -1,0 +1,78 @@
+"""When a child has died: bury it, and settle what it held, at once.
+
+Only jobs whose user code ran are charged. One of them alone is the culprit; several are suspects,
+and each runs alone until the culprit is known. A job that was only claimed, or had returned, is given
+back uncounted.
+"""
+
+from __future__ import annotations
+
+import signal
+from collections.abc import Sequence
+
+from jobfleet.outcome import Crashed, Interrupted, Outcome
+from jobfleet.services.overdue import Overdue
+from jobfleet.store.aio import AsyncStore
+from jobfleet.store.calls import settle
+from jobfleet.store.calls.lease import CHUNK, bury
+from jobfleet.store.keys import Keyspace, Lane
+from jobfleet.store.values import Held
+from jobfleet.worker.board import Phase, Posted
+
+
+def how_it_died(code: int) -> str:
+    """An exit code in words."""
+    if code < 0:
+        try:
+            return f"its process died of {signal.Signals(-code).name}"
+        except ValueError:
+            return f"its process died of signal {-code}"
+    return f"its process exited with code {code}"
+
+
+class Undertaker:
+    """Buries a worker's children.
+
+    Args:
+        store: How; with endless patience.
+        keys: The fleet's keys.
+        overdue: Decides and settles.
+    """
+
+    def __init__(self, store: AsyncStore, keys: Keyspace, overdue: Overdue) -> None:
+        self._store = store
+        self._keys = keys
+        self._overdue = overdue
+
+    async def bury(
+        self, child: str, posted: Sequence[Posted], lanes: Sequence[Lane], reason: str, *, planned: bool = False
+    ) -> int:
+        """Bury a child.
+
+        Args:
+            child: Its id.
+            posted: What its board said.
+            lanes: Where it may have claimed.
+            reason: How it died.
+            planned: Whether it was killed on purpose at the end of a grace: nobody is charged.
+
+        Returns:
+            How many jobs were settled.
+        """
+        started = {one.token for one in posted if one.phase is Phase.STARTED}
+        alone = len(started) == 1
+
+        def outcome(held: Held) -> Outcome:
+            if planned or held.token not in started:
+                return Interrupted()
+            return Crashed(reason, alone=alone, several_suspected=not alone)
+
+        by_lane: dict[Lane, list[tuple[str, int]]] = {lane: [] for lane in lanes}
+        for one in posted:
+            by_lane.setdefault(self._keys.lane_of(one.id), []).append((one.id, one.token))
+        count = 0
+        for lane, pairs in by_lane.items():
+            for at in range(0, max(len(pairs), 1), CHUNK):
+                now, held = await self._store.run(bury(lane, child, pairs[at : at + CHUNK]))
+                count += await self._overdue.settle(lane, held, now, outcome, guard=settle.TOKEN_STANDS)
+        return count

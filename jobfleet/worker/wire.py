@@ -1,0 +1,58 @@
+"""The pipes between a supervisor and its children: msgpack frames, a list each, the first a word.
+
+Down: hello, renewed, lost, cancel, lanes, quiet, resume, drain, hurry.
+Up: ready, refused, state.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import os
+from collections.abc import AsyncIterator
+from contextlib import suppress
+from typing import Any
+
+import msgpack
+
+READ_SIZE = 1 << 16
+
+
+class Sender:
+    """Writes frames to a pipe; a peer that is gone, or does not read, is not waited for.
+
+    Args:
+        descriptor: The pipe's writing end.
+    """
+
+    def __init__(self, descriptor: int) -> None:
+        self._descriptor = descriptor
+        os.set_blocking(descriptor, False)
+        self._left = b""
+
+    def send(self, *frame: Any) -> None:
+        """Send a frame."""
+        self._left += msgpack.packb(frame)
+        with suppress(BlockingIOError, BrokenPipeError):
+            while self._left:
+                written = os.write(self._descriptor, self._left)
+                self._left = self._left[written:]
+
+    def close(self) -> None:
+        """Close the pipe; the peer sees its end."""
+        os.close(self._descriptor)
+
+
+async def frames(descriptor: int) -> AsyncIterator[list[Any]]:
+    """The frames of a pipe, until its end."""
+    loop = asyncio.get_running_loop()
+    reader = asyncio.StreamReader()
+    pipe = os.fdopen(descriptor, "rb", buffering=0)
+    transport, _ = await loop.connect_read_pipe(lambda: asyncio.StreamReaderProtocol(reader), pipe)
+    unpacker = msgpack.Unpacker(max_buffer_size=1 << 26)
+    try:
+        while chunk := await reader.read(READ_SIZE):
+            unpacker.feed(chunk)
+            for frame in unpacker:
+                yield frame
+    finally:
+        transport.close()
