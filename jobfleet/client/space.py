@@ -63,6 +63,15 @@ class Space:
         queue: Any = job.queue or function.options.get("queue") or "default"
         return str(queue)
 
+    def quick(self, job: Job, now: float) -> Submission | None:
+        """Write a job down if everything about it is known and fresh at `now`; else None."""
+        function = resolve(job, self.registry)
+        if function is None:
+            return None
+        queue = job.queue or function.options.get("queue") or "default"
+        known = self.queues.get(queue)
+        return self.submission(job, function) if known is not None and now - known[0] < REMEMBERED else None
+
     def has_queue(self, queue: str) -> bool:
         """Whether a queue's lanes are known, and freshly."""
         known = self.queues.get(queue)

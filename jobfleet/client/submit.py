@@ -5,11 +5,12 @@ from __future__ import annotations
 import zlib
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import Any
+from functools import lru_cache
+from typing import Any, NamedTuple
 
 from jobfleet.clock import to_us, wall_us
 from jobfleet.client.registry import JobFunction, Registry, stable_name
-from jobfleet.codec import Limits, encode, seal
+from jobfleet.codec import Limits, encode, encode_head, seal_call
 from jobfleet.model import Job, JobStatus, Priority, seconds
 from jobfleet.store.keys import Keyspace, Lane
 from jobfleet.store.values import Entry
@@ -29,8 +30,7 @@ METADATA_LIMITS = Limits(max_bytes=16 * 1024)
 NORMAL_BAND = Priority.NORMAL.band
 
 
-@dataclass(frozen=True, slots=True)
-class Submission:
+class Submission(NamedTuple):
     """A job ready to be sent.
 
     Attributes:
@@ -87,18 +87,32 @@ def submission(
     """
     options = function.options
     lane = lane_of(job.queue or options.get("queue") or default_queue, job)
-    header: dict[str, object] = {"function": function.name}
-    if job.name != function.name:
+    envelope = seal_call(_head(job, function.name), job.args, job.kwargs, limits=limits)
+    if job.is_plain and not options:
+        return Submission(lane, Entry(lane.id_prefix + job.suffix, NORMAL_BAND, "", "", envelope), JobStatus.QUEUED)
+    priority = job.priority if job.priority is not None else options.get("priority")
+    band = NORMAL_BAND if priority is None else Priority(priority).band
+    when = _when(job, options)
+    entry = Entry(lane.id_prefix + job.suffix, band, when, _meta(job, options), envelope)
+    return Submission(lane, entry, JobStatus.SCHEDULED if when else JobStatus.QUEUED)
+
+
+def _head(job: Job, function: str) -> bytes:
+    """The encoded header; jobs without options share their function's."""
+    if job.is_plain and job.id is None:
+        return _plain_head(function, job.name)
+    header: dict[str, object] = {"function": function}
+    if job.name != function:
         header["name"] = job.name
     if job.id is not None:
         header["enqueued_at"] = wall_us()
     _describe(job, header)
-    priority = job.priority if job.priority is not None else options.get("priority")
-    when = _when(job, options)
-    envelope = seal(header, job.args, job.kwargs, limits=limits)
-    band = NORMAL_BAND if priority is None else Priority(priority).band
-    entry = Entry(lane.id_prefix + job.suffix, band, when, _meta(job, options), envelope)
-    return Submission(lane, entry, JobStatus.SCHEDULED if when else JobStatus.QUEUED)
+    return encode_head(header)
+
+
+@lru_cache(maxsize=1024)
+def _plain_head(function: str, name: str) -> bytes:
+    return encode_head({"function": function} if name == function else {"function": function, "name": name})
 
 
 def _describe(job: Job, header: dict[str, object]) -> None:

@@ -39,6 +39,9 @@ def value(results: list[Any]) -> Any:
 
 def prepare(space: Space, job: Job) -> Verb[Submission]:
     """Write a job down, after looking up what is not known of its function and queue."""
+    sent = space.quick(job, monotonic())
+    if sent is not None:
+        return sent
     function = space.resolved(job)
     if function is None:
         function = yield from _look_up(space, job)
@@ -81,9 +84,10 @@ def submit_many(space: Space, jobs: Iterable[Job]) -> Verb[list[Receipt]]:
     """Enqueue some jobs, a receipt each; a job that is refused has its error in its receipt."""
     sent: list[Submission | Receipt] = []
     by_lane: dict[Lane, list[int]] = {}
+    now = monotonic()
     for index, job in enumerate(jobs):
         try:
-            made = yield from prepare(space, job)
+            made = space.quick(job, now) or (yield from prepare(space, job))
         except JobfleetError as error:
             sent.append(Receipt(id=job.suffix, created=False, status=JobStatus.QUEUED, error=error))
             continue

@@ -4,7 +4,7 @@ Pure: no I/O but reading time zones, no clock, no import by name, no pickle. Wha
 decoding ends with a value or an `EncodingError`, in bounded memory.
 """
 
-from jobfleet.codec.envelope import HEADER_KEYS, Opened, open_envelope, read_header, seal
+from jobfleet.codec.envelope import HEADER_KEYS, Opened, encode_head, open_envelope, read_header, seal, seal_call
 from jobfleet.codec.payload import DEFAULT, Limits, decode, encode
 from jobfleet.codec.record import FIELD_KEYS, is_record, open_record, read_fields, seal_record
 
@@ -16,11 +16,13 @@ __all__ = [
     "Opened",
     "decode",
     "encode",
+    "encode_head",
     "is_record",
     "open_envelope",
     "open_record",
     "read_fields",
     "read_header",
     "seal",
+    "seal_call",
     "seal_record",
 ]

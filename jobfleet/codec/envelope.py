@@ -82,7 +82,26 @@ def seal(
         EncodingError: Something does not travel; `path` reads `args[0]['df']`,
             `kwargs['df']` or `metadata['df']`.
     """
-    head = encode_header(header, HEADER_LIMITS, "header")
+    return seal_call(encode_head(header), args, kwargs, limits=limits)
+
+
+def encode_head(header: Mapping[str, object]) -> bytes:
+    """Encode a header once, for many envelopes that share it.
+
+    Raises:
+        EncodingError: Something in it does not travel.
+    """
+    return encode_header(header, HEADER_LIMITS, "header")
+
+
+def seal_call(
+    head: bytes,
+    args: Sequence[object] = (),
+    kwargs: Mapping[str, object] = MappingProxyType({}),
+    *,
+    limits: Limits = DEFAULT,
+) -> bytes:
+    """Write an envelope whose header is encoded already; see `seal`."""
     call = [list(args), dict(kwargs)]
     if not is_text_map(call[1]):
         raise EncodingError("kwargs: its keys must be text.", field="kwargs", path="kwargs")

@@ -111,6 +111,7 @@ class Job:
     result_ttl: Seconds | None = field(default=None, kw_only=True)
     id: str | None = field(default=None, kw_only=True)
     suffix: str = field(default="", init=False, repr=False, compare=False)
+    is_plain: bool = field(default=True, init=False, repr=False, compare=False)
 
     def __post_init__(self) -> None:
         """Check what was given; what was not costs nothing."""
@@ -134,6 +135,7 @@ class Job:
             _check_kwargs(self)
         given = _options_of(self)
         if given != _NOTHING:  # one comparison in C; most jobs carry no option
+            _set(self, "is_plain", False)
             for option, value in zip(_OPTIONS, given, strict=True):
                 if value is not None:
                     _CHECKS[option](self, option)

@@ -14,7 +14,7 @@ AGAIN_WORDS = (
     "LOADING", "READONLY", "MASTERDOWN", "CLUSTERDOWN", "TRYAGAIN", "MISCONF", "NOREPLICAS", "BUSY", "UNBLOCKED",
     "max number of clients",
 )  # fmt: skip
-REFUSED_WORDS = ("NOAUTH", "WRONGPASS", "NOPERM", "invalid username-password", "without any password")
+REFUSED_WORDS = ("NOAUTH", "WRONGPASS", "NOPERM", "ACL failure", "invalid username-password", "without any password")
 CONNECTION_ERRORS = (
     exceptions.ConnectionError,
     exceptions.TimeoutError,
@@ -62,7 +62,7 @@ def translate(error: BaseException, call: Call[Any] | None = None) -> JobfleetEr
 
 def word(reply: Any, call: Call[Any]) -> Reply:
     """Return a reply whose first word its contract names."""
-    if isinstance(reply, list) and reply and bytes(reply[0]).decode() in call.script.header.words:
+    if isinstance(reply, list) and reply and reply[0] in call.script.words:
         return reply
     raise ScriptContractError(f"{call.script.name} answered {reply!r:.200}, which its contract does not name.")
 

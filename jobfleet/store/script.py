@@ -7,7 +7,6 @@ Scripts go to the server by hash, so two versions of jobfleet run side by side.
 
 from __future__ import annotations
 
-import argparse
 import hashlib
 import re
 from dataclasses import dataclass
@@ -56,11 +55,6 @@ class Header:
     emits: str
     cost: str
 
-    @property
-    def words(self) -> frozenset[str]:
-        """The first words that a reply may have."""
-        return frozenset(re.findall(r'\{"([a-z-]+)"', "\n".join(self.returns)))
-
 
 @dataclass(frozen=True, slots=True)
 class Script:
@@ -73,6 +67,7 @@ class Script:
         plain: The same without that line, for fakeredis.
         sha: The hash of `source`.
         read_only: Whether it goes by EVALSHA_RO.
+        words: The first words that a reply may have.
     """
 
     name: str
@@ -81,6 +76,7 @@ class Script:
     plain: bytes
     sha: str
     read_only: bool
+    words: frozenset[bytes]
 
 
 def names() -> list[str]:
@@ -100,7 +96,8 @@ def load(name: str) -> Script:
     plain = body.encode()
     source = f"#!lua{flags}\n".encode() + plain
     sha = hashlib.sha1(source, usedforsecurity=False).hexdigest()
-    return Script(name, header, source, plain, sha, read_only="no-writes" in header.flags)
+    words = frozenset(word.encode() for word in re.findall(r'\{"([a-z-]+)"', "\n".join(header.returns)))
+    return Script(name, header, source, plain, sha, read_only="no-writes" in header.flags, words=words)
 
 
 def _read(name: str) -> str:
@@ -170,15 +167,7 @@ def _reads(name: str, line: str) -> tuple[str, str, str]:
     return match.group(1), match.group(2), match.group(3)
 
 
-def main() -> None:
-    """Write every script, expanded, into a folder (for luacheck)."""
-    parser = argparse.ArgumentParser(description=main.__doc__)
-    parser.add_argument("--dump", type=Path, required=True)
-    folder: Path = parser.parse_args().dump
-    folder.mkdir(parents=True, exist_ok=True)
+def dump(folder: Path) -> None:
+    """Write every script, expanded, into a folder: for luacheck."""
     for name in names():
         (folder / f"{name}.lua").write_bytes(load(name).plain)
-
-
-if __name__ == "__main__":
-    main()

@@ -47,11 +47,11 @@ def test_without_redis_every_command_ends_with_4(cli: Cli, monkeypatch: pytest.M
         (["worker"], "Missing argument 'MODULE[:FLEET]...'. Try 'jobfleet worker -h'."),
         (["worker", "m", "-c", "many"], "slots = 'many' (argument): use a whole number."),
         (["config", "check", "-o", "xml"],
-         "Invalid value for '-o' / '--output': 'xml' is not one of 'table', 'json', 'ids'. "
-         "Try 'jobfleet config check -h'."),
+         ("Invalid value for '-o' / '--output': 'xml' is not one of 'table', 'json', 'ids'. "
+         "Try 'jobfleet config check -h'.")),
         (["up", "m", "--url", "redis://x"],
-         "'up' starts a server of its own; leave --url out, or use 'jobfleet worker --with-reaper'. "
-         "Try 'jobfleet up -h'."),
+         ("'up' starts a server of its own; leave --url out, or use 'jobfleet worker --with-reaper'. "
+         "Try 'jobfleet up -h'.")),
     ],
 )  # fmt: skip
 def test_a_wrong_call_is_told_in_one_line(cli: Cli, args: list[str], line: str) -> None:

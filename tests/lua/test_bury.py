@@ -69,9 +69,6 @@ def test_buried_twice_it_answers_its_board_again(world: World) -> None:
     assert second == first
 
 
-@pytest.mark.xfail(
-    reason="bury.lua:46 — the last claim is overwritten, so bury repeated (reply lost) misses grants no board has"
-)
 def test_buried_twice_it_answers_its_last_claim_again(world: World) -> None:
     world.seed.waiting("a")
     world.run(claim(world.lane, child="w.1", nonce=1, lease_us=60 * S, limit=1))

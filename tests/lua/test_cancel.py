@@ -96,9 +96,6 @@ def test_what_is_final_or_unknown_is_left_alone(world: World) -> None:
     assert world.refused(cancelling(world, "a", "b", "x")) == "ffu"
 
 
-@pytest.mark.xfail(
-    reason="cancel.lua:54-60 — a failed job whose result has gone is answered u, though its letter lies in dlq"
-)
 def test_a_failed_job_whose_result_has_gone_is_final(world: World) -> None:
     world.seed.dead("a", result=False)
 

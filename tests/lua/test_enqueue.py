@@ -63,9 +63,6 @@ def test_a_moment_that_has_passed_is_due_now_and_wakes(world: World) -> None:
     assert world.state()["wake"] == {"w": 0}
 
 
-@pytest.mark.xfail(
-    reason="enqueue.lua:58-59 — a job due after '+0' is due now and sets no wake marker; it waits for the next tick"
-)
 def test_a_delay_of_nothing_wakes_as_well(world: World) -> None:
     world.run(enqueue(world.lane, [entry(world, "a", when="+0")]))
 
@@ -179,9 +176,6 @@ def test_an_expiry_after_a_while_counts_from_the_time_of_the_call(world: World) 
     assert world.again(call) == [False]
 
 
-@pytest.mark.xfail(
-    reason="enqueue.lua:71 — 'x %+(%d+)' is not held to a line's start, so it rewrites a unique key such as 'max +5'"
-)
 def test_a_unique_key_is_never_rewritten(world: World) -> None:
     world.run(enqueue(world.lane, [entry(world, "a", meta="u max +5")]))
 

@@ -1,7 +1,5 @@
 from __future__ import annotations
 
-import pytest
-
 from jobfleet.store.calls.control import purge
 from tests.lua.world import World
 
@@ -24,7 +22,6 @@ def test_what_is_not_dead_is_left_alone(world: World) -> None:
     assert world.refused(purge(world.lane, ids)) == 0
 
 
-@pytest.mark.xfail(reason="purge.lua:13-18 — an id that is named twice is counted twice")
 def test_an_id_twice_is_purged_once(world: World) -> None:
     job_id = world.seed.dead("a")
 

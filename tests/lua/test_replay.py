@@ -67,10 +67,6 @@ def test_a_unique_key_that_another_job_holds_refuses(world: World) -> None:
     assert world.refused(replaying(world, "a")) == ["duplicate:mail.0.b"]
 
 
-@pytest.mark.xfail(
-    reason="replay.lua:43-59 — all checks come before all writes, so two dead jobs with one unique key, "
-    "replayed in one call, are both replayed and stand open at the same time"
-)
 def test_two_jobs_with_one_unique_key_are_not_both_replayed(world: World) -> None:
     world.seed.dead("a", meta="u once")
     world.seed.dead("b", meta="u once")

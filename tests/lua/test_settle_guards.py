@@ -87,10 +87,6 @@ def test_an_id_twice_in_a_trip_is_settled_once(world: World) -> None:
     assert world.state()["totals"] == {"completed": "1", "run_us": "55"}
 
 
-@pytest.mark.xfail(
-    reason="settle.lua:106-107 — an id seen in the trip is answered d even if its first item was lost: "
-    "a late run and the current one of the same child, finished in one trip, leave the current one unsettled"
-)
 def test_a_lost_item_does_not_stand_for_the_current_run_of_the_same_job(world: World) -> None:
     world.seed.running("a", token=8)
 

@@ -1,7 +1,5 @@
 from __future__ import annotations
 
-import pytest
-
 from jobfleet.store.call import Call
 from jobfleet.store.calls.control import replay, trim
 from tests.lua.world import World
@@ -74,10 +72,6 @@ def test_old_batches_of_finished_jobs_go_in_whole_nodes(world: World) -> None:
     assert len(world.state()["done"]) == 301 - batches
 
 
-@pytest.mark.xfail(
-    reason="trim.lua:24,32 — dead[id] is deleted though it points to a newer letter of the same id: a job that failed, "
-    "was enqueued again under its id after its tombstone ended and failed again can no longer be replayed or purged"
-)
 def test_an_old_letter_does_not_take_the_entry_of_a_newer_one_with_it(world: World) -> None:
     world.seed.dead("a", age=90, result=False)
     world.seed.dead("a", age=30, result=False)

@@ -381,7 +381,8 @@ MUTANTS = {
 
 
 RARE = {  # found as surely, after more histories
-    "a reaper that does not hold", "a letter that stays", "a renewal without the token", "a reaper that does not look again",
+    "a reaper that does not hold", "a letter that stays", "a renewal without the token",
+    "a reaper that does not look again",
 }  # fmt: skip
 
 

@@ -43,6 +43,7 @@ if #asked > 0 then
 end
 local records = read_records(tag, ids, runs)
 
-redis.call('SET', KEYS[1], 'buried', 'PX', 3600000)
+-- What it held is kept, so that a repeated call answers the same.
+redis.call('SET', KEYS[1], 'buried' .. (string.match(last or '', '\n.*$') or ''), 'PX', 3600000)
 
 return {'buried', int(now), records}

@@ -16,6 +16,7 @@
 --         14 journal    stream  lifecycle events
 --         15..* job:<id> string job:<id> and result:<id>, two keys an item
 -- READS   conf          hash    journal
+--         dead          hash    id → entry in dlq
 -- ARGV    1 tag         text    the lane's prefix
 --         2 control     text    the channel that tells supervisors
 --         3 who         text    who asks; - for nobody in particular
@@ -58,6 +59,7 @@ for i = 1, #ARGV - 4 do
     for band = 0, 3 do
       if redis.call('ZSCORE', keys['ready' .. band], id) then letters[i], item.band = 'c', band end
     end
+    if letters[i] == 'u' and redis.call('HEXISTS', tag .. 'dead', id) == 1 then letters[i] = 'f' end
     item.envelope = redis.call('GET', item.job_key) or ''
   end
   seen[id] = true

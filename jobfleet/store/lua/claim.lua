@@ -55,17 +55,17 @@ local function grants_of(ids, tokens, dues, bands)
 end
 
 local last = redis.call('GET', KEYS[8])
-if last == 'buried' then return {'buried'} end
+if last and string.sub(last, 1, 6) == 'buried' then return {'buried'} end
 if last then
   local seen = tonumber(string.match(last, '^(%d+)'))
   if nonce < seen then return {'stale'} end
   if nonce == seen then
     local ids, tokens, dues, bands = {}, {}, {}, {}
-    for id, token in string.gmatch(last, '\n(%S+) (%d+)') do
+    for id, token, due in string.gmatch(last, '\n(%S+) (%d+) (%d+)') do
       local run = redis.call('HGET', KEYS[6], id)
       if run and run_token(run) == token then
-        ids[#ids + 1], tokens[#ids + 1] = id, token
-        dues[#ids], bands[#ids] = stamp, int(run_parts(run).band)
+        ids[#ids + 1] = id
+        tokens[#ids], dues[#ids], bands[#ids] = token, due, int(run_parts(run).band)
       end
     end
     if #ids == 0 then return {'empty', stamp, '0'} end
@@ -93,6 +93,8 @@ for band = 1, 4 do
   end
 end
 if #ids == 0 then
+  -- Remembered too: an older claim that arrives late must find itself stale.
+  redis.call('SET', KEYS[8], int(nonce), 'PX', 3600000)
   if more then redis.call('ZADD', KEYS[9], 0, 'w') end
   return {'empty', stamp, int(next_due(tag, now))}
 end
@@ -116,7 +118,7 @@ for i = 1, #ids do
   leases[2 * i - 1], leases[2 * i] = deadline, ids[i]
   runs[2 * i - 1] = ids[i]
   runs[2 * i] = tokens[i] .. '|' .. child .. '|' .. stamp .. '|' .. int(lease) .. '|' .. bands[i] .. '|'
-  memory[i + 1] = ids[i] .. ' ' .. tokens[i]
+  memory[i + 1] = ids[i] .. ' ' .. tokens[i] .. ' ' .. dues[i]
   events[i] = {'claimed', ids[i], tokens[i], 0}
 end
 for band = 1, 4 do

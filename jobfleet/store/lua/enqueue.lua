@@ -56,7 +56,9 @@ for k = 1, #fresh do
   if when == '' then
     due_now = true
   elseif string.sub(when, 1, 1) == '+' then
-    due = int(now + tonumber(string.sub(when, 2)))
+    local delay = tonumber(string.sub(when, 2))
+    due = int(now + delay)
+    if delay == 0 then due_now = true end
   else
     due = when
     if tonumber(when) <= now then due_now = true end
@@ -68,7 +70,8 @@ for k = 1, #fresh do
   envelopes[#envelopes + 1] = ARGV[at + 4]
   if ARGV[at + 3] ~= '' then
     metas[#metas + 1] = ids[i]
-    metas[#metas + 1] = string.gsub(ARGV[at + 3], 'x %+(%d+)', function(us) return 'x ' .. int(now + tonumber(us)) end)
+    local meta = string.gsub('\n' .. ARGV[at + 3], '\nx %+(%d+)', function(us) return '\nx ' .. int(now + tonumber(us)) end)
+    metas[#metas + 1] = string.sub(meta, 2)
   end
   events[k] = {'enqueued', ids[i], '0', 0}
 end

@@ -9,9 +9,10 @@
 -- COST    O(ids)
 
 local entries = redis.call('HMGET', KEYS[2], unpack(ARGV))
-local gone, ids = {}, {}
+local gone, ids, seen = {}, {}, {}
 for i = 1, #ARGV do
-  if entries[i] then
+  if entries[i] and not seen[ARGV[i]] then
+    seen[ARGV[i]] = true
     gone[#gone + 1] = entries[i]
     ids[#ids + 1] = ARGV[i]
   end

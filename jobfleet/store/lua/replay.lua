@@ -39,7 +39,7 @@ local function entry_of(id)
   return values
 end
 
-local words, letters, seen = {}, {}, {}
+local words, letters, seen, taken = {}, {}, {}, {}
 for i = 1, #ARGV - 2 do
   local id = ARGV[2 + i]
   local job_key, result_key = KEYS[10 + 2 * i], KEYS[11 + 2 * i]
@@ -52,8 +52,12 @@ for i = 1, #ARGV - 2 do
   else
     words[i] = 'replayed'
     local key = meta_field(letter.meta, 'u')
-    local holder = key and redis.call('HGET', KEYS[8], key)
-    if holder and holder ~= id then words[i] = 'duplicate:' .. holder end
+    local holder = key and (taken[key] or redis.call('HGET', KEYS[8], key))
+    if holder and holder ~= id then
+      words[i] = 'duplicate:' .. holder
+    elseif key then
+      taken[key] = id
+    end
   end
   seen[id] = true
 end

@@ -102,12 +102,11 @@ local function standing(item)
   return nil
 end
 
-local function verdict(item, run)
-  if seen[item.id] then return 'd' end
-  seen[item.id] = true
+local function judged(item, run)
   if item.guard == 'waiting' then
     item.band = not run and standing(item)
-    return item.band and 's' or 'l'
+    if item.band then return 's' end
+    return redis.call('EXISTS', item.result_key) == 1 and 'd' or 'l'
   end
   if not run or run_token(run) ~= item.token then return settled_before(item) and 'd' or 'l' end
   item.run = run_parts(run)
@@ -120,12 +119,21 @@ local function verdict(item, run)
   return 's'
 end
 
+-- An item that stands twice in one call is settled once.
+local function verdict(item, run)
+  if seen[item.id] == item.token then return 'd' end
+  local letter = judged(item, run)
+  if letter == 's' or letter == 'c' then seen[item.id] = item.token end
+  return letter
+end
+
 for i = 1, #items do
   local item = items[i]
   item.tries, item.meta, item.watched = tries[i], metas[i], watched[i]
   letters[i] = verdict(item, runs[i])
   if letters[i] == 'c' or (letters[i] == 's' and (item.verb == 'fail' or item.verb == 'expire')) then
     item.envelope = redis.call('GET', item.job_key) or ''
+    item.dead = redis.call('HGET', keys.dead, item.id)
   end
 end
 
@@ -155,7 +163,7 @@ for i = 1, #items do
     if letter == 's' and item.verb ~= 'expire' then
       count(batch, PAST[item.verb] or (item.verb == 'fail' and 'failed' or 'completed'), 1)
     end
-  elseif letter == 'l' then
+  elseif letter == 'l' and item.guard ~= 'waiting' then
     count(batch, 'lost', 1)
   end
 end

@@ -26,10 +26,17 @@ for i = 1, #found do
   end
 end
 
+-- An id may have died twice; its field names the newer letter.
+local named = #ids > 0 and redis.call('HMGET', KEYS[3], unpack(ids)) or {}
+local forgotten = {}
+for i = 1, #ids do
+  if named[i] == entries[i] then forgotten[#forgotten + 1] = ids[i] end
+end
+
 local batches = redis.call('XTRIM', KEYS[1], 'MINID', '~', done_before)
 if #entries > 0 then
   redis.call('XDEL', KEYS[2], unpack(entries))
-  redis.call('HDEL', KEYS[3], unpack(ids))
+  if #forgotten > 0 then redis.call('HDEL', KEYS[3], unpack(forgotten)) end
 end
 
 return {'trimmed', batches, #entries, #entries == 50 and 1 or 0}

@@ -1,0 +1,176 @@
+"""Jobs that write down when they run, outside of Redis, so that tests can count runs."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import re
+import threading
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from jobfleet import JobContext, Snooze, job
+
+PATH = os.environ.get("HISTORY_FILE", os.devnull)
+STEP = 0.01
+
+
+def note(event: str, ctx: JobContext) -> None:
+    """Append one line, in one write."""
+    descriptor = os.open(PATH, os.O_WRONLY | os.O_APPEND | os.O_CREAT, 0o600)
+    try:
+        os.write(descriptor, f"{event} {ctx.job_id} {ctx.fence} {os.getpid()}\n".encode())
+    finally:
+        os.close(descriptor)
+
+
+@contextmanager
+def noted(ctx: JobContext) -> Iterator[None]:
+    """Note start and end; an exception is no end."""
+    note("start", ctx)
+    yield
+    note("end", ctx)
+
+
+@job(name="hist.nap", retry_delay=0.2)
+async def nap(ctx: JobContext, seconds: float) -> int:
+    """Sleep on the loop; answer the fence."""
+    with noted(ctx):
+        await asyncio.sleep(seconds)
+    return ctx.fence
+
+
+@job(name="hist.urgent", queue="urgent")
+async def urgent(ctx: JobContext) -> None:
+    """A job of another queue."""
+    with noted(ctx):
+        pass
+
+
+@job(name="hist.rest")
+def rest(ctx: JobContext, seconds: float) -> int:
+    """Sleep in a thread; answer the fence."""
+    with noted(ctx):
+        time.sleep(seconds)
+    return ctx.fence
+
+
+@job(name="hist.gate", retry_delay=0.2)
+async def gate(ctx: JobContext, path: str) -> int:
+    """Run until a file is there; answer the fence."""
+    with noted(ctx):
+        while not Path(path).exists():
+            await asyncio.sleep(STEP)
+    return ctx.fence
+
+
+@job(name="hist.door")
+def door(ctx: JobContext, path: str) -> int:
+    """Run in a thread until a file is there, reporting progress all the time."""
+    with noted(ctx):
+        while not Path(path).exists():
+            ctx.progress(0.5, "waiting")
+            time.sleep(STEP)
+    return ctx.fence
+
+
+@job(name="hist.block")
+async def block(ctx: JobContext, seconds: float) -> int:
+    """Block the loop."""
+    with noted(ctx):
+        time.sleep(seconds)
+    return ctx.fence
+
+
+@job(name="hist.clutch")
+def clutch(ctx: JobContext, seconds: float) -> int:
+    """Hold the GIL for so long: a search that backtracks for ever, one step longer each time."""
+    with noted(ctx):
+        end, size = time.monotonic() + seconds, 20
+        while time.monotonic() < end:
+            begun = time.monotonic()
+            re.match(r"(a+)+$", "a" * size + "b")
+            size += int(time.monotonic() - begun < seconds / 4)
+    return ctx.fence
+
+
+@job(name="hist.steps")
+async def steps(ctx: JobContext, values: list[float], path: str) -> str:
+    """Report values, wait for a file, report the last one."""
+    with noted(ctx):
+        for value in values:
+            ctx.progress(value, f"at {value}", {"value": value})
+        while not Path(path).exists():
+            await asyncio.sleep(STEP)
+        ctx.progress(1.0, "last", {"value": 1.0})
+    return "done"
+
+
+@job(name="hist.chatty")
+async def chatty(ctx: JobContext, times: int) -> int:
+    """Report progress again and again."""
+    with noted(ctx):
+        for number in range(times):
+            ctx.progress(number / times, f"step {number}")
+            await asyncio.sleep(STEP)
+    return times
+
+
+@job(name="hist.kill", retry_delay=0.1)
+async def kill(ctx: JobContext, signum: int) -> None:
+    """Kill the process; the others of the same batch start first."""
+    with noted(ctx):
+        await asyncio.sleep(0.3)
+        os.kill(os.getpid(), signum)
+
+
+@job(name="hist.leave", retry_delay=0.1)
+def leave(ctx: JobContext, code: int, times: int) -> str:
+    """End the process with an exit code, the first so many times."""
+    with noted(ctx):
+        if ctx.attempt <= times:
+            os._exit(code)
+    return f"attempt {ctx.attempt}"
+
+
+@job(name="hist.stubborn")
+async def stubborn(ctx: JobContext, path: str) -> None:
+    """Hear no cancellation until a file is there."""
+    note("start", ctx)
+    while not Path(path).exists():
+        try:
+            await asyncio.sleep(STEP)
+        except asyncio.CancelledError:
+            note("asked", ctx)
+    note("end", ctx)
+
+
+@job(name="hist.snooze")
+async def snooze(ctx: JobContext, path: str) -> int:
+    """Ask to be run later, until a file is there."""
+    with noted(ctx):
+        if not Path(path).exists():
+            raise Snooze(0.2)
+    return ctx.attempt
+
+
+@job(name="hist.raise", retry_delay=0.1)
+async def raise_(ctx: JobContext, text: str, kind: str = "RuntimeError") -> None:
+    """Raise an error whose text may be odd."""
+    note("start", ctx)
+    kinds = {"ValueError": ValueError, "RuntimeError": RuntimeError, "SystemExit": SystemExit, "Mute": _Mute}
+    raise kinds[kind](text)
+
+
+class _Mute(Exception):  # noqa: N818 - a name for tests
+    def __str__(self) -> str:
+        raise RuntimeError("no text")
+
+
+@job(name="hist.odd")
+def odd(ctx: JobContext, what: str) -> object:
+    """Return what cannot travel."""
+    note("start", ctx)
+    return {"surrogate": "\udcff", "lock": threading.Lock(), "huge": "x" * 3_000_000}[what]

@@ -1,0 +1,109 @@
+"""A child that dies: its jobs are settled at once, and only the culprit is charged."""
+
+from __future__ import annotations
+
+import os
+import signal
+from pathlib import Path
+
+import pytest
+import redis
+
+from jobfleet import Fleet, Job, JobStatus
+from jobfleet.store.keys import Keyspace
+from tests.support.fleet import LONG, Programs, settle_all
+from tests.support.waiting import wait_until
+
+LANE = Keyspace("jobfleet").lane("default", 0)
+
+
+def test_a_job_that_kills_its_process_is_dead_after_three_crashes_alone(programs: Programs, fleet: Fleet) -> None:
+    programs.ready("workers.demo", app_dir=".")
+
+    job_id = fleet.enqueue(Job("die", "demo.die", (9,)))
+    result = fleet.wait(job_id, timeout=LONG)
+
+    assert result.status is JobStatus.FAILED
+    assert (result.error_class, result.error) == ("crashed", "its process died of SIGKILL")
+    assert [letter.id for letter in fleet.dead()] == [job_id]
+    assert fleet.dead()[0].error_class == "crashed"
+
+
+def test_neighbours_of_a_culprit_run_again_and_lose_nothing(
+    programs: Programs, fleet: Fleet, raw: redis.Redis, tmp_path: Path
+) -> None:
+    gate = tmp_path / "gate"
+    neighbours = [fleet.enqueue(Job("gate", "hist.gate", (str(gate),))) for _ in range(4)]
+    culprit = fleet.enqueue(Job("kill", "hist.kill", (9,)))
+    programs.ready()
+
+    assert fleet.wait(culprit, timeout=LONG).error_class == "crashed"
+    gate.touch()
+    results = settle_all(fleet, neighbours)
+
+    starts = programs.history.starts()
+    assert {result.status for result in results.values()} == {JobStatus.COMPLETED}
+    assert {result.retry_count for result in results.values()} == {0}
+    assert starts[culprit] == 4, "once beside others, three times alone"
+    assert all(starts[job_id] >= 2 for job_id in neighbours[:1])
+    assert raw.hgetall(LANE.tries) == {}
+    for job_id in [*neighbours, culprit]:
+        fences = programs.history.fences(job_id)
+        assert fences == sorted(set(fences))
+
+
+def test_neighbours_run_again_before_the_culprit_is_known(programs: Programs, fleet: Fleet, tmp_path: Path) -> None:
+    gate = tmp_path / "gate"
+    neighbour = fleet.enqueue(Job("gate", "hist.gate", (str(gate),)))
+    culprit = fleet.enqueue(Job("kill", "hist.kill", (9,)))
+    programs.ready()
+    programs.history.await_start(neighbour, 2)  # it runs alone: the culprit waits
+    gate.touch()
+
+    assert fleet.wait(neighbour, timeout=LONG).retry_count == 0
+    assert fleet.wait(culprit, timeout=LONG).error_class == "crashed"
+
+
+@pytest.mark.parametrize(("code", "words"), [(3, "its process exited with code 3"), (0, "code 0"), (2, "code 2")])
+def test_a_job_that_leaves_its_process_is_charged_a_crash(
+    programs: Programs, fleet: Fleet, code: int, words: str
+) -> None:
+    programs.ready()
+
+    job_id = fleet.enqueue(Job("leave", "hist.leave", (code, 9), max_crashes=2))
+
+    result = fleet.wait(job_id, timeout=LONG)
+    assert result.error_class == "crashed"
+    assert words in (result.error or "")
+    assert programs.history.starts()[job_id] == 2
+
+
+def test_a_crash_costs_no_retry(programs: Programs, fleet: Fleet) -> None:
+    programs.ready()
+
+    job_id = fleet.enqueue(Job("leave", "hist.leave", (3, 2), max_retries=0))
+
+    result = fleet.wait(job_id, timeout=LONG)
+    assert (result.status, result.result) == (JobStatus.COMPLETED, "attempt 3")
+
+
+def test_a_child_that_is_killed_is_replaced_and_its_jobs_run_at_once(
+    programs: Programs, fleet: Fleet, tmp_path: Path
+) -> None:
+    gate = tmp_path / "gate"
+    worker = programs.ready(processes=2, lease=600)  # a lease that nobody would wait for
+    ids = [fleet.enqueue(Job("gate", "hist.gate", (str(gate),))) for _ in range(12)]
+    for job_id in ids:
+        programs.history.await_start(job_id)
+    victim = programs.history.runners(ids[0])[0]
+    held = [job_id for job_id in ids if programs.history.runners(job_id) == [victim]]
+
+    os.kill(victim, signal.SIGKILL)
+
+    wait_until(lambda: programs.history.starts()[held[0]] >= 2, timeout=LONG, why="its first job runs again")
+    gate.touch()
+    results = settle_all(fleet, ids)
+    assert {result.status for result in results.values()} == {JobStatus.COMPLETED}
+    assert {job_id for job_id, starts in programs.history.starts().items() if starts > 1} <= set(held)
+    assert len(worker.await_children(2)) == 2
+    assert fleet.statistics()["total"] == 12

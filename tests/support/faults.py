@@ -1,0 +1,87 @@
+"""Faults: links that do the work and then lose the replies. Seeded, so that a failure can be had again."""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Sequence
+from typing import Any
+
+from redis.exceptions import ConnectionError as RedisConnectionError
+
+from jobfleet.store.call import Command
+from jobfleet.store.link import AsyncLink, Link
+
+
+class Faults:
+    """Decides which replies are lost, and remembers what was exchanged.
+
+    Args:
+        seed: Of the dice.
+        share: The share of exchanges that lose replies, 0.0 to 1.0.
+        most: Lose replies of at most so many exchanges; None for no limit.
+
+    Attributes:
+        exchanges: The commands of every exchange.
+        lost: How many exchanges lost replies.
+    """
+
+    def __init__(self, *, seed: int = 0, share: float = 0.5, most: int | None = None) -> None:
+        self._dice = random.Random(seed)
+        self._share = share
+        self._most = most
+        self.exchanges: list[list[Command]] = []
+        self.lost = 0
+
+    def note(self, commands: Sequence[Command]) -> None:
+        """Remember an exchange."""
+        self.exchanges.append(list(commands))
+
+    def lose(self, replies: list[Any]) -> list[Any]:
+        """The replies, or only the first of them: the connection broke after the work was done."""
+        if self._most is not None and self.lost >= self._most:
+            return replies
+        if self._dice.random() >= self._share:
+            return replies
+        self.lost += 1
+        kept = self._dice.randrange(len(replies))
+        error = RedisConnectionError("Connection closed by server.")
+        return replies[:kept] + [error] * (len(replies) - kept)
+
+
+class FlakyLink:
+    """A link that performs every exchange, and then loses the replies of some."""
+
+    def __init__(self, link: Link, faults: Faults) -> None:
+        self._link = link
+        self._faults = faults
+
+    def exchange(self, commands: Sequence[Command]) -> list[Any]:
+        """Send commands in one pipeline; a reply or an exception for each."""
+        self._faults.note(commands)
+        return self._faults.lose(self._link.exchange(commands))
+
+    def close(self) -> None:
+        """Let the connections go."""
+        self._link.close()
+
+
+class AsyncFlakyLink:
+    """A link that performs every exchange, and then loses the replies of some; for asyncio."""
+
+    def __init__(self, link: AsyncLink, faults: Faults) -> None:
+        self._link = link
+        self._faults = faults
+
+    async def exchange(self, commands: Sequence[Command]) -> list[Any]:
+        """Send commands in one pipeline; a reply or an exception for each."""
+        self._faults.note(commands)
+        return self._faults.lose(await self._link.exchange(commands))
+
+    async def block(self, command: Command, timeout: float) -> Any:
+        """Send a command that may block for `timeout` seconds; its reply may be lost too."""
+        self._faults.note((command,))
+        return self._faults.lose([await self._link.block(command, timeout)])[0]
+
+    async def close(self) -> None:
+        """Let the connections go."""
+        await self._link.close()

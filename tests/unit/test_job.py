@@ -1,0 +1,220 @@
+"""`Job`: what it takes, what it makes of it, and how it refuses the rest."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator
+from dataclasses import FrozenInstanceError, fields, replace
+from datetime import UTC, datetime, timedelta, timezone
+from typing import Any
+
+import pytest
+
+from jobfleet import InvalidJob, Job, Priority
+from jobfleet.model import seconds
+
+NOON = datetime(2026, 3, 1, 12, tzinfo=UTC)
+TOO_LONG = "x" * 201
+OPTIONS = {
+    "priority", "scheduled_at", "delay", "cron_expression", "tz", "depends_on", "max_retries", "retry_delay",
+    "retry_backoff", "retry_jitter", "max_crashes", "tags", "metadata", "user", "session", "correlation_id", "queue",
+    "timeout", "hard_timeout", "expires_in", "expires_at", "run_in", "unique", "group", "durability", "result_ttl",
+    "id",
+}  # fmt: skip
+
+GOOD: list[tuple[str, Any, Any]] = [
+    ("priority", Priority.CRITICAL, Priority.CRITICAL),
+    ("priority", 2, Priority.HIGH),
+    ("scheduled_at", NOON, NOON),
+    ("scheduled_at", datetime(2026, 3, 1, 14, tzinfo=timezone(timedelta(hours=2))), NOON),
+    ("delay", 0, 0.0),
+    ("delay", 5, 5.0),
+    ("delay", timedelta(minutes=1), 60.0),
+    ("max_retries", 0, 0),
+    ("max_retries", 1_000, 1_000),
+    ("retry_delay", 0.25, 0.25),
+    ("retry_delay", timedelta(milliseconds=5), 0.005),
+    ("retry_backoff", 1, 1),
+    ("retry_backoff", 100.0, 100.0),
+    ("retry_jitter", False, False),
+    ("max_crashes", 1, 1),
+    ("tags", ["eu", "x" * 64], ("eu", "x" * 64)),
+    ("tags", (), ()),
+    ("tags", [str(n) for n in range(20)], tuple(str(n) for n in range(20))),
+    ("metadata", {"a": [1]}, {"a": [1]}),
+    ("user", "ann", "ann"),
+    ("session", "x" * 200, "x" * 200),
+    ("correlation_id", "Zoë 1/2", "Zoë 1/2"),
+    ("queue", "mail-2_B", "mail-2_B"),
+    ("queue", "x" * 32, "x" * 32),
+    ("timeout", 0, 0.0),
+    ("timeout", timedelta(hours=1), 3600.0),
+    ("expires_in", 0.5, 0.5),
+    ("expires_at", NOON, NOON),
+    ("run_in", "async", "async"),
+    ("run_in", "thread", "thread"),
+    ("result_ttl", timedelta(days=7), 604_800.0),
+    ("id", "invoice:7_a.b-c", "invoice:7_a.b-c"),
+    ("id", "x" * 64, "x" * 64),
+]
+NO_SECONDS: list[Any] = [-1, -0.001, float("inf"), float("nan"), "5", True, timedelta(seconds=-1), [5]]
+NO_COUNT: list[Any] = [-1, 1.0, "3", True]
+NO_TEXT: list[Any] = ["", 7, TOO_LONG, "a\nb", b"ann"]
+BAD: list[tuple[str, Any]] = [
+    *((option, value) for option in ("delay", "retry_delay", "timeout", "expires_in", "result_ttl") for value in NO_SECONDS),
+    *((option, value) for option in ("max_retries", "max_crashes") for value in NO_COUNT),
+    *((option, value) for option in ("user", "session", "correlation_id") for value in NO_TEXT),
+    *((option, value) for option in ("scheduled_at", "expires_at") for value in ("2026-03-01", 1e9, NOON.date())),
+    *(("priority", value) for value in (4, -1, "high", [])),
+    *(("retry_backoff", value) for value in (0.99, 100.1, float("nan"), True, "2")),
+    *(("retry_jitter", value) for value in (1, "yes")),
+    *(("tags", value) for value in ("eu", 5, {"eu"}, ["x"] * 21, [""], ["x" * 65], [7], ["a\tb"], b"eu")),
+    *(("metadata", value) for value in ([], "a", {1: 2}, {b"a": 1})),
+    *(("queue", value) for value in ("", "a.b", "a b", "x" * 33, "Zoë", 7, "mail\n")),
+    *(("run_in", value) for value in ("", "process", "THREAD", 1)),
+    *(("id", value) for value in ("", "a b", "x" * 65, 7, "a/b", "ä", "a\n")),
+]  # fmt: skip
+LATER: dict[str, Any] = {
+    "cron_expression": "* * * * *",
+    "tz": "Europe/Berlin",
+    "depends_on": ["default.0.x"],
+    "unique": "k",
+    "group": "acme",
+    "durability": "fsync",
+    "hard_timeout": 10,
+}
+
+
+@pytest.fixture
+def kolkata(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    with monkeypatch.context() as patch:
+        patch.setenv("TZ", "Asia/Kolkata")
+        time.tzset()
+        yield
+    time.tzset()
+
+
+def test_the_options_are_those_of_the_surface() -> None:
+    options = {field.name for field in fields(Job) if field.init and field.kw_only}
+
+    assert options == OPTIONS
+
+
+@pytest.mark.parametrize(("option", "given", "kept"), GOOD)
+def test_an_option_that_is_right_is_kept(option: str, given: Any, kept: Any) -> None:
+    job = Job("Label", "app.add", **{option: given})
+
+    assert getattr(job, option) == kept
+    assert type(getattr(job, option)) is type(kept)
+
+
+@pytest.mark.parametrize(("option", "value"), BAD)
+def test_an_option_that_is_wrong_is_refused_by_name(option: str, value: Any) -> None:
+    with pytest.raises(InvalidJob) as caught:
+        Job("Label", "app.add", **{option: value})
+
+    assert caught.value.field == option
+    assert str(caught.value).startswith(f"{option} ")
+    assert str(caught.value).endswith(".")
+
+
+@pytest.mark.parametrize("option", sorted(LATER))
+def test_an_option_that_this_version_lacks_is_refused_clearly(option: str) -> None:
+    with pytest.raises(InvalidJob) as caught:
+        Job("Label", "app.add", **{option: LATER[option]})
+
+    assert caught.value.field == option
+    assert str(caught.value) == f"{option} is not supported by this version of jobfleet; leave it out."
+
+
+def test_what_is_not_given_is_unset() -> None:
+    job = Job("Label", "app.add")
+
+    assert {option: getattr(job, option) for option in OPTIONS} == dict.fromkeys(OPTIONS)
+    assert (job.args, job.kwargs) == ((), {})
+
+
+@pytest.mark.parametrize(
+    ("field", "arguments"),
+    [
+        ("name", {"name": ""}),
+        ("name", {"name": TOO_LONG}),
+        ("name", {"name": "a\nb"}),
+        ("name", {"name": 7}),
+        ("name", {"name": None}),
+        ("function", {"function": ""}),
+        ("function", {"function": "send mail"}),
+        ("function", {"function": "x" * 129}),
+        ("function", {"function": 7}),
+        ("function", {"function": None}),
+        ("args", {"args": "abc"}),
+        ("args", {"args": b"abc"}),
+        ("args", {"args": 7}),
+        ("args", {"args": {1, 2}}),
+        ("kwargs", {"kwargs": [("a", 1)]}),
+        ("kwargs", {"kwargs": {1: "a"}}),
+    ],
+)
+def test_a_name_a_function_and_arguments_of_the_wrong_kind_are_refused(field: str, arguments: dict[str, Any]) -> None:
+    with pytest.raises(InvalidJob) as caught:
+        Job(**{"name": "Label", "function": "app.add", **arguments})
+
+    assert caught.value.field == field
+    assert str(caught.value).startswith(f"{field} is ")
+
+
+def test_a_label_is_free_and_a_function_may_be_one() -> None:
+    job = Job("Grüße, Zoë! 📨", seconds, [1, 2], {"x": 3})
+
+    assert (job.name, job.function, job.args, job.kwargs) == ("Grüße, Zoë! 📨", seconds, (1, 2), {"x": 3})
+
+
+def test_a_job_cannot_be_changed() -> None:
+    job = Job("Label", "app.add")
+
+    with pytest.raises(FrozenInstanceError):
+        job.queue = "mail"  # type: ignore[misc]
+
+
+@pytest.mark.usefixtures("kolkata")
+@pytest.mark.parametrize("option", ["scheduled_at", "expires_at"])
+def test_a_naive_time_is_local_and_kept_as_utc(option: str) -> None:
+    job = Job("Label", "app.add", **{option: datetime(2026, 3, 1, 17, 30)})  # noqa: DTZ001
+
+    kept = getattr(job, option)
+    assert kept == NOON
+    assert kept.tzinfo is UTC
+
+
+def test_every_job_has_an_id_of_its_own() -> None:
+    one, other = Job("Label", "app.add"), Job("Label", "app.add")
+
+    assert one.suffix != other.suffix
+    assert one == other
+
+
+def test_a_copy_with_changes_is_another_job_unless_the_caller_named_it() -> None:
+    mine, named = Job("Label", "app.add"), Job("Label", "app.add", id="seven")
+
+    assert replace(mine, queue="mail").suffix != mine.suffix
+    assert replace(named, queue="mail").suffix == named.suffix == "seven"
+
+
+@pytest.mark.parametrize(("given", "read"), [(1, 1.0), (0.5, 0.5), (timedelta(days=1), 86_400.0)])
+def test_seconds_takes_numbers_and_timedeltas(given: object, read: float) -> None:
+    assert seconds(given, field="delay") == read
+
+
+@pytest.mark.xfail(reason="bug: math.isfinite(10**400) raises OverflowError in model.seconds", raises=OverflowError)
+def test_a_number_of_seconds_beyond_floats_is_refused() -> None:
+    with pytest.raises(InvalidJob, match="delay"):
+        Job("Label", "app.add", delay=10**400)
+
+
+@pytest.mark.parametrize("option", ["scheduled_at", "expires_at"])
+@pytest.mark.xfail(reason="bug: astimezone overflows at the ends of the calendar, not InvalidJob", raises=OverflowError)
+def test_a_time_beyond_the_calendar_is_refused(option: str) -> None:
+    first = datetime(1, 1, 1, tzinfo=timezone(timedelta(hours=5)))
+
+    with pytest.raises(InvalidJob, match=option):
+        Job("Label", "app.add", **{option: first})
