@@ -4,38 +4,101 @@ from jobfleet import job
 
 @job
 def add(x: int, y: int) -> int:
-    return x + y
+return x + y
 
 handle = add.enqueue(10, 20)
 handle.result(timeout=10)
 """
 
-from jobfleet.client.aio import AsyncFleet
-from jobfleet.client.context import JobContext, ProgressCallback
-from jobfleet.client.default import cancel, configure, enqueue, poll, wait
-from jobfleet.client.handle import AsyncJobHandle, JobHandle
-from jobfleet.client.registry import JobFunction, job, register_job_function
-from jobfleet.client.sync import Fleet
-from jobfleet.errors import (
-    ConfigError,
-    DuplicateJob,
-    DurabilityUnavailable,
-    DurabilityUncertain,
-    EncodingError,
-    FleetFull,
-    InvalidJob,
-    JobCancelled,
-    JobExpired,
-    JobFailed,
-    JobfleetError,
-    JobNotFound,
-    StoreUnavailable,
-    UnknownParent,
-    WaitTimeout,
-)
-from jobfleet.model import ErrorType, Job, JobResult, JobStatus, Priority, Receipt
-from jobfleet.outcome import Discard, RetryAfter, Snooze
-from jobfleet.version import VERSION as __version__
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+from jobfleet import version
+
+__version__ = version.VERSION
+
+if TYPE_CHECKING:
+    from jobfleet.client.aio import AsyncFleet
+    from jobfleet.client.context import JobContext, ProgressCallback
+    from jobfleet.client.default import cancel, configure, enqueue, poll, wait
+    from jobfleet.client.handle import AsyncJobHandle, JobHandle
+    from jobfleet.client.registry import JobFunction, job, register_job_function
+    from jobfleet.client.sync import Fleet
+    from jobfleet.errors import (
+        ConfigError,
+        DuplicateJob,
+        DurabilityUnavailable,
+        DurabilityUncertain,
+        EncodingError,
+        FleetFull,
+        InvalidJob,
+        JobCancelled,
+        JobExpired,
+        JobFailed,
+        JobfleetError,
+        JobNotFound,
+        StoreUnavailable,
+        UnknownParent,
+        WaitTimeout,
+    )
+    from jobfleet.model import ErrorType, Job, JobResult, JobStatus, Priority, Receipt
+    from jobfleet.outcome import Discard, RetryAfter, Snooze
+
+# Names are resolved when they are first used (PEP 562): a producer pays for the client alone, and
+# `jobfleet version` for nothing.
+_HOMES = {
+    "AsyncFleet": "jobfleet.client.aio",
+    "AsyncJobHandle": "jobfleet.client.handle",
+    "ConfigError": "jobfleet.errors",
+    "Discard": "jobfleet.outcome",
+    "DuplicateJob": "jobfleet.errors",
+    "DurabilityUnavailable": "jobfleet.errors",
+    "DurabilityUncertain": "jobfleet.errors",
+    "EncodingError": "jobfleet.errors",
+    "ErrorType": "jobfleet.model",
+    "Fleet": "jobfleet.client.sync",
+    "FleetFull": "jobfleet.errors",
+    "InvalidJob": "jobfleet.errors",
+    "Job": "jobfleet.model",
+    "JobCancelled": "jobfleet.errors",
+    "JobContext": "jobfleet.client.context",
+    "JobExpired": "jobfleet.errors",
+    "JobFailed": "jobfleet.errors",
+    "JobFunction": "jobfleet.client.registry",
+    "JobHandle": "jobfleet.client.handle",
+    "JobNotFound": "jobfleet.errors",
+    "JobResult": "jobfleet.model",
+    "JobStatus": "jobfleet.model",
+    "JobfleetError": "jobfleet.errors",
+    "Priority": "jobfleet.model",
+    "ProgressCallback": "jobfleet.client.context",
+    "Receipt": "jobfleet.model",
+    "RetryAfter": "jobfleet.outcome",
+    "Snooze": "jobfleet.outcome",
+    "StoreUnavailable": "jobfleet.errors",
+    "UnknownParent": "jobfleet.errors",
+    "WaitTimeout": "jobfleet.errors",
+    "cancel": "jobfleet.client.default",
+    "configure": "jobfleet.client.default",
+    "enqueue": "jobfleet.client.default",
+    "job": "jobfleet.client.registry",
+    "poll": "jobfleet.client.default",
+    "register_job_function": "jobfleet.client.registry",
+    "wait": "jobfleet.client.default",
+}
+
+
+def __getattr__(name: str) -> Any:
+    home = _HOMES.get(name)
+    if home is None:
+        raise AttributeError(f"module 'jobfleet' has no attribute {name!r}")
+    value = globals()[name] = getattr(import_module(home), name)
+    return value
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *__all__})
+
 
 __all__ = [
     "AsyncFleet",

@@ -66,7 +66,8 @@ class EnvelopeTooNew(EncodingError):
 
     def __init__(self, version: int, supported: int) -> None:
         super().__init__(
-            f"Envelope version {version}, this worker reads up to {supported}: parked; upgrade workers before producers."
+            f"Envelope version {version}, this worker reads up to {supported}: parked; "
+            "upgrade workers before producers."
         )
         self.version = version
         self.supported = supported

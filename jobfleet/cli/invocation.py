@@ -69,12 +69,12 @@ class Invocation:
     @contextmanager
     def fleet(self) -> Iterator[Fleet]:
         """A fleet for a command that somebody waits for: it gives up soon, and warns in a line."""
-        from jobfleet.cli.fleet import fleet_of
+        from jobfleet.client.sync import Fleet
 
         self.announce()
         brief = {"patience": PATIENCE_S, "connect_timeout": CONNECT_S}
         unset = {name: value for name, value in brief.items() if self.loaded.sources[name] == "default"}
-        with warnings.catch_warnings(), fleet_of(replace(self.config, **unset)) as fleet:  # type: ignore[arg-type]
+        with warnings.catch_warnings(), Fleet.of(replace(self.config, **unset)) as fleet:  # type: ignore[arg-type]
             warnings.simplefilter("always", UserWarning)
             warnings.showwarning = lambda message, *_: say(str(message))
             try:

@@ -4,19 +4,21 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from datetime import datetime, timedelta
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 from jobfleet.client.report import LETTERS, letter_result, moment, running_result, waiting_result
 from jobfleet.client.space import Space
 from jobfleet.client.verbs import Verb, batches, cancel_many, poll_many, value
-from jobfleet.codec import decode
-from jobfleet.errors import ConfigError, EncodingError
+from jobfleet.codec import decode, open_envelope
+from jobfleet.errors import ConfigError, EncodingError, JobNotFound
 from jobfleet.model import JobResult, JobStatus, Priority, check_queue
+from jobfleet.retry import Tries
 from jobfleet.store.calls import control, inspect
 from jobfleet.store.keys import BANDS, Lane
 from jobfleet.store.values import Counts, FleetSeen
 
+LONG_AGO = datetime.fromtimestamp(0, UTC)
 TOTALS = ("enqueued", "completed", "failed", "cancelled", "expired", "retried", "lost", "replayed")
 
 
@@ -84,6 +86,25 @@ class WorkerInfo:
     is_gone: bool = False
     state: str = ""
     version: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Letter:
+    """A dead letter, opened.
+
+    Attributes:
+        job: What is known of the job.
+        reason: Why it failed: error, crashed, timeout, discarded, unknown-function, unreadable.
+        history: One line a run: its number, when it ended (µs), what happened; oldest first.
+        args: Its arguments; None when they cannot be read.
+        kwargs: Likewise.
+    """
+
+    job: JobResult[Any]
+    reason: str
+    history: tuple[str, ...]
+    args: tuple[Any, ...] | None
+    kwargs: Mapping[str, Any] | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -189,14 +210,16 @@ def pause(space: Space, queue: str, by: str | None) -> Verb[bool]:
     """Let no job of a queue be claimed; False when it was paused already."""
     every = yield from lanes(space, queue)
     answers = yield [control.pause(lane, by=by) for lane in every]
-    return any([value([answer]) for answer in answers])
+    changed = [value([answer]) for answer in answers]  # each is looked at, so that no error is passed over
+    return any(changed)
 
 
 def resume(space: Space, queue: str) -> Verb[bool]:
     """Let a paused queue be claimed again; False when it was not paused."""
     every = yield from lanes(space, queue)
     answers = yield [control.resume(lane) for lane in every]
-    return any([value([answer]) for answer in answers])
+    changed = [value([answer]) for answer in answers]  # each is looked at, so that no error is passed over
+    return any(changed)
 
 
 def purge_queue(space: Space, queue: str, by: str | None) -> Verb[int]:
@@ -218,14 +241,35 @@ def dead(space: Space, queue: str | None = None, *, limit: int = 50) -> Verb[lis
     every = yield from lanes(space, queue)
     found: list[JobResult[Any]] = []
     for lane in every:
-        before = "+"
-        while len(found) < limit:
-            letters = value((yield (inspect.dead(lane, before=before, limit=min(limit - len(found), inspect.CHUNK)),)))
+        before, left = "+", limit
+        while left > 0:
+            size = min(left, inspect.CHUNK)
+            letters = value((yield (inspect.dead(lane, before=before, limit=size),)))
             found.extend(letter_result(letter, limits=space.limits) for letter in letters)
-            if len(letters) < inspect.CHUNK:
+            if len(letters) < size:
                 break
-            before = f"({letters[-1].entry}"
-    return sorted(found, key=lambda row: row.completed_at or datetime.min, reverse=True)
+            before, left = f"({letters[-1].entry}", left - size
+    found.sort(key=lambda row: row.completed_at or LONG_AGO, reverse=True)
+    return found[:limit]
+
+
+def letter(space: Space, job_id: str) -> Verb[Letter]:
+    """One dead letter, opened.
+
+    Raises:
+        JobNotFound: There is none of that job.
+    """
+    lane = space.keys.lane_of(job_id)
+    found = value((yield (inspect.letter(lane, job_id),)))
+    if found is None:
+        raise JobNotFound(job_id, f"No dead letter {job_id!r}.")
+    try:
+        opened = open_envelope(found.envelope, limits=space.limits)
+        args, kwargs = tuple(opened.args), opened.kwargs
+    except EncodingError:
+        args, kwargs = None, None
+    history = Tries.parse(found.tries).history
+    return Letter(letter_result(found, limits=space.limits), found.reason, history, args, kwargs)
 
 
 def jobs(

@@ -47,10 +47,10 @@ class AsyncFleet(Opened):
         """An AsyncFleet with another client's settings, functions and server."""
         made = cls.__new__(cls)
         Opened.__init__(made, other.space.config, other.space.registry)
-        made._gatherers = {}
+        made._gatherers = {}  # noqa: SLF001 - its own class
         made.target = other.store.at
         made.recorder = other.recorder
-        made._owns_target = False
+        made._owns_target = False  # noqa: SLF001 - its own class
         return made
 
     async def __aenter__(self) -> Self:
@@ -222,6 +222,15 @@ class AsyncFleet(Opened):
     async def dead(self, queue: str | None = None, *, limit: int = 50) -> list[JobResult[Any]]:
         """The newest dead letters of a queue, or of all."""
         answer: list[JobResult[Any]] = await self._do(admin.dead(self.space, queue, limit=limit))
+        return answer
+
+    async def letter(self, job_id: str) -> admin.Letter:
+        """One dead letter, opened: history and arguments.
+
+        Raises:
+            JobNotFound: There is none of that job.
+        """
+        answer: admin.Letter = await self._do(admin.letter(self.space, job_id))
         return answer
 
     async def jobs(

@@ -24,7 +24,7 @@ def configure(url: str | None = None, **settings: Any) -> Fleet:
 
 def set_default_fleet(fleet: Fleet | None) -> Fleet | None:
     """Put another default fleet in place; return the one before."""
-    global _default  # noqa: PLW0603 - the one default of the process
+    global _default
     with _lock:
         before, _default = _default, fleet
     return before

@@ -25,8 +25,8 @@ PROGRESS_PARAMETER = "progress_callback"
 OPTIONS = frozenset(
     {
         "correlation_id", "cron_expression", "delay", "depends_on", "durability", "expires_at", "expires_in", "group",
-        "hard_timeout", "id", "max_crashes", "max_retries", "metadata", "priority", "queue", "result_ttl", "retry_backoff",
-        "retry_delay", "retry_jitter", "run_in", "scheduled_at", "session", "tags", "timeout", "tz", "unique", "user",
+        "hard_timeout", "id", "max_crashes", "max_retries", "metadata", "priority", "queue", "result_ttl",
+        "retry_backoff", "retry_delay", "retry_jitter", "run_in", "scheduled_at", "session", "tags", "timeout", "tz", "unique", "user",
     }
 )  # fmt: skip
 JOB_ONLY = frozenset({"id", "scheduled_at", "expires_at", "depends_on", "user", "session", "correlation_id"})
@@ -239,7 +239,7 @@ def _same(one: Callable[..., Any], other: Callable[..., Any]) -> bool:
     code, other_code = getattr(one, "__code__", None), getattr(other, "__code__", None)
     if code is None or other_code is None:
         return one is other
-    return code.co_filename == other_code.co_filename and code.co_name == other_code.co_name
+    return bool(code.co_filename == other_code.co_filename and code.co_name == other_code.co_name)
 
 
 REGISTRY = Registry()

@@ -201,7 +201,7 @@ def _progress(record: bytes) -> dict[str, Any]:
     if not record:
         return {}
     try:
-        value, message, details = decode(record)  # type: ignore[misc]  # checked by the except below
+        value, message, details = decode(record)
     except (EncodingError, TypeError, ValueError):
         return {}
     return {"progress": value, "progress_message": message, "progress_details": details}

@@ -8,11 +8,11 @@ from dataclasses import dataclass
 from functools import lru_cache
 from typing import Any, NamedTuple
 
-from jobfleet.clock import to_us, wall_us
 from jobfleet.client.registry import JobFunction, Registry, stable_name
+from jobfleet.clock import to_us, wall_us
 from jobfleet.codec import Limits, encode, encode_head, seal_call
 from jobfleet.model import Job, JobStatus, Priority, seconds
-from jobfleet.store.keys import Keyspace, Lane
+from jobfleet.store.keys import Lane
 from jobfleet.store.values import Entry
 
 DURATION_OPTIONS = ("retry_delay", "timeout", "result_ttl")

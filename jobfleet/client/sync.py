@@ -12,6 +12,7 @@ from jobfleet.client import admin, verbs
 from jobfleet.client.base import Opened, Patience, open_settings
 from jobfleet.client.handle import JobHandle
 from jobfleet.client.registry import Decorator, JobFunction, Registry
+from jobfleet.config import JobConfig
 from jobfleet.errors import WaitTimeout
 from jobfleet.events import Event, read_events
 from jobfleet.model import Job, JobResult, JobStatus, Receipt
@@ -40,6 +41,14 @@ class Fleet(Opened):
     ) -> None:
         super().__init__(open_settings(url, namespace, settings), registry)
         self._async_fleets: Any = None
+
+    @classmethod
+    def of(cls, config: JobConfig, registry: Registry | None = None) -> Fleet:
+        """A fleet with these very settings; nothing is read from the environment."""
+        made = cls.__new__(cls)
+        Opened.__init__(made, config, registry)
+        made._async_fleets = None  # noqa: SLF001 - its own class
+        return made
 
     def __enter__(self) -> Self:
         return self
@@ -201,6 +210,15 @@ class Fleet(Opened):
     def dead(self, queue: str | None = None, *, limit: int = 50) -> list[JobResult[Any]]:
         """The newest dead letters of a queue, or of all."""
         answer: list[JobResult[Any]] = self._do(admin.dead(self.space, queue, limit=limit))
+        return answer
+
+    def letter(self, job_id: str) -> admin.Letter:
+        """One dead letter, opened: history and arguments.
+
+        Raises:
+            JobNotFound: There is none of that job.
+        """
+        answer: admin.Letter = self._do(admin.letter(self.space, job_id))
         return answer
 
     def jobs(

@@ -12,11 +12,10 @@ import warnings
 from collections.abc import Generator, Iterable, Iterator, Sequence
 from typing import Any, TypeVar
 
-from jobfleet.clock import monotonic
-from jobfleet.client.submit import Resolved, Submission
 from jobfleet.client.report import result_of
 from jobfleet.client.space import Space
-
+from jobfleet.client.submit import Resolved, Submission
+from jobfleet.clock import monotonic
 from jobfleet.errors import JobfleetError, JobNotFound
 from jobfleet.model import Job, JobResult, JobStatus, Receipt
 from jobfleet.store.call import Call
@@ -155,7 +154,7 @@ def cancel(space: Space, job_id: str, by: str | None) -> Verb[bool]:
     letter = value((yield (control.cancel(space.keys, lane, (job_id,), by=by, ttl_ms=TOMBSTONE_MS),)))
     if letter == "u":
         raise JobNotFound(job_id)
-    return letter != "f"
+    return bool(letter != "f")
 
 
 def cancel_many(space: Space, ids: Iterable[str], by: str | None) -> Verb[int]:

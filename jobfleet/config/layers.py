@@ -17,6 +17,7 @@ from jobfleet.errors import ConfigError
 
 OTHER_VARIABLES: Mapping[str, str] = {
     "JOBFLEET_CONFIG": "The TOML file to read in place of jobfleet.toml.",
+    "JOBFLEET_OUTPUT": "The form of the command line's answers: table, json or ids.",
     "JOBFLEET_SERVER_BIN": "The server that 'jobfleet up', 'demo' and embedded:// start.",
 }
 """Variables that are no settings, with what they do. Those that begin with JOBFLEET_TEST_ are the tests' own."""

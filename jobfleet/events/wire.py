@@ -18,7 +18,8 @@ class Event(NamedTuple):
     """One thing that happened to a job.
 
     Attributes:
-        event: enqueued, claimed, progressed, completed, retried, failed, released, parked, expired, cancelled, replayed.
+        event: A verb in the past tense: enqueued, claimed, progressed, completed, retried, failed, released,
+            parked, expired, cancelled, replayed.
         id: The job.
         token: The run; 0 outside of one.
         n: Orders the events of one run.

@@ -171,7 +171,7 @@ def _moment(job: Job, option: str) -> None:
 
 def _priority(job: Job, option: str) -> None:
     try:
-        _set(job, option, Priority(job.priority))
+        _set(job, option, Priority(getattr(job, option)))
     except ValueError:
         raise InvalidJob(f"priority is {job.priority!r}; use Priority.LOW … CRITICAL.", field=option) from None
 
@@ -221,7 +221,7 @@ def _queue(job: Job, _option: str) -> None:
     check_queue(job.queue)
 
 
-def _later(job: Job, option: str) -> None:
+def _later(_job: Job, option: str) -> None:
     raise InvalidJob(f"{option} is not supported by this version of jobfleet; leave it out.", field=option)
 
 

@@ -5,9 +5,9 @@ from __future__ import annotations
 import time
 from typing import TYPE_CHECKING
 
-from jobfleet.config import JobConfig
 from jobfleet.client import admin
 from jobfleet.client.space import Space
+from jobfleet.config import JobConfig
 from jobfleet.metrics.tally import Tally
 from jobfleet.services.service import Service
 from jobfleet.store.aio import AsyncStore

@@ -20,6 +20,7 @@ from jobfleet.outcome import Crashed, Outcome, Preempted
 from jobfleet.retry import Fail, Park, Policy, Release, Retry, Tries, decide, policy_of, with_header
 from jobfleet.store.aio import AsyncStore
 from jobfleet.store.calls import settle
+from jobfleet.store.calls.settle import Item
 from jobfleet.store.keys import Lane
 from jobfleet.store.values import Held
 
@@ -72,10 +73,10 @@ class Overdue:
             for one, outcome, letter in zip(part, outcomes, answer.letters, strict=True):
                 if letter in "sc":
                     count += 1
-                    self._note(lane, one, outcome)
+                    self._note(one, outcome)
         return count
 
-    def _item(self, held: Held, outcome: Outcome, now_us: int, guard: str) -> settle.Item:
+    def _item(self, held: Held, outcome: Outcome, now_us: int, guard: str) -> Item:
         header = _header(held.envelope)
         tries = Tries.parse(held.tries)
         decision = decide(outcome, self._policy(header), tries, now_us)
@@ -90,7 +91,7 @@ class Overdue:
             case Park() | _:
                 return settle.release(held.id, held.token, guard=guard)
 
-    def _fail(self, held: Held, header: Mapping[str, Any], decision: Fail, now_us: int, guard: str) -> settle.Item:
+    def _fail(self, held: Held, header: Mapping[str, Any], decision: Fail, now_us: int, guard: str) -> Item:
         duration = now_us - held.run.claimed
         last = decision.tries.history[-1].split(" ", 2)[-1] if decision.tries.history else decision.reason
         record = seal_record(
@@ -122,7 +123,7 @@ class Overdue:
         options = read_function(record) if record is not None else {}
         return with_header(policy_of(options, self._config), header)
 
-    def _note(self, lane: Lane, held: Held, outcome: Outcome) -> None:
+    def _note(self, held: Held, outcome: Outcome) -> None:
         reason = outcome.reason if isinstance(outcome, Crashed) else "given back"
         if isinstance(outcome, Preempted):
             reason = "its lease expired"

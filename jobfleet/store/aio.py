@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Sequence
-from typing import Any, TypeVar
+from typing import Any, TypeVar, cast
 
-from jobfleet.store.call import Call
+from jobfleet.store.call import Call, Command
 from jobfleet.store.connect import Target
 from jobfleet.store.keys import Lane
 from jobfleet.store.link import AsyncLink, AsyncSocketLink
@@ -77,8 +77,7 @@ class AsyncStore:
                 await asyncio.sleep(step)
                 replies = None
                 step = next(steps)
-                assert not isinstance(step, float)
-            replies = await self.link.exchange(step)
+            replies = await self.link.exchange(cast("list[Command]", step))
 
     async def wait_wake(self, lanes: Sequence[Lane], timeout: float) -> Lane | None:
         """Block until a lane's marker can be taken; None when `timeout` seconds went by or the server is away.

@@ -6,7 +6,7 @@ import threading
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 from urllib.parse import urlsplit
 
 import redis
@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     import fakeredis
 
 OLDEST = (7, 2)
+Maker = Callable[[], Any]
 
 _memory: dict[str, fakeredis.FakeServer] = {}
 _lock = threading.Lock()
@@ -69,10 +70,10 @@ def target(url: str) -> Target:
     return Target(url, mask_url(url))
 
 
-def connections(at: Target, *, connect_timeout: float, socket_timeout: float | None) -> Callable[[], Any]:
+def connections(at: Target, *, connect_timeout: float, socket_timeout: float | None) -> Maker:
     """A maker of synchronous connections."""
     if at.fake:
-        return _fake_client(at, redis.Redis).connection_pool.make_connection
+        return cast(Maker, _fake_client(at, redis.Redis).connection_pool.make_connection)
     return redis.ConnectionPool.from_url(
         at.url,
         protocol=2,
@@ -83,10 +84,10 @@ def connections(at: Target, *, connect_timeout: float, socket_timeout: float | N
     ).make_connection
 
 
-def async_connections(at: Target, *, connect_timeout: float) -> Callable[[], Any]:
+def async_connections(at: Target, *, connect_timeout: float) -> Maker:
     """A maker of asyncio connections; they have no time-out of their own, the link bounds each exchange."""
     if at.fake:
-        return _fake_client(at, redis.asyncio.Redis).connection_pool.make_connection
+        return cast(Maker, _fake_client(at, redis.asyncio.Redis).connection_pool.make_connection)
     return redis.asyncio.ConnectionPool.from_url(
         at.url,
         protocol=2,

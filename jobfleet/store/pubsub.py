@@ -20,7 +20,7 @@ class Listener:
 
     def __init__(self, at: Target, channels: Sequence[str]) -> None:
         self._client = client(at)
-        self._subscription = self._client.pubsub(ignore_subscribe_messages=True)
+        self._subscription: Any = self._client.pubsub(ignore_subscribe_messages=True)  # type: ignore[no-untyped-call]
         self._channels = channels
         self._is_on = False
 
@@ -59,7 +59,7 @@ class AsyncListener:
 
     def __init__(self, at: Target, channels: Sequence[str]) -> None:
         self._client = async_client(at)
-        self._subscription = self._client.pubsub(ignore_subscribe_messages=True)
+        self._subscription: Any = self._client.pubsub(ignore_subscribe_messages=True)
         self._channels = channels
         self._is_on = False
 

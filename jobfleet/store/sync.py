@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import time
 from collections.abc import Sequence
-from typing import Any, TypeVar
+from typing import Any, TypeVar, cast
 
-from jobfleet.store.call import Call
+from jobfleet.store.call import Call, Command
 from jobfleet.store.connect import Target
 from jobfleet.store.link import Link, SocketLink
 from jobfleet.store.trip import Recorder, only, trip
@@ -69,8 +69,7 @@ class Store:
                 time.sleep(step)
                 replies = None
                 step = next(steps)
-                assert not isinstance(step, float)
-            replies = self.link.exchange(step)
+            replies = self.link.exchange(cast("list[Command]", step))
 
     def close(self) -> None:
         """Let the connections go."""

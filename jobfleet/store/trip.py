@@ -62,8 +62,7 @@ def trip(
     commands = [spell(call) for call in calls]
     wait = FIRST_WAIT
     while True:
-        replies = yield commands
-        assert replies is not None
+        replies = (yield commands) or []
         left: list[tuple[int, Command]] = []
         away: BaseException | None = None
         for position, index in enumerate(pending):

@@ -21,6 +21,7 @@ import os
 import tempfile
 import zlib
 from enum import IntEnum
+from pathlib import Path
 from struct import Struct
 from typing import NamedTuple
 
@@ -59,7 +60,7 @@ def create(capacity: int) -> int:
         descriptor = os.memfd_create("jobfleet-board")
     else:
         descriptor, path = tempfile.mkstemp()
-        os.unlink(path)
+        Path(path).unlink()
     os.ftruncate(descriptor, size)
     os.pwrite(descriptor, _capacity.pack(capacity), 0)
     return descriptor

@@ -20,6 +20,7 @@ from jobfleet.client.publish import function_record
 from jobfleet.client.registry import REGISTRY
 from jobfleet.config import JobConfig
 from jobfleet.errors import ConfigError, JobfleetError
+from jobfleet.logs import set_up_logs
 from jobfleet.metrics.tally import Tally
 from jobfleet.model import check_queue
 from jobfleet.store.aio import AsyncStore
@@ -29,7 +30,6 @@ from jobfleet.store.keys import Keyspace, Lane
 from jobfleet.worker.board import Board
 from jobfleet.worker.engine import Engine
 from jobfleet.worker.handlers import Handlers, load_modules
-from jobfleet.logs import set_up_logs
 from jobfleet.worker.wire import Sender, frames
 
 log = logging.getLogger("jobfleet.worker")

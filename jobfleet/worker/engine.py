@@ -164,9 +164,9 @@ class Engine:
 
     def _start_suspect(self) -> None:
         """A job that ran in a process that died runs alone, so that a second death names the culprit."""
-        if self._suspects and not self._running and not self._is_draining:
-            if boottime() < self._suspects[0].until:
-                self._start(self._suspects.pop(0))
+        is_alone = self._suspects and not self._running and not self._is_draining
+        if is_alone and boottime() < self._suspects[0].until:
+            self._start(self._suspects.pop(0))
 
     def _returned(self, run: Run) -> None:
         self._board.returned(run.place)

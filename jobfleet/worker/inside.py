@@ -98,7 +98,7 @@ class _Inside:
         engine.start(lanes)
         thread.start()
         try:
-            while not self._stop.is_set() and not (self._burst and engine.is_idle):
+            while not self._stop.is_set() and not (self._burst and engine.is_idle):  # noqa: ASYNC110 - a thread sets it
                 await asyncio.sleep(0.02)
         finally:
             await engine.drain(0.0 if self._burst else self._config.grace)

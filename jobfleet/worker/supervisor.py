@@ -18,6 +18,7 @@ from typing import Any
 from jobfleet.clock import boottime
 from jobfleet.config import JobConfig
 from jobfleet.errors import JobfleetError
+from jobfleet.logs import set_up_logs
 from jobfleet.metrics.tally import Tally
 from jobfleet.services.leases import Leases
 from jobfleet.services.overdue import Overdue
@@ -29,7 +30,6 @@ from jobfleet.worker.engine import board_capacity
 from jobfleet.worker.identity import new_worker_id
 from jobfleet.worker.keeper import Keeper
 from jobfleet.worker.kin import Kin
-from jobfleet.logs import set_up_logs
 from jobfleet.worker.presence import Presence
 from jobfleet.worker.scrape import Scrape
 from jobfleet.worker.undertaker import Undertaker, how_it_died
@@ -87,8 +87,8 @@ class Supervisor:
         self._scrape.start()
         await self._beat(patience=self._config.patience)
         loop.add_signal_handler(signal.SIGCHLD, self._look_for_deaths)
-        for number in (signal.SIGTERM, signal.SIGINT):
-            loop.add_signal_handler(number, self._stop)
+        loop.add_signal_handler(signal.SIGTERM, self._stop)
+        loop.add_signal_handler(signal.SIGINT, self._stop)
         loop.add_signal_handler(signal.SIGTSTP, self._quiet)
         loop.add_signal_handler(signal.SIGUSR1, self._dump)
         log.info(

@@ -140,6 +140,16 @@ def _letter(row: Reply) -> DeadLetter:
     return DeadLetter(entry, job_id, reason, int(band), tries, meta, row[6], row[7])
 
 
+def letter(lane: Lane, job_id: str) -> Call[DeadLetter | None]:
+    """One dead letter; None when there is none of that job."""
+    return Call(
+        load("letter"),
+        (lane.dead,),
+        (lane.tag, job_id),
+        lambda reply: _letter(reply[1]) if len(reply) > 1 else None,
+    )
+
+
 def fleet(keys: Keyspace) -> Call[FleetSeen]:
     """Queues, workers and functions of the fleet."""
     return Call(load("fleet"), (keys.queues,), (keys.tag,), _fleet)

@@ -11,7 +11,7 @@ from jobfleet.store.values import Settled
 
 CHUNK = 50
 
-TOKEN_STANDS = "token"  # noqa: S105 - a guard's name, no secret
+TOKEN_STANDS = "token"
 STILL_EXPIRED = "expired"
 STILL_WAITING = "waiting"
 
@@ -20,12 +20,12 @@ Item = tuple[Argument, ...]
 
 
 def complete(job_id: str, token: int, *, record: bytes, ttl_ms: int, duration_us: int) -> Item:
-    """running → completed, with the sealed record of the run."""
+    """Running → completed, with the sealed record of the run."""
     return ("complete", TOKEN_STANDS, job_id, token, record, ttl_ms, duration_us)
 
 
 def retry(job_id: str, token: int, *, delay_us: int, tries: str, guard: str = TOKEN_STANDS) -> Item:
-    """running → retrying, due after `delay_us`."""
+    """Running → retrying, due after `delay_us`."""
     return ("retry", guard, job_id, token, delay_us, tries)
 
 
@@ -40,17 +40,17 @@ def fail(
     tries: str,
     guard: str = TOKEN_STANDS,
 ) -> Item:
-    """running → failed, and a dead letter with the sealed record of the run."""
+    """Running → failed, and a dead letter with the sealed record of the run."""
     return ("fail", guard, job_id, token, record, ttl_ms, duration_us, reason, tries)
 
 
 def release(job_id: str, token: int, *, delay_us: int = 0, tries: str = "", guard: str = TOKEN_STANDS) -> Item:
-    """running → queued or scheduled; without a delay it keeps its place. Empty `tries` stay as they are."""
+    """Running → queued or scheduled; without a delay it keeps its place. Empty `tries` stay as they are."""
     return ("release", guard, job_id, token, delay_us, tries)
 
 
 def park(job_id: str, token: int, *, delay_us: int, tries: str) -> Item:
-    """running → retrying, until a worker can run it."""
+    """Running → retrying, until a worker can run it."""
     return ("park", TOKEN_STANDS, job_id, token, delay_us, tries)
 
 
