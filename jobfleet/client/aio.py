@@ -162,6 +162,8 @@ class AsyncFleet(Opened):
         try:
             await listener.subscribed()
             while True:
+                if patience.should_mark:
+                    await self._do(verbs.listen(self.space, job_id))
                 result = await self.poll(job_id)
                 if result.status.is_final:
                     return result
@@ -184,9 +186,12 @@ class AsyncFleet(Opened):
         """What happens to a job from now on, until it ends. Events may be missed; `poll` tells the truth."""
         lane = self.space.keys.lane_of(job_id)
         listener = AsyncListener(self._at(), (lane.job_events(job_id),))
+        patience = Patience(self.space.config, None)
         try:
             await listener.subscribed()
             while not (await self.poll(job_id)).status.is_final:
+                if patience.should_mark:
+                    await self._do(verbs.listen(self.space, job_id))
                 message = await listener.get(1.0)
                 while message is not None:
                     for event in read_events(message):

@@ -12,6 +12,7 @@ from jobfleet.store.connect import Target
 from jobfleet.store.trip import Recorder
 
 WARN_AFTER = 3.0
+MARK_EVERY = 30.0
 
 
 class ClientRecorder(Recorder, Protocol):
@@ -63,6 +64,7 @@ class Patience:
         self._pause = config.wait_poll_min
         self._longest = config.wait_poll_max
         self._deadline = None if timeout is None else monotonic() + timeout
+        self._mark_at = 0.0
         self._warn_at: float | None = monotonic() + WARN_AFTER
 
     @property
@@ -76,6 +78,14 @@ class Patience:
         if self._warn_at is None or monotonic() < self._warn_at:
             return False
         self._warn_at = None
+        return True
+
+    @property
+    def should_mark(self) -> bool:
+        """Whether it is time to say again that somebody listens."""
+        if monotonic() < self._mark_at:
+            return False
+        self._mark_at = monotonic() + MARK_EVERY
         return True
 
     def next(self) -> float:

@@ -152,6 +152,8 @@ class Fleet(Opened):
         listener = Listener(self._at(), (self.space.keys.lane_of(job_id).job_events(job_id),)).subscribed()
         try:
             while True:
+                if patience.should_mark:
+                    self._do(verbs.listen(self.space, job_id))
                 result = self.poll(job_id)
                 if result.status.is_final:
                     return result
@@ -174,8 +176,11 @@ class Fleet(Opened):
         """What happens to a job from now on, until it ends. Events may be missed; `poll` tells the truth."""
         lane = self.space.keys.lane_of(job_id)
         listener = Listener(self._at(), (lane.job_events(job_id),)).subscribed()
+        patience = Patience(self.space.config, None)
         try:
             while not self.poll(job_id).status.is_final:
+                if patience.should_mark:
+                    self._do(verbs.listen(self.space, job_id))
                 message = listener.get(1.0)
                 while message is not None:
                     yield from read_events(message)

@@ -144,6 +144,11 @@ def poll_many(space: Space, ids: Sequence[str]) -> Verb[list[JobResult[Any] | No
     return [known[job_id] for job_id in ids]
 
 
+def listen(space: Space, job_id: str) -> Verb[None]:
+    """Leave the mark without which a lane's events are not published; it lasts a minute."""
+    value((yield (control.listen(space.keys.lane_of(job_id)),)))
+
+
 def cancel(space: Space, job_id: str, by: str | None) -> Verb[bool]:
     """End a waiting job, or ask a running one to stop.
 

@@ -45,6 +45,7 @@ KEY_TABLE: tuple[KeyRow, ...] = (
     KeyRow("lane", "hash", "last token, primary's run id, last TIME seen, hold, longest lease", "five fields"),
     KeyRow("conf", "hash", "operator's settings: paused by whom and when, journal", "few fields"),
     KeyRow("totals", "hash", "counts for ever, and how many waiting jobs have tries", "few fields"),
+    KeyRow("listeners", "string", "a mark: somebody listens to the lane's events", "TTL 1 min"),
     KeyRow("claim:<child>", "string", "its last claim (nonce, ids, tokens), or `buried`", "TTL 1 h"),
     KeyRow("sent:<child>", "string", "its last finishing trip: nonce and answers", "TTL 10 min"),
 )
@@ -67,7 +68,7 @@ class Lane:
 
     __slots__ = (
         "claim_prefix", "conf", "dead", "dlq", "done", "events", "expiry", "id_prefix", "index",
-        "job_prefix", "journal", "lane", "lease", "meta", "outbox", "progress_prefix", "queue", "ready",
+        "job_prefix", "journal", "lane", "lease", "listeners", "meta", "outbox", "progress_prefix", "queue", "ready",
         "result_prefix", "runs", "tag", "totals", "tries", "unique", "wake", "watched",
     )  # fmt: skip
 
@@ -94,6 +95,7 @@ class Lane:
         self.conf = f"{tag}conf"
         self.totals = f"{tag}totals"
         self.events = f"{tag}events"
+        self.listeners = f"{tag}listeners"
         self.job_prefix = f"{tag}job:"
         self.result_prefix = f"{tag}result:"
         self.progress_prefix = f"{tag}progress:"

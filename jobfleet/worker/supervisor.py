@@ -169,7 +169,8 @@ class Supervisor:
         del self._kin[kin.pid]
         kin.reaped(status)
         code = kin.exit_code or 0
-        planned = kin.is_leaving or code in (EXIT_OK, EXIT_RECYCLED)
+        # Who leaves by itself has cleared its board: else it was a job that ended the process.
+        planned = kin.is_leaving or (code in (EXIT_OK, EXIT_RECYCLED) and not kin.posted())
         if not planned:
             log.error("child.died child=%s %s", kin.child, how_it_died(code))
             self._scrape.crashed(code)

@@ -30,38 +30,24 @@ def test_a_job_that_kills_its_process_is_dead_after_three_crashes_alone(programs
 
 
 def test_neighbours_of_a_culprit_run_again_and_lose_nothing(
-    programs: Programs, fleet: Fleet, raw: redis.Redis, tmp_path: Path
+    programs: Programs, fleet: Fleet, raw: redis.Redis
 ) -> None:
-    gate = tmp_path / "gate"
-    neighbours = [fleet.enqueue(Job("gate", "hist.gate", (str(gate),))) for _ in range(4)]
     culprit = fleet.enqueue(Job("kill", "hist.kill", (9,)))
+    neighbours = [fleet.enqueue(Job("nap", "hist.nap", (1.0,), max_retries=0)) for _ in range(4)]
     programs.ready()
 
-    assert fleet.wait(culprit, timeout=LONG).error_class == "crashed"
-    gate.touch()
-    results = settle_all(fleet, neighbours)
+    results = settle_all(fleet, [*neighbours, culprit])
 
-    starts = programs.history.starts()
+    assert results.pop(culprit).error_class == "crashed"
     assert {result.status for result in results.values()} == {JobStatus.COMPLETED}
     assert {result.retry_count for result in results.values()} == {0}
+    starts = programs.history.starts()
     assert starts[culprit] == 4, "once beside others, three times alone"
-    assert all(starts[job_id] >= 2 for job_id in neighbours[:1])
+    assert {starts[job_id] for job_id in neighbours} == {2}
     assert raw.hgetall(LANE.tries) == {}
     for job_id in [*neighbours, culprit]:
         fences = programs.history.fences(job_id)
         assert fences == sorted(set(fences))
-
-
-def test_neighbours_run_again_before_the_culprit_is_known(programs: Programs, fleet: Fleet, tmp_path: Path) -> None:
-    gate = tmp_path / "gate"
-    neighbour = fleet.enqueue(Job("gate", "hist.gate", (str(gate),)))
-    culprit = fleet.enqueue(Job("kill", "hist.kill", (9,)))
-    programs.ready()
-    programs.history.await_start(neighbour, 2)  # it runs alone: the culprit waits
-    gate.touch()
-
-    assert fleet.wait(neighbour, timeout=LONG).retry_count == 0
-    assert fleet.wait(culprit, timeout=LONG).error_class == "crashed"
 
 
 @pytest.mark.parametrize(("code", "words"), [(3, "its process exited with code 3"), (0, "code 0"), (2, "code 2")])
@@ -87,23 +73,44 @@ def test_a_crash_costs_no_retry(programs: Programs, fleet: Fleet) -> None:
     assert (result.status, result.result) == (JobStatus.COMPLETED, "attempt 3")
 
 
-def test_a_child_that_is_killed_is_replaced_and_its_jobs_run_at_once(
-    programs: Programs, fleet: Fleet, tmp_path: Path
-) -> None:
-    gate = tmp_path / "gate"
-    worker = programs.ready(processes=2, lease=600)  # a lease that nobody would wait for
-    ids = [fleet.enqueue(Job("gate", "hist.gate", (str(gate),))) for _ in range(12)]
+def test_a_child_that_is_killed_is_replaced_and_its_jobs_run_at_once(programs: Programs, fleet: Fleet) -> None:
+    worker = programs.ready(processes=2, slots=3, lease=600)  # a lease that nobody would wait for
+    ids = [fleet.enqueue(Job("nap", "hist.nap", (1.0,))) for _ in range(6)]
     for job_id in ids:
         programs.history.await_start(job_id)
     victim = programs.history.runners(ids[0])[0]
-    held = [job_id for job_id in ids if programs.history.runners(job_id) == [victim]]
+    held = {job_id for job_id in ids if programs.history.runners(job_id) == [victim]}
 
     os.kill(victim, signal.SIGKILL)
 
-    wait_until(lambda: programs.history.starts()[held[0]] >= 2, timeout=LONG, why="its first job runs again")
-    gate.touch()
     results = settle_all(fleet, ids)
     assert {result.status for result in results.values()} == {JobStatus.COMPLETED}
-    assert {job_id for job_id, starts in programs.history.starts().items() if starts > 1} <= set(held)
+    assert {result.retry_count for result in results.values()} == {0}
+    assert {job_id for job_id, starts in programs.history.starts().items() if starts > 1} <= held
     assert len(worker.await_children(2)) == 2
-    assert fleet.statistics()["total"] == 12
+    assert victim not in worker.children()
+
+
+@pytest.mark.xfail(
+    strict=True,
+    reason="engine: a busy child keeps the suspects it claims until its own long job ends, and claims nothing meanwhile",
+)
+def test_suspects_do_not_hold_up_a_child_that_runs_a_long_job(
+    programs: Programs, fleet: Fleet, raw: redis.Redis, tmp_path: Path
+) -> None:
+    gate = tmp_path / "gate"
+    programs.ready()
+    long = fleet.enqueue(Job("gate", "hist.gate", (str(gate),)))
+    programs.history.await_start(long)
+    fleet.pause("default")
+    suspect = fleet.enqueue(Job("nap", "hist.nap", (0.1,)))
+    raw.hset(LANE.tries, suspect, "0:0:0:0:1")
+    fleet.resume("default")
+    wait_until(lambda: raw.hexists(LANE.runs, suspect), timeout=LONG, why="the suspect is claimed")
+    plain = fleet.enqueue(Job("nap", "hist.nap", (0.1,)))
+
+    try:
+        assert settle_all(fleet, [plain], timeout=10)
+    finally:
+        gate.touch()
+        settle_all(fleet, [long, suspect, plain])

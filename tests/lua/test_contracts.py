@@ -37,6 +37,8 @@ SAMPLES: dict[str, Call[Any]] = {
     "enqueue": enqueue.enqueue(LANE, [Entry(job_id, 2, "", "", b"") for job_id in IDS]),
     "finished": inspect.finished(LANE),
     "fleet": inspect.fleet(KEYS),
+    "letter": inspect.letter(LANE, IDS[0]),
+    "listen": control.listen(LANE),
     "leave": presence.leave(KEYS, "w"),
     "open_queue": enqueue.open_queue(KEYS, "mail", 1),
     "pause": control.pause(LANE, by=None),

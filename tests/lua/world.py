@@ -95,8 +95,9 @@ class World:
         return self.again(call)
 
     def state(self) -> State:
-        """The whole state."""
-        return state(self.raw, self.keys, now=self.now)
+        """The whole state, without the mark that `listening` leaves."""
+        whole = state(self.raw, self.keys, now=self.now)
+        return {name: value for name, value in whole.items() if (name, value) != ("listeners", "1")}
 
     def moved(self, changes: Mapping[str, Any]) -> State:
         """The state before the last call, with changes; None for a key that is gone."""
@@ -123,7 +124,9 @@ class World:
             ear.subscribe("end", *channels)
             for _ in range(len(channels) + 1):
                 ear.get_message(timeout=5)
+            self.raw.set(self.lane.listeners, "1")
             yield heard
+            self.raw.delete(self.lane.listeners)
             self.raw.publish("end", "")
             while (message := ear.get_message(timeout=5)) is not None and message["channel"] != b"end":
                 heard.append((self._channel(message["channel"]), self._text(message["data"])))

@@ -203,19 +203,15 @@ def test_suspicion_ends_with_a_run_that_its_process_survived(policy: Policy, tri
     assert not decision.tries.is_suspect
 
 
-@given(policies, st.integers(1, 2_000), moments)
-def test_a_parked_job_keeps_its_clock_until_its_grace_is_over(policy: Policy, looks: int, start: int) -> None:
-    tries, now = FRESH, start + 1
-    for _ in range(looks):
-        decision = decide(Unrunnable("nobody knows it"), policy, tries, now)
-        if isinstance(decision, Fail):
-            break
-        assert isinstance(decision, Park)
-        assert decision.delay_us <= PARK_DELAY_US
-        assert decision.tries == Tries(parked_since=start + 1, history=(f"1 {start + 1} nobody knows it",))
-        tries, now = decision.tries, now + decision.delay_us
-
-    waited = now - (start + 1)
+@given(policies, moments, st.integers(0, 2_000_000 * S))
+def test_a_parked_job_keeps_its_clock_until_its_grace_is_over(policy: Policy, start: int, waited: int) -> None:
+    start += 1
     grace = round(policy.unknown_grace * S)
-    assert isinstance(decision, Fail) == (waited >= grace)
-    assert not isinstance(decision, Fail) or waited <= grace + PARK_DELAY_US
+    parked = Tries(parked_since=start, history=(f"1 {start} nobody knows it",))
+
+    decision = decide(Unrunnable("nobody knows it"), policy, parked, start + waited)
+
+    if waited >= grace:
+        assert isinstance(decision, Fail)
+    else:
+        assert decision == Park(min(PARK_DELAY_US, grace - waited + 1000), parked)

@@ -67,6 +67,11 @@ def _is_fresh(reply: Reply) -> bool:
     return bool(reply[1])
 
 
+def listen(lane: Lane) -> Call[None]:
+    """Say for a minute that somebody listens to a lane's events; without it they are not published."""
+    return Call(load("listen"), (lane.listeners,), (), lambda _reply: None)
+
+
 def trim(lane: Lane, *, done_before_ms: int, dead_before_ms: int, dead_max: int) -> Call[tuple[int, int, bool]]:
     """Let go what is old, or too much: batches of finished jobs, dead letters, and whether more is left."""
     return Call(

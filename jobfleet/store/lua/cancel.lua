@@ -17,6 +17,7 @@
 --         15..* job:<id> string job:<id> and result:<id>, two keys an item
 -- READS   conf          hash    journal
 --         dead          hash    id → entry in dlq
+--         listeners     string  whether anybody listens
 -- ARGV    1 tag         text    the lane's prefix
 --         2 control     text    the channel that tells supervisors
 --         3 who         text    who asks; - for nobody in particular
@@ -65,9 +66,10 @@ for i = 1, #ARGV - 4 do
   seen[id] = true
 end
 local journal = redis.call('HGET', tag .. 'conf', 'journal')
+local heard = is_heard(tag)
 
 local batch = new_batch(now)
-batch.journal = journal
+batch.journal, batch.heard = journal, heard
 for i = 1, #items do
   local item = items[i]
   if letters[i] == 'c' then

@@ -15,6 +15,7 @@
 --         tries         hash    id → tries
 --         meta          hash    id → clear record
 --         job:<id>      string  envelope
+--         listeners     string  whether anybody listens
 -- ARGV    1 tag         text    the lane's prefix
 --         2 child       text    child id
 --         3 nonce       int     grows with every claim of the child in this lane
@@ -110,16 +111,18 @@ if base > 9e15 then return redis.error_reply('ERR tokens are used up: the clock 
 local tokens = {}
 for i = 1, #ids do tokens[i] = int(base + i - 1) end
 local grants, tried, expiring = grants_of(ids, tokens, dues, bands)
+local heard = is_heard(tag)
 local later = '0'
 if not more then later = int(next_due(tag, now)) end
 
 local deadline, leases, runs, memory, events = int(now + lease), {}, {}, {int(nonce)}, {}
+local tail = '|' .. child .. '|' .. stamp .. '|' .. int(lease) .. '|'
 for i = 1, #ids do
   leases[2 * i - 1], leases[2 * i] = deadline, ids[i]
   runs[2 * i - 1] = ids[i]
-  runs[2 * i] = tokens[i] .. '|' .. child .. '|' .. stamp .. '|' .. int(lease) .. '|' .. bands[i] .. '|'
+  runs[2 * i] = tokens[i] .. tail .. bands[i] .. '|'
   memory[i + 1] = ids[i] .. ' ' .. tokens[i] .. ' ' .. dues[i]
-  events[i] = {'claimed', ids[i], tokens[i], 0}
+  if heard then events[i] = {'claimed', ids[i], tokens[i], 0} end
 end
 for band = 1, 4 do
   if #taken[band] > 0 then redis.call('ZREM', KEYS[band], unpack(taken[band])) end

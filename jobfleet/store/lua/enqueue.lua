@@ -11,6 +11,7 @@
 --         9..* job:<id> string  envelope, one key an item
 -- READS   result:<id>   string  tombstone
 --         conf          hash    paused
+--         listeners     string  whether anybody listens
 -- ARGV    1 tag         text    the lane's prefix
 --         2..* item     text    five an item: id, band, when ("" now, "+µs" from now, "µs" at), meta (x +µs counts from now), envelope
 -- FLAGS   -
@@ -34,6 +35,7 @@ for i = 1, items do
 end
 local known = redis.call('EXISTS', unpack(places)) > 0
 local paused = redis.call('HGET', tag .. 'conf', 'paused')
+local heard = is_heard(tag)
 
 local letters, seen, fresh = {}, {}, {}
 for i = 1, items do
@@ -73,7 +75,7 @@ for k = 1, #fresh do
     local meta = string.gsub('\n' .. ARGV[at + 3], '\nx %+(%d+)', function(us) return '\nx ' .. int(now + tonumber(us)) end)
     metas[#metas + 1] = string.sub(meta, 2)
   end
-  events[k] = {'enqueued', ids[i], '0', 0}
+  if heard then events[k] = {'enqueued', ids[i], '0', 0} end
 end
 
 if #fresh > 0 then

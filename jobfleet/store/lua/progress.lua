@@ -2,6 +2,7 @@
 --
 -- KEYS    1 runs        hash    id → run
 --         2..* progress:<id> string one key an item
+-- READS   listeners     string  whether anybody listens
 -- ARGV    1 tag         text    the lane's prefix
 --         2 ttl         int     ms
 --         3..* item     text    four an item: id, token, n, record
@@ -21,6 +22,8 @@ local items, ids = (#ARGV - 2) / 4, {}
 for i = 1, items do ids[i] = ARGV[4 * i - 1] end
 local runs = redis.call('HMGET', KEYS[1], unpack(ids))
 
+local heard = is_heard(tag)
+
 local letters, events = {}, {}
 for i = 1, items do
   local run, token = runs[i] and run_parts(runs[i]), ARGV[4 * i]
@@ -29,7 +32,7 @@ for i = 1, items do
   else
     letters[i] = run.cancel == '' and 'o' or 'c'
     redis.call('SET', KEYS[1 + i], ARGV[4 * i + 2], 'PX', ttl)
-    events[#events + 1] = {'progressed', ids[i], token, ARGV[4 * i + 1]}
+    if heard then events[#events + 1] = {'progressed', ids[i], token, ARGV[4 * i + 1]} end
   end
 end
 

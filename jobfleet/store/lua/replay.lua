@@ -14,6 +14,7 @@
 --         12..* job:<id> string job:<id> and result:<id>, two keys an item
 -- READS   runs          hash    id → run
 --         conf          hash    paused
+--         listeners     string  whether anybody listens
 -- ARGV    1 tag         text    the lane's prefix
 --         2 who         text    who asks; - for nobody in particular
 --         3..* id       text    job id; at most 50
@@ -62,8 +63,9 @@ for i = 1, #ARGV - 2 do
   seen[id] = true
 end
 local paused = redis.call('HGET', tag .. 'conf', 'paused')
+local heard = is_heard(tag)
 
-local events = {}
+local events, put_back = {}, 0
 for i = 1, #words do
   local id, letter = ARGV[2 + i], letters[i]
   if words[i] == 'replayed' then
@@ -80,10 +82,11 @@ for i = 1, #words do
     redis.call('HDEL', KEYS[10], id)
     redis.call('HINCRBY', KEYS[11], 'replayed', 1)
     redis.call('HINCRBY', KEYS[11], 'retrying', 1)
-    events[#events + 1] = {'replayed', id, '0', 0}
+    put_back = put_back + 1
+    if heard then events[#events + 1] = {'replayed', id, '0', 0} end
   end
 end
-if #events > 0 and not paused then redis.call('ZADD', KEYS[5], 0, 'w') end
+if put_back > 0 and not paused then redis.call('ZADD', KEYS[5], 0, 'w') end
 
 emit(tag, now, events)
 return {'replayed', int(now), words}

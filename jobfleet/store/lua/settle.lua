@@ -22,6 +22,7 @@
 --         20..* job:<id> string job:<id> and result:<id>, two keys an item
 -- READS   conf          hash    paused, journal
 --         lane          hash    seen, hold, longest
+--         listeners     string  whether anybody listens
 -- ARGV    1 tag         text    the lane's prefix
 --         2 child       text    child id; empty for supervisors and reapers
 --         3 nonce       int     grows with every trip of the child in this lane
@@ -45,6 +46,7 @@
 -- @include lib/fail
 -- @include lib/wait_again
 
+local KEYS, ARGV = KEYS, ARGV  -- globals are slow in a loop
 local tag, child, nonce, chunk = ARGV[1], ARGV[2], tonumber(ARGV[3]), ARGV[4]
 local keys = {
   ready0 = KEYS[1], ready1 = KEYS[2], ready2 = KEYS[3], ready3 = KEYS[4], lease = KEYS[5], runs = KEYS[6], tries = KEYS[7],
@@ -84,6 +86,7 @@ if redis.call('EXISTS', keys.tries, keys.meta, keys.watched) > 0 then
   watched = redis.call('HMGET', keys.watched, unpack(ids))
 end
 local conf = redis.call('HMGET', tag .. 'conf', 'paused', 'journal')
+local heard = is_heard(tag)
 
 local letters, seen, judging = {}, {}, nil
 
@@ -108,14 +111,17 @@ local function judged(item, run)
     if item.band then return 's' end
     return redis.call('EXISTS', item.result_key) == 1 and 'd' or 'l'
   end
-  if not run or run_token(run) ~= item.token then return settled_before(item) and 'd' or 'l' end
+  local token = item.token
+  if not run or string.sub(run, 1, #token + 1) ~= token .. '|' then return settled_before(item) and 'd' or 'l' end
+  item.ran = true
+  if item.verb == 'complete' then return 's' end
   item.run = run_parts(run)
   if item.guard == 'expired' then
     if judging == nil then judging = may_judge(tag, now) end
     if not judging then return 'h' end
     if tonumber(redis.call('ZSCORE', keys.lease, item.id) or '0') > now then return 'a' end
   end
-  if item.run.cancel ~= '' and item.verb ~= 'complete' then return 'c' end
+  if item.run.cancel ~= '' then return 'c' end
   return 's'
 end
 
@@ -138,11 +144,11 @@ for i = 1, #items do
 end
 
 local batch = new_batch(now)
-batch.paused, batch.journal = conf[1], conf[2]
+batch.paused, batch.journal, batch.heard = conf[1], conf[2], heard
 for i = 1, #items do
   local item, letter, p = items[i], letters[i], items[i].at
   if letter == 's' or letter == 'c' then
-    if item.run then
+    if item.ran then
       batch.lease[#batch.lease + 1] = item.id
       batch.runs[#batch.runs + 1] = item.id
     else

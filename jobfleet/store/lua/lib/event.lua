@@ -1,5 +1,10 @@
--- Publish what happened, only to those who listen: one line a job on the lane's channel, and on the
--- channel of each job that has a listener. A line is: version event id token n at.
+-- Events are for those who listen; whoever does leaves a mark (listen.lua), so that nobody else pays.
+-- A line is: version event id token n at. One goes to the lane's channel for each job, and one to the
+-- channel of each job that has a listener of its own.
+local function is_heard(tag)
+  return redis.call('EXISTS', tag .. 'listeners') == 1
+end
+
 local function emit(tag, now, events)
   if #events == 0 then return end
   local channels = {tag .. 'events'}
