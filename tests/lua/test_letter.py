@@ -6,12 +6,6 @@ from jobfleet.store.calls.inspect import letter
 from tests.lua.world import World
 
 
-def test_there_is_no_letter_of_a_job_that_is_not_dead(world: World) -> None:
-    world.seed.waiting("a")
-
-    assert world.refused(letter(world.lane, world.id("a"))) is None
-
-
 def test_it_tells_all_that_was_kept(world: World) -> None:
     world.seed.dead("a", band=1, meta="r 5000", tries="1:0:0:0:0\nran")
     world.seed.dead("b")
@@ -22,3 +16,9 @@ def test_it_tells_all_that_was_kept(world: World) -> None:
     assert (found.id, found.reason, found.band) == (world.id("a"), "error", 1)
     assert (found.tries, found.meta) == ("1:0:0:0:0\nran", "r 5000")
     assert (found.record, found.envelope) == (b"record of a", b"envelope of a")
+
+
+def test_there_is_no_letter_of_a_job_that_is_not_dead(world: World) -> None:
+    world.seed.waiting("a")
+
+    assert world.refused(letter(world.lane, world.id("a"))) is None
