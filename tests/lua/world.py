@@ -37,13 +37,14 @@ class Eavesdropper:
     def __init__(self, link: Link, heard: dict[str, list[Any]]) -> None:
         self._link = link
         self._heard = heard
-        self._scripts = {load(name).sha: name for name in names()}
+        self._scripts: dict[Any, str] = {load(name).sha: name for name in names()}
+        self._scripts |= {load(name).source: name for name in names()}
 
     def exchange(self, commands: Sequence[Command]) -> list[Any]:
         """Pass on, and listen."""
         replies = self._link.exchange(commands)
         for command, reply in zip(commands, replies, strict=True):
-            if name := self._scripts.get(str(command[1])):
+            if name := self._scripts.get(command[1]):
                 self._heard.setdefault(name, []).append(reply)
         return replies
 

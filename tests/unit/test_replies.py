@@ -16,7 +16,9 @@ from jobfleet.store.keys import Keyspace
 from jobfleet.store.replies import Remedy, remedy, translate, unavailable, word
 
 CALL: Call[Any] = fleet(Keyspace("test"))
-STRIPPED = pytest.mark.xfail(reason="bug: redis-py strips the word that replies.AGAIN_WORDS looks for; look at the class")
+STRIPPED = pytest.mark.xfail(
+    reason="bug: redis-py strips the word that replies.AGAIN_WORDS looks for; look at the class"
+)
 
 
 def said(line: str) -> BaseException:
@@ -139,8 +141,7 @@ def test_an_absent_server_is_told_with_the_reason_and_a_remedy(error: BaseExcept
 
     assert type(told) is StoreUnavailable
     assert str(told) == (
-        f"No Redis at redis://ann:***@host:6379/0 ({reason})."
-        " Try 'jobfleet up MODULE', or set --url / JOBFLEET_URL."
+        f"No Redis at redis://ann:***@host:6379/0 ({reason}). Try 'jobfleet up MODULE', or set --url / JOBFLEET_URL."
     )
 
 

@@ -282,7 +282,9 @@ def test_a_hostile_error_is_decided_like_any_other(error: Exception) -> None:
     assert decision == Retry(5 * S, Tries(1, history=(line(1, what),)))
 
 
-@pytest.mark.xfail(reason="bug: describe keeps lone surrogates; history and record cannot be written, the run never ends")
+@pytest.mark.xfail(
+    reason="bug: describe keeps lone surrogates; history and record cannot be written, the run never ends"
+)
 def test_an_error_with_lone_surrogates_is_described_so_that_it_can_be_written() -> None:
     text = describe(ValueError("no such file \udcff"))
 
