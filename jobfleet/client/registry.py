@@ -26,7 +26,8 @@ OPTIONS = frozenset(
     {
         "correlation_id", "cron_expression", "delay", "depends_on", "durability", "expires_at", "expires_in", "group",
         "hard_timeout", "id", "max_crashes", "max_retries", "metadata", "priority", "queue", "result_ttl",
-        "retry_backoff", "retry_delay", "retry_jitter", "run_in", "scheduled_at", "session", "tags", "timeout", "tz", "unique", "user",
+        "retry_backoff", "retry_delay", "retry_jitter", "run_in", "scheduled_at", "session", "tags", "timeout", "tz",
+        "unique", "user",
     }
 )  # fmt: skip
 JOB_ONLY = frozenset({"id", "scheduled_at", "expires_at", "depends_on", "user", "session", "correlation_id"})

@@ -6,7 +6,7 @@ decoding ends with a value or an `EncodingError`, in bounded memory.
 
 from jobfleet.codec.envelope import HEADER_KEYS, Opened, encode_head, open_envelope, read_header, seal, seal_call
 from jobfleet.codec.payload import DEFAULT, Limits, decode, encode
-from jobfleet.codec.record import FIELD_KEYS, is_record, open_record, read_fields, seal_record
+from jobfleet.codec.record import FIELD_KEYS, is_record, open_record, read_fields, seal_record, seal_trusted
 
 __all__ = [
     "DEFAULT",
@@ -25,4 +25,5 @@ __all__ = [
     "seal",
     "seal_call",
     "seal_record",
+    "seal_trusted",
 ]

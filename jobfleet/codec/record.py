@@ -13,6 +13,7 @@ from typing import Any, Final
 
 from jobfleet.codec.frame import decode_header, encode_header, frame, is_frame, split
 from jobfleet.codec.payload import DEFAULT, Bytes, Limits, as_bytes, decode_at, encode_at
+from jobfleet.codec.wire import pack
 
 KIND: Final = 0x52
 FIELDS_LIMITS: Final = Limits(max_bytes=1 << 18, max_containers=4096)
@@ -56,6 +57,15 @@ def seal_record(fields: Mapping[str, object], *, limits: Limits = DEFAULT) -> by
     rest = dict(fields)
     body = encode_at(rest.pop(_VALUE), limits.max_depth, limits, "result")
     return frame(KIND, encode_header(rest, FIELDS_LIMITS, "record"), body)
+
+
+def seal_trusted(fields: Mapping[str, object], value: object, *, limits: Limits = DEFAULT) -> bytes:
+    """Write a result record whose fields are the worker's own, of plain types; only the value is checked.
+
+    Raises:
+        EncodingError: The value does not travel; `path` reads `result['df']`.
+    """
+    return frame(KIND, pack(fields), encode_at(value, limits.max_depth, limits, "result"))
 
 
 def read_fields(data: Bytes) -> dict[str, Any]:

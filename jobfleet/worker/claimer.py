@@ -84,7 +84,7 @@ class Claimer:
 
     def changed(self) -> None:
         """Look again: a slot was freed, or a lane became hot."""
-        if self._is_quiet:
+        if self._is_quiet or self._may_claim.is_set():
             return
         if self._hot and (self._owed or self._free() > 0):
             self._may_claim.set()

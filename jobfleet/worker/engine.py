@@ -81,6 +81,7 @@ class Engine:
         self._stale: list[Run] = []
         self._finishers: dict[Lane, Finisher] = {}
         self._offset: tuple[int, float] = (0, 0.0)
+        self._started_us = 0
         self._ended = asyncio.Event()
         self._is_draining = False
         self.finished = 0
@@ -144,6 +145,7 @@ class Engine:
 
     def _admit(self, lane: Lane, claimed: Claimed, until: float) -> None:
         self._offset = (claimed.now, monotonic())
+        self._started_us = claimed.now
         fresh = boottime() < until
         for grant in claimed.grants:
             run = Run(lane, grant, self._board.post(grant.id, grant.token), until, self._reporter)
@@ -160,13 +162,18 @@ class Engine:
     def _start(self, run: Run) -> None:
         self._board.started(run.place)
         self._running += 1
+        run.started_us = self._started_us
         self._runner.start(run)
+
+    def _start_now(self, run: Run) -> None:
+        self._started_us = self.now_us()
+        self._start(run)
 
     def _start_suspect(self) -> None:
         """A job that ran in a process that died runs alone, so that a second death names the culprit."""
         is_alone = self._suspects and not self._running and not self._is_draining
         if is_alone and boottime() < self._suspects[0].until:
-            self._start(self._suspects.pop(0))
+            self._start_now(self._suspects.pop(0))
 
     def _returned(self, run: Run) -> None:
         self._board.returned(run.place)
@@ -205,11 +212,13 @@ class Engine:
 
     def _clear(self, run: Run) -> None:
         self.finished += 1
+        had_room = self._board.room
         self._board.clear(run.place)
         del self._runs[run.token]
         if not self._runs:
             self._ended.set()
-        self._claimer.changed()
+        if not had_room:
+            self._claimer.changed()
 
     def renewed(self, tokens: Iterable[int], until: float) -> None:
         """Leases stand until then (boot-time clock)."""
@@ -220,7 +229,7 @@ class Engine:
         ready = [run for run in self._stale if boottime() < run.until]
         self._stale = [run for run in self._stale if run not in ready]
         for run in ready:
-            self._start(run)
+            self._start_now(run)
         self._start_suspect()
 
     def lost(self, tokens: Iterable[int]) -> None:

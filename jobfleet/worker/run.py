@@ -36,10 +36,16 @@ class Run:
         is_over: Whether its ending was handed to the finisher; what comes later is ignored.
     """
 
-    __slots__ = (
-        "cancel_by", "grant", "handler", "header", "id", "interruption", "is_over", "lane", "n", "place", "reporter",
-        "started_us", "task", "timer", "token", "until",
-    )  # fmt: skip
+    # Defaults stand at the class: a run that comes to nothing special never sets them.
+    header: Mapping[str, Any] = {}
+    handler: Handler | None = None
+    started_us = 0
+    task: asyncio.Task[None] | None = None
+    timer: asyncio.TimerHandle | None = None
+    interruption: Interruption | None = None
+    cancel_by: str | None = None
+    is_over = False
+    n = 0
 
     def __init__(self, lane: Lane, grant: Grant, place: int, until: float, reporter: Reporter) -> None:
         self.lane = lane
@@ -49,15 +55,6 @@ class Run:
         self.place = place
         self.until = until
         self.reporter = reporter
-        self.header: dict[str, Any] = {}
-        self.handler: Handler | None = None
-        self.started_us = 0
-        self.task: asyncio.Task[None] | None = None
-        self.timer: asyncio.TimerHandle | None = None
-        self.interruption: Interruption | None = None
-        self.cancel_by: str | None = None
-        self.is_over = False
-        self.n = 0
 
     def report(self, value: float, message: str, details: Mapping[str, object] | None) -> None:
         """Take a progress report, from any thread."""

@@ -10,7 +10,7 @@ from typing import Any
 
 from jobfleet.client.context import JobContext
 from jobfleet.clock import SECOND_US
-from jobfleet.codec import Limits, open_envelope, seal_record
+from jobfleet.codec import Limits, open_envelope, seal_record, seal_trusted
 from jobfleet.codec.envelope import Opened
 from jobfleet.errors import EncodingError, EnvelopeTooNew, JobCancelled
 from jobfleet.model import Job, suffix_time_us
@@ -85,7 +85,6 @@ class Runner:
 
     def start(self, run: Run) -> None:
         """Start a run; it goes on by itself, and ends in `finish`."""
-        run.started_us = self._now_us()
         opened = self._open(run)
         if not isinstance(opened, Opened):
             self._end(run, opened)
@@ -159,7 +158,7 @@ class Runner:
             self._finish(run, self._item(run, outcome))
 
     def _item(self, run: Run, outcome: Outcome) -> settle.Item | None:
-        if type(outcome) is Succeeded:
+        if type(outcome) is Succeeded:  # what `decide` would say, without asking
             try:
                 return self._complete(run, outcome.value)
             except EncodingError as error:
@@ -193,7 +192,7 @@ class Runner:
 
     def _complete(self, run: Run, value: object) -> settle.Item:
         duration = self._now_us() - run.started_us
-        record = seal_record(self._fields(run, duration, value), limits=self._limits)
+        record = seal_trusted(self._fields(run, duration), value, limits=self._limits)
         handler, header = run.handler, run.header
         if "result_ttl" in header:
             ttl_ms = max(1, header["result_ttl"] // 1000)
@@ -201,10 +200,9 @@ class Runner:
             ttl_ms = handler.result_ttl_ms if handler else self._failed_ttl_ms
         return settle.complete(run.id, run.token, record=record, ttl_ms=ttl_ms, duration_us=duration)
 
-    def _fields(self, run: Run, duration: int, value: object) -> dict[str, object]:
+    def _fields(self, run: Run, duration: int) -> dict[str, object]:
         header = run.header
         fields: dict[str, object] = {
-            "value": value,
             "function": header["function"],
             "started_at": run.started_us,
             "duration": duration,

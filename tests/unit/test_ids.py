@@ -35,8 +35,9 @@ def test_a_suffix_tells_when_it_was_made() -> None:
 
 
 @pytest.mark.parametrize(
-    "suffix", ["mine", "0" * 32, SUFFIX.upper(), SUFFIX[:-1], SUFFIX.replace("7000", "4000"), SUFFIX.replace("8000", "c000")]
-)  # fmt: skip
+    "suffix",
+    ["mine", "0" * 32, SUFFIX.upper(), SUFFIX[:-1], SUFFIX.replace("7000", "4000"), SUFFIX.replace("8000", "c000")],
+)
 def test_a_suffix_of_the_caller_tells_no_time(suffix: str) -> None:
     assert suffix_time_us(suffix) is None
 
@@ -86,13 +87,13 @@ def test_a_forked_child_does_not_repeat_its_parent() -> None:
         fork = os.fork()
     if fork == 0:
         try:
-            with open(writer, "w") as pipe:
+            with os.fdopen(writer, "w") as pipe:
                 pipe.writelines(f"{new_suffix()}\n" for _ in range(count))
         finally:
             os._exit(0)
     os.close(writer)
     ours = [new_suffix() for _ in range(count)]
-    with open(reader) as pipe:
+    with os.fdopen(reader) as pipe:
         theirs = pipe.read().split()
     os.waitpid(fork, 0)
 

@@ -60,8 +60,9 @@ GOOD: list[tuple[str, Any, Any]] = [
 NO_SECONDS: list[Any] = [-1, -0.001, float("inf"), float("nan"), "5", True, timedelta(seconds=-1), [5]]
 NO_COUNT: list[Any] = [-1, 1.0, "3", True]
 NO_TEXT: list[Any] = ["", 7, TOO_LONG, "a\nb", b"ann"]
+DURATIONS = ("delay", "retry_delay", "timeout", "expires_in", "result_ttl")
 BAD: list[tuple[str, Any]] = [
-    *((option, value) for option in ("delay", "retry_delay", "timeout", "expires_in", "result_ttl") for value in NO_SECONDS),
+    *((option, value) for option in DURATIONS for value in NO_SECONDS),
     *((option, value) for option in ("max_retries", "max_crashes") for value in NO_COUNT),
     *((option, value) for option in ("user", "session", "correlation_id") for value in NO_TEXT),
     *((option, value) for option in ("scheduled_at", "expires_at") for value in ("2026-03-01", 1e9, NOON.date())),

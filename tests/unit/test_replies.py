@@ -16,6 +16,7 @@ from jobfleet.store.keys import Keyspace
 from jobfleet.store.replies import Remedy, remedy, translate, unavailable, word
 
 CALL: Call[Any] = fleet(Keyspace("test"))
+CHECK = "Check user and password in --url / JOBFLEET_URL."
 STRIPPED = pytest.mark.xfail(
     reason="bug: redis-py strips the word that replies.AGAIN_WORDS looks for; look at the class"
 )
@@ -80,19 +81,17 @@ def test_a_connection_that_broke_is_tried_again(error: BaseException) -> None:
         (
             said("NOAUTH Authentication required."),
             ConfigError,
-            "Redis refused: Authentication required. Check user and password in --url / JOBFLEET_URL.",
+            f"Redis refused: Authentication required. {CHECK}",
         ),
         (
             said("WRONGPASS invalid username-password pair or user is disabled."),
             ConfigError,
-            "Redis refused: invalid username-password pair or user is disabled."
-            " Check user and password in --url / JOBFLEET_URL.",
+            f"Redis refused: invalid username-password pair or user is disabled. {CHECK}",
         ),
         (
             said("NOPERM User bob has no permissions to run the 'evalsha' command"),
             ConfigError,
-            "Redis refused: User bob has no permissions to run the 'evalsha' command."
-            " Check user and password in --url / JOBFLEET_URL.",
+            f"Redis refused: User bob has no permissions to run the 'evalsha' command. {CHECK}",
         ),
         (said("WRONGTYPE Operation"), ScriptContractError, "fleet: WRONGTYPE Operation"),
     ],

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import cast
 
 from jobfleet.store.call import Argument, Call, Reply
 from jobfleet.store.keys import Lane
@@ -73,8 +74,8 @@ def settle(lane: Lane, items: Sequence[Item], *, child: str = "", nonce: int = 0
     args: list[Argument] = [lane.tag, child, nonce, chunk]
     job, result = lane.job_prefix, lane.result_prefix
     for item in items:
-        job_id = item[2]
-        keys += (f"{job}{job_id!s}", f"{result}{job_id!s}")
+        job_id = cast(str, item[2])
+        keys += (job + job_id, result + job_id)
         args += item
     return Call(load("settle"), tuple(keys), tuple(args), _settled)
 
