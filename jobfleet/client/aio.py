@@ -106,7 +106,7 @@ class AsyncFleet(Opened):
 
     async def submit(self, job: Job) -> Receipt:
         """Put a job into the fleet; return the whole answer. Raises as `enqueue`."""
-        sent = await self._do(verbs.prepare(self.space, job))
+        sent = await self._do(verbs.prepare(self.space, self.space.through(job)))
         gatherer = self._gatherers.get(sent.lane)
         if gatherer is None:
             gatherer = self._gatherers[sent.lane] = Gatherer(sent.lane, self.store)

@@ -39,6 +39,10 @@ class RunPort(Protocol):
     def cancel_by(self) -> str | None:
         """Who asked for the job to stop; None when nobody did."""
 
+    @property
+    def must_stop(self) -> str | None:
+        """Why the job is to stop, for whatever reason; None when it is not."""
+
     def report(self, value: float, message: str, details: Mapping[str, object] | None) -> None:
         """Take a progress report."""
 
@@ -48,6 +52,7 @@ class _Alone:
 
     def __init__(self) -> None:
         self.cancel_by: str | None = None
+        self.must_stop: str | None = None
         self.reports: list[tuple[float, str, Mapping[str, object] | None]] = []
 
     def report(self, value: float, message: str, details: Mapping[str, object] | None) -> None:
@@ -94,15 +99,15 @@ class JobContext:
         """Report how far the job is; see `ProgressCallback`.
 
         Raises:
-            JobCancelled: Somebody asked for the job to stop.
+            JobCancelled: Somebody asked for the job to stop, or its time is over.
             ValueError: `value` is no number from 0 to 1.
         """
         if not 0.0 <= value <= 1.0:
             raise ValueError(f"progress is {value!r}; give a number from 0.0 to 1.0.")
         self.port.report(float(value), message, details)
-        by = self.port.cancel_by
-        if by is not None:
-            raise JobCancelled(f"{self.job_id} was cancelled by {by}.", job_id=self.job_id)
+        why = self.port.must_stop
+        if why is not None:
+            raise JobCancelled(f"{self.job_id} is to stop: {why}.", job_id=self.job_id)
 
     @classmethod
     def for_test(cls, **overrides: object) -> JobContext:

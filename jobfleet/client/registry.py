@@ -21,6 +21,8 @@ P = ParamSpec("P")
 R = TypeVar("R")
 C = TypeVar("C")
 
+Middleware = Callable[[JobContext, Callable[[], Awaitable[Any]]], Awaitable[Any]]
+
 PROGRESS_PARAMETER = "progress_callback"
 OPTIONS = frozenset(
     {
@@ -191,13 +193,18 @@ def _check_options(options: Iterable[str], *, allowed: frozenset[str]) -> None:
 
 @dataclass(slots=True)
 class Registry:
-    """Functions by name.
+    """Functions by name, and what stands around every enqueue and every run of theirs.
 
     Attributes:
         functions: What is registered.
+        around_enqueue: Each is given a job before it is written down, and answers it, or another.
+        around_run: Each is given a run's context and what comes next, and awaits it, or does not; the
+            first is the outermost.
     """
 
     functions: dict[str, JobFunction[..., Any, Any]] = field(default_factory=dict)
+    around_enqueue: list[Callable[[Job], Job]] = field(default_factory=list)
+    around_run: list[Middleware] = field(default_factory=list)
 
     def get(self, name: str) -> JobFunction[..., Any, Any] | None:
         """The function of that name, if it is registered."""

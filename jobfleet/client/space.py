@@ -45,6 +45,12 @@ class Space:
         self.keys = Keyspace(self.config.namespace)
         self.limits = Limits(max_bytes=self.config.max_payload, max_depth=self.config.max_depth)
 
+    def through(self, job: Job) -> Job:
+        """The job after everything that stands around enqueues."""
+        for around in self.registry.around_enqueue:
+            job = around(job)
+        return job
+
     def resolved(self, job: Job) -> Resolved | None:
         """A job's function and options, from this process or from what workers published."""
         known = resolve(job, self.registry)

@@ -74,7 +74,7 @@ def receipt(sent: Submission, *, created: bool) -> Receipt:
 
 def submit(space: Space, job: Job) -> Verb[Receipt]:
     """Enqueue one job."""
-    sent = yield from prepare(space, job)
+    sent = yield from prepare(space, space.through(job))
     created = value((yield (enqueue(sent.lane, (sent.entry,)),)))
     return receipt(sent, created=created[0])
 
@@ -84,7 +84,7 @@ def submit_many(space: Space, jobs: Iterable[Job]) -> Verb[list[Receipt]]:
     sent: list[Submission | Receipt] = []
     by_lane: dict[Lane, list[int]] = {}
     now = monotonic()
-    for index, job in enumerate(jobs):
+    for index, job in enumerate(map(space.through, jobs)):
         try:
             made = space.quick(job, now) or (yield from prepare(space, job))
         except JobfleetError as error:

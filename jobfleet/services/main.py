@@ -45,7 +45,8 @@ async def _run(config: JobConfig, parent: int | None) -> int:
         at, patience=config.patience, connect_timeout=config.connect_timeout, socket_timeout=config.socket_timeout
     )
     keys, tally = Keyspace(config.namespace), Tally()
-    await store.run(inspect.fleet(keys))
+    if parent is None:
+        await store.run(inspect.fleet(keys))  # whoever starts a reaper by hand hears at once that Redis is away
     store.patience = None
     duties: list[Service] = [Leases(store, keys, config, tally), Retention(store, keys, config, tally)]
     server = None

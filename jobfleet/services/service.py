@@ -53,4 +53,7 @@ class Service(ABC):
             except JobfleetError as error:
                 log.warning("%s.stumbled %s", self.name, error)
                 wait = AFTER_ERROR
+            except Exception:
+                log.exception("%s.stumbled", self.name)  # one bad record must not end a duty of the fleet
+                wait = AFTER_ERROR
             await asyncio.sleep(wait * random.uniform(0.9, 1.0))

@@ -38,6 +38,10 @@ EXIT_RECYCLED = 5
 STATE_EVERY = 1.0
 ORPHAN_SHARE = 0.6
 """What share of a lease an orphaned child still has for sure: a third may have gone since the last renewal."""
+ORPHAN_LEFT = 5.0
+"""Seconds beyond a lease that an orphan has to give back what it holds: Redis may be away, too."""
+SHOWN = 16_384
+"""Characters of a traceback that are shown; they must fit into the pipe at once."""
 
 
 class Child:
@@ -61,7 +65,7 @@ class Child:
 
     async def run(self) -> int:
         """Live; answer the exit code."""
-        _, child, settings, modules, app_dir = await anext(self._commands)
+        _, child, settings, modules, app_dir, quiet = await anext(self._commands)
         config = JobConfig(**settings)
         set_up_logs(config)
         loaded = self._load(modules, app_dir)
@@ -89,7 +93,11 @@ class Child:
         for queue in queues:
             _, count = await store.run(open_queue(self._keys, queue, config.lanes.get(queue, 1)))
             lanes += [self._keys.lane(queue, index) for index in range(count)]
-        self._engine.start(lanes)
+        if quiet:
+            await self._engine.quiet()
+            self._engine.serve(lanes)
+        else:
+            self._engine.start(lanes)
         obeying = asyncio.ensure_future(self._obey())
         telling = asyncio.ensure_future(self._tell())
         await self._over.wait()
@@ -105,11 +113,12 @@ class Child:
         try:
             loaded, registry = load_modules(modules, app_dir)
         except ConfigError as error:
-            self._reports.send("refused", str(error))
+            self._reports.send("refused", str(error), "")
             return None
         except BaseException as error:  # noqa: BLE001 - whatever the user's module raises while it is imported
-            traceback.print_exception(type(error), error, _users_frames(error))
-            self._reports.send("refused", f"Importing {', '.join(modules)} failed: {type(error).__name__}.")
+            shown = "".join(traceback.format_exception(type(error), error, _users_frames(error)))
+            what = f"Importing {', '.join(modules)} failed: {type(error).__name__}."
+            self._reports.send("refused", what, shown.encode("utf-8", "replace").decode()[-SHOWN:])
             return None
         functions = (registry or REGISTRY).functions
         known = {name: function_record(function) for name, function in functions.items()}
@@ -152,6 +161,7 @@ class Child:
             log.error("worker.orphaned its supervisor is gone: claiming no more")
             self._grace = self._config.lease * ORPHAN_SHARE
             self._over.set()
+            asyncio.get_running_loop().call_later(self._config.lease + ORPHAN_LEFT, os._exit, 1)
 
     async def _tell(self) -> None:
         """Tell the supervisor every second what goes on; leave when there is reason to."""
@@ -211,7 +221,7 @@ def main() -> None:
     try:
         code = run_loop(live())
     except JobfleetError as error:
-        sender.send("refused", str(error))
+        sender.send("refused", str(error), "")
         code = EXIT_USAGE
     sys.stdout.flush()
     sys.exit(code)

@@ -22,6 +22,7 @@ from jobfleet.store.values import Claimed
 log = logging.getLogger("jobfleet.worker")
 
 BLOCK = 30.0
+PATIENCE = 2.0
 NEAR_US = 2_000_000
 
 
@@ -100,7 +101,9 @@ class Claimer:
         if self._tasks:
             claiming, listening = self._tasks
             listening.cancel()
-            await asyncio.wait((claiming, listening))
+            await asyncio.wait((claiming, listening), timeout=PATIENCE)
+            claiming.cancel()  # Redis is away: what this claim may bring is found when the child is buried
+            await asyncio.wait((claiming,))
             self._tasks = []
 
     def resume(self) -> None:

@@ -42,7 +42,7 @@ class UnknownFunction(LookupError):
 
 
 class Handlers:
-    """All functions a worker can run.
+    """All functions a worker can run, and what stands around every run.
 
     Args:
         registry: What is registered.
@@ -55,6 +55,7 @@ class Handlers:
         self._modules = {module.__name__: module for module in modules}
         self._config = config
         self._known: dict[str, Handler] = {}
+        self.around = tuple(registry.around_run)
 
     def get(self, name: str) -> Handler:
         """The handler of a function.

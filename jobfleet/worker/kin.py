@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import os
 import subprocess
 import sys
@@ -28,6 +29,8 @@ class Kin:
         queues: What it serves; empty until it is ready.
         stopped_at: Since when it is frozen (boot-time clock); None when it is not.
         is_leaving: Whether it was told to leave, or killed on purpose.
+        refusal: Why it could not start: a line, and what the user's module raised.
+        hearing: The task that reads its reports.
         born: When it was started.
     """
 
@@ -38,7 +41,8 @@ class Kin:
         self.queues: list[str] = []
         self.stopped_at: float | None = None
         self.is_leaving = False
-        self.refusal: str | None = None
+        self.refusal: tuple[str, str] | None = None
+        self.hearing: asyncio.Task[None] | None = None
         self.born = boottime()
         board = create(capacity)
         commands, down = os.pipe()
@@ -53,10 +57,11 @@ class Kin:
         self.reports = up
         self._down: Sender | None = Sender(down)
         self._board = BoardReader(board)
+        self._is_closed = False
 
-    def hello(self, settings: Mapping[str, Any], modules: Sequence[str], app_dir: str) -> None:
-        """Tell it who it is."""
-        self.tell("hello", self.child, dict(settings), list(modules), app_dir)
+    def hello(self, settings: Mapping[str, Any], modules: Sequence[str], app_dir: str, *, quiet: bool) -> None:
+        """Tell it who it is, and whether it may claim."""
+        self.tell("hello", self.child, dict(settings), list(modules), app_dir, quiet)
 
     def tell(self, *frame: Any) -> None:
         """Send it a frame."""
@@ -64,8 +69,8 @@ class Kin:
             self._down.send(*frame)
 
     def posted(self) -> list[Posted]:
-        """What it holds."""
-        return self._board.read()
+        """What it holds; nothing once the board is let go, which may be in the middle of a renewal."""
+        return [] if self._is_closed else self._board.read()
 
     def kill(self, number: int) -> None:
         """Send it a signal."""
@@ -85,4 +90,5 @@ class Kin:
 
     def close(self) -> None:
         """Let the board go."""
+        self._is_closed = True
         self._board.close()

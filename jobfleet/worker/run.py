@@ -56,6 +56,21 @@ class Run:
         self.until = until
         self.reporter = reporter
 
+    @property
+    def must_stop(self) -> str | None:
+        """Why the job is to stop, in words for whoever reports progress; None when it is not."""
+        match self.interruption:
+            case None:
+                return None
+            case Cancelled(by):
+                return f"cancelled by {by}"
+            case TimedOut(limit):
+                return f"timed out after {limit:g} s"
+            case LeaseLost():
+                return "another run owns it by now"
+            case Interrupted():
+                return "its worker stops"
+
     def report(self, value: float, message: str, details: Mapping[str, object] | None) -> None:
         """Take a progress report, from any thread."""
         self.n += 1

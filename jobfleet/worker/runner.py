@@ -4,16 +4,14 @@ from __future__ import annotations
 
 import asyncio
 import logging
-import traceback
-from collections.abc import Awaitable, Callable
+from collections.abc import Callable, Sequence
+from functools import partial
 from typing import Any
 
-from jobfleet.client.context import JobContext
 from jobfleet.clock import SECOND_US
 from jobfleet.codec import Limits, open_envelope, seal_record, seal_trusted
 from jobfleet.codec.envelope import Opened
 from jobfleet.errors import EncodingError, EnvelopeTooNew, JobCancelled
-from jobfleet.model import Job, suffix_time_us
 from jobfleet.outcome import Broken, Cancelled, Outcome, Overdue, Raised, Succeeded, TimedOut, Unrunnable
 from jobfleet.retry import (
     Complete,
@@ -30,15 +28,14 @@ from jobfleet.retry import (
     with_header,
 )
 from jobfleet.store.calls import settle
+from jobfleet.worker.account import context_of, error_fields
 from jobfleet.worker.executors.thread import ThreadExecutor
 from jobfleet.worker.handlers import Handler, Handlers, UnknownFunction
 from jobfleet.worker.run import Run
 
 log = logging.getLogger("jobfleet.worker")
 Finish = Callable[[Run, Any], None]
-Middleware = Callable[[JobContext, Callable[[], Awaitable[Any]]], Awaitable[Any]]
 DESCRIBED = ("name", "enqueued_at", "user", "correlation_id", "tags", "metadata")
-TRACEBACK_HEAD = "…\n"
 
 
 class Runner:
@@ -97,7 +94,9 @@ class Runner:
         limit = run.header.get("timeout", 0) / SECOND_US or handler.timeout
         if limit:
             run.timer = self._loop.call_later(limit, run.interrupt, TimedOut(limit))
-        if handler.is_coroutine:
+        if self._handlers.around:
+            run.task = self._loop.create_task(self._await(run, self._through(run, handler, args, kwargs), (), {}))
+        elif handler.is_coroutine:
             run.task = self._loop.create_task(self._await(run, handler.call, args, kwargs))
         else:
             call = handler.call
@@ -121,7 +120,25 @@ class Runner:
             return Broken(f"its envelope cannot be read: {error}")
         return opened
 
-    async def _await(self, run: Run, call: Callable[..., Any], args: list[Any], kwargs: dict[str, Any]) -> None:
+    def _through(self, run: Run, handler: Handler, args: list[Any], kwargs: dict[str, Any]) -> Callable[[], Any]:
+        """The call behind everything that stands around runs."""
+
+        async def core() -> Any:
+            if handler.is_coroutine:
+                return await handler.call(*args, **kwargs)
+            future = self._loop.create_future()
+            self._threads.submit(
+                lambda: handler.call(*args, **kwargs), lambda value, error: _resolve(future, value, error)
+            )
+            return await future
+
+        context = context_of(run, self._child, args, kwargs)
+        call: Callable[[], Any] = core
+        for middleware in reversed(self._handlers.around):
+            call = partial(middleware, context, call)
+        return call
+
+    async def _await(self, run: Run, call: Callable[..., Any], args: Sequence[Any], kwargs: dict[str, Any]) -> None:
         try:
             value = await call(*args, **kwargs)
         except BaseException as error:  # noqa: BLE001 - whatever the user's code raises is an outcome
@@ -260,66 +277,17 @@ class Runner:
         return args, kwargs
 
 
+def _resolve(future: asyncio.Future[Any], value: Any, error: BaseException | None) -> None:
+    if future.cancelled():
+        return
+    if error is None:
+        future.set_result(value)
+    else:
+        future.set_exception(error)
+
+
 def _is_overdue(meta: str, now_us: int) -> bool:
     for line in meta.split("\n"):
         if line.startswith("x "):
             return int(line[2:]) <= now_us
     return False
-
-
-def error_fields(outcome: Outcome, decision: Fail, *, traceback_bytes: int) -> dict[str, object]:
-    """What is kept of a failure."""
-    last = decision.tries.history[-1].split(" ", 2)[-1] if decision.tries.history else decision.reason
-    fields: dict[str, object] = {"error": last, "error_type": str(decision.error_type), "error_class": decision.reason}
-    if isinstance(outcome, Raised):
-        error = outcome.error
-        fields["error_class"] = type(error).__name__
-        fields["error"] = last.removeprefix(f"{type(error).__name__}: ")
-        fields["traceback"] = traceback_text(error, traceback_bytes)
-    return fields
-
-
-def traceback_text(error: BaseException, most: int) -> str:
-    """A traceback as text, its tail; frames of the worker are left out."""
-    try:
-        frames = error.__traceback__.tb_next if error.__traceback__ else None
-        text = "".join(traceback.format_exception(type(error), error, frames))
-    except Exception:  # noqa: BLE001 - the user's exception may break its own formatting
-        text = f"{type(error).__name__} (its traceback cannot be had)"
-    text = text.encode("utf-8", "replace").decode()
-    return text if len(text) <= most else TRACEBACK_HEAD + text[-most:]
-
-
-def context_of(run: Run, child: str, args: list[Any], kwargs: dict[str, Any]) -> JobContext:
-    """What the job sees of itself."""
-    header = run.header
-    function = header["function"]
-    tags = tuple(header.get("tags", ()))
-    own = suffix_time_us(run.id.rpartition(".")[2]) is None
-    job = Job(
-        header.get("name", function),
-        function,
-        tuple(args),
-        kwargs,
-        queue=run.lane.queue,
-        tags=tags or None,
-        metadata=header.get("metadata"),
-        user=header.get("user"),
-        session=header.get("session"),
-        correlation_id=header.get("correlation_id"),
-        max_retries=header.get("max_retries"),
-        id=run.id.split(".", 2)[2] if own else None,
-    )
-    return JobContext(
-        job_id=run.id,
-        job=job,
-        attempt=Tries.parse(run.grant.tries).attempt,
-        fence=run.token,
-        worker=child,
-        user=job.user,
-        tags=tags,
-        metadata=header.get("metadata", {}),
-        correlation_id=job.correlation_id,
-        log=logging.LoggerAdapter(logging.getLogger(f"jobfleet.job.{function}"), {"job_id": run.id}),
-        port=run,
-    )

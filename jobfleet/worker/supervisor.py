@@ -74,6 +74,7 @@ class Supervisor:
         self._kin: dict[int, Kin] = {}
         self._count = 0
         self._deaths = 0
+        self._awaited = 0
         self._queues: list[str] = []
         self._tasks: set[asyncio.Task[None]] = set()
         self._state = "running"
@@ -120,10 +121,15 @@ class Supervisor:
             log.info("worker.stopped worker=%s", self._worker)
         return self._exit_code
 
-    def _keep(self, work: Coroutine[Any, Any, None]) -> None:
+    def _keep(self, work: Coroutine[Any, Any, None]) -> asyncio.Task[None]:
         task = asyncio.get_running_loop().create_task(work)
         self._tasks.add(task)
-        task.add_done_callback(self._tasks.discard)
+        task.add_done_callback(self._let_go)
+
+    def _let_go(self, task: asyncio.Task[None]) -> None:
+        self._tasks.discard(task)
+        if not task.cancelled() and (error := task.exception()) is not None:
+            log.error("worker.stumbled %s", task.get_name(), exc_info=error)
 
     # --- children -------------------------------------------------------------------------------
 
@@ -132,8 +138,8 @@ class Supervisor:
         kin = Kin(f"{self._worker}.{self._count}", number, board_capacity(self._config.slots))
         self._kin[kin.pid] = kin
         settings = self._config.plain(url=self._at.url, processes=1)
-        kin.hello(settings, self._modules, str(self._config.app_dir))
-        self._keep(self._hear(kin))
+        kin.hello(settings, self._modules, str(self._config.app_dir), quiet=self._state == "quiet")
+        kin.hearing = self._keep(self._hear(kin))
 
     async def _hear(self, kin: Kin) -> None:
         async for word, *rest in frames(kin.reports):
@@ -147,7 +153,7 @@ class Supervisor:
                 kin.running, delta = rest
                 self._scrape.merge(delta)
             elif word == "refused":
-                kin.refusal = rest[0]
+                kin.refusal = (rest[0], rest[1])
 
     def _look_for_deaths(self) -> None:
         for kin in list(self._kin.values()):
@@ -177,38 +183,61 @@ class Supervisor:
         self._keep(self._bury(kin, how_it_died(code), planned=planned))
         if self._state == "stopping" or (self._config.burst and code == EXIT_OK):
             self._check_all_gone()
-        elif code == EXIT_USAGE and not kin.queues:
-            self._refusal, self._exit_code = kin.refusal or "The child could not start.", EXIT_USAGE
-            self._stop()
-            self._check_all_gone()
         else:
             steady = boottime() - kin.born > STEADY or code == EXIT_RECYCLED
             self._deaths = 0 if steady else self._deaths + 1
-            self._keep(self._respawn(kin.number, BACK_OFF[min(self._deaths, len(BACK_OFF) - 1)]))
+            self._awaited += 1
+            self._keep(self._follow(kin, BACK_OFF[min(self._deaths, len(BACK_OFF) - 1)]))
 
     async def _bury(self, kin: Kin, reason: str, *, planned: bool) -> None:
-        posted = kin.posted()
-        if posted or not planned:
-            settled = await self._undertaker.bury(kin.child, posted, self._lanes(kin.queues), reason, planned=planned)
+        posted, lanes = kin.posted(), self._lanes(kin.queues or self._queues)
+        kin.close()
+        try:
+            # Also one that left in peace: a claim whose answer it did not await may have run.
+            settled = await self._undertaker.bury(kin.child, posted, lanes, reason, planned=planned)
             if settled:
                 log.warning("child.buried child=%s jobs=%d", kin.child, settled)
-        kin.close()
+        except JobfleetError as error:
+            log.error("child.not_buried child=%s %s", kin.child, error)
+        finally:
+            self._check_all_gone()
+
+    async def _follow(self, kin: Kin, after: float) -> None:
+        """Start the successor of a dead child, unless it could not even start."""
+        if kin.exit_code == EXIT_USAGE and kin.hearing is not None:
+            await asyncio.wait((kin.hearing,), timeout=1.0)  # its last words may still be in the pipe
+            if not kin.queues:
+                self._awaited -= 1
+                self._refuse(*(kin.refusal or ("The child could not start.", "")))
+                return
+        await asyncio.sleep(after)
+        self._awaited -= 1
+        if self._state != "stopping":
+            self._spawn(kin.number)
+
+    def _refuse(self, why: str, shown: str) -> None:
+        if self._refusal is None:
+            sys.stderr.write(shown)
+            self._refusal, self._exit_code = why, EXIT_USAGE
+        if self._state != "stopping":
+            self._stop()
         self._check_all_gone()
 
-    async def _respawn(self, number: int, after: float) -> None:
-        await asyncio.sleep(after)
-        if self._state != "stopping":
-            self._spawn(number)
+    @property
+    def _is_deserted(self) -> bool:
+        """Whether no child is left, and none is to come."""
+        return not self._kin and (self._state == "stopping" or (self._config.burst and not self._awaited))
 
     def _check_all_gone(self) -> None:
-        if not self._kin and (self._state == "stopping" or self._config.burst):
+        if self._is_deserted:
             self._keep(self._set_gone())
 
     async def _set_gone(self) -> None:
         others = {task for task in self._tasks if task.get_coro().__qualname__.endswith("._bury")}  # type: ignore[union-attr]
         if others:
             await asyncio.wait(others, timeout=AFTER_GRACE)
-        self._all_gone.set()
+        if self._is_deserted:
+            self._all_gone.set()
 
     def _lanes(self, queues: Sequence[str]) -> list[Lane]:
         known = self._presence.queues
@@ -223,7 +252,10 @@ class Supervisor:
             queues=self._queues, slots=slots, running=running, children=len(self._kin), state=self._state
         )
         if patience is None:
-            await work
+            try:
+                await work
+            except JobfleetError as error:
+                log.error("worker.not_heard %s", error)
             return
         self._store.patience = patience
         try:
@@ -282,7 +314,7 @@ class Supervisor:
                     await asyncio.sleep(0.05)
                     continue
                 word, *rest = message.split(" ")
-                if word == "cancel" and len(rest) == 4:
+                if word == "cancel" and len(rest) == 4 and rest[1].isdecimal():
                     self._pass_on_cancel(rest[2], int(rest[1]), rest[3])
         finally:
             await listener.close()
@@ -299,16 +331,17 @@ class Supervisor:
             log.warning("worker.hurrying")
             for kin in self._kin.values():
                 kin.tell("hurry")
+            self._keep(self._end_stragglers(0.0))
             return
         self._state = "stopping"
         log.info("worker.stopping grace=%gs (again: now)", self._config.grace)
         for kin in self._kin.values():
             kin.tell("drain", self._config.grace)
-        self._keep(self._end_stragglers())
+        self._keep(self._end_stragglers(self._config.grace))
         self._check_all_gone()
 
-    async def _end_stragglers(self) -> None:
-        await asyncio.sleep(self._config.grace + AFTER_GRACE)
+    async def _end_stragglers(self, grace: float) -> None:
+        await asyncio.sleep(grace + AFTER_GRACE)
         for kin in list(self._kin.values()):
             log.error("child.killed child=%s did not end in its grace", kin.child)
             kin.is_leaving = True

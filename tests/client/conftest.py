@@ -67,5 +67,7 @@ def work(fleet: Fleet) -> Work:
 
     async def work() -> None:
         await asyncio.to_thread(fleet.run_worker, burst=True)
+        while any(queue.queued for queue in await asyncio.to_thread(fleet.queues) if queue.paused is None):
+            await asyncio.to_thread(fleet.run_worker, burst=True)
 
     return work

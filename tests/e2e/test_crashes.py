@@ -29,9 +29,7 @@ def test_a_job_that_kills_its_process_is_dead_after_three_crashes_alone(programs
     assert fleet.dead()[0].error_class == "crashed"
 
 
-def test_neighbours_of_a_culprit_run_again_and_lose_nothing(
-    programs: Programs, fleet: Fleet, raw: redis.Redis
-) -> None:
+def test_neighbours_of_a_culprit_run_again_and_lose_nothing(programs: Programs, fleet: Fleet, raw: redis.Redis) -> None:
     culprit = fleet.enqueue(Job("kill", "hist.kill", (9,)))
     neighbours = [fleet.enqueue(Job("nap", "hist.nap", (1.0,), max_retries=0)) for _ in range(4)]
     programs.ready()

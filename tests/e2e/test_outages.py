@@ -78,9 +78,7 @@ def test_an_outage_of_twice_the_lease_costs_nobody_anything(
     assert own_fleet.statistics()["completed"] == 220
 
 
-def test_a_restart_under_load_loses_nothing(
-    own_programs: Programs, own_fleet: Fleet, own_server: RedisServer
-) -> None:
+def test_a_restart_under_load_loses_nothing(own_programs: Programs, own_fleet: Fleet, own_server: RedisServer) -> None:
     own_programs.ready(lease=LEASE, processes=2, slots=10)
     ids = [receipt.id for receipt in own_fleet.enqueue_many(nap(0.05) for _ in range(400))]
     wait_until(lambda: len(own_programs.history.ended()) > 50, timeout=LONG, why="some jobs are done")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import signal
 from pathlib import Path
 
@@ -113,8 +114,6 @@ def test_a_child_that_follows_a_dead_one_in_a_quiet_worker_is_quiet_too(
     worker.await_line("worker.quiet")
 
     later = fleet.enqueue(Job("nap", "hist.nap", (0.0,)))
-    import os
-
     os.kill(child, signal.SIGKILL)
     worker.await_children(1, but=[child])
     worker.await_line("child.died")

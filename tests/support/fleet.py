@@ -140,9 +140,7 @@ class Program:
     def freeze_all(self) -> None:
         """Stop all its processes (SIGSTOP), and wait until they are."""
         self.send_all(signal.SIGSTOP)
-        wait_until(
-            lambda: all(state_of(pid) in {"T", ""} for pid in self.family()), timeout=LONG, why="all are frozen"
-        )
+        wait_until(lambda: all(state_of(pid) in {"T", ""} for pid in self.family()), timeout=LONG, why="all are frozen")
 
     def close(self) -> None:
         """Kill whatever is left of its session."""

@@ -1,0 +1,78 @@
+"""What is kept of a failed run, and what a running job sees of itself."""
+
+from __future__ import annotations
+
+import logging
+import traceback
+from typing import Any
+
+from jobfleet.client.context import JobContext
+from jobfleet.errors import EncodingError
+from jobfleet.model import Job, suffix_time_us
+from jobfleet.outcome import Outcome, Raised
+from jobfleet.retry import Fail, Tries
+from jobfleet.worker.run import Run
+
+TRACEBACK_HEAD = "…\n"
+
+
+def error_fields(outcome: Outcome, decision: Fail, *, traceback_bytes: int) -> dict[str, object]:
+    """What is kept of a failure."""
+    last = decision.tries.history[-1].split(" ", 2)[-1] if decision.tries.history else decision.reason
+    fields: dict[str, object] = {"error": last, "error_type": str(decision.error_type), "error_class": decision.reason}
+    if isinstance(outcome, Raised):
+        error = outcome.error
+        # An EncodingError is about the result; how the codec found it is of no use to anybody.
+        fields["error_class"] = type(error).__name__
+        fields["error"] = last.removeprefix(f"{type(error).__name__}: ")
+        if not isinstance(error, EncodingError):
+            fields["traceback"] = traceback_text(error, traceback_bytes)
+    return fields
+
+
+def traceback_text(error: BaseException, most: int) -> str:
+    """A traceback as text, its tail; frames of the worker are left out."""
+    try:
+        frames = error.__traceback__
+        while frames is not None and frames.tb_frame.f_globals.get("__name__", "").startswith("jobfleet.worker."):
+            frames = frames.tb_next
+        text = "".join(traceback.format_exception(type(error), error, frames))
+    except Exception:  # noqa: BLE001 - the user's exception may break its own formatting
+        text = f"{type(error).__name__} (its traceback cannot be had)"
+    text = text.encode("utf-8", "replace").decode()
+    return text if len(text) <= most else TRACEBACK_HEAD + text[-most:]
+
+
+def context_of(run: Run, child: str, args: list[Any], kwargs: dict[str, Any]) -> JobContext:
+    """What the job sees of itself."""
+    header = run.header
+    function = header["function"]
+    tags = tuple(header.get("tags", ()))
+    own = suffix_time_us(run.id.rpartition(".")[2]) is None
+    job = Job(
+        header.get("name", function),
+        function,
+        tuple(args),
+        kwargs,
+        queue=run.lane.queue,
+        tags=tags or None,
+        metadata=header.get("metadata"),
+        user=header.get("user"),
+        session=header.get("session"),
+        correlation_id=header.get("correlation_id"),
+        max_retries=header.get("max_retries"),
+        id=run.id.split(".", 2)[2] if own else None,
+    )
+    return JobContext(
+        job_id=run.id,
+        job=job,
+        attempt=Tries.parse(run.grant.tries).attempt,
+        fence=run.token,
+        worker=child,
+        user=job.user,
+        tags=tags,
+        metadata=header.get("metadata", {}),
+        correlation_id=job.correlation_id,
+        log=logging.LoggerAdapter(logging.getLogger(f"jobfleet.job.{function}"), {"job_id": run.id}),
+        port=run,
+    )
