@@ -75,6 +75,9 @@ class Claimer:
         """Serve these lanes, the first first."""
         new = [lane for lane in lanes if lane not in self._lanes]
         self._lanes = list(lanes)
+        if new and self._tasks:  # whoever blocks now does so on the old lanes
+            self._tasks[1].cancel()
+            self._tasks[1] = self._loop.create_task(self._listen())
         for lane in new:
             self.heat(lane)
 

@@ -8,7 +8,15 @@ def test_a_queue_is_opened_once_and_keeps_its_home_lanes(world: World) -> None:
     assert world.run(open_queue(world.keys, "mail", 3)) == (3, 3)
 
     assert world.state() == {"queues": {"mail": "3:3"}}
-    assert world.again(open_queue(world.keys, "mail", 5)) == (3, 3)
+    assert world.again(open_queue(world.keys, "mail", 2)) == (3, 3)
+
+
+def test_lanes_grow_and_home_lanes_stay(world: World) -> None:
+    world.run(open_queue(world.keys, "mail", 3))
+
+    assert world.run(open_queue(world.keys, "mail", 5)) == (3, 5)
+    assert world.again(open_queue(world.keys, "mail", 5)) == (3, 5)
+    assert world.state() == {"queues": {"mail": "3:5"}}
 
 
 def test_a_queue_that_has_grown_answers_home_lanes_and_lanes(world: World) -> None:

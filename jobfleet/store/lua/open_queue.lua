@@ -1,8 +1,8 @@
--- open_queue: make a queue known, once, and answer its lanes.
+-- open_queue: make a queue known, once, and answer its lanes; they only grow.
 --
 -- KEYS    1 queues      hash    queue → home lanes, lanes
 -- ARGV    1 queue       text    its name
---         2 lanes       int     home lanes, if it is new
+--         2 lanes       int     home lanes, if it is new; lanes, if that is more
 -- FLAGS   -
 -- RETURNS {"opened", lanes}   lanes is "home:lanes"
 -- EMITS   -
@@ -10,6 +10,16 @@
 
 local queue, lanes = ARGV[1], ARGV[2]
 
-redis.call('HSETNX', KEYS[1], queue, lanes .. ':' .. lanes)
+local known = redis.call('HGET', KEYS[1], queue)
+local home, now = string.match(known or '', '^(%d+):(%d+)$')
+local opened = known
 
-return {'opened', redis.call('HGET', KEYS[1], queue)}
+-- Home lanes are set once: jobs with a placement key must find their lane again.
+if not known then
+  opened = lanes .. ':' .. lanes
+elseif tonumber(lanes) > tonumber(now) then
+  opened = home .. ':' .. lanes
+end
+if opened ~= known then redis.call('HSET', KEYS[1], queue, opened) end
+
+return {'opened', opened}
