@@ -151,7 +151,7 @@ class Engine:
             run = Run(lane, grant, self._board.post(grant.id, grant.token), until, self._reporter)
             self._runs[grant.token] = run
             if grant.tries and grant.tries.partition("\n")[0].endswith(":1"):
-                self._suspects.append(run)
+                self._keep_suspect(run)
             elif fresh:
                 self._start(run)
             else:
@@ -164,6 +164,13 @@ class Engine:
         self._running += 1
         run.started_us = self._started_us
         self._runner.start(run)
+
+    def _keep_suspect(self, run: Run) -> None:
+        """Hold one suspect until it can run alone; others go back, so that other children can take them."""
+        if self._suspects:
+            self._runner.abandon(run, Interrupted())
+        else:
+            self._suspects.append(run)
 
     def _start_now(self, run: Run) -> None:
         self._started_us = self.now_us()

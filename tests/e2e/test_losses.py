@@ -183,9 +183,7 @@ def test_a_reaper_alone_settles_what_a_lost_machine_held(programs: Programs, fle
     assert not fleet.dead(), "which of the two it was is not known: nobody fails for it"
 
 
-def test_each_expiry_is_handled_once_whoever_looks(
-    programs: Programs, fleet: Fleet, raw: redis.Redis, tmp_path: Path
-) -> None:
+def test_each_expiry_is_handled_once_whoever_looks(programs: Programs, fleet: Fleet, tmp_path: Path) -> None:
     gate = tmp_path / "gate"
     worker = programs.ready(lease=3, slots=40)
     ids = [fleet.enqueue(Job("gate", "hist.gate", (str(gate),))) for _ in range(40)]
@@ -202,5 +200,5 @@ def test_each_expiry_is_handled_once_whoever_looks(
     assert set(programs.history.starts().values()) == {2}
     said = "".join(watcher.said for watcher in watchers)
     assert {said.count(f"job.reaped job_id={job_id}") for job_id in ids} == {1}
-    totals = {name.decode(): int(count) for name, count in raw.hgetall(LANE.totals).items()}
-    assert (totals["completed"], totals.get("failed", 0)) == (40, 0)
+    statistics = fleet.statistics()
+    assert (statistics["completed"], statistics["failed"]) == (40, 0)

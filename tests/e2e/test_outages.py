@@ -104,7 +104,7 @@ def test_a_short_freeze_of_redis_is_not_felt(
 
     own_server.pause()
     gate.touch()
-    wait_until(lambda: own_programs.history.ended(), timeout=LONG, why="the job has ended meanwhile")
+    wait_until(own_programs.history.ended, timeout=LONG, why="the job has ended meanwhile")
     own_server.resume()
 
     assert own_fleet.wait(job_id, timeout=LONG).status is JobStatus.COMPLETED
@@ -170,7 +170,7 @@ def test_connections_that_are_cut_are_made_again(programs: Programs, fleet: Flee
 
     def cut() -> None:
         for kind in ("normal", "pubsub"):
-            raw.execute_command("CLIENT", "KILL", "TYPE", kind, "SKIPME", "yes")
+            raw.client_kill_filter(_type=kind, skipme=True)
 
     with trouble(cut, step=0.15):
         ids = [fleet.enqueue(Job("chatty", "hist.chatty", (5,))) for _ in range(40)]

@@ -122,7 +122,8 @@ class Program:
 
     def family(self) -> list[int]:
         """The living processes of its session, it included."""
-        return [pid for pid in map(int, filter(str.isdigit, os.listdir("/proc"))) if _session_of(pid) == self.pid]
+        found = (int(path.name) for path in Path("/proc").iterdir() if path.name.isdigit())
+        return [pid for pid in found if _session_of(pid) == self.pid]
 
     def children(self, module: str = "jobfleet.worker.child") -> list[int]:
         """Its living children that run a module."""

@@ -1,0 +1,47 @@
+"""A worker inside the test's process, with functions of its own."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, contextmanager
+from typing import Any
+
+import pytest
+
+from jobfleet import Fleet
+from jobfleet.client.registry import Registry
+
+Working = Callable[..., AbstractContextManager[threading.Event]]
+
+
+@pytest.fixture
+def registry() -> Registry:
+    """Functions of this test alone."""
+    return Registry()
+
+
+@pytest.fixture
+def fleet(redis_url: str, registry: Registry) -> Iterator[Fleet]:
+    """A fleet with these functions, whose settings suit tests."""
+    with Fleet(redis_url, registry=registry, lease=6, retry_delay=0.05, patience=30) as fleet:
+        yield fleet
+
+
+@pytest.fixture
+def working(fleet: Fleet) -> Working:
+    """A worker in a thread, while the block runs."""
+
+    @contextmanager
+    def run(**options: Any) -> Iterator[threading.Event]:
+        stop = threading.Event()
+        thread = threading.Thread(target=fleet.run_worker, kwargs={"stop": stop, **options})
+        thread.start()
+        try:
+            yield stop
+        finally:
+            stop.set()
+            thread.join(60)
+            assert not thread.is_alive(), "the worker has not ended"
+
+    return run

@@ -1,0 +1,254 @@
+"""`run_worker`: a worker inside the calling process."""
+
+from __future__ import annotations
+
+import asyncio
+import threading
+import time
+from collections.abc import Callable
+
+import pytest
+import redis
+
+from jobfleet import Fleet, JobContext, JobStatus, Snooze
+from jobfleet.client.registry import Registry
+from jobfleet.errors import InvalidJob
+from jobfleet.store.keys import Keyspace
+from tests.support.server import RedisServer
+from tests.support.waiting import wait_until
+from tests.worker.conftest import Working
+
+LANE = Keyspace("jobfleet").lane("default", 0)
+
+
+def test_a_burst_does_all_there_is_and_returns(fleet: Fleet, registry: Registry) -> None:
+    async def on_loop(x: int) -> int:
+        return x + 1
+
+    def in_thread(x: int) -> int:
+        assert threading.current_thread() is not threading.main_thread()
+        return x + 2
+
+    functions = [registry.register(function, name=function.__name__, fleet=fleet) for function in (on_loop, in_thread)]
+    handles = [function.enqueue(number) for number in range(20) for function in functions]
+
+    fleet.run_worker(burst=True)
+
+    assert [handle.poll().result for handle in handles] == [n + d for n in range(20) for d in (1, 2)]
+    assert fleet.workers() == []
+
+
+def test_a_burst_with_nothing_to_do_returns(fleet: Fleet) -> None:
+    fleet.run_worker(burst=True)
+
+
+def test_an_event_ends_it(fleet: Fleet, registry: Registry, working: Working) -> None:
+    function = registry.register(lambda: "there", name="test.there", fleet=fleet)
+
+    with working():
+        assert function.enqueue().result(timeout=30) == "there"
+
+
+def test_it_serves_the_queues_of_its_functions(fleet: Fleet, registry: Registry, working: Working) -> None:
+    function = registry.register(lambda: 1, name="test.one", fleet=fleet, queue="special")
+
+    with working():
+        handle = function.enqueue()
+        assert handle.result(timeout=30) == 1
+
+    assert handle.id.startswith("special.")
+
+
+def test_a_blocked_loop_keeps_its_lease(redis_url: str, registry: Registry) -> None:
+    runs: list[int] = []
+
+    async def block(ctx: JobContext) -> str:
+        runs.append(ctx.fence)
+        time.sleep(5.0)  # noqa: ASYNC251 - this is the fault
+        return "kept"
+
+    with Fleet(redis_url, registry=registry, lease=2.0) as fleet:
+        handle = registry.register(block, name="test.block", fleet=fleet).enqueue()
+        fleet.run_worker(burst=True)
+
+        assert handle.poll().result == "kept"
+    assert len(runs) == 1
+
+
+def test_it_can_be_stopped_while_redis_is_away(registry: Registry) -> None:
+    stop = threading.Event()
+    with RedisServer() as server, Fleet(server.url, registry=registry, grace=0.2, lease=6) as fleet:
+        thread = threading.Thread(target=fleet.run_worker, kwargs={"stop": stop}, daemon=True)
+        thread.start()
+        wait_until(fleet.workers, timeout=30, why="it is there")
+
+        server.kill()
+        stop.set()
+        thread.join(30)
+
+        assert not thread.is_alive()
+
+
+@pytest.mark.parametrize(
+    "text", ["plain", "a\udcffb", "line\nbreak\x00", "ü" * 40_000], ids=["plain", "surrogate", "control", "long"]
+)
+@pytest.mark.parametrize("kind", [RuntimeError, ValueError, SystemExit, KeyboardInterrupt, asyncio.CancelledError])
+def test_whatever_a_job_raises_is_settled(
+    fleet: Fleet, registry: Registry, working: Working, text: str, kind: type[BaseException]
+) -> None:
+    async def fail() -> None:
+        raise kind(text)
+
+    function = registry.register(fail, name="test.fail", fleet=fleet, max_retries=0)
+    with working():
+        assert function.enqueue().wait(timeout=20).status is JobStatus.FAILED
+
+
+@pytest.mark.parametrize("what", ["\udcff", object(), threading.Lock(), "x" * 3_000_000, {1: {2: object()}}, 2**100])
+def test_a_result_that_cannot_travel_fails_the_job(
+    fleet: Fleet, registry: Registry, working: Working, what: object
+) -> None:
+    function = registry.register(lambda: what, name="test.odd", fleet=fleet, max_retries=0)
+
+    with working():
+        result = function.enqueue().wait(timeout=20)
+
+    assert (result.status, result.error_class) == (JobStatus.FAILED, "EncodingError")
+
+
+def test_an_error_that_cannot_be_told_is_settled(fleet: Fleet, registry: Registry, working: Working) -> None:
+    class Mute(Exception):  # noqa: N818
+        def __str__(self) -> str:
+            raise RuntimeError("no")
+
+    async def fail() -> None:
+        raise Mute
+
+    function = registry.register(fail, name="test.mute", fleet=fleet, max_retries=0)
+    with working():
+        assert function.enqueue().wait(timeout=20).error_class == "Mute"
+
+
+def test_snoozing_counts_nothing(fleet: Fleet, registry: Registry, working: Working, raw: redis.Redis) -> None:
+    runs: list[int] = []
+
+    async def snooze(ctx: JobContext) -> int:
+        runs.append(ctx.attempt)
+        if len(runs) < 3:
+            raise Snooze(0.05)
+        return ctx.attempt
+
+    function = registry.register(snooze, name="test.snooze", fleet=fleet, max_retries=0)
+    with working():
+        result = function.enqueue().wait(timeout=30)
+
+    assert (result.result, result.retry_count, runs) == (1, 0, [1, 1, 1])
+    assert raw.hlen(LANE.tries) == 0
+
+
+def test_a_timeout_stops_a_coroutine(fleet: Fleet, registry: Registry, working: Working) -> None:
+    ended: list[str] = []
+
+    async def long() -> None:
+        try:
+            await asyncio.sleep(600)
+        finally:
+            ended.append("cleaned")
+
+    function = registry.register(long, name="test.long", fleet=fleet, max_retries=0, timeout=0.2)
+    with working():
+        result = function.enqueue().wait(timeout=30)
+
+    assert (result.status, result.error_class, ended) == (JobStatus.FAILED, "timeout", ["cleaned"])
+
+
+def started(log: list[int]) -> Callable[[JobContext, int], int]:
+    """A function that notes in which order its jobs start."""
+
+    def note(ctx: JobContext, number: int) -> int:
+        log.append(number)
+        return number
+
+    return note
+
+
+def test_one_slot_is_strict_about_priority_and_first_come(
+    fleet: Fleet, registry: Registry, working: Working
+) -> None:
+    log: list[int] = []
+    function = registry.register(started(log), name="test.note", fleet=fleet)
+    fleet.pause("default")
+    for number in range(40):
+        function.options(priority=(0, 5, 7, 9)[number % 4]).enqueue(number)
+    fleet.resume("default")
+
+    fleet.run_worker(burst=True, slots=1)
+
+    bands = [[number for number in range(40) if number % 4 == band] for band in (3, 2, 1, 0)]
+    assert log == [number for band in bands for number in band]
+
+
+def test_a_delayed_job_is_not_early(fleet: Fleet, registry: Registry, working: Working, raw: redis.Redis) -> None:
+    seen: list[float] = []
+
+    def note() -> None:
+        seconds, micros = raw.time()
+        seen.append(seconds + micros / 1e6)
+
+    function = registry.register(note, name="test.now", fleet=fleet)
+    with working():
+        seconds, micros = raw.time()
+        handle = function.options(delay=1.5).enqueue()
+        assert handle.poll().status is JobStatus.SCHEDULED
+        handle.wait(timeout=30)
+
+    assert seen[0] >= seconds + micros / 1e6 + 1.5
+
+
+def test_a_job_that_nobody_started_in_time_expires(fleet: Fleet, registry: Registry, working: Working) -> None:
+    log: list[int] = []
+    function = registry.register(started(log), name="test.note", fleet=fleet)
+    handle = function.options(expires_in=0.2).enqueue(1)
+    wait_until(lambda: (at := fleet.poll(handle.id)) and at.status is not None, why="it is there")
+    threading.Event().wait(0.3)
+
+    with working():
+        assert handle.wait(timeout=30).status is JobStatus.EXPIRED
+        assert function.options(expires_in=600).enqueue(2).result(timeout=30) == 2
+    assert log == [2]
+
+
+def test_cancelling_a_waiting_job_keeps_it_from_running(fleet: Fleet, registry: Registry) -> None:
+    log: list[int] = []
+    function = registry.register(started(log), name="test.note", fleet=fleet)
+    handles = [function.enqueue(1), function.options(delay=600).enqueue(2), function.enqueue(3)]
+
+    assert [handle.cancel(by="ann") for handle in handles[:2]] == [True, True]
+    fleet.run_worker(burst=True)
+
+    assert [handle.poll().status.value for handle in handles] == ["cancelled", "cancelled", "completed"]
+    assert handles[2].cancel() is False
+    assert log == [3]
+
+
+def test_a_running_coroutine_is_cancelled(fleet: Fleet, registry: Registry, working: Working) -> None:
+    inside = threading.Event()
+
+    async def long() -> None:
+        inside.set()
+        await asyncio.sleep(600)
+
+    function = registry.register(long, name="test.long", fleet=fleet)
+    with working():
+        handle = function.enqueue()
+        assert inside.wait(30)
+        assert handle.cancel(by="ann")
+        result = handle.wait(timeout=30)
+
+    assert result.status is JobStatus.CANCELLED
+    assert "ann" in (result.error or "")
+
+
+def test_a_function_of_no_use_is_refused(registry: Registry) -> None:
+    with pytest.raises(InvalidJob):
+        registry.register(lambda: 1)
