@@ -23,7 +23,11 @@ class Target:
         return measured >= self.number if self.sign == "≥" else measured <= self.number
 
     def text(self, unit: str) -> str:
-        return f"{self.sign} {self.number:g} × floor" if self.of == "ratio" else f"{self.sign} {number(self.number)} {unit}"
+        return (
+            f"{self.sign} {self.number:g} × floor"
+            if self.of == "ratio"
+            else f"{self.sign} {number(self.number)} {unit}"
+        )
 
 
 @dataclass(frozen=True, slots=True)

@@ -79,6 +79,7 @@ class AsyncFleet(Opened):
         """Send what has gathered, let the connections go, and end the server if ``embedded://`` started one."""
         for gatherer in self._gatherers.values():
             await gatherer.drained()
+        self._gatherers.clear()
         if self._store is not None:
             await self._store.close()
             self._store = None

@@ -25,6 +25,9 @@ if TYPE_CHECKING:
 OLDEST = (7, 2)
 Maker = Callable[[], Any]
 
+_BOUNDS: dict[str, Any] = {"socket_connect_timeout": 2.0, "socket_timeout": 2.0}
+"""Of subscriptions: a server that does not answer is a server that is away."""
+
 _memory: dict[str, fakeredis.FakeServer] = {}
 _lock = threading.Lock()
 
@@ -103,7 +106,7 @@ def client(at: Target) -> redis.Redis:
     if at.fake:
         made: redis.Redis = _fake_client(at, redis.Redis)
         return made
-    return redis.Redis.from_url(at.url, protocol=2, retry=Retry(NoBackoff(), 0), socket_timeout=None)
+    return redis.Redis.from_url(at.url, protocol=2, retry=Retry(NoBackoff(), 0), **_BOUNDS)
 
 
 def async_client(at: Target) -> redis.asyncio.Redis:
@@ -111,7 +114,7 @@ def async_client(at: Target) -> redis.asyncio.Redis:
     if at.fake:
         made: redis.asyncio.Redis = _fake_client(at, redis.asyncio.Redis)
         return made
-    return redis.asyncio.Redis.from_url(at.url, protocol=2, retry=AsyncRetry(NoBackoff(), 0), socket_timeout=None)
+    return redis.asyncio.Redis.from_url(at.url, protocol=2, retry=AsyncRetry(NoBackoff(), 0), **_BOUNDS)
 
 
 def check_version(info: dict[str, str]) -> None:

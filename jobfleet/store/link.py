@@ -93,6 +93,7 @@ class SocketLink:
         except CONNECTION_ERRORS as error:
             if connection is not None:
                 connection.disconnect()
+            self.close()  # what broke one has broken the idle ones, too: they must not fail a call each
             return fill(replies, commands, error)
         except BaseException:
             if connection is not None:
@@ -107,13 +108,20 @@ class SocketLink:
         try:
             return self._idle.pop()
         except IndexError:
-            connection = self._make()
+            return self._connect()
+
+    def _connect(self) -> Any:
+        connection = self._make()
+        try:
             connection.connect()
             if not self._checked:
                 connection.send_command("INFO", "server")
                 check_version(info_of(connection.read_response(disable_decoding=True)))
                 self._checked = True
-            return connection
+        except BaseException:
+            connection.disconnect()
+            raise
+        return connection
 
     def close(self) -> None:
         """Let the connections go."""
@@ -165,6 +173,7 @@ class AsyncSocketLink:
                         replies.append(await _aread(connection))  # noqa: PERF401 - what came before an error stays
         except CONNECTION_ERRORS as error:
             await _drop(connection)
+            await self._drop_idle()
             return fill(replies, commands, error)
         except BaseException:
             await _drop(connection)
@@ -193,11 +202,15 @@ class AsyncSocketLink:
         if self._closed:
             raise RedisConnectionError("this store is closed")
         connection = self._make()
-        await connection.connect()
-        if not self._checked:
-            await connection.send_command("INFO", "server")
-            check_version(info_of(await connection.read_response(disable_decoding=True)))
-            self._checked = True
+        try:
+            await connection.connect()
+            if not self._checked:
+                await connection.send_command("INFO", "server")
+                check_version(info_of(await connection.read_response(disable_decoding=True)))
+                self._checked = True
+        except BaseException:
+            await _drop(connection)
+            raise
         return connection
 
     async def _keep(self, connection: Any, pool: list[Any]) -> None:
@@ -209,9 +222,15 @@ class AsyncSocketLink:
     async def close(self) -> None:
         """Let the connections go."""
         self._closed = True
-        for connection in self._idle + self._blocking:
+        await self._drop_idle()
+        blocking, self._blocking = self._blocking, []
+        for connection in blocking:
             await _drop(connection)
-        self._idle, self._blocking = [], []
+
+    async def _drop_idle(self) -> None:
+        idle, self._idle = self._idle, []
+        for connection in idle:
+            await _drop(connection)
 
 
 async def _aread(connection: Any) -> Any:

@@ -113,7 +113,6 @@ async def test_closing_sends_what_has_gathered(redis_url: str, registry: Registr
     assert raw.zcard(LANE.ready[2]) == 101
 
 
-@pytest.mark.xfail(reason="bug: aclose keeps the gatherers, which hold the closed store; a Fleet connects again")
 async def test_a_client_that_was_closed_connects_again(redis_url: str, registry: Registry) -> None:
     fleet = AsyncFleet(redis_url, registry=registry, patience=0)
     await fleet.enqueue(Job("Sum", "app.add", (1, 2)))

@@ -195,7 +195,6 @@ def test_a_store_gives_up_on_a_frozen_server_when_its_patience_ends(frozen: Redi
         store.run(resume(LANE))
 
 
-@pytest.mark.xfail(reason="bug: Listener connects without a time-out; get() hangs while the server is frozen")
 def test_a_listener_returns_in_time_though_the_server_is_frozen(frozen: RedisServer) -> None:
     heard: list[str | None] = []
     thread = threading.Thread(target=lambda: heard.append(Listener(target(frozen.url), ("c",)).get(0.05)), daemon=True)
@@ -206,7 +205,6 @@ def test_a_listener_returns_in_time_though_the_server_is_frozen(frozen: RedisSer
     assert heard == [None]
 
 
-@pytest.mark.xfail(reason="bug: AsyncListener connects without a time-out; get() hangs while the server is frozen")
 async def test_an_awaiting_listener_returns_in_time_though_the_server_is_frozen(frozen: RedisServer) -> None:
     listener = AsyncListener(target(frozen.url), ("c",))
 
@@ -326,7 +324,6 @@ def test_a_store_refuses_a_server_that_is_too_old(redis_url: str, monkeypatch: p
         store.run(resume(LANE))
 
 
-@pytest.mark.xfail(reason="bug: AsyncSocketLink._connect does not drop a connection whose server it refuses")
 async def test_an_awaiting_store_refuses_a_server_that_is_too_old_and_hangs_up(
     alink: AsyncSocketLink, monkeypatch: pytest.MonkeyPatch
 ) -> None:

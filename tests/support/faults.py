@@ -1,4 +1,4 @@
-"""Links that lose things: wrappers around a real link, with a seed."""
+"""Faults: links that do the work and then lose the replies. Seeded, so that a failure can be had again."""
 
 from __future__ import annotations
 
@@ -13,52 +13,61 @@ from jobfleet.store.link import AsyncLink, Link
 
 
 class Faults:
-    """Decides which exchanges fail.
+    """Decides which exchanges go wrong, and remembers what was exchanged.
 
     Args:
-        seed: Of the choice.
-        lost: Share of exchanges whose replies are lost after the server has executed them.
-        unsent: Share of exchanges that never reach the server.
+        seed: Of the dice.
+        share: The share of exchanges that lose replies after the server has done the work, 0.0 to 1.0.
+        unsent: The share of exchanges that never reach the server.
+        most: Lose replies of at most so many exchanges; None for no limit.
 
     Attributes:
-        count: How many were made to fail.
+        exchanges: The commands of every exchange.
+        lost: How many exchanges lost replies, or were never sent.
     """
 
-    def __init__(self, seed: int, *, lost: float = 0.0, unsent: float = 0.0) -> None:
-        self._random = random.Random(seed)
-        self._lost = lost
+    def __init__(self, *, seed: int = 0, share: float = 0.5, unsent: float = 0.0, most: int | None = None) -> None:
+        self._dice = random.Random(seed)
+        self._share = share
         self._unsent = unsent
-        self.count = 0
+        self._most = most
+        self.exchanges: list[list[Command]] = []
+        self.lost = 0
 
-    def before(self) -> bool:
-        """Whether this exchange never reaches the server."""
-        return self._draw(self._unsent)
+    def note(self, commands: Sequence[Command]) -> None:
+        """Remember an exchange."""
+        self.exchanges.append(list(commands))
 
-    def after(self, replies: list[Any]) -> list[Any]:
-        """The replies as the caller gets them: all, or from a random place on none."""
-        if not self._draw(self._lost):
+    def withhold(self, commands: Sequence[Command]) -> list[Any] | None:
+        """Errors in place of an exchange that does not take place; None when it does."""
+        if not self._unsent or self._dice.random() >= self._unsent:
+            return None
+        self.lost += 1
+        return [RedisConnectionError("Connection refused.")] * len(commands)
+
+    def lose(self, replies: list[Any]) -> list[Any]:
+        """The replies, or only the first of them: the connection broke after the work was done."""
+        if self._most is not None and self.lost >= self._most:
             return replies
-        kept = self._random.randrange(len(replies))
-        return replies[:kept] + [RedisConnectionError("the reply was lost")] * (len(replies) - kept)
-
-    def _draw(self, share: float) -> bool:
-        hit = self._random.random() < share
-        self.count += hit
-        return hit
+        if not self._share or self._dice.random() >= self._share:
+            return replies
+        self.lost += 1
+        kept = self._dice.randrange(len(replies))
+        error = RedisConnectionError("Connection closed by server.")
+        return replies[:kept] + [error] * (len(replies) - kept)
 
 
 class FlakyLink:
-    """A link that blocks, with faults."""
+    """A link that performs every exchange, and then loses the replies of some."""
 
     def __init__(self, link: Link, faults: Faults) -> None:
         self._link = link
         self._faults = faults
 
     def exchange(self, commands: Sequence[Command]) -> list[Any]:
-        """Send commands, perhaps in vain."""
-        if self._faults.before():
-            return [RedisConnectionError("it was never sent")] * len(commands)
-        return self._faults.after(self._link.exchange(commands))
+        """Send commands in one pipeline; a reply or an exception for each."""
+        self._faults.note(commands)
+        return self._faults.withhold(commands) or self._faults.lose(self._link.exchange(commands))
 
     def close(self) -> None:
         """Let the connections go."""
@@ -66,22 +75,21 @@ class FlakyLink:
 
 
 class AsyncFlakyLink:
-    """A link for asyncio, with faults."""
+    """A link that performs every exchange, and then loses the replies of some; for asyncio."""
 
     def __init__(self, link: AsyncLink, faults: Faults) -> None:
         self._link = link
         self._faults = faults
 
     async def exchange(self, commands: Sequence[Command]) -> list[Any]:
-        """Send commands, perhaps in vain."""
-        if self._faults.before():
-            return [RedisConnectionError("it was never sent")] * len(commands)
-        return self._faults.after(await self._link.exchange(commands))
+        """Send commands in one pipeline; a reply or an exception for each."""
+        self._faults.note(commands)
+        return self._faults.withhold(commands) or self._faults.lose(await self._link.exchange(commands))
 
     async def block(self, command: Command, timeout: float) -> Any:
-        """Block; the marker that was popped may be lost."""
-        reply = await self._link.block(command, timeout)
-        return self._faults.after([reply])[0]
+        """Send a command that may block for `timeout` seconds; its reply may be lost too."""
+        self._faults.note((command,))
+        return self._faults.lose([await self._link.block(command, timeout)])[0]
 
     async def close(self) -> None:
         """Let the connections go."""

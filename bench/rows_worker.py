@@ -1,0 +1,167 @@
+"""Rows with real workers: drains, latency, what a dead child costs."""
+
+from __future__ import annotations
+
+import os
+import signal
+import time
+from collections.abc import Mapping
+
+from bench import floors
+from bench.figure import Figure, Reading, Row, Target
+from bench.setting import Server, Setting, Trouble, fill, jobs
+from jobfleet import Fleet
+
+BARE = "bare pop-and-finish loop"
+
+
+def _drain(server: Server, count: int, slots: int, function: str) -> tuple[float, float]:
+    """Jobs a second from the first start to the last end, and µs of Redis a job for enqueue and drain."""
+    with Fleet(server.url) as fleet:
+        before = server.cpu()
+        fill(fleet, jobs(count, function))
+        filled = server.cpu()
+        worker = server.worker("-p", "1", "-c", str(slots))
+        server.wait(lambda: server.count().jobs > 0, "the first job has run", step=0.01)
+        seen = server.drained(count)
+        server.wait(lambda: _completed(fleet) == count, "the lane has counted all", step=0.05)
+        used = filled - before + server.cpu() - filled
+        server.kill(worker)
+    return (count - 1) / (seen.last - seen.first), used / count * 1e6
+
+
+def _completed(fleet: Fleet) -> int:
+    return sum(queue.totals["completed"] for queue in fleet.queues())
+
+
+def _floor(server: Server, count: int) -> tuple[float, float]:
+    """The same of bare commands."""
+    before = server.cpu()
+    floors.bare_enqueue(server.raw, count)
+    rate = count / floors.bare_drain(server.raw)
+    return rate, (server.cpu() - before) / count * 1e6
+
+
+def drain(setting: Setting) -> Mapping[str, Reading]:
+    count = setting.size(40_000, 6_000)
+    with setting.server() as server:
+        rate, cpu = _drain(server, count, 100, "bench.add")
+    with setting.server() as server:
+        floor_rate, floor_cpu = _floor(server, count)
+    return {"drain_100": Reading(rate, floor_rate), "redis_cpu": Reading(cpu, floor_cpu)}
+
+
+def drain_10(setting: Setting) -> Mapping[str, Reading]:
+    count = setting.size(20_000, 3_000)
+    with setting.server() as server:
+        rate, _ = _drain(server, count, 10, "bench.add")
+    with setting.server() as server:
+        return {"drain_10": Reading(rate, _floor(server, count)[0])}
+
+
+def threads(setting: Setting) -> Mapping[str, Reading]:
+    count = setting.size(20_000, 3_000)
+    with setting.server() as server:
+        rate, _ = _drain(server, count, 100, "bench.add_thread")
+    with setting.server() as server:
+        return {"drain_threads": Reading(rate, _floor(server, count)[0])}
+
+
+def sleeping(setting: Setting) -> Mapping[str, Reading]:
+    count, slots, seconds = setting.size(5_000, 2_000), 200, 0.05
+    with setting.server() as server, Fleet(server.url) as fleet:
+        fill(fleet, jobs(count, "bench.sleep", (seconds,)))
+        server.worker("-p", "1", "-c", str(slots))
+        seen = server.drained(count)
+    return {"sleep_200": Reading(count / (seen.last - seen.first), slots / seconds)}
+
+
+def latency(setting: Setting) -> Mapping[str, Reading]:
+    count = setting.size(500, 200)
+    with setting.server() as server:
+        with Fleet(server.url) as fleet:
+            server.worker("-p", "1", "-c", "10")
+            server.wait_serving(fleet)
+            time.sleep(1.0)
+            for index in range(count):
+                fleet.enqueue(next(jobs(1, "bench.latency", (index, time.monotonic_ns()))))
+                time.sleep(0.01)
+            server.wait(lambda: len(server.stamps()) == count, "all jobs have started", step=0.05)
+            waits = sorted((at - asked) / 1e6 for stamps in server.stamps().values() for asked, at in stamps)
+        bare = sorted(floors.hand_over(server, count))
+    return {
+        "latency_p50": Reading(_share(waits, 0.50), _share(bare, 0.50)),
+        "latency_p99": Reading(_share(waits, 0.99), _share(bare, 0.99)),
+    }
+
+
+def _share(ordered: list[float], share: float) -> float:
+    return ordered[min(len(ordered) - 1, int(share * len(ordered)))]
+
+
+def crash(setting: Setting) -> Mapping[str, Reading]:
+    return {
+        "crash_pair": _crash(setting, "2"),
+        "crash_alone": _crash(setting, "1"),
+    }
+
+
+def _crash(setting: Setting, processes: str) -> Reading:
+    """Seconds from SIGKILL of a child until its job runs again, in its sibling or in its successor."""
+    with setting.server() as server, Fleet(server.url) as fleet:
+        worker = server.worker("-p", processes, "-c", "10")
+        server.wait_serving(fleet)
+        time.sleep(1.0)
+        fill(fleet, jobs(1, "bench.hold", (0, 60.0)))
+        server.wait(server.stamps, "the job has started")
+        child = server.stamps()[0][0][0]
+        if child == worker.pid:
+            raise Trouble("the job ran in the supervisor")
+        killed = time.monotonic_ns()
+        os.kill(child, signal.SIGKILL)
+        server.wait(lambda: len(server.stamps()[0]) == 2, "the job runs again", step=0.005)
+        again = max(at for _, at in server.stamps()[0])
+        return Reading((again - killed) / 1e9, floors.interpreter(server))
+
+
+ROWS = (
+    Row(
+        "drain",
+        (
+            Figure("drain_100", "drain, one child, 100 slots, async no-op", "jobs/s", BARE, Target("≥", 30_000)),
+            Figure("redis_cpu", "Redis CPU a job, enqueue + drain", "µs", "the same of that loop", Target("≤", 18)),
+        ),
+        drain,
+    ),
+    Row(
+        "drain10",
+        (Figure("drain_10", "drain, one child, 10 slots", "jobs/s", BARE, Target("≥", 12_000)),),
+        drain_10,
+    ),
+    Row(
+        "threads",
+        (Figure("drain_threads", "drain, one child, `def` jobs in threads", "jobs/s", BARE, Target("≥", 15_000)),),
+        threads,
+    ),
+    Row(
+        "sleep",
+        (Figure("sleep_200", "50 ms jobs, 200 slots", "jobs/s", "the limit", Target("≥", 0.90, "ratio")),),
+        sleeping,
+    ),
+    Row(
+        "latency",
+        (
+            Figure("latency_p50", "idle pick-up, p50", "ms", "ZADD to BZPOPMIN", Target("≤", 1)),
+            Figure("latency_p99", "idle pick-up, p99", "ms", "ZADD to BZPOPMIN", Target("≤", 5)),
+        ),
+        latency,
+    ),
+    Row(
+        "crash",
+        (
+            Figure("crash_pair", "a child of two killed: its job runs again", "s", "a Python's start", Target("≤", 1)),
+            Figure("crash_alone", "the only child killed: its job runs again", "s", "a Python's start", Target("≤", 1)),
+        ),
+        crash,
+    ),
+)
