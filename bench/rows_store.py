@@ -18,6 +18,7 @@ from bench.figure import Figure, Reading, Row, Target
 from bench.functions import add
 from bench.setting import Server, Setting, fill, jobs
 from jobfleet import AsyncFleet, Fleet, Job
+from jobfleet.client.verbs import batches
 from jobfleet.store.aio import AsyncStore
 from jobfleet.store.calls.enqueue import open_queue
 from jobfleet.store.calls.lease import claim
@@ -140,8 +141,8 @@ async def _idle(setting: Setting, lanes: int, children: int, seconds: float) -> 
         stores = [AsyncStore(at) for _ in range(children)]
         for index in range(lanes):
             await stores[0].run(open_queue(keys, f"idle{index}", 1))
-        for store in stores:  # connects; the floor is what these cost when they only stand there
-            await store.wait_wake([keys.lane("connect", 0)], 0.01)
+        for at_once in batches(stores, 50):  # connects; the floor is what these cost when they only stand there
+            await asyncio.gather(*(store.wait_wake([keys.lane("connect", 0)], 0.01) for store in at_once))
         floor = await _share(server, asyncio.sleep, seconds / 2)
         served = [keys.lane(f"idle{index}", 0) for index in range(lanes)]
         tasks = [asyncio.create_task(_block(store, served)) for store in stores]

@@ -32,6 +32,17 @@ class JobfleetError(Exception):
     def __init__(self, message: str | None = None) -> None:
         super().__init__(message or (type(self).__doc__ or "").strip())
 
+    def __reduce__(self) -> tuple[object, ...]:
+        """Travel by text and facts: a subclass's own arguments are not asked for again."""
+        return (_revived, (type(self), self.args, self.__dict__))
+
+
+def _revived(kind: type[JobfleetError], args: tuple[object, ...], facts: dict[str, object]) -> JobfleetError:
+    error = kind.__new__(kind, *args)
+    error.args = args
+    error.__dict__.update(facts)
+    return error
+
 
 class ConfigError(JobfleetError):
     """A setting is wrong."""

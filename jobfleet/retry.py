@@ -195,7 +195,7 @@ def backoff_us(policy: Policy, repeated: int, *, uniform: Uniform = random.unifo
     try:
         delay = policy.retry_delay * policy.retry_backoff**repeated
     except OverflowError:
-        delay = policy.retry_delay_max
+        delay = policy.retry_delay_max if policy.retry_delay else 0.0
     delay = min(delay, policy.retry_delay_max)
     if policy.retry_jitter:
         delay *= uniform(0.5, 1.0)
@@ -292,6 +292,7 @@ def describe(error: BaseException) -> str:
         text = str(error)
     except Exception:  # noqa: BLE001 - the user's __str__ may raise anything
         text = "(its text cannot be had)"
+    text = text.encode("utf-8", "replace").decode()  # a lone surrogate could not be written down
     return f"{type(error).__name__}: {text}" if text else type(error).__name__
 
 

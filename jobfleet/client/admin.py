@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
@@ -286,11 +287,7 @@ def jobs(
     """
     every = yield from lanes(space, queue)
     sections = [(lane, section) for section in _sections(status) for lane in every]
-    at, _, inner = cursor.partition("~")
-    try:
-        first = int(at or 0)
-    except ValueError:
-        raise ConfigError(f"cursor is {cursor!r}; give the one that the page before answered.") from None
+    first, inner = _place(cursor, sections)
     rows: list[JobResult[Any]] = []
     for number in range(first, len(sections)):
         lane, section = sections[number]
@@ -306,6 +303,25 @@ def jobs(
         if len(rows) >= limit and number + 1 < len(sections):
             return Page(rows, f"{number + 1}~")
     return Page(rows, "")
+
+
+def _place(cursor: str, sections: list[tuple[Lane, str]]) -> tuple[int, str]:
+    """Where a cursor points: which place, and where in it.
+
+    Raises:
+        ConfigError: No page has answered it.
+    """
+    if not cursor:
+        return 0, ""
+    match = re.fullmatch(r"(\d{1,6})~(\d{1,12}|\(\d{1,20}-\d{1,20}|)", cursor)
+    number = int(match[1]) if match else len(sections)
+    if (
+        match is None
+        or number >= len(sections)
+        or (match[2].startswith("(") != (sections[number][1] == "finished") and match[2])
+    ):
+        raise ConfigError(f"cursor is {cursor!r}; give the one that the page before answered.")
+    return number, match[2]
 
 
 def _sections(status: JobStatus | None) -> list[str]:

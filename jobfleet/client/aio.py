@@ -190,10 +190,12 @@ class AsyncFleet(Opened):
         patience = Patience(self.space.config, None)
         try:
             await listener.subscribed()
-            while not (await self.poll(job_id)).status.is_final:
+            is_over = False
+            while not is_over:
                 if patience.should_mark:
                     await self._do(verbs.listen(self.space, job_id))
-                message = await listener.get(1.0)
+                is_over = (await self.poll(job_id)).status.is_final
+                message = await listener.get(0.0 if is_over else 1.0)
                 while message is not None:
                     for event in read_events(message):
                         yield event
@@ -281,7 +283,7 @@ class AsyncFleet(Opened):
     def job(self, function: Any = None, /, **options: Any) -> JobFunction[..., Any, Any] | Decorator:
         """Make a function a job of this fleet; see `jobfleet.job`. Its ``aenqueue`` uses this client."""
         if function is not None:
-            return self.space.registry.register(function, fleet=self)
+            return self.space.registry.register(function, fleet=self, **options)
         return lambda target: self.space.registry.register(target, fleet=self, **options)  # type: ignore[return-value]
 
     def for_running_loop(self) -> AsyncFleet:

@@ -164,8 +164,15 @@ class JobFunction(Generic[P, R, C]):
         return Job(self.name, self, args, kwargs, **self.given)
 
     def enqueue(self, *args: P.args, **kwargs: P.kwargs) -> JobHandle[R]:
-        """Put a job with these arguments into the fleet."""
-        handle: JobHandle[R] = self._bound().handle_of(self.job(*args, **kwargs))
+        """Put a job with these arguments into the fleet.
+
+        Raises:
+            TypeError: Its fleet is an `AsyncFleet`; await `aenqueue`.
+        """
+        bound = self._bound()
+        if not hasattr(bound, "__enter__"):
+            raise TypeError(f"{self.name} belongs to an AsyncFleet: await aenqueue(…) instead of enqueue(…).")
+        handle: JobHandle[R] = bound.handle_of(self.job(*args, **kwargs))
         return handle
 
     async def aenqueue(self, *args: P.args, **kwargs: P.kwargs) -> AsyncJobHandle[R]:
@@ -245,7 +252,7 @@ class Registry:
 def _same(one: Callable[..., Any], other: Callable[..., Any]) -> bool:
     """Whether both are one function, perhaps imported twice (``__main__``, a reload)."""
     code, other_code = getattr(one, "__code__", None), getattr(other, "__code__", None)
-    if code is None or other_code is None:
+    if code is None or other_code is None or one.__qualname__ != other.__qualname__ or "<" in one.__qualname__:
         return one is other
     return bool(code.co_filename == other_code.co_filename and code.co_name == other_code.co_name)
 
@@ -298,7 +305,7 @@ def job(function: Callable[..., Any] | None = None, /, **options: Any) -> Any:
         InvalidJob: An option is wrong.
     """
     if function is not None:
-        return REGISTRY.register(function)
+        return REGISTRY.register(function, **options)
     return lambda target: REGISTRY.register(target, **options)
 
 

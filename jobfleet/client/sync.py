@@ -20,6 +20,8 @@ from jobfleet.store.connect import target
 from jobfleet.store.pubsub import Listener
 from jobfleet.store.sync import Store
 
+INSTEAD = {"enqueue": "await aenqueue or use AsyncFleet", "enqueue_many": "use AsyncFleet"}
+
 
 class Fleet(Opened):
     """A fleet, for programs that block. Connects on first use; safe for threads and after a fork.
@@ -178,10 +180,12 @@ class Fleet(Opened):
         listener = Listener(self._at(), (lane.job_events(job_id),)).subscribed()
         patience = Patience(self.space.config, None)
         try:
-            while not self.poll(job_id).status.is_final:
+            is_over = False
+            while not is_over:
                 if patience.should_mark:
                     self._do(verbs.listen(self.space, job_id))
-                message = listener.get(1.0)
+                is_over = self.poll(job_id).status.is_final
+                message = listener.get(0.0 if is_over else 1.0)
                 while message is not None:
                     yield from read_events(message)
                     message = listener.get(0.0)
@@ -266,7 +270,7 @@ class Fleet(Opened):
     def job(self, function: Any = None, /, **options: Any) -> JobFunction[..., Any, Any] | Decorator:
         """Make a function a job of this fleet; see `jobfleet.job`."""
         if function is not None:
-            return self.space.registry.register(function, fleet=self)
+            return self.space.registry.register(function, fleet=self, **options)
         return lambda target: self.space.registry.register(target, fleet=self, **options)  # type: ignore[return-value]
 
     def run_worker(self, **options: Any) -> None:
@@ -326,7 +330,7 @@ class Receipts(Iterator[Receipt]):
 def _warn_on_loop(verb: str) -> None:
     if asyncio._get_running_loop() is not None:  # noqa: SLF001 - the public form raises, at 20 times the price
         warnings.warn(
-            f"{verb} blocks the event loop that runs here; await a{verb} or use AsyncFleet.",
+            f"{verb} blocks the event loop that runs here; {INSTEAD[verb]}.",
             RuntimeWarning,
             stacklevel=4,
         )

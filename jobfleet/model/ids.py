@@ -17,6 +17,7 @@ from jobfleet.errors import InvalidJob, JobNotFound
 
 QUEUE_RULE = re.compile(r"[A-Za-z0-9_-]{1,32}")
 SUFFIX_RULE = re.compile(r"[A-Za-z0-9_.:-]{1,64}")
+LANE_RULE = re.compile(r"[0-9]{1,4}")
 NAME_RULE = re.compile(r"[A-Za-z0-9_.:-]{1,128}")
 ID_BYTES = 112  # the longest id that the lease board holds; 32 + 64 and a lane number stay below it
 
@@ -73,7 +74,7 @@ def split_id(job_id: str) -> Place:
     """
     queue, _, rest = job_id.partition(".")
     lane, _, suffix = rest.partition(".")
-    if not (QUEUE_RULE.fullmatch(queue) and lane.isascii() and lane.isdigit() and SUFFIX_RULE.fullmatch(suffix)):
+    if not (QUEUE_RULE.fullmatch(queue) and LANE_RULE.fullmatch(lane) and SUFFIX_RULE.fullmatch(suffix)):
         raise JobNotFound(job_id, f"{job_id!r} is no job id; ids look like mail.0.0192f0c1…")
     return Place(queue, int(lane), suffix)
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
@@ -17,6 +16,7 @@ Seconds = float | timedelta
 TAGS_MAX = 20
 TAG_LENGTH_MAX = 64
 LABEL_LENGTH_MAX = 200
+LONGEST = 100 * 366 * 86_400.0
 NAME_LIKE = ("user", "session", "correlation_id")
 DURATIONS = ("delay", "retry_delay", "timeout", "expires_in", "result_ttl")
 COUNTS = ("max_retries", "max_crashes")
@@ -30,8 +30,10 @@ def seconds(value: object, *, field: str) -> float:
     """Convert a public duration to seconds; refuse what is no finite, non-negative duration."""
     if isinstance(value, timedelta):
         value = value.total_seconds()
-    if isinstance(value, bool) or not isinstance(value, int | float) or not math.isfinite(value) or value < 0:
-        raise InvalidJob(f"{field} is {value!r}; give seconds (0 or more) or a timedelta.", field=field)
+    if isinstance(value, bool) or not isinstance(value, int | float) or not 0 <= value <= LONGEST:
+        raise InvalidJob(
+            f"{field} is {value!r}; give seconds (0 or more, at most 100 years) or a timedelta.", field=field
+        )
     return float(value)
 
 
@@ -166,7 +168,10 @@ def _moment(job: Job, option: str) -> None:
     value = getattr(job, option)
     if not isinstance(value, datetime):
         raise InvalidJob(f"{option} is {value!r}; give a datetime.", field=option)
-    _set(job, option, value.astimezone(UTC))
+    try:
+        _set(job, option, value.astimezone(UTC))
+    except OverflowError:
+        raise InvalidJob(f"{option} is {value!r}; give a time within the calendar.", field=option) from None
 
 
 def _priority(job: Job, option: str) -> None:

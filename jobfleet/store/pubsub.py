@@ -6,8 +6,12 @@ from collections.abc import Sequence
 from contextlib import suppress
 from typing import Any, Self
 
+from jobfleet.clock import monotonic
 from jobfleet.store.connect import Target, async_client, client
 from jobfleet.store.replies import CONNECTION_ERRORS
+
+CONFIRMATION = 2.0
+"""Seconds that a subscription may take."""
 
 
 class Listener:
@@ -20,27 +24,39 @@ class Listener:
 
     def __init__(self, at: Target, channels: Sequence[str]) -> None:
         self._client = client(at)
-        self._subscription: Any = self._client.pubsub(ignore_subscribe_messages=True)  # type: ignore[no-untyped-call]
+        self._subscription: Any = self._client.pubsub()  # type: ignore[no-untyped-call]
         self._channels = channels
         self._is_on = False
 
     def get(self, timeout: float) -> str | None:
         """The next message; None when `timeout` seconds went by or the server is away."""
+        deadline = monotonic() + timeout
         try:
-            if not self._is_on:
-                self._subscription.subscribe(*self._channels)
-                self._is_on = True
-            message = self._subscription.get_message(timeout=timeout)
+            self._subscribe()
+            while True:
+                message = self._subscription.get_message(timeout=max(0.0, deadline - monotonic()))
+                if (text := _text(message)) is not None:
+                    return text
+                if message is None and monotonic() >= deadline:
+                    return None
         except CONNECTION_ERRORS:
             self._is_on = False
             with suppress(*CONNECTION_ERRORS):
                 self._subscription.reset()
             return None
-        return _text(message)
+
+    def _subscribe(self) -> None:
+        if self._is_on:
+            return
+        self._subscription.subscribe(*self._channels)
+        for _ in self._channels:
+            self._subscription.get_message(timeout=CONFIRMATION)
+        self._is_on = True
 
     def subscribed(self) -> Self:
         """Subscribe now, so that nothing published from here on is missed."""
-        self.get(0.0)
+        with suppress(*CONNECTION_ERRORS):
+            self._subscribe()
         return self
 
     def close(self) -> None:
@@ -59,28 +75,40 @@ class AsyncListener:
 
     def __init__(self, at: Target, channels: Sequence[str]) -> None:
         self._client = async_client(at)
-        self._subscription: Any = self._client.pubsub(ignore_subscribe_messages=True)
+        self._subscription: Any = self._client.pubsub()
         self._channels = channels
         self._is_on = False
 
     async def get(self, timeout: float) -> str | None:
         """The next message; None when `timeout` seconds went by or the server is away."""
+        deadline = monotonic() + timeout
         try:
-            if not self._is_on:
-                await self._subscription.subscribe(*self._channels)
-                self._is_on = True
-            message = await self._subscription.get_message(timeout=timeout)
+            await self._subscribe()
+            while True:
+                message = await self._subscription.get_message(timeout=max(0.0, deadline - monotonic()))
+                if (text := _text(message)) is not None:
+                    return text
+                if message is None and monotonic() >= deadline:
+                    return None
         except CONNECTION_ERRORS:
             self._is_on = False
             with suppress(*CONNECTION_ERRORS):
                 await self._subscription.aclose()
-            self._subscription = self._client.pubsub(ignore_subscribe_messages=True)
+            self._subscription = self._client.pubsub()
             return None
-        return _text(message)
+
+    async def _subscribe(self) -> None:
+        if self._is_on:
+            return
+        await self._subscription.subscribe(*self._channels)
+        for _ in self._channels:
+            await self._subscription.get_message(timeout=CONFIRMATION)
+        self._is_on = True
 
     async def subscribed(self) -> Self:
         """Subscribe now, so that nothing published from here on is missed."""
-        await self.get(0.0)
+        with suppress(*CONNECTION_ERRORS):
+            await self._subscribe()
         return self
 
     async def close(self) -> None:

@@ -25,6 +25,14 @@ CONNECTION_ERRORS = (
 )
 
 
+AGAIN_ERRORS = (
+    exceptions.ReadOnlyError,
+    exceptions.ClusterDownError,
+    exceptions.TryAgainError,
+)
+"""redis-py takes the first word off a text that it knows, and gives it a class instead."""
+
+
 class Remedy(Enum):
     """What to do about an error."""
 
@@ -40,6 +48,8 @@ def remedy(error: BaseException) -> Remedy:
         return Remedy.LOAD
     if isinstance(error, exceptions.AuthenticationError | exceptions.NoPermissionError):
         return Remedy.RAISE
+    if isinstance(error, AGAIN_ERRORS):
+        return Remedy.AGAIN
     if isinstance(error, CONNECTION_ERRORS) and not any(word in text for word in REFUSED_WORDS):
         return Remedy.AGAIN
     return Remedy.AGAIN if any(word in text for word in AGAIN_WORDS) else Remedy.RAISE
@@ -69,7 +79,9 @@ def word(reply: Any, call: Call[Any]) -> Reply:
 
 def unavailable(url: str, error: BaseException) -> StoreUnavailable:
     """The error to raise when patience is at its end; `url` must be masked."""
-    reason = "connection refused" if "refused" in str(error).lower() or "111" in str(error) else str(error).rstrip(".")
+    reason = (
+        "connection refused" if "refused" in str(error).lower() or "Error 111" in str(error) else str(error).rstrip(".")
+    )
     if isinstance(error, FileNotFoundError) or "No such file" in reason:
         reason = "no such socket"
     return StoreUnavailable(

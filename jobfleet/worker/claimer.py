@@ -64,6 +64,7 @@ class Claimer:
         self._may_block = asyncio.Event()
         self._tasks: list[asyncio.Task[None]] = []
         self._is_quiet = False
+        self._doubts = 0
         self.is_empty = False
         """Whether the last claim in every lane came back short: a worker in a burst may go."""
 
@@ -80,6 +81,12 @@ class Claimer:
             self._tasks[1] = self._loop.create_task(self._listen())
         for lane in new:
             self.heat(lane)
+
+    def doubt(self, lane: Lane) -> None:
+        """Believe no more that nothing is left in a lane: a job was put back since the last claim was sent."""
+        self._doubts += 1
+        self.is_empty = False
+        self.heat(lane)
 
     def heat(self, lane: Lane) -> None:
         """Believe that a claim in a lane may bring something."""
@@ -131,7 +138,7 @@ class Claimer:
 
     async def _claim_once(self, lane: Lane, limit: int) -> None:
         nonce = self._nonces[lane] = self._nonces.get(lane, 0) + 1
-        sent = boottime()
+        sent, doubts = boottime(), self._doubts
         try:
             claimed = await self._store.run(
                 claim(lane, child=self._child, nonce=nonce, lease_us=self._lease_us, limit=limit)
@@ -150,7 +157,7 @@ class Claimer:
         if len(claimed.grants) < limit or limit == 0:
             self._hot.discard(lane)
             self._wait_for(lane, claimed)
-        self.is_empty = not self._hot
+        self.is_empty = not self._hot and doubts == self._doubts
         if claimed.grants:
             self._admit(lane, claimed, sent + self._lease_us / 1e6)
 

@@ -14,7 +14,7 @@ from jobfleet.codec import Limits
 from jobfleet.config import JobConfig
 from jobfleet.metrics.tally import Tally
 from jobfleet.model import split_id
-from jobfleet.outcome import Cancelled, Interrupted, LeaseLost
+from jobfleet.outcome import Cancelled, Interrupted, LeaseLost, Raised, Snooze
 from jobfleet.retry import policy_of
 from jobfleet.store.aio import AsyncStore
 from jobfleet.store.calls.settle import Item
@@ -171,6 +171,14 @@ class Engine:
             self._runner.abandon(run, Interrupted())
         else:
             self._suspects.append(run)
+            asyncio.get_running_loop().call_later(self._config.renewal, self._give_up, run)
+
+    def _give_up(self, run: Run) -> None:
+        """A child whose own jobs are long must not be held up by a suspect: another time, or another child."""
+        if run in self._suspects:
+            self._suspects.remove(run)
+            self._runner.abandon(run, Raised(Snooze(self._config.renewal)))
+            self._claimer.changed()
 
     def _start_now(self, run: Run) -> None:
         self._started_us = self.now_us()
@@ -202,6 +210,7 @@ class Engine:
                 progress_ttl_ms=self._progress_ms,
                 on_settled=self._settled,
             )
+        run.stands_again = item[0] in ("retry", "release", "park")
         finisher.add(run, item, self._reporter.take(run) if run.n else None)
         self._tally.run_finished(
             run.lane.queue,
@@ -212,6 +221,8 @@ class Engine:
         )
 
     def _settled(self, run: Run, letter: str) -> None:
+        if run.stands_again:
+            self._claimer.doubt(run.lane)
         if letter not in "sdc":
             log.warning("job.lost job_id=%s token=%d its late finish was refused (%s)", run.id, run.token, letter)
             self._tally.count("fenced_writes_total", (run.lane.queue,))

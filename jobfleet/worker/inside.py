@@ -7,11 +7,13 @@ tick), so that a blocked loop keeps its leases. Only the GIL can keep that threa
 from __future__ import annotations
 
 import asyncio
+import logging
 import threading
-import time
-from collections.abc import Sequence
+from collections.abc import Awaitable, Callable, Sequence
+from contextlib import suppress
 from typing import TYPE_CHECKING, Any
 
+from jobfleet.errors import JobfleetError
 from jobfleet.metrics.tally import Tally
 from jobfleet.model import check_queue
 from jobfleet.services.leases import Leases
@@ -27,6 +29,8 @@ from jobfleet.worker.presence import Presence
 
 if TYPE_CHECKING:
     from jobfleet.client.sync import Fleet
+
+log = logging.getLogger("jobfleet.worker")
 
 
 def run_worker(
@@ -114,28 +118,38 @@ class _Inside:
         presence = Presence(store, keys, self._config, self._worker)
         leases = Leases(store, keys, self._config, self._tally, spacing=lambda: max(1, presence.workers) * 1.0)
         leases.start()
-        renew_at = beat_at = 0.0
+        duties = [
+            asyncio.ensure_future(self._again(self._config.beat, lambda: self._beat(presence, engine))),
+            asyncio.ensure_future(self._again(self._config.renewal, lambda: self._renew(keeper, engine, loop))),
+        ]
         try:
-            while not over.is_set():
-                now = time.monotonic()
-                if now >= beat_at:
-                    beat_at = now + self._config.beat
-                    await presence.beat(
-                        queues=self._queues,
-                        slots=self._config.slots,
-                        running=engine.running,
-                        children=1,
-                        state="running",
-                    )
-                if now >= renew_at:
-                    renew_at = now + self._config.renewal
-                    news = await keeper.renew(self._board.read())
-                    loop.call_soon_threadsafe(engine.renewed, news.tokens, news.until)
-                    loop.call_soon_threadsafe(engine.lost, news.lost)
-                    for one in news.cancelled:
-                        loop.call_soon_threadsafe(engine.cancel, one.token, one.by)
-                await asyncio.to_thread(over.wait, 0.05)
+            await asyncio.to_thread(over.wait)
         finally:
+            for duty in duties:  # Redis may be away: then none would come to its end by itself
+                duty.cancel()
+            await asyncio.wait(duties)
             await leases.stop()
-            await presence.leave()
+            with suppress(JobfleetError):
+                await presence.leave()
             await store.close()
+
+    @staticmethod
+    async def _again(every: float, turn: Callable[[], Awaitable[None]]) -> None:
+        while True:
+            try:
+                await turn()
+            except JobfleetError as error:
+                log.error("worker.stumbled %s", error)
+            await asyncio.sleep(every)
+
+    async def _beat(self, presence: Presence, engine: Engine) -> None:
+        await presence.beat(
+            queues=self._queues, slots=self._config.slots, running=engine.running, children=1, state="running"
+        )
+
+    async def _renew(self, keeper: Keeper, engine: Engine, loop: asyncio.AbstractEventLoop) -> None:
+        news = await keeper.renew(self._board.read())
+        loop.call_soon_threadsafe(engine.renewed, news.tokens, news.until)
+        loop.call_soon_threadsafe(engine.lost, news.lost)
+        for one in news.cancelled:
+            loop.call_soon_threadsafe(engine.cancel, one.token, one.by)

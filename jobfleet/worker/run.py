@@ -33,6 +33,7 @@ class Run:
         task: The task that runs it, if it runs on the loop.
         interruption: Why it was told to stop; the first reason stands.
         cancel_by: Who asked for its cancellation.
+        stands_again: Whether its end put it back among the waiting.
         is_over: Whether its ending was handed to the finisher; what comes later is ignored.
     """
 
@@ -45,6 +46,7 @@ class Run:
     interruption: Interruption | None = None
     cancel_by: str | None = None
     is_over = False
+    stands_again = False
     n = 0
 
     def __init__(self, lane: Lane, grant: Grant, place: int, until: float, reporter: Reporter) -> None:

@@ -55,7 +55,7 @@ def fleet(redis_url: str, registry: Registry) -> Iterator[Fleet]:
 @pytest.fixture(params=["sync", "async"])
 async def client(request: pytest.FixtureRequest, redis_url: str, registry: Registry) -> AsyncIterator[Either]:
     """Either client; it knows the functions."""
-    kind = {"sync": Fleet, "async": AsyncFleet}[request.param]
+    kind: type[Fleet | AsyncFleet] = Fleet if request.param == "sync" else AsyncFleet
     client = Either(kind(redis_url, registry=registry, patience=5))
     yield client
     await client.close()

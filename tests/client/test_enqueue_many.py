@@ -109,10 +109,14 @@ async def test_awaiting_gives_the_list(redis_url: str, fleet: Fleet) -> None:
     assert told(receipts) == [(f"default.0.n{n}", True, None) for n in range(3)]
 
 
+def forget(fleet: Fleet | AsyncFleet) -> None:
+    fleet.enqueue_many(sums(3))
+    gc.collect()
+
+
 def test_receipts_that_nobody_iterates_warn(fleet: Fleet, raw: redis.Redis) -> None:
     with pytest.warns(RuntimeWarning, match=r"^enqueue_many was not iterated: nothing was enqueued\.$"):
-        fleet.enqueue_many(sums(3))
-        gc.collect()
+        forget(fleet)
 
     assert raw.dbsize() == 0
 
@@ -120,8 +124,7 @@ def test_receipts_that_nobody_iterates_warn(fleet: Fleet, raw: redis.Redis) -> N
 async def test_receipts_that_nobody_awaits_warn(redis_url: str) -> None:
     async with AsyncFleet(redis_url) as fleet:
         with pytest.warns(RuntimeWarning, match=r"^enqueue_many was not awaited: nothing was enqueued\.$"):
-            fleet.enqueue_many(sums(3))
-            gc.collect()
+            forget(fleet)
 
 
 @pytest.mark.parametrize("chunk", [1, 50, 51, 1000])

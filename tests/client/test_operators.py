@@ -17,9 +17,7 @@ from tests.client.either import Either
 
 Work = Callable[[], Awaitable[None]]
 NONE = {"low": 0, "normal": 0, "high": 0, "critical": 0}
-NOTHING = dict.fromkeys(
-    ("enqueued", "completed", "failed", "cancelled", "expired", "retried", "lost", "replayed"), 0
-)
+NOTHING = dict.fromkeys(("enqueued", "completed", "failed", "cancelled", "expired", "retried", "lost", "replayed"), 0)
 EMPTY = QueueInfo("default", 1, 0, 0, 0, 0, 0, NONE, timedelta(), None, NOTHING, timedelta())
 
 
@@ -153,7 +151,12 @@ async def test_dead_letters_are_listed_opened_replayed_and_purged(client: Either
     await work()
 
     [row] = await client("dead")
-    assert (row.id, row.status, row.error_class, row.user) == ("default.0.dead", JobStatus.FAILED, "RuntimeError", "ann")
+    assert (row.id, row.status, row.error_class, row.user) == (
+        "default.0.dead",
+        JobStatus.FAILED,
+        "RuntimeError",
+        "ann",
+    )
     letter = await client("letter", row.id)
     assert (letter.job.id, letter.reason, letter.args, letter.kwargs) == (row.id, "error", ("no luck",), {})
     assert [entry.split(" ", 2)[2] for entry in letter.history] == ["RuntimeError: no luck"]

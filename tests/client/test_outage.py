@@ -25,13 +25,13 @@ def own_server() -> Iterator[RedisServer]:
 
 
 @pytest.fixture(params=[Fleet, AsyncFleet], ids=["sync", "async"])
-def kind(request: pytest.FixtureRequest) -> type[Fleet] | type[AsyncFleet]:
-    made: type[Fleet] | type[AsyncFleet] = request.param
+def kind(request: pytest.FixtureRequest) -> type[Fleet | AsyncFleet]:
+    made: type[Fleet | AsyncFleet] = request.param
     return made
 
 
 async def test_nobody_at_the_port_is_told_with_the_remedy_and_without_the_password(
-    kind: type[Fleet] | type[AsyncFleet], registry: Registry
+    kind: type[Fleet | AsyncFleet], registry: Registry
 ) -> None:
     port = free_port()
     client = Either(kind(f"redis://ann:hunter2@127.0.0.1:{port}/0", registry=registry, patience=0.1))
@@ -44,7 +44,7 @@ async def test_nobody_at_the_port_is_told_with_the_remedy_and_without_the_passwo
     await client.close()
 
 
-async def test_no_socket_is_told_with_the_remedy(kind: type[Fleet] | type[AsyncFleet], registry: Registry) -> None:
+async def test_no_socket_is_told_with_the_remedy(kind: type[Fleet | AsyncFleet], registry: Registry) -> None:
     client = Either(kind("unix:///nowhere/server.sock", registry=registry, patience=0))
 
     with pytest.raises(StoreUnavailable) as caught:
@@ -55,7 +55,7 @@ async def test_no_socket_is_told_with_the_remedy(kind: type[Fleet] | type[AsyncF
 
 
 async def test_a_server_that_accepts_and_says_nothing_is_given_up(
-    kind: type[Fleet] | type[AsyncFleet], registry: Registry
+    kind: type[Fleet | AsyncFleet], registry: Registry
 ) -> None:
     with socket.create_server(("127.0.0.1", 0)) as mute:
         url = f"redis://127.0.0.1:{mute.getsockname()[1]}/0"
@@ -69,7 +69,7 @@ async def test_a_server_that_accepts_and_says_nothing_is_given_up(
 
 @pytest.mark.parametrize("is_known", [True, False], ids=["in the middle", "from the start"])
 async def test_an_outage_shorter_than_patience_is_survived(
-    kind: type[Fleet] | type[AsyncFleet], registry: Registry, own_server: RedisServer, is_known: bool
+    kind: type[Fleet | AsyncFleet], registry: Registry, own_server: RedisServer, is_known: bool
 ) -> None:
     client = Either(kind(own_server.url, registry=registry, patience=30, namespace="short"))
     if is_known:

@@ -24,7 +24,7 @@ OTHER_WORDS = {
     "job": "whose aenqueue it is",
 }
 OTHER_ANSWER = {"enqueue_many", "for_running_loop"}
-ITERATORS = {"events", "enqueue_many"}
+AT_ONCE = {"enqueue_many", "job", "for_running_loop", "counted"}
 PAIRS = [(Fleet, AsyncFleet), (JobHandle, AsyncJobHandle)]
 
 
@@ -91,7 +91,7 @@ def test_a_verb_blocks_here_and_is_awaited_there(name: str, one: Callable[..., A
     is_awaited = inspect.iscoroutinefunction(other) or inspect.isasyncgenfunction(other)
 
     assert not inspect.iscoroutinefunction(one)
-    assert is_awaited or verb in {"enqueue_many", "job", "for_running_loop"} or (verb == "events" and "Handle" in name)
+    assert is_awaited or verb in AT_ONCE or name == "JobHandle.events"
 
 
 @pytest.mark.parametrize("name", ["enqueue", "poll", "wait", "cancel"])

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -29,7 +30,7 @@ def programs(redis_url: str, tmp_path: Path) -> Iterator[Programs]:
         yield programs
     finally:
         programs.close()
-        print(programs.logs())
+        sys.stdout.write(programs.logs())
 
 
 @pytest.fixture
@@ -54,7 +55,7 @@ def own_programs(own_server: RedisServer, tmp_path: Path) -> Iterator[Programs]:
         yield programs
     finally:
         programs.close()
-        print(programs.logs())
+        sys.stdout.write(programs.logs())
 
 
 @pytest.fixture

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import random
 from collections.abc import Sequence
 from typing import Any
 
@@ -48,7 +49,7 @@ class Told:
     """A recorder that remembers."""
 
     def __init__(self) -> None:
-        self.trips: list[tuple[int, float]] = []
+        self.trips: list[tuple[int, Any]] = []
         self.stumbles: list[BaseException] = []
 
     def tripped(self, calls: Sequence[Call[Any]], seconds: float) -> None:
@@ -71,7 +72,7 @@ class Clock:
 def clock(monkeypatch: pytest.MonkeyPatch) -> Clock:
     clock = Clock()
     monkeypatch.setattr(module, "monotonic", clock)
-    monkeypatch.setattr(module.random, "uniform", lambda _, high: high)
+    monkeypatch.setattr(random, "uniform", lambda _, high: high)
     return clock
 
 
@@ -165,7 +166,7 @@ def test_pauses_double_up_to_a_second(clock: Clock) -> None:
 
 
 def test_a_pause_takes_half_to_all_of_its_time_at_random(clock: Clock, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(module.random, "uniform", lambda low, _: low)
+    monkeypatch.setattr(random, "uniform", lambda low, _: low)
 
     _, asked = drive(trip(CALLS[:1], patience=None, url="u"), clock, [AWAY], [AWAY], [DONE[0]])
 

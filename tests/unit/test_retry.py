@@ -282,9 +282,6 @@ def test_a_hostile_error_is_decided_like_any_other(error: Exception) -> None:
     assert decision == Retry(5 * S, Tries(1, history=(line(1, what),)))
 
 
-@pytest.mark.xfail(
-    reason="bug: describe keeps lone surrogates; history and record cannot be written, the run never ends"
-)
 def test_an_error_with_lone_surrogates_is_described_so_that_it_can_be_written() -> None:
     text = describe(ValueError("no such file \udcff"))
 
@@ -333,7 +330,6 @@ def test_jitter_takes_half_to_all_of_the_delay() -> None:
     assert backoff_us(policy, 0, uniform=lambda _, high: high) == 5_000_000
 
 
-@pytest.mark.xfail(reason="bug: backoff_us answers the cap when backoff**n overflows, though retry_delay is 0")
 def test_no_delay_stays_no_delay_after_a_thousand_retries() -> None:
     assert backoff_us(replace(PLAIN, retry_delay=0.0), 5_000) == 0
 

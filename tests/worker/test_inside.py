@@ -10,7 +10,7 @@ from collections.abc import Callable
 import pytest
 import redis
 
-from jobfleet import Fleet, JobContext, JobStatus, Snooze
+from jobfleet import Fleet, JobContext, JobStatus, Priority, Snooze
 from jobfleet.client.registry import Registry
 from jobfleet.errors import InvalidJob
 from jobfleet.store.keys import Keyspace
@@ -64,7 +64,7 @@ def test_a_blocked_loop_keeps_its_lease(redis_url: str, registry: Registry) -> N
 
     async def block(ctx: JobContext) -> str:
         runs.append(ctx.fence)
-        time.sleep(5.0)  # noqa: ASYNC251 - this is the fault
+        time.sleep(5.0)
         return "kept"
 
     with Fleet(redis_url, registry=registry, lease=2.0) as fleet:
@@ -77,12 +77,13 @@ def test_a_blocked_loop_keeps_its_lease(redis_url: str, registry: Registry) -> N
 
 def test_it_can_be_stopped_while_redis_is_away(registry: Registry) -> None:
     stop = threading.Event()
-    with RedisServer() as server, Fleet(server.url, registry=registry, grace=0.2, lease=6) as fleet:
+    with RedisServer() as server, Fleet(server.url, registry=registry, grace=0.2, lease=6, beat=0.1) as fleet:
         thread = threading.Thread(target=fleet.run_worker, kwargs={"stop": stop}, daemon=True)
         thread.start()
         wait_until(fleet.workers, timeout=30, why="it is there")
 
         server.kill()
+        threading.Event().wait(0.5)  # long enough for a beat that is not answered
         stop.set()
         thread.join(30)
 
@@ -117,7 +118,7 @@ def test_a_result_that_cannot_travel_fails_the_job(fleet: Fleet, registry: Regis
 
 
 def test_an_error_that_cannot_be_told_is_settled(fleet: Fleet, registry: Registry, working: Working) -> None:
-    class Mute(Exception):  # noqa: N818
+    class Mute(Exception):
         def __str__(self) -> str:
             raise RuntimeError("no")
 
@@ -172,20 +173,16 @@ def started(log: list[int]) -> Callable[[JobContext, int], int]:
     return note
 
 
-def test_one_slot_is_strict_about_priority_and_first_come(
-    fleet: Fleet, registry: Registry, working: Working
-) -> None:
+def test_one_slot_is_strict_about_priority_and_first_come(fleet: Fleet, registry: Registry, working: Working) -> None:
     log: list[int] = []
     function = registry.register(started(log), name="test.note", fleet=fleet)
-    fleet.pause("default")
     for number in range(40):
-        function.options(priority=(0, 5, 7, 9)[number % 4]).enqueue(number)
-    fleet.resume("default")
+        function.options(priority=tuple(Priority)[number % 4]).enqueue(number)
 
     fleet.run_worker(burst=True, slots=1)
 
-    bands = [[number for number in range(40) if number % 4 == band] for band in (3, 2, 1, 0)]
-    assert log == [number for band in bands for number in band]
+    urgency = [tuple(Priority)[number % 4].value for number in range(40)]
+    assert log == sorted(range(40), key=lambda number: (-urgency[number], number))
 
 
 def test_a_delayed_job_is_not_early(fleet: Fleet, registry: Registry, working: Working, raw: redis.Redis) -> None:

@@ -164,7 +164,7 @@ async def raise_(ctx: JobContext, text: str, kind: str = "RuntimeError") -> None
     raise kinds[kind](text)
 
 
-class _Mute(Exception):  # noqa: N818 - a name for tests
+class _Mute(Exception):
     def __str__(self) -> str:
         raise RuntimeError("no text")
 

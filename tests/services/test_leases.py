@@ -1,0 +1,176 @@
+"""The leases duty: what is overdue is settled once, and nobody is judged after an outage."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator
+from typing import Any
+
+import pytest
+import redis
+
+from jobfleet.codec.envelope import seal
+from jobfleet.config import JobConfig
+from jobfleet.metrics.tally import Tally
+from jobfleet.services.leases import Leases
+from jobfleet.services.service import Service
+from jobfleet.store.aio import AsyncStore
+from jobfleet.store.calls.enqueue import open_queue
+from jobfleet.store.calls.presence import beat
+from jobfleet.store.connect import target
+from jobfleet.store.keys import Keyspace
+from tests.support.seed import Seed
+from tests.support.waiting import await_until
+
+KEYS = Keyspace("jobfleet")
+LANE = KEYS.lane("mail", 0)
+
+
+@pytest.fixture
+async def store(redis_url: str) -> AsyncIterator[AsyncStore]:
+    store = AsyncStore(target(redis_url))
+    await store.run(open_queue(KEYS, "mail", 1))
+    yield store
+    await store.close()
+
+
+def duty(store: AsyncStore, redis_url: str, **settings: Any) -> Leases:
+    return Leases(store, KEYS, JobConfig(url=redis_url, **settings), Tally())
+
+
+def overdue(raw: redis.Redis, *names: str, child: str = "gone:1:a.1") -> list[str]:
+    seed = Seed(raw, LANE)
+    ids = []
+    for token, name in enumerate(names, start=1):
+        ids.append(seed.running(name, token, child=child, deadline=-10))
+        raw.set(LANE.job(ids[-1]), seal({"function": "test.fine"}))
+    return ids
+
+
+def counted(raw: redis.Redis, job_id: str) -> str:
+    text = raw.hget(LANE.tries, job_id)
+    return text.decode().partition("\n")[0] if isinstance(text, bytes) else ""
+
+
+async def test_a_run_whose_worker_is_gone_counts_as_a_crash(
+    raw: redis.Redis, store: AsyncStore, redis_url: str
+) -> None:
+    ids = overdue(raw, "a", "b")
+    Seed(raw, LANE).ticked()
+
+    await duty(store, redis_url).turn()
+
+    assert [counted(raw, job_id) for job_id in ids] == ["0:1:0:0:0", "0:1:0:0:0"]
+    assert raw.zcard(LANE.ready[2]) == 2
+
+
+async def test_a_run_whose_worker_is_there_counts_as_a_preemption(
+    raw: redis.Redis, store: AsyncStore, redis_url: str
+) -> None:
+    await store.run(beat(KEYS, "here:1:a", account=b"", gone_us=10**7, functions={}))
+    (job_id,) = overdue(raw, "a", child="here:1:a.1")
+    Seed(raw, LANE).ticked()
+
+    await duty(store, redis_url, max_crashes=1).turn()
+
+    assert counted(raw, job_id) == "0:0:1:0:0"
+
+
+async def test_a_run_lost_alone_is_dead_when_its_budget_is_spent(
+    raw: redis.Redis, store: AsyncStore, redis_url: str
+) -> None:
+    (job_id,) = overdue(raw, "a")
+    Seed(raw, LANE).ticked()
+
+    await duty(store, redis_url, max_crashes=1).turn()
+
+    assert raw.hexists(LANE.dead, job_id)
+
+
+async def test_runs_lost_together_never_fail_for_it(raw: redis.Redis, store: AsyncStore, redis_url: str) -> None:
+    ids = overdue(raw, "a", "b")
+    Seed(raw, LANE).ticked()
+
+    await duty(store, redis_url, max_crashes=1).turn()
+
+    assert raw.hlen(LANE.dead) == 0
+    assert [counted(raw, job_id) for job_id in ids] == ["0:0:0:0:1", "0:0:0:0:1"]
+
+
+async def test_nobody_is_judged_after_an_outage(raw: redis.Redis, store: AsyncStore, redis_url: str) -> None:
+    ids = overdue(raw, "a", "b")
+    Seed(raw, LANE).ticked(ago=60)  # nobody ticked for a minute
+    leases = duty(store, redis_url)
+
+    for _ in range(3):
+        await leases.turn()
+
+    assert raw.zcard(LANE.lease) == len(ids)
+    assert raw.hlen(LANE.tries) == 0
+
+
+async def test_many_who_look_at_once_settle_each_run_once(raw: redis.Redis, store: AsyncStore, redis_url: str) -> None:
+    ids = overdue(raw, *(f"j{number}" for number in range(120)))
+    Seed(raw, LANE).ticked()
+    watchers = [duty(store, redis_url) for _ in range(5)]
+
+    for _ in range(4):
+        await asyncio.gather(*(watcher.turn() for watcher in watchers))
+
+    assert raw.zcard(LANE.lease) == 0
+    assert {counted(raw, job_id) for job_id in ids} == {"0:1:0:0:0"}
+    assert raw.zcard(LANE.ready[2]) == 120
+
+
+async def test_one_broken_lane_does_not_hold_up_the_others(
+    raw: redis.Redis, store: AsyncStore, redis_url: str
+) -> None:
+    await store.run(open_queue(KEYS, "aaa", 1))  # looked at first
+    raw.set(KEYS.lane("aaa", 0).lease, "no sorted set")
+    (job_id,) = overdue(raw, "a")
+    Seed(raw, LANE).ticked()
+    leases = duty(store, redis_url)
+
+    leases.start()
+
+    async def settled() -> bool:
+        return bool(counted(raw, job_id))
+
+    try:
+        await await_until(settled, timeout=20, why="the run in the other lane is settled")
+    finally:
+        await leases.stop()
+
+
+async def test_what_nobody_started_in_time_is_let_go(raw: redis.Redis, store: AsyncStore, redis_url: str) -> None:
+    seed = Seed(raw, LANE)
+    job_id = seed.waiting("late", due=100, expires=-10)
+    seed.ticked()
+
+    await duty(store, redis_url).turn()
+
+    assert raw.zcard(LANE.ready[2]) == 0
+    assert (raw.get(LANE.result(job_id)) or b"").startswith(b"expired")  # type: ignore[union-attr]
+
+
+async def test_a_duty_that_stumbles_goes_on() -> None:
+    turns: list[int] = []
+
+    class Stumbling(Service):
+        name = "stumbling"
+
+        async def turn(self) -> float:
+            turns.append(len(turns))
+            if len(turns) == 1:
+                raise ValueError("a bad record")
+            return 0.01
+
+    stumbling = Stumbling(Tally())
+    stumbling.start()
+
+    async def went_on() -> bool:
+        return len(turns) > 2
+
+    await await_until(went_on, timeout=20, why="it goes on")
+    await stumbling.stop()
+    await stumbling.stop()

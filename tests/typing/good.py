@@ -1,0 +1,148 @@
+"""Uses of the public names that must type-check; read by mypy, never run.
+
+A line that must not type-check says so with `type: ignore`, which mypy refuses where nothing is wrong.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Iterator
+from typing import Any, assert_type
+
+from jobfleet import (
+    AsyncFleet,
+    AsyncJobHandle,
+    Fleet,
+    Job,
+    JobContext,
+    JobHandle,
+    JobResult,
+    Priority,
+    ProgressCallback,
+    Receipt,
+    enqueue,
+    job,
+    poll,
+    register_job_function,
+    wait,
+)
+
+
+@job
+def add(x: int, y: int = 0) -> str:
+    return str(x + y)
+
+
+@job(queue="mail", max_retries=5, timeout=30, retry_on=(OSError,))
+def send(ctx: JobContext, to: str) -> int:
+    return len(to)
+
+
+@job
+async def load(ctx: JobContext, url: str) -> bytes:
+    return url.encode()
+
+
+@job(priority=Priority.LOW)
+async def sweep() -> None: ...
+
+
+@job(run_in="thread")
+def build(n: int, progress_callback: ProgressCallback | None = None) -> float:
+    if progress_callback is not None:
+        progress_callback(0.5, "half", {"rows": n})
+    return n / 2
+
+
+def a_plain_call_is_a_call_of_the_function() -> None:
+    assert_type(add(1, 2), str)
+    assert_type(load(JobContext.for_test(), "x"), Awaitable[bytes])
+
+
+def a_handle_knows_the_result() -> None:
+    handle = send.enqueue("ann@example.org")
+    assert_type(handle, JobHandle[int])
+    assert_type(handle.result(timeout=10), int)
+    assert_type(handle.poll(), JobResult[int])
+    assert_type(handle.wait().result, int | None)
+    assert_type(add.enqueue(1, y=2).result(), str)
+    assert_type(load.enqueue("x").result(), bytes)
+    assert_type(sweep.enqueue(), JobHandle[None])
+    assert_type(build.enqueue(3).result(), float)
+
+
+async def so_does_an_awaited_handle() -> None:
+    handle = await load.aenqueue("x")
+    assert_type(handle, AsyncJobHandle[bytes])
+    assert_type(await handle.result(), bytes)
+    assert_type(await handle.wait(), JobResult[bytes])
+    assert_type((await send.aenqueue("x")).id, str)
+
+
+def options_keep_types() -> None:
+    assert_type(send.options(priority=Priority.HIGH, delay=60).enqueue("x"), JobHandle[int])
+    send.options(delay=60).enqueue(1)  # type: ignore[arg-type]
+
+
+def a_job_takes_the_functions_arguments() -> None:
+    assert_type(send.job("x"), Job)
+    assert_type(add.job(1, y=2), Job)
+
+
+def wrong_arguments_are_errors() -> None:
+    send.enqueue(1)  # type: ignore[arg-type]
+    send.enqueue()  # type: ignore[call-arg]
+    send.enqueue("x", "y")  # type: ignore[call-arg]
+    send.enqueue(to=b"x")  # type: ignore[arg-type]
+    send.enqueue("x", priority=Priority.HIGH)  # type: ignore[call-arg]
+    send.job(1)  # type: ignore[arg-type]
+    add.enqueue("1")  # type: ignore[arg-type]
+    add.enqueue(1, z=2)  # type: ignore[call-arg]
+    sweep.enqueue(1)  # type: ignore[call-arg]
+
+
+def the_context_is_no_argument() -> None:
+    send.enqueue(JobContext.for_test(), "x")  # type: ignore[arg-type, call-arg]
+    send.enqueue("x", ctx=JobContext.for_test())  # type: ignore[call-arg]
+
+
+async def wrong_awaited_arguments_are_errors() -> None:
+    await load.aenqueue(1)  # type: ignore[arg-type]
+    load.enqueue("x").result().bit_count()  # type: ignore[attr-defined]
+
+
+def jobs_are_frozen_and_typed(fleet: Fleet) -> None:
+    made = Job("Mail", "mail.send", ["x"], delay=60)
+    made.queue = "mail"  # type: ignore[misc]
+    Job("Mail", "mail.send", priority="high")  # type: ignore[arg-type]
+    Job("Mail", "mail.send", prio=1)  # type: ignore[call-arg]
+    Job("Mail", "mail.send", (), {}, Priority.LOW)  # type: ignore[call-arg]
+
+
+def clients_are_typed(fleet: Fleet) -> None:
+    made = send.job("x")
+    assert_type(fleet.enqueue(made), str)
+    assert_type(fleet.submit(made), Receipt)
+    assert_type(fleet.enqueue_many([made]), Iterator[Receipt])
+    assert_type(fleet.poll("mail.0.x"), JobResult[Any])
+    assert_type(fleet.cancel("mail.0.x", by="ann"), bool)
+    assert_type(enqueue(made), str)
+    assert_type(poll("mail.0.x"), JobResult[Any])
+    assert_type(wait("mail.0.x", 5.0), JobResult[Any])
+    fleet.cancel("mail.0.x", "ann")  # type: ignore[call-arg]
+    fleet.enqueue("mail.send")  # type: ignore[arg-type]
+
+
+async def awaiting_clients_are_typed(fleet: AsyncFleet) -> None:
+    made = send.job("x")
+    assert_type(await fleet.enqueue(made), str)
+    assert_type(await fleet.enqueue_many([made]), list[Receipt])
+    async for receipt in fleet.enqueue_many([made]):
+        assert_type(receipt, Receipt)
+    async for event in fleet.events("mail.0.x"):
+        assert_type(event.event, str)
+    assert_type(await fleet.cancel("mail.0.x"), bool)
+
+
+def functions_are_registered_after_the_fact() -> None:
+    triple = register_job_function("app.triple", lambda n: n * 3)
+    triple.enqueue(4)

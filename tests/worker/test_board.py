@@ -1,0 +1,108 @@
+"""The board: what a child posts, its supervisor reads; a torn record is never taken for a whole one."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+
+from hypothesis import given
+from hypothesis import strategies as st
+
+from jobfleet.worker.board import HEADER, RECORD, Board, BoardReader, Phase, Posted, create
+from tests.support.waiting import wait_until
+
+IDS = st.text(st.characters(min_codepoint=33, max_codepoint=126), min_size=1, max_size=64)
+TOKENS = st.integers(min_value=0, max_value=2**64 - 1)
+
+WRITER = """
+import sys
+from jobfleet.worker.board import Board
+board = Board(int(sys.argv[1]))
+print("go", flush=True)
+n = 0
+while True:
+    n += 1
+    job_id = f"q.0.{n:0{1 + n % 50}d}"
+    place = board.post(job_id, n)
+    if n % 3 == 0:
+        board.started(place)
+        board.returned(place)
+    board.clear(place)
+"""
+
+
+def test_a_job_is_seen_on_its_way() -> None:
+    descriptor = create(4)
+    board, reader = Board(os.dup(descriptor)), BoardReader(descriptor)
+
+    place = board.post("mail.0.x", 2**63)
+    seen = [reader.read()]
+    for step in (board.started, board.returned, board.clear):
+        step(place)
+        seen.append(reader.read())
+
+    phases = (Phase.CLAIMED, Phase.STARTED, Phase.RETURNED)
+    assert seen == [*([Posted(phase, "mail.0.x", 2**63)] for phase in phases), []]
+    assert board.capacity == board.room == 4
+    reader.close()
+
+
+@given(st.lists(st.tuples(IDS, TOKENS), max_size=8))
+def test_whatever_is_posted_is_read(jobs: list[tuple[str, int]]) -> None:
+    board = Board(None, 8)
+
+    places = [board.post(job_id, token) for job_id, token in jobs]
+
+    assert board.read() == [Posted(Phase.CLAIMED, job_id, token) for job_id, token in jobs]
+    assert len(set(places)) == len(places)
+    assert board.room == 8 - len(jobs)
+
+
+@given(IDS, TOKENS, IDS, TOKENS, st.integers(0, RECORD))
+def test_a_record_half_overwritten_is_old_or_new_or_left_out(a: str, t: int, b: str, u: int, cut: int) -> None:
+    old, new = Board(None, 1), Board(None, 1)
+    old.post(a, t)
+    new.post(b, u)
+
+    torn = new._memory[HEADER : HEADER + cut]
+    old._memory[HEADER : HEADER + cut] = torn
+
+    assert [(one.id, one.token) for one in old.read()] in ([], [(a, t)], [(b, u)])
+
+
+@given(st.binary(min_size=RECORD, max_size=RECORD))
+def test_garbage_is_left_out(garbage: bytes) -> None:
+    board = Board(None, 2)
+    board.post("good.0.x", 1)
+    second = HEADER + RECORD * (1 if board._memory[HEADER] else 0)
+    board._memory[second : second + RECORD] = garbage
+
+    assert Posted(Phase.CLAIMED, "good.0.x", 1) in board.read()
+    assert len(board.read()) <= 2
+
+
+def test_a_reader_beside_a_busy_writer_sees_only_whole_records() -> None:
+    descriptor = create(1)
+    reader = BoardReader(descriptor)
+    writer = subprocess.Popen(
+        [sys.executable, "-c", WRITER, str(descriptor)], pass_fds=(descriptor,), stdout=subprocess.PIPE
+    )
+    try:
+        assert writer.stdout is not None
+        assert writer.stdout.readline() == b"go\n"
+        seen: set[int] = set()
+
+        def read_often() -> bool:
+            for _ in range(5000):
+                for one in reader.read():
+                    assert int(one.id.rpartition(".")[2]) == one.token, one
+                    assert one.id == f"q.0.{one.token:0{1 + one.token % 50}d}"
+                    seen.add(one.token)
+            return len(seen) > 500
+
+        wait_until(read_often, timeout=60, why="many records have been seen")
+    finally:
+        writer.kill()
+        writer.communicate()
+        reader.close()

@@ -1,0 +1,161 @@
+"""What becomes of the jobs of a dead child."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+
+import pytest
+import redis
+
+from jobfleet.codec.envelope import seal
+from jobfleet.config import JobConfig
+from jobfleet.metrics.tally import Tally
+from jobfleet.services.overdue import Overdue
+from jobfleet.store.aio import AsyncStore
+from jobfleet.store.calls.lease import claim
+from jobfleet.store.connect import target
+from jobfleet.store.keys import Keyspace
+from jobfleet.worker.board import Phase, Posted
+from jobfleet.worker.kin import Kin
+from jobfleet.worker.undertaker import Undertaker, how_it_died
+from tests.support.seed import Seed
+
+KEYS = Keyspace("jobfleet")
+LANE = KEYS.lane("mail", 0)
+CHILD = "w.1"
+
+
+@pytest.fixture
+async def store(redis_url: str) -> AsyncIterator[AsyncStore]:
+    store = AsyncStore(target(redis_url))
+    yield store
+    await store.close()
+
+
+@pytest.fixture
+def undertaker(store: AsyncStore, redis_url: str) -> Undertaker:
+    config = JobConfig(url=redis_url, max_crashes=1)
+    return Undertaker(store, KEYS, Overdue(store, config, functions=dict, tally=Tally()))
+
+
+def running(raw: redis.Redis, *phases: Phase) -> list[Posted]:
+    """Jobs that the child held when it died, each in a phase."""
+    seed = Seed(raw, LANE)
+    posted = []
+    for number, phase in enumerate(phases, start=1):
+        job_id = seed.running(f"j{number}", number, child=CHILD)
+        raw.set(LANE.job(job_id), seal({"function": "test.fine"}))
+        posted.append(Posted(phase, job_id, number))
+    return posted
+
+
+def where(raw: redis.Redis, posted: list[Posted]) -> list[str]:
+    """Where each stands, and what is counted."""
+    told = []
+    for one in posted:
+        tries = (raw.hget(LANE.tries, one.id) or b"").decode().partition("\n")[0]  # type: ignore[union-attr]
+        if raw.hexists(LANE.dead, one.id):
+            told.append("dead")
+        elif raw.zscore(LANE.ready[2], one.id) is not None:
+            told.append(f"ready {tries}".strip())
+        else:
+            told.append("running" if raw.hexists(LANE.runs, one.id) else "gone")
+    return told
+
+
+@pytest.mark.parametrize(
+    ("phases", "planned", "after"),
+    [
+        ((Phase.STARTED,), False, ["dead"]),
+        ((Phase.CLAIMED,), False, ["ready"]),
+        ((Phase.RETURNED,), False, ["ready"]),
+        ((Phase.STARTED,), True, ["ready"]),
+        ((Phase.STARTED, Phase.CLAIMED, Phase.RETURNED), False, ["dead", "ready", "ready"]),
+        ((Phase.STARTED, Phase.STARTED), False, ["ready 0:0:0:0:1", "ready 0:0:0:0:1"]),
+        ((Phase.STARTED, Phase.STARTED), True, ["ready", "ready"]),
+    ],
+)
+async def test_only_the_one_that_ran_alone_is_charged(
+    raw: redis.Redis, undertaker: Undertaker, phases: tuple[Phase, ...], planned: bool, after: list[str]
+) -> None:
+    posted = running(raw, *phases)
+
+    count = await undertaker.bury(CHILD, posted, [LANE], "its process died of SIGKILL", planned=planned)
+
+    assert (count, where(raw, posted)) == (len(phases), after)
+
+
+async def test_what_is_settled_already_is_left_alone(raw: redis.Redis, undertaker: Undertaker) -> None:
+    posted = running(raw, Phase.STARTED, Phase.STARTED)
+    stale = [posted[0], Posted(Phase.STARTED, posted[1].id, 99)]  # another run owns the second one
+
+    count = await undertaker.bury(CHILD, stale, [LANE], "it died")
+
+    assert count == 1
+    assert where(raw, posted)[1] == "running"
+
+
+async def test_burying_twice_changes_nothing(raw: redis.Redis, undertaker: Undertaker) -> None:
+    posted = running(raw, Phase.STARTED, Phase.CLAIMED)
+    first = await undertaker.bury(CHILD, posted, [LANE], "it died")
+
+    second = await undertaker.bury(CHILD, posted, [LANE], "it died")
+
+    assert (first, second) == (2, 0)
+
+
+async def test_a_claim_that_comes_after_the_death_is_refused(
+    raw: redis.Redis, store: AsyncStore, undertaker: Undertaker
+) -> None:
+    await undertaker.bury(CHILD, [], [LANE], "it died")
+    Seed(raw, LANE).waiting("late")
+
+    answer = await store.run(claim(LANE, child=CHILD, nonce=5, lease_us=10**7, limit=5))
+
+    assert answer.word == "buried"
+    assert raw.zcard(LANE.lease) == 0
+
+
+async def test_a_claim_that_never_came_to_the_board_is_given_back(
+    raw: redis.Redis, store: AsyncStore, undertaker: Undertaker
+) -> None:
+    job_id = Seed(raw, LANE).waiting("claimed")
+    await store.run(claim(LANE, child=CHILD, nonce=1, lease_us=10**7, limit=5))
+
+    count = await undertaker.bury(CHILD, [], [LANE], "it died")
+
+    assert count == 1
+    assert where(raw, [Posted(Phase.CLAIMED, job_id, 0)]) == ["ready"]
+
+
+async def test_many_are_settled_in_chunks(raw: redis.Redis, undertaker: Undertaker) -> None:
+    posted = running(raw, *[Phase.STARTED] * 130)
+
+    assert await undertaker.bury(CHILD, posted, [LANE], "it died") == 130
+    assert raw.zcard(LANE.lease) == 0
+
+
+@pytest.mark.parametrize(
+    ("code", "words"),
+    [
+        (-9, "its process died of SIGKILL"),
+        (-11, "its process died of SIGSEGV"),
+        (-99, "its process died of signal 99"),
+        (3, "its process exited with code 3"),
+    ],
+)
+def test_a_death_is_told_in_words(code: int, words: str) -> None:
+    assert how_it_died(code) == words
+
+
+def test_a_board_that_was_let_go_in_the_middle_of_a_renewal_holds_nothing() -> None:
+    kin = Kin("w.1", 0, 4)
+    kin.kill(9)
+    kin._process.wait()
+    import os
+
+    os.close(kin.reports)
+
+    kin.close()
+
+    assert kin.posted() == []
