@@ -6,6 +6,7 @@ import os
 import signal
 import time
 from collections.abc import Mapping
+from typing import NamedTuple
 
 from bench import floors
 from bench.figure import Figure, Reading, Row, Target
@@ -15,19 +16,28 @@ from jobfleet import Fleet
 BARE = "bare pop-and-finish loop"
 
 
-def _drain(server: Server, count: int, slots: int, function: str) -> tuple[float, float]:
-    """Jobs a second from the first start to the last end, and µs of Redis a job for enqueue and drain."""
+class Drained(NamedTuple):
+    """Jobs a second from the first start to the last end; µs a job of Redis, enqueue included, and of the worker."""
+
+    rate: float
+    redis_us: float
+    worker_us: float | None
+
+
+def _drain(server: Server, count: int, slots: int, function: str) -> Drained:
     with Fleet(server.url) as fleet:
         before = server.cpu()
         fill(fleet, jobs(count, function))
-        filled = server.cpu()
         worker = server.worker("-p", "1", "-c", str(slots))
         server.wait(lambda: server.count().jobs > 0, "the first job has run", step=0.01)
+        early, began = server.count().jobs, server.worker_cpu(worker)
         seen = server.drained(count)
         server.wait(lambda: _completed(fleet) == count, "the lane has counted all", step=0.05)
-        used = filled - before + server.cpu() - filled
+        ended, redis = server.worker_cpu(worker), server.cpu() - before
         server.kill(worker)
-    return (count - 1) / (seen.last - seen.first), used / count * 1e6
+    left = count - early
+    worker_us = (ended - began) / left * 1e6 if ended is not None and began is not None and left > count / 2 else None
+    return Drained((count - 1) / (seen.last - seen.first), redis / count * 1e6, worker_us)
 
 
 def _completed(fleet: Fleet) -> int:
@@ -45,16 +55,17 @@ def _floor(server: Server, count: int) -> tuple[float, float]:
 def drain(setting: Setting) -> Mapping[str, Reading]:
     count = setting.size(40_000, 6_000)
     with setting.server() as server:
-        rate, cpu = _drain(server, count, 100, "bench.add")
+        ours = _drain(server, count, 100, "bench.add")
     with setting.server() as server:
         floor_rate, floor_cpu = _floor(server, count)
-    return {"drain_100": Reading(rate, floor_rate), "redis_cpu": Reading(cpu, floor_cpu)}
+    found = {"drain_100": Reading(ours.rate, floor_rate), "redis_cpu": Reading(ours.redis_us, floor_cpu)}
+    return found if ours.worker_us is None else {**found, "worker_cpu": Reading(ours.worker_us)}
 
 
 def drain_10(setting: Setting) -> Mapping[str, Reading]:
     count = setting.size(20_000, 3_000)
     with setting.server() as server:
-        rate, _ = _drain(server, count, 10, "bench.add")
+        rate = _drain(server, count, 10, "bench.add").rate
     with setting.server() as server:
         return {"drain_10": Reading(rate, _floor(server, count)[0])}
 
@@ -62,7 +73,7 @@ def drain_10(setting: Setting) -> Mapping[str, Reading]:
 def threads(setting: Setting) -> Mapping[str, Reading]:
     count = setting.size(20_000, 3_000)
     with setting.server() as server:
-        rate, _ = _drain(server, count, 100, "bench.add_thread")
+        rate = _drain(server, count, 100, "bench.add_thread").rate
     with setting.server() as server:
         return {"drain_threads": Reading(rate, _floor(server, count)[0])}
 
@@ -130,6 +141,7 @@ ROWS = (
         (
             Figure("drain_100", "drain, one child, 100 slots, async no-op", "jobs/s", BARE, Target("≥", 30_000)),
             Figure("redis_cpu", "Redis CPU a job, enqueue + drain", "µs", "the same of that loop", Target("≤", 18)),
+            Figure("worker_cpu", "worker CPU a job, supervisor included", "µs"),
         ),
         drain,
     ),

@@ -107,6 +107,15 @@ class Server:
         self._workers.append(worker)
         return worker
 
+    def worker_cpu(self, worker: subprocess.Popen[bytes]) -> float | None:
+        """Seconds of CPU that a worker and its children have used; None where the kernel does not tell."""
+        try:
+            children = Path(f"/proc/{worker.pid}/task/{worker.pid}/children").read_text().split()
+            threads = [each for pid in (worker.pid, *children) for each in Path(f"/proc/{pid}/task").iterdir()]
+            return sum(int((each / "schedstat").read_text().split()[0]) for each in threads) / 1e9
+        except OSError:
+            return None
+
     def kill(self, worker: subprocess.Popen[bytes]) -> None:
         """Kill a worker and its children."""
         with contextlib.suppress(ProcessLookupError, PermissionError):

@@ -59,15 +59,12 @@ class Gatherer:
                 answers = await self._store.run_many(
                     [enqueue(self._lane, [entry for entry, _ in part]) for part in parts]
                 )
-            except BaseException as error:
-                for _, future in batch:
-                    if not future.done():
-                        failure = error if isinstance(error, Exception) else asyncio.CancelledError()
-                        future.set_exception(failure)
-                if not isinstance(error, JobfleetError):
-                    self._is_flying = False
-                    raise
+            except Exception as error:  # noqa: BLE001 - each caller is told, whatever it was
+                _fail(batch, error)
                 continue
+            except BaseException:  # the loop ends: nobody must be left waiting
+                _fail(batch + self._waiting, asyncio.CancelledError())
+                raise
             for part, answer in zip(parts, answers, strict=True):
                 _deliver(part, answer)
         self._is_flying = False
@@ -76,6 +73,12 @@ class Gatherer:
         """Wait until nothing is under way any more."""
         if self._task is not None:
             await asyncio.wait((self._task,))
+
+
+def _fail(batch: list[tuple[Entry, asyncio.Future[bool]]], error: BaseException) -> None:
+    for _, future in batch:
+        if not future.done():
+            future.set_exception(error)
 
 
 def _deliver(part: list[tuple[Entry, asyncio.Future[bool]]], answer: list[bool] | JobfleetError) -> None:

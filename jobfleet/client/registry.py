@@ -238,6 +238,7 @@ class Registry:
         if "cron" in options:
             options["cron_expression"] = options.pop("cron")
         _check_options(options, allowed=OPTIONS - JOB_ONLY)
+        _check_run_in(function, options.pop("run_in", None))
         Job(wire, wire, **options)
         known = self.functions.get(wire)
         if known is not None and not _same(known.function, function):
@@ -247,6 +248,16 @@ class Registry:
         )
         self.functions[wire] = made
         return made
+
+
+def _check_run_in(function: Callable[..., Any], where: object) -> None:
+    """Where a function runs follows from its kind; saying so is welcome, anything else is refused."""
+    natural = "async" if inspect.iscoroutinefunction(function) else "thread"
+    if where is not None and where != natural:
+        kind = "an async def" if natural == "async" else "a def"
+        raise InvalidJob(
+            f"run_in is {where!r}; {kind} runs in {natural!r} in this version of jobfleet.", field="run_in"
+        )
 
 
 def _same(one: Callable[..., Any], other: Callable[..., Any]) -> bool:

@@ -29,6 +29,7 @@ class Space:
         keys: The key names.
         registry: The functions this process knows.
         limits: What may travel.
+        windows: Seconds for which an id of our own making, and a caller's own, is remembered at least.
         queues: Queue → when it was looked up, home lanes, lanes.
         published: What workers have published, and when it was looked up.
     """
@@ -37,12 +38,14 @@ class Space:
     registry: Registry = field(default_factory=lambda: REGISTRY)
     keys: Keyspace = field(init=False)
     limits: Limits = field(init=False)
+    windows: tuple[float, float] = field(init=False)
     queues: dict[str, tuple[float, int, int]] = field(default_factory=dict)
     published: tuple[float, FleetSeen | None] = (0.0, None)
 
     def __post_init__(self) -> None:
         """Derive what follows from the settings."""
         self.keys = Keyspace(self.config.namespace)
+        self.windows = (self.config.dedupe_window, self.config.own_id_window)
         self.limits = Limits(max_bytes=self.config.max_payload, max_depth=self.config.max_depth)
 
     def through(self, job: Job) -> Job:
@@ -102,7 +105,7 @@ class Space:
 
     def submission(self, job: Job, function: Resolved) -> Submission:
         """Write a job down."""
-        return submission(job, function, self.lane_for, limits=self.limits, default_queue="default")
+        return submission(job, function, self.lane_for, limits=self.limits, windows=self.windows)
 
     def lanes_of(self, queue: str, lanes: int) -> list[Lane]:
         """All lanes of a queue."""

@@ -24,7 +24,6 @@ PLAIN_OPTIONS = (
     "user",
     "session",
     "correlation_id",
-    "run_in",
 )
 METADATA_LIMITS = Limits(max_bytes=16 * 1024)
 NORMAL_BAND = Priority.NORMAL.band
@@ -78,7 +77,7 @@ def lane_index(job: Job, home: int, lanes: int) -> int:
 
 
 def submission(
-    job: Job, function: Resolved, lane_of: Callable[[str, Job], Lane], *, limits: Limits, default_queue: str
+    job: Job, function: Resolved, lane_of: Callable[[str, Job], Lane], *, limits: Limits, windows: tuple[float, float]
 ) -> Submission:
     """Write a job down.
 
@@ -86,14 +85,14 @@ def submission(
         EncodingError: An argument, or metadata, cannot travel.
     """
     options = function.options
-    lane = lane_of(job.queue or options.get("queue") or default_queue, job)
+    lane = lane_of(job.queue or options.get("queue") or "default", job)
     envelope = seal_call(_head(job, function.name), job.args, job.kwargs, limits=limits)
     if job.is_plain and not options:
         return Submission(lane, Entry(lane.id_prefix + job.suffix, NORMAL_BAND, "", "", envelope), JobStatus.QUEUED)
     priority = job.priority if job.priority is not None else options.get("priority")
     band = NORMAL_BAND if priority is None else Priority(priority).band
     when = _when(job, options)
-    entry = Entry(lane.id_prefix + job.suffix, band, when, _meta(job, options), envelope)
+    entry = Entry(lane.id_prefix + job.suffix, band, when, _meta(job, options, *windows), envelope)
     return Submission(lane, entry, JobStatus.SCHEDULED if when else JobStatus.QUEUED)
 
 
@@ -145,7 +144,8 @@ def _when(job: Job, options: Mapping[str, Any]) -> str:
     return ""
 
 
-def _meta(job: Job, options: Mapping[str, Any]) -> str:
+def _meta(job: Job, options: Mapping[str, Any], dedupe_window: float, own_id_window: float) -> str:
+    """The clear record: an ending is remembered at least as long as its id may come again."""
     lines = []
     expires_in = job.expires_in if job.expires_in is not None else options.get("expires_in")
     if job.expires_at is not None:
@@ -154,5 +154,6 @@ def _meta(job: Job, options: Mapping[str, Any]) -> str:
         lines.append(f"x +{to_us(seconds(expires_in, field='expires_in'))}")
     ttl = job.result_ttl if job.result_ttl is not None else options.get("result_ttl")
     if ttl is not None:
-        lines.append(f"r {max(1, to_us(seconds(ttl, field='result_ttl')) // 1000)}")
+        kept = max(seconds(ttl, field="result_ttl"), own_id_window if job.id is not None else dedupe_window)
+        lines.append(f"r {round(kept * 1000)}")
     return "\n".join(lines)

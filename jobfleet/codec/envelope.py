@@ -28,17 +28,15 @@ HEADER_KEYS: Final[Mapping[str, str]] = MappingProxyType(
         "function": "registered name of the function to call",
         "name": "what people call this job, where it differs from the function",
         "enqueued_at": "when it was enqueued, microseconds since 1970, by the producer's clock",
-        "priority": "0..9, higher first",
         # Policy. An absent key means: as the function, the queue or the fleet has it.
         "max_retries": "how often a failure is tried again",
         "retry_delay": "microseconds before the first retry",
         "retry_backoff": "factor by which the delay grows",
-        "retry_jitter": "share of the delay that is random",
+        "retry_jitter": "whether 50 to 100 % of the delay is taken at random",
         "max_crashes": "how many lost workers are forgiven",
         "timeout": "microseconds after which the function is asked to stop",
         "hard_timeout": "microseconds after which its process is killed",
         "result_ttl": "microseconds the result is kept",
-        "run_in": "where it runs: thread, process, loop",
         "expires_at": "microseconds since 1970 after which it is not started any more",
         # Given by the producer, shown to people.
         "tags": "list of short texts",

@@ -62,9 +62,6 @@ class JobConfig:
     max_depth: int = setting(
         COUNT, 32, "Deepest nesting of arguments and results.", scope="all", unit="levels", least=1, most=256
     )
-    metadata_bytes: int = setting(SIZE, 16_384, "Largest metadata of a job.", scope="producer", least=0)
-    max_tags: int = setting(COUNT, 20, "Most tags on a job; each is an index.", scope="producer", unit="tags", least=0)
-    tag_length: int = setting(COUNT, 64, "Longest tag.", scope="producer", unit="characters", least=1)
 
     max_retries: int = setting(COUNT, 3, "Retries after a failed try.", scope="worker", unit="retries", least=0)
     retry_delay: Seconds = setting(DURATION, 5.0, "Delay before the first retry.", scope="worker")
@@ -140,10 +137,6 @@ class JobConfig:
         least=0.1,
         most=1000.0,
     )
-    log_lines: int = setting(
-        COUNT, 1000, "Lines kept of a job's log, the last ones.", scope="worker", unit="lines", least=0
-    )
-    log_bytes: int = setting(SIZE, 262_144, "Bytes kept of a job's log, the last ones.", scope="worker", least=0)
     traceback_bytes: int = setting(SIZE, 16_384, "Bytes kept of a traceback.", scope="worker", least=0)
 
     result_ttl: Seconds = setting(DURATION, DAY, "How long a result is kept.", scope="worker")
@@ -155,9 +148,6 @@ class JobConfig:
     )
     dead_ttl: Seconds = setting(DURATION, 30 * DAY, "How long a dead letter is kept.", scope="reaper")
     dead_max: int = setting(COUNT, 100_000, "Most dead letters kept in a lane.", scope="reaper", unit="jobs", least=0)
-    done_max: int = setting(
-        COUNT, 100_000, "Most entries kept in a lane's list of finished jobs.", scope="reaper", unit="entries", least=0
-    )
 
     def __post_init__(self) -> None:
         for row in SETTINGS:

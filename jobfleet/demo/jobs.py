@@ -5,9 +5,13 @@ from __future__ import annotations
 import ast
 import asyncio
 import os
+import threading
 import tokenize
 
 from jobfleet import JobContext, job
+
+_parsing = threading.Lock()
+"""CPython counts the depth of all trees under construction in one place: two threads confuse it."""
 
 
 @job(name="demo.add")
@@ -59,7 +63,9 @@ def index(path: str) -> dict[str, int | str]:
     with tokenize.open(path) as source:
         text = source.read()
     counts = {"functions": 0, "classes": 0, "imports": 0}
-    for node in ast.walk(ast.parse(text)):
+    with _parsing:
+        tree = ast.parse(text)
+    for node in ast.walk(tree):
         if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef):
             counts["functions"] += 1
         elif isinstance(node, ast.ClassDef):

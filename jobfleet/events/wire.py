@@ -6,10 +6,13 @@ Pub/sub drops messages, so an event only ever hints; state is in keys.
 
 from __future__ import annotations
 
+import re
 from datetime import UTC, datetime
 from typing import NamedTuple
 
 VERSION = 1
+_LINE = re.compile(rf"^{VERSION} (\S+) (\S+) ([0-9]{{1,17}}) ([0-9]{{1,17}}) ([0-9]{{1,17}})(?: .*)?$", re.MULTILINE)
+
 LAST = 1_000_000
 """The `n` of an event that ends a run."""
 
@@ -35,12 +38,7 @@ class Event(NamedTuple):
 
 def read_events(message: str) -> list[Event]:
     """Read a message of an event channel; lines of a later version are passed over."""
-    events = []
-    for line in message.split("\n"):
-        words = line.split(" ")
-        if len(words) < 6 or words[0] != str(VERSION):
-            continue
-        _, event, job_id, token, n, at = words[:6]
-        if token.isdigit() and n.isdigit() and at.isdigit():
-            events.append(Event(event, job_id, int(token), int(n), datetime.fromtimestamp(int(at) / 1e6, UTC)))
-    return events
+    return [
+        Event(event, job_id, int(token), int(n), datetime.fromtimestamp(int(at) / 1e6, UTC))
+        for event, job_id, token, n, at in _LINE.findall(message)
+    ]

@@ -18,7 +18,7 @@ class Receipt:
     """The answer to one enqueue.
 
     Attributes:
-        id: The job's id; with a unique key that is held, its holder's.
+        id: The job's id; with a unique key that is held, its holder's; of a refused item, its suffix alone.
         created: False when the job was there already.
         status: QUEUED or SCHEDULED (or BLOCKED), as enqueued.
         durability: The level that was reached: ``fast``, ``replicated`` or ``fsync``.
@@ -32,7 +32,7 @@ class Receipt:
     error: JobfleetError | None = None
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@dataclass(frozen=True, kw_only=True)  # no slots: CPython 3.11 could not call JobResult[int]
 class JobResult(Generic[T]):
     """Everything known of a job at one moment.
 
@@ -52,7 +52,7 @@ class JobResult(Generic[T]):
         started_at: When its last run started.
         completed_at: When it ended, whatever the ending.
         duration: The last run's time.
-        retry_count: How many runs were counted against a budget.
+        retry_count: How many times it was run again on a budget: after failures and crashes.
         attempt: Which run this is or was; 0 before the first.
         fence: The token of that run; it grows with every claim of the job.
         worker: The child that ran it last.

@@ -20,8 +20,7 @@ LONGEST = 100 * 366 * 86_400.0
 NAME_LIKE = ("user", "session", "correlation_id")
 DURATIONS = ("delay", "retry_delay", "timeout", "expires_in", "result_ttl")
 COUNTS = ("max_retries", "max_crashes")
-RUN_IN = ("async", "thread")
-LATER = ("cron_expression", "tz", "depends_on", "unique", "group", "durability", "hard_timeout")
+LATER = ("run_in", "cron_expression", "tz", "depends_on", "unique", "group", "durability", "hard_timeout")
 
 _set = object.__setattr__
 
@@ -70,7 +69,7 @@ class Job:
         hard_timeout: Seconds after which a run is killed.
         expires_in: Seconds after which a job that has not started is let go.
         expires_at: The same as a time.
-        run_in: ``async``, ``thread`` or ``process``; default by the function's kind.
+        run_in: Where it runs; stands on the decorator, by default as the function's kind asks.
         unique: A key of which one job may be open.
         group: A tenant, for fair share and limits.
         durability: ``fast`` (default), ``replicated`` or ``fsync``.
@@ -213,15 +212,6 @@ def _metadata(job: Job, option: str) -> None:
         raise InvalidJob(f"metadata is {job.metadata!r}; give a mapping with text keys.", field=option)
 
 
-def _one_of(*words: str) -> Callable[[Job, str], None]:
-    def check(job: Job, option: str) -> None:
-        if getattr(job, option) not in words:
-            listed = ", ".join(words)
-            raise InvalidJob(f"{option} is {getattr(job, option)!r}; use one of {listed}.", field=option)
-
-    return check
-
-
 def _queue(job: Job, _option: str) -> None:
     check_queue(job.queue)
 
@@ -242,7 +232,6 @@ _CHECKS: dict[str, Callable[[Job, str], None]] = {
     "tags": _tags,
     "metadata": _metadata,
     "queue": _queue,
-    "run_in": _one_of(*RUN_IN),
     **dict.fromkeys(LATER, _later),
 }
 _OPTIONS = tuple(_CHECKS)

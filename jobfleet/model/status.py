@@ -72,7 +72,8 @@ def _row(verb: str, event: str, sources: frozenset[JobStatus], targets: str, by:
 
 
 _RUNNING = frozenset({JobStatus.RUNNING})
-_DUE = frozenset({JobStatus.QUEUED, JobStatus.SCHEDULED, JobStatus.RETRYING})
+_NEW = frozenset({JobStatus.QUEUED, JobStatus.SCHEDULED})
+_DUE = _NEW | {JobStatus.RETRYING}
 
 TRANSITIONS: tuple[Transition, ...] = (
     _row("enqueue", "enqueued", frozenset(), "queued scheduled", "producer", "enqueue"),
@@ -82,7 +83,14 @@ TRANSITIONS: tuple[Transition, ...] = (
     _row("fail", "failed", _RUNNING, "failed", "child, supervisor, reaper", "settle"),
     _row("release", "released", _RUNNING, "queued scheduled", "draining child, supervisor", "settle"),
     _row("park", "parked", _RUNNING, "retrying", "child", "settle"),
-    _row("expire", "expired", _DUE | _RUNNING, "expired", "supervisor, reaper, child", "settle"),
+    _row(
+        "expire",
+        "expired",
+        _NEW | _RUNNING,
+        "expired",
+        "supervisor, reaper, child",
+        "settle",
+    ),
     _row("cancel", "cancelled", WAITING | _RUNNING, "cancelled", "anyone", "cancel"),
     _row("replay", "replayed", frozenset({JobStatus.FAILED}), "queued", "operator", "replay"),
 )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections import Counter
 from collections.abc import Callable
 
@@ -17,6 +18,7 @@ from jobfleet.store.calls.lease import CHUNK, tick
 from jobfleet.store.keys import Keyspace, Lane
 from jobfleet.store.values import FleetSeen, Held, Ticked
 
+log = logging.getLogger("jobfleet.reaper")
 NEAR_US = 2_000_000
 LOOK_EVERY = 5
 
@@ -61,9 +63,12 @@ class Leases(Service):
         answers = await self._store.run_many([tick(lane) for lane in self._lanes])
         spacing = self._spacing()
         for lane, answer in zip(self._lanes, answers, strict=True):
-            if isinstance(answer, JobfleetError):
-                raise answer
-            spacing = min(spacing, await self._lane(lane, answer))
+            try:
+                if isinstance(answer, JobfleetError):
+                    raise answer
+                spacing = min(spacing, await self._lane(lane, answer))
+            except JobfleetError as error:  # a lane that is broken must not hold up the others
+                log.error("leases.stumbled lane=%s %s", lane.tag, error)
         return spacing
 
     def _look(self, seen: FleetSeen) -> None:

@@ -57,6 +57,7 @@ async def _run(config: JobConfig, parent: int | None) -> int:
 
         exporter = Exporter()
         server = MetricsServer(exporter, config.metrics_port)
+        log.info("metrics.serving port=%d", server.port)
         duties.append(Gauges(store, config, exporter, tally))
     over = asyncio.Event()
     loop = asyncio.get_running_loop()

@@ -36,7 +36,7 @@ KEY_TABLE: tuple[KeyRow, ...] = (
     KeyRow("done", "stream", "one entry per finishing batch: ids, outcomes, durations", "MAXLEN; retention duty"),
     KeyRow("dlq", "stream", "failed jobs: envelope, meta, record, reason, tries", "replay, purge; retention duty"),
     KeyRow("dead", "hash", "id → entry in dlq", "with its entry"),
-    KeyRow("expiry", "zset", "waiting ids by expires_at, only of jobs that have one", "claim's settle, cancel, expire"),
+    KeyRow("expiry", "zset", "waiting ids by expires_at, only of jobs that have one", "claim, cancel, expire"),
     KeyRow("unique", "hash", "key → holder's id", "the final transition"),
     KeyRow("watched", "hash", "id → 1 for jobs that dependants wait for", "the final transition"),
     KeyRow("outbox", "stream", "one record per settled parent that is watched", "the relay"),

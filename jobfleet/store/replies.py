@@ -72,7 +72,7 @@ def translate(error: BaseException, call: Call[Any] | None = None) -> JobfleetEr
 
 def word(reply: Any, call: Call[Any]) -> Reply:
     """Return a reply whose first word its contract names."""
-    if isinstance(reply, list) and reply and reply[0] in call.script.words:
+    if isinstance(reply, list) and reply and isinstance(reply[0], bytes) and reply[0] in call.script.words:
         return reply
     raise ScriptContractError(f"{call.script.name} answered {reply!r:.200}, which its contract does not name.")
 

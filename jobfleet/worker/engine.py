@@ -99,6 +99,7 @@ class Engine:
             limits=Limits(max_bytes=config.max_payload, max_depth=config.max_depth),
             default_policy=policy_of({}, config),
             failed_ttl_ms=round(config.failed_result_ttl * 1000),
+            windows_ms=(round(config.dedupe_window * 1000), round(config.own_id_window * 1000)),
             traceback_bytes=config.traceback_bytes,
             now_us=self.now_us,
             finish=self._finish,
@@ -164,6 +165,7 @@ class Engine:
         self._running += 1
         run.started_us = self._started_us
         self._runner.start(run)
+        self._tally.count("jobs_started_total", (run.lane.queue, run.header.get("function", "?")))
 
     def _keep_suspect(self, run: Run) -> None:
         """Hold one suspect until it can run alone; others go back, so that other children can take them."""
@@ -212,6 +214,10 @@ class Engine:
             )
         run.stands_again = item[0] in ("retry", "release", "park")
         finisher.add(run, item, self._reporter.take(run) if run.n else None)
+        if run.stands_again and item[0] == "retry":
+            self._tally.count("jobs_retried_total", (run.lane.queue, "error"))
+        elif item[0] == "fail":
+            self._tally.count("jobs_dead_lettered_total", (run.lane.queue, str(item[7])))
         self._tally.run_finished(
             run.lane.queue,
             run.header.get("function", "?"),

@@ -80,7 +80,7 @@ class Handlers:
         return Handler(
             function,
             function.function,
-            is_coroutine=function.is_coroutine and options.get("run_in") != "thread",
+            is_coroutine=function.is_coroutine,
             policy=policy,
             timeout=float(options.get("timeout") or 0.0),
             result_ttl_ms=round((config.result_ttl if ttl is None else float(ttl)) * 1000),

@@ -12,6 +12,7 @@ from jobfleet.clock import SECOND_US
 from jobfleet.codec import Limits, open_envelope, seal_record, seal_trusted
 from jobfleet.codec.envelope import Opened
 from jobfleet.errors import EncodingError, EnvelopeTooNew, JobCancelled
+from jobfleet.model import suffix_time_us
 from jobfleet.outcome import Broken, Cancelled, Outcome, Overdue, Raised, Succeeded, TimedOut, Unrunnable
 from jobfleet.retry import (
     Complete,
@@ -48,6 +49,7 @@ class Runner:
         limits: What a result may be.
         default_policy: For jobs whose function is not known here.
         failed_ttl_ms: How long the result of a failed job is kept.
+        windows_ms: How long an id of our own making, and a caller's own, is remembered at least.
         traceback_bytes: How much of a traceback is kept, its tail.
         now_us: Redis's time, as the child knows it.
         finish: Takes a run and the item that settles it, or None when nothing may be written.
@@ -63,6 +65,7 @@ class Runner:
         limits: Limits,
         default_policy: Policy,
         failed_ttl_ms: int,
+        windows_ms: tuple[int, int],
         traceback_bytes: int,
         now_us: Callable[[], int],
         finish: Finish,
@@ -74,6 +77,7 @@ class Runner:
         self._limits = limits
         self._default_policy = default_policy
         self._failed_ttl_ms = failed_ttl_ms
+        self._dedupe_ms, self._own_id_ms = windows_ms
         self._traceback_bytes = traceback_bytes
         self._now_us = now_us
         self._finish = finish
@@ -198,7 +202,12 @@ class Runner:
             case Park(delay_us, tries):
                 if not run.grant.tries:
                     reason = outcome.reason if isinstance(outcome, Unrunnable) else "unrunnable"
-                    log.warning("Parked %s: %s. Goes to the dead letters if no worker ever can.", run.id, reason)
+                    log.warning(
+                        "Parked %s: %s. Goes to the dead letters in %g s.",
+                        run.id,
+                        reason,
+                        self._default_policy.unknown_grace,
+                    )
                 return settle.park(run.id, run.token, delay_us=delay_us, tries=tries.dump())
             case Expire():
                 return settle.expire(run.id, run.token, ttl_ms=self._failed_ttl_ms)
@@ -212,10 +221,18 @@ class Runner:
         record = seal_trusted(self._fields(run, duration), value, limits=self._limits)
         handler, header = run.handler, run.header
         if "result_ttl" in header:
-            ttl_ms = max(1, header["result_ttl"] // 1000)
+            ttl_ms = header["result_ttl"] // 1000
         else:
             ttl_ms = handler.result_ttl_ms if handler else self._failed_ttl_ms
+        if ttl_ms < self._own_id_ms:
+            record, ttl_ms = self._remembered(run, record, ttl_ms)
         return settle.complete(run.id, run.token, record=record, ttl_ms=ttl_ms, duration_us=duration)
+
+    def _remembered(self, run: Run, record: bytes, ttl_ms: int) -> tuple[bytes, int]:
+        """What is kept of a result that soon goes: its id must be refused for as long as it may come again."""
+        is_own = suffix_time_us(run.id.split(".", 2)[2]) is None
+        window = self._own_id_ms if is_own else self._dedupe_ms
+        return (record if ttl_ms else b""), max(ttl_ms, window)
 
     def _fields(self, run: Run, duration: int) -> dict[str, object]:
         header = run.header

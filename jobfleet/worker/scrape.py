@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Iterable, Sequence
 from typing import TYPE_CHECKING, Any
 
@@ -13,6 +14,8 @@ if TYPE_CHECKING:
     from jobfleet.metrics.exporter import Exporter
     from jobfleet.metrics.server import MetricsServer
     from jobfleet.worker.kin import Kin
+
+log = logging.getLogger("jobfleet.worker")
 
 
 class Scrape:
@@ -41,6 +44,7 @@ class Scrape:
 
         self._exporter = Exporter()
         self._server = MetricsServer(self._exporter, self._port)
+        log.info("metrics.serving port=%d", self._server.port)
 
     def merge(self, delta: Iterable[Sequence[Any]]) -> None:
         """Add what a child has counted."""

@@ -91,6 +91,7 @@ class Supervisor:
         loop.add_signal_handler(signal.SIGTERM, self._stop)
         loop.add_signal_handler(signal.SIGINT, self._stop)
         loop.add_signal_handler(signal.SIGTSTP, self._quiet)
+        loop.add_signal_handler(signal.SIGCONT, self._resume)
         loop.add_signal_handler(signal.SIGUSR1, self._dump)
         log.info(
             "worker.started worker=%s children=%d slots=%d url=%s",
@@ -353,6 +354,13 @@ class Supervisor:
         log.info("worker.quiet claims no more")
         for kin in self._kin.values():
             kin.tell("quiet")
+
+    def _resume(self) -> None:
+        if self._state == "quiet":
+            self._state = "running"
+            log.info("worker.resumed claims again")
+            for kin in self._kin.values():
+                kin.tell("resume")
 
     def _dump(self) -> None:
         for kin in self._kin.values():

@@ -74,7 +74,7 @@ async def test_a_fleet_without_workers_knows_no_name_and_guesses_none(redis_url:
 
     with (
         Fleet(redis_url, registry=Registry()) as fleet,
-        pytest.warns(UserWarning, match=r"^No worker has published 'app\.add'; the job is parked"),
+        pytest.warns(UserWarning, match=r"^No worker has published 'app\.add'\. The job is parked"),
     ):
         await Either(fleet)("enqueue", job)
 
@@ -247,3 +247,18 @@ def test_a_worker_in_this_process_ends_when_it_is_told(fleet: Fleet) -> None:
     worker.join(20)
 
     assert (result.result, worker.is_alive()) == (3, False)
+
+
+def test_an_error_whose_text_cannot_be_encoded_fails_its_job_like_any_other(fleet: Fleet) -> None:
+    def bad() -> None:
+        raise OSError("no such file: \udcff")
+
+    fleet.space.registry.register(bad, name="app.bad", max_retries=0)
+    job_id = fleet.enqueue(Job("Bad", "app.bad"))
+
+    fleet.run_worker(burst=True)
+
+    result = fleet.poll(job_id)
+    assert (result.status, result.error_class) == (JobStatus.FAILED, "OSError")
+    assert "no such file: " in (result.error or "")
+    assert "no such file: " in (result.traceback or "")

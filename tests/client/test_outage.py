@@ -89,8 +89,7 @@ async def test_an_outage_shorter_than_patience_is_survived(
     client.fleet.recorder = client.fleet.store.recorder = Stumbles()
     own_server.kill()
     sending = asyncio.create_task(client("submit", Job("Sum", "app.add", (1, 2), id="one")))
-    while len(stumbles) < 2:
-        await asyncio.sleep(0.005)
+    await asyncio.to_thread(wait_until, lambda: len(stumbles) > 1, why="the outage is noticed")
     await asyncio.to_thread(own_server.restart)
 
     receipt = await sending

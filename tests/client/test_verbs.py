@@ -27,6 +27,7 @@ from jobfleet import (
 from jobfleet.events import Event
 from jobfleet.store.keys import Keyspace
 from tests.client.either import Either
+from tests.support.waiting import wait_until
 
 Work = Callable[[], Awaitable[None]]
 LANE = Keyspace("jobfleet").lane("default", 0)
@@ -335,8 +336,7 @@ async def test_events_tell_what_happens_in_its_order(client: Either, work: Work,
     job_id = await client("enqueue", Job("Flaky", "app.flaky", (1,), retry_delay=0))
 
     events = asyncio.create_task(client.all("events", job_id))
-    while not raw.pubsub_channels():
-        await asyncio.sleep(0.001)
+    await asyncio.to_thread(wait_until, raw.pubsub_channels, why="somebody listens")
     await work()
     told: list[Event] = await events
 

@@ -122,9 +122,7 @@ async def test_many_who_look_at_once_settle_each_run_once(raw: redis.Redis, stor
     assert raw.zcard(LANE.ready[2]) == 120
 
 
-async def test_one_broken_lane_does_not_hold_up_the_others(
-    raw: redis.Redis, store: AsyncStore, redis_url: str
-) -> None:
+async def test_one_broken_lane_does_not_hold_up_the_others(raw: redis.Redis, store: AsyncStore, redis_url: str) -> None:
     await store.run(open_queue(KEYS, "aaa", 1))  # looked at first
     raw.set(KEYS.lane("aaa", 0).lease, "no sorted set")
     (job_id,) = overdue(raw, "a")

@@ -30,6 +30,7 @@ from jobfleet.store.pubsub import AsyncListener, Listener
 from jobfleet.store.sync import Store
 from tests.support.faults import AsyncFlakyLink, Faults, FlakyLink
 from tests.support.server import RedisServer
+from tests.support.waiting import wait_until
 
 LANE = Keyspace("test").lane("mail", 0)
 PASSWORD = "hunter2"
@@ -84,6 +85,10 @@ def entries(count: int) -> list[Any]:
 def waiting(raw: redis.Redis) -> set[str]:
     members: Any = raw.zrange(LANE.ready[2], 0, -1)
     return {member.decode() for member in members}
+
+
+def is_blocking(raw: redis.Redis) -> bool:
+    return any(client["cmd"] == "bzpopmin" for client in raw.client_list())
 
 
 # Pipelines
@@ -282,13 +287,11 @@ async def test_a_cancelled_exchange_leaves_no_reply_for_the_next(alink: AsyncSoc
 
 async def test_a_cancelled_block_takes_no_marker(alink: AsyncSocketLink, raw: redis.Redis) -> None:
     task = asyncio.create_task(alink.block(("BZPOPMIN", "wake", "5"), 5.0))
-    while not any(client["cmd"] == "bzpopmin" for client in raw.client_list()):
-        await asyncio.sleep(0)
+    await asyncio.to_thread(wait_until, lambda: is_blocking(raw), why="it blocks")
 
     task.cancel()
     await asyncio.gather(task, return_exceptions=True)
-    while any(client["cmd"] == "bzpopmin" for client in raw.client_list()):
-        await asyncio.sleep(0)
+    await asyncio.to_thread(wait_until, lambda: not is_blocking(raw), why="it has hung up")
     raw.zadd("wake", {"marker": 1})
 
     assert await alink.block(("BZPOPMIN", "wake", "5"), 5.0) == [b"wake", b"marker", b"1"]

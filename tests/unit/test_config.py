@@ -43,9 +43,6 @@ DEFAULTS: dict[str, object] = {
     "own_id_window": 86_400.0,
     "max_payload": MIB,
     "max_depth": 32,
-    "metadata_bytes": 16_384,
-    "max_tags": 20,
-    "tag_length": 64,
     "max_retries": 3,
     "retry_delay": 5.0,
     "retry_backoff": 2.0,
@@ -66,15 +63,12 @@ DEFAULTS: dict[str, object] = {
     "metrics_port": None,
     "with_reaper": False,
     "progress_rate": 10.0,
-    "log_lines": 1000,
-    "log_bytes": 262_144,
     "traceback_bytes": 16_384,
     "result_ttl": 86_400.0,
     "failed_result_ttl": 604_800.0,
     "reap_interval": 1.0,
     "dead_ttl": 2_592_000.0,
     "dead_max": 100_000,
-    "done_max": 100_000,
 }
 
 # name → the value as a variable's text, as TOML, and as it is read; never the default
@@ -94,9 +88,6 @@ OTHERS: dict[str, tuple[str, str, object]] = {
     "own_id_window": ("48h", '"2d"', 172_800.0),
     "max_payload": ("2MiB", "2097152", 2 * MIB),
     "max_depth": ("16", "16", 16),
-    "metadata_bytes": ("8KiB", '"8KiB"', 8192),
-    "max_tags": ("5", "5", 5),
-    "tag_length": ("32", "32", 32),
     "max_retries": ("0", "0", 0),
     "retry_delay": ("1m", '"1m"', 60.0),
     "retry_backoff": ("1.5", "1.5", 1.5),
@@ -117,15 +108,12 @@ OTHERS: dict[str, tuple[str, str, object]] = {
     "metrics_port": ("9090", "9090", 9090),
     "with_reaper": ("on", "true", True),
     "progress_rate": ("2.5", "2.5", 2.5),
-    "log_lines": ("10", "10", 10),
-    "log_bytes": ("1KiB", "1024", 1024),
     "traceback_bytes": ("4096", "4096", 4096),
     "result_ttl": ("1h", '"1h"', 3600.0),
     "failed_result_ttl": ("1d", '"1d"', 86_400.0),
     "reap_interval": ("500ms", "0.5", 0.5),
     "dead_ttl": ("7d", '"7d"', 604_800.0),
     "dead_max": ("10", "10", 10),
-    "done_max": ("20", "20", 20),
 }
 
 BY_NAME = {setting.name: setting for setting in SETTINGS}

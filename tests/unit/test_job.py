@@ -51,8 +51,6 @@ GOOD: list[tuple[str, Any, Any]] = [
     ("timeout", timedelta(hours=1), 3600.0),
     ("expires_in", 0.5, 0.5),
     ("expires_at", NOON, NOON),
-    ("run_in", "async", "async"),
-    ("run_in", "thread", "thread"),
     ("result_ttl", timedelta(days=7), 604_800.0),
     ("id", "invoice:7_a.b-c", "invoice:7_a.b-c"),
     ("id", "x" * 64, "x" * 64),
@@ -75,7 +73,6 @@ BAD: list[tuple[str, Any]] = [
     *(("tags", value) for value in ("eu", 5, {"eu"}, ["x"] * 21, [""], ["x" * 65], [7], ["a\tb"], b"eu")),
     *(("metadata", value) for value in WRONG_METADATA),
     *(("queue", value) for value in ("", "a.b", "a b", "x" * 33, "Zoë", 7, "mail\n")),
-    *(("run_in", value) for value in ("", "process", "THREAD", 1)),
     *(("id", value) for value in ("", "a b", "x" * 65, 7, "a/b", "ä", "a\n")),
 ]  # fmt: skip
 LATER: dict[str, Any] = {

@@ -2,19 +2,22 @@
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Mapping
 from pathlib import Path
 
 import pytest
 import redis
 
-from jobfleet import Fleet, Job, JobStatus
+from jobfleet import Fleet, Job, JobContext, JobStatus
 from jobfleet.client.registry import Registry
 from jobfleet.codec.envelope import seal
 from jobfleet.config import JobConfig
 from jobfleet.metrics.tally import Tally
 from jobfleet.services.leases import Leases
 from jobfleet.store.aio import AsyncStore
+from jobfleet.store.calls.enqueue import open_queue
+from jobfleet.store.connect import target
 from jobfleet.store.keys import Keyspace
 from tests.support.seed import Seed
 from tests.support.waiting import await_until, wait_until
@@ -69,8 +72,6 @@ def functions(fleet: Fleet, registry: Registry) -> None:
     def fail(*_: object) -> None:
         raise RuntimeError("as told")
 
-    from jobfleet import JobContext
-
     def context(ctx: JobContext) -> str:
         return f"{ctx.job.name} {ctx.tags} {ctx.metadata} {ctx.user}"[:0]
 
@@ -79,20 +80,31 @@ def functions(fleet: Fleet, registry: Registry) -> None:
     registry.register(fail, name="test.raise", fleet=fleet, max_retries=0)
 
 
-@pytest.mark.parametrize("header", HEADERS, ids=[f"{number}-{header}" for number, header in enumerate(HEADERS)])
-def test_a_header_of_wrong_types_harms_no_other_job(
-    fleet: Fleet, raw: redis.Redis, working: Working, header: Mapping[str, object]
-) -> None:
-    planted = plant(fleet, raw, seal(header))
+@pytest.mark.xfail(
+    strict=True,
+    reason="runner: start() and the naming of outcomes let TypeError through; the claimer's task or the run is lost",
+)
+def test_headers_of_wrong_types_harm_no_other_job(fleet: Fleet, raw: redis.Redis, working: Working) -> None:
+    planted = {plant(fleet, raw, seal(header)): header for header in HEADERS}
+    waiting = {JobStatus.SCHEDULED, JobStatus.QUEUED, JobStatus.RUNNING}
 
     with working(slots=2):
-        wait_until(
-            lambda: fleet.poll(planted).status not in {JobStatus.SCHEDULED, JobStatus.QUEUED, JobStatus.RUNNING},
-            timeout=15,
-            why=f"a job of {header} is settled",
-        )
+        assert fleet.wait(fleet.enqueue(Job("fine", "test.fine", delay=0.2)), timeout=10).result == "fine"
+        for job_id, header in planted.items():
+            wait_until(lambda job_id=job_id: fleet.poll(job_id).status not in waiting, why=f"{header} is settled")
         for _ in range(3):  # more than there are slots
-            assert fleet.wait(fleet.enqueue(Job("fine", "test.fine")), timeout=15).result == "fine"
+            assert fleet.wait(fleet.enqueue(Job("fine", "test.fine")), timeout=10).result == "fine"
+
+
+@pytest.mark.xfail(strict=True, reason="client/report: a header of wrong types makes poll raise TypeError")
+@pytest.mark.parametrize("header", [{"enqueued_at": "then"}, {"tags": 7}, {"metadata": 3}], ids=str)
+def test_a_job_with_a_header_of_wrong_types_can_be_polled(
+    fleet: Fleet, raw: redis.Redis, header: Mapping[str, object]
+) -> None:
+    planted = plant(fleet, raw, seal({"function": "test.fine", **header}))
+
+    assert fleet.poll(planted).id == planted
+    assert [one.id for one in fleet.jobs().jobs] == [planted]
 
 
 def test_hostile_bytes_fail_their_job_and_leave_the_worker_alive(
@@ -111,21 +123,19 @@ def test_hostile_bytes_fail_their_job_and_leave_the_worker_alive(
     parked = {name for name, job_id in planted.items() if fleet.poll(job_id).status is JobStatus.RETRYING}
     assert parked == {"envelope-version-2.bin"}
     dead = {letter.id: letter.error_class for letter in fleet.dead(limit=100)}
-    assert dead == dict.fromkeys([*(job_id for name, job_id in planted.items() if name not in parked), gone], "unreadable")
+    assert dead == dict.fromkeys(
+        [*(job_id for name, job_id in planted.items() if name not in parked), gone], "unreadable"
+    )
 
 
-@pytest.mark.parametrize("header", HEADERS, ids=[f"{number}-{header}" for number, header in enumerate(HEADERS)])
-async def test_a_hostile_run_that_is_overdue_does_not_end_the_duty(
-    fleet: Fleet, raw: redis.Redis, redis_url: str, header: Mapping[str, object]
-) -> None:
-    plant(fleet, raw, seal({"function": "test.fine"}))  # so that the queue is there
+async def test_hostile_runs_that_are_overdue_do_not_end_the_duty(raw: redis.Redis, redis_url: str) -> None:
+    store = AsyncStore(target(redis_url))
+    await store.run(open_queue(KEYS, "default", 1))
     seed = Seed(raw, LANE)
-    bad, good = (seed.running(name, token, deadline=-10) for name, token in (("bad", 7), ("good", 8)))
-    raw.set(LANE.job(bad), seal(header))
-    raw.set(LANE.job(good), seal({"function": "test.fine"}))
+    for token, header in enumerate(HEADERS, start=1):
+        raw.set(LANE.job(seed.running(f"j{token}", token, child=f"c.{token}", deadline=-10)), seal(header))
     seed.ticked()
-    store = AsyncStore(fleet.store.at)
-    duty = Leases(store, KEYS, JobConfig(url=redis_url), Tally(), spacing=lambda: 0.05)
+    duty = Leases(store, KEYS, JobConfig(url=redis_url, max_crashes=2), Tally(), spacing=lambda: 0.05)
 
     duty.start()
 
@@ -133,11 +143,10 @@ async def test_a_hostile_run_that_is_overdue_does_not_end_the_duty(
         return not raw.zcard(LANE.lease)
 
     try:
-        await await_until(left, timeout=15, why=f"both are settled beside {header}")
+        await await_until(left, timeout=15, why="all are settled")
     finally:
         await duty.stop()
         await store.close()
-    assert not raw.hexists(LANE.runs, good)
 
 
 def test_a_job_of_an_unknown_function_waits_for_a_worker_that_knows_it(
@@ -160,8 +169,6 @@ def test_a_job_of_an_unknown_function_is_dead_when_its_time_is_over(redis_url: s
     with Fleet(redis_url, registry=registry, unknown_grace=0.5) as fleet:
         with pytest.warns(UserWarning, match="No worker has published"):
             job_id = fleet.enqueue(Job("never", "test.never"))
-        import threading
-
         stop = threading.Event()
         thread = threading.Thread(target=fleet.run_worker, kwargs={"stop": stop})
         thread.start()

@@ -11,7 +11,9 @@ from hypothesis import strategies as st
 
 from jobfleet.worker.wire import Sender, frames
 
-WORDS = st.lists(st.one_of(st.integers(-(2**63), 2**63), st.text(), st.binary(), st.floats(allow_nan=False)), max_size=5)
+WORDS = st.lists(
+    st.one_of(st.integers(-(2**63), 2**63), st.text(), st.binary(), st.floats(allow_nan=False)), max_size=5
+)
 
 
 async def all_frames(descriptor: int) -> list[Any]:
