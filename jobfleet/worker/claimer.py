@@ -154,10 +154,10 @@ class Claimer:
             self._on_buried()
             self._is_quiet = True
             return
-        if len(claimed.grants) < limit or limit == 0:
+        if (len(claimed.grants) < limit or limit == 0) and doubts == self._doubts:
             self._hot.discard(lane)
             self._wait_for(lane, claimed)
-        self.is_empty = not self._hot and doubts == self._doubts
+        self.is_empty = not self._hot
         if claimed.grants:
             self._admit(lane, claimed, sent + self._lease_us / 1e6)
 
