@@ -282,7 +282,7 @@ def test_a_server_that_does_not_answer_is_killed_and_reported(
     tmp_path: Path, fake: Callable[[str], Path], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     program = fake("Redis server v=8.0.0 sha=0")
-    program.write_text(program.read_text().replace("exit 3", "trap '' TERM; cat < /dev/zero > /dev/null"))
+    program.write_text(program.read_text().replace("exit 3", "trap '' TERM; exec sleep 600"))
     monkeypatch.setattr("jobfleet.store.embedded.PATIENCE_S", 0.2)
     monkeypatch.setattr("jobfleet.store.embedded.GRACE_S", 0.2)
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Mapping
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -65,6 +66,11 @@ def plant(fleet: Fleet, raw: redis.Redis, envelope: bytes) -> str:
     return job_id
 
 
+def settled(fleet: Fleet, job_id: str) -> bool:
+    """Whether a first run is over."""
+    return fleet.poll(job_id).status not in {JobStatus.SCHEDULED, JobStatus.QUEUED, JobStatus.RUNNING}
+
+
 @pytest.fixture(autouse=True)
 def functions(fleet: Fleet, registry: Registry) -> None:
     """Functions that take anything, look at their context, or raise."""
@@ -86,18 +92,17 @@ def functions(fleet: Fleet, registry: Registry) -> None:
 )
 def test_headers_of_wrong_types_harm_no_other_job(fleet: Fleet, raw: redis.Redis, working: Working) -> None:
     planted = {plant(fleet, raw, seal(header)): header for header in HEADERS}
-    waiting = {JobStatus.SCHEDULED, JobStatus.QUEUED, JobStatus.RUNNING}
 
     with working(slots=2):
         assert fleet.wait(fleet.enqueue(Job("fine", "test.fine", delay=0.2)), timeout=10).result == "fine"
         for job_id, header in planted.items():
-            wait_until(lambda job_id=job_id: fleet.poll(job_id).status not in waiting, why=f"{header} is settled")
+            wait_until(partial(settled, fleet, job_id), why=f"{header} is settled")
         for _ in range(3):  # more than there are slots
             assert fleet.wait(fleet.enqueue(Job("fine", "test.fine")), timeout=10).result == "fine"
 
 
 @pytest.mark.xfail(strict=True, reason="client/report: a header of wrong types makes poll raise TypeError")
-@pytest.mark.parametrize("header", [{"enqueued_at": "then"}, {"tags": 7}, {"metadata": 3}], ids=str)
+@pytest.mark.parametrize("header", [{"enqueued_at": "then"}, {"tags": 7}], ids=str)
 def test_a_job_with_a_header_of_wrong_types_can_be_polled(
     fleet: Fleet, raw: redis.Redis, header: Mapping[str, object]
 ) -> None:
@@ -116,7 +121,7 @@ def test_hostile_bytes_fail_their_job_and_leave_the_worker_alive(
 
     with working(slots=2):
         for name, job_id in planted.items():
-            wait_until(lambda job_id=job_id: fleet.poll(job_id).status.value in {"failed", "retrying"}, why=name)
+            wait_until(partial(settled, fleet, job_id), why=f"{name} is settled")
         assert fleet.wait(gone, timeout=20).error_class == "unreadable"
         assert fleet.wait(fleet.enqueue(Job("fine", "test.fine")), timeout=20).result == "fine"
 

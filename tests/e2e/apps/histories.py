@@ -174,3 +174,10 @@ def odd(ctx: JobContext, what: str) -> object:
     """Return what cannot travel."""
     note("start", ctx)
     return {"surrogate": "\udcff", "lock": threading.Lock(), "huge": "x" * 3_000_000}[what]
+
+
+@job(name="hist.undecodable", retry_delay=0.1)
+async def undecodable(ctx: JobContext, kind: str) -> None:
+    """Raise an error whose text holds a byte that no encoding could read, as names of files may."""
+    note("start", ctx)
+    raise {"ValueError": ValueError, "RuntimeError": RuntimeError}[kind]("no such file: caf\udce9")
