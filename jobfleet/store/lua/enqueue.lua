@@ -22,75 +22,74 @@
 -- @include lib/number
 -- @include lib/event
 
+local KEYS, ARGV = KEYS, ARGV  -- globals are slow in a loop
 local tag = ARGV[1]
 local now = now_us()
+local stamp = int(now)
 
 local items = (#ARGV - 1) / 5
-local places, ids = {}, {}
+local places = {tag .. 'conf', tag .. 'listeners'}
 for i = 1, items do
-  local id = ARGV[5 * i - 3]
-  ids[i] = id
-  places[2 * i - 1] = KEYS[8 + i]
-  places[2 * i] = tag .. 'result:' .. id
+  places[2 * i + 1] = KEYS[8 + i]
+  places[2 * i + 2] = tag .. 'result:' .. ARGV[5 * i - 3]
 end
+-- One question for all that is mostly not there: settings, listeners, jobs and tombstones of these ids.
 local known = redis.call('EXISTS', unpack(places)) > 0
-local paused = redis.call('HGET', tag .. 'conf', 'paused')
-local heard = is_heard(tag)
+local paused = known and redis.call('HGET', places[1], 'paused')
+local heard = known and is_heard(tag)
 
-local letters, seen, fresh = {}, {}, {}
+local ready, envelopes, metas, events, letters, seen = {}, {}, {}, {}, {}, {}
+local due_now, fresh = false, 0
+
+local function due_of(when)
+  if when == '' then return stamp, true end
+  local delay = string.match(when, '^%+(%d+)$')
+  local due = delay and now + tonumber(delay) or tonumber(when)
+  return delay and int(due) or when, due <= now
+end
+
 for i = 1, items do
-  local id = ids[i]
-  if seen[id] or (known and redis.call('EXISTS', places[2 * i - 1], places[2 * i]) > 0) then
+  local at = 5 * i - 3
+  local id, meta = ARGV[at], ARGV[at + 3]
+  if seen[id] or (known and redis.call('EXISTS', places[2 * i + 1], places[2 * i + 2]) > 0) then
     letters[i] = 'e'
   else
     letters[i] = 'c'
     seen[id] = true
-    fresh[#fresh + 1] = i
+    fresh = fresh + 1
+    local due, is_now = due_of(ARGV[at + 2])
+    due_now = due_now or is_now
+    local band = ready[ARGV[at + 1] + 1]
+    if not band then
+      band = {}
+      ready[ARGV[at + 1] + 1] = band
+    end
+    band[#band + 1] = due
+    band[#band + 1] = id
+    envelopes[2 * fresh - 1] = KEYS[8 + i]
+    envelopes[2 * fresh] = ARGV[at + 4]
+    if meta ~= '' then
+      meta = string.gsub('\n' .. meta, '\nx %+(%d+)', function(us) return '\nx ' .. int(now + tonumber(us)) end)
+      metas[#metas + 1] = id
+      metas[#metas + 1] = string.sub(meta, 2)
+    end
+    if heard then events[fresh] = {'enqueued', id, '0', 0} end
   end
 end
 
-local ready, envelopes, metas, events = {{}, {}, {}, {}}, {}, {}, {}
-local stamp, due_now = int(now), false
-for k = 1, #fresh do
-  local i = fresh[k]
-  local at = 5 * i - 3
-  local when, due = ARGV[at + 2], stamp
-  if when == '' then
-    due_now = true
-  elseif string.sub(when, 1, 1) == '+' then
-    local delay = tonumber(string.sub(when, 2))
-    due = int(now + delay)
-    if delay == 0 then due_now = true end
-  else
-    due = when
-    if tonumber(when) <= now then due_now = true end
-  end
-  local band = ready[ARGV[at + 1] + 1]
-  band[#band + 1] = due
-  band[#band + 1] = ids[i]
-  envelopes[#envelopes + 1] = KEYS[8 + i]
-  envelopes[#envelopes + 1] = ARGV[at + 4]
-  if ARGV[at + 3] ~= '' then
-    metas[#metas + 1] = ids[i]
-    local meta = string.gsub('\n' .. ARGV[at + 3], '\nx %+(%d+)', function(us) return '\nx ' .. int(now + tonumber(us)) end)
-    metas[#metas + 1] = string.sub(meta, 2)
-  end
-  if heard then events[k] = {'enqueued', ids[i], '0', 0} end
-end
-
-if #fresh > 0 then
+if fresh > 0 then
   redis.call('MSET', unpack(envelopes))
   for band = 1, 4 do
-    if #ready[band] > 0 then redis.call('ZADD', KEYS[band], unpack(ready[band])) end
+    if ready[band] then redis.call('ZADD', KEYS[band], unpack(ready[band])) end
   end
   for k = 1, #metas, 2 do
     redis.call('HSET', KEYS[6], metas[k], metas[k + 1])
     local expires = string.match('\n' .. metas[k + 1], '\nx (%d+)')
     if expires then redis.call('ZADD', KEYS[7], expires, metas[k]) end
   end
-  redis.call('HINCRBY', KEYS[8], 'enqueued', #fresh)
+  redis.call('HINCRBY', KEYS[8], 'enqueued', fresh)
   if due_now and not paused then redis.call('ZADD', KEYS[5], 0, 'w') end
 end
 
-emit(tag, now, events)
+if heard then emit(tag, now, events) end
 return {'enqueued', stamp, table.concat(letters)}
