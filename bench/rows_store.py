@@ -89,11 +89,10 @@ def waiting(setting: Setting) -> Mapping[str, Reading]:
     """Claims, and what operators ask, with 100 jobs waiting and with 100,000, a tenth of them due later."""
     many = setting.size(100_000)
     with setting.server() as server, Fleet(server.url) as fleet:
-        small = _claim_us(server, fleet, 100)
-        large = _claim_us(server, fleet, many)
-        ids = [fleet.enqueue(next(jobs(1, add.name)))]
+        small, large = _claims_us(server, fleet, 100, many)
+        job_id = fleet.enqueue(next(jobs(1, add.name)))
         asked: dict[str, Callable[[], object]] = {
-            "status": lambda: fleet.poll(ids[0]),
+            "status": lambda: fleet.poll(job_id),
             "jobs": lambda: fleet.jobs(limit=50),
             "queues": fleet.queues,
         }
@@ -101,20 +100,23 @@ def waiting(setting: Setting) -> Mapping[str, Reading]:
     return {"claim_100k": Reading(large, small), **reads}
 
 
-def _claim_us(server: Server, fleet: Fleet, count: int) -> float:
-    """The median time of a claim of one job, in µs, in a queue where so many wait, a tenth of them due later."""
-    queue, later = f"waiting{count}", timedelta(days=1)
-    fill(fleet, (Job("bench", add.name, (10, 20), queue=queue) for _ in range(count - count // 10)))
-    fill(fleet, (Job("bench", add.name, (10, 20), queue=queue, delay=later) for _ in range(count // 10)))
-    store, lane = Store(target(server.url)), Keyspace(fleet.config.namespace).lane(queue, 0)
-    spent = []
-    for nonce in range(1, 61):
-        call = claim(lane, child="bench", nonce=nonce, lease_us=30_000_000, limit=1)
-        began = time.perf_counter()
-        store.run(call)
-        spent.append(time.perf_counter() - began)
+def _claims_us(server: Server, fleet: Fleet, *counts: int) -> list[float]:
+    """The median times of a claim, in µs, in queues where so many wait, a tenth of them due later; by turns."""
+    store, keys, lanes = Store(target(server.url)), Keyspace(fleet.config.namespace), []
+    for count in counts:
+        queue, later = f"waiting{count}", count // 10
+        fill(fleet, (Job("bench", add.name, (10, 20), queue=queue) for _ in range(count - later)))
+        fill(fleet, (Job("bench", add.name, (10, 20), queue=queue, delay=timedelta(days=1)) for _ in range(later)))
+        lanes.append(keys.lane(queue, 0))
+    spent: list[list[float]] = [[] for _ in counts]
+    for nonce in range(1, 81):
+        for lane, times in zip(lanes, spent, strict=True):
+            call = claim(lane, child="bench", nonce=nonce, lease_us=30_000_000, limit=1)
+            began = time.perf_counter()
+            store.run(call)
+            times.append(time.perf_counter() - began)
     store.close()
-    return statistics.median(spent[10:]) * 1e6
+    return [statistics.median(times[10:]) * 1e6 for times in spent]
 
 
 def _milliseconds(ask: Callable[[], object]) -> float:

@@ -15,6 +15,7 @@ MINUTE = 60 * S
 REMEMBERED = {"claim:w.1": ("1", 3600)}
 """What a claim that brought nothing leaves: its nonce, so that an older one is stale."""
 
+
 def claiming(world: World, *, nonce: int = 1, limit: int = 5, child: str = "w.1") -> Call[Claimed]:
     return claim(world.lane, child=child, nonce=nonce, lease_us=MINUTE, limit=limit)
 
@@ -33,7 +34,7 @@ def test_a_due_job_moves_from_its_band_into_a_lease(world: World) -> None:
     assert (grant.id, grant.band, grant.envelope) == (world.id("a"), 1, b"envelope of a")
     assert (grant.tries, grant.meta, world.time(grant.due)) == ("", "", "now-10s")
     assert world.state() == {
-        "claim:w.1": ("1\nmail.0.a now now-10s", 3600),
+        "claim:w.1": ("1\nnow\nmail.0.a\nnow-10s", 3600),
         "job:mail.0.a": "envelope of a",
         "lane": {"longest": str(MINUTE), "run_id": world.state()["lane"]["run_id"], "token": "now"},
         "lease": {"mail.0.a": "now+60s"},
@@ -195,7 +196,7 @@ def test_nonces_of_two_children_do_not_mix(world: World) -> None:
     answer = world.run(claiming(world, nonce=1, child="w.2"))
 
     assert ids(answer) == "b"
-    assert world.state()["claim:w.2"] == ("1\nmail.0.b now now", 3600)
+    assert world.state()["claim:w.2"] == ("1\nnow\nmail.0.b\nnow", 3600)
 
 
 def test_a_buried_child_gets_nothing(world: World) -> None:

@@ -25,10 +25,11 @@ def claim(lane: Lane, *, child: str, nonce: int, lease_us: int, limit: int) -> C
 def _claimed(reply: Reply) -> Claimed:
     word = reply[0].decode()
     if word == "claimed":
+        rows = iter(reply[3:])  # seven a grant
         grants = tuple(
             [
-                Grant(row[0].decode(), int(row[1]), int(row[2]), int(row[3]), row[4], row[5].decode(), row[6].decode())
-                for row in reply[3:]
+                Grant(job_id.decode(), int(token), int(due), int(band), envelope, tries.decode(), meta.decode())
+                for job_id, token, due, band, envelope, tries, meta in zip(*[rows] * 7, strict=True)
             ]
         )
         return Claimed(word, int(reply[1]), int(reply[2]), grants)

@@ -16,6 +16,7 @@
 -- @include lib/number
 -- @include lib/run
 -- @include lib/records
+-- @include lib/memory
 
 local tag, child = ARGV[1], ARGV[2]
 local now = now_us()
@@ -28,7 +29,8 @@ end
 for i = 3, #ARGV, 2 do ask(ARGV[i], ARGV[i + 1]) end
 local last = redis.call('GET', KEYS[1])
 if last then
-  for id, token in string.gmatch(last, '\n(%S+) (%d+)') do ask(id, token) end
+  local were, with = recall(last)
+  for i = 1, #were do ask(were[i], with[i]) end
 end
 local ids, runs = {}, {}
 if #asked > 0 then

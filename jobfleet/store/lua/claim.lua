@@ -22,7 +22,7 @@
 --         4 lease       int     µs
 --         5 limit       int     0..50; 0 only marks the wake-up again, for a child that took it without room
 -- FLAGS   allow-oom
--- RETURNS {"claimed", now, next_due, {id, token, due, band, envelope, tries, meta}, …}   next_due 0: more is due now
+-- RETURNS {"claimed", now, next_due, id, token, due, band, envelope, tries, meta, …}   next_due 0: more is due now
 --         {"empty", now, next_due} | {"paused", now} | {"buried"} | {"stale"}
 -- EMITS   claimed
 -- COST    O(limit · log ready)
@@ -32,12 +32,13 @@
 -- @include lib/meta
 -- @include lib/event
 -- @include lib/ready
+-- @include lib/memory
 
 local tag, child, nonce, lease, limit = ARGV[1], ARGV[2], tonumber(ARGV[3]), tonumber(ARGV[4]), tonumber(ARGV[5])
 local now = now_us()
 local stamp = int(now)
 
-local function grants_of(ids, tokens, dues, bands)
+local function grants_of(reply, ids, tokens, dues, bands)
   local keys = {}
   for i = 1, #ids do keys[i] = tag .. 'job:' .. ids[i] end
   local envelopes = redis.call('MGET', unpack(keys))
@@ -46,13 +47,15 @@ local function grants_of(ids, tokens, dues, bands)
     tries = redis.call('HMGET', tag .. 'tries', unpack(ids))
     metas = redis.call('HMGET', tag .. 'meta', unpack(ids))
   end
-  local grants = {}
+  local at = 3
   for i = 1, #ids do
     if tries[i] then tried = tried + 1 end
     if metas[i] and meta_field(metas[i], 'x') then expiring[#expiring + 1] = ids[i] end
-    grants[i] = {ids[i], tokens[i], dues[i], bands[i], envelopes[i] or '', tries[i] or '', metas[i] or ''}
+    reply[at + 1], reply[at + 2], reply[at + 3], reply[at + 4] = ids[i], tokens[i], dues[i], bands[i]
+    reply[at + 5], reply[at + 6], reply[at + 7] = envelopes[i] or '', tries[i] or '', metas[i] or ''
+    at = at + 7
   end
-  return grants, tried, expiring
+  return reply, tried, expiring
 end
 
 local last = redis.call('GET', KEYS[8])
@@ -62,16 +65,16 @@ if last then
   if nonce < seen then return {'stale'} end
   if nonce == seen then
     local ids, tokens, dues, bands = {}, {}, {}, {}
-    for id, token, due in string.gmatch(last, '\n(%S+) (%d+) (%d+)') do
-      local run = redis.call('HGET', KEYS[6], id)
-      if run and run_token(run) == token then
-        ids[#ids + 1] = id
-        tokens[#ids], dues[#ids], bands[#ids] = token, due, int(run_parts(run).band)
+    local were, with, at = recall(last)
+    for i = 1, #were do
+      local run = redis.call('HGET', KEYS[6], were[i])
+      if run and run_token(run) == with[i] then
+        ids[#ids + 1] = were[i]
+        tokens[#ids], dues[#ids], bands[#ids] = with[i], at[i], int(run_parts(run).band)
       end
     end
     if #ids == 0 then return {'empty', stamp, '0'} end
-    local grants = grants_of(ids, tokens, dues, bands)
-    return {'claimed', stamp, '0', unpack(grants)}
+    return (grants_of({'claimed', stamp, '0'}, ids, tokens, dues, bands))
   end
 end
 if redis.call('HGET', tag .. 'conf', 'paused') then return {'paused', stamp} end
@@ -110,18 +113,16 @@ local base = math.max(tonumber(state[1] or '0') + 1, floor)
 if base > 9e15 then return redis.error_reply('ERR tokens are used up: the clock of this server is wrong') end
 local tokens = {}
 for i = 1, #ids do tokens[i] = int(base + i - 1) end
-local grants, tried, expiring = grants_of(ids, tokens, dues, bands)
+local reply, tried, expiring = grants_of({'claimed', stamp, '0'}, ids, tokens, dues, bands)
 local heard = is_heard(tag)
-local later = '0'
-if not more then later = int(next_due(tag, now)) end
+if not more then reply[3] = int(next_due(tag, now)) end
 
-local deadline, leases, runs, memory, events = int(now + lease), {}, {}, {int(nonce)}, {}
+local deadline, leases, runs, events = int(now + lease), {}, {}, {}
 local tail = '|' .. child .. '|' .. stamp .. '|' .. int(lease) .. '|'
 for i = 1, #ids do
   leases[2 * i - 1], leases[2 * i] = deadline, ids[i]
   runs[2 * i - 1] = ids[i]
   runs[2 * i] = tokens[i] .. tail .. bands[i] .. '|'
-  memory[i + 1] = ids[i] .. ' ' .. tokens[i] .. ' ' .. dues[i]
   if heard then events[i] = {'claimed', ids[i], tokens[i], 0} end
 end
 for band = 1, 4 do
@@ -130,10 +131,10 @@ end
 redis.call('ZADD', KEYS[5], unpack(leases))
 redis.call('HSET', KEYS[6], unpack(runs))
 redis.call('HSET', KEYS[7], 'token', int(base + #ids - 1), 'run_id', run_id, 'longest', int(math.max(tonumber(state[3] or '0'), lease)))
-redis.call('SET', KEYS[8], table.concat(memory, '\n'), 'PX', 3600000)
+redis.call('SET', KEYS[8], remember(int(nonce), tokens[1], ids, dues), 'PX', 3600000)
 if #expiring > 0 then redis.call('ZREM', KEYS[11], unpack(expiring)) end
 if tried > 0 then redis.call('HINCRBY', KEYS[10], 'retrying', -tried) end
 if more then redis.call('ZADD', KEYS[9], 0, 'w') end
 
 emit(tag, now, events)
-return {'claimed', stamp, later, unpack(grants)}
+return reply

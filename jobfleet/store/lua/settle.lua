@@ -135,7 +135,10 @@ end
 
 for i = 1, #items do
   local item = items[i]
-  item.tries, item.meta, item.watched = tries[i], metas[i], watched[i]
+  -- A field is made only for what is there: giving a table one that is nil makes it grow.
+  if tries[i] then item.tries = tries[i] end
+  if metas[i] then item.meta = metas[i] end
+  if watched[i] then item.watched = watched[i] end
   letters[i] = verdict(item, runs[i])
   if letters[i] == 'c' or (letters[i] == 's' and (item.verb == 'fail' or item.verb == 'expire')) then
     item.envelope = redis.call('GET', item.job_key) or ''
