@@ -11,13 +11,14 @@ import click
 from jobfleet.cli import fail
 from jobfleet.cli.invocation import Invocation
 from jobfleet.cli.options import Group, by_option, yes_option
-from jobfleet.cli.output import Cell, Column, Output, age, agreed, count, say
-from jobfleet.cli.schema import job_data
-from jobfleet.cli.view import error_text, job_details
+from jobfleet.cli.output import Cell, Column, Output, age, agreed, count, plain_lines, say
+from jobfleet.cli.schema import job_data, letter_data
+from jobfleet.cli.view import error_text, history_of, job_details, value_text
 from jobfleet.errors import ConfigError, DuplicateJob, JobNotFound
-from jobfleet.model import JobResult, JobStatus
+from jobfleet.model import JobResult
 
 if TYPE_CHECKING:
+    from jobfleet.client.listing import Letter
     from jobfleet.client.sync import Fleet
 
 BATCH = 200
@@ -69,11 +70,23 @@ def _table(output: Output, letters: list[JobResult[Any]]) -> str:
 def show(invocation: Invocation, id: str) -> None:
     """Show a dead letter with its traceback."""
     with invocation.fleet() as fleet:
-        letter = fleet.poll(id)
-    if letter.status is not JobStatus.FAILED:
-        raise JobNotFound(id, f"No dead letter {id!r}: the job is {letter.status}.")
-    text = job_details(invocation.output, letter, with_traceback=True)
-    invocation.output.show(data=job_data(letter), ids=[letter.id], text=text)
+        try:
+            letter = fleet.letter(id)
+        except JobNotFound as error:
+            status = fleet.poll(id).status
+            raise JobNotFound(id, f"No dead letter {id!r}: the job is {status}.") from error
+    text = "\n\n".join(_parts(invocation.output, letter))
+    invocation.output.show(data=letter_data(letter), ids=[letter.job.id], text=text)
+
+
+def _parts(output: Output, letter: Letter) -> Iterator[str]:
+    yield job_details(output, letter.job, with_traceback=True)
+    if letter.args is not None and letter.kwargs is not None:
+        given = [value_text(value) for value in letter.args]
+        named = [f"{name}={value_text(value)}" for name, value in letter.kwargs.items()]
+        yield f"arguments: {plain_lines(', '.join(given + named)) or 'none'}"
+    if letter.history:
+        yield "\n".join(["history:", *(f"  {line}" for line in history_of(letter))])
 
 
 @dead.command()

@@ -12,12 +12,18 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from jobfleet.client.admin import QueueInfo, WorkerInfo
+    from jobfleet.client.listing import Letter
     from jobfleet.model import JobResult
 
 
 def job_data(result: JobResult[Any]) -> dict[str, object]:
     """A job: every attribute of `JobResult`."""
     return _attributes(result)
+
+
+def letter_data(letter: Letter) -> dict[str, object]:
+    """A dead letter: its job, and every other attribute of `Letter`."""
+    return {**job_data(letter.job), **{name: value for name, value in _attributes(letter).items() if name != "job"}}
 
 
 def queue_data(queue: QueueInfo) -> dict[str, object]:

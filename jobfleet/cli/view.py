@@ -11,7 +11,9 @@ from jobfleet.cli.schema import jsonable
 from jobfleet.model import JobResult, JobStatus
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Iterable, Iterator
+
+    from jobfleet.client.listing import Letter
 
 COLORS: dict[JobStatus, str] = {
     JobStatus.RUNNING: "cyan",
@@ -76,6 +78,15 @@ def error_text(job: JobResult[Any]) -> str:
     """What a job failed with: its class and its message."""
     error, kind = job.error or "", job.error_class or ""
     return error if not kind or error.startswith(kind) else f"{kind}: {error}" if error else kind
+
+
+def history_of(letter: Letter) -> Iterator[str]:
+    """What happened to a dead letter, a line a run, oldest first."""
+    for line in letter.history:
+        number, at, what = (*line.split(" ", 2), "0", "")[:3]
+        when = datetime.fromtimestamp(int(at) / 1e6, UTC).astimezone()
+        said = f"replayed by {what}" if number == "replayed" else f"run {number}: {what}"
+        yield plain_lines(f"{when:%Y-%m-%d %H:%M:%S}  {said}")
 
 
 def value_text(value: object) -> str:

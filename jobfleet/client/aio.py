@@ -6,7 +6,7 @@ import warnings
 from collections.abc import AsyncIterator, Generator, Iterable, Sequence
 from typing import Any, Self
 
-from jobfleet.client import admin, verbs
+from jobfleet.client import admin, listing, verbs
 from jobfleet.client.base import Opened, Patience, open_settings
 from jobfleet.client.gather import Gatherer
 from jobfleet.client.handle import AsyncJobHandle
@@ -229,24 +229,24 @@ class AsyncFleet(Opened):
 
     async def dead(self, queue: str | None = None, *, limit: int = 50) -> list[JobResult[Any]]:
         """The newest dead letters of a queue, or of all."""
-        answer: list[JobResult[Any]] = await self._do(admin.dead(self.space, queue, limit=limit))
+        answer: list[JobResult[Any]] = await self._do(listing.dead(self.space, queue, limit=limit))
         return answer
 
-    async def letter(self, job_id: str) -> admin.Letter:
+    async def letter(self, job_id: str) -> listing.Letter:
         """One dead letter, opened: history and arguments.
 
         Raises:
             JobNotFound: There is none of that job.
         """
-        answer: admin.Letter = await self._do(admin.letter(self.space, job_id))
+        answer: listing.Letter = await self._do(listing.letter(self.space, job_id))
         return answer
 
     async def jobs(
         self, *, status: JobStatus | None = None, queue: str | None = None, limit: int = 50, cursor: str = ""
-    ) -> admin.Page:
+    ) -> listing.Page:
         """A page of jobs: running, then waiting by urgency, then finished, newest first."""
-        answer: admin.Page = await self._do(
-            admin.jobs(self.space, status=status, queue=queue, limit=limit, cursor=cursor)
+        answer: listing.Page = await self._do(
+            listing.jobs(self.space, status=status, queue=queue, limit=limit, cursor=cursor)
         )
         return answer
 

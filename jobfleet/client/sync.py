@@ -8,7 +8,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from importlib import import_module
 from typing import Any, Self
 
-from jobfleet.client import admin, verbs
+from jobfleet.client import admin, listing, verbs
 from jobfleet.client.base import Opened, Patience, open_settings
 from jobfleet.client.handle import JobHandle
 from jobfleet.client.registry import Decorator, JobFunction, Registry
@@ -218,23 +218,25 @@ class Fleet(Opened):
 
     def dead(self, queue: str | None = None, *, limit: int = 50) -> list[JobResult[Any]]:
         """The newest dead letters of a queue, or of all."""
-        answer: list[JobResult[Any]] = self._do(admin.dead(self.space, queue, limit=limit))
+        answer: list[JobResult[Any]] = self._do(listing.dead(self.space, queue, limit=limit))
         return answer
 
-    def letter(self, job_id: str) -> admin.Letter:
+    def letter(self, job_id: str) -> listing.Letter:
         """One dead letter, opened: history and arguments.
 
         Raises:
             JobNotFound: There is none of that job.
         """
-        answer: admin.Letter = self._do(admin.letter(self.space, job_id))
+        answer: listing.Letter = self._do(listing.letter(self.space, job_id))
         return answer
 
     def jobs(
         self, *, status: JobStatus | None = None, queue: str | None = None, limit: int = 50, cursor: str = ""
-    ) -> admin.Page:
+    ) -> listing.Page:
         """A page of jobs: running, then waiting by urgency, then finished, newest first."""
-        answer: admin.Page = self._do(admin.jobs(self.space, status=status, queue=queue, limit=limit, cursor=cursor))
+        answer: listing.Page = self._do(
+            listing.jobs(self.space, status=status, queue=queue, limit=limit, cursor=cursor)
+        )
         return answer
 
     def queues(self) -> list[admin.QueueInfo]:

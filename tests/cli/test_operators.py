@@ -99,7 +99,7 @@ def test_dead_ls_and_show(cli: Cli, hand: Hand) -> None:
     assert re.fullmatch(r"default\.0\.a +demo\.\w+ +1 +\d s +ValueError: bad\\x1b\[1mluck", lines[1])
     shown = cli("dead", "show", letter)
     assert "error       ValueError: bad\\x1b[1mluck\n" in shown.stdout
-    assert shown.stdout.endswith("\n\nTraceback\n  x\n")
+    assert shown.stdout.endswith("\n\nTraceback\n  x\n\narguments: none\n")
     assert json.loads(cli("dead", "show", letter, "-o", "json").stdout)["traceback"] == "Traceback\n  x\n"
 
 
