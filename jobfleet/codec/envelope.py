@@ -58,6 +58,18 @@ HEADER_KEYS: Final[Mapping[str, str]] = MappingProxyType(
 )
 """Reserved keys and their meaning. Unset keys are absent; unknown keys survive a round trip."""
 
+_TYPES: Final[Mapping[str, tuple[type, ...]]] = MappingProxyType(
+    {
+        **dict.fromkeys(("function", "name", "user", "session", "correlation_id"), (str,)),
+        **dict.fromkeys(("enqueued_at", "max_retries", "max_crashes", "retry_delay", "timeout", "result_ttl"), (int,)),
+        "retry_backoff": (int, float),
+        "retry_jitter": (bool,),
+        "tags": (list,),
+        "metadata": (dict,),
+    }
+)
+"""What the keys that this version reads must hold; whoever reads a header may rely on it."""
+
 _FRAMING_LEVELS: Final = 2  # the body's list, and args or kwargs: the caller's limit starts inside
 
 
@@ -128,7 +140,7 @@ def read_header(envelope: Bytes) -> dict[str, Any]:
         EncodingError: It is no envelope.
     """
     data = envelope if type(envelope) is bytes else as_bytes(envelope, "envelope")
-    return decode_header(data, split(data, PLAIN, "envelope"), HEADER_LIMITS, "envelope header")
+    return dict(_header_of(data, split(data, PLAIN, "envelope")))
 
 
 def open_envelope(envelope: Bytes, *, limits: Limits = DEFAULT) -> Opened:
@@ -153,13 +165,29 @@ def open_envelope(envelope: Bytes, *, limits: Limits = DEFAULT) -> Opened:
 def _header_of(data: bytes, begin: int) -> dict[str, Any]:
     """Decode a header, or remember it: jobs of one function share theirs, byte for byte. Not to be changed."""
     if begin > REMEMBERED_BYTES:
-        return decode_header(data, begin, HEADER_LIMITS, "envelope header")
+        return _checked(decode_header(data, begin, HEADER_LIMITS, "envelope header"))
     return _remembered(data[:begin])
 
 
 @lru_cache(maxsize=1024)
 def _remembered(head: bytes) -> dict[str, Any]:
-    return decode_header(head, len(head), HEADER_LIMITS, "envelope header")
+    return _checked(decode_header(head, len(head), HEADER_LIMITS, "envelope header"))
+
+
+def _checked(header: dict[str, Any]) -> dict[str, Any]:
+    """Refuse a header whose known keys hold what they cannot."""
+    for key, kinds in _TYPES.items():
+        if key in header and type(header[key]) not in kinds:
+            raise unreadable("envelope header", f"{key} is of the wrong type")
+    if not all(type(tag) is str for tag in header.get("tags", ())):
+        raise unreadable("envelope header", "tags holds what is no text")
+    numbers = (
+        header.get(key, 0)
+        for key in ("enqueued_at", "retry_delay", "timeout", "result_ttl", "max_retries", "max_crashes")
+    )
+    if any(not 0 <= number < 1 << 53 for number in numbers) or not 1 <= header.get("retry_backoff", 1) <= 100:
+        raise unreadable("envelope header", "a number is out of bounds")
+    return header
 
 
 def _blame_argument(error: EncodingError) -> EncodingError:

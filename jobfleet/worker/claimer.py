@@ -134,7 +134,11 @@ class Claimer:
                 if not self._may_claim.is_set():
                     await self._may_claim.wait()
                 continue
-            await self._claim_once(lane, max(0, free))
+            try:
+                await self._claim_once(lane, max(0, free))
+            except Exception:
+                log.exception("claim.failed lane=%s", lane.tag)  # a child that claims no more must not look alive
+                await asyncio.sleep(1.0)
 
     async def _claim_once(self, lane: Lane, limit: int) -> None:
         nonce = self._nonces[lane] = self._nonces.get(lane, 0) + 1

@@ -26,6 +26,7 @@ from jobfleet.retry import (
     Retry,
     Tries,
     decide,
+    describe,
     with_header,
 )
 from jobfleet.store.calls import settle
@@ -87,12 +88,15 @@ class Runner:
     def start(self, run: Run) -> None:
         """Start a run; it goes on by itself, and ends in `finish`."""
         opened = self._open(run)
-        if not isinstance(opened, Opened):
-            self._end(run, opened)
+        if not isinstance(opened, Opened) or run.handler is None:
+            self._end(run, opened if not isinstance(opened, Opened) else Broken("it has no function"))
             return
-        handler = run.handler
-        assert handler is not None  # noqa: S101 - `_open` has set it
-        args, kwargs = opened.args, opened.kwargs
+        try:
+            self._launch(run, run.handler, opened.args, opened.kwargs)
+        except Exception as error:  # noqa: BLE001 - whatever the envelope says, it must not end the worker
+            self._end(run, Broken(f"it cannot be started: {describe(error)}"))
+
+    def _launch(self, run: Run, handler: Handler, args: list[Any], kwargs: dict[str, Any]) -> None:
         if not handler.function.injection.is_none:
             args, kwargs = self._inject(run, handler, args, kwargs)
         limit = run.header.get("timeout", 0) / SECOND_US or handler.timeout

@@ -104,7 +104,7 @@ def test_suspects_do_not_hold_up_a_child_that_runs_a_long_job(
     plain = fleet.enqueue(Job("nap", "hist.nap", (0.1,)))
 
     try:
-        assert settle_all(fleet, [plain], timeout=10)
+        assert settle_all(fleet, [plain], timeout=LONG)  # a third of a lease later the child gives the suspect up
     finally:
         gate.touch()
         settle_all(fleet, [long, suspect, plain])

@@ -187,6 +187,7 @@ def test_connections_that_are_cut_are_made_again(programs: Programs, fleet: Flee
 def test_a_full_redis_still_drains(own_programs: Programs, own_fleet: Fleet, own_server: RedisServer) -> None:
     raw = own_server.client()
     worker = own_programs.ready(slots=5)
+    own_fleet.enqueue(nap(0.0))
     own_fleet.pause("default")
     ids = [receipt.id for receipt in own_fleet.enqueue_many(nap(0.01) for _ in range(50))]
 

@@ -86,10 +86,6 @@ def functions(fleet: Fleet, registry: Registry) -> None:
     registry.register(fail, name="test.raise", fleet=fleet, max_retries=0)
 
 
-@pytest.mark.xfail(
-    strict=True,
-    reason="runner: start() and the naming of outcomes let TypeError through; the claimer's task or the run is lost",
-)
 def test_headers_of_wrong_types_harm_no_other_job(fleet: Fleet, raw: redis.Redis, working: Working) -> None:
     planted = {plant(fleet, raw, seal(header)): header for header in HEADERS}
 
@@ -101,7 +97,6 @@ def test_headers_of_wrong_types_harm_no_other_job(fleet: Fleet, raw: redis.Redis
             assert fleet.wait(fleet.enqueue(Job("fine", "test.fine")), timeout=10).result == "fine"
 
 
-@pytest.mark.xfail(strict=True, reason="client/report: a header of wrong types makes poll raise TypeError")
 @pytest.mark.parametrize("header", [{"enqueued_at": "then"}, {"tags": 7}], ids=str)
 def test_a_job_with_a_header_of_wrong_types_can_be_polled(
     fleet: Fleet, raw: redis.Redis, header: Mapping[str, object]
