@@ -10,7 +10,10 @@ from jobfleet.client.registry import PROGRESS_PARAMETER, JobFunction
 from jobfleet.codec import decode, encode
 from jobfleet.errors import EncodingError
 
-PUBLISHED = ("queue", "priority", "delay", "expires_in", "result_ttl", "timeout", "max_retries")
+PUBLISHED = (
+    "queue", "priority", "delay", "expires_in", "result_ttl", "timeout", "max_retries", "retry_delay", "retry_backoff",
+    "retry_jitter", "max_crashes",
+)  # fmt: skip
 
 
 def function_record(function: JobFunction[..., Any, Any]) -> bytes:

@@ -60,9 +60,9 @@ def _look_up(space: Space, job: Job) -> Verb[Resolved]:
         return function
     name = str(job.function)
     close = difflib.get_close_matches(name, sorted(seen.functions), n=1)
-    hint = f"; did you mean {close[0]!r}?" if close else ""
+    hint = f"; did you mean {close[0]!r}?" if close else "."
     warnings.warn(
-        f"No worker has published {name!r}{hint}. The job is parked until one does.", UserWarning, stacklevel=2
+        f"No worker has published {name!r}{hint} The job is parked until one does.", UserWarning, stacklevel=2
     )
     return Resolved(name, {})
 

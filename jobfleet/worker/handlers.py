@@ -72,7 +72,7 @@ class Handlers:
         function = self._registry.get(name) or self._from_module(name)
         if function is None:
             close = difflib.get_close_matches(name, list(self._registry.functions), n=1)
-            hint = f"; did you mean {close[0]!r}?" if close else ""
+            hint = f"; did you mean {close[0]!r}?" if close else "."
             raise UnknownFunction(f"no worker knows {name!r}{hint}")
         options, config = function.given, self._config
         policy = policy_of(options, config, retry_on=function.retry_on, discard_on=function.discard_on)

@@ -206,12 +206,9 @@ class Runner:
             case Park(delay_us, tries):
                 if not run.grant.tries:
                     reason = outcome.reason if isinstance(outcome, Unrunnable) else "unrunnable"
-                    log.warning(
-                        "Parked %s: %s. Goes to the dead letters in %g s.",
-                        run.id,
-                        reason,
-                        self._default_policy.unknown_grace,
-                    )
+                    grace = self._default_policy.unknown_grace
+                    shown = f"{grace / 3600:g} h" if grace >= 3600 else f"{grace:g} s"
+                    log.warning("Parked %s: %s Goes to the dead letters in %s.", run.id, reason, shown)
                 return settle.park(run.id, run.token, delay_us=delay_us, tries=tries.dump())
             case Expire():
                 return settle.expire(run.id, run.token, ttl_ms=self._failed_ttl_ms)
