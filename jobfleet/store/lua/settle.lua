@@ -68,19 +68,16 @@ if trip then
     if letters then return {'settled', int(now), letters} end
   end
 end
-local items, ids, at = {}, {}, 5
+local starts, ids, at = {}, {}, 5
 while ARGV[at] do
-  local n = #items + 1
-  items[n] = {
-    verb = ARGV[at], guard = ARGV[at + 1], id = ARGV[at + 2], token = ARGV[at + 3], at = at + 4,
-    job_key = KEYS[18 + 2 * n], result_key = KEYS[19 + 2 * n],
-  }
-  ids[n] = ARGV[at + 2]
+  starts[#starts + 1] = at
+  ids[#ids + 1] = ARGV[at + 2]
   at = at + 4 + TAKES[ARGV[at]]
 end
 local runs = redis.call('HMGET', keys.runs, unpack(ids))
 local tries, metas, watched = {}, {}, {}
-if redis.call('EXISTS', keys.tries, keys.meta, keys.watched) > 0 then
+local plain = redis.call('EXISTS', keys.tries, keys.meta, keys.watched) == 0
+if not plain then
   tries = redis.call('HMGET', keys.tries, unpack(ids))
   metas = redis.call('HMGET', keys.meta, unpack(ids))
   watched = redis.call('HMGET', keys.watched, unpack(ids))
@@ -88,7 +85,30 @@ end
 local conf = redis.call('HMGET', tag .. 'conf', 'paused', 'journal')
 local heard = is_heard(tag)
 
-local letters, seen, judging = {}, {}, nil
+local items, letters, seen, judging = {}, {}, {}, nil
+
+local function item_of(n)
+  local from = starts[n]
+  local item = {
+    verb = ARGV[from], guard = ARGV[from + 1], id = ids[n], token = ARGV[from + 3], at = from + 4,
+    job_key = KEYS[18 + 2 * n], result_key = KEYS[19 + 2 * n],
+  }
+  -- A field is made only for what is there: giving a table one that is nil makes it grow.
+  if tries[n] then item.tries = tries[n] end
+  if metas[n] then item.meta = metas[n] end
+  if watched[n] then item.watched = watched[n] end
+  return item
+end
+
+-- Most of what ends: a plain job that completed under a token that stands. It goes a short way, without an item.
+local function completes(n)
+  local from, run = starts[n], runs[n]
+  local token = ARGV[from + 3]
+  if not plain or not run or ARGV[from] ~= 'complete' or seen[ids[n]] == token then return false end
+  if string.byte(run, #token + 1) ~= 124 or string.sub(run, 1, #token) ~= token then return false end
+  seen[ids[n]] = token
+  return true
+end
 
 local function settled_before(item)
   local line = redis.call('GETRANGE', item.result_key, 0, 80)
@@ -133,27 +153,31 @@ local function verdict(item, run)
   return letter
 end
 
-for i = 1, #items do
-  local item = items[i]
-  -- A field is made only for what is there: giving a table one that is nil makes it grow.
-  if tries[i] then item.tries = tries[i] end
-  if metas[i] then item.meta = metas[i] end
-  if watched[i] then item.watched = watched[i] end
-  letters[i] = verdict(item, runs[i])
-  if letters[i] == 'c' or (letters[i] == 's' and (item.verb == 'fail' or item.verb == 'expire')) then
-    item.envelope = redis.call('GET', item.job_key) or ''
-    item.dead = redis.call('HGET', keys.dead, item.id)
+for i = 1, #ids do
+  if completes(i) then
+    letters[i], items[i] = 's', false
+  else
+    local item = item_of(i)
+    items[i], letters[i] = item, verdict(item, runs[i])
+    if letters[i] == 'c' or (letters[i] == 's' and (item.verb == 'fail' or item.verb == 'expire')) then
+      item.envelope = redis.call('GET', item.job_key) or ''
+      item.dead = redis.call('HGET', keys.dead, item.id)
+    end
   end
 end
 
-local batch = new_batch(now)
+local batch, completed = new_batch(now), 0
 batch.paused, batch.journal, batch.heard = conf[1], conf[2], heard
-for i = 1, #items do
-  local item, letter, p = items[i], letters[i], items[i].at
-  if letter == 's' or letter == 'c' then
+for i = 1, #ids do
+  local item, letter, p = items[i], letters[i], starts[i] + 4
+  if not item then
+    batch.over[#batch.over + 1] = ids[i]
+    batch.jobs[#batch.jobs + 1] = KEYS[18 + 2 * i]
+    complete(batch, ids[i], ARGV[p - 1], KEYS[19 + 2 * i], ARGV[p], ARGV[p + 1], ARGV[p + 2])
+    completed = completed + 1
+  elseif letter == 's' or letter == 'c' then
     if item.ran then
-      batch.lease[#batch.lease + 1] = item.id
-      batch.runs[#batch.runs + 1] = item.id
+      batch.over[#batch.over + 1] = item.id
     else
       redis.call('ZREM', keys['ready' .. item.band], item.id)
       if item.tries then count(batch, 'retrying', -1) end
@@ -161,7 +185,8 @@ for i = 1, #items do
     if letter == 'c' then
       write_ended(batch, item, 'cancelled', 86400000, string.match(item.run.cancel, '^[^@]*'))
     elseif item.verb == 'complete' then
-      complete(batch, item, ARGV[p], ARGV[p + 1], ARGV[p + 2])
+      complete(batch, item.id, item.token, item.result_key, ARGV[p], ARGV[p + 1], ARGV[p + 2])
+      forget(batch, item)
     elseif item.verb == 'fail' then
       fail(batch, keys, item, ARGV[p], ARGV[p + 1], ARGV[p + 2], ARGV[p + 3], ARGV[p + 4])
     elseif item.verb == 'expire' then
@@ -176,6 +201,7 @@ for i = 1, #items do
     count(batch, 'lost', 1)
   end
 end
+count(batch, 'completed', completed)
 if batch.run_us then count(batch, 'run_us', batch.run_us) end
 local said = table.concat(letters)
 if child ~= '' then redis.call('SET', keys.sent, int(nonce) .. answered .. '\n' .. chunk .. ' ' .. said, 'PX', 600000) end

@@ -1,7 +1,7 @@
 -- What a script is about to write, gathered so that each kind of write is one command.
 local function new_batch(now)
   return {
-    now = now, stamp = int(now), lease = {}, runs = {}, drop_tries = {}, meta = {}, expiry = {}, unique = {}, watched = {}, jobs = {},
+    now = now, stamp = int(now), over = {}, drop_tries = {}, meta = {}, expiry = {}, unique = {}, watched = {}, jobs = {},
     ready = {{}, {}, {}, {}}, tries = {}, counts = {}, done = {}, events = {}, woken = false, paused = false,
   }
 end
@@ -24,13 +24,13 @@ local function forget(batch, item)
 end
 
 -- One line for the list of finished jobs; every id of a lane begins alike, and the line leaves that out.
-local function finished(batch, item, letters, duration)
-  if not batch.begin then batch.begin = #string.match(item.id, '^[^.]*%.%d+%.') + 1 end
-  batch.done[#batch.done + 1] = string.sub(item.id, batch.begin) .. ' ' .. letters .. ' ' .. duration
+local function finished(batch, id, letters, duration)
+  if not batch.begin then batch.begin = #string.match(id, '^[^.]*%.%d+%.') + 1 end
+  batch.done[#batch.done + 1] = string.sub(id, batch.begin) .. ' ' .. letters .. ' ' .. duration
 end
 
-local function note(batch, event, item, token)
-  if batch.heard or batch.journal then batch.events[#batch.events + 1] = {event, item.id, token, 1000000} end
+local function note(batch, event, id, token)
+  if batch.heard or batch.journal then batch.events[#batch.events + 1] = {event, id, token, 1000000} end
 end
 
 -- The job waits again, due at `due`.
@@ -46,8 +46,10 @@ local function wake_up(batch, keys)
 end
 
 local function flush(batch, keys, tag)
-  if #batch.lease > 0 then redis.call('ZREM', keys.lease, unpack(batch.lease)) end
-  if #batch.runs > 0 then redis.call('HDEL', keys.runs, unpack(batch.runs)) end
+  if #batch.over > 0 then
+    redis.call('ZREM', keys.lease, unpack(batch.over))
+    redis.call('HDEL', keys.runs, unpack(batch.over))
+  end
   if #batch.drop_tries > 0 then redis.call('HDEL', keys.tries, unpack(batch.drop_tries)) end
   if #batch.tries > 0 then redis.call('HSET', keys.tries, unpack(batch.tries)) end
   if #batch.meta > 0 then redis.call('HDEL', keys.meta, unpack(batch.meta)) end

@@ -7,7 +7,7 @@ local function write_ended(batch, item, status, ttl, by)
   local kept = item.meta and meta_field(item.meta, 'r') or ttl
   redis.call('SET', item.result_key, line .. '\n' .. item.envelope, 'PX', kept)
   forget(batch, item)
-  finished(batch, item, string.sub(status, 1, 2), run and int(batch.now - run.claimed) or '0')
+  finished(batch, item.id, string.sub(status, 1, 2), run and int(batch.now - run.claimed) or '0')
   count(batch, status, 1)
-  note(batch, status, item, run and run.token or '0')
+  note(batch, status, item.id, run and run.token or '0')
 end

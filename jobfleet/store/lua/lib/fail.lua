@@ -7,7 +7,7 @@ local function fail(batch, keys, item, record, ttl, duration, reason, tries)
     'meta', item.meta or '', 'record', record, 'envelope', item.envelope)
   redis.call('HSET', keys.dead, item.id, entry)
   forget(batch, item)
-  finished(batch, item, 'fa', duration)
-  batch.run_us = (batch.run_us or 0) + tonumber(duration)
-  note(batch, 'failed', item, item.token)
+  finished(batch, item.id, 'fa', duration)
+  batch.run_us = (batch.run_us or 0) + duration
+  note(batch, 'failed', item.id, item.token)
 end
