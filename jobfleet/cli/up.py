@@ -112,7 +112,7 @@ def _tied(command: Sequence[str]) -> list[str]:
 
     if sys.platform != "linux":
         return list(command)
-    tie = embedded._TIE_TO_PARENT  # noqa: SLF001
+    tie = embedded.TIE_TO_PARENT
     return [sys.executable, "-I", "-S", "-c", tie, str(os.getpid()), *command]
 
 

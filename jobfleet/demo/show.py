@@ -180,7 +180,7 @@ def _tied(command: Sequence[str]) -> list[str]:
     """Let the kernel end the worker too, should this process be killed outright."""
     if sys.platform != "linux":
         return list(command)
-    tie = embedded._TIE_TO_PARENT  # noqa: SLF001
+    tie = embedded.TIE_TO_PARENT
     return [sys.executable, "-I", "-S", "-c", tie, str(os.getpid()), *command]
 
 

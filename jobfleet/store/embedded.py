@@ -50,7 +50,7 @@ SOCKET_LIMIT = 100  # bytes; Linux takes 107, macOS 103
 
 # Runs in the child, then becomes the server. Not a preexec_fn: that may deadlock in a process with threads.
 # The parent may be gone before prctl is called; then no signal would ever come.
-_TIE_TO_PARENT = """
+TIE_TO_PARENT = """
 import ctypes, os, signal, sys
 ctypes.CDLL(None).prctl(1, ctypes.c_ulong(signal.SIGTERM), 0, 0, 0)
 if os.getppid() == int(sys.argv[1]):
@@ -119,7 +119,7 @@ class ServerProcess:
 
     def _keep(self, command: Sequence[str], log: Path, keep_open: Sequence[int], started: Future[int]) -> None:
         if sys.platform == "linux":
-            command = [sys.executable, "-I", "-S", "-c", _TIE_TO_PARENT, str(os.getpid()), *command]
+            command = [sys.executable, "-I", "-S", "-c", TIE_TO_PARENT, str(os.getpid()), *command]
         popen = partial(subprocess.Popen[bytes], stdin=subprocess.DEVNULL, pass_fds=keep_open, start_new_session=True)
         try:
             with log.open("ab") as out:

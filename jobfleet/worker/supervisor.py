@@ -179,7 +179,8 @@ class Supervisor:
         code = kin.exit_code or 0
         # Who leaves by itself has cleared its board: else it was a job that ended the process.
         planned = kin.is_leaving or (code in (EXIT_OK, EXIT_RECYCLED) and not kin.posted())
-        if not planned:
+        could_not_start = code == EXIT_USAGE and not kin.queues  # it says why in one line of its own
+        if not planned and not could_not_start:
             log.error("child.died child=%s %s", kin.child, how_it_died(code))
             self._scrape.crashed(code)
         self._keep(self._bury(kin, how_it_died(code), planned=planned))
@@ -336,7 +337,8 @@ class Supervisor:
             self._keep(self._end_stragglers(0.0))
             return
         self._state = "stopping"
-        log.info("worker.stopping grace=%gs (again: now)", self._config.grace)
+        if self._refusal is None:
+            log.info("worker.stopping grace=%gs (again: now)", self._config.grace)
         for kin in self._kin.values():
             kin.tell("drain", self._config.grace)
         self._keep(self._end_stragglers(self._config.grace))
