@@ -74,7 +74,7 @@ def receipt(sent: Submission, *, created: bool) -> Receipt:
 
 def submit(space: Space, job: Job) -> Verb[Receipt]:
     """Enqueue one job."""
-    sent = yield from prepare(space, space.through(job))
+    sent = yield from prepare(space, job)
     created = value((yield (enqueue(sent.lane, (sent.entry,)),)))
     return receipt(sent, created=created[0])
 

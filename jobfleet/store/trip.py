@@ -32,6 +32,21 @@ class Recorder(Protocol):
         """A trip has to be repeated."""
 
 
+def speller(*, fake: bool) -> Callable[[Call[Any]], Command]:
+    """How a call is spelled for a server that may know its script."""
+    return Call.for_fake if fake else Call.by_hash
+
+
+def straight(calls: Sequence[Call[Any]], replies: list[Any]) -> list[Any] | None:
+    """The values of an exchange in which nothing was amiss, as nearly all are; else None, and a trip goes on."""
+    results = []
+    for call, reply in zip(calls, replies, strict=True):
+        if type(reply) is not list:
+            return None
+        results.append(call.read(word(reply, call)))
+    return results
+
+
 def trip(
     calls: Sequence[Call[Any]],
     *,
@@ -39,6 +54,8 @@ def trip(
     url: str,
     fake: bool = False,
     recorder: Recorder | None = None,
+    first: list[Any] | None = None,
+    since: float | None = None,
 ) -> Trip:
     """Run calls in one pipeline until each is answered.
 
@@ -48,6 +65,8 @@ def trip(
         url: Where, masked, for messages.
         fake: Whether the server is fakeredis.
         recorder: Is told of the trip.
+        first: What a first exchange has answered already.
+        since: When that was sent; patience counts from there.
 
     Returns:
         A value per call, or the `JobfleetError` that the call ended in.
@@ -56,13 +75,14 @@ def trip(
         StoreUnavailable: Patience is at its end.
     """
     results: list[Any] = [None] * len(calls)
-    started = monotonic()
-    spell: Callable[[Call[Any]], Command] = Call.for_fake if fake else Call.by_hash
+    started = monotonic() if since is None else since
+    spell = speller(fake=fake)
     pending = list(range(len(calls)))
     commands = [spell(call) for call in calls]
     wait = FIRST_WAIT
     while True:
-        replies = (yield commands) or []
+        replies = first or (yield commands) or []
+        first = None
         left: list[tuple[int, Command]] = []
         away: BaseException | None = None
         for position, index in enumerate(pending):
