@@ -8,6 +8,7 @@ import os
 import signal
 import subprocess
 import sys
+import threading
 from collections.abc import Sequence
 
 import msgpack
@@ -24,6 +25,7 @@ from jobfleet.store.connect import target
 from jobfleet.store.keys import Keyspace
 
 log = logging.getLogger("jobfleet.reaper")
+AFTER_DEATH = 1.0
 
 
 def main(modules: Sequence[str], config: JobConfig) -> int:  # noqa: ARG001 - rules that load modules come with notify
@@ -80,7 +82,7 @@ async def _run(config: JobConfig, parent: int | None) -> int:
 
 
 class HostedReaper:
-    """A reaper in a child process of a worker; it ends when its pipe does.
+    """A reaper in a child process of a worker; it ends when its pipe does, and one that dies is followed by another.
 
     Args:
         config: The settings.
@@ -88,18 +90,40 @@ class HostedReaper:
     """
 
     def __init__(self, config: JobConfig, url: str) -> None:
+        self._config, self._url = config, url
+        self._is_closing = threading.Event()
+        self._lock = threading.Lock()
+        self._start()
+        self._watch = threading.Thread(target=self._follow, name="jobfleet-hosted-reaper", daemon=True)
+        self._watch.start()
+
+    def _follow(self) -> None:
+        while not self._is_closing.is_set():
+            self._process.wait()
+            if self._is_closing.wait(AFTER_DEATH):
+                return
+            with self._lock:
+                if self._is_closing.is_set():
+                    return
+                log.error("reaper.died a new one is started")
+                os.close(self._pipe)
+                self._start()
+
+    def _start(self) -> None:
         theirs, self._pipe = os.pipe()
         self._process = subprocess.Popen(
             [sys.executable, "-m", "jobfleet.services.main", str(theirs)], pass_fds=(theirs,), stdin=subprocess.PIPE
         )
         os.close(theirs)
         assert self._process.stdin is not None  # noqa: S101 - asked for above
-        self._process.stdin.write(msgpack.packb(config.plain(url=url)))
+        self._process.stdin.write(msgpack.packb(self._config.plain(url=self._url)))
         self._process.stdin.close()
 
     def close(self) -> None:
         """End it."""
-        os.close(self._pipe)
+        with self._lock:
+            self._is_closing.set()
+            os.close(self._pipe)
         try:
             self._process.wait(5)
         except subprocess.TimeoutExpired:

@@ -8,6 +8,7 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import Callable, Iterable, Sequence
+from contextlib import suppress
 
 from jobfleet.clock import boottime, monotonic
 from jobfleet.codec import Limits
@@ -31,6 +32,8 @@ from jobfleet.worker.runner import Runner
 
 log = logging.getLogger("jobfleet.worker")
 NOBODY = "-"
+SENDING = 5.0
+"""Seconds that the last endings may take; a supervisor waits no longer for its child either."""
 PAST = {
     "complete": "completed",
     "fail": "failed",
@@ -314,9 +317,11 @@ class Engine:
             await self._wait_ended(1.0, None)
         for run in list(self._runs.values()):
             self._runner.abandon(run, Interrupted())
-        await self._reporter.flush()
+        with suppress(TimeoutError):
+            await asyncio.wait_for(self._reporter.flush(), SENDING)
         for finisher in self._finishers.values():
-            await finisher.drained()
+            if not await finisher.drained(SENDING):
+                log.error("worker.unsent Redis is away: what it was not told is settled when the leases run out")
         self._threads.close()
 
     async def _wait_ended(self, timeout: float, hurry: asyncio.Event | None) -> None:

@@ -91,7 +91,11 @@ class Finisher:
             for run, letter in zip(part, letters, strict=True):
                 self._on_settled(run, letter)
 
-    async def drained(self) -> None:
-        """Wait until nothing is left to send."""
-        while self._task is not None:
-            await asyncio.wait((self._task,))
+    async def drained(self, timeout: float) -> bool:
+        """Wait until nothing is left to send; False when `timeout` seconds were not enough: Redis is away."""
+        if self._task is None:
+            return True
+        _, left = await asyncio.wait((self._task,), timeout=timeout)
+        for task in left:
+            task.cancel()
+        return not left

@@ -181,6 +181,20 @@ def test_a_hosted_reaper_ends_with_its_worker(programs: Programs, fleet: Fleet) 
     assert "Traceback" not in worker.said
 
 
+def test_a_hosted_reaper_that_dies_is_followed_by_another(programs: Programs) -> None:
+    worker = programs.ready(with_reaper=1)
+    reaper = wait_until(
+        lambda: worker.children("jobfleet.services.main"), timeout=LONG, why="the hosted reaper is there"
+    )[0]
+
+    os.kill(reaper, signal.SIGKILL)
+
+    wait_until(
+        lambda: set(worker.children("jobfleet.services.main")) - {reaper}, timeout=LONG, why="another reaper is there"
+    )
+    worker.await_line("reaper.died")
+
+
 def test_a_reaper_ends_on_a_signal(programs: Programs) -> None:
     reaper = programs.reaper()
 
