@@ -134,12 +134,12 @@ class Child:
     async def _obey(self) -> None:
         async for word, *rest in self._commands:
             match word, rest:
-                case "renewed", [until, tokens]:
-                    self._engine.renewed(tokens, until)
-                case "lost", [tokens]:
-                    self._engine.lost(tokens)
-                case "cancel", [token, by]:
-                    self._engine.cancel(token, by)
+                case "renewed", [until, pairs]:
+                    self._engine.renewed(map(tuple, pairs), until)
+                case "lost", [pairs]:
+                    self._engine.lost(map(tuple, pairs))
+                case "cancel", [job_id, token, by]:
+                    self._engine.cancel((job_id, token), by)
                 case "lanes", [queues]:
                     self._engine.serve(
                         [

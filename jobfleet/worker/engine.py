@@ -31,6 +31,9 @@ from jobfleet.worker.run import Run
 from jobfleet.worker.runner import Runner
 
 log = logging.getLogger("jobfleet.worker")
+Key = tuple[str, int]
+"""Id and token of a run: tokens are unique within a lane only, and a child serves several."""
+
 NOBODY = "-"
 SENDING = 5.0
 """Seconds that the last endings may take; a supervisor waits no longer for its child either."""
@@ -78,7 +81,7 @@ class Engine:
         self._board = board
         self._store = store
         self._tally = tally
-        self._runs: dict[int, Run] = {}
+        self._runs: dict[Key, Run] = {}
         self._running = 0
         self._suspects: list[Run] = []
         self._stale: list[Run] = []
@@ -153,7 +156,7 @@ class Engine:
         fresh = boottime() < until
         for grant in claimed.grants:
             run = Run(lane, grant, self._board.post(grant.id, grant.token), until, self._reporter)
-            self._runs[grant.token] = run
+            self._runs[run.key] = run
             if grant.tries and grant.tries.partition("\n")[0].endswith(":1"):
                 self._keep_suspect(run)
             elif fresh:
@@ -241,16 +244,16 @@ class Engine:
         self.finished += 1
         had_room = self._board.room
         self._board.clear(run.place)
-        del self._runs[run.token]
+        del self._runs[run.key]
         if not self._runs:
             self._ended.set()
         if not had_room:
             self._claimer.changed()
 
-    def renewed(self, tokens: Iterable[int], until: float) -> None:
+    def renewed(self, keys: Iterable[Key], until: float) -> None:
         """Leases stand until then (boot-time clock)."""
-        for token in tokens:
-            run = self._runs.get(token)
+        for key in keys:
+            run = self._runs.get(key)
             if run is not None:
                 run.until = until
         ready = [run for run in self._stale if boottime() < run.until]
@@ -258,16 +261,18 @@ class Engine:
         for run in ready:
             self._start_now(run)
         self._start_suspect()
+        if ready:
+            self._claimer.changed()
 
-    def lost(self, tokens: Iterable[int]) -> None:
+    def lost(self, keys: Iterable[Key]) -> None:
         """Leases are lost: stop those runs, write nothing for them."""
-        for token in tokens:
-            run = self._runs.get(token)
+        for key in keys:
+            run = self._runs.get(key)
             if run is not None:
                 self._lost(run)
 
     def _lost(self, run: Run) -> None:
-        if run.token not in self._runs or run.is_over:
+        if run.key not in self._runs or run.is_over:
             return
         waiting = self._suspects if run in self._suspects else self._stale if run in self._stale else None
         log.warning("job.lost job_id=%s token=%d another run owns it by now", run.id, run.token)
@@ -275,18 +280,19 @@ class Engine:
             waiting.remove(run)
             run.is_over = True
             self._clear(run)
+            self._claimer.changed()
         else:
             run.interrupt(LeaseLost())
 
-    def cancel(self, token: int, by: str) -> None:
+    def cancel(self, key: Key, by: str) -> None:
         """Somebody asked for a running job to stop."""
-        run = self._runs.get(token)
+        run = self._runs.get(key)
         if run is not None and not run.is_over and run.cancel_by is None:
             log.info("job.cancelling job_id=%s by=%s", run.id, by)
             run.interrupt(Cancelled(by))
 
     def _cancelled_mark(self, run: Run) -> None:
-        self.cancel(run.token, NOBODY)
+        self.cancel(run.key, NOBODY)
 
     async def quiet(self) -> None:
         """Claim no more."""

@@ -149,7 +149,7 @@ class _Inside:
 
     async def _renew(self, keeper: Keeper, engine: Engine, loop: asyncio.AbstractEventLoop) -> None:
         news = await keeper.renew(self._board.read())
-        loop.call_soon_threadsafe(engine.renewed, news.tokens, news.until)
+        loop.call_soon_threadsafe(engine.renewed, news.standing, news.until)
         loop.call_soon_threadsafe(engine.lost, news.lost)
         for one in news.cancelled:
-            loop.call_soon_threadsafe(engine.cancel, one.token, one.by)
+            loop.call_soon_threadsafe(engine.cancel, (one.id, one.token), one.by)

@@ -19,15 +19,15 @@ class News:
     """What a renewal brought.
 
     Attributes:
-        tokens: The leases that stand.
+        standing: The leases that stand: id and token of each.
         until: Until when, by the boot-time clock, taken before the call was sent.
-        lost: Tokens that stand no more.
+        lost: Those that stand no more.
         cancelled: Jobs that are to stop.
     """
 
-    tokens: list[int] = field(default_factory=list)
+    standing: list[tuple[str, int]] = field(default_factory=list)
     until: float = 0.0
-    lost: list[int] = field(default_factory=list)
+    lost: list[tuple[str, int]] = field(default_factory=list)
     cancelled: list[Cancelling] = field(default_factory=list)
 
 
@@ -58,8 +58,8 @@ class Keeper:
         for (_, part), answer in zip(parts, answers, strict=True):
             if isinstance(answer, JobfleetError):
                 raise answer
-            lost = {token for _, token in answer.lost}
-            news.tokens += [token for _, token in part if token not in lost]
-            news.lost += lost
+            lost = set(answer.lost)
+            news.standing += [one for one in part if one not in lost]
+            news.lost += answer.lost
             news.cancelled += answer.cancelled
         return news

@@ -46,7 +46,7 @@ class Reporter:
         self._on_lost = on_lost
         self._on_cancel = on_cancel
         self._lock = threading.Lock()
-        self._latest: dict[int, tuple[Run, int, bytes]] = {}
+        self._latest: dict[tuple[str, int], tuple[Run, int, bytes]] = {}
         self._loop = asyncio.get_running_loop()
         self._task: asyncio.Task[None] | None = None
         self._is_armed = False
@@ -59,7 +59,7 @@ class Reporter:
         """
         record = encode([value, str(message)[:DETAIL_WORDS], dict(details) if details else None], what="progress")
         with self._lock:
-            self._latest[run.token] = (run, run.n, record)
+            self._latest[run.key] = (run, run.n, record)
             armed, self._is_armed = self._is_armed, True
         if not armed:
             self._loop.call_soon_threadsafe(self._arm)
@@ -102,5 +102,5 @@ class Reporter:
         if not run.n:
             return None
         with self._lock:
-            kept = self._latest.pop(run.token, None)
+            kept = self._latest.pop(run.key, None)
         return Report(run.id, run.token, kept[1], kept[2]) if kept else None

@@ -23,7 +23,8 @@ class Run:
     Attributes:
         lane: Where it stands.
         id: Its id.
-        token: Its fence.
+        token: Its fence; unique within its lane only.
+        key: Id and token together, which no other run shares.
         grant: What the claim answered.
         place: Its record on the board.
         until: Until when its lease is known to stand, by this machine's boot-time clock.
@@ -54,6 +55,7 @@ class Run:
         self.grant = grant
         self.id = grant.id
         self.token = grant.token
+        self.key = (grant.id, grant.token)
         self.place = place
         self.until = until
         self.reporter = reporter

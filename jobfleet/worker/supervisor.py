@@ -290,12 +290,12 @@ class Supervisor:
         except (JobfleetError, ValueError) as error:
             log.error("leases.not_renewed child=%s %s", kin.child, error)
             return
-        kin.tell("renewed", news.until, news.tokens)
+        kin.tell("renewed", news.until, news.standing)
         if news.lost:
-            still = {one.token for one in kin.posted()}
-            kin.tell("lost", [token for token in news.lost if token in still])
+            still = {(one.id, one.token) for one in kin.posted()}
+            kin.tell("lost", [one for one in news.lost if one in still])
         for one in news.cancelled:
-            kin.tell("cancel", one.token, one.by)
+            kin.tell("cancel", one.id, one.token, one.by)
 
     async def _watch_frozen(self) -> None:
         """A child that stays frozen for a lease is killed: its jobs have been lost by then."""
@@ -318,14 +318,14 @@ class Supervisor:
                     continue
                 word, *rest = message.split(" ")
                 if word == "cancel" and len(rest) == 4 and rest[1].isdecimal():
-                    self._pass_on_cancel(rest[2], int(rest[1]), rest[3])
+                    self._pass_on_cancel(rest[2], rest[0], int(rest[1]), rest[3])
         finally:
             await listener.close()
 
-    def _pass_on_cancel(self, child: str, token: int, by: str) -> None:
+    def _pass_on_cancel(self, child: str, job_id: str, token: int, by: str) -> None:
         for kin in self._kin.values():
             if kin.child == child:
-                kin.tell("cancel", token, by)
+                kin.tell("cancel", job_id, token, by)
 
     # --- signals --------------------------------------------------------------------------------
 

@@ -59,11 +59,11 @@ class Undertaker:
         Returns:
             How many jobs were settled.
         """
-        started = {one.token for one in posted if one.phase is Phase.STARTED}
+        started = {(one.id, one.token) for one in posted if one.phase is Phase.STARTED}
         alone = len(started) == 1
 
         def outcome(held: Held) -> Outcome:
-            if planned or held.token not in started:
+            if planned or (held.id, held.token) not in started:
                 return Interrupted()
             return Crashed(reason, alone=alone, several_suspected=not alone)
 
