@@ -154,6 +154,7 @@ class Claimer:
             await asyncio.sleep(1.0)
             return
         self._owed.discard(lane)
+        self._take_turns(lane)
         if claimed.word == "buried":
             self._on_buried()
             self._is_quiet = True
@@ -164,6 +165,13 @@ class Claimer:
         self.is_empty = not self._hot
         if claimed.grants:
             self._admit(lane, claimed, sent + self._lease_us / 1e6)
+
+    def _take_turns(self, lane: Lane) -> None:
+        """Queues are served in order, the lanes of one queue by turns: none must wait for another to be empty."""
+        places = [place for place, other in enumerate(self._lanes) if other.queue == lane.queue]
+        if len(places) > 1 and lane in self._lanes:
+            self._lanes.remove(lane)
+            self._lanes.insert(places[-1], lane)
 
     def _wait_for(self, lane: Lane, claimed: Claimed) -> None:
         """A due time that is near is awaited here; a far one is a tick's to announce."""

@@ -8,7 +8,7 @@ from collections.abc import Iterator
 import pytest
 import redis
 
-from jobfleet import Fleet, JobStatus
+from jobfleet import Fleet, JobContext, JobStatus
 from jobfleet.client.registry import Registry
 
 
@@ -41,3 +41,18 @@ def test_every_job_of_every_lane_ends_though_their_tokens_are_the_same(wide: Fle
     assert [job.result for job in ended if job is not None] == [n + 1 for n in range(300)] * 2
     assert {job.status for job in ended if job is not None} == {JobStatus.COMPLETED}
     assert wide.statistics()["running"] == 0
+
+
+def test_lanes_of_one_queue_take_turns(wide: Fleet) -> None:
+    ran: list[str] = []
+
+    async def note(ctx: JobContext) -> None:
+        ran.append(ctx.job_id.split(".")[1])
+
+    function = wide.space.registry.register(note, name="test.note", queue="mail")
+    list(wide.enqueue_many(function.job() for _ in range(90)))
+
+    wide.run_worker(burst=True, slots=1)
+
+    assert len(ran) == 90
+    assert set(ran[:6]) == {"0", "1", "2"}
