@@ -23,6 +23,20 @@ NEAR_US = 2_000_000
 LOOK_EVERY = 5
 
 
+def shared_spacing(workers: int, lease: float) -> float:
+    """Seconds between the turns of one of several workers that share the duty.
+
+    A second a worker, so that all together tick once a second; but never so long that two late turns
+    leave a gap that holds the leases (lib/gap.lua), and in large fleets twenty ticks a second suffice.
+
+    Args:
+        workers: How many share it.
+        lease: The lease, in seconds.
+    """
+    gap = max(2.0, min(5.0, lease / 3))
+    return max(1.0, min(workers, gap / 2), workers / 20)
+
+
 class Leases(Service):
     """Ticks the lanes of the whole fleet.
 

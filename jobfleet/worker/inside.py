@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any
 from jobfleet.errors import JobfleetError
 from jobfleet.metrics.tally import Tally
 from jobfleet.model import check_queue
-from jobfleet.services.leases import Leases
+from jobfleet.services.leases import Leases, shared_spacing
 from jobfleet.store.aio import AsyncStore
 from jobfleet.store.calls.enqueue import open_queue
 from jobfleet.store.keys import Keyspace, Lane
@@ -116,7 +116,9 @@ class _Inside:
         store = self._store()
         keeper = Keeper(store, keys, lease_us=round(self._config.lease * 1e6))
         presence = Presence(store, keys, self._config, self._worker)
-        leases = Leases(store, keys, self._config, self._tally, spacing=lambda: max(1, presence.workers) * 1.0)
+        leases = Leases(
+            store, keys, self._config, self._tally, spacing=lambda: shared_spacing(presence.workers, self._config.lease)
+        )
         leases.start()
         duties = [
             asyncio.ensure_future(self._again(self._config.beat, lambda: self._beat(presence, engine))),

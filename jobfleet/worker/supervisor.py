@@ -20,12 +20,12 @@ from jobfleet.config import JobConfig
 from jobfleet.errors import JobfleetError
 from jobfleet.logs import set_up_logs
 from jobfleet.metrics.tally import Tally
-from jobfleet.services.leases import Leases
+from jobfleet.services.leases import Leases, shared_spacing
 from jobfleet.services.overdue import Overdue
 from jobfleet.store.aio import AsyncStore
 from jobfleet.store.connect import Target, target
 from jobfleet.store.keys import Keyspace, Lane
-from jobfleet.store.pubsub import AsyncListener
+from jobfleet.worker.control import pass_on
 from jobfleet.worker.engine import board_capacity
 from jobfleet.worker.identity import new_worker_id
 from jobfleet.worker.keeper import Keeper
@@ -64,7 +64,11 @@ class Supervisor:
         self._tally = Tally()
         self._presence = Presence(self._store, self._keys, config, self._worker)
         self._leases = Leases(
-            self._store, self._keys, config, self._tally, spacing=lambda: max(1, self._presence.workers) * 1.0
+            self._store,
+            self._keys,
+            config,
+            self._tally,
+            spacing=lambda: shared_spacing(self._presence.workers, self._config.lease),
         )
         self._keeper = Keeper(self._store, self._keys, lease_us=round(config.lease * 1e6))
         self._functions: dict[str, bytes] = {}
@@ -103,7 +107,7 @@ class Supervisor:
         for number in range(self._config.processes):
             self._spawn(number)
         self._leases.start()
-        for duty in (self._beat_on(), self._renew_on(), self._watch_frozen(), self._listen()):
+        for duty in (self._beat_on(), self._renew_on(), self._watch_frozen(), pass_on(self._at, self._keys, self._kin)):
             self._keep(duty)
         await self._all_gone.wait()
         return await self._leave()
@@ -306,26 +310,6 @@ class Supervisor:
                     log.error("child.killed child=%s frozen for a lease", kin.child)
                     kin.kill(signal.SIGKILL)
                     kin.stopped_at = None
-
-    async def _listen(self) -> None:
-        """Cancellations at once; a message that is missed comes with the next renewal."""
-        listener = AsyncListener(self._at, (self._keys.control,))
-        try:
-            while True:
-                message = await listener.get(5.0)
-                if message is None:
-                    await asyncio.sleep(0.05)
-                    continue
-                word, *rest = message.split(" ")
-                if word == "cancel" and len(rest) == 4 and rest[1].isdecimal():
-                    self._pass_on_cancel(rest[2], rest[0], int(rest[1]), rest[3])
-        finally:
-            await listener.close()
-
-    def _pass_on_cancel(self, child: str, job_id: str, token: int, by: str) -> None:
-        for kin in self._kin.values():
-            if kin.child == child:
-                kin.tell("cancel", job_id, token, by)
 
     # --- signals --------------------------------------------------------------------------------
 

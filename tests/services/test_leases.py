@@ -12,7 +12,7 @@ import redis
 from jobfleet.codec.envelope import seal
 from jobfleet.config import JobConfig
 from jobfleet.metrics.tally import Tally
-from jobfleet.services.leases import Leases
+from jobfleet.services.leases import Leases, shared_spacing
 from jobfleet.services.service import Service
 from jobfleet.store.aio import AsyncStore
 from jobfleet.store.calls.enqueue import open_queue
@@ -172,3 +172,21 @@ async def test_a_duty_that_stumbles_goes_on() -> None:
     await await_until(went_on, timeout=20, why="it goes on")
     await stumbling.stop()
     await stumbling.stop()
+
+
+@pytest.mark.parametrize(
+    ("workers", "lease", "spacing"),
+    [
+        (0, 30, 1.0),
+        (1, 30, 1.0),
+        (2, 30, 2.0),
+        (3, 30, 2.5),
+        (50, 30, 2.5),
+        (200, 30, 10.0),
+        (2, 6, 1.0),
+    ],
+)
+def test_workers_that_share_the_duty_leave_no_gap_that_holds_the_leases(
+    workers: int, lease: float, spacing: float
+) -> None:
+    assert shared_spacing(workers, lease) == spacing
