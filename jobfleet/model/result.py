@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
-from typing import Generic, TypeVar
+from typing import Generic, NamedTuple, TypeVar
 
 from jobfleet.errors import JobfleetError
 from jobfleet.model.status import ErrorType, JobStatus
@@ -13,8 +13,7 @@ from jobfleet.model.status import ErrorType, JobStatus
 T = TypeVar("T")
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Receipt:
+class Receipt(NamedTuple):
     """The answer to one enqueue.
 
     Attributes:
