@@ -44,19 +44,46 @@ class RunPort(Protocol):
         """Why the job is to stop, for whatever reason; None when it is not."""
 
     def report(self, value: float, message: str, details: Mapping[str, object] | None) -> None:
-        """Take a progress report."""
+        """Take a progress report; from any thread, never waiting."""
+
+    def extend(self, seconds: float) -> None:
+        """Give the run so many seconds more than it has left before its time limit; from any thread."""
+
+    def note(self, at_us: int, level: int, text: str) -> None:
+        """Take a line of the job's own log; from any thread, never waiting."""
+
+    async def steps(self) -> Mapping[str, bytes]:
+        """The encoded results of the steps that earlier runs, or this one, have kept."""
+
+    async def keep(self, key: str, record: bytes) -> None:
+        """Keep the encoded result of a step, under the run's token."""
 
 
 class _Alone:
-    """The port of a context without a worker, for tests: it remembers reports."""
+    """The port of a context without a worker, for tests: it remembers what it is told."""
 
     def __init__(self) -> None:
         self.cancel_by: str | None = None
         self.must_stop: str | None = None
         self.reports: list[tuple[float, str, Mapping[str, object] | None]] = []
+        self.extended = 0.0
+        self.lines: list[tuple[int, int, str]] = []
+        self.kept: dict[str, bytes] = {}
 
     def report(self, value: float, message: str, details: Mapping[str, object] | None) -> None:
         self.reports.append((value, message, details))
+
+    def extend(self, seconds: float) -> None:
+        self.extended += seconds
+
+    def note(self, at_us: int, level: int, text: str) -> None:
+        self.lines.append((at_us, level, text))
+
+    async def steps(self) -> Mapping[str, bytes]:
+        return dict(self.kept)
+
+    async def keep(self, key: str, record: bytes) -> None:
+        self.kept[key] = record
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -114,10 +114,35 @@ class JobConfig:
         DURATION, 20.0, "Silence after which a worker is gone; at least two beats.", scope="worker"
     )
     grace: Seconds = setting(DURATION, 25.0, "How long running jobs may finish when a worker stops.", scope="worker")
+    hard_grace: Seconds = setting(
+        DURATION, 10.0, "How long after its timeout a run is killed, unless hard_timeout is given.", scope="worker"
+    )
+    cancel_grace: Seconds = setting(
+        DURATION, 1.0, "How long a cancelled job may see to it itself before it is interrupted.", scope="worker"
+    )
+    stop_grace: Seconds = setting(
+        DURATION, 5.0, "Time between an interruption, SIGTERM and SIGKILL when a job is stopped.", scope="worker"
+    )
+    hang_after: Seconds = setting(
+        DURATION, 10.0, "Event loop that has not turned for so long: the process hangs.", scope="worker", least=0.1
+    )
+    hang_kill: bool = setting(FLAG, False, "Kill a process that hangs.", scope="worker")
     burst: bool = setting(FLAG, False, "Stop when no job is ready.", scope="worker")
     max_jobs: int | None = setting(
         COUNT, None, "Replace a process after so many jobs.", scope="worker", unit="jobs", derived="never", least=1
     )
+    max_memory: int | None = setting(
+        SIZE, None, "Replace a process whose resident memory exceeds this.", scope="worker", derived="never", least=MIB
+    )
+    max_age: OptionalSeconds = setting(
+        DURATION, None, "Replace a process that is so old.", scope="worker", derived="never", least=1.0
+    )
+    spare_processes: int = setting(
+        COUNT, 1, "Isolated processes that a worker's process keeps warm.", scope="worker", unit="processes", most=64
+    )
+    reload: bool = setting(FLAG, False, "Restart when code changes; needs the extra 'dev'.", scope="worker")
+    job_log_lines: int = setting(COUNT, 1000, "Lines kept of a job's own log.", scope="worker", unit="lines", least=0)
+    job_log_bytes: int = setting(SIZE, 256 * 1024, "Bytes kept of a job's own log.", scope="worker", least=0)
     metrics_port: int | None = setting(
         COUNT,
         None,

@@ -23,6 +23,8 @@ from jobfleet.store.keys import Lane
 from jobfleet.store.values import Claimed
 from jobfleet.worker.board import Board
 from jobfleet.worker.claimer import Claimer
+from jobfleet.worker.executors.executor import Executor
+from jobfleet.worker.executors.loop import LoopExecutor
 from jobfleet.worker.executors.thread import ThreadExecutor
 from jobfleet.worker.finisher import Finisher
 from jobfleet.worker.handlers import Handlers
@@ -94,13 +96,13 @@ class Engine:
         """How many runs have been settled."""
         result_ms = round(config.result_ttl * 1000)
         self._progress_ms = result_ms
-        self._threads = ThreadExecutor(config.slots)
+        self._executors: dict[str, Executor] = {"async": LoopExecutor(), "thread": ThreadExecutor(config.slots)}
         self._reporter = Reporter(
             store, rate=config.progress_rate, ttl_ms=result_ms, on_lost=self._lost, on_cancel=self._cancelled_mark
         )
         self._runner = Runner(
             handlers,
-            self._threads,
+            self._executors,
             child=child,
             limits=Limits(max_bytes=config.max_payload, max_depth=config.max_depth),
             default_policy=policy_of({}, config),
@@ -328,7 +330,8 @@ class Engine:
         for finisher in self._finishers.values():
             if not await finisher.drained(SENDING):
                 log.error("worker.unsent Redis is away: what it was not told is settled when the leases run out")
-        self._threads.close()
+        for executor in self._executors.values():
+            executor.close()
 
     async def _wait_ended(self, timeout: float, hurry: asyncio.Event | None) -> None:
         if not self._runs:

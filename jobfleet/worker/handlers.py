@@ -23,7 +23,7 @@ class Handler:
     Attributes:
         function: The job function.
         call: What is called.
-        is_coroutine: Whether it runs on the event loop; else in a thread.
+        where: ``async`` for the child's event loop, ``thread`` for one of its threads.
         policy: What its jobs are allowed, unless they say otherwise themselves.
         timeout: Seconds a run may take; 0 for no limit.
         result_ttl_ms: How long a result is kept.
@@ -31,7 +31,7 @@ class Handler:
 
     function: JobFunction[..., Any, Any]
     call: Callable[..., Any]
-    is_coroutine: bool
+    where: str
     policy: Policy
     timeout: float
     result_ttl_ms: int
@@ -80,7 +80,7 @@ class Handlers:
         return Handler(
             function,
             function.function,
-            is_coroutine=function.is_coroutine,
+            where="async" if function.is_coroutine else "thread",
             policy=policy,
             timeout=float(options.get("timeout") or 0.0),
             result_ttl_ms=round((config.result_ttl if ttl is None else float(ttl)) * 1000),

@@ -29,6 +29,7 @@ class Kin:
         queues: What it serves; empty until it is ready.
         stopped_at: Since when it is frozen (boot-time clock); None when it is not.
         is_leaving: Whether it was told to leave, or killed on purpose.
+        is_replaced: Whether its successor runs already.
         refusal: Why it could not start: a line, and what the user's module raised.
         hearing: The task that reads its reports.
         born: When it was started.
@@ -41,6 +42,7 @@ class Kin:
         self.queues: list[str] = []
         self.stopped_at: float | None = None
         self.is_leaving = False
+        self.is_replaced = False
         self.refusal: tuple[str, str] | None = None
         self.hearing: asyncio.Task[None] | None = None
         self.born = boottime()

@@ -9,8 +9,10 @@ from typing import TYPE_CHECKING, Any
 from jobfleet.outcome import Cancelled, Interrupted, LeaseLost, TimedOut
 from jobfleet.store.keys import Lane
 from jobfleet.store.values import Grant
+from jobfleet.worker.executors.executor import Stage
 
 if TYPE_CHECKING:
+    from jobfleet.worker.executors.executor import Executor
     from jobfleet.worker.handlers import Handler
     from jobfleet.worker.reporter import Reporter
 
@@ -30,6 +32,7 @@ class Run:
         until: Until when its lease is known to stand, by this machine's boot-time clock.
         header: The envelope's header, once opened.
         handler: What runs it, once found.
+        executor: Where it runs, once it does.
         started_us: When it was started, by Redis's clock.
         task: The task that runs it, if it runs on the loop.
         interruption: Why it was told to stop; the first reason stands.
@@ -41,6 +44,7 @@ class Run:
     # Defaults stand at the class: a run that comes to nothing special never sets them.
     header: Mapping[str, Any] = {}
     handler: Handler | None = None
+    executor: Executor | None = None
     started_us = 0
     task: asyncio.Task[None] | None = None
     timer: asyncio.TimerHandle | None = None
@@ -80,11 +84,24 @@ class Run:
         self.n += 1
         self.reporter.report(self, value, message, details)
 
+    def extend(self, seconds: float) -> None:
+        """Give the run so many seconds more than it has left before its time limit; from any thread."""
+
+    def note(self, at_us: int, level: int, text: str) -> None:
+        """Take a line of the job's own log; from any thread, never waiting."""
+
+    async def steps(self) -> Mapping[str, bytes]:
+        """The encoded results of the steps that earlier runs, or this one, have kept."""
+        return {}
+
+    async def keep(self, key: str, record: bytes) -> None:
+        """Keep the encoded result of a step, under the run's token."""
+
     def interrupt(self, why: Interruption) -> None:
-        """Tell the job to stop: its flag, and its coroutine if it has one."""
+        """Tell the job to stop: its flag, and at once whatever its executor can raise in it."""
         if self.interruption is None:
             self.interruption = why
         if isinstance(why, Cancelled):
             self.cancel_by = why.by
-        if self.task is not None:
-            self.task.cancel()
+        if self.executor is not None and Stage.RAISED in self.executor.stages:
+            self.executor.stop(self, Stage.RAISED)

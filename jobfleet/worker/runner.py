@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping
+from dataclasses import replace
 from functools import partial
 from typing import Any
 
@@ -31,8 +32,9 @@ from jobfleet.retry import (
 )
 from jobfleet.store.calls import settle
 from jobfleet.worker.account import context_of, error_fields
-from jobfleet.worker.executors.thread import ThreadExecutor
+from jobfleet.worker.executors.executor import Executor, OnEnd
 from jobfleet.worker.handlers import Handler, Handlers, UnknownFunction
+from jobfleet.worker.injection import inject
 from jobfleet.worker.run import Run
 
 log = logging.getLogger("jobfleet.worker")
@@ -45,7 +47,7 @@ class Runner:
 
     Args:
         handlers: The functions.
-        threads: Where ``def`` functions run.
+        executors: Where functions run, by `Handler.where`.
         child: The child's id.
         limits: What a result may be.
         default_policy: For jobs whose function is not known here.
@@ -60,7 +62,7 @@ class Runner:
     def __init__(
         self,
         handlers: Handlers,
-        threads: ThreadExecutor,
+        executors: Mapping[str, Executor],
         *,
         child: str,
         limits: Limits,
@@ -73,7 +75,7 @@ class Runner:
         on_returned: Callable[[Run], None],
     ) -> None:
         self._handlers = handlers
-        self._threads = threads
+        self._executors = executors
         self._child = child
         self._limits = limits
         self._default_policy = default_policy
@@ -98,17 +100,17 @@ class Runner:
 
     def _launch(self, run: Run, handler: Handler, args: list[Any], kwargs: dict[str, Any]) -> None:
         if not handler.function.injection.is_none:
-            args, kwargs = self._inject(run, handler, args, kwargs)
+            context = context_of(run, self._child, args, kwargs)
+            args, kwargs = inject(handler.function.injection, context, args, kwargs)
         limit = run.header.get("timeout", 0) / SECOND_US or handler.timeout
         if limit:
             run.timer = self._loop.call_later(limit, run.interrupt, TimedOut(limit))
+        run.executor = self._executors[handler.where]
+        on_end: OnEnd = partial(self._returned, run)
         if self._handlers.around:
-            run.task = self._loop.create_task(self._await(run, self._through(run, handler, args, kwargs), (), {}))
-        elif handler.is_coroutine:
-            run.task = self._loop.create_task(self._await(run, handler.call, args, kwargs))
+            self._through(run, handler, args, kwargs, on_end)
         else:
-            call = handler.call
-            self._threads.submit(lambda: call(*args, **kwargs), lambda value, error: self._returned(run, value, error))
+            run.executor.start(run, handler, args, kwargs, on_end)
 
     def _open(self, run: Run) -> Opened | Outcome:
         meta = run.grant.meta
@@ -128,31 +130,21 @@ class Runner:
             return Broken(f"its envelope cannot be read: {error}")
         return opened
 
-    def _through(self, run: Run, handler: Handler, args: list[Any], kwargs: dict[str, Any]) -> Callable[[], Any]:
-        """The call behind everything that stands around runs."""
+    def _through(self, run: Run, handler: Handler, args: list[Any], kwargs: dict[str, Any], on_end: OnEnd) -> None:
+        """Call the function behind everything that stands around runs, which is awaited on the loop."""
 
         async def core() -> Any:
-            if handler.is_coroutine:
+            if handler.where == "async":
                 return await handler.call(*args, **kwargs)
             future = self._loop.create_future()
-            self._threads.submit(
-                lambda: handler.call(*args, **kwargs), lambda value, error: _resolve(future, value, error)
-            )
+            self._executors[handler.where].start(run, handler, args, kwargs, partial(_resolve, future))
             return await future
 
         context = context_of(run, self._child, args, kwargs)
         call: Callable[[], Any] = core
         for middleware in reversed(self._handlers.around):
             call = partial(middleware, context, call)
-        return call
-
-    async def _await(self, run: Run, call: Callable[..., Any], args: Sequence[Any], kwargs: dict[str, Any]) -> None:
-        try:
-            value = await call(*args, **kwargs)
-        except BaseException as error:  # noqa: BLE001 - whatever the user's code raises is an outcome
-            self._returned(run, None, error)
-        else:
-            self._returned(run, value, None)
+        self._executors["async"].start(run, replace(handler, call=call), [], {}, on_end)
 
     def _returned(self, run: Run, value: Any, error: BaseException | None) -> None:
         """Name the outcome: every way in which user code can be over stands here, side by side."""
@@ -280,19 +272,6 @@ class Runner:
     def _note(self, event: str, run: Run, tries: Tries) -> None:
         last = tries.history[-1].split(" ", 2)[-1] if tries.history else ""
         log.warning("job.%s job_id=%s function=%s %s", event, run.id, run.header.get("function", "?"), last)
-
-    def _inject(
-        self, run: Run, handler: Handler, args: list[Any], kwargs: dict[str, Any]
-    ) -> tuple[list[Any], dict[str, Any]]:
-        injection = handler.function.injection
-        context = context_of(run, self._child, args, kwargs)
-        if injection.progress:
-            kwargs = {**kwargs, "progress_callback": context.progress}
-        if injection.context_first:
-            args = [context, *args]
-        elif injection.context is not None:
-            kwargs = {**kwargs, injection.context: context}
-        return args, kwargs
 
 
 def _resolve(future: asyncio.Future[Any], value: Any, error: BaseException | None) -> None:

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import asyncio
 import logging
-import os
 import signal
 import sys
 from collections.abc import Coroutine, Sequence
@@ -26,20 +25,15 @@ from jobfleet.store.aio import AsyncStore
 from jobfleet.store.connect import Target, target
 from jobfleet.store.keys import Keyspace, Lane
 from jobfleet.worker.control import pass_on
-from jobfleet.worker.engine import board_capacity
 from jobfleet.worker.identity import new_worker_id
 from jobfleet.worker.keeper import Keeper
 from jobfleet.worker.kin import Kin
+from jobfleet.worker.nursery import EXIT_OK, EXIT_USAGE, Nursery
 from jobfleet.worker.presence import Presence
 from jobfleet.worker.scrape import Scrape
-from jobfleet.worker.undertaker import Undertaker, how_it_died
-from jobfleet.worker.wire import frames
+from jobfleet.worker.undertaker import Undertaker
 
 log = logging.getLogger("jobfleet.worker")
-EXIT_OK, EXIT_USAGE, EXIT_RECYCLED = 0, 2, 5
-BACK_OFF = (0.0, 0.1, 0.5, 1.0, 2.0, 5.0)
-STEADY = 10.0
-"""Seconds after which a child that dies is no sign of a crash loop."""
 AFTER_GRACE = 5.0
 
 
@@ -53,7 +47,6 @@ class Supervisor:
     """
 
     def __init__(self, modules: Sequence[str], config: JobConfig, at: Target) -> None:
-        self._modules = list(modules)
         self._config = config
         self._worker = new_worker_id()
         self._keys = Keyspace(config.namespace)
@@ -73,17 +66,21 @@ class Supervisor:
         self._keeper = Keeper(self._store, self._keys, lease_us=round(config.lease * 1e6))
         self._functions: dict[str, bytes] = {}
         overdue = Overdue(self._store, config, functions=lambda: self._functions, tally=self._tally)
-        self._undertaker = Undertaker(self._store, self._keys, overdue)
         self._scrape = Scrape(config)
-        self._kin: dict[int, Kin] = {}
-        self._count = 0
-        self._deaths = 0
-        self._awaited = 0
-        self._queues: list[str] = []
+        self._nursery = Nursery(
+            self._worker,
+            modules,
+            config,
+            at,
+            undertaker=Undertaker(self._store, self._keys, overdue),
+            scrape=self._scrape,
+            lanes=self._lanes,
+            keep=self._keep,
+            on_ready=self._on_ready,
+            on_empty=self._check_all_gone,
+        )
+        self._kin = self._nursery.kin
         self._tasks: set[asyncio.Task[None]] = set()
-        self._state = "running"
-        self._exit_code = EXIT_OK
-        self._refusal: str | None = None
         self._all_gone = asyncio.Event()
 
     async def run(self) -> int:
@@ -91,7 +88,7 @@ class Supervisor:
         loop = asyncio.get_running_loop()
         self._scrape.start()
         await self._beat(patience=self._config.patience)
-        loop.add_signal_handler(signal.SIGCHLD, self._look_for_deaths)
+        loop.add_signal_handler(signal.SIGCHLD, self._nursery.look_for_deaths)
         loop.add_signal_handler(signal.SIGTERM, self._stop)
         loop.add_signal_handler(signal.SIGINT, self._stop)
         loop.add_signal_handler(signal.SIGTSTP, self._quiet)
@@ -105,7 +102,7 @@ class Supervisor:
             self._at.shown,
         )
         for number in range(self._config.processes):
-            self._spawn(number)
+            self._nursery.spawn(number)
         self._leases.start()
         for duty in (self._beat_on(), self._renew_on(), self._watch_frozen(), pass_on(self._at, self._keys, self._kin)):
             self._keep(duty)
@@ -120,11 +117,11 @@ class Supervisor:
             await self._presence.leave()
         await self._store.close()
         self._scrape.close()
-        if self._refusal is not None:
-            print(self._refusal, file=sys.stderr)  # noqa: T201 - the one line that says why
-        else:
-            log.info("worker.stopped worker=%s", self._worker)
-        return self._exit_code
+        if self._nursery.refusal is not None:
+            print(self._nursery.refusal, file=sys.stderr)  # noqa: T201 - the one line that says why
+            return EXIT_USAGE
+        log.info("worker.stopped worker=%s", self._worker)
+        return EXIT_OK
 
     def _keep(self, work: Coroutine[Any, Any, None]) -> asyncio.Task[None]:
         task = asyncio.get_running_loop().create_task(work)
@@ -139,111 +136,20 @@ class Supervisor:
 
     # --- children -------------------------------------------------------------------------------
 
-    def _spawn(self, number: int) -> None:
-        self._count += 1
-        kin = Kin(f"{self._worker}.{self._count}", number, board_capacity(self._config.slots))
-        self._kin[kin.pid] = kin
-        settings = self._config.plain(url=self._at.url, processes=1)
-        kin.hello(settings, self._modules, str(self._config.app_dir), quiet=self._state == "quiet")
-        kin.hearing = self._keep(self._hear(kin))
-
-    async def _hear(self, kin: Kin) -> None:
-        async for word, *rest in frames(kin.reports):
-            if word == "ready":
-                functions, kin.queues = rest
-                self._queues = list(dict.fromkeys([*self._queues, *kin.queues]))
-                self._functions.update(functions)
-                self._presence.publish(functions)
-                await self._beat()
-            elif word == "state":
-                kin.running, delta = rest
-                self._scrape.merge(delta)
-            elif word == "refused":
-                kin.refusal = (rest[0], rest[1])
-
-    def _look_for_deaths(self) -> None:
-        for kin in list(self._kin.values()):
-            try:
-                pid, status = os.waitpid(kin.pid, os.WNOHANG | os.WUNTRACED | os.WCONTINUED)
-            except ChildProcessError:
-                continue
-            if pid == 0:
-                continue
-            if os.WIFSTOPPED(status):
-                kin.stopped_at = boottime()
-                log.warning("child.frozen child=%s", kin.child)
-            elif os.WIFCONTINUED(status):
-                kin.stopped_at = None
-            else:
-                self._died(kin, status)
-
-    def _died(self, kin: Kin, status: int) -> None:
-        del self._kin[kin.pid]
-        kin.reaped(status)
-        code = kin.exit_code or 0
-        # Who leaves by itself has cleared its board: else it was a job that ended the process.
-        planned = kin.is_leaving or (code in (EXIT_OK, EXIT_RECYCLED) and not kin.posted())
-        could_not_start = code == EXIT_USAGE and not kin.queues  # it says why in one line of its own
-        if not planned and not could_not_start:
-            log.error("child.died child=%s %s", kin.child, how_it_died(code))
-            self._scrape.crashed(code)
-        self._keep(self._bury(kin, how_it_died(code), planned=planned))
-        if self._state == "stopping" or (self._config.burst and code == EXIT_OK):
-            self._check_all_gone()
-        else:
-            steady = boottime() - kin.born > STEADY or code == EXIT_RECYCLED
-            self._deaths = 0 if steady else self._deaths + 1
-            self._awaited += 1
-            self._keep(self._follow(kin, BACK_OFF[min(self._deaths, len(BACK_OFF) - 1)]))
-
-    async def _bury(self, kin: Kin, reason: str, *, planned: bool) -> None:
-        posted, lanes = kin.posted(), self._lanes(kin.queues or self._queues)
-        kin.close()
-        try:
-            # Also one that left in peace: a claim whose answer it did not await may have run.
-            settled = await self._undertaker.bury(kin.child, posted, lanes, reason, planned=planned)
-            if settled:
-                log.warning("child.buried child=%s jobs=%d", kin.child, settled)
-        except JobfleetError as error:
-            log.error("child.not_buried child=%s %s", kin.child, error)
-        finally:
-            self._check_all_gone()
-
-    async def _follow(self, kin: Kin, after: float) -> None:
-        """Start the successor of a dead child, unless it could not even start."""
-        if kin.exit_code == EXIT_USAGE and kin.hearing is not None:
-            await asyncio.wait((kin.hearing,), timeout=1.0)  # its last words may still be in the pipe
-            if not kin.queues:
-                self._awaited -= 1
-                self._refuse(*(kin.refusal or ("The child could not start.", "")))
-                return
-        await asyncio.sleep(after)
-        self._awaited -= 1
-        if self._state != "stopping":
-            self._spawn(kin.number)
-
-    def _refuse(self, why: str, shown: str) -> None:
-        if self._refusal is None:
-            sys.stderr.write(shown)
-            self._refusal, self._exit_code = why, EXIT_USAGE
-        if self._state != "stopping":
-            self._stop()
-        self._check_all_gone()
-
-    @property
-    def _is_deserted(self) -> bool:
-        """Whether no child is left, and none is to come."""
-        return not self._kin and (self._state == "stopping" or (self._config.burst and not self._awaited))
+    async def _on_ready(self, functions: dict[str, bytes]) -> None:
+        self._functions.update(functions)
+        self._presence.publish(functions)
+        await self._beat()
 
     def _check_all_gone(self) -> None:
-        if self._is_deserted:
+        if self._nursery.refusal is not None and self._nursery.state != "stopping":
+            self._stop()
+        elif self._nursery.is_deserted:
             self._keep(self._set_gone())
 
     async def _set_gone(self) -> None:
-        others = {task for task in self._tasks if task.get_coro().__qualname__.endswith("._bury")}  # type: ignore[union-attr]
-        if others:
-            await asyncio.wait(others, timeout=AFTER_GRACE)
-        if self._is_deserted:
+        await self._nursery.burials(AFTER_GRACE)
+        if self._nursery.is_deserted:
             self._all_gone.set()
 
     def _lanes(self, queues: Sequence[str]) -> list[Lane]:
@@ -256,7 +162,11 @@ class Supervisor:
         running = sum(kin.running for kin in self._kin.values())
         slots = self._config.slots * self._config.processes
         work = self._presence.beat(
-            queues=self._queues, slots=slots, running=running, children=len(self._kin), state=self._state
+            queues=self._nursery.queues,
+            slots=slots,
+            running=running,
+            children=len(self._kin),
+            state=self._nursery.state,
         )
         if patience is None:
             try:
@@ -274,7 +184,7 @@ class Supervisor:
         while True:
             await self._beat()
             counts = {queue: count for queue, (_, count) in self._presence.queues.items()}
-            if any(counts.get(queue, 1) > 1 for queue in self._queues):
+            if any(counts.get(queue, 1) > 1 for queue in self._nursery.queues):
                 for kin in self._kin.values():
                     kin.tell("lanes", counts)
             self._scrape.worker(self._config, self._kin.values(), self._tally)
@@ -314,17 +224,15 @@ class Supervisor:
     # --- signals --------------------------------------------------------------------------------
 
     def _stop(self) -> None:
-        if self._state == "stopping":
+        if self._nursery.state == "stopping":
             log.warning("worker.hurrying")
-            for kin in self._kin.values():
-                kin.tell("hurry")
+            self._nursery.tell("hurry")
             self._keep(self._end_stragglers(0.0))
             return
-        self._state = "stopping"
-        if self._refusal is None:
+        self._nursery.state = "stopping"
+        if self._nursery.refusal is None:
             log.info("worker.stopping grace=%gs (again: now)", self._config.grace)
-        for kin in self._kin.values():
-            kin.tell("drain", self._config.grace)
+        self._nursery.tell("drain", self._config.grace)
         self._keep(self._end_stragglers(self._config.grace))
         self._check_all_gone()
 
@@ -336,17 +244,15 @@ class Supervisor:
             kin.kill(signal.SIGKILL)
 
     def _quiet(self) -> None:
-        self._state = "quiet"
+        self._nursery.state = "quiet"
         log.info("worker.quiet claims no more")
-        for kin in self._kin.values():
-            kin.tell("quiet")
+        self._nursery.tell("quiet")
 
     def _resume(self) -> None:
-        if self._state == "quiet":
-            self._state = "running"
+        if self._nursery.state == "quiet":
+            self._nursery.state = "running"
             log.info("worker.resumed claims again")
-            for kin in self._kin.values():
-                kin.tell("resume")
+            self._nursery.tell("resume")
 
     def _dump(self) -> None:
         for kin in self._kin.values():

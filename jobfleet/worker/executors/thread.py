@@ -13,15 +13,23 @@ from collections import deque
 from collections.abc import Callable
 from typing import Any
 
+from jobfleet.worker.executors.executor import OnEnd, Stage
+from jobfleet.worker.handlers import Handler
+from jobfleet.worker.run import Run
+
 Work = tuple[Callable[[], Any], Callable[[Any, BaseException | None], None]]
 
 
 class ThreadExecutor:
     """A pool of threads that grows with what is asked of it.
 
+    A thread can only be asked: its stop is the flag that the next progress report sees.
+
     Args:
         most: Threads at most.
     """
+
+    stages: tuple[Stage, ...] = ()
 
     def __init__(self, most: int) -> None:
         self._most = most
@@ -32,12 +40,17 @@ class ThreadExecutor:
         self._is_woken = False
         self._busy = 0
 
-    def submit(self, function: Callable[[], Any], on_end: Callable[[Any, BaseException | None], None]) -> None:
-        """Run a function in a thread; `on_end` is called on the loop with its value or its error."""
+    def start(self, run: Run, handler: Handler, args: list[Any], kwargs: dict[str, Any], on_end: OnEnd) -> None:
+        """Call the handler's function in a thread; `on_end` is called on the loop with its value or its error."""
+        del run
+        call = handler.call
         self._busy += 1
         if self._busy > len(self._threads) < self._most:
             self._grow()
-        self._work.put((function, on_end))
+        self._work.put((lambda: call(*args, **kwargs), on_end))
+
+    def stop(self, run: Run, stage: Stage) -> None:
+        """Nothing that a thread can be made to do."""
 
     def _grow(self) -> None:
         thread = threading.Thread(target=self._serve, name=f"jobfleet-job-{len(self._threads)}", daemon=True)

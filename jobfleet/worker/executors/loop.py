@@ -1,0 +1,41 @@
+"""The child's event loop, for ``async def`` functions."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable
+from typing import Any
+
+from jobfleet.worker.executors.executor import OnEnd, Stage
+from jobfleet.worker.handlers import Handler
+from jobfleet.worker.run import Run
+
+
+class LoopExecutor:
+    """Runs coroutines, a task each."""
+
+    stages: tuple[Stage, ...] = (Stage.RAISED,)
+
+    def __init__(self) -> None:
+        self._loop = asyncio.get_running_loop()
+
+    def start(self, run: Run, handler: Handler, args: list[Any], kwargs: dict[str, Any], on_end: OnEnd) -> None:
+        """Call the handler's function in a task of its own."""
+        run.task = self._loop.create_task(_await(handler.call, args, kwargs, on_end))
+
+    def stop(self, run: Run, stage: Stage) -> None:
+        """Raise `asyncio.CancelledError` in the coroutine."""
+        if stage is Stage.RAISED and run.task is not None:
+            run.task.cancel()
+
+    def close(self) -> None:
+        """Nothing is ever idle here."""
+
+
+async def _await(call: Callable[..., Any], args: list[Any], kwargs: dict[str, Any], on_end: OnEnd) -> None:
+    try:
+        value = await call(*args, **kwargs)
+    except BaseException as error:  # noqa: BLE001 - whatever the user's code raises is an outcome
+        on_end(None, error)
+    else:
+        on_end(value, None)
