@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from jobfleet.client.handle import AsyncJobHandle, JobHandle
     from jobfleet.client.registry import JobFunction, job, register_job_function
     from jobfleet.client.sync import Fleet
+    from jobfleet.cron import Cron
     from jobfleet.errors import (
         ConfigError,
         DuplicateJob,
@@ -50,6 +51,7 @@ _HOMES = {
     "AsyncFleet": "jobfleet.client.aio",
     "AsyncJobHandle": "jobfleet.client.handle",
     "ConfigError": "jobfleet.errors",
+    "Cron": "jobfleet.cron",
     "Discard": "jobfleet.outcome",
     "DuplicateJob": "jobfleet.errors",
     "DurabilityUnavailable": "jobfleet.errors",
@@ -104,6 +106,7 @@ __all__ = [
     "AsyncFleet",
     "AsyncJobHandle",
     "ConfigError",
+    "Cron",
     "Discard",
     "DuplicateJob",
     "DurabilityUnavailable",

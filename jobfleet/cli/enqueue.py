@@ -57,7 +57,8 @@ def _refuse(word: str) -> NoReturn:
     raise ValueError(word)  # NaN and Infinity are no JSON
 
 
-def _object(_ctx: click.Context, _option: click.Parameter, text: str | None) -> Mapping[str, object] | None:
+def json_object(_ctx: click.Context, _option: click.Parameter, text: str | None) -> Mapping[str, object] | None:
+    """A flag's value as a JSON object."""
     if text is None:
         return None
     value = read_argument(text)
@@ -66,7 +67,8 @@ def _object(_ctx: click.Context, _option: click.Parameter, text: str | None) -> 
     return value
 
 
-def _moment(_ctx: click.Context, _option: click.Parameter, text: str | None) -> datetime | None:
+def read_moment(_ctx: click.Context, _option: click.Parameter, text: str | None) -> datetime | None:
+    """A flag's value as a time."""
     if text is None:
         return None
     try:
@@ -78,11 +80,11 @@ def _moment(_ctx: click.Context, _option: click.Parameter, text: str | None) -> 
 @click.command(cls=EnqueueCommand)
 @click.argument("function", metavar="NAME")
 @click.argument("args", nargs=-1, metavar="[ARG]...")
-@click.option("--kwargs", metavar="JSON", callback=_object, help="Keyword arguments, as a JSON object.")
+@click.option("--kwargs", metavar="JSON", callback=json_object, help="Keyword arguments, as a JSON object.")
 @click.option("--queue", metavar="NAME", help="Its queue.")
 @click.option("--priority", type=click.Choice(PRIORITIES, case_sensitive=False), help="Its urgency.")
 @click.option("--delay", type=TIME, help="Not before so long from now.")
-@click.option("--at", "scheduled_at", metavar="ISO", callback=_moment, help="Not before this time.")
+@click.option("--at", "scheduled_at", metavar="ISO", callback=read_moment, help="Not before this time.")
 @click.option("--max-retries", type=click.IntRange(min=0), metavar="N", help="How often a failed run is repeated.")
 @click.option("--retry-delay", type=TIME, help="Time before the first repetition.")
 @click.option("--retry-backoff", type=float, metavar="N", help="The factor by which that time grows.")
@@ -91,7 +93,7 @@ def _moment(_ctx: click.Context, _option: click.Parameter, text: str | None) -> 
 @click.option("--timeout", type=TIME, help="How long a run may take.")
 @click.option("--expires-in", type=TIME, help="Let it go if it has not started by then.")
 @click.option("--tag", "tags", multiple=True, metavar="TEXT", help="A tag; may be repeated.")
-@click.option("--metadata", metavar="JSON", callback=_object, help="Data carried along, as a JSON object.")
+@click.option("--metadata", metavar="JSON", callback=json_object, help="Data carried along, as a JSON object.")
 @click.option("--user", metavar="TEXT", help="Whom it is attributed to.")
 @click.option("--session", metavar="TEXT", help="The session it belongs to.")
 @click.option("--correlation-id", metavar="TEXT", help="Carried into logs and context.")

@@ -34,6 +34,7 @@ SECTIONS: dict[str, dict[str, str]] = {
         "queues": "queues:queues",
         "workers": "workers:workers",
         "dead": "dead:dead",
+        "cron": "cron:cron",
     },
     "Settings": {
         "config": "settings:config",

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import warnings
 from collections.abc import AsyncIterator, Generator, Iterable, Sequence
-from typing import Any, Self
+from typing import TYPE_CHECKING, Any, Self
 
 from jobfleet.client import admin, listing, verbs
 from jobfleet.client.base import Opened, Patience, open_settings
@@ -19,6 +19,9 @@ from jobfleet.store.aio import AsyncStore
 from jobfleet.store.connect import target
 from jobfleet.store.keys import Lane
 from jobfleet.store.pubsub import AsyncListener
+
+if TYPE_CHECKING:
+    from jobfleet.client.recurring import AsyncRecurring
 
 
 class AsyncFleet(Opened):
@@ -109,7 +112,12 @@ class AsyncFleet(Opened):
     async def submit(self, job: Job) -> Receipt:
         """Put a job into the fleet; return the whole answer. Raises as `enqueue`."""
         job = self.space.through(job)
-        sent = self.space.quick(job, monotonic()) or await self._do(verbs.prepare(self.space, job))
+        sent = self.space.quick(job, monotonic())
+        if sent is None:
+            if job.cron_expression is not None:
+                answer: Receipt = await self._do(verbs.submitting(self.space, job))
+                return answer
+            sent = await self._do(verbs.prepare(self.space, job))
         gatherer = self._gatherers.get(sent.lane)
         if gatherer is None:
             gatherer = self._gatherers[sent.lane] = Gatherer(sent.lane, self.store)
@@ -251,6 +259,13 @@ class AsyncFleet(Opened):
             listing.jobs(self.space, status=status, queue=queue, limit=limit, cursor=cursor)
         )
         return answer
+
+    @property
+    def cron(self) -> AsyncRecurring:
+        """The recurring jobs: ``await fleet.cron()`` lists them, ``await fleet.cron.add(…)`` adds one."""
+        from jobfleet.client.recurring import AsyncRecurring  # croniter is for those who use it
+
+        return AsyncRecurring(self.space, self._do)
 
     async def queues(self) -> list[admin.QueueInfo]:
         """Every queue at this moment."""

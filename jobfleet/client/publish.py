@@ -19,7 +19,10 @@ PUBLISHED = (
 def function_record(function: JobFunction[..., Any, Any]) -> bytes:
     """A function's options and parameters, as published."""
     options = {name: _plain(value) for name, value in function.given.items() if name in PUBLISHED and value is not None}
-    return encode({"options": options, "parameters": parameters_of(function), "doc": _first_line(function)})
+    record = {"options": options, "parameters": parameters_of(function), "doc": _first_line(function)}
+    if function.cron is not None:
+        record["cron"] = function.cron.dump()
+    return encode(record)
 
 
 def read_function(record: bytes) -> dict[str, Any]:
@@ -30,6 +33,16 @@ def read_function(record: bytes) -> dict[str, Any]:
         return {}
     options = value.get("options") if isinstance(value, dict) else None
     return options if isinstance(options, dict) else {}
+
+
+def read_cron(record: bytes) -> dict[str, Any] | None:
+    """When a published function runs by itself; None when it does not, or it cannot be read."""
+    try:
+        value = decode(record)
+    except EncodingError:
+        return None
+    said = value.get("cron") if isinstance(value, dict) else None
+    return said if isinstance(said, dict) else None
 
 
 def parameters_of(function: JobFunction[..., Any, Any]) -> str:

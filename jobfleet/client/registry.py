@@ -16,6 +16,7 @@ from jobfleet.model import Job, check_function_name
 
 if TYPE_CHECKING:
     from jobfleet.client.handle import AsyncJobHandle, JobHandle
+    from jobfleet.cron import Cron
 
 P = ParamSpec("P")
 R = TypeVar("R")
@@ -122,11 +123,13 @@ class JobFunction(Generic[P, R, C]):
         options: Mapping[str, Any],
         retry_on: tuple[type[BaseException], ...] = (),
         discard_on: tuple[type[BaseException], ...] = (),
+        cron: Cron | None = None,
         fleet: Any = None,
     ) -> None:
         self.function = function
         self.name = name
         self.given = dict(options)
+        self.cron = cron
         self.retry_on = retry_on
         self.discard_on = discard_on
         self.injection = injection_of(function)
@@ -235,8 +238,7 @@ class Registry:
         if not callable(function):
             raise InvalidJob(f"{function!r} is no function.", field="function")
         wire = check_function_name(name) if name is not None else stable_name(function)
-        if "cron" in options:
-            options["cron_expression"] = options.pop("cron")
+        cron = _cron_of(options)
         _check_options(options, allowed=OPTIONS - JOB_ONLY)
         _check_run_in(function, options.pop("run_in", None))
         Job(wire, wire, **options)
@@ -244,10 +246,27 @@ class Registry:
         if known is not None and not _same(known.function, function):
             raise InvalidJob(f"{wire!r} is taken by {known.function!r}; give another name.", field="name")
         made: JobFunction[..., Any, Any] = JobFunction(
-            function, name=wire, options=options, retry_on=retry_on, discard_on=discard_on, fleet=fleet
+            function, name=wire, options=options, retry_on=retry_on, discard_on=discard_on, cron=cron, fleet=fleet
         )
         self.functions[wire] = made
         return made
+
+
+def _cron_of(options: dict[str, Any]) -> Cron | None:
+    """Take out of the options when the function runs by itself: ``cron`` with ``tz``, or a `Cron`."""
+    given = options.pop("cron", None) or options.pop("cron_expression", None)
+    tz = options.pop("tz", None)
+    if given is None:
+        if tz is not None:
+            raise InvalidJob("tz is the time zone of cron, which is not given.", field="tz")
+        return None
+    from jobfleet.cron import Cron  # croniter is for those who use it
+
+    if isinstance(given, Cron):
+        if tz is not None:
+            raise InvalidJob("tz is given twice; leave it to Cron(…, tz=…).", field="tz")
+        return given
+    return Cron(given, tz or "UTC")
 
 
 def _check_run_in(function: Callable[..., Any], where: object) -> None:

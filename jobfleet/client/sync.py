@@ -6,7 +6,7 @@ import asyncio
 import warnings
 from collections.abc import Iterable, Iterator, Sequence
 from importlib import import_module
-from typing import Any, Self
+from typing import TYPE_CHECKING, Any, Self
 
 from jobfleet.client import admin, listing, verbs
 from jobfleet.client.base import Opened, Patience, open_settings
@@ -21,6 +21,9 @@ from jobfleet.store.calls.enqueue import enqueue
 from jobfleet.store.connect import target
 from jobfleet.store.pubsub import Listener
 from jobfleet.store.sync import Store
+
+if TYPE_CHECKING:
+    from jobfleet.client.recurring import Recurring
 
 INSTEAD = {"enqueue": "await aenqueue or use AsyncFleet", "enqueue_many": "use AsyncFleet"}
 
@@ -108,7 +111,7 @@ class Fleet(Opened):
         job = self.space.through(job)
         sent = self.space.quick(job, monotonic())
         if sent is None:
-            answer: Receipt = self._do(verbs.submit(self.space, job))
+            answer: Receipt = self._do(verbs.submitting(self.space, job))
         else:  # nothing has to be looked up first
             answer = verbs.receipt(sent, created=self.store.run(enqueue(sent.lane, (sent.entry,)))[0])
         self.counted("enqueued", 1)
@@ -245,6 +248,13 @@ class Fleet(Opened):
             listing.jobs(self.space, status=status, queue=queue, limit=limit, cursor=cursor)
         )
         return answer
+
+    @property
+    def cron(self) -> Recurring:
+        """The recurring jobs: ``fleet.cron()`` lists them, ``fleet.cron.add(…)`` adds one."""
+        from jobfleet.client.recurring import Recurring  # croniter is for those who use it
+
+        return Recurring(self.space, self._do)
 
     def queues(self) -> list[admin.QueueInfo]:
         """Every queue at this moment."""

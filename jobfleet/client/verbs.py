@@ -16,7 +16,7 @@ from jobfleet.client.report import result_of
 from jobfleet.client.space import Space
 from jobfleet.client.submit import Resolved, Submission
 from jobfleet.clock import monotonic
-from jobfleet.errors import JobfleetError, JobNotFound
+from jobfleet.errors import InvalidJob, JobfleetError, JobNotFound
 from jobfleet.model import Job, JobResult, JobStatus, Receipt
 from jobfleet.store.call import Call
 from jobfleet.store.calls import control, inspect
@@ -38,6 +38,10 @@ def value(results: list[Any]) -> Any:
 
 def prepare(space: Space, job: Job) -> Verb[Submission]:
     """Write a job down, after looking up what is not known of its function and queue."""
+    if job.cron_expression is not None:
+        raise InvalidJob("cron_expression makes a recurring job: enqueue it by itself.", field="cron_expression")
+    if job.tz is not None:
+        raise InvalidJob("tz is the time zone of cron_expression, which is not given.", field="tz")
     sent = space.quick(job, monotonic())
     if sent is not None:
         return sent
@@ -70,6 +74,15 @@ def _look_up(space: Space, job: Job) -> Verb[Resolved]:
 def receipt(sent: Submission, *, created: bool) -> Receipt:
     """The answer for one job."""
     return Receipt(id=sent.entry.id, created=created, status=sent.status)
+
+
+def submitting(space: Space, job: Job) -> Verb[Receipt]:
+    """The verb that a job asks for: enqueue it, or keep it as a recurring one."""
+    if job.cron_expression is None:
+        return submit(space, job)
+    from jobfleet.client import cron  # croniter is for those who use it
+
+    return cron.submit(space, job)
 
 
 def submit(space: Space, job: Job) -> Verb[Receipt]:

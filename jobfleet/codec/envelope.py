@@ -61,7 +61,9 @@ HEADER_KEYS: Final[Mapping[str, str]] = MappingProxyType(
 _TYPES: Final[Mapping[str, tuple[type, ...]]] = MappingProxyType(
     {
         **dict.fromkeys(("function", "name", "user", "session", "correlation_id"), (str,)),
-        **dict.fromkeys(("enqueued_at", "max_retries", "max_crashes", "retry_delay", "timeout", "result_ttl"), (int,)),
+        **dict.fromkeys(
+            ("enqueued_at", "max_retries", "max_crashes", "retry_delay", "timeout", "result_ttl", "nominal"), (int,)
+        ),
         "retry_backoff": (int, float),
         "retry_jitter": (bool,),
         "tags": (list,),
@@ -143,6 +145,17 @@ def read_header(envelope: Bytes) -> dict[str, Any]:
     return dict(_header_of(data, split(data, PLAIN, "envelope")))
 
 
+def reheaded(envelope: Bytes, **changes: object) -> bytes:
+    """The same call under a header with some keys set anew; the body is not touched.
+
+    Raises:
+        EnvelopeTooNew: A later jobfleet wrote it.
+        EncodingError: It is no envelope, or a value does not travel.
+    """
+    data = envelope if type(envelope) is bytes else as_bytes(envelope, "envelope")
+    return frame(PLAIN, encode_head({**read_header(data), **changes}), data[split(data, PLAIN, "envelope") :])
+
+
 def open_envelope(envelope: Bytes, *, limits: Limits = DEFAULT) -> Opened:
     """Read an envelope; whatever the bytes, nothing but the two errors below leaves.
 
@@ -183,7 +196,7 @@ def _checked(header: dict[str, Any]) -> dict[str, Any]:
         raise unreadable("envelope header", "tags holds what is no text")
     numbers = (
         header.get(key, 0)
-        for key in ("enqueued_at", "retry_delay", "timeout", "result_ttl", "max_retries", "max_crashes")
+        for key in ("enqueued_at", "retry_delay", "timeout", "result_ttl", "max_retries", "max_crashes", "nominal")
     )
     if any(not 0 <= number < 1 << 53 for number in numbers) or not 1 <= header.get("retry_backoff", 1) <= 100:
         raise unreadable("envelope header", "a number is out of bounds")

@@ -84,6 +84,7 @@ METRICS = (
     _gauge("queue_latency_seconds", "Age of the oldest job that is due and not started.", "queue"),
     _gauge("queue_paused", "Whether the queue is paused: 1 or 0.", "queue"),
     _gauge("dead_letters", "Dead letters kept.", "queue"),
+    _counter("cron_fires_total", "Planned fires dealt with, by outcome; missed counts once.", "entry", "outcome"),
     _counter("reaper_turns_total", "Turns of a duty that ended well.", "duty"),
     _gauge("reaper_last_success_timestamp_seconds", "When a duty's last good turn ended, since 1970.", "duty"),
     # Redis, as this process meets it.

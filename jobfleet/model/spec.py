@@ -17,10 +17,10 @@ TAGS_MAX = 20
 TAG_LENGTH_MAX = 64
 LABEL_LENGTH_MAX = 200
 LONGEST = 100 * 366 * 86_400.0
-NAME_LIKE = ("user", "session", "correlation_id")
+NAME_LIKE = ("user", "session", "correlation_id", "cron_expression", "tz")
 DURATIONS = ("delay", "retry_delay", "timeout", "expires_in", "result_ttl")
 COUNTS = ("max_retries", "max_crashes")
-LATER = ("run_in", "cron_expression", "tz", "depends_on", "unique", "group", "durability", "hard_timeout")
+LATER = ("run_in", "depends_on", "unique", "group", "durability", "hard_timeout")
 
 _set = object.__setattr__
 

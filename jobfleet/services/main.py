@@ -16,6 +16,7 @@ import msgpack
 from jobfleet.config import JobConfig
 from jobfleet.errors import JobfleetError
 from jobfleet.metrics.tally import Tally
+from jobfleet.services.cron import Cron
 from jobfleet.services.leases import Leases
 from jobfleet.services.retention import Retention
 from jobfleet.services.service import Service
@@ -50,7 +51,11 @@ async def _run(config: JobConfig, parent: int | None) -> int:
     if parent is None:
         await store.run(inspect.fleet(keys))  # whoever starts a reaper by hand hears at once that Redis is away
     store.patience = None
-    duties: list[Service] = [Leases(store, keys, config, tally), Retention(store, keys, config, tally)]
+    duties: list[Service] = [
+        Leases(store, keys, config, tally),
+        Cron(store, config, tally),
+        Retention(store, keys, config, tally),
+    ]
     server = None
     if config.metrics_port is not None and parent is None:
         from jobfleet.metrics.exporter import Exporter

@@ -41,6 +41,7 @@ KEY_TABLE: tuple[KeyRow, ...] = (
     KeyRow("watched", "hash", "id → 1 for jobs that dependants wait for", "the final transition"),
     KeyRow("outbox", "stream", "one record per settled parent that is watched", "the relay"),
     KeyRow("journal", "stream", "lifecycle events, only while a consumer is registered", "MAXLEN"),
+    KeyRow("fired", "hash", "cron entry → last fire that was dealt with, and its job", "with its entry"),
     KeyRow("wake", "zset", "the marker on which idle children block", "one member"),
     KeyRow("lane", "hash", "last token, primary's run id, last TIME seen, hold, longest lease", "five fields"),
     KeyRow("conf", "hash", "operator's settings: paused by whom and when, journal", "few fields"),
@@ -54,6 +55,9 @@ FLEET_KEY_TABLE: tuple[KeyRow, ...] = (
     KeyRow("workers", "zset", "worker ids by last beat (µs)", "trimmed by each beat"),
     KeyRow("worker:<id>", "string", "a worker's own account of itself", "TTL"),
     KeyRow("functions", "hash", "function → queue and options, published by workers", "one field a function"),
+    KeyRow("cron", "hash", "cron entry → since when, fingerprint of its times, record", "unschedule"),
+    KeyRow("cron-paused", "hash", "cron entry → who paused it, and when", "with its entry"),
+    KeyRow("cron-ledger:<entry>", "zset", "what became of its fires, by time", "1,000 notes; with its entry"),
 )
 
 
@@ -67,7 +71,7 @@ class Lane:
     """
 
     __slots__ = (
-        "claim_prefix", "conf", "dead", "dlq", "done", "events", "expiry", "id_prefix", "index",
+        "claim_prefix", "conf", "dead", "dlq", "done", "events", "expiry", "fired", "id_prefix", "index",
         "job_prefix", "journal", "lane", "lease", "listeners", "meta", "outbox", "progress_prefix", "queue", "ready",
         "result_prefix", "runs", "tag", "totals", "tries", "unique", "wake", "watched",
     )  # fmt: skip
@@ -86,6 +90,7 @@ class Lane:
         self.dlq = f"{tag}dlq"
         self.dead = f"{tag}dead"
         self.expiry = f"{tag}expiry"
+        self.fired = f"{tag}fired"
         self.unique = f"{tag}unique"
         self.watched = f"{tag}watched"
         self.outbox = f"{tag}outbox"
@@ -144,6 +149,8 @@ class Keyspace:
         self.workers = f"{tag}workers"
         self.functions = f"{tag}functions"
         self.control = f"{tag}control"
+        self.cron = f"{tag}cron"
+        self.cron_paused = f"{tag}cron-paused"
         self.lane = cache(self._lane)
 
     def _lane(self, queue: str, index: int) -> Lane:
@@ -152,6 +159,10 @@ class Keyspace:
     def worker(self, worker_id: str) -> str:
         """Where a worker's account of itself lies."""
         return f"{self.tag}worker:{worker_id}"
+
+    def cron_ledger(self, entry: str) -> str:
+        """Where it stands what became of a cron entry's fires."""
+        return f"{self.tag}cron-ledger:{entry}"
 
     def lane_of(self, job_id: str) -> Lane:
         """The lane that an id names.

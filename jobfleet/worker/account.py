@@ -7,6 +7,7 @@ import traceback
 from typing import Any
 
 from jobfleet.client.context import JobContext
+from jobfleet.client.report import moment
 from jobfleet.errors import EncodingError
 from jobfleet.model import Job, suffix_time_us
 from jobfleet.outcome import Outcome, Raised
@@ -73,6 +74,7 @@ def context_of(run: Run, child: str, args: list[Any], kwargs: dict[str, Any]) ->
         tags=tags,
         metadata=header.get("metadata", {}),
         correlation_id=job.correlation_id,
+        nominal_time=moment(header.get("nominal")),
         log=logging.LoggerAdapter(logging.getLogger(f"jobfleet.job.{function}"), {"job_id": run.id}),
         port=run,
     )

@@ -14,7 +14,7 @@ import redis
 from jobfleet.errors import FleetFull, JobfleetError, ScriptContractError
 from jobfleet.store import script as scripts
 from jobfleet.store.call import Call
-from jobfleet.store.calls import control, enqueue, inspect, lease, presence, progress, settle
+from jobfleet.store.calls import control, cron, enqueue, inspect, lease, presence, progress, settle
 from jobfleet.store.connect import target
 from jobfleet.store.link import SocketLink
 from jobfleet.store.script import Field, load, names
@@ -34,6 +34,15 @@ SAMPLES: dict[str, Call[Any]] = {
     "claim": lease.claim(LANE, child="w.1", nonce=1, lease_us=1, limit=1),
     "counts": inspect.counts(LANE),
     "dead": inspect.dead(LANE),
+    "entries": cron.entries(KEYS),
+    "fire": cron.fire(LANE, "nightly", 1, Entry(IDS[0], 2, "1", "", b""), overlap="allow"),
+    "history": cron.history(KEYS, "nightly", limit=1),
+    "hold_entry": cron.hold(KEYS, "nightly", paused=True, by=None),
+    "ledger": cron.ledger(KEYS, "nightly", [(1, "fired"), (2, "fired")]),
+    "marks": cron.marks(LANE, ["nightly", "weekly"]),
+    "schedule": cron.schedule(KEYS, "nightly", "abc", b""),
+    "unmark": cron.unmark(LANE, "nightly"),
+    "unschedule": cron.unschedule(KEYS, "nightly"),
     "enqueue": enqueue.enqueue(LANE, [Entry(job_id, 2, "", "", b"") for job_id in IDS]),
     "finished": inspect.finished(LANE),
     "fleet": inspect.fleet(KEYS),
@@ -55,10 +64,21 @@ SAMPLES: dict[str, Call[Any]] = {
     "waiting": inspect.waiting(LANE, 2),
 }
 ARGUMENTS_AN_ITEM = {
-    "beat": 2, "bury": 2, "cancel": 1, "enqueue": 5, "progress": 4, "purge": 1, "renew": 2, "replay": 1, "settle": 6,
-    "status": 1,
+    "beat": 2, "bury": 2, "cancel": 1, "enqueue": 5, "ledger": 2, "marks": 1, "progress": 4, "purge": 1, "renew": 2,
+    "replay": 1, "settle": 6, "status": 1,
 }  # fmt: skip
-SHARES_KEYS = {"fleet", "open_queue", "beat", "leave"}  # of the whole fleet, not of a lane
+SHARES_KEYS = {
+    "beat",
+    "entries",
+    "fleet",
+    "history",
+    "hold_entry",
+    "leave",
+    "ledger",
+    "open_queue",
+    "schedule",
+    "unschedule",
+}  # of the whole fleet, not of a lane
 
 every_script = pytest.mark.parametrize("name", names())
 
@@ -250,7 +270,7 @@ def test_full_memory_refuses_new_jobs_and_still_drains(name: str, redis_url: str
         if "allow-oom" in header.flags or load(name).read_only:
             store.run(SAMPLES[name])
         else:
-            assert name in {"enqueue", "open_queue", "replay"}
+            assert name in {"enqueue", "fire", "open_queue", "replay", "schedule"}
             with pytest.raises(FleetFull):
                 store.run(SAMPLES[name])
     finally:

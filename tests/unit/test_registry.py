@@ -258,9 +258,7 @@ def test_what_belongs_to_one_job_is_no_option_of_a_function(option: str) -> None
     assert caught.value.field == option
 
 
-@pytest.mark.parametrize(
-    ("option", "value"), [("queue", "a b"), ("priority", 9), ("timeout", -1), ("cron", "* * * * *")]
-)
+@pytest.mark.parametrize(("option", "value"), [("queue", "a b"), ("priority", 9), ("timeout", -1), ("cron", "* * *")])
 def test_a_wrong_option_is_refused_at_the_decorator(option: str, value: Any, registry: Registry) -> None:
     with pytest.raises(InvalidJob) as caught:
         decorated(**{option: value})

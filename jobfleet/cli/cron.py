@@ -1,0 +1,265 @@
+"""`jobfleet cron`."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from jobfleet.cli import fail
+from jobfleet.cli.enqueue import PRIORITIES, EnqueueCommand, json_object, read_argument, read_moment
+from jobfleet.cli.invocation import Invocation
+from jobfleet.cli.options import TIME, Group, by_option, yes_option
+from jobfleet.cli.output import Cell, agreed, say
+from jobfleet.model import Job, Priority
+
+if TYPE_CHECKING:
+    from jobfleet.client.cron import CronFire, CronInfo
+    from jobfleet.cron import Fire
+
+_COLORS = {"fired": "green", "late": "yellow", "skipped": "yellow", "overlapped": "yellow", "missed": "red"}
+name_argument = click.argument("name", metavar="NAME")
+tz_option = click.option("--tz", metavar="ZONE", default="UTC", show_default=True, help="Time zone of the expression.")
+
+
+@click.group(cls=Group)
+def cron() -> None:
+    """Look at recurring jobs, add and pause them."""
+
+
+@cron.command("ls")
+@click.pass_obj
+def ls(invocation: Invocation) -> None:
+    """List the recurring jobs."""
+    with invocation.fleet() as fleet:
+        every = fleet.cron()
+    if not every and invocation.form == "table":
+        say("No recurring jobs. Add one: 'jobfleet cron add NAME \"0 2 * * *\" FUNCTION', or @job(cron=…).")
+        return
+    output = invocation.output
+    text = output.table(["NAME", "WHEN", "ZONE", "FUNCTION", "QUEUE", "LAST", "NEXT", "STATE"], [*map(_row, every)])
+    output.show(data=[info_data(info) for info in every], ids=[info.name for info in every], text=text)
+
+
+def _row(info: CronInfo) -> list[Cell | str]:
+    last = f"{_local(info.last.at, info)} {info.last.outcome}" if info.last else "-"
+    if info.paused is not None:
+        state = Cell("paused" if info.paused == "-" else f"paused by {info.paused}", "yellow")
+    else:
+        state = Cell("orphaned", "red") if info.is_orphaned else Cell("on", "green")
+    return [
+        info.name,
+        info.cron.expression,
+        info.cron.tz,
+        info.function,
+        info.queue,
+        Cell(last, _COLORS.get(info.last.outcome) if info.last else None),
+        _local(info.next.at, info) if info.next else "-",
+        state,
+    ]
+
+
+def _local(at: datetime, info: CronInfo) -> str:
+    from zoneinfo import ZoneInfo
+
+    return f"{at.astimezone(ZoneInfo(info.cron.tz)):%Y-%m-%d %H:%M:%S}"
+
+
+def info_data(info: CronInfo) -> dict[str, object]:
+    """A recurring job as data."""
+    return {
+        "name": info.name,
+        **{key: value for key, value in info.cron.dump().items() if key not in ("start", "end")},
+        "start": info.cron.start and info.cron.start.isoformat(),
+        "end": info.cron.end and info.cron.end.isoformat(),
+        "queue": info.queue,
+        "function": info.function,
+        "origin": info.origin,
+        "orphaned": info.is_orphaned,
+        "paused": info.paused,
+        "paused_at": info.paused_at and info.paused_at.isoformat(),
+        "last": info.last and fire_data(info.last),
+        "next": info.next and info.next.at.isoformat(),
+    }
+
+
+def fire_data(fire: CronFire) -> dict[str, object]:
+    """A past fire as data."""
+    return {
+        "at": fire.at.isoformat(),
+        "outcome": fire.outcome,
+        "job_id": fire.job_id,
+        "nominal": fire.nominal.isoformat(),
+        "note": fire.note,
+    }
+
+
+@cron.command()
+@click.argument("which", metavar="NAME|EXPRESSION")
+@tz_option
+@click.option("-n", "--count", type=click.IntRange(1, 1000), default=10, show_default=True, help="How many fires.")
+@click.option("--after", metavar="ISO", callback=read_moment, help="The first after this time; default now.")
+@click.pass_obj
+def preview(invocation: Invocation, which: str, tz: str, count: int, after: datetime | None) -> None:
+    """Show the next fires of a recurring job, or of an expression.
+
+    What a change of the clocks does to a fire is said beside it.
+    """
+    from jobfleet.cron import Cron
+
+    if " " in which or which.startswith("@"):
+        planned = Cron(which, tz)
+    else:
+        with invocation.fleet() as fleet:
+            planned = next((info.cron for info in fleet.cron() if info.name == which), None) or Cron(which, tz)
+    fires: list[Fire] = []
+    at = (after or datetime.now(UTC)).astimezone(UTC)
+    while len(fires) < count and (fire := planned.next(at)) is not None:
+        fires.append(fire)
+        at = fire.at
+    output = invocation.output
+    rows = [[f"{fire.at:%Y-%m-%d %H:%M:%S}", f"{fire.nominal:%a %Y-%m-%d %H:%M:%S %Z}", fire.note] for fire in fires]
+    data = [{"at": fire.at.isoformat(), "nominal": fire.nominal.isoformat(), "note": fire.note} for fire in fires]
+    text = output.table(["UTC", planned.tz, "NOTE"], rows)
+    output.show(data=data, ids=[fire.at.isoformat() for fire in fires], text=text)
+
+
+@cron.command(cls=EnqueueCommand)
+@name_argument
+@click.argument("expression", metavar="EXPRESSION")
+@click.argument("function", metavar="FUNCTION")
+@click.argument("args", nargs=-1, metavar="[ARG]...")
+@tz_option
+@click.option("--kwargs", metavar="JSON", callback=json_object, help="Keyword arguments, as a JSON object.")
+@click.option("--queue", metavar="NAME", help="The queue of its jobs.")
+@click.option("--priority", type=click.Choice(PRIORITIES, case_sensitive=False), help="Their urgency.")
+@click.option(
+    "--misfire", type=click.Choice(("once", "skip", "all")), default="once", show_default=True,
+    help="What becomes of fires that nobody saw in time.",
+)  # fmt: skip
+@click.option("--misfire-window", type=TIME, default=3600.0, help="How late a fire may be. [default 1h]")
+@click.option(
+    "--overlap", type=click.Choice(("allow", "skip", "queue")), default="allow", show_default=True,
+    help="What happens while the last fire's job is open.",
+)  # fmt: skip
+@click.option("--jitter", type=TIME, default=0.0, help="Spread the jobs over so long.")
+@click.option("--start", metavar="ISO", callback=read_moment, help="No fire before this time.")
+@click.option("--end", metavar="ISO", callback=read_moment, help="No fire after this time.")
+@click.option("--replace", is_flag=True, help="Put it in the place of another of that name.")
+@by_option
+@click.pass_obj
+def add(
+    invocation: Invocation,
+    /,
+    name: str,
+    expression: str,
+    function: str,
+    args: tuple[str, ...],
+    kwargs: Mapping[str, object] | None,
+    queue: str | None,
+    priority: str | None,
+    replace: bool,
+    by: str | None,
+    **when: Any,
+) -> None:
+    """Add a recurring job.
+
+    EXPRESSION is minute, hour, day, month and weekday, with seconds as a sixth if need be. Each ARG is read as JSON,
+    else as a text.
+    """
+    from jobfleet.cron import Cron
+
+    planned = Cron(expression.lstrip("\0"), **when)
+    job = Job(
+        name,
+        function,
+        [read_argument(arg) for arg in args],
+        kwargs or {},
+        queue=queue,
+        priority=Priority[priority.upper()] if priority else None,
+    )
+    with invocation.fleet() as fleet:
+        word = fleet.cron.add(name, planned, job, by=by, replace=replace)
+    following = planned.next(datetime.now(UTC))
+    told = f"next at {following.at:%Y-%m-%d %H:%M:%S} UTC" if following else "it never fires again"
+    data = {"name": name, "change": word, "next": following and following.at.isoformat()}
+    invocation.output.show(data=data, ids=[name], text=f"{name} {word}: {told}.")
+
+
+@cron.command()
+@name_argument
+@by_option
+@click.pass_obj
+def pause(invocation: Invocation, name: str, by: str | None) -> None:
+    """Let a recurring job not fire."""
+    with invocation.fleet() as fleet:
+        has_changed = fleet.cron.pause(name, by=by)
+    _told(invocation, name, is_paused=True, has_changed=has_changed)
+
+
+@cron.command()
+@name_argument
+@click.pass_obj
+def resume(invocation: Invocation, name: str) -> None:
+    """Let a paused recurring job fire again.
+
+    What was planned meanwhile does not fire.
+    """
+    with invocation.fleet() as fleet:
+        has_changed = fleet.cron.resume(name)
+    _told(invocation, name, is_paused=False, has_changed=has_changed)
+
+
+def _told(invocation: Invocation, name: str, *, is_paused: bool, has_changed: bool) -> None:
+    word = "paused" if is_paused else "on"
+    text = f"{name} is {word}." if has_changed else f"{name} was {word} already."
+    invocation.output.show(data={"name": name, "paused": is_paused, "changed": has_changed}, ids=[name], text=text)
+
+
+@cron.command()
+@name_argument
+@click.pass_obj
+def run(invocation: Invocation, name: str) -> None:
+    """Enqueue a recurring job now, beside its fires."""
+    with invocation.fleet() as fleet:
+        job_id = fleet.cron.run(name)
+    invocation.output.show(data={"name": name, "id": job_id}, ids=[job_id], text=job_id)
+
+
+@cron.command()
+@name_argument
+@click.option("--limit", type=click.IntRange(1, 1000), default=50, show_default=True, help="How many fires.")
+@click.pass_obj
+def history(invocation: Invocation, name: str, limit: int) -> None:
+    """Show what became of a recurring job's planned fires."""
+    with invocation.fleet() as fleet:
+        fires = fleet.cron.history(name, limit=limit)
+    if not fires and invocation.form == "table":
+        say(f"{name} has not fired yet. Does a reaper run? ('jobfleet reaper', or a worker --with-reaper)")
+        return
+    output = invocation.output
+    rows: list[list[Cell | str]] = [
+        [f"{fire.at:%Y-%m-%d %H:%M:%S}", Cell(fire.outcome, _COLORS.get(fire.outcome)), fire.job_id or "-", fire.note]
+        for fire in fires
+    ]
+    text = output.table(["PLANNED (UTC)", "OUTCOME", "JOB", "NOTE"], rows)
+    output.show(data=[fire_data(fire) for fire in fires], ids=[fire.job_id or "-" for fire in fires], text=text)
+
+
+@cron.command()
+@name_argument
+@yes_option
+@click.pass_obj
+def rm(invocation: Invocation, name: str, yes: bool) -> int:
+    """Let a recurring job go, with its history.
+
+    Jobs that it has enqueued stay.
+    """
+    if not agreed(f"Remove the recurring job {name}?", yes=yes):
+        return fail.FAILED
+    with invocation.fleet() as fleet:
+        fleet.cron.remove(name)
+    invocation.output.show(data={"name": name, "removed": True}, ids=[name], text=f"Removed {name}.")
+    return fail.DONE

@@ -1,0 +1,264 @@
+"""Recurring jobs: entries from jobs and decorators, and the verbs about them. See `verbs` for the form."""
+
+from __future__ import annotations
+
+import zlib
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
+from datetime import datetime
+from typing import Any, NamedTuple
+
+from jobfleet.client.publish import read_cron, read_function
+from jobfleet.client.space import Space
+from jobfleet.client.verbs import Verb, prepare, value
+from jobfleet.codec import decode, encode, encode_head, seal_call
+from jobfleet.cron import Cron, CronEntry, Fire, from_us
+from jobfleet.errors import EncodingError, InvalidJob, JobNotFound
+from jobfleet.model import Job, JobStatus, Priority, Receipt, new_suffix
+from jobfleet.store.calls import cron as calls
+from jobfleet.store.calls import enqueue
+from jobfleet.store.keys import Keyspace, Lane
+from jobfleet.store.values import Entry, FleetSeen
+
+DECORATOR = "decorator"
+HISTORY = 50
+
+
+class CronFire(NamedTuple):
+    """What became of one planned fire.
+
+    Attributes:
+        at: When it was planned.
+        outcome: fired, late, skipped, missed or overlapped.
+        job_id: Its job; for ``overlapped`` the one that was still open.
+        nominal: The local time it stands for, as an instant.
+        note: What a change of the clocks did to it.
+    """
+
+    at: datetime
+    outcome: str
+    job_id: str | None
+    nominal: datetime
+    note: str
+
+
+@dataclass(frozen=True, slots=True)
+class CronInfo:
+    """A recurring job at one moment.
+
+    Attributes:
+        name: Its name.
+        cron: When it runs.
+        queue: Where its jobs go.
+        function: What they run.
+        origin: ``decorator``, or who added it.
+        is_orphaned: Whether it came from a decorator that no worker has published any more.
+        paused: Who paused it; None when nobody did.
+        paused_at: Since when.
+        last: What became of its last fire.
+        next: Its next fire; None when there is none, or it is paused.
+    """
+
+    name: str
+    cron: Cron
+    queue: str
+    function: str
+    origin: str
+    is_orphaned: bool
+    paused: str | None
+    paused_at: datetime | None
+    last: CronFire | None
+    next: Fire | None
+
+
+class Decorated(NamedTuple):
+    """A recurring job that stands at its function."""
+
+    entry: CronEntry
+
+
+def entry_of(record: bytes) -> CronEntry:
+    """Read a kept entry.
+
+    Raises:
+        InvalidJob: It is none.
+        EncodingError: It cannot be read.
+    """
+    return CronEntry.load(decode(record))
+
+
+def lane_of(keys: Keyspace, entry: CronEntry, home: int) -> Lane:
+    """Where an entry fires: always in the same of its queue's home lanes."""
+    return keys.lane(entry.queue, zlib.crc32(entry.name.encode()) % home)
+
+
+def decorated(space: Space, seen: FleetSeen) -> Iterator[Decorated | tuple[str, str]]:
+    """The entries that stand at published functions; for one that cannot be, its name and why."""
+    for name, record in seen.functions.items():
+        said = read_cron(record)
+        if said is None:
+            continue
+        options = read_function(record)
+        try:
+            entry = CronEntry(
+                name=name,
+                cron=Cron.load(said),
+                queue=str(options.get("queue") or "default"),
+                function=name,
+                envelope=seal_call(encode_head({"function": name}), limits=space.limits),
+                band=Priority(options.get("priority", Priority.NORMAL)).band,
+                origin=DECORATOR,
+            )
+        except (InvalidJob, EncodingError, KeyError, TypeError, ValueError) as error:
+            yield name, str(error)
+        else:
+            yield Decorated(entry)
+
+
+def schedule(space: Space, name: str, cron: Cron, job: Job, *, by: str | None, add: bool = False) -> Verb[str]:
+    """Keep a recurring job under a name: added, changed or unchanged.
+
+    Raises:
+        InvalidJob: The name is wrong, or with `add` taken; or the job has a time or an id of its own.
+    """
+    for option in ("scheduled_at", "delay", "id", "expires_at"):
+        if getattr(job, option) is not None:
+            raise InvalidJob(f"{option} is not for recurring jobs: each fire has its own time and id.", field=option)
+    sent = yield from prepare(space, replace(job, cron_expression=None, tz=None))
+    entry = CronEntry(
+        name=name,
+        cron=cron,
+        queue=sent.lane.queue,
+        function=str(getattr(job.function, "name", job.function)),
+        envelope=sent.entry.envelope,
+        band=sent.entry.band,
+        meta=sent.entry.meta,
+        origin=by or "-",
+    )
+    record = encode(entry.dump())
+    word = value((yield (calls.schedule(space.keys, name, cron.fingerprint, record, add=add),)))
+    if word == "taken":
+        raise InvalidJob(f"There is a cron entry {name!r} already; give another name, or replace it.", field="name")
+    return str(word)
+
+
+def submit(space: Space, job: Job, by: str | None = None) -> Verb[Receipt]:
+    """Keep the entry that a job with a `cron_expression` asks for; the receipt names the job of its next fire."""
+    cron = Cron(str(job.cron_expression), job.tz or "UTC")
+    word = yield from schedule(space, job.name, cron, job, by=by or job.user)
+    kept, now = yield from _kept(space, job.name)
+    entry = entry_of(kept.record)
+    home = value((yield (space.opening(entry.queue),)))[0]
+    fire = cron.next(from_us(now))
+    suffix = entry.suffix(fire.at) if fire is not None else job.suffix
+    lane = lane_of(space.keys, entry, home)
+    return Receipt(id=lane.id_prefix + suffix, created=word == "added", status=JobStatus.SCHEDULED)
+
+
+def _kept(space: Space, name: str) -> Verb[tuple[calls.Scheduled, int]]:
+    now, rows = value((yield (calls.entries(space.keys),)))
+    for row in rows:
+        if row.name == name:
+            return row, now
+    known = ", ".join(row.name for row in rows[:10]) or "none yet"
+    raise JobNotFound(name, f"No cron entry {name!r}; there are: {known}.")
+
+
+def unschedule(space: Space, name: str) -> Verb[None]:
+    """Let an entry go.
+
+    Raises:
+        JobNotFound: There is none.
+        InvalidJob: It stands at a function that workers publish, and would come back.
+    """
+    kept, _ = yield from _kept(space, name)
+    entry = entry_of(kept.record)
+    seen = value((yield (space.looking(),)))
+    if entry.origin == DECORATOR and _is_published(seen, name):
+        raise InvalidJob(
+            f"{name!r} stands at its function's decorator and would come back; pause it, or remove the decorator.",
+            field="name",
+        )
+    home = value((yield (space.opening(entry.queue),)))[0]
+    value((yield (calls.unschedule(space.keys, name),)))
+    value((yield (calls.unmark(lane_of(space.keys, entry, home), name),)))
+
+
+def _is_published(seen: FleetSeen, function: str) -> bool:
+    record = seen.functions.get(function)
+    return record is not None and read_cron(record) is not None
+
+
+def hold(space: Space, name: str, *, paused: bool, by: str | None) -> Verb[bool]:
+    """Pause an entry, or resume it; False when it was so already.
+
+    Raises:
+        JobNotFound: There is none.
+    """
+    word = value((yield (calls.hold(space.keys, name, paused=paused, by=by),)))
+    if word == "unknown":
+        yield from _kept(space, name)
+    return bool(word != "already")
+
+
+def run_now(space: Space, name: str) -> Verb[str]:
+    """Enqueue the job of an entry at once, beside its fires; answer its id.
+
+    Raises:
+        JobNotFound: There is no such entry.
+    """
+    kept, _ = yield from _kept(space, name)
+    entry = entry_of(kept.record)
+    home = value((yield (space.opening(entry.queue),)))[0]
+    lane = lane_of(space.keys, entry, home)
+    job_id = lane.id_prefix + new_suffix()
+    value((yield (enqueue.enqueue(lane, (Entry(job_id, entry.band, "", entry.meta, entry.envelope),)),)))
+    return job_id
+
+
+def listing(space: Space) -> Verb[list[CronInfo]]:
+    """All entries, by name."""
+    now, rows = value((yield (calls.entries(space.keys),)))
+    if not rows:
+        return []
+    seen = value((yield (space.looking(),)))
+    lasts = yield [calls.history(space.keys, row.name, limit=1) for row in rows]
+    infos = []
+    for row, answer in zip(rows, lasts, strict=True):
+        try:
+            entry = entry_of(row.record)
+        except (InvalidJob, EncodingError):
+            continue  # a later version wrote it; the reaper says so in its log
+        notes = value([answer])
+        infos.append(
+            CronInfo(
+                name=row.name,
+                cron=entry.cron,
+                queue=entry.queue,
+                function=entry.function,
+                origin=entry.origin,
+                is_orphaned=entry.origin == DECORATOR and not _is_published(seen, row.name),
+                paused=row.paused,
+                paused_at=from_us(row.paused_at) if row.paused else None,
+                last=fire_of(*notes[0]) if notes else None,
+                next=entry.cron.next(from_us(now)) if row.paused is None else None,
+            )
+        )
+    return infos
+
+
+def history(space: Space, name: str, *, limit: int = HISTORY) -> Verb[list[CronFire]]:
+    """What became of an entry's last fires, the newest first.
+
+    Raises:
+        JobNotFound: There is no such entry.
+    """
+    yield from _kept(space, name)
+    notes: Any = value((yield (calls.history(space.keys, name, limit=limit),)))
+    return [fire_of(*note) for note in notes]
+
+
+def fire_of(at: int, text: str) -> CronFire:
+    """Read a note of the ledger."""
+    outcome, job_id, nominal, *note = text.split(" ", 3)
+    return CronFire(from_us(at), outcome, None if job_id == "-" else job_id, from_us(int(nominal)), "".join(note))

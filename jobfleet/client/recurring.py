@@ -1,0 +1,149 @@
+"""Recurring jobs as a fleet offers them: `fleet.cron`."""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable
+from typing import Any
+
+from jobfleet.client import cron as verbs
+from jobfleet.client.cron import CronFire, CronInfo
+from jobfleet.client.space import Space
+from jobfleet.client.verbs import Verb
+from jobfleet.cron import Cron
+from jobfleet.model import Job
+
+
+def cron_of(cron: Cron | str, tz: str | None) -> Cron:
+    """A `Cron`, from an expression where that is what was given."""
+    return cron if isinstance(cron, Cron) else Cron(cron, tz or "UTC")
+
+
+class Recurring:
+    """The recurring jobs of a `Fleet`.
+
+    Args:
+        space: The fleet's names and settings.
+        do: Drives a verb.
+    """
+
+    def __init__(self, space: Space, do: Callable[[Verb[Any]], Any]) -> None:
+        self._space = space
+        self._do = do
+
+    def __call__(self) -> list[CronInfo]:
+        """All recurring jobs, by name."""
+        answer: list[CronInfo] = self._do(verbs.listing(self._space))
+        return answer
+
+    def add(
+        self,
+        name: str,
+        cron: Cron | str,
+        job: Job,
+        *,
+        tz: str | None = None,
+        by: str | None = None,
+        replace: bool = False,
+    ) -> str:
+        """Keep a recurring job under a name; answer what that made of it: added, changed or unchanged.
+
+        Args:
+            name: The name.
+            cron: When: a `Cron`, or an expression.
+            job: What each fire enqueues.
+            tz: The time zone of an expression.
+            by: Who asks.
+            replace: Put it in the place of another of that name.
+
+        Raises:
+            InvalidJob: A field is wrong, or the name is taken.
+        """
+        work = verbs.schedule(self._space, name, cron_of(cron, tz), job, by=by, add=not replace)
+        word: str = self._do(work)
+        return word
+
+    def remove(self, name: str) -> None:
+        """Let a recurring job go, with its history; jobs that were enqueued stay.
+
+        Raises:
+            JobNotFound: There is none of that name.
+            InvalidJob: It stands at a decorator, and would come back.
+        """
+        self._do(verbs.unschedule(self._space, name))
+
+    def pause(self, name: str, *, by: str | None = None) -> bool:
+        """Let it not fire; False when it was paused already. Raises `JobNotFound`."""
+        answer: bool = self._do(verbs.hold(self._space, name, paused=True, by=by))
+        return answer
+
+    def resume(self, name: str) -> bool:
+        """Let it fire again; what was planned meanwhile does not. False when it was not paused."""
+        answer: bool = self._do(verbs.hold(self._space, name, paused=False, by=None))
+        return answer
+
+    def run(self, name: str) -> str:
+        """Enqueue its job at once, beside its fires; answer the job's id. Raises `JobNotFound`."""
+        answer: str = self._do(verbs.run_now(self._space, name))
+        return answer
+
+    def history(self, name: str, *, limit: int = verbs.HISTORY) -> list[CronFire]:
+        """What became of its last fires, the newest first. Raises `JobNotFound`."""
+        answer: list[CronFire] = self._do(verbs.history(self._space, name, limit=limit))
+        return answer
+
+
+class AsyncRecurring:
+    """The recurring jobs of an `AsyncFleet`; see `Recurring`.
+
+    Args:
+        space: The fleet's names and settings.
+        do: Drives a verb.
+    """
+
+    def __init__(self, space: Space, do: Callable[[Verb[Any]], Awaitable[Any]]) -> None:
+        self._space = space
+        self._do = do
+
+    async def __call__(self) -> list[CronInfo]:
+        """All recurring jobs, by name."""
+        answer: list[CronInfo] = await self._do(verbs.listing(self._space))
+        return answer
+
+    async def add(
+        self,
+        name: str,
+        cron: Cron | str,
+        job: Job,
+        *,
+        tz: str | None = None,
+        by: str | None = None,
+        replace: bool = False,
+    ) -> str:
+        """Keep a recurring job under a name; see `Recurring.add`."""
+        work = verbs.schedule(self._space, name, cron_of(cron, tz), job, by=by, add=not replace)
+        word: str = await self._do(work)
+        return word
+
+    async def remove(self, name: str) -> None:
+        """Let a recurring job go, with its history; see `Recurring.remove`."""
+        await self._do(verbs.unschedule(self._space, name))
+
+    async def pause(self, name: str, *, by: str | None = None) -> bool:
+        """Let it not fire; False when it was paused already. Raises `JobNotFound`."""
+        answer: bool = await self._do(verbs.hold(self._space, name, paused=True, by=by))
+        return answer
+
+    async def resume(self, name: str) -> bool:
+        """Let it fire again; what was planned meanwhile does not. False when it was not paused."""
+        answer: bool = await self._do(verbs.hold(self._space, name, paused=False, by=None))
+        return answer
+
+    async def run(self, name: str) -> str:
+        """Enqueue its job at once, beside its fires; answer the job's id. Raises `JobNotFound`."""
+        answer: str = await self._do(verbs.run_now(self._space, name))
+        return answer
+
+    async def history(self, name: str, *, limit: int = verbs.HISTORY) -> list[CronFire]:
+        """What became of its last fires, the newest first. Raises `JobNotFound`."""
+        answer: list[CronFire] = await self._do(verbs.history(self._space, name, limit=limit))
+        return answer

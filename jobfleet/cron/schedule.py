@@ -1,0 +1,198 @@
+"""When a recurring job fires: cron expressions in a time zone, across changes of the clocks. Pure.
+
+`croniter` says which local times an expression names; this module says when they are. An expression that
+names hours is a *fixed local time*: it fires once a local day for each of its times, the first time when the
+clocks go back, at the first instant that exists when they go forward (P. Vixie's cron does the same). One
+that runs in all 24 hours is an *interval*: it goes by elapsed time, through both passes of a repeated hour.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from datetime import UTC, datetime, timedelta
+from typing import Any, NamedTuple
+from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
+
+from croniter import croniter
+from croniter.croniter import CroniterBadDateError, CroniterError
+
+from jobfleet.errors import InvalidJob
+
+HOURS = 24
+ALIASES = {
+    "@hourly": "0 * * * *",
+    "@daily": "0 0 * * *",
+    "@midnight": "0 0 * * *",
+    "@weekly": "0 0 * * 0",
+    "@monthly": "0 0 1 * *",
+    "@yearly": "0 0 1 1 *",
+    "@annually": "0 0 1 1 *",
+}
+_EPOCH = datetime(1970, 1, 1)  # noqa: DTZ001 - local times are naive here
+_SECOND = timedelta(seconds=1)
+
+
+class Fire(NamedTuple):
+    """One planned fire.
+
+    Attributes:
+        at: When it is to happen, UTC.
+        nominal: The local time that the expression names, aware; it may not exist.
+        note: What the change of the clocks did to it; empty when nothing.
+    """
+
+    at: datetime
+    nominal: datetime
+    note: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Schedule:
+    """A cron expression in a time zone.
+
+    Args:
+        expression: Five fields, or six with seconds last; ``@daily`` and its like. When both day fields are
+            given, a day that either names will do, as in every cron.
+        tz: The time zone, by name.
+
+    Attributes:
+        is_interval: Whether it runs in all hours, and so goes by elapsed time.
+
+    Raises:
+        InvalidJob: The expression or the time zone is wrong, or no time fits.
+    """
+
+    expression: str
+    tz: str = "UTC"
+    is_interval: bool = field(init=False, repr=False, compare=False)
+    _zone: ZoneInfo = field(init=False, repr=False, compare=False)
+    _plain: str = field(init=False, repr=False, compare=False)
+
+    def __post_init__(self) -> None:
+        """Check both; remember what kind of expression it is."""
+        plain, hours = _checked(self.expression)
+        object.__setattr__(self, "_plain", plain)
+        object.__setattr__(self, "is_interval", hours == HOURS)
+        object.__setattr__(self, "_zone", _zone(self.tz))
+        if self.next(datetime(2024, 1, 1, tzinfo=UTC)) is None:
+            raise InvalidJob(f"cron {self.expression!r} names no time that ever comes.", field="cron_expression")
+
+    def next(self, after: datetime) -> Fire | None:
+        """The first fire after an instant; None when there is none in sight of croniter (50 years).
+
+        Args:
+            after: Aware.
+        """
+        try:
+            find = self._next_interval if self.is_interval else self._next_fixed
+            return find(after.astimezone(UTC).replace(microsecond=0))
+        except (CroniterBadDateError, OverflowError):
+            return None
+
+    def fires(self, after: datetime, until: datetime) -> Iterator[Fire]:
+        """The fires after an instant, up to and with another."""
+        fire = self.next(after)
+        while fire is not None and fire.at <= until:
+            yield fire
+            fire = self.next(fire.at)
+
+    def _named(self, after: datetime) -> Any:
+        """The local times that the expression names, after a local one."""
+        return croniter(self._plain, after, ret_type=datetime)
+
+    def _next_fixed(self, after: datetime) -> Fire:
+        named = self._named(self._local(after))
+        nominal = named.get_next()
+        while self._instant(nominal) <= after:
+            nominal = named.get_next()
+        at = self._instant(nominal)
+        if not self._exists(nominal):
+            # Several times may fall into the gap, and another on its end: they are one fire.
+            later = named.get_next()
+            while self._instant(later) == at:
+                if self._exists(later):
+                    return Fire(at, later.replace(tzinfo=self._zone))
+                later = named.get_next()
+        return Fire(at, nominal.replace(tzinfo=self._zone), self._note(nominal, at))
+
+    def _next_interval(self, after: datetime) -> Fire:
+        offset = self._offset(after)
+        nominal = self._named((after + offset).replace(tzinfo=None)).get_next()
+        at = nominal.replace(tzinfo=UTC) - offset
+        while self._offset(at) != offset:  # the clocks change before: go on from there, by the new offset
+            change = self._change(after, at)
+            after, offset = change, self._offset(change)
+            just_before = (change + offset).replace(tzinfo=None) - _SECOND
+            nominal = self._named(just_before).get_next()
+            at = nominal.replace(tzinfo=UTC) - offset
+        return Fire(at, at.astimezone(self._zone))
+
+    def _instant(self, local: datetime) -> datetime:
+        """When a local time is: the first pass of a repeated one, the end of the gap for one that does not exist."""
+        at = local.replace(tzinfo=self._zone).astimezone(UTC)
+        return at if self._exists(local) else self._change(at - timedelta(days=1), at)
+
+    def _exists(self, local: datetime) -> bool:
+        aware = local.replace(tzinfo=self._zone)
+        return aware.astimezone(UTC).astimezone(self._zone).replace(tzinfo=None) == local
+
+    def _change(self, before: datetime, after: datetime) -> datetime:
+        """The last change of the offset between two instants, to the second."""
+        offset = self._offset(after)
+        while after - before > _SECOND:
+            middle = before + (after - before) // 2
+            middle = middle.replace(microsecond=0)
+            if self._offset(middle) == offset:
+                after = middle
+            else:
+                before = middle if middle > before else before + _SECOND
+        return after
+
+    def _offset(self, at: datetime) -> timedelta:
+        return at.astimezone(self._zone).utcoffset() or timedelta()
+
+    def _local(self, at: datetime) -> datetime:
+        return at.astimezone(self._zone).replace(tzinfo=None)
+
+    def _note(self, nominal: datetime, at: datetime) -> str:
+        if not self._exists(nominal):
+            fires = self._local(at)
+            return f"{nominal:%Y-%m-%d %H:%M} does not exist in {self.tz}: fires {fires:%H:%M}"
+        second = nominal.replace(tzinfo=self._zone, fold=1).astimezone(UTC)
+        if second != at:
+            return f"{nominal:%Y-%m-%d %H:%M} comes twice in {self.tz}: fires the first time"
+        return ""
+
+
+def _checked(expression: object) -> tuple[str, int]:
+    """An expression that croniter takes, and how many hours of the day it names."""
+    if not isinstance(expression, str) or not expression.strip():
+        raise InvalidJob(f"cron_expression is {expression!r}; give five fields, as in '0 2 * * *'.", field=CRON)
+    plain = ALIASES.get(expression.strip().lower(), expression.strip())
+    fields = plain.split()
+    if len(fields) not in (5, 6) or any(letter in part for part in fields for letter in "@?"):
+        raise InvalidJob(
+            f"cron {expression!r} has {len(fields)} of five fields; give minute, hour, day, month, weekday, "
+            "and seconds as a sixth if need be.",
+            field=CRON,
+        )
+    if any(part[:1] in "hHrR" for part in fields):
+        raise InvalidJob(f"cron {expression!r} asks for random times; use jitter instead.", field=CRON)
+    try:
+        expanded = croniter.expand(plain)[0]
+        croniter(plain, _EPOCH)
+    except (CroniterError, ValueError, KeyError, AttributeError) as error:
+        raise InvalidJob(f"cron {expression!r} is wrong: {error}.", field=CRON) from None
+    hours = expanded[1]
+    return plain, HOURS if hours == ["*"] else len({hour for hour in hours if hour != "*"})
+
+
+def _zone(name: object) -> ZoneInfo:
+    try:
+        return ZoneInfo(name if isinstance(name, str) else "")
+    except (ZoneInfoNotFoundError, ValueError, OSError):
+        raise InvalidJob(f"tz is {name!r}; give the name of a time zone, as in 'Europe/Berlin'.", field="tz") from None
+
+
+CRON = "cron_expression"

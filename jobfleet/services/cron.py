@@ -1,0 +1,177 @@
+"""The cron duty: fires what is due, once per fleet, whoever looks.
+
+A fire is a script in its lane that moves the entry's mark and makes the job in one go, so any number of
+reapers may look at once; the ledger is written after it, and again by whoever finds the fire done.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable, Iterable, Mapping
+from datetime import datetime
+from typing import NamedTuple
+
+from jobfleet.client.cron import Decorated, decorated, entry_of, lane_of
+from jobfleet.client.space import Space
+from jobfleet.codec import encode, reheaded
+from jobfleet.config import JobConfig
+from jobfleet.cron import CronEntry, Planned, from_us, plan, to_us
+from jobfleet.errors import EncodingError, InvalidJob
+from jobfleet.metrics.tally import Tally
+from jobfleet.services.service import Service
+from jobfleet.store.aio import AsyncStore
+from jobfleet.store.calls import cron as calls
+from jobfleet.store.calls import inspect
+from jobfleet.store.calls.enqueue import open_queue
+from jobfleet.store.keys import Lane
+from jobfleet.store.values import Entry
+
+log = logging.getLogger("jobfleet.reaper")
+EVERY = 1.0
+LOOK_AT_FUNCTIONS = 5.0
+
+
+class Known(NamedTuple):
+    """What this reaper remembers of an entry.
+
+    Attributes:
+        kept: As it is stored.
+        entry: As it is understood.
+        lane: Where it fires.
+        mark: The last fire that was dealt with; nothing before it is looked at.
+    """
+
+    kept: calls.Scheduled
+    entry: CronEntry
+    lane: Lane
+    mark: datetime
+
+
+class Cron(Service):
+    """Fires recurring jobs.
+
+    Args:
+        store: How.
+        config: The settings.
+        tally: Where it counts.
+        clock: Makes Redis's time (µs) the time to go by; another one is for tests.
+    """
+
+    name = "cron"
+
+    def __init__(
+        self, store: AsyncStore, config: JobConfig, tally: Tally, *, clock: Callable[[int], int] = lambda now: now
+    ) -> None:
+        super().__init__(tally)
+        self._clock = clock
+        self._store = store
+        self._space = Space(config)
+        self._known: dict[str, Known] = {}
+        self._refused: dict[str, bytes] = {}
+        self._looked = 0
+
+    async def turn(self) -> float:
+        """Fire what is due."""
+        now, kept = await self._store.run(calls.entries(self._space.keys))
+        if now - self._looked >= LOOK_AT_FUNCTIONS * 1e6:
+            self._looked = now
+            if await self._adopt(kept):
+                now, kept = await self._store.run(calls.entries(self._space.keys))
+        await self._learn(kept)
+        soonest = EVERY
+        for known in list(self._known.values()):
+            if known.kept.paused is None:
+                at = from_us(self._clock(now))
+                await self._fire_due(known, at)
+                soonest = min(soonest, self._until_next(known.kept.name, at))
+        return soonest
+
+    def _until_next(self, name: str, now: datetime) -> float:
+        known = self._known[name]
+        following = known.entry.cron.next(max(known.mark, now))
+        return EVERY if following is None else max(0.005, (following.at - now).total_seconds())
+
+    async def _adopt(self, kept: Iterable[calls.Scheduled]) -> bool:
+        """Keep the entries that stand at functions which workers have published; whether any is new or changed."""
+        seen = await self._store.run(inspect.fleet(self._space.keys))
+        stored: Mapping[str, calls.Scheduled] = {row.name: row for row in kept}
+        changed = False
+        for made in decorated(self._space, seen):
+            if isinstance(made, Decorated):
+                record = encode(made.entry.dump())
+                row = stored.get(made.entry.name)
+                if row is None or row.record != record:
+                    call = calls.schedule(self._space.keys, made.entry.name, made.entry.cron.fingerprint, record)
+                    word = await self._store.run(call)
+                    log.info("cron.%s entry=%s from its decorator", word, made.entry.name)
+                    changed = True
+            elif self._refused.get(made[0]) != made[1].encode():
+                self._refused[made[0]] = made[1].encode()
+                log.error("cron.refused entry=%s %s", *made)
+        return changed
+
+    async def _learn(self, kept: Iterable[calls.Scheduled]) -> None:
+        """Read what is new or changed; forget what is gone."""
+        rows = {row.name: row for row in kept}
+        for name in [name for name in self._known if name not in rows]:
+            del self._known[name]
+        fresh = []
+        for row in rows.values():
+            known = self._known.get(row.name)
+            if known is not None and known.kept.record == row.record and known.kept.since == row.since:
+                self._known[row.name] = known._replace(kept=row)
+                continue
+            try:
+                entry = entry_of(row.record)
+            except (InvalidJob, EncodingError) as error:
+                if self._refused.get(row.name) != row.record:
+                    self._refused[row.name] = row.record
+                    log.error("cron.refused entry=%s %s", row.name, error)
+                continue
+            fresh.append((row, entry))
+        for row, entry in fresh:
+            home, _ = await self._store.run(
+                open_queue(self._space.keys, entry.queue, self._space.config.lanes.get(entry.queue, 1))
+            )
+            lane = lane_of(self._space.keys, entry, home)
+            mark, job_id = (await self._store.run(calls.marks(lane, [row.name])))[0]
+            if job_id.endswith(entry.suffix(from_us(mark))):  # whoever fired it may have died before it noted it
+                note = f"fired {job_id} {mark}"
+                await self._store.run(calls.ledger(self._space.keys, row.name, [(mark, note)]))
+            self._known[row.name] = Known(row, entry, lane, from_us(max(mark, row.since)))
+
+    async def _fire_due(self, known: Known, now: datetime) -> None:
+        for planned in plan(known.entry, known.mark, now):
+            if not await self._carry_out(known, planned):
+                return
+
+    async def _carry_out(self, known: Known, planned: Planned) -> bool:
+        """Do what is to become of one fire; whether the next may be looked at."""
+        entry, at = known.entry, planned.fire.at
+        overlap = entry.cron.overlap if planned.is_to_fire else calls.PASS
+        job = self._job(known, planned) if planned.is_to_fire else Entry("", 0, "", "", b"")
+        answer = await self._store.run(calls.fire(known.lane, entry.name, to_us(at), job, overlap=overlap))
+        if answer.word == "open":
+            return False  # its time comes when the job before it has ended
+        if answer.word == "already":
+            self._known[entry.name] = known._replace(mark=max(known.mark, from_us(answer.at)))
+            if answer.at == to_us(at) and answer.id == job.id and planned.is_to_fire:
+                await self._note(known, planned, planned.outcome, job.id)  # whoever fired it may have died before
+            return answer.at <= to_us(at)
+        self._known[entry.name] = known._replace(mark=at)
+        outcome = "overlapped" if answer.word == "overlapped" else planned.outcome
+        await self._note(known, planned, outcome, answer.id or job.id)
+        self.tally.count("cron_fires_total", (entry.name, outcome))
+        if outcome != "fired":
+            log.warning("cron.%s entry=%s planned=%s", outcome, entry.name, at.isoformat())
+        return True
+
+    def _job(self, known: Known, planned: Planned) -> Entry:
+        entry, at = known.entry, planned.fire.at
+        job_id = known.lane.id_prefix + entry.suffix(at)
+        envelope = reheaded(entry.envelope, nominal=to_us(planned.fire.nominal), enqueued_at=to_us(at))
+        return Entry(job_id, entry.band, str(to_us(entry.due(at))), entry.meta, envelope)
+
+    async def _note(self, known: Known, planned: Planned, outcome: str, job_id: str) -> None:
+        text = f"{outcome} {job_id or '-'} {to_us(planned.fire.nominal)} {planned.fire.note}".rstrip()
+        await self._store.run(calls.ledger(self._space.keys, known.entry.name, [(to_us(planned.fire.at), text)]))

@@ -1,0 +1,130 @@
+"""fire, marks, unmark, schedule, unschedule, hold_entry, entries, ledger, history: recurring jobs."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import NamedTuple
+
+from jobfleet.store.call import Call, Reply
+from jobfleet.store.calls.control import who
+from jobfleet.store.keys import Keyspace, Lane
+from jobfleet.store.script import load
+from jobfleet.store.values import Entry
+
+CHUNK = 50
+LEDGER_MOST = 1000
+PASS = "pass"
+
+
+class Fired(NamedTuple):
+    """What became of an attempt to fire.
+
+    Attributes:
+        word: fired, passed, already, overlapped or open.
+        now: Redis's time, µs.
+        at: For ``already``: the last fire that was dealt with, µs.
+        id: For ``already``, ``overlapped`` and ``open``: its job.
+    """
+
+    word: str
+    now: int
+    at: int = 0
+    id: str = ""
+
+
+class Scheduled(NamedTuple):
+    """A cron entry as it is kept.
+
+    Attributes:
+        name: Its name.
+        since: When its times were set, or it was resumed, µs; nothing before fires.
+        record: The entry, encoded.
+        paused: Who paused it; None when it is not.
+        paused_at: Since when, µs.
+    """
+
+    name: str
+    since: int
+    record: bytes
+    paused: str | None = None
+    paused_at: int = 0
+
+
+def fire(lane: Lane, name: str, at_us: int, entry: Entry, *, overlap: str) -> Call[Fired]:
+    """Make a planned fire a job, once; `PASS` as `overlap` lets it go without one."""
+    keys = (
+        *lane.ready, lane.wake, lane.meta, lane.expiry, lane.totals, lane.fired, lane.job(entry.id)
+    )  # fmt: skip
+    args = (lane.tag, name, at_us, overlap, entry.id, entry.band, entry.when, entry.meta, entry.envelope)
+    return Call(load("fire"), keys, args, _fired)
+
+
+def _fired(reply: Reply) -> Fired:
+    word, now, rest = reply[0].decode(), int(reply[1]), [part.decode() for part in reply[2:]]
+    if word == "already":
+        return Fired(word, now, int(rest[0]), rest[1])
+    return Fired(word, now, id=rest[0] if rest else "")
+
+
+def marks(lane: Lane, names: Sequence[str]) -> Call[list[tuple[int, str]]]:
+    """The last fire of at most 50 entries that was dealt with (µs, its job); 0 where there is none."""
+    return Call(load("marks"), (lane.fired,), tuple(names), lambda reply: [_mark(text.decode()) for text in reply[1]])
+
+
+def _mark(text: str) -> tuple[int, str]:
+    at, _, job_id = text.partition(" ")
+    return int(at or 0), job_id
+
+
+def unmark(lane: Lane, name: str) -> Call[int]:
+    """Forget an entry's last fire; how many there were."""
+    return Call(load("unmark"), (lane.fired,), (name,), lambda reply: int(reply[1]))
+
+
+def schedule(keys: Keyspace, name: str, fingerprint: str, record: bytes, *, add: bool = False) -> Call[str]:
+    """Keep an entry: added, changed or unchanged; with `add`, taken where another of that name is."""
+    mode = "add" if add else "put"
+    return Call(load("schedule"), (keys.cron,), (name, fingerprint, mode, record), lambda reply: reply[2].decode())
+
+
+def unschedule(keys: Keyspace, name: str) -> Call[bool]:
+    """Let an entry go; False when there was none."""
+    places = (keys.cron, keys.cron_paused, keys.cron_ledger(name))
+    return Call(load("unschedule"), places, (name,), lambda reply: bool(reply[1]))
+
+
+def hold(keys: Keyspace, name: str, *, paused: bool, by: str | None) -> Call[str]:
+    """Pause an entry or resume it: paused, resumed, already or unknown."""
+    by_whom = who(by) if paused else ""
+    return Call(load("hold_entry"), (keys.cron, keys.cron_paused), (name, by_whom), lambda reply: reply[2].decode())
+
+
+def entries(keys: Keyspace) -> Call[tuple[int, list[Scheduled]]]:
+    """Redis's time (µs), and all entries."""
+    return Call(load("entries"), (keys.cron,), (keys.tag,), _entries)
+
+
+def _entries(reply: Reply) -> tuple[int, list[Scheduled]]:
+    paused: Mapping[bytes, bytes] = dict(zip(reply[3][::2], reply[3][1::2], strict=True))
+    rows = []
+    for name, kept in sorted(zip(reply[2][::2], reply[2][1::2], strict=True)):
+        head, _, record = kept.partition(b"\n")
+        by, _, at = paused.get(name, b"").decode().rpartition("@")
+        rows.append(Scheduled(name.decode(), int(head.split(b" ")[0]), record, by or None, int(at or 0)))
+    return int(reply[1]), rows
+
+
+def ledger(keys: Keyspace, name: str, notes: Sequence[tuple[int, str]]) -> Call[int]:
+    """Note what became of at most 50 fires (µs, text); how many were new."""
+    parts = [part for note in notes for part in note]
+    return Call(load("ledger"), (keys.cron_ledger(name),), (LEDGER_MOST, *parts), lambda reply: int(reply[1]))
+
+
+def history(keys: Keyspace, name: str, *, limit: int) -> Call[list[tuple[int, str]]]:
+    """The last fires of an entry, the newest first: µs, and what became of it."""
+    return Call(load("history"), (keys.cron_ledger(name),), (limit,), lambda reply: [_note(row) for row in reply[1]])
+
+
+def _note(row: bytes) -> tuple[int, str]:
+    at, _, text = row.decode().partition(" ")
+    return int(at), text

@@ -1,0 +1,71 @@
+-- fire: make a cron entry's planned fire a job, once, or let it pass.
+--
+-- KEYS    1 ready:0     zset    job ids by due time (µs), CRITICAL
+--         2 ready:1     zset    HIGH
+--         3 ready:2     zset    NORMAL
+--         4 ready:3     zset    LOW
+--         5 wake        zset    the marker idle children block on
+--         6 meta        hash    id → clear record
+--         7 expiry      zset    ids by expires_at (µs)
+--         8 totals      hash    counts
+--         9 fired       hash    cron entry → last fire that was dealt with, and its job
+--         10 job:<id>   string  envelope
+-- READS   result:<id>   string  tombstone
+--         job:<id>      string  envelope of the last fire's job
+--         conf          hash    paused
+--         listeners     string  whether anybody listens
+-- ARGV    1 tag         text    the lane's prefix
+--         2 entry       text    its name
+--         3 at          int     the fire's time (µs)
+--         4 overlap     text    allow, skip, queue; pass lets the fire go without a job
+--         5 id          text    job id
+--         6 band        int     0..3
+--         7 due         int     µs
+--         8 meta        text    x +µs counts from now
+--         9 envelope    bytes   the call
+-- FLAGS   -
+-- RETURNS {"fired", now} | {"passed", now} | {"already", now, at, id}   what the mark says
+--         {"overlapped", now, id} | {"open", now, id}   the last fire's job is open; open changes nothing
+-- EMITS   enqueued
+-- COST    O(log ready)
+-- @include lib/clock
+-- @include lib/number
+-- @include lib/event
+
+local tag, entry, at, overlap = ARGV[1], ARGV[2], tonumber(ARGV[3]), ARGV[4]
+local id, band, due, meta, envelope = ARGV[5], tonumber(ARGV[6]), ARGV[7], ARGV[8], ARGV[9]
+local now = now_us()
+local stamp = int(now)
+
+local mark = redis.call('HGET', KEYS[9], entry)
+local last_at, last_id = string.match(mark or '', '^(%d+) (.*)$')
+if last_at and at <= tonumber(last_at) then return {'already', stamp, last_at, last_id} end
+local is_open = last_id and last_id ~= '' and overlap ~= 'allow' and overlap ~= 'pass'
+  and redis.call('EXISTS', tag .. 'job:' .. last_id) == 1
+if is_open and overlap == 'queue' then return {'open', stamp, last_id} end
+local is_new = redis.call('EXISTS', KEYS[10], tag .. 'result:' .. id) == 0
+local paused = redis.call('HGET', tag .. 'conf', 'paused')
+local heard = is_heard(tag)
+
+if overlap == 'pass' or is_open then
+  redis.call('HSET', KEYS[9], entry, int(at) .. ' ' .. (last_id or ''))
+  if is_open then return {'overlapped', stamp, last_id} end
+  return {'passed', stamp}
+end
+redis.call('HSET', KEYS[9], entry, int(at) .. ' ' .. id)
+if is_new then
+  redis.call('SET', KEYS[10], envelope)
+  redis.call('ZADD', KEYS[band + 1], due, id)
+  if meta ~= '' then
+    meta = string.gsub('\n' .. meta, '\nx %+(%d+)', function(us) return '\nx ' .. int(now + tonumber(us)) end)
+    meta = string.sub(meta, 2)
+    redis.call('HSET', KEYS[6], id, meta)
+    local expires = string.match('\n' .. meta, '\nx (%d+)')
+    if expires then redis.call('ZADD', KEYS[7], expires, id) end
+  end
+  redis.call('HINCRBY', KEYS[8], 'enqueued', 1)
+  if tonumber(due) <= now and not paused then redis.call('ZADD', KEYS[5], 0, 'w') end
+end
+
+if heard and is_new then emit(tag, now, {{'enqueued', id, '0', 0}}) end
+return {'fired', stamp}

@@ -1,0 +1,29 @@
+-- hold_entry: pause a cron entry, or resume it; what was planned in between does not fire.
+--
+-- KEYS    1 cron        hash    entry → since (µs), fingerprint, record
+--         2 cron-paused hash    entry → who paused it, and when
+-- ARGV    1 entry       text    its name
+--         2 who         text    who pauses it; empty to resume
+-- FLAGS   allow-oom
+-- RETURNS {"held", now, word}   paused, resumed, already, unknown
+-- EMITS   -
+-- COST    O(1)
+-- @include lib/clock
+-- @include lib/number
+
+local entry, who = ARGV[1], ARGV[2]
+local now = now_us()
+
+local known = redis.call('HGET', KEYS[1], entry)
+local paused = redis.call('HGET', KEYS[2], entry)
+if not known then return {'held', int(now), 'unknown'} end
+if (who ~= '') == (paused ~= false) then return {'held', int(now), 'already'} end
+
+if who ~= '' then
+  redis.call('HSET', KEYS[2], entry, who .. '@' .. int(now))
+  return {'held', int(now), 'paused'}
+end
+redis.call('HDEL', KEYS[2], entry)
+redis.call('HSET', KEYS[1], entry, int(now) .. string.match(known, '^%d+(.*)$'))
+
+return {'held', int(now), 'resumed'}

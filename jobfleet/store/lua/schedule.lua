@@ -1,0 +1,26 @@
+-- schedule: keep a cron entry under its name; another of that name is replaced.
+--
+-- KEYS    1 cron        hash    entry → since (µs), fingerprint, record
+-- ARGV    1 entry       text    its name
+--         2 fingerprint text    of its times: others begin anew
+--         3 mode        text    put, or add to refuse one that is there with another record
+--         4 record      bytes   the entry
+-- FLAGS   -
+-- RETURNS {"scheduled", now, word}   added, changed, unchanged, taken
+-- EMITS   -
+-- COST    O(1)
+-- @include lib/clock
+-- @include lib/number
+
+local entry, fingerprint, mode, record = ARGV[1], ARGV[2], ARGV[3], ARGV[4]
+local now = now_us()
+
+local known = redis.call('HGET', KEYS[1], entry)
+local since, print, kept = string.match(known or '', '^(%d+) (%w+)\n(.*)$')
+if kept == record then return {'scheduled', int(now), 'unchanged'} end
+if known and mode == 'add' then return {'scheduled', int(now), 'taken'} end
+if print ~= fingerprint then since = int(now) end
+
+redis.call('HSET', KEYS[1], entry, since .. ' ' .. fingerprint .. '\n' .. record)
+
+return {'scheduled', int(now), known and 'changed' or 'added'}

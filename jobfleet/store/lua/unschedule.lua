@@ -1,0 +1,16 @@
+-- unschedule: let a cron entry go, with its ledger.
+--
+-- KEYS    1 cron        hash    entry → since (µs), fingerprint, record
+--         2 cron-paused hash    entry → who paused it, and when
+--         3 cron-ledger:<entry> zset its fires by time
+-- ARGV    1 entry       text    its name
+-- FLAGS   allow-oom
+-- RETURNS {"unscheduled", count}
+-- EMITS   -
+-- COST    O(fires kept)
+
+local count = redis.call('HDEL', KEYS[1], ARGV[1])
+redis.call('HDEL', KEYS[2], ARGV[1])
+redis.call('UNLINK', KEYS[3])
+
+return {'unscheduled', count}

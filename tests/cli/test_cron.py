@@ -1,0 +1,106 @@
+"""`jobfleet cron`."""
+
+from __future__ import annotations
+
+import json
+
+import pytest
+
+from jobfleet import Fleet
+from jobfleet.store.calls.cron import ledger
+from tests.cli.hand import Cli, Hand
+
+NIGHTLY = ("cron", "add", "nightly", "30 2 * * *", "demo.add", "1", "-2", "--tz", "Europe/Berlin")
+
+
+def test_a_recurring_job_is_added_listed_and_removed(cli: Cli, hand: Hand) -> None:
+    added = cli(*NIGHTLY, "--by", "ann", "--overlap", "skip")
+    assert added.stdout.startswith("nightly added: next at 20")
+    assert cli(*NIGHTLY, "--by", "ann", "--overlap", "skip").stdout.startswith("nightly unchanged: ")
+    again = cli(*NIGHTLY)
+    assert (again.exit_code, again.stderr) == (
+        2, "There is a cron entry 'nightly' already; give another name, or replace it.\n",
+    )  # fmt: skip
+    assert cli(*NIGHTLY, "--replace").stdout.startswith("nightly changed: ")
+
+    (row,) = json.loads(cli("cron", "ls", "-o", "json").stdout)
+    assert (row["name"], row["expression"], row["tz"], row["queue"], row["function"], row["overlap"]) == (
+        "nightly", "30 2 * * *", "Europe/Berlin", "default", "demo.add", "allow",
+    )  # fmt: skip
+    head, line = cli("cron", "ls").stdout.splitlines()
+    assert head.split() == ["NAME", "WHEN", "ZONE", "FUNCTION", "QUEUE", "LAST", "NEXT", "STATE"]
+    assert line.startswith("nightly  30 2 * * *  Europe/Berlin  demo.add  default  -")
+    assert line.endswith("02:30:00  on")
+
+    assert cli("cron", "rm", "nightly", input="n\n").exit_code == 1
+    assert cli("cron", "rm", "nightly", "--yes").stdout == "Removed nightly.\n"
+    assert cli("cron", "ls", "-o", "ids").stdout == ""
+
+
+def test_pause_and_resume(cli: Cli, hand: Hand) -> None:
+    cli(*NIGHTLY)
+    assert cli("cron", "pause", "nightly", "--by", "ann").stdout == "nightly is paused.\n"
+    assert cli("cron", "pause", "nightly").stdout == "nightly was paused already.\n"
+    assert cli("cron", "ls").stdout.endswith("-     -     paused by ann\n")
+    assert cli("cron", "resume", "nightly").stdout == "nightly is on.\n"
+    assert cli("cron", "resume", "nightly").stdout == "nightly was on already.\n"
+
+
+def test_run_enqueues_at_once(cli: Cli, fleet: Fleet, hand: Hand) -> None:
+    cli(*NIGHTLY, "--priority", "high", "--queue", "night")
+
+    job_id = cli("cron", "run", "nightly").stdout.strip()
+
+    assert fleet.jobs(queue="night").jobs[0].id == job_id
+
+
+def test_history_tells_what_became_of_each_fire(cli: Cli, fleet: Fleet, hand: Hand) -> None:
+    cli(*NIGHTLY)
+    assert "has not fired yet" in cli("cron", "history", "nightly").stderr
+    notes = [
+        (1_790_000_000_000_000, "missed - 1790000000000000"),
+        (1_790_000_060_000_000, "fired default.0.x 17 as told"),
+    ]
+    fleet.store.run(ledger(fleet.space.keys, "nightly", notes))
+
+    assert cli("cron", "history", "nightly").stdout.splitlines() == [
+        "PLANNED (UTC)        OUTCOME  JOB          NOTE",
+        "2026-09-21 14:14:20  fired    default.0.x  as told",
+        "2026-09-21 14:13:20  missed   -",
+    ]
+
+
+def test_preview_names_what_the_clocks_do(cli: Cli, hand: Hand) -> None:
+    told = cli("cron", "preview", "30 2 * * *", "--tz", "Europe/Berlin", "--after", "2027-03-27T12:00+00:00", "-n", "2")
+
+    assert told.stdout.splitlines() == [
+        "UTC                  Europe/Berlin                 NOTE",
+        "2027-03-28 01:00:00  Sun 2027-03-28 02:30:00 CET   "
+        "2027-03-28 02:30 does not exist in Europe/Berlin: fires 03:00",
+        "2027-03-29 00:30:00  Mon 2027-03-29 02:30:00 CEST",
+    ]
+
+
+def test_preview_of_a_name(cli: Cli, hand: Hand) -> None:
+    cli(*NIGHTLY)
+
+    rows = json.loads(cli("cron", "preview", "nightly", "-n", "3", "-o", "json").stdout)
+
+    assert len(rows) == 3
+
+
+@pytest.mark.parametrize("verb", ["pause", "resume", "run", "history", "rm"])
+def test_a_name_that_is_not_known(cli: Cli, hand: Hand, verb: str) -> None:
+    cli(*NIGHTLY)
+    extra = ["--yes"] if verb == "rm" else []
+
+    result = cli("cron", verb, "nigthly", *extra)
+
+    assert (result.exit_code, result.stderr) == (3, "No cron entry 'nigthly'; there are: nightly.\n")
+
+
+def test_a_wrong_expression_is_a_matter_of_usage(cli: Cli, hand: Hand) -> None:
+    result = cli("cron", "add", "x", "61 * * * *", "demo.add")
+
+    assert result.exit_code == 2
+    assert result.stderr.startswith("cron '61 * * * *' is wrong: ")

@@ -1,0 +1,90 @@
+"""Recurring jobs, as producers ask for them."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import pytest
+
+from jobfleet import AsyncFleet, Cron, Fleet, InvalidJob, Job, JobStatus
+from jobfleet.client.registry import Registry
+
+pytestmark = pytest.mark.filterwarnings("ignore:No worker has published:UserWarning")
+
+
+@pytest.fixture
+def fleet(redis_url: str) -> Iterator[Fleet]:
+    with Fleet(redis_url) as fleet:
+        yield fleet
+
+
+def cleanup(**options: object) -> Job:
+    return Job("Cleanup", "app.cleanup", cron_expression="0 2 * * *", **options)  # type: ignore[arg-type]
+
+
+def test_enqueueing_a_job_with_an_expression_keeps_it(fleet: Fleet) -> None:
+    receipt = fleet.submit(Job("cleanup", "app.cleanup", cron_expression="0 2 * * *", tz="Europe/Berlin", user="ann"))
+
+    (info,) = fleet.cron()
+    assert (receipt.created, receipt.status) == (True, JobStatus.SCHEDULED)
+    assert receipt.id.startswith("default.0.cron:cleanup:")
+    assert (info.name, info.cron, info.function, info.origin) == (
+        "cleanup", Cron("0 2 * * *", "Europe/Berlin"), "app.cleanup", "ann",
+    )  # fmt: skip
+    assert fleet.submit(Job("cleanup", "app.cleanup", cron_expression="0 3 * * *")).created is False
+    assert fleet.cron()[0].cron.expression == "0 3 * * *"
+
+
+async def test_an_async_fleet_does_likewise(redis_url: str) -> None:
+    async with AsyncFleet(redis_url) as fleet:
+        job_id = await fleet.enqueue(Job("cleanup", "app.cleanup", cron_expression="0 2 * * *"))
+
+        assert job_id.startswith("default.0.cron:cleanup:")
+        assert [info.name for info in await fleet.cron()] == ["cleanup"]
+        assert await fleet.cron.pause("cleanup", by="ann") is True
+        assert await fleet.cron.resume("cleanup") is True
+        assert (await fleet.cron.run("cleanup")).startswith("default.0.")
+        assert await fleet.cron.history("cleanup") == []
+        await fleet.cron.remove("cleanup")
+        assert await fleet.cron() == []
+
+
+def test_a_name_that_cannot_be_an_entry_s_is_refused(fleet: Fleet) -> None:
+    with pytest.raises(InvalidJob, match="without spaces"):
+        fleet.enqueue(Job("clean up", "app.cleanup", cron_expression="0 2 * * *"))
+    assert fleet.cron() == []
+
+
+def test_recurring_jobs_are_not_for_batches(fleet: Fleet) -> None:
+    (receipt,) = fleet.enqueue_many([cleanup()])
+
+    assert str(receipt.error) == "cron_expression makes a recurring job: enqueue it by itself."
+
+
+@pytest.mark.parametrize("option", [{"delay": 5}, {"id": "mine"}])
+def test_a_recurring_job_has_no_time_or_id_of_its_own(fleet: Fleet, option: dict[str, object]) -> None:
+    with pytest.raises(InvalidJob, match=f"{next(iter(option))} is not for recurring jobs"):
+        fleet.enqueue(Job("cleanup", "app.cleanup", cron_expression="0 2 * * *", **option))  # type: ignore[arg-type]
+
+
+def test_a_time_zone_alone_says_nothing(fleet: Fleet) -> None:
+    with pytest.raises(InvalidJob, match="tz is the time zone of cron_expression, which is not given"):
+        fleet.enqueue(Job("cleanup", "app.cleanup", tz="UTC"))
+
+
+def test_a_decorator_keeps_its_times_apart_from_the_options_of_its_jobs() -> None:
+    made = Registry().register(len, name="test.length", cron="0 2 * * *", tz="Europe/Berlin", queue="night")
+
+    assert made.cron == Cron("0 2 * * *", "Europe/Berlin")
+    assert made.given == {"queue": "night"}
+
+
+@pytest.mark.parametrize(
+    ("options", "field"),
+    [({"cron": "x"}, "cron_expression"), ({"tz": "UTC"}, "tz"), ({"cron": Cron("@daily"), "tz": "UTC"}, "tz")],
+)
+def test_a_decorator_is_refused_when_its_times_are_wrong(options: dict[str, object], field: str) -> None:
+    with pytest.raises(InvalidJob) as refused:
+        Registry().register(len, name="test.length", **options)  # type: ignore[arg-type]
+
+    assert refused.value.field == field

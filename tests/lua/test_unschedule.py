@@ -1,0 +1,15 @@
+from __future__ import annotations
+
+from jobfleet.store.calls.cron import unschedule
+from tests.lua.world import World
+
+
+def test_an_entry_goes_with_its_pause_and_its_ledger(world: World) -> None:
+    world.raw.hset(world.keys.cron, mapping={"a": "17 x\nr", "b": "18 x\nr"})
+    world.raw.hset(world.keys.cron_paused, "a", "ann@1")
+    world.raw.zadd(world.keys.cron_ledger("a"), {"17 fired": 17})
+
+    assert world.run(unschedule(world.keys, "a")) is True
+
+    assert world.state() == {"cron": {"b": "18 x\nr"}}
+    assert world.again(unschedule(world.keys, "a")) is False

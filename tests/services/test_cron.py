@@ -1,0 +1,259 @@
+"""The cron duty: each fire once, whoever looks, whoever dies."""
+
+from __future__ import annotations
+
+import asyncio
+import itertools
+import random
+from collections.abc import AsyncIterator
+from datetime import timedelta
+from typing import Any
+
+import pytest
+import redis
+
+from jobfleet import AsyncFleet, Cron, Job
+from jobfleet.client.cron import CronFire
+from jobfleet.client.publish import function_record
+from jobfleet.client.registry import JobFunction, Registry
+from jobfleet.config import JobConfig
+from jobfleet.cron import from_us, to_us
+from jobfleet.metrics.tally import Tally
+from jobfleet.services.cron import Cron as CronDuty
+from jobfleet.store.aio import AsyncStore
+from jobfleet.store.calls.presence import beat
+from jobfleet.store.connect import target
+from tests.support.state import server_now
+
+pytestmark = pytest.mark.filterwarnings("ignore:No worker has published:UserWarning")
+S = 1_000_000
+
+
+class Shifted:
+    """A clock that tests move: Redis's time, and how far it is ahead."""
+
+    def __init__(self) -> None:
+        self.ahead = 0
+
+    def __call__(self, now: int) -> int:
+        return now + self.ahead
+
+
+@pytest.fixture
+async def fleet(redis_url: str) -> AsyncIterator[AsyncFleet]:
+    async with AsyncFleet(redis_url) as fleet:
+        yield fleet
+
+
+@pytest.fixture
+async def store(redis_url: str) -> AsyncIterator[AsyncStore]:
+    store = AsyncStore(target(redis_url))
+    yield store
+    await store.close()
+
+
+@pytest.fixture
+def clock() -> Shifted:
+    return Shifted()
+
+
+def duty(store: AsyncStore, redis_url: str, clock: Shifted) -> CronDuty:
+    return CronDuty(store, JobConfig(url=redis_url), Tally(), clock=clock)
+
+
+def job(**options: Any) -> Job:
+    return Job("report", "test.report", (1,), **options)
+
+
+async def ids(fleet: AsyncFleet) -> list[str]:
+    return sorted(row.id for row in (await fleet.jobs(limit=1000)).jobs)
+
+
+def outcomes(history: list[CronFire]) -> list[str]:
+    return [fire.outcome for fire in reversed(history)]
+
+
+async def test_each_fire_is_one_job_though_ten_look_and_some_die(
+    fleet: AsyncFleet, redis_url: str, clock: Shifted, raw: redis.Redis
+) -> None:
+    """120 seconds go by in steps, ten duties look at once, and each is cancelled at random in the middle of it."""
+    dice = random.Random(4)
+    await fleet.cron.add("tick", "* * * * * *", job())
+    since = from_us(server_now(raw))
+    stores = [AsyncStore(target(redis_url)) for _ in range(10)]
+    for second in range(1, 121):
+        clock.ahead = second * S
+        turns = [asyncio.ensure_future(duty(store, redis_url, clock).turn()) for store in stores]
+        for _ in range(dice.randrange(30)):
+            await asyncio.sleep(0)
+        for turn in dice.sample(turns, 5):
+            turn.cancel()
+        await asyncio.gather(*turns, return_exceptions=True)
+    await duty(stores[0], redis_url, clock).turn()
+    for store in stores:
+        await store.close()
+
+    history = await fleet.cron.history("tick", limit=1000)
+    fired = sorted(fire.at for fire in history)
+    assert len(fired) == len(set(fired)) >= 118
+    assert all(later - earlier == timedelta(seconds=1) for earlier, later in itertools.pairwise(fired))
+    assert fired[0] - since <= timedelta(seconds=3)
+    assert set(outcomes(history)) == {"fired"}
+    assert sorted(fire.job_id or "" for fire in history) == await ids(fleet)
+
+
+async def test_the_job_knows_the_time_it_stands_for(
+    fleet: AsyncFleet, store: AsyncStore, redis_url: str, clock: Shifted, raw: redis.Redis
+) -> None:
+    from jobfleet.codec import read_header
+
+    await fleet.cron.add("tick", "* * * * * *", job(tags=["eu"]))
+    clock.ahead = 2 * S
+    await duty(store, redis_url, clock).turn()
+
+    fire = (await fleet.cron.history("tick"))[0]
+    envelope = raw.get(fleet.space.keys.lane("default", 0).job(str(fire.job_id)))
+    header = read_header(envelope)  # type: ignore[arg-type]
+    assert (header["nominal"], header["tags"]) == (to_us(fire.at), ["eu"])
+
+
+@pytest.mark.parametrize(
+    ("misfire", "expected"),
+    [("once", ["skipped", "skipped", "late"]), ("skip", ["skipped"] * 3), ("all", ["late"] * 3)],
+)
+async def test_after_an_outage_the_misfire_policy_decides(
+    fleet: AsyncFleet, store: AsyncStore, redis_url: str, clock: Shifted, misfire: str, expected: list[str]
+) -> None:
+    await fleet.cron.add("tick", Cron("*/10 * * * *", misfire=misfire), job())
+    now, _ = await first_turn(store, redis_url, clock)
+    aligned = (now // (600 * S) + 3) * 600 * S + 60 * S  # a minute after the third fire from now
+    clock.ahead = aligned - now
+
+    await duty(store, redis_url, clock).turn()
+
+    assert outcomes(await fleet.cron.history("tick")) == expected
+    assert len(await ids(fleet)) == expected.count("late")
+
+
+async def first_turn(store: AsyncStore, redis_url: str, clock: Shifted) -> tuple[int, CronDuty]:
+    made = duty(store, redis_url, clock)
+    await made.turn()
+    from jobfleet.store.calls.cron import entries
+    from jobfleet.store.keys import Keyspace
+
+    now, _ = await store.run(entries(Keyspace("jobfleet")))
+    return now, made
+
+
+@pytest.mark.parametrize(
+    ("overlap", "expected"), [("allow", ["fired", "fired"]), ("skip", ["fired", "overlapped"]), ("queue", ["fired"])]
+)
+async def test_while_the_last_job_is_open_the_overlap_policy_decides(
+    fleet: AsyncFleet, store: AsyncStore, redis_url: str, clock: Shifted, overlap: str, expected: list[str]
+) -> None:
+    await fleet.cron.add("tick", Cron("* * * * * *", overlap=overlap), job())
+    made = duty(store, redis_url, clock)
+    clock.ahead = 1 * S
+    while not await fleet.cron.history("tick"):
+        await made.turn()
+        clock.ahead += S // 10
+    clock.ahead += S
+    await made.turn()
+
+    assert outcomes(await fleet.cron.history("tick"))[:2] == expected
+    if overlap == "queue":
+        first = (await fleet.cron.history("tick"))[0]
+        await fleet.cancel(str(first.job_id))
+        await made.turn()
+        assert outcomes(await fleet.cron.history("tick"))[:2] == ["fired", "fired"]
+
+
+async def test_a_paused_entry_does_not_fire_and_what_was_planned_is_let_go(
+    fleet: AsyncFleet, store: AsyncStore, redis_url: str, clock: Shifted
+) -> None:
+    await fleet.cron.add("tick", "* * * * * *", job())
+    assert await fleet.cron.pause("tick", by="ann") is True
+    clock.ahead = 5 * S
+    made = duty(store, redis_url, clock)
+    await made.turn()
+    paused = (await fleet.cron())[0]
+
+    clock.ahead = 0
+    assert await fleet.cron.resume("tick") is True
+    await made.turn()
+
+    assert (paused.paused, paused.next) == ("ann", None)
+    assert await ids(fleet) == []
+
+
+async def test_a_decorated_function_is_kept_paused_and_orphaned(
+    fleet: AsyncFleet, store: AsyncStore, redis_url: str, clock: Shifted, raw: redis.Redis
+) -> None:
+    registry = Registry()
+    made: JobFunction[..., Any, Any] = registry.register(
+        nightly, name="test.nightly", cron="0 2 * * *", tz="Europe/Berlin", queue="night"
+    )
+    published = {"test.nightly": function_record(made)}
+    await store.run(beat(fleet.space.keys, "w", account=b"", gone_us=S, functions=published))
+    await duty(store, redis_url, clock).turn()
+    kept = (await fleet.cron())[0]
+    assert (kept.name, kept.queue, kept.origin, kept.cron.tz) == ("test.nightly", "night", "decorator", "Europe/Berlin")
+    assert kept.is_orphaned is False
+
+    with pytest.raises(ValueError, match="pause it, or remove the decorator"):
+        await fleet.cron.remove("test.nightly")
+    await fleet.cron.pause("test.nightly", by="ann")
+    await duty(store, redis_url, clock).turn()
+    assert (await fleet.cron())[0].paused == "ann"
+
+    raw.delete(fleet.space.keys.functions)
+    assert (await fleet.cron())[0].is_orphaned is True
+    await fleet.cron.remove("test.nightly")
+    assert await fleet.cron() == []
+
+
+async def nightly() -> None:
+    """Nothing."""
+
+
+async def test_an_entry_whose_times_change_begins_anew(
+    fleet: AsyncFleet, store: AsyncStore, redis_url: str, clock: Shifted
+) -> None:
+    await fleet.cron.add("tick", "* * * * * *", job())
+    made = duty(store, redis_url, clock)
+    clock.ahead = 2 * S
+    await made.turn()
+    before = len(await ids(fleet))
+
+    word = await fleet.cron.add("tick", "0 0 1 1 *", job(), replace=True)
+    clock.ahead = 5 * S
+    await made.turn()
+
+    assert word == "changed"
+    assert len(await ids(fleet)) == before
+
+
+async def test_a_removed_entry_leaves_nothing_but_its_jobs(
+    fleet: AsyncFleet, store: AsyncStore, redis_url: str, clock: Shifted, raw: redis.Redis
+) -> None:
+    await fleet.cron.add("tick", "* * * * * *", job())
+    clock.ahead = 2 * S
+    await duty(store, redis_url, clock).turn()
+
+    await fleet.cron.remove("tick")
+
+    names = [str(name, "utf-8") for pattern in ("*cron*", "*fired*") for name in raw.scan_iter(pattern)]
+    left = {name.partition("}:")[2].partition(":")[0] for name in names}
+    assert left <= {"job"}
+
+
+async def test_an_entry_that_cannot_be_read_stops_no_other(
+    fleet: AsyncFleet, store: AsyncStore, redis_url: str, clock: Shifted, raw: redis.Redis
+) -> None:
+    await fleet.cron.add("tick", "* * * * * *", job())
+    raw.hset(fleet.space.keys.cron, "broken", b"17 abc\n\xff")
+    clock.ahead = 2 * S
+
+    await duty(store, redis_url, clock).turn()
+
+    assert len(await ids(fleet)) >= 1
