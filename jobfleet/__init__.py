@@ -42,12 +42,13 @@ if TYPE_CHECKING:
         UnknownParent,
         WaitTimeout,
     )
-    from jobfleet.model import ErrorType, Job, JobResult, JobStatus, Priority, Receipt
+    from jobfleet.model import After, ErrorType, Job, JobResult, JobStatus, Priority, Receipt
     from jobfleet.outcome import Discard, RetryAfter, Snooze
 
 # Names are resolved when they are first used (PEP 562): a producer pays for the client alone, and
 # `jobfleet version` for nothing.
 _HOMES = {
+    "After": "jobfleet.model",
     "AsyncFleet": "jobfleet.client.aio",
     "AsyncJobHandle": "jobfleet.client.handle",
     "ConfigError": "jobfleet.errors",
@@ -103,6 +104,7 @@ def __dir__() -> list[str]:
 
 
 __all__ = [
+    "After",
     "AsyncFleet",
     "AsyncJobHandle",
     "ConfigError",

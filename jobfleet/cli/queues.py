@@ -39,7 +39,7 @@ def ls(invocation: Invocation) -> None:
 
 
 def _table(output: Output, every: list[QueueInfo]) -> str:
-    numbers = ("QUEUED", "SCHEDULED", "RETRYING", "RUNNING", "DEAD", "COMPLETED", "FAILED", "OLDEST")
+    numbers = ("QUEUED", "SCHEDULED", "BLOCKED", "RETRYING", "RUNNING", "DEAD", "COMPLETED", "FAILED", "OLDEST")
     columns: list[Column | str] = ["QUEUE", *(Column(title, True) for title in numbers), "STATE"]
     return output.table(columns, [_row(queue) for queue in every])
 
@@ -50,6 +50,7 @@ def _row(queue: QueueInfo) -> list[Cell | str]:
         queue.name,
         f"{queue.queued:,}",
         f"{queue.scheduled:,}",
+        f"{queue.blocked:,}",
         f"{queue.retrying:,}",
         Cell(f"{queue.running:,}", "cyan" if queue.running else None),
         Cell(f"{queue.dead:,}", "red" if queue.dead else None),
@@ -106,7 +107,7 @@ def purge(invocation: Invocation, name: str, by: str | None, yes: bool) -> int:
     """
     with invocation.fleet() as fleet:
         queue = _named(fleet, name)
-        waiting = queue.queued + queue.scheduled + queue.retrying
+        waiting = queue.queued + queue.scheduled + queue.blocked + queue.retrying
         if waiting and not agreed(f"Cancel {count(waiting, 'waiting job')} of {name}?", yes=yes):
             return fail.FAILED
         cancelled = fleet.purge_queue(name, by=by) if waiting else 0

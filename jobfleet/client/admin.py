@@ -29,6 +29,7 @@ class QueueInfo:
         lanes: How many lanes it has.
         queued: Jobs due now.
         scheduled: Jobs due later for the first time.
+        blocked: Jobs that wait for others.
         retrying: Jobs due later again; close to exact while some of them are due already.
         running: Runs.
         dead: Dead letters.
@@ -43,6 +44,7 @@ class QueueInfo:
     lanes: int
     queued: int
     scheduled: int
+    blocked: int
     retrying: int
     running: int
     dead: int
@@ -125,13 +127,15 @@ def _queue_info(name: str, rows: list[Counts]) -> QueueInfo:
     retrying = min(later, sum(max(0, row.totals.get("retrying", 0)) for row in rows))
     oldest = max((row.now - row.oldest_due for row in rows if row.oldest_due), default=0)
     waiting = {
-        Priority(3 - band).name.lower(): sum(row.due[band] + row.later[band] for row in rows) for band in range(BANDS)
+        Priority(3 - band).name.lower(): sum(row.due[band] + row.later[band] + row.blocked[band] for row in rows)
+        for band in range(BANDS)
     }
     return QueueInfo(
         name=name,
         lanes=len(rows),
         queued=sum(sum(row.due) for row in rows),
         scheduled=later - retrying,
+        blocked=sum(sum(row.blocked) for row in rows),
         retrying=retrying,
         running=sum(row.running for row in rows),
         dead=sum(row.dead for row in rows),
@@ -211,7 +215,7 @@ def statistics(space: Space) -> Verb[dict[str, Any]]:
     spent = sum((row.run_time for row in every), timedelta()).total_seconds()
     return {
         "total": total["enqueued"],
-        "blocked": 0,
+        "blocked": sum(row.blocked for row in every),
         "scheduled": sum(row.scheduled for row in every),
         "queued": sum(row.queued for row in every),
         "running": sum(row.running for row in every),
@@ -220,7 +224,7 @@ def statistics(space: Space) -> Verb[dict[str, Any]]:
         "failed": total["failed"],
         "cancelled": total["cancelled"],
         "expired": total["expired"],
-        "queue_size": sum(row.queued + row.scheduled + row.retrying for row in every),
+        "queue_size": sum(row.queued + row.scheduled + row.blocked + row.retrying for row in every),
         "by_priority": {
             priority.name.lower(): sum(row.by_priority[priority.name.lower()] for row in every) for priority in Priority
         },

@@ -114,7 +114,7 @@ class AsyncFleet(Opened):
         job = self.space.through(job)
         sent = self.space.quick(job, monotonic())
         if sent is None:
-            if job.cron_expression is not None:
+            if job.cron_expression is not None or job.depends_on is not None:
                 answer: Receipt = await self._do(verbs.submitting(self.space, job))
                 return answer
             sent = await self._do(verbs.prepare(self.space, job))

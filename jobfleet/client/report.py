@@ -10,6 +10,7 @@ from jobfleet.codec import Limits, decode, is_record, open_record, read_fields, 
 from jobfleet.errors import EncodingError, JobNotFound
 from jobfleet.model import ErrorType, JobResult, JobStatus, split_id, suffix_time_us
 from jobfleet.retry import Tries
+from jobfleet.store.calls.flow import BLOCKED
 from jobfleet.store.values import Dead, DeadLetter, Final, Found, InRun, InWait, Running, Unknown, Waiting
 
 LETTERS = {"co": JobStatus.COMPLETED, "fa": JobStatus.FAILED, "ca": JobStatus.CANCELLED, "ex": JobStatus.EXPIRED}
@@ -43,12 +44,14 @@ def waiting_result(row: Waiting, now_us: int, progress: bytes = b"") -> JobResul
     """A job that waits."""
     tries = Tries.parse(row.tries)
     status = JobStatus.QUEUED
-    if row.due > now_us:
+    if row.due >= BLOCKED:
+        status = JobStatus.BLOCKED
+    elif row.due > now_us:
         status = JobStatus.RETRYING if row.tries else JobStatus.SCHEDULED
     return JobResult(
         id=row.id,
         status=status,
-        scheduled_at=moment(row.due),
+        scheduled_at=None if row.due >= BLOCKED else moment(row.due),
         error=_last_error(tries),
         **_described(row.id, _header(row.envelope)),
         **_spent(tries, ran=tries.attempt - 1),

@@ -75,7 +75,7 @@ class Space:
     def quick(self, job: Job, now: float) -> Submission | None:
         """Write a job down if everything about it is known and fresh at `now`; else None."""
         function = resolve(job, self.registry)
-        if function is None or not (job.is_plain or job.cron_expression is job.tz is None):
+        if function is None or not (job.is_plain or job.cron_expression is job.tz is job.depends_on is None):
             return None
         queue = job.queue or function.options.get("queue") or "default"
         known = self.queues.get(queue)

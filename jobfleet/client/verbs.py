@@ -77,7 +77,11 @@ def receipt(sent: Submission, *, created: bool) -> Receipt:
 
 
 def submitting(space: Space, job: Job) -> Verb[Receipt]:
-    """The verb that a job asks for: enqueue it, or keep it as a recurring one."""
+    """The verb that a job asks for: enqueue it, keep it as a recurring one, or let it wait for others."""
+    if job.depends_on is not None:
+        from jobfleet.client import flow
+
+        return flow.submit(space, job)
     if job.cron_expression is None:
         return submit(space, job)
     from jobfleet.client import cron  # croniter is for those who use it
@@ -99,7 +103,11 @@ def submit_many(space: Space, jobs: Iterable[Job]) -> Verb[list[Receipt]]:
     now = monotonic()
     for index, job in enumerate(map(space.through, jobs)):
         try:
-            made = space.quick(job, now) or (yield from prepare(space, job))
+            made = space.quick(job, now)
+            if made is None and job.depends_on is not None:
+                sent.append((yield from submitting(space, job)))
+                continue
+            made = made or (yield from prepare(space, job))
         except JobfleetError as error:
             sent.append(Receipt(id=job.suffix, created=False, status=JobStatus.QUEUED, error=error))
             continue

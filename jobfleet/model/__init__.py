@@ -10,7 +10,7 @@ from jobfleet.model.ids import (
     suffix_time_us,
 )
 from jobfleet.model.result import JobResult, Receipt
-from jobfleet.model.spec import Job, seconds
+from jobfleet.model.spec import After, Job, seconds
 from jobfleet.model.status import FINAL, OPEN, TRANSITIONS, WAITING, ErrorType, JobStatus, Priority, Transition
 
 __all__ = [
@@ -19,6 +19,7 @@ __all__ = [
     "OPEN",
     "TRANSITIONS",
     "WAITING",
+    "After",
     "ErrorType",
     "Job",
     "JobResult",

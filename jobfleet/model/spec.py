@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
 from operator import attrgetter
 from typing import Any
@@ -20,7 +20,7 @@ LONGEST = 100 * 366 * 86_400.0
 NAME_LIKE = ("user", "session", "correlation_id", "cron_expression", "tz")
 DURATIONS = ("delay", "retry_delay", "timeout", "expires_in", "result_ttl")
 COUNTS = ("max_retries", "max_crashes")
-LATER = ("run_in", "depends_on", "unique", "group", "durability", "hard_timeout")
+LATER = ("run_in", "unique", "group", "durability", "hard_timeout")
 
 _set = object.__setattr__
 
@@ -34,6 +34,31 @@ def seconds(value: object, *, field: str) -> float:
             f"{field} is {value!r}; give seconds (0 or more, at most 100 years) or a timedelta.", field=field
         )
     return float(value)
+
+
+OTHERWISE = ("cancel", "run", "wait")
+
+
+@dataclass(frozen=True, slots=True)
+class After:
+    """A job that another waits for, and what follows when it does not complete.
+
+    Args:
+        job: Its id, or a handle.
+        otherwise: ``cancel`` the one that waits (default), ``run`` it all the same, or have it ``wait`` for a
+            replay.
+
+    Raises:
+        InvalidJob: `otherwise` is none of these.
+    """
+
+    job: object
+    otherwise: str = "cancel"
+
+    def __post_init__(self) -> None:
+        """Check the policy."""
+        if self.otherwise not in OTHERWISE:
+            raise InvalidJob(f"otherwise is {self.otherwise!r}; use {', '.join(OTHERWISE)}.", field="depends_on")
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,7 +78,7 @@ class Job:
         delay: Not before this many seconds from now, by Redis's clock.
         cron_expression: Register a recurring job instead.
         tz: The time zone of `cron_expression`, by name.
-        depends_on: Ids or handles of jobs to await.
+        depends_on: Ids or handles of jobs to await, or `After` with what follows when one does not complete.
         max_retries: How many times a failed run is repeated. Default 3.
         retry_delay: Seconds before the first repetition. Default 5.
         retry_backoff: The factor by which that delay grows. Default 2.0.
@@ -141,6 +166,12 @@ class Job:
                 if value is not None:
                     _CHECKS[option](self, option)
 
+    def without_parents(self) -> Job:
+        """The same job, waiting for nobody."""
+        copy = replace(self, depends_on=None)
+        _set(copy, "suffix", self.suffix)
+        return copy
+
 
 def _check_args(job: Job) -> None:
     if isinstance(job.args, str | bytes) or not isinstance(job.args, Sequence):
@@ -212,6 +243,13 @@ def _metadata(job: Job, option: str) -> None:
         raise InvalidJob(f"metadata is {job.metadata!r}; give a mapping with text keys.", field=option)
 
 
+def _parents(job: Job, option: str) -> None:
+    parents = job.depends_on
+    if isinstance(parents, str | bytes) or not isinstance(parents, Sequence) or not parents:
+        raise InvalidJob(f"depends_on is {parents!r}; give a list of ids or handles.", field=option)
+    _set(job, option, tuple(parents))
+
+
 def _queue(job: Job, _option: str) -> None:
     check_queue(job.queue)
 
@@ -232,6 +270,7 @@ _CHECKS: dict[str, Callable[[Job, str], None]] = {
     "tags": _tags,
     "metadata": _metadata,
     "queue": _queue,
+    "depends_on": _parents,
     **dict.fromkeys(LATER, _later),
 }
 _OPTIONS = tuple(_CHECKS)

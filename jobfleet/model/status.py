@@ -77,6 +77,9 @@ _DUE = _NEW | {JobStatus.RETRYING}
 
 TRANSITIONS: tuple[Transition, ...] = (
     _row("enqueue", "enqueued", frozenset(), "queued scheduled", "producer", "enqueue"),
+    _row("block", "enqueued", frozenset(), "blocked", "producer", "block"),
+    _row("unblock", "unblocked", frozenset({JobStatus.BLOCKED}), "queued scheduled", "relay, producer", "unblock"),
+    _row("fire", "enqueued", frozenset(), "queued scheduled", "reaper", "fire"),
     _row("claim", "claimed", _DUE, "running", "child", "claim"),
     _row("complete", "completed", _RUNNING, "completed", "child", "settle"),
     _row("retry", "retried", _RUNNING, "retrying", "child, supervisor, reaper", "settle"),

@@ -18,6 +18,7 @@ from jobfleet.errors import JobfleetError
 from jobfleet.metrics.tally import Tally
 from jobfleet.services.cron import Cron
 from jobfleet.services.leases import Leases
+from jobfleet.services.relay import Relay
 from jobfleet.services.retention import Retention
 from jobfleet.services.service import Service
 from jobfleet.store.aio import AsyncStore
@@ -54,6 +55,7 @@ async def _run(config: JobConfig, parent: int | None) -> int:
     duties: list[Service] = [
         Leases(store, keys, config, tally),
         Cron(store, config, tally),
+        Relay(store, keys, config, tally),
         Retention(store, keys, config, tally),
     ]
     server = None

@@ -38,6 +38,8 @@ KEY_TABLE: tuple[KeyRow, ...] = (
     KeyRow("dead", "hash", "id → entry in dlq", "with its entry"),
     KeyRow("expiry", "zset", "waiting ids by expires_at, only of jobs that have one", "claim, cancel, expire"),
     KeyRow("unique", "hash", "key → holder's id", "the final transition"),
+    KeyRow("parents:<id>", "hash", "whom a job waits for, and what became of each", "TTL, renewed while it waits"),
+    KeyRow("dependants:<id>", "zset", "who waits for a job", "the relay"),
     KeyRow("watched", "hash", "id → 1 for jobs that dependants wait for", "the final transition"),
     KeyRow("outbox", "stream", "one record per settled parent that is watched", "the relay"),
     KeyRow("journal", "stream", "lifecycle events, only while a consumer is registered", "MAXLEN"),
@@ -128,6 +130,14 @@ class Lane:
     def sent(self, child: str) -> str:
         """Where a child's last finishing trip is remembered."""
         return f"{self.tag}sent:{child}"
+
+    def parents(self, job_id: str) -> str:
+        """Where it stands whom a job waits for."""
+        return f"{self.tag}parents:{job_id}"
+
+    def dependants(self, job_id: str) -> str:
+        """Where it stands who waits for a job."""
+        return f"{self.tag}dependants:{job_id}"
 
     def job_events(self, job_id: str) -> str:
         """The channel of one job."""

@@ -147,10 +147,12 @@ class Settled:
     Attributes:
         is_stale: A later trip of the same child was there first; nothing was done.
         letters: One an item: s settled, d done already, l lost, c cancelled instead, a alive, h held.
+        watched: For how many of them other jobs wait, and have to be told.
     """
 
     is_stale: bool
     letters: str = ""
+    watched: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -161,6 +163,7 @@ class Counts:
         now: Redis's time, µs.
         due: Jobs that can be claimed, a number a band.
         later: Jobs due later, likewise.
+        blocked: Jobs that wait for others, likewise.
         running: Runs.
         dead: Dead letters.
         oldest_due: When the longest waiting was due, µs; 0 for none.
@@ -171,6 +174,7 @@ class Counts:
     now: int
     due: tuple[int, ...]
     later: tuple[int, ...]
+    blocked: tuple[int, ...]
     running: int
     dead: int
     oldest_due: int

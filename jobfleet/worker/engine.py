@@ -17,9 +17,10 @@ from jobfleet.metrics.tally import Tally
 from jobfleet.model import split_id
 from jobfleet.outcome import Cancelled, Interrupted, LeaseLost, Raised, Snooze
 from jobfleet.retry import policy_of
+from jobfleet.services.relay import Relay
 from jobfleet.store.aio import AsyncStore
 from jobfleet.store.calls.settle import Item
-from jobfleet.store.keys import Lane
+from jobfleet.store.keys import Keyspace, Lane
 from jobfleet.store.values import Claimed
 from jobfleet.worker.board import Board
 from jobfleet.worker.claimer import Claimer
@@ -31,6 +32,7 @@ from jobfleet.worker.handlers import Handlers
 from jobfleet.worker.reporter import Reporter
 from jobfleet.worker.run import Run
 from jobfleet.worker.runner import Runner
+from jobfleet.worker.teller import Teller
 
 log = logging.getLogger("jobfleet.worker")
 Key = tuple[str, int]
@@ -113,6 +115,7 @@ class Engine:
             finish=self._finish,
             on_returned=self._returned,
         )
+        self._teller = Teller(Relay(store, Keyspace(config.namespace), config, tally))
         self._claimer = Claimer(
             store,
             child=child,
@@ -130,7 +133,7 @@ class Engine:
     @property
     def is_idle(self) -> bool:
         """Whether nothing runs, nothing is on its way, and the last claims brought nothing."""
-        return not self._runs and self._claimer.is_empty
+        return not self._runs and self._claimer.is_empty and not self._teller.is_busy
 
     def now_us(self) -> int:
         """Redis's time, as far as this child knows it: the last claim's, and what went by since."""
@@ -219,6 +222,7 @@ class Engine:
                 self._store,
                 progress_ttl_ms=self._progress_ms,
                 on_settled=self._settled,
+                on_watched=self._teller.tell,
             )
         run.stands_again = item[0] in ("retry", "release", "park")
         finisher.add(run, item, self._reporter.take(run) if run.n else None)
@@ -330,6 +334,7 @@ class Engine:
         for finisher in self._finishers.values():
             if not await finisher.drained(SENDING):
                 log.error("worker.unsent Redis is away: what it was not told is settled when the leases run out")
+        await self._teller.drained(SENDING)
         for executor in self._executors.values():
             executor.close()
 

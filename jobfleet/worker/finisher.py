@@ -31,6 +31,7 @@ class Finisher:
         store: How; it must have endless patience, an outage must not lose an end.
         progress_ttl_ms: How long a last report is kept.
         on_settled: Is told of each run and the letter it was answered.
+        on_watched: Is told that other jobs wait for one that has ended.
     """
 
     def __init__(
@@ -41,12 +42,14 @@ class Finisher:
         *,
         progress_ttl_ms: int,
         on_settled: Callable[[Run, str], None],
+        on_watched: Callable[[Lane], None],
     ) -> None:
         self._lane = lane
         self._child = child
         self._store = store
         self._ttl_ms = progress_ttl_ms
         self._on_settled = on_settled
+        self._on_watched = on_watched
         self._loop = asyncio.get_running_loop()
         self._nonce = 0
         self._items: list[Item] = []
@@ -84,6 +87,8 @@ class Finisher:
             calls.append(settle(self._lane, items[at : at + CHUNK], child=self._child, nonce=self._nonce, chunk=number))
         answers = await self._store.run_many(calls)
         at = 0
+        if any(answer.watched for answer in answers[first:] if not isinstance(answer, JobfleetError)):
+            self._on_watched(self._lane)
         for answer in answers[first:]:
             part = runs[at : at + CHUNK]
             at += CHUNK

@@ -15,9 +15,9 @@ def test_queues_ls(cli: Cli, fleet: Fleet, hand: Hand) -> None:
     fleet.enqueue(Job("x", "demo.add", delay=60))
     hand.buries("a", queue="mail")
     assert cli("queues", "ls").stdout.splitlines() == [
-        "QUEUE    QUEUED  SCHEDULED  RETRYING  RUNNING  DEAD  COMPLETED  FAILED  OLDEST  STATE",
-        "default       0          1         0        0     0          0       0       -  open",
-        "mail          0          0         0        0     1          0       1       -  open",
+        "QUEUE    QUEUED  SCHEDULED  BLOCKED  RETRYING  RUNNING  DEAD  COMPLETED  FAILED  OLDEST  STATE",
+        "default       0          1        0         0        0     0          0       0       -  open",
+        "mail          0          0        0         0        0     1          0       1       -  open",
     ]
     rows = json.loads(cli("queues", "ls", "-o", "json").stdout)
     assert [(row["name"], row["scheduled"], row["dead"], row["latency"]) for row in rows] == [

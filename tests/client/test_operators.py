@@ -18,7 +18,7 @@ from tests.client.either import Either
 Work = Callable[[], Awaitable[None]]
 NONE = {"low": 0, "normal": 0, "high": 0, "critical": 0}
 NOTHING = dict.fromkeys(("enqueued", "completed", "failed", "cancelled", "expired", "retried", "lost", "replayed"), 0)
-EMPTY = QueueInfo("default", 1, 0, 0, 0, 0, 0, NONE, timedelta(), None, NOTHING, timedelta())
+EMPTY = QueueInfo("default", 1, 0, 0, 0, 0, 0, 0, NONE, timedelta(), None, NOTHING, timedelta())
 
 
 def timeless(row: QueueInfo) -> QueueInfo:

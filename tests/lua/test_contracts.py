@@ -14,7 +14,7 @@ import redis
 from jobfleet.errors import FleetFull, JobfleetError, ScriptContractError
 from jobfleet.store import script as scripts
 from jobfleet.store.call import Call
-from jobfleet.store.calls import control, cron, enqueue, inspect, lease, presence, progress, settle
+from jobfleet.store.calls import control, cron, enqueue, flow, inspect, lease, presence, progress, settle
 from jobfleet.store.connect import target
 from jobfleet.store.link import SocketLink
 from jobfleet.store.script import Field, load, names
@@ -29,6 +29,13 @@ IDS = ["mail.0.a", "mail.0.b"]
 
 SAMPLES: dict[str, Call[Any]] = {
     "beat": presence.beat(KEYS, "w", account=b"", gone_us=1_000_000, functions={"f": b"", "g": b""}),
+    "block": flow.block(LANE, Entry("mail.0.k", 2, "", "", b""), [flow.Edge(i, 0, "c") for i in IDS], ttl_ms=1000),
+    "dependants": flow.dependants(LANE, IDS[0], ending_ms=1),
+    "outbox": flow.outbox(LANE),
+    "parents": flow.parents(LANE, IDS[0]),
+    "unblock": flow.unblock(LANE, [flow.Told(job_id, "mail.0.p", "completed", b"") for job_id in IDS], ttl_ms=1000),
+    "unwatch": flow.unwatch(LANE, "1-1", "mail.0.p", [(job_id, False) for job_id in IDS], ending_ms=1),
+    "watch": flow.watch(LANE, "mail.0.p", IDS),
     "bury": lease.bury(LANE, "w.1", [(job_id, 7) for job_id in IDS]),
     "cancel": control.cancel(KEYS, LANE, IDS, by=None, ttl_ms=1),
     "claim": lease.claim(LANE, child="w.1", nonce=1, lease_us=1, limit=1),
@@ -64,8 +71,8 @@ SAMPLES: dict[str, Call[Any]] = {
     "waiting": inspect.waiting(LANE, 2),
 }
 ARGUMENTS_AN_ITEM = {
-    "beat": 2, "bury": 2, "cancel": 1, "enqueue": 5, "ledger": 2, "marks": 1, "progress": 4, "purge": 1, "renew": 2,
-    "replay": 1, "settle": 6, "status": 1,
+    "beat": 2, "block": 3, "bury": 2, "cancel": 1, "enqueue": 5, "ledger": 2, "marks": 1, "progress": 4, "purge": 1,
+    "renew": 2, "replay": 1, "settle": 6, "status": 1, "unblock": 4, "unwatch": 2, "watch": 1,
 }  # fmt: skip
 SHARES_KEYS = {
     "beat",
@@ -207,7 +214,7 @@ def test_every_word_and_letter_under_returns_occurs_in_its_cases(
 def words_of(name: str, reply: list[Any]) -> set[str]:
     word = reply[0].decode()
     inner: set[str] = set()
-    if name in {"enqueue", "settle", "cancel", "progress"} and len(reply) > 1:
+    if name in {"enqueue", "settle", "cancel", "progress", "unblock"} and len(reply) > 1:
         inner = set(reply[-1].decode())
     elif name == "replay":
         inner = {answer.decode().partition(":")[0] for answer in reply[2]}
@@ -270,7 +277,7 @@ def test_full_memory_refuses_new_jobs_and_still_drains(name: str, redis_url: str
         if "allow-oom" in header.flags or load(name).read_only:
             store.run(SAMPLES[name])
         else:
-            assert name in {"enqueue", "fire", "open_queue", "replay", "schedule"}
+            assert name in {"block", "enqueue", "fire", "open_queue", "replay", "schedule", "watch"}
             with pytest.raises(FleetFull):
                 store.run(SAMPLES[name])
     finally:

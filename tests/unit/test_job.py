@@ -76,7 +76,6 @@ BAD: list[tuple[str, Any]] = [
     *(("id", value) for value in ("", "a b", "x" * 65, 7, "a/b", "ä", "a\n")),
 ]  # fmt: skip
 LATER: dict[str, Any] = {
-    "depends_on": ["default.0.x"],
     "unique": "k",
     "group": "acme",
     "durability": "fsync",

@@ -22,7 +22,7 @@ SURFACE = {
     "wait", "cancel", "configure", "register_job_function",
     "JobfleetError", "InvalidJob", "EncodingError", "JobNotFound", "DuplicateJob", "UnknownParent", "FleetFull",
     "StoreUnavailable", "DurabilityUncertain", "DurabilityUnavailable", "JobFailed", "JobCancelled", "JobExpired",
-    "WaitTimeout", "ConfigError", "Cron", "__version__",
+    "WaitTimeout", "ConfigError", "After", "Cron", "__version__",
 }  # fmt: skip
 LATER = {"Flow", "Resource", "JobManager", "get_job_manager", "init_job_tables"}
 EXTRAS = {

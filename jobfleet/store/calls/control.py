@@ -39,7 +39,7 @@ def cancel(keys: Keyspace, lane: Lane, ids: Sequence[str], *, by: str | None, tt
 def replay(lane: Lane, ids: Sequence[str], *, by: str | None) -> Call[list[str]]:
     """Put at most 50 dead jobs back; a word each: replayed, already, unknown, or duplicate:<holder>."""
     places = [place for job_id in ids for place in (lane.job(job_id), lane.result(job_id))]
-    fixed = (*lane.ready, lane.wake, lane.tries, lane.meta, lane.unique, lane.dlq, lane.dead, lane.totals)
+    fixed = (*lane.ready, lane.wake, lane.tries, lane.meta, lane.unique, lane.dlq, lane.dead, lane.totals, lane.watched)
     return Call(
         load("replay"),
         (*fixed, *places),

@@ -64,15 +64,16 @@ def counts(lane: Lane) -> Call[Counts]:
 
 
 def _counts(reply: Reply) -> Counts:
-    totals = reply[8]
+    totals = reply[9]
     return Counts(
         int(reply[1]),
         tuple(reply[2]),
         tuple(reply[3]),
-        int(reply[4]),
+        tuple(reply[4]),
         int(reply[5]),
         int(reply[6]),
-        reply[7].decode().rpartition("@")[0] if reply[7] else None,
+        int(reply[7]),
+        reply[8].decode().rpartition("@")[0] if reply[8] else None,
         {totals[i].decode(): int(totals[i + 1]) for i in range(0, len(totals), 2)},
     )
 

@@ -88,4 +88,6 @@ def _fixed(lane: Lane) -> tuple[str, ...]:
 
 
 def _settled(reply: Reply) -> Settled:
-    return Settled(is_stale=False, letters=reply[2].decode()) if reply[0] == b"settled" else Settled(is_stale=True)
+    if reply[0] != b"settled":
+        return Settled(is_stale=True)
+    return Settled(is_stale=False, watched=reply[2], letters=reply[3].decode())

@@ -11,22 +11,24 @@
 --         totals        hash    counts
 -- ARGV    1 tag         text    the lane's prefix
 -- FLAGS   no-writes
--- RETURNS {"counts", now, {due, …}, {later, …}, running, dead, oldest, paused, {name, count, …}}
---         due and later: one a band; oldest: when the longest waiting was due, 0 for none
+-- RETURNS {"counts", now, {due, …}, {later, …}, {blocked, …}, running, dead, oldest, paused, {name, count, …}}
+--         due, later and blocked: one a band; oldest: when the longest waiting was due, 0 for none
 -- EMITS   -
 -- COST    O(log n)
 -- @include lib/clock
 -- @include lib/number
+-- @include lib/blocked
 
 local tag = ARGV[1]
 local now = now_us()
 local stamp = int(now)
 
-local due, later, oldest = {}, {}, 0
+local due, later, blocked, oldest = {}, {}, {}, 0
 for band = 0, 3 do
   local key = tag .. 'ready:' .. band
   due[band + 1] = redis.call('ZCOUNT', key, '-inf', stamp)
-  later[band + 1] = redis.call('ZCARD', key) - due[band + 1]
+  blocked[band + 1] = redis.call('ZCOUNT', key, int(BLOCKED), '+inf')
+  later[band + 1] = redis.call('ZCARD', key) - due[band + 1] - blocked[band + 1]
   local first = redis.call('ZRANGEBYSCORE', key, '-inf', stamp, 'WITHSCORES', 'LIMIT', 0, 1)
   if first[2] and (oldest == 0 or tonumber(first[2]) < oldest) then oldest = tonumber(first[2]) end
 end
@@ -35,4 +37,4 @@ local dead = redis.call('XLEN', tag .. 'dlq')
 local paused = redis.call('HGET', tag .. 'conf', 'paused') or ''
 local totals = redis.call('HGETALL', tag .. 'totals')
 
-return {'counts', stamp, due, later, running, dead, int(oldest), paused, totals}
+return {'counts', stamp, due, later, blocked, running, dead, int(oldest), paused, totals}

@@ -11,8 +11,10 @@
 --         9 dlq         stream  dead letters
 --         10 dead       hash    id → entry in dlq
 --         11 totals     hash    counts
---         12..* job:<id> string job:<id> and result:<id>, two keys an item
+--         12 watched    hash    ids that dependants wait for
+--         13..* job:<id> string job:<id> and result:<id>, two keys an item
 -- READS   runs          hash    id → run
+--         dependants:<id> zset  who waits for it
 --         conf          hash    paused
 --         listeners     string  whether anybody listens
 -- ARGV    1 tag         text    the lane's prefix
@@ -40,10 +42,10 @@ local function entry_of(id)
   return values
 end
 
-local words, letters, seen, taken = {}, {}, {}, {}
+local words, letters, seen, taken, watched = {}, {}, {}, {}, {}
 for i = 1, #ARGV - 2 do
   local id = ARGV[2 + i]
-  local job_key, result_key = KEYS[10 + 2 * i], KEYS[11 + 2 * i]
+  local job_key, result_key = KEYS[11 + 2 * i], KEYS[12 + 2 * i]
   local letter = entry_of(id)
   letters[i] = letter or false
   if seen[id] or redis.call('EXISTS', job_key) == 1 or redis.call('HEXISTS', tag .. 'runs', id) == 1 then
@@ -60,6 +62,7 @@ for i = 1, #ARGV - 2 do
       taken[key] = id
     end
   end
+  watched[id] = redis.call('EXISTS', tag .. 'dependants:' .. id) == 1
   seen[id] = true
 end
 local paused = redis.call('HGET', tag .. 'conf', 'paused')
@@ -69,8 +72,9 @@ local events, put_back = {}, 0
 for i = 1, #words do
   local id, letter = ARGV[2 + i], letters[i]
   if words[i] == 'replayed' then
-    redis.call('SET', KEYS[10 + 2 * i], letter.envelope)
-    redis.call('UNLINK', KEYS[11 + 2 * i])
+    redis.call('SET', KEYS[11 + 2 * i], letter.envelope)
+    redis.call('UNLINK', KEYS[12 + 2 * i])
+    if watched[id] then redis.call('HSET', KEYS[12], id, 1) end
     local history = string.gsub(letter.tries, '^[^\n]*', '', 1)
     redis.call('HSET', KEYS[6], id, '0:0:0:0:0' .. history .. '\nreplayed ' .. int(now) .. ' ' .. who)
     local meta = string.gsub(string.gsub('\n' .. letter.meta, '\nx %d+', ''), '^\n', '')

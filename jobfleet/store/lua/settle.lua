@@ -29,7 +29,8 @@
 --         4 chunk       int     number of this script within the trip, from 1
 --         5..* item     text    verb, guard (token, expired, waiting), id, token, and what the verb takes
 -- FLAGS   allow-oom
--- RETURNS {"settled", now, letters}   s settled, d done already, l lost, c cancelled instead, a alive, h held
+-- RETURNS {"settled", now, watched, letters}   s settled, d done already, l lost, c cancelled instead, a alive, h held
+--         watched: for how many of them others wait
 --         {"stale"}
 -- EMITS   completed, retried, failed, released, parked, expired, cancelled
 -- COST    O(items · log n)
@@ -65,7 +66,7 @@ if trip then
   if nonce == tonumber(seen) then
     answered = rest
     local letters = string.match(rest, '\n' .. chunk .. ' (%a*)')
-    if letters then return {'settled', int(now), letters} end
+    if letters then return {'settled', int(now), 0, letters} end
   end
 end
 local starts, ids, at = {}, {}, 5
@@ -207,4 +208,4 @@ local said = table.concat(letters)
 if child ~= '' then redis.call('SET', keys.sent, int(nonce) .. answered .. '\n' .. chunk .. ' ' .. said, 'PX', 600000) end
 flush(batch, keys, tag)
 
-return {'settled', int(now), said}
+return {'settled', int(now), #batch.watched, said}

@@ -1,3 +1,5 @@
+-- @include lib/blocked
+
 local BANDS = {'ready:0', 'ready:1', 'ready:2', 'ready:3'}
 
 -- When the next job of the lane is due after `now`; 0 when none is.
@@ -5,7 +7,7 @@ local function next_due(tag, now)
   local due = 0
   for band = 1, 4 do
     local later = redis.call('ZRANGEBYSCORE', tag .. BANDS[band], '(' .. int(now), '+inf', 'WITHSCORES', 'LIMIT', 0, 1)
-    if later[2] and (due == 0 or tonumber(later[2]) < due) then due = tonumber(later[2]) end
+    if later[2] and not is_blocked(later[2]) and (due == 0 or tonumber(later[2]) < due) then due = tonumber(later[2]) end
   end
   return due
 end

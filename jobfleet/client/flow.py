@@ -1,0 +1,142 @@
+"""Jobs that wait for others: the verb that enqueues one. See `verbs` for the form.
+
+The parents are looked at first, so that an unknown one is refused before anything is written. The job is then
+put in behind a guard, its parents are named and asked to tell it of their end, and the guard is lifted last:
+it cannot start before all of that is done, and a producer that dies in between has enqueued nothing.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from jobfleet.client.space import Space
+from jobfleet.client.verbs import Verb, batches, prepare, value
+from jobfleet.codec import reheaded
+from jobfleet.errors import InvalidJob, JobNotFound, UnknownParent
+from jobfleet.model import After, Job, JobStatus, Receipt
+from jobfleet.store.calls import control, flow, inspect
+from jobfleet.store.keys import Lane
+from jobfleet.store.values import Entry, Unknown
+
+TOMBSTONE_MS = 86_400_000
+PARENTS_KEPT_MS = 30 * 86_400_000
+PARENTS_MOST = 10_000
+POLICIES = {"cancel": "c", "run": "r", "wait": "w"}
+
+
+@dataclass(frozen=True, slots=True)
+class Dependant:
+    """A job that is to wait, written down.
+
+    Attributes:
+        lane: Where it goes.
+        entry: What goes there.
+        edges: Whom it waits for, in order, each once.
+    """
+
+    lane: Lane
+    entry: Entry
+    edges: tuple[flow.Edge, ...]
+
+
+def edges_of(parents: Sequence[Any]) -> tuple[flow.Edge, ...]:
+    """Whom a job waits for: ids, handles, receipts, or `After` with a policy.
+
+    Raises:
+        InvalidJob: One of them is none of these, or there are too many.
+    """
+    edges: dict[str, flow.Edge] = {}
+    for given in parents:
+        after = given if isinstance(given, After) else After(given)
+        job_id = after.job if isinstance(after.job, str) else getattr(after.job, "id", None)
+        if not isinstance(job_id, str):
+            raise InvalidJob(f"depends_on holds {given!r}; give ids, handles or After(…).", field="depends_on")
+        edges.setdefault(job_id, flow.Edge(job_id, len(edges), POLICIES[after.otherwise]))
+    if len(edges) > PARENTS_MOST:
+        raise InvalidJob(f"depends_on holds {len(edges):,} jobs; {PARENTS_MOST:,} are the most.", field="depends_on")
+    return tuple(edges.values())
+
+
+def submit(space: Space, job: Job) -> Verb[Receipt]:
+    """Enqueue a job that waits for others.
+
+    Raises:
+        UnknownParent: Nothing is known of one of them.
+        InvalidJob: `depends_on` holds what is no job.
+    """
+    made = yield from _written(space, job)
+    yield from check_parents(space, [edge.parent for edge in made.edges])
+    created, letter = yield from put(space, made)
+    status = JobStatus.BLOCKED
+    if letter in "ux":
+        status = JobStatus.CANCELLED if letter == "x" else JobStatus.SCHEDULED if made.entry.when else JobStatus.QUEUED
+    return Receipt(id=made.entry.id, created=created, status=status)
+
+
+def _written(space: Space, job: Job) -> Verb[Dependant]:
+    edges = edges_of(job.depends_on or ())
+    sent = yield from prepare(space, job.without_parents())
+    envelope = reheaded(sent.entry.envelope, parents=len(edges))
+    return Dependant(sent.lane, sent.entry._replace(envelope=envelope), edges)
+
+
+def check_parents(space: Space, ids: Iterable[str]) -> Verb[None]:
+    """See that something is known of every parent.
+
+    Raises:
+        UnknownParent: Nothing is of one.
+    """
+    by_lane: dict[Lane, list[str]] = {}
+    for job_id in ids:
+        try:
+            by_lane.setdefault(space.keys.lane_of(job_id), []).append(job_id)
+        except JobNotFound:
+            raise _unknown(job_id) from None
+    parts = [(lane, part) for lane, members in by_lane.items() for part in batches(members, inspect.CHUNK)]
+    answers = yield [inspect.status(lane, part) for lane, part in parts]
+    for (_, part), answer in zip(parts, answers, strict=True):
+        for job_id, found in zip(part, value([answer])[1], strict=True):
+            if isinstance(found, Unknown):
+                raise _unknown(job_id)
+
+
+def _unknown(job_id: str) -> UnknownParent:
+    return UnknownParent(
+        f"No job {job_id!r} to wait for: never enqueued, or its result has been let go.", field="depends_on"
+    )
+
+
+def put(space: Space, made: Dependant) -> Verb[tuple[bool, str]]:
+    """Put a job in behind its guard, name its parents, lift the guard.
+
+    Answers whether it is new, and what became of it: u it waits no more, b it waits, x it was cancelled.
+    """
+    kept, created = PARENTS_KEPT_MS, False
+    for part in batches(made.edges, flow.CHUNK):
+        said = value((yield (flow.block(made.lane, made.entry, part, ttl_ms=kept),)))
+        if said is None:
+            return False, "b"
+        created = created or bool(said)
+    for part in batches(made.edges, flow.CHUNK):
+        calls = [flow.watch(space.keys.lane_of(edge.parent), edge.parent, [made.entry.id]) for edge in part]
+        endings = [value([answer]) for answer in (yield calls)]
+        told = [
+            flow.Told(made.entry.id, edge.parent, ending.status, ending.record)
+            for edge, ending in zip(part, endings, strict=True)
+            if ending.state != "watched"
+        ]
+        for one in told:
+            if (yield from _tell(space, made, one)) == "x":
+                return created, "x"
+    guard = flow.Told(made.entry.id, flow.GUARD, "completed", b"")
+    return created, (yield from _tell(space, made, guard))
+
+
+def _tell(space: Space, made: Dependant, told: flow.Told) -> Verb[str]:
+    letter = value((yield (flow.unblock(made.lane, [told], ttl_ms=PARENTS_KEPT_MS),)))
+    if letter == "x":
+        call = control.cancel(space.keys, made.lane, [told.child], by=f"parent:{told.parent}", ttl_ms=TOMBSTONE_MS)
+        value((yield (call,)))
+    return str(letter)

@@ -1,0 +1,175 @@
+"""block, unblock, watch, unwatch, dependants, outbox, parents: jobs that wait for others."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import NamedTuple
+
+from jobfleet.store.call import Argument, Call, Reply
+from jobfleet.store.keys import Lane
+from jobfleet.store.script import load
+from jobfleet.store.values import Entry
+
+CHUNK = 50
+BLOCKED = 9_000_000_000_000_000
+"""The due time, µs, at which jobs stand that wait for others; lib/blocked.lua says the same."""
+GUARD = ":guard"
+"""The edge that holds a job until all its parents are named."""
+
+
+class Edge(NamedTuple):
+    """One job that another waits for.
+
+    Attributes:
+        parent: Its id.
+        place: Its number among the parents.
+        policy: What follows when it does not complete: c cancel, r run, w wait for a replay.
+    """
+
+    parent: str
+    place: int
+    policy: str
+
+
+class Told(NamedTuple):
+    """What a job that waits is told.
+
+    Attributes:
+        child: Its id.
+        parent: Who ended; `GUARD` when all parents are named.
+        status: How; ``gone`` when nothing is known of it any more.
+        record: The ending's record; empty when it is too large, and to be read where it lies.
+    """
+
+    child: str
+    parent: str
+    status: str
+    record: bytes
+
+
+class Ending(NamedTuple):
+    """How a job that others wait for has ended.
+
+    Attributes:
+        state: watched (it has not), ended, dead, or unknown or gone.
+        result: What is kept of it, as `status` would answer.
+        children: Who is to be told.
+    """
+
+    state: str
+    result: bytes = b""
+    children: tuple[str, ...] = ()
+
+    @property
+    def status(self) -> str:
+        """How, in a word."""
+        if self.state == "ended":
+            return self.result.split(b" ", 1)[0].decode()
+        return "failed" if self.state == "dead" else "gone"
+
+    @property
+    def record(self) -> bytes:
+        """The record alone."""
+        return self.result.partition(b"\n")[2] if self.state == "ended" else b""
+
+
+class ParentState(NamedTuple):
+    """What a job knows of one of its parents.
+
+    Attributes:
+        parent: Its id.
+        place: Its number among the parents.
+        status: How it ended; empty while it has not.
+        record: The ending's record; empty where it was too large.
+        policy: While it has not ended: c, r or w.
+    """
+
+    parent: str
+    place: int
+    status: str
+    record: bytes
+    policy: str
+
+
+def block(lane: Lane, entry: Entry, edges: Sequence[Edge], *, ttl_ms: int) -> Call[bool | None]:
+    """Put a job that is to wait into a lane, or name at most 50 more of its parents.
+
+    Answers whether it is new; None when it waits for nobody any more, or has been.
+    """
+    parts = [part for edge in edges for part in (edge.parent, edge.place, edge.policy)]
+    keys = (*lane.ready, lane.meta, lane.expiry, lane.totals, lane.job(entry.id), lane.parents(entry.id))
+    args = (lane.tag, entry.id, entry.band, entry.when, entry.meta, entry.envelope, ttl_ms, *parts)
+    return Call(load("block"), keys, args, lambda reply: bool(reply[2]) if reply[0] == b"blocked" else None)
+
+
+def unblock(lane: Lane, told: Sequence[Told], *, ttl_ms: int) -> Call[str]:
+    """Tell at most 50 jobs how one of their parents ended; a letter each.
+
+    u unblocked, b still blocked, x to be cancelled, w waits for a replay, d told already, g it does not wait.
+    """
+    places = [place for one in told for place in (lane.job(one.child), lane.parents(one.child))]
+    args: list[Argument] = [part for one in told for part in one]
+    return Call(
+        load("unblock"),
+        (*lane.ready, lane.wake, *places),
+        (lane.tag, ttl_ms, *args),
+        lambda reply: reply[2].decode(),
+    )
+
+
+def watch(lane: Lane, job_id: str, children: Sequence[str]) -> Call[Ending]:
+    """Have at most 50 jobs told when a job ends, or answer how it has ended."""
+    return Call(
+        load("watch"),
+        (lane.watched, lane.dependants(job_id)),
+        (lane.tag, job_id, *children),
+        lambda reply: Ending(reply[0].decode(), reply[1] if len(reply) > 1 else b""),
+    )
+
+
+def dependants(lane: Lane, job_id: str, *, ending_ms: int) -> Call[Ending]:
+    """At most 50 of those that wait for a job and were not told of its last ending, and how it ended."""
+    return Call(load("dependants"), (lane.dependants(job_id),), (lane.tag, job_id, ending_ms), _dependants)
+
+
+def _dependants(reply: Reply) -> Ending:
+    return Ending(reply[1].decode(), reply[2], tuple(child.decode() for child in reply[3]))
+
+
+def unwatch(lane: Lane, entry: str, job_id: str, told: Sequence[tuple[str, bool]], *, ending_ms: int) -> Call[int]:
+    """Note that at most 50 jobs were told, and whether each goes on waiting; how many are left to be told."""
+    parts = [part for child, waits in told for part in (child, int(waits))]
+    return Call(
+        load("unwatch"),
+        (lane.dependants(job_id), lane.outbox),
+        (entry, ending_ms, *parts),
+        lambda reply: int(reply[1]),
+    )
+
+
+def outbox(lane: Lane, *, limit: int = CHUNK) -> Call[list[tuple[str, str]]]:
+    """Endings that are to be told: entry and job id."""
+    return Call(
+        load("outbox"), (lane.outbox,), (limit,), lambda reply: [(a.decode(), b.decode()) for a, b in reply[1:]]
+    )
+
+
+def parents(lane: Lane, job_id: str) -> Call[list[ParentState]]:
+    """Whom a job waits for, or has waited for, in order."""
+    return Call(load("parents"), (lane.parents(job_id),), (), _parents)
+
+
+def _parents(reply: Reply) -> list[ParentState]:
+    fields = zip(reply[1][::2], reply[1][1::2], strict=True)
+    return sorted(
+        (_parent(name.decode(), value) for name, value in fields if name[:1] != b":"), key=lambda row: row.place
+    )
+
+
+def _parent(name: str, value: bytes) -> ParentState:
+    if value[:1] == b"?":
+        policy, _, place = value[1:].decode().partition(" ")
+        return ParentState(name, int(place), "", b"", policy)
+    line, _, record = value.partition(b"\n")
+    place, _, status = line.decode().partition(" ")
+    return ParentState(name, int(place), status, record, "")

@@ -1,0 +1,73 @@
+-- block: put a job into a lane that is to wait for others, or name more of those it waits for.
+--
+-- KEYS    1 ready:0     zset    job ids by due time (µs), CRITICAL
+--         2 ready:1     zset    HIGH
+--         3 ready:2     zset    NORMAL
+--         4 ready:3     zset    LOW
+--         5 meta        hash    id → clear record
+--         6 expiry      zset    ids by expires_at (µs)
+--         7 totals      hash    counts
+--         8 job:<id>    string  envelope
+--         9 parents:<id> hash   parent → place and policy, or what became of it; how many are open; when it is due then
+-- READS   result:<id>   string  tombstone
+--         listeners     string  whether anybody listens
+-- ARGV    1 tag         text    the lane's prefix
+--         2 id          text    job id
+--         3 band        int     0..3
+--         4 when        text    its due time once it waits for nobody: "", "+µs" or "µs"
+--         5 meta        text    x +µs counts from now
+--         6 envelope    bytes   the call
+--         7 ttl         int     ms that the parents are remembered
+--         8..* parent   text    three a parent: id, place, policy (c cancel, r run, w wait)
+-- FLAGS   -
+-- RETURNS {"blocked", now, created} | {"exists", now}   exists: it waits for nobody any more, or has been
+-- EMITS   enqueued
+-- COST    O(parents)
+-- @include lib/clock
+-- @include lib/number
+-- @include lib/event
+-- @include lib/blocked
+
+local KEYS, ARGV = KEYS, ARGV  -- globals are slow in a loop
+local tag, id, meta = ARGV[1], ARGV[2], ARGV[5]
+local now = now_us()
+
+local is_there = redis.call('EXISTS', KEYS[8]) == 1
+local waits = redis.call('EXISTS', KEYS[9]) == 1
+if redis.call('EXISTS', tag .. 'result:' .. id) == 1 or (is_there and not waits) then return {'exists', int(now)} end
+local parents = {}
+for i = 8, #ARGV, 3 do parents[#parents + 1] = ARGV[i] end
+local known = is_there and redis.call('HMGET', KEYS[9], unpack(parents)) or {}
+local heard = is_heard(tag)
+
+local fields, open = {}, 0
+for i = 1, #parents do
+  if not known[i] then
+    local at = 5 + 3 * i
+    fields[#fields + 1] = parents[i]
+    fields[#fields + 1] = '?' .. ARGV[at + 2] .. ' ' .. ARGV[at + 1]
+    open = open + 1
+  end
+end
+if not is_there then
+  redis.call('SET', KEYS[8], ARGV[6])
+  redis.call('ZADD', KEYS[tonumber(ARGV[3]) + 1], int(BLOCKED), id)
+  redis.call('DEL', KEYS[9])
+  redis.call('HSET', KEYS[9], ':when', ARGV[4], ':open', 1, ':guard', '?c 0')
+  if meta ~= '' then
+    meta = string.gsub('\n' .. meta, '\nx %+(%d+)', function(us) return '\nx ' .. int(now + tonumber(us)) end)
+    meta = string.sub(meta, 2)
+    redis.call('HSET', KEYS[5], id, meta)
+    local expires = string.match('\n' .. meta, '\nx (%d+)')
+    if expires then redis.call('ZADD', KEYS[6], expires, id) end
+  end
+  redis.call('HINCRBY', KEYS[7], 'enqueued', 1)
+end
+if open > 0 then
+  redis.call('HSET', KEYS[9], unpack(fields))
+  redis.call('HINCRBY', KEYS[9], ':open', open)
+end
+redis.call('PEXPIRE', KEYS[9], ARGV[7])
+
+if heard and not is_there then emit(tag, now, {{'enqueued', id, '0', 0}}) end
+return {'blocked', int(now), is_there and 0 or 1}

@@ -1,0 +1,72 @@
+-- unblock: tell jobs that wait what became of one each of those they wait for; who waits for nobody is due.
+--
+-- KEYS    1 ready:0     zset    job ids by due time (µs), CRITICAL
+--         2 ready:1     zset    HIGH
+--         3 ready:2     zset    NORMAL
+--         4 ready:3     zset    LOW
+--         5 wake        zset    the marker idle children block on
+--         6..* parents:<id> hash job:<id> and parents:<id>, two keys an item
+-- READS   conf          hash    paused
+--         listeners     string  whether anybody listens
+-- ARGV    1 tag         text    the lane's prefix
+--         2 ttl         int     ms that the parents are remembered from now on
+--         3..* item     text    four an item: id, parent, status of the parent (gone: nothing is known of it), record
+-- FLAGS   allow-oom
+-- RETURNS {"unblocked", now, letters}   u unblocked, b still blocked, d told already, x to be cancelled,
+--         and w waits for replay, g it does not wait
+-- EMITS   unblocked
+-- COST    O(items · log ready)
+-- @include lib/clock
+-- @include lib/number
+-- @include lib/event
+-- @include lib/blocked
+
+local KEYS, ARGV = KEYS, ARGV  -- globals are slow in a loop
+local tag, ttl = ARGV[1], ARGV[2]
+local now = now_us()
+
+local items, letters, open = {}, {}, {}
+for i = 1, (#ARGV - 2) / 4 do
+  local at = 4 * i - 1
+  local item = {id = ARGV[at], parent = ARGV[at + 1], status = ARGV[at + 2], record = ARGV[at + 3], key = KEYS[5 + 2 * i]}
+  items[i] = item
+  local said = redis.call('HMGET', item.key, item.parent, ':open', ':when')
+  for band = 0, 3 do
+    local due = redis.call('ZSCORE', KEYS[band + 1], item.id)
+    if is_blocked(due) then item.band = band end
+  end
+  local policy = said[1] and string.match(said[1], '^%?(%a)')
+  item.place, item.when = said[1] and string.match(said[1], '^%?%a (%d+)'), said[3]
+  if not said[1] or not item.band or redis.call('EXISTS', KEYS[4 + 2 * i]) == 0 then
+    letters[i] = 'g'
+  elseif not policy then
+    letters[i] = 'd'
+  elseif item.status == 'completed' or policy == 'r' then
+    open[item.id] = (open[item.id] or tonumber(said[2])) - 1
+    letters[i] = open[item.id] == 0 and 'u' or 'b'
+  else
+    letters[i] = policy == 'w' and item.status ~= 'gone' and 'w' or 'x'
+  end
+end
+local paused = redis.call('HGET', tag .. 'conf', 'paused')
+local heard = is_heard(tag)
+
+local events, woken = {}, false
+for i = 1, #items do
+  local item = items[i]
+  if letters[i] == 'u' or letters[i] == 'b' then
+    redis.call('HSET', item.key, item.parent, item.place .. ' ' .. item.status .. '\n' .. item.record, ':open', open[item.id])
+  end
+  if letters[i] == 'u' then
+    local delay = string.match(item.when, '^%+(%d+)$')
+    local due = delay and now + tonumber(delay) or tonumber(item.when) or now
+    redis.call('ZADD', KEYS[item.band + 1], int(due), item.id)
+    redis.call('PEXPIRE', item.key, ttl)
+    woken = woken or due <= now
+    if heard then events[#events + 1] = {'unblocked', item.id, '0', 0} end
+  end
+end
+if woken and not paused then redis.call('ZADD', KEYS[5], 0, 'w') end
+
+emit(tag, now, events)
+return {'unblocked', int(now), table.concat(letters)}

@@ -1,0 +1,106 @@
+from __future__ import annotations
+
+import pytest
+
+from jobfleet.store.calls.flow import BLOCKED, GUARD, Edge, Told, block, parents, unblock
+from jobfleet.store.values import Entry
+from tests.lua.world import World
+
+TTL = 60_000
+
+
+def waiting(world: World, *policies: str, when: str = "", name: str = "k") -> str:
+    """A job that waits for mail.0.p0, mail.0.p1 …, its guard lifted."""
+    edges = [Edge(f"mail.0.p{place}", place, policy) for place, policy in enumerate(policies)]
+    world.run(block(world.lane, Entry(world.id(name), 2, when, "", b"call"), edges, ttl_ms=TTL))
+    world.run(unblock(world.lane, [Told(world.id(name), GUARD, "completed", b"")], ttl_ms=TTL))
+    world.raw.delete(world.lane.wake)
+    return world.id(name)
+
+
+def tell(world: World, child: str, parent: int, status: str = "completed", record: bytes = b"r") -> str:
+    return world.run(unblock(world.lane, [Told(child, f"mail.0.p{parent}", status, record)], ttl_ms=TTL))
+
+
+def test_the_last_parent_makes_it_due(world: World) -> None:
+    child = waiting(world, "c", "c")
+
+    assert tell(world, child, 0) == "b"
+    assert world.raw.zscore(world.lane.ready[2], child) == BLOCKED
+    assert "wake" not in world.state()
+
+    assert tell(world, child, 1) == "u"
+    assert world.state()["ready:2"] == {"mail.0.k": "now"}
+    assert world.state()["wake"] == {"w": 0}
+    states = [(row.parent, row.place, row.status, row.record) for row in world.run(parents(world.lane, child))]
+    assert states == [("mail.0.p0", 0, "completed", b"r"), ("mail.0.p1", 1, "completed", b"r")]
+
+
+def test_it_is_told_once(world: World) -> None:
+    child = waiting(world, "c", "c")
+    tell(world, child, 0)
+
+    assert world.refused(unblock(world.lane, [Told(child, "mail.0.p0", "completed", b"r")], ttl_ms=TTL)) == "d"
+
+
+def test_a_guard_holds_it(world: World) -> None:
+    world.run(block(world.lane, Entry(world.id("k"), 2, "", "", b""), [Edge("mail.0.p0", 0, "c")], ttl_ms=TTL))
+
+    assert tell(world, world.id("k"), 0) == "b"
+    assert world.run(unblock(world.lane, [Told(world.id("k"), GUARD, "completed", b"")], ttl_ms=TTL)) == "u"
+
+
+@pytest.mark.parametrize(
+    ("policy", "status", "letter"),
+    [
+        ("c", "failed", "x"), ("c", "cancelled", "x"), ("c", "expired", "x"), ("c", "gone", "x"),
+        ("r", "failed", "u"), ("r", "gone", "u"),
+        ("w", "failed", "w"), ("w", "gone", "x"), ("w", "completed", "u"),
+    ],
+)  # fmt: skip
+def test_the_policy_says_what_follows(world: World, policy: str, status: str, letter: str) -> None:
+    child = waiting(world, policy)
+
+    assert tell(world, child, 0, status) == letter
+
+    assert (world.state() == world.before) == (letter in "xw")
+
+
+@pytest.mark.parametrize(("when", "due"), [("+50000000", "now+50s"), ("", "now")])
+def test_its_own_due_time_counts_from_then(world: World, when: str, due: str) -> None:
+    child = waiting(world, "c", when=when)
+
+    tell(world, child, 0)
+
+    assert world.state()["ready:2"] == {"mail.0.k": due}
+    assert ("wake" in world.state()) == (due == "now")
+
+
+def test_a_job_that_does_not_wait_is_told_nothing(world: World) -> None:
+    world.seed.waiting("k")
+
+    assert world.refused(unblock(world.lane, [Told(world.id("k"), "mail.0.p0", "completed", b"")], ttl_ms=TTL)) == "g"
+
+
+def test_two_parents_in_one_call_count_as_two(world: World) -> None:
+    child = waiting(world, "c", "c")
+    told = [Told(child, f"mail.0.p{place}", "completed", b"") for place in (0, 1)]
+
+    assert world.run(unblock(world.lane, told, ttl_ms=TTL)) == "bu"
+
+
+def test_a_paused_queue_is_not_woken(world: World) -> None:
+    child = waiting(world, "c")
+    world.seed.paused()
+
+    tell(world, child, 0)
+
+    assert "wake" not in world.state()
+
+
+def test_listeners_hear_of_it(world: World) -> None:
+    child = waiting(world, "c")
+    with world.listening(child) as heard:
+        tell(world, child, 0)
+
+    assert heard == [("events:mail.0.k", "1 unblocked k 0 0 now"), ("events", "1 unblocked k 0 0 now")]
