@@ -42,6 +42,7 @@ if TYPE_CHECKING:
         UnknownParent,
         WaitTimeout,
     )
+    from jobfleet.graph import Flow
     from jobfleet.model import After, ErrorType, Job, JobResult, JobStatus, Priority, Receipt
     from jobfleet.outcome import Discard, RetryAfter, Snooze
 
@@ -61,6 +62,7 @@ _HOMES = {
     "ErrorType": "jobfleet.model",
     "Fleet": "jobfleet.client.sync",
     "FleetFull": "jobfleet.errors",
+    "Flow": "jobfleet.graph",
     "InvalidJob": "jobfleet.errors",
     "Job": "jobfleet.model",
     "JobCancelled": "jobfleet.errors",
@@ -117,6 +119,7 @@ __all__ = [
     "ErrorType",
     "Fleet",
     "FleetFull",
+    "Flow",
     "InvalidJob",
     "Job",
     "JobCancelled",

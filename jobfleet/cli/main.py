@@ -29,6 +29,7 @@ SECTIONS: dict[str, dict[str, str]] = {
         "watch": "watch:watch",
         "cancel": "jobs:cancel",
         "jobs": "jobs:jobs",
+        "flow": "flow:flow",
     },
     "Fleet": {
         "queues": "queues:queues",

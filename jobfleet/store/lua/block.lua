@@ -37,7 +37,7 @@ local waits = redis.call('EXISTS', KEYS[9]) == 1
 if redis.call('EXISTS', tag .. 'result:' .. id) == 1 or (is_there and not waits) then return {'exists', int(now)} end
 local parents = {}
 for i = 8, #ARGV, 3 do parents[#parents + 1] = ARGV[i] end
-local known = is_there and redis.call('HMGET', KEYS[9], unpack(parents)) or {}
+local known = is_there and #parents > 0 and redis.call('HMGET', KEYS[9], unpack(parents)) or {}
 local heard = is_heard(tag)
 
 local fields, open = {}, 0

@@ -1,0 +1,154 @@
+"""`jobfleet flow`."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import click
+
+from jobfleet.cli import fail
+from jobfleet.cli.invocation import Invocation
+from jobfleet.cli.options import Group, by_option, yes_option
+from jobfleet.cli.output import Cell, agreed, count, say
+
+if TYPE_CHECKING:
+    from jobfleet.client.flows import FlowInfo, FlowJob
+
+COLORS = {
+    "completed": "green", "running": "cyan", "failed": "red", "cancelled": "yellow", "expired": "yellow",
+    "retrying": "yellow",
+}  # fmt: skip
+_MERMAID = {"completed": "#cfc", "running": "#cff", "failed": "#fcc", "cancelled": "#ffc", "expired": "#ffc"}
+id_argument = click.argument("flow_id", metavar="ID")
+
+
+@click.group(cls=Group)
+def flow() -> None:
+    """Look at flows, cancel them, run them on."""
+
+
+@flow.command("ls")
+@click.option("--limit", type=click.IntRange(1, 1000), default=50, show_default=True, help="How many.")
+@click.pass_obj
+def ls(invocation: Invocation, limit: int) -> None:
+    """List the last flows."""
+    with invocation.fleet() as fleet:
+        every = [(fleet.flows.get(flow_id), made) for flow_id, made in fleet.flows(limit=limit)]
+    if not every and invocation.form == "table":
+        say("No flows yet.")
+        return
+    output = invocation.output
+    rows: list[list[Cell | str]] = [
+        [
+            info.id,
+            info.name,
+            Cell(info.status, COLORS.get(info.status)),
+            str(len(info.jobs)),
+            f"{made:%Y-%m-%d %H:%M:%S}",
+        ]
+        for info, made in every
+    ]
+    data = [
+        {
+            "id": info.id,
+            "name": info.name,
+            "status": info.status,
+            "jobs": len(info.jobs),
+            "made": made and made.isoformat(),
+        }
+        for info, made in every
+    ]
+    text = output.table(["FLOW", "NAME", "STATUS", "JOBS", "MADE (UTC)"], rows)
+    output.show(data=data, ids=[info.id for info, _ in every], text=text)
+
+
+@flow.command()
+@id_argument
+@click.option("--mermaid", is_flag=True, help="Print it as a Mermaid diagram.")
+@click.pass_obj
+def show(invocation: Invocation, flow_id: str, mermaid: bool) -> None:
+    """Draw a flow: each job, its status, and whom it waits for."""
+    with invocation.fleet() as fleet:
+        info = fleet.flows.get(flow_id)
+    output = invocation.output
+    if mermaid:
+        output.line(to_mermaid(info))
+        return
+    rows: list[list[Cell | str]] = [_row(number, job, info) for number, job in enumerate(info.jobs)]
+    text = f"{info.name}  {info.status}\n" + output.table(["", "JOB", "STATUS", "AFTER", "ID"], rows)
+    output.show(data=flow_data(info), ids=[job.id for job in info.jobs], text=text)
+
+
+def _row(number: int, job: FlowJob, info: FlowInfo) -> list[Cell | str]:
+    after = [
+        f"{info.jobs[parent].name} ({parent})" + ("" if how == "cancel" else f", else {how}")
+        for parent, how in zip(job.parents[:4], job.otherwise, strict=False)
+    ]
+    if len(job.parents) > len(after):
+        after.append(f"and {len(job.parents) - len(after):,} more")
+    return [str(number), job.name, Cell(job.status, COLORS.get(job.status)), "; ".join(after) or "-", job.id]
+
+
+def flow_data(info: FlowInfo) -> dict[str, object]:
+    """A flow as data."""
+    return {
+        "id": info.id,
+        "name": info.name,
+        "status": info.status,
+        "jobs": [
+            {
+                "id": job.id,
+                "name": job.name,
+                "function": job.function,
+                "status": job.status,
+                "after": [info.jobs[parent].id for parent in job.parents],
+                "otherwise": list(job.otherwise),
+            }
+            for job in info.jobs
+        ],
+    }
+
+
+def to_mermaid(info: FlowInfo) -> str:
+    """A flow as a Mermaid diagram."""
+    lines = ["flowchart LR"]
+    for number, job in enumerate(info.jobs):
+        label = job.name.replace('"', "'")
+        lines.append(f'  n{number}["{label}<br/>{job.status}"]')
+        if job.status in _MERMAID:
+            lines.append(f"  style n{number} fill:{_MERMAID[job.status]}")
+        lines += [f"  n{parent} --> n{number}" for parent in job.parents]
+    return "\n".join(lines)
+
+
+@flow.command()
+@id_argument
+@by_option
+@yes_option
+@click.pass_obj
+def cancel(invocation: Invocation, flow_id: str, by: str | None, yes: bool) -> int:
+    """Cancel whatever of a flow has not ended."""
+    with invocation.fleet() as fleet:
+        info = fleet.flows.get(flow_id)
+        left = sum(job.result is not None and not job.result.status.is_final for job in info.jobs)
+        if left and not agreed(f"Cancel {count(left, 'job')} of {info.name}?", yes=yes):
+            return fail.FAILED
+        cancelled = fleet.flows.cancel(flow_id, by=by) if left else 0
+    text = f"Cancelled {count(cancelled, 'job')} of {info.name}."
+    invocation.output.show(data={"id": flow_id, "cancelled": cancelled}, ids=[flow_id], text=text)
+    return fail.DONE
+
+
+@flow.command()
+@id_argument
+@by_option
+@click.pass_obj
+def retry(invocation: Invocation, flow_id: str, by: str | None) -> None:
+    """Run a flow on from what failed.
+
+    Failed jobs are replayed; those that were cancelled because of them are enqueued anew, under new ids.
+    """
+    with invocation.fleet() as fleet:
+        again = fleet.flows.retry(flow_id, by=by)
+    text = f"{count(again, 'job')} run again."
+    invocation.output.show(data={"id": flow_id, "again": again}, ids=[flow_id], text=text)

@@ -1,0 +1,267 @@
+"""Flows: enqueued as one, looked at, cancelled, retried. See `verbs` for the form.
+
+All jobs of a flow are put in behind guards, those that wait for nobody too. When all is written, the flow's
+record says so, and the guards are lifted. Where a producer dies in between, the relay's sweep looks at the
+record: it lifts the guards of a flow that is whole, and lets go of one that is not, which has not begun.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, replace
+from datetime import datetime
+from typing import Any
+
+from jobfleet.client.flow import PARENTS_KEPT_MS, POLICIES, TOMBSTONE_MS, Dependant
+from jobfleet.client.report import moment
+from jobfleet.client.space import Space
+from jobfleet.client.verbs import Verb, batches, cancel_many, poll_many, prepare, replay, value
+from jobfleet.codec import Limits, decode, encode, reheaded
+from jobfleet.errors import EncodingError, JobNotFound
+from jobfleet.graph import Flow
+from jobfleet.model import JobResult, new_suffix
+from jobfleet.store.calls import control, inspect
+from jobfleet.store.calls import flow as calls
+from jobfleet.store.keys import Lane
+from jobfleet.store.values import Entry, Final
+
+RECORD = Limits(max_bytes=16 << 20, max_containers=1 << 17)
+AT_ONCE = 100
+BECAUSE = "cancelled by parent:"
+
+
+@dataclass(frozen=True, slots=True)
+class FlowJob:
+    """One job of a flow.
+
+    Attributes:
+        id: Its id.
+        name: Its label.
+        function: What it runs.
+        parents: The numbers, in the flow, of those it waits for.
+        otherwise: For each of them, what follows when it does not complete.
+        band: Its priority, 0 the most urgent.
+        result: What is known of it; None when nothing is any more.
+    """
+
+    id: str
+    name: str
+    function: str
+    parents: tuple[int, ...]
+    otherwise: tuple[str, ...]
+    band: int
+    result: JobResult[Any] | None = None
+
+    @property
+    def status(self) -> str:
+        """Its status in a word; ``gone`` when nothing is known of it."""
+        return str(self.result.status) if self.result is not None else "gone"
+
+
+@dataclass(frozen=True, slots=True)
+class FlowInfo:
+    """A flow at one moment.
+
+    Attributes:
+        id: Its id.
+        name: Its label.
+        made: When it was enqueued.
+        jobs: Its jobs, each after those it waits for.
+    """
+
+    id: str
+    name: str
+    made: datetime | None
+    jobs: tuple[FlowJob, ...]
+
+    @property
+    def status(self) -> str:
+        """Its status in a word: that of its least fortunate job; ``completed`` when all have."""
+        found = {job.status for job in self.jobs}
+        order = ("failed", "running", "retrying", "queued", "scheduled", "blocked", "cancelled", "expired", "gone")
+        return next((word for word in order if word in found), "completed")
+
+
+def enqueue(space: Space, flow: Flow) -> Verb[FlowInfo]:
+    """Enqueue a flow.
+
+    Raises:
+        InvalidJob: It is empty, too large, or goes in a circle; nothing is written then.
+        EncodingError: An argument cannot travel; likewise.
+    """
+    order = flow.order()
+    places = {node.number: place for place, node in enumerate(order)}
+    jobs: list[FlowJob] = []
+    made: list[Dependant] = []
+    for node in order:
+        links = flow.links.get(node.number, {})
+        sent = yield from prepare(space, node.job)
+        parents = tuple(places[number] for number in links)
+        edges = tuple(
+            calls.Edge(jobs[place].id, number, POLICIES[link.otherwise])
+            for number, (place, link) in enumerate(zip(parents, links.values(), strict=True))
+        )
+        envelope = reheaded(sent.entry.envelope, flow=flow.id, **({"parents": len(edges)} if edges else {}))
+        made.append(Dependant(sent.lane, sent.entry._replace(envelope=envelope), edges))
+        function = str(getattr(node.job.function, "name", node.job.function))
+        otherwise = tuple(link.otherwise for link in links.values())
+        jobs.append(FlowJob(sent.entry.id, node.job.name, function, parents, otherwise, sent.entry.band))
+    at = yield from _write(space, flow.id, flow.name, jobs, made)
+    return FlowInfo(flow.id, flow.name, moment(at), tuple(jobs))
+
+
+def _write(space: Space, flow_id: str, name: str, jobs: Sequence[FlowJob], made: Sequence[Dependant]) -> Verb[int]:
+    """Write new jobs of a flow, and begin; answers Redis's time, µs."""
+    yield from _keep(space, flow_id, name, jobs, is_whole=False)
+    yield from _put_all(space, made)
+    at = yield from _keep(space, flow_id, name, jobs, is_whole=True)
+    guards = [calls.Told(one.entry.id, calls.GUARD, "completed", b"") for one in made]
+    yield from _tell(space, guards)
+    return at
+
+
+def _keep(space: Space, flow_id: str, name: str, jobs: Sequence[FlowJob], *, is_whole: bool) -> Verb[int]:
+    rows = [[job.id, job.name, job.function, list(job.parents), list(job.otherwise), job.band] for job in jobs]
+    record = encode({"name": name, "jobs": rows, "whole": is_whole}, limits=RECORD, what="flow")
+    return int(value((yield (calls.keep_flow(space.keys, flow_id, record, ttl_ms=PARENTS_KEPT_MS),))))
+
+
+def _put_all(space: Space, made: Sequence[Dependant]) -> Verb[None]:
+    """Put jobs in behind their guards, and name who waits for whom."""
+    blocks = [
+        calls.block(one.lane, one.entry, part, ttl_ms=PARENTS_KEPT_MS)
+        for one in made
+        for part in (batches(one.edges, calls.CHUNK) if one.edges else [()])
+    ]
+    yield from _all(blocks)
+    children: dict[str, list[str]] = {}
+    for one in made:
+        for edge in one.edges:
+            children.setdefault(edge.parent, []).append(one.entry.id)
+    watches = [(parent, part) for parent, names in children.items() for part in batches(names, calls.CHUNK)]
+    endings = yield from _all([calls.watch(space.keys.lane_of(parent), parent, part) for parent, part in watches])
+    for (parent, part), ending in zip(watches, endings, strict=True):
+        if ending.state != "watched":  # only when the same flow is enqueued again
+            yield from _tell(space, [calls.Told(child, parent, ending.status, ending.record) for child in part])
+
+
+def _all(every: Sequence[Any]) -> Verb[list[Any]]:
+    """Run many calls, some at once; their values."""
+    answers: list[Any] = []
+    for part in batches(every, AT_ONCE):
+        answers += [value([answer]) for answer in (yield part)]
+    return answers
+
+
+def _tell(space: Space, told: Iterable[calls.Told]) -> Verb[None]:
+    by_lane: dict[Lane, list[calls.Told]] = {}
+    for one in told:
+        by_lane.setdefault(space.keys.lane_of(one.child), []).append(one)
+    for lane, rows in by_lane.items():
+        for part in batches(rows, calls.CHUNK):
+            letters = value((yield (calls.unblock(lane, part, ttl_ms=PARENTS_KEPT_MS),)))
+            doomed = [(one.child, one.parent) for one, letter in zip(part, letters, strict=True) if letter == "x"]
+            for child, parent in doomed:
+                call = control.cancel(space.keys, lane, [child], by=f"parent:{parent}", ttl_ms=TOMBSTONE_MS)
+                value((yield (call,)))
+
+
+def get(space: Space, flow_id: str) -> Verb[FlowInfo]:
+    """A flow at this moment.
+
+    Raises:
+        JobNotFound: Nothing is known of it.
+    """
+    name, jobs = yield from _read(space, flow_id)
+    results: list[JobResult[Any] | None] = []
+    for part in batches(jobs, 1000):
+        results += yield from poll_many(space, [job.id for job in part])
+    return FlowInfo(
+        flow_id,
+        name,
+        None,
+        tuple(replace(job, result=result) for job, result in zip(jobs, results, strict=True)),
+    )
+
+
+def _read(space: Space, flow_id: str) -> Verb[tuple[str, list[FlowJob]]]:
+    record = value((yield (calls.read_flow(space.keys, flow_id),)))
+    try:
+        said = decode(record, limits=RECORD) if record else None
+        if said is not None:
+            rows = [
+                FlowJob(job_id, name, function, tuple(parents), tuple(otherwise), band)
+                for job_id, name, function, parents, otherwise, band in said["jobs"]
+            ]
+            return str(said["name"]), rows
+    except (EncodingError, KeyError, TypeError, ValueError):
+        pass
+    raise JobNotFound(flow_id, f"No flow {flow_id!r}: never enqueued, or let go since.")
+
+
+def is_whole(record: bytes) -> bool:
+    """Whether all jobs of a flow are written."""
+    try:
+        said = decode(record, limits=RECORD) if record else None
+    except EncodingError:
+        return False
+    return isinstance(said, dict) and said.get("whole") is True
+
+
+def listing(space: Space, *, limit: int) -> Verb[list[tuple[str, datetime | None]]]:
+    """The last flows, the newest first: id, and when it was made."""
+    rows = value((yield (calls.flows(space.keys, limit=limit),)))
+    return [(flow_id, moment(at)) for flow_id, at in rows]
+
+
+def cancel(space: Space, flow_id: str, by: str | None) -> Verb[int]:
+    """Cancel whatever of a flow has not ended; how many jobs were, or were asked to stop.
+
+    Raises:
+        JobNotFound: Nothing is known of it.
+    """
+    info = yield from get(space, flow_id)
+    open_ones = [job.id for job in info.jobs if job.result is not None and not job.result.status.is_final]
+    # From the end: who is cancelled first is not told of those before it.
+    count: int = yield from cancel_many(space, reversed(open_ones), by)
+    return count
+
+
+def retry(space: Space, flow_id: str, by: str | None) -> Verb[int]:
+    """Run a flow on from what failed: replay that, and enqueue anew what was cancelled because of it.
+
+    A job that was cancelled stays so; another under a new id takes its place in the flow. Answers how many run again.
+
+    Raises:
+        JobNotFound: Nothing is known of the flow.
+    """
+    info = yield from get(space, flow_id)
+    jobs, made = list(info.jobs), []
+    for place, job in enumerate(info.jobs):
+        if job.result is None or not (job.result.error or "").startswith(BECAUSE):
+            continue
+        entry = yield from _entry_again(space, job)
+        if entry is None:
+            continue
+        edges = tuple(
+            calls.Edge(jobs[parent].id, number, POLICIES[job.otherwise[number]])
+            for number, parent in enumerate(job.parents)
+        )
+        jobs[place] = replace(job, id=entry.id, result=None)
+        made.append(Dependant(space.keys.lane_of(entry.id), entry, edges))
+    failed = [job.id for job in info.jobs if job.status == "failed"]
+    count = 0
+    for job_id in failed:
+        count += bool((yield from replay(space, job_id, by)))
+    if made:
+        yield from _write(space, flow_id, info.name, jobs, made)
+    return count + len(made)
+
+
+def _entry_again(space: Space, job: FlowJob) -> Verb[Entry | None]:
+    """A cancelled job under a new id; None when its call is not known any more."""
+    lane = space.keys.lane_of(job.id)
+    found = value((yield (inspect.status(lane, (job.id,)),)))[1][0]
+    if not isinstance(found, Final) or not found.body:
+        return None
+    return Entry(lane.id_prefix + new_suffix(), job.band, "", "", found.body)

