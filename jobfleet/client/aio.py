@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import asyncio
 import warnings
 from collections.abc import AsyncIterator, Generator, Iterable, Sequence
 from typing import Any, Self
 
-from jobfleet.client import admin, listing, verbs
+from jobfleet.client import admin, commands, listing, verbs
 from jobfleet.client.base import Opened, Patience, open_settings
 from jobfleet.client.gather import Gatherer
 from jobfleet.client.handle import AsyncJobHandle
@@ -261,6 +262,36 @@ class AsyncFleet(Opened):
         """The workers that were heard of lately."""
         answer: list[admin.WorkerInfo] = await self._do(admin.workers(self.space))
         return answer
+
+    async def command_workers(
+        self,
+        ids: Sequence[str],
+        command: str,
+        *,
+        processes: int | None = None,
+        grace: float | None = None,
+        timeout: float = 10.0,
+        by: str | None = None,
+    ) -> list[commands.Confirmation]:
+        """Have workers do something, and wait until their presence shows that they did; how each stands.
+
+        Args:
+            ids: The workers.
+            command: ``quiet``, ``resume``, ``stop``, ``scale`` or ``dump``.
+            processes: How many children each is to have, for ``scale``.
+            grace: Seconds that running jobs may take to end, for ``stop``; default what each was started with.
+            timeout: Seconds to wait; who has not confirmed by then may still do so.
+            by: Who wants it, for the record.
+
+        Raises:
+            ConfigError: There is no such command, or it lacks its number.
+        """
+        order = commands.Order(ids, command, processes=processes, grace=grace, timeout=timeout, by=by)
+        while True:
+            stands: list[commands.Confirmation] = await self._do(order.turn(self.space))
+            if order.is_over:
+                return stands
+            await asyncio.sleep(order.pause)
 
     async def pause(self, queue: str, *, by: str | None = None) -> bool:
         """Let no job of a queue be claimed; running ones go on. False when it was paused already."""

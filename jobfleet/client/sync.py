@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import asyncio
+import time
 import warnings
 from collections.abc import Iterable, Iterator, Sequence
 from importlib import import_module
 from typing import Any, Self
 
-from jobfleet.client import admin, listing, verbs
+from jobfleet.client import admin, commands, listing, verbs
 from jobfleet.client.base import Opened, Patience, open_settings
 from jobfleet.client.handle import JobHandle
 from jobfleet.client.registry import Decorator, JobFunction, Registry
@@ -255,6 +256,36 @@ class Fleet(Opened):
         """The workers that were heard of lately."""
         answer: list[admin.WorkerInfo] = self._do(admin.workers(self.space))
         return answer
+
+    def command_workers(
+        self,
+        ids: Sequence[str],
+        command: str,
+        *,
+        processes: int | None = None,
+        grace: float | None = None,
+        timeout: float = 10.0,
+        by: str | None = None,
+    ) -> list[commands.Confirmation]:
+        """Have workers do something, and wait until their presence shows that they did; how each stands.
+
+        Args:
+            ids: The workers.
+            command: ``quiet``, ``resume``, ``stop``, ``scale`` or ``dump``.
+            processes: How many children each is to have, for ``scale``.
+            grace: Seconds that running jobs may take to end, for ``stop``; default what each was started with.
+            timeout: Seconds to wait; who has not confirmed by then may still do so.
+            by: Who wants it, for the record.
+
+        Raises:
+            ConfigError: There is no such command, or it lacks its number.
+        """
+        order = commands.Order(ids, command, processes=processes, grace=grace, timeout=timeout, by=by)
+        while True:
+            stands: list[commands.Confirmation] = self._do(order.turn(self.space))
+            if order.is_over:
+                return stands
+            time.sleep(order.pause)
 
     def pause(self, queue: str, *, by: str | None = None) -> bool:
         """Let no job of a queue be claimed; running ones go on. False when it was paused already."""

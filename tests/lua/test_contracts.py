@@ -12,6 +12,7 @@ import pytest
 import redis
 
 from jobfleet.errors import FleetFull, JobfleetError, ScriptContractError
+from jobfleet.events import Command
 from jobfleet.store import script as scripts
 from jobfleet.store.call import Call
 from jobfleet.store.calls import control, enqueue, inspect, lease, presence, progress, settle
@@ -32,6 +33,7 @@ SAMPLES: dict[str, Call[Any]] = {
     "bury": lease.bury(LANE, "w.1", [(job_id, 7) for job_id in IDS]),
     "cancel": control.cancel(KEYS, LANE, IDS, by=None, ttl_ms=1),
     "claim": lease.claim(LANE, child="w.1", nonce=1, lease_us=1, limit=1),
+    "command": presence.command(KEYS, Command("quiet", "w", "0")),
     "counts": inspect.counts(LANE),
     "dead": inspect.dead(LANE),
     "enqueue": enqueue.enqueue(LANE, [Entry(job_id, 2, "", "", b"") for job_id in IDS]),
@@ -58,7 +60,7 @@ ARGUMENTS_AN_ITEM = {
     "beat": 2, "bury": 2, "cancel": 1, "enqueue": 5, "progress": 4, "purge": 1, "renew": 2, "replay": 1, "settle": 6,
     "status": 1,
 }  # fmt: skip
-SHARES_KEYS = {"fleet", "open_queue", "beat", "leave"}  # of the whole fleet, not of a lane
+SHARES_KEYS = {"fleet", "open_queue", "beat", "leave", "command"}  # of the whole fleet, not of a lane
 
 every_script = pytest.mark.parametrize("name", names())
 
