@@ -1,6 +1,11 @@
 """The lease board: memory that a child shares with its supervisor, with what the child holds.
 
-The child writes, the supervisor reads; no message is sent for a job. A record is 128 bytes::
+The child writes, the supervisor reads; no message is sent for a job. The header has 128 bytes::
+
+    0..4    capacity
+    8..16   when the child's event loop turned last (boot-time seconds); 0 when it need not turn
+
+A record has 128 bytes, too::
 
     0       phase: free, claimed, started, returned
     1       length of the id
@@ -34,6 +39,8 @@ READS = 5
 _head = Struct("<BBxxIQ")
 _token = Struct("<Q")
 _capacity = Struct("<I")
+_turned = Struct("<d")
+TURNED = 8
 
 
 class Phase(IntEnum):
@@ -54,15 +61,19 @@ class Posted(NamedTuple):
 
 
 def create(capacity: int) -> int:
-    """Make memory for a board and return its file descriptor, to be inherited; it never has a name."""
-    size = HEADER + RECORD * capacity
-    if hasattr(os, "memfd_create"):
-        descriptor = os.memfd_create("jobfleet-board")
-    else:
-        descriptor, path = tempfile.mkstemp()
-        Path(path).unlink()
-    os.ftruncate(descriptor, size)
+    """Make memory for a board and return its file descriptor, to be inherited."""
+    descriptor = nameless("jobfleet-board")
+    os.ftruncate(descriptor, HEADER + RECORD * capacity)
     os.pwrite(descriptor, _capacity.pack(capacity), 0)
+    return descriptor
+
+
+def nameless(label: str) -> int:
+    """Make a file in memory, where possible, and return its descriptor; it never has a name."""
+    if hasattr(os, "memfd_create"):
+        return os.memfd_create(label)
+    descriptor, path = tempfile.mkstemp()
+    Path(path).unlink()
     return descriptor
 
 
@@ -111,6 +122,10 @@ class Board:
         self._memory[place] = 0
         self._free.append(place)
 
+    def turn(self, at: float) -> None:
+        """Say that the event loop turns; 0 when it no longer has to."""
+        self._memory[TURNED : TURNED + 8] = _turned.pack(at)
+
     def read(self) -> list[Posted]:
         """What is posted now, read from within the process."""
         return read(self._memory)
@@ -130,6 +145,12 @@ class BoardReader:
     def read(self) -> list[Posted]:
         """What is posted now."""
         return read(self._memory)
+
+    @property
+    def turned_at(self) -> float:
+        """When the child's event loop turned last (boot-time clock); 0 when it need not turn."""
+        at: float = _turned.unpack_from(self._memory, TURNED)[0]
+        return at
 
     def close(self) -> None:
         """Let the memory go."""

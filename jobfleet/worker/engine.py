@@ -94,6 +94,8 @@ class Engine:
         self._is_draining = False
         self.finished = 0
         """How many runs have been settled."""
+        self._most: int | None = None
+        self._on_spent: Callable[[], None] = lambda: None
         result_ms = round(config.result_ttl * 1000)
         self._progress_ms = result_ms
         self._executors: dict[str, Executor] = {"async": LoopExecutor(), "thread": ThreadExecutor(config.slots)}
@@ -128,6 +130,11 @@ class Engine:
         return self._running + len(self._suspects) + len(self._stale)
 
     @property
+    def taken(self) -> int:
+        """How many jobs were taken so far."""
+        return self.finished + len(self._runs)
+
+    @property
     def is_idle(self) -> bool:
         """Whether nothing runs, nothing is on its way, and the last claims brought nothing."""
         return not self._runs and self._claimer.is_empty
@@ -146,11 +153,21 @@ class Engine:
         """Serve these lanes from now on."""
         self._claimer.serve(lanes)
 
+    def limit(self, most: int | None, *, on_spent: Callable[[], None]) -> None:
+        """Take no more than so many jobs in all.
+
+        Args:
+            most: How many; None without end.
+            on_spent: Is told when the last one is taken.
+        """
+        self._most, self._on_spent = most, on_spent
+
     def _free(self) -> int:
         """How many more jobs may be claimed: none while a suspect is to run alone."""
         if self._suspects or self._stale or self._is_draining:
             return 0
-        return min(self._config.slots - self._running, self._board.room)
+        free = min(self._config.slots - self._running, self._board.room)
+        return free if self._most is None else min(free, self._most - self.taken)
 
     def _admit(self, lane: Lane, claimed: Claimed, until: float) -> None:
         self._offset = (claimed.now, monotonic())
@@ -167,6 +184,8 @@ class Engine:
                 self._stale.append(run)
         if self._suspects:
             self._start_suspect()
+        if self._most is not None and self.taken >= self._most:
+            self._on_spent()
 
     def _start(self, run: Run) -> None:
         self._board.started(run.place)
@@ -304,11 +323,11 @@ class Engine:
         """Claim again."""
         self._claimer.resume()
 
-    async def drain(self, grace: float, *, hurry: asyncio.Event | None = None) -> None:
+    async def drain(self, grace: float | None, *, hurry: asyncio.Event | None = None) -> None:
         """Claim no more, let jobs end for `grace` seconds, then give the rest back, uncounted.
 
         Args:
-            grace: Seconds.
+            grace: Seconds; None for as long as they take.
             hurry: Ends the grace early when it is set.
         """
         await self._claimer.quiet()
@@ -333,7 +352,7 @@ class Engine:
         for executor in self._executors.values():
             executor.close()
 
-    async def _wait_ended(self, timeout: float, hurry: asyncio.Event | None) -> None:
+    async def _wait_ended(self, timeout: float | None, hurry: asyncio.Event | None) -> None:
         if not self._runs:
             return
         self._ended.clear()

@@ -52,7 +52,7 @@ class Presence:
             running: How many it runs.
             children: How many children claim.
             state: running, quiet or stopping.
-            more: ``state_by``, ``leaving``, ``hung``, ``obeyed``: see `WorkerInfo`; a worker that obeys nobody has none.
+            more: ``state_by``, ``leaving``, ``hung``, ``obeyed``; see `WorkerInfo`.
         """
         account = encode(
             {
