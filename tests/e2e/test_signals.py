@@ -65,9 +65,7 @@ def test_quit_from_a_terminal_reaches_the_children_too_and_ends_them_no_other_wa
     assert "child.died" not in worker.said
 
 
-def test_hup_starts_afresh_with_new_code_in_the_same_process(
-    programs: Programs, fleet: Fleet, tmp_path: Path
-) -> None:
+def test_hup_starts_afresh_with_new_code_in_the_same_process(programs: Programs, fleet: Fleet, tmp_path: Path) -> None:
     app, gate = tmp_path / "app.py", tmp_path / "gate"
     app.write_text(APP.format(version="old"))
     worker = programs.ready("app", app_dir=tmp_path, processes=2)
