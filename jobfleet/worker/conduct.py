@@ -97,7 +97,8 @@ class Conduct:
         self._enter("stopping", by)
         if self._nursery.refusal is None:
             log.info("worker.stopping grace=%gs (again: now)", grace)
-        self._nursery.tell("drain", grace)
+        for kin in self._nursery.kin.values():
+            kin.drain(grace)
         self._keep(self._end_stragglers(grace))
         self._on_stopping()
 

@@ -31,6 +31,7 @@ class Kin:
         stopped_at: Since when it is frozen (boot-time clock); None when it is not.
         is_leaving: Whether it was told to leave, or killed on purpose.
         is_replaced: Whether it is to go, and its place is another's, or nobody's.
+        is_draining: Whether it was told to claim no more and end.
         follows: Whom it replaces as soon as it is ready, and the grace that one gets.
         kept_at: When it was kept because its successor could not start (boot-time clock).
         is_hurried: Whether it was told to end soon, other children retiring too.
@@ -48,6 +49,7 @@ class Kin:
         self.stopped_at: float | None = None
         self.is_leaving = False
         self.is_replaced = False
+        self.is_draining = False
         self.follows: tuple[Kin, float | None] | None = None
         self.kept_at = float("-inf")
         self.is_hurried = False
@@ -79,6 +81,11 @@ class Kin:
         """Send it a frame."""
         if self._down is not None:
             self._down.send(*frame)
+
+    def drain(self, grace: float | None) -> None:
+        """Let it claim no more, and end within so many seconds; None for as long as its jobs take."""
+        self.is_draining = True
+        self.tell("drain", grace)
 
     def posted(self) -> list[Posted]:
         """What it holds; nothing once the board is let go, which may be in the middle of a renewal."""

@@ -101,9 +101,9 @@ class Nursery:
         return sorted((kin for kin in self.kin.values() if not kin.is_replaced), key=lambda kin: kin.number)
 
     @property
-    def retiring(self) -> list[Kin]:
-        """The children that only finish what they run, or wait for their successors; the eldest first."""
-        return sorted((kin for kin in self.kin.values() if kin.is_replaced), key=lambda kin: kin.born)
+    def draining(self) -> list[Kin]:
+        """The children that only finish what they run, the eldest first."""
+        return sorted((kin for kin in self.kin.values() if kin.is_draining), key=lambda kin: kin.born)
 
     def scale(self, size: int) -> None:
         """Have so many children: more are started, those that are too many finish what they run."""
@@ -114,7 +114,7 @@ class Nursery:
         for kin in self.standing:
             if kin.number >= size:
                 kin.is_replaced = True
-                kin.tell("drain", None)
+                kin.drain(None)
 
     def spawn(self, number: int, *, follows: tuple[Kin, float | None] | None = None) -> None:
         """Start a child.
@@ -150,7 +150,7 @@ class Nursery:
         """A child is ready, or will not come: whom it follows, if anybody, may go."""
         follows, kin.follows = kin.follows, None
         if follows is not None and self.state != "stopping":
-            follows[0].tell("drain", follows[1])
+            follows[0].drain(follows[1])
 
     def _bequeath(self, kin: Kin) -> None:
         """A child that was to go has gone: whom it followed waits for its own successor, if it has one."""

@@ -106,10 +106,10 @@ class Recycling:
                 log.warning("child.too_large child=%s is over max_memory from the start: raise it", kin.child)
             self._is_told = True
             return
-        retiring = self._nursery.retiring
-        if len(retiring) >= self._nursery.size and not retiring[0].is_hurried:
-            retiring[0].is_hurried = True
-            retiring[0].tell("drain", self._grace)
+        draining = self._nursery.draining
+        if len(draining) >= self._nursery.size and not draining[0].is_hurried:
+            draining[0].is_hurried = True
+            draining[0].drain(self._grace)
         log.info("child.recycled child=%s reason=%s", kin.child, reason)
         self._scrape.recycled(reason)
         self._nursery.replace(kin, None)
