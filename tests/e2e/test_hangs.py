@@ -121,7 +121,7 @@ def test_a_module_that_takes_long_to_load_does_not_hang(programs: Programs, flee
         "import time\nfrom pathlib import Path\nwhile not Path(__file__).with_name('go').exists(): time.sleep(0.01)\n"
     )
     worker = programs.worker("slow", app_dir=tmp_path, hang_after=0.2, beat=0.1, gone_after=0.3)
-    wait_until(lambda: worker.children(), timeout=LONG, why="the child is there")
+    wait_until(worker.children, timeout=LONG, why="the child is there")
     beats = set()
     wait_until(
         lambda: beats.update(one.beat for one in fleet.workers()) or len(beats) > 8, timeout=LONG, why="time passes"
