@@ -64,11 +64,10 @@ class Conduct:
         """Stop; the second time, now. Who was about to start afresh only learns not to."""
         if self._nursery.state == "stopping" and not self.is_restarting:
             self._hurry()
-        self.is_restarting = False
-        self.stop()
+        else:
+            self.stop()
 
     def _end_now(self) -> None:
-        self.is_restarting = False
         self.stop(grace=0.0)
         self._hurry()
 
@@ -76,8 +75,8 @@ class Conduct:
         if self._nursery.state == "stopping":
             self._hurry()
         else:
-            self.is_restarting = True
             self.stop()
+            self.is_restarting = True
 
     def _hurry(self) -> None:
         log.warning("worker.hurrying")
@@ -85,13 +84,14 @@ class Conduct:
         self._keep(self._end_stragglers(0.0))
 
     def stop(self, by: str = "", grace: float | None = None) -> None:
-        """Drain and leave; the first time only.
+        """Drain and leave. Who stops already may be given a shorter grace.
 
         Args:
             by: Who wants it, if somebody does from afar.
             grace: Seconds that running jobs may take to end; default that of the settings.
         """
-        if self._nursery.state == "stopping":
+        self.is_restarting = False
+        if self._nursery.state == "stopping" and grace is None:
             return
         grace = self._grace if grace is None else grace
         self._enter("stopping", by)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import signal
 from collections.abc import Callable
 from pathlib import Path
 
@@ -124,6 +125,35 @@ def test_who_stops_does_not_turn_back(programs: Programs, fleet: Fleet, cli: Cli
 
     assert worker.exit_code() == 0
     assert fleet.poll(job_id).status is JobStatus.COMPLETED
+
+
+def test_who_stops_may_be_told_to_hurry(programs: Programs, fleet: Fleet, cli: Cli, tmp_path: Path) -> None:
+    worker = programs.ready(grace=600)
+    job_id = fleet.enqueue(Job("gate", "hist.gate", (str(tmp_path / "never"),)))
+    programs.history.await_start(job_id)
+
+    cli("stop", "--all", "--yes")
+    cli("stop", "--all", "--yes", "--grace", "0")
+
+    assert worker.exit_code() == 0
+    assert (fleet.poll(job_id).status, fleet.poll(job_id).retry_count) == (JobStatus.QUEUED, 0)
+
+
+def test_stop_from_afar_ends_a_worker_that_was_about_to_start_afresh(
+    programs: Programs, fleet: Fleet, cli: Cli, tmp_path: Path
+) -> None:
+    gate = tmp_path / "gate"
+    worker = programs.ready(grace=600)
+    job_id = fleet.enqueue(Job("gate", "hist.gate", (str(gate),)))
+    programs.history.await_start(job_id)
+    worker.send(signal.SIGHUP)
+    worker.await_line("worker.stopping")
+
+    cli("stop", "--all", "--yes")
+    gate.touch()
+
+    assert worker.exit_code() == 0
+    assert "worker.restarting" not in worker.said
 
 
 def test_dump_writes_to_the_log_of_the_worker(programs: Programs, fleet: Fleet, cli: Cli) -> None:
