@@ -106,6 +106,7 @@ class Child:
             self._engine.serve(lanes)
         else:
             self._engine.start(lanes)
+        self._reports.send("serving")
         obeying = asyncio.ensure_future(self._obey())
         telling = asyncio.ensure_future(self._tell())
         await self._over.wait()

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import logging
 import signal
 from collections.abc import Callable, Mapping
@@ -12,8 +11,6 @@ from jobfleet.worker.nursery import Keep, Nursery
 from jobfleet.worker.signals import Signals
 
 log = logging.getLogger("jobfleet.worker")
-AFTER_GRACE = 5.0
-"""Seconds beyond its grace after which a child that does not listen is killed."""
 
 
 class Conduct:
@@ -80,8 +77,7 @@ class Conduct:
 
     def _hurry(self) -> None:
         log.warning("worker.hurrying")
-        self._nursery.tell("hurry")
-        self._keep(self._end_stragglers(0.0))
+        self._nursery.hurry()
 
     def stop(self, by: str = "", grace: float | None = None) -> None:
         """Drain and leave. Who stops already may be given a shorter grace.
@@ -98,16 +94,8 @@ class Conduct:
         if self._nursery.refusal is None:
             log.info("worker.stopping grace=%gs (again: now)", grace)
         for kin in self._nursery.kin.values():
-            kin.drain(grace)
-        self._keep(self._end_stragglers(grace))
+            self._nursery.drain(kin, grace)
         self._on_stopping()
-
-    async def _end_stragglers(self, grace: float) -> None:
-        await asyncio.sleep(grace + AFTER_GRACE)
-        for kin in list(self._nursery.kin.values()):
-            log.error("child.killed child=%s did not end in its grace", kin.child)
-            kin.is_leaving = True
-            kin.kill(signal.SIGKILL)
 
     def quiet(self, by: str = "") -> None:
         """Claim no more, go on with what runs."""

@@ -32,7 +32,7 @@ class Kin:
         is_leaving: Whether it was told to leave, or killed on purpose.
         is_replaced: Whether it is to go, and its place is another's, or nobody's.
         is_draining: Whether it was told to claim no more and end.
-        follows: Whom it replaces as soon as it is ready, and the grace that one gets.
+        follows: Whom it replaces as soon as it serves, and the grace that one gets.
         kept_at: When it was kept because its successor could not start (boot-time clock).
         is_hurried: Whether it was told to end soon, other children retiring too.
         killed_for: Why it was killed on purpose, to be said of the jobs it ran; empty when it was not.

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import os
+import signal
 import sys
 from collections.abc import Awaitable, Callable, Coroutine, Sequence
 from typing import Any
@@ -22,6 +23,9 @@ from jobfleet.worker.wire import frames
 
 log = logging.getLogger("jobfleet.worker")
 EXIT_OK, EXIT_USAGE, EXIT_RECYCLED = 0, 2, 5
+AFTER_GRACE = 5.0
+"""Seconds beyond its grace after which a child that does not listen is killed."""
+
 BACK_OFF = (0.0, 0.1, 0.5, 1.0, 2.0, 5.0)
 STEADY = 10.0
 """Seconds after which a child that dies is no sign of a crash loop."""
@@ -114,14 +118,14 @@ class Nursery:
         for kin in self.standing:
             if kin.number >= size:
                 kin.is_replaced = True
-                kin.drain(None)
+                self.drain(kin, None)
 
     def spawn(self, number: int, *, follows: tuple[Kin, float | None] | None = None) -> None:
         """Start a child.
 
         Args:
             number: Its place.
-            follows: Whom it replaces once it is ready, and the grace that one gets.
+            follows: Whom it replaces once it serves, and the grace that one gets.
         """
         self._count += 1
         kin = Kin(f"{self._worker}.{self._count}", number, board_capacity(self._config.slots))
@@ -136,8 +140,9 @@ class Nursery:
             if word == "ready":
                 functions, kin.queues = rest
                 self.queues = list(dict.fromkeys([*self.queues, *kin.queues]))
-                self._relieve(kin)
                 await self._on_ready(functions)
+            elif word == "serving":
+                self._relieve(kin)
             elif word == "state":
                 kin.running, delta = rest
                 self._scrape.merge(delta)
@@ -147,10 +152,34 @@ class Nursery:
                 kin.refusal = (rest[0], rest[1])
 
     def _relieve(self, kin: Kin) -> None:
-        """A child is ready, or will not come: whom it follows, if anybody, may go."""
+        """A child serves, or will not come: whom it follows, if anybody, may go."""
         follows, kin.follows = kin.follows, None
         if follows is not None and self.state != "stopping":
-            follows[0].drain(follows[1])
+            self.drain(*follows)
+
+    def drain(self, kin: Kin, grace: float | None) -> None:
+        """Let a child claim no more and end; one that does not listen is killed, and its jobs are not charged.
+
+        Args:
+            kin: The child.
+            grace: Seconds that its jobs may take to end; the rest is given back, uncounted. None for ever.
+        """
+        kin.drain(grace)
+        if grace is not None:
+            self._keep(self._end_straggler(kin, grace))
+
+    def hurry(self) -> None:
+        """Let all children give back what they run, now."""
+        for kin in self.kin.values():
+            kin.tell("hurry")
+            self._keep(self._end_straggler(kin, 0.0))
+
+    async def _end_straggler(self, kin: Kin, grace: float) -> None:
+        await asyncio.sleep(grace + AFTER_GRACE)
+        if self.kin.get(kin.pid) is kin:
+            log.error("child.killed child=%s did not end in its grace", kin.child)
+            kin.is_leaving = True
+            kin.kill(signal.SIGKILL)
 
     def _bequeath(self, kin: Kin) -> None:
         """A child that was to go has gone: whom it followed waits for its own successor, if it has one."""
@@ -232,7 +261,7 @@ class Nursery:
             self._relieve(kin)
 
     def replace(self, kin: Kin, grace: float | None) -> None:
-        """Start a child's successor, and let the child drain once that is ready: no slot is missing in between.
+        """Start a child's successor, and let the child drain once that serves: no slot is missing in between.
 
         A successor that cannot start, because the modules are broken by now, leaves the child where it is.
 

@@ -1,7 +1,7 @@
 """Recycling: a child that has run enough jobs, grown too large or too old asks for a successor.
 
 The child's side, `Wear`, says why it is time; the supervisor's, `Recycling`, starts the successor and lets the child
-finish what it runs once that is ready, so that no slot is missing in between.
+finish what it runs once that serves, so that no slot is missing in between.
 """
 
 from __future__ import annotations
@@ -109,7 +109,7 @@ class Recycling:
         draining = self._nursery.draining
         if len(draining) >= self._nursery.size and not draining[0].is_hurried:
             draining[0].is_hurried = True
-            draining[0].drain(self._grace)
+            self._nursery.drain(draining[0], self._grace)
         log.info("child.recycled child=%s reason=%s", kin.child, reason)
         self._scrape.recycled(reason)
         self._nursery.replace(kin, None)

@@ -24,13 +24,13 @@ from jobfleet.services.overdue import Overdue
 from jobfleet.store.aio import AsyncStore
 from jobfleet.store.connect import Target, target
 from jobfleet.store.keys import Keyspace, Lane
-from jobfleet.worker.conduct import AFTER_GRACE, Conduct
+from jobfleet.worker.conduct import Conduct
 from jobfleet.worker.control import Control
 from jobfleet.worker.hang import Hangs
 from jobfleet.worker.identity import new_worker_id
 from jobfleet.worker.keeper import Keeper
 from jobfleet.worker.kin import Kin
-from jobfleet.worker.nursery import EXIT_OK, EXIT_USAGE, Nursery
+from jobfleet.worker.nursery import AFTER_GRACE, EXIT_OK, EXIT_USAGE, Nursery
 from jobfleet.worker.presence import Presence
 from jobfleet.worker.recycling import Recycling
 from jobfleet.worker.reload import Reload, check_reload

@@ -17,6 +17,7 @@ from tests.support.waiting import wait_until
 
 APP = """
 import asyncio
+import time
 from pathlib import Path
 from jobfleet import job
 
@@ -28,6 +29,12 @@ async def version():
 async def gate(path):
     while not Path(path).exists():
         await asyncio.sleep(0.01)
+    return {version!r}
+
+@job(name="app.block")
+async def block(path):
+    while not Path(path).exists():
+        time.sleep(0.01)
     return {version!r}
 """
 BROKEN = "from jobfleet import job\n\ndef version(:\n"
@@ -131,6 +138,22 @@ def test_a_job_that_runs_through_a_change_ends_or_is_given_back_uncounted(
     result = fleet.wait(job_id, timeout=LONG)
     assert (result.status, result.retry_count) == (JobStatus.COMPLETED, 0)
     assert result.result in {"one", "two"}  # two: it was given back after five seconds
+
+
+def test_a_child_that_blocks_its_loop_does_not_stay_after_a_change(
+    worker: Program, fleet: Fleet, app: Path, tmp_path: Path
+) -> None:
+    (child,) = worker.children()
+    job_id = fleet.enqueue(Job("block", "app.block", (str(tmp_path / "gate"),), max_crashes=1))
+    wait_until(lambda: fleet.poll(job_id).status is JobStatus.RUNNING, timeout=LONG, why="it runs")
+
+    changed(worker, app, APP.format(version="two"))
+    becomes(fleet, "two")
+    wait_until(lambda: child not in worker.children(), timeout=LONG, why="it is killed")
+    (tmp_path / "gate").touch()
+
+    result = fleet.wait(job_id, timeout=LONG)
+    assert (result.status, result.retry_count, result.result) == (JobStatus.COMPLETED, 0, "two")
 
 
 def test_without_the_watcher_the_extra_is_named(monkeypatch: pytest.MonkeyPatch) -> None:

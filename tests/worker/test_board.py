@@ -106,3 +106,20 @@ def test_a_reader_beside_a_busy_writer_sees_only_whole_records() -> None:
         writer.kill()
         writer.communicate()
         reader.close()
+
+
+def test_a_reader_sees_when_the_loop_turned_last_whatever_is_posted() -> None:
+    descriptor = create(1)
+    board, reader = Board(os.dup(descriptor)), BoardReader(descriptor)
+    assert reader.turned_at == 0.0
+
+    board.turn(1234.5678)
+    place = board.post("a", 7)
+
+    assert reader.turned_at == 1234.5678
+    assert reader.read() == [Posted(Phase.CLAIMED, "a", 7)]
+    board.clear(place)
+    board.turn(0.0)
+    assert reader.turned_at == 0.0
+    assert board.capacity == 1
+    reader.close()
