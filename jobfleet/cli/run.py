@@ -37,7 +37,8 @@ def _start(place: str, *arguments: object) -> int:
 def worker(invocation: Invocation, modules: tuple[str, ...]) -> int:
     """Run the jobs of some modules.
 
-    A first SIGTERM or Ctrl-C lets running jobs finish within --grace; a second one ends it now.
+    A first SIGTERM or Ctrl-C lets running jobs finish within --grace; a second one ends it now. SIGHUP drains and
+    starts afresh, SIGTSTP and SIGCONT let it claim no more and again, SIGUSR1 logs stacks.
     """
     config = invocation.config
     put_first(config.app_dir)

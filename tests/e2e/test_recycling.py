@@ -53,7 +53,7 @@ def never_without_a_child(fleet: Fleet) -> Iterator[list[int]]:
 
 
 def test_a_child_runs_no_more_than_its_jobs_and_none_is_lost(programs: Programs, fleet: Fleet) -> None:
-    worker = programs.ready(slots=4, max_jobs=10, processes=2)
+    worker = programs.ready(slots=4, max_jobs=10, processes=2, beat=0.1)
     with never_without_a_child(fleet):
         ids = [receipt.id for receipt in fleet.enqueue_many(Job("nap", "hist.nap", (0.01,)) for _ in range(100))]
         results = settle_all(fleet, ids)
@@ -105,7 +105,7 @@ def test_too_many_that_retire_make_the_eldest_end_in_its_grace(
 
 def test_a_child_that_has_grown_too_large_is_replaced(programs: Programs, fleet: Fleet, tmp_path: Path) -> None:
     (tmp_path / "app.py").write_text(BALLOON)
-    worker = programs.ready("app", app_dir=tmp_path, max_memory="200MiB")
+    worker = programs.ready("app", app_dir=tmp_path, max_memory="200MiB", beat=0.1)
     with never_without_a_child(fleet):
         (first,) = worker.await_children(1)
         assert fleet.wait(fleet.enqueue(Job("g", "app.grow", (1,))), timeout=LONG).result == first
@@ -131,7 +131,7 @@ def test_a_child_that_is_too_large_from_the_start_is_not_replaced_without_end(pr
 
 
 def test_children_that_are_too_old_are_replaced_one_by_one(programs: Programs, fleet: Fleet) -> None:
-    worker = programs.ready(max_age=2, processes=2, slots=2)
+    worker = programs.ready(max_age=2, processes=2, slots=2, beat=0.1)
     first = worker.await_children(2)
     with never_without_a_child(fleet):
         ids = [receipt.id for receipt in fleet.enqueue_many(Job("nap", "hist.nap", (0.1,)) for _ in range(60))]
