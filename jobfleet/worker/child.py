@@ -161,7 +161,7 @@ class Child:
                     )
                 case "quiet", []:
                     await self._engine.quiet()
-                case "resume", []:
+                case "resume", [] if not self._over.is_set():
                     self._engine.resume()
                 case "drain", [grace]:
                     self._drain(grace)

@@ -3,11 +3,17 @@
 from __future__ import annotations
 
 import os
+import pty
 import signal
+import socket
+import subprocess
+import sys
+import urllib.request
+from contextlib import suppress
 from pathlib import Path
 
 from jobfleet import Fleet, Job, JobStatus
-from tests.support.fleet import LONG, Program, Programs, settle_all
+from tests.support.fleet import APPS, LONG, ROOT, Program, Programs, settle_all
 from tests.support.waiting import wait_until
 
 APP = """
@@ -21,6 +27,10 @@ async def version():
 
 def command_of(pid: int) -> bytes:
     return Path(f"/proc/{pid}/cmdline").read_bytes()
+
+
+def descriptors(worker: Program) -> int:
+    return len(list(Path(f"/proc/{worker.pid}/fd").iterdir()))
 
 
 def restarted(fleet: Fleet, worker: Program, before: str) -> str:
@@ -148,6 +158,108 @@ def test_a_signal_that_comes_while_the_process_starts_afresh_is_not_lost(program
 
     assert worker.exit_code() == 0
     assert worker.family() == []
+
+
+def test_a_second_hup_hurries_the_drain_and_still_starts_afresh(
+    programs: Programs, fleet: Fleet, tmp_path: Path
+) -> None:
+    worker = programs.ready(grace=600)
+    (before,) = [one.id for one in fleet.workers()]
+    gate = tmp_path / "gate"
+    job_id = fleet.enqueue(Job("gate", "hist.gate", (str(gate),)))
+    programs.history.await_start(job_id)
+
+    worker.send(signal.SIGHUP)
+    worker.await_line("worker.stopping")
+    worker.send(signal.SIGHUP)
+    restarted(fleet, worker, before)
+    gate.touch()
+
+    result = fleet.wait(job_id, timeout=LONG)
+    assert (result.status, result.attempt, result.retry_count) == (JobStatus.COMPLETED, 1, 0)
+
+
+def test_what_stands_beside_the_children_is_there_once_after_hup(programs: Programs, fleet: Fleet) -> None:
+    with socket.socket() as free:
+        free.bind(("", 0))
+        port = free.getsockname()[1]
+    worker = programs.ready(with_reaper=1, metrics_port=port)
+    (before,) = [one.id for one in fleet.workers()]
+    wait_until(lambda: worker.children("jobfleet.services.main"), timeout=LONG, why="the reaper is there")
+
+    worker.send(signal.SIGHUP)
+    restarted(fleet, worker, before)
+
+    wait_until(lambda: worker.said.count("reaper.started") == 2, timeout=LONG, why="the new reaper runs")
+    assert len(worker.children("jobfleet.services.main")) == 1
+    with urllib.request.urlopen(f"http://127.0.0.1:{port}/metrics", timeout=10) as answer:
+        assert b"jobfleet_worker_slots" in answer.read()
+    assert "reaper.died" not in worker.said
+    worker.send(signal.SIGTERM)
+    assert worker.exit_code() == 0
+    assert worker.family() == []
+
+
+def test_descriptors_do_not_gather_over_restarts(programs: Programs, fleet: Fleet) -> None:
+    worker = programs.ready()
+    counts = []
+    for _ in range(3):
+        (before,) = [one.id for one in fleet.workers()]
+        counts.append(descriptors(worker))
+        worker.send(signal.SIGHUP)
+        restarted(fleet, worker, before)
+
+    wait_until(lambda: descriptors(worker) <= max(counts), timeout=LONG, why="no more are open than were")
+
+
+def test_a_worker_whose_terminal_goes_away_drains_and_ends(programs: Programs, fleet: Fleet) -> None:
+    code, said = on_terminal(programs, fleet, signal.SIGHUP)
+
+    assert code == 0
+    assert "worker.restarting" not in said
+
+
+def test_ctrl_c_on_a_terminal_says_how_to_be_quicker(programs: Programs, fleet: Fleet) -> None:
+    code, said = on_terminal(programs, fleet, signal.SIGINT)
+
+    assert code == 0
+    assert "worker.stopping grace=25s (again: now)" in said
+
+
+def on_terminal(programs: Programs, fleet: Fleet, number: signal.Signals) -> tuple[int, str]:
+    """Run a worker on a terminal, send it a signal; answer its exit code and what it said."""
+    ours, theirs = pty.openpty()
+    environ = {**os.environ, "JOBFLEET_URL": programs.url, "JOBFLEET_APP_DIR": str(APPS)}
+    command = [sys.executable, "-m", "jobfleet", "worker", "histories", "-p", "1"]
+    process = subprocess.Popen(command, env=environ, cwd=ROOT, stdin=theirs, stdout=theirs, stderr=theirs)
+    os.close(theirs)
+    try:
+        wait_until(lambda: any(one.children for one in fleet.workers()), timeout=LONG, why="it is ready")
+        process.send_signal(number)
+        said = b""
+        with suppress(OSError):
+            while part := os.read(ours, 65536):
+                said += part
+        return process.wait(LONG), said.decode(errors="replace")
+    finally:
+        process.kill()
+        process.wait()
+        os.close(ours)
+
+
+def test_a_worker_under_nohup_does_not_hear_hup(programs: Programs, fleet: Fleet) -> None:
+    before = signal.signal(signal.SIGHUP, signal.SIG_IGN)  # what is ignored is inherited
+    try:
+        worker = programs.ready()
+    finally:
+        signal.signal(signal.SIGHUP, before)
+    (name,) = [one.id for one in fleet.workers()]
+
+    worker.send(signal.SIGHUP)
+    (confirmed,) = fleet.command_workers([name], "quiet")
+
+    assert confirmed.is_confirmed
+    assert "worker.stopping" not in worker.said
 
 
 def test_usr1_shows_what_a_child_holds_and_does(programs: Programs, fleet: Fleet) -> None:
