@@ -27,6 +27,9 @@ AFTER_GRACE = 5.0
 """Seconds beyond its grace after which a child that does not listen is killed."""
 
 BACK_OFF = (0.0, 0.1, 0.5, 1.0, 2.0, 5.0)
+TRY_AGAIN = 30.0
+"""Seconds after which a child that could not start, while others serve, is started again."""
+
 STEADY = 10.0
 """Seconds after which a child that dies is no sign of a crash loop."""
 
@@ -113,7 +116,7 @@ class Nursery:
         """Have so many children: more are started, those that are too many finish what they run."""
         self.size = size
         taken = self.awaited | {kin.number for kin in self.standing}
-        for number in set(range(size)) - taken:
+        for number in sorted(set(range(size)) - taken):
             self.spawn(number)
         for kin in self.standing:
             if kin.number >= size:
@@ -253,6 +256,9 @@ class Nursery:
                 self.awaited.discard(kin.number)
                 self._refuse(kin, *(kin.refusal or ("The child could not start.", "")))
                 return
+        await self._start_later(kin, after)
+
+    async def _start_later(self, kin: Kin, after: float) -> None:
         await asyncio.sleep(after)
         self.awaited.discard(kin.number)
         if self.state != "stopping" and kin.number < self.size:
@@ -283,6 +289,10 @@ class Nursery:
             )
         elif self._config.reload and self.queues:
             log.error("child.refused waiting for the next change of code. %s\n%s", why, shown)
+        elif any(one.queues for one in self.standing):  # the others go on
+            log.error("child.refused trying again in %gs. %s\n%s", TRY_AGAIN, why, shown)
+            self.awaited.add(kin.number)
+            self._keep(self._start_later(kin, TRY_AGAIN))
         elif self.refusal is None:
             sys.stderr.write(shown)
             self.refusal = why

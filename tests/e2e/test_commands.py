@@ -19,6 +19,7 @@ from tests.support.fleet import LONG, Programs, settle_all
 from tests.support.waiting import wait_until
 
 Cli = Callable[..., Result]
+CODE = "from jobfleet import job\n\n\n@job(name='app.seven')\ndef seven() -> int:\n    return 7\n"
 
 
 @pytest.fixture
@@ -203,6 +204,23 @@ def test_a_surplus_child_ends_its_job_first(programs: Programs, fleet: Fleet, cl
     assert {one.status for one in settle_all(fleet, ids).values()} == {JobStatus.COMPLETED}
     wait_until(lambda: len(worker.children()) == 1, timeout=LONG, why="it has gone then")
     assert set(programs.history.starts().values()) == {1}
+
+
+def test_scaling_up_with_broken_code_leaves_those_that_serve(
+    programs: Programs, fleet: Fleet, cli: Cli, tmp_path: Path
+) -> None:
+    (tmp_path / "app.py").write_text(CODE)
+    worker = programs.ready("app", app_dir=tmp_path)
+    (child,) = worker.children()
+    (tmp_path / "app.py").write_text(CODE + "\n1 / 0\n")
+
+    result = cli("scale", "--all", "-p", "2", "--timeout", "1s")
+    worker.await_line("child.refused")
+
+    assert (result.exit_code, result.stdout) == (124, "")
+    assert "ZeroDivisionError" in worker.said
+    assert fleet.wait(fleet.enqueue(Job("seven", "app.seven")), timeout=LONG).result == 7
+    assert worker.children() == [child]
 
 
 def test_a_worker_that_is_frozen_confirms_nothing(programs: Programs, fleet: Fleet, cli: Cli) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import signal
 import urllib.request
 
 import pytest
@@ -54,7 +55,8 @@ def test_a_parked_job_runs_when_a_worker_comes_that_knows_it(programs: Programs,
     job_id = fleet.enqueue(Job("late", "late.run"))
     old.await_line("Parked")
 
-    old.close()
+    old.send(signal.SIGTERM)
+    assert old.exit_code() == 0
     programs.ready("late", app_dir=programs.folder)
 
     result = fleet.wait(job_id, timeout=LONG)

@@ -143,6 +143,21 @@ def test_children_that_are_too_old_are_replaced_one_by_one(programs: Programs, f
     assert "reason=age" in worker.said
 
 
+def test_a_child_whose_successor_cannot_start_stays(programs: Programs, fleet: Fleet, tmp_path: Path) -> None:
+    (tmp_path / "app.py").write_text(BALLOON)
+    worker = programs.ready("app", app_dir=tmp_path, max_age=1)
+    (tmp_path / "app.py").write_text(BALLOON + "\n1 / 0\n")
+
+    worker.await_line("child.refused")
+    later = worker.children()
+
+    assert later  # who was the child may have been replaced before the code broke
+    assert fleet.wait(fleet.enqueue(Job("g", "app.grow", (1,))), timeout=LONG).result in later
+    assert "keeps its place: its successor cannot start" in worker.said
+    assert "ZeroDivisionError" in worker.said
+    assert not worker.is_over
+
+
 def test_recycled_children_are_counted_by_reason(programs: Programs, fleet: Fleet) -> None:
     worker = programs.ready(max_jobs=3, slots=1, beat=0.2, metrics_port=0)
     settle_all(fleet, [fleet.enqueue(Job("nap", "hist.nap", (0.0,))) for _ in range(6)])
