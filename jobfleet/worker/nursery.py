@@ -266,19 +266,22 @@ class Nursery:
         else:
             self._relieve(kin)
 
-    def replace(self, kin: Kin, grace: float | None) -> None:
-        """Start a child's successor, and let the child drain once that serves: no slot is missing in between.
-
-        A successor that cannot start, because the modules are broken by now, leaves the child where it is.
+    def replace(self, kin: Kin, grace: float | None, *, is_fit: bool = False) -> None:
+        """Start a child's successor, and let the child drain.
 
         Args:
             kin: The child.
             grace: Seconds that its jobs may take to end; the rest is given back, uncounted. None for ever.
+            is_fit: Whether it may claim until its successor serves, so that no slot is missing in between; it even
+                stays if that one cannot start, because the modules are broken by now. Else it claims nothing more.
         """
-        if kin.is_replaced or self.state == "stopping":
+        if self.state == "stopping":
             return
-        kin.is_replaced = True
-        self.spawn(kin.number, follows=(kin, grace))
+        if not kin.is_replaced:
+            kin.is_replaced = True
+            self.spawn(kin.number, follows=(kin, grace) if is_fit else None)
+        if not is_fit and not kin.is_draining:
+            self.drain(kin, grace)
 
     def _refuse(self, kin: Kin, why: str, shown: str) -> None:
         kept = kin.follows[0] if kin.follows is not None else None

@@ -112,4 +112,4 @@ class Recycling:
             self._nursery.drain(draining[0], self._grace)
         log.info("child.recycled child=%s reason=%s", kin.child, reason)
         self._scrape.recycled(reason)
-        self._nursery.replace(kin, None)
+        self._nursery.replace(kin, None, is_fit=True)

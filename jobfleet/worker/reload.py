@@ -50,7 +50,7 @@ class Reload:
             more = f" and {len(names) - SHOWN} more" if len(names) > SHOWN else ""
             log.info("reload.changed %s%s: replacing the children", ", ".join(names[:SHOWN]), more)
             for kin in self._nursery.standing:
-                self._nursery.replace(kin, self._grace)
+                self._nursery.replace(kin, self._grace, is_fit=True)
             self._nursery.scale(self._nursery.size)  # where broken code has left a place empty
 
     def _changes(self) -> AsyncIterator[set[tuple[Any, str]]]:
