@@ -11,7 +11,7 @@ from jobfleet.codec import decode, encode
 from jobfleet.errors import EncodingError
 
 PUBLISHED = (
-    "queue", "priority", "delay", "expires_in", "result_ttl", "timeout", "max_retries", "retry_delay", "retry_backoff",
+    "queue", "priority", "delay", "expires_in", "result_ttl", "timeout", "hard_timeout", "max_retries", "retry_delay", "retry_backoff",
     "retry_jitter", "max_crashes",
 )  # fmt: skip
 
@@ -19,6 +19,8 @@ PUBLISHED = (
 def function_record(function: JobFunction[..., Any, Any]) -> bytes:
     """A function's options and parameters, as published."""
     options = {name: _plain(value) for name, value in function.given.items() if name in PUBLISHED and value is not None}
+    if issubclass(TimeoutError, function.discard_on):
+        options["discards_timeouts"] = True
     return encode({"options": options, "parameters": parameters_of(function), "doc": _first_line(function)})
 
 

@@ -36,6 +36,6 @@ async def pass_on(at: Target, keys: Keyspace, children: Mapping[int, Kin]) -> No
                 job_id, token, child, by = rest
                 for kin in children.values():
                     if kin.child == child:
-                        kin.tell("cancel", job_id, int(token), by)
+                        kin.cancel(job_id, int(token), by)
     finally:
         await listener.close()

@@ -12,6 +12,7 @@ from typing import Any
 from jobfleet.clock import boottime
 from jobfleet.config import JobConfig
 from jobfleet.errors import JobfleetError
+from jobfleet.outcome import Cancelled, TimedOut
 from jobfleet.store.connect import Target
 from jobfleet.store.keys import Lane
 from jobfleet.worker.engine import board_capacity
@@ -110,6 +111,9 @@ class Nursery:
                 self._scrape.merge(delta)
             elif word == "refused":
                 kin.refusal = (rest[0], rest[1])
+            elif word == "condemned":
+                job_id, token, what, why = rest
+                kin.verdicts.setdefault((job_id, token), TimedOut(why) if what == "timeout" else Cancelled(why))
 
     def look_for_deaths(self) -> None:
         """See which children have ended, were frozen, or go on."""
@@ -154,7 +158,9 @@ class Nursery:
         kin.close()
         try:
             # Also one that left in peace: a claim whose answer it did not await may have run.
-            settled = await self._undertaker.bury(kin.child, posted, lanes, reason, planned=planned)
+            settled = await self._undertaker.bury(
+                kin.child, posted, lanes, reason, planned=planned, verdicts=kin.verdicts
+            )
             if settled:
                 log.warning("child.buried child=%s jobs=%d", kin.child, settled)
         except JobfleetError as error:

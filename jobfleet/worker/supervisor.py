@@ -25,6 +25,7 @@ from jobfleet.store.aio import AsyncStore
 from jobfleet.store.connect import Target, target
 from jobfleet.store.keys import Keyspace, Lane
 from jobfleet.worker.control import pass_on
+from jobfleet.worker.enforcer import Enforcer
 from jobfleet.worker.identity import new_worker_id
 from jobfleet.worker.keeper import Keeper
 from jobfleet.worker.kin import Kin
@@ -80,6 +81,7 @@ class Supervisor:
             on_empty=self._check_all_gone,
         )
         self._kin = self._nursery.kin
+        self._enforcer = Enforcer(self._nursery, self._store, self._keys, config)
         self._tasks: set[asyncio.Task[None]] = set()
         self._all_gone = asyncio.Event()
 
@@ -104,7 +106,13 @@ class Supervisor:
         for number in range(self._config.processes):
             self._nursery.spawn(number)
         self._leases.start()
-        for duty in (self._beat_on(), self._renew_on(), self._watch_frozen(), pass_on(self._at, self._keys, self._kin)):
+        for duty in (
+            self._beat_on(),
+            self._renew_on(),
+            self._watch_frozen(),
+            self._enforcer.watch(),
+            pass_on(self._at, self._keys, self._kin),
+        ):
             self._keep(duty)
         await self._all_gone.wait()
         return await self._leave()
@@ -209,7 +217,7 @@ class Supervisor:
             still = {(one.id, one.token) for one in kin.posted()}
             kin.tell("lost", [one for one in news.lost if one in still])
         for one in news.cancelled:
-            kin.tell("cancel", one.id, one.token, one.by)
+            kin.cancel(one.id, one.token, one.by)
 
     async def _watch_frozen(self) -> None:
         """A child that stays frozen for a lease is killed: its jobs have been lost by then."""
