@@ -11,8 +11,8 @@ from jobfleet.codec import decode, encode
 from jobfleet.errors import EncodingError
 
 PUBLISHED = (
-    "queue", "priority", "delay", "expires_in", "result_ttl", "timeout", "hard_timeout", "max_retries", "retry_delay", "retry_backoff",
-    "retry_jitter", "max_crashes",
+    "queue", "priority", "delay", "expires_in", "result_ttl", "timeout", "hard_timeout", "max_retries", "retry_delay",
+    "retry_backoff", "retry_jitter", "max_crashes",
 )  # fmt: skip
 
 

@@ -1,7 +1,7 @@
 """Events on the wire: one line of text a job, as lib/event.lua packs them.
 
-``version event id token n at``, and for ``stopping`` the stage: token and n order the events of one job; at is Redis's time in µs.
-Pub/sub drops messages, so an event only ever hints; state is in keys.
+``version event id token n at``, and for ``stopping`` the stage: token and n order the events of one job;
+at is Redis's time in µs. Pub/sub drops messages, so an event only ever hints; state is in keys.
 """
 
 from __future__ import annotations
@@ -43,6 +43,6 @@ class Event(NamedTuple):
 def read_events(message: str) -> list[Event]:
     """Read a message of an event channel; lines of a later version are passed over."""
     return [
-        Event(event, job_id, int(token), int(n), datetime.fromtimestamp(int(at) / 1e6, UTC), stage)
+        Event(event, job_id, int(token), int(n), datetime.fromtimestamp(int(at) / 1e6, UTC), stage if event == "stopping" else "")
         for event, job_id, token, n, at, stage in _LINE.findall(message)
     ]

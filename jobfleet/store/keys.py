@@ -33,7 +33,7 @@ KEY_TABLE: tuple[KeyRow, ...] = (
     KeyRow(
         "runs",
         "hash",
-        "id → token, child, claimed, lease, band; who asked to cancel, when, how far that is",
+        "id → token, child, claimed, lease, band; who asked to cancel, when, how far",
         "every settle",
     ),
     KeyRow("result:<id>", "string", "how it ended; also the tombstone that refuses a repeated enqueue", "TTL"),

@@ -115,6 +115,12 @@ def test_any_other_end_is_raised(status: JobStatus, error: str | None, kind: typ
 # Events on the wire
 
 
+def test_the_event_of_a_stage_names_it() -> None:
+    (event,) = read_events(f"1 stopping mail.0.x 7 3 {US} raised and more")
+
+    assert event == Event("stopping", "mail.0.x", 7, 3, AT, "raised")
+
+
 def test_a_message_is_one_event_a_line() -> None:
     message = f"1 claimed mail.0.x 7 0 {US}\n1 completed mail.0.x 7 1000000 {US} more words"
 
