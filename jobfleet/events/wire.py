@@ -43,6 +43,13 @@ class Event(NamedTuple):
 def read_events(message: str) -> list[Event]:
     """Read a message of an event channel; lines of a later version are passed over."""
     return [
-        Event(event, job_id, int(token), int(n), datetime.fromtimestamp(int(at) / 1e6, UTC), stage if event == "stopping" else "")
+        Event(
+            event,
+            job_id,
+            int(token),
+            int(n),
+            datetime.fromtimestamp(int(at) / 1e6, UTC),
+            stage if event == "stopping" else "",
+        )
         for event, job_id, token, n, at, stage in _LINE.findall(message)
     ]

@@ -5,7 +5,8 @@ from __future__ import annotations
 import asyncio
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
+from typing import Any
 
 import pytest
 import redis
@@ -55,8 +56,8 @@ class Door:
 @pytest.fixture
 def fleet(redis_url: str, registry: Registry) -> Iterator[Fleet]:
     """A fleet whose graces suit tests."""
-    settings = {"lease": 6, "retry_delay": 0.05, "patience": 30, "cancel_grace": 0.3, "stop_grace": 0.4}
-    with Fleet(redis_url, registry=registry, **settings) as fleet:
+    graces = {"cancel_grace": 0.3, "stop_grace": 0.4}
+    with Fleet(redis_url, None, registry=registry, lease=6, retry_delay=0.05, patience=30, **graces) as fleet:
         yield fleet
 
 
@@ -76,9 +77,7 @@ def functions(registry: Registry, door: Door) -> None:
     registry.register(lambda: threading.current_thread().name, name="quick.thread")
 
 
-def both(function: Callable[..., None]) -> Callable[..., None]:
-    """On the loop, and in a thread."""
-    return pytest.mark.parametrize("where", ["async", "thread"])(function)
+both = pytest.mark.parametrize("where", ["async", "thread"])
 
 
 @both
@@ -104,15 +103,12 @@ def test_a_run_that_timed_out_is_run_again(fleet: Fleet, working: Working, door:
 
 
 @both
-@pytest.mark.parametrize(("discard_on", "retry_on", "runs"), [((TimeoutError,), (), 1), ((), (OSError,), 2)])
+@pytest.mark.parametrize(("lists", "runs"), [({"discard_on": (TimeoutError,)}, 1), ({"retry_on": (OSError,)}, 2)])
 def test_a_function_may_say_that_its_time_outs_are_final(
-    fleet: Fleet, registry: Registry, working: Working, door: Door, where: str, discard_on: tuple[type[BaseException], ...],
-    retry_on: tuple[type[BaseException], ...], runs: int,
-) -> None:  # fmt: skip
+    fleet: Fleet, registry: Registry, working: Working, door: Door, where: str, lists: dict[str, Any], runs: int
+) -> None:
     target = door.pass_async if where == "async" else door.pass_thread
-    function = registry.register(
-        target, name="choosy", fleet=fleet, timeout=0.1, max_retries=1, discard_on=discard_on, retry_on=retry_on
-    )
+    function = registry.register(target, name="choosy", fleet=fleet, timeout=0.1, max_retries=1, **lists)
     with working():
         result = function.enqueue().wait(timeout=LONG)
 
@@ -272,7 +268,7 @@ def test_a_run_past_its_hard_limit_timed_out_whatever_it_returns(
     fleet: Fleet, registry: Registry, working: Working
 ) -> None:
     async def block() -> str:
-        time.sleep(0.4)  # noqa: ASYNC251 - holds the loop, so that nobody can tell it anything
+        time.sleep(0.4)
         return "too late"
 
     function = registry.register(block, name="block", fleet=fleet, hard_timeout=0.2, max_retries=0)
