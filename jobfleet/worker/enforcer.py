@@ -117,6 +117,7 @@ class Enforcer:
             kin.is_leaving = True
             kin.kill(signal.SIGKILL)
             self._lone_since.pop(kin.child, None)
+            self._suspected.pop(kin.child, None)
 
 
 def _told(verdict: TimedOut | Cancelled) -> str:

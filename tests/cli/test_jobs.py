@@ -10,6 +10,7 @@ from dataclasses import fields
 import pytest
 
 from jobfleet import Fleet, Job, JobResult
+from jobfleet.store.calls.control import stop
 from tests.cli.hand import Cli, Hand
 
 
@@ -177,3 +178,19 @@ def test_cancelling_by_what_jobs_are_asks_first(cli: Cli, fleet: Fleet, hand: Ha
 def test_cancelling_needs_ids_or_a_description_and_not_both(cli: Cli) -> None:
     assert cli("cancel").exit_code == 2
     assert cli("cancel", "default.0.a", "--tag", "eu").exit_code == 2
+
+
+def test_a_job_that_is_to_stop_shows_who_asked_and_how_far_that_is(
+    cli: Cli, fleet: Fleet, hand: Hand, one: str
+) -> None:
+    grant = hand.claims(one)
+    fleet.cancel(one, by="ann")
+    assert "asked to stop by ann: requested" in cli("jobs").stdout
+    lane = fleet.space.keys.lane_of(one)
+    fleet.store.run(stop(lane, [(one, grant.token, 1, "raised")]))
+
+    shown = aged(cli("status", one).stdout)
+
+    assert re.search(r"^stop asked by +ann$", shown, re.MULTILINE)
+    assert re.search(r"^stop asked +<moment>  \(<age>\)$", shown, re.MULTILINE)
+    assert re.search(r"^stopping +raised$", shown, re.MULTILINE)

@@ -151,3 +151,29 @@ def test_a_worker_that_stops_ends_a_condemned_child_too(programs: Programs, flee
     assert worker.exit_code() == 0
     assert fleet.poll(job_id).error_class == "timeout"
     assert worker.family() == []
+
+
+def test_a_job_that_asked_for_more_time_may_block_its_loop_for_so_long(programs: Programs, fleet: Fleet) -> None:
+    worker = programs.ready(**SOON)
+
+    job_id = fleet.enqueue(Job("prolong", "hist.prolong", (3,), hard_timeout=0.5, max_retries=0))
+    result = fleet.wait(job_id, timeout=LONG)
+
+    assert (result.status, programs.history.starts()[job_id]) == (JobStatus.COMPLETED, 1)
+    assert "child.condemned" not in worker.said
+
+
+def test_two_condemned_runs_of_a_child_end_with_it(programs: Programs, fleet: Fleet, raw: redis.Redis) -> None:
+    programs.ready(**SOON)
+    timed = fleet.enqueue(Job("timed", "hist.deaf", (NEVER,), hard_timeout=2, max_retries=0))
+    cancelled = fleet.enqueue(Job("cancelled", "hist.deaf", (NEVER,)))
+    for job_id in (timed, cancelled):
+        programs.history.await_start(job_id)
+
+    fleet.cancel(cancelled, by="ann")
+
+    results = settle_all(fleet, [timed, cancelled])
+    assert results[timed].error_class == "timeout"
+    assert results[cancelled].status is JobStatus.CANCELLED
+    assert programs.history.starts() == {timed: 1, cancelled: 1}
+    assert not raw.exists(LANE.runs, LANE.lease)

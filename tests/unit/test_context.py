@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import pytest
 
-from jobfleet import JobCancelled, JobContext, JobExpired, JobFailed, JobResult, JobStatus, ProgressCallback
+from jobfleet import InvalidJob, JobCancelled, JobContext, JobExpired, JobFailed, JobResult, JobStatus, ProgressCallback
 from jobfleet.client.handle import outcome_of
 from jobfleet.events import Event, read_events
 
@@ -140,3 +140,14 @@ def test_a_line_that_is_not_of_this_version_is_passed_over(line: str) -> None:
 @pytest.mark.parametrize("at", ["²", "9" * 30])
 def test_a_hostile_line_is_passed_over_too(at: str) -> None:
     assert read_events(f"1 claimed mail.0.x 7 0 {at}") == []
+
+
+def test_a_context_asks_its_worker_for_more_time() -> None:
+    ctx = JobContext.for_test()
+
+    ctx.extend(5)
+    ctx.extend(timedelta(minutes=1))
+
+    assert ctx.port.extended == 65.0  # type: ignore[attr-defined]  # the port of a test remembers
+    with pytest.raises(InvalidJob):
+        ctx.extend(-1)

@@ -124,10 +124,13 @@ class ThreadExecutor:
 
     def stop(self, run: Run, stage: Stage) -> None:
         """Raise `JobCancelled` in the job's code; one that has not begun sees by itself that it is to stop."""
-        if stage is Stage.RAISED:
-            for seat in self._seats:
-                if seat.run is run:
-                    seat.hit(run)
+        if stage is not Stage.RAISED:
+            return
+        seat = next((seat for seat in self._seats if seat.run is run), None)
+        if seat is not None:
+            seat.hit(run)
+        elif run.task is not None:  # it is in what stands around it, on the loop
+            run.task.cancel()
 
     def _grow(self) -> None:
         seat = Seat()

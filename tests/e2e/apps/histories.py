@@ -159,6 +159,15 @@ def deaf(ctx: JobContext, path: str) -> None:
     note("end", ctx)
 
 
+@job(name="hist.prolong")
+async def prolong(ctx: JobContext, seconds: float) -> int:
+    """Ask for more time, and block the loop for longer than was given at first."""
+    with noted(ctx):
+        ctx.extend(60)
+        time.sleep(seconds)
+    return ctx.fence
+
+
 @job(name="hist.backtrack")
 def backtrack(ctx: JobContext) -> None:
     """Hold the GIL in one call of C that does not return."""
