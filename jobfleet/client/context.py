@@ -5,11 +5,12 @@ from __future__ import annotations
 import logging
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Protocol, runtime_checkable
 
 from jobfleet.errors import JobCancelled
 from jobfleet.model import Job
+from jobfleet.model import seconds as as_seconds
 
 
 @runtime_checkable
@@ -135,6 +136,17 @@ class JobContext:
         why = self.port.must_stop
         if why is not None:
             raise JobCancelled(f"{self.job_id} is to stop: {why}.", job_id=self.job_id)
+
+    def extend(self, seconds: float | timedelta) -> None:
+        """Put off both time limits of this run; from any thread. Nothing happens once it is to stop.
+
+        Args:
+            seconds: How much more time it needs.
+
+        Raises:
+            InvalidJob: `seconds` is no duration.
+        """
+        self.port.extend(as_seconds(seconds, field="extend"))
 
     @classmethod
     def for_test(cls, **overrides: object) -> JobContext:

@@ -24,6 +24,7 @@ from jobfleet.errors import ConfigError, JobfleetError
 from jobfleet.logs import set_up_logs
 from jobfleet.metrics.tally import Tally
 from jobfleet.model import check_queue
+from jobfleet.outcome import Cancelled, TimedOut
 from jobfleet.store.aio import AsyncStore
 from jobfleet.store.calls.enqueue import open_queue
 from jobfleet.store.connect import target
@@ -31,7 +32,9 @@ from jobfleet.store.keys import Keyspace, Lane
 from jobfleet.worker.board import Board
 from jobfleet.worker.engine import Engine
 from jobfleet.worker.handlers import Handlers, load_modules
+from jobfleet.worker.ladder import Verdict
 from jobfleet.worker.recycling import Wear
+from jobfleet.worker.run import Run
 from jobfleet.worker.wire import Sender, frames
 
 log = logging.getLogger("jobfleet.worker")
@@ -93,6 +96,7 @@ class Child:
             store=store,
             tally=self._tally,
             on_buried=self._buried,
+            on_condemned=self._condemned,
         )
         self._wear = Wear(config, self._engine)
         self._engine.limit(config.max_jobs, on_spent=lambda: self._retire("jobs"))
@@ -203,6 +207,14 @@ class Child:
 
     def _report_state(self) -> None:
         self._reports.send("state", self._engine.running, self._tally.take())
+
+    def _condemned(self, run: Run, verdict: Verdict) -> None:
+        """Ask the supervisor for the end of this process: nothing less ends that run."""
+        match verdict:
+            case TimedOut(limit):
+                self._reports.send("condemned", run.id, run.token, "timeout", limit)
+            case Cancelled(by):
+                self._reports.send("condemned", run.id, run.token, "cancelled", by)
 
     def _buried(self) -> None:
         log.error("worker.buried the fleet believes this child dead: leaving")

@@ -93,7 +93,7 @@ class Control:
             case CancelRequest(job, token, child, by):
                 for kin in self._children.values():
                     if kin.child == child:
-                        kin.tell("cancel", job, token, by)
+                        kin.cancel(job, token, by)
             case Command(worker=self._worker) as command:
                 self.obeyed = command.nonce
                 if command.nonce not in self._known:

@@ -18,16 +18,18 @@ from jobfleet.model import split_id
 from jobfleet.outcome import Cancelled, Interrupted, LeaseLost, Raised, Snooze
 from jobfleet.retry import policy_of
 from jobfleet.store.aio import AsyncStore
+from jobfleet.store.calls.control import stop
 from jobfleet.store.calls.settle import Item
 from jobfleet.store.keys import Lane
 from jobfleet.store.values import Claimed
 from jobfleet.worker.board import Board
 from jobfleet.worker.claimer import Claimer
-from jobfleet.worker.executors.executor import Executor
+from jobfleet.worker.executors.executor import Executor, Stage
 from jobfleet.worker.executors.loop import LoopExecutor
 from jobfleet.worker.executors.thread import ThreadExecutor
 from jobfleet.worker.finisher import Finisher
 from jobfleet.worker.handlers import Handlers
+from jobfleet.worker.ladder import Ladder, Verdict
 from jobfleet.worker.reporter import Reporter
 from jobfleet.worker.run import Run
 from jobfleet.worker.runner import Runner
@@ -65,6 +67,7 @@ class Engine:
         store: With endless patience.
         tally: Where it counts.
         on_buried: Is told that the fleet believes this child dead.
+        on_condemned: Is told of a run that only the end of this process can end; None where nobody can end it.
     """
 
     def __init__(
@@ -77,6 +80,7 @@ class Engine:
         store: AsyncStore,
         tally: Tally,
         on_buried: Callable[[], None] = lambda: None,
+        on_condemned: Callable[[Run, Verdict], None] | None = None,
     ) -> None:
         self._config = config
         self._child = child
@@ -98,16 +102,25 @@ class Engine:
         self._on_spent: Callable[[], None] = lambda: None
         result_ms = round(config.result_ttl * 1000)
         self._progress_ms = result_ms
-        self._executors: dict[str, Executor] = {"async": LoopExecutor(), "thread": ThreadExecutor(config.slots)}
+        self._executors: dict[str, Executor] = {"async": LoopExecutor(), "thread": ThreadExecutor()}
         self._reporter = Reporter(
             store, rate=config.progress_rate, ttl_ms=result_ms, on_lost=self._lost, on_cancel=self._cancelled_mark
+        )
+        self._ladder = Ladder(
+            board,
+            cancel_grace=config.cancel_grace,
+            stop_grace=config.stop_grace,
+            on_stage=self._note_stage,
+            on_condemned=on_condemned,
         )
         self._runner = Runner(
             handlers,
             self._executors,
+            self._ladder,
             child=child,
             limits=Limits(max_bytes=config.max_payload, max_depth=config.max_depth),
             default_policy=policy_of({}, config),
+            hard_grace=config.hard_grace,
             failed_ttl_ms=round(config.failed_result_ttl * 1000),
             windows_ms=(round(config.dedupe_window * 1000), round(config.own_id_window * 1000)),
             traceback_bytes=config.traceback_bytes,
@@ -230,16 +243,8 @@ class Engine:
         if item is None:
             self._clear(run)
             return
-        finisher = self._finishers.get(run.lane)
-        if finisher is None:
-            finisher = self._finishers[run.lane] = Finisher(
-                run.lane,
-                self._child,
-                self._store,
-                progress_ttl_ms=self._progress_ms,
-                on_settled=self._settled,
-            )
         run.stands_again = item[0] in ("retry", "release", "park")
+        finisher = self._finishers.get(run.lane) or self._new_finisher(run.lane)
         finisher.add(run, item, self._reporter.take(run) if run.n else None)
         if run.stands_again and item[0] == "retry":
             self._tally.count("jobs_retried_total", (run.lane.queue, "error"))
@@ -253,6 +258,12 @@ class Engine:
             run.started_us - run.grant.due,
         )
 
+    def _new_finisher(self, lane: Lane) -> Finisher:
+        made = self._finishers[lane] = Finisher(
+            lane, self._child, self._store, progress_ttl_ms=self._progress_ms, on_settled=self._settled
+        )
+        return made
+
     def _settled(self, run: Run, letter: str) -> None:
         if run.stands_again:
             self._claimer.doubt(run.lane)
@@ -264,6 +275,8 @@ class Engine:
     def _clear(self, run: Run) -> None:
         self.finished += 1
         had_room = self._board.room
+        if run.ladder is not None:
+            self._board.limit(run.place, 0.0, 0.0)
         self._board.clear(run.place)
         del self._runs[run.key]
         if not self._runs:
@@ -303,14 +316,25 @@ class Engine:
             self._clear(run)
             self._claimer.changed()
         else:
-            run.interrupt(LeaseLost())
+            self._ladder.stop(run, LeaseLost())
 
     def cancel(self, key: Key, by: str) -> None:
         """Somebody asked for a running job to stop."""
         run = self._runs.get(key)
         if run is not None and not run.is_over and run.cancel_by is None:
             log.info("job.cancelling job_id=%s by=%s", run.id, by)
-            run.interrupt(Cancelled(by))
+            waiting = self._suspects if run in self._suspects else self._stale if run in self._stale else None
+            if waiting is not None:
+                waiting.remove(run)
+                self._runner.abandon(run, Cancelled(by))
+                self._claimer.changed()
+            else:
+                self._ladder.stop(run, Cancelled(by))
+
+    def _note_stage(self, run: Run, stage: Stage) -> None:
+        run.n += 1
+        finisher = self._finishers.get(run.lane) or self._new_finisher(run.lane)
+        finisher.note(stop(run.lane, ((run.id, run.token, run.n, stage.name.lower()),)))
 
     def _cancelled_mark(self, run: Run) -> None:
         self.cancel(run.key, NOBODY)
@@ -336,14 +360,15 @@ class Engine:
             self._runner.abandon(run, Interrupted())
         self._suspects, self._stale = [], []
         await self._wait_ended(grace, hurry)
-        left = [run for run in self._runs.values() if not run.is_over]
+        left = [run for run in self._runs.values() if not run.is_over and not run.is_condemned]
         for run in left:
-            run.interrupt(Interrupted())
+            self._ladder.stop(run, Interrupted())
         if left:
             log.info("worker.releasing jobs=%d", len(left))
             await self._wait_ended(1.0, None)
         for run in list(self._runs.values()):
-            self._runner.abandon(run, Interrupted())
+            if not run.is_condemned:  # of that one, the supervisor says how it ended
+                self._runner.abandon(run, Interrupted())
         with suppress(TimeoutError):
             await asyncio.wait_for(self._reporter.flush(), SENDING)
         for finisher in self._finishers.values():

@@ -11,6 +11,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from jobfleet.clock import boottime, monotonic
+from jobfleet.outcome import Cancelled, TimedOut
 from jobfleet.worker.board import BoardReader, Posted, create, nameless
 from jobfleet.worker.wire import Sender
 
@@ -39,6 +40,9 @@ class Kin:
         refusal: Why it could not start: a line, and what the user's module raised.
         hearing: The task that reads its reports.
         born: When it was started.
+        asked: Running jobs that it was told to cancel: by whom, and since when.
+        verdicts: Its runs that nothing but its end can end, and what has become of them.
+        condemned_at: Since when it is to be killed for them; None when it is not.
     """
 
     def __init__(self, child: str, number: int, capacity: int) -> None:
@@ -57,6 +61,9 @@ class Kin:
         self.refusal: tuple[str, str] | None = None
         self.hearing: asyncio.Task[None] | None = None
         self.born = boottime()
+        self.asked: dict[tuple[str, int], tuple[str, float]] = {}
+        self.verdicts: dict[tuple[str, int], TimedOut | Cancelled] = {}
+        self.condemned_at: float | None = None
         board, stacks = create(capacity), nameless("jobfleet-stacks")
         commands, down = os.pipe()
         up, reports = os.pipe()
@@ -86,6 +93,15 @@ class Kin:
         """Let it claim no more, and end within so many seconds; None for as long as its jobs take."""
         self.is_draining = True
         self.tell("drain", grace)
+
+    def cancel(self, job_id: str, token: int, by: str) -> None:
+        """Tell it that a running job is to stop, and remember it."""
+        self.asked.setdefault((job_id, token), (by, boottime()))
+        self.tell("cancel", job_id, token, by)
+
+    def overdue(self, now: float) -> dict[tuple[str, int], float]:
+        """Its runs past their hard limit, which is in seconds."""
+        return {} if self._is_closed or not self._board.has_limits else self._board.overdue(now)
 
     def posted(self) -> list[Posted]:
         """What it holds; nothing once the board is let go, which may be in the middle of a renewal."""

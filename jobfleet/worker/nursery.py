@@ -13,6 +13,7 @@ from typing import Any
 from jobfleet.clock import boottime
 from jobfleet.config import JobConfig
 from jobfleet.errors import JobfleetError
+from jobfleet.outcome import Cancelled, TimedOut
 from jobfleet.store.connect import Target
 from jobfleet.store.keys import Lane
 from jobfleet.worker.engine import board_capacity
@@ -153,6 +154,9 @@ class Nursery:
                 self._on_retire(kin, rest[0])
             elif word == "refused":
                 kin.refusal = (rest[0], rest[1])
+            elif word == "condemned":
+                job_id, token, what, why = rest
+                kin.verdicts.setdefault((job_id, token), TimedOut(why) if what == "timeout" else Cancelled(why))
 
     def _relieve(self, kin: Kin) -> None:
         """A child serves, or will not come: whom it follows, if anybody, may go."""
@@ -235,7 +239,9 @@ class Nursery:
         kin.close()
         try:
             # Also one that left in peace: a claim whose answer it did not await may have run.
-            settled = await self._undertaker.bury(kin.child, posted, lanes, reason, planned=planned)
+            settled = await self._undertaker.bury(
+                kin.child, posted, lanes, reason, planned=planned, verdicts=kin.verdicts
+            )
             if settled:
                 log.warning("child.buried child=%s jobs=%d", kin.child, settled)
         except JobfleetError as error:

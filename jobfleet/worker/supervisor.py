@@ -26,6 +26,7 @@ from jobfleet.store.connect import Target, target
 from jobfleet.store.keys import Keyspace, Lane
 from jobfleet.worker.conduct import Conduct
 from jobfleet.worker.control import Control
+from jobfleet.worker.enforcer import Enforcer
 from jobfleet.worker.hang import Hangs
 from jobfleet.worker.identity import new_worker_id
 from jobfleet.worker.keeper import Keeper
@@ -95,6 +96,7 @@ class Supervisor:
             on_stopping=self._check_all_gone,
         )
         self._control = Control(at, self._keys, self._worker, self._kin, commanded=self._conduct, confirm=self._beat)
+        self._enforcer = Enforcer(self._nursery, self._store, self._keys, config)
         self._tasks: set[asyncio.Task[None]] = set()
         self._all_gone = asyncio.Event()
 
@@ -118,7 +120,14 @@ class Supervisor:
         )
         self._nursery.scale(self._config.processes)
         self._leases.start()
-        duties = [self._beat_on(), self._renew_on(), self._watch_frozen(), self._hangs.watch(), self._control.listen()]
+        duties = [
+            self._beat_on(),
+            self._renew_on(),
+            self._watch_frozen(),
+            self._enforcer.watch(),
+            self._hangs.watch(),
+            self._control.listen(),
+        ]
         if self._config.reload:
             duties.append(Reload(self._config.app_dir, self._nursery, grace=self._config.grace).watch())
         for duty in duties:
@@ -231,7 +240,7 @@ class Supervisor:
             still = {(one.id, one.token) for one in kin.posted()}
             kin.tell("lost", [one for one in news.lost if one in still])
         for one in news.cancelled:
-            kin.tell("cancel", one.id, one.token, one.by)
+            kin.cancel(one.id, one.token, one.by)
 
     async def _watch_frozen(self) -> None:
         """A child that stays frozen for a lease is killed: its jobs have been lost by then."""

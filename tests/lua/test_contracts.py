@@ -52,13 +52,14 @@ SAMPLES: dict[str, Call[Any]] = {
     "running": inspect.running(LANE),
     "settle": settle.settle(LANE, [settle.release(job_id, 7) for job_id in IDS]),
     "status": inspect.status(LANE, IDS),
+    "stop": control.stop(LANE, [(job_id, 7, 1, "raised") for job_id in IDS]),
     "tick": lease.tick(LANE),
     "trim": control.trim(LANE, done_before_ms=1, dead_before_ms=1, dead_max=1),
     "waiting": inspect.waiting(LANE, 2),
 }
 ARGUMENTS_AN_ITEM = {
     "beat": 2, "bury": 2, "cancel": 1, "enqueue": 5, "progress": 4, "purge": 1, "renew": 2, "replay": 1, "settle": 6,
-    "status": 1,
+    "status": 1, "stop": 4,
 }  # fmt: skip
 SHARES_KEYS = {"fleet", "open_queue", "beat", "leave", "command"}  # of the whole fleet, not of a lane
 
@@ -189,7 +190,7 @@ def test_every_word_and_letter_under_returns_occurs_in_its_cases(
 def words_of(name: str, reply: list[Any]) -> set[str]:
     word = reply[0].decode()
     inner: set[str] = set()
-    if name in {"enqueue", "settle", "cancel", "progress"} and len(reply) > 1:
+    if name in {"enqueue", "settle", "cancel", "progress", "stop"} and len(reply) > 1:
         inner = set(reply[-1].decode())
     elif name == "replay":
         inner = {answer.decode().partition(":")[0] for answer in reply[2]}
