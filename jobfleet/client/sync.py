@@ -12,6 +12,7 @@ from typing import Any, Self
 from jobfleet.client import admin, commands, listing, verbs
 from jobfleet.client.base import Opened, Patience, open_settings
 from jobfleet.client.handle import JobHandle
+from jobfleet.client.receipts import Receipts, warn_on_loop
 from jobfleet.client.registry import Decorator, JobFunction, Registry
 from jobfleet.client.selection import Selection, cancel_selected, count_open
 from jobfleet.clock import monotonic
@@ -23,8 +24,6 @@ from jobfleet.store.calls.enqueue import enqueue
 from jobfleet.store.connect import target
 from jobfleet.store.pubsub import Listener
 from jobfleet.store.sync import Store
-
-INSTEAD = {"enqueue": "await aenqueue or use AsyncFleet", "enqueue_many": "use AsyncFleet"}
 
 
 class Fleet(Opened):
@@ -106,7 +105,7 @@ class Fleet(Opened):
 
     def submit(self, job: Job) -> Receipt:
         """Put a job into the fleet; return the whole answer. Raises as `enqueue`."""
-        _warn_on_loop("enqueue")
+        warn_on_loop("enqueue")
         job = self.space.through(job)
         sent = self.space.quick(job, monotonic())
         if sent is None:
@@ -375,38 +374,3 @@ class Fleet(Opened):
         if made is None:
             made = self._async_fleets[loop] = AsyncFleet.sharing(self)
         return made
-
-
-class Receipts(Iterator[Receipt]):
-    """The receipts of `enqueue_many`; iterating them is what enqueues."""
-
-    def __init__(self, fleet: Fleet, jobs: Iterable[Job], chunk: int) -> None:
-        self._fleet = fleet
-        self._parts = verbs.batches(jobs, max(1, chunk))
-        self._ready: Iterator[Receipt] = iter(())
-        self._touched = False
-
-    def __next__(self) -> Receipt:
-        if not self._touched:
-            self._touched = True
-            _warn_on_loop("enqueue_many")
-        while True:
-            for receipt in self._ready:
-                return receipt
-            part = next(self._parts)
-            receipts: list[Receipt] = self._fleet._do(verbs.submit_many(self._fleet.space, part))  # noqa: SLF001
-            self._fleet.counted("enqueued", len(receipts))
-            self._ready = iter(receipts)
-
-    def __del__(self) -> None:
-        if not self._touched:
-            warnings.warn("enqueue_many was not iterated: nothing was enqueued.", RuntimeWarning, stacklevel=2)
-
-
-def _warn_on_loop(verb: str) -> None:
-    if asyncio._get_running_loop() is not None:  # noqa: SLF001 - the public form raises, at 20 times the price
-        warnings.warn(
-            f"{verb} blocks the event loop that runs here; {INSTEAD[verb]}.",
-            RuntimeWarning,
-            stacklevel=4,
-        )
