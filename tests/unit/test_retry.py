@@ -378,14 +378,9 @@ def test_signals_say_what_they_ask_for() -> None:
 
 @pytest.mark.parametrize(
     ("lists", "kind"),
-    [
-        ({}, TRANSIENT),
-        ({"discard_on": (TimeoutError,)}, PERMANENT),
-        ({"discard_on": (OSError,)}, PERMANENT),
-        ({"discard_on": (ValueError,)}, TRANSIENT),
-        ({"retry_on": (TimeoutError,)}, TRANSIENT),
-    ],
-)
+    [({}, TRANSIENT), ({"discard_on": (TimeoutError,)}, PERMANENT), ({"discard_on": (OSError,)}, PERMANENT),
+     ({"discard_on": (ValueError,)}, TRANSIENT), ({"retry_on": (TimeoutError,)}, TRANSIENT)],
+)  # fmt: skip
 def test_whether_a_time_out_is_final_is_for_the_function_to_say(lists: dict[str, Any], kind: ErrorType) -> None:
     fresh = decide(TimedOut(3.0), replace(PLAIN, **lists), FRESH, NOW)
     spent = decide(TimedOut(3.0), replace(PLAIN, **lists), SPENT, NOW)
