@@ -28,6 +28,7 @@ from jobfleet.store.calls.enqueue import open_queue
 from jobfleet.store.connect import target
 from jobfleet.store.keys import Keyspace, Lane
 from jobfleet.worker.board import Board
+from jobfleet.worker.capture import start_capture
 from jobfleet.worker.engine import Engine
 from jobfleet.worker.handlers import Handlers, load_modules
 from jobfleet.worker.wire import Sender, frames
@@ -68,6 +69,7 @@ class Child:
         _, child, settings, modules, app_dir, quiet = await anext(self._commands)
         config = JobConfig(**settings)
         set_up_logs(config)
+        start_capture(owns_process=True)
         loaded = self._load(modules, app_dir)
         if loaded is None:
             return EXIT_USAGE

@@ -7,11 +7,12 @@ flight a lane, and a repeated one carries the same nonce, so that nothing is cou
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any
 
 from jobfleet.errors import JobfleetError
 from jobfleet.store.aio import AsyncStore
+from jobfleet.store.call import Call
 from jobfleet.store.calls.progress import Report, progress
 from jobfleet.store.calls.settle import CHUNK, Item, settle
 from jobfleet.store.keys import Lane
@@ -52,14 +53,17 @@ class Finisher:
         self._items: list[Item] = []
         self._runs: list[Run] = []
         self._reports: list[Report] = []
+        self._ahead: list[Call[Any]] = []
         self._task: asyncio.Task[None] | None = None
 
-    def add(self, run: Run, item: Item, report: Report | None = None) -> None:
-        """Hand over a run's end."""
+    def add(self, run: Run, item: Item, report: Report | None = None, ahead: Sequence[Call[Any]] = ()) -> None:
+        """Hand over a run's end, and calls that must come before it in the same trip."""
         self._items.append(item)
         self._runs.append(run)
         if report is not None:
             self._reports.append(report)
+        if ahead:
+            self._ahead.extend(ahead)
         if self._task is None:
             self._task = self._loop.create_task(self._send())
 
@@ -79,6 +83,8 @@ class Finisher:
         calls: list[Any] = [
             progress(self._lane, reports[at : at + CHUNK], ttl_ms=self._ttl_ms) for at in range(0, len(reports), CHUNK)
         ]
+        calls += self._ahead
+        self._ahead = []
         first = len(calls)
         for number, at in enumerate(range(0, len(items), CHUNK), start=1):
             calls.append(settle(self._lane, items[at : at + CHUNK], child=self._child, nonce=self._nonce, chunk=number))

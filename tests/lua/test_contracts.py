@@ -59,8 +59,8 @@ SAMPLES: dict[str, Call[Any]] = {
     "waiting": inspect.waiting(LANE, 2),
 }
 ARGUMENTS_AN_ITEM = {
-    "beat": 2, "bury": 2, "cancel": 1, "enqueue": 5, "log": 5, "progress": 4, "purge": 1, "renew": 2, "replay": 1, "settle": 6,
-    "status": 1,
+    "beat": 2, "bury": 2, "cancel": 1, "enqueue": 5, "log": 5, "progress": 4, "purge": 1, "renew": 2,
+    "replay": 1, "settle": 6, "status": 1,
 }  # fmt: skip
 SHARES_KEYS = {"fleet", "open_queue", "beat", "leave"}  # of the whole fleet, not of a lane
 

@@ -6,6 +6,7 @@ import asyncio
 from collections.abc import Callable
 from typing import Any
 
+from jobfleet.worker.current import CURRENT
 from jobfleet.worker.executors.executor import OnEnd, Stage
 from jobfleet.worker.handlers import Handler
 from jobfleet.worker.run import Run
@@ -21,7 +22,7 @@ class LoopExecutor:
 
     def start(self, run: Run, handler: Handler, args: list[Any], kwargs: dict[str, Any], on_end: OnEnd) -> None:
         """Call the handler's function in a task of its own."""
-        run.task = self._loop.create_task(_await(handler.call, args, kwargs, on_end))
+        run.task = self._loop.create_task(_await(run, handler.call, args, kwargs, on_end))
 
     def stop(self, run: Run, stage: Stage) -> None:
         """Raise `asyncio.CancelledError` in the coroutine."""
@@ -32,7 +33,8 @@ class LoopExecutor:
         """Nothing is ever idle here."""
 
 
-async def _await(call: Callable[..., Any], args: list[Any], kwargs: dict[str, Any], on_end: OnEnd) -> None:
+async def _await(run: Run, call: Callable[..., Any], args: list[Any], kwargs: dict[str, Any], on_end: OnEnd) -> None:
+    CURRENT.set(run)
     try:
         value = await call(*args, **kwargs)
     except BaseException as error:  # noqa: BLE001 - whatever the user's code raises is an outcome

@@ -13,6 +13,7 @@ from collections import deque
 from collections.abc import Callable
 from typing import Any
 
+from jobfleet.worker.current import call_within
 from jobfleet.worker.executors.executor import OnEnd, Stage
 from jobfleet.worker.handlers import Handler
 from jobfleet.worker.run import Run
@@ -42,12 +43,11 @@ class ThreadExecutor:
 
     def start(self, run: Run, handler: Handler, args: list[Any], kwargs: dict[str, Any], on_end: OnEnd) -> None:
         """Call the handler's function in a thread; `on_end` is called on the loop with its value or its error."""
-        del run
         call = handler.call
         self._busy += 1
         if self._busy > len(self._threads) < self._most:
             self._grow()
-        self._work.put((lambda: call(*args, **kwargs), on_end))
+        self._work.put((lambda: call_within(run, call, args, kwargs), on_end))
 
     def stop(self, run: Run, stage: Stage) -> None:
         """Nothing that a thread can be made to do."""
