@@ -6,10 +6,11 @@ import warnings
 from collections.abc import AsyncIterator, Generator, Iterable, Sequence
 from typing import Any, Self
 
-from jobfleet.client import admin, listing, verbs
+from jobfleet.client import admin, listing, logs, verbs
 from jobfleet.client.base import Opened, Patience, open_settings
 from jobfleet.client.gather import Gatherer
 from jobfleet.client.handle import AsyncJobHandle
+from jobfleet.client.logs import LogLine, Reading
 from jobfleet.client.registry import Decorator, JobFunction, Registry
 from jobfleet.clock import monotonic
 from jobfleet.errors import WaitTimeout
@@ -204,6 +205,38 @@ class AsyncFleet(Opened):
                     message = await listener.get(0.0)
         finally:
             await listener.close()
+
+    async def logs(self, job_id: str, *, tail: int | None = None, follow: bool = False) -> AsyncIterator[LogLine]:
+        """What a job has logged, oldest first; a line says where lines were let go.
+
+        Args:
+            job_id: The job.
+            tail: How many of the last lines at most; None for all that are kept.
+            follow: Go on with what it logs from now on, until it ends.
+
+        Raises:
+            JobNotFound: Neither the job nor a log of it is known.
+        """
+        reading = Reading(job_id, tail)
+        channel = self.space.keys.lane_of(job_id).job_events(job_id)
+        listener = AsyncListener(self._at(), (channel,)) if follow else None
+        patience = Patience(self.space.config, None)
+        try:
+            if listener is not None:
+                await listener.subscribed()
+            while True:
+                if follow and patience.should_mark:
+                    await self._do(verbs.listen(self.space, job_id))
+                for line in await self._do(logs.read(self.space, reading)):
+                    yield line
+                if reading.is_more:
+                    continue
+                if listener is None or reading.is_over:
+                    return
+                await listener.get(logs.POLL_S)
+        finally:
+            if listener is not None:
+                await listener.close()
 
     async def cancel(self, job_id: str, *, by: str | None = None) -> bool:
         """End a waiting job, or ask a running one to stop; False when it has ended already.

@@ -8,9 +8,10 @@ from collections.abc import Iterable, Iterator, Sequence
 from importlib import import_module
 from typing import Any, Self
 
-from jobfleet.client import admin, listing, verbs
+from jobfleet.client import admin, listing, logs, verbs
 from jobfleet.client.base import Opened, Patience, open_settings
 from jobfleet.client.handle import JobHandle
+from jobfleet.client.logs import LogLine, Reading
 from jobfleet.client.registry import Decorator, JobFunction, Registry
 from jobfleet.clock import monotonic
 from jobfleet.config import JobConfig
@@ -198,6 +199,35 @@ class Fleet(Opened):
                     message = listener.get(0.0)
         finally:
             listener.close()
+
+    def logs(self, job_id: str, *, tail: int | None = None, follow: bool = False) -> Iterator[LogLine]:
+        """What a job has logged, oldest first; a line says where lines were let go.
+
+        Args:
+            job_id: The job.
+            tail: How many of the last lines at most; None for all that are kept.
+            follow: Go on with what it logs from now on, until it ends.
+
+        Raises:
+            JobNotFound: Neither the job nor a log of it is known.
+        """
+        reading = Reading(job_id, tail)
+        channel = self.space.keys.lane_of(job_id).job_events(job_id)
+        listener = Listener(self._at(), (channel,)).subscribed() if follow else None
+        patience = Patience(self.space.config, None)
+        try:
+            while True:
+                if follow and patience.should_mark:
+                    self._do(verbs.listen(self.space, job_id))
+                yield from self._do(logs.read(self.space, reading))
+                if reading.is_more:
+                    continue
+                if listener is None or reading.is_over:
+                    return
+                listener.get(logs.POLL_S)
+        finally:
+            if listener is not None:
+                listener.close()
 
     def cancel(self, job_id: str, *, by: str | None = None) -> bool:
         """End a waiting job, or ask a running one to stop; False when it has ended already.
