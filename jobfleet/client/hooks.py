@@ -17,6 +17,11 @@ OnFailure = Callable[[JobContext, BaseException], object]
 Middleware = Callable[[JobContext, Callable[[], Awaitable[Any]]], Awaitable[Any]]
 
 F = TypeVar("F", bound=Callable[..., Any])
+BeforeT = TypeVar("BeforeT", bound=Before)
+AfterT = TypeVar("AfterT", bound=After)
+OnRetryT = TypeVar("OnRetryT", bound=OnRetry)
+OnFailureT = TypeVar("OnFailureT", bound=OnFailure)
+MiddlewareT = TypeVar("MiddlewareT", bound=Middleware)
 
 
 class Keep(Protocol):
@@ -71,7 +76,7 @@ class Hooks:
         return not any(self.kinds)
 
     @overload
-    def before(self, function: Before, /) -> Before: ...
+    def before(self, function: BeforeT, /) -> BeforeT: ...
     @overload
     def before(self, /, *, functions: Iterable[Any] = (), queues: Iterable[str] = ()) -> Keep: ...
     def before(
@@ -81,7 +86,7 @@ class Hooks:
         return _added(self._before, function, functions, queues)
 
     @overload
-    def after(self, function: After, /) -> After: ...
+    def after(self, function: AfterT, /) -> AfterT: ...
     @overload
     def after(self, /, *, functions: Iterable[Any] = (), queues: Iterable[str] = ()) -> Keep: ...
     def after(
@@ -94,7 +99,7 @@ class Hooks:
         return _added(self._after, function, functions, queues)
 
     @overload
-    def on_retry(self, function: OnRetry, /) -> OnRetry: ...
+    def on_retry(self, function: OnRetryT, /) -> OnRetryT: ...
     @overload
     def on_retry(self, /, *, functions: Iterable[Any] = (), queues: Iterable[str] = ()) -> Keep: ...
     def on_retry(
@@ -107,7 +112,7 @@ class Hooks:
         return _added(self._on_retry, function, functions, queues)
 
     @overload
-    def on_failure(self, function: OnFailure, /) -> OnFailure: ...
+    def on_failure(self, function: OnFailureT, /) -> OnFailureT: ...
     @overload
     def on_failure(self, /, *, functions: Iterable[Any] = (), queues: Iterable[str] = ()) -> Keep: ...
     def on_failure(
@@ -120,7 +125,7 @@ class Hooks:
         return _added(self._on_failure, function, functions, queues)
 
     @overload
-    def around(self, function: Middleware, /) -> Middleware: ...
+    def around(self, function: MiddlewareT, /) -> MiddlewareT: ...
     @overload
     def around(self, /, *, functions: Iterable[Any] = (), queues: Iterable[str] = ()) -> Keep: ...
     def around(

@@ -247,9 +247,9 @@ def test_a_step_is_not_awaited_where_none_runs() -> None:
     ctx = JobContext.for_test()
 
     with pytest.raises(TypeError, match=r"^ctx\.step is awaited in an async def job; a def job calls ctx\.step_sync"):
-        ctx.step("a", ship, "Rome")
+        _ = ctx.step("a", ship, "Rome")
     with pytest.raises(TypeError, match=r"a def job calls ctx\.checkpoint_sync"):
-        ctx.checkpoint("a")
+        _ = ctx.checkpoint("a")
 
 
 async def test_what_a_step_gives_is_what_it_will_give_next_time() -> None:
@@ -257,7 +257,7 @@ async def test_what_a_step_gives_is_what_it_will_give_next_time() -> None:
     moment = datetime(2026, 3, 1, tzinfo=UTC)
 
     first = await ctx.step("data", lambda: {"at": moment, "of": {1, 2}, "x": (1, [2])})
-    again = await ctx.step("data", lambda: None)
+    again: dict[str, object] = await ctx.step("data", dict)
 
     assert first == again == {"at": moment, "of": {1, 2}, "x": (1, [2])}
     with pytest.raises(EncodingError, match="checkpoint 'odd'"):
