@@ -63,8 +63,10 @@ class Around:
         async def core() -> Any:
             for hook in self._for(run, self._before):
                 await _told(hook.call, context)
-            given = await self._resources.open_all(injection.resources)
-            filled = inject(injection, context, args, kwargs, given)
+            filled = args, kwargs
+            if handler.where != "process":  # that one opens its own, and has a context of its own
+                given = await self._resources.open_all(injection.resources)
+                filled = inject(injection, context, args, kwargs, given)
             if run.interruption is not None:
                 raise JobCancelled(f"{run.id} is to stop: {run.must_stop}.", job_id=run.id)
             run.executor = self._executors[handler.where]

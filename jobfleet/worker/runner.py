@@ -106,7 +106,7 @@ class Runner:
 
     def _launch(self, run: Run, handler: Handler, args: list[Any], kwargs: dict[str, Any]) -> None:
         injection = handler.function.injection
-        stands_alone = self._around.is_empty and not injection.resources
+        stands_alone = self._around.is_empty and (not injection.resources or handler.where == "process")
         if not injection.is_none or not stands_alone:
             run.context = context = context_of(run, self._child, args, kwargs)
             if stands_alone:
