@@ -92,12 +92,13 @@ class Around:
         return await future
 
     async def ended(self, run: Run, outcome: Outcome, decision: Decision) -> None:
-        """Call the hooks after a run; whatever they raise changes nothing."""
-        if run.context is None:
+        """Call the hooks after a run, once; whatever they raise changes nothing."""
+        context, run.context = run.context, None
+        if context is None:
             return
         try:
             async with asyncio.timeout(HOOK_LIMIT):
-                await self._tell(run, run.context, outcome, decision)
+                await self._tell(run, context, outcome, decision)
         except TimeoutError:
             log.error("hook.unfinished job_id=%s the hooks after it took longer than %g s", run.id, HOOK_LIMIT)
 

@@ -46,7 +46,7 @@ class Run:
         task: The task that runs it, if it runs on the loop.
         interruption: Why it was told to stop; the first reason stands.
         cancel_by: Who asked for its cancellation.
-        context: The job as its function and its hooks see it, once somebody asks.
+        context: The job as its hooks see it, until those after the run are called.
         log: What it has logged.
         has_steps: Whether it has asked for the results of its steps.
         item: How it will be settled, once that is known and its hooks are being called.

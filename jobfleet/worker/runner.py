@@ -107,10 +107,12 @@ class Runner:
     def _launch(self, run: Run, handler: Handler, args: list[Any], kwargs: dict[str, Any]) -> None:
         injection = handler.function.injection
         stands_alone = self._around.is_empty and (not injection.resources or handler.where == "process")
-        if not injection.is_none or not stands_alone:
-            run.context = context = context_of(run, self._child, args, kwargs)
+        if not stands_alone or (not injection.is_none and handler.where != "process"):
+            context = context_of(run, self._child, args, kwargs)
             if stands_alone:
                 args, kwargs = inject(injection, context, args, kwargs)
+            elif self._around.has_endings:
+                run.context = context
         limit = run.header.get("timeout", 0) / SECOND_US or handler.timeout
         if limit:
             run.timer = self._loop.call_later(limit, run.interrupt, TimedOut(limit))
@@ -156,7 +158,7 @@ class Runner:
         self._end(run, outcome)
 
     def _end(self, run: Run, outcome: Outcome) -> None:
-        if self._around.has_endings and run.context is not None and not run.is_over:
+        if run.context is not None and not run.is_over:
             self._spawn(self._end_told(run, outcome))
             return
         self._on_returned(run)
@@ -185,7 +187,7 @@ class Runner:
             self._finish(run, run.item)
             return
         outcome, decision, item = self._weighed(run, outcome)
-        if self._around.has_endings and not isinstance(outcome, Interrupted):
+        if run.context is not None and not isinstance(outcome, Interrupted):
             self._spawn(self._around.ended(run, outcome, decision))
         self._finish(run, item)
 

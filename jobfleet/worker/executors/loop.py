@@ -38,6 +38,8 @@ async def _await(run: Run, call: Callable[..., Any], args: list[Any], kwargs: di
     try:
         value = await call(*args, **kwargs)
     except BaseException as error:  # noqa: BLE001 - whatever the user's code raises is an outcome
+        run.task = None
         on_end(None, error)
     else:
+        run.task = None  # whose context holds the run: a circle would be left to the garbage collector
         on_end(value, None)
