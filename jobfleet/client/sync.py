@@ -238,14 +238,19 @@ class Fleet(Opened):
         answer: bool = self._do(verbs.cancel(self.space, job_id, by))
         return answer
 
-    def replay(self, job_id: str, *, by: str | None = None) -> bool:
+    def replay(self, job_id: str, *, by: str | None = None, fresh: bool = False) -> bool:
         """Put a dead job back into its queue; False when it is open again already.
+
+        Args:
+            job_id: The job.
+            by: Who does it, for the record.
+            fresh: Whether steps that were done are done again.
 
         Raises:
             JobNotFound: There is no such dead letter.
             DuplicateJob: Its unique key is held by another job.
         """
-        answer: bool = self._do(verbs.replay(self.space, job_id, by))
+        answer: bool = self._do(verbs.replay(self.space, job_id, by, fresh=fresh))
         return answer
 
     def purge(self, job_id: str) -> bool:

@@ -56,8 +56,7 @@ class Around:
         self, run: Run, handler: Handler, context: JobContext, args: list[Any], kwargs: dict[str, Any]
     ) -> Any:
         """Open what the function asks for, call the hooks before, and the function behind the middleware."""
-        loop_executor = self._executors["async"]
-        run.executor = loop_executor  # until the function itself is called, whoever stops the run stops this task
+        loop_executor = self._executors["async"]  # but for the function itself, whoever stops the run stops this task
         injection = handler.function.injection
 
         async def core() -> Any:

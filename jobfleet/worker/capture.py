@@ -16,7 +16,14 @@ _MARK = "_jobfleet_kept"
 
 
 class Capture(logging.Handler):
-    """Hands what is logged within a run to that run."""
+    """Hands what is logged within a run to that run.
+
+    It has no lock: a thread that is interrupted while it takes one would leave it locked for all.
+    """
+
+    def createLock(self) -> None:  # noqa: N802 - the library's name
+        """Have none."""
+        self.lock = None
 
     def emit(self, record: logging.LogRecord) -> None:
         """Keep a record, if it is a job's."""
@@ -72,13 +79,19 @@ def start_capture(*, owns_process: bool = False) -> None:
     _users += 1
     if _users > 1:
         return
-    root, jobs = logging.getLogger(), logging.getLogger(JOB_LOGGER)
+    root, jobs = _loggers()
     if owns_process and not root.handlers and root.level == logging.WARNING:
         root.setLevel(logging.INFO)
     if jobs.level == logging.NOTSET:
         jobs.setLevel(logging.INFO)
-    for logger in (root, jobs):
-        logger.addHandler(_capture)
+    keep_capturing()
+
+
+def keep_capturing() -> None:
+    """Listen again where a user's code has set logging up anew since."""
+    if _users:
+        for logger in _loggers():
+            logger.addHandler(_capture)  # which does nothing if it is there
 
 
 def stop_capture() -> None:
@@ -86,5 +99,9 @@ def stop_capture() -> None:
     global _users  # noqa: PLW0603 - as above
     _users -= 1
     if not _users:
-        for logger in (logging.getLogger(), logging.getLogger(JOB_LOGGER)):
+        for logger in _loggers():
             logger.removeHandler(_capture)
+
+
+def _loggers() -> tuple[logging.Logger, logging.Logger]:
+    return logging.getLogger(), logging.getLogger(JOB_LOGGER)

@@ -147,7 +147,10 @@ class Scribe:
                 return []
             lines = run.log.take()
             self._waiting.pop(run.key, None)
+            is_stuck = self._is_armed and (self._task is None or self._task.done())
             under_way = [entry._replace(ttl_ms=ttl) for entry in self._sending.get(run.key, ())]
+        if is_stuck:  # a thread was interrupted just before it could wake the loop
+            self._arm()
         return [*under_way, *self._entries(run, lines, ttl), Entry(run.id, run.token, 0, ttl, b"")]
 
     def calls(self, lane: Lane, entries: list[Entry]) -> list[Call[str]]:

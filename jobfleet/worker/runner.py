@@ -116,13 +116,13 @@ class Runner:
         limit = run.header.get("timeout", 0) / SECOND_US or handler.timeout
         if limit:
             run.timer = self._loop.call_later(limit, run.interrupt, TimedOut(limit))
-        run.executor = self._executors[handler.where]
+        run.executor = self._executors[handler.where if stands_alone else "async"]
         on_end: OnEnd = partial(self._returned, run)
         if stands_alone:
             run.executor.start(run, handler, args, kwargs, on_end)
         else:
             call = partial(self._around.call, run, handler, context)
-            self._executors["async"].start(run, replace(handler, call=call), [args, kwargs], {}, on_end)
+            run.executor.start(run, replace(handler, call=call), [args, kwargs], {}, on_end)
 
     def _open(self, run: Run) -> Opened | Outcome:
         meta = run.grant.meta

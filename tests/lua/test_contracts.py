@@ -37,6 +37,7 @@ SAMPLES: dict[str, Call[Any]] = {
     "enqueue": enqueue.enqueue(LANE, [Entry(job_id, 2, "", "", b"") for job_id in IDS]),
     "finished": inspect.finished(LANE),
     "fleet": inspect.fleet(KEYS),
+    "forget": steps.forget(LANE, IDS[0]),
     "keep": steps.keep(LANE, IDS[0], 7, ttl_ms=1, step="s:a"),
     "letter": inspect.letter(LANE, IDS[0]),
     "lines": log.lines(LANE, IDS[0]),

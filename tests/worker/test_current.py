@@ -17,7 +17,7 @@ from jobfleet.clock import boottime
 from jobfleet.outcome import Interrupted
 from jobfleet.store.keys import Keyspace
 from jobfleet.store.values import Grant
-from jobfleet.worker.capture import JOB_LOGGER, Capture, start_capture, stop_capture
+from jobfleet.worker.capture import JOB_LOGGER, Capture, keep_capturing, start_capture, stop_capture
 from jobfleet.worker.current import CURRENT, call_within
 from jobfleet.worker.desk import Desk
 from jobfleet.worker.executors.loop import LoopExecutor
@@ -96,6 +96,22 @@ def test_what_nobody_else_hears_is_printed_as_without_it(
         lonely.removeHandler(capture)
 
     assert capsys.readouterr().err == "loud\n"
+
+
+def test_it_listens_again_after_logging_was_set_up_anew(captured: Pad) -> None:
+    root = logging.getLogger()
+    handlers = list(root.handlers)
+    root.handlers.clear()
+    keep_capturing()
+    keep_capturing()
+    logging.getLogger("shop").error("still there")
+    root.handlers[:] = handlers
+
+    assert captured.lines == ["40 still there"]
+
+
+def test_it_takes_no_lock() -> None:
+    assert Capture().lock is None
 
 
 # The run that the code belongs to

@@ -174,6 +174,15 @@ def test_a_resource_whose_name_cannot_be_read_is_refused(registry: Registry) -> 
         registry.register(wrong, name="test.wrong")
 
 
+def test_one_annotation_that_cannot_be_read_leaves_the_others_alone(registry: Registry) -> None:
+    def odd(ctx: JobContext, x: Any, pool: Any) -> None: ...
+
+    odd.__annotations__ = {"ctx": "JobContext", "x": "Nowhere", "pool": "Annotated[str, Resource(open_pool)]"}
+    injection = registry.register(odd, name="test.odd").injection
+
+    assert (injection.context, [name for name, _ in injection.resources]) == ("ctx", ["pool"])
+
+
 def test_only_what_can_be_called_is_a_factory() -> None:
     with pytest.raises(InvalidJob, match="Resource takes a function that opens it, not 5"):
         Resource(5)  # type: ignore[arg-type]

@@ -168,18 +168,19 @@ def test_steps_go_with_the_result_of_a_completed_job(fleet: Fleet, registry: Reg
     assert 590 < raw.ttl(LANE.steps(handle.id)) <= 600
 
 
-def test_a_replayed_job_finds_the_steps_that_were_done(fleet: Fleet, registry: Registry, raw: Any) -> None:
+@pytest.mark.parametrize("fresh", [False, True])
+def test_a_replayed_job_finds_the_steps_that_were_done_unless_it_is_fresh(
+    fleet: Fleet, registry: Registry, raw: Any, fresh: bool
+) -> None:
     handle = registry.register(order, name="test.order", fleet=fleet, max_retries=0).enqueue(1)
     fleet.run_worker(burst=True)
     assert handle.poll().status is JobStatus.FAILED
     assert raw.ttl(LANE.steps(handle.id)) > 29 * 86_400, "as long as its dead letter"
 
-    fleet.replay(handle.id)
-    registry.functions.clear()
-    registry.register(order, name="test.order", fleet=fleet, max_retries=1, retry_delay=0)
+    fleet.replay(handle.id, fresh=fresh)
     fleet.run_worker(burst=True)
 
-    assert CALLS == ["charge", "ship"]
+    assert ["charge", "ship"] * (2 if fresh else 1) == CALLS
 
 
 def test_what_is_kept_outlives_whoever_is_stopped_meanwhile(fleet: Fleet, registry: Registry, working: Working) -> None:

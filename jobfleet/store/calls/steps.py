@@ -30,3 +30,8 @@ def steps(lane: Lane, job_id: str) -> Call[dict[str, bytes]]:
 
 def _steps(reply: Reply) -> dict[str, bytes]:
     return {reply[i].decode(): reply[i + 1] for i in range(1, len(reply), 2)}
+
+
+def forget(lane: Lane, job_id: str) -> Call[bool]:
+    """Let the steps of a dead job go; False, and nothing happens, when it is not dead."""
+    return Call(load("forget"), (lane.steps(job_id),), (lane.tag, job_id), lambda reply: bool(reply[0] == b"forgotten"))
