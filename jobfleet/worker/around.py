@@ -142,8 +142,9 @@ def _error_of(outcome: Outcome) -> BaseException | None:
             return error
         case TimedOut(limit):
             return TimeoutError(f"timed out after {limit:g} s")
-        case _:
-            return None
+        case _:  # its process died, of whatever
+            reason = getattr(outcome, "reason", "")
+            return RuntimeError(reason) if reason else None
 
 
 def _resolve(future: asyncio.Future[Any], value: Any, error: BaseException | None) -> None:
