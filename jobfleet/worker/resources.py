@@ -47,6 +47,11 @@ class Resources:
         """The resources of some parameters, by the parameters' names."""
         return {name: await self.open(resource) for name, resource in wanted}
 
+    @property
+    def tasks(self) -> set[asyncio.Task[None]]:
+        """The tasks in which they live: whoever tidies up after a job leaves those alone."""
+        return {life.task for life in self._lives.values()}
+
     def _forget_failed(self, factory: Factory, opened: asyncio.Future[Any]) -> None:
         if opened.cancelled() or opened.exception() is not None:
             self._lives.pop(factory, None)
