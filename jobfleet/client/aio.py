@@ -217,26 +217,8 @@ class AsyncFleet(Opened):
         Raises:
             JobNotFound: Neither the job nor a log of it is known.
         """
-        reading = Reading(job_id, tail)
-        channel = self.space.keys.lane_of(job_id).job_events(job_id)
-        listener = AsyncListener(self._at(), (channel,)) if follow else None
-        patience = Patience(self.space.config, None)
-        try:
-            if listener is not None:
-                await listener.subscribed()
-            while True:
-                if follow and patience.should_mark:
-                    await self._do(verbs.listen(self.space, job_id))
-                for line in await self._do(logs.read(self.space, reading)):
-                    yield line
-                if reading.is_more:
-                    continue
-                if listener is None or reading.is_over:
-                    return
-                await listener.get(logs.POLL_S)
-        finally:
-            if listener is not None:
-                await listener.close()
+        async for line in logs.areading(self, Reading(job_id, tail), follow=follow):
+            yield line
 
     async def cancel(self, job_id: str, *, by: str | None = None) -> bool:
         """End a waiting job, or ask a running one to stop; False when it has ended already.

@@ -3,18 +3,25 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Sequence
+from collections.abc import AsyncIterator, Iterator, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
+from jobfleet.client import verbs
+from jobfleet.client.base import Patience
 from jobfleet.client.report import result_of
 from jobfleet.client.space import Space
 from jobfleet.client.verbs import Verb, value
 from jobfleet.errors import JobNotFound
 from jobfleet.store.calls import inspect
 from jobfleet.store.calls.log import PAGE, lines
+from jobfleet.store.pubsub import AsyncListener, Listener
 from jobfleet.store.values import Line
+
+if TYPE_CHECKING:
+    from jobfleet.client.aio import AsyncFleet
+    from jobfleet.client.sync import Fleet
 
 EVERYTHING = 1_000_000
 POLL_S = 0.5
@@ -98,3 +105,46 @@ def read(space: Space, reading: Reading) -> Verb[list[LogLine]]:
             raise
         reading.is_over = True
     return told
+
+
+def reading(fleet: Fleet, how_far: Reading, *, follow: bool) -> Iterator[LogLine]:
+    """The lines of a log one after the other; the events of the job hint that there may be more."""
+    channel = fleet.space.keys.lane_of(how_far.job_id).job_events(how_far.job_id)
+    listener = Listener(fleet.store.at, (channel,)).subscribed() if follow else None
+    patience = Patience(fleet.config, None)
+    try:
+        while True:
+            if follow and patience.should_mark:
+                fleet._do(verbs.listen(fleet.space, how_far.job_id))  # noqa: SLF001 - a part of it
+            yield from fleet._do(read(fleet.space, how_far))  # noqa: SLF001 - a part of it
+            if how_far.is_more:
+                continue
+            if listener is None or how_far.is_over:
+                return
+            listener.get(POLL_S)
+    finally:
+        if listener is not None:
+            listener.close()
+
+
+async def areading(fleet: AsyncFleet, how_far: Reading, *, follow: bool) -> AsyncIterator[LogLine]:
+    """The same, awaited."""
+    channel = fleet.space.keys.lane_of(how_far.job_id).job_events(how_far.job_id)
+    listener = AsyncListener(fleet.store.at, (channel,)) if follow else None
+    patience = Patience(fleet.config, None)
+    try:
+        if listener is not None:
+            await listener.subscribed()
+        while True:
+            if follow and patience.should_mark:
+                await fleet._do(verbs.listen(fleet.space, how_far.job_id))  # noqa: SLF001 - a part of it
+            for line in await fleet._do(read(fleet.space, how_far)):  # noqa: SLF001 - a part of it
+                yield line
+            if how_far.is_more:
+                continue
+            if listener is None or how_far.is_over:
+                return
+            await listener.get(POLL_S)
+    finally:
+        if listener is not None:
+            await listener.close()

@@ -211,23 +211,7 @@ class Fleet(Opened):
         Raises:
             JobNotFound: Neither the job nor a log of it is known.
         """
-        reading = Reading(job_id, tail)
-        channel = self.space.keys.lane_of(job_id).job_events(job_id)
-        listener = Listener(self._at(), (channel,)).subscribed() if follow else None
-        patience = Patience(self.space.config, None)
-        try:
-            while True:
-                if follow and patience.should_mark:
-                    self._do(verbs.listen(self.space, job_id))
-                yield from self._do(logs.read(self.space, reading))
-                if reading.is_more:
-                    continue
-                if listener is None or reading.is_over:
-                    return
-                listener.get(logs.POLL_S)
-        finally:
-            if listener is not None:
-                listener.close()
+        return logs.reading(self, Reading(job_id, tail), follow=follow)
 
     def cancel(self, job_id: str, *, by: str | None = None) -> bool:
         """End a waiting job, or ask a running one to stop; False when it has ended already.
