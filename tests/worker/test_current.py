@@ -7,6 +7,7 @@ import gc
 import logging
 import weakref
 from collections.abc import Iterator
+from types import SimpleNamespace
 from typing import Any, cast
 
 import pytest
@@ -138,7 +139,7 @@ async def test_a_run_is_let_go_without_the_garbage_collector() -> None:
 
     run = a_run()
     number, gone = id(run), weakref.ref(run)
-    handler = Handler(cast(Any, None), function, "async", cast(Any, None), 0.0, 0)
+    handler = cast(Handler, SimpleNamespace(call=function))
     gc.disable()
     try:
         executor.start(run, handler, [], {}, on_end)
