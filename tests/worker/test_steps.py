@@ -183,7 +183,9 @@ def test_a_replayed_job_finds_the_steps_that_were_done_unless_it_is_fresh(
     assert ["charge", "ship"] * (2 if fresh else 1) == CALLS
 
 
-def test_what_is_kept_outlives_whoever_is_stopped_meanwhile(fleet: Fleet, registry: Registry, working: Working) -> None:
+def test_a_step_that_was_done_is_not_done_again_by_the_next_worker(
+    fleet: Fleet, registry: Registry, working: Working
+) -> None:
     """A worker that stops right after the step gives the job back, and the next does not do it again."""
     done = threading.Event()
 
