@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
+import asyncio
 import warnings
-from collections.abc import AsyncIterator, Generator, Iterable, Sequence
+from collections.abc import AsyncIterator, Iterable, Sequence
 from typing import Any, Self
 
-from jobfleet.client import admin, listing, logs, verbs
+from jobfleet.client import admin, commands, listing, logs, verbs
 from jobfleet.client.base import Opened, Patience, open_settings
 from jobfleet.client.gather import Gatherer
 from jobfleet.client.handle import AsyncJobHandle
 from jobfleet.client.logs import LogLine, Reading
+from jobfleet.client.receipts import AsyncReceipts
 from jobfleet.client.registry import Decorator, JobFunction, Registry
+from jobfleet.client.selection import Selection, cancel_selected, count_open
 from jobfleet.clock import monotonic
 from jobfleet.errors import WaitTimeout
 from jobfleet.events import Event, read_events
@@ -229,6 +232,41 @@ class AsyncFleet(Opened):
         answer: bool = await self._do(verbs.cancel(self.space, job_id, by))
         return answer
 
+    async def cancel_many(
+        self,
+        *,
+        tags: Sequence[str] = (),
+        queue: str | None = None,
+        function: str | None = None,
+        user: str | None = None,
+        status: JobStatus | None = None,
+        by: str | None = None,
+    ) -> int:
+        """Cancel the open jobs that have all this, in bounded batches; how many ended or were asked to stop.
+
+        Every open job is looked at, so its cost grows with their number.
+
+        Raises:
+            ConfigError: Nothing is given that says which.
+        """
+        chosen = Selection(tags=tags, queue=queue, function=function, user=user, status=status)
+        answer: int = await self._do(cancel_selected(self.space, chosen, by))
+        return answer
+
+    async def count_open(
+        self,
+        *,
+        tags: Sequence[str] = (),
+        queue: str | None = None,
+        function: str | None = None,
+        user: str | None = None,
+        status: JobStatus | None = None,
+    ) -> int:
+        """How many open jobs `cancel_many` would cancel now. Raises as it does."""
+        chosen = Selection(tags=tags, queue=queue, function=function, user=user, status=status)
+        answer: int = await self._do(count_open(self.space, chosen))
+        return answer
+
     async def replay(self, job_id: str, *, by: str | None = None, fresh: bool = False) -> bool:
         """Put a dead job back into its queue; False when it is open again already.
 
@@ -282,6 +320,36 @@ class AsyncFleet(Opened):
         answer: list[admin.WorkerInfo] = await self._do(admin.workers(self.space))
         return answer
 
+    async def command_workers(
+        self,
+        ids: Sequence[str],
+        command: str,
+        *,
+        processes: int | None = None,
+        grace: float | None = None,
+        timeout: float = 10.0,
+        by: str | None = None,
+    ) -> list[commands.Confirmation]:
+        """Have workers do something, and wait until their presence shows that they did; how each stands.
+
+        Args:
+            ids: The workers.
+            command: ``quiet``, ``resume``, ``stop``, ``scale`` or ``dump``.
+            processes: How many children each is to have, for ``scale``.
+            grace: Seconds that running jobs may take to end, for ``stop``; default what each was started with.
+            timeout: Seconds to wait; who has not confirmed by then may still do so.
+            by: Who wants it, for the record.
+
+        Raises:
+            ConfigError: There is no such command, or it lacks its number.
+        """
+        order = commands.Order(ids, command, processes=processes, grace=grace, timeout=timeout, by=by)
+        while True:
+            stands: list[commands.Confirmation] = await self._do(order.turn(self.space))
+            if order.is_over:
+                return stands
+            await asyncio.sleep(order.pause)
+
     async def pause(self, queue: str, *, by: str | None = None) -> bool:
         """Let no job of a queue be claimed; running ones go on. False when it was paused already."""
         answer: bool = await self._do(admin.pause(self.space, queue, by))
@@ -311,32 +379,3 @@ class AsyncFleet(Opened):
     def for_running_loop(self) -> AsyncFleet:
         """This client itself: it belongs to its loop."""
         return self
-
-
-class AsyncReceipts:
-    """The receipts of `enqueue_many`; awaiting or iterating them is what enqueues."""
-
-    def __init__(self, fleet: AsyncFleet, jobs: Iterable[Job], chunk: int) -> None:
-        self._fleet = fleet
-        self._jobs = jobs
-        self._chunk = max(1, chunk)
-        self._touched = False
-
-    async def __aiter__(self) -> AsyncIterator[Receipt]:
-        self._touched = True
-        for part in verbs.batches(self._jobs, self._chunk):
-            receipts = await self._fleet._do(verbs.submit_many(self._fleet.space, part))  # noqa: SLF001
-            self._fleet.counted("enqueued", len(receipts))
-            for receipt in receipts:
-                yield receipt
-
-    def __await__(self) -> Generator[Any, None, list[Receipt]]:
-        self._touched = True
-        return self._all().__await__()
-
-    async def _all(self) -> list[Receipt]:
-        return [receipt async for receipt in self]
-
-    def __del__(self) -> None:
-        if not self._touched:
-            warnings.warn("enqueue_many was not awaited: nothing was enqueued.", RuntimeWarning, stacklevel=2)

@@ -6,12 +6,13 @@ import asyncio
 import logging
 from collections.abc import Awaitable, Callable, Coroutine, Mapping
 from dataclasses import dataclass, field
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Any, ParamSpec, Protocol, TypeVar, overload, runtime_checkable
 
 from jobfleet.client.steps import Steps
 from jobfleet.errors import JobCancelled
 from jobfleet.model import Job, JobResult
+from jobfleet.model import seconds as as_seconds
 
 P = ParamSpec("P")
 T = TypeVar("T")
@@ -162,6 +163,17 @@ class JobContext:
         why = self.port.must_stop
         if why is not None:
             raise JobCancelled(f"{self.job_id} is to stop: {why}.", job_id=self.job_id)
+
+    def extend(self, seconds: float | timedelta) -> None:
+        """Put off both time limits of this run; from any thread. Nothing happens once it is to stop.
+
+        Args:
+            seconds: How much more time it needs.
+
+        Raises:
+            InvalidJob: `seconds` is no duration.
+        """
+        self.port.extend(as_seconds(seconds, field="extend"))
 
     @overload
     def step(

@@ -11,14 +11,16 @@ from jobfleet.codec import decode, encode
 from jobfleet.errors import EncodingError
 
 PUBLISHED = (
-    "queue", "priority", "delay", "expires_in", "result_ttl", "timeout", "max_retries", "retry_delay", "retry_backoff",
-    "retry_jitter", "max_crashes",
+    "queue", "priority", "delay", "expires_in", "result_ttl", "timeout", "hard_timeout", "max_retries", "retry_delay",
+    "retry_backoff", "retry_jitter", "max_crashes",
 )  # fmt: skip
 
 
 def function_record(function: JobFunction[..., Any, Any]) -> bytes:
     """A function's options and parameters, as published."""
     options = {name: _plain(value) for name, value in function.given.items() if name in PUBLISHED and value is not None}
+    if issubclass(TimeoutError, function.discard_on):
+        options["discards_timeouts"] = True
     return encode({"options": options, "parameters": parameters_of(function), "doc": _first_line(function)})
 
 

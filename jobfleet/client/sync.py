@@ -3,16 +3,19 @@
 from __future__ import annotations
 
 import asyncio
+import time
 import warnings
 from collections.abc import Iterable, Iterator, Sequence
 from importlib import import_module
 from typing import Any, Self
 
-from jobfleet.client import admin, listing, logs, verbs
+from jobfleet.client import admin, commands, listing, logs, verbs
 from jobfleet.client.base import Opened, Patience, open_settings
 from jobfleet.client.handle import JobHandle
 from jobfleet.client.logs import LogLine, Reading
+from jobfleet.client.receipts import Receipts, warn_on_loop
 from jobfleet.client.registry import Decorator, JobFunction, Registry
+from jobfleet.client.selection import Selection, cancel_selected, count_open
 from jobfleet.clock import monotonic
 from jobfleet.config import JobConfig
 from jobfleet.errors import WaitTimeout
@@ -22,8 +25,6 @@ from jobfleet.store.calls.enqueue import enqueue
 from jobfleet.store.connect import target
 from jobfleet.store.pubsub import Listener
 from jobfleet.store.sync import Store
-
-INSTEAD = {"enqueue": "await aenqueue or use AsyncFleet", "enqueue_many": "use AsyncFleet"}
 
 
 class Fleet(Opened):
@@ -105,7 +106,7 @@ class Fleet(Opened):
 
     def submit(self, job: Job) -> Receipt:
         """Put a job into the fleet; return the whole answer. Raises as `enqueue`."""
-        _warn_on_loop("enqueue")
+        warn_on_loop("enqueue")
         job = self.space.through(job)
         sent = self.space.quick(job, monotonic())
         if sent is None:
@@ -222,6 +223,41 @@ class Fleet(Opened):
         answer: bool = self._do(verbs.cancel(self.space, job_id, by))
         return answer
 
+    def cancel_many(
+        self,
+        *,
+        tags: Sequence[str] = (),
+        queue: str | None = None,
+        function: str | None = None,
+        user: str | None = None,
+        status: JobStatus | None = None,
+        by: str | None = None,
+    ) -> int:
+        """Cancel the open jobs that have all this, in bounded batches; how many ended or were asked to stop.
+
+        Every open job is looked at, so its cost grows with their number.
+
+        Raises:
+            ConfigError: Nothing is given that says which.
+        """
+        chosen = Selection(tags=tags, queue=queue, function=function, user=user, status=status)
+        answer: int = self._do(cancel_selected(self.space, chosen, by))
+        return answer
+
+    def count_open(
+        self,
+        *,
+        tags: Sequence[str] = (),
+        queue: str | None = None,
+        function: str | None = None,
+        user: str | None = None,
+        status: JobStatus | None = None,
+    ) -> int:
+        """How many open jobs `cancel_many` would cancel now. Raises as it does."""
+        chosen = Selection(tags=tags, queue=queue, function=function, user=user, status=status)
+        answer: int = self._do(count_open(self.space, chosen))
+        return answer
+
     def replay(self, job_id: str, *, by: str | None = None, fresh: bool = False) -> bool:
         """Put a dead job back into its queue; False when it is open again already.
 
@@ -275,6 +311,36 @@ class Fleet(Opened):
         answer: list[admin.WorkerInfo] = self._do(admin.workers(self.space))
         return answer
 
+    def command_workers(
+        self,
+        ids: Sequence[str],
+        command: str,
+        *,
+        processes: int | None = None,
+        grace: float | None = None,
+        timeout: float = 10.0,
+        by: str | None = None,
+    ) -> list[commands.Confirmation]:
+        """Have workers do something, and wait until their presence shows that they did; how each stands.
+
+        Args:
+            ids: The workers.
+            command: ``quiet``, ``resume``, ``stop``, ``scale`` or ``dump``.
+            processes: How many children each is to have, for ``scale``.
+            grace: Seconds that running jobs may take to end, for ``stop``; default what each was started with.
+            timeout: Seconds to wait; who has not confirmed by then may still do so.
+            by: Who wants it, for the record.
+
+        Raises:
+            ConfigError: There is no such command, or it lacks its number.
+        """
+        order = commands.Order(ids, command, processes=processes, grace=grace, timeout=timeout, by=by)
+        while True:
+            stands: list[commands.Confirmation] = self._do(order.turn(self.space))
+            if order.is_over:
+                return stands
+            time.sleep(order.pause)
+
     def pause(self, queue: str, *, by: str | None = None) -> bool:
         """Let no job of a queue be claimed; running ones go on. False when it was paused already."""
         answer: bool = self._do(admin.pause(self.space, queue, by))
@@ -327,38 +393,3 @@ class Fleet(Opened):
         if made is None:
             made = self._async_fleets[loop] = AsyncFleet.sharing(self)
         return made
-
-
-class Receipts(Iterator[Receipt]):
-    """The receipts of `enqueue_many`; iterating them is what enqueues."""
-
-    def __init__(self, fleet: Fleet, jobs: Iterable[Job], chunk: int) -> None:
-        self._fleet = fleet
-        self._parts = verbs.batches(jobs, max(1, chunk))
-        self._ready: Iterator[Receipt] = iter(())
-        self._touched = False
-
-    def __next__(self) -> Receipt:
-        if not self._touched:
-            self._touched = True
-            _warn_on_loop("enqueue_many")
-        while True:
-            for receipt in self._ready:
-                return receipt
-            part = next(self._parts)
-            receipts: list[Receipt] = self._fleet._do(verbs.submit_many(self._fleet.space, part))  # noqa: SLF001
-            self._fleet.counted("enqueued", len(receipts))
-            self._ready = iter(receipts)
-
-    def __del__(self) -> None:
-        if not self._touched:
-            warnings.warn("enqueue_many was not iterated: nothing was enqueued.", RuntimeWarning, stacklevel=2)
-
-
-def _warn_on_loop(verb: str) -> None:
-    if asyncio._get_running_loop() is not None:  # noqa: SLF001 - the public form raises, at 20 times the price
-        warnings.warn(
-            f"{verb} blocks the event loop that runs here; {INSTEAD[verb]}.",
-            RuntimeWarning,
-            stacklevel=4,
-        )

@@ -30,7 +30,12 @@ KEY_TABLE: tuple[KeyRow, ...] = (
     KeyRow("meta", "hash", "id → clear record that never changes: expiry, retention", "the final transition"),
     KeyRow("tries", "hash", "id → budgets spent, suspicion, history of runs; once one is set", "the final transition"),
     KeyRow("lease", "zset", "running ids by lease deadline (µs)", "every settle"),
-    KeyRow("runs", "hash", "id → token, child, claimed, lease, band, who asked to cancel", "every settle"),
+    KeyRow(
+        "runs",
+        "hash",
+        "id → token, child, claimed, lease, band; who asked to cancel, when, how far",
+        "every settle",
+    ),
     KeyRow("result:<id>", "string", "how it ended; also the tombstone that refuses a repeated enqueue", "TTL"),
     KeyRow("progress:<id>", "string", "last progress record", "TTL"),
     KeyRow(

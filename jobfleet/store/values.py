@@ -93,6 +93,7 @@ class Run(NamedTuple):
         band: Where it stood.
         cancel_by: Who asked for its cancellation; empty for nobody.
         cancel_at: When, µs.
+        stage: How far its stopping has come; empty when nothing was heard of that.
     """
 
     token: int
@@ -102,13 +103,14 @@ class Run(NamedTuple):
     band: int
     cancel_by: str
     cancel_at: int
+    stage: str = ""
 
     @classmethod
     def parse(cls, text: str) -> Run:
         """Read what the scripts write (lib/run.lua)."""
         token, child, claimed, lease, band, cancel = text.split("|", 5)
-        by, _, at = cancel.rpartition("@")
-        return cls(int(token), child, int(claimed), int(lease), int(band), by, int(at or 0))
+        by, at, stage = (*cancel.split("@"), "", "")[:3]
+        return cls(int(token), child, int(claimed), int(lease), int(band), by, int(at or 0), stage)
 
 
 class Held(NamedTuple):
@@ -251,6 +253,8 @@ class Final:
     reason: str
     body: bytes
     progress: bytes
+    cancel_at: int = 0
+    stage: str = ""
 
 
 @dataclass(frozen=True, slots=True)

@@ -18,17 +18,19 @@ from jobfleet.model import split_id
 from jobfleet.outcome import Cancelled, Interrupted, LeaseLost, Raised, Snooze
 from jobfleet.retry import policy_of
 from jobfleet.store.aio import AsyncStore
+from jobfleet.store.calls.control import stop
 from jobfleet.store.calls.settle import Item
 from jobfleet.store.keys import Lane
 from jobfleet.store.values import Claimed
 from jobfleet.worker.board import Board
 from jobfleet.worker.claimer import Claimer
 from jobfleet.worker.desk import Desk
-from jobfleet.worker.executors.executor import Executor
+from jobfleet.worker.executors.executor import Executor, Stage
 from jobfleet.worker.executors.loop import LoopExecutor
 from jobfleet.worker.executors.thread import ThreadExecutor
 from jobfleet.worker.finisher import Finisher
 from jobfleet.worker.handlers import Handlers
+from jobfleet.worker.ladder import Ladder, Verdict
 from jobfleet.worker.resources import Resources
 from jobfleet.worker.run import Run
 from jobfleet.worker.runner import Runner
@@ -69,6 +71,7 @@ class Engine:
         store: With endless patience.
         tally: Where it counts.
         on_buried: Is told that the fleet believes this child dead.
+        on_condemned: Is told of a run that only the end of this process can end; None where nobody can end it.
     """
 
     def __init__(
@@ -81,6 +84,7 @@ class Engine:
         store: AsyncStore,
         tally: Tally,
         on_buried: Callable[[], None] = lambda: None,
+        on_condemned: Callable[[Run, Verdict], None] | None = None,
     ) -> None:
         self._config = config
         self._child = child
@@ -98,16 +102,27 @@ class Engine:
         self._is_draining = False
         self.finished = 0
         """How many runs have been settled."""
-        self._executors: dict[str, Executor] = {"async": LoopExecutor(), "thread": ThreadExecutor(config.slots)}
+        self._most: int | None = None
+        self._on_spent: Callable[[], None] = lambda: None
+        self._executors: dict[str, Executor] = {"async": LoopExecutor(), "thread": ThreadExecutor()}
         self._resources = Resources()
         self._desk = Desk(store, config, on_lost=self._lost, on_cancel=self._cancelled_mark)
+        self._ladder = Ladder(
+            board,
+            cancel_grace=config.cancel_grace,
+            stop_grace=config.stop_grace,
+            on_stage=self._note_stage,
+            on_condemned=on_condemned,
+        )
         self._runner = Runner(
             handlers,
             self._executors,
+            self._ladder,
             resources=self._resources,
             child=child,
             limits=Limits(max_bytes=config.max_payload, max_depth=config.max_depth),
             default_policy=policy_of({}, config),
+            hard_grace=config.hard_grace,
             failed_ttl_ms=round(config.failed_result_ttl * 1000),
             windows_ms=(round(config.dedupe_window * 1000), round(config.own_id_window * 1000)),
             traceback_bytes=config.traceback_bytes,
@@ -130,6 +145,11 @@ class Engine:
         return self._running + len(self._suspects) + len(self._stale)
 
     @property
+    def taken(self) -> int:
+        """How many jobs were taken so far."""
+        return self.finished + len(self._runs)
+
+    @property
     def is_idle(self) -> bool:
         """Whether nothing runs, nothing is on its way, and the last claims brought nothing."""
         return not self._runs and self._claimer.is_empty
@@ -148,11 +168,21 @@ class Engine:
         """Serve these lanes from now on."""
         self._claimer.serve(lanes)
 
+    def limit(self, most: int | None, *, on_spent: Callable[[], None]) -> None:
+        """Take no more than so many jobs in all.
+
+        Args:
+            most: How many; None without end.
+            on_spent: Is told when the last one is taken.
+        """
+        self._most, self._on_spent = most, on_spent
+
     def _free(self) -> int:
         """How many more jobs may be claimed: none while a suspect is to run alone."""
         if self._suspects or self._stale or self._is_draining:
             return 0
-        return min(self._config.slots - self._running, self._board.room)
+        free = min(self._config.slots - self._running, self._board.room)
+        return free if self._most is None else min(free, self._most - self.taken)
 
     def _admit(self, lane: Lane, claimed: Claimed, until: float) -> None:
         self._offset = (claimed.now, monotonic())
@@ -169,6 +199,8 @@ class Engine:
                 self._stale.append(run)
         if self._suspects:
             self._start_suspect()
+        if self._most is not None and self.taken >= self._most:
+            self._on_spent()
 
     def _start(self, run: Run) -> None:
         self._board.started(run.place)
@@ -213,16 +245,8 @@ class Engine:
         if item is None:
             self._clear(run)
             return
-        finisher = self._finishers.get(run.lane)
-        if finisher is None:
-            finisher = self._finishers[run.lane] = Finisher(
-                run.lane,
-                self._child,
-                self._store,
-                progress_ttl_ms=self._desk.progress_ms,
-                on_settled=self._settled,
-            )
         run.stands_again = item[0] in ("retry", "release", "park")
+        finisher = self._finishers.get(run.lane) or self._new_finisher(run.lane)
         finisher.add(run, item, *self._desk.last(run, item))
         if run.stands_again and item[0] == "retry":
             self._tally.count("jobs_retried_total", (run.lane.queue, "error"))
@@ -236,6 +260,12 @@ class Engine:
             run.started_us - run.grant.due,
         )
 
+    def _new_finisher(self, lane: Lane) -> Finisher:
+        made = self._finishers[lane] = Finisher(
+            lane, self._child, self._store, progress_ttl_ms=self._desk.progress_ms, on_settled=self._settled
+        )
+        return made
+
     def _settled(self, run: Run, letter: str) -> None:
         if run.stands_again:
             self._claimer.doubt(run.lane)
@@ -247,6 +277,8 @@ class Engine:
     def _clear(self, run: Run) -> None:
         self.finished += 1
         had_room = self._board.room
+        if run.ladder is not None:
+            self._board.limit(run.place, 0.0, 0.0)
         self._board.clear(run.place)
         del self._runs[run.key]
         if not self._runs:
@@ -286,14 +318,25 @@ class Engine:
             self._clear(run)
             self._claimer.changed()
         else:
-            run.interrupt(LeaseLost())
+            self._ladder.stop(run, LeaseLost())
 
     def cancel(self, key: Key, by: str) -> None:
         """Somebody asked for a running job to stop."""
         run = self._runs.get(key)
         if run is not None and not run.is_over and run.cancel_by is None:
             log.info("job.cancelling job_id=%s by=%s", run.id, by)
-            run.interrupt(Cancelled(by))
+            waiting = self._suspects if run in self._suspects else self._stale if run in self._stale else None
+            if waiting is not None:
+                waiting.remove(run)
+                self._runner.abandon(run, Cancelled(by))
+                self._claimer.changed()
+            else:
+                self._ladder.stop(run, Cancelled(by))
+
+    def _note_stage(self, run: Run, stage: Stage) -> None:
+        run.n += 1
+        finisher = self._finishers.get(run.lane) or self._new_finisher(run.lane)
+        finisher.note(stop(run.lane, ((run.id, run.token, run.n, stage.name.lower()),)))
 
     def _cancelled_mark(self, run: Run) -> None:
         self.cancel(run.key, NOBODY)
@@ -306,11 +349,11 @@ class Engine:
         """Claim again."""
         self._claimer.resume()
 
-    async def drain(self, grace: float, *, hurry: asyncio.Event | None = None) -> None:
+    async def drain(self, grace: float | None, *, hurry: asyncio.Event | None = None) -> None:
         """Claim no more, let jobs end for `grace` seconds, then give the rest back, uncounted.
 
         Args:
-            grace: Seconds.
+            grace: Seconds; None for as long as they take.
             hurry: Ends the grace early when it is set.
         """
         await self._claimer.quiet()
@@ -319,14 +362,15 @@ class Engine:
             self._runner.abandon(run, Interrupted())
         self._suspects, self._stale = [], []
         await self._wait_ended(grace, hurry)
-        left = [run for run in self._runs.values() if not run.is_over]
+        left = [run for run in self._runs.values() if not run.is_over and not run.is_condemned]
         for run in left:
-            run.interrupt(Interrupted())
+            self._ladder.stop(run, Interrupted())
         if left:
             log.info("worker.releasing jobs=%d", len(left))
             await self._wait_ended(1.0, None)
         for run in list(self._runs.values()):
-            self._runner.abandon(run, Interrupted())
+            if not run.is_condemned:  # of that one, the supervisor says how it ended
+                self._runner.abandon(run, Interrupted())
         with suppress(TimeoutError):
             await asyncio.wait_for(self._desk.flush(), SENDING)
         for finisher in self._finishers.values():
@@ -336,7 +380,7 @@ class Engine:
         for executor in self._executors.values():
             executor.close()
 
-    async def _wait_ended(self, timeout: float, hurry: asyncio.Event | None) -> None:
+    async def _wait_ended(self, timeout: float | None, hurry: asyncio.Event | None) -> None:
         if not self._runs:
             return
         self._ended.clear()

@@ -54,6 +54,7 @@ class Finisher:
         self._runs: list[Run] = []
         self._reports: list[Report] = []
         self._ahead: list[Call[Any]] = []
+        self._notes: list[Call[Any]] = []
         self._task: asyncio.Task[None] | None = None
 
     def add(self, run: Run, item: Item, report: Report | None = None, ahead: Sequence[Call[Any]] = ()) -> None:
@@ -67,9 +68,15 @@ class Finisher:
         if self._task is None:
             self._task = self._loop.create_task(self._send())
 
+    def note(self, call: Call[Any]) -> None:
+        """Hand over what is to be written of a run before its end."""
+        self._notes.append(call)
+        if self._task is None:
+            self._task = self._loop.create_task(self._send())
+
     async def _send(self) -> None:
         try:
-            while self._items:
+            while self._items or self._notes:
                 await self._trip()
         finally:
             self._task = None
@@ -80,11 +87,11 @@ class Finisher:
         runs, self._runs = self._runs[:most], self._runs[most:]
         reports, self._reports = self._reports, []
         self._nonce += 1
-        calls: list[Any] = [
+        calls: list[Any] = [*self._notes, *self._ahead]
+        self._notes, self._ahead = [], []
+        calls += [
             progress(self._lane, reports[at : at + CHUNK], ttl_ms=self._ttl_ms) for at in range(0, len(reports), CHUNK)
         ]
-        calls += self._ahead
-        self._ahead = []
         first = len(calls)
         for number, at in enumerate(range(0, len(items), CHUNK), start=1):
             calls.append(settle(self._lane, items[at : at + CHUNK], child=self._child, nonce=self._nonce, chunk=number))

@@ -12,15 +12,15 @@ from jobfleet.errors import JobCancelled
 from jobfleet.outcome import Cancelled, Interrupted, LeaseLost, TimedOut
 from jobfleet.store.keys import Lane
 from jobfleet.store.values import Grant
-from jobfleet.worker.executors.executor import Stage
 
 if TYPE_CHECKING:
     from jobfleet.client.context import JobContext
     from jobfleet.store.calls.settle import Item
     from jobfleet.worker.desk import Desk
-    from jobfleet.worker.executors.executor import Executor
+    from jobfleet.worker.executors.executor import Executor, Stage
     from jobfleet.worker.handlers import Handler
     from jobfleet.worker.joblog import JobLog
+    from jobfleet.worker.ladder import Ladder
 
 T = TypeVar("T")
 STANDS_EVERY = 0.05
@@ -50,6 +50,16 @@ class Run:
         log: What it has logged.
         has_steps: Whether it has asked for the results of its steps.
         item: How it will be settled, once that is known and its hooks are being called.
+        limits: What it may take: seconds until it is told to stop, and until it is ended by force; 0 for no limit.
+        soft_at: When it is told to stop (boot-time clock), if it has such a limit.
+        hard_at: When it is ended by force, if it has such a limit.
+        ladder: What keeps its limits, if it has any.
+        timer: Of the next thing to do about its limits, or about its stopping.
+        stage: How far the attempt to stop it has come; 0 before it begins.
+        next_at: When the next stage is due.
+        was_raised_again: Whether it was interrupted a second time.
+        is_overdue: Whether its hard limit was acted upon.
+        is_condemned: Whether only the end of this process can end it.
         stands_again: Whether its end put it back among the waiting.
         is_over: Whether its ending was handed to the finisher; what comes later is ignored.
     """
@@ -67,6 +77,15 @@ class Run:
     log: JobLog | None = None
     has_steps = False
     item: Item | None = None
+    limits: tuple[float, float] = (0.0, 0.0)
+    soft_at = 0.0
+    hard_at = 0.0
+    ladder: Ladder | None = None
+    stage: Stage | int = 0
+    next_at = 0.0
+    was_raised_again = False
+    is_overdue = False
+    is_condemned = False
     is_over = False
     stands_again = False
     n = 0
@@ -102,7 +121,9 @@ class Run:
         self.desk.reporter.report(self, value, message, details)
 
     def extend(self, seconds: float) -> None:
-        """Give the run so many seconds more than it has left before its time limit; from any thread."""
+        """Give the run so many seconds more than it has left before its time limits; from any thread."""
+        if self.ladder is not None:
+            self.ladder.extend(self, seconds)
 
     def note(self, at_us: int, level: int, text: str) -> None:
         """Take a line of the job's own log; from any thread, never waiting."""
@@ -141,10 +162,8 @@ class Run:
             future.cancel()
 
     def interrupt(self, why: Interruption) -> None:
-        """Tell the job to stop: its flag, and at once whatever its executor can raise in it."""
+        """Let the job know that it is to stop, if it looks; the ladder sees to it that it does."""
         if self.interruption is None:
             self.interruption = why
-        if isinstance(why, Cancelled):
+        if isinstance(why, Cancelled) and self.cancel_by is None:
             self.cancel_by = why.by
-        if self.executor is not None and Stage.RAISED in self.executor.stages:
-            self.executor.stop(self, Stage.RAISED)

@@ -9,12 +9,22 @@ from dataclasses import replace
 from functools import partial
 from typing import Any
 
-from jobfleet.clock import SECOND_US
 from jobfleet.codec import Limits, open_envelope, seal_record, seal_trusted
 from jobfleet.codec.envelope import Opened
 from jobfleet.errors import EncodingError, EnvelopeTooNew, JobCancelled
 from jobfleet.model import suffix_time_us
-from jobfleet.outcome import Broken, Cancelled, Interrupted, Outcome, Overdue, Raised, Succeeded, TimedOut, Unrunnable
+from jobfleet.outcome import (
+    Broken,
+    Cancelled,
+    Interrupted,
+    LeaseLost,
+    Outcome,
+    Overdue,
+    Raised,
+    Succeeded,
+    TimedOut,
+    Unrunnable,
+)
 from jobfleet.retry import (
     Complete,
     Decision,
@@ -33,9 +43,10 @@ from jobfleet.retry import (
 from jobfleet.store.calls import settle
 from jobfleet.worker.account import context_of, error_fields
 from jobfleet.worker.around import Around
-from jobfleet.worker.executors.executor import Executor, OnEnd
+from jobfleet.worker.executors.executor import Executor, OnEnd, Stage
 from jobfleet.worker.handlers import Handler, Handlers, UnknownFunction
 from jobfleet.worker.injection import inject
+from jobfleet.worker.ladder import Ladder, limits_of
 from jobfleet.worker.resources import Resources
 from jobfleet.worker.run import Run
 
@@ -51,9 +62,11 @@ class Runner:
         handlers: The functions.
         executors: Where functions run, by `Handler.where`.
         resources: What functions share.
+        ladder: Keeps the limits of runs, and stops them.
         child: The child's id.
         limits: What a result may be.
         default_policy: For jobs whose function is not known here.
+        hard_grace: Seconds from a job's own timeout to its hard one.
         failed_ttl_ms: How long the result of a failed job is kept.
         windows_ms: How long an id of our own making, and a caller's own, is remembered at least.
         traceback_bytes: How much of a traceback is kept, its tail.
@@ -66,11 +79,13 @@ class Runner:
         self,
         handlers: Handlers,
         executors: Mapping[str, Executor],
+        ladder: Ladder,
         *,
         resources: Resources,
         child: str,
         limits: Limits,
         default_policy: Policy,
+        hard_grace: float,
         failed_ttl_ms: int,
         windows_ms: tuple[int, int],
         traceback_bytes: int,
@@ -82,6 +97,8 @@ class Runner:
         self._executors = executors
         self._around = Around(handlers.hooks, handlers.around, executors, resources)
         self._tasks: set[asyncio.Task[None]] = set()
+        self._ladder = ladder
+        self._hard_grace = hard_grace
         self._child = child
         self._limits = limits
         self._default_policy = default_policy
@@ -113,9 +130,10 @@ class Runner:
                 args, kwargs = inject(injection, context, args, kwargs)
             elif self._around.has_endings:
                 run.context = context
-        limit = run.header.get("timeout", 0) / SECOND_US or handler.timeout
-        if limit:
-            run.timer = self._loop.call_later(limit, run.interrupt, TimedOut(limit))
+        if handler.timeout or handler.hard_timeout or len(run.header) > 1:
+            soft, hard = limits_of(run.header, handler, self._hard_grace)
+            if soft or hard:
+                self._ladder.limit(run, soft, hard)
         run.executor = self._executors[handler.where if stands_alone else "async"]
         on_end: OnEnd = partial(self._returned, run)
         if stands_alone:
@@ -144,11 +162,13 @@ class Runner:
 
     def _returned(self, run: Run, value: Any, error: BaseException | None) -> None:
         """Name the outcome: every way in which user code can be over stands here, side by side."""
-        if run.timer is not None:
-            run.timer.cancel()
         why = run.interruption
-        if error is None:
-            outcome: Outcome = Succeeded(value)
+        if run.ladder is not None and self._ladder.is_past(run) and not isinstance(why, Cancelled | LeaseLost):
+            outcome: Outcome = TimedOut(run.limits[1])
+        elif error is None:
+            outcome = Succeeded(value)
+        elif why is not None and run.stage >= Stage.TERMINATED:
+            outcome = why  # whatever it died of, it was our doing
         elif why is not None and isinstance(error, asyncio.CancelledError | JobCancelled):
             outcome = why
         elif isinstance(error, JobCancelled) and run.cancel_by is not None:
@@ -158,6 +178,8 @@ class Runner:
         self._end(run, outcome)
 
     def _end(self, run: Run, outcome: Outcome) -> None:
+        if run.timer is not None:
+            self._ladder.over(run)
         if run.context is not None and not run.is_over:
             self._spawn(self._end_told(run, outcome))
             return

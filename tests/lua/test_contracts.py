@@ -12,6 +12,7 @@ import pytest
 import redis
 
 from jobfleet.errors import FleetFull, JobfleetError, ScriptContractError
+from jobfleet.events import Command
 from jobfleet.store import script as scripts
 from jobfleet.store.call import Call
 from jobfleet.store.calls import control, enqueue, inspect, lease, log, presence, progress, settle, steps
@@ -32,6 +33,7 @@ SAMPLES: dict[str, Call[Any]] = {
     "bury": lease.bury(LANE, "w.1", [(job_id, 7) for job_id in IDS]),
     "cancel": control.cancel(KEYS, LANE, IDS, by=None, ttl_ms=1),
     "claim": lease.claim(LANE, child="w.1", nonce=1, lease_us=1, limit=1),
+    "command": presence.command(KEYS, Command("quiet", "w", "0")),
     "counts": inspect.counts(LANE),
     "dead": inspect.dead(LANE),
     "enqueue": enqueue.enqueue(LANE, [Entry(job_id, 2, "", "", b"") for job_id in IDS]),
@@ -55,15 +57,16 @@ SAMPLES: dict[str, Call[Any]] = {
     "settle": settle.settle(LANE, [settle.release(job_id, 7) for job_id in IDS]),
     "status": inspect.status(LANE, IDS),
     "steps": steps.steps(LANE, IDS[0]),
+    "stop": control.stop(LANE, [(job_id, 7, 1, "raised") for job_id in IDS]),
     "tick": lease.tick(LANE),
     "trim": control.trim(LANE, done_before_ms=1, dead_before_ms=1, dead_max=1),
     "waiting": inspect.waiting(LANE, 2),
 }
 ARGUMENTS_AN_ITEM = {
     "beat": 2, "bury": 2, "cancel": 1, "enqueue": 5, "log": 5, "progress": 4, "purge": 1, "renew": 2,
-    "replay": 1, "settle": 6, "status": 1,
+    "replay": 1, "settle": 6, "status": 1, "stop": 4,
 }  # fmt: skip
-SHARES_KEYS = {"fleet", "open_queue", "beat", "leave"}  # of the whole fleet, not of a lane
+SHARES_KEYS = {"fleet", "open_queue", "beat", "leave", "command"}  # of the whole fleet, not of a lane
 
 every_script = pytest.mark.parametrize("name", names())
 
@@ -192,7 +195,7 @@ def test_every_word_and_letter_under_returns_occurs_in_its_cases(
 def words_of(name: str, reply: list[Any]) -> set[str]:
     word = reply[0].decode()
     inner: set[str] = set()
-    if name in {"enqueue", "settle", "cancel", "progress", "log"} and len(reply) > 1:
+    if name in {"enqueue", "settle", "cancel", "progress", "log", "stop"} and len(reply) > 1:
         inner = set(reply[-1].decode())
     elif name == "replay":
         inner = {answer.decode().partition(":")[0] for answer in reply[2]}

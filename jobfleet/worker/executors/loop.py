@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import inspect
 from collections.abc import Callable
 from typing import Any
 
@@ -26,7 +27,11 @@ class LoopExecutor:
 
     def stop(self, run: Run, stage: Stage) -> None:
         """Raise `asyncio.CancelledError` in the coroutine."""
-        if stage is Stage.RAISED and run.task is not None:
+        if stage is not Stage.RAISED or run.task is None:
+            return
+        if inspect.getcoroutinestate(run.task.get_coro()) == inspect.CORO_CREATED:  # type: ignore[arg-type]  # ours is one
+            self._loop.call_soon(self.stop, run, stage)  # one that has not begun would end without a word
+        else:
             run.task.cancel()
 
     def close(self) -> None:
