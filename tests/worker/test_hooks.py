@@ -283,6 +283,26 @@ def test_a_thread_behind_middleware_is_told_to_stop(fleet: Fleet, registry: Regi
         assert handle.wait(timeout=30).status is JobStatus.CANCELLED
 
 
+def test_a_thread_behind_middleware_that_looks_at_nothing_is_interrupted(
+    fleet: Fleet, registry: Registry, working: Working
+) -> None:
+    told: list[str] = []
+    fleet.hooks.after(lambda ctx, outcome: told.append(type(outcome).__name__))
+
+    def loop() -> None:
+        told.append("in")
+        while True:
+            time.sleep(0.005)
+
+    handle = registry.register(loop, name="test.loop", fleet=fleet).enqueue()
+    with working():
+        wait_until(lambda: told, timeout=30, why="it runs")
+        handle.cancel()
+        assert handle.wait(timeout=30).status is JobStatus.CANCELLED
+
+    assert told == ["in", "Cancelled"]
+
+
 def test_a_job_that_is_cancelled_before_its_function_is_called_is_not_called(
     fleet: Fleet, registry: Registry, working: Working
 ) -> None:
