@@ -22,7 +22,8 @@ if TYPE_CHECKING:
     from jobfleet.client.context import JobContext, ProgressCallback
     from jobfleet.client.default import cancel, configure, enqueue, poll, wait
     from jobfleet.client.handle import AsyncJobHandle, JobHandle
-    from jobfleet.client.registry import JobFunction, job, register_job_function
+    from jobfleet.client.registry import JobFunction, hooks, job, register_job_function
+    from jobfleet.client.resources import Resource
     from jobfleet.client.sync import Fleet
     from jobfleet.errors import (
         ConfigError,
@@ -73,6 +74,7 @@ _HOMES = {
     "Priority": "jobfleet.model",
     "ProgressCallback": "jobfleet.client.context",
     "Receipt": "jobfleet.model",
+    "Resource": "jobfleet.client.resources",
     "RetryAfter": "jobfleet.outcome",
     "Snooze": "jobfleet.outcome",
     "StoreUnavailable": "jobfleet.errors",
@@ -81,6 +83,7 @@ _HOMES = {
     "cancel": "jobfleet.client.default",
     "configure": "jobfleet.client.default",
     "enqueue": "jobfleet.client.default",
+    "hooks": "jobfleet.client.registry",
     "job": "jobfleet.client.registry",
     "poll": "jobfleet.client.default",
     "register_job_function": "jobfleet.client.registry",
@@ -127,6 +130,7 @@ __all__ = [
     "Priority",
     "ProgressCallback",
     "Receipt",
+    "Resource",
     "RetryAfter",
     "Snooze",
     "StoreUnavailable",
@@ -136,6 +140,7 @@ __all__ = [
     "cancel",
     "configure",
     "enqueue",
+    "hooks",
     "job",
     "poll",
     "register_job_function",

@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import asyncio
 import warnings
-from collections.abc import AsyncIterator, Generator, Iterable, Sequence
+from collections.abc import AsyncIterator, Iterable, Sequence
 from typing import Any, Self
 
-from jobfleet.client import admin, commands, listing, verbs
+from jobfleet.client import admin, commands, listing, logs, verbs
 from jobfleet.client.base import Opened, Patience, open_settings
 from jobfleet.client.gather import Gatherer
 from jobfleet.client.handle import AsyncJobHandle
+from jobfleet.client.logs import LogLine, Reading
+from jobfleet.client.receipts import AsyncReceipts
 from jobfleet.client.registry import Decorator, JobFunction, Registry
 from jobfleet.client.selection import Selection, cancel_selected, count_open
 from jobfleet.clock import monotonic
@@ -207,6 +209,20 @@ class AsyncFleet(Opened):
         finally:
             await listener.close()
 
+    async def logs(self, job_id: str, *, tail: int | None = None, follow: bool = False) -> AsyncIterator[LogLine]:
+        """What a job has logged, oldest first; a line says where lines were let go.
+
+        Args:
+            job_id: The job.
+            tail: How many of the last lines at most; None for all that are kept.
+            follow: Go on with what it logs from now on, until it ends.
+
+        Raises:
+            JobNotFound: Neither the job nor a log of it is known.
+        """
+        async for line in logs.areading(self, Reading(job_id, tail), follow=follow):
+            yield line
+
     async def cancel(self, job_id: str, *, by: str | None = None) -> bool:
         """End a waiting job, or ask a running one to stop; False when it has ended already.
 
@@ -251,14 +267,19 @@ class AsyncFleet(Opened):
         answer: int = await self._do(count_open(self.space, chosen))
         return answer
 
-    async def replay(self, job_id: str, *, by: str | None = None) -> bool:
+    async def replay(self, job_id: str, *, by: str | None = None, fresh: bool = False) -> bool:
         """Put a dead job back into its queue; False when it is open again already.
+
+        Args:
+            job_id: The job.
+            by: Who does it, for the record.
+            fresh: Whether steps that were done are done again.
 
         Raises:
             JobNotFound: There is no such dead letter.
             DuplicateJob: Its unique key is held by another job.
         """
-        answer: bool = await self._do(verbs.replay(self.space, job_id, by))
+        answer: bool = await self._do(verbs.replay(self.space, job_id, by, fresh=fresh))
         return answer
 
     async def purge(self, job_id: str) -> bool:
@@ -358,32 +379,3 @@ class AsyncFleet(Opened):
     def for_running_loop(self) -> AsyncFleet:
         """This client itself: it belongs to its loop."""
         return self
-
-
-class AsyncReceipts:
-    """The receipts of `enqueue_many`; awaiting or iterating them is what enqueues."""
-
-    def __init__(self, fleet: AsyncFleet, jobs: Iterable[Job], chunk: int) -> None:
-        self._fleet = fleet
-        self._jobs = jobs
-        self._chunk = max(1, chunk)
-        self._touched = False
-
-    async def __aiter__(self) -> AsyncIterator[Receipt]:
-        self._touched = True
-        for part in verbs.batches(self._jobs, self._chunk):
-            receipts = await self._fleet._do(verbs.submit_many(self._fleet.space, part))  # noqa: SLF001
-            self._fleet.counted("enqueued", len(receipts))
-            for receipt in receipts:
-                yield receipt
-
-    def __await__(self) -> Generator[Any, None, list[Receipt]]:
-        self._touched = True
-        return self._all().__await__()
-
-    async def _all(self) -> list[Receipt]:
-        return [receipt async for receipt in self]
-
-    def __del__(self) -> None:
-        if not self._touched:
-            warnings.warn("enqueue_many was not awaited: nothing was enqueued.", RuntimeWarning, stacklevel=2)

@@ -6,7 +6,7 @@ import inspect
 from datetime import timedelta
 from typing import Any
 
-from jobfleet.client.registry import PROGRESS_PARAMETER, JobFunction
+from jobfleet.client.registry import JobFunction
 from jobfleet.codec import decode, encode
 from jobfleet.errors import EncodingError
 
@@ -36,16 +36,12 @@ def read_function(record: bytes) -> dict[str, Any]:
 
 def parameters_of(function: JobFunction[..., Any, Any]) -> str:
     """The parameters that a caller gives, as text."""
-    injection = function.injection
+    hidden = function.injection.hidden
     try:
         signature = inspect.signature(function.function)
     except (TypeError, ValueError):
         return "(…)"
-    kept = [
-        parameter
-        for parameter in signature.parameters.values()
-        if parameter.name not in (injection.context, PROGRESS_PARAMETER)
-    ]
+    kept = [parameter for parameter in signature.parameters.values() if parameter.name not in hidden]
     return str(signature.replace(parameters=kept))
 
 

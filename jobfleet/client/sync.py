@@ -9,9 +9,10 @@ from collections.abc import Iterable, Iterator, Sequence
 from importlib import import_module
 from typing import Any, Self
 
-from jobfleet.client import admin, commands, listing, verbs
+from jobfleet.client import admin, commands, listing, logs, verbs
 from jobfleet.client.base import Opened, Patience, open_settings
 from jobfleet.client.handle import JobHandle
+from jobfleet.client.logs import LogLine, Reading
 from jobfleet.client.receipts import Receipts, warn_on_loop
 from jobfleet.client.registry import Decorator, JobFunction, Registry
 from jobfleet.client.selection import Selection, cancel_selected, count_open
@@ -200,6 +201,19 @@ class Fleet(Opened):
         finally:
             listener.close()
 
+    def logs(self, job_id: str, *, tail: int | None = None, follow: bool = False) -> Iterator[LogLine]:
+        """What a job has logged, oldest first; a line says where lines were let go.
+
+        Args:
+            job_id: The job.
+            tail: How many of the last lines at most; None for all that are kept.
+            follow: Go on with what it logs from now on, until it ends.
+
+        Raises:
+            JobNotFound: Neither the job nor a log of it is known.
+        """
+        return logs.reading(self, Reading(job_id, tail), follow=follow)
+
     def cancel(self, job_id: str, *, by: str | None = None) -> bool:
         """End a waiting job, or ask a running one to stop; False when it has ended already.
 
@@ -244,14 +258,19 @@ class Fleet(Opened):
         answer: int = self._do(count_open(self.space, chosen))
         return answer
 
-    def replay(self, job_id: str, *, by: str | None = None) -> bool:
+    def replay(self, job_id: str, *, by: str | None = None, fresh: bool = False) -> bool:
         """Put a dead job back into its queue; False when it is open again already.
+
+        Args:
+            job_id: The job.
+            by: Who does it, for the record.
+            fresh: Whether steps that were done are done again.
 
         Raises:
             JobNotFound: There is no such dead letter.
             DuplicateJob: Its unique key is held by another job.
         """
-        answer: bool = self._do(verbs.replay(self.space, job_id, by))
+        answer: bool = self._do(verbs.replay(self.space, job_id, by, fresh=fresh))
         return answer
 
     def purge(self, job_id: str) -> bool:

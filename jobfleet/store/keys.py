@@ -38,6 +38,10 @@ KEY_TABLE: tuple[KeyRow, ...] = (
     ),
     KeyRow("result:<id>", "string", "how it ended; also the tombstone that refuses a repeated enqueue", "TTL"),
     KeyRow("progress:<id>", "string", "last progress record", "TTL"),
+    KeyRow(
+        "log:<id>", "list", "the job's own log, its tail; a line is: token n bytes at level text", "TTL; 1,000 lines"
+    ),
+    KeyRow("steps:<id>", "hash", "step → its encoded result; at most 1,000, 4 MiB", "TTL"),
     KeyRow("done", "stream", "one entry per finishing batch: ids, outcomes, durations", "MAXLEN; retention duty"),
     KeyRow("dlq", "stream", "failed jobs: envelope, meta, record, reason, tries", "replay, purge; retention duty"),
     KeyRow("dead", "hash", "id → entry in dlq", "with its entry"),
@@ -120,6 +124,14 @@ class Lane:
     def progress(self, job_id: str) -> str:
         """Where the last progress is written."""
         return self.progress_prefix + job_id
+
+    def log(self, job_id: str) -> str:
+        """Where the job's own log is kept."""
+        return f"{self.tag}log:{job_id}"
+
+    def steps(self, job_id: str) -> str:
+        """Where the results of its steps are kept."""
+        return f"{self.tag}steps:{job_id}"
 
     def claim(self, child: str) -> str:
         """Where a child's last claim is remembered."""

@@ -47,6 +47,24 @@ class Grant(NamedTuple):
     meta: str
 
 
+class Line(NamedTuple):
+    """One line of a job's own log.
+
+    Attributes:
+        token: The run that wrote it.
+        n: Orders the lines of a run.
+        at: When, µs since 1970, by the worker's clock.
+        level: A number of `logging`.
+        text: What; may have several lines.
+    """
+
+    token: int
+    n: int
+    at: int
+    level: int
+    text: str
+
+
 @dataclass(frozen=True, slots=True)
 class Claimed:
     """The answer to a claim.

@@ -30,6 +30,7 @@ from jobfleet.store.calls.enqueue import open_queue
 from jobfleet.store.connect import target
 from jobfleet.store.keys import Keyspace, Lane
 from jobfleet.worker.board import Board
+from jobfleet.worker.capture import keep_capturing, start_capture
 from jobfleet.worker.engine import Engine
 from jobfleet.worker.handlers import Handlers, load_modules
 from jobfleet.worker.ladder import Verdict
@@ -78,6 +79,7 @@ class Child:
         loaded = self._load(modules, app_dir)
         if loaded is None:
             return EXIT_USAGE
+        start_capture(owns_process=True)  # now, so that logging.basicConfig in a module finds no handler
         handlers, queues = loaded[0](config), loaded[1](config)
         self._config, self._keys, self._queues = config, Keyspace(config.namespace), queues
         self._grace = config.grace
@@ -180,6 +182,7 @@ class Child:
         while True:
             await asyncio.sleep(0.05 if self._config.burst else STATE_EVERY)
             self._report_state()
+            keep_capturing()
             if self._config.burst and self._engine.is_idle:
                 self._grace = 0.0
                 self._over.set()

@@ -24,19 +24,23 @@ from jobfleet.store.keys import Lane
 from jobfleet.store.values import Claimed
 from jobfleet.worker.board import Board
 from jobfleet.worker.claimer import Claimer
+from jobfleet.worker.desk import Desk
 from jobfleet.worker.executors.executor import Executor, Stage
 from jobfleet.worker.executors.loop import LoopExecutor
 from jobfleet.worker.executors.thread import ThreadExecutor
 from jobfleet.worker.finisher import Finisher
 from jobfleet.worker.handlers import Handlers
 from jobfleet.worker.ladder import Ladder, Verdict
-from jobfleet.worker.reporter import Reporter
+from jobfleet.worker.resources import Resources
 from jobfleet.worker.run import Run
 from jobfleet.worker.runner import Runner
 
 log = logging.getLogger("jobfleet.worker")
 Key = tuple[str, int]
 """Id and token of a run: tokens are unique within a lane only, and a child serves several."""
+
+CLOSING = 3.0
+"""Seconds that the jobs' resources may take to close."""
 
 NOBODY = "-"
 SENDING = 5.0
@@ -100,12 +104,9 @@ class Engine:
         """How many runs have been settled."""
         self._most: int | None = None
         self._on_spent: Callable[[], None] = lambda: None
-        result_ms = round(config.result_ttl * 1000)
-        self._progress_ms = result_ms
         self._executors: dict[str, Executor] = {"async": LoopExecutor(), "thread": ThreadExecutor()}
-        self._reporter = Reporter(
-            store, rate=config.progress_rate, ttl_ms=result_ms, on_lost=self._lost, on_cancel=self._cancelled_mark
-        )
+        self._resources = Resources()
+        self._desk = Desk(store, config, on_lost=self._lost, on_cancel=self._cancelled_mark)
         self._ladder = Ladder(
             board,
             cancel_grace=config.cancel_grace,
@@ -117,6 +118,7 @@ class Engine:
             handlers,
             self._executors,
             self._ladder,
+            resources=self._resources,
             child=child,
             limits=Limits(max_bytes=config.max_payload, max_depth=config.max_depth),
             default_policy=policy_of({}, config),
@@ -187,7 +189,7 @@ class Engine:
         self._started_us = claimed.now
         fresh = boottime() < until
         for grant in claimed.grants:
-            run = Run(lane, grant, self._board.post(grant.id, grant.token), until, self._reporter)
+            run = Run(lane, grant, self._board.post(grant.id, grant.token), until, self._desk)
             self._runs[run.key] = run
             if grant.tries and grant.tries.partition("\n")[0].endswith(":1"):
                 self._keep_suspect(run)
@@ -245,7 +247,7 @@ class Engine:
             return
         run.stands_again = item[0] in ("retry", "release", "park")
         finisher = self._finishers.get(run.lane) or self._new_finisher(run.lane)
-        finisher.add(run, item, self._reporter.take(run) if run.n else None)
+        finisher.add(run, item, *self._desk.last(run, item))
         if run.stands_again and item[0] == "retry":
             self._tally.count("jobs_retried_total", (run.lane.queue, "error"))
         elif item[0] == "fail":
@@ -260,7 +262,7 @@ class Engine:
 
     def _new_finisher(self, lane: Lane) -> Finisher:
         made = self._finishers[lane] = Finisher(
-            lane, self._child, self._store, progress_ttl_ms=self._progress_ms, on_settled=self._settled
+            lane, self._child, self._store, progress_ttl_ms=self._desk.progress_ms, on_settled=self._settled
         )
         return made
 
@@ -370,10 +372,11 @@ class Engine:
             if not run.is_condemned:  # of that one, the supervisor says how it ended
                 self._runner.abandon(run, Interrupted())
         with suppress(TimeoutError):
-            await asyncio.wait_for(self._reporter.flush(), SENDING)
+            await asyncio.wait_for(self._desk.flush(), SENDING)
         for finisher in self._finishers.values():
             if not await finisher.drained(SENDING):
                 log.error("worker.unsent Redis is away: what it was not told is settled when the leases run out")
+        await self._resources.close(CLOSING)
         for executor in self._executors.values():
             executor.close()
 

@@ -7,7 +7,7 @@ flight a lane, and a repeated one carries the same nonce, so that nothing is cou
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any
 
 from jobfleet.errors import JobfleetError
@@ -53,15 +53,18 @@ class Finisher:
         self._items: list[Item] = []
         self._runs: list[Run] = []
         self._reports: list[Report] = []
+        self._ahead: list[Call[Any]] = []
         self._notes: list[Call[Any]] = []
         self._task: asyncio.Task[None] | None = None
 
-    def add(self, run: Run, item: Item, report: Report | None = None) -> None:
-        """Hand over a run's end."""
+    def add(self, run: Run, item: Item, report: Report | None = None, ahead: Sequence[Call[Any]] = ()) -> None:
+        """Hand over a run's end, and calls that must come before it in the same trip."""
         self._items.append(item)
         self._runs.append(run)
         if report is not None:
             self._reports.append(report)
+        if ahead:
+            self._ahead.extend(ahead)
         if self._task is None:
             self._task = self._loop.create_task(self._send())
 
@@ -84,10 +87,11 @@ class Finisher:
         runs, self._runs = self._runs[:most], self._runs[most:]
         reports, self._reports = self._reports, []
         self._nonce += 1
-        calls: list[Any]
-        calls, self._notes = self._notes, []
-        for at in range(0, len(reports), CHUNK):
-            calls.append(progress(self._lane, reports[at : at + CHUNK], ttl_ms=self._ttl_ms))
+        calls: list[Any] = [*self._notes, *self._ahead]
+        self._notes, self._ahead = [], []
+        calls += [
+            progress(self._lane, reports[at : at + CHUNK], ttl_ms=self._ttl_ms) for at in range(0, len(reports), CHUNK)
+        ]
         first = len(calls)
         for number, at in enumerate(range(0, len(items), CHUNK), start=1):
             calls.append(settle(self._lane, items[at : at + CHUNK], child=self._child, nonce=self._nonce, chunk=number))

@@ -59,6 +59,7 @@ class Handlers:
         self._config = config
         self._known: dict[str, Handler] = {}
         self.around = tuple(registry.around_run)
+        self.hooks = registry.hooks
 
     def get(self, name: str) -> Handler:
         """The handler of a function.

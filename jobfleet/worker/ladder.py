@@ -111,7 +111,9 @@ class Ladder:
         self._arm(run)
 
     def over(self, run: Run) -> None:
-        """A run has ended: there is nothing left to stop."""
+        """A run has ended: there is nothing left to stop, though its hooks may go on."""
+        if run.limits[1]:
+            self._board.limit(run.place, 0.0, 0.0)
         if run.timer is not None:
             run.timer.cancel()
             run.timer = None

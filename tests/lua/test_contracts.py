@@ -15,7 +15,7 @@ from jobfleet.errors import FleetFull, JobfleetError, ScriptContractError
 from jobfleet.events import Command
 from jobfleet.store import script as scripts
 from jobfleet.store.call import Call
-from jobfleet.store.calls import control, enqueue, inspect, lease, presence, progress, settle
+from jobfleet.store.calls import control, enqueue, inspect, lease, log, presence, progress, settle, steps
 from jobfleet.store.connect import target
 from jobfleet.store.link import SocketLink
 from jobfleet.store.script import Field, load, names
@@ -39,9 +39,13 @@ SAMPLES: dict[str, Call[Any]] = {
     "enqueue": enqueue.enqueue(LANE, [Entry(job_id, 2, "", "", b"") for job_id in IDS]),
     "finished": inspect.finished(LANE),
     "fleet": inspect.fleet(KEYS),
+    "forget": steps.forget(LANE, IDS[0]),
+    "keep": steps.keep(LANE, IDS[0], 7, ttl_ms=1, step="s:a"),
     "letter": inspect.letter(LANE, IDS[0]),
+    "lines": log.lines(LANE, IDS[0]),
     "listen": control.listen(LANE),
     "leave": presence.leave(KEYS, "w"),
+    "log": log.log(LANE, [log.Entry(job_id, 7, 1, 1, b"") for job_id in IDS], most_lines=9, most_bytes=9),
     "open_queue": enqueue.open_queue(KEYS, "mail", 1),
     "pause": control.pause(LANE, by=None),
     "progress": progress.progress(LANE, [progress.Report(job_id, 7, 1, b"") for job_id in IDS], ttl_ms=1),
@@ -52,14 +56,15 @@ SAMPLES: dict[str, Call[Any]] = {
     "running": inspect.running(LANE),
     "settle": settle.settle(LANE, [settle.release(job_id, 7) for job_id in IDS]),
     "status": inspect.status(LANE, IDS),
+    "steps": steps.steps(LANE, IDS[0]),
     "stop": control.stop(LANE, [(job_id, 7, 1, "raised") for job_id in IDS]),
     "tick": lease.tick(LANE),
     "trim": control.trim(LANE, done_before_ms=1, dead_before_ms=1, dead_max=1),
     "waiting": inspect.waiting(LANE, 2),
 }
 ARGUMENTS_AN_ITEM = {
-    "beat": 2, "bury": 2, "cancel": 1, "enqueue": 5, "progress": 4, "purge": 1, "renew": 2, "replay": 1, "settle": 6,
-    "status": 1, "stop": 4,
+    "beat": 2, "bury": 2, "cancel": 1, "enqueue": 5, "log": 5, "progress": 4, "purge": 1, "renew": 2,
+    "replay": 1, "settle": 6, "status": 1, "stop": 4,
 }  # fmt: skip
 SHARES_KEYS = {"fleet", "open_queue", "beat", "leave", "command"}  # of the whole fleet, not of a lane
 
@@ -190,7 +195,7 @@ def test_every_word_and_letter_under_returns_occurs_in_its_cases(
 def words_of(name: str, reply: list[Any]) -> set[str]:
     word = reply[0].decode()
     inner: set[str] = set()
-    if name in {"enqueue", "settle", "cancel", "progress", "stop"} and len(reply) > 1:
+    if name in {"enqueue", "settle", "cancel", "progress", "log", "stop"} and len(reply) > 1:
         inner = set(reply[-1].decode())
     elif name == "replay":
         inner = {answer.decode().partition(":")[0] for answer in reply[2]}

@@ -13,8 +13,9 @@ import pytest
 
 from jobfleet import InvalidJob, Job, JobContext, JobFunction, Priority, RetryAfter, job, register_job_function
 from jobfleet.client import registry as module
+from jobfleet.client.injection import Injection, injection_of
 from jobfleet.client.publish import function_record, parameters_of, read_function
-from jobfleet.client.registry import Injection, Registry, injection_of, stable_name
+from jobfleet.client.registry import Registry, stable_name
 from jobfleet.client.submit import Resolved, resolve
 
 HERE = __name__

@@ -22,6 +22,7 @@ from collections.abc import Callable
 from typing import Any
 
 from jobfleet.errors import JobCancelled
+from jobfleet.worker.current import call_within
 from jobfleet.worker.executors.executor import OnEnd, Stage
 from jobfleet.worker.handlers import Handler
 from jobfleet.worker.run import Run
@@ -72,7 +73,7 @@ class Seat:
             self.run = run
             try:
                 if run.interruption is None:
-                    value = function(*args, **kwargs)
+                    value = call_within(run, function, args, kwargs)
                 else:  # it was told to stop before it came here
                     error = JobCancelled()
             except BaseException as raised:  # noqa: BLE001 - whatever the user's code raises is an outcome
