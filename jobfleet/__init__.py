@@ -22,7 +22,8 @@ if TYPE_CHECKING:
     from jobfleet.client.context import JobContext, ProgressCallback
     from jobfleet.client.default import cancel, configure, enqueue, poll, wait
     from jobfleet.client.handle import AsyncJobHandle, JobHandle
-    from jobfleet.client.registry import JobFunction, job, register_job_function
+    from jobfleet.client.registry import JobFunction, hooks, job, register_job_function
+    from jobfleet.client.resources import Resource
     from jobfleet.client.sync import Fleet
     from jobfleet.cron import Cron
     from jobfleet.errors import (
@@ -78,6 +79,7 @@ _HOMES = {
     "Priority": "jobfleet.model",
     "ProgressCallback": "jobfleet.client.context",
     "Receipt": "jobfleet.model",
+    "Resource": "jobfleet.client.resources",
     "RetryAfter": "jobfleet.outcome",
     "Snooze": "jobfleet.outcome",
     "StoreUnavailable": "jobfleet.errors",
@@ -86,6 +88,7 @@ _HOMES = {
     "cancel": "jobfleet.client.default",
     "configure": "jobfleet.client.default",
     "enqueue": "jobfleet.client.default",
+    "hooks": "jobfleet.client.registry",
     "job": "jobfleet.client.registry",
     "poll": "jobfleet.client.default",
     "register_job_function": "jobfleet.client.registry",
@@ -135,6 +138,7 @@ __all__ = [
     "Priority",
     "ProgressCallback",
     "Receipt",
+    "Resource",
     "RetryAfter",
     "Snooze",
     "StoreUnavailable",
@@ -144,6 +148,7 @@ __all__ = [
     "cancel",
     "configure",
     "enqueue",
+    "hooks",
     "job",
     "poll",
     "register_job_function",

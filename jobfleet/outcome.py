@@ -111,11 +111,13 @@ class Crashed:
         reason: Signal or exit code, or that its worker is gone.
         alone: Nothing else had been started in that process.
         several_suspected: Its worker saw it die, so one of those running is the culprit.
+        failed_as: What a job is said to have failed with, when this is the crash too many.
     """
 
     reason: str
     alone: bool
     several_suspected: bool = False
+    failed_as: str = "crashed"
 
 
 @dataclass(frozen=True, slots=True)

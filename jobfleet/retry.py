@@ -221,7 +221,7 @@ def decide(
             return _raised(error, policy, tries, now_us, uniform)
         case TimedOut(limit):
             what = f"timed out after {limit:g} s"
-            return _failure(ErrorType.TRANSIENT, "timeout", what, policy, tries, now_us, uniform)
+            return _failure(classify(TimeoutError(), policy), "timeout", what, policy, tries, now_us, uniform)
         case Crashed():
             return _crashed(outcome, policy, tries, now_us, uniform)
         case Preempted():
@@ -267,7 +267,7 @@ def _crashed(outcome: Crashed, policy: Policy, tries: Tries, now_us: int, unifor
     crashes = tries.crashes + 1
     if crashes >= policy.max_crashes:
         if outcome.alone:
-            return Fail("crashed", ErrorType.TRANSIENT, replace(noted, crashes=crashes))
+            return Fail(outcome.failed_as, ErrorType.TRANSIENT, replace(noted, crashes=crashes))
         # Only a crash suffered alone may fail a job: the next run will be.
         crashes, suspect = tries.crashes, True
     else:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from datetime import UTC, datetime
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import click
@@ -93,13 +94,14 @@ def _parts(output: Output, letter: Letter) -> Iterator[str]:
 @ids_argument
 @all_option
 @queue_option
+@click.option("--fresh", is_flag=True, help="Do the steps again that were done.")
 @by_option
 @yes_option
 @click.pass_obj
 def replay(
-    invocation: Invocation, ids: tuple[str, ...], every: bool, queue: str | None, by: str | None, yes: bool
+    invocation: Invocation, ids: tuple[str, ...], every: bool, queue: str | None, fresh: bool, by: str | None, yes: bool
 ) -> int:
-    """Put dead jobs back into their queues; their history stays.
+    """Put dead jobs back into their queues; their history stays, and so do the steps that were done.
 
     Asks before it replays all.
     """
@@ -110,7 +112,8 @@ def replay(
         if every and not agreed(f"Replay {count(number, 'dead letter')}{_of(queue)}?", yes=yes):
             return fail.FAILED
         chosen = _each(fleet, queue) if every else iter(dict.fromkeys(ids))
-        return _act(invocation, chosen, "replayed", "open already", lambda job_id: fleet.replay(job_id, by=by))
+        act = partial(fleet.replay, by=by, fresh=fresh)
+        return _act(invocation, chosen, "replayed", "open already", act)
 
 
 @dead.command()

@@ -9,8 +9,8 @@ import click
 
 from jobfleet.cli import fail
 from jobfleet.cli.invocation import Invocation
-from jobfleet.cli.options import TIME, Command, by_option
-from jobfleet.cli.output import Cell, count, say
+from jobfleet.cli.options import TIME, Command, by_option, yes_option
+from jobfleet.cli.output import Cell, agreed, count, say
 from jobfleet.cli.schema import job_data
 from jobfleet.cli.view import job_details, job_table
 from jobfleet.clock import monotonic
@@ -20,6 +20,7 @@ from jobfleet.model import JobResult, JobStatus, split_id
 if TYPE_CHECKING:
     from jobfleet.client.sync import Fleet
 
+OPEN = [word.value for word in JobStatus if not word.is_final]
 ids_argument = click.argument("ids", nargs=-1, required=True, metavar="ID...")
 
 
@@ -89,14 +90,24 @@ def wait(invocation: Invocation, ids: tuple[str, ...], timeout: float | None) ->
 
 
 @click.command(cls=Command)
-@ids_argument
+@click.argument("ids", nargs=-1, metavar="[ID...]")
+@click.option("--tag", "tags", multiple=True, metavar="TAG", help="All open jobs with this tag; again: and that one.")
+@click.option("--queue", metavar="NAME", help="All open jobs of this queue.")
+@click.option("--function", metavar="NAME", help="All open jobs of this function.")
+@click.option("--user", metavar="WHO", help="All open jobs of this user.")
+@click.option("--status", type=click.Choice(OPEN), help="Only such.")
 @by_option
+@yes_option
 @click.pass_obj
-def cancel(invocation: Invocation, ids: tuple[str, ...], by: str | None) -> int:
-    """Cancel jobs.
+def cancel(invocation: Invocation, /, ids: tuple[str, ...], by: str | None, yes: bool, **chosen: Any) -> int:
+    """Cancel jobs: those named, or all open ones that the options describe.
 
-    Waiting ones end at once, running ones are asked to stop. Exit code 1 if one had ended already.
+    Waiting ones end at once, running ones are asked to stop. Exit code 1 if one had ended already, 3 if there is none.
     """
+    if bool(ids) == any(chosen.values()):
+        raise click.UsageError("Give ids, or options that say which jobs are meant.")
+    if not ids:
+        return _cancel_many(invocation, {**chosen, "status": chosen["status"] and JobStatus(chosen["status"])}, by, yes)
     with invocation.fleet() as fleet:
         jobs, is_complete = look_up(fleet, ids)
         was_cancelled = {job.id: fleet.cancel(job.id, by=by) for job in jobs}
@@ -112,6 +123,17 @@ def cancel(invocation: Invocation, ids: tuple[str, ...], by: str | None) -> int:
     if not is_complete:
         return fail.NOT_FOUND
     return fail.DONE if all(was_cancelled.values()) else fail.FAILED
+
+
+def _cancel_many(invocation: Invocation, chosen: dict[str, Any], by: str | None, yes: bool) -> int:
+    with invocation.fleet() as fleet:
+        number = fleet.count_open(**chosen)
+        if number and not agreed(f"Cancel {count(number, 'job')}?", yes=yes):
+            return fail.FAILED
+        cancelled = fleet.cancel_many(**chosen, by=by) if number else 0
+    text = f"Cancelled, or asked to stop: {count(cancelled, 'job')}."
+    invocation.output.show(data={"cancelled": cancelled}, ids=[], text=text)
+    return fail.DONE if number else fail.NOT_FOUND
 
 
 def _told(styled: Any, state: JobStatus, was_cancelled: bool) -> str:

@@ -27,6 +27,7 @@ SECTIONS: dict[str, dict[str, str]] = {
         "status": "jobs:status",
         "wait": "jobs:wait",
         "watch": "watch:watch",
+        "logs": "logs:logs",
         "cancel": "jobs:cancel",
         "jobs": "jobs:jobs",
         "flow": "flow:flow",

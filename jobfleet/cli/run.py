@@ -30,13 +30,15 @@ def _start(place: str, *arguments: object) -> int:
 @click.command(cls=Command)
 @click.argument("modules", nargs=-1, required=True, metavar="MODULE[:FLEET]...")
 @settings(
-    "queues", "slots", "processes", "lease", "burst", "max_jobs", "grace", "with_reaper", "metrics_port",
+    "queues", "slots", "processes", "lease", "burst", "max_jobs", "max_memory", "max_age", "grace", "hang_after",
+    "hang_kill", "reload", "with_reaper", "metrics_port",
 )  # fmt: skip
 @click.pass_obj
 def worker(invocation: Invocation, modules: tuple[str, ...]) -> int:
     """Run the jobs of some modules.
 
-    A first SIGTERM or Ctrl-C lets running jobs finish within --grace; a second one ends it now.
+    A first SIGTERM or Ctrl-C lets running jobs finish within --grace; a second one ends it now. SIGHUP drains and
+    starts afresh, SIGTSTP and SIGCONT let it claim no more and again, SIGUSR1 logs stacks.
     """
     config = invocation.config
     put_first(config.app_dir)

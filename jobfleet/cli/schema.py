@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from jobfleet.client.admin import QueueInfo, WorkerInfo
+    from jobfleet.client.commands import Confirmation
     from jobfleet.client.listing import Letter
     from jobfleet.model import JobResult
 
@@ -34,6 +35,11 @@ def queue_data(queue: QueueInfo) -> dict[str, object]:
 def worker_data(worker: WorkerInfo) -> dict[str, object]:
     """A worker: every attribute of `WorkerInfo`."""
     return _attributes(worker)
+
+
+def confirmation_data(confirmation: Confirmation) -> dict[str, object]:
+    """How a worker took a command: every attribute of `Confirmation`."""
+    return _attributes(confirmation)
 
 
 def jsonable(value: object) -> object:

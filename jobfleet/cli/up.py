@@ -27,12 +27,13 @@ from jobfleet.errors import ConfigError
 if TYPE_CHECKING:
     from types import FrameType
 
+FORWARDED = (signal.SIGTERM, signal.SIGINT, signal.SIGQUIT, signal.SIGHUP)
 _FLAGS = {row.name: row.flag for row in SETTINGS} | {"config": "--config"}
 
 
 @click.command(cls=Command)
 @click.argument("modules", nargs=-1, required=True, metavar="MODULE[:FLEET]...")
-@settings("queues", "slots", "processes", "grace", "metrics_port")
+@settings("queues", "slots", "processes", "grace", "reload", "metrics_port")
 @click.option(
     "--path",
     type=click.Path(path_type=Path, file_okay=False),
@@ -93,7 +94,7 @@ def _attend(command: Sequence[str]) -> int:
         else:
             child.send_signal(signal.SIGTERM if signum == signal.SIGHUP else signum)
 
-    before = {signum: signal.signal(signum, forward) for signum in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP)}
+    before = {signum: signal.signal(signum, forward) for signum in FORWARDED}
     try:
         sys.stdout.flush()
         child = subprocess.Popen(_tied(command), process_group=0)

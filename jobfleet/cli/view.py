@@ -68,7 +68,7 @@ def note_of(job: JobResult[Any]) -> str:
     if job.status is JobStatus.FAILED:
         return error_text(job)
     if job.status is JobStatus.RUNNING and job.cancel_requested_by:
-        return f"asked to stop by {job.cancel_requested_by}"
+        return f"asked to stop by {job.cancel_requested_by}" + (f": {job.stop_stage}" if job.stop_stage else "")
     if job.status in _LATER:
         return " · ".join(filter(None, (f"due {clock(job.scheduled_at)}", job.error)))
     return job.progress_message or job.error or ""
@@ -120,7 +120,9 @@ def _pairs(job: JobResult[Any]) -> Iterable[tuple[str, Cell | str]]:
     yield "ended", _when(job.completed_at)
     yield "duration", span(job.duration.total_seconds()) if job.duration is not None else ""
     yield "worker", job.worker or ""
-    yield "stop asked by", job.cancel_requested_by or "" if job.status is JobStatus.RUNNING else ""
+    yield "stop asked by", job.cancel_requested_by or "" if job.cancel_requested_at else ""
+    yield "stop asked", _when(job.cancel_requested_at)
+    yield "stopping", job.stop_stage or ""
     yield "user", job.user or ""
     yield "correlation", job.correlation_id or ""
     yield "tags", ", ".join(job.tags)

@@ -66,11 +66,15 @@ class WorkerInfo:
         queues: What it serves.
         slots: How many jobs it runs at once, all children together.
         running: How many it runs.
-        children: How many children it has.
+        children: How many children claim, or would if it was not quiet.
+        leaving: How many only finish what they run, their successors being there.
+        hung: How many hang: their event loop does not turn.
         started: Since when.
         beat: When it was last heard of.
         is_gone: Whether that is too long ago.
         state: ``running``, ``quiet`` or ``stopping``.
+        state_by: Who asked for that state from afar; empty when nobody did.
+        obeyed: The nonce of the last command it has obeyed.
         version: Its version of jobfleet.
     """
 
@@ -81,10 +85,14 @@ class WorkerInfo:
     slots: int = 0
     running: int = 0
     children: int = 0
+    leaving: int = 0
+    hung: int = 0
     started: datetime | None = None
     beat: datetime | None = None
     is_gone: bool = False
     state: str = ""
+    state_by: str = ""
+    obeyed: str = ""
     version: str = ""
 
 
@@ -168,10 +176,14 @@ def _worker_info(worker: str, beat: int, account: bytes, now: int, gone_us: int)
         slots=int(fields.get("slots", 0)),
         running=int(fields.get("running", 0)),
         children=int(fields.get("children", 0)),
+        leaving=int(fields.get("leaving", 0)),
+        hung=int(fields.get("hung", 0)),
         started=moment(fields.get("started", 0)),
         beat=moment(beat),
         is_gone=now - beat > gone_us,
         state=str(fields.get("state", "")),
+        state_by=str(fields.get("state_by", "")),
+        obeyed=str(fields.get("obeyed", "")),
         version=str(fields.get("version", "")),
     )
 

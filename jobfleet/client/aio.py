@@ -3,14 +3,18 @@
 from __future__ import annotations
 
 import warnings
-from collections.abc import AsyncIterator, Generator, Iterable, Sequence
-from typing import TYPE_CHECKING, Any, Self
+from collections.abc import AsyncIterator, Iterable, Sequence
+from typing import Any, Self
 
-from jobfleet.client import admin, listing, verbs
+from jobfleet.client import logs, verbs
 from jobfleet.client.base import Opened, Patience, open_settings
 from jobfleet.client.gather import Gatherer
 from jobfleet.client.handle import AsyncJobHandle
+from jobfleet.client.logs import LogLine, Reading
+from jobfleet.client.operations import AsyncOperations
+from jobfleet.client.receipts import AsyncReceipts
 from jobfleet.client.registry import Decorator, JobFunction, Registry
+from jobfleet.client.selection import Selection, cancel_selected, count_open
 from jobfleet.clock import monotonic
 from jobfleet.errors import WaitTimeout
 from jobfleet.events import Event, read_events
@@ -20,12 +24,8 @@ from jobfleet.store.connect import target
 from jobfleet.store.keys import Lane
 from jobfleet.store.pubsub import AsyncListener
 
-if TYPE_CHECKING:
-    from jobfleet.client.flowing import AsyncFlows
-    from jobfleet.client.recurring import AsyncRecurring
 
-
-class AsyncFleet(Opened):
+class AsyncFleet(AsyncOperations):
     """A fleet, for programs that await; on one event loop. Connects on first use.
 
     Args:
@@ -214,6 +214,20 @@ class AsyncFleet(Opened):
         finally:
             await listener.close()
 
+    async def logs(self, job_id: str, *, tail: int | None = None, follow: bool = False) -> AsyncIterator[LogLine]:
+        """What a job has logged, oldest first; a line says where lines were let go.
+
+        Args:
+            job_id: The job.
+            tail: How many of the last lines at most; None for all that are kept.
+            follow: Go on with what it logs from now on, until it ends.
+
+        Raises:
+            JobNotFound: Neither the job nor a log of it is known.
+        """
+        async for line in logs.areading(self, Reading(job_id, tail), follow=follow):
+            yield line
+
     async def cancel(self, job_id: str, *, by: str | None = None) -> bool:
         """End a waiting job, or ask a running one to stop; False when it has ended already.
 
@@ -223,86 +237,59 @@ class AsyncFleet(Opened):
         answer: bool = await self._do(verbs.cancel(self.space, job_id, by))
         return answer
 
-    async def replay(self, job_id: str, *, by: str | None = None) -> bool:
+    async def cancel_many(
+        self,
+        *,
+        tags: Sequence[str] = (),
+        queue: str | None = None,
+        function: str | None = None,
+        user: str | None = None,
+        status: JobStatus | None = None,
+        by: str | None = None,
+    ) -> int:
+        """Cancel the open jobs that have all this, in bounded batches; how many ended or were asked to stop.
+
+        Every open job is looked at, so its cost grows with their number.
+
+        Raises:
+            ConfigError: Nothing is given that says which.
+        """
+        chosen = Selection(tags=tags, queue=queue, function=function, user=user, status=status)
+        answer: int = await self._do(cancel_selected(self.space, chosen, by))
+        return answer
+
+    async def count_open(
+        self,
+        *,
+        tags: Sequence[str] = (),
+        queue: str | None = None,
+        function: str | None = None,
+        user: str | None = None,
+        status: JobStatus | None = None,
+    ) -> int:
+        """How many open jobs `cancel_many` would cancel now. Raises as it does."""
+        chosen = Selection(tags=tags, queue=queue, function=function, user=user, status=status)
+        answer: int = await self._do(count_open(self.space, chosen))
+        return answer
+
+    async def replay(self, job_id: str, *, by: str | None = None, fresh: bool = False) -> bool:
         """Put a dead job back into its queue; False when it is open again already.
+
+        Args:
+            job_id: The job.
+            by: Who does it, for the record.
+            fresh: Whether steps that were done are done again.
 
         Raises:
             JobNotFound: There is no such dead letter.
             DuplicateJob: Its unique key is held by another job.
         """
-        answer: bool = await self._do(verbs.replay(self.space, job_id, by))
+        answer: bool = await self._do(verbs.replay(self.space, job_id, by, fresh=fresh))
         return answer
 
     async def purge(self, job_id: str) -> bool:
         """Let a dead letter go for good; False when there was none."""
         answer: bool = await self._do(verbs.purge(self.space, job_id))
-        return answer
-
-    async def dead(self, queue: str | None = None, *, limit: int = 50) -> list[JobResult[Any]]:
-        """The newest dead letters of a queue, or of all."""
-        answer: list[JobResult[Any]] = await self._do(listing.dead(self.space, queue, limit=limit))
-        return answer
-
-    async def letter(self, job_id: str) -> listing.Letter:
-        """One dead letter, opened: history and arguments.
-
-        Raises:
-            JobNotFound: There is none of that job.
-        """
-        answer: listing.Letter = await self._do(listing.letter(self.space, job_id))
-        return answer
-
-    async def jobs(
-        self, *, status: JobStatus | None = None, queue: str | None = None, limit: int = 50, cursor: str = ""
-    ) -> listing.Page:
-        """A page of jobs: running, then waiting by urgency, then finished, newest first."""
-        answer: listing.Page = await self._do(
-            listing.jobs(self.space, status=status, queue=queue, limit=limit, cursor=cursor)
-        )
-        return answer
-
-    @property
-    def flows(self) -> AsyncFlows:
-        """Jobs that wait for one another: ``await fleet.flows.enqueue(flow)``, and the verbs about them."""
-        from jobfleet.client.flowing import AsyncFlows
-
-        return AsyncFlows(self.space, self._do)
-
-    @property
-    def cron(self) -> AsyncRecurring:
-        """The recurring jobs: ``await fleet.cron()`` lists them, ``await fleet.cron.add(…)`` adds one."""
-        from jobfleet.client.recurring import AsyncRecurring  # croniter is for those who use it
-
-        return AsyncRecurring(self.space, self._do)
-
-    async def queues(self) -> list[admin.QueueInfo]:
-        """Every queue at this moment."""
-        answer: list[admin.QueueInfo] = await self._do(admin.queues(self.space))
-        return answer
-
-    async def workers(self) -> list[admin.WorkerInfo]:
-        """The workers that were heard of lately."""
-        answer: list[admin.WorkerInfo] = await self._do(admin.workers(self.space))
-        return answer
-
-    async def pause(self, queue: str, *, by: str | None = None) -> bool:
-        """Let no job of a queue be claimed; running ones go on. False when it was paused already."""
-        answer: bool = await self._do(admin.pause(self.space, queue, by))
-        return answer
-
-    async def resume(self, queue: str) -> bool:
-        """Let a paused queue be claimed again; False when it was not paused."""
-        answer: bool = await self._do(admin.resume(self.space, queue))
-        return answer
-
-    async def purge_queue(self, queue: str, *, by: str | None = None) -> int:
-        """Cancel every waiting job of a queue; how many there were."""
-        answer: int = await self._do(admin.purge_queue(self.space, queue, by))
-        return answer
-
-    async def statistics(self) -> dict[str, Any]:
-        """Counts of the whole fleet."""
-        answer: dict[str, Any] = await self._do(admin.statistics(self.space))
         return answer
 
     def job(self, function: Any = None, /, **options: Any) -> JobFunction[..., Any, Any] | Decorator:
@@ -314,32 +301,3 @@ class AsyncFleet(Opened):
     def for_running_loop(self) -> AsyncFleet:
         """This client itself: it belongs to its loop."""
         return self
-
-
-class AsyncReceipts:
-    """The receipts of `enqueue_many`; awaiting or iterating them is what enqueues."""
-
-    def __init__(self, fleet: AsyncFleet, jobs: Iterable[Job], chunk: int) -> None:
-        self._fleet = fleet
-        self._jobs = jobs
-        self._chunk = max(1, chunk)
-        self._touched = False
-
-    async def __aiter__(self) -> AsyncIterator[Receipt]:
-        self._touched = True
-        for part in verbs.batches(self._jobs, self._chunk):
-            receipts = await self._fleet._do(verbs.submit_many(self._fleet.space, part))  # noqa: SLF001
-            self._fleet.counted("enqueued", len(receipts))
-            for receipt in receipts:
-                yield receipt
-
-    def __await__(self) -> Generator[Any, None, list[Receipt]]:
-        self._touched = True
-        return self._all().__await__()
-
-    async def _all(self) -> list[Receipt]:
-        return [receipt async for receipt in self]
-
-    def __del__(self) -> None:
-        if not self._touched:
-            warnings.warn("enqueue_many was not awaited: nothing was enqueued.", RuntimeWarning, stacklevel=2)

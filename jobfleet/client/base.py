@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any, Protocol
 
+from jobfleet.client.hooks import Hooks
 from jobfleet.client.registry import REGISTRY, Registry
 from jobfleet.client.space import Space
 from jobfleet.clock import monotonic
@@ -40,6 +41,11 @@ class Opened:
     def config(self) -> JobConfig:
         """The settings."""
         return self.space.config
+
+    @property
+    def hooks(self) -> Hooks:
+        """What is called before, after and around the runs of its functions."""
+        return self.space.registry.hooks
 
     def counted(self, verb: str, by: int) -> None:
         """Tell the recorder, if there is one."""

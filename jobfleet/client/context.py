@@ -2,14 +2,21 @@
 
 from __future__ import annotations
 
+import asyncio
 import logging
-from collections.abc import Mapping
+from collections.abc import Awaitable, Callable, Coroutine, Mapping
 from dataclasses import dataclass, field
-from datetime import datetime
-from typing import Protocol, runtime_checkable
+from datetime import datetime, timedelta
+from typing import Any, ParamSpec, Protocol, TypeVar, overload, runtime_checkable
 
+from jobfleet.client.steps import Steps
 from jobfleet.errors import JobCancelled
-from jobfleet.model import Job
+from jobfleet.model import Job, JobResult
+from jobfleet.model import seconds as as_seconds
+
+P = ParamSpec("P")
+T = TypeVar("T")
+_UNSET: Any = object()
 
 
 @runtime_checkable
@@ -56,7 +63,17 @@ class RunPort(Protocol):
         """The encoded results of the steps that earlier runs, or this one, have kept."""
 
     async def keep(self, key: str, record: bytes) -> None:
-        """Keep the encoded result of a step, under the run's token."""
+        """Keep the encoded result of a step, under the run's token.
+
+        Raises:
+            JobCancelled: Another run owns the job by now.
+        """
+
+    async def stands(self) -> None:
+        """Return once the run's lease is known to stand, or it is to stop."""
+
+    def block(self, coroutine: Coroutine[Any, Any, T]) -> T:
+        """Await something where the methods above may be awaited, blocking this thread until it is done."""
 
 
 class _Alone:
@@ -85,6 +102,12 @@ class _Alone:
     async def keep(self, key: str, record: bytes) -> None:
         self.kept[key] = record
 
+    async def stands(self) -> None:
+        pass
+
+    def block(self, coroutine: Coroutine[Any, Any, T]) -> T:
+        return asyncio.run(coroutine)
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class JobContext:
@@ -101,7 +124,10 @@ class JobContext:
         tags: As given by the producer.
         metadata: As given by the producer.
         correlation_id: As given by the producer.
-        log: A logger whose lines carry the job's id.
+        nominal_time: For which moment a cron entry fired it.
+        parents: How the jobs it depends on ended, by their ids, in the order they were given.
+        log: A logger whose lines carry the job's id; what is logged here is kept with the job, and shown by
+            ``jobfleet logs``.
     """
 
     job_id: str
@@ -114,8 +140,10 @@ class JobContext:
     metadata: Mapping[str, object] = field(default_factory=dict)
     correlation_id: str | None = None
     nominal_time: datetime | None = None
+    parents: Mapping[str, JobResult[Any]] = field(default_factory=dict)
     log: logging.LoggerAdapter[logging.Logger]
     port: RunPort = field(default_factory=_Alone, repr=False)
+    _held: dict[str, Steps] = field(init=False, default_factory=dict, repr=False, compare=False)
 
     @property
     def cancelled(self) -> bool:
@@ -136,6 +164,90 @@ class JobContext:
         if why is not None:
             raise JobCancelled(f"{self.job_id} is to stop: {why}.", job_id=self.job_id)
 
+    def extend(self, seconds: float | timedelta) -> None:
+        """Put off both time limits of this run; from any thread. Nothing happens once it is to stop.
+
+        Args:
+            seconds: How much more time it needs.
+
+        Raises:
+            InvalidJob: `seconds` is no duration.
+        """
+        self.port.extend(as_seconds(seconds, field="extend"))
+
+    @overload
+    def step(
+        self, key: str, function: Callable[P, Awaitable[T]], /, *args: P.args, **kwargs: P.kwargs
+    ) -> Coroutine[Any, Any, T]: ...
+    @overload
+    def step(
+        self, key: str, function: Callable[P, T], /, *args: P.args, **kwargs: P.kwargs
+    ) -> Coroutine[Any, Any, T]: ...
+    def step(self, key: str, function: Callable[..., Any], /, *args: Any, **kwargs: Any) -> Coroutine[Any, Any, Any]:
+        """Do a step of the job: ``await ctx.step("charge", charge, 5)``. Awaited; a ``def`` job calls `step_sync`.
+
+        What the function returns is kept under the run's token; when the job is run again, after a crash or an
+        error, the value is given and the function is not called. A run that stops between the call and the keeping
+        calls it again: let the function itself be repeatable. A ``def`` function is called in a thread.
+
+        Args:
+            key: Names the step within its job; 1 to 200 characters. At most 1,000 steps and checkpoints, 4 MiB.
+            function: Does it; its value must be able to travel, and is given as it will be given next time.
+
+        Raises:
+            InvalidJob: The key is wrong, or too much was kept already.
+            EncodingError: The value cannot travel.
+            JobCancelled: The job is to stop, or another run owns it by now.
+            TypeError: No event loop runs here.
+        """
+        _must_run_loop("step")
+        return self._steps.step(key, function, args, kwargs)
+
+    @overload
+    def step_sync(
+        self, key: str, function: Callable[P, Coroutine[Any, Any, T]], /, *args: P.args, **kwargs: P.kwargs
+    ) -> T: ...
+    @overload
+    def step_sync(self, key: str, function: Callable[P, T], /, *args: P.args, **kwargs: P.kwargs) -> T: ...
+    def step_sync(self, key: str, function: Callable[..., Any], /, *args: Any, **kwargs: Any) -> Any:
+        """Do a step of a ``def`` job; see `step`. An ``async def`` function is run on the worker's event loop.
+
+        Raises:
+            TypeError: An event loop runs here; await `step` instead.
+        """
+        _must_not_run_loop("step")
+        return self._steps.step_sync(key, function, args, kwargs)
+
+    def checkpoint(self, key: str, value: Any = _UNSET, /, *, default: Any = None) -> Coroutine[Any, Any, Any]:
+        """Keep a value for later runs of the job, or read it: ``await ctx.checkpoint("row", 7)``.
+
+        Args:
+            key: Names the value within its job, apart from steps.
+            value: What to keep in place of what was kept before. Left out: read.
+            default: What is read when nothing was kept.
+
+        Raises:
+            InvalidJob: The key is wrong, or too much was kept already.
+            EncodingError: The value cannot travel.
+            JobCancelled: The job is to stop, or another run owns it by now.
+            TypeError: No event loop runs here.
+        """
+        _must_run_loop("checkpoint")
+        return self._steps.read(key, default) if value is _UNSET else self._steps.write(key, value)
+
+    def checkpoint_sync(self, key: str, value: Any = _UNSET, /, *, default: Any = None) -> Any:
+        """Keep or read a value in a ``def`` job; see `checkpoint`.
+
+        Raises:
+            TypeError: An event loop runs here; await `checkpoint` instead.
+        """
+        _must_not_run_loop("checkpoint")
+        return self.port.block(self._steps.read(key, default) if value is _UNSET else self._steps.write(key, value))
+
+    @property
+    def _steps(self) -> Steps:
+        return self._held.get("steps") or self._held.setdefault("steps", Steps(self.port, self.job_id))
+
     @classmethod
     def for_test(cls, **overrides: object) -> JobContext:
         """A context without a worker, for testing a job's function by hand."""
@@ -146,3 +258,13 @@ class JobContext:
             "log": logging.LoggerAdapter(logging.getLogger("jobfleet.job"), {}),
         }
         return cls(**{**values, **overrides})  # type: ignore[arg-type]  # overrides are checked by the constructor
+
+
+def _must_run_loop(verb: str) -> None:
+    if asyncio._get_running_loop() is None:  # noqa: SLF001 - the public form raises
+        raise TypeError(f"ctx.{verb} is awaited in an async def job; a def job calls ctx.{verb}_sync.")
+
+
+def _must_not_run_loop(verb: str) -> None:
+    if asyncio._get_running_loop() is not None:  # noqa: SLF001 - the public form raises
+        raise TypeError(f"ctx.{verb}_sync would block the event loop that runs here; await ctx.{verb}.")

@@ -11,6 +11,7 @@ from jobfleet.model import JobResult, JobStatus, Receipt
 
 if TYPE_CHECKING:
     from jobfleet.client.aio import AsyncFleet
+    from jobfleet.client.logs import LogLine
     from jobfleet.client.sync import Fleet
 
 T = TypeVar("T")
@@ -104,6 +105,10 @@ class JobHandle(_Handle[T]):
         """What happens to it from now on, until it ends."""
         return self._fleet.events(self.id)
 
+    def logs(self, *, tail: int | None = None, follow: bool = False) -> Iterator[LogLine]:
+        """What it has logged, oldest first; with `follow` on until it ends."""
+        return self._fleet.logs(self.id, tail=tail, follow=follow)
+
 
 class AsyncJobHandle(_Handle[T]):
     """An enqueued job.
@@ -146,3 +151,7 @@ class AsyncJobHandle(_Handle[T]):
     def events(self) -> AsyncIterator[Event]:
         """What happens to it from now on, until it ends."""
         return self._fleet.events(self.id)
+
+    def logs(self, *, tail: int | None = None, follow: bool = False) -> AsyncIterator[LogLine]:
+        """What it has logged, oldest first; with `follow` on until it ends."""
+        return self._fleet.logs(self.id, tail=tail, follow=follow)

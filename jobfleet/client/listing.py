@@ -28,7 +28,7 @@ class Letter:
 
     Attributes:
         job: What is known of the job.
-        reason: Why it failed: error, crashed, timeout, discarded, unknown-function, unreadable.
+        reason: Why it failed: error, crashed, oom, timeout, expired-lease, discarded, unknown-function, unreadable.
         history: One line a run: its number, when it ended (µs), what happened; oldest first.
         args: Its arguments; None when they cannot be read.
         kwargs: Likewise.

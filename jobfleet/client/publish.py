@@ -6,19 +6,21 @@ import inspect
 from datetime import timedelta
 from typing import Any
 
-from jobfleet.client.registry import PROGRESS_PARAMETER, JobFunction
+from jobfleet.client.registry import JobFunction
 from jobfleet.codec import decode, encode
 from jobfleet.errors import EncodingError
 
 PUBLISHED = (
-    "queue", "priority", "delay", "expires_in", "result_ttl", "timeout", "max_retries", "retry_delay", "retry_backoff",
-    "retry_jitter", "max_crashes",
+    "queue", "priority", "delay", "expires_in", "result_ttl", "timeout", "hard_timeout", "max_retries", "retry_delay",
+    "retry_backoff", "retry_jitter", "max_crashes",
 )  # fmt: skip
 
 
 def function_record(function: JobFunction[..., Any, Any]) -> bytes:
     """A function's options and parameters, as published."""
     options = {name: _plain(value) for name, value in function.given.items() if name in PUBLISHED and value is not None}
+    if issubclass(TimeoutError, function.discard_on):
+        options["discards_timeouts"] = True
     record = {"options": options, "parameters": parameters_of(function), "doc": _first_line(function)}
     if function.cron is not None:
         record["cron"] = function.cron.dump()
@@ -47,16 +49,12 @@ def read_cron(record: bytes) -> dict[str, Any] | None:
 
 def parameters_of(function: JobFunction[..., Any, Any]) -> str:
     """The parameters that a caller gives, as text."""
-    injection = function.injection
+    hidden = function.injection.hidden
     try:
         signature = inspect.signature(function.function)
     except (TypeError, ValueError):
         return "(…)"
-    kept = [
-        parameter
-        for parameter in signature.parameters.values()
-        if parameter.name not in (injection.context, PROGRESS_PARAMETER)
-    ]
+    kept = [parameter for parameter in signature.parameters.values() if parameter.name not in hidden]
     return str(signature.replace(parameters=kept))
 
 

@@ -11,6 +11,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Concatenate, Generic, ParamSpec, TypeVar, overload
 
 from jobfleet.client.context import JobContext
+from jobfleet.client.hooks import Hooks, Middleware
+from jobfleet.client.injection import injection_of
 from jobfleet.errors import InvalidJob
 from jobfleet.model import Job, check_function_name
 
@@ -22,9 +24,6 @@ P = ParamSpec("P")
 R = TypeVar("R")
 C = TypeVar("C")
 
-Middleware = Callable[[JobContext, Callable[[], Awaitable[Any]]], Awaitable[Any]]
-
-PROGRESS_PARAMETER = "progress_callback"
 OPTIONS = frozenset(
     {
         "correlation_id", "cron_expression", "delay", "depends_on", "durability", "expires_at", "expires_in", "group",
@@ -34,49 +33,6 @@ OPTIONS = frozenset(
     }
 )  # fmt: skip
 JOB_ONLY = frozenset({"id", "scheduled_at", "expires_at", "depends_on", "user", "session", "correlation_id"})
-
-
-@dataclass(frozen=True, slots=True)
-class Injection:
-    """Which of a function's parameters the worker fills.
-
-    Attributes:
-        context: The parameter annotated ``JobContext``, if there is one.
-        context_first: Whether it comes first, and is passed by position.
-        progress: Whether there is a parameter named ``progress_callback``.
-    """
-
-    context: str | None = None
-    context_first: bool = False
-    progress: bool = False
-
-    @property
-    def is_none(self) -> bool:
-        """Whether nothing is injected."""
-        return self.context is None and not self.progress
-
-
-def injection_of(function: Callable[..., Any]) -> Injection:
-    """Look at a function's parameters once, at registration."""
-    try:
-        parameters = list(inspect.signature(function).parameters.values())
-    except (TypeError, ValueError):
-        return Injection()
-    try:
-        hints = typing.get_type_hints(function)
-    except Exception:  # noqa: BLE001 - annotations are the user's and may name anything
-        hints = {}
-    context = None
-    for parameter in parameters:
-        hint = hints.get(parameter.name, parameter.annotation)
-        if hint is JobContext or (isinstance(hint, str) and hint.rpartition(".")[2] == "JobContext"):
-            context = parameter.name
-            break
-    return Injection(
-        context=context,
-        context_first=bool(context) and parameters[0].name == context,
-        progress=any(parameter.name == PROGRESS_PARAMETER for parameter in parameters),
-    )
 
 
 def stable_name(function: Callable[..., Any], *, label: str = "") -> str:
@@ -209,12 +165,14 @@ class Registry:
         functions: What is registered.
         around_enqueue: Each is given a job before it is written down, and answers it, or another.
         around_run: Each is given a run's context and what comes next, and awaits it, or does not; the
-            first is the outermost.
+            first is the outermost. They stand outside of `hooks`.
+        hooks: What is called before, after and around runs.
     """
 
     functions: dict[str, JobFunction[..., Any, Any]] = field(default_factory=dict)
     around_enqueue: list[Callable[[Job], Job]] = field(default_factory=list)
     around_run: list[Middleware] = field(default_factory=list)
+    hooks: Hooks = field(default_factory=Hooks)
 
     def get(self, name: str) -> JobFunction[..., Any, Any] | None:
         """The function of that name, if it is registered."""
@@ -288,6 +246,8 @@ def _same(one: Callable[..., Any], other: Callable[..., Any]) -> bool:
 
 
 REGISTRY = Registry()
+hooks = REGISTRY.hooks
+"""Hooks of the default registry."""
 
 
 class Decorator(typing.Protocol):

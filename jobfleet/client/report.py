@@ -70,6 +70,7 @@ def running_result(row: Running, now_us: int) -> JobResult[Any]:
         fence=run.token,
         worker=run.child,
         cancel_requested_by=run.cancel_by or None,
+        **_stopping(run.cancel_at, run.stage),
         error=_last_error(tries),
         **_described(row.id, _header(row.envelope)),
         **_spent(tries, ran=tries.attempt),
@@ -111,9 +112,15 @@ def _ended(job_id: str, found: Final, limits: Limits) -> JobResult[Any]:
         fence=found.token or None,
         worker=None if found.child == "-" else found.child,
         cancel_requested_by=by if status is JobStatus.CANCELLED else None,
+        **_stopping(found.cancel_at, found.stage),
         **_described(job_id, _header(found.body)),
         **_progress(found.progress),
     )
+
+
+def _stopping(at: int, stage: str) -> dict[str, Any]:
+    """When a run was asked to stop, and how far that has come; nothing of a job that was not."""
+    return {"cancel_requested_at": moment(at), "stop_stage": stage or "requested"} if at else {}
 
 
 def _why(status: JobStatus, by: str | None) -> str | None:

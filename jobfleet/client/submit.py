@@ -15,7 +15,7 @@ from jobfleet.model import Job, JobStatus, Priority, seconds
 from jobfleet.store.keys import Lane
 from jobfleet.store.values import Entry
 
-DURATION_OPTIONS = ("retry_delay", "timeout", "result_ttl")
+DURATION_OPTIONS = ("retry_delay", "timeout", "hard_timeout", "result_ttl")
 PLAIN_OPTIONS = (
     "max_retries",
     "retry_backoff",

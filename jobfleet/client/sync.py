@@ -6,12 +6,16 @@ import asyncio
 import warnings
 from collections.abc import Iterable, Iterator, Sequence
 from importlib import import_module
-from typing import TYPE_CHECKING, Any, Self
+from typing import Any, Self
 
-from jobfleet.client import admin, listing, verbs
+from jobfleet.client import logs, verbs
 from jobfleet.client.base import Opened, Patience, open_settings
 from jobfleet.client.handle import JobHandle
+from jobfleet.client.logs import LogLine, Reading
+from jobfleet.client.operations import Operations
+from jobfleet.client.receipts import Receipts, warn_on_loop
 from jobfleet.client.registry import Decorator, JobFunction, Registry
+from jobfleet.client.selection import Selection, cancel_selected, count_open
 from jobfleet.clock import monotonic
 from jobfleet.config import JobConfig
 from jobfleet.errors import WaitTimeout
@@ -22,14 +26,8 @@ from jobfleet.store.connect import target
 from jobfleet.store.pubsub import Listener
 from jobfleet.store.sync import Store
 
-if TYPE_CHECKING:
-    from jobfleet.client.flowing import Flows
-    from jobfleet.client.recurring import Recurring
 
-INSTEAD = {"enqueue": "await aenqueue or use AsyncFleet", "enqueue_many": "use AsyncFleet"}
-
-
-class Fleet(Opened):
+class Fleet(Operations):
     """A fleet, for programs that block. Connects on first use; safe for threads and after a fork.
 
     Args:
@@ -108,7 +106,7 @@ class Fleet(Opened):
 
     def submit(self, job: Job) -> Receipt:
         """Put a job into the fleet; return the whole answer. Raises as `enqueue`."""
-        _warn_on_loop("enqueue")
+        warn_on_loop("enqueue")
         job = self.space.through(job)
         sent = self.space.quick(job, monotonic())
         if sent is None:
@@ -203,6 +201,19 @@ class Fleet(Opened):
         finally:
             listener.close()
 
+    def logs(self, job_id: str, *, tail: int | None = None, follow: bool = False) -> Iterator[LogLine]:
+        """What a job has logged, oldest first; a line says where lines were let go.
+
+        Args:
+            job_id: The job.
+            tail: How many of the last lines at most; None for all that are kept.
+            follow: Go on with what it logs from now on, until it ends.
+
+        Raises:
+            JobNotFound: Neither the job nor a log of it is known.
+        """
+        return logs.reading(self, Reading(job_id, tail), follow=follow)
+
     def cancel(self, job_id: str, *, by: str | None = None) -> bool:
         """End a waiting job, or ask a running one to stop; False when it has ended already.
 
@@ -212,86 +223,59 @@ class Fleet(Opened):
         answer: bool = self._do(verbs.cancel(self.space, job_id, by))
         return answer
 
-    def replay(self, job_id: str, *, by: str | None = None) -> bool:
+    def cancel_many(
+        self,
+        *,
+        tags: Sequence[str] = (),
+        queue: str | None = None,
+        function: str | None = None,
+        user: str | None = None,
+        status: JobStatus | None = None,
+        by: str | None = None,
+    ) -> int:
+        """Cancel the open jobs that have all this, in bounded batches; how many ended or were asked to stop.
+
+        Every open job is looked at, so its cost grows with their number.
+
+        Raises:
+            ConfigError: Nothing is given that says which.
+        """
+        chosen = Selection(tags=tags, queue=queue, function=function, user=user, status=status)
+        answer: int = self._do(cancel_selected(self.space, chosen, by))
+        return answer
+
+    def count_open(
+        self,
+        *,
+        tags: Sequence[str] = (),
+        queue: str | None = None,
+        function: str | None = None,
+        user: str | None = None,
+        status: JobStatus | None = None,
+    ) -> int:
+        """How many open jobs `cancel_many` would cancel now. Raises as it does."""
+        chosen = Selection(tags=tags, queue=queue, function=function, user=user, status=status)
+        answer: int = self._do(count_open(self.space, chosen))
+        return answer
+
+    def replay(self, job_id: str, *, by: str | None = None, fresh: bool = False) -> bool:
         """Put a dead job back into its queue; False when it is open again already.
+
+        Args:
+            job_id: The job.
+            by: Who does it, for the record.
+            fresh: Whether steps that were done are done again.
 
         Raises:
             JobNotFound: There is no such dead letter.
             DuplicateJob: Its unique key is held by another job.
         """
-        answer: bool = self._do(verbs.replay(self.space, job_id, by))
+        answer: bool = self._do(verbs.replay(self.space, job_id, by, fresh=fresh))
         return answer
 
     def purge(self, job_id: str) -> bool:
         """Let a dead letter go for good; False when there was none."""
         answer: bool = self._do(verbs.purge(self.space, job_id))
-        return answer
-
-    def dead(self, queue: str | None = None, *, limit: int = 50) -> list[JobResult[Any]]:
-        """The newest dead letters of a queue, or of all."""
-        answer: list[JobResult[Any]] = self._do(listing.dead(self.space, queue, limit=limit))
-        return answer
-
-    def letter(self, job_id: str) -> listing.Letter:
-        """One dead letter, opened: history and arguments.
-
-        Raises:
-            JobNotFound: There is none of that job.
-        """
-        answer: listing.Letter = self._do(listing.letter(self.space, job_id))
-        return answer
-
-    def jobs(
-        self, *, status: JobStatus | None = None, queue: str | None = None, limit: int = 50, cursor: str = ""
-    ) -> listing.Page:
-        """A page of jobs: running, then waiting by urgency, then finished, newest first."""
-        answer: listing.Page = self._do(
-            listing.jobs(self.space, status=status, queue=queue, limit=limit, cursor=cursor)
-        )
-        return answer
-
-    @property
-    def flows(self) -> Flows:
-        """Jobs that wait for one another: ``fleet.flows.enqueue(flow)``, and the verbs about them."""
-        from jobfleet.client.flowing import Flows
-
-        return Flows(self.space, self._do)
-
-    @property
-    def cron(self) -> Recurring:
-        """The recurring jobs: ``fleet.cron()`` lists them, ``fleet.cron.add(…)`` adds one."""
-        from jobfleet.client.recurring import Recurring  # croniter is for those who use it
-
-        return Recurring(self.space, self._do)
-
-    def queues(self) -> list[admin.QueueInfo]:
-        """Every queue at this moment."""
-        answer: list[admin.QueueInfo] = self._do(admin.queues(self.space))
-        return answer
-
-    def workers(self) -> list[admin.WorkerInfo]:
-        """The workers that were heard of lately."""
-        answer: list[admin.WorkerInfo] = self._do(admin.workers(self.space))
-        return answer
-
-    def pause(self, queue: str, *, by: str | None = None) -> bool:
-        """Let no job of a queue be claimed; running ones go on. False when it was paused already."""
-        answer: bool = self._do(admin.pause(self.space, queue, by))
-        return answer
-
-    def resume(self, queue: str) -> bool:
-        """Let a paused queue be claimed again; False when it was not paused."""
-        answer: bool = self._do(admin.resume(self.space, queue))
-        return answer
-
-    def purge_queue(self, queue: str, *, by: str | None = None) -> int:
-        """Cancel every waiting job of a queue; how many there were."""
-        answer: int = self._do(admin.purge_queue(self.space, queue, by))
-        return answer
-
-    def statistics(self) -> dict[str, Any]:
-        """Counts of the whole fleet."""
-        answer: dict[str, Any] = self._do(admin.statistics(self.space))
         return answer
 
     def job(self, function: Any = None, /, **options: Any) -> JobFunction[..., Any, Any] | Decorator:
@@ -326,38 +310,3 @@ class Fleet(Opened):
         if made is None:
             made = self._async_fleets[loop] = AsyncFleet.sharing(self)
         return made
-
-
-class Receipts(Iterator[Receipt]):
-    """The receipts of `enqueue_many`; iterating them is what enqueues."""
-
-    def __init__(self, fleet: Fleet, jobs: Iterable[Job], chunk: int) -> None:
-        self._fleet = fleet
-        self._parts = verbs.batches(jobs, max(1, chunk))
-        self._ready: Iterator[Receipt] = iter(())
-        self._touched = False
-
-    def __next__(self) -> Receipt:
-        if not self._touched:
-            self._touched = True
-            _warn_on_loop("enqueue_many")
-        while True:
-            for receipt in self._ready:
-                return receipt
-            part = next(self._parts)
-            receipts: list[Receipt] = self._fleet._do(verbs.submit_many(self._fleet.space, part))  # noqa: SLF001
-            self._fleet.counted("enqueued", len(receipts))
-            self._ready = iter(receipts)
-
-    def __del__(self) -> None:
-        if not self._touched:
-            warnings.warn("enqueue_many was not iterated: nothing was enqueued.", RuntimeWarning, stacklevel=2)
-
-
-def _warn_on_loop(verb: str) -> None:
-    if asyncio._get_running_loop() is not None:  # noqa: SLF001 - the public form raises, at 20 times the price
-        warnings.warn(
-            f"{verb} blocks the event loop that runs here; {INSTEAD[verb]}.",
-            RuntimeWarning,
-            stacklevel=4,
-        )

@@ -21,6 +21,7 @@ from jobfleet.model import Job, JobResult, JobStatus, Receipt
 from jobfleet.store.call import Call
 from jobfleet.store.calls import control, inspect
 from jobfleet.store.calls.enqueue import CHUNK, enqueue
+from jobfleet.store.calls.steps import forget
 from jobfleet.store.keys import Lane
 
 T = TypeVar("T")
@@ -196,8 +197,8 @@ def cancel_many(space: Space, ids: Iterable[str], by: str | None) -> Verb[int]:
     return count
 
 
-def replay(space: Space, job_id: str, by: str | None) -> Verb[bool]:
-    """Put a dead job back; False when it is open, or was completed since.
+def replay(space: Space, job_id: str, by: str | None, *, fresh: bool = False) -> Verb[bool]:
+    """Put a dead job back; False when it is open, or was completed since. A `fresh` one does all its steps again.
 
     Raises:
         JobNotFound: There is no such dead letter.
@@ -206,7 +207,12 @@ def replay(space: Space, job_id: str, by: str | None) -> Verb[bool]:
     from jobfleet.errors import DuplicateJob
 
     lane = space.keys.lane_of(job_id)
-    word = value((yield (control.replay(lane, (job_id,), by=by),)))[0]
+    calls: list[Call[Any]] = [control.replay(lane, (job_id,), by=by)]
+    if fresh:
+        calls.insert(0, forget(lane, job_id))
+    answers = yield calls
+    value(answers)
+    word = value(answers[-1:])[0]
     if word == "unknown":
         raise JobNotFound(job_id, f"No dead letter {job_id!r}.")
     if word.startswith("duplicate:"):

@@ -35,7 +35,7 @@ HEADER_KEYS: Final[Mapping[str, str]] = MappingProxyType(
         "retry_jitter": "whether 50 to 100 % of the delay is taken at random",
         "max_crashes": "how many lost workers are forgiven",
         "timeout": "microseconds after which the function is asked to stop",
-        "hard_timeout": "microseconds after which its process is killed",
+        "hard_timeout": "microseconds after which a run is ended by force",
         "result_ttl": "microseconds the result is kept",
         "expires_at": "microseconds since 1970 after which it is not started any more",
         # Given by the producer, shown to people.

@@ -1,7 +1,7 @@
 """Events on the wire: one line of text a job, as lib/event.lua packs them.
 
-``version event id token n at``: token and n order the events of one job; at is Redis's time in µs.
-Pub/sub drops messages, so an event only ever hints; state is in keys.
+``version event id token n at``, and for ``stopping`` the stage: token and n order the events of one job;
+at is Redis's time in µs. Pub/sub drops messages, so an event only ever hints; state is in keys.
 """
 
 from __future__ import annotations
@@ -11,7 +11,9 @@ from datetime import UTC, datetime
 from typing import NamedTuple
 
 VERSION = 1
-_LINE = re.compile(rf"^{VERSION} (\S+) (\S+) ([0-9]{{1,17}}) ([0-9]{{1,17}}) ([0-9]{{1,17}})(?: .*)?$", re.MULTILINE)
+_LINE = re.compile(
+    rf"^{VERSION} (\S+) (\S+) ([0-9]{{1,17}}) ([0-9]{{1,17}}) ([0-9]{{1,17}})(?: ([a-z]*))?(?: .*)?$", re.MULTILINE
+)
 
 LAST = 1_000_000
 """The `n` of an event that ends a run."""
@@ -22,11 +24,12 @@ class Event(NamedTuple):
 
     Attributes:
         event: A verb in the past tense: enqueued, claimed, progressed, completed, retried, failed, released,
-            parked, expired, cancelled, replayed.
+            parked, expired, cancelled, replayed; or stopping.
         id: The job.
         token: The run; 0 outside of one.
         n: Orders the events of one run.
         at: When, by Redis's clock.
+        stage: Of ``stopping``: asked, raised, terminated, killed or condemned; else empty.
     """
 
     event: str
@@ -34,11 +37,19 @@ class Event(NamedTuple):
     token: int
     n: int
     at: datetime
+    stage: str = ""
 
 
 def read_events(message: str) -> list[Event]:
     """Read a message of an event channel; lines of a later version are passed over."""
     return [
-        Event(event, job_id, int(token), int(n), datetime.fromtimestamp(int(at) / 1e6, UTC))
-        for event, job_id, token, n, at in _LINE.findall(message)
+        Event(
+            event,
+            job_id,
+            int(token),
+            int(n),
+            datetime.fromtimestamp(int(at) / 1e6, UTC),
+            stage if event == "stopping" else "",
+        )
+        for event, job_id, token, n, at, stage in _LINE.findall(message)
     ]

@@ -75,6 +75,8 @@ METRICS = (
     _counter("leases_expired_total", "Leases that expired under a run.", "queue"),
     _counter("fenced_writes_total", "Writes refused because another run owned the job by then.", "queue"),
     _counter("child_crashes_total", "Children of a worker that died, by signal or exit code.", "reason"),
+    _counter("child_hangs_total", "Times a child's event loop did not turn for hang_after."),
+    _counter("child_recycles_total", "Children replaced in good health, by reason: jobs, memory, age.", "reason"),
     # A worker.
     _gauge("worker_slots", "Jobs this worker can run at once."),
     _gauge("worker_slots_used", "Jobs this worker is running."),

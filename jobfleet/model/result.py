@@ -56,6 +56,9 @@ class JobResult(Generic[T]):
         fence: The token of that run; it grows with every claim of the job.
         worker: The child that ran it last.
         cancel_requested_by: Who asked a running job to stop.
+        cancel_requested_at: When that was.
+        stop_stage: How far its stopping has come, or had when it ended: requested, asked (its context says so),
+            raised (interrupted), terminated (SIGTERM), killed (SIGKILL), condemned (its whole process is to end).
         function: The function's name on the wire.
         name: The job's label.
         queue: Its queue.
@@ -85,6 +88,8 @@ class JobResult(Generic[T]):
     fence: int | None = None
     worker: str | None = None
     cancel_requested_by: str | None = None
+    cancel_requested_at: datetime | None = None
+    stop_stage: str | None = None
     function: str = ""
     name: str = ""
     queue: str = ""

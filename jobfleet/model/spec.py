@@ -20,7 +20,7 @@ LONGEST = 100 * 366 * 86_400.0
 NAME_LIKE = ("user", "session", "correlation_id", "cron_expression", "tz")
 DURATIONS = ("delay", "retry_delay", "timeout", "expires_in", "result_ttl")
 COUNTS = ("max_retries", "max_crashes")
-LATER = ("run_in", "unique", "group", "durability", "hard_timeout")
+LATER = ("run_in", "unique", "group", "durability")
 
 _set = object.__setattr__
 
@@ -91,7 +91,8 @@ class Job:
         correlation_id: Carried into logs and context.
         queue: Default ``default``.
         timeout: Seconds a run may take; 0 means no limit.
-        hard_timeout: Seconds after which a run is killed.
+        hard_timeout: Seconds after which a run is ended by force; 0 means never. Default `timeout` + 10 s, where
+            there is one.
         expires_in: Seconds after which a job that has not started is let go.
         expires_at: The same as a time.
         run_in: Where it runs; stands on the decorator, by default as the function's kind asks.
@@ -188,6 +189,13 @@ def _duration(job: Job, option: str) -> None:
     _set(job, option, seconds(getattr(job, option), field=option))
 
 
+def _hard_timeout(job: Job, option: str) -> None:
+    _duration(job, option)
+    soft, hard = job.timeout, job.hard_timeout
+    if soft and hard and hard < soft:  # type: ignore[operator]  # both are floats by now
+        raise InvalidJob(f"hard_timeout is {hard:g} s; give timeout ({soft:g} s) or more.", field=option)
+
+
 def _count(job: Job, option: str) -> None:
     value = getattr(job, option)
     if isinstance(value, bool) or not isinstance(value, int) or value < 0:
@@ -260,6 +268,7 @@ def _later(_job: Job, option: str) -> None:
 
 _CHECKS: dict[str, Callable[[Job, str], None]] = {
     **dict.fromkeys(DURATIONS, _duration),
+    "hard_timeout": _hard_timeout,  # after timeout, which it is compared with
     **dict.fromkeys(COUNTS, _count),
     **dict.fromkeys(NAME_LIKE, _text),
     "priority": _priority,

@@ -115,7 +115,7 @@ class Leases(Service):
             if self._published.present(held.run.child, ticked.now, gone_us):
                 return Preempted()
             alone = is_whole and beside[held.run.child] == 1
-            return Crashed(f"its worker {held.run.child} is gone", alone=alone)
+            return Crashed(f"its worker {held.run.child} is gone", alone=alone, failed_as="expired-lease")
 
         reaped = await self._overdue.settle(lane, ticked.overdue, ticked.now, outcome, guard=settle.STILL_EXPIRED)
         self.tally.count("leases_expired_total", (lane.queue,), reaped)

@@ -16,7 +16,7 @@ from jobfleet.codec import read_header, seal_record
 from jobfleet.config import JobConfig
 from jobfleet.errors import EncodingError
 from jobfleet.metrics.tally import Tally
-from jobfleet.outcome import Crashed, Outcome, Preempted
+from jobfleet.outcome import Cancelled, Crashed, Outcome, Preempted, TimedOut
 from jobfleet.retry import Fail, Park, Policy, Release, Retry, Tries, decide, policy_of, with_header
 from jobfleet.store.aio import AsyncStore
 from jobfleet.store.calls import settle
@@ -125,20 +125,25 @@ class Overdue:
     def _policy(self, header: Mapping[str, Any]) -> Policy:
         record = self._functions().get(str(header.get("function", "")))
         options = read_function(record) if record is not None else {}
-        return with_header(policy_of(options, self._config), header)
+        discards = (TimeoutError,) if options.get("discards_timeouts") else ()  # no other class travels
+        return with_header(policy_of(options, self._config, discard_on=discards), header)
 
     def _tell(self, lane: Lane, item: Item, outcome: Outcome) -> None:
         """Count what became of a run, as its worker would have."""
         if item[0] == "fail":
             self._tally.count("jobs_dead_lettered_total", (lane.queue, str(item[7])))
         elif item[0] == "retry":
-            reason = "preempted" if isinstance(outcome, Preempted) else "crash"
+            reason = {Preempted: "preempted", TimedOut: "error"}.get(type(outcome), "crash")
             self._tally.count("jobs_retried_total", (lane.queue, reason))
 
     def _note(self, held: Held, outcome: Outcome) -> None:
         reason = outcome.reason if isinstance(outcome, Crashed) else "given back"
         if isinstance(outcome, Preempted):
             reason = "its lease expired"
+        elif isinstance(outcome, TimedOut):
+            reason = f"it did not end within {outcome.limit:g} s"
+        elif isinstance(outcome, Cancelled):
+            reason = f"cancelled by {outcome.by}"
         log.warning("job.reaped job_id=%s token=%d child=%s %s", held.id, held.token, held.run.child, reason)
 
 

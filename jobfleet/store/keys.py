@@ -30,9 +30,18 @@ KEY_TABLE: tuple[KeyRow, ...] = (
     KeyRow("meta", "hash", "id → clear record that never changes: expiry, retention", "the final transition"),
     KeyRow("tries", "hash", "id → budgets spent, suspicion, history of runs; once one is set", "the final transition"),
     KeyRow("lease", "zset", "running ids by lease deadline (µs)", "every settle"),
-    KeyRow("runs", "hash", "id → token, child, claimed, lease, band, who asked to cancel", "every settle"),
+    KeyRow(
+        "runs",
+        "hash",
+        "id → token, child, claimed, lease, band; who asked to cancel, when, how far",
+        "every settle",
+    ),
     KeyRow("result:<id>", "string", "how it ended; also the tombstone that refuses a repeated enqueue", "TTL"),
     KeyRow("progress:<id>", "string", "last progress record", "TTL"),
+    KeyRow(
+        "log:<id>", "list", "the job's own log, its tail; a line is: token n bytes at level text", "TTL; 1,000 lines"
+    ),
+    KeyRow("steps:<id>", "hash", "step → its encoded result; at most 1,000, 4 MiB", "TTL"),
     KeyRow("done", "stream", "one entry per finishing batch: ids, outcomes, durations", "MAXLEN; retention duty"),
     KeyRow("dlq", "stream", "failed jobs: envelope, meta, record, reason, tries", "replay, purge; retention duty"),
     KeyRow("dead", "hash", "id → entry in dlq", "with its entry"),
@@ -124,6 +133,14 @@ class Lane:
     def progress(self, job_id: str) -> str:
         """Where the last progress is written."""
         return self.progress_prefix + job_id
+
+    def log(self, job_id: str) -> str:
+        """Where the job's own log is kept."""
+        return f"{self.tag}log:{job_id}"
+
+    def steps(self, job_id: str) -> str:
+        """Where the results of its steps are kept."""
+        return f"{self.tag}steps:{job_id}"
 
     def claim(self, child: str) -> str:
         """Where a child's last claim is remembered."""

@@ -47,6 +47,24 @@ class Grant(NamedTuple):
     meta: str
 
 
+class Line(NamedTuple):
+    """One line of a job's own log.
+
+    Attributes:
+        token: The run that wrote it.
+        n: Orders the lines of a run.
+        at: When, µs since 1970, by the worker's clock.
+        level: A number of `logging`.
+        text: What; may have several lines.
+    """
+
+    token: int
+    n: int
+    at: int
+    level: int
+    text: str
+
+
 @dataclass(frozen=True, slots=True)
 class Claimed:
     """The answer to a claim.
@@ -75,6 +93,7 @@ class Run(NamedTuple):
         band: Where it stood.
         cancel_by: Who asked for its cancellation; empty for nobody.
         cancel_at: When, µs.
+        stage: How far its stopping has come; empty when nothing was heard of that.
     """
 
     token: int
@@ -84,13 +103,14 @@ class Run(NamedTuple):
     band: int
     cancel_by: str
     cancel_at: int
+    stage: str = ""
 
     @classmethod
     def parse(cls, text: str) -> Run:
         """Read what the scripts write (lib/run.lua)."""
         token, child, claimed, lease, band, cancel = text.split("|", 5)
-        by, _, at = cancel.rpartition("@")
-        return cls(int(token), child, int(claimed), int(lease), int(band), by, int(at or 0))
+        by, at, stage = (*cancel.split("@"), "", "")[:3]
+        return cls(int(token), child, int(claimed), int(lease), int(band), by, int(at or 0), stage)
 
 
 class Held(NamedTuple):
@@ -237,6 +257,8 @@ class Final:
     reason: str
     body: bytes
     progress: bytes
+    cancel_at: int = 0
+    stage: str = ""
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,21 +1,31 @@
 """The lease board: memory that a child shares with its supervisor, with what the child holds.
 
-The child writes, the supervisor reads; no message is sent for a job. A record is 128 bytes::
+The child writes, the supervisor reads; no message is sent for a job. The header has 128 bytes::
+
+    0..4    capacity
+    4       whether any run had a hard limit
+    8..16   when the child's event loop turned last (boot-time seconds); 0 when it need not turn
+
+A record has 136 bytes::
 
     0       phase: free, claimed, started, returned
     1       length of the id
     4..8    crc32 of token and id
     8..16   token
     16..128 id
+    128..136 when the run is to be over (tenths of a second of boot time, 0 for never), and its limit in seconds
 
 A record is written by one slice assignment, its phase by one byte. A reader in another process can
 see a torn record; the checksum tells, and it reads again. The phase stands outside the checksum, so
 that a job's way through it costs two single-byte writes; a phase read beside an older record is
-corrected by the next reading, and after a death nobody writes any more.
+corrected by the next reading, and after a death nobody writes any more. A limit is written only for
+a job that has one, and taken back before its record is free again; byte 4 of the header says whether
+any ever was, so that boards without limits are not searched for them.
 """
 
 from __future__ import annotations
 
+import math
 import mmap
 import os
 import tempfile
@@ -27,13 +37,19 @@ from typing import NamedTuple
 
 from jobfleet.model import ID_BYTES
 
-RECORD = 128
+RECORD = 136
 HEADER = 128
 READS = 5
 
 _head = Struct("<BBxxIQ")
 _token = Struct("<Q")
 _capacity = Struct("<I")
+_turned = Struct("<d")
+TURNED = 8
+_limit = Struct("<If")
+_LIMITS = 4
+_LIMIT = 128
+TENTHS = 10
 
 
 class Phase(IntEnum):
@@ -52,17 +68,26 @@ class Posted(NamedTuple):
     id: str
     token: int
 
+    @property
+    def key(self) -> tuple[str, int]:
+        """Id and token together, which no other run shares."""
+        return (self.id, self.token)
+
 
 def create(capacity: int) -> int:
-    """Make memory for a board and return its file descriptor, to be inherited; it never has a name."""
-    size = HEADER + RECORD * capacity
-    if hasattr(os, "memfd_create"):
-        descriptor = os.memfd_create("jobfleet-board")
-    else:
-        descriptor, path = tempfile.mkstemp()
-        Path(path).unlink()
-    os.ftruncate(descriptor, size)
+    """Make memory for a board and return its file descriptor, to be inherited."""
+    descriptor = nameless("jobfleet-board")
+    os.ftruncate(descriptor, HEADER + RECORD * capacity)
     os.pwrite(descriptor, _capacity.pack(capacity), 0)
+    return descriptor
+
+
+def nameless(label: str) -> int:
+    """Make a file in memory, where possible, and return its descriptor; it never has a name."""
+    if hasattr(os, "memfd_create"):
+        return os.memfd_create(label)
+    descriptor, path = tempfile.mkstemp()
+    Path(path).unlink()
     return descriptor
 
 
@@ -98,6 +123,12 @@ class Board:
         self._memory[place:end] = _head.pack(1, len(name), zlib.crc32(name, zlib.crc32(packed)), token) + name
         return place
 
+    def limit(self, place: int, until: float, seconds: float) -> None:
+        """Say until when (boot-time clock) a run is to be over, and how many seconds it was given; 0 for no limit."""
+        self._memory[_LIMITS] = 1
+        at = place + _LIMIT
+        self._memory[at : at + _limit.size] = _limit.pack(min(math.ceil(until * TENTHS), 0xFFFFFFFF), seconds)
+
     def started(self, place: int) -> None:
         """Say that user code runs for it; only such jobs are charged when the child dies."""
         self._memory[place] = 2
@@ -110,6 +141,10 @@ class Board:
         """Take it off: its settle was answered."""
         self._memory[place] = 0
         self._free.append(place)
+
+    def turn(self, at: float) -> None:
+        """Say that the event loop turns; 0 when it no longer has to."""
+        self._memory[TURNED : TURNED + 8] = _turned.pack(at)
 
     def read(self) -> list[Posted]:
         """What is posted now, read from within the process."""
@@ -131,6 +166,21 @@ class BoardReader:
         """What is posted now."""
         return read(self._memory)
 
+    @property
+    def turned_at(self) -> float:
+        """When the child's event loop turned last (boot-time clock); 0 when it need not turn."""
+        at: float = _turned.unpack_from(self._memory, TURNED)[0]
+        return at
+
+    @property
+    def has_limits(self) -> bool:
+        """Whether any run ever had a limit."""
+        return bool(self._memory[_LIMITS])
+
+    def overdue(self, now: float) -> dict[tuple[str, int], float]:
+        """The limits, in seconds, of the runs that should have been over before `now` (boot-time clock)."""
+        return overdue(self._memory, now)
+
     def close(self) -> None:
         """Let the memory go."""
         self._memory.close()
@@ -148,6 +198,20 @@ def read(memory: mmap.mmap) -> list[Posted]:
             if one is not None:
                 posted.append(one)
     return posted
+
+
+def overdue(memory: mmap.mmap, now: float) -> dict[tuple[str, int], float]:
+    """Started runs that are past their limit. One may be read beside the limit of an earlier run: look twice."""
+    (capacity,) = _capacity.unpack_from(memory, 0)
+    found = {}
+    for place in range(HEADER, HEADER + RECORD * capacity, RECORD):
+        if memory[place] == Phase.STARTED:
+            until, seconds = _limit.unpack_from(memory, place + _LIMIT)
+            if until and until / TENTHS < now:
+                one = _read_one(memory, place)
+                if one is not None and one.phase is Phase.STARTED:
+                    found[one.key] = seconds
+    return found
 
 
 def _read_one(memory: mmap.mmap, place: int) -> Posted | None:

@@ -1,6 +1,6 @@
 """A child's process: loads the user's modules, runs the engine, obeys its supervisor.
 
-Started as ``python -m jobfleet.worker.child COMMANDS REPORTS BOARD`` with three inherited
+Started as ``python -m jobfleet.worker.child COMMANDS REPORTS BOARD STACKS`` with four inherited
 descriptors. It is a composition root: settings come in the first frame.
 """
 
@@ -18,24 +18,31 @@ from typing import Any
 
 from jobfleet.client.publish import function_record
 from jobfleet.client.registry import REGISTRY
+from jobfleet.clock import boottime
 from jobfleet.config import JobConfig
 from jobfleet.errors import ConfigError, JobfleetError
 from jobfleet.logs import set_up_logs
 from jobfleet.metrics.tally import Tally
 from jobfleet.model import check_queue
+from jobfleet.outcome import Cancelled, TimedOut
 from jobfleet.store.aio import AsyncStore
 from jobfleet.store.calls.enqueue import open_queue
 from jobfleet.store.connect import target
 from jobfleet.store.keys import Keyspace, Lane
 from jobfleet.worker.board import Board
+from jobfleet.worker.capture import keep_capturing, start_capture
 from jobfleet.worker.engine import Engine
 from jobfleet.worker.handlers import Handlers, load_modules
+from jobfleet.worker.ladder import Verdict
+from jobfleet.worker.recycling import Wear
+from jobfleet.worker.run import Run
 from jobfleet.worker.wire import Sender, frames
 
 log = logging.getLogger("jobfleet.worker")
 EXIT_USAGE = 2
 EXIT_RECYCLED = 5
 STATE_EVERY = 1.0
+TURN_LEAST = 0.25
 ORPHAN_SHARE = 0.6
 """What share of a lease an orphaned child still has for sure: a third may have gone since the last renewal."""
 ORPHAN_LEFT = 5.0
@@ -68,11 +75,14 @@ class Child:
         _, child, settings, modules, app_dir, quiet = await anext(self._commands)
         config = JobConfig(**settings)
         set_up_logs(config)
+        sys.dont_write_bytecode |= config.reload  # it tells changes by the second: two within one would be one
         loaded = self._load(modules, app_dir)
         if loaded is None:
             return EXIT_USAGE
+        start_capture(owns_process=True)  # now, so that logging.basicConfig in a module finds no handler
         handlers, queues = loaded[0](config), loaded[1](config)
         self._config, self._keys, self._queues = config, Keyspace(config.namespace), queues
+        self._grace = config.grace
         store = AsyncStore(
             target(config.url),
             patience=None,
@@ -88,7 +98,11 @@ class Child:
             store=store,
             tally=self._tally,
             on_buried=self._buried,
+            on_condemned=self._condemned,
         )
+        self._wear = Wear(config, self._engine)
+        self._engine.limit(config.max_jobs, on_spent=lambda: self._retire("jobs"))
+        self._turn()
         lanes: list[Lane] = []
         for queue in queues:
             _, count = await store.run(open_queue(self._keys, queue, config.lanes.get(queue, 1)))
@@ -98,14 +112,17 @@ class Child:
             self._engine.serve(lanes)
         else:
             self._engine.start(lanes)
+        self._reports.send("serving")
         obeying = asyncio.ensure_future(self._obey())
         telling = asyncio.ensure_future(self._tell())
         await self._over.wait()
-        await self._engine.drain(config.grace if self._grace is None else self._grace, hurry=self._hurry)
+        await self._engine.drain(self._grace, hurry=self._hurry)
         telling.cancel()
         self._report_state()
         obeying.cancel()
         await store.close()
+        self._turning.cancel()
+        self._board.turn(0.0)
         return self._exit_code
 
     def _load(self, modules: list[str], app_dir: str) -> Any:
@@ -150,33 +167,57 @@ class Child:
                     )
                 case "quiet", []:
                     await self._engine.quiet()
-                case "resume", []:
+                case "resume", [] if not self._over.is_set():
                     self._engine.resume()
                 case "drain", [grace]:
-                    self._grace = grace
-                    self._over.set()
+                    self._drain(grace)
                 case "hurry", []:
                     self._hurry.set()
-        if not self._over.is_set():
-            log.error("worker.orphaned its supervisor is gone: claiming no more")
-            self._grace = self._config.lease * ORPHAN_SHARE
-            self._over.set()
-            asyncio.get_running_loop().call_later(self._config.lease + ORPHAN_LEFT, os._exit, 1)
+        log.error("worker.orphaned its supervisor is gone: claiming no more")
+        self._drain(self._config.lease * ORPHAN_SHARE)
+        asyncio.get_running_loop().call_later(self._config.lease + ORPHAN_LEFT, os._exit, 1)
 
     async def _tell(self) -> None:
         """Tell the supervisor every second what goes on; leave when there is reason to."""
         while True:
             await asyncio.sleep(0.05 if self._config.burst else STATE_EVERY)
             self._report_state()
+            keep_capturing()
             if self._config.burst and self._engine.is_idle:
                 self._grace = 0.0
                 self._over.set()
-            if self._config.max_jobs and self._engine.finished >= self._config.max_jobs:
-                self._exit_code = EXIT_RECYCLED
-                self._over.set()
+            if reason := self._wear.reason:
+                self._retire(reason)
+
+    def _retire(self, reason: str) -> None:
+        """Ask for a successor; with it comes the word to drain."""
+        if not self._over.is_set():
+            self._exit_code = EXIT_RECYCLED
+            self._reports.send("retire", reason)
+
+    def _drain(self, grace: float | None) -> None:
+        """End, or end sooner than was thought."""
+        if not self._over.is_set():
+            self._grace = grace
+            self._over.set()
+        elif grace is not None:
+            asyncio.get_running_loop().call_later(grace, self._hurry.set)
+
+    def _turn(self) -> None:
+        """Show the supervisor that the loop turns."""
+        self._board.turn(boottime())
+        self._turning = asyncio.get_running_loop().call_later(max(TURN_LEAST, self._config.hang_after / 4), self._turn)
 
     def _report_state(self) -> None:
         self._reports.send("state", self._engine.running, self._tally.take())
+
+    def _condemned(self, run: Run, verdict: Verdict) -> None:
+        """Ask the supervisor for the end of this process: nothing less ends that run."""
+        match verdict:
+            case TimedOut(limit):
+                self._reports.send("condemned", run.id, run.token, "timeout", limit)
+            case Cancelled(by):
+                self._reports.send("condemned", run.id, run.token, "cancelled", by)
 
     def _buried(self) -> None:
         log.error("worker.buried the fleet believes this child dead: leaving")
@@ -205,12 +246,12 @@ def run_loop(main: Coroutine[Any, Any, int]) -> int:
 
 def main() -> None:
     """Be a child."""
-    commands, reports, board = (int(number) for number in sys.argv[1:4])
+    commands, reports, board, stacks = (int(number) for number in sys.argv[1:5])
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # the terminal's Ctrl-C is the supervisor's to handle
-    signal.signal(signal.SIGTERM, signal.SIG_IGN)
-    signal.signal(signal.SIGTSTP, signal.SIG_IGN)
+    for number in (signal.SIGTERM, signal.SIGTSTP, signal.SIGQUIT, signal.SIGHUP):
+        signal.signal(number, signal.SIG_IGN)
     faulthandler.enable()
-    faulthandler.register(signal.SIGUSR1, all_threads=True)
+    faulthandler.register(signal.SIGUSR1, file=stacks, all_threads=True)  # the supervisor reads it, and says whose
     sender = Sender(reports)
     shared = Board(board)
     os.close(board)

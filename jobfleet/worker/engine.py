@@ -19,17 +19,20 @@ from jobfleet.outcome import Cancelled, Interrupted, LeaseLost, Raised, Snooze
 from jobfleet.retry import policy_of
 from jobfleet.services.relay import Relay
 from jobfleet.store.aio import AsyncStore
+from jobfleet.store.calls.control import stop
 from jobfleet.store.calls.settle import Item
 from jobfleet.store.keys import Keyspace, Lane
 from jobfleet.store.values import Claimed
 from jobfleet.worker.board import Board
 from jobfleet.worker.claimer import Claimer
-from jobfleet.worker.executors.executor import Executor
+from jobfleet.worker.desk import Desk
+from jobfleet.worker.executors.executor import Executor, Stage
 from jobfleet.worker.executors.loop import LoopExecutor
 from jobfleet.worker.executors.thread import ThreadExecutor
 from jobfleet.worker.finisher import Finisher
 from jobfleet.worker.handlers import Handlers
-from jobfleet.worker.reporter import Reporter
+from jobfleet.worker.ladder import Ladder, Verdict
+from jobfleet.worker.resources import Resources
 from jobfleet.worker.run import Run
 from jobfleet.worker.runner import Runner
 from jobfleet.worker.teller import Teller
@@ -37,6 +40,9 @@ from jobfleet.worker.teller import Teller
 log = logging.getLogger("jobfleet.worker")
 Key = tuple[str, int]
 """Id and token of a run: tokens are unique within a lane only, and a child serves several."""
+
+CLOSING = 3.0
+"""Seconds that the jobs' resources may take to close."""
 
 NOBODY = "-"
 SENDING = 5.0
@@ -67,6 +73,7 @@ class Engine:
         store: With endless patience.
         tally: Where it counts.
         on_buried: Is told that the fleet believes this child dead.
+        on_condemned: Is told of a run that only the end of this process can end; None where nobody can end it.
     """
 
     def __init__(
@@ -79,6 +86,7 @@ class Engine:
         store: AsyncStore,
         tally: Tally,
         on_buried: Callable[[], None] = lambda: None,
+        on_condemned: Callable[[Run, Verdict], None] | None = None,
     ) -> None:
         self._config = config
         self._child = child
@@ -96,18 +104,27 @@ class Engine:
         self._is_draining = False
         self.finished = 0
         """How many runs have been settled."""
-        result_ms = round(config.result_ttl * 1000)
-        self._progress_ms = result_ms
-        self._executors: dict[str, Executor] = {"async": LoopExecutor(), "thread": ThreadExecutor(config.slots)}
-        self._reporter = Reporter(
-            store, rate=config.progress_rate, ttl_ms=result_ms, on_lost=self._lost, on_cancel=self._cancelled_mark
+        self._most: int | None = None
+        self._on_spent: Callable[[], None] = lambda: None
+        self._executors: dict[str, Executor] = {"async": LoopExecutor(), "thread": ThreadExecutor()}
+        self._resources = Resources()
+        self._desk = Desk(store, config, on_lost=self._lost, on_cancel=self._cancelled_mark)
+        self._ladder = Ladder(
+            board,
+            cancel_grace=config.cancel_grace,
+            stop_grace=config.stop_grace,
+            on_stage=self._note_stage,
+            on_condemned=on_condemned,
         )
         self._runner = Runner(
             handlers,
             self._executors,
+            self._ladder,
+            resources=self._resources,
             child=child,
             limits=Limits(max_bytes=config.max_payload, max_depth=config.max_depth),
             default_policy=policy_of({}, config),
+            hard_grace=config.hard_grace,
             failed_ttl_ms=round(config.failed_result_ttl * 1000),
             windows_ms=(round(config.dedupe_window * 1000), round(config.own_id_window * 1000)),
             traceback_bytes=config.traceback_bytes,
@@ -131,6 +148,11 @@ class Engine:
         return self._running + len(self._suspects) + len(self._stale)
 
     @property
+    def taken(self) -> int:
+        """How many jobs were taken so far."""
+        return self.finished + len(self._runs)
+
+    @property
     def is_idle(self) -> bool:
         """Whether nothing runs, nothing is on its way, and the last claims brought nothing."""
         return not self._runs and self._claimer.is_empty and not self._teller.is_busy
@@ -149,18 +171,28 @@ class Engine:
         """Serve these lanes from now on."""
         self._claimer.serve(lanes)
 
+    def limit(self, most: int | None, *, on_spent: Callable[[], None]) -> None:
+        """Take no more than so many jobs in all.
+
+        Args:
+            most: How many; None without end.
+            on_spent: Is told when the last one is taken.
+        """
+        self._most, self._on_spent = most, on_spent
+
     def _free(self) -> int:
         """How many more jobs may be claimed: none while a suspect is to run alone."""
         if self._suspects or self._stale or self._is_draining:
             return 0
-        return min(self._config.slots - self._running, self._board.room)
+        free = min(self._config.slots - self._running, self._board.room)
+        return free if self._most is None else min(free, self._most - self.taken)
 
     def _admit(self, lane: Lane, claimed: Claimed, until: float) -> None:
         self._offset = (claimed.now, monotonic())
         self._started_us = claimed.now
         fresh = boottime() < until
         for grant in claimed.grants:
-            run = Run(lane, grant, self._board.post(grant.id, grant.token), until, self._reporter)
+            run = Run(lane, grant, self._board.post(grant.id, grant.token), until, self._desk)
             self._runs[run.key] = run
             if grant.tries and grant.tries.partition("\n")[0].endswith(":1"):
                 self._keep_suspect(run)
@@ -170,6 +202,8 @@ class Engine:
                 self._stale.append(run)
         if self._suspects:
             self._start_suspect()
+        if self._most is not None and self.taken >= self._most:
+            self._on_spent()
 
     def _start(self, run: Run) -> None:
         self._board.started(run.place)
@@ -214,18 +248,9 @@ class Engine:
         if item is None:
             self._clear(run)
             return
-        finisher = self._finishers.get(run.lane)
-        if finisher is None:
-            finisher = self._finishers[run.lane] = Finisher(
-                run.lane,
-                self._child,
-                self._store,
-                progress_ttl_ms=self._progress_ms,
-                on_settled=self._settled,
-                on_watched=self._teller.tell,
-            )
         run.stands_again = item[0] in ("retry", "release", "park")
-        finisher.add(run, item, self._reporter.take(run) if run.n else None)
+        finisher = self._finishers.get(run.lane) or self._new_finisher(run.lane)
+        finisher.add(run, item, *self._desk.last(run, item))
         if run.stands_again and item[0] == "retry":
             self._tally.count("jobs_retried_total", (run.lane.queue, "error"))
         elif item[0] == "fail":
@@ -238,6 +263,17 @@ class Engine:
             run.started_us - run.grant.due,
         )
 
+    def _new_finisher(self, lane: Lane) -> Finisher:
+        made = self._finishers[lane] = Finisher(
+            lane,
+            self._child,
+            self._store,
+            progress_ttl_ms=self._desk.progress_ms,
+            on_settled=self._settled,
+            on_watched=self._teller.tell,
+        )
+        return made
+
     def _settled(self, run: Run, letter: str) -> None:
         if run.stands_again:
             self._claimer.doubt(run.lane)
@@ -249,6 +285,8 @@ class Engine:
     def _clear(self, run: Run) -> None:
         self.finished += 1
         had_room = self._board.room
+        if run.ladder is not None:
+            self._board.limit(run.place, 0.0, 0.0)
         self._board.clear(run.place)
         del self._runs[run.key]
         if not self._runs:
@@ -288,14 +326,25 @@ class Engine:
             self._clear(run)
             self._claimer.changed()
         else:
-            run.interrupt(LeaseLost())
+            self._ladder.stop(run, LeaseLost())
 
     def cancel(self, key: Key, by: str) -> None:
         """Somebody asked for a running job to stop."""
         run = self._runs.get(key)
         if run is not None and not run.is_over and run.cancel_by is None:
             log.info("job.cancelling job_id=%s by=%s", run.id, by)
-            run.interrupt(Cancelled(by))
+            waiting = self._suspects if run in self._suspects else self._stale if run in self._stale else None
+            if waiting is not None:
+                waiting.remove(run)
+                self._runner.abandon(run, Cancelled(by))
+                self._claimer.changed()
+            else:
+                self._ladder.stop(run, Cancelled(by))
+
+    def _note_stage(self, run: Run, stage: Stage) -> None:
+        run.n += 1
+        finisher = self._finishers.get(run.lane) or self._new_finisher(run.lane)
+        finisher.note(stop(run.lane, ((run.id, run.token, run.n, stage.name.lower()),)))
 
     def _cancelled_mark(self, run: Run) -> None:
         self.cancel(run.key, NOBODY)
@@ -308,11 +357,11 @@ class Engine:
         """Claim again."""
         self._claimer.resume()
 
-    async def drain(self, grace: float, *, hurry: asyncio.Event | None = None) -> None:
+    async def drain(self, grace: float | None, *, hurry: asyncio.Event | None = None) -> None:
         """Claim no more, let jobs end for `grace` seconds, then give the rest back, uncounted.
 
         Args:
-            grace: Seconds.
+            grace: Seconds; None for as long as they take.
             hurry: Ends the grace early when it is set.
         """
         await self._claimer.quiet()
@@ -321,24 +370,26 @@ class Engine:
             self._runner.abandon(run, Interrupted())
         self._suspects, self._stale = [], []
         await self._wait_ended(grace, hurry)
-        left = [run for run in self._runs.values() if not run.is_over]
+        left = [run for run in self._runs.values() if not run.is_over and not run.is_condemned]
         for run in left:
-            run.interrupt(Interrupted())
+            self._ladder.stop(run, Interrupted())
         if left:
             log.info("worker.releasing jobs=%d", len(left))
             await self._wait_ended(1.0, None)
         for run in list(self._runs.values()):
-            self._runner.abandon(run, Interrupted())
+            if not run.is_condemned:  # of that one, the supervisor says how it ended
+                self._runner.abandon(run, Interrupted())
         with suppress(TimeoutError):
-            await asyncio.wait_for(self._reporter.flush(), SENDING)
+            await asyncio.wait_for(self._desk.flush(), SENDING)
         for finisher in self._finishers.values():
             if not await finisher.drained(SENDING):
                 log.error("worker.unsent Redis is away: what it was not told is settled when the leases run out")
         await self._teller.drained(SENDING)
+        await self._resources.close(CLOSING)
         for executor in self._executors.values():
             executor.close()
 
-    async def _wait_ended(self, timeout: float, hurry: asyncio.Event | None) -> None:
+    async def _wait_ended(self, timeout: float | None, hurry: asyncio.Event | None) -> None:
         if not self._runs:
             return
         self._ended.clear()

@@ -7,11 +7,12 @@ flight a lane, and a repeated one carries the same nonce, so that nothing is cou
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any
 
 from jobfleet.errors import JobfleetError
 from jobfleet.store.aio import AsyncStore
+from jobfleet.store.call import Call
 from jobfleet.store.calls.progress import Report, progress
 from jobfleet.store.calls.settle import CHUNK, Item, settle
 from jobfleet.store.keys import Lane
@@ -55,20 +56,30 @@ class Finisher:
         self._items: list[Item] = []
         self._runs: list[Run] = []
         self._reports: list[Report] = []
+        self._ahead: list[Call[Any]] = []
+        self._notes: list[Call[Any]] = []
         self._task: asyncio.Task[None] | None = None
 
-    def add(self, run: Run, item: Item, report: Report | None = None) -> None:
-        """Hand over a run's end."""
+    def add(self, run: Run, item: Item, report: Report | None = None, ahead: Sequence[Call[Any]] = ()) -> None:
+        """Hand over a run's end, and calls that must come before it in the same trip."""
         self._items.append(item)
         self._runs.append(run)
         if report is not None:
             self._reports.append(report)
+        if ahead:
+            self._ahead.extend(ahead)
+        if self._task is None:
+            self._task = self._loop.create_task(self._send())
+
+    def note(self, call: Call[Any]) -> None:
+        """Hand over what is to be written of a run before its end."""
+        self._notes.append(call)
         if self._task is None:
             self._task = self._loop.create_task(self._send())
 
     async def _send(self) -> None:
         try:
-            while self._items:
+            while self._items or self._notes:
                 await self._trip()
         finally:
             self._task = None
@@ -79,7 +90,9 @@ class Finisher:
         runs, self._runs = self._runs[:most], self._runs[most:]
         reports, self._reports = self._reports, []
         self._nonce += 1
-        calls: list[Any] = [
+        calls: list[Any] = [*self._notes, *self._ahead]
+        self._notes, self._ahead = [], []
+        calls += [
             progress(self._lane, reports[at : at + CHUNK], ttl_ms=self._ttl_ms) for at in range(0, len(reports), CHUNK)
         ]
         first = len(calls)

@@ -13,6 +13,7 @@ from typing import Any
 from jobfleet.client.registry import JobFunction, Registry
 from jobfleet.config import JobConfig
 from jobfleet.errors import ConfigError
+from jobfleet.model import seconds
 from jobfleet.retry import Policy, policy_of
 
 
@@ -26,6 +27,7 @@ class Handler:
         where: ``async`` for the child's event loop, ``thread`` for one of its threads.
         policy: What its jobs are allowed, unless they say otherwise themselves.
         timeout: Seconds a run may take; 0 for no limit.
+        hard_timeout: Seconds after which it is ended by force; 0 for never.
         result_ttl_ms: How long a result is kept.
     """
 
@@ -34,6 +36,7 @@ class Handler:
     where: str
     policy: Policy
     timeout: float
+    hard_timeout: float
     result_ttl_ms: int
 
 
@@ -56,6 +59,7 @@ class Handlers:
         self._config = config
         self._known: dict[str, Handler] = {}
         self.around = tuple(registry.around_run)
+        self.hooks = registry.hooks
 
     def get(self, name: str) -> Handler:
         """The handler of a function.
@@ -77,12 +81,16 @@ class Handlers:
         options, config = function.given, self._config
         policy = policy_of(options, config, retry_on=function.retry_on, discard_on=function.discard_on)
         ttl = options.get("result_ttl")
+        timeout, hard = seconds(options.get("timeout") or 0.0, field="timeout"), options.get("hard_timeout")
+        if hard is None and timeout:
+            hard = timeout + config.hard_grace
         return Handler(
             function,
             function.function,
             where="async" if function.is_coroutine else "thread",
             policy=policy,
-            timeout=float(options.get("timeout") or 0.0),
+            timeout=timeout,
+            hard_timeout=seconds(hard or 0.0, field="hard_timeout"),
             result_ttl_ms=round((config.result_ttl if ttl is None else float(ttl)) * 1000),
         )
 

@@ -21,6 +21,7 @@ from jobfleet.store.aio import AsyncStore
 from jobfleet.store.calls.enqueue import open_queue
 from jobfleet.store.keys import Keyspace, Lane
 from jobfleet.worker.board import Board
+from jobfleet.worker.capture import start_capture, stop_capture
 from jobfleet.worker.engine import Engine, board_capacity
 from jobfleet.worker.handlers import Handlers
 from jobfleet.worker.identity import new_worker_id
@@ -99,6 +100,7 @@ class _Inside:
             daemon=True,
         )
         asyncio_loop = asyncio.get_running_loop()
+        start_capture()
         engine.start(lanes)
         thread.start()
         try:
@@ -106,6 +108,7 @@ class _Inside:
                 await asyncio.sleep(0.02)
         finally:
             await engine.drain(0.0 if self._burst else self._config.grace)
+            stop_capture()
             over.set()
             await asyncio.to_thread(thread.join)
             await store.close()

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import os
+import signal
 import sys
 from collections.abc import Awaitable, Callable, Coroutine, Sequence
 from typing import Any
@@ -12,6 +13,7 @@ from typing import Any
 from jobfleet.clock import boottime
 from jobfleet.config import JobConfig
 from jobfleet.errors import JobfleetError
+from jobfleet.outcome import Cancelled, TimedOut
 from jobfleet.store.connect import Target
 from jobfleet.store.keys import Lane
 from jobfleet.worker.engine import board_capacity
@@ -22,7 +24,13 @@ from jobfleet.worker.wire import frames
 
 log = logging.getLogger("jobfleet.worker")
 EXIT_OK, EXIT_USAGE, EXIT_RECYCLED = 0, 2, 5
+AFTER_GRACE = 5.0
+"""Seconds beyond its grace after which a child that does not listen is killed."""
+
 BACK_OFF = (0.0, 0.1, 0.5, 1.0, 2.0, 5.0)
+TRY_AGAIN = 30.0
+"""Seconds after which a child that could not start, while others serve, is started again."""
+
 STEADY = 10.0
 """Seconds after which a child that dies is no sign of a crash loop."""
 
@@ -42,14 +50,16 @@ class Nursery:
         lanes: The lanes of some queues.
         keep: Runs a coroutine to its end.
         on_ready: Is told what a new child knows: functions by name.
+        on_retire: Is told that a child asks for a successor, and why.
         on_empty: Is told that a child has gone, when it is not followed at once.
 
     Attributes:
         kin: The children by process id.
+        size: How many there are to be.
         queues: What they serve.
         state: running, quiet or stopping.
         refusal: Why the children cannot start; None when they can.
-        awaited: How many successors are to come.
+        awaited: The places whose successors are to come.
     """
 
     def __init__(
@@ -64,6 +74,7 @@ class Nursery:
         lanes: Callable[[Sequence[str]], list[Lane]],
         keep: Keep,
         on_ready: Callable[[dict[str, bytes]], Awaitable[None]],
+        on_retire: Callable[[Kin, str], None],
         on_empty: Callable[[], None],
     ) -> None:
         self._worker = worker
@@ -75,26 +86,55 @@ class Nursery:
         self._lanes = lanes
         self._keep = keep
         self._on_ready = on_ready
+        self._on_retire = on_retire
         self._on_empty = on_empty
         self._count = 0
         self._deaths = 0
         self._burials: set[asyncio.Task[None]] = set()
         self.kin: dict[int, Kin] = {}
+        self.size = config.processes
         self.queues: list[str] = []
         self.state = "running"
         self.refusal: str | None = None
-        self.awaited = 0
+        self.awaited: set[int] = set()
 
     @property
     def is_deserted(self) -> bool:
         """Whether no child is left, and none is to come."""
         return not self.kin and (self.state == "stopping" or (self._config.burst and not self.awaited))
 
-    def spawn(self, number: int) -> None:
-        """Start a child."""
+    @property
+    def standing(self) -> list[Kin]:
+        """The children that are to stay, by their places."""
+        return sorted((kin for kin in self.kin.values() if not kin.is_replaced), key=lambda kin: kin.number)
+
+    @property
+    def draining(self) -> list[Kin]:
+        """The children that only finish what they run, the eldest first."""
+        return sorted((kin for kin in self.kin.values() if kin.is_draining), key=lambda kin: kin.born)
+
+    def scale(self, size: int) -> None:
+        """Have so many children: more are started, those that are too many finish what they run."""
+        self.size = size
+        taken = self.awaited | {kin.number for kin in self.standing}
+        for number in sorted(set(range(size)) - taken):
+            self.spawn(number)
+        for kin in self.standing:
+            if kin.number >= size:
+                kin.is_replaced = True
+                self.drain(kin, None)
+
+    def spawn(self, number: int, *, follows: tuple[Kin, float | None] | None = None) -> None:
+        """Start a child.
+
+        Args:
+            number: Its place.
+            follows: Whom it replaces once it serves, and the grace that one gets.
+        """
         self._count += 1
         kin = Kin(f"{self._worker}.{self._count}", number, board_capacity(self._config.slots))
         self.kin[kin.pid] = kin
+        kin.follows = follows
         settings = self._config.plain(url=self._at.url, processes=1)
         kin.hello(settings, self._modules, str(self._config.app_dir), quiet=self.state == "quiet")
         kin.hearing = self._keep(self._hear(kin))
@@ -105,11 +145,55 @@ class Nursery:
                 functions, kin.queues = rest
                 self.queues = list(dict.fromkeys([*self.queues, *kin.queues]))
                 await self._on_ready(functions)
+            elif word == "serving":
+                self._relieve(kin)
             elif word == "state":
                 kin.running, delta = rest
                 self._scrape.merge(delta)
+            elif word == "retire":
+                self._on_retire(kin, rest[0])
             elif word == "refused":
                 kin.refusal = (rest[0], rest[1])
+            elif word == "condemned":
+                job_id, token, what, why = rest
+                kin.verdicts.setdefault((job_id, token), TimedOut(why) if what == "timeout" else Cancelled(why))
+
+    def _relieve(self, kin: Kin) -> None:
+        """A child serves, or will not come: whom it follows, if anybody, may go."""
+        follows, kin.follows = kin.follows, None
+        if follows is not None and self.state != "stopping":
+            self.drain(*follows)
+
+    def drain(self, kin: Kin, grace: float | None) -> None:
+        """Let a child claim no more and end; one that does not listen is killed, and its jobs are not charged.
+
+        Args:
+            kin: The child.
+            grace: Seconds that its jobs may take to end; the rest is given back, uncounted. None for ever.
+        """
+        kin.drain(grace)
+        if grace is not None:
+            self._keep(self._end_straggler(kin, grace))
+
+    def hurry(self) -> None:
+        """Let all children give back what they run, now."""
+        for kin in self.kin.values():
+            kin.tell("hurry")
+            self._keep(self._end_straggler(kin, 0.0))
+
+    async def _end_straggler(self, kin: Kin, grace: float) -> None:
+        await asyncio.sleep(grace + AFTER_GRACE)
+        if self.kin.get(kin.pid) is kin:
+            log.error("child.killed child=%s did not end in its grace", kin.child)
+            kin.is_leaving = True
+            kin.kill(signal.SIGKILL)
+
+    def _bequeath(self, kin: Kin) -> None:
+        """A child that was to go has gone: whom it followed waits for its own successor, if it has one."""
+        heir = next((one for one in self.kin.values() if one.follows is not None and one.follows[0] is kin), None)
+        if heir is not None and kin.follows is not None:
+            heir.follows, kin.follows = kin.follows, None
+        self._relieve(kin)
 
     def look_for_deaths(self) -> None:
         """See which children have ended, were frozen, or go on."""
@@ -138,15 +222,16 @@ class Nursery:
         if not planned and not could_not_start:
             log.error("child.died child=%s %s", kin.child, how_it_died(code))
             self._scrape.crashed(code)
-        burial = self._keep(self._bury(kin, how_it_died(code), planned=planned))
+        burial = self._keep(self._bury(kin, kin.killed_for or how_it_died(code), planned=planned))
         self._burials.add(burial)
         burial.add_done_callback(self._burials.discard)
         if self.state == "stopping" or kin.is_replaced or (self._config.burst and code == EXIT_OK):
+            self._bequeath(kin)
             self._on_empty()
         else:
             steady = boottime() - kin.born > STEADY or code == EXIT_RECYCLED
             self._deaths = 0 if steady else self._deaths + 1
-            self.awaited += 1
+            self.awaited.add(kin.number)
             self._keep(self._follow(kin, BACK_OFF[min(self._deaths, len(BACK_OFF) - 1)]))
 
     async def _bury(self, kin: Kin, reason: str, *, planned: bool) -> None:
@@ -154,7 +239,9 @@ class Nursery:
         kin.close()
         try:
             # Also one that left in peace: a claim whose answer it did not await may have run.
-            settled = await self._undertaker.bury(kin.child, posted, lanes, reason, planned=planned)
+            settled = await self._undertaker.bury(
+                kin.child, posted, lanes, reason, planned=planned, verdicts=kin.verdicts
+            )
             if settled:
                 log.warning("child.buried child=%s jobs=%d", kin.child, settled)
         except JobfleetError as error:
@@ -172,29 +259,50 @@ class Nursery:
         if kin.exit_code == EXIT_USAGE and kin.hearing is not None:
             await asyncio.wait((kin.hearing,), timeout=1.0)  # its last words may still be in the pipe
             if not kin.queues:
-                self.awaited -= 1
-                self._refuse(*(kin.refusal or ("The child could not start.", "")))
+                self.awaited.discard(kin.number)
+                self._refuse(kin, *(kin.refusal or ("The child could not start.", "")))
                 return
-        await asyncio.sleep(after)
-        self.awaited -= 1
-        if self.state != "stopping":
-            self.spawn(kin.number)
+        await self._start_later(kin, after)
 
-    def replace(self, kin: Kin, grace: float) -> None:
-        """Start a child's successor now, and let the child drain: no slot is missing in between.
+    async def _start_later(self, kin: Kin, after: float) -> None:
+        await asyncio.sleep(after)
+        self.awaited.discard(kin.number)
+        if self.state != "stopping" and kin.number < self.size:
+            self.spawn(kin.number, follows=kin.follows)
+        else:
+            self._relieve(kin)
+
+    def replace(self, kin: Kin, grace: float | None, *, is_fit: bool = False) -> None:
+        """Start a child's successor, and let the child drain.
 
         Args:
-            kin: The child; it claims nothing more.
-            grace: Seconds that its jobs may take to end; the rest is given back, uncounted.
+            kin: The child.
+            grace: Seconds that its jobs may take to end; the rest is given back, uncounted. None for ever.
+            is_fit: Whether it may claim until its successor serves, so that no slot is missing in between; it even
+                stays if that one cannot start, because the modules are broken by now. Else it claims nothing more.
         """
-        if kin.is_replaced or self.state == "stopping":
+        if self.state == "stopping":
             return
-        kin.is_replaced = True
-        self.spawn(kin.number)
-        kin.tell("drain", grace)
+        if not kin.is_replaced:
+            kin.is_replaced = True
+            self.spawn(kin.number, follows=(kin, grace) if is_fit else None)
+        if not is_fit and not kin.is_draining:
+            self.drain(kin, grace)
 
-    def _refuse(self, why: str, shown: str) -> None:
-        if self.refusal is None:
+    def _refuse(self, kin: Kin, why: str, shown: str) -> None:
+        kept = kin.follows[0] if kin.follows is not None else None
+        if kept is not None and kept.pid in self.kin and kept.number < self.size:
+            kept.is_replaced, kept.kept_at = False, boottime()
+            log.error(
+                "child.refused child=%s keeps its place: its successor cannot start. %s\n%s", kept.child, why, shown
+            )
+        elif self._config.reload and self.queues:
+            log.error("child.refused waiting for the next change of code. %s\n%s", why, shown)
+        elif any(one.queues for one in self.standing):  # the others go on
+            log.error("child.refused trying again in %gs. %s\n%s", TRY_AGAIN, why, shown)
+            self.awaited.add(kin.number)
+            self._keep(self._start_later(kin, TRY_AGAIN))
+        elif self.refusal is None:
             sys.stderr.write(shown)
             self.refusal = why
         self._on_empty()

@@ -41,8 +41,19 @@ class Presence:
         """Publish functions with the next beat."""
         self._unpublished.update(functions)
 
-    async def beat(self, *, queues: Sequence[str], slots: int, running: int, children: int, state: str) -> None:
-        """Say what the worker does."""
+    async def beat(
+        self, *, queues: Sequence[str], slots: int, running: int, children: int, state: str, **more: object
+    ) -> None:
+        """Say what the worker does.
+
+        Args:
+            queues: What it serves.
+            slots: How many jobs it runs at once.
+            running: How many it runs.
+            children: How many children claim.
+            state: running, quiet or stopping.
+            more: ``state_by``, ``leaving``, ``hung``, ``obeyed``; see `WorkerInfo`.
+        """
         account = encode(
             {
                 "host": socket.gethostname(),
@@ -54,6 +65,7 @@ class Presence:
                 "running": running,
                 "children": children,
                 "state": state,
+                **more,
             }
         )
         functions, self._unpublished = self._unpublished, {}

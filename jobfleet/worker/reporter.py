@@ -60,12 +60,13 @@ class Reporter:
         record = encode([value, str(message)[:DETAIL_WORDS], dict(details) if details else None], what="progress")
         with self._lock:
             self._latest[run.key] = (run, run.n, record)
-            armed, self._is_armed = self._is_armed, True
-        if not armed:
-            self._loop.call_soon_threadsafe(self._arm)
+            if not self._is_armed:  # in this order: the job's code may be interrupted here
+                self._loop.call_soon_threadsafe(self._arm)
+                self._is_armed = True
 
     def _arm(self) -> None:
-        self._task = self._loop.create_task(self._send())
+        if self._task is None or self._task.done():
+            self._task = self._loop.create_task(self._send())
 
     async def _send(self) -> None:
         while True:

@@ -3,19 +3,28 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Mapping
-from typing import TYPE_CHECKING, Any
+from collections.abc import Coroutine, Mapping
+from concurrent.futures import wait
+from typing import TYPE_CHECKING, Any, TypeVar
 
+from jobfleet.clock import boottime
+from jobfleet.errors import JobCancelled
 from jobfleet.outcome import Cancelled, Interrupted, LeaseLost, TimedOut
 from jobfleet.store.keys import Lane
 from jobfleet.store.values import Grant
-from jobfleet.worker.executors.executor import Stage
 
 if TYPE_CHECKING:
-    from jobfleet.worker.executors.executor import Executor
+    from jobfleet.client.context import JobContext
+    from jobfleet.store.calls.settle import Item
+    from jobfleet.worker.desk import Desk
+    from jobfleet.worker.executors.executor import Executor, Stage
     from jobfleet.worker.handlers import Handler
-    from jobfleet.worker.reporter import Reporter
+    from jobfleet.worker.joblog import JobLog
+    from jobfleet.worker.ladder import Ladder
 
+T = TypeVar("T")
+STANDS_EVERY = 0.05
+BLOCK_EVERY = 0.2
 Interruption = Cancelled | LeaseLost | TimedOut | Interrupted
 
 
@@ -37,6 +46,20 @@ class Run:
         task: The task that runs it, if it runs on the loop.
         interruption: Why it was told to stop; the first reason stands.
         cancel_by: Who asked for its cancellation.
+        context: The job as its hooks see it, until those after the run are called.
+        log: What it has logged.
+        has_steps: Whether it has asked for the results of its steps.
+        item: How it will be settled, once that is known and its hooks are being called.
+        limits: What it may take: seconds until it is told to stop, and until it is ended by force; 0 for no limit.
+        soft_at: When it is told to stop (boot-time clock), if it has such a limit.
+        hard_at: When it is ended by force, if it has such a limit.
+        ladder: What keeps its limits, if it has any.
+        timer: Of the next thing to do about its limits, or about its stopping.
+        stage: How far the attempt to stop it has come; 0 before it begins.
+        next_at: When the next stage is due.
+        was_raised_again: Whether it was interrupted a second time.
+        is_overdue: Whether its hard limit was acted upon.
+        is_condemned: Whether only the end of this process can end it.
         stands_again: Whether its end put it back among the waiting.
         is_over: Whether its ending was handed to the finisher; what comes later is ignored.
     """
@@ -50,11 +73,24 @@ class Run:
     timer: asyncio.TimerHandle | None = None
     interruption: Interruption | None = None
     cancel_by: str | None = None
+    context: JobContext | None = None
+    log: JobLog | None = None
+    has_steps = False
+    item: Item | None = None
+    limits: tuple[float, float] = (0.0, 0.0)
+    soft_at = 0.0
+    hard_at = 0.0
+    ladder: Ladder | None = None
+    stage: Stage | int = 0
+    next_at = 0.0
+    was_raised_again = False
+    is_overdue = False
+    is_condemned = False
     is_over = False
     stands_again = False
     n = 0
 
-    def __init__(self, lane: Lane, grant: Grant, place: int, until: float, reporter: Reporter) -> None:
+    def __init__(self, lane: Lane, grant: Grant, place: int, until: float, desk: Desk) -> None:
         self.lane = lane
         self.grant = grant
         self.id = grant.id
@@ -62,7 +98,7 @@ class Run:
         self.key = (grant.id, grant.token)
         self.place = place
         self.until = until
-        self.reporter = reporter
+        self.desk = desk
 
     @property
     def must_stop(self) -> str | None:
@@ -82,26 +118,52 @@ class Run:
     def report(self, value: float, message: str, details: Mapping[str, object] | None) -> None:
         """Take a progress report, from any thread."""
         self.n += 1
-        self.reporter.report(self, value, message, details)
+        self.desk.reporter.report(self, value, message, details)
 
     def extend(self, seconds: float) -> None:
-        """Give the run so many seconds more than it has left before its time limit; from any thread."""
+        """Give the run so many seconds more than it has left before its time limits; from any thread."""
+        if self.ladder is not None:
+            self.ladder.extend(self, seconds)
 
     def note(self, at_us: int, level: int, text: str) -> None:
         """Take a line of the job's own log; from any thread, never waiting."""
+        self.desk.scribe.note(self, at_us, level, text)
 
     async def steps(self) -> Mapping[str, bytes]:
         """The encoded results of the steps that earlier runs, or this one, have kept."""
-        return {}
+        self.has_steps = True
+        return await self.desk.shelf.read(self)
 
     async def keep(self, key: str, record: bytes) -> None:
-        """Keep the encoded result of a step, under the run's token."""
+        """Keep the encoded result of a step, under the run's token; goes on if the job is stopped meanwhile.
+
+        Raises:
+            InvalidJob: Too much was kept already.
+            JobCancelled: Another run owns the job by now.
+        """
+        await self.desk.shelf.keep(self, key, record)
+
+    async def stands(self) -> None:
+        """Return once the lease is known to stand, or the run is to stop."""
+        while boottime() >= self.until and self.interruption is None:  # noqa: ASYNC110 - rare: Redis is away
+            await asyncio.sleep(STANDS_EVERY)
+
+    def block(self, coroutine: Coroutine[Any, Any, T]) -> T:
+        """Await something on the child's loop, blocking this thread until it is done, or the run is to stop."""
+        future = asyncio.run_coroutine_threadsafe(coroutine, self.desk.loop)
+        try:
+            while True:
+                done, _ = wait((future,), timeout=BLOCK_EVERY)
+                if done:
+                    return future.result()
+                if (why := self.must_stop) is not None:
+                    raise JobCancelled(f"{self.id} is to stop: {why}.", job_id=self.id)
+        finally:
+            future.cancel()
 
     def interrupt(self, why: Interruption) -> None:
-        """Tell the job to stop: its flag, and at once whatever its executor can raise in it."""
+        """Let the job know that it is to stop, if it looks; the ladder sees to it that it does."""
         if self.interruption is None:
             self.interruption = why
-        if isinstance(why, Cancelled):
+        if isinstance(why, Cancelled) and self.cancel_by is None:
             self.cancel_by = why.by
-        if self.executor is not None and Stage.RAISED in self.executor.stages:
-            self.executor.stop(self, Stage.RAISED)

@@ -4,17 +4,27 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Coroutine, Mapping
 from dataclasses import replace
 from functools import partial
 from typing import Any
 
-from jobfleet.clock import SECOND_US
 from jobfleet.codec import Limits, open_envelope, seal_record, seal_trusted
 from jobfleet.codec.envelope import Opened
 from jobfleet.errors import EncodingError, EnvelopeTooNew, JobCancelled
 from jobfleet.model import suffix_time_us
-from jobfleet.outcome import Broken, Cancelled, Outcome, Overdue, Raised, Succeeded, TimedOut, Unrunnable
+from jobfleet.outcome import (
+    Broken,
+    Cancelled,
+    Interrupted,
+    LeaseLost,
+    Outcome,
+    Overdue,
+    Raised,
+    Succeeded,
+    TimedOut,
+    Unrunnable,
+)
 from jobfleet.retry import (
     Complete,
     Decision,
@@ -32,9 +42,12 @@ from jobfleet.retry import (
 )
 from jobfleet.store.calls import settle
 from jobfleet.worker.account import context_of, error_fields
-from jobfleet.worker.executors.executor import Executor, OnEnd
+from jobfleet.worker.around import Around
+from jobfleet.worker.executors.executor import Executor, OnEnd, Stage
 from jobfleet.worker.handlers import Handler, Handlers, UnknownFunction
 from jobfleet.worker.injection import inject
+from jobfleet.worker.ladder import Ladder, limits_of
+from jobfleet.worker.resources import Resources
 from jobfleet.worker.run import Run
 
 log = logging.getLogger("jobfleet.worker")
@@ -48,9 +61,12 @@ class Runner:
     Args:
         handlers: The functions.
         executors: Where functions run, by `Handler.where`.
+        resources: What functions share.
+        ladder: Keeps the limits of runs, and stops them.
         child: The child's id.
         limits: What a result may be.
         default_policy: For jobs whose function is not known here.
+        hard_grace: Seconds from a job's own timeout to its hard one.
         failed_ttl_ms: How long the result of a failed job is kept.
         windows_ms: How long an id of our own making, and a caller's own, is remembered at least.
         traceback_bytes: How much of a traceback is kept, its tail.
@@ -63,10 +79,13 @@ class Runner:
         self,
         handlers: Handlers,
         executors: Mapping[str, Executor],
+        ladder: Ladder,
         *,
+        resources: Resources,
         child: str,
         limits: Limits,
         default_policy: Policy,
+        hard_grace: float,
         failed_ttl_ms: int,
         windows_ms: tuple[int, int],
         traceback_bytes: int,
@@ -76,6 +95,10 @@ class Runner:
     ) -> None:
         self._handlers = handlers
         self._executors = executors
+        self._around = Around(handlers.hooks, handlers.around, executors, resources)
+        self._tasks: set[asyncio.Task[None]] = set()
+        self._ladder = ladder
+        self._hard_grace = hard_grace
         self._child = child
         self._limits = limits
         self._default_policy = default_policy
@@ -99,18 +122,25 @@ class Runner:
             self._end(run, Broken(f"it cannot be started: {describe(error)}"))
 
     def _launch(self, run: Run, handler: Handler, args: list[Any], kwargs: dict[str, Any]) -> None:
-        if not handler.function.injection.is_none:
+        injection = handler.function.injection
+        stands_alone = self._around.is_empty and (not injection.resources or handler.where == "process")
+        if not stands_alone or (not injection.is_none and handler.where != "process"):
             context = context_of(run, self._child, args, kwargs)
-            args, kwargs = inject(handler.function.injection, context, args, kwargs)
-        limit = run.header.get("timeout", 0) / SECOND_US or handler.timeout
-        if limit:
-            run.timer = self._loop.call_later(limit, run.interrupt, TimedOut(limit))
-        run.executor = self._executors[handler.where]
+            if stands_alone:
+                args, kwargs = inject(injection, context, args, kwargs)
+            elif self._around.has_endings:
+                run.context = context
+        if handler.timeout or handler.hard_timeout or len(run.header) > 1:
+            soft, hard = limits_of(run.header, handler, self._hard_grace)
+            if soft or hard:
+                self._ladder.limit(run, soft, hard)
+        run.executor = self._executors[handler.where if stands_alone else "async"]
         on_end: OnEnd = partial(self._returned, run)
-        if self._handlers.around:
-            self._through(run, handler, args, kwargs, on_end)
-        else:
+        if stands_alone:
             run.executor.start(run, handler, args, kwargs, on_end)
+        else:
+            call = partial(self._around.call, run, handler, context)
+            run.executor.start(run, replace(handler, call=call), [args, kwargs], {}, on_end)
 
     def _open(self, run: Run) -> Opened | Outcome:
         meta = run.grant.meta
@@ -130,29 +160,15 @@ class Runner:
             return Broken(f"its envelope cannot be read: {error}")
         return opened
 
-    def _through(self, run: Run, handler: Handler, args: list[Any], kwargs: dict[str, Any], on_end: OnEnd) -> None:
-        """Call the function behind everything that stands around runs, which is awaited on the loop."""
-
-        async def core() -> Any:
-            if handler.where == "async":
-                return await handler.call(*args, **kwargs)
-            future = self._loop.create_future()
-            self._executors[handler.where].start(run, handler, args, kwargs, partial(_resolve, future))
-            return await future
-
-        context = context_of(run, self._child, args, kwargs)
-        call: Callable[[], Any] = core
-        for middleware in reversed(self._handlers.around):
-            call = partial(middleware, context, call)
-        self._executors["async"].start(run, replace(handler, call=call), [], {}, on_end)
-
     def _returned(self, run: Run, value: Any, error: BaseException | None) -> None:
         """Name the outcome: every way in which user code can be over stands here, side by side."""
-        if run.timer is not None:
-            run.timer.cancel()
         why = run.interruption
-        if error is None:
-            outcome: Outcome = Succeeded(value)
+        if run.ladder is not None and self._ladder.is_past(run) and not isinstance(why, Cancelled | LeaseLost):
+            outcome: Outcome = TimedOut(run.limits[1])
+        elif error is None:
+            outcome = Succeeded(value)
+        elif why is not None and run.stage >= Stage.TERMINATED:
+            outcome = why  # whatever it died of, it was our doing
         elif why is not None and isinstance(error, asyncio.CancelledError | JobCancelled):
             outcome = why
         elif isinstance(error, JobCancelled) and run.cancel_by is not None:
@@ -162,17 +178,45 @@ class Runner:
         self._end(run, outcome)
 
     def _end(self, run: Run, outcome: Outcome) -> None:
+        if run.timer is not None:
+            self._ladder.over(run)
+        if run.context is not None and not run.is_over:
+            self._spawn(self._end_told(run, outcome))
+            return
         self._on_returned(run)
         if run.is_over:
             return  # it was given back while it ran on
         run.is_over = True
         self._finish(run, self._item(run, outcome))
 
+    async def _end_told(self, run: Run, outcome: Outcome) -> None:
+        """End a run once its hooks were called; they are user code, and the run is theirs until then."""
+        outcome, decision, run.item = self._weighed(run, outcome)
+        try:
+            await self._around.ended(run, outcome, decision)
+        finally:
+            self._on_returned(run)
+            if not run.is_over:
+                run.is_over = True
+                self._finish(run, run.item)
+
     def abandon(self, run: Run, outcome: Outcome) -> None:
         """Settle a run whose user code does not end; whatever it does from now on is ignored."""
-        if not run.is_over:
-            run.is_over = True
-            self._finish(run, self._item(run, outcome))
+        if run.is_over:
+            return
+        run.is_over = True
+        if run.item is not None:  # only its hooks do not end
+            self._finish(run, run.item)
+            return
+        outcome, decision, item = self._weighed(run, outcome)
+        if run.context is not None and not isinstance(outcome, Interrupted):
+            self._spawn(self._around.ended(run, outcome, decision))
+        self._finish(run, item)
+
+    def _spawn(self, work: Coroutine[Any, Any, None]) -> None:
+        task = self._loop.create_task(work)
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)
 
     def _item(self, run: Run, outcome: Outcome) -> settle.Item | None:
         if type(outcome) is Succeeded:  # what `decide` would say, without asking
@@ -180,10 +224,21 @@ class Runner:
                 return self._complete(run, outcome.value)
             except EncodingError as error:
                 outcome = Raised(error)
-        tries = Tries.parse(run.grant.tries)
+        return self._carry_out(run, outcome, self._decided(run, outcome))
+
+    def _weighed(self, run: Run, outcome: Outcome) -> tuple[Outcome, Decision, settle.Item | None]:
+        """The same, and what it came from, for hooks."""
+        if isinstance(outcome, Succeeded):
+            try:
+                return outcome, Complete(outcome.value), self._complete(run, outcome.value)
+            except EncodingError as error:
+                outcome = Raised(error)
+        decision = self._decided(run, outcome)
+        return outcome, decision, self._carry_out(run, outcome, decision)
+
+    def _decided(self, run: Run, outcome: Outcome) -> Decision:
         policy = with_header(run.handler.policy if run.handler else self._default_policy, run.header)
-        decision = decide(outcome, policy, tries, run.started_us)
-        return self._carry_out(run, outcome, decision)
+        return decide(outcome, policy, Tries.parse(run.grant.tries), run.started_us)
 
     def _carry_out(self, run: Run, outcome: Outcome, decision: Decision) -> settle.Item | None:
         match decision:
@@ -272,15 +327,6 @@ class Runner:
     def _note(self, event: str, run: Run, tries: Tries) -> None:
         last = tries.history[-1].split(" ", 2)[-1] if tries.history else ""
         log.warning("job.%s job_id=%s function=%s %s", event, run.id, run.header.get("function", "?"), last)
-
-
-def _resolve(future: asyncio.Future[Any], value: Any, error: BaseException | None) -> None:
-    if future.cancelled():
-        return
-    if error is None:
-        future.set_result(value)
-    else:
-        future.set_exception(error)
 
 
 def _is_overdue(meta: str, now_us: int) -> bool:

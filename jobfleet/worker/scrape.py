@@ -55,11 +55,19 @@ class Scrape:
         """Count a child's death."""
         self._own.count("child_crashes_total", (how_it_died(code),))
 
-    def worker(self, config: JobConfig, children: Iterable[Kin], tally: Tally) -> None:
+    def hung(self) -> None:
+        """Count a child that hangs."""
+        self._own.count("child_hangs_total")
+
+    def recycled(self, reason: str) -> None:
+        """Count a child that is replaced while all is well."""
+        self._own.count("child_recycles_total", (reason,))
+
+    def worker(self, slots: int, children: Iterable[Kin], tally: Tally) -> None:
         """Set what a worker is."""
         kin = list(children)
         if self._exporter is not None:
-            self._exporter.set("worker_slots", (), config.slots * config.processes)
+            self._exporter.set("worker_slots", (), slots)
             self._exporter.set("worker_slots_used", (), sum(one.running for one in kin))
             self._exporter.set("worker_children", (), len(kin))
             self._exporter.merge(self._own.take())

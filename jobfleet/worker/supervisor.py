@@ -24,17 +24,22 @@ from jobfleet.services.overdue import Overdue
 from jobfleet.store.aio import AsyncStore
 from jobfleet.store.connect import Target, target
 from jobfleet.store.keys import Keyspace, Lane
-from jobfleet.worker.control import pass_on
+from jobfleet.worker.conduct import Conduct
+from jobfleet.worker.control import Control
+from jobfleet.worker.enforcer import Enforcer
+from jobfleet.worker.hang import Hangs
 from jobfleet.worker.identity import new_worker_id
 from jobfleet.worker.keeper import Keeper
 from jobfleet.worker.kin import Kin
-from jobfleet.worker.nursery import EXIT_OK, EXIT_USAGE, Nursery
+from jobfleet.worker.nursery import AFTER_GRACE, EXIT_OK, EXIT_USAGE, Nursery
 from jobfleet.worker.presence import Presence
+from jobfleet.worker.recycling import Recycling
+from jobfleet.worker.reload import Reload, check_reload
 from jobfleet.worker.scrape import Scrape
+from jobfleet.worker.signals import Signals
 from jobfleet.worker.undertaker import Undertaker
 
 log = logging.getLogger("jobfleet.worker")
-AFTER_GRACE = 5.0
 
 
 class Supervisor:
@@ -77,23 +82,35 @@ class Supervisor:
             lanes=self._lanes,
             keep=self._keep,
             on_ready=self._on_ready,
+            on_retire=self._retire,
             on_empty=self._check_all_gone,
         )
+        self._recycling = Recycling(self._nursery, grace=config.grace, scrape=self._scrape)
         self._kin = self._nursery.kin
+        self._hangs = Hangs(self._kin, after=config.hang_after, kill=config.hang_kill, scrape=self._scrape)
+        self._conduct = Conduct(
+            self._nursery,
+            grace=config.grace,
+            keep=self._keep,
+            on_change=lambda: self._keep(self._beat()),
+            on_stopping=self._check_all_gone,
+        )
+        self._control = Control(at, self._keys, self._worker, self._kin, commanded=self._conduct, confirm=self._beat)
+        self._enforcer = Enforcer(self._nursery, self._store, self._keys, config)
         self._tasks: set[asyncio.Task[None]] = set()
         self._all_gone = asyncio.Event()
 
-    async def run(self) -> int:
+    @property
+    def is_restarting(self) -> bool:
+        """Whether the process is to start afresh when the worker has ended."""
+        return self._conduct.is_restarting and self._nursery.refusal is None
+
+    async def run(self, signals: Signals) -> int:
         """Work until told to stop; answer the exit code."""
-        loop = asyncio.get_running_loop()
         self._scrape.start()
         await self._beat(patience=self._config.patience)
-        loop.add_signal_handler(signal.SIGCHLD, self._nursery.look_for_deaths)
-        loop.add_signal_handler(signal.SIGTERM, self._stop)
-        loop.add_signal_handler(signal.SIGINT, self._stop)
-        loop.add_signal_handler(signal.SIGTSTP, self._quiet)
-        loop.add_signal_handler(signal.SIGCONT, self._resume)
-        loop.add_signal_handler(signal.SIGUSR1, self._dump)
+        asyncio.get_running_loop().add_signal_handler(signal.SIGCHLD, self._nursery.look_for_deaths)
+        signals.install(self._conduct.handlers(signals))
         log.info(
             "worker.started worker=%s children=%d slots=%d url=%s",
             self._worker,
@@ -101,10 +118,19 @@ class Supervisor:
             self._config.slots,
             self._at.shown,
         )
-        for number in range(self._config.processes):
-            self._nursery.spawn(number)
+        self._nursery.scale(self._config.processes)
         self._leases.start()
-        for duty in (self._beat_on(), self._renew_on(), self._watch_frozen(), pass_on(self._at, self._keys, self._kin)):
+        duties = [
+            self._beat_on(),
+            self._renew_on(),
+            self._watch_frozen(),
+            self._enforcer.watch(),
+            self._hangs.watch(),
+            self._control.listen(),
+        ]
+        if self._config.reload:
+            duties.append(Reload(self._config.app_dir, self._nursery, grace=self._config.grace).watch())
+        for duty in duties:
             self._keep(duty)
         await self._all_gone.wait()
         return await self._leave()
@@ -141,9 +167,12 @@ class Supervisor:
         self._presence.publish(functions)
         await self._beat()
 
+    def _retire(self, kin: Kin, reason: str) -> None:
+        self._recycling.retire(kin, reason)
+
     def _check_all_gone(self) -> None:
         if self._nursery.refusal is not None and self._nursery.state != "stopping":
-            self._stop()
+            self._conduct.stop()
         elif self._nursery.is_deserted:
             self._keep(self._set_gone())
 
@@ -159,14 +188,16 @@ class Supervisor:
     # --- duties ---------------------------------------------------------------------------------
 
     async def _beat(self, patience: float | None = None) -> None:
-        running = sum(kin.running for kin in self._kin.values())
-        slots = self._config.slots * self._config.processes
         work = self._presence.beat(
             queues=self._nursery.queues,
-            slots=slots,
-            running=running,
-            children=len(self._kin),
+            slots=self._config.slots * self._nursery.size,
+            running=sum(kin.running for kin in self._kin.values()),
+            children=sum(1 for kin in self._kin.values() if kin.queues and not kin.is_draining),
+            leaving=len(self._nursery.draining),
+            hung=self._hangs.count,
             state=self._nursery.state,
+            state_by=self._conduct.state_by,
+            obeyed=self._control.obeyed,
         )
         if patience is None:
             try:
@@ -187,7 +218,7 @@ class Supervisor:
             if any(counts.get(queue, 1) > 1 for queue in self._nursery.queues):
                 for kin in self._kin.values():
                     kin.tell("lanes", counts)
-            self._scrape.worker(self._config, self._kin.values(), self._tally)
+            self._scrape.worker(self._config.slots * self._nursery.size, self._kin.values(), self._tally)
             await asyncio.sleep(self._config.beat)
 
     async def _renew_on(self) -> None:
@@ -209,7 +240,7 @@ class Supervisor:
             still = {(one.id, one.token) for one in kin.posted()}
             kin.tell("lost", [one for one in news.lost if one in still])
         for one in news.cancelled:
-            kin.tell("cancel", one.id, one.token, one.by)
+            kin.cancel(one.id, one.token, one.by)
 
     async def _watch_frozen(self) -> None:
         """A child that stays frozen for a lease is killed: its jobs have been lost by then."""
@@ -221,45 +252,6 @@ class Supervisor:
                     kin.kill(signal.SIGKILL)
                     kin.stopped_at = None
 
-    # --- signals --------------------------------------------------------------------------------
-
-    def _stop(self) -> None:
-        if self._nursery.state == "stopping":
-            log.warning("worker.hurrying")
-            self._nursery.tell("hurry")
-            self._keep(self._end_stragglers(0.0))
-            return
-        self._nursery.state = "stopping"
-        if self._nursery.refusal is None:
-            log.info("worker.stopping grace=%gs (again: now)", self._config.grace)
-        self._nursery.tell("drain", self._config.grace)
-        self._keep(self._end_stragglers(self._config.grace))
-        self._check_all_gone()
-
-    async def _end_stragglers(self, grace: float) -> None:
-        await asyncio.sleep(grace + AFTER_GRACE)
-        for kin in list(self._kin.values()):
-            log.error("child.killed child=%s did not end in its grace", kin.child)
-            kin.is_leaving = True
-            kin.kill(signal.SIGKILL)
-
-    def _quiet(self) -> None:
-        self._nursery.state = "quiet"
-        log.info("worker.quiet claims no more")
-        self._nursery.tell("quiet")
-
-    def _resume(self) -> None:
-        if self._nursery.state == "quiet":
-            self._nursery.state = "running"
-            log.info("worker.resumed claims again")
-            self._nursery.tell("resume")
-
-    def _dump(self) -> None:
-        for kin in self._kin.values():
-            held = ", ".join(f"{one.id}:{one.phase.name.lower()}" for one in kin.posted()) or "nothing"
-            log.warning("child.dump child=%s pid=%d holds %s", kin.child, kin.pid, held)
-            kin.kill(signal.SIGUSR1)
-
 
 def main(modules: Sequence[str], config: JobConfig) -> int:
     """Run a worker in this process; answer its exit code.
@@ -268,6 +260,9 @@ def main(modules: Sequence[str], config: JobConfig) -> int:
         StoreUnavailable: Redis was not there at the start.
     """
     set_up_logs(config)
+    if config.reload:
+        check_reload()
+    signals = Signals()
     at = target(config.url)
     hosted: Any = None
     if config.with_reaper:
@@ -275,12 +270,14 @@ def main(modules: Sequence[str], config: JobConfig) -> int:
 
         hosted = hosted_reaper(modules, config, at.url)
     try:
-        return asyncio.run(_supervise(modules, config, at))
+        code, is_restarting = asyncio.run(_supervise(modules, config, at, signals))
     finally:
         if hosted is not None:
             hosted.close()
         at.close()
+    return signals.start_afresh() if is_restarting else code
 
 
-async def _supervise(modules: Sequence[str], config: JobConfig, at: Target) -> int:
-    return await Supervisor(modules, config, at).run()
+async def _supervise(modules: Sequence[str], config: JobConfig, at: Target, signals: Signals) -> tuple[int, bool]:
+    supervisor = Supervisor(modules, config, at)
+    return await supervisor.run(signals), supervisor.is_restarting

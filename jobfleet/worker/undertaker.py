@@ -2,13 +2,14 @@
 
 Only jobs whose user code ran are charged. One of them alone is the culprit; several are suspects,
 and each runs alone until the culprit is known. A job that was only claimed, or had returned, is given
-back uncounted.
+back uncounted. Where a process was ended for the sake of a run that nothing else could end, that run
+ends as it was condemned to.
 """
 
 from __future__ import annotations
 
 import signal
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 from jobfleet.outcome import Crashed, Interrupted, Outcome
 from jobfleet.services.overdue import Overdue
@@ -45,7 +46,14 @@ class Undertaker:
         self._overdue = overdue
 
     async def bury(
-        self, child: str, posted: Sequence[Posted], lanes: Sequence[Lane], reason: str, *, planned: bool = False
+        self,
+        child: str,
+        posted: Sequence[Posted],
+        lanes: Sequence[Lane],
+        reason: str,
+        *,
+        planned: bool = False,
+        verdicts: Mapping[tuple[str, int], Outcome] | None = None,
     ) -> int:
         """Bury a child.
 
@@ -55,6 +63,7 @@ class Undertaker:
             lanes: Where it may have claimed.
             reason: How it died.
             planned: Whether it was killed on purpose at the end of a grace: nobody is charged.
+            verdicts: Runs that nothing but its end could end, and what has become of them.
 
         Returns:
             How many jobs were settled.
@@ -62,7 +71,12 @@ class Undertaker:
         started = {(one.id, one.token) for one in posted if one.phase is Phase.STARTED}
         alone = len(started) == 1
 
+        condemned = verdicts or {}
+
         def outcome(held: Held) -> Outcome:
+            verdict = condemned.get((held.id, held.token))
+            if verdict is not None:
+                return verdict
             if planned or (held.id, held.token) not in started:
                 return Interrupted()
             return Crashed(reason, alone=alone, several_suspected=not alone)

@@ -1,7 +1,7 @@
 """The pipes between a supervisor and its children: msgpack frames, a list each, the first a word.
 
 Down: hello, renewed, lost, cancel, lanes, quiet, resume, drain, hurry.
-Up: ready, refused, state.
+Up: ready, serving, refused, state, retire, condemned.
 """
 
 from __future__ import annotations

@@ -10,6 +10,7 @@ from dataclasses import fields
 import pytest
 
 from jobfleet import Fleet, Job, JobResult
+from jobfleet.store.calls.control import stop
 from tests.cli.hand import Cli, Hand
 
 
@@ -157,3 +158,39 @@ def test_jobs_of_a_status(cli: Cli, fleet: Fleet, hand: Hand, one: str) -> None:
     assert (unknown.exit_code, unknown.stderr) == (2, "No queue 'mial'; there are: default, mail.\n")
     wrong = cli("jobs", "--cursor", "x")
     assert (wrong.exit_code, wrong.stderr) == (2, "cursor is 'x'; give the one that the page before answered.\n")
+
+
+def test_cancelling_by_what_jobs_are_asks_first(cli: Cli, fleet: Fleet, hand: Hand) -> None:
+    hand.knows("demo.add")
+    for number in range(3):
+        fleet.enqueue(Job("x", "demo.add", (1, 2), id=str(number), tags=("eu",) if number else ()))
+
+    refused = cli("cancel", "--tag", "eu", input="n\n")
+    assert (refused.exit_code, fleet.count_open(queue="default")) == (1, 3)
+    assert "Cancel 2 jobs?" in refused.stdout + refused.stderr
+    done = cli("cancel", "--tag", "eu", "--by", "ann", "--yes")
+    assert (done.exit_code, done.stdout.strip()) == (0, "Cancelled, or asked to stop: 2 jobs.")
+    assert fleet.poll("default.0.1").cancel_requested_by == "ann"
+    assert cli("cancel", "--tag", "eu", "--yes").exit_code == 3
+    assert json.loads(cli("cancel", "--queue", "default", "-y", "-o", "json").stdout) == {"cancelled": 1}
+
+
+def test_cancelling_needs_ids_or_a_description_and_not_both(cli: Cli) -> None:
+    assert cli("cancel").exit_code == 2
+    assert cli("cancel", "default.0.a", "--tag", "eu").exit_code == 2
+
+
+def test_a_job_that_is_to_stop_shows_who_asked_and_how_far_that_is(
+    cli: Cli, fleet: Fleet, hand: Hand, one: str
+) -> None:
+    grant = hand.claims(one)
+    fleet.cancel(one, by="ann")
+    assert "asked to stop by ann: requested" in cli("jobs").stdout
+    lane = fleet.space.keys.lane_of(one)
+    fleet.store.run(stop(lane, [(one, grant.token, 1, "raised")]))
+
+    shown = aged(cli("status", one).stdout)
+
+    assert re.search(r"^stop asked by +ann$", shown, re.MULTILINE)
+    assert re.search(r"^stop asked +<moment>  \(<age>\)$", shown, re.MULTILINE)
+    assert re.search(r"^stopping +raised$", shown, re.MULTILINE)

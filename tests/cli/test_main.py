@@ -8,7 +8,6 @@ import pty
 import signal
 import subprocess
 import sys
-import time
 from collections.abc import Callable
 from pathlib import Path
 
@@ -158,7 +157,7 @@ def test_a_terminal_has_bars_and_colours(here: Path, redis_url: str, fleet: Flee
     job_id = fleet.enqueue(Job("Add up", "demo.add", id="a"))
     grant = hand.claims(job_id)
     hand.reports(grant, 0.5, "half way")
-    screen = on_terminal(redis_url, ["watch", job_id], after=lambda: hand.completes(grant, 3))
+    screen = on_terminal(redis_url, ["watch", job_id], after=lambda: hand.completes(grant, 3), once="half way")
     assert "half way" in screen
     assert "50 %" in screen
     assert "━" in screen
@@ -170,8 +169,10 @@ def test_a_terminal_has_bars_and_colours(here: Path, redis_url: str, fleet: Flee
     assert "\x1b[" not in on_terminal(redis_url, ["status", job_id, "--no-color"])
 
 
-def on_terminal(url: str, args: list[str], after: Callable[[], object] | None = None, **environ: str) -> str:
-    """Run a command on a terminal; `after` is called once it has drawn something."""
+def on_terminal(
+    url: str, args: list[str], after: Callable[[], object] | None = None, once: str = "", **environ: str
+) -> str:
+    """Run a command on a terminal; `after` is called once it has drawn a text."""
     ours, theirs = pty.openpty()
     variables = {k: v for k, v in os.environ.items() if k not in {"NO_COLOR", "CI"}}
     variables |= {"PYTHONPATH": str(ROOT), "JOBFLEET_URL": url, "TERM": "xterm", "COLUMNS": "120", **environ}
@@ -185,8 +186,7 @@ def on_terminal(url: str, args: list[str], after: Callable[[], object] | None = 
         except OSError:
             break
         screen += read
-        if after is not None and "━".encode() in screen:
-            time.sleep(0.3)
+        if after is not None and once.encode() in screen:
             after()
             after = None
         if not read:

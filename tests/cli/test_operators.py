@@ -8,6 +8,8 @@ import re
 import pytest
 
 from jobfleet import Fleet, Job, JobStatus
+from jobfleet.codec import encode
+from jobfleet.store.calls.presence import beat
 from tests.cli.hand import Cli, Hand
 
 
@@ -59,6 +61,17 @@ def test_purge_cancels(cli: Cli, fleet: Fleet, hand: Hand) -> None:
     assert cli("queues", "purge", "default", input="y\n").stdout == "Cancelled 3 jobs of default.\n"
     assert fleet.poll("default.0.a").status is JobStatus.CANCELLED
     assert cli("queues", "purge", "default").stdout == "Cancelled 0 jobs of default.\n"
+
+
+def test_workers_ls_tells_who_quieted_one_and_what_hangs(cli: Cli, fleet: Fleet) -> None:
+    for name, more in (("w1", {"state": "quiet", "state_by": "ann@desk"}), ("w2", {"state": "running", "hung": 2})):
+        account = encode({"host": "box", "children": 2, **more})
+        fleet.store.run(beat(fleet.space.keys, name, account=account, gone_us=20_000_000))
+
+    text = cli("workers", "ls").stdout
+
+    assert re.search(r"^w1 +quiet by ann@desk +box ", text, re.MULTILINE)
+    assert re.search(r"^w2 +running, 2 hung +box ", text, re.MULTILINE)
 
 
 def test_workers_ls(cli: Cli, hand: Hand) -> None:

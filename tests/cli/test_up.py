@@ -24,6 +24,7 @@ def main(modules, config):
     told = []
     signal.signal(signal.SIGTERM, lambda *_: told.append("TERM"))
     signal.signal(signal.SIGINT, lambda *_: told.append("INT"))
+    signal.signal(signal.SIGQUIT, lambda *_: told.append("QUIT"))
     print("stub", modules, config.slots, config.with_reaper, config.url, os.getpid(), flush=True)
     while not told:
         signal.pause()
@@ -63,7 +64,7 @@ def said(process: subprocess.Popen[str]) -> str:
     return line.strip()
 
 
-@pytest.mark.parametrize("signum", [signal.SIGTERM, signal.SIGINT])
+@pytest.mark.parametrize("signum", [signal.SIGTERM, signal.SIGINT, signal.SIGQUIT])
 def test_up_runs_everything_and_cleans_up(
     start: Start, here: Path, cli: Cli, monkeypatch: pytest.MonkeyPatch, signum: signal.Signals
 ) -> None:

@@ -12,9 +12,10 @@ import pytest
 import redis
 
 from jobfleet.errors import FleetFull, JobfleetError, ScriptContractError
+from jobfleet.events import Command
 from jobfleet.store import script as scripts
 from jobfleet.store.call import Call
-from jobfleet.store.calls import control, cron, enqueue, flow, inspect, lease, presence, progress, settle
+from jobfleet.store.calls import control, cron, enqueue, flow, inspect, lease, log, presence, progress, settle, steps
 from jobfleet.store.connect import target
 from jobfleet.store.link import SocketLink
 from jobfleet.store.script import Field, load, names
@@ -42,6 +43,7 @@ SAMPLES: dict[str, Call[Any]] = {
     "bury": lease.bury(LANE, "w.1", [(job_id, 7) for job_id in IDS]),
     "cancel": control.cancel(KEYS, LANE, IDS, by=None, ttl_ms=1),
     "claim": lease.claim(LANE, child="w.1", nonce=1, lease_us=1, limit=1),
+    "command": presence.command(KEYS, Command("quiet", "w", "0")),
     "counts": inspect.counts(LANE),
     "dead": inspect.dead(LANE),
     "entries": cron.entries(KEYS),
@@ -56,9 +58,13 @@ SAMPLES: dict[str, Call[Any]] = {
     "enqueue": enqueue.enqueue(LANE, [Entry(job_id, 2, "", "", b"") for job_id in IDS]),
     "finished": inspect.finished(LANE),
     "fleet": inspect.fleet(KEYS),
+    "forget": steps.forget(LANE, IDS[0]),
+    "keep": steps.keep(LANE, IDS[0], 7, ttl_ms=1, step="s:a"),
     "letter": inspect.letter(LANE, IDS[0]),
+    "lines": log.lines(LANE, IDS[0]),
     "listen": control.listen(LANE),
     "leave": presence.leave(KEYS, "w"),
+    "log": log.log(LANE, [log.Entry(job_id, 7, 1, 1, b"") for job_id in IDS], most_lines=9, most_bytes=9),
     "open_queue": enqueue.open_queue(KEYS, "mail", 1),
     "pause": control.pause(LANE, by=None),
     "progress": progress.progress(LANE, [progress.Report(job_id, 7, 1, b"") for job_id in IDS], ttl_ms=1),
@@ -69,29 +75,20 @@ SAMPLES: dict[str, Call[Any]] = {
     "running": inspect.running(LANE),
     "settle": settle.settle(LANE, [settle.release(job_id, 7) for job_id in IDS]),
     "status": inspect.status(LANE, IDS),
+    "steps": steps.steps(LANE, IDS[0]),
+    "stop": control.stop(LANE, [(job_id, 7, 1, "raised") for job_id in IDS]),
     "tick": lease.tick(LANE),
     "trim": control.trim(LANE, done_before_ms=1, dead_before_ms=1, dead_max=1),
     "waiting": inspect.waiting(LANE, 2),
 }
 ARGUMENTS_AN_ITEM = {
-    "beat": 2, "block": 3, "bury": 2, "cancel": 1, "enqueue": 5, "ledger": 2, "marks": 1, "progress": 4, "purge": 1,
-    "renew": 2, "replay": 1, "settle": 6, "status": 1, "unblock": 4, "unwatch": 2, "watch": 1,
+    "beat": 2, "block": 3, "bury": 2, "cancel": 1, "enqueue": 5, "ledger": 2, "log": 5, "marks": 1, "progress": 4,
+    "purge": 1, "renew": 2, "replay": 1, "settle": 6, "status": 1, "stop": 4, "unblock": 4, "unwatch": 2, "watch": 1,
 }  # fmt: skip
 SHARES_KEYS = {
-    "beat",
-    "entries",
-    "fleet",
-    "flow",
-    "flows",
-    "history",
-    "hold_entry",
-    "keep_flow",
-    "leave",
-    "ledger",
-    "open_queue",
-    "schedule",
-    "unschedule",
-}  # of the whole fleet, not of a lane
+    "beat", "command", "entries", "fleet", "flow", "flows", "history", "hold_entry", "keep_flow", "leave", "ledger",
+    "open_queue", "schedule", "unschedule",
+}  # fmt: skip
 
 every_script = pytest.mark.parametrize("name", names())
 
@@ -220,7 +217,7 @@ def test_every_word_and_letter_under_returns_occurs_in_its_cases(
 def words_of(name: str, reply: list[Any]) -> set[str]:
     word = reply[0].decode()
     inner: set[str] = set()
-    if name in {"enqueue", "settle", "cancel", "progress", "unblock"} and len(reply) > 1:
+    if name in {"enqueue", "settle", "cancel", "progress", "log", "stop", "unblock"} and len(reply) > 1:
         inner = set(reply[-1].decode())
     elif name == "replay":
         inner = {answer.decode().partition(":")[0] for answer in reply[2]}

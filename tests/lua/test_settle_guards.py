@@ -160,7 +160,7 @@ def test_a_mark_turns_every_ending_but_completion_into_cancelled(world: World, v
     assert batch["jobs"].startswith("a ca ")
     assert world.state() == {
         "done": [batch],
-        "result:mail.0.a": ("cancelled now 7 now w.1 ann\nenvelope of a", 86_400),
+        "result:mail.0.a": ("cancelled now 7 now w.1 ann - now -\nenvelope of a", 86_400),
         "totals": {"cancelled": "1"},
     }
     assert world.again(call).letters == "d"
@@ -178,7 +178,7 @@ def test_a_marked_run_that_expired_is_cancelled_by_the_reaper_for_as_long_as_its
     world.seed.running("a", deadline=-10, cancel="-", meta="r 300000")
 
     assert world.run(settle(world.lane, [reaping(world)])).letters == "c"
-    assert world.state()["result:mail.0.a"] == ("cancelled now 7 now-10s w.1 -\nenvelope of a", 300)
+    assert world.state()["result:mail.0.a"] == ("cancelled now 7 now-10s w.1 - - now -\nenvelope of a", 300)
 
 
 def test_a_trip_repeated_answers_as_before_and_does_nothing(world: World) -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator
-from typing import Any
+from typing import Any, cast
 
 import pytest
 import redis
@@ -85,6 +85,8 @@ async def test_a_run_lost_alone_is_dead_when_its_budget_is_spent(
     await duty(store, redis_url, max_crashes=1).turn()
 
     assert raw.hexists(LANE.dead, job_id)
+    ((_, letter),) = cast(list[Any], raw.xrange(LANE.dlq))
+    assert letter[b"reason"] == b"expired-lease"
 
 
 async def test_runs_lost_together_never_fail_for_it(raw: redis.Redis, store: AsyncStore, redis_url: str) -> None:

@@ -9,6 +9,7 @@ from typing import Any, cast
 import pytest
 import redis
 
+from jobfleet.store.calls import log
 from jobfleet.store.calls.control import cancel, purge, replay
 from jobfleet.store.calls.enqueue import enqueue, open_queue
 from jobfleet.store.calls.lease import bury, claim, tick
@@ -26,6 +27,7 @@ from jobfleet.store.calls.settle import (
     retry,
     settle,
 )
+from jobfleet.store.calls.steps import keep
 from jobfleet.store.connect import target
 from jobfleet.store.keys import FLEET_KEY_TABLE, KEY_TABLE, Keyspace
 from jobfleet.store.sync import Store
@@ -107,6 +109,9 @@ class Fleet:
         job_id = self.put(suffix)
         token = self.claim()
         assert self.run(progress(LANE, [Report(job_id, token, 1, b"half")], ttl_ms=600_000)) == "o"
+        line = log.Entry(job_id, token, 1, 600_000, b"5 20 half")
+        assert self.run(log.log(LANE, [line], most_lines=9, most_bytes=99)) == "o"
+        assert self.run(keep(LANE, job_id, token, ttl_ms=600_000, step="s:half", record=b"half")) == "kept"
         return job_id, token
 
     def settle(self, item: Item, letters: str = "s") -> None:

@@ -96,6 +96,8 @@ def _ask(pipe: Any, name: str, kind: str) -> None:
         pipe.hgetall(name)
     elif kind == "stream":
         pipe.xrange(name)
+    elif kind == "list":
+        pipe.lrange(name, 0, -1)
     else:
         pipe.get(name)
 
@@ -109,7 +111,7 @@ def _shown(kind: str, value: Any, ttl: int) -> Any:
         return [
             (entry.decode(), {name.decode(): _text(part) for name, part in fields.items()}) for entry, fields in value
         ]
-    text = _text(value)
+    text = "\n".join(map(_text, value)) if kind == "list" else _text(value)
     return text if ttl < 0 else (text, -(-ttl // (STEP_S * 1000)) * STEP_S)
 
 

@@ -5,8 +5,9 @@ A line that must not type-check says so with `type: ignore`, which mypy refuses 
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Iterator
-from typing import Any, assert_type
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
+from contextlib import asynccontextmanager
+from typing import Annotated, Any, assert_type
 
 from jobfleet import (
     AsyncFleet,
@@ -19,12 +20,15 @@ from jobfleet import (
     Priority,
     ProgressCallback,
     Receipt,
+    Resource,
     enqueue,
+    hooks,
     job,
     poll,
     register_job_function,
     wait,
 )
+from jobfleet.outcome import Outcome
 
 
 @job
@@ -44,6 +48,26 @@ async def load(ctx: JobContext, url: str) -> bytes:
 
 @job(priority=Priority.LOW)
 async def sweep() -> None: ...
+
+
+class Pool:
+    async def get(self, k: int) -> str:
+        return str(k)
+
+
+@asynccontextmanager
+async def open_pool() -> AsyncIterator[Pool]:
+    yield Pool()
+
+
+@job
+async def fetch(k: int, pool: Annotated[Pool, Resource(open_pool)] = Resource.injected) -> str:
+    return await pool.get(k)
+
+
+@job
+async def fetch_asked(k: int, pool: Annotated[Pool, Resource(open_pool)]) -> str:
+    return await pool.get(k)
 
 
 @job(run_in="thread")
@@ -146,3 +170,62 @@ async def awaiting_clients_are_typed(fleet: AsyncFleet) -> None:
 def functions_are_registered_after_the_fact() -> None:
     triple = register_job_function("app.triple", lambda n: n * 3)
     triple.enqueue(4)
+
+
+def a_resource_with_the_default_is_no_argument_of_callers(pool: Pool) -> None:
+    assert_type(fetch.enqueue(3), JobHandle[str])
+    assert_type(fetch(3, pool), Awaitable[str])
+    fetch.enqueue("3")  # type: ignore[arg-type]
+    fetch_asked.enqueue(3)  # type: ignore[call-arg]  # what Python's types cannot say without the default
+
+
+async def steps_keep_types(ctx: JobContext) -> None:
+    async def charge(amount: int, *, currency: str = "EUR") -> str:
+        return f"{amount} {currency}"
+
+    def ship(address: str) -> float:
+        return float(len(address))
+
+    assert_type(await ctx.step("charge", charge, 5, currency="USD"), str)
+    assert_type(await ctx.step("ship", ship, "Rome"), float)
+    assert_type(ctx.step_sync("charge", charge, 5), str)
+    assert_type(ctx.step_sync("ship", ship, "Rome"), float)
+    await ctx.checkpoint("row", 7)
+    await ctx.step("charge", charge, "5")  # type: ignore[call-overload]
+    ctx.step_sync("ship", ship)  # type: ignore[call-overload]
+
+
+@hooks.before
+def log_start(ctx: JobContext) -> None: ...
+
+
+@hooks.after
+async def log_end(ctx: JobContext, outcome: Outcome) -> None: ...
+
+
+@hooks.on_retry(functions=[send], queues=["mail"])
+def count_retry(ctx: JobContext, error: BaseException, delay: float) -> None: ...
+
+
+@hooks.on_failure(functions=["app.send"])
+def alert(ctx: JobContext, error: BaseException) -> None: ...
+
+
+@hooks.around
+async def traced(ctx: JobContext, call_next: Callable[[], Awaitable[Any]]) -> Any:
+    return await call_next()
+
+
+def hooks_are_typed(fleet: Fleet, other: AsyncFleet) -> None:
+    fleet.hooks.before(log_start)
+    other.hooks.after(log_end)
+    fleet.hooks.before(count_retry)  # type: ignore[type-var]
+    fleet.hooks.around(log_start)  # type: ignore[type-var]
+    fleet.hooks.before(queue="mail")  # type: ignore[call-overload]
+
+
+async def logs_are_typed(fleet: Fleet, other: AsyncFleet) -> None:
+    for line in fleet.logs("mail.0.x", tail=5):
+        assert_type(line.text, str)
+    async for line in other.logs("mail.0.x", follow=True):
+        assert_type(line.level, str)

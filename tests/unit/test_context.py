@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import pytest
 
-from jobfleet import JobCancelled, JobContext, JobExpired, JobFailed, JobResult, JobStatus, ProgressCallback
+from jobfleet import InvalidJob, JobCancelled, JobContext, JobExpired, JobFailed, JobResult, JobStatus, ProgressCallback
 from jobfleet.client.handle import outcome_of
 from jobfleet.events import Event, read_events
 
@@ -115,6 +115,12 @@ def test_any_other_end_is_raised(status: JobStatus, error: str | None, kind: typ
 # Events on the wire
 
 
+def test_the_event_of_a_stage_names_it() -> None:
+    (event,) = read_events(f"1 stopping mail.0.x 7 3 {US} raised and more")
+
+    assert event == Event("stopping", "mail.0.x", 7, 3, AT, "raised")
+
+
 def test_a_message_is_one_event_a_line() -> None:
     message = f"1 claimed mail.0.x 7 0 {US}\n1 completed mail.0.x 7 1000000 {US} more words"
 
@@ -134,3 +140,14 @@ def test_a_line_that_is_not_of_this_version_is_passed_over(line: str) -> None:
 @pytest.mark.parametrize("at", ["²", "9" * 30])
 def test_a_hostile_line_is_passed_over_too(at: str) -> None:
     assert read_events(f"1 claimed mail.0.x 7 0 {at}") == []
+
+
+def test_a_context_asks_its_worker_for_more_time() -> None:
+    ctx = JobContext.for_test()
+
+    ctx.extend(5)
+    ctx.extend(timedelta(minutes=1))
+
+    assert ctx.port.extended == 65.0  # type: ignore[attr-defined]  # the port of a test remembers
+    with pytest.raises(InvalidJob):
+        ctx.extend(-1)

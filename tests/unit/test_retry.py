@@ -374,3 +374,26 @@ def test_signals_say_what_they_ask_for() -> None:
     assert str(RetryAfter(60, reason="busy")) == "busy"
     assert str(Snooze(0.5)) == "asked to be run again after 0.5 s"
     assert str(Discard("stale")) == "stale"
+
+
+@pytest.mark.parametrize(
+    ("lists", "kind"),
+    [({}, TRANSIENT), ({"discard_on": (TimeoutError,)}, PERMANENT), ({"discard_on": (OSError,)}, PERMANENT),
+     ({"discard_on": (ValueError,)}, TRANSIENT), ({"retry_on": (TimeoutError,)}, TRANSIENT)],
+)  # fmt: skip
+def test_whether_a_time_out_is_final_is_for_the_function_to_say(lists: dict[str, Any], kind: ErrorType) -> None:
+    fresh = decide(TimedOut(3.0), replace(PLAIN, **lists), FRESH, NOW)
+    spent = decide(TimedOut(3.0), replace(PLAIN, **lists), SPENT, NOW)
+
+    assert isinstance(fresh, Retry if kind is TRANSIENT else Fail)
+    assert isinstance(spent, Fail)
+    assert (spent.reason, spent.error_type) == ("timeout", kind)
+
+
+def test_a_lease_that_ran_out_too_often_fails_a_job_under_its_own_name() -> None:
+    lost = Crashed("its worker is gone", alone=True, failed_as="expired-lease")
+
+    decision = decide(lost, replace(PLAIN, max_crashes=1), FRESH, NOW)
+
+    assert isinstance(decision, Fail)
+    assert decision.reason == "expired-lease"

@@ -9,7 +9,7 @@ import sys
 from hypothesis import given
 from hypothesis import strategies as st
 
-from jobfleet.worker.board import HEADER, RECORD, Board, BoardReader, Phase, Posted, create
+from jobfleet.worker.board import HEADER, RECORD, Board, BoardReader, Phase, Posted, create, overdue
 from tests.support.waiting import wait_until
 
 IDS = st.text(st.characters(min_codepoint=33, max_codepoint=126), min_size=1, max_size=64)
@@ -106,3 +106,53 @@ def test_a_reader_beside_a_busy_writer_sees_only_whole_records() -> None:
         writer.kill()
         writer.communicate()
         reader.close()
+
+
+def test_a_reader_sees_when_the_loop_turned_last_whatever_is_posted() -> None:
+    descriptor = create(1)
+    board, reader = Board(os.dup(descriptor)), BoardReader(descriptor)
+    assert reader.turned_at == 0.0
+
+    board.turn(1234.5678)
+    place = board.post("a", 7)
+
+    assert reader.turned_at == 1234.5678
+    assert reader.read() == [Posted(Phase.CLAIMED, "a", 7)]
+    board.clear(place)
+    board.turn(0.0)
+    assert reader.turned_at == 0.0
+    assert board.capacity == 1
+    reader.close()
+
+
+def test_a_started_run_past_its_limit_is_named_with_its_limit() -> None:
+    descriptor = create(4)
+    board, reader = Board(os.dup(descriptor)), BoardReader(descriptor)
+    places = [board.post(f"mail.0.{name}", token) for token, name in enumerate("abcd")]
+    before = reader.has_limits
+    for place in places[:3]:
+        board.started(place)
+    board.limit(places[0], 100.0, 2.5)
+    board.limit(places[1], 200.0, 3.0)
+    board.limit(places[3], 100.0, 1.0)  # claimed, but not started
+
+    assert (before, reader.has_limits) == (False, True)
+    assert reader.overdue(100.0) == {}
+    assert reader.overdue(100.1) == {("mail.0.a", 0): 2.5}
+    assert reader.overdue(201.0) == {("mail.0.a", 0): 2.5, ("mail.0.b", 1): 3.0}
+    board.limit(places[0], 300.0, 202.5)
+    board.returned(places[1])
+    assert reader.overdue(201.0) == {}
+    board.limit(places[0], 0.0, 0.0)
+    assert reader.overdue(10.0**9) == {}
+    reader.close()
+
+
+@given(st.floats(0, 10**12), st.floats(0, 10**12))
+def test_a_limit_is_never_early(until: float, seconds: float) -> None:
+    board = Board(None, 1)
+    board.started(board.post("mail.0.a", 1))
+
+    board.limit(HEADER, until, seconds)
+
+    assert overdue(board._memory, min(until, 4e8)) == {}

@@ -10,6 +10,7 @@ import redis
 from jobfleet.codec.envelope import seal
 from jobfleet.config import JobConfig
 from jobfleet.metrics.tally import Tally
+from jobfleet.outcome import Cancelled, Outcome, TimedOut
 from jobfleet.services.overdue import Overdue
 from jobfleet.store.aio import AsyncStore
 from jobfleet.store.calls.lease import claim
@@ -83,6 +84,30 @@ async def test_only_the_one_that_ran_alone_is_charged(
     count = await undertaker.bury(CHILD, posted, [LANE], "its process died of SIGKILL", planned=planned)
 
     assert (count, where(raw, posted)) == (len(phases), after)
+
+
+@pytest.mark.parametrize(
+    ("verdict", "planned", "after"),
+    [
+        (TimedOut(1.0), True, ["ready 1:0:0:0:0", "ready", "ready"]),
+        (TimedOut(1.0), False, ["ready 1:0:0:0:0", "ready 0:0:0:0:1", "ready"]),
+        (Cancelled("ann"), True, ["gone", "ready", "ready"]),
+    ],
+)
+async def test_the_condemned_one_ends_as_it_was_condemned_to_and_others_as_ever(
+    raw: redis.Redis, undertaker: Undertaker, verdict: Outcome, planned: bool, after: list[str]
+) -> None:
+    posted = running(raw, Phase.STARTED, Phase.STARTED, Phase.RETURNED)
+    if isinstance(verdict, Cancelled):
+        record = raw.hget(LANE.runs, posted[0].id)
+        assert isinstance(record, bytes)
+        raw.hset(LANE.runs, posted[0].id, record + b"ann@5")
+
+    count = await undertaker.bury(
+        CHILD, posted, [LANE], "its process died of SIGKILL", planned=planned, verdicts={posted[0].key: verdict}
+    )
+
+    assert (count, where(raw, posted)) == (3, after)
 
 
 async def test_what_is_settled_already_is_left_alone(raw: redis.Redis, undertaker: Undertaker) -> None:

@@ -1,11 +1,11 @@
-"""cancel, replay, purge, pause, resume, trim: what operators and duties do."""
+"""cancel, stop, replay, purge, pause, resume, trim: what operators and duties do."""
 
 from __future__ import annotations
 
 import string
 from collections.abc import Sequence
 
-from jobfleet.store.call import Call, Reply
+from jobfleet.store.call import Argument, Call, Reply
 from jobfleet.store.keys import Keyspace, Lane
 from jobfleet.store.script import load
 
@@ -34,6 +34,15 @@ def cancel(keys: Keyspace, lane: Lane, ids: Sequence[str], *, by: str | None, tt
         (lane.tag, keys.control, who(by), ttl_ms, *ids),
         lambda reply: reply[1].decode(),
     )
+
+
+def stop(lane: Lane, items: Sequence[tuple[str, int, int, str]]) -> Call[str]:
+    """Note how far the stopping of at most 50 cancelled runs has come: id, token, number of the event, stage.
+
+    A letter each: n noted, d so far or further already, l lost, u nobody asked it to stop.
+    """
+    args: list[Argument] = [part for item in items for part in item]
+    return Call(load("stop"), (lane.runs, lane.journal), (lane.tag, *args), lambda reply: reply[1].decode())
 
 
 def replay(lane: Lane, ids: Sequence[str], *, by: str | None) -> Call[list[str]]:

@@ -26,6 +26,7 @@ from jobfleet.store.values import (
 )
 
 CHUNK = 50
+_NO_WORDS = ("", "0", "0", "0", "-", "-", "-", "0", "-")
 
 
 def status(lane: Lane, ids: Sequence[str]) -> Call[tuple[int, list[Found]]]:
@@ -54,8 +55,10 @@ def _found(row: Reply) -> Found:
 def _final(value: bytes, progress: bytes) -> Final:
     line, _, body = value.partition(b"\n")
     words = line.decode().split(" ")
-    status, at, token, started, child, by, reason = (*words, *("", "0", "0", "0", "-", "-", "-")[len(words) :])
-    return Final(status, int(at), int(token), int(started), child, by, reason, body, progress)
+    status, at, token, started, child, by, reason, asked, stage = (*words, *_NO_WORDS[len(words) :])
+    return Final(
+        status, int(at), int(token), int(started), child, by, reason, body, progress, int(asked), stage.strip("-")
+    )
 
 
 def counts(lane: Lane) -> Call[Counts]:

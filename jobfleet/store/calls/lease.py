@@ -53,7 +53,7 @@ def _renewed(reply: Reply) -> Renewed:
         int(reply[1]),
         tuple((lost[i].decode(), int(lost[i + 1])) for i in range(0, len(lost), 2)),
         tuple(
-            Cancelling(cancelled[i].decode(), int(cancelled[i + 1]), cancelled[i + 2].decode().rpartition("@")[0])
+            Cancelling(cancelled[i].decode(), int(cancelled[i + 1]), cancelled[i + 2].decode().partition("@")[0])
             for i in range(0, len(cancelled), 3)
         ),
     )

@@ -1,9 +1,10 @@
-"""beat and leave: which workers there are."""
+"""beat, leave and command: which workers there are, and what is asked of them."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
 
+from jobfleet.events import Command
 from jobfleet.store.call import Call, Reply
 from jobfleet.store.calls.enqueue import lanes_of
 from jobfleet.store.keys import Keyspace
@@ -44,3 +45,13 @@ def queues_of(pairs: Reply) -> dict[str, tuple[int, int]]:
 def leave(keys: Keyspace, worker: str) -> Call[bool]:
     """Say goodbye for a worker; False when it was not known."""
     return Call(load("leave"), (keys.workers, keys.worker(worker)), (worker,), lambda reply: bool(reply[1]))
+
+
+def command(keys: Keyspace, wanted: Command) -> Call[bool]:
+    """Tell a worker's supervisor what is wanted; False when no such worker was heard of lately."""
+    return Call(
+        load("command"),
+        (keys.workers,),
+        (wanted.worker, keys.control, wanted.line()),
+        lambda reply: bool(reply[0] == b"told"),
+    )

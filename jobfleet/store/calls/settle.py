@@ -25,6 +25,11 @@ def complete(job_id: str, token: int, *, record: bytes, ttl_ms: int, duration_us
     return ("complete", TOKEN_STANDS, job_id, token, record, ttl_ms, duration_us)
 
 
+def ttl_of(item: Item) -> int | None:
+    """For how many ms the result of a completed run is kept; None for any other end."""
+    return cast(int, item[5]) if item[0] == "complete" else None
+
+
 def retry(job_id: str, token: int, *, delay_us: int, tries: str, guard: str = TOKEN_STANDS) -> Item:
     """Running → retrying, due after `delay_us`."""
     return ("retry", guard, job_id, token, delay_us, tries)

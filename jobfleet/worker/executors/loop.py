@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import asyncio
+import inspect
 from collections.abc import Callable
 from typing import Any
 
+from jobfleet.worker.current import CURRENT
 from jobfleet.worker.executors.executor import OnEnd, Stage
 from jobfleet.worker.handlers import Handler
 from jobfleet.worker.run import Run
@@ -21,21 +23,28 @@ class LoopExecutor:
 
     def start(self, run: Run, handler: Handler, args: list[Any], kwargs: dict[str, Any], on_end: OnEnd) -> None:
         """Call the handler's function in a task of its own."""
-        run.task = self._loop.create_task(_await(handler.call, args, kwargs, on_end))
+        run.task = self._loop.create_task(_await(run, handler.call, args, kwargs, on_end))
 
     def stop(self, run: Run, stage: Stage) -> None:
         """Raise `asyncio.CancelledError` in the coroutine."""
-        if stage is Stage.RAISED and run.task is not None:
+        if stage is not Stage.RAISED or run.task is None:
+            return
+        if inspect.getcoroutinestate(run.task.get_coro()) == inspect.CORO_CREATED:  # type: ignore[arg-type]  # ours is one
+            self._loop.call_soon(self.stop, run, stage)  # one that has not begun would end without a word
+        else:
             run.task.cancel()
 
     def close(self) -> None:
         """Nothing is ever idle here."""
 
 
-async def _await(call: Callable[..., Any], args: list[Any], kwargs: dict[str, Any], on_end: OnEnd) -> None:
+async def _await(run: Run, call: Callable[..., Any], args: list[Any], kwargs: dict[str, Any], on_end: OnEnd) -> None:
+    CURRENT.set(run)
     try:
         value = await call(*args, **kwargs)
     except BaseException as error:  # noqa: BLE001 - whatever the user's code raises is an outcome
+        run.task = None
         on_end(None, error)
     else:
+        run.task = None  # whose context holds the run: a circle would be left to the garbage collector
         on_end(value, None)

@@ -11,7 +11,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from jobfleet import JobContext, Snooze, job
+from jobfleet import JobCancelled, JobContext, Snooze, job
 
 PATH = os.environ.get("HISTORY_FILE", os.devnull)
 STEP = 0.01
@@ -145,6 +145,41 @@ async def stubborn(ctx: JobContext, path: str) -> None:
         except asyncio.CancelledError:
             note("asked", ctx)
     note("end", ctx)
+
+
+@job(name="hist.deaf")
+def deaf(ctx: JobContext, path: str) -> None:
+    """Hear no interruption in a thread until a file is there."""
+    note("start", ctx)
+    while not Path(path).exists():
+        try:
+            time.sleep(STEP)
+        except JobCancelled:
+            note("asked", ctx)
+    note("end", ctx)
+
+
+@job(name="hist.prolong")
+async def prolong(ctx: JobContext, seconds: float) -> int:
+    """Ask for more time, and block the loop for longer than was given at first."""
+    with noted(ctx):
+        ctx.extend(60)
+        time.sleep(seconds)
+    return ctx.fence
+
+
+@job(name="hist.backtrack")
+def backtrack(ctx: JobContext) -> None:
+    """Hold the GIL in one call of C that does not return."""
+    with noted(ctx):
+        re.match(r"(a+)+$", "a" * 64 + "b")
+
+
+@job(name="hist.final", discard_on=(TimeoutError,), max_retries=5)
+async def final(ctx: JobContext, seconds: float) -> None:
+    """Block the loop; a time-out is final."""
+    with noted(ctx):
+        time.sleep(seconds)
 
 
 @job(name="hist.snooze")

@@ -1,9 +1,14 @@
 -- How a job that no worker finished is remembered: a clear line, then its envelope.
--- The line is: status at token started child by reason (- where there is none).
+-- The line is: status at token started child by (- where there is none); of a run that was cancelled, then: - when it
+-- was asked to stop, and how far that had come (- where that is not known).
 local function write_ended(batch, item, status, ttl, by)
   local run = item.run
   local line = status .. ' ' .. int(batch.now) .. ' ' .. (run and run.token or '0') .. ' ' .. (run and int(run.claimed) or '0')
   line = line .. ' ' .. (run and run.child or '-') .. ' ' .. by
+  if run and run.cancel ~= '' then
+    local _, asked, stage = cancel_parts(run.cancel)
+    line = line .. ' - ' .. asked .. ' ' .. (stage == '' and '-' or stage)
+  end
   local kept = item.meta and meta_field(item.meta, 'r') or ttl
   redis.call('SET', item.result_key, line .. '\n' .. item.envelope, 'PX', kept)
   forget(batch, item)

@@ -1,5 +1,5 @@
 -- Events are for those who listen; whoever does leaves a mark (listen.lua), so that nobody else pays.
--- A line is: version event id token n at. One goes to the lane's channel for each job, and one to the
+-- A line is: version event id token n at, and what only some events have. One goes to the lane's channel for each job, and one to the
 -- channel of each job that has a listener of its own.
 local function is_heard(tag)
   return redis.call('EXISTS', tag .. 'listeners') == 1
@@ -16,6 +16,7 @@ local function emit(tag, now, events)
     if all or one then
       local event = events[i]
       local line = '1 ' .. event[1] .. ' ' .. event[2] .. ' ' .. event[3] .. ' ' .. event[4] .. ' ' .. int(now)
+      if event[5] then line = line .. ' ' .. event[5] end
       if one then redis.call('PUBLISH', channels[i + 1], line) end
       lines[#lines + 1] = line
     end

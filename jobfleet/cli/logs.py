@@ -1,0 +1,48 @@
+"""`jobfleet logs`: what a job has logged."""
+
+from __future__ import annotations
+
+import click
+
+from jobfleet.cli.invocation import Invocation
+from jobfleet.cli.options import Command
+from jobfleet.cli.output import Output, plain, plain_lines, say, to_json
+from jobfleet.client.logs import LogLine
+
+COLORS = {"WARNING": "yellow", "ERROR": "red", "CRITICAL": "red", "DEBUG": "dim"}
+
+
+@click.command(cls=Command)
+@click.argument("id", metavar="ID")
+@click.option("--follow", "-f", is_flag=True, help="Go on with what it logs from now on, until it ends.")
+@click.option("--tail", type=click.IntRange(0), metavar="N", help="Only the last N lines. [default all that are kept]")
+@click.pass_obj
+def logs(invocation: Invocation, id: str, follow: bool, tail: int | None) -> None:
+    """Show what a job has logged, through ctx.log or the standard library's loggers."""
+    output = invocation.output
+    is_silent = True
+    with invocation.fleet() as fleet:
+        if follow:
+            fleet.store.patience = invocation.config.patience
+        for line in fleet.logs(id, tail=tail, follow=follow):
+            if output.form == "ids":
+                if is_silent:
+                    output.line(id)
+            else:
+                output.line(to_json(data_of(line)) if output.form == "json" else text_of(output, line))
+            is_silent = False
+    if is_silent and output.form == "table":
+        say(f"{plain(id)} has logged nothing that is kept.")
+
+
+def data_of(line: LogLine) -> dict[str, object]:
+    """A line as JSON has it."""
+    return {"at": line.at.isoformat(), "level": line.level, "text": line.text, "token": line.token}
+
+
+def text_of(output: Output, line: LogLine) -> str:
+    """A line for people: when, how grave, what; further lines are indented."""
+    head, *rest = plain_lines(line.text).split("\n")
+    level = output.styled(f"{plain(line.level):<8}", COLORS.get(line.level))
+    first = f"{line.at.astimezone():%H:%M:%S}  {level}  {head}".rstrip()
+    return "\n".join([first, *(f"{'':<20}{each}" for each in rest)])

@@ -1,0 +1,126 @@
+"""Which of a function's parameters the worker fills, and callers do not see."""
+
+from __future__ import annotations
+
+import inspect
+import typing
+from collections.abc import Callable, Iterable, Mapping
+from contextlib import suppress
+from dataclasses import dataclass
+from typing import Any
+
+from jobfleet.client.context import JobContext
+from jobfleet.client.resources import Resource
+from jobfleet.errors import InvalidJob
+
+PROGRESS_PARAMETER = "progress_callback"
+
+
+@dataclass(frozen=True, slots=True)
+class Injection:
+    """Which of a function's parameters the worker fills.
+
+    Attributes:
+        context: The parameter annotated ``JobContext``, if there is one.
+        context_first: Whether it comes first, and is passed by position.
+        progress: Whether there is a parameter named ``progress_callback``.
+        resources: The parameters annotated with a `Resource`, each with its own.
+    """
+
+    context: str | None = None
+    context_first: bool = False
+    progress: bool = False
+    resources: tuple[tuple[str, Resource], ...] = ()
+
+    @property
+    def is_none(self) -> bool:
+        """Whether nothing is injected."""
+        return self.context is None and not self.progress and not self.resources
+
+    @property
+    def hidden(self) -> frozenset[str]:
+        """The names that callers do not see."""
+        names = [name for name, _ in self.resources] + [PROGRESS_PARAMETER]
+        return frozenset(names if self.context is None else [*names, self.context])
+
+
+def injection_of(function: Callable[..., Any]) -> Injection:
+    """Look at a function's parameters once, at registration.
+
+    Raises:
+        InvalidJob: A resource stands before an argument of the callers', or cannot be told.
+    """
+    try:
+        parameters = list(inspect.signature(function).parameters.values())
+    except (TypeError, ValueError):
+        return Injection()
+    hints = _hints(function)
+    context = None
+    for parameter in parameters:
+        hint = hints.get(parameter.name, parameter.annotation)
+        if hint is JobContext or (isinstance(hint, str) and hint.rpartition(".")[2] == "JobContext"):
+            context = parameter.name
+            break
+    found = Injection(
+        context=context,
+        context_first=bool(context) and parameters[0].name == context,
+        progress=any(parameter.name == PROGRESS_PARAMETER for parameter in parameters),
+        resources=_resources(function, parameters, hints),
+    )
+    _check_order(function, parameters, found)
+    return found
+
+
+def _hints(function: Callable[..., Any]) -> dict[str, Any]:
+    """What the annotations mean; one that cannot be read leaves the others alone."""
+    try:
+        return typing.get_type_hints(function, include_extras=True)
+    except Exception:  # noqa: BLE001 - annotations are the user's and may name anything
+        hints = {}
+    scope = getattr(function, "__globals__", {})
+    for name, annotation in getattr(function, "__annotations__", {}).items():
+        one = type("one", (), {"__annotations__": {name: annotation}})
+        with suppress(Exception):
+            hints.update(typing.get_type_hints(one, scope, include_extras=True))
+    return hints
+
+
+def _resources(
+    function: Callable[..., Any], parameters: Iterable[inspect.Parameter], hints: Mapping[str, Any]
+) -> tuple[tuple[str, Resource], ...]:
+    found = []
+    for parameter in parameters:
+        hint = hints.get(parameter.name)
+        for mark in getattr(hint, "__metadata__", ()):
+            if isinstance(mark, Resource):
+                found.append((parameter.name, mark))
+                break
+        else:
+            if hint is None and isinstance(parameter.annotation, str) and "Resource(" in parameter.annotation:
+                raise InvalidJob(
+                    f"{function.__qualname__}: cannot read {parameter.annotation!r} of {parameter.name!r}; "
+                    "the names in it must be those of its module.",
+                    field="function",
+                )
+    return tuple(found)
+
+
+def _check_order(function: Callable[..., Any], parameters: Iterable[inspect.Parameter], found: Injection) -> None:
+    """A resource is given by name, so what callers give by position must not come after it."""
+    names = {name for name, _ in found.resources}
+    seen = ""
+    for parameter in parameters:
+        if parameter.name in names and parameter.kind is not inspect.Parameter.KEYWORD_ONLY:
+            if parameter.kind is inspect.Parameter.POSITIONAL_ONLY:
+                raise InvalidJob(f"{parameter.name!r} is given by name: move it behind the /.", field="function")
+            seen = parameter.name
+        elif (
+            seen
+            and parameter.kind in (inspect.Parameter.POSITIONAL_OR_KEYWORD, inspect.Parameter.VAR_POSITIONAL)
+            and parameter.name not in found.hidden
+        ):
+            raise InvalidJob(
+                f"{getattr(function, '__qualname__', function)}: put the resource {seen!r} behind {parameter.name!r}, "
+                "which callers give.",
+                field="function",
+            )

@@ -1,0 +1,225 @@
+"""The part of both clients that shows the fleet, and runs it: `Fleet`'s, and `AsyncFleet`'s."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any
+
+from jobfleet.client import admin, commands, listing
+from jobfleet.client.base import Opened
+from jobfleet.client.verbs import Verb
+from jobfleet.model import JobResult, JobStatus
+
+if TYPE_CHECKING:
+    from jobfleet.client.flowing import AsyncFlows, Flows
+    from jobfleet.client.recurring import AsyncRecurring, Recurring
+
+
+class Operations(Opened):
+    """What `Fleet` shows and runs."""
+
+    def _do(self, verb: Verb[Any]) -> Any:
+        raise NotImplementedError
+
+    def dead(self, queue: str | None = None, *, limit: int = 50) -> list[JobResult[Any]]:
+        """The newest dead letters of a queue, or of all."""
+        answer: list[JobResult[Any]] = self._do(listing.dead(self.space, queue, limit=limit))
+        return answer
+
+    def letter(self, job_id: str) -> listing.Letter:
+        """One dead letter, opened: history and arguments.
+
+        Raises:
+            JobNotFound: There is none of that job.
+        """
+        answer: listing.Letter = self._do(listing.letter(self.space, job_id))
+        return answer
+
+    def jobs(
+        self, *, status: JobStatus | None = None, queue: str | None = None, limit: int = 50, cursor: str = ""
+    ) -> listing.Page:
+        """A page of jobs: running, then waiting by urgency, then finished, newest first."""
+        answer: listing.Page = self._do(
+            listing.jobs(self.space, status=status, queue=queue, limit=limit, cursor=cursor)
+        )
+        return answer
+
+    @property
+    def flows(self) -> Flows:
+        """Jobs that wait for one another: ``fleet.flows.enqueue(flow)``, and the verbs about them."""
+        from jobfleet.client.flowing import Flows
+
+        return Flows(self.space, self._do)
+
+    @property
+    def cron(self) -> Recurring:
+        """The recurring jobs: ``fleet.cron()`` lists them, ``fleet.cron.add(…)`` adds one."""
+        from jobfleet.client.recurring import Recurring  # croniter is for those who use it
+
+        return Recurring(self.space, self._do)
+
+    def queues(self) -> list[admin.QueueInfo]:
+        """Every queue at this moment."""
+        answer: list[admin.QueueInfo] = self._do(admin.queues(self.space))
+        return answer
+
+    def workers(self) -> list[admin.WorkerInfo]:
+        """The workers that were heard of lately."""
+        answer: list[admin.WorkerInfo] = self._do(admin.workers(self.space))
+        return answer
+
+    def command_workers(
+        self,
+        ids: Sequence[str],
+        command: str,
+        *,
+        processes: int | None = None,
+        grace: float | None = None,
+        timeout: float = 10.0,
+        by: str | None = None,
+    ) -> list[commands.Confirmation]:
+        """Have workers do something, and wait until their presence shows that they did; how each stands.
+
+        Args:
+            ids: The workers.
+            command: ``quiet``, ``resume``, ``stop``, ``scale`` or ``dump``.
+            processes: How many children each is to have, for ``scale``.
+            grace: Seconds that running jobs may take to end, for ``stop``; default what each was started with.
+            timeout: Seconds to wait; who has not confirmed by then may still do so.
+            by: Who wants it, for the record.
+
+        Raises:
+            ConfigError: There is no such command, or it lacks its number.
+        """
+        order = commands.Order(ids, command, processes=processes, grace=grace, timeout=timeout, by=by)
+        while True:
+            stands: list[commands.Confirmation] = self._do(order.turn(self.space))
+            if order.is_over:
+                return stands
+            time.sleep(order.pause)
+
+    def pause(self, queue: str, *, by: str | None = None) -> bool:
+        """Let no job of a queue be claimed; running ones go on. False when it was paused already."""
+        answer: bool = self._do(admin.pause(self.space, queue, by))
+        return answer
+
+    def resume(self, queue: str) -> bool:
+        """Let a paused queue be claimed again; False when it was not paused."""
+        answer: bool = self._do(admin.resume(self.space, queue))
+        return answer
+
+    def purge_queue(self, queue: str, *, by: str | None = None) -> int:
+        """Cancel every waiting job of a queue; how many there were."""
+        answer: int = self._do(admin.purge_queue(self.space, queue, by))
+        return answer
+
+    def statistics(self) -> dict[str, Any]:
+        """Counts of the whole fleet."""
+        answer: dict[str, Any] = self._do(admin.statistics(self.space))
+        return answer
+
+
+class AsyncOperations(Opened):
+    """What `AsyncFleet` shows and runs."""
+
+    async def _do(self, verb: Verb[Any]) -> Any:
+        raise NotImplementedError
+
+    async def dead(self, queue: str | None = None, *, limit: int = 50) -> list[JobResult[Any]]:
+        """The newest dead letters of a queue, or of all."""
+        answer: list[JobResult[Any]] = await self._do(listing.dead(self.space, queue, limit=limit))
+        return answer
+
+    async def letter(self, job_id: str) -> listing.Letter:
+        """One dead letter, opened: history and arguments.
+
+        Raises:
+            JobNotFound: There is none of that job.
+        """
+        answer: listing.Letter = await self._do(listing.letter(self.space, job_id))
+        return answer
+
+    async def jobs(
+        self, *, status: JobStatus | None = None, queue: str | None = None, limit: int = 50, cursor: str = ""
+    ) -> listing.Page:
+        """A page of jobs: running, then waiting by urgency, then finished, newest first."""
+        answer: listing.Page = await self._do(
+            listing.jobs(self.space, status=status, queue=queue, limit=limit, cursor=cursor)
+        )
+        return answer
+
+    @property
+    def flows(self) -> AsyncFlows:
+        """Jobs that wait for one another: ``await fleet.flows.enqueue(flow)``, and the verbs about them."""
+        from jobfleet.client.flowing import AsyncFlows
+
+        return AsyncFlows(self.space, self._do)
+
+    @property
+    def cron(self) -> AsyncRecurring:
+        """The recurring jobs: ``await fleet.cron()`` lists them, ``await fleet.cron.add(…)`` adds one."""
+        from jobfleet.client.recurring import AsyncRecurring  # croniter is for those who use it
+
+        return AsyncRecurring(self.space, self._do)
+
+    async def queues(self) -> list[admin.QueueInfo]:
+        """Every queue at this moment."""
+        answer: list[admin.QueueInfo] = await self._do(admin.queues(self.space))
+        return answer
+
+    async def workers(self) -> list[admin.WorkerInfo]:
+        """The workers that were heard of lately."""
+        answer: list[admin.WorkerInfo] = await self._do(admin.workers(self.space))
+        return answer
+
+    async def command_workers(
+        self,
+        ids: Sequence[str],
+        command: str,
+        *,
+        processes: int | None = None,
+        grace: float | None = None,
+        timeout: float = 10.0,
+        by: str | None = None,
+    ) -> list[commands.Confirmation]:
+        """Have workers do something, and wait until their presence shows that they did; how each stands.
+
+        Args:
+            ids: The workers.
+            command: ``quiet``, ``resume``, ``stop``, ``scale`` or ``dump``.
+            processes: How many children each is to have, for ``scale``.
+            grace: Seconds that running jobs may take to end, for ``stop``; default what each was started with.
+            timeout: Seconds to wait; who has not confirmed by then may still do so.
+            by: Who wants it, for the record.
+
+        Raises:
+            ConfigError: There is no such command, or it lacks its number.
+        """
+        order = commands.Order(ids, command, processes=processes, grace=grace, timeout=timeout, by=by)
+        while True:
+            stands: list[commands.Confirmation] = await self._do(order.turn(self.space))
+            if order.is_over:
+                return stands
+            await asyncio.sleep(order.pause)
+
+    async def pause(self, queue: str, *, by: str | None = None) -> bool:
+        """Let no job of a queue be claimed; running ones go on. False when it was paused already."""
+        answer: bool = await self._do(admin.pause(self.space, queue, by))
+        return answer
+
+    async def resume(self, queue: str) -> bool:
+        """Let a paused queue be claimed again; False when it was not paused."""
+        answer: bool = await self._do(admin.resume(self.space, queue))
+        return answer
+
+    async def purge_queue(self, queue: str, *, by: str | None = None) -> int:
+        """Cancel every waiting job of a queue; how many there were."""
+        answer: int = await self._do(admin.purge_queue(self.space, queue, by))
+        return answer
+
+    async def statistics(self) -> dict[str, Any]:
+        """Counts of the whole fleet."""
+        answer: dict[str, Any] = await self._do(admin.statistics(self.space))
+        return answer

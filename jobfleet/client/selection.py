@@ -1,0 +1,118 @@
+"""Open jobs by what they are: counted, and cancelled, a page at a time. See `verbs` for the form.
+
+There is no index: every open job of the lanes concerned is looked at, by its clear header. Memory is
+bounded by a page, time grows with the number of open jobs.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from jobfleet.client.admin import lanes
+from jobfleet.client.report import running_result, waiting_result
+from jobfleet.client.space import Space
+from jobfleet.client.verbs import TOMBSTONE_MS, Verb, value
+from jobfleet.errors import ConfigError
+from jobfleet.model import JobResult, JobStatus
+from jobfleet.store.calls import control, inspect
+from jobfleet.store.keys import BANDS, Lane
+
+PASSES = 5
+"""Looks at most: jobs move while they are looked at, and a further look finds what one has passed over."""
+RUNNING = "running"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Selection:
+    """Which open jobs are meant; what is not given does not matter.
+
+    Attributes:
+        tags: Tags that a job has, all of them.
+        queue: Its queue.
+        function: Its function's name on the wire.
+        user: Whom it is attributed to.
+        status: Where it stands: scheduled, queued, retrying or running.
+
+    Raises:
+        ConfigError: Nothing is given, or a status in which there is nothing to cancel.
+    """
+
+    tags: Sequence[str] = ()
+    queue: str | None = None
+    function: str | None = None
+    user: str | None = None
+    status: JobStatus | None = None
+
+    def __post_init__(self) -> None:
+        if isinstance(self.tags, str):
+            object.__setattr__(self, "tags", (self.tags,))
+        if not (self.tags or self.queue or self.function or self.user or self.status):
+            raise ConfigError("Nothing says which jobs are meant; give tags, queue, function, user or status.")
+        if self.status is not None and self.status.is_final:
+            raise ConfigError(f"status is {self.status.value!r}; such jobs have ended: give one of open jobs.")
+
+    def has(self, job: JobResult[Any]) -> bool:
+        """Whether a job is meant; one that was asked to stop already is not."""
+        return (
+            job.cancel_requested_by is None
+            and set(self.tags) <= set(job.tags)
+            and self.function in (None, job.function)
+            and self.user in (None, job.user)
+            and self.status in (None, job.status)
+        )
+
+    def sections(self) -> list[str]:
+        """Where such jobs stand in a lane."""
+        waiting = [str(band) for band in range(BANDS)]
+        if self.status is None:
+            return [RUNNING, *waiting]
+        return [RUNNING] if self.status is JobStatus.RUNNING else waiting
+
+
+def count_open(space: Space, selection: Selection) -> Verb[int]:
+    """How many open jobs are meant."""
+    total = 0
+    for lane in (yield from lanes(space, selection.queue)):
+        for section in selection.sections():
+            skip = 0
+            while rows := (yield from _page(lane, section, skip)):
+                total += sum(selection.has(row) for row in rows)
+                skip += len(rows)
+    return total
+
+
+def cancel_selected(space: Space, selection: Selection, by: str | None) -> Verb[int]:
+    """End those that wait, ask those that run to stop, in bounded batches; how many there were."""
+    total = 0
+    every = yield from lanes(space, selection.queue)
+    for _ in range(PASSES):
+        found = 0
+        for lane in every:
+            for section in selection.sections():
+                found += yield from _cancel(space, lane, section, selection, by)
+        total += found
+        if not found:
+            break
+    return total
+
+
+def _cancel(space: Space, lane: Lane, section: str, selection: Selection, by: str | None) -> Verb[int]:
+    total = skip = 0
+    while rows := (yield from _page(lane, section, skip)):
+        skip += len(rows)
+        meant = [row.id for row in rows if selection.has(row)]
+        if meant:
+            letters = value((yield (control.cancel(space.keys, lane, meant, by=by, ttl_ms=TOMBSTONE_MS),)))
+            skip -= letters.count("c")  # they stand here no more
+            total += sum(letter in "cr" for letter in letters)
+    return total
+
+
+def _page(lane: Lane, section: str, skip: int) -> Verb[list[JobResult[Any]]]:
+    if section == RUNNING:
+        now, running = value((yield (inspect.running(lane, skip=skip),)))
+        return [running_result(row, now) for row in running]
+    now, waiting = value((yield (inspect.waiting(lane, int(section), skip=skip),)))
+    return [waiting_result(row, now) for row in waiting]

@@ -1,0 +1,19 @@
+-- command: tell a worker's supervisor what an operator wants of it.
+--
+-- KEYS    1 workers     zset    worker ids by last beat (µs)
+-- ARGV    1 worker      text    its id
+--         2 control     text    the channel that tells supervisors
+--         3 message     text    a line
+-- FLAGS   allow-oom
+-- RETURNS {"told"} | {"unknown"}   unknown: no such worker was heard of lately
+-- EMITS   -
+-- COST    O(1)
+
+local worker, control, message = ARGV[1], ARGV[2], ARGV[3]
+local known = redis.call('ZSCORE', KEYS[1], worker)
+
+if not known then return {'unknown'} end
+
+redis.call('PUBLISH', control, message)
+
+return {'told'}

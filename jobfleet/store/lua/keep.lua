@@ -1,0 +1,35 @@
+-- keep: keep the result of a running job's step, so that a later run does not do it again.
+--
+-- KEYS    1 runs        hash    id → run
+--         2 steps:<id>  hash    step → encoded result; bytes of all under the empty name
+-- ARGV    1 id          text    job id
+--         2 token       int     the run
+--         3 ttl         int     ms
+--         4 most        int     steps kept of a job
+--         5 most_bytes  int     bytes kept of a job
+--         6 step        text    its name; empty: only the ttl is set
+--         7 record      text    encoded result
+-- FLAGS   allow-oom
+-- RETURNS {"kept"} | {"full"} | {"lost"}
+-- EMITS   -
+-- COST    O(1)
+-- @include lib/number
+-- @include lib/run
+
+local most, most_bytes = tonumber(ARGV[4]), tonumber(ARGV[5])
+local step, record = ARGV[6], ARGV[7]
+
+local run = redis.call('HGET', KEYS[1], ARGV[1])
+if not run or run_token(run) ~= ARGV[2] then return {'lost'} end
+local bytes, held = redis.call('HGET', KEYS[2], ''), 0
+if step ~= '' then
+  local old = redis.call('HGET', KEYS[2], step)
+  held = tonumber(bytes or '0') + #record - (old and #old or 0)
+  local count = redis.call('HLEN', KEYS[2]) - (bytes and 1 or 0) + (old and 0 or 1)
+  if count > most or held > most_bytes then return {'full'} end
+end
+
+if step ~= '' then redis.call('HSET', KEYS[2], step, record, '', int(held)) end
+redis.call('PEXPIRE', KEYS[2], ARGV[3])
+
+return {'kept'}

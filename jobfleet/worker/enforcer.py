@@ -1,0 +1,128 @@
+"""What a child cannot do for itself: end a run that holds its loop, the GIL, or a thread for ever.
+
+A child whose run is past its hard limit, or was cancelled and heeds nothing, is condemned. Its
+successor starts first; the child claims nothing more and finishes its other jobs; then it is killed,
+and the undertaker settles the condemned run. Nothing of it needs the child's help: limits stand on
+its board, and cancellations came through here. A child that can still act does so first.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import signal
+from contextlib import suppress
+
+from jobfleet.clock import boottime
+from jobfleet.config import JobConfig
+from jobfleet.errors import JobfleetError
+from jobfleet.outcome import Cancelled, TimedOut
+from jobfleet.store.aio import AsyncStore
+from jobfleet.store.calls.control import stop
+from jobfleet.store.keys import Keyspace
+from jobfleet.worker.board import Phase
+from jobfleet.worker.kin import Kin
+from jobfleet.worker.nursery import Nursery
+
+log = logging.getLogger("jobfleet.worker")
+LOOK_EVERY = 0.25
+SLACK = 0.75
+"""Seconds past a limit that are left to the child itself."""
+STAGES = 3
+"""Stages after the first that an executor may have, each with its grace."""
+SENDING = 1.0
+"""Seconds that ends of other jobs may still be on their way."""
+LATE = 999_999
+"""The number of what a supervisor notes: it comes after everything the run itself has told."""
+
+Key = tuple[str, int]
+
+
+class Enforcer:
+    """Ends the children of one worker that hold a run which nothing else can end.
+
+    Args:
+        nursery: The children.
+        store: How stages are noted.
+        keys: The fleet's keys.
+        config: Where the graces stand.
+    """
+
+    def __init__(self, nursery: Nursery, store: AsyncStore, keys: Keyspace, config: JobConfig) -> None:
+        self._nursery = nursery
+        self._store = store
+        self._keys = keys
+        self._grace = config.grace
+        self._cancel_after = config.cancel_grace + STAGES * config.stop_grace + SLACK
+        self._suspected: dict[str, set[Key]] = {}
+        self._lone_since: dict[str, float] = {}
+        self._noting: set[asyncio.Task[None]] = set()
+
+    async def watch(self) -> None:
+        """Look for ever; a child without limits or cancellations costs a byte read."""
+        while True:
+            await asyncio.sleep(LOOK_EVERY)
+            for kin in list(self._nursery.kin.values()):
+                self.look(kin, boottime())
+
+    def look(self, kin: Kin, now: float) -> None:
+        """Look at one child."""
+        overdue = kin.overdue(now - SLACK)
+        if not (overdue or kin.asked or kin.verdicts):
+            self._suspected.pop(kin.child, None)
+            return
+        phases = {one.key: one.phase for one in kin.posted()}
+        suspected = self._suspected.get(kin.child, set())
+        for key, limit in overdue.items():
+            if key in suspected:  # seen twice: no limit of an earlier run, read beside this one
+                kin.verdicts.setdefault(key, TimedOut(limit))
+        self._suspected[kin.child] = set(overdue)
+        for key, (by, since) in list(kin.asked.items()):
+            if phases.get(key) is not Phase.STARTED:
+                del kin.asked[key]
+            elif now - since > self._cancel_after:
+                kin.verdicts.setdefault(key, Cancelled(by))
+        for key in [key for key in kin.verdicts if phases.get(key) is not Phase.STARTED]:
+            del kin.verdicts[key]  # it has ended by itself, and its child settles it
+        if kin.verdicts and kin.condemned_at is None:
+            self._condemn(kin, now)
+        if kin.condemned_at is not None:
+            self._execute(kin, now - kin.condemned_at, phases)
+
+    def _condemn(self, kin: Kin, now: float) -> None:
+        kin.condemned_at = now
+        for (job_id, _), verdict in kin.verdicts.items():
+            log.error("child.condemned child=%s job_id=%s %s", kin.child, job_id, _told(verdict))
+        task = asyncio.get_running_loop().create_task(self._note(dict(kin.verdicts)))
+        self._noting.add(task)
+        task.add_done_callback(self._noting.discard)
+        self._nursery.replace(kin, self._grace)
+
+    async def _note(self, verdicts: dict[Key, TimedOut | Cancelled]) -> None:
+        for (job_id, token), verdict in verdicts.items():
+            if isinstance(verdict, Cancelled):
+                with suppress(JobfleetError):
+                    lane = self._keys.lane_of(job_id)
+                    await self._store.run(stop(lane, ((job_id, token, LATE, "condemned"),)))
+
+    def _execute(self, kin: Kin, waited: float, phases: dict[Key, Phase]) -> None:
+        """Kill the child once only condemned runs are left in it, or its grace is over."""
+        others = {key: phase for key, phase in phases.items() if key not in kin.verdicts}
+        if any(phase is Phase.STARTED for phase in others.values()):
+            self._lone_since.pop(kin.child, None)
+        lone = waited - self._lone_since.setdefault(kin.child, waited)
+        is_due = not others or (Phase.STARTED not in others.values() and lone >= SENDING)
+        if kin.verdicts and not kin.is_leaving and (is_due or waited >= self._grace):
+            log.error("child.killed child=%s for %s", kin.child, ", ".join(job_id for job_id, _ in kin.verdicts))
+            kin.is_leaving = True
+            kin.kill(signal.SIGKILL)
+            self._lone_since.pop(kin.child, None)
+            self._suspected.pop(kin.child, None)
+
+
+def _told(verdict: TimedOut | Cancelled) -> str:
+    match verdict:
+        case TimedOut(limit):
+            return f"did not end within {limit:g} s"
+        case Cancelled(by):
+            return f"was cancelled by {by} and does not stop"

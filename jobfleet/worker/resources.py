@@ -1,0 +1,137 @@
+"""What jobs share within a process: opened when first asked for, closed in reverse order."""
+
+from __future__ import annotations
+
+import asyncio
+import inspect
+import logging
+from collections.abc import Iterable
+from contextvars import Context
+from typing import Any
+
+from jobfleet.client.resources import NOTHING, Factory, Resource, overridden
+from jobfleet.clock import monotonic
+from jobfleet.retry import describe
+
+LEAST = 0.1
+"""Seconds that each has to close, however long the others took."""
+
+log = logging.getLogger("jobfleet.worker")
+
+
+class Resources:
+    """The resources of one process, on its event loop.
+
+    Each lives in a task of its own, which opens and closes it, as libraries with cancel scopes demand.
+    """
+
+    def __init__(self) -> None:
+        self._lives: dict[Factory, _Life] = {}
+
+    async def open(self, resource: Resource) -> Any:
+        """The one instance of a resource; opened now if it is not. Who is cancelled meanwhile harms nobody else.
+
+        Raises:
+            Exception: What the factory raised; the next who asks tries again.
+        """
+        given = overridden(resource)
+        if given is not NOTHING:
+            return given
+        life = self._lives.get(resource.factory)
+        if life is None:
+            life = self._lives[resource.factory] = _Life(resource)
+            life.opened.add_done_callback(lambda opened: self._forget_failed(resource.factory, opened))
+        return await asyncio.shield(life.opened)
+
+    async def open_all(self, wanted: Iterable[tuple[str, Resource]]) -> dict[str, Any]:
+        """The resources of some parameters, by the parameters' names."""
+        return {name: await self.open(resource) for name, resource in wanted}
+
+    @property
+    def tasks(self) -> set[asyncio.Task[None]]:
+        """The tasks in which they live: whoever tidies up after a job leaves those alone."""
+        return {life.task for life in self._lives.values()}
+
+    def _forget_failed(self, factory: Factory, opened: asyncio.Future[Any]) -> None:
+        if opened.cancelled() or opened.exception() is not None:
+            self._lives.pop(factory, None)
+
+    async def close(self, timeout: float) -> None:
+        """Close all that is open, the last first; what fails, or takes too long, is logged.
+
+        Args:
+            timeout: Seconds for all together.
+        """
+        deadline = monotonic() + timeout
+        for life in reversed(list(self._lives.values())):
+            life.over.set()
+            done, _ = await asyncio.wait((life.task,), timeout=max(LEAST, deadline - monotonic()))
+            if not done:
+                log.error("resource.unclosed factory=%s it took too long", life.name)
+                life.task.cancel()
+        self._lives.clear()
+
+
+class _Life:
+    """One resource from its opening to its end."""
+
+    def __init__(self, resource: Resource) -> None:
+        loop = asyncio.get_running_loop()
+        self.name = resource.name
+        self.opened: asyncio.Future[Any] = loop.create_future()
+        self.over = asyncio.Event()
+        # In a context of its own: what it logs later does not belong to the job that happened to be the first.
+        self.task = loop.create_task(self._live(resource.factory), context=Context())
+
+    async def _live(self, factory: Factory) -> None:
+        try:
+            made = await _call(factory)
+            value = await _enter(made)
+        except BaseException as error:  # noqa: BLE001 - the job that asked for it is told
+            if not self.opened.done():
+                self.opened.set_exception(error if isinstance(error, Exception) else _as_error(error, self.name))
+            return
+        self.opened.set_result(value)
+        await self.over.wait()
+        try:
+            await _leave(made)
+        except Exception as error:  # noqa: BLE001 - the user's code may raise anything
+            log.error("resource.unclosed factory=%s %s", self.name, describe(error))
+        else:
+            log.debug("resource.closed factory=%s", self.name)
+
+
+def _as_error(error: BaseException, name: str) -> Exception:
+    return RuntimeError(f"opening {name} was given up: {describe(error)}")
+
+
+def _is_async(factory: Factory) -> bool:
+    """Whether calling it is a matter of the loop: it may need one, and does not block it."""
+    inner = inspect.unwrap(factory)
+    return (
+        inspect.iscoroutinefunction(inner)
+        or inspect.isasyncgenfunction(inner)
+        or (inspect.isclass(factory) and hasattr(factory, "__aenter__"))
+    )
+
+
+async def _call(factory: Factory) -> Any:
+    made = factory() if _is_async(factory) else await asyncio.to_thread(factory)
+    if inspect.isawaitable(made) and not hasattr(made, "__aenter__"):
+        made = await made
+    return made
+
+
+async def _enter(made: Any) -> Any:
+    if hasattr(made, "__aenter__"):
+        return await made.__aenter__()
+    if hasattr(made, "__enter__"):
+        return await asyncio.to_thread(made.__enter__)
+    return made
+
+
+async def _leave(made: Any) -> None:
+    if hasattr(made, "__aexit__"):
+        await made.__aexit__(None, None, None)
+    elif hasattr(made, "__exit__"):
+        await asyncio.to_thread(made.__exit__, None, None, None)

@@ -1,0 +1,88 @@
+"""Cancelling open jobs by what they are, with both clients."""
+
+from __future__ import annotations
+
+from contextlib import closing
+
+import pytest
+import redis
+
+from jobfleet import Job, JobStatus
+from jobfleet.errors import ConfigError
+from jobfleet.store.calls.lease import claim
+from jobfleet.store.connect import target
+from jobfleet.store.keys import Keyspace
+from jobfleet.store.sync import Store
+from tests.client.either import Either
+
+LANE = Keyspace("jobfleet").lane("default", 0)
+
+
+async def fill(client: Either) -> dict[str, str]:
+    """Jobs by a name."""
+    jobs = {
+        "eu": Job("x", "app.add", (1, 2), tags=("eu",)),
+        "eu-ann": Job("x", "app.add", (1, 2), tags=("b", "eu"), user="ann"),
+        "us-later": Job("x", "app.add", (1, 2), tags=("us",), delay=3600),
+        "plain": Job("x", "app.add", (1, 2)),
+        "mail": Job("x", "app.fail", ("no",), queue="mail", user="ann"),
+    }
+    return {name: await client("enqueue", job) for name, job in jobs.items()}
+
+
+@pytest.mark.parametrize(
+    ("chosen", "meant"),
+    [
+        ({"tags": ("eu",)}, {"eu", "eu-ann"}),
+        ({"tags": "eu"}, {"eu", "eu-ann"}),
+        ({"tags": ("eu", "b")}, {"eu-ann"}),
+        ({"user": "ann"}, {"eu-ann", "mail"}),
+        ({"user": "ann", "queue": "default"}, {"eu-ann"}),
+        ({"queue": "mail"}, {"mail"}),
+        ({"function": "app.fail"}, {"mail"}),
+        ({"status": JobStatus.SCHEDULED}, {"us-later"}),
+        ({"status": JobStatus.QUEUED, "queue": "default"}, {"eu", "eu-ann", "plain"}),
+        ({"status": JobStatus.RUNNING}, set()),
+        ({"tags": ("none",)}, set()),
+    ],
+)
+async def test_those_that_are_meant_are_cancelled_and_no_others(
+    client: Either, chosen: dict[str, object], meant: set[str]
+) -> None:
+    ids = await fill(client)
+
+    counted = await client("count_open", **chosen)
+    cancelled = await client("cancel_many", **chosen, by="bob")
+
+    assert (counted, cancelled) == (len(meant), len(meant))
+    results = {name: await client("poll", job_id) for name, job_id in ids.items()}
+    assert {name for name, result in results.items() if result.status is JobStatus.CANCELLED} == meant
+    assert {results[name].error for name in meant} <= {"cancelled by bob"}
+    assert await client("cancel_many", **chosen) == 0
+
+
+async def test_those_that_run_are_asked_once(client: Either, raw: redis.Redis, redis_url: str) -> None:
+    ids = [await client("enqueue", Job("x", "app.add", (1, 2), tags=("eu",))) for _ in range(3)]
+    with closing(Store(target(redis_url))) as store:
+        store.run(claim(LANE, child="w.1", nonce=1, lease_us=10**8, limit=2))
+
+    assert await client("cancel_many", tags=("eu",), by="bob") == 3
+    assert await client("count_open", tags=("eu",)) == 0
+    statuses = sorted([(await client("poll", job_id)).status for job_id in ids])
+    assert statuses == ["cancelled", "running", "running"]
+    assert all(b"|bob@" in record for record in raw.hvals(LANE.runs))
+
+
+async def test_more_than_a_page_is_cancelled(client: Either) -> None:
+    jobs = [Job("x", "app.add", (1, 2), tags=("eu",) if number % 3 else ()) for number in range(330)]
+    await client.all("enqueue_many", jobs)
+
+    assert await client("count_open", tags=("eu",)) == 220
+    assert await client("cancel_many", tags=("eu",)) == 220
+    assert await client("count_open", queue="default") == 110
+
+
+@pytest.mark.parametrize("chosen", [{}, {"tags": ()}, {"status": JobStatus.COMPLETED}])
+async def test_what_would_mean_all_or_none_is_refused(client: Either, chosen: dict[str, object]) -> None:
+    with pytest.raises(ConfigError):
+        await client("cancel_many", **chosen)

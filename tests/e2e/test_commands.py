@@ -1,0 +1,279 @@
+"""Commands to workers from afar, given by the command line and confirmed by presence."""
+
+from __future__ import annotations
+
+import json
+import signal
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+from click.testing import CliRunner, Result
+
+from jobfleet import AsyncFleet, Fleet, Job, JobStatus
+from jobfleet.cli.main import main
+from jobfleet.client.admin import WorkerInfo
+from jobfleet.errors import ConfigError
+from jobfleet.events import Command
+from tests.support.fleet import LONG, Programs, settle_all
+from tests.support.waiting import wait_until
+
+Cli = Callable[..., Result]
+CODE = "from jobfleet import job\n\n\n@job(name='app.seven')\ndef seven() -> int:\n    return 7\n"
+
+
+@pytest.fixture
+def cli(redis_url: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Cli:
+    monkeypatch.setenv("JOBFLEET_URL", redis_url)
+    monkeypatch.chdir(tmp_path)
+
+    def run(*args: str, input: str | None = None) -> Result:
+        result = CliRunner().invoke(main, ["workers", *args], input=input, prog_name="jobfleet")
+        assert result.exception is None or isinstance(result.exception, SystemExit), result.exception
+        return result
+
+    return run
+
+
+def only(fleet: Fleet) -> WorkerInfo:
+    (worker,) = fleet.workers()
+    return worker
+
+
+def test_quiet_and_resume(programs: Programs, fleet: Fleet, cli: Cli, tmp_path: Path) -> None:
+    gate = tmp_path / "gate"
+    programs.ready()
+    running = fleet.enqueue(Job("gate", "hist.gate", (str(gate),)))
+    programs.history.await_start(running)
+    worker = only(fleet).id
+
+    result = cli("quiet", worker, "--by", "ann@desk")
+
+    assert (result.exit_code, result.stdout, result.stderr) == (0, f"{worker} is quiet.\n", "")
+    assert (only(fleet).state, only(fleet).state_by) == ("quiet", "ann@desk")
+    assert "quiet by ann@desk" in cli("ls").stdout
+    gate.touch()
+    assert fleet.wait(running, timeout=LONG).status is JobStatus.COMPLETED
+    later = fleet.enqueue(Job("nap", "hist.nap", (0.0,)))
+
+    result = cli("resume", worker, "-o", "json")
+
+    assert json.loads(result.stdout) == [{"worker": worker, "state": "running", "children": 1, "is_confirmed": True}]
+    assert fleet.wait(later, timeout=LONG).status is JobStatus.COMPLETED
+
+
+def test_a_worker_is_named_by_id_by_the_beginning_of_it_by_its_host_or_with_all_others(
+    programs: Programs, fleet: Fleet, cli: Cli
+) -> None:
+    for _ in range(2):
+        programs.ready()
+    every = sorted(fleet.workers(), key=lambda one: one.id)
+
+    assert cli("quiet", every[0].id[:-1]).stdout == f"{every[0].id} is quiet.\n"
+    both = "".join(f"{one.id} is running.\n" for one in every)
+    assert sorted(cli("resume", every[0].host).stdout.splitlines()) == both.splitlines()
+    assert sorted(cli("quiet", "--all", "-o", "ids").stdout.split()) == [one.id for one in every]
+    assert {one.state for one in fleet.workers()} == {"quiet"}
+
+
+def test_a_worker_that_is_not_there(programs: Programs, fleet: Fleet, cli: Cli) -> None:
+    assert (cli("quiet", "--all").exit_code, cli("quiet", "--all").stderr) == (3, "No workers are alive.\n")
+    programs.ready()
+
+    result = cli("stop", "nobody", "--yes")
+
+    assert (result.exit_code, result.stdout) == (3, "")
+    assert result.stderr == "No worker 'nobody' is alive; see 'jobfleet workers ls'.\n"
+    assert only(fleet).state == "running"
+    for wrong in (["quiet"], ["quiet", "x", "--all"]):
+        assert cli(*wrong).exit_code == 2
+
+
+def test_stop_asks_drains_and_charges_nobody(programs: Programs, fleet: Fleet, cli: Cli, tmp_path: Path) -> None:
+    worker = programs.ready(grace=600)
+    job_id = fleet.enqueue(Job("gate", "hist.gate", (str(tmp_path / "never"),)))
+    programs.history.await_start(job_id)
+    name = only(fleet).id
+
+    refused = cli("stop", "--all", input="n\n")
+    assert refused.exit_code == 1
+    assert refused.stderr.startswith(f"Stop {name}? [y/N] ")
+    assert only(fleet).state == "running"
+    result = cli("stop", "--all", "--grace", "500ms", "--yes")
+
+    assert result.exit_code == 0
+    assert result.stdout in {f"{name} is stopping.\n", f"{name} is gone.\n"}
+    assert worker.exit_code() == 0
+    found = fleet.poll(job_id)
+    assert (found.status, found.retry_count) == (JobStatus.QUEUED, 0)
+    assert fleet.workers() == []
+
+
+def test_who_stops_does_not_turn_back(programs: Programs, fleet: Fleet, cli: Cli, tmp_path: Path) -> None:
+    gate = tmp_path / "gate"
+    worker = programs.ready(grace=600)
+    job_id = fleet.enqueue(Job("gate", "hist.gate", (str(gate),)))
+    programs.history.await_start(job_id)
+    name = only(fleet).id
+    assert cli("stop", name, "--yes").stdout == f"{name} is stopping.\n"
+
+    for verb in (["quiet"], ["resume"], ["scale", "-p", "3"]):
+        result = cli(*verb, name)
+        assert (result.exit_code, result.stderr) == (1, f"{name} is stopping; it does not turn back.\n")
+    assert cli("stop", name, "--yes").stdout == f"{name} is stopping.\n"
+    assert not worker.is_over
+    gate.touch()
+
+    assert worker.exit_code() == 0
+    assert fleet.poll(job_id).status is JobStatus.COMPLETED
+
+
+def test_who_stops_may_be_told_to_hurry(programs: Programs, fleet: Fleet, cli: Cli, tmp_path: Path) -> None:
+    worker = programs.ready(grace=600)
+    job_id = fleet.enqueue(Job("gate", "hist.gate", (str(tmp_path / "never"),)))
+    programs.history.await_start(job_id)
+
+    cli("stop", "--all", "--yes")
+    cli("stop", "--all", "--yes", "--grace", "0")
+
+    assert worker.exit_code() == 0
+    assert (fleet.poll(job_id).status, fleet.poll(job_id).retry_count) == (JobStatus.QUEUED, 0)
+
+
+def test_stop_from_afar_ends_a_worker_that_was_about_to_start_afresh(
+    programs: Programs, fleet: Fleet, cli: Cli, tmp_path: Path
+) -> None:
+    gate = tmp_path / "gate"
+    worker = programs.ready(grace=600)
+    job_id = fleet.enqueue(Job("gate", "hist.gate", (str(gate),)))
+    programs.history.await_start(job_id)
+    worker.send(signal.SIGHUP)
+    worker.await_line("worker.stopping")
+
+    cli("stop", "--all", "--yes")
+    gate.touch()
+
+    assert worker.exit_code() == 0
+    assert "worker.restarting" not in worker.said
+
+
+def test_dump_writes_to_the_log_of_the_worker(programs: Programs, fleet: Fleet, cli: Cli) -> None:
+    worker = programs.ready()
+    job_id = fleet.enqueue(Job("rest", "hist.rest", (600.0,)))
+    programs.history.await_start(job_id)
+
+    assert cli("dump", "--all").stdout == f"{only(fleet).id} writes to its log.\n"
+
+    worker.await_line("in rest")
+    assert worker.said.count("child.dump") == 1
+    assert f"holds {job_id}:started" in worker.said
+
+
+def test_scaling_under_load_loses_nothing_and_charges_nobody(programs: Programs, fleet: Fleet, cli: Cli) -> None:
+    worker = programs.ready(slots=2)
+    name = only(fleet).id
+    ids = [receipt.id for receipt in fleet.enqueue_many(Job("nap", "hist.nap", (0.1,)) for _ in range(240))]
+
+    assert cli("scale", name, "-p", "3").stdout == f"{name} has 3 children.\n"
+    wait_until(lambda: len(runners(programs)) >= 3, timeout=LONG, why="three children run jobs")
+    assert (only(fleet).children, only(fleet).slots) == (3, 6)
+    asked = cli("scale", name, "-p", "1", input="\n")
+    assert (asked.exit_code, asked.stderr.partition("? ")[0]) == (1, f"Scale {name} down to 1 each")
+    assert cli("scale", name, "-p", "1", "--yes").stdout == f"{name} has 1 child.\n"
+    wait_until(lambda: len(worker.children()) == 1, timeout=LONG, why="the others have gone")
+    assert cli("scale", name, "-p", "2").stdout == f"{name} has 2 children.\n"
+
+    results = settle_all(fleet, ids)
+    assert {result.status for result in results.values()} == {JobStatus.COMPLETED}
+    assert {(result.attempt, result.retry_count) for result in results.values()} == {(1, 0)}
+    assert set(programs.history.starts().values()) == {1}
+    assert "child.died" not in worker.said
+
+
+def test_a_surplus_child_ends_its_job_first(programs: Programs, fleet: Fleet, cli: Cli, tmp_path: Path) -> None:
+    gate = tmp_path / "gate"
+    worker = programs.ready(processes=2, slots=1, grace=0.1)
+    ids = [fleet.enqueue(Job("gate", "hist.gate", (str(gate),))) for _ in range(2)]
+    for job_id in ids:
+        programs.history.await_start(job_id)
+
+    cli("scale", "--all", "-p", "1", "--yes")
+    assert (only(fleet).children, only(fleet).leaving, len(worker.children())) == (1, 1, 2)
+    gate.touch()
+
+    assert {one.status for one in settle_all(fleet, ids).values()} == {JobStatus.COMPLETED}
+    wait_until(lambda: len(worker.children()) == 1, timeout=LONG, why="it has gone then")
+    assert set(programs.history.starts().values()) == {1}
+
+
+def test_scaling_up_with_broken_code_leaves_those_that_serve(
+    programs: Programs, fleet: Fleet, cli: Cli, tmp_path: Path
+) -> None:
+    (tmp_path / "app.py").write_text(CODE)
+    worker = programs.ready("app", app_dir=tmp_path)
+    (child,) = worker.children()
+    (tmp_path / "app.py").write_text(CODE + "\n1 / 0\n")
+
+    result = cli("scale", "--all", "-p", "2", "--timeout", "1s")
+    worker.await_line("child.refused")
+
+    assert (result.exit_code, result.stdout) == (124, "")
+    assert "ZeroDivisionError" in worker.said
+    assert fleet.wait(fleet.enqueue(Job("seven", "app.seven")), timeout=LONG).result == 7
+    assert worker.children() == [child]
+
+
+def test_a_worker_that_is_frozen_confirms_nothing(programs: Programs, fleet: Fleet, cli: Cli) -> None:
+    worker = programs.ready()
+    name = only(fleet).id
+    worker.freeze_all()
+
+    result = cli("quiet", name, "--timeout", "300ms")
+
+    assert (result.exit_code, result.stdout) == (124, "")
+    assert result.stderr == f"{name} has not confirmed within 300 ms; it may still obey.\n"
+
+
+def test_a_command_that_comes_twice_is_obeyed_once(programs: Programs, fleet: Fleet) -> None:
+    worker = programs.ready()
+    line = Command("dump", only(fleet).id, "abc", "ann").line()
+
+    for _ in range(2):
+        publish(fleet, line)
+    publish(fleet, Command("quiet", only(fleet).id, "def", "ann").line())
+    wait_until(lambda: only(fleet).obeyed == "def", timeout=LONG, why="all were heard")
+
+    assert worker.said.count("verb=dump") == 1
+    assert only(fleet).state == "quiet"
+
+
+def publish(fleet: Fleet, line: str) -> None:
+    fleet.store.link.exchange([("PUBLISH", fleet.space.keys.control, line)])
+
+
+async def test_the_asynchronous_client_commands_alike(programs: Programs, redis_url: str, fleet: Fleet) -> None:
+    programs.ready()
+    name = only(fleet).id
+
+    async with AsyncFleet(redis_url) as other:
+        (quiet,) = await other.command_workers([name], "quiet", by="ann")
+        (scaled,) = await other.command_workers([name], "scale", processes=2)
+        (unknown,) = await other.command_workers(["nobody"], "stop")
+
+    assert (quiet.state, quiet.is_confirmed) == ("quiet", True)
+    assert (scaled.children, scaled.is_confirmed) == (2, True)
+    assert (unknown.state, unknown.is_confirmed) == ("unknown", False)
+
+
+@pytest.mark.parametrize(
+    ("verb", "numbers"),
+    [("dance", {}), ("scale", {}), ("scale", {"processes": 0}), ("quiet", {"processes": 2}), ("dump", {"grace": 1.0}),
+     ("stop", {"grace": -1.0})],
+)  # fmt: skip
+def test_a_command_that_makes_no_sense_is_refused(fleet: Fleet, verb: str, numbers: dict[str, float]) -> None:
+    with pytest.raises(ConfigError):
+        fleet.command_workers(["w"], verb, **numbers)  # type: ignore[arg-type]
+
+
+def runners(programs: Programs) -> set[int]:
+    return {entry.pid for entry in programs.history.entries()}

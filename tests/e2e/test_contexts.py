@@ -1,0 +1,78 @@
+"""Steps, logs, hooks and resources in real workers, whose processes die."""
+
+from __future__ import annotations
+
+import os
+import signal
+
+import pytest
+
+from jobfleet import Fleet, Job, JobStatus
+from jobfleet.store.calls.steps import steps
+from tests.support.fleet import LONG, Programs
+from tests.support.waiting import wait_until
+
+
+def told(programs: Programs) -> list[str]:
+    path = programs.folder / "told"
+    return path.read_text().splitlines() if path.exists() else []
+
+
+@pytest.mark.parametrize("name", ["ctx.leaving", "ctx.leaving_thread"])
+def test_a_step_is_not_done_again_after_the_process_left(programs: Programs, fleet: Fleet, name: str) -> None:
+    programs.ready("contexts")
+
+    job_id = fleet.enqueue(Job("order", name, (False,)))
+    result = fleet.wait(job_id, timeout=LONG)
+
+    assert (result.status, result.result) == (JobStatus.COMPLETED, "charge ship")
+    assert told(programs) == ["charge", "ship"]
+    assert [line.text for line in fleet.logs(job_id)] == ["attempt 1", "attempt 2"]
+
+
+@pytest.mark.parametrize("name", ["ctx.leaving", "ctx.leaving_thread"])
+def test_a_step_is_not_done_again_after_the_process_was_killed(programs: Programs, fleet: Fleet, name: str) -> None:
+    worker = programs.ready("contexts")
+    (child,) = worker.await_children(1)
+    job_id = fleet.enqueue(Job("order", name, (True,)))
+    wait_until(lambda: list(fleet.logs(job_id)), timeout=LONG, why="its log is written")
+    wait_until(lambda: told(programs) == ["charge"], timeout=LONG, why="the first step was done")
+    kept = steps(fleet.space.keys.lane_of(job_id), job_id)
+    wait_until(lambda: fleet.store.run(kept), timeout=LONG, why="its result is kept")
+
+    os.kill(child, signal.SIGKILL)
+    result = fleet.wait(job_id, timeout=LONG)
+
+    assert (result.status, result.result) == (JobStatus.COMPLETED, "charge ship")
+    assert told(programs) == ["charge", "ship"]
+
+
+def test_hooks_are_called_in_the_child(programs: Programs, fleet: Fleet) -> None:
+    programs.ready("contexts")
+
+    result = fleet.wait(fleet.enqueue(Job("hooked", "ctx.hooked")), timeout=LONG)
+
+    assert result.status is JobStatus.FAILED
+    assert told(programs) == ["before 1", "on_failure ValueError('no luck')", "after Raised"]
+
+
+def test_resources_are_opened_once_a_child_and_closed_when_it_drains(programs: Programs, fleet: Fleet) -> None:
+    worker = programs.ready("contexts")
+    ids = [fleet.enqueue(Job("pooled", "ctx.pooled")) for _ in range(5)]
+
+    results = [fleet.wait(job_id, timeout=LONG).result for job_id in ids]
+    worker.send(signal.SIGTERM)
+
+    assert results == ["pool file"] * 5
+    assert worker.exit_code() == 0
+    assert told(programs) == ["open pool", "open file", "close file", "close pool"]
+
+
+def test_both_ways_of_logging_are_kept_by_default(programs: Programs, fleet: Fleet) -> None:
+    worker = programs.ready("contexts")
+
+    job_id = fleet.enqueue(Job("chatty", "ctx.chatty"))
+    fleet.wait(job_id, timeout=LONG)
+
+    assert [line.text for line in fleet.logs(job_id)] == ["through the context", "through the library"]
+    worker.await_line("through the context")

@@ -1,0 +1,197 @@
+"""Which run the code belongs to, and that nothing but its own code holds a run for long."""
+
+from __future__ import annotations
+
+import asyncio
+import gc
+import logging
+import weakref
+from collections.abc import Iterator
+from types import SimpleNamespace
+from typing import Any, cast
+
+import pytest
+
+from jobfleet import Fleet, JobContext
+from jobfleet.client.registry import Registry
+from jobfleet.clock import boottime
+from jobfleet.outcome import Interrupted
+from jobfleet.store.keys import Keyspace
+from jobfleet.store.values import Grant
+from jobfleet.worker.capture import JOB_LOGGER, Capture, keep_capturing, start_capture, stop_capture
+from jobfleet.worker.current import CURRENT, call_within
+from jobfleet.worker.desk import Desk
+from jobfleet.worker.executors.loop import LoopExecutor
+from jobfleet.worker.handlers import Handler
+from jobfleet.worker.run import Run
+
+LANE = Keyspace("jobfleet").lane("default", 0)
+
+
+def a_run(until: float = 0.0) -> Run:
+    return Run(LANE, Grant("default.0.a", 7, 0, 2, b"", "", ""), 0, until, cast(Desk, None))
+
+
+class Pad:
+    """Takes notes."""
+
+    def __init__(self) -> None:
+        self.lines: list[str] = []
+
+    def note(self, at_us: int, level: int, text: str) -> None:
+        self.lines.append(f"{level} {text}")
+
+
+@pytest.fixture
+def captured() -> Iterator[Pad]:
+    start_capture()
+    pad = Pad()
+    token = CURRENT.set(pad)
+    yield pad
+    CURRENT.reset(token)
+    stop_capture()
+
+
+# Capture
+
+
+def test_a_line_is_kept_once_though_two_handlers_hear_it(captured: Pad) -> None:
+    logging.getLogger(f"{JOB_LOGGER}.test").info("one")
+
+    assert captured.lines == ["20 one"]
+
+
+def test_the_workers_own_lines_are_not_the_jobs(captured: Pad) -> None:
+    logging.getLogger("jobfleet.worker").error("about the job")
+
+    assert captured.lines == []
+
+
+def test_a_line_outside_of_any_run_is_nobodys(captured: Pad) -> None:
+    CURRENT.set(None)
+
+    logging.getLogger("shop").error("nobody's")
+
+    assert captured.lines == []
+
+
+def test_capturing_twice_keeps_a_line_once_and_ends_with_the_last(captured: Pad) -> None:
+    start_capture()
+    logging.getLogger("shop").error("one")
+    stop_capture()
+    logging.getLogger("shop").error("two")
+
+    assert captured.lines == ["40 one", "40 two"]
+
+
+def test_what_nobody_else_hears_is_printed_as_without_it(
+    captured: Pad, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    lonely = logging.getLogger("lonely")
+    monkeypatch.setattr(lonely, "propagate", False)
+    lonely.addHandler(capture := Capture())
+    try:
+        lonely.info("quiet")
+        lonely.warning("loud")
+    finally:
+        lonely.removeHandler(capture)
+
+    assert capsys.readouterr().err == "loud\n"
+
+
+def test_it_listens_again_after_logging_was_set_up_anew(captured: Pad) -> None:
+    root = logging.getLogger()
+    handlers = list(root.handlers)
+    root.handlers.clear()
+    keep_capturing()
+    keep_capturing()
+    logging.getLogger("shop").error("still there")
+    root.handlers[:] = handlers
+
+    assert captured.lines == ["40 still there"]
+
+
+def test_it_takes_no_lock() -> None:
+    assert Capture().lock is None
+
+
+# The run that the code belongs to
+
+
+def test_a_thread_serves_one_run_after_the_other() -> None:
+    one, two = Pad(), Pad()
+
+    assert call_within(one, CURRENT.get, (), {}) is one
+    assert call_within(two, CURRENT.get, (), {}) is two
+    assert CURRENT.get() is None
+
+
+async def test_a_run_is_let_go_without_the_garbage_collector() -> None:
+    executor, ended = LoopExecutor(), asyncio.Event()
+    seen: list[int] = []
+
+    async def function() -> int:
+        return id(CURRENT.get())
+
+    def on_end(value: Any, error: BaseException | None) -> None:
+        seen.append(value)
+        ended.set()
+
+    run = a_run()
+    number, gone = id(run), weakref.ref(run)
+    handler = cast(Handler, SimpleNamespace(call=function))
+    gc.disable()
+    try:
+        executor.start(run, handler, [], {}, on_end)
+        await ended.wait()
+        await asyncio.sleep(0)
+        del run
+        assert gone() is None
+    finally:
+        gc.enable()
+    assert seen == [number]
+
+
+@pytest.mark.parametrize("has_hook", [False, True])
+def test_a_job_with_a_context_and_hooks_leaves_no_circle(fleet: Fleet, registry: Registry, has_hook: bool) -> None:
+    ports: list[weakref.ref[Any]] = []
+
+    async def look(ctx: JobContext) -> None:
+        ports.append(weakref.ref(ctx.port))
+
+    if has_hook:
+        fleet.hooks.before(lambda ctx: None)
+        fleet.hooks.after(lambda ctx, outcome: None)
+    function = registry.register(look, name="test.look", fleet=fleet)
+    for _ in range(5):
+        function.enqueue()
+    gc.collect()
+    gc.disable()
+    try:
+        fleet.run_worker(burst=True)
+        alive = sum(port() is not None for port in ports)
+    finally:
+        gc.enable()
+
+    assert len(ports) == 5
+    assert alive <= 1, "but for the last, which something on the stack may hold"
+
+
+# Where a step may begin
+
+
+async def test_a_step_begins_only_while_the_lease_is_known_to_stand() -> None:
+    run = a_run(until=boottime() - 1.0)
+    waiting = asyncio.ensure_future(run.stands())
+    await asyncio.sleep(0.1)
+    assert not waiting.done()
+
+    run.until = boottime() + 60.0
+    await asyncio.wait_for(waiting, 30)
+
+
+async def test_a_run_that_is_to_stop_does_not_wait_for_its_lease() -> None:
+    run = a_run(until=boottime() - 1.0)
+    run.interruption = Interrupted()
+
+    await asyncio.wait_for(run.stands(), 30)

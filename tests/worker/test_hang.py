@@ -1,0 +1,64 @@
+"""Time that a supervisor could not see accuses nobody."""
+
+from __future__ import annotations
+
+import asyncio
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+
+from jobfleet.clock import boottime
+from jobfleet.config import JobConfig
+from jobfleet.worker import hang
+from jobfleet.worker.hang import Hangs
+from jobfleet.worker.scrape import Scrape
+from tests.support.waiting import await_until
+
+
+class Still:
+    """A child whose loop does not turn, and that counts how often it is looked at."""
+
+    child, pid, stopped_at = "w.1", 1, None
+    queues: tuple[str, ...] = ()
+    looks = 0
+
+    @property
+    def turned_at(self) -> float:
+        self.looks += 1
+        return 5.0
+
+    def posted(self) -> list[Any]:
+        return []
+
+
+async def test_a_machine_that_slept_accuses_no_child(monkeypatch: pytest.MonkeyPatch) -> None:
+    clock = SimpleNamespace(ahead=0.0)
+    monkeypatch.setattr(hang, "boottime", lambda: boottime() + clock.ahead)
+    child: Any = Still()
+    hangs = Hangs({1: child}, after=30.0, kill=False, scrape=Scrape(JobConfig(processes=1)))
+    hangs._every = 0.01
+    watching = asyncio.ensure_future(hangs.watch())
+
+    async def looked(times: int) -> bool:
+        return bool(child.looks >= times)
+
+    await await_until(lambda: looked(3), why="it is watched")
+    clock.ahead = 3600.0
+    before = child.looks
+    await await_until(lambda: looked(before + 3), why="it is watched after the sleep")
+
+    assert hangs.count == 0
+    watching.cancel()
+
+
+async def test_a_child_that_stands_still_is_seen(monkeypatch: pytest.MonkeyPatch) -> None:
+    child: Any = Still()
+    hangs = Hangs({1: child}, after=0.1, kill=False, scrape=Scrape(JobConfig(processes=1)))
+    watching = asyncio.ensure_future(hangs.watch())
+
+    async def seen() -> bool:
+        return hangs.count == 1
+
+    await await_until(seen, why="it is seen")
+    watching.cancel()

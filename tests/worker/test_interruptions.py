@@ -1,0 +1,174 @@
+"""Interruptions of threads hit the job they are meant for, and nothing else."""
+
+from __future__ import annotations
+
+import asyncio
+import random
+import sys
+import threading
+from collections.abc import Callable, Iterator
+from typing import Any, cast
+
+import pytest
+
+from jobfleet import JobCancelled
+from jobfleet.client.registry import Registry
+from jobfleet.config import JobConfig
+from jobfleet.outcome import Cancelled
+from jobfleet.store.keys import Keyspace
+from jobfleet.store.values import Grant
+from jobfleet.worker.executors.executor import Stage
+from jobfleet.worker.executors.loop import LoopExecutor
+from jobfleet.worker.executors.thread import ThreadExecutor
+from jobfleet.worker.handlers import Handler, Handlers
+from jobfleet.worker.run import Run
+
+LANE = Keyspace("jobfleet").lane("default", 0)
+JOBS = 4000
+AT_ONCE = 4
+
+
+def handler_of(function: Callable[..., Any]) -> Handler:
+    registry = Registry()
+    registry.register(function, name="test.function")
+    return Handlers(registry, (), JobConfig()).get("test.function")
+
+
+def run_of(number: int) -> Run:
+    grant = Grant(f"default.0.{number}", number, 0, 2, b"", "", "")
+    return Run(LANE, grant, 0, 0.0, cast(Any, None))
+
+
+@pytest.fixture
+def nervous() -> Iterator[None]:
+    """Threads take turns very often."""
+    before = sys.getswitchinterval()
+    sys.setswitchinterval(1e-6)
+    yield
+    sys.setswitchinterval(before)
+
+
+class Storm:
+    """Quick jobs in a pool, half of which are stopped at some moment.
+
+    Args:
+        seed: Of the dice.
+    """
+
+    def __init__(self, seed: int) -> None:
+        self.dice = random.Random(seed)
+        self.executor = ThreadExecutor()
+        self.handler = handler_of(self.work)
+        self.room = asyncio.Semaphore(AT_ONCE)
+        self.ends: dict[int, list[tuple[Any, BaseException | None]]] = {}
+        self.stopped: set[int] = set()
+
+    @staticmethod
+    def work(number: int, turns: int, *, is_deaf: bool) -> int:
+        """Count; a deaf one hears no interruption while it does."""
+        total = 0
+        for turn in range(turns):
+            try:
+                total += turn
+            except JobCancelled:
+                if not is_deaf:
+                    raise
+        return number
+
+    def start(self, number: int) -> Run:
+        """Start a job; what it comes to is kept."""
+        run = run_of(number)
+
+        def on_end(value: Any, error: BaseException | None) -> None:
+            self.ends.setdefault(number, []).append((value, error))
+            self.room.release()
+
+        named = {"is_deaf": self.dice.random() < 0.2}
+        self.executor.start(run, self.handler, [number, self.dice.randrange(400)], named, on_end)
+        return run
+
+    async def stop(self, run: Run) -> None:
+        """Stop a job a moment later, now and then twice."""
+        self.stopped.add(run.token)
+        for _ in range(self.dice.randrange(3)):
+            await asyncio.sleep(0)
+        run.interrupt(Cancelled("ann"))
+        for _ in range(self.dice.choice((1, 1, 2))):
+            self.executor.stop(run, Stage.RAISED)
+
+    async def rage(self) -> None:
+        """Run them all."""
+        for number in range(JOBS):
+            await asyncio.wait_for(self.room.acquire(), 30)
+            run = self.start(number)
+            if self.dice.random() < 0.5:
+                await self.stop(run)
+        for _ in range(AT_ONCE):
+            await asyncio.wait_for(self.room.acquire(), 30)
+
+
+@pytest.mark.usefixtures("nervous")
+@pytest.mark.parametrize("seed", range(3))
+async def test_no_stray_interruption_reaches_another_job_or_the_pool(seed: int) -> None:
+    storm = Storm(seed)
+
+    await storm.rage()
+
+    assert sorted(storm.ends) == list(range(JOBS))
+    assert {len(ends) for ends in storm.ends.values()} == {1}, "each ends once"
+    for number, [(value, error)] in storm.ends.items():
+        is_whole = (value, error) == (number, None)
+        assert is_whole or (number in storm.stopped and isinstance(error, JobCancelled)), (number, value, error)
+    assert any(isinstance(error, JobCancelled) for [(_, error)] in storm.ends.values())
+    assert [(seat.run, seat.was_hit, seat.is_aimed_at) for seat in storm.executor._seats] == [
+        (None, False, False)
+    ] * len(storm.executor._seats)
+    storm.executor.close()
+
+
+async def test_a_thread_that_was_interrupted_runs_the_next_job() -> None:
+    executor = ThreadExecutor()
+    entered, ended = threading.Event(), asyncio.Event()
+    errors: list[BaseException | None] = []
+
+    def spin() -> None:
+        entered.set()
+        while True:
+            pass
+
+    def on_end(_: Any, error: BaseException | None) -> None:
+        errors.append(error)
+        ended.set()
+
+    run = run_of(1)
+    executor.start(run, handler_of(spin), [], {}, on_end)
+    await asyncio.to_thread(entered.wait, 30)
+    executor.stop(run, Stage.RAISED)
+    await asyncio.wait_for(ended.wait(), 30)
+    ended.clear()
+    executor.start(run_of(2), handler_of(lambda: 7), [], {}, on_end)
+    await asyncio.wait_for(ended.wait(), 30)
+
+    assert isinstance(errors[0], JobCancelled)
+    assert errors[1] is None
+    assert len(executor._seats) == 1
+    executor.close()
+
+
+async def test_a_coroutine_that_is_stopped_before_it_begins_ends_all_the_same() -> None:
+    executor, ended = LoopExecutor(), asyncio.Event()
+    errors: list[BaseException | None] = []
+
+    async def wait() -> None:
+        await asyncio.sleep(60)
+
+    def on_end(_: Any, error: BaseException | None) -> None:
+        errors.append(error)
+        ended.set()
+
+    run = run_of(1)
+    executor.start(run, handler_of(wait), [], {}, on_end)
+    executor.stop(run, Stage.RAISED)
+    await asyncio.wait_for(ended.wait(), 30)
+
+    assert isinstance(errors[0], asyncio.CancelledError)

@@ -1,0 +1,231 @@
+"""The ladder itself: which stages an executor is asked for, one after the other, and when it gives up."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable
+from typing import Any, cast
+
+import pytest
+
+from jobfleet import JobContext
+from jobfleet.client.registry import Registry
+from jobfleet.config import JobConfig
+from jobfleet.errors import InvalidJob
+from jobfleet.outcome import Cancelled, Interrupted, LeaseLost, TimedOut
+from jobfleet.store.keys import Keyspace
+from jobfleet.store.values import Grant
+from jobfleet.worker.board import Board
+from jobfleet.worker.executors.executor import OnEnd, Stage
+from jobfleet.worker.handlers import Handler, Handlers
+from jobfleet.worker.ladder import Ladder, Verdict, limits_of
+from jobfleet.worker.run import Interruption, Run
+from tests.support.waiting import await_until
+
+LANE = Keyspace("jobfleet").lane("default", 0)
+SOFT = (Stage.RAISED,)
+ALL = (Stage.RAISED, Stage.TERMINATED, Stage.KILLED)
+
+
+class Deaf:
+    """An executor whose runs heed nothing."""
+
+    def __init__(self, stages: tuple[Stage, ...]) -> None:
+        self.stages = stages
+        self.asked: list[Stage] = []
+
+    def start(self, run: Run, handler: Handler, args: list[Any], kwargs: dict[str, Any], on_end: OnEnd) -> None:
+        """Nothing runs here."""
+
+    def stop(self, run: Run, stage: Stage) -> None:
+        """Remember it."""
+        del run
+        self.asked.append(stage)
+
+    def close(self) -> None:
+        """Nothing is idle."""
+
+
+def handler_of(function: Callable[..., Any], **options: Any) -> Handler:
+    registry = Registry()
+    registry.register(function, name="test.function", **options)
+    return Handlers(registry, (), JobConfig(hard_grace=10)).get("test.function")
+
+
+def plain() -> None:
+    """Cannot look."""
+
+
+def looking(ctx: JobContext) -> None:
+    """Could look."""
+
+
+class Stopping:
+    """One run on its way up."""
+
+    def __init__(self, stages: tuple[Stage, ...], function: Callable[..., Any] = plain, *, grace: float = 0.05) -> None:
+        self.executor = Deaf(stages)
+        self.noted: list[Stage] = []
+        self.condemned: list[Verdict] = []
+        self.board = Board(None, 1)
+        self.run = Run(LANE, Grant("default.0.a", 1, 0, 2, b"", "", ""), self.board.post("default.0.a", 1), 0.0, NOBODY)
+        self.run.handler = handler_of(function)
+        self.run.executor = self.executor
+        self.ladder = Ladder(
+            self.board,
+            cancel_grace=grace,
+            stop_grace=grace,
+            on_stage=lambda _, stage: self.noted.append(stage),
+            on_condemned=lambda _, verdict: self.condemned.append(verdict),
+        )
+
+    async def settled(self) -> None:
+        """Wait until no timer is left."""
+
+        async def is_still() -> bool:
+            return self.run.timer is None
+
+        await await_until(is_still, why="nothing is left to do")
+
+
+NOBODY: Any = cast(Any, None)
+
+
+@pytest.mark.parametrize(
+    ("stages", "asked"),
+    [
+        (SOFT, [Stage.RAISED, Stage.RAISED]),
+        (ALL, [Stage.RAISED, Stage.RAISED, Stage.TERMINATED, Stage.KILLED]),
+        ((Stage.TERMINATED, Stage.KILLED), [Stage.TERMINATED, Stage.KILLED]),
+    ],
+)
+@pytest.mark.parametrize("function", [plain, looking])
+async def test_a_cancelled_run_climbs_as_far_as_its_executor_goes_and_is_condemned(
+    stages: tuple[Stage, ...], asked: list[Stage], function: Callable[..., Any]
+) -> None:
+    one = Stopping(stages, function)
+
+    one.ladder.stop(one.run, Cancelled("ann"))
+    await one.settled()
+
+    first = [Stage.ASKED] if function is looking else []
+    assert one.executor.asked == asked
+    assert one.noted == [*first, *dict.fromkeys(asked)]
+    assert one.condemned == [Cancelled("ann")]
+
+
+@pytest.mark.parametrize("why", [TimedOut(1.0), LeaseLost(), Interrupted()])
+@pytest.mark.parametrize("function", [plain, looking])
+async def test_all_other_reasons_interrupt_at_once_and_condemn_nobody(
+    why: Interruption, function: Callable[..., Any]
+) -> None:
+    one = Stopping(ALL, function)
+
+    one.ladder.stop(one.run, why)
+
+    assert one.executor.asked == [Stage.RAISED]
+    await one.settled()
+    assert one.executor.asked == [Stage.RAISED, Stage.RAISED, Stage.TERMINATED, Stage.KILLED]
+    assert (one.condemned, one.noted) == ([], [])
+
+
+async def test_a_run_that_ends_is_left_alone() -> None:
+    one = Stopping(ALL, grace=30)
+
+    one.ladder.stop(one.run, Cancelled("ann"))
+    one.ladder.over(one.run)
+
+    assert (one.run.timer, one.executor.asked) == (None, [Stage.RAISED])
+
+
+async def test_one_that_was_only_asked_is_interrupted_when_its_worker_stops() -> None:
+    one = Stopping(SOFT, looking, grace=30)
+    one.ladder.stop(one.run, Cancelled("ann"))
+    assert one.executor.asked == []
+
+    one.ladder.stop(one.run, Interrupted())
+
+    assert one.executor.asked == [Stage.RAISED]
+    assert one.run.interruption == Cancelled("ann"), "the first reason stands"
+    one.ladder.over(one.run)
+
+
+async def test_one_that_timed_out_and_heeds_nothing_can_still_be_cancelled() -> None:
+    one = Stopping(SOFT)
+    one.ladder.stop(one.run, TimedOut(1.0))
+    await one.settled()
+    assert one.condemned == []
+
+    one.ladder.stop(one.run, Cancelled("ann"))
+    await one.settled()
+
+    assert (one.condemned, one.noted) == ([Cancelled("ann")], [Stage.RAISED])
+
+
+@pytest.mark.parametrize(
+    ("stages", "soft", "asked", "verdict"),
+    [
+        (SOFT, 0.0, [Stage.RAISED], [TimedOut(0.1)]),
+        (SOFT, 0.05, [Stage.RAISED, Stage.RAISED], [TimedOut(0.1)]),
+        (ALL, 0.0, [Stage.KILLED], [TimedOut(0.1)]),
+        (ALL, 0.05, [Stage.RAISED, Stage.KILLED], [TimedOut(0.1)]),
+    ],
+)
+async def test_at_its_hard_limit_a_run_is_killed_or_condemned(
+    stages: tuple[Stage, ...], soft: float, asked: list[Stage], verdict: list[Verdict]
+) -> None:
+    one = Stopping(stages, grace=0.5)
+
+    one.ladder.limit(one.run, soft, 0.1)
+    await one.settled()
+
+    assert (one.executor.asked, one.condemned) == (asked, verdict)
+    assert one.ladder.is_past(one.run)
+
+
+async def test_more_time_moves_both_limits_also_on_the_board() -> None:
+    one = Stopping(SOFT)
+    one.board.started(one.run.place)
+    one.ladder.limit(one.run, 1.0, 2.0)
+    soft, hard = one.run.soft_at, one.run.hard_at
+
+    await asyncio.to_thread(one.run.extend, 30.0)
+
+    assert one.run.limits == (31.0, 32.0)
+    assert one.run.soft_at - soft == pytest.approx(30.0)
+    assert one.run.hard_at - hard == pytest.approx(30.0)
+    one.run.interrupt(Interrupted())
+    one.run.extend(30.0)
+    assert one.run.limits == (31.0, 32.0), "one that is to stop gets no more"
+    one.ladder.over(one.run)
+
+
+@pytest.mark.parametrize(
+    ("own", "job", "limits"),
+    [
+        ({}, {}, (0.0, 0.0)),
+        ({"timeout": 5}, {}, (5.0, 15.0)),
+        ({"timeout": 5, "hard_timeout": 6}, {}, (5.0, 6.0)),
+        ({"timeout": 5, "hard_timeout": 0}, {}, (5.0, 0.0)),
+        ({"hard_timeout": 6}, {}, (0.0, 6.0)),
+        ({}, {"timeout": 2}, (2.0, 12.0)),
+        ({}, {"hard_timeout": 2}, (0.0, 2.0)),
+        ({"timeout": 5}, {"timeout": 0, "hard_timeout": 0}, (0.0, 0.0)),
+        ({"timeout": 5, "hard_timeout": 6}, {"timeout": 60}, (60.0, 70.0)),
+        ({"timeout": 5, "hard_timeout": 90}, {"timeout": 60}, (60.0, 90.0)),
+        ({"timeout": 5}, {"hard_timeout": 3}, (5.0, 3.0)),
+    ],
+)
+def test_the_limits_of_the_job_come_before_those_of_its_function(
+    own: dict[str, float], job: dict[str, int], limits: tuple[float, float]
+) -> None:
+    header = {name: value * 1_000_000 for name, value in job.items()}
+
+    assert limits_of(header, handler_of(plain, **own), 10.0) == limits
+
+
+@pytest.mark.parametrize("bad", ["soon", -1, [], float("nan"), 10**40])
+@pytest.mark.parametrize("name", ["timeout", "hard_timeout"])
+def test_a_limit_that_is_no_time_is_refused(name: str, bad: Any) -> None:
+    with pytest.raises((InvalidJob, TypeError)):
+        limits_of({name: bad}, handler_of(plain), 10.0)

@@ -1,0 +1,107 @@
+"""What runs hand in, seen from within: order and loss while a trip is under way."""
+
+from __future__ import annotations
+
+import asyncio
+import threading
+from collections.abc import Sequence
+from typing import Any, cast
+
+from jobfleet.store.aio import AsyncStore
+from jobfleet.store.call import Call
+from jobfleet.store.keys import Keyspace
+from jobfleet.store.values import Grant
+from jobfleet.worker.desk import Desk
+from jobfleet.worker.joblog import JobLog, Scribe
+from jobfleet.worker.run import Run
+from jobfleet.worker.shelf import Shelf
+
+LANE = Keyspace("jobfleet").lane("default", 0)
+
+
+class Slow:
+    """A store whose trips take as long as the test likes."""
+
+    def __init__(self) -> None:
+        self.gate = asyncio.Event()
+        self.sent: list[tuple[Any, ...]] = []
+
+    async def run(self, call: Call[Any]) -> Any:
+        return (await self.run_many((call,)))[0]
+
+    async def run_many(self, calls: Sequence[Call[Any]]) -> list[Any]:
+        await self.gate.wait()
+        self.sent += [call.args for call in calls]
+        return ["kept" if call.script.name == "keep" else "o" * ((len(call.args) - 2) // 5) for call in calls]
+
+
+def a_run() -> Run:
+    return Run(LANE, Grant("default.0.a", 7, 0, 2, b"", "", ""), 0, 0.0, cast(Desk, None))
+
+
+def scribe_of(store: Slow, lost: list[Run]) -> Scribe:
+    return Scribe(cast(AsyncStore, store), most_lines=10, most_bytes=1000, ttl_ms=1000, on_lost=lost.append)
+
+
+async def test_lines_under_way_go_with_the_end_too_so_that_none_is_overtaken() -> None:
+    store, run = Slow(), a_run()
+    scribe = scribe_of(store, [])
+    scribe.note(run, 1, 20, "one")
+    flushing = asyncio.ensure_future(scribe.flush())
+    await asyncio.sleep(0)
+    scribe.note(run, 2, 20, "two")
+
+    entries = scribe.take(run, 90_000)
+
+    assert [(entry.n, entry.text, entry.ttl_ms) for entry in entries] == [
+        (1, b"1 20 one", 90_000),
+        (2, b"2 20 two", 90_000),
+        (0, b"", 90_000),
+    ]
+    store.gate.set()
+    await flushing
+    assert [entry.n for entry in scribe.take(run, None)] == [0]
+
+
+async def test_lines_come_from_any_thread_without_waiting() -> None:
+    store, run = Slow(), a_run()
+    scribe = scribe_of(store, [])
+    threads = [threading.Thread(target=scribe.note, args=(run, n, 20, f"line {n}")) for n in range(8)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join(30)
+
+    entries = scribe.take(run, None)
+
+    assert [entry.n for entry in entries] == [*range(1, 9), 0]
+    assert sorted(entry.text for entry in entries[:-1]) == [b"%d 20 line %d" % (n, n) for n in range(8)]
+    store.gate.set()
+
+
+def test_what_waits_is_bounded_in_lines_and_bytes() -> None:
+    log = JobLog()
+    for _ in range(100):
+        log.add(b"x" * 10, 5, 1000)
+    assert [n for n, _ in log.take()] == [96, 97, 98, 99, 100]
+
+    for _ in range(10):
+        log.add(b"x" * 10, 100, 35)
+    assert [n for n, _ in log.take()] == [108, 109, 110]
+    assert log.take() == []
+
+
+async def test_a_result_is_kept_though_whoever_awaits_it_is_cancelled() -> None:
+    store, run = Slow(), a_run()
+    shelf = Shelf(cast(AsyncStore, store), ttl_ms=1000, on_lost=lambda run: None)
+    keeping = asyncio.ensure_future(shelf.keep(run, "s:charge", b"done"))
+    await asyncio.sleep(0)
+
+    keeping.cancel()
+    await asyncio.wait((keeping,))
+    store.gate.set()
+    for _ in range(5):
+        await asyncio.sleep(0)
+
+    assert keeping.cancelled()
+    assert [args[-2:] for args in store.sent] == [("s:charge", b"done")]
