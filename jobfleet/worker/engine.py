@@ -31,16 +31,13 @@ from jobfleet.worker.finisher import Finisher
 from jobfleet.worker.handlers import Handlers
 from jobfleet.worker.ladder import Ladder, Verdict
 from jobfleet.worker.mover import Mover
-from jobfleet.worker.resources import Resources
+from jobfleet.worker.resources import CLOSING, Resources
 from jobfleet.worker.run import Run
 from jobfleet.worker.runner import Runner
 
 log = logging.getLogger("jobfleet.worker")
 Key = tuple[str, int]
 """Id and token of a run: tokens are unique within a lane only, and a child serves several."""
-
-CLOSING = 3.0
-"""Seconds that the jobs' resources may take to close."""
 
 NOBODY = "-"
 SENDING = 5.0

@@ -221,6 +221,8 @@ class Runner:
         self._on_returned(run)
         if not run.is_over and run.interruption is None:
             run.is_over = True
+            if run.context is not None:
+                self._spawn(self._around.ended(run, outcome, Release()))
             self._move(run, queue, lambda: self._item(run, outcome))
         elif not run.is_over:
             run.is_over = True

@@ -162,7 +162,7 @@ class ProcessExecutor:
                 run.extend(seconds)
             case "note", [at_us, level, text]:
                 run.note(at_us, level, text)
-            case "steps" | "keep", [number, *what]:
+            case "steps" | "keep" | "stands", [number, *what]:
                 task = self._loop.create_task(self._answer(stay, word, number, what))
                 self._asking.add(task)
                 task.add_done_callback(self._asking.discard)
@@ -174,6 +174,8 @@ class ProcessExecutor:
         try:
             if word == "steps":
                 value = dict(await stay.run.steps())
+            elif word == "stands":
+                await stay.run.stands()
             else:
                 await stay.run.keep(*what)
         except Exception as raised:  # noqa: BLE001 - whoever asked is told

@@ -28,6 +28,8 @@ from jobfleet.model import split_id
 from jobfleet.store.keys import Keyspace
 from jobfleet.store.values import Grant
 from jobfleet.worker.account import context_of
+from jobfleet.worker.capture import start_capture
+from jobfleet.worker.current import CURRENT
 from jobfleet.worker.handlers import Handler, Handlers, UnknownFunction, load_modules
 from jobfleet.worker.injection import inject
 from jobfleet.worker.isolated import limits
@@ -35,9 +37,12 @@ from jobfleet.worker.isolated.line import Talker
 from jobfleet.worker.isolated.port import IsolatedRun
 from jobfleet.worker.isolated.ties import end_group, has_children
 from jobfleet.worker.isolated.told import Told, tell
+from jobfleet.worker.resources import Resources
 
 log = logging.getLogger("jobfleet.worker")
 INTERRUPT = signal.SIGUSR2
+CLOSING = 0.3
+"""Seconds that resources may take to close; the worker's process waits little longer."""
 LEFTOVERS = 1.0
 """Seconds that tasks which a coroutine left behind may take to end."""
 
@@ -65,6 +70,7 @@ class Harness:
         self._is_armed = False
         self._task: asyncio.Task[Any] | None = None
         self._loops: asyncio.Runner | None = None
+        self._resources = Resources()
         self._main = threading.main_thread().ident or 0
 
     def load(self, modules: list[str], app_dir: str) -> bool:
@@ -78,6 +84,7 @@ class Harness:
             log.error("isolated.refused %s", shown)
             self._talker.send("refused", f"{type(error).__name__} while its modules were imported")
             return False
+        start_capture(owns_process=True)
         self._talker.send("ready")
         return True
 
@@ -94,6 +101,7 @@ class Harness:
             self._talker.send("ended", run.number, told, not has_children())
             del job, run, order, told
         if self._loops is not None:
+            self._loops.run(self._resources.close(CLOSING))
             self._loops.close()
 
     def _hear(self) -> None:
@@ -171,9 +179,14 @@ class Harness:
         opened = open_envelope(run.grant.envelope, limits=self._limits)
         run.header, args, kwargs = opened.header, opened.args, opened.kwargs
         run.handler = handler
-        if not handler.function.injection.is_none:
+        CURRENT.set(run)
+        injection = handler.function.injection
+        given: dict[str, Any] = {}
+        if injection.resources:
+            given = self._await(run, lambda: self._resources.open_all(injection.resources))
+        if not injection.is_none:
             context = context_of(run, self._child, args, kwargs)
-            args, kwargs = inject(handler.function.injection, context, args, kwargs)
+            args, kwargs = inject(injection, context, args, kwargs, given)
         if handler.function.is_coroutine:
             return self._await(run, lambda: handler.call(*args, **kwargs))
         return self._guarded(run, lambda: handler.call(*args, **kwargs))
@@ -198,6 +211,7 @@ class Harness:
         return value
 
     async def _tasked(self, run: IsolatedRun, call: Callable[[], Any]) -> tuple[Any, BaseException | None]:
+        CURRENT.set(run)  # the loop has a context of its own
         self._task = asyncio.ensure_future(call())
         if run.is_stopped:
             self._task.cancel()
@@ -207,7 +221,7 @@ class Harness:
             return None, error
         finally:
             self._task = None
-            left = asyncio.all_tasks() - {asyncio.current_task()}
+            left = asyncio.all_tasks() - {asyncio.current_task()} - self._resources.tasks
             for task in left:
                 task.cancel()
             if left:

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import asyncio
 import itertools
-from collections.abc import Mapping
+from collections.abc import Coroutine, Mapping
 from concurrent.futures import Future
-from typing import TYPE_CHECKING, Any, cast
+from typing import TYPE_CHECKING, Any, TypeVar, cast
 
 import jobfleet.errors
 from jobfleet.codec import encode
@@ -16,9 +16,10 @@ from jobfleet.store.values import Grant
 from jobfleet.worker.run import Run
 
 if TYPE_CHECKING:
+    from jobfleet.worker.desk import Desk
     from jobfleet.worker.isolated.line import Talker
-    from jobfleet.worker.reporter import Reporter
 
+T = TypeVar("T")
 MESSAGE_LENGTH = 500
 
 
@@ -38,7 +39,7 @@ class IsolatedRun(Run):
     is_stopped = False
 
     def __init__(self, number: int, lane: Lane, grant: Grant, talker: Talker) -> None:
-        super().__init__(lane, grant, 0, 0.0, cast("Reporter", None))
+        super().__init__(lane, grant, 0, 0.0, cast("Desk", None))
         self.number = number
         self._talker = talker
         self._why: str | None = None
@@ -80,6 +81,14 @@ class IsolatedRun(Run):
     async def keep(self, key: str, record: bytes) -> None:
         """Have the encoded result of a step kept, and wait until it is."""
         await self._ask("keep", key, record)
+
+    async def stands(self) -> None:
+        """Wait until the worker knows that the run's lease stands, or the run is to stop."""
+        await self._ask("stands")
+
+    def block(self, coroutine: Coroutine[Any, Any, T]) -> T:
+        """Await something on a loop of its own; a stop is raised in the midst of it."""
+        return asyncio.run(coroutine)
 
     async def _ask(self, word: str, *what: Any) -> Any:
         number = next(self._numbers)
