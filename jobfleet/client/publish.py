@@ -21,7 +21,14 @@ def function_record(function: JobFunction[..., Any, Any]) -> bytes:
     options = {name: _plain(value) for name, value in function.given.items() if name in PUBLISHED and value is not None}
     if issubclass(TimeoutError, function.discard_on):
         options["discards_timeouts"] = True
-    return encode({"options": options, "parameters": parameters_of(function), "doc": _first_line(function)})
+    return encode(
+        {
+            "options": options,
+            "parameters": parameters_of(function),
+            "doc": _first_line(function),
+            "run_in": function.run_in,
+        }
+    )
 
 
 def read_function(record: bytes) -> dict[str, Any]:

@@ -9,7 +9,7 @@ from typing import Any
 from jobfleet.client.context import JobContext
 from jobfleet.errors import EncodingError
 from jobfleet.model import Job, suffix_time_us
-from jobfleet.outcome import Outcome, Raised
+from jobfleet.outcome import ForeignError, Outcome, Raised
 from jobfleet.retry import Fail, Tries
 from jobfleet.worker.run import Run
 
@@ -23,8 +23,9 @@ def error_fields(outcome: Outcome, decision: Fail, *, traceback_bytes: int) -> d
     if isinstance(outcome, Raised):
         error = outcome.error
         # An EncodingError is about the result; how the codec found it is of no use to anybody.
-        fields["error_class"] = type(error).__name__
-        fields["error"] = last.removeprefix(f"{type(error).__name__}: ")
+        kind = error.error_class if isinstance(error, ForeignError) else type(error).__name__
+        fields["error_class"] = kind
+        fields["error"] = last.removeprefix(f"{kind}: ")
         if not isinstance(error, EncodingError):
             fields["traceback"] = traceback_text(error, traceback_bytes)
     return fields
@@ -32,6 +33,8 @@ def error_fields(outcome: Outcome, decision: Fail, *, traceback_bytes: int) -> d
 
 def traceback_text(error: BaseException, most: int) -> str:
     """A traceback as text, its tail; frames of the worker are left out."""
+    if isinstance(error, ForeignError):
+        return error.traceback
     try:
         frames = error.__traceback__
         while frames is not None and frames.tb_frame.f_globals.get("__name__", "").startswith("jobfleet.worker."):

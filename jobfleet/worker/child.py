@@ -97,6 +97,7 @@ class Child:
             board=self._board,
             store=store,
             tally=self._tally,
+            modules=modules,
             on_buried=self._buried,
             on_condemned=self._condemned,
         )

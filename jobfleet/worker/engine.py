@@ -25,13 +25,13 @@ from jobfleet.store.values import Claimed
 from jobfleet.worker.board import Board
 from jobfleet.worker.claimer import Claimer
 from jobfleet.worker.desk import Desk
-from jobfleet.worker.executors.executor import Executor, Stage
-from jobfleet.worker.executors.loop import LoopExecutor
-from jobfleet.worker.executors.thread import ThreadExecutor
+from jobfleet.worker.executors.all import executors
+from jobfleet.worker.executors.executor import Stage
 from jobfleet.worker.finisher import Finisher
 from jobfleet.worker.handlers import Handlers
 from jobfleet.worker.ladder import Ladder, Verdict
-from jobfleet.worker.resources import Resources
+from jobfleet.worker.mover import Mover
+from jobfleet.worker.resources import CLOSING, Resources
 from jobfleet.worker.run import Run
 from jobfleet.worker.runner import Runner
 
@@ -39,20 +39,13 @@ log = logging.getLogger("jobfleet.worker")
 Key = tuple[str, int]
 """Id and token of a run: tokens are unique within a lane only, and a child serves several."""
 
-CLOSING = 3.0
-"""Seconds that the jobs' resources may take to close."""
-
 NOBODY = "-"
 SENDING = 5.0
 """Seconds that the last endings may take; a supervisor waits no longer for its child either."""
 PAST = {
-    "complete": "completed",
-    "fail": "failed",
-    "retry": "retried",
-    "release": "released",
-    "park": "parked",
-    "expire": "expired",
-}
+    "complete": "completed", "fail": "failed", "retry": "retried", "release": "released", "park": "parked",
+    "expire": "expired", "move": "moved",
+}  # fmt: skip
 
 
 def board_capacity(slots: int) -> int:
@@ -70,6 +63,7 @@ class Engine:
         board: Where it posts what it holds.
         store: With endless patience.
         tally: Where it counts.
+        modules: What an isolated process loads.
         on_buried: Is told that the fleet believes this child dead.
         on_condemned: Is told of a run that only the end of this process can end; None where nobody can end it.
     """
@@ -79,6 +73,7 @@ class Engine:
         config: JobConfig,
         handlers: Handlers,
         *,
+        modules: Sequence[str] = (),
         child: str,
         board: Board,
         store: AsyncStore,
@@ -104,7 +99,7 @@ class Engine:
         """How many runs have been settled."""
         self._most: int | None = None
         self._on_spent: Callable[[], None] = lambda: None
-        self._executors: dict[str, Executor] = {"async": LoopExecutor(), "thread": ThreadExecutor()}
+        self._executors = executors(child, config, modules, isolated=bool(handlers.isolated))
         self._resources = Resources()
         self._desk = Desk(store, config, on_lost=self._lost, on_cancel=self._cancelled_mark)
         self._ladder = Ladder(
@@ -114,6 +109,7 @@ class Engine:
             on_stage=self._note_stage,
             on_condemned=on_condemned,
         )
+        self._mover = Mover(store, config, finish=self._finish)
         self._runner = Runner(
             handlers,
             self._executors,
@@ -128,6 +124,7 @@ class Engine:
             traceback_bytes=config.traceback_bytes,
             now_us=self.now_us,
             finish=self._finish,
+            move=self._mover.move,
             on_returned=self._returned,
         )
         self._claimer = Claimer(
@@ -269,6 +266,8 @@ class Engine:
     def _settled(self, run: Run, letter: str) -> None:
         if run.stands_again:
             self._claimer.doubt(run.lane)
+        if run.moved_to:
+            self._mover.settled(run, letter)
         if letter not in "sdc":
             log.warning("job.lost job_id=%s token=%d its late finish was refused (%s)", run.id, run.token, letter)
             self._tally.count("fenced_writes_total", (run.lane.queue,))
@@ -368,9 +367,12 @@ class Engine:
         if left:
             log.info("worker.releasing jobs=%d", len(left))
             await self._wait_ended(1.0, None)
+            if self._ladder.kill(left):
+                await self._wait_ended(1.0, None)
         for run in list(self._runs.values()):
             if not run.is_condemned:  # of that one, the supervisor says how it ended
                 self._runner.abandon(run, Interrupted())
+        await self._mover.drained(SENDING)
         with suppress(TimeoutError):
             await asyncio.wait_for(self._desk.flush(), SENDING)
         for finisher in self._finishers.values():

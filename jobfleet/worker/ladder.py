@@ -11,7 +11,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import threading
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from math import inf
 from typing import TYPE_CHECKING, Any
 
@@ -109,6 +109,16 @@ class Ladder:
         elif run.stage < Stage.RAISED:
             self._climb(run)
         self._arm(run)
+
+    def kill(self, runs: Iterable[Run]) -> bool:
+        """Kill what can be killed before its job is given back, lest another worker run it too; whether any can be."""
+        is_any = False
+        for run in runs:
+            if not run.is_over and run.executor is not None and Stage.KILLED in run.executor.stages:
+                run.stage = Stage.KILLED
+                run.executor.stop(run, Stage.KILLED)
+                is_any = True
+        return is_any
 
     def over(self, run: Run) -> None:
         """A run has ended: there is nothing left to stop, though its hooks may go on."""

@@ -68,7 +68,8 @@ def test_only_a_claim_leads_into_a_run_and_only_enqueue_comes_from_nowhere() -> 
 
 
 def test_verbs_and_events_are_told_once_and_scripts_exist() -> None:
-    assert len({row.verb for row in TRANSITIONS}) == len({row.event for row in TRANSITIONS}) == len(TRANSITIONS)
+    told = [row for row in TRANSITIONS if row.verb != "move"]  # which is heard as cancelled
+    assert len({row.verb for row in told}) == len({row.event for row in told}) == len(TRANSITIONS) - 1
     assert {row.script for row in TRANSITIONS} <= set(names())
 
 
