@@ -231,7 +231,7 @@ def decide(
             return _crashed(outcome, policy, tries, now_us, uniform)
         case OutOfCpu(limit):
             what = f"used more than {limit:g} s of CPU"
-            return _failure(ErrorType.TRANSIENT, "timeout", what, policy, tries, now_us, uniform)
+            return _failure(classify(TimeoutError(), policy), "timeout", what, policy, tries, now_us, uniform)
         case Preempted():
             spent = replace(tries.noting(now_us, "lease expired"), preemptions=tries.preemptions + 1)
             return Retry(0, spent)

@@ -158,6 +158,36 @@ def test_a_cancelled_job_is_interrupted_where_it_blocks_and_its_process_is_not_u
     assert run("cell.pid").result[0] != process
 
 
+@pytest.mark.parametrize("function", ["cell.stubborn", "cell.hold"])
+def test_what_hears_no_interruption_is_terminated_and_its_worker_goes_on(
+    programs: Programs, fleet: Fleet, tmp_path: Path, function: str
+) -> None:
+    worker = programs.ready("cells", stop_grace=0.3)
+    children = worker.children()
+    job_id = fleet.enqueue(Job("long", function, (str(tmp_path / "pid"),)))
+    process = pid_in(tmp_path / "pid")
+
+    fleet.cancel(job_id, by="ann")
+
+    result = fleet.wait(job_id, timeout=LONG)
+    assert (result.status, result.stop_stage) == (JobStatus.CANCELLED, "terminated")
+    gone(process)
+    assert worker.children() == children
+
+
+def test_a_hard_limit_kills_the_process_and_nothing_else(
+    fleet: Fleet, worker: Program, run: Run, tmp_path: Path
+) -> None:
+    children = worker.children()
+    assert run("cell.add", 1, 2).result == 3, "a process is warm: the limit counts its start, too"
+
+    result = run("cell.hold", str(tmp_path / "pid"), timeout=1, hard_timeout=2, max_retries=0)
+
+    assert result.error_class == "timeout"
+    gone(pid_in(tmp_path / "pid"))
+    assert worker.children() == children
+
+
 def test_a_timeout_interrupts_a_blocking_call(run: Run) -> None:
     result = run("cell.limited", 600)
 
