@@ -175,8 +175,8 @@ class Engine:
         self._most, self._on_spent = most, on_spent
 
     def _free(self) -> int:
-        """How many more jobs may be claimed: none while a suspect is to run alone."""
-        if self._suspects or self._stale or self._is_draining:
+        """How many more jobs may be claimed: none while a suspect is to run alone, or this process is to end."""
+        if self._suspects or self._stale or self._is_draining or self._ladder.condemned:
             return 0
         free = min(self._config.slots - self._running, self._board.room)
         return free if self._most is None else min(free, self._most - self.taken)
@@ -280,6 +280,9 @@ class Engine:
             self._board.limit(run.place, 0.0, 0.0)
         self._board.clear(run.place)
         del self._runs[run.key]
+        if run.is_condemned:  # it has ended by itself, after all
+            self._ladder.condemned.discard(run.key)
+            self._claimer.changed()
         if not self._runs:
             self._ended.set()
         if not had_room:

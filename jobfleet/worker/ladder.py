@@ -60,6 +60,8 @@ class Ladder:
         self._on_condemned = on_condemned
         self._loop = asyncio.get_running_loop()
         self._lock = threading.Lock()
+        self.condemned: set[tuple[str, int]] = set()
+        """Runs for which this process is to end."""
 
     # --- limits ---------------------------------------------------------------------------------
 
@@ -176,6 +178,7 @@ class Ladder:
             log.error("job.unstoppable job_id=%s function=%s it runs on: it shares its process", run.id, function)
         elif not run.is_condemned:
             run.is_condemned = True
+            self.condemned.add(run.key)
             log.error("job.unstoppable job_id=%s function=%s its process is to end", run.id, function)
             self._on_condemned(run, verdict)
 
