@@ -304,10 +304,11 @@ def describe(error: BaseException) -> str:
         return error.told
     try:
         text = str(error)
-    except Exception:  # noqa: BLE001 - the user's __str__ may raise anything
+    except BaseException:  # noqa: BLE001 - the user's __str__ may raise anything
         text = "(its text cannot be had)"
-    text = text.encode("utf-8", "replace").decode()  # a lone surrogate could not be written down
-    return f"{type(error).__name__}: {text}" if text else type(error).__name__
+    name = type(error).__name__
+    said = f"{name}: {text}" if text else name
+    return said.encode("utf-8", "replace").decode()  # a lone surrogate could not be written down
 
 
 def policy_of(

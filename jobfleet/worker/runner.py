@@ -42,7 +42,7 @@ from jobfleet.retry import (
     with_header,
 )
 from jobfleet.store.calls import settle
-from jobfleet.worker.account import context_of, error_fields
+from jobfleet.worker.account import context_of, error_fields, unwritable
 from jobfleet.worker.around import Around
 from jobfleet.worker.executors.executor import Died, Executor, OnEnd, Stage
 from jobfleet.worker.handlers import Handler, Handlers, UnknownFunction
@@ -247,6 +247,14 @@ class Runner:
         task.add_done_callback(self._tasks.discard)
 
     def _item(self, run: Run, outcome: Outcome) -> settle.Item | None:
+        """What settles a run; whatever the user's error does while it is written down, there is something."""
+        try:
+            return self._item_of(run, outcome)
+        except Exception:
+            log.exception("job.unwritable job_id=%s", run.id)
+            return self._item_of(run, unwritable(outcome))
+
+    def _item_of(self, run: Run, outcome: Outcome) -> settle.Item | None:
         if type(outcome) is Succeeded:  # what `decide` would say, without asking
             try:
                 return self._complete(run, outcome.value)
@@ -256,6 +264,13 @@ class Runner:
 
     def _weighed(self, run: Run, outcome: Outcome) -> tuple[Outcome, Decision, settle.Item | None]:
         """The same, and what it came from, for hooks."""
+        try:
+            return self._weighed_of(run, outcome)
+        except Exception:
+            log.exception("job.unwritable job_id=%s", run.id)
+            return self._weighed_of(run, unwritable(outcome))
+
+    def _weighed_of(self, run: Run, outcome: Outcome) -> tuple[Outcome, Decision, settle.Item | None]:
         if isinstance(outcome, Succeeded):
             try:
                 return outcome, Complete(outcome.value), self._complete(run, outcome.value)

@@ -113,7 +113,7 @@ def test_a_job_that_hears_no_cancellation_is_not_called_cancelled_while_it_runs(
 
 def dies(trial: Trial, function: str, *args: object) -> JobResult[object]:
     """Run a job beside neighbours until it is found out: once among them, once alone."""
-    with trial.neighbours(runs=3):  # the third: see the test about suspects below
+    with trial.neighbours(runs=2):
         return trial.run(f"hostile.{function}", *args, max_crashes=1)
 
 
@@ -136,10 +136,6 @@ def test_a_job_that_ends_its_process_is_found_among_its_neighbours(
     trial.check_calm(crashes=2)
 
 
-@pytest.mark.xfail(
-    reason="worker/child.py: when the loop ends early, asyncio's runner cancels the neighbours, and worker/runner.py "
-    "counts their CancelledError as a failure of their own"
-)
 def test_a_job_that_stops_the_loop_is_found_among_its_neighbours(trial: Trial) -> None:
     result = dies(trial, "stop_loop")
 
@@ -147,10 +143,6 @@ def test_a_job_that_stops_the_loop_is_found_among_its_neighbours(trial: Trial) -
     trial.check_calm(crashes=2)
 
 
-@pytest.mark.xfail(
-    reason="worker/engine.py: `_returned` starts a suspect before the endings of its neighbours are on their way; "
-    "a suspect that dies at once takes them along"
-)
 def test_a_neighbour_that_has_ended_is_not_run_again_when_a_suspect_dies_next(trial: Trial) -> None:
     with trial.neighbours(runs=2):
         result = trial.run("hostile.leave", 5, max_crashes=1)
@@ -247,20 +239,8 @@ def test_odd_endings_fail_their_job_and_nothing_else(trial: Trial, where: str) -
 @pytest.mark.parametrize(
     "what",
     [
-        pytest.param(
-            "mute-exit",
-            marks=pytest.mark.xfail(
-                reason="retry.py: `describe` lets a SystemExit of the error's own `__str__` through; the process ends "
-                "after the board says *returned*, so the job is given back uncharged, for ever"
-            ),
-        ),
-        pytest.param(
-            "nameless",
-            marks=pytest.mark.xfail(
-                reason="worker/runner.py: what `_item` raises ends in the loop's handler; the job is never settled and "
-                "its lease is renewed for ever"
-            ),
-        ),
+        "mute-exit",
+        "nameless",
     ],
 )
 def test_an_ending_that_strikes_while_it_is_described_fails_its_job(trial: Trial, where: str, what: str) -> None:

@@ -82,10 +82,6 @@ def test_a_child_that_is_to_be_replaced_leaves_whatever_a_job_has_left_behind(
     assert fleet.wait(fleet.enqueue(Job("nap", "hist.nap", (0.0,))), timeout=LONG).status is COMPLETED
 
 
-@pytest.mark.xfail(
-    reason="worker/child.py: flushing a stream that a job has closed raises, and an end in good order "
-    "looks like a crash"
-)
 def test_a_closed_stream_is_no_crash(programs: Programs, fleet: Fleet) -> None:
     worker = start(programs)
     assert fleet.wait(enqueue(fleet, "close_stdout"), timeout=LONG).status is COMPLETED
@@ -97,10 +93,6 @@ def test_a_closed_stream_is_no_crash(programs: Programs, fleet: Fleet) -> None:
     assert "Traceback" not in worker.said
 
 
-@pytest.mark.xfail(
-    reason="worker/kin.py, worker/child.py: what a job starts inherits the child's end of the pipes, so the supervisor "
-    "never sees the end of a dead child's reports, and keeps task and descriptor"
-)
 @pytest.mark.parametrize("function", ["leave_grandchild", "fork"])
 def test_a_dead_child_is_let_go_though_a_process_of_its_jobs_lives_on(
     programs: Programs, fleet: Fleet, function: str

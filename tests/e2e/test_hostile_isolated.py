@@ -172,13 +172,7 @@ def test_odd_endings_fail_their_job_and_nothing_else(trial: Trial, where: str) -
     [
         "mute-exit",
         "nameless",
-        pytest.param(
-            "endless",
-            marks=pytest.mark.xfail(
-                reason="worker/isolated: an error whose text is longer than a line may be is never heard of; the job "
-                "runs for ever"
-            ),
-        ),
+        "endless",
     ],
 )
 def test_an_ending_that_strikes_while_it_is_described_fails_its_job(trial: Trial, what: str) -> None:
@@ -190,10 +184,6 @@ def test_an_ending_that_strikes_while_it_is_described_fails_its_job(trial: Trial
     trial.check_calm()
 
 
-@pytest.mark.xfail(
-    reason="worker/isolated: a SystemExit or KeyboardInterrupt of a coroutine leaves the process's loop, and what "
-    "it left there stops a later coroutine of that process"
-)
 @pytest.mark.parametrize("what", ["SystemExit", "KeyboardInterrupt"])
 def test_a_coroutine_that_leaves_the_loop_harms_no_later_one_of_its_process(trial: Trial, what: str) -> None:
     with trial.neighbours():

@@ -14,6 +14,8 @@ from jobfleet.worker.account import traceback_text
 from jobfleet.worker.executors.executor import Died
 
 Told = dict[str, Any]
+LONGEST = 64 * 1024
+"""Characters of a text that are told; the history of a job keeps fewer."""
 
 
 def tell(error: BaseException, policy: Policy, *, traceback_bytes: int) -> Told:
@@ -25,8 +27,8 @@ def tell(error: BaseException, policy: Policy, *, traceback_bytes: int) -> Told:
         traceback_bytes: How much of a traceback is told.
     """
     told: Told = {
-        "told": describe(error),
-        "class": type(error).__name__.encode("utf-8", "replace").decode(),
+        "told": describe(error)[:LONGEST],
+        "class": type(error).__name__[:LONGEST].encode("utf-8", "replace").decode(),
         "type": str(classify(error, policy)),
         "traceback": traceback_text(error, traceback_bytes),
     }
@@ -91,6 +93,6 @@ def _text(what: object) -> str | None:
     if what is None:
         return None
     try:
-        return str(what).encode("utf-8", "replace").decode()
-    except Exception:  # noqa: BLE001 - the user's __str__ may raise anything
+        return str(what)[:LONGEST].encode("utf-8", "replace").decode()
+    except BaseException:  # noqa: BLE001 - the user's __str__ may raise anything
         return "(its text cannot be had)"
