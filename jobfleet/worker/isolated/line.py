@@ -7,6 +7,7 @@ Up: ready, refused, report, extend, note, steps, keep, stands, ended.
 from __future__ import annotations
 
 import asyncio
+import os
 import queue
 import socket
 import sys
@@ -28,6 +29,9 @@ ROOM = 1 << 20
 """What a frame may take beside a payload or a result."""
 REPORT_EVERY = 0.05
 """Seconds between two reports of a job; its last one goes before its end."""
+
+LOOK_EVERY = 1.0
+"""Seconds after which a silent end looks whether its socket is still there."""
 
 OVER: tuple[Any, ...] = ()
 
@@ -109,10 +113,14 @@ class Talker:
 
     Args:
         sock: Its socket.
+        on_cut: Called when the socket is not there any more: a job has closed it, and nobody would ever hear
+            of its end.
     """
 
-    def __init__(self, sock: socket.socket) -> None:
+    def __init__(self, sock: socket.socket, on_cut: Callable[[], None]) -> None:
         self._sock = sock
+        self._on_cut = on_cut
+        self._file = _file_of(sock)
         self._frames: queue.SimpleQueue[tuple[Any, ...] | None] = queue.SimpleQueue()
         self._lock = threading.Lock()
         self._latest: tuple[Any, ...] | None = None
@@ -151,9 +159,13 @@ class Talker:
         frame: tuple[Any, ...] | None = None
         while frame is not OVER:
             frame = None
-            with suppress(queue.Empty):
-                frame = self._frames.get(timeout=max(0.0, due - monotonic()) if is_waiting else None)
+            try:
+                frame = self._frames.get(timeout=max(0.0, due - monotonic()) if is_waiting else LOOK_EVERY)
                 is_waiting = is_waiting or frame is None
+            except queue.Empty:
+                if not is_waiting:
+                    self._look()
+                    continue
             out = []
             if is_waiting and (frame is not None or monotonic() >= due):
                 is_waiting = False
@@ -162,9 +174,24 @@ class Talker:
                     out.append(latest)
             if frame:
                 out.append(frame)
-            with suppress(OSError):  # whoever hears this end is gone, and so is this process at once
+            try:
                 for one in out:
                     self._sock.sendall(_packed(one))
+            except OSError:
+                self._on_cut()
+
+    def _look(self) -> None:
+        if _file_of(self._sock) != self._file:
+            self._on_cut()
+
+
+def _file_of(sock: socket.socket) -> tuple[int, int] | None:
+    """Which file a socket's descriptor stands for; None when for none."""
+    try:
+        status = os.fstat(sock.fileno())
+    except OSError:
+        return None
+    return status.st_dev, status.st_ino
 
 
 def _packed(frame: tuple[Any, ...]) -> bytes:

@@ -17,7 +17,7 @@ from jobfleet.config import JobConfig
 from jobfleet.worker.isolated.harness import Harness
 from jobfleet.worker.isolated.limits import offer_for_memory
 from jobfleet.worker.isolated.line import Talker, heard
-from jobfleet.worker.isolated.ties import tie
+from jobfleet.worker.isolated.ties import end_group, tie
 
 
 def main() -> None:
@@ -36,7 +36,7 @@ def main() -> None:
     frames = heard(sock, most)
     _, child, settings, modules, app_dir, path = next(frames)
     sys.path[:] = path
-    talker = Talker(sock)
+    talker = Talker(sock, end_group)
     harness = Harness(frames, talker, child, JobConfig(**settings))
     if harness.load(modules, app_dir):
         harness.serve()
