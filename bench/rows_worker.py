@@ -87,18 +87,42 @@ def sleeping(setting: Setting) -> Mapping[str, Reading]:
     return {"sleep_200": Reading(count / (seen.last - seen.first), slots / seconds)}
 
 
+def _waits(server: Server, count: int, function: str, *, apart: float, module: str = "bench.functions") -> list[float]:
+    """Milliseconds from enqueue to the job's first line on an idle worker, in order."""
+    with Fleet(server.url) as fleet:
+        server.worker("-p", "1", "-c", "10", module=module)
+        server.wait_serving(fleet)
+        time.sleep(1.0)
+        for index in range(count):
+            fleet.enqueue(next(jobs(1, function, (index, time.monotonic_ns()))))
+            time.sleep(apart)
+        server.wait(lambda: len(server.stamps()) == count, "all jobs have started", step=0.05)
+        return sorted((at - asked) / 1e6 for stamps in server.stamps().values() for asked, at in stamps)
+
+
+def isolated(setting: Setting) -> Mapping[str, Reading]:
+    module, count = "bench.functions_isolated", setting.size(500, 200)
+    with setting.server() as server:
+        warm = _waits(server, count, "bench.warm", apart=0.01, module=module)
+    with setting.server() as server:
+        cold = _waits(server, setting.size(20, 5), "bench.cold", apart=0.5, module=module)
+        floor = floors.interpreter(server) * 1000
+    many = setting.size(5_000, 1_000)
+    with setting.server() as server, Fleet(server.url) as fleet:
+        fill(fleet, jobs(many, "bench.nothing", ()))
+        server.worker("-p", "1", "-c", "2", module=module)
+        seen = server.drained(many)
+    return {
+        "isolated_warm": Reading(_share(warm, 0.50)),
+        "isolated_cold": Reading(_share(cold, 0.50), floor),
+        "isolated_drain": Reading((many - 1) / (seen.last - seen.first)),
+    }
+
+
 def latency(setting: Setting) -> Mapping[str, Reading]:
     count = setting.size(500, 200)
     with setting.server() as server:
-        with Fleet(server.url) as fleet:
-            server.worker("-p", "1", "-c", "10")
-            server.wait_serving(fleet)
-            time.sleep(1.0)
-            for index in range(count):
-                fleet.enqueue(next(jobs(1, "bench.latency", (index, time.monotonic_ns()))))
-                time.sleep(0.01)
-            server.wait(lambda: len(server.stamps()) == count, "all jobs have started", step=0.05)
-            waits = sorted((at - asked) / 1e6 for stamps in server.stamps().values() for asked, at in stamps)
+        waits = _waits(server, count, "bench.latency", apart=0.01)
         bare = sorted(floors.hand_over(server, count))
     return {
         "latency_p50": Reading(_share(waits, 0.50), _share(bare, 0.50)),
@@ -167,6 +191,15 @@ ROWS = (
             Figure("latency_p99", "idle pick-up, p99", "ms", "ZADD to BZPOPMIN", Target("≤", 5)),
         ),
         latency,
+    ),
+    Row(
+        "isolated",
+        (
+            Figure("isolated_warm", "pick-up in a warm process of its own, p50", "ms"),
+            Figure("isolated_cold", "the same in a fresh process, p50", "ms", "a Python's start"),
+            Figure("isolated_drain", "drain, one child, 2 slots, jobs in processes", "jobs/s"),
+        ),
+        isolated,
     ),
     Row(
         "crash",

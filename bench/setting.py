@@ -95,11 +95,11 @@ class Server:
         """Bytes in use."""
         return int(self.raw.info("memory")["used_memory"])
 
-    def worker(self, *flags: str) -> subprocess.Popen[bytes]:
+    def worker(self, *flags: str, module: str = "bench.functions") -> subprocess.Popen[bytes]:
         """Start a real worker in a session of its own."""
         environ = {name: value for name, value in os.environ.items() if not name.startswith("JOBFLEET_")}
         environ[FOLDER] = str(self._folder)
-        command = [sys.executable, "-m", "jobfleet", "worker", "bench.functions", f"--url={self.url}", *flags]
+        command = [sys.executable, "-m", "jobfleet", "worker", module, f"--url={self.url}", *flags]
         with (self._folder / f"worker{len(self._workers)}.log").open("wb") as log:
             worker = subprocess.Popen(
                 command, cwd=ROOT, env=environ, stdin=subprocess.DEVNULL, stdout=log, stderr=log, start_new_session=True

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from datetime import timedelta
 
-from jobfleet.model import seconds
+from jobfleet.model import ErrorType, seconds
 
 
 class RetryAfter(Exception):  # a signal, not an error
@@ -44,6 +44,34 @@ class Discard(Exception):  # a signal, not an error
     def __init__(self, reason: str) -> None:
         self.reason = reason
         super().__init__(reason)
+
+
+class ForeignError(Exception):
+    """What a job raised in a process of its own, told as data: its class exists there alone.
+
+    Args:
+        told: Its class and text, in one line.
+        error_class: The name of its class.
+        error_type: Whether trying again may help, as its function's own lists say.
+        traceback: Its traceback, as text.
+        steers: What it stands for when it was raised to steer the ending.
+    """
+
+    def __init__(
+        self,
+        told: str,
+        *,
+        error_class: str,
+        error_type: ErrorType,
+        traceback: str = "",
+        steers: RetryAfter | Snooze | Discard | None = None,
+    ) -> None:
+        self.told = told
+        self.error_class = error_class
+        self.error_type = error_type
+        self.traceback = traceback
+        self.steers = steers
+        super().__init__(told)
 
 
 @dataclass(frozen=True, slots=True)
@@ -121,6 +149,24 @@ class Crashed:
 
 
 @dataclass(frozen=True, slots=True)
+class OutOfMemory:
+    """The process it had for itself ran out of memory.
+
+    Attributes:
+        reason: What bounded it: its own limit, or the kernel.
+    """
+
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
+class OutOfCpu:
+    """The process it had for itself used more CPU than it may, in seconds."""
+
+    limit: float
+
+
+@dataclass(frozen=True, slots=True)
 class Preempted:
     """Its lease expired although its worker is there."""
 
@@ -136,5 +182,7 @@ Outcome = (
     | Unrunnable
     | Broken
     | Crashed
+    | OutOfMemory
+    | OutOfCpu
     | Preempted
 )

@@ -20,9 +20,12 @@ from jobfleet.outcome import (
     Cancelled,
     Crashed,
     Discard,
+    ForeignError,
     Interrupted,
     LeaseLost,
     Outcome,
+    OutOfCpu,
+    OutOfMemory,
     Overdue,
     Preempted,
     Raised,
@@ -183,6 +186,8 @@ Uniform = Callable[[float, float], float]
 
 def classify(error: BaseException, policy: Policy) -> ErrorType:
     """Whether trying again may help: the function's own lists first, then the default table."""
+    if isinstance(error, ForeignError):
+        return error.error_type
     if isinstance(error, policy.discard_on):
         return ErrorType.PERMANENT
     if isinstance(error, policy.retry_on):
@@ -222,8 +227,11 @@ def decide(
         case TimedOut(limit):
             what = f"timed out after {limit:g} s"
             return _failure(classify(TimeoutError(), policy), "timeout", what, policy, tries, now_us, uniform)
-        case Crashed():
+        case Crashed() | OutOfMemory():
             return _crashed(outcome, policy, tries, now_us, uniform)
+        case OutOfCpu(limit):
+            what = f"used more than {limit:g} s of CPU"
+            return _failure(classify(TimeoutError(), policy), "timeout", what, policy, tries, now_us, uniform)
         case Preempted():
             spent = replace(tries.noting(now_us, "lease expired"), preemptions=tries.preemptions + 1)
             return Retry(0, spent)
@@ -241,6 +249,8 @@ def decide(
 
 def _raised(error: BaseException, policy: Policy, tries: Tries, now_us: int, uniform: Uniform) -> Decision:
     what = describe(error)
+    if isinstance(error, ForeignError) and error.steers is not None:
+        error = error.steers
     if isinstance(error, Snooze):
         return Release(to_us(error.delay))
     if isinstance(error, Discard):
@@ -260,7 +270,9 @@ def _failure(
     return Retry(backoff_us(policy, tries.failures, uniform=uniform), spent)
 
 
-def _crashed(outcome: Crashed, policy: Policy, tries: Tries, now_us: int, uniform: Uniform) -> Decision:
+def _crashed(outcome: Crashed | OutOfMemory, policy: Policy, tries: Tries, now_us: int, uniform: Uniform) -> Decision:
+    if isinstance(outcome, OutOfMemory):
+        outcome = Crashed(outcome.reason, alone=True, failed_as="oom")
     noted = tries.noting(now_us, outcome.reason)
     if outcome.several_suspected and not outcome.alone:
         return Release(0, replace(noted, is_suspect=True))
@@ -288,12 +300,15 @@ def _unrunnable(reason: str, policy: Policy, tries: Tries, now_us: int) -> Decis
 
 def describe(error: BaseException) -> str:
     """An error as one line; an error whose own text cannot be had is described all the same."""
+    if isinstance(error, ForeignError):
+        return error.told
     try:
         text = str(error)
-    except Exception:  # noqa: BLE001 - the user's __str__ may raise anything
+    except BaseException:  # noqa: BLE001 - the user's __str__ may raise anything
         text = "(its text cannot be had)"
-    text = text.encode("utf-8", "replace").decode()  # a lone surrogate could not be written down
-    return f"{type(error).__name__}: {text}" if text else type(error).__name__
+    name = type(error).__name__
+    said = f"{name}: {text}" if text else name
+    return said.encode("utf-8", "replace").decode()  # a lone surrogate could not be written down
 
 
 def policy_of(

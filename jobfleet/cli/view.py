@@ -120,6 +120,8 @@ def _pairs(job: JobResult[Any]) -> Iterable[tuple[str, Cell | str]]:
     yield "ended", _when(job.completed_at)
     yield "duration", span(job.duration.total_seconds()) if job.duration is not None else ""
     yield "worker", job.worker or ""
+    yield "goes on as", job.moved_to or ""
+    yield "comes from", job.moved_from or ""
     yield "stop asked by", job.cancel_requested_by or "" if job.cancel_requested_at else ""
     yield "stop asked", _when(job.cancel_requested_at)
     yield "stopping", job.stop_stage or ""

@@ -13,7 +13,7 @@ from typing import Any
 
 from jobfleet.client.space import Space
 from jobfleet.client.verbs import Verb, batches, prepare, value
-from jobfleet.codec import reheaded
+from jobfleet.codec import amended
 from jobfleet.errors import InvalidJob, JobNotFound, UnknownParent
 from jobfleet.model import After, Job, JobStatus, Receipt
 from jobfleet.store.calls import control, flow, inspect
@@ -78,7 +78,7 @@ def submit(space: Space, job: Job) -> Verb[Receipt]:
 def _written(space: Space, job: Job) -> Verb[Dependant]:
     edges = edges_of(job.depends_on or ())
     sent = yield from prepare(space, job.without_parents())
-    envelope = reheaded(sent.entry.envelope, parents=len(edges))
+    envelope = amended(sent.entry.envelope, {"parents": len(edges)})
     return Dependant(sent.lane, sent.entry._replace(envelope=envelope), edges)
 
 

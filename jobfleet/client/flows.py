@@ -16,7 +16,7 @@ from jobfleet.client.flow import PARENTS_KEPT_MS, POLICIES, TOMBSTONE_MS, Depend
 from jobfleet.client.report import moment
 from jobfleet.client.space import Space
 from jobfleet.client.verbs import Verb, batches, cancel_many, poll_many, prepare, replay, value
-from jobfleet.codec import Limits, decode, encode, reheaded
+from jobfleet.codec import Limits, amended, decode, encode
 from jobfleet.errors import EncodingError, JobNotFound
 from jobfleet.graph import Flow
 from jobfleet.model import JobResult, new_suffix
@@ -101,7 +101,9 @@ def enqueue(space: Space, flow: Flow) -> Verb[FlowInfo]:
             calls.Edge(jobs[place].id, number, POLICIES[link.otherwise])
             for number, (place, link) in enumerate(zip(parents, links.values(), strict=True))
         )
-        envelope = reheaded(sent.entry.envelope, flow=flow.id, **({"parents": len(edges)} if edges else {}))
+        envelope = amended(
+            sent.entry.envelope, {"flow": flow.id, "parents": len(edges)} if edges else {"flow": flow.id}
+        )
         made.append(Dependant(sent.lane, sent.entry._replace(envelope=envelope), edges))
         function = str(getattr(node.job.function, "name", node.job.function))
         otherwise = tuple(link.otherwise for link in links.values())

@@ -21,7 +21,12 @@ def function_record(function: JobFunction[..., Any, Any]) -> bytes:
     options = {name: _plain(value) for name, value in function.given.items() if name in PUBLISHED and value is not None}
     if issubclass(TimeoutError, function.discard_on):
         options["discards_timeouts"] = True
-    record = {"options": options, "parameters": parameters_of(function), "doc": _first_line(function)}
+    record = {
+        "options": options,
+        "parameters": parameters_of(function),
+        "doc": _first_line(function),
+        "run_in": function.run_in,
+    }
     if function.cron is not None:
         record["cron"] = function.cron.dump()
     return encode(record)

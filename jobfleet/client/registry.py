@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any, Concatenate, Generic, ParamSpec, TypeVar,
 from jobfleet.client.context import JobContext
 from jobfleet.client.hooks import Hooks, Middleware
 from jobfleet.client.injection import injection_of
+from jobfleet.client.isolation import LIMITS, Isolation, isolation_of
 from jobfleet.errors import InvalidJob
 from jobfleet.model import Job, check_function_name
 
@@ -32,6 +33,7 @@ OPTIONS = frozenset(
         "unique", "user",
     }
 )  # fmt: skip
+DECORATOR_ONLY = frozenset(LIMITS)
 JOB_ONLY = frozenset({"id", "scheduled_at", "expires_at", "depends_on", "user", "session", "correlation_id"})
 
 
@@ -80,6 +82,7 @@ class JobFunction(Generic[P, R, C]):
         retry_on: tuple[type[BaseException], ...] = (),
         discard_on: tuple[type[BaseException], ...] = (),
         cron: Cron | None = None,
+        isolation: Isolation | None = None,
         fleet: Any = None,
     ) -> None:
         self.function = function
@@ -90,6 +93,8 @@ class JobFunction(Generic[P, R, C]):
         self.discard_on = discard_on
         self.injection = injection_of(function)
         self.is_coroutine = inspect.iscoroutinefunction(function)
+        self.isolation = isolation
+        self.run_in = "process" if isolation is not None else "async" if self.is_coroutine else "thread"
         self._fleet = fleet
         self.__doc__ = function.__doc__
         self.__name__ = getattr(function, "__name__", name)
@@ -111,11 +116,13 @@ class JobFunction(Generic[P, R, C]):
         Raises:
             InvalidJob: An option is unknown or wrong.
         """
+        for option in DECORATOR_ONLY.intersection(options):
+            raise InvalidJob(f"{option} stands on the decorator: @job(run_in='process', {option}=…).", field=option)
         _check_options(options, allowed=OPTIONS)
         copy: JobFunction[P, R, C] = object.__new__(JobFunction)
         copy.__dict__.update(self.__dict__)
         copy.given = {**self.given, **options}
-        Job(self.name, self.name, **copy.given)
+        Job(self.name, self, **copy.given)
         return copy
 
     def job(self, *args: P.args, **kwargs: P.kwargs) -> Job:
@@ -197,14 +204,24 @@ class Registry:
             raise InvalidJob(f"{function!r} is no function.", field="function")
         wire = check_function_name(name) if name is not None else stable_name(function)
         cron = _cron_of(options)
-        _check_options(options, allowed=OPTIONS - JOB_ONLY)
-        _check_run_in(function, options.pop("run_in", None))
+        _check_options(options, allowed=(OPTIONS - JOB_ONLY) | DECORATOR_ONLY)
+        given = {option: options.pop(option) for option in ("run_in", *LIMITS) if option in options}
+        _, isolation = isolation_of(function, given)
+        if isolation is not None and isolation.on_oom == (options.get("queue") or "default"):
+            raise InvalidJob(f"on_oom is {isolation.on_oom!r}, the function's own queue; name another.", field="on_oom")
         Job(wire, wire, **options)
         known = self.functions.get(wire)
         if known is not None and not _same(known.function, function):
             raise InvalidJob(f"{wire!r} is taken by {known.function!r}; give another name.", field="name")
         made: JobFunction[..., Any, Any] = JobFunction(
-            function, name=wire, options=options, retry_on=retry_on, discard_on=discard_on, cron=cron, fleet=fleet
+            function,
+            name=wire,
+            options=options,
+            retry_on=retry_on,
+            discard_on=discard_on,
+            isolation=isolation,
+            cron=cron,
+            fleet=fleet,
         )
         self.functions[wire] = made
         return made
@@ -225,16 +242,6 @@ def _cron_of(options: dict[str, Any]) -> Cron | None:
             raise InvalidJob("tz is given twice; leave it to Cron(…, tz=…).", field="tz")
         return given
     return Cron(given, tz or "UTC")
-
-
-def _check_run_in(function: Callable[..., Any], where: object) -> None:
-    """Where a function runs follows from its kind; saying so is welcome, anything else is refused."""
-    natural = "async" if inspect.iscoroutinefunction(function) else "thread"
-    if where is not None and where != natural:
-        kind = "an async def" if natural == "async" else "a def"
-        raise InvalidJob(
-            f"run_in is {where!r}; {kind} runs in {natural!r} in this version of jobfleet.", field="run_in"
-        )
 
 
 def _same(one: Callable[..., Any], other: Callable[..., Any]) -> bool:
@@ -289,7 +296,9 @@ def job(function: Callable[..., Any] | None = None, /, **options: Any) -> Any:
         name: The name on the wire; default ``module.qualname``.
         retry_on: Exceptions after which the job is run again, whatever the default.
         discard_on: Exceptions after which it is not.
-        options: Defaults of the jobs; see `Job`.
+        options: Defaults of the jobs; see `Job`. And of the function alone: `run_in` (``async``, ``thread`` or
+            ``process``), and with ``process`` `memory_limit` (bytes or a text such as ``512MiB``), `cpu_limit`
+            (seconds), `nice` (0 to 19), `environment` (a mapping) and `on_oom` (a queue).
 
     Raises:
         InvalidJob: An option is wrong.

@@ -13,6 +13,7 @@ from jobfleet.retry import Tries
 from jobfleet.store.calls.flow import BLOCKED
 from jobfleet.store.values import Dead, DeadLetter, Final, Found, InRun, InWait, Running, Unknown, Waiting
 
+MOVED = "moved:"
 LETTERS = {"co": JobStatus.COMPLETED, "fa": JobStatus.FAILED, "ca": JobStatus.CANCELLED, "ex": JobStatus.EXPIRED}
 
 
@@ -101,11 +102,12 @@ def _ended(job_id: str, found: Final, limits: Limits) -> JobResult[Any]:
             **_progress(found.progress),
         )
     by = None if found.by == "-" else found.by
+    moved_to = found.reason.removeprefix(MOVED) if found.reason.startswith(MOVED) else None
     status = JobStatus(found.status)
     return JobResult(
         id=job_id,
         status=status,
-        error=_why(status, by),
+        error=f"moved to {moved_to}" if moved_to else _why(status, by),
         started_at=moment(found.started),
         completed_at=moment(found.at),
         duration=timedelta(microseconds=found.at - found.started) if found.started else None,
@@ -113,6 +115,7 @@ def _ended(job_id: str, found: Final, limits: Limits) -> JobResult[Any]:
         worker=None if found.child == "-" else found.child,
         cancel_requested_by=by if status is JobStatus.CANCELLED else None,
         **_stopping(found.cancel_at, found.stage),
+        moved_to=moved_to,
         **_described(job_id, _header(found.body)),
         **_progress(found.progress),
     )
@@ -185,6 +188,7 @@ def _described(job_id: str, fields: Mapping[str, Any]) -> dict[str, Any]:
         "correlation_id": fields.get("correlation_id"),
         "tags": tuple(fields.get("tags", ())),
         "metadata": fields.get("metadata", {}),
+        "moved_from": fields.get("moved_from"),
     }
 
 

@@ -7,10 +7,10 @@ decoding ends with a value or an `EncodingError`, in bounded memory.
 from jobfleet.codec.envelope import (
     HEADER_KEYS,
     Opened,
+    amended,
     encode_head,
     open_envelope,
     read_header,
-    reheaded,
     seal,
     seal_call,
 )
@@ -23,6 +23,7 @@ __all__ = [
     "HEADER_KEYS",
     "Limits",
     "Opened",
+    "amended",
     "decode",
     "encode",
     "encode_head",
@@ -31,7 +32,6 @@ __all__ = [
     "open_record",
     "read_fields",
     "read_header",
-    "reheaded",
     "seal",
     "seal_call",
     "seal_record",

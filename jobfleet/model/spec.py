@@ -20,7 +20,7 @@ LONGEST = 100 * 366 * 86_400.0
 NAME_LIKE = ("user", "session", "correlation_id", "cron_expression", "tz")
 DURATIONS = ("delay", "retry_delay", "timeout", "expires_in", "result_ttl")
 COUNTS = ("max_retries", "max_crashes")
-LATER = ("run_in", "unique", "group", "durability")
+LATER = ("unique", "group", "durability")
 
 _set = object.__setattr__
 
@@ -95,7 +95,7 @@ class Job:
             there is one.
         expires_in: Seconds after which a job that has not started is let go.
         expires_at: The same as a time.
-        run_in: Where it runs; stands on the decorator, by default as the function's kind asks.
+        run_in: Where it runs; stands on the decorator, here only to say the same.
         unique: A key of which one job may be open.
         group: A tenant, for fair share and limits.
         durability: ``fast`` (default), ``replicated`` or ``fsync``.
@@ -262,6 +262,11 @@ def _queue(job: Job, _option: str) -> None:
     check_queue(job.queue)
 
 
+def _run_in(job: Job, option: str) -> None:
+    if job.run_in != getattr(job.function, "run_in", None):
+        raise InvalidJob(f"run_in is {job.run_in!r}; it stands on the decorator: @job(run_in=…).", field=option)
+
+
 def _later(_job: Job, option: str) -> None:
     raise InvalidJob(f"{option} is not supported by this version of jobfleet; leave it out.", field=option)
 
@@ -280,6 +285,7 @@ _CHECKS: dict[str, Callable[[Job, str], None]] = {
     "metadata": _metadata,
     "queue": _queue,
     "depends_on": _parents,
+    "run_in": _run_in,
     **dict.fromkeys(LATER, _later),
 }
 _OPTIONS = tuple(_CHECKS)

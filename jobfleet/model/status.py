@@ -94,6 +94,7 @@ TRANSITIONS: tuple[Transition, ...] = (
         "supervisor, reaper, child",
         "settle",
     ),
+    _row("move", "cancelled", _RUNNING, "cancelled", "child", "settle"),
     _row("cancel", "cancelled", WAITING | _RUNNING, "cancelled", "anyone", "cancel"),
     _row("replay", "replayed", frozenset({JobStatus.FAILED}), "queued", "operator", "replay"),
 )

@@ -13,7 +13,7 @@ from typing import NamedTuple
 
 from jobfleet.client.cron import Decorated, decorated, entry_of, lane_of
 from jobfleet.client.space import Space
-from jobfleet.codec import encode, reheaded
+from jobfleet.codec import amended, encode
 from jobfleet.config import JobConfig
 from jobfleet.cron import CronEntry, Planned, from_us, plan, to_us
 from jobfleet.errors import EncodingError, InvalidJob
@@ -169,7 +169,7 @@ class Cron(Service):
     def _job(self, known: Known, planned: Planned) -> Entry:
         entry, at = known.entry, planned.fire.at
         job_id = known.lane.id_prefix + entry.suffix(at)
-        envelope = reheaded(entry.envelope, nominal=to_us(planned.fire.nominal), enqueued_at=to_us(at))
+        envelope = amended(entry.envelope, {"nominal": to_us(planned.fire.nominal), "enqueued_at": to_us(at)})
         return Entry(job_id, entry.band, str(to_us(entry.due(at))), entry.meta, envelope)
 
     async def _note(self, known: Known, planned: Planned, outcome: str, job_id: str) -> None:

@@ -27,6 +27,8 @@ Maker = Callable[[], Any]
 
 _BOUNDS: dict[str, Any] = {"socket_connect_timeout": 2.0, "socket_timeout": 2.0}
 """Of subscriptions: a server that does not answer is a server that is away."""
+ENDLESS = 1 << 31
+"""redis-py counts the connections that were ever made, not those there are, and refuses the 101st by itself."""
 
 _memory: dict[str, fakeredis.FakeServer] = {}
 _lock = threading.Lock()
@@ -80,6 +82,7 @@ def connections(at: Target, *, connect_timeout: float, socket_timeout: float | N
     return redis.ConnectionPool.from_url(
         at.url,
         protocol=2,
+        max_connections=ENDLESS,
         retry=Retry(NoBackoff(), 0),
         socket_connect_timeout=connect_timeout,
         socket_timeout=socket_timeout,

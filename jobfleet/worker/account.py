@@ -10,7 +10,7 @@ from jobfleet.client.context import JobContext
 from jobfleet.client.report import moment
 from jobfleet.errors import EncodingError
 from jobfleet.model import Job, suffix_time_us
-from jobfleet.outcome import Outcome, Raised
+from jobfleet.outcome import ForeignError, Outcome, Raised
 from jobfleet.retry import Fail, Tries
 from jobfleet.worker.run import Run
 
@@ -24,21 +24,30 @@ def error_fields(outcome: Outcome, decision: Fail, *, traceback_bytes: int) -> d
     if isinstance(outcome, Raised):
         error = outcome.error
         # An EncodingError is about the result; how the codec found it is of no use to anybody.
-        fields["error_class"] = type(error).__name__
-        fields["error"] = last.removeprefix(f"{type(error).__name__}: ")
+        kind = error.error_class if isinstance(error, ForeignError) else type(error).__name__
+        kind = kind.encode("utf-8", "replace").decode()  # as `describe` has it
+        fields["error_class"] = kind
+        fields["error"] = last.removeprefix(f"{kind}: ")
         if not isinstance(error, EncodingError):
             fields["traceback"] = traceback_text(error, traceback_bytes)
     return fields
 
 
+def unwritable(outcome: Outcome) -> Outcome:
+    """What stands for an end that cannot be written down, whatever the user's error does."""
+    return Raised(RuntimeError(f"how it ended cannot be written down ({type(outcome).__name__})"))
+
+
 def traceback_text(error: BaseException, most: int) -> str:
     """A traceback as text, its tail; frames of the worker are left out."""
+    if isinstance(error, ForeignError):
+        return error.traceback
     try:
         frames = error.__traceback__
         while frames is not None and frames.tb_frame.f_globals.get("__name__", "").startswith("jobfleet.worker."):
             frames = frames.tb_next
         text = "".join(traceback.format_exception(type(error), error, frames))
-    except Exception:  # noqa: BLE001 - the user's exception may break its own formatting
+    except BaseException:  # noqa: BLE001 - the user's exception may break its own formatting
         text = f"{type(error).__name__} (its traceback cannot be had)"
     text = text.encode("utf-8", "replace").decode()
     return text if len(text) <= most else TRACEBACK_HEAD + text[-most:]

@@ -14,6 +14,8 @@ import signal
 import sys
 import traceback
 from collections.abc import AsyncIterator, Coroutine
+from contextlib import suppress
+from functools import partial
 from typing import Any
 
 from jobfleet.client.publish import function_record
@@ -97,6 +99,7 @@ class Child:
             board=self._board,
             store=store,
             tally=self._tally,
+            modules=modules,
             on_buried=self._buried,
             on_condemned=self._condemned,
         )
@@ -236,12 +239,45 @@ def _users_frames(error: BaseException) -> Any:
 
 
 def run_loop(main: Coroutine[Any, Any, int]) -> int:
-    """Run a coroutine on the fastest loop there is."""
-    try:
+    """Run a coroutine on the fastest loop there is.
+
+    Where a job has stopped the loop, the process ends at once: to end it in good order would cancel its neighbours,
+    and their ends would be charged to them.
+    """
+    factory = None
+    with suppress(ImportError):
         import uvloop
-    except ImportError:
-        return asyncio.run(main)
-    return int(uvloop.run(main))
+
+        factory = uvloop.new_event_loop
+    with asyncio.Runner(loop_factory=factory) as runner:
+        try:
+            return runner.run(main)
+        except JobfleetError:
+            raise
+        except BaseException:
+            log.exception("worker.broken its event loop has ended")
+            _flush()
+            os._exit(1)
+
+
+def _flush() -> None:
+    """Show what was printed; a job may have closed the streams."""
+    for stream in (sys.stdout, sys.stderr):
+        with suppress(ValueError, OSError, AttributeError):
+            stream.flush()
+
+
+def _keep_to_itself(*descriptors: int) -> None:
+    """Keep pipes and memory out of what jobs start: the supervisor waits for the end of the last who holds them."""
+    for descriptor in descriptors:
+        os.set_inheritable(descriptor, False)
+    os.register_at_fork(after_in_child=partial(_close, descriptors))
+
+
+def _close(descriptors: tuple[int, ...]) -> None:
+    for descriptor in descriptors:
+        with suppress(OSError):
+            os.close(descriptor)
 
 
 def main() -> None:
@@ -255,6 +291,7 @@ def main() -> None:
     sender = Sender(reports)
     shared = Board(board)
     os.close(board)
+    _keep_to_itself(commands, reports, stacks)
 
     async def live() -> int:
         return await Child(frames(commands), sender, shared).run()
@@ -264,7 +301,7 @@ def main() -> None:
     except JobfleetError as error:
         sender.send("refused", str(error), "")
         code = EXIT_USAGE
-    sys.stdout.flush()
+    _flush()
     sys.exit(code)
 
 

@@ -91,12 +91,12 @@ class Enforcer:
 
     def _condemn(self, kin: Kin, now: float) -> None:
         kin.condemned_at = now
+        self._nursery.replace(kin, self._grace)
         for (job_id, _), verdict in kin.verdicts.items():
             log.error("child.condemned child=%s job_id=%s %s", kin.child, job_id, _told(verdict))
         task = asyncio.get_running_loop().create_task(self._note(dict(kin.verdicts)))
         self._noting.add(task)
         task.add_done_callback(self._noting.discard)
-        self._nursery.replace(kin, self._grace)
 
     async def _note(self, verdicts: dict[Key, TimedOut | Cancelled]) -> None:
         for (job_id, token), verdict in verdicts.items():

@@ -15,7 +15,7 @@ from jobfleet.codec import Limits
 from jobfleet.config import JobConfig
 from jobfleet.metrics.tally import Tally
 from jobfleet.model import split_id
-from jobfleet.outcome import Cancelled, Interrupted, LeaseLost, Raised, Snooze
+from jobfleet.outcome import Cancelled, Interrupted, LeaseLost
 from jobfleet.retry import policy_of
 from jobfleet.services.relay import Relay
 from jobfleet.store.aio import AsyncStore
@@ -23,16 +23,17 @@ from jobfleet.store.calls.control import stop
 from jobfleet.store.calls.settle import Item
 from jobfleet.store.keys import Keyspace, Lane
 from jobfleet.store.values import Claimed
+from jobfleet.worker.anteroom import Anteroom
 from jobfleet.worker.board import Board
 from jobfleet.worker.claimer import Claimer
 from jobfleet.worker.desk import Desk
-from jobfleet.worker.executors.executor import Executor, Stage
-from jobfleet.worker.executors.loop import LoopExecutor
-from jobfleet.worker.executors.thread import ThreadExecutor
+from jobfleet.worker.executors.all import executors
+from jobfleet.worker.executors.executor import Stage
 from jobfleet.worker.finisher import Finisher
 from jobfleet.worker.handlers import Handlers
 from jobfleet.worker.ladder import Ladder, Verdict
-from jobfleet.worker.resources import Resources
+from jobfleet.worker.mover import Mover
+from jobfleet.worker.resources import CLOSING, Resources
 from jobfleet.worker.run import Run
 from jobfleet.worker.runner import Runner
 from jobfleet.worker.teller import Teller
@@ -41,20 +42,13 @@ log = logging.getLogger("jobfleet.worker")
 Key = tuple[str, int]
 """Id and token of a run: tokens are unique within a lane only, and a child serves several."""
 
-CLOSING = 3.0
-"""Seconds that the jobs' resources may take to close."""
-
 NOBODY = "-"
 SENDING = 5.0
 """Seconds that the last endings may take; a supervisor waits no longer for its child either."""
 PAST = {
-    "complete": "completed",
-    "fail": "failed",
-    "retry": "retried",
-    "release": "released",
-    "park": "parked",
-    "expire": "expired",
-}
+    "complete": "completed", "fail": "failed", "retry": "retried", "release": "released", "park": "parked",
+    "expire": "expired", "move": "moved",
+}  # fmt: skip
 
 
 def board_capacity(slots: int) -> int:
@@ -72,6 +66,7 @@ class Engine:
         board: Where it posts what it holds.
         store: With endless patience.
         tally: Where it counts.
+        modules: What an isolated process loads.
         on_buried: Is told that the fleet believes this child dead.
         on_condemned: Is told of a run that only the end of this process can end; None where nobody can end it.
     """
@@ -81,6 +76,7 @@ class Engine:
         config: JobConfig,
         handlers: Handlers,
         *,
+        modules: Sequence[str] = (),
         child: str,
         board: Board,
         store: AsyncStore,
@@ -95,8 +91,6 @@ class Engine:
         self._tally = tally
         self._runs: dict[Key, Run] = {}
         self._running = 0
-        self._suspects: list[Run] = []
-        self._stale: list[Run] = []
         self._finishers: dict[Lane, Finisher] = {}
         self._offset: tuple[int, float] = (0, 0.0)
         self._started_us = 0
@@ -106,7 +100,7 @@ class Engine:
         """How many runs have been settled."""
         self._most: int | None = None
         self._on_spent: Callable[[], None] = lambda: None
-        self._executors: dict[str, Executor] = {"async": LoopExecutor(), "thread": ThreadExecutor()}
+        self._executors = executors(child, config, modules, isolated=bool(handlers.isolated))
         self._resources = Resources()
         self._desk = Desk(store, config, on_lost=self._lost, on_cancel=self._cancelled_mark)
         self._ladder = Ladder(
@@ -116,6 +110,7 @@ class Engine:
             on_stage=self._note_stage,
             on_condemned=on_condemned,
         )
+        self._mover = Mover(store, config, finish=self._finish)
         self._runner = Runner(
             handlers,
             self._executors,
@@ -130,6 +125,7 @@ class Engine:
             traceback_bytes=config.traceback_bytes,
             now_us=self.now_us,
             finish=self._finish,
+            move=self._mover.move,
             on_returned=self._returned,
         )
         self._teller = Teller(Relay(store, Keyspace(config.namespace), config, tally))
@@ -141,11 +137,17 @@ class Engine:
             admit=self._admit,
             on_buried=on_buried,
         )
+        self._anteroom = Anteroom(
+            patience=config.renewal,
+            start=self._start_now,
+            give_back=self._runner.abandon,
+            changed=self._claimer.changed,
+        )
 
     @property
     def running(self) -> int:
         """How many jobs run, or are about to."""
-        return self._running + len(self._suspects) + len(self._stale)
+        return self._running + len(self._anteroom)
 
     @property
     def taken(self) -> int:
@@ -181,8 +183,8 @@ class Engine:
         self._most, self._on_spent = most, on_spent
 
     def _free(self) -> int:
-        """How many more jobs may be claimed: none while a suspect is to run alone."""
-        if self._suspects or self._stale or self._is_draining:
+        """How many more jobs may be claimed: none while a suspect is to run alone, or this process is to end."""
+        if self._anteroom or self._is_draining or self._ladder.condemned:
             return 0
         free = min(self._config.slots - self._running, self._board.room)
         return free if self._most is None else min(free, self._most - self.taken)
@@ -195,13 +197,12 @@ class Engine:
             run = Run(lane, grant, self._board.post(grant.id, grant.token), until, self._desk)
             self._runs[run.key] = run
             if grant.tries and grant.tries.partition("\n")[0].endswith(":1"):
-                self._keep_suspect(run)
+                self._anteroom.keep_suspect(run)
             elif fresh:
                 self._start(run)
             else:
-                self._stale.append(run)
-        if self._suspects:
-            self._start_suspect()
+                self._anteroom.keep_stale(run)
+        self._start_suspect()
         if self._most is not None and self.taken >= self._most:
             self._on_spent()
 
@@ -212,36 +213,18 @@ class Engine:
         self._runner.start(run)
         self._tally.count("jobs_started_total", (run.lane.queue, run.header.get("function", "?")))
 
-    def _keep_suspect(self, run: Run) -> None:
-        """Hold one suspect until it can run alone; others go back, so that other children can take them."""
-        if self._suspects:
-            self._runner.abandon(run, Interrupted())
-        else:
-            self._suspects.append(run)
-            asyncio.get_running_loop().call_later(self._config.renewal, self._give_up, run)
-
-    def _give_up(self, run: Run) -> None:
-        """A child whose own jobs are long must not be held up by a suspect: another time, or another child."""
-        if run in self._suspects:
-            self._suspects.remove(run)
-            self._runner.abandon(run, Raised(Snooze(self._config.renewal)))
-            self._claimer.changed()
-
     def _start_now(self, run: Run) -> None:
         self._started_us = self.now_us()
         self._start(run)
 
     def _start_suspect(self) -> None:
-        """A job that ran in a process that died runs alone, so that a second death names the culprit."""
-        is_alone = self._suspects and not self._running and not self._is_draining
-        if is_alone and boottime() < self._suspects[0].until:
-            self._start_now(self._suspects.pop(0))
+        """Start a suspect once it is alone, also with what has ended and is not settled: that would be run again."""
+        if len(self._runs) == 1 and not self._is_draining:
+            self._anteroom.start_suspect()
 
     def _returned(self, run: Run) -> None:
         self._board.returned(run.place)
         self._running -= 1
-        if self._suspects:
-            self._start_suspect()
         self._claimer.changed()
 
     def _finish(self, run: Run, item: Item | None) -> None:
@@ -277,6 +260,8 @@ class Engine:
     def _settled(self, run: Run, letter: str) -> None:
         if run.stands_again:
             self._claimer.doubt(run.lane)
+        if run.moved_to:
+            self._mover.settled(run, letter)
         if letter not in "sdc":
             log.warning("job.lost job_id=%s token=%d its late finish was refused (%s)", run.id, run.token, letter)
             self._tally.count("fenced_writes_total", (run.lane.queue,))
@@ -289,8 +274,13 @@ class Engine:
             self._board.limit(run.place, 0.0, 0.0)
         self._board.clear(run.place)
         del self._runs[run.key]
+        if run.is_condemned:  # it has ended by itself, after all
+            self._ladder.condemned.discard(run.key)
+            self._claimer.changed()
         if not self._runs:
             self._ended.set()
+        elif self._anteroom:
+            self._start_suspect()
         if not had_room:
             self._claimer.changed()
 
@@ -300,13 +290,8 @@ class Engine:
             run = self._runs.get(key)
             if run is not None:
                 run.until = until
-        ready = [run for run in self._stale if boottime() < run.until]
-        self._stale = [run for run in self._stale if run not in ready]
-        for run in ready:
-            self._start_now(run)
+        self._anteroom.renewed()
         self._start_suspect()
-        if ready:
-            self._claimer.changed()
 
     def lost(self, keys: Iterable[Key]) -> None:
         """Leases are lost: stop those runs, write nothing for them."""
@@ -318,10 +303,8 @@ class Engine:
     def _lost(self, run: Run) -> None:
         if run.key not in self._runs or run.is_over:
             return
-        waiting = self._suspects if run in self._suspects else self._stale if run in self._stale else None
         log.warning("job.lost job_id=%s token=%d another run owns it by now", run.id, run.token)
-        if waiting is not None:
-            waiting.remove(run)
+        if self._anteroom.remove(run):
             run.is_over = True
             self._clear(run)
             self._claimer.changed()
@@ -333,9 +316,7 @@ class Engine:
         run = self._runs.get(key)
         if run is not None and not run.is_over and run.cancel_by is None:
             log.info("job.cancelling job_id=%s by=%s", run.id, by)
-            waiting = self._suspects if run in self._suspects else self._stale if run in self._stale else None
-            if waiting is not None:
-                waiting.remove(run)
+            if self._anteroom.remove(run):
                 self._runner.abandon(run, Cancelled(by))
                 self._claimer.changed()
             else:
@@ -366,9 +347,7 @@ class Engine:
         """
         await self._claimer.quiet()
         self._is_draining = True
-        for run in (*self._suspects, *self._stale):
-            self._runner.abandon(run, Interrupted())
-        self._suspects, self._stale = [], []
+        self._anteroom.close()
         await self._wait_ended(grace, hurry)
         left = [run for run in self._runs.values() if not run.is_over and not run.is_condemned]
         for run in left:
@@ -376,9 +355,12 @@ class Engine:
         if left:
             log.info("worker.releasing jobs=%d", len(left))
             await self._wait_ended(1.0, None)
+            if self._ladder.kill(left):
+                await self._wait_ended(1.0, None)
         for run in list(self._runs.values()):
             if not run.is_condemned:  # of that one, the supervisor says how it ended
                 self._runner.abandon(run, Interrupted())
+        await self._mover.drained(SENDING)
         with suppress(TimeoutError):
             await asyncio.wait_for(self._desk.flush(), SENDING)
         for finisher in self._finishers.values():

@@ -24,7 +24,8 @@ class Handler:
     Attributes:
         function: The job function.
         call: What is called.
-        where: ``async`` for the child's event loop, ``thread`` for one of its threads.
+        where: ``async`` for the child's event loop, ``thread`` for one of its threads, ``process`` for a process of
+            its own.
         policy: What its jobs are allowed, unless they say otherwise themselves.
         timeout: Seconds a run may take; 0 for no limit.
         hard_timeout: Seconds after which it is ended by force; 0 for never.
@@ -61,6 +62,11 @@ class Handlers:
         self.around = tuple(registry.around_run)
         self.hooks = registry.hooks
 
+    @property
+    def isolated(self) -> list[JobFunction[..., Any, Any]]:
+        """The registered functions that have processes of their own."""
+        return [function for function in self._registry.functions.values() if function.isolation is not None]
+
     def get(self, name: str) -> Handler:
         """The handler of a function.
 
@@ -78,6 +84,14 @@ class Handlers:
             close = difflib.get_close_matches(name, list(self._registry.functions), n=1)
             hint = f"; did you mean {close[0]!r}?" if close else "."
             raise UnknownFunction(f"no worker knows {name!r}{hint}")
+        return self._handler(function)
+
+    def adopt(self, name: str, function: JobFunction[..., Any, Any]) -> Handler:
+        """The handler of a function that was found elsewhere; it is known by that name from now on."""
+        handler = self._known[name] = self._handler(function)
+        return handler
+
+    def _handler(self, function: JobFunction[..., Any, Any]) -> Handler:
         options, config = function.given, self._config
         policy = policy_of(options, config, retry_on=function.retry_on, discard_on=function.discard_on)
         ttl = options.get("result_ttl")
@@ -87,7 +101,7 @@ class Handlers:
         return Handler(
             function,
             function.function,
-            where="async" if function.is_coroutine else "thread",
+            where=function.run_in,
             policy=policy,
             timeout=timeout,
             hard_timeout=seconds(hard or 0.0, field="hard_timeout"),

@@ -91,6 +91,7 @@ class _Inside:
             board=self._board,
             store=store,
             tally=self._tally,
+            modules=_modules_of(handlers),
             on_buried=self._stop.set,
         )
         over = threading.Event()
@@ -158,3 +159,8 @@ class _Inside:
         loop.call_soon_threadsafe(engine.lost, news.lost)
         for one in news.cancelled:
             loop.call_soon_threadsafe(engine.cancel, (one.id, one.token), one.by)
+
+
+def _modules_of(handlers: Handlers) -> list[str]:
+    """What isolated processes load: the modules of the functions that have them; ``__main__`` cannot be."""
+    return sorted({function.__module__ for function in handlers.isolated} - {"__main__"})

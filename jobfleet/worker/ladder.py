@@ -11,7 +11,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import threading
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from math import inf
 from typing import TYPE_CHECKING, Any
 
@@ -60,6 +60,8 @@ class Ladder:
         self._on_condemned = on_condemned
         self._loop = asyncio.get_running_loop()
         self._lock = threading.Lock()
+        self.condemned: set[tuple[str, int]] = set()
+        """Runs for which this process is to end."""
 
     # --- limits ---------------------------------------------------------------------------------
 
@@ -109,6 +111,16 @@ class Ladder:
         elif run.stage < Stage.RAISED:
             self._climb(run)
         self._arm(run)
+
+    def kill(self, runs: Iterable[Run]) -> bool:
+        """Kill what can be killed before its job is given back, lest another worker run it too; whether any can be."""
+        is_any = False
+        for run in runs:
+            if not run.is_over and run.executor is not None and Stage.KILLED in run.executor.stages:
+                run.stage = Stage.KILLED
+                run.executor.stop(run, Stage.KILLED)
+                is_any = True
+        return is_any
 
     def over(self, run: Run) -> None:
         """A run has ended: there is nothing left to stop, though its hooks may go on."""
@@ -166,6 +178,7 @@ class Ladder:
             log.error("job.unstoppable job_id=%s function=%s it runs on: it shares its process", run.id, function)
         elif not run.is_condemned:
             run.is_condemned = True
+            self.condemned.add(run.key)
             log.error("job.unstoppable job_id=%s function=%s its process is to end", run.id, function)
             self._on_condemned(run, verdict)
 

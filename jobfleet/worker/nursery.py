@@ -247,6 +247,8 @@ class Nursery:
         except JobfleetError as error:
             log.error("child.not_buried child=%s %s", kin.child, error)
         finally:
+            if kin.hearing is not None:
+                kin.hearing.cancel()  # its last words have been heard; whoever has its pipe has nothing to say
             self._on_empty()
 
     async def burials(self, timeout: float) -> None:

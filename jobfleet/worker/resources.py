@@ -13,6 +13,9 @@ from jobfleet.client.resources import NOTHING, Factory, Resource, overridden
 from jobfleet.clock import monotonic
 from jobfleet.retry import describe
 
+CLOSING = 3.0
+"""Seconds that the resources of a child may take to close."""
+
 LEAST = 0.1
 """Seconds that each has to close, however long the others took."""
 

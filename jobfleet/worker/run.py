@@ -61,6 +61,7 @@ class Run:
         is_overdue: Whether its hard limit was acted upon.
         is_condemned: Whether only the end of this process can end it.
         stands_again: Whether its end put it back among the waiting.
+        moved_to: The id under which its job goes on, if its end moves it.
         is_over: Whether its ending was handed to the finisher; what comes later is ignored.
     """
 
@@ -88,6 +89,7 @@ class Run:
     is_condemned = False
     is_over = False
     stands_again = False
+    moved_to = ""
     n = 0
 
     def __init__(self, lane: Lane, grant: Grant, place: int, until: float, desk: Desk) -> None:

@@ -19,6 +19,7 @@ from jobfleet.outcome import (
     Interrupted,
     LeaseLost,
     Outcome,
+    OutOfMemory,
     Overdue,
     Raised,
     Succeeded,
@@ -41,9 +42,9 @@ from jobfleet.retry import (
     with_header,
 )
 from jobfleet.store.calls import settle
-from jobfleet.worker.account import context_of, error_fields
+from jobfleet.worker.account import context_of, error_fields, unwritable
 from jobfleet.worker.around import Around
-from jobfleet.worker.executors.executor import Executor, OnEnd, Stage
+from jobfleet.worker.executors.executor import Died, Executor, OnEnd, Stage
 from jobfleet.worker.handlers import Handler, Handlers, UnknownFunction
 from jobfleet.worker.injection import inject
 from jobfleet.worker.ladder import Ladder, limits_of
@@ -52,7 +53,8 @@ from jobfleet.worker.run import Run
 
 log = logging.getLogger("jobfleet.worker")
 Finish = Callable[[Run, Any], None]
-DESCRIBED = ("name", "enqueued_at", "user", "correlation_id", "tags", "metadata")
+Move = Callable[[Run, str, Callable[[], Any]], None]
+DESCRIBED = ("name", "enqueued_at", "user", "correlation_id", "tags", "metadata", "moved_from")
 
 
 class Runner:
@@ -72,6 +74,7 @@ class Runner:
         traceback_bytes: How much of a traceback is kept, its tail.
         now_us: Redis's time, as the child knows it.
         finish: Takes a run and the item that settles it, or None when nothing may be written.
+        move: Takes a run whose job goes to another queue, and what settles it otherwise.
         on_returned: Is told that user code is done with a run.
     """
 
@@ -91,6 +94,7 @@ class Runner:
         traceback_bytes: int,
         now_us: Callable[[], int],
         finish: Finish,
+        move: Move,
         on_returned: Callable[[Run], None],
     ) -> None:
         self._handlers = handlers
@@ -107,6 +111,7 @@ class Runner:
         self._traceback_bytes = traceback_bytes
         self._now_us = now_us
         self._finish = finish
+        self._move = move
         self._on_returned = on_returned
         self._loop = asyncio.get_running_loop()
 
@@ -173,6 +178,11 @@ class Runner:
             outcome = why
         elif isinstance(error, JobCancelled) and run.cancel_by is not None:
             outcome = Cancelled(run.cancel_by)
+        elif isinstance(error, Died):
+            outcome = error.outcome
+            if type(outcome) is OutOfMemory and (queue := self._roomier(run)):
+                self._end_elsewhere(run, outcome, queue)
+                return
         else:
             outcome = Raised(error)
         self._end(run, outcome)
@@ -200,6 +210,24 @@ class Runner:
                 run.is_over = True
                 self._finish(run, run.item)
 
+    def _roomier(self, run: Run) -> str:
+        """The queue in which a job goes on that ran out of memory; empty when there is none, or it is there."""
+        isolation = run.handler.function.isolation if run.handler is not None else None
+        return isolation.on_oom if isolation is not None and isolation.on_oom != run.lane.queue else ""
+
+    def _end_elsewhere(self, run: Run, outcome: Outcome, queue: str) -> None:
+        if run.timer is not None:
+            self._ladder.over(run)
+        self._on_returned(run)
+        if not run.is_over and run.interruption is None:
+            run.is_over = True
+            if run.context is not None:
+                self._spawn(self._around.ended(run, outcome, Release()))
+            self._move(run, queue, lambda: self._item(run, outcome))
+        elif not run.is_over:
+            run.is_over = True
+            self._finish(run, self._item(run, run.interruption or outcome))
+
     def abandon(self, run: Run, outcome: Outcome) -> None:
         """Settle a run whose user code does not end; whatever it does from now on is ignored."""
         if run.is_over:
@@ -219,6 +247,14 @@ class Runner:
         task.add_done_callback(self._tasks.discard)
 
     def _item(self, run: Run, outcome: Outcome) -> settle.Item | None:
+        """What settles a run; whatever the user's error does while it is written down, there is something."""
+        try:
+            return self._item_of(run, outcome)
+        except Exception:
+            log.exception("job.unwritable job_id=%s", run.id)
+            return self._item_of(run, unwritable(outcome))
+
+    def _item_of(self, run: Run, outcome: Outcome) -> settle.Item | None:
         if type(outcome) is Succeeded:  # what `decide` would say, without asking
             try:
                 return self._complete(run, outcome.value)
@@ -228,6 +264,13 @@ class Runner:
 
     def _weighed(self, run: Run, outcome: Outcome) -> tuple[Outcome, Decision, settle.Item | None]:
         """The same, and what it came from, for hooks."""
+        try:
+            return self._weighed_of(run, outcome)
+        except Exception:
+            log.exception("job.unwritable job_id=%s", run.id)
+            return self._weighed_of(run, unwritable(outcome))
+
+    def _weighed_of(self, run: Run, outcome: Outcome) -> tuple[Outcome, Decision, settle.Item | None]:
         if isinstance(outcome, Succeeded):
             try:
                 return outcome, Complete(outcome.value), self._complete(run, outcome.value)

@@ -5,12 +5,12 @@ from __future__ import annotations
 from collections import Counter
 from dataclasses import dataclass
 
-from jobfleet.store.calls.settle import TOKEN_STANDS, Item, complete, expire, fail, park, release, retry
+from jobfleet.store.calls.settle import TOKEN_STANDS, Item, complete, expire, fail, move, park, release, retry
 from tests.support.seed import S
 
 MINUTE = 60 * S
 TRIES = "1:0:0:0:0"
-VERBS = ("complete", "fail", "retry", "fail", "release", "retry", "park", "expire")
+VERBS = ("complete", "fail", "retry", "fail", "release", "retry", "park", "expire", "move")
 OPEN = {"waiting", "running"}
 ENDS = {"complete": "completed", "fail": "failed", "expire": "expired"}
 PAST = {"retry": "retried", "release": "released", "park": "parked"}
@@ -46,6 +46,8 @@ def item_of(verb: str, job_id: str, token: int, guard: str = TOKEN_STANDS) -> It
         )
     if verb == "expire":
         return expire(job_id, token, ttl_ms=600_000, guard=guard)
+    if verb == "move":
+        return move(job_id, token, to=f"{job_id}.else", ttl_ms=600_000)
     if verb == "park":
         return park(job_id, token, delay_us=MINUTE, tries=TRIES)
     if verb == "release":
@@ -91,6 +93,9 @@ class Model:
         if job.marked and verb != "complete":
             self.end(job, "cancelled")
             return "c"
+        if verb == "move":
+            self.end(job, "cancelled")
+            return "s"
         if verb in ENDS:
             self.end(job, ENDS[verb], record=f"record {token}".encode())
             self.totals["run_us"] += 0 if verb == "expire" else 5

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from jobfleet.store.calls.settle import STILL_WAITING, Item, complete, expire, fail, park, release, retry, settle
+from jobfleet.store.calls.settle import STILL_WAITING, Item, complete, expire, fail, move, park, release, retry, settle
 from tests.lua.world import World
 from tests.support.seed import S
 
@@ -55,6 +55,20 @@ def test_fail_keeps_the_record_and_a_dead_letter(world: World) -> None:
         "result:mail.0.a": ("failed now 7 0 - - error\nthe record", 600),
         "totals": {"failed": "1", "run_us": "55"},
     }  # fmt: skip
+    assert world.again(call).letters == "d"
+
+
+def test_move_closes_the_job_and_says_under_which_id_it_goes_on(world: World) -> None:
+    world.seed.running("a", meta="r 60000\nu key", tries="0:1:0:0:0", claimed=-10)
+    world.raw.hset(world.lane.unique, "key", world.id("a"))
+    call = settle(world.lane, [move(world.id("a"), 7, to="big.0.b", ttl_ms=600_000)])
+
+    assert world.run(call).letters == "s"
+
+    state = world.state()
+    assert state["result:mail.0.a"] == ("cancelled now 7 now-10s w.1 - moved:big.0.b\nenvelope of a", 60)
+    assert state["totals"] == {"cancelled": "1"}
+    assert not {"lease", "runs", "tries", "meta", "unique", "job:mail.0.a"} & set(state)
     assert world.again(call).letters == "d"
 
 

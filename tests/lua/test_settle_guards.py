@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from jobfleet.store.calls.lease import claim, renew
-from jobfleet.store.calls.settle import STILL_EXPIRED, Item, complete, expire, fail, park, release, retry, settle
+from jobfleet.store.calls.settle import STILL_EXPIRED, Item, complete, expire, fail, move, park, release, retry, settle
 from tests.lua.world import World
 from tests.support.seed import GAP_S, S
 
@@ -38,10 +38,11 @@ def every_verb(world: World, token: int) -> dict[str, Item]:
         "release": release(job_id, token),
         "park": park(job_id, token, delay_us=0, tries=TRIES),
         "expire": expire(job_id, token, ttl_ms=1_000),
+        "move": move(job_id, token, to="big.0.b", ttl_ms=1_000),
     }
 
 
-@pytest.mark.parametrize("verb", ["complete", "fail", "retry", "release", "park", "expire"])
+@pytest.mark.parametrize("verb", ["complete", "fail", "retry", "release", "park", "expire", "move"])
 @pytest.mark.parametrize("place", ["running under another token", "waiting", "completed by another", "nowhere"])
 def test_a_late_worker_changes_nothing(world: World, verb: str, place: str) -> None:
     if place == "running under another token":
@@ -57,7 +58,7 @@ def test_a_late_worker_changes_nothing(world: World, verb: str, place: str) -> N
     assert world.state() == world.moved({"totals": {"lost": "1"}})
 
 
-@pytest.mark.parametrize("verb", ["complete", "fail", "retry", "release", "park", "expire"])
+@pytest.mark.parametrize("verb", ["complete", "fail", "retry", "release", "park", "expire", "move"])
 def test_what_the_same_token_has_ended_is_done_already(world: World, verb: str) -> None:
     world.seed.completed("a", token=7)
 

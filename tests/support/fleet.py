@@ -8,6 +8,7 @@ import subprocess
 import sys
 from collections import Counter
 from collections.abc import Iterable, Mapping
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import NamedTuple
@@ -144,12 +145,11 @@ class Program:
         wait_until(lambda: all(state_of(pid) in {"T", ""} for pid in self.family()), timeout=LONG, why="all are frozen")
 
     def close(self) -> None:
-        """Kill whatever is left of its session."""
-        for pid in self.family():
-            try:
-                os.kill(pid, signal.SIGKILL)
-            except ProcessLookupError:
-                continue
+        """Kill whatever is left of its session; what is started meanwhile, too."""
+        while family := self.family():
+            for pid in family:
+                with suppress(ProcessLookupError):
+                    os.kill(pid, signal.SIGKILL)
         self._process.kill()
         self._process.wait()
 

@@ -50,7 +50,7 @@ def test_unknown_keys_survive_and_unset_ones_stay_absent() -> None:
 
 
 def test_reserved_keys_are_told() -> None:
-    promised = """function name enqueued_at max_retries retry_delay retry_backoff retry_jitter max_crashes
+    promised = """function name enqueued_at moved_from max_retries retry_delay retry_backoff retry_jitter max_crashes
         timeout hard_timeout result_ttl tags metadata user session correlation_id expires_at trace kid group
         flow parents unique nominal schema batch"""
     assert set(HEADER_KEYS) == set(promised.split())

@@ -69,7 +69,7 @@ def test_only_a_claim_leads_into_a_run_and_only_enqueueing_comes_from_nowhere() 
 
 
 def test_verbs_and_events_are_told_once_and_scripts_exist() -> None:
-    told = [row for row in TRANSITIONS if row.sources]
+    told = [row for row in TRANSITIONS if row.sources and row.verb != "move"]  # which is heard as cancelled
     assert len({row.verb for row in TRANSITIONS}) == len(TRANSITIONS)
     assert len({row.event for row in told}) == len(told)
     assert {row.script for row in TRANSITIONS} <= set(names())

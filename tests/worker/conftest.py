@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager
@@ -10,7 +11,8 @@ from typing import Any
 import pytest
 
 from jobfleet import Fleet
-from jobfleet.client.registry import Registry
+from jobfleet.client.registry import REGISTRY, Registry
+from tests.support.fleet import APPS
 
 Working = Callable[..., AbstractContextManager[threading.Event]]
 
@@ -45,3 +47,17 @@ def working(fleet: Fleet) -> Working:
             assert not thread.is_alive(), "the worker has not ended"
 
     return run
+
+
+@pytest.fixture
+def cells(monkeypatch: pytest.MonkeyPatch, registry: Registry) -> Iterator[None]:
+    """Functions of a module that isolated processes can import."""
+    monkeypatch.syspath_prepend(str(APPS))
+    known = dict(REGISTRY.functions)
+    import cells as loaded  # type: ignore[import-not-found]
+
+    registry.functions |= {name: one for name, one in REGISTRY.functions.items() if name.startswith("cell.")}
+    yield
+    del sys.modules[loaded.__name__]
+    REGISTRY.functions.clear()
+    REGISTRY.functions.update(known)

@@ -1,4 +1,4 @@
-"""settle: complete, retry, fail, release, park and expire."""
+"""settle: complete, retry, fail, release, park, expire and move."""
 
 from __future__ import annotations
 
@@ -63,6 +63,11 @@ def park(job_id: str, token: int, *, delay_us: int, tries: str) -> Item:
 def expire(job_id: str, token: int, *, ttl_ms: int, guard: str = TOKEN_STANDS) -> Item:
     """running, or waiting under the guard `STILL_WAITING`, → expired."""
     return ("expire", guard, job_id, token, ttl_ms)
+
+
+def move(job_id: str, token: int, *, to: str, ttl_ms: int) -> Item:
+    """Running → cancelled, since the job goes on under the id `to`."""
+    return ("move", TOKEN_STANDS, job_id, token, ttl_ms, to)
 
 
 def settle(lane: Lane, items: Sequence[Item], *, child: str = "", nonce: int = 0, chunk: int = 1) -> Call[Settled]:

@@ -45,6 +45,7 @@
 -- @include lib/ended
 -- @include lib/complete
 -- @include lib/fail
+-- @include lib/move
 -- @include lib/wait_again
 
 local KEYS, ARGV = KEYS, ARGV  -- globals are slow in a loop
@@ -54,7 +55,8 @@ local keys = {
   meta = KEYS[8], unique = KEYS[9], expiry = KEYS[10], done = KEYS[11], dlq = KEYS[12], dead = KEYS[13], totals = KEYS[14],
   wake = KEYS[15], watched = KEYS[16], outbox = KEYS[17], journal = KEYS[18], sent = KEYS[19],
 }
-local TAKES = {complete = 3, fail = 5, retry = 2, release = 2, park = 2, expire = 1}
+local TAKES = {complete = 3, fail = 5, retry = 2, release = 2, park = 2, expire = 1, move = 2}
+local ENDS = {fail = true, expire = true, move = true}
 local PAST = {retry = 'retried', release = 'released', park = 'parked'}
 local now = now_us()
 
@@ -160,7 +162,7 @@ for i = 1, #ids do
   else
     local item = item_of(i)
     items[i], letters[i] = item, verdict(item, runs[i])
-    if letters[i] == 'c' or (letters[i] == 's' and (item.verb == 'fail' or item.verb == 'expire')) then
+    if letters[i] == 'c' or (letters[i] == 's' and ENDS[item.verb]) then
       item.envelope = redis.call('GET', item.job_key) or ''
       item.dead = redis.call('HGET', keys.dead, item.id)
     end
@@ -192,10 +194,12 @@ for i = 1, #ids do
       fail(batch, keys, item, ARGV[p], ARGV[p + 1], ARGV[p + 2], ARGV[p + 3], ARGV[p + 4])
     elseif item.verb == 'expire' then
       write_ended(batch, item, 'expired', ARGV[p], '-')
+    elseif item.verb == 'move' then
+      move(batch, item, ARGV[p], ARGV[p + 1])
     else
       wait_again(batch, keys, item, PAST[item.verb], ARGV[p], ARGV[p + 1])
     end
-    if letter == 's' and item.verb ~= 'expire' then
+    if letter == 's' and item.verb ~= 'expire' and item.verb ~= 'move' then
       count(batch, PAST[item.verb] or (item.verb == 'fail' and 'failed' or 'completed'), 1)
     end
   elseif letter == 'l' and item.guard ~= 'waiting' then

@@ -6,6 +6,8 @@ from collections.abc import Callable
 from enum import IntEnum
 from typing import TYPE_CHECKING, Any, Protocol
 
+from jobfleet.outcome import Crashed, OutOfCpu, OutOfMemory
+
 if TYPE_CHECKING:
     from jobfleet.worker.handlers import Handler
     from jobfleet.worker.run import Run
@@ -20,6 +22,14 @@ class Stage(IntEnum):
     RAISED = 2
     TERMINATED = 3
     KILLED = 4
+
+
+class Died(Exception):  # no error of the job's
+    """The process that a run had for itself is gone, or of no use any more; the outcome says why."""
+
+    def __init__(self, outcome: Crashed | OutOfMemory | OutOfCpu) -> None:
+        self.outcome = outcome
+        super().__init__(str(outcome))
 
 
 class Executor(Protocol):

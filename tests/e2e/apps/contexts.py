@@ -106,3 +106,24 @@ async def chatty(ctx: JobContext) -> None:
     ctx.log.info("through the context")
     log.info("through the library")
     log.debug("too quiet")
+
+
+@job(name="ctx.isolated", run_in="process")
+def isolated(ctx: JobContext, is_killed: bool, pool: Annotated[str, Resource(open_pool)]) -> str:
+    """Steps, logs and a resource in a process of its own, which dies between two steps."""
+    ctx.log.info("attempt %d", ctx.attempt)
+    log.info("through the library")
+    paid = ctx.step_sync("charge", tell, "charge")
+    if ctx.attempt == 1:
+        os.kill(os.getpid(), 9 if is_killed else 11)
+    return f"{pool} {paid} {ctx.step_sync('ship', tell, 'ship')} {ctx.checkpoint_sync('none', default=3)}"
+
+
+@job(name="ctx.isolated_async", run_in="process")
+async def isolated_async(
+    ctx: JobContext, pool: Annotated[str, Resource(open_pool)], file: Annotated[str, Resource(open_file)]
+) -> str:
+    """The same for a coroutine."""
+    log.info("pid %d", os.getpid())
+    await ctx.checkpoint("at", 7)
+    return f"{pool} {file} {await ctx.step('charge', tell, 'charge')} {await ctx.checkpoint('at')}"

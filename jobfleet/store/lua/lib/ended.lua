@@ -1,6 +1,6 @@
 -- How a job that no worker finished is remembered: a clear line, then its envelope.
 -- The line is: status at token started child by (- where there is none); of a run that was cancelled, then: - when it
--- was asked to stop, and how far that had come (- where that is not known).
+-- was asked to stop, and how far that had come (- where that is not known). `by` may bring the reason along.
 local function write_ended(batch, item, status, ttl, by)
   local run = item.run
   local line = status .. ' ' .. int(batch.now) .. ' ' .. (run and run.token or '0') .. ' ' .. (run and int(run.claimed) or '0')

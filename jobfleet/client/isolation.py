@@ -1,0 +1,120 @@
+"""What a function with ``run_in="process"`` asks of its process. Pure."""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from jobfleet.config.kind import SIZE
+from jobfleet.errors import InvalidJob
+from jobfleet.model import check_queue, seconds
+
+PLACES = ("async", "thread", "process")
+LIMITS = ("memory_limit", "cpu_limit", "nice", "environment", "on_oom")
+LEAST_MEMORY = 16 << 20
+"""An interpreter alone takes about as much."""
+MOST_MEMORY = 1 << 50
+NICEST = 19
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Isolation:
+    """How a function's processes are bound.
+
+    Attributes:
+        memory_limit: Bytes a process may take; 0 for no limit.
+        cpu_limit: Seconds of CPU a run may use, counted in whole ones; 0 for no limit.
+        nice: How far its priority is lowered, 0 to 19.
+        environment: Further variables; they stand before anything is imported.
+        on_oom: The queue to which a job goes that ran out of memory; empty for none.
+    """
+
+    memory_limit: int = 0
+    cpu_limit: float = 0.0
+    nice: int = 0
+    environment: tuple[tuple[str, str], ...] = ()
+    on_oom: str = ""
+
+    @property
+    def is_bound(self) -> bool:
+        """Whether a process is set up for this function alone."""
+        return bool(self.memory_limit or self.cpu_limit or self.nice or self.environment)
+
+
+def size_text(size: int) -> str:
+    """A size as people read it: ``512 MiB``."""
+    shown = SIZE.show(size)
+    number = shown.rstrip("BGKMi")
+    return f"{number} {shown[len(number) :]}"
+
+
+def isolation_of(function: Callable[..., Any], options: Mapping[str, Any]) -> tuple[str, Isolation | None]:
+    """Where a function runs, and how it is bound if it has a process of its own.
+
+    Args:
+        function: The function.
+        options: ``run_in`` and the limits, as given to the decorator.
+
+    Raises:
+        InvalidJob: One of them is wrong, or does not suit the function.
+    """
+    natural = "async" if inspect.iscoroutinefunction(function) else "thread"
+    where = options.get("run_in")
+    where = natural if where is None else where
+    if where not in PLACES:
+        raise InvalidJob(f"run_in is {where!r}; use 'async', 'thread' or 'process'.", field="run_in")
+    if where not in (natural, "process"):
+        kind, remedy = ("an async def", "async") if natural == "async" else ("a def", "thread")
+        raise InvalidJob(f"run_in is {where!r}; {kind} runs in {remedy!r} or 'process'.", field="run_in")
+    given = {name: options[name] for name in LIMITS if options.get(name) is not None}
+    if where == "process":
+        return where, Isolation(**{name: _CHECKS[name](value) for name, value in given.items()})
+    for name in given:
+        raise InvalidJob(f"{name} needs a process of its own: add run_in='process'.", field=name)
+    return where, None
+
+
+def _memory(value: object) -> int:
+    try:
+        size = SIZE.parse(value)
+    except ValueError as error:
+        raise InvalidJob(f"memory_limit is {value!r}; {error}.", field="memory_limit") from None
+    if not isinstance(size, int) or not LEAST_MEMORY <= size <= MOST_MEMORY:
+        raise InvalidJob(f"memory_limit is {value!r}; give 16MiB or more.", field="memory_limit")
+    return size
+
+
+def _cpu(value: object) -> float:
+    limit = seconds(value, field="cpu_limit")
+    if not limit:
+        raise InvalidJob(f"cpu_limit is {value!r}; give seconds above 0, or leave it out.", field="cpu_limit")
+    return limit
+
+
+def _nice(value: object) -> int:
+    if isinstance(value, bool) or not isinstance(value, int) or not 0 <= value <= NICEST:
+        raise InvalidJob(f"nice is {value!r}; give a whole number from 0 to {NICEST}.", field="nice")
+    return value
+
+
+def _environment(value: object) -> tuple[tuple[str, str], ...]:
+    if not isinstance(value, Mapping) or not all(_is_variable(name, text) for name, text in value.items()):
+        raise InvalidJob(f"environment is {value!r}; give a mapping of names to texts.", field="environment")
+    return tuple(sorted(value.items()))
+
+
+def _is_variable(name: object, text: object) -> bool:
+    if not isinstance(name, str) or not isinstance(text, str):
+        return False
+    return bool(name) and "=" not in name and "\0" not in name + text
+
+
+_CHECKS: dict[str, Callable[[object], Any]] = {
+    "memory_limit": _memory,
+    "cpu_limit": _cpu,
+    "nice": _nice,
+    "environment": _environment,
+    "on_oom": lambda value: check_queue(value, field="on_oom"),
+}

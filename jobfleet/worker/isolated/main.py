@@ -1,0 +1,47 @@
+"""The program of an isolated process: ``python -m jobfleet.worker.isolated.main LINE LIFELINE PARENT MAX``.
+
+MAX is the largest payload in bytes.
+
+Started fresh, never forked from a process with threads. What it is to load comes in the first frame.
+"""
+
+from __future__ import annotations
+
+import faulthandler
+import os
+import signal
+import socket
+import sys
+
+from jobfleet.config import JobConfig
+from jobfleet.worker.isolated.harness import Harness
+from jobfleet.worker.isolated.limits import offer_for_memory
+from jobfleet.worker.isolated.line import Talker, heard
+from jobfleet.worker.isolated.ties import end_group, tie
+
+
+def main() -> None:
+    """Be an isolated process."""
+    line, lifeline, parent, most = (int(number) for number in sys.argv[1:5])
+    tie(lifeline, parent)
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # the terminal's Ctrl-C is the supervisor's to handle
+    signal.signal(signal.SIGTERM, signal.SIG_DFL)  # the worker's process ignores it, and that is inherited
+    signal.signal(signal.SIGTSTP, signal.SIG_DFL)
+    faulthandler.enable()
+    faulthandler.register(signal.SIGUSR1, all_threads=True)
+    offer_for_memory()
+    sock = socket.socket(fileno=line)
+    sock.set_inheritable(False)
+    os.register_at_fork(after_in_child=sock.close)  # a job's child must not answer for it
+    frames = heard(sock, most)
+    _, child, settings, modules, app_dir, path = next(frames)
+    sys.path[:] = path
+    talker = Talker(sock, end_group)
+    harness = Harness(frames, talker, child, JobConfig(**settings))
+    if harness.load(modules, app_dir):
+        harness.serve()
+    talker.close()
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,215 @@
+"""Isolated processes of a worker inside the calling process, and the parts they are made of."""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from jobfleet import Discard, Fleet, InvalidJob, Job, JobCancelled, JobContext, RetryAfter, Snooze
+from jobfleet.client.registry import Registry
+from jobfleet.errors import EncodingError
+from jobfleet.model import ErrorType
+from jobfleet.outcome import ForeignError, OutOfCpu, OutOfMemory, Raised
+from jobfleet.retry import Fail, Policy, Retry, Tries, classify, decide, describe
+from jobfleet.worker.isolated.limits import oom_kills
+from jobfleet.worker.isolated.told import error_of, tell
+from jobfleet.worker.mover import moved_suffix
+from tests.support.server import is_running
+from tests.support.waiting import wait_until
+from tests.worker.conftest import Working
+
+
+def test_a_worker_inside_the_calling_process_has_isolated_processes_too(
+    fleet: Fleet, working: Working, cells: None
+) -> None:
+    with working(slots=2):
+        results: list[Any] = [fleet.wait(fleet.enqueue(Job("pid", "cell.pid")), timeout=30).result for _ in range(2)]
+
+    assert results[0] == results[1]
+    wait_until(lambda: not is_running(results[0][0]), why="its process has ended with the worker")
+
+
+def test_a_function_that_no_process_can_find_is_refused_with_the_remedy(
+    fleet: Fleet, registry: Registry, working: Working
+) -> None:
+    registry.register(lambda: 1, name="test.hidden", run_in="process")
+
+    with working(slots=1):
+        result = fleet.wait(fleet.enqueue(Job("hidden", "test.hidden")), timeout=30)
+
+    assert (result.error_class, result.error_type, result.attempt) == ("InvalidJob", ErrorType.PERMANENT, 1)
+    assert "at the top level of a module" in str(result.error)
+
+
+def test_a_function_of_main_is_refused_with_the_remedy(fleet: Fleet, registry: Registry, working: Working) -> None:
+    def local() -> int:
+        return 1
+
+    local.__module__ = "__main__"
+    registry.register(local, name="test.local", run_in="process")
+
+    with working(slots=1):
+        result = fleet.wait(fleet.enqueue(Job("local", "test.local")), timeout=30)
+
+    assert (result.error_class, result.attempt) == ("InvalidJob", 1)
+    assert "stands in __main__" in str(result.error)
+
+
+def test_hooks_around_a_run_see_the_value_and_the_error(
+    fleet: Fleet, registry: Registry, working: Working, cells: None
+) -> None:
+    seen: list[object] = []
+
+    async def hook(_context: JobContext, go_on: Callable[[], Awaitable[Any]]) -> Any:
+        try:
+            value = await go_on()
+        except ForeignError as error:
+            seen.append((error.error_class, str(error)))
+            raise
+        seen.append(value)
+        return value
+
+    registry.around_run.append(hook)
+    with working(slots=1):
+        assert fleet.wait(fleet.enqueue(Job("add", "cell.add", (1, 2))), timeout=30).result == 3
+        assert fleet.wait(fleet.enqueue(Job("fail", "cell.fail", ("value",))), timeout=30).error_class == "ValueError"
+
+    assert seen == [3, ("ValueError", "ValueError: wrong")]
+
+
+@pytest.mark.parametrize(
+    ("option", "value"),
+    [
+        ("memory_limit", "1 potato"),
+        ("memory_limit", 5),
+        ("memory_limit", True),
+        ("cpu_limit", 0),
+        ("cpu_limit", -1),
+        ("cpu_limit", "1"),
+        ("nice", -1),
+        ("nice", 20),
+        ("nice", 1.5),
+        ("environment", {"a": 1}),
+        ("environment", {"": "b"}),
+        ("environment", {"a=b": "c"}),
+        ("environment", ["a"]),
+        ("on_oom", "no queue!"),
+        ("on_oom", "default"),
+    ],
+)
+def test_a_limit_that_is_wrong_is_refused_by_name(registry: Registry, option: str, value: Any) -> None:
+    with pytest.raises(InvalidJob) as caught:
+        registry.register(print, name="f", run_in="process", **{option: value})
+
+    assert caught.value.field == option
+    assert str(caught.value).startswith(f"{option} ")
+
+
+@pytest.mark.parametrize("option", ["memory_limit", "cpu_limit", "nice", "environment", "on_oom"])
+def test_a_limit_without_a_process_is_refused_with_the_remedy(registry: Registry, option: str) -> None:
+    value: Any = {"memory_limit": "1GiB", "cpu_limit": 1, "nice": 1, "environment": {"a": "b"}, "on_oom": "big"}[option]
+
+    with pytest.raises(InvalidJob, match=r"add run_in='process'\.$") as caught:
+        registry.register(print, name="f", **{option: value})
+    assert caught.value.field == option
+    with pytest.raises(InvalidJob, match="stands on the decorator"):
+        registry.register(print, name="f").options(**{option: value})
+
+
+def test_where_a_function_runs_stands_on_its_decorator(registry: Registry) -> None:
+    async def co() -> None: ...
+
+    with pytest.raises(InvalidJob, match=r"use 'async', 'thread' or 'process'\.") as caught:
+        registry.register(print, name="f", run_in="cloud")
+    assert caught.value.field == "run_in"
+    with pytest.raises(InvalidJob, match="a def runs in 'thread' or 'process'"):
+        registry.register(print, name="f", run_in="async")
+    with pytest.raises(InvalidJob, match="an async def runs in 'async' or 'process'"):
+        registry.register(co, name="g", run_in="thread")
+    function = registry.register(co, name="g", run_in="process")
+    assert (function.run_in, registry.register(print, name="f", run_in="thread").run_in) == ("process", "thread")
+    assert Job("a", function, run_in="process").run_in == "process"
+    for odd in (Job, function.options):
+        with pytest.raises(InvalidJob, match="it stands on the decorator") as caught:
+            odd(*(("a", function) if odd is Job else ()), run_in="thread")
+        assert caught.value.field == "run_in"
+
+
+@pytest.mark.parametrize(
+    "error",
+    [
+        ValueError("a"),
+        RuntimeError("b"),
+        Snooze(3),
+        RetryAfter(4, reason="later"),
+        Discard("no use"),
+        EncodingError("result['a']: lock", path="result['a']"),
+        JobCancelled("own doing"),
+        KeyboardInterrupt(),
+    ],
+)
+def test_a_decision_is_the_same_for_an_error_that_was_told(error: BaseException) -> None:
+    policy = Policy(retry_jitter=False, discard_on=(RuntimeError,))
+
+    told = error_of(tell(error, policy, traceback_bytes=1000), is_stopping=False)
+
+    bare = Policy(retry_jitter=False)
+    assert decide(Raised(told), bare, Tries(), 1) == decide(Raised(error), policy, Tries(), 1)
+    assert describe(told) == describe(error)
+    assert classify(told, bare) == classify(error, policy)
+
+
+def test_a_job_that_was_told_to_stop_and_did_is_not_blamed() -> None:
+    told = tell(JobCancelled("asked to"), Policy(), traceback_bytes=0)
+
+    assert isinstance(error_of(told, is_stopping=True), JobCancelled)
+    assert isinstance(error_of(told, is_stopping=False), ForeignError)
+
+
+def test_memory_is_charged_as_a_crash_and_cpu_as_a_timeout() -> None:
+    policy = Policy(max_crashes=2, max_retries=1, retry_jitter=False)
+
+    first = decide(OutOfMemory("too much"), policy, Tries(), 1)
+    assert isinstance(first, Retry)
+    assert (first.delay_us, first.tries.crashes, first.tries.failures) == (0, 1, 0)
+    second = decide(OutOfMemory("too much"), policy, first.tries, 1)
+    assert isinstance(second, Fail)
+    assert second.reason == "oom"
+    third = decide(OutOfCpu(2), policy, Tries(), 1)
+    assert isinstance(third, Retry)
+    assert third.tries.history == ("1 1 used more than 2 s of CPU",)
+    fourth = decide(OutOfCpu(2), policy, third.tries, 1)
+    assert isinstance(fourth, Fail)
+    assert fourth.reason == "timeout"
+
+
+@pytest.mark.parametrize(
+    ("own", "file", "text", "kills"),
+    [
+        ("0::/app", "app/memory.events", "low 0\noom 2\noom_kill 3\noom_group_kill 0\n", 3),
+        ("4:memory:/app\n0::/", "memory/app/memory.oom_control", "under_oom 0\noom_kill 2\n", 2),
+        ("3:cpu:/x", "memory/x/memory.oom_control", "oom_kill 2\n", None),
+        ("0::/app", "elsewhere/memory.events", "oom_kill 2\n", None),
+        ("nonsense", "app/memory.events", "oom_kill 2\n", None),
+    ],
+)
+def test_the_kernels_count_of_deaths_for_memory_is_read_where_there_is_one(
+    tmp_path: Path, own: str, file: str, text: str, kills: int | None
+) -> None:
+    (tmp_path / "own").write_text(own)
+    (tmp_path / file).parent.mkdir(parents=True)
+    (tmp_path / file).write_text(text)
+
+    assert oom_kills(tmp_path, tmp_path / "own") == kills
+    assert oom_kills(tmp_path, tmp_path / "nowhere") is None
+
+
+def test_a_job_that_moves_gets_the_same_id_in_one_life_and_another_in_the_next() -> None:
+    long = "x" * 64
+
+    assert moved_suffix("a.0.b", 1) == moved_suffix("a.0.b", 1) != moved_suffix("a.0.b", 2)
+    assert moved_suffix(f"a.0.{long}", 1) != moved_suffix(f"a.0.{long[:-1]}y", 1)
+    assert len(moved_suffix(f"a.0.{long}", 1)) <= 64

@@ -1,0 +1,117 @@
+"""Jobs that go on in another queue: exactly one, whatever happens on the way."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+from typing import Any, cast
+
+import pytest
+import redis
+
+from jobfleet.codec import read_header, seal
+from jobfleet.config import JobConfig
+from jobfleet.store.aio import AsyncStore
+from jobfleet.store.calls import control, settle
+from jobfleet.store.calls.enqueue import enqueue
+from jobfleet.store.calls.lease import claim
+from jobfleet.store.connect import target
+from jobfleet.store.keys import Keyspace
+from jobfleet.store.values import Entry
+from jobfleet.worker.mover import Mover
+from jobfleet.worker.run import Run
+
+KEYS = Keyspace("jobfleet")
+LANE, ROOMY = KEYS.lane("mail", 0), KEYS.lane("roomy", 0)
+
+
+@pytest.fixture
+async def store(redis_url: str) -> AsyncIterator[AsyncStore]:
+    store = AsyncStore(target(redis_url), patience=2.0)
+    yield store
+    await store.close()
+
+
+@pytest.fixture
+async def run(store: AsyncStore) -> Run:
+    """A run of a job that carries all that can be carried."""
+    envelope = seal({"function": "f", "user": "ann", "enqueued_at": 5}, [1], {"b": 2})
+    await store.run(enqueue(LANE, [Entry("mail.0.a", 1, "", "x +9000000\nr 5000", envelope)]))
+    return await claimed(store, nonce=1)
+
+
+async def claimed(store: AsyncStore, nonce: int) -> Run:
+    answer = await store.run(claim(LANE, child="w.1", nonce=nonce, lease_us=60_000_000, limit=1))
+    (grant,) = answer.grants
+    run = Run(LANE, grant, 0, 0.0, cast("Any", None))
+    run.header = read_header(grant.envelope)
+    return run
+
+
+class Finished:
+    """What a mover hands to the finisher."""
+
+    def __init__(self, store: AsyncStore) -> None:
+        self.items: list[Any] = []
+        self.mover = Mover(store, JobConfig(), finish=lambda _, item: self.items.append(item))
+
+    async def after(self, run: Run) -> Any:
+        self.mover.move(run, "roomy", lambda: "otherwise")
+        await self.mover.drained(10)
+        return self.items.pop()
+
+
+async def test_the_same_job_stands_in_the_other_queue_before_the_old_one_is_closed(
+    store: AsyncStore, run: Run, raw: redis.Redis
+) -> None:
+    item = await Finished(store).after(run)
+
+    new = run.moved_to
+    assert item == settle.move("mail.0.a", run.token, to=new, ttl_ms=86_400_000)
+    assert raw.zrange(ROOMY.ready[1], 0, -1) == [new.encode()]
+    envelope = cast("bytes", raw.get(ROOMY.job(new)))
+    assert read_header(envelope) == {"function": "f", "user": "ann", "enqueued_at": 5, "moved_from": "mail.0.a"}
+    assert envelope.endswith(run.grant.envelope[-7:])
+    assert raw.hgetall(ROOMY.meta) == {new.encode(): b"r 5000"}, "it has begun, so it expires no more"
+    assert (await store.run(settle.settle(LANE, [item]))).letters == "s"
+
+
+async def test_a_job_that_moves_twice_since_its_worker_died_in_between_is_one_job(
+    store: AsyncStore, run: Run, raw: redis.Redis
+) -> None:
+    await Finished(store).after(run)
+    await store.run(settle.settle(LANE, [settle.release(run.id, run.token)]))
+
+    again = await claimed(store, nonce=2)
+    item = await Finished(store).after(again)
+
+    assert again.moved_to == run.moved_to
+    assert raw.zcard(ROOMY.ready[1]) == 1
+    assert (await store.run(settle.settle(LANE, [item]))).letters == "s"
+
+
+async def test_a_job_cancelled_on_its_way_is_cancelled_where_it_went_too(
+    store: AsyncStore, run: Run, raw: redis.Redis
+) -> None:
+    finished = Finished(store)
+    item = await finished.after(run)
+    await store.run(control.cancel(KEYS, LANE, [run.id], by="ann", ttl_ms=60_000))
+
+    letter = (await store.run(settle.settle(LANE, [item]))).letters
+    finished.mover.settled(run, letter)
+    await finished.mover.drained(10)
+
+    assert letter == "c"
+    assert raw.zcard(ROOMY.ready[1]) == 0
+    assert str(raw.get(ROOMY.result(run.moved_to))).startswith("b'cancelled ")
+
+
+async def test_a_queue_that_takes_no_job_leaves_the_ending_as_it_was(
+    store: AsyncStore, run: Run, raw: redis.Redis
+) -> None:
+    raw.config_set("maxmemory", 1)
+    try:
+        item = await Finished(store).after(run)
+    finally:
+        raw.config_set("maxmemory", 0)
+
+    assert (item, run.moved_to) == ("otherwise", "")
