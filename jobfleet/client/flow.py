@@ -123,7 +123,7 @@ def put(space: Space, made: Dependant) -> Verb[tuple[bool, str]]:
         calls = [flow.watch(space.keys.lane_of(edge.parent), edge.parent, [made.entry.id]) for edge in part]
         endings = [value([answer]) for answer in (yield calls)]
         told = [
-            flow.Told(made.entry.id, edge.parent, ending.status, ending.record)
+            flow.Told(made.entry.id, edge.parent, ending.status, ending.copied)
             for edge, ending in zip(part, endings, strict=True)
             if ending.state != "watched"
         ]

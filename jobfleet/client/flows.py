@@ -144,7 +144,7 @@ def _put_all(space: Space, made: Sequence[Dependant]) -> Verb[None]:
     endings = yield from _all([calls.watch(space.keys.lane_of(parent), parent, part) for parent, part in watches])
     for (parent, part), ending in zip(watches, endings, strict=True):
         if ending.state != "watched":  # only when the same flow is enqueued again
-            yield from _tell(space, [calls.Told(child, parent, ending.status, ending.record) for child in part])
+            yield from _tell(space, [calls.Told(child, parent, ending.status, ending.copied) for child in part])
 
 
 def _all(every: Sequence[Any]) -> Verb[list[Any]]:

@@ -60,7 +60,7 @@ class JobConfig:
         SIZE, MIB, "Largest payload, and largest result.", scope="all", least=1024, most=512 * MIB
     )
     max_depth: int = setting(
-        COUNT, 32, "Deepest nesting of arguments and results.", scope="all", unit="levels", least=1, most=256
+        COUNT, 32, "Deepest nesting of arguments and results.", scope="all", unit="levels", least=1, most=128
     )
 
     max_retries: int = setting(COUNT, 3, "Retries after a failed try.", scope="worker", unit="retries", least=0)

@@ -27,8 +27,6 @@ log = logging.getLogger("jobfleet.reaper")
 EVERY = 1.0
 SWEEP_EVERY = 60.0
 SWEPT_AT_ONCE = 500
-BESIDE = 64 * 1024
-"""Bytes of a parent's record that are copied to the child; a larger one is read where it lies."""
 GUARD_US = 600 * 1_000_000
 """How long a job is left alone whose producer died before it had named all parents; `enqueue` has not returned."""
 TOMBSTONE_MS = 86_400_000
@@ -90,10 +88,11 @@ class Relay(Service):
 
     async def _tell(self, children: Iterable[str], parent: str, ending: flow.Ending) -> set[str]:
         """Tell some children how a parent ended; those that go on waiting for a replay."""
-        record = ending.record if len(ending.record) <= BESIDE else b""
         by_lane: dict[Lane, list[flow.Told]] = {}
         for child in children:
-            by_lane.setdefault(self._keys.lane_of(child), []).append(flow.Told(child, parent, ending.status, record))
+            by_lane.setdefault(self._keys.lane_of(child), []).append(
+                flow.Told(child, parent, ending.status, ending.copied)
+            )
         waits: set[str] = set()
         for lane, told in by_lane.items():
             letters = await self._store.run(flow.unblock(lane, told, ttl_ms=self._ttl_ms))

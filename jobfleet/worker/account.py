@@ -8,12 +8,16 @@ from typing import Any
 
 from jobfleet.client.context import JobContext
 from jobfleet.client.report import moment
+from jobfleet.codec import Limits
 from jobfleet.errors import EncodingError
 from jobfleet.model import Job, suffix_time_us
 from jobfleet.outcome import ForeignError, Outcome, Raised
 from jobfleet.retry import Fail, Tries
+from jobfleet.worker.parents import results_of
 from jobfleet.worker.run import Run
 
+LIMITS = Limits(max_bytes=512 << 20, max_depth=128)
+"""Of what lies in Redis already: it was within its own when it was written."""
 TRACEBACK_HEAD = "…\n"
 
 
@@ -84,6 +88,7 @@ def context_of(run: Run, child: str, args: list[Any], kwargs: dict[str, Any]) ->
         metadata=header.get("metadata", {}),
         correlation_id=job.correlation_id,
         nominal_time=moment(header.get("nominal")),
+        parents=results_of(run.parents, LIMITS) if run.parents else {},
         log=logging.LoggerAdapter(logging.getLogger(f"jobfleet.job.{function}"), {"job_id": run.id}),
         port=run,
     )

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Coroutine, Mapping
+from collections.abc import Coroutine, Mapping, Sequence
 from concurrent.futures import wait
 from typing import TYPE_CHECKING, Any, TypeVar
 
@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from jobfleet.worker.handlers import Handler
     from jobfleet.worker.joblog import JobLog
     from jobfleet.worker.ladder import Ladder
+    from jobfleet.worker.parents import Row
 
 T = TypeVar("T")
 STANDS_EVERY = 0.05
@@ -42,6 +43,7 @@ class Run:
         header: The envelope's header, once opened.
         handler: What runs it, once found.
         executor: Where it runs, once it does.
+        parents: How those ended that it has waited for.
         started_us: When it was started, by Redis's clock.
         task: The task that runs it, if it runs on the loop.
         interruption: Why it was told to stop; the first reason stands.
@@ -70,6 +72,7 @@ class Run:
     handler: Handler | None = None
     executor: Executor | None = None
     started_us = 0
+    parents: Sequence[Row] = ()
     task: asyncio.Task[None] | None = None
     timer: asyncio.TimerHandle | None = None
     interruption: Interruption | None = None

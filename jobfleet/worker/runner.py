@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Callable, Coroutine, Mapping
+from collections.abc import Awaitable, Callable, Coroutine, Mapping, Sequence
 from dataclasses import replace
 from functools import partial
 from typing import Any
 
 from jobfleet.codec import Limits, open_envelope, seal_record, seal_trusted
 from jobfleet.codec.envelope import Opened
-from jobfleet.errors import EncodingError, EnvelopeTooNew, JobCancelled
+from jobfleet.errors import EncodingError, EnvelopeTooNew, JobCancelled, JobfleetError
 from jobfleet.model import suffix_time_us
 from jobfleet.outcome import (
     Broken,
@@ -48,6 +48,7 @@ from jobfleet.worker.executors.executor import Died, Executor, OnEnd, Stage
 from jobfleet.worker.handlers import Handler, Handlers, UnknownFunction
 from jobfleet.worker.injection import inject
 from jobfleet.worker.ladder import Ladder, limits_of
+from jobfleet.worker.parents import Row
 from jobfleet.worker.resources import Resources
 from jobfleet.worker.run import Run
 
@@ -75,6 +76,7 @@ class Runner:
         now_us: Redis's time, as the child knows it.
         finish: Takes a run and the item that settles it, or None when nothing may be written.
         move: Takes a run whose job goes to another queue, and what settles it otherwise.
+        parents: Looks up how those ended that a run has waited for.
         on_returned: Is told that user code is done with a run.
     """
 
@@ -95,8 +97,10 @@ class Runner:
         now_us: Callable[[], int],
         finish: Finish,
         move: Move,
+        parents: Callable[[Run], Awaitable[Sequence[Row]]],
         on_returned: Callable[[Run], None],
     ) -> None:
+        self._parents = parents
         self._handlers = handlers
         self._executors = executors
         self._around = Around(handlers.hooks, handlers.around, executors, resources)
@@ -121,10 +125,27 @@ class Runner:
         if not isinstance(opened, Opened) or run.handler is None:
             self._end(run, opened if not isinstance(opened, Opened) else Broken("it has no function"))
             return
+        if "parents" in run.header:
+            self._spawn(self._launch_after(run, run.handler, opened))
+        else:
+            self._try(run, run.handler, opened)
+
+    def _try(self, run: Run, handler: Handler, opened: Opened) -> None:
         try:
-            self._launch(run, run.handler, opened.args, opened.kwargs)
+            self._launch(run, handler, opened.args, opened.kwargs)
         except Exception as error:  # noqa: BLE001 - whatever the envelope says, it must not end the worker
             self._end(run, Broken(f"it cannot be started: {describe(error)}"))
+
+    async def _launch_after(self, run: Run, handler: Handler, opened: Opened) -> None:
+        """Start a run that has waited for others, once it is known how they ended."""
+        try:
+            run.parents = await self._parents(run)
+        except JobfleetError as error:
+            log.warning("job.parents_unknown job_id=%s %s", run.id, error)
+        if run.interruption is not None and not run.is_over:
+            self._end(run, run.interruption)
+        elif not run.is_over:
+            self._try(run, handler, opened)
 
     def _launch(self, run: Run, handler: Handler, args: list[Any], kwargs: dict[str, Any]) -> None:
         injection = handler.function.injection

@@ -37,6 +37,7 @@ SAMPLES: dict[str, Call[Any]] = {
     "dependants": flow.dependants(LANE, IDS[0], ending_ms=1),
     "outbox": flow.outbox(LANE),
     "parents": flow.parents(LANE, IDS[0]),
+    "results": flow.results(LANE, IDS),
     "unblock": flow.unblock(LANE, [flow.Told(job_id, "mail.0.p", "completed", b"") for job_id in IDS], ttl_ms=1000),
     "unwatch": flow.unwatch(LANE, "1-1", "mail.0.p", [(job_id, False) for job_id in IDS], ending_ms=1),
     "watch": flow.watch(LANE, "mail.0.p", IDS),
@@ -83,7 +84,8 @@ SAMPLES: dict[str, Call[Any]] = {
 }
 ARGUMENTS_AN_ITEM = {
     "beat": 2, "block": 3, "bury": 2, "cancel": 1, "enqueue": 5, "ledger": 2, "log": 5, "marks": 1, "progress": 4,
-    "purge": 1, "renew": 2, "replay": 1, "settle": 6, "status": 1, "stop": 4, "unblock": 4, "unwatch": 2, "watch": 1,
+    "purge": 1, "renew": 2, "replay": 1, "results": 1, "settle": 6, "status": 1, "stop": 4, "unblock": 4, "unwatch": 2,
+    "watch": 1,
 }  # fmt: skip
 SHARES_KEYS = {
     "beat", "command", "entries", "fleet", "flow", "flows", "history", "hold_entry", "keep_flow", "leave", "ledger",

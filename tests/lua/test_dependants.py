@@ -12,7 +12,7 @@ def test_those_who_were_not_told_of_an_ending_come_in_pages(world: World) -> Non
     ending = world.again(dependants(world.lane, "mail.0.p", ending_ms=500))
 
     assert ending.children == tuple(sorted(names))[:50]
-    assert (ending.status, ending.record) == ("completed", b"record")
+    assert (ending.status, ending.copied) == ("completed", b"completed 17 7\nrecord")
 
 
 def test_who_was_told_of_an_earlier_ending_is_told_again(world: World) -> None:

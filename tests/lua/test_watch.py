@@ -21,7 +21,7 @@ def test_how_it_has_ended_is_answered(world: World) -> None:
 
     ending = world.refused(watch(world.lane, "mail.0.p", ["mail.0.k"]))
 
-    assert (ending.status, ending.record) == ("completed", b"record")
+    assert (ending.status, ending.copied) == ("completed", b"completed 17 7\nrecord")
 
 
 def test_a_dead_job_whose_result_has_gone_has_failed(world: World) -> None:

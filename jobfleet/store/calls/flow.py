@@ -13,6 +13,8 @@ from jobfleet.store.values import Entry
 CHUNK = 50
 BLOCKED = 9_000_000_000_000_000
 """The due time, µs, at which jobs stand that wait for others; lib/blocked.lua says the same."""
+BESIDE = 64 * 1024
+"""Bytes of a parent's end that are copied to the child; a larger one is read where it lies."""
 FLOWS_LISTED = 1000
 GUARD = ":guard"
 """The edge that holds a job until all its parents are named."""
@@ -39,7 +41,7 @@ class Told(NamedTuple):
         child: Its id.
         parent: Who ended; `GUARD` when all parents are named.
         status: How; ``gone`` when nothing is known of it any more.
-        record: The ending's record; empty when it is too large, and to be read where it lies.
+        record: What is kept of its end; empty when that is too large, and to be read where it lies.
     """
 
     child: str
@@ -69,9 +71,9 @@ class Ending(NamedTuple):
         return "failed" if self.state == "dead" else "gone"
 
     @property
-    def record(self) -> bytes:
-        """The record alone."""
-        return self.result.partition(b"\n")[2] if self.state == "ended" else b""
+    def copied(self) -> bytes:
+        """What is copied to those who wait; empty when it is too large."""
+        return self.result if len(self.result) <= BESIDE else b""
 
 
 class ParentState(NamedTuple):
@@ -81,7 +83,7 @@ class ParentState(NamedTuple):
         parent: Its id.
         place: Its number among the parents.
         status: How it ended; empty while it has not.
-        record: The ending's record; empty where it was too large.
+        record: What is kept of its end; empty where that was too large.
         policy: While it has not ended: c, r or w.
     """
 
@@ -179,6 +181,11 @@ def flows(keys: Keyspace, *, limit: int) -> Call[list[tuple[str, int]]]:
         (limit,),
         lambda reply: [(name.decode(), int(float(at))) for name, at in zip(reply[1][::2], reply[1][1::2], strict=True)],
     )
+
+
+def results(lane: Lane, ids: Sequence[str]) -> Call[list[bytes]]:
+    """How at most 50 jobs ended, as it is kept; empty where nothing is."""
+    return Call(load("results"), (lane.lane,), (lane.tag, *ids), lambda reply: list(reply[1]))
 
 
 def _parents(reply: Reply) -> list[ParentState]:

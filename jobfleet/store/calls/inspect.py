@@ -42,7 +42,7 @@ def status(lane: Lane, ids: Sequence[str]) -> Call[tuple[int, list[Found]]]:
 def _found(row: Reply) -> Found:
     word = row[0]
     if word == b"final":
-        return _final(row[1], row[2])
+        return final_of(row[1], row[2])
     if word == b"dead":
         return Dead(row[1], row[2], row[3].decode(), row[4].decode())
     if word == b"running":
@@ -52,7 +52,8 @@ def _found(row: Reply) -> Found:
     return Unknown()
 
 
-def _final(value: bytes, progress: bytes) -> Final:
+def final_of(value: bytes, progress: bytes = b"") -> Final:
+    """Read what is kept of a job's end: a clear line, then its record or its envelope."""
     line, _, body = value.partition(b"\n")
     words = line.decode().split(" ")
     status, at, token, started, child, by, reason, asked, stage = (*words, *_NO_WORDS[len(words) :])

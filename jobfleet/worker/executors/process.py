@@ -98,6 +98,7 @@ class ProcessExecutor:
         order = {
             "grant": list(run.grant), "name": function.name, "module": module, "qualname": qualname,
             "memory": stay.memory_limit, "cpu": isolation.cpu_limit, "nice": isolation.nice,
+            "parents": [list(row) for row in run.parents],
         }  # fmt: skip
         cell.send("run", stay.number, order)
         if self._timer is None:

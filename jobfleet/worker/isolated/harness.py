@@ -112,6 +112,7 @@ class Harness:
                     grant = Grant(*order["grant"])
                     place = split_id(grant.id)
                     run = IsolatedRun(number, self._keys.lane(place.queue, place.lane), grant, self._talker)
+                    run.parents = [tuple(row) for row in order["parents"]]
                     self._latest = run
                     self._jobs.put((run, order))
                 elif word == "leave":

@@ -1,0 +1,17 @@
+-- results: how some jobs ended, as it is kept.
+--
+-- KEYS    1 lane        hash    names the slot
+-- READS   result:<id>   string  how it ended
+-- ARGV    1 tag         text    the lane's prefix
+--         2..* id       text    job id; at most 50
+-- FLAGS   no-writes
+-- RETURNS {"results", {result, …}}   empty where nothing is kept
+-- EMITS   -
+-- COST    O(ids)
+
+local keys = {}
+for i = 2, #ARGV do keys[i - 1] = ARGV[1] .. 'result:' .. ARGV[i] end
+local results = redis.call('MGET', unpack(keys))
+for i = 1, #keys do results[i] = results[i] or '' end
+
+return {'results', results}
