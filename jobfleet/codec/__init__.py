@@ -4,7 +4,16 @@ Pure: no I/O but reading time zones, no clock, no import by name, no pickle. Wha
 decoding ends with a value or an `EncodingError`, in bounded memory.
 """
 
-from jobfleet.codec.envelope import HEADER_KEYS, Opened, encode_head, open_envelope, read_header, seal, seal_call
+from jobfleet.codec.envelope import (
+    HEADER_KEYS,
+    Opened,
+    amended,
+    encode_head,
+    open_envelope,
+    read_header,
+    seal,
+    seal_call,
+)
 from jobfleet.codec.payload import DEFAULT, Limits, decode, encode
 from jobfleet.codec.record import FIELD_KEYS, is_record, open_record, read_fields, seal_record, seal_trusted
 
@@ -14,6 +23,7 @@ __all__ = [
     "HEADER_KEYS",
     "Limits",
     "Opened",
+    "amended",
     "decode",
     "encode",
     "encode_head",

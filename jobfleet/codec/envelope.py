@@ -28,6 +28,7 @@ HEADER_KEYS: Final[Mapping[str, str]] = MappingProxyType(
         "function": "registered name of the function to call",
         "name": "what people call this job, where it differs from the function",
         "enqueued_at": "when it was enqueued, microseconds since 1970, by the producer's clock",
+        "moved_from": "id it had in the queue it comes from",
         # Policy. An absent key means: as the function, the queue or the fleet has it.
         "max_retries": "how often a failure is tried again",
         "retry_delay": "microseconds before the first retry",
@@ -60,7 +61,7 @@ HEADER_KEYS: Final[Mapping[str, str]] = MappingProxyType(
 
 _TYPES: Final[Mapping[str, tuple[type, ...]]] = MappingProxyType(
     {
-        **dict.fromkeys(("function", "name", "user", "session", "correlation_id"), (str,)),
+        **dict.fromkeys(("function", "name", "user", "session", "correlation_id", "moved_from"), (str,)),
         **dict.fromkeys(("enqueued_at", "max_retries", "max_crashes", "retry_delay", "timeout", "result_ttl"), (int,)),
         "retry_backoff": (int, float),
         "retry_jitter": (bool,),
@@ -141,6 +142,18 @@ def read_header(envelope: Bytes) -> dict[str, Any]:
     """
     data = envelope if type(envelope) is bytes else as_bytes(envelope, "envelope")
     return dict(_header_of(data, split(data, PLAIN, "envelope")))
+
+
+def amended(envelope: Bytes, changes: Mapping[str, object]) -> bytes:
+    """Write the same envelope with other header fields; its body stays as it is.
+
+    Raises:
+        EnvelopeTooNew: A later jobfleet wrote it.
+        EncodingError: It is no envelope, or a field does not travel.
+    """
+    data = as_bytes(envelope, "envelope")
+    begin = split(data, PLAIN, "envelope")
+    return frame(PLAIN, encode_head({**_header_of(data, begin), **changes}), data[begin:])
 
 
 def open_envelope(envelope: Bytes, *, limits: Limits = DEFAULT) -> Opened:

@@ -59,6 +59,8 @@ class JobResult(Generic[T]):
         cancel_requested_at: When that was.
         stop_stage: How far its stopping has come, or had when it ended: requested, asked (its context says so),
             raised (interrupted), terminated (SIGTERM), killed (SIGKILL), condemned (its whole process is to end).
+        moved_to: The id under which the job goes on in another queue.
+        moved_from: The id it had in the queue it comes from.
         function: The function's name on the wire.
         name: The job's label.
         queue: Its queue.
@@ -90,6 +92,8 @@ class JobResult(Generic[T]):
     cancel_requested_by: str | None = None
     cancel_requested_at: datetime | None = None
     stop_stage: str | None = None
+    moved_to: str | None = None
+    moved_from: str | None = None
     function: str = ""
     name: str = ""
     queue: str = ""

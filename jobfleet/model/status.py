@@ -92,5 +92,6 @@ TRANSITIONS: tuple[Transition, ...] = (
         "settle",
     ),
     _row("cancel", "cancelled", WAITING | _RUNNING, "cancelled", "anyone", "cancel"),
+    _row("reschedule", "rescheduled", _DUE, "queued scheduled retrying", "operator", "reschedule"),
     _row("replay", "replayed", frozenset({JobStatus.FAILED}), "queued", "operator", "replay"),
 )
