@@ -12,6 +12,7 @@ from jobfleet.model import ErrorType, JobResult, JobStatus, split_id, suffix_tim
 from jobfleet.retry import Tries
 from jobfleet.store.values import Dead, DeadLetter, Final, Found, InRun, InWait, Running, Unknown, Waiting
 
+MOVED = "moved:"
 LETTERS = {"co": JobStatus.COMPLETED, "fa": JobStatus.FAILED, "ca": JobStatus.CANCELLED, "ex": JobStatus.EXPIRED}
 
 
@@ -98,17 +99,19 @@ def _ended(job_id: str, found: Final, limits: Limits) -> JobResult[Any]:
             **_progress(found.progress),
         )
     by = None if found.by == "-" else found.by
+    moved_to = found.reason.removeprefix(MOVED) if found.reason.startswith(MOVED) else None
     status = JobStatus(found.status)
     return JobResult(
         id=job_id,
         status=status,
-        error=_why(status, by),
+        error=_why(status, by, moved_to),
         started_at=moment(found.started),
         completed_at=moment(found.at),
         duration=timedelta(microseconds=found.at - found.started) if found.started else None,
         fence=found.token or None,
         worker=None if found.child == "-" else found.child,
         cancel_requested_by=by if status is JobStatus.CANCELLED else None,
+        moved_to=moved_to,
         **_stopping(found.cancel_at, found.stage),
         **_described(job_id, _header(found.body)),
         **_progress(found.progress),
@@ -120,7 +123,9 @@ def _stopping(at: int, stage: str) -> dict[str, Any]:
     return {"cancel_requested_at": moment(at), "stop_stage": stage or "requested"} if at else {}
 
 
-def _why(status: JobStatus, by: str | None) -> str | None:
+def _why(status: JobStatus, by: str | None, moved_to: str | None) -> str | None:
+    if moved_to:
+        return f"moved to {moved_to} by {by}" if by else f"moved to {moved_to}"
     if status is JobStatus.CANCELLED:
         return f"cancelled by {by}" if by else "cancelled"
     return "not started in time" if status is JobStatus.EXPIRED else None
@@ -182,6 +187,7 @@ def _described(job_id: str, fields: Mapping[str, Any]) -> dict[str, Any]:
         "correlation_id": fields.get("correlation_id"),
         "tags": tuple(fields.get("tags", ())),
         "metadata": fields.get("metadata", {}),
+        "moved_from": fields.get("moved_from"),
     }
 
 
