@@ -66,7 +66,8 @@ def _object(_ctx: click.Context, _option: click.Parameter, text: str | None) -> 
     return value
 
 
-def _moment(_ctx: click.Context, _option: click.Parameter, text: str | None) -> datetime | None:
+def read_moment(_ctx: click.Context, _option: click.Parameter, text: str | None) -> datetime | None:
+    """A flag's value as a time."""
     if text is None:
         return None
     try:
@@ -82,7 +83,7 @@ def _moment(_ctx: click.Context, _option: click.Parameter, text: str | None) -> 
 @click.option("--queue", metavar="NAME", help="Its queue.")
 @click.option("--priority", type=click.Choice(PRIORITIES, case_sensitive=False), help="Its urgency.")
 @click.option("--delay", type=TIME, help="Not before so long from now.")
-@click.option("--at", "scheduled_at", metavar="ISO", callback=_moment, help="Not before this time.")
+@click.option("--at", "scheduled_at", metavar="ISO", callback=read_moment, help="Not before this time.")
 @click.option("--max-retries", type=click.IntRange(min=0), metavar="N", help="How often a failed run is repeated.")
 @click.option("--retry-delay", type=TIME, help="Time before the first repetition.")
 @click.option("--retry-backoff", type=float, metavar="N", help="The factor by which that time grows.")

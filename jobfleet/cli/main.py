@@ -28,7 +28,10 @@ SECTIONS: dict[str, dict[str, str]] = {
         "wait": "jobs:wait",
         "watch": "watch:watch",
         "logs": "logs:logs",
+        "explain": "steer:explain",
         "cancel": "jobs:cancel",
+        "reschedule": "steer:reschedule",
+        "move": "steer:move",
         "jobs": "jobs:jobs",
     },
     "Fleet": {
