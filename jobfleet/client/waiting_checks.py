@@ -104,7 +104,7 @@ def quiet(seen: Snapshot) -> Reason | None:
     those = serving(seen)
     if not those or any(worker.state == "running" for worker in those):
         return None
-    said = listed([f"{worker.id} is {worker.state}" for worker in those])
+    said = listed([f"{worker.id} is {worker.state}{asked_by(worker.state_by)}" for worker in those])
     text = f"No worker that serves its queue takes new jobs: {said}"
     idle = next((worker.id for worker in those if worker.state == "quiet"), None)
     text += f"; 'jobfleet workers resume {idle}' lets it go on." if idle else "."

@@ -102,8 +102,8 @@ CASES = [
     ),
     Case(
         ReasonCode.QUIET,
-        replace(waiting(), workers=(replace(W1, state="quiet"), W2)),
-        "No worker that serves its queue takes new jobs: box:11:aa is quiet; "
+        replace(waiting(), workers=(replace(W1, state="quiet", state_by="ann"), W2)),
+        "No worker that serves its queue takes new jobs: box:11:aa is quiet by ann; "
         "'jobfleet workers resume box:11:aa' lets it go on.",
     ),
     Case(
