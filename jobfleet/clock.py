@@ -10,6 +10,8 @@ from __future__ import annotations
 import time
 
 SECOND_US = 1_000_000
+STEPS = ((86_400, "d", 3600, "h"), (3600, "h", 60, "min"), (60, "min", 1, "s"))
+"""Units in which people are told of time, each with the next smaller one."""
 
 monotonic = time.monotonic
 
@@ -36,3 +38,18 @@ def to_us(seconds: float) -> int:
 def to_seconds(us: int) -> float:
     """Convert integer microseconds to public seconds."""
     return us / SECOND_US
+
+
+def span(seconds: float) -> str:
+    """A duration for people, in two units at most: '12 ms', '1.24 s', '3 min 5 s'."""
+    if seconds < 1:
+        return f"{round(seconds * 1000)} ms"
+    if seconds < 59.95:
+        return f"{seconds:.3g} s"
+    whole = round(seconds)
+    for large, large_name, small, small_name in STEPS:
+        if whole >= large:
+            count, rest = divmod(whole, large)
+            rest //= small
+            return f"{count} {large_name} {rest} {small_name}" if rest else f"{count} {large_name}"
+    return f"{whole} s"

@@ -14,8 +14,9 @@ from typing import NamedTuple
 
 import click
 
+from jobfleet.clock import STEPS
+
 _UNPRINTABLE = re.compile(r"[^\n\t -~]")
-_STEPS = ((86_400, "d", 3600, "h"), (3600, "h", 60, "min"), (60, "min", 1, "s"))
 
 
 class Cell(NamedTuple):
@@ -136,25 +137,10 @@ def to_json(value: object, *, indent: int | None = None) -> str:
     return _UNPRINTABLE.sub(lambda found: found[0] if found[0].isprintable() else _json_escape(found[0]), text)
 
 
-def span(seconds: float) -> str:
-    """A duration for people, in two units at most: '12 ms', '1.24 s', '3 min 5 s'."""
-    if seconds < 1:
-        return f"{round(seconds * 1000)} ms"
-    if seconds < 59.95:
-        return f"{seconds:.3g} s"
-    whole = round(seconds)
-    for large, large_name, small, small_name in _STEPS:
-        if whole >= large:
-            count, rest = divmod(whole, large)
-            rest //= small
-            return f"{count} {large_name} {rest} {small_name}" if rest else f"{count} {large_name}"
-    return f"{whole} s"
-
-
 def age(seconds: float) -> str:
     """A duration for a narrow column: '12 s', '3 min', '4 h', '2 d'."""
     whole = max(0, int(seconds))
-    for large, large_name, _, _ in _STEPS:
+    for large, large_name, _, _ in STEPS:
         if whole >= large:
             return f"{whole // large} {large_name}"
     return f"{whole} s"

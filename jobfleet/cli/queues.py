@@ -9,8 +9,9 @@ import click
 from jobfleet.cli import fail
 from jobfleet.cli.invocation import Invocation
 from jobfleet.cli.options import Group, by_option, yes_option
-from jobfleet.cli.output import Cell, Column, Output, agreed, count, say, span
+from jobfleet.cli.output import Cell, Column, Output, agreed, count, say
 from jobfleet.cli.schema import queue_data
+from jobfleet.clock import span
 from jobfleet.errors import ConfigError
 
 if TYPE_CHECKING:

@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from jobfleet.client.admin import QueueInfo, WorkerInfo
     from jobfleet.client.commands import Confirmation
     from jobfleet.client.listing import Letter
+    from jobfleet.client.reasons import Explanation
     from jobfleet.model import JobResult
 
 
@@ -35,6 +36,11 @@ def queue_data(queue: QueueInfo) -> dict[str, object]:
 def worker_data(worker: WorkerInfo) -> dict[str, object]:
     """A worker: every attribute of `WorkerInfo`."""
     return _attributes(worker)
+
+
+def explanation_data(told: Explanation) -> dict[str, object]:
+    """An explanation: every attribute of `Explanation`, and of each `Reason`."""
+    return {**_attributes(told), "reasons": [_attributes(reason) for reason in told.reasons]}
 
 
 def confirmation_data(confirmation: Confirmation) -> dict[str, object]:

@@ -6,8 +6,9 @@ from collections.abc import Sequence
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
-from jobfleet.cli.output import Cell, Column, Output, age, clip, clock, plain_lines, span, to_json
+from jobfleet.cli.output import Cell, Column, Output, age, clip, clock, plain_lines, to_json
 from jobfleet.cli.schema import jsonable
+from jobfleet.clock import span
 from jobfleet.model import JobResult, JobStatus
 
 if TYPE_CHECKING:

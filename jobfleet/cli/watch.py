@@ -13,9 +13,10 @@ from jobfleet.cli import fail
 from jobfleet.cli.invocation import Invocation
 from jobfleet.cli.jobs import ids_argument, look_up
 from jobfleet.cli.options import Command
-from jobfleet.cli.output import Output, plain, span, to_json
+from jobfleet.cli.output import Output, plain, to_json
 from jobfleet.cli.schema import job_data
 from jobfleet.cli.view import COLORS, note_of, percent
+from jobfleet.clock import span
 from jobfleet.errors import ConfigError
 from jobfleet.model import JobResult, JobStatus
 

@@ -13,8 +13,9 @@ import click
 from jobfleet.cli import fail
 from jobfleet.cli.invocation import Invocation
 from jobfleet.cli.options import TIME, Decorated, Group, by_option, yes_option
-from jobfleet.cli.output import Cell, Column, age, agreed, count, say, span
+from jobfleet.cli.output import Cell, Column, age, agreed, count, say
 from jobfleet.cli.schema import confirmation_data, worker_data
+from jobfleet.clock import span
 
 if TYPE_CHECKING:
     from jobfleet.client.admin import WorkerInfo

@@ -157,7 +157,11 @@ def _queue_info(name: str, rows: list[Counts]) -> QueueInfo:
 
 def workers(space: Space) -> Verb[list[WorkerInfo]]:
     """The workers that were heard of lately."""
-    fleet = yield from seen(space)
+    return workers_of(space, (yield from seen(space)))
+
+
+def workers_of(space: Space, fleet: FleetSeen) -> list[WorkerInfo]:
+    """The workers among what was read of the fleet."""
     gone_us = round(space.config.gone_after * 1_000_000)
     return [_worker_info(row.id, row.beat, row.account, fleet.now, gone_us) for row in fleet.workers]
 

@@ -14,18 +14,18 @@ from jobfleet.client.logs import LogLine, Reading
 from jobfleet.client.operations import AsyncOperations
 from jobfleet.client.receipts import AsyncReceipts
 from jobfleet.client.registry import Decorator, JobFunction, Registry
-from jobfleet.client.selection import Selection, cancel_selected, count_open
+from jobfleet.client.steering import AsyncSteering
 from jobfleet.clock import monotonic
 from jobfleet.errors import WaitTimeout
 from jobfleet.events import Event, read_events
-from jobfleet.model import Job, JobResult, JobStatus, Receipt
+from jobfleet.model import Job, JobResult, Receipt
 from jobfleet.store.aio import AsyncStore
 from jobfleet.store.connect import target
 from jobfleet.store.keys import Lane
 from jobfleet.store.pubsub import AsyncListener
 
 
-class AsyncFleet(AsyncOperations):
+class AsyncFleet(AsyncSteering, AsyncOperations):
     """A fleet, for programs that await; on one event loop. Connects on first use.
 
     Args:
@@ -235,41 +235,6 @@ class AsyncFleet(AsyncOperations):
             JobNotFound: It is not known.
         """
         answer: bool = await self._do(verbs.cancel(self.space, job_id, by))
-        return answer
-
-    async def cancel_many(
-        self,
-        *,
-        tags: Sequence[str] = (),
-        queue: str | None = None,
-        function: str | None = None,
-        user: str | None = None,
-        status: JobStatus | None = None,
-        by: str | None = None,
-    ) -> int:
-        """Cancel the open jobs that have all this, in bounded batches; how many ended or were asked to stop.
-
-        Every open job is looked at, so its cost grows with their number.
-
-        Raises:
-            ConfigError: Nothing is given that says which.
-        """
-        chosen = Selection(tags=tags, queue=queue, function=function, user=user, status=status)
-        answer: int = await self._do(cancel_selected(self.space, chosen, by))
-        return answer
-
-    async def count_open(
-        self,
-        *,
-        tags: Sequence[str] = (),
-        queue: str | None = None,
-        function: str | None = None,
-        user: str | None = None,
-        status: JobStatus | None = None,
-    ) -> int:
-        """How many open jobs `cancel_many` would cancel now. Raises as it does."""
-        chosen = Selection(tags=tags, queue=queue, function=function, user=user, status=status)
-        answer: int = await self._do(count_open(self.space, chosen))
         return answer
 
     async def replay(self, job_id: str, *, by: str | None = None, fresh: bool = False) -> bool:

@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import AsyncIterator, Iterator
+from datetime import datetime
 from typing import TYPE_CHECKING, Any, Generic, TypeVar
 
+from jobfleet.client.reasons import Explanation
 from jobfleet.errors import JobCancelled, JobExpired, JobFailed
 from jobfleet.events import Event
-from jobfleet.model import JobResult, JobStatus, Receipt
+from jobfleet.model import JobResult, JobStatus, Priority, Receipt
+from jobfleet.model.spec import Seconds
 
 if TYPE_CHECKING:
     from jobfleet.client.aio import AsyncFleet
@@ -101,6 +104,25 @@ class JobHandle(_Handle[T]):
         """Cancel it; False when it has ended already."""
         return self._fleet.cancel(self.id, by=by)
 
+    def explain(self) -> Explanation:
+        """Say why it is not running, or what became of it."""
+        return self._fleet.explain(self.id)
+
+    def reschedule(
+        self,
+        *,
+        at: datetime | None = None,
+        delay: Seconds | None = None,
+        priority: Priority | None = None,
+        by: str | None = None,
+    ) -> bool:
+        """Give it another due time, another priority, or both while it waits; False when it runs or has ended.
+
+        Raises:
+            InvalidJob: Nothing is to be changed, or a value cannot be.
+        """
+        return self._fleet.reschedule(self.id, at=at, delay=delay, priority=priority, by=by)
+
     def events(self) -> Iterator[Event]:
         """What happens to it from now on, until it ends."""
         return self._fleet.events(self.id)
@@ -147,6 +169,25 @@ class AsyncJobHandle(_Handle[T]):
     async def cancel(self, *, by: str | None = None) -> bool:
         """Cancel it; False when it has ended already."""
         return await self._fleet.cancel(self.id, by=by)
+
+    async def explain(self) -> Explanation:
+        """Say why it is not running, or what became of it."""
+        return await self._fleet.explain(self.id)
+
+    async def reschedule(
+        self,
+        *,
+        at: datetime | None = None,
+        delay: Seconds | None = None,
+        priority: Priority | None = None,
+        by: str | None = None,
+    ) -> bool:
+        """Give it another due time, another priority, or both while it waits; False when it runs or has ended.
+
+        Raises:
+            InvalidJob: Nothing is to be changed, or a value cannot be.
+        """
+        return await self._fleet.reschedule(self.id, at=at, delay=delay, priority=priority, by=by)
 
     def events(self) -> AsyncIterator[Event]:
         """What happens to it from now on, until it ends."""

@@ -107,15 +107,15 @@ def _ended(job_id: str, found: Final, limits: Limits) -> JobResult[Any]:
     return JobResult(
         id=job_id,
         status=status,
-        error=f"moved to {moved_to}" if moved_to else _why(status, by),
+        error=_why(status, by, moved_to),
         started_at=moment(found.started),
         completed_at=moment(found.at),
         duration=timedelta(microseconds=found.at - found.started) if found.started else None,
         fence=found.token or None,
         worker=None if found.child == "-" else found.child,
         cancel_requested_by=by if status is JobStatus.CANCELLED else None,
-        **_stopping(found.cancel_at, found.stage),
         moved_to=moved_to,
+        **_stopping(found.cancel_at, found.stage),
         **_described(job_id, _header(found.body)),
         **_progress(found.progress),
     )
@@ -126,7 +126,9 @@ def _stopping(at: int, stage: str) -> dict[str, Any]:
     return {"cancel_requested_at": moment(at), "stop_stage": stage or "requested"} if at else {}
 
 
-def _why(status: JobStatus, by: str | None) -> str | None:
+def _why(status: JobStatus, by: str | None, moved_to: str | None) -> str | None:
+    if moved_to:
+        return f"moved to {moved_to} by {by}" if by else f"moved to {moved_to}"
     if status is JobStatus.CANCELLED:
         return f"cancelled by {by}" if by else "cancelled"
     return "not started in time" if status is JobStatus.EXPIRED else None

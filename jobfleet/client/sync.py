@@ -15,19 +15,19 @@ from jobfleet.client.logs import LogLine, Reading
 from jobfleet.client.operations import Operations
 from jobfleet.client.receipts import Receipts, warn_on_loop
 from jobfleet.client.registry import Decorator, JobFunction, Registry
-from jobfleet.client.selection import Selection, cancel_selected, count_open
+from jobfleet.client.steering import Steering
 from jobfleet.clock import monotonic
 from jobfleet.config import JobConfig
 from jobfleet.errors import WaitTimeout
 from jobfleet.events import Event, read_events
-from jobfleet.model import Job, JobResult, JobStatus, Receipt
+from jobfleet.model import Job, JobResult, Receipt
 from jobfleet.store.calls.enqueue import enqueue
 from jobfleet.store.connect import target
 from jobfleet.store.pubsub import Listener
 from jobfleet.store.sync import Store
 
 
-class Fleet(Operations):
+class Fleet(Steering, Operations):
     """A fleet, for programs that block. Connects on first use; safe for threads and after a fork.
 
     Args:
@@ -221,41 +221,6 @@ class Fleet(Operations):
             JobNotFound: It is not known.
         """
         answer: bool = self._do(verbs.cancel(self.space, job_id, by))
-        return answer
-
-    def cancel_many(
-        self,
-        *,
-        tags: Sequence[str] = (),
-        queue: str | None = None,
-        function: str | None = None,
-        user: str | None = None,
-        status: JobStatus | None = None,
-        by: str | None = None,
-    ) -> int:
-        """Cancel the open jobs that have all this, in bounded batches; how many ended or were asked to stop.
-
-        Every open job is looked at, so its cost grows with their number.
-
-        Raises:
-            ConfigError: Nothing is given that says which.
-        """
-        chosen = Selection(tags=tags, queue=queue, function=function, user=user, status=status)
-        answer: int = self._do(cancel_selected(self.space, chosen, by))
-        return answer
-
-    def count_open(
-        self,
-        *,
-        tags: Sequence[str] = (),
-        queue: str | None = None,
-        function: str | None = None,
-        user: str | None = None,
-        status: JobStatus | None = None,
-    ) -> int:
-        """How many open jobs `cancel_many` would cancel now. Raises as it does."""
-        chosen = Selection(tags=tags, queue=queue, function=function, user=user, status=status)
-        answer: int = self._do(count_open(self.space, chosen))
         return answer
 
     def replay(self, job_id: str, *, by: str | None = None, fresh: bool = False) -> bool:

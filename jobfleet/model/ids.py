@@ -6,6 +6,7 @@ An id is ``<queue>.<lane>.<suffix>``, so any id is located without a lookup. A s
 
 from __future__ import annotations
 
+import hashlib
 import os
 import random
 import re
@@ -64,6 +65,12 @@ if hasattr(os, "register_at_fork"):
 def suffix_time_us(suffix: str) -> int | None:
     """When a suffix of our own making was made, by its producer's clock in µs; None for a caller's own."""
     return int(suffix[:12], 16) * 1000 if _UUID7_RULE.fullmatch(suffix) else None
+
+
+def derived_suffix(job_id: str, why: str) -> str:
+    """The suffix of a job that follows from another one: the same whenever it is asked for, and for nothing else."""
+    digest = hashlib.blake2b(f"{job_id} {why}".encode(), digest_size=5).hexdigest()
+    return f"{split_id(job_id).suffix[:53]}.{digest}"
 
 
 def split_id(job_id: str) -> Place:

@@ -301,6 +301,35 @@ Found = Final | Dead | InRun | InWait | Unknown
 
 
 @dataclass(frozen=True, slots=True)
+class Explained:
+    """What one job's start depends on in its lane, read at one moment.
+
+    Attributes:
+        now: Redis's time, µs.
+        found: Where the job stands.
+        meta: Its clear record.
+        paused_by: Who paused the lane; None when it is not.
+        paused_at: When, µs.
+        deadline: When the lease of its run ends, µs; 0 outside of a run.
+        hold: Until when the lane's leases are not judged, µs; 0 when they are.
+        due: Jobs of the lane that can be claimed, a number a band.
+        rank: How many stand before it in its band, while it waits.
+        watched: Whether other jobs wait for its end.
+    """
+
+    now: int
+    found: Found
+    meta: str = ""
+    paused_by: str | None = None
+    paused_at: int = 0
+    deadline: int = 0
+    hold: int = 0
+    due: tuple[int, ...] = (0, 0, 0, 0)
+    rank: int = 0
+    watched: bool = False
+
+
+@dataclass(frozen=True, slots=True)
 class Present:
     """The answer to a beat: how many workers are there, and each queue's home lanes and lanes."""
 

@@ -7,8 +7,9 @@ from decimal import Decimal
 
 import pytest
 
-from jobfleet.cli.output import Column, Output, age, clip, plain, span, to_json, width
+from jobfleet.cli.output import Column, Output, age, clip, plain, to_json, width
 from jobfleet.cli.schema import jsonable
+from jobfleet.clock import span
 
 
 def test_a_table_is_aligned() -> None:

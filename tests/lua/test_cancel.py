@@ -56,6 +56,17 @@ def test_a_unique_key_that_another_job_holds_stays(world: World) -> None:
     assert world.state()["unique"] == {"once": "mail.0.b"}
 
 
+def test_the_job_that_takes_the_place_of_a_waiting_one_is_remembered(world: World) -> None:
+    world.seed.waiting("a")
+    world.seed.running("b")
+    ids = [world.id("a"), world.id("b")]
+
+    assert world.run(cancel(world.keys, world.lane, ids, by=None, ttl_ms=600_000, moved_to="bulk.0.a")) == "cr"
+
+    assert world.state()["result:mail.0.a"] == ("cancelled now 0 0 - - moved:bulk.0.a\nenvelope of a", 600)
+    assert world.state()["runs"]["mail.0.b"].endswith("|-@now")
+
+
 def test_a_running_job_is_asked_and_goes_on(world: World) -> None:
     world.seed.running("a")
     call = cancelling(world, "a")

@@ -57,6 +57,7 @@ SAMPLES: dict[str, Call[Any]] = {
     "unmark": cron.unmark(LANE, "nightly"),
     "unschedule": cron.unschedule(KEYS, "nightly"),
     "enqueue": enqueue.enqueue(LANE, [Entry(job_id, 2, "", "", b"") for job_id in IDS]),
+    "explain": inspect.explain(LANE, IDS[0]),
     "finished": inspect.finished(LANE),
     "fleet": inspect.fleet(KEYS),
     "forget": steps.forget(LANE, IDS[0]),
@@ -72,6 +73,7 @@ SAMPLES: dict[str, Call[Any]] = {
     "purge": control.purge(LANE, IDS),
     "renew": lease.renew(LANE, [(job_id, 7) for job_id in IDS], lease_us=1),
     "replay": control.replay(LANE, IDS, by=None),
+    "reschedule": control.reschedule(LANE, IDS, by=None),
     "resume": control.resume(LANE),
     "running": inspect.running(LANE),
     "settle": settle.settle(LANE, [settle.release(job_id, 7) for job_id in IDS]),
@@ -84,8 +86,8 @@ SAMPLES: dict[str, Call[Any]] = {
 }
 ARGUMENTS_AN_ITEM = {
     "beat": 2, "block": 3, "bury": 2, "cancel": 1, "enqueue": 5, "ledger": 2, "log": 5, "marks": 1, "progress": 4,
-    "purge": 1, "renew": 2, "replay": 1, "results": 1, "settle": 6, "status": 1, "stop": 4, "unblock": 4, "unwatch": 2,
-    "watch": 1,
+    "purge": 1, "renew": 2, "replay": 1, "reschedule": 1, "results": 1, "settle": 6, "status": 1, "stop": 4,
+    "unblock": 4, "unwatch": 2, "watch": 1,
 }  # fmt: skip
 SHARES_KEYS = {
     "beat", "command", "entries", "fleet", "flow", "flows", "history", "hold_entry", "keep_flow", "leave", "ledger",
@@ -219,7 +221,7 @@ def test_every_word_and_letter_under_returns_occurs_in_its_cases(
 def words_of(name: str, reply: list[Any]) -> set[str]:
     word = reply[0].decode()
     inner: set[str] = set()
-    if name in {"enqueue", "settle", "cancel", "progress", "log", "stop", "unblock"} and len(reply) > 1:
+    if name in {"enqueue", "settle", "cancel", "progress", "log", "reschedule", "stop", "unblock"} and len(reply) > 1:
         inner = set(reply[-1].decode())
     elif name == "replay":
         inner = {answer.decode().partition(":")[0] for answer in reply[2]}

@@ -20,7 +20,7 @@ from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, ru
 
 from jobfleet.errors import JobfleetError
 from jobfleet.store.call import Call
-from jobfleet.store.calls.control import cancel, pause, replay, resume
+from jobfleet.store.calls.control import cancel, pause, replay, reschedule, resume
 from jobfleet.store.calls.enqueue import enqueue
 from jobfleet.store.calls.lease import bury, claim, renew, tick
 from jobfleet.store.calls.progress import Report, progress
@@ -31,6 +31,7 @@ from jobfleet.store.sync import Store
 from jobfleet.store.values import Entry
 from tests.lua.model import MINUTE, OPEN, VERBS, Job, Model, item_of
 from tests.lua.world import KEYS, LANE, mutated
+from tests.properties.mutants import MUTANTS, RARE
 from tests.support.seed import S
 from tests.support.state import exact, server_now, short
 
@@ -279,6 +280,21 @@ class LaneMachine(Model, RuleBasedStateMachine):
         assert self.unmoved(late).word == "buried"
         self.children[place] = f"{child}x"
 
+    @act(2, pick=PICK, band=st.integers(0, 3), later=st.booleans(), again=AGAIN)
+    def is_rescheduled(self, pick: int, band: int, later: bool, again: bool) -> None:
+        job = self.one(pick, "waiting") or self.one(pick, *OPEN, "completed", "failed", "cancelled", "expired")
+        if job is None:
+            return
+        due = server_now(self.raw) + later * MINUTE
+        call = reschedule(LANE, [job.id], by="ann", when=str(due), band=band)
+        if job.place != "waiting":
+            assert self.unmoved(call) == ("r" if job.place == "running" else "f")
+            return
+        assert self.run(call) == "s"
+        assert self.scores(LANE.ready[band])[job.id] == due
+        job.band = band
+        assert not again or self.unmoved(call) == "s"
+
     @act(pick=PICK, again=AGAIN)
     def is_replayed(self, pick: int, again: bool) -> None:
         job = self.one(pick, "failed")
@@ -362,28 +378,6 @@ def test_no_history_breaks_an_invariant(play: Callable[..., None]) -> None:
     asked = os.environ.get("JOBFLEET_MACHINE_EXAMPLES")
 
     play(int(asked or 15), derandomize=not asked)
-
-
-MUTANTS = {
-    "a settle without the token": (
-        "settle", "if not run or string.sub(run, 1, #token + 1) ~= token .. '|' then", "if not run then",
-    ),
-    "a claim that knows no nonce": ("claim", "if nonce == seen then", "if nonce == 0 then"),
-    "a lease that stays": ("settle", "if #batch.over > 0 then", "if #batch.over > 99 then"),
-    "a renewal without the token": ("renew", "if not run or run.token ~= token then", "if not run then"),
-    "a reaper that does not look again": ("settle", "> now then return 'a' end", "> 9e15 then return 'a' end"),
-    "a reaper that does not hold": ("settle", "if not judging then return 'h' end", ""),
-    "a gauge that does not fall": ("claim", "if tried > 0 then", "if tried > 99 then"),
-    "a letter that stays": ("replay", "redis.call('XDEL', KEYS[9], letter.entry)", ""),
-    "a mark that is forgotten": ("settle", "if item.run.cancel ~= '' then", "if false then"),
-    "a pause that is not seen": ("claim", "return {'paused', stamp}", "stamp = stamp"),
-}  # fmt: skip
-
-
-RARE = {  # found as surely, after more histories
-    "a reaper that does not hold", "a letter that stays", "a renewal without the token",
-    "a reaper that does not look again",
-}  # fmt: skip
 
 
 @pytest.mark.parametrize(

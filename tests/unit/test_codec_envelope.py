@@ -8,6 +8,7 @@ import pytest
 from jobfleet.codec import (
     HEADER_KEYS,
     Limits,
+    amended,
     decode,
     encode,
     is_record,
@@ -47,6 +48,24 @@ def test_unknown_keys_survive_and_unset_ones_stay_absent() -> None:
     header = {"function": "f", "from_the_future": {"x": [1]}}
     assert read_header(seal(header)) == header
     assert "from_the_future" not in HEADER_KEYS
+
+
+def test_a_header_is_changed_and_the_body_stays_as_it_is() -> None:
+    envelope = seal({**HEADER, "from_the_future": 1}, (10,), {"df": {1, 2}})
+
+    changed = amended(envelope, {"moved_from": "mail.0.a", "enqueued_at": 5})
+
+    header = {**HEADER, "from_the_future": 1, "moved_from": "mail.0.a", "enqueued_at": 5}
+    assert open_envelope(changed) == (header, [10], {"df": {1, 2}})
+    assert amended(envelope, {}) == envelope
+    unreadable_body = seal({"function": "f"})[:-1] + b"\xc1"
+    assert amended(unreadable_body, {"name": "x"})[-1:] == b"\xc1"
+
+
+@pytest.mark.parametrize("data", [b"", b"\x02\x00\x00\x00\x00\x00", seal_record({})])
+def test_a_header_of_what_is_no_envelope_is_not_changed(data: bytes) -> None:
+    with pytest.raises(EncodingError):
+        amended(data, {})
 
 
 def test_reserved_keys_are_told() -> None:

@@ -12,7 +12,16 @@ from typing import Any
 import pytest
 
 from jobfleet import InvalidJob, JobNotFound
-from jobfleet.model import ID_BYTES, Place, check_function_name, check_queue, new_suffix, split_id, suffix_time_us
+from jobfleet.model import (
+    ID_BYTES,
+    Place,
+    check_function_name,
+    check_queue,
+    derived_suffix,
+    new_suffix,
+    split_id,
+    suffix_time_us,
+)
 
 SUFFIX = "0192f0c1a2b37000800012345678abcd"
 
@@ -163,3 +172,25 @@ def test_another_function_is_refused(name: Any) -> None:
 
     assert caught.value.field == "name"
     assert str(caught.value) == f"name is {name!r}; use 1 to 128 letters, digits, '_', '.', ':' or '-'."
+
+
+def test_a_derived_suffix_is_the_same_for_the_same_and_for_nothing_else() -> None:
+    pairs = [(job_id, queue) for job_id in ("mail.0.a", "mail.1.a", "bulk.0.a") for queue in ("x", "y")]
+
+    derived = [derived_suffix(*pair) for pair in pairs]
+
+    assert derived == [derived_suffix(*pair) for pair in pairs]
+    assert len(set(derived)) == len(pairs)
+    assert all(one.startswith("a.") for one in derived)
+
+
+@pytest.mark.parametrize("length", [1, 32, 53, 54, 64])
+def test_a_derived_suffix_is_a_suffix_however_often_it_is_derived(length: int) -> None:
+    job_id = f"mail.0.{'s' * length}"
+    seen = {job_id}
+    for _ in range(5):
+        job_id = f"mail.0.{derived_suffix(job_id, 'bulk')}"
+        assert split_id(job_id).suffix  # it has the form
+        assert len(job_id) <= len("mail.0.") + 64
+        seen.add(job_id)
+    assert len(seen) == 6

@@ -1,4 +1,4 @@
-"""cancel, stop, replay, purge, pause, resume, trim: what operators and duties do."""
+"""cancel, stop, reschedule, replay, purge, pause, resume, trim: what operators and duties do."""
 
 from __future__ import annotations
 
@@ -18,10 +18,13 @@ def who(by: str | None) -> str:
     return "".join(letter if letter in _ALLOWED else "_" for letter in by or "")[:64] or "-"
 
 
-def cancel(keys: Keyspace, lane: Lane, ids: Sequence[str], *, by: str | None, ttl_ms: int) -> Call[str]:
+def cancel(
+    keys: Keyspace, lane: Lane, ids: Sequence[str], *, by: str | None, ttl_ms: int, moved_to: str = ""
+) -> Call[str]:
     """End at most 50 waiting jobs, or ask running ones to stop.
 
-    A letter each: c cancelled, r requested, f final already, u unknown.
+    A letter each: c cancelled, r requested, f final already, u unknown. `moved_to` is the job that takes the
+    place of a waiting one.
     """
     places = [place for job_id in ids for place in (lane.job(job_id), lane.result(job_id))]
     fixed = (
@@ -31,7 +34,7 @@ def cancel(keys: Keyspace, lane: Lane, ids: Sequence[str], *, by: str | None, tt
     return Call(
         load("cancel"),
         (*fixed, *places),
-        (lane.tag, keys.control, who(by), ttl_ms, *ids),
+        (lane.tag, keys.control, who(by), ttl_ms, f"moved:{moved_to}" if moved_to else "-", *ids),
         lambda reply: reply[1].decode(),
     )
 
@@ -43,6 +46,26 @@ def stop(lane: Lane, items: Sequence[tuple[str, int, int, str]]) -> Call[str]:
     """
     args: list[Argument] = [part for item in items for part in item]
     return Call(load("stop"), (lane.runs, lane.journal), (lane.tag, *args), lambda reply: reply[1].decode())
+
+
+def reschedule(lane: Lane, ids: Sequence[str], *, by: str | None, when: str = "", band: int | None = None) -> Call[str]:
+    """Give at most 50 waiting jobs another due time or band; what is not given stays.
+
+    A letter each: s rescheduled, r running, f final, u unknown, b waits for other jobs, so its due time cannot be.
+
+    Args:
+        lane: Where they are.
+        ids: Which.
+        by: Who asks.
+        when: ``"+n"`` n µs from now, ``"n"`` at n µs since 1970.
+        band: 0 for CRITICAL … 3 for LOW.
+    """
+    return Call(
+        load("reschedule"),
+        (*lane.ready, lane.wake, lane.journal),
+        (lane.tag, who(by), when, "" if band is None else band, *ids),
+        lambda reply: reply[2].decode(),
+    )
 
 
 def replay(lane: Lane, ids: Sequence[str], *, by: str | None) -> Call[list[str]]:

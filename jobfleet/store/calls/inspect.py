@@ -1,4 +1,4 @@
-"""Reading: status, counts, listings. Nothing here writes."""
+"""Reading: status, explain, counts, listings. Nothing here writes."""
 
 from __future__ import annotations
 
@@ -6,12 +6,13 @@ from collections.abc import Sequence
 
 from jobfleet.store.call import Call, Reply
 from jobfleet.store.calls.presence import queues_of
-from jobfleet.store.keys import Keyspace, Lane
+from jobfleet.store.keys import BANDS, Keyspace, Lane
 from jobfleet.store.script import load
 from jobfleet.store.values import (
     Counts,
     Dead,
     DeadLetter,
+    Explained,
     Final,
     Finished,
     FleetSeen,
@@ -59,6 +60,29 @@ def final_of(value: bytes, progress: bytes = b"") -> Final:
     status, at, token, started, child, by, reason, asked, stage = (*words, *_NO_WORDS[len(words) :])
     return Final(
         status, int(at), int(token), int(started), child, by, reason, body, progress, int(asked), stage.strip("-")
+    )
+
+
+def explain(lane: Lane, job_id: str) -> Call[Explained]:
+    """What one job's start depends on in its lane."""
+    return Call(load("explain"), (lane.lane,), (lane.tag, job_id), _explained)
+
+
+def _explained(reply: Reply) -> Explained:
+    rows = reply[3]
+    facts = {rows[i].decode(): rows[i + 1] for i in range(0, len(rows), 2)}
+    paused_by, _, paused_at = facts["paused"].decode().rpartition("@")
+    return Explained(
+        now=int(reply[1]),
+        found=_found(reply[2]),
+        meta=facts["meta"].decode(),
+        paused_by=paused_by or None,
+        paused_at=int(paused_at or 0),
+        deadline=int(float(facts["deadline"])),
+        hold=int(facts["hold"]),
+        due=tuple(int(facts[f"due:{band}"]) for band in range(BANDS)),
+        rank=int(facts.get("rank", 0)),
+        watched=bool(facts["watched"]),
     )
 
 

@@ -22,7 +22,8 @@
 --         2 control     text    the channel that tells supervisors
 --         3 who         text    who asks; - for nobody in particular
 --         4 ttl         int     ms the ending is remembered
---         5..* id       text    job id; at most 50
+--         5 reason      text    why a waiting one ends, moved:<id> for the job that takes its place; - for none
+--         6..* id       text    job id; at most 50
 -- FLAGS   allow-oom
 -- RETURNS {"cancelled", letters}   c cancelled, r requested, f final already, u unknown
 -- EMITS   cancelled
@@ -35,7 +36,7 @@
 -- @include lib/batch
 -- @include lib/ended
 
-local tag, control, who, ttl = ARGV[1], ARGV[2], ARGV[3], ARGV[4]
+local tag, control, who, ttl, reason = ARGV[1], ARGV[2], ARGV[3], ARGV[4], ARGV[5]
 local keys = {
   ready0 = KEYS[1], ready1 = KEYS[2], ready2 = KEYS[3], ready3 = KEYS[4], runs = KEYS[5], tries = KEYS[6], meta = KEYS[7],
   unique = KEYS[8], expiry = KEYS[9], done = KEYS[10], totals = KEYS[11], watched = KEYS[12], outbox = KEYS[13], journal = KEYS[14],
@@ -43,8 +44,8 @@ local keys = {
 local now = now_us()
 
 local items, letters, seen = {}, {}, {}
-for i = 1, #ARGV - 4 do
-  local id = ARGV[4 + i]
+for i = 1, #ARGV - 5 do
+  local id = ARGV[5 + i]
   local item = {id = id, job_key = KEYS[13 + 2 * i], result_key = KEYS[14 + 2 * i]}
   items[i] = item
   item.tries = redis.call('HGET', keys.tries, id)
@@ -75,7 +76,7 @@ for i = 1, #items do
   if letters[i] == 'c' then
     redis.call('ZREM', keys['ready' .. item.band], item.id)
     if item.tries then count(batch, 'retrying', -1) end
-    write_ended(batch, item, 'cancelled', ttl, who)
+    write_ended(batch, item, 'cancelled', ttl, reason == '-' and who or who .. ' ' .. reason)
   elseif letters[i] == 'r' then
     local run = run_parts(item.record)
     if run.cancel == '' then

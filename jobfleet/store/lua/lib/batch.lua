@@ -29,8 +29,9 @@ local function finished(batch, id, letters, duration)
   batch.done[#batch.done + 1] = string.sub(id, batch.begin) .. ' ' .. letters .. ' ' .. duration
 end
 
-local function note(batch, event, id, token)
-  if batch.heard or batch.journal then batch.events[#batch.events + 1] = {event, id, token, 1000000} end
+-- `by` is who asked for it, where somebody did; it goes to the journal.
+local function note(batch, event, id, token, by)
+  if batch.heard or batch.journal then batch.events[#batch.events + 1] = {event, id, token, 1000000, by = by} end
 end
 
 -- The job waits again, due at `due`.
@@ -76,7 +77,9 @@ local function flush(batch, keys, tag)
   if batch.journal then
     for i = 1, #batch.events do
       local event = batch.events[i]
-      redis.call('XADD', keys.journal, 'MAXLEN', '~', 1000000, '*', 'event', event[1], 'id', event[2], 'token', event[3])
+      local entry = {'event', event[1], 'id', event[2], 'token', event[3]}
+      if event.by then entry[7], entry[8] = 'by', event.by end
+      redis.call('XADD', keys.journal, 'MAXLEN', '~', 1000000, '*', unpack(entry))
     end
   end
   if batch.heard then emit(tag, batch.now, batch.events) end

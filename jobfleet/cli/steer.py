@@ -1,0 +1,183 @@
+"""`jobfleet explain`, `reschedule` and `move`."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from datetime import datetime
+from typing import TYPE_CHECKING, Any, TypeVar
+
+import click
+
+from jobfleet.cli import fail
+from jobfleet.cli.enqueue import PRIORITIES, read_moment
+from jobfleet.cli.invocation import Invocation
+from jobfleet.cli.options import TIME, Command, by_option, yes_option
+from jobfleet.cli.output import Cell, agreed, count, plain, say
+from jobfleet.cli.schema import explanation_data
+from jobfleet.errors import DuplicateJob, InvalidJob, JobNotFound
+from jobfleet.model import WAITING, JobStatus, Priority
+
+if TYPE_CHECKING:
+    from jobfleet.client.sync import Fleet
+
+Decorated = TypeVar("Decorated", bound=Callable[..., Any])
+FILTERS = ("tags", "queue", "function", "user", "status")
+
+some_ids = click.argument("ids", nargs=-1, metavar="[ID]...")
+
+
+def filters(command: Decorated) -> Decorated:
+    """Give a command the flags that choose waiting jobs."""
+    states = [str(status) for status in JobStatus if status in WAITING]
+    for option in (
+        click.option("--status", type=click.Choice(states), help="Those that wait so."),
+        click.option("--user", metavar="TEXT", help="Those of this user."),
+        click.option("--function", metavar="NAME", help="Those of this function."),
+        click.option("--queue", metavar="NAME", help="Those of this queue."),
+        click.option("--tag", "tags", multiple=True, metavar="TAG", help="Those with this tag; again: and that one."),
+    ):
+        command = option(command)
+    return command
+
+
+def chosen(ids: tuple[str, ...], options: dict[str, Any]) -> dict[str, Any] | None:
+    """The filter that was given; None for ids.
+
+    Raises:
+        click.UsageError: Neither was given, or both.
+    """
+    given = {name: value for name in FILTERS if (value := options.pop(name))}
+    if bool(given) == bool(ids):
+        raise click.UsageError("Give ids, or options that say which jobs are meant.")
+    if "status" in given:
+        given["status"] = JobStatus(given["status"])
+    return given or None
+
+
+@click.command(cls=Command)
+@click.argument("id", metavar="ID")
+@click.pass_obj
+def explain(invocation: Invocation, id: str) -> int:
+    """Say why a job is not running, or what became of it.
+
+    Reasons are listed with what stands in the way first.
+    """
+    with invocation.fleet() as fleet:
+        told = fleet.explain(id)
+    output = invocation.output
+    lines = [plain(reason.text) for reason in told.reasons]
+    if told.status is not None:
+        head = "  ".join((told.id, told.status, plain(told.function)))
+        lines = [output.styled(head.rstrip(), "dim"), *(f"  {line}" for line in lines)]
+    elif output.form == "table":
+        say(told.reasons[0].text)
+        return fail.NOT_FOUND
+    output.show(data=explanation_data(told), ids=[told.id], text="\n".join(lines))
+    return fail.DONE if told.status is not None else fail.NOT_FOUND
+
+
+@click.command(cls=Command)
+@some_ids
+@click.option("--at", metavar="ISO", callback=read_moment, help="Due then.")
+@click.option("--delay", type=TIME, help="Due so long from now; 0 for at once.")
+@click.option("--priority", type=click.Choice(PRIORITIES, case_sensitive=False), help="How urgent from now on.")
+@filters
+@by_option
+@yes_option
+@click.pass_obj
+def reschedule(
+    invocation: Invocation,
+    /,
+    ids: tuple[str, ...],
+    at: datetime | None,
+    delay: float | None,
+    priority: str | None,
+    by: str | None,
+    yes: bool,
+    **options: Any,
+) -> int:
+    """Give waiting jobs another due time, another priority, or both.
+
+    Name them, or choose them by options; then it counts and asks first. Exit code 1 if one runs or has ended, 3 if
+    there is none.
+    """
+    wanted = chosen(ids, options)
+    change: dict[str, Any] = {
+        "at": at, "delay": delay, "priority": Priority[priority.upper()] if priority else None, "by": by,
+    }  # fmt: skip
+    if at is None and delay is None and priority is None:
+        raise click.UsageError("Give --at, --delay or --priority.")
+    if at is not None and delay is not None:
+        raise click.UsageError("Give --at or --delay, not both.")
+    with invocation.fleet() as fleet:
+        if wanted is None:
+            return _each(invocation, fleet, ids, "rescheduled", lambda job_id: fleet.reschedule(job_id, **change))
+        number = fleet.reschedule_many(**wanted, **change, dry_run=True)
+        if number and not agreed(f"Reschedule {count(number, 'waiting job')}?", yes=yes):
+            return fail.FAILED
+        number = fleet.reschedule_many(**wanted, **change) if number else 0
+    return _counted(invocation, "rescheduled", number)
+
+
+@click.command(cls=Command)
+@some_ids
+@click.option("--to", metavar="QUEUE", required=True, help="Where they go.")
+@filters
+@by_option
+@yes_option
+@click.pass_obj
+def move(invocation: Invocation, /, ids: tuple[str, ...], to: str, by: str | None, yes: bool, **options: Any) -> int:
+    """Move waiting jobs to another queue, as new jobs, and print their ids.
+
+    Name them, or choose them by options; then it counts and asks first. The old ones end as cancelled and tell where
+    they went. Repeating an interrupted move finishes it.
+    """
+    wanted = chosen(ids, options)
+    with invocation.fleet() as fleet:
+        if wanted is None:
+            return _each(invocation, fleet, ids, "moved", lambda job_id: fleet.move(job_id, to, by=by))
+        number = fleet.move_many(to, **wanted, by=by, dry_run=True)
+        if number and not agreed(f"Move {count(number, 'waiting job')} to {to}?", yes=yes):
+            return fail.FAILED
+        number = fleet.move_many(to, **wanted, by=by) if number else 0
+    return _counted(invocation, "moved", number)
+
+
+def _each(
+    invocation: Invocation, fleet: Fleet, ids: tuple[str, ...], verb: str, act: Callable[[str], bool | str]
+) -> int:
+    """Do something to each job; say which it could not be done to, and go on."""
+    done: dict[str, bool | str] = {}
+    left: list[str] = []
+    code = fail.DONE
+    for job_id in dict.fromkeys(ids):
+        try:
+            answer = act(job_id)
+        except (DuplicateJob, InvalidJob, JobNotFound) as error:
+            say(str(error))
+            code = max(code, fail.NOT_FOUND if isinstance(error, JobNotFound) else fail.FAILED)
+            left.append(job_id)
+            continue
+        if answer:
+            done[job_id] = answer
+            continue
+        say(f"{job_id} is {fleet.poll(job_id).status}; only a scheduled, queued or retrying job can be {verb}.")
+        code = max(code, fail.FAILED)
+        left.append(job_id)
+    output = invocation.output
+    pairs = [(job_id, answer if isinstance(answer, str) else job_id) for job_id, answer in done.items()]
+    output.show(
+        data={verb: [{"id": old, "now": new} if verb == "moved" else old for old, new in pairs], "left": left},
+        ids=[new for _, new in pairs],
+        text="\n".join(
+            f"{old}  {output.styled(*Cell(verb, 'green'))}{f' → {new}' if verb == 'moved' else ''}"
+            for old, new in pairs
+        ),
+    )
+    return code
+
+
+def _counted(invocation: Invocation, verb: str, number: int) -> int:
+    text = f"{verb.capitalize()} {count(number, 'job')}."
+    invocation.output.show(data={verb: number}, ids=(), text=text)
+    return fail.DONE if number else fail.NOT_FOUND

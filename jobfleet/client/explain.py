@@ -1,0 +1,71 @@
+"""Why a job is not running: from a snapshot to a list of reasons. Pure but for `look`."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+
+from jobfleet.client.reasons import Explanation, Reason, ReasonCode
+from jobfleet.client.report import moment
+from jobfleet.client.running_checks import cancelling, ended, lease_expired, running, worker_gone
+from jobfleet.client.snapshot import Snapshot, take
+from jobfleet.client.space import Space
+from jobfleet.client.verbs import Verb
+from jobfleet.client.waiting_checks import (
+    behind,
+    blocked,
+    busy,
+    expiring,
+    next_in_line,
+    not_due,
+    parked,
+    paused,
+    quiet,
+    unknown_function,
+    unserved,
+)
+from jobfleet.errors import JobNotFound
+from jobfleet.model import JobStatus, split_id
+
+Check = Callable[[Snapshot], Reason | None]
+
+WAITING: tuple[Check, ...] = (blocked, not_due, parked, paused, unknown_function, unserved, quiet, busy, behind)
+"""In the order in which they stand in the way of a claim. A feature that adds a way of waiting adds its check here."""
+
+RUNNING: tuple[Check, ...] = (running, cancelling, worker_gone, lease_expired)
+
+
+def explain(seen: Snapshot) -> Explanation:
+    """Say why a job is not running, or what became of it."""
+    job = seen.job
+    if job is None:
+        return Explanation(seen.id, None, (unknown(str(JobNotFound(seen.id))),), at=moment(seen.lane.now))
+    if job.status.is_final:
+        reasons = _asked(seen, (ended,))
+    elif job.status is JobStatus.RUNNING:
+        reasons = _asked(seen, RUNNING)
+    else:
+        reasons = _asked(seen, WAITING)
+        if not reasons and job.status is JobStatus.QUEUED:
+            reasons = [next_in_line(seen)]
+        reasons += _asked(seen, (expiring,))
+    return Explanation(
+        seen.id, job.status, tuple(reasons), function=job.function, queue=job.queue, at=moment(seen.lane.now)
+    )
+
+
+def look(space: Space, job_id: str) -> Verb[Explanation]:
+    """Take a snapshot of a job and explain it."""
+    try:
+        split_id(job_id)
+    except JobNotFound as error:
+        return Explanation(job_id, None, (unknown(str(error)),))
+    return explain((yield from take(space, job_id)))
+
+
+def _asked(seen: Snapshot, checks: Sequence[Check]) -> list[Reason]:
+    return [reason for check in checks if (reason := check(seen)) is not None]
+
+
+def unknown(text: str) -> Reason:
+    """Nobody knows the job."""
+    return Reason(ReasonCode.UNKNOWN, text)

@@ -1,0 +1,302 @@
+"""The part of both clients that explains jobs, and steers open ones: `Fleet`'s, and `AsyncFleet`'s."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from datetime import datetime
+from typing import Any
+
+from jobfleet.client import steer
+from jobfleet.client.base import Opened
+from jobfleet.client.explain import look
+from jobfleet.client.reasons import Explanation
+from jobfleet.client.selection import Selection, cancel_selected, count_open
+from jobfleet.client.verbs import Verb
+from jobfleet.model import JobStatus, Priority
+from jobfleet.model.spec import Seconds
+
+
+class Steering(Opened):
+    """What `Fleet` does with open jobs."""
+
+    def _do(self, verb: Verb[Any]) -> Any:
+        raise NotImplementedError
+
+    def explain(self, job_id: str) -> Explanation:
+        """Say why a job is not running, or what became of it; an unknown job is explained as such."""
+        answer: Explanation = self._do(look(self.space, job_id))
+        return answer
+
+    def cancel_many(
+        self,
+        *,
+        tags: Sequence[str] = (),
+        queue: str | None = None,
+        function: str | None = None,
+        user: str | None = None,
+        status: JobStatus | None = None,
+        by: str | None = None,
+    ) -> int:
+        """Cancel the open jobs that have all this, in bounded batches; how many ended or were asked to stop.
+
+        Every open job is looked at, so its cost grows with their number.
+
+        Raises:
+            ConfigError: Nothing is given that says which.
+        """
+        chosen = Selection(tags=tags, queue=queue, function=function, user=user, status=status)
+        answer: int = self._do(cancel_selected(self.space, chosen, by))
+        return answer
+
+    def count_open(
+        self,
+        *,
+        tags: Sequence[str] = (),
+        queue: str | None = None,
+        function: str | None = None,
+        user: str | None = None,
+        status: JobStatus | None = None,
+    ) -> int:
+        """How many open jobs `cancel_many` would cancel now. Raises as it does."""
+        chosen = Selection(tags=tags, queue=queue, function=function, user=user, status=status)
+        answer: int = self._do(count_open(self.space, chosen))
+        return answer
+
+    def reschedule(
+        self,
+        job_id: str,
+        *,
+        at: datetime | None = None,
+        delay: Seconds | None = None,
+        priority: Priority | None = None,
+        by: str | None = None,
+    ) -> bool:
+        """Give a waiting job another due time, another priority, or both; False when it runs or has ended.
+
+        Args:
+            job_id: Which.
+            at: Due then; naive means this machine's local time.
+            delay: Due so many seconds from now, by Redis's clock.
+            priority: How urgent it is from now on.
+            by: Who asks.
+
+        Raises:
+            JobNotFound: It is not known.
+            InvalidJob: Nothing is to be changed, or a value cannot be.
+        """
+        answer: bool = self._do(steer.reschedule(self.space, job_id, steer.change_of(at, delay, priority), by))
+        return answer
+
+    def reschedule_many(
+        self,
+        *,
+        tags: Sequence[str] = (),
+        queue: str | None = None,
+        function: str | None = None,
+        user: str | None = None,
+        status: JobStatus | None = None,
+        at: datetime | None = None,
+        delay: Seconds | None = None,
+        priority: Priority | None = None,
+        by: str | None = None,
+        dry_run: bool = False,
+    ) -> int:
+        """Reschedule the waiting jobs that have all this, in bounded batches.
+
+        Every waiting job is looked at, 50 at once, while others are enqueued and claimed. A `delay` counts from the
+        beginning.
+
+        Returns:
+            How many were rescheduled, or would be with `dry_run`.
+
+        Raises:
+            InvalidJob: Nothing is to be changed, or a value cannot be.
+            ConfigError: Nothing is given that says which, or there is no such queue.
+        """
+        change = steer.change_of(at, delay, priority)
+        chosen = Selection(tags=tags, queue=queue, function=function, user=user, status=status)
+        answer: int = self._do(steer.reschedule_many(self.space, chosen, change, by, dry_run=dry_run))
+        return answer
+
+    def move(self, job_id: str, queue: str, *, by: str | None = None) -> str:
+        """Let a waiting job wait in another queue, as a new job; return its id. Repeating the call is safe.
+
+        The new job has the same call, due time, priority and expiry, and budgets, log and steps of its own. The old
+        one is closed as cancelled, with `moved_to`. Should this process die half-way, both are there; the same call
+        finishes it.
+
+        Raises:
+            JobNotFound: It is not known.
+            InvalidJob: It runs or has ended, is in that queue already, or other jobs wait for its end.
+            DuplicateJob: A job of that queue holds its unique key.
+            FleetFull: Redis has no memory left.
+        """
+        answer: str = self._do(steer.move(self.space, job_id, queue, by))
+        return answer
+
+    def move_many(
+        self,
+        to: str,
+        *,
+        tags: Sequence[str] = (),
+        queue: str | None = None,
+        function: str | None = None,
+        user: str | None = None,
+        status: JobStatus | None = None,
+        by: str | None = None,
+        dry_run: bool = False,
+    ) -> int:
+        """Move the waiting jobs that have all this to another queue; every one is looked at.
+
+        Returns:
+            How many were moved, or would be with `dry_run`.
+
+        Raises:
+            ConfigError: Nothing is given that says which, or there is no such queue to move from.
+        """
+        chosen = Selection(tags=tags, queue=queue, function=function, user=user, status=status)
+        answer: int = self._do(steer.move_many(self.space, chosen, to, by, dry_run=dry_run))
+        return answer
+
+
+class AsyncSteering(Opened):
+    """What `AsyncFleet` does with open jobs."""
+
+    async def _do(self, verb: Verb[Any]) -> Any:
+        raise NotImplementedError
+
+    async def explain(self, job_id: str) -> Explanation:
+        """Say why a job is not running, or what became of it; an unknown job is explained as such."""
+        answer: Explanation = await self._do(look(self.space, job_id))
+        return answer
+
+    async def cancel_many(
+        self,
+        *,
+        tags: Sequence[str] = (),
+        queue: str | None = None,
+        function: str | None = None,
+        user: str | None = None,
+        status: JobStatus | None = None,
+        by: str | None = None,
+    ) -> int:
+        """Cancel the open jobs that have all this, in bounded batches; how many ended or were asked to stop.
+
+        Every open job is looked at, so its cost grows with their number.
+
+        Raises:
+            ConfigError: Nothing is given that says which.
+        """
+        chosen = Selection(tags=tags, queue=queue, function=function, user=user, status=status)
+        answer: int = await self._do(cancel_selected(self.space, chosen, by))
+        return answer
+
+    async def count_open(
+        self,
+        *,
+        tags: Sequence[str] = (),
+        queue: str | None = None,
+        function: str | None = None,
+        user: str | None = None,
+        status: JobStatus | None = None,
+    ) -> int:
+        """How many open jobs `cancel_many` would cancel now. Raises as it does."""
+        chosen = Selection(tags=tags, queue=queue, function=function, user=user, status=status)
+        answer: int = await self._do(count_open(self.space, chosen))
+        return answer
+
+    async def reschedule(
+        self,
+        job_id: str,
+        *,
+        at: datetime | None = None,
+        delay: Seconds | None = None,
+        priority: Priority | None = None,
+        by: str | None = None,
+    ) -> bool:
+        """Give a waiting job another due time, another priority, or both; False when it runs or has ended.
+
+        Args:
+            job_id: Which.
+            at: Due then; naive means this machine's local time.
+            delay: Due so many seconds from now, by Redis's clock.
+            priority: How urgent it is from now on.
+            by: Who asks.
+
+        Raises:
+            JobNotFound: It is not known.
+            InvalidJob: Nothing is to be changed, or a value cannot be.
+        """
+        answer: bool = await self._do(steer.reschedule(self.space, job_id, steer.change_of(at, delay, priority), by))
+        return answer
+
+    async def reschedule_many(
+        self,
+        *,
+        tags: Sequence[str] = (),
+        queue: str | None = None,
+        function: str | None = None,
+        user: str | None = None,
+        status: JobStatus | None = None,
+        at: datetime | None = None,
+        delay: Seconds | None = None,
+        priority: Priority | None = None,
+        by: str | None = None,
+        dry_run: bool = False,
+    ) -> int:
+        """Reschedule the waiting jobs that have all this, in bounded batches.
+
+        Every waiting job is looked at, 50 at once, while others are enqueued and claimed. A `delay` counts from the
+        beginning.
+
+        Returns:
+            How many were rescheduled, or would be with `dry_run`.
+
+        Raises:
+            InvalidJob: Nothing is to be changed, or a value cannot be.
+            ConfigError: Nothing is given that says which, or there is no such queue.
+        """
+        change = steer.change_of(at, delay, priority)
+        chosen = Selection(tags=tags, queue=queue, function=function, user=user, status=status)
+        answer: int = await self._do(steer.reschedule_many(self.space, chosen, change, by, dry_run=dry_run))
+        return answer
+
+    async def move(self, job_id: str, queue: str, *, by: str | None = None) -> str:
+        """Let a waiting job wait in another queue, as a new job; return its id. Repeating the call is safe.
+
+        The new job has the same call, due time, priority and expiry, and budgets, log and steps of its own. The old
+        one is closed as cancelled, with `moved_to`. Should this process die half-way, both are there; the same call
+        finishes it.
+
+        Raises:
+            JobNotFound: It is not known.
+            InvalidJob: It runs or has ended, is in that queue already, or other jobs wait for its end.
+            DuplicateJob: A job of that queue holds its unique key.
+            FleetFull: Redis has no memory left.
+        """
+        answer: str = await self._do(steer.move(self.space, job_id, queue, by))
+        return answer
+
+    async def move_many(
+        self,
+        to: str,
+        *,
+        tags: Sequence[str] = (),
+        queue: str | None = None,
+        function: str | None = None,
+        user: str | None = None,
+        status: JobStatus | None = None,
+        by: str | None = None,
+        dry_run: bool = False,
+    ) -> int:
+        """Move the waiting jobs that have all this to another queue; every one is looked at.
+
+        Returns:
+            How many were moved, or would be with `dry_run`.
+
+        Raises:
+            ConfigError: Nothing is given that says which, or there is no such queue to move from.
+        """
+        chosen = Selection(tags=tags, queue=queue, function=function, user=user, status=status)
+        answer: int = await self._do(steer.move_many(self.space, chosen, to, by, dry_run=dry_run))
+        return answer

@@ -1,0 +1,342 @@
+"""Reasons from snapshots: each code once as users see it, and the cases beside it."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import pytest
+
+from jobfleet import JobResult, JobStatus
+from jobfleet.client.admin import WorkerInfo
+from jobfleet.client.explain import RUNNING, WAITING, explain
+from jobfleet.client.reasons import Reason, ReasonCode
+from jobfleet.client.snapshot import Snapshot
+from jobfleet.retry import Policy, Tries
+from jobfleet.store.values import Explained, InRun, InWait, Run, Unknown
+
+PAGE = Path(__file__).parents[2] / "docs" / "howto" / "explain.md"
+S = 1_000_000
+NOW = 1_795_615_200 * S  # 2026-11-25 14:00:00 UTC
+ID = "mail.0.a"
+W1 = WorkerInfo("box:11:aa", queues=("mail", "default"), slots=10, running=3, state="running")
+W2 = WorkerInfo("box:12:bb", queues=("bulk",), slots=10, running=0, state="running")
+WAITS = JobResult[Any](id=ID, status=JobStatus.QUEUED, function="mail.send", queue="mail", attempt=0)
+
+
+def at(seconds: float) -> datetime:
+    return datetime.fromtimestamp(NOW / S + seconds, UTC)
+
+
+def waiting(
+    due: float = 0, *, tries: str = "", error: str | None = None, job: JobResult[Any] = WAITS, **lane: Any
+) -> Snapshot:
+    status = JobStatus.QUEUED if due <= 0 else JobStatus.RETRYING if tries else JobStatus.SCHEDULED
+    return Snapshot(
+        ID,
+        Explained(NOW, InWait(2, NOW + round(due * S), tries, b"", b""), **lane),
+        job=replace(job, status=status, error=error),
+        tries=Tries.parse(tries),
+        policy=Policy(max_retries=5),
+        workers=(W1, W2),
+        functions=frozenset({"mail.send", "mail.render"}),
+    )
+
+
+def running(*, cancel: str = "", cancel_at: int = 0, stage: str = "", **lane: Any) -> Snapshot:
+    run = Run(7, "box:11:aa.2", NOW - 180 * S, 30 * S, 2, cancel, cancel_at, stage)
+    job = replace(WAITS, status=JobStatus.RUNNING, attempt=2)
+    found = InRun(run, b"", "1:0:0:0:0", b"")
+    return replace(waiting(), lane=Explained(NOW, found, **{"deadline": NOW + 21 * S, **lane}), job=job)
+
+
+def ended(status: JobStatus, **fields: Any) -> Snapshot:
+    job = replace(WAITS, **{"status": status, "completed_at": at(-180), "attempt": 1, **fields})
+    return replace(waiting(), lane=Explained(NOW, Unknown()), job=job)
+
+
+class Case(NamedTuple):
+    code: ReasonCode
+    seen: Snapshot
+    text: str
+
+
+BLOCKED = replace(
+    waiting(job=replace(WAITS, status=JobStatus.BLOCKED)),
+    parents=3,
+    unmet=(("mail.0.p", "running"), ("bulk.0.q", "failed")),
+    unmet_count=2,
+)
+CASES = [
+    Case(
+        ReasonCode.BLOCKED,
+        replace(BLOCKED, job=replace(WAITS, status=JobStatus.BLOCKED)),
+        "Waits for 2 of 3 jobs: mail.0.p (running), bulk.0.q (failed).",
+    ),
+    Case(
+        ReasonCode.SCHEDULED,
+        waiting(41),
+        "Scheduled for 2026-11-25 14:00:41 UTC: due in 41 s.",
+    ),
+    Case(
+        ReasonCode.RETRYING,
+        waiting(12, tries="2:0:0:0:0", error="ConnectionError: no route to host"),
+        "Waiting for retry 2 of 5, due in 12 s; its last run: ConnectionError: no route to host.",
+    ),
+    Case(
+        ReasonCode.PARKED,
+        waiting(
+            8,
+            tries=f"0:0:0:{NOW - 180 * S}:0",
+            error="no worker knows 'mail.sned'; did you mean 'mail.send'?",
+            job=replace(WAITS, function="mail.sned"),
+        ),
+        "Parked 3 min ago: no worker knows 'mail.sned'; did you mean 'mail.send'? "
+        "Tried again in 8 s; goes to the dead letters in 57 min.",
+    ),
+    Case(
+        ReasonCode.PAUSED,
+        waiting(paused_by="ann", paused_at=NOW - 180 * S),
+        "Queue 'mail' was paused by ann 3 min ago; 'jobfleet queues resume mail' opens it.",
+    ),
+    Case(
+        ReasonCode.UNKNOWN_FUNCTION,
+        waiting(job=replace(WAITS, function="mail.sned")),
+        "No worker has published 'mail.sned'; did you mean 'mail.send'? The job is parked until one does.",
+    ),
+    Case(
+        ReasonCode.UNSERVED,
+        replace(waiting(), workers=(W2,)),
+        "No worker serves the queue 'mail'; there are box:12:bb (bulk). Start one with '-Q mail'.",
+    ),
+    Case(
+        ReasonCode.QUIET,
+        replace(waiting(), workers=(replace(W1, state="quiet", state_by="ann"), W2)),
+        "No worker that serves its queue takes new jobs: box:11:aa is quiet by ann; "
+        "'jobfleet workers resume box:11:aa' lets it go on.",
+    ),
+    Case(
+        ReasonCode.BUSY,
+        replace(waiting(), workers=(replace(W1, running=10), replace(W1, id="box:13:cc", running=10), W2)),
+        "No free slot: 20 of 20 are taken at 2 workers that could run it.",
+    ),
+    Case(
+        ReasonCode.BEHIND,
+        replace(waiting(), lane=Explained(NOW, InWait(2, NOW, "", b"", b""), due=(4, 10, 2_400, 7), rank=1_200)),
+        "1,214 jobs ahead of it: 14 more urgent, 1,200 of its own priority.",
+    ),
+    Case(ReasonCode.NEXT, waiting(), "Next in line: a worker should claim it now."),
+    Case(
+        ReasonCode.EXPIRING,
+        waiting(meta=f"x {NOW + 180 * S}\nr 300000"),
+        "Expires in 3 min unless it has started by then.",
+    ),
+    Case(
+        ReasonCode.RUNNING,
+        running(),
+        "Running for 3 min on box:11:aa.2, run 2; its lease ends in 21 s unless it is renewed.",
+    ),
+    Case(
+        ReasonCode.CANCELLING,
+        running(cancel="ann", cancel_at=NOW - 20 * S, stage="raised"),
+        "Asked to stop by ann 20 s ago; it has not ended yet (stage: raised).",
+    ),
+    Case(
+        ReasonCode.WORKER_GONE,
+        replace(running(), workers=(replace(W1, is_gone=True, beat=at(-25)), W2)),
+        "Its worker box:11:aa is gone, last heard of 25 s ago; the job is run again when its lease has ended.",
+    ),
+    Case(
+        ReasonCode.LEASE_EXPIRED,
+        running(deadline=NOW - 2 * S),
+        "Its lease ended 2 s ago: the next worker or reaper that looks takes it back.",
+    ),
+    Case(
+        ReasonCode.COMPLETED,
+        ended(JobStatus.COMPLETED, duration=timedelta(seconds=1.24), worker="box:11:aa.2"),
+        "Completed 3 min ago after 1.24 s on box:11:aa.2.",
+    ),
+    Case(
+        ReasonCode.FAILED,
+        ended(JobStatus.FAILED, error="no such address", error_class="ValueError"),
+        "Failed 3 min ago on run 1: ValueError: no such address; 'jobfleet dead replay mail.0.a' runs it again.",
+    ),
+    Case(ReasonCode.CANCELLED, ended(JobStatus.CANCELLED, cancel_requested_by="ann"), "Cancelled by ann 3 min ago."),
+    Case(
+        ReasonCode.MOVED,
+        ended(JobStatus.CANCELLED, cancel_requested_by="ann", moved_to="bulk.0.a.5c1d2e3f40"),
+        "Moved by ann 3 min ago: it is bulk.0.a.5c1d2e3f40 now.",
+    ),
+    Case(ReasonCode.EXPIRED, ended(JobStatus.EXPIRED), "Expired 3 min ago: it was not started in time."),
+    Case(
+        ReasonCode.UNKNOWN,
+        Snapshot(ID, Explained(NOW, Unknown())),
+        "No job 'mail.0.a': never enqueued, or its result has been let go.",
+    ),
+]
+by_code = pytest.mark.parametrize("case", CASES, ids=lambda case: case.code)
+
+
+def reasons(seen: Snapshot) -> dict[ReasonCode, Reason]:
+    told = explain(seen).reasons
+    assert len({reason.code for reason in told}) == len(told)
+    return {reason.code: reason for reason in told}
+
+
+def texts(seen: Snapshot) -> list[str]:
+    return [reason.text for reason in explain(seen).reasons]
+
+
+@by_code
+def test_a_reason_is_told_in_one_line(case: Case) -> None:
+    assert reasons(case.seen)[case.code].text == case.text
+
+
+@by_code
+def test_a_reason_is_all_that_is_told_unless_it_goes_beside_others(case: Case) -> None:
+    beside = {ReasonCode.EXPIRING: ReasonCode.NEXT}
+    beside |= dict.fromkeys(
+        (ReasonCode.CANCELLING, ReasonCode.WORKER_GONE, ReasonCode.LEASE_EXPIRED), ReasonCode.RUNNING
+    )
+
+    assert set(reasons(case.seen)) == {case.code} | ({beside[case.code]} if case.code in beside else set())
+
+
+@by_code
+def test_the_page_shows_it_as_it_is_told(case: Case) -> None:
+    assert f"| `{case.code}` | {case.text} |" in PAGE.read_text()
+
+
+def test_every_code_has_its_case() -> None:
+    assert [case.code for case in CASES] == [*dict.fromkeys(case.code for case in CASES)]
+    assert {case.code for case in CASES} == set(ReasonCode)
+
+
+def test_facts_hold_the_numbers_of_the_text() -> None:
+    facts = {case.code: reasons(case.seen)[case.code].facts for case in CASES}
+
+    assert facts[ReasonCode.SCHEDULED] == {"due_in": 41.0, "due": at(41)}
+    assert facts[ReasonCode.BEHIND] == {"ahead": 1214, "more_urgent": 14, "same": 1200}
+    assert facts[ReasonCode.BUSY] == {"running": 20, "slots": 20, "workers": ["box:11:aa", "box:13:cc"]}
+    assert facts[ReasonCode.PAUSED] == {"queue": "mail", "by": "ann", "since": 180.0}
+    assert facts[ReasonCode.RETRYING]["retry"] == 2
+    assert facts[ReasonCode.MOVED]["moved_to"] == "bulk.0.a.5c1d2e3f40"
+
+
+def test_an_explanation_says_what_the_job_is_and_when_it_was_so() -> None:
+    told = explain(waiting())
+
+    assert (told.id, told.status, told.function, told.queue) == (ID, JobStatus.QUEUED, "mail.send", "mail")
+    assert told.at == at(0)
+    assert str(told) == "Next in line: a worker should claim it now."
+
+
+def test_all_that_stands_in_the_way_is_told_in_its_order() -> None:
+    seen = replace(
+        waiting(41, paused_by="-", paused_at=NOW - 5 * S, meta=f"x {NOW + 10 * S}", job=replace(WAITS, function="odd")),
+        workers=(),
+    )
+
+    assert texts(seen) == [
+        "Scheduled for 2026-11-25 14:00:41 UTC: due in 41 s.",
+        "Queue 'mail' was paused 5 s ago; 'jobfleet queues resume mail' opens it.",
+        "No worker has published 'odd'. The job is parked until one does.",
+        "No worker serves the queue 'mail', nor any other; start one: 'jobfleet worker MODULE -Q mail'.",
+        "Expires in 10 s, before it is due.",
+    ]
+
+
+def test_what_is_due_later_is_behind_nobody_and_meets_no_busy_worker() -> None:
+    later = waiting(41)
+    crowded = replace(later, lane=replace(later.lane, due=(4, 4, 4, 4), rank=9), workers=(replace(W1, running=10),))
+
+    assert set(reasons(crowded)) == {ReasonCode.SCHEDULED}
+
+
+def test_a_job_that_crashed_waits_for_its_next_run() -> None:
+    seen = waiting(5, tries="0:1:0:0:0", error="killed by SIGKILL.")
+
+    assert texts(seen) == ["Waiting for its run after crash 1, due in 5 s; its last run: killed by SIGKILL."]
+    assert texts(waiting(5, tries="1:1:0:0:0")) == ["Waiting for retry 1 of 5, due in 5 s."]
+
+
+def test_a_job_that_was_only_preempted_or_replayed_is_scheduled() -> None:
+    assert set(reasons(waiting(5, tries="0:0:1:0:0"))) == {ReasonCode.SCHEDULED}
+
+
+def test_a_retry_that_is_due_stands_in_line_as_any_other() -> None:
+    assert set(reasons(waiting(tries="2:0:0:0:0"))) == {ReasonCode.NEXT}
+
+
+def test_a_parked_job_stays_parked_when_it_is_due_and_names_no_function_twice() -> None:
+    seen = waiting(tries=f"0:0:0:{NOW - 7200 * S}:0", job=replace(WAITS, function="mail.sned"))
+
+    assert texts(seen) == [
+        "Parked 2 h ago: no worker could run it. Tried again at once; goes to the dead letters then."
+    ]
+
+
+def test_only_a_first_start_can_expire() -> None:
+    meta = f"x {NOW - 3 * S}"
+
+    assert texts(waiting(meta=meta))[-1] == "Expired 3 s ago: it is let go, and not started any more."
+    assert set(reasons(waiting(tries="1:0:0:0:0", meta=meta))) == {ReasonCode.NEXT}
+
+
+def test_one_quiet_worker_beside_one_that_runs_is_no_reason() -> None:
+    seen = replace(waiting(), workers=(replace(W1, state="stopping"), replace(W1, id="box:13:cc")))
+
+    assert set(reasons(seen)) == {ReasonCode.NEXT}
+
+
+def test_workers_that_all_stop_need_a_successor() -> None:
+    told = texts(replace(waiting(), workers=(replace(W1, state="stopping"),)))
+
+    assert told == ["No worker that serves its queue takes new jobs: box:11:aa is stopping."]
+
+
+def test_a_worker_that_is_gone_serves_nobody() -> None:
+    assert set(reasons(replace(waiting(), workers=(replace(W1, is_gone=True),)))) == {ReasonCode.UNSERVED}
+
+
+def test_many_workers_are_named_in_part() -> None:
+    crowd = tuple(replace(W2, id=f"w{number}") for number in range(9))
+
+    assert "w4 (bulk) and 4 more." in texts(replace(waiting(), workers=crowd))[0]
+
+
+def test_a_worker_nobody_has_heard_of_is_gone_without_a_time() -> None:
+    told = reasons(replace(running(), workers=()))[ReasonCode.WORKER_GONE]
+
+    assert told.text == "Its worker box:11:aa is gone; the job is run again when its lease has ended."
+
+
+def test_a_lease_that_is_not_judged_yet_says_until_when() -> None:
+    told = reasons(running(deadline=NOW - 2 * S, hold=NOW + 15 * S))
+
+    assert told[ReasonCode.RUNNING].text == "Running for 3 min on box:11:aa.2, run 2."
+    assert told[ReasonCode.LEASE_EXPIRED].text == (
+        "Its lease ended 2 s ago: the next worker or reaper that looks takes it back, in 15 s at the soonest, "
+        "since nobody looked for a while."
+    )
+
+
+def test_nobody_in_particular_is_not_named() -> None:
+    assert reasons(running(cancel="-", cancel_at=NOW - S))[ReasonCode.CANCELLING].text.startswith(
+        "Asked to stop 1 s ago"
+    )
+    assert texts(ended(JobStatus.CANCELLED, worker="w.1")) == ["Cancelled 3 min ago, while it ran on w.1."]
+
+
+def test_a_failed_job_whose_end_is_not_known_is_told_without_a_time() -> None:
+    assert texts(ended(JobStatus.FAILED, error="a\nb", completed_at=None)) == [
+        "Failed on run 1: a b; 'jobfleet dead replay mail.0.a' runs it again."
+    ]
+
+
+def test_every_check_leaves_an_unknown_job_alone() -> None:
+    nothing = Snapshot(ID, Explained(NOW, Unknown()))
+
+    assert [check(nothing) for check in (*WAITING, *RUNNING)] == [None] * (len(WAITING) + len(RUNNING))
