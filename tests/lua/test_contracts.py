@@ -36,6 +36,7 @@ SAMPLES: dict[str, Call[Any]] = {
     "command": presence.command(KEYS, Command("quiet", "w", "0")),
     "counts": inspect.counts(LANE),
     "dead": inspect.dead(LANE),
+    "debounce": enqueue.debounce(LANE, Entry(IDS[1], 2, "", "u k", b""), key="k", holder=IDS[0], longest_us=None),
     "enqueue": enqueue.enqueue(LANE, [Entry(job_id, 2, "", "", b"") for job_id in IDS]),
     "finished": inspect.finished(LANE),
     "fleet": inspect.fleet(KEYS),
@@ -51,6 +52,7 @@ SAMPLES: dict[str, Call[Any]] = {
     "progress": progress.progress(LANE, [progress.Report(job_id, 7, 1, b"") for job_id in IDS], ttl_ms=1),
     "purge": control.purge(LANE, IDS),
     "renew": lease.renew(LANE, [(job_id, 7) for job_id in IDS], lease_us=1),
+    "replace": enqueue.replace(LANE, Entry(IDS[1], 2, "", "u k", b""), key="k", holder=IDS[0], ttl_ms=1),
     "replay": control.replay(LANE, IDS, by=None),
     "resume": control.resume(LANE),
     "running": inspect.running(LANE),
@@ -195,7 +197,9 @@ def test_every_word_and_letter_under_returns_occurs_in_its_cases(
 def words_of(name: str, reply: list[Any]) -> set[str]:
     word = reply[0].decode()
     inner: set[str] = set()
-    if name in {"enqueue", "settle", "cancel", "progress", "log", "stop"} and len(reply) > 1:
+    if name == "enqueue":
+        inner = set(reply[2].decode())
+    elif name in {"settle", "cancel", "progress", "log", "stop"} and len(reply) > 1:
         inner = set(reply[-1].decode())
     elif name == "replay":
         inner = {answer.decode().partition(":")[0] for answer in reply[2]}
@@ -258,7 +262,7 @@ def test_full_memory_refuses_new_jobs_and_still_drains(name: str, redis_url: str
         if "allow-oom" in header.flags or load(name).read_only:
             store.run(SAMPLES[name])
         else:
-            assert name in {"enqueue", "open_queue", "replay"}
+            assert name in {"debounce", "enqueue", "open_queue", "replace", "replay"}
             with pytest.raises(FleetFull):
                 store.run(SAMPLES[name])
     finally:

@@ -48,7 +48,7 @@ def stop(lane: Lane, items: Sequence[tuple[str, int, int, str]]) -> Call[str]:
 def replay(lane: Lane, ids: Sequence[str], *, by: str | None) -> Call[list[str]]:
     """Put at most 50 dead jobs back; a word each: replayed, already, unknown, or duplicate:<holder>."""
     places = [place for job_id in ids for place in (lane.job(job_id), lane.result(job_id))]
-    fixed = (*lane.ready, lane.wake, lane.tries, lane.meta, lane.unique, lane.dlq, lane.dead, lane.totals)
+    fixed = (*lane.ready, lane.wake, lane.tries, lane.meta, lane.unique, lane.dlq, lane.dead, lane.totals, lane.locks)
     return Call(
         load("replay"),
         (*fixed, *places),
@@ -82,10 +82,13 @@ def listen(lane: Lane) -> Call[None]:
 
 
 def trim(lane: Lane, *, done_before_ms: int, dead_before_ms: int, dead_max: int) -> Call[tuple[int, int, bool]]:
-    """Let go what is old, or too much: batches of finished jobs, dead letters, and whether more is left."""
+    """Let go what is old, or too much: batches of finished jobs, dead letters, and whether more is left.
+
+    Unique keys whose time is over go too.
+    """
     return Call(
         load("trim"),
-        (lane.done, lane.dlq, lane.dead),
+        (lane.done, lane.dlq, lane.dead, lane.unique, lane.locks),
         (done_before_ms, dead_before_ms, dead_max),
         lambda reply: (int(reply[1]), int(reply[2]), bool(reply[3])),
     )
