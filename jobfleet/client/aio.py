@@ -7,7 +7,7 @@ import warnings
 from collections.abc import AsyncIterator, Iterable, Sequence
 from typing import Any, Self
 
-from jobfleet.client import admin, commands, listing, logs, verbs
+from jobfleet.client import admin, commands, conflict, listing, logs, verbs
 from jobfleet.client.base import Opened, Patience, open_settings
 from jobfleet.client.gather import Gatherer
 from jobfleet.client.handle import AsyncJobHandle
@@ -23,6 +23,7 @@ from jobfleet.store.aio import AsyncStore
 from jobfleet.store.connect import target
 from jobfleet.store.keys import Lane
 from jobfleet.store.pubsub import AsyncListener
+from jobfleet.store.values import Holder
 
 
 class AsyncFleet(Opened):
@@ -104,6 +105,7 @@ class AsyncFleet(Opened):
         """Put a job into the fleet; return its id. Enqueueing the same object, or id, again is harmless.
 
         Raises:
+            DuplicateJob: Another job holds its unique key, and it asked to be told so.
             EncodingError: An argument cannot travel.
             FleetFull: Redis has no memory left.
             StoreUnavailable: Redis was away for too long; repeating the call is safe.
@@ -117,9 +119,14 @@ class AsyncFleet(Opened):
         gatherer = self._gatherers.get(sent.lane)
         if gatherer is None:
             gatherer = self._gatherers[sent.lane] = Gatherer(sent.lane, self.store)
-        created = await gatherer.enqueue(sent.entry)
+        made = await gatherer.enqueue(sent.entry)
+        answer: Receipt = (
+            await self._do(conflict.settle_one(sent, made))
+            if isinstance(made, Holder)
+            else verbs.receipt(sent, created=made)
+        )
         self.counted("enqueued", 1)
-        return verbs.receipt(sent, created=created)
+        return answer
 
     async def handle_of(self, job: Job) -> AsyncJobHandle[Any]:
         """Put a job into the fleet; return a handle. Raises as `enqueue`."""

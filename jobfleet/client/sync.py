@@ -9,7 +9,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from importlib import import_module
 from typing import Any, Self
 
-from jobfleet.client import admin, commands, listing, logs, verbs
+from jobfleet.client import admin, commands, conflict, listing, logs, verbs
 from jobfleet.client.base import Opened, Patience, open_settings
 from jobfleet.client.handle import JobHandle
 from jobfleet.client.logs import LogLine, Reading
@@ -25,6 +25,7 @@ from jobfleet.store.calls.enqueue import enqueue
 from jobfleet.store.connect import target
 from jobfleet.store.pubsub import Listener
 from jobfleet.store.sync import Store
+from jobfleet.store.values import Holder
 
 
 class Fleet(Opened):
@@ -98,6 +99,7 @@ class Fleet(Opened):
         """Put a job into the fleet; return its id. Enqueueing the same object, or id, again is harmless.
 
         Raises:
+            DuplicateJob: Another job holds its unique key, and it asked to be told so.
             EncodingError: An argument cannot travel.
             FleetFull: Redis has no memory left.
             StoreUnavailable: Redis was away for too long; repeating the call is safe.
@@ -112,7 +114,12 @@ class Fleet(Opened):
         if sent is None:
             answer: Receipt = self._do(verbs.submit(self.space, job))
         else:  # nothing has to be looked up first
-            answer = verbs.receipt(sent, created=self.store.run(enqueue(sent.lane, (sent.entry,)))[0])
+            made = self.store.run(enqueue(sent.lane, (sent.entry,)))[0]
+            answer = (
+                self._do(conflict.settle_one(sent, made))
+                if isinstance(made, Holder)
+                else verbs.receipt(sent, created=made)
+            )
         self.counted("enqueued", 1)
         return answer
 

@@ -12,6 +12,7 @@ import warnings
 from collections.abc import Generator, Iterable, Iterator, Sequence
 from typing import Any, TypeVar
 
+from jobfleet.client import conflict
 from jobfleet.client.report import result_of
 from jobfleet.client.space import Space
 from jobfleet.client.submit import Resolved, Submission
@@ -23,6 +24,7 @@ from jobfleet.store.calls import control, inspect
 from jobfleet.store.calls.enqueue import CHUNK, enqueue
 from jobfleet.store.calls.steps import forget
 from jobfleet.store.keys import Lane
+from jobfleet.store.values import Holder
 
 T = TypeVar("T")
 Verb = Generator[Sequence[Call[Any]], list[Any], T]
@@ -74,10 +76,16 @@ def receipt(sent: Submission, *, created: bool) -> Receipt:
 
 
 def submit(space: Space, job: Job) -> Verb[Receipt]:
-    """Enqueue one job."""
+    """Enqueue one job.
+
+    Raises:
+        DuplicateJob: Another job holds its unique key, and it asked to be told so.
+    """
     sent = yield from prepare(space, job)
-    created = value((yield (enqueue(sent.lane, (sent.entry,)),)))
-    return receipt(sent, created=created[0])
+    answer = value((yield (enqueue(sent.lane, (sent.entry,)),)))[0]
+    if isinstance(answer, Holder):
+        return (yield from conflict.settle_one(sent, answer))
+    return receipt(sent, created=answer)
 
 
 def submit_many(space: Space, jobs: Iterable[Job]) -> Verb[list[Receipt]]:
@@ -97,6 +105,7 @@ def submit_many(space: Space, jobs: Iterable[Job]) -> Verb[list[Receipt]]:
     calls = [enqueue(lane, [sent[place].entry for place in part]) for lane, part in chunks]  # type: ignore[union-attr]
     answers = (yield calls) if calls else []
     receipts: list[Receipt] = list(sent)  # type: ignore[arg-type]  # every Submission is replaced below
+    conflicts: dict[int, conflict.Conflict] = {}
     for (_, part), created in zip(chunks, answers, strict=True):
         for number, place in enumerate(part):
             one = sent[place]
@@ -104,8 +113,14 @@ def submit_many(space: Space, jobs: Iterable[Job]) -> Verb[list[Receipt]]:
                 continue
             if isinstance(created, JobfleetError):
                 receipts[place] = Receipt(id=one.entry.id, created=False, status=one.status, error=created)
+            elif isinstance(created[number], Holder):
+                conflicts[place] = (one, created[number])
             else:
                 receipts[place] = Receipt(id=one.entry.id, created=created[number], status=one.status)
+    if conflicts:
+        settled = yield from conflict.settle([conflicts[place] for place in sorted(conflicts)])
+        for place, came in zip(sorted(conflicts), settled, strict=True):
+            receipts[place] = came
     return receipts
 
 

@@ -78,8 +78,8 @@ class Lane:
 
     __slots__ = (
         "claim_prefix", "conf", "dead", "dlq", "done", "events", "expiry", "id_prefix", "index",
-        "job_prefix", "journal", "lane", "lease", "listeners", "locks", "meta", "outbox", "progress_prefix", "queue", "ready",
-        "result_prefix", "runs", "tag", "totals", "tries", "unique", "wake", "watched",
+        "job_prefix", "journal", "lane", "lease", "listeners", "locks", "meta", "outbox", "progress_prefix", "queue",
+        "ready", "result_prefix", "runs", "tag", "totals", "tries", "unique", "wake", "watched",
     )  # fmt: skip
 
     def __init__(self, namespace: str, queue: str, index: int) -> None:

@@ -140,7 +140,7 @@ def test_wait_timeout_ends_with_124(cli: Cli, hand: Hand) -> None:
     ("args", "line"),
     [
         ([], f"Missing argument 'NAME'.{TRY}"),
-        (["a", "--quue", "x"], f"No such option '--quue'. Did you mean one of: '--queue', '--user'?{TRY}"),
+        (["a", "--quue", "x"], f"No such option '--quue'. Did you mean one of: '--queue', '--unique', '--user'?{TRY}"),
         (["a", "--kwargs", "[1]"],
          f"Invalid value for '--kwargs': '[1]' is no JSON object; write it as '{{\"key\": 1}}'.{TRY}"),
         (["a", "--at", "noon"],

@@ -126,7 +126,12 @@ def test_a_job_that_has_been_forgotten_does_not_run_again_while_its_key_is_held(
 
 def test_one_call_gives_a_key_to_the_first_and_tells_the_others(world: World) -> None:
     world.seed.holds("other", world.seed.running("x"))
-    entries = [keyed(world, "a", when=f"+{30 * S}"), keyed(world, "b"), keyed(world, "c", "other"), keyed(world, "d", "new")]
+    entries = [
+        keyed(world, "a", when=f"+{30 * S}"),
+        keyed(world, "b"),
+        keyed(world, "c", "other"),
+        keyed(world, "d", "new"),
+    ]
     call = putting(world, *entries, Entry(world.id("e"), 2, "", "", b"plain"), entries[0])
 
     assert world.run(call) == [

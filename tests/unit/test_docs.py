@@ -158,5 +158,5 @@ def test_the_readme_names_what_the_package_has() -> None:
         assert f"`{name}`" in said
         assert hasattr(jobfleet, name)
     with pytest.raises(jobfleet.InvalidJob) as caught:
-        jobfleet.Job("x", "y", unique="key")
+        jobfleet.Job("x", "y", durability="fsync")
     assert str(caught.value) in said

@@ -58,9 +58,7 @@ def replace(lane: Lane, entry: Entry, *, key: str, holder: str, ttl_ms: int) -> 
     return Call(load("replace"), keys, (lane.tag, key, holder, ttl_ms, *entry), lambda reply: reply[0].decode())
 
 
-def debounce(
-    lane: Lane, entry: Entry, *, key: str, holder: str, longest_us: int | None
-) -> Call[tuple[str, bool]]:
+def debounce(lane: Lane, entry: Entry, *, key: str, holder: str, longest_us: int | None) -> Call[tuple[str, bool]]:
     """Let the holder of a unique key, which has not started, stand for a later job, and be due later.
 
     ``debounced`` and whether it is due ahead, or ``changed`` when the holder has started, or is another.
