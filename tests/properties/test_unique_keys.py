@@ -285,14 +285,14 @@ def test_no_history_breaks_an_invariant(play: Callable[..., None]) -> None:
 
 
 _FLUSHED, _FORGETFUL = "if #batch.meta > 0 then", "batch.unique = {}\n  if #batch.meta > 0 then"
-_ITS_OWN = "if lock and lock.id == id and lock.till == 0 then"
+_ITS_OWN = "if holder == id and (tonumber(till) or 0) == 0 then"
 MUTANTS = {
     "a key that its job's end does not free": ("settle", _FLUSHED, _FORGETFUL),
     "a key that a cancellation does not free": ("cancel", _FLUSHED, _FORGETFUL),
-    "a time that an end cuts short": ("settle", _ITS_OWN, "if lock and lock.id == id then"),
-    "an end that frees another's key": ("settle", _ITS_OWN, "if lock and lock.till == 0 then"),
-    "a claim that frees no key": ("claim", "if #freed > 0 then", "if #freed > 99 then"),
-    "an enqueue that looks at no lock": ("enqueue", "taken[key] or lock_on(KEYS[9], tag, key, now)", "taken[key]"),
+    "a time that an end cuts short": ("settle", _ITS_OWN, "if holder == id then"),
+    "an end that frees another's key": ("settle", _ITS_OWN, "if (tonumber(till) or 0) == 0 then"),
+    "a claim that frees no key": ("claim", "if freed and #freed > 0 then", "if false then"),
+    "an enqueue that looks at no lock": ("enqueue", "taken[key] or lock_on(KEYS[9], lane, key, at)", "taken[key]"),
     "a time that never ends": ("enqueue", "return lock.till > now and lock or nil", "return lock"),
     "a replay that takes no key": ("replay", "if key and not taken[key].stands then", "if key and false then"),
     "a replacement of a job that has started": (

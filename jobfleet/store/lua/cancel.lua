@@ -31,7 +31,6 @@
 -- @include lib/number
 -- @include lib/run
 -- @include lib/meta
--- @include lib/unique
 -- @include lib/event
 -- @include lib/batch
 -- @include lib/ended

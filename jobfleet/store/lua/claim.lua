@@ -31,7 +31,6 @@
 -- @include lib/number
 -- @include lib/run
 -- @include lib/meta
--- @include lib/unique
 -- @include lib/event
 -- @include lib/ready
 -- @include lib/memory
@@ -40,20 +39,11 @@ local tag, child, nonce, lease, limit = ARGV[1], ARGV[2], tonumber(ARGV[3]), ton
 local now = now_us()
 local stamp = int(now)
 
--- The key that a job held while it was queued, if it still does.
-local function key_freed(id, meta)
-  if meta_field(meta, 's') ~= 'q' then return nil end
-  local key = meta_field(meta, 'u')
-  local value = redis.call('HGET', KEYS[12], key)
-  local lock = value and lock_of(value)
-  return lock and lock.id == id and lock.till == 0 and key
-end
-
 local function grants_of(reply, ids, tokens, dues, bands)
   local keys = {}
   for i = 1, #ids do keys[i] = tag .. 'job:' .. ids[i] end
   local envelopes = redis.call('MGET', unpack(keys))
-  local tries, metas, tried, expiring, freed = {}, {}, 0, {}, {}
+  local tries, metas, tried, expiring, freed = {}, {}, 0, {}, nil
   if redis.call('EXISTS', tag .. 'tries', tag .. 'meta') > 0 then
     tries = redis.call('HMGET', tag .. 'tries', unpack(ids))
     metas = redis.call('HMGET', tag .. 'meta', unpack(ids))
@@ -63,7 +53,12 @@ local function grants_of(reply, ids, tokens, dues, bands)
     if tries[i] then tried = tried + 1 end
     if metas[i] then
       if meta_field(metas[i], 'x') then expiring[#expiring + 1] = ids[i] end
-      freed[#freed + 1] = key_freed(ids[i], metas[i]) or nil
+      if meta_field(metas[i], 's') == 'q' then
+        local key = meta_field(metas[i], 'u')
+        local holder, till = string.match(redis.call('HGET', KEYS[12], key) or '', '^(%S+) ?(%d*)')
+        freed = freed or {}
+        if holder == ids[i] and (tonumber(till) or 0) == 0 then freed[#freed + 1] = key end
+      end
     end
     reply[at + 1], reply[at + 2], reply[at + 3], reply[at + 4] = ids[i], tokens[i], dues[i], bands[i]
     reply[at + 5], reply[at + 6], reply[at + 7] = envelopes[i] or '', tries[i] or '', metas[i] or ''
@@ -147,7 +142,7 @@ redis.call('HSET', KEYS[6], unpack(runs))
 redis.call('HSET', KEYS[7], 'token', int(base + #ids - 1), 'run_id', run_id, 'longest', int(math.max(tonumber(state[3] or '0'), lease)))
 redis.call('SET', KEYS[8], remember(int(nonce), tokens[1], ids, dues), 'PX', 3600000)
 if #expiring > 0 then redis.call('ZREM', KEYS[11], unpack(expiring)) end
-if #freed > 0 then redis.call('HDEL', KEYS[12], unpack(freed)) end
+if freed and #freed > 0 then redis.call('HDEL', KEYS[12], unpack(freed)) end
 if tried > 0 then redis.call('HINCRBY', KEYS[10], 'retrying', -tried) end
 if more then redis.call('ZADD', KEYS[9], 0, 'w') end
 

@@ -43,7 +43,7 @@ for n = 1, 4 do
 end
 if not band or not lock or lock.id ~= holder or redis.call('HEXISTS', tag .. 'tries', holder) == 1 then return {'changed'} end
 if lock.last == id then return {'debounced', int(now), int(stood)} end
-local asked = tonumber((due_of(ARGV[7], now)))
+local asked = tonumber((due_of(ARGV[7], now, int(now))))
 local since = lock.since > 0 and lock.since or now
 local longest = tonumber(ARGV[4]) or 10 * math.max(0, asked - now)
 local due = math.max(stood, math.min(asked, since + longest))

@@ -27,13 +27,54 @@
 -- COST    O(items · log ready)
 -- @include lib/clock
 -- @include lib/number
--- @include lib/meta
 -- @include lib/due
--- @include lib/unique
--- @include lib/holder
 -- @include lib/event
 
 local KEYS, ARGV = KEYS, ARGV  -- globals are slow in a loop
+
+-- What only a job with a unique key needs; made for the first of them, since making functions takes time.
+local function unique_keys(lane, at)
+-- @include lib/meta
+-- @include lib/unique
+-- @include lib/holder
+  local taken, locks, timed = {}, {}, {}
+
+  -- Whether a key is free, as a letter, and who holds it; takes it for the jobs that follow.
+  local function judged(id, key, meta, is_now)
+    local lock = taken[key] or lock_on(KEYS[9], lane, key, at)
+    if lock then
+      if lock.id == id then return 'e' end
+      local status, has_started = lock.status, false
+      if not status then status, has_started = standing_of(lane, KEYS, lock.id, at) end
+      return has_started and 'h' or 'w', lock.id .. ' ' .. status
+    end
+    taken[key] = {id = id, status = is_now and 'queued' or 'scheduled'}
+    local value, till = lock_for(id, meta_field(meta, 's'), at)
+    locks[#locks + 1] = key
+    locks[#locks + 1] = value
+    if till > 0 then
+      timed[#timed + 1] = int(till)
+      timed[#timed + 1] = key
+    end
+    return 'c'
+  end
+
+  local over, free
+  local function look()
+    if #timed > 0 then over, free = stale_locks(KEYS[9], KEYS[10], at, #timed) end  -- two go for each that comes
+  end
+
+  local function write()
+    if over then
+      drop_locks(KEYS[9], KEYS[10], over, free)
+      redis.call('ZADD', KEYS[10], unpack(timed))
+    end
+    if #locks > 0 then redis.call('HSET', KEYS[9], unpack(locks)) end
+  end
+
+  return {judged = judged, look = look, write = write}
+end
+
 local tag = ARGV[1]
 local now = now_us()
 local stamp = int(now)
@@ -51,48 +92,30 @@ local heard = known and is_heard(tag)
 
 local ready, envelopes, metas, events, letters, seen = {}, {}, {}, {}, {}, {}
 local due_now, fresh = false, 0
-local taken, locks, timed, holders  -- made for the first job that has a unique key
-
--- Whether a job's unique key is free; takes it for the calls that follow in this batch.
-local function judged(id, meta, when)
-  local key = meta_field(meta, 'u')
-  if not key then return 'c' end
-  taken, locks, timed = taken or {}, locks or {}, timed or {}
-  local lock = taken[key] or lock_on(KEYS[9], tag, key, now)
-  if lock then
-    if lock.id == id then return 'e' end
-    local status, has_started = lock.status, false
-    if not status then status, has_started = standing_of(tag, KEYS, lock.id, now) end
-    holders = holders or {}
-    holders[#holders + 1] = lock.id .. ' ' .. status
-    return has_started and 'h' or 'w'
-  end
-  local _, is_now = due_of(when, now)
-  taken[key] = {id = id, status = is_now and 'queued' or 'scheduled'}
-  local value, till = lock_for(id, meta_field(meta, 's'), now)
-  locks[#locks + 1] = key
-  locks[#locks + 1] = value
-  if till > 0 then
-    timed[#timed + 1] = int(till)
-    timed[#timed + 1] = key
-  end
-  return 'c'
-end
+local keyed, holders
 
 for i = 1, items do
   local at = 5 * i - 3
   local id, meta = ARGV[at], ARGV[at + 3]
-  local letter = 'c'
+  local due, is_now = due_of(ARGV[at + 2], now, stamp)
+  local letter, holder = 'c'
   if seen[id] or (known and redis.call('EXISTS', places[2 * i + 1], places[2 * i + 2]) > 0) then
     letter = 'e'
   elseif meta ~= '' then
-    letter = judged(id, meta, ARGV[at + 2])
+    local key = string.match('\n' .. meta, '\nu ([^\n]*)')
+    if key then
+      keyed = keyed or unique_keys(tag, now)
+      letter, holder = keyed.judged(id, key, meta, is_now)
+      if holder then
+        holders = holders or {}
+        holders[#holders + 1] = holder
+      end
+    end
   end
   letters[i] = letter
   if letter == 'c' then
     seen[id] = true
     fresh = fresh + 1
-    local due, is_now = due_of(ARGV[at + 2], now)
     due_now = due_now or is_now
     local band = ready[ARGV[at + 1] + 1]
     if not band then
@@ -111,8 +134,7 @@ for i = 1, items do
   end
 end
 
-local over, free
-if timed and #timed > 0 then over, free = stale_locks(KEYS[9], KEYS[10], now, #timed) end  -- two go for each that comes
+if keyed then keyed.look() end
 
 if fresh > 0 then
   redis.call('MSET', unpack(envelopes))
@@ -121,14 +143,10 @@ if fresh > 0 then
   end
   for k = 1, #metas, 2 do
     redis.call('HSET', KEYS[6], metas[k], metas[k + 1])
-    local expires = meta_field(metas[k + 1], 'x')
+    local expires = string.match('\n' .. metas[k + 1], '\nx (%d+)')
     if expires then redis.call('ZADD', KEYS[7], expires, metas[k]) end
   end
-  if locks and #locks > 0 then
-    if over then drop_locks(KEYS[9], KEYS[10], over, free) end
-    redis.call('HSET', KEYS[9], unpack(locks))
-    if #timed > 0 then redis.call('ZADD', KEYS[10], unpack(timed)) end
-  end
+  if keyed then keyed.write() end
   redis.call('HINCRBY', KEYS[8], 'enqueued', fresh)
   if due_now and not paused then redis.call('ZADD', KEYS[5], 0, 'w') end
 end

@@ -39,7 +39,6 @@
 -- @include lib/gap
 -- @include lib/guard
 -- @include lib/meta
--- @include lib/unique
 -- @include lib/event
 -- @include lib/batch
 -- @include lib/ended

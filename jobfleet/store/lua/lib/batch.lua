@@ -56,9 +56,9 @@ local function flush(batch, keys, tag)
   if #batch.expiry > 0 then redis.call('ZREM', keys.expiry, unpack(batch.expiry)) end
   for i = 1, #batch.unique do
     local key, id = batch.unique[i][1], batch.unique[i][2]
-    local value = redis.call('HGET', keys.unique, key)
-    local lock = value and lock_of(value)
-    if lock and lock.id == id and lock.till == 0 then redis.call('HDEL', keys.unique, key) end
+    -- A lock that stands till a time does so whatever becomes of its job (lib/unique.lua).
+    local holder, till = string.match(redis.call('HGET', keys.unique, key) or '', '^(%S+) ?(%d*)')
+    if holder == id and (tonumber(till) or 0) == 0 then redis.call('HDEL', keys.unique, key) end
   end
   if #batch.watched > 0 then
     redis.call('HDEL', keys.watched, unpack(batch.watched))

@@ -1,6 +1,6 @@
--- When a job is due: "" now, "+µs" from now, "µs" at; and whether that is now.
-local function due_of(when, now)
-  if when == '' then return int(now), true end
+-- When a job is due: "" now, "+µs" from now, "µs" at; and whether that is now. `stamp` is now as a text.
+local function due_of(when, now, stamp)
+  if when == '' then return stamp, true end
   local delay = string.match(when, '^%+(%d+)$')
   local due = delay and now + tonumber(delay) or tonumber(when)
   return delay and int(due) or when, due <= now
