@@ -7,8 +7,9 @@ import warnings
 from collections.abc import AsyncIterator, Iterable, Sequence
 from typing import Any, Self
 
-from jobfleet.client import admin, commands, conflict, listing, logs, verbs
+from jobfleet.client import admin, commands, listing, logs, verbs
 from jobfleet.client.base import Opened, Patience, open_settings
+from jobfleet.client.conflict import settle_one
 from jobfleet.client.gather import Gatherer
 from jobfleet.client.handle import AsyncJobHandle
 from jobfleet.client.logs import LogLine, Reading
@@ -119,11 +120,9 @@ class AsyncFleet(Opened):
         gatherer = self._gatherers.get(sent.lane)
         if gatherer is None:
             gatherer = self._gatherers[sent.lane] = Gatherer(sent.lane, self.store)
-        made = await gatherer.enqueue(sent.entry)
+        new = await gatherer.enqueue(sent.entry)
         answer: Receipt = (
-            await self._do(conflict.settle_one(sent, made))
-            if isinstance(made, Holder)
-            else verbs.receipt(sent, created=made)
+            await self._do(settle_one(sent, new)) if isinstance(new, Holder) else verbs.receipt(sent, created=new)
         )
         self.counted("enqueued", 1)
         return answer

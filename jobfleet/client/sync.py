@@ -9,8 +9,9 @@ from collections.abc import Iterable, Iterator, Sequence
 from importlib import import_module
 from typing import Any, Self
 
-from jobfleet.client import admin, commands, conflict, listing, logs, verbs
+from jobfleet.client import admin, commands, listing, logs, verbs
 from jobfleet.client.base import Opened, Patience, open_settings
+from jobfleet.client.conflict import settle_one
 from jobfleet.client.handle import JobHandle
 from jobfleet.client.logs import LogLine, Reading
 from jobfleet.client.receipts import Receipts, warn_on_loop
@@ -114,12 +115,8 @@ class Fleet(Opened):
         if sent is None:
             answer: Receipt = self._do(verbs.submit(self.space, job))
         else:  # nothing has to be looked up first
-            made = self.store.run(enqueue(sent.lane, (sent.entry,)))[0]
-            answer = (
-                self._do(conflict.settle_one(sent, made))
-                if isinstance(made, Holder)
-                else verbs.receipt(sent, created=made)
-            )
+            new = self.store.run(enqueue(sent.lane, (sent.entry,)))[0]
+            answer = self._do(settle_one(sent, new)) if isinstance(new, Holder) else verbs.receipt(sent, created=new)
         self.counted("enqueued", 1)
         return answer
 

@@ -29,7 +29,7 @@ from jobfleet.store.values import Holder
 T = TypeVar("T")
 Verb = Generator[Sequence[Call[Any]], list[Any], T]
 
-TOMBSTONE_MS = 86_400_000
+TOMBSTONE_MS = conflict.TOMBSTONE_MS
 
 
 def value(results: list[Any]) -> Any:

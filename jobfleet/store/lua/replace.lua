@@ -36,6 +36,7 @@
 -- COST    O(log n)
 -- @include lib/clock
 -- @include lib/number
+-- @include lib/run
 -- @include lib/meta
 -- @include lib/due
 -- @include lib/unique
