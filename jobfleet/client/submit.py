@@ -5,7 +5,6 @@ from __future__ import annotations
 import inspect
 import zlib
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
 from functools import lru_cache
 from typing import Any, NamedTuple
 
@@ -49,13 +48,12 @@ class Submission(NamedTuple):
     unique: Uniqueness | None = None
 
 
-@dataclass(frozen=True, slots=True)
-class Resolved:
+class Resolved(NamedTuple):
     """A job's function by name, the options that come with it, and what its callers give."""
 
     name: str
     options: Mapping[str, Any]
-    parameters: tuple[inspect.Parameter, ...] = field(default=(), compare=False)
+    parameters: tuple[inspect.Parameter, ...] = ()
 
 
 def resolve(job: Job, registry: Registry) -> Resolved | None:

@@ -30,6 +30,7 @@ T = TypeVar("T")
 Verb = Generator[Sequence[Call[Any]], list[Any], T]
 
 TOMBSTONE_MS = conflict.TOMBSTONE_MS
+_TO_COME = Receipt(id="", created=False, status=JobStatus.QUEUED)
 
 
 def value(results: list[Any]) -> Any:
@@ -90,33 +91,28 @@ def submit(space: Space, job: Job) -> Verb[Receipt]:
 
 def submit_many(space: Space, jobs: Iterable[Job]) -> Verb[list[Receipt]]:
     """Enqueue some jobs, a receipt each; a job that is refused has its error in its receipt."""
-    sent: list[Submission | Receipt] = []
-    by_lane: dict[Lane, list[int]] = {}
+    receipts: list[Receipt] = []
+    by_lane: dict[Lane, list[tuple[int, Submission]]] = {}
     now = monotonic()
     for index, job in enumerate(map(space.through, jobs)):
         try:
             made = space.quick(job, now) or (yield from prepare(space, job))
         except JobfleetError as error:
-            sent.append(Receipt(id=job.suffix, created=False, status=JobStatus.QUEUED, error=error))
+            receipts.append(Receipt(id=job.suffix, created=False, status=JobStatus.QUEUED, error=error))
             continue
-        sent.append(made)
-        by_lane.setdefault(made.lane, []).append(index)
-    chunks = [(lane, part) for lane, places in by_lane.items() for part in batches(places, CHUNK)]
-    calls = [enqueue(lane, [sent[place].entry for place in part]) for lane, part in chunks]  # type: ignore[union-attr]
+        receipts.append(_TO_COME)
+        by_lane.setdefault(made.lane, []).append((index, made))
+    chunks = [(lane, part) for lane, sent in by_lane.items() for part in batches(sent, CHUNK)]
+    calls = [enqueue(lane, [one.entry for _, one in part]) for lane, part in chunks]
     answers = (yield calls) if calls else []
-    receipts: list[Receipt] = list(sent)  # type: ignore[arg-type]  # every Submission is replaced below
     conflicts: dict[int, conflict.Conflict] = {}
-    for (_, part), created in zip(chunks, answers, strict=True):
-        for number, place in enumerate(part):
-            one = sent[place]
-            if isinstance(one, Receipt):
-                continue
-            if isinstance(created, JobfleetError):
-                receipts[place] = Receipt(id=one.entry.id, created=False, status=one.status, error=created)
-            elif isinstance(created[number], Holder):
-                conflicts[place] = (one, created[number])
+    for (_, part), answer in zip(chunks, answers, strict=True):
+        refused = answer if isinstance(answer, JobfleetError) else None
+        for (place, one), new in zip(part, [False] * len(part) if refused else answer, strict=True):
+            if isinstance(new, Holder):
+                conflicts[place] = (one, new)
             else:
-                receipts[place] = Receipt(id=one.entry.id, created=created[number], status=one.status)
+                receipts[place] = Receipt(one.entry.id, new, one.status, error=refused)
     if conflicts:
         settled = yield from conflict.settle([conflicts[place] for place in sorted(conflicts)])
         for place, came in zip(sorted(conflicts), settled, strict=True):
