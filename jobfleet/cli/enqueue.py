@@ -14,7 +14,8 @@ from jobfleet.cli.invocation import Invocation
 from jobfleet.cli.options import TIME, Command
 from jobfleet.cli.output import plain_lines, say, to_json
 from jobfleet.cli.schema import job_data, jsonable
-from jobfleet.model import Job, JobStatus, Priority
+from jobfleet.model import Job, JobStatus, Priority, Receipt, split_id
+from jobfleet.model.unique import ON_CONFLICT, SCOPES
 
 if TYPE_CHECKING:
     from jobfleet.client.sync import Fleet
@@ -55,6 +56,16 @@ def read_argument(text: str) -> object:
 
 def _refuse(word: str) -> NoReturn:
     raise ValueError(word)  # NaN and Infinity are no JSON
+
+
+class ScopeType(click.ParamType[str | float]):
+    """How long a unique key is held: a word, or a time."""
+
+    name = "scope"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> str | float:
+        """Read a word as it is, and all else as a time."""
+        return value if value in SCOPES else TIME.convert(value, param, ctx)
 
 
 def json_object(_ctx: click.Context, _option: click.Parameter, text: str | None) -> Mapping[str, object] | None:
@@ -99,6 +110,10 @@ def read_moment(_ctx: click.Context, _option: click.Parameter, text: str | None)
 @click.option("--correlation-id", metavar="TEXT", help="Carried into logs and context.")
 @click.option("--result-ttl", type=TIME, help="How long its result is kept.")
 @click.option("--id", metavar="TEXT", help="An id of your own: enqueueing it again makes no second job.")
+@click.option("--unique", metavar="KEY", help="A key that one job holds at a time; {0} is its first ARG.")
+@click.option("--unique-for", type=ScopeType(), metavar="SCOPE", help="How long: queued, open (default) or a time.")
+@click.option("--on-conflict", type=click.Choice(ON_CONFLICT), help="What if another holds it. [default existing]")
+@click.option("--debounce-max", type=TIME, help="How long debounce puts a job off at most.")
 @click.option("--name", metavar="TEXT", help="A label for people; default the function's name.")
 @click.option("--wait", is_flag=True, help="Wait for its end and print the result alone.")
 @click.option("--wait-timeout", type=TIME, help="Wait so long at most; implies --wait.")
@@ -135,12 +150,18 @@ def enqueue(
     with invocation.fleet() as fleet:
         receipt = fleet.submit(job)
         if not receipt.created:
-            say(f"{receipt.id} was there already.")
+            say(_was_there(job, receipt))
         if wait or wait_timeout is not None:
             _await(invocation, fleet, receipt.id, wait_timeout)
             return
     data = {"id": receipt.id, "created": receipt.created, "status": receipt.status}
     invocation.output.show(data=data, ids=[receipt.id], text=receipt.id)
+
+
+def _was_there(job: Job, receipt: Receipt) -> str:
+    if split_id(receipt.id).suffix == job.suffix:
+        return f"{receipt.id} was there already."
+    return f"{receipt.id} holds the unique key; it is {receipt.status}."
 
 
 def _await(invocation: Invocation, fleet: Fleet, job_id: str, timeout: float | None) -> None:

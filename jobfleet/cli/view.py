@@ -70,9 +70,10 @@ def note_of(job: JobResult[Any]) -> str:
         return error_text(job)
     if job.status is JobStatus.RUNNING and job.cancel_requested_by:
         return f"asked to stop by {job.cancel_requested_by}" + (f": {job.stop_stage}" if job.stop_stage else "")
+    key = f"unique {job.unique}" if job.unique and not job.status.is_final else ""
     if job.status in _LATER:
-        return " · ".join(filter(None, (f"due {clock(job.scheduled_at)}", job.error)))
-    return job.progress_message or job.error or ""
+        return " · ".join(filter(None, (f"due {clock(job.scheduled_at)}", job.error, key)))
+    return " · ".join(filter(None, (job.progress_message or job.error, key)))
 
 
 def error_text(job: JobResult[Any]) -> str:
@@ -128,6 +129,7 @@ def _pairs(job: JobResult[Any]) -> Iterable[tuple[str, Cell | str]]:
     yield "stopping", job.stop_stage or ""
     yield "user", job.user or ""
     yield "correlation", job.correlation_id or ""
+    yield "unique", job.unique or ""
     yield "tags", ", ".join(job.tags)
     yield "metadata", value_text(job.metadata) if job.metadata else ""
 

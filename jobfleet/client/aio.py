@@ -8,6 +8,7 @@ from typing import Any, Self
 
 from jobfleet.client import logs, verbs
 from jobfleet.client.base import Opened, Patience, open_settings
+from jobfleet.client.conflict import settle_one
 from jobfleet.client.gather import Gatherer
 from jobfleet.client.handle import AsyncJobHandle
 from jobfleet.client.logs import LogLine, Reading
@@ -23,6 +24,7 @@ from jobfleet.store.aio import AsyncStore
 from jobfleet.store.connect import target
 from jobfleet.store.keys import Lane
 from jobfleet.store.pubsub import AsyncListener
+from jobfleet.store.values import Holder
 
 
 class AsyncFleet(AsyncSteering, AsyncOperations):
@@ -104,6 +106,7 @@ class AsyncFleet(AsyncSteering, AsyncOperations):
         """Put a job into the fleet; return its id. Enqueueing the same object, or id, again is harmless.
 
         Raises:
+            DuplicateJob: Another job holds its unique key, and it asked to be told so.
             EncodingError: An argument cannot travel.
             FleetFull: Redis has no memory left.
             StoreUnavailable: Redis was away for too long; repeating the call is safe.
@@ -116,15 +119,19 @@ class AsyncFleet(AsyncSteering, AsyncOperations):
         sent = self.space.quick(job, monotonic())
         if sent is None:
             if job.cron_expression is not None or job.depends_on is not None:
-                answer: Receipt = await self._do(verbs.submitting(self.space, job))
-                return answer
+                made: Receipt = await self._do(verbs.submitting(self.space, job))
+                self.counted("enqueued", 1)
+                return made
             sent = await self._do(verbs.prepare(self.space, job))
         gatherer = self._gatherers.get(sent.lane)
         if gatherer is None:
             gatherer = self._gatherers[sent.lane] = Gatherer(sent.lane, self.store)
-        created = await gatherer.enqueue(sent.entry)
+        new = await gatherer.enqueue(sent.entry)
+        answer: Receipt = (
+            await self._do(settle_one(sent, new)) if isinstance(new, Holder) else verbs.receipt(sent, created=new)
+        )
         self.counted("enqueued", 1)
-        return verbs.receipt(sent, created=created)
+        return answer
 
     async def handle_of(self, job: Job) -> AsyncJobHandle[Any]:
         """Put a job into the fleet; return a handle. Raises as `enqueue`."""

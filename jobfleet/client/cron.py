@@ -8,6 +8,7 @@ from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import Any, NamedTuple
 
+from jobfleet.client.flow import refuse_unique
 from jobfleet.client.publish import read_cron, read_function
 from jobfleet.client.space import Space
 from jobfleet.client.verbs import Verb, prepare, value
@@ -124,6 +125,7 @@ def schedule(space: Space, name: str, cron: Cron, job: Job, *, by: str | None, a
     for option in ("scheduled_at", "delay", "id", "expires_at"):
         if getattr(job, option) is not None:
             raise InvalidJob(f"{option} is not for recurring jobs: each fire has its own time and id.", field=option)
+    refuse_unique(job, "a recurring job")
     sent = yield from prepare(space, replace(job, cron_expression=None, tz=None))
     entry = CronEntry(
         name=name,

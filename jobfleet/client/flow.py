@@ -76,10 +76,21 @@ def submit(space: Space, job: Job) -> Verb[Receipt]:
 
 
 def _written(space: Space, job: Job) -> Verb[Dependant]:
+    refuse_unique(job, "a job that waits for others")
     edges = edges_of(job.depends_on or ())
     sent = yield from prepare(space, job.without_parents())
     envelope = amended(sent.entry.envelope, {"parents": len(edges)})
     return Dependant(sent.lane, sent.entry._replace(envelope=envelope), edges)
+
+
+def refuse_unique(job: Job, what: str) -> None:
+    """Refuse a unique key where none is kept yet.
+
+    Raises:
+        InvalidJob: The job, or its function, has one.
+    """
+    if job.unique is not None or getattr(job.function, "given", {}).get("unique") is not None:
+        raise InvalidJob(f"unique is not for {what} in this version of jobfleet; leave it out.", field="unique")
 
 
 def check_parents(space: Space, ids: Iterable[str]) -> Verb[None]:

@@ -12,7 +12,7 @@ from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import Any
 
-from jobfleet.client.flow import PARENTS_KEPT_MS, POLICIES, TOMBSTONE_MS, Dependant
+from jobfleet.client.flow import PARENTS_KEPT_MS, POLICIES, TOMBSTONE_MS, Dependant, refuse_unique
 from jobfleet.client.report import moment
 from jobfleet.client.space import Space
 from jobfleet.client.verbs import Verb, batches, cancel_many, poll_many, prepare, replay, value
@@ -94,6 +94,7 @@ def enqueue(space: Space, flow: Flow) -> Verb[FlowInfo]:
     jobs: list[FlowJob] = []
     made: list[Dependant] = []
     for node in order:
+        refuse_unique(node.job, "jobs of a flow")
         links = flow.links.get(node.number, {})
         sent = yield from prepare(space, node.job)
         parents = tuple(places[number] for number in links)

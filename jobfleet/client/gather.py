@@ -12,7 +12,7 @@ from jobfleet.errors import JobfleetError
 from jobfleet.store.aio import AsyncStore
 from jobfleet.store.calls.enqueue import CHUNK, enqueue
 from jobfleet.store.keys import Lane
-from jobfleet.store.values import Entry
+from jobfleet.store.values import Answer, Entry
 
 MOST_CHUNKS = 20
 
@@ -28,22 +28,22 @@ class Gatherer:
     def __init__(self, lane: Lane, store: AsyncStore) -> None:
         self._lane = lane
         self._store = store
-        self._waiting: list[tuple[Entry, asyncio.Future[bool]]] = []
+        self._waiting: list[tuple[Entry, asyncio.Future[Answer]]] = []
         self._is_flying = False
         self._task: asyncio.Task[None] | None = None
 
-    async def enqueue(self, entry: Entry) -> bool:
-        """Enqueue one job; whether it is new."""
+    async def enqueue(self, entry: Entry) -> Answer:
+        """Enqueue one job; whether it is new, or who holds its unique key."""
         if self._is_flying:
-            future: asyncio.Future[bool] = asyncio.get_running_loop().create_future()
+            future: asyncio.Future[Answer] = asyncio.get_running_loop().create_future()
             self._waiting.append((entry, future))
             return await future
         self._is_flying = True
         try:
-            created = await self._store.run(enqueue(self._lane, (entry,)))
+            answers = await self._store.run(enqueue(self._lane, (entry,)))
         finally:
             self._landed()
-        return created[0]
+        return answers[0]
 
     def _landed(self) -> None:
         if self._waiting:
@@ -75,13 +75,13 @@ class Gatherer:
             await asyncio.wait((self._task,))
 
 
-def _fail(batch: list[tuple[Entry, asyncio.Future[bool]]], error: BaseException) -> None:
+def _fail(batch: list[tuple[Entry, asyncio.Future[Answer]]], error: BaseException) -> None:
     for _, future in batch:
         if not future.done():
             future.set_exception(error)
 
 
-def _deliver(part: list[tuple[Entry, asyncio.Future[bool]]], answer: list[bool] | JobfleetError) -> None:
+def _deliver(part: list[tuple[Entry, asyncio.Future[Answer]]], answer: list[Answer] | JobfleetError) -> None:
     for number, (_, future) in enumerate(part):
         if future.done():
             continue

@@ -70,8 +70,8 @@ class JobHandle(_Handle[T]):
     """An enqueued job.
 
     Attributes:
-        id: Its id; also ``str(handle)``.
-        created: False when it was there already.
+        id: Its id, or that of the job that holds its unique key; also ``str(handle)``.
+        created: False when it was there already, or another job holds its unique key.
         receipt: The whole answer to the enqueue.
     """
 
@@ -136,8 +136,8 @@ class AsyncJobHandle(_Handle[T]):
     """An enqueued job.
 
     Attributes:
-        id: Its id; also ``str(handle)``.
-        created: False when it was there already.
+        id: Its id, or that of the job that holds its unique key; also ``str(handle)``.
+        created: False when it was there already, or another job holds its unique key.
         receipt: The whole answer to the enqueue.
     """
 

@@ -71,6 +71,15 @@ def injection_of(function: Callable[..., Any]) -> Injection:
     return found
 
 
+def parameters_of(function: Callable[..., Any], injection: Injection) -> tuple[inspect.Parameter, ...] | None:
+    """The parameters that a caller gives; None when they cannot be known."""
+    try:
+        signature = inspect.signature(function)
+    except (TypeError, ValueError):
+        return None
+    return tuple(parameter for parameter in signature.parameters.values() if parameter.name not in injection.hidden)
+
+
 def _hints(function: Callable[..., Any]) -> dict[str, Any]:
     """What the annotations mean; one that cannot be read leaves the others alone."""
     try:

@@ -3,16 +3,19 @@
 from __future__ import annotations
 
 import inspect
+from collections.abc import Iterator
+from contextlib import suppress
 from datetime import timedelta
 from typing import Any
 
 from jobfleet.client.registry import JobFunction
 from jobfleet.codec import decode, encode
 from jobfleet.errors import EncodingError
+from jobfleet.model.unique import placeholders
 
 PUBLISHED = (
     "queue", "priority", "delay", "expires_in", "result_ttl", "timeout", "hard_timeout", "max_retries", "retry_delay",
-    "retry_backoff", "retry_jitter", "max_crashes",
+    "retry_backoff", "retry_jitter", "max_crashes", "unique", "unique_for", "on_conflict", "debounce_max",
 )  # fmt: skip
 
 
@@ -21,51 +24,78 @@ def function_record(function: JobFunction[..., Any, Any]) -> bytes:
     options = {name: _plain(value) for name, value in function.given.items() if name in PUBLISHED and value is not None}
     if issubclass(TimeoutError, function.discard_on):
         options["discards_timeouts"] = True
-    record = {
+    told: dict[str, object] = {
         "options": options,
         "parameters": parameters_of(function),
         "doc": _first_line(function),
         "run_in": function.run_in,
     }
     if function.cron is not None:
-        record["cron"] = function.cron.dump()
-    return encode(record)
+        told["cron"] = function.cron.dump()
+    if "unique" in options:
+        told["call"] = list(_call_of(function))
+    return encode(told)
 
 
 def read_function(record: bytes) -> dict[str, Any]:
     """The options out of a published record; none when it cannot be read."""
+    options = _read(record).get("options")
+    return options if isinstance(options, dict) else {}
+
+
+def read_parameters(record: bytes) -> tuple[inspect.Parameter, ...]:
+    """The parameters that a published unique key may name, with the defaults that it needs."""
+    call = _read(record).get("call")
+    found = []
+    for row in call if isinstance(call, list) else ():
+        with suppress(TypeError, ValueError):
+            name, by_position, default = row
+            kind = inspect.Parameter.POSITIONAL_OR_KEYWORD if by_position else inspect.Parameter.KEYWORD_ONLY
+            found.append(inspect.Parameter(name, kind, default=default[0] if default else inspect.Parameter.empty))
+    return tuple(found)
+
+
+def _read(record: bytes) -> dict[str, Any]:
     try:
         value = decode(record)
     except EncodingError:
         return {}
-    options = value.get("options") if isinstance(value, dict) else None
-    return options if isinstance(options, dict) else {}
+    return value if isinstance(value, dict) else {}
+
+
+def _call_of(function: JobFunction[..., Any, Any]) -> Iterator[list[object]]:
+    """A row a parameter: its name, whether it may go by position, and in a list the default that the key needs."""
+    template = function.given["unique"]
+    named = placeholders(template) if isinstance(template, str) else ()
+    for parameter in function.parameters or ():
+        if parameter.kind in (parameter.VAR_POSITIONAL, parameter.VAR_KEYWORD):
+            continue
+        default: list[object] = []
+        if parameter.name in named and parameter.default is not parameter.empty:
+            with suppress(EncodingError):
+                encode(parameter.default)
+                default = [parameter.default]
+        yield [parameter.name, parameter.kind is not parameter.KEYWORD_ONLY, default]
 
 
 def read_cron(record: bytes) -> dict[str, Any] | None:
     """When a published function runs by itself; None when it does not, or it cannot be read."""
-    try:
-        value = decode(record)
-    except EncodingError:
-        return None
-    said = value.get("cron") if isinstance(value, dict) else None
+    said = _read(record).get("cron")
     return said if isinstance(said, dict) else None
 
 
 def parameters_of(function: JobFunction[..., Any, Any]) -> str:
     """The parameters that a caller gives, as text."""
-    hidden = function.injection.hidden
-    try:
-        signature = inspect.signature(function.function)
-    except (TypeError, ValueError):
+    if function.parameters is None:
         return "(…)"
-    kept = [parameter for parameter in signature.parameters.values() if parameter.name not in hidden]
-    return str(signature.replace(parameters=kept))
+    return str(inspect.signature(function.function).replace(parameters=function.parameters))
 
 
 def _plain(value: object) -> object:
     if isinstance(value, timedelta):
         return value.total_seconds()
+    if callable(value):
+        return True  # a unique key that only Python can make
     return int(value) if isinstance(value, int) and not isinstance(value, bool) else value
 
 

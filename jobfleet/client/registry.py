@@ -12,10 +12,11 @@ from typing import TYPE_CHECKING, Any, Concatenate, Generic, ParamSpec, TypeVar,
 
 from jobfleet.client.context import JobContext
 from jobfleet.client.hooks import Hooks, Middleware
-from jobfleet.client.injection import injection_of
+from jobfleet.client.injection import injection_of, parameters_of
 from jobfleet.client.isolation import LIMITS, Isolation, isolation_of
 from jobfleet.errors import InvalidJob
 from jobfleet.model import Job, check_function_name
+from jobfleet.model.unique import placeholders
 
 if TYPE_CHECKING:
     from jobfleet.client.handle import AsyncJobHandle, JobHandle
@@ -27,10 +28,10 @@ C = TypeVar("C")
 
 OPTIONS = frozenset(
     {
-        "correlation_id", "cron_expression", "delay", "depends_on", "durability", "expires_at", "expires_in", "group",
-        "hard_timeout", "id", "max_crashes", "max_retries", "metadata", "priority", "queue", "result_ttl",
-        "retry_backoff", "retry_delay", "retry_jitter", "run_in", "scheduled_at", "session", "tags", "timeout", "tz",
-        "unique", "user",
+        "correlation_id", "cron_expression", "debounce_max", "delay", "depends_on", "durability", "expires_at",
+        "expires_in", "group", "hard_timeout", "id", "max_crashes", "max_retries", "metadata", "on_conflict",
+        "priority", "queue", "result_ttl", "retry_backoff", "retry_delay", "retry_jitter", "run_in", "scheduled_at",
+        "session", "tags", "timeout", "tz", "unique", "unique_for", "user",
     }
 )  # fmt: skip
 DECORATOR_ONLY = frozenset(LIMITS)
@@ -92,6 +93,7 @@ class JobFunction(Generic[P, R, C]):
         self.retry_on = retry_on
         self.discard_on = discard_on
         self.injection = injection_of(function)
+        self.parameters = parameters_of(function, self.injection)
         self.is_coroutine = inspect.iscoroutinefunction(function)
         self.isolation = isolation
         self.run_in = "process" if isolation is not None else "async" if self.is_coroutine else "thread"
@@ -223,6 +225,7 @@ class Registry:
             cron=cron,
             fleet=fleet,
         )
+        _check_unique(made)
         self.functions[wire] = made
         return made
 
@@ -242,6 +245,22 @@ def _cron_of(options: dict[str, Any]) -> Cron | None:
             raise InvalidJob("tz is given twice; leave it to Cron(…, tz=…).", field="tz")
         return given
     return Cron(given, tz or "UTC")
+
+
+def _check_unique(made: JobFunction[..., Any, Any]) -> None:
+    """Refuse a key that names what no call of the function can give."""
+    template, parameters = made.given.get("unique"), made.parameters
+    if not isinstance(template, str) or parameters is None:
+        return
+    names = [parameter.name for parameter in parameters]
+    if any(parameter.kind is parameter.VAR_KEYWORD for parameter in parameters):
+        return
+    for name in placeholders(template):
+        if name and not name.isdecimal() and name not in names:
+            raise InvalidJob(
+                f"unique names {{{name}}}, which is no parameter of {made.name}; it has {', '.join(names) or 'none'}.",
+                field="unique",
+            )
 
 
 def _same(one: Callable[..., Any], other: Callable[..., Any]) -> bool:

@@ -16,6 +16,9 @@ from jobfleet.store.values import Dead, DeadLetter, Final, Found, InRun, InWait,
 MOVED = "moved:"
 LETTERS = {"co": JobStatus.COMPLETED, "fa": JobStatus.FAILED, "ca": JobStatus.CANCELLED, "ex": JobStatus.EXPIRED}
 
+REPLACED_BY = "replaced-by:"
+"""What replace.lua puts before the id of the new job, where others have who cancelled."""
+
 
 def moment(us: int | None) -> datetime | None:
     """Microseconds since 1970 as a time; nothing for 0."""
@@ -101,7 +104,7 @@ def _ended(job_id: str, found: Final, limits: Limits) -> JobResult[Any]:
             **_described(job_id, fields),
             **_progress(found.progress),
         )
-    by = None if found.by == "-" else found.by
+    by = None if found.by == "-" else found.by.replace(REPLACED_BY, "replaced by ", 1)
     moved_to = found.reason.removeprefix(MOVED) if found.reason.startswith(MOVED) else None
     status = JobStatus(found.status)
     return JobResult(
@@ -130,6 +133,8 @@ def _why(status: JobStatus, by: str | None, moved_to: str | None) -> str | None:
     if moved_to:
         return f"moved to {moved_to} by {by}" if by else f"moved to {moved_to}"
     if status is JobStatus.CANCELLED:
+        if by and by.startswith("replaced by "):
+            return by
         return f"cancelled by {by}" if by else "cancelled"
     return "not started in time" if status is JobStatus.EXPIRED else None
 
@@ -188,6 +193,7 @@ def _described(job_id: str, fields: Mapping[str, Any]) -> dict[str, Any]:
         "enqueued_at": moment(fields.get("enqueued_at") or suffix_time_us(place.suffix)),
         "user": fields.get("user"),
         "correlation_id": fields.get("correlation_id"),
+        "unique": fields.get("unique"),
         "tags": tuple(fields.get("tags", ())),
         "metadata": fields.get("metadata", {}),
         "moved_from": fields.get("moved_from"),

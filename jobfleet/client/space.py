@@ -63,9 +63,9 @@ class Space:
         record = seen.functions.get(str(job.function)) if seen is not None else None
         if record is None:
             return None
-        from jobfleet.client.publish import read_function
+        from jobfleet.client.publish import read_function, read_parameters
 
-        return Resolved(str(job.function), read_function(record))
+        return Resolved(str(job.function), read_function(record), read_parameters(record))
 
     def queue_of(self, job: Job, function: Resolved) -> str:
         """The queue a job goes to."""
@@ -98,10 +98,10 @@ class Space:
         """The call that answers what workers have published."""
         return inspect.fleet(self.keys)
 
-    def lane_for(self, queue: str, job: Job) -> Lane:
-        """The lane of a queue that is known."""
+    def lane_for(self, queue: str, job: Job, key: str | None = None) -> Lane:
+        """The lane of a queue that is known, for a job with this unique key or none."""
         _, home, lanes = self.queues[queue]
-        return self.keys.lane(queue, lane_index(job, home, lanes))
+        return self.keys.lane(queue, lane_index(job, home, lanes, key))
 
     def submission(self, job: Job, function: Resolved) -> Submission:
         """Write a job down."""

@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+import inspect
 import zlib
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
 from functools import lru_cache
 from typing import Any, NamedTuple
 
+from jobfleet.client.injection import injection_of, parameters_of
 from jobfleet.client.registry import JobFunction, Registry, stable_name
+from jobfleet.client.unique import Uniqueness, uniqueness
 from jobfleet.clock import to_us, wall_us
 from jobfleet.codec import Limits, encode, encode_head, seal_call
+from jobfleet.errors import InvalidJob
 from jobfleet.model import Job, JobStatus, Priority, seconds
 from jobfleet.store.keys import Lane
 from jobfleet.store.values import Entry
@@ -36,19 +39,21 @@ class Submission(NamedTuple):
         lane: Where it goes.
         entry: What goes there.
         status: What it will be there.
+        unique: Its unique key, if it has one.
     """
 
     lane: Lane
     entry: Entry
     status: JobStatus
+    unique: Uniqueness | None = None
 
 
-@dataclass(frozen=True, slots=True)
-class Resolved:
-    """A job's function by name, and the options that come with it."""
+class Resolved(NamedTuple):
+    """A job's function by name, the options that come with it, and what its callers give."""
 
     name: str
     options: Mapping[str, Any]
+    parameters: tuple[inspect.Parameter, ...] = ()
 
 
 def resolve(job: Job, registry: Registry) -> Resolved | None:
@@ -59,52 +64,78 @@ def resolve(job: Job, registry: Registry) -> Resolved | None:
     """
     function = job.function
     if isinstance(function, JobFunction):
-        return Resolved(function.name, function.given)
+        return Resolved(function.name, function.given, function.parameters or ())
     if isinstance(function, str):
         known = registry.get(function)
-        return Resolved(function, known.given) if known is not None else None
+        return Resolved(function, known.given, known.parameters or ()) if known is not None else None
     for known in registry.functions.values():
         if known.function is function:
-            return Resolved(known.name, known.given)
-    return Resolved(stable_name(function, label=job.name), {})
+            return Resolved(known.name, known.given, known.parameters or ())
+    asked = parameters_of(function, injection_of(function)) if job.unique is not None else ()
+    return Resolved(stable_name(function, label=job.name), {}, asked or ())
 
 
-def lane_index(job: Job, home: int, lanes: int) -> int:
-    """Which lane of its queue a job goes to: a caller's own id has its place among the home lanes."""
+def lane_index(job: Job, home: int, lanes: int, key: str | None = None) -> int:
+    """Which lane of its queue a job goes to: a unique key, and a caller's own id, have their place at home.
+
+    Raises:
+        InvalidJob: Key and id have different places.
+    """
     if lanes == 1:
         return 0
+    if key is not None:
+        if home > 1 and job.id not in (None, key):
+            raise InvalidJob(
+                f"unique and id would each place the job in a lane of its own, of {home}; give one of them.",
+                field="unique",
+            )
+        return zlib.crc32(key.encode()) % home
     return zlib.crc32(job.suffix.encode()) % (lanes if job.id is None else home)
 
 
 def submission(
-    job: Job, function: Resolved, lane_of: Callable[[str, Job], Lane], *, limits: Limits, windows: tuple[float, float]
+    job: Job,
+    function: Resolved,
+    lane_of: Callable[[str, Job, str | None], Lane],
+    *,
+    limits: Limits,
+    windows: tuple[float, float],
 ) -> Submission:
     """Write a job down.
 
     Raises:
         EncodingError: An argument, or metadata, cannot travel.
+        InvalidJob: Its unique key cannot be made.
     """
     options = function.options
-    lane = lane_of(job.queue or options.get("queue") or "default", job)
-    envelope = seal_call(_head(job, function.name), job.args, job.kwargs, limits=limits)
-    if job.is_plain and not options:
+    is_plain = job.is_plain and not options
+    unique = None if is_plain else uniqueness(job, function.name, options, function.parameters)
+    key = unique.key if unique is not None else None
+    lane = lane_of(job.queue or options.get("queue") or "default", job, key)
+    envelope = seal_call(_head(job, function.name, key), job.args, job.kwargs, limits=limits)
+    if is_plain:
         return Submission(lane, Entry(lane.id_prefix + job.suffix, NORMAL_BAND, "", "", envelope), JobStatus.QUEUED)
     priority = job.priority if job.priority is not None else options.get("priority")
     band = NORMAL_BAND if priority is None else Priority(priority).band
     when = _when(job, options)
-    entry = Entry(lane.id_prefix + job.suffix, band, when, _meta(job, options, *windows), envelope)
-    return Submission(lane, entry, JobStatus.SCHEDULED if when else JobStatus.QUEUED)
+    meta = _meta(job, options, *windows)
+    if unique is not None:
+        meta = "\n".join([meta, *unique.meta] if meta else unique.meta)
+    entry = Entry(lane.id_prefix + job.suffix, band, when, meta, envelope)
+    return Submission(lane, entry, JobStatus.SCHEDULED if when else JobStatus.QUEUED, unique)
 
 
-def _head(job: Job, function: str) -> bytes:
+def _head(job: Job, function: str, key: str | None) -> bytes:
     """The encoded header; jobs without options share their function's."""
-    if job.is_plain and job.id is None:
+    if job.is_plain and job.id is None and key is None:
         return _plain_head(function, job.name)
     header: dict[str, object] = {"function": function}
     if job.name != function:
         header["name"] = job.name
     if job.id is not None:
         header["enqueued_at"] = wall_us()
+    if key is not None:
+        header["unique"] = key
     _describe(job, header)
     return encode_head(header)
 

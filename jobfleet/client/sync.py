@@ -10,6 +10,7 @@ from typing import Any, Self
 
 from jobfleet.client import logs, verbs
 from jobfleet.client.base import Opened, Patience, open_settings
+from jobfleet.client.conflict import settle_one
 from jobfleet.client.handle import JobHandle
 from jobfleet.client.logs import LogLine, Reading
 from jobfleet.client.operations import Operations
@@ -25,6 +26,7 @@ from jobfleet.store.calls.enqueue import enqueue
 from jobfleet.store.connect import target
 from jobfleet.store.pubsub import Listener
 from jobfleet.store.sync import Store
+from jobfleet.store.values import Holder
 
 
 class Fleet(Steering, Operations):
@@ -98,6 +100,7 @@ class Fleet(Steering, Operations):
         """Put a job into the fleet; return its id. Enqueueing the same object, or id, again is harmless.
 
         Raises:
+            DuplicateJob: Another job holds its unique key, and it asked to be told so.
             EncodingError: An argument cannot travel.
             FleetFull: Redis has no memory left.
             StoreUnavailable: Redis was away for too long; repeating the call is safe.
@@ -112,7 +115,8 @@ class Fleet(Steering, Operations):
         if sent is None:
             answer: Receipt = self._do(verbs.submitting(self.space, job))
         else:  # nothing has to be looked up first
-            answer = verbs.receipt(sent, created=self.store.run(enqueue(sent.lane, (sent.entry,)))[0])
+            new = self.store.run(enqueue(sent.lane, (sent.entry,)))[0]
+            answer = self._do(settle_one(sent, new)) if isinstance(new, Holder) else verbs.receipt(sent, created=new)
         self.counted("enqueued", 1)
         return answer
 

@@ -12,6 +12,7 @@ import warnings
 from collections.abc import Generator, Iterable, Iterator, Sequence
 from typing import Any, TypeVar
 
+from jobfleet.client import conflict
 from jobfleet.client.report import result_of
 from jobfleet.client.space import Space
 from jobfleet.client.submit import Resolved, Submission
@@ -23,11 +24,13 @@ from jobfleet.store.calls import control, inspect
 from jobfleet.store.calls.enqueue import CHUNK, enqueue
 from jobfleet.store.calls.steps import forget
 from jobfleet.store.keys import Lane
+from jobfleet.store.values import Holder
 
 T = TypeVar("T")
 Verb = Generator[Sequence[Call[Any]], list[Any], T]
 
-TOMBSTONE_MS = 86_400_000
+TOMBSTONE_MS = conflict.TOMBSTONE_MS
+_TO_COME = Receipt(id="", created=False, status=JobStatus.QUEUED)
 
 
 def value(results: list[Any]) -> Any:
@@ -91,42 +94,50 @@ def submitting(space: Space, job: Job) -> Verb[Receipt]:
 
 
 def submit(space: Space, job: Job) -> Verb[Receipt]:
-    """Enqueue one job."""
+    """Enqueue one job.
+
+    Raises:
+        DuplicateJob: Another job holds its unique key, and it asked to be told so.
+    """
     sent = yield from prepare(space, job)
-    created = value((yield (enqueue(sent.lane, (sent.entry,)),)))
-    return receipt(sent, created=created[0])
+    answer = value((yield (enqueue(sent.lane, (sent.entry,)),)))[0]
+    if isinstance(answer, Holder):
+        return (yield from conflict.settle_one(sent, answer))
+    return receipt(sent, created=answer)
 
 
 def submit_many(space: Space, jobs: Iterable[Job]) -> Verb[list[Receipt]]:
     """Enqueue some jobs, a receipt each; a job that is refused has its error in its receipt."""
-    sent: list[Submission | Receipt] = []
-    by_lane: dict[Lane, list[int]] = {}
+    receipts: list[Receipt] = []
+    by_lane: dict[Lane, list[tuple[int, Submission]]] = {}
     now = monotonic()
     for index, job in enumerate(map(space.through, jobs)):
         try:
             made = space.quick(job, now)
             if made is None and job.depends_on is not None:
-                sent.append((yield from submitting(space, job)))
+                receipts.append((yield from submitting(space, job)))
                 continue
             made = made or (yield from prepare(space, job))
         except JobfleetError as error:
-            sent.append(Receipt(id=job.suffix, created=False, status=JobStatus.QUEUED, error=error))
+            receipts.append(Receipt(id=job.suffix, created=False, status=JobStatus.QUEUED, error=error))
             continue
-        sent.append(made)
-        by_lane.setdefault(made.lane, []).append(index)
-    chunks = [(lane, part) for lane, places in by_lane.items() for part in batches(places, CHUNK)]
-    calls = [enqueue(lane, [sent[place].entry for place in part]) for lane, part in chunks]  # type: ignore[union-attr]
+        receipts.append(_TO_COME)
+        by_lane.setdefault(made.lane, []).append((index, made))
+    chunks = [(lane, part) for lane, sent in by_lane.items() for part in batches(sent, CHUNK)]
+    calls = [enqueue(lane, [one.entry for _, one in part]) for lane, part in chunks]
     answers = (yield calls) if calls else []
-    receipts: list[Receipt] = list(sent)  # type: ignore[arg-type]  # every Submission is replaced below
-    for (_, part), created in zip(chunks, answers, strict=True):
-        for number, place in enumerate(part):
-            one = sent[place]
-            if isinstance(one, Receipt):
-                continue
-            if isinstance(created, JobfleetError):
-                receipts[place] = Receipt(id=one.entry.id, created=False, status=one.status, error=created)
+    conflicts: dict[int, conflict.Conflict] = {}
+    for (_, part), answer in zip(chunks, answers, strict=True):
+        refused = answer if isinstance(answer, JobfleetError) else None
+        for (place, one), new in zip(part, [False] * len(part) if refused else answer, strict=True):
+            if isinstance(new, Holder):
+                conflicts[place] = (one, new)
             else:
-                receipts[place] = Receipt(id=one.entry.id, created=created[number], status=one.status)
+                receipts[place] = Receipt(one.entry.id, new, one.status, error=refused)
+    if conflicts:
+        settled = yield from conflict.settle([conflicts[place] for place in sorted(conflicts)])
+        for place, came in zip(sorted(conflicts), settled, strict=True):
+            receipts[place] = came
     return receipts
 
 

@@ -51,7 +51,7 @@ HEADER_KEYS: Final[Mapping[str, str]] = MappingProxyType(
         "group": "group it belongs to",
         "flow": "flow it is a step of",
         "parents": "ids of the jobs it waits for",
-        "unique": "key held while it is pending",
+        "unique": "the unique key it was enqueued with",
         "nominal": "for a scheduled run: the time it stands for, microseconds since 1970",
         "schema": "version of the function's arguments",
         "batch": "batch it was enqueued with",
@@ -61,7 +61,7 @@ HEADER_KEYS: Final[Mapping[str, str]] = MappingProxyType(
 
 _TYPES: Final[Mapping[str, tuple[type, ...]]] = MappingProxyType(
     {
-        **dict.fromkeys(("function", "name", "user", "session", "correlation_id", "moved_from"), (str,)),
+        **dict.fromkeys(("function", "name", "user", "session", "correlation_id", "moved_from", "unique"), (str,)),
         **dict.fromkeys(
             ("enqueued_at", "max_retries", "max_crashes", "retry_delay", "timeout", "result_ttl", "nominal"), (int,)
         ),

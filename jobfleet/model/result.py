@@ -18,8 +18,9 @@ class Receipt(NamedTuple):
 
     Attributes:
         id: The job's id; with a unique key that is held, its holder's; of a refused item, its suffix alone.
-        created: False when the job was there already.
-        status: QUEUED or SCHEDULED (or BLOCKED), as enqueued.
+        created: False when the job was there already, or another holds its unique key.
+        status: QUEUED or SCHEDULED (or BLOCKED), as enqueued; of the holder of a unique key where it stands, and
+            COMPLETED too if it has ended and been forgotten.
         durability: The level that was reached: ``fast``, ``replicated`` or ``fsync``.
         error: Why this item was refused; only `enqueue_many` answers it, single calls raise it.
     """
@@ -66,6 +67,7 @@ class JobResult(Generic[T]):
         queue: Its queue.
         user: Whom it is attributed to.
         correlation_id: As given by the producer.
+        unique: The unique key it was enqueued with, while that is known.
         tags: As given by the producer.
         metadata: As given by the producer.
     """
@@ -99,5 +101,6 @@ class JobResult(Generic[T]):
     queue: str = ""
     user: str | None = None
     correlation_id: str | None = None
+    unique: str | None = None
     tags: tuple[str, ...] = ()
     metadata: Mapping[str, object] = field(default_factory=dict)

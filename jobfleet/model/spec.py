@@ -11,6 +11,7 @@ from typing import Any
 from jobfleet.errors import InvalidJob
 from jobfleet.model.ids import SUFFIX_RULE, check_function_name, check_queue, new_suffix
 from jobfleet.model.status import Priority
+from jobfleet.model.unique import KEY_LENGTH_MAX, ON_CONFLICT, SCOPES, placeholders
 
 Seconds = float | timedelta
 TAGS_MAX = 20
@@ -18,9 +19,9 @@ TAG_LENGTH_MAX = 64
 LABEL_LENGTH_MAX = 200
 LONGEST = 100 * 366 * 86_400.0
 NAME_LIKE = ("user", "session", "correlation_id", "cron_expression", "tz")
-DURATIONS = ("delay", "retry_delay", "timeout", "expires_in", "result_ttl")
+DURATIONS = ("delay", "retry_delay", "timeout", "expires_in", "result_ttl", "debounce_max")
 COUNTS = ("max_retries", "max_crashes")
-LATER = ("unique", "group", "durability")
+LATER = ("group", "durability")
 
 _set = object.__setattr__
 
@@ -96,7 +97,14 @@ class Job:
         expires_in: Seconds after which a job that has not started is let go.
         expires_at: The same as a time.
         run_in: Where it runs; stands on the decorator, here only to say the same.
-        unique: A key of which one job may be open.
+        unique: A key that one job holds at a time: a text formatted from the arguments (``"invoice-{id}"``), or a
+            function that is called with them and returns the key.
+        unique_for: How long a job holds its key: while it is ``queued``, while it is ``open`` (default), or so
+            many seconds from its enqueue, whatever becomes of it.
+        on_conflict: What to do when another job holds the key: answer the ``existing`` one (default), ``raise``
+            `DuplicateJob`, ``replace`` it or ``debounce`` it, if it has not started.
+        debounce_max: Seconds after its first enqueue to which a job is put off at most by ``debounce``. Default
+            ten times the delay.
         group: A tenant, for fair share and limits.
         durability: ``fast`` (default), ``replicated`` or ``fsync``.
         result_ttl: Seconds the result is kept. Default 24 h, of a failed job 7 d.
@@ -133,6 +141,9 @@ class Job:
     expires_at: datetime | None = field(default=None, kw_only=True)
     run_in: str | None = field(default=None, kw_only=True)
     unique: str | Callable[..., str] | None = field(default=None, kw_only=True)
+    unique_for: str | Seconds | None = field(default=None, kw_only=True)
+    on_conflict: str | None = field(default=None, kw_only=True)
+    debounce_max: Seconds | None = field(default=None, kw_only=True)
     group: str | None = field(default=None, kw_only=True)
     durability: str | None = field(default=None, kw_only=True)
     result_ttl: Seconds | None = field(default=None, kw_only=True)
@@ -267,6 +278,35 @@ def _run_in(job: Job, option: str) -> None:
         raise InvalidJob(f"run_in is {job.run_in!r}; it stands on the decorator: @job(run_in=…).", field=option)
 
 
+def _unique(job: Job, option: str) -> None:
+    unique = job.unique
+    if callable(unique):
+        return
+    if not isinstance(unique, str) or not 0 < len(unique) <= KEY_LENGTH_MAX or not unique.isprintable():
+        raise InvalidJob(
+            f"unique is {unique!r}; give a printable text of 1 to {KEY_LENGTH_MAX} characters, or a function.",
+            field=option,
+        )
+    placeholders(unique)
+
+
+def _unique_for(job: Job, option: str) -> None:
+    value = job.unique_for
+    if isinstance(value, str):
+        if value not in SCOPES:
+            raise InvalidJob(f"unique_for is {value!r}; use 'queued', 'open' or seconds.", field=option)
+        return
+    if not seconds(value, field=option):
+        raise InvalidJob(f"unique_for is {value!r}; a time must be longer than nothing.", field=option)
+    _duration(job, option)
+
+
+def _on_conflict(job: Job, option: str) -> None:
+    if job.on_conflict not in ON_CONFLICT:
+        choices = ", ".join(map(repr, ON_CONFLICT[:-1]))
+        raise InvalidJob(f"on_conflict is {job.on_conflict!r}; use {choices} or {ON_CONFLICT[-1]!r}.", field=option)
+
+
 def _later(_job: Job, option: str) -> None:
     raise InvalidJob(f"{option} is not supported by this version of jobfleet; leave it out.", field=option)
 
@@ -286,6 +326,9 @@ _CHECKS: dict[str, Callable[[Job, str], None]] = {
     "queue": _queue,
     "depends_on": _parents,
     "run_in": _run_in,
+    "unique": _unique,
+    "unique_for": _unique_for,
+    "on_conflict": _on_conflict,
     **dict.fromkeys(LATER, _later),
 }
 _OPTIONS = tuple(_CHECKS)

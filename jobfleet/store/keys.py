@@ -27,7 +27,7 @@ class KeyRow(NamedTuple):
 KEY_TABLE: tuple[KeyRow, ...] = (
     KeyRow("ready:<p>", "zset", "ids by due time (µs, Redis's clock), p = 0 CRITICAL … 3 LOW", "claim, cancel, expire"),
     KeyRow("job:<id>", "string", "envelope: clear header and body; Redis looks into neither", "the final transition"),
-    KeyRow("meta", "hash", "id → clear record that never changes: expiry, retention", "the final transition"),
+    KeyRow("meta", "hash", "id → clear record: expiry, retention, unique key and scope", "the final transition"),
     KeyRow("tries", "hash", "id → budgets spent, suspicion, history of runs; once one is set", "the final transition"),
     KeyRow("lease", "zset", "running ids by lease deadline (µs)", "every settle"),
     KeyRow(
@@ -46,9 +46,10 @@ KEY_TABLE: tuple[KeyRow, ...] = (
     KeyRow("dlq", "stream", "failed jobs: envelope, meta, record, reason, tries", "replay, purge; retention duty"),
     KeyRow("dead", "hash", "id → entry in dlq", "with its entry"),
     KeyRow("expiry", "zset", "waiting ids by expires_at, only of jobs that have one", "claim, cancel, expire"),
-    KeyRow("unique", "hash", "key → holder's id", "the final transition"),
     KeyRow("parents:<id>", "hash", "whom a job waits for, and what became of each", "TTL, renewed while it waits"),
     KeyRow("dependants:<id>", "zset", "who waits for a job", "the relay"),
+    KeyRow("unique", "hash", "key → holder's id, till when, since when, last debounced", "the final transition; locks"),
+    KeyRow("locks", "zset", "keys held for a time, by when that is over (µs)", "two with each new one; retention duty"),
     KeyRow("watched", "hash", "id → 1 for jobs that dependants wait for", "the final transition"),
     KeyRow("outbox", "stream", "one record per settled parent that is watched", "the relay"),
     KeyRow("journal", "stream", "lifecycle events, only while a consumer is registered", "MAXLEN"),
@@ -85,8 +86,8 @@ class Lane:
 
     __slots__ = (
         "claim_prefix", "conf", "dead", "dlq", "done", "events", "expiry", "fired", "id_prefix", "index",
-        "job_prefix", "journal", "lane", "lease", "listeners", "meta", "outbox", "progress_prefix", "queue", "ready",
-        "result_prefix", "runs", "tag", "totals", "tries", "unique", "wake", "watched",
+        "job_prefix", "journal", "lane", "lease", "listeners", "locks", "meta", "outbox", "progress_prefix", "queue",
+        "ready", "result_prefix", "runs", "tag", "totals", "tries", "unique", "wake", "watched",
     )  # fmt: skip
 
     def __init__(self, namespace: str, queue: str, index: int) -> None:
@@ -105,6 +106,7 @@ class Lane:
         self.expiry = f"{tag}expiry"
         self.fired = f"{tag}fired"
         self.unique = f"{tag}unique"
+        self.locks = f"{tag}locks"
         self.watched = f"{tag}watched"
         self.outbox = f"{tag}outbox"
         self.journal = f"{tag}journal"

@@ -25,6 +25,24 @@ class Entry(NamedTuple):
     envelope: bytes
 
 
+class Holder(NamedTuple):
+    """Who holds the unique key of a job that was not enqueued.
+
+    Attributes:
+        id: The holder's id.
+        status: Where it stands, as a word; ``completed`` too of one that has ended and been forgotten.
+        has_started: False of one that may still be replaced or put off.
+    """
+
+    id: str
+    status: str
+    has_started: bool
+
+
+Answer = bool | Holder
+"""Of one item of an enqueue: whether it is new, or who holds its unique key."""
+
+
 class Grant(NamedTuple):
     """One claimed job.
 

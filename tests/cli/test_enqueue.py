@@ -82,6 +82,36 @@ def test_an_own_id_makes_one_job(cli: Cli, hand: Hand) -> None:
     assert again.stderr == "default.0.own was there already.\n"
 
 
+def test_a_unique_key_makes_one_job_and_tells_who_holds_it(cli: Cli, hand: Hand, fleet: Fleet) -> None:
+    cli("enqueue", "demo.add", "7", "--id", "own", "--unique", "sum-{0}", "--delay", "1h")
+    again = cli("enqueue", "demo.add", "7", "--unique", "sum-{0}", "-o", "json")
+    other = cli("enqueue", "demo.add", "8", "--unique", "sum-{0}", "-o", "json")
+    assert json.loads(again.stdout) == {"id": "default.0.own", "created": False, "status": "scheduled"}
+    assert again.stderr == "default.0.own holds the unique key; it is scheduled.\n"
+    assert json.loads(other.stdout)["created"] is True
+    assert "sum-7" in cli("status", "default.0.own").stdout
+    assert "unique sum-7" in cli("jobs").stdout
+    assert json.loads(cli("status", "default.0.own", "-o", "json").stdout)[0]["unique"] == "sum-7"
+
+
+def test_what_a_conflict_brings_is_chosen(cli: Cli, hand: Hand, fleet: Fleet) -> None:
+    options = ["demo.add", "7", "--unique", "sum", "--delay", "10"]
+    cli("enqueue", *options, "--id", "a")
+    refused = cli("enqueue", *options, "--on-conflict", "raise")
+    assert (refused.exit_code, refused.stdout) == (1, "")
+    assert refused.stderr == "The unique key is held by 'default.0.a'.\n"
+    replaced = cli("enqueue", *options, "--id", "b", "--on-conflict", "replace", "--unique-for", "2h")
+    assert (replaced.exit_code, replaced.stdout, replaced.stderr) == (0, "default.0.b\n", "")
+    assert fleet.poll("default.0.a").error == "replaced by default.0.b"
+    debounced = cli("enqueue", *options[:-1], "9", "--on-conflict", "debounce", "--debounce-max", "1m")
+    assert (debounced.exit_code, debounced.stdout) == (0, "default.0.b\n")
+
+
+@pytest.mark.parametrize("scope", ["queued", "open", "60", "1h"])
+def test_a_key_is_held_for_a_word_or_a_time(cli: Cli, hand: Hand, scope: str) -> None:
+    assert cli("enqueue", "demo.add", "7", "--unique", "sum", "--unique-for", scope).exit_code == 0
+
+
 def test_a_name_nobody_knows_is_told(cli: Cli, hand: Hand) -> None:
     result = cli("enqueue", "demo.ad", "1")
     assert result.exit_code == 0
@@ -140,13 +170,15 @@ def test_wait_timeout_ends_with_124(cli: Cli, hand: Hand) -> None:
     ("args", "line"),
     [
         ([], f"Missing argument 'NAME'.{TRY}"),
-        (["a", "--quue", "x"], f"No such option '--quue'. Did you mean one of: '--queue', '--user'?{TRY}"),
+        (["a", "--quue", "x"], f"No such option '--quue'. Did you mean one of: '--queue', '--unique', '--user'?{TRY}"),
         (["a", "--kwargs", "[1]"],
          f"Invalid value for '--kwargs': '[1]' is no JSON object; write it as '{{\"key\": 1}}'.{TRY}"),
         (["a", "--at", "noon"],
          f"Invalid value for '--at': 'noon' is no ISO time; write it as 2026-11-25T14:00 or with +01:00.{TRY}"),
         (["a", "--delay", "soon"],
          f"Invalid value for '--delay': 'soon': use seconds, or a text such as '30s', '5m', '24h' or '30d'.{TRY}"),
+        (["a", "--unique-for", "ever"],
+         f"Invalid value for '--unique-for': 'ever': use seconds, or a text such as '30s', '5m', '24h' or '30d'.{TRY}"),
         (["a", "--queue", "no way"], "queue is 'no way'; use 1 to 32 letters, digits, '_' or '-'."),
         (["no way"], "function is 'no way'; use 1 to 128 letters, digits, '_', '.', ':' or '-'."),
         (["a", "--name", "x\x1b"], r"name is 'x\x1b'; give a printable label of 1 to 200 characters."),
@@ -154,6 +186,18 @@ def test_wait_timeout_ends_with_124(cli: Cli, hand: Hand) -> None:
 )  # fmt: skip
 def test_a_wrong_call_is_told_in_one_line(cli: Cli, args: list[str], line: str) -> None:
     result = cli("enqueue", *args)
+    assert (result.exit_code, result.stdout, result.stderr) == (2, "", line + "\n")
+
+
+@pytest.mark.parametrize(
+    ("options", "line"),
+    [
+        (["--unique", "{b}"], "unique names {b}, which this call does not give; it has no named arguments."),
+        (["--unique-for", "60"], "unique_for is given, but no key; give unique too, or leave it out."),
+    ],
+)
+def test_a_key_that_cannot_be_made_is_told(cli: Cli, hand: Hand, options: list[str], line: str) -> None:
+    result = cli("enqueue", "demo.add", *options)
     assert (result.exit_code, result.stdout, result.stderr) == (2, "", line + "\n")
 
 

@@ -53,7 +53,15 @@ def test_a_unique_key_that_another_job_holds_stays(world: World) -> None:
 
     world.run(cancelling(world, "a"))
 
-    assert world.state()["unique"] == {"once": "mail.0.b"}
+    assert world.state()["unique"] == {"once": "mail.0.b 0 now"}
+
+
+def test_a_key_held_for_a_time_outlives_its_job(world: World) -> None:
+    world.seed.holds("once", world.seed.waiting("a", meta="u once"), till=30)
+
+    world.run(cancelling(world, "a"))
+
+    assert world.state()["unique"] == {"once": "mail.0.a now+30s now"}
 
 
 def test_the_job_that_takes_the_place_of_a_waiting_one_is_remembered(world: World) -> None:

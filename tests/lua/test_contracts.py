@@ -56,6 +56,7 @@ SAMPLES: dict[str, Call[Any]] = {
     "schedule": cron.schedule(KEYS, "nightly", "abc", b""),
     "unmark": cron.unmark(LANE, "nightly"),
     "unschedule": cron.unschedule(KEYS, "nightly"),
+    "debounce": enqueue.debounce(LANE, Entry(IDS[1], 2, "", "u k", b""), key="k", holder=IDS[0], longest_us=None),
     "enqueue": enqueue.enqueue(LANE, [Entry(job_id, 2, "", "", b"") for job_id in IDS]),
     "explain": inspect.explain(LANE, IDS[0]),
     "finished": inspect.finished(LANE),
@@ -72,6 +73,7 @@ SAMPLES: dict[str, Call[Any]] = {
     "progress": progress.progress(LANE, [progress.Report(job_id, 7, 1, b"") for job_id in IDS], ttl_ms=1),
     "purge": control.purge(LANE, IDS),
     "renew": lease.renew(LANE, [(job_id, 7) for job_id in IDS], lease_us=1),
+    "replace": enqueue.replace(LANE, Entry(IDS[1], 2, "", "u k", b""), key="k", holder=IDS[0], ttl_ms=1),
     "replay": control.replay(LANE, IDS, by=None),
     "reschedule": control.reschedule(LANE, IDS, by=None),
     "resume": control.resume(LANE),
@@ -221,7 +223,9 @@ def test_every_word_and_letter_under_returns_occurs_in_its_cases(
 def words_of(name: str, reply: list[Any]) -> set[str]:
     word = reply[0].decode()
     inner: set[str] = set()
-    if name in {"enqueue", "settle", "cancel", "progress", "log", "reschedule", "stop", "unblock"} and len(reply) > 1:
+    if name == "enqueue":
+        inner = set(reply[2].decode())
+    elif name in {"settle", "cancel", "progress", "log", "reschedule", "stop", "unblock"} and len(reply) > 1:
         inner = set(reply[-1].decode())
     elif name == "replay":
         inner = {answer.decode().partition(":")[0] for answer in reply[2]}
@@ -284,7 +288,10 @@ def test_full_memory_refuses_new_jobs_and_still_drains(name: str, redis_url: str
         if "allow-oom" in header.flags or load(name).read_only:
             store.run(SAMPLES[name])
         else:
-            assert name in {"block", "enqueue", "fire", "keep_flow", "open_queue", "replay", "schedule", "watch"}
+            assert name in {
+                "block", "debounce", "enqueue", "fire", "keep_flow", "open_queue", "replace", "replay", "schedule",
+                "watch",
+            }  # fmt: skip
             with pytest.raises(FleetFull):
                 store.run(SAMPLES[name])
     finally:

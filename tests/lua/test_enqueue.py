@@ -82,6 +82,7 @@ def test_a_clear_record_is_kept_with_its_expiry(world: World) -> None:
         "meta": {"mail.0.a": "x now+60s\nr 5000\nu once", "mail.0.b": "r 7000"},
         "ready:2": {"mail.0.a": "now", "mail.0.b": "now"},
         "totals": {"enqueued": "2"},
+        "unique": {"once": "mail.0.a 0 now"},
         "wake": {"w": 0},
     }
     assert world.again(call) == [False, False]
@@ -180,3 +181,4 @@ def test_a_unique_key_is_never_rewritten(world: World) -> None:
     world.run(enqueue(world.lane, [entry(world, "a", meta="u max +5")]))
 
     assert world.state()["meta"] == {"mail.0.a": "u max +5"}
+    assert world.state()["unique"] == {"max +5": "mail.0.a 0 now"}

@@ -5,6 +5,7 @@ import pytest
 from jobfleet.store.call import Call
 from jobfleet.store.calls.control import replay
 from tests.lua.world import World
+from tests.support.seed import S
 
 
 def replaying(world: World, *suffixes: str, by: str | None = "ann") -> Call[list[str]]:
@@ -57,14 +58,47 @@ def test_its_unique_key_is_taken_again(world: World) -> None:
     world.seed.dead("a", meta="u once")
 
     assert world.run(replaying(world, "a")) == ["replayed"]
-    assert world.state()["unique"] == {"once": "mail.0.a"}
+    assert world.state()["unique"] == {"once": "mail.0.a 0 now"}
 
 
 def test_a_unique_key_that_another_job_holds_refuses(world: World) -> None:
     world.seed.dead("a", meta="u once")
-    world.seed.holds("once", world.id("b"))
+    world.seed.holds("once", world.seed.waiting("b", meta="u once"))
 
     assert world.refused(replaying(world, "a")) == ["duplicate:mail.0.b"]
+
+
+def test_a_unique_key_that_is_held_for_a_time_refuses_too(world: World) -> None:
+    world.seed.dead("a", meta=f"u once\ns {60 * S}")
+    world.seed.holds("once", world.seed.completed("b"), till=30)
+
+    assert world.refused(replaying(world, "a")) == ["duplicate:mail.0.b"]
+
+
+@pytest.mark.parametrize("till", [None, -10], ids=["whose job is gone", "whose time is over"])
+def test_a_lock_that_does_not_stand_refuses_nothing(world: World, till: int | None) -> None:
+    world.seed.dead("a", meta="u once")
+    world.seed.holds("once", world.id("b"), till=till)
+
+    assert world.run(replaying(world, "a")) == ["replayed"]
+    assert world.state()["unique"] == {"once": "mail.0.a 0 now"}
+
+
+def test_a_key_held_for_a_time_is_taken_for_that_time_again(world: World) -> None:
+    world.seed.dead("a", meta=f"u once\ns {60 * S}")
+
+    assert world.run(replaying(world, "a")) == ["replayed"]
+    assert world.state()["unique"] == {"once": "mail.0.a now+60s now"}
+    assert world.state()["locks"] == {"once": "now+60s"}
+
+
+def test_its_own_lock_that_still_stands_is_left_as_it_is(world: World) -> None:
+    world.seed.dead("a", meta=f"u once\ns {60 * S}")
+    world.seed.holds("once", world.id("a"), till=30, since=-30)
+
+    assert world.run(replaying(world, "a")) == ["replayed"]
+    assert world.state()["unique"] == {"once": "mail.0.a now+30s now-30s"}
+    assert world.state()["locks"] == {"once": "now+30s"}
 
 
 def test_two_jobs_with_one_unique_key_are_not_both_replayed(world: World) -> None:

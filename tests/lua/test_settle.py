@@ -198,7 +198,7 @@ def test_the_end_of_a_job_frees_its_unique_key_and_tells_the_outbox(world: World
 
     state = world.state()
     assert state["outbox"] == [{"id": "mail.0.a"}]
-    assert state["unique"] == {"other": "mail.0.b"}
+    assert state["unique"] == {"other": "mail.0.b 0 now"}
     assert not {"watched", "meta", "tries", "expiry", "runs", "lease", "job:mail.0.a"} & set(state)
 
 
@@ -208,7 +208,17 @@ def test_a_unique_key_that_another_job_holds_by_now_stays(world: World) -> None:
 
     world.run(settle(world.lane, [completing(world)]))
 
-    assert world.state()["unique"] == {"once": "mail.0.b"}
+    assert world.state()["unique"] == {"once": "mail.0.b 0 now"}
+
+
+@pytest.mark.parametrize("ending", [completing, failing])
+def test_a_key_held_for_a_time_outlives_its_job(world: World, ending: type) -> None:
+    world.seed.holds("once", world.seed.running("a", meta=f"u once\ns {60 * S}"), till=30)
+
+    world.run(settle(world.lane, [ending(world)]))
+
+    assert world.state()["unique"] == {"once": "mail.0.a now+30s now"}
+    assert world.state()["locks"] == {"once": "now+30s"}
 
 
 def test_waiting_again_keeps_unique_key_and_watchers(world: World) -> None:
@@ -219,7 +229,7 @@ def test_waiting_again_keeps_unique_key_and_watchers(world: World) -> None:
     world.run(settle(world.lane, [retry(job_id, 7, delay_us=0, tries=TRIES)]))
 
     state = world.state()
-    assert (state["unique"], state["watched"]) == ({"once": "mail.0.a"}, {"mail.0.a": "1"})
+    assert (state["unique"], state["watched"]) == ({"once": "mail.0.a 0 now"}, {"mail.0.a": "1"})
     assert state["meta"] == {"mail.0.a": "u once"}
     assert "outbox" not in state
 

@@ -72,6 +72,33 @@ def test_old_batches_of_finished_jobs_go_in_whole_nodes(world: World) -> None:
     assert len(world.state()["done"]) == 301 - batches
 
 
+def test_keys_whose_time_is_over_go(world: World) -> None:
+    world.seed.holds("over", world.id("a"), till=-10, since=-60)
+    world.seed.holds("held", world.id("b"), till=10, since=-60)
+
+    assert world.run(trimming(world)) == (0, 0, False)
+    assert world.state() == {"locks": {"held": "now+10s"}, "unique": {"held": "mail.0.b now+10s now-60s"}}
+    assert world.again(trimming(world)) == (0, 0, False)
+
+
+def test_a_key_that_was_taken_for_no_time_since_stays(world: World) -> None:
+    world.seed.holds("once", world.id("a"), till=-10, since=-60)
+    world.seed.holds("once", world.id("b"))
+
+    assert world.run(trimming(world)) == (0, 0, False)
+    assert world.state() == {"unique": {"once": "mail.0.b 0 now"}}
+
+
+def test_at_most_fifty_keys_go_and_more_is_said(world: World) -> None:
+    for n in range(60):
+        world.seed.holds(f"key {n:02}", world.id("a"), till=-10)
+
+    assert world.run(trimming(world)) == (0, 0, True)
+    assert len(world.state()["unique"]) == 10
+    assert world.run(trimming(world)) == (0, 0, False)
+    assert world.state() == {}
+
+
 def test_an_old_letter_does_not_take_the_entry_of_a_newer_one_with_it(world: World) -> None:
     world.seed.dead("a", age=90, result=False)
     world.seed.dead("a", age=30, result=False)

@@ -104,7 +104,6 @@ class LaneMachine(Model, RuleBasedStateMachine):
         self.jobs[job.id] = job
         self.totals["enqueued"] += 1
         if fancy:
-            self.raw.hset(LANE.unique, f"key {suffix}", job.id)
             self.raw.hset(LANE.watched, job.id, "1")
         if again:
             assert self.unmoved(call) == [False]
@@ -331,7 +330,7 @@ class LaneMachine(Model, RuleBasedStateMachine):
         keyed = {f"key {job.id[-3:]}": job.id for job in openly if job.fancy}
         assert ids_of(found, "job:") == {job.id for job in openly}
         assert set(found.get("meta", {})) == set(keyed.values())
-        assert found.get("unique", {}) == keyed
+        assert {key: lock.partition(" ")[0] for key, lock in found.get("unique", {}).items()} == keyed
         assert set(found.get("tries", {})) == {job.id for job in openly if job.tried}
         assert set(found.get("expiry", {})) == {job.id for job in openly if job.expiring}
         assert set(found.get("watched", {})) == {job.id for job in openly if job.watched}

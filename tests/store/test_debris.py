@@ -10,8 +10,8 @@ import pytest
 import redis
 
 from jobfleet.store.calls import log
-from jobfleet.store.calls.control import cancel, purge, replay
-from jobfleet.store.calls.enqueue import enqueue, open_queue
+from jobfleet.store.calls.control import cancel, purge, replay, trim
+from jobfleet.store.calls.enqueue import debounce, enqueue, open_queue, replace
 from jobfleet.store.calls.lease import bury, claim, tick
 from jobfleet.store.calls.presence import beat, leave
 from jobfleet.store.calls.progress import Report, progress
@@ -89,12 +89,11 @@ class Fleet:
         self.raw = raw
         self.nonce = 0
 
-    def put(self, suffix: str, *, when: str = "") -> str:
+    def put(self, suffix: str, *, when: str = "", scope: str = "") -> str:
         """Enqueue a job that has everything a job can have."""
         job_id = LANE.id_prefix + suffix
-        meta = f"x {server_now(self.raw) + MINUTE}\nr 600000\nu key of {suffix}"
+        meta = f"x {server_now(self.raw) + MINUTE}\nr 600000\nu key of {suffix}{scope}"
         assert self.run(enqueue(LANE, [Entry(job_id, 2, when, meta, b"envelope")])) == [True]
-        self.raw.hset(LANE.unique, f"key of {suffix}", job_id)
         self.raw.hset(LANE.watched, job_id, "1")
         return job_id
 
@@ -200,6 +199,38 @@ def purged(fleet: Fleet) -> None:
     assert fleet.run(purge(LANE, [job_id])) == 1
 
 
+def claimed_by_key(fleet: Fleet) -> None:
+    job_id = fleet.put("queued", scope="\ns q")
+    token = fleet.claim()
+    assert not fleet.raw.exists(LANE.unique)
+    fleet.complete(job_id, token)
+
+
+def replaced(fleet: Fleet) -> None:
+    job_id = fleet.put("replaced", when=f"+{MINUTE}")
+    meta = "u key of replaced"
+    entry = Entry(LANE.id_prefix + "instead", 2, "", meta, b"envelope")
+    assert fleet.run(replace(LANE, entry, key=meta[2:], holder=job_id, ttl_ms=600_000)) == "replaced"
+    fleet.complete(entry.id, fleet.claim())
+
+
+def debounced(fleet: Fleet) -> None:
+    job_id = fleet.put("debounced")
+    later = Entry(LANE.id_prefix + "later", 0, "", "u key of debounced", b"envelope")
+    assert fleet.run(debounce(LANE, later, key="key of debounced", holder=job_id, longest_us=S))[0] == "debounced"
+    fleet.complete(job_id, fleet.claim())
+
+
+def held_for_a_time(fleet: Fleet) -> None:
+    job_id = fleet.put("timed", scope=f"\ns {MINUTE}")
+    fleet.complete(job_id, fleet.claim())
+    assert fleet.raw.hexists(LANE.unique, "key of timed")
+    over = server_now(fleet.raw) - S
+    fleet.raw.hset(LANE.unique, "key of timed", f"{job_id} {over} {over - MINUTE}")
+    fleet.raw.zadd(LANE.locks, {"key of timed": over})
+    fleet.run(trim(LANE, done_before_ms=1, dead_before_ms=1, dead_max=100))
+
+
 def buried(fleet: Fleet) -> None:
     job_id, token = fleet.start("orphaned")
     assert [held.id for held in fleet.run(bury(LANE, "w.1"))[1]] == [job_id]
@@ -208,7 +239,7 @@ def buried(fleet: Fleet) -> None:
 
 ENDINGS: tuple[Callable[[Fleet], None], ...] = (
     completed, failed, retried, parked, released_and_expired, expired_while_running, cancelled_while_waiting,
-    cancelled_while_running, crashed, replayed, purged, buried,
+    cancelled_while_running, crashed, replayed, purged, claimed_by_key, replaced, debounced, held_for_a_time, buried,
 )  # fmt: skip
 
 
@@ -243,6 +274,7 @@ def test_a_fleet_that_did_everything_is_clean_in_the_end(store: Store, raw: redi
         (lambda raw: raw.hset(LANE.runs, "mail.0.a", "7|w.1"), "runs has no end"),
         (lambda raw: raw.zadd(LANE.lease, {"mail.0.a": 1}), "lease has no end"),
         (lambda raw: raw.hset(LANE.unique, "key", "mail.0.a"), "unique has no end"),
+        (lambda raw: raw.zadd(LANE.locks, {"key": 1}), "locks has no end"),
         (lambda raw: raw.zadd(LANE.expiry, {"mail.0.a": 1}), "expiry has no end"),
         (lambda raw: raw.hset(LANE.watched, "mail.0.a", "1"), "watched has no end"),
         (lambda raw: raw.set(LANE.job("mail.0.a"), ""), "job:mail.0.a has no end"),

@@ -102,9 +102,15 @@ class Seed:
         self.raw.set(self.lane.result(job_id), f"completed {self.now} {token}\nrecord of {suffix}", ex=1000)
         return job_id
 
-    def holds(self, key: str, job_id: str) -> None:
-        """A unique key is held by a job."""
-        self.raw.hset(self.lane.unique, key, job_id)
+    def holds(self, key: str, job_id: str, *, till: int | None = None, since: int = 0, last: str = "") -> None:
+        """A unique key is held by a job, for as long as it is open or till `till` seconds from now.
+
+        `since` is when it was taken, in seconds from now; `last` names the latest job that it stands for.
+        """
+        over = self.at(till) if till is not None else 0
+        self.raw.hset(self.lane.unique, key, f"{job_id} {over} {self.at(since)} {last}".rstrip())
+        if over:
+            self.raw.zadd(self.lane.locks, {key: over})
 
     def watch(self, job_id: str) -> None:
         """Dependants wait for a job."""

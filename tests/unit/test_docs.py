@@ -25,7 +25,7 @@ TEMPLATES = DOCS / "templates"
 PAGES = sorted([ROOT / "README.md", *(page for page in DOCS.rglob("*.md") if TEMPLATES not in page.parents)])
 RUN = (
     "README.md", "docs/quickstart.md", "docs/howto/test-your-jobs.md", "docs/howto/hooks.md", "docs/howto/resources.md",
-    "docs/howto/logs.md", "docs/howto/steps.md",
+    "docs/howto/logs.md", "docs/howto/steps.md", "docs/howto/unique.md",
 )  # fmt: skip
 
 _FENCE = re.compile(r"^```(\w*)\n(.*?)^```$", re.MULTILINE | re.DOTALL)
@@ -158,5 +158,5 @@ def test_the_readme_names_what_the_package_has() -> None:
         assert f"`{name}`" in said
         assert hasattr(jobfleet, name)
     with pytest.raises(jobfleet.InvalidJob) as caught:
-        jobfleet.Job("x", "y", unique="key")
+        jobfleet.Job("x", "y", durability="fsync")
     assert str(caught.value) in said

@@ -18,8 +18,8 @@ TOO_LONG = "x" * 201
 OPTIONS = {
     "priority", "scheduled_at", "delay", "cron_expression", "tz", "depends_on", "max_retries", "retry_delay",
     "retry_backoff", "retry_jitter", "max_crashes", "tags", "metadata", "user", "session", "correlation_id", "queue",
-    "timeout", "hard_timeout", "expires_in", "expires_at", "run_in", "unique", "group", "durability", "result_ttl",
-    "id",
+    "timeout", "hard_timeout", "expires_in", "expires_at", "run_in", "unique", "unique_for", "on_conflict",
+    "debounce_max", "group", "durability", "result_ttl", "id",
 }  # fmt: skip
 
 GOOD: list[tuple[str, Any, Any]] = [
@@ -54,6 +54,20 @@ GOOD: list[tuple[str, Any, Any]] = [
     ("expires_in", 0.5, 0.5),
     ("expires_at", NOON, NOON),
     ("result_ttl", timedelta(days=7), 604_800.0),
+    ("unique", "nightly", "nightly"),
+    (
+        "unique",
+        "{id} {0} {order.id:>8} {row[id]!r} {{literal}} {}",
+        "{id} {0} {order.id:>8} {row[id]!r} {{literal}} {}",
+    ),
+    ("unique", "x" * 200, "x" * 200),
+    ("unique", str.upper, str.upper),
+    ("unique_for", "queued", "queued"),
+    ("unique_for", "open", "open"),
+    ("unique_for", 60, 60.0),
+    ("unique_for", timedelta(minutes=1), 60.0),
+    *(("on_conflict", word, word) for word in ("existing", "raise", "replace", "debounce")),
+    ("debounce_max", timedelta(minutes=1), 60.0),
     ("id", "invoice:7_a.b-c", "invoice:7_a.b-c"),
     ("id", "x" * 64, "x" * 64),
 ]
@@ -70,6 +84,12 @@ BAD: list[tuple[str, Any]] = [
     *((option, value) for option in ("scheduled_at", "expires_at") for value in ("2026-03-01", 1e9, NOON.date())),
     *(("priority", value) for value in WRONG_PRIORITIES),
     *(("retry_backoff", value) for value in (0.99, 100.1, float("nan"), True, "2")),
+    *(("unique", value) for value in ("", 7, TOO_LONG, "a\nb", b"k", ["k"])),
+    *(("unique", value) for value in ("{", "a}", "{n", "{n!x:", "{1n}", "{n:{m}}", "{n[a[b]]}")),
+    *(("unique", value) for value in ("{n._secret}", "{n.__class__}", "{0.a._b}")),
+    *(("unique_for", value) for value in ("", "running", 0, -1, True, timedelta(0), float("inf"), ["open"])),
+    *(("on_conflict", value) for value in ("", "skip", True, 1, ["raise"])),
+    *(("debounce_max", value) for value in NO_SECONDS),
     ("retry_jitter", 1),
     ("retry_jitter", "yes"),
     *(("tags", value) for value in ("eu", 5, {"eu"}, ["x"] * 21, [""], ["x" * 65], [7], ["a\tb"], b"eu")),
@@ -78,7 +98,6 @@ BAD: list[tuple[str, Any]] = [
     *(("id", value) for value in ("", "a b", "x" * 65, 7, "a/b", "ä", "a\n")),
 ]  # fmt: skip
 LATER: dict[str, Any] = {
-    "unique": "k",
     "group": "acme",
     "durability": "fsync",
 }

@@ -71,7 +71,10 @@ def reschedule(lane: Lane, ids: Sequence[str], *, by: str | None, when: str = ""
 def replay(lane: Lane, ids: Sequence[str], *, by: str | None) -> Call[list[str]]:
     """Put at most 50 dead jobs back; a word each: replayed, already, unknown, or duplicate:<holder>."""
     places = [place for job_id in ids for place in (lane.job(job_id), lane.result(job_id))]
-    fixed = (*lane.ready, lane.wake, lane.tries, lane.meta, lane.unique, lane.dlq, lane.dead, lane.totals, lane.watched)
+    fixed = (
+        *lane.ready, lane.wake, lane.tries, lane.meta, lane.unique, lane.dlq, lane.dead, lane.totals, lane.watched,
+        lane.locks,
+    )  # fmt: skip
     return Call(
         load("replay"),
         (*fixed, *places),
@@ -105,10 +108,13 @@ def listen(lane: Lane) -> Call[None]:
 
 
 def trim(lane: Lane, *, done_before_ms: int, dead_before_ms: int, dead_max: int) -> Call[tuple[int, int, bool]]:
-    """Let go what is old, or too much: batches of finished jobs, dead letters, and whether more is left."""
+    """Let go what is old, or too much: batches of finished jobs, dead letters, and whether more is left.
+
+    Unique keys whose time is over go too.
+    """
     return Call(
         load("trim"),
-        (lane.done, lane.dlq, lane.dead),
+        (lane.done, lane.dlq, lane.dead, lane.unique, lane.locks),
         (done_before_ms, dead_before_ms, dead_max),
         lambda reply: (int(reply[1]), int(reply[2]), bool(reply[3])),
     )

@@ -7,29 +7,76 @@ from collections.abc import Sequence
 from jobfleet.store.call import Argument, Call, Reply
 from jobfleet.store.keys import Keyspace, Lane
 from jobfleet.store.script import load
-from jobfleet.store.values import Entry
+from jobfleet.store.values import Answer, Entry, Holder
 
 CHUNK = 50
+_CREATED, _HELD, _HELD_BY_ONE_THAT_WAITS = b"chw"
 
 
-def enqueue(lane: Lane, entries: Sequence[Entry]) -> Call[list[bool]]:
-    """Put at most 50 jobs into a lane; True for each that is new. Safe to repeat."""
+def enqueue(lane: Lane, entries: Sequence[Entry]) -> Call[list[Answer]]:
+    """Put at most 50 jobs into a lane; True for each that is new, or who holds its unique key. Safe to repeat."""
     keys = (
         *lane.ready,
         lane.wake,
         lane.meta,
         lane.expiry,
         lane.totals,
+        lane.unique,
+        lane.locks,
         *[lane.job_prefix + entry[0] for entry in entries],
     )
     args: list[Argument] = [lane.tag]
     for entry in entries:
         args.extend(entry)
-    return Call(load("enqueue"), keys, tuple(args), _created)
+    return Call(load("enqueue"), keys, tuple(args), _answers)
 
 
-def _created(reply: Reply) -> list[bool]:
-    return [letter == 99 for letter in reply[2]]  # 99 is "c"
+def _answers(reply: Reply) -> list[Answer]:
+    if len(reply) == 3:
+        return [letter == _CREATED for letter in reply[2]]
+    holders = iter(reply[3])
+    return [
+        _holder(next(holders), letter) if letter in (_HELD, _HELD_BY_ONE_THAT_WAITS) else letter == _CREATED
+        for letter in reply[2]
+    ]
+
+
+def _holder(text: bytes, letter: int) -> Holder:
+    job_id, status = text.decode().split(" ")
+    return Holder(job_id, status, has_started=letter == _HELD)
+
+
+def replace(lane: Lane, entry: Entry, *, key: str, holder: str, ttl_ms: int) -> Call[str]:
+    """Put a job in the place of one that holds its unique key and has not started.
+
+    ``replaced``, ``exists`` when the job is there already, ``changed`` when the holder has started, or is another.
+    """
+    keys = (
+        *lane.ready, lane.wake, lane.meta, lane.expiry, lane.totals, lane.unique, lane.locks, lane.done, lane.watched,
+        lane.outbox, lane.journal, lane.job(entry.id), lane.job(holder), lane.result(holder),
+    )  # fmt: skip
+    return Call(load("replace"), keys, (lane.tag, key, holder, ttl_ms, *entry), lambda reply: reply[0].decode())
+
+
+def debounce(lane: Lane, entry: Entry, *, key: str, holder: str, longest_us: int | None) -> Call[tuple[str, bool]]:
+    """Let the holder of a unique key, which has not started, stand for a later job, and be due later.
+
+    ``debounced`` and whether it is due ahead, or ``changed`` when the holder has started, or is another.
+
+    Args:
+        lane: Where.
+        entry: The later job.
+        key: The unique key.
+        holder: Who holds it.
+        longest_us: How long after the key was taken it is put off at most; None for ten times the delay.
+    """
+    keys = (*lane.ready, lane.meta, lane.expiry, lane.totals, lane.unique, lane.job(holder))
+    longest = "" if longest_us is None else longest_us
+    return Call(load("debounce"), keys, (lane.tag, key, holder, longest, *entry), _debounced)
+
+
+def _debounced(reply: Reply) -> tuple[str, bool]:
+    return reply[0].decode(), len(reply) > 1 and int(reply[2]) > int(reply[1])
 
 
 def open_queue(keys: Keyspace, queue: str, lanes: int) -> Call[tuple[int, int]]:

@@ -18,7 +18,7 @@ def claim(lane: Lane, *, child: str, nonce: int, lease_us: int, limit: int) -> C
     Repeated with the same nonce it answers the same grants, those whose token still stands.
     """
     claimed = lane.claim(child)
-    keys = (*lane.ready, lane.lease, lane.runs, lane.lane, claimed, lane.wake, lane.totals, lane.expiry)
+    keys = (*lane.ready, lane.lease, lane.runs, lane.lane, claimed, lane.wake, lane.totals, lane.expiry, lane.unique)
     return Call(load("claim"), keys, (lane.tag, child, nonce, lease_us, limit), _claimed)
 
 

@@ -7,7 +7,7 @@
 --         5 runs        hash    id → run
 --         6 tries       hash    id → tries
 --         7 meta        hash    id → clear record
---         8 unique      hash    key → holder
+--         8 unique      hash    key → lock
 --         9 expiry      zset    ids by expires_at (µs)
 --         10 done       stream  finished jobs
 --         11 totals     hash    counts

@@ -11,6 +11,7 @@
 --         9 wake        zset    the marker idle children block on
 --         10 totals     hash    counts
 --         11 expiry     zset    ids by expires_at (µs), of jobs that wait
+--         12 unique     hash    key → lock
 -- READS   conf          hash    paused
 --         tries         hash    id → tries
 --         meta          hash    id → clear record
@@ -42,7 +43,7 @@ local function grants_of(reply, ids, tokens, dues, bands)
   local keys = {}
   for i = 1, #ids do keys[i] = tag .. 'job:' .. ids[i] end
   local envelopes = redis.call('MGET', unpack(keys))
-  local tries, metas, tried, expiring = {}, {}, 0, {}
+  local tries, metas, tried, expiring, freed = {}, {}, 0, {}, nil
   if redis.call('EXISTS', tag .. 'tries', tag .. 'meta') > 0 then
     tries = redis.call('HMGET', tag .. 'tries', unpack(ids))
     metas = redis.call('HMGET', tag .. 'meta', unpack(ids))
@@ -50,12 +51,20 @@ local function grants_of(reply, ids, tokens, dues, bands)
   local at = 3
   for i = 1, #ids do
     if tries[i] then tried = tried + 1 end
-    if metas[i] and meta_field(metas[i], 'x') then expiring[#expiring + 1] = ids[i] end
+    if metas[i] then
+      if meta_field(metas[i], 'x') then expiring[#expiring + 1] = ids[i] end
+      if meta_field(metas[i], 's') == 'q' then
+        local key = meta_field(metas[i], 'u')
+        local holder, till = string.match(redis.call('HGET', KEYS[12], key) or '', '^(%S+) ?(%d*)')
+        freed = freed or {}
+        if holder == ids[i] and (tonumber(till) or 0) == 0 then freed[#freed + 1] = key end
+      end
+    end
     reply[at + 1], reply[at + 2], reply[at + 3], reply[at + 4] = ids[i], tokens[i], dues[i], bands[i]
     reply[at + 5], reply[at + 6], reply[at + 7] = envelopes[i] or '', tries[i] or '', metas[i] or ''
     at = at + 7
   end
-  return reply, tried, expiring
+  return reply, tried, expiring, freed
 end
 
 local last = redis.call('GET', KEYS[8])
@@ -113,7 +122,7 @@ local base = math.max(tonumber(state[1] or '0') + 1, floor)
 if base > 9e15 then return redis.error_reply('ERR tokens are used up: the clock of this server is wrong') end
 local tokens = {}
 for i = 1, #ids do tokens[i] = int(base + i - 1) end
-local reply, tried, expiring = grants_of({'claimed', stamp, '0'}, ids, tokens, dues, bands)
+local reply, tried, expiring, freed = grants_of({'claimed', stamp, '0'}, ids, tokens, dues, bands)
 local heard = is_heard(tag)
 if not more then reply[3] = int(next_due(tag, now)) end
 
@@ -133,6 +142,7 @@ redis.call('HSET', KEYS[6], unpack(runs))
 redis.call('HSET', KEYS[7], 'token', int(base + #ids - 1), 'run_id', run_id, 'longest', int(math.max(tonumber(state[3] or '0'), lease)))
 redis.call('SET', KEYS[8], remember(int(nonce), tokens[1], ids, dues), 'PX', 3600000)
 if #expiring > 0 then redis.call('ZREM', KEYS[11], unpack(expiring)) end
+if freed and #freed > 0 then redis.call('HDEL', KEYS[12], unpack(freed)) end
 if tried > 0 then redis.call('HINCRBY', KEYS[10], 'retrying', -tried) end
 if more then redis.call('ZADD', KEYS[9], 0, 'w') end
 

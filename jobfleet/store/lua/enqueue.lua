@@ -8,21 +8,73 @@
 --         6 meta        hash    id → clear record
 --         7 expiry      zset    ids by expires_at (µs)
 --         8 totals      hash    counts
---         9..* job:<id> string  envelope, one key an item
--- READS   result:<id>   string  tombstone
+--         9 unique      hash    key → lock
+--         10 locks      zset    keys held for a time, by when that is over (µs)
+--         11..* job:<id> string envelope, one key an item
+-- READS   result:<id>   string  tombstone; how the holder of a key ended
+--         job:<id>      string  whether the holder of a key is open
+--         runs          hash    id → run
+--         tries         hash    id → tries
 --         conf          hash    paused
 --         listeners     string  whether anybody listens
 -- ARGV    1 tag         text    the lane's prefix
 --         2..* item     text    five an item: id, band, when ("" now, "+µs" from now, "µs" at), meta (x +µs counts from now), envelope
 -- FLAGS   -
--- RETURNS {"enqueued", now, letters}   c created, e exists
+-- RETURNS {"enqueued", now, letters}
+--         {"enqueued", now, letters, {"id status", …}}   with who holds their key, where any is held
+--         letters: c created, e exists, w held by one that waits and has not started, h held otherwise
 -- EMITS   enqueued
 -- COST    O(items · log ready)
 -- @include lib/clock
 -- @include lib/number
+-- @include lib/due
 -- @include lib/event
 
 local KEYS, ARGV = KEYS, ARGV  -- globals are slow in a loop
+
+-- What only a job with a unique key needs; made for the first of them, since making functions takes time.
+local function unique_keys(lane, at)
+-- @include lib/meta
+-- @include lib/unique
+-- @include lib/holder
+  local taken, locks, timed = {}, {}, {}
+
+  -- Whether a key is free, as a letter, and who holds it; takes it for the jobs that follow.
+  local function judged(id, key, meta, is_now)
+    local lock = taken[key] or lock_on(KEYS[9], lane, key, at)
+    if lock then
+      if lock.id == id then return 'e' end
+      local status, has_started = lock.status, false
+      if not status then status, has_started = standing_of(lane, KEYS, lock.id, at) end
+      return has_started and 'h' or 'w', lock.id .. ' ' .. status
+    end
+    taken[key] = {id = id, status = is_now and 'queued' or 'scheduled'}
+    local value, till = lock_for(id, meta_field(meta, 's'), at)
+    locks[#locks + 1] = key
+    locks[#locks + 1] = value
+    if till > 0 then
+      timed[#timed + 1] = int(till)
+      timed[#timed + 1] = key
+    end
+    return 'c'
+  end
+
+  local over, free
+  local function look()
+    if #timed > 0 then over, free = stale_locks(KEYS[9], KEYS[10], at, #timed) end  -- two go for each that comes
+  end
+
+  local function write()
+    if over then
+      drop_locks(KEYS[9], KEYS[10], over, free)
+      redis.call('ZADD', KEYS[10], unpack(timed))
+    end
+    if #locks > 0 then redis.call('HSET', KEYS[9], unpack(locks)) end
+  end
+
+  return {judged = judged, look = look, write = write}
+end
+
 local tag = ARGV[1]
 local now = now_us()
 local stamp = int(now)
@@ -30,7 +82,7 @@ local stamp = int(now)
 local items = (#ARGV - 1) / 5
 local places = {tag .. 'conf', tag .. 'listeners'}
 for i = 1, items do
-  places[2 * i + 1] = KEYS[8 + i]
+  places[2 * i + 1] = KEYS[10 + i]
   places[2 * i + 2] = tag .. 'result:' .. ARGV[5 * i - 3]
 end
 -- One question for all that is mostly not there: settings, listeners, jobs and tombstones of these ids.
@@ -40,24 +92,30 @@ local heard = known and is_heard(tag)
 
 local ready, envelopes, metas, events, letters, seen = {}, {}, {}, {}, {}, {}
 local due_now, fresh = false, 0
-
-local function due_of(when)
-  if when == '' then return stamp, true end
-  local delay = string.match(when, '^%+(%d+)$')
-  local due = delay and now + tonumber(delay) or tonumber(when)
-  return delay and int(due) or when, due <= now
-end
+local keyed, holders
 
 for i = 1, items do
   local at = 5 * i - 3
   local id, meta = ARGV[at], ARGV[at + 3]
+  local due, is_now = due_of(ARGV[at + 2], now, stamp)
+  local letter, holder = 'c'
   if seen[id] or (known and redis.call('EXISTS', places[2 * i + 1], places[2 * i + 2]) > 0) then
-    letters[i] = 'e'
-  else
-    letters[i] = 'c'
+    letter = 'e'
+  elseif meta ~= '' then
+    local key = string.match('\n' .. meta, '\nu ([^\n]*)')
+    if key then
+      keyed = keyed or unique_keys(tag, now)
+      letter, holder = keyed.judged(id, key, meta, is_now)
+      if holder then
+        holders = holders or {}
+        holders[#holders + 1] = holder
+      end
+    end
+  end
+  letters[i] = letter
+  if letter == 'c' then
     seen[id] = true
     fresh = fresh + 1
-    local due, is_now = due_of(ARGV[at + 2])
     due_now = due_now or is_now
     local band = ready[ARGV[at + 1] + 1]
     if not band then
@@ -66,16 +124,17 @@ for i = 1, items do
     end
     band[#band + 1] = due
     band[#band + 1] = id
-    envelopes[2 * fresh - 1] = KEYS[8 + i]
+    envelopes[2 * fresh - 1] = KEYS[10 + i]
     envelopes[2 * fresh] = ARGV[at + 4]
     if meta ~= '' then
-      meta = string.gsub('\n' .. meta, '\nx %+(%d+)', function(us) return '\nx ' .. int(now + tonumber(us)) end)
       metas[#metas + 1] = id
-      metas[#metas + 1] = string.sub(meta, 2)
+      metas[#metas + 1] = dated(meta, now)
     end
     if heard then events[fresh] = {'enqueued', id, '0', 0} end
   end
 end
+
+if keyed then keyed.look() end
 
 if fresh > 0 then
   redis.call('MSET', unpack(envelopes))
@@ -87,9 +146,10 @@ if fresh > 0 then
     local expires = string.match('\n' .. metas[k + 1], '\nx (%d+)')
     if expires then redis.call('ZADD', KEYS[7], expires, metas[k]) end
   end
+  if keyed then keyed.write() end
   redis.call('HINCRBY', KEYS[8], 'enqueued', fresh)
   if due_now and not paused then redis.call('ZADD', KEYS[5], 0, 'w') end
 end
 
 if heard then emit(tag, now, events) end
-return {'enqueued', stamp, table.concat(letters)}
+return {'enqueued', stamp, table.concat(letters), holders}

@@ -7,14 +7,16 @@
 --         5 wake        zset    the marker idle children block on
 --         6 tries       hash    id → tries
 --         7 meta        hash    id → clear record
---         8 unique      hash    key → holder
+--         8 unique      hash    key → lock
 --         9 dlq         stream  dead letters
 --         10 dead       hash    id → entry in dlq
 --         11 totals     hash    counts
 --         12 watched    hash    ids that dependants wait for
---         13..* job:<id> string job:<id> and result:<id>, two keys an item
+--         13 locks      zset    keys held for a time, by when that is over (µs)
+--         14..* job:<id> string job:<id> and result:<id>, two keys an item
 -- READS   runs          hash    id → run
 --         dependants:<id> zset  who waits for it
+--         job:<id>      string  whether the holder of a key is open
 --         conf          hash    paused
 --         listeners     string  whether anybody listens
 -- ARGV    1 tag         text    the lane's prefix
@@ -28,6 +30,7 @@
 -- @include lib/number
 -- @include lib/event
 -- @include lib/meta
+-- @include lib/unique
 
 local tag, who = ARGV[1], ARGV[2]
 local now = now_us()
@@ -45,7 +48,7 @@ end
 local words, letters, seen, taken, watched = {}, {}, {}, {}, {}
 for i = 1, #ARGV - 2 do
   local id = ARGV[2 + i]
-  local job_key, result_key = KEYS[11 + 2 * i], KEYS[12 + 2 * i]
+  local job_key, result_key = KEYS[12 + 2 * i], KEYS[13 + 2 * i]
   local letter = entry_of(id)
   letters[i] = letter or false
   if seen[id] or redis.call('EXISTS', job_key) == 1 or redis.call('HEXISTS', tag .. 'runs', id) == 1 then
@@ -55,11 +58,11 @@ for i = 1, #ARGV - 2 do
   else
     words[i] = 'replayed'
     local key = meta_field(letter.meta, 'u')
-    local holder = key and (taken[key] or redis.call('HGET', KEYS[8], key))
-    if holder and holder ~= id then
-      words[i] = 'duplicate:' .. holder
+    local lock = key and (taken[key] or lock_on(KEYS[8], tag, key, now))
+    if lock and lock.id ~= id then
+      words[i] = 'duplicate:' .. lock.id
     elseif key then
-      taken[key] = id
+      taken[key] = {id = id, stands = lock ~= nil}
     end
   end
   watched[id] = redis.call('EXISTS', tag .. 'dependants:' .. id) == 1
@@ -72,15 +75,19 @@ local events, put_back = {}, 0
 for i = 1, #words do
   local id, letter = ARGV[2 + i], letters[i]
   if words[i] == 'replayed' then
-    redis.call('SET', KEYS[11 + 2 * i], letter.envelope)
-    redis.call('UNLINK', KEYS[12 + 2 * i])
+    redis.call('SET', KEYS[12 + 2 * i], letter.envelope)
+    redis.call('UNLINK', KEYS[13 + 2 * i])
     if watched[id] then redis.call('HSET', KEYS[12], id, 1) end
     local history = string.gsub(letter.tries, '^[^\n]*', '', 1)
     redis.call('HSET', KEYS[6], id, '0:0:0:0:0' .. history .. '\nreplayed ' .. int(now) .. ' ' .. who)
     local meta = string.gsub(string.gsub('\n' .. letter.meta, '\nx %d+', ''), '^\n', '')
     if meta ~= '' then redis.call('HSET', KEYS[7], id, meta) end
     local key = meta_field(meta, 'u')
-    if key then redis.call('HSET', KEYS[8], key, id) end
+    if key and not taken[key].stands then
+      local value, till = lock_for(id, meta_field(meta, 's'), now)
+      redis.call('HSET', KEYS[8], key, value)
+      if till > 0 then redis.call('ZADD', KEYS[13], int(till), key) end
+    end
     redis.call('ZADD', KEYS[1 + tonumber(letter.band)], int(now), id)
     redis.call('XDEL', KEYS[9], letter.entry)
     redis.call('HDEL', KEYS[10], id)

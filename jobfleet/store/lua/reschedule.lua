@@ -25,6 +25,7 @@
 -- @include lib/number
 -- @include lib/meta
 -- @include lib/event
+-- @include lib/unique
 -- @include lib/batch
 -- @include lib/blocked
 

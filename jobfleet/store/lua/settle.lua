@@ -8,7 +8,7 @@
 --         6 runs        hash    id → run
 --         7 tries       hash    id → tries
 --         8 meta        hash    id → clear record
---         9 unique      hash    key → holder
+--         9 unique      hash    key → lock
 --         10 expiry     zset    ids by expires_at (µs)
 --         11 done       stream  finished jobs
 --         12 dlq        stream  dead letters

@@ -56,8 +56,10 @@ local function flush(batch, keys, tag)
   if #batch.meta > 0 then redis.call('HDEL', keys.meta, unpack(batch.meta)) end
   if #batch.expiry > 0 then redis.call('ZREM', keys.expiry, unpack(batch.expiry)) end
   for i = 1, #batch.unique do
-    local held = batch.unique[i]
-    if redis.call('HGET', keys.unique, held[1]) == held[2] then redis.call('HDEL', keys.unique, held[1]) end
+    local key, id = batch.unique[i][1], batch.unique[i][2]
+    -- A lock that stands till a time does so whatever becomes of its job (lib/unique.lua).
+    local holder, till = string.match(redis.call('HGET', keys.unique, key) or '', '^(%S+) ?(%d*)')
+    if holder == id and (tonumber(till) or 0) == 0 then redis.call('HDEL', keys.unique, key) end
   end
   if #batch.watched > 0 then
     redis.call('HDEL', keys.watched, unpack(batch.watched))

@@ -1,0 +1,88 @@
+"""Unique keys: how one is made from a call's arguments, and what a key may be. Pure."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping, Sequence
+from functools import lru_cache
+from string import Formatter
+from typing import Any
+
+from jobfleet.errors import InvalidJob
+
+KEY_LENGTH_MAX = 200
+QUEUED, OPEN = "queued", "open"
+EXISTING, RAISE, REPLACE, DEBOUNCE = "existing", "raise", "replace", "debounce"
+SCOPES = (QUEUED, OPEN)
+ON_CONFLICT = (EXISTING, RAISE, REPLACE, DEBOUNCE)
+
+_PLACEHOLDER = re.compile(r"(?:[0-9]+|[^\W\d]\w*)?(?:\.[^\W\d_]\w*|\[[^\[\]]+\])*")  # nothing private, nothing nested
+
+
+class _Formatter(Formatter):
+    """Formats a key; what the call does not give is refused by name."""
+
+    def get_value(self, key: int | str, args: Sequence[Any], kwargs: Mapping[str, Any]) -> Any:
+        try:
+            return super().get_value(key, args, kwargs)
+        except LookupError:
+            has = ", ".join(sorted(kwargs)) or "no named arguments"
+            raise InvalidJob(
+                f"unique names {{{key}}}, which this call does not give; it has {has}.", field="unique"
+            ) from None
+
+
+_formatter = _Formatter()
+
+
+@lru_cache(maxsize=256)
+def placeholders(template: str) -> tuple[str, ...]:
+    """The arguments that a template names: names, numbers, or nothing for the next by position.
+
+    Raises:
+        InvalidJob: It is no format string, or asks for what a key has no use for.
+    """
+    found = []
+    try:
+        parts = list(_formatter.parse(template))
+    except ValueError as error:
+        raise InvalidJob(f"unique is {template!r}: {error}; write a literal brace twice.", field="unique") from None
+    for _, field, spec, _ in parts:
+        if field is None:
+            continue
+        if not _PLACEHOLDER.fullmatch(field) or "{" in (spec or ""):
+            raise InvalidJob(
+                f"unique holds {{{field}}}; name an argument as {{id}}, {{0}}, {{order.id}} or {{row[id]}}.",
+                field="unique",
+            )
+        found.append(re.split(r"[.\[]", field, maxsplit=1)[0])
+    return tuple(found)
+
+
+def check_key(key: object) -> str:
+    """Return a unique key, or refuse it with `InvalidJob`."""
+    if isinstance(key, str) and 0 < len(key) <= KEY_LENGTH_MAX and key.isprintable():
+        return key
+    raise InvalidJob(
+        f"unique makes the key {key!r:.300}; a key has 1 to {KEY_LENGTH_MAX} printable characters.", field="unique"
+    )
+
+
+def format_key(template: str, args: Sequence[object], named: Mapping[str, object]) -> str:
+    """Make a key from a call's arguments.
+
+    Args:
+        template: A format string.
+        args: The positional arguments, for ``{0}``.
+        named: All arguments whose names are known, for ``{id}``.
+
+    Raises:
+        InvalidJob: The call does not give what the template names, or what comes out is no key.
+    """
+    placeholders(template)  # whoever published it may not reach into our objects
+    try:
+        return check_key(_formatter.vformat(template, args, named))
+    except InvalidJob:
+        raise
+    except (ValueError, TypeError, AttributeError, LookupError) as error:
+        raise InvalidJob(f"unique {template!r} cannot be made from this call: {error}.", field="unique") from error

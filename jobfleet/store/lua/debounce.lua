@@ -1,0 +1,68 @@
+-- debounce: let a job that has not started stand for a later one: it becomes that job, under its own id, and is due later.
+--
+-- KEYS    1 ready:0     zset    job ids by due time (µs), CRITICAL
+--         2 ready:1     zset    HIGH
+--         3 ready:2     zset    NORMAL
+--         4 ready:3     zset    LOW
+--         5 meta        hash    id → clear record
+--         6 expiry      zset    ids by expires_at (µs)
+--         7 totals      hash    counts
+--         8 unique      hash    key → lock
+--         9 job:<holder> string envelope of the job that stands
+-- READS   tries         hash    id → tries
+--         listeners     string  whether anybody listens
+-- ARGV    1 tag         text    the lane's prefix
+--         2 key         text    the unique key
+--         3 holder      text    id of the job that stands
+--         4 longest     text    µs after the key was taken until which it is put off; "" for ten times the delay
+--         5 id          text    id of the later job, under which the call is known when it is repeated
+--         6 band        int     0..3
+--         7 when        text    "" now, "+µs" from now, "µs" at
+--         8 meta        text    clear record of the later job (x +µs counts from now)
+--         9 envelope    bytes   header and body of the later job
+-- FLAGS   -
+-- RETURNS {"debounced", now, due} | {"changed"}   changed: the holder has started, or is another by now
+-- EMITS   debounced
+-- COST    O(log n)
+-- @include lib/clock
+-- @include lib/number
+-- @include lib/meta
+-- @include lib/due
+-- @include lib/unique
+-- @include lib/event
+
+local tag, key, holder, id = ARGV[1], ARGV[2], ARGV[3], ARGV[5]
+local now = now_us()
+
+local value = redis.call('HGET', KEYS[8], key)
+local lock = value and lock_of(value)
+local stood, band
+for n = 1, 4 do
+  local due = redis.call('ZSCORE', KEYS[n], holder)
+  if due then stood, band = tonumber(due), n end
+end
+if not band or not lock or lock.id ~= holder or redis.call('HEXISTS', tag .. 'tries', holder) == 1 then return {'changed'} end
+if lock.last == id then return {'debounced', int(now), int(stood)} end
+local asked = tonumber((due_of(ARGV[7], now, int(now))))
+local since = lock.since > 0 and lock.since or now
+local longest = tonumber(ARGV[4]) or 10 * math.max(0, asked - now)
+local due = math.max(stood, math.min(asked, since + longest))
+local had = redis.call('HGET', KEYS[5], holder)
+local meta = dated(ARGV[8], now)
+local expires = meta_field(meta, 'x')
+local heard = is_heard(tag)
+
+redis.call('SET', KEYS[9], ARGV[9])
+redis.call('ZREM', KEYS[band], holder)
+redis.call('ZADD', KEYS[1 + tonumber(ARGV[6])], int(due), holder)
+redis.call('HSET', KEYS[5], holder, meta)
+if expires then
+  redis.call('ZADD', KEYS[6], expires, holder)
+elseif had and meta_field(had, 'x') then
+  redis.call('ZREM', KEYS[6], holder)
+end
+redis.call('HSET', KEYS[8], key, holder .. ' ' .. int(lock.till) .. ' ' .. int(since) .. ' ' .. id)
+redis.call('HINCRBY', KEYS[7], 'debounced', 1)
+
+if heard then emit(tag, now, {{'debounced', holder, '0', 0}}) end
+return {'debounced', int(now), int(due)}

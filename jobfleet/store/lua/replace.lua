@@ -1,0 +1,88 @@
+-- replace: put a job in the place of the one that holds its unique key and has not started.
+--
+-- KEYS    1 ready:0     zset    job ids by due time (µs), CRITICAL
+--         2 ready:1     zset    HIGH
+--         3 ready:2     zset    NORMAL
+--         4 ready:3     zset    LOW
+--         5 wake        zset    the marker idle children block on
+--         6 meta        hash    id → clear record
+--         7 expiry      zset    ids by expires_at (µs)
+--         8 totals      hash    counts
+--         9 unique      hash    key → lock
+--         10 locks      zset    keys held for a time, by when that is over (µs)
+--         11 done       stream  finished jobs
+--         12 watched    hash    ids that dependants wait for
+--         13 outbox     stream  settled parents
+--         14 journal    stream  lifecycle events
+--         15 job:<id>   string  envelope of the new job
+--         16 job:<holder> string envelope of the job that goes
+--         17 result:<holder> string how it ended
+-- READS   tries         hash    id → tries
+--         conf          hash    paused, journal
+--         result:<id>   string  tombstone
+--         listeners     string  whether anybody listens
+-- ARGV    1 tag         text    the lane's prefix
+--         2 key         text    the unique key
+--         3 holder      text    id of the job that goes
+--         4 ttl         int     ms its ending is remembered
+--         5 id          text    id of the new job
+--         6 band        int     0..3
+--         7 when        text    "" now, "+µs" from now, "µs" at
+--         8 meta        text    clear record of the new job (x +µs counts from now)
+--         9 envelope    bytes   header and body
+-- FLAGS   -
+-- RETURNS {"replaced", now} | {"exists"} | {"changed"}   changed: the holder has started, or is another by now
+-- EMITS   cancelled, enqueued
+-- COST    O(log n)
+-- @include lib/clock
+-- @include lib/number
+-- @include lib/run
+-- @include lib/meta
+-- @include lib/due
+-- @include lib/unique
+-- @include lib/event
+-- @include lib/batch
+-- @include lib/ended
+
+local tag, key, holder, ttl, id, when = ARGV[1], ARGV[2], ARGV[3], ARGV[4], ARGV[5], ARGV[7]
+local keys = {
+  meta = KEYS[6], expiry = KEYS[7], totals = KEYS[8], unique = KEYS[9], done = KEYS[11], watched = KEYS[12], outbox = KEYS[13],
+  journal = KEYS[14], wake = KEYS[5],
+}
+local now = now_us()
+
+if redis.call('EXISTS', KEYS[15], tag .. 'result:' .. id) > 0 then return {'exists'} end
+local value = redis.call('HGET', KEYS[9], key)
+local band
+for n = 1, 4 do
+  if redis.call('ZSCORE', KEYS[n], holder) then band = n end
+end
+if not band or not value or lock_of(value).id ~= holder or redis.call('HEXISTS', tag .. 'tries', holder) == 1 then
+  return {'changed'}
+end
+local item = {
+  id = holder, job_key = KEYS[16], result_key = KEYS[17], meta = redis.call('HGET', KEYS[6], holder),
+  watched = redis.call('HGET', KEYS[12], holder), envelope = redis.call('GET', KEYS[16]) or '',
+}
+local conf = redis.call('HMGET', tag .. 'conf', 'paused', 'journal')
+local batch = new_batch(now)
+batch.paused, batch.journal, batch.heard = conf[1], conf[2], is_heard(tag)
+local due, is_now = due_of(when, now, int(now))
+local meta = dated(ARGV[8], now)
+local expires = meta_field(meta, 'x')
+local lock, till = lock_for(id, meta_field(meta, 's'), now)
+
+redis.call('ZREM', KEYS[band], holder)
+write_ended(batch, item, 'cancelled', ttl, 'replaced-by:' .. id)
+count(batch, 'enqueued', 1)
+batch.woken = is_now
+flush(batch, keys, tag)
+redis.call('SET', KEYS[15], ARGV[9])
+redis.call('ZADD', KEYS[1 + tonumber(ARGV[6])], due, id)
+redis.call('HSET', KEYS[6], id, meta)
+if expires then redis.call('ZADD', KEYS[7], expires, id) end
+redis.call('HSET', KEYS[9], key, lock)
+if till > 0 then redis.call('ZADD', KEYS[10], int(till), key) end
+
+if batch.heard then emit(tag, now, {{'enqueued', id, '0', 0}}) end
+return {'replaced', int(now)}

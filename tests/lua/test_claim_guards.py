@@ -1,0 +1,61 @@
+"""A key that is held while its job is queued is free as soon as the job is claimed."""
+
+from __future__ import annotations
+
+import pytest
+
+from jobfleet.store.call import Call
+from jobfleet.store.calls.lease import claim
+from jobfleet.store.calls.settle import release, settle
+from jobfleet.store.values import Claimed
+from tests.lua.world import World
+from tests.support.seed import S
+
+MINUTE = 60 * S
+
+
+def claiming(world: World, *, nonce: int = 1) -> Call[Claimed]:
+    return claim(world.lane, child="w.1", nonce=nonce, lease_us=MINUTE, limit=5)
+
+
+def test_a_claim_frees_the_key_of_each_job_that_holds_it_while_queued(world: World) -> None:
+    for suffix, meta in (("a", "u one\ns q"), ("b", "u two"), ("c", f"u three\ns {MINUTE}"), ("d", "u four\ns q")):
+        world.seed.holds(meta.partition("\n")[0][2:], world.seed.waiting(suffix, meta=meta, due=-10))
+    world.seed.holds("three", world.id("c"), till=60)
+    world.seed.waiting("e", meta="r 5000", due=-10)
+    world.seed.waiting("f", due=-10)
+    call = claiming(world)
+
+    assert len(world.run(call).grants) == 5
+
+    assert world.state()["unique"] == {"three": "mail.0.c now+60s now", "two": "mail.0.b 0 now"}
+    assert world.state()["meta"]["mail.0.a"] == "u one\ns q"
+    assert len(world.again(call).grants) == 5
+
+
+@pytest.mark.parametrize("till", [None, 60])
+def test_a_key_that_another_job_holds_by_now_stays(world: World, till: int | None) -> None:
+    world.seed.waiting("a", meta="u once\ns q", due=-10)
+    world.seed.holds("once", world.seed.waiting("b", meta="u once\ns q", due=60), till=till)
+    before = world.state()["unique"]
+
+    assert len(world.run(claiming(world)).grants) == 1
+    assert world.state()["unique"] == before
+
+
+def test_a_time_that_its_key_is_held_for_is_not_cut_short(world: World) -> None:
+    world.seed.holds("once", world.seed.waiting("a", meta="u once\ns q", due=-10), till=60)
+
+    assert len(world.run(claiming(world)).grants) == 1
+    assert world.state()["unique"] == {"once": "mail.0.a now+60s now"}
+
+
+def test_a_job_that_waits_again_takes_no_key_again(world: World) -> None:
+    world.seed.holds("once", world.seed.waiting("a", meta="u once\ns q", due=-10))
+    (grant,) = world.run(claiming(world)).grants
+
+    world.run(settle(world.lane, [release(grant.id, grant.token)]))
+
+    assert "unique" not in world.state()
+    assert len(world.run(claiming(world, nonce=2)).grants) == 1
+    assert "unique" not in world.state()
