@@ -9,7 +9,7 @@ done again by a sweep.
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 
 from jobfleet.client.flows import is_whole
 from jobfleet.codec import read_header
@@ -40,12 +40,22 @@ class Relay(Service):
         keys: The fleet's keys.
         config: How long results are kept.
         tally: Where it counts.
+        spacing: Seconds between its turns.
     """
 
     name = "relay"
 
-    def __init__(self, store: AsyncStore, keys: Keyspace, config: JobConfig, tally: Tally) -> None:
+    def __init__(
+        self,
+        store: AsyncStore,
+        keys: Keyspace,
+        config: JobConfig,
+        tally: Tally,
+        *,
+        spacing: Callable[[], float] = lambda: EVERY,
+    ) -> None:
         super().__init__(tally)
+        self._spacing = spacing
         self._store = store
         self._keys = keys
         self._ttl_ms = round(max(config.failed_result_ttl, config.result_ttl) * 1000)
@@ -63,7 +73,7 @@ class Relay(Service):
             self._swept = seen.now
             for lane in lanes:
                 await self._sweep(lane, seen.now)
-        return EVERY
+        return self._spacing()
 
     async def relay(self, lane: Lane) -> None:
         """Tell what stands in one lane's outbox, and in those of lanes where that has cancelled jobs."""

@@ -21,6 +21,7 @@ from jobfleet.logs import set_up_logs
 from jobfleet.metrics.tally import Tally
 from jobfleet.services.leases import Leases, shared_spacing
 from jobfleet.services.overdue import Overdue
+from jobfleet.services.relay import Relay
 from jobfleet.store.aio import AsyncStore
 from jobfleet.store.connect import Target, target
 from jobfleet.store.keys import Keyspace, Lane
@@ -62,6 +63,13 @@ class Supervisor:
         self._tally = Tally()
         self._presence = Presence(self._store, self._keys, config, self._worker)
         self._leases = Leases(
+            self._store,
+            self._keys,
+            config,
+            self._tally,
+            spacing=lambda: shared_spacing(self._presence.workers, self._config.lease),
+        )
+        self._relay = Relay(
             self._store,
             self._keys,
             config,
@@ -120,6 +128,7 @@ class Supervisor:
         )
         self._nursery.scale(self._config.processes)
         self._leases.start()
+        self._relay.start()
         duties = [
             self._beat_on(),
             self._renew_on(),
@@ -137,6 +146,7 @@ class Supervisor:
 
     async def _leave(self) -> int:
         await self._leases.stop()
+        await self._relay.stop()
         for task in list(self._tasks):
             task.cancel()
         with suppress(JobfleetError):

@@ -147,7 +147,7 @@ def test_a_job_is_moved_and_its_new_id_told(cli: Cli, fleet: Fleet) -> None:
     moved = fleet.poll(ONE).moved_to
     assert (result.exit_code, result.stdout) == (0, f"default.0.a  moved → {moved}\n")
     assert cli("move", ONE, "--to", "bulk", "-o", "ids").stdout == f"{moved}\n"
-    assert f"error     moved to {moved} by ann" in cli("status", ONE).stdout
+    assert f"error       moved to {moved} by ann" in cli("status", ONE).stdout
     as_json = cli("move", ONE, TWO, "default.0.zzz", "--to", "bulk", "-o", "json")
     assert as_json.exit_code == 3
     assert json.loads(as_json.stdout) == {
