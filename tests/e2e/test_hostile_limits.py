@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 
 import pytest
@@ -74,6 +75,12 @@ def test_a_job_past_its_hard_limit_condemns_its_child_and_nobody_else(
     assert {starts[job_id] for job_id in near} <= ({1} if in_place else {1, 2})
 
 
+def cpu_of(pid: int) -> float:
+    """Seconds of CPU that a process has used."""
+    fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
+    return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
+
+
 @needs_ladder
 @pytest.mark.parametrize(("function", "argument"), DEAF)
 def test_a_cancelled_job_that_heeds_nothing_is_cancelled_once_its_process_is_gone(
@@ -83,6 +90,9 @@ def test_a_cancelled_job_that_heeds_nothing_is_cancelled_once_its_process_is_gon
     near = neighbours(programs, fleet)
     deaf = fleet.enqueue(deaf_job(tmp_path, function, argument))
     wait_until(lambda: fleet.poll(deaf).status is JobStatus.RUNNING, timeout=LONG, why="it runs")
+    if function == "hold_gil":  # it runs, and may not have begun to be deaf
+        before = cpu_of(child)
+        wait_until(lambda: cpu_of(child) > before + 0.5, timeout=LONG, why="it computes")
 
     assert fleet.cancel(deaf, by="ann")
 

@@ -45,6 +45,9 @@ jobfleet_job_duration_seconds_bucket{{function="demo.add",le="3600.0",outcome="c
 jobfleet_job_duration_seconds_bucket{{function="demo.add",le="+Inf",outcome="completed",queue="default"}} 1.0
 jobfleet_job_duration_seconds_count{{function="demo.add",outcome="completed",queue="default"}} 1.0
 jobfleet_job_duration_seconds_sum{{function="demo.add",outcome="completed",queue="default"}} 0.002
+# HELP jobfleet_child_hangs_total Times a child's event loop did not turn for hang_after.
+# TYPE jobfleet_child_hangs_total counter
+jobfleet_child_hangs_total 0.0
 # HELP jobfleet_worker_slots Jobs this worker can run at once.
 # TYPE jobfleet_worker_slots gauge
 jobfleet_worker_slots 100.0
