@@ -28,6 +28,9 @@ AFTER_GRACE = 5.0
 """Seconds beyond its grace after which a child that does not listen is killed."""
 
 BACK_OFF = (0.0, 0.1, 0.5, 1.0, 2.0, 5.0)
+LAST_WORDS = 1.0
+"""Seconds in which the last words of a dead child are heard; they may still be in the pipe."""
+
 TRY_AGAIN = 30.0
 """Seconds after which a child that could not start, while others serve, is started again."""
 
@@ -247,9 +250,10 @@ class Nursery:
         except JobfleetError as error:
             log.error("child.not_buried child=%s %s", kin.child, error)
         finally:
-            if kin.hearing is not None:
-                kin.hearing.cancel()  # its last words have been heard; whoever has its pipe has nothing to say
             self._on_empty()
+        if kin.hearing is not None:
+            await asyncio.wait((kin.hearing,), timeout=LAST_WORDS)
+            kin.hearing.cancel()  # whoever still holds its pipe has nothing to say
 
     async def burials(self, timeout: float) -> None:
         """Wait until all that died are buried, but not for ever."""
@@ -259,7 +263,7 @@ class Nursery:
     async def _follow(self, kin: Kin, after: float) -> None:
         """Start the successor of a dead child, unless it could not even start."""
         if kin.exit_code == EXIT_USAGE and kin.hearing is not None:
-            await asyncio.wait((kin.hearing,), timeout=1.0)  # its last words may still be in the pipe
+            await asyncio.wait((kin.hearing,), timeout=LAST_WORDS)
             if not kin.queues:
                 self.awaited.discard(kin.number)
                 self._refuse(kin, *(kin.refusal or ("The child could not start.", "")))

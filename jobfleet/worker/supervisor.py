@@ -42,6 +42,9 @@ from jobfleet.worker.undertaker import Undertaker
 
 log = logging.getLogger("jobfleet.worker")
 
+RELAY_SHARE = 5
+"""How much less often than leases a supervisor looks for those who wait: children tell them at once."""
+
 
 class Supervisor:
     """One worker.
@@ -74,7 +77,7 @@ class Supervisor:
             self._keys,
             config,
             self._tally,
-            spacing=lambda: shared_spacing(self._presence.workers, self._config.lease),
+            spacing=lambda: RELAY_SHARE * shared_spacing(self._presence.workers, self._config.lease),
         )
         self._keeper = Keeper(self._store, self._keys, lease_us=round(config.lease * 1e6))
         self._functions: dict[str, bytes] = {}
