@@ -37,6 +37,7 @@ FIELD_KEYS: Final[Mapping[str, str]] = MappingProxyType(
         "user": "as in the envelope's header",
         "tags": "as in the envelope's header",
         "metadata": "as in the envelope's header",
+        "unique": "as in the envelope's header",
     }
 )
 """Known fields and their meaning. Unset fields are absent; unknown fields survive a round trip."""

@@ -55,7 +55,7 @@ from jobfleet.worker.run import Run
 log = logging.getLogger("jobfleet.worker")
 Finish = Callable[[Run, Any], None]
 Move = Callable[[Run, str, Callable[[], Any]], None]
-DESCRIBED = ("name", "enqueued_at", "user", "correlation_id", "tags", "metadata", "moved_from")
+DESCRIBED = ("name", "enqueued_at", "user", "correlation_id", "tags", "metadata", "moved_from", "unique")
 
 
 class Runner:

@@ -53,3 +53,14 @@ def test_a_reaper_tells_what_a_killed_worker_has_not(programs: Programs, fleet: 
     assert {result.status for result in results.values()} == {JobStatus.COMPLETED}
     assert isinstance(seen := results[info.jobs[-1].id].result, list)
     assert len(seen) == 200
+
+
+def test_a_job_that_has_ended_shows_its_unique_key(programs: Programs, fleet: Fleet) -> None:
+    programs.ready("families")
+
+    done = fleet.enqueue(Job("give", "family.give", (1,), unique="one"))
+    failed = fleet.enqueue(Job("fail", "family.fail", unique="two"))
+
+    results = settle_all(fleet, [done, failed])
+    assert [results[job_id].unique for job_id in (done, failed)] == ["one", "two"]
+    assert fleet.submit(Job("give", "family.give", (1,), unique="one")).created, "the key is free again"
