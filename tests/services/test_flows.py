@@ -118,17 +118,18 @@ async def test_a_flow_runs_on_from_what_failed(fleet: AsyncFleet, player: Player
     assert player.started.count(info.jobs[2].id) == 1
 
 
-async def test_a_fan_in_of_thousands(fleet: AsyncFleet, player: Player, relay: Relay) -> None:
+@pytest.mark.parametrize("width", [1000, pytest.param(10_000, marks=pytest.mark.slow)])
+async def test_a_fan_in_of_thousands(fleet: AsyncFleet, player: Player, relay: Relay, width: int) -> None:
     flow = Flow("wide")
     top = flow.add(job())
-    parts = flow.group(*[job() for _ in range(2000)], after=top)
+    parts = flow.group(*[job() for _ in range(width)], after=top)
     flow.add(job("other"), after=parts)
     info = await fleet.flows.enqueue(flow)
 
     await finish(player, relay, DEFAULT, OTHER)
 
     assert (player.started[0], player.started[-1]) == (info.jobs[0].id, info.jobs[-1].id)
-    assert len(player.started) == 2002
+    assert len(player.started) == width + 2
 
 
 async def test_a_flow_of_which_nothing_is_known(fleet: AsyncFleet) -> None:
