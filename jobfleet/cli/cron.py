@@ -17,7 +17,7 @@ from jobfleet.model import Job, Priority
 
 if TYPE_CHECKING:
     from jobfleet.client.cron import CronFire, CronInfo
-    from jobfleet.cron import Fire
+    from jobfleet.cron import Cron, Fire
 
 _COLORS = {"fired": "green", "late": "yellow", "skipped": "yellow", "overlapped": "yellow", "missed": "red"}
 name_argument = click.argument("name", metavar="NAME")
@@ -109,11 +109,8 @@ def preview(invocation: Invocation, which: str, tz: str, count: int, after: date
     """
     from jobfleet.cron import Cron
 
-    if " " in which or which.startswith("@"):
-        planned = Cron(which, tz)
-    else:
-        with invocation.fleet() as fleet:
-            planned = next((info.cron for info in fleet.cron() if info.name == which), None) or Cron(which, tz)
+    is_expression = " " in which or which.startswith("@")
+    planned = Cron(which, tz) if is_expression else _kept(invocation, which)
     fires: list[Fire] = []
     at = (after or datetime.now(UTC)).astimezone(UTC)
     while len(fires) < count and (fire := planned.next(at)) is not None:
@@ -124,6 +121,17 @@ def preview(invocation: Invocation, which: str, tz: str, count: int, after: date
     data = [{"at": fire.at.isoformat(), "nominal": fire.nominal.isoformat(), "note": fire.note} for fire in fires]
     text = output.table(["UTC", planned.tz, "NOTE"], rows)
     output.show(data=data, ids=[fire.at.isoformat() for fire in fires], text=text)
+
+
+def _kept(invocation: Invocation, name: str) -> Cron:
+    """When the recurring job of this name is due."""
+    from jobfleet.client.cron import no_entry
+
+    with invocation.fleet() as fleet:
+        known = {info.name: info.cron for info in fleet.cron()}
+    if name not in known:
+        raise no_entry(name, [*known])
+    return known[name]
 
 
 @cron.command(cls=EnqueueCommand)

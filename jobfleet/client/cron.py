@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import zlib
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import Any, NamedTuple
@@ -162,8 +162,17 @@ def _kept(space: Space, name: str) -> Verb[tuple[calls.Scheduled, int]]:
     for row in rows:
         if row.name == name:
             return row, now
-    known = ", ".join(row.name for row in rows[:10]) or "none yet"
-    raise JobNotFound(name, f"No cron entry {name!r}; there are: {known}.")
+    raise no_entry(name, [row.name for row in rows])
+
+
+def no_entry(name: str, known: Sequence[str]) -> JobNotFound:
+    """The error of a name that no entry has.
+
+    Args:
+        name: What was asked for.
+        known: The names that there are; the first ten are told.
+    """
+    return JobNotFound(name, f"No cron entry {name!r}; there are: {', '.join(known[:10]) or 'none yet'}.")
 
 
 def unschedule(space: Space, name: str) -> Verb[None]:

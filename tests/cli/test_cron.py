@@ -89,7 +89,7 @@ def test_preview_of_a_name(cli: Cli, hand: Hand) -> None:
     assert len(rows) == 3
 
 
-@pytest.mark.parametrize("verb", ["pause", "resume", "run", "history", "rm"])
+@pytest.mark.parametrize("verb", ["preview", "pause", "resume", "run", "history", "rm"])
 def test_a_name_that_is_not_known(cli: Cli, hand: Hand, verb: str) -> None:
     cli(*NIGHTLY)
     extra = ["--yes"] if verb == "rm" else []
