@@ -14,6 +14,8 @@ from bench.setting import Server, Setting, Trouble, fill, jobs
 from jobfleet import Fleet
 
 BARE = "bare pop-and-finish loop"
+REST = 1.0
+"""Seconds a worker has been idle before a row of idle workers begins: its start still takes the CPU before."""
 
 
 class Drained(NamedTuple):
@@ -92,7 +94,7 @@ def _waits(server: Server, count: int, function: str, *, apart: float, module: s
     with Fleet(server.url) as fleet:
         server.worker("-p", "1", "-c", "10", module=module)
         server.wait_serving(fleet)
-        time.sleep(1.0)
+        time.sleep(REST)
         for index in range(count):
             fleet.enqueue(next(jobs(1, function, (index, time.monotonic_ns()))))
             time.sleep(apart)
@@ -146,7 +148,7 @@ def _crash(setting: Setting, processes: str) -> Reading:
     with setting.server() as server, Fleet(server.url) as fleet:
         worker = server.worker("-p", processes, "-c", "10")
         server.wait_serving(fleet)
-        time.sleep(1.0)
+        time.sleep(REST)
         fill(fleet, jobs(1, "bench.hold", (0, 60.0)))
         server.wait(server.stamps, "the job has started")
         child = server.stamps()[0][0][0]

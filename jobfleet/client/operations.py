@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import time
+from abc import abstractmethod
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
@@ -20,8 +21,9 @@ if TYPE_CHECKING:
 class Operations(Opened):
     """What `Fleet` shows and runs."""
 
+    @abstractmethod
     def _do(self, verb: Verb[Any]) -> Any:
-        raise NotImplementedError
+        """Drive a verb; the fleet that inherits this has it."""
 
     def dead(self, queue: str | None = None, *, limit: int = 50) -> list[JobResult[Any]]:
         """The newest dead letters of a queue, or of all."""
@@ -124,8 +126,9 @@ class Operations(Opened):
 class AsyncOperations(Opened):
     """What `AsyncFleet` shows and runs."""
 
+    @abstractmethod
     async def _do(self, verb: Verb[Any]) -> Any:
-        raise NotImplementedError
+        """Drive a verb; the fleet that inherits this has it."""
 
     async def dead(self, queue: str | None = None, *, limit: int = 50) -> list[JobResult[Any]]:
         """The newest dead letters of a queue, or of all."""

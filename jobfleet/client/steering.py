@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from abc import abstractmethod
 from collections.abc import Sequence
 from datetime import datetime
 from typing import Any
@@ -19,8 +20,9 @@ from jobfleet.model.spec import Seconds
 class Steering(Opened):
     """What `Fleet` does with open jobs."""
 
+    @abstractmethod
     def _do(self, verb: Verb[Any]) -> Any:
-        raise NotImplementedError
+        """Drive a verb; the fleet that inherits this has it."""
 
     def explain(self, job_id: str) -> Explanation:
         """Say why a job is not running, or what became of it; an unknown job is explained as such."""
@@ -162,8 +164,9 @@ class Steering(Opened):
 class AsyncSteering(Opened):
     """What `AsyncFleet` does with open jobs."""
 
+    @abstractmethod
     async def _do(self, verb: Verb[Any]) -> Any:
-        raise NotImplementedError
+        """Drive a verb; the fleet that inherits this has it."""
 
     async def explain(self, job_id: str) -> Explanation:
         """Say why a job is not running, or what became of it; an unknown job is explained as such."""

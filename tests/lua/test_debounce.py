@@ -6,7 +6,7 @@ from jobfleet.store.call import Call
 from jobfleet.store.calls.enqueue import debounce
 from jobfleet.store.values import Entry
 from tests.lua.world import World
-from tests.support.seed import S
+from tests.support.seed import PAST_REPLACING, S
 
 
 def debouncing(
@@ -102,19 +102,9 @@ def test_a_lock_that_does_not_know_since_when_begins_to_count(world: World) -> N
     assert world.state()["unique"] == {"once": "mail.0.a 0 now mail.0.b"}
 
 
-@pytest.mark.parametrize("case", ["running", "tried", "completed", "another", "free"])
+@pytest.mark.parametrize("case", PAST_REPLACING)
 def test_whoever_has_started_or_holds_no_key_any_more_stays(world: World, case: str) -> None:
-    if case == "running":
-        world.seed.holds("once", world.seed.running("a", meta="u once"))
-    elif case == "tried":
-        world.seed.holds("once", world.seed.waiting("a", meta="u once", tries="1:0:0:0:0"))
-    elif case == "completed":
-        world.seed.holds("once", world.seed.completed("a"), till=60)
-    elif case == "another":
-        world.seed.waiting("a", meta="u once")
-        world.seed.holds("once", world.seed.waiting("c", meta="u once"))
-    else:
-        world.seed.waiting("a")
+    world.seed.past_replacing("once", case)
 
     assert world.refused(debouncing(world)) == ("changed", False)
 

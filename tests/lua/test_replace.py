@@ -6,7 +6,7 @@ from jobfleet.store.call import Call
 from jobfleet.store.calls.enqueue import replace
 from jobfleet.store.values import Entry
 from tests.lua.world import World
-from tests.support.seed import S
+from tests.support.seed import PAST_REPLACING, S
 
 
 def replacing(world: World, *, holder: str = "a", band: int = 2, when: str = "", meta: str = "u once") -> Call[str]:
@@ -64,19 +64,9 @@ def test_the_lock_is_for_as_long_as_the_new_job_asks(
     assert (world.state()["unique"], world.state()["locks"]) == ({"once": lock}, locks)
 
 
-@pytest.mark.parametrize("case", ["running", "tried", "completed", "another", "free"])
+@pytest.mark.parametrize("case", PAST_REPLACING)
 def test_whoever_has_started_or_holds_no_key_any_more_stays(world: World, case: str) -> None:
-    if case == "running":
-        world.seed.holds("once", world.seed.running("a", meta="u once"))
-    elif case == "tried":
-        world.seed.holds("once", world.seed.waiting("a", meta="u once", tries="1:0:0:0:0"))
-    elif case == "completed":
-        world.seed.holds("once", world.seed.completed("a"), till=60)
-    elif case == "another":
-        world.seed.waiting("a", meta="u once")
-        world.seed.holds("once", world.seed.waiting("c", meta="u once"))
-    else:
-        world.seed.waiting("a")
+    world.seed.past_replacing("once", case)
 
     assert world.refused(replacing(world)) == "changed"
 

@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import itertools
 import random
-from collections.abc import AsyncIterator
 from datetime import timedelta
 from typing import Any
 
@@ -37,19 +36,6 @@ class Shifted:
 
     def __call__(self, now: int) -> int:
         return now + self.ahead
-
-
-@pytest.fixture
-async def fleet(redis_url: str) -> AsyncIterator[AsyncFleet]:
-    async with AsyncFleet(redis_url) as fleet:
-        yield fleet
-
-
-@pytest.fixture
-async def store(redis_url: str) -> AsyncIterator[AsyncStore]:
-    store = AsyncStore(target(redis_url))
-    yield store
-    await store.close()
 
 
 @pytest.fixture

@@ -13,9 +13,9 @@ from jobfleet.client import flows as verbs
 from jobfleet.client.flows import FlowInfo
 from jobfleet.services.relay import GUARD_US, Relay
 from jobfleet.store.aio import AsyncStore
-from tests.services.test_relay import DEFAULT, OTHER, Player, finish, fleet, job, player, relay, store
+from tests.services.test_relay import DEFAULT, OTHER, Player, finish, job, player, relay
 
-__all__ = ["fleet", "player", "relay", "store"]
+__all__ = ["player", "relay"]
 pytestmark = pytest.mark.filterwarnings("ignore:No worker has published:UserWarning")
 
 

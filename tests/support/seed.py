@@ -14,6 +14,8 @@ from tests.support.state import server_now
 
 S = 1_000_000
 """One second in µs."""
+PAST_REPLACING = ("running", "tried", "completed", "another", "free")
+"""What a holder of a unique key may be that is left as it is; see `Seed.past_replacing`."""
 
 GAP_S = 10
 """Longer than any lane may go without a tick."""
@@ -111,6 +113,20 @@ class Seed:
         self.raw.hset(self.lane.unique, key, f"{job_id} {over} {self.at(since)} {last}".rstrip())
         if over:
             self.raw.zadd(self.lane.locks, {key: over})
+
+    def past_replacing(self, key: str, case: str) -> None:
+        """Seed a job ``a`` that can be neither replaced nor debounced, for the reason that is named."""
+        if case == "running":
+            self.holds(key, self.running("a", meta=f"u {key}"))
+        elif case == "tried":
+            self.holds(key, self.waiting("a", meta=f"u {key}", tries="1:0:0:0:0"))
+        elif case == "completed":
+            self.holds(key, self.completed("a"), till=60)
+        elif case == "another":
+            self.waiting("a", meta=f"u {key}")
+            self.holds(key, self.waiting("c", meta=f"u {key}"))
+        else:
+            self.waiting("a")
 
     def watch(self, job_id: str) -> None:
         """Dependants wait for a job."""
