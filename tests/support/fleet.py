@@ -127,8 +127,12 @@ class Program:
         return [pid for pid in found if _session_of(pid) == self.pid]
 
     def children(self, module: str = "jobfleet.worker.child") -> list[int]:
-        """Its living children that run a module."""
-        return [pid for pid in self.family() if pid != self.pid and module in _command_of(pid)]
+        """Its living children that run a module.
+
+        What one of them starts shows its parent's command line until it has called exec, and is left out.
+        """
+        running = {pid for pid in self.family() if pid != self.pid and module in _command_of(pid)}
+        return [pid for pid in running if _parent_of(pid) not in running]
 
     def await_children(self, count: int, *, but: Iterable[int] = ()) -> list[int]:
         """Wait until it has so many children beside those named; answer them."""
@@ -230,11 +234,20 @@ def settle_all(fleet: Fleet, ids: Iterable[str], *, timeout: float = LONG) -> di
 
 
 def _session_of(pid: int) -> int:
-    try:
-        fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
-    except OSError:
-        return 0
+    fields = _stat_of(pid)
     return 0 if fields[0] in {"Z", "X"} else int(fields[3])
+
+
+def _parent_of(pid: int) -> int:
+    return int(_stat_of(pid)[1])
+
+
+def _stat_of(pid: int) -> list[str]:
+    """State, parent, group and session of a process, and more; state X where it has gone."""
+    try:
+        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
+    except OSError:
+        return ["X", "0", "0", "0"]
 
 
 def _command_of(pid: int) -> str:

@@ -32,12 +32,12 @@ def fleet(redis_url: str, registry: Registry) -> Iterator[Fleet]:
 
 @pytest.fixture
 def working(fleet: Fleet) -> Working:
-    """A worker in a thread, while the block runs."""
+    """A worker in a thread, while the block runs; of another fleet where one is named."""
 
     @contextmanager
-    def run(**options: Any) -> Iterator[threading.Event]:
+    def run(*, of: Fleet = fleet, **options: Any) -> Iterator[threading.Event]:
         stop = threading.Event()
-        thread = threading.Thread(target=fleet.run_worker, kwargs={"stop": stop, **options})
+        thread = threading.Thread(target=of.run_worker, kwargs={"stop": stop, **options})
         thread.start()
         try:
             yield stop

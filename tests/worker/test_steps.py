@@ -116,8 +116,9 @@ def test_a_result_that_cannot_travel_names_its_step(fleet: Fleet, registry: Regi
 
 
 def test_a_run_that_was_overtaken_keeps_nothing_and_stops(
-    fleet: Fleet, registry: Registry, raw: redis.Redis, working: Working
+    redis_url: str, registry: Registry, raw: redis.Redis, working: Working
 ) -> None:
+    """The lease is long, so that no renewal is the first to tell."""
     gate, going = threading.Event(), threading.Event()
 
     async def late(ctx: JobContext) -> None:
@@ -132,8 +133,8 @@ def test_a_run_that_was_overtaken_keeps_nothing_and_stops(
             CALLS.append(str(error))
             raise
 
-    handle = registry.register(late, name="test.late", fleet=fleet).enqueue()
-    with working():
+    with Fleet(redis_url, registry=registry, lease=600) as fleet, working(of=fleet):
+        handle = registry.register(late, name="test.late", fleet=fleet).enqueue()
         wait_until(going.is_set, timeout=30, why="it runs")
         raw.hset(LANE.runs, handle.id, "9000000000000000|other|1|1|2|")
         gate.set()
