@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
@@ -11,6 +11,7 @@ import pytest
 from jobfleet import Fleet
 from tests.support.fleet import Programs
 from tests.support.server import RedisServer
+from tests.support.trial import Trial
 
 HERE = Path(__file__).parent
 
@@ -63,3 +64,29 @@ def own_fleet(own_server: RedisServer) -> Iterator[Fleet]:
     """A producer on the test's own server."""
     with Fleet(own_server.url, patience=60) as fleet:
         yield fleet
+
+
+@pytest.fixture(scope="module")
+def trials() -> Iterator[list[Trial]]:
+    """The worker that all tests of a module share which leave it as they found it."""
+    trials: list[Trial] = []
+    try:
+        yield trials
+    finally:
+        for trial in trials:
+            trial.close()
+
+
+@pytest.fixture
+def trial(trials: list[Trial], open_trial: Callable[[], Trial]) -> Iterator[Trial]:
+    """That worker, or another after a test that has failed; what it has said is shown then.
+
+    A module that uses it says with a fixture `open_trial` what such a worker loads.
+    """
+    if trials and not trials[0].is_calm:
+        trials.pop().close()
+    if not trials:
+        trials.append(open_trial())
+    yield trials[0]
+    if not trials[0].is_calm:
+        sys.stdout.write(trials[0].worker.said[-20_000:])

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-import sys
-from collections.abc import Iterator
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -23,26 +22,9 @@ PLAIN_ENDINGS = {
 
 
 @pytest.fixture(scope="module")
-def trials(tmp_path_factory: pytest.TempPathFactory) -> Iterator[list[Trial]]:
-    """The worker that all tests share which leave it as they found it."""
-    trials: list[Trial] = []
-    try:
-        yield trials
-    finally:
-        for trial in trials:
-            trial.close()
-
-
-@pytest.fixture
-def trial(trials: list[Trial], tmp_path_factory: pytest.TempPathFactory) -> Iterator[Trial]:
-    """That worker, or another after a test that has failed; what it has said is shown then."""
-    if trials and not trials[0].is_calm:
-        trials.pop().close()
-    if not trials:
-        trials.append(Trial(tmp_path_factory.mktemp("hostile"), "histories", "workers.hostile", "workers.demo"))
-    yield trials[0]
-    if not trials[0].is_calm:
-        sys.stdout.write(trials[0].worker.said[-20_000:])
+def open_trial(tmp_path_factory: pytest.TempPathFactory) -> Callable[[], Trial]:
+    """What the tests of this module are tried on."""
+    return lambda: Trial(tmp_path_factory.mktemp("hostile"), "histories", "workers.hostile", "workers.demo")
 
 
 # --- what holds on --------------------------------------------------------------------------------

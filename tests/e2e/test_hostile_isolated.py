@@ -3,48 +3,28 @@
 from __future__ import annotations
 
 import signal
-import sys
-from collections.abc import Iterator
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
 from jobfleet import ErrorType, Fleet, Job, JobStatus
-from tests.support.features import needs_ladder, needs_processes
 from tests.support.fleet import LONG, Programs, is_running, settle_all
 from tests.support.trial import Trial
 from tests.support.waiting import wait_until
 from workers.hostile import ENDINGS, RESULTS
 
-pytestmark = needs_processes
 COMPLETED, FAILED, CANCELLED = JobStatus.COMPLETED, JobStatus.FAILED, JobStatus.CANCELLED
 STRIKING = {"mute-exit", "nameless", "endless"}
 GRACES = {"cancel_grace": 0.2, "stop_grace": 0.3}
 
 
 @pytest.fixture(scope="module")
-def trials(tmp_path_factory: pytest.TempPathFactory) -> Iterator[list[Trial]]:
-    """The worker that all tests share which leave it as they found it."""
-    trials: list[Trial] = []
-    try:
-        yield trials
-    finally:
-        for trial in trials:
-            trial.close()
-
-
-@pytest.fixture
-def trial(trials: list[Trial], tmp_path_factory: pytest.TempPathFactory) -> Iterator[Trial]:
-    """That worker, or another after a test that has failed; what it has said is shown then."""
-    if trials and not trials[0].is_calm:
-        trials.pop().close()
-    if not trials:
-        folder = tmp_path_factory.mktemp("isolated")
-        warm = (("isolated.shout", 0), ("isolated.balloon_bound", 16))
-        trials.append(Trial(folder, "histories", "workers.hostile_isolated", warm=warm, **GRACES))
-    yield trials[0]
-    if not trials[0].is_calm:
-        sys.stdout.write(trials[0].worker.said[-20_000:])
+def open_trial(tmp_path_factory: pytest.TempPathFactory) -> Callable[[], Trial]:
+    """What the tests of this module are tried on."""
+    warm = (("isolated.shout", 0), ("isolated.balloon_bound", 16))
+    modules = ("histories", "workers.hostile_isolated")
+    return lambda: Trial(tmp_path_factory.mktemp("isolated"), *modules, warm=warm, **GRACES)
 
 
 def await_running(trial: Trial, job_id: str) -> None:
@@ -87,7 +67,6 @@ def test_a_job_that_holds_the_gil_delays_nobody(trial: Trial) -> None:
     trial.check_calm()
 
 
-@needs_ladder
 @pytest.mark.parametrize("function", ["swallow_cancellation", "swallow_exceptions", "block_signals"])
 @pytest.mark.parametrize("how", ["cancelled", "timed out"])
 def test_a_job_that_hears_nothing_is_killed(trial: Trial, tmp_path: Path, function: str, how: str) -> None:

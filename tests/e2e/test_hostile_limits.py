@@ -10,7 +10,6 @@ import redis
 
 from jobfleet import ErrorType, Fleet, Job, JobResult, JobStatus
 from jobfleet.store.keys import Keyspace
-from tests.support.features import needs_hangs, needs_ladder
 from tests.support.fleet import LONG, Program, Programs, is_running, settle_all
 from tests.support.waiting import wait_until
 
@@ -56,7 +55,6 @@ def check_replaced(worker: Program, child: int, raw: redis.Redis, others: dict[s
     assert raw.zcard(LANE.lease) == raw.hlen(LANE.runs) == raw.hlen(LANE.tries) == 0
 
 
-@needs_ladder
 @pytest.mark.parametrize(("function", "argument"), DEAF)
 def test_a_job_past_its_hard_limit_condemns_its_child_and_nobody_else(
     programs: Programs, fleet: Fleet, raw: redis.Redis, tmp_path: Path, function: str, argument: float | None
@@ -83,7 +81,6 @@ def cpu_of(pid: int) -> float:
     return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
 
 
-@needs_ladder
 @pytest.mark.parametrize(("function", "argument"), DEAF)
 def test_a_cancelled_job_that_heeds_nothing_is_cancelled_once_its_process_is_gone(
     programs: Programs, fleet: Fleet, raw: redis.Redis, tmp_path: Path, function: str, argument: float | None
@@ -105,7 +102,6 @@ def test_a_cancelled_job_that_heeds_nothing_is_cancelled_once_its_process_is_gon
     check_replaced(worker, child, raw, settle_all(fleet, near))
 
 
-@needs_hangs
 @pytest.mark.parametrize(("function", "seconds"), [("block_loop", 3.0), ("hold_gil", 4.0)])
 def test_a_hung_child_is_shown_and_keeps_its_jobs(
     programs: Programs, fleet: Fleet, function: str, seconds: float
@@ -123,7 +119,6 @@ def test_a_hung_child_is_shown_and_keeps_its_jobs(
     assert function in worker.said, "its stack is shown"
 
 
-@needs_hangs
 def test_a_hung_child_is_killed_where_that_is_wished_and_the_culprit_is_found(
     programs: Programs, fleet: Fleet, raw: redis.Redis
 ) -> None:
