@@ -63,7 +63,7 @@ class Invocation:
     def announce(self) -> None:
         """Say which Redis is used, if nobody chose it or if asked to be verbose."""
         source = self.loaded.sources["url"]
-        if source == UP_FILE or self.config.verbose:
+        if source == UP_FILE or (self.config.verbose and self.config.log_format == "plain"):
             say(f"Using {mask_url(self.config.url)} from {source}")
 
     @contextmanager

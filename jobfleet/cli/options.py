@@ -13,7 +13,7 @@ from jobfleet.config.kind import COUNT, DURATION, FLAG, LANES, NAME, NAMES, PATH
 
 Decorated = TypeVar("Decorated", bound=Callable[..., Any])
 
-GLOBAL_SETTINGS = ("url", "namespace", "app_dir", "no_color", "verbose")
+GLOBAL_SETTINGS = ("url", "namespace", "app_dir", "no_color", "verbose", "log_format")
 FORMS = ("table", "json", "ids")
 HELP = {"help_option_names": ["-h", "--help"], "max_content_width": 110}
 
@@ -38,7 +38,7 @@ def setting_option(row: Setting) -> SettingOption:
         return SettingOption(names, count=True, default=None, help=text)
     if row.kind is FLAG:
         return SettingOption(names, is_flag=True, default=None, help=text)
-    return SettingOption(names, metavar=_METAVARS[row.kind], default=None, help=text)
+    return SettingOption(names, metavar="|".join(row.kind.words) or _METAVARS[row.kind], default=None, help=text)
 
 
 def global_options() -> list[click.Parameter]:

@@ -11,6 +11,7 @@ from typing import Any, ParamSpec, Protocol, TypeVar, overload, runtime_checkabl
 
 from jobfleet.client.steps import Steps
 from jobfleet.errors import JobCancelled
+from jobfleet.logs import JobLogger
 from jobfleet.model import Job, JobResult
 from jobfleet.model import seconds as as_seconds
 
@@ -255,7 +256,7 @@ class JobContext:
         values: dict[str, object] = {
             "job_id": f"default.0.{job.suffix}",
             "job": job,
-            "log": logging.LoggerAdapter(logging.getLogger("jobfleet.job"), {}),
+            "log": JobLogger(logging.getLogger("jobfleet.job"), {}),
         }
         return cls(**{**values, **overrides})  # type: ignore[arg-type]  # overrides are checked by the constructor
 

@@ -35,11 +35,13 @@ class Kind:
         name: The word for it in the reference.
         parse: Reads a value; raises `ValueError` with the remedy.
         show: Writes a value as text that `parse` reads (a URL without its password).
+        words: All there are, where there are few.
     """
 
     name: str
     parse: Callable[[object], object]
     show: Callable[[object], str] = str
+    words: tuple[str, ...] = ()
 
 
 def _text(value: object) -> str:
@@ -154,6 +156,18 @@ def _show_duration(value: object) -> str:
 
 def _show_size(value: object) -> str:
     return _show_unit(_size(value), _SIZE_UNITS, "B")
+
+
+def choice(*words: str) -> Kind:
+    """The kind of value that is one of some words."""
+
+    def parse(value: object) -> str:
+        word = value.strip().lower() if isinstance(value, str) else value
+        if word not in words:
+            raise ValueError(f"use {', '.join(words[:-1])} or {words[-1]}")
+        return str(word)
+
+    return Kind(name=" or ".join(words), parse=parse, words=words)
 
 
 URL = Kind(name="URL", parse=_url, show=lambda value: mask_url(str(value)))

@@ -13,7 +13,7 @@ from dataclasses import dataclass, fields, replace
 from pathlib import Path
 
 from jobfleet.config.cpu import default_processes
-from jobfleet.config.kind import COUNT, DURATION, FLAG, LANES, NAME, NAMES, PATH, RATIO, SIZE, URL
+from jobfleet.config.kind import COUNT, DURATION, FLAG, LANES, NAME, NAMES, PATH, RATIO, SIZE, URL, choice
 from jobfleet.config.setting import OptionalSeconds, Seconds, Setting, setting
 from jobfleet.errors import ConfigError
 
@@ -37,6 +37,9 @@ class JobConfig:
     app_dir: Path = setting(PATH, ".", "Folder put first on sys.path before modules are imported.", scope="command")
     no_color: bool = setting(FLAG, False, "Print without colours.", scope="command")
     verbose: int = setting(COUNT, 0, "Say more; -vv says most.", scope="command", short="v", least=0, most=3)
+    log_format: str = setting(
+        choice("plain", "json"), "plain", "Write logs for people, or as JSON, an object a line.", scope="command"
+    )
     connect_timeout: Seconds = setting(DURATION, 5.0, "How long connecting to Redis may take.", scope="all", least=0.01)
     socket_timeout: Seconds = setting(DURATION, 5.0, "How long an answer of Redis may take.", scope="all", least=0.01)
     lanes: Mapping[str, int] = setting(LANES, "", "Home lanes of queues that are created, else 1.", scope="all")

@@ -10,6 +10,7 @@ from jobfleet.client.context import JobContext
 from jobfleet.client.report import moment
 from jobfleet.codec import Limits
 from jobfleet.errors import EncodingError
+from jobfleet.logs import JobLogger
 from jobfleet.model import Job, suffix_time_us
 from jobfleet.outcome import ForeignError, Outcome, Raised
 from jobfleet.retry import Fail, Tries
@@ -89,6 +90,6 @@ def context_of(run: Run, child: str, args: list[Any], kwargs: dict[str, Any]) ->
         correlation_id=job.correlation_id,
         nominal_time=moment(header.get("nominal")),
         parents=results_of(run.parents, LIMITS) if run.parents else {},
-        log=logging.LoggerAdapter(logging.getLogger(f"jobfleet.job.{function}"), {"job_id": run.id}),
+        log=JobLogger(logging.getLogger(f"jobfleet.job.{function}"), {"job_id": run.id}),
         port=run,
     )

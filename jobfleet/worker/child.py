@@ -33,6 +33,7 @@ from jobfleet.store.connect import target
 from jobfleet.store.keys import Keyspace, Lane
 from jobfleet.worker.board import Board
 from jobfleet.worker.capture import keep_capturing, start_capture
+from jobfleet.worker.current import CURRENT
 from jobfleet.worker.engine import Engine
 from jobfleet.worker.handlers import Handlers, load_modules
 from jobfleet.worker.ladder import Verdict
@@ -76,7 +77,7 @@ class Child:
         """Live; answer the exit code."""
         _, child, settings, modules, app_dir, quiet = await anext(self._commands)
         config = JobConfig(**settings)
-        set_up_logs(config)
+        set_up_logs(config, worker=child, current=CURRENT.get)
         sys.dont_write_bytecode |= config.reload  # it tells changes by the second: two within one would be one
         loaded = self._load(modules, app_dir)
         if loaded is None:

@@ -15,6 +15,9 @@ class Notebook(Protocol):
     def note(self, at_us: int, level: int, text: str) -> None:
         """Take a line; from any thread, never waiting."""
 
+    def described(self) -> Mapping[str, object]:
+        """What a line that is logged within it says of it."""
+
 
 CURRENT: ContextVar[Notebook | None] = ContextVar("jobfleet_run", default=None)
 

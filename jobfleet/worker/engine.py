@@ -20,9 +20,10 @@ from jobfleet.retry import policy_of
 from jobfleet.services.relay import Relay
 from jobfleet.store.aio import AsyncStore
 from jobfleet.store.calls.control import stop
-from jobfleet.store.calls.settle import Item
+from jobfleet.store.calls.settle import PAST, Item
 from jobfleet.store.keys import Keyspace, Lane
 from jobfleet.store.values import Claimed
+from jobfleet.worker import lines
 from jobfleet.worker.anteroom import Anteroom
 from jobfleet.worker.board import Board
 from jobfleet.worker.claimer import Claimer
@@ -46,10 +47,6 @@ Key = tuple[str, int]
 NOBODY = "-"
 SENDING = 5.0
 """Seconds that the last endings may take; a supervisor waits no longer for its child either."""
-PAST = {
-    "complete": "completed", "fail": "failed", "retry": "retried", "release": "released", "park": "parked",
-    "expire": "expired", "move": "moved",
-}  # fmt: skip
 
 
 def board_capacity(slots: int) -> int:
@@ -95,6 +92,7 @@ class Engine:
         self._finishers: dict[Lane, Finisher] = {}
         self._offset: tuple[int, float] = (0, 0.0)
         self._started_us = 0
+        self._tells_all = lines.tells_all()
         self._ended = asyncio.Event()
         self._is_draining = False
         self.finished = 0
@@ -214,6 +212,8 @@ class Engine:
         self._running += 1
         run.started_us = self._started_us
         self._runner.start(run)
+        if self._tells_all:
+            lines.started(run)
         self._tally.count("jobs_started_total", (run.lane.queue, run.header.get("function", "?")))
 
     def _start_now(self, run: Run) -> None:
@@ -241,11 +241,14 @@ class Engine:
             self._tally.count("jobs_retried_total", (run.lane.queue, "error"))
         elif item[0] == "fail":
             self._tally.count("jobs_dead_lettered_total", (run.lane.queue, str(item[7])))
+        duration = self.now_us() - run.started_us
+        if self._tells_all:
+            lines.ended(run, str(item[0]), duration)
         self._tally.run_finished(
             run.lane.queue,
             run.header.get("function", "?"),
             PAST[str(item[0])],
-            self.now_us() - run.started_us,
+            duration,
             run.started_us - run.grant.due,
         )
 
@@ -266,7 +269,7 @@ class Engine:
         if run.moved_to:
             self._mover.settled(run, letter)
         if letter not in "sdc":
-            log.warning("job.lost job_id=%s token=%d its late finish was refused (%s)", run.id, run.token, letter)
+            lines.lost(run, f"its late finish was refused ({letter})")
             self._tally.count("fenced_writes_total", (run.lane.queue,))
         self._clear(run)
 
@@ -306,7 +309,7 @@ class Engine:
     def _lost(self, run: Run) -> None:
         if run.key not in self._runs or run.is_over:
             return
-        log.warning("job.lost job_id=%s token=%d another run owns it by now", run.id, run.token)
+        lines.lost(run, "another run owns it by now")
         if self._anteroom.remove(run):
             run.is_over = True
             self._clear(run)
@@ -318,7 +321,7 @@ class Engine:
         """Somebody asked for a running job to stop."""
         run = self._runs.get(key)
         if run is not None and not run.is_over and run.cancel_by is None:
-            log.info("job.cancelling job_id=%s by=%s", run.id, by)
+            log.info("job.cancelling job_id=%s by=%s", run.id, by, extra={"run": run})
             if self._anteroom.remove(run):
                 self._runner.abandon(run, Cancelled(by))
                 self._claimer.changed()

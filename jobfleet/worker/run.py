@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 from jobfleet.clock import boottime
 from jobfleet.errors import JobCancelled
 from jobfleet.outcome import Cancelled, Interrupted, LeaseLost, TimedOut
+from jobfleet.retry import Tries
 from jobfleet.store.keys import Lane
 from jobfleet.store.values import Grant
 
@@ -133,6 +134,19 @@ class Run:
     def note(self, at_us: int, level: int, text: str) -> None:
         """Take a line of the job's own log; from any thread, never waiting."""
         self.desk.scribe.note(self, at_us, level, text)
+
+    def described(self) -> Mapping[str, object]:
+        """What a line of the log says of it."""
+        told = {
+            "job_id": self.id,
+            "queue": self.lane.queue,
+            "function": self.header.get("function"),
+            "attempt": Tries.parse(self.grant.tries).attempt,
+            "fence": self.token,
+            "correlation_id": self.header.get("correlation_id"),
+            "user": self.header.get("user"),
+        }
+        return {name: value for name, value in told.items() if value is not None}
 
     async def steps(self) -> Mapping[str, bytes]:
         """The encoded results of the steps that earlier runs, or this one, have kept."""

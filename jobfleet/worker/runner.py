@@ -42,6 +42,7 @@ from jobfleet.retry import (
     with_header,
 )
 from jobfleet.store.calls import settle
+from jobfleet.worker import lines
 from jobfleet.worker.account import context_of, error_fields, unwritable
 from jobfleet.worker.around import Around
 from jobfleet.worker.executors.executor import Died, Executor, OnEnd, Stage
@@ -141,7 +142,7 @@ class Runner:
         try:
             run.parents = await self._parents(run)
         except JobfleetError as error:
-            log.warning("job.parents_unknown job_id=%s %s", run.id, error)
+            log.warning("job.parents_unknown job_id=%s %s", run.id, error, extra={"run": run})
         if run.interruption is not None and not run.is_over:
             self._end(run, run.interruption)
         elif not run.is_over:
@@ -272,7 +273,7 @@ class Runner:
         try:
             return self._item_of(run, outcome)
         except Exception:
-            log.exception("job.unwritable job_id=%s", run.id)
+            log.exception("job.unwritable job_id=%s", run.id, extra={"run": run})
             return self._item_of(run, unwritable(outcome))
 
     def _item_of(self, run: Run, outcome: Outcome) -> settle.Item | None:
@@ -288,7 +289,7 @@ class Runner:
         try:
             return self._weighed_of(run, outcome)
         except Exception:
-            log.exception("job.unwritable job_id=%s", run.id)
+            log.exception("job.unwritable job_id=%s", run.id, extra={"run": run})
             return self._weighed_of(run, unwritable(outcome))
 
     def _weighed_of(self, run: Run, outcome: Outcome) -> tuple[Outcome, Decision, settle.Item | None]:
@@ -309,7 +310,7 @@ class Runner:
             case Complete(value):
                 return self._complete(run, value)
             case Retry(delay_us, tries):
-                self._note("retried", run, tries)
+                lines.failed("retried", run, tries)
                 return settle.retry(run.id, run.token, delay_us=delay_us, tries=tries.dump())
             case Release(delay_us, spent):
                 kept = spent.dump() if spent is not None else ""
@@ -317,9 +318,7 @@ class Runner:
             case Park(delay_us, tries):
                 if not run.grant.tries:
                     reason = outcome.reason if isinstance(outcome, Unrunnable) else "unrunnable"
-                    grace = self._default_policy.unknown_grace
-                    shown = f"{grace / 3600:g} h" if grace >= 3600 else f"{grace:g} s"
-                    log.warning("Parked %s: %s Goes to the dead letters in %s.", run.id, reason, shown)
+                    lines.parked(run, reason, self._default_policy.unknown_grace)
                 return settle.park(run.id, run.token, delay_us=delay_us, tries=tries.dump())
             case Expire():
                 return settle.expire(run.id, run.token, ttl_ms=self._failed_ttl_ms)
@@ -377,7 +376,7 @@ class Runner:
                 "retry_count": Tries.parse(run.grant.tries).failures,
             }
         )
-        self._note("failed", run, decision.tries)
+        lines.failed("failed", run, decision.tries)
         return settle.fail(
             run.id,
             run.token,
@@ -387,10 +386,6 @@ class Runner:
             reason=decision.reason,
             tries=decision.tries.dump(),
         )
-
-    def _note(self, event: str, run: Run, tries: Tries) -> None:
-        last = tries.history[-1].split(" ", 2)[-1] if tries.history else ""
-        log.warning("job.%s job_id=%s function=%s %s", event, run.id, run.header.get("function", "?"), last)
 
 
 def _is_overdue(meta: str, now_us: int) -> bool:

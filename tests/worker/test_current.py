@@ -6,7 +6,7 @@ import asyncio
 import gc
 import logging
 import weakref
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from types import SimpleNamespace
 from typing import Any, cast
 
@@ -40,6 +40,9 @@ class Pad:
 
     def note(self, at_us: int, level: int, text: str) -> None:
         self.lines.append(f"{level} {text}")
+
+    def described(self) -> Mapping[str, object]:
+        return {}
 
 
 @pytest.fixture

@@ -16,6 +16,12 @@ TOKEN_STANDS = "token"
 STILL_EXPIRED = "expired"
 STILL_WAITING = "waiting"
 
+PAST = {
+    "complete": "completed", "fail": "failed", "retry": "retried", "release": "released", "park": "parked",
+    "expire": "expired", "move": "moved",
+}  # fmt: skip
+"""Verbs, and what they have done."""
+
 Item = tuple[Argument, ...]
 """Verb, guard, id, token, and what the verb takes."""
 

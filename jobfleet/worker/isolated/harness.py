@@ -75,7 +75,7 @@ class Harness:
 
     def load(self, modules: list[str], app_dir: str) -> bool:
         """Import the user's modules, in this process; whether that went well."""
-        set_up_logs(self._config)
+        set_up_logs(self._config, worker=self._child, current=CURRENT.get)
         try:
             loaded, registry = load_modules(modules, app_dir)
             self._handlers = Handlers(registry or REGISTRY, loaded, self._config)
