@@ -37,6 +37,27 @@ def test_complete_keeps_the_record_and_forgets_the_job(world: World) -> None:
     assert world.again(call).letters == "d"
 
 
+@pytest.mark.parametrize("may", ["+msetex", "-msetex"])
+def test_results_are_kept_each_for_its_time_whether_or_not_many_can_be_kept_at_once(world: World, may: str) -> None:
+    world.allow(may)
+    for suffix in "abc":
+        world.seed.running(suffix)
+    items = [
+        complete(world.id(suffix), 7, record=suffix.encode(), ttl_ms=seconds * 1000, duration_us=5)
+        for suffix, seconds in zip("abc", (600, 50, 600), strict=True)
+    ]
+
+    assert world.run(settle(world.lane, items)).letters == "sss"
+
+    assert world.state() == {
+        "done": [{"jobs": "a co 5\nb co 5\nc co 5"}],
+        "result:mail.0.a": ("completed now 7\na", 600),
+        "result:mail.0.b": ("completed now 7\nb", 50),
+        "result:mail.0.c": ("completed now 7\nc", 600),
+        "totals": {"completed": "3", "run_us": "15"},
+    }
+
+
 def test_fail_keeps_the_record_and_a_dead_letter(world: World) -> None:
     world.seed.running("a", band=1, meta="r 5000", tries="0:1:0:0:0")
     call = settle(world.lane, [failing(world)])

@@ -104,6 +104,11 @@ class World:
         """The state before the last call, with changes; None for a key that is gone."""
         return after(self.before, changes)
 
+    def allow(self, *rules: str) -> None:
+        """Change which commands the scripts' user may run, as `ACL SETUSER` has it."""
+        execute: Any = self.raw.execute_command
+        execute("ACL", "SETUSER", USER, *rules)
+
     def time(self, at: int) -> str:
         """A moment's name."""
         return moment(at, self.now)
