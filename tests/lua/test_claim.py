@@ -38,7 +38,7 @@ def test_a_due_job_moves_from_its_band_into_a_lease(world: World) -> None:
         "job:mail.0.a": "envelope of a",
         "lane": {"longest": str(MINUTE), "run_id": world.state()["lane"]["run_id"], "token": "now"},
         "lease": {"mail.0.a": "now+60s"},
-        "runs": {"mail.0.a": f"now|w.1|now|{MINUTE}|1|"},
+        "runs": {"mail.0.a": f"now|w.1|now|{MINUTE:015d}|1|"},
     }
     assert world.raw.hget(world.lane.lane, "token") == str(grant.token).encode()
 

@@ -127,7 +127,9 @@ local heard = is_heard(tag)
 if not more then reply[3] = int(next_due(tag, now)) end
 
 local deadline, leases, runs, events = int(now + lease), {}, {}, {}
-local tail = '|' .. child .. '|' .. stamp .. '|' .. int(lease) .. '|'
+-- The lease is written wide: past 64 bytes a value keeps its hash from the compact form, whose every
+-- access is a search; it cost a sixth of all that a job costs the server.
+local tail = '|' .. child .. '|' .. stamp .. '|' .. string.format('%015d', lease) .. '|'
 for i = 1, #ids do
   leases[2 * i - 1], leases[2 * i] = deadline, ids[i]
   runs[2 * i - 1] = ids[i]
