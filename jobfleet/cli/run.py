@@ -30,8 +30,8 @@ def _start(place: str, *arguments: object) -> int:
 @click.command(cls=Command)
 @click.argument("modules", nargs=-1, required=True, metavar="MODULE[:FLEET]...")
 @settings(
-    "queues", "slots", "processes", "lease", "burst", "max_jobs", "max_memory", "max_age", "grace", "hang_after",
-    "hang_kill", "reload", "with_reaper", "metrics_port",
+    "queues", "queue_order", "priorities", "slots", "processes", "lease", "burst", "max_jobs", "max_memory", "max_age",
+    "grace", "hang_after", "hang_kill", "reload", "with_reaper", "metrics_port",
 )  # fmt: skip
 @click.pass_obj
 def worker(invocation: Invocation, modules: tuple[str, ...]) -> int:

@@ -33,7 +33,7 @@ _FLAGS = {row.name: row.flag for row in SETTINGS} | {"config": "--config"}
 
 @click.command(cls=Command)
 @click.argument("modules", nargs=-1, required=True, metavar="MODULE[:FLEET]...")
-@settings("queues", "slots", "processes", "grace", "reload", "metrics_port")
+@settings("queues", "queue_order", "priorities", "slots", "processes", "grace", "reload", "metrics_port")
 @click.option(
     "--path",
     type=click.Path(path_type=Path, file_okay=False),

@@ -25,6 +25,7 @@ _DURATION_UNITS = {"ms": 0.001, "s": 1.0, "m": 60.0, "h": 3600.0, "d": 86_400.0}
 _SIZE = re.compile(r"(.*?)\s*(B|KiB|MiB|GiB)?", re.DOTALL)
 _SIZE_UNITS = {"B": 1, "KiB": 1024, "MiB": 1024**2, "GiB": 1024**3}
 _LANES_MOST = 1024
+_WEIGHT_MOST = 1000
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -119,13 +120,6 @@ def _size(value: object) -> int:
     return _number_of(number, int, remedy) * _SIZE_UNITS[unit or "B"]
 
 
-def _names(value: object) -> tuple[str, ...]:
-    words = value.split(",") if isinstance(value, str) else value
-    if not isinstance(words, (list, tuple)):
-        raise ValueError("use names, such as 'mail,bulk' or a list")
-    return tuple(dict.fromkeys(_name(word) for word in words if word != ""))
-
-
 def _lanes(value: object) -> dict[str, int]:
     remedy = f"use queue=lanes pairs, such as 'mail=4,bulk=2', each 1 to {_LANES_MOST}"
     if isinstance(value, Mapping):
@@ -140,6 +134,32 @@ def _lanes(value: object) -> dict[str, int]:
     if not all(1 <= count <= _LANES_MOST for count in lanes.values()):
         raise ValueError(remedy)
     return lanes
+
+
+def _queues(value: object) -> dict[str, int]:
+    """Queues in order, each with its weight; a name that comes twice counts where it came first."""
+    remedy = f"use names, with weights where wanted, such as 'mail=3,bulk', each 1 to {_WEIGHT_MOST}"
+    if isinstance(value, Mapping):
+        pairs: list[tuple[object, object]] = list(value.items())
+    else:
+        words = value.split(",") if isinstance(value, str) else value
+        if not isinstance(words, (list, tuple)):
+            raise ValueError("use names, such as 'mail,bulk' or a list")
+        pairs = [
+            (word.partition("=")[0], word.partition("=")[2]) if isinstance(word, str) and "=" in word else (word, 1)
+            for word in words
+            if word != ""
+        ]
+    queues: dict[str, int] = {}
+    for name, weight in pairs:
+        queues.setdefault(_name(name), _number_of(weight, int, remedy))
+    if not all(1 <= weight <= _WEIGHT_MOST for weight in queues.values()):
+        raise ValueError(remedy)
+    return queues
+
+
+def _show_queues(value: object) -> str:
+    return ",".join(name if weight == 1 else f"{name}={weight}" for name, weight in _queues(value).items())
 
 
 def _show_unit(value: float, units: Mapping[str, float], least: str) -> str:
@@ -178,7 +198,7 @@ COUNT = Kind(name="whole number", parse=_count)
 RATIO = Kind(name="number", parse=_ratio)
 DURATION = Kind(name="duration", parse=_duration, show=_show_duration)
 SIZE = Kind(name="size", parse=_size, show=_show_size)
-NAMES = Kind(name="names", parse=_names, show=lambda value: ",".join(_names(value)))
+QUEUES = Kind(name="names", parse=_queues, show=_show_queues)
 LANES = Kind(
     name="queue=lanes pairs",
     parse=_lanes,

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import timedelta
 from typing import TYPE_CHECKING, Any, Literal
 
-from jobfleet.config.kind import DURATION, LANES, SIZE, URL, Kind
+from jobfleet.config.kind import DURATION, LANES, QUEUES, SIZE, URL, Kind
 from jobfleet.errors import ConfigError
 
 Scope = Literal["all", "producer", "worker", "reaper", "command"]
@@ -28,7 +29,14 @@ if TYPE_CHECKING:
         def __get__(self, owner: object, kind: type | None = None) -> float | None: ...
         def __set__(self, owner: object, value: Duration | None) -> None: ...
 
+    class Weights:
+        """Read as queues with their weights; given as such, as names, or as a text such as 'mail=3,bulk'."""
+
+        def __get__(self, owner: object, kind: type | None = None) -> Mapping[str, int]: ...
+        def __set__(self, owner: object, value: Mapping[str, int] | Sequence[str]) -> None: ...
+
 else:
+    Weights = Mapping[str, int]
     Seconds = float
     OptionalSeconds = float | None
 
@@ -138,4 +146,4 @@ def setting(
         most=most,
     )
     # A URL may hold a password, and a dict has no hash.
-    return field(default=default, repr=kind is not URL, hash=kind is not LANES, metadata={"setting": row})
+    return field(default=default, repr=kind is not URL, hash=kind not in (LANES, QUEUES), metadata={"setting": row})

@@ -13,8 +13,8 @@ from dataclasses import dataclass, fields, replace
 from pathlib import Path
 
 from jobfleet.config.cpu import default_processes
-from jobfleet.config.kind import COUNT, DURATION, FLAG, LANES, NAME, NAMES, PATH, RATIO, SIZE, URL, choice
-from jobfleet.config.setting import OptionalSeconds, Seconds, Setting, setting
+from jobfleet.config.kind import COUNT, DURATION, FLAG, LANES, NAME, PATH, QUEUES, RATIO, SIZE, URL, choice
+from jobfleet.config.setting import OptionalSeconds, Seconds, Setting, Weights, setting
 from jobfleet.errors import ConfigError
 
 HOUR = 3600.0
@@ -80,12 +80,24 @@ class JobConfig:
         DURATION, HOUR, "How long a job is parked whose function no worker knows.", scope="worker"
     )
 
-    queues: tuple[str, ...] = setting(
-        NAMES,
+    queues: Weights = setting(
+        QUEUES,
         (),
-        "Queues to serve; none given: those of the loaded functions, and 'default'.",
+        "Queues to serve, with weights where wanted; none given: those of the loaded functions, and 'default'.",
         scope="worker",
         short="Q",
+    )
+    queue_order: str = setting(
+        choice("ordered", "weighted", "round-robin"),
+        "ordered",
+        "Which queue is claimed from first: the first of them, each by its weight, or each by turns.",
+        scope="worker",
+    )
+    priorities: str = setting(
+        choice("strict", "weighted"),
+        "strict",
+        "Whether urgent jobs always come first, or each priority has a share: 8, 4, 2 and 1.",
+        scope="worker",
     )
     slots: int = setting(
         COUNT, 10, "Jobs at once in each process.", scope="worker", unit="jobs", short="c", least=1, most=10_000
@@ -210,6 +222,8 @@ class JobConfig:
             "wait_poll_max",
             f"wait_poll_min ({self.wait_poll_min:g} s) or more",
         )
+        is_weighted = self.queue_order == "weighted" or all(weight == 1 for weight in self.queues.values())
+        self._check(is_weighted, "queue_order", "'weighted', which the weights in queues are for")
         for window in ("dedupe_window", "own_id_window"):
             self._check(
                 getattr(self, window) > self.patience,

@@ -18,6 +18,7 @@ from jobfleet.store.aio import AsyncStore
 from jobfleet.store.calls.lease import CHUNK, claim
 from jobfleet.store.keys import Lane
 from jobfleet.store.values import Claimed
+from jobfleet.worker.turns import Priorities, Queues
 
 log = logging.getLogger("jobfleet.worker")
 
@@ -36,6 +37,8 @@ class Claimer:
         free: How many more jobs may be claimed now.
         admit: Takes what was claimed, from which lane, and until when the leases stand (boot-time clock).
         on_buried: Is told that the fleet believes this child dead.
+        queues: In which order lanes are claimed from.
+        priorities: In which order the priorities of a lane are; None for the most urgent first.
     """
 
     def __init__(
@@ -47,6 +50,8 @@ class Claimer:
         free: Callable[[], int],
         admit: Callable[[Lane, Claimed, float], None],
         on_buried: Callable[[], None],
+        queues: Queues,
+        priorities: Priorities | None = None,
     ) -> None:
         self._store = store
         self._child = child
@@ -55,7 +60,8 @@ class Claimer:
         self._admit = admit
         self._on_buried = on_buried
         self._loop = asyncio.get_running_loop()
-        self._lanes: list[Lane] = []
+        self._queues = queues
+        self._priorities = priorities
         self._hot: set[Lane] = set()
         self._owed: set[Lane] = set()
         self._nonces: dict[Lane, int] = {}
@@ -74,8 +80,7 @@ class Claimer:
 
     def serve(self, lanes: Sequence[Lane]) -> None:
         """Serve these lanes, the first first."""
-        new = [lane for lane in lanes if lane not in self._lanes]
-        self._lanes = list(lanes)
+        new = self._queues.serve(lanes)
         if new and self._tasks:  # whoever blocks now does so on the old lanes
             self._tasks[1].cancel()
             self._tasks[1] = self._loop.create_task(self._listen())
@@ -120,15 +125,15 @@ class Claimer:
         """Claim again after `quiet`."""
         if self._is_quiet:
             self._is_quiet = False
-            self._hot = set(self._lanes)
+            self._hot = set(self._queues.lanes)
             self.start()
             self.changed()
 
     async def _claim_on(self) -> None:
         while not self._is_quiet:
-            lane = next((lane for lane in self._lanes if lane in self._hot), None)
             free = min(self._free(), CHUNK)
-            if lane is None or (free <= 0 and lane not in self._owed):
+            lane = self._queues.first(self._hot if free > 0 else self._owed)
+            if lane is None:
                 self._may_claim.clear()
                 self.changed()
                 if not self._may_claim.is_set():
@@ -143,9 +148,10 @@ class Claimer:
     async def _claim_once(self, lane: Lane, limit: int) -> None:
         nonce = self._nonces[lane] = self._nonces.get(lane, 0) + 1
         sent, doubts = boottime(), self._doubts
+        order = self._priorities.order(lane) if self._priorities is not None else ""
         try:
             claimed = await self._store.run(
-                claim(lane, child=self._child, nonce=nonce, lease_us=self._lease_us, limit=limit)
+                claim(lane, child=self._child, nonce=nonce, lease_us=self._lease_us, limit=limit, order=order)
             )
         except StoreUnavailable:
             return
@@ -154,7 +160,7 @@ class Claimer:
             await asyncio.sleep(1.0)
             return
         self._owed.discard(lane)
-        self._take_turns(lane)
+        self._queues.took(lane, len(claimed.grants))
         if claimed.word == "buried":
             self._on_buried()
             self._is_quiet = True
@@ -164,14 +170,9 @@ class Claimer:
             self._wait_for(lane, claimed)
         self.is_empty = not self._hot
         if claimed.grants:
+            if self._priorities is not None:
+                self._priorities.took(lane, claimed.grants)
             self._admit(lane, claimed, sent + self._lease_us / 1e6)
-
-    def _take_turns(self, lane: Lane) -> None:
-        """Queues are served in order, the lanes of one queue by turns: none must wait for another to be empty."""
-        places = [place for place, other in enumerate(self._lanes) if other.queue == lane.queue]
-        if len(places) > 1 and lane in self._lanes:
-            self._lanes.remove(lane)
-            self._lanes.insert(places[-1], lane)
 
     def _wait_for(self, lane: Lane, claimed: Claimed) -> None:
         """A due time that is near is awaited here; a far one is a tick's to announce."""
@@ -188,9 +189,9 @@ class Claimer:
             while True:
                 await self._may_block.wait()
                 self._may_block.clear()
-                if self._hot or self._free() <= 0 or not self._lanes:
+                if self._hot or self._free() <= 0 or not self._queues.lanes:
                     continue
-                lane = await self._store.wait_wake(self._lanes, BLOCK)
+                lane = await self._store.wait_wake(self._queues.lanes, BLOCK)
                 if lane is not None:
                     self._owed.add(lane)
                     self.heat(lane)

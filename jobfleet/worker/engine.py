@@ -39,6 +39,7 @@ from jobfleet.worker.resources import CLOSING, Resources
 from jobfleet.worker.run import Run
 from jobfleet.worker.runner import Runner
 from jobfleet.worker.teller import Teller
+from jobfleet.worker.turns import Priorities, queues_of
 
 log = logging.getLogger("jobfleet.worker")
 Key = tuple[str, int]
@@ -137,6 +138,8 @@ class Engine:
             free=self._free,
             admit=self._admit,
             on_buried=on_buried,
+            queues=queues_of(config.queue_order, config.queues),
+            priorities=Priorities() if config.priorities == "weighted" else None,
         )
         self._anteroom = Anteroom(
             patience=config.renewal,

@@ -9,7 +9,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import threading
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
 from contextlib import suppress
 from typing import TYPE_CHECKING, Any
 
@@ -37,7 +37,7 @@ log = logging.getLogger("jobfleet.worker")
 def run_worker(
     fleet: Fleet,
     *,
-    queues: Sequence[str] = (),
+    queues: Sequence[str] | Mapping[str, int] = (),
     slots: int | None = None,
     burst: bool = False,
     stop: threading.Event | None = None,
@@ -46,7 +46,8 @@ def run_worker(
 
     Args:
         fleet: Its server, settings and functions.
-        queues: What to serve; by default the queues of the registered functions, and ``default``.
+        queues: What to serve; by default the queues of the registered functions, and ``default``. With weights as a
+            mapping, for a fleet whose `queue_order` is ``weighted``.
         slots: How many jobs to run at once.
         burst: Return when nothing that is due is left.
         stop: Ends it from another thread.
@@ -54,12 +55,14 @@ def run_worker(
     from dataclasses import replace
 
     config = fleet.config if slots is None else replace(fleet.config, slots=slots)
+    if isinstance(queues, Mapping):
+        config = replace(config, queues=dict(queues))
     asyncio.run(_Inside(fleet, config, queues, burst=burst, stop=stop).run())
 
 
 class _Inside:
     def __init__(
-        self, fleet: Fleet, config: Any, queues: Sequence[str], *, burst: bool, stop: threading.Event | None
+        self, fleet: Fleet, config: Any, queues: Iterable[str], *, burst: bool, stop: threading.Event | None
     ) -> None:
         self._fleet = fleet
         self._config = config

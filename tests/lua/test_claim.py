@@ -325,3 +325,15 @@ def test_a_claim_without_room_grants_nothing_and_hands_the_wake_up_on(
 
     assert world.run(claiming(world, limit=0)).word == "empty"
     assert world.state() == world.moved({**REMEMBERED, "wake": {"w": 0}} if wakes else REMEMBERED)
+
+
+def test_priorities_are_visited_in_the_order_that_is_given(world: World) -> None:
+    for suffix, band in (("a", 0), ("b", 1), ("c", 2), ("d", 3)):
+        world.seed.waiting(suffix, band=band)
+
+    first = world.run(claim(world.lane, child="w.1", nonce=1, lease_us=MINUTE, limit=2, order="3102"))
+    second = world.run(claim(world.lane, child="w.1", nonce=2, lease_us=MINUTE, limit=2, order="3102"))
+
+    assert (ids(first), ids(second)) == ("db", "ac")
+    assert [grant.band for grant in (*first.grants, *second.grants)] == [3, 1, 0, 2]
+    assert world.raw.zcard(world.lane.wake) == 1, "the first has left work behind"

@@ -34,8 +34,9 @@ MIB = 1024 * 1024
         ("max_payload", "64 KiB", 65_536),
         ("max_payload", "2048B", 2048),
         ("no_color", " True ", True),
-        ("queues", "", ()),
-        ("queues", ["a", "b", "a"], ("a", "b")),
+        ("queues", "", {}),
+        ("queues", ["a", "b", "a"], {"a": 1, "b": 1}),
+        ("queue_order", " Round-Robin ", "round-robin"),
         ("lanes", {"mail": "3"}, {"mail": 3}),
         ("lanes", "mail=3,", {"mail": 3}),
         ("app_dir", "a/b", Path("a/b")),
@@ -53,6 +54,7 @@ def test_a_value_is_read_in_all_its_forms(name: str, value: object, expected: ob
 
 
 DURATION_REMEDY = "use seconds, a timedelta, or a text such as '30s', '5m', '24h' or '30d'"
+QUEUES_REMEDY = "use names, with weights where wanted, such as 'mail=3,bulk', each 1 to 1000"
 LANES_REMEDY = "use queue=lanes pairs, such as 'mail=4,bulk=2', each 1 to 1024"
 
 
@@ -89,6 +91,12 @@ LANES_REMEDY = "use queue=lanes pairs, such as 'mail=4,bulk=2', each 1 to 1024"
         ({"app_dir": ""}, "app_dir = '': use a text."),
         ({"queues": 3}, "queues = 3: use names, such as 'mail,bulk' or a list."),
         ({"queues": ["a b"]}, "queues = ['a b']: use letters, digits, '_', '.' and '-', at most 100."),
+        ({"queues": "mail="}, f"queues = 'mail=': {QUEUES_REMEDY}."),
+        ({"queues": "mail=0"}, f"queues = 'mail=0': {QUEUES_REMEDY}."),
+        ({"queues": {"mail": 1001}}, f"queues = {{'mail': 1001}}: {QUEUES_REMEDY}."),
+        ({"queues": "mail=3,bulk"}, "queue_order = 'ordered': use 'weighted', which the weights in queues are for."),
+        ({"queue_order": "fair"}, "queue_order = 'fair': use ordered, weighted or round-robin."),
+        ({"priorities": True}, "priorities = True: use strict or weighted."),
         ({"lanes": 3}, f"lanes = 3: {LANES_REMEDY}."),
         ({"lanes": "mail"}, f"lanes = 'mail': {LANES_REMEDY}."),
         ({"lanes": {"mail": 0}}, f"lanes = {{'mail': 0}}: {LANES_REMEDY}."),
@@ -105,6 +113,14 @@ def test_a_wrong_value_is_refused_naming_setting_value_and_remedy(values: dict[s
         replace(JobConfig(), **values)
 
     assert str(caught.value) == message
+
+
+@pytest.mark.parametrize("queues", ["mail=3, bulk", ["mail=3", "bulk=1"], {"mail": "3", "bulk": 1}])
+def test_queues_have_weights_where_their_order_is_weighted(queues: Any) -> None:
+    config = JobConfig(queues=queues, queue_order="weighted")
+
+    assert list(config.queues.items()) == [("mail", 3), ("bulk", 1)]
+    assert next(row for row in SETTINGS if row.name == "queues").show(config.queues) == "mail=3,bulk"
 
 
 def test_renewal_is_a_third_of_the_lease_unless_it_is_set() -> None:

@@ -12,14 +12,17 @@ from jobfleet.store.values import Cancelling, Claimed, Grant, Held, Renewed, Run
 CHUNK = 50
 
 
-def claim(lane: Lane, *, child: str, nonce: int, lease_us: int, limit: int) -> Call[Claimed]:
+def claim(lane: Lane, *, child: str, nonce: int, lease_us: int, limit: int, order: str = "") -> Call[Claimed]:
     """Lease up to `limit` (1 to 50) of the most urgent due jobs to a child.
 
     Repeated with the same nonce it answers the same grants, those whose token still stands.
+
+    Args:
+        order: The digits of the four priorities as they are visited, when not the most urgent first.
     """
     claimed = lane.claim(child)
     keys = (*lane.ready, lane.lease, lane.runs, lane.lane, claimed, lane.wake, lane.totals, lane.expiry, lane.unique)
-    return Call(load("claim"), keys, (lane.tag, child, nonce, lease_us, limit), _claimed)
+    return Call(load("claim"), keys, (lane.tag, child, nonce, lease_us, limit, order), _claimed)
 
 
 def _claimed(reply: Reply) -> Claimed:

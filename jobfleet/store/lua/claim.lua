@@ -22,6 +22,7 @@
 --         3 nonce       int     grows with every claim of the child in this lane
 --         4 lease       int     µs
 --         5 limit       int     0..50; 0 only marks the wake-up again, for a child that took it without room
+--         6 order       text    the digits of the four bands as they are visited; "" for 0123
 -- FLAGS   allow-oom
 -- RETURNS {"claimed", now, next_due, id, token, due, band, envelope, tries, meta, …}   next_due 0: more is due now
 --         {"empty", now, next_due} | {"paused", now} | {"buried"} | {"stale"}
@@ -36,6 +37,7 @@
 -- @include lib/memory
 
 local tag, child, nonce, lease, limit = ARGV[1], ARGV[2], tonumber(ARGV[3]), tonumber(ARGV[4]), tonumber(ARGV[5])
+local order = ARGV[6]
 local now = now_us()
 local stamp = int(now)
 
@@ -90,7 +92,8 @@ if redis.call('HGET', tag .. 'conf', 'paused') then return {'paused', stamp} end
 
 local ids, dues, bands, taken, room = {}, {}, {}, {{}, {}, {}, {}}, limit
 local more = false
-for band = 1, 4 do
+for turn = 1, 4 do
+  local band = order == '' and turn or string.byte(order, turn) - 47
   if room > 0 then
     local found = redis.call('ZRANGEBYSCORE', KEYS[band], '-inf', stamp, 'WITHSCORES', 'LIMIT', 0, room + 1)
     local here = #found / 2

@@ -1,0 +1,49 @@
+"""Worker processes whose flags give every priority and every queue a share."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterable
+from typing import Any
+
+from jobfleet import Fleet, Job, Priority
+from tests.support.fleet import Programs, settle_all
+
+
+def started(programs: Programs, fleet: Fleet, kinds: dict[str, Any], *flags: str) -> list[Any]:
+    """The kinds of the jobs, in the order in which a worker with one slot has started them."""
+    programs.start("worker", "histories", "-p1", "-c1", "--burst", *flags)
+    settle_all(fleet, kinds)
+    return [kinds[entry.id] for entry in programs.history.entries() if entry.event == "start"]
+
+
+def enqueued(fleet: Fleet, option: str, values: Iterable[Any], each: int) -> dict[str, Any]:
+    """So many jobs of each kind."""
+    return {
+        fleet.enqueue(Job("nap", "hist.nap", (0,), **{option: value})): value for value in values for _ in range(each)
+    }
+
+
+def test_a_worker_with_weighted_priorities_starves_none(programs: Programs, fleet: Fleet) -> None:
+    kinds = enqueued(fleet, "priority", [Priority.CRITICAL, Priority.LOW], 27)
+
+    order = started(programs, fleet, kinds, "--priorities", "weighted")
+
+    assert Counter(order[:27]) == {Priority.CRITICAL: 24, Priority.LOW: 3}
+    assert Counter(order) == {Priority.CRITICAL: 27, Priority.LOW: 27}
+
+
+def test_a_worker_with_weighted_queues_serves_each_by_its_weight(programs: Programs, fleet: Fleet) -> None:
+    kinds = enqueued(fleet, "queue", ["bulk", "mail"], 20)
+
+    order = started(programs, fleet, kinds, "-Q", "bulk,mail=3", "--queue-order", "weighted")
+
+    assert Counter(order[:20]) == {"mail": 15, "bulk": 5}
+    assert Counter(order) == {"mail": 20, "bulk": 20}
+
+
+def test_weights_without_a_weighted_order_are_refused_at_the_start(programs: Programs) -> None:
+    worker = programs.start("worker", "histories", "-Q", "mail=3,bulk")
+
+    assert worker.exit_code() == 2
+    assert "queue_order = 'ordered': use 'weighted', which the weights in queues are for." in worker.said

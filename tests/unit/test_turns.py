@@ -1,0 +1,127 @@
+"""Turns of queues and of priorities."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Collection
+
+import pytest
+
+from jobfleet.store.keys import Keyspace, Lane
+from jobfleet.store.values import Grant
+from jobfleet.worker.turns import Priorities, Queues, Shares, queues_of
+
+KEYS = Keyspace("jobfleet")
+A, B, C = (KEYS.lane(queue, 0) for queue in "abc")
+B2 = KEYS.lane("b", 1)
+
+
+def dealt(queues: Queues, among: Collection[Lane], claims: int, *, jobs: int = 1) -> str:
+    """The queues of so many claims, each of which brings so many jobs."""
+    names = ""
+    for _ in range(claims):
+        lane = queues.first(among)
+        assert lane is not None
+        queues.took(lane, jobs)
+        names += lane.queue
+    return names
+
+
+def test_shares_are_those_of_the_weights() -> None:
+    shares = Shares({"x": 8, "y": 4, "z": 2, "w": 1})
+    taken: Counter[str] = Counter()
+
+    for _ in range(150):
+        who = shares.order()[0]
+        shares.took(who, 1)
+        taken[who] += 1
+
+    assert taken == {"x": 80, "y": 40, "z": 20, "w": 10}
+
+
+def test_shares_count_jobs_and_not_turns() -> None:
+    shares = Shares({"big": 1, "small": 1})
+    taken: Counter[str] = Counter()
+
+    for _ in range(1100):
+        who = shares.order()[0]
+        jobs = 10 if who == "big" else 1
+        shares.took(who, jobs)
+        taken[who] += jobs
+
+    assert abs(taken["big"] - taken["small"]) <= 10
+
+
+def test_who_had_nothing_to_do_makes_up_for_nothing() -> None:
+    shares = Shares({"busy": 1, "idle": 1})
+    for _ in range(100):
+        shares.took("busy", 1)
+
+    firsts = []
+    for _ in range(6):
+        firsts.append(shares.order()[0])
+        shares.took(firsts[-1], 1)
+
+    assert Counter(firsts) == {"busy": 3, "idle": 3}
+
+
+def test_ordered_queues_give_the_first_all_it_asks_for() -> None:
+    queues = queues_of("ordered", {})
+    queues.serve((A, B, C))
+
+    assert dealt(queues, {A, B, C}, 4) == "aaaa"
+    assert dealt(queues, {B, C}, 4) == "bbbb"
+
+
+def test_round_robin_queues_take_turns_and_their_lanes_too() -> None:
+    queues = queues_of("round-robin", {})
+    assert queues.serve((A, B, B2, C)) == [A, B, B2, C]
+
+    assert dealt(queues, {A, B, B2, C}, 6, jobs=10) == "abcabc"
+    assert queues.serve((A, B, B2, C)) == []
+
+    lanes = []
+    for _ in range(6):
+        lane = queues.first({A, B, B2, C})
+        assert lane is not None
+        queues.took(lane, 1)
+        lanes.append(lane)
+    assert set(lanes) == {A, B, B2, C}
+
+
+@pytest.mark.parametrize("jobs", [1, 10])
+def test_weighted_queues_have_their_shares_of_the_jobs(jobs: int) -> None:
+    queues = queues_of("weighted", {"a": 3})
+    queues.serve((A, B))
+
+    assert Counter(dealt(queues, {A, B}, 40, jobs=jobs)) == {"a": 30, "b": 10}
+
+
+def test_weighted_queues_that_are_empty_give_way() -> None:
+    queues = queues_of("weighted", {"a": 3})
+    queues.serve((A, B, C))
+
+    assert Counter(dealt(queues, {B, C}, 10)) == {"b": 5, "c": 5}
+    assert queues.first(()) is None
+
+
+def test_a_claim_that_brings_nothing_counts_for_nothing() -> None:
+    queues = queues_of("weighted", {"a": 1, "b": 1})
+    queues.serve((A, B))
+
+    queues.took(A, 0)
+
+    assert queues.first({A, B}) == A
+
+
+def test_priorities_have_shares_lane_by_lane() -> None:
+    priorities, taken = Priorities(), Counter[str]()
+    priorities.order(B)
+    for _ in range(150):
+        order = priorities.order(A)
+        assert sorted(order) == ["0", "1", "2", "3"]
+        taken[order[0]] += 1
+        priorities.took(A, [Grant("a.0.x", 1, 0, int(order[0]), b"", "", "")])
+
+    assert taken == {"0": 80, "1": 40, "2": 20, "3": 10}
+    assert priorities.order(B) == "0123"
