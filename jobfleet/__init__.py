@@ -19,6 +19,7 @@ __version__ = version.VERSION
 
 if TYPE_CHECKING:
     from jobfleet.client.aio import AsyncFleet
+    from jobfleet.client.batch import BatchItem
     from jobfleet.client.context import JobContext, ProgressCallback
     from jobfleet.client.default import cancel, configure, enqueue, poll, wait
     from jobfleet.client.handle import AsyncJobHandle, JobHandle
@@ -53,6 +54,7 @@ _HOMES = {
     "After": "jobfleet.model",
     "AsyncFleet": "jobfleet.client.aio",
     "AsyncJobHandle": "jobfleet.client.handle",
+    "BatchItem": "jobfleet.client.batch",
     "ConfigError": "jobfleet.errors",
     "Cron": "jobfleet.cron",
     "Discard": "jobfleet.outcome",
@@ -112,6 +114,7 @@ __all__ = [
     "After",
     "AsyncFleet",
     "AsyncJobHandle",
+    "BatchItem",
     "ConfigError",
     "Cron",
     "Discard",

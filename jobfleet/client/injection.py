@@ -54,7 +54,7 @@ def injection_of(function: Callable[..., Any]) -> Injection:
         parameters = list(inspect.signature(function).parameters.values())
     except (TypeError, ValueError):
         return Injection()
-    hints = _hints(function)
+    hints = hints_of(function)
     context = None
     for parameter in parameters:
         hint = hints.get(parameter.name, parameter.annotation)
@@ -80,7 +80,7 @@ def parameters_of(function: Callable[..., Any], injection: Injection) -> tuple[i
     return tuple(parameter for parameter in signature.parameters.values() if parameter.name not in injection.hidden)
 
 
-def _hints(function: Callable[..., Any]) -> dict[str, Any]:
+def hints_of(function: Callable[..., Any]) -> dict[str, Any]:
     """What the annotations mean; one that cannot be read leaves the others alone."""
     try:
         return typing.get_type_hints(function, include_extras=True)

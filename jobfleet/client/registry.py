@@ -7,9 +7,11 @@ import sys
 import typing
 from collections.abc import Awaitable, Callable, Iterable, Mapping
 from dataclasses import dataclass, field
+from datetime import timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Concatenate, Generic, ParamSpec, TypeVar, overload
 
+from jobfleet.client.batch import BATCH, Batch, BatchDecorator, batch_of
 from jobfleet.client.context import JobContext
 from jobfleet.client.hooks import Hooks, Middleware
 from jobfleet.client.injection import injection_of, parameters_of
@@ -34,7 +36,7 @@ OPTIONS = frozenset(
         "session", "tags", "timeout", "tz", "unique", "unique_for", "user",
     }
 )  # fmt: skip
-DECORATOR_ONLY = frozenset(LIMITS)
+DECORATOR_ONLY = frozenset((*LIMITS, *BATCH))
 JOB_ONLY = frozenset({"id", "scheduled_at", "expires_at", "depends_on", "user", "session", "correlation_id"})
 
 
@@ -84,6 +86,7 @@ class JobFunction(Generic[P, R, C]):
         discard_on: tuple[type[BaseException], ...] = (),
         cron: Cron | None = None,
         isolation: Isolation | None = None,
+        batch: Batch | None = None,
         fleet: Any = None,
     ) -> None:
         self.function = function
@@ -94,6 +97,10 @@ class JobFunction(Generic[P, R, C]):
         self.discard_on = discard_on
         self.injection = injection_of(function)
         self.parameters = parameters_of(function, self.injection)
+        self.batch = batch
+        if batch is not None:
+            self.parameters = batch.parameters(self.parameters or ())
+            self.injection = batch.injection(self.injection)
         self.is_coroutine = inspect.iscoroutinefunction(function)
         self.isolation = isolation
         self.run_in = "process" if isolation is not None else "async" if self.is_coroutine else "thread"
@@ -119,7 +126,8 @@ class JobFunction(Generic[P, R, C]):
             InvalidJob: An option is unknown or wrong.
         """
         for option in DECORATOR_ONLY.intersection(options):
-            raise InvalidJob(f"{option} stands on the decorator: @job(run_in='process', {option}=…).", field=option)
+            place = "" if option in BATCH else "run_in='process', "
+            raise InvalidJob(f"{option} stands on the decorator: @job({place}{option}=…).", field=option)
         _check_options(options, allowed=OPTIONS)
         copy: JobFunction[P, R, C] = object.__new__(JobFunction)
         copy.__dict__.update(self.__dict__)
@@ -208,7 +216,9 @@ class Registry:
         cron = _cron_of(options)
         _check_options(options, allowed=(OPTIONS - JOB_ONLY) | DECORATOR_ONLY)
         given = {option: options.pop(option) for option in ("run_in", *LIMITS) if option in options}
-        _, isolation = isolation_of(function, given)
+        run_in, isolation = isolation_of(function, given)
+        gathered = {option: options.pop(option) for option in BATCH if option in options}
+        batch = batch_of(function, gathered, run_in=run_in, cron=cron)
         if isolation is not None and isolation.on_oom == (options.get("queue") or "default"):
             raise InvalidJob(f"on_oom is {isolation.on_oom!r}, the function's own queue; name another.", field="on_oom")
         Job(wire, wire, **options)
@@ -222,6 +232,7 @@ class Registry:
             retry_on=retry_on,
             discard_on=discard_on,
             isolation=isolation,
+            batch=batch,
             cron=cron,
             fleet=fleet,
         )
@@ -300,6 +311,8 @@ def job(function: Callable[Concatenate[JobContext, P], R], /) -> JobFunction[P, 
 @overload
 def job(function: Callable[P, R], /) -> JobFunction[P, R, R]: ...
 @overload
+def job(*, batch: int, batch_wait: float | timedelta = ..., **options: Any) -> BatchDecorator: ...
+@overload
 def job(
     *,
     name: str | None = None,
@@ -317,7 +330,8 @@ def job(function: Callable[..., Any] | None = None, /, **options: Any) -> Any:
         discard_on: Exceptions after which it is not.
         options: Defaults of the jobs; see `Job`. And of the function alone: `run_in` (``async``, ``thread`` or
             ``process``), and with ``process`` `memory_limit` (bytes or a text such as ``512MiB``), `cpu_limit`
-            (seconds), `nice` (0 to 19), `environment` (a mapping) and `on_oom` (a queue).
+            (seconds), `nice` (0 to 19), `environment` (a mapping) and `on_oom` (a queue). With `batch` (1 to 1,000) the
+            function is given a list of that many jobs' values at most, gathered for `batch_wait` seconds.
 
     Raises:
         InvalidJob: An option is wrong.

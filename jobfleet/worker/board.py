@@ -129,6 +129,10 @@ class Board:
         at = place + _LIMIT
         self._memory[at : at + _limit.size] = _limit.pack(min(math.ceil(until * TENTHS), 0xFFFFFFFF), seconds)
 
+    def claimed(self, place: int) -> None:
+        """Say that no user code runs for it yet, after all."""
+        self._memory[place] = 1
+
     def started(self, place: int) -> None:
         """Say that user code runs for it; only such jobs are charged when the child dies."""
         self._memory[place] = 2

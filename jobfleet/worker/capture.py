@@ -35,6 +35,8 @@ class Capture(logging.Handler):
         if record.name.startswith("jobfleet.") and not record.name.startswith(JOB_LOGGER):
             return  # the worker's own lines are about the job, not of it
         setattr(record, _MARK, True)
+        if (notebook := getattr(run, "notebook", None)) is not None:  # it runs several jobs: whose line is it?
+            run = notebook(getattr(record, "job_id", None))
         try:
             run.note(int(record.created * 1e6), record.levelno, _text(record))
         except Exception:  # noqa: BLE001 - a line that cannot be written must not end a job

@@ -100,7 +100,6 @@ class Engine:
         """How many runs have been settled."""
         self._most: int | None = None
         self._on_spent: Callable[[], None] = lambda: None
-        self._executors = executors(child, config, modules, isolated=bool(handlers.isolated))
         self._resources = Resources()
         self._desk = Desk(store, config, on_lost=self._lost, on_cancel=self._cancelled_mark)
         self._ladder = Ladder(
@@ -110,6 +109,7 @@ class Engine:
             on_stage=self._note_stage,
             on_condemned=on_condemned,
         )
+        self._executors = executors(child, config, modules, handlers, board, self._ladder)
         keys = Keyspace(config.namespace)
         self._mover = Mover(store, config, finish=self._finish)
         self._runner = Runner(
@@ -200,7 +200,7 @@ class Engine:
         for grant in claimed.grants:
             run = Run(lane, grant, self._board.post(grant.id, grant.token), until, self._desk)
             self._runs[run.key] = run
-            if grant.tries and grant.tries.partition("\n")[0].endswith(":1"):
+            if grant.tries and run.is_suspect:
                 self._anteroom.keep_suspect(run)
             elif fresh:
                 self._start(run)
@@ -357,6 +357,8 @@ class Engine:
         await self._claimer.quiet()
         self._is_draining = True
         self._anteroom.close()
+        for executor in self._executors.values():
+            executor.flush()
         await self._wait_ended(grace, hurry)
         left = [run for run in self._runs.values() if not run.is_over and not run.is_condemned]
         for run in left:

@@ -25,7 +25,7 @@ class Handler:
         function: The job function.
         call: What is called.
         where: ``async`` for the child's event loop, ``thread`` for one of its threads, ``process`` for a process of
-            its own.
+            its own, ``batch`` for where its jobs are gathered first.
         policy: What its jobs are allowed, unless they say otherwise themselves.
         timeout: Seconds a run may take; 0 for no limit.
         hard_timeout: Seconds after which it is ended by force; 0 for never.
@@ -67,6 +67,11 @@ class Handlers:
         """The registered functions that have processes of their own."""
         return [function for function in self._registry.functions.values() if function.isolation is not None]
 
+    @property
+    def batched(self) -> list[JobFunction[..., Any, Any]]:
+        """The registered functions that are given many jobs at once."""
+        return [function for function in self._registry.functions.values() if function.batch is not None]
+
     def get(self, name: str) -> Handler:
         """The handler of a function.
 
@@ -101,7 +106,7 @@ class Handlers:
         return Handler(
             function,
             function.function,
-            where=function.run_in,
+            where="batch" if function.batch is not None else function.run_in,
             policy=policy,
             timeout=timeout,
             hard_timeout=seconds(hard or 0.0, field="hard_timeout"),

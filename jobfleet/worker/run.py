@@ -107,6 +107,12 @@ class Run:
         self.desk = desk
 
     @property
+    def is_suspect(self) -> bool:
+        """Whether it was running beside others in a process that died: it must run alone."""
+        tries = self.grant.tries
+        return bool(tries) and tries.partition("\n")[0].endswith(":1")
+
+    @property
     def must_stop(self) -> str | None:
         """Why the job is to stop, in words for whoever reports progress; None when it is not."""
         match self.interruption:

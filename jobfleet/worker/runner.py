@@ -157,7 +157,7 @@ class Runner:
                 args, kwargs = inject(injection, context, args, kwargs)
             elif self._around.has_endings:
                 run.context = context
-        if handler.timeout or handler.hard_timeout or len(run.header) > 1:
+        if (handler.timeout or handler.hard_timeout or len(run.header) > 1) and handler.where != "batch":
             soft, hard = limits_of(run.header, handler, self._hard_grace)
             if soft or hard:
                 self._ladder.limit(run, soft, hard)

@@ -5,23 +5,34 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from jobfleet.config import JobConfig
+from jobfleet.worker.board import Board
+from jobfleet.worker.executors.batch import BatchExecutor, warn_narrow
 from jobfleet.worker.executors.executor import Executor
 from jobfleet.worker.executors.loop import LoopExecutor
 from jobfleet.worker.executors.process import ProcessExecutor
 from jobfleet.worker.executors.thread import ThreadExecutor
+from jobfleet.worker.handlers import Handlers
+from jobfleet.worker.ladder import Ladder
 
 
-def executors(child: str, config: JobConfig, modules: Sequence[str], *, isolated: bool) -> dict[str, Executor]:
+def executors(
+    child: str, config: JobConfig, modules: Sequence[str], handlers: Handlers, board: Board, ladder: Ladder
+) -> dict[str, Executor]:
     """Make them, on the running loop.
 
     Args:
         child: The child they belong to.
         config: The settings.
         modules: What isolated processes load.
-        isolated: Whether any function has asked for such processes.
+        handlers: The functions; what they ask for is prepared.
+        board: The child's.
+        ladder: The child's.
     """
-    return {
+    warn_narrow(handlers.batched, config.slots, lambda queue: not config.queues or queue in config.queues)
+    made: dict[str, Executor] = {
         "async": LoopExecutor(),
         "thread": ThreadExecutor(),
-        "process": ProcessExecutor(child, config, modules, is_wanted=isolated),
+        "process": ProcessExecutor(child, config, modules, is_wanted=bool(handlers.isolated)),
     }
+    made["batch"] = BatchExecutor(made, board, ladder, slots=config.slots, hard_grace=config.hard_grace)
+    return made

@@ -47,5 +47,8 @@ class Executor(Protocol):
     def stop(self, run: Run, stage: Stage) -> None:
         """Do what a stage does; nothing when the run has ended."""
 
+    def flush(self) -> None:
+        """No more runs will come: begin what waits for others."""
+
     def close(self) -> None:
         """Let go of what is idle."""

@@ -34,6 +34,9 @@ class LoopExecutor:
         else:
             run.task.cancel()
 
+    def flush(self) -> None:
+        """Nothing waits for others here."""
+
     def close(self) -> None:
         """Nothing is ever idle here."""
 

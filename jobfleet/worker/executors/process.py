@@ -122,6 +122,9 @@ class ProcessExecutor:
             case Stage.KILLED:
                 stay.cell.kill()
 
+    def flush(self) -> None:
+        """Nothing waits for others here."""
+
     def close(self) -> None:
         """End all processes, now; a run that is still there is not heard of again."""
         if self._timer is not None:

@@ -160,6 +160,9 @@ class ThreadExecutor:
             self._busy -= 1
             on_end(value, error)
 
+    def flush(self) -> None:
+        """Nothing waits for others here."""
+
     def close(self) -> None:
         """Let idle threads end; one that still runs a job is a daemon and dies with the process."""
         for _ in self._seats:
