@@ -37,6 +37,8 @@ class Anteroom:
         self._changed = changed
         self._stale: list[Run] = []
         self.suspects: list[Run] = []
+        self.is_alone = False
+        """Whether a suspect runs: nothing is to be claimed beside it."""
 
     def __len__(self) -> int:
         return len(self.suspects) + len(self._stale)
@@ -62,6 +64,7 @@ class Anteroom:
     def start_suspect(self) -> None:
         """Start the suspect, if its lease stands; for whoever knows that nothing else is here."""
         if self.suspects and boottime() < self.suspects[0].until:
+            self.is_alone = True
             self._start(self.suspects.pop(0))
 
     def renewed(self) -> None:

@@ -187,8 +187,8 @@ class Engine:
         self._most, self._on_spent = most, on_spent
 
     def _free(self) -> int:
-        """How many more jobs may be claimed: none while a suspect is to run alone, or this process is to end."""
-        if self._anteroom or self._is_draining or self._ladder.condemned:
+        """How many more jobs may be claimed: none while a suspect is to run alone or does, or this process is to end."""
+        if self._anteroom or self._anteroom.is_alone or self._is_draining or self._ladder.condemned:
             return 0
         free = min(self._config.slots - self._running, self._board.room)
         return free if self._most is None else min(free, self._most - self.taken)
@@ -288,6 +288,9 @@ class Engine:
             self._claimer.changed()
         if not self._runs:
             self._ended.set()
+            if self._anteroom.is_alone:
+                self._anteroom.is_alone = False
+                self._claimer.changed()
         elif self._anteroom:
             self._start_suspect()
         if not had_room:
