@@ -133,8 +133,8 @@ def test_each_job_of_a_batch_has_its_own_outcome(fleet: Fleet, batched: Register
     function = batched(arun if where == "async" else run, batch=10)
     ids = enqueue_all(fleet, function, ["plain", "complete", "fail", "retry", "raised", "unencodable"])
     fleet.run_worker(burst=True)
-    assert wait_until(lambda: ended(fleet, ids)[3].status is not JobStatus.RUNNING, why="it is to be run again")
-    wait_until(lambda: fleet.run_worker(burst=True) or fleet.poll(ids[3]).status.is_final, why="it was run again")
+    while not fleet.poll(ids[3]).status.is_final:
+        fleet.run_worker(burst=True)
 
     plain, complete, fail, retry, raised, unencodable = ended(fleet, ids)
     assert (plain.status, plain.result) == (JobStatus.COMPLETED, "plain")

@@ -37,6 +37,9 @@ class Deaf:
     def start(self, run: Run, handler: Handler, args: list[Any], kwargs: dict[str, Any], on_end: OnEnd) -> None:
         """Nothing runs here."""
 
+    def flush(self) -> None:
+        """Nothing waits here."""
+
     def stop(self, run: Run, stage: Stage) -> None:
         """Remember it."""
         del run

@@ -1,0 +1,101 @@
+"""Batches in worker processes that die, stop, or have too few slots."""
+
+from __future__ import annotations
+
+import os
+import signal
+from collections import Counter
+
+import pytest
+import redis
+
+from jobfleet import Fleet, Job, JobStatus
+from jobfleet.store.keys import Keyspace
+from tests.support.fleet import LONG, Programs, settle_all
+from tests.support.waiting import wait_until
+
+LANE = Keyspace("jobfleet").lane("default", 0)
+
+
+def calls(programs: Programs) -> list[list[str]]:
+    """The values of each call, in the order of the calls."""
+    path = programs.folder / "calls"
+    return [line.split() for line in path.read_text().splitlines()] if path.exists() else []
+
+
+def test_after_a_crash_the_jobs_of_its_batch_run_alone_until_the_culprit_is_found(
+    programs: Programs, fleet: Fleet, raw: redis.Redis
+) -> None:
+    values = ["a", "b", "bad", "c", "d"]
+    ids = {fleet.enqueue(Job("load", "batches.load", (value,), max_retries=0)): value for value in values}
+    programs.ready("batches")
+
+    results = settle_all(fleet, ids)
+
+    ended = {ids[job_id]: (result.status, result.result or result.error_class) for job_id, result in results.items()}
+    assert ended.pop("bad") == (JobStatus.FAILED, "crashed")
+    assert ended == {value: (JobStatus.COMPLETED, f"{value} of 1") for value in "abcd"}
+    assert sorted(calls(programs)[0]) == sorted(values), "all were in one batch"
+    assert Counter(map(tuple, calls(programs)[1:])) == {("bad",): 3, ("a",): 1, ("b",): 1, ("c",): 1, ("d",): 1}
+    assert raw.hgetall(LANE.tries) == {}
+
+
+def test_a_child_that_dies_charges_nobody_who_was_only_gathered(
+    programs: Programs, fleet: Fleet, raw: redis.Redis
+) -> None:
+    worker = programs.ready("batches")
+    ids = [fleet.enqueue(Job("insert", "batches.insert", (f"row{n}",))) for n in range(3)]
+    wait_until(lambda: fleet.statistics()["running"] == 3, timeout=LONG, why="they are gathered")
+    (child,) = worker.children()
+
+    os.kill(child, signal.SIGKILL)
+    worker.await_children(1, but=[child])
+    wait_until(lambda: fleet.statistics()["running"] == 3, timeout=LONG, why="they are gathered again")
+    assert raw.hgetall(LANE.tries) == {}
+    worker.send(signal.SIGTERM)
+    assert {result.status for result in settle_all(fleet, ids).values()} == {JobStatus.COMPLETED}
+
+    assert sorted(calls(programs)[-1]) == ["row0", "row1", "row2"]
+
+
+def test_a_worker_that_stops_runs_what_it_has_gathered(programs: Programs, fleet: Fleet) -> None:
+    worker = programs.ready("batches")
+    ids = [fleet.enqueue(Job("insert", "batches.insert", (f"row{n}",))) for n in range(4)]
+    wait_until(lambda: fleet.statistics()["running"] == 4, timeout=LONG, why="they are gathered")
+
+    worker.send(signal.SIGTERM)
+
+    assert {result.status for result in settle_all(fleet, ids).values()} == {JobStatus.COMPLETED}
+    assert worker.exit_code() == 0
+    assert [sorted(call) for call in calls(programs)] == [["row0", "row1", "row2", "row3"]]
+
+
+def test_a_worker_that_stops_at_once_gives_a_batch_back_uncounted(
+    programs: Programs, fleet: Fleet, raw: redis.Redis
+) -> None:
+    worker = programs.ready("batches", grace=0)
+    ids = [fleet.enqueue(Job("nap", "batches.nap", (600.0,))) for _ in range(3)]
+    wait_until(lambda: calls(programs), timeout=LONG, why="the call has begun")
+
+    worker.send(signal.SIGTERM)
+
+    assert worker.exit_code() == 0
+    assert {fleet.poll(job_id).status for job_id in ids} == {JobStatus.QUEUED}
+    assert raw.hgetall(LANE.tries) == {}
+
+
+@pytest.mark.parametrize(("slots", "warns"), [(4, True), (50, False)])
+def test_a_worker_says_which_batches_will_never_be_full(programs: Programs, slots: int, warns: bool) -> None:
+    worker = programs.ready("batches", slots=slots)
+
+    line = f"batch.narrow function=batches.insert gathers {slots} jobs at most, not 50: a process has {slots} slots"
+    assert (line in worker.said) is warns
+
+
+def test_a_batch_is_full_when_all_slots_are(programs: Programs, fleet: Fleet) -> None:
+    programs.ready("batches", slots=4)
+
+    ids = [fleet.enqueue(Job("insert", "batches.insert", (f"row{n}",))) for n in range(8)]
+
+    assert {result.status for result in settle_all(fleet, ids).values()} == {JobStatus.COMPLETED}
+    assert [len(call) for call in calls(programs)] == [4, 4]
