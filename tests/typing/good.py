@@ -12,6 +12,7 @@ from typing import Annotated, Any, assert_type
 from jobfleet import (
     AsyncFleet,
     AsyncJobHandle,
+    BatchItem,
     Fleet,
     Job,
     JobContext,
@@ -229,3 +230,34 @@ async def logs_are_typed(fleet: Fleet, other: AsyncFleet) -> None:
         assert_type(line.text, str)
     async for line in other.logs("mail.0.x", follow=True):
         assert_type(line.level, str)
+
+
+@job(batch=50, batch_wait=0.2)
+async def embed(texts: list[str]) -> list[list[float]]:
+    return [[float(len(text))] for text in texts]
+
+
+@job(batch=50)
+def measure(texts: list[str], pool: Annotated[Pool, Resource(open_pool)] = Resource.injected) -> list[int]:
+    return [len(text) for text in texts]
+
+
+@job(batch=50, queue="index")
+async def index(batch: list[BatchItem[int]]) -> None:
+    for item in batch:
+        item.context.progress(0.5)
+        item.complete(item.value + 1)
+
+
+@job(batch=50)
+def store(rows: list[dict[str, int]]) -> None: ...
+
+
+def batches() -> None:
+    assert_type(embed.enqueue("a"), JobHandle[list[float]])
+    assert_type(measure.enqueue("a").result(), int)
+    assert_type(index.enqueue(1), JobHandle[Any])
+    assert_type(store.enqueue({"a": 1}), JobHandle[None])
+    assert_type(index.job(1), Job)
+    embed.enqueue(1)  # type: ignore[arg-type]
+    embed.enqueue("a", "b")  # type: ignore[call-arg]

@@ -23,7 +23,7 @@ def test_nothing_is_claimed_while_a_suspect_runs(
 
     async def hold() -> None:
         begun.set()
-        while not go_on.is_set():  # noqa: ASYNC110 - a thread sets it
+        while not go_on.is_set():
             await asyncio.sleep(0.01)
 
     async def other() -> str:
