@@ -13,12 +13,13 @@ from collections.abc import Callable, Sequence
 from contextlib import suppress
 
 from jobfleet.clock import boottime
+from jobfleet.config import JobConfig
 from jobfleet.errors import JobfleetError, StoreUnavailable
 from jobfleet.store.aio import AsyncStore
 from jobfleet.store.calls.lease import CHUNK, claim
 from jobfleet.store.keys import Lane
 from jobfleet.store.values import Claimed
-from jobfleet.worker.turns import Priorities, Queues
+from jobfleet.worker.turns import Priorities, queues_of
 
 log = logging.getLogger("jobfleet.worker")
 
@@ -32,36 +33,32 @@ class Claimer:
 
     Args:
         store: How; with endless patience.
+        config: How long a claim holds, and in which order queues and priorities are served.
         child: The child's id.
-        lease_us: How long a claim holds.
         free: How many more jobs may be claimed now.
         admit: Takes what was claimed, from which lane, and until when the leases stand (boot-time clock).
         on_buried: Is told that the fleet believes this child dead.
-        queues: In which order lanes are claimed from.
-        priorities: In which order the priorities of a lane are; None for the most urgent first.
     """
 
     def __init__(
         self,
         store: AsyncStore,
+        config: JobConfig,
         *,
         child: str,
-        lease_us: int,
         free: Callable[[], int],
         admit: Callable[[Lane, Claimed, float], None],
         on_buried: Callable[[], None],
-        queues: Queues,
-        priorities: Priorities | None = None,
     ) -> None:
         self._store = store
         self._child = child
-        self._lease_us = lease_us
+        self._lease_us = round(config.lease * 1e6)
         self._free = free
         self._admit = admit
         self._on_buried = on_buried
         self._loop = asyncio.get_running_loop()
-        self._queues = queues
-        self._priorities = priorities
+        self._queues = queues_of(config.queue_order, config.queues)
+        self._priorities = Priorities() if config.priorities == "weighted" else None
         self._hot: set[Lane] = set()
         self._owed: set[Lane] = set()
         self._nonces: dict[Lane, int] = {}

@@ -39,7 +39,6 @@ from jobfleet.worker.resources import CLOSING, Resources
 from jobfleet.worker.run import Run
 from jobfleet.worker.runner import Runner
 from jobfleet.worker.teller import Teller
-from jobfleet.worker.turns import Priorities, queues_of
 
 log = logging.getLogger("jobfleet.worker")
 Key = tuple[str, int]
@@ -133,13 +132,11 @@ class Engine:
         self._teller = Teller(Relay(store, keys, config, tally))
         self._claimer = Claimer(
             store,
+            config,
             child=child,
-            lease_us=round(config.lease * 1e6),
             free=self._free,
             admit=self._admit,
             on_buried=on_buried,
-            queues=queues_of(config.queue_order, config.queues),
-            priorities=Priorities() if config.priorities == "weighted" else None,
         )
         self._anteroom = Anteroom(
             patience=config.renewal,
@@ -187,7 +184,7 @@ class Engine:
         self._most, self._on_spent = most, on_spent
 
     def _free(self) -> int:
-        """How many more jobs may be claimed: none while a suspect is to run alone or does, or this process is to end."""
+        """How many more jobs may be claimed: none beside a suspect, or when this process is to end."""
         if self._anteroom or self._anteroom.is_alone or self._is_draining or self._ladder.condemned:
             return 0
         free = min(self._config.slots - self._running, self._board.room)

@@ -13,7 +13,6 @@ from jobfleet.store.aio import AsyncStore
 from jobfleet.store.keys import Keyspace, Lane
 from jobfleet.store.values import Claimed
 from jobfleet.worker.claimer import Claimer
-from jobfleet.worker.turns import Queues
 
 FIRST, SECOND = (Keyspace("jobfleet").lane(queue, 0) for queue in ("a", "b"))
 
@@ -48,9 +47,7 @@ def test_a_claim_is_owed_to_a_lane_also_when_one_before_it_took_the_last_slot(
 
     async def main() -> None:
         store = Heating(fleet.store.at, patience=None)
-        claimer = Claimer(
-            store, child="w.1", lease_us=60_000_000, free=free, admit=admit, on_buried=lambda: None, queues=Queues()
-        )
+        claimer = Claimer(store, fleet.config, child="w.1", free=free, admit=admit, on_buried=lambda: None)
         store.claimer = claimer
         claimer.serve((FIRST, SECOND))
         claimer.start()
