@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import os
+import random
 import signal
 from collections import Counter
+from functools import partial
 
 import pytest
 import redis
@@ -99,3 +101,51 @@ def test_a_batch_is_full_when_all_slots_are(programs: Programs, fleet: Fleet) ->
 
     assert {result.status for result in settle_all(fleet, ids).values()} == {JobStatus.COMPLETED}
     assert [len(call) for call in calls(programs)] == [4, 4]
+
+
+def test_a_call_that_nothing_can_stop_ends_with_its_process_and_times_out_job_by_job(
+    programs: Programs, fleet: Fleet, raw: redis.Redis
+) -> None:
+    programs.ready("batches")
+    ids = [fleet.enqueue(Job("stuck", "batches.stuck", (600.0,), max_retries=0)) for _ in range(3)]
+
+    results = settle_all(fleet, ids)
+
+    assert {(result.status, result.error) for result in results.values()} == {
+        (JobStatus.FAILED, "timed out after 0.6 s")
+    }
+    assert calls(programs) == [["600", "600", "600"]]
+
+
+def test_a_call_that_nothing_can_stop_ends_with_its_process_once_all_its_jobs_are_cancelled(
+    programs: Programs, fleet: Fleet
+) -> None:
+    programs.ready("batches", cancel_grace=0.1, stop_grace=0.2, lease=3)
+    ids = [fleet.enqueue(Job("stuck", "batches.stuck", (600.0,), timeout=3600)) for _ in range(3)]
+    wait_until(lambda: calls(programs), timeout=LONG, why="the call has begun")
+
+    assert all(fleet.cancel(job_id, by="ann") for job_id in ids)
+
+    assert {result.status for result in settle_all(fleet, ids).values()} == {JobStatus.CANCELLED}
+    assert calls(programs) == [["600", "600", "600"]]
+
+
+def test_every_job_ends_once_whatever_children_are_killed(programs: Programs, fleet: Fleet, raw: redis.Redis) -> None:
+    chance = random.Random(7)
+    worker = programs.ready("batches", processes=2, slots=8)
+    ids = [receipt.id for receipt in fleet.enqueue_many(Job("x", "batches.mixed", (n,)) for n in range(200))]
+
+    def has_come_to(share: int) -> bool:
+        return bool(fleet.statistics()["completed"] >= share)
+
+    for share in (20, 60, 100):
+        wait_until(partial(has_come_to, share), timeout=LONG, why=f"{share} have ended")
+        victim = chance.choice(worker.await_children(2))
+        os.kill(victim, signal.SIGKILL)
+        worker.await_children(2, but=[victim])
+
+    results = settle_all(fleet, ids)
+    assert [results[job_id].result for job_id in ids] == list(range(200))
+    assert {results[job_id].retry_count for job_id in ids[1:5]} <= {0}
+    assert fleet.statistics()["running"] == 0
+    assert (raw.hgetall(LANE.runs), raw.hgetall(LANE.tries)) == ({}, {})

@@ -26,6 +26,7 @@ Registering = Callable[..., JobFunction[..., Any, Any]]
 def batched(fleet: Fleet, registry: Registry) -> Registering:
     """Registers a function whose jobs are gathered by three; what is cancelled has no time to see to it itself."""
     object.__setattr__(fleet.space.config, "cancel_grace", 0.0)
+    object.__setattr__(fleet.space.config, "renew_every", 0.2)
 
     def register(function: Callable[..., Any], **options: Any) -> JobFunction[..., Any, Any]:
         return registry.register(

@@ -130,9 +130,10 @@ class BatchExecutor:
             return
         call, was_told, member.is_told = member.call, member.is_told, True
         if call is None:
-            gathering = next(one for one in self._gathering.values() if member in one.members)
-            gathering.members.remove(member)
-            self._loop.call_soon(self._end, member, None, JobCancelled())
+            for gathering in self._gathering.values():
+                if member in gathering.members:  # else it was left out by now
+                    gathering.members.remove(member)
+                    self._loop.call_soon(self._end, member, None, JobCancelled())
         elif all(other.is_told for other in call.left):
             self._interrupt(call)
         elif not was_told:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import os
 import signal
+import time
 from pathlib import Path
 
 from jobfleet import BatchItem, job
@@ -42,3 +43,19 @@ async def nap(seconds: list[float]) -> list[float]:
     note([f"{one:g}" for one in seconds])
     await asyncio.sleep(max(seconds))
     return seconds
+
+
+@job(name="batches.mixed", batch=4, batch_wait=0.02, retry_delay=0.05)
+async def mixed(items: list[BatchItem[int]]) -> list[object]:
+    """Each job ends in its own way, the second time if not the first."""
+    await asyncio.sleep(0.05)
+    return [
+        ConnectionError("once") if item.value % 5 == 0 and item.context.attempt == 1 else item.value for item in items
+    ]
+
+
+@job(name="batches.stuck", batch=3, batch_wait=0.2, timeout=0.3, hard_timeout=0.6)
+def stuck(seconds: list[float]) -> None:
+    """Sit in one call of C, where no exception can be raised."""
+    note([f"{one:g}" for one in seconds])
+    time.sleep(max(seconds))

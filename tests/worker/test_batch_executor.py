@@ -1,0 +1,141 @@
+"""The executor of batches alone: when it begins a call, and for whom."""
+
+from __future__ import annotations
+
+from typing import Any, cast
+
+from jobfleet.client.registry import Registry
+from jobfleet.clock import boottime
+from jobfleet.config import JobConfig
+from jobfleet.store.keys import Keyspace
+from jobfleet.store.values import Grant
+from jobfleet.worker.board import Board, Phase
+from jobfleet.worker.executors.batch import BatchExecutor
+from jobfleet.worker.executors.executor import Stage
+from jobfleet.worker.executors.loop import LoopExecutor
+from jobfleet.worker.handlers import Handlers
+from jobfleet.worker.ladder import Ladder
+from jobfleet.worker.run import Run
+from tests.support.waiting import await_until
+
+LANE = Keyspace("jobfleet").lane("default", 0)
+HOUR = 3600.0
+
+
+class Scene:
+    """An executor, its board, and a function that notes what it is called with."""
+
+    def __init__(self, *, wait: float, size: int = 3, slots: int = 10) -> None:
+        self.calls: list[list[int]] = []
+        self.ended: dict[int, object] = {}
+        self.board = Board(None, 20)
+        ladder = Ladder(self.board, cancel_grace=1, stop_grace=1, on_stage=lambda *_: None, on_condemned=None)
+        self.executor = BatchExecutor({"async": LoopExecutor()}, self.board, ladder, slots=slots, hard_grace=1)
+        registry = Registry()
+
+        async def note(numbers: list[int]) -> list[int]:
+            self.calls.append(numbers)
+            return numbers
+
+        registry.register(note, name="test.note", batch=size, batch_wait=wait)
+        self.handler = Handlers(registry, (), JobConfig()).get("test.note")
+
+    def start(self, number: int, *, until: float = HOUR, tries: str = "") -> Run:
+        """Start a run, as the engine does."""
+        job_id = f"default.0.{number}"
+        grant = Grant(job_id, number + 1, 0, 2, b"", tries, "")
+        place = self.board.post(job_id, number + 1)
+        run = Run(LANE, grant, place, boottime() + until, cast(Any, None))
+        self.board.started(place)
+
+        def note(value: object, error: BaseException | None) -> None:
+            assert number not in self.ended, "it has ended before"
+            self.ended[number] = error or value
+
+        self.executor.start(run, self.handler, [number], {}, note)
+        return run
+
+    async def await_ended(self, count: int) -> None:
+        """Wait until so many runs have ended."""
+
+        async def have_ended() -> bool:
+            return len(self.ended) == count
+
+        await await_until(have_ended, why=f"{count} runs have ended")
+
+    def phases(self) -> list[Phase]:
+        """What the board says."""
+        return [one.phase for one in self.board.read()]
+
+
+async def test_a_batch_that_waits_for_nobody_takes_what_one_turn_of_the_loop_has_brought() -> None:
+    scene = Scene(wait=0)
+
+    for number in range(2):
+        scene.start(number)
+
+    assert scene.phases() == [Phase.CLAIMED] * 2
+    await scene.await_ended(2)
+    assert scene.calls == [[0, 1]]
+    assert scene.phases() == [Phase.STARTED] * 2
+
+
+async def test_a_batch_is_never_larger_than_there_are_slots() -> None:
+    scene = Scene(wait=HOUR, slots=2)
+
+    for number in range(4):
+        scene.start(number)
+
+    await scene.await_ended(4)
+    assert scene.calls == [[0, 1], [2, 3]]
+
+
+async def test_a_suspect_has_a_batch_of_its_own() -> None:
+    scene = Scene(wait=HOUR)
+    scene.start(0)
+
+    scene.start(1, tries="0:1:0:0:1\n1 5 crashed")
+
+    await scene.await_ended(1)
+    assert scene.calls == [[1]]
+    assert scene.phases() == [Phase.CLAIMED, Phase.STARTED]
+    scene.executor.close()
+
+
+async def test_a_run_whose_lease_has_to_be_renewed_first_waits_for_that() -> None:
+    scene = Scene(wait=0)
+    stale = scene.start(0, until=-1)
+    scene.start(1)
+
+    await scene.await_ended(1)
+    assert scene.calls == [[1]]
+    stale.until = boottime() + HOUR
+    await scene.await_ended(2)
+    assert scene.calls == [[1], [0]]
+
+
+async def test_what_is_gathered_begins_once_nothing_more_will_come() -> None:
+    scene = Scene(wait=HOUR)
+    scene.start(0)
+
+    scene.executor.flush()
+    await scene.await_ended(1)
+    scene.start(1)
+    await scene.await_ended(2)
+
+    assert scene.calls == [[0], [1]]
+
+
+async def test_a_run_that_is_stopped_while_it_is_gathered_ends_and_is_left_out() -> None:
+    scene = Scene(wait=HOUR)
+    first, _ = scene.start(0), scene.start(1)
+
+    scene.executor.stop(first, Stage.ASKED)
+    scene.executor.stop(first, Stage.RAISED)
+    scene.executor.stop(first, Stage.RAISED)
+    await scene.await_ended(1)
+    scene.executor.flush()
+    await scene.await_ended(2)
+
+    assert type(scene.ended[0]).__name__ == "JobCancelled"
+    assert (scene.calls, scene.ended[1]) == ([[1]], 1)
