@@ -12,15 +12,15 @@ from dataclasses import dataclass
 from typing import Any
 
 from jobfleet.client.space import Space
+from jobfleet.client.telling import tell, tell_ending
 from jobfleet.client.verbs import Verb, batches, prepare, value
 from jobfleet.codec import amended
 from jobfleet.errors import InvalidJob, JobNotFound, UnknownParent
 from jobfleet.model import After, Job, JobStatus, Receipt
-from jobfleet.store.calls import control, flow, inspect
+from jobfleet.store.calls import flow, inspect
 from jobfleet.store.keys import Lane
 from jobfleet.store.values import Entry, Unknown
 
-TOMBSTONE_MS = 86_400_000
 PARENTS_KEPT_MS = 30 * 86_400_000
 PARENTS_MOST = 10_000
 POLICIES = {"cancel": "c", "run": "r", "wait": "w"}
@@ -133,21 +133,11 @@ def put(space: Space, made: Dependant) -> Verb[tuple[bool, str]]:
     for part in batches(made.edges, flow.CHUNK):
         calls = [flow.watch(space.keys.lane_of(edge.parent), edge.parent, [made.entry.id]) for edge in part]
         endings = [value([answer]) for answer in (yield calls)]
-        told = [
-            flow.Told(made.entry.id, edge.parent, ending.status, ending.copied)
-            for edge, ending in zip(part, endings, strict=True)
-            if ending.state != "watched"
-        ]
-        for one in told:
-            if (yield from _tell(space, made, one)) == "x":
-                return created, "x"
+        for edge, ending in zip(part, endings, strict=True):
+            if ending.state != "watched":
+                heard = yield from tell_ending(space.keys, edge.parent, ending, [made.entry.id], ttl_ms=kept)
+                if heard.doomed:
+                    return created, "x"
     guard = flow.Told(made.entry.id, flow.GUARD, "completed", b"")
-    return created, (yield from _tell(space, made, guard))
-
-
-def _tell(space: Space, made: Dependant, told: flow.Told) -> Verb[str]:
-    letter = value((yield (flow.unblock(made.lane, [told], ttl_ms=PARENTS_KEPT_MS),)))
-    if letter == "x":
-        call = control.cancel(space.keys, made.lane, [told.child], by=f"parent:{told.parent}", ttl_ms=TOMBSTONE_MS)
-        value((yield (call,)))
-    return str(letter)
+    heard = yield from tell(space.keys, [guard], ttl_ms=kept)
+    return created, heard.letters[made.entry.id]

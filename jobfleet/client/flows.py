@@ -7,22 +7,22 @@ record: it lifts the guards of a flow that is whole, and lets go of one that is 
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import Any
 
-from jobfleet.client.flow import PARENTS_KEPT_MS, POLICIES, TOMBSTONE_MS, Dependant, refuse_unique
+from jobfleet.client.flow import PARENTS_KEPT_MS, POLICIES, Dependant, refuse_unique
 from jobfleet.client.report import moment
 from jobfleet.client.space import Space
+from jobfleet.client.telling import tell, tell_ending
 from jobfleet.client.verbs import Verb, batches, cancel_many, poll_many, prepare, replay, value
 from jobfleet.codec import Limits, amended, decode, encode
 from jobfleet.errors import EncodingError, JobNotFound
 from jobfleet.graph import Flow
 from jobfleet.model import JobResult, new_suffix
-from jobfleet.store.calls import control, inspect
 from jobfleet.store.calls import flow as calls
-from jobfleet.store.keys import Lane
+from jobfleet.store.calls import inspect
 from jobfleet.store.values import Entry, Final
 
 RECORD = Limits(max_bytes=16 << 20, max_containers=1 << 17)
@@ -119,7 +119,7 @@ def _write(space: Space, flow_id: str, name: str, jobs: Sequence[FlowJob], made:
     yield from _put_all(space, made)
     at = yield from _keep(space, flow_id, name, jobs, is_whole=True)
     guards = [calls.Told(one.entry.id, calls.GUARD, "completed", b"") for one in made]
-    yield from _tell(space, guards)
+    yield from tell(space.keys, guards, ttl_ms=PARENTS_KEPT_MS)
     return at
 
 
@@ -145,7 +145,7 @@ def _put_all(space: Space, made: Sequence[Dependant]) -> Verb[None]:
     endings = yield from _all([calls.watch(space.keys.lane_of(parent), parent, part) for parent, part in watches])
     for (parent, part), ending in zip(watches, endings, strict=True):
         if ending.state != "watched":  # only when the same flow is enqueued again
-            yield from _tell(space, [calls.Told(child, parent, ending.status, ending.copied) for child in part])
+            yield from tell_ending(space.keys, parent, ending, part, ttl_ms=PARENTS_KEPT_MS)
 
 
 def _all(every: Sequence[Any]) -> Verb[list[Any]]:
@@ -156,19 +156,6 @@ def _all(every: Sequence[Any]) -> Verb[list[Any]]:
     return answers
 
 
-def _tell(space: Space, told: Iterable[calls.Told]) -> Verb[None]:
-    by_lane: dict[Lane, list[calls.Told]] = {}
-    for one in told:
-        by_lane.setdefault(space.keys.lane_of(one.child), []).append(one)
-    for lane, rows in by_lane.items():
-        for part in batches(rows, calls.CHUNK):
-            letters = value((yield (calls.unblock(lane, part, ttl_ms=PARENTS_KEPT_MS),)))
-            doomed = [(one.child, one.parent) for one, letter in zip(part, letters, strict=True) if letter == "x"]
-            for child, parent in doomed:
-                call = control.cancel(space.keys, lane, [child], by=f"parent:{parent}", ttl_ms=TOMBSTONE_MS)
-                value((yield (call,)))
-
-
 def get(space: Space, flow_id: str) -> Verb[FlowInfo]:
     """A flow at this moment.
 
@@ -176,15 +163,24 @@ def get(space: Space, flow_id: str) -> Verb[FlowInfo]:
         JobNotFound: Nothing is known of it.
     """
     name, jobs = yield from _read(space, flow_id)
-    results: list[JobResult[Any] | None] = []
+    known: list[FlowJob] = []
     for part in batches(jobs, 1000):
-        results += yield from poll_many(space, [job.id for job in part])
-    return FlowInfo(
-        flow_id,
-        name,
-        None,
-        tuple(replace(job, result=result) for job, result in zip(jobs, results, strict=True)),
-    )
+        results = yield from _results(space, [job.id for job in part])
+        known += [
+            replace(job, id=job.id if result is None else result.id, result=result)
+            for job, result in zip(part, results, strict=True)
+        ]
+    return FlowInfo(flow_id, name, None, tuple(known))
+
+
+def _results(space: Space, ids: Sequence[str]) -> Verb[list[JobResult[Any] | None]]:
+    """What is known of some jobs; of a moved one, of that which took its place."""
+    results: list[JobResult[Any] | None] = yield from poll_many(space, ids)
+    while moved := {place: row.moved_to for place, row in enumerate(results) if row is not None and row.moved_to}:
+        there = yield from poll_many(space, list(moved.values()))
+        for place, row in zip(moved, there, strict=True):
+            results[place] = row
+    return results
 
 
 def _read(space: Space, flow_id: str) -> Verb[tuple[str, list[FlowJob]]]:

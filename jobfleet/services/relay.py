@@ -9,9 +9,12 @@ done again by a sweep.
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Sequence
+from typing import Any, TypeVar, cast
 
 from jobfleet.client.flows import is_whole
+from jobfleet.client.telling import TOMBSTONE_MS, tell_ending
+from jobfleet.client.verbs import Verb
 from jobfleet.codec import read_header
 from jobfleet.config import JobConfig
 from jobfleet.errors import EncodingError
@@ -24,12 +27,12 @@ from jobfleet.store.keys import Keyspace, Lane
 from jobfleet.store.values import Waiting
 
 log = logging.getLogger("jobfleet.reaper")
+T = TypeVar("T")
 EVERY = 1.0
 SWEEP_EVERY = 60.0
 SWEPT_AT_ONCE = 500
 GUARD_US = 600 * 1_000_000
 """How long a job is left alone whose producer died before it had named all parents; `enqueue` has not returned."""
-TOMBSTONE_MS = 86_400_000
 
 
 class Relay(Service):
@@ -96,21 +99,24 @@ class Relay(Service):
             if not left:
                 return
 
-    async def _tell(self, children: Iterable[str], parent: str, ending: flow.Ending) -> set[str]:
+    async def _tell(self, children: Sequence[str], parent: str, ending: flow.Ending) -> set[str]:
         """Tell some children how a parent ended; those that go on waiting for a replay."""
-        by_lane: dict[Lane, list[flow.Told]] = {}
-        for child in children:
-            by_lane.setdefault(self._keys.lane_of(child), []).append(
-                flow.Told(child, parent, ending.status, ending.copied)
-            )
-        waits: set[str] = set()
-        for lane, told in by_lane.items():
-            letters = await self._store.run(flow.unblock(lane, told, ttl_ms=self._ttl_ms))
-            waits |= {one.child for one, letter in zip(told, letters, strict=True) if letter == "w"}
-            doomed = [one.child for one, letter in zip(told, letters, strict=True) if letter == "x"]
-            if doomed:
-                await self._cancel(lane, doomed, parent)
-        return waits
+        verb = tell_ending(self._keys, parent, ending, children, ttl_ms=self._ttl_ms)
+        heard = await self._do(verb)
+        for lane, count in heard.doomed.items():
+            log.info("job.cancelled parent=%s jobs=%d", parent, count)
+            self._touched.add(lane)
+        return {child for child, letter in heard.letters.items() if letter == "w"}
+
+    async def _do(self, verb: Verb[T]) -> T:
+        """Drive a verb."""
+        answers: Any = None
+        while True:
+            try:
+                calls = verb.send(answers)
+            except StopIteration as end:
+                return cast("T", end.value)
+            answers = [await self._store.run(call) for call in calls]
 
     async def _cancel(self, lane: Lane, ids: list[str], parent: str) -> None:
         """End those whose parent did not complete."""

@@ -33,6 +33,7 @@ SAMPLES: dict[str, Call[Any]] = {
     "block": flow.block(LANE, Entry("mail.0.k", 2, "", "", b""), [flow.Edge(i, 0, "c") for i in IDS], ttl_ms=1000),
     "flow": flow.read_flow(KEYS, "f"),
     "flows": flow.flows(KEYS, limit=1),
+    "follow": flow.follow(LANE, IDS, parent="mail.0.p", to="bulk.0.p"),
     "keep_flow": flow.keep_flow(KEYS, "f", b"", ttl_ms=1),
     "dependants": flow.dependants(LANE, IDS[0], ending_ms=1),
     "outbox": flow.outbox(LANE),
@@ -225,7 +226,7 @@ def words_of(name: str, reply: list[Any]) -> set[str]:
     inner: set[str] = set()
     if name == "enqueue":
         inner = set(reply[2].decode())
-    elif name in {"settle", "cancel", "progress", "log", "reschedule", "stop", "unblock"} and len(reply) > 1:
+    elif name in {"settle", "cancel", "progress", "log", "reschedule", "stop", "unblock", "follow"} and len(reply) > 1:
         inner = set(reply[-1].decode())
     elif name == "replay":
         inner = {answer.decode().partition(":")[0] for answer in reply[2]}

@@ -1,4 +1,4 @@
-"""block, unblock, watch, unwatch, dependants, outbox, parents, and flows: jobs that wait for others."""
+"""block, unblock, follow, watch, unwatch, dependants, outbox, parents, and flows: jobs that wait for others."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from typing import NamedTuple
 
 from jobfleet.store.call import Argument, Call, Reply
+from jobfleet.store.calls.inspect import final_of
 from jobfleet.store.keys import Keyspace, Lane
 from jobfleet.store.script import load
 from jobfleet.store.values import Entry
@@ -71,6 +72,13 @@ class Ending(NamedTuple):
         return "failed" if self.state == "dead" else "gone"
 
     @property
+    def moved_to(self) -> str:
+        """Who took its place in another queue; empty where nobody did."""
+        if self.state != "ended" or not self.result.startswith(b"cancelled "):
+            return ""
+        return final_of(self.result).moved_to
+
+    @property
     def copied(self) -> bytes:
         """What is copied to those who wait; empty when it is too large."""
         return self.result if len(self.result) <= BESIDE else b""
@@ -117,6 +125,19 @@ def unblock(lane: Lane, told: Sequence[Told], *, ttl_ms: int) -> Call[str]:
         (*lane.ready, lane.wake, *places),
         (lane.tag, ttl_ms, *args),
         lambda reply: reply[2].decode(),
+    )
+
+
+def follow(lane: Lane, children: Sequence[str], *, parent: str, to: str) -> Call[str]:
+    """Let at most 50 jobs that wait for one that was moved wait for the one that took its place; a letter each.
+
+    f it does, s it waits for that one anyway, g it does not wait for it any more.
+    """
+    return Call(
+        load("follow"),
+        tuple(lane.parents(child) for child in children),
+        (parent, to),
+        lambda reply: reply[1].decode(),
     )
 
 
