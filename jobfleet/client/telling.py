@@ -1,4 +1,4 @@
-"""Telling those who wait how a job ended; also whom to wait for when it goes on under another id. See `verbs` for the form.
+"""Telling those who wait how a job ended, or under which id it goes on. See `verbs` for the form.
 
 Each step may run twice. Who was moved is followed first, then asked to tell of the end: whatever ends in between
 is answered at once.

@@ -9,7 +9,7 @@ from jobfleet.store.call import Argument, Call, Reply
 from jobfleet.store.calls.inspect import final_of
 from jobfleet.store.keys import Keyspace, Lane
 from jobfleet.store.script import load
-from jobfleet.store.values import Entry
+from jobfleet.store.values import Answer, Entry, Holder
 
 CHUNK = 50
 BLOCKED = 9_000_000_000_000_000
@@ -102,15 +102,25 @@ class ParentState(NamedTuple):
     policy: str
 
 
-def block(lane: Lane, entry: Entry, edges: Sequence[Edge], *, ttl_ms: int) -> Call[bool | None]:
+def block(lane: Lane, entry: Entry, edges: Sequence[Edge], *, ttl_ms: int) -> Call[Answer | None]:
     """Put a job that is to wait into a lane, or name at most 50 more of its parents.
 
-    Answers whether it is new; None when it waits for nobody any more, or has been.
+    Answers whether it is new, or who holds its unique key; None when it waits for nobody any more, or has been.
     """
     parts = [part for edge in edges for part in (edge.parent, edge.place, edge.policy)]
-    keys = (*lane.ready, lane.meta, lane.expiry, lane.totals, lane.job(entry.id), lane.parents(entry.id))
+    keys = (
+        *lane.ready, lane.meta, lane.expiry, lane.totals, lane.unique, lane.locks, lane.job(entry.id),
+        lane.parents(entry.id),
+    )  # fmt: skip
     args = (lane.tag, entry.id, entry.band, entry.when, entry.meta, entry.envelope, ttl_ms, *parts)
-    return Call(load("block"), keys, args, lambda reply: bool(reply[2]) if reply[0] == b"blocked" else None)
+    return Call(load("block"), keys, args, _blocked)
+
+
+def _blocked(reply: Reply) -> Answer | None:
+    if reply[0] == b"held":
+        job_id, status = reply[2].decode().split(" ")
+        return Holder(job_id, status, has_started=bool(reply[3]))
+    return bool(reply[2]) if reply[0] == b"blocked" else None
 
 
 def unblock(lane: Lane, told: Sequence[Told], *, ttl_ms: int) -> Call[str]:
