@@ -12,7 +12,7 @@ import logging
 from collections.abc import Callable, Sequence
 from typing import Any, TypeVar, cast
 
-from jobfleet.client.flows import is_whole
+from jobfleet.client.flowrecord import addition_name, is_whole
 from jobfleet.client.telling import TOMBSTONE_MS, tell_ending
 from jobfleet.client.verbs import Verb
 from jobfleet.codec import read_header
@@ -24,7 +24,7 @@ from jobfleet.services.service import Service
 from jobfleet.store.aio import AsyncStore
 from jobfleet.store.calls import control, flow, inspect
 from jobfleet.store.keys import Keyspace, Lane
-from jobfleet.store.values import Waiting
+from jobfleet.store.values import InRun, InWait, Waiting
 
 log = logging.getLogger("jobfleet.reaper")
 T = TypeVar("T")
@@ -140,32 +140,48 @@ class Relay(Service):
                 self._places[place] = begin + SWEPT_AT_ONCE  # the next sweep goes on there
 
     async def _look_after(self, lane: Lane, row: Waiting, now_us: int) -> None:
-        for edge in await self._store.run(flow.parents(lane, row.id)):
+        is_guarded, edges = await self._store.run(flow.guarded(lane, row.id))
+        for edge in edges:
             if edge.status:
                 continue
             there = self._keys.lane_of(edge.parent)
             ending = await self._store.run(flow.watch(there, edge.parent, [row.id]))
             if ending.state != "watched":
                 await self._tell([row.id], edge.parent, ending)
-        await self._look_at_guard(lane, row, now_us)
+        if is_guarded:
+            await self._look_at_guard(lane, row, now_us)
 
     async def _look_at_guard(self, lane: Lane, row: Waiting, now_us: int) -> None:
         """Lift the guard of a job whose flow is whole; let go of one whose producer died before it was."""
-        flow_id = _flow_of(row.envelope)
-        if flow_id is not None and is_whole(await self._store.run(flow.read_flow(self._keys, flow_id))):
+        flow_id, adder, addition = _flow_of(row.envelope)
+        if flow_id is not None and is_whole(await self._store.run(flow.read_flow(self._keys, flow_id)), addition):
             guard = flow.Told(row.id, flow.GUARD, "completed", b"")
             await self._store.run(flow.unblock(lane, [guard], ttl_ms=self._ttl_ms))
             return
-        born = suffix_time_us(row.id.split(".", 2)[2])
-        if born is not None and now_us - born > GUARD_US:
+        if adder is not None:
+            is_late = await self._has_ended(adder)  # a later run of it may go on with this one until then
+        else:
+            born = suffix_time_us(row.id.split(".", 2)[2])
+            is_late = born is not None and now_us - born > GUARD_US
+        if is_late:
             guard = flow.Told(row.id, flow.GUARD, "gone", b"")
             if await self._store.run(flow.unblock(lane, [guard], ttl_ms=self._ttl_ms)) == "x":
                 await self._cancel(lane, [row.id], "its producer died")
 
+    async def _has_ended(self, job_id: str) -> bool:
+        _, (found,) = await self._store.run(inspect.status(self._keys.lane_of(job_id), (job_id,)))
+        return not isinstance(found, InRun | InWait)
 
-def _flow_of(envelope: bytes) -> str | None:
+
+def _flow_of(envelope: bytes) -> tuple[str | None, str | None, str | None]:
+    """The flow of a job; who added it, and the name of that addition, where somebody did."""
     try:
-        flow_id = read_header(envelope).get("flow")
+        header = read_header(envelope)
     except EncodingError:
-        return None
-    return flow_id if isinstance(flow_id, str) else None
+        return None, None, None
+    flow_id = header.get("flow")
+    match header.get("added"):
+        case [str(adder), str(name)]:
+            return flow_id, adder, addition_name(adder, name)
+        case _:
+            return flow_id if isinstance(flow_id, str) else None, None, None

@@ -101,7 +101,7 @@ class Engine:
         self._on_spent: Callable[[], None] = lambda: None
         self._executors = executors(child, config, modules, isolated=bool(handlers.isolated))
         self._resources = Resources()
-        self._desk = Desk(store, config, on_lost=self._lost, on_cancel=self._cancelled_mark)
+        self._desk = Desk(store, config, on_lost=self._lost, on_cancel=self._cancelled_mark, registry=handlers.registry)
         self._ladder = Ladder(
             board,
             cancel_grace=config.cancel_grace,
