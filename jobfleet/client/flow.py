@@ -168,4 +168,4 @@ def put(space: Space, made: Dependant) -> Verb[tuple[Answer, str]]:
                     return created, "x"
     guard = flow.Told(made.entry.id, flow.GUARD, "completed", b"")
     heard = yield from tell(space.keys, [guard], ttl_ms=kept)
-    return created, heard.letters[made.entry.id]
+    return created, heard.letters[made.entry.id, flow.GUARD]

@@ -21,11 +21,12 @@ class Heard:
     """What came of telling.
 
     Attributes:
-        letters: What became of each that was told, as `unblock` says it; f for those that follow a moved job.
+        letters: What became of each that was told, as `unblock` says it, by its id and the parent's; f for those that
+            wait for another by now, since that one was moved.
         doomed: How many were cancelled, by lane; their ends are to be told in turn.
     """
 
-    letters: dict[str, str] = field(default_factory=dict)
+    letters: dict[tuple[str, str], str] = field(default_factory=dict)
     doomed: dict[Lane, int] = field(default_factory=dict)
 
 
@@ -47,7 +48,7 @@ def tell(keys: Keyspace, told: Iterable[flow.Told], *, ttl_ms: int, heard: Heard
             letters = value((yield (flow.unblock(lane, part, ttl_ms=ttl_ms),)))
             doomed: dict[str, list[str]] = {}
             for one, letter in zip(part, letters, strict=True):
-                heard.letters[one.child] = letter
+                heard.letters[one.child, one.parent] = letter
                 if letter == "x":
                     doomed.setdefault(one.parent, []).append(one.child)
             for parent, ids in doomed.items():
@@ -84,6 +85,6 @@ def _follow(keys: Keyspace, parent: str, to: str, children: Iterable[str], heard
     same: set[str] = set()
     for lane, part in by_lane.items():
         letters = value((yield (flow.follow(lane, part, parent=parent, to=to),)))
-        heard.letters |= dict.fromkeys(part, "f")
+        heard.letters |= {(child, parent): "f" for child in part}
         same |= {child for child, letter in zip(part, letters, strict=True) if letter == "s"}
     return same

@@ -10,11 +10,11 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable, Sequence
-from typing import Any, TypeVar, cast
+from typing import TypeVar
 
 from jobfleet.client.flowrecord import addition_name, is_whole
-from jobfleet.client.telling import TOMBSTONE_MS, tell_ending
-from jobfleet.client.verbs import Verb
+from jobfleet.client.telling import TOMBSTONE_MS, Heard, tell, tell_ending
+from jobfleet.client.verbs import drive, value
 from jobfleet.codec import read_header
 from jobfleet.config import JobConfig
 from jobfleet.errors import EncodingError
@@ -22,6 +22,7 @@ from jobfleet.metrics.tally import Tally
 from jobfleet.model import suffix_time_us
 from jobfleet.services.service import Service
 from jobfleet.store.aio import AsyncStore
+from jobfleet.store.call import Call
 from jobfleet.store.calls import control, flow, inspect
 from jobfleet.store.keys import Keyspace, Lane
 from jobfleet.store.values import InRun, InWait, Waiting
@@ -84,39 +85,55 @@ class Relay(Service):
         while self._touched:
             there = self._touched.pop()
             while records := await self._store.run(flow.outbox(there)):
-                for entry, job_id in records:
-                    await self._tell_all(there, entry, job_id)
+                left = records
+                while left:
+                    left = await self._tell_page(there, left)
                 if len(records) < flow.CHUNK:
                     break
 
-    async def _tell_all(self, lane: Lane, entry: str, parent: str) -> None:
-        ending_ms = int(entry.partition("-")[0])
-        while True:
-            ending = await self._store.run(flow.dependants(lane, parent, ending_ms=ending_ms))
-            waits = await self._tell(ending.children, parent, ending)
-            told = [(child, child in waits) for child in ending.children]
-            left = await self._store.run(flow.unwatch(lane, entry, parent, told, ending_ms=ending_ms))
-            if not left:
-                return
+    async def _tell_page(self, lane: Lane, records: Sequence[tuple[str, str]]) -> list[tuple[str, str]]:
+        """Tell of some endings at once, at most 50 jobs of each; those of which more are to be told."""
+        ends_ms = [int(entry.partition("-")[0]) for entry, _ in records]
+        endings = await self._many(
+            [flow.dependants(lane, job_id, ending_ms=at) for (_, job_id), at in zip(records, ends_ms, strict=True)]
+        )
+        told, moved = [], []
+        for (_, job_id), ending in zip(records, endings, strict=True):
+            if ending.moved_to:
+                moved.append((job_id, ending))
+            else:
+                told += [flow.Told(child, job_id, ending.status, ending.copied) for child in ending.children]
+        heard = await drive(self._store, tell(self._keys, told, ttl_ms=self._ttl_ms))
+        for job_id, ending in moved:
+            verb = tell_ending(self._keys, job_id, ending, ending.children, ttl_ms=self._ttl_ms)
+            self._notice(await drive(self._store, verb))
+        self._notice(heard)
+        left = await self._many(
+            [
+                flow.unwatch(
+                    lane,
+                    entry,
+                    job_id,
+                    [(child, heard.letters.get((child, job_id)) == "w") for child in ending.children],
+                    ending_ms=at,
+                )
+                for (entry, job_id), at, ending in zip(records, ends_ms, endings, strict=True)
+            ]
+        )
+        return [record for record, count in zip(records, left, strict=True) if count]
 
-    async def _tell(self, children: Sequence[str], parent: str, ending: flow.Ending) -> set[str]:
-        """Tell some children how a parent ended; those that go on waiting for a replay."""
-        verb = tell_ending(self._keys, parent, ending, children, ttl_ms=self._ttl_ms)
-        heard = await self._do(verb)
+    async def _tell(self, child: str, parent: str, ending: flow.Ending) -> None:
+        """Tell one job how a parent ended."""
+        self._notice(await drive(self._store, tell_ending(self._keys, parent, ending, [child], ttl_ms=self._ttl_ms)))
+
+    def _notice(self, heard: Heard) -> None:
+        """Remember where jobs were cancelled: others may wait for those."""
         for lane, count in heard.doomed.items():
-            log.info("job.cancelled parent=%s jobs=%d", parent, count)
+            log.info("job.cancelled since a parent did not complete jobs=%d", count)
             self._touched.add(lane)
-        return {child for child, letter in heard.letters.items() if letter == "w"}
 
-    async def _do(self, verb: Verb[T]) -> T:
-        """Drive a verb."""
-        answers: Any = None
-        while True:
-            try:
-                calls = verb.send(answers)
-            except StopIteration as end:
-                return cast("T", end.value)
-            answers = [await self._store.run(call) for call in calls]
+    async def _many(self, calls: Sequence[Call[T]]) -> list[T]:
+        return [value([answer]) for answer in await self._store.run_many(calls)]
 
     async def _cancel(self, lane: Lane, ids: list[str], parent: str) -> None:
         """End those whose parent did not complete."""
@@ -147,7 +164,7 @@ class Relay(Service):
             there = self._keys.lane_of(edge.parent)
             ending = await self._store.run(flow.watch(there, edge.parent, [row.id]))
             if ending.state != "watched":
-                await self._tell([row.id], edge.parent, ending)
+                await self._tell(row.id, edge.parent, ending)
         if is_guarded:
             await self._look_at_guard(lane, row, now_us)
 

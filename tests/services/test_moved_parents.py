@@ -14,7 +14,7 @@ from jobfleet.metrics.tally import Tally
 from jobfleet.services.relay import Relay
 from jobfleet.store.aio import AsyncStore
 from jobfleet.store.calls import flow, settle
-from tests.services.test_relay import DEFAULT, KEYS, OTHER, Player, finish, job, killed, player, relay, status
+from tests.services.test_relay import DEFAULT, KEYS, OTHER, Player, finish, job, kill, player, relay, status
 
 __all__ = ["player", "relay"]
 pytestmark = pytest.mark.filterwarnings("ignore:No worker has published:UserWarning")
@@ -159,7 +159,7 @@ async def test_a_relay_may_die_between_any_two_steps_of_following(
                 await player.end(lane, job_id, token)
         mortal = Relay(store, KEYS, JobConfig(url=redis_url), Tally())
         with monkeypatch.context() as patch:
-            patch.setattr(store, "run", killed(mortal, dice.randint(1, 25)))
+            kill(patch, store, dice.randint(1, 40))
             with suppress(asyncio.CancelledError):
                 while True:
                     await mortal.turn()
