@@ -14,7 +14,7 @@ from typing import TypeVar
 
 from jobfleet.client.flowrecord import addition_name, is_whole
 from jobfleet.client.telling import TOMBSTONE_MS, Heard, tell, tell_ending
-from jobfleet.client.verbs import drive, value
+from jobfleet.client.verbs import batches, drive, value
 from jobfleet.codec import read_header
 from jobfleet.config import JobConfig
 from jobfleet.errors import EncodingError
@@ -149,24 +149,28 @@ class Relay(Service):
             for skip in range(begin, begin + SWEPT_AT_ONCE, inspect.CHUNK):
                 page = inspect.waiting(lane, band, start=str(flow.BLOCKED), skip=skip)
                 _, rows = await self._store.run(page)
-                for row in rows:
-                    await self._look_after(lane, row, now_us)
+                await self._look_after(lane, rows, now_us)
                 if len(rows) < inspect.CHUNK:
                     break
             else:
                 self._places[place] = begin + SWEPT_AT_ONCE  # the next sweep goes on there
 
-    async def _look_after(self, lane: Lane, row: Waiting, now_us: int) -> None:
-        is_guarded, edges = await self._store.run(flow.guarded(lane, row.id))
-        for edge in edges:
-            if edge.status:
-                continue
-            there = self._keys.lane_of(edge.parent)
-            ending = await self._store.run(flow.watch(there, edge.parent, [row.id]))
-            if ending.state != "watched":
-                await self._tell(row.id, edge.parent, ending)
-        if is_guarded:
-            await self._look_at_guard(lane, row, now_us)
+    async def _look_after(self, lane: Lane, rows: Sequence[Waiting], now_us: int) -> None:
+        known = await self._many([flow.guarded(lane, row.id) for row in rows])
+        edges = [
+            (row.id, edge.parent)
+            for row, (_, parents) in zip(rows, known, strict=True)
+            for edge in parents
+            if not edge.status
+        ]
+        for part in batches(edges, flow.CHUNK):
+            calls = [flow.watch(self._keys.lane_of(parent), parent, [child]) for child, parent in part]
+            for (child, parent), ending in zip(part, await self._many(calls), strict=True):
+                if ending.state != "watched":
+                    await self._tell(child, parent, ending)
+        for row, (is_guarded, _) in zip(rows, known, strict=True):
+            if is_guarded:
+                await self._look_at_guard(lane, row, now_us)
 
     async def _look_at_guard(self, lane: Lane, row: Waiting, now_us: int) -> None:
         """Lift the guard of a job whose flow is whole; let go of one whose producer died before it was."""

@@ -34,7 +34,7 @@ from jobfleet.worker.finisher import Finisher
 from jobfleet.worker.handlers import Handlers
 from jobfleet.worker.ladder import Ladder, Verdict
 from jobfleet.worker.mover import Mover
-from jobfleet.worker.parents import parents_of
+from jobfleet.worker.parents import Parents
 from jobfleet.worker.resources import CLOSING, Resources
 from jobfleet.worker.run import Run
 from jobfleet.worker.runner import Runner
@@ -110,6 +110,7 @@ class Engine:
             on_condemned=on_condemned,
         )
         keys = Keyspace(config.namespace)
+        parents = Parents(store, keys)
         self._mover = Mover(store, config, finish=self._finish)
         self._runner = Runner(
             handlers,
@@ -126,7 +127,7 @@ class Engine:
             now_us=self.now_us,
             finish=self._finish,
             move=self._mover.move,
-            parents=lambda run: parents_of(store, keys, run.lane, run.id),
+            parents=lambda run: parents(run.lane, run.id),
             on_returned=self._returned,
         )
         self._teller = Teller(Relay(store, keys, config, tally))
