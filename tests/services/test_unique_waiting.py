@@ -18,10 +18,10 @@ from jobfleet.store.aio import AsyncStore
 from jobfleet.store.calls import settle
 from jobfleet.store.calls.cron import entries
 from jobfleet.store.calls.presence import beat
-from tests.services.test_cron import S, Shifted, clock, duty, outcomes
+from tests.services.test_cron import S, outcomes
 from tests.services.test_relay import DEFAULT, KEYS, OTHER, Player, finish, job, player, relay, status
 
-__all__ = ["clock", "player", "relay"]
+__all__ = ["player", "relay"]
 pytestmark = pytest.mark.filterwarnings("ignore:No worker has published:UserWarning")
 
 
@@ -33,6 +33,29 @@ async def waiting(fleet: AsyncFleet, **options: Any) -> tuple[str, str]:
     """A parent, and a job with a key that waits for it."""
     parent = await fleet.enqueue(job("other"))
     return parent, (await fleet.submit(keyed(depends_on=[parent], **options))).id
+
+
+class Still:
+    """A clock that stands, but for what a test moves it: seconds since the last entry was added."""
+
+    def __init__(self) -> None:
+        self.begin = self.ahead = 0
+
+    def __call__(self, _now: int) -> int:
+        return self.begin + self.ahead
+
+    async def start(self, store: AsyncStore) -> None:
+        _, rows = await store.run(entries(KEYS))
+        self.begin = max(row.since for row in rows) // S * S
+
+
+@pytest.fixture
+def clock() -> Still:
+    return Still()
+
+
+def duty(store: AsyncStore, redis_url: str, clock: Still) -> CronDuty:
+    return CronDuty(store, JobConfig(url=redis_url), Tally(), clock=clock)
 
 
 def is_free(raw: redis.Redis) -> bool:
@@ -131,11 +154,12 @@ async def test_a_repeated_enqueue_is_no_conflict_with_itself(fleet: AsyncFleet, 
 
 
 async def test_fires_of_one_key_do_not_overlap(
-    fleet: AsyncFleet, store: AsyncStore, redis_url: str, clock: Shifted, player: Player
+    fleet: AsyncFleet, store: AsyncStore, redis_url: str, clock: Still, player: Player
 ) -> None:
     reaper = duty(store, redis_url, clock)
     holder = await fleet.submit(Job("sum", "test.add", (1,), unique="sum-{0}", delay=3600))
     await fleet.cron.add("tick", "* * * * * *", Job("tick", "test.add", (1,), unique="sum-{0}"))
+    await clock.start(store)
     for second in (1, 2):
         clock.ahead = second * S
         await reaper.turn()
@@ -154,12 +178,13 @@ async def test_fires_of_one_key_do_not_overlap(
 
 
 async def test_a_fire_that_queues_comes_when_the_key_is_free(
-    fleet: AsyncFleet, store: AsyncStore, redis_url: str, clock: Shifted
+    fleet: AsyncFleet, store: AsyncStore, redis_url: str, clock: Still
 ) -> None:
     reaper = duty(store, redis_url, clock)
     holder = await fleet.submit(Job("sum", "test.add", (1,), unique="sum-{0}", delay=3600))
     await fleet.cron.add("tick", Cron("* * * * * *", overlap="queue"), Job("tick", "test.add", (1,), unique="sum-{0}"))
-    clock.ahead = 2 * S
+    await clock.start(store)
+    clock.ahead = S
     await reaper.turn()
     assert await fleet.cron.history("tick") == []
 
@@ -170,7 +195,7 @@ async def test_a_fire_that_queues_comes_when_the_key_is_free(
 
 
 async def test_a_decorated_function_s_key_holds_its_fires_apart(
-    fleet: AsyncFleet, store: AsyncStore, redis_url: str, clock: Shifted
+    fleet: AsyncFleet, store: AsyncStore, redis_url: str, clock: Still
 ) -> None:
     def tick(n: int = 7) -> None: ...
 
@@ -181,6 +206,7 @@ async def test_a_decorated_function_s_key_holds_its_fires_apart(
     await store.run(beat(KEYS, "w", account=b"", gone_us=60 * S, functions={"test.tick": record}))
     reaper = duty(store, redis_url, clock)
     await reaper.turn()
+    await clock.start(store)
     for second in (1, 2):
         clock.ahead = second * S
         await reaper.turn()
@@ -200,18 +226,20 @@ async def test_a_recurring_job_displaces_nobody(fleet: AsyncFleet) -> None:
 
 
 async def test_in_many_lanes_a_key_is_one_place_for_fires_and_producers(
-    redis_url: str, store: AsyncStore, clock: Shifted, raw: redis.Redis
+    redis_url: str, store: AsyncStore, clock: Still, raw: redis.Redis
 ) -> None:
     config = JobConfig(url=redis_url, lanes={"wide": 4})
     reaper = CronDuty(store, config, Tally(), clock=clock)
     async with AsyncFleet(redis_url, lanes="wide=4") as fleet:
         for name in "abcd":
             await fleet.cron.add(name, "* * * * * *", Job("tick", "test.add", (1,), queue="wide", unique="once"))
+        await clock.start(store)
         clock.ahead = S
         await reaper.turn()
 
-        words = [outcomes(await fleet.cron.history(name))[0] for name in "abcd"]
-        assert sorted(words) == ["fired", "overlapped", "overlapped", "overlapped"]
+        words = [outcomes(await fleet.cron.history(name)) for name in "abcd"]
+        assert all(words)
+        assert sum(word.count("fired") for word in words) == 1
         assert not (await fleet.submit(Job("tick", "test.add", (1,), queue="wide", unique="once"))).created
 
 
