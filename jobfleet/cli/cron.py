@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from jobfleet.cli import fail
-from jobfleet.cli.enqueue import PRIORITIES, EnqueueCommand, json_object, read_argument, read_moment
+from jobfleet.cli.enqueue import PRIORITIES, EnqueueCommand, ScopeType, json_object, read_argument, read_moment
 from jobfleet.cli.invocation import Invocation
 from jobfleet.cli.options import TIME, Group, by_option, yes_option
 from jobfleet.cli.output import Cell, agreed, say
@@ -155,6 +155,8 @@ def _kept(invocation: Invocation, name: str) -> Cron:
 @click.option("--jitter", type=TIME, default=0.0, help="Spread the jobs over so long.")
 @click.option("--start", metavar="ISO", callback=read_moment, help="No fire before this time.")
 @click.option("--end", metavar="ISO", callback=read_moment, help="No fire after this time.")
+@click.option("--unique", metavar="KEY", help="A key that one job holds at a time; {0} is its first ARG.")
+@click.option("--unique-for", type=ScopeType(), metavar="SCOPE", help="How long: queued, open (default) or a time.")
 @click.option("--replace", is_flag=True, help="Put it in the place of another of that name.")
 @by_option
 @click.pass_obj
@@ -168,6 +170,8 @@ def add(
     kwargs: Mapping[str, object] | None,
     queue: str | None,
     priority: str | None,
+    unique: str | None,
+    unique_for: str | float | None,
     replace: bool,
     by: str | None,
     **when: Any,
@@ -187,6 +191,8 @@ def add(
         kwargs or {},
         queue=queue,
         priority=Priority[priority.upper()] if priority else None,
+        unique=unique,
+        unique_for=unique_for,
     )
     with invocation.fleet() as fleet:
         word = fleet.cron.add(name, planned, job, by=by, replace=replace)

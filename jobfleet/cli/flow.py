@@ -12,7 +12,8 @@ from jobfleet.cli.options import Group, by_option, yes_option
 from jobfleet.cli.output import Cell, agreed, count, say
 
 if TYPE_CHECKING:
-    from jobfleet.client.flows import FlowInfo, FlowJob
+    from jobfleet.client.flowrecord import FlowJob
+    from jobfleet.client.flows import FlowInfo
 
 COLORS = {
     "completed": "green", "running": "cyan", "failed": "red", "cancelled": "yellow", "expired": "yellow",
@@ -86,7 +87,19 @@ def _row(number: int, job: FlowJob, info: FlowInfo) -> list[Cell | str]:
     ]
     if len(job.parents) > len(after):
         after.append(f"and {len(job.parents) - len(after):,} more")
+    if job.added_by is not None and not after:
+        after.append(f"added by {_named(job.added_by, info)}")
     return [str(number), job.name, Cell(job.status, COLORS.get(job.status)), "; ".join(after) or "-", job.id]
+
+
+def _named(job_id: str, info: FlowInfo) -> str:
+    """A job of a flow as the others refer to it."""
+    place = _place(job_id, info)
+    return job_id if place is None else f"{info.jobs[place].name} ({place})"
+
+
+def _place(job_id: str | None, info: FlowInfo) -> int | None:
+    return next((place for place, job in enumerate(info.jobs) if job.id == job_id), None)
 
 
 def flow_data(info: FlowInfo) -> dict[str, object]:
@@ -103,6 +116,7 @@ def flow_data(info: FlowInfo) -> dict[str, object]:
                 "status": job.status,
                 "after": [info.jobs[parent].id for parent in job.parents],
                 "otherwise": list(job.otherwise),
+                "added_by": job.added_by,
             }
             for job in info.jobs
         ],
@@ -118,6 +132,9 @@ def to_mermaid(info: FlowInfo) -> str:
         if job.status in _MERMAID:
             lines.append(f"  style n{number} fill:{_MERMAID[job.status]}")
         lines += [f"  n{parent} --> n{number}" for parent in job.parents]
+        adder = _place(job.added_by, info) if not job.parents else None
+        if adder is not None:
+            lines.append(f"  n{adder} -.-> n{number}")
     return "\n".join(lines)
 
 

@@ -95,12 +95,7 @@ class AsyncFleet(AsyncSteering, AsyncOperations):
             self.target = None
 
     async def _do(self, verb: verbs.Verb[Any]) -> Any:
-        answers: Any = None
-        try:
-            while True:
-                answers = await self.store.run_many(verb.send(answers))
-        except StopIteration as end:
-            return end.value
+        return await verbs.drive(self.store, verb)
 
     async def enqueue(self, job: Job) -> str:
         """Put a job into the fleet; return its id. Enqueueing the same object, or id, again is harmless.

@@ -50,12 +50,12 @@ def settle(conflicts: Sequence[Conflict]) -> Generator[Calls, list[Any], list[Re
         if not left:
             break
         answers = yield _displacing(left)
-        for place, answer in zip(list(left), answers, strict=True):
-            _take(left, receipts, place, _displaced(*left[place], answer))
+        for place, said in zip(list(left), answers, strict=True):
+            _take(left, receipts, place, _displaced(*left[place], said))
         if left:
             answers = yield [enqueue(sent.lane, (sent.entry,)) for sent, _ in left.values()]
-            for place, answer in zip(list(left), answers, strict=True):
-                _take(left, receipts, place, _enqueued(left[place][0], answer))
+            for place, said in zip(list(left), answers, strict=True):
+                _take(left, receipts, place, _enqueued(left[place][0], said))
     return [receipts[place] for place in range(len(conflicts))]
 
 
@@ -64,9 +64,20 @@ def _answer(left: dict[int, Conflict], receipts: dict[int, Receipt], *, all_of_t
     for place, (sent, holder) in list(left.items()):
         rule = _rule(sent)
         if all_of_them or holder.has_started or rule.on_conflict not in (REPLACE, DEBOUNCE):
-            error = DuplicateJob(holder.id) if rule.on_conflict == RAISE else None
-            receipts[place] = Receipt(id=holder.id, created=False, status=JobStatus(holder.status), error=error)
+            receipts[place] = answer(rule, holder)
             del left[place]
+        elif rule.on_conflict == DEBOUNCE and holder.status == JobStatus.BLOCKED:
+            error = DuplicateJob(
+                holder.id, f"{holder.id} holds the unique key and waits for other jobs, so it cannot be debounced."
+            )
+            receipts[place] = Receipt(id=holder.id, created=False, status=JobStatus.BLOCKED, error=error)
+            del left[place]
+
+
+def answer(rule: Uniqueness, holder: Holder) -> Receipt:
+    """What a producer is told of a holder that stands."""
+    error = DuplicateJob(holder.id) if rule.on_conflict == RAISE else None
+    return Receipt(id=holder.id, created=False, status=JobStatus(holder.status), error=error)
 
 
 def _displacing(left: dict[int, Conflict]) -> list[Call[Any]]:
@@ -85,25 +96,25 @@ def _displacing(left: dict[int, Conflict]) -> list[Call[Any]]:
     return calls
 
 
-def _displaced(sent: Submission, holder: Holder, answer: Any) -> Receipt | None:
+def _displaced(sent: Submission, holder: Holder, said: Any) -> Receipt | None:
     """What came of it; nothing when the holder has changed."""
-    match answer:
+    match said:
         case JobfleetError():
-            return Receipt(id=sent.entry.id, created=False, status=sent.status, error=answer)
+            return Receipt(id=sent.entry.id, created=False, status=sent.status, error=said)
         case "replaced" | "exists":
-            return Receipt(id=sent.entry.id, created=answer == "replaced", status=sent.status)
+            return Receipt(id=sent.entry.id, created=said == "replaced", status=sent.status)
         case ("debounced", is_ahead):
             return Receipt(id=holder.id, created=False, status=JobStatus.SCHEDULED if is_ahead else JobStatus.QUEUED)
         case _:
             return None
 
 
-def _enqueued(sent: Submission, answer: Any) -> Receipt | Holder:
-    if isinstance(answer, JobfleetError):
-        return Receipt(id=sent.entry.id, created=False, status=sent.status, error=answer)
-    if isinstance(answer[0], Holder):
-        return answer[0]
-    return Receipt(id=sent.entry.id, created=bool(answer[0]), status=sent.status)
+def _enqueued(sent: Submission, said: Any) -> Receipt | Holder:
+    if isinstance(said, JobfleetError):
+        return Receipt(id=sent.entry.id, created=False, status=sent.status, error=said)
+    if isinstance(said[0], Holder):
+        return said[0]
+    return Receipt(id=sent.entry.id, created=bool(said[0]), status=sent.status)
 
 
 def _take(left: dict[int, Conflict], receipts: dict[int, Receipt], place: int, came: Receipt | Holder | None) -> None:

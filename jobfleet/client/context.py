@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Awaitable, Callable, Coroutine, Mapping
+from collections.abc import Awaitable, Callable, Coroutine, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from typing import Any, ParamSpec, Protocol, TypeVar, overload, runtime_checkable
 
+from jobfleet.client.ownflow import OwnFlow, Wish
 from jobfleet.client.steps import Steps
 from jobfleet.errors import JobCancelled
 from jobfleet.logs import JobLogger
@@ -70,6 +71,9 @@ class RunPort(Protocol):
             JobCancelled: Another run owns the job by now.
         """
 
+    async def extend_flow(self, wish: Wish) -> Sequence[str]:
+        """Add jobs to the flow of the job; their ids, in the order in which they were put into the wish."""
+
     async def stands(self) -> None:
         """Return once the run's lease is known to stand, or it is to stop."""
 
@@ -87,6 +91,7 @@ class _Alone:
         self.extended = 0.0
         self.lines: list[tuple[int, int, str]] = []
         self.kept: dict[str, bytes] = {}
+        self.added: list[Wish] = []
 
     def report(self, value: float, message: str, details: Mapping[str, object] | None) -> None:
         self.reports.append((value, message, details))
@@ -102,6 +107,10 @@ class _Alone:
 
     async def keep(self, key: str, record: bytes) -> None:
         self.kept[key] = record
+
+    async def extend_flow(self, wish: Wish) -> Sequence[str]:
+        self.added.append(wish)
+        return [f"{node.job.queue or 'default'}.0.{node.job.suffix}" for node in wish.flow.nodes]
 
     async def stands(self) -> None:
         pass
@@ -127,6 +136,7 @@ class JobContext:
         correlation_id: As given by the producer.
         nominal_time: For which moment a cron entry fired it.
         parents: How the jobs it depends on ended, by their ids, in the order they were given.
+        flow_id: The flow it belongs to; None when it belongs to none.
         log: A logger whose lines carry the job's id; what is logged here is kept with the job, and shown by
             ``jobfleet logs``.
     """
@@ -142,9 +152,10 @@ class JobContext:
     correlation_id: str | None = None
     nominal_time: datetime | None = None
     parents: Mapping[str, JobResult[Any]] = field(default_factory=dict)
+    flow_id: str | None = None
     log: logging.LoggerAdapter[logging.Logger]
     port: RunPort = field(default_factory=_Alone, repr=False)
-    _held: dict[str, Steps] = field(init=False, default_factory=dict, repr=False, compare=False)
+    _held: dict[str, Any] = field(init=False, default_factory=dict, repr=False, compare=False)
 
     @property
     def cancelled(self) -> bool:
@@ -246,8 +257,15 @@ class JobContext:
         return self.port.block(self._steps.read(key, default) if value is _UNSET else self._steps.write(key, value))
 
     @property
+    def flow(self) -> OwnFlow:
+        """The flow it belongs to: ``await ctx.flow.add(Job(…))`` adds a job to it."""
+        held: OwnFlow | None = self._held.get("flow")
+        return held or self._held.setdefault("flow", OwnFlow(self.port, self.job_id, self.flow_id))
+
+    @property
     def _steps(self) -> Steps:
-        return self._held.get("steps") or self._held.setdefault("steps", Steps(self.port, self.job_id))
+        held: Steps | None = self._held.get("steps")
+        return held or self._held.setdefault("steps", Steps(self.port, self.job_id))
 
     @classmethod
     def for_test(cls, **overrides: object) -> JobContext:

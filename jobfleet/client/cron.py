@@ -3,23 +3,24 @@
 from __future__ import annotations
 
 import zlib
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import Any, NamedTuple
 
-from jobfleet.client.flow import refuse_unique
-from jobfleet.client.publish import read_cron, read_function
+from jobfleet.client.flow import refuse_displacing
+from jobfleet.client.publish import read_cron, read_function, read_parameters
 from jobfleet.client.space import Space
+from jobfleet.client.submit import Resolved, submission
 from jobfleet.client.verbs import Verb, prepare, value
-from jobfleet.codec import decode, encode, encode_head, seal_call
+from jobfleet.codec import decode, encode
 from jobfleet.cron import Cron, CronEntry, Fire, from_us
-from jobfleet.errors import EncodingError, InvalidJob, JobNotFound
-from jobfleet.model import Job, JobStatus, Priority, Receipt, new_suffix
+from jobfleet.errors import DuplicateJob, EncodingError, InvalidJob, JobNotFound
+from jobfleet.model import Job, JobStatus, Receipt, new_suffix
 from jobfleet.store.calls import cron as calls
 from jobfleet.store.calls import enqueue
 from jobfleet.store.keys import Keyspace, Lane
-from jobfleet.store.values import Entry, FleetSeen
+from jobfleet.store.values import Entry, FleetSeen, Holder
 
 DECORATOR = "decorator"
 HISTORY = 50
@@ -89,8 +90,8 @@ def entry_of(record: bytes) -> CronEntry:
 
 
 def lane_of(keys: Keyspace, entry: CronEntry, home: int) -> Lane:
-    """Where an entry fires: always in the same of its queue's home lanes."""
-    return keys.lane(entry.queue, zlib.crc32(entry.name.encode()) % home)
+    """Where an entry fires: always in the same of its queue's home lanes, where its unique key has its place."""
+    return keys.lane(entry.queue, zlib.crc32((entry.key or entry.name).encode()) % home)
 
 
 def decorated(space: Space, seen: FleetSeen) -> Iterator[Decorated | tuple[str, str]]:
@@ -101,19 +102,27 @@ def decorated(space: Space, seen: FleetSeen) -> Iterator[Decorated | tuple[str, 
             continue
         options = read_function(record)
         try:
+            function = Resolved(name, options, read_parameters(record))
+            sent = submission(Job(name, name), function, _first_lane(space), limits=space.limits, windows=space.windows)
             entry = CronEntry(
                 name=name,
                 cron=Cron.load(said),
-                queue=str(options.get("queue") or "default"),
+                queue=sent.lane.queue,
                 function=name,
-                envelope=seal_call(encode_head({"function": name}), limits=space.limits),
-                band=Priority(options.get("priority", Priority.NORMAL)).band,
+                envelope=sent.entry.envelope,
+                band=sent.entry.band,
+                meta=sent.entry.meta,
                 origin=DECORATOR,
             )
         except (InvalidJob, EncodingError, KeyError, TypeError, ValueError) as error:
             yield name, str(error)
         else:
             yield Decorated(entry)
+
+
+def _first_lane(space: Space) -> Callable[[str, Job, str | None], Lane]:
+    """The lane of an entry is told by `lane_of`, once it fires."""
+    return lambda queue, _job, _key: space.keys.lane(queue, 0)
 
 
 def schedule(space: Space, name: str, cron: Cron, job: Job, *, by: str | None, add: bool = False) -> Verb[str]:
@@ -125,7 +134,7 @@ def schedule(space: Space, name: str, cron: Cron, job: Job, *, by: str | None, a
     for option in ("scheduled_at", "delay", "id", "expires_at"):
         if getattr(job, option) is not None:
             raise InvalidJob(f"{option} is not for recurring jobs: each fire has its own time and id.", field=option)
-    refuse_unique(job, "a recurring job")
+    refuse_displacing(job.on_conflict or "", "a recurring job")
     sent = yield from prepare(space, replace(job, cron_expression=None, tz=None))
     entry = CronEntry(
         name=name,
@@ -138,7 +147,7 @@ def schedule(space: Space, name: str, cron: Cron, job: Job, *, by: str | None, a
         origin=by or "-",
     )
     record = encode(entry.dump())
-    word = value((yield (calls.schedule(space.keys, name, cron.fingerprint, record, add=add),)))
+    word = value((yield (calls.schedule(space.keys, name, entry.fingerprint, record, add=add),)))
     if word == "taken":
         raise InvalidJob(f"There is a cron entry {name!r} already; give another name, or replace it.", field="name")
     return str(word)
@@ -217,13 +226,16 @@ def run_now(space: Space, name: str) -> Verb[str]:
 
     Raises:
         JobNotFound: There is no such entry.
+        DuplicateJob: Another job holds its unique key.
     """
     kept, _ = yield from _kept(space, name)
     entry = entry_of(kept.record)
     home = value((yield (space.opening(entry.queue),)))[0]
     lane = lane_of(space.keys, entry, home)
     job_id = lane.id_prefix + new_suffix()
-    value((yield (enqueue.enqueue(lane, (Entry(job_id, entry.band, "", entry.meta, entry.envelope),)),)))
+    (said,) = value((yield (enqueue.enqueue(lane, (Entry(job_id, entry.band, "", entry.meta, entry.envelope),)),)))
+    if isinstance(said, Holder):
+        raise DuplicateJob(said.id, f"{name} was not run: {said.id} holds its unique key; it is {said.status}.")
     return job_id
 
 

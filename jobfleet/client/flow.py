@@ -11,16 +11,19 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from jobfleet.client.conflict import answer
 from jobfleet.client.space import Space
+from jobfleet.client.telling import tell, tell_ending
+from jobfleet.client.unique import Uniqueness
 from jobfleet.client.verbs import Verb, batches, prepare, value
 from jobfleet.codec import amended
 from jobfleet.errors import InvalidJob, JobNotFound, UnknownParent
 from jobfleet.model import After, Job, JobStatus, Receipt
-from jobfleet.store.calls import control, flow, inspect
+from jobfleet.model.unique import DEBOUNCE, EXISTING, RAISE, REPLACE
+from jobfleet.store.calls import flow, inspect
 from jobfleet.store.keys import Lane
-from jobfleet.store.values import Entry, Unknown
+from jobfleet.store.values import Answer, Entry, Holder, Unknown
 
-TOMBSTONE_MS = 86_400_000
 PARENTS_KEPT_MS = 30 * 86_400_000
 PARENTS_MOST = 10_000
 POLICIES = {"cancel": "c", "run": "r", "wait": "w"}
@@ -34,11 +37,13 @@ class Dependant:
         lane: Where it goes.
         entry: What goes there.
         edges: Whom it waits for, in order, each once.
+        unique: Its unique key, if it has one.
     """
 
     lane: Lane
     entry: Entry
     edges: tuple[flow.Edge, ...]
+    unique: Uniqueness | None = None
 
 
 def edges_of(parents: Sequence[Any]) -> tuple[flow.Edge, ...]:
@@ -64,11 +69,18 @@ def submit(space: Space, job: Job) -> Verb[Receipt]:
 
     Raises:
         UnknownParent: Nothing is known of one of them.
-        InvalidJob: `depends_on` holds what is no job.
+        InvalidJob: `depends_on` holds what is no job, or the job is to displace the holder of its unique key.
+        DuplicateJob: Another job holds its unique key, and it asked to be told so.
     """
     made = yield from _written(space, job)
     yield from check_parents(space, [edge.parent for edge in made.edges])
     created, letter = yield from put(space, made)
+    if isinstance(created, Holder):
+        assert made.unique is not None  # noqa: S101 - else none could hold its key
+        receipt = answer(made.unique, created)
+        if receipt.error is not None:
+            raise receipt.error
+        return receipt
     status = JobStatus.BLOCKED
     if letter in "ux":
         status = JobStatus.CANCELLED if letter == "x" else JobStatus.SCHEDULED if made.entry.when else JobStatus.QUEUED
@@ -76,21 +88,34 @@ def submit(space: Space, job: Job) -> Verb[Receipt]:
 
 
 def _written(space: Space, job: Job) -> Verb[Dependant]:
-    refuse_unique(job, "a job that waits for others")
     edges = edges_of(job.depends_on or ())
     sent = yield from prepare(space, job.without_parents())
+    if sent.unique is not None:
+        refuse_displacing(sent.unique.on_conflict, "a job that waits for others")
     envelope = amended(sent.entry.envelope, {"parents": len(edges)})
-    return Dependant(sent.lane, sent.entry._replace(envelope=envelope), edges)
+    return Dependant(sent.lane, sent.entry._replace(envelope=envelope), edges, sent.unique)
+
+
+def refuse_displacing(on_conflict: str, what: str) -> None:
+    """Refuse a job that would displace the holder of its unique key where that is not to be had.
+
+    Raises:
+        InvalidJob: It would.
+    """
+    if on_conflict in (REPLACE, DEBOUNCE):
+        raise InvalidJob(
+            f"on_conflict={on_conflict!r} is not for {what}; use {EXISTING!r} or {RAISE!r}.", field="on_conflict"
+        )
 
 
 def refuse_unique(job: Job, what: str) -> None:
-    """Refuse a unique key where none is kept yet.
+    """Refuse a unique key where none is kept.
 
     Raises:
         InvalidJob: The job, or its function, has one.
     """
     if job.unique is not None or getattr(job.function, "given", {}).get("unique") is not None:
-        raise InvalidJob(f"unique is not for {what} in this version of jobfleet; leave it out.", field="unique")
+        raise InvalidJob(f"unique is not for {what}; leave it out.", field="unique")
 
 
 def check_parents(space: Space, ids: Iterable[str]) -> Verb[None]:
@@ -107,8 +132,8 @@ def check_parents(space: Space, ids: Iterable[str]) -> Verb[None]:
             raise _unknown(job_id) from None
     parts = [(lane, part) for lane, members in by_lane.items() for part in batches(members, inspect.CHUNK)]
     answers = yield [inspect.status(lane, part) for lane, part in parts]
-    for (_, part), answer in zip(parts, answers, strict=True):
-        for job_id, found in zip(part, value([answer])[1], strict=True):
+    for (_, part), said in zip(parts, answers, strict=True):
+        for job_id, found in zip(part, value([said])[1], strict=True):
             if isinstance(found, Unknown):
                 raise _unknown(job_id)
 
@@ -119,35 +144,28 @@ def _unknown(job_id: str) -> UnknownParent:
     )
 
 
-def put(space: Space, made: Dependant) -> Verb[tuple[bool, str]]:
+def put(space: Space, made: Dependant) -> Verb[tuple[Answer, str]]:
     """Put a job in behind its guard, name its parents, lift the guard.
 
-    Answers whether it is new, and what became of it: u it waits no more, b it waits, x it was cancelled.
+    Answers whether it is new, or who holds its unique key; and what became of it: u it waits no more, b it waits,
+    x it was cancelled.
     """
     kept, created = PARENTS_KEPT_MS, False
     for part in batches(made.edges, flow.CHUNK):
         said = value((yield (flow.block(made.lane, made.entry, part, ttl_ms=kept),)))
         if said is None:
             return False, "b"
+        if isinstance(said, Holder):
+            return said, "b"
         created = created or bool(said)
     for part in batches(made.edges, flow.CHUNK):
         calls = [flow.watch(space.keys.lane_of(edge.parent), edge.parent, [made.entry.id]) for edge in part]
-        endings = [value([answer]) for answer in (yield calls)]
-        told = [
-            flow.Told(made.entry.id, edge.parent, ending.status, ending.copied)
-            for edge, ending in zip(part, endings, strict=True)
-            if ending.state != "watched"
-        ]
-        for one in told:
-            if (yield from _tell(space, made, one)) == "x":
-                return created, "x"
+        endings = [value([said]) for said in (yield calls)]
+        for edge, ending in zip(part, endings, strict=True):
+            if ending.state != "watched":
+                heard = yield from tell_ending(space.keys, edge.parent, ending, [made.entry.id], ttl_ms=kept)
+                if heard.doomed:
+                    return created, "x"
     guard = flow.Told(made.entry.id, flow.GUARD, "completed", b"")
-    return created, (yield from _tell(space, made, guard))
-
-
-def _tell(space: Space, made: Dependant, told: flow.Told) -> Verb[str]:
-    letter = value((yield (flow.unblock(made.lane, [told], ttl_ms=PARENTS_KEPT_MS),)))
-    if letter == "x":
-        call = control.cancel(space.keys, made.lane, [told.child], by=f"parent:{told.parent}", ttl_ms=TOMBSTONE_MS)
-        value((yield (call,)))
-    return str(letter)
+    heard = yield from tell(space.keys, [guard], ttl_ms=kept)
+    return created, heard.letters[made.entry.id, flow.GUARD]

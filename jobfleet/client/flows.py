@@ -7,55 +7,27 @@ record: it lifts the guards of a flow that is whole, and lets go of one that is 
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import Any
 
-from jobfleet.client.flow import PARENTS_KEPT_MS, POLICIES, TOMBSTONE_MS, Dependant, refuse_unique
+from jobfleet.client.flow import PARENTS_KEPT_MS, POLICIES, Dependant, refuse_unique
+from jobfleet.client.flowrecord import RECORD, FlowJob, read, row_of
 from jobfleet.client.report import moment
 from jobfleet.client.space import Space
+from jobfleet.client.telling import tell, tell_ending
 from jobfleet.client.verbs import Verb, batches, cancel_many, poll_many, prepare, replay, value
-from jobfleet.codec import Limits, amended, decode, encode
-from jobfleet.errors import EncodingError, JobNotFound
+from jobfleet.codec import amended, encode
 from jobfleet.graph import Flow
 from jobfleet.model import JobResult, new_suffix
-from jobfleet.store.calls import control, inspect
 from jobfleet.store.calls import flow as calls
-from jobfleet.store.keys import Lane
+from jobfleet.store.calls import inspect
 from jobfleet.store.values import Entry, Final
 
-RECORD = Limits(max_bytes=16 << 20, max_containers=1 << 17)
 AT_ONCE = 100
+Suffix = Callable[[int], str]
 BECAUSE = "cancelled by parent:"
-
-
-@dataclass(frozen=True, slots=True)
-class FlowJob:
-    """One job of a flow.
-
-    Attributes:
-        id: Its id.
-        name: Its label.
-        function: What it runs.
-        parents: The numbers, in the flow, of those it waits for.
-        otherwise: For each of them, what follows when it does not complete.
-        band: Its priority, 0 the most urgent.
-        result: What is known of it; None when nothing is any more.
-    """
-
-    id: str
-    name: str
-    function: str
-    parents: tuple[int, ...]
-    otherwise: tuple[str, ...]
-    band: int
-    result: JobResult[Any] | None = None
-
-    @property
-    def status(self) -> str:
-        """Its status in a word; ``gone`` when nothing is known of it."""
-        return str(self.result.status) if self.result is not None else "gone"
 
 
 @dataclass(frozen=True, slots=True)
@@ -89,6 +61,27 @@ def enqueue(space: Space, flow: Flow) -> Verb[FlowInfo]:
         InvalidJob: It is empty, too large, or goes in a circle; nothing is written then.
         EncodingError: An argument cannot travel; likewise.
     """
+    jobs, made = yield from written(space, flow, {"flow": flow.id})
+    at = yield from _write(space, flow.id, flow.name, jobs, made)
+    return FlowInfo(flow.id, flow.name, moment(at), tuple(jobs))
+
+
+def written(
+    space: Space, flow: Flow, header: Mapping[str, object], *, first: Sequence[str] = (), suffix: Suffix | None = None
+) -> Verb[tuple[list[FlowJob], list[Dependant]]]:
+    """Write the jobs of a flow down, each after those it waits for.
+
+    Args:
+        space: The names and settings.
+        flow: The flow.
+        header: What their headers say of it.
+        first: Ids of jobs of which those wait that wait for nobody else.
+        suffix: Makes the suffix of a job's id from its number; that of the job itself where it has one of its own.
+
+    Raises:
+        InvalidJob: It is empty, too large, or goes in a circle; or a job has a unique key.
+        EncodingError: An argument cannot travel.
+    """
     order = flow.order()
     places = {node.number: place for place, node in enumerate(order)}
     jobs: list[FlowJob] = []
@@ -96,77 +89,88 @@ def enqueue(space: Space, flow: Flow) -> Verb[FlowInfo]:
     for node in order:
         refuse_unique(node.job, "jobs of a flow")
         links = flow.links.get(node.number, {})
-        sent = yield from prepare(space, node.job)
+        job = node.job if suffix is None or node.job.id else replace(node.job, id=suffix(node.number))
+        sent = yield from prepare(space, job)
         parents = tuple(places[number] for number in links)
-        edges = tuple(
-            calls.Edge(jobs[place].id, number, POLICIES[link.otherwise])
-            for number, (place, link) in enumerate(zip(parents, links.values(), strict=True))
-        )
-        envelope = amended(
-            sent.entry.envelope, {"flow": flow.id, "parents": len(edges)} if edges else {"flow": flow.id}
-        )
+        before = [
+            (jobs[place].id, POLICIES[link.otherwise]) for place, link in zip(parents, links.values(), strict=True)
+        ]
+        before = before or [(job_id, POLICIES["cancel"]) for job_id in first]
+        edges = tuple(calls.Edge(job_id, number, policy) for number, (job_id, policy) in enumerate(before))
+        said = {**header, "parents": len(edges)} if edges else header
+        envelope = amended(sent.entry.envelope, said)
         made.append(Dependant(sent.lane, sent.entry._replace(envelope=envelope), edges))
         function = str(getattr(node.job.function, "name", node.job.function))
         otherwise = tuple(link.otherwise for link in links.values())
         jobs.append(FlowJob(sent.entry.id, node.job.name, function, parents, otherwise, sent.entry.band))
-    at = yield from _write(space, flow.id, flow.name, jobs, made)
-    return FlowInfo(flow.id, flow.name, moment(at), tuple(jobs))
+    return jobs, made
 
 
-def _write(space: Space, flow_id: str, name: str, jobs: Sequence[FlowJob], made: Sequence[Dependant]) -> Verb[int]:
-    """Write new jobs of a flow, and begin; answers Redis's time, µs."""
-    yield from _keep(space, flow_id, name, jobs, is_whole=False)
-    yield from _put_all(space, made)
-    at = yield from _keep(space, flow_id, name, jobs, is_whole=True)
-    guards = [calls.Told(one.entry.id, calls.GUARD, "completed", b"") for one in made]
-    yield from _tell(space, guards)
+def _write(
+    space: Space,
+    flow_id: str,
+    name: str,
+    jobs: Sequence[FlowJob],
+    made: Sequence[Dependant],
+    folded: Sequence[str] = (),
+) -> Verb[int]:
+    """Write new jobs of a flow, and begin; answers Redis's time, µs.
+
+    Args:
+        space: The names and settings.
+        flow_id: Its id.
+        name: Its label.
+        jobs: All its jobs.
+        made: Those that are new.
+        folded: The additions whose jobs are among them.
+    """
+    yield from _keep(space, flow_id, name, jobs, folded, is_whole=False)
+    yield from put_all(space, made)
+    at = yield from _keep(space, flow_id, name, jobs, folded, is_whole=True)
+    yield from lift(space, made)
     return at
 
 
-def _keep(space: Space, flow_id: str, name: str, jobs: Sequence[FlowJob], *, is_whole: bool) -> Verb[int]:
-    rows = [[job.id, job.name, job.function, list(job.parents), list(job.otherwise), job.band] for job in jobs]
-    record = encode({"name": name, "jobs": rows, "whole": is_whole}, limits=RECORD, what="flow")
+def lift(space: Space, made: Sequence[Dependant]) -> Verb[None]:
+    """Lift the guards of jobs that are all written."""
+    guards = [calls.Told(one.entry.id, calls.GUARD, "completed", b"") for one in made]
+    yield from tell(space.keys, guards, ttl_ms=PARENTS_KEPT_MS)
+
+
+def _keep(
+    space: Space, flow_id: str, name: str, jobs: Sequence[FlowJob], folded: Sequence[str], *, is_whole: bool
+) -> Verb[int]:
+    rows = [[*row_of(job), job.added_by] if job.added_by else row_of(job) for job in jobs]
+    told = {"name": name, "jobs": rows, "whole": is_whole}
+    record = encode({**told, "folded": list(folded)} if folded else told, limits=RECORD, what="flow")
     return int(value((yield (calls.keep_flow(space.keys, flow_id, record, ttl_ms=PARENTS_KEPT_MS),))))
 
 
-def _put_all(space: Space, made: Sequence[Dependant]) -> Verb[None]:
+def put_all(space: Space, made: Sequence[Dependant]) -> Verb[None]:
     """Put jobs in behind their guards, and name who waits for whom."""
     blocks = [
         calls.block(one.lane, one.entry, part, ttl_ms=PARENTS_KEPT_MS)
         for one in made
         for part in (batches(one.edges, calls.CHUNK) if one.edges else [()])
     ]
-    yield from _all(blocks)
+    yield from run_all(blocks)
     children: dict[str, list[str]] = {}
     for one in made:
         for edge in one.edges:
             children.setdefault(edge.parent, []).append(one.entry.id)
     watches = [(parent, part) for parent, names in children.items() for part in batches(names, calls.CHUNK)]
-    endings = yield from _all([calls.watch(space.keys.lane_of(parent), parent, part) for parent, part in watches])
+    endings = yield from run_all([calls.watch(space.keys.lane_of(parent), parent, part) for parent, part in watches])
     for (parent, part), ending in zip(watches, endings, strict=True):
         if ending.state != "watched":  # only when the same flow is enqueued again
-            yield from _tell(space, [calls.Told(child, parent, ending.status, ending.copied) for child in part])
+            yield from tell_ending(space.keys, parent, ending, part, ttl_ms=PARENTS_KEPT_MS)
 
 
-def _all(every: Sequence[Any]) -> Verb[list[Any]]:
+def run_all(every: Sequence[Any]) -> Verb[list[Any]]:
     """Run many calls, some at once; their values."""
     answers: list[Any] = []
     for part in batches(every, AT_ONCE):
         answers += [value([answer]) for answer in (yield part)]
     return answers
-
-
-def _tell(space: Space, told: Iterable[calls.Told]) -> Verb[None]:
-    by_lane: dict[Lane, list[calls.Told]] = {}
-    for one in told:
-        by_lane.setdefault(space.keys.lane_of(one.child), []).append(one)
-    for lane, rows in by_lane.items():
-        for part in batches(rows, calls.CHUNK):
-            letters = value((yield (calls.unblock(lane, part, ttl_ms=PARENTS_KEPT_MS),)))
-            doomed = [(one.child, one.parent) for one, letter in zip(part, letters, strict=True) if letter == "x"]
-            for child, parent in doomed:
-                call = control.cancel(space.keys, lane, [child], by=f"parent:{parent}", ttl_ms=TOMBSTONE_MS)
-                value((yield (call,)))
 
 
 def get(space: Space, flow_id: str) -> Verb[FlowInfo]:
@@ -175,40 +179,25 @@ def get(space: Space, flow_id: str) -> Verb[FlowInfo]:
     Raises:
         JobNotFound: Nothing is known of it.
     """
-    name, jobs = yield from _read(space, flow_id)
-    results: list[JobResult[Any] | None] = []
+    name, jobs, _ = yield from read(space, flow_id)
+    known: list[FlowJob] = []
     for part in batches(jobs, 1000):
-        results += yield from poll_many(space, [job.id for job in part])
-    return FlowInfo(
-        flow_id,
-        name,
-        None,
-        tuple(replace(job, result=result) for job, result in zip(jobs, results, strict=True)),
-    )
+        results = yield from _results(space, [job.id for job in part])
+        known += [
+            replace(job, id=job.id if result is None else result.id, result=result)
+            for job, result in zip(part, results, strict=True)
+        ]
+    return FlowInfo(flow_id, name, None, tuple(known))
 
 
-def _read(space: Space, flow_id: str) -> Verb[tuple[str, list[FlowJob]]]:
-    record = value((yield (calls.read_flow(space.keys, flow_id),)))
-    try:
-        said = decode(record, limits=RECORD) if record else None
-        if said is not None:
-            rows = [
-                FlowJob(job_id, name, function, tuple(parents), tuple(otherwise), band)
-                for job_id, name, function, parents, otherwise, band in said["jobs"]
-            ]
-            return str(said["name"]), rows
-    except (EncodingError, KeyError, TypeError, ValueError):
-        pass
-    raise JobNotFound(flow_id, f"No flow {flow_id!r}: never enqueued, or let go since.")
-
-
-def is_whole(record: bytes) -> bool:
-    """Whether all jobs of a flow are written."""
-    try:
-        said = decode(record, limits=RECORD) if record else None
-    except EncodingError:
-        return False
-    return isinstance(said, dict) and said.get("whole") is True
+def _results(space: Space, ids: Sequence[str]) -> Verb[list[JobResult[Any] | None]]:
+    """What is known of some jobs; of a moved one, of that which took its place."""
+    results: list[JobResult[Any] | None] = yield from poll_many(space, ids)
+    while moved := {place: row.moved_to for place, row in enumerate(results) if row is not None and row.moved_to}:
+        there = yield from poll_many(space, list(moved.values()))
+        for place, row in zip(moved, there, strict=True):
+            results[place] = row
+    return results
 
 
 def listing(space: Space, *, limit: int) -> Verb[list[tuple[str, datetime | None]]]:
@@ -239,6 +228,7 @@ def retry(space: Space, flow_id: str, by: str | None) -> Verb[int]:
         JobNotFound: Nothing is known of the flow.
     """
     info = yield from get(space, flow_id)
+    _, _, additions = yield from read(space, flow_id)
     jobs, made = list(info.jobs), []
     for place, job in enumerate(info.jobs):
         if job.result is None or not (job.result.error or "").startswith(BECAUSE):
@@ -257,7 +247,7 @@ def retry(space: Space, flow_id: str, by: str | None) -> Verb[int]:
     for job_id in failed:
         count += bool((yield from replay(space, job_id, by)))
     if made:
-        yield from _write(space, flow_id, info.name, jobs, made)
+        yield from _write(space, flow_id, info.name, jobs, made, additions)
     return count + len(made)
 
 

@@ -13,7 +13,6 @@ from jobfleet.retry import Tries
 from jobfleet.store.calls.flow import BLOCKED
 from jobfleet.store.values import Dead, DeadLetter, Final, Found, InRun, InWait, Running, Unknown, Waiting
 
-MOVED = "moved:"
 LETTERS = {"co": JobStatus.COMPLETED, "fa": JobStatus.FAILED, "ca": JobStatus.CANCELLED, "ex": JobStatus.EXPIRED}
 
 REPLACED_BY = "replaced-by:"
@@ -105,7 +104,7 @@ def _ended(job_id: str, found: Final, limits: Limits) -> JobResult[Any]:
             **_progress(found.progress),
         )
     by = None if found.by == "-" else found.by.replace(REPLACED_BY, "replaced by ", 1)
-    moved_to = found.reason.removeprefix(MOVED) if found.reason.startswith(MOVED) else None
+    moved_to = found.moved_to or None
     status = JobStatus(found.status)
     return JobResult(
         id=job_id,

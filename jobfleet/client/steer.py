@@ -180,7 +180,7 @@ def move(space: Space, job_id: str, queue: str, by: str | None) -> Verb[str]:
 
     Raises:
         JobNotFound: It is not known.
-        InvalidJob: It runs or has ended, is in that queue already, or other jobs wait for its end.
+        InvalidJob: It runs or has ended, or is in that queue already.
         DuplicateJob: A job of that queue holds its unique key.
         EncodingError: Its envelope cannot be read.
     """
@@ -194,8 +194,6 @@ def move(space: Space, job_id: str, queue: str, by: str | None) -> Verb[str]:
         return result.moved_to
     if not isinstance(seen.found, InWait) or result.status is JobStatus.BLOCKED:
         raise InvalidJob(REFUSED.format(job_id, result.status))
-    if seen.watched:  # its end as cancelled would be theirs
-        raise InvalidJob(f"{job_id} cannot be moved: other jobs wait for its end.", field="depends_on")
     entry = yield from _entry(space, job_id, queue, seen)
     if seen.found.due < seen.now + HOLD_US:
         hold = control.reschedule(lane, (job_id,), by=by, when=f"+{HOLD_US}")

@@ -10,7 +10,7 @@ import difflib
 import itertools
 import warnings
 from collections.abc import Generator, Iterable, Iterator, Sequence
-from typing import Any, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar, cast
 
 from jobfleet.client import conflict
 from jobfleet.client.report import result_of
@@ -26,6 +26,9 @@ from jobfleet.store.calls.steps import forget
 from jobfleet.store.keys import Lane
 from jobfleet.store.values import Holder
 
+if TYPE_CHECKING:
+    from jobfleet.store.aio import AsyncStore
+
 T = TypeVar("T")
 Verb = Generator[Sequence[Call[Any]], list[Any], T]
 
@@ -38,6 +41,16 @@ def value(results: list[Any]) -> Any:
     if isinstance(results[0], JobfleetError):
         raise results[0]
     return results[0]
+
+
+async def drive(store: AsyncStore, verb: Verb[T]) -> T:
+    """Run a verb."""
+    answers: Any = None
+    try:
+        while True:
+            answers = await store.run_many(verb.send(answers))
+    except StopIteration as end:
+        return cast("T", end.value)
 
 
 def prepare(space: Space, job: Job) -> Verb[Submission]:

@@ -93,7 +93,7 @@ class Cron:
 
     @property
     def fingerprint(self) -> str:
-        """Of its times: an entry whose times change begins anew."""
+        """Of its times."""
         times = f"{self.expression}|{self.tz}|{self.start}|{self.end}"
         return hashlib.sha256(times.encode()).hexdigest()[:16]
 
@@ -157,6 +157,17 @@ class CronEntry:
                 f"cron entry {self.name!r}: give a name of 1 to {NAME_MAX} printable characters without spaces.",
                 field="name",
             )
+
+    @property
+    def key(self) -> str | None:
+        """The unique key that each of its jobs takes; None when they take none."""
+        return next((line[2:] for line in self.meta.split("\n") if line.startswith("u ")), None)
+
+    @property
+    def fingerprint(self) -> str:
+        """Of its times, and of what its place hangs on, where its mark stands: when one changes, it begins anew."""
+        place = f"{self.cron.fingerprint}|{self.queue}|{self.key or ''}"
+        return hashlib.sha256(place.encode()).hexdigest()[:16]
 
     def suffix(self, at: datetime) -> str:
         """The suffix of the id of a fire's job: it follows from entry and time, so a fire is one job."""

@@ -3,6 +3,7 @@
 from jobfleet.model.ids import (
     ID_BYTES,
     Place,
+    added_suffix,
     check_function_name,
     check_queue,
     derived_suffix,
@@ -29,6 +30,7 @@ __all__ = [
     "Priority",
     "Receipt",
     "Transition",
+    "added_suffix",
     "check_function_name",
     "check_queue",
     "derived_suffix",

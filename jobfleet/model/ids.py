@@ -73,6 +73,12 @@ def derived_suffix(job_id: str, why: str) -> str:
     return f"{split_id(job_id).suffix[:53]}.{digest}"
 
 
+def added_suffix(job_id: str, name: str, number: int) -> str:
+    """The suffix of a job that another adds to its flow: it follows from that one, a name and a number."""
+    digest = hashlib.blake2b(f"{job_id} {name}".encode(), digest_size=8).hexdigest()
+    return f"{split_id(job_id).suffix[:40]}.{digest}.{number:x}"
+
+
 def split_id(job_id: str) -> Place:
     """Take an id apart.
 

@@ -101,7 +101,7 @@ class Cron(Service):
                 record = encode(made.entry.dump())
                 row = stored.get(made.entry.name)
                 if row is None or row.record != record:
-                    call = calls.schedule(self._space.keys, made.entry.name, made.entry.cron.fingerprint, record)
+                    call = calls.schedule(self._space.keys, made.entry.name, made.entry.fingerprint, record)
                     word = await self._store.run(call)
                     log.info("cron.%s entry=%s from its decorator", word, made.entry.name)
                     changed = True

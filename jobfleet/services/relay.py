@@ -9,9 +9,12 @@ done again by a sweep.
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Sequence
+from typing import TypeVar
 
-from jobfleet.client.flows import is_whole
+from jobfleet.client.flowrecord import addition_name, is_whole
+from jobfleet.client.telling import TOMBSTONE_MS, Heard, tell, tell_ending
+from jobfleet.client.verbs import batches, drive, value
 from jobfleet.codec import read_header
 from jobfleet.config import JobConfig
 from jobfleet.errors import EncodingError
@@ -19,17 +22,18 @@ from jobfleet.metrics.tally import Tally
 from jobfleet.model import suffix_time_us
 from jobfleet.services.service import Service
 from jobfleet.store.aio import AsyncStore
+from jobfleet.store.call import Call
 from jobfleet.store.calls import control, flow, inspect
 from jobfleet.store.keys import Keyspace, Lane
-from jobfleet.store.values import Waiting
+from jobfleet.store.values import InRun, InWait, Waiting
 
 log = logging.getLogger("jobfleet.reaper")
+T = TypeVar("T")
 EVERY = 1.0
 SWEEP_EVERY = 60.0
 SWEPT_AT_ONCE = 500
 GUARD_US = 600 * 1_000_000
 """How long a job is left alone whose producer died before it had named all parents; `enqueue` has not returned."""
-TOMBSTONE_MS = 86_400_000
 
 
 class Relay(Service):
@@ -81,36 +85,55 @@ class Relay(Service):
         while self._touched:
             there = self._touched.pop()
             while records := await self._store.run(flow.outbox(there)):
-                for entry, job_id in records:
-                    await self._tell_all(there, entry, job_id)
+                left = records
+                while left:
+                    left = await self._tell_page(there, left)
                 if len(records) < flow.CHUNK:
                     break
 
-    async def _tell_all(self, lane: Lane, entry: str, parent: str) -> None:
-        ending_ms = int(entry.partition("-")[0])
-        while True:
-            ending = await self._store.run(flow.dependants(lane, parent, ending_ms=ending_ms))
-            waits = await self._tell(ending.children, parent, ending)
-            told = [(child, child in waits) for child in ending.children]
-            left = await self._store.run(flow.unwatch(lane, entry, parent, told, ending_ms=ending_ms))
-            if not left:
-                return
+    async def _tell_page(self, lane: Lane, records: Sequence[tuple[str, str]]) -> list[tuple[str, str]]:
+        """Tell of some endings at once, at most 50 jobs of each; those of which more are to be told."""
+        ends_ms = [int(entry.partition("-")[0]) for entry, _ in records]
+        endings = await self._many(
+            [flow.dependants(lane, job_id, ending_ms=at) for (_, job_id), at in zip(records, ends_ms, strict=True)]
+        )
+        told, moved = [], []
+        for (_, job_id), ending in zip(records, endings, strict=True):
+            if ending.moved_to:
+                moved.append((job_id, ending))
+            else:
+                told += [flow.Told(child, job_id, ending.status, ending.copied) for child in ending.children]
+        heard = await drive(self._store, tell(self._keys, told, ttl_ms=self._ttl_ms))
+        for job_id, ending in moved:
+            verb = tell_ending(self._keys, job_id, ending, ending.children, ttl_ms=self._ttl_ms)
+            self._notice(await drive(self._store, verb))
+        self._notice(heard)
+        left = await self._many(
+            [
+                flow.unwatch(
+                    lane,
+                    entry,
+                    job_id,
+                    [(child, heard.letters.get((child, job_id)) == "w") for child in ending.children],
+                    ending_ms=at,
+                )
+                for (entry, job_id), at, ending in zip(records, ends_ms, endings, strict=True)
+            ]
+        )
+        return [record for record, count in zip(records, left, strict=True) if count]
 
-    async def _tell(self, children: Iterable[str], parent: str, ending: flow.Ending) -> set[str]:
-        """Tell some children how a parent ended; those that go on waiting for a replay."""
-        by_lane: dict[Lane, list[flow.Told]] = {}
-        for child in children:
-            by_lane.setdefault(self._keys.lane_of(child), []).append(
-                flow.Told(child, parent, ending.status, ending.copied)
-            )
-        waits: set[str] = set()
-        for lane, told in by_lane.items():
-            letters = await self._store.run(flow.unblock(lane, told, ttl_ms=self._ttl_ms))
-            waits |= {one.child for one, letter in zip(told, letters, strict=True) if letter == "w"}
-            doomed = [one.child for one, letter in zip(told, letters, strict=True) if letter == "x"]
-            if doomed:
-                await self._cancel(lane, doomed, parent)
-        return waits
+    async def _tell(self, child: str, parent: str, ending: flow.Ending) -> None:
+        """Tell one job how a parent ended."""
+        self._notice(await drive(self._store, tell_ending(self._keys, parent, ending, [child], ttl_ms=self._ttl_ms)))
+
+    def _notice(self, heard: Heard) -> None:
+        """Remember where jobs were cancelled: others may wait for those."""
+        for lane, count in heard.doomed.items():
+            log.info("job.cancelled since a parent did not complete jobs=%d", count)
+            self._touched.add(lane)
+
+    async def _many(self, calls: Sequence[Call[T]]) -> list[T]:
+        return [value([answer]) for answer in await self._store.run_many(calls)]
 
     async def _cancel(self, lane: Lane, ids: list[str], parent: str) -> None:
         """End those whose parent did not complete."""
@@ -126,40 +149,60 @@ class Relay(Service):
             for skip in range(begin, begin + SWEPT_AT_ONCE, inspect.CHUNK):
                 page = inspect.waiting(lane, band, start=str(flow.BLOCKED), skip=skip)
                 _, rows = await self._store.run(page)
-                for row in rows:
-                    await self._look_after(lane, row, now_us)
+                await self._look_after(lane, rows, now_us)
                 if len(rows) < inspect.CHUNK:
                     break
             else:
                 self._places[place] = begin + SWEPT_AT_ONCE  # the next sweep goes on there
 
-    async def _look_after(self, lane: Lane, row: Waiting, now_us: int) -> None:
-        for edge in await self._store.run(flow.parents(lane, row.id)):
-            if edge.status:
-                continue
-            there = self._keys.lane_of(edge.parent)
-            ending = await self._store.run(flow.watch(there, edge.parent, [row.id]))
-            if ending.state != "watched":
-                await self._tell([row.id], edge.parent, ending)
-        await self._look_at_guard(lane, row, now_us)
+    async def _look_after(self, lane: Lane, rows: Sequence[Waiting], now_us: int) -> None:
+        known = await self._many([flow.guarded(lane, row.id) for row in rows])
+        edges = [
+            (row.id, edge.parent)
+            for row, (_, parents) in zip(rows, known, strict=True)
+            for edge in parents
+            if not edge.status
+        ]
+        for part in batches(edges, flow.CHUNK):
+            calls = [flow.watch(self._keys.lane_of(parent), parent, [child]) for child, parent in part]
+            for (child, parent), ending in zip(part, await self._many(calls), strict=True):
+                if ending.state != "watched":
+                    await self._tell(child, parent, ending)
+        for row, (is_guarded, _) in zip(rows, known, strict=True):
+            if is_guarded:
+                await self._look_at_guard(lane, row, now_us)
 
     async def _look_at_guard(self, lane: Lane, row: Waiting, now_us: int) -> None:
         """Lift the guard of a job whose flow is whole; let go of one whose producer died before it was."""
-        flow_id = _flow_of(row.envelope)
-        if flow_id is not None and is_whole(await self._store.run(flow.read_flow(self._keys, flow_id))):
+        flow_id, adder, addition = _flow_of(row.envelope)
+        if flow_id is not None and is_whole(await self._store.run(flow.read_flow(self._keys, flow_id)), addition):
             guard = flow.Told(row.id, flow.GUARD, "completed", b"")
             await self._store.run(flow.unblock(lane, [guard], ttl_ms=self._ttl_ms))
             return
-        born = suffix_time_us(row.id.split(".", 2)[2])
-        if born is not None and now_us - born > GUARD_US:
+        if adder is not None:
+            is_late = await self._has_ended(adder)  # a later run of it may go on with this one until then
+        else:
+            born = suffix_time_us(row.id.split(".", 2)[2])
+            is_late = born is not None and now_us - born > GUARD_US
+        if is_late:
             guard = flow.Told(row.id, flow.GUARD, "gone", b"")
             if await self._store.run(flow.unblock(lane, [guard], ttl_ms=self._ttl_ms)) == "x":
                 await self._cancel(lane, [row.id], "its producer died")
 
+    async def _has_ended(self, job_id: str) -> bool:
+        _, (found,) = await self._store.run(inspect.status(self._keys.lane_of(job_id), (job_id,)))
+        return not isinstance(found, InRun | InWait)
 
-def _flow_of(envelope: bytes) -> str | None:
+
+def _flow_of(envelope: bytes) -> tuple[str | None, str | None, str | None]:
+    """The flow of a job; who added it, and the name of that addition, where somebody did."""
     try:
-        flow_id = read_header(envelope).get("flow")
+        header = read_header(envelope)
     except EncodingError:
-        return None
-    return flow_id if isinstance(flow_id, str) else None
+        return None, None, None
+    flow_id = header.get("flow")
+    match header.get("added"):
+        case [str(adder), str(name)]:
+            return flow_id, adder, addition_name(adder, name)
+        case _:
+            return flow_id if isinstance(flow_id, str) else None, None, None

@@ -68,6 +68,7 @@ FLEET_KEY_TABLE: tuple[KeyRow, ...] = (
     KeyRow("worker:<id>", "string", "a worker's own account of itself", "TTL"),
     KeyRow("functions", "hash", "function → queue and options, published by workers", "one field a function"),
     KeyRow("flow:<id>", "string", "the jobs of a flow, and whom each waits for", "TTL 30 d"),
+    KeyRow("flow-more:<id>", "hash", "what jobs of a flow have added to it", "TTL 30 d; at most 20,000 jobs"),
     KeyRow("flows", "zset", "flows by when they were made", "the last 1,000"),
     KeyRow("cron", "hash", "cron entry → since when, fingerprint of its times, record", "unschedule"),
     KeyRow("cron-paused", "hash", "cron entry → who paused it, and when", "with its entry"),
@@ -195,6 +196,10 @@ class Keyspace:
     def flow(self, flow_id: str) -> str:
         """Where it stands what a flow is made of."""
         return f"{self.tag}flow:{flow_id}"
+
+    def flow_more(self, flow_id: str) -> str:
+        """Where it stands what its jobs have added to it."""
+        return f"{self.tag}flow-more:{flow_id}"
 
     def cron_ledger(self, entry: str) -> str:
         """Where it stands what became of a cron entry's fires."""

@@ -278,6 +278,11 @@ class Final:
     cancel_at: int = 0
     stage: str = ""
 
+    @property
+    def moved_to(self) -> str:
+        """The job that took its place in another queue; empty where none did."""
+        return self.reason.removeprefix("moved:") if self.reason.startswith("moved:") else ""
+
 
 @dataclass(frozen=True, slots=True)
 class Dead:

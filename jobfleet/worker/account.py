@@ -90,6 +90,7 @@ def context_of(run: Run, child: str, args: list[Any], kwargs: dict[str, Any]) ->
         correlation_id=job.correlation_id,
         nominal_time=moment(header.get("nominal")),
         parents=results_of(run.parents, LIMITS) if run.parents else {},
+        flow_id=header.get("flow"),
         log=JobLogger(logging.getLogger(f"jobfleet.job.{function}"), {"job_id": run.id}),
         port=run,
     )

@@ -6,6 +6,8 @@ import asyncio
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any
 
+from jobfleet.client.space import Space
+from jobfleet.client.verbs import drive
 from jobfleet.config import JobConfig
 from jobfleet.store.aio import AsyncStore
 from jobfleet.store.call import Call
@@ -16,6 +18,8 @@ from jobfleet.worker.reporter import Reporter
 from jobfleet.worker.shelf import Shelf
 
 if TYPE_CHECKING:
+    from jobfleet.client.ownflow import Wish
+    from jobfleet.client.registry import Registry
     from jobfleet.worker.run import Run
 
 
@@ -27,6 +31,7 @@ class Desk:
         config: The settings.
         on_lost: Is told of a run whose lease is lost.
         on_cancel: Is told of a run that is to be cancelled.
+        registry: The functions that are known here.
 
     Attributes:
         loop: The event loop it is sent on.
@@ -37,8 +42,16 @@ class Desk:
     """
 
     def __init__(
-        self, store: AsyncStore, config: JobConfig, *, on_lost: Callable[[Run], None], on_cancel: Callable[[Run], None]
+        self,
+        store: AsyncStore,
+        config: JobConfig,
+        *,
+        on_lost: Callable[[Run], None],
+        on_cancel: Callable[[Run], None],
+        registry: Registry,
     ) -> None:
+        self._store = store
+        self._space = Space(config, registry)
         self.loop = asyncio.get_running_loop()
         self.progress_ms = result_ms = round(config.result_ttl * 1000)
         failed_ms = round(config.failed_result_ttl * 1000)
@@ -65,6 +78,12 @@ class Desk:
         if run.has_steps and ttl_ms is not None:
             calls.append(self.shelf.end(run, ttl_ms))
         return report, calls
+
+    async def extend_flow(self, run: Run, wish: Wish) -> list[str]:
+        """Add jobs to the flow of a run's job; whoever awaits it may be cancelled, and the job's next run goes on."""
+        from jobfleet.client.extending import extend_flow
+
+        return await drive(self._store, extend_flow(self._space, run.id, str(run.header["flow"]), wish))
 
     async def flush(self) -> None:
         """Send what has gathered."""

@@ -34,7 +34,7 @@ from jobfleet.worker.finisher import Finisher
 from jobfleet.worker.handlers import Handlers
 from jobfleet.worker.ladder import Ladder, Verdict
 from jobfleet.worker.mover import Mover
-from jobfleet.worker.parents import parents_of
+from jobfleet.worker.parents import Parents
 from jobfleet.worker.resources import CLOSING, Resources
 from jobfleet.worker.run import Run
 from jobfleet.worker.runner import Runner
@@ -100,7 +100,7 @@ class Engine:
         self._most: int | None = None
         self._on_spent: Callable[[], None] = lambda: None
         self._resources = Resources()
-        self._desk = Desk(store, config, on_lost=self._lost, on_cancel=self._cancelled_mark)
+        self._desk = Desk(store, config, on_lost=self._lost, on_cancel=self._cancelled_mark, registry=handlers.registry)
         self._ladder = Ladder(
             board,
             cancel_grace=config.cancel_grace,
@@ -110,6 +110,7 @@ class Engine:
         )
         self._executors = executors(child, config, modules, handlers, board, self._ladder)
         keys = Keyspace(config.namespace)
+        parents = Parents(store, keys)
         self._mover = Mover(store, config, finish=self._finish)
         self._runner = Runner(
             handlers,
@@ -126,7 +127,7 @@ class Engine:
             now_us=self.now_us,
             finish=self._finish,
             move=self._mover.move,
-            parents=lambda run: parents_of(store, keys, run.lane, run.id),
+            parents=lambda run: parents(run.lane, run.id),
             on_returned=self._returned,
         )
         self._teller = Teller(Relay(store, keys, config, tally))

@@ -55,7 +55,7 @@ class Handlers:
     """
 
     def __init__(self, registry: Registry, modules: Iterable[ModuleType], config: JobConfig) -> None:
-        self._registry = registry
+        self.registry = registry
         self._modules = {module.__name__: module for module in modules}
         self._config = config
         self._known: dict[str, Handler] = {}
@@ -65,7 +65,7 @@ class Handlers:
     @property
     def isolated(self) -> list[JobFunction[..., Any, Any]]:
         """The registered functions that have processes of their own."""
-        return [function for function in self._registry.functions.values() if function.isolation is not None]
+        return [function for function in self.registry.functions.values() if function.isolation is not None]
 
     @property
     def batched(self) -> list[JobFunction[..., Any, Any]]:
@@ -84,9 +84,9 @@ class Handlers:
         return handler
 
     def _make(self, name: str) -> Handler:
-        function = self._registry.get(name) or self._from_module(name)
+        function = self.registry.get(name) or self._from_module(name)
         if function is None:
-            close = difflib.get_close_matches(name, list(self._registry.functions), n=1)
+            close = difflib.get_close_matches(name, list(self.registry.functions), n=1)
             hint = f"; did you mean {close[0]!r}?" if close else "."
             raise UnknownFunction(f"no worker knows {name!r}{hint}")
         return self._handler(function)

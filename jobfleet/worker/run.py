@@ -16,6 +16,7 @@ from jobfleet.store.values import Grant
 
 if TYPE_CHECKING:
     from jobfleet.client.context import JobContext
+    from jobfleet.client.ownflow import Wish
     from jobfleet.store.calls.settle import Item
     from jobfleet.worker.desk import Desk
     from jobfleet.worker.executors.executor import Executor, Stage
@@ -167,6 +168,10 @@ class Run:
             JobCancelled: Another run owns the job by now.
         """
         await self.desk.shelf.keep(self, key, record)
+
+    async def extend_flow(self, wish: Wish) -> Sequence[str]:
+        """Add jobs to the flow of the job."""
+        return await self.desk.extend_flow(self, wish)
 
     async def stands(self) -> None:
         """Return once the lease is known to stand, or the run is to stop."""

@@ -14,6 +14,16 @@ GAP = "2027-03-28 02:30 does not exist in Europe/Berlin: fires 03:00"
 NIGHTLY = ("cron", "add", "nightly", "30 2 * * *", "demo.add", "1", "-2", "--tz", "Europe/Berlin")
 
 
+def test_a_recurring_job_whose_key_is_held_says_who_holds_it(cli: Cli, hand: Hand) -> None:
+    cli("cron", "add", "hourly", "@hourly", "demo.add", "1", "2", "--unique", "sum-{0}", "--unique-for", "queued")
+    holder = cli("cron", "run", "hourly").stdout.strip()
+
+    again = cli("cron", "run", "hourly")
+
+    said = f"hourly was not run: {holder} holds its unique key; it is queued.\n"
+    assert (again.exit_code, again.stderr) == (1, said)
+
+
 def test_a_recurring_job_is_added_listed_and_removed(cli: Cli, hand: Hand) -> None:
     added = cli(*NIGHTLY, "--by", "ann", "--overlap", "skip")
     assert added.stdout.startswith("nightly added: next at 20")

@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import json
+import re
 
 from jobfleet import Fleet, Flow, Job
+from jobfleet.client.extending import extend_flow
+from jobfleet.client.ownflow import Wish
 from tests.cli.hand import Cli, Hand
 
 
@@ -19,17 +22,13 @@ def enqueued(fleet: Fleet) -> str:
 def test_show_draws_it(cli: Cli, fleet: Fleet, hand: Hand) -> None:
     flow_id = enqueued(fleet)
 
-    assert (
-        cli("flow", "show", flow_id).stdout.splitlines()
-        == [
-            "import  queued",
-            "   JOB     STATUS   AFTER                                 ID",
-            "0  fetch   queued   -                                     default.0.a",
-            "1  parse   blocked  fetch (0)                             default.0.b",
-            "2  report  blocked  fetch (0), else run; parse (1), else run  default.0.c",
-        ]
-        or True
-    )
+    assert cli("flow", "show", flow_id).stdout.splitlines() == [
+        "import  queued",
+        "   JOB     STATUS   AFTER                                     ID",
+        "0  fetch   queued   -                                         default.0.a",
+        "1  parse   blocked  fetch (0)                                 default.0.b",
+        "2  report  blocked  fetch (0), else run; parse (1), else run  default.0.c",
+    ]
     rows = json.loads(cli("flow", "show", flow_id, "-o", "json").stdout)["jobs"]
     assert [(row["id"], row["status"], row["after"]) for row in rows] == [
         ("default.0.a", "queued", []),
@@ -48,6 +47,25 @@ def test_show_as_mermaid(cli: Cli, fleet: Fleet, hand: Hand) -> None:
         "  n0 --> n2",
         "  n1 --> n2",
     ]
+
+
+def test_what_a_job_has_added_is_drawn(cli: Cli, fleet: Fleet, hand: Hand) -> None:
+    flow_id = enqueued(fleet)
+    more = Flow("more")
+    more.chain(Job("split", "demo.add", (1, 2), id="d"), Job("join", "demo.add", (1, 2), id="e"))
+    fleet._do(extend_flow(fleet.space, "default.0.a", flow_id, Wish(more, "1", after_this=False, joins=(1,))))
+
+    lines = cli("flow", "show", flow_id).stdout.splitlines()[2:]
+    assert [re.split(r"  +", line) for line in lines] == [
+        ["0", "fetch", "queued", "-", "default.0.a"],
+        ["1", "split", "queued", "added by fetch (0)", "default.0.d"],
+        ["2", "join", "blocked", "split (1)", "default.0.e"],
+        ["3", "parse", "blocked", "fetch (0); join (2)", "default.0.b"],
+        ["4", "report", "blocked", "fetch (0), else run; parse (3), else run; join (2), else run", "default.0.c"],
+    ]
+    assert "  n0 -.-> n1" in cli("flow", "show", flow_id, "--mermaid").stdout.splitlines()
+    rows = json.loads(cli("flow", "show", flow_id, "-o", "json").stdout)["jobs"]
+    assert [row["added_by"] for row in rows] == [None, "default.0.a", "default.0.a", None, None]
 
 
 def test_ls_and_cancel(cli: Cli, fleet: Fleet, hand: Hand) -> None:

@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import signal
+from pathlib import Path
+from typing import Any
 
 import pytest
 
 from jobfleet import After, Fleet, Flow, Job, JobStatus
+from jobfleet.client.flows import FlowInfo
 from tests.support.fleet import LONG, Programs, settle_all
 from tests.support.waiting import wait_until
 
@@ -53,6 +56,44 @@ def test_a_reaper_tells_what_a_killed_worker_has_not(programs: Programs, fleet: 
     assert {result.status for result in results.values()} == {JobStatus.COMPLETED}
     assert isinstance(seen := results[info.jobs[-1].id].result, list)
     assert len(seen) == 200
+
+
+def growing(fleet: Fleet, function: str, *args: object) -> FlowInfo:
+    flow = Flow("growing")
+    flow.chain(Job("spread", function, args), Job("look", "family.look"))
+    return fleet.flows.enqueue(flow)
+
+
+def test_a_job_in_a_process_of_its_own_adds_to_its_flow(programs: Programs, fleet: Fleet) -> None:
+    programs.ready("families")
+
+    info = growing(fleet, "family.spread_apart", 3)
+
+    results = settle_all(fleet, [job.id for job in info.jobs])
+    added: Any = results[info.jobs[0].id].result
+    looked: Any = results[info.jobs[1].id].result
+    assert [parent for parent, *_ in looked] == [info.jobs[0].id, *added]
+    assert {tuple(row.tags) for row in fleet.poll_many(added) if row is not None} == {("apart",)}
+
+
+def test_a_job_that_dies_when_it_has_added_adds_nothing_twice(programs: Programs, fleet: Fleet, tmp_path: Path) -> None:
+    worker = programs.ready("families", lease=2, renew_every=0.5, beat=0.2, gone_after=1)
+    programs.reaper()
+    info = growing(fleet, "family.spread", 60, str(tmp_path / "never"))
+    wait_until(
+        lambda: sum(job.status == "completed" for job in fleet.flows.get(info.id).jobs) == 60,
+        timeout=LONG, why="all parts have run",
+    )  # fmt: skip
+
+    worker.send_all(signal.SIGKILL)
+    programs.ready("families")
+
+    results = settle_all(fleet, [job.id for job in info.jobs])
+    after = fleet.flows.get(info.id)
+    assert (after.status, len(after.jobs)) == ("completed", 62)
+    added: Any = results[info.jobs[0].id].result
+    looked: Any = results[info.jobs[1].id].result
+    assert (len(added), len(looked)) == (60, 61)
 
 
 def test_a_job_that_has_ended_shows_its_unique_key(programs: Programs, fleet: Fleet) -> None:

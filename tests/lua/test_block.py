@@ -1,7 +1,10 @@
 from __future__ import annotations
 
+import pytest
+
 from jobfleet.store.calls.flow import BLOCKED, Edge, block
-from jobfleet.store.values import Entry
+from jobfleet.store.values import Entry, Holder
+from tests.lua.test_enqueue_guards import HELD
 from tests.lua.world import World
 
 A, B = Edge("mail.0.a", 0, "c"), Edge("other.0.b", 1, "w")
@@ -56,3 +59,31 @@ def test_listeners_hear_of_it(world: World) -> None:
         world.run(block(world.lane, entry(world), [A], ttl_ms=60_000))
 
     assert heard == [("events:mail.0.k", "1 enqueued k 0 0 now"), ("events", "1 enqueued k 0 0 now")]
+
+
+@pytest.mark.parametrize(("scope", "kept"), [("", "0"), ("\ns q", "0"), ("\ns 60000000", "now+60s")])
+def test_it_takes_its_unique_key_and_holds_it_while_it_waits(world: World, scope: str, kept: str) -> None:
+    call = block(world.lane, entry(world, meta=f"u once{scope}"), [A], ttl_ms=60_000)
+
+    assert world.run(call) is True
+
+    assert world.state()["unique"] == {"once": f"mail.0.k {kept} now"}
+    assert world.state().get("locks") == ({"once": kept} if kept != "0" else None)
+    assert world.again(call) is False
+
+
+@pytest.mark.parametrize(("holder", "status", "has_started"), HELD)
+def test_a_key_that_another_holds_is_refused(world: World, holder: object, status: str, has_started: bool) -> None:
+    assert callable(holder)
+    job_id = holder(world)
+    world.seed.holds("once", job_id)
+
+    said = world.refused(block(world.lane, entry(world, meta="u once"), [A], ttl_ms=60_000))
+
+    assert said == Holder(job_id, status, has_started)
+
+
+def test_a_key_that_it_holds_itself_though_it_is_forgotten_is_no_other_s(world: World) -> None:
+    world.seed.holds("once", world.id("k"), till=30)
+
+    assert world.refused(block(world.lane, entry(world, meta="u once"), [A], ttl_ms=60_000)) is None

@@ -31,8 +31,12 @@ IDS = ["mail.0.a", "mail.0.b"]
 SAMPLES: dict[str, Call[Any]] = {
     "beat": presence.beat(KEYS, "w", account=b"", gone_us=1_000_000, functions={"f": b"", "g": b""}),
     "block": flow.block(LANE, Entry("mail.0.k", 2, "", "", b""), [flow.Edge(i, 0, "c") for i in IDS], ttl_ms=1000),
+    "children": flow.children(LANE, "mail.0.p"),
+    "extend_flow": flow.extend_flow(KEYS, "f", "a", stage=1, count=1, record=b"", ttl_ms=1),
     "flow": flow.read_flow(KEYS, "f"),
     "flows": flow.flows(KEYS, limit=1),
+    "follow": flow.follow(LANE, IDS, parent="mail.0.p", to="bulk.0.p"),
+    "join": flow.join(LANE, IDS[0], via="mail.0.p", parents=IDS, most=10),
     "keep_flow": flow.keep_flow(KEYS, "f", b"", ttl_ms=1),
     "dependants": flow.dependants(LANE, IDS[0], ending_ms=1),
     "outbox": flow.outbox(LANE),
@@ -87,13 +91,13 @@ SAMPLES: dict[str, Call[Any]] = {
     "waiting": inspect.waiting(LANE, 2),
 }
 ARGUMENTS_AN_ITEM = {
-    "beat": 2, "block": 3, "bury": 2, "cancel": 1, "enqueue": 5, "ledger": 2, "log": 5, "marks": 1, "progress": 4,
-    "purge": 1, "renew": 2, "replay": 1, "reschedule": 1, "results": 1, "settle": 6, "status": 1, "stop": 4,
-    "unblock": 4, "unwatch": 2, "watch": 1,
+    "beat": 2, "block": 3, "bury": 2, "cancel": 1, "enqueue": 5, "join": 1, "ledger": 2, "log": 5, "marks": 1,
+    "progress": 4, "purge": 1, "renew": 2, "replay": 1, "reschedule": 1, "results": 1, "settle": 6, "status": 1,
+    "stop": 4, "unblock": 4, "unwatch": 2, "watch": 1,
 }  # fmt: skip
 SHARES_KEYS = {
-    "beat", "command", "entries", "fleet", "flow", "flows", "history", "hold_entry", "keep_flow", "leave", "ledger",
-    "open_queue", "schedule", "unschedule",
+    "beat", "command", "entries", "extend_flow", "fleet", "flow", "flows", "history", "hold_entry", "keep_flow",
+    "leave", "ledger", "open_queue", "schedule", "unschedule",
 }  # fmt: skip
 
 every_script = pytest.mark.parametrize("name", names())
@@ -225,7 +229,7 @@ def words_of(name: str, reply: list[Any]) -> set[str]:
     inner: set[str] = set()
     if name == "enqueue":
         inner = set(reply[2].decode())
-    elif name in {"settle", "cancel", "progress", "log", "reschedule", "stop", "unblock"} and len(reply) > 1:
+    elif name in {"settle", "cancel", "progress", "log", "reschedule", "stop", "unblock", "follow"} and len(reply) > 1:
         inner = set(reply[-1].decode())
     elif name == "replay":
         inner = {answer.decode().partition(":")[0] for answer in reply[2]}
@@ -289,8 +293,8 @@ def test_full_memory_refuses_new_jobs_and_still_drains(name: str, redis_url: str
             store.run(SAMPLES[name])
         else:
             assert name in {
-                "block", "debounce", "enqueue", "fire", "keep_flow", "open_queue", "replace", "replay", "schedule",
-                "watch",
+                "block", "debounce", "enqueue", "extend_flow", "fire", "join", "keep_flow", "open_queue", "replace",
+                "replay", "schedule", "watch",
             }  # fmt: skip
             with pytest.raises(FleetFull):
                 store.run(SAMPLES[name])

@@ -4,6 +4,7 @@ import pytest
 
 from jobfleet.store.call import Call
 from jobfleet.store.calls.enqueue import debounce
+from jobfleet.store.calls.flow import BLOCKED
 from jobfleet.store.values import Entry
 from tests.lua.world import World
 from tests.support.seed import PAST_REPLACING, S
@@ -107,6 +108,13 @@ def test_whoever_has_started_or_holds_no_key_any_more_stays(world: World, case: 
     world.seed.past_replacing("once", case)
 
     assert world.refused(debouncing(world)) == ("changed", False)
+
+
+def test_a_holder_that_waits_for_others_stays(world: World) -> None:
+    world.seed.holds("once", world.seed.waiting("a", meta="u once"))
+    world.raw.zadd(world.lane.ready[2], {world.id("a"): BLOCKED})
+
+    assert world.refused(debouncing(world))[0] == "changed"
 
 
 def test_who_listens_hears_of_it(world: World) -> None:

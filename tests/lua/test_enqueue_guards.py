@@ -6,6 +6,7 @@ import pytest
 
 from jobfleet.store.call import Call
 from jobfleet.store.calls.enqueue import enqueue
+from jobfleet.store.calls.flow import BLOCKED
 from jobfleet.store.values import Answer, Entry, Holder
 from tests.lua.world import World
 from tests.support.seed import S
@@ -59,13 +60,20 @@ def running(world: World) -> str:
 
 
 def blocked(world: World) -> str:
+    world.seed.waiting("a", meta="u once")
+    world.raw.zadd(world.lane.ready[2], {world.id("a"): BLOCKED})
+    return world.id("a")
+
+
+def astray(world: World) -> str:
     world.raw.set(world.lane.job(world.id("a")), "envelope")
     return world.id("a")
 
 
 HELD = [
     (waiting, "queued", False), (scheduled, "scheduled", False), (retrying, "retrying", True),
-    (due_again, "queued", True), (running, "running", True), (blocked, "blocked", True),
+    (due_again, "queued", True), (running, "running", True), (blocked, "blocked", False),
+    (astray, "blocked", True),
 ]  # fmt: skip
 
 

@@ -106,3 +106,36 @@ def test_listeners_hear_of_the_job(world: World) -> None:
         world.run(fire(world.lane, "nightly", AT, entry(world), overlap="allow"))
 
     assert heard == [("events:mail.0.f", "1 enqueued f 0 0 now"), ("events", "1 enqueued f 0 0 now")]
+
+
+def test_a_fire_takes_the_unique_key_of_its_job(world: World) -> None:
+    world.run(fire(world.lane, "nightly", AT, entry(world, meta="u once\ns 60000000"), overlap="allow"))
+
+    assert world.state()["unique"] == {"once": "mail.0.f now+60s now"}
+    assert world.state()["locks"] == {"once": "now+60s"}
+
+
+@pytest.mark.parametrize("overlap", ["allow", "skip"])
+def test_a_fire_whose_key_another_holds_overlaps_with_that(world: World, overlap: str) -> None:
+    world.seed.waiting("a", meta="u once")
+    world.seed.holds("once", world.id("a"))
+
+    answer = world.run(fire(world.lane, "nightly", AT, entry(world, meta="u once"), overlap=overlap))
+
+    assert outcome(answer) == ("overlapped", 0, "mail.0.a")
+    assert world.state() == world.moved({"fired": {"nightly": f"{AT} "}})
+
+
+def test_a_fire_that_may_wait_waits_for_whoever_holds_its_key(world: World) -> None:
+    world.seed.waiting("a", meta="u once")
+    world.seed.holds("once", world.id("a"))
+
+    answer = world.refused(fire(world.lane, "nightly", AT, entry(world, meta="u once"), overlap="queue"))
+
+    assert outcome(answer) == ("open", 0, "mail.0.a")
+
+
+def test_a_fire_that_is_let_go_takes_no_key(world: World) -> None:
+    world.run(fire(world.lane, "nightly", AT, entry(world, meta="u once"), overlap=PASS))
+
+    assert world.state() == {"fired": {"nightly": f"{AT} "}}

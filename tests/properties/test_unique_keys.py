@@ -19,6 +19,7 @@ from hypothesis.stateful import RuleBasedStateMachine, invariant, rule, run_stat
 from jobfleet.errors import JobfleetError
 from jobfleet.store.call import Call
 from jobfleet.store.calls import enqueue as calls
+from jobfleet.store.calls import flow
 from jobfleet.store.calls.control import cancel, replay, trim
 from jobfleet.store.calls.lease import claim
 from jobfleet.store.calls.settle import STILL_EXPIRED, STILL_WAITING, expire, settle
@@ -35,7 +36,8 @@ T = TypeVar("T")
 
 MINUTE = 60 * S
 SCOPES = {"open": "", "queued": "\ns q", "timed": f"\ns {MINUTE}"}
-OPEN = ("waiting", "running")
+OPEN = ("waiting", "blocked", "running")
+PARENT = "other.0.parent"
 PICK = st.integers(0, 40)
 KEY = st.sampled_from(("k", "l"))
 
@@ -107,13 +109,16 @@ class KeyMachine(RuleBasedStateMachine):
         job.place = place
         self.leaves(job)
 
-    @rule(key=KEY, scope=st.sampled_from(tuple(SCOPES)), mode=st.sampled_from(("", "replace", "debounce")),
+    @rule(key=KEY, scope=st.sampled_from(tuple(SCOPES)), mode=st.sampled_from(("replace", "debounce", "block", "")),
           later=st.booleans(), again=st.booleans())  # fmt: skip
     def enqueues(self, key: str, scope: str, mode: str, later: bool, again: bool) -> None:
         self.made += 1
         job = Job(f"{LANE.id_prefix}{self.made:03}", key, scope)
         meta = f"x +{MINUTE}\nu {key}{SCOPES[scope]}"
         entry = Entry(job.id, self.made % 4, f"+{MINUTE}" if later else "", meta, job.id.encode())
+        if mode == "block":
+            self.waits_for_another(entry, job, again=again)
+            return
         lock, held = self.standing(key), calls.enqueue(LANE, [entry])
         (answer,) = self.run(held)
         if lock is None:
@@ -123,7 +128,7 @@ class KeyMachine(RuleBasedStateMachine):
             assert not again or self.unmoved(held) == [False]
             return
         holder = self.jobs[lock.holder]
-        may_change = holder.place == "waiting" and not holder.tried
+        may_change = holder.place in ("waiting", "blocked") and not holder.tried
         assert isinstance(answer, Holder)
         assert (answer.id, answer.has_started) == (holder.id, not may_change)
         if mode:
@@ -136,6 +141,7 @@ class KeyMachine(RuleBasedStateMachine):
             else calls.debounce(LANE, entry, key=job.key, holder=holder.id, longest_us=None)
         )
         word = self.run(call) if mode == "replace" else self.run(call)[0]
+        may_change = may_change and (mode == "replace" or holder.place == "waiting")
         assert word == (f"{mode}d" if may_change else "changed")
         if may_change and mode == "replace":
             self.ends(holder, "cancelled")
@@ -147,12 +153,34 @@ class KeyMachine(RuleBasedStateMachine):
             self.envelopes[holder.id] = entry.envelope
             assert not again or self.unmoved(call)[0] == "debounced"
 
-    @rule(limit=st.integers(1, 3))
-    def claims(self, limit: int) -> None:
+    def waits_for_another(self, entry: Entry, job: Job, *, again: bool) -> None:
+        lock, held = self.standing(job.key), flow.block(LANE, entry, [flow.Edge(PARENT, 0, "c")], ttl_ms=600_000)
+        answer = self.run(held)
+        if lock is not None:
+            assert isinstance(answer, Holder)
+            assert answer.id == lock.holder
+            return
+        assert answer is True
+        job.place = "blocked"
+        self.takes(job)
+        self.envelopes[job.id] = entry.envelope
+        if again:
+            assert self.run(held) is False
+
+    def waits_no_more(self, job: Job) -> None:
+        told = [flow.Told(job.id, parent, "completed", b"") for parent in (flow.GUARD, PARENT)]
+        assert self.run(flow.unblock(LANE, told, ttl_ms=600_000)) == "bu"
+        job.place = "waiting"
+
+    @rule(limit=st.integers(1, 3), unblocks=st.booleans())
+    def claims(self, limit: int, unblocks: bool) -> None:
         self.nonce += 1
+        if unblocks and (blocked := self.one(0, "blocked")):
+            self.waits_no_more(blocked)
         for band in LANE.ready:  # all that wait are due
             for member in self.members(band):
-                self.raw.zadd(band, {member: 1})
+                if self.jobs[member].place != "blocked":
+                    self.raw.zadd(band, {member: 1})
         for grant in self.run(claim(LANE, child="w.1", nonce=self.nonce, lease_us=MINUTE, limit=limit)).grants:
             job = self.jobs[grant.id]
             job.place, job.token = "running", grant.token
@@ -190,7 +218,7 @@ class KeyMachine(RuleBasedStateMachine):
 
     @rule(pick=PICK)
     def expires(self, pick: int) -> None:
-        job = self.one(pick, "waiting")
+        job = self.one(pick, "waiting", "blocked")
         if job is not None and job.id in self.members(LANE.expiry):
             self.raw.zadd(LANE.expiry, {job.id: server_now(self.raw) - S})
             assert self.run(settle(LANE, [expire(job.id, 0, ttl_ms=600_000, guard=STILL_WAITING)])).letters == "s"
@@ -244,7 +272,7 @@ class KeyMachine(RuleBasedStateMachine):
     def no_key_has_two_open_holders(self) -> None:
         for key in ("k", "l"):
             never_claimed = [
-                job for job in self.jobs.values() if job.key == key and job.place == "waiting" and not job.token
+                job for job in self.jobs.values() if job.key == key and job.place in OPEN and not job.token
             ]
             untimed = [job for job in never_claimed if job.scope != "timed" and not job.tried]
             assert len(untimed) <= 1
@@ -294,6 +322,7 @@ MUTANTS = {
     "a claim that frees no key": ("claim", "if freed and #freed > 0 then", "if false then"),
     "an enqueue that looks at no lock": ("enqueue", "taken[key] or lock_on(KEYS[9], lane, key, at)", "taken[key]"),
     "a time that never ends": ("enqueue", "return lock.till > now and lock or nil", "return lock"),
+    "a blocked job that looks at no lock": ("block", "key and lock_on(KEYS[8], tag, key, now)", "nil"),
     "a replay that takes no key": ("replay", "if key and not taken[key].stands then", "if key and false then"),
     "a replacement of a job that has started": (
         "replace", "or redis.call('HEXISTS', tag .. 'tries', holder) == 1 then", "then",

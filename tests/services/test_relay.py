@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import random
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import suppress
 from typing import Any
 
@@ -19,6 +19,7 @@ from jobfleet.config import JobConfig
 from jobfleet.metrics.tally import Tally
 from jobfleet.services.relay import GUARD_US, Relay
 from jobfleet.store.aio import AsyncStore
+from jobfleet.store.call import Call
 from jobfleet.store.calls import flow, lease, settle
 from jobfleet.store.keys import Keyspace, Lane
 
@@ -195,16 +196,19 @@ async def test_a_fan_out_of_hundreds_is_told_page_by_page(
     assert raw.xlen(DEFAULT.outbox) == 0
 
 
-def killed(relay: Relay, after: int) -> Any:
-    """A relay whose process dies after so many calls."""
-    run, left = relay._store.run, iter(range(after))
+def kill(patch: pytest.MonkeyPatch, store: AsyncStore, after: int) -> None:
+    """Let whoever uses a store die after so many calls, also in the midst of a trip."""
+    run_many, left = store.run_many, iter(range(after))
 
-    async def mortal(call: Any) -> Any:
-        if next(left, None) is None:
-            raise asyncio.CancelledError
-        return await run(call)
+    async def mortal(calls: Sequence[Call[Any]], **options: Any) -> list[Any]:
+        answers: list[Any] = []
+        for call in calls:
+            if next(left, None) is None:
+                raise asyncio.CancelledError
+            answers += await run_many((call,), **options)
+        return answers
 
-    return mortal
+    patch.setattr(store, "run_many", mortal)
 
 
 @pytest.mark.parametrize("seed", range(6))
@@ -224,7 +228,7 @@ async def test_a_relay_may_die_between_any_two_steps(
             await player.end(lane, job_id, token, fails=job_id in failing)
         mortal = Relay(store, KEYS, JobConfig(url=redis_url), Tally())
         with monkeypatch.context() as patch:
-            patch.setattr(store, "run", killed(mortal, dice.randint(1, 12)))
+            kill(patch, store, dice.randint(1, 40))
             with suppress(asyncio.CancelledError):
                 while True:
                     await mortal.turn()

@@ -14,6 +14,7 @@ from jobfleet import (
     AsyncJobHandle,
     BatchItem,
     Fleet,
+    Flow,
     Job,
     JobContext,
     JobHandle,
@@ -194,6 +195,15 @@ async def steps_keep_types(ctx: JobContext) -> None:
     await ctx.checkpoint("row", 7)
     await ctx.step("charge", charge, "5")  # type: ignore[call-overload]
     ctx.step_sync("ship", ship)  # type: ignore[call-overload]
+
+
+async def what_is_added_is_one_id_or_some(ctx: JobContext) -> None:
+    flow = Flow("more")
+    node = flow.add(Job("one", "app.one"))
+    assert_type(await ctx.flow.add(flow, join=node, after_this=True), list[str])
+    assert_type(await ctx.flow.add(Job("one", "app.one"), join=True), str)
+    assert_type(ctx.flow.add_sync(Job("one", "app.one"), name="a"), str)
+    await ctx.flow.add("app.one")  # type: ignore[call-overload]
 
 
 @hooks.before

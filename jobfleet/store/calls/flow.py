@@ -1,14 +1,15 @@
-"""block, unblock, watch, unwatch, dependants, outbox, parents, and flows: jobs that wait for others."""
+"""block, unblock, follow, join, watch, unwatch, dependants, outbox, and flows: jobs that wait for others."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import NamedTuple
 
 from jobfleet.store.call import Argument, Call, Reply
+from jobfleet.store.calls.inspect import final_of
 from jobfleet.store.keys import Keyspace, Lane
 from jobfleet.store.script import load
-from jobfleet.store.values import Entry
+from jobfleet.store.values import Answer, Entry, Holder
 
 CHUNK = 50
 BLOCKED = 9_000_000_000_000_000
@@ -16,8 +17,36 @@ BLOCKED = 9_000_000_000_000_000
 BESIDE = 64 * 1024
 """Bytes of a parent's end that are copied to the child; a larger one is read where it lies."""
 FLOWS_LISTED = 1000
+ADDED_MOST = 20_000
+"""Jobs that may be added to a flow by its own jobs."""
+BEGUN, WHOLE, DONE = 1, 2, 3
+"""How far an addition has come: it is noted; all its jobs are written; those that join it know of it."""
 GUARD = ":guard"
 """The edge that holds a job until all its parents are named."""
+
+
+class Addition(NamedTuple):
+    """What a job has added to its flow.
+
+    Attributes:
+        stage: How far that has come: 0 not begun, `BEGUN`, `WHOLE` or `DONE`.
+        record: What it is.
+    """
+
+    stage: int
+    record: bytes = b""
+
+
+class Kept(NamedTuple):
+    """What a flow is made of.
+
+    Attributes:
+        record: Its jobs; empty when nothing is known of it.
+        more: What its jobs have added, by name.
+    """
+
+    record: bytes
+    more: Mapping[str, Addition]
 
 
 class Edge(NamedTuple):
@@ -71,6 +100,13 @@ class Ending(NamedTuple):
         return "failed" if self.state == "dead" else "gone"
 
     @property
+    def moved_to(self) -> str:
+        """Who took its place in another queue; empty where nobody did."""
+        if self.state != "ended" or not self.result.startswith(b"cancelled "):
+            return ""
+        return final_of(self.result).moved_to
+
+    @property
     def copied(self) -> bytes:
         """What is copied to those who wait; empty when it is too large."""
         return self.result if len(self.result) <= BESIDE else b""
@@ -94,15 +130,25 @@ class ParentState(NamedTuple):
     policy: str
 
 
-def block(lane: Lane, entry: Entry, edges: Sequence[Edge], *, ttl_ms: int) -> Call[bool | None]:
+def block(lane: Lane, entry: Entry, edges: Sequence[Edge], *, ttl_ms: int) -> Call[Answer | None]:
     """Put a job that is to wait into a lane, or name at most 50 more of its parents.
 
-    Answers whether it is new; None when it waits for nobody any more, or has been.
+    Answers whether it is new, or who holds its unique key; None when it waits for nobody any more, or has been.
     """
     parts = [part for edge in edges for part in (edge.parent, edge.place, edge.policy)]
-    keys = (*lane.ready, lane.meta, lane.expiry, lane.totals, lane.job(entry.id), lane.parents(entry.id))
+    keys = (
+        *lane.ready, lane.meta, lane.expiry, lane.totals, lane.unique, lane.locks, lane.job(entry.id),
+        lane.parents(entry.id),
+    )  # fmt: skip
     args = (lane.tag, entry.id, entry.band, entry.when, entry.meta, entry.envelope, ttl_ms, *parts)
-    return Call(load("block"), keys, args, lambda reply: bool(reply[2]) if reply[0] == b"blocked" else None)
+    return Call(load("block"), keys, args, _blocked)
+
+
+def _blocked(reply: Reply) -> Answer | None:
+    if reply[0] == b"held":
+        job_id, status = reply[2].decode().split(" ")
+        return Holder(job_id, status, has_started=bool(reply[3]))
+    return bool(reply[2]) if reply[0] == b"blocked" else None
 
 
 def unblock(lane: Lane, told: Sequence[Told], *, ttl_ms: int) -> Call[str]:
@@ -117,6 +163,19 @@ def unblock(lane: Lane, told: Sequence[Told], *, ttl_ms: int) -> Call[str]:
         (*lane.ready, lane.wake, *places),
         (lane.tag, ttl_ms, *args),
         lambda reply: reply[2].decode(),
+    )
+
+
+def follow(lane: Lane, children: Sequence[str], *, parent: str, to: str) -> Call[str]:
+    """Let at most 50 jobs that wait for one that was moved wait for the one that took its place; a letter each.
+
+    f it does, s it waits for that one anyway, g it does not wait for it any more.
+    """
+    return Call(
+        load("follow"),
+        tuple(lane.parents(child) for child in children),
+        (parent, to),
+        lambda reply: reply[1].decode(),
     )
 
 
@@ -162,15 +221,64 @@ def parents(lane: Lane, job_id: str) -> Call[list[ParentState]]:
     return Call(load("parents"), (lane.parents(job_id),), (), _parents)
 
 
+def guarded(lane: Lane, job_id: str) -> Call[tuple[bool, list[ParentState]]]:
+    """The same, and whether its guard is still there."""
+    return Call(load("parents"), (lane.parents(job_id),), (), lambda reply: (_is_guarded(reply), _parents(reply)))
+
+
+def _is_guarded(reply: Reply) -> bool:
+    fields = zip(reply[1][::2], reply[1][1::2], strict=True)
+    return any(name == GUARD.encode() and value[:1] == b"?" for name, value in fields)
+
+
 def keep_flow(keys: Keyspace, flow_id: str, record: bytes, *, ttl_ms: int) -> Call[int]:
     """Keep what a flow is made of; Redis's time."""
     args = (flow_id, ttl_ms, FLOWS_LISTED, record)
     return Call(load("keep_flow"), (keys.flow(flow_id), keys.flows), args, lambda reply: int(reply[1]))
 
 
-def read_flow(keys: Keyspace, flow_id: str) -> Call[bytes]:
-    """What a flow is made of; empty when nothing is known of it."""
-    return Call(load("flow"), (keys.flow(flow_id),), (), lambda reply: bytes(reply[1]))
+def read_flow(keys: Keyspace, flow_id: str) -> Call[Kept]:
+    """What a flow is made of."""
+    return Call(load("flow"), (keys.flow(flow_id), keys.flow_more(flow_id)), (), _kept)
+
+
+def _kept(reply: Reply) -> Kept:
+    more = zip(reply[2][::2], reply[2][1::2], strict=True)
+    return Kept(bytes(reply[1]), {name.decode(): Addition(int(kept[:1]), kept[1:]) for name, kept in more if name})
+
+
+def extend_flow(
+    keys: Keyspace, flow_id: str, name: str, *, stage: int, count: int, record: bytes, ttl_ms: int
+) -> Call[Addition | int | None]:
+    """Note what is added to a flow under a name, and how far that has come.
+
+    Answers what was known of it before; how many jobs were added, where these are too many; None where nothing is
+    known of the flow.
+    """
+    places = (keys.flow(flow_id), keys.flow_more(flow_id))
+    return Call(load("extend_flow"), places, (name, stage, count, ADDED_MOST, ttl_ms, record), _extended)
+
+
+def _extended(reply: Reply) -> Addition | int | None:
+    if reply[0] == b"full":
+        return int(reply[1])
+    return Addition(int(reply[2]), bytes(reply[3])) if reply[0] == b"extended" else None
+
+
+def children(lane: Lane, job_id: str, *, skip: int = 0) -> Call[list[str]]:
+    """A page of those that wait for a job."""
+    places = (lane.dependants(job_id),)
+    return Call(load("children"), places, (skip, CHUNK), lambda reply: [child.decode() for child in reply[1]])
+
+
+def join(lane: Lane, child: str, *, via: str, parents: Sequence[str], most: int) -> Call[str]:
+    """Let a job that waits for another wait for at most 50 more.
+
+    Answers the policy of its edges: c, r or w; ``late`` when it does not wait for that one, ``full`` when it would
+    wait for too many.
+    """
+    args: tuple[Argument, ...] = (lane.tag, child, via, most, *parents)
+    return Call(load("join"), (lane.parents(child),), args, lambda reply: reply[-1].decode())
 
 
 def flows(keys: Keyspace, *, limit: int) -> Call[list[tuple[str, int]]]:

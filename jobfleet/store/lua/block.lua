@@ -7,9 +7,14 @@
 --         5 meta        hash    id → clear record
 --         6 expiry      zset    ids by expires_at (µs)
 --         7 totals      hash    counts
---         8 job:<id>    string  envelope
---         9 parents:<id> hash   parent → place and policy, or what became of it; how many are open; when it is due then
--- READS   result:<id>   string  tombstone
+--         8 unique      hash    key → lock
+--         9 locks       zset    keys held for a time, by when that is over (µs)
+--         10 job:<id>   string  envelope
+--         11 parents:<id> hash  parent → place and policy, or what became of it; how many are open; when it is due then
+-- READS   result:<id>   string  tombstone; how the holder of a key ended
+--         job:<id>      string  whether the holder of a key is open
+--         runs          hash    id → run
+--         tries         hash    id → tries
 --         listeners     string  whether anybody listens
 -- ARGV    1 tag         text    the lane's prefix
 --         2 id          text    job id
@@ -21,24 +26,39 @@
 --         8..* parent   text    three a parent: id, place, policy (c cancel, r run, w wait)
 -- FLAGS   -
 -- RETURNS {"blocked", now, created} | {"exists", now}   exists: it waits for nobody any more, or has been
+--         {"held", now, "id status", has_started}   who holds its unique key
 -- EMITS   enqueued
 -- COST    O(parents)
 -- @include lib/clock
 -- @include lib/number
+-- @include lib/due
 -- @include lib/event
--- @include lib/blocked
+-- @include lib/meta
+-- @include lib/unique
+-- @include lib/holder
 
 local KEYS, ARGV = KEYS, ARGV  -- globals are slow in a loop
 local tag, id, meta = ARGV[1], ARGV[2], ARGV[5]
 local now = now_us()
 
-local is_there = redis.call('EXISTS', KEYS[8]) == 1
-local waits = redis.call('EXISTS', KEYS[9]) == 1
+local is_there = redis.call('EXISTS', KEYS[10]) == 1
+local waits = redis.call('EXISTS', KEYS[11]) == 1
 if redis.call('EXISTS', tag .. 'result:' .. id) == 1 or (is_there and not waits) then return {'exists', int(now)} end
 local parents = {}
 for i = 8, #ARGV, 3 do parents[#parents + 1] = ARGV[i] end
-local known = is_there and #parents > 0 and redis.call('HMGET', KEYS[9], unpack(parents)) or {}
+local known = is_there and #parents > 0 and redis.call('HMGET', KEYS[11], unpack(parents)) or {}
 local heard = is_heard(tag)
+local key = not is_there and meta_field(meta, 'u')
+local taken = key and lock_on(KEYS[8], tag, key, now)
+if taken and taken.id == id then return {'exists', int(now)} end
+if taken then
+  local status, has_started = standing_of(tag, KEYS, taken.id, now)
+  return {'held', int(now), taken.id .. ' ' .. status, has_started and 1 or 0}
+end
+local lock, till = nil, 0
+if key then lock, till = lock_for(id, meta_field(meta, 's'), now) end
+local over, free = {}, {}
+if till > 0 then over, free = stale_locks(KEYS[8], KEYS[9], now, 2) end
 
 local fields, open = {}, 0
 for i = 1, #parents do
@@ -50,24 +70,28 @@ for i = 1, #parents do
   end
 end
 if not is_there then
-  redis.call('SET', KEYS[8], ARGV[6])
+  redis.call('SET', KEYS[10], ARGV[6])
   redis.call('ZADD', KEYS[tonumber(ARGV[3]) + 1], int(BLOCKED), id)
-  redis.call('DEL', KEYS[9])
-  redis.call('HSET', KEYS[9], ':when', ARGV[4], ':open', 1, ':guard', '?c 0')
+  redis.call('DEL', KEYS[11])
+  redis.call('HSET', KEYS[11], ':when', ARGV[4], ':open', 1, ':guard', '?c 0')
   if meta ~= '' then
-    meta = string.gsub('\n' .. meta, '\nx %+(%d+)', function(us) return '\nx ' .. int(now + tonumber(us)) end)
-    meta = string.sub(meta, 2)
+    meta = dated(meta, now)
     redis.call('HSET', KEYS[5], id, meta)
-    local expires = string.match('\n' .. meta, '\nx (%d+)')
+    local expires = meta_field(meta, 'x')
     if expires then redis.call('ZADD', KEYS[6], expires, id) end
+  end
+  if key then
+    drop_locks(KEYS[8], KEYS[9], over, free)
+    redis.call('HSET', KEYS[8], key, lock)
+    if till > 0 then redis.call('ZADD', KEYS[9], int(till), key) end
   end
   redis.call('HINCRBY', KEYS[7], 'enqueued', 1)
 end
 if open > 0 then
-  redis.call('HSET', KEYS[9], unpack(fields))
-  redis.call('HINCRBY', KEYS[9], ':open', open)
+  redis.call('HSET', KEYS[11], unpack(fields))
+  redis.call('HINCRBY', KEYS[11], ':open', open)
 end
-redis.call('PEXPIRE', KEYS[9], ARGV[7])
+redis.call('PEXPIRE', KEYS[11], ARGV[7])
 
 if heard and not is_there then emit(tag, now, {{'enqueued', id, '0', 0}}) end
 return {'blocked', int(now), is_there and 0 or 1}

@@ -21,11 +21,12 @@
 --         8 meta        text    clear record of the later job (x +µs counts from now)
 --         9 envelope    bytes   header and body of the later job
 -- FLAGS   -
--- RETURNS {"debounced", now, due} | {"changed"}   changed: the holder has started, or is another by now
+-- RETURNS {"debounced", now, due} | {"changed"}   changed: the holder has started, waits for others, or is another by now
 -- EMITS   debounced
 -- COST    O(log n)
 -- @include lib/clock
 -- @include lib/number
+-- @include lib/blocked
 -- @include lib/meta
 -- @include lib/due
 -- @include lib/unique
@@ -41,7 +42,8 @@ for n = 1, 4 do
   local due = redis.call('ZSCORE', KEYS[n], holder)
   if due then stood, band = tonumber(due), n end
 end
-if not band or not lock or lock.id ~= holder or redis.call('HEXISTS', tag .. 'tries', holder) == 1 then return {'changed'} end
+local has_started = redis.call('HEXISTS', tag .. 'tries', holder) == 1
+if not band or is_blocked(stood) or not lock or lock.id ~= holder or has_started then return {'changed'} end
 if lock.last == id then return {'debounced', int(now), int(stood)} end
 local asked = tonumber((due_of(ARGV[7], now, int(now))))
 local since = lock.since > 0 and lock.since or now

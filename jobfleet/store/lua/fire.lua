@@ -9,9 +9,11 @@
 --         7 expiry      zset    ids by expires_at (µs)
 --         8 totals      hash    counts
 --         9 fired       hash    cron entry → last fire that was dealt with, and its job
---         10 job:<id>   string  envelope
+--         10 unique     hash    key → lock
+--         11 locks      zset    keys held for a time, by when that is over (µs)
+--         12 job:<id>   string  envelope
 -- READS   result:<id>   string  tombstone
---         job:<id>      string  envelope of the last fire's job
+--         job:<id>      string  envelope of the last fire's job; whether the holder of a key is open
 --         conf          hash    paused
 --         listeners     string  whether anybody listens
 -- ARGV    1 tag         text    the lane's prefix
@@ -25,12 +27,16 @@
 --         9 envelope    bytes   the call
 -- FLAGS   -
 -- RETURNS {"fired", now} | {"passed", now} | {"already", now, at, id}   what the mark says
---         {"overlapped", now, id} | {"open", now, id}   the last fire's job is open; open changes nothing
+--         {"overlapped", now, id} | {"open", now, id}   the last fire's job is open, or that one holds the unique
+--         key; open changes nothing
 -- EMITS   enqueued
 -- COST    O(log ready)
 -- @include lib/clock
 -- @include lib/number
+-- @include lib/due
 -- @include lib/event
+-- @include lib/meta
+-- @include lib/unique
 
 local tag, entry, at, overlap = ARGV[1], ARGV[2], tonumber(ARGV[3]), ARGV[4]
 local id, band, due, meta, envelope = ARGV[5], tonumber(ARGV[6]), ARGV[7], ARGV[8], ARGV[9]
@@ -42,26 +48,38 @@ local last_at, last_id = string.match(mark or '', '^(%d+) (.*)$')
 if last_at and at <= tonumber(last_at) then return {'already', stamp, last_at, last_id} end
 local is_open = last_id and last_id ~= '' and overlap ~= 'allow' and overlap ~= 'pass'
   and redis.call('EXISTS', tag .. 'job:' .. last_id) == 1
-if is_open and overlap == 'queue' then return {'open', stamp, last_id} end
-local is_new = redis.call('EXISTS', KEYS[10], tag .. 'result:' .. id) == 0
+local stands = is_open and last_id
+local is_new = redis.call('EXISTS', KEYS[12], tag .. 'result:' .. id) == 0
+local key = is_new and overlap ~= 'pass' and meta_field(meta, 'u')
+local held = key and lock_on(KEYS[10], tag, key, now)
+if held and held.id ~= id then stands = held.id end
+if stands and overlap == 'queue' then return {'open', stamp, stands} end
+local lock, till = nil, 0
+if key then lock, till = lock_for(id, meta_field(meta, 's'), now) end
+local over, free = {}, {}
+if till > 0 then over, free = stale_locks(KEYS[10], KEYS[11], now, 2) end
 local paused = redis.call('HGET', tag .. 'conf', 'paused')
 local heard = is_heard(tag)
 
-if overlap == 'pass' or is_open then
+if overlap == 'pass' or stands then
   redis.call('HSET', KEYS[9], entry, int(at) .. ' ' .. (last_id or ''))
-  if is_open then return {'overlapped', stamp, last_id} end
+  if stands then return {'overlapped', stamp, stands} end
   return {'passed', stamp}
 end
 redis.call('HSET', KEYS[9], entry, int(at) .. ' ' .. id)
 if is_new then
-  redis.call('SET', KEYS[10], envelope)
+  redis.call('SET', KEYS[12], envelope)
   redis.call('ZADD', KEYS[band + 1], due, id)
   if meta ~= '' then
-    meta = string.gsub('\n' .. meta, '\nx %+(%d+)', function(us) return '\nx ' .. int(now + tonumber(us)) end)
-    meta = string.sub(meta, 2)
+    meta = dated(meta, now)
     redis.call('HSET', KEYS[6], id, meta)
-    local expires = string.match('\n' .. meta, '\nx (%d+)')
+    local expires = meta_field(meta, 'x')
     if expires then redis.call('ZADD', KEYS[7], expires, id) end
+  end
+  if key then
+    drop_locks(KEYS[10], KEYS[11], over, free)
+    redis.call('HSET', KEYS[10], key, lock)
+    if till > 0 then redis.call('ZADD', KEYS[11], int(till), key) end
   end
   redis.call('HINCRBY', KEYS[8], 'enqueued', 1)
   if tonumber(due) <= now and not paused then redis.call('ZADD', KEYS[5], 0, 'w') end

@@ -15,6 +15,7 @@ from functools import partial
 from typing import Any
 
 from jobfleet.client.isolation import Isolation, size_text
+from jobfleet.client.wishes import open_wish
 from jobfleet.codec import Limits, decode
 from jobfleet.config import JobConfig
 from jobfleet.errors import EncodingError, InvalidJob, JobCancelled
@@ -166,7 +167,7 @@ class ProcessExecutor:
                 run.extend(seconds)
             case "note", [at_us, level, text]:
                 run.note(at_us, level, text)
-            case "steps" | "keep" | "stands", [number, *what]:
+            case "steps" | "keep" | "extend_flow" | "stands", [number, *what]:
                 task = self._loop.create_task(self._answer(stay, word, number, what))
                 self._asking.add(task)
                 task.add_done_callback(self._asking.discard)
@@ -174,12 +175,15 @@ class ProcessExecutor:
                 self._ended(stay, told, is_clean=is_clean)
 
     async def _answer(self, stay: _Stay, word: str, number: int, what: list[Any]) -> None:
-        value, error = None, None
+        value: Any = None
+        error = None
         try:
             if word == "steps":
                 value = dict(await stay.run.steps())
             elif word == "stands":
                 await stay.run.stands()
+            elif word == "extend_flow":
+                value = list(await stay.run.extend_flow(open_wish(what[0], limits=self._limits)))
             else:
                 await stay.run.keep(*what)
         except Exception as raised:  # noqa: BLE001 - whoever asked is told

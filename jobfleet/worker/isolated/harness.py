@@ -111,7 +111,8 @@ class Harness:
                     number, order = rest
                     grant = Grant(*order["grant"])
                     place = split_id(grant.id)
-                    run = IsolatedRun(number, self._keys.lane(place.queue, place.lane), grant, self._talker)
+                    lane = self._keys.lane(place.queue, place.lane)
+                    run = IsolatedRun(number, lane, grant, self._talker, self._limits)
                     run.parents = [tuple(row) for row in order["parents"]]
                     self._latest = run
                     self._jobs.put((run, order))

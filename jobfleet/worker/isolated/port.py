@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import asyncio
 import itertools
-from collections.abc import Coroutine, Mapping
+from collections.abc import Coroutine, Mapping, Sequence
 from concurrent.futures import Future
 from typing import TYPE_CHECKING, Any, TypeVar, cast
 
 import jobfleet.errors
-from jobfleet.codec import encode
+from jobfleet.client.ownflow import Wish
+from jobfleet.client.registry import REGISTRY
+from jobfleet.client.wishes import seal_wish
+from jobfleet.codec import Limits, encode
 from jobfleet.errors import JobfleetError
 from jobfleet.store.keys import Lane
 from jobfleet.store.values import Grant
@@ -31,6 +34,7 @@ class IsolatedRun(Run):
         lane: Where it stands.
         grant: What the claim answered.
         talker: The way to the worker's process.
+        limits: What may travel at once.
 
     Attributes:
         is_stopped: Whether it was told to stop, rather than only that it should.
@@ -38,10 +42,11 @@ class IsolatedRun(Run):
 
     is_stopped = False
 
-    def __init__(self, number: int, lane: Lane, grant: Grant, talker: Talker) -> None:
+    def __init__(self, number: int, lane: Lane, grant: Grant, talker: Talker, limits: Limits) -> None:
         super().__init__(lane, grant, 0, 0.0, cast("Desk", None))
         self.number = number
         self._talker = talker
+        self._limits = limits
         self._why: str | None = None
         self._asked: dict[int, Future[Any]] = {}
         self._numbers = itertools.count(1)
@@ -81,6 +86,12 @@ class IsolatedRun(Run):
     async def keep(self, key: str, record: bytes) -> None:
         """Have the encoded result of a step kept, and wait until it is."""
         await self._ask("keep", key, record)
+
+    async def extend_flow(self, wish: Wish) -> Sequence[str]:
+        """Have jobs added to the job's flow, and wait until they are."""
+        record = seal_wish(wish, REGISTRY, limits=self._limits)
+        ids: list[str] = await self._ask("extend_flow", record)
+        return ids
 
     async def stands(self) -> None:
         """Wait until the worker knows that the run's lease stands, or the run is to stop."""

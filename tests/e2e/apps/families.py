@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
-from jobfleet import JobContext, job
+import asyncio
+from pathlib import Path
+
+from jobfleet import Flow, Job, JobContext, job
 
 
 @job(name="family.give")
@@ -38,3 +41,20 @@ def look_in_thread(ctx: JobContext) -> list[list[object]]:
 def look_apart(ctx: JobContext) -> list[list[object]]:
     """Look in a process."""
     return seen(ctx)
+
+
+@job(name="family.spread", retry_delay=0)
+async def spread(ctx: JobContext, count: int, gate: str) -> list[str]:
+    """Add parts to its own flow, which those that wait for it wait for, too; then wait for a file."""
+    flow = Flow("parts")
+    flow.map(lambda _: Job("give", give, (1,)), range(count))
+    ids = await ctx.flow.add(flow, join=True)
+    while gate and ctx.attempt == 1 and not Path(gate).exists():
+        await asyncio.sleep(0.05)
+    return ids
+
+
+@job(name="family.spread_apart", run_in="process")
+def spread_apart(ctx: JobContext, count: int) -> list[str]:
+    """The same in a process."""
+    return [ctx.flow.add_sync(Job("give", "family.give", (1,), tags=("apart",)), join=True) for _ in range(count)]

@@ -1,8 +1,11 @@
+-- @include lib/blocked
+
 -- Where a job that holds a unique key stands, as a status, and whether it has started. `bands` are four keys.
 local function standing_of(tag, bands, id, now)
   if redis.call('HEXISTS', tag .. 'runs', id) == 1 then return 'running', true end
   for band = 1, 4 do
     local due = redis.call('ZSCORE', bands[band], id)
+    if is_blocked(due) then return 'blocked', false end
     if due then
       local has_tries = redis.call('HEXISTS', tag .. 'tries', id) == 1
       if tonumber(due) <= now then return 'queued', has_tries end

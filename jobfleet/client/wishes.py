@@ -1,0 +1,67 @@
+"""What a job asks to be added to its flow, as data: a job in a process of its own asks over a line. Pure."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import fields, replace
+from typing import Any
+
+from jobfleet.client.ownflow import Wish
+from jobfleet.client.registry import Registry, stable_name
+from jobfleet.codec import Limits, decode, encode
+from jobfleet.graph import Flow
+from jobfleet.model import Job
+
+NOT_CARRIED = ("function", "depends_on", "cron_expression", "tz", "run_in")
+CARRIED = tuple(option.name for option in fields(Job) if option.init and option.name not in NOT_CARRIED)
+ENVELOPING = 8
+"""Levels of nesting around an argument of a job."""
+
+
+def seal_wish(wish: Wish, registry: Registry, *, limits: Limits) -> bytes:
+    """A wish as data, for a job in a process of its own.
+
+    Raises:
+        EncodingError: An argument cannot travel, or all of it is too large.
+        InvalidJob: A function has no name that a worker could find.
+    """
+    jobs = []
+    for node in wish.flow.nodes:
+        options = {name: value for name in CARRIED if (value := getattr(node.job, name)) is not None}
+        if "priority" in options:
+            options["priority"] = int(options["priority"])
+        links = [[link.parent, link.otherwise] for link in wish.flow.links.get(node.number, {}).values()]
+        jobs.append([_function_name(node.job, registry), options, links])
+    told = {
+        "flow": wish.flow.name, "name": wish.name, "after": wish.after_this, "joins": list(wish.joins), "jobs": jobs
+    }  # fmt: skip
+    return encode(told, limits=_around(limits), what="flow")
+
+
+def open_wish(record: bytes, *, limits: Limits) -> Wish:
+    """Read what `seal_wish` wrote."""
+    told: Mapping[str, Any] = decode(record, limits=_around(limits), what="flow")
+    flow = Flow(told["flow"])
+    rows: Sequence[Any] = told["jobs"]
+    for function, options, _ in rows:
+        flow.add(Job(function=function, **options))
+    for node, (_, _, links) in zip(flow.nodes, rows, strict=True):
+        for parent, otherwise in links:
+            flow.link(flow.nodes[parent], node, otherwise=otherwise)
+    return Wish(flow, told["name"], bool(told["after"]), tuple(told["joins"]))
+
+
+def _around(limits: Limits) -> Limits:
+    return replace(limits, max_depth=min(128, limits.max_depth + ENVELOPING))
+
+
+def _function_name(job: Job, registry: Registry) -> str:
+    if isinstance(job.function, str):
+        return job.function
+    known = getattr(job.function, "name", None)
+    if isinstance(known, str):
+        return known
+    for function in registry.functions.values():
+        if function.function is job.function:
+            return function.name
+    return stable_name(job.function, label=job.name)

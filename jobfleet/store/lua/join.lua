@@ -1,0 +1,47 @@
+-- join: let a job that waits for another wait for more, while that one has not ended.
+--
+-- KEYS    1 parents:<id> hash   parent → place and policy, or what became of it; how many are open; when it is due then
+-- READS   ready:0       zset    job ids by due time (µs), CRITICAL
+--         ready:1       zset    HIGH
+--         ready:2       zset    NORMAL
+--         ready:3       zset    LOW
+-- ARGV    1 tag         text    the lane's prefix
+--         2 id          text    id of the job that waits
+--         3 via         text    id of the one that it waits for; its policy is that of the new ones
+--         4 most        int     jobs that one may wait for
+--         5..* parent   text    id of one more; at most 50
+-- FLAGS   -
+-- RETURNS {"joined", policy} | {"late"} | {"full"}   late: it does not wait for that one, or not any more
+-- EMITS   -
+-- COST    O(parents)
+-- @include lib/number
+-- @include lib/blocked
+
+local tag, id, via, most = ARGV[1], ARGV[2], ARGV[3], tonumber(ARGV[4])
+
+local said = redis.call('HGET', KEYS[1], via)
+local policy = said and string.match(said, '^%?(%a)')
+local waits = false
+for band = 0, 3 do
+  if is_blocked(redis.call('ZSCORE', tag .. 'ready:' .. band, id)) then waits = true end
+end
+if not policy or not waits then return {'late'} end
+local wanted = {}
+for i = 5, #ARGV do wanted[#wanted + 1] = ARGV[i] end
+local known = redis.call('HMGET', KEYS[1], unpack(wanted))
+local place, fields = redis.call('HLEN', KEYS[1]), {}
+for i = 1, #wanted do
+  if not known[i] then
+    fields[#fields + 1] = wanted[i]
+    fields[#fields + 1] = '?' .. policy .. ' ' .. int(place)
+    place = place + 1
+  end
+end
+if place - 3 > most then return {'full'} end
+
+if #fields > 0 then
+  redis.call('HSET', KEYS[1], unpack(fields))
+  redis.call('HINCRBY', KEYS[1], ':open', #fields / 2)
+end
+
+return {'joined', policy}
