@@ -70,7 +70,7 @@ class Handlers:
     @property
     def batched(self) -> list[JobFunction[..., Any, Any]]:
         """The registered functions that are given many jobs at once."""
-        return [function for function in self._registry.functions.values() if function.batch is not None]
+        return [function for function in self.registry.functions.values() if function.batch is not None]
 
     def get(self, name: str) -> Handler:
         """The handler of a function.
