@@ -48,9 +48,10 @@ class Queues:
         self.lanes: list[Lane] = []
 
     def serve(self, lanes: Sequence[Lane]) -> list[Lane]:
-        """Serve these from now on; answer those that are new."""
+        """Serve these from now on; answer those that are new. Without any, whose turn it is stands."""
         new = [lane for lane in lanes if lane not in self.lanes]
-        self.lanes = list(lanes)
+        if new or len(lanes) < len(self.lanes):
+            self.lanes = list(lanes)
         return new
 
     def first(self, among: Collection[Lane]) -> Lane | None:

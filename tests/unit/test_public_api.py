@@ -22,7 +22,7 @@ SURFACE = {
     "wait", "cancel", "configure", "register_job_function", "Resource", "hooks",
     "JobfleetError", "InvalidJob", "EncodingError", "JobNotFound", "DuplicateJob", "UnknownParent", "FleetFull",
     "StoreUnavailable", "DurabilityUncertain", "DurabilityUnavailable", "JobFailed", "JobCancelled", "JobExpired",
-    "WaitTimeout", "ConfigError", "After", "Cron", "Flow", "__version__",
+    "WaitTimeout", "ConfigError", "After", "BatchItem", "Cron", "Flow", "__version__",
 }  # fmt: skip
 LATER = {"JobManager", "get_job_manager", "init_job_tables"}
 EXTRAS = {

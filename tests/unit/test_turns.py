@@ -77,8 +77,9 @@ def test_round_robin_queues_take_turns_and_their_lanes_too() -> None:
     queues = queues_of("round-robin", {})
     assert queues.serve((A, B, B2, C)) == [A, B, B2, C]
 
-    assert dealt(queues, {A, B, B2, C}, 6, jobs=10) == "abcabc"
+    assert dealt(queues, {A, B, B2, C}, 7, jobs=10) == "abcabca"
     assert queues.serve((A, B, B2, C)) == []
+    assert dealt(queues, {A, B, B2, C}, 2, jobs=10) == "bc"
 
     lanes = []
     for _ in range(6):

@@ -304,3 +304,26 @@ def test_a_gathered_job_that_is_cancelled_is_left_out(fleet: Fleet, batched: Reg
         assert [fleet.wait(job_id, timeout=30).status for job_id in (ids[0], ids[2])] == [JobStatus.COMPLETED] * 2
 
     assert calls == [[0, 2]]
+
+
+def test_an_item_knows_its_job_as_it_was_asked_for(fleet: Fleet, batched: Registering) -> None:
+    async def run(items: list[BatchItem[int]]) -> list[object]:
+        return [[list(item.context.job.args), dict(item.context.job.kwargs), list(item.context.tags)] for item in items]
+
+    function = batched(run)
+    handles = [function.options(tags=["eu"]).enqueue(1), function.enqueue(items=2)]
+    fleet.run_worker(burst=True)
+
+    assert [handle.poll().result for handle in handles] == [[[1], {}, ["eu"]], [[], {"items": 2}, []]]
+
+
+def test_jobs_that_wait_for_others_are_gathered_once_those_have_ended(fleet: Fleet, batched: Registering) -> None:
+    async def run(items: list[BatchItem[int]]) -> list[object]:
+        return [sum(one.result or 0 for one in item.context.parents.values()) + item.value for item in items]
+
+    function = batched(run)
+    first = function.enqueue(1)
+    after = [function.options(depends_on=[first]).enqueue(value) for value in (10, 20)]
+    fleet.run_worker(burst=True)
+
+    assert [handle.poll().result for handle in (first, *after)] == [1, 11, 21]

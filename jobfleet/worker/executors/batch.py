@@ -109,12 +109,13 @@ class BatchExecutor:
         """Take a run into the batch of its function, and begin that one if it is full."""
         function = handler.function
         batch: Batch = function.batch  # type: ignore[assignment]  # else it would not be here
+        filled = {name: kwargs[name] for name, _ in function.injection.resources}
         try:
-            element = _element(batch, args, kwargs, {name for name, _ in function.injection.resources})
+            element = _element(batch, args, {name: kwargs[name] for name in kwargs.keys() - filled})
         except TypeError as error:
             self._loop.call_soon(on_end, None, TypeError(f"{function.name} {error}"))
             return
-        member = self._members[run.key] = Member(run, element, kwargs, on_end)
+        member = self._members[run.key] = Member(run, element, filled, on_end)
         if run.is_suspect:
             self._call(handler, [member])
             return
@@ -231,15 +232,15 @@ class BatchExecutor:
         member.on_end(value, error)
 
 
-def _element(batch: Batch, args: list[Any], kwargs: dict[str, Any], filled: set[str]) -> Any:
+def _element(batch: Batch, args: list[Any], named: dict[str, Any]) -> Any:
     """What a job adds to the list."""
     context, values = (args[0], args[1:]) if batch.of_items else (None, args)
-    if not values and batch.parameter in kwargs:
-        values = [kwargs.pop(batch.parameter)]
+    if not values and batch.parameter in named:
+        values = [named.pop(batch.parameter)]
     if len(values) != 1:
         raise TypeError(f"takes one value a job; this one has {len(values) or 'none'}.")
-    if others := sorted(kwargs.keys() - filled):
-        raise TypeError(f"takes one value a job; this one gives {', '.join(others)} too.")
+    if named:
+        raise TypeError(f"takes one value a job; this one gives {', '.join(sorted(named))} too.")
     return BatchItem(values[0], context) if context is not None else values[0]
 
 
