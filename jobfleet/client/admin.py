@@ -213,9 +213,9 @@ def purge_queue(space: Space, queue: str, by: str | None) -> Verb[int]:
     every = yield from lanes(space, queue)
     count = 0
     for lane in every:
-        for band in range(BANDS):
+        for section in inspect.SECTIONS:
             while True:
-                _, rows = value((yield (inspect.waiting(lane, band),)))
+                _, rows = value((yield (inspect.waiting(lane, section),)))
                 if not rows:
                     break
                 count += yield from cancel_many(space, [row.id for row in rows], by)

@@ -90,7 +90,8 @@ def entry_of(record: bytes) -> CronEntry:
 
 def lane_of(keys: Keyspace, entry: CronEntry, home: int) -> Lane:
     """Where an entry fires: always in the same of its queue's home lanes."""
-    return keys.lane(entry.queue, zlib.crc32(entry.name.encode()) % home)
+    group = next((line[2:] for line in entry.meta.split("\n") if line.startswith("g ")), None)
+    return keys.lane(entry.queue, zlib.crc32((group or entry.name).encode()) % home)
 
 
 def decorated(space: Space, seen: FleetSeen) -> Iterator[Decorated | tuple[str, str]]:
@@ -100,13 +101,15 @@ def decorated(space: Space, seen: FleetSeen) -> Iterator[Decorated | tuple[str, 
         if said is None:
             continue
         options = read_function(record)
+        head = {"function": name, **({"group": options["group"]} if "group" in options else {})}
         try:
             entry = CronEntry(
                 name=name,
                 cron=Cron.load(said),
                 queue=str(options.get("queue") or "default"),
                 function=name,
-                envelope=seal_call(encode_head({"function": name}), limits=space.limits),
+                envelope=seal_call(encode_head(head), limits=space.limits),
+                meta=f"g {options['group']}" if "group" in options else "",
                 band=Priority(options.get("priority", Priority.NORMAL)).band,
                 origin=DECORATOR,
             )

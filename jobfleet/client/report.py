@@ -194,6 +194,7 @@ def _described(job_id: str, fields: Mapping[str, Any]) -> dict[str, Any]:
         "user": fields.get("user"),
         "correlation_id": fields.get("correlation_id"),
         "unique": fields.get("unique"),
+        "group": fields.get("group"),
         "tags": tuple(fields.get("tags", ())),
         "metadata": fields.get("metadata", {}),
         "moved_from": fields.get("moved_from"),

@@ -83,6 +83,10 @@ def after(before: Mapping[str, Any], changes: Mapping[str, Any]) -> State:
     return {name: value for name, value in {**before, **changes}.items() if value is not None}
 
 
+GROUPED = 9_000_000_000_000_000
+"""Jobs of groups stand so much before their due time, µs; lib/place.lua says the same."""
+
+
 def moment(at: int, now: int) -> str:
     """Name a time: `now`, `now+30s`, `now-10s`."""
     steps = (at - now + EARLY_US) // (STEP_S * 1_000_000)
@@ -121,12 +125,17 @@ def _text(value: bytes) -> str:
 
 def _told(value: Any, now: int, entries: Mapping[str, str]) -> Any:
     if isinstance(value, dict):
-        return {name: _told(content, now, entries) for name, content in value.items()}
+        return {
+            _MOMENT.sub(lambda match: moment(int(match[0]), now), name).replace("\0", "|"): _told(content, now, entries)
+            for name, content in value.items()
+        }
     if isinstance(value, list):
         return [_told(fields, now, entries) for _, fields in value]
     if isinstance(value, tuple):
         return (_told(value[0], now, entries), value[1])
     if isinstance(value, int):
-        return moment(value, now) if value >= 10**15 else value
+        if value < -(10**15):
+            return f"grouped {moment(value + GROUPED, now)}"
+        return moment(value, now) if 10**15 <= value < GROUPED else value
     told = _MOMENT.sub(lambda match: moment(int(match[0]), now), value)
     return _ENTRY.sub(lambda match: entries.get(match[0], match[0]), told)

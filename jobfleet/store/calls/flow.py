@@ -114,7 +114,7 @@ def unblock(lane: Lane, told: Sequence[Told], *, ttl_ms: int) -> Call[str]:
     args: list[Argument] = [part for one in told for part in one]
     return Call(
         load("unblock"),
-        (*lane.ready, lane.wake, *places),
+        (*lane.ready, lane.wake, lane.grouped, lane.gdue, *places),
         (lane.tag, ttl_ms, *args),
         lambda reply: reply[2].decode(),
     )

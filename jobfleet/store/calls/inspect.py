@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from jobfleet.store.call import Call, Reply
+from jobfleet.store.calls.flow import BLOCKED
 from jobfleet.store.calls.presence import queues_of
 from jobfleet.store.keys import BANDS, Keyspace, Lane
 from jobfleet.store.script import load
@@ -27,6 +28,13 @@ from jobfleet.store.values import (
 )
 
 CHUNK = 50
+GROUPED = 9_000_000_000_000_000
+"""Jobs of groups stand so much before their due time, µs; lib/place.lua says the same."""
+_GROUPED, _BLOCKED = 1, 2
+SECTIONS = (0, 4, 1, 5, 2, 6, 3, 7, 8, 9, 10, 11)
+"""Where jobs wait, by urgency: a band's jobs without a group, those with one; at the end those that wait for others."""
+UNBLOCKED = 8
+"""How many of the sections hold jobs that wait for nothing but their time and their turn."""
 _NO_WORDS = ("", "0", "0", "0", "-", "-", "-", "0", "-")
 
 
@@ -107,27 +115,42 @@ def _counts(reply: Reply) -> Counts:
 
 
 def waiting(
-    lane: Lane, band: int, *, start: str = "-inf", stop: str = "+inf", skip: int = 0, limit: int = CHUNK
+    lane: Lane, section: int, *, start: str = "-inf", stop: str = "+inf", skip: int = 0, limit: int = CHUNK
 ) -> Call[tuple[int, list[Waiting]]]:
-    """A page of the jobs that wait in a band, by due time, and Redis's time.
+    """A page of the jobs that wait in a section, by due time, and Redis's time.
 
     Args:
         lane: Where.
-        band: 0 for CRITICAL … 3 for LOW.
+        section: One of `SECTIONS`: 0 for CRITICAL … 3 for LOW; 4 more for jobs of groups, 8 more for blocked ones.
         start: The lowest due time in µs, as a bound of ZRANGEBYSCORE.
         stop: The highest.
         skip: How many of the first to pass over.
         limit: 1 to 50.
     """
+    part = section // BANDS
+    if part == _BLOCKED:
+        start, stop = f"{BLOCKED}", "+inf"
+    elif part == _GROUPED:
+        start, stop = _shifted(start), "(0" if stop == "+inf" else _shifted(stop)
+    else:
+        start, stop = "0" if start == "-inf" else start, f"({BLOCKED}" if stop == "+inf" else stop
+    offset = GROUPED if part == _GROUPED else 0
     return Call(
         load("waiting"),
-        (lane.ready[band],),
+        (lane.ready[section % BANDS],),
         (lane.tag, start, stop, skip, limit),
         lambda reply: (
             int(reply[1]),
-            [Waiting(row[0].decode(), int(float(row[1])), row[2].decode(), row[3]) for row in reply[2:]],
+            [Waiting(row[0].decode(), int(float(row[1])) + offset, row[2].decode(), row[3]) for row in reply[2:]],
         ),
     )
+
+
+def _shifted(bound: str) -> str:
+    """A bound of due times as it stands among jobs of groups."""
+    if bound == "-inf":
+        return bound
+    return f"({int(bound[1:]) - GROUPED}" if bound.startswith("(") else str(int(bound) - GROUPED)
 
 
 def running(lane: Lane, *, skip: int = 0, limit: int = CHUNK) -> Call[tuple[int, list[Running]]]:

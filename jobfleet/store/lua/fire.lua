@@ -9,7 +9,9 @@
 --         7 expiry      zset    ids by expires_at (µs)
 --         8 totals      hash    counts
 --         9 fired       hash    cron entry → last fire that was dealt with, and its job
---         10 job:<id>   string  envelope
+--         10 grouped    zset    waiting jobs of groups
+--         11 gdue       zset    groups by when their turn is to be looked at (µs)
+--         12 job:<id>   string  envelope
 -- READS   result:<id>   string  tombstone
 --         job:<id>      string  envelope of the last fire's job
 --         conf          hash    paused
@@ -31,6 +33,7 @@
 -- @include lib/clock
 -- @include lib/number
 -- @include lib/event
+-- @include lib/stand_with
 
 local tag, entry, at, overlap = ARGV[1], ARGV[2], tonumber(ARGV[3]), ARGV[4]
 local id, band, due, meta, envelope = ARGV[5], tonumber(ARGV[6]), ARGV[7], ARGV[8], ARGV[9]
@@ -43,7 +46,7 @@ if last_at and at <= tonumber(last_at) then return {'already', stamp, last_at, l
 local is_open = last_id and last_id ~= '' and overlap ~= 'allow' and overlap ~= 'pass'
   and redis.call('EXISTS', tag .. 'job:' .. last_id) == 1
 if is_open and overlap == 'queue' then return {'open', stamp, last_id} end
-local is_new = redis.call('EXISTS', KEYS[10], tag .. 'result:' .. id) == 0
+local is_new = redis.call('EXISTS', KEYS[12], tag .. 'result:' .. id) == 0
 local paused = redis.call('HGET', tag .. 'conf', 'paused')
 local heard = is_heard(tag)
 
@@ -54,8 +57,8 @@ if overlap == 'pass' or is_open then
 end
 redis.call('HSET', KEYS[9], entry, int(at) .. ' ' .. id)
 if is_new then
-  redis.call('SET', KEYS[10], envelope)
-  redis.call('ZADD', KEYS[band + 1], due, id)
+  redis.call('SET', KEYS[12], envelope)
+  stand_with(KEYS[band + 1], {grouped = KEYS[10], gdue = KEYS[11]}, meta, band, tonumber(due), id)
   if meta ~= '' then
     meta = string.gsub('\n' .. meta, '\nx %+(%d+)', function(us) return '\nx ' .. int(now + tonumber(us)) end)
     meta = string.sub(meta, 2)
