@@ -49,7 +49,10 @@ def state(raw: redis.Redis, keyspace: Keyspace, *, now: int) -> State:
         if name.endswith("dlq")  # the only stream that a hash points into; others may share its ids
         for place, (entry, _) in enumerate(value)
     }
-    return {name: _told(value, now, entries) for name, value in sorted(found.items())}
+    return {
+        name: value if name.endswith("ring") else _told(value, now, entries)  # virtual times are no times
+        for name, value in sorted(found.items())
+    }
 
 
 def short(name: str, keyspace: Keyspace, queue: str = "mail:0") -> str:

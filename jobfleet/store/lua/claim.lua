@@ -115,7 +115,7 @@ if conf[2] or conf[3] or redis.call('EXISTS', KEYS[14], KEYS[15]) > 0 then
     room = math.min(room, whole.most)
   end
   if redis.call('EXISTS', KEYS[14], KEYS[15]) > 0 then fair = fair_share(keys, conf[4]) end
-  if conf[3] and room > 0 then order, quotas = bands_by_age(keys, tonumber(conf[3]), room) end
+  if conf[3] and room > 0 then order, quotas = bands_by_age(keys, fair, tonumber(conf[3]), room) end
 end
 
 for place = 1, 4 do

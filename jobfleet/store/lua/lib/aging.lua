@@ -1,17 +1,12 @@
 -- Aging: the first job of a band counts as of the band above when it has waited for a step, of the next above after two.
 -- Among bands in which somebody waits; one that comes before a band above it takes half of the room at most, rounded up.
-local function bands_by_age(keys, step, most)
+local function bands_by_age(keys, groups, step, most)
   local rows, places, shares = {}, {}, {}
   for band = 0, 3 do
     local first = redis.call('ZRANGEBYSCORE', keys['ready' .. band], '0', int(now), 'WITHSCORES', 'LIMIT', 0, 1)
     local due = tonumber(first[2])
-    local from, to = turns_in(band)
-    local key = redis.call('ZRANGEBYSCORE', keys.ring, from, to, 'LIMIT', 0, 1)[1]
-    local entry = key and redis.call('ZRANGEBYLEX', keys.grouped, '[' .. key .. '\0', '(' .. key .. '\1', 'LIMIT', 0, 1)[1]
-    if entry then
-      local turn = tonumber(string.sub(entry, #key + 2, #key + 17))
-      if turn <= now and (not due or turn < due) then due = turn end
-    end
+    local turn = groups and groups.first_due(band)
+    if turn and turn <= now and (not due or turn < due) then due = turn end
     local rank = due and math.max(0, band - math.floor((now - due) / step)) or band
     rows[band + 1] = {band = band + 1, rank = rank, due = due or now, waits = due ~= nil}
   end

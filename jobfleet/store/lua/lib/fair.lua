@@ -168,7 +168,16 @@ local function fair_share(keys, is_set)
         if one.fresh then put(band, one, false) end
       end
     end
-    if #touched > 0 then marks[#marks + 1], marks[#marks + 2] = 'fair:' .. band, int(clock) .. ' ' .. int(rest.v) end
+    if seen > 0 or #fresh > 0 then marks[#marks + 1], marks[#marks + 2] = 'fair:' .. band, int(clock) .. ' ' .. int(rest.v) end
+  end
+
+  -- When the first job of the group whose turn it is was due; nothing where there is none.
+  local function first_due(band)
+    local low, high = turns_in(band)
+    local key = redis.call('ZRANGEBYSCORE', keys.ring, low, high, 'LIMIT', 0, 1)[1] or (joining(band, 0)[1] or {}).key
+    local one = key and {key = key, jobs = {}, at = 1}
+    local entry = one and next_entry(keys.grouped, one, 1)
+    return entry and due_of_entry(one, entry)
   end
 
   -- What is left in bands that were not come to.
@@ -207,6 +216,6 @@ local function fair_share(keys, is_set)
     end
   end
 
-  outcome.take, outcome.rest, outcome.write = take, rest_of, write
+  outcome.take, outcome.first_due, outcome.rest, outcome.write = take, first_due, rest_of, write
   return outcome
 end
