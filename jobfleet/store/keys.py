@@ -100,10 +100,10 @@ class Lane:
     """
 
     __slots__ = (
-        "claim_prefix", "conf", "dead", "dlq", "done", "events", "expiry", "fired", "gdue", "grouped", "held", "id_prefix",
-        "index", "job_prefix", "journal", "lane", "lease", "listeners", "locks", "meta", "outbox", "progress_prefix",
-        "queue", "rates", "ready", "result_prefix", "ring", "runs", "tag", "totals", "tries", "unique", "wake",
-        "watched",
+        "claim_prefix", "conf", "dead", "dlq", "done", "events", "expiry", "fired", "gdue", "grouped", "held",
+        "id_prefix", "index", "job_prefix", "journal", "lane", "lease", "listeners", "locks", "meta", "outbox",
+        "progress_prefix", "queue", "rates", "ready", "result_prefix", "ring", "runs", "tag", "totals", "tries",
+        "unique", "wake", "watched",
     )  # fmt: skip
 
     def __init__(self, namespace: str, queue: str, index: int) -> None:

@@ -6,6 +6,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import NamedTuple
 
+from jobfleet.store.standing import Grouped, Limited
+
 
 class Entry(NamedTuple):
     """One job to enqueue.
@@ -333,6 +335,8 @@ class Explained:
         due: Jobs of the lane that can be claimed, a number a band.
         rank: How many stand before it in its band, while it waits.
         watched: Whether other jobs wait for its end.
+        limit: The lane's own limits; None when it has none.
+        group: Its group; None when it has none.
     """
 
     now: int
@@ -345,6 +349,8 @@ class Explained:
     due: tuple[int, ...] = (0, 0, 0, 0)
     rank: int = 0
     watched: bool = False
+    limit: Limited | None = None
+    group: Grouped | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import Any
 
 import pytest
 
@@ -64,44 +65,44 @@ def test_the_earliest_of_a_group_says_when_its_turn_is_looked_at(world: World) -
     assert of_groups(world)["gdue"] == {"2acme": "now+30s"}
 
 
-def fire(world: World) -> Call[object]:
+def fire(world: World) -> Call[Any]:
     return cron.fire(
         world.lane, "nightly", world.seed.at(30), entry(world, "a", when=str(world.seed.at(30))), overlap="allow"
     )
 
 
-def replaced(world: World) -> Call[object]:
+def replaced(world: World) -> Call[Any]:
     world.seed.holds("k", world.seed.waiting("z", meta="u k", due=60, group="zeta"))
     made = entry(world, "a", when=str(world.seed.at(30)), meta="u k\ng acme")
     return enqueue.replace(world.lane, made, key="k", holder=world.id("z"), ttl_ms=1000)
 
 
-def debounced(world: World) -> Call[object]:
+def debounced(world: World) -> Call[Any]:
     world.seed.holds("k", world.seed.waiting("a", meta="u k", due=0, group="zeta"))
     made = entry(world, "b", when=str(world.seed.at(30)), meta="u k\ng acme")
     return enqueue.debounce(world.lane, made, key="k", holder=world.id("a"), longest_us=60 * S)
 
 
-def unblocked(world: World) -> Call[object]:
+def unblocked(world: World) -> Call[Any]:
     block = flow.block(world.lane, entry(world, "a", when=str(world.seed.at(30))), [], ttl_ms=1000)
     world.run(block)
     assert of_groups(world) == {}
     return flow.unblock(world.lane, [flow.Told(world.id("a"), flow.GUARD, "completed", b"")], ttl_ms=1000)
 
 
-def retried(world: World) -> Call[object]:
+def retried(world: World) -> Call[Any]:
     world.seed.running("a", group="acme")
     return settle.settle(world.lane, [settle.retry(world.id("a"), 7, delay_us=30 * S, tries="1:0:0:0:0")])
 
 
-def rescheduled(world: World) -> Call[object]:
+def rescheduled(world: World) -> Call[Any]:
     world.seed.waiting("a", due=60, band=1, group="acme")
     return control.reschedule(world.lane, [world.id("a")], by=None, when=str(world.seed.at(30)), band=2)
 
 
 @pytest.mark.parametrize("way", [fire, replaced, debounced, unblocked, retried, rescheduled])
 def test_whatever_puts_a_job_into_its_band_puts_it_into_its_group(
-    world: World, way: Callable[[World], Call[object]]
+    world: World, way: Callable[[World], Call[Any]]
 ) -> None:
     world.run(way(world))
 
@@ -120,11 +121,11 @@ def test_a_replayed_job_stands_in_its_group_again(world: World) -> None:
     assert world.again(call) == ["already"]
 
 
-def cancelled(world: World) -> Call[object]:
+def cancelled(world: World) -> Call[Any]:
     return control.cancel(KEYS, world.lane, [world.id("a")], by=None, ttl_ms=1000)
 
 
-def expired(world: World) -> Call[object]:
+def expired(world: World) -> Call[Any]:
     world.raw.zadd(world.lane.expiry, {world.id("a"): world.seed.at(-10)})
     return settle.settle(world.lane, [settle.expire(world.id("a"), 0, ttl_ms=1000, guard=settle.STILL_WAITING)])
 
@@ -132,7 +133,7 @@ def expired(world: World) -> Call[object]:
 @pytest.mark.parametrize("way", [cancelled, expired])
 @pytest.mark.parametrize("place", ["due", "turns", "rests"])
 def test_the_last_waiting_job_of_a_group_takes_its_place_with_it(
-    world: World, way: Callable[[World], Call[object]], place: str
+    world: World, way: Callable[[World], Call[Any]], place: str
 ) -> None:
     world.seed.waiting("a", group="acme")
     if place != "due":
@@ -145,7 +146,7 @@ def test_the_last_waiting_job_of_a_group_takes_its_place_with_it(
 
 
 @pytest.mark.parametrize("way", [cancelled, expired])
-def test_others_of_its_group_stay(world: World, way: Callable[[World], Call[object]]) -> None:
+def test_others_of_its_group_stay(world: World, way: Callable[[World], Call[Any]]) -> None:
     world.seed.waiting("a", group="acme")
     world.seed.waiting("b", due=30, group="acme")
     world.seed.turns("acme", time=3000)

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from typing import Any
 
 from jobfleet.store.call import Call, Reply
 from jobfleet.store.calls.flow import BLOCKED
 from jobfleet.store.calls.presence import queues_of
 from jobfleet.store.keys import BANDS, Keyspace, Lane
 from jobfleet.store.script import load
+from jobfleet.store.standing import Grouped, Limited
 from jobfleet.store.values import (
     Counts,
     Dead,
@@ -91,6 +93,28 @@ def _explained(reply: Reply) -> Explained:
         due=tuple(int(facts[f"due:{band}"]) for band in range(BANDS)),
         rank=int(facts.get("rank", 0)),
         watched=bool(facts["watched"]),
+        limit=_limited(facts["limit"]) if "limit" in facts else None,
+        group=_grouped(facts) if "group" in facts else None,
+    )
+
+
+def _limited(text: bytes) -> Limited:
+    most, running, token = map(int, text.split(b" "))
+    return Limited(most, running, token)
+
+
+def _grouped(facts: Mapping[str, Any]) -> Grouped:
+    head, _, why = facts["group_paused"].decode().partition(" ")
+    by, _, at = head.rpartition("@")
+    return Grouped(
+        facts["group"].decode(),
+        paused_by=by,
+        paused_at=int(at or 0),
+        paused_why=why,
+        limit=_limited(facts["group_limit"]),
+        holders=tuple(facts["holders"].decode().split()),
+        ahead=int(facts.get("ahead", 0)),
+        turns=int(facts.get("turns", 0)),
     )
 
 
