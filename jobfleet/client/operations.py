@@ -230,7 +230,14 @@ class AsyncOperations(Opened):
             await asyncio.sleep(order.pause)
 
     async def pause(self, queue: str, *, group: str | None = None, by: str | None = None, why: str = "") -> bool:
-        """Let no job of a queue, or of a group of it, be claimed; see `Fleet.pause`."""
+        """Let no job of a queue, or of a group of it, be claimed; running ones go on. False when it was so already.
+
+        Args:
+            queue: The queue.
+            group: Only this group of it.
+            by: Who asks.
+            why: The reason, one line, for a group.
+        """
         answer: bool = await self._do(admin.pause(self.space, queue, by, group=group, why=why))
         return answer
 
