@@ -202,7 +202,10 @@ local function fair_share(keys, is_set)
   local function write()
     if #looked > 0 then redis.call('ZREM', keys.gdue, unpack(looked)) end
     if #ring > 0 then redis.call('ZADD', keys.ring, unpack(ring)) end
-    if #drop > 0 then redis.call('ZREM', keys.ring, unpack(drop)) end
+    if #drop > 0 then
+      redis.call('ZREM', keys.ring, unpack(drop))
+      redis.call('ZREM', keys.gdue, unpack(drop))
+    end
     if #later > 0 then redis.call('ZADD', keys.gdue, 'LT', unpack(later)) end
     if #outcome.entries > 0 then
       redis.call('ZREM', keys.grouped, unpack(outcome.entries))
