@@ -57,7 +57,7 @@ local function grants_of(reply, ids, tokens, dues, bands)
   local at = 3
   for i = 1, #ids do
     if tries[i] then tried = tried + 1 end
-    if metas[i] then
+    if metas[i] and not is_group_only(metas[i]) then
       if meta_field(metas[i], 'x') then expiring[#expiring + 1] = ids[i] end
       if meta_field(metas[i], 's') == 'q' then
         local key = meta_field(metas[i], 'u')

@@ -108,11 +108,13 @@ local function item_of(n)
   return item
 end
 
--- Most of what ends: a plain job that completed under a token that stands. It goes a short way, without an item.
+-- Most of what ends: a job that completed under a token that stands, plain or with nothing but a group. It goes a short
+-- way, without an item.
 local function completes(n)
   local from, run = starts[n], runs[n]
   local token = ARGV[from + 3]
-  if not plain or not run or ARGV[from] ~= 'complete' or seen[ids[n]] == token then return false end
+  if not plain and (tries[n] or watched[n] or (metas[n] and not is_group_only(metas[n]))) then return false end
+  if not run or ARGV[from] ~= 'complete' or seen[ids[n]] == token then return false end
   if string.byte(run, #token + 1) ~= 124 or string.sub(run, 1, #token) ~= token then return false end
   seen[ids[n]] = token
   return true
@@ -182,6 +184,10 @@ for i = 1, #ids do
   if not item then
     batch.over[#batch.over + 1] = ids[i]
     batch.jobs[#batch.jobs + 1] = KEYS[22 + 2 * i]
+    if metas[i] then
+      batch.meta[#batch.meta + 1] = ids[i]
+      groups_of(batch, keys).freed(string.sub(metas[i], 3), ids[i], conf[4])
+    end
     complete(batch, ids[i], ARGV[p - 1], KEYS[23 + 2 * i], ARGV[p], ARGV[p + 1], ARGV[p + 2])
     completed = completed + 1
   elseif letter == 's' or letter == 'c' then

@@ -18,6 +18,8 @@ local function forget(batch, item)
   if item.tries then batch.drop_tries[#batch.drop_tries + 1] = item.id end
   if item.meta then
     batch.meta[#batch.meta + 1] = item.id
+  end
+  if item.meta and not is_group_only(item.meta) then
     if meta_field(item.meta, 'x') then batch.expiry[#batch.expiry + 1] = item.id end
     local key = meta_field(item.meta, 'u')
     if key then batch.unique[#batch.unique + 1] = {key, item.id} end

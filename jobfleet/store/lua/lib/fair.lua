@@ -16,18 +16,19 @@ end
 
 -- The next entry of a group that was not taken yet.
 local function next_entry(grouped, one, want)
-  if one.at > #one.jobs and not one.is_read then
-    local from = one.last and '(' .. one.last or '[' .. one.key .. '\0'
-    local found = redis.call('ZRANGEBYLEX', grouped, from, '(' .. one.key .. '\1', 'LIMIT', 0, want)
-    one.is_read = #found < want
-    for i = 1, #found do one.jobs[#one.jobs + 1] = found[i] end
-    one.last = found[#found] or one.last
+  local jobs = one.jobs
+  if not jobs or (one.at > #jobs and not one.is_read) then
+    local from = jobs and '(' .. jobs[#jobs] or '[' .. one.key .. '\0'
+    jobs = redis.call('ZRANGEBYLEX', grouped, from, '(' .. one.key .. '\1', 'LIMIT', 0, want)
+    one.is_read, one.jobs, one.at = #jobs < want, jobs, 1
   end
-  return one.jobs[one.at]
+  return jobs[one.at]
 end
 
+-- When it is due, as sixteen digits.
 local function due_of_entry(one, entry)
-  return tonumber(string.sub(entry, #one.key + 2, #one.key + 17))
+  local key = #one.key
+  return string.sub(entry, key + 2, key + 17)
 end
 
 -- `tag`, `now` and `stamp` are those of the claim.
@@ -37,6 +38,7 @@ local function fair_share(keys, is_set)
   local places = #looked > 0 and redis.call('ZMSCORE', keys.ring, unpack(looked)) or {}
   local clocks = redis.call('HMGET', tag .. 'lane', 'fair:0', 'fair:1', 'fair:2', 'fair:3')
   local outcome = {more = #looked == LOOKS, held = {}, entries = {}}
+  local free, latest = {most = 1000000, step = UNIT, taken = 0}, string.format('%016.0f', now)
   local known, ring, drop, later, marks, visited, rates = {}, {}, {}, {}, {}, {}, {}
 
   local function clock_of(band)
@@ -48,7 +50,7 @@ local function fair_share(keys, is_set)
   local function state_of(name)
     local state = known[name]
     if state then return state end
-    state = {most = 1000000, step = UNIT, taken = 0}
+    state = free
     if is_set then
       local set = redis.call('HMGET', tag .. 'conf', 'limit:' .. name, 'paused:' .. name)
       local limits = limits_of(set[1], all)
@@ -68,7 +70,7 @@ local function fair_share(keys, is_set)
     for i = 1, #looked do
       if string.byte(looked[i]) == 48 + band and not (places[i] and not rests(places[i])) then
         local kept = places[i] and tonumber(places[i]) - REST - SPAN * band or 0
-        found[#found + 1] = {key = looked[i], name = string.sub(looked[i], 2), v = math.max(kept, clock), jobs = {}, at = 1}
+        found[#found + 1] = {key = looked[i], name = string.sub(looked[i], 2), v = math.max(kept, clock), at = 1}
       end
     end
     return found
@@ -90,9 +92,9 @@ local function fair_share(keys, is_set)
     local due = entry and due_of_entry(one, entry)
     if not entry then
       drop[#drop + 1] = one.key
-    elseif due > now then
+    elseif due > latest then
       put(band, one, true)
-      look_again(one.key, due)
+      look_again(one.key, tonumber(due))
     elseif state.most > 0 then
       put(band, one, false)
       outcome.more = true
@@ -106,7 +108,7 @@ local function fair_share(keys, is_set)
     local low, high = turns_in(band)
     local found = redis.call('ZRANGEBYSCORE', keys.ring, low, high, 'WITHSCORES', 'LIMIT', skip, count)
     for i = 1, #found, 2 do
-      line_up(line, from, {key = found[i], name = string.sub(found[i], 2), v = tonumber(found[i + 1]) - SPAN * band, jobs = {}, at = 1})
+      line_up(line, from, {key = found[i], name = string.sub(found[i], 2), v = tonumber(found[i + 1]) - SPAN * band, at = 1})
     end
     return #found / 2
   end
@@ -145,8 +147,9 @@ local function fair_share(keys, is_set)
           end
           local state = state_of(one.name)
           local entry = state.most > 0 and next_entry(keys.grouped, one, want)
-          if entry and due_of_entry(one, entry) <= now then
-            id, due, step = string.sub(entry, #one.key + 19), string.sub(entry, #one.key + 2, #one.key + 17), state.step
+          due = entry and due_of_entry(one, entry)
+          if due and due <= latest then
+            id, step = string.sub(entry, #one.key + 19), state.step
             state.most, state.taken = state.most - 1, state.taken + 1
             outcome.held[#outcome.held + 1], outcome.held[#outcome.held + 2] = 0, one.name .. '\0' .. id
             outcome.entries[#outcome.entries + 1] = entry
@@ -175,9 +178,9 @@ local function fair_share(keys, is_set)
   local function first_due(band)
     local low, high = turns_in(band)
     local key = redis.call('ZRANGEBYSCORE', keys.ring, low, high, 'LIMIT', 0, 1)[1] or (joining(band, 0)[1] or {}).key
-    local one = key and {key = key, jobs = {}, at = 1}
+    local one = key and {key = key, at = 1}
     local entry = one and next_entry(keys.grouped, one, 1)
-    return entry and due_of_entry(one, entry)
+    return entry and tonumber((due_of_entry(one, entry)))
   end
 
   -- What is left in bands that were not come to.

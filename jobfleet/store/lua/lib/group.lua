@@ -44,7 +44,9 @@ local function new_groups(keys)
         if place and rests(place) then turns[band .. group], woken = now, true end
       end
     end
-    for key, due in pairs(turns) do redis.call('ZADD', keys.gdue, 'LT', int(due), key) end
+    local looks = {}
+    for key, due in pairs(turns) do looks[#looks + 1], looks[#looks + 2] = int(due), key end
+    if #looks > 0 then redis.call('ZADD', keys.gdue, 'LT', unpack(looks)) end
     for key in pairs(left) do
       local first = turns[key] or redis.call('ZRANGEBYLEX', keys.grouped, '[' .. key .. '\0', '(' .. key .. '\1', 'LIMIT', 0, 1)[1]
       if not first then
