@@ -12,6 +12,7 @@ import pytest
 import redis
 
 from jobfleet import Fleet, Job, JobStatus
+from jobfleet.client.reasons import Reason
 from jobfleet.store.keys import Keyspace
 from tests.support.fleet import LONG, History, Program, Programs, settle_all
 from tests.support.groups import faults
@@ -104,15 +105,15 @@ def kill(history: History, pid: int) -> None:
     os.kill(pid, signal.SIGKILL)
 
 
+def await_ended(programs: Programs, count: int) -> None:
+    wait_until(lambda: len(programs.history.ended()) > count, timeout=LONG, why=f"{count} jobs have run")
+
+
 def kill_some(programs: Programs, fleet: Fleet, workers: list[Program], count: int) -> None:
     """Kill children by the way, and at last a whole worker."""
     choose = random.Random(7)
     for number in range(1, 6):
-        wait_until(
-            lambda number=number: len(programs.history.ended()) > count * number / 8,
-            timeout=LONG,
-            why=f"{number} eighths have run",
-        )
+        await_ended(programs, count * number // 8)
         victims = [pid for worker in workers for pid in worker.children()]
         kill(programs.history, choose.choice(victims))
     for pid in workers[0].family():
@@ -191,11 +192,10 @@ def test_groups_and_limits_are_explained_as_they_are(programs: Programs, fleet: 
         programs.history.await_start(job_id)
     waits = fleet.enqueue(naps("acme", 1)[0])
 
-    reason = wait_until(
-        lambda: next((one for one in fleet.explain(waits).reasons if one.code == "group-full"), None),
-        timeout=LONG,
-        why="the group is full",
-    )
+    def full() -> list[Reason]:
+        return [one for one in fleet.explain(waits).reasons if one.code == "group-full"]
+
+    reason = wait_until(full, timeout=LONG, why="the group is full")[0]
     assert reason.text == f"Group 'acme' is full: 2 of 2 run, held by {', '.join(sorted(held))}."
     assert [(row.group, row.concurrency, row.running) for row in fleet.limits("default")] == [("acme", 2, 2)]
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import Any
+from typing import Any, cast
 
 import redis
 
@@ -56,7 +56,8 @@ def _places(raw: redis.Redis, lane: Lane) -> Iterator[str]:
 
 def _slots(raw: redis.Redis, lane: Lane) -> Iterator[str]:
     """Every run of a group holds a slot, and nothing else does."""
-    names, runs = groups_of(raw, lane), {run.decode() for run in raw.hkeys(lane.runs)}
+    names, keys = groups_of(raw, lane), cast(list[bytes], raw.hkeys(lane.runs))
+    runs = {run.decode() for run in keys}
     wanted = {f"{names[run]}\0{run}" for run in runs if run in names}
     there = set(_scores(raw, lane.held))
     yield from (f"runs without a slot: {entry!r}" for entry in wanted - there)
@@ -66,7 +67,7 @@ def _slots(raw: redis.Redis, lane: Lane) -> Iterator[str]:
 def _turns(raw: redis.Redis, lane: Lane) -> Iterator[str]:
     """Every group that waits takes turns, is looked at in time, or rests since it is paused, full or out of tokens."""
     ring, gdue, waits = _scores(raw, lane.ring), _scores(raw, lane.gdue), waiting_of(raw, lane)
-    conf: dict[bytes, bytes] = raw.hgetall(lane.conf)
+    conf = cast(dict[bytes, bytes], raw.hgetall(lane.conf))
     held = [entry.partition("\0")[0] for entry in _scores(raw, lane.held)]
     for (band, group), rows in waits.items():
         key = band + group

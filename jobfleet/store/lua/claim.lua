@@ -149,7 +149,7 @@ end
 -- A queue that is full, or out of tokens, has nothing more for anybody; a slot that is freed, or the next token, calls again.
 if whole and whole.most <= #ids then
   more = false
-  next_token = whole.why == 'rate' and int(whole.full + (#ids - whole.burst + 1) * whole.every) or '0'
+  next_token = whole.why == 'rate' and int(math.ceil(whole.full + (#ids - whole.burst + 1) * whole.every)) or '0'
 end
 
 if #ids == 0 then
@@ -199,7 +199,7 @@ if #expiring > 0 then redis.call('ZREM', KEYS[11], unpack(expiring)) end
 if freed and #freed > 0 then redis.call('HDEL', KEYS[12], unpack(freed)) end
 if tried > 0 then redis.call('HINCRBY', KEYS[10], 'retrying', -tried) end
 if fair then fair.write() end
-if whole and whole.full then redis.call('ZADD', KEYS[17], int(whole.full + #ids * whole.every), '') end
+if whole and whole.full then redis.call('ZADD', KEYS[17], string.format('%.3f', whole.full + #ids * whole.every), '') end
 if more then redis.call('ZADD', KEYS[9], 0, 'w') end
 
 emit(tag, now, events)

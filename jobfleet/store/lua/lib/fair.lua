@@ -196,7 +196,7 @@ local function fair_share(keys, is_set)
     end
     for name, state in pairs(known) do
       if state.full and state.taken > 0 then
-        rates[#rates + 1] = int(state.full + state.taken * state.every)
+        rates[#rates + 1] = string.format('%.3f', state.full + state.taken * state.every)
         rates[#rates + 1] = name
       end
     end
