@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Sequence
+from itertools import pairwise
 from typing import TypeVar
 
 import pytest
@@ -129,6 +130,21 @@ def test_a_tenant_with_many_jobs_does_not_keep_others_waiting(world: World) -> N
 
     last = max(place for place, group in enumerate(seen) if group != "huge")
     assert last < 120
+
+
+def test_new_groups_without_an_end_do_not_keep_an_old_one_waiting_for_ever(world: World) -> None:
+    for n in range(10):
+        fill(world, f"new{n}", 1)
+    fill(world, "old", 5)
+
+    seen = []
+    for nonce in range(1, 120):
+        seen += order(go(world, claim(world.lane, child="w.1", nonce=nonce, lease_us=60 * S, limit=1)))
+        fill(world, f"new{nonce + 10}", 1)
+
+    places = [place for place, group in enumerate(seen) if group == "old"]
+    assert len(places) == 5
+    assert max(second - first for first, second in pairwise(places)) <= 24
 
 
 def test_a_higher_band_goes_first_whatever_the_group(world: World) -> None:

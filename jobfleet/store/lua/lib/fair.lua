@@ -1,5 +1,7 @@
 -- Fair share: each slot goes to the group with the least virtual time of its band, plain jobs being one group beside the
--- others. A group that comes along starts at the lane's clock, the virtual time that was served last, or at its own if that is later.
+-- others. A group that comes along starts at the band's clock, or at its own time if that is later. The clock goes on with
+-- each job by its cost over the number of groups that take turns, as the mean of their times does: so even a stream of new
+-- groups without an end does not keep an old one waiting for ever.
 
 -- UNIT / weight is what a job costs; LOOKS bounds the groups that one claim looks at.
 local UNIT, LOOKS = 1000, 50
@@ -42,7 +44,7 @@ local function fair_share(keys, is_set)
   local known, ring, drop, later, marks, visited, rates = {}, {}, {}, {}, {}, {}, {}
 
   local function clock_of(band)
-    local clock, plain = string.match(clocks[band + 1] or '', '^(%d+) (%d+)$')
+    local clock, plain = string.match(clocks[band + 1] or '', '^(%S+) (%S+)$')
     return tonumber(clock or '0'), tonumber(plain or '0')
   end
 
@@ -70,7 +72,7 @@ local function fair_share(keys, is_set)
     for i = 1, #looked do
       if string.byte(looked[i]) == 48 + band and not (places[i] and not rests(places[i])) then
         local kept = places[i] and tonumber(places[i]) - REST - SPAN * band or 0
-        found[#found + 1] = {key = looked[i], name = string.sub(looked[i], 2), v = math.max(kept, clock), at = 1}
+        found[#found + 1] = {key = looked[i], name = string.sub(looked[i], 2), v = math.floor(math.max(kept, clock)), at = 1}
       end
     end
     return found
@@ -125,8 +127,10 @@ local function fair_share(keys, is_set)
       line_up(line, at, fresh[i])
     end
     local plain = redis.call('ZRANGEBYSCORE', keys['ready' .. band], '0', stamp, 'WITHSCORES', 'LIMIT', 0, most + 1)
-    local rest = {plain = true, v = math.max(plain_v, clock), at = 1}
+    local rest = {plain = true, v = math.floor(math.max(plain_v, clock)), at = 1}
     if plain[1] then line_up(line, at, rest) end
+    local low, high = turns_in(band)
+    local crowd = math.max(1, redis.call('ZCOUNT', keys.ring, low, high) + #fresh + (plain[1] and 1 or 0))
     local want = math.ceil(most / math.max(1, #line)) + 1
     local left = most
     while left > 0 do
@@ -157,7 +161,8 @@ local function fair_share(keys, is_set)
         end
         if id then
           pick(id, due, not one.plain)
-          clock, one.v, one.at, left = one.v, one.v + step, one.at + 1, left - 1
+          clock = math.max(clock + step / crowd, one.v)
+          one.v, one.at, left = one.v + step, one.at + 1, left - 1
           line_up(line, at, one)
         end
       end
@@ -171,7 +176,9 @@ local function fair_share(keys, is_set)
         if one.fresh then put(band, one, false) end
       end
     end
-    if seen > 0 or #fresh > 0 then marks[#marks + 1], marks[#marks + 2] = 'fair:' .. band, int(clock) .. ' ' .. int(rest.v) end
+    if seen > 0 or #fresh > 0 then
+      marks[#marks + 1], marks[#marks + 2] = 'fair:' .. band, string.format('%.3f', clock) .. ' ' .. int(rest.v)
+    end
   end
 
   -- When the first job of the group whose turn it is was due; nothing where there is none.
