@@ -100,7 +100,8 @@ local more, order, quotas, next_token = false, STRICT, {}, nil
 local fair, whole
 
 -- What only lanes with groups, limits or aging need, functions included, since making those takes time.
-if conf[2] or conf[3] or redis.call('EXISTS', KEYS[14], KEYS[15]) > 0 then
+local has_groups = redis.call('EXISTS', KEYS[14], KEYS[15]) > 0
+if has_groups or conf[2] or conf[3] then
 -- @include lib/rest
 -- @include lib/turn
 -- @include lib/limit
@@ -114,7 +115,7 @@ if conf[2] or conf[3] or redis.call('EXISTS', KEYS[14], KEYS[15]) > 0 then
     whole = room_of(limits_of(conf[2]), redis.call('ZCARD', KEYS[5]), redis.call('ZSCORE', KEYS[17], ''), now)
     room = math.min(room, whole.most)
   end
-  if redis.call('EXISTS', KEYS[14], KEYS[15]) > 0 then fair = fair_share(keys, conf[4]) end
+  if has_groups then fair = fair_share(keys, conf[4]) end
   if conf[3] and room > 0 then order, quotas = bands_by_age(keys, fair, tonumber(conf[3]), room) end
 end
 
@@ -157,7 +158,7 @@ if #ids == 0 then
   redis.call('SET', KEYS[8], int(nonce), 'PX', 3600000)
   if fair then fair.write() end
   if more then redis.call('ZADD', KEYS[9], 0, 'w') end
-  return {'empty', stamp, next_token or int(next_due(tag, now))}
+  return {'empty', stamp, next_token or int(next_due(tag, now, has_groups))}
 end
 
 local state = redis.call('HMGET', KEYS[7], 'token', 'run_id', 'longest')
@@ -173,7 +174,7 @@ for i = 1, #ids do tokens[i] = int(base + i - 1) end
 local reply, tried, expiring, freed = grants_of({'claimed', stamp, '0'}, ids, tokens, dues, bands)
 local heard = is_heard(tag)
 if not more and not next_token then
-  local due, soonest = next_due(tag, now), fair and fair.soonest
+  local due, soonest = next_due(tag, now, has_groups), fair and fair.soonest
   next_token = int(soonest and (due == 0 or soonest < due) and soonest or due)
 end
 reply[3] = next_token or '0'
