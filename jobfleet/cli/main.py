@@ -40,6 +40,7 @@ SECTIONS: dict[str, dict[str, str]] = {
         "workers": "workers:workers",
         "dead": "dead:dead",
         "cron": "cron:cron",
+        "limits": "limits:limits",
     },
     "Settings": {
         "config": "settings:config",

@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from jobfleet.client.sync import Fleet
 
 name_argument = click.argument("name", metavar="QUEUE")
+group_option = click.option("--group", metavar="NAME", default=None, help="Only this group of it.")
 
 
 @click.group(cls=Group)
@@ -68,32 +69,37 @@ def _paused(by: str) -> str:
 
 @queues.command()
 @name_argument
+@group_option
+@click.option("--why", metavar="TEXT", default="", help="The reason, for those who look; with --group.")
 @by_option
 @click.pass_obj
-def pause(invocation: Invocation, name: str, by: str | None) -> None:
-    """Let no job of a queue start.
+def pause(invocation: Invocation, name: str, group: str | None, why: str, by: str | None) -> None:
+    """Let no job of a queue, or of a group of it, start.
 
     Running ones go on.
     """
     with invocation.fleet() as fleet:
-        has_changed = fleet.pause(name, by=by)
-    _told(invocation, name, is_paused=True, has_changed=has_changed)
+        has_changed = fleet.pause(name, group=group, by=by, why=why)
+    _told(invocation, name, group, is_paused=True, has_changed=has_changed)
 
 
 @queues.command()
 @name_argument
+@group_option
 @click.pass_obj
-def resume(invocation: Invocation, name: str) -> None:
-    """Let the jobs of a paused queue start again."""
+def resume(invocation: Invocation, name: str, group: str | None) -> None:
+    """Let the jobs of a paused queue, or of a group of it, start again."""
     with invocation.fleet() as fleet:
-        has_changed = fleet.resume(name)
-    _told(invocation, name, is_paused=False, has_changed=has_changed)
+        has_changed = fleet.resume(name, group=group)
+    _told(invocation, name, group, is_paused=False, has_changed=has_changed)
 
 
-def _told(invocation: Invocation, name: str, *, is_paused: bool, has_changed: bool) -> None:
+def _told(invocation: Invocation, name: str, group: str | None, *, is_paused: bool, has_changed: bool) -> None:
     word = "paused" if is_paused else "open"
-    text = f"{name} is {word}." if has_changed else f"{name} was {word} already."
-    invocation.output.show(data={"queue": name, "paused": is_paused, "changed": has_changed}, ids=[name], text=text)
+    what = name if group is None else f"{group} of {name}"
+    text = f"{what} is {word}." if has_changed else f"{what} was {word} already."
+    data = {"queue": name, "paused": is_paused, "changed": has_changed}
+    invocation.output.show(data=data if group is None else {**data, "group": group}, ids=[name], text=text)
 
 
 @queues.command()

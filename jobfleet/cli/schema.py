@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from jobfleet.client.admin import QueueInfo, WorkerInfo
     from jobfleet.client.commands import Confirmation
+    from jobfleet.client.limits import LimitInfo
     from jobfleet.client.listing import Letter
     from jobfleet.client.reasons import Explanation
     from jobfleet.model import JobResult
@@ -31,6 +32,11 @@ def letter_data(letter: Letter) -> dict[str, object]:
 def queue_data(queue: QueueInfo) -> dict[str, object]:
     """A queue: every attribute of `QueueInfo`."""
     return _attributes(queue)
+
+
+def limit_data(limit: LimitInfo) -> dict[str, object]:
+    """Limits: every attribute of `LimitInfo`."""
+    return _attributes(limit)
 
 
 def worker_data(worker: WorkerInfo) -> dict[str, object]:

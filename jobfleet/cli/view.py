@@ -129,6 +129,7 @@ def _pairs(job: JobResult[Any]) -> Iterable[tuple[str, Cell | str]]:
     yield "stopping", job.stop_stage or ""
     yield "user", job.user or ""
     yield "correlation", job.correlation_id or ""
+    yield "group", job.group or ""
     yield "unique", job.unique or ""
     yield "tags", ", ".join(job.tags)
     yield "metadata", value_text(job.metadata) if job.metadata else ""

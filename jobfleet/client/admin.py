@@ -192,16 +192,26 @@ def _worker_info(worker: str, beat: int, account: bytes, now: int, gone_us: int)
     )
 
 
-def pause(space: Space, queue: str, by: str | None) -> Verb[bool]:
-    """Let no job of a queue be claimed; False when it was paused already."""
+def pause(space: Space, queue: str, by: str | None, *, group: str | None = None, why: str = "") -> Verb[bool]:
+    """Let no job of a queue, or of a group of it, be claimed; False when it was paused already."""
+    if group is not None:
+        from jobfleet.client import limits
+
+        return (yield from limits.pause_group(space, queue, group, by, why))
+    if why:
+        raise ConfigError("why is for a group that is paused; give group too.")
     every = yield from lanes(space, queue)
     answers = yield [control.pause(lane, by=by) for lane in every]
     changed = [value([answer]) for answer in answers]  # each is looked at, so that no error is passed over
     return any(changed)
 
 
-def resume(space: Space, queue: str) -> Verb[bool]:
-    """Let a paused queue be claimed again; False when it was not paused."""
+def resume(space: Space, queue: str, *, group: str | None = None) -> Verb[bool]:
+    """Let a paused queue, or a paused group of it, be claimed again; False when it was not paused."""
+    if group is not None:
+        from jobfleet.client import limits
+
+        return (yield from limits.resume_group(space, queue, group))
     every = yield from lanes(space, queue)
     answers = yield [control.resume(lane) for lane in every]
     changed = [value([answer]) for answer in answers]  # each is looked at, so that no error is passed over
@@ -213,9 +223,9 @@ def purge_queue(space: Space, queue: str, by: str | None) -> Verb[int]:
     every = yield from lanes(space, queue)
     count = 0
     for lane in every:
-        for band in range(BANDS):
+        for section in inspect.SECTIONS:
             while True:
-                _, rows = value((yield (inspect.waiting(lane, band),)))
+                _, rows = value((yield (inspect.waiting(lane, section),)))
                 if not rows:
                     break
                 count += yield from cancel_many(space, [row.id for row in rows], by)

@@ -90,8 +90,9 @@ def entry_of(record: bytes) -> CronEntry:
 
 
 def lane_of(keys: Keyspace, entry: CronEntry, home: int) -> Lane:
-    """Where an entry fires: always in the same of its queue's home lanes, where its unique key has its place."""
-    return keys.lane(entry.queue, zlib.crc32((entry.key or entry.name).encode()) % home)
+    """Where an entry fires: always in the same of its queue's home lanes, as its group or unique key has it."""
+    group = next((line[2:] for line in entry.meta.split("\n") if line.startswith("g ")), None)
+    return keys.lane(entry.queue, zlib.crc32((group or entry.key or entry.name).encode()) % home)
 
 
 def decorated(space: Space, seen: FleetSeen) -> Iterator[Decorated | tuple[str, str]]:
@@ -120,9 +121,9 @@ def decorated(space: Space, seen: FleetSeen) -> Iterator[Decorated | tuple[str, 
             yield Decorated(entry)
 
 
-def _first_lane(space: Space) -> Callable[[str, Job, str | None], Lane]:
+def _first_lane(space: Space) -> Callable[[str, Job, str | None, str | None], Lane]:
     """The lane of an entry is told by `lane_of`, once it fires."""
-    return lambda queue, _job, _key: space.keys.lane(queue, 0)
+    return lambda queue, _job, _key, _group: space.keys.lane(queue, 0)
 
 
 def schedule(space: Space, name: str, cron: Cron, job: Job, *, by: str | None, add: bool = False) -> Verb[str]:

@@ -4,6 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 
+from jobfleet.client.limit_checks import (
+    behind_in_group,
+    group_full,
+    group_paused,
+    group_rate,
+    queue_full,
+    queue_rate,
+)
 from jobfleet.client.reasons import Explanation, Reason, ReasonCode
 from jobfleet.client.report import moment
 from jobfleet.client.running_checks import cancelling, ended, lease_expired, running, worker_gone
@@ -28,7 +36,23 @@ from jobfleet.model import JobStatus, split_id
 
 Check = Callable[[Snapshot], Reason | None]
 
-WAITING: tuple[Check, ...] = (blocked, not_due, parked, paused, unknown_function, unserved, quiet, busy, behind)
+WAITING: tuple[Check, ...] = (
+    blocked,
+    not_due,
+    parked,
+    paused,
+    group_paused,
+    unknown_function,
+    unserved,
+    quiet,
+    queue_full,
+    queue_rate,
+    group_full,
+    group_rate,
+    busy,
+    behind,
+    behind_in_group,
+)
 """In the order in which they stand in the way of a claim. A feature that adds a way of waiting adds its check here."""
 
 RUNNING: tuple[Check, ...] = (running, cancelling, worker_gone, lease_expired)

@@ -21,7 +21,7 @@ from jobfleet.errors import EncodingError, InvalidJob, JobNotFound
 from jobfleet.model import JobStatus, added_suffix
 from jobfleet.store.calls import flow as calls
 from jobfleet.store.calls import inspect
-from jobfleet.store.values import Final, Found, InRun, InWait
+from jobfleet.store.values import BLOCKED, Final, Found, InRun, InWait
 
 
 def extend_flow(space: Space, adder: str, flow_id: str, wish: Wish) -> Verb[list[str]]:
@@ -105,7 +105,7 @@ def _children(space: Space, adder: str, flow_id: str) -> Verb[list[str]]:
     waiting = []
     for job_id in dict.fromkeys(ids):
         found: Found = value((yield (inspect.status(space.keys.lane_of(job_id), (job_id,)),)))[1][0]
-        if isinstance(found, InWait) and found.due >= calls.BLOCKED:
+        if isinstance(found, InWait) and found.due >= BLOCKED:
             if _added_by(found) != adder:
                 waiting.append(job_id)
         elif isinstance(found, InWait | InRun):

@@ -17,7 +17,7 @@ from jobfleet.errors import ConfigError, EncodingError, JobNotFound
 from jobfleet.model import JobResult, JobStatus
 from jobfleet.retry import Tries
 from jobfleet.store.calls import inspect
-from jobfleet.store.keys import BANDS, Lane
+from jobfleet.store.keys import Lane
 
 LONG_AGO = datetime.fromtimestamp(0, UTC)
 
@@ -142,12 +142,14 @@ def _place(cursor: str, sections: list[tuple[Lane, str]]) -> tuple[int, str]:
 
 
 def _sections(status: JobStatus | None) -> list[str]:
-    waiting = [f"waiting{band}" for band in range(BANDS)]
+    waiting = [f"waiting{section}" for section in inspect.SECTIONS]
     if status is None:
         return ["running", *waiting, "finished"]
     if status is JobStatus.RUNNING:
         return ["running"]
-    return waiting if status.is_waiting else ["finished"]
+    if status is JobStatus.BLOCKED:
+        return waiting[inspect.UNBLOCKED :]
+    return waiting[: inspect.UNBLOCKED] if status.is_waiting else ["finished"]
 
 
 def _section(
@@ -167,7 +169,12 @@ def _section(
             start = f"({counted.now}" if status is not JobStatus.QUEUED else ""
             stop = str(counted.now) if status is JobStatus.QUEUED else ""
         call = inspect.waiting(
-            lane, int(section[-1]), start=start or "-inf", stop=stop or "+inf", skip=skip, limit=limit
+            lane,
+            int(section.removeprefix("waiting")),
+            start=start or "-inf",
+            stop=stop or "+inf",
+            skip=skip,
+            limit=limit,
         )
         now, rows = value((yield (call,)))
         found = [waiting_result(row, now) for row in rows]

@@ -15,6 +15,7 @@ from jobfleet.model import JobResult, JobStatus
 
 if TYPE_CHECKING:
     from jobfleet.client.flowing import AsyncFlows, Flows
+    from jobfleet.client.limiting import AsyncLimits, Limits
     from jobfleet.client.recurring import AsyncRecurring, Recurring
 
 
@@ -62,6 +63,13 @@ class Operations(Opened):
 
         return Recurring(self.space, self._do)
 
+    @property
+    def limits(self) -> Limits:
+        """What queues and groups may do: ``fleet.limits()`` lists it, ``fleet.limits.set(…)`` sets it."""
+        from jobfleet.client.limiting import Limits
+
+        return Limits(self.space, self._do)
+
     def queues(self) -> list[admin.QueueInfo]:
         """Every queue at this moment."""
         answer: list[admin.QueueInfo] = self._do(admin.queues(self.space))
@@ -102,14 +110,21 @@ class Operations(Opened):
                 return stands
             time.sleep(order.pause)
 
-    def pause(self, queue: str, *, by: str | None = None) -> bool:
-        """Let no job of a queue be claimed; running ones go on. False when it was paused already."""
-        answer: bool = self._do(admin.pause(self.space, queue, by))
+    def pause(self, queue: str, *, group: str | None = None, by: str | None = None, why: str = "") -> bool:
+        """Let no job of a queue, or of a group of it, be claimed; running ones go on. False when it was so already.
+
+        Args:
+            queue: The queue.
+            group: Only this group of it.
+            by: Who asks.
+            why: The reason, one line, for a group.
+        """
+        answer: bool = self._do(admin.pause(self.space, queue, by, group=group, why=why))
         return answer
 
-    def resume(self, queue: str) -> bool:
-        """Let a paused queue be claimed again; False when it was not paused."""
-        answer: bool = self._do(admin.resume(self.space, queue))
+    def resume(self, queue: str, *, group: str | None = None) -> bool:
+        """Let a paused queue, or a paused group of it, be claimed again; False when it was not paused."""
+        answer: bool = self._do(admin.resume(self.space, queue, group=group))
         return answer
 
     def purge_queue(self, queue: str, *, by: str | None = None) -> int:
@@ -167,6 +182,13 @@ class AsyncOperations(Opened):
 
         return AsyncRecurring(self.space, self._do)
 
+    @property
+    def limits(self) -> AsyncLimits:
+        """What queues and groups may do: ``await fleet.limits()`` lists it, ``await fleet.limits.set(…)`` sets it."""
+        from jobfleet.client.limiting import AsyncLimits
+
+        return AsyncLimits(self.space, self._do)
+
     async def queues(self) -> list[admin.QueueInfo]:
         """Every queue at this moment."""
         answer: list[admin.QueueInfo] = await self._do(admin.queues(self.space))
@@ -207,14 +229,21 @@ class AsyncOperations(Opened):
                 return stands
             await asyncio.sleep(order.pause)
 
-    async def pause(self, queue: str, *, by: str | None = None) -> bool:
-        """Let no job of a queue be claimed; running ones go on. False when it was paused already."""
-        answer: bool = await self._do(admin.pause(self.space, queue, by))
+    async def pause(self, queue: str, *, group: str | None = None, by: str | None = None, why: str = "") -> bool:
+        """Let no job of a queue, or of a group of it, be claimed; running ones go on. False when it was so already.
+
+        Args:
+            queue: The queue.
+            group: Only this group of it.
+            by: Who asks.
+            why: The reason, one line, for a group.
+        """
+        answer: bool = await self._do(admin.pause(self.space, queue, by, group=group, why=why))
         return answer
 
-    async def resume(self, queue: str) -> bool:
-        """Let a paused queue be claimed again; False when it was not paused."""
-        answer: bool = await self._do(admin.resume(self.space, queue))
+    async def resume(self, queue: str, *, group: str | None = None) -> bool:
+        """Let a paused queue, or a paused group of it, be claimed again; False when it was not paused."""
+        answer: bool = await self._do(admin.resume(self.space, queue, group=group))
         return answer
 
     async def purge_queue(self, queue: str, *, by: str | None = None) -> int:

@@ -16,6 +16,7 @@ from jobfleet.model.unique import placeholders
 PUBLISHED = (
     "queue", "priority", "delay", "expires_in", "result_ttl", "timeout", "hard_timeout", "max_retries", "retry_delay",
     "retry_backoff", "retry_jitter", "max_crashes", "unique", "unique_for", "on_conflict", "debounce_max",
+    "group",
 )  # fmt: skip
 
 

@@ -10,8 +10,7 @@ from jobfleet.codec import Limits, decode, is_record, open_record, read_fields, 
 from jobfleet.errors import EncodingError, JobNotFound
 from jobfleet.model import ErrorType, JobResult, JobStatus, split_id, suffix_time_us
 from jobfleet.retry import Tries
-from jobfleet.store.calls.flow import BLOCKED
-from jobfleet.store.values import Dead, DeadLetter, Final, Found, InRun, InWait, Running, Unknown, Waiting
+from jobfleet.store.values import BLOCKED, Dead, DeadLetter, Final, Found, InRun, InWait, Running, Unknown, Waiting
 
 LETTERS = {"co": JobStatus.COMPLETED, "fa": JobStatus.FAILED, "ca": JobStatus.CANCELLED, "ex": JobStatus.EXPIRED}
 
@@ -193,6 +192,7 @@ def _described(job_id: str, fields: Mapping[str, Any]) -> dict[str, Any]:
         "user": fields.get("user"),
         "correlation_id": fields.get("correlation_id"),
         "unique": fields.get("unique"),
+        "group": fields.get("group"),
         "tags": tuple(fields.get("tags", ())),
         "metadata": fields.get("metadata", {}),
         "moved_from": fields.get("moved_from"),

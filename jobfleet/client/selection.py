@@ -17,7 +17,7 @@ from jobfleet.client.verbs import TOMBSTONE_MS, Verb, value
 from jobfleet.errors import ConfigError
 from jobfleet.model import JobResult, JobStatus
 from jobfleet.store.calls import control, inspect
-from jobfleet.store.keys import BANDS, Lane
+from jobfleet.store.keys import Lane
 
 PASSES = 5
 """Looks at most: jobs move while they are looked at, and a further look finds what one has passed over."""
@@ -65,7 +65,7 @@ class Selection:
 
     def sections(self) -> list[str]:
         """Where such jobs stand in a lane."""
-        waiting = [str(band) for band in range(BANDS)]
+        waiting = [str(section) for section in inspect.SECTIONS]
         if self.status is None:
             return [RUNNING, *waiting]
         return [RUNNING] if self.status is JobStatus.RUNNING else waiting

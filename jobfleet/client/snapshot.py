@@ -17,7 +17,7 @@ from jobfleet.errors import EncodingError, JobNotFound
 from jobfleet.model import JobResult, JobStatus
 from jobfleet.retry import FRESH, Policy, Tries, policy_of, with_header
 from jobfleet.store.calls import flow, inspect
-from jobfleet.store.values import Explained, FleetSeen, InRun, InWait
+from jobfleet.store.values import BLOCKED, Explained, FleetSeen, InRun, InWait
 
 SHOWN = 5
 """Parents that are named."""
@@ -78,7 +78,7 @@ def take(space: Space, job_id: str) -> Verb[Snapshot]:
     fleet: FleetSeen = value(answers[1:])
     header = _header(seen)
     parents, unmet = 0, []
-    if isinstance(seen.found, InWait) and seen.found.due >= flow.BLOCKED:
+    if isinstance(seen.found, InWait) and seen.found.due >= BLOCKED:
         states = value((yield (flow.parents(lane, job_id),)))
         parents, unmet = len(states), [state.parent for state in states if not state.status]
     shown = (yield from poll_many(space, unmet[:SHOWN])) if unmet else []

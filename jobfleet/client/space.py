@@ -98,10 +98,10 @@ class Space:
         """The call that answers what workers have published."""
         return inspect.fleet(self.keys)
 
-    def lane_for(self, queue: str, job: Job, key: str | None = None) -> Lane:
-        """The lane of a queue that is known, for a job with this unique key or none."""
+    def lane_for(self, queue: str, job: Job, key: str | None = None, group: str | None = None) -> Lane:
+        """The lane of a queue that is known, for a job with this unique key and group, or none."""
         _, home, lanes = self.queues[queue]
-        return self.keys.lane(queue, lane_index(job, home, lanes, key))
+        return self.keys.lane(queue, lane_index(job, home, lanes, key, group))
 
     def submission(self, job: Job, function: Resolved) -> Submission:
         """Write a job down."""

@@ -130,9 +130,9 @@ def reschedule_many(space: Space, chosen: Selection, change: Change, by: str | N
             letters: str = value((yield (control.reschedule(lane, ids, by=by, when=moved.when, band=moved.band),)))
             return letters.count("s"), {job_id for job_id, letter in zip(ids, letters, strict=True) if letter == "b"}
 
-        for band in range(BANDS):
-            for start, stop in _ranges(moved, band):
-                count += yield from _walk(lane, band, is_meant, None if dry_run else act, start, stop)
+        for section in inspect.SECTIONS:
+            for start, stop in _ranges(moved, section % BANDS):
+                count += yield from _walk(lane, section, is_meant, None if dry_run else act, start, stop)
     return count
 
 
@@ -151,15 +151,15 @@ def _ranges(change: Change, band: int) -> list[tuple[str, str]]:
 
 
 def _walk(
-    lane: Lane, band: int, is_meant: Meant, act: Act | None, start: str = "-inf", stop: str = "+inf"
+    lane: Lane, section: int, is_meant: Meant, act: Act | None, start: str = "-inf", stop: str = "+inf"
 ) -> Verb[int]:
-    """Go through the waiting jobs of a band by due time, and do something to those meant, at most 50 at once.
+    """Go through the waiting jobs of a section by due time, and do something to those meant, at most 50 at once.
 
     What is done takes them out of the range, or says who stayed. Without anything to do, they are counted.
     """
     count = skip = 0
     while True:
-        call = inspect.waiting(lane, band, start=start, stop=stop, skip=skip)
+        call = inspect.waiting(lane, section, start=start, stop=stop, skip=skip)
         now, rows = value((yield (call,)))
         meant = [row.id for row in rows if is_meant(waiting_result(row, now))]
         done, stay = (len(meant), set(meant)) if act is None or not meant else (yield from act(meant))
@@ -271,8 +271,8 @@ def move_many(space: Space, chosen: Selection, queue: str, by: str | None, *, dr
     every = yield from lanes(space, chosen.queue)
     count = 0
     for lane in every:
-        for band in range(BANDS) if lane.queue != queue else ():
-            count += yield from _walk(lane, band, is_meant, None if dry_run else act)
+        for section in inspect.SECTIONS if lane.queue != queue else ():
+            count += yield from _walk(lane, section, is_meant, None if dry_run else act)
     return count
 
 
@@ -284,7 +284,8 @@ def _entry(space: Space, job_id: str, queue: str, seen: Explained) -> Verb[Entry
         space.remember(queue, value((yield (space.opening(queue),))))
     made = read_header(found.envelope).get("enqueued_at") or suffix_time_us(split_id(job_id).suffix) or 0
     suffix = derived_suffix(job_id, f"{queue} {made}")  # another one for another life of a caller's own id
-    key = next((line[2:] for line in seen.meta.split("\n") if line.startswith("u ")), suffix)  # what its place hangs on
+    named = dict(line.split(" ", 1) for line in seen.meta.split("\n") if line)
+    key = named.get("g") or named.get("u") or suffix  # what its place hangs on
     target = space.keys.lane(queue, zlib.crc32(key.encode()) % space.queues[queue][1])
     envelope = amended(found.envelope, {"moved_from": job_id, "enqueued_at": made})
     lines = seen.meta.split("\n") if seen.meta else []

@@ -75,28 +75,30 @@ def resolve(job: Job, registry: Registry) -> Resolved | None:
     return Resolved(stable_name(function, label=job.name), {}, asked or ())
 
 
-def lane_index(job: Job, home: int, lanes: int, key: str | None = None) -> int:
-    """Which lane of its queue a job goes to: a unique key, and a caller's own id, have their place at home.
+def lane_index(job: Job, home: int, lanes: int, key: str | None = None, group: str | None = None) -> int:
+    """Which lane of its queue a job goes to: a group, a unique key and a caller's own id have their place at home.
 
     Raises:
-        InvalidJob: Key and id have different places.
+        InvalidJob: Two of them have different places.
     """
     if lanes == 1:
         return 0
-    if key is not None:
-        if home > 1 and job.id not in (None, key):
-            raise InvalidJob(
-                f"unique and id would each place the job in a lane of its own, of {home}; give one of them.",
-                field="unique",
-            )
-        return zlib.crc32(key.encode()) % home
-    return zlib.crc32(job.suffix.encode()) % (lanes if job.id is None else home)
+    keys = {name: value for name, value in (("group", group), ("unique", key), ("id", job.id)) if value is not None}
+    if not keys:
+        return zlib.crc32(job.suffix.encode()) % lanes
+    first, *others = keys
+    if home > 1 and any(keys[other] != keys[first] for other in others):
+        raise InvalidJob(
+            f"{' and '.join(keys)} would each place the job in a lane of its own, of {home}; give one of them.",
+            field=first,
+        )
+    return zlib.crc32(keys[first].encode()) % home
 
 
 def submission(
     job: Job,
     function: Resolved,
-    lane_of: Callable[[str, Job, str | None], Lane],
+    lane_of: Callable[[str, Job, str | None, str | None], Lane],
     *,
     limits: Limits,
     windows: tuple[float, float],
@@ -111,8 +113,9 @@ def submission(
     is_plain = job.is_plain and not options
     unique = None if is_plain else uniqueness(job, function.name, options, function.parameters)
     key = unique.key if unique is not None else None
-    lane = lane_of(job.queue or options.get("queue") or "default", job, key)
-    envelope = seal_call(_head(job, function.name, key), job.args, job.kwargs, limits=limits)
+    group = None if is_plain else job.group if job.group is not None else options.get("group")
+    lane = lane_of(job.queue or options.get("queue") or "default", job, key, group)
+    envelope = seal_call(_head(job, function.name, key, group), job.args, job.kwargs, limits=limits)
     if is_plain:
         return Submission(lane, Entry(lane.id_prefix + job.suffix, NORMAL_BAND, "", "", envelope), JobStatus.QUEUED)
     priority = job.priority if job.priority is not None else options.get("priority")
@@ -121,13 +124,15 @@ def submission(
     meta = _meta(job, options, *windows)
     if unique is not None:
         meta = "\n".join([meta, *unique.meta] if meta else unique.meta)
+    if group is not None:
+        meta = f"{meta}\ng {group}" if meta else f"g {group}"
     entry = Entry(lane.id_prefix + job.suffix, band, when, meta, envelope)
     return Submission(lane, entry, JobStatus.SCHEDULED if when else JobStatus.QUEUED, unique)
 
 
-def _head(job: Job, function: str, key: str | None) -> bytes:
+def _head(job: Job, function: str, key: str | None, group: str | None) -> bytes:
     """The encoded header; jobs without options share their function's."""
-    if job.is_plain and job.id is None and key is None:
+    if job.is_plain and job.id is None and key is group is None:
         return _plain_head(function, job.name)
     header: dict[str, object] = {"function": function}
     if job.name != function:
@@ -136,6 +141,8 @@ def _head(job: Job, function: str, key: str | None) -> bytes:
         header["enqueued_at"] = wall_us()
     if key is not None:
         header["unique"] = key
+    if group is not None:
+        header["group"] = group
     _describe(job, header)
     return encode_head(header)
 

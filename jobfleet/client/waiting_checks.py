@@ -140,7 +140,7 @@ def busy(seen: Snapshot) -> Reason | None:
 def behind(seen: Snapshot) -> Reason | None:
     """Others are claimed before it."""
     found = seen.lane.found
-    if not isinstance(found, InWait) or not seen.is_due:
+    if not isinstance(found, InWait) or not seen.is_due or seen.lane.group is not None:
         return None
     more_urgent = sum(seen.lane.due[: found.band])
     ahead = more_urgent + seen.lane.rank

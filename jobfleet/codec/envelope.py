@@ -44,11 +44,11 @@ HEADER_KEYS: Final[Mapping[str, str]] = MappingProxyType(
         "metadata": "map of plain values",
         "user": "on whose behalf",
         "session": "in which session of that user",
+        "group": "whom it belongs to among those who share its queue",
         "correlation_id": "ties together jobs that stem from one request",
         # Reserved.
         "trace": "W3C trace context",
         "kid": "id of the key that signed or encrypted the body",
-        "group": "group it belongs to",
         "flow": "flow it is a step of",
         "parents": "ids of the jobs it waits for",
         "unique": "the unique key it was enqueued with",
@@ -61,7 +61,9 @@ HEADER_KEYS: Final[Mapping[str, str]] = MappingProxyType(
 
 _TYPES: Final[Mapping[str, tuple[type, ...]]] = MappingProxyType(
     {
-        **dict.fromkeys(("function", "name", "user", "session", "correlation_id", "moved_from", "unique"), (str,)),
+        **dict.fromkeys(
+            ("function", "name", "user", "session", "correlation_id", "moved_from", "unique", "group"), (str,)
+        ),
         **dict.fromkeys(
             ("enqueued_at", "max_retries", "max_crashes", "retry_delay", "timeout", "result_ttl", "nominal"), (int,)
         ),

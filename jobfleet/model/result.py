@@ -67,6 +67,7 @@ class JobResult(Generic[T]):
         queue: Its queue.
         user: Whom it is attributed to.
         correlation_id: As given by the producer.
+        group: The group it belongs to in its queue.
         unique: The unique key it was enqueued with, while that is known.
         tags: As given by the producer.
         metadata: As given by the producer.
@@ -102,5 +103,6 @@ class JobResult(Generic[T]):
     user: str | None = None
     correlation_id: str | None = None
     unique: str | None = None
+    group: str | None = None
     tags: tuple[str, ...] = ()
     metadata: Mapping[str, object] = field(default_factory=dict)

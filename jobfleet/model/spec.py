@@ -9,6 +9,7 @@ from operator import attrgetter
 from typing import Any
 
 from jobfleet.errors import InvalidJob
+from jobfleet.model.group import check_group
 from jobfleet.model.ids import SUFFIX_RULE, check_function_name, check_queue, new_suffix
 from jobfleet.model.status import Priority
 from jobfleet.model.unique import KEY_LENGTH_MAX, ON_CONFLICT, SCOPES, placeholders
@@ -21,7 +22,7 @@ LONGEST = 100 * 366 * 86_400.0
 NAME_LIKE = ("user", "session", "correlation_id", "cron_expression", "tz")
 DURATIONS = ("delay", "retry_delay", "timeout", "expires_in", "result_ttl", "debounce_max")
 COUNTS = ("max_retries", "max_crashes")
-LATER = ("group", "durability")
+LATER = ("durability",)
 
 _set = object.__setattr__
 
@@ -105,7 +106,8 @@ class Job:
             `DuplicateJob`, ``replace`` it or ``debounce`` it, if it has not started.
         debounce_max: Seconds after its first enqueue to which a job is put off at most by ``debounce``. Default
             ten times the delay.
-        group: A tenant, for fair share and limits.
+        group: Whom it belongs to among those who share the queue, a tenant for example: groups take turns, and each
+            may have limits.
         durability: ``fast`` (default), ``replicated`` or ``fsync``.
         result_ttl: Seconds the result is kept. Default 24 h, of a failed job 7 d.
         id: The caller's own suffix of the job's id: enqueueing it twice makes one job.
@@ -307,6 +309,10 @@ def _on_conflict(job: Job, option: str) -> None:
         raise InvalidJob(f"on_conflict is {job.on_conflict!r}; use {choices} or {ON_CONFLICT[-1]!r}.", field=option)
 
 
+def _group(job: Job, _option: str) -> None:
+    check_group(job.group)
+
+
 def _later(_job: Job, option: str) -> None:
     raise InvalidJob(f"{option} is not supported by this version of jobfleet; leave it out.", field=option)
 
@@ -329,6 +335,7 @@ _CHECKS: dict[str, Callable[[Job, str], None]] = {
     "unique": _unique,
     "unique_for": _unique_for,
     "on_conflict": _on_conflict,
+    "group": _group,
     **dict.fromkeys(LATER, _later),
 }
 _OPTIONS = tuple(_CHECKS)

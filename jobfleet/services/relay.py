@@ -147,7 +147,7 @@ class Relay(Service):
         for band in range(4):
             place, begin = (lane, band), self._places.pop((lane, band), 0)
             for skip in range(begin, begin + SWEPT_AT_ONCE, inspect.CHUNK):
-                page = inspect.waiting(lane, band, start=str(flow.BLOCKED), skip=skip)
+                page = inspect.waiting(lane, band + inspect.UNBLOCKED, skip=skip)
                 _, rows = await self._store.run(page)
                 await self._look_after(lane, rows, now_us)
                 if len(rows) < inspect.CHUNK:

@@ -45,6 +45,11 @@ KEY_TABLE: tuple[KeyRow, ...] = (
     KeyRow("done", "stream", "one entry per finishing batch: ids, outcomes, durations", "MAXLEN; retention duty"),
     KeyRow("dlq", "stream", "failed jobs: envelope, meta, record, reason, tries", "replay, purge; retention duty"),
     KeyRow("dead", "hash", "id → entry in dlq", "with its entry"),
+    KeyRow("grouped", "zset", "jobs of groups that wait: band, group, due time and id", "claim, cancel, expire"),
+    KeyRow("ring", "zset", "band and group by its turn; those that rest further on", "with its last waiting job"),
+    KeyRow("gdue", "zset", "band and group by when its turn is to be looked at (µs)", "claim; its last waiting job"),
+    KeyRow("held", "zset", "running jobs of groups: group and id", "every settle"),
+    KeyRow("rates", "zset", "group by when its tokens are full again (µs); empty: the queue", "tick, once they are"),
     KeyRow("expiry", "zset", "waiting ids by expires_at, only of jobs that have one", "claim, cancel, expire"),
     KeyRow("parents:<id>", "hash", "whom a job waits for, and what became of each", "TTL, renewed while it waits"),
     KeyRow("dependants:<id>", "zset", "who waits for a job", "the relay"),
@@ -55,8 +60,18 @@ KEY_TABLE: tuple[KeyRow, ...] = (
     KeyRow("journal", "stream", "lifecycle events, only while a consumer is registered", "MAXLEN"),
     KeyRow("fired", "hash", "cron entry → last fire that was dealt with, and its job", "with its entry"),
     KeyRow("wake", "zset", "the marker on which idle children block", "one member"),
-    KeyRow("lane", "hash", "last token, primary's run id, last TIME seen, hold, longest lease", "five fields"),
-    KeyRow("conf", "hash", "operator's settings: paused by whom and when, journal", "few fields"),
+    KeyRow(
+        "lane",
+        "hash",
+        "last token, primary's run id, last TIME seen, hold, longest lease, clocks of bands",
+        "nine fields",
+    ),
+    KeyRow(
+        "conf",
+        "hash",
+        "operator's settings: paused by whom and when, journal, limits, aging, paused groups",
+        "10,000 groups",
+    ),
     KeyRow("totals", "hash", "counts for ever, and how many waiting jobs have tries", "few fields"),
     KeyRow("listeners", "string", "a mark: somebody listens to the lane's events", "TTL 1 min"),
     KeyRow("claim:<child>", "string", "its last claim (nonce, ids, tokens), or `buried`", "TTL 1 h"),
@@ -86,9 +101,10 @@ class Lane:
     """
 
     __slots__ = (
-        "claim_prefix", "conf", "dead", "dlq", "done", "events", "expiry", "fired", "id_prefix", "index",
-        "job_prefix", "journal", "lane", "lease", "listeners", "locks", "meta", "outbox", "progress_prefix", "queue",
-        "ready", "result_prefix", "runs", "tag", "totals", "tries", "unique", "wake", "watched",
+        "claim_prefix", "conf", "dead", "dlq", "done", "events", "expiry", "fired", "gdue", "grouped", "held",
+        "id_prefix", "index", "job_prefix", "journal", "lane", "lease", "listeners", "locks", "meta", "outbox",
+        "progress_prefix", "queue", "rates", "ready", "result_prefix", "ring", "runs", "tag", "totals", "tries",
+        "unique", "wake", "watched",
     )  # fmt: skip
 
     def __init__(self, namespace: str, queue: str, index: int) -> None:
@@ -105,6 +121,11 @@ class Lane:
         self.dlq = f"{tag}dlq"
         self.dead = f"{tag}dead"
         self.expiry = f"{tag}expiry"
+        self.grouped = f"{tag}grouped"
+        self.ring = f"{tag}ring"
+        self.gdue = f"{tag}gdue"
+        self.held = f"{tag}held"
+        self.rates = f"{tag}rates"
         self.fired = f"{tag}fired"
         self.unique = f"{tag}unique"
         self.locks = f"{tag}locks"

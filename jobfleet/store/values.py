@@ -6,6 +6,11 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import NamedTuple
 
+from jobfleet.store.standing import Grouped, Limited
+
+BLOCKED = 9_000_000_000_000_000
+"""The due time, µs, at which jobs stand that wait for others; lib/blocked.lua says the same."""
+
 
 class Entry(NamedTuple):
     """One job to enqueue.
@@ -338,6 +343,8 @@ class Explained:
         due: Jobs of the lane that can be claimed, a number a band.
         rank: How many stand before it in its band, while it waits.
         watched: Whether other jobs wait for its end.
+        limit: The lane's own limits; None when it has none.
+        group: Its group; None when it has none.
     """
 
     now: int
@@ -350,6 +357,8 @@ class Explained:
     due: tuple[int, ...] = (0, 0, 0, 0)
     rank: int = 0
     watched: bool = False
+    limit: Limited | None = None
+    group: Grouped | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -86,9 +86,11 @@ class Mover:
         enqueued_at = header.get("enqueued_at") or suffix_time_us(split_id(run.id).suffix) or 0
         suffix = moved_suffix(run.id, enqueued_at)
         home, _ = await self._store.run(open_queue(self._keys, queue, self._config.lanes.get(queue, 1)))
-        lane = self._keys.lane(queue, zlib.crc32(suffix.encode()) % home)
+        lines = run.grant.meta.split("\n")
+        group = next((line[2:] for line in lines if line.startswith("g ")), None)
+        lane = self._keys.lane(queue, zlib.crc32((group or suffix).encode()) % home)
         envelope = amended(run.grant.envelope, {"moved_from": run.id, "enqueued_at": enqueued_at})
-        kept = "\n".join(line for line in run.grant.meta.split("\n") if line.startswith("r "))
+        kept = "\n".join(line for line in lines if line.startswith(("r ", "g ")))
         return lane, Entry(lane.id_prefix + suffix, run.grant.band, "", kept, envelope)
 
     def settled(self, run: Run, letter: str) -> None:

@@ -2,8 +2,8 @@ from __future__ import annotations
 
 import pytest
 
-from jobfleet.store.calls.flow import BLOCKED, Edge, block
-from jobfleet.store.values import Entry, Holder
+from jobfleet.store.calls.flow import Edge, block
+from jobfleet.store.values import BLOCKED, Entry, Holder
 from tests.lua.test_enqueue_guards import HELD
 from tests.lua.world import World
 

@@ -15,7 +15,20 @@ from jobfleet.errors import FleetFull, JobfleetError, ScriptContractError
 from jobfleet.events import Command
 from jobfleet.store import script as scripts
 from jobfleet.store.call import Call
-from jobfleet.store.calls import control, cron, enqueue, flow, inspect, lease, log, presence, progress, settle, steps
+from jobfleet.store.calls import (
+    control,
+    cron,
+    enqueue,
+    flow,
+    inspect,
+    lease,
+    limit,
+    log,
+    presence,
+    progress,
+    settle,
+    steps,
+)
 from jobfleet.store.connect import target
 from jobfleet.store.link import SocketLink
 from jobfleet.store.script import Field, load, names
@@ -68,12 +81,14 @@ SAMPLES: dict[str, Call[Any]] = {
     "forget": steps.forget(LANE, IDS[0]),
     "keep": steps.keep(LANE, IDS[0], 7, ttl_ms=1, step="s:a"),
     "letter": inspect.letter(LANE, IDS[0]),
+    "limits": limit.limits(LANE, ["acme", "zeta"]),
     "lines": log.lines(LANE, IDS[0]),
     "listen": control.listen(LANE),
     "leave": presence.leave(KEYS, "w"),
     "log": log.log(LANE, [log.Entry(job_id, 7, 1, 1, b"") for job_id in IDS], most_lines=9, most_bytes=9),
     "open_queue": enqueue.open_queue(KEYS, "mail", 1),
     "pause": control.pause(LANE, by=None),
+    "pause_group": limit.pause_group(LANE, "acme", by=None),
     "progress": progress.progress(LANE, [progress.Report(job_id, 7, 1, b"") for job_id in IDS], ttl_ms=1),
     "purge": control.purge(LANE, IDS),
     "renew": lease.renew(LANE, [(job_id, 7) for job_id in IDS], lease_us=1),
@@ -81,7 +96,9 @@ SAMPLES: dict[str, Call[Any]] = {
     "replay": control.replay(LANE, IDS, by=None),
     "reschedule": control.reschedule(LANE, IDS, by=None),
     "resume": control.resume(LANE),
+    "resume_group": limit.resume_group(LANE, "acme"),
     "running": inspect.running(LANE),
+    "set_limit": limit.set_limit(LANE, "limit", "4 - - - -"),
     "settle": settle.settle(LANE, [settle.release(job_id, 7) for job_id in IDS]),
     "status": inspect.status(LANE, IDS),
     "steps": steps.steps(LANE, IDS[0]),
@@ -91,9 +108,9 @@ SAMPLES: dict[str, Call[Any]] = {
     "waiting": inspect.waiting(LANE, 2),
 }
 ARGUMENTS_AN_ITEM = {
-    "beat": 2, "block": 3, "bury": 2, "cancel": 1, "enqueue": 5, "join": 1, "ledger": 2, "log": 5, "marks": 1,
-    "progress": 4, "purge": 1, "renew": 2, "replay": 1, "reschedule": 1, "results": 1, "settle": 6, "status": 1,
-    "stop": 4, "unblock": 4, "unwatch": 2, "watch": 1,
+    "beat": 2, "block": 3, "bury": 2, "cancel": 1, "enqueue": 5, "join": 1, "ledger": 2, "limits": 1, "log": 5,
+    "marks": 1, "progress": 4, "purge": 1, "renew": 2, "replay": 1, "reschedule": 1, "results": 1, "settle": 6,
+    "status": 1, "stop": 4, "unblock": 4, "unwatch": 2, "watch": 1,
 }  # fmt: skip
 SHARES_KEYS = {
     "beat", "command", "entries", "extend_flow", "fleet", "flow", "flows", "history", "hold_entry", "keep_flow",

@@ -4,8 +4,7 @@ import pytest
 
 from jobfleet.store.call import Call
 from jobfleet.store.calls.enqueue import debounce
-from jobfleet.store.calls.flow import BLOCKED
-from jobfleet.store.values import Entry
+from jobfleet.store.values import BLOCKED, Entry
 from tests.lua.world import World
 from tests.support.seed import PAST_REPLACING, S
 

@@ -6,8 +6,7 @@ import pytest
 
 from jobfleet.store.call import Call
 from jobfleet.store.calls.enqueue import enqueue
-from jobfleet.store.calls.flow import BLOCKED
-from jobfleet.store.values import Answer, Entry, Holder
+from jobfleet.store.values import BLOCKED, Answer, Entry, Holder
 from tests.lua.world import World
 from tests.support.seed import S
 

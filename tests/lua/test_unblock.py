@@ -2,8 +2,8 @@ from __future__ import annotations
 
 import pytest
 
-from jobfleet.store.calls.flow import BLOCKED, GUARD, Edge, Told, block, parents, unblock
-from jobfleet.store.values import Entry
+from jobfleet.store.calls.flow import GUARD, Edge, Told, block, parents, unblock
+from jobfleet.store.values import BLOCKED, Entry
 from tests.lua.world import World
 
 TTL = 60_000

@@ -14,7 +14,7 @@ MUTANTS = {
     "a gauge that does not fall": ("claim", "if tried > 0 then", "if tried > 99 then"),
     "a letter that stays": ("replay", "redis.call('XDEL', KEYS[9], letter.entry)", ""),
     "a mark that is forgotten": ("settle", "if item.run.cancel ~= '' then", "if false then"),
-    "a job in two bands": ("reschedule", "if place.to ~= place.band then redis", "if false then redis"),
+    "a job in two bands": ("reschedule", "if place.to ~= place.band or", "if"),
     "a pause that is not seen": ("claim", "return {'paused', stamp}", "stamp = stamp"),
 }  # fmt: skip
 

@@ -10,7 +10,7 @@ from typing import Any
 import redis
 
 from jobfleet.store.keys import Lane
-from tests.support.state import server_now
+from tests.support.state import GROUPED, server_now
 
 S = 1_000_000
 """One second in µs."""
@@ -46,15 +46,30 @@ class Seed:
         return self.now + seconds * S
 
     def waiting(
-        self, suffix: str, *, band: int = 2, due: int = 0, meta: str = "", tries: str = "", expires: int | None = None
+        self,
+        suffix: str,
+        *,
+        band: int = 2,
+        due: int = 0,
+        meta: str = "",
+        tries: str = "",
+        expires: int | None = None,
+        group: str = "",
     ) -> str:
-        """A job that stands in a band, due `due` seconds from now; `expires` adds to `meta` what an expiry needs."""
+        """A job that stands in a band, due `due` seconds from now; `expires` adds to `meta` what an expiry needs.
+
+        One of a group is looked at when it is due, if its group is not to be looked at before.
+        """
+        meta = "\n".join(filter(None, (meta, group and f"g {group}")))
         job_id = self.id(suffix)
         if expires is not None:
             meta = "\n".join(filter(None, (f"x {self.at(expires)}", meta)))
             self.raw.zadd(self.lane.expiry, {job_id: self.at(expires)})
         self._open(job_id, meta, tries)
-        self.raw.zadd(self.lane.ready[band], {job_id: self.at(due)})
+        self.raw.zadd(self.lane.ready[band], {job_id: self.at(due) - (GROUPED if group else 0)})
+        if group:
+            self.raw.zadd(self.lane.grouped, {f"{band}{group}\0{self.at(due):016}\0{job_id}": 0})
+            self.raw.zadd(self.lane.gdue, {f"{band}{group}": self.at(due)}, lt=True)
         if tries:
             self.raw.hincrby(self.lane.totals, "retrying", 1)
         return job_id
@@ -72,14 +87,18 @@ class Seed:
         cancel: str = "",
         meta: str = "",
         tries: str = "",
+        group: str = "",
     ) -> str:
         """A job that `child` runs under `token`; `cancel` names who asked it to stop."""
+        meta = "\n".join(filter(None, (meta, group and f"g {group}")))
         job_id = self.id(suffix)
         self._open(job_id, meta, tries)
         mark = f"{cancel}@{self.now}" if cancel else ""
         record = f"{token}|{child}|{self.at(claimed)}|{lease * S}|{band}|{mark}"
         self.raw.hset(self.lane.runs, job_id, record)
         self.raw.zadd(self.lane.lease, {job_id: self.at(deadline)})
+        if group:
+            self.raw.zadd(self.lane.held, {f"{group}\0{job_id}": 0})
         return job_id
 
     def dead(
@@ -140,6 +159,27 @@ class Seed:
     def paused(self, by: str = "ann") -> None:
         """The lane is paused."""
         self.raw.hset(self.lane.conf, "paused", f"{by}@{self.now}")
+
+    def rests(self, group: str, *, band: int = 2, time: int = 0) -> None:
+        """A group rests in a band at a virtual time, and nothing looks at it."""
+        self.raw.zrem(self.lane.gdue, f"{band}{group}")
+        self.raw.zadd(self.lane.ring, {f"{band}{group}": 4 * 10**15 + band * 10**15 + time})
+
+    def turns(self, group: str, *, band: int = 2, time: int = 0) -> None:
+        """A group takes turns in a band, at a virtual time."""
+        self.raw.zrem(self.lane.gdue, f"{band}{group}")
+        self.raw.zadd(self.lane.ring, {f"{band}{group}": band * 10**15 + time})
+
+    def limit(self, value: str, group: str | None = None) -> None:
+        """A limit is set: most, every (µs), burst, weight, text."""
+        self.raw.hset(self.lane.conf, "limit" if group is None else f"limit:{group}", value)
+        if group is not None:
+            self.raw.hincrby(self.lane.conf, "groups", 1)
+
+    def group_paused(self, group: str, by: str = "ann") -> None:
+        """A group is paused."""
+        self.raw.hset(self.lane.conf, f"paused:{group}", f"{by}@{self.now}")
+        self.raw.hincrby(self.lane.conf, "groups", 1)
 
     def journal(self) -> None:
         """A consumer of the journal is registered."""

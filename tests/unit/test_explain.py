@@ -15,6 +15,7 @@ from jobfleet.client.explain import RUNNING, WAITING, explain
 from jobfleet.client.reasons import Reason, ReasonCode
 from jobfleet.client.snapshot import Snapshot
 from jobfleet.retry import Policy, Tries
+from jobfleet.store.standing import Grouped, Limited
 from jobfleet.store.values import Explained, InRun, InWait, Run, Unknown
 
 PAGE = Path(__file__).parents[2] / "docs" / "howto" / "explain.md"
@@ -55,6 +56,10 @@ def running(*, cancel: str = "", cancel_at: int = 0, stage: str = "", **lane: An
 def ended(status: JobStatus, **fields: Any) -> Snapshot:
     job = replace(WAITS, **{"status": status, "completed_at": at(-180), "attempt": 1, **fields})
     return replace(waiting(), lane=Explained(NOW, Unknown()), job=job)
+
+
+def replace_group(**changes: Any) -> Grouped:
+    return Grouped("tenant-7", "", 0, "", Limited(0, 0, 0), (), 0, 1)._replace(**changes)
 
 
 class Case(NamedTuple):
@@ -100,6 +105,28 @@ CASES = [
         ReasonCode.PAUSED,
         waiting(paused_by="ann", paused_at=NOW - 180 * S),
         "Queue 'mail' was paused by ann 3 min ago; 'jobfleet queues resume mail' opens it.",
+    ),
+    Case(
+        ReasonCode.GROUP_PAUSED,
+        waiting(group=replace_group(paused_by="ann", paused_at=NOW - 180 * S, paused_why="their database is down")),
+        "Group 'tenant-7' was paused by ann 3 min ago: their database is down; 'jobfleet queues resume mail --group "
+        "tenant-7' opens it.",
+    ),
+    Case(
+        ReasonCode.GROUP_FULL,
+        waiting(group=replace_group(limit=Limited(4, 4, 0), holders=("mail.0.b", "mail.0.c", "mail.0.d", "mail.0.e"))),
+        "Group 'tenant-7' is full: 4 of 4 run, held by mail.0.b, mail.0.c, mail.0.d, mail.0.e.",
+    ),
+    Case(
+        ReasonCode.GROUP_RATE,
+        waiting(group=replace_group(limit=Limited(0, 0, NOW + 6 * S))),
+        "Group 'tenant-7' has used up its rate: its next job may start in 6 s.",
+    ),
+    Case(ReasonCode.QUEUE_FULL, waiting(limit=Limited(10, 10, 0)), "Queue 'mail' is full: 10 of 10 run."),
+    Case(
+        ReasonCode.QUEUE_RATE,
+        waiting(limit=Limited(0, 3, NOW + S // 10)),
+        "Queue 'mail' has used up its rate: the next job may start in 100 ms.",
     ),
     Case(
         ReasonCode.UNKNOWN_FUNCTION,
@@ -212,6 +239,24 @@ def test_the_page_shows_it_as_it_is_told(case: Case) -> None:
 def test_every_code_has_its_case() -> None:
     assert [case.code for case in CASES] == [*dict.fromkeys(case.code for case in CASES)]
     assert {case.code for case in CASES} == set(ReasonCode)
+
+
+def test_a_job_of_a_group_waits_behind_its_own_and_for_the_turns_of_others() -> None:
+    one, none = reasons(waiting(group=replace_group(ahead=2, turns=12))), reasons(waiting(group=replace_group()))
+
+    text = "2 jobs of its group 'tenant-7' ahead of it; 12 groups of its priority take turns."
+    assert one[ReasonCode.BEHIND].text == text
+    assert one[ReasonCode.BEHIND].facts == {"group": "tenant-7", "ahead": 2, "turns": 12}
+    assert text in PAGE.read_text()
+    assert ReasonCode.BEHIND not in none
+
+
+def test_a_full_group_names_five_of_its_holders_and_how_many_more() -> None:
+    holders = tuple(f"mail.0.{n}" for n in range(5))
+    full = reasons(waiting(group=replace_group(limit=Limited(9, 9, 0), holders=holders)))[ReasonCode.GROUP_FULL]
+
+    assert full.text.endswith("held by mail.0.0, mail.0.1, mail.0.2, mail.0.3, mail.0.4 and 4 more.")
+    assert full.facts == {"group": "tenant-7", "running": 9, "most": 9, "holders": holders}
 
 
 def test_facts_hold_the_numbers_of_the_text() -> None:

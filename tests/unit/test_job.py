@@ -94,11 +94,11 @@ BAD: list[tuple[str, Any]] = [
     ("retry_jitter", "yes"),
     *(("tags", value) for value in ("eu", 5, {"eu"}, ["x"] * 21, [""], ["x" * 65], [7], ["a\tb"], b"eu")),
     *(("metadata", value) for value in WRONG_METADATA),
+    *(("group", value) for value in ("", "*", "a\0b", "a\nb", "x" * 201, 7, b"acme")),
     *(("queue", value) for value in ("", "a.b", "a b", "x" * 33, "Zoë", 7, "mail\n")),
     *(("id", value) for value in ("", "a b", "x" * 65, 7, "a/b", "ä", "a\n")),
 ]  # fmt: skip
 LATER: dict[str, Any] = {
-    "group": "acme",
     "durability": "fsync",
 }
 

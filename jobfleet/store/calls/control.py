@@ -29,7 +29,7 @@ def cancel(
     places = [place for job_id in ids for place in (lane.job(job_id), lane.result(job_id))]
     fixed = (
         *lane.ready, lane.runs, lane.tries, lane.meta, lane.unique, lane.expiry, lane.done, lane.totals, lane.watched,
-        lane.outbox, lane.journal,
+        lane.outbox, lane.journal, lane.grouped, lane.ring, lane.gdue,
     )  # fmt: skip
     return Call(
         load("cancel"),
@@ -62,7 +62,7 @@ def reschedule(lane: Lane, ids: Sequence[str], *, by: str | None, when: str = ""
     """
     return Call(
         load("reschedule"),
-        (*lane.ready, lane.wake, lane.journal),
+        (*lane.ready, lane.wake, lane.journal, lane.grouped, lane.ring, lane.gdue),
         (lane.tag, who(by), when, "" if band is None else band, *ids),
         lambda reply: reply[2].decode(),
     )
@@ -73,7 +73,7 @@ def replay(lane: Lane, ids: Sequence[str], *, by: str | None) -> Call[list[str]]
     places = [place for job_id in ids for place in (lane.job(job_id), lane.result(job_id))]
     fixed = (
         *lane.ready, lane.wake, lane.tries, lane.meta, lane.unique, lane.dlq, lane.dead, lane.totals, lane.watched,
-        lane.locks,
+        lane.locks, lane.grouped, lane.gdue,
     )  # fmt: skip
     return Call(
         load("replay"),

@@ -53,7 +53,8 @@ class Scheduled(NamedTuple):
 def fire(lane: Lane, name: str, at_us: int, entry: Entry, *, overlap: str) -> Call[Fired]:
     """Make a planned fire a job, once; `PASS` as `overlap` lets it go without one."""
     keys = (
-        *lane.ready, lane.wake, lane.meta, lane.expiry, lane.totals, lane.fired, lane.unique, lane.locks,
+        *lane.ready, lane.wake, lane.meta, lane.expiry, lane.totals, lane.fired, lane.unique, lane.locks, lane.grouped,
+        lane.gdue,
         lane.job(entry.id),
     )  # fmt: skip
     args = (lane.tag, name, at_us, overlap, entry.id, entry.band, entry.when, entry.meta, entry.envelope)

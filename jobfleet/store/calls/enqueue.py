@@ -23,6 +23,8 @@ def enqueue(lane: Lane, entries: Sequence[Entry]) -> Call[list[Answer]]:
         lane.totals,
         lane.unique,
         lane.locks,
+        lane.grouped,
+        lane.gdue,
         *[lane.job_prefix + entry[0] for entry in entries],
     )
     args: list[Argument] = [lane.tag]
@@ -53,7 +55,8 @@ def replace(lane: Lane, entry: Entry, *, key: str, holder: str, ttl_ms: int) -> 
     """
     keys = (
         *lane.ready, lane.wake, lane.meta, lane.expiry, lane.totals, lane.unique, lane.locks, lane.done, lane.watched,
-        lane.outbox, lane.journal, lane.job(entry.id), lane.job(holder), lane.result(holder),
+        lane.outbox, lane.journal, lane.grouped, lane.ring, lane.gdue, lane.job(entry.id), lane.job(holder),
+        lane.result(holder),
     )  # fmt: skip
     return Call(load("replace"), keys, (lane.tag, key, holder, ttl_ms, *entry), lambda reply: reply[0].decode())
 
@@ -70,7 +73,10 @@ def debounce(lane: Lane, entry: Entry, *, key: str, holder: str, longest_us: int
         holder: Who holds it.
         longest_us: How long after the key was taken it is put off at most; None for ten times the delay.
     """
-    keys = (*lane.ready, lane.meta, lane.expiry, lane.totals, lane.unique, lane.job(holder))
+    keys = (
+        *lane.ready, lane.meta, lane.expiry, lane.totals, lane.unique, lane.grouped, lane.ring, lane.gdue,
+        lane.job(holder),
+    )  # fmt: skip
     longest = "" if longest_us is None else longest_us
     return Call(load("debounce"), keys, (lane.tag, key, holder, longest, *entry), _debounced)
 

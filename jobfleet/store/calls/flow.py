@@ -12,8 +12,6 @@ from jobfleet.store.script import load
 from jobfleet.store.values import Answer, Entry, Holder
 
 CHUNK = 50
-BLOCKED = 9_000_000_000_000_000
-"""The due time, µs, at which jobs stand that wait for others; lib/blocked.lua says the same."""
 BESIDE = 64 * 1024
 """Bytes of a parent's end that are copied to the child; a larger one is read where it lies."""
 FLOWS_LISTED = 1000
@@ -160,7 +158,7 @@ def unblock(lane: Lane, told: Sequence[Told], *, ttl_ms: int) -> Call[str]:
     args: list[Argument] = [part for one in told for part in one]
     return Call(
         load("unblock"),
-        (*lane.ready, lane.wake, *places),
+        (*lane.ready, lane.wake, lane.grouped, lane.gdue, *places),
         (lane.tag, ttl_ms, *args),
         lambda reply: reply[2].decode(),
     )

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from typing import Any
 
 from jobfleet.store.call import Call, Reply
 from jobfleet.store.calls.presence import queues_of
 from jobfleet.store.keys import BANDS, Keyspace, Lane
 from jobfleet.store.script import load
+from jobfleet.store.standing import Grouped, Limited
 from jobfleet.store.values import (
+    BLOCKED,
     Counts,
     Dead,
     DeadLetter,
@@ -27,6 +30,13 @@ from jobfleet.store.values import (
 )
 
 CHUNK = 50
+GROUPED = 9_000_000_000_000_000
+"""Jobs of groups stand so much before their due time, µs; lib/place.lua says the same."""
+_GROUPED, _BLOCKED = 1, 2
+SECTIONS = (0, 4, 1, 5, 2, 6, 3, 7, 8, 9, 10, 11)
+"""Where jobs wait, by urgency: a band's jobs without a group, those with one; at the end those that wait for others."""
+UNBLOCKED = 8
+"""How many of the sections hold jobs that wait for nothing but their time and their turn."""
 _NO_WORDS = ("", "0", "0", "0", "-", "-", "-", "0", "-")
 
 
@@ -83,6 +93,28 @@ def _explained(reply: Reply) -> Explained:
         due=tuple(int(facts[f"due:{band}"]) for band in range(BANDS)),
         rank=int(facts.get("rank", 0)),
         watched=bool(facts["watched"]),
+        limit=_limited(facts["limit"]) if "limit" in facts else None,
+        group=_grouped(facts) if "group" in facts else None,
+    )
+
+
+def _limited(text: bytes) -> Limited:
+    most, running, token = map(int, text.split(b" "))
+    return Limited(most, running, token)
+
+
+def _grouped(facts: Mapping[str, Any]) -> Grouped:
+    head, _, why = facts["group_paused"].decode().partition(" ")
+    by, _, at = head.rpartition("@")
+    return Grouped(
+        facts["group"].decode(),
+        paused_by=by,
+        paused_at=int(at or 0),
+        paused_why=why,
+        limit=_limited(facts["group_limit"]),
+        holders=tuple(facts["holders"].decode().split()),
+        ahead=int(facts.get("ahead", 0)),
+        turns=int(facts.get("turns", 0)),
     )
 
 
@@ -107,27 +139,42 @@ def _counts(reply: Reply) -> Counts:
 
 
 def waiting(
-    lane: Lane, band: int, *, start: str = "-inf", stop: str = "+inf", skip: int = 0, limit: int = CHUNK
+    lane: Lane, section: int, *, start: str = "-inf", stop: str = "+inf", skip: int = 0, limit: int = CHUNK
 ) -> Call[tuple[int, list[Waiting]]]:
-    """A page of the jobs that wait in a band, by due time, and Redis's time.
+    """A page of the jobs that wait in a section, by due time, and Redis's time.
 
     Args:
         lane: Where.
-        band: 0 for CRITICAL … 3 for LOW.
+        section: One of `SECTIONS`: 0 for CRITICAL … 3 for LOW; 4 more for jobs of groups, 8 more for blocked ones.
         start: The lowest due time in µs, as a bound of ZRANGEBYSCORE.
         stop: The highest.
         skip: How many of the first to pass over.
         limit: 1 to 50.
     """
+    part = section // BANDS
+    if part == _BLOCKED:
+        start, stop = f"{BLOCKED}", "+inf"
+    elif part == _GROUPED:
+        start, stop = _shifted(start), "(0" if stop == "+inf" else _shifted(stop)
+    else:
+        start, stop = "0" if start == "-inf" else start, f"({BLOCKED}" if stop == "+inf" else stop
+    offset = GROUPED if part == _GROUPED else 0
     return Call(
         load("waiting"),
-        (lane.ready[band],),
+        (lane.ready[section % BANDS],),
         (lane.tag, start, stop, skip, limit),
         lambda reply: (
             int(reply[1]),
-            [Waiting(row[0].decode(), int(float(row[1])), row[2].decode(), row[3]) for row in reply[2:]],
+            [Waiting(row[0].decode(), int(float(row[1])) + offset, row[2].decode(), row[3]) for row in reply[2:]],
         ),
     )
+
+
+def _shifted(bound: str) -> str:
+    """A bound of due times as it stands among jobs of groups."""
+    if bound == "-inf":
+        return bound
+    return f"({int(bound[1:]) - GROUPED}" if bound.startswith("(") else str(int(bound) - GROUPED)
 
 
 def running(lane: Lane, *, skip: int = 0, limit: int = CHUNK) -> Call[tuple[int, list[Running]]]:

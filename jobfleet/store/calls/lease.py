@@ -21,7 +21,10 @@ def claim(lane: Lane, *, child: str, nonce: int, lease_us: int, limit: int, orde
         order: The digits of the four priorities as they are visited, when not the most urgent first.
     """
     claimed = lane.claim(child)
-    keys = (*lane.ready, lane.lease, lane.runs, lane.lane, claimed, lane.wake, lane.totals, lane.expiry, lane.unique)
+    keys = (
+        *lane.ready, lane.lease, lane.runs, lane.lane, claimed, lane.wake, lane.totals, lane.expiry, lane.unique,
+        lane.grouped, lane.ring, lane.gdue, lane.held, lane.rates,
+    )  # fmt: skip
     return Call(load("claim"), keys, (lane.tag, child, nonce, lease_us, limit, order), _claimed)
 
 
@@ -75,7 +78,7 @@ def bury(lane: Lane, child: str, held: Sequence[tuple[str, int]] = ()) -> Call[t
 
 def tick(lane: Lane, *, limit: int = CHUNK) -> Call[Ticked]:
     """Do a lane's housekeeping and answer what is overdue."""
-    return Call(load("tick"), (lane.lane, lane.wake, lane.lease), (lane.tag, limit), _ticked)
+    return Call(load("tick"), (lane.lane, lane.wake, lane.lease, lane.gdue, lane.rates), (lane.tag, limit), _ticked)
 
 
 def _ticked(reply: Reply) -> Ticked:

@@ -99,7 +99,8 @@ def settle(lane: Lane, items: Sequence[Item], *, child: str = "", nonce: int = 0
 def _fixed(lane: Lane) -> tuple[str, ...]:
     return (
         *lane.ready, lane.lease, lane.runs, lane.tries, lane.meta, lane.unique, lane.expiry, lane.done, lane.dlq,
-        lane.dead, lane.totals, lane.wake, lane.watched, lane.outbox, lane.journal,
+        lane.dead, lane.totals, lane.wake, lane.watched, lane.outbox, lane.journal, lane.grouped, lane.ring, lane.gdue,
+        lane.held,
     )  # fmt: skip
 
 

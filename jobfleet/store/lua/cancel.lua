@@ -14,7 +14,10 @@
 --         12 watched    hash    ids that dependants wait for
 --         13 outbox     stream  settled parents
 --         14 journal    stream  lifecycle events
---         15..* job:<id> string job:<id> and result:<id>, two keys an item
+--         15 grouped    zset    waiting jobs of groups
+--         16 ring       zset    groups by their turn
+--         17 gdue       zset    groups by when their turn is to be looked at (µs)
+--         18..* job:<id> string job:<id> and result:<id>, two keys an item
 -- READS   conf          hash    journal
 --         dead          hash    id → entry in dlq
 --         listeners     string  whether anybody listens
@@ -40,13 +43,14 @@ local tag, control, who, ttl, reason = ARGV[1], ARGV[2], ARGV[3], ARGV[4], ARGV[
 local keys = {
   ready0 = KEYS[1], ready1 = KEYS[2], ready2 = KEYS[3], ready3 = KEYS[4], runs = KEYS[5], tries = KEYS[6], meta = KEYS[7],
   unique = KEYS[8], expiry = KEYS[9], done = KEYS[10], totals = KEYS[11], watched = KEYS[12], outbox = KEYS[13], journal = KEYS[14],
+  grouped = KEYS[15], ring = KEYS[16], gdue = KEYS[17],
 }
 local now = now_us()
 
 local items, letters, seen = {}, {}, {}
 for i = 1, #ARGV - 5 do
   local id = ARGV[5 + i]
-  local item = {id = id, job_key = KEYS[13 + 2 * i], result_key = KEYS[14 + 2 * i]}
+  local item = {id = id, job_key = KEYS[16 + 2 * i], result_key = KEYS[17 + 2 * i]}
   items[i] = item
   item.tries = redis.call('HGET', keys.tries, id)
   item.meta = redis.call('HGET', keys.meta, id)
@@ -59,7 +63,8 @@ for i = 1, #ARGV - 5 do
   else
     letters[i] = 'u'
     for band = 0, 3 do
-      if redis.call('ZSCORE', keys['ready' .. band], id) then letters[i], item.band = 'c', band end
+      local score = redis.call('ZSCORE', keys['ready' .. band], id)
+      if score then letters[i], item.band, item.score = 'c', band, score end
     end
     if letters[i] == 'u' and redis.call('HEXISTS', tag .. 'dead', id) == 1 then letters[i] = 'f' end
     item.envelope = redis.call('GET', item.job_key) or ''
@@ -74,7 +79,7 @@ batch.journal, batch.heard = journal, heard
 for i = 1, #items do
   local item = items[i]
   if letters[i] == 'c' then
-    redis.call('ZREM', keys['ready' .. item.band], item.id)
+    leave(batch, keys, item, item.band, item.score)
     if item.tries then count(batch, 'retrying', -1) end
     write_ended(batch, item, 'cancelled', ttl, reason == '-' and who or who .. ' ' .. reason)
   elseif letters[i] == 'r' then

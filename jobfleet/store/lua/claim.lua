@@ -12,7 +12,12 @@
 --         10 totals     hash    counts
 --         11 expiry     zset    ids by expires_at (µs), of jobs that wait
 --         12 unique     hash    key → lock
--- READS   conf          hash    paused
+--         13 grouped    zset    waiting jobs of groups
+--         14 ring       zset    groups by their turn
+--         15 gdue       zset    groups by when their turn is to be looked at (µs)
+--         16 held       zset    running jobs of groups
+--         17 rates      zset    groups by when their tokens are full again (µs)
+-- READS   conf          hash    paused, limits, aging
 --         tries         hash    id → tries
 --         meta          hash    id → clear record
 --         job:<id>      string  envelope
@@ -36,8 +41,8 @@
 -- @include lib/ready
 -- @include lib/memory
 
+local STRICT = {1, 2, 3, 4}
 local tag, child, nonce, lease, limit = ARGV[1], ARGV[2], tonumber(ARGV[3]), tonumber(ARGV[4]), tonumber(ARGV[5])
-local order = ARGV[6]
 local now = now_us()
 local stamp = int(now)
 
@@ -53,7 +58,7 @@ local function grants_of(reply, ids, tokens, dues, bands)
   local at = 3
   for i = 1, #ids do
     if tries[i] then tried = tried + 1 end
-    if metas[i] then
+    if metas[i] and not is_group_only(metas[i]) then
       if meta_field(metas[i], 'x') then expiring[#expiring + 1] = ids[i] end
       if meta_field(metas[i], 's') == 'q' then
         local key = meta_field(metas[i], 'u')
@@ -88,16 +93,51 @@ if last then
     return (grants_of({'claimed', stamp, '0'}, ids, tokens, dues, bands))
   end
 end
-if redis.call('HGET', tag .. 'conf', 'paused') then return {'paused', stamp} end
+local conf = redis.call('HMGET', tag .. 'conf', 'paused', 'limit', 'aging', 'groups')
+if conf[1] then return {'paused', stamp} end
 
 local ids, dues, bands, taken, room = {}, {}, {}, {{}, {}, {}, {}}, limit
-local more = false
-for turn = 1, 4 do
-  local band = order == '' and turn or string.byte(order, turn) - 47
-  if room > 0 then
-    local found = redis.call('ZRANGEBYSCORE', KEYS[band], '-inf', stamp, 'WITHSCORES', 'LIMIT', 0, room + 1)
+local more, order, quotas, next_token = false, STRICT, {}, nil
+if ARGV[6] ~= '' then
+  order = {}
+  for digit in string.gmatch(ARGV[6], '%d') do order[#order + 1] = tonumber(digit) + 1 end
+end
+local fair, whole
+
+-- What only lanes with groups, limits or aging need, functions included, since making those takes time.
+local has_groups = redis.call('EXISTS', KEYS[14], KEYS[15]) > 0
+if has_groups or conf[2] or conf[3] then
+-- @include lib/rest
+-- @include lib/turn
+-- @include lib/limit
+-- @include lib/fair
+-- @include lib/aging
+  local keys = {
+    ready0 = KEYS[1], ready1 = KEYS[2], ready2 = KEYS[3], ready3 = KEYS[4], lane = KEYS[7], grouped = KEYS[13], ring = KEYS[14],
+    gdue = KEYS[15], held = KEYS[16], rates = KEYS[17],
+  }
+  if conf[2] then
+    whole = room_of(limits_of(conf[2]), redis.call('ZCARD', KEYS[5]), redis.call('ZSCORE', KEYS[17], ''), now)
+    room = math.min(room, whole.most)
+  end
+  if has_groups then fair = fair_share(keys, conf[4]) end
+  if conf[3] and order == STRICT and room > 0 then order, quotas = bands_by_age(keys, fair, tonumber(conf[3]), room) end
+end
+
+for place = 1, 4 do
+  local band = order[place]
+  local most = math.min(room, quotas[place] or room)
+  if fair and most > 0 then
+    fair.take(band - 1, most, function(id, due)
+      local n = #ids + 1
+      ids[n], dues[n], bands[n] = id, due, band - 1
+      taken[band][#taken[band] + 1] = id
+      room = room - 1
+    end)
+  elseif most > 0 then
+    local found = redis.call('ZRANGEBYSCORE', KEYS[band], '0', stamp, 'WITHSCORES', 'LIMIT', 0, most + 1)
     local here = #found / 2
-    if here > room then more, here = true, room end
+    if here > most then more, here = true, most end
     for i = 1, here do
       local n = #ids + 1
       ids[n], dues[n], bands[n] = found[2 * i - 1], found[2 * i], band - 1
@@ -105,14 +145,25 @@ for turn = 1, 4 do
     end
     room = room - here
   elseif not more then
-    more = redis.call('ZRANGEBYSCORE', KEYS[band], '-inf', stamp, 'LIMIT', 0, 1)[1] ~= nil
+    more = redis.call('ZRANGEBYSCORE', KEYS[band], '0', stamp, 'LIMIT', 0, 1)[1] ~= nil
   end
 end
+if fair then
+  fair.rest()
+  more = more or fair.more
+end
+-- A queue that is full, or out of tokens, has nothing more for anybody; a slot that is freed, or the next token, calls again.
+if whole and whole.most <= #ids then
+  more = false
+  next_token = whole.why == 'rate' and int(math.ceil(whole.full + (#ids - whole.burst + 1) * whole.every)) or '0'
+end
+
 if #ids == 0 then
   -- Remembered too: an older claim that arrives late must find itself stale.
   redis.call('SET', KEYS[8], int(nonce), 'PX', 3600000)
+  if fair then fair.write() end
   if more then redis.call('ZADD', KEYS[9], 0, 'w') end
-  return {'empty', stamp, int(next_due(tag, now))}
+  return {'empty', stamp, next_token or int(next_due(tag, now, has_groups))}
 end
 
 local state = redis.call('HMGET', KEYS[7], 'token', 'run_id', 'longest')
@@ -127,7 +178,11 @@ local tokens = {}
 for i = 1, #ids do tokens[i] = int(base + i - 1) end
 local reply, tried, expiring, freed = grants_of({'claimed', stamp, '0'}, ids, tokens, dues, bands)
 local heard = is_heard(tag)
-if not more then reply[3] = int(next_due(tag, now)) end
+if not more and not next_token then
+  local due, soonest = next_due(tag, now, has_groups), fair and fair.soonest
+  next_token = int(soonest and (due == 0 or soonest < due) and soonest or due)
+end
+reply[3] = next_token or '0'
 
 local deadline, leases, runs, events = int(now + lease), {}, {}, {}
 -- The lease is written wide: past 64 bytes a value keeps its hash from the compact form, whose every
@@ -149,6 +204,8 @@ redis.call('SET', KEYS[8], remember(int(nonce), tokens[1], ids, dues), 'PX', 360
 if #expiring > 0 then redis.call('ZREM', KEYS[11], unpack(expiring)) end
 if freed and #freed > 0 then redis.call('HDEL', KEYS[12], unpack(freed)) end
 if tried > 0 then redis.call('HINCRBY', KEYS[10], 'retrying', -tried) end
+if fair then fair.write() end
+if whole and whole.full then redis.call('ZADD', KEYS[17], string.format('%.3f', whole.full + #ids * whole.every), '') end
 if more then redis.call('ZADD', KEYS[9], 0, 'w') end
 
 emit(tag, now, events)

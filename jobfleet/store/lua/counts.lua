@@ -18,19 +18,22 @@
 -- @include lib/clock
 -- @include lib/number
 -- @include lib/blocked
+-- @include lib/place
 
 local tag = ARGV[1]
 local now = now_us()
-local stamp = int(now)
+local stamp, grouped_now = int(now), int(now - GROUPED)
 
 local due, later, blocked, oldest = {}, {}, {}, 0
 for band = 0, 3 do
   local key = tag .. 'ready:' .. band
-  due[band + 1] = redis.call('ZCOUNT', key, '-inf', stamp)
+  due[band + 1] = redis.call('ZCOUNT', key, '0', stamp) + redis.call('ZCOUNT', key, '-inf', grouped_now)
   blocked[band + 1] = redis.call('ZCOUNT', key, int(BLOCKED), '+inf')
   later[band + 1] = redis.call('ZCARD', key) - due[band + 1] - blocked[band + 1]
-  local first = redis.call('ZRANGEBYSCORE', key, '-inf', stamp, 'WITHSCORES', 'LIMIT', 0, 1)
+  local first = redis.call('ZRANGEBYSCORE', key, '0', stamp, 'WITHSCORES', 'LIMIT', 0, 1)
+  local of_group = redis.call('ZRANGEBYSCORE', key, '-inf', grouped_now, 'WITHSCORES', 'LIMIT', 0, 1)
   if first[2] and (oldest == 0 or tonumber(first[2]) < oldest) then oldest = tonumber(first[2]) end
+  if of_group[2] and (oldest == 0 or due_at(of_group[2]) < oldest) then oldest = due_at(of_group[2]) end
 end
 local running = redis.call('ZCARD', tag .. 'lease')
 local dead = redis.call('XLEN', tag .. 'dlq')

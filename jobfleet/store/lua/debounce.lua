@@ -8,7 +8,10 @@
 --         6 expiry      zset    ids by expires_at (µs)
 --         7 totals      hash    counts
 --         8 unique      hash    key → lock
---         9 job:<holder> string envelope of the job that stands
+--         9 grouped     zset    waiting jobs of groups
+--         10 ring       zset    groups by their turn
+--         11 gdue       zset    groups by when their turn is to be looked at (µs)
+--         12 job:<holder> string envelope of the job that stands
 -- READS   tries         hash    id → tries
 --         listeners     string  whether anybody listens
 -- ARGV    1 tag         text    the lane's prefix
@@ -31,16 +34,17 @@
 -- @include lib/due
 -- @include lib/unique
 -- @include lib/event
+-- @include lib/group
 
 local tag, key, holder, id = ARGV[1], ARGV[2], ARGV[3], ARGV[5]
 local now = now_us()
 
 local value = redis.call('HGET', KEYS[8], key)
 local lock = value and lock_of(value)
-local stood, band
+local stood, band, score
 for n = 1, 4 do
   local due = redis.call('ZSCORE', KEYS[n], holder)
-  if due then stood, band = tonumber(due), n end
+  if due then stood, band, score = due_at(due), n, due end
 end
 local has_started = redis.call('HEXISTS', tag .. 'tries', holder) == 1
 if not band or is_blocked(stood) or not lock or lock.id ~= holder or has_started then return {'changed'} end
@@ -53,10 +57,14 @@ local had = redis.call('HGET', KEYS[5], holder)
 local meta = dated(ARGV[8], now)
 local expires = meta_field(meta, 'x')
 local heard = is_heard(tag)
+local groups = new_groups({grouped = KEYS[9], ring = KEYS[10], gdue = KEYS[11]})
+local old, new = had and meta_field(had, 'g'), meta_field(meta, 'g')
+if old and tonumber(score) < 0 then groups.leaves(old, band - 1, score, holder) end
 
-redis.call('SET', KEYS[9], ARGV[9])
+redis.call('SET', KEYS[12], ARGV[9])
 redis.call('ZREM', KEYS[band], holder)
-redis.call('ZADD', KEYS[1 + tonumber(ARGV[6])], int(due), holder)
+redis.call('ZADD', KEYS[1 + tonumber(ARGV[6])], new and groups.stands(new, ARGV[6], due, holder) or int(due), holder)
+groups.write(now)
 redis.call('HSET', KEYS[5], holder, meta)
 if expires then
   redis.call('ZADD', KEYS[6], expires, holder)

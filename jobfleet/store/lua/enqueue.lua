@@ -10,7 +10,9 @@
 --         8 totals      hash    counts
 --         9 unique      hash    key → lock
 --         10 locks      zset    keys held for a time, by when that is over (µs)
---         11..* job:<id> string envelope, one key an item
+--         11 grouped    zset    waiting jobs of groups
+--         12 gdue       zset    groups by when their turn is to be looked at (µs)
+--         13..* job:<id> string envelope, one key an item
 -- READS   result:<id>   string  tombstone; how the holder of a key ended
 --         job:<id>      string  whether the holder of a key is open
 --         runs          hash    id → run
@@ -29,6 +31,7 @@
 -- @include lib/number
 -- @include lib/due
 -- @include lib/event
+-- @include lib/group
 
 local KEYS, ARGV = KEYS, ARGV  -- globals are slow in a loop
 
@@ -82,7 +85,7 @@ local stamp = int(now)
 local items = (#ARGV - 1) / 5
 local places = {tag .. 'conf', tag .. 'listeners'}
 for i = 1, items do
-  places[2 * i + 1] = KEYS[10 + i]
+  places[2 * i + 1] = KEYS[12 + i]
   places[2 * i + 2] = tag .. 'result:' .. ARGV[5 * i - 3]
 end
 -- One question for all that is mostly not there: settings, listeners, jobs and tombstones of these ids.
@@ -92,7 +95,7 @@ local heard = known and is_heard(tag)
 
 local ready, envelopes, metas, events, letters, seen = {}, {}, {}, {}, {}, {}
 local due_now, fresh = false, 0
-local keyed, holders
+local keyed, holders, grouped
 
 for i = 1, items do
   local at = 5 * i - 3
@@ -122,9 +125,14 @@ for i = 1, items do
       band = {}
       ready[ARGV[at + 1] + 1] = band
     end
+    local group = meta ~= '' and string.match('\n' .. meta, '\ng ([^\n]*)')
+    if group then
+      grouped = grouped or new_groups({grouped = KEYS[11], gdue = KEYS[12]})
+      due = grouped.stands(group, ARGV[at + 1], tonumber(due), id)
+    end
     band[#band + 1] = due
     band[#band + 1] = id
-    envelopes[2 * fresh - 1] = KEYS[10 + i]
+    envelopes[2 * fresh - 1] = KEYS[12 + i]
     envelopes[2 * fresh] = ARGV[at + 4]
     if meta ~= '' then
       metas[#metas + 1] = id
@@ -147,6 +155,7 @@ if fresh > 0 then
     if expires then redis.call('ZADD', KEYS[7], expires, metas[k]) end
   end
   if keyed then keyed.write() end
+  if grouped then grouped.write() end
   redis.call('HINCRBY', KEYS[8], 'enqueued', fresh)
   if due_now and not paused then redis.call('ZADD', KEYS[5], 0, 'w') end
 end

@@ -14,21 +14,32 @@
 --         ready:3       zset    LOW
 --         lease         zset    running ids by lease deadline (µs)
 --         meta          hash    id → clear record
---         conf          hash    paused
+--         conf          hash    paused, limits
+--         grouped       zset    waiting jobs of groups
+--         ring          zset    groups by their turn
+--         held          zset    running jobs of groups
+--         rates         zset    groups by when their tokens are full again (µs)
 --         watched       hash    ids that dependants wait for
 -- ARGV    1 tag         text    the lane's prefix
 --         2 id          text    job id
 -- FLAGS   no-writes
 -- RETURNS {"explained", now, {word, …}, {name, value, …}}   what `status` answers of the job, and facts:
---         meta, paused (who@when), deadline of its lease, hold, watched, due:<p> jobs due now in each band, rank in its own
+--         meta, paused (who@when), deadline of its lease, hold, watched, due:<p> jobs due now in each band, rank in its own;
+--         limit of the lane (most running token, a token's time), and of its group: its name, paused (who@when why), limit,
+--         holders (ids, at most 5), ahead (jobs of its own before it), turns (groups that take turns in its band)
 -- EMITS   -
 -- COST    O(log n)
 -- @include lib/clock
 -- @include lib/number
+-- @include lib/blocked
 -- @include lib/look
+-- @include lib/meta
+-- @include lib/limit
+-- @include lib/turn
 
 local tag, id = ARGV[1], ARGV[2]
-local stamp = int(now_us())
+local now = now_us()
+local stamp = int(now)
 
 local found = look(tag, id)
 local facts = {
@@ -40,11 +51,43 @@ local facts = {
 }
 for band = 0, 3 do
   facts[#facts + 1] = 'due:' .. band
-  facts[#facts + 1] = redis.call('ZCOUNT', tag .. 'ready:' .. band, '-inf', stamp)
+  local key = tag .. 'ready:' .. band
+  facts[#facts + 1] = redis.call('ZCOUNT', key, '0', stamp) + redis.call('ZCOUNT', key, '-inf', int(now - GROUPED))
 end
 if found[1] == 'waiting' then
   facts[#facts + 1] = 'rank'
-  facts[#facts + 1] = redis.call('ZRANK', tag .. 'ready:' .. found[2], id)
+  local key = tag .. 'ready:' .. found[2]
+  facts[#facts + 1] = math.max(0, redis.call('ZRANK', key, id) - redis.call('ZCOUNT', key, '-inf', '(0'))
+end
+
+local function add(name, value)
+  facts[#facts + 1], facts[#facts + 2] = name, value
+end
+
+-- A limit and its use: "most running token", a token's time; 0 where there is none to wait for.
+local function told(limits, running, name)
+  local room = room_of(limits, running, redis.call('ZSCORE', tag .. 'rates', name), now)
+  local token = room.full and token_after(room, 0) or 0
+  return int(limits.most) .. ' ' .. int(running) .. ' ' .. (token > now and int(token) or '0')
+end
+
+local own = redis.call('HGET', tag .. 'conf', 'limit')
+if own then add('limit', told(limits_of(own), redis.call('ZCARD', tag .. 'lease'), '')) end
+local group = meta_field(facts[2], 'g')
+if group then
+  local set = redis.call('HMGET', tag .. 'conf', 'limit:' .. group, 'limit:*', 'paused:' .. group)
+  local held = redis.call('ZRANGEBYLEX', tag .. 'held', '[' .. group .. '\0', '(' .. group .. '\1', 'LIMIT', 0, 5)
+  for i = 1, #held do held[i] = string.sub(held[i], #group + 2) end
+  add('group', group)
+  add('group_paused', set[3] or '')
+  add('group_limit', told(limits_of(set[1], set[2]), running_of(tag .. 'held', group), group))
+  add('holders', table.concat(held, ' '))
+  if found[1] == 'waiting' and not is_blocked(found[3]) then
+    local key, from, to = found[2] .. group, turns_in(tonumber(found[2]))
+    local entry = key .. '\0' .. string.format('%016.0f', tonumber(found[3])) .. '\0' .. id
+    add('ahead', redis.call('ZLEXCOUNT', tag .. 'grouped', '[' .. key .. '\0', '(' .. entry))
+    add('turns', redis.call('ZCOUNT', tag .. 'ring', from, to))
+  end
 end
 
 return {'explained', stamp, found, facts}

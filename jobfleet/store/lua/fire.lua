@@ -11,7 +11,9 @@
 --         9 fired       hash    cron entry → last fire that was dealt with, and its job
 --         10 unique     hash    key → lock
 --         11 locks      zset    keys held for a time, by when that is over (µs)
---         12 job:<id>   string  envelope
+--         12 grouped    zset    waiting jobs of groups
+--         13 gdue       zset    groups by when their turn is to be looked at (µs)
+--         14 job:<id>   string  envelope
 -- READS   result:<id>   string  tombstone
 --         job:<id>      string  envelope of the last fire's job; whether the holder of a key is open
 --         conf          hash    paused
@@ -37,6 +39,7 @@
 -- @include lib/event
 -- @include lib/meta
 -- @include lib/unique
+-- @include lib/stand_with
 
 local tag, entry, at, overlap = ARGV[1], ARGV[2], tonumber(ARGV[3]), ARGV[4]
 local id, band, due, meta, envelope = ARGV[5], tonumber(ARGV[6]), ARGV[7], ARGV[8], ARGV[9]
@@ -49,7 +52,7 @@ if last_at and at <= tonumber(last_at) then return {'already', stamp, last_at, l
 local is_open = last_id and last_id ~= '' and overlap ~= 'allow' and overlap ~= 'pass'
   and redis.call('EXISTS', tag .. 'job:' .. last_id) == 1
 local stands = is_open and last_id
-local is_new = redis.call('EXISTS', KEYS[12], tag .. 'result:' .. id) == 0
+local is_new = redis.call('EXISTS', KEYS[14], tag .. 'result:' .. id) == 0
 local key = is_new and overlap ~= 'pass' and meta_field(meta, 'u')
 local held = key and lock_on(KEYS[10], tag, key, now)
 if held and held.id ~= id then stands = held.id end
@@ -68,8 +71,8 @@ if overlap == 'pass' or stands then
 end
 redis.call('HSET', KEYS[9], entry, int(at) .. ' ' .. id)
 if is_new then
-  redis.call('SET', KEYS[12], envelope)
-  redis.call('ZADD', KEYS[band + 1], due, id)
+  redis.call('SET', KEYS[14], envelope)
+  stand_with(KEYS[band + 1], {grouped = KEYS[12], gdue = KEYS[13]}, meta, band, tonumber(due), id)
   if meta ~= '' then
     meta = dated(meta, now)
     redis.call('HSET', KEYS[6], id, meta)

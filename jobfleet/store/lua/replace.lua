@@ -14,9 +14,12 @@
 --         12 watched    hash    ids that dependants wait for
 --         13 outbox     stream  settled parents
 --         14 journal    stream  lifecycle events
---         15 job:<id>   string  envelope of the new job
---         16 job:<holder> string envelope of the job that goes
---         17 result:<holder> string how it ended
+--         15 grouped    zset    waiting jobs of groups
+--         16 ring       zset    groups by their turn
+--         17 gdue       zset    groups by when their turn is to be looked at (µs)
+--         18 job:<id>   string  envelope of the new job
+--         19 job:<holder> string envelope of the job that goes
+--         20 result:<holder> string how it ended
 -- READS   tries         hash    id → tries
 --         conf          hash    paused, journal
 --         result:<id>   string  tombstone
@@ -47,22 +50,24 @@
 local tag, key, holder, ttl, id, when = ARGV[1], ARGV[2], ARGV[3], ARGV[4], ARGV[5], ARGV[7]
 local keys = {
   meta = KEYS[6], expiry = KEYS[7], totals = KEYS[8], unique = KEYS[9], done = KEYS[11], watched = KEYS[12], outbox = KEYS[13],
-  journal = KEYS[14], wake = KEYS[5],
+  journal = KEYS[14], wake = KEYS[5], grouped = KEYS[15], ring = KEYS[16], gdue = KEYS[17],
+  ready0 = KEYS[1], ready1 = KEYS[2], ready2 = KEYS[3], ready3 = KEYS[4],
 }
 local now = now_us()
 
-if redis.call('EXISTS', KEYS[15], tag .. 'result:' .. id) > 0 then return {'exists'} end
+if redis.call('EXISTS', KEYS[18], tag .. 'result:' .. id) > 0 then return {'exists'} end
 local value = redis.call('HGET', KEYS[9], key)
-local band
+local band, score
 for n = 1, 4 do
-  if redis.call('ZSCORE', KEYS[n], holder) then band = n end
+  local stands = redis.call('ZSCORE', KEYS[n], holder)
+  if stands then band, score = n, stands end
 end
 if not band or not value or lock_of(value).id ~= holder or redis.call('HEXISTS', tag .. 'tries', holder) == 1 then
   return {'changed'}
 end
 local item = {
-  id = holder, job_key = KEYS[16], result_key = KEYS[17], meta = redis.call('HGET', KEYS[6], holder),
-  watched = redis.call('HGET', KEYS[12], holder), envelope = redis.call('GET', KEYS[16]) or '',
+  id = holder, job_key = KEYS[19], result_key = KEYS[20], meta = redis.call('HGET', KEYS[6], holder),
+  watched = redis.call('HGET', KEYS[12], holder), envelope = redis.call('GET', KEYS[19]) or '',
 }
 local conf = redis.call('HMGET', tag .. 'conf', 'paused', 'journal')
 local batch = new_batch(now)
@@ -72,13 +77,13 @@ local meta = dated(ARGV[8], now)
 local expires = meta_field(meta, 'x')
 local lock, till = lock_for(id, meta_field(meta, 's'), now)
 
-redis.call('ZREM', KEYS[band], holder)
+leave(batch, keys, item, band - 1, score)
 write_ended(batch, item, 'cancelled', ttl, 'replaced-by:' .. id)
 count(batch, 'enqueued', 1)
+stand(batch, keys, {id = id, meta = meta}, tonumber(ARGV[6]), tonumber(due))
 batch.woken = is_now
 flush(batch, keys, tag)
-redis.call('SET', KEYS[15], ARGV[9])
-redis.call('ZADD', KEYS[1 + tonumber(ARGV[6])], due, id)
+redis.call('SET', KEYS[18], ARGV[9])
 redis.call('HSET', KEYS[6], id, meta)
 if expires then redis.call('ZADD', KEYS[7], expires, id) end
 redis.call('HSET', KEYS[9], key, lock)

@@ -13,7 +13,9 @@
 --         11 totals     hash    counts
 --         12 watched    hash    ids that dependants wait for
 --         13 locks      zset    keys held for a time, by when that is over (µs)
---         14..* job:<id> string job:<id> and result:<id>, two keys an item
+--         14 grouped    zset    waiting jobs of groups
+--         15 gdue       zset    groups by when their turn is to be looked at (µs)
+--         16..* job:<id> string job:<id> and result:<id>, two keys an item
 -- READS   runs          hash    id → run
 --         dependants:<id> zset  who waits for it
 --         job:<id>      string  whether the holder of a key is open
@@ -31,6 +33,7 @@
 -- @include lib/event
 -- @include lib/meta
 -- @include lib/unique
+-- @include lib/stand_with
 
 local tag, who = ARGV[1], ARGV[2]
 local now = now_us()
@@ -48,7 +51,7 @@ end
 local words, letters, seen, taken, watched = {}, {}, {}, {}, {}
 for i = 1, #ARGV - 2 do
   local id = ARGV[2 + i]
-  local job_key, result_key = KEYS[12 + 2 * i], KEYS[13 + 2 * i]
+  local job_key, result_key = KEYS[14 + 2 * i], KEYS[15 + 2 * i]
   local letter = entry_of(id)
   letters[i] = letter or false
   if seen[id] or redis.call('EXISTS', job_key) == 1 or redis.call('HEXISTS', tag .. 'runs', id) == 1 then
@@ -75,8 +78,8 @@ local events, put_back = {}, 0
 for i = 1, #words do
   local id, letter = ARGV[2 + i], letters[i]
   if words[i] == 'replayed' then
-    redis.call('SET', KEYS[12 + 2 * i], letter.envelope)
-    redis.call('UNLINK', KEYS[13 + 2 * i])
+    redis.call('SET', KEYS[14 + 2 * i], letter.envelope)
+    redis.call('UNLINK', KEYS[15 + 2 * i])
     if watched[id] then redis.call('HSET', KEYS[12], id, 1) end
     local history = string.gsub(letter.tries, '^[^\n]*', '', 1)
     redis.call('HSET', KEYS[6], id, '0:0:0:0:0' .. history .. '\nreplayed ' .. int(now) .. ' ' .. who)
@@ -88,7 +91,7 @@ for i = 1, #words do
       redis.call('HSET', KEYS[8], key, value)
       if till > 0 then redis.call('ZADD', KEYS[13], int(till), key) end
     end
-    redis.call('ZADD', KEYS[1 + tonumber(letter.band)], int(now), id)
+    stand_with(KEYS[1 + tonumber(letter.band)], {grouped = KEYS[14], gdue = KEYS[15]}, meta, letter.band, now, id)
     redis.call('XDEL', KEYS[9], letter.entry)
     redis.call('HDEL', KEYS[10], id)
     redis.call('HINCRBY', KEYS[11], 'replayed', 1)

@@ -6,7 +6,11 @@
 --         4 ready:3     zset    LOW
 --         5 wake        zset    the marker idle children block on
 --         6 journal     stream  lifecycle events
--- READS   runs          hash    id → run
+--         7 grouped     zset    waiting jobs of groups
+--         8 ring        zset    groups by their turn
+--         9 gdue        zset    groups by when their turn is to be looked at (µs)
+-- READS   meta          hash    id → clear record
+--         runs          hash    id → run
 --         result:<id>   string  how it ended
 --         dead          hash    id → entry in dlq
 --         conf          hash    paused, journal
@@ -32,6 +36,7 @@
 local tag, who, when, band = ARGV[1], ARGV[2], ARGV[3], ARGV[4]
 local keys = {
   ready0 = KEYS[1], ready1 = KEYS[2], ready2 = KEYS[3], ready3 = KEYS[4], wake = KEYS[5], journal = KEYS[6],
+  grouped = KEYS[7], ring = KEYS[8], gdue = KEYS[9],
 }
 local now = now_us()
 
@@ -42,8 +47,11 @@ end
 
 local function place_of(id)
   for number = 0, 3 do
-    local due = redis.call('ZSCORE', keys['ready' .. number], id)
-    if due then return {id = id, band = number, due = tonumber(due)} end
+    local score = redis.call('ZSCORE', keys['ready' .. number], id)
+    if score then
+      local meta = tonumber(score) < 0 and redis.call('HGET', tag .. 'meta', id) or nil
+      return {id = id, band = number, due = due_at(score), score = score, meta = meta}
+    end
   end
   return nil
 end
@@ -73,8 +81,8 @@ batch.paused, batch.journal, batch.heard = conf[1], conf[2], heard
 for i = 1, #places do
   local place = places[i]
   if place and letters[i] == 's' and (place.to ~= place.band or place.at ~= place.due) then
-    if place.to ~= place.band then redis.call('ZREM', keys['ready' .. place.band], place.id) end
-    stand(batch, place, place.to, place.at)
+    if place.to ~= place.band or tonumber(place.score) < 0 then leave(batch, keys, place, place.band, place.score) end
+    stand(batch, keys, place, place.to, place.at)
     note(batch, 'rescheduled', place.id, '0', who)
   end
 end

@@ -6,6 +6,8 @@
 --         ready:1       zset    HIGH
 --         ready:2       zset    NORMAL
 --         ready:3       zset    LOW
+--         ring          zset    groups by their turn
+--         gdue          zset    groups by when their turn is to be looked at (µs)
 -- ARGV    1 tag         text    the lane's prefix
 -- FLAGS   allow-oom
 -- RETURNS {"resumed", fresh}   fresh is 0 when it was not paused

@@ -18,9 +18,13 @@
 --         16 watched    hash    ids that dependants wait for
 --         17 outbox     stream  settled parents
 --         18 journal    stream  lifecycle events
---         19 sent:<child> string the child's last trip
---         20..* job:<id> string job:<id> and result:<id>, two keys an item
--- READS   conf          hash    paused, journal
+--         19 grouped    zset    waiting jobs of groups
+--         20 ring       zset    groups by their turn
+--         21 gdue       zset    groups by when their turn is to be looked at (µs)
+--         22 held       zset    running jobs of groups
+--         23 sent:<child> string the child's last trip
+--         24..* job:<id> string job:<id> and result:<id>, two keys an item
+-- READS   conf          hash    paused, journal, limit, groups
 --         lane          hash    seen, hold, longest
 --         listeners     string  whether anybody listens
 -- ARGV    1 tag         text    the lane's prefix
@@ -53,7 +57,8 @@ local tag, child, nonce, chunk = ARGV[1], ARGV[2], tonumber(ARGV[3]), ARGV[4]
 local keys = {
   ready0 = KEYS[1], ready1 = KEYS[2], ready2 = KEYS[3], ready3 = KEYS[4], lease = KEYS[5], runs = KEYS[6], tries = KEYS[7],
   meta = KEYS[8], unique = KEYS[9], expiry = KEYS[10], done = KEYS[11], dlq = KEYS[12], dead = KEYS[13], totals = KEYS[14],
-  wake = KEYS[15], watched = KEYS[16], outbox = KEYS[17], journal = KEYS[18], sent = KEYS[19],
+  wake = KEYS[15], watched = KEYS[16], outbox = KEYS[17], journal = KEYS[18], grouped = KEYS[19], ring = KEYS[20],
+  gdue = KEYS[21], held = KEYS[22], sent = KEYS[23],
 }
 local TAKES = {complete = 3, fail = 5, retry = 2, release = 2, park = 2, expire = 1, move = 2}
 local ENDS = {fail = true, expire = true, move = true}
@@ -85,7 +90,7 @@ if not plain then
   metas = redis.call('HMGET', keys.meta, unpack(ids))
   watched = redis.call('HMGET', keys.watched, unpack(ids))
 end
-local conf = redis.call('HMGET', tag .. 'conf', 'paused', 'journal')
+local conf = redis.call('HMGET', tag .. 'conf', 'paused', 'journal', 'limit', 'groups')
 local heard = is_heard(tag)
 
 local items, letters, seen, judging = {}, {}, {}, nil
@@ -94,7 +99,7 @@ local function item_of(n)
   local from = starts[n]
   local item = {
     verb = ARGV[from], guard = ARGV[from + 1], id = ids[n], token = ARGV[from + 3], at = from + 4,
-    job_key = KEYS[18 + 2 * n], result_key = KEYS[19 + 2 * n],
+    job_key = KEYS[22 + 2 * n], result_key = KEYS[23 + 2 * n],
   }
   -- A field is made only for what is there: giving a table one that is nil makes it grow.
   if tries[n] then item.tries = tries[n] end
@@ -103,11 +108,13 @@ local function item_of(n)
   return item
 end
 
--- Most of what ends: a plain job that completed under a token that stands. It goes a short way, without an item.
+-- Most of what ends: a job that completed under a token that stands, plain or with nothing but a group. It goes a short
+-- way, without an item.
 local function completes(n)
   local from, run = starts[n], runs[n]
   local token = ARGV[from + 3]
-  if not plain or not run or ARGV[from] ~= 'complete' or seen[ids[n]] == token then return false end
+  if not plain and (tries[n] or watched[n] or (metas[n] and not is_group_only(metas[n]))) then return false end
+  if not run or ARGV[from] ~= 'complete' or seen[ids[n]] == token then return false end
   if string.byte(run, #token + 1) ~= 124 or string.sub(run, 1, #token) ~= token then return false end
   seen[ids[n]] = token
   return true
@@ -123,14 +130,15 @@ local function standing(item)
   local expires = redis.call('ZSCORE', keys.expiry, item.id)
   if not expires or tonumber(expires) > now then return nil end
   for band = 0, 3 do
-    if redis.call('ZSCORE', keys['ready' .. band], item.id) then return band end
+    local score = redis.call('ZSCORE', keys['ready' .. band], item.id)
+    if score then return band, score end
   end
   return nil
 end
 
 local function judged(item, run)
   if item.guard == 'waiting' then
-    item.band = not run and standing(item)
+    if not run then item.band, item.score = standing(item) end
     if item.band then return 's' end
     return redis.call('EXISTS', item.result_key) == 1 and 'd' or 'l'
   end
@@ -175,14 +183,20 @@ for i = 1, #ids do
   local item, letter, p = items[i], letters[i], starts[i] + 4
   if not item then
     batch.over[#batch.over + 1] = ids[i]
-    batch.jobs[#batch.jobs + 1] = KEYS[18 + 2 * i]
-    complete(batch, ids[i], ARGV[p - 1], KEYS[19 + 2 * i], ARGV[p], ARGV[p + 1], ARGV[p + 2])
+    batch.jobs[#batch.jobs + 1] = KEYS[22 + 2 * i]
+    if metas[i] then
+      batch.meta[#batch.meta + 1] = ids[i]
+      groups_of(batch, keys).freed(string.sub(metas[i], 3), ids[i], conf[4])
+    end
+    complete(batch, ids[i], ARGV[p - 1], KEYS[23 + 2 * i], ARGV[p], ARGV[p + 1], ARGV[p + 2])
     completed = completed + 1
   elseif letter == 's' or letter == 'c' then
     if item.ran then
       batch.over[#batch.over + 1] = item.id
+      local group = item.meta and meta_field(item.meta, 'g')
+      if group then groups_of(batch, keys).freed(group, item.id, conf[4]) end
     else
-      redis.call('ZREM', keys['ready' .. item.band], item.id)
+      leave(batch, keys, item, item.band, item.score)
       if item.tries then count(batch, 'retrying', -1) end
     end
     if letter == 'c' then
@@ -208,6 +222,8 @@ for i = 1, #ids do
 end
 count(batch, 'completed', completed)
 if batch.run_us then count(batch, 'run_us', batch.run_us) end
+-- A slot is free again in a queue that may have been full.
+if conf[3] and #batch.over > 0 then batch.woken = true end
 local said = table.concat(letters)
 if child ~= '' then redis.call('SET', keys.sent, int(nonce) .. answered .. '\n' .. chunk .. ' ' .. said, 'PX', 600000) end
 flush(batch, keys, tag)

@@ -3,6 +3,8 @@
 -- KEYS    1 lane        hash    seen, hold, longest
 --         2 wake        zset    the marker idle children block on
 --         3 lease       zset    running ids by lease deadline (µs)
+--         4 gdue        zset    groups by when their turn is to be looked at (µs)
+--         5 rates       zset    groups by when their tokens are full again (µs)
 -- READS   ready:0       zset    job ids by due time (µs)
 --         ready:1       zset    HIGH
 --         ready:2       zset    NORMAL
@@ -11,7 +13,9 @@
 --         tries         hash    id → tries
 --         meta          hash    id → clear record
 --         expiry        zset    ids by expires_at (µs)
---         conf          hash    paused
+--         conf          hash    paused, limits
+--         ring          zset    groups by their turn
+--         held          zset    running jobs of groups
 --         job:<id>      string  envelope
 -- ARGV    1 tag         text    the lane's prefix
 --         2 limit       int     1..50
@@ -26,6 +30,8 @@
 -- @include lib/gap
 -- @include lib/ready
 -- @include lib/records
+-- @include lib/limit
+-- @include lib/rested
 
 local tag, limit = ARGV[1], tonumber(ARGV[2])
 local now = now_us()
@@ -35,8 +41,14 @@ local state = redis.call('HMGET', KEYS[1], 'seen', 'hold', 'longest')
 local seen, hold, longest = tonumber(state[1] or '0'), tonumber(state[2] or '0'), tonumber(state[3] or '0')
 local leased = redis.call('ZCARD', KEYS[3])
 local jumped = now < seen or now - seen > gap_allowed(longest)
-local claimable = not redis.call('HGET', tag .. 'conf', 'paused') and any_due(tag, now)
-local due = next_due(tag, now)
+local conf = redis.call('HMGET', tag .. 'conf', 'paused', 'limit')
+local freed = rested(tag, KEYS[5], now, 10)
+local claimable = not conf[1] and (#freed > 0 or any_due(tag, now))
+if claimable and conf[2] then
+  claimable = room_of(limits_of(conf[2]), leased, redis.call('ZSCORE', KEYS[5], ''), now).most > 0
+end
+local idle = redis.call('ZCOUNT', KEYS[5], '-inf', stamp)
+local due = next_due(tag, now, true)
 local expired = redis.call('ZRANGEBYSCORE', tag .. 'expiry', '-inf', stamp, 'LIMIT', 0, limit)
 local farthest = int(now + 2 * longest)
 local beyond = leased > 0 and redis.call('ZRANGEBYSCORE', KEYS[3], '(' .. farthest, '+inf', 'LIMIT', 0, limit) or {}
@@ -66,6 +78,8 @@ local records = read_records(tag, ids, runs)
 
 redis.call('HSET', KEYS[1], 'seen', stamp, 'hold', int(hold), 'longest', int(longest))
 for i = 1, #beyond do redis.call('ZADD', KEYS[3], farthest, beyond[i]) end
+if idle > 0 then redis.call('ZREMRANGEBYSCORE', KEYS[5], '-inf', stamp) end
+for i = 1, #freed do redis.call('ZADD', KEYS[4], 'LT', stamp, freed[i]) end
 if claimable then redis.call('ZADD', KEYS[2], 0, 'w') end
 
 return {'ticked', stamp, int(due), int(hold), records, expired}

@@ -5,8 +5,11 @@
 --         3 ready:2     zset    NORMAL
 --         4 ready:3     zset    LOW
 --         5 wake        zset    the marker idle children block on
---         6..* parents:<id> hash job:<id> and parents:<id>, two keys an item
--- READS   conf          hash    paused
+--         6 grouped     zset    waiting jobs of groups
+--         7 gdue        zset    groups by when their turn is to be looked at (µs)
+--         8..* parents:<id> hash job:<id> and parents:<id>, two keys an item
+-- READS   meta          hash    id → clear record
+--         conf          hash    paused
 --         listeners     string  whether anybody listens
 -- ARGV    1 tag         text    the lane's prefix
 --         2 ttl         int     ms that the parents are remembered from now on
@@ -20,6 +23,7 @@
 -- @include lib/number
 -- @include lib/event
 -- @include lib/blocked
+-- @include lib/stand_with
 
 local KEYS, ARGV = KEYS, ARGV  -- globals are slow in a loop
 local tag, ttl = ARGV[1], ARGV[2]
@@ -28,7 +32,7 @@ local now = now_us()
 local items, letters, open = {}, {}, {}
 for i = 1, (#ARGV - 2) / 4 do
   local at = 4 * i - 1
-  local item = {id = ARGV[at], parent = ARGV[at + 1], status = ARGV[at + 2], record = ARGV[at + 3], key = KEYS[5 + 2 * i]}
+  local item = {id = ARGV[at], parent = ARGV[at + 1], status = ARGV[at + 2], record = ARGV[at + 3], key = KEYS[7 + 2 * i]}
   items[i] = item
   local said = redis.call('HMGET', item.key, item.parent, ':open', ':when')
   for band = 0, 3 do
@@ -37,13 +41,14 @@ for i = 1, (#ARGV - 2) / 4 do
   end
   local policy = said[1] and string.match(said[1], '^%?(%a)')
   item.place, item.when = said[1] and string.match(said[1], '^%?%a (%d+)'), said[3]
-  if not said[1] or not item.band or redis.call('EXISTS', KEYS[4 + 2 * i]) == 0 then
+  if not said[1] or not item.band or redis.call('EXISTS', KEYS[6 + 2 * i]) == 0 then
     letters[i] = 'g'
   elseif not policy then
     letters[i] = 'd'
   elseif item.status == 'completed' or policy == 'r' then
     open[item.id] = (open[item.id] or tonumber(said[2])) - 1
     letters[i] = open[item.id] == 0 and 'u' or 'b'
+    item.meta = letters[i] == 'u' and redis.call('HGET', tag .. 'meta', item.id)
   else
     letters[i] = policy == 'w' and item.status ~= 'gone' and 'w' or 'x'
   end
@@ -60,7 +65,7 @@ for i = 1, #items do
   if letters[i] == 'u' then
     local delay = string.match(item.when, '^%+(%d+)$')
     local due = delay and now + tonumber(delay) or tonumber(item.when) or now
-    redis.call('ZADD', KEYS[item.band + 1], int(due), item.id)
+    stand_with(KEYS[item.band + 1], {grouped = KEYS[6], gdue = KEYS[7]}, item.meta or '', item.band, due, item.id)
     redis.call('PEXPIRE', item.key, ttl)
     woken = woken or due <= now
     if heard then events[#events + 1] = {'unblocked', item.id, '0', 0} end

@@ -1,3 +1,5 @@
+-- @include lib/group
+
 -- What a script is about to write, gathered so that each kind of write is one command.
 local function new_batch(now)
   return {
@@ -16,6 +18,8 @@ local function forget(batch, item)
   if item.tries then batch.drop_tries[#batch.drop_tries + 1] = item.id end
   if item.meta then
     batch.meta[#batch.meta + 1] = item.id
+  end
+  if item.meta and not is_group_only(item.meta) then
     if meta_field(item.meta, 'x') then batch.expiry[#batch.expiry + 1] = item.id end
     local key = meta_field(item.meta, 'u')
     if key then batch.unique[#batch.unique + 1] = {key, item.id} end
@@ -34,12 +38,25 @@ local function note(batch, event, id, token, by)
   if batch.heard or batch.journal then batch.events[#batch.events + 1] = {event, id, token, 1000000, by = by} end
 end
 
+-- What changes among jobs of groups.
+local function groups_of(batch, keys)
+  batch.groups = batch.groups or new_groups(keys)
+  return batch.groups
+end
+
 -- The job waits again, due at `due`.
-local function stand(batch, item, band, due)
+local function stand(batch, keys, item, band, due)
   local ready = batch.ready[band + 1]
-  ready[#ready + 1] = int(due)
+  local group = item.meta and meta_field(item.meta, 'g')
+  ready[#ready + 1] = group and groups_of(batch, keys).stands(group, band, due, item.id) or int(due)
   ready[#ready + 1] = item.id
   if due <= batch.now then batch.woken = true end
+end
+
+-- The job stood in a band, at that score, and waits there no more.
+local function leave(batch, keys, item, band, score)
+  redis.call('ZREM', keys['ready' .. band], item.id)
+  if tonumber(score) < 0 then groups_of(batch, keys).leaves(meta_field(item.meta or '', 'g') or '', band, score, item.id) end
 end
 
 local function wake_up(batch, keys)
@@ -89,6 +106,7 @@ local function flush(batch, keys, tag)
   for band = 1, 4 do
     if #batch.ready[band] > 0 then redis.call('ZADD', keys['ready' .. band - 1], unpack(batch.ready[band])) end
   end
+  if batch.groups and batch.groups.write(batch.now) then batch.woken = true end
   wake_up(batch, keys)
   if #batch.done > 0 then
     redis.call('XADD', keys.done, 'MAXLEN', '~', 10000, '*', 'jobs', table.concat(batch.done, '\n'))

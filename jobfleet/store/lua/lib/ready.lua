@@ -2,9 +2,12 @@
 
 local BANDS = {'ready:0', 'ready:1', 'ready:2', 'ready:3'}
 
--- When the next job of the lane is due after `now`; 0 when none is.
-local function next_due(tag, now)
+-- When the next job of the lane is due, or the next group's turn is to be looked at, after `now`; 0 when none is.
+local function next_due(tag, now, has_groups)
   local due = 0
+  if has_groups then
+    due = tonumber(redis.call('ZRANGEBYSCORE', tag .. 'gdue', '(' .. int(now), '+inf', 'WITHSCORES', 'LIMIT', 0, 1)[2] or '0')
+  end
   for band = 1, 4 do
     local later = redis.call('ZRANGEBYSCORE', tag .. BANDS[band], '(' .. int(now), '+inf', 'WITHSCORES', 'LIMIT', 0, 1)
     if later[2] and not is_blocked(later[2]) and (due == 0 or tonumber(later[2]) < due) then due = tonumber(later[2]) end
@@ -12,11 +15,12 @@ local function next_due(tag, now)
   return due
 end
 
--- Whether any job can be claimed at `now`.
+-- Whether any job can be claimed at `now`; of jobs of groups, whether any group's turn is to be looked at.
 local function any_due(tag, now)
   for band = 1, 4 do
-    local first = redis.call('ZRANGEBYSCORE', tag .. BANDS[band], '-inf', int(now), 'LIMIT', 0, 1)
+    local first = redis.call('ZRANGEBYSCORE', tag .. BANDS[band], '0', int(now), 'LIMIT', 0, 1)
     if first[1] then return true end
   end
-  return false
+  if redis.call('ZRANGEBYSCORE', tag .. 'gdue', '-inf', int(now), 'LIMIT', 0, 1)[1] then return true end
+  return redis.call('ZRANGEBYSCORE', tag .. 'ring', '-inf', '(4000000000000000', 'LIMIT', 0, 1)[1] ~= nil
 end

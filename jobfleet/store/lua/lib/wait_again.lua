@@ -4,7 +4,7 @@
 local function wait_again(batch, keys, item, event, delay, tries)
   local due = batch.now + tonumber(delay)
   if event == 'released' and delay == '0' then due = item.run.claimed end
-  stand(batch, item, item.run.band, due)
+  stand(batch, keys, item, item.run.band, due)
   if tries ~= '' then
     batch.tries[#batch.tries + 1] = item.id
     batch.tries[#batch.tries + 1] = tries

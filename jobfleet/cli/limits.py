@@ -1,0 +1,129 @@
+"""`jobfleet limits`."""
+
+from __future__ import annotations
+
+import math
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from jobfleet.cli.invocation import Invocation
+from jobfleet.cli.options import TIME, Group
+from jobfleet.cli.output import Cell, Column, say
+from jobfleet.cli.schema import limit_data
+from jobfleet.clock import span
+
+if TYPE_CHECKING:
+    from jobfleet.client.limits import LimitInfo
+
+NONE = "none"
+
+
+class OrNone(click.ParamType[Any]):
+    """What another type reads, or ``none``."""
+
+    name = "number"
+
+    def __init__(self, inner: click.ParamType[Any]) -> None:
+        self._inner = inner
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
+        """Read it; ``none`` is infinite."""
+        return math.inf if value == NONE else self._inner.convert(value, param, ctx)
+
+
+@click.group(cls=Group)
+def limits() -> None:
+    """See and set what queues and groups may do."""
+
+
+@limits.command("ls")
+@click.argument("queue", required=False)
+@click.pass_obj
+def ls(invocation: Invocation, queue: str | None) -> None:
+    """List the limits of a queue, or of all, and how much of them is used."""
+    with invocation.fleet() as fleet:
+        every = fleet.limits(queue)
+    if not every and invocation.form == "table":
+        say("No limits. Set one: 'jobfleet limits set QUEUE --concurrency 10', or with --group for a group.")
+        return
+    output = invocation.output
+    numbers = ("CONCURRENCY", "RUNNING", "RATE", "BURST", "NEXT", "WEIGHT", "AGING")
+    columns: list[Column | str] = ["QUEUE", "GROUP", *(Column(title, True) for title in numbers), "STATE"]
+    text = output.table(columns, [_row(info) for info in every])
+    output.show(data=[limit_data(info) for info in every], ids=[_id(info) for info in every], text=text)
+
+
+def _id(info: LimitInfo) -> str:
+    return info.queue if info.group is None else f"{info.queue}:{info.group}"
+
+
+def _row(info: LimitInfo) -> list[Cell | str]:
+    most = info.concurrency
+    is_full = most is not None and info.running >= most
+    return [
+        info.queue,
+        "(the queue)" if info.group is None else info.group,
+        "-" if most is None else NONE if most == math.inf else f"{most:,}",
+        "-" if info.group == "*" else Cell(f"{info.running:,}", "yellow" if is_full else None),
+        info.rate or "-",
+        "-" if info.burst is None else f"{info.burst:,}",
+        Cell(f"in {span(info.next_token)}", "yellow") if info.next_token else "-",
+        "-" if info.weight is None else f"{info.weight:g}",
+        "-" if info.aging is None else span(info.aging),
+        Cell("on", "green") if info.paused is None else Cell(_paused(info), "yellow"),
+    ]
+
+
+def _paused(info: LimitInfo) -> str:
+    by = f"paused by {info.paused}" if info.paused and info.paused != "-" else "paused"
+    return f"{by}: {info.paused_why}" if info.paused_why else by
+
+
+@limits.command("set")
+@click.argument("queue")
+@click.option(
+    "--group", metavar="NAME", default=None, help="A group of it; '*' for all without a setting of their own."
+)
+@click.option("--concurrency", metavar="N|none", type=OrNone(click.INT), help="How many jobs may run at once.")
+@click.option(
+    "--rate", metavar="N/TIME|none", type=OrNone(click.STRING), help="How many may start: 100/s, 10/min, 5/h."
+)
+@click.option("--burst", metavar="N", type=int, default=None, help="How many may start at once under the rate.")
+@click.option("--weight", metavar="N", type=float, default=None, help="A group's share beside others; default 1.")
+@click.option("--aging", type=TIME, default=None, help="When waiting jobs count as of the next priority; 0 never.")
+@click.option("--clear", is_flag=True, help="Let all that is set for it go, before anything is set.")
+@click.pass_obj
+def set_(invocation: Invocation, /, queue: str, group: str | None, clear: bool, **wanted: Any) -> None:
+    """Set what a queue, or a group of it, may do, all workers together.
+
+    What is not given stays as it is. It holds from the next claim on; what runs goes on.
+    """
+    has_changed = False
+    with invocation.fleet() as fleet:
+        if clear:
+            has_changed = fleet.limits.clear(queue, group=group)
+        if not clear or any(value is not None for value in wanted.values()):
+            has_changed = fleet.limits.set(queue, group=group, **wanted) or has_changed
+        row = next((info for info in fleet.limits(queue) if info.group == group), None)
+    name = queue if group is None else f"{group} of {queue}"
+    data = {"queue": queue, "group": group, "changed": has_changed, "limit": limit_data(row) if row else None}
+    told = f"{name}: {_told(row)}."
+    text = told if has_changed else f"{told.removesuffix('.')}, as it was."
+    invocation.output.show(data=data, ids=[queue if group is None else f"{queue}:{group}"], text=text)
+
+
+def _told(info: LimitInfo | None) -> str:
+    """What is set, in words."""
+    if info is None:
+        return "no limits"
+    parts = []
+    if info.concurrency is not None:
+        parts.append("any number at once" if info.concurrency == math.inf else f"{info.concurrency:,} at once")
+    if info.rate is not None:
+        parts.append("any rate" if info.rate == NONE else f"{info.rate}, {info.burst:,} in a burst")
+    if info.weight is not None:
+        parts.append(f"weight {info.weight:g}")
+    if info.aging is not None:
+        parts.append(f"aging {span(info.aging)}")
+    return ", ".join(parts) or "no limits"

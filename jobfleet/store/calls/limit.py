@@ -1,0 +1,104 @@
+"""set_limit, limits, pause_group and resume_group: what a queue and its groups may do."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import NamedTuple
+
+from jobfleet.store.call import Call, Reply
+from jobfleet.store.calls.control import who
+from jobfleet.store.keys import Lane
+from jobfleet.store.script import load
+
+CHUNK = 50
+MOST_GROUPS = 10_000
+"""Groups of a queue that may have settings of their own."""
+ALL = "*"
+"""The name under which stands what holds for groups that have no setting of their own."""
+LIMIT = "limit"
+AGING = "aging"
+PAUSED = "paused:"
+KEEP = "="
+UNSET = "-"
+
+
+class Used(NamedTuple):
+    """How much of a limit is used.
+
+    Attributes:
+        running: Runs.
+        full: When the tokens are full again, µs; 0 when they are.
+    """
+
+    running: int
+    full: int
+
+
+class Settings(NamedTuple):
+    """What is set for a lane.
+
+    Attributes:
+        now: Redis's time, µs.
+        used: Of the lane's own limit.
+        fields: The operator's settings: ``limit``, ``limit:<group>``, ``paused:<group>``, ``aging`` and others.
+        groups: Of the groups that were asked for, how much is used.
+    """
+
+    now: int
+    used: Used
+    fields: Mapping[str, str]
+    groups: Mapping[str, Used]
+
+
+def field_of(group: str | None) -> str:
+    """Where the limit of a group stands, or of the queue itself."""
+    return LIMIT if group is None else f"{LIMIT}:{group}"
+
+
+def set_limit(lane: Lane, field: str, value: str, *, skip: int = 0) -> Call[tuple[bool, int] | None]:
+    """Set or clear a field; whether that changed it, and how many groups were told; None: too many have limits.
+
+    When `CHUNK` groups were told there may be more: call again with `skip`.
+
+    Args:
+        lane: Where.
+        field: See `field_of`, or `AGING`.
+        value: ``most every burst weight text``, with `KEEP` and `UNSET`; µs for aging; empty clears.
+        skip: How many groups were told already.
+    """
+    keys = (lane.conf, lane.gdue, lane.wake)
+    return Call(load("set_limit"), keys, (lane.tag, field, value, skip, MOST_GROUPS), _changed)
+
+
+def _changed(reply: Reply) -> tuple[bool, int] | None:
+    return (bool(reply[1]), int(reply[2])) if reply[0] == b"set" else None
+
+
+def limits(lane: Lane, groups: Sequence[str] = ()) -> Call[Settings]:
+    """What is set for a lane, and how much of it is used by it and by at most 50 groups."""
+    return Call(load("limits"), (lane.lane,), (lane.tag, *groups), lambda reply: _settings(reply, groups))
+
+
+def _settings(reply: Reply, groups: Sequence[str]) -> Settings:
+    fields, used = reply[4], reply[5]
+    return Settings(
+        int(reply[1]),
+        _used(reply[2], reply[3]),
+        {fields[i].decode(): fields[i + 1].decode() for i in range(0, len(fields), 2)},
+        {group: _used(used[2 * i], used[2 * i + 1]) for i, group in enumerate(groups)},
+    )
+
+
+def _used(running: int, full: bytes) -> Used:
+    return Used(running, int(float(full)))
+
+
+def pause_group(lane: Lane, group: str, *, by: str | None, why: str = "") -> Call[bool]:
+    """Let no job of a group be claimed; False when it was paused already."""
+    return Call(load("pause_group"), (lane.conf,), (group, who(by), why), lambda reply: bool(reply[1]))
+
+
+def resume_group(lane: Lane, group: str) -> Call[bool]:
+    """Let the jobs of a paused group be claimed again; False when it was not paused."""
+    keys = (lane.conf, lane.gdue, lane.wake)
+    return Call(load("resume_group"), keys, (lane.tag, group), lambda reply: bool(reply[1]))

@@ -1,0 +1,234 @@
+-- Fair share: each slot goes to the group with the least virtual time of its band, plain jobs being one group beside the
+-- others. A group that comes along starts at the band's clock, or at its own time if that is later. The clock goes on with
+-- each job by its cost over the number of groups that take turns, as the mean of their times does: so even a stream of new
+-- groups without an end does not keep an old one waiting for ever.
+
+-- UNIT / weight is what a job costs; LOOKS bounds the groups that one claim looks at.
+local UNIT, LOOKS = 1000, 50
+
+-- Where a group among others is kept, ordered by virtual time; who comes later stands behind its equals.
+local function line_up(line, from, one)
+  local at = #line + 1
+  while at > from and line[at - 1].v > one.v do
+    line[at] = line[at - 1]
+    at = at - 1
+  end
+  line[at] = one
+end
+
+-- The next entry of a group that was not taken yet.
+local function next_entry(grouped, one, want)
+  local jobs = one.jobs
+  if not jobs or (one.at > #jobs and not one.is_read) then
+    local from = jobs and '(' .. jobs[#jobs] or '[' .. one.key .. '\0'
+    jobs = redis.call('ZRANGEBYLEX', grouped, from, '(' .. one.key .. '\1', 'LIMIT', 0, want)
+    one.is_read, one.jobs, one.at = #jobs < want, jobs, 1
+  end
+  return jobs[one.at]
+end
+
+-- When it is due, as sixteen digits.
+local function due_of_entry(one, entry)
+  local key = #one.key
+  return string.sub(entry, key + 2, key + 17)
+end
+
+-- `tag`, `now` and `stamp` are those of the claim.
+local function fair_share(keys, is_set)
+  local all = is_set and redis.call('HGET', tag .. 'conf', 'limit:*')
+  local looked = redis.call('ZRANGEBYSCORE', keys.gdue, '-inf', stamp, 'LIMIT', 0, LOOKS)
+  local places = #looked > 0 and redis.call('ZMSCORE', keys.ring, unpack(looked)) or {}
+  local clocks = redis.call('HMGET', tag .. 'lane', 'fair:0', 'fair:1', 'fair:2', 'fair:3')
+  local outcome = {more = #looked == LOOKS, held = {}, entries = {}}
+  local free, latest = {most = 1000000, step = UNIT, taken = 0}, string.format('%016.0f', now)
+  local known, ring, drop, later, marks, visited, rates = {}, {}, {}, {}, {}, {}, {}
+
+  local function clock_of(band)
+    local clock, plain = string.match(clocks[band + 1] or '', '^(%S+) (%S+)$')
+    return tonumber(clock or '0'), tonumber(plain or '0')
+  end
+
+  -- What a group may do: room for so many more jobs, and why there is not more.
+  local function state_of(name)
+    local state = known[name]
+    if state then return state end
+    state = free
+    if is_set then
+      local set = redis.call('HMGET', tag .. 'conf', 'limit:' .. name, 'paused:' .. name)
+      local limits = limits_of(set[1], all)
+      local running = limits.most > 0 and running_of(keys.held, name) or 0
+      local full = limits.every > 0 and redis.call('ZSCORE', keys.rates, name)
+      state = room_of(limits, running, full, now)
+      state.step, state.taken = math.max(1, math.floor(UNIT / limits.weight + 0.5)), 0
+      if set[2] then state.most, state.why = 0, 'paused' end
+    end
+    known[name] = state
+    return state
+  end
+
+  -- Groups of a band that have come due and do not take turns yet, with their virtual time.
+  local function joining(band, clock)
+    local found = {}
+    for i = 1, #looked do
+      if string.byte(looked[i]) == 48 + band and not (places[i] and not rests(places[i])) then
+        local kept = places[i] and tonumber(places[i]) - REST - SPAN * band or 0
+        found[#found + 1] = {key = looked[i], name = string.sub(looked[i], 2), v = math.floor(math.max(kept, clock)), at = 1}
+      end
+    end
+    return found
+  end
+
+  local function put(band, one, is_resting)
+    ring[#ring + 1] = int((is_resting and REST or 0) + SPAN * band + one.v)
+    ring[#ring + 1] = one.key
+  end
+
+  local function look_again(key, at)
+    later[#later + 1], later[#later + 2] = int(at), key
+    if not outcome.soonest or at < outcome.soonest then outcome.soonest = at end
+  end
+
+  -- What becomes of a group whose turn it was.
+  local function settle_turn(band, one)
+    local entry, state = next_entry(keys.grouped, one, 1), state_of(one.name)
+    local due = entry and due_of_entry(one, entry)
+    if not entry then
+      drop[#drop + 1] = one.key
+    elseif due > latest then
+      put(band, one, true)
+      look_again(one.key, tonumber(due))
+    elseif state.most > 0 then
+      put(band, one, false)
+      outcome.more = true
+    else
+      put(band, one, true)
+      if state.why == 'rate' then look_again(one.key, token_after(state, state.taken)) end
+    end
+  end
+
+  local function heads(band, line, from, skip, count)
+    local low, high = turns_in(band)
+    local found = redis.call('ZRANGEBYSCORE', keys.ring, low, high, 'WITHSCORES', 'LIMIT', skip, count)
+    for i = 1, #found, 2 do
+      line_up(line, from, {key = found[i], name = string.sub(found[i], 2), v = tonumber(found[i + 1]) - SPAN * band, at = 1})
+    end
+    return #found / 2
+  end
+
+  -- Up to `most` jobs of a band, one after the other: pick(id, due).
+  local function take(band, most, pick)
+    visited[band + 1] = true
+    local clock, plain_v = clock_of(band)
+    local line, at, touched = {}, 1, {}
+    local seen = heads(band, line, at, 0, most + 1)
+    local beyond, fresh = seen > most, joining(band, clock)
+    for i = 1, #fresh do
+      fresh[i].fresh = true
+      line_up(line, at, fresh[i])
+    end
+    local plain = redis.call('ZRANGEBYSCORE', keys['ready' .. band], '0', stamp, 'WITHSCORES', 'LIMIT', 0, most + 1)
+    local rest = {plain = true, v = math.floor(math.max(plain_v, clock)), at = 1}
+    if plain[1] then line_up(line, at, rest) end
+    local low, high = turns_in(band)
+    local crowd = math.max(1, redis.call('ZCOUNT', keys.ring, low, high) + #fresh + (plain[1] and 1 or 0))
+    local want = math.ceil(most / math.max(1, #line)) + 1
+    local left = most
+    while left > 0 do
+      local one = line[at]
+      if not one then
+        if not beyond or seen >= 2 * LOOKS then break end
+        local further = heads(band, line, at, seen, LOOKS)
+        beyond, seen = further == LOOKS, seen + further
+      else
+        at = at + 1
+        local id, due, step
+        if one.plain then
+          id, due, step = plain[2 * one.at - 1], plain[2 * one.at], UNIT
+        else
+          if not one.touched then
+            one.touched = true
+            touched[#touched + 1] = one
+          end
+          local state = state_of(one.name)
+          local entry = state.most > 0 and next_entry(keys.grouped, one, want)
+          due = entry and due_of_entry(one, entry)
+          if due and due <= latest then
+            id, step = string.sub(entry, #one.key + 19), state.step
+            state.most, state.taken = state.most - 1, state.taken + 1
+            outcome.held[#outcome.held + 1], outcome.held[#outcome.held + 2] = 0, one.name .. '\0' .. id
+            outcome.entries[#outcome.entries + 1] = entry
+          end
+        end
+        if id then
+          pick(id, due, not one.plain)
+          clock = math.max(clock + step / crowd, one.v)
+          one.v, one.at, left = one.v + step, one.at + 1, left - 1
+          line_up(line, at, one)
+        end
+      end
+    end
+    if beyond or plain[2 * rest.at - 1] then outcome.more = true end
+    for i = 1, #touched do settle_turn(band, touched[i]) end
+    for i = at, #line do
+      local one = line[i]
+      if not one.plain and not one.touched then
+        outcome.more = true
+        if one.fresh then put(band, one, false) end
+      end
+    end
+    if seen > 0 or #fresh > 0 then
+      marks[#marks + 1], marks[#marks + 2] = 'fair:' .. band, string.format('%.3f', clock) .. ' ' .. int(rest.v)
+    end
+  end
+
+  -- When the first job of the group whose turn it is was due; nothing where there is none.
+  local function first_due(band)
+    local low, high = turns_in(band)
+    local key = redis.call('ZRANGEBYSCORE', keys.ring, low, high, 'LIMIT', 0, 1)[1] or (joining(band, 0)[1] or {}).key
+    local one = key and {key = key, at = 1}
+    local entry = one and next_entry(keys.grouped, one, 1)
+    return entry and tonumber((due_of_entry(one, entry)))
+  end
+
+  -- What is left in bands that were not come to.
+  local function rest_of()
+    for band = 0, 3 do
+      if not visited[band + 1] then
+        local low, high = turns_in(band)
+        local clock = clock_of(band)
+        local found = joining(band, clock)
+        for i = 1, #found do put(band, found[i], false) end
+        if #found > 0 or redis.call('ZRANGEBYSCORE', keys.ring, low, high, 'LIMIT', 0, 1)[1] then outcome.more = true end
+      end
+    end
+    for name, state in pairs(known) do
+      if state.full and state.taken > 0 then
+        rates[#rates + 1] = string.format('%.3f', state.full + state.taken * state.every)
+        rates[#rates + 1] = name
+      end
+    end
+  end
+
+  local function write()
+    if #looked > 0 then redis.call('ZREM', keys.gdue, unpack(looked)) end
+    if #ring > 0 then redis.call('ZADD', keys.ring, unpack(ring)) end
+    if #drop > 0 then
+      redis.call('ZREM', keys.ring, unpack(drop))
+      redis.call('ZREM', keys.gdue, unpack(drop))
+    end
+    if #later > 0 then redis.call('ZADD', keys.gdue, 'LT', unpack(later)) end
+    if #outcome.entries > 0 then
+      redis.call('ZREM', keys.grouped, unpack(outcome.entries))
+      redis.call('ZADD', keys.held, unpack(outcome.held))
+    end
+    if #rates > 0 then redis.call('ZADD', keys.rates, unpack(rates)) end
+    if redis.call('EXISTS', keys.ring) == 0 then
+      redis.call('HDEL', keys.lane, 'fair:0', 'fair:1', 'fair:2', 'fair:3')
+    elseif #marks > 0 then
+      redis.call('HSET', keys.lane, unpack(marks))
+    end
+  end
+
+  outcome.take, outcome.first_due, outcome.rest, outcome.write = take, first_due, rest_of, write
+  return outcome
+end

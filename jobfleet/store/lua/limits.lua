@@ -1,0 +1,29 @@
+-- limits: what is set for a lane and its groups, and how much of it is used.
+--
+-- KEYS    1 lane        hash    names the slot
+-- READS   conf          hash    limits
+--         lease         zset    running ids by lease deadline (µs)
+--         held          zset    running jobs of groups
+--         rates         zset    groups by when their tokens are full again (µs)
+-- ARGV    1 tag         text    the lane's prefix
+--         2..* group    text    groups to tell the use of; at most 50
+-- FLAGS   no-writes
+-- RETURNS {"limits", now, running, full, {field, value, …}, {running, full, …}}   full: when the tokens are full again;
+--         settings, and two an asked group
+-- EMITS   -
+-- COST    O(settings + groups · log n)
+-- @include lib/clock
+-- @include lib/number
+-- @include lib/limit
+
+local tag = ARGV[1]
+local now = now_us()
+
+local used = {}
+for i = 2, #ARGV do
+  used[#used + 1] = running_of(tag .. 'held', ARGV[i])
+  used[#used + 1] = redis.call('ZSCORE', tag .. 'rates', ARGV[i]) or '0'
+end
+local running, full = redis.call('ZCARD', tag .. 'lease'), redis.call('ZSCORE', tag .. 'rates', '') or '0'
+
+return {'limits', int(now), running, full, redis.call('HGETALL', tag .. 'conf'), used}

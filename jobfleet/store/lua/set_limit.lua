@@ -1,0 +1,50 @@
+-- set_limit: set or clear a limit of a queue or of its groups, or after how long its jobs age.
+--
+-- KEYS    1 conf        hash    limits
+--         2 gdue        zset    groups by when their turn is to be looked at (µs)
+--         3 wake        zset    the marker idle children block on
+-- READS   ring          zset    groups by their turn
+--         ready:0       zset    job ids by due time (µs)
+--         ready:1       zset    HIGH
+--         ready:2       zset    NORMAL
+--         ready:3       zset    LOW
+-- ARGV    1 tag         text    the lane's prefix
+--         2 field       text    limit, limit:<group> (* for all that have none of their own), or aging
+--         3 value       text    "most every burst weight text", = keeps what is set, - unsets it; µs for aging; empty: clear
+--         4 skip        int     how many groups that rest were told already
+--         5 most        int     how many groups may have limits
+-- FLAGS   allow-oom
+-- RETURNS {"set", changed, told}   told: how many groups that rested are looked at again; 50: call again
+--         {"full"}   too many groups have limits of their own
+-- EMITS   -
+-- COST    O(log n)
+-- @include lib/clock
+-- @include lib/number
+-- @include lib/ready
+-- @include lib/wake_groups
+
+local tag, field, value, skip, most = ARGV[1], ARGV[2], ARGV[3], ARGV[4], tonumber(ARGV[5])
+local group = string.match(field, '^limit:(.*)$')
+local now = now_us()
+
+local old = redis.call('HGET', KEYS[1], field)
+local new = value
+if value ~= '' and field ~= 'aging' then
+  local kept, parts = {}, {}
+  for part in string.gmatch(old or '', '%S+') do kept[#kept + 1] = part end
+  for part in string.gmatch(value, '%S+') do parts[#parts + 1] = part == '=' and (kept[#parts + 1] or '-') or part end
+  new = table.concat(parts, ' ')
+  if string.match(new, '^[- ]*$') then new = '' end
+end
+if group and new ~= '' and not old and tonumber(redis.call('HGET', KEYS[1], 'groups') or '0') >= most then return {'full'} end
+local found = group and resting(tag, group, skip) or {}
+local changed = (old or '') ~= new
+local claimable = any_due(tag, now)
+
+if changed and new ~= '' then redis.call('HSET', KEYS[1], field, new) end
+if changed and new == '' then redis.call('HDEL', KEYS[1], field) end
+if group and changed and (new == '' or not old) then redis.call('HINCRBY', KEYS[1], 'groups', new == '' and -1 or 1) end
+wake_groups(KEYS[2], found, now)
+if claimable or #found > 0 then redis.call('ZADD', KEYS[3], 0, 'w') end
+
+return {'set', changed and 1 or 0, #found}

@@ -1,0 +1,21 @@
+from __future__ import annotations
+
+from jobfleet.store.calls.limit import pause_group
+from tests.lua.world import World
+
+
+def test_a_group_is_paused_once_and_who_and_why_are_kept(world: World) -> None:
+    call = pause_group(world.lane, "acme", by="ann", why="their database is down")
+
+    assert world.run(call)
+
+    assert world.state() == world.moved({"conf": {"paused:acme": "ann@now their database is down", "groups": "1"}})
+    assert world.again(call) is False
+
+
+def test_another_group_is_counted_too(world: World) -> None:
+    world.seed.group_paused("acme")
+
+    assert world.run(pause_group(world.lane, "zeta", by=None))
+
+    assert world.state()["conf"] == {"paused:acme": "ann@now", "paused:zeta": "-@now", "groups": "2"}
