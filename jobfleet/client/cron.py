@@ -91,8 +91,7 @@ def entry_of(record: bytes) -> CronEntry:
 
 def lane_of(keys: Keyspace, entry: CronEntry, home: int) -> Lane:
     """Where an entry fires: always in the same of its queue's home lanes, as its group or unique key has it."""
-    group = next((line[2:] for line in entry.meta.split("\n") if line.startswith("g ")), None)
-    return keys.lane(entry.queue, zlib.crc32((group or entry.key or entry.name).encode()) % home)
+    return keys.lane(entry.queue, zlib.crc32((entry.placement or entry.name).encode()) % home)
 
 
 def decorated(space: Space, seen: FleetSeen) -> Iterator[Decorated | tuple[str, str]]:
