@@ -188,7 +188,14 @@ class Claimer:
                 self._may_block.clear()
                 if self._hot or self._free() <= 0 or not self._queues.lanes:
                     continue
-                lane = await self._store.wait_wake(self._queues.lanes, BLOCK)
+                try:
+                    lane = await self._store.wait_wake(self._queues.lanes, BLOCK)
+                except JobfleetError as error:  # lanes on several slots, say: look into all of them, now and then
+                    log.error("claim.deaf looking once a second %s", error)
+                    await asyncio.sleep(1.0)
+                    self._hot = set(self._queues.lanes)
+                    self.changed()
+                    continue
                 if lane is not None:
                     self._owed.add(lane)
                     self.heat(lane)
