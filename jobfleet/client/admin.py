@@ -127,10 +127,11 @@ def queues(space: Space) -> Verb[list[QueueInfo]]:
     by_queue: dict[str, list[Counts]] = {}
     for lane, answer in zip(every, answers, strict=True):
         by_queue.setdefault(lane.queue, []).append(value([answer]))
-    return [_queue_info(name, rows) for name, rows in by_queue.items()]
+    return [queue_info(name, rows) for name, rows in by_queue.items()]
 
 
-def _queue_info(name: str, rows: list[Counts]) -> QueueInfo:
+def queue_info(name: str, rows: Sequence[Counts]) -> QueueInfo:
+    """A queue, from what its lanes counted."""
     later = sum(sum(row.later) for row in rows)
     retrying = min(later, sum(max(0, row.totals.get("retrying", 0)) for row in rows))
     oldest = max((row.now - row.oldest_due for row in rows if row.oldest_due), default=0)

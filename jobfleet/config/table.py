@@ -161,11 +161,18 @@ class JobConfig:
     metrics_port: int | None = setting(
         COUNT,
         None,
-        "Serve /metrics on this port; 0 picks a free one.",
+        "Serve /metrics, /healthz and /readyz on this port; 0 picks a free one.",
         scope="worker",
         derived="not served",
         least=0,
         most=65_535,
+    )
+    healthy_within: Seconds = setting(
+        DURATION,
+        60.0,
+        "Silence of a worker's claims, or of a reaper's duty, after which /healthz says so.",
+        scope="worker",
+        least=1.0,
     )
     with_reaper: bool = setting(FLAG, False, "Run the reaper's duties beside the worker.", scope="worker")
     progress_rate: float = setting(

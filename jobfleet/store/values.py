@@ -212,6 +212,9 @@ class Counts:
         oldest_due: When the longest waiting was due, µs; 0 for none.
         paused: Who paused it; None when it is not.
         totals: Counts since the lane's beginning, and ``retrying``.
+        expiring: Waiting jobs that have an expiry.
+        outbox: Endings that dependants are still to be told of.
+        untold: When the oldest of them was written, µs; 0 for none.
     """
 
     now: int
@@ -223,6 +226,9 @@ class Counts:
     oldest_due: int
     paused: str | None
     totals: Mapping[str, int]
+    expiring: int = 0
+    outbox: int = 0
+    untold: int = 0
 
 
 class Waiting(NamedTuple):

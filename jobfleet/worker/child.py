@@ -24,7 +24,7 @@ from jobfleet.clock import boottime
 from jobfleet.config import JobConfig
 from jobfleet.errors import ConfigError, JobfleetError
 from jobfleet.logs import set_up_logs
-from jobfleet.metrics.tally import Tally
+from jobfleet.metrics.tally import Mute, Tally, tally_for
 from jobfleet.model import check_queue
 from jobfleet.outcome import Cancelled, TimedOut
 from jobfleet.store.aio import AsyncStore
@@ -67,7 +67,7 @@ class Child:
         self._commands = commands
         self._reports = reports
         self._board = board
-        self._tally = Tally()
+        self._tally: Tally = Mute()
         self._over = asyncio.Event()
         self._hurry = asyncio.Event()
         self._grace: float | None = None
@@ -86,12 +86,13 @@ class Child:
         handlers, queues = loaded[0](config), loaded[1](config)
         self._config, self._keys, self._queues = config, Keyspace(config.namespace), queues
         self._grace = config.grace
+        self._tally = tally_for(config.metrics_port)
         store = AsyncStore(
             target(config.url),
             patience=None,
             connect_timeout=config.connect_timeout,
             socket_timeout=config.socket_timeout,
-            recorder=self._tally,
+            recorder=self._tally if self._tally.is_on else None,
         )
         self._engine = Engine(
             config,
@@ -214,6 +215,8 @@ class Child:
 
     def _report_state(self) -> None:
         self._reports.send("state", self._engine.running, self._tally.take())
+        if self._tally.is_on:
+            self._reports.send("pulse", self._engine.pulse)
 
     def _condemned(self, run: Run, verdict: Verdict) -> None:
         """Ask the supervisor for the end of this process: nothing less ends that run."""

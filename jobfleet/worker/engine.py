@@ -27,6 +27,7 @@ from jobfleet.worker import lines
 from jobfleet.worker.anteroom import Anteroom
 from jobfleet.worker.board import Board
 from jobfleet.worker.claimer import Claimer
+from jobfleet.worker.counting import Counting
 from jobfleet.worker.desk import Desk
 from jobfleet.worker.executors.all import executors
 from jobfleet.worker.executors.executor import Stage
@@ -86,7 +87,7 @@ class Engine:
         self._child = child
         self._board = board
         self._store = store
-        self._tally = tally
+        self._counting = Counting(tally)
         self._runs: dict[Key, Run] = {}
         self._running = 0
         self._finishers: dict[Lane, Finisher] = {}
@@ -152,6 +153,11 @@ class Engine:
         return self._running + len(self._anteroom)
 
     @property
+    def pulse(self) -> float:
+        """When it last claimed, waited for work, or could not because it is full or told not to (boot-time clock)."""
+        return boottime() if self._is_draining or self._free() <= 0 else self._claimer.pulse
+
+    @property
     def taken(self) -> int:
         """How many jobs were taken so far."""
         return self.finished + len(self._runs)
@@ -215,7 +221,8 @@ class Engine:
         self._runner.start(run)
         if self._tells_all:
             lines.started(run)
-        self._tally.count("jobs_started_total", (run.lane.queue, run.header.get("function", "?")))
+        if self._counting.is_on:
+            self._counting.started(run)
 
     def _start_now(self, run: Run) -> None:
         self._started_us = self.now_us()
@@ -236,22 +243,13 @@ class Engine:
             self._clear(run)
             return
         run.stands_again = item[0] in ("retry", "release", "park")
+        run.item = item
+        if self._counting.is_on:
+            run.ended_us = self.now_us()
         finisher = self._finishers.get(run.lane) or self._new_finisher(run.lane)
         finisher.add(run, item, *self._desk.last(run, item))
-        if run.stands_again and item[0] == "retry":
-            self._tally.count("jobs_retried_total", (run.lane.queue, "error"))
-        elif item[0] == "fail":
-            self._tally.count("jobs_dead_lettered_total", (run.lane.queue, str(item[7])))
-        duration = self.now_us() - run.started_us
         if self._tells_all:
-            lines.ended(run, str(item[0]), duration)
-        self._tally.run_finished(
-            run.lane.queue,
-            run.header.get("function", "?"),
-            PAST[str(item[0])],
-            duration,
-            run.started_us - run.grant.due,
-        )
+            lines.ended(run, str(item[0]), self.now_us() - run.started_us)
 
     def _new_finisher(self, lane: Lane) -> Finisher:
         made = self._finishers[lane] = Finisher(
@@ -271,7 +269,8 @@ class Engine:
             self._mover.settled(run, letter)
         if letter not in "sdc":
             lines.lost(run, f"its late finish was refused ({letter})")
-            self._tally.count("fenced_writes_total", (run.lane.queue,))
+        if self._counting.is_on:
+            self._counting.settled(run, letter)
         self._clear(run)
 
     def _clear(self, run: Run) -> None:

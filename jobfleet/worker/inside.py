@@ -14,7 +14,7 @@ from contextlib import suppress
 from typing import TYPE_CHECKING, Any
 
 from jobfleet.errors import JobfleetError
-from jobfleet.metrics.tally import Tally
+from jobfleet.metrics.tally import Mute
 from jobfleet.model import check_queue
 from jobfleet.services.leases import Leases, shared_spacing
 from jobfleet.store.aio import AsyncStore
@@ -73,7 +73,7 @@ class _Inside:
         self._queues = list(dict.fromkeys([check_queue(name) for name in queues] or [*own, "default"]))
         self._worker = new_worker_id()
         self._board = Board(None, board_capacity(config.slots))
-        self._tally = Tally()
+        self._tally = Mute()
 
     def _store(self) -> AsyncStore:
         return AsyncStore(self._fleet.store.at, patience=None, socket_timeout=self._config.socket_timeout)

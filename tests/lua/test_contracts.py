@@ -69,6 +69,7 @@ SAMPLES: dict[str, Call[Any]] = {
     "history": cron.history(KEYS, "nightly", limit=1),
     "hold_entry": cron.hold(KEYS, "nightly", paused=True, by=None),
     "ledger": cron.ledger(KEYS, "nightly", [(1, "fired"), (2, "fired")]),
+    "memory": inspect.memory(KEYS),
     "marks": cron.marks(LANE, ["nightly", "weekly"]),
     "schedule": cron.schedule(KEYS, "nightly", "abc", b""),
     "unmark": cron.unmark(LANE, "nightly"),
@@ -114,7 +115,7 @@ ARGUMENTS_AN_ITEM = {
 }  # fmt: skip
 SHARES_KEYS = {
     "beat", "command", "entries", "extend_flow", "fleet", "flow", "flows", "history", "hold_entry", "keep_flow",
-    "leave", "ledger", "open_queue", "schedule", "unschedule",
+    "leave", "ledger", "memory", "open_queue", "schedule", "unschedule",
 }  # fmt: skip
 
 every_script = pytest.mark.parametrize("name", names())

@@ -12,7 +12,7 @@ from jobfleet.metrics.catalog import CATALOG, METRICS, Metric
 from jobfleet.metrics.labels import LabelSets
 
 UNITS = ("_seconds", "_bytes", "_ratio")
-UNBOUNDED = {"id", "job_id", "user", "session", "tag", "args", "worker"}
+UNBOUNDED = {"id", "job_id", "user", "session", "tag", "args"}
 
 
 @pytest.mark.parametrize("metric", METRICS, ids=lambda metric: metric.name)
@@ -24,7 +24,8 @@ class TestEachMetric:
 
     def test_has_bounded_labels(self, metric: Metric) -> None:
         assert all(re.fullmatch(r"[a-z]+", label) for label in metric.labels)
-        assert not set(metric.labels) & (UNBOUNDED | {"le"})
+        assert not set(metric.labels) & (UNBOUNDED | {"le", "namespace"})
+        assert "worker" not in metric.labels or metric.name.startswith("worker_")
 
     def test_has_ascending_buckets_if_it_is_a_histogram(self, metric: Metric) -> None:
         assert bool(metric.buckets) == (metric.type == "histogram")

@@ -135,6 +135,9 @@ def _counts(reply: Reply) -> Counts:
         int(reply[7]),
         reply[8].decode().rpartition("@")[0] if reply[8] else None,
         {totals[i].decode(): int(totals[i + 1]) for i in range(0, len(totals), 2)},
+        int(reply[10]),
+        int(reply[11]),
+        int(reply[12].partition(b"-")[0] or 0) * 1000,
     )
 
 
@@ -224,6 +227,11 @@ def letter(lane: Lane, job_id: str) -> Call[DeadLetter | None]:
         (lane.tag, job_id),
         lambda reply: _letter(reply[1]) if len(reply) > 1 else None,
     )
+
+
+def memory(keys: Keyspace) -> Call[tuple[int, int]]:
+    """How many bytes the server uses, and may use; 0 where nothing limits it."""
+    return Call(load("memory"), (keys.queues,), (), lambda reply: (int(reply[1]), int(reply[2])))
 
 
 def fleet(keys: Keyspace) -> Call[FleetSeen]:

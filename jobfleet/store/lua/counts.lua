@@ -9,10 +9,14 @@
 --         dlq           stream  dead letters
 --         conf          hash    paused
 --         totals        hash    counts
+--         expiry        zset    waiting ids by expires_at
+--         outbox        stream  endings to be told of
 -- ARGV    1 tag         text    the lane's prefix
 -- FLAGS   no-writes
--- RETURNS {"counts", now, {due, …}, {later, …}, {blocked, …}, running, dead, oldest, paused, {name, count, …}}
---         due, later and blocked: one a band; oldest: when the longest waiting was due, 0 for none
+-- RETURNS {"counts", now, {due, …}, {later, …}, {blocked, …}, running, dead, oldest, paused, {name, count, …},
+--         expiring, outbox, untold}
+--         due, later and blocked: one a band; oldest: when the longest waiting was due, 0 for none;
+--         untold: the id of the oldest record of the outbox
 -- EMITS   -
 -- COST    O(log n)
 -- @include lib/clock
@@ -39,5 +43,9 @@ local running = redis.call('ZCARD', tag .. 'lease')
 local dead = redis.call('XLEN', tag .. 'dlq')
 local paused = redis.call('HGET', tag .. 'conf', 'paused') or ''
 local totals = redis.call('HGETALL', tag .. 'totals')
+local expiring = redis.call('ZCARD', tag .. 'expiry')
+local outbox = redis.call('XLEN', tag .. 'outbox')
+local first = outbox > 0 and redis.call('XRANGE', tag .. 'outbox', '-', '+', 'COUNT', 1)
+local untold = first and first[1] and first[1][1] or ''
 
-return {'counts', stamp, due, later, blocked, running, dead, int(oldest), paused, totals}
+return {'counts', stamp, due, later, blocked, running, dead, int(oldest), paused, totals, expiring, outbox, untold}
