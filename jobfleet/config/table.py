@@ -172,7 +172,7 @@ class JobConfig:
         60.0,
         "Silence of a worker's claims, or of a reaper's duty, after which /healthz says so.",
         scope="worker",
-        least=1.0,
+        least=3.0,
     )
     with_reaper: bool = setting(FLAG, False, "Run the reaper's duties beside the worker.", scope="worker")
     progress_rate: float = setting(
