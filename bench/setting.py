@@ -72,7 +72,7 @@ class Server:
         resource.setrlimit(resource.RLIMIT_NOFILE, (max(soft, min(hard, 8192)), hard))
         self._folder = folder
         self._workers: list[subprocess.Popen[bytes]] = []
-        path, port = folder / "server.sock", _free_port()
+        path, port = folder / "server.sock", free_port()
         command = [str(find_server().path), "--port", str(port), "--bind", "127.0.0.1", "--unixsocket", str(path)]
         command += ["--dir", str(folder), "--save", "", "--appendonly", "no"]
         self._process = ServerProcess(command, log=folder / "server.log")
@@ -175,7 +175,8 @@ class Server:
             time.sleep(0.05)
 
 
-def _free_port() -> int:
+def free_port() -> int:
+    """A port of loopback that nobody listens on now."""
     import socket
 
     with socket.socket() as probe:

@@ -12,6 +12,7 @@ make it after the fork.
 from __future__ import annotations
 
 from bisect import bisect_left, bisect_right
+from collections import Counter
 from collections.abc import Sequence
 from threading import Lock
 from typing import Any
@@ -27,6 +28,7 @@ Row = tuple[str, Labels, float] | tuple[str, Labels, list[int], float]
 BATCH = 1024  # raw values a list may hold before whoever appends folds it
 UNKNOWN = -1  # a duration or a wait that there was not
 
+STARTED = CATALOG["jobs_started_total"]
 FINISHED = CATALOG["jobs_finished_total"]
 DURATION = CATALOG["job_duration_seconds"]
 WAIT = CATALOG["queue_wait_seconds"]
@@ -56,6 +58,7 @@ class Tally:
 
     def __init__(self, *, cap: int = LABEL_SETS) -> None:
         self._runs: dict[Labels, list[int]] = {}  # by queue, function, outcome: duration, wait, duration, wait …
+        self._starts: list[Labels] = []  # queue and function of each
         self._counts: list[tuple[str, Labels, float]] = []
         self._seen: list[tuple[str, Labels, float]] = []
         self._trips: dict[str, list[float]] = {}  # by the first script of a pipeline
@@ -65,6 +68,12 @@ class Tally:
         self._lock = Lock()  # held to fold, to take, and to meet a new function; never to record
 
     # ------------------------------------------------------------------------------- recording
+
+    def run_started(self, queue: str, function: str) -> None:
+        """Count the start of a run; the fast path, as `run_finished` is for its end."""
+        self._starts.append((queue, function))
+        if len(self._starts) > BATCH:
+            self._fold_early()
 
     def run_finished(self, queue: str, function: str, outcome: str, duration_us: int, wait_us: int) -> None:
         """Count the end of a run: outcome, duration and wait in one step, the fast path.
@@ -153,6 +162,8 @@ class Tally:
         for run, values in self._runs.items():
             if values:
                 self._fold_runs(run, _cut(values))
+        for started, often in Counter(_cut(self._starts)).items():
+            self._add(STARTED.name, self._admit(STARTED, started), often)
         sums: dict[tuple[str, Labels], float] = {}
         for name, labels, by in _cut(self._counts):
             key = (name, labels)
@@ -205,6 +216,9 @@ class Mute(Tally):
     """Counts nothing, where nobody would read it."""
 
     is_on = False
+
+    def run_started(self, queue: str, function: str) -> None:
+        """Nothing."""
 
     def run_finished(self, queue: str, function: str, outcome: str, duration_us: int, wait_us: int) -> None:
         """Nothing."""

@@ -2,18 +2,21 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from collections.abc import Callable
+from typing import TYPE_CHECKING, cast
 
 from jobfleet.metrics.tally import UNKNOWN, Tally
 
 if TYPE_CHECKING:
     from jobfleet.worker.run import Run
 
-PAST = {
+PAST: dict[object, str] = {
     "complete": "completed", "fail": "failed", "retry": "retried", "release": "released", "park": "parked",
     "expire": "expired", "move": "moved",
 }  # fmt: skip
 SETTLED = "sd"
+TIMED = ("complete", "fail")
+"""Endings that bring along how long the run took."""
 
 
 class Counting:
@@ -21,16 +24,18 @@ class Counting:
 
     Args:
         tally: Where it counts.
+        now_us: Redis's time, µs.
     """
 
-    def __init__(self, tally: Tally) -> None:
+    def __init__(self, tally: Tally, now_us: Callable[[], int]) -> None:
         self._tally = tally
+        self._now_us = now_us
         self.is_on = tally.is_on
         """Whether anybody reads the counts; whoever asks first saves the rest."""
 
     def started(self, run: Run) -> None:
         """A run begins."""
-        self._tally.count("jobs_started_total", (run.lane.queue, run.header.get("function", "?")))
+        self._tally.run_started(run.lane.queue, run.header.get("function", "?"))
 
     def settled(self, run: Run, letter: str) -> None:
         """A run's ending was answered.
@@ -39,19 +44,20 @@ class Counting:
             run: The run.
             letter: What the script said: s or d for settled, c for cancelled instead, another one for lost.
         """
-        verb = str(run.item[0]) if run.item is not None else "release"
-        outcome = PAST[verb] if letter in SETTLED else "cancelled" if letter == "c" else "lost"
+        item, outcome = run.item, "cancelled" if letter == "c" else "lost"
+        if letter in SETTLED and item is not None:
+            outcome = PAST[item[0]]
         queue, started = run.lane.queue, run.started_us
-        self._tally.run_finished(
-            queue,
-            run.header.get("function", "?"),
-            outcome,
-            run.ended_us - started if started else UNKNOWN,
-            started - run.grant.due if started else UNKNOWN,
-        )
+        took = waited = UNKNOWN
+        if started:
+            waited = started - run.grant.due
+            took = cast(int, item[6]) if item is not None and item[0] in TIMED else self._now_us() - started
+        self._tally.run_finished(queue, run.header.get("function", "?"), outcome, took, waited)
+        if outcome == "completed":
+            return
         if outcome == "retried":
             self._tally.count("jobs_retried_total", (queue, "error"))
-        elif outcome == "failed" and run.item is not None:
-            self._tally.count("jobs_dead_lettered_total", (queue, str(run.item[7])))
+        elif outcome == "failed" and item is not None:
+            self._tally.count("jobs_dead_lettered_total", (queue, str(item[7])))
         elif outcome == "lost":
             self._tally.count("fenced_writes_total", (queue,))

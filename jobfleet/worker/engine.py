@@ -87,7 +87,7 @@ class Engine:
         self._child = child
         self._board = board
         self._store = store
-        self._counting = Counting(tally)
+        self._counting = Counting(tally, self.now_us)
         self._runs: dict[Key, Run] = {}
         self._running = 0
         self._finishers: dict[Lane, Finisher] = {}
@@ -244,8 +244,6 @@ class Engine:
             return
         run.stands_again = item[0] in ("retry", "release", "park")
         run.item = item
-        if self._counting.is_on:
-            run.ended_us = self.now_us()
         finisher = self._finishers.get(run.lane) or self._new_finisher(run.lane)
         finisher.add(run, item, *self._desk.last(run, item))
         if self._tells_all:

@@ -46,6 +46,36 @@ def test_a_child_that_is_killed_takes_no_count_along_and_leaves_none_behind(prog
     assert value(worker, "worker_resident_memory_bytes") > 20 * 1024**2
 
 
+def test_every_ending_is_counted_as_what_became_of_it(programs: Programs, fleet: Fleet, tmp_path: Path) -> None:
+    worker = programs.ready(metrics_port=0)
+    gate = fleet.enqueue(Job("gate", "hist.gate", (str(tmp_path / "never"),)))
+    programs.history.await_start(gate)
+    run_jobs(fleet, 4)
+    settle_all(fleet, [fleet.enqueue(Job("raise", "hist.raise", ("no",), max_retries=2))])
+    snooze = fleet.enqueue(Job("snooze", "hist.snooze", (str(tmp_path / "file"),)))
+    programs.history.await_start(snooze)
+    (tmp_path / "file").touch()
+    settle_all(fleet, [snooze])
+    assert fleet.cancel(gate)
+    settle_all(fleet, [gate])
+
+    def outcomes() -> dict[str, float]:
+        found: dict[str, float] = {}
+        for labels, number in samples(worker, "jobs_finished_total"):
+            found[labels["outcome"]] = found.get(labels["outcome"], 0) + number
+        return found
+
+    snoozed = float(programs.history.starts()[snooze] - 1)
+    wanted = {"completed": 5.0, "retried": 2.0, "failed": 1.0, "released": snoozed, "cancelled": 1.0}
+    wait_until(lambda: outcomes() == wanted, timeout=LONG, why=f"{wanted} is told")
+    assert value(worker, "jobs_started_total") == sum(wanted.values())
+    assert value(worker, "job_duration_seconds_count") == sum(wanted.values())
+    assert value(worker, "job_duration_seconds_count", outcome="completed") == 5
+    assert value(worker, "jobs_retried_total", reason="error") == 2
+    ((labels, number),) = samples(worker, "jobs_dead_lettered_total")
+    assert (labels["reason"], number) == ("error", 1)
+
+
 def test_a_hosted_reaper_that_is_killed_takes_no_count_along(programs: Programs, fleet: Fleet) -> None:
     worker = programs.ready(with_reaper=1, metrics_port=0)
 

@@ -14,7 +14,8 @@ from tests.support.prometheus import Prometheus
 from tests.support.scraping import port_of, scrape, tool
 from tests.support.waiting import wait_until
 
-Answers = dict[str, dict[tuple[str, ...], float]]
+Found = dict[tuple[str, ...], float]
+Answers = dict[str, Found]
 
 ASKED = {
     "ended": "max by (state) (sum by (instance, state) (jobfleet_jobs_ended_total))",
@@ -30,11 +31,11 @@ ASKED = {
 }
 
 
-def told(fleet: Fleet, up: dict[tuple[str, ...], float]) -> Answers:
+def told(fleet: Fleet, up: Found) -> Answers:
     """What the fleet itself says to the same questions."""
     counts, queues = fleet.statistics(), fleet.queues()
     states = ("queued", "scheduled", "blocked", "retrying", "running")
-    ended = {(state,): float(counts[state]) for state in ("completed", "failed", "cancelled", "expired")}
+    ended: Found = {(state,): float(counts[state]) for state in ("completed", "failed", "cancelled", "expired")}
     return {
         "ended": ended,
         "enqueued": {(): counts["total"]},
@@ -70,7 +71,7 @@ def test_prometheus_answers_what_the_fleet_itself_says(
     fleet.cancel(fleet.enqueue(Job("gone", "hist.nap", (0.0,), delay=3600)))
 
     ports = {"jobfleet-worker": [port_of(worker)], "jobfleet-reaper": [port_of(one) for one in reapers]}
-    up = {(f"127.0.0.1:{port}", name): 1.0 for name, found in ports.items() for port in found}
+    up: Found = {(f"127.0.0.1:{port}", name): 1.0 for name, found in ports.items() for port in found}
     with Prometheus(
         tmp_path / "prometheus", workers=ports["jobfleet-worker"], reapers=ports["jobfleet-reaper"]
     ) as real:

@@ -44,6 +44,10 @@ def runs(tally: Tally) -> None:
             [("jobs_started_total", ("q", "f"), 5)],
         ),
         (
+            lambda tally: [tally.run_started("q", function) for function in "fgf"],
+            [("jobs_started_total", ("q", "f"), 2), ("jobs_started_total", ("q", "g"), 1)],
+        ),
+        (
             lambda tally: [tally.tripped(TRIP, seconds) for seconds in (0.0004, 0.0005, 9.0)],
             [("redis_command_duration_seconds", ("memory",), cumulative(TRIP_SECONDS, 0.0004, 0.0005, 9.0), 9.0009)],
         ),
@@ -66,7 +70,7 @@ def runs(tally: Tally) -> None:
             [("jobs_finished_total", ("default", "gone", "parked"), 1)],
         ),
     ],
-    ids=["nothing", "no trip", "stumbled", "counts", "trips", "observed", "runs", "never started"],
+    ids=["nothing", "no trip", "stumbled", "counts", "starts", "trips", "observed", "runs", "never started"],
 )
 def test_take_gives_what_was_recorded_and_then_nothing(record: Callable[[Tally], object], rows: list[Row]) -> None:
     tally = Tally()
@@ -78,6 +82,7 @@ def test_take_gives_what_was_recorded_and_then_nothing(record: Callable[[Tally],
 def test_a_mute_one_counts_nothing_and_refuses_nothing() -> None:
     mute = tally_for(None)
     runs(mute)
+    mute.run_started("q", "f")
     mute.count("jobs_started_total", ("q", "f"))
     mute.observe("queue_wait_seconds", ("q",), 1.0)
     mute.tripped(TRIP, 1.0)
@@ -120,10 +125,10 @@ def test_what_nobody_takes_stays_small() -> None:
     tally = Tally(cap=20)
     for n in range(25 * BATCH):
         tally.run_finished("default", f"f{n % 100}", "completed", n, 0)
-        tally.count("jobs_started_total", ("default", f"f{n % 100}"))
+        tally.run_started("default", f"f{n % 100}")
         tally.tripped(TRIP, 0.001)
     assert sum(map(len, tally._runs.values())) <= 21 * BATCH
-    assert len(tally._counts) <= BATCH
+    assert len(tally._starts) <= BATCH
     assert len(tally._trips["memory"]) <= BATCH
     rows = taken(tally)
     for name in ("jobs_finished_total", "jobs_started_total"):
@@ -151,7 +156,7 @@ def test_threads_lose_nothing_while_it_is_taken() -> None:
     def record(thread: int) -> None:
         for n in range(each):
             tally.run_finished("default", f"f{n % 7}", "completed", thread, n)
-            tally.count("jobs_started_total", ("default", "f"))
+            tally.run_started("default", "f")
 
     recorders = [threading.Thread(target=record, args=(thread,)) for thread in range(threads)]
     for thread in recorders:
