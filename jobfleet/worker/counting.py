@@ -6,14 +6,11 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING, cast
 
 from jobfleet.metrics.tally import UNKNOWN, Tally
+from jobfleet.store.calls.settle import PAST
 
 if TYPE_CHECKING:
     from jobfleet.worker.run import Run
 
-PAST: dict[object, str] = {
-    "complete": "completed", "fail": "failed", "retry": "retried", "release": "released", "park": "parked",
-    "expire": "expired", "move": "moved",
-}  # fmt: skip
 SETTLED = "sd"
 TIMED = ("complete", "fail")
 """Endings that bring along how long the run took."""
@@ -46,7 +43,7 @@ class Counting:
         """
         item, outcome = run.item, "cancelled" if letter == "c" else "lost"
         if letter in SETTLED and item is not None:
-            outcome = PAST[item[0]]
+            outcome = PAST[cast(str, item[0])]
         queue, started = run.lane.queue, run.started_us
         took = waited = UNKNOWN
         if started:

@@ -20,7 +20,7 @@ from jobfleet.retry import policy_of
 from jobfleet.services.relay import Relay
 from jobfleet.store.aio import AsyncStore
 from jobfleet.store.calls.control import stop
-from jobfleet.store.calls.settle import PAST, Item
+from jobfleet.store.calls.settle import Item
 from jobfleet.store.keys import Keyspace, Lane
 from jobfleet.store.values import Claimed
 from jobfleet.worker import lines
