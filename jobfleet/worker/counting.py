@@ -12,6 +12,8 @@ if TYPE_CHECKING:
     from jobfleet.worker.run import Run
 
 SETTLED = "sd"
+LONGEST = 200
+"""Characters of a name that anybody may have put into a job; that of a registered function is fine as it is."""
 TIMED = ("complete", "fail")
 """Endings that bring along how long the run took."""
 
@@ -32,7 +34,7 @@ class Counting:
 
     def started(self, run: Run) -> None:
         """A run begins."""
-        self._tally.run_started(run.lane.queue, run.header.get("function", "?"))
+        self._tally.run_started(run.lane.queue, _function(run))
 
     def settled(self, run: Run, letter: str) -> None:
         """A run's ending was answered.
@@ -49,7 +51,7 @@ class Counting:
         if started:
             waited = started - run.grant.due
             took = cast(int, item[6]) if item is not None and item[0] in TIMED else self._now_us() - started
-        self._tally.run_finished(queue, run.header.get("function", "?"), outcome, took, waited)
+        self._tally.run_finished(queue, _function(run), outcome, took, waited)
         if outcome == "completed":
             return
         if outcome == "retried":
@@ -58,3 +60,11 @@ class Counting:
             self._tally.count("jobs_dead_lettered_total", (queue, str(item[7])))
         elif outcome == "lost":
             self._tally.count("fenced_writes_total", (queue,))
+
+
+def _function(run: Run) -> str:
+    """What a run is counted under; what is no name, whoever wrote it, is no label either."""
+    name = run.header.get("function")
+    if run.handler is None and not (isinstance(name, str) and 0 < len(name) <= LONGEST):
+        return "?"
+    return cast(str, name)

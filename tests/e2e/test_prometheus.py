@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import subprocess
 from datetime import timedelta
 from pathlib import Path
@@ -9,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from jobfleet import Fleet, Job
-from tests.support.fleet import LONG, Program, Programs, settle_all
+from tests.support.fleet import LONG, ROOT, Program, Programs, settle_all
 from tests.support.prometheus import Prometheus
 from tests.support.scraping import port_of, scrape, tool
 from tests.support.waiting import wait_until
@@ -88,8 +89,19 @@ def test_prometheus_answers_what_the_fleet_itself_says(
             timeout=LONG,
             why="only the pause is noticed",
         )
+        for expression in shown():
+            real.query(expression)  # it is refused if it is no expression
     for program in (worker, *reapers):
         is_clean_for_promtool(program)
+
+
+def shown() -> list[str]:
+    """The expressions of the page on monitoring."""
+    _, _, table = (ROOT / "docs" / "howto" / "metrics.md").read_text().partition("| question | expression |")
+    rows = table.partition("\n\n")[0].splitlines()[2:]
+    found = [expression for row in rows for expression in re.findall(r"`([^`]+)`", row)]
+    assert len(found) > len(rows) > 10
+    return found
 
 
 def rules(real: Prometheus) -> list[dict[str, str]]:
