@@ -165,6 +165,7 @@ def test_while_redis_is_away_a_worker_is_well_and_nothing_old_is_told(
         assert probe(worker, "/healthz").status == 200
         assert completed(worker) == 5
         assert samples(reaper, "redis_up") == [({"namespace": "jobfleet"}, 0.0)]
+        wait_until(lambda: value(reaper, "redis_errors_total") > 0, timeout=LONG, why="it is counted")
         assert samples(reaper, "jobs") == samples(reaper, "jobs_ended_total") == []
         assert value(reaper, "reaper_runs_total") > 0
         assert "Redis" in probe(worker, "/readyz").body["wrong"][0]

@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 
 from jobfleet import Fleet, Job
+from jobfleet.metrics.catalog import METRICS
 from tests.support.fleet import LONG, ROOT, Program, Programs, settle_all
 from tests.support.prometheus import Prometheus
 from tests.support.scraping import port_of, scrape, tool
@@ -17,6 +18,17 @@ from tests.support.waiting import wait_until
 
 Found = dict[tuple[str, ...], float]
 Answers = dict[str, Found]
+
+ELSEWHERE = {
+    "jobs_retried_total",  # test_metrics: every ending is counted
+    "fenced_writes_total",  # worker/test_counting
+    "child_crashes_total",  # test_metrics: a child that is killed
+    "child_recycles_total",  # test_recycling
+    "cron_last_fire_timestamp_seconds",  # services/test_gauges
+    "redis_errors_total",  # test_metrics: while Redis is away
+    "labels_folded_total",  # test_metrics: functions that nobody knows
+}
+"""Metrics that only what goes wrong, or takes its time, brings forth; and the test that sees them."""
 
 ASKED = {
     "ended": "max by (state) (sum by (instance, state) (jobfleet_jobs_ended_total))",
@@ -69,6 +81,7 @@ def test_prometheus_answers_what_the_fleet_itself_says(
     ):
         fleet.enqueue(job)
     settle_all(fleet, ids)
+    fleet.cron.add("yearly", "0 0 1 1 *", Job("yearly", "hist.nap", (0.0,)))
     fleet.cancel(fleet.enqueue(Job("gone", "hist.nap", (0.0,), delay=3600)))
 
     ports = {"jobfleet-worker": [port_of(worker)], "jobfleet-reaper": [port_of(one) for one in reapers]}
@@ -93,6 +106,10 @@ def test_prometheus_answers_what_the_fleet_itself_says(
             real.query(expression)  # it is refused if it is no expression
     for program in (worker, *reapers):
         is_clean_for_promtool(program)
+    told_of = {
+        line.split()[2] for program in (worker, *reapers) for line in scrape(program).splitlines() if "# TYPE" in line
+    }
+    assert {metric.name for metric in METRICS if metric.full_name not in told_of} == ELSEWHERE
 
 
 def shown() -> list[str]:
