@@ -34,6 +34,7 @@ ANSWER = 4.0
 """Seconds a scrape waits for Redis; scrapers themselves wait for 10."""
 
 READ = tuple(metric.name for metric in METRICS if metric.where == "fleet" and metric.name != "redis_up")
+COUNTED = frozenset(metric.name for metric in METRICS if metric.where == "fleet" and metric.type == "counter")
 STATES = ("queued", "scheduled", "blocked", "retrying", "running")
 ENDINGS = ("completed", "failed", "cancelled", "expired")
 WORKER_STATES = ("running", "quiet", "stopping", "gone")
@@ -55,6 +56,7 @@ class FleetGauges:
         self._loop = asyncio.get_running_loop()
         self._lock = Lock()
         self._read_at = float("-inf")
+        self._counted: dict[str, Values] = {}
         self._pace = Pace()
         self._timetable = Timetable(self._space)
 
@@ -89,12 +91,13 @@ class FleetGauges:
         lanes = [lane for name, (_, count) in sorted(seen.queues.items()) for lane in self._space.lanes_of(name, count)]
         marks = self._timetable.questions(kept, seen.queues)
         answers = await self._store.run_many([*map(inspect.counts, lanes), *marks], patience=PATIENCE)
-        by_queue: dict[str, list[Counts]] = {}
+        by_queue: dict[str, list[Counts]] = {name: [] for name in seen.queues}
         for lane, answer in zip(lanes, answers, strict=False):
-            if isinstance(answer, JobfleetError):  # one lane that is broken must not hide the others
+            if isinstance(answer, JobfleetError):  # its queue is not told of by halves; the others are
                 log.error("metrics.not_read lane=%s %s", lane.tag, answer)
-            else:
-                by_queue.setdefault(lane.queue, []).append(answer)
+                by_queue.pop(lane.queue, None)
+            elif lane.queue in by_queue:
+                by_queue[lane.queue].append(answer)
         queues = [queue_info(name, rows) for name, rows in by_queue.items()]
         memory_used: Values = {(): memory[0]}
         memory_most: Values = {(): memory[1]}
@@ -120,8 +123,21 @@ class FleetGauges:
             "cron_fires_total", [(name, outcome) for name in entries for outcome in ("fired", "missed", "overlapped")]
         )
         for name in READ:
-            self._exporter.replace(name, found[name])
+            values = found[name]
+            self._exporter.replace(name, self._steady(name, values) if name in COUNTED else values)
         self._exporter.set("redis_up", (), 1)
+
+    def _steady(self, name: str, values: Values) -> Values:
+        """Hold a count that fell a little, as when a new primary lacks its predecessor's last writes.
+
+        A counter that falls is taken for one that began anew, and its whole value for an increase.
+        """
+        before = self._counted.get(name, {})
+        self._counted[name] = {
+            labels: before[labels] if value < before.get(labels, 0) < 2 * value else value
+            for labels, value in values.items()
+        }
+        return self._counted[name]
 
 
 def _whole(answers: list[Any]) -> list[Any]:

@@ -169,15 +169,32 @@ async def test_a_read_is_two_trips_and_one_script_a_lane_however_many_wait(
     assert trips == 2 * [["fleet", "memory", "entries"], ["counts"] * 3]
 
 
-async def test_a_lane_that_is_broken_hides_no_other(store: AsyncStore, raw: redis.Redis, reader: Reader) -> None:
-    for queue in ("bad", "good"):
-        await store.run(open_queue(KEYS, queue, 1))
-    raw.set(KEYS.lane("bad", 0).lease, "no sorted set")
+async def test_a_lane_that_is_broken_hides_its_queue_and_no_other(
+    store: AsyncStore, raw: redis.Redis, reader: Reader
+) -> None:
+    for queue, lanes in (("bad", 3), ("good", 1)):
+        await store.run(open_queue(KEYS, queue, lanes))
+    raw.set(KEYS.lane("bad", 1).lease, "no sorted set")
 
     found = await reader.read()
 
     assert {queue for queue, _ in found["jobs"]} == {"good"}
+    assert found["jobs_enqueued_total"] == {("good",): 0}
     assert found["redis_up"] == {(): 1}
+
+
+@pytest.mark.parametrize(("after", "told"), [(1_005, 1_005), (990, 1_000), (501, 1_000), (500, 500), (0, 0)])
+async def test_a_count_that_falls_a_little_is_held_and_one_that_begins_anew_is_told(
+    store: AsyncStore, raw: redis.Redis, reader: Reader, after: int, told: int
+) -> None:
+    lane = KEYS.lane("mail", 0)
+    await store.run(open_queue(KEYS, "mail", 1))
+    raw.hset(lane.totals, "enqueued", 1_000)
+    await reader.read()
+    raw.hset(lane.totals, "enqueued", after)
+
+    assert (await reader.read())["jobs_enqueued_total"] == {("mail",): told}
+    assert (await reader.read())["jobs_enqueued_total"] == {("mail",): told}
 
 
 async def test_a_second_scrape_within_a_second_reads_nothing(
