@@ -225,3 +225,14 @@ def test_the_pace_is_of_late_then_of_ever_and_unknown_before_the_first_run() -> 
     assert pace.mean(queue(24, 118)) == 1.0
     now = 10_000.0
     assert pace.mean(queue(24, 118)) == pytest.approx(118 / 24)
+
+
+async def test_the_limit_of_redis_s_memory_is_told(raw: redis.Redis, reader: Reader) -> None:
+    raw.config_set("maxmemory", 2**33)
+    try:
+        found = await reader.read()
+    finally:
+        raw.config_set("maxmemory", 0)
+
+    assert found["redis_memory_max_bytes"] == {(): 2**33}
+    assert 0 < found["redis_memory_used_bytes"][()] < 2**33
