@@ -12,7 +12,6 @@ make it after the fork.
 from __future__ import annotations
 
 from bisect import bisect_left, bisect_right
-from collections import Counter
 from collections.abc import Sequence
 from threading import Lock
 from typing import Any
@@ -58,7 +57,7 @@ class Tally:
 
     def __init__(self, *, cap: int = LABEL_SETS) -> None:
         self._runs: dict[Labels, list[int]] = {}  # by queue, function, outcome: duration, wait, duration, wait …
-        self._starts: list[Labels] = []  # queue and function of each
+        self._whole: dict[Labels, list[int]] = {}  # the same of runs whose start counts with their end
         self._counts: list[tuple[str, Labels, float]] = []
         self._seen: list[tuple[str, Labels, float]] = []
         self._trips: dict[str, list[float]] = {}  # by the first script of a pipeline
@@ -69,13 +68,9 @@ class Tally:
 
     # ------------------------------------------------------------------------------- recording
 
-    def run_started(self, queue: str, function: str) -> None:
-        """Count the start of a run; the fast path, as `run_finished` is for its end."""
-        self._starts.append((queue, function))
-        if len(self._starts) > BATCH:
-            self._fold_early()
-
-    def run_finished(self, queue: str, function: str, outcome: str, duration_us: int, wait_us: int) -> None:
+    def run_finished(
+        self, queue: str, function: str, outcome: str, duration_us: int, wait_us: int, *, is_whole: bool = False
+    ) -> None:
         """Count the end of a run: outcome, duration and wait in one step, the fast path.
 
         Args:
@@ -84,11 +79,13 @@ class Tally:
             outcome: See the help of `jobs_finished_total`.
             duration_us: From start to end; `UNKNOWN` if it never started.
             wait_us: From due to started; `UNKNOWN` likewise.
+            is_whole: Whether its start is counted with it, not having been counted before.
         """
+        runs = self._whole if is_whole else self._runs
         try:
-            values = self._runs[queue, function, outcome]
+            values = runs[queue, function, outcome]
         except KeyError:
-            values = self._meet((queue, function, outcome))
+            values = self._meet(runs, (queue, function, outcome))
         values.extend((duration_us, wait_us))  # one call, so that pairs stay pairs
         if len(values) > BATCH:
             self._fold_early()
@@ -145,10 +142,10 @@ class Tally:
             self._totals, self._spreads = {}, {}
         return rows
 
-    def _meet(self, key: Labels) -> list[int]:
+    def _meet(self, runs: dict[Labels, list[int]], key: Labels) -> list[int]:
         """The list of a queue, function and outcome not seen before, or of what they fold into."""
         with self._lock:
-            return self._runs.setdefault(self._admit(FINISHED, key), [])
+            return runs.setdefault(self._admit(FINISHED, key), [])
 
     def _fold_early(self) -> None:
         """Fold now, so that what nobody takes stays small; not if somebody else is at it."""
@@ -162,8 +159,11 @@ class Tally:
         for run, values in self._runs.items():
             if values:
                 self._fold_runs(run, _cut(values))
-        for started, often in Counter(_cut(self._starts)).items():
-            self._add(STARTED.name, self._admit(STARTED, started), often)
+        for run, values in self._whole.items():
+            if values:
+                whole = _cut(values)
+                self._add(STARTED.name, self._admit(STARTED, run[:2]), len(whole) // 2)
+                self._fold_runs(run, whole)
         sums: dict[tuple[str, Labels], float] = {}
         for name, labels, by in _cut(self._counts):
             key = (name, labels)
@@ -217,10 +217,9 @@ class Mute(Tally):
 
     is_on = False
 
-    def run_started(self, queue: str, function: str) -> None:
-        """Nothing."""
-
-    def run_finished(self, queue: str, function: str, outcome: str, duration_us: int, wait_us: int) -> None:
+    def run_finished(
+        self, queue: str, function: str, outcome: str, duration_us: int, wait_us: int, *, is_whole: bool = False
+    ) -> None:
         """Nothing."""
 
     def count(self, name: str, labels: Labels = (), by: float = 1) -> None:

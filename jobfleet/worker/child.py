@@ -214,6 +214,8 @@ class Child:
         self._turning = asyncio.get_running_loop().call_later(max(TURN_LEAST, self._config.hang_after / 4), self._turn)
 
     def _report_state(self) -> None:
+        if self._tally.is_on:
+            self._engine.count_starts()
         self._reports.send("state", self._engine.running, self._tally.take())
         if self._tally.is_on:
             self._reports.send("pulse", self._engine.pulse)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from typing import TYPE_CHECKING, cast
 
 from jobfleet.metrics.tally import UNKNOWN, Tally
@@ -32,9 +32,12 @@ class Counting:
         self.is_on = tally.is_on
         """Whether anybody reads the counts; whoever asks first saves the rest."""
 
-    def started(self, run: Run) -> None:
-        """A run begins."""
-        self._tally.run_started(run.lane.queue, _function(run))
+    def started(self, runs: Iterable[Run]) -> None:
+        """These run; whose start was not counted yet is counted now."""
+        for run in runs:
+            if run.started_us and not run.is_counted:
+                run.is_counted = True
+                self._tally.count("jobs_started_total", (run.lane.queue, _function(run)))
 
     def settled(self, run: Run, letter: str) -> None:
         """A run's ending was answered.
@@ -51,7 +54,8 @@ class Counting:
         if started:
             waited = started - run.grant.due
             took = cast(int, item[6]) if item is not None and item[0] in TIMED else self._now_us() - started
-        self._tally.run_finished(queue, _function(run), outcome, took, waited)
+        is_whole = started != 0 and not run.is_counted
+        self._tally.run_finished(queue, _function(run), outcome, took, waited, is_whole=is_whole)
         if outcome == "completed":
             return
         if outcome == "retried":

@@ -221,8 +221,6 @@ class Engine:
         self._runner.start(run)
         if self._tells_all:
             lines.started(run)
-        if self._counting.is_on:
-            self._counting.started(run)
 
     def _start_now(self, run: Run) -> None:
         self._started_us = self.now_us()
@@ -390,6 +388,10 @@ class Engine:
         await asyncio.wait(waits, timeout=timeout, return_when=asyncio.FIRST_COMPLETED)
         for wait in waits:
             wait.cancel()
+
+    def count_starts(self) -> None:
+        """Count the starts of what runs; of what starts and ends between two counts, the end tells."""
+        self._counting.started(self._runs.values())
 
     def holds(self) -> list[str]:
         """The ids of what runs, for a dump."""

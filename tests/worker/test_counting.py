@@ -20,18 +20,17 @@ RETRY = settle.retry("q.0.a", 7, delay_us=1, tries="")
 def run(item: settle.Item | None, **changes: Any) -> Any:
     given = {
         "lane": SimpleNamespace(queue="q"), "header": {"function": "f"}, "handler": object(), "item": item,
-        "started_us": NOW - 400, "grant": SimpleNamespace(due=NOW - 1_000),
+        "started_us": NOW - 400, "is_counted": False, "grant": SimpleNamespace(due=NOW - 1_000),
     }  # fmt: skip
     return SimpleNamespace(**{**given, **changes})
 
 
-def counted(ended: Any, letter: str) -> dict[str, Any]:
+def counted(ended: Any, letter: str, *, is_long: bool = False) -> dict[str, Any]:
     tally = Tally()
     counting = Counting(tally, lambda: NOW)
-    counting.started(ended)
+    counting.started([ended, ended] if is_long else [])
     counting.settled(ended, letter)
-    rows = {str(row[0]): (row[1], row[2] if len(row) == 3 else round(row[3] * 1e6)) for row in tally.take()}
-    return {name: row for name, row in rows.items() if name != "jobs_started_total"}
+    return {str(row[0]): (row[1], row[2] if len(row) == 3 else round(row[3] * 1e6)) for row in tally.take()}
 
 
 @pytest.mark.parametrize(
@@ -55,8 +54,10 @@ def test_an_ending_counts_as_what_redis_made_of_it(
         "jobs_finished_total": (("q", "f", outcome), 1),
         "job_duration_seconds": (("q", "f", outcome), took),
         "queue_wait_seconds": (("q",), 600),
+        "jobs_started_total": (("q", "f"), 1),
         **more,
     }
+    assert counted(run(item), letter, is_long=True) == counted(run(item), letter)
 
 
 def test_a_run_that_never_started_has_no_times() -> None:
