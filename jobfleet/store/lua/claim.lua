@@ -118,9 +118,9 @@ if has_groups or conf[2] or conf[3] then
   }
   if conf[2] then
     whole = room_of(limits_of(conf[2]), redis.call('ZCARD', KEYS[5]), redis.call('ZSCORE', KEYS[17], ''), now)
-    room = math.min(room, whole.most)
+    room, whole.look_after = math.min(room, whole.most), look_after
   end
-  if has_groups then fair = fair_share(keys, conf[4]) end
+  if has_groups then fair = fair_share(keys, conf[4] and conf[4] ~= '0') end
   if conf[3] and order == STRICT and room > 0 then order, quotas = bands_by_age(keys, fair, tonumber(conf[3]), room) end
 end
 
@@ -155,7 +155,7 @@ end
 -- A queue that is full, or out of tokens, has nothing more for anybody; a slot that is freed, or the next token, calls again.
 if whole and whole.most <= #ids then
   more = false
-  next_token = whole.why == 'rate' and int(math.ceil(whole.full + (#ids - whole.burst + 1) * whole.every)) or '0'
+  next_token = whole.why == 'rate' and int(whole.look_after(whole, #ids, now)) or '0'
 end
 
 if #ids == 0 then

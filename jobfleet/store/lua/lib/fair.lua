@@ -102,7 +102,7 @@ local function fair_share(keys, is_set)
       outcome.more = true
     else
       put(band, one, true)
-      if state.why == 'rate' then look_again(one.key, token_after(state, state.taken)) end
+      if state.why == 'rate' then look_again(one.key, look_after(state, state.taken, now)) end
     end
   end
 
