@@ -11,14 +11,7 @@ from typing import Any
 
 import pytest
 
-from jobfleet.config import (
-    SETTINGS,
-    JobConfig,
-    Loaded,
-    Setting,
-    default_processes,
-    load,
-)
+from jobfleet.config import SETTINGS, JobConfig, Loaded, Setting, default_processes, load
 from jobfleet.errors import ConfigError
 
 MIB = 1024 * 1024
