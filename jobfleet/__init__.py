@@ -18,6 +18,7 @@ from jobfleet import version
 __version__ = version.VERSION
 
 if TYPE_CHECKING:
+    from jobfleet.archive import init_job_tables
     from jobfleet.client.aio import AsyncFleet
     from jobfleet.client.batch import BatchItem
     from jobfleet.client.context import JobContext, ProgressCallback
@@ -91,6 +92,7 @@ _HOMES = {
     "configure": "jobfleet.client.default",
     "enqueue": "jobfleet.client.default",
     "hooks": "jobfleet.client.registry",
+    "init_job_tables": "jobfleet.archive",
     "job": "jobfleet.client.registry",
     "poll": "jobfleet.client.default",
     "register_job_function": "jobfleet.client.registry",
@@ -152,6 +154,7 @@ __all__ = [
     "configure",
     "enqueue",
     "hooks",
+    "init_job_tables",
     "job",
     "poll",
     "register_job_function",

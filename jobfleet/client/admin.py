@@ -38,6 +38,8 @@ class QueueInfo:
         paused: Who paused it; None when it is not.
         totals: Counts since the queue's beginning.
         run_time: The time all finished runs took.
+        unread: Events that its journal keeps since a consumer has not acknowledged them.
+        dropped: Events that it has let go although one had not: they exceeded its bound.
     """
 
     name: str
@@ -53,6 +55,8 @@ class QueueInfo:
     paused: str | None
     totals: Mapping[str, int]
     run_time: timedelta
+    unread: int = 0
+    dropped: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -153,6 +157,8 @@ def queue_info(name: str, rows: Sequence[Counts]) -> QueueInfo:
         paused=next((row.paused for row in rows if row.paused is not None), None),
         totals={word: sum(row.totals.get(word, 0) for row in rows) for word in TOTALS},
         run_time=timedelta(microseconds=sum(row.totals.get("run_us", 0) for row in rows)),
+        unread=sum(row.totals.get("journal", 0) - row.totals.get("journal_low", 0) for row in rows),
+        dropped=sum(row.totals.get("journal_dropped", 0) for row in rows),
     )
 
 

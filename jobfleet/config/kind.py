@@ -14,7 +14,8 @@ from datetime import timedelta
 from pathlib import Path
 from typing import TypeVar
 
-from jobfleet.config.url import check_url, mask_url
+from jobfleet.config.url import check_database_url, check_url, mask_url
+from jobfleet.errors import ConfigError
 
 T = TypeVar("T", int, float)
 
@@ -53,6 +54,13 @@ def _text(value: object) -> str:
 
 def _url(value: object) -> str:
     return check_url(_text(value))
+
+
+def _database(value: object) -> str:
+    try:
+        return check_database_url(_text(value))
+    except ConfigError as error:
+        raise ValueError(str(error)) from None
 
 
 def _name(value: object) -> str:
@@ -191,6 +199,7 @@ def choice(*words: str) -> Kind:
 
 
 URL = Kind(name="URL", parse=_url, show=lambda value: mask_url(str(value)))
+DATABASE = Kind(name="URL of a database", parse=_database, show=lambda value: mask_url(str(value)))
 NAME = Kind(name="name", parse=_name)
 PATH = Kind(name="folder", parse=_path)
 FLAG = Kind(name="true or false", parse=_flag, show=lambda value: str(value).lower())

@@ -13,7 +13,7 @@ from dataclasses import dataclass, fields, replace
 from pathlib import Path
 
 from jobfleet.config.cpu import default_processes
-from jobfleet.config.kind import COUNT, DURATION, FLAG, LANES, NAME, PATH, QUEUES, RATIO, SIZE, URL, choice
+from jobfleet.config.kind import COUNT, DATABASE, DURATION, FLAG, LANES, NAME, PATH, QUEUES, RATIO, SIZE, URL, choice
 from jobfleet.config.setting import OptionalSeconds, Seconds, Setting, Weights, setting
 from jobfleet.errors import ConfigError
 
@@ -195,6 +195,30 @@ class JobConfig:
     )
     dead_ttl: Seconds = setting(DURATION, 30 * DAY, "How long a dead letter is kept.", scope="reaper")
     dead_max: int = setting(COUNT, 100_000, "Most dead letters kept in a lane.", scope="reaper", unit="jobs", least=0)
+    archive_url: str | None = setting(
+        DATABASE,
+        None,
+        "The database that keeps every job: SQLite or PostgreSQL; needs the extra 'sql'.",
+        scope="all",
+        derived="no archive",
+    )
+    archive_ttl: OptionalSeconds = setting(
+        DURATION, None, "How long the archive keeps a job that has ended.", scope="reaper", derived="for ever"
+    )
+    archive_failed_ttl: OptionalSeconds = setting(
+        DURATION, None, "How long it keeps a job that has failed.", scope="reaper", derived="archive_ttl"
+    )
+    journal_max: int = setting(
+        COUNT,
+        1_000_000,
+        "Most events that a lane's journal keeps for a consumer that does not acknowledge them.",
+        scope="reaper",
+        unit="events",
+        least=100,
+    )
+    journal_ttl: Seconds = setting(
+        DURATION, DAY, "How long events are kept for a consumer that does not acknowledge them.", scope="reaper"
+    )
 
     def __post_init__(self) -> None:
         for row in SETTINGS:

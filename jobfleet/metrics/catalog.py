@@ -117,6 +117,10 @@ METRICS = (
         "outcome",
         where="reaper",
     ),
+    _counter("archive_events_total", "Events of the journal that were written into the archive.", where="reaper"),
+    _counter(
+        "archive_errors_total", "Times the archive's database did not take what was to be written.", where="reaper"
+    ),
     _counter("reaper_runs_total", "Turns of a duty that ended well.", "duty"),
     _gauge("reaper_last_success_timestamp_seconds", "When a duty's last good turn ended, since 1970.", "duty"),
     # Jobs of the whole fleet: counts for ever, and what stands where now.
@@ -128,6 +132,10 @@ METRICS = (
     _gauge("dead_letters", "Dead letters kept.", "queue", where="fleet"),
     _gauge("outbox_records", "Endings that dependants are still to be told of.", "queue", where="fleet"),
     _gauge("outbox_latency_seconds", "Age of the oldest of them.", "queue", where="fleet"),
+    _gauge("journal_events", "Events kept since a consumer has not acknowledged them.", "queue", where="fleet"),
+    _counter(
+        "journal_dropped_total", "Events let go though a consumer had not acknowledged them.", "queue", where="fleet"
+    ),
     # Queues of the whole fleet.
     _gauge("queue_latency_seconds", "Age of the oldest job that is due and not started.", "queue", where="fleet"),
     _gauge(

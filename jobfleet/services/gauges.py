@@ -157,6 +157,8 @@ def _jobs(queues: Iterable[QueueInfo]) -> dict[str, Values]:
         "queue_latency_seconds": {(row.name,): row.latency.total_seconds() for row in rows},
         "queue_paused": {(row.name,): float(row.paused is not None) for row in rows},
         "dead_letters": {(row.name,): row.dead for row in rows},
+        "journal_events": {(row.name,): row.unread for row in rows},
+        "journal_dropped_total": {(row.name,): row.dropped for row in rows},
     }
 
 

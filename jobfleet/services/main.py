@@ -59,6 +59,10 @@ async def _run(config: JobConfig, parent: int | None, reports: int | None = None
         Relay(store, keys, config, tally),
         Retention(store, keys, config, tally),
     ]
+    if config.archive_url is not None:
+        from jobfleet.services.archive import Archive
+
+        duties.append(Archive(store, keys, config, tally))
     endpoint = reporting = None
     if config.metrics_port is not None and parent is None:
         from jobfleet.services.endpoint import Endpoint

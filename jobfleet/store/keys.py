@@ -57,7 +57,7 @@ KEY_TABLE: tuple[KeyRow, ...] = (
     KeyRow("locks", "zset", "keys held for a time, by when that is over (µs)", "two with each new one; retention duty"),
     KeyRow("watched", "hash", "id → 1 for jobs that dependants wait for", "the final transition"),
     KeyRow("outbox", "stream", "one record per settled parent that is watched", "the relay"),
-    KeyRow("journal", "stream", "lifecycle events, only while a consumer is registered", "MAXLEN"),
+    KeyRow("journal", "stream", "lifecycle events, while a consumer is registered", "journal_max; all read it"),
     KeyRow("fired", "hash", "cron entry → last fire that was dealt with, and its job", "with its entry"),
     KeyRow("wake", "zset", "the marker on which idle children block", "one member"),
     KeyRow(
@@ -85,6 +85,7 @@ FLEET_KEY_TABLE: tuple[KeyRow, ...] = (
     KeyRow("flow:<id>", "string", "the jobs of a flow, and whom each waits for", "TTL 30 d"),
     KeyRow("flow-more:<id>", "hash", "what jobs of a flow have added to it", "TTL 30 d; at most 20,000 jobs"),
     KeyRow("flows", "zset", "flows by when they were made", "the last 1,000"),
+    KeyRow("consumers", "hash", "who reads the journals → how many events a lane keeps at most", "one field a group"),
     KeyRow("cron", "hash", "cron entry → since when, fingerprint of its times, record", "unschedule"),
     KeyRow("cron-paused", "hash", "cron entry → who paused it, and when", "with its entry"),
     KeyRow("cron-ledger:<entry>", "zset", "what became of its fires, by time", "1,000 notes; with its entry"),
@@ -204,6 +205,7 @@ class Keyspace:
         self.control = f"{tag}control"
         self.cron = f"{tag}cron"
         self.flows = f"{tag}flows"
+        self.consumers = f"{tag}consumers"
         self.cron_paused = f"{tag}cron-paused"
         self.lane = cache(self._lane)
 

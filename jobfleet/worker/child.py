@@ -18,6 +18,7 @@ from contextlib import suppress
 from functools import partial
 from typing import Any
 
+from jobfleet.client.default import offer_settings
 from jobfleet.client.publish import function_record
 from jobfleet.client.registry import REGISTRY
 from jobfleet.clock import boottime
@@ -30,6 +31,7 @@ from jobfleet.outcome import Cancelled, TimedOut
 from jobfleet.store.aio import AsyncStore
 from jobfleet.store.calls.enqueue import open_queue
 from jobfleet.store.connect import target
+from jobfleet.store.journal import follow
 from jobfleet.store.keys import Keyspace, Lane
 from jobfleet.worker.board import Board
 from jobfleet.worker.capture import keep_capturing, start_capture
@@ -79,6 +81,7 @@ class Child:
         config = JobConfig(**settings)
         set_up_logs(config, worker=child, current=CURRENT.get)
         sys.dont_write_bytecode |= config.reload  # it tells changes by the second: two within one would be one
+        offer_settings(config)
         loaded = self._load(modules, app_dir)
         if loaded is None:
             return EXIT_USAGE
@@ -112,6 +115,7 @@ class Child:
         for queue in queues:
             _, count = await store.run(open_queue(self._keys, queue, config.lanes.get(queue, 1)))
             lanes += [self._keys.lane(queue, index) for index in range(count)]
+        await follow(store, self._keys, lanes)
         if quiet:
             await self._engine.quiet()
             self._engine.serve(lanes)

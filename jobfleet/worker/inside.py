@@ -19,6 +19,7 @@ from jobfleet.model import check_queue
 from jobfleet.services.leases import Leases, shared_spacing
 from jobfleet.store.aio import AsyncStore
 from jobfleet.store.calls.enqueue import open_queue
+from jobfleet.store.journal import follow
 from jobfleet.store.keys import Keyspace, Lane
 from jobfleet.worker.board import Board
 from jobfleet.worker.capture import start_capture, stop_capture
@@ -85,6 +86,7 @@ class _Inside:
         for queue in self._queues:
             _, count = await store.run(open_queue(keys, queue, self._config.lanes.get(queue, 1)))
             lanes += [keys.lane(queue, index) for index in range(count)]
+        await follow(store, keys, lanes)
         handlers = Handlers(self._fleet.space.registry, (), self._config)
         child = f"{self._worker}.0"
         engine = Engine(

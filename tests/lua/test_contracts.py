@@ -21,6 +21,7 @@ from jobfleet.store.calls import (
     enqueue,
     flow,
     inspect,
+    journal,
     lease,
     limit,
     log,
@@ -62,6 +63,7 @@ SAMPLES: dict[str, Call[Any]] = {
     "cancel": control.cancel(KEYS, LANE, IDS, by=None, ttl_ms=1),
     "claim": lease.claim(LANE, child="w.1", nonce=1, lease_us=1, limit=1),
     "command": presence.command(KEYS, Command("quiet", "w", "0")),
+    "consumers": journal.consumers(KEYS),
     "counts": inspect.counts(LANE),
     "dead": inspect.dead(LANE),
     "entries": cron.entries(KEYS),
@@ -75,6 +77,8 @@ SAMPLES: dict[str, Call[Any]] = {
     "unmark": cron.unmark(LANE, "nightly"),
     "unschedule": cron.unschedule(KEYS, "nightly"),
     "debounce": enqueue.debounce(LANE, Entry(IDS[1], 2, "", "u k", b""), key="k", holder=IDS[0], longest_us=None),
+    "dismiss": journal.dismiss(KEYS, "g"),
+    "enlist": journal.enlist(KEYS, "g", most=9),
     "enqueue": enqueue.enqueue(LANE, [Entry(job_id, 2, "", "", b"") for job_id in IDS]),
     "explain": inspect.explain(LANE, IDS[0]),
     "finished": inspect.finished(LANE),
@@ -92,6 +96,7 @@ SAMPLES: dict[str, Call[Any]] = {
     "pause_group": limit.pause_group(LANE, "acme", by=None),
     "progress": progress.progress(LANE, [progress.Report(job_id, 7, 1, b"") for job_id in IDS], ttl_ms=1),
     "purge": control.purge(LANE, IDS),
+    "register": journal.register(LANE, "g", most=9),
     "renew": lease.renew(LANE, [(job_id, 7) for job_id in IDS], lease_us=1),
     "replace": enqueue.replace(LANE, Entry(IDS[1], 2, "", "u k", b""), key="k", holder=IDS[0], ttl_ms=1),
     "replay": control.replay(LANE, IDS, by=None),
@@ -106,6 +111,8 @@ SAMPLES: dict[str, Call[Any]] = {
     "stop": control.stop(LANE, [(job_id, 7, 1, "raised") for job_id in IDS]),
     "tick": lease.tick(LANE),
     "trim": control.trim(LANE, done_before_ms=1, dead_before_ms=1, dead_max=1),
+    "trim_journal": journal.trim_journal(LANE, longest_us=1, gone_ms=1),
+    "unregister": journal.unregister(LANE, "g"),
     "waiting": inspect.waiting(LANE, 2),
 }
 ARGUMENTS_AN_ITEM = {
@@ -114,8 +121,8 @@ ARGUMENTS_AN_ITEM = {
     "status": 1, "stop": 4, "unblock": 4, "unwatch": 2, "watch": 1,
 }  # fmt: skip
 SHARES_KEYS = {
-    "beat", "command", "entries", "extend_flow", "fleet", "flow", "flows", "history", "hold_entry", "keep_flow",
-    "leave", "ledger", "memory", "open_queue", "schedule", "unschedule",
+    "beat", "command", "consumers", "dismiss", "enlist", "entries", "extend_flow", "fleet", "flow", "flows", "history",
+    "hold_entry", "keep_flow", "leave", "ledger", "memory", "open_queue", "schedule", "unschedule",
 }  # fmt: skip
 
 every_script = pytest.mark.parametrize("name", names())
@@ -266,6 +273,15 @@ def words_declared(name: str) -> set[str]:
     if name == "status":
         return words | set(re.findall(r"\{([a-z]+)[,}]", text)) - {"word"}
     return words
+
+
+@every_script
+def test_what_it_emits_the_journal_keeps(name: str) -> None:
+    header = load(name).header
+
+    if header.emits not in {"-", "progressed"}:
+        assert b"write_journal(" in load(name).plain, "a consumer of the journal must miss nothing"
+        assert {"journal", "totals"} <= {field.name for field in header.keys}
 
 
 def test_a_user_who_may_touch_what_is_declared_is_refused_what_is_not(world: World, floor: str) -> None:

@@ -74,6 +74,7 @@ async def test_every_place_of_the_fleet_is_told(store: AsyncStore, raw: redis.Re
     second.dead("d")
     first.paused("ann")
     raw.hset(first.lane.totals, mapping={"enqueued": 9, "completed": 3, "failed": 1, "run_us": 8 * S, "replayed": 2})
+    raw.hset(second.lane.totals, mapping={"journal": 70, "journal_low": 50, "journal_dropped": 4})
     raw.hset(second.lane.totals, mapping={"enqueued": 5, "cancelled": 1, "expired": 1, "retrying": 1})
     raw.zadd(first.lane.expiry, {"a": 1, "b": 2})
     raw.xadd(second.lane.outbox, {"parent": "p"}, id=f"{server_now(raw) // 1000 - 90_000}-0")
@@ -98,6 +99,8 @@ async def test_every_place_of_the_fleet_is_told(store: AsyncStore, raw: redis.Re
         ("mail", "completed"): 3, ("mail", "failed"): 1, ("mail", "cancelled"): 1, ("mail", "expired"): 1,
     }  # fmt: skip
     assert found["dead_letters"] == {("mail",): 1, ("idle",): 0}
+    assert found["journal_events"] == {("mail",): 20, ("idle",): 0}
+    assert found["journal_dropped_total"] == {("mail",): 4, ("idle",): 0}
     assert found["jobs_expiring"] == {("mail",): 2, ("idle",): 0}
     assert found["outbox_records"] == {("mail",): 1, ("idle",): 0}
     assert found["outbox_latency_seconds"] == {("mail",): pytest.approx(90, abs=15), ("idle",): 0}

@@ -11,14 +11,7 @@ from typing import Any
 
 import pytest
 
-from jobfleet.config import (
-    SETTINGS,
-    JobConfig,
-    Loaded,
-    Setting,
-    default_processes,
-    load,
-)
+from jobfleet.config import SETTINGS, JobConfig, Loaded, Setting, default_processes, load
 from jobfleet.errors import ConfigError
 
 MIB = 1024 * 1024
@@ -80,6 +73,9 @@ DEFAULTS: dict[str, object] = {
     "reap_interval": 1.0,
     "dead_ttl": 2_592_000.0,
     "dead_max": 100_000,
+    **dict.fromkeys(("archive_url", "archive_ttl", "archive_failed_ttl")),
+    "journal_max": 1_000_000,
+    "journal_ttl": 86_400.0,
 }
 
 # name → the value as a variable's text, as TOML, and as it is read; never the default
@@ -140,6 +136,11 @@ OTHERS: dict[str, tuple[str, str, object]] = {
     "reap_interval": ("500ms", "0.5", 0.5),
     "dead_ttl": ("7d", '"7d"', 604_800.0),
     "dead_max": ("10", "10", 10),
+    "archive_url": ("sqlite:///a.db", '"sqlite:///a.db"', "sqlite:///a.db"),
+    "archive_ttl": ("90d", '"90d"', 7_776_000.0),
+    "archive_failed_ttl": ("365d", '"365d"', 31_536_000.0),
+    "journal_max": ("1000", "1000", 1000),
+    "journal_ttl": ("2h", '"2h"', 7200.0),
 }
 
 BY_NAME = {setting.name: setting for setting in SETTINGS}
@@ -391,6 +392,3 @@ def test_a_process_of_another_user_is_alive(tmp_path: Path, monkeypatch: pytest.
     note(tmp_path, {"url": "redis://h", "pid": 5})
 
     assert moved(read(tmp_path)) == {"url": ("redis://h", ".jobfleet/up.json")}
-
-
-# ---------------------------------------------------------------------------------------- values

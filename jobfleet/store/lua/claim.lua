@@ -17,7 +17,8 @@
 --         15 gdue       zset    groups by when their turn is to be looked at (µs)
 --         16 held       zset    running jobs of groups
 --         17 rates      zset    groups by when their tokens are full again (µs)
--- READS   conf          hash    paused, limits, aging
+--         18 journal    stream  lifecycle events
+-- READS   conf          hash    paused, limits, aging, journal
 --         tries         hash    id → tries
 --         meta          hash    id → clear record
 --         job:<id>      string  envelope
@@ -93,7 +94,7 @@ if last then
     return (grants_of({'claimed', stamp, '0'}, ids, tokens, dues, bands))
   end
 end
-local conf = redis.call('HMGET', tag .. 'conf', 'paused', 'limit', 'aging', 'groups')
+local conf = redis.call('HMGET', tag .. 'conf', 'paused', 'limit', 'aging', 'groups', 'journal')
 if conf[1] then return {'paused', stamp} end
 
 local ids, dues, bands, taken, room = {}, {}, {}, {{}, {}, {}, {}}, limit
@@ -192,7 +193,10 @@ for i = 1, #ids do
   leases[2 * i - 1], leases[2 * i] = deadline, ids[i]
   runs[2 * i - 1] = ids[i]
   runs[2 * i] = tokens[i] .. tail .. bands[i] .. '|'
-  if heard then events[i] = {'claimed', ids[i], tokens[i], 0} end
+  if heard or conf[5] then
+    local spent = reply[7 * i + 2]
+    events[i] = {'claimed', ids[i], tokens[i], 0, words = child, tries = spent ~= '' and spent or nil}
+  end
 end
 for band = 1, 4 do
   if #taken[band] > 0 then redis.call('ZREM', KEYS[band], unpack(taken[band])) end
@@ -207,6 +211,10 @@ if tried > 0 then redis.call('HINCRBY', KEYS[10], 'retrying', -tried) end
 if fair then fair.write() end
 if whole and whole.full then redis.call('ZADD', KEYS[17], string.format('%.3f', whole.full + #ids * whole.every), '') end
 if more then redis.call('ZADD', KEYS[9], 0, 'w') end
+if conf[5] then  -- functions are made only for whom they are
+-- @include lib/journal
+  write_journal(KEYS[18], KEYS[10], conf[5], events, stamp)
+end
 
-emit(tag, now, events)
+if heard then emit(tag, now, events) end
 return reply

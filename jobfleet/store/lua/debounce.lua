@@ -12,7 +12,9 @@
 --         10 ring       zset    groups by their turn
 --         11 gdue       zset    groups by when their turn is to be looked at (µs)
 --         12 job:<holder> string envelope of the job that stands
+--         13 journal    stream  lifecycle events
 -- READS   tries         hash    id → tries
+--         conf          hash    journal
 --         listeners     string  whether anybody listens
 -- ARGV    1 tag         text    the lane's prefix
 --         2 key         text    the unique key
@@ -34,6 +36,7 @@
 -- @include lib/due
 -- @include lib/unique
 -- @include lib/event
+-- @include lib/journal
 -- @include lib/group
 
 local tag, key, holder, id = ARGV[1], ARGV[2], ARGV[3], ARGV[5]
@@ -56,7 +59,7 @@ local due = math.max(stood, math.min(asked, since + longest))
 local had = redis.call('HGET', KEYS[5], holder)
 local meta = dated(ARGV[8], now)
 local expires = meta_field(meta, 'x')
-local heard = is_heard(tag)
+local heard, journal = is_heard(tag), redis.call('HGET', tag .. 'conf', 'journal')
 local groups = new_groups({grouped = KEYS[9], ring = KEYS[10], gdue = KEYS[11]})
 local old, new = had and meta_field(had, 'g'), meta_field(meta, 'g')
 if old and tonumber(score) < 0 then groups.leaves(old, band - 1, score, holder) end
@@ -74,5 +77,7 @@ end
 redis.call('HSET', KEYS[8], key, holder .. ' ' .. int(lock.till) .. ' ' .. int(since) .. ' ' .. id)
 redis.call('HINCRBY', KEYS[7], 'debounced', 1)
 
-if heard then emit(tag, now, {{'debounced', holder, '0', 0}}) end
+local events = {{'debounced', holder, '0', 0, words = ARGV[6] .. ' ' .. int(due), envelope = ARGV[9]}}
+if journal then write_journal(KEYS[13], KEYS[7], journal, events, int(now)) end
+if heard then emit(tag, now, events) end
 return {'debounced', int(now), int(due)}
