@@ -42,6 +42,7 @@ SECTIONS: dict[str, dict[str, str]] = {
         "cron": "cron:cron",
         "limits": "limits:limits",
         "archive": "archive:archive",
+        "notify": "notify:notify",
     },
     "Settings": {
         "config": "settings:config",

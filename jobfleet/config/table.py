@@ -11,9 +11,24 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, fields, replace
 from pathlib import Path
+from typing import Any
 
 from jobfleet.config.cpu import default_processes
-from jobfleet.config.kind import COUNT, DATABASE, DURATION, FLAG, LANES, NAME, PATH, QUEUES, RATIO, SIZE, URL, choice
+from jobfleet.config.kind import (
+    COUNT,
+    DATABASE,
+    DURATION,
+    FLAG,
+    LANES,
+    NAME,
+    NOTIFY,
+    PATH,
+    QUEUES,
+    RATIO,
+    SIZE,
+    URL,
+    choice,
+)
 from jobfleet.config.setting import OptionalSeconds, Seconds, Setting, Weights, setting
 from jobfleet.errors import ConfigError
 
@@ -218,6 +233,9 @@ class JobConfig:
     )
     journal_ttl: Seconds = setting(
         DURATION, DAY, "How long events are kept for a consumer that does not acknowledge them.", scope="reaper"
+    )
+    notify: Mapping[str, Any] = setting(
+        NOTIFY, "", "Channels and rules of notifications; see docs/howto/notifications.md.", scope="reaper"
     )
 
     def __post_init__(self) -> None:

@@ -121,6 +121,13 @@ METRICS = (
     _counter(
         "archive_errors_total", "Times the archive's database did not take what was to be written.", where="reaper"
     ),
+    _counter(
+        "notifications_total",
+        "Notifications sent, failed (and tried again), given up.",
+        "channel",
+        "outcome",
+        where="reaper",
+    ),
     _counter("reaper_runs_total", "Turns of a duty that ended well.", "duty"),
     _gauge("reaper_last_success_timestamp_seconds", "When a duty's last good turn ended, since 1970.", "duty"),
     # Jobs of the whole fleet: counts for ever, and what stands where now.

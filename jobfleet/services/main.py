@@ -6,10 +6,12 @@ import asyncio
 import logging
 import os
 import signal
+import socket
 import subprocess
 import sys
 import threading
 from collections.abc import Callable, Sequence
+from uuid import uuid4
 
 import msgpack
 
@@ -18,6 +20,8 @@ from jobfleet.errors import JobfleetError
 from jobfleet.metrics.tally import tally_for
 from jobfleet.services.cron import Cron
 from jobfleet.services.leases import Leases
+from jobfleet.services.modules import load_modules
+from jobfleet.services.notify import Notify, channels_of
 from jobfleet.services.relay import Relay
 from jobfleet.services.retention import Retention
 from jobfleet.services.service import Service
@@ -30,20 +34,26 @@ log = logging.getLogger("jobfleet.reaper")
 AFTER_DEATH = 1.0
 
 
-def main(modules: Sequence[str], config: JobConfig) -> int:  # noqa: ARG001 - rules that load modules come with notify
+def main(modules: Sequence[str], config: JobConfig) -> int:
     """Run a reaper in this process until it is told to stop; answer its exit code.
+
+    Args:
+        modules: Imported first: they may add notification channels.
+        config: The settings.
 
     Raises:
         StoreUnavailable: Redis was not there at the start.
-        ConfigError: The metrics port is taken.
+        ConfigError: The metrics port is taken, a module cannot be imported, or a channel is refused.
     """
     from jobfleet.logs import set_up_logs
 
     set_up_logs(config)
+    load_modules(modules, str(config.app_dir))
     return asyncio.run(_run(config, parent=None))
 
 
 async def _run(config: JobConfig, parent: int | None, reports: int | None = None) -> int:
+    channels = channels_of(config)
     at = target(config.url)
     store = AsyncStore(
         at, patience=config.patience, connect_timeout=config.connect_timeout, socket_timeout=config.socket_timeout
@@ -63,6 +73,10 @@ async def _run(config: JobConfig, parent: int | None, reports: int | None = None
         from jobfleet.services.archive import Archive
 
         duties.append(Archive(store, keys, config, tally))
+    if channels.rules:
+        duties.append(
+            Notify(store, keys, config, tally, channels, consumer=f"{socket.gethostname()}-{uuid4().hex[:12]}")
+        )
     endpoint = reporting = None
     if config.metrics_port is not None and parent is None:
         from jobfleet.services.endpoint import Endpoint
@@ -98,12 +112,13 @@ class HostedReaper:
     """A reaper in a child process of a worker; it ends when its pipe does, and one that dies is followed by another.
 
     Args:
+        modules: Those of the worker: they may add notification channels.
         config: The settings.
         url: The server, already found.
     """
 
-    def __init__(self, config: JobConfig, url: str) -> None:
-        self._config, self._url = config, url
+    def __init__(self, modules: Sequence[str], config: JobConfig, url: str) -> None:
+        self._modules, self._config, self._url = list(modules), config, url
         self._hear: Callable[[object], None] = lambda _: None
         self._is_closing = threading.Event()
         self._lock = threading.Lock()
@@ -148,7 +163,7 @@ class HostedReaper:
         for descriptor in given:
             os.close(descriptor)
         assert self._process.stdin is not None  # noqa: S101 - asked for above
-        self._process.stdin.write(msgpack.packb(self._config.plain(url=self._url)))
+        self._process.stdin.write(msgpack.packb([self._modules, self._config.plain(url=self._url)]))
         self._process.stdin.close()
 
     def close(self) -> None:
@@ -163,19 +178,25 @@ class HostedReaper:
             self._process.wait()
 
 
-def hosted_reaper(modules: Sequence[str], config: JobConfig, url: str) -> HostedReaper:  # noqa: ARG001 - as above
-    """Start a reaper beside a worker."""
-    return HostedReaper(config, url)
+def hosted_reaper(modules: Sequence[str], config: JobConfig, url: str) -> HostedReaper:
+    """Start a reaper beside a worker.
+
+    Raises:
+        ConfigError: A notification channel of the settings is refused.
+    """
+    channels_of(config)
+    return HostedReaper(modules, config, url)
 
 
 def _be_hosted() -> int:
     from jobfleet.logs import set_up_logs
 
-    settings = msgpack.unpackb(sys.stdin.buffer.read())
+    modules, settings = msgpack.unpackb(sys.stdin.buffer.read())
     config = JobConfig(**settings)
     set_up_logs(config)
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     try:
+        load_modules(modules, str(config.app_dir))
         pipe, *reports = map(int, sys.argv[1:])
         return asyncio.run(_run(config, pipe, *reports))
     except JobfleetError as error:

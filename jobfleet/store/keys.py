@@ -89,6 +89,11 @@ FLEET_KEY_TABLE: tuple[KeyRow, ...] = (
     KeyRow("cron", "hash", "cron entry → since when, fingerprint of its times, record", "unschedule"),
     KeyRow("cron-paused", "hash", "cron entry → who paused it, and when", "with its entry"),
     KeyRow("cron-ledger:<entry>", "zset", "what became of its fires, by time", "1,000 notes; with its entry"),
+    KeyRow("notify:<channel>:gathered", "zset", "marks of notices taken in, by when", "100,000; TTL 7 d"),
+    KeyRow("notify:<channel>:windows", "zset", "kinds of notice by when their window ends", "one a kind; TTL 7 d"),
+    KeyRow("notify:<channel>:groups", "hash", "kind → what has gathered; its rate", "with its window; TTL 7 d"),
+    KeyRow("notify:<channel>:due", "zset", "deliveries by when to try them", "1,000; TTL 7 d"),
+    KeyRow("notify:<channel>:held", "hash", "delivery → attempts and what it tells", "1,000; TTL 7 d"),
 )
 
 
@@ -188,6 +193,28 @@ class Lane:
         return f"{self.tag}events:{job_id}"
 
 
+class ChannelKeys:
+    """The key names of one notification channel.
+
+    Attributes:
+        gathered: Marks of notices taken in.
+        windows: Kinds of notice, by when their window ends.
+        groups: What has gathered.
+        due: Deliveries, by when to try them.
+        held: What they tell.
+    """
+
+    __slots__ = ("due", "gathered", "groups", "held", "windows")
+
+    def __init__(self, fleet_tag: str, channel: str) -> None:
+        tag = f"{fleet_tag}notify:{channel}:"
+        self.gathered = f"{tag}gathered"
+        self.windows = f"{tag}windows"
+        self.groups = f"{tag}groups"
+        self.due = f"{tag}due"
+        self.held = f"{tag}held"
+
+
 class Keyspace:
     """All key names of a namespace.
 
@@ -227,6 +254,10 @@ class Keyspace:
     def cron_ledger(self, entry: str) -> str:
         """Where it stands what became of a cron entry's fires."""
         return f"{self.tag}cron-ledger:{entry}"
+
+    def channel(self, name: str) -> ChannelKeys:
+        """The keys of a notification channel."""
+        return ChannelKeys(self.tag, name)
 
     def lane_of(self, job_id: str) -> Lane:
         """The lane that an id names.

@@ -28,6 +28,7 @@ from jobfleet.logs import set_up_logs
 from jobfleet.metrics.tally import Mute, Tally, tally_for
 from jobfleet.model import check_queue
 from jobfleet.outcome import Cancelled, TimedOut
+from jobfleet.services.modules import load_modules
 from jobfleet.store.aio import AsyncStore
 from jobfleet.store.calls.enqueue import open_queue
 from jobfleet.store.connect import target
@@ -37,7 +38,7 @@ from jobfleet.worker.board import Board
 from jobfleet.worker.capture import keep_capturing, start_capture
 from jobfleet.worker.current import CURRENT
 from jobfleet.worker.engine import Engine
-from jobfleet.worker.handlers import Handlers, load_modules
+from jobfleet.worker.handlers import Handlers
 from jobfleet.worker.ladder import Verdict
 from jobfleet.worker.recycling import Wear
 from jobfleet.worker.run import Run

@@ -25,6 +25,7 @@ from jobfleet.store.calls import (
     lease,
     limit,
     log,
+    notify,
     presence,
     progress,
     settle,
@@ -68,6 +69,7 @@ SAMPLES: dict[str, Call[Any]] = {
     "dead": inspect.dead(LANE),
     "entries": cron.entries(KEYS),
     "fire": cron.fire(LANE, "nightly", 1, Entry(IDS[0], 2, "1", "", b""), overlap="allow"),
+    "gather": notify.gather(KEYS.channel("ops"), [notify.Item(f"m{i}", "k", 1, "d", 1, b"") for i in (1, 2)], most=1),
     "history": cron.history(KEYS, "nightly", limit=1),
     "hold_entry": cron.hold(KEYS, "nightly", paused=True, by=None),
     "ledger": cron.ledger(KEYS, "nightly", [(1, "fired"), (2, "fired")]),
@@ -80,6 +82,8 @@ SAMPLES: dict[str, Call[Any]] = {
     "dismiss": journal.dismiss(KEYS, "g"),
     "enlist": journal.enlist(KEYS, "g", most=9),
     "enqueue": enqueue.enqueue(LANE, [Entry(job_id, 2, "", "", b"") for job_id in IDS]),
+    "deliver": notify.deliver(KEYS.channel("ops"), notify.Delivery("d", 1, 1, 1, 1, 1, "k", b"")),
+    "deliveries": notify.deliveries(KEYS.channel("ops")),
     "explain": inspect.explain(LANE, IDS[0]),
     "finished": inspect.finished(LANE),
     "fleet": inspect.fleet(KEYS),
@@ -109,6 +113,7 @@ SAMPLES: dict[str, Call[Any]] = {
     "status": inspect.status(LANE, IDS),
     "steps": steps.steps(LANE, IDS[0]),
     "stop": control.stop(LANE, [(job_id, 7, 1, "raised") for job_id in IDS]),
+    "take": notify.take(KEYS.channel("ops"), lease_us=1, rules="r"),
     "tick": lease.tick(LANE),
     "trim": control.trim(LANE, done_before_ms=1, dead_before_ms=1, dead_max=1),
     "trim_journal": journal.trim_journal(LANE, longest_us=1, gone_ms=1),
@@ -116,13 +121,14 @@ SAMPLES: dict[str, Call[Any]] = {
     "waiting": inspect.waiting(LANE, 2),
 }
 ARGUMENTS_AN_ITEM = {
-    "beat": 2, "block": 3, "bury": 2, "cancel": 1, "enqueue": 5, "join": 1, "ledger": 2, "limits": 1, "log": 5,
-    "marks": 1, "progress": 4, "purge": 1, "renew": 2, "replay": 1, "reschedule": 1, "results": 1, "settle": 6,
-    "status": 1, "stop": 4, "unblock": 4, "unwatch": 2, "watch": 1,
+    "beat": 2, "block": 3, "bury": 2, "cancel": 1, "enqueue": 5, "gather": 6, "join": 1, "ledger": 2, "limits": 1,
+    "log": 5, "marks": 1, "progress": 4, "purge": 1, "renew": 2, "replay": 1, "reschedule": 1, "results": 1,
+    "settle": 6, "status": 1, "stop": 4, "unblock": 4, "unwatch": 2, "watch": 1,
 }  # fmt: skip
 SHARES_KEYS = {
-    "beat", "command", "consumers", "dismiss", "enlist", "entries", "extend_flow", "fleet", "flow", "flows", "history",
-    "hold_entry", "keep_flow", "leave", "ledger", "memory", "open_queue", "schedule", "unschedule",
+    "beat", "command", "consumers", "deliver", "deliveries", "dismiss", "enlist", "entries", "extend_flow", "fleet",
+    "flow", "flows", "gather", "history", "hold_entry", "keep_flow", "leave", "ledger", "memory", "open_queue",
+    "schedule", "take", "unschedule",
 }  # fmt: skip
 
 every_script = pytest.mark.parametrize("name", names())

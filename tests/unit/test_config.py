@@ -76,6 +76,7 @@ DEFAULTS: dict[str, object] = {
     **dict.fromkeys(("archive_url", "archive_ttl", "archive_failed_ttl")),
     "journal_max": 1_000_000,
     "journal_ttl": 86_400.0,
+    "notify": {},
 }
 
 # name → the value as a variable's text, as TOML, and as it is read; never the default
@@ -141,6 +142,7 @@ OTHERS: dict[str, tuple[str, str, object]] = {
     "archive_failed_ttl": ("365d", '"365d"', 31_536_000.0),
     "journal_max": ("1000", "1000", 1000),
     "journal_ttl": ("2h", '"2h"', 7200.0),
+    "notify": ('{"rules": [{}]}', "{ rules = [{}] }", {"rules": [{}]}),
 }
 
 BY_NAME = {setting.name: setting for setting in SETTINGS}
@@ -177,12 +179,8 @@ def test_one_row_generates_flag_variable_and_key() -> None:
     row = BY_NAME["max_jobs"]
 
     assert (row.flag, row.variable, row.name, row.is_optional) == ("--max-jobs", "JOBFLEET_MAX_JOBS", "max_jobs", True)
-    assert {s.short: s.name for s in SETTINGS if s.short} == {
-        "Q": "queues",
-        "c": "slots",
-        "p": "processes",
-        "v": "verbose",
-    }
+    shorts = {s.short: s.name for s in SETTINGS if s.short}
+    assert shorts == {"Q": "queues", "c": "slots", "p": "processes", "v": "verbose"}
 
 
 @every_setting()
