@@ -26,6 +26,8 @@ if TYPE_CHECKING:
     from jobfleet.client.registry import JobFunction, hooks, job, register_job_function
     from jobfleet.client.resources import Resource
     from jobfleet.client.sync import Fleet
+    from jobfleet.compat import JobManager, get_job_manager
+    from jobfleet.config import JobConfig
     from jobfleet.cron import Cron
     from jobfleet.errors import (
         ConfigError,
@@ -69,11 +71,13 @@ _HOMES = {
     "InvalidJob": "jobfleet.errors",
     "Job": "jobfleet.model",
     "JobCancelled": "jobfleet.errors",
+    "JobConfig": "jobfleet.config",
     "JobContext": "jobfleet.client.context",
     "JobExpired": "jobfleet.errors",
     "JobFailed": "jobfleet.errors",
     "JobFunction": "jobfleet.client.registry",
     "JobHandle": "jobfleet.client.handle",
+    "JobManager": "jobfleet.compat",
     "JobNotFound": "jobfleet.errors",
     "JobResult": "jobfleet.model",
     "JobStatus": "jobfleet.model",
@@ -90,6 +94,7 @@ _HOMES = {
     "cancel": "jobfleet.client.default",
     "configure": "jobfleet.client.default",
     "enqueue": "jobfleet.client.default",
+    "get_job_manager": "jobfleet.compat",
     "hooks": "jobfleet.client.registry",
     "job": "jobfleet.client.registry",
     "poll": "jobfleet.client.default",
@@ -129,11 +134,13 @@ __all__ = [
     "InvalidJob",
     "Job",
     "JobCancelled",
+    "JobConfig",
     "JobContext",
     "JobExpired",
     "JobFailed",
     "JobFunction",
     "JobHandle",
+    "JobManager",
     "JobNotFound",
     "JobResult",
     "JobStatus",
@@ -151,6 +158,7 @@ __all__ = [
     "cancel",
     "configure",
     "enqueue",
+    "get_job_manager",
     "hooks",
     "job",
     "poll",
