@@ -142,6 +142,11 @@ class Operations(Opened):
         answer: list[JobResult[Any]] = self._do(overview.pending(self.space, queue, limit=limit))
         return answer
 
+    def ended(self, *, limit: int = 50) -> list[JobResult[Any]]:
+        """The jobs that ended last, of those whose results are kept, without what they returned; the newest first."""
+        answer: list[JobResult[Any]] = self._do(overview.endings(self.space, limit=limit))
+        return answer
+
     def clean(self, older_than: float, queue: str | None = None) -> int:
         """Let go the results of jobs that ended longer ago than so many seconds; of how many.
 
@@ -274,6 +279,11 @@ class AsyncOperations(Opened):
     async def pending(self, queue: str | None = None, *, limit: int = 100) -> list[JobResult[Any]]:
         """Jobs that wait, the most urgent first."""
         answer: list[JobResult[Any]] = await self._do(overview.pending(self.space, queue, limit=limit))
+        return answer
+
+    async def ended(self, *, limit: int = 50) -> list[JobResult[Any]]:
+        """The jobs that ended last, of those whose results are kept, without what they returned; the newest first."""
+        answer: list[JobResult[Any]] = await self._do(overview.endings(self.space, limit=limit))
         return answer
 
     async def clean(self, older_than: float, queue: str | None = None) -> int:
