@@ -74,17 +74,8 @@ def _draw(seen: Overview) -> None:
     ):
         for column, (name, value) in zip(st.columns(4), row.items(), strict=True):
             column.metric(name, f"{value:,}" if isinstance(value, int) else value)
-    if counts["workers"] == 0 and counts["queue_size"]:
-        st.warning("Jobs wait, and no worker is there to run them.")
-
-    st.subheader("Running")
-    if not seen.running:
-        st.caption("Nothing runs at this moment.")
-    for job in seen.running:
-        st.progress(min(max(job.progress, 0.0), 1.0), text=f"{headline(job)} · {under_bar(job)}")
-    if counts["running"] > len(seen.running):
-        st.caption(f"… and {counts['running'] - len(seen.running):,} more.")
-
+    with st.container():  # so that what stands below keeps its place, whatever is in here
+        _draw_running(seen)
     st.subheader("Queues")
     if counts["by_queue"]:
         st.dataframe([_queue_row(name, row) for name, row in counts["by_queue"].items()], hide_index=True)
@@ -96,6 +87,19 @@ def _draw(seen: Overview) -> None:
         job_table(seen.ended, key="jobfleet-dashboard-ended")
     else:
         st.caption("Nothing has ended yet.")
+
+
+def _draw_running(seen: Overview) -> None:
+    counts = seen.counts
+    if counts["workers"] == 0 and counts["queue_size"]:
+        st.warning("Jobs wait, and no worker is there to run them.")
+    st.subheader("Running")
+    if not seen.running:
+        st.caption("Nothing runs at this moment.")
+    for job in seen.running:
+        st.progress(min(max(job.progress, 0.0), 1.0), text=f"{headline(job)} · {under_bar(job)}")
+    if counts["running"] > len(seen.running):
+        st.caption(f"… and {counts['running'] - len(seen.running):,} more.")
 
 
 def _queue_row(name: str, row: dict[str, Any]) -> dict[str, object]:
