@@ -38,8 +38,8 @@ def test_a_job_with_all_of_it_reaches_its_function(fleet: Fleet, programs: Progr
     )  # fmt: skip
     assert result.result == {
         "name": "Look around", "user": None, "tags": ["eu", "nightly"], "metadata": {"origin": "test", "rows": 7},
-        "correlation_id": None, "attempt": 1, "max_retries": 7, "retry_delay": 2.5, "retry_backoff": 3.0,
-        "retry_jitter": False,
+        "session": None, "correlation_id": None, "attempt": 1, "max_retries": 7, "retry_delay": 2.5,
+        "retry_backoff": 3.0, "retry_jitter": False,
     }  # fmt: skip
     assert result.started_at is not None
     assert job.scheduled_at is not None

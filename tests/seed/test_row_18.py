@@ -4,14 +4,17 @@ from __future__ import annotations
 
 import ast
 import os
+import runpy
 import subprocess
 import sys
 import textwrap
 from pathlib import Path
 
 import pytest
+import redis
 
 from tests.support.fleet import LONG, ROOT
+from tests.support.verify.stage import CHECKS, Check, Stage
 
 EXAMPLES = sorted((ROOT / "docs" / "examples").glob("*.py"))
 
@@ -34,3 +37,51 @@ def test_an_example_prints_what_it_says(example: Path, redis_url: str, tmp_path:
     )  # fmt: skip
 
     assert done.stdout == promised(example)
+
+
+def verify(*arguments: str) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        [str(ROOT / "scripts" / "verify"), *arguments], capture_output=True, text=True, timeout=110, check=False
+    )
+
+
+def test_the_script_sees_features_and_leaves_nothing_behind(redis_url: str, raw: redis.Redis) -> None:
+    raw.set("of-somebody-else", "stays")
+
+    done = verify("--url", redis_url, "--row", "1", "--row", "7")
+
+    table = done.stdout.splitlines()
+    assert (done.returncode, table[-1]) == (0, "6 of 6 features seen"), done.stdout + done.stderr
+    assert [row.split()[0] for row in table[:-1]] == ["row", "1", "1", "1", "1", "1", "7"]
+    assert raw.keys() == [b"of-somebody-else"]
+
+
+@pytest.mark.slow
+def test_the_script_sees_every_feature_on_a_server_of_its_own() -> None:
+    done = verify()
+
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert done.stdout.splitlines()[-1] == f"{len(CHECKS)} of {len(CHECKS)} features seen"
+
+
+def test_the_script_knows_every_row() -> None:
+    runpy.run_path(str(ROOT / "scripts" / "verify"))
+
+    assert {check.row for check in CHECKS} == set(range(1, 20)) - {11, 13}
+
+
+def test_a_miss_is_told_and_is_the_exit_status(
+    redis_url: str, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def amiss(stage: Stage) -> str:
+        raise AssertionError("nothing of the kind")
+
+    main = runpy.run_path(str(ROOT / "scripts" / "verify"))["main"]
+    monkeypatch.setitem(main.__globals__, "CHECKS", [Check(99, "flying", amiss)])
+
+    assert main(["--url", redis_url]) == 1
+
+    out = capsys.readouterr().out.splitlines()
+    assert out[-1] == "0 of 1 features seen, 1 MISSED"
+    assert "MISS" in out[-2]
+    assert out[-2].endswith("AssertionError: nothing of the kind")

@@ -93,7 +93,8 @@ def told(ctx: JobContext) -> dict[str, object]:
     ctx.log.warning("looking around")
     return {
         "name": ctx.job.name, "user": ctx.user, "tags": list(ctx.tags), "metadata": dict(ctx.metadata),
-        "correlation_id": ctx.correlation_id, "attempt": ctx.attempt, "max_retries": ctx.job.max_retries,
+        "session": ctx.job.session, "correlation_id": ctx.correlation_id, "attempt": ctx.attempt,
+        "max_retries": ctx.job.max_retries,
         "retry_delay": ctx.job.retry_delay, "retry_backoff": ctx.job.retry_backoff,
         "retry_jitter": ctx.job.retry_jitter,
     }  # fmt: skip
