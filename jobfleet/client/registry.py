@@ -40,13 +40,8 @@ DECORATOR_ONLY = frozenset((*LIMITS, *BATCH))
 JOB_ONLY = frozenset({"id", "scheduled_at", "expires_at", "depends_on", "user", "session", "correlation_id"})
 
 
-def stable_name(function: Callable[..., Any], *, label: str = "", hint: str = "") -> str:
+def stable_name(function: Callable[..., Any], *, label: str = "") -> str:
     """The name under which workers find a function: ``module.qualname``.
-
-    Args:
-        function: It.
-        label: What people call its job.
-        hint: What else a refusal is to say.
 
     Raises:
         InvalidJob: It is a lambda, a closure, or nothing that a module holds.
@@ -57,8 +52,7 @@ def stable_name(function: Callable[..., Any], *, label: str = "", hint: str = ""
         what = "a lambda" if qualname and "<lambda>" in qualname else "a function that no module holds"
         raise InvalidJob(
             f"Job {label or qualname or repr(function)!r} has {what}; workers find functions by name. "
-            'Use a module-level def with @job, or register_job_function("name", fn).'
-            f"{hint}",
+            'Use a module-level def with @job, or register_job_function("name", fn).',
             field="function",
         )
     return check_function_name(f"{module_name(module)}.{qualname}")

@@ -9,7 +9,7 @@ from functools import lru_cache
 from typing import Any, NamedTuple
 
 from jobfleet.client.injection import injection_of, parameters_of
-from jobfleet.client.registry import BUILT_IN, JobFunction, Registry, stable_name
+from jobfleet.client.registry import JobFunction, Registry, stable_name
 from jobfleet.client.unique import Uniqueness, uniqueness
 from jobfleet.clock import to_us, wall_us
 from jobfleet.codec import Limits, encode, encode_head, seal_call
@@ -29,7 +29,6 @@ PLAIN_OPTIONS = (
     "correlation_id",
 )
 METADATA_LIMITS = Limits(max_bytes=16 * 1024)
-CLEANUP = ' To clean up, function="jobfleet.maintenance.cleanup" is built in.'
 NORMAL_BAND = Priority.NORMAL.band
 
 
@@ -68,14 +67,12 @@ def resolve(job: Job, registry: Registry) -> Resolved | None:
         return Resolved(function.name, function.given, function.parameters or ())
     if isinstance(function, str):
         known = registry.get(function)
-        if known is None and function in BUILT_IN:
-            return Resolved(function, {})
         return Resolved(function, known.given, known.parameters or ()) if known is not None else None
     for known in registry.functions.values():
         if known.function is function:
             return Resolved(known.name, known.given, known.parameters or ())
     asked = parameters_of(function, injection_of(function)) if job.unique is not None else ()
-    name = stable_name(function, label=job.name, hint=CLEANUP if job.cron_expression is not None else "")
+    name = stable_name(function, label=job.name)
     registry.enqueued[name] = function
     return Resolved(name, {}, asked or ())
 

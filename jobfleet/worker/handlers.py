@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from types import ModuleType
 from typing import Any
 
-from jobfleet.client.registry import BUILT_IN, JobFunction, Registry, module_name
+from jobfleet.client.registry import JobFunction, Registry, module_name
 from jobfleet.config import JobConfig
 from jobfleet.errors import ConfigError
 from jobfleet.model import seconds

@@ -14,13 +14,11 @@ from urllib.request import urlopen
 
 from jobfleet import (
     Fleet,
-    InvalidJob,
     Job,
     JobConfig,
     JobManager,
     JobNotFound,
     JobStatus,
-    enqueue,
     get_job_manager,
     poll,
     wait,
@@ -195,31 +193,6 @@ def settings(stage: Stage) -> str:
     made.fleet.close()
     expect(total == get_job_manager().statistics()["total"], "it sees another fleet")
     return f"JobConfig(slots=3, …): {total} jobs seen"
-
-
-@check(17, "a cron job, enqueued like any other, that cleans up")
-def cron(stage: Stage) -> str:
-    """Every second, fired by the reaper, and run."""
-    function = "jobfleet.maintenance.cleanup"
-    job = Job(name="Clean up", function=function, kwargs={"days": 30}, cron_expression="* * * * * *")
-    enqueue(job)
-    stage.until(lambda: len(stage.fleet.cron.history("Clean-up")) >= 2, "it is fired twice")
-    fires = stage.fleet.cron.history("Clean-up")
-    one = wait(str(fires[-1].job_id), timeout=PATIENCE)
-    stage.fleet.cron.remove("Clean-up")
-    expect(one.status is JobStatus.COMPLETED, str(one))
-    return f"{function}: {len(fires)} fires by the reaper, completed"
-
-
-@check(17, "the document's bare lambda is refused, the way out named")
-def bare_lambda(stage: Stage) -> str:
-    """The one deviation."""
-    try:
-        enqueue(Job(name="Cleanup", function=lambda: None, cron_expression="0 2 * * *"))
-    except InvalidJob as error:
-        expect("jobfleet.maintenance.cleanup" in str(error), str(error))
-        return "InvalidJob … jobfleet.maintenance.cleanup is built in"
-    raise AssertionError("a bare lambda is taken")
 
 
 def _example(example: Path) -> None:
