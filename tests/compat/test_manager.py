@@ -172,6 +172,19 @@ def test_recurring_jobs_and_dependants_run_without_a_reaper(manager: JobManager,
     assert [entry.name for entry in manager.fleet.cron()] == ["Every-second"]
 
 
+def test_a_decorators_recurring_job_and_a_plain_coroutine_run(manager: JobManager, registry: Registry) -> None:
+    ran = threading.Event()
+    registry.register(ran.set, name="test.every_second", cron="* * * * * *")
+    manager.start(workers=1)
+
+    assert manager.wait(manager.enqueue(Job("Triple", triple, (2,))), timeout=20).result == 6
+    assert ran.wait(20)
+
+
+async def triple(x: int) -> int:
+    return x * 3
+
+
 def test_pending_jobs_come_by_urgency(manager: JobManager) -> None:
     parent = manager.enqueue(Job("low", plain, (1,), priority=Priority.LOW))
     manager.enqueue(Job("later", plain, (1,), delay=60))
