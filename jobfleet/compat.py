@@ -186,7 +186,9 @@ def _run(fleet: Fleet, slots: int, stop: Stop) -> None:
 
 def _follow_program(stop: Stop) -> None:
     """End the worker when the program comes to its end; the interpreter waits for its thread."""
-    threading.main_thread().join()
+    program = threading.main_thread()
+    while program.is_alive() and not stop.is_set():
+        program.join(1.0)
     stop.set()
 
 

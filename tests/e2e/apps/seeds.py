@@ -36,6 +36,16 @@ def compute(path: str, progress_callback: ProgressCallback) -> str:
     return "computed"
 
 
+@job(name="seed.steps")
+def steps(folder: str, progress_callback: ProgressCallback) -> str:
+    """Report a quarter, and go on each time that the next file is there."""
+    for value, gate in ((0.25, "first"), (0.75, "second")):
+        while not (Path(folder) / gate).exists():
+            progress_callback(value, f"Waiting for the {gate} file")
+            time.sleep(STEP)
+    return "all steps"
+
+
 @job(name="seed.hold", retry_delay=0.1)
 async def hold(ctx: JobContext, path: str) -> int:
     """Run until a file is there; answer which run it was."""
