@@ -26,19 +26,25 @@ def pending(space: Space, queue: str | None = None, *, limit: int = 100) -> Verb
     for band in range(BANDS):
         rows: list[JobResult[Any]] = []
         for lane in every:
-            skip = 0
-            while skip < limit:
-                size = min(limit - skip, inspect.CHUNK)
-                now, page = value((yield (inspect.waiting(lane, band, skip=skip, limit=size),)))
-                rows += [waiting_result(row, now) for row in page]
-                skip += len(page)
-                if len(page) < size:
-                    break
+            for section in range(band, len(inspect.SECTIONS), BANDS):
+                rows += yield from _waiting(lane, section, limit)
         rows.sort(key=lambda row: (row.scheduled_at is None, row.scheduled_at))
         found += rows
         if len(found) >= limit:
             break
     return found[:limit]
+
+
+def _waiting(lane: Lane, section: int, limit: int) -> Verb[list[JobResult[Any]]]:
+    """The first jobs of a section, a page at a time."""
+    rows: list[JobResult[Any]] = []
+    while len(rows) < limit:
+        size = min(limit - len(rows), inspect.CHUNK)
+        now, page = value((yield (inspect.waiting(lane, section, skip=len(rows), limit=size),)))
+        rows += [waiting_result(row, now) for row in page]
+        if len(page) < size:
+            break
+    return rows
 
 
 def statistics(space: Space, *, sample: int = 0) -> Verb[dict[str, Any]]:

@@ -190,12 +190,14 @@ def test_pending_jobs_come_by_urgency(manager: JobManager) -> None:
     manager.enqueue(Job("later", plain, (1,), delay=60))
     manager.enqueue(Job("normal", plain, (1,)))
     manager.enqueue(Job("after", plain, (1,), depends_on=[parent]))
+    manager.enqueue(Job("of a group", plain, (1,), group="tenant-7"))
     manager.enqueue(Job("critical", plain, (1,), priority=Priority.CRITICAL))
 
     found = manager.get_pending_jobs()
 
     assert [(job.name, job.status.value) for job in found] == [
-        ("critical", "queued"), ("normal", "queued"), ("later", "scheduled"), ("after", "blocked"), ("low", "queued"),
+        ("critical", "queued"), ("normal", "queued"), ("of a group", "queued"), ("later", "scheduled"),
+        ("after", "blocked"), ("low", "queued"),
     ]  # fmt: skip
     assert [job.name for job in manager.get_pending_jobs(limit=2)] == ["critical", "normal"]
     assert manager.cancel(parent) is True

@@ -113,8 +113,8 @@ SAMPLES: dict[str, Call[Any]] = {
 }
 ARGUMENTS_AN_ITEM = {
     "beat": 2, "block": 3, "bury": 2, "cancel": 1, "clean": 1, "enqueue": 5, "join": 1, "ledger": 2, "limits": 1,
-    "log": 5, "marks": 1, "outcomes": 1, "progress": 4, "purge": 1, "renew": 2, "replay": 1, "reschedule": 1, "results": 1, "settle": 6,
-    "status": 1, "stop": 4, "unblock": 4, "unwatch": 2, "watch": 1,
+    "log": 5, "marks": 1, "outcomes": 1, "progress": 4, "purge": 1, "renew": 2, "replay": 1, "reschedule": 1,
+    "results": 1, "settle": 6, "status": 1, "stop": 4, "unblock": 4, "unwatch": 2, "watch": 1,
 }  # fmt: skip
 SHARES_KEYS = {
     "beat", "command", "entries", "extend_flow", "fleet", "flow", "flows", "history", "hold_entry", "keep_flow",
