@@ -69,13 +69,13 @@ def test_what_a_killed_program_has_left_is_run_by_the_next(
     started.append(Managed(redis_url, tmp_path, "enqueue"))
     assert started[0].process.stdout is not None
     job_id = started[0].process.stdout.readline().strip()
-    wait_until(lambda: fleet.poll(job_id).status is JobStatus.RUNNING, timeout=LONG, why="it runs")
+    runs = tmp_path / "gate.runs"
+    wait_until(runs.exists, timeout=LONG, why="it runs")
     started[0].process.send_signal(signal.SIGKILL)
     started[0].process.wait()
 
     started.append(Managed(redis_url, tmp_path))
 
-    runs = tmp_path / "gate.runs"
     wait_until(lambda: runs.read_text().count("run") == 2, timeout=LONG, why="the next program runs it")
     (tmp_path / "gate").touch()
     assert fleet.wait(job_id, timeout=LONG).result == "held"
