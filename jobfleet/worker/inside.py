@@ -231,7 +231,7 @@ def _modules_of(handlers: Handlers) -> list[str]:
     return sorted({function.__module__ for function in handlers.isolated} - {"__main__"})
 
 
-def _reaping(store: AsyncStore, keys: Keyspace, config: Any, tally: Tally) -> list[Service]:
+def _reaping(store: AsyncStore, keys: Keyspace, config: Any, tally: Mute) -> list[Service]:
     """The duties of a reaper but for the leases, which every worker sees to."""
     from jobfleet.services.cron import Cron  # croniter is for those who use it
     from jobfleet.services.relay import Relay
