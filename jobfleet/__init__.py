@@ -27,6 +27,8 @@ if TYPE_CHECKING:
     from jobfleet.client.registry import JobFunction, hooks, job, register_job_function
     from jobfleet.client.resources import Resource
     from jobfleet.client.sync import Fleet
+    from jobfleet.compat import JobManager, get_job_manager
+    from jobfleet.config import JobConfig
     from jobfleet.cron import Cron
     from jobfleet.errors import (
         ConfigError,
@@ -70,11 +72,13 @@ _HOMES = {
     "InvalidJob": "jobfleet.errors",
     "Job": "jobfleet.model",
     "JobCancelled": "jobfleet.errors",
+    "JobConfig": "jobfleet.config",
     "JobContext": "jobfleet.client.context",
     "JobExpired": "jobfleet.errors",
     "JobFailed": "jobfleet.errors",
     "JobFunction": "jobfleet.client.registry",
     "JobHandle": "jobfleet.client.handle",
+    "JobManager": "jobfleet.compat",
     "JobNotFound": "jobfleet.errors",
     "JobResult": "jobfleet.model",
     "JobStatus": "jobfleet.model",
@@ -91,6 +95,7 @@ _HOMES = {
     "cancel": "jobfleet.client.default",
     "configure": "jobfleet.client.default",
     "enqueue": "jobfleet.client.default",
+    "get_job_manager": "jobfleet.compat",
     "hooks": "jobfleet.client.registry",
     "init_job_tables": "jobfleet.archive",
     "job": "jobfleet.client.registry",
@@ -131,11 +136,13 @@ __all__ = [
     "InvalidJob",
     "Job",
     "JobCancelled",
+    "JobConfig",
     "JobContext",
     "JobExpired",
     "JobFailed",
     "JobFunction",
     "JobHandle",
+    "JobManager",
     "JobNotFound",
     "JobResult",
     "JobStatus",
@@ -153,6 +160,7 @@ __all__ = [
     "cancel",
     "configure",
     "enqueue",
+    "get_job_manager",
     "hooks",
     "init_job_tables",
     "job",

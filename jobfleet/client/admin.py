@@ -17,6 +17,7 @@ from jobfleet.store.calls import control, inspect
 from jobfleet.store.keys import BANDS, Lane
 from jobfleet.store.values import Counts, FleetSeen
 
+ENDINGS = ("completed", "failed", "cancelled", "expired")
 TOTALS = ("enqueued", "completed", "failed", "cancelled", "expired", "retried", "lost", "replayed")
 
 
@@ -265,4 +266,21 @@ def statistics(space: Space) -> Verb[dict[str, Any]]:
         "workers": len(alive),
         "average_duration": spent / finished if finished else 0.0,
         "success_rate": total["completed"] / finished if finished else 0.0,
+        "by_queue": {row.name: _of_queue(row) for row in every},
+    }
+
+
+def _of_queue(row: QueueInfo) -> dict[str, Any]:
+    finished = row.totals["completed"] + row.totals["failed"]
+    return {
+        "total": row.totals["enqueued"],
+        "blocked": row.blocked,
+        "scheduled": row.scheduled,
+        "queued": row.queued,
+        "running": row.running,
+        "retrying": row.retrying,
+        **{word: row.totals[word] for word in ENDINGS},
+        "dead_letters": row.dead,
+        "average_duration": row.run_time.total_seconds() / finished if finished else 0.0,
+        "success_rate": row.totals["completed"] / finished if finished else 0.0,
     }

@@ -58,12 +58,13 @@ def stable_name(function: Callable[..., Any], *, label: str = "") -> str:
             f'Use a module-level def with @job, or register_job_function("name", fn).{cleaning}',
             field="function",
         )
-    if module == "__main__":
-        module = _main_module()
-    return check_function_name(f"{module}.{qualname}")
+    return check_function_name(f"{module_name(module)}.{qualname}")
 
 
-def _main_module() -> str:
+def module_name(module: str) -> str:
+    """The name under which a module's functions travel: its own, and for ``__main__`` that of what was started."""
+    if module != "__main__":
+        return module
     main = sys.modules["__main__"]
     spec = getattr(main, "__spec__", None)
     if spec is not None:
@@ -187,12 +188,14 @@ class Registry:
         around_run: Each is given a run's context and what comes next, and awaits it, or does not; the
             first is the outermost. They stand outside of `hooks`.
         hooks: What is called before, after and around runs.
+        enqueued: Functions without ``@job`` that this process has put into jobs, by name.
     """
 
     functions: dict[str, JobFunction[..., Any, Any]] = field(default_factory=dict)
     around_enqueue: list[Callable[[Job], Job]] = field(default_factory=list)
     around_run: list[Middleware] = field(default_factory=list)
     hooks: Hooks = field(default_factory=Hooks)
+    enqueued: dict[str, Callable[..., Any]] = field(default_factory=dict)
 
     def get(self, name: str) -> JobFunction[..., Any, Any] | None:
         """The function of that name, if it is registered, or built in."""

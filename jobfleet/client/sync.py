@@ -264,7 +264,7 @@ class Fleet(Steering, Operations):
 
         Args:
             options: ``queues``, ``slots``, ``burst`` (return when nothing is left to do), ``stop`` (an event
-                that ends it).
+                that ends it), ``with_reaper`` (do the reaper's duties too: recurring jobs, flows, retention).
         """
         # The one arrow that points up, resolved when it is used: a client can be had without a worker.
         import_module("jobfleet.worker.inside").run_worker(self, **options)

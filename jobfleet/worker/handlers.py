@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from types import ModuleType
 from typing import Any
 
-from jobfleet.client.registry import JobFunction, Registry
+from jobfleet.client.registry import JobFunction, Registry, module_name
 from jobfleet.config import JobConfig
 from jobfleet.model import seconds
 from jobfleet.retry import Policy, policy_of
@@ -53,7 +53,7 @@ class Handlers:
 
     def __init__(self, registry: Registry, modules: Iterable[ModuleType], config: JobConfig) -> None:
         self.registry = registry
-        self._modules = {module.__name__: module for module in modules}
+        self._modules = {module_name(module.__name__): module for module in modules}
         self._config = config
         self._known: dict[str, Handler] = {}
         self.around = tuple(registry.around_run)
@@ -81,7 +81,7 @@ class Handlers:
         return handler
 
     def _make(self, name: str) -> Handler:
-        function = self.registry.get(name) or self._from_module(name)
+        function = self.registry.get(name) or self._from_module(name) or self._enqueued(name)
         if function is None:
             close = difflib.get_close_matches(name, list(self.registry.functions), n=1)
             hint = f"; did you mean {close[0]!r}?" if close else "."
@@ -112,12 +112,17 @@ class Handlers:
 
     def _from_module(self, name: str) -> JobFunction[..., Any, Any] | None:
         """A module-level function of a module that this worker was given; nothing else is imported."""
-        for module_name, module in self._modules.items():
-            if not name.startswith(f"{module_name}."):
+        for prefix, module in self._modules.items():
+            if not name.startswith(f"{prefix}."):
                 continue
             found: Any = module
-            for part in name.removeprefix(f"{module_name}.").split("."):
+            for part in name.removeprefix(f"{prefix}.").split("."):
                 found = getattr(found, part, None)
-            if callable(found) and getattr(found, "__module__", None) == module_name:
+            if callable(found) and getattr(found, "__module__", None) == module.__name__:
                 return JobFunction(found, name=name, options={})
         return None
+
+    def _enqueued(self, name: str) -> JobFunction[..., Any, Any] | None:
+        """A function that this very process has put into a job."""
+        function = self.registry.enqueued.get(name)
+        return JobFunction(function, name=name, options={}) if function is not None else None

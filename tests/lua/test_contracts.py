@@ -18,6 +18,7 @@ from jobfleet.store.call import Call
 from jobfleet.store.calls import (
     control,
     cron,
+    ended,
     enqueue,
     flow,
     inspect,
@@ -55,6 +56,7 @@ SAMPLES: dict[str, Call[Any]] = {
     "keep_flow": flow.keep_flow(KEYS, "f", b"", ttl_ms=1),
     "dependants": flow.dependants(LANE, IDS[0], ending_ms=1),
     "outbox": flow.outbox(LANE),
+    "outcomes": ended.outcomes(LANE, IDS),
     "parents": flow.parents(LANE, IDS[0]),
     "results": flow.results(LANE, IDS),
     "unblock": flow.unblock(LANE, [flow.Told(job_id, "mail.0.p", "completed", b"") for job_id in IDS], ttl_ms=1000),
@@ -63,6 +65,7 @@ SAMPLES: dict[str, Call[Any]] = {
     "bury": lease.bury(LANE, "w.1", [(job_id, 7) for job_id in IDS]),
     "cancel": control.cancel(KEYS, LANE, IDS, by=None, ttl_ms=1),
     "claim": lease.claim(LANE, child="w.1", nonce=1, lease_us=1, limit=1),
+    "clean": ended.clean(LANE, IDS, before_us=1),
     "command": presence.command(KEYS, Command("quiet", "w", "0")),
     "consumers": journal.consumers(KEYS),
     "counts": inspect.counts(LANE),
@@ -121,9 +124,9 @@ SAMPLES: dict[str, Call[Any]] = {
     "waiting": inspect.waiting(LANE, 2),
 }
 ARGUMENTS_AN_ITEM = {
-    "beat": 2, "block": 3, "bury": 2, "cancel": 1, "enqueue": 5, "gather": 6, "join": 1, "ledger": 2, "limits": 1,
-    "log": 5, "marks": 1, "progress": 4, "purge": 1, "renew": 2, "replay": 1, "reschedule": 1, "results": 1,
-    "settle": 6, "status": 1, "stop": 4, "unblock": 4, "unwatch": 2, "watch": 1,
+    "beat": 2, "block": 3, "bury": 2, "cancel": 1, "clean": 1, "enqueue": 5, "gather": 6, "join": 1, "ledger": 2,
+    "limits": 1, "log": 5, "marks": 1, "outcomes": 1, "progress": 4, "purge": 1, "renew": 2, "replay": 1,
+    "reschedule": 1, "results": 1, "settle": 6, "status": 1, "stop": 4, "unblock": 4, "unwatch": 2, "watch": 1,
 }  # fmt: skip
 SHARES_KEYS = {
     "beat", "command", "consumers", "deliver", "deliveries", "dismiss", "enlist", "entries", "extend_flow", "fleet",
@@ -140,7 +143,8 @@ def code(path: Path) -> str:
 
 
 def keys_an_item(field: Field) -> int:
-    return 2 if "two keys an item" in field.note else 1
+    words = {"two": 2, "four": 4}
+    return next((words[word] for word in words if f"{word} keys an item" in field.note), 1)
 
 
 def test_every_script_has_a_sample_and_a_file_of_tests() -> None:
