@@ -109,13 +109,22 @@ def await_ended(programs: Programs, count: int) -> None:
     wait_until(lambda: len(programs.history.ended()) > count, timeout=LONG, why=f"{count} jobs have run")
 
 
+def await_children(workers: list[Program]) -> list[int]:
+    """The children of all workers, as soon as there are two: those that were killed have to be replaced first."""
+
+    def living() -> list[int]:
+        found = [pid for worker in workers for pid in worker.children()]
+        return found if len(found) > 1 else []
+
+    return wait_until(living, timeout=LONG, why="two children live")
+
+
 def kill_some(programs: Programs, fleet: Fleet, workers: list[Program], count: int) -> None:
     """Kill children by the way, and at last a whole worker."""
     choose = random.Random(7)
     for number in range(1, 6):
         await_ended(programs, count * number // 8)
-        victims = [pid for worker in workers for pid in worker.children()]
-        kill(programs.history, choose.choice(victims))
+        kill(programs.history, choose.choice(await_children(workers)))
     for pid in workers[0].family():
         kill(programs.history, pid)
     assert fleet.queues()

@@ -130,6 +130,7 @@ local function fair_share(keys, is_set)
       line_up(line, at, fresh[i])
     end
     local plain = redis.call('ZRANGEBYSCORE', keys['ready' .. band], '0', stamp, 'WITHSCORES', 'LIMIT', 0, most + 1)
+    if seen == 0 and #fresh == 0 and not plain[1] then return end
     local rest = {plain = true, v = math.floor(math.max(plain_v, clock)), at = 1}
     if plain[1] then line_up(line, at, rest) end
     local low, high = turns_in(band)
@@ -197,11 +198,13 @@ local function fair_share(keys, is_set)
   local function rest_of()
     for band = 0, 3 do
       if not visited[band + 1] then
-        local low, high = turns_in(band)
         local clock = clock_of(band)
         local found = joining(band, clock)
         for i = 1, #found do put(band, found[i], false) end
-        if #found > 0 or redis.call('ZRANGEBYSCORE', keys.ring, low, high, 'LIMIT', 0, 1)[1] then outcome.more = true end
+        if not outcome.more then
+          local low, high = turns_in(band)
+          outcome.more = #found > 0 or redis.call('ZRANGEBYSCORE', keys.ring, low, high, 'LIMIT', 0, 1)[1] ~= nil
+        end
       end
     end
     for name, state in pairs(known) do
