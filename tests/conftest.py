@@ -2,12 +2,20 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Iterator
 
 import pytest
 import redis
 
 from tests.support.server import RedisServer
+
+
+def pytest_sessionfinish() -> None:
+    """Let go of the folder in which Streamlit keeps the pages of tests; it would be said of it that nobody did."""
+    bench = sys.modules.get("streamlit.testing.v1.app_test")
+    if bench is not None:
+        bench.TMP_DIR.cleanup()
 
 
 @pytest.fixture(scope="session")
