@@ -66,15 +66,17 @@ def dribbles(data: bytes) -> Answer:
 
 
 class Receiver:
-    """The server; `answers` are used one a request, the last for all that follow."""
+    """The server; `answers` are used one a request, the last for all that follow. No port: a free one."""
 
-    def __init__(self, *answers: Answer, context: ssl.SSLContext | None = None, host: str = "127.0.0.1") -> None:
+    def __init__(
+        self, *answers: Answer, context: ssl.SSLContext | None = None, host: str = "127.0.0.1", port: int = 0
+    ) -> None:
         self.answers = list(answers) or [says(204)]
         self.requests: list[Request] = []
         self._context = context
         self._over = threading.Event()
         family = socket.AF_INET6 if ":" in host else socket.AF_INET
-        self._listener = socket.create_server((host, 0), family=family)
+        self._listener = socket.create_server((host, port), family=family)
         self.port: int = self._listener.getsockname()[1]
         self._threads = [threading.Thread(target=self._accept, daemon=True)]
 

@@ -1,0 +1,28 @@
+"""The whole installation at once, in its short version: `scripts/verify-ops` is the long one."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+
+import pytest
+
+from tests.support.fleet import ROOT
+from tests.support.postgres import NotInstalled, programs
+from tests.support.scraping import tool
+
+
+def test_all_that_watches_a_fleet_agrees_though_parts_of_it_are_stopped_and_killed() -> None:
+    tool("prometheus")
+    try:
+        programs()
+    except NotInstalled as reason:
+        pytest.skip(str(reason))
+
+    ran = subprocess.run(
+        [sys.executable, "scripts/verify-ops", "--jobs", "120"], cwd=ROOT, capture_output=True, text=True, timeout=110,
+        check=False,
+    )  # fmt: skip
+
+    assert ran.returncode == 0, ran.stdout + ran.stderr
+    assert ran.stdout.splitlines()[-1] == "120 jobs: all agree"
