@@ -28,6 +28,9 @@ from jobfleet.store.keys import Keyspace
 log = logging.getLogger("jobfleet.archive")
 GROUP = "archive"
 IDLE = 0.5
+GATHER = 0.2
+"""Seconds in which events gather when all that there was has been read: a job that starts and ends is one row, once."""
+
 FEWEST, MOST = 16, 512
 """Entries read at once: few at first, since nobody knows how large they are, then as many as come to `ENOUGH`."""
 
@@ -106,12 +109,12 @@ class Archive(Service):
             events = [event for batch in self._held for event in batch.events]
             jobs = await asyncio.to_thread(self._writer.write, events)
             await self.journal.ack(self._held)
-            self._held = []
+            held, self._held = self._held, []
+            wait = 0.0 if any(len(batch.entries) >= self._count for batch in held) else GATHER
             size = sum(len(event.envelope) + len(event.record) for event in events)
             self._count = min(MOST, self._count * 2) if size < ENOUGH else max(1, self._count // 2)
             self.tally.count("archive_events_total", (), len(events))
             log.debug("archive.written events=%d jobs=%d", len(events), jobs)
-            wait = 0.0
         else:
             wait = IDLE
         if self._pause > FIRST_PAUSE:

@@ -80,7 +80,7 @@ class Player:
 
 async def caught_up(archive: Archive) -> None:
     """Turn until nothing is left to write."""
-    while await archive.turn() == 0.0:
+    while await archive.turn() < duty.IDLE:
         pass
 
 
