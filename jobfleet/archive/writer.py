@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from sqlalchemy import Connection, Engine
-from sqlalchemy.exc import DBAPIError, InterfaceError, OperationalError
+from sqlalchemy.exc import DataError, DBAPIError, IntegrityError
 
 from jobfleet.archive.columns import ATTEMPTS, JOBS, RESULTS, TAGS, Upsert, upsert
 from jobfleet.archive.fold import Folded, Row, fold
@@ -16,12 +16,11 @@ from jobfleet.store.journal import Event
 
 log = logging.getLogger("jobfleet.archive")
 
-AWAY = (OperationalError, InterfaceError)
-"""What a database answers that is away, overloaded, or has to be asked again: nothing is wrong with the rows."""
+AWAY = (DBAPIError,)
+"""What a database answers that is away, or not as it should be; where rows are not at fault, they are to be kept."""
 
-
-REFUSALS = (DBAPIError, OverflowError, ValueError, TypeError)
-"""What a row ends in that a database, or its driver, does not take."""
+_ROWS_AT_FAULT = ("22", "23", "54")
+"""Classes of PostgreSQL's error codes: data, integrity, limits such as that of an entry in an index."""
 
 
 class Writer:
@@ -49,15 +48,15 @@ class Writer:
         A job that the database refuses is left out, loudly; the others are written.
 
         Raises:
-            OperationalError: The database is away.
+            DBAPIError: The database is away, or lacks its tables, or a right: nothing was written.
         """
         folded = fold(events, self._limits)
         if folded.jobs:
             try:
                 self._write(folded)
-            except AWAY:
-                raise
-            except REFUSALS:
+            except (DBAPIError, OverflowError, ValueError, TypeError) as error:
+                if not _is_at_fault(error):
+                    raise
                 self._write_each(folded)
         return len(folded.jobs)
 
@@ -84,7 +83,14 @@ class Writer:
             alone.attempts = {key: row for key, row in folded.attempts.items() if key[0] == job_id}
             try:
                 self._write(alone)
-            except AWAY:
-                raise
-            except REFUSALS as error:
+            except (DBAPIError, OverflowError, ValueError, TypeError) as error:
+                if not _is_at_fault(error):
+                    raise
                 log.error("archive.refused job_id=%s %s", job_id, str(error).split("\n", 1)[0])
+
+
+def _is_at_fault(error: Exception) -> bool:
+    """Whether an error is about what was to be written, and not about the database."""
+    if not isinstance(error, DBAPIError) or isinstance(error, DataError | IntegrityError):
+        return True
+    return str(getattr(error.orig, "sqlstate", None) or "").startswith(_ROWS_AT_FAULT)

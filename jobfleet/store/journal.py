@@ -12,6 +12,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from typing import Any, NamedTuple
 
 from jobfleet.clock import monotonic, to_us
+from jobfleet.errors import JobfleetError
 from jobfleet.store.aio import AsyncStore
 from jobfleet.store.call import Command
 from jobfleet.store.calls import inspect
@@ -255,8 +256,10 @@ class Journal:
 
 async def register_all(store: AsyncStore, lanes: Sequence[Lane], groups: Mapping[str, int]) -> None:
     """Register groups in lanes, each with how many events it keeps at most."""
-    if lanes and groups:
-        await store.run_many([calls.register(lane, name, most=most) for lane in lanes for name, most in groups.items()])
+    made = [calls.register(lane, name, most=most) for lane in lanes for name, most in groups.items()]
+    for answer in await store.run_many(made) if made else ():
+        if isinstance(answer, JobfleetError):
+            raise answer
 
 
 async def follow(store: AsyncStore, keys: Keyspace, lanes: Sequence[Lane]) -> None:

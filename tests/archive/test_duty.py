@@ -179,6 +179,25 @@ async def test_while_the_database_is_away_nothing_is_lost_and_it_goes_on_afterwa
         assert repository.get_pending_jobs() == []
 
 
+async def test_without_its_tables_nothing_is_taken_for_written(
+    fleet: AsyncFleet, make: Make, archive_url: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    archive = make(archive_url)
+    await caught_up(archive)
+    job_id = await fleet.enqueue(job(1))
+    with JobRepository(archive_url) as repository:
+        with repository.engine.begin() as connection:
+            connection.execute(text("ALTER TABLE jobfleet_jobs RENAME TO elsewhere"))
+        assert await archive.turn() > 0
+        assert "archive.away" in caplog.text
+        with repository.engine.begin() as connection:
+            connection.execute(text("ALTER TABLE elsewhere RENAME TO jobfleet_jobs"))
+
+        await caught_up(archive)
+
+        assert [row.id for row in repository.search()] == [job_id]
+
+
 async def test_what_exceeds_the_bound_while_the_database_is_away_is_counted_and_said(
     fleet: AsyncFleet, make: Make, postgres: Postgres, raw: redis.Redis, caplog: pytest.LogCaptureFixture
 ) -> None:

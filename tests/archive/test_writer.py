@@ -193,6 +193,19 @@ def test_what_nobody_can_read_is_kept_as_far_as_it_goes(writer: Writer, reposito
     assert (job.status, job.function, job.result) == (JobStatus.COMPLETED, "", None)
 
 
+def test_a_name_too_long_for_an_index_costs_no_other(writer: Writer, repository: JobRepository) -> None:
+    long = "".join(random.Random(3).choices("abcdefghijklmnopqrstuvwxyz0123456789", k=60_000))
+    writer.write(
+        [
+            Event(1, "completed", "mail.0.a", 7, AT, ("5",), envelope(user=long), record(value=1)),
+            Event(2, "completed", "mail.0.b", 8, AT, ("5",), envelope(user="ann"), record(value=1)),
+        ]
+    )
+
+    assert repository.get("mail.0.b") is not None
+    assert [job.id for job in repository.search(user="ann")] == ["mail.0.b"]
+
+
 @pytest.mark.parametrize("crooked", [{"started_at": "1,2"}, {"worker": {"a": 1}, "attempt": 2**50}, {"attempt": "{"}])
 def test_a_record_that_was_made_by_hand_costs_no_other(
     writer: Writer, repository: JobRepository, crooked: dict[str, Any]
