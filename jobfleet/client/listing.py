@@ -9,6 +9,7 @@ from datetime import UTC, datetime
 from typing import Any
 
 from jobfleet.client.admin import lanes
+from jobfleet.client.indexed import Filter, find
 from jobfleet.client.report import LETTERS, letter_result, running_result, waiting_result
 from jobfleet.client.space import Space
 from jobfleet.client.verbs import Verb, batches, poll_many, value
@@ -90,19 +91,21 @@ def letter(space: Space, job_id: str) -> Verb[Letter]:
     return Letter(letter_result(found, limits=space.limits), found.reason, history, args, kwargs)
 
 
-def jobs(
-    space: Space, *, status: JobStatus | None = None, queue: str | None = None, limit: int = 50, cursor: str = ""
-) -> Verb[Page]:
-    """A page of jobs: running ones, then waiting ones by urgency, then finished ones, newest first.
+def jobs(space: Space, chosen: Filter, *, limit: int = 50, cursor: str = "") -> Verb[Page]:
+    """A page of jobs: of a tag, a user or a session the newest first.
+
+    Else running ones come first, then waiting ones by urgency, then finished ones, newest first.
 
     Args:
         space: The client's context.
-        status: Only such.
-        queue: Only of this queue.
+        chosen: Which.
         limit: Rows at most.
         cursor: `Page.cursor` of the page before.
     """
-    every = yield from lanes(space, queue)
+    every = yield from lanes(space, chosen.queue)
+    if chosen.indexes:
+        return Page(*(yield from find(space, every, chosen, limit=limit, cursor=cursor)))
+    status = chosen.status
     sections = [(lane, section) for section in _sections(status) for lane in every]
     first, inner = _place(cursor, sections)
     rows: list[JobResult[Any]] = []
@@ -112,7 +115,7 @@ def jobs(
             found, inner = yield from _section(
                 space, lane, section, status, min(limit - len(rows), inspect.CHUNK), inner
             )
-            rows.extend(found)
+            rows.extend(row for row in found if chosen.fits(row))
             if not inner:
                 break
         if inner:

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from jobfleet.client import admin, commands, listing
 from jobfleet.client.base import Opened
+from jobfleet.client.indexed import Filter
 from jobfleet.client.verbs import Verb
 from jobfleet.model import JobResult, JobStatus
 
@@ -40,12 +41,38 @@ class Operations(Opened):
         return answer
 
     def jobs(
-        self, *, status: JobStatus | None = None, queue: str | None = None, limit: int = 50, cursor: str = ""
+        self,
+        *,
+        tags: Sequence[str] = (),
+        user: str | None = None,
+        session: str | None = None,
+        function: str | None = None,
+        status: JobStatus | None = None,
+        queue: str | None = None,
+        limit: int = 50,
+        cursor: str = "",
     ) -> listing.Page:
-        """A page of jobs: running, then waiting by urgency, then finished, newest first."""
-        answer: listing.Page = self._do(
-            listing.jobs(self.space, status=status, queue=queue, limit=limit, cursor=cursor)
-        )
+        """A page of the jobs that have all this.
+
+        Of tags, a user or a session the newest come first, wherever they stand; only those of the smallest of these
+        indexes are looked at. Else running ones come first, then waiting ones by urgency, then finished ones, newest
+        first, and every job is looked at until the page is full.
+
+        Args:
+            tags: Tags, all of them; one may stand alone.
+            user: Whom they are attributed to.
+            session: The session they belong to.
+            function: Their function's name on the wire.
+            status: Where they stand.
+            queue: Their queue.
+            limit: Rows at most.
+            cursor: `Page.cursor` of the page before.
+
+        Raises:
+            ConfigError: There is no such queue, or no page has answered that cursor.
+        """
+        chosen = Filter(tags=tags, queue=queue, function=function, user=user, session=session, status=status)
+        answer: listing.Page = self._do(listing.jobs(self.space, chosen, limit=limit, cursor=cursor))
         return answer
 
     @property
@@ -145,12 +172,38 @@ class AsyncOperations(Opened):
         return answer
 
     async def jobs(
-        self, *, status: JobStatus | None = None, queue: str | None = None, limit: int = 50, cursor: str = ""
+        self,
+        *,
+        tags: Sequence[str] = (),
+        user: str | None = None,
+        session: str | None = None,
+        function: str | None = None,
+        status: JobStatus | None = None,
+        queue: str | None = None,
+        limit: int = 50,
+        cursor: str = "",
     ) -> listing.Page:
-        """A page of jobs: running, then waiting by urgency, then finished, newest first."""
-        answer: listing.Page = await self._do(
-            listing.jobs(self.space, status=status, queue=queue, limit=limit, cursor=cursor)
-        )
+        """A page of the jobs that have all this.
+
+        Of tags, a user or a session the newest come first, wherever they stand; only those of the smallest of these
+        indexes are looked at. Else running ones come first, then waiting ones by urgency, then finished ones, newest
+        first, and every job is looked at until the page is full.
+
+        Args:
+            tags: Tags, all of them; one may stand alone.
+            user: Whom they are attributed to.
+            session: The session they belong to.
+            function: Their function's name on the wire.
+            status: Where they stand.
+            queue: Their queue.
+            limit: Rows at most.
+            cursor: `Page.cursor` of the page before.
+
+        Raises:
+            ConfigError: There is no such queue, or no page has answered that cursor.
+        """
+        chosen = Filter(tags=tags, queue=queue, function=function, user=user, session=session, status=status)
+        answer: listing.Page = await self._do(listing.jobs(self.space, chosen, limit=limit, cursor=cursor))
         return answer
 
     @property

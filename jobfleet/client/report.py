@@ -192,6 +192,7 @@ def _described(job_id: str, fields: Mapping[str, Any]) -> dict[str, Any]:
         "queue": place.queue,
         "enqueued_at": moment(fields.get("enqueued_at") or suffix_time_us(place.suffix)),
         "user": fields.get("user"),
+        "session": fields.get("session"),
         "correlation_id": fields.get("correlation_id"),
         "unique": fields.get("unique"),
         "tags": tuple(fields.get("tags", ())),

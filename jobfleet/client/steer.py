@@ -9,6 +9,7 @@ from datetime import UTC, datetime
 from typing import Any
 
 from jobfleet.client.admin import lanes
+from jobfleet.client.indexed import Seen, Stream, go_through, smallest
 from jobfleet.client.report import result_of, waiting_result
 from jobfleet.client.selection import Selection
 from jobfleet.client.space import Space
@@ -30,6 +31,7 @@ from jobfleet.model.spec import Seconds
 from jobfleet.store.call import Call
 from jobfleet.store.calls import control, inspect
 from jobfleet.store.calls.enqueue import enqueue
+from jobfleet.store.calls.index import indexes_of, marked
 from jobfleet.store.keys import BANDS, Lane
 from jobfleet.store.values import Entry, Explained, InWait, Unknown
 
@@ -119,6 +121,7 @@ def reschedule_many(space: Space, chosen: Selection, change: Change, by: str | N
         return (not change.when or _is_free(job)) and chosen.has(job)
 
     every = yield from lanes(space, chosen.queue)
+    name = (yield from smallest(every, chosen.indexes)) if chosen.indexes else ""
     count = 0
     for lane in every:
         due = change.at
@@ -130,10 +133,28 @@ def reschedule_many(space: Space, chosen: Selection, change: Change, by: str | N
             letters: str = value((yield (control.reschedule(lane, ids, by=by, when=moved.when, band=moved.band),)))
             return letters.count("s"), {job_id for job_id, letter in zip(ids, letters, strict=True) if letter == "b"}
 
+        if name:
+            count += yield from _indexed(space, Stream(lane, name), is_meant, None if dry_run else act, moved)
+            continue
         for band in range(BANDS):
             for start, stop in _ranges(moved, band):
                 count += yield from _walk(lane, band, is_meant, None if dry_run else act, start, stop)
     return count
+
+
+def _indexed(space: Space, stream: Stream, is_meant: Meant, act: Act | None, place: Change | None = None) -> Verb[int]:
+    """The same as `_walk` for the jobs of an index, wherever they wait but in the place that they are put into."""
+
+    def meant(seen: Seen) -> bool:
+        found = seen.found
+        if not isinstance(found, InWait) or not is_meant(seen.job):
+            return False
+        return place is None or place.band not in (None, found.band) or place.at not in (None, found.due)
+
+    def acted(ids: list[str]) -> Verb[int]:
+        return len(ids) if act is None else (yield from act(ids))[0]
+
+    return (yield from go_through(space, stream, meant, acted))
 
 
 def _is_free(job: JobResult[Any]) -> bool:
@@ -270,10 +291,14 @@ def move_many(space: Space, chosen: Selection, queue: str, by: str | None, *, dr
     def is_meant(job: JobResult[Any]) -> bool:
         return _is_free(job) and chosen.has(job)
 
-    every = yield from lanes(space, chosen.queue)
+    every = [lane for lane in (yield from lanes(space, chosen.queue)) if lane.queue != queue]
+    name = (yield from smallest(every, chosen.indexes)) if chosen.indexes else ""
     count = 0
     for lane in every:
-        for band in range(BANDS) if lane.queue != queue else ():
+        if name:
+            count += yield from _indexed(space, Stream(lane, name), is_meant, None if dry_run else act)
+            continue
+        for band in range(BANDS):
             count += yield from _walk(lane, band, is_meant, None if dry_run else act)
     return count
 
@@ -284,11 +309,14 @@ def _entry(space: Space, job_id: str, queue: str, seen: Explained) -> Verb[Entry
     assert isinstance(found, InWait)  # noqa: S101 - the caller has looked
     if not space.has_queue(queue):
         space.remember(queue, value((yield (space.opening(queue),))))
-    made = read_header(found.envelope).get("enqueued_at") or suffix_time_us(split_id(job_id).suffix) or 0
+    header = read_header(found.envelope)
+    made = header.get("enqueued_at") or suffix_time_us(split_id(job_id).suffix) or 0
     suffix = derived_suffix(job_id, f"{queue} {made}")  # another one for another life of a caller's own id
     key = next((line[2:] for line in seen.meta.split("\n") if line.startswith("u ")), suffix)  # what its place hangs on
     target = space.keys.lane(queue, zlib.crc32(key.encode()) % space.queues[queue][1])
     envelope = amended(found.envelope, {"moved_from": job_id, "enqueued_at": made})
     lines = seen.meta.split("\n") if seen.meta else []
     kept = [line for line in lines if not (found.tries and line.startswith("x "))]  # started before: it may not expire
-    return Entry(target.id_prefix + suffix, found.band, str(found.due), "\n".join(kept), envelope)
+    return Entry(
+        target.id_prefix + suffix, found.band, str(found.due), marked("\n".join(kept), indexes_of(header)), envelope
+    )

@@ -25,7 +25,9 @@ from jobfleet.store.keys import Lane
 from jobfleet.store.values import Held
 
 log = logging.getLogger("jobfleet.reaper")
-DESCRIBED = ("function", "name", "enqueued_at", "user", "correlation_id", "tags", "metadata", "moved_from", "unique")
+DESCRIBED = (
+    "function", "name", "enqueued_at", "user", "session", "correlation_id", "tags", "metadata", "moved_from", "unique",
+)  # fmt: skip
 
 OutcomeOf = Callable[[Held], Outcome]
 

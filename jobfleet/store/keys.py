@@ -50,6 +50,13 @@ KEY_TABLE: tuple[KeyRow, ...] = (
     KeyRow("dependants:<id>", "zset", "who waits for a job", "the relay"),
     KeyRow("unique", "hash", "key → holder's id, till when, since when, last debounced", "the final transition; locks"),
     KeyRow("locks", "zset", "keys held for a time, by when that is over (µs)", "two with each new one; retention duty"),
+    KeyRow(
+        "index:<name>",
+        "zset",
+        "ids by when they were enqueued; a name is tag:<t>, user:<u> or session:<s>",
+        "retention duty; TTL 40 d, renewed",
+    ),
+    KeyRow("indexes", "zset", "index → when it is looked through for what is gone (µs)", "with its index"),
     KeyRow("watched", "hash", "id → 1 for jobs that dependants wait for", "the final transition"),
     KeyRow("outbox", "stream", "one record per settled parent that is watched", "the relay"),
     KeyRow("journal", "stream", "lifecycle events, only while a consumer is registered", "MAXLEN"),
@@ -86,8 +93,9 @@ class Lane:
 
     __slots__ = (
         "claim_prefix", "conf", "dead", "dlq", "done", "events", "expiry", "fired", "id_prefix", "index",
-        "job_prefix", "journal", "lane", "lease", "listeners", "locks", "meta", "outbox", "progress_prefix", "queue",
-        "ready", "result_prefix", "runs", "tag", "totals", "tries", "unique", "wake", "watched",
+        "index_prefix", "indexes", "job_prefix", "journal", "lane", "lease", "listeners", "locks", "meta", "outbox",
+        "progress_prefix", "queue", "ready", "result_prefix", "runs", "tag", "totals", "tries", "unique", "wake",
+        "watched",
     )  # fmt: skip
 
     def __init__(self, namespace: str, queue: str, index: int) -> None:
@@ -107,6 +115,7 @@ class Lane:
         self.fired = f"{tag}fired"
         self.unique = f"{tag}unique"
         self.locks = f"{tag}locks"
+        self.indexes = f"{tag}indexes"
         self.watched = f"{tag}watched"
         self.outbox = f"{tag}outbox"
         self.journal = f"{tag}journal"
@@ -116,6 +125,7 @@ class Lane:
         self.totals = f"{tag}totals"
         self.events = f"{tag}events"
         self.listeners = f"{tag}listeners"
+        self.index_prefix = f"{tag}index:"
         self.job_prefix = f"{tag}job:"
         self.result_prefix = f"{tag}result:"
         self.progress_prefix = f"{tag}progress:"
@@ -143,6 +153,10 @@ class Lane:
     def steps(self, job_id: str) -> str:
         """Where the results of its steps are kept."""
         return f"{self.tag}steps:{job_id}"
+
+    def index_of(self, name: str) -> str:
+        """Where the jobs of a tag, a user or a session are named."""
+        return self.index_prefix + name
 
     def claim(self, child: str) -> str:
         """Where a child's last claim is remembered."""

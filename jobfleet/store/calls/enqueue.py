@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from jobfleet.store.call import Argument, Call, Reply
+from jobfleet.store.calls.index import keys_of
 from jobfleet.store.keys import Keyspace, Lane
 from jobfleet.store.script import load
 from jobfleet.store.values import Answer, Entry, Holder
@@ -26,8 +27,13 @@ def enqueue(lane: Lane, entries: Sequence[Entry]) -> Call[list[Answer]]:
         *[lane.job_prefix + entry[0] for entry in entries],
     )
     args: list[Argument] = [lane.tag]
+    metas: list[str] = []
     for entry in entries:
         args.extend(entry)
+        if entry[3]:
+            metas.append(entry[3])
+    if metas:
+        keys += keys_of(lane, metas)
     return Call(load("enqueue"), keys, tuple(args), _answers)
 
 
@@ -54,6 +60,7 @@ def replace(lane: Lane, entry: Entry, *, key: str, holder: str, ttl_ms: int) -> 
     keys = (
         *lane.ready, lane.wake, lane.meta, lane.expiry, lane.totals, lane.unique, lane.locks, lane.done, lane.watched,
         lane.outbox, lane.journal, lane.job(entry.id), lane.job(holder), lane.result(holder),
+        *_indexes(lane, entry),
     )  # fmt: skip
     return Call(load("replace"), keys, (lane.tag, key, holder, ttl_ms, *entry), lambda reply: reply[0].decode())
 
@@ -70,9 +77,13 @@ def debounce(lane: Lane, entry: Entry, *, key: str, holder: str, longest_us: int
         holder: Who holds it.
         longest_us: How long after the key was taken it is put off at most; None for ten times the delay.
     """
-    keys = (*lane.ready, lane.meta, lane.expiry, lane.totals, lane.unique, lane.job(holder))
+    keys = (*lane.ready, lane.meta, lane.expiry, lane.totals, lane.unique, lane.job(holder), *_indexes(lane, entry))
     longest = "" if longest_us is None else longest_us
     return Call(load("debounce"), keys, (lane.tag, key, holder, longest, *entry), _debounced)
+
+
+def _indexes(lane: Lane, entry: Entry) -> tuple[str, ...]:
+    return keys_of(lane, (entry.meta,)) or (lane.indexes,)
 
 
 def _debounced(reply: Reply) -> tuple[str, bool]:

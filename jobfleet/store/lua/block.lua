@@ -9,6 +9,8 @@
 --         7 totals      hash    counts
 --         8 job:<id>    string  envelope
 --         9 parents:<id> hash   parent → place and policy, or what became of it; how many are open; when it is due then
+--         10 indexes    zset    index → when it is looked through (µs)
+--         11..* index:<name> zset each index of the job
 -- READS   result:<id>   string  tombstone
 --         listeners     string  whether anybody listens
 -- ARGV    1 tag         text    the lane's prefix
@@ -27,6 +29,7 @@
 -- @include lib/number
 -- @include lib/event
 -- @include lib/blocked
+-- @include lib/index
 
 local KEYS, ARGV = KEYS, ARGV  -- globals are slow in a loop
 local tag, id, meta = ARGV[1], ARGV[2], ARGV[5]
@@ -38,7 +41,8 @@ if redis.call('EXISTS', tag .. 'result:' .. id) == 1 or (is_there and not waits)
 local parents = {}
 for i = 8, #ARGV, 3 do parents[#parents + 1] = ARGV[i] end
 local known = is_there and #parents > 0 and redis.call('HMGET', KEYS[9], unpack(parents)) or {}
-local heard = is_heard(tag)
+local heard, indexes = is_heard(tag), {}
+meta = take_indexes(indexes, meta, id, now, string.match(ARGV[4], '^%d+$') or now)
 
 local fields, open = {}, 0
 for i = 1, #parents do
@@ -62,6 +66,7 @@ if not is_there then
     if expires then redis.call('ZADD', KEYS[6], expires, id) end
   end
   redis.call('HINCRBY', KEYS[7], 'enqueued', 1)
+  write_indexes(indexes, tag, now)
 end
 if open > 0 then
   redis.call('HSET', KEYS[9], unpack(fields))

@@ -9,6 +9,8 @@
 --         7 totals      hash    counts
 --         8 unique      hash    key → lock
 --         9 job:<holder> string envelope of the job that stands
+--         10 indexes    zset    index → when it is looked through (µs)
+--         11..* index:<name> zset each index of the later job
 -- READS   tries         hash    id → tries
 --         listeners     string  whether anybody listens
 -- ARGV    1 tag         text    the lane's prefix
@@ -30,6 +32,7 @@
 -- @include lib/due
 -- @include lib/unique
 -- @include lib/event
+-- @include lib/index
 
 local tag, key, holder, id = ARGV[1], ARGV[2], ARGV[3], ARGV[5]
 local now = now_us()
@@ -48,7 +51,8 @@ local since = lock.since > 0 and lock.since or now
 local longest = tonumber(ARGV[4]) or 10 * math.max(0, asked - now)
 local due = math.max(stood, math.min(asked, since + longest))
 local had = redis.call('HGET', KEYS[5], holder)
-local meta = dated(ARGV[8], now)
+local indexes = {}
+local meta = dated(take_indexes(indexes, ARGV[8], holder, now, due), now)
 local expires = meta_field(meta, 'x')
 local heard = is_heard(tag)
 
@@ -63,6 +67,7 @@ elseif had and meta_field(had, 'x') then
 end
 redis.call('HSET', KEYS[8], key, holder .. ' ' .. int(lock.till) .. ' ' .. int(since) .. ' ' .. id)
 redis.call('HINCRBY', KEYS[7], 'debounced', 1)
+write_indexes(indexes, tag, now)
 
 if heard then emit(tag, now, {{'debounced', holder, '0', 0}}) end
 return {'debounced', int(now), int(due)}

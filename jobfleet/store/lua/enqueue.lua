@@ -10,7 +10,7 @@
 --         8 totals      hash    counts
 --         9 unique      hash    key → lock
 --         10 locks      zset    keys held for a time, by when that is over (µs)
---         11..* job:<id> string envelope, one key an item
+--         11..* job:<id> string envelope, one key an item; after them, if there are any, indexes and each index of an item
 -- READS   result:<id>   string  tombstone; how the holder of a key ended
 --         job:<id>      string  whether the holder of a key is open
 --         runs          hash    id → run
@@ -29,6 +29,7 @@
 -- @include lib/number
 -- @include lib/due
 -- @include lib/event
+-- @include lib/index
 
 local KEYS, ARGV = KEYS, ARGV  -- globals are slow in a loop
 
@@ -91,7 +92,7 @@ local paused = known and redis.call('HGET', places[1], 'paused')
 local heard = known and is_heard(tag)
 
 local ready, envelopes, metas, events, letters, seen = {}, {}, {}, {}, {}, {}
-local due_now, fresh = false, 0
+local due_now, fresh, indexes = false, 0, {}
 local keyed, holders
 
 for i = 1, items do
@@ -126,6 +127,7 @@ for i = 1, items do
     band[#band + 1] = id
     envelopes[2 * fresh - 1] = KEYS[10 + i]
     envelopes[2 * fresh] = ARGV[at + 4]
+    if meta ~= '' then meta = take_indexes(indexes, meta, id, now + i, due) end
     if meta ~= '' then
       metas[#metas + 1] = id
       metas[#metas + 1] = dated(meta, now)
@@ -147,6 +149,7 @@ if fresh > 0 then
     if expires then redis.call('ZADD', KEYS[7], expires, metas[k]) end
   end
   if keyed then keyed.write() end
+  write_indexes(indexes, tag, now)
   redis.call('HINCRBY', KEYS[8], 'enqueued', fresh)
   if due_now and not paused then redis.call('ZADD', KEYS[5], 0, 'w') end
 end

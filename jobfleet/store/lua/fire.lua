@@ -10,6 +10,8 @@
 --         8 totals      hash    counts
 --         9 fired       hash    cron entry → last fire that was dealt with, and its job
 --         10 job:<id>   string  envelope
+--         11 indexes    zset    index → when it is looked through (µs)
+--         12..* index:<name> zset each index of the job
 -- READS   result:<id>   string  tombstone
 --         job:<id>      string  envelope of the last fire's job
 --         conf          hash    paused
@@ -31,6 +33,7 @@
 -- @include lib/clock
 -- @include lib/number
 -- @include lib/event
+-- @include lib/index
 
 local tag, entry, at, overlap = ARGV[1], ARGV[2], tonumber(ARGV[3]), ARGV[4]
 local id, band, due, meta, envelope = ARGV[5], tonumber(ARGV[6]), ARGV[7], ARGV[8], ARGV[9]
@@ -45,7 +48,7 @@ local is_open = last_id and last_id ~= '' and overlap ~= 'allow' and overlap ~= 
 if is_open and overlap == 'queue' then return {'open', stamp, last_id} end
 local is_new = redis.call('EXISTS', KEYS[10], tag .. 'result:' .. id) == 0
 local paused = redis.call('HGET', tag .. 'conf', 'paused')
-local heard = is_heard(tag)
+local heard, indexes = is_heard(tag), {}
 
 if overlap == 'pass' or is_open then
   redis.call('HSET', KEYS[9], entry, int(at) .. ' ' .. (last_id or ''))
@@ -56,6 +59,7 @@ redis.call('HSET', KEYS[9], entry, int(at) .. ' ' .. id)
 if is_new then
   redis.call('SET', KEYS[10], envelope)
   redis.call('ZADD', KEYS[band + 1], due, id)
+  meta = take_indexes(indexes, meta, id, now, due)
   if meta ~= '' then
     meta = string.gsub('\n' .. meta, '\nx %+(%d+)', function(us) return '\nx ' .. int(now + tonumber(us)) end)
     meta = string.sub(meta, 2)
@@ -64,6 +68,7 @@ if is_new then
     if expires then redis.call('ZADD', KEYS[7], expires, id) end
   end
   redis.call('HINCRBY', KEYS[8], 'enqueued', 1)
+  write_indexes(indexes, tag, now)
   if tonumber(due) <= now and not paused then redis.call('ZADD', KEYS[5], 0, 'w') end
 end
 
