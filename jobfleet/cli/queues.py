@@ -9,7 +9,7 @@ import click
 from jobfleet.cli import fail
 from jobfleet.cli.invocation import Invocation
 from jobfleet.cli.options import Group, by_option, yes_option
-from jobfleet.cli.output import Cell, Column, Output, agreed, count, say
+from jobfleet.cli.output import Cell, Column, Output, agreed, count, plain, say
 from jobfleet.cli.schema import queue_data
 from jobfleet.clock import span
 from jobfleet.errors import ConfigError
@@ -58,42 +58,83 @@ def _row(queue: QueueInfo) -> list[Cell | str]:
         f"{queue.totals.get('completed', 0):,}",
         f"{queue.totals.get('failed', 0):,}",
         span(latency) if latency else "-",
-        Cell("open", "green") if queue.paused is None else Cell(_paused(queue.paused), "yellow"),
+        _state(queue),
     ]
+
+
+def _state(queue: QueueInfo) -> Cell:
+    """What of a queue is paused, by whom and why."""
+    if queue.paused is not None:
+        return Cell(_paused(queue.paused) + _because(queue.paused_reason), "yellow")
+    if not queue.paused_functions:
+        return Cell("open", "green")
+    return Cell(
+        "; ".join(f"{one.function} {_paused(one.by or '')}{_because(one.reason)}" for one in queue.paused_functions),
+        "yellow",
+    )
+
+
+def _because(reason: str) -> str:
+    return f" ({plain(reason)})" if reason else ""
 
 
 def _paused(by: str) -> str:
     return f"paused by {by}" if by and by != "-" else "paused"
 
 
+some_queue = click.argument("name", metavar="[QUEUE]", required=False)
+function_option = click.option(
+    "--function", metavar="NAME", help="Only jobs of this function; without a queue, in every queue that there is."
+)
+
+
 @queues.command()
-@name_argument
+@some_queue
+@function_option
+@click.option("--reason", metavar="TEXT", help="Why, for the record.")
 @by_option
 @click.pass_obj
-def pause(invocation: Invocation, name: str, by: str | None) -> None:
-    """Let no job of a queue start.
+def pause(invocation: Invocation, name: str | None, function: str | None, reason: str | None, by: str | None) -> None:
+    """Let no job of a queue start, or of a function.
 
-    Running ones go on.
+    Running ones go on. With --function, the other jobs of the queue go on, too.
     """
+    _check(name, function)
     with invocation.fleet() as fleet:
-        has_changed = fleet.pause(name, by=by)
-    _told(invocation, name, is_paused=True, has_changed=has_changed)
+        has_changed = fleet.pause(name, function=function, by=by, reason=reason)
+    _told(invocation, name, function, is_paused=True, has_changed=has_changed)
 
 
 @queues.command()
-@name_argument
+@some_queue
+@function_option
 @click.pass_obj
-def resume(invocation: Invocation, name: str) -> None:
-    """Let the jobs of a paused queue start again."""
+def resume(invocation: Invocation, name: str | None, function: str | None) -> None:
+    """Let the jobs of a paused queue start again, or of a paused function.
+
+    Repeating it is safe; should it be interrupted, a worker or a reaper finishes it.
+    """
+    _check(name, function)
     with invocation.fleet() as fleet:
-        has_changed = fleet.resume(name)
-    _told(invocation, name, is_paused=False, has_changed=has_changed)
+        has_changed = fleet.resume(name, function=function)
+    _told(invocation, name, function, is_paused=False, has_changed=has_changed)
 
 
-def _told(invocation: Invocation, name: str, *, is_paused: bool, has_changed: bool) -> None:
+def _check(name: str | None, function: str | None) -> None:
+    if name is None and function is None:
+        raise click.UsageError("Give a queue, --function, or both.")
+
+
+def _told(
+    invocation: Invocation, name: str | None, function: str | None, *, is_paused: bool, has_changed: bool
+) -> None:
+    what = name if function is None else f"{function} in {name}" if name else function
     word = "paused" if is_paused else "open"
-    text = f"{name} is {word}." if has_changed else f"{name} was {word} already."
-    invocation.output.show(data={"queue": name, "paused": is_paused, "changed": has_changed}, ids=[name], text=text)
+    text = f"{what} is {word}." if has_changed else f"{what} was {word} already."
+    data: dict[str, object] = {"queue": name, "paused": is_paused, "changed": has_changed}
+    if function is not None:
+        data["function"] = function
+    invocation.output.show(data=data, ids=[name or str(function)], text=text)
 
 
 @queues.command()

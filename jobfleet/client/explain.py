@@ -19,6 +19,7 @@ from jobfleet.client.waiting_checks import (
     not_due,
     parked,
     paused,
+    paused_function,
     quiet,
     unknown_function,
     unserved,
@@ -28,7 +29,18 @@ from jobfleet.model import JobStatus, split_id
 
 Check = Callable[[Snapshot], Reason | None]
 
-WAITING: tuple[Check, ...] = (blocked, not_due, parked, paused, unknown_function, unserved, quiet, busy, behind)
+WAITING: tuple[Check, ...] = (
+    blocked,
+    not_due,
+    parked,
+    paused,
+    paused_function,
+    unknown_function,
+    unserved,
+    quiet,
+    busy,
+    behind,
+)
 """In the order in which they stand in the way of a claim. A feature that adds a way of waiting adds its check here."""
 
 RUNNING: tuple[Check, ...] = (running, cancelling, worker_gone, lease_expired)

@@ -18,6 +18,8 @@ from jobfleet.errors import ConfigError, EncodingError, JobNotFound
 from jobfleet.model import JobResult, JobStatus
 from jobfleet.retry import Tries
 from jobfleet.store.calls import inspect
+from jobfleet.store.calls.flow import BLOCKED
+from jobfleet.store.calls.paused import WITHHELD
 from jobfleet.store.keys import BANDS, Lane
 
 LONG_AGO = datetime.fromtimestamp(0, UTC)
@@ -146,6 +148,8 @@ def _place(cursor: str, sections: list[tuple[Lane, str]]) -> tuple[int, str]:
 
 def _sections(status: JobStatus | None) -> list[str]:
     waiting = [f"waiting{band}" for band in range(BANDS)]
+    if status is JobStatus.QUEUED:
+        return [*waiting, *(f"withheld{band}" for band in range(BANDS))]
     if status is None:
         return ["running", *waiting, "finished"]
     if status is JobStatus.RUNNING:
@@ -165,7 +169,9 @@ def _section(
         found = [running_result(row, now) for row in rows]
     else:
         start = stop = ""
-        if status in (JobStatus.SCHEDULED, JobStatus.RETRYING, JobStatus.QUEUED):
+        if section.startswith("withheld"):
+            start, stop = str(WITHHELD), f"({BLOCKED}"
+        elif status in (JobStatus.SCHEDULED, JobStatus.RETRYING, JobStatus.QUEUED):
             counted = value((yield (inspect.counts(lane),)))
             start = f"({counted.now}" if status is not JobStatus.QUEUED else ""
             stop = str(counted.now) if status is JobStatus.QUEUED else ""

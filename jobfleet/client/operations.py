@@ -8,7 +8,7 @@ from abc import abstractmethod
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
-from jobfleet.client import admin, commands, listing
+from jobfleet.client import admin, commands, listing, pausing
 from jobfleet.client.base import Opened
 from jobfleet.client.indexed import Filter
 from jobfleet.client.verbs import Verb
@@ -129,14 +129,43 @@ class Operations(Opened):
                 return stands
             time.sleep(order.pause)
 
-    def pause(self, queue: str, *, by: str | None = None) -> bool:
-        """Let no job of a queue be claimed; running ones go on. False when it was paused already."""
-        answer: bool = self._do(admin.pause(self.space, queue, by))
+    def pause(
+        self,
+        queue: str | None = None,
+        *,
+        function: str | None = None,
+        by: str | None = None,
+        reason: str | None = None,
+    ) -> bool:
+        """Let no job of a queue be started, or of a function; running ones go on. False when it was paused already.
+
+        Args:
+            queue: The queue; with a function, only there.
+            function: A function's name on the wire; without a queue, in every queue that there is.
+            by: Who asks, for the record.
+            reason: Why, for the record: one line, 200 characters.
+
+        Raises:
+            ConfigError: Neither is named, or there is no such queue.
+            InvalidJob: That is no function's name.
+        """
+        answer: bool = self._do(pausing.pause(self.space, queue, function, by, reason))
         return answer
 
-    def resume(self, queue: str) -> bool:
-        """Let a paused queue be claimed again; False when it was not paused."""
-        answer: bool = self._do(admin.resume(self.space, queue))
+    def resume(self, queue: str | None = None, *, function: str | None = None) -> bool:
+        """Let a paused queue go on, or a function; False when it was not paused.
+
+        The jobs of a function that were set aside are put back where they stood. Repeating the call is safe.
+
+        Args:
+            queue: The queue; with a function, only there.
+            function: A function's name on the wire; without a queue, in every queue that there is.
+
+        Raises:
+            ConfigError: Neither is named, or there is no such queue.
+            InvalidJob: That is no function's name.
+        """
+        answer: bool = self._do(pausing.resume(self.space, queue, function))
         return answer
 
     def purge_queue(self, queue: str, *, by: str | None = None) -> int:
@@ -260,14 +289,43 @@ class AsyncOperations(Opened):
                 return stands
             await asyncio.sleep(order.pause)
 
-    async def pause(self, queue: str, *, by: str | None = None) -> bool:
-        """Let no job of a queue be claimed; running ones go on. False when it was paused already."""
-        answer: bool = await self._do(admin.pause(self.space, queue, by))
+    async def pause(
+        self,
+        queue: str | None = None,
+        *,
+        function: str | None = None,
+        by: str | None = None,
+        reason: str | None = None,
+    ) -> bool:
+        """Let no job of a queue be started, or of a function; running ones go on. False when it was paused already.
+
+        Args:
+            queue: The queue; with a function, only there.
+            function: A function's name on the wire; without a queue, in every queue that there is.
+            by: Who asks, for the record.
+            reason: Why, for the record: one line, 200 characters.
+
+        Raises:
+            ConfigError: Neither is named, or there is no such queue.
+            InvalidJob: That is no function's name.
+        """
+        answer: bool = await self._do(pausing.pause(self.space, queue, function, by, reason))
         return answer
 
-    async def resume(self, queue: str) -> bool:
-        """Let a paused queue be claimed again; False when it was not paused."""
-        answer: bool = await self._do(admin.resume(self.space, queue))
+    async def resume(self, queue: str | None = None, *, function: str | None = None) -> bool:
+        """Let a paused queue go on, or a function; False when it was not paused.
+
+        The jobs of a function that were set aside are put back where they stood. Repeating the call is safe.
+
+        Args:
+            queue: The queue; with a function, only there.
+            function: A function's name on the wire; without a queue, in every queue that there is.
+
+        Raises:
+            ConfigError: Neither is named, or there is no such queue.
+            InvalidJob: That is no function's name.
+        """
+        answer: bool = await self._do(pausing.resume(self.space, queue, function))
         return answer
 
     async def purge_queue(self, queue: str, *, by: str | None = None) -> int:

@@ -31,6 +31,7 @@ class ReasonCode(StrEnum):
     RETRYING = "retrying"
     PARKED = "parked"
     PAUSED = "paused"
+    PAUSED_FUNCTION = "paused-function"
     UNKNOWN_FUNCTION = "unknown-function"
     UNSERVED = "unserved"
     QUIET = "quiet"

@@ -32,6 +32,7 @@ from jobfleet.store.call import Call
 from jobfleet.store.calls import control, inspect
 from jobfleet.store.calls.enqueue import enqueue
 from jobfleet.store.calls.index import indexes_of, marked
+from jobfleet.store.calls.paused import due_of
 from jobfleet.store.keys import BANDS, Lane
 from jobfleet.store.values import Entry, Explained, InWait, Unknown
 
@@ -318,5 +319,9 @@ def _entry(space: Space, job_id: str, queue: str, seen: Explained) -> Verb[Entry
     lines = seen.meta.split("\n") if seen.meta else []
     kept = [line for line in lines if not (found.tries and line.startswith("x "))]  # started before: it may not expire
     return Entry(
-        target.id_prefix + suffix, found.band, str(found.due), marked("\n".join(kept), indexes_of(header)), envelope
+        target.id_prefix + suffix,
+        found.band,
+        str(due_of(found.due)),
+        marked("\n".join(kept), indexes_of(header)),
+        envelope,
     )

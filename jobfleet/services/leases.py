@@ -6,15 +6,17 @@ import logging
 from collections import Counter
 from collections.abc import Callable
 
+from jobfleet.client.pausing import finish
 from jobfleet.config import JobConfig
 from jobfleet.errors import JobfleetError
 from jobfleet.metrics.tally import Tally
 from jobfleet.outcome import Crashed, Outcome, Preempted
 from jobfleet.services.overdue import Overdue, Published
-from jobfleet.services.service import Service
+from jobfleet.services.service import Service, drive
 from jobfleet.store.aio import AsyncStore
 from jobfleet.store.calls import inspect, settle
 from jobfleet.store.calls.lease import CHUNK, tick
+from jobfleet.store.calls.paused import read_resuming
 from jobfleet.store.keys import Keyspace, Lane
 from jobfleet.store.values import FleetSeen, Held, Ticked
 
@@ -101,6 +103,9 @@ class Leases(Service):
             ttl_ms = round(self._config.failed_result_ttl * 1000)
             items = [settle.expire(one, 0, ttl_ms=ttl_ms, guard=settle.STILL_WAITING) for one in ticked.expired]
             await self._store.run(settle.settle(lane, items))
+        if resuming := read_resuming(ticked.functions):
+            await drive(self._store, finish(lane, resuming))
+            log.warning("leases.resumed lane=%s functions=%s whoever began it has not ended it", lane.tag, resuming)
         if len(ticked.overdue) == CHUNK or len(ticked.expired) == CHUNK:
             return 0.0
         ahead = ticked.next_due - ticked.now

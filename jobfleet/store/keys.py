@@ -63,7 +63,9 @@ KEY_TABLE: tuple[KeyRow, ...] = (
     KeyRow("fired", "hash", "cron entry → last fire that was dealt with, and its job", "with its entry"),
     KeyRow("wake", "zset", "the marker on which idle children block", "one member"),
     KeyRow("lane", "hash", "last token, primary's run id, last TIME seen, hold, longest lease", "five fields"),
-    KeyRow("conf", "hash", "operator's settings: paused by whom and when, journal", "few fields"),
+    KeyRow(
+        "conf", "hash", "operator's settings: paused by whom, when and why; paused functions; journal", "few fields"
+    ),
     KeyRow("totals", "hash", "counts for ever, and how many waiting jobs have tries", "few fields"),
     KeyRow("listeners", "string", "a mark: somebody listens to the lane's events", "TTL 1 min"),
     KeyRow("claim:<child>", "string", "its last claim (nonce, ids, tokens), or `buried`", "TTL 1 h"),

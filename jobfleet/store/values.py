@@ -92,12 +92,14 @@ class Claimed:
         now: Redis's time, µs.
         next_due: When the next job of the lane is due; 0 for none, or when more is due now.
         grants: What was claimed.
+        functions: Those that are paused: their jobs are not to be started.
     """
 
     word: str
     now: int = 0
     next_due: int = 0
     grants: tuple[Grant, ...] = ()
+    functions: frozenset[str] = frozenset()
 
 
 class Run(NamedTuple):
@@ -169,6 +171,7 @@ class Ticked:
         hold: Until when leases are not judged; 0 when they are.
         overdue: Runs whose lease has expired.
         expired: Waiting jobs past their `expires_at`.
+        functions: Those that are paused, or being resumed, a line each.
     """
 
     now: int
@@ -176,6 +179,7 @@ class Ticked:
     hold: int
     overdue: tuple[Held, ...]
     expired: tuple[str, ...]
+    functions: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -199,7 +203,7 @@ class Counts:
 
     Attributes:
         now: Redis's time, µs.
-        due: Jobs that can be claimed, a number a band.
+        due: Jobs that can be claimed, or could if their function was not paused, a number a band.
         later: Jobs due later, likewise.
         blocked: Jobs that wait for others, likewise.
         running: Runs.
@@ -207,6 +211,8 @@ class Counts:
         oldest_due: When the longest waiting was due, µs; 0 for none.
         paused: Who paused it; None when it is not.
         totals: Counts since the lane's beginning, and ``retrying``.
+        reason: Why it is paused.
+        functions: The functions that are paused, or being resumed, a line each.
     """
 
     now: int
@@ -218,6 +224,8 @@ class Counts:
     oldest_due: int
     paused: str | None
     totals: Mapping[str, int]
+    reason: str = ""
+    functions: str = ""
 
 
 class Waiting(NamedTuple):
@@ -328,6 +336,8 @@ class Explained:
         meta: Its clear record.
         paused_by: Who paused the lane; None when it is not.
         paused_at: When, µs.
+        reason: Why.
+        functions: The functions that are paused, or being resumed, a line each.
         deadline: When the lease of its run ends, µs; 0 outside of a run.
         hold: Until when the lane's leases are not judged, µs; 0 when they are.
         due: Jobs of the lane that can be claimed, a number a band.
@@ -340,6 +350,8 @@ class Explained:
     meta: str = ""
     paused_by: str | None = None
     paused_at: int = 0
+    reason: str = ""
+    functions: str = ""
     deadline: int = 0
     hold: int = 0
     due: tuple[int, ...] = (0, 0, 0, 0)

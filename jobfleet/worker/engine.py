@@ -9,6 +9,7 @@ import asyncio
 import logging
 from collections.abc import Callable, Iterable, Sequence
 from contextlib import suppress
+from functools import partial
 
 from jobfleet.clock import boottime, monotonic
 from jobfleet.codec import Limits
@@ -22,7 +23,7 @@ from jobfleet.store.aio import AsyncStore
 from jobfleet.store.calls.control import stop
 from jobfleet.store.calls.settle import PAST, Item
 from jobfleet.store.keys import Keyspace, Lane
-from jobfleet.store.values import Claimed
+from jobfleet.store.values import Claimed, Grant
 from jobfleet.worker import lines
 from jobfleet.worker.anteroom import Anteroom
 from jobfleet.worker.board import Board
@@ -39,6 +40,7 @@ from jobfleet.worker.resources import CLOSING, Resources
 from jobfleet.worker.run import Run
 from jobfleet.worker.runner import Runner
 from jobfleet.worker.teller import Teller
+from jobfleet.worker.withholding import withhold
 
 log = logging.getLogger("jobfleet.worker")
 Key = tuple[str, int]
@@ -194,7 +196,8 @@ class Engine:
         self._offset = (claimed.now, monotonic())
         self._started_us = claimed.now
         fresh = boottime() < until
-        for grant in claimed.grants:
+        grants = claimed.grants if not claimed.functions else withhold(claimed, partial(self._put_away, lane, until))
+        for grant in grants:
             run = Run(lane, grant, self._board.post(grant.id, grant.token), until, self._desk)
             self._runs[run.key] = run
             if grant.tries and grant.tries.partition("\n")[0].endswith(":1"):
@@ -206,6 +209,12 @@ class Engine:
         self._start_suspect()
         if self._most is not None and self.taken >= self._most:
             self._on_spent()
+
+    def _put_away(self, lane: Lane, until: float, grant: Grant, item: Item) -> None:
+        run = Run(lane, grant, self._board.post(grant.id, grant.token), until, self._desk)
+        run.is_over = True
+        self._runs[run.key] = run
+        (self._finishers.get(lane) or self._new_finisher(lane)).add(run, item)
 
     def _start(self, run: Run) -> None:
         self._board.started(run.place)

@@ -24,6 +24,7 @@ from jobfleet.store.calls import (
     inspect,
     lease,
     log,
+    paused,
     presence,
     progress,
     settle,
@@ -88,6 +89,9 @@ SAMPLES: dict[str, Call[Any]] = {
     "log": log.log(LANE, [log.Entry(job_id, 7, 1, 1, b"") for job_id in IDS], most_lines=9, most_bytes=9),
     "open_queue": enqueue.open_queue(KEYS, "mail", 1),
     "pause": control.pause(LANE, by=None),
+    "pause_function": paused.pause_function(LANE, "mail.send", by=None),
+    "put_back": paused.put_back(LANE, IDS),
+    "resume_function": paused.resume_function(LANE, "mail.send"),
     "progress": progress.progress(LANE, [progress.Report(job_id, 7, 1, b"") for job_id in IDS], ttl_ms=1),
     "purge": control.purge(LANE, IDS),
     "renew": lease.renew(LANE, [(job_id, 7) for job_id in IDS], lease_us=1),
@@ -107,8 +111,8 @@ SAMPLES: dict[str, Call[Any]] = {
 }
 ARGUMENTS_AN_ITEM = {
     "beat": 2, "block": 3, "bury": 2, "cancel": 1, "enqueue": 5, "ledger": 2, "log": 5, "marks": 1, "progress": 4,
-    "purge": 1, "renew": 2, "replay": 1, "reschedule": 1, "results": 1, "settle": 6, "status": 1, "stop": 4,
-    "unblock": 4, "unwatch": 2, "watch": 1,
+    "purge": 1, "put_back": 1, "renew": 2, "replay": 1, "reschedule": 1, "results": 1, "settle": 6, "status": 1,
+    "stop": 4, "unblock": 4, "unwatch": 2, "watch": 1,
 }  # fmt: skip
 SHARES_KEYS = {
     "beat", "command", "entries", "fleet", "flow", "flows", "history", "hold_entry", "keep_flow", "leave", "ledger",

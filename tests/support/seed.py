@@ -9,6 +9,7 @@ from typing import Any
 
 import redis
 
+from jobfleet.store.calls.paused import AGE
 from jobfleet.store.keys import Lane
 from tests.support.state import server_now
 
@@ -140,6 +141,16 @@ class Seed:
     def paused(self, by: str = "ann") -> None:
         """The lane is paused."""
         self.raw.hset(self.lane.conf, "paused", f"{by}@{self.now}")
+
+    def paused_functions(self, *lines: str) -> None:
+        """Functions are paused: each line is its name, and what is known of its pause."""
+        self.raw.hset(self.lane.conf, "functions", "\n".join(lines))
+
+    def withheld(self, suffix: str, *, band: int = 2, due: int = 0, meta: str = "", tries: str = "") -> str:
+        """A job that was due `due` seconds from now, and stands where those of paused functions do."""
+        job_id = self.waiting(suffix, band=band, meta=meta, tries=tries)
+        self.raw.zadd(self.lane.ready[band], {job_id: self.at(due) + AGE})
+        return job_id
 
     def journal(self) -> None:
         """A consumer of the journal is registered."""

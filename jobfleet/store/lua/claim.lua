@@ -12,7 +12,7 @@
 --         10 totals     hash    counts
 --         11 expiry     zset    ids by expires_at (µs), of jobs that wait
 --         12 unique     hash    key → lock
--- READS   conf          hash    paused
+-- READS   conf          hash    paused, functions
 --         tries         hash    id → tries
 --         meta          hash    id → clear record
 --         job:<id>      string  envelope
@@ -24,6 +24,7 @@
 --         5 limit       int     0..50; 0 only marks the wake-up again, for a child that took it without room
 -- FLAGS   allow-oom
 -- RETURNS {"claimed", now, next_due, id, token, due, band, envelope, tries, meta, …}   next_due 0: more is due now
+--         {"guarded", now, next_due, id, …, functions}   the same while functions are paused, and which
 --         {"empty", now, next_due} | {"paused", now} | {"buried"} | {"stale"}
 -- EMITS   claimed
 -- COST    O(limit · log ready)
@@ -67,6 +68,13 @@ local function grants_of(reply, ids, tokens, dues, bands)
   return reply, tried, expiring, freed
 end
 
+local conf = redis.call('HMGET', tag .. 'conf', 'paused', 'functions')
+
+local function guarded(reply)
+  if conf[2] then reply[1], reply[#reply + 1] = 'guarded', conf[2] end
+  return reply
+end
+
 local last = redis.call('GET', KEYS[8])
 if last and string.sub(last, 1, 6) == 'buried' then return {'buried'} end
 if last then
@@ -83,10 +91,10 @@ if last then
       end
     end
     if #ids == 0 then return {'empty', stamp, '0'} end
-    return (grants_of({'claimed', stamp, '0'}, ids, tokens, dues, bands))
+    return guarded((grants_of({'claimed', stamp, '0'}, ids, tokens, dues, bands)))
   end
 end
-if redis.call('HGET', tag .. 'conf', 'paused') then return {'paused', stamp} end
+if conf[1] then return {'paused', stamp} end
 
 local ids, dues, bands, taken, room = {}, {}, {}, {{}, {}, {}, {}}, limit
 local more = false
@@ -149,4 +157,4 @@ if tried > 0 then redis.call('HINCRBY', KEYS[10], 'retrying', -tried) end
 if more then redis.call('ZADD', KEYS[9], 0, 'w') end
 
 emit(tag, now, events)
-return reply
+return guarded(reply)

@@ -31,6 +31,7 @@
 -- @include lib/meta
 -- @include lib/due
 -- @include lib/unique
+-- @include lib/withheld
 -- @include lib/event
 -- @include lib/index
 
@@ -42,7 +43,7 @@ local lock = value and lock_of(value)
 local stood, band
 for n = 1, 4 do
   local due = redis.call('ZSCORE', KEYS[n], holder)
-  if due then stood, band = tonumber(due), n end
+  if due then stood, band = due_of_any(due), n end
 end
 if not band or not lock or lock.id ~= holder or redis.call('HEXISTS', tag .. 'tries', holder) == 1 then return {'changed'} end
 if lock.last == id then return {'debounced', int(now), int(stood)} end

@@ -14,13 +14,14 @@
 --         ready:3       zset    LOW
 --         lease         zset    running ids by lease deadline (µs)
 --         meta          hash    id → clear record
---         conf          hash    paused
+--         conf          hash    paused, functions
 --         watched       hash    ids that dependants wait for
 -- ARGV    1 tag         text    the lane's prefix
 --         2 id          text    job id
 -- FLAGS   no-writes
 -- RETURNS {"explained", now, {word, …}, {name, value, …}}   what `status` answers of the job, and facts:
---         meta, paused (who@when), deadline of its lease, hold, watched, due:<p> jobs due now in each band, rank in its own
+--         meta, paused (who@when reason), functions that are paused (a line each), deadline of its lease, hold, watched,
+--         due:<p> jobs due now in each band, rank in its own
 -- EMITS   -
 -- COST    O(log n)
 -- @include lib/clock
@@ -34,6 +35,7 @@ local found = look(tag, id)
 local facts = {
   'meta', redis.call('HGET', tag .. 'meta', id) or '',
   'paused', redis.call('HGET', tag .. 'conf', 'paused') or '',
+  'functions', redis.call('HGET', tag .. 'conf', 'functions') or '',
   'deadline', redis.call('ZSCORE', tag .. 'lease', id) or '0',
   'watched', redis.call('HEXISTS', tag .. 'watched', id),
   'hold', redis.call('HGET', KEYS[1], 'hold') or '0',

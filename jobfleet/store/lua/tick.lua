@@ -11,13 +11,14 @@
 --         tries         hash    id → tries
 --         meta          hash    id → clear record
 --         expiry        zset    ids by expires_at (µs)
---         conf          hash    paused
+--         conf          hash    paused, functions
 --         job:<id>      string  envelope
 -- ARGV    1 tag         text    the lane's prefix
 --         2 limit       int     1..50
 -- FLAGS   allow-oom
--- RETURNS {"ticked", now, next_due, hold, {{id, token, run, envelope, tries, meta}, …}, {id, …}}
---         next_due and hold are 0 where there is none; overdue leases; waiting jobs past their expiry
+-- RETURNS {"ticked", now, next_due, hold, {{id, token, run, envelope, tries, meta}, …}, {id, …}, functions}
+--         next_due and hold are 0 where there is none; overdue leases; waiting jobs past their expiry;
+--         functions that are paused, a line each
 -- EMITS   -
 -- COST    O(limit · log n)
 -- @include lib/clock
@@ -35,7 +36,8 @@ local state = redis.call('HMGET', KEYS[1], 'seen', 'hold', 'longest')
 local seen, hold, longest = tonumber(state[1] or '0'), tonumber(state[2] or '0'), tonumber(state[3] or '0')
 local leased = redis.call('ZCARD', KEYS[3])
 local jumped = now < seen or now - seen > gap_allowed(longest)
-local claimable = not redis.call('HGET', tag .. 'conf', 'paused') and any_due(tag, now)
+local conf = redis.call('HMGET', tag .. 'conf', 'paused', 'functions')
+local claimable = not conf[1] and any_due(tag, now)
 local due = next_due(tag, now)
 local expired = redis.call('ZRANGEBYSCORE', tag .. 'expiry', '-inf', stamp, 'LIMIT', 0, limit)
 local farthest = int(now + 2 * longest)
@@ -68,4 +70,4 @@ redis.call('HSET', KEYS[1], 'seen', stamp, 'hold', int(hold), 'longest', int(lon
 for i = 1, #beyond do redis.call('ZADD', KEYS[3], farthest, beyond[i]) end
 if claimable then redis.call('ZADD', KEYS[2], 0, 'w') end
 
-return {'ticked', stamp, int(due), int(hold), records, expired}
+return {'ticked', stamp, int(due), int(hold), records, expired, conf[2] or ''}

@@ -1,3 +1,5 @@
+-- @include lib/withheld
+
 -- Where a job that holds a unique key stands, as a status, and whether it has started. `bands` are four keys.
 local function standing_of(tag, bands, id, now)
   if redis.call('HEXISTS', tag .. 'runs', id) == 1 then return 'running', true end
@@ -5,7 +7,7 @@ local function standing_of(tag, bands, id, now)
     local due = redis.call('ZSCORE', bands[band], id)
     if due then
       local has_tries = redis.call('HEXISTS', tag .. 'tries', id) == 1
-      if tonumber(due) <= now then return 'queued', has_tries end
+      if due_of_any(due) <= now then return 'queued', has_tries end
       return has_tries and 'retrying' or 'scheduled', has_tries
     end
   end

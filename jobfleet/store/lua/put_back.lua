@@ -1,0 +1,44 @@
+-- put_back: let jobs that are withheld stand where they stood before.
+--
+-- KEYS    1 ready:0     zset    job ids by due time (µs), CRITICAL
+--         2 ready:1     zset    HIGH
+--         3 ready:2     zset    NORMAL
+--         4 ready:3     zset    LOW
+--         5 wake        zset    the marker idle children block on
+-- READS   conf          hash    paused
+-- ARGV    1 tag         text    the lane's prefix
+--         2..* id       text    job id; at most 50
+-- FLAGS   allow-oom
+-- RETURNS {"put-back", n}   how many of them were withheld
+-- EMITS   -
+-- COST    O(items · log ready)
+-- @include lib/clock
+-- @include lib/number
+-- @include lib/withheld
+
+local tag = ARGV[1]
+local now = now_us()
+
+local places, seen = {}, {}
+for i = 2, #ARGV do
+  local id = ARGV[i]
+  for band = 1, 4 do
+    local score = redis.call('ZSCORE', KEYS[band], id)
+    local due = score and due_of_any(score)
+    if due and due ~= tonumber(score) and not seen[id] then
+      seen[id] = true
+      places[#places + 1] = {band = band, id = id, due = due}
+    end
+  end
+end
+local paused = redis.call('HGET', tag .. 'conf', 'paused')
+
+local woken = false
+for i = 1, #places do
+  local place = places[i]
+  redis.call('ZADD', KEYS[place.band], int(place.due), place.id)
+  woken = woken or place.due <= now
+end
+if woken and not paused then redis.call('ZADD', KEYS[5], 0, 'w') end
+
+return {'put-back', #places}
