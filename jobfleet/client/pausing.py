@@ -2,7 +2,8 @@
 
 A worker that is handed a job of a paused function sets it aside, so its lane's other jobs go on. To resume is to
 let the lane say so, then to put back what was set aside, page by page; should whoever does it die in between, the
-mark it has left has the leases duty finish it.
+mark it has left has the leases duty finish it. What is paused in every queue is kept with the fleet, too, for lanes
+that come into being (services/pausing.py).
 """
 
 from __future__ import annotations
@@ -19,7 +20,7 @@ from jobfleet.model.ids import check_function_name
 from jobfleet.store.call import Call
 from jobfleet.store.calls import control, inspect
 from jobfleet.store.calls.flow import BLOCKED
-from jobfleet.store.calls.paused import WITHHELD, pause_function, put_back, resume_function
+from jobfleet.store.calls.paused import WITHHELD, pause_function, paused, put_back, read_functions, resume_function
 from jobfleet.store.keys import BANDS, Lane
 
 PASSES = 3
@@ -33,13 +34,18 @@ def pause(space: Space, queue: str | None, function: str | None, by: str | None,
         ConfigError: Neither is named, there is no such queue, or too many functions are paused.
         InvalidJob: That is no function's name.
     """
-    every = yield from _lanes(space, queue, function, "paused")
+    _check(queue, function, "paused")
+    changed = []
+    if function is not None and queue is None:  # first, so that a lane that comes into being meanwhile has it too
+        changed.append(value((yield (pause_function(space.keys, function, by=by, reason=reason),))))
+    every = yield from lanes(space, queue)
     calls: list[Call[Any]]
     if function is None:
         calls = [control.pause(lane, by=by, reason=reason) for lane in every]
     else:
         calls = [pause_function(lane, function, by=by, reason=reason) for lane in every]
-    changed = [value([answer]) for answer in (yield calls)]  # each is looked at, so that no error is passed over
+    answers = (yield calls) if calls else []
+    changed += [value([answer]) for answer in answers]  # each is looked at, so that no error is passed over
     if None in changed:
         raise ConfigError("Too many functions are paused; resume some, or pause their queue.")
     return any(changed)
@@ -49,30 +55,40 @@ def resume(space: Space, queue: str | None, function: str | None) -> Verb[bool]:
     """Let a paused queue, or a function there or anywhere, go on; False when nothing of it was paused.
 
     Raises:
-        ConfigError: Neither is named, or there is no such queue.
+        ConfigError: Neither is named, there is no such queue, or the function is paused in every queue.
         InvalidJob: That is no function's name.
     """
-    every = yield from _lanes(space, queue, function, "resumed")
+    _check(queue, function, "resumed")
     if function is None:
-        calls = [control.resume(lane) for lane in every]
-    else:
-        calls = [resume_function(lane, function) for lane in every]
-    changed = [value([answer]) for answer in (yield calls)]
-    if function is not None:
-        for lane in every:
-            yield from finish(lane, (function,))
+        every = yield from lanes(space, queue)
+        answers = yield [control.resume(lane) for lane in every]
+        changed = [value([answer]) for answer in answers]  # each is looked at, so that no error is passed over
+        return any(changed)
+    fresh = yield from _resume_everywhere(space, queue, function)
+    every = yield from lanes(space, queue)
+    answers = (yield [resume_function(lane, function) for lane in every]) if every else []
+    changed = [fresh, *(value([answer]) for answer in answers)]
+    for lane in every:
+        yield from finish(lane, (function,))
     return any(changed)
 
 
-def _lanes(space: Space, queue: str | None, function: str | None, what: str) -> Verb[list[Lane]]:
+def _resume_everywhere(space: Space, queue: str | None, function: str) -> Verb[bool]:
+    """Take a function from those that are paused in every queue; False when it was none of them."""
+    if queue is not None:
+        if function in read_functions(value((yield (paused(space.keys),)))):
+            raise ConfigError(f"{function!r} is paused in every queue; resume it without naming one.")
+        return False
+    calls = (resume_function(space.keys, function), resume_function(space.keys, function, is_done=True))
+    changed = [value([answer]) for answer in (yield calls)]
+    return any(changed)
+
+
+def _check(queue: str | None, function: str | None, what: str) -> None:
     if queue is None and function is None:
         raise ConfigError(f"Nothing says what is to be {what}; give a queue, a function, or both.")
     if function is not None:
         check_function_name(function)
-    every = yield from lanes(space, queue)
-    if not every:
-        raise ConfigError(f"There are no queues yet in which {function!r} could be {what}; the first job makes one.")
-    return every
 
 
 def finish(lane: Lane, functions: Collection[str]) -> Verb[None]:

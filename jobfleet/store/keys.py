@@ -76,6 +76,7 @@ FLEET_KEY_TABLE: tuple[KeyRow, ...] = (
     KeyRow("workers", "zset", "worker ids by last beat (µs)", "trimmed by each beat"),
     KeyRow("worker:<id>", "string", "a worker's own account of itself", "TTL"),
     KeyRow("functions", "hash", "function → queue and options, published by workers", "one field a function"),
+    KeyRow("conf", "hash", "operator's settings of the fleet: functions that are paused in every queue", "few fields"),
     KeyRow("flow:<id>", "string", "the jobs of a flow, and whom each waits for", "TTL 30 d"),
     KeyRow("flows", "zset", "flows by when they were made", "the last 1,000"),
     KeyRow("cron", "hash", "cron entry → since when, fingerprint of its times, record", "unschedule"),
@@ -196,6 +197,7 @@ class Keyspace:
         self.workers = f"{tag}workers"
         self.functions = f"{tag}functions"
         self.control = f"{tag}control"
+        self.conf = f"{tag}conf"
         self.cron = f"{tag}cron"
         self.flows = f"{tag}flows"
         self.cron_paused = f"{tag}cron-paused"

@@ -379,9 +379,10 @@ class WorkerSeen:
 
 @dataclass(frozen=True, slots=True)
 class FleetSeen:
-    """Queues, workers and functions of a fleet."""
+    """Queues, workers and functions of a fleet, and which of these are paused in every queue."""
 
     now: int
     queues: Mapping[str, tuple[int, int]]
     workers: tuple[WorkerSeen, ...]
     functions: Mapping[str, bytes]
+    paused: str = ""

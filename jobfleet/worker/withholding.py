@@ -22,7 +22,7 @@ def withhold(claimed: Claimed, put_away: Callable[[Grant, settle.Item], None]) -
         except EncodingError:
             function = None  # the runner says what is wrong with it
         if isinstance(function, str) and function in claimed.functions:
-            log.info("job.withheld job_id=%s function=%s it is paused", grant.id, function)
+            log.debug("job.withheld job_id=%s function=%s it is paused", grant.id, function)
             put_away(grant, settle.withhold(grant.id, grant.token, due=grant.due, function=function))
         else:
             rest.append(grant)

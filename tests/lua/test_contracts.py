@@ -90,6 +90,7 @@ SAMPLES: dict[str, Call[Any]] = {
     "open_queue": enqueue.open_queue(KEYS, "mail", 1),
     "pause": control.pause(LANE, by=None),
     "pause_function": paused.pause_function(LANE, "mail.send", by=None),
+    "paused": paused.paused(KEYS),
     "put_back": paused.put_back(LANE, IDS),
     "resume_function": paused.resume_function(LANE, "mail.send"),
     "progress": progress.progress(LANE, [progress.Report(job_id, 7, 1, b"") for job_id in IDS], ttl_ms=1),
@@ -116,7 +117,7 @@ ARGUMENTS_AN_ITEM = {
 }  # fmt: skip
 SHARES_KEYS = {
     "beat", "command", "entries", "fleet", "flow", "flows", "history", "hold_entry", "keep_flow", "leave", "ledger",
-    "open_queue", "schedule", "unschedule",
+    "open_queue", "paused", "schedule", "unschedule",
 }  # fmt: skip
 
 every_script = pytest.mark.parametrize("name", names())

@@ -197,4 +197,5 @@ def _fleet(reply: Reply) -> FleetSeen:
         queues_of(reply[2]),
         tuple(WorkerSeen(rows[i].decode(), int(float(rows[i + 1])), rows[i + 2]) for i in range(0, len(rows), 3)),
         {functions[i].decode(): functions[i + 1] for i in range(0, len(functions), 2)},
+        reply[5].decode(),
     )

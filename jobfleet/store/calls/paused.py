@@ -1,4 +1,4 @@
-"""pause_function, resume_function, put_back: functions whose jobs are not started."""
+"""pause_function, resume_function, put_back, paused: functions whose jobs are not started."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from typing import NamedTuple
 
 from jobfleet.store.call import Call
 from jobfleet.store.calls.control import who, why
-from jobfleet.store.keys import Lane
+from jobfleet.store.keys import Keyspace, Lane
 from jobfleet.store.script import load
 
 CHUNK = 50
@@ -68,23 +68,33 @@ def is_withheld(due: int) -> bool:
     return WITHHELD <= due < WITHHELD + 2_000_000_000_000_000
 
 
-def pause_function(lane: Lane, name: str, *, by: str | None, reason: str | None = None) -> Call[bool | None]:
-    """Let no job of a function be started; False when it was paused already, None when too many are."""
+def pause_function(
+    where: Lane | Keyspace, name: str, *, by: str | None, reason: str | None = None
+) -> Call[bool | None]:
+    """Let no job of a function be started; False when it was paused already, None when too many are.
+
+    Workers go by what their lane says; what the fleet says is brought to lanes that come into being.
+    """
     return Call(
         load("pause_function"),
-        (lane.conf,),
+        (where.conf,),
         (name, who(by), why(reason)),
         lambda reply: bool(reply[1]) if len(reply) > 1 else None,
     )
 
 
-def resume_function(lane: Lane, name: str, *, is_done: bool = False) -> Call[bool]:
+def resume_function(where: Lane | Keyspace, name: str, *, is_done: bool = False) -> Call[bool]:
     """Let jobs of a paused function be started again; `is_done` once all that were withheld were put back.
 
     False when there was nothing to do.
     """
     step = "end" if is_done else "begin"
-    return Call(load("resume_function"), (lane.conf,), (name, step), lambda reply: bool(reply[1]))
+    return Call(load("resume_function"), (where.conf,), (name, step), lambda reply: bool(reply[1]))
+
+
+def paused(keys: Keyspace) -> Call[str]:
+    """The functions that are paused in every queue, a line each."""
+    return Call(load("paused"), (keys.conf,), (), lambda reply: reply[1].decode())
 
 
 def put_back(lane: Lane, ids: Sequence[str]) -> Call[int]:
