@@ -27,7 +27,7 @@ from jobfleet.model import (
     split_id,
     suffix_time_us,
 )
-from jobfleet.model.spec import Seconds
+from jobfleet.model.spec import LATEST, Seconds
 from jobfleet.store.call import Call
 from jobfleet.store.calls import control, inspect
 from jobfleet.store.calls.enqueue import enqueue
@@ -82,6 +82,8 @@ def change_of(at: datetime | None, delay: Seconds | None, priority: Priority | N
     if at is not None and not isinstance(at, datetime):
         raise InvalidJob(f"at is {at!r}; give a datetime.", field="at")
     try:
+        if at is not None and at.astimezone(UTC) >= LATEST:
+            raise InvalidJob(f"at is {at!r}; give a time before {LATEST.year}.", field="at")
         return Change(
             at=None if at is None else round(at.astimezone(UTC).timestamp() * SECOND_US),
             delay=None if delay is None else to_us(seconds(delay, field="delay")),

@@ -102,6 +102,12 @@ CASES = [
         "Queue 'mail' was paused by ann 3 min ago; 'jobfleet queues resume mail' opens it.",
     ),
     Case(
+        ReasonCode.PAUSED_FUNCTION,
+        waiting(functions=f"~bill ann@1\nmail.send ann@{NOW - 180 * S} it sends twice"),
+        "Function 'mail.send' was paused by ann 3 min ago (it sends twice); "
+        "'jobfleet queues resume mail --function mail.send' lets it go on.",
+    ),
+    Case(
         ReasonCode.UNKNOWN_FUNCTION,
         waiting(job=replace(WAITS, function="mail.sned")),
         "No worker has published 'mail.sned'; did you mean 'mail.send'? The job is parked until one does.",
