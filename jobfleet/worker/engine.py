@@ -212,8 +212,9 @@ class Engine:
 
     def _put_away(self, lane: Lane, until: float, grant: Grant, item: Item) -> None:
         run = Run(lane, grant, self._board.post(grant.id, grant.token), until, self._desk)
-        run.is_over = True
+        run.is_over = run.stands_again = True
         self._runs[run.key] = run
+        self.finished -= 1  # it was not taken, to speak of
         (self._finishers.get(lane) or self._new_finisher(lane)).add(run, item)
 
     def _start(self, run: Run) -> None:
