@@ -110,7 +110,7 @@ class Leases(Service):
             await catch_up(self._store, self._keys, [lane])
         if resuming := read_resuming(ticked.functions):
             await drive(self._store, finish(lane, resuming))
-            log.warning("leases.resumed lane=%s functions=%s whoever began it has not ended it", lane.tag, resuming)
+            log.info("leases.resumed lane=%s functions=%s all is put back", lane.tag, ",".join(resuming))
         if len(ticked.overdue) == CHUNK or len(ticked.expired) == CHUNK:
             return 0.0
         ahead = ticked.next_due - ticked.now

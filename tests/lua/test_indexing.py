@@ -9,7 +9,7 @@ import pytest
 
 from jobfleet.store.call import Call
 from jobfleet.store.calls.cron import PASS, fire
-from jobfleet.store.calls.enqueue import debounce, enqueue, replace
+from jobfleet.store.calls.enqueue import debounce, enqueue, parted, replace
 from jobfleet.store.calls.flow import Edge, block
 from jobfleet.store.calls.index import indexes_of, marked, names
 from jobfleet.store.values import Entry
@@ -133,6 +133,30 @@ def test_an_index_that_is_looked_at_soon_stays_so(world: World) -> None:
     world.run(enqueue(world.lane, [entry(world, "a", indexes=["tag:eu"])]))
 
     assert world.state()["indexes"] == {"tag:eu": "now+10s"}
+
+
+@pytest.mark.parametrize(
+    ("lines", "sizes"),
+    [
+        ([0] * 120, [50, 50, 20]),
+        ([1] * 120, [50, 50, 20]),
+        ([2] * 50, [50]),
+        ([22] * 10, [4, 4, 2]),
+        ([3] * 49 + [0], [33, 17]),
+        ([0, 200, 0, 200, 1], [2, 2, 1]),
+        ([], []),
+    ],
+)
+def test_a_call_takes_fewer_jobs_that_stand_in_many_indexes(lines: list[int], sizes: list[int]) -> None:
+    entries = [
+        Entry(f"mail.0.{n}", 2, "", marked("r 5000" if n % 2 else "", [f"tag:{k}" for k in range(count)]), b"")
+        for n, count in enumerate(lines)
+    ]
+
+    parts = list(parted(entries, lambda entry: entry))
+
+    assert [len(part) for part in parts] == sizes
+    assert [entry for part in parts for entry in part] == entries
 
 
 def test_the_names_follow_from_a_header_whoever_wrote_it() -> None:

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Iterator, Sequence
+from typing import TypeVar
 
 from jobfleet.store.call import Argument, Call, Reply
 from jobfleet.store.calls.index import keys_of
@@ -11,7 +12,25 @@ from jobfleet.store.script import load
 from jobfleet.store.values import Answer, Entry, Holder
 
 CHUNK = 50
+MOST_INDEXED = 100
+"""Entries of indexes that the jobs of one call make, unless one job alone makes more."""
+T = TypeVar("T")
 _CREATED, _HELD, _HELD_BY_ONE_THAT_WAITS = b"chw"
+
+
+def parted(items: Sequence[T], entry_of: Callable[[T], Entry]) -> Iterator[Sequence[T]]:
+    """Cut into what one call takes: 50 jobs, or fewer that are to stand in many indexes."""
+    for at in range(0, len(items), CHUNK):
+        part = items[at : at + CHUNK]
+        metas = [entry_of(item).meta for item in part]
+        first = total = 0
+        for place, meta in enumerate(metas) if any(metas) else ():
+            count = meta.count("\ni ") + meta.startswith("i ")
+            if total and total + count > MOST_INDEXED:
+                yield part[first:place]
+                first, total = place, 0
+            total += count
+        yield part[first:]
 
 
 def enqueue(lane: Lane, entries: Sequence[Entry]) -> Call[list[Answer]]:
