@@ -9,7 +9,6 @@ import asyncio
 import logging
 from collections.abc import Callable, Iterable, Sequence
 from contextlib import suppress
-from functools import partial
 
 from jobfleet.clock import boottime, monotonic
 from jobfleet.codec import Limits
@@ -23,8 +22,8 @@ from jobfleet.store.aio import AsyncStore
 from jobfleet.store.calls.control import stop
 from jobfleet.store.calls.settle import PAST, Item
 from jobfleet.store.keys import Keyspace, Lane
-from jobfleet.store.values import Claimed, Grant
-from jobfleet.worker import lines
+from jobfleet.store.values import Claimed
+from jobfleet.worker import lines, withholding
 from jobfleet.worker.anteroom import Anteroom
 from jobfleet.worker.board import Board
 from jobfleet.worker.claimer import Claimer
@@ -40,7 +39,6 @@ from jobfleet.worker.resources import CLOSING, Resources
 from jobfleet.worker.run import Run
 from jobfleet.worker.runner import Runner
 from jobfleet.worker.teller import Teller
-from jobfleet.worker.withholding import withhold
 
 log = logging.getLogger("jobfleet.worker")
 Key = tuple[str, int]
@@ -196,11 +194,12 @@ class Engine:
         self._offset = (claimed.now, monotonic())
         self._started_us = claimed.now
         fresh = boottime() < until
-        grants = claimed.grants if not claimed.functions else withhold(claimed, partial(self._put_away, lane, until))
-        for grant in grants:
+        for grant in claimed.grants:
             run = Run(lane, grant, self._board.post(grant.id, grant.token), until, self._desk)
             self._runs[run.key] = run
-            if grant.tries and grant.tries.partition("\n")[0].endswith(":1"):
+            if claimed.functions and (item := withholding.withheld(grant, claimed)):
+                self._put_away(run, item)
+            elif grant.tries and grant.tries.partition("\n")[0].endswith(":1"):
                 self._anteroom.keep_suspect(run)
             elif fresh:
                 self._start(run)
@@ -210,12 +209,10 @@ class Engine:
         if self._most is not None and self.taken >= self._most:
             self._on_spent()
 
-    def _put_away(self, lane: Lane, until: float, grant: Grant, item: Item) -> None:
-        run = Run(lane, grant, self._board.post(grant.id, grant.token), until, self._desk)
+    def _put_away(self, run: Run, item: Item) -> None:
         run.is_over = run.stands_again = True
-        self._runs[run.key] = run
         self.finished -= 1  # it was not taken, to speak of
-        (self._finishers.get(lane) or self._new_finisher(lane)).add(run, item)
+        (self._finishers.get(run.lane) or self._new_finisher(run.lane)).add(run, item)
 
     def _start(self, run: Run) -> None:
         self._board.started(run.place)

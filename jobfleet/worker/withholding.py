@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable
 
 from jobfleet.codec import read_header
 from jobfleet.errors import EncodingError
@@ -13,17 +12,13 @@ from jobfleet.store.values import Claimed, Grant
 log = logging.getLogger("jobfleet.worker")
 
 
-def withhold(claimed: Claimed, put_away: Callable[[Grant, settle.Item], None]) -> list[Grant]:
-    """Put away what was claimed of paused functions; answer the rest, which is to be started."""
-    rest = []
-    for grant in claimed.grants:
-        try:
-            function = read_header(grant.envelope).get("function")
-        except EncodingError:
-            function = None  # the runner says what is wrong with it
-        if isinstance(function, str) and function in claimed.functions:
-            log.debug("job.withheld job_id=%s function=%s it is paused", grant.id, function)
-            put_away(grant, settle.withhold(grant.id, grant.token, due=grant.due, function=function))
-        else:
-            rest.append(grant)
-    return rest
+def withheld(grant: Grant, claimed: Claimed) -> settle.Item | None:
+    """What puts a job away whose function is paused; nothing for one that is to be started."""
+    try:
+        function = read_header(grant.envelope).get("function")
+    except EncodingError:
+        return None  # the runner says what is wrong with it
+    if not isinstance(function, str) or function not in claimed.functions:
+        return None
+    log.debug("job.withheld job_id=%s function=%s it is paused", grant.id, function)
+    return settle.withhold(grant.id, grant.token, due=grant.due, function=function)

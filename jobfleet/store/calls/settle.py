@@ -18,7 +18,7 @@ STILL_WAITING = "waiting"
 
 PAST = {
     "complete": "completed", "fail": "failed", "retry": "retried", "release": "released", "park": "parked",
-    "expire": "expired", "move": "moved",
+    "expire": "expired", "move": "moved", "withhold": "withheld",
 }  # fmt: skip
 """Verbs, and what they have done."""
 
