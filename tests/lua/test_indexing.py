@@ -40,7 +40,7 @@ def firing(world: World) -> Call[Any]:
 
 def replacing(world: World) -> Call[Any]:
     world.seed.holds("k", world.seed.waiting("old", meta="u k"))
-    return replace(world.lane, entry(world, "a", meta="r 5000\nu k"), key="k", holder=world.id("old"), ttl_ms=9)
+    return replace(world.lane, entry(world, "a", meta="r 5000\nu k"), key="k", holder=world.id("old"), ttl_ms=600_000)
 
 
 def debouncing(world: World) -> Call[Any]:
