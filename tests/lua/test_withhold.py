@@ -139,3 +139,18 @@ def test_a_tick_tells_which_functions_are_paused(world: World) -> None:
     world.seed.paused_functions("mail.send ann@1", "~bill ann@1")
 
     assert world.run(tick(world.lane)).functions == "mail.send ann@1\n~bill ann@1"
+
+
+def test_who_listens_and_the_journal_hear_of_it(world: World) -> None:
+    world.seed.paused_functions("mail.send ann@1")
+    world.seed.running("a")
+    world.seed.journal()
+
+    with world.listening(world.id("a")) as heard:
+        world.run(settle(world.lane, [withholding(world)]))
+
+    assert heard == [
+        ("events:mail.0.a", "1 withheld a 7 1000000 now"),
+        ("events", "1 withheld a 7 1000000 now"),
+    ]
+    assert world.state()["journal"] == [{"event": "withheld", "id": "mail.0.a", "token": "7"}]

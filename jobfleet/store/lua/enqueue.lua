@@ -29,7 +29,6 @@
 -- @include lib/number
 -- @include lib/due
 -- @include lib/event
--- @include lib/index
 
 local KEYS, ARGV = KEYS, ARGV  -- globals are slow in a loop
 
@@ -76,6 +75,16 @@ local function unique_keys(lane, at)
   return {judged = judged, look = look, write = write}
 end
 
+-- What only jobs with tags, a user or a session need.
+local function index_keys()
+-- @include lib/index
+  local found = {}
+  return {
+    take = function(meta, id, at, due) return take_indexes(found, meta, id, at, due) end,
+    write = function(lane, at) write_indexes(found, lane, at) end,
+  }
+end
+
 local tag = ARGV[1]
 local now = now_us()
 local stamp = int(now)
@@ -92,7 +101,7 @@ local paused = known and redis.call('HGET', places[1], 'paused')
 local heard = known and is_heard(tag)
 
 local ready, envelopes, metas, events, letters, seen = {}, {}, {}, {}, {}, {}
-local due_now, fresh, indexes = false, 0, {}
+local due_now, fresh, indexes = false, 0, nil
 local keyed, holders
 
 for i = 1, items do
@@ -127,7 +136,10 @@ for i = 1, items do
     band[#band + 1] = id
     envelopes[2 * fresh - 1] = KEYS[10 + i]
     envelopes[2 * fresh] = ARGV[at + 4]
-    if meta ~= '' then meta = take_indexes(indexes, meta, id, now + i, due) end
+    if string.find(meta, 'i ', 1, true) then
+      indexes = indexes or index_keys()
+      meta = indexes.take(meta, id, now + i, due)
+    end
     if meta ~= '' then
       metas[#metas + 1] = id
       metas[#metas + 1] = dated(meta, now)
@@ -149,7 +161,7 @@ if fresh > 0 then
     if expires then redis.call('ZADD', KEYS[7], expires, metas[k]) end
   end
   if keyed then keyed.write() end
-  write_indexes(indexes, tag, now)
+  if indexes then indexes.write(tag, now) end
   redis.call('HINCRBY', KEYS[8], 'enqueued', fresh)
   if due_now and not paused then redis.call('ZADD', KEYS[5], 0, 'w') end
 end

@@ -14,31 +14,32 @@
 -- COST    O(items · log ready)
 -- @include lib/clock
 -- @include lib/number
+-- @include lib/meta
+-- @include lib/event
+-- @include lib/batch
 -- @include lib/withheld
 
 local tag = ARGV[1]
+local keys = {ready0 = KEYS[1], ready1 = KEYS[2], ready2 = KEYS[3], ready3 = KEYS[4], wake = KEYS[5]}
 local now = now_us()
 
 local places, seen = {}, {}
 for i = 2, #ARGV do
   local id = ARGV[i]
-  for band = 1, 4 do
-    local score = redis.call('ZSCORE', KEYS[band], id)
+  for band = 0, 3 do
+    local score = redis.call('ZSCORE', keys['ready' .. band], id)
     local due = score and due_of_any(score)
     if due and due ~= tonumber(score) and not seen[id] then
       seen[id] = true
-      places[#places + 1] = {band = band, id = id, due = due}
+      places[#places + 1] = {id = id, band = band, due = due}
     end
   end
 end
 local paused = redis.call('HGET', tag .. 'conf', 'paused')
 
-local woken = false
-for i = 1, #places do
-  local place = places[i]
-  redis.call('ZADD', KEYS[place.band], int(place.due), place.id)
-  woken = woken or place.due <= now
-end
-if woken and not paused then redis.call('ZADD', KEYS[5], 0, 'w') end
+local batch = new_batch(now)
+batch.paused = paused
+for i = 1, #places do stand(batch, places[i], places[i].band, places[i].due) end
+flush(batch, keys, tag)
 
 return {'put-back', #places}

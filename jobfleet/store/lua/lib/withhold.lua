@@ -3,7 +3,11 @@
 local function withhold(batch, keys, item, due, name, functions)
   local is_paused = functions and string.find('\n' .. functions, '\n' .. name .. ' ', 1, true)
   local stood = math.max(tonumber(due), WITHHELD - AGE)
-  stand(batch, item, item.run.band, is_paused and stood + AGE or stood)
+  if is_paused then
+    stand(batch, {id = item.id}, item.run.band, stood + AGE)
+  else
+    stand(batch, item, item.run.band, stood)
+  end
   local expires = item.meta and not item.tries and meta_field(item.meta, 'x')
   if expires then redis.call('ZADD', keys.expiry, expires, item.id) end
   if item.tries then count(batch, 'retrying', 1) end
