@@ -23,8 +23,9 @@ from jobfleet.store.calls.flow import BLOCKED
 from jobfleet.store.calls.paused import WITHHELD, pause_function, paused, put_back, read_functions, resume_function
 from jobfleet.store.keys import BANDS, Lane
 
-PASSES = 3
-"""Looks at most: jobs may leave while they are looked at, and a further look finds what one has passed over."""
+PASSES = 20
+"""Looks at most. The second finds what the first has passed over, since others left meanwhile, and the next finds
+nothing, unless the function was paused again."""
 
 
 def pause(space: Space, queue: str | None, function: str | None, by: str | None, reason: str | None) -> Verb[bool]:
@@ -108,7 +109,7 @@ def _put_back(lane: Lane, band: int, functions: Collection[str]) -> Verb[int]:
     while True:
         call = inspect.waiting(lane, band, start=str(WITHHELD), stop=f"({BLOCKED}", skip=skip)
         _, rows = value((yield (call,)))
-        meant = [row.id for row in rows if _function(row.envelope) in functions]
+        meant = [row.id for row in rows if _is_of(row.envelope, functions)]
         if meant:
             count += value((yield (put_back(lane, meant),)))
         if len(rows) < inspect.CHUNK:
@@ -116,8 +117,8 @@ def _put_back(lane: Lane, band: int, functions: Collection[str]) -> Verb[int]:
         skip += len(rows) - len(meant)
 
 
-def _function(envelope: bytes) -> str:
+def _is_of(envelope: bytes, functions: Collection[str]) -> bool:
     try:
-        return str(read_header(envelope).get("function", ""))
+        return read_header(envelope).get("function") in functions
     except EncodingError:
-        return ""
+        return True  # a worker that can read it sets it aside again, if it must

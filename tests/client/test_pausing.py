@@ -76,6 +76,19 @@ async def test_more_than_a_page_is_put_back_and_what_is_paused_still_stays(
     assert statuses == [JobStatus.COMPLETED, JobStatus.QUEUED] * 130
 
 
+async def test_what_cannot_be_read_here_is_put_back_so_that_it_is_never_stuck(
+    client: Either, fleet: Fleet, raw: redis.Redis
+) -> None:
+    held = await client("enqueue", Job("x", "app.add", (1, 2)))
+    await client("pause", function="app.add")
+    await run_once(fleet)
+    raw.set(LANE.job(held), b"\xff of a later version")
+
+    await client("resume", function="app.add")
+
+    assert raw.zcount(LANE.ready[2], "-inf", 7 * 10**15) == 1
+
+
 async def test_what_is_withheld_is_listed_filtered_and_purged_as_queued(client: Either, fleet: Fleet) -> None:
     held = [await client("enqueue", Job("x", "app.add", (1, 2), user="ann")) for _ in range(3)]
     later = await client("enqueue", Job("x", "app.add", (1, 2), delay=60))
