@@ -27,6 +27,7 @@ from jobfleet.logs import set_up_logs
 from jobfleet.metrics.tally import Tally
 from jobfleet.model import check_queue
 from jobfleet.outcome import Cancelled, TimedOut
+from jobfleet.services.pausing import catch_up
 from jobfleet.store.aio import AsyncStore
 from jobfleet.store.calls.enqueue import open_queue
 from jobfleet.store.connect import target
@@ -111,6 +112,7 @@ class Child:
         for queue in queues:
             _, count = await store.run(open_queue(self._keys, queue, config.lanes.get(queue, 1)))
             lanes += [self._keys.lane(queue, index) for index in range(count)]
+        await catch_up(store, self._keys, lanes)
         if quiet:
             await self._engine.quiet()
             self._engine.serve(lanes)

@@ -17,6 +17,7 @@ from jobfleet.errors import JobfleetError
 from jobfleet.metrics.tally import Tally
 from jobfleet.model import check_queue
 from jobfleet.services.leases import Leases, shared_spacing
+from jobfleet.services.pausing import catch_up
 from jobfleet.store.aio import AsyncStore
 from jobfleet.store.calls.enqueue import open_queue
 from jobfleet.store.keys import Keyspace, Lane
@@ -85,6 +86,7 @@ class _Inside:
         for queue in self._queues:
             _, count = await store.run(open_queue(keys, queue, self._config.lanes.get(queue, 1)))
             lanes += [keys.lane(queue, index) for index in range(count)]
+        await catch_up(store, keys, lanes)
         handlers = Handlers(self._fleet.space.registry, (), self._config)
         child = f"{self._worker}.0"
         engine = Engine(

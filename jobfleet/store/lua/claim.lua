@@ -17,7 +17,7 @@
 --         15 gdue       zset    groups by when their turn is to be looked at (µs)
 --         16 held       zset    running jobs of groups
 --         17 rates      zset    groups by when their tokens are full again (µs)
--- READS   conf          hash    paused, limits, aging
+-- READS   conf          hash    paused, limits, aging, functions
 --         tries         hash    id → tries
 --         meta          hash    id → clear record
 --         job:<id>      string  envelope
@@ -30,6 +30,7 @@
 --         6 order       text    the digits of the four bands as they are visited; "" for 0123
 -- FLAGS   allow-oom
 -- RETURNS {"claimed", now, next_due, id, token, due, band, envelope, tries, meta, …}   next_due 0: more is due now
+--         {"guarded", now, next_due, id, …, functions}   the same while functions are paused, and which
 --         {"empty", now, next_due} | {"paused", now} | {"buried"} | {"stale"}
 -- EMITS   claimed
 -- COST    O(limit · log ready)
@@ -74,6 +75,13 @@ local function grants_of(reply, ids, tokens, dues, bands)
   return reply, tried, expiring, freed
 end
 
+local conf = redis.call('HMGET', tag .. 'conf', 'paused', 'limit', 'aging', 'groups', 'functions')
+
+local function guarded(reply)
+  if conf[5] then reply[1], reply[#reply + 1] = 'guarded', conf[5] end
+  return reply
+end
+
 local last = redis.call('GET', KEYS[8])
 if last and string.sub(last, 1, 6) == 'buried' then return {'buried'} end
 if last then
@@ -90,10 +98,9 @@ if last then
       end
     end
     if #ids == 0 then return {'empty', stamp, '0'} end
-    return (grants_of({'claimed', stamp, '0'}, ids, tokens, dues, bands))
+    return guarded((grants_of({'claimed', stamp, '0'}, ids, tokens, dues, bands)))
   end
 end
-local conf = redis.call('HMGET', tag .. 'conf', 'paused', 'limit', 'aging', 'groups')
 if conf[1] then return {'paused', stamp} end
 
 local ids, dues, bands, taken, room = {}, {}, {}, {{}, {}, {}, {}}, limit
@@ -209,4 +216,4 @@ if whole and whole.full then redis.call('ZADD', KEYS[17], string.format('%.3f', 
 if more then redis.call('ZADD', KEYS[9], 0, 'w') end
 
 emit(tag, now, events)
-return reply
+return guarded(reply)

@@ -14,6 +14,8 @@
 --         12 grouped    zset    waiting jobs of groups
 --         13 gdue       zset    groups by when their turn is to be looked at (µs)
 --         14 job:<id>   string  envelope
+--         15 indexes    zset    index → when it is looked through (µs)
+--         16..* index:<name> zset each index of the job
 -- READS   result:<id>   string  tombstone
 --         job:<id>      string  envelope of the last fire's job; whether the holder of a key is open
 --         conf          hash    paused
@@ -40,6 +42,7 @@
 -- @include lib/meta
 -- @include lib/unique
 -- @include lib/stand_with
+-- @include lib/index
 
 local tag, entry, at, overlap = ARGV[1], ARGV[2], tonumber(ARGV[3]), ARGV[4]
 local id, band, due, meta, envelope = ARGV[5], tonumber(ARGV[6]), ARGV[7], ARGV[8], ARGV[9]
@@ -62,7 +65,7 @@ if key then lock, till = lock_for(id, meta_field(meta, 's'), now) end
 local over, free = {}, {}
 if till > 0 then over, free = stale_locks(KEYS[10], KEYS[11], now, 2) end
 local paused = redis.call('HGET', tag .. 'conf', 'paused')
-local heard = is_heard(tag)
+local heard, indexes = is_heard(tag), {}
 
 if overlap == 'pass' or stands then
   redis.call('HSET', KEYS[9], entry, int(at) .. ' ' .. (last_id or ''))
@@ -72,6 +75,7 @@ end
 redis.call('HSET', KEYS[9], entry, int(at) .. ' ' .. id)
 if is_new then
   redis.call('SET', KEYS[14], envelope)
+  meta = take_indexes(indexes, meta, id, now, due)
   stand_with(KEYS[band + 1], {grouped = KEYS[12], gdue = KEYS[13]}, meta, band, tonumber(due), id)
   if meta ~= '' then
     meta = dated(meta, now)
@@ -85,6 +89,7 @@ if is_new then
     if till > 0 then redis.call('ZADD', KEYS[11], int(till), key) end
   end
   redis.call('HINCRBY', KEYS[8], 'enqueued', 1)
+  write_indexes(indexes, tag, now)
   if tonumber(due) <= now and not paused then redis.call('ZADD', KEYS[5], 0, 'w') end
 end
 
