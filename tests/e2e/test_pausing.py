@@ -12,6 +12,7 @@ from jobfleet import Fleet, Job, JobStatus
 from jobfleet.store.calls.paused import resume_function
 from jobfleet.store.keys import Keyspace
 from tests.support.fleet import LONG, Programs, settle_all
+from tests.support.groups import faults
 from tests.support.waiting import wait_until
 
 LANE = Keyspace("jobfleet").lane("default", 0)
@@ -108,6 +109,35 @@ def test_what_is_set_aside_can_be_explained_cancelled_moved_and_expires(
     fleet.resume(function="hist.nap")
     settle_all(fleet, [kept, new])
     assert programs.history.starts().keys() & {kept, gone, moved, expiring, new} == {kept, new}
+
+
+def test_jobs_of_groups_give_their_slots_to_others_and_come_back_to_their_groups(
+    programs: Programs, fleet: Fleet, raw: redis.Redis
+) -> None:
+    fleet.enqueue(rest(group="warm-up"))
+    fleet.limits.set("default", group="*", concurrency=1)
+    fleet.pause(function="hist.nap", by="ann", reason="too loud")
+    tenants = ["acme", "zeta", "acme", "zeta"]
+    held = [fleet.enqueue(nap(group=tenant, tags=(tenant,))) for tenant in tenants]
+    others = [fleet.enqueue(rest(group=tenant)) for tenant in tenants]
+    programs.ready(processes=2, slots=3)
+    settle_all(fleet, others)
+    await_withheld(raw, 4)
+    wait_until(lambda: not raw.exists(LANE.held), timeout=LONG, why="no slot is taken")
+
+    assert faults(raw, LANE) == []
+    assert str(fleet.explain(held[2])).startswith("Function 'hist.nap' was paused by ann ")
+    assert [job.id for job in fleet.jobs(tags="acme", status=JobStatus.QUEUED).jobs] == [held[2], held[0]]
+    assert fleet.cancel_many(tags="zeta", by="bob") == 2
+
+    assert fleet.resume(function="hist.nap") is True
+    settle_all(fleet, [held[0], held[2]])
+    wait_until(lambda: not raw.exists(LANE.held), timeout=LONG, why="all is settled")
+
+    starts = programs.history.starts()
+    assert {job_id: starts[job_id] for job_id in held} == {held[0]: 1, held[1]: 0, held[2]: 1, held[3]: 0}
+    assert faults(raw, LANE) == []
+    assert raw.exists(LANE.grouped, LANE.ring) == 0
 
 
 def test_a_worker_that_is_killed_while_it_sets_jobs_aside_loses_none(

@@ -186,9 +186,13 @@ class Seed:
         """Functions are paused: each line is its name, and what is known of its pause."""
         self.raw.hset(self.lane.conf, "functions", "\n".join(lines))
 
-    def withheld(self, suffix: str, *, band: int = 2, due: int = 0, meta: str = "", tries: str = "") -> str:
+    def withheld(
+        self, suffix: str, *, band: int = 2, due: int = 0, meta: str = "", tries: str = "", group: str = ""
+    ) -> str:
         """A job that was due `due` seconds from now, and stands where those of paused functions do."""
-        job_id = self.waiting(suffix, band=band, meta=meta, tries=tries)
+        job_id = self.waiting(
+            suffix, band=band, meta="\n".join(filter(None, (meta, group and f"g {group}"))), tries=tries
+        )
         self.raw.zadd(self.lane.ready[band], {job_id: self.at(due) + AGE})
         return job_id
 
