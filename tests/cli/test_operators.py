@@ -62,6 +62,14 @@ def test_to_pause_nothing_is_wrong_usage(cli: Cli, hand: Hand, verb: str) -> Non
     assert (result.exit_code, "Give a queue, --function, or both." in result.stderr) == (2, True)
 
 
+@pytest.mark.parametrize("verb", ["pause", "resume"])
+def test_a_group_is_of_a_queue_and_not_of_a_function(cli: Cli, hand: Hand, verb: str) -> None:
+    lonely = cli("queues", verb, "--group", "acme", "--function", "demo.add")
+    assert (lonely.exit_code, "Give a queue" in lonely.stderr) == (2, True)
+    both = cli("queues", verb, "default", "--group", "acme", "--function", "demo.add")
+    assert (both.exit_code, "Give --group or --function, not both." in both.stderr) == (2, True)
+
+
 def test_why_a_queue_is_paused_is_shown(cli: Cli, fleet: Fleet, hand: Hand) -> None:
     fleet.enqueue(Job("x", "demo.add"))
     cli("queues", "pause", "default", "--by", "ann", "--reason", "Redis moves")

@@ -241,7 +241,7 @@ def test_a_job_of_a_group_is_indexed_for_as_long_as_one_without(world: World) ->
         Entry(world.id("b"), 2, when, marked("", names(["plain"])), b""),
     ]
 
-    assert world.run(enqueue(world.lane, made)) == [True, True]
+    assert [world.run(enqueue(world.lane, [one])) for one in made] == [[True], [True]]
 
     left = [world.raw.pttl(world.lane.index_of(f"tag:{name}")) for name in ("of-group", "plain")]
     assert abs(int(left[0]) - int(left[1])) < 10_000
