@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import signal
+import threading
 import time
-from collections.abc import Mapping
+import urllib.request
+from collections.abc import Iterator, Mapping
 from typing import NamedTuple
 
 from bench import floors
 from bench.figure import Figure, Reading, Row, Target
-from bench.setting import Server, Setting, Trouble, fill, jobs
+from bench.setting import Server, Setting, Trouble, fill, free_port, jobs
 from jobfleet import Fleet
 
 BARE = "bare pop-and-finish loop"
@@ -26,11 +29,11 @@ class Drained(NamedTuple):
     worker_us: float | None
 
 
-def _drain(server: Server, count: int, slots: int, function: str) -> Drained:
+def _drain(server: Server, count: int, slots: int, function: str, *flags: str) -> Drained:
     with Fleet(server.url) as fleet:
         before = server.cpu()
         fill(fleet, jobs(count, function))
-        worker = server.worker("-p", "1", "-c", str(slots))
+        worker = server.worker("-p", "1", "-c", str(slots), *flags)
         server.wait(lambda: server.count().jobs > 0, "the first job has run", step=0.01)
         early, began = server.count().jobs, server.worker_cpu(worker)
         seen = server.drained(count)
@@ -70,6 +73,38 @@ def drain_10(setting: Setting) -> Mapping[str, Reading]:
         rate = _drain(server, count, 10, "bench.add").rate
     with setting.server() as server:
         return {"drain_10": Reading(rate, _floor(server, count)[0])}
+
+
+def metrics(setting: Setting) -> Mapping[str, Reading]:
+    count = setting.size(40_000, 6_000)
+    with setting.server() as server:
+        plain = _drain(server, count, 100, "bench.add")
+    with setting.server() as server, scraped() as port:
+        counted = _drain(server, count, 100, "bench.add", f"--metrics-port={port}")
+    found = {"drain_metrics": Reading(counted.rate, plain.rate)}
+    if counted.worker_us is None or plain.worker_us is None:
+        return found
+    return {**found, "worker_cpu_metrics": Reading(counted.worker_us, plain.worker_us)}
+
+
+@contextlib.contextmanager
+def scraped() -> Iterator[int]:
+    """A port that is scraped every second, as soon as somebody serves there."""
+    over = threading.Event()
+
+    def scrape() -> None:
+        while not over.wait(1.0):
+            with contextlib.suppress(OSError):
+                urllib.request.urlopen(f"http://127.0.0.1:{port}/metrics", timeout=5).read()
+
+    port = free_port()
+    scraper = threading.Thread(target=scrape)
+    scraper.start()
+    try:
+        yield port
+    finally:
+        over.set()
+        scraper.join()
 
 
 def threads(setting: Setting) -> Mapping[str, Reading]:
@@ -175,6 +210,20 @@ ROWS = (
         "drain10",
         (Figure("drain_10", "drain, one child, 10 slots", "jobs/s", BARE, Target("≥", 12_000)),),
         drain_10,
+    ),
+    Row(
+        "metrics",
+        (
+            Figure(
+                "drain_metrics",
+                "drain, metrics on and scraped",
+                "jobs/s",
+                "the same with metrics off",
+                Target("≥", 0.95, "ratio"),
+            ),
+            Figure("worker_cpu_metrics", "worker CPU a job, metrics on", "µs", "the same with metrics off"),
+        ),
+        metrics,
     ),
     Row(
         "threads",

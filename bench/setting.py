@@ -72,7 +72,7 @@ class Server:
         resource.setrlimit(resource.RLIMIT_NOFILE, (max(soft, min(hard, 8192)), hard))
         self._folder = folder
         self._workers: list[subprocess.Popen[bytes]] = []
-        path, port = folder / "server.sock", _free_port()
+        path, port = folder / "server.sock", free_port()
         command = [str(find_server().path), "--port", str(port), "--bind", "127.0.0.1", "--unixsocket", str(path)]
         command += ["--dir", str(folder), "--save", "", "--appendonly", "no"]
         self._process = ServerProcess(command, log=folder / "server.log")
@@ -97,9 +97,16 @@ class Server:
 
     def worker(self, *flags: str, module: str = "bench.functions") -> subprocess.Popen[bytes]:
         """Start a real worker in a session of its own."""
+        return self._start("worker", module, *flags)
+
+    def reaper(self, *flags: str) -> subprocess.Popen[bytes]:
+        """Start a real reaper likewise."""
+        return self._start("reaper", *flags)
+
+    def _start(self, *command_line: str) -> subprocess.Popen[bytes]:
         environ = {name: value for name, value in os.environ.items() if not name.startswith("JOBFLEET_")}
         environ[FOLDER] = str(self._folder)
-        command = [sys.executable, "-m", "jobfleet", "worker", module, f"--url={self.url}", *flags]
+        command = [sys.executable, "-m", "jobfleet", *command_line, f"--url={self.url}"]
         with (self._folder / f"worker{len(self._workers)}.log").open("wb") as log:
             worker = subprocess.Popen(
                 command, cwd=ROOT, env=environ, stdin=subprocess.DEVNULL, stdout=log, stderr=log, start_new_session=True
@@ -121,6 +128,10 @@ class Server:
         with contextlib.suppress(ProcessLookupError, PermissionError):
             os.killpg(worker.pid, signal.SIGKILL)
         worker.wait()
+
+    def forget(self, worker: subprocess.Popen[bytes]) -> None:
+        """Let a worker that was killed be missed no more."""
+        self._workers.remove(worker)
 
     def wait_serving(self, fleet: Fleet) -> None:
         """Wait until a worker serves its queues."""
@@ -175,7 +186,8 @@ class Server:
             time.sleep(0.05)
 
 
-def _free_port() -> int:
+def free_port() -> int:
+    """A port of loopback that nobody listens on now."""
     import socket
 
     with socket.socket() as probe:

@@ -18,6 +18,7 @@ from jobfleet import version
 __version__ = version.VERSION
 
 if TYPE_CHECKING:
+    from jobfleet.archive import init_job_tables
     from jobfleet.client.aio import AsyncFleet
     from jobfleet.client.batch import BatchItem
     from jobfleet.client.context import JobContext, ProgressCallback
@@ -26,6 +27,8 @@ if TYPE_CHECKING:
     from jobfleet.client.registry import JobFunction, hooks, job, register_job_function
     from jobfleet.client.resources import Resource
     from jobfleet.client.sync import Fleet
+    from jobfleet.compat import JobManager, get_job_manager
+    from jobfleet.config import JobConfig
     from jobfleet.cron import Cron
     from jobfleet.errors import (
         ConfigError,
@@ -69,11 +72,13 @@ _HOMES = {
     "InvalidJob": "jobfleet.errors",
     "Job": "jobfleet.model",
     "JobCancelled": "jobfleet.errors",
+    "JobConfig": "jobfleet.config",
     "JobContext": "jobfleet.client.context",
     "JobExpired": "jobfleet.errors",
     "JobFailed": "jobfleet.errors",
     "JobFunction": "jobfleet.client.registry",
     "JobHandle": "jobfleet.client.handle",
+    "JobManager": "jobfleet.compat",
     "JobNotFound": "jobfleet.errors",
     "JobResult": "jobfleet.model",
     "JobStatus": "jobfleet.model",
@@ -90,7 +95,9 @@ _HOMES = {
     "cancel": "jobfleet.client.default",
     "configure": "jobfleet.client.default",
     "enqueue": "jobfleet.client.default",
+    "get_job_manager": "jobfleet.compat",
     "hooks": "jobfleet.client.registry",
+    "init_job_tables": "jobfleet.archive",
     "job": "jobfleet.client.registry",
     "poll": "jobfleet.client.default",
     "register_job_function": "jobfleet.client.registry",
@@ -129,11 +136,13 @@ __all__ = [
     "InvalidJob",
     "Job",
     "JobCancelled",
+    "JobConfig",
     "JobContext",
     "JobExpired",
     "JobFailed",
     "JobFunction",
     "JobHandle",
+    "JobManager",
     "JobNotFound",
     "JobResult",
     "JobStatus",
@@ -151,7 +160,9 @@ __all__ = [
     "cancel",
     "configure",
     "enqueue",
+    "get_job_manager",
     "hooks",
+    "init_job_tables",
     "job",
     "poll",
     "register_job_function",

@@ -41,6 +41,8 @@ SECTIONS: dict[str, dict[str, str]] = {
         "dead": "dead:dead",
         "cron": "cron:cron",
         "limits": "limits:limits",
+        "archive": "archive:archive",
+        "notify": "notify:notify",
     },
     "Settings": {
         "config": "settings:config",

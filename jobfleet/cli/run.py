@@ -48,12 +48,12 @@ def worker(invocation: Invocation, modules: tuple[str, ...]) -> int:
 
 @click.command(cls=Command)
 @click.argument("modules", nargs=-1, metavar="[MODULE]...")
-@settings("reap_interval", "metrics_port")
+@settings("reap_interval", "metrics_port", "archive_url")
 @click.pass_obj
 def reaper(invocation: Invocation, modules: tuple[str, ...]) -> int:
-    """Settle the jobs of workers that died, and let old data go.
+    """Settle the jobs of workers that died, send notifications, and let old data go.
 
-    Any number may run.
+    Any number may run. Each MODULE is loaded first; it may add notification channels.
     """
     config = invocation.config
     put_first(config.app_dir)

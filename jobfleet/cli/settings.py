@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import platform
 
 import click
@@ -42,6 +43,9 @@ def show(invocation: Invocation) -> None:
 @click.pass_obj
 def check(invocation: Invocation) -> None:
     """Check the settings; exit code 2 and the remedy if one is wrong."""
+    from jobfleet.notify.settings import configured
+
+    configured(invocation.config.notify, os.environ)
     given = {name: source for name, source in invocation.loaded.sources.items() if source != "default"}
     places = ", ".join(sorted(set(given.values())))
     told = f"{count(len(given), 'setting')} given ({places})" if given else "none given"

@@ -18,6 +18,7 @@ from jobfleet.store.calls.paused import read_functions
 from jobfleet.store.keys import BANDS, Lane
 from jobfleet.store.values import Counts, FleetSeen
 
+ENDINGS = ("completed", "failed", "cancelled", "expired")
 TOTALS = ("enqueued", "completed", "failed", "cancelled", "expired", "retried", "lost", "replayed")
 
 
@@ -58,6 +59,8 @@ class QueueInfo:
         run_time: The time all finished runs took.
         paused_reason: Why it is paused; may be empty.
         paused_functions: The functions that are paused in it.
+        unread: Events that its journal keeps since a consumer has not acknowledged them.
+        dropped: Events that it has let go although one had not: they exceeded its bound.
     """
 
     name: str
@@ -75,6 +78,8 @@ class QueueInfo:
     run_time: timedelta
     paused_reason: str = ""
     paused_functions: Sequence[FunctionPause] = ()
+    unread: int = 0
+    dropped: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -149,10 +154,11 @@ def queues(space: Space) -> Verb[list[QueueInfo]]:
     by_queue: dict[str, list[Counts]] = {}
     for lane, answer in zip(every, answers, strict=True):
         by_queue.setdefault(lane.queue, []).append(value([answer]))
-    return [_queue_info(name, rows) for name, rows in by_queue.items()]
+    return [queue_info(name, rows) for name, rows in by_queue.items()]
 
 
-def _queue_info(name: str, rows: list[Counts]) -> QueueInfo:
+def queue_info(name: str, rows: Sequence[Counts]) -> QueueInfo:
+    """A queue, from what its lanes counted."""
     later = sum(sum(row.later) for row in rows)
     retrying = min(later, sum(max(0, row.totals.get("retrying", 0)) for row in rows))
     oldest = max((row.now - row.oldest_due for row in rows if row.oldest_due), default=0)
@@ -176,6 +182,8 @@ def _queue_info(name: str, rows: list[Counts]) -> QueueInfo:
         run_time=timedelta(microseconds=sum(row.totals.get("run_us", 0) for row in rows)),
         paused_reason=next((row.reason for row in rows if row.paused is not None), ""),
         paused_functions=tuple(_paused_functions(rows)),
+        unread=sum(row.totals.get("journal", 0) - row.totals.get("journal_low", 0) for row in rows),
+        dropped=sum(row.totals.get("journal_dropped", 0) for row in rows),
     )
 
 
@@ -262,4 +270,21 @@ def statistics(space: Space) -> Verb[dict[str, Any]]:
         "workers": len(alive),
         "average_duration": spent / finished if finished else 0.0,
         "success_rate": total["completed"] / finished if finished else 0.0,
+        "by_queue": {row.name: _of_queue(row) for row in every},
+    }
+
+
+def _of_queue(row: QueueInfo) -> dict[str, Any]:
+    finished = row.totals["completed"] + row.totals["failed"]
+    return {
+        "total": row.totals["enqueued"],
+        "blocked": row.blocked,
+        "scheduled": row.scheduled,
+        "queued": row.queued,
+        "running": row.running,
+        "retrying": row.retrying,
+        **{word: row.totals[word] for word in ENDINGS},
+        "dead_letters": row.dead,
+        "average_duration": row.run_time.total_seconds() / finished if finished else 0.0,
+        "success_rate": row.totals["completed"] / finished if finished else 0.0,
     }

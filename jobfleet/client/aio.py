@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import warnings
 from collections.abc import AsyncIterator, Iterable, Sequence
 from typing import Any, Self
@@ -17,7 +18,7 @@ from jobfleet.client.receipts import AsyncReceipts
 from jobfleet.client.registry import Decorator, JobFunction, Registry
 from jobfleet.client.steering import AsyncSteering
 from jobfleet.clock import monotonic
-from jobfleet.errors import WaitTimeout
+from jobfleet.errors import JobNotFound, WaitTimeout
 from jobfleet.events import Event, read_events
 from jobfleet.model import Job, JobResult, Receipt
 from jobfleet.store.aio import AsyncStore
@@ -93,6 +94,7 @@ class AsyncFleet(AsyncSteering, AsyncOperations):
         if self.target is not None and self._owns_target:
             self.target.close()
             self.target = None
+        self._archived.close()
 
     async def _do(self, verb: verbs.Verb[Any]) -> Any:
         return await verbs.drive(self.store, verb)
@@ -148,18 +150,21 @@ class AsyncFleet(AsyncSteering, AsyncOperations):
         return AsyncReceipts(self, jobs, chunk)
 
     async def poll(self, job_id: str) -> JobResult[Any]:
-        """What is known of a job.
+        """What is known of a job; of one that Redis has let go, what the archive knows, if there is one.
 
         Raises:
             JobNotFound: Nothing is.
         """
-        answer: JobResult[Any] = await self._do(verbs.poll(self.space, job_id))
+        try:
+            answer: JobResult[Any] = await self._do(verbs.poll(self.space, job_id))
+        except JobNotFound:
+            return await asyncio.to_thread(self._archived.one, job_id)
         return answer
 
     async def poll_many(self, ids: Sequence[str]) -> list[JobResult[Any] | None]:
-        """What is known of some jobs, in one round trip; None for those unknown."""
-        answer: list[JobResult[Any] | None] = await self._do(verbs.poll_many(self.space, ids))
-        return answer
+        """What is known of some jobs, in one round trip; None for those unknown, to the archive too."""
+        found: list[JobResult[Any] | None] = await self._do(verbs.poll_many(self.space, ids))
+        return await asyncio.to_thread(self._archived.filled, ids, found) if None in found else found
 
     async def wait(self, job_id: str, timeout: float | None = None) -> JobResult[Any]:
         """Wait for a job's end. Woken by pub/sub, correct without it.

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any, Protocol
 
+from jobfleet.client.archived import Archived
 from jobfleet.client.hooks import Hooks
 from jobfleet.client.registry import REGISTRY, Registry
 from jobfleet.client.space import Space
@@ -36,6 +37,7 @@ class Opened:
         self.space = Space(config, registry if registry is not None else REGISTRY)
         self.target: Target | None = None
         self.recorder: ClientRecorder | None = None
+        self._archived = Archived(self.space)
 
     @property
     def config(self) -> JobConfig:

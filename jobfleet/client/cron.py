@@ -91,8 +91,7 @@ def entry_of(record: bytes) -> CronEntry:
 
 def lane_of(keys: Keyspace, entry: CronEntry, home: int) -> Lane:
     """Where an entry fires: always in the same of its queue's home lanes, as its group or unique key has it."""
-    group = next((line[2:] for line in entry.meta.split("\n") if line.startswith("g ")), None)
-    return keys.lane(entry.queue, zlib.crc32((group or entry.key or entry.name).encode()) % home)
+    return keys.lane(entry.queue, zlib.crc32((entry.placement or entry.name).encode()) % home)
 
 
 def decorated(space: Space, seen: FleetSeen) -> Iterator[Decorated | tuple[str, str]]:
@@ -155,10 +154,14 @@ def schedule(space: Space, name: str, cron: Cron, job: Job, *, by: str | None, a
 
 
 def submit(space: Space, job: Job, by: str | None = None) -> Verb[Receipt]:
-    """Keep the entry that a job with a `cron_expression` asks for; the receipt names the job of its next fire."""
+    """Keep the entry that a job with a `cron_expression` asks for; the receipt names the job of its next fire.
+
+    A job's name is a label for people, an entry's has no spaces: they become hyphens.
+    """
     cron = Cron(str(job.cron_expression), job.tz or "UTC")
-    word = yield from schedule(space, job.name, cron, job, by=by or job.user)
-    kept, now = yield from _kept(space, job.name)
+    name = "-".join(job.name.split())
+    word = yield from schedule(space, name, cron, job, by=by or job.user)
+    kept, now = yield from _kept(space, name)
     entry = entry_of(kept.record)
     home = value((yield (space.opening(entry.queue),)))[0]
     fire = cron.next(from_us(now))

@@ -6,10 +6,18 @@ import threading
 from typing import Any
 
 from jobfleet.client.sync import Fleet
+from jobfleet.config import JobConfig
 from jobfleet.model import Job, JobResult
 
 _lock = threading.Lock()
 _default: Fleet | None = None
+_offered: JobConfig | None = None
+
+
+def offer_settings(config: JobConfig) -> None:
+    """Say with which settings the default fleet is made if nobody chooses: a worker's jobs use the worker's Redis."""
+    global _offered  # noqa: PLW0603 - as the default itself
+    _offered = config
 
 
 def configure(url: str | None = None, **settings: Any) -> Fleet:
@@ -35,7 +43,7 @@ def default_fleet() -> Fleet:
     global _default  # noqa: PLW0603 - the one default of the process
     with _lock:
         if _default is None:
-            _default = Fleet()
+            _default = Fleet.of(_offered) if _offered is not None else Fleet()
         return _default
 
 

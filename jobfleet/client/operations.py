@@ -8,7 +8,7 @@ from abc import abstractmethod
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
-from jobfleet.client import admin, commands, listing, pausing
+from jobfleet.client import admin, commands, listing, overview, pausing
 from jobfleet.client.base import Opened
 from jobfleet.client.indexed import Filter
 from jobfleet.client.verbs import Verb
@@ -184,9 +184,29 @@ class Operations(Opened):
         answer: int = self._do(admin.purge_queue(self.space, queue, by))
         return answer
 
-    def statistics(self) -> dict[str, Any]:
-        """Counts of the whole fleet."""
-        answer: dict[str, Any] = self._do(admin.statistics(self.space))
+    def statistics(self, *, sample: int = 0) -> dict[str, Any]:
+        """Counts of the whole fleet and of each queue; of the last `sample` ended jobs, by function and by user."""
+        answer: dict[str, Any] = self._do(overview.statistics(self.space, sample=sample))
+        return answer
+
+    def pending(self, queue: str | None = None, *, limit: int = 100) -> list[JobResult[Any]]:
+        """Jobs that wait, the most urgent first."""
+        answer: list[JobResult[Any]] = self._do(overview.pending(self.space, queue, limit=limit))
+        return answer
+
+    def ended(self, *, limit: int = 50) -> list[JobResult[Any]]:
+        """The jobs that ended last, of those whose results are kept, without what they returned; the newest first."""
+        answer: list[JobResult[Any]] = self._do(overview.endings(self.space, limit=limit))
+        return answer
+
+    def clean(self, older_than: float, queue: str | None = None) -> int:
+        """Let go the results of jobs that ended longer ago than so many seconds; of how many.
+
+        Results go by themselves with their TTL; this is for those who want them gone sooner. An id stays known for
+        as long as its enqueue may be repeated (the settings ``dedupe_window`` and ``own_id_window``), and dead
+        letters stay until they are purged.
+        """
+        answer: int = self._do(overview.clean(self.space, older_than, queue))
         return answer
 
 
@@ -354,7 +374,27 @@ class AsyncOperations(Opened):
         answer: int = await self._do(admin.purge_queue(self.space, queue, by))
         return answer
 
-    async def statistics(self) -> dict[str, Any]:
-        """Counts of the whole fleet."""
-        answer: dict[str, Any] = await self._do(admin.statistics(self.space))
+    async def statistics(self, *, sample: int = 0) -> dict[str, Any]:
+        """Counts of the whole fleet and of each queue; of the last `sample` ended jobs, by function and by user."""
+        answer: dict[str, Any] = await self._do(overview.statistics(self.space, sample=sample))
+        return answer
+
+    async def pending(self, queue: str | None = None, *, limit: int = 100) -> list[JobResult[Any]]:
+        """Jobs that wait, the most urgent first."""
+        answer: list[JobResult[Any]] = await self._do(overview.pending(self.space, queue, limit=limit))
+        return answer
+
+    async def ended(self, *, limit: int = 50) -> list[JobResult[Any]]:
+        """The jobs that ended last, of those whose results are kept, without what they returned; the newest first."""
+        answer: list[JobResult[Any]] = await self._do(overview.endings(self.space, limit=limit))
+        return answer
+
+    async def clean(self, older_than: float, queue: str | None = None) -> int:
+        """Let go the results of jobs that ended longer ago than so many seconds; of how many.
+
+        Results go by themselves with their TTL; this is for those who want them gone sooner. An id stays known for
+        as long as its enqueue may be repeated (the settings ``dedupe_window`` and ``own_id_window``), and dead
+        letters stay until they are purged.
+        """
+        answer: int = await self._do(overview.clean(self.space, older_than, queue))
         return answer

@@ -36,6 +36,7 @@ OPTIONS = frozenset(
         "session", "tags", "timeout", "tz", "unique", "unique_for", "user",
     }
 )  # fmt: skip
+CLEANUP = "jobfleet.maintenance.cleanup"
 DECORATOR_ONLY = frozenset((*LIMITS, *BATCH))
 JOB_ONLY = frozenset({"id", "scheduled_at", "expires_at", "depends_on", "user", "session", "correlation_id"})
 
@@ -49,18 +50,21 @@ def stable_name(function: Callable[..., Any], *, label: str = "") -> str:
     qualname = getattr(function, "__qualname__", None)
     module = getattr(function, "__module__", None)
     if not isinstance(qualname, str) or not isinstance(module, str) or "<" in qualname:
-        what = "a lambda" if qualname and "<lambda>" in qualname else "a function that no module holds"
+        is_lambda = bool(qualname) and "<lambda>" in str(qualname)
+        what = "a lambda" if is_lambda else "a function that no module holds"
+        cleaning = f" To clean up, there is {CLEANUP!r}." if is_lambda else ""
         raise InvalidJob(
             f"Job {label or qualname or repr(function)!r} has {what}; workers find functions by name. "
-            'Use a module-level def with @job, or register_job_function("name", fn).',
+            f'Use a module-level def with @job, or register_job_function("name", fn).{cleaning}',
             field="function",
         )
-    if module == "__main__":
-        module = _main_module()
-    return check_function_name(f"{module}.{qualname}")
+    return check_function_name(f"{module_name(module)}.{qualname}")
 
 
-def _main_module() -> str:
+def module_name(module: str) -> str:
+    """The name under which a module's functions travel: its own, and for ``__main__`` that of what was started."""
+    if module != "__main__":
+        return module
     main = sys.modules["__main__"]
     spec = getattr(main, "__spec__", None)
     if spec is not None:
@@ -184,16 +188,23 @@ class Registry:
         around_run: Each is given a run's context and what comes next, and awaits it, or does not; the
             first is the outermost. They stand outside of `hooks`.
         hooks: What is called before, after and around runs.
+        enqueued: Functions without ``@job`` that this process has put into jobs, by name.
     """
 
     functions: dict[str, JobFunction[..., Any, Any]] = field(default_factory=dict)
     around_enqueue: list[Callable[[Job], Job]] = field(default_factory=list)
     around_run: list[Middleware] = field(default_factory=list)
     hooks: Hooks = field(default_factory=Hooks)
+    enqueued: dict[str, Callable[..., Any]] = field(default_factory=dict)
 
     def get(self, name: str) -> JobFunction[..., Any, Any] | None:
-        """The function of that name, if it is registered."""
-        return self.functions.get(name)
+        """The function of that name, if it is registered, or built in."""
+        found = self.functions.get(name)
+        if found is None and name == CLEANUP:
+            from jobfleet.client.maintenance import built_in
+
+            return built_in()
+        return found
 
     def register(
         self,

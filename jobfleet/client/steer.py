@@ -13,7 +13,7 @@ from jobfleet.client.indexed import Seen, Stream, go_through, smallest
 from jobfleet.client.report import result_of, waiting_result
 from jobfleet.client.selection import Selection
 from jobfleet.client.space import Space
-from jobfleet.client.verbs import TOMBSTONE_MS, Verb, value
+from jobfleet.client.verbs import TOMBSTONE_MS, Verb, open_queue, value
 from jobfleet.clock import SECOND_US, to_us
 from jobfleet.codec import amended, read_header
 from jobfleet.errors import DuplicateJob, EncodingError, InvalidJob, JobfleetError, JobNotFound
@@ -312,7 +312,7 @@ def _entry(space: Space, job_id: str, queue: str, seen: Explained) -> Verb[Entry
     found = seen.found
     assert isinstance(found, InWait)  # noqa: S101 - the caller has looked
     if not space.has_queue(queue):
-        space.remember(queue, value((yield (space.opening(queue),))))
+        yield from open_queue(space, queue)
     header = read_header(found.envelope)
     made = header.get("enqueued_at") or suffix_time_us(split_id(job_id).suffix) or 0
     suffix = derived_suffix(job_id, f"{queue} {made}")  # another one for another life of a caller's own id

@@ -73,7 +73,9 @@ def resolve(job: Job, registry: Registry) -> Resolved | None:
         if known.function is function:
             return Resolved(known.name, known.given, known.parameters or ())
     asked = parameters_of(function, injection_of(function)) if job.unique is not None else ()
-    return Resolved(stable_name(function, label=job.name), {}, asked or ())
+    name = stable_name(function, label=job.name)
+    registry.enqueued[name] = function
+    return Resolved(name, {}, asked or ())
 
 
 def lane_index(job: Job, home: int, lanes: int, key: str | None = None, group: str | None = None) -> int:

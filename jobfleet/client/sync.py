@@ -19,7 +19,7 @@ from jobfleet.client.registry import Decorator, JobFunction, Registry
 from jobfleet.client.steering import Steering
 from jobfleet.clock import monotonic
 from jobfleet.config import JobConfig
-from jobfleet.errors import WaitTimeout
+from jobfleet.errors import JobNotFound, WaitTimeout
 from jobfleet.events import Event, read_events
 from jobfleet.model import Job, JobResult, Receipt
 from jobfleet.store.calls.enqueue import enqueue
@@ -87,6 +87,7 @@ class Fleet(Steering, Operations):
         if self.target is not None:
             self.target.close()
             self.target = None
+        self._archived.close()
 
     def _do(self, verb: verbs.Verb[Any]) -> Any:
         answers: Any = None
@@ -140,18 +141,20 @@ class Fleet(Steering, Operations):
         return Receipts(self, jobs, chunk)
 
     def poll(self, job_id: str) -> JobResult[Any]:
-        """What is known of a job.
+        """What is known of a job; of one that Redis has let go, what the archive knows, if there is one.
 
         Raises:
             JobNotFound: Nothing is.
         """
-        answer: JobResult[Any] = self._do(verbs.poll(self.space, job_id))
+        try:
+            answer: JobResult[Any] = self._do(verbs.poll(self.space, job_id))
+        except JobNotFound:
+            return self._archived.one(job_id)
         return answer
 
     def poll_many(self, ids: Sequence[str]) -> list[JobResult[Any] | None]:
-        """What is known of some jobs, in one round trip; None for those unknown."""
-        answer: list[JobResult[Any] | None] = self._do(verbs.poll_many(self.space, ids))
-        return answer
+        """What is known of some jobs, in one round trip; None for those unknown, to the archive too."""
+        return self._archived.filled(ids, self._do(verbs.poll_many(self.space, ids)))
 
     def wait(self, job_id: str, timeout: float | None = None) -> JobResult[Any]:
         """Wait for a job's end. Woken by pub/sub, correct without it.
@@ -261,7 +264,7 @@ class Fleet(Steering, Operations):
 
         Args:
             options: ``queues``, ``slots``, ``burst`` (return when nothing is left to do), ``stop`` (an event
-                that ends it).
+                that ends it), ``with_reaper`` (do the reaper's duties too: recurring jobs, flows, retention).
         """
         # The one arrow that points up, resolved when it is used: a client can be had without a worker.
         import_module("jobfleet.worker.inside").run_worker(self, **options)

@@ -20,7 +20,7 @@ from jobfleet.clock import monotonic
 from jobfleet.errors import InvalidJob, JobfleetError, JobNotFound
 from jobfleet.model import Job, JobResult, JobStatus, Receipt
 from jobfleet.store.call import Call
-from jobfleet.store.calls import control, inspect
+from jobfleet.store.calls import control, inspect, journal
 from jobfleet.store.calls.enqueue import enqueue, parted
 from jobfleet.store.calls.steps import forget
 from jobfleet.store.keys import Lane
@@ -67,8 +67,19 @@ def prepare(space: Space, job: Job) -> Verb[Submission]:
         function = yield from _look_up(space, job)
     queue = space.queue_of(job, function)
     if not space.has_queue(queue):
-        space.remember(queue, value((yield (space.opening(queue),))))
+        yield from open_queue(space, queue)
     return space.submission(job, function)
+
+
+def open_queue(space: Space, queue: str) -> Verb[None]:
+    """Make a queue known; lanes that are new to us are journalled before anything happens in them."""
+    answers = yield (space.opening(queue), journal.consumers(space.keys))
+    home, lanes = value(answers[:1])
+    groups = value(answers[1:])
+    if groups and space.queues.get(queue, (0.0, 0, 0))[2] != lanes:
+        made = [(lane, group, most) for lane in space.lanes_of(queue, lanes) for group, most in groups.items()]
+        yield tuple(journal.register(lane, group, most=most) for lane, group, most in made)
+    space.remember(queue, (home, lanes))
 
 
 def _look_up(space: Space, job: Job) -> Verb[Resolved]:

@@ -14,7 +14,9 @@ from datetime import timedelta
 from pathlib import Path
 from typing import TypeVar
 
-from jobfleet.config.url import check_url, mask_url
+from jobfleet.config.notify import read_notify, show_notify
+from jobfleet.config.url import check_database_url, check_url, mask_url
+from jobfleet.errors import ConfigError
 
 T = TypeVar("T", int, float)
 
@@ -37,12 +39,14 @@ class Kind:
         parse: Reads a value; raises `ValueError` with the remedy.
         show: Writes a value as text that `parse` reads (a URL without its password).
         words: All there are, where there are few.
+        hides: Whether a value may hold a secret, which only `show` leaves out.
     """
 
     name: str
     parse: Callable[[object], object]
     show: Callable[[object], str] = str
     words: tuple[str, ...] = ()
+    hides: bool = False
 
 
 def _text(value: object) -> str:
@@ -53,6 +57,13 @@ def _text(value: object) -> str:
 
 def _url(value: object) -> str:
     return check_url(_text(value))
+
+
+def _database(value: object) -> str:
+    try:
+        return check_database_url(_text(value))
+    except ConfigError as error:
+        raise ValueError(str(error)) from None
 
 
 def _name(value: object) -> str:
@@ -190,7 +201,8 @@ def choice(*words: str) -> Kind:
     return Kind(name=" or ".join(words), parse=parse, words=words)
 
 
-URL = Kind(name="URL", parse=_url, show=lambda value: mask_url(str(value)))
+URL = Kind(name="URL", parse=_url, show=lambda value: mask_url(str(value)), hides=True)
+DATABASE = Kind(name="URL of a database", parse=_database, show=lambda value: mask_url(str(value)), hides=True)
 NAME = Kind(name="name", parse=_name)
 PATH = Kind(name="folder", parse=_path)
 FLAG = Kind(name="true or false", parse=_flag, show=lambda value: str(value).lower())
@@ -204,3 +216,4 @@ LANES = Kind(
     parse=_lanes,
     show=lambda value: ",".join(f"{queue}={count}" for queue, count in _lanes(value).items()),
 )
+NOTIFY = Kind(name="table, or JSON", parse=read_notify, show=show_notify, hides=True)

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from datetime import timedelta
 from typing import TYPE_CHECKING, Any, Literal
 
-from jobfleet.config.kind import DURATION, LANES, QUEUES, SIZE, URL, Kind
+from jobfleet.config.kind import DURATION, LANES, NOTIFY, QUEUES, SIZE, Kind
 from jobfleet.errors import ConfigError
 
 Scope = Literal["all", "producer", "worker", "reaper", "command"]
@@ -99,7 +99,7 @@ class Setting:
             read = self.kind.parse(value)
             self._check_bounds(read)
         except ValueError as error:
-            shown = repr(self.kind.show(value)) if self.kind is URL else repr(value)
+            shown = repr(self.kind.show(value)) if self.kind.hides else repr(value)
             origin = f" ({source})" if source else ""
             raise ConfigError(f"{self.name} = {shown}{origin}: {error}.") from None
         return read
@@ -145,5 +145,10 @@ def setting(
         least=least,
         most=most,
     )
-    # A URL may hold a password, and a dict has no hash.
-    return field(default=default, repr=kind is not URL, hash=kind not in (LANES, QUEUES), metadata={"setting": row})
+    # What may hold a password is not shown, and a dict has no hash.
+    return field(
+        default=default,
+        repr=not kind.hides,
+        hash=kind not in (LANES, NOTIFY, QUEUES),
+        metadata={"setting": row},
+    )

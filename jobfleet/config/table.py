@@ -11,9 +11,24 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, fields, replace
 from pathlib import Path
+from typing import Any
 
 from jobfleet.config.cpu import default_processes
-from jobfleet.config.kind import COUNT, DURATION, FLAG, LANES, NAME, PATH, QUEUES, RATIO, SIZE, URL, choice
+from jobfleet.config.kind import (
+    COUNT,
+    DATABASE,
+    DURATION,
+    FLAG,
+    LANES,
+    NAME,
+    NOTIFY,
+    PATH,
+    QUEUES,
+    RATIO,
+    SIZE,
+    URL,
+    choice,
+)
 from jobfleet.config.setting import OptionalSeconds, Seconds, Setting, Weights, setting
 from jobfleet.errors import ConfigError
 
@@ -161,11 +176,18 @@ class JobConfig:
     metrics_port: int | None = setting(
         COUNT,
         None,
-        "Serve /metrics on this port; 0 picks a free one.",
+        "Serve /metrics, /healthz and /readyz on this port; 0 picks a free one.",
         scope="worker",
         derived="not served",
         least=0,
         most=65_535,
+    )
+    healthy_within: Seconds = setting(
+        DURATION,
+        60.0,
+        "Silence of a worker's claims, or of a reaper's duty, after which /healthz says so.",
+        scope="worker",
+        least=3.0,
     )
     with_reaper: bool = setting(FLAG, False, "Run the reaper's duties beside the worker.", scope="worker")
     progress_rate: float = setting(
@@ -188,6 +210,33 @@ class JobConfig:
     )
     dead_ttl: Seconds = setting(DURATION, 30 * DAY, "How long a dead letter is kept.", scope="reaper")
     dead_max: int = setting(COUNT, 100_000, "Most dead letters kept in a lane.", scope="reaper", unit="jobs", least=0)
+    archive_url: str | None = setting(
+        DATABASE,
+        None,
+        "The database that keeps every job: SQLite or PostgreSQL; needs the extra 'sql'.",
+        scope="all",
+        derived="no archive",
+    )
+    archive_ttl: OptionalSeconds = setting(
+        DURATION, None, "How long the archive keeps a job that has ended.", scope="reaper", derived="for ever"
+    )
+    archive_failed_ttl: OptionalSeconds = setting(
+        DURATION, None, "How long it keeps a job that has failed.", scope="reaper", derived="archive_ttl"
+    )
+    journal_max: int = setting(
+        COUNT,
+        1_000_000,
+        "Most events that a lane's journal keeps for a consumer that does not acknowledge them.",
+        scope="reaper",
+        unit="events",
+        least=100,
+    )
+    journal_ttl: Seconds = setting(
+        DURATION, DAY, "How long events are kept for a consumer that does not acknowledge them.", scope="reaper"
+    )
+    notify: Mapping[str, Any] = setting(
+        NOTIFY, "", "Channels and rules of notifications; see docs/howto/notifications.md.", scope="reaper"
+    )
 
     def __post_init__(self) -> None:
         for row in SETTINGS:

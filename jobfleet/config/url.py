@@ -28,6 +28,17 @@ def check_url(url: str) -> str:
     raise ConfigError(f"Unknown scheme {scheme!r} in URL; use {known}.")
 
 
+def check_database_url(url: str) -> str:
+    """Refuse the URL of a database that no archive can be in; answer the others unchanged.
+
+    Raises:
+        ConfigError: It is neither of SQLite nor of PostgreSQL.
+    """
+    if re.match(r"(sqlite|postgres(ql)?(\+psycopg)?)://", url):
+        return url
+    raise ConfigError("use sqlite:///PATH or postgresql://USER:PASSWORD@HOST/DATABASE")
+
+
 def mask_url(url: str) -> str:
     """Replace the passwords in a URL by ``***``, for messages and logs.
 

@@ -159,14 +159,15 @@ class CronEntry:
             )
 
     @property
-    def key(self) -> str | None:
-        """The unique key that each of its jobs takes; None when they take none."""
-        return next((line[2:] for line in self.meta.split("\n") if line.startswith("u ")), None)
+    def placement(self) -> str | None:
+        """The group of its jobs, else their unique key, as far as their place hangs on these."""
+        fields = dict(line.split(" ", 1) for line in self.meta.split("\n") if " " in line)
+        return fields.get("g") or fields.get("u")
 
     @property
     def fingerprint(self) -> str:
         """Of its times, and of what its place hangs on, where its mark stands: when one changes, it begins anew."""
-        place = f"{self.cron.fingerprint}|{self.queue}|{self.key or ''}"
+        place = f"{self.cron.fingerprint}|{self.queue}|{self.placement or ''}"
         return hashlib.sha256(place.encode()).hexdigest()[:16]
 
     def suffix(self, at: datetime) -> str:

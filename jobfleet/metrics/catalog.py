@@ -1,6 +1,6 @@
 """Every metric there is: its name, kind, labels, help and buckets, in one table.
 
-Base units only (seconds). No label may hold what grows with the work: job ids, users, arguments.
+Base units only (seconds, bytes). No label may hold what grows with the work: job ids, users, arguments.
 Importing this loads no Prometheus client, so that the children of a worker can count cheaply.
 """
 
@@ -14,6 +14,7 @@ from typing import Literal
 PREFIX = "jobfleet_"
 
 Kind = Literal["counter", "gauge", "histogram"]
+Where = Literal["both", "worker", "reaper", "fleet"]
 
 RUN_SECONDS = (0.001, 0.005, 0.01, 0.05, 0.1, 0.5, 1.0, 5.0, 10.0, 30.0, 60.0, 300.0, 1800.0, 3600.0)
 WAIT_SECONDS = (0.001, 0.005, 0.01, 0.05, 0.1, 0.5, 1.0, 5.0, 15.0, 60.0, 300.0, 1800.0, 3600.0, 21600.0)
@@ -30,6 +31,8 @@ class Metric:
         labels: The names of its labels, in the order in which values are given.
         help: One sentence for the one who reads the exposition.
         buckets: Upper bounds of a histogram, in seconds, ascending, without +Inf.
+        where: Whose endpoint serves it. *fleet* is read from Redis, and the same whoever serves it: a
+            reaper, or a worker that hosts one. All others are what that process counts itself.
     """
 
     name: str
@@ -37,6 +40,7 @@ class Metric:
     labels: tuple[str, ...]
     help: str
     buckets: tuple[float, ...] = ()
+    where: Where = "both"
 
     @property
     def full_name(self) -> str:
@@ -44,54 +48,138 @@ class Metric:
         return PREFIX + self.name
 
 
-def _counter(name: str, help: str, *labels: str) -> Metric:
-    return Metric(name, "counter", labels, help)
+def _counter(name: str, help: str, *labels: str, where: Where = "both") -> Metric:
+    return Metric(name, "counter", labels, help, where=where)
 
 
-def _gauge(name: str, help: str, *labels: str) -> Metric:
-    return Metric(name, "gauge", labels, help)
+def _gauge(name: str, help: str, *labels: str, where: Where = "both") -> Metric:
+    return Metric(name, "gauge", labels, help, where=where)
 
 
-def _histogram(name: str, buckets: tuple[float, ...], help: str, *labels: str) -> Metric:
-    return Metric(name, "histogram", labels, help, buckets)
+def _histogram(name: str, buckets: tuple[float, ...], help: str, *labels: str, where: Where = "both") -> Metric:
+    return Metric(name, "histogram", labels, help, buckets, where)
 
 
 METRICS = (
-    # Jobs, as the process that enqueued, ran or settled them counts.
-    _counter("jobs_enqueued_total", "Jobs enqueued by this process."),
-    _counter("jobs_started_total", "Runs started.", "queue", "function"),
+    # Runs, as the process that ran or settled them counts.
+    _counter("jobs_started_total", "Runs started.", "queue", "function", where="worker"),
     _counter(
         "jobs_finished_total",
-        "Runs ended: completed, failed, retried, released, parked, cancelled, expired, lost.",
+        "Runs ended: completed, failed, retried, released, parked, moved, cancelled, expired, lost.",
         "queue",
         "function",
         "outcome",
+        where="worker",
     ),
-    _counter("jobs_retried_total", "Jobs put back for another run, by reason.", "queue", "reason"),
+    _counter("jobs_retried_total", "Runs that count and are followed by another, by reason.", "queue", "reason"),
     _counter("jobs_dead_lettered_total", "Jobs moved to the dead letters, by reason.", "queue", "reason"),
-    _histogram("job_duration_seconds", RUN_SECONDS, "Time from start to end of a run.", "queue", "function", "outcome"),
-    _histogram("queue_wait_seconds", WAIT_SECONDS, "Time from due to started.", "queue"),
+    _histogram(
+        "job_duration_seconds",
+        RUN_SECONDS,
+        "Time from start to end of a run.",
+        "queue",
+        "function",
+        "outcome",
+        where="worker",
+    ),
+    _histogram("queue_wait_seconds", WAIT_SECONDS, "Time from due to started.", "queue", where="worker"),
     # What went wrong around them.
     _counter("leases_expired_total", "Leases that expired under a run.", "queue"),
-    _counter("fenced_writes_total", "Writes refused because another run owned the job by then.", "queue"),
-    _counter("child_crashes_total", "Children of a worker that died, by signal or exit code.", "reason"),
-    _counter("child_hangs_total", "Times a child's event loop did not turn for hang_after."),
-    _counter("child_recycles_total", "Children replaced in good health, by reason: jobs, memory, age.", "reason"),
+    _counter(
+        "fenced_writes_total", "Endings refused because another run owned the job by then.", "queue", where="worker"
+    ),
+    _counter(
+        "child_crashes_total", "Children of a worker that died, by signal or exit code.", "reason", where="worker"
+    ),
+    _counter("child_hangs_total", "Times a child's event loop did not turn for hang_after.", where="worker"),
+    _counter(
+        "child_recycles_total",
+        "Children replaced in good health, by reason: jobs, memory, age.",
+        "reason",
+        where="worker",
+    ),
     # A worker.
-    _gauge("worker_slots", "Jobs this worker can run at once."),
-    _gauge("worker_slots_used", "Jobs this worker is running."),
-    _gauge("worker_children", "Children of this worker that are alive."),
-    # The fleet as a whole, as a reaper sees it.
-    _gauge("jobs", "Jobs by state.", "queue", "state"),
-    _gauge("queue_latency_seconds", "Age of the oldest job that is due and not started.", "queue"),
-    _gauge("queue_paused", "Whether the queue is paused: 1 or 0.", "queue"),
-    _gauge("dead_letters", "Dead letters kept.", "queue"),
-    _counter("cron_fires_total", "Planned fires dealt with, by outcome; missed counts once.", "entry", "outcome"),
-    _counter("reaper_turns_total", "Turns of a duty that ended well.", "duty"),
+    _gauge("worker_slots", "Jobs this worker can run at once.", "worker", "version", where="worker"),
+    _gauge("worker_slots_used", "Jobs this worker is running.", "worker", "version", where="worker"),
+    _gauge("worker_children", "Children of this worker that are alive.", "worker", "version", where="worker"),
+    _gauge(
+        "worker_resident_memory_bytes",
+        "Resident memory of this worker and its children.",
+        "worker",
+        "version",
+        where="worker",
+    ),
+    # Duties, as the process that does them counts.
+    _counter(
+        "cron_fires_total",
+        "Planned fires dealt with: fired, late, skipped, overlapped; missed counts once.",
+        "schedule",
+        "outcome",
+        where="reaper",
+    ),
+    _counter("archive_events_total", "Events of the journal that were written into the archive.", where="reaper"),
+    _counter(
+        "archive_errors_total", "Times the archive's database did not take what was to be written.", where="reaper"
+    ),
+    _counter(
+        "notifications_total",
+        "Notifications sent, failed (and tried again), given up.",
+        "channel",
+        "outcome",
+        where="reaper",
+    ),
+    _counter("reaper_runs_total", "Turns of a duty that ended well.", "duty"),
     _gauge("reaper_last_success_timestamp_seconds", "When a duty's last good turn ended, since 1970.", "duty"),
-    # Redis, as this process meets it.
-    _histogram("redis_trip_seconds", TRIP_SECONDS, "Time from sending a pipeline to its last answer."),
-    _counter("redis_stumbles_total", "Round trips that had to be repeated."),
+    # Jobs of the whole fleet: counts for ever, and what stands where now.
+    _counter("jobs_enqueued_total", "Jobs enqueued, whoever did it.", "queue", where="fleet"),
+    _counter("jobs_ended_total", "Jobs ended: completed, failed, cancelled, expired.", "queue", "state", where="fleet"),
+    _counter("jobs_replayed_total", "Dead letters put back into their queue.", "queue", where="fleet"),
+    _gauge("jobs", "Jobs by state.", "queue", "state", where="fleet"),
+    _gauge("jobs_expiring", "Waiting jobs that have an expiry.", "queue", where="fleet"),
+    _gauge("dead_letters", "Dead letters kept.", "queue", where="fleet"),
+    _gauge("outbox_records", "Endings that dependants are still to be told of.", "queue", where="fleet"),
+    _gauge("outbox_latency_seconds", "Age of the oldest of them.", "queue", where="fleet"),
+    _gauge("journal_events", "Events kept since a consumer has not acknowledged them.", "queue", where="fleet"),
+    _counter(
+        "journal_dropped_total", "Events let go though a consumer had not acknowledged them.", "queue", where="fleet"
+    ),
+    # Queues of the whole fleet.
+    _gauge("queue_latency_seconds", "Age of the oldest job that is due and not started.", "queue", where="fleet"),
+    _gauge(
+        "queue_backlog_seconds",
+        "Run time of the due jobs, at the mean of late, over the slots that serve the queue.",
+        "queue",
+        where="fleet",
+    ),
+    _gauge("queue_paused", "Whether the queue is paused: 1 or 0.", "queue", where="fleet"),
+    _gauge("queue_workers", "Workers that serve the queue.", "queue", where="fleet"),
+    _gauge("queue_slots", "Slots of the workers that serve the queue.", "queue", where="fleet"),
+    _gauge("queue_slots_used", "Jobs, of whatever queue, that run on those workers.", "queue", where="fleet"),
+    _gauge("queue_busy_ratio", "Slots used over slots; absent where nobody serves the queue.", "queue", where="fleet"),
+    # Workers and recurring jobs of the whole fleet.
+    _gauge("workers", "Workers by state: running, quiet, stopping, gone.", "state", where="fleet"),
+    _gauge("worker_up", "Whether the worker was heard of lately: 1 or 0.", "worker", "version", where="fleet"),
+    _gauge(
+        "worker_last_heartbeat_timestamp_seconds",
+        "When the worker was last heard of, since 1970.",
+        "worker",
+        where="fleet",
+    ),
+    _gauge("cron_last_fire_timestamp_seconds", "The last fire dealt with, since 1970.", "schedule", where="fleet"),
+    _gauge(
+        "cron_lateness_seconds", "For how long a fire has been due; 0 while it is paused.", "schedule", where="fleet"
+    ),
+    # Redis.
+    _histogram(
+        "redis_command_duration_seconds",
+        TRIP_SECONDS,
+        "Time from sending a pipeline to its last answer, by its first script.",
+        "script",
+    ),
+    _counter("redis_errors_total", "Round trips that had to be repeated, by what the error was.", "error"),
+    _gauge("redis_up", "Whether Redis answered this scrape: 1 or 0.", where="fleet"),
+    _gauge("redis_memory_used_bytes", "Memory that Redis uses.", where="fleet"),
+    _gauge("redis_memory_max_bytes", "Memory that Redis may use; 0 where nothing limits it.", where="fleet"),
     # About the metrics themselves.
     _counter("labels_folded_total", 'Samples whose labels were turned into "other", or dropped.', "metric"),
     _counter("rows_refused_total", "Rows of a child's tally that could not be understood."),

@@ -28,19 +28,21 @@ class Exporter(Collector):
     Args:
         registry: Where to register; by default one of its own, which also tells of this process's
             memory, CPU time and open files.
+        namespace: The fleet's; every metric of the catalog bears it as a label. None leaves it out.
         cap: Label sets a counter or histogram may have before further functions become "other".
     """
 
-    def __init__(self, registry: CollectorRegistry | None = None, *, cap: int = LABEL_SETS) -> None:
+    def __init__(
+        self, registry: CollectorRegistry | None = None, *, namespace: str | None = None, cap: int = LABEL_SETS
+    ) -> None:
         self._lock = Lock()
+        self._namespace = () if namespace is None else (namespace,)
         self._sets = LabelSets(cap)
         self._values: dict[str, Values] = {metric.name: {} for metric in METRICS if metric.type != "histogram"}
         self._spreads: dict[str, Spreads] = {metric.name: {} for metric in METRICS if metric.type == "histogram"}
         for metric in METRICS:  # what has no labels is there from the start, so that a first increase shows
-            if metric.type == "counter" and not metric.labels:
+            if metric.type == "counter" and not metric.labels and metric.where == "both":
                 self._values[metric.name][()] = 0
-            elif metric.type == "histogram" and not metric.labels:
-                self._spreads[metric.name][()] = ([0] * (len(metric.buckets) + 1), 0.0)
         self.set("build_info", (VERSION, platform.python_version()), 1)
         if registry is None:
             registry = CollectorRegistry()
@@ -59,8 +61,20 @@ class Exporter(Collector):
                 if not self._merge_row(row):
                     self._values["rows_refused_total"][()] += 1
 
+    def begin(self, name: str, labels: Iterable[Labels]) -> None:
+        """Show a counter at 0 for labels that are known before anything is counted, so that a first increase shows.
+
+        Raises:
+            ValueError: There is no such counter.
+        """
+        if (metric := CATALOG.get(name)) is None or metric.type != "counter":
+            raise ValueError(f"{name} is no counter")
+        with self._lock:
+            for each in labels:
+                self._values[name].setdefault(self._admit(metric, each), 0)
+
     def set(self, name: str, labels: Labels, value: float) -> None:
-        """Set a gauge.
+        """Set a gauge, or what the fleet has counted.
 
         Raises:
             ValueError: There is no such gauge, or it has another number of labels.
@@ -70,7 +84,7 @@ class Exporter(Collector):
             self._set(name, labels, value)
 
     def replace(self, name: str, values: Mapping[Labels, float]) -> None:
-        """Set a gauge for exactly these labels; no scrape sees it in between.
+        """Set a gauge, or what the fleet has counted, for exactly these labels; no scrape sees it in between.
 
         Raises:
             ValueError: There is no such gauge, or it has another number of labels.
@@ -104,14 +118,14 @@ class Exporter(Collector):
         for metric in METRICS:
             if metric.type == "histogram":
                 if spreads[metric.name]:
-                    yield _spread_family(metric, spreads[metric.name])
+                    yield self._spread_family(metric, spreads[metric.name])
             elif values[metric.name]:
-                yield _value_family(metric, values[metric.name])
+                yield self._value_family(metric, values[metric.name])
 
     def describe(self) -> Iterator[Family]:
         """Each metric there is, without values; lets a scrape ask for some by name."""
         for metric in METRICS:
-            yield _spread_family(metric, {}) if metric.type == "histogram" else _value_family(metric, {})
+            yield self._spread_family(metric, {}) if metric.type == "histogram" else self._value_family(metric, {})
 
     # ------------------------------------------------------------------------------------------ inside
 
@@ -151,6 +165,23 @@ class Exporter(Collector):
             return
         values[labels] = value
 
+    def _value_family(self, metric: Metric, values: Values) -> Family:
+        kind = CounterMetricFamily if metric.type == "counter" else GaugeMetricFamily
+        family = kind(metric.full_name, metric.help, labels=self._labels(metric))
+        for labels, value in sorted(values.items()):
+            family.add_metric((*self._namespace, *labels), value)
+        return family
+
+    def _spread_family(self, metric: Metric, spreads: Spreads) -> Family:
+        family = HistogramMetricFamily(metric.full_name, metric.help, labels=self._labels(metric))
+        bounds = [*(repr(bound) for bound in metric.buckets), "+Inf"]
+        for labels, (counts, total) in sorted(spreads.items()):
+            family.add_metric((*self._namespace, *labels), list(zip(bounds, counts, strict=True)), total)
+        return family
+
+    def _labels(self, metric: Metric) -> Labels:
+        return ("namespace", *metric.labels) if self._namespace else metric.labels
+
     def _count_folded(self, name: str) -> None:
         folded = self._values["labels_folded_total"]
         folded[name,] = folded.get((name,), 0) + 1
@@ -158,7 +189,7 @@ class Exporter(Collector):
 
 def _gauge(name: str) -> Metric:
     metric = CATALOG.get(name)
-    if metric is None or metric.type != "gauge":
+    if metric is None or (metric.type != "gauge" and metric.where != "fleet"):
         raise ValueError(f"{name} is no gauge")
     return metric
 
@@ -174,6 +205,7 @@ def _fits(name: str, kind: str, labels: list[Any]) -> bool:
     return (
         metric is not None
         and metric.type == kind
+        and metric.where != "fleet"
         and len(labels) == len(metric.labels)
         and all(isinstance(label, str) for label in labels)
     )
@@ -186,19 +218,3 @@ def _is_cumulative(counts: list[Any], length: int) -> bool:
         and counts[0] >= 0
         and counts == sorted(counts)
     )
-
-
-def _value_family(metric: Metric, values: Values) -> Family:
-    kind = CounterMetricFamily if metric.type == "counter" else GaugeMetricFamily
-    family = kind(metric.full_name, metric.help, labels=metric.labels)
-    for labels, value in sorted(values.items()):
-        family.add_metric(labels, value)
-    return family
-
-
-def _spread_family(metric: Metric, spreads: Spreads) -> Family:
-    family = HistogramMetricFamily(metric.full_name, metric.help, labels=metric.labels)
-    bounds = [*(repr(bound) for bound in metric.buckets), "+Inf"]
-    for labels, (counts, total) in sorted(spreads.items()):
-        family.add_metric(labels, list(zip(bounds, counts, strict=True)), total)
-    return family

@@ -1,38 +1,73 @@
-"""A small HTTP endpoint for scrapers, in a thread of its own."""
+"""A small HTTP endpoint for scrapers and probes, in threads of its own."""
 
 from __future__ import annotations
 
+import json
+import logging
 import os
 import socket
 import sys
+from collections.abc import Callable, Mapping
+from http import HTTPStatus
 from http.server import ThreadingHTTPServer
 from socketserver import TCPServer
 from threading import Thread
-from typing import Any
+from typing import Any, NamedTuple
+from urllib.parse import urlsplit
 
 from prometheus_client import MetricsHandler
 
 from jobfleet.errors import ConfigError
 from jobfleet.metrics.exporter import Exporter
 
+log = logging.getLogger("jobfleet.metrics")
+METRICS_PATHS = ("/", "/metrics")
+
+
+class Verdict(NamedTuple):
+    """What a probe found.
+
+    Attributes:
+        wrong: What is not as it should be, a sentence each; nothing when all is well.
+        seen: What it looked at.
+    """
+
+    wrong: list[str]
+    seen: Mapping[str, object]
+
+
+Probe = Callable[[], Verdict]
+
 
 class MetricsServer:
-    """Serves an exporter until closed. Every path answers with the metrics.
+    """Serves an exporter at ``/metrics``, and probes, until closed.
 
-    A child that is forked later gives the port up at once, so that it never outlives its owner there.
+    A probe answers 200, or 503 when something is wrong, and says what in JSON. A child that is forked later gives the
+    port up at once, so that it never outlives its owner there.
 
     Args:
         exporter: What to serve.
         port: Where; 0 picks a free one, which `port` then tells.
         host: The address to bind, of either family; empty for all of IPv4, "::" for all.
+        refresh: Is called before each scrape, in whatever thread; to keep the cost of many down is its own affair.
+        probes: What stands at which path beside the metrics.
 
     Raises:
         ConfigError: The port is taken, or cannot be bound.
     """
 
-    def __init__(self, exporter: Exporter, port: int, host: str = "") -> None:
+    def __init__(
+        self,
+        exporter: Exporter,
+        port: int,
+        host: str = "",
+        *,
+        refresh: Callable[[], None] = lambda: None,
+        probes: Mapping[str, Probe] | None = None,
+    ) -> None:
+        anywhere = "0.0.0.0"  # noqa: S104 - scrapers come from elsewhere
         try:
-            self._http = _Endpoint(host or "0.0.0.0", port, exporter)  # noqa: S104 - scrapers come from elsewhere
+            self._http = _Endpoint(host or anywhere, port, exporter, refresh, probes or {})
         except (OSError, OverflowError) as error:
             why = (error.strerror if isinstance(error, OSError) else None) or str(error)
             raise ConfigError(f"Cannot serve metrics on port {port}: {why} (--metrics-port?).") from error
@@ -56,12 +91,50 @@ class MetricsServer:
 
 class _Handler(MetricsHandler):
     timeout = 10  # seconds a silent client may hold a thread
+    refresh: Callable[[], None]
+    probes: Mapping[str, Probe]
+
+    def do_GET(self) -> None:  # noqa: N802 - the name that http.server calls
+        """Answer with the metrics, a probe's finding, or where they are."""
+        path = urlsplit(self.path).path
+        if path in METRICS_PATHS:
+            try:
+                type(self).refresh()
+            except Exception:
+                log.exception("metrics.stale")  # what was counted is served nevertheless
+            super().do_GET()
+        elif path in self.probes:
+            self._answer(*_probed(self.probes[path]))
+        else:
+            places = ", ".join(("/metrics", *self.probes))
+            self._answer(HTTPStatus.NOT_FOUND, {"wrong": [f"Nothing is here; there is: {places}."]})
+
+    def _answer(self, status: HTTPStatus, found: Mapping[str, object]) -> None:
+        body = json.dumps(found, default=str).encode() + b"\n"
+        self.send_response(status)
+        self.send_header("Content-Type", "application/json")
+        self.send_header("Content-Length", str(len(body)))
+        self.send_header("Cache-Control", "no-store")
+        self.end_headers()
+        self.wfile.write(body)
+
+
+def _probed(probe: Probe) -> tuple[HTTPStatus, Mapping[str, object]]:
+    try:
+        wrong, seen = probe()
+    except Exception as error:  # noqa: BLE001 - a probe that breaks is no sign of health
+        wrong, seen = [f"The probe itself failed: {type(error).__name__}: {error}."], {}
+    status = HTTPStatus.SERVICE_UNAVAILABLE if wrong else HTTPStatus.OK
+    return status, {"status": "unwell" if wrong else "ok", "wrong": wrong, **seen}
 
 
 class _Endpoint(ThreadingHTTPServer):
-    def __init__(self, host: str, port: int, exporter: Exporter) -> None:
+    def __init__(
+        self, host: str, port: int, exporter: Exporter, refresh: Callable[[], None], probes: Mapping[str, Probe]
+    ) -> None:
         self.address_family = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE)[0][0]
-        super().__init__((host, port), _Handler.factory(exporter.registry))
+        given = {"registry": exporter.registry, "refresh": staticmethod(refresh), "probes": probes}
+        super().__init__((host, port), type("Handler", (_Handler,), given))
 
     def server_bind(self) -> None:
         """Bind without asking DNS for this machine's name, which may take seconds."""

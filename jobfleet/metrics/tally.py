@@ -27,13 +27,16 @@ Row = tuple[str, Labels, float] | tuple[str, Labels, list[int], float]
 BATCH = 1024  # raw values a list may hold before whoever appends folds it
 UNKNOWN = -1  # a duration or a wait that there was not
 
+STARTED = CATALOG["jobs_started_total"]
 FINISHED = CATALOG["jobs_finished_total"]
 DURATION = CATALOG["job_duration_seconds"]
 WAIT = CATALOG["queue_wait_seconds"]
-TRIPS = CATALOG["redis_trip_seconds"]
+TRIPS = CATALOG["redis_command_duration_seconds"]
 FOLDED = CATALOG["labels_folded_total"]
 
-COUNTER_LABELS = {name: len(metric.labels) for name, metric in CATALOG.items() if metric.type == "counter"}
+COUNTER_LABELS = {
+    name: len(metric.labels) for name, metric in CATALOG.items() if metric.type == "counter" and metric.where != "fleet"
+}
 HISTOGRAM_LABELS = {name: len(metric.labels) for name, metric in CATALOG.items() if metric.type == "histogram"}
 BOUNDS_US = {metric.name: [to_us(bound) for bound in metric.buckets] for metric in (DURATION, WAIT)}
 
@@ -41,17 +44,23 @@ BOUNDS_US = {metric.name: [to_us(bound) for bound in metric.buckets] for metric 
 class Tally:
     """Counters and histograms of one process since they were last taken.
 
-    It is a recorder for clients and stores (`tripped`, `stumbled`, `counted`), and for whoever runs jobs.
+    It is a recorder for stores (`tripped`, `stumbled`), and for whoever runs jobs.
 
     Args:
         cap: Label sets a metric may have before further functions become "other".
+
+    Attributes:
+        is_on: Whether it counts.
     """
+
+    is_on = True
 
     def __init__(self, *, cap: int = LABEL_SETS) -> None:
         self._runs: dict[Labels, list[int]] = {}  # by queue, function, outcome: duration, wait, duration, wait …
+        self._whole: dict[Labels, list[int]] = {}  # the same of runs whose start counts with their end
         self._counts: list[tuple[str, Labels, float]] = []
         self._seen: list[tuple[str, Labels, float]] = []
-        self._trips: list[float] = []
+        self._trips: dict[str, list[float]] = {}  # by the first script of a pipeline
         self._totals: dict[tuple[str, Labels], float] = {}
         self._spreads: dict[tuple[str, Labels], tuple[list[int], float]] = {}
         self._sets = LabelSets(cap)
@@ -59,7 +68,9 @@ class Tally:
 
     # ------------------------------------------------------------------------------- recording
 
-    def run_finished(self, queue: str, function: str, outcome: str, duration_us: int, wait_us: int) -> None:
+    def run_finished(
+        self, queue: str, function: str, outcome: str, duration_us: int, wait_us: int, *, is_whole: bool = False
+    ) -> None:
         """Count the end of a run: outcome, duration and wait in one step, the fast path.
 
         Args:
@@ -68,11 +79,13 @@ class Tally:
             outcome: See the help of `jobs_finished_total`.
             duration_us: From start to end; `UNKNOWN` if it never started.
             wait_us: From due to started; `UNKNOWN` likewise.
+            is_whole: Whether its start is counted with it, not having been counted before.
         """
+        runs = self._whole if is_whole else self._runs
         try:
-            values = self._runs[queue, function, outcome]
+            values = runs[queue, function, outcome]
         except KeyError:
-            values = self._meet((queue, function, outcome))
+            values = self._meet(runs, (queue, function, outcome))
         values.extend((duration_us, wait_us))  # one call, so that pairs stay pairs
         if len(values) > BATCH:
             self._fold_early()
@@ -101,21 +114,22 @@ class Tally:
         if len(self._seen) > BATCH:
             self._fold_early()
 
-    def tripped(self, calls: Sequence[Call[Any]], seconds: float) -> None:  # noqa: ARG002 - the recorder's protocol
+    def tripped(self, calls: Sequence[Call[Any]], seconds: float) -> None:
         """A round trip to Redis was answered."""
-        self._trips.append(seconds)
-        if len(self._trips) > BATCH:
+        if not calls:  # nothing was sent
+            return
+        script = calls[0].script.name
+        try:
+            trips = self._trips[script]
+        except KeyError:
+            trips = self._trips.setdefault(script, [])
+        trips.append(seconds)
+        if len(trips) > BATCH:
             self._fold_early()
 
-    def stumbled(self, error: BaseException) -> None:  # noqa: ARG002 - the recorder's protocol
+    def stumbled(self, error: BaseException) -> None:
         """A round trip to Redis has to be repeated."""
-        self.count("redis_stumbles_total")
-
-    def counted(self, verb: str, by: int) -> None:
-        """So many jobs went through a client's verb; one that has no counter is not counted."""
-        name = f"jobs_{verb}_total"
-        if COUNTER_LABELS.get(name) == 0:
-            self.count(name, (), by)
+        self.count("redis_errors_total", (type(error).__name__,))
 
     # ---------------------------------------------------------------------------------- taking
 
@@ -128,10 +142,10 @@ class Tally:
             self._totals, self._spreads = {}, {}
         return rows
 
-    def _meet(self, key: Labels) -> list[int]:
+    def _meet(self, runs: dict[Labels, list[int]], key: Labels) -> list[int]:
         """The list of a queue, function and outcome not seen before, or of what they fold into."""
         with self._lock:
-            return self._runs.setdefault(self._admit(FINISHED, key), [])
+            return runs.setdefault(self._admit(FINISHED, key), [])
 
     def _fold_early(self) -> None:
         """Fold now, so that what nobody takes stays small; not if somebody else is at it."""
@@ -145,14 +159,20 @@ class Tally:
         for run, values in self._runs.items():
             if values:
                 self._fold_runs(run, _cut(values))
+        for run, values in self._whole.items():
+            if values:
+                whole = _cut(values)
+                self._add(STARTED.name, self._admit(STARTED, run[:2]), len(whole) // 2)
+                self._fold_runs(run, whole)
         sums: dict[tuple[str, Labels], float] = {}
         for name, labels, by in _cut(self._counts):
             key = (name, labels)
             sums[key] = sums.get(key, 0) + by
         for (name, labels), by in sums.items():
             self._add(name, self._admit(CATALOG[name], labels), by)
-        if self._trips:
-            self._spread(TRIPS.name, (), TRIPS.buckets, _cut(self._trips))
+        for script, trips in list(self._trips.items()):
+            if trips:
+                self._spread(TRIPS.name, (script,), TRIPS.buckets, _cut(trips))
         seen: dict[tuple[str, Labels], list[float]] = {}
         for name, labels, seconds in _cut(self._seen):
             seen.setdefault((name, labels), []).append(seconds)
@@ -192,10 +212,38 @@ class Tally:
         self._spreads[key] = (cumulative, total)
 
 
+class Mute(Tally):
+    """Counts nothing, where nobody would read it."""
+
+    is_on = False
+
+    def run_finished(
+        self, queue: str, function: str, outcome: str, duration_us: int, wait_us: int, *, is_whole: bool = False
+    ) -> None:
+        """Nothing."""
+
+    def count(self, name: str, labels: Labels = (), by: float = 1) -> None:
+        """Nothing."""
+
+    def observe(self, name: str, labels: Labels, seconds: float) -> None:
+        """Nothing."""
+
+    def tripped(self, calls: Sequence[Call[Any]], seconds: float) -> None:
+        """Nothing."""
+
+    def stumbled(self, error: BaseException) -> None:
+        """Nothing."""
+
+
+def tally_for(port: int | None) -> Tally:
+    """A tally where a port is set to serve it, else one that counts nothing."""
+    return Mute() if port is None else Tally()
+
+
 def _refusal(kind: str, name: str, labels: Labels) -> ValueError:
     metric = CATALOG.get(name)
-    if metric is None or metric.type != kind:
-        return ValueError(f"{name} is no {kind}")
+    if metric is None or metric.type != kind or metric.where == "fleet":
+        return ValueError(f"{name} is no {kind} of a process")
     return ValueError(f"{name} is a {kind} of labels {metric.labels}; given {labels}")
 
 

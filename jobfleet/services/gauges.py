@@ -1,56 +1,193 @@
-"""The gauges duty: how much stands where, for scrapers. Its cost does not grow with waiting jobs."""
+"""What scrapers ask of the whole fleet, read from Redis. The cost does not grow with waiting jobs.
+
+A scrape costs two round trips: one for the fleet, one with a read-only script for each lane. What was read
+stands for a second, so ten scrapers cost as much as one. When Redis does not answer, nothing old is told.
+"""
 
 from __future__ import annotations
 
-import time
-from typing import TYPE_CHECKING
+import asyncio
+import logging
+from collections.abc import Iterable, Mapping
+from threading import Lock
+from typing import Any
 
-from jobfleet.client import admin
+from jobfleet.client.admin import QueueInfo, WorkerInfo, queue_info, workers_of
 from jobfleet.client.space import Space
+from jobfleet.clock import monotonic
 from jobfleet.config import JobConfig
-from jobfleet.metrics.tally import Tally
-from jobfleet.services.service import Service
+from jobfleet.errors import JobfleetError
+from jobfleet.metrics.catalog import METRICS
+from jobfleet.metrics.exporter import Exporter, Values
+from jobfleet.services.pace import Pace
+from jobfleet.services.timetable import Timetable
 from jobfleet.store.aio import AsyncStore
+from jobfleet.store.call import Call
+from jobfleet.store.calls import cron as cron_calls
+from jobfleet.store.calls import inspect
+from jobfleet.store.values import Counts
 
-if TYPE_CHECKING:
-    from jobfleet.metrics.exporter import Exporter
+log = logging.getLogger("jobfleet.reaper")
+FRESH = 1.0
+PATIENCE = 2.0
+ANSWER = 4.0
+"""Seconds a scrape waits for Redis; scrapers themselves wait for 10."""
 
-EVERY = 5.0
+READ = tuple(metric.name for metric in METRICS if metric.where == "fleet" and metric.name != "redis_up")
+COUNTED = frozenset(metric.name for metric in METRICS if metric.where == "fleet" and metric.type == "counter")
+STATES = ("queued", "scheduled", "blocked", "retrying", "running")
+ENDINGS = ("completed", "failed", "cancelled", "expired")
+WORKER_STATES = ("running", "quiet", "stopping", "gone")
 
 
-class Gauges(Service):
-    """Reads the counts of every queue.
+class FleetGauges:
+    """Keeps the fleet's metrics of an exporter fresh. Made on the event loop that the store belongs to.
 
     Args:
         store: How.
         config: The settings.
-        exporter: Where the gauges go.
-        tally: Where it counts.
+        exporter: Where they go.
     """
 
-    name = "gauges"
-
-    def __init__(self, store: AsyncStore, config: JobConfig, exporter: Exporter, tally: Tally) -> None:
-        super().__init__(tally)
+    def __init__(self, store: AsyncStore, config: JobConfig, exporter: Exporter) -> None:
         self._store = store
         self._space = Space(config)
         self._exporter = exporter
+        self._loop = asyncio.get_running_loop()
+        self._lock = Lock()
+        self._read_at = float("-inf")
+        self._counted: dict[str, Values] = {}
+        self._pace = Pace()
+        self._timetable = Timetable(self._space)
 
-    async def turn(self) -> float:
-        """Read them once."""
-        verb = admin.queues(self._space)
-        answers = None
-        while True:
+    def refresh(self) -> None:
+        """Read, unless it was just done; from any thread but the loop's."""
+        with self._lock:
+            if monotonic() - self._read_at < FRESH:
+                return
+            reading = asyncio.run_coroutine_threadsafe(self.read(), self._loop)
             try:
-                answers = await self._store.run_many(verb.send(answers))  # type: ignore[arg-type]  # None starts it
-            except StopIteration as end:
-                queues: list[admin.QueueInfo] = end.value
-                break
-        states = ("queued", "scheduled", "retrying", "running")
-        self._exporter.replace("jobs", {(row.name, state): getattr(row, state) for row in queues for state in states})
-        self._exporter.replace("queue_latency_seconds", {(row.name,): row.latency.total_seconds() for row in queues})
-        self._exporter.replace("queue_paused", {(row.name,): float(row.paused is not None) for row in queues})
-        self._exporter.replace("dead_letters", {(row.name,): row.dead for row in queues})
-        self._exporter.merge(self.tally.take())
-        self._exporter.set("reaper_last_success_timestamp_seconds", (self.name,), time.time())
-        return EVERY
+                reading.result(ANSWER)
+            except (JobfleetError, TimeoutError) as error:
+                reading.cancel()
+                log.warning("metrics.not_read %s", error or "Redis did not answer in time")
+                self._forget()
+            self._read_at = monotonic()
+
+    def _forget(self) -> None:
+        for name in READ:
+            self._exporter.clear(name)
+        self._exporter.set("redis_up", (), 0)
+
+    async def read(self) -> None:
+        """Read once.
+
+        Raises:
+            JobfleetError: Redis did not answer.
+        """
+        keys = self._space.keys
+        calls: list[Call[Any]] = [inspect.fleet(keys), inspect.memory(keys), cron_calls.entries(keys)]
+        seen, memory, (now, kept) = _whole(await self._store.run_many(calls, patience=PATIENCE))
+        lanes = [lane for name, (_, count) in sorted(seen.queues.items()) for lane in self._space.lanes_of(name, count)]
+        marks = self._timetable.questions(kept, seen.queues)
+        answers = await self._store.run_many([*map(inspect.counts, lanes), *marks], patience=PATIENCE)
+        by_queue: dict[str, list[Counts]] = {name: [] for name in seen.queues}
+        for lane, answer in zip(lanes, answers, strict=False):
+            if isinstance(answer, JobfleetError):  # its queue is not told of by halves; the others are
+                log.error("metrics.not_read lane=%s %s", lane.tag, answer)
+                by_queue.pop(lane.queue, None)
+            elif lane.queue in by_queue:
+                by_queue[lane.queue].append(answer)
+        queues = [queue_info(name, rows) for name, rows in by_queue.items()]
+        memory_used: Values = {(): memory[0]}
+        memory_most: Values = {(): memory[1]}
+        found: dict[str, Values] = {
+            **_jobs(queues),
+            **_counts(by_queue),
+            **_workers(workers_of(self._space, seen), [queue.name for queue in queues]),
+            **self._timetable.gauges(answers[len(lanes) :], now),
+            "redis_memory_used_bytes": memory_used,
+            "redis_memory_max_bytes": memory_most,
+        }
+        slots = found["queue_slots"]
+        found["queue_backlog_seconds"] = {
+            (queue.name,): queue.queued * mean / max(1, slots[queue.name,])
+            for queue in queues
+            if (mean := self._pace.mean(queue)) is not None
+        }
+        self._show(found, [queue.name for queue in queues], self._timetable.names)
+
+    def _show(self, found: Mapping[str, Values], queues: Iterable[str], entries: Iterable[str]) -> None:
+        self._exporter.begin("leases_expired_total", [(queue,) for queue in queues])
+        self._exporter.begin(
+            "cron_fires_total", [(name, outcome) for name in entries for outcome in ("fired", "missed", "overlapped")]
+        )
+        for name in READ:
+            values = found[name]
+            self._exporter.replace(name, self._steady(name, values) if name in COUNTED else values)
+        self._exporter.set("redis_up", (), 1)
+
+    def _steady(self, name: str, values: Values) -> Values:
+        """Hold a count that fell a little, as when a new primary lacks its predecessor's last writes.
+
+        A counter that falls is taken for one that began anew, and its whole value for an increase.
+        """
+        before = self._counted.get(name, {})
+        self._counted[name] = {
+            labels: before[labels] if value < before.get(labels, 0) < 2 * value else value
+            for labels, value in values.items()
+        }
+        return self._counted[name]
+
+
+def _whole(answers: list[Any]) -> list[Any]:
+    for answer in answers:
+        if isinstance(answer, JobfleetError):
+            raise answer
+    return answers
+
+
+def _jobs(queues: Iterable[QueueInfo]) -> dict[str, Values]:
+    rows = list(queues)
+    return {
+        "jobs": {(row.name, state): getattr(row, state) for row in rows for state in STATES},
+        "jobs_enqueued_total": {(row.name,): row.totals["enqueued"] for row in rows},
+        "jobs_replayed_total": {(row.name,): row.totals["replayed"] for row in rows},
+        "jobs_ended_total": {(row.name, state): row.totals[state] for row in rows for state in ENDINGS},
+        "queue_latency_seconds": {(row.name,): row.latency.total_seconds() for row in rows},
+        "queue_paused": {(row.name,): float(row.paused is not None) for row in rows},
+        "dead_letters": {(row.name,): row.dead for row in rows},
+        "journal_events": {(row.name,): row.unread for row in rows},
+        "journal_dropped_total": {(row.name,): row.dropped for row in rows},
+    }
+
+
+def _counts(by_queue: Mapping[str, list[Counts]]) -> dict[str, Values]:
+    return {
+        "jobs_expiring": {(name,): sum(row.expiring for row in rows) for name, rows in by_queue.items()},
+        "outbox_records": {(name,): sum(row.outbox for row in rows) for name, rows in by_queue.items()},
+        "outbox_latency_seconds": {
+            (name,): max((max(0, row.now - row.untold) / 1e6 for row in rows if row.untold), default=0.0)
+            for name, rows in by_queue.items()
+        },
+    }
+
+
+def _workers(workers: list[WorkerInfo], queues: Iterable[str]) -> dict[str, Values]:
+    states = dict.fromkeys(WORKER_STATES, 0.0)
+    for one in workers:
+        state = "gone" if one.is_gone else one.state if one.state in states else "running"
+        states[state] += 1
+    claiming = [one for one in workers if not one.is_gone and one.state == "running"]
+    serving = {queue: [one for one in claiming if queue in one.queues] for queue in queues}
+    slots: Values = {(queue,): float(sum(one.slots for one in found)) for queue, found in serving.items()}
+    used: Values = {(queue,): float(sum(one.running for one in found)) for queue, found in serving.items()}
+    return {
+        "workers": {(state,): number for state, number in states.items()},
+        "worker_up": {(one.id, one.version): float(not one.is_gone) for one in workers},
+        "worker_last_heartbeat_timestamp_seconds": {(one.id,): one.beat.timestamp() for one in workers if one.beat},
+        "queue_workers": {(queue,): float(len(found)) for queue, found in serving.items()},
+        "queue_slots": slots,
+        "queue_slots_used": used,
+        "queue_busy_ratio": {queue: used[queue] / number for queue, number in slots.items() if number},
+    }

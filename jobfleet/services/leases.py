@@ -75,7 +75,7 @@ class Leases(Service):
 
     async def turn(self) -> float:
         """Tick every lane once."""
-        if self._turns % LOOK_EVERY == 0:
+        if self._turns % LOOK_EVERY == 0 or not self._lanes:  # a fleet's first queue is seen to at once
             self._look(await self._store.run(inspect.fleet(self._keys)))
         self._turns += 1
         answers = await self._store.run_many([tick(lane) for lane in self._lanes])

@@ -6,18 +6,22 @@ import asyncio
 import logging
 import os
 import signal
+import socket
 import subprocess
 import sys
 import threading
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from uuid import uuid4
 
 import msgpack
 
 from jobfleet.config import JobConfig
 from jobfleet.errors import JobfleetError
-from jobfleet.metrics.tally import Tally
+from jobfleet.metrics.tally import tally_for
 from jobfleet.services.cron import Cron
 from jobfleet.services.leases import Leases
+from jobfleet.services.modules import load_modules
+from jobfleet.services.notify import Notify, channels_of
 from jobfleet.services.relay import Relay
 from jobfleet.services.retention import Retention
 from jobfleet.services.service import Service
@@ -30,25 +34,32 @@ log = logging.getLogger("jobfleet.reaper")
 AFTER_DEATH = 1.0
 
 
-def main(modules: Sequence[str], config: JobConfig) -> int:  # noqa: ARG001 - rules that load modules come with notify
+def main(modules: Sequence[str], config: JobConfig) -> int:
     """Run a reaper in this process until it is told to stop; answer its exit code.
+
+    Args:
+        modules: Imported first: they may add notification channels.
+        config: The settings.
 
     Raises:
         StoreUnavailable: Redis was not there at the start.
-        ConfigError: The metrics port is taken.
+        ConfigError: The metrics port is taken, a module cannot be imported, or a channel is refused.
     """
     from jobfleet.logs import set_up_logs
 
     set_up_logs(config)
+    load_modules(modules, str(config.app_dir))
     return asyncio.run(_run(config, parent=None))
 
 
-async def _run(config: JobConfig, parent: int | None) -> int:
+async def _run(config: JobConfig, parent: int | None, reports: int | None = None) -> int:
+    channels = channels_of(config)
     at = target(config.url)
     store = AsyncStore(
         at, patience=config.patience, connect_timeout=config.connect_timeout, socket_timeout=config.socket_timeout
     )
-    keys, tally = Keyspace(config.namespace), Tally()
+    keys, tally = Keyspace(config.namespace), tally_for(config.metrics_port)
+    store.recorder = tally if tally.is_on else None
     if parent is None:
         await store.run(inspect.fleet(keys))  # whoever starts a reaper by hand hears at once that Redis is away
     store.patience = None
@@ -58,16 +69,23 @@ async def _run(config: JobConfig, parent: int | None) -> int:
         Relay(store, keys, config, tally),
         Retention(store, keys, config, tally),
     ]
-    server = None
-    if config.metrics_port is not None and parent is None:
-        from jobfleet.metrics.exporter import Exporter
-        from jobfleet.metrics.server import MetricsServer
-        from jobfleet.services.gauges import Gauges
+    if config.archive_url is not None:
+        from jobfleet.services.archive import Archive
 
-        exporter = Exporter()
-        server = MetricsServer(exporter, config.metrics_port)
-        log.info("metrics.serving port=%d", server.port)
-        duties.append(Gauges(store, config, exporter, tally))
+        duties.append(Archive(store, keys, config, tally))
+    if channels.rules:
+        duties.append(
+            Notify(store, keys, config, tally, channels, consumer=f"{socket.gethostname()}-{uuid4().hex[:12]}")
+        )
+    endpoint = reporting = None
+    if config.metrics_port is not None and parent is None:
+        from jobfleet.services.endpoint import Endpoint
+
+        endpoint = Endpoint(config.metrics_port, config, store, duties, tally)
+    elif reports is not None:
+        from jobfleet.services.endpoint import report_on
+
+        reporting = asyncio.ensure_future(report_on(reports, duties, tally))
     over = asyncio.Event()
     loop = asyncio.get_running_loop()
     for number in (signal.SIGTERM, signal.SIGINT):
@@ -78,11 +96,13 @@ async def _run(config: JobConfig, parent: int | None) -> int:
         duty.start()
     log.info("reaper.started duties=%s url=%s", ",".join(duty.name for duty in duties), at.shown)
     await over.wait()
+    if endpoint is not None:
+        endpoint.close()
+    if reporting is not None:
+        reporting.cancel()
     for duty in duties:
         await duty.stop()
     await store.close()
-    if server is not None:
-        server.close()
     at.close()
     log.info("reaper.stopped")
     return 0
@@ -92,17 +112,31 @@ class HostedReaper:
     """A reaper in a child process of a worker; it ends when its pipe does, and one that dies is followed by another.
 
     Args:
+        modules: Those of the worker: they may add notification channels.
         config: The settings.
         url: The server, already found.
     """
 
-    def __init__(self, config: JobConfig, url: str) -> None:
-        self._config, self._url = config, url
+    def __init__(self, modules: Sequence[str], config: JobConfig, url: str) -> None:
+        self._modules, self._config, self._url = list(modules), config, url
+        self._hear: Callable[[object], None] = lambda _: None
         self._is_closing = threading.Event()
         self._lock = threading.Lock()
         self._start()
         self._watch = threading.Thread(target=self._follow, name="jobfleet-hosted-reaper", daemon=True)
         self._watch.start()
+
+    def tell(self, hear: Callable[[object], None]) -> None:
+        """Hand on what the reaper reports, every second, from a thread of its own; see `endpoint.read_report`."""
+        self._hear = hear
+
+    def _listen(self, pipe: int) -> None:
+        reports = msgpack.Unpacker()
+        with open(pipe, "rb", buffering=0) as heard:
+            while piece := heard.read(65_536):
+                reports.feed(piece)
+                for report in reports:
+                    self._hear(report)
 
     def _follow(self) -> None:
         while not self._is_closing.is_set():
@@ -118,12 +152,18 @@ class HostedReaper:
 
     def _start(self) -> None:
         theirs, self._pipe = os.pipe()
+        given = [theirs]
+        if self._config.metrics_port is not None:
+            heard, reports = os.pipe()
+            given.append(reports)
+            threading.Thread(target=self._listen, args=(heard,), name="jobfleet-reaper-reports", daemon=True).start()
         self._process = subprocess.Popen(
-            [sys.executable, "-m", "jobfleet.services.main", str(theirs)], pass_fds=(theirs,), stdin=subprocess.PIPE
+            [sys.executable, "-m", "jobfleet.services.main", *map(str, given)], pass_fds=given, stdin=subprocess.PIPE
         )
-        os.close(theirs)
+        for descriptor in given:
+            os.close(descriptor)
         assert self._process.stdin is not None  # noqa: S101 - asked for above
-        self._process.stdin.write(msgpack.packb(self._config.plain(url=self._url)))
+        self._process.stdin.write(msgpack.packb([self._modules, self._config.plain(url=self._url)]))
         self._process.stdin.close()
 
     def close(self) -> None:
@@ -138,20 +178,27 @@ class HostedReaper:
             self._process.wait()
 
 
-def hosted_reaper(modules: Sequence[str], config: JobConfig, url: str) -> HostedReaper:  # noqa: ARG001 - as above
-    """Start a reaper beside a worker."""
-    return HostedReaper(config, url)
+def hosted_reaper(modules: Sequence[str], config: JobConfig, url: str) -> HostedReaper:
+    """Start a reaper beside a worker.
+
+    Raises:
+        ConfigError: A notification channel of the settings is refused.
+    """
+    channels_of(config)
+    return HostedReaper(modules, config, url)
 
 
 def _be_hosted() -> int:
     from jobfleet.logs import set_up_logs
 
-    settings = msgpack.unpackb(sys.stdin.buffer.read())
+    modules, settings = msgpack.unpackb(sys.stdin.buffer.read())
     config = JobConfig(**settings)
     set_up_logs(config)
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     try:
-        return asyncio.run(_run(config, parent=int(sys.argv[1])))
+        load_modules(modules, str(config.app_dir))
+        pipe, *reports = map(int, sys.argv[1:])
+        return asyncio.run(_run(config, pipe, *reports))
     except JobfleetError as error:
         print(error, file=sys.stderr)  # noqa: T201 - the one line that says why
         return 4

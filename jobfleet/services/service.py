@@ -7,9 +7,10 @@ import logging
 import random
 from abc import ABC, abstractmethod
 from contextlib import suppress
-from typing import Any
+from typing import Any, NamedTuple
 
 from jobfleet.client.verbs import Verb
+from jobfleet.clock import monotonic, wall_us
 from jobfleet.errors import JobfleetError
 from jobfleet.metrics.tally import Tally
 from jobfleet.store.aio import AsyncStore
@@ -28,6 +29,24 @@ async def drive(store: AsyncStore, verb: Verb[Any]) -> Any:
         return end.value
 
 
+class DutySeen(NamedTuple):
+    """How a duty fares.
+
+    Attributes:
+        name: Its name.
+        idle: Seconds since its last good turn, or since it began.
+        spacing: Seconds it meant to let go by until the next.
+        succeeded_at: When its last good turn ended, seconds since 1970; 0 when there was none.
+        trouble: What its last turn stumbled over; empty when it did not.
+    """
+
+    name: str
+    idle: float
+    spacing: float
+    succeeded_at: float
+    trouble: str
+
+
 class Service(ABC):
     """A duty that is done again and again.
 
@@ -40,6 +59,14 @@ class Service(ABC):
     def __init__(self, tally: Tally) -> None:
         self.tally = tally
         self._task: asyncio.Task[None] | None = None
+        self._turned, self._spacing_now = monotonic(), 0.0
+        self._succeeded_at, self._trouble = 0.0, ""
+
+    @property
+    def seen(self) -> DutySeen:
+        """How it fares."""
+        idle = monotonic() - self._turned
+        return DutySeen(self.name, idle, self._spacing_now, self._succeeded_at, self._trouble)
 
     @abstractmethod
     async def turn(self) -> float:
@@ -48,6 +75,7 @@ class Service(ABC):
     def start(self) -> None:
         """Begin."""
         if self._task is None:
+            self._turned = monotonic()
             self._task = asyncio.get_running_loop().create_task(self._go_on())
 
     async def stop(self) -> None:
@@ -62,11 +90,13 @@ class Service(ABC):
         while True:
             try:
                 wait = await self.turn()
-                self.tally.count("reaper_turns_total", (self.name,))
+                self.tally.count("reaper_runs_total", (self.name,))
+                self._turned, self._spacing_now = monotonic(), wait
+                self._succeeded_at, self._trouble = wall_us() / 1e6, ""
             except JobfleetError as error:
                 log.warning("%s.stumbled %s", self.name, error)
-                wait = AFTER_ERROR
-            except Exception:
+                self._trouble, wait = str(error), AFTER_ERROR
+            except Exception as error:
                 log.exception("%s.stumbled", self.name)  # one bad record must not end a duty of the fleet
-                wait = AFTER_ERROR
+                self._trouble, wait = f"{type(error).__name__}: {error}", AFTER_ERROR
             await asyncio.sleep(wait * random.uniform(0.9, 1.0))

@@ -64,7 +64,7 @@ KEY_TABLE: tuple[KeyRow, ...] = (
     KeyRow("indexes", "zset", "index → when it is looked through for what is gone (µs)", "with its index"),
     KeyRow("watched", "hash", "id → 1 for jobs that dependants wait for", "the final transition"),
     KeyRow("outbox", "stream", "one record per settled parent that is watched", "the relay"),
-    KeyRow("journal", "stream", "lifecycle events, only while a consumer is registered", "MAXLEN"),
+    KeyRow("journal", "stream", "lifecycle events, while a consumer is registered", "journal_max; all read it"),
     KeyRow("fired", "hash", "cron entry → last fire that was dealt with, and its job", "with its entry"),
     KeyRow("wake", "zset", "the marker on which idle children block", "one member"),
     KeyRow(
@@ -93,9 +93,15 @@ FLEET_KEY_TABLE: tuple[KeyRow, ...] = (
     KeyRow("flow:<id>", "string", "the jobs of a flow, and whom each waits for", "TTL 30 d"),
     KeyRow("flow-more:<id>", "hash", "what jobs of a flow have added to it", "TTL 30 d; at most 20,000 jobs"),
     KeyRow("flows", "zset", "flows by when they were made", "the last 1,000"),
+    KeyRow("consumers", "hash", "who reads the journals → how many events a lane keeps at most", "one field a group"),
     KeyRow("cron", "hash", "cron entry → since when, fingerprint of its times, record", "unschedule"),
     KeyRow("cron-paused", "hash", "cron entry → who paused it, and when", "with its entry"),
     KeyRow("cron-ledger:<entry>", "zset", "what became of its fires, by time", "1,000 notes; with its entry"),
+    KeyRow("notify:<channel>:gathered", "zset", "marks of notices taken in, by when", "100,000; TTL 7 d"),
+    KeyRow("notify:<channel>:windows", "zset", "kinds of notice by when their window ends", "one a kind; TTL 7 d"),
+    KeyRow("notify:<channel>:groups", "hash", "kind → what has gathered; its rate", "with its window; TTL 7 d"),
+    KeyRow("notify:<channel>:due", "zset", "deliveries by when to try them", "1,000; TTL 7 d"),
+    KeyRow("notify:<channel>:held", "hash", "delivery → attempts and what it tells", "1,000; TTL 7 d"),
 )
 
 
@@ -201,6 +207,28 @@ class Lane:
         return f"{self.tag}events:{job_id}"
 
 
+class ChannelKeys:
+    """The key names of one notification channel.
+
+    Attributes:
+        gathered: Marks of notices taken in.
+        windows: Kinds of notice, by when their window ends.
+        groups: What has gathered.
+        due: Deliveries, by when to try them.
+        held: What they tell.
+    """
+
+    __slots__ = ("due", "gathered", "groups", "held", "windows")
+
+    def __init__(self, fleet_tag: str, channel: str) -> None:
+        tag = f"{fleet_tag}notify:{channel}:"
+        self.gathered = f"{tag}gathered"
+        self.windows = f"{tag}windows"
+        self.groups = f"{tag}groups"
+        self.due = f"{tag}due"
+        self.held = f"{tag}held"
+
+
 class Keyspace:
     """All key names of a namespace.
 
@@ -219,6 +247,7 @@ class Keyspace:
         self.conf = f"{tag}conf"
         self.cron = f"{tag}cron"
         self.flows = f"{tag}flows"
+        self.consumers = f"{tag}consumers"
         self.cron_paused = f"{tag}cron-paused"
         self.lane = cache(self._lane)
 
@@ -240,6 +269,10 @@ class Keyspace:
     def cron_ledger(self, entry: str) -> str:
         """Where it stands what became of a cron entry's fires."""
         return f"{self.tag}cron-ledger:{entry}"
+
+    def channel(self, name: str) -> ChannelKeys:
+        """The keys of a notification channel."""
+        return ChannelKeys(self.tag, name)
 
     def lane_of(self, job_id: str) -> Lane:
         """The lane that an id names.

@@ -214,6 +214,9 @@ class Counts:
         oldest_due: When the longest waiting was due, µs; 0 for none.
         paused: Who paused it; None when it is not.
         totals: Counts since the lane's beginning, and ``retrying``.
+        expiring: Waiting jobs that have an expiry.
+        outbox: Endings that dependants are still to be told of.
+        untold: When the oldest of them was written, µs; 0 for none.
         reason: Why it is paused.
         functions: The functions that are paused, or being resumed, a line each.
     """
@@ -227,6 +230,9 @@ class Counts:
     oldest_due: int
     paused: str | None
     totals: Mapping[str, int]
+    expiring: int = 0
+    outbox: int = 0
+    untold: int = 0
     reason: str = ""
     functions: str = ""
 

@@ -4,10 +4,13 @@ from __future__ import annotations
 
 import logging
 import traceback
+from collections.abc import Mapping
 from typing import Any
 
 from jobfleet.client.context import JobContext
 from jobfleet.client.report import moment
+from jobfleet.client.submit import DURATION_OPTIONS
+from jobfleet.clock import to_seconds
 from jobfleet.codec import Limits
 from jobfleet.errors import EncodingError
 from jobfleet.logs import JobLogger
@@ -20,6 +23,7 @@ from jobfleet.worker.run import Run
 LIMITS = Limits(max_bytes=512 << 20, max_depth=128)
 """Of what lies in Redis already: it was within its own when it was written."""
 TRACEBACK_HEAD = "…\n"
+PLAIN = ("max_retries", "retry_backoff", "retry_jitter", "max_crashes")
 
 
 def error_fields(outcome: Outcome, decision: Fail, *, traceback_bytes: int) -> dict[str, object]:
@@ -58,6 +62,12 @@ def traceback_text(error: BaseException, most: int) -> str:
     return text if len(text) <= most else TRACEBACK_HEAD + text[-most:]
 
 
+def _options(header: Mapping[str, Any]) -> dict[str, Any]:
+    """What the producer has set of how the job is run."""
+    options = {name: header[name] for name in PLAIN if name in header}
+    return options | {name: to_seconds(header[name]) for name in DURATION_OPTIONS if name in header}
+
+
 def context_of(run: Run, child: str, args: list[Any], kwargs: dict[str, Any]) -> JobContext:
     """What the job sees of itself."""
     header = run.header
@@ -75,8 +85,8 @@ def context_of(run: Run, child: str, args: list[Any], kwargs: dict[str, Any]) ->
         user=header.get("user"),
         session=header.get("session"),
         correlation_id=header.get("correlation_id"),
-        max_retries=header.get("max_retries"),
         id=run.id.split(".", 2)[2] if own else None,
+        **(_options(header) if len(header) > 1 else {}),
     )
     return JobContext(
         job_id=run.id,

@@ -25,6 +25,13 @@ class Capture(logging.Handler):
         """Have none."""
         self.lock = None
 
+    def handle(self, record: logging.LogRecord) -> bool:
+        """Take a record in; the library's own way takes the lock for granted from Python 3.13 on."""
+        if not self.filter(record):
+            return False
+        self.emit(record)
+        return True
+
     def emit(self, record: logging.LogRecord) -> None:
         """Keep a record, if it is a job's."""
         if record.levelno >= logging.WARNING:

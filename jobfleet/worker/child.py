@@ -18,25 +18,28 @@ from contextlib import suppress
 from functools import partial
 from typing import Any
 
+from jobfleet.client.default import offer_settings
 from jobfleet.client.publish import function_record
 from jobfleet.client.registry import REGISTRY
 from jobfleet.clock import boottime
 from jobfleet.config import JobConfig
 from jobfleet.errors import ConfigError, JobfleetError
 from jobfleet.logs import set_up_logs
-from jobfleet.metrics.tally import Tally
+from jobfleet.metrics.tally import Mute, Tally, tally_for
 from jobfleet.model import check_queue
 from jobfleet.outcome import Cancelled, TimedOut
+from jobfleet.services.modules import load_modules
 from jobfleet.services.pausing import catch_up
 from jobfleet.store.aio import AsyncStore
 from jobfleet.store.calls.enqueue import open_queue
 from jobfleet.store.connect import target
+from jobfleet.store.journal import follow
 from jobfleet.store.keys import Keyspace, Lane
 from jobfleet.worker.board import Board
 from jobfleet.worker.capture import keep_capturing, start_capture
 from jobfleet.worker.current import CURRENT
 from jobfleet.worker.engine import Engine
-from jobfleet.worker.handlers import Handlers, load_modules
+from jobfleet.worker.handlers import Handlers
 from jobfleet.worker.ladder import Verdict
 from jobfleet.worker.recycling import Wear
 from jobfleet.worker.run import Run
@@ -68,7 +71,7 @@ class Child:
         self._commands = commands
         self._reports = reports
         self._board = board
-        self._tally = Tally()
+        self._tally: Tally = Mute()
         self._over = asyncio.Event()
         self._hurry = asyncio.Event()
         self._grace: float | None = None
@@ -80,6 +83,7 @@ class Child:
         config = JobConfig(**settings)
         set_up_logs(config, worker=child, current=CURRENT.get)
         sys.dont_write_bytecode |= config.reload  # it tells changes by the second: two within one would be one
+        offer_settings(config)
         loaded = self._load(modules, app_dir)
         if loaded is None:
             return EXIT_USAGE
@@ -87,12 +91,13 @@ class Child:
         handlers, queues = loaded[0](config), loaded[1](config)
         self._config, self._keys, self._queues = config, Keyspace(config.namespace), queues
         self._grace = config.grace
+        self._tally = tally_for(config.metrics_port)
         store = AsyncStore(
             target(config.url),
             patience=None,
             connect_timeout=config.connect_timeout,
             socket_timeout=config.socket_timeout,
-            recorder=self._tally,
+            recorder=self._tally if self._tally.is_on else None,
         )
         self._engine = Engine(
             config,
@@ -113,6 +118,7 @@ class Child:
             _, count = await store.run(open_queue(self._keys, queue, config.lanes.get(queue, 1)))
             lanes += [self._keys.lane(queue, index) for index in range(count)]
         await catch_up(store, self._keys, lanes)
+        await follow(store, self._keys, lanes)
         if quiet:
             await self._engine.quiet()
             self._engine.serve(lanes)
@@ -215,7 +221,11 @@ class Child:
         self._turning = asyncio.get_running_loop().call_later(max(TURN_LEAST, self._config.hang_after / 4), self._turn)
 
     def _report_state(self) -> None:
+        if self._tally.is_on:
+            self._engine.count_starts()
         self._reports.send("state", self._engine.running, self._tally.take())
+        if self._tally.is_on:
+            self._reports.send("pulse", self._engine.pulse)
 
     def _condemned(self, run: Run, verdict: Verdict) -> None:
         """Ask the supervisor for the end of this process: nothing less ends that run."""

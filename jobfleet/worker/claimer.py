@@ -25,6 +25,8 @@ log = logging.getLogger("jobfleet.worker")
 
 BLOCK = 30.0
 PATIENCE = 2.0
+LATE = 10.0
+"""Seconds beyond its time-out after which a wait for a marker does not count as one any more."""
 NEAR_US = 2_000_000
 
 
@@ -68,8 +70,17 @@ class Claimer:
         self._tasks: list[asyncio.Task[None]] = []
         self._is_quiet = False
         self._doubts = 0
+        self._answered_at = boottime()
+        self._waits_since: float | None = None
         self.is_empty = False
         """Whether the last claim in every lane came back short: a worker in a burst may go."""
+
+    @property
+    def pulse(self) -> float:
+        """When a claim or a wait was answered last; now, while it waits or is told not to claim (boot-time clock)."""
+        now = boottime()
+        is_waiting = self._waits_since is not None and now - self._waits_since < BLOCK + LATE
+        return now if self._is_quiet or is_waiting else self._answered_at
 
     def start(self) -> None:
         """Begin to claim."""
@@ -156,6 +167,7 @@ class Claimer:
             log.error("claim.failed lane=%s %s", lane.tag, error)
             await asyncio.sleep(1.0)
             return
+        self._answered_at = boottime()
         self._owed.discard(lane)
         self._queues.took(lane, len(claimed.grants))
         if claimed.word == "buried":
@@ -188,7 +200,17 @@ class Claimer:
                 self._may_block.clear()
                 if self._hot or self._free() <= 0 or not self._queues.lanes:
                     continue
-                lane = await self._store.wait_wake(self._queues.lanes, BLOCK)
+                self._waits_since = boottime()
+                try:
+                    lane = await self._store.wait_wake(self._queues.lanes, BLOCK)
+                except JobfleetError as error:  # lanes on several slots, say: look into all of them, now and then
+                    log.error("claim.deaf looking once a second %s", error)
+                    await asyncio.sleep(1.0)
+                    self._hot = set(self._queues.lanes)
+                    self.changed()
+                    continue
+                finally:
+                    self._answered_at, self._waits_since = boottime(), None
                 if lane is not None:
                     self._owed.add(lane)
                     self.heat(lane)

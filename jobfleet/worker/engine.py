@@ -20,13 +20,14 @@ from jobfleet.retry import policy_of
 from jobfleet.services.relay import Relay
 from jobfleet.store.aio import AsyncStore
 from jobfleet.store.calls.control import stop
-from jobfleet.store.calls.settle import PAST, Item
+from jobfleet.store.calls.settle import Item
 from jobfleet.store.keys import Keyspace, Lane
 from jobfleet.store.values import Claimed
 from jobfleet.worker import lines, withholding
 from jobfleet.worker.anteroom import Anteroom
 from jobfleet.worker.board import Board
 from jobfleet.worker.claimer import Claimer
+from jobfleet.worker.counting import Counting
 from jobfleet.worker.desk import Desk
 from jobfleet.worker.executors.all import executors
 from jobfleet.worker.executors.executor import Stage
@@ -87,7 +88,7 @@ class Engine:
         self._child = child
         self._board = board
         self._store = store
-        self._tally = tally
+        self._counting = Counting(tally, self.now_us)
         self._runs: dict[Key, Run] = {}
         self._running = 0
         self._finishers: dict[Lane, Finisher] = {}
@@ -153,6 +154,11 @@ class Engine:
         return self._running + len(self._anteroom)
 
     @property
+    def pulse(self) -> float:
+        """When it last claimed, waited for work, or could not because it is full or told not to (boot-time clock)."""
+        return boottime() if self._is_draining or self._free() <= 0 else self._claimer.pulse
+
+    @property
     def taken(self) -> int:
         """How many jobs were taken so far."""
         return self.finished + len(self._runs)
@@ -213,6 +219,7 @@ class Engine:
 
     def _put_away(self, run: Run, item: Item) -> None:
         run.is_over = run.stands_again = True
+        run.item = item
         self.finished -= 1  # it was not taken, to speak of
         (self._finishers.get(run.lane) or self._new_finisher(run.lane)).add(run, item)
 
@@ -223,7 +230,6 @@ class Engine:
         self._runner.start(run)
         if self._tells_all:
             lines.started(run)
-        self._tally.count("jobs_started_total", (run.lane.queue, run.header.get("function", "?")))
 
     def _start_now(self, run: Run) -> None:
         self._started_us = self.now_us()
@@ -244,21 +250,10 @@ class Engine:
             self._clear(run)
             return
         run.stands_again = item[0] in ("retry", "release", "park")
+        run.item = item
         (self._finishers.get(run.lane) or self._new_finisher(run.lane)).add(run, item, *self._desk.last(run, item))
-        if run.stands_again and item[0] == "retry":
-            self._tally.count("jobs_retried_total", (run.lane.queue, "error"))
-        elif item[0] == "fail":
-            self._tally.count("jobs_dead_lettered_total", (run.lane.queue, str(item[7])))
-        duration = self.now_us() - run.started_us
         if self._tells_all:
-            lines.ended(run, str(item[0]), duration)
-        self._tally.run_finished(
-            run.lane.queue,
-            run.header.get("function", "?"),
-            PAST[str(item[0])],
-            duration,
-            run.started_us - run.grant.due,
-        )
+            lines.ended(run, str(item[0]), self.now_us() - run.started_us)
 
     def _new_finisher(self, lane: Lane) -> Finisher:
         made = self._finishers[lane] = Finisher(
@@ -278,7 +273,8 @@ class Engine:
             self._mover.settled(run, letter)
         if letter not in "sdc":
             lines.lost(run, f"its late finish was refused ({letter})")
-            self._tally.count("fenced_writes_total", (run.lane.queue,))
+        if self._counting.is_on:
+            self._counting.settled(run, letter)
         self._clear(run)
 
     def _clear(self, run: Run) -> None:
@@ -394,6 +390,10 @@ class Engine:
         if self._runs:
             self._ended.clear()
             await any_of((self._ended, hurry), timeout)
+
+    def count_starts(self) -> None:
+        """Count the starts of what runs; of what starts and ends between two counts, the end tells."""
+        self._counting.started(self._runs.values())
 
     def holds(self) -> list[str]:
         """The ids of what runs, for a dump."""

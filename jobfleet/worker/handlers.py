@@ -3,16 +3,13 @@
 from __future__ import annotations
 
 import difflib
-import importlib
-import sys
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from types import ModuleType
 from typing import Any
 
-from jobfleet.client.registry import JobFunction, Registry
+from jobfleet.client.registry import JobFunction, Registry, module_name
 from jobfleet.config import JobConfig
-from jobfleet.errors import ConfigError
 from jobfleet.model import seconds
 from jobfleet.retry import Policy, policy_of
 
@@ -56,7 +53,7 @@ class Handlers:
 
     def __init__(self, registry: Registry, modules: Iterable[ModuleType], config: JobConfig) -> None:
         self.registry = registry
-        self._modules = {module.__name__: module for module in modules}
+        self._modules = {module_name(module.__name__): module for module in modules}
         self._config = config
         self._known: dict[str, Handler] = {}
         self.around = tuple(registry.around_run)
@@ -84,7 +81,7 @@ class Handlers:
         return handler
 
     def _make(self, name: str) -> Handler:
-        function = self.registry.get(name) or self._from_module(name)
+        function = self.registry.get(name) or self._from_module(name) or self._enqueued(name)
         if function is None:
             close = difflib.get_close_matches(name, list(self.registry.functions), n=1)
             hint = f"; did you mean {close[0]!r}?" if close else "."
@@ -115,41 +112,17 @@ class Handlers:
 
     def _from_module(self, name: str) -> JobFunction[..., Any, Any] | None:
         """A module-level function of a module that this worker was given; nothing else is imported."""
-        for module_name, module in self._modules.items():
-            if not name.startswith(f"{module_name}."):
+        for prefix, module in self._modules.items():
+            if not name.startswith(f"{prefix}."):
                 continue
             found: Any = module
-            for part in name.removeprefix(f"{module_name}.").split("."):
+            for part in name.removeprefix(f"{prefix}.").split("."):
                 found = getattr(found, part, None)
-            if callable(found) and getattr(found, "__module__", None) == module_name:
+            if callable(found) and getattr(found, "__module__", None) == module.__name__:
                 return JobFunction(found, name=name, options={})
         return None
 
-
-def load_modules(names: Iterable[str], app_dir: str) -> tuple[list[ModuleType], Registry | None]:
-    """Import the modules that a worker was given, ``module`` or ``module:fleet``.
-
-    Returns:
-        The modules, and the registry of the fleet that one of them names, if any does.
-
-    Raises:
-        ConfigError: A module cannot be imported, or has no such fleet.
-    """
-    if app_dir not in sys.path:
-        sys.path.insert(0, app_dir)
-    modules, registry = [], None
-    for given in names:
-        name, _, attribute = given.partition(":")
-        try:
-            module = importlib.import_module(name)
-        except ModuleNotFoundError as error:
-            if error.name is None or not (name == error.name or name.startswith(f"{error.name}.")):
-                raise  # a failure inside the user's module shows its own traceback
-            raise ConfigError(f"Cannot import {name!r}: {error} (looked in {app_dir}; --app-dir?).") from None
-        modules.append(module)
-        if attribute:
-            fleet = getattr(module, attribute, None)
-            if fleet is None or not hasattr(fleet, "space"):
-                raise ConfigError(f"{name!r} has no fleet {attribute!r}.")
-            registry = fleet.space.registry
-    return modules, registry
+    def _enqueued(self, name: str) -> JobFunction[..., Any, Any] | None:
+        """A function that this very process has put into a job."""
+        function = self.registry.enqueued.get(name)
+        return JobFunction(function, name=name, options={}) if function is not None else None

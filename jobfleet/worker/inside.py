@@ -8,18 +8,21 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import sys
 import threading
 from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
 from contextlib import suppress
 from typing import TYPE_CHECKING, Any
 
 from jobfleet.errors import JobfleetError
-from jobfleet.metrics.tally import Tally
+from jobfleet.metrics.tally import Mute
 from jobfleet.model import check_queue
 from jobfleet.services.leases import Leases, shared_spacing
 from jobfleet.services.pausing import catch_up
+from jobfleet.services.service import Service
 from jobfleet.store.aio import AsyncStore
 from jobfleet.store.calls.enqueue import open_queue
+from jobfleet.store.journal import follow
 from jobfleet.store.keys import Keyspace, Lane
 from jobfleet.worker.board import Board
 from jobfleet.worker.capture import start_capture, stop_capture
@@ -35,6 +38,20 @@ if TYPE_CHECKING:
 log = logging.getLogger("jobfleet.worker")
 
 
+class Stop(threading.Event):
+    """Ends a worker from another thread, and tells that thread when the worker is there.
+
+    Attributes:
+        ready: Set with the worker's first sign of life.
+        grace: Seconds that running jobs may take to end; None for what the settings say. Given before `set`.
+    """
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.ready = threading.Event()
+        self.grace: float | None = None
+
+
 def run_worker(
     fleet: Fleet,
     *,
@@ -42,6 +59,7 @@ def run_worker(
     slots: int | None = None,
     burst: bool = False,
     stop: threading.Event | None = None,
+    with_reaper: bool = False,
 ) -> None:
     """Run a worker until `stop` is set, or with `burst` until nothing is left to do.
 
@@ -51,43 +69,63 @@ def run_worker(
             mapping, for a fleet whose `queue_order` is ``weighted``.
         slots: How many jobs to run at once.
         burst: Return when nothing that is due is left.
-        stop: Ends it from another thread.
+        stop: Ends it from another thread; a `Stop` does so with a grace of its own.
+        with_reaper: Do the reaper's duties too (recurring jobs, flows, retention), and publish the functions.
     """
     from dataclasses import replace
 
     config = fleet.config if slots is None else replace(fleet.config, slots=slots)
     if isinstance(queues, Mapping):
         config = replace(config, queues=dict(queues))
-    asyncio.run(_Inside(fleet, config, queues, burst=burst, stop=stop).run())
+    asyncio.run(_Inside(fleet, config, queues, burst=burst, stop=stop, with_reaper=with_reaper).run())
 
 
 class _Inside:
     def __init__(
-        self, fleet: Fleet, config: Any, queues: Iterable[str], *, burst: bool, stop: threading.Event | None
+        self,
+        fleet: Fleet,
+        config: Any,
+        queues: Iterable[str],
+        *,
+        burst: bool,
+        stop: threading.Event | None,
+        with_reaper: bool,
     ) -> None:
         self._fleet = fleet
         self._config = config
         self._burst = burst
-        self._stop = stop or threading.Event()
-        registry = fleet.space.registry
-        own = [str(function.given.get("queue") or "default") for function in registry.functions.values()]
-        self._queues = list(dict.fromkeys([check_queue(name) for name in queues] or [*own, "default"]))
+        self._with_reaper = with_reaper
+        self._stop = stop if stop is not None else threading.Event()
+        self._functions = fleet.space.registry.functions
+        self._given = [check_queue(name) for name in queues]
+        self._queues = self._wanted()
+        self._published: set[str] = set()
         self._worker = new_worker_id()
         self._board = Board(None, board_capacity(config.slots))
-        self._tally = Tally()
+        self._tally = Mute()
 
     def _store(self) -> AsyncStore:
         return AsyncStore(self._fleet.store.at, patience=None, socket_timeout=self._config.socket_timeout)
 
-    async def run(self) -> None:
-        keys = Keyspace(self._config.namespace)
-        store = self._store()
+    def _wanted(self) -> list[str]:
+        """The queues to serve; functions may be registered while it runs."""
+        own = [str(function.given.get("queue") or "default") for function in list(self._functions.values())]
+        return list(dict.fromkeys(self._given or [*own, "default"]))
+
+    async def _lanes(self, store: AsyncStore, keys: Keyspace) -> list[Lane]:
         lanes: list[Lane] = []
         for queue in self._queues:
             _, count = await store.run(open_queue(keys, queue, self._config.lanes.get(queue, 1)))
             lanes += [keys.lane(queue, index) for index in range(count)]
         await catch_up(store, keys, lanes)
-        handlers = Handlers(self._fleet.space.registry, (), self._config)
+        await follow(store, keys, lanes)
+        return lanes
+
+    async def run(self) -> None:
+        keys = Keyspace(self._config.namespace)
+        store = self._store()
+        lanes, known = await self._lanes(store, keys), len(self._functions)
+        handlers = Handlers(self._fleet.space.registry, (sys.modules["__main__"],), self._config)
         child = f"{self._worker}.0"
         engine = Engine(
             self._config,
@@ -110,14 +148,26 @@ class _Inside:
         engine.start(lanes)
         thread.start()
         try:
-            while not self._stop.is_set() and not (self._burst and engine.is_idle):  # noqa: ASYNC110 - a thread sets it
+            while not self._stop.is_set() and not (self._burst and engine.is_idle):
                 await asyncio.sleep(0.02)
+                if len(self._functions) != known:
+                    known, queues = len(self._functions), self._wanted()
+                    if queues != self._queues:
+                        self._queues = queues
+                        engine.serve(await self._lanes(store, keys))
         finally:
-            await engine.drain(0.0 if self._burst else self._config.grace)
+            await engine.drain(0.0 if self._burst else self._grace)
             stop_capture()
             over.set()
-            await asyncio.to_thread(thread.join)
+            while thread.is_alive():  # noqa: ASYNC110 - where the program ends, no pool takes a `join` any more
+                await asyncio.sleep(0.005)
             await store.close()
+
+    @property
+    def _grace(self) -> float:
+        """Seconds that running jobs may take to end."""
+        own = self._stop.grace if isinstance(self._stop, Stop) else None
+        return float(self._config.grace) if own is None else own
 
     async def _supervise(
         self, keys: Keyspace, engine: Engine, loop: asyncio.AbstractEventLoop, over: threading.Event
@@ -128,18 +178,24 @@ class _Inside:
         leases = Leases(
             store, keys, self._config, self._tally, spacing=lambda: shared_spacing(presence.workers, self._config.lease)
         )
-        leases.start()
+        services: list[Service] = [leases]
+        if self._with_reaper:
+            services += _reaping(store, keys, self._config, self._tally)
+        for service in services:
+            service.start()
         duties = [
             asyncio.ensure_future(self._again(self._config.beat, lambda: self._beat(presence, engine))),
             asyncio.ensure_future(self._again(self._config.renewal, lambda: self._renew(keeper, engine, loop))),
         ]
         try:
-            await asyncio.to_thread(over.wait)
+            while not over.is_set():  # noqa: ASYNC110 - a thread sets it; a pool's would hold up the program's end
+                await asyncio.sleep(0.02)
         finally:
             for duty in duties:  # Redis may be away: then none would come to its end by itself
                 duty.cancel()
             await asyncio.wait(duties)
-            await leases.stop()
+            for service in services:
+                await service.stop()
             with suppress(JobfleetError):
                 await presence.leave()
             await store.close()
@@ -154,9 +210,17 @@ class _Inside:
             await asyncio.sleep(every)
 
     async def _beat(self, presence: Presence, engine: Engine) -> None:
+        if self._with_reaper:
+            from jobfleet.client.publish import function_record
+
+            fresh = {name: function for name, function in list(self._functions.items()) if name not in self._published}
+            presence.publish({name: function_record(function) for name, function in fresh.items()})
+            self._published |= set(fresh)
         await presence.beat(
             queues=self._queues, slots=self._config.slots, running=engine.running, children=1, state="running"
         )
+        if isinstance(self._stop, Stop):
+            self._stop.ready.set()
 
     async def _renew(self, keeper: Keeper, engine: Engine, loop: asyncio.AbstractEventLoop) -> None:
         news = await keeper.renew(self._board.read())
@@ -169,3 +233,12 @@ class _Inside:
 def _modules_of(handlers: Handlers) -> list[str]:
     """What isolated processes load: the modules of the functions that have them; ``__main__`` cannot be."""
     return sorted({function.__module__ for function in handlers.isolated} - {"__main__"})
+
+
+def _reaping(store: AsyncStore, keys: Keyspace, config: Any, tally: Mute) -> list[Service]:
+    """The duties of a reaper but for the leases, which every worker sees to."""
+    from jobfleet.services.cron import Cron  # croniter is for those who use it
+    from jobfleet.services.relay import Relay
+    from jobfleet.services.retention import Retention
+
+    return [Cron(store, config, tally), Relay(store, keys, config, tally), Retention(store, keys, config, tally)]

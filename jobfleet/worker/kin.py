@@ -29,6 +29,7 @@ class Kin:
         reports: The descriptor its reports come from.
         running: How many jobs it runs, as it said last.
         queues: What it serves; empty until it is ready.
+        pulsed_at: When it last claimed or waited for jobs (boot-time clock); 0 before it said so.
         stopped_at: Since when it is frozen (boot-time clock); None when it is not.
         is_leaving: Whether it was told to leave, or killed on purpose.
         is_replaced: Whether it is to go, and its place is another's, or nobody's.
@@ -50,6 +51,7 @@ class Kin:
         self.number = number
         self.running = 0
         self.queues: list[str] = []
+        self.pulsed_at = 0.0
         self.stopped_at: float | None = None
         self.is_leaving = False
         self.is_replaced = False

@@ -153,6 +153,9 @@ class Nursery:
             elif word == "state":
                 kin.running, delta = rest
                 self._scrape.merge(delta)
+            elif word == "pulse":
+                kin.pulsed_at = rest[0]
+                self._scrape.pulsed(rest[0])
             elif word == "retire":
                 self._on_retire(kin, rest[0])
             elif word == "refused":

@@ -47,6 +47,7 @@ class Run:
         executor: Where it runs, once it does.
         parents: How those ended that it has waited for.
         started_us: When it was started, by Redis's clock.
+        is_counted: Whether its start has been counted.
         task: The task that runs it, if it runs on the loop.
         interruption: Why it was told to stop; the first reason stands.
         cancel_by: Who asked for its cancellation.
@@ -74,6 +75,7 @@ class Run:
     handler: Handler | None = None
     executor: Executor | None = None
     started_us = 0
+    is_counted = False
     parents: Sequence[Row] = ()
     task: asyncio.Task[None] | None = None
     timer: asyncio.TimerHandle | None = None

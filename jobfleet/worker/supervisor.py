@@ -12,13 +12,13 @@ import signal
 import sys
 from collections.abc import Coroutine, Sequence
 from contextlib import suppress
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from jobfleet.clock import boottime
 from jobfleet.config import JobConfig
 from jobfleet.errors import JobfleetError
 from jobfleet.logs import set_up_logs
-from jobfleet.metrics.tally import Tally
+from jobfleet.metrics.tally import tally_for
 from jobfleet.services.leases import Leases, shared_spacing
 from jobfleet.services.overdue import Overdue
 from jobfleet.services.relay import Relay
@@ -39,6 +39,9 @@ from jobfleet.worker.reload import Reload, check_reload
 from jobfleet.worker.scrape import Scrape
 from jobfleet.worker.signals import Signals
 from jobfleet.worker.undertaker import Undertaker
+
+if TYPE_CHECKING:
+    from jobfleet.services.main import HostedReaper
 
 log = logging.getLogger("jobfleet.worker")
 
@@ -63,7 +66,8 @@ class Supervisor:
         self._store = AsyncStore(
             at, patience=None, connect_timeout=config.connect_timeout, socket_timeout=config.socket_timeout
         )
-        self._tally = Tally()
+        self._tally = tally_for(config.metrics_port)
+        self._store.recorder = self._tally if self._tally.is_on else None
         self._presence = Presence(self._store, self._keys, config, self._worker)
         self._leases = Leases(
             self._store,
@@ -82,7 +86,7 @@ class Supervisor:
         self._keeper = Keeper(self._store, self._keys, lease_us=round(config.lease * 1e6))
         self._functions: dict[str, bytes] = {}
         overdue = Overdue(self._store, config, functions=lambda: self._functions, tally=self._tally)
-        self._scrape = Scrape(config)
+        self._scrape = Scrape(config, self._worker, self._tally)
         self._nursery = Nursery(
             self._worker,
             modules,
@@ -116,9 +120,13 @@ class Supervisor:
         """Whether the process is to start afresh when the worker has ended."""
         return self._conduct.is_restarting and self._nursery.refusal is None
 
+    def hear_reaper(self, report: object) -> None:
+        """Take what the hosted reaper reports; from any thread."""
+        self._scrape.hear_reaper(report)
+
     async def run(self, signals: Signals) -> int:
         """Work until told to stop; answer the exit code."""
-        self._scrape.start()
+        self._scrape.start(self._store, self._nursery, (self._leases, self._relay))
         await self._beat(patience=self._config.patience)
         asyncio.get_running_loop().add_signal_handler(signal.SIGCHLD, self._nursery.look_for_deaths)
         signals.install(self._conduct.handlers(signals))
@@ -215,6 +223,7 @@ class Supervisor:
         if patience is None:
             try:
                 await work
+                self._scrape.beaten()
             except JobfleetError as error:
                 log.error("worker.not_heard %s", error)
             return
@@ -231,7 +240,6 @@ class Supervisor:
             if any(counts.get(queue, 1) > 1 for queue in self._nursery.queues):
                 for kin in self._kin.values():
                     kin.tell("lanes", counts)
-            self._scrape.worker(self._config.slots * self._nursery.size, self._kin.values(), self._tally)
             await asyncio.sleep(self._config.beat)
 
     async def _renew_on(self) -> None:
@@ -277,13 +285,13 @@ def main(modules: Sequence[str], config: JobConfig) -> int:
         check_reload()
     signals = Signals()
     at = target(config.url)
-    hosted: Any = None
+    hosted: HostedReaper | None = None
     if config.with_reaper:
         from jobfleet.services.main import hosted_reaper
 
         hosted = hosted_reaper(modules, config, at.url)
     try:
-        code, is_restarting = asyncio.run(_supervise(modules, config, at, signals))
+        code, is_restarting = asyncio.run(_supervise(modules, config, at, signals, hosted))
     finally:
         if hosted is not None:
             hosted.close()
@@ -291,6 +299,10 @@ def main(modules: Sequence[str], config: JobConfig) -> int:
     return signals.start_afresh() if is_restarting else code
 
 
-async def _supervise(modules: Sequence[str], config: JobConfig, at: Target, signals: Signals) -> tuple[int, bool]:
+async def _supervise(
+    modules: Sequence[str], config: JobConfig, at: Target, signals: Signals, hosted: HostedReaper | None
+) -> tuple[int, bool]:
     supervisor = Supervisor(modules, config, at)
+    if hosted is not None:
+        hosted.tell(supervisor.hear_reaper)
     return await supervisor.run(signals), supervisor.is_restarting

@@ -12,6 +12,7 @@ import jobfleet
 from jobfleet import Fleet, Job, JobStatus
 from jobfleet.client import default
 from jobfleet.client.registry import Registry
+from jobfleet.config import JobConfig
 from jobfleet.store.keys import Keyspace
 
 
@@ -84,3 +85,13 @@ def test_threads_meet_one_default_fleet() -> None:
 
     assert len(found) == 8
     assert len(set(found)) == 1
+
+
+def test_a_worker_s_settings_are_taken_where_nobody_chose(redis_url: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(default, "_offered", None)
+    default.offer_settings(JobConfig(url=redis_url, namespace="theirs"))
+
+    assert (default.default_fleet().config.url, default.default_fleet().config.namespace) == (redis_url, "theirs")
+
+    mine = jobfleet.configure(redis_url, namespace="mine")
+    assert default.default_fleet() is mine

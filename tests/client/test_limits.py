@@ -9,11 +9,17 @@ from typing import Any
 import pytest
 import redis
 
-from jobfleet import Fleet, InvalidJob, Job, JobStatus, Priority
+from jobfleet import Cron, Fleet, InvalidJob, Job, JobStatus, Priority
+from jobfleet.client.cron import Decorated, decorated
 from jobfleet.client.limits import LimitInfo
+from jobfleet.client.publish import function_record
 from jobfleet.client.registry import Registry
+from jobfleet.client.space import Space
+from jobfleet.codec import read_header
+from jobfleet.config import JobConfig
 from jobfleet.errors import ConfigError
 from jobfleet.store.keys import Keyspace
+from jobfleet.store.values import FleetSeen
 from tests.client.either import Either
 from tests.support.groups import faults
 
@@ -208,3 +214,20 @@ async def test_a_job_of_a_group_that_waits_for_another_joins_its_group_then(
 
     assert (await client("poll", child)).status is JobStatus.COMPLETED
     assert faults(raw, LANE) == []
+
+
+def test_a_recurring_job_fires_into_its_group(fleet: Fleet, raw: redis.Redis, registry: Registry) -> None:
+    fleet.cron.add("sums", "0 2 * * *", add("acme"))
+
+    assert fleet.poll(fleet.cron.run("sums")).group == "acme"
+    assert faults(raw, LANE) == []
+
+
+def test_a_decorated_function_recurs_in_its_group(registry: Registry) -> None:
+    function = registry.register(min, name="app.min", group="acme", cron=Cron("0 2 * * *"))
+    seen = FleetSeen(0, {}, (), {"app.min": function_record(function)})
+
+    (found,) = decorated(Space(JobConfig(), registry=registry), seen)
+
+    assert isinstance(found, Decorated)
+    assert (found.entry.meta, read_header(found.entry.envelope)["group"]) == ("g acme", "acme")

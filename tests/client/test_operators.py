@@ -72,6 +72,7 @@ async def test_statistics_count_the_whole_fleet(client: Either, work: Work) -> N
     told = await client("statistics")
 
     assert told.pop("average_duration") > 0
+    by_queue = told.pop("by_queue")
     assert told == {
         "total": 7,
         "blocked": 0,
@@ -90,6 +91,8 @@ async def test_statistics_count_the_whole_fleet(client: Either, work: Work) -> N
         "success_rate": 0.8,
     }
     assert {status.value for status in JobStatus} <= {"average_duration", *told}
+    assert sum(row["completed"] for row in by_queue.values()) == 4
+    assert all({status.value for status in JobStatus} <= row.keys() for row in by_queue.values())
 
 
 async def test_a_paused_queue_is_not_served_until_it_is_resumed(client: Either, work: Work) -> None:

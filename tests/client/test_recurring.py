@@ -51,8 +51,16 @@ async def test_an_async_fleet_does_likewise(redis_url: str) -> None:
 
 def test_a_name_that_cannot_be_an_entry_s_is_refused(fleet: Fleet) -> None:
     with pytest.raises(InvalidJob, match="without spaces"):
-        fleet.enqueue(Job("clean up", "app.cleanup", cron_expression="0 2 * * *"))
+        fleet.cron.add("clean up", "0 2 * * *", cleanup())
+    with pytest.raises(InvalidJob, match="1 to 100 printable"):
+        fleet.enqueue(Job("x" * 101, "app.cleanup", cron_expression="0 2 * * *"))
     assert fleet.cron() == []
+
+
+def test_a_label_with_spaces_names_its_entry_with_hyphens(fleet: Fleet) -> None:
+    fleet.enqueue(Job("Clean up  at night", "app.cleanup", cron_expression="0 2 * * *"))
+
+    assert [entry.name for entry in fleet.cron()] == ["Clean-up-at-night"]
 
 
 def test_recurring_jobs_are_not_for_batches(fleet: Fleet) -> None:

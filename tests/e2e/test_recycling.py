@@ -5,7 +5,6 @@ from __future__ import annotations
 import re
 import signal
 import threading
-import urllib.request
 from collections import Counter
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -14,7 +13,8 @@ from pathlib import Path
 import pytest
 
 from jobfleet import Fleet, Job, JobStatus
-from tests.support.fleet import LONG, Program, Programs, settle_all
+from tests.support.fleet import LONG, Programs, settle_all
+from tests.support.scraping import samples, value
 from tests.support.waiting import wait_until
 
 BALLOON = """
@@ -164,11 +164,11 @@ def test_recycled_children_are_counted_by_reason(programs: Programs, fleet: Flee
     worker.await_line("reason=jobs")
 
     wait_until(
-        lambda: re.search(r'^jobfleet_child_recycles_total{reason="jobs"} [1-9]', metrics_of(worker), re.MULTILINE),
+        lambda: value(worker, "child_recycles_total", reason="jobs") >= 1,
         timeout=LONG,
         why="they are counted",
     )
-    assert "jobfleet_child_hangs_total 0.0" in metrics_of(worker)
+    assert samples(worker, "child_hangs_total") == [({"namespace": "jobfleet"}, 0.0)]
 
 
 @pytest.mark.parametrize("setting", [{"max_jobs": 3}, {"max_age": 1}, {"max_memory": "1MiB"}])
@@ -196,10 +196,3 @@ def test_a_signal_ends_those_that_retire_too(programs: Programs, fleet: Fleet, t
     result = fleet.poll(long)
     assert (result.status, result.retry_count) == (JobStatus.QUEUED, 0)
     assert worker.family() == []
-
-
-def metrics_of(worker: Program) -> str:
-    port = re.search(r"metrics\.serving port=(\d+)", worker.said)
-    assert port
-    with urllib.request.urlopen(f"http://127.0.0.1:{port[1]}/metrics", timeout=10) as answer:
-        return str(answer.read().decode())

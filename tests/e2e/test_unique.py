@@ -6,6 +6,7 @@ import os
 import signal
 import subprocess
 import sys
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -127,3 +128,45 @@ def test_a_key_held_while_queued_is_free_while_its_job_runs(programs: Programs, 
     assert (first.created, second.created, third.created, third.id) == (True, True, False, second.id)
     assert {fleet.wait(one.id, timeout=LONG).status for one in (first, second)} == {JobStatus.COMPLETED}
     assert sorted(programs.history.starts().values()) == [1, 1]
+
+
+def test_one_that_has_waited_for_another_and_dies_for_good_leaves_no_lock(
+    programs: Programs, fleet: Fleet, raw: redis.Redis
+) -> None:
+    programs.ready()
+    parent = fleet.enqueue(Job("nap", "hist.nap", (0.0,), delay=1))
+    child = fleet.submit(Job("nap", "hist.nap", (600.0,), depends_on=[parent], unique="nap", max_crashes=1))
+    assert not fleet.submit(Job("nap", "hist.nap", (0.0,), unique="nap")).created
+    (process,) = programs.history.await_start(child.id)
+
+    os.kill(process, signal.SIGKILL)
+
+    assert fleet.wait(child.id, timeout=LONG).error_class == "crashed"
+    assert not raw.exists(LANE.unique, LANE.locks)
+
+
+def _holds_no_more(raw: redis.Redis, lock: bytes) -> bool:
+    return raw.hget(LANE.unique, "nap") != lock
+
+
+def test_a_fire_s_job_that_dies_for_good_leaves_its_key_to_the_next_fire(
+    programs: Programs, fleet: Fleet, raw: redis.Redis
+) -> None:
+    programs.ready()
+    programs.reaper()
+    fleet.cron.add("tick", "* * * * * *", Job("nap", "hist.nap", (600.0,), unique="nap", max_crashes=1))
+
+    for _ in range(2):
+        wait_until(lambda: raw.exists(LANE.unique), timeout=LONG, why="an entry fires")
+        lock = raw.hget(LANE.unique, "nap")
+        assert isinstance(lock, bytes)
+        job_id = lock.split()[0].decode()
+        (process,) = programs.history.await_start(job_id)
+        os.kill(process, signal.SIGKILL)
+        assert fleet.wait(job_id, timeout=LONG).error_class == "crashed"
+        wait_until(partial(_holds_no_more, raw, lock), timeout=LONG, why="its key is free")
+
+    fleet.cron.pause("tick")
+    fired = [fire.job_id for fire in fleet.cron.history("tick") if fire.outcome == "fired"]
+    assert len(fired) >= 2
+    assert len(set(fired)) == len(fired)

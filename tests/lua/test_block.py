@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+from typing import Any
+
 import pytest
 
 from jobfleet.store.calls.flow import Edge, block
@@ -87,3 +89,15 @@ def test_a_key_that_it_holds_itself_though_it_is_forgotten_is_no_other_s(world: 
     world.seed.holds("once", world.id("k"), till=30)
 
     assert world.refused(block(world.lane, entry(world, meta="u once"), [A], ttl_ms=60_000)) is None
+
+
+def test_the_journal_keeps_it_once(world: World) -> None:
+    world.seed.journal()
+
+    world.run(block(world.lane, entry(world, band=1), [A], ttl_ms=60_000))
+
+    line = f"enqueued mail.0.k 0 1 {BLOCKED}"
+    raw: Any = world.raw
+    assert raw.xrange(world.lane.journal)[0][1][b"1"].decode() == line
+    assert world.state()["journal"][0]["1e"] == "call"
+    world.again(block(world.lane, entry(world, band=1), [A], ttl_ms=60_000))

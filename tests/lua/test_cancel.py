@@ -38,12 +38,12 @@ def test_all_that_only_an_open_job_has_goes_with_it(world: World) -> None:
     assert world.run(cancelling(world, "a")) == "c"
 
     assert world.state() == {
-        "conf": {"journal": "1"},
+        "conf": {"journal": "1000"},
         "done": [{"jobs": "a ca 0"}],
-        "journal": [{"event": "cancelled", "id": "mail.0.a", "token": "0"}],
+        "journal": [{"at": "now", "1": "cancelled mail.0.a 0 0 - ann", "1e": "envelope of a", "1t": "1:0:0:0:0"}],
         "outbox": [{"id": "mail.0.a"}],
         "result:mail.0.a": ("cancelled now 0 0 - ann\nenvelope of a", 300),
-        "totals": {"cancelled": "1", "retrying": "0"},
+        "totals": {"cancelled": "1", "retrying": "0", "journal": "1"},
     }
 
 

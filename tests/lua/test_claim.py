@@ -337,3 +337,15 @@ def test_priorities_are_visited_in_the_order_that_is_given(world: World) -> None
     assert (ids(first), ids(second)) == ("db", "ac")
     assert [grant.band for grant in (*first.grants, *second.grants)] == [3, 1, 0, 2]
     assert world.raw.zcard(world.lane.wake) == 1, "the first has left work behind"
+
+
+def test_the_journal_keeps_who_runs_it_and_what_it_has_spent_once(world: World) -> None:
+    world.seed.journal()
+    world.seed.waiting("a")
+    world.seed.waiting("b", tries="1:0:0:0:0\nran")
+
+    world.run(claiming(world))
+
+    journal = [{"at": "now", "1": "claimed mail.0.a now w.1", "2": "claimed mail.0.b now w.1", "2t": "1:0:0:0:0\nran"}]
+    assert world.state()["journal"] == journal
+    world.again(claiming(world))

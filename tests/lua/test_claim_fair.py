@@ -373,3 +373,13 @@ def test_old_jobs_leave_half_of_a_claim_to_urgent_ones(world: World) -> None:
         world.seed.waiting(f"high{n}", band=0)
 
     assert [grant.band for grant in claiming(world, limit=8).grants] == [3] * 4 + [0] * 4
+
+
+@pytest.mark.parametrize("group", ["", "acme"])
+def test_idle_children_do_not_look_at_each_token_of_a_bucket_that_holds_many(world: World, group: str) -> None:
+    world.seed.limit("- 1000 20 - 1000/s", group or None)
+    fill(world, group, 50)
+
+    claimed = claiming(world)
+
+    assert (len(claimed.grants), claimed.next_due - claimed.now) == (20, 10_000)

@@ -18,13 +18,16 @@ from jobfleet.store.call import Call
 from jobfleet.store.calls import (
     control,
     cron,
+    ended,
     enqueue,
     flow,
     index,
     inspect,
+    journal,
     lease,
     limit,
     log,
+    notify,
     paused,
     presence,
     progress,
@@ -56,6 +59,7 @@ SAMPLES: dict[str, Call[Any]] = {
     "keep_flow": flow.keep_flow(KEYS, "f", b"", ttl_ms=1),
     "dependants": flow.dependants(LANE, IDS[0], ending_ms=1),
     "outbox": flow.outbox(LANE),
+    "outcomes": ended.outcomes(LANE, IDS),
     "parents": flow.parents(LANE, IDS[0]),
     "results": flow.results(LANE, IDS),
     "unblock": flow.unblock(LANE, [flow.Told(job_id, "mail.0.p", "completed", b"") for job_id in IDS], ttl_ms=1000),
@@ -64,14 +68,18 @@ SAMPLES: dict[str, Call[Any]] = {
     "bury": lease.bury(LANE, "w.1", [(job_id, 7) for job_id in IDS]),
     "cancel": control.cancel(KEYS, LANE, IDS, by=None, ttl_ms=1),
     "claim": lease.claim(LANE, child="w.1", nonce=1, lease_us=1, limit=1),
+    "clean": ended.clean(LANE, IDS, before_us=1),
     "command": presence.command(KEYS, Command("quiet", "w", "0")),
+    "consumers": journal.consumers(KEYS),
     "counts": inspect.counts(LANE),
     "dead": inspect.dead(LANE),
     "entries": cron.entries(KEYS),
     "fire": cron.fire(LANE, "nightly", 1, Entry(IDS[0], 2, "1", INDEXED, b""), overlap="allow"),
+    "gather": notify.gather(KEYS.channel("ops"), [notify.Item(f"m{i}", "k", 1, "d", 1, b"") for i in (1, 2)], most=1),
     "history": cron.history(KEYS, "nightly", limit=1),
     "hold_entry": cron.hold(KEYS, "nightly", paused=True, by=None),
     "ledger": cron.ledger(KEYS, "nightly", [(1, "fired"), (2, "fired")]),
+    "memory": inspect.memory(KEYS),
     "marks": cron.marks(LANE, ["nightly", "weekly"]),
     "schedule": cron.schedule(KEYS, "nightly", "abc", b""),
     "unmark": cron.unmark(LANE, "nightly"),
@@ -79,7 +87,11 @@ SAMPLES: dict[str, Call[Any]] = {
     "debounce": enqueue.debounce(
         LANE, Entry(IDS[1], 2, "", f"u k\n{INDEXED}", b""), key="k", holder=IDS[0], longest_us=None
     ),
+    "dismiss": journal.dismiss(KEYS, "g"),
+    "enlist": journal.enlist(KEYS, "g", most=9),
     "enqueue": enqueue.enqueue(LANE, [Entry(job_id, 2, "", "", b"") for job_id in IDS]),
+    "deliver": notify.deliver(KEYS.channel("ops"), notify.Delivery("d", 1, 1, 1, 1, 1, "k", b"")),
+    "deliveries": notify.deliveries(KEYS.channel("ops")),
     "explain": inspect.explain(LANE, IDS[0]),
     "finished": inspect.finished(LANE),
     "fleet": inspect.fleet(KEYS),
@@ -102,6 +114,7 @@ SAMPLES: dict[str, Call[Any]] = {
     "resume_function": paused.resume_function(LANE, "mail.send"),
     "progress": progress.progress(LANE, [progress.Report(job_id, 7, 1, b"") for job_id in IDS], ttl_ms=1),
     "purge": control.purge(LANE, IDS),
+    "register": journal.register(LANE, "g", most=9),
     "renew": lease.renew(LANE, [(job_id, 7) for job_id in IDS], lease_us=1),
     "replace": enqueue.replace(LANE, Entry(IDS[1], 2, "", f"u k\n{INDEXED}", b""), key="k", holder=IDS[0], ttl_ms=1),
     "replay": control.replay(LANE, IDS, by=None),
@@ -115,18 +128,22 @@ SAMPLES: dict[str, Call[Any]] = {
     "steps": steps.steps(LANE, IDS[0]),
     "stop": control.stop(LANE, [(job_id, 7, 1, "raised") for job_id in IDS]),
     "sweep": index.sweep(LANE, "tag:eu"),
+    "take": notify.take(KEYS.channel("ops"), lease_us=1, rules="r"),
     "tick": lease.tick(LANE),
     "trim": control.trim(LANE, done_before_ms=1, dead_before_ms=1, dead_max=1),
+    "trim_journal": journal.trim_journal(LANE, longest_us=1, gone_ms=1),
+    "unregister": journal.unregister(LANE, "g"),
     "waiting": inspect.waiting(LANE, 2),
 }
 ARGUMENTS_AN_ITEM = {
-    "beat": 2, "block": 3, "bury": 2, "cancel": 1, "enqueue": 5, "join": 1, "ledger": 2, "limits": 1, "log": 5,
-    "marks": 1, "progress": 4, "purge": 1, "put_back": 1, "renew": 2, "replay": 1, "reschedule": 1, "results": 1,
-    "settle": 6, "status": 1, "stop": 4, "unblock": 4, "unwatch": 2, "watch": 1,
+    "beat": 2, "block": 3, "bury": 2, "cancel": 1, "clean": 1, "enqueue": 5, "gather": 6, "join": 1, "ledger": 2,
+    "limits": 1, "log": 5, "marks": 1, "outcomes": 1, "progress": 4, "purge": 1, "put_back": 1, "renew": 2, "replay": 1,
+    "reschedule": 1, "results": 1, "settle": 6, "status": 1, "stop": 4, "unblock": 4, "unwatch": 2, "watch": 1,
 }  # fmt: skip
 SHARES_KEYS = {
-    "beat", "command", "entries", "extend_flow", "fleet", "flow", "flows", "history", "hold_entry", "keep_flow",
-    "leave", "ledger", "open_queue", "paused", "schedule", "unschedule",
+    "beat", "command", "consumers", "deliver", "deliveries", "dismiss", "enlist", "entries", "extend_flow", "fleet",
+    "flow", "flows", "gather", "history", "hold_entry", "keep_flow", "leave", "ledger", "memory", "open_queue",
+    "paused", "schedule", "take", "unschedule",
 }  # fmt: skip
 
 every_script = pytest.mark.parametrize("name", names())
@@ -138,7 +155,8 @@ def code(path: Path) -> str:
 
 
 def keys_an_item(field: Field) -> int:
-    return 2 if "two keys an item" in field.note else 1
+    words = {"two": 2, "four": 4}
+    return next((words[word] for word in words if f"{word} keys an item" in field.note), 1)
 
 
 def test_every_script_has_a_sample_and_a_file_of_tests() -> None:
@@ -277,6 +295,15 @@ def words_declared(name: str) -> set[str]:
     if name == "status":
         return words | set(re.findall(r"\{([a-z]+)[,}]", text)) - {"word"}
     return words
+
+
+@every_script
+def test_what_it_emits_the_journal_keeps(name: str) -> None:
+    header = load(name).header
+
+    if header.emits not in {"-", "progressed"}:
+        assert b"write_journal(" in load(name).plain, "a consumer of the journal must miss nothing"
+        assert {"journal", "totals"} <= {field.name for field in header.keys}
 
 
 def test_a_user_who_may_touch_what_is_declared_is_refused_what_is_not(world: World, floor: str) -> None:

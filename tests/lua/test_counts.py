@@ -10,6 +10,7 @@ def test_an_empty_lane_counts_nothing(world: World) -> None:
 
     assert (found.due, found.later) == ((0, 0, 0, 0), (0, 0, 0, 0))
     assert (found.running, found.dead, found.oldest_due, found.paused, found.totals) == (0, 0, 0, None, {})
+    assert (found.expiring, found.outbox, found.untold) == (0, 0, 0)
 
 
 def test_every_place_is_counted(world: World) -> None:
@@ -37,3 +38,13 @@ def test_totals_above_fourteen_digits_are_exact(world: World) -> None:
     world.raw.hset(world.lane.totals, mapping={"run_us": 8_999_999_999_999_999, "retrying": -1})
 
     assert world.refused(counts(world.lane)).totals == {"run_us": 8_999_999_999_999_999, "retrying": -1}
+
+
+def test_expiries_and_endings_to_be_told_are_counted_with_the_age_of_the_oldest(world: World) -> None:
+    world.raw.zadd(world.lane.expiry, {"a": 1, "b": 2})
+    for ms in (1_700_000_000_123, 1_700_000_000_456):
+        world.raw.xadd(world.lane.outbox, {"parent": "p"}, id=f"{ms}-1")
+
+    found = world.refused(counts(world.lane))
+
+    assert (found.expiring, found.outbox, found.untold) == (2, 2, 1_700_000_000_123_000)

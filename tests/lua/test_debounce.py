@@ -123,3 +123,14 @@ def test_who_listens_hears_of_it(world: World) -> None:
         world.run(debouncing(world))
 
     assert heard == [("events:mail.0.a", "1 debounced a 0 0 now"), ("events", "1 debounced a 0 0 now")]
+
+
+def test_the_journal_keeps_what_the_holder_has_become_once(world: World) -> None:
+    world.seed.journal()
+    held(world)
+
+    world.run(debouncing(world, band=3))
+
+    journal = [{"at": "now", "1": "debounced mail.0.a 0 3 now+30s", "1e": "envelope of b"}]
+    assert world.state()["journal"] == journal
+    world.again(debouncing(world, band=3))

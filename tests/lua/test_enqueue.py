@@ -182,3 +182,20 @@ def test_a_unique_key_is_never_rewritten(world: World) -> None:
 
     assert world.state()["meta"] == {"mail.0.a": "u max +5"}
     assert world.state()["unique"] == {"max +5": "mail.0.a 0 now"}
+
+
+def test_the_journal_keeps_what_is_new_with_its_envelope_once(world: World) -> None:
+    world.seed.journal()
+    world.seed.waiting("a")
+    entries = [Entry(world.id(name), 1, f"+{10 * S}", "", b"envelope of " + name.encode()) for name in "abc"]
+
+    world.run(enqueue(world.lane, entries))
+
+    assert world.state()["journal"] == [
+        {
+            "at": "now",
+            "1": "enqueued mail.0.b 0 1 now+10s", "1e": "envelope of b",
+            "2": "enqueued mail.0.c 0 1 now+10s", "2e": "envelope of c",
+        }
+    ]  # fmt: skip
+    world.again(enqueue(world.lane, entries))

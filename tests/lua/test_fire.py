@@ -139,3 +139,13 @@ def test_a_fire_that_is_let_go_takes_no_key(world: World) -> None:
     world.run(fire(world.lane, "nightly", AT, entry(world, meta="u once"), overlap=PASS))
 
     assert world.state() == {"fired": {"nightly": f"{AT} "}}
+
+
+def test_the_journal_keeps_the_job_of_a_fire_once(world: World) -> None:
+    world.seed.journal()
+    call = fire(world.lane, "nightly", AT, entry(world, due=50, band=0), overlap="allow")
+
+    world.run(call)
+
+    assert world.state()["journal"] == [{"at": "now", "1": "enqueued mail.0.f 0 0 now+50s", "1e": "call"}]
+    world.again(call)

@@ -9,7 +9,7 @@ def test_a_lane_is_paused_once_and_the_first_who_did_is_remembered(world: World)
 
     assert world.run(pause(world.lane, by="ann")) is True
 
-    assert world.state() == {"conf": {"journal": "1", "paused": "ann@now"}}
+    assert world.state() == {"conf": {"journal": "1000", "paused": "ann@now"}}
     assert world.again(pause(world.lane, by="bob")) is False
 
 

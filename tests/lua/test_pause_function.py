@@ -14,7 +14,7 @@ def test_a_function_is_paused_once_and_the_first_who_did_is_remembered_and_why(w
 
     assert world.run(pause_function(world.lane, "mail.send", by="ann", reason=" the provider\nis down ")) is True
 
-    assert world.state() == {"conf": {"journal": "1", "functions": "mail.send ann@now the provider is down"}}
+    assert world.state() == {"conf": {"journal": "1000", "functions": "mail.send ann@now the provider is down"}}
     assert world.again(pause_function(world.lane, "mail.send", by="bob")) is False
 
 

@@ -89,9 +89,16 @@ def test_who_waits_for_the_holder_is_told(world: World) -> None:
 
     assert heard == [
         ("events:mail.0.a", "1 cancelled a 0 1000000 now"),
-        ("events", "1 cancelled a 0 1000000 now"),
-        ("events", "1 enqueued b 0 0 now"),
+        ("events", "1 cancelled a 0 1000000 now\n1 enqueued b 0 0 now"),
     ]
     assert world.state()["outbox"] == [{"id": "mail.0.a"}]
     assert "watched" not in world.state()
-    assert world.state()["journal"] == [{"event": "cancelled", "id": "mail.0.a", "token": "0"}]
+    assert world.state()["journal"] == [
+        {
+            "at": "now",
+            "1": "cancelled mail.0.a 0 0 - replaced-by:mail.0.b",
+            "1e": "envelope of a",
+            "2": "enqueued mail.0.b 0 2 now",
+            "2e": "envelope of b",
+        }
+    ]

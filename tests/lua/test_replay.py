@@ -145,3 +145,14 @@ def test_who_listens_hears_of_each_replay(world: World) -> None:
         ("events:mail.0.b", "1 replayed b 0 0 now"),
         ("events", "1 replayed a 0 0 now\n1 replayed b 0 0 now"),
     ]
+
+
+def test_the_journal_keeps_who_asked_once(world: World) -> None:
+    world.seed.journal()
+    world.seed.dead("a")
+
+    world.run(replaying(world, "a"))
+
+    journal = {"at": "now", "1": "replayed mail.0.a 0 ann", "1e": "envelope of a", "1t": "0:0:0:0:0\nreplayed now ann"}
+    assert world.state()["journal"] == [journal]
+    world.again(replaying(world, "a"))

@@ -113,7 +113,7 @@ def test_fifty_go_in_one_call(world: World) -> None:
 
 
 def test_who_listens_and_the_journal_hear_of_it(world: World) -> None:
-    world.seed.waiting("a")
+    world.seed.waiting("a", tries="1:0:0:0:0\nran")
     world.seed.running("b")
     world.seed.journal()
 
@@ -124,4 +124,4 @@ def test_who_listens_and_the_journal_hear_of_it(world: World) -> None:
         ("events:mail.0.a", "1 rescheduled a 0 1000000 now"),
         ("events", "1 rescheduled a 0 1000000 now"),
     ]
-    assert world.state()["journal"] == [{"event": "rescheduled", "id": "mail.0.a", "token": "0", "by": "ann"}]
+    assert world.state()["journal"] == [{"at": "now", "1": "rescheduled mail.0.a 0 0 now ann", "1t": "1:0:0:0:0\nran"}]

@@ -16,7 +16,7 @@ def test_a_lane_goes_on_and_wakes_a_child_exactly_when_work_is_due(
 
     assert world.run(resume(world.lane)) is True
 
-    assert world.state() == world.moved({"conf": {"journal": "1"}, "wake": {"w": 0} if wakes else None})
+    assert world.state() == world.moved({"conf": {"journal": "1000"}, "wake": {"w": 0} if wakes else None})
     assert world.again(resume(world.lane)) is False
 
 

@@ -24,7 +24,7 @@ def test_with_the_last_one_the_field_goes(world: World) -> None:
 
     assert world.run(resume_function(world.lane, "mail.send", is_done=True)) is True
 
-    assert world.state() == {"conf": {"journal": "1"}}
+    assert world.state() == {"conf": {"journal": "1000"}}
 
 
 def test_the_end_of_one_resume_does_not_end_a_pause_that_came_after_it(world: World) -> None:

@@ -307,8 +307,15 @@ def test_the_journal_is_written_only_while_somebody_reads_it(world: World) -> No
     world.run(settle(world.lane, [completing(world, "b"), retry(world.id("c"), 7, delay_us=0, tries=TRIES)]))
 
     assert world.state()["journal"] == [
-        {"event": "completed", "id": "mail.0.b", "token": "7"},
-        {"event": "retried", "id": "mail.0.c", "token": "7"},
+        {
+            "at": "now",
+            "1": "completed mail.0.b 7 55",
+            "1e": "envelope of b",
+            "1r": "the record",
+            "2": "retried mail.0.c 7 now",
+            "2e": "envelope of c",
+            "2t": TRIES,
+        },
     ]
 
 
@@ -333,3 +340,33 @@ def test_who_listens_hears_how_each_run_ended(world: World) -> None:
     words = ["completed", "failed", "retried", "released", "parked", "expired", "cancelled"]
     lines = [f"1 {word} {suffix} 7 1000000 now" for word, suffix in zip(words, "abcdefg", strict=True)]
     assert heard == [("events:mail.0.c", lines[2]), ("events", "\n".join(lines))]
+
+
+def test_the_journal_keeps_each_end_with_all_that_goes_once(world: World) -> None:
+    world.seed.journal()
+    for suffix in "abcd":
+        world.seed.running(suffix, tries=TRIES)
+    world.seed.running("e", cancel="bob", tries=TRIES)
+    items = [
+        completing(world, "a"),
+        failing(world, "b"),
+        release(world.id("c"), 7),
+        expire(world.id("d"), 7, ttl_ms=600_000),
+        completing(world, "x"),
+        release(world.id("e"), 7),
+    ]
+    call = settle(world.lane, items, child="w.1", nonce=1)
+
+    world.run(call)
+
+    assert world.state()["journal"] == [
+        {
+            "at": "now",
+            "1": "completed mail.0.a 7 55", "1e": "envelope of a", "1r": "the record", "1t": TRIES,
+            "2": "failed mail.0.b 7 error 55 2", "2e": "envelope of b", "2r": "the record", "2t": TRIES,
+            "3": "released mail.0.c 7 now-10s", "3e": "envelope of c", "3t": TRIES,
+            "4": "expired mail.0.d 7 now-10s w.1 -", "4e": "envelope of d", "4t": TRIES,
+            "5": "cancelled mail.0.e 7 now-10s w.1 bob - now -", "5e": "envelope of e", "5t": TRIES,
+        }
+    ]  # fmt: skip
+    world.again(call)

@@ -99,5 +99,4 @@ def test_who_listens_hears_of_stages_and_the_journal_keeps_them(world: World) ->
         world.run(stopping(world, ("a", 7, "raised"), ("b", 7, "raised")))
 
     assert heard == [("events:mail.0.a", "1 stopping a 7 5 now raised"), ("events", "1 stopping a 7 5 now raised")]
-    journal = [{"event": "stopping", "id": "mail.0.a", "token": "7", "stage": "raised"}]
-    assert world.state()["journal"] == journal
+    assert world.state()["journal"] == [{"at": "now", "1": "stopping mail.0.a 7 5 raised"}]

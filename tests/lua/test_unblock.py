@@ -104,3 +104,15 @@ def test_listeners_hear_of_it(world: World) -> None:
         tell(world, child, 0)
 
     assert heard == [("events:mail.0.k", "1 unblocked k 0 0 now"), ("events", "1 unblocked k 0 0 now")]
+
+
+def test_the_journal_keeps_which_are_due_once(world: World) -> None:
+    child = waiting(world, "c", "c")
+    world.seed.journal()
+
+    tell(world, child, 0)
+    assert "journal" not in world.state()
+    tell(world, child, 1)
+
+    assert world.state()["journal"] == [{"at": "now", "1": "unblocked mail.0.k 0 now"}]
+    world.again(unblock(world.lane, [Told(child, "mail.0.p1", "completed", b"r")], ttl_ms=TTL))

@@ -153,4 +153,6 @@ def test_who_listens_and_the_journal_hear_of_it(world: World) -> None:
         ("events:mail.0.a", "1 withheld a 7 1000000 now"),
         ("events", "1 withheld a 7 1000000 now"),
     ]
-    assert world.state()["journal"] == [{"event": "withheld", "id": "mail.0.a", "token": "7"}]
+    assert world.state()["journal"] == [
+        {"at": "now", "1": "withheld mail.0.a 7 now-60s", "1e": "envelope of a"},
+    ]

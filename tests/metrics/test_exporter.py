@@ -13,16 +13,17 @@ from prometheus_client.parser import text_string_to_metric_families
 from jobfleet.metrics.catalog import CATALOG
 from jobfleet.metrics.exporter import Exporter
 from jobfleet.metrics.tally import Row, Tally
+from jobfleet.store.calls import inspect
+from jobfleet.store.keys import Keyspace
 from jobfleet.version import VERSION
 
+TRIP = (inspect.memory(Keyspace("test")),)
+
 TEXT = f"""\
-# HELP jobfleet_jobs_enqueued_total Jobs enqueued by this process.
-# TYPE jobfleet_jobs_enqueued_total counter
-jobfleet_jobs_enqueued_total 2.0
 # HELP jobfleet_jobs_started_total Runs started.
 # TYPE jobfleet_jobs_started_total counter
 jobfleet_jobs_started_total{{function="demo.add",queue="default"}} 2.0
-# HELP jobfleet_jobs_finished_total Runs ended: completed, failed, retried, released, parked, cancelled, expired, lost.
+# HELP jobfleet_jobs_finished_total {CATALOG["jobs_finished_total"].help}
 # TYPE jobfleet_jobs_finished_total counter
 jobfleet_jobs_finished_total{{function="demo.add",outcome="completed",queue="default"}} 1.0
 jobfleet_jobs_finished_total{{function="demo.add",outcome="parked",queue="default"}} 1.0
@@ -47,36 +48,36 @@ jobfleet_job_duration_seconds_count{{function="demo.add",outcome="completed",que
 jobfleet_job_duration_seconds_sum{{function="demo.add",outcome="completed",queue="default"}} 0.002
 # HELP jobfleet_child_hangs_total Times a child's event loop did not turn for hang_after.
 # TYPE jobfleet_child_hangs_total counter
-jobfleet_child_hangs_total 0.0
+jobfleet_child_hangs_total 2.0
 # HELP jobfleet_worker_slots Jobs this worker can run at once.
 # TYPE jobfleet_worker_slots gauge
-jobfleet_worker_slots 100.0
+jobfleet_worker_slots{{version="1",worker="w"}} 100.0
+# HELP jobfleet_jobs_enqueued_total Jobs enqueued, whoever did it.
+# TYPE jobfleet_jobs_enqueued_total counter
+jobfleet_jobs_enqueued_total{{queue="default"}} 12.0
 # HELP jobfleet_jobs Jobs by state.
 # TYPE jobfleet_jobs gauge
 jobfleet_jobs{{queue="a \\"b\\"",state="running"}} 1.0
 jobfleet_jobs{{queue="default",state="queued"}} 7.0
-# HELP jobfleet_redis_trip_seconds Time from sending a pipeline to its last answer.
-# TYPE jobfleet_redis_trip_seconds histogram
-jobfleet_redis_trip_seconds_bucket{{le="0.0001"}} 0.0
-jobfleet_redis_trip_seconds_bucket{{le="0.00025"}} 0.0
-jobfleet_redis_trip_seconds_bucket{{le="0.0005"}} 0.0
-jobfleet_redis_trip_seconds_bucket{{le="0.001"}} 0.0
-jobfleet_redis_trip_seconds_bucket{{le="0.0025"}} 0.0
-jobfleet_redis_trip_seconds_bucket{{le="0.005"}} 0.0
-jobfleet_redis_trip_seconds_bucket{{le="0.01"}} 0.0
-jobfleet_redis_trip_seconds_bucket{{le="0.025"}} 0.0
-jobfleet_redis_trip_seconds_bucket{{le="0.05"}} 0.0
-jobfleet_redis_trip_seconds_bucket{{le="0.1"}} 0.0
-jobfleet_redis_trip_seconds_bucket{{le="0.25"}} 1.0
-jobfleet_redis_trip_seconds_bucket{{le="0.5"}} 1.0
-jobfleet_redis_trip_seconds_bucket{{le="1.0"}} 1.0
-jobfleet_redis_trip_seconds_bucket{{le="5.0"}} 1.0
-jobfleet_redis_trip_seconds_bucket{{le="+Inf"}} 1.0
-jobfleet_redis_trip_seconds_count 1.0
-jobfleet_redis_trip_seconds_sum 0.125
-# HELP jobfleet_redis_stumbles_total Round trips that had to be repeated.
-# TYPE jobfleet_redis_stumbles_total counter
-jobfleet_redis_stumbles_total 0.0
+# HELP jobfleet_redis_command_duration_seconds Time from sending a pipeline to its last answer, by its first script.
+# TYPE jobfleet_redis_command_duration_seconds histogram
+jobfleet_redis_command_duration_seconds_bucket{{le="0.0001",script="memory"}} 0.0
+jobfleet_redis_command_duration_seconds_bucket{{le="0.00025",script="memory"}} 0.0
+jobfleet_redis_command_duration_seconds_bucket{{le="0.0005",script="memory"}} 0.0
+jobfleet_redis_command_duration_seconds_bucket{{le="0.001",script="memory"}} 0.0
+jobfleet_redis_command_duration_seconds_bucket{{le="0.0025",script="memory"}} 0.0
+jobfleet_redis_command_duration_seconds_bucket{{le="0.005",script="memory"}} 0.0
+jobfleet_redis_command_duration_seconds_bucket{{le="0.01",script="memory"}} 0.0
+jobfleet_redis_command_duration_seconds_bucket{{le="0.025",script="memory"}} 0.0
+jobfleet_redis_command_duration_seconds_bucket{{le="0.05",script="memory"}} 0.0
+jobfleet_redis_command_duration_seconds_bucket{{le="0.1",script="memory"}} 0.0
+jobfleet_redis_command_duration_seconds_bucket{{le="0.25",script="memory"}} 1.0
+jobfleet_redis_command_duration_seconds_bucket{{le="0.5",script="memory"}} 1.0
+jobfleet_redis_command_duration_seconds_bucket{{le="1.0",script="memory"}} 1.0
+jobfleet_redis_command_duration_seconds_bucket{{le="5.0",script="memory"}} 1.0
+jobfleet_redis_command_duration_seconds_bucket{{le="+Inf",script="memory"}} 1.0
+jobfleet_redis_command_duration_seconds_count{{script="memory"}} 1.0
+jobfleet_redis_command_duration_seconds_sum{{script="memory"}} 0.125
 # HELP jobfleet_rows_refused_total Rows of a child's tally that could not be understood.
 # TYPE jobfleet_rows_refused_total counter
 jobfleet_rows_refused_total 0.0
@@ -103,24 +104,25 @@ def samples(exporter: Exporter, name: str) -> dict[tuple[str, ...], float]:
 
 def one_child(*functions: str) -> list[Row]:
     tally = Tally()
-    tally.counted("enqueued", 2)
+    tally.count("child_hangs_total", by=2)
     for n, function in enumerate(functions):
         tally.count("jobs_started_total", ("default", function))
         tally.run_finished("default", function, "completed", 2_000 * n, 3_000)
-        tally.tripped((), 0.25)
+        tally.tripped(TRIP, 0.25)
     return tally.take()
 
 
 def test_writes_the_whole_text() -> None:
     subject = exporter()
     tally = Tally()
-    tally.counted("enqueued", 2)
+    tally.count("child_hangs_total", by=2)
     tally.count("jobs_started_total", ("default", "demo.add"), 2)
     tally.run_finished("default", "demo.add", "completed", 2_000, -1)
     tally.run_finished("default", "demo.add", "parked", -1, -1)
-    tally.tripped((), 0.125)
+    tally.tripped(TRIP, 0.125)
     subject.merge(msgpack.unpackb(msgpack.packb(tally.take())))
-    subject.set("worker_slots", (), 100)
+    subject.set("worker_slots", ("w", "1"), 100)
+    subject.replace("jobs_enqueued_total", {("default",): 12})
     subject.set("jobs", ("default", "queued"), 7)
     subject.set("jobs", ('a "b"', "running"), 1)
     assert subject.text().decode() == TEXT
@@ -137,7 +139,7 @@ def test_two_children_add_up_to_one() -> None:
         ("default", "b", "completed"): 2,
         ("default", "c", "completed"): 1,
     }
-    assert samples(both, "jobs_enqueued_total") == {(): 4}
+    assert samples(both, "child_hangs_total") == {(): 4}
 
 
 def test_histograms_are_well_formed_for_prometheus() -> None:
@@ -197,10 +199,10 @@ def test_gauges_are_set_replaced_and_cleared() -> None:
 @pytest.mark.parametrize(
     ("act", "text"),
     [
-        (lambda subject: subject.set("jobs_enqueued_total", (), 1), "jobs_enqueued_total is no gauge"),
+        (lambda subject: subject.set("child_hangs_total", (), 1), "child_hangs_total is no gauge"),
         (lambda subject: subject.set("jobs", ("a",), 1), r"jobs is a gauge of labels \('queue', 'state'\)"),
         (lambda subject: subject.replace("nothing", {("a",): 1}), "nothing is no gauge"),
-        (lambda subject: subject.clear("redis_trip_seconds"), "redis_trip_seconds is no gauge"),
+        (lambda subject: subject.clear("queue_wait_seconds"), "queue_wait_seconds is no gauge"),
     ],
     ids=["counter", "labels", "unknown", "histogram"],
 )
@@ -218,15 +220,16 @@ COUNTS = [1] * 15
         None,
         b"row",
         [],
-        ["jobs_enqueued_total", []],
+        ["child_hangs_total", []],
         ["jobs_unheard_of_total", [], 1],
-        ["worker_slots", [], 1],
-        ["jobs_enqueued_total", [], -1],
-        ["jobs_enqueued_total", [], float("nan")],
-        ["jobs_enqueued_total", [], "1"],
-        ["jobs_enqueued_total", ["q"], 1],
+        ["worker_slots", ["w", "1"], 1],
+        ["jobs_enqueued_total", ["q"], 1],  # which only Redis counts
+        ["child_hangs_total", [], -1],
+        ["child_hangs_total", [], float("nan")],
+        ["child_hangs_total", [], "1"],
+        ["child_hangs_total", ["q"], 1],
         ["jobs_started_total", ["q", 5], 1],
-        ["jobs_enqueued_total", [], COUNTS, 1.0],
+        ["child_hangs_total", [], COUNTS, 1.0],
         ["queue_wait_seconds", ["q"], 1],
         ["queue_wait_seconds", ["q"], COUNTS[1:], 1.0],
         ["queue_wait_seconds", ["q"], [*COUNTS, 1], 1.0],
@@ -239,9 +242,28 @@ COUNTS = [1] * 15
 )
 def test_a_row_that_cannot_be_understood_is_counted_and_left_out(row: object) -> None:
     subject, untouched = exporter(), exporter()
-    subject.merge([row, ["jobs_enqueued_total", [], 1]])  # type: ignore[list-item]
-    untouched.merge([["jobs_enqueued_total", [], 1], ["rows_refused_total", [], 1]])
+    subject.merge([row, ["child_hangs_total", [], 1]])  # type: ignore[list-item]
+    untouched.merge([["child_hangs_total", [], 1], ["rows_refused_total", [], 1]])
     assert subject.text() == untouched.text()
+
+
+def test_a_counter_can_be_there_before_anything_is_counted() -> None:
+    subject = exporter()
+    subject.begin("leases_expired_total", [("a",), ("b",)])
+    subject.merge([["leases_expired_total", ["b"], 2]])
+    subject.begin("leases_expired_total", [("b",)])
+    assert samples(subject, "leases_expired_total") == {("a",): 0, ("b",): 2}
+    with pytest.raises(ValueError, match="worker_slots is no counter"):
+        subject.begin("worker_slots", [])
+
+
+def test_every_metric_bears_the_namespace_if_there_is_one() -> None:
+    subject = Exporter(CollectorRegistry(), namespace="shop")
+    subject.merge(one_child("a"))
+    subject.set("jobs", ("default", "queued"), 7)
+    lines = [line for line in subject.text().decode().splitlines() if not line.startswith("#")]
+    assert 'jobfleet_jobs{namespace="shop",queue="default",state="queued"} 7.0' in lines
+    assert [line for line in lines if 'namespace="shop"' not in line] == []
 
 
 def test_a_registry_of_its_own_tells_of_the_process_too() -> None:

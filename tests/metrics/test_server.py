@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import json
 import os
 import socket
 from collections.abc import Iterator
+from typing import Any
+from urllib.error import HTTPError
 from urllib.request import urlopen
 
 import pytest
@@ -13,7 +16,7 @@ from prometheus_client.parser import text_string_to_metric_families
 
 from jobfleet.errors import ConfigError
 from jobfleet.metrics.exporter import Exporter
-from jobfleet.metrics.server import MetricsServer
+from jobfleet.metrics.server import MetricsServer, Probe, Verdict
 from jobfleet.metrics.tally import Tally
 
 
@@ -35,6 +38,16 @@ def scrape(port: int, path: str = "/metrics") -> str:
         return str(answer.read().decode())
 
 
+def ask(port: int, path: str) -> tuple[int, dict[str, Any]]:
+    try:
+        with urlopen(f"http://127.0.0.1:{port}{path}", timeout=10) as answer:
+            status, headers, body = answer.status, answer.headers, answer.read()
+    except HTTPError as error:
+        status, headers, body = error.code, error.headers, error.read()
+    assert (headers["Content-Type"], headers["Cache-Control"]) == ("application/json", "no-store")
+    return status, json.loads(body)
+
+
 def is_refused(port: int) -> bool:
     with socket.socket() as probe:
         return probe.connect_ex(("127.0.0.1", port)) != 0
@@ -52,8 +65,50 @@ def test_a_scrape_reads_what_was_merged_so_far(exporter: Exporter, server: Metri
 
 
 def test_a_scrape_may_ask_for_some_by_name(server: MetricsServer) -> None:
-    text = scrape(server.port, "/metrics?name[]=jobfleet_jobs_enqueued_total")
-    assert [line for line in text.splitlines() if not line.startswith("#")] == ["jobfleet_jobs_enqueued_total 0.0"]
+    text = scrape(server.port, "/metrics?name[]=jobfleet_rows_refused_total")
+    assert [line for line in text.splitlines() if not line.startswith("#")] == ["jobfleet_rows_refused_total 0.0"]
+
+
+def test_probes_answer_with_what_is_wrong(exporter: Exporter) -> None:
+    found = {"/healthz": Verdict([], {"children": 2}), "/readyz": Verdict(["Redis is away."], {})}
+
+    def broken() -> Verdict:
+        raise KeyError("x")
+
+    probes: dict[str, Probe] = {path: lambda path=path: found[path] for path in found}  # type: ignore[misc]
+    server = MetricsServer(exporter, 0, "127.0.0.1", probes={**probes, "/broken": broken})
+    try:
+        assert ask(server.port, "/healthz") == (200, {"status": "ok", "wrong": [], "children": 2})
+        assert ask(server.port, "/readyz?verbose") == (503, {"status": "unwell", "wrong": ["Redis is away."]})
+        assert ask(server.port, "/broken") == (
+            503,
+            {"status": "unwell", "wrong": ["The probe itself failed: KeyError: 'x'."]},
+        )
+        status, told = ask(server.port, "/elsewhere")
+        assert (status, told["wrong"]) == (
+            404,
+            ["Nothing is here; there is: /metrics, /healthz, /readyz, /broken."],
+        )
+        assert "jobfleet_build_info" in scrape(server.port, "/")
+    finally:
+        server.close()
+
+
+def test_a_scrape_refreshes_first_and_outlives_a_refresh_that_fails(exporter: Exporter) -> None:
+    turns: list[int] = []
+
+    def refresh() -> None:
+        turns.append(1)
+        exporter.set("dead_letters", ("q",), len(turns))
+        if len(turns) > 1:
+            raise RuntimeError("not this time")
+
+    server = MetricsServer(exporter, 0, "127.0.0.1", refresh=refresh)
+    try:
+        assert 'jobfleet_dead_letters{queue="q"} 1.0' in scrape(server.port)
+        assert 'jobfleet_dead_letters{queue="q"} 2.0' in scrape(server.port)
+    finally:
+        server.close()
 
 
 def test_serves_all_addresses_unless_told(exporter: Exporter) -> None:

@@ -10,10 +10,13 @@ import msgpack
 import pytest
 
 from jobfleet.metrics.catalog import CATALOG, RUN_SECONDS, TRIP_SECONDS, WAIT_SECONDS
-from jobfleet.metrics.tally import BATCH, UNKNOWN, Row, Tally
+from jobfleet.metrics.tally import BATCH, UNKNOWN, Row, Tally, tally_for
+from jobfleet.store.calls import inspect
+from jobfleet.store.keys import Keyspace
 from jobfleet.store.trip import Recorder
 
 RUN = ("default", "demo.add", "completed")
+TRIP = (inspect.memory(Keyspace("test")), inspect.fleet(Keyspace("test")))
 
 
 def cumulative(bounds: tuple[float, ...], *seconds: float) -> list[int]:
@@ -34,17 +37,26 @@ def runs(tally: Tally) -> None:
     ("record", "rows"),
     [
         (lambda _: None, []),
-        (lambda tally: tally.counted("enqueued", 3), [("jobs_enqueued_total", (), 3)]),
-        (lambda tally: tally.counted("admired", 3), []),
-        (lambda tally: tally.counted("finished", 3), []),  # has labels that a client does not know
-        (lambda tally: tally.stumbled(OSError()), [("redis_stumbles_total", (), 1)]),
+        (lambda tally: tally.tripped((), 3.0), []),  # nothing was sent
+        (lambda tally: tally.stumbled(OSError()), [("redis_errors_total", ("OSError",), 1)]),
         (
             lambda tally: [tally.count("jobs_started_total", ("q", "f"), by) for by in (1, 4)],
             [("jobs_started_total", ("q", "f"), 5)],
         ),
         (
-            lambda tally: [tally.tripped((), seconds) for seconds in (0.0004, 0.0005, 9.0)],
-            [("redis_trip_seconds", (), cumulative(TRIP_SECONDS, 0.0004, 0.0005, 9.0), 9.0009)],
+            lambda tally: [
+                tally.run_finished("q", "f", outcome, UNKNOWN, UNKNOWN, is_whole=is_whole)
+                for outcome, is_whole in (("failed", True), ("failed", False), ("lost", True))
+            ],
+            [
+                ("jobs_finished_total", ("q", "f", "failed"), 2),
+                ("jobs_started_total", ("q", "f"), 2),
+                ("jobs_finished_total", ("q", "f", "lost"), 1),
+            ],
+        ),
+        (
+            lambda tally: [tally.tripped(TRIP, seconds) for seconds in (0.0004, 0.0005, 9.0)],
+            [("redis_command_duration_seconds", ("memory",), cumulative(TRIP_SECONDS, 0.0004, 0.0005, 9.0), 9.0009)],
         ),
         (
             lambda tally: [tally.observe("queue_wait_seconds", ("q",), seconds) for seconds in (2.0, 1.0, -0.5)],
@@ -65,13 +77,24 @@ def runs(tally: Tally) -> None:
             [("jobs_finished_total", ("default", "gone", "parked"), 1)],
         ),
     ],
-    ids=["nothing", "verb", "no verb", "labelled", "stumbled", "counts", "trips", "observed", "runs", "never started"],
+    ids=["nothing", "no trip", "stumbled", "counts", "whole runs", "trips", "observed", "runs", "never started"],
 )
 def test_take_gives_what_was_recorded_and_then_nothing(record: Callable[[Tally], object], rows: list[Row]) -> None:
     tally = Tally()
     record(tally)
     assert tally.take() == rows
     assert tally.take() == []
+
+
+def test_a_mute_one_counts_nothing_and_refuses_nothing() -> None:
+    mute = tally_for(None)
+    runs(mute)
+    mute.count("jobs_started_total", ("q", "f"))
+    mute.observe("queue_wait_seconds", ("q",), 1.0)
+    mute.tripped(TRIP, 1.0)
+    mute.stumbled(OSError())
+    assert mute.take() == []
+    assert (mute.is_on, tally_for(0).is_on) == (False, True)
 
 
 def test_is_a_recorder() -> None:
@@ -84,11 +107,12 @@ def test_is_a_recorder() -> None:
     [
         (lambda tally: tally.count("jobs_lost_total"), "jobs_lost_total is no counter"),
         (lambda tally: tally.count("worker_slots"), "worker_slots is no counter"),
+        (lambda tally: tally.count("jobs_enqueued_total", ("q",)), "jobs_enqueued_total is no counter"),
         (lambda tally: tally.count("jobs_started_total", ("q",)), r"a counter of labels \('queue', 'function'\)"),
         (lambda tally: tally.observe("jobs_started_total", ("q", "f"), 1.0), "jobs_started_total is no histogram"),
         (lambda tally: tally.observe("queue_wait_seconds", (), 1.0), r"a histogram of labels \('queue',\); given \(\)"),
     ],
-    ids=["unknown", "gauge", "labels", "counter", "no labels"],
+    ids=["unknown", "gauge", "the fleet's", "labels", "counter", "no labels"],
 )
 def test_refuses_what_the_catalog_does_not_know(record: Callable[[Tally], object], text: str) -> None:
     with pytest.raises(ValueError, match=text):
@@ -106,18 +130,20 @@ def test_rows_survive_msgpack() -> None:
 def test_what_nobody_takes_stays_small() -> None:
     tally = Tally(cap=20)
     for n in range(25 * BATCH):
-        tally.run_finished("default", f"f{n % 100}", "completed", n, 0)
-        tally.count("jobs_started_total", ("default", f"f{n % 100}"))
-        tally.tripped((), 0.001)
+        tally.run_finished("default", f"f{n % 100}", "completed", n, 0, is_whole=n % 2 == 0)
+        if n % 2:
+            tally.count("jobs_started_total", ("default", f"f{n % 100}"))
+        tally.tripped(TRIP, 0.001)
     assert sum(map(len, tally._runs.values())) <= 21 * BATCH
+    assert sum(map(len, tally._whole.values())) <= 21 * BATCH
     assert len(tally._counts) <= BATCH
-    assert len(tally._trips) <= BATCH
+    assert len(tally._trips["memory"]) <= BATCH
     rows = taken(tally)
     for name in ("jobs_finished_total", "jobs_started_total"):
         sets = {labels: by for (of, labels), by in rows.items() if of == name}
-        assert len(sets) == 21
+        assert 20 <= len(sets) <= 21  # "other" may be among the first twenty
         assert sum(sets.values()) == 25 * BATCH
-    assert rows["redis_trip_seconds", ()][0][-1] == 25 * BATCH
+    assert rows["redis_command_duration_seconds", ("memory",)][0][-1] == 25 * BATCH
     assert rows["labels_folded_total", ("jobs_finished_total",)] == 25 * BATCH * 80 // 100
     assert rows["labels_folded_total", ("jobs_started_total",)] >= 80
 

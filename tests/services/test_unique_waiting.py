@@ -251,6 +251,7 @@ async def test_an_entry_whose_place_changes_begins_anew(fleet: AsyncFleet, store
         {"priority": 1},
         {"unique": "x"},
         {"unique": "x", "tags": ("t",)},
+        {"group": "g"},
         {"queue": "other"},
     ]
     for options in changes:
@@ -258,4 +259,4 @@ async def test_an_entry_whose_place_changes_begins_anew(fleet: AsyncFleet, store
         _, (row,) = await store.run(entries(KEYS))
         begins.append(row.since)
 
-    assert begins[0] == begins[1] < begins[2] == begins[3] < begins[4]
+    assert begins[0] == begins[1] < begins[2] == begins[3] < begins[4] < begins[5]

@@ -9,7 +9,7 @@ import redis
 
 from jobfleet.store.calls.paused import WITHHELD
 from jobfleet.store.keys import BANDS, Lane
-from tests.support.state import GROUPED
+from tests.support.state import GROUPED, server_now
 
 REST = 4 * 10**15
 
@@ -68,6 +68,7 @@ def _turns(raw: redis.Redis, lane: Lane) -> Iterator[str]:
     """Every group that waits takes turns, is looked at in time, or rests since it is paused, full or out of tokens."""
     ring, gdue, waits = _scores(raw, lane.ring), _scores(raw, lane.gdue), waiting_of(raw, lane)
     conf = cast(dict[bytes, bytes], raw.hgetall(lane.conf))
+    now = server_now(raw)
     held = [entry.partition("\0")[0] for entry in _scores(raw, lane.held)]
     for (band, group), rows in waits.items():
         key = band + group
@@ -76,7 +77,7 @@ def _turns(raw: redis.Redis, lane: Lane) -> Iterator[str]:
         limit = conf.get(b"limit:*", b"-").split(b" ")[0] if limit == b"-" else limit
         is_full = limit not in (b"-", b"0") and held.count(group) >= int(limit)
         is_paused = f"paused:{group}".encode() in conf
-        is_late = look is not None and look > min(rows)[0] and group not in _out_of_tokens(raw, lane)
+        is_late = look is not None and look > max(now, min(rows)[0]) and group not in _out_of_tokens(raw, lane)
         if place >= REST and not is_full and not is_paused and (look is None or is_late):
             yield f"waits, and nobody looks: {key!r}"
     yield from (f"turn of nobody: {key!r}" for key in {*ring, *gdue} if (key[0], key[1:]) not in waits)

@@ -18,6 +18,9 @@ S = 1_000_000
 PAST_REPLACING = ("running", "tried", "completed", "another", "free")
 """What a holder of a unique key may be that is left as it is; see `Seed.past_replacing`."""
 
+JOURNAL_MOST = 1000
+"""How many events a lane's journal keeps at most; see `Seed.journal`."""
+
 GAP_S = 10
 """Longer than any lane may go without a tick."""
 
@@ -198,7 +201,7 @@ class Seed:
 
     def journal(self) -> None:
         """A consumer of the journal is registered."""
-        self.raw.hset(self.lane.conf, "journal", "1")
+        self.raw.hset(self.lane.conf, "journal", str(JOURNAL_MOST))
 
     def lane_holds(self, **fields: str | int) -> None:
         """Fields of the lane's run-time state."""

@@ -11,14 +11,7 @@ from typing import Any
 
 import pytest
 
-from jobfleet.config import (
-    SETTINGS,
-    JobConfig,
-    Loaded,
-    Setting,
-    default_processes,
-    load,
-)
+from jobfleet.config import SETTINGS, JobConfig, Loaded, Setting, default_processes, load
 from jobfleet.errors import ConfigError
 
 MIB = 1024 * 1024
@@ -71,6 +64,7 @@ DEFAULTS: dict[str, object] = {
     "job_log_lines": 1000,
     "job_log_bytes": 262_144,
     "metrics_port": None,
+    "healthy_within": 60.0,
     "with_reaper": False,
     "progress_rate": 10.0,
     "traceback_bytes": 16_384,
@@ -79,6 +73,10 @@ DEFAULTS: dict[str, object] = {
     "reap_interval": 1.0,
     "dead_ttl": 2_592_000.0,
     "dead_max": 100_000,
+    **dict.fromkeys(("archive_url", "archive_ttl", "archive_failed_ttl")),
+    "journal_max": 1_000_000,
+    "journal_ttl": 86_400.0,
+    "notify": {},
 }
 
 # name → the value as a variable's text, as TOML, and as it is read; never the default
@@ -130,6 +128,7 @@ OTHERS: dict[str, tuple[str, str, object]] = {
     "job_log_lines": ("10", "10", 10),
     "job_log_bytes": ("1KiB", "1024", 1024),
     "metrics_port": ("9090", "9090", 9090),
+    "healthy_within": ("90s", "90", 90.0),
     "with_reaper": ("on", "true", True),
     "progress_rate": ("2.5", "2.5", 2.5),
     "traceback_bytes": ("4096", "4096", 4096),
@@ -138,6 +137,12 @@ OTHERS: dict[str, tuple[str, str, object]] = {
     "reap_interval": ("500ms", "0.5", 0.5),
     "dead_ttl": ("7d", '"7d"', 604_800.0),
     "dead_max": ("10", "10", 10),
+    "archive_url": ("sqlite:///a.db", '"sqlite:///a.db"', "sqlite:///a.db"),
+    "archive_ttl": ("90d", '"90d"', 7_776_000.0),
+    "archive_failed_ttl": ("365d", '"365d"', 31_536_000.0),
+    "journal_max": ("1000", "1000", 1000),
+    "journal_ttl": ("2h", '"2h"', 7200.0),
+    "notify": ('{"rules": [{}]}', "{ rules = [{}] }", {"rules": [{}]}),
 }
 
 BY_NAME = {setting.name: setting for setting in SETTINGS}
@@ -174,12 +179,8 @@ def test_one_row_generates_flag_variable_and_key() -> None:
     row = BY_NAME["max_jobs"]
 
     assert (row.flag, row.variable, row.name, row.is_optional) == ("--max-jobs", "JOBFLEET_MAX_JOBS", "max_jobs", True)
-    assert {s.short: s.name for s in SETTINGS if s.short} == {
-        "Q": "queues",
-        "c": "slots",
-        "p": "processes",
-        "v": "verbose",
-    }
+    shorts = {s.short: s.name for s in SETTINGS if s.short}
+    assert shorts == {"Q": "queues", "c": "slots", "p": "processes", "v": "verbose"}
 
 
 @every_setting()
@@ -389,6 +390,3 @@ def test_a_process_of_another_user_is_alive(tmp_path: Path, monkeypatch: pytest.
     note(tmp_path, {"url": "redis://h", "pid": 5})
 
     assert moved(read(tmp_path)) == {"url": ("redis://h", ".jobfleet/up.json")}
-
-
-# ---------------------------------------------------------------------------------------- values

@@ -26,7 +26,7 @@ PAGES = sorted([ROOT / "README.md", *(page for page in DOCS.rglob("*.md") if TEM
 RUN = (
     "README.md", "docs/quickstart.md", "docs/howto/test-your-jobs.md", "docs/howto/hooks.md", "docs/howto/resources.md",
     "docs/howto/logs.md", "docs/howto/steps.md", "docs/howto/unique.md", "docs/howto/batches.md",
-    "docs/howto/groups-and-limits.md",
+    "docs/howto/groups-and-limits.md", "docs/howto/from-the-document.md",
 )  # fmt: skip
 
 _FENCE = re.compile(r"^```(\w*)\n(.*?)^```$", re.MULTILINE | re.DOTALL)

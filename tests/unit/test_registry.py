@@ -21,7 +21,8 @@ from jobfleet.client.submit import Resolved, resolve
 HERE = __name__
 LAMBDA_TEXT = (
     "Job 'Cleanup' has a lambda; workers find functions by name. "
-    'Use a module-level def with @job, or register_job_function("name", fn).'
+    'Use a module-level def with @job, or register_job_function("name", fn). '
+    "To clean up, there is 'jobfleet.maintenance.cleanup'."
 )
 
 
@@ -187,7 +188,10 @@ def test_what_no_module_holds_is_refused_with_the_remedy(kind: str) -> None:
     with pytest.raises(InvalidJob) as caught:
         stable_name(function, label="Cleanup")
 
-    assert str(caught.value) == LAMBDA_TEXT.replace("a lambda", "a function that no module holds")
+    assert (
+        str(caught.value)
+        == LAMBDA_TEXT.replace("a lambda", "a function that no module holds").partition(" To clean")[0]
+    )
 
 
 def test_a_lambda_that_is_registered_by_name_may_be_a_jobs_function(registry: Registry) -> None:

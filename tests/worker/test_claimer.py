@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Sequence
 
+import pytest
 import redis
 
 from jobfleet import Fleet
@@ -13,7 +14,10 @@ from jobfleet.store.aio import AsyncStore
 from jobfleet.store.keys import Keyspace, Lane
 from jobfleet.store.values import Claimed
 from jobfleet.worker.claimer import Claimer
+from tests.support.waiting import wait_until
+from tests.worker.conftest import Working
 
+LANE = Keyspace("jobfleet").lane("default", 0)
 FIRST, SECOND = (Keyspace("jobfleet").lane(queue, 0) for queue in ("a", "b"))
 
 
@@ -66,3 +70,15 @@ def test_a_claim_is_owed_to_a_lane_also_when_one_before_it_took_the_last_slot(
     assert len(admitted) == 1
     assert admitted[0].startswith("a.")
     assert raw.zcard(SECOND.ready[2]) == 1
+
+
+def test_a_marker_that_cannot_be_waited_for_is_said_aloud_and_jobs_are_claimed_all_the_same(
+    fleet: Fleet, registry: Registry, raw: redis.Redis, working: Working, caplog: pytest.LogCaptureFixture
+) -> None:
+    """A list in its place answers as lanes on different slots of a cluster do: with an error that no retry mends."""
+    function = registry.register(lambda: 7, name="test.seven", fleet=fleet)
+    raw.rpush(LANE.wake, "no marker")
+    with working():
+        wait_until(lambda: "claim.deaf" in caplog.text, timeout=30, why="it says so")
+        raw.delete(LANE.wake)
+        assert function.enqueue().wait(timeout=30).result == 7

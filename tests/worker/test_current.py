@@ -58,6 +58,21 @@ def captured() -> Iterator[Pad]:
 # Capture
 
 
+def test_a_line_is_taken_without_the_lock_that_the_library_takes_for_granted(
+    captured: Pad, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def handle(handler: logging.Handler, record: logging.LogRecord) -> bool:
+        with handler.lock:  # type: ignore[union-attr]  # as from Python 3.13 on
+            handler.emit(record)
+        return True
+
+    monkeypatch.setattr(logging.Handler, "handle", handle)
+
+    logging.getLogger(f"{JOB_LOGGER}.app.f").warning("taken")
+
+    assert captured.lines == ["30 taken"]
+
+
 def test_a_line_is_kept_once_though_two_handlers_hear_it(captured: Pad) -> None:
     logging.getLogger(f"{JOB_LOGGER}.test").info("one")
 

@@ -10,6 +10,7 @@ import pytest
 
 from jobfleet.clock import boottime
 from jobfleet.config import JobConfig
+from jobfleet.metrics.tally import Tally
 from jobfleet.worker import hang
 from jobfleet.worker.hang import Hangs
 from jobfleet.worker.scrape import Scrape
@@ -36,7 +37,7 @@ async def test_a_machine_that_slept_accuses_no_child(monkeypatch: pytest.MonkeyP
     clock = SimpleNamespace(ahead=0.0)
     monkeypatch.setattr(hang, "boottime", lambda: boottime() + clock.ahead)
     child: Any = Still()
-    hangs = Hangs({1: child}, after=30.0, kill=False, scrape=Scrape(JobConfig(processes=1)))
+    hangs = Hangs({1: child}, after=30.0, kill=False, scrape=Scrape(JobConfig(processes=1), "w", Tally()))
     hangs._every = 0.01
     watching = asyncio.ensure_future(hangs.watch())
 
@@ -54,7 +55,7 @@ async def test_a_machine_that_slept_accuses_no_child(monkeypatch: pytest.MonkeyP
 
 async def test_a_child_that_stands_still_is_seen(monkeypatch: pytest.MonkeyPatch) -> None:
     child: Any = Still()
-    hangs = Hangs({1: child}, after=0.1, kill=False, scrape=Scrape(JobConfig(processes=1)))
+    hangs = Hangs({1: child}, after=0.1, kill=False, scrape=Scrape(JobConfig(processes=1), "w", Tally()))
     watching = asyncio.ensure_future(hangs.watch())
 
     async def seen() -> bool:

@@ -19,6 +19,7 @@ from jobfleet.store.keys import Keyspace
 from jobfleet.store.values import Entry
 from jobfleet.worker.mover import Mover
 from jobfleet.worker.run import Run
+from tests.support.groups import faults
 
 KEYS = Keyspace("jobfleet")
 LANE, ROOMY = KEYS.lane("mail", 0), KEYS.lane("roomy", 0)
@@ -116,3 +117,17 @@ async def test_a_queue_that_takes_no_job_leaves_the_ending_as_it_was(
         raw.config_set("maxmemory", 0)
 
     assert (item, run.moved_to) == ("otherwise", "")
+
+
+async def test_a_job_of_a_group_stands_in_its_group_there(store: AsyncStore, raw: redis.Redis) -> None:
+    await store.run(
+        enqueue(LANE, [Entry("mail.0.g", 1, "", "g acme", seal({"function": "f", "group": "acme"}, [], {}))])
+    )
+    run = await claimed(store, nonce=1)
+
+    item = await Finished(store).after(run)
+    assert (await store.run(settle.settle(LANE, [item]))).letters == "s"
+
+    assert raw.hgetall(ROOMY.meta) == {run.moved_to.encode(): b"g acme"}
+    assert [faults(raw, lane) for lane in (LANE, ROOMY)] == [[], []]
+    assert not raw.exists(LANE.held, LANE.meta)

@@ -51,7 +51,8 @@ def stop(lane: Lane, items: Sequence[tuple[str, int, int, str]]) -> Call[str]:
     A letter each: n noted, d so far or further already, l lost, u nobody asked it to stop.
     """
     args: list[Argument] = [part for item in items for part in item]
-    return Call(load("stop"), (lane.runs, lane.journal), (lane.tag, *args), lambda reply: reply[1].decode())
+    keys = (lane.runs, lane.journal, lane.totals)
+    return Call(load("stop"), keys, (lane.tag, *args), lambda reply: reply[1].decode())
 
 
 def reschedule(lane: Lane, ids: Sequence[str], *, by: str | None, when: str = "", band: int | None = None) -> Call[str]:
@@ -68,7 +69,7 @@ def reschedule(lane: Lane, ids: Sequence[str], *, by: str | None, when: str = ""
     """
     return Call(
         load("reschedule"),
-        (*lane.ready, lane.wake, lane.journal, lane.grouped, lane.ring, lane.gdue),
+        (*lane.ready, lane.wake, lane.journal, lane.grouped, lane.ring, lane.gdue, lane.totals),
         (lane.tag, who(by), when, "" if band is None else band, *ids),
         lambda reply: reply[2].decode(),
     )
@@ -79,7 +80,7 @@ def replay(lane: Lane, ids: Sequence[str], *, by: str | None) -> Call[list[str]]
     places = [place for job_id in ids for place in (lane.job(job_id), lane.result(job_id))]
     fixed = (
         *lane.ready, lane.wake, lane.tries, lane.meta, lane.unique, lane.dlq, lane.dead, lane.totals, lane.watched,
-        lane.locks, lane.grouped, lane.gdue,
+        lane.locks, lane.grouped, lane.gdue, lane.journal,
     )  # fmt: skip
     return Call(
         load("replay"),

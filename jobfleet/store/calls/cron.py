@@ -55,7 +55,7 @@ def fire(lane: Lane, name: str, at_us: int, entry: Entry, *, overlap: str) -> Ca
     """Make a planned fire a job, once; `PASS` as `overlap` lets it go without one."""
     keys = (
         *lane.ready, lane.wake, lane.meta, lane.expiry, lane.totals, lane.fired, lane.unique, lane.locks, lane.grouped,
-        lane.gdue, lane.job(entry.id), *(keys_of(lane, (entry.meta,)) or (lane.indexes,)),
+        lane.gdue, lane.job(entry.id), lane.journal, *(keys_of(lane, (entry.meta,)) or (lane.indexes,)),
     )  # fmt: skip
     args = (lane.tag, name, at_us, overlap, entry.id, entry.band, entry.when, entry.meta, entry.envelope)
     return Call(load("fire"), keys, args, _fired)

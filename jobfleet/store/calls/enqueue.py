@@ -45,6 +45,7 @@ def enqueue(lane: Lane, entries: Sequence[Entry]) -> Call[list[Answer]]:
         lane.locks,
         lane.grouped,
         lane.gdue,
+        lane.journal,
         *[lane.job_prefix + entry[0] for entry in entries],
     )
     args: list[Argument] = [lane.tag]
@@ -100,7 +101,7 @@ def debounce(lane: Lane, entry: Entry, *, key: str, holder: str, longest_us: int
     """
     keys = (
         *lane.ready, lane.meta, lane.expiry, lane.totals, lane.unique, lane.grouped, lane.ring, lane.gdue,
-        lane.job(holder), *_indexes(lane, entry),
+        lane.job(holder), lane.journal, *_indexes(lane, entry),
     )  # fmt: skip
     longest = "" if longest_us is None else longest_us
     return Call(load("debounce"), keys, (lane.tag, key, holder, longest, *entry), _debounced)

@@ -137,7 +137,7 @@ def block(lane: Lane, entry: Entry, edges: Sequence[Edge], *, ttl_ms: int) -> Ca
     parts = [part for edge in edges for part in (edge.parent, edge.place, edge.policy)]
     keys = (
         *lane.ready, lane.meta, lane.expiry, lane.totals, lane.unique, lane.locks, lane.job(entry.id),
-        lane.parents(entry.id), *(keys_of(lane, (entry.meta,)) or (lane.indexes,)),
+        lane.parents(entry.id), lane.journal, *(keys_of(lane, (entry.meta,)) or (lane.indexes,)),
     )  # fmt: skip
     args = (lane.tag, entry.id, entry.band, entry.when, entry.meta, entry.envelope, ttl_ms, *parts)
     return Call(load("block"), keys, args, _blocked)
@@ -159,7 +159,7 @@ def unblock(lane: Lane, told: Sequence[Told], *, ttl_ms: int) -> Call[str]:
     args: list[Argument] = [part for one in told for part in one]
     return Call(
         load("unblock"),
-        (*lane.ready, lane.wake, lane.grouped, lane.gdue, *places),
+        (*lane.ready, lane.wake, lane.grouped, lane.gdue, lane.journal, lane.totals, *places),
         (lane.tag, ttl_ms, *args),
         lambda reply: reply[2].decode(),
     )

@@ -138,8 +138,11 @@ def _counts(reply: Reply) -> Counts:
         int(reply[7]),
         paused.partition("@")[0] or None,
         {totals[i].decode(): int(totals[i + 1]) for i in range(0, len(totals), 2)},
+        int(reply[10]),
+        int(reply[11]),
+        int(reply[12].partition(b"-")[0] or 0) * 1000,
         read_pause(paused).reason,
-        reply[10].decode(),
+        reply[13].decode(),
     )
 
 
@@ -229,6 +232,11 @@ def letter(lane: Lane, job_id: str) -> Call[DeadLetter | None]:
         (lane.tag, job_id),
         lambda reply: _letter(reply[1]) if len(reply) > 1 else None,
     )
+
+
+def memory(keys: Keyspace) -> Call[tuple[int, int]]:
+    """How many bytes the server uses, and may use; 0 where nothing limits it."""
+    return Call(load("memory"), (keys.queues,), (), lambda reply: (int(reply[1]), int(reply[2])))
 
 
 def fleet(keys: Keyspace) -> Call[FleetSeen]:

@@ -25,7 +25,7 @@ def claim(lane: Lane, *, child: str, nonce: int, lease_us: int, limit: int, orde
     claimed = lane.claim(child)
     keys = (
         *lane.ready, lane.lease, lane.runs, lane.lane, claimed, lane.wake, lane.totals, lane.expiry, lane.unique,
-        lane.grouped, lane.ring, lane.gdue, lane.held, lane.rates,
+        lane.grouped, lane.ring, lane.gdue, lane.held, lane.rates, lane.journal,
     )  # fmt: skip
     return Call(load("claim"), keys, (lane.tag, child, nonce, lease_us, limit, order), _claimed)
 

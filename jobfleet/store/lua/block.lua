@@ -11,12 +11,14 @@
 --         9 locks       zset    keys held for a time, by when that is over (µs)
 --         10 job:<id>   string  envelope
 --         11 parents:<id> hash  parent → place and policy, or what became of it; how many are open; when it is due then
---         12 indexes    zset    index → when it is looked through (µs)
---         13..* index:<name> zset each index of the job
+--         12 journal    stream  lifecycle events
+--         13 indexes    zset    index → when it is looked through (µs)
+--         14..* index:<name> zset each index of the job
 -- READS   result:<id>   string  tombstone; how the holder of a key ended
 --         job:<id>      string  whether the holder of a key is open
 --         runs          hash    id → run
 --         tries         hash    id → tries
+--         conf          hash    journal
 --         listeners     string  whether anybody listens
 -- ARGV    1 tag         text    the lane's prefix
 --         2 id          text    job id
@@ -35,6 +37,7 @@
 -- @include lib/number
 -- @include lib/due
 -- @include lib/event
+-- @include lib/journal
 -- @include lib/meta
 -- @include lib/unique
 -- @include lib/holder
@@ -50,7 +53,8 @@ if redis.call('EXISTS', tag .. 'result:' .. id) == 1 or (is_there and not waits)
 local parents = {}
 for i = 8, #ARGV, 3 do parents[#parents + 1] = ARGV[i] end
 local known = is_there and #parents > 0 and redis.call('HMGET', KEYS[11], unpack(parents)) or {}
-local heard, indexes = is_heard(tag), {}
+local heard, journal = is_heard(tag), redis.call('HGET', tag .. 'conf', 'journal')
+local indexes = {}
 meta = take_indexes(indexes, meta, id, now, string.match(ARGV[4], '^%d+$') or now)
 local key = not is_there and meta_field(meta, 'u')
 local taken = key and lock_on(KEYS[8], tag, key, now)
@@ -98,5 +102,9 @@ if open > 0 then
 end
 redis.call('PEXPIRE', KEYS[11], ARGV[7])
 
-if heard and not is_there then emit(tag, now, {{'enqueued', id, '0', 0}}) end
+if not is_there then
+  local events = {{'enqueued', id, '0', 0, words = ARGV[3] .. ' ' .. int(BLOCKED), envelope = ARGV[6]}}
+  if journal then write_journal(KEYS[12], KEYS[7], journal, events, int(now)) end
+  if heard then emit(tag, now, events) end
+end
 return {'blocked', int(now), is_there and 0 or 1}

@@ -17,7 +17,8 @@
 --         15 gdue       zset    groups by when their turn is to be looked at (µs)
 --         16 held       zset    running jobs of groups
 --         17 rates      zset    groups by when their tokens are full again (µs)
--- READS   conf          hash    paused, limits, aging, functions
+--         18 journal    stream  lifecycle events
+-- READS   conf          hash    paused, limits, aging, functions, journal
 --         tries         hash    id → tries
 --         meta          hash    id → clear record
 --         job:<id>      string  envelope
@@ -75,10 +76,10 @@ local function grants_of(reply, ids, tokens, dues, bands)
   return reply, tried, expiring, freed
 end
 
-local conf = redis.call('HMGET', tag .. 'conf', 'paused', 'limit', 'aging', 'groups', 'functions')
+local conf = redis.call('HMGET', tag .. 'conf', 'paused', 'limit', 'aging', 'groups', 'journal', 'functions')
 
 local function guarded(reply)
-  if conf[5] then reply[1], reply[#reply + 1] = 'guarded', conf[5] end
+  if conf[6] then reply[1], reply[#reply + 1] = 'guarded', conf[6] end
   return reply
 end
 
@@ -125,9 +126,9 @@ if has_groups or conf[2] or conf[3] then
   }
   if conf[2] then
     whole = room_of(limits_of(conf[2]), redis.call('ZCARD', KEYS[5]), redis.call('ZSCORE', KEYS[17], ''), now)
-    room = math.min(room, whole.most)
+    room, whole.look_after = math.min(room, whole.most), look_after
   end
-  if has_groups then fair = fair_share(keys, conf[4]) end
+  if has_groups then fair = fair_share(keys, conf[4] and conf[4] ~= '0') end
   if conf[3] and order == STRICT and room > 0 then order, quotas = bands_by_age(keys, fair, tonumber(conf[3]), room) end
 end
 
@@ -162,7 +163,7 @@ end
 -- A queue that is full, or out of tokens, has nothing more for anybody; a slot that is freed, or the next token, calls again.
 if whole and whole.most <= #ids then
   more = false
-  next_token = whole.why == 'rate' and int(math.ceil(whole.full + (#ids - whole.burst + 1) * whole.every)) or '0'
+  next_token = whole.why == 'rate' and int(whole.look_after(whole, #ids, now)) or '0'
 end
 
 if #ids == 0 then
@@ -199,7 +200,10 @@ for i = 1, #ids do
   leases[2 * i - 1], leases[2 * i] = deadline, ids[i]
   runs[2 * i - 1] = ids[i]
   runs[2 * i] = tokens[i] .. tail .. bands[i] .. '|'
-  if heard then events[i] = {'claimed', ids[i], tokens[i], 0} end
+  if heard or conf[5] then
+    local spent = reply[7 * i + 2]
+    events[i] = {'claimed', ids[i], tokens[i], 0, words = child, tries = spent ~= '' and spent or nil}
+  end
 end
 for band = 1, 4 do
   if #taken[band] > 0 then redis.call('ZREM', KEYS[band], unpack(taken[band])) end
@@ -214,6 +218,10 @@ if tried > 0 then redis.call('HINCRBY', KEYS[10], 'retrying', -tried) end
 if fair then fair.write() end
 if whole and whole.full then redis.call('ZADD', KEYS[17], string.format('%.3f', whole.full + #ids * whole.every), '') end
 if more then redis.call('ZADD', KEYS[9], 0, 'w') end
+if conf[5] then  -- functions are made only for whom they are
+-- @include lib/journal
+  write_journal(KEYS[18], KEYS[10], conf[5], events, stamp)
+end
 
-emit(tag, now, events)
+if heard then emit(tag, now, events) end
 return guarded(reply)

@@ -12,9 +12,11 @@
 --         10 ring       zset    groups by their turn
 --         11 gdue       zset    groups by when their turn is to be looked at (µs)
 --         12 job:<holder> string envelope of the job that stands
---         13 indexes    zset    index → when it is looked through (µs)
---         14..* index:<name> zset each index of the later job
+--         13 journal    stream  lifecycle events
+--         14 indexes    zset    index → when it is looked through (µs)
+--         15..* index:<name> zset each index of the later job
 -- READS   tries         hash    id → tries
+--         conf          hash    journal
 --         listeners     string  whether anybody listens
 -- ARGV    1 tag         text    the lane's prefix
 --         2 key         text    the unique key
@@ -37,6 +39,7 @@
 -- @include lib/unique
 -- @include lib/withheld
 -- @include lib/event
+-- @include lib/journal
 -- @include lib/group
 -- @include lib/index
 
@@ -61,7 +64,7 @@ local had = redis.call('HGET', KEYS[5], holder)
 local indexes = {}
 local meta = dated(take_indexes(indexes, ARGV[8], holder, now, due), now)
 local expires = meta_field(meta, 'x')
-local heard = is_heard(tag)
+local heard, journal = is_heard(tag), redis.call('HGET', tag .. 'conf', 'journal')
 local groups = new_groups({grouped = KEYS[9], ring = KEYS[10], gdue = KEYS[11]})
 local old, new = had and meta_field(had, 'g'), meta_field(meta, 'g')
 if old and tonumber(score) < 0 then groups.leaves(old, band - 1, score, holder) end
@@ -80,5 +83,7 @@ redis.call('HSET', KEYS[8], key, holder .. ' ' .. int(lock.till) .. ' ' .. int(s
 redis.call('HINCRBY', KEYS[7], 'debounced', 1)
 write_indexes(indexes, tag, now)
 
-if heard then emit(tag, now, {{'debounced', holder, '0', 0}}) end
+local events = {{'debounced', holder, '0', 0, words = ARGV[6] .. ' ' .. int(due), envelope = ARGV[9]}}
+if journal then write_journal(KEYS[13], KEYS[7], journal, events, int(now)) end
+if heard then emit(tag, now, events) end
 return {'debounced', int(now), int(due)}

@@ -12,12 +12,13 @@
 --         10 locks      zset    keys held for a time, by when that is over (µs)
 --         11 grouped    zset    waiting jobs of groups
 --         12 gdue       zset    groups by when their turn is to be looked at (µs)
---         13..* job:<id> string envelope, one key an item; after them, if there are any, indexes and each index of an item
+--         13 journal    stream  lifecycle events
+--         14..* job:<id> string envelope, one key an item; after them, if there are any, indexes and each index of an item
 -- READS   result:<id>   string  tombstone; how the holder of a key ended
 --         job:<id>      string  whether the holder of a key is open
 --         runs          hash    id → run
 --         tries         hash    id → tries
---         conf          hash    paused
+--         conf          hash    paused, journal
 --         listeners     string  whether anybody listens
 -- ARGV    1 tag         text    the lane's prefix
 --         2..* item     text    five an item: id, band, when ("" now, "+µs" from now, "µs" at), meta (x +µs counts from now), envelope
@@ -95,12 +96,12 @@ local stamp = int(now)
 local items = (#ARGV - 1) / 5
 local places = {tag .. 'conf', tag .. 'listeners'}
 for i = 1, items do
-  places[2 * i + 1] = KEYS[12 + i]
+  places[2 * i + 1] = KEYS[13 + i]
   places[2 * i + 2] = tag .. 'result:' .. ARGV[5 * i - 3]
 end
 -- One question for all that is mostly not there: settings, listeners, jobs and tombstones of these ids.
 local known = redis.call('EXISTS', unpack(places)) > 0
-local paused = known and redis.call('HGET', places[1], 'paused')
+local conf = known and redis.call('HMGET', places[1], 'paused', 'journal') or {}
 local heard = known and is_heard(tag)
 
 local ready, envelopes, metas, events, letters, seen = {}, {}, {}, {}, {}, {}
@@ -135,6 +136,9 @@ for i = 1, items do
       band = {}
       ready[ARGV[at + 1] + 1] = band
     end
+    if heard or conf[2] then
+      events[fresh] = {'enqueued', id, '0', 0, words = ARGV[at + 1] .. ' ' .. due, envelope = ARGV[at + 4]}
+    end
     if string.find(meta, 'i ', 1, true) then
       indexes = indexes or index_keys()
       meta = indexes.take(meta, id, now + i, due)
@@ -146,13 +150,12 @@ for i = 1, items do
     end
     band[#band + 1] = due
     band[#band + 1] = id
-    envelopes[2 * fresh - 1] = KEYS[12 + i]
+    envelopes[2 * fresh - 1] = KEYS[13 + i]
     envelopes[2 * fresh] = ARGV[at + 4]
     if meta ~= '' then
       metas[#metas + 1] = id
       metas[#metas + 1] = dated(meta, now)
     end
-    if heard then events[fresh] = {'enqueued', id, '0', 0} end
   end
 end
 
@@ -172,7 +175,11 @@ if fresh > 0 then
   if grouped then grouped.write() end
   if indexes then indexes.write(tag, now) end
   redis.call('HINCRBY', KEYS[8], 'enqueued', fresh)
-  if due_now and not paused then redis.call('ZADD', KEYS[5], 0, 'w') end
+  if due_now and not conf[1] then redis.call('ZADD', KEYS[5], 0, 'w') end
+end
+if conf[2] then  -- functions are made only for whom they are
+-- @include lib/journal
+  write_journal(KEYS[13], KEYS[8], conf[2], events, stamp)
 end
 
 if heard then emit(tag, now, events) end

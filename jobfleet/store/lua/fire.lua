@@ -14,11 +14,12 @@
 --         12 grouped    zset    waiting jobs of groups
 --         13 gdue       zset    groups by when their turn is to be looked at (µs)
 --         14 job:<id>   string  envelope
---         15 indexes    zset    index → when it is looked through (µs)
---         16..* index:<name> zset each index of the job
+--         15 journal    stream  lifecycle events
+--         16 indexes    zset    index → when it is looked through (µs)
+--         17..* index:<name> zset each index of the job
 -- READS   result:<id>   string  tombstone
 --         job:<id>      string  envelope of the last fire's job; whether the holder of a key is open
---         conf          hash    paused
+--         conf          hash    paused, journal
 --         listeners     string  whether anybody listens
 -- ARGV    1 tag         text    the lane's prefix
 --         2 entry       text    its name
@@ -39,6 +40,7 @@
 -- @include lib/number
 -- @include lib/due
 -- @include lib/event
+-- @include lib/journal
 -- @include lib/meta
 -- @include lib/unique
 -- @include lib/stand_with
@@ -64,7 +66,7 @@ local lock, till = nil, 0
 if key then lock, till = lock_for(id, meta_field(meta, 's'), now) end
 local over, free = {}, {}
 if till > 0 then over, free = stale_locks(KEYS[10], KEYS[11], now, 2) end
-local paused = redis.call('HGET', tag .. 'conf', 'paused')
+local conf = redis.call('HMGET', tag .. 'conf', 'paused', 'journal')
 local heard, indexes = is_heard(tag), {}
 
 if overlap == 'pass' or stands then
@@ -90,8 +92,12 @@ if is_new then
   end
   redis.call('HINCRBY', KEYS[8], 'enqueued', 1)
   write_indexes(indexes, tag, now)
-  if tonumber(due) <= now and not paused then redis.call('ZADD', KEYS[5], 0, 'w') end
+  if tonumber(due) <= now and not conf[1] then redis.call('ZADD', KEYS[5], 0, 'w') end
 end
 
-if heard and is_new then emit(tag, now, {{'enqueued', id, '0', 0}}) end
+if is_new and (heard or conf[2]) then
+  local events = {{'enqueued', id, '0', 0, words = int(band) .. ' ' .. due, envelope = envelope}}
+  if conf[2] then write_journal(KEYS[15], KEYS[8], conf[2], events, stamp) end
+  if heard then emit(tag, now, events) end
+end
 return {'fired', stamp}

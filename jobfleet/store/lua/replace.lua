@@ -86,6 +86,9 @@ write_ended(batch, item, 'cancelled', ttl, 'replaced-by:' .. id)
 count(batch, 'enqueued', 1)
 stand(batch, keys, {id = id, meta = meta}, tonumber(ARGV[6]), tonumber(due))
 batch.woken = is_now
+if batch.heard or batch.journal then
+  batch.events[#batch.events + 1] = {'enqueued', id, '0', 0, words = ARGV[6] .. ' ' .. due, envelope = ARGV[9]}
+end
 flush(batch, keys, tag)
 redis.call('SET', KEYS[18], ARGV[9])
 redis.call('HSET', KEYS[6], id, meta)
@@ -94,5 +97,4 @@ redis.call('HSET', KEYS[9], key, lock)
 if till > 0 then redis.call('ZADD', KEYS[10], int(till), key) end
 write_indexes(indexes, tag, now)
 
-if batch.heard then emit(tag, now, {{'enqueued', id, '0', 0}}) end
 return {'replaced', int(now)}

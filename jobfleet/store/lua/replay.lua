@@ -15,11 +15,12 @@
 --         13 locks      zset    keys held for a time, by when that is over (µs)
 --         14 grouped    zset    waiting jobs of groups
 --         15 gdue       zset    groups by when their turn is to be looked at (µs)
---         16..* job:<id> string job:<id> and result:<id>, two keys an item
+--         16 journal    stream  lifecycle events
+--         17..* job:<id> string job:<id> and result:<id>, two keys an item
 -- READS   runs          hash    id → run
 --         dependants:<id> zset  who waits for it
 --         job:<id>      string  whether the holder of a key is open
---         conf          hash    paused
+--         conf          hash    paused, journal
 --         listeners     string  whether anybody listens
 -- ARGV    1 tag         text    the lane's prefix
 --         2 who         text    who asks; - for nobody in particular
@@ -31,6 +32,7 @@
 -- @include lib/clock
 -- @include lib/number
 -- @include lib/event
+-- @include lib/journal
 -- @include lib/meta
 -- @include lib/unique
 -- @include lib/stand_with
@@ -51,7 +53,7 @@ end
 local words, letters, seen, taken, watched = {}, {}, {}, {}, {}
 for i = 1, #ARGV - 2 do
   local id = ARGV[2 + i]
-  local job_key, result_key = KEYS[14 + 2 * i], KEYS[15 + 2 * i]
+  local job_key, result_key = KEYS[15 + 2 * i], KEYS[16 + 2 * i]
   local letter = entry_of(id)
   letters[i] = letter or false
   if seen[id] or redis.call('EXISTS', job_key) == 1 or redis.call('HEXISTS', tag .. 'runs', id) == 1 then
@@ -71,18 +73,19 @@ for i = 1, #ARGV - 2 do
   watched[id] = redis.call('EXISTS', tag .. 'dependants:' .. id) == 1
   seen[id] = true
 end
-local paused = redis.call('HGET', tag .. 'conf', 'paused')
+local conf = redis.call('HMGET', tag .. 'conf', 'paused', 'journal')
 local heard = is_heard(tag)
 
 local events, put_back = {}, 0
 for i = 1, #words do
   local id, letter = ARGV[2 + i], letters[i]
   if words[i] == 'replayed' then
-    redis.call('SET', KEYS[14 + 2 * i], letter.envelope)
-    redis.call('UNLINK', KEYS[15 + 2 * i])
+    redis.call('SET', KEYS[15 + 2 * i], letter.envelope)
+    redis.call('UNLINK', KEYS[16 + 2 * i])
     if watched[id] then redis.call('HSET', KEYS[12], id, 1) end
     local history = string.gsub(letter.tries, '^[^\n]*', '', 1)
-    redis.call('HSET', KEYS[6], id, '0:0:0:0:0' .. history .. '\nreplayed ' .. int(now) .. ' ' .. who)
+    local tries = '0:0:0:0:0' .. history .. '\nreplayed ' .. int(now) .. ' ' .. who
+    redis.call('HSET', KEYS[6], id, tries)
     local meta = string.gsub(string.gsub('\n' .. letter.meta, '\nx %d+', ''), '^\n', '')
     if meta ~= '' then redis.call('HSET', KEYS[7], id, meta) end
     local key = meta_field(meta, 'u')
@@ -97,10 +100,13 @@ for i = 1, #words do
     redis.call('HINCRBY', KEYS[11], 'replayed', 1)
     redis.call('HINCRBY', KEYS[11], 'retrying', 1)
     put_back = put_back + 1
-    if heard then events[#events + 1] = {'replayed', id, '0', 0} end
+    if heard or conf[2] then
+      events[#events + 1] = {'replayed', id, '0', 0, words = who, envelope = letter.envelope, tries = tries}
+    end
   end
 end
-if put_back > 0 and not paused then redis.call('ZADD', KEYS[5], 0, 'w') end
+if put_back > 0 and not conf[1] then redis.call('ZADD', KEYS[5], 0, 'w') end
 
-emit(tag, now, events)
+if conf[2] then write_journal(KEYS[16], KEYS[11], conf[2], events, int(now)) end
+if heard then emit(tag, now, events) end
 return {'replayed', int(now), words}

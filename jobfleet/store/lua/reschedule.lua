@@ -9,8 +9,10 @@
 --         7 grouped     zset    waiting jobs of groups
 --         8 ring        zset    groups by their turn
 --         9 gdue        zset    groups by when their turn is to be looked at (µs)
+--         10 totals     hash    counts
 -- READS   meta          hash    id → clear record
 --         runs          hash    id → run
+--         tries         hash    id → tries
 --         result:<id>   string  how it ended
 --         dead          hash    id → entry in dlq
 --         conf          hash    paused, journal
@@ -37,7 +39,7 @@
 local tag, who, when, band = ARGV[1], ARGV[2], ARGV[3], ARGV[4]
 local keys = {
   ready0 = KEYS[1], ready1 = KEYS[2], ready2 = KEYS[3], ready3 = KEYS[4], wake = KEYS[5], journal = KEYS[6],
-  grouped = KEYS[7], ring = KEYS[8], gdue = KEYS[9],
+  grouped = KEYS[7], ring = KEYS[8], gdue = KEYS[9], totals = KEYS[10],
 }
 local now = now_us()
 
@@ -77,6 +79,12 @@ end
 local conf = redis.call('HMGET', tag .. 'conf', 'paused', 'journal')
 local heard = is_heard(tag)
 
+if conf[2] then  -- whether a job that waits was run before, the journal has to say
+  for i = 1, #places do
+    if places[i] then places[i].tries = redis.call('HGET', tag .. 'tries', places[i].id) or nil end
+  end
+end
+
 local batch = new_batch(now)
 batch.paused, batch.journal, batch.heard = conf[1], conf[2], heard
 for i = 1, #places do
@@ -85,7 +93,8 @@ for i = 1, #places do
     if place.to ~= place.band or tonumber(place.score) < 0 then leave(batch, keys, place, place.band, place.score) end
     -- One that waits for others, or is withheld and stays so, does not stand with its group.
     stand(batch, keys, place.at < WITHHELD and place or {id = place.id}, place.to, place.at)
-    note(batch, 'rescheduled', place.id, '0', who)
+    local due = int(due_of_any(place.at))
+    note(batch, 'rescheduled', place.id, '0', int(place.to) .. ' ' .. due .. ' ' .. who, nil, nil, place.tries)
   end
 end
 flush(batch, keys, tag)

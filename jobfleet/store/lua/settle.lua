@@ -96,6 +96,12 @@ local conf = redis.call('HMGET', tag .. 'conf', 'paused', 'journal', 'limit', 'g
 local heard = is_heard(tag)
 
 local items, letters, seen, judging = {}, {}, {}, nil
+local envelopes = {}
+if conf[2] then  -- the journal keeps what goes now
+  local job_keys = {}
+  for n = 1, #ids do job_keys[n] = KEYS[22 + 2 * n] end
+  envelopes = redis.call('MGET', unpack(job_keys))
+end
 
 local function item_of(n)
   local from = starts[n]
@@ -107,6 +113,7 @@ local function item_of(n)
   if tries[n] then item.tries = tries[n] end
   if metas[n] then item.meta = metas[n] end
   if watched[n] then item.watched = watched[n] end
+  if envelopes[n] then item.envelope = envelopes[n] end
   return item
 end
 
@@ -173,7 +180,7 @@ for i = 1, #ids do
     local item = item_of(i)
     items[i], letters[i] = item, verdict(item, runs[i])
     if letters[i] == 'c' or (letters[i] == 's' and ENDS[item.verb]) then
-      item.envelope = redis.call('GET', item.job_key) or ''
+      item.envelope = item.envelope or redis.call('GET', item.job_key) or ''
       item.dead = redis.call('HGET', keys.dead, item.id)
     end
   end
@@ -190,7 +197,7 @@ for i = 1, #ids do
       batch.meta[#batch.meta + 1] = ids[i]
       groups_of(batch, keys).freed(string.sub(metas[i], 3), ids[i], conf[4])
     end
-    complete(batch, ids[i], ARGV[p - 1], KEYS[23 + 2 * i], ARGV[p], ARGV[p + 1], ARGV[p + 2])
+    complete(batch, ids[i], ARGV[p - 1], KEYS[23 + 2 * i], ARGV[p], ARGV[p + 1], ARGV[p + 2], envelopes[i])
     completed = completed + 1
   elseif letter == 's' or letter == 'c' then
     if item.ran then
@@ -204,7 +211,7 @@ for i = 1, #ids do
     if letter == 'c' then
       write_ended(batch, item, 'cancelled', 86400000, string.match(item.run.cancel, '^[^@]*'))
     elseif item.verb == 'complete' then
-      complete(batch, item.id, item.token, item.result_key, ARGV[p], ARGV[p + 1], ARGV[p + 2])
+      complete(batch, item.id, item.token, item.result_key, ARGV[p], ARGV[p + 1], ARGV[p + 2], item.envelope, item.tries)
       forget(batch, item)
     elseif item.verb == 'fail' then
       fail(batch, keys, item, ARGV[p], ARGV[p + 1], ARGV[p + 2], ARGV[p + 3], ARGV[p + 4])

@@ -2,6 +2,7 @@
 --
 -- KEYS    1 runs        hash    id → run
 --         2 journal     stream  lifecycle events
+--         3 totals      hash    counts
 -- READS   conf          hash    journal
 --         listeners     string  whether anybody listens
 -- ARGV    1 tag         text    the lane's prefix
@@ -14,6 +15,7 @@
 -- @include lib/number
 -- @include lib/run
 -- @include lib/event
+-- @include lib/journal
 
 local RANKS = {asked = 1, raised = 2, terminated = 3, killed = 4, condemned = 5}
 local tag = ARGV[1]
@@ -44,17 +46,12 @@ for i = 1, items do
       latest[id] = bare .. stage
       changed[#changed + 1] = id
       changed[#changed + 1] = latest[id]
-      events[#events + 1] = {'stopping', id, token, ARGV[4 * i], stage}
+      events[#events + 1] = {'stopping', id, token, ARGV[4 * i], stage, words = ARGV[4 * i] .. ' ' .. stage}
     end
   end
 end
 
 if #changed > 0 then redis.call('HSET', KEYS[1], unpack(changed)) end
-if journal then
-  for i = 1, #events do
-    local event = events[i]
-    redis.call('XADD', KEYS[2], 'MAXLEN', '~', 1000000, '*', 'event', event[1], 'id', event[2], 'token', event[3], 'stage', event[5])
-  end
-end
+if journal then write_journal(KEYS[2], KEYS[3], journal, events, int(now)) end
 if heard then emit(tag, now, events) end
 return {'stopping', table.concat(letters)}

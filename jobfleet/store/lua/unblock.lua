@@ -7,9 +7,11 @@
 --         5 wake        zset    the marker idle children block on
 --         6 grouped     zset    waiting jobs of groups
 --         7 gdue        zset    groups by when their turn is to be looked at (µs)
---         8..* parents:<id> hash job:<id> and parents:<id>, two keys an item
+--         8 journal     stream  lifecycle events
+--         9 totals      hash    counts
+--         10..* parents:<id> hash job:<id> and parents:<id>, two keys an item
 -- READS   meta          hash    id → clear record
---         conf          hash    paused
+--         conf          hash    paused, journal
 --         listeners     string  whether anybody listens
 -- ARGV    1 tag         text    the lane's prefix
 --         2 ttl         int     ms that the parents are remembered from now on
@@ -22,6 +24,7 @@
 -- @include lib/clock
 -- @include lib/number
 -- @include lib/event
+-- @include lib/journal
 -- @include lib/blocked
 -- @include lib/stand_with
 
@@ -32,7 +35,7 @@ local now = now_us()
 local items, letters, open = {}, {}, {}
 for i = 1, (#ARGV - 2) / 4 do
   local at = 4 * i - 1
-  local item = {id = ARGV[at], parent = ARGV[at + 1], status = ARGV[at + 2], record = ARGV[at + 3], key = KEYS[7 + 2 * i]}
+  local item = {id = ARGV[at], parent = ARGV[at + 1], status = ARGV[at + 2], record = ARGV[at + 3], key = KEYS[9 + 2 * i]}
   items[i] = item
   local said = redis.call('HMGET', item.key, item.parent, ':open', ':when')
   for band = 0, 3 do
@@ -41,7 +44,7 @@ for i = 1, (#ARGV - 2) / 4 do
   end
   local policy = said[1] and string.match(said[1], '^%?(%a)')
   item.place, item.when = said[1] and string.match(said[1], '^%?%a (%d+)'), said[3]
-  if not said[1] or not item.band or redis.call('EXISTS', KEYS[6 + 2 * i]) == 0 then
+  if not said[1] or not item.band or redis.call('EXISTS', KEYS[8 + 2 * i]) == 0 then
     letters[i] = 'g'
   elseif not policy then
     letters[i] = 'd'
@@ -53,7 +56,7 @@ for i = 1, (#ARGV - 2) / 4 do
     letters[i] = policy == 'w' and item.status ~= 'gone' and 'w' or 'x'
   end
 end
-local paused = redis.call('HGET', tag .. 'conf', 'paused')
+local conf = redis.call('HMGET', tag .. 'conf', 'paused', 'journal')
 local heard = is_heard(tag)
 
 local events, woken = {}, false
@@ -68,10 +71,11 @@ for i = 1, #items do
     stand_with(KEYS[item.band + 1], {grouped = KEYS[6], gdue = KEYS[7]}, item.meta or '', item.band, due, item.id)
     redis.call('PEXPIRE', item.key, ttl)
     woken = woken or due <= now
-    if heard then events[#events + 1] = {'unblocked', item.id, '0', 0} end
+    if heard or conf[2] then events[#events + 1] = {'unblocked', item.id, '0', 0, words = int(due)} end
   end
 end
-if woken and not paused then redis.call('ZADD', KEYS[5], 0, 'w') end
+if woken and not conf[1] then redis.call('ZADD', KEYS[5], 0, 'w') end
 
-emit(tag, now, events)
+if conf[2] then write_journal(KEYS[8], KEYS[9], conf[2], events, int(now)) end
+if heard then emit(tag, now, events) end
 return {'unblocked', int(now), table.concat(letters)}

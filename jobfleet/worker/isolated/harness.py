@@ -25,12 +25,13 @@ from jobfleet.config import JobConfig
 from jobfleet.errors import JobCancelled
 from jobfleet.logs import set_up_logs
 from jobfleet.model import split_id
+from jobfleet.services.modules import load_modules
 from jobfleet.store.keys import Keyspace
 from jobfleet.store.values import Grant
 from jobfleet.worker.account import context_of
 from jobfleet.worker.capture import start_capture
 from jobfleet.worker.current import CURRENT
-from jobfleet.worker.handlers import Handler, Handlers, UnknownFunction, load_modules
+from jobfleet.worker.handlers import Handler, Handlers, UnknownFunction
 from jobfleet.worker.injection import inject
 from jobfleet.worker.isolated import limits
 from jobfleet.worker.isolated.line import Talker

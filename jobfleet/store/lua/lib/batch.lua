@@ -33,9 +33,13 @@ local function finished(batch, id, letters, duration)
   batch.done[#batch.done + 1] = string.sub(id, batch.begin) .. ' ' .. letters .. ' ' .. duration
 end
 
--- `by` is who asked for it, where somebody did; it goes to the journal.
-local function note(batch, event, id, token, by)
-  if batch.heard or batch.journal then batch.events[#batch.events + 1] = {event, id, token, 1000000, by = by} end
+-- What only the journal keeps of it: words, and the job's envelope, record and tries.
+local function note(batch, event, id, token, words, envelope, record, tries)
+  if batch.heard or batch.journal then
+    batch.events[#batch.events + 1] = {
+      event, id, token, 1000000, words = words, envelope = envelope, record = record, tries = tries,
+    }
+  end
 end
 
 -- What changes among jobs of groups.
@@ -115,12 +119,8 @@ local function flush(batch, keys, tag)
     if by ~= 0 then redis.call('HINCRBY', keys.totals, name, int(by)) end
   end
   if batch.journal then
-    for i = 1, #batch.events do
-      local event = batch.events[i]
-      local entry = {'event', event[1], 'id', event[2], 'token', event[3]}
-      if event.by then entry[7], entry[8] = 'by', event.by end
-      redis.call('XADD', keys.journal, 'MAXLEN', '~', 1000000, '*', unpack(entry))
-    end
+-- @include lib/journal
+    write_journal(keys.journal, keys.totals, batch.journal, batch.events, batch.stamp)
   end
   if batch.heard then emit(tag, batch.now, batch.events) end
 end

@@ -3,16 +3,17 @@
 -- was asked to stop, and how far that had come (- where that is not known). `by` may bring the reason along.
 local function write_ended(batch, item, status, ttl, by)
   local run = item.run
-  local line = status .. ' ' .. int(batch.now) .. ' ' .. (run and run.token or '0') .. ' ' .. (run and int(run.claimed) or '0')
-  line = line .. ' ' .. (run and run.child or '-') .. ' ' .. by
+  local token = run and run.token or '0'
+  local words = (run and int(run.claimed) or '0') .. ' ' .. (run and run.child or '-') .. ' ' .. by
   if run and run.cancel ~= '' then
     local _, asked, stage = cancel_parts(run.cancel)
-    line = line .. ' - ' .. asked .. ' ' .. (stage == '' and '-' or stage)
+    words = words .. ' - ' .. asked .. ' ' .. (stage == '' and '-' or stage)
   end
   local kept = item.meta and meta_field(item.meta, 'r') or ttl
+  local line = status .. ' ' .. batch.stamp .. ' ' .. token .. ' ' .. words
   redis.call('SET', item.result_key, line .. '\n' .. item.envelope, 'PX', kept)
   forget(batch, item)
   finished(batch, item.id, string.sub(status, 1, 2), run and int(batch.now - run.claimed) or '0')
   count(batch, status, 1)
-  note(batch, status, item.id, run and run.token or '0')
+  note(batch, status, item.id, token, words, item.envelope, nil, item.tries)
 end

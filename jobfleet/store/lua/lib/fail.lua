@@ -9,5 +9,6 @@ local function fail(batch, keys, item, record, ttl, duration, reason, tries)
   forget(batch, item)
   finished(batch, item.id, 'fa', duration)
   batch.run_us = (batch.run_us or 0) + duration
-  note(batch, 'failed', item.id, item.token)
+  local words = reason .. ' ' .. duration .. ' ' .. int(item.run.band)
+  note(batch, 'failed', item.id, item.token, words, item.envelope, record, tries)
 end

@@ -16,6 +16,11 @@ local function line_up(line, from, one)
   line[at] = one
 end
 
+-- A group that takes its turn; with all its fields from the start, since a table that grows is made anew.
+local function new_turn(key, v)
+  return {key = key, name = string.sub(key, 2), v = v, at = 1, jobs = false, is_read = false, touched = false, fresh = false}
+end
+
 -- The next entry of a group that was not taken yet.
 local function next_entry(grouped, one, want)
   local jobs = one.jobs
@@ -50,18 +55,16 @@ local function fair_share(keys, is_set)
 
   -- What a group may do: room for so many more jobs, and why there is not more.
   local function state_of(name)
+    if not is_set then return free end
     local state = known[name]
     if state then return state end
-    state = free
-    if is_set then
-      local set = redis.call('HMGET', tag .. 'conf', 'limit:' .. name, 'paused:' .. name)
-      local limits = limits_of(set[1], all)
-      local running = limits.most > 0 and running_of(keys.held, name) or 0
-      local full = limits.every > 0 and redis.call('ZSCORE', keys.rates, name)
-      state = room_of(limits, running, full, now)
-      state.step, state.taken = math.max(1, math.floor(UNIT / limits.weight + 0.5)), 0
-      if set[2] then state.most, state.why = 0, 'paused' end
-    end
+    local set = redis.call('HMGET', tag .. 'conf', 'limit:' .. name, 'paused:' .. name)
+    local limits = limits_of(set[1], all)
+    local running = limits.most > 0 and running_of(keys.held, name) or 0
+    local full = limits.every > 0 and redis.call('ZSCORE', keys.rates, name)
+    state = room_of(limits, running, full, now)
+    state.step, state.taken = math.max(1, math.floor(UNIT / limits.weight + 0.5)), 0
+    if set[2] then state.most, state.why = 0, 'paused' end
     known[name] = state
     return state
   end
@@ -72,7 +75,7 @@ local function fair_share(keys, is_set)
     for i = 1, #looked do
       if string.byte(looked[i]) == 48 + band and not (places[i] and not rests(places[i])) then
         local kept = places[i] and tonumber(places[i]) - REST - SPAN * band or 0
-        found[#found + 1] = {key = looked[i], name = string.sub(looked[i], 2), v = math.floor(math.max(kept, clock)), at = 1}
+        found[#found + 1] = new_turn(looked[i], math.floor(math.max(kept, clock)))
       end
     end
     return found
@@ -102,7 +105,7 @@ local function fair_share(keys, is_set)
       outcome.more = true
     else
       put(band, one, true)
-      if state.why == 'rate' then look_again(one.key, token_after(state, state.taken)) end
+      if state.why == 'rate' then look_again(one.key, look_after(state, state.taken, now)) end
     end
   end
 
@@ -110,7 +113,7 @@ local function fair_share(keys, is_set)
     local low, high = turns_in(band)
     local found = redis.call('ZRANGEBYSCORE', keys.ring, low, high, 'WITHSCORES', 'LIMIT', skip, count)
     for i = 1, #found, 2 do
-      line_up(line, from, {key = found[i], name = string.sub(found[i], 2), v = tonumber(found[i + 1]) - SPAN * band, at = 1})
+      line_up(line, from, new_turn(found[i], tonumber(found[i + 1]) - SPAN * band))
     end
     return #found / 2
   end
@@ -185,7 +188,7 @@ local function fair_share(keys, is_set)
   local function first_due(band)
     local low, high = turns_in(band)
     local key = redis.call('ZRANGEBYSCORE', keys.ring, low, high, 'LIMIT', 0, 1)[1] or (joining(band, 0)[1] or {}).key
-    local one = key and {key = key, at = 1}
+    local one = key and new_turn(key, 0)
     local entry = one and next_entry(keys.grouped, one, 1)
     return entry and tonumber((due_of_entry(one, entry)))
   end

@@ -32,3 +32,8 @@ end
 local function token_after(space, started)
   return math.ceil(space.full + (started - space.burst + 1) * space.every)
 end
+
+-- When to look for it. Not at each token where the bucket holds what comes meanwhile: all idle children look at that time.
+local function look_after(space, started, at)
+  return math.ceil(math.max(token_after(space, started), at + math.min(10000, (space.burst - 1) * space.every)))
+end

@@ -12,5 +12,5 @@ local function wait_again(batch, keys, item, event, delay, tries)
   local expires = event == 'released' and item.meta and meta_field(item.meta, 'x')
   if expires and tries == '' and not item.tries then redis.call('ZADD', keys.expiry, expires, item.id) end
   if tries ~= '' or item.tries then count(batch, 'retrying', 1) end
-  note(batch, event, item.id, item.token)
+  note(batch, event, item.id, item.token, int(due), item.envelope, nil, tries ~= '' and tries or item.tries)
 end

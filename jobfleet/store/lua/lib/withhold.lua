@@ -11,5 +11,5 @@ local function withhold(batch, keys, item, due, name, functions)
   local expires = item.meta and not item.tries and meta_field(item.meta, 'x')
   if expires then redis.call('ZADD', keys.expiry, expires, item.id) end
   if item.tries then count(batch, 'retrying', 1) end
-  note(batch, 'withheld', item.id, item.token)
+  note(batch, 'withheld', item.id, item.token, int(stood), item.envelope, nil, item.tries)
 end

@@ -1,0 +1,54 @@
+"""Statistics: what waits, what ended how, by priority, queue, function and user; and letting old results go.
+
+Prints:
+
+    total 6: 3 completed, 1 failed, 1 cancelled, 1 waiting
+    success rate: 75 %
+    waiting: Later (scheduled, high)
+    queue money: 1 of 1 failed
+    function charge: 1 failed
+    user ann: 2 completed
+    let go: 0
+"""
+
+from jobfleet import Job, Priority, get_job_manager, job
+
+
+@job(name="add")
+def add(x: int, y: int) -> int:
+    return x + y
+
+
+@job(name="charge", queue="money")
+def charge(amount: int) -> None:
+    raise ValueError(f"no account to take {amount} from")
+
+
+if __name__ == "__main__":
+    manager = get_job_manager()
+
+    users = ("ann", "ann", "bob")
+    ids = [manager.enqueue(Job(name="Add", function=add, args=(n, n), user=user)) for n, user in enumerate(users)]
+    ids.append(manager.enqueue(Job(name="Charge", function=charge, args=(5,), user="bob")))
+    manager.enqueue(Job(name="Later", function=add, args=(1, 1), delay=3600, priority=Priority.HIGH))
+    manager.cancel(manager.enqueue(Job(name="Never", function=add, args=(1, 1), priority=Priority.LOW)))
+    manager.start(workers=2)
+    for job_id in ids:
+        manager.wait(job_id, timeout=30)
+
+    told = manager.statistics()
+    print(
+        f"total {told['total']}: {told['completed']} completed, {told['failed']} failed, "
+        f"{told['cancelled']} cancelled, {told['queue_size']} waiting"
+    )
+    print(f"success rate: {told['success_rate'] * 100:.0f} %")
+    for waiting in manager.get_pending_jobs():
+        urgency = next(name for name, count in told["by_priority"].items() if count)
+        print(f"waiting: {waiting.name} ({waiting.status.value}, {urgency})")
+    money = told["by_queue"]["money"]
+    print(f"queue money: {money['failed']} of {money['total']} failed")
+    print(f"function charge: {told['by_function']['charge']['failed']} failed")
+    print(f"user ann: {told['by_user']['ann']['completed']} completed")
+    print("let go:", manager.cleanup_old_results(days=30))
+
+    manager.shutdown(timeout=10)

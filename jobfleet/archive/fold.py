@@ -1,0 +1,287 @@
+"""From events to rows: what a batch of the journal says of each job, attempt and result. Pure.
+
+A row is a mapping from column to value; a column that the batch does not speak of is absent. Times are
+µs since 1970; whoever writes them turns them into what a database has.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from jobfleet.codec import Limits, open_record, read_fields, read_header
+from jobfleet.errors import EncodingError, JobNotFound
+from jobfleet.model import JobStatus, split_id, suffix_time_us
+from jobfleet.retry import Tries
+from jobfleet.store.journal import Event
+from jobfleet.store.values import BLOCKED
+
+Row = dict[str, Any]
+MOVED = "moved:"
+REPLACED_BY = "replaced-by:"
+
+
+@dataclass(slots=True)
+class Folded:
+    """What a batch says.
+
+    Attributes:
+        jobs: By id.
+        results: By id, of those that have ended.
+        attempts: By id and fence.
+    """
+
+    jobs: dict[str, Row] = field(default_factory=dict)
+    results: dict[str, Row] = field(default_factory=dict)
+    attempts: dict[tuple[str, int], Row] = field(default_factory=dict)
+
+
+def fold(events: Iterable[Event], limits: Limits) -> Folded:
+    """Fold events, in any order and however often each was read, into one row a job, attempt and result.
+
+    Args:
+        events: What happened; events of a lane are ordered by their number.
+        limits: Bounds of a result.
+    """
+    folded = Folded()
+    for event in sorted(events, key=_by_number):
+        tell = _TELLERS.get(event.event)
+        if tell is not None:
+            row = folded.jobs.get(event.id)
+            if row is None:
+                row = folded.jobs[event.id] = {"id": event.id, "queue": _queue(event.id)}
+            row["seq"], row["updated_at"] = event.seq, event.at
+            tell(folded, row, event, limits)
+    return folded
+
+
+def _by_number(event: Event) -> int:
+    return event.seq
+
+
+def _queue(job_id: str) -> str:
+    try:
+        return split_id(job_id).queue
+    except JobNotFound:
+        return ""
+
+
+def describe(row: Row, job_id: str, envelope: bytes) -> None:
+    """What the envelope says of a job."""
+    if not envelope or row.get("envelope") == envelope:
+        return
+    row["envelope"] = envelope
+    try:
+        header = read_header(envelope)
+    except EncodingError:
+        return
+    described(row, job_id, header)
+
+
+def described(row: Row, job_id: str, header: Mapping[str, Any]) -> None:
+    """What a header, or the fields of a record, say of a job."""
+    function = header.get("function")
+    row["function"] = function
+    row["name"] = header.get("name", function)
+    row["enqueued_at"] = header.get("enqueued_at") or suffix_time_us(split_id(job_id).suffix)
+    for name, column in _DESCRIBED:
+        if name in header:
+            row[column] = header[name]
+
+
+_DESCRIBED = (
+    ("user", "user_name"), ("session", "session_id"), ("correlation_id", "correlation_id"), ("group", "group_name"),
+    ("unique", "unique_key"), ("tags", "tags"), ("metadata", "metadata"), ("moved_from", "moved_from"),
+)  # fmt: skip
+
+
+def _waits(row: Row, due: int, at: int, tries: Tries | None) -> None:
+    """The job waits."""
+    status = JobStatus.QUEUED
+    if due >= BLOCKED:
+        status = JobStatus.BLOCKED
+    elif due > at:
+        status = JobStatus.RETRYING if tries is not None else JobStatus.SCHEDULED
+    row.update(
+        status=status.value,
+        scheduled_at=None if due >= BLOCKED else due,
+        completed_at=None,
+        cancel_requested_by=None,
+        moved_to=None,
+        error=_last_error(tries),
+    )
+
+
+def _enqueued(folded: Folded, row: Row, event: Event, _limits: Limits) -> None:
+    describe(row, event.id, event.envelope)
+    folded.results.pop(event.id, None)
+    _waits(row, int(event.words[1]), event.at, None)
+    row.update(priority=int(event.words[0]), attempt=0, retry_count=0, started_at=None, worker=None, fence=None)
+
+
+def _rescheduled(_folded: Folded, row: Row, event: Event, _limits: Limits) -> None:
+    _waits(row, int(event.words[1]), event.at, _tries(event))
+    row["priority"] = int(event.words[0])
+
+
+def _unblocked(_folded: Folded, row: Row, event: Event, _limits: Limits) -> None:
+    _waits(row, int(event.words[0]), event.at, None)
+
+
+def _replayed(folded: Folded, row: Row, event: Event, _limits: Limits) -> None:
+    describe(row, event.id, event.envelope)
+    folded.results.pop(event.id, None)
+    _waits(row, event.at, event.at, Tries.parse(event.tries))
+    row.update(attempt=0, retry_count=0, started_at=None, worker=None, fence=None)
+
+
+def _claimed(folded: Folded, row: Row, event: Event, _limits: Limits) -> None:
+    tries = Tries.parse(event.tries)
+    run = {"attempt": tries.attempt, "started_at": event.at, "worker": event.words[0]}
+    row.update(
+        run,
+        status=JobStatus.RUNNING.value,
+        retry_count=tries.failures + tries.crashes,
+        fence=event.token,
+        scheduled_at=None,
+        completed_at=None,
+        error=_last_error(tries),
+    )
+    _attempt(folded, event, run, status=JobStatus.RUNNING.value)
+
+
+def _given_back(folded: Folded, row: Row, event: Event, _limits: Limits) -> None:
+    """Retried, released, parked or withheld."""
+    describe(row, event.id, event.envelope)
+    tries = _tries(event)
+    _waits(row, int(event.words[0]), event.at, tries)
+    if tries is not None:
+        row.update(attempt=tries.attempt - 1, retry_count=tries.failures + tries.crashes)
+    error = None if event.event in ("released", "withheld") else _last_error(tries)
+    _attempt(folded, event, {}, status=event.event, ended_at=event.at, error=error)
+
+
+def _ended(folded: Folded, row: Row, event: Event, limits: Limits) -> None:
+    """Completed or failed."""
+    describe(row, event.id, event.envelope)
+    fields = _read(event.record, limits)
+    if not event.envelope and fields:
+        described(row, event.id, fields)
+    failed = event.event == "failed"
+    duration = int(event.words[1 if failed else 0])
+    reason = event.words[0] if failed else None
+    error = (fields.get("error") or _last_error(_tries(event)) or reason) if failed else None
+    run: Row = {name: fields[name] for name in ("started_at", "worker") if name in fields}
+    run["attempt"] = fields.get("attempt", 1)
+    row.update(
+        run,
+        status=event.event,
+        retry_count=fields.get("retry_count", 0),
+        fence=event.token,
+        scheduled_at=None,
+        completed_at=event.at,
+        error=error,
+        cancel_requested_by=None,
+        moved_to=None,
+    )
+    folded.results[event.id] = {
+        "id": event.id,
+        "seq": event.seq,
+        "status": event.event,
+        "result": fields.get("value"),
+        "error": error,
+        "error_type": fields.get("error_type"),
+        "error_class": (fields.get("error_class") or reason) if failed else None,
+        "traceback": fields.get("traceback"),
+        "duration": duration / 1e6,
+        "record": event.record or None,
+    }
+    _attempt(folded, event, run, status=event.event, ended_at=event.at, error=error)
+
+
+def _closed(folded: Folded, row: Row, event: Event, _limits: Limits) -> None:
+    """Cancelled or expired."""
+    describe(row, event.id, event.envelope)
+    started, worker, by, reason = (*event.words[:4], "-", "-", "-", "-")[:4]
+    moved_to = reason.removeprefix(MOVED) if reason.startswith(MOVED) else None
+    who = None if by == "-" else by.replace(REPLACED_BY, "replaced by ", 1)
+    error = _why(event.event, who, moved_to)
+    tries = _tries(event)
+    run: Row = {"started_at": int(started), "worker": worker} if event.token else {}
+    if tries is not None or not event.token:
+        run["attempt"] = (tries or Tries()).attempt - (0 if event.token else 1)
+    row.update(
+        run,
+        status=event.event,
+        scheduled_at=None,
+        completed_at=event.at,
+        error=error,
+        cancel_requested_by=who if event.event == "cancelled" else None,
+        moved_to=moved_to,
+    )
+    duration = (event.at - int(started)) / 1e6 if event.token else None
+    folded.results[event.id] = {
+        "id": event.id, "seq": event.seq, "status": event.event, "result": None, "error": error, "error_type": None,
+        "error_class": None, "traceback": None, "duration": duration, "record": None,
+    }  # fmt: skip
+    if event.token:
+        _attempt(folded, event, run, status=event.event, ended_at=event.at, error=error)
+
+
+def _attempt(folded: Folded, event: Event, run: Mapping[str, Any], **said: Any) -> None:
+    key = (event.id, event.token)
+    row = folded.attempts.get(key)
+    if row is None:
+        row = folded.attempts[key] = {"job_id": event.id, "fence": event.token, "ended_at": None, "error": None}
+    row.update(run, seq=event.seq, **said)
+
+
+def _why(event: str, who: str | None, moved_to: str | None) -> str:
+    if moved_to:
+        return f"moved to {moved_to} by {who}" if who else f"moved to {moved_to}"
+    if event == "expired":
+        return "not started in time"
+    if who and who.startswith("replaced by "):
+        return who
+    return f"cancelled by {who}" if who else "cancelled"
+
+
+def _tries(event: Event) -> Tries | None:
+    return Tries.parse(event.tries) if event.tries else None
+
+
+def _last_error(tries: Tries | None) -> str | None:
+    if tries is None or not tries.history or tries.history[-1].startswith("replayed "):
+        return None
+    return tries.history[-1].split(" ", 2)[-1]
+
+
+def _read(record: bytes, limits: Limits) -> dict[str, Any]:
+    if not record:
+        return {}
+    try:
+        return open_record(record, limits=limits)
+    except EncodingError:
+        try:
+            return read_fields(record)
+        except EncodingError:
+            return {}
+
+
+_TELLERS: dict[str, Callable[[Folded, Row, Event, Limits], None]] = {
+    "enqueued": _enqueued,
+    "debounced": _enqueued,
+    "rescheduled": _rescheduled,
+    "unblocked": _unblocked,
+    "replayed": _replayed,
+    "claimed": _claimed,
+    "retried": _given_back,
+    "released": _given_back,
+    "withheld": _given_back,
+    "parked": _given_back,
+    "completed": _ended,
+    "failed": _ended,
+    "cancelled": _closed,
+    "expired": _closed,
+}

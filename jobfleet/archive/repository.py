@@ -1,0 +1,291 @@
+"""`JobRepository`: asking the archive, and letting go of what is old."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Collection, Sequence
+from datetime import UTC, datetime, timedelta
+from types import TracebackType
+from typing import Any, Self
+
+from sqlalchemy import ColumnElement, Engine, Select, and_, delete, func, select, tuple_
+from sqlalchemy.orm import Session
+
+from jobfleet.archive.columns import as_json
+from jobfleet.archive.models import JobAttemptModel, JobModel, JobResultModel, JobTagModel
+from jobfleet.archive.schema import open_engine
+from jobfleet.archive.shown import shown
+from jobfleet.codec import DEFAULT, Limits, seal_record
+from jobfleet.errors import EncodingError
+from jobfleet.model import JobResult, JobStatus
+
+FINAL = tuple(status for status in JobStatus if status.is_final)
+OPEN = tuple(status for status in JobStatus if not status.is_final)
+CHUNK = 1000
+BY_HAND = 0
+"""The number of a state that was saved by hand: whatever the journal tells counts more."""
+
+
+class JobRepository:
+    """The archive of a fleet.
+
+    Args:
+        database: Its URL, or an engine.
+        namespace: Whose jobs.
+        limits: Bounds of a result.
+
+    Raises:
+        ConfigError: The URL is of no database that is supported.
+    """
+
+    def __init__(self, database: str | Engine, *, namespace: str = "jobfleet", limits: Limits = DEFAULT) -> None:
+        self._is_mine = isinstance(database, str)
+        self.engine = open_engine(database) if isinstance(database, str) else database
+        self.namespace = namespace
+        self._limits = limits
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """Let the connections go, if they are its own."""
+        if self._is_mine:
+            self.engine.dispose()
+
+    # --------------------------------------------------------------------------------- one job
+
+    def get(self, job_id: str) -> JobResult[Any] | None:
+        """A job as the archive knows it; None when it does not."""
+        with Session(self.engine) as session:
+            job = session.get(JobModel, (self.namespace, job_id))
+            if job is None:
+                return None
+            return shown(job, session.get(JobResultModel, (self.namespace, job_id)), self._limits)
+
+    def attempts(self, job_id: str) -> list[JobAttemptModel]:
+        """The runs of a job, in order."""
+        asked = (
+            select(JobAttemptModel)
+            .where(JobAttemptModel.namespace == self.namespace, JobAttemptModel.job_id == job_id)
+            .order_by(JobAttemptModel.fence)
+        )
+        with Session(self.engine, expire_on_commit=False) as session:
+            return list(session.scalars(asked))
+
+    def save(self, job: JobResult[Any]) -> bool:
+        """Keep what is known of a job, as `Fleet.poll` answers it; False when the journal has told of it already."""
+        with Session(self.engine) as session, session.begin():
+            known = session.get(JobModel, (self.namespace, job.id))
+            if known is not None and known.seq > BY_HAND:
+                return False
+            session.merge(_job_row(self.namespace, job))
+            if job.status.is_final:
+                session.merge(_result_row(self.namespace, job))
+            for tag in sorted(set(job.tags)):
+                session.merge(JobTagModel(namespace=self.namespace, tag=tag, job_id=job.id))
+        return True
+
+    # --------------------------------------------------------------------------------- many
+
+    def get_pending_jobs(self, limit: int = 100, *, queue: str | None = None) -> list[JobResult[Any]]:
+        """Jobs that are open as far as the archive knows, the longest waiting first."""
+        asked = self._chosen(status=OPEN, queue=queue).order_by(JobModel.enqueued_at, JobModel.id).limit(limit)
+        return self._shown(asked)
+
+    def search(
+        self,
+        *,
+        status: JobStatus | Collection[JobStatus] | None = None,
+        queue: str | None = None,
+        function: str | None = None,
+        user: str | None = None,
+        session: str | None = None,
+        tag: str | None = None,
+        since: datetime | None = None,
+        until: datetime | None = None,
+        limit: int = 100,
+        offset: int = 0,
+    ) -> list[JobResult[Any]]:
+        """Jobs to which everything applies that is given, the newest first.
+
+        Args:
+            status: One, or any of some.
+            queue: Its name.
+            function: Its name on the wire.
+            user: Whom they are attributed to.
+            session: In which session of theirs.
+            tag: One that they have.
+            since: Enqueued then or later.
+            until: Enqueued before.
+            limit: How many at most.
+            offset: How many of the newest to pass over.
+        """
+        statuses = (status,) if isinstance(status, JobStatus) else status
+        asked = self._chosen(
+            status=statuses, queue=queue, function=function, user=user, session=session, tag=tag, since=since,
+            until=until,
+        )  # fmt: skip
+        newest = asked.order_by(JobModel.enqueued_at.desc(), JobModel.id.desc())
+        return self._shown(newest.limit(limit).offset(offset))
+
+    def statistics(self, since: datetime | None = None) -> dict[str, Any]:
+        """How many jobs there are, as a whole and by status, queue, function and user, and how they fared.
+
+        Args:
+            since: Only of jobs enqueued then or later.
+        """
+        where = self._where(since=since)
+        with Session(self.engine) as session:
+
+            def counts(column: Any) -> dict[str, int]:
+                rows = session.execute(select(column, func.count()).where(where).group_by(column))
+                return {str(name): int(count) for name, count in rows if name is not None}
+
+            by_status = counts(JobModel.status)
+            joined = and_(JobResultModel.namespace == JobModel.namespace, JobResultModel.id == JobModel.id)
+            average = session.scalar(
+                select(func.avg(JobResultModel.duration))
+                .join(JobModel, joined)
+                .where(where, JobModel.status == JobStatus.COMPLETED.value)
+            )
+            done, failed = by_status.get("completed", 0), by_status.get("failed", 0)
+            return {
+                "total": sum(by_status.values()),
+                **{status.value: by_status.get(status.value, 0) for status in JobStatus},
+                "by_queue": counts(JobModel.queue),
+                "by_function": counts(JobModel.function),
+                "by_user": counts(JobModel.user_name),
+                "average_duration": None if average is None else float(average),
+                "success_rate": done / (done + failed) if done + failed else None,
+            }
+
+    def prune(self, older_than: timedelta | float, *, status: Collection[JobStatus] = FINAL) -> int:
+        """Let jobs go that ended so long ago, with results, attempts and tags; how many those were.
+
+        Args:
+            older_than: A timedelta, or seconds.
+            status: How they must have ended; of open jobs none goes.
+        """
+        where = self._ended(older_than, status)
+        old = select(JobModel.id).where(where).order_by(JobModel.completed_at).limit(CHUNK)
+        gone = 0
+        while True:  # a transaction each, so that none is long
+            with Session(self.engine) as session, session.begin():
+                ids = list(session.scalars(old))
+                for table, column in _OWNERS:
+                    session.execute(delete(table).where(table.namespace == self.namespace, column.in_(ids)))
+            gone += len(ids)
+            if len(ids) < CHUNK:
+                return gone
+
+    def count_ended(self, older_than: timedelta | float, *, status: Collection[JobStatus] = FINAL) -> int:
+        """How many jobs `prune` would let go."""
+        with Session(self.engine) as session:
+            where = self._ended(older_than, status)
+            return session.scalar(select(func.count()).select_from(JobModel).where(where)) or 0
+
+    def latest(self) -> datetime | None:
+        """When the latest event happened of which the archive tells."""
+        with Session(self.engine) as session:
+            return session.scalar(select(func.max(JobModel.updated_at)).where(self._where()))
+
+    # --------------------------------------------------------------------------------- inside
+
+    def _ended(self, older_than: timedelta | float, status: Collection[JobStatus]) -> ColumnElement[bool]:
+        age = older_than if isinstance(older_than, timedelta) else timedelta(seconds=older_than)
+        return and_(
+            JobModel.namespace == self.namespace,
+            JobModel.completed_at < datetime.now(UTC) - age,
+            JobModel.status.in_([one.value for one in status if one.is_final]),
+        )
+
+    def _shown(self, asked: Select[tuple[JobModel]]) -> list[JobResult[Any]]:
+        with Session(self.engine) as session:
+            jobs = list(session.scalars(asked))
+            keys = [(self.namespace, job.id) for job in jobs if JobStatus(job.status).is_final]
+            ends: dict[str, JobResultModel] = {}
+            for at in range(0, len(keys), 500):
+                found = select(JobResultModel).where(
+                    tuple_(JobResultModel.namespace, JobResultModel.id).in_(keys[at : at + 500])
+                )
+                ends.update((end.id, end) for end in session.scalars(found))
+            return [shown(job, ends.get(job.id), self._limits) for job in jobs]
+
+    def _chosen(self, **given: Any) -> Select[tuple[JobModel]]:
+        return select(JobModel).where(self._where(**given))
+
+    def _where(
+        self,
+        *,
+        status: Collection[JobStatus] | None = None,
+        tag: str | None = None,
+        since: datetime | None = None,
+        until: datetime | None = None,
+        **named: str | None,
+    ) -> ColumnElement[bool]:
+        conditions: list[ColumnElement[bool]] = [JobModel.namespace == self.namespace]
+        if status is not None:
+            conditions.append(JobModel.status.in_([one.value for one in status]))
+        conditions += [_NAMED[name] == value for name, value in named.items() if value is not None]
+        if tag is not None:
+            tagged = select(JobTagModel.job_id).where(JobTagModel.namespace == self.namespace, JobTagModel.tag == tag)
+            conditions.append(JobModel.id.in_(tagged))
+        if since is not None:
+            conditions.append(JobModel.enqueued_at >= since)
+        if until is not None:
+            conditions.append(JobModel.enqueued_at < until)
+        return and_(*conditions)
+
+
+_NAMED: dict[str, Any] = {
+    "queue": JobModel.queue,
+    "function": JobModel.function,
+    "user": JobModel.user_name,
+    "session": JobModel.session_id,
+}
+_OWNERS: Sequence[tuple[Any, Any]] = (
+    (JobTagModel, JobTagModel.job_id),
+    (JobAttemptModel, JobAttemptModel.job_id),
+    (JobResultModel, JobResultModel.id),
+    (JobModel, JobModel.id),
+)
+
+
+def _job_row(namespace: str, job: JobResult[Any]) -> JobModel:
+    return JobModel(
+        namespace=namespace, id=job.id, seq=BY_HAND, status=job.status.value, queue=job.queue, function=job.function,
+        name=job.name, user_name=job.user, correlation_id=job.correlation_id, unique_key=job.unique,
+        tags=list(job.tags), job_metadata=dict(job.metadata), enqueued_at=job.enqueued_at,
+        scheduled_at=job.scheduled_at, started_at=job.started_at, completed_at=job.completed_at,
+        updated_at=datetime.now(UTC), attempt=job.attempt, retry_count=job.retry_count, worker=job.worker,
+        fence=job.fence, error=job.error, cancel_requested_by=job.cancel_requested_by, moved_to=job.moved_to,
+        moved_from=job.moved_from,
+    )  # fmt: skip
+
+
+def _result_row(namespace: str, job: JobResult[Any]) -> JobResultModel:
+    return JobResultModel(
+        namespace=namespace,
+        id=job.id,
+        seq=BY_HAND,
+        status=job.status.value,
+        result=None if job.result is None else json.loads(as_json(job.result)),
+        record=_record(job.result),
+        error=job.error,
+        error_type=job.error_type.value if job.error_type else None,
+        error_class=job.error_class,
+        traceback=job.traceback,
+        duration=None if job.duration is None else job.duration.total_seconds(),
+    )
+
+
+def _record(value: object) -> bytes | None:
+    try:
+        return seal_record({"value": value})
+    except EncodingError:
+        return None

@@ -1,0 +1,114 @@
+"""The database and its tables: connecting, making them, telling whether they are there."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from importlib.resources import as_file, files
+from typing import Any
+
+from alembic import command
+from alembic.config import Config
+from alembic.runtime.migration import MigrationContext
+from alembic.script import ScriptDirectory
+from sqlalchemy import Connection, Engine, create_engine, event, make_url, text
+from sqlalchemy.exc import ArgumentError
+
+from jobfleet.config import load, mask_url
+from jobfleet.config.url import check_database_url
+from jobfleet.errors import ConfigError
+
+VERSIONS = "jobfleet_alembic"
+"""The table that remembers the revision; beside one of the program's own."""
+
+_LOCK = 7_203_418_552
+
+
+def open_engine(url: str, *, pool_size: int = 2) -> Engine:
+    """Connect to an archive, on first use.
+
+    Args:
+        url: ``sqlite:///path`` or ``postgresql://user:password@host/database``.
+        pool_size: Connections kept.
+
+    Raises:
+        ConfigError: It is no URL of a database that is supported.
+    """
+    try:
+        made = make_url(check_database_url(url))
+    except (ConfigError, ArgumentError):
+        remedy = "use sqlite:///PATH or postgresql://USER:PASSWORD@HOST/DATABASE"
+        raise ConfigError(f"archive_url = {mask_url(url)!r}: {remedy}.") from None
+    if made.get_backend_name() == "sqlite":
+        engine = create_engine(made, connect_args={"timeout": 30})
+        event.listen(engine, "connect", _prepare_sqlite)
+        return engine
+    made = made.set(drivername="postgresql+psycopg")
+    return create_engine(made, pool_size=pool_size, pool_pre_ping=True, connect_args={"connect_timeout": 10})
+
+
+def _prepare_sqlite(connection: Any, _record: object) -> None:
+    """A log beside the database, so that who reads does not wait for who writes."""
+    connection.execute("PRAGMA journal_mode=WAL")
+    connection.execute("PRAGMA synchronous=NORMAL")
+
+
+def make_tables(database: str | Engine | None = None) -> str:
+    """Make the tables, or bring them up to date; see `jobfleet.archive.init_job_tables`."""
+    is_mine = not isinstance(database, Engine)
+    engine = database if isinstance(database, Engine) else open_engine(database or _configured())
+    try:
+        with _locked(engine) as connection, _alembic(connection) as config:
+            command.upgrade(config, "head")
+            return MigrationContext.configure(connection, opts=_OPTIONS).get_current_revision() or ""
+    finally:
+        if is_mine:
+            engine.dispose()
+
+
+def _configured() -> str:
+    url = load().config.archive_url
+    if url is None:
+        raise ConfigError("There is no archive: set archive_url / JOBFLEET_ARCHIVE_URL, or give a URL.")
+    return url
+
+
+def revisions(engine: Engine) -> tuple[str | None, str]:
+    """The revision of the tables, None where there are none, and the one that this version needs."""
+    with engine.connect() as connection, _alembic(connection) as config:
+        current = MigrationContext.configure(connection, opts=_OPTIONS).get_current_revision()
+        return current, ScriptDirectory.from_config(config).get_current_head() or ""
+
+
+def is_newer(engine: Engine, revision: str) -> bool:
+    """Whether a revision is none that this version knows."""
+    with engine.connect() as connection, _alembic(connection) as config:
+        known = {script.revision for script in ScriptDirectory.from_config(config).walk_revisions()}
+        return revision not in known
+
+
+_OPTIONS = {"version_table": VERSIONS}
+
+
+@contextmanager
+def _locked(engine: Engine) -> Iterator[Connection]:
+    """A transaction in which nobody else changes tables."""
+    with engine.connect() as connection:
+        if engine.dialect.name == "postgresql":
+            with connection.begin():
+                connection.execute(text("SELECT pg_advisory_xact_lock(:lock)"), {"lock": _LOCK})
+                yield connection
+        else:
+            connection.exec_driver_sql("BEGIN IMMEDIATE")
+            yield connection
+            connection.commit()
+
+
+@contextmanager
+def _alembic(connection: Connection) -> Iterator[Config]:
+    with as_file(files("jobfleet.archive").joinpath("migrations")) as folder:
+        config = Config()
+        config.set_main_option("script_location", str(folder).replace("%", "%%"))
+        config.set_main_option("path_separator", "os")
+        config.attributes["connection"] = connection
+        yield config

@@ -1,0 +1,197 @@
+"""`jobfleet archive`: the jobs that are kept in SQL."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from datetime import UTC, datetime, timedelta
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from jobfleet.archive import init_job_tables, part
+from jobfleet.cli import fail
+from jobfleet.cli.invocation import Invocation
+from jobfleet.cli.jobs import show_jobs
+from jobfleet.cli.options import TIME, Group, settings, yes_option
+from jobfleet.cli.output import agreed, clock, count, say
+from jobfleet.config import mask_url
+from jobfleet.config.kind import DURATION
+from jobfleet.errors import ConfigError, StoreUnavailable
+from jobfleet.model import JobStatus
+from jobfleet.services.archive import GROUP
+from jobfleet.store.calls import inspect
+from jobfleet.store.calls.journal import dismiss, unregister
+
+if TYPE_CHECKING:
+    from jobfleet.archive import JobRepository
+    from jobfleet.client.sync import Fleet
+
+EVERY = [word.value for word in JobStatus]
+ENDED = [word.value for word in JobStatus if word.is_final]
+
+
+@click.group(cls=Group)
+def archive() -> None:
+    """Make the archive, search it, let old jobs go."""
+
+
+@contextmanager
+def _answering(url: str) -> Iterator[None]:
+    """Say in a line that the database does not answer."""
+    try:
+        yield
+    except part("writer").AWAY as error:
+        said = str(error.orig).strip().split("\n", 1)[0]
+        raise StoreUnavailable(f"No archive at {mask_url(url)} ({said}).") from None
+
+
+@contextmanager
+def _repository(invocation: Invocation) -> Iterator[JobRepository]:
+    url = _url(invocation)
+    with _answering(url), part("repository").JobRepository(url, namespace=invocation.config.namespace) as repository:
+        current, needed = part("schema").revisions(repository.engine)
+        if current is None:
+            raise ConfigError(f"The archive at {mask_url(url)} has no tables: run 'jobfleet archive init'.")
+        if current != needed:
+            raise ConfigError(f"The archive's tables are at {current}, not {needed}: run 'jobfleet archive upgrade'.")
+        yield repository
+
+
+def _url(invocation: Invocation) -> str:
+    url = invocation.config.archive_url
+    if url is None:
+        raise ConfigError("There is no archive: set --archive-url / JOBFLEET_ARCHIVE_URL.")
+    return url
+
+
+@archive.command()
+@settings("archive_url")
+@click.pass_obj
+def init(invocation: Invocation) -> None:
+    """Make the tables; where they are, bring them up to date."""
+    _make(invocation)
+
+
+@archive.command()
+@settings("archive_url")
+@click.pass_obj
+def upgrade(invocation: Invocation) -> None:
+    """Bring the tables up to date; where there are none, make them."""
+    _make(invocation)
+
+
+def _make(invocation: Invocation) -> None:
+    url = _url(invocation)
+    with _answering(url):
+        revision = init_job_tables(url)
+    text = f"The archive at {mask_url(url)} is at revision {revision}."
+    invocation.output.show(data={"url": mask_url(url), "revision": revision}, ids=[], text=text)
+
+
+@archive.command()
+@settings("archive_url")
+@click.pass_obj
+def status(invocation: Invocation) -> None:
+    """Show what the archive holds, and how far it is behind."""
+    with _repository(invocation) as repository:
+        told = repository.statistics()
+        newest = repository.latest()
+    with invocation.fleet() as fleet:
+        queues = fleet.queues()
+    behind, dropped = sum(queue.unread for queue in queues), sum(queue.dropped for queue in queues)
+    rate, average = told["success_rate"], told["average_duration"]
+    shown = {
+        "archive": mask_url(_url(invocation)),
+        "jobs": f"{told['total']:,}",
+        **{name: f"{told[name]:,}" for name in EVERY if told[name]},
+        "success rate": "" if rate is None else f"{rate:.1%}",
+        "average duration": "" if average is None else f"{average:.3g} s",
+        "latest event": clock(newest),
+        "events not archived yet": f"{behind:,}",
+        "events lost at the journal's bound": f"{dropped:,}" if dropped else "",
+    }
+    data = {**told, "latest": newest.isoformat() if newest else None, "behind": behind, "dropped": dropped}
+    invocation.output.show(data=data, ids=[], text=invocation.output.details(shown.items()))
+
+
+@archive.command()
+@click.option("--status", type=click.Choice(EVERY), help="Only such.")
+@click.option("--queue", metavar="NAME", help="Only of this queue.")
+@click.option("--function", metavar="NAME", help="Only of this function.")
+@click.option("--user", metavar="WHO", help="Only of this user.")
+@click.option("--session", metavar="NAME", help="Only of this session.")
+@click.option("--tag", metavar="TAG", help="Only with this tag.")
+@click.option("--since", metavar="TIME", help="Enqueued since then: '24h' ago, or 2026-11-25T08:00.")
+@click.option("--until", metavar="TIME", help="Enqueued before.")
+@click.option("--limit", type=click.IntRange(1, 10_000), default=50, metavar="N", help="Rows at most. [default 50]")
+@click.option("--offset", type=click.IntRange(0), default=0, metavar="N", help="Rows to pass over. [default 0]")
+@settings("archive_url")
+@click.pass_obj
+def search(invocation: Invocation, /, status: str | None, **chosen: Any) -> int:
+    """Find jobs, the newest first. Exit code 3 if there is none."""
+    chosen |= {name: _moment(chosen[name], f"--{name}") for name in ("since", "until")}
+    with _repository(invocation) as repository:
+        jobs = repository.search(status=None if status is None else JobStatus(status), **chosen)
+    if not jobs and invocation.form == "table":
+        say("No such jobs.")
+    show_jobs(invocation, jobs)
+    return fail.DONE if jobs else fail.NOT_FOUND
+
+
+def _moment(text: str | None, flag: str) -> datetime | None:
+    if text is None:
+        return None
+    try:
+        return datetime.fromisoformat(text).astimezone(UTC)
+    except ValueError:
+        try:
+            return datetime.now(UTC) - timedelta(seconds=float(str(DURATION.parse(text))))
+        except ValueError:
+            raise click.UsageError(f"{flag} {text!r}: use '24h' for so long ago, or 2026-11-25T08:00.") from None
+
+
+@archive.command()
+@yes_option
+@click.pass_obj
+def detach(invocation: Invocation, yes: bool) -> int:
+    """Take the archive off the journal: when no reaper is to write it any more.
+
+    What is not archived yet never will be. A reaper that has an archive attaches it again.
+    """
+    if not agreed("Write nothing for the archive any more?", yes=yes):
+        return fail.FAILED
+    with invocation.fleet() as fleet:
+        was = _detach(fleet)
+    invocation.output.show(data={"detached": was}, ids=[], text="Detached." if was else "It was not attached.")
+    return fail.DONE
+
+
+def _detach(fleet: Fleet) -> bool:
+    keys = fleet.space.keys
+    was = fleet.store.run(dismiss(keys, GROUP))
+    for queue, (_, lanes) in fleet.store.run(inspect.fleet(keys)).queues.items():
+        for lane in fleet.space.lanes_of(queue, lanes):
+            was |= fleet.store.run(unregister(lane, GROUP))
+    return was
+
+
+@archive.command()
+@click.option("--older-than", type=TIME, required=True, metavar="TIME", help="Ended so long ago, such as '90d'.")
+@click.option("--status", "statuses", type=click.Choice(ENDED), multiple=True, help="Only such; again: and those.")
+@yes_option
+@settings("archive_url")
+@click.pass_obj
+def prune(invocation: Invocation, older_than: float, statuses: tuple[str, ...], yes: bool) -> int:
+    """Let jobs go that ended long ago, with results, attempts and tags.
+
+    Open jobs stay.
+    """
+    chosen = [JobStatus(word) for word in statuses or ENDED]
+    with _repository(invocation) as repository:
+        number = repository.count_ended(older_than, status=chosen)
+        if number and not agreed(f"Let {count(number, 'job')} go for good?", yes=yes):
+            return fail.FAILED
+        gone = repository.prune(older_than, status=chosen) if number else 0
+    invocation.output.show(data={"pruned": gone}, ids=[], text=f"Gone: {count(gone, 'job')}.")
+    return fail.DONE

@@ -1,0 +1,127 @@
+"""Many jobs at a glance: who waits, how the last ones ended, letting old results go. See `verbs` for the form."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Callable, Iterable
+from typing import Any
+
+from jobfleet.client.admin import ENDINGS, lanes
+from jobfleet.client.admin import statistics as counted
+from jobfleet.client.report import result_of, waiting_result
+from jobfleet.client.space import Space
+from jobfleet.client.verbs import Verb, batches, value
+from jobfleet.model import JobResult
+from jobfleet.store.calls import ended, inspect
+from jobfleet.store.keys import BANDS, Lane
+
+BATCHES = 10
+"""Finishing batches read in one call; each holds up to 50 jobs."""
+
+
+def pending(space: Space, queue: str | None = None, *, limit: int = 100) -> Verb[list[JobResult[Any]]]:
+    """Jobs that wait: the most urgent first, then by due time; those that wait for others last of their priority."""
+    every = yield from lanes(space, queue)
+    found: list[JobResult[Any]] = []
+    for band in range(BANDS):
+        rows: list[JobResult[Any]] = []
+        for lane in every:
+            for section in range(band, len(inspect.SECTIONS), BANDS):
+                rows += yield from _waiting(lane, section, limit)
+        rows.sort(key=lambda row: (row.scheduled_at is None, row.scheduled_at))
+        found += rows
+        if len(found) >= limit:
+            break
+    return found[:limit]
+
+
+def _waiting(lane: Lane, section: int, limit: int) -> Verb[list[JobResult[Any]]]:
+    """The first jobs of a section, a page at a time."""
+    rows: list[JobResult[Any]] = []
+    while len(rows) < limit:
+        size = min(limit - len(rows), inspect.CHUNK)
+        now, page = value((yield (inspect.waiting(lane, section, skip=len(rows), limit=size),)))
+        rows += [waiting_result(row, now) for row in page]
+        if len(page) < size:
+            break
+    return rows
+
+
+def statistics(space: Space, *, sample: int = 0) -> Verb[dict[str, Any]]:
+    """Counts of the whole fleet and of each queue; of its last endings, by function and by user.
+
+    Args:
+        space: The client's context.
+        sample: How many of the last ended jobs are looked at for ``by_function`` and ``by_user``; 0 leaves these out.
+    """
+    told = yield from counted(space)
+    if sample:
+        last = yield from endings(space, limit=sample)
+        told["sampled"] = len(last)
+        told["by_function"] = _grouped(last, lambda row: row.function)
+        told["by_user"] = _grouped((row for row in last if row.user is not None), lambda row: str(row.user))
+    return told
+
+
+def _grouped(rows: Iterable[JobResult[Any]], key: Callable[[JobResult[Any]], str]) -> dict[str, dict[str, Any]]:
+    groups: defaultdict[str, list[JobResult[Any]]] = defaultdict(list)
+    for row in rows:
+        groups[key(row)].append(row)
+    return {name: _summary(groups[name]) for name in sorted(groups)}
+
+
+def _summary(rows: list[JobResult[Any]]) -> dict[str, Any]:
+    counts = {word: sum(row.status.value == word for row in rows) for word in ENDINGS}
+    finished = counts["completed"] + counts["failed"]
+    spent = [row.duration.total_seconds() for row in rows if row.duration is not None]
+    return {
+        "total": len(rows),
+        **counts,
+        "average_duration": sum(spent) / len(spent) if spent else 0.0,
+        "success_rate": counts["completed"] / finished if finished else 0.0,
+    }
+
+
+def endings(space: Space, *, limit: int) -> Verb[list[JobResult[Any]]]:
+    """How the last jobs ended, without the values they returned; the newest first."""
+    every = yield from lanes(space)
+    found: list[JobResult[Any]] = []
+    for lane in every:
+        wanted = yield from _last(lane, limit)
+        for part in batches(wanted, ended.CHUNK):
+            finals = value((yield (ended.outcomes(lane, part),)))
+            for job_id, final in zip(part, finals, strict=True):
+                if final is not None:
+                    found.append(result_of(job_id, final, 0, limits=space.limits))
+    found.sort(key=lambda row: row.completed_at.timestamp() if row.completed_at else 0.0, reverse=True)
+    return found[:limit]
+
+
+def _last(lane: Lane, limit: int) -> Verb[list[str]]:
+    """The ids that ended last in a lane, each once."""
+    wanted: dict[str, None] = {}
+    before = "+"
+    while len(wanted) < limit:
+        rows = value((yield (inspect.finished(lane, before=before, limit=BATCHES),)))
+        if not rows:
+            break
+        wanted |= dict.fromkeys(lane.id_prefix + row.suffix for row in rows)
+        before = f"({rows[-1].entry}"
+    return list(wanted)[:limit]
+
+
+def clean(space: Space, older_than: float, queue: str | None = None) -> Verb[int]:
+    """Let go what is kept of jobs that ended so many seconds ago, in bounded batches; of how many it was.
+
+    An id is remembered for as long as its enqueue may be repeated, whatever is asked for.
+    """
+    gone = 0
+    for lane in (yield from lanes(space, queue)):
+        now = value((yield (inspect.counts(lane),))).now
+        before = now - round(max(older_than, *space.windows) * 1e6)
+        start = f"({before // 1000 + 1}-0"
+        while rows := value((yield (inspect.finished(lane, before=start, limit=BATCHES),))):
+            for part in batches(dict.fromkeys(lane.id_prefix + row.suffix for row in rows), ended.CHUNK):
+                gone += value((yield (ended.clean(lane, part, before_us=before),)))
+            start = f"({rows[-1].entry}"
+    return gone

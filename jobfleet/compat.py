@@ -1,0 +1,203 @@
+"""The manager that the user's document works with: a facade over a fleet, and a worker beside the calling program.
+
+Nothing starts by itself: the fleet's workers are elsewhere, and a web page that asks for the manager must not
+take jobs from them.
+"""
+
+from __future__ import annotations
+
+import logging
+import threading
+from typing import TYPE_CHECKING, Any
+
+from jobfleet.client.default import default_fleet
+from jobfleet.client.sync import Fleet
+from jobfleet.config import JobConfig
+from jobfleet.errors import ConfigError
+from jobfleet.model import Job, JobResult
+
+if TYPE_CHECKING:
+    from jobfleet.worker.inside import Stop
+
+log = logging.getLogger("jobfleet.worker")
+DAY = 86_400.0
+SAMPLE = 1000
+"""How many ended jobs `statistics` looks at, by function and by user."""
+STOPPING = 30.0
+"""Seconds that a worker may take beyond its grace to give back what it runs and to say goodbye."""
+READY = 10.0
+
+
+class JobManager:
+    """One object for everything: enqueue, poll, cancel, statistics, dead letters, and a worker in this program.
+
+    Args:
+        config: Settings of a fleet of its own.
+        fleet: The fleet it manages; by default the default one, whichever that is when it is used.
+
+    Raises:
+        ConfigError: Both are given.
+    """
+
+    def __init__(self, config: JobConfig | None = None, *, fleet: Fleet | None = None) -> None:
+        if config is not None and fleet is not None:
+            raise ConfigError("config and fleet are both given; give one: a fleet has its settings.")
+        self._fleet = Fleet.of(config) if config is not None else fleet
+        self._lock = threading.Lock()
+        self._stop: Stop | None = None
+        self._thread: threading.Thread | None = None
+        self._slots = 0
+
+    def __repr__(self) -> str:
+        return f"<JobManager of {self.fleet!r}{', started' if self.is_running else ''}>"
+
+    @property
+    def fleet(self) -> Fleet:
+        """The fleet it manages."""
+        return self._fleet if self._fleet is not None else default_fleet()
+
+    @property
+    def is_running(self) -> bool:
+        """Whether a worker runs in this program."""
+        return self._thread is not None and self._thread.is_alive()
+
+    def enqueue(self, job: Job) -> str:
+        """Put a job into the fleet; return its id. See `Fleet.enqueue`."""
+        return self.fleet.enqueue(job)
+
+    def poll(self, job_id: str) -> JobResult[Any]:
+        """What is known of a job. See `Fleet.poll`."""
+        return self.fleet.poll(job_id)
+
+    def wait(self, job_id: str, timeout: float | None = None) -> JobResult[Any]:
+        """Wait for a job's end. See `Fleet.wait`."""
+        return self.fleet.wait(job_id, timeout=timeout)
+
+    def cancel(self, job_id: str, *, by: str | None = None) -> bool:
+        """Cancel a job; False when it has ended already. See `Fleet.cancel`."""
+        return self.fleet.cancel(job_id, by=by)
+
+    def statistics(self) -> dict[str, Any]:
+        """Counts of the whole fleet: total, one of each status, by priority, queue, function and user.
+
+        ``by_function`` and ``by_user`` are about the jobs that ended last, at most 1,000 of those whose results are
+        still kept; ``sampled`` says how many that was. All other figures are exact.
+        """
+        return self.fleet.statistics(sample=SAMPLE)
+
+    def get_pending_jobs(self, queue: str | None = None, *, limit: int = 100) -> list[JobResult[Any]]:
+        """Jobs that wait, the most urgent first.
+
+        Args:
+            queue: Only of this queue.
+            limit: How many at most.
+        """
+        return self.fleet.pending(queue, limit=limit)
+
+    def cleanup_old_results(self, days: float = 7.0) -> int:
+        """Let go the results of jobs that ended longer ago than so many days; of how many. See `Fleet.clean`.
+
+        Raises:
+            ConfigError: `days` is no number of days.
+        """
+        if isinstance(days, bool) or not isinstance(days, int | float) or not 0 <= days <= 36_500:
+            raise ConfigError(f"days is {days!r}; give a number of days, 0 or more.")
+        return self.fleet.clean(days * DAY)
+
+    def dead_letters(self, queue: str | None = None, *, limit: int = 50) -> list[JobResult[Any]]:
+        """The newest dead letters: jobs that have failed for good. See `Fleet.dead`."""
+        return self.fleet.dead(queue, limit=limit)
+
+    def retry_dead_letter(self, job_id: str, *, by: str | None = None) -> bool:
+        """Put a dead job back into its queue; False when it is open again already. See `Fleet.replay`."""
+        return self.fleet.replay(job_id, by=by)
+
+    def start(self, workers: int | None = None) -> None:
+        """Run a worker inside this program, and the reaper's duties: recurring jobs, flows, retention.
+
+        It runs functions that are registered here, those of ``__main__`` and lambdas too, and takes back what an
+        earlier one has left. A job whose function this program does not know is parked, for a worker that knows it.
+        Starting it twice is harmless. It ends with `shutdown`, or drains when the program comes to its end.
+
+        Args:
+            workers: How many jobs run at once; default the setting ``slots``.
+
+        Raises:
+            ConfigError: `workers` is no number of jobs, or it runs already with another one.
+            StoreUnavailable: Redis is away.
+        """
+        slots = self.fleet.config.slots if workers is None else workers
+        if isinstance(slots, bool) or not isinstance(slots, int) or not 1 <= slots <= 10_000:
+            raise ConfigError(f"workers is {workers!r}; give a whole number from 1 to 10,000.")
+        with self._lock:
+            if self.is_running:
+                if slots != self._slots:
+                    raise ConfigError(f"It runs already, with workers={self._slots}; call shutdown() first.")
+                return
+            from jobfleet.worker.inside import Stop  # for those who run one
+
+            fleet = self.fleet
+            fleet.workers()  # whoever starts it hears at once that Redis is away
+            self._slots, self._stop = slots, Stop()
+            self._thread = threading.Thread(
+                target=_run, args=(fleet, slots, self._stop), name="jobfleet-manager", daemon=False
+            )
+            self._thread.start()
+            threading.Thread(
+                target=_follow_program, args=(self._stop,), name="jobfleet-manager-end", daemon=True
+            ).start()
+            self._stop.ready.wait(READY)
+
+    def shutdown(self, timeout: float | None = None) -> None:
+        """End the worker in this program; nothing happens when there is none.
+
+        What runs may go on for `timeout` seconds; what has not ended by then is interrupted and given back, and
+        another worker runs it. Jobs that wait stay where they are.
+
+        Args:
+            timeout: Seconds; default the setting ``grace``.
+
+        Raises:
+            ConfigError: `timeout` is no number of seconds.
+        """
+        if timeout is not None and (isinstance(timeout, bool) or not isinstance(timeout, int | float) or timeout < 0):
+            raise ConfigError(f"timeout is {timeout!r}; give seconds, 0 or more.")
+        with self._lock:
+            thread, stop = self._thread, self._stop
+            if thread is None or stop is None:
+                return
+            grace = self.fleet.config.grace if timeout is None else float(timeout)
+            stop.grace = grace
+            stop.set()
+            thread.join(grace + STOPPING)
+            if thread.is_alive():
+                log.error("worker.stuck it has not ended %.0f s after its grace", STOPPING)
+            self._thread = self._stop = None
+
+
+def _run(fleet: Fleet, slots: int, stop: Stop) -> None:
+    try:
+        fleet.run_worker(slots=slots, stop=stop, with_reaper=True)
+    except Exception:
+        log.exception("worker.died")
+    finally:
+        stop.ready.set()
+
+
+def _follow_program(stop: Stop) -> None:
+    """End the worker when the program comes to its end; the interpreter waits for its thread."""
+    program = threading.main_thread()
+    while program.is_alive() and not stop.is_set():
+        program.join(1.0)
+    stop.set()
+
+
+_manager = JobManager()
+
+
+def get_job_manager() -> JobManager:
+    """The manager of the default fleet; the same at each call. Nothing starts by it."""
+    return _manager
+
+
+__all__ = ["JobManager", "get_job_manager"]

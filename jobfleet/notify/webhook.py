@@ -1,0 +1,119 @@
+"""`WebhookNotificationChannel`: a signed POST of JSON."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Mapping
+from typing import Any
+
+from jobfleet.clock import wall_us
+from jobfleet.errors import ConfigError
+from jobfleet.notify.address import Resolver, system_resolver
+from jobfleet.notify.channel import DeliveryRefused, NotDelivered, NotificationChannel
+from jobfleet.notify.notice import Notification
+from jobfleet.notify.post import Post, check_headers, endpoint_of
+from jobfleet.notify.signature import key_of, sign
+from jobfleet.notify.text import as_data, one_line
+from jobfleet.version import VERSION
+
+RETRY_AFTER_MOST = 3600.0
+_OWN_HEADERS = {"content-length", "content-type", "connection", "host", "transfer-encoding", "user-agent"}
+
+
+class WebhookNotificationChannel(NotificationChannel):
+    """POSTs notifications as JSON; an answer of 2xx is a success, 410 the end, all else is tried again.
+
+    The body has a ``text``, so that chat hooks (Slack, Mattermost, Rocket.Chat) take it. The header ``webhook-id``
+    stays the same when a notification is sent again.
+
+    Args:
+        url: Where to; may hold a secret, and is shown nowhere but for its host.
+        secret: Signs the body (HMAC-SHA256, 16 bytes or more); without it there is no signature.
+        name: The channel's name.
+        headers: More headers, such as ``Authorization``.
+        timeout: Seconds for the whole exchange.
+        allow_http: Whether the URL may be without TLS.
+        allow_private: Whether its host may be private, loopback or link-local.
+        ca_file: Certificates to trust in place of the system's.
+        text_field: What the field ``text`` is called, such as ``content`` for Discord.
+        text_only: Whether that field is all there is, for hooks that refuse fields they do not know (Google Chat).
+        body: Makes another body, plain data, of a `Notification`.
+        resolver: What knows the addresses of a host; the system's by default.
+
+    Raises:
+        ConfigError: The URL, the secret or a header is refused.
+    """
+
+    def __init__(
+        self,
+        url: str,
+        *,
+        secret: str | None = None,
+        name: str = "webhook",
+        headers: Mapping[str, str] | None = None,
+        timeout: float = 10.0,
+        allow_http: bool = False,
+        allow_private: bool = False,
+        ca_file: str | None = None,
+        text_field: str = "text",
+        text_only: bool = False,
+        body: Callable[[Notification], Any] | None = None,
+        resolver: Resolver = system_resolver,
+    ) -> None:
+        self.name = name
+        self.timeout = timeout + 5.0  # the exchange ends by itself before its thread is given up
+        self._endpoint = endpoint_of(url, allow_http=allow_http)
+        self._key = None if secret is None else key_of(secret)
+        self._headers = dict(headers or {})
+        check_headers(self._headers)
+        for header in self._headers:
+            if header.lower() in _OWN_HEADERS or header.lower().startswith("webhook-"):
+                raise ConfigError(f"The header {header!r} is the channel's own.")
+        self._text_field = text_field
+        self._text_only = text_only
+        self._body = body
+        self._post = Post(
+            self._endpoint, timeout=timeout, allow_private=allow_private, ca_file=ca_file, resolver=resolver
+        )
+
+    def describe(self) -> str:
+        """Its host, and whether it signs."""
+        scheme = "https" if self._endpoint.is_secure else "http"
+        return f"{scheme}://{self._endpoint.authority}/…{'' if self._key is None else ', signed'}"
+
+    def send(self, notification: Notification) -> None:
+        """POST a notification.
+
+        Raises:
+            NotDelivered: There was no answer of 2xx.
+            DeliveryRefused: The other side is gone for good (410).
+        """
+        body = json.dumps(self._content(notification), ensure_ascii=False, default=str).encode("utf-8", "replace")
+        timestamp = wall_us() // 1_000_000
+        headers = {
+            "User-Agent": f"jobfleet/{VERSION}",
+            "Content-Type": "application/json; charset=utf-8",
+            **self._headers,
+            "webhook-id": notification.id,
+            "webhook-timestamp": str(timestamp),
+        }
+        if self._key is not None:
+            headers["webhook-signature"] = sign(self._key, id=notification.id, timestamp=timestamp, body=body)
+        answer = self._post.send(headers, body)
+        if 200 <= answer.status < 300:
+            return
+        told = f"{self._endpoint.host} answered {answer.status}"
+        if answer.status == 410:
+            raise DeliveryRefused(f"{told}: it is gone.")
+        if answer.status < 400:
+            raise NotDelivered(f"{told}; redirects are not followed: give the URL it leads to.")
+        excerpt = one_line(answer.excerpt)
+        retry_after = min(answer.retry_after, RETRY_AFTER_MOST)
+        raise NotDelivered(f"{told}{f': {excerpt}' if excerpt else ''}.", retry_after=retry_after)
+
+    def _content(self, notification: Notification) -> Any:
+        if self._body is not None:
+            return self._body(notification)
+        data = as_data(notification)
+        text = {self._text_field: data.pop("text")}
+        return text if self._text_only else text | data

@@ -1,0 +1,136 @@
+"""One job on a page: its bar, its button, or both."""
+
+from __future__ import annotations
+
+from typing import Any, Literal
+
+import streamlit as st
+
+from jobfleet.model import JobResult, JobStatus
+from jobfleet.panels.fragment import refreshing
+from jobfleet.panels.reading import Answer, ask, read_job
+from jobfleet.panels.words import facts, headline, plain, under_bar
+
+POLL_INTERVAL = 0.5
+BY = "streamlit"
+
+
+def render_job_progress(job_id: str, poll_interval: float = POLL_INTERVAL) -> JobResult[Any] | None:
+    """Show how far a job is, with a bar that moves by itself until the job has ended.
+
+    Args:
+        job_id: The job.
+        poll_interval: Seconds between two looks, at least 0.1.
+
+    Returns:
+        What was known of the job when the page was run; None of an unknown one, or while Redis is away.
+    """
+    seen = read_job(job_id)
+
+    def draw() -> bool:
+        now = read_job(job_id)
+        _bar(now)
+        return _is_over(now)
+
+    refreshing(draw, every=poll_interval, is_over=_is_over(seen))
+    return seen.value
+
+
+def create_job_progress_widget(
+    job_id: str, poll_interval: float = POLL_INTERVAL, *, by: str | None = None
+) -> JobResult[Any] | None:
+    """Show a job in a box of its own: its bar, how it ended, and a button that cancels it. It refreshes itself.
+
+    Args:
+        job_id: The job.
+        poll_interval: Seconds between two looks, at least 0.1.
+        by: Who cancels it, for the record.
+
+    Returns:
+        What was known of the job when the page was run; None of an unknown one, or while Redis is away.
+    """
+    seen = read_job(job_id)
+
+    def draw() -> bool:
+        with st.container(border=True, key=f"jobfleet-{job_id}"):
+            told, button = st.columns([5, 1], vertical_alignment="center")
+            with button:
+                now = _button(job_id, by=by, key=f"jobfleet-widget-cancel-{job_id}", width="stretch")
+            with told:
+                if now.value is not None:
+                    st.markdown(headline(now.value))
+            _bar(now, with_headline=False)
+            if now.value is not None and now.value.status is JobStatus.COMPLETED and now.value.result is not None:
+                st.caption(f"Result: {plain(now.value.result)}")
+        return _is_over(now)
+
+    refreshing(draw, every=poll_interval, is_over=_is_over(seen))
+    return seen.value
+
+
+def cancel_job_button(job_id: str, *, by: str | None = None) -> bool:
+    """Show a button that cancels a job; it can be pressed while the job is open.
+
+    Args:
+        job_id: The job.
+        by: Who cancels it, for the record.
+
+    Returns:
+        Whether the job has just been cancelled, or asked to stop, by this button.
+    """
+    key = f"jobfleet-cancel-{job_id}"
+    _button(job_id, by=by, key=key)
+    return bool(st.session_state.pop(f"{key}-done", False))
+
+
+def _button(
+    job_id: str, *, by: str | None, key: str, width: Literal["content", "stretch"] = "content"
+) -> Answer[JobResult[Any]]:
+    """Draw the button; answer what the job is like, after a press that was just made."""
+    now = read_job(job_id)
+    job = now.value
+    is_stopping = job is not None and job.cancel_requested_by is not None and not job.status.is_final
+    st.button(
+        "Stopping …" if is_stopping else "Cancel",
+        key=key,
+        on_click=_cancel,
+        args=(job_id, by, f"{key}-done"),
+        disabled=job is None or job.status.is_final or is_stopping,
+        width=width,
+    )
+    return now
+
+
+def _cancel(job_id: str, by: str | None, done: str) -> None:
+    answer = ask(lambda fleet: fleet.cancel(job_id, by=by or BY))
+    st.session_state[done] = bool(answer.value)
+    if answer.problem:
+        st.toast(plain(answer.problem))
+
+
+def _bar(now: Answer[JobResult[Any]], *, with_headline: bool = True) -> None:
+    job = now.value
+    if job is None:
+        _say(now)
+        return
+    if with_headline:
+        st.markdown(headline(job))
+    st.progress(1.0 if job.status is JobStatus.COMPLETED else min(max(job.progress, 0.0), 1.0), text=under_bar(job))
+    if job.status is JobStatus.FAILED:
+        st.error(plain(f"{job.error_class}: {job.error}" if job.error_class else job.error or "failed"))
+    elif job.status.is_final and job.status is not JobStatus.COMPLETED:
+        st.caption(plain(job.error or job.status.value))
+    small = facts(job)
+    if small:
+        st.caption(small)
+
+
+def _say(now: Answer[Any]) -> None:
+    if now.is_passing:
+        st.warning(plain(now.problem))
+    else:
+        st.info(plain(now.problem))
+
+
+def _is_over(now: Answer[JobResult[Any]]) -> bool:
+    return now.value.status.is_final if now.value is not None else not now.is_passing

@@ -1,0 +1,64 @@
+"""The jobs of one user on a page."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import streamlit as st
+
+from jobfleet.client.sync import Fleet
+from jobfleet.model import JobResult, JobStatus
+from jobfleet.panels.fragment import refreshing
+from jobfleet.panels.reading import LOOKED_AT, ask
+from jobfleet.panels.table import job_table
+from jobfleet.panels.words import headline, plain, under_bar
+
+REFRESH = 1.0
+
+
+def render_user_jobs(user: str, limit: int = 20, refresh: float = REFRESH) -> None:
+    """Show the jobs that are attributed to a user: bars of what is open, a table of what has ended.
+
+    It refreshes itself.
+
+    Args:
+        user: Whose jobs, as they were given with ``Job(user=…)``.
+        limit: How many at most, the newest.
+        refresh: Seconds between two looks, at least 0.1.
+    """
+
+    def draw() -> bool:
+        seen = ask(lambda fleet: jobs_of(fleet, user, limit))
+        if seen.value is None:
+            st.warning(plain(seen.problem))
+        elif not seen.value:
+            st.info(plain(f"No jobs of {user}."))
+        else:
+            _draw(seen.value, user)
+        return False
+
+    refreshing(draw, every=refresh, is_over=False)
+
+
+def jobs_of(fleet: Fleet, user: str, limit: int) -> list[JobResult[Any]]:
+    """A user's jobs among the newest, by when they were enqueued, the newest first."""
+    looked_at = {
+        row.id: row
+        for row in (
+            *fleet.ended(limit=LOOKED_AT),
+            *fleet.pending(limit=LOOKED_AT),
+            *fleet.jobs(status=JobStatus.RUNNING, limit=LOOKED_AT).jobs,
+        )
+    }
+    found = [row for row in looked_at.values() if row.user == user]
+    found.sort(key=lambda row: row.enqueued_at.timestamp() if row.enqueued_at else 0.0, reverse=True)
+    return found[:limit]
+
+
+def _draw(jobs: list[JobResult[Any]], user: str) -> None:
+    still_open = [job for job in jobs if not job.status.is_final]
+    ended = [job for job in jobs if job.status.is_final]
+    for job in still_open:
+        st.progress(min(max(job.progress, 0.0), 1.0), text=f"{headline(job)} · {under_bar(job)}")
+    if ended:
+        job_table(ended, key=f"jobfleet-user-{user}", without="user")

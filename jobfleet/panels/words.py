@@ -1,0 +1,90 @@
+"""How panels put things: status, times and other people's texts. Pure."""
+
+from __future__ import annotations
+
+import re
+from datetime import datetime
+from typing import Any
+
+from jobfleet.clock import span
+from jobfleet.model import JobResult, JobStatus
+
+LONGEST = 200
+BADGES = {
+    JobStatus.BLOCKED: ("gray", "link"),
+    JobStatus.SCHEDULED: ("gray", "schedule"),
+    JobStatus.QUEUED: ("gray", "hourglass_empty"),
+    JobStatus.RUNNING: ("blue", "play_arrow"),
+    JobStatus.RETRYING: ("orange", "replay"),
+    JobStatus.COMPLETED: ("green", "check"),
+    JobStatus.FAILED: ("red", "error"),
+    JobStatus.CANCELLED: ("gray", "block"),
+    JobStatus.EXPIRED: ("gray", "timer_off"),
+}
+"""A colour and an icon of a status. Pages bring these icons along; emoji are up to the reader's machine."""
+
+_MARKDOWN = re.compile(r"([\\`*_{}\[\]()<>#+\-.!|~$:&])")
+
+
+def plain(text: object) -> str:
+    """A text of somebody else's, as Markdown that shows it as it is: on one line, and not too long."""
+    line = " ".join(str(text).split())
+    if len(line) > LONGEST:
+        line = f"{line[: LONGEST - 1]}…"
+    return _MARKDOWN.sub(r"\\\1", line)
+
+
+def label(job: JobResult[Any]) -> str:
+    """A job's name for people."""
+    return job.name or job.function or job.id
+
+
+def headline(job: JobResult[Any]) -> str:
+    """A job in a line: its label, and its status as a badge."""
+    status = "stopping" if job.status is JobStatus.RUNNING and job.cancel_requested_by else job.status.value
+    colour, icon = BADGES[job.status]
+    return f"**{plain(label(job))}** :{colour}-badge[:material/{icon}: {status}]"
+
+
+def under_bar(job: JobResult[Any]) -> str:
+    """What stands beside a job's bar: how far it is, and the words that came with it."""
+    words = [f"{job.progress:.0%}"]
+    if job.progress_message:
+        words.append(plain(job.progress_message))
+    return " · ".join(words)
+
+
+def facts(job: JobResult[Any]) -> str:
+    """The small print: when, for how long, how often."""
+    words = []
+    if job.status.is_waiting and job.scheduled_at is not None and job.status is not JobStatus.QUEUED:
+        words.append(f"due {clock(job.scheduled_at)}")
+    if job.started_at is not None:
+        words.append(f"started {clock(job.started_at)}")
+    if job.duration is not None:
+        words.append(f"{'took' if job.status.is_final else 'for'} {span(job.duration.total_seconds())}")
+    if job.retry_count:
+        words.append(f"{job.retry_count} {'retry' if job.retry_count == 1 else 'retries'}")
+    if job.user:
+        words.append(f"by {plain(job.user)}")
+    return " · ".join(words)
+
+
+def clock(at: datetime | None) -> str:
+    """A time of day, by this machine's zone."""
+    return at.astimezone().strftime("%H:%M:%S") if at is not None else ""
+
+
+def row_of(job: JobResult[Any]) -> dict[str, object]:
+    """A job as a row of a table."""
+    return {
+        "job": label(job),
+        "status": job.status.value,
+        "progress": 1.0 if job.status is JobStatus.COMPLETED else job.progress or None,
+        "message": job.error if job.error and job.status.is_final else job.progress_message,
+        "queue": job.queue,
+        "user": job.user or "",
+        "started": clock(job.started_at),
+        "took": span(job.duration.total_seconds()) if job.duration is not None else "",
+        "id": job.id,
+    }

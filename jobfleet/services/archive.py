@@ -1,0 +1,159 @@
+"""The archive duty: what the journal tells is written into SQL.
+
+Any number of reapers share the journal. A batch is acknowledged after it was committed; one that is written
+twice, or after a later one, changes nothing. With the database away the batch is kept and written again, the
+journal grows to its bound, and that is said aloud; nothing is lost before the bound.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import os
+import socket
+from typing import Any
+
+from jobfleet.archive import part
+from jobfleet.clock import monotonic
+from jobfleet.codec import Limits
+from jobfleet.config import JobConfig, mask_url
+from jobfleet.errors import ConfigError
+from jobfleet.metrics.tally import Tally
+from jobfleet.model import JobStatus
+from jobfleet.services.service import Service
+from jobfleet.store.aio import AsyncStore
+from jobfleet.store.journal import Batch, Journal
+from jobfleet.store.keys import Keyspace
+
+log = logging.getLogger("jobfleet.archive")
+GROUP = "archive"
+IDLE = 0.5
+FEWEST, MOST = 16, 512
+"""Entries read at once: few at first, since nobody knows how large they are, then as many as come to `ENOUGH`."""
+
+ENOUGH = 4 * 1024**2
+TRIM_EVERY = 1.0
+PRUNE_EVERY = 3600.0
+FIRST_PAUSE = 1.0
+LONGEST_PAUSE = 15.0
+
+
+class Archive(Service):
+    """Follows the journal and writes it into the archive.
+
+    Args:
+        store: How Redis is reached.
+        keys: The fleet's keys.
+        config: Where the archive is, and how long it keeps what.
+        tally: Where it counts.
+    """
+
+    name = "archive"
+
+    def __init__(self, store: AsyncStore, keys: Keyspace, config: JobConfig, tally: Tally) -> None:
+        super().__init__(tally)
+        if config.archive_url is None:
+            raise ConfigError("There is no archive: set archive_url / JOBFLEET_ARCHIVE_URL.")
+        self._keys = keys
+        self._config = config
+        self._schema: Any = part("schema")
+        self._engine = self._schema.open_engine(config.archive_url)
+        limits = Limits(max_bytes=config.max_payload, max_depth=config.max_depth)
+        self._writer = part("writer").Writer(self._engine, config.namespace, limits)
+        self._away: tuple[type[BaseException], ...] = part("writer").AWAY
+        self.journal = Journal(
+            store,
+            keys,
+            group=GROUP,
+            consumer=f"{socket.gethostname()}.{os.getpid()}.{id(self):x}",
+            most=config.journal_max,
+            longest=config.journal_ttl,
+            take_over_after=config.gone_after,
+        )
+        self._is_registered = self._is_ready = False
+        self._held: list[Batch] = []
+        self._count = FEWEST
+        self._pause = FIRST_PAUSE
+        self._trimmed = self._pruned = float("-inf")
+
+    async def turn(self) -> float:
+        """Write what is new; answer how long there is nothing to do."""
+        if not self._is_registered:  # from here on nothing is lost, whether or not the database is there
+            await self.journal.register()
+            self._is_registered = True
+        try:
+            wait = await self._follow()
+        except self._away as error:
+            wait = self._stumbled(error)
+        if monotonic() - self._trimmed >= TRIM_EVERY:
+            await self.journal.trim()
+            self._trimmed = monotonic()
+        return wait
+
+    async def stop(self) -> None:
+        """End, and let the connections go."""
+        await super().stop()
+        await asyncio.to_thread(self._engine.dispose)
+
+    async def _follow(self) -> float:
+        if not self._is_ready:
+            self._is_ready = await asyncio.to_thread(self._prepare)
+            if not self._is_ready:
+                return LONGEST_PAUSE
+        if not self._held:
+            self._held = await self.journal.read(self._count)
+        if self._held:
+            events = [event for batch in self._held for event in batch.events]
+            jobs = await asyncio.to_thread(self._writer.write, events)
+            await self.journal.ack(self._held)
+            self._held = []
+            size = sum(len(event.envelope) + len(event.record) for event in events)
+            self._count = min(MOST, self._count * 2) if size < ENOUGH else max(1, self._count // 2)
+            self.tally.count("archive_events_total", (), len(events))
+            log.debug("archive.written events=%d jobs=%d", len(events), jobs)
+            wait = 0.0
+        else:
+            wait = IDLE
+        if self._pause > FIRST_PAUSE:
+            log.warning("archive.back %s", mask_url(self._config.archive_url or ""))
+        self._pause = FIRST_PAUSE
+        if monotonic() - self._pruned >= PRUNE_EVERY:
+            self._pruned = monotonic()
+            await asyncio.to_thread(self._prune)
+        return wait
+
+    def _stumbled(self, error: BaseException) -> float:
+        """Be loud, and wait, longer each time."""
+        self.tally.count("archive_errors_total")
+        said = str(error).split("\n", 1)[0]
+        log.error("archive.away %s: %s", mask_url(self._config.archive_url or ""), said)
+        wait, self._pause = self._pause, min(LONGEST_PAUSE, self._pause * 2)
+        return wait
+
+    def _prepare(self) -> bool:
+        """See that the tables are there and of the form that is written here."""
+        current, needed = self._schema.revisions(self._engine)
+        if current is None:
+            needed = self._schema.make_tables(self._engine)
+            log.info("archive.made tables at revision %s", needed)
+        elif current != needed:
+            if self._schema.is_newer(self._engine, current):
+                log.error("archive.unready: its tables are at %s, of a later jobfleet; upgrade the reaper", current)
+            else:
+                log.error(
+                    "archive.unready: its tables are at %s; run 'jobfleet archive upgrade' for %s", current, needed
+                )
+            return False
+        return True
+
+    def _prune(self) -> None:
+        """Let go of what is older than it is to be kept."""
+        kept, failed = self._config.archive_ttl, self._config.archive_failed_ttl
+        failed = kept if failed is None else failed
+        repository = part("repository").JobRepository(self._engine, namespace=self._config.namespace)
+        for age, chosen in ((failed, {JobStatus.FAILED}), (kept, _FINAL - {JobStatus.FAILED})):
+            if age is not None and (gone := repository.prune(age, status=chosen)):
+                log.info("archive.pruned jobs=%d older than %g s", gone, age)
+
+
+_FINAL = frozenset(status for status in JobStatus if status.is_final)

@@ -1,0 +1,101 @@
+"""A reaper's endpoint: its counts, the fleet's gauges, its health. A hosted one reports to its worker instead."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import os
+from collections.abc import Sequence
+from contextlib import suppress
+from functools import partial
+from typing import Any
+
+import msgpack
+
+from jobfleet.config import JobConfig
+from jobfleet.metrics.exporter import Exporter
+from jobfleet.metrics.server import MetricsServer
+from jobfleet.metrics.tally import Tally
+from jobfleet.services.gauges import FleetGauges
+from jobfleet.services.health import Heart, healthy, ready
+from jobfleet.services.service import DutySeen, Service
+from jobfleet.store.aio import AsyncStore
+from jobfleet.store.keys import Keyspace
+
+log = logging.getLogger("jobfleet.reaper")
+REPORT_EVERY = 1.0
+
+
+class Endpoint:
+    """Serves the metrics and the health of a reaper.
+
+    Args:
+        port: Where.
+        config: The settings.
+        store: How Redis is reached; of the running loop.
+        duties: What the reaper does.
+        tally: Where they count.
+
+    Raises:
+        ConfigError: The port is taken.
+    """
+
+    def __init__(
+        self, port: int, config: JobConfig, store: AsyncStore, duties: Sequence[Service], tally: Tally
+    ) -> None:
+        self._duties = duties
+        self._tally = tally
+        self._exporter = Exporter(namespace=config.namespace)
+        self._fleet = FleetGauges(store, config, self._exporter)
+        heart = Heart(store, Keyspace(config.namespace))
+        self._server = MetricsServer(
+            self._exporter,
+            port,
+            refresh=self._refresh,
+            probes={
+                "/healthz": partial(healthy, lambda: [duty.seen for duty in duties], config.healthy_within),
+                "/readyz": partial(ready, heart),
+            },
+        )
+        log.info("metrics.serving port=%d", self._server.port)
+
+    def _refresh(self) -> None:
+        self._fleet.refresh()
+        self._exporter.merge(self._tally.take())
+        show_duties(self._exporter, [duty.seen for duty in self._duties])
+
+    def close(self) -> None:
+        """Serve no more."""
+        self._server.close()
+
+
+def show_duties(exporter: Exporter, duties: Sequence[DutySeen]) -> None:
+    """Set when each duty succeeded last."""
+    for duty in duties:
+        if duty.succeeded_at:
+            exporter.set("reaper_last_success_timestamp_seconds", (duty.name,), duty.succeeded_at)
+
+
+async def report_on(pipe: int, duties: Sequence[Service], tally: Tally) -> None:
+    """Tell whoever hosts this reaper, every second, what was counted and how the duties fare."""
+    os.set_blocking(pipe, False)
+    unsent = b""
+    while True:
+        if not unsent:
+            unsent = msgpack.packb([tally.take(), [duty.seen for duty in duties]])
+        try:
+            unsent = unsent[os.write(pipe, unsent) :]
+        except BrokenPipeError:  # the host is gone, and this reaper goes too
+            return
+        except BlockingIOError:
+            pass
+        await asyncio.sleep(REPORT_EVERY if not unsent else 0.05)
+
+
+def read_report(report: Any) -> tuple[list[Any], list[DutySeen]] | None:
+    """Read what `report_on` wrote; None where it cannot be understood."""
+    match report:
+        case [[*rows], [*duties]]:
+            with suppress(TypeError):
+                return rows, [DutySeen(*duty) for duty in duties]
+    return None

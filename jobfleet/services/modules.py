@@ -1,0 +1,40 @@
+"""The modules that a worker or a reaper is given: how they are imported."""
+
+from __future__ import annotations
+
+import importlib
+import sys
+from collections.abc import Iterable
+from types import ModuleType
+
+from jobfleet.client.registry import Registry
+from jobfleet.errors import ConfigError
+
+
+def load_modules(names: Iterable[str], app_dir: str) -> tuple[list[ModuleType], Registry | None]:
+    """Import the modules that a worker or a reaper was given, ``module`` or ``module:fleet``.
+
+    Returns:
+        The modules, and the registry of the fleet that one of them names, if any does.
+
+    Raises:
+        ConfigError: A module cannot be imported, or has no such fleet.
+    """
+    if app_dir not in sys.path:
+        sys.path.insert(0, app_dir)
+    modules, registry = [], None
+    for given in names:
+        name, _, attribute = given.partition(":")
+        try:
+            module = importlib.import_module(name)
+        except ModuleNotFoundError as error:
+            if error.name is None or not (name == error.name or name.startswith(f"{error.name}.")):
+                raise  # a failure inside the user's module shows its own traceback
+            raise ConfigError(f"Cannot import {name!r}: {error} (looked in {app_dir}; --app-dir?).") from None
+        modules.append(module)
+        if attribute:
+            fleet = getattr(module, attribute, None)
+            if fleet is None or not hasattr(fleet, "space"):
+                raise ConfigError(f"{name!r} has no fleet {attribute!r}.")
+            registry = fleet.space.registry
+    return modules, registry

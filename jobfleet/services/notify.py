@@ -1,0 +1,181 @@
+"""The notify duty: what the journal tells is matched with rules, and kept for the channels, each event once.
+
+It reads the journal as one consumer of a group, so any number of reapers share the work; a mark in Redis keeps
+what is read twice from being told twice. Couriers then bring what has been kept.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import os
+from collections.abc import Iterable, Mapping, Sequence
+from hashlib import blake2b
+
+from jobfleet.clock import monotonic
+from jobfleet.config import JobConfig
+from jobfleet.errors import JobfleetError
+from jobfleet.metrics.tally import Tally
+from jobfleet.notify.fingerprint import fingerprint
+from jobfleet.notify.notice import Notice
+from jobfleet.notify.reading import notice_of
+from jobfleet.notify.registry import Channels, added
+from jobfleet.notify.settings import configured
+from jobfleet.services.courier import Courier
+from jobfleet.services.service import Service
+from jobfleet.store.aio import AsyncStore
+from jobfleet.store.calls import cron
+from jobfleet.store.calls import notify as calls
+from jobfleet.store.journal import Batch, Journal
+from jobfleet.store.keys import Keyspace
+
+log = logging.getLogger("jobfleet.reaper")
+EVERY = 0.5
+AT_ONCE = 20
+TRIM_EVERY = 1.0
+LOOK_AT_CRON = 5.0
+LOOK_BACK_US = 6 * 86_400_000_000  # marks are kept for longer
+FIRES_AT_ONCE = 50
+GROUP = "notify"
+
+Marked = tuple[str, Notice]
+
+
+def channels_of(config: JobConfig) -> Channels:
+    """The channels and rules that modules of this process have added, then those of the settings.
+
+    Raises:
+        ConfigError: A channel or a rule of the settings is refused.
+    """
+    return added().joined(configured(config.notify, os.environ))
+
+
+class Notify(Service):
+    """Matches what happens with rules, and runs the couriers.
+
+    Args:
+        store: How.
+        keys: The fleet's keys.
+        config: The settings.
+        tally: Where it counts.
+        channels: The channels and rules; at least one channel.
+        consumer: What tells this process from others that read the journal.
+    """
+
+    name = "notify"
+
+    def __init__(
+        self,
+        store: AsyncStore,
+        keys: Keyspace,
+        config: JobConfig,
+        tally: Tally,
+        channels: Channels,
+        *,
+        consumer: str,
+    ) -> None:
+        super().__init__(tally)
+        self._store = store
+        self._keys = keys
+        self._channels = channels
+        self._wanted = {event for rule in channels.rules for event in rule.events}
+        self._journal = Journal(
+            store,
+            keys,
+            group=GROUP,
+            consumer=consumer,
+            most=config.journal_max,
+            longest=config.journal_ttl,
+            take_over_after=config.gone_after,
+        )
+        self._is_registered = False
+        self._trimmed = self._looked_at_cron = float("-inf")
+        self._missed: set[str] = set()
+        rules = digest(channels)
+        self._couriers = [Courier(store, keys, one, tally, rules=rules) for one in channels.channels.values()]
+
+    def start(self) -> None:
+        """Begin, couriers too."""
+        super().start()
+        for courier in self._couriers:
+            courier.start()
+
+    async def stop(self) -> None:
+        """End, couriers too."""
+        await super().stop()
+        await asyncio.gather(*(courier.stop() for courier in self._couriers))
+
+    async def turn(self) -> float:
+        """Take in what is new."""
+        if not self._is_registered:
+            await self._journal.register()
+            self._is_registered = True
+        batches = await self._journal.read(count=AT_ONCE)
+        for batch in batches:
+            await self._gather(_marked(batch, self._wanted))
+        if batches:
+            await self._journal.ack(batches)
+        if monotonic() - self._trimmed >= TRIM_EVERY:
+            await self._journal.trim()
+            self._trimmed = monotonic()
+        if "missed" in self._wanted and monotonic() - self._looked_at_cron >= LOOK_AT_CRON:
+            await self._look_at_cron()
+            self._looked_at_cron = monotonic()
+        return 0.0 if batches else EVERY
+
+    async def _gather(self, marked: Iterable[Marked]) -> None:
+        """Keep notices for the channels that their rules name."""
+        for channel, items in self._items(marked).items():
+            keys, most = self._keys.channel(channel), self._channels.channels[channel].most
+            pages = [items[at : at + calls.CHUNK] for at in range(0, len(items), calls.CHUNK)]
+            for answer in await self._store.run_many([calls.gather(keys, page, most=most) for page in pages]):
+                if isinstance(answer, JobfleetError):
+                    raise answer
+
+    def _items(self, marked: Iterable[Marked]) -> Mapping[str, Sequence[calls.Item]]:
+        by_channel: dict[str, list[calls.Item]] = {}
+        for mark, notice in marked:
+            kind, dumped = fingerprint(notice), notice.dump()
+            for rule in self._channels.addressed(notice):
+                delivery = delivery_id(self._keys.namespace, rule.channel, mark)
+                item = calls.Item(mark, kind, round(rule.window * 1e6), delivery, notice.at_us, dumped)
+                by_channel.setdefault(rule.channel, []).append(item)
+        return by_channel
+
+    async def _look_at_cron(self) -> None:
+        """Take in the fires that were missed within six days, as the ledgers tell of them."""
+        now, entries = await self._store.run(cron.entries(self._keys))
+        missed: dict[str, Notice] = {}
+        for entry in entries:
+            rows = await self._store.run(cron.history(self._keys, entry.name, limit=FIRES_AT_ONCE))
+            for at_us, told in rows:
+                if told.split(" ", 1)[0] == "missed" and now - at_us < LOOK_BACK_US:
+                    missed[f"cron:{entry.name}:{at_us}"] = _missed(entry.name, at_us)
+        await self._gather([(mark, notice) for mark, notice in missed.items() if mark not in self._missed])
+        self._missed = set(missed)
+
+
+def _missed(entry: str, at_us: int) -> Notice:
+    error = "nobody looked until its window was over; does a reaper run?"
+    return Notice(event="missed", job_id=entry, at_us=at_us, function=entry, name=entry, error=error)
+
+
+def _marked(batch: Batch, wanted: set[str]) -> list[Marked]:
+    lane = batch.lane
+    found = []
+    for event in batch.events:
+        notice = notice_of(event, wanted)
+        if notice is not None:
+            found.append((f"{lane.queue}:{lane.index}:{event.seq}", notice))
+    return found
+
+
+def digest(channels: Channels) -> str:
+    """A word for channels and rules: the same in all reapers that have the same."""
+    told = repr((sorted(channels.channels), channels.rules))
+    return blake2b(told.encode("utf-8", "replace"), digest_size=8).hexdigest()
+
+
+def delivery_id(namespace: str, channel: str, mark: str) -> str:
+    """The id of a delivery that tells of one event: the same, whoever makes it."""
+    return blake2b(f"{namespace}\0{channel}\0{mark}".encode(), digest_size=16).hexdigest()

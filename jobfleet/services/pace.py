@@ -1,0 +1,38 @@
+"""How long a job of a queue takes of late: the mean over some minutes, from counts that only grow."""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Callable
+
+from jobfleet.client.admin import QueueInfo
+from jobfleet.clock import monotonic
+
+WINDOW = 300.0
+APART = 10.0
+
+
+class Pace:
+    """Remembers what queues had counted, for a while.
+
+    Args:
+        clock: Seconds, monotonic.
+    """
+
+    def __init__(self, clock: Callable[[], float] = monotonic) -> None:
+        self._clock = clock
+        self._marks: dict[str, deque[tuple[float, int, float]]] = {}
+
+    def mean(self, queue: QueueInfo) -> float | None:
+        """Seconds a run took on average: of late, else since the queue's beginning; None before the first."""
+        now = self._clock()
+        ended, spent = queue.totals["completed"] + queue.totals["failed"], queue.run_time.total_seconds()
+        marks = self._marks.setdefault(queue.name, deque())
+        if not marks or now - marks[-1][0] >= APART:
+            marks.append((now, ended, spent))
+        while len(marks) > 1 and now - marks[0][0] > WINDOW:
+            marks.popleft()
+        _, before, spent_before = marks[0]
+        if ended > before and spent >= spent_before:
+            return (spent - spent_before) / (ended - before)
+        return spent / ended if ended else None

@@ -1,0 +1,302 @@
+"""Reading the journal: what happened to jobs, for a group of readers that must miss nothing.
+
+A lane's scripts write to its journal while a group is registered there. A group's readers share its
+events; what one has read is its own until it acknowledges it, after the effect, or has been silent for so
+long that another takes it over. So every event is read at least once by each group.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from typing import Any, NamedTuple
+
+from jobfleet.clock import monotonic, to_us
+from jobfleet.store.aio import AsyncStore
+from jobfleet.store.call import Command
+from jobfleet.store.calls import inspect
+from jobfleet.store.calls import journal as calls
+from jobfleet.store.calls.journal import Kept
+from jobfleet.store.keys import Keyspace, Lane
+from jobfleet.store.replies import CONNECTION_ERRORS, unavailable
+
+log = logging.getLogger("jobfleet.journal")
+_Asked = tuple[Lane, Callable[[Lane, Any, int], list[Any]], Command]
+LOOK_EVERY = 1.0
+TAKE_OVER_AFTER = 60.0
+GONE_AFTER = 3600.0
+ACKS = 1000
+
+
+class Event(NamedTuple):
+    """What happened to a job.
+
+    Attributes:
+        seq: The number of the event in its lane; it grows, over a loss of all of Redis too.
+        event: The verb in its past tense: enqueued, claimed, completed …
+        id: The job.
+        token: The fence of the run; 0 outside of one.
+        at: When, µs of Redis's clock.
+        words: What else there is to say of it; see docs/explanation/journal.md.
+        envelope: Header and body; empty where the event has none.
+        record: The record of the run that ended, likewise.
+        tries: What the job has spent, likewise.
+    """
+
+    seq: int
+    event: str
+    id: str
+    token: int
+    at: int
+    words: tuple[str, ...]
+    envelope: bytes = b""
+    record: bytes = b""
+    tries: str = ""
+
+
+class Batch(NamedTuple):
+    """Events of a lane that were read together.
+
+    Attributes:
+        lane: Which.
+        entries: What to acknowledge.
+        events: In the order in which they happened.
+    """
+
+    lane: Lane
+    entries: tuple[bytes, ...]
+    events: list[Event]
+
+
+class Journal:
+    """One reader of a group, over all lanes of a fleet.
+
+    Args:
+        store: How.
+        keys: The fleet's keys.
+        group: Whose events are read; all its readers share them.
+        consumer: The reader's name, its own among all processes.
+        most: How many events a lane keeps at most while they are not acknowledged.
+        longest: Seconds for which they are kept at most.
+        take_over_after: Seconds after which what a silent reader has read is read by another.
+        look_every: Seconds between looks for lanes that are new.
+    """
+
+    def __init__(
+        self,
+        store: AsyncStore,
+        keys: Keyspace,
+        *,
+        group: str,
+        consumer: str,
+        most: int,
+        longest: float,
+        take_over_after: float = TAKE_OVER_AFTER,
+        look_every: float = LOOK_EVERY,
+    ) -> None:
+        self._store = store
+        self._keys = keys
+        self.group = group
+        self.consumer = consumer
+        self._most = most
+        self._longest = longest
+        self._take_over_ms = round(take_over_after * 1000)
+        self._take_over_every = take_over_after / 4
+        self._lanes: list[Lane] = []
+        self._left: dict[Lane, str] = {}  # where this reader may have read something that did not arrive, from where on
+        self._look_every = look_every
+        self._looked = self._took_over = float("-inf")
+        self._dropped: dict[Lane, int] = {}
+
+    async def register(self) -> None:
+        """Have the journal written, in all lanes that there are and will be, if it is not yet. Safe to repeat.
+
+        Raises:
+            StoreUnavailable: Redis is away.
+        """
+        await self._store.run(calls.enlist(self._keys, self.group, most=self._most))
+        self._looked = float("-inf")
+        await self._look()
+
+    async def unregister(self) -> None:
+        """Let the whole group go: nobody is to read for it any more. What was not acknowledged is lost to it."""
+        await self._store.run(calls.dismiss(self._keys, self.group))
+        seen = await self._store.run(inspect.fleet(self._keys))
+        for lane in _lanes(self._keys, seen.queues):
+            await self._store.run(calls.unregister(lane, self.group))
+        self._lanes.clear()
+        self._left.clear()
+
+    async def read(self, count: int = 100) -> list[Batch]:
+        """What is new, and what readers that are gone had not acknowledged; at once, even if that is nothing.
+
+        Args:
+            count: Entries a lane at most; each has the events of one script, 50 at most.
+
+        Raises:
+            StoreUnavailable: Redis is away.
+        """
+        if monotonic() - self._looked >= self._look_every:
+            await self._look()
+        asked: list[_Asked] = [
+            (lane, self._again, self._reading(lane, start, count)) for lane, start in self._left.items()
+        ]
+        if monotonic() - self._took_over >= self._take_over_every:
+            self._took_over = monotonic()
+            asked += [(lane, self._taken, self._taking_over(lane, count)) for lane in self._lanes]
+        asked += [(lane, self._new, self._reading(lane, ">", count)) for lane in self._lanes]
+        replies = await self._exchange([command for _, _, command in asked])
+        batches = []
+        for (lane, rows_of, _), reply in zip(asked, replies, strict=True):
+            rows = self._refused(lane, reply) if isinstance(reply, Exception) else rows_of(lane, reply, count)
+            rows = [row for row in rows if row and row[1]]  # of what was let go meanwhile only the id is left
+            if rows:
+                batches.append(Batch(lane, tuple(row[0] for row in rows), list(_events(rows))))
+        return batches
+
+    async def ack(self, batches: Iterable[Batch]) -> None:
+        """Say that events have had their effect; without it they are read again.
+
+        Raises:
+            StoreUnavailable: Redis is away.
+        """
+        commands: list[Command] = [
+            ("XACK", batch.lane.journal, self.group, *batch.entries[at : at + ACKS])
+            for batch in batches
+            for at in range(0, len(batch.entries), ACKS)
+        ]
+        await self._exchange(commands)
+
+    async def trim(self) -> list[tuple[Lane, Kept]]:
+        """Let go what all groups have acknowledged and what is too old, in all lanes; what is left in each.
+
+        Raises:
+            StoreUnavailable: Redis is away.
+        """
+        left = []
+        for lane in self._lanes:
+            low, kept = -1, None
+            while kept is None or (kept.low > low and kept.backlog):
+                low = kept.low if kept is not None else -1
+                call = calls.trim_journal(lane, longest_us=to_us(self._longest), gone_ms=round(GONE_AFTER * 1000))
+                kept = await self._store.run(call)
+            self._tell(lane, kept)
+            left.append((lane, kept))
+        return left
+
+    # --------------------------------------------------------------------------------- inside
+
+    def _tell(self, lane: Lane, kept: Kept) -> None:
+        """Be loud about what was lost, and about what soon will be."""
+        before = self._dropped.get(lane, 0)
+        if kept.dropped > before:
+            log.error(
+                "journal.dropped queue=%s lane=%d events=%d: nobody has acknowledged them in time",
+                lane.queue,
+                lane.index,
+                kept.dropped - before,
+            )
+        elif kept.backlog > self._most // 2:
+            log.warning(
+                "journal.filling queue=%s lane=%d events=%d most=%d", lane.queue, lane.index, kept.backlog, self._most
+            )
+        self._dropped[lane] = kept.dropped
+
+    async def _look(self) -> None:
+        """Register in lanes that are new."""
+        seen = await self._store.run(inspect.fleet(self._keys))
+        fresh = [lane for lane in _lanes(self._keys, seen.queues) if lane not in self._lanes]
+        await register_all(self._store, fresh, {self.group: self._most})
+        self._lanes += fresh
+        self._left.update(dict.fromkeys(fresh, "0"))  # an earlier process of this name may have left something
+        self._looked = monotonic()
+
+    def _reading(self, lane: Lane, start: str, count: int) -> Command:
+        return ("XREADGROUP", "GROUP", self.group, self.consumer, "COUNT", count, "STREAMS", lane.journal, start)
+
+    def _taking_over(self, lane: Lane, count: int) -> Command:
+        return ("XAUTOCLAIM", lane.journal, self.group, self.consumer, self._take_over_ms, "0", "COUNT", count)
+
+    def _again(self, lane: Lane, reply: Any, count: int) -> list[Any]:
+        rows = _rows(reply)
+        if len(rows) < count:
+            del self._left[lane]
+        else:
+            self._left[lane] = rows[-1][0].decode()
+        return rows
+
+    def _new(self, _lane: Lane, reply: Any, _count: int) -> list[Any]:
+        return _rows(reply)
+
+    def _taken(self, _lane: Lane, reply: Any, _count: int) -> list[Any]:
+        rows: list[Any] = reply[1]
+        return rows
+
+    def _refused(self, lane: Lane, error: Exception) -> list[Any]:
+        if not str(error).startswith("NOGROUP"):
+            raise error
+        if lane in self._lanes:  # Redis has lost it, or somebody took it away: the next look registers again
+            self._lanes.remove(lane)
+        self._left.pop(lane, None)
+        self._looked = float("-inf")
+        return []
+
+    async def _exchange(self, commands: Sequence[Command]) -> list[Any]:
+        if not commands:
+            return []
+        replies = await self._store.link.exchange(commands)
+        for reply in replies:
+            if isinstance(reply, CONNECTION_ERRORS):
+                # What was answered and did not arrive is this reader's: it is read from the beginning.
+                self._left = dict.fromkeys(self._lanes, "0")
+                raise unavailable(self._store.at.shown, reply)
+        return replies
+
+
+async def register_all(store: AsyncStore, lanes: Sequence[Lane], groups: Mapping[str, int]) -> None:
+    """Register groups in lanes, each with how many events it keeps at most."""
+    if lanes and groups:
+        await store.run_many([calls.register(lane, name, most=most) for lane in lanes for name, most in groups.items()])
+
+
+async def follow(store: AsyncStore, keys: Keyspace, lanes: Sequence[Lane]) -> None:
+    """Register whoever reads the fleet's journals in lanes that may be new, before anything happens in them."""
+    await register_all(store, lanes, await store.run(calls.consumers(keys)))
+
+
+def _lanes(keys: Keyspace, queues: Any) -> list[Lane]:
+    return [keys.lane(queue, n) for queue, (_, count) in sorted(queues.items()) for n in range(count)]
+
+
+def _rows(reply: Any) -> list[Any]:
+    """The entries of the one stream that was asked for: a list of pairs, or from some servers a mapping."""
+    streams = list(reply.items()) if isinstance(reply, dict) else reply
+    return list(streams[0][1]) if streams else []
+
+
+def _events(rows: Iterable[Any]) -> Iterator[Event]:
+    for entry, fields in rows:
+        yield from parse(int(entry.partition(b"-")[0]), fields)
+
+
+def parse(last: int, fields: Sequence[bytes]) -> list[Event]:
+    """The events of an entry, whose id is the number of its last event (lib/journal.lua)."""
+    lines: list[bytes] = []
+    more: list[dict[str, Any]] = []
+    for at in range(2, len(fields), 2):
+        name, value = fields[at], fields[at + 1]
+        if name.endswith(b"e"):
+            more[-1]["envelope"] = value
+        elif name.endswith(b"r"):
+            more[-1]["record"] = value
+        elif name.endswith(b"t"):
+            more[-1]["tries"] = value.decode()
+        else:
+            lines.append(value)
+            more.append({})
+    at_us, first = int(fields[1]), last - len(lines) + 1
+    events = []
+    for place, line in enumerate(lines):
+        event, job_id, token, *words = line.decode().split(" ")
+        events.append(Event(first + place, event, job_id, int(token), at_us, tuple(words), **more[place]))
+    return events

@@ -1,0 +1,25 @@
+-- clean: let go what is kept of jobs that ended long ago. Dead letters stay.
+--
+-- KEYS    1..* result:<id> string four keys an item: result:<id>, progress:<id>, log:<id>, steps:<id>
+-- READS   job:<id>      string  envelope
+-- ARGV    1 tag         text    the lane's prefix
+--         2 before      int     µs since 1970; what ended before goes
+--         3..* id       text    job id; at most 50
+-- FLAGS   allow-oom
+-- RETURNS {"cleaned", n}
+-- EMITS   -
+-- COST    O(ids)
+
+local tag, before = ARGV[1], tonumber(ARGV[2])
+
+local old = {}
+for i = 3, #ARGV do
+  local n = i - 2
+  local line = redis.call('GETRANGE', KEYS[4 * n - 3], 0, 80)
+  local at = tonumber(string.match(line, '^%a+ (%d+)'))
+  if at and at < before and redis.call('EXISTS', tag .. 'job:' .. ARGV[i]) == 0 then old[#old + 1] = n end
+end
+
+for i = 1, #old do redis.call('UNLINK', unpack(KEYS, 4 * old[i] - 3, 4 * old[i])) end
+
+return {'cleaned', #old}

@@ -1,0 +1,9 @@
+-- consumers: the consumer groups that read the journals of the fleet.
+--
+-- KEYS    1 consumers   hash    group → how many events a lane keeps at most
+-- FLAGS   no-writes
+-- RETURNS {"consumers", {group, most, …}}
+-- EMITS   -
+-- COST    O(groups)
+
+return {'consumers', redis.call('HGETALL', KEYS[1])}

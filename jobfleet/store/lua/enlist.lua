@@ -1,0 +1,12 @@
+-- enlist: have a consumer group read the journals of the fleet.
+--
+-- KEYS    1 consumers   hash    group → how many events a lane keeps at most
+-- ARGV    1 group       text    its name
+--         2 most        int     events
+-- FLAGS   allow-oom
+-- RETURNS {"enlisted"}
+-- EMITS   -
+-- COST    O(1)
+
+redis.call('HSET', KEYS[1], ARGV[1], ARGV[2])
+return {'enlisted'}

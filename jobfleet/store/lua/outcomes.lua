@@ -1,0 +1,27 @@
+-- outcomes: how some jobs ended, without the values that they returned.
+--
+-- KEYS    1 lane        hash    names the slot
+-- READS   result:<id>   string  how it ended
+-- ARGV    1 tag         text    the lane's prefix
+--         2..* id       text    job id; at most 50
+-- FLAGS   no-writes
+-- RETURNS {"outcomes", {result, …}}   its line, and of its record or envelope the header; empty where nothing is kept
+-- EMITS   -
+-- COST    O(ids)
+
+local tag = ARGV[1]
+
+-- A record is: version, kind, length of the header (u32, big endian), header, body.
+local function head_of(key)
+  local head = redis.call('GETRANGE', key, 0, 511)
+  local line = string.match(head, '^[^\n]*\n') or head
+  local a, b, c, d = string.byte(head, #line + 3, #line + 6)
+  if not d then return head end
+  local length = ((a * 256 + b) * 256 + c) * 256 + d
+  return redis.call('GETRANGE', key, 0, #line + 5 + math.min(length, 262144))
+end
+
+local found = {}
+for i = 2, #ARGV do found[i - 1] = head_of(tag .. 'result:' .. ARGV[i]) end
+
+return {'outcomes', found}

@@ -1,0 +1,26 @@
+-- register: have a consumer group read a lane's journal, which is written from now on.
+--
+-- KEYS    1 conf        hash    paused, journal
+--         2 journal     stream  lifecycle events
+--         3 totals      hash    counts
+-- ARGV    1 group       text    its name
+--         2 most        int     how many events the journal keeps at most
+-- FLAGS   allow-oom
+-- RETURNS {"registered", fresh}   fresh is 0 when it was already
+-- EMITS   -
+-- COST    O(groups)
+-- @include lib/clock
+-- @include lib/number
+-- @include lib/groups
+
+local group, most = ARGV[1], ARGV[2]
+local now = now_us()
+local groups, is_there = groups_of(KEYS[2])
+-- Events are numbered from the time on, so that their numbers grow even if all of Redis was lost in between.
+local last = math.max(now, tonumber(redis.call('HGET', KEYS[3], 'journal') or '0'))
+
+redis.call('HSET', KEYS[1], 'journal', most)
+if not is_there then redis.call('HSET', KEYS[3], 'journal', int(last), 'journal_low', int(last)) end
+if not groups[group] then redis.call('XGROUP', 'CREATE', KEYS[2], group, '$', 'MKSTREAM') end
+
+return {'registered', groups[group] and 0 or 1}

@@ -1,0 +1,58 @@
+-- trim_journal: let go what all groups have acknowledged, what is too old, and readers that are gone.
+--
+-- KEYS    1 journal     stream  lifecycle events
+--         2 totals      hash    counts
+-- ARGV    1 longest     int     µs; events older than that go, read or not, and are counted
+--         2 gone        int     ms; a reader silent for longer, with nothing unacknowledged, is forgotten
+-- FLAGS   allow-oom
+-- RETURNS {"trimmed", last, low, dropped, at}   number of the last event; up to which number all is acknowledged, or was
+--         let go; how many were let go unacknowledged in all; when the oldest one kept happened, 0 for none
+-- EMITS   -
+-- COST    O(groups · readers + entries let go)
+-- @include lib/clock
+-- @include lib/number
+-- @include lib/groups
+
+local LOOKED_AT, MOST = 10, 20000  -- entries read for their age, and events let go, a call
+local gone = tonumber(ARGV[2])
+local before = now_us() - tonumber(ARGV[1])
+
+local groups, is_there = groups_of(KEYS[1])
+local said = redis.call('HMGET', KEYS[2], 'journal', 'journal_low', 'journal_dropped')
+local last, low, dropped = tonumber(said[1] or '0'), tonumber(said[2] or '0'), tonumber(said[3] or '0')
+if not is_there then return {'trimmed', int(last), int(last), int(dropped), '0'} end
+
+local upto, idle = last, {}
+for name, group in pairs(groups) do
+  upto = math.min(upto, math.max(group.delivered, low))
+  if group.pending > 0 then
+    local first = redis.call('XPENDING', KEYS[1], name)[2]
+    if first then upto = math.min(upto, tonumber(string.match(first, '^%d+')) - 1) end
+  end
+  local readers = redis.call('XINFO', 'CONSUMERS', KEYS[1], name)
+  for i = 1, #readers do
+    local facts = {}
+    for k = 1, #readers[i], 2 do facts[readers[i][k]] = readers[i][k + 1] end
+    if facts.pending == 0 and facts.idle > gone then idle[#idle + 1] = {name, facts.name} end
+  end
+end
+upto = math.max(upto, low)
+local oldest, old = 0, upto
+local found = redis.call('XRANGE', KEYS[1], int(upto + 1), '+', 'COUNT', LOOKED_AT)
+for i = 1, #found do
+  oldest = tonumber(found[i][2][2])
+  if oldest >= before then break end
+  old = tonumber(string.match(found[i][1], '^%d+'))
+  oldest = 0
+end
+old = math.min(old, low + MOST)
+
+for i = 1, #idle do redis.call('XGROUP', 'DELCONSUMER', KEYS[1], idle[i][1], idle[i][2]) end
+if old > upto then
+  dropped = dropped + old - upto
+  redis.call('HINCRBY', KEYS[2], 'journal_dropped', int(old - upto))
+end
+if old > low then redis.call('HSET', KEYS[2], 'journal_low', int(old)) end
+redis.call('XTRIM', KEYS[1], 'MINID', int(old + 1))
+
+return {'trimmed', int(last), int(old), int(dropped), int(oldest)}

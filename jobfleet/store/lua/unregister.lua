@@ -1,0 +1,27 @@
+-- unregister: let a consumer group of a lane's journal go; without any, the journal goes and is not written any more.
+--
+-- KEYS    1 conf        hash    paused, journal
+--         2 journal     stream  lifecycle events
+--         3 totals      hash    counts
+-- ARGV    1 group       text    its name
+-- FLAGS   allow-oom
+-- RETURNS {"unregistered", known}   known is 0 when there was no such group
+-- EMITS   -
+-- COST    O(groups)
+-- @include lib/number
+-- @include lib/groups
+
+local group = ARGV[1]
+local groups = groups_of(KEYS[2])
+local known, others = groups[group] ~= nil, false
+local last = tonumber(redis.call('HGET', KEYS[3], 'journal') or '0')
+for name in pairs(groups) do others = others or name ~= group end
+
+if known then redis.call('XGROUP', 'DESTROY', KEYS[2], group) end
+if not others then
+  redis.call('UNLINK', KEYS[2])
+  redis.call('HDEL', KEYS[1], 'journal')
+  if last > 0 then redis.call('HSET', KEYS[3], 'journal_low', int(last)) end
+end
+
+return {'unregistered', known and 1 or 0}

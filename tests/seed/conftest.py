@@ -1,0 +1,42 @@
+"""Fixtures for the rows of the user's list: a real server, real workers, and the default fleet upon them."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from jobfleet import Fleet
+from jobfleet.client import default
+from tests.support.fleet import Programs
+
+HERE = Path(__file__).parent
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Let these tests enqueue what no worker has published yet."""
+    for item in items:
+        if item.path.is_relative_to(HERE):
+            item.add_marker(pytest.mark.filterwarnings("ignore:No worker has published:UserWarning"))
+
+
+@pytest.fixture
+def programs(redis_url: str, tmp_path: Path) -> Iterator[Programs]:
+    """Starts workers and reapers on an empty server."""
+    programs = Programs(redis_url, tmp_path)
+    try:
+        yield programs
+    finally:
+        programs.close()
+        sys.stdout.write(programs.logs())
+
+
+@pytest.fixture
+def fleet(redis_url: str) -> Iterator[Fleet]:
+    """The default fleet, on the same server."""
+    with Fleet(redis_url) as fleet:
+        before = default.set_default_fleet(fleet)
+        yield fleet
+        default.set_default_fleet(before)

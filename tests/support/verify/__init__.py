@@ -1,0 +1,1 @@
+"""What ``scripts/verify`` checks: every feature of the user's list, on a running installation."""

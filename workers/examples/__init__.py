@@ -1,0 +1,1 @@
+"""Job modules and pages that are meant to be copied."""

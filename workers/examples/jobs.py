@@ -1,0 +1,38 @@
+"""Jobs of the example page; a worker serves them: ``jobfleet worker workers.examples.jobs``."""
+
+from __future__ import annotations
+
+import time
+
+from jobfleet import JobContext, ProgressCallback, job
+
+
+@job(name="examples.report")
+def report(chapters: int, seconds: float, progress_callback: ProgressCallback) -> str:
+    """Write a report, a chapter after the other.
+
+    Args:
+        chapters: How many.
+        seconds: How long each takes.
+        progress_callback: Told of each.
+    """
+    for number in range(1, chapters + 1):
+        progress_callback((number - 1) / chapters, f"Writing chapter {number} of {chapters}", {"chapter": number})
+        time.sleep(seconds)
+    progress_callback(1.0, "Bound and printed", {"chapter": chapters})
+    return f"{chapters} chapters"
+
+
+@job(name="examples.fetch", max_retries=5, retry_delay=0.5)
+async def fetch(ctx: JobContext, failures: int) -> str:
+    """Fetch a page from a network that is down so many times."""
+    ctx.progress(0.5, f"Asking, for the {ctx.attempt}. time")
+    if ctx.attempt <= failures:
+        raise ConnectionError("the network is down")
+    return "a page"
+
+
+@job(name="examples.charge")
+def charge(amount: int) -> None:
+    """Fail for good: what is a ValueError now is one next time."""
+    raise ValueError(f"no account to take {amount} from")
