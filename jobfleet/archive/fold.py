@@ -152,13 +152,13 @@ def _claimed(folded: Folded, row: Row, event: Event, _limits: Limits) -> None:
 
 
 def _given_back(folded: Folded, row: Row, event: Event, _limits: Limits) -> None:
-    """Retried, released or parked."""
+    """Retried, released, parked or withheld."""
     describe(row, event.id, event.envelope)
     tries = _tries(event)
     _waits(row, int(event.words[0]), event.at, tries)
     if tries is not None:
         row.update(attempt=tries.attempt - 1, retry_count=tries.failures + tries.crashes)
-    error = None if event.event == "released" else _last_error(tries)
+    error = None if event.event in ("released", "withheld") else _last_error(tries)
     _attempt(folded, event, {}, status=event.event, ended_at=event.at, error=error)
 
 
@@ -278,6 +278,7 @@ _TELLERS: dict[str, Callable[[Folded, Row, Event, Limits], None]] = {
     "claimed": _claimed,
     "retried": _given_back,
     "released": _given_back,
+    "withheld": _given_back,
     "parked": _given_back,
     "completed": _ended,
     "failed": _ended,

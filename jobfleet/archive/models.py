@@ -121,7 +121,7 @@ class JobAttemptModel(Base):
 
     Attributes:
         attempt: Which attempt it was, from 1; runs that were given back bear the number of the next.
-        status: running, or how it ended: completed, failed, retried, released, parked, cancelled, expired.
+        status: running, or how it ended: completed, failed, retried, released, parked, withheld, cancelled, expired.
     """
 
     __tablename__ = "jobfleet_attempts"

@@ -95,6 +95,7 @@ def wait(invocation: Invocation, ids: tuple[str, ...], timeout: float | None) ->
 @click.option("--queue", metavar="NAME", help="All open jobs of this queue.")
 @click.option("--function", metavar="NAME", help="All open jobs of this function.")
 @click.option("--user", metavar="WHO", help="All open jobs of this user.")
+@click.option("--session", metavar="TEXT", help="All open jobs of this session.")
 @click.option("--status", type=click.Choice(OPEN), help="Only such.")
 @by_option
 @yes_option
@@ -147,18 +148,23 @@ def _told(styled: Any, state: JobStatus, was_cancelled: bool) -> str:
 
 
 @click.command(cls=Command)
+@click.option("--tag", "tags", multiple=True, metavar="TAG", help="Only with this tag; again: and that one.")
+@click.option("--user", metavar="WHO", help="Only of this user.")
+@click.option("--session", metavar="TEXT", help="Only of this session.")
+@click.option("--function", metavar="NAME", help="Only of this function.")
 @click.option("--status", type=click.Choice([word.value for word in JobStatus]), help="Only such.")
 @click.option("--queue", metavar="NAME", help="Only of this queue.")
 @click.option("--limit", type=click.IntRange(1, 10_000), default=50, metavar="N", help="Rows of a page. [default 50]")
 @click.option("--cursor", default="", metavar="TEXT", help="Where the page begins, as the page before told.")
 @click.pass_obj
-def jobs(invocation: Invocation, status: str | None, queue: str | None, limit: int, cursor: str) -> None:
+def jobs(invocation: Invocation, /, status: str | None, limit: int, cursor: str, **chosen: Any) -> None:
     """List jobs, a page at a time.
 
-    Running ones come first, then those that wait, the most urgent first, then those that ended, newest first.
+    Of a tag, a user or a session the newest come first. Else running ones come first, then those that wait, the most
+    urgent first, then those that ended, newest first.
     """
     with invocation.fleet() as fleet:
-        page = fleet.jobs(status=JobStatus(status) if status else None, queue=queue, limit=limit, cursor=cursor)
+        page = fleet.jobs(status=JobStatus(status) if status else None, limit=limit, cursor=cursor, **chosen)
     output = invocation.output
     text = job_table(output, page.jobs) if page.jobs and output.form == "table" else ""
     output.show(

@@ -9,7 +9,7 @@ import click
 
 from jobfleet.cli.invocation import Invocation
 from jobfleet.cli.options import TIME, Group
-from jobfleet.cli.output import Cell, Column, say
+from jobfleet.cli.output import Cell, Column, plain, say
 from jobfleet.cli.schema import limit_data
 from jobfleet.clock import span
 
@@ -77,7 +77,7 @@ def _row(info: LimitInfo) -> list[Cell | str]:
 
 def _paused(info: LimitInfo) -> str:
     by = f"paused by {info.paused}" if info.paused and info.paused != "-" else "paused"
-    return f"{by}: {info.paused_why}" if info.paused_why else by
+    return f"{by} ({plain(info.paused_reason)})" if info.paused_reason else by
 
 
 @limits.command("set")

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 import click
 
 from jobfleet.cli import fail
 from jobfleet.cli.invocation import Invocation
 from jobfleet.cli.options import Group, by_option, yes_option
-from jobfleet.cli.output import Cell, Column, Output, agreed, count, say
+from jobfleet.cli.output import Cell, Column, Output, agreed, count, plain, say
 from jobfleet.cli.schema import queue_data
 from jobfleet.clock import span
 from jobfleet.errors import ConfigError
@@ -59,47 +59,96 @@ def _row(queue: QueueInfo) -> list[Cell | str]:
         f"{queue.totals.get('completed', 0):,}",
         f"{queue.totals.get('failed', 0):,}",
         span(latency) if latency else "-",
-        Cell("open", "green") if queue.paused is None else Cell(_paused(queue.paused), "yellow"),
+        _state(queue),
     ]
+
+
+def _state(queue: QueueInfo) -> Cell:
+    """What of a queue is paused, by whom and why."""
+    if queue.paused is not None:
+        return Cell(_paused(queue.paused) + _because(queue.paused_reason), "yellow")
+    if not queue.paused_functions:
+        return Cell("open", "green")
+    return Cell(
+        "; ".join(f"{one.function} {_paused(one.by or '')}{_because(one.reason)}" for one in queue.paused_functions),
+        "yellow",
+    )
+
+
+def _because(reason: str) -> str:
+    return f" ({plain(reason)})" if reason else ""
 
 
 def _paused(by: str) -> str:
     return f"paused by {by}" if by and by != "-" else "paused"
 
 
+some_queue = click.argument("name", metavar="[QUEUE]", required=False)
+function_option = click.option(
+    "--function", metavar="NAME", help="Only jobs of this function; without a queue, in every queue that there is."
+)
+
+
 @queues.command()
-@name_argument
+@some_queue
 @group_option
-@click.option("--why", metavar="TEXT", default="", help="The reason, for those who look; with --group.")
+@function_option
+@click.option("--reason", metavar="TEXT", help="Why, for the record.")
 @by_option
 @click.pass_obj
-def pause(invocation: Invocation, name: str, group: str | None, why: str, by: str | None) -> None:
-    """Let no job of a queue, or of a group of it, start.
+def pause(invocation: Invocation, /, by: str | None, reason: str | None, **place: str | None) -> None:
+    """Let no job of a queue start, or of a group of it, or of a function.
 
-    Running ones go on.
+    Running ones go on. With --function, the other jobs of the queue go on, too.
     """
+    where = _place(**place)
     with invocation.fleet() as fleet:
-        has_changed = fleet.pause(name, group=group, by=by, why=why)
-    _told(invocation, name, group, is_paused=True, has_changed=has_changed)
+        has_changed = fleet.pause(where.queue, group=where.group, function=where.function, by=by, reason=reason)
+    _told(invocation, where, is_paused=True, has_changed=has_changed)
 
 
 @queues.command()
-@name_argument
+@some_queue
 @group_option
+@function_option
 @click.pass_obj
-def resume(invocation: Invocation, name: str, group: str | None) -> None:
-    """Let the jobs of a paused queue, or of a group of it, start again."""
+def resume(invocation: Invocation, /, **place: str | None) -> None:
+    """Let the jobs of a paused queue start again, or of a paused group of it, or of a paused function.
+
+    Repeating it is safe; should it be interrupted, a worker or a reaper finishes it.
+    """
+    where = _place(**place)
     with invocation.fleet() as fleet:
-        has_changed = fleet.resume(name, group=group)
-    _told(invocation, name, group, is_paused=False, has_changed=has_changed)
+        has_changed = fleet.resume(where.queue, group=where.group, function=where.function)
+    _told(invocation, where, is_paused=False, has_changed=has_changed)
 
 
-def _told(invocation: Invocation, name: str, group: str | None, *, is_paused: bool, has_changed: bool) -> None:
+class Where(NamedTuple):
+    """What a command names of queues."""
+
+    queue: str | None
+    group: str | None
+    function: str | None
+
+
+def _place(*, name: str | None, group: str | None, function: str | None) -> Where:
+    if name is None and (function is None or group is not None):
+        raise click.UsageError("Give a queue, --function, or both.")
+    if group is not None and function is not None:
+        raise click.UsageError("Give --group or --function, not both.")
+    return Where(name, group, function)
+
+
+def _told(invocation: Invocation, where: Where, *, is_paused: bool, has_changed: bool) -> None:
+    name, group, function = where
+    what = f"{group} of {name}" if group else name
+    if function is not None:
+        what = f"{function} in {name}" if name else function
     word = "paused" if is_paused else "open"
-    what = name if group is None else f"{group} of {name}"
     text = f"{what} is {word}." if has_changed else f"{what} was {word} already."
-    data = {"queue": name, "paused": is_paused, "changed": has_changed}
-    invocation.output.show(data=data if group is None else {**data, "group": group}, ids=[name], text=text)
+    data: dict[str, object] = {"queue": name, "paused": is_paused, "changed": has_changed}
+    data |= {key: of for key, of in (("group", group), ("function", function)) if of is not None}
+    invocation.output.show(data=data, ids=[name or str(function)], text=text)
 
 
 @queues.command()

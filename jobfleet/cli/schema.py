@@ -30,8 +30,8 @@ def letter_data(letter: Letter) -> dict[str, object]:
 
 
 def queue_data(queue: QueueInfo) -> dict[str, object]:
-    """A queue: every attribute of `QueueInfo`."""
-    return _attributes(queue)
+    """A queue: every attribute of `QueueInfo`, and of each `FunctionPause`."""
+    return {**_attributes(queue), "paused_functions": [_attributes(one) for one in queue.paused_functions]}
 
 
 def limit_data(limit: LimitInfo) -> dict[str, object]:

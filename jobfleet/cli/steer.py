@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from jobfleet.client.sync import Fleet
 
 Decorated = TypeVar("Decorated", bound=Callable[..., Any])
-FILTERS = ("tags", "queue", "function", "user", "status")
+FILTERS = ("tags", "queue", "function", "user", "session", "status")
 
 some_ids = click.argument("ids", nargs=-1, metavar="[ID]...")
 
@@ -31,6 +31,7 @@ def filters(command: Decorated) -> Decorated:
     states = [str(status) for status in JobStatus if status in WAITING]
     for option in (
         click.option("--status", type=click.Choice(states), help="Those that wait so."),
+        click.option("--session", metavar="TEXT", help="Those of this session."),
         click.option("--user", metavar="TEXT", help="Those of this user."),
         click.option("--function", metavar="NAME", help="Those of this function."),
         click.option("--queue", metavar="NAME", help="Those of this queue."),

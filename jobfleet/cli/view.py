@@ -128,6 +128,7 @@ def _pairs(job: JobResult[Any]) -> Iterable[tuple[str, Cell | str]]:
     yield "stop asked", _when(job.cancel_requested_at)
     yield "stopping", job.stop_stage or ""
     yield "user", job.user or ""
+    yield "session", job.session or ""
     yield "correlation", job.correlation_id or ""
     yield "group", job.group or ""
     yield "unique", job.unique or ""

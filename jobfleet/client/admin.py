@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any
@@ -13,12 +13,30 @@ from jobfleet.client.verbs import Verb, cancel_many, value
 from jobfleet.codec import decode
 from jobfleet.errors import ConfigError, EncodingError
 from jobfleet.model import Priority, check_queue
-from jobfleet.store.calls import control, inspect
+from jobfleet.store.calls import inspect
+from jobfleet.store.calls.paused import read_functions
 from jobfleet.store.keys import BANDS, Lane
 from jobfleet.store.values import Counts, FleetSeen
 
 ENDINGS = ("completed", "failed", "cancelled", "expired")
 TOTALS = ("enqueued", "completed", "failed", "cancelled", "expired", "retried", "lost", "replayed")
+
+
+@dataclass(frozen=True, slots=True)
+class FunctionPause:
+    """A function that is paused in a queue.
+
+    Attributes:
+        function: Its name.
+        by: Who paused it; None for nobody in particular.
+        since: When.
+        reason: Why; may be empty.
+    """
+
+    function: str
+    by: str | None
+    since: datetime | None
+    reason: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,6 +57,8 @@ class QueueInfo:
         paused: Who paused it; None when it is not.
         totals: Counts since the queue's beginning.
         run_time: The time all finished runs took.
+        paused_reason: Why it is paused; may be empty.
+        paused_functions: The functions that are paused in it.
         unread: Events that its journal keeps since a consumer has not acknowledged them.
         dropped: Events that it has let go although one had not: they exceeded its bound.
     """
@@ -56,6 +76,8 @@ class QueueInfo:
     paused: str | None
     totals: Mapping[str, int]
     run_time: timedelta
+    paused_reason: str = ""
+    paused_functions: Sequence[FunctionPause] = ()
     unread: int = 0
     dropped: int = 0
 
@@ -158,9 +180,17 @@ def queue_info(name: str, rows: Sequence[Counts]) -> QueueInfo:
         paused=next((row.paused for row in rows if row.paused is not None), None),
         totals={word: sum(row.totals.get(word, 0) for row in rows) for word in TOTALS},
         run_time=timedelta(microseconds=sum(row.totals.get("run_us", 0) for row in rows)),
+        paused_reason=next((row.reason for row in rows if row.paused is not None), ""),
+        paused_functions=tuple(_paused_functions(rows)),
         unread=sum(row.totals.get("journal", 0) - row.totals.get("journal_low", 0) for row in rows),
         dropped=sum(row.totals.get("journal_dropped", 0) for row in rows),
     )
+
+
+def _paused_functions(rows: Sequence[Counts]) -> Iterator[FunctionPause]:
+    paused = {name: pause for row in reversed(rows) for name, pause in read_functions(row.functions).items()}
+    for name, pause in sorted(paused.items()):
+        yield FunctionPause(name, pause.by, moment(pause.at), pause.reason)
 
 
 def workers(space: Space) -> Verb[list[WorkerInfo]]:
@@ -198,32 +228,6 @@ def _worker_info(worker: str, beat: int, account: bytes, now: int, gone_us: int)
         obeyed=str(fields.get("obeyed", "")),
         version=str(fields.get("version", "")),
     )
-
-
-def pause(space: Space, queue: str, by: str | None, *, group: str | None = None, why: str = "") -> Verb[bool]:
-    """Let no job of a queue, or of a group of it, be claimed; False when it was paused already."""
-    if group is not None:
-        from jobfleet.client import limits
-
-        return (yield from limits.pause_group(space, queue, group, by, why))
-    if why:
-        raise ConfigError("why is for a group that is paused; give group too.")
-    every = yield from lanes(space, queue)
-    answers = yield [control.pause(lane, by=by) for lane in every]
-    changed = [value([answer]) for answer in answers]  # each is looked at, so that no error is passed over
-    return any(changed)
-
-
-def resume(space: Space, queue: str, *, group: str | None = None) -> Verb[bool]:
-    """Let a paused queue, or a paused group of it, be claimed again; False when it was not paused."""
-    if group is not None:
-        from jobfleet.client import limits
-
-        return (yield from limits.resume_group(space, queue, group))
-    every = yield from lanes(space, queue)
-    answers = yield [control.resume(lane) for lane in every]
-    changed = [value([answer]) for answer in answers]  # each is looked at, so that no error is passed over
-    return any(changed)
 
 
 def purge_queue(space: Space, queue: str, by: str | None) -> Verb[int]:

@@ -7,10 +7,11 @@ An enqueue that finds the lane idle goes at once, in the caller's own task. This
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Sequence
 
 from jobfleet.errors import JobfleetError
 from jobfleet.store.aio import AsyncStore
-from jobfleet.store.calls.enqueue import CHUNK, enqueue
+from jobfleet.store.calls.enqueue import CHUNK, enqueue, parted
 from jobfleet.store.keys import Lane
 from jobfleet.store.values import Answer, Entry
 
@@ -54,7 +55,7 @@ class Gatherer:
     async def _send_waiting(self) -> None:
         while self._waiting:
             batch, self._waiting = self._waiting[: CHUNK * MOST_CHUNKS], self._waiting[CHUNK * MOST_CHUNKS :]
-            parts = [batch[i : i + CHUNK] for i in range(0, len(batch), CHUNK)]
+            parts = list(parted(batch, lambda one: one[0]))
             try:
                 answers = await self._store.run_many(
                     [enqueue(self._lane, [entry for entry, _ in part]) for part in parts]
@@ -81,7 +82,7 @@ def _fail(batch: list[tuple[Entry, asyncio.Future[Answer]]], error: BaseExceptio
             future.set_exception(error)
 
 
-def _deliver(part: list[tuple[Entry, asyncio.Future[Answer]]], answer: list[Answer] | JobfleetError) -> None:
+def _deliver(part: Sequence[tuple[Entry, asyncio.Future[Answer]]], answer: list[Answer] | JobfleetError) -> None:
     for number, (_, future) in enumerate(part):
         if future.done():
             continue

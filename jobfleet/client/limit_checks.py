@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from shlex import quote
 
-from jobfleet.client.reasons import Fact, Reason, ReasonCode, asked_by, counted, listed
+from jobfleet.client.reasons import Fact, Reason, ReasonCode, asked_by, because, counted, listed
 from jobfleet.client.snapshot import Snapshot
 from jobfleet.clock import span
 from jobfleet.store.standing import Grouped, Limited
@@ -16,11 +16,12 @@ def group_paused(seen: Snapshot) -> Reason | None:
     if group is None or not group.paused_by or seen.job is None:
         return None
     gone, queue = seen.ago(group.paused_at), seen.job.queue
-    why = f": {group.paused_why.removesuffix('.')}" if group.paused_why else ""
-    text = f"Group {group.name!r} was paused{asked_by(group.paused_by)} {span(gone)} ago{why}; "
-    text += f"'jobfleet queues resume {queue} --group {quote(group.name)}' opens it."
+    text = f"Group {group.name!r} was paused{asked_by(group.paused_by)} {span(gone)} ago"
+    text += f"{because(group.paused_reason)}; 'jobfleet queues resume {queue} --group {quote(group.name)}' opens it."
     by = None if group.paused_by == "-" else group.paused_by
-    facts: dict[str, Fact] = {"group": group.name, "by": by, "since": gone, "why": group.paused_why or None}
+    facts: dict[str, Fact] = {"group": group.name, "by": by, "since": gone}
+    if group.paused_reason:
+        facts["reason"] = group.paused_reason
     return Reason(ReasonCode.GROUP_PAUSED, text, facts)
 
 

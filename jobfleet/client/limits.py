@@ -27,6 +27,7 @@ from jobfleet.model.spec import Seconds
 from jobfleet.store.call import Call
 from jobfleet.store.calls import limit as calls
 from jobfleet.store.calls.limit import AGING, KEEP, PAUSED, UNSET, Settings, Used, field_of
+from jobfleet.store.calls.paused import read_pause
 from jobfleet.store.keys import Lane
 
 NO_LIMIT = "none"
@@ -49,7 +50,7 @@ class LimitInfo:
         next_token: Seconds until its rate lets the next job start; 0 when one may.
         paused: Who paused the group, ``-`` for nobody in particular; None when it is not.
         paused_at: When.
-        paused_why: Why, as far as that was said.
+        paused_reason: Why, as far as that was said.
     """
 
     queue: str
@@ -63,7 +64,7 @@ class LimitInfo:
     next_token: float = 0.0
     paused: str | None = None
     paused_at: datetime | None = None
-    paused_why: str = ""
+    paused_reason: str = ""
 
 
 class Limit(NamedTuple):
@@ -213,7 +214,8 @@ def _used(every: list[Lane], groups: list[str]) -> Verb[dict[str, Used]]:
 
 def _info(queue: str, group: str | None, fields: Mapping[str, str], used: Used, now: int) -> LimitInfo:
     most, every, burst, weight, text = (fields.get(field_of(group)) or "- - - - -").split(" ")
-    by, at, why = paused_of(fields.get(f"{PAUSED}{group}", "")) if group is not None else ("", 0, "")
+    paused = fields.get(f"{PAUSED}{group}", "")
+    pause = read_pause(paused)
     has_rate = every not in (UNSET, "0")
     token = used.full - (int(burst) - 1) * float(every) - now if has_rate and used.full else 0.0
     aging = fields.get(AGING) if group is None else None
@@ -227,44 +229,7 @@ def _info(queue: str, group: str | None, fields: Mapping[str, str], used: Used, 
         aging=int(aging) / 1e6 if aging else None,
         running=used.running,
         next_token=max(0.0, token / 1e6),
-        paused=by or None,
-        paused_at=moment(at),
-        paused_why=why,
+        paused=paused.partition("@")[0] or None,
+        paused_at=moment(pause.at),
+        paused_reason=pause.reason,
     )
-
-
-def paused_of(text: str) -> tuple[str, int, str]:
-    """Read ``who@when why``; nothing for an empty text."""
-    head, _, why = text.partition(" ")
-    by, _, at = head.rpartition("@")
-    return by, int(at or 0), why
-
-
-def pause_group(space: Space, queue: str, group: str, by: str | None, why: str = "") -> Verb[bool]:
-    """Let no job of a group be claimed; False when it was paused already.
-
-    Raises:
-        ConfigError: There is no such queue.
-        InvalidJob: That is no name of a group, or no reason of one line.
-    """
-    check_group(group)
-    if len(why) > 200 or not (why == "" or why.isprintable()):
-        raise InvalidJob(f"why is {why!r:.300}; give one line of at most 200 characters.", field="why")
-    every = yield from lanes(space, queue)
-    answers = yield [calls.pause_group(lane, group, by=by, why=why) for lane in every]
-    changed = [value([answer]) for answer in answers]
-    return any(changed)
-
-
-def resume_group(space: Space, queue: str, group: str) -> Verb[bool]:
-    """Let the jobs of a paused group be claimed again; False when it was not paused.
-
-    Raises:
-        ConfigError: There is no such queue.
-        InvalidJob: That is no name of a group.
-    """
-    check_group(group)
-    every = yield from lanes(space, queue)
-    answers = yield [calls.resume_group(lane, group) for lane in every]
-    changed = [value([answer]) for answer in answers]
-    return any(changed)

@@ -9,6 +9,7 @@ from datetime import UTC, datetime
 from typing import Any
 
 from jobfleet.client.admin import lanes
+from jobfleet.client.indexed import Filter, find
 from jobfleet.client.report import LETTERS, letter_result, running_result, waiting_result
 from jobfleet.client.space import Space
 from jobfleet.client.verbs import Verb, batches, poll_many, value
@@ -17,7 +18,9 @@ from jobfleet.errors import ConfigError, EncodingError, JobNotFound
 from jobfleet.model import JobResult, JobStatus
 from jobfleet.retry import Tries
 from jobfleet.store.calls import inspect
-from jobfleet.store.keys import Lane
+from jobfleet.store.calls.paused import WITHHELD
+from jobfleet.store.keys import BANDS, Lane
+from jobfleet.store.values import BLOCKED
 
 LONG_AGO = datetime.fromtimestamp(0, UTC)
 
@@ -90,19 +93,21 @@ def letter(space: Space, job_id: str) -> Verb[Letter]:
     return Letter(letter_result(found, limits=space.limits), found.reason, history, args, kwargs)
 
 
-def jobs(
-    space: Space, *, status: JobStatus | None = None, queue: str | None = None, limit: int = 50, cursor: str = ""
-) -> Verb[Page]:
-    """A page of jobs: running ones, then waiting ones by urgency, then finished ones, newest first.
+def jobs(space: Space, chosen: Filter, *, limit: int = 50, cursor: str = "") -> Verb[Page]:
+    """A page of jobs: of a tag, a user or a session the newest first.
+
+    Else running ones come first, then waiting ones by urgency, then finished ones, newest first.
 
     Args:
         space: The client's context.
-        status: Only such.
-        queue: Only of this queue.
+        chosen: Which.
         limit: Rows at most.
         cursor: `Page.cursor` of the page before.
     """
-    every = yield from lanes(space, queue)
+    every = yield from lanes(space, chosen.queue)
+    if chosen.indexes:
+        return Page(*(yield from find(space, every, chosen, limit=limit, cursor=cursor)))
+    status = chosen.status
     sections = [(lane, section) for section in _sections(status) for lane in every]
     first, inner = _place(cursor, sections)
     rows: list[JobResult[Any]] = []
@@ -112,7 +117,7 @@ def jobs(
             found, inner = yield from _section(
                 space, lane, section, status, min(limit - len(rows), inspect.CHUNK), inner
             )
-            rows.extend(found)
+            rows.extend(row for row in found if chosen.fits(row))
             if not inner:
                 break
         if inner:
@@ -143,6 +148,8 @@ def _place(cursor: str, sections: list[tuple[Lane, str]]) -> tuple[int, str]:
 
 def _sections(status: JobStatus | None) -> list[str]:
     waiting = [f"waiting{section}" for section in inspect.SECTIONS]
+    if status is JobStatus.QUEUED:
+        return [*waiting[: inspect.UNBLOCKED], *(f"withheld{band}" for band in range(BANDS))]
     if status is None:
         return ["running", *waiting, "finished"]
     if status is JobStatus.RUNNING:
@@ -164,13 +171,15 @@ def _section(
         found = [running_result(row, now) for row in rows]
     else:
         start = stop = ""
-        if status in (JobStatus.SCHEDULED, JobStatus.RETRYING, JobStatus.QUEUED):
+        if section.startswith("withheld"):
+            start, stop = str(WITHHELD), f"({BLOCKED}"
+        elif status in (JobStatus.SCHEDULED, JobStatus.RETRYING, JobStatus.QUEUED):
             counted = value((yield (inspect.counts(lane),)))
             start = f"({counted.now}" if status is not JobStatus.QUEUED else ""
             stop = str(counted.now) if status is JobStatus.QUEUED else ""
         call = inspect.waiting(
             lane,
-            int(section.removeprefix("waiting")),
+            int(section.removeprefix("waiting").removeprefix("withheld")),
             start=start or "-inf",
             stop=stop or "+inf",
             skip=skip,

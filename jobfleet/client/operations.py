@@ -8,8 +8,9 @@ from abc import abstractmethod
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
-from jobfleet.client import admin, commands, listing, overview
+from jobfleet.client import admin, commands, listing, overview, pausing
 from jobfleet.client.base import Opened
+from jobfleet.client.indexed import Filter
 from jobfleet.client.verbs import Verb
 from jobfleet.model import JobResult, JobStatus
 
@@ -41,12 +42,38 @@ class Operations(Opened):
         return answer
 
     def jobs(
-        self, *, status: JobStatus | None = None, queue: str | None = None, limit: int = 50, cursor: str = ""
+        self,
+        *,
+        tags: Sequence[str] = (),
+        user: str | None = None,
+        session: str | None = None,
+        function: str | None = None,
+        status: JobStatus | None = None,
+        queue: str | None = None,
+        limit: int = 50,
+        cursor: str = "",
     ) -> listing.Page:
-        """A page of jobs: running, then waiting by urgency, then finished, newest first."""
-        answer: listing.Page = self._do(
-            listing.jobs(self.space, status=status, queue=queue, limit=limit, cursor=cursor)
-        )
+        """A page of the jobs that have all this.
+
+        Of tags, a user or a session the newest come first, wherever they stand; only those of the smallest of these
+        indexes are looked at. Else running ones come first, then waiting ones by urgency, then finished ones, newest
+        first, and every job is looked at until the page is full.
+
+        Args:
+            tags: Tags, all of them; one may stand alone.
+            user: Whom they are attributed to.
+            session: The session they belong to.
+            function: Their function's name on the wire.
+            status: Where they stand.
+            queue: Their queue.
+            limit: Rows at most.
+            cursor: `Page.cursor` of the page before.
+
+        Raises:
+            ConfigError: There is no such queue, or no page has answered that cursor.
+        """
+        chosen = Filter(tags=tags, queue=queue, function=function, user=user, session=session, status=status)
+        answer: listing.Page = self._do(listing.jobs(self.space, chosen, limit=limit, cursor=cursor))
         return answer
 
     @property
@@ -110,21 +137,46 @@ class Operations(Opened):
                 return stands
             time.sleep(order.pause)
 
-    def pause(self, queue: str, *, group: str | None = None, by: str | None = None, why: str = "") -> bool:
-        """Let no job of a queue, or of a group of it, be claimed; running ones go on. False when it was so already.
+    def pause(
+        self,
+        queue: str | None = None,
+        *,
+        group: str | None = None,
+        function: str | None = None,
+        by: str | None = None,
+        reason: str | None = None,
+    ) -> bool:
+        """Let no job of a queue, a group or a function be started; running ones go on. False when it was so already.
 
         Args:
-            queue: The queue.
-            group: Only this group of it.
-            by: Who asks.
-            why: The reason, one line, for a group.
+            queue: The queue; with a group or a function, only there.
+            group: A group of that queue.
+            function: A function's name on the wire; without a queue, in every queue that there is.
+            by: Who asks, for the record.
+            reason: Why, for the record: one line, at most 200 characters.
+
+        Raises:
+            ConfigError: Nothing is named, what is named cannot be paused together, or there is no such queue.
+            InvalidJob: That is no name of a function or a group, or no such reason.
         """
-        answer: bool = self._do(admin.pause(self.space, queue, by, group=group, why=why))
+        answer: bool = self._do(pausing.pause(self.space, pausing.Place(queue, group, function), by, reason))
         return answer
 
-    def resume(self, queue: str, *, group: str | None = None) -> bool:
-        """Let a paused queue, or a paused group of it, be claimed again; False when it was not paused."""
-        answer: bool = self._do(admin.resume(self.space, queue, group=group))
+    def resume(self, queue: str | None = None, *, group: str | None = None, function: str | None = None) -> bool:
+        """Let a paused queue go on, or a group or a function; False when it was not paused.
+
+        The jobs of a function that were set aside are put back where they stood. Repeating the call is safe.
+
+        Args:
+            queue: The queue; with a group or a function, only there.
+            group: A group of that queue.
+            function: A function's name on the wire; without a queue, in every queue that there is.
+
+        Raises:
+            ConfigError: Nothing is named, what is named cannot be resumed together, or there is no such queue.
+            InvalidJob: That is no name of a function or a group.
+        """
+        answer: bool = self._do(pausing.resume(self.space, pausing.Place(queue, group, function)))
         return answer
 
     def purge_queue(self, queue: str, *, by: str | None = None) -> int:
@@ -180,12 +232,38 @@ class AsyncOperations(Opened):
         return answer
 
     async def jobs(
-        self, *, status: JobStatus | None = None, queue: str | None = None, limit: int = 50, cursor: str = ""
+        self,
+        *,
+        tags: Sequence[str] = (),
+        user: str | None = None,
+        session: str | None = None,
+        function: str | None = None,
+        status: JobStatus | None = None,
+        queue: str | None = None,
+        limit: int = 50,
+        cursor: str = "",
     ) -> listing.Page:
-        """A page of jobs: running, then waiting by urgency, then finished, newest first."""
-        answer: listing.Page = await self._do(
-            listing.jobs(self.space, status=status, queue=queue, limit=limit, cursor=cursor)
-        )
+        """A page of the jobs that have all this.
+
+        Of tags, a user or a session the newest come first, wherever they stand; only those of the smallest of these
+        indexes are looked at. Else running ones come first, then waiting ones by urgency, then finished ones, newest
+        first, and every job is looked at until the page is full.
+
+        Args:
+            tags: Tags, all of them; one may stand alone.
+            user: Whom they are attributed to.
+            session: The session they belong to.
+            function: Their function's name on the wire.
+            status: Where they stand.
+            queue: Their queue.
+            limit: Rows at most.
+            cursor: `Page.cursor` of the page before.
+
+        Raises:
+            ConfigError: There is no such queue, or no page has answered that cursor.
+        """
+        chosen = Filter(tags=tags, queue=queue, function=function, user=user, session=session, status=status)
+        answer: listing.Page = await self._do(listing.jobs(self.space, chosen, limit=limit, cursor=cursor))
         return answer
 
     @property
@@ -249,21 +327,46 @@ class AsyncOperations(Opened):
                 return stands
             await asyncio.sleep(order.pause)
 
-    async def pause(self, queue: str, *, group: str | None = None, by: str | None = None, why: str = "") -> bool:
-        """Let no job of a queue, or of a group of it, be claimed; running ones go on. False when it was so already.
+    async def pause(
+        self,
+        queue: str | None = None,
+        *,
+        group: str | None = None,
+        function: str | None = None,
+        by: str | None = None,
+        reason: str | None = None,
+    ) -> bool:
+        """Let no job of a queue, a group or a function be started; running ones go on. False when it was so already.
 
         Args:
-            queue: The queue.
-            group: Only this group of it.
-            by: Who asks.
-            why: The reason, one line, for a group.
+            queue: The queue; with a group or a function, only there.
+            group: A group of that queue.
+            function: A function's name on the wire; without a queue, in every queue that there is.
+            by: Who asks, for the record.
+            reason: Why, for the record: one line, at most 200 characters.
+
+        Raises:
+            ConfigError: Nothing is named, what is named cannot be paused together, or there is no such queue.
+            InvalidJob: That is no name of a function or a group, or no such reason.
         """
-        answer: bool = await self._do(admin.pause(self.space, queue, by, group=group, why=why))
+        answer: bool = await self._do(pausing.pause(self.space, pausing.Place(queue, group, function), by, reason))
         return answer
 
-    async def resume(self, queue: str, *, group: str | None = None) -> bool:
-        """Let a paused queue, or a paused group of it, be claimed again; False when it was not paused."""
-        answer: bool = await self._do(admin.resume(self.space, queue, group=group))
+    async def resume(self, queue: str | None = None, *, group: str | None = None, function: str | None = None) -> bool:
+        """Let a paused queue go on, or a group or a function; False when it was not paused.
+
+        The jobs of a function that were set aside are put back where they stood. Repeating the call is safe.
+
+        Args:
+            queue: The queue; with a group or a function, only there.
+            group: A group of that queue.
+            function: A function's name on the wire; without a queue, in every queue that there is.
+
+        Raises:
+            ConfigError: Nothing is named, what is named cannot be resumed together, or there is no such queue.
+            InvalidJob: That is no name of a function or a group.
+        """
+        answer: bool = await self._do(pausing.resume(self.space, pausing.Place(queue, group, function)))
         return answer
 
     async def purge_queue(self, queue: str, *, by: str | None = None) -> int:

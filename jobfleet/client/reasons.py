@@ -31,6 +31,7 @@ class ReasonCode(StrEnum):
     RETRYING = "retrying"
     PARKED = "parked"
     PAUSED = "paused"
+    PAUSED_FUNCTION = "paused-function"
     GROUP_PAUSED = "group-paused"
     GROUP_FULL = "group-full"
     GROUP_RATE = "group-rate"
@@ -90,6 +91,11 @@ class Explanation:
 def asked_by(who: str | None) -> str:
     """Who did it, if anybody in particular."""
     return f" by {who}" if who and who != "-" else ""
+
+
+def because(reason: str) -> str:
+    """The reason of a pause, behind who asked for it; nothing when none was given."""
+    return f" ({reason.removesuffix('.')})" if reason else ""
 
 
 def counted(number: int, thing: str) -> str:

@@ -10,6 +10,7 @@ from jobfleet.codec import Limits, decode, is_record, open_record, read_fields, 
 from jobfleet.errors import EncodingError, JobNotFound
 from jobfleet.model import ErrorType, JobResult, JobStatus, split_id, suffix_time_us
 from jobfleet.retry import Tries
+from jobfleet.store.calls.paused import due_of
 from jobfleet.store.values import BLOCKED, Dead, DeadLetter, Final, Found, InRun, InWait, Running, Unknown, Waiting
 
 LETTERS = {"co": JobStatus.COMPLETED, "fa": JobStatus.FAILED, "ca": JobStatus.CANCELLED, "ex": JobStatus.EXPIRED}
@@ -44,16 +45,16 @@ def result_of(job_id: str, found: Found, now_us: int, *, limits: Limits) -> JobR
 
 def waiting_result(row: Waiting, now_us: int, progress: bytes = b"") -> JobResult[Any]:
     """A job that waits."""
-    tries = Tries.parse(row.tries)
+    tries, due = Tries.parse(row.tries), due_of(row.due)
     status = JobStatus.QUEUED
-    if row.due >= BLOCKED:
+    if due >= BLOCKED:
         status = JobStatus.BLOCKED
-    elif row.due > now_us:
+    elif due > now_us:
         status = JobStatus.RETRYING if row.tries else JobStatus.SCHEDULED
     return JobResult(
         id=row.id,
         status=status,
-        scheduled_at=None if row.due >= BLOCKED else moment(row.due),
+        scheduled_at=None if due >= BLOCKED else moment(due),
         error=_last_error(tries),
         **_described(row.id, _header(row.envelope)),
         **_spent(tries, ran=tries.attempt - 1),
@@ -190,6 +191,7 @@ def _described(job_id: str, fields: Mapping[str, Any]) -> dict[str, Any]:
         "queue": place.queue,
         "enqueued_at": moment(fields.get("enqueued_at") or suffix_time_us(place.suffix)),
         "user": fields.get("user"),
+        "session": fields.get("session"),
         "correlation_id": fields.get("correlation_id"),
         "unique": fields.get("unique"),
         "group": fields.get("group"),

@@ -1,19 +1,20 @@
 """Open jobs by what they are: counted, and cancelled, a page at a time. See `verbs` for the form.
 
-There is no index: every open job of the lanes concerned is looked at, by its clear header. Memory is
-bounded by a page, time grows with the number of open jobs.
+With a tag, a user or a session, their index says which jobs to look at. Without, every open job of the lanes
+concerned is looked at, by its clear header. Memory is bounded by a page.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 from jobfleet.client.admin import lanes
+from jobfleet.client.indexed import Filter, Stream, go_through, smallest
 from jobfleet.client.report import running_result, waiting_result
 from jobfleet.client.space import Space
-from jobfleet.client.verbs import TOMBSTONE_MS, Verb, value
+from jobfleet.client.verbs import TOMBSTONE_MS, Verb, cancel_many, value
 from jobfleet.errors import ConfigError
 from jobfleet.model import JobResult, JobStatus
 from jobfleet.store.calls import control, inspect
@@ -22,46 +23,27 @@ from jobfleet.store.keys import Lane
 PASSES = 5
 """Looks at most: jobs move while they are looked at, and a further look finds what one has passed over."""
 RUNNING = "running"
+Act = Callable[[list[str]], Verb[int]]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Selection:
+class Selection(Filter):
     """Which open jobs are meant; what is not given does not matter.
-
-    Attributes:
-        tags: Tags that a job has, all of them.
-        queue: Its queue.
-        function: Its function's name on the wire.
-        user: Whom it is attributed to.
-        status: Where it stands: scheduled, queued, retrying or running.
 
     Raises:
         ConfigError: Nothing is given, or a status in which there is nothing to cancel.
     """
 
-    tags: Sequence[str] = ()
-    queue: str | None = None
-    function: str | None = None
-    user: str | None = None
-    status: JobStatus | None = None
-
     def __post_init__(self) -> None:
-        if isinstance(self.tags, str):
-            object.__setattr__(self, "tags", (self.tags,))
-        if not (self.tags or self.queue or self.function or self.user or self.status):
-            raise ConfigError("Nothing says which jobs are meant; give tags, queue, function, user or status.")
+        Filter.__post_init__(self)
+        if not (self.indexes or self.queue or self.function or self.status):
+            raise ConfigError("Nothing says which jobs are meant; give tags, queue, function, user, session or status.")
         if self.status is not None and self.status.is_final:
             raise ConfigError(f"status is {self.status.value!r}; such jobs have ended: give one of open jobs.")
 
     def has(self, job: JobResult[Any]) -> bool:
         """Whether a job is meant; one that was asked to stop already is not."""
-        return (
-            job.cancel_requested_by is None
-            and set(self.tags) <= set(job.tags)
-            and self.function in (None, job.function)
-            and self.user in (None, job.user)
-            and self.status in (None, job.status)
-        )
+        return job.cancel_requested_by is None and not job.status.is_final and self.fits(job)
 
     def sections(self) -> list[str]:
         """Where such jobs stand in a lane."""
@@ -74,7 +56,10 @@ class Selection:
 def count_open(space: Space, selection: Selection) -> Verb[int]:
     """How many open jobs are meant."""
     total = 0
-    for lane in (yield from lanes(space, selection.queue)):
+    every = yield from lanes(space, selection.queue)
+    if selection.indexes:
+        return (yield from _indexed(space, every, selection, _counted))
+    for lane in every:
         for section in selection.sections():
             skip = 0
             while rows := (yield from _page(lane, section, skip)):
@@ -87,6 +72,12 @@ def cancel_selected(space: Space, selection: Selection, by: str | None) -> Verb[
     """End those that wait, ask those that run to stop, in bounded batches; how many there were."""
     total = 0
     every = yield from lanes(space, selection.queue)
+    if selection.indexes:
+
+        def act(ids: list[str]) -> Verb[int]:
+            return cancel_many(space, ids, by)
+
+        return (yield from _indexed(space, every, selection, act))
     for _ in range(PASSES):
         found = 0
         for lane in every:
@@ -96,6 +87,20 @@ def cancel_selected(space: Space, selection: Selection, by: str | None) -> Verb[
         if not found:
             break
     return total
+
+
+def _indexed(space: Space, every: Sequence[Lane], selection: Selection, act: Act) -> Verb[int]:
+    """Do something to those meant, found through the smallest index."""
+    name = yield from smallest(every, selection.indexes)
+    total = 0
+    for lane in every:
+        total += yield from go_through(space, Stream(lane, name), lambda seen: selection.has(seen.job), act)
+    return total
+
+
+def _counted(ids: list[str]) -> Verb[int]:
+    yield from ()
+    return len(ids)
 
 
 def _cancel(space: Space, lane: Lane, section: str, selection: Selection, by: str | None) -> Verb[int]:

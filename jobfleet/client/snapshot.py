@@ -17,7 +17,9 @@ from jobfleet.errors import EncodingError, JobNotFound
 from jobfleet.model import JobResult, JobStatus
 from jobfleet.retry import FRESH, Policy, Tries, policy_of, with_header
 from jobfleet.store.calls import flow, inspect
-from jobfleet.store.values import BLOCKED, Explained, FleetSeen, InRun, InWait
+from jobfleet.store.calls.paused import due_of, is_withheld
+from jobfleet.store.standing import Explained
+from jobfleet.store.values import BLOCKED, FleetSeen, InRun, InWait
 
 SHOWN = 5
 """Parents that are named."""
@@ -54,12 +56,17 @@ class Snapshot:
     @property
     def due(self) -> int:
         """When it is due, µs; 0 when it does not wait."""
-        return self.lane.found.due if isinstance(self.lane.found, InWait) else 0
+        return due_of(self.lane.found.due) if isinstance(self.lane.found, InWait) else 0
+
+    @property
+    def is_withheld(self) -> bool:
+        """Whether it was set aside, since its function is paused."""
+        return isinstance(self.lane.found, InWait) and is_withheld(self.lane.found.due)
 
     @property
     def is_due(self) -> bool:
         """Whether it waits and could be claimed now, were nothing in its way."""
-        return self.job is not None and self.job.status is JobStatus.QUEUED
+        return self.job is not None and self.job.status is JobStatus.QUEUED and not self.is_withheld
 
     def ago(self, us: int) -> float:
         """Seconds since a moment of Redis's clock; negative for one to come."""

@@ -9,6 +9,7 @@ from datetime import UTC, datetime
 from typing import Any
 
 from jobfleet.client.admin import lanes
+from jobfleet.client.indexed import Seen, Stream, go_through, smallest
 from jobfleet.client.report import result_of, waiting_result
 from jobfleet.client.selection import Selection
 from jobfleet.client.space import Space
@@ -26,12 +27,15 @@ from jobfleet.model import (
     split_id,
     suffix_time_us,
 )
-from jobfleet.model.spec import Seconds
+from jobfleet.model.spec import LATEST, Seconds
 from jobfleet.store.call import Call
 from jobfleet.store.calls import control, inspect
 from jobfleet.store.calls.enqueue import enqueue
+from jobfleet.store.calls.index import indexes_of, marked
+from jobfleet.store.calls.paused import due_of
 from jobfleet.store.keys import BANDS, Lane
-from jobfleet.store.values import Entry, Explained, InWait, Unknown
+from jobfleet.store.standing import Explained
+from jobfleet.store.values import Entry, InWait, Unknown
 
 HOLD_US = 60 * SECOND_US
 """For how long a job that is being moved is kept from starting where it was."""
@@ -79,6 +83,8 @@ def change_of(at: datetime | None, delay: Seconds | None, priority: Priority | N
     if at is not None and not isinstance(at, datetime):
         raise InvalidJob(f"at is {at!r}; give a datetime.", field="at")
     try:
+        if at is not None and at.astimezone(UTC) >= LATEST:
+            raise InvalidJob(f"at is {at!r}; give a time before {LATEST.year}.", field="at")
         return Change(
             at=None if at is None else round(at.astimezone(UTC).timestamp() * SECOND_US),
             delay=None if delay is None else to_us(seconds(delay, field="delay")),
@@ -119,6 +125,7 @@ def reschedule_many(space: Space, chosen: Selection, change: Change, by: str | N
         return (not change.when or _is_free(job)) and chosen.has(job)
 
     every = yield from lanes(space, chosen.queue)
+    name = (yield from smallest(every, chosen.indexes)) if chosen.indexes else ""
     count = 0
     for lane in every:
         due = change.at
@@ -130,10 +137,28 @@ def reschedule_many(space: Space, chosen: Selection, change: Change, by: str | N
             letters: str = value((yield (control.reschedule(lane, ids, by=by, when=moved.when, band=moved.band),)))
             return letters.count("s"), {job_id for job_id, letter in zip(ids, letters, strict=True) if letter == "b"}
 
+        if name:
+            count += yield from _indexed(space, Stream(lane, name), is_meant, None if dry_run else act, moved)
+            continue
         for section in inspect.SECTIONS:
             for start, stop in _ranges(moved, section % BANDS):
                 count += yield from _walk(lane, section, is_meant, None if dry_run else act, start, stop)
     return count
+
+
+def _indexed(space: Space, stream: Stream, is_meant: Meant, act: Act | None, place: Change | None = None) -> Verb[int]:
+    """The same as `_walk` for the jobs of an index, wherever they wait but in the place that they are put into."""
+
+    def meant(seen: Seen) -> bool:
+        found = seen.found
+        if not isinstance(found, InWait) or not is_meant(seen.job):
+            return False
+        return place is None or place.band not in (None, found.band) or place.at not in (None, found.due)
+
+    def acted(ids: list[str]) -> Verb[int]:
+        return len(ids) if act is None else (yield from act(ids))[0]
+
+    return (yield from go_through(space, stream, meant, acted))
 
 
 def _is_free(job: JobResult[Any]) -> bool:
@@ -195,14 +220,16 @@ def move(space: Space, job_id: str, queue: str, by: str | None) -> Verb[str]:
     if not isinstance(seen.found, InWait) or result.status is JobStatus.BLOCKED:
         raise InvalidJob(REFUSED.format(job_id, result.status))
     entry = yield from _entry(space, job_id, queue, seen)
-    if seen.found.due < seen.now + HOLD_US:
+    is_held = seen.found.due < seen.now + HOLD_US  # one that is withheld does not start anyway
+    if is_held:
         hold = control.reschedule(lane, (job_id,), by=by, when=f"+{HOLD_US}")
         if value((yield (hold,))) != "s":
             raise InvalidJob(f"{job_id} was started, or ended, in this very moment; it was not moved.")
     try:
         yield from _put_there(space, job_id, entry)
     except JobfleetError:
-        yield (control.reschedule(lane, (job_id,), by=by, when=str(seen.found.due)),)
+        if is_held:
+            yield (control.reschedule(lane, (job_id,), by=by, when=str(seen.found.due)),)
         raise
     letter = value((yield (_closing(space, job_id, by, entry.id),)))
     if letter == "f":
@@ -268,10 +295,14 @@ def move_many(space: Space, chosen: Selection, queue: str, by: str | None, *, dr
     def is_meant(job: JobResult[Any]) -> bool:
         return _is_free(job) and chosen.has(job)
 
-    every = yield from lanes(space, chosen.queue)
+    every = [lane for lane in (yield from lanes(space, chosen.queue)) if lane.queue != queue]
+    name = (yield from smallest(every, chosen.indexes)) if chosen.indexes else ""
     count = 0
     for lane in every:
-        for section in inspect.SECTIONS if lane.queue != queue else ():
+        if name:
+            count += yield from _indexed(space, Stream(lane, name), is_meant, None if dry_run else act)
+            continue
+        for section in inspect.SECTIONS:
             count += yield from _walk(lane, section, is_meant, None if dry_run else act)
     return count
 
@@ -282,7 +313,8 @@ def _entry(space: Space, job_id: str, queue: str, seen: Explained) -> Verb[Entry
     assert isinstance(found, InWait)  # noqa: S101 - the caller has looked
     if not space.has_queue(queue):
         yield from open_queue(space, queue)
-    made = read_header(found.envelope).get("enqueued_at") or suffix_time_us(split_id(job_id).suffix) or 0
+    header = read_header(found.envelope)
+    made = header.get("enqueued_at") or suffix_time_us(split_id(job_id).suffix) or 0
     suffix = derived_suffix(job_id, f"{queue} {made}")  # another one for another life of a caller's own id
     named = dict(line.split(" ", 1) for line in seen.meta.split("\n") if line)
     key = named.get("g") or named.get("u") or suffix  # what its place hangs on
@@ -290,4 +322,10 @@ def _entry(space: Space, job_id: str, queue: str, seen: Explained) -> Verb[Entry
     envelope = amended(found.envelope, {"moved_from": job_id, "enqueued_at": made})
     lines = seen.meta.split("\n") if seen.meta else []
     kept = [line for line in lines if not (found.tries and line.startswith("x "))]  # started before: it may not expire
-    return Entry(target.id_prefix + suffix, found.band, str(found.due), "\n".join(kept), envelope)
+    return Entry(
+        target.id_prefix + suffix,
+        found.band,
+        str(due_of(found.due)),
+        marked("\n".join(kept), indexes_of(header)),
+        envelope,
+    )

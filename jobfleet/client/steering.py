@@ -36,17 +36,18 @@ class Steering(Opened):
         queue: str | None = None,
         function: str | None = None,
         user: str | None = None,
+        session: str | None = None,
         status: JobStatus | None = None,
         by: str | None = None,
     ) -> int:
         """Cancel the open jobs that have all this, in bounded batches; how many ended or were asked to stop.
 
-        Every open job is looked at, so its cost grows with their number.
+        With tags, a user or a session only their jobs are looked at; else every open job is.
 
         Raises:
             ConfigError: Nothing is given that says which.
         """
-        chosen = Selection(tags=tags, queue=queue, function=function, user=user, status=status)
+        chosen = Selection(tags=tags, queue=queue, function=function, user=user, session=session, status=status)
         answer: int = self._do(cancel_selected(self.space, chosen, by))
         return answer
 
@@ -57,10 +58,11 @@ class Steering(Opened):
         queue: str | None = None,
         function: str | None = None,
         user: str | None = None,
+        session: str | None = None,
         status: JobStatus | None = None,
     ) -> int:
         """How many open jobs `cancel_many` would cancel now. Raises as it does."""
-        chosen = Selection(tags=tags, queue=queue, function=function, user=user, status=status)
+        chosen = Selection(tags=tags, queue=queue, function=function, user=user, session=session, status=status)
         answer: int = self._do(count_open(self.space, chosen))
         return answer
 
@@ -96,6 +98,7 @@ class Steering(Opened):
         queue: str | None = None,
         function: str | None = None,
         user: str | None = None,
+        session: str | None = None,
         status: JobStatus | None = None,
         at: datetime | None = None,
         delay: Seconds | None = None,
@@ -105,8 +108,8 @@ class Steering(Opened):
     ) -> int:
         """Reschedule the waiting jobs that have all this, in bounded batches.
 
-        Every waiting job is looked at, 50 at once, while others are enqueued and claimed. A `delay` counts from the
-        beginning.
+        With tags, a user or a session only their jobs are looked at, else every waiting job, 50 at once, while others
+        are enqueued and claimed. A `delay` counts from the beginning.
 
         Returns:
             How many were rescheduled, or would be with `dry_run`.
@@ -116,7 +119,7 @@ class Steering(Opened):
             ConfigError: Nothing is given that says which, or there is no such queue.
         """
         change = steer.change_of(at, delay, priority)
-        chosen = Selection(tags=tags, queue=queue, function=function, user=user, status=status)
+        chosen = Selection(tags=tags, queue=queue, function=function, user=user, session=session, status=status)
         answer: int = self._do(steer.reschedule_many(self.space, chosen, change, by, dry_run=dry_run))
         return answer
 
@@ -144,11 +147,12 @@ class Steering(Opened):
         queue: str | None = None,
         function: str | None = None,
         user: str | None = None,
+        session: str | None = None,
         status: JobStatus | None = None,
         by: str | None = None,
         dry_run: bool = False,
     ) -> int:
-        """Move the waiting jobs that have all this to another queue; every one is looked at.
+        """Move the waiting jobs that have all this to another queue, in bounded batches.
 
         Returns:
             How many were moved, or would be with `dry_run`.
@@ -156,7 +160,7 @@ class Steering(Opened):
         Raises:
             ConfigError: Nothing is given that says which, or there is no such queue to move from.
         """
-        chosen = Selection(tags=tags, queue=queue, function=function, user=user, status=status)
+        chosen = Selection(tags=tags, queue=queue, function=function, user=user, session=session, status=status)
         answer: int = self._do(steer.move_many(self.space, chosen, to, by, dry_run=dry_run))
         return answer
 
@@ -180,17 +184,18 @@ class AsyncSteering(Opened):
         queue: str | None = None,
         function: str | None = None,
         user: str | None = None,
+        session: str | None = None,
         status: JobStatus | None = None,
         by: str | None = None,
     ) -> int:
         """Cancel the open jobs that have all this, in bounded batches; how many ended or were asked to stop.
 
-        Every open job is looked at, so its cost grows with their number.
+        With tags, a user or a session only their jobs are looked at; else every open job is.
 
         Raises:
             ConfigError: Nothing is given that says which.
         """
-        chosen = Selection(tags=tags, queue=queue, function=function, user=user, status=status)
+        chosen = Selection(tags=tags, queue=queue, function=function, user=user, session=session, status=status)
         answer: int = await self._do(cancel_selected(self.space, chosen, by))
         return answer
 
@@ -201,10 +206,11 @@ class AsyncSteering(Opened):
         queue: str | None = None,
         function: str | None = None,
         user: str | None = None,
+        session: str | None = None,
         status: JobStatus | None = None,
     ) -> int:
         """How many open jobs `cancel_many` would cancel now. Raises as it does."""
-        chosen = Selection(tags=tags, queue=queue, function=function, user=user, status=status)
+        chosen = Selection(tags=tags, queue=queue, function=function, user=user, session=session, status=status)
         answer: int = await self._do(count_open(self.space, chosen))
         return answer
 
@@ -240,6 +246,7 @@ class AsyncSteering(Opened):
         queue: str | None = None,
         function: str | None = None,
         user: str | None = None,
+        session: str | None = None,
         status: JobStatus | None = None,
         at: datetime | None = None,
         delay: Seconds | None = None,
@@ -249,8 +256,8 @@ class AsyncSteering(Opened):
     ) -> int:
         """Reschedule the waiting jobs that have all this, in bounded batches.
 
-        Every waiting job is looked at, 50 at once, while others are enqueued and claimed. A `delay` counts from the
-        beginning.
+        With tags, a user or a session only their jobs are looked at, else every waiting job, 50 at once, while others
+        are enqueued and claimed. A `delay` counts from the beginning.
 
         Returns:
             How many were rescheduled, or would be with `dry_run`.
@@ -260,7 +267,7 @@ class AsyncSteering(Opened):
             ConfigError: Nothing is given that says which, or there is no such queue.
         """
         change = steer.change_of(at, delay, priority)
-        chosen = Selection(tags=tags, queue=queue, function=function, user=user, status=status)
+        chosen = Selection(tags=tags, queue=queue, function=function, user=user, session=session, status=status)
         answer: int = await self._do(steer.reschedule_many(self.space, chosen, change, by, dry_run=dry_run))
         return answer
 
@@ -288,11 +295,12 @@ class AsyncSteering(Opened):
         queue: str | None = None,
         function: str | None = None,
         user: str | None = None,
+        session: str | None = None,
         status: JobStatus | None = None,
         by: str | None = None,
         dry_run: bool = False,
     ) -> int:
-        """Move the waiting jobs that have all this to another queue; every one is looked at.
+        """Move the waiting jobs that have all this to another queue, in bounded batches.
 
         Returns:
             How many were moved, or would be with `dry_run`.
@@ -300,6 +308,6 @@ class AsyncSteering(Opened):
         Raises:
             ConfigError: Nothing is given that says which, or there is no such queue to move from.
         """
-        chosen = Selection(tags=tags, queue=queue, function=function, user=user, status=status)
+        chosen = Selection(tags=tags, queue=queue, function=function, user=user, session=session, status=status)
         answer: int = await self._do(steer.move_many(self.space, chosen, to, by, dry_run=dry_run))
         return answer

@@ -15,6 +15,7 @@ from jobfleet.clock import to_us, wall_us
 from jobfleet.codec import Limits, encode, encode_head, seal_call
 from jobfleet.errors import InvalidJob
 from jobfleet.model import Job, JobStatus, Priority, seconds
+from jobfleet.store.calls.index import marked, names
 from jobfleet.store.keys import Lane
 from jobfleet.store.values import Entry
 
@@ -128,6 +129,8 @@ def submission(
         meta = "\n".join([meta, *unique.meta] if meta else unique.meta)
     if group is not None:
         meta = f"{meta}\ng {group}" if meta else f"g {group}"
+    if job.tags or job.user is not None or job.session is not None:
+        meta = marked(meta, names(job.tags or (), job.user, job.session))
     entry = Entry(lane.id_prefix + job.suffix, band, when, meta, envelope)
     return Submission(lane, entry, JobStatus.SCHEDULED if when else JobStatus.QUEUED, unique)
 

@@ -21,7 +21,7 @@ from jobfleet.errors import InvalidJob, JobfleetError, JobNotFound
 from jobfleet.model import Job, JobResult, JobStatus, Receipt
 from jobfleet.store.call import Call
 from jobfleet.store.calls import control, inspect, journal
-from jobfleet.store.calls.enqueue import CHUNK, enqueue
+from jobfleet.store.calls.enqueue import enqueue, parted
 from jobfleet.store.calls.steps import forget
 from jobfleet.store.keys import Lane
 from jobfleet.store.values import Holder
@@ -147,7 +147,7 @@ def submit_many(space: Space, jobs: Iterable[Job]) -> Verb[list[Receipt]]:
             continue
         receipts.append(_TO_COME)
         by_lane.setdefault(made.lane, []).append((index, made))
-    chunks = [(lane, part) for lane, sent in by_lane.items() for part in batches(sent, CHUNK)]
+    chunks = [(lane, part) for lane, sent in by_lane.items() for part in parted(sent, lambda one: one[1].entry)]
     calls = [enqueue(lane, [one.entry for _, one in part]) for lane, part in chunks]
     answers = (yield calls) if calls else []
     conflicts: dict[int, conflict.Conflict] = {}

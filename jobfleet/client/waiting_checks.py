@@ -6,11 +6,12 @@ import difflib
 from datetime import UTC, datetime
 
 from jobfleet.client.admin import WorkerInfo
-from jobfleet.client.reasons import Fact, Reason, ReasonCode, asked_by, counted, listed
+from jobfleet.client.reasons import Fact, Reason, ReasonCode, asked_by, because, counted, listed
 from jobfleet.client.report import moment
 from jobfleet.client.snapshot import Snapshot
 from jobfleet.clock import span
 from jobfleet.model import JobStatus
+from jobfleet.store.calls.paused import read_functions
 from jobfleet.store.values import InWait
 
 LATER = (JobStatus.SCHEDULED, JobStatus.RETRYING)
@@ -80,8 +81,32 @@ def paused(seen: Snapshot) -> Reason | None:
     if seen.lane.paused_by is None or seen.job is None:
         return None
     queue, by, gone = seen.job.queue, seen.lane.paused_by, seen.ago(seen.lane.paused_at)
-    text = f"Queue {queue!r} was paused{asked_by(by)} {span(gone)} ago; 'jobfleet queues resume {queue}' opens it."
-    return Reason(ReasonCode.PAUSED, text, {"queue": queue, "by": None if by == "-" else by, "since": gone})
+    text = f"Queue {queue!r} was paused{asked_by(by)} {span(gone)} ago{because(seen.lane.reason)}; "
+    text += f"'jobfleet queues resume {queue}' opens it."
+    facts: dict[str, Fact] = {"queue": queue, "by": None if by == "-" else by, "since": gone}
+    if seen.lane.reason:
+        facts["reason"] = seen.lane.reason
+    return Reason(ReasonCode.PAUSED, text, facts)
+
+
+def paused_function(seen: Snapshot) -> Reason | None:
+    """Its function is paused, in its queue or everywhere."""
+    job = seen.job
+    if job is None or job.status is JobStatus.BLOCKED:
+        return None
+    pause = read_functions(seen.lane.functions).get(job.function)
+    if pause is None:
+        if not seen.is_withheld:
+            return None
+        text = f"Function {job.function!r} was paused, and goes on: the job is put back in a moment."
+        return Reason(ReasonCode.PAUSED_FUNCTION, text, {"function": job.function})
+    gone = seen.ago(pause.at)
+    text = f"Function {job.function!r} was paused{asked_by(pause.by)} {span(gone)} ago{because(pause.reason)}; "
+    text += f"'jobfleet queues resume {job.queue} --function {job.function}' lets it go on."
+    facts: dict[str, Fact] = {"function": job.function, "by": pause.by, "since": gone}
+    if pause.reason:
+        facts["reason"] = pause.reason
+    return Reason(ReasonCode.PAUSED_FUNCTION, text, facts)
 
 
 def unknown_function(seen: Snapshot) -> Reason | None:

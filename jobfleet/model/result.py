@@ -66,6 +66,7 @@ class JobResult(Generic[T]):
         name: The job's label.
         queue: Its queue.
         user: Whom it is attributed to.
+        session: The session it belongs to.
         correlation_id: As given by the producer.
         group: The group it belongs to in its queue.
         unique: The unique key it was enqueued with, while that is known.
@@ -101,6 +102,7 @@ class JobResult(Generic[T]):
     name: str = ""
     queue: str = ""
     user: str | None = None
+    session: str | None = None
     correlation_id: str | None = None
     unique: str | None = None
     group: str | None = None

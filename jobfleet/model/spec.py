@@ -19,6 +19,8 @@ TAGS_MAX = 20
 TAG_LENGTH_MAX = 64
 LABEL_LENGTH_MAX = 200
 LONGEST = 100 * 366 * 86_400.0
+LATEST = datetime(2190, 1, 1, tzinfo=UTC)
+"""No job is due later: there stand jobs that wait for something else than a time."""
 NAME_LIKE = ("user", "session", "correlation_id", "cron_expression", "tz")
 DURATIONS = ("delay", "retry_delay", "timeout", "expires_in", "result_ttl", "debounce_max")
 COUNTS = ("max_retries", "max_crashes")
@@ -221,6 +223,8 @@ def _moment(job: Job, option: str) -> None:
         raise InvalidJob(f"{option} is {value!r}; give a datetime.", field=option)
     try:
         _set(job, option, value.astimezone(UTC))
+        if option == "scheduled_at" and value.astimezone(UTC) >= LATEST:
+            raise InvalidJob(f"{option} is {value!r}; give a time before {LATEST.year}.", field=option)
     except OverflowError:
         raise InvalidJob(f"{option} is {value!r}; give a time within the calendar.", field=option) from None
 

@@ -86,6 +86,7 @@ TRANSITIONS: tuple[Transition, ...] = (
     _row("fail", "failed", _RUNNING, "failed", "child, supervisor, reaper", "settle"),
     _row("release", "released", _RUNNING, "queued scheduled", "draining child, supervisor", "settle"),
     _row("park", "parked", _RUNNING, "retrying", "child", "settle"),
+    _row("withhold", "withheld", _RUNNING, "queued", "child", "settle"),
     _row(
         "expire",
         "expired",

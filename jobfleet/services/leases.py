@@ -6,15 +6,18 @@ import logging
 from collections import Counter
 from collections.abc import Callable
 
+from jobfleet.client.pausing import finish
 from jobfleet.config import JobConfig
 from jobfleet.errors import JobfleetError
 from jobfleet.metrics.tally import Tally
 from jobfleet.outcome import Crashed, Outcome, Preempted
 from jobfleet.services.overdue import Overdue, Published
-from jobfleet.services.service import Service
+from jobfleet.services.pausing import catch_up
+from jobfleet.services.service import Service, drive
 from jobfleet.store.aio import AsyncStore
 from jobfleet.store.calls import inspect, settle
 from jobfleet.store.calls.lease import CHUNK, tick
+from jobfleet.store.calls.paused import read_resuming, stopped
 from jobfleet.store.keys import Keyspace, Lane
 from jobfleet.store.values import FleetSeen, Held, Ticked
 
@@ -66,6 +69,7 @@ class Leases(Service):
         self._spacing = spacing or (lambda: config.reap_interval)
         self._published = Published()
         self._lanes: list[Lane] = []
+        self._paused: frozenset[str] = frozenset()
         self._turns = 0
         self._overdue = Overdue(store, config, functions=lambda: self._published.functions, tally=tally)
 
@@ -87,6 +91,7 @@ class Leases(Service):
 
     def _look(self, seen: FleetSeen) -> None:
         self._published.functions = seen.functions
+        self._paused = stopped(seen.paused)
         self._published.beats = {worker.id: worker.beat for worker in seen.workers}
         self._lanes = [
             self._keys.lane(queue, index) for queue, (_, count) in sorted(seen.queues.items()) for index in range(count)
@@ -101,6 +106,11 @@ class Leases(Service):
             ttl_ms = round(self._config.failed_result_ttl * 1000)
             items = [settle.expire(one, 0, ttl_ms=ttl_ms, guard=settle.STILL_WAITING) for one in ticked.expired]
             await self._store.run(settle.settle(lane, items))
+        if not self._paused <= stopped(ticked.functions):
+            await catch_up(self._store, self._keys, [lane])
+        if resuming := read_resuming(ticked.functions):
+            await drive(self._store, finish(lane, resuming))
+            log.info("leases.resumed lane=%s functions=%s all is put back", lane.tag, ",".join(resuming))
         if len(ticked.overdue) == CHUNK or len(ticked.expired) == CHUNK:
             return 0.0
         ahead = ticked.next_due - ticked.now

@@ -26,17 +26,9 @@ from jobfleet.store.values import Held
 
 log = logging.getLogger("jobfleet.reaper")
 DESCRIBED = (
-    "function",
-    "name",
-    "enqueued_at",
-    "user",
-    "correlation_id",
-    "tags",
-    "metadata",
-    "moved_from",
-    "unique",
+    "function", "name", "enqueued_at", "user", "session", "correlation_id", "tags", "metadata", "moved_from", "unique",
     "group",
-)
+)  # fmt: skip
 
 OutcomeOf = Callable[[Held], Outcome]
 

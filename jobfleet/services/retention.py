@@ -10,14 +10,15 @@ from jobfleet.services.service import Service
 from jobfleet.store.aio import AsyncStore
 from jobfleet.store.calls import inspect
 from jobfleet.store.calls.control import trim
-from jobfleet.store.keys import Keyspace
+from jobfleet.store.calls.index import indexes, sweep
+from jobfleet.store.keys import Keyspace, Lane
 
 log = logging.getLogger("jobfleet.reaper")
 EVERY = 60.0
 
 
 class Retention(Service):
-    """Trims the streams of every lane.
+    """Trims the streams and indexes of every lane.
 
     Args:
         store: How.
@@ -35,7 +36,7 @@ class Retention(Service):
         self._config = config
 
     async def turn(self) -> float:
-        """Trim every lane."""
+        """Trim every lane, and let its indexes forget what is gone."""
         seen = await self._store.run(inspect.fleet(self._keys))
         done_before = (seen.now - round(self._config.result_ttl * 1e6)) // 1000
         dead_before = (seen.now - round(self._config.dead_ttl * 1e6)) // 1000
@@ -55,4 +56,14 @@ class Retention(Service):
                     gone += letters
                 if gone:
                     log.warning("dead_letters.let_go queue=%s lane=%d letters=%d", queue, index, gone)
+                await self._sweep(lane)
         return EVERY
+
+    async def _sweep(self, lane: Lane) -> None:
+        """Look through the indexes whose time it is, a page at a time."""
+        while names := await self._store.run(indexes(lane)):
+            for name in names:
+                skip, more = 0, True
+                while more:
+                    _, kept, more = await self._store.run(sweep(lane, name, skip=skip))
+                    skip += kept

@@ -7,14 +7,26 @@ import logging
 import random
 from abc import ABC, abstractmethod
 from contextlib import suppress
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
+from jobfleet.client.verbs import Verb
 from jobfleet.clock import monotonic, wall_us
 from jobfleet.errors import JobfleetError
 from jobfleet.metrics.tally import Tally
+from jobfleet.store.aio import AsyncStore
 
 log = logging.getLogger("jobfleet.reaper")
 AFTER_ERROR = 1.0
+
+
+async def drive(store: AsyncStore, verb: Verb[Any]) -> Any:
+    """Do what a client's verb does."""
+    answers: Any = None
+    try:
+        while True:
+            answers = await store.run_many(verb.send(answers))
+    except StopIteration as end:
+        return end.value
 
 
 class DutySeen(NamedTuple):

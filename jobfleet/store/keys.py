@@ -55,6 +55,13 @@ KEY_TABLE: tuple[KeyRow, ...] = (
     KeyRow("dependants:<id>", "zset", "who waits for a job", "the relay"),
     KeyRow("unique", "hash", "key → holder's id, till when, since when, last debounced", "the final transition; locks"),
     KeyRow("locks", "zset", "keys held for a time, by when that is over (µs)", "two with each new one; retention duty"),
+    KeyRow(
+        "index:<name>",
+        "zset",
+        "ids by when they were enqueued; a name is tag:<t>, user:<u> or session:<s>",
+        "retention duty; TTL 40 d, renewed",
+    ),
+    KeyRow("indexes", "zset", "index → when it is looked through for what is gone (µs)", "with its index"),
     KeyRow("watched", "hash", "id → 1 for jobs that dependants wait for", "the final transition"),
     KeyRow("outbox", "stream", "one record per settled parent that is watched", "the relay"),
     KeyRow("journal", "stream", "lifecycle events, while a consumer is registered", "journal_max; all read it"),
@@ -69,7 +76,7 @@ KEY_TABLE: tuple[KeyRow, ...] = (
     KeyRow(
         "conf",
         "hash",
-        "operator's settings: paused by whom and when, journal, limits, aging, paused groups",
+        "operator's settings: paused by whom, when and why; paused functions; journal, limits, aging, paused groups",
         "10,000 groups",
     ),
     KeyRow("totals", "hash", "counts for ever, and how many waiting jobs have tries", "few fields"),
@@ -82,6 +89,7 @@ FLEET_KEY_TABLE: tuple[KeyRow, ...] = (
     KeyRow("workers", "zset", "worker ids by last beat (µs)", "trimmed by each beat"),
     KeyRow("worker:<id>", "string", "a worker's own account of itself", "TTL"),
     KeyRow("functions", "hash", "function → queue and options, published by workers", "one field a function"),
+    KeyRow("conf", "hash", "operator's settings of the fleet: functions that are paused in every queue", "few fields"),
     KeyRow("flow:<id>", "string", "the jobs of a flow, and whom each waits for", "TTL 30 d"),
     KeyRow("flow-more:<id>", "hash", "what jobs of a flow have added to it", "TTL 30 d; at most 20,000 jobs"),
     KeyRow("flows", "zset", "flows by when they were made", "the last 1,000"),
@@ -108,9 +116,9 @@ class Lane:
 
     __slots__ = (
         "claim_prefix", "conf", "dead", "dlq", "done", "events", "expiry", "fired", "gdue", "grouped", "held",
-        "id_prefix", "index", "job_prefix", "journal", "lane", "lease", "listeners", "locks", "meta", "outbox",
-        "progress_prefix", "queue", "rates", "ready", "result_prefix", "ring", "runs", "tag", "totals", "tries",
-        "unique", "wake", "watched",
+        "id_prefix", "index", "index_prefix", "indexes", "job_prefix", "journal", "lane", "lease", "listeners", "locks",
+        "meta", "outbox", "progress_prefix", "queue", "rates", "ready", "result_prefix", "ring", "runs", "tag",
+        "totals", "tries", "unique", "wake", "watched",
     )  # fmt: skip
 
     def __init__(self, namespace: str, queue: str, index: int) -> None:
@@ -135,6 +143,7 @@ class Lane:
         self.fired = f"{tag}fired"
         self.unique = f"{tag}unique"
         self.locks = f"{tag}locks"
+        self.indexes = f"{tag}indexes"
         self.watched = f"{tag}watched"
         self.outbox = f"{tag}outbox"
         self.journal = f"{tag}journal"
@@ -144,6 +153,7 @@ class Lane:
         self.totals = f"{tag}totals"
         self.events = f"{tag}events"
         self.listeners = f"{tag}listeners"
+        self.index_prefix = f"{tag}index:"
         self.job_prefix = f"{tag}job:"
         self.result_prefix = f"{tag}result:"
         self.progress_prefix = f"{tag}progress:"
@@ -171,6 +181,10 @@ class Lane:
     def steps(self, job_id: str) -> str:
         """Where the results of its steps are kept."""
         return f"{self.tag}steps:{job_id}"
+
+    def index_of(self, name: str) -> str:
+        """Where the jobs of a tag, a user or a session are named."""
+        return self.index_prefix + name
 
     def claim(self, child: str) -> str:
         """Where a child's last claim is remembered."""
@@ -230,6 +244,7 @@ class Keyspace:
         self.workers = f"{tag}workers"
         self.functions = f"{tag}functions"
         self.control = f"{tag}control"
+        self.conf = f"{tag}conf"
         self.cron = f"{tag}cron"
         self.flows = f"{tag}flows"
         self.consumers = f"{tag}consumers"

@@ -6,8 +6,6 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import NamedTuple
 
-from jobfleet.store.standing import Grouped, Limited
-
 BLOCKED = 9_000_000_000_000_000
 """The due time, µs, at which jobs stand that wait for others; lib/blocked.lua says the same."""
 
@@ -97,12 +95,14 @@ class Claimed:
         now: Redis's time, µs.
         next_due: When the next job of the lane is due; 0 for none, or when more is due now.
         grants: What was claimed.
+        functions: Those that are paused: their jobs are not to be started.
     """
 
     word: str
     now: int = 0
     next_due: int = 0
     grants: tuple[Grant, ...] = ()
+    functions: frozenset[str] = frozenset()
 
 
 class Run(NamedTuple):
@@ -174,6 +174,7 @@ class Ticked:
         hold: Until when leases are not judged; 0 when they are.
         overdue: Runs whose lease has expired.
         expired: Waiting jobs past their `expires_at`.
+        functions: Those that are paused, or being resumed, a line each.
     """
 
     now: int
@@ -181,6 +182,7 @@ class Ticked:
     hold: int
     overdue: tuple[Held, ...]
     expired: tuple[str, ...]
+    functions: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -204,7 +206,7 @@ class Counts:
 
     Attributes:
         now: Redis's time, µs.
-        due: Jobs that can be claimed, a number a band.
+        due: Jobs that can be claimed, or could if their function was not paused, a number a band.
         later: Jobs due later, likewise.
         blocked: Jobs that wait for others, likewise.
         running: Runs.
@@ -215,6 +217,8 @@ class Counts:
         expiring: Waiting jobs that have an expiry.
         outbox: Endings that dependants are still to be told of.
         untold: When the oldest of them was written, µs; 0 for none.
+        reason: Why it is paused.
+        functions: The functions that are paused, or being resumed, a line each.
     """
 
     now: int
@@ -229,6 +233,8 @@ class Counts:
     expiring: int = 0
     outbox: int = 0
     untold: int = 0
+    reason: str = ""
+    functions: str = ""
 
 
 class Waiting(NamedTuple):
@@ -335,39 +341,6 @@ Found = Final | Dead | InRun | InWait | Unknown
 
 
 @dataclass(frozen=True, slots=True)
-class Explained:
-    """What one job's start depends on in its lane, read at one moment.
-
-    Attributes:
-        now: Redis's time, µs.
-        found: Where the job stands.
-        meta: Its clear record.
-        paused_by: Who paused the lane; None when it is not.
-        paused_at: When, µs.
-        deadline: When the lease of its run ends, µs; 0 outside of a run.
-        hold: Until when the lane's leases are not judged, µs; 0 when they are.
-        due: Jobs of the lane that can be claimed, a number a band.
-        rank: How many stand before it in its band, while it waits.
-        watched: Whether other jobs wait for its end.
-        limit: The lane's own limits; None when it has none.
-        group: Its group; None when it has none.
-    """
-
-    now: int
-    found: Found
-    meta: str = ""
-    paused_by: str | None = None
-    paused_at: int = 0
-    deadline: int = 0
-    hold: int = 0
-    due: tuple[int, ...] = (0, 0, 0, 0)
-    rank: int = 0
-    watched: bool = False
-    limit: Limited | None = None
-    group: Grouped | None = None
-
-
-@dataclass(frozen=True, slots=True)
 class Present:
     """The answer to a beat: how many workers are there, and each queue's home lanes and lanes."""
 
@@ -387,9 +360,10 @@ class WorkerSeen:
 
 @dataclass(frozen=True, slots=True)
 class FleetSeen:
-    """Queues, workers and functions of a fleet."""
+    """Queues, workers and functions of a fleet, and which of these are paused in every queue."""
 
     now: int
     queues: Mapping[str, tuple[int, int]]
     workers: tuple[WorkerSeen, ...]
     functions: Mapping[str, bytes]
+    paused: str = ""

@@ -29,6 +29,7 @@ from jobfleet.metrics.tally import Mute, Tally, tally_for
 from jobfleet.model import check_queue
 from jobfleet.outcome import Cancelled, TimedOut
 from jobfleet.services.modules import load_modules
+from jobfleet.services.pausing import catch_up
 from jobfleet.store.aio import AsyncStore
 from jobfleet.store.calls.enqueue import open_queue
 from jobfleet.store.connect import target
@@ -116,6 +117,7 @@ class Child:
         for queue in queues:
             _, count = await store.run(open_queue(self._keys, queue, config.lanes.get(queue, 1)))
             lanes += [self._keys.lane(queue, index) for index in range(count)]
+        await catch_up(store, self._keys, lanes)
         await follow(store, self._keys, lanes)
         if quiet:
             await self._engine.quiet()

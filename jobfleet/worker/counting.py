@@ -49,6 +49,8 @@ class Counting:
         item, outcome = run.item, "cancelled" if letter == "c" else "lost"
         if letter in SETTLED and item is not None:
             outcome = PAST[cast(str, item[0])]
+        if outcome == "withheld":
+            return  # it was never started
         queue, started = run.lane.queue, run.started_us
         took = waited = UNKNOWN
         if started:

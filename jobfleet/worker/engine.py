@@ -23,7 +23,7 @@ from jobfleet.store.calls.control import stop
 from jobfleet.store.calls.settle import Item
 from jobfleet.store.keys import Keyspace, Lane
 from jobfleet.store.values import Claimed
-from jobfleet.worker import lines
+from jobfleet.worker import lines, withholding
 from jobfleet.worker.anteroom import Anteroom
 from jobfleet.worker.board import Board
 from jobfleet.worker.claimer import Claimer
@@ -40,6 +40,7 @@ from jobfleet.worker.resources import CLOSING, Resources
 from jobfleet.worker.run import Run
 from jobfleet.worker.runner import Runner
 from jobfleet.worker.teller import Teller
+from jobfleet.worker.waits import any_of
 
 log = logging.getLogger("jobfleet.worker")
 Key = tuple[str, int]
@@ -204,7 +205,9 @@ class Engine:
         for grant in claimed.grants:
             run = Run(lane, grant, self._board.post(grant.id, grant.token), until, self._desk)
             self._runs[run.key] = run
-            if grant.tries and run.is_suspect:
+            if claimed.functions and (item := withholding.withheld(grant, claimed)):
+                self._put_away(run, item)
+            elif grant.tries and run.is_suspect:
                 self._anteroom.keep_suspect(run)
             elif fresh:
                 self._start(run)
@@ -213,6 +216,12 @@ class Engine:
         self._start_suspect()
         if self._most is not None and self.taken >= self._most:
             self._on_spent()
+
+    def _put_away(self, run: Run, item: Item) -> None:
+        run.is_over = run.stands_again = True
+        run.item = item
+        self.finished -= 1  # it was not taken, to speak of
+        (self._finishers.get(run.lane) or self._new_finisher(run.lane)).add(run, item)
 
     def _start(self, run: Run) -> None:
         self._board.started(run.place)
@@ -242,8 +251,7 @@ class Engine:
             return
         run.stands_again = item[0] in ("retry", "release", "park")
         run.item = item
-        finisher = self._finishers.get(run.lane) or self._new_finisher(run.lane)
-        finisher.add(run, item, *self._desk.last(run, item))
+        (self._finishers.get(run.lane) or self._new_finisher(run.lane)).add(run, item, *self._desk.last(run, item))
         if self._tells_all:
             lines.ended(run, str(item[0]), self.now_us() - run.started_us)
 
@@ -379,15 +387,9 @@ class Engine:
             executor.close()
 
     async def _wait_ended(self, timeout: float | None, hurry: asyncio.Event | None) -> None:
-        if not self._runs:
-            return
-        self._ended.clear()
-        waits = [asyncio.ensure_future(self._ended.wait())]
-        if hurry is not None:
-            waits.append(asyncio.ensure_future(hurry.wait()))
-        await asyncio.wait(waits, timeout=timeout, return_when=asyncio.FIRST_COMPLETED)
-        for wait in waits:
-            wait.cancel()
+        if self._runs:
+            self._ended.clear()
+            await any_of((self._ended, hurry), timeout)
 
     def count_starts(self) -> None:
         """Count the starts of what runs; of what starts and ends between two counts, the end tells."""

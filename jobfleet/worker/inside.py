@@ -18,6 +18,7 @@ from jobfleet.errors import JobfleetError
 from jobfleet.metrics.tally import Mute
 from jobfleet.model import check_queue
 from jobfleet.services.leases import Leases, shared_spacing
+from jobfleet.services.pausing import catch_up
 from jobfleet.services.service import Service
 from jobfleet.store.aio import AsyncStore
 from jobfleet.store.calls.enqueue import open_queue
@@ -116,6 +117,7 @@ class _Inside:
         for queue in self._queues:
             _, count = await store.run(open_queue(keys, queue, self._config.lanes.get(queue, 1)))
             lanes += [keys.lane(queue, index) for index in range(count)]
+        await catch_up(store, keys, lanes)
         await follow(store, keys, lanes)
         return lanes
 

@@ -21,6 +21,7 @@ from jobfleet.model import split_id, suffix_time_us
 from jobfleet.store.aio import AsyncStore
 from jobfleet.store.calls import control, settle
 from jobfleet.store.calls.enqueue import enqueue, open_queue
+from jobfleet.store.calls.index import indexes_of, marked
 from jobfleet.store.keys import Keyspace, Lane
 from jobfleet.store.values import Entry
 
@@ -91,7 +92,8 @@ class Mover:
         lane = self._keys.lane(queue, zlib.crc32((group or suffix).encode()) % home)
         envelope = amended(run.grant.envelope, {"moved_from": run.id, "enqueued_at": enqueued_at})
         kept = "\n".join(line for line in lines if line.startswith(("r ", "g ")))
-        return lane, Entry(lane.id_prefix + suffix, run.grant.band, "", kept, envelope)
+        meta = marked(kept, indexes_of(header))
+        return lane, Entry(lane.id_prefix + suffix, run.grant.band, "", meta, envelope)
 
     def settled(self, run: Run, letter: str) -> None:
         """Take back what was put down for a run that was cancelled meanwhile, or is somebody else's by now."""

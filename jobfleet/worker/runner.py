@@ -56,7 +56,9 @@ from jobfleet.worker.run import Run
 log = logging.getLogger("jobfleet.worker")
 Finish = Callable[[Run, Any], None]
 Move = Callable[[Run, str, Callable[[], Any]], None]
-DESCRIBED = ("name", "enqueued_at", "user", "correlation_id", "tags", "metadata", "moved_from", "unique", "group")
+DESCRIBED = (
+    "name", "enqueued_at", "user", "session", "correlation_id", "tags", "metadata", "moved_from", "unique", "group",
+)  # fmt: skip
 
 
 class Runner:

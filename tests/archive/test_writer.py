@@ -138,11 +138,12 @@ def test_every_end_and_every_wait_is_told(writer: Writer, repository: JobReposit
         Event(9, "released", "mail.0.l", 7, at, (str(AT),), call),
         Event(10, "parked", "mail.0.p", 7, at, (str(at + S),), call, b"", f"0:0:0:{at}:0\n1 {at} no worker knows it"),
         Event(11, "stopping", "mail.0.f", 7, at, ("1", "raised")),
+        Event(12, "withheld", "mail.0.w", 7, at, (str(AT),), call),
     ]
     writer.write(events)
 
     told = {}
-    for suffix in "fcrmebsylp":
+    for suffix in "fcrmebsylpw":
         job = repository.get(f"mail.0.{suffix}")
         assert job is not None
         told[suffix] = (job.status.value, job.error)
@@ -150,7 +151,7 @@ def test_every_end_and_every_wait_is_told(writer: Writer, repository: JobReposit
         "f": ("failed", "no such box"), "c": ("cancelled", "cancelled by ann"), "r": ("cancelled", "cancelled by bob"),
         "m": ("cancelled", "moved to bulk.0.x by ann"), "e": ("expired", "not started in time"), "b": ("blocked", None),
         "s": ("scheduled", None), "y": ("queued", None), "l": ("queued", None),
-        "p": ("retrying", "no worker knows it"),
+        "p": ("retrying", "no worker knows it"), "w": ("queued", None),
     }  # fmt: skip
     assert [(run.status, run.error) for run in repository.attempts("mail.0.f")] == [("failed", "no such box")]
 

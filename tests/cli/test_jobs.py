@@ -148,6 +148,31 @@ def test_jobs_come_in_pages(cli: Cli, fleet: Fleet, hand: Hand) -> None:
     assert told.stderr == f"2 jobs; there may be more: --cursor {first['cursor']}\n"
 
 
+def test_jobs_of_a_tag_a_user_a_session_and_a_function(cli: Cli, fleet: Fleet, hand: Hand) -> None:
+    ids = [fleet.enqueue(Job("x", "demo.add", id=name, tags=("eu", name), user="ann", session="s")) for name in "abc"]
+    other = fleet.enqueue(Job("x", "demo.fail", id="d", user="ann"))
+
+    def found(*options: str) -> list[str]:
+        return str(cli("jobs", *options, "-o", "ids").stdout).split()
+
+    assert found("--user", "ann") == [other, *ids[::-1]]
+    assert found("--tag", "eu") == found("--session", "s") == ids[::-1]
+    assert found("--tag", "eu", "--tag", "b") == [ids[1]]
+    assert found("--user", "ann", "--function", "demo.fail") == found("--function", "demo.fail") == [other]
+    page = cli("jobs", "--user", "ann", "--limit", "3", "-o", "json")
+    rest = found("--user", "ann", "--cursor", json.loads(page.stdout)["cursor"])
+    assert rest == [ids[0]]
+    assert cli("jobs", "--user", "nobody").stderr == "No jobs.\n"
+
+
+def test_cancelling_by_session_counts_and_asks(cli: Cli, fleet: Fleet, hand: Hand) -> None:
+    job_id = fleet.enqueue(Job("x", "demo.add", session="s"))
+    refused = cli("cancel", "--session", "s", input="n\n")
+    assert "Cancel 1 job?" in refused.stdout + refused.stderr
+    assert cli("cancel", "--session", "s", "--yes").stdout.strip() == "Cancelled, or asked to stop: 1 job."
+    assert fleet.poll(job_id).status == "cancelled"
+
+
 def test_jobs_of_a_status(cli: Cli, fleet: Fleet, hand: Hand, one: str) -> None:
     dead = hand.fleet.enqueue(Job("x", "demo.fail", id="b", queue="mail"))
     hand.fails(hand.claims(dead))

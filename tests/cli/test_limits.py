@@ -29,12 +29,12 @@ def test_limits_are_set_listed_and_cleared(cli: Cli, fleet: Fleet, hand: Hand) -
     assert told == "tenant-7 of default: any number at once, weight 4.\n"
     again = cli("limits", "set", "default", "--group", "tenant-7", "--weight", "4").stdout
     assert again == "tenant-7 of default: any number at once, weight 4, as it was.\n"
-    cli("queues", "pause", "default", "--group", "tenant-7", "--by", "ann", "--why", "db is down")
+    cli("queues", "pause", "default", "--group", "tenant-7", "--by", "ann", "--reason", "db is down")
     assert cli("limits", "ls", "default").stdout.splitlines() == [
         "QUEUE    GROUP        CONCURRENCY  RUNNING    RATE  BURST  NEXT  WEIGHT  AGING  STATE",
         "default  (the queue)           50        0       -      -     -       -  5 min  on",
         "default  *                      4        -  10/min      2     -       -      -  on",
-        "default  tenant-7            none        0       -      -     -       4      -  paused by ann: db is down",
+        "default  tenant-7            none        0       -      -     -       4      -  paused by ann (db is down)",
     ]
     assert cli("limits", "ls", "-o", "ids").stdout.split() == ["default", "default:*", "default:tenant-7"]
 

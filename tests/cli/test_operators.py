@@ -38,6 +38,44 @@ def test_pause_and_resume(cli: Cli, fleet: Fleet, hand: Hand) -> None:
     assert cli("queues", "resume", "default").stdout == "default was open already.\n"
 
 
+def test_a_function_is_paused_and_resumed_in_a_queue_or_in_all(cli: Cli, fleet: Fleet, hand: Hand) -> None:
+    for queue in ("default", "mail"):
+        fleet.enqueue(Job("x", "demo.add", queue=queue))
+    paused = cli("queues", "pause", "mail", "--function", "demo.add", "--by", "ann", "--reason", "it adds\x1b[31m up")
+    assert paused.stdout == "demo.add in mail is paused.\n"
+    states = [line.split("  ")[-1].strip() for line in cli("queues", "ls").stdout.splitlines()]
+    assert states == ["STATE", "open", r"demo.add paused by ann (it adds\x1b[31m up)"]
+    assert cli("queues", "pause", "--function", "demo.add").stdout == "demo.add is paused.\n"
+    rows = json.loads(cli("queues", "ls", "-o", "json").stdout)
+    assert [[(one["function"], one["by"]) for one in row["paused_functions"]] for row in rows] == [
+        [("demo.add", None)], [("demo.add", "ann")],
+    ]  # fmt: skip
+    assert json.loads(cli("queues", "resume", "--function", "demo.add", "-o", "json").stdout) == {
+        "queue": None, "paused": False, "changed": True, "function": "demo.add",
+    }  # fmt: skip
+    assert cli("queues", "resume", "mail", "--function", "demo.add").stdout == "demo.add in mail was open already.\n"
+
+
+@pytest.mark.parametrize("verb", ["pause", "resume"])
+def test_to_pause_nothing_is_wrong_usage(cli: Cli, hand: Hand, verb: str) -> None:
+    result = cli("queues", verb)
+    assert (result.exit_code, "Give a queue, --function, or both." in result.stderr) == (2, True)
+
+
+@pytest.mark.parametrize("verb", ["pause", "resume"])
+def test_a_group_is_of_a_queue_and_not_of_a_function(cli: Cli, hand: Hand, verb: str) -> None:
+    lonely = cli("queues", verb, "--group", "acme", "--function", "demo.add")
+    assert (lonely.exit_code, "Give a queue" in lonely.stderr) == (2, True)
+    both = cli("queues", verb, "default", "--group", "acme", "--function", "demo.add")
+    assert (both.exit_code, "Give --group or --function, not both." in both.stderr) == (2, True)
+
+
+def test_why_a_queue_is_paused_is_shown(cli: Cli, fleet: Fleet, hand: Hand) -> None:
+    fleet.enqueue(Job("x", "demo.add"))
+    cli("queues", "pause", "default", "--by", "ann", "--reason", "Redis moves")
+    assert cli("queues", "ls").stdout.endswith("paused by ann (Redis moves)\n")
+
+
 @pytest.mark.parametrize("verb", ["pause", "resume", "purge"])
 def test_a_queue_that_is_not_known(cli: Cli, fleet: Fleet, hand: Hand, verb: str) -> None:
     fleet.enqueue(Job("x", "demo.add", id="a"))

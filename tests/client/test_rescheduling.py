@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import pytest
@@ -56,6 +56,10 @@ async def test_a_job_that_runs_or_has_ended_is_not_rescheduled(client: Either, f
         ({}, "Nothing to change; give at, delay or priority."),
         ({"at": SOON, "delay": 1}, "at and delay are both given; give one."),
         ({"at": "soon"}, "at is 'soon'; give a datetime."),
+        (
+            {"at": datetime(2190, 1, 1, tzinfo=UTC)},
+            "at is datetime.datetime(2190, 1, 1, 0, 0, tzinfo=datetime.timezone.utc); give a time before 2190.",
+        ),
         ({"delay": -1}, "delay is -1; give seconds (0 or more, at most 100 years) or a timedelta."),
         ({"priority": 9}, "priority is 9; use Priority.LOW … CRITICAL."),
     ],

@@ -25,7 +25,7 @@ async def fill(client: Either) -> dict[str, str]:
         "eu-ann": Job("x", "app.add", (1, 2), tags=("b", "eu"), user="ann"),
         "us-later": Job("x", "app.add", (1, 2), tags=("us",), delay=3600),
         "plain": Job("x", "app.add", (1, 2)),
-        "mail": Job("x", "app.fail", ("no",), queue="mail", user="ann"),
+        "mail": Job("x", "app.fail", ("no",), queue="mail", user="ann", session="s-1"),
     }
     return {name: await client("enqueue", job) for name, job in jobs.items()}
 
@@ -40,6 +40,10 @@ async def fill(client: Either) -> dict[str, str]:
         ({"user": "ann", "queue": "default"}, {"eu-ann"}),
         ({"queue": "mail"}, {"mail"}),
         ({"function": "app.fail"}, {"mail"}),
+        ({"session": "s-1"}, {"mail"}),
+        ({"session": "s-1", "user": "bob"}, set()),
+        ({"tags": "eu", "user": "ann"}, {"eu-ann"}),
+        ({"user": "ann", "function": "app.add", "status": JobStatus.QUEUED}, {"eu-ann"}),
         ({"status": JobStatus.SCHEDULED}, {"us-later"}),
         ({"status": JobStatus.QUEUED, "queue": "default"}, {"eu", "eu-ann", "plain"}),
         ({"status": JobStatus.RUNNING}, set()),

@@ -178,7 +178,7 @@ def test_a_paused_group_stands_still_and_what_runs_goes_on(programs: Programs, f
     programs.ready()
     programs.history.await_start(runs)
 
-    assert fleet.pause("default", group="acme", by="ann", why="their database is down")
+    assert fleet.pause("default", group="acme", by="ann", reason="their database is down")
     waits = fleet.enqueue(naps("acme", 1)[0])
     fleet.wait(fleet.enqueue(naps("other", 1)[0]), timeout=LONG)
     gate.touch()

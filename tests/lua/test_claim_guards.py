@@ -59,3 +59,30 @@ def test_a_job_that_waits_again_takes_no_key_again(world: World) -> None:
     assert "unique" not in world.state()
     assert len(world.run(claiming(world, nonce=2)).grants) == 1
     assert "unique" not in world.state()
+
+
+def test_a_child_is_told_which_functions_are_paused_with_the_jobs_it_is_handed(world: World) -> None:
+    world.seed.paused_functions("mail.send ann@1 it is down", "~bill ann@1", "report -@1")
+    world.seed.waiting("a")
+    call = claiming(world)
+
+    first = world.run(call)
+
+    assert (first.word, first.next_due, first.functions) == ("claimed", 0, frozenset({"mail.send", "report"}))
+    assert [grant.id for grant in first.grants] == [world.id("a")]
+    again = world.again(call)
+    assert (again.grants, again.functions) == (first.grants, first.functions)
+
+
+def test_a_child_that_is_handed_nothing_is_told_nothing(world: World) -> None:
+    world.seed.paused_functions("mail.send ann@1")
+
+    assert world.run(claiming(world)).functions == frozenset()
+
+
+def test_what_is_withheld_is_claimed_by_nobody(world: World) -> None:
+    world.seed.paused_functions("mail.send ann@1")
+    for band in range(4):
+        world.seed.withheld(f"{band}", band=band)
+
+    assert world.run(claiming(world)).grants == ()

@@ -21,12 +21,14 @@ from jobfleet.store.calls import (
     ended,
     enqueue,
     flow,
+    index,
     inspect,
     journal,
     lease,
     limit,
     log,
     notify,
+    paused,
     presence,
     progress,
     settle,
@@ -43,10 +45,11 @@ from tests.lua.world import KEYS, LANE, Eavesdropper, World, mutated
 LUA = Path(scripts.__file__).parent / "lua"
 FILES = sorted(LUA.glob("**/*.lua"))
 IDS = ["mail.0.a", "mail.0.b"]
+INDEXED = index.marked("", IDS)
 
 SAMPLES: dict[str, Call[Any]] = {
     "beat": presence.beat(KEYS, "w", account=b"", gone_us=1_000_000, functions={"f": b"", "g": b""}),
-    "block": flow.block(LANE, Entry("mail.0.k", 2, "", "", b""), [flow.Edge(i, 0, "c") for i in IDS], ttl_ms=1000),
+    "block": flow.block(LANE, Entry("mail.0.k", 2, "", INDEXED, b""), [flow.Edge(i, 0, "c") for i in IDS], ttl_ms=1000),
     "children": flow.children(LANE, "mail.0.p"),
     "extend_flow": flow.extend_flow(KEYS, "f", "a", stage=1, count=1, record=b"", ttl_ms=1),
     "flow": flow.read_flow(KEYS, "f"),
@@ -71,7 +74,7 @@ SAMPLES: dict[str, Call[Any]] = {
     "counts": inspect.counts(LANE),
     "dead": inspect.dead(LANE),
     "entries": cron.entries(KEYS),
-    "fire": cron.fire(LANE, "nightly", 1, Entry(IDS[0], 2, "1", "", b""), overlap="allow"),
+    "fire": cron.fire(LANE, "nightly", 1, Entry(IDS[0], 2, "1", INDEXED, b""), overlap="allow"),
     "gather": notify.gather(KEYS.channel("ops"), [notify.Item(f"m{i}", "k", 1, "d", 1, b"") for i in (1, 2)], most=1),
     "history": cron.history(KEYS, "nightly", limit=1),
     "hold_entry": cron.hold(KEYS, "nightly", paused=True, by=None),
@@ -81,7 +84,9 @@ SAMPLES: dict[str, Call[Any]] = {
     "schedule": cron.schedule(KEYS, "nightly", "abc", b""),
     "unmark": cron.unmark(LANE, "nightly"),
     "unschedule": cron.unschedule(KEYS, "nightly"),
-    "debounce": enqueue.debounce(LANE, Entry(IDS[1], 2, "", "u k", b""), key="k", holder=IDS[0], longest_us=None),
+    "debounce": enqueue.debounce(
+        LANE, Entry(IDS[1], 2, "", f"u k\n{INDEXED}", b""), key="k", holder=IDS[0], longest_us=None
+    ),
     "dismiss": journal.dismiss(KEYS, "g"),
     "enlist": journal.enlist(KEYS, "g", most=9),
     "enqueue": enqueue.enqueue(LANE, [Entry(job_id, 2, "", "", b"") for job_id in IDS]),
@@ -91,6 +96,8 @@ SAMPLES: dict[str, Call[Any]] = {
     "finished": inspect.finished(LANE),
     "fleet": inspect.fleet(KEYS),
     "forget": steps.forget(LANE, IDS[0]),
+    "indexed": index.indexed(LANE, "tag:eu"),
+    "indexes": index.indexes(LANE),
     "keep": steps.keep(LANE, IDS[0], 7, ttl_ms=1, step="s:a"),
     "letter": inspect.letter(LANE, IDS[0]),
     "limits": limit.limits(LANE, ["acme", "zeta"]),
@@ -101,11 +108,15 @@ SAMPLES: dict[str, Call[Any]] = {
     "open_queue": enqueue.open_queue(KEYS, "mail", 1),
     "pause": control.pause(LANE, by=None),
     "pause_group": limit.pause_group(LANE, "acme", by=None),
+    "pause_function": paused.pause_function(LANE, "mail.send", by=None),
+    "paused": paused.paused(KEYS),
+    "put_back": paused.put_back(LANE, IDS),
+    "resume_function": paused.resume_function(LANE, "mail.send"),
     "progress": progress.progress(LANE, [progress.Report(job_id, 7, 1, b"") for job_id in IDS], ttl_ms=1),
     "purge": control.purge(LANE, IDS),
     "register": journal.register(LANE, "g", most=9),
     "renew": lease.renew(LANE, [(job_id, 7) for job_id in IDS], lease_us=1),
-    "replace": enqueue.replace(LANE, Entry(IDS[1], 2, "", "u k", b""), key="k", holder=IDS[0], ttl_ms=1),
+    "replace": enqueue.replace(LANE, Entry(IDS[1], 2, "", f"u k\n{INDEXED}", b""), key="k", holder=IDS[0], ttl_ms=1),
     "replay": control.replay(LANE, IDS, by=None),
     "reschedule": control.reschedule(LANE, IDS, by=None),
     "resume": control.resume(LANE),
@@ -116,6 +127,7 @@ SAMPLES: dict[str, Call[Any]] = {
     "status": inspect.status(LANE, IDS),
     "steps": steps.steps(LANE, IDS[0]),
     "stop": control.stop(LANE, [(job_id, 7, 1, "raised") for job_id in IDS]),
+    "sweep": index.sweep(LANE, "tag:eu"),
     "take": notify.take(KEYS.channel("ops"), lease_us=1, rules="r"),
     "tick": lease.tick(LANE),
     "trim": control.trim(LANE, done_before_ms=1, dead_before_ms=1, dead_max=1),
@@ -125,13 +137,13 @@ SAMPLES: dict[str, Call[Any]] = {
 }
 ARGUMENTS_AN_ITEM = {
     "beat": 2, "block": 3, "bury": 2, "cancel": 1, "clean": 1, "enqueue": 5, "gather": 6, "join": 1, "ledger": 2,
-    "limits": 1, "log": 5, "marks": 1, "outcomes": 1, "progress": 4, "purge": 1, "renew": 2, "replay": 1,
+    "limits": 1, "log": 5, "marks": 1, "outcomes": 1, "progress": 4, "purge": 1, "put_back": 1, "renew": 2, "replay": 1,
     "reschedule": 1, "results": 1, "settle": 6, "status": 1, "stop": 4, "unblock": 4, "unwatch": 2, "watch": 1,
 }  # fmt: skip
 SHARES_KEYS = {
     "beat", "command", "consumers", "deliver", "deliveries", "dismiss", "enlist", "entries", "extend_flow", "fleet",
     "flow", "flows", "gather", "history", "hold_entry", "keep_flow", "leave", "ledger", "memory", "open_queue",
-    "schedule", "take", "unschedule",
+    "paused", "schedule", "take", "unschedule",
 }  # fmt: skip
 
 every_script = pytest.mark.parametrize("name", names())
@@ -209,7 +221,7 @@ def test_its_builder_passes_keys_in_the_order_of_the_header(name: str) -> None:
     for field in header.keys:
         if field.last is None:
             kinds = re.findall(r"[a-z]+:<id>", field.note) or [field.name]
-            patterns += [kind.replace("<id>", re.escape(job_id)) for job_id in IDS for kind in kinds]
+            patterns += [re.sub(r"<[a-z]+>", re.escape(job_id), kind) for job_id in IDS for kind in kinds]
 
     for key, pattern in zip(call.keys, patterns, strict=True):
         assert re.fullmatch(re.escape(tag) + pattern, key)

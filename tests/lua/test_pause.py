@@ -33,3 +33,11 @@ def test_running_jobs_and_the_marker_stay(world: World) -> None:
     world.run(pause(world.lane, by="ann"))
 
     assert world.state() == world.moved({"conf": {"paused": "ann@now"}})
+
+
+def test_a_reason_is_kept_in_one_line(world: World) -> None:
+    world.run(pause(world.lane, by="ann", reason=" it is\n@ fault " + "x" * 300))
+
+    kept = world.state()["conf"]["paused"]
+    assert kept.startswith("ann@now it is @ fault xxx")
+    assert len(kept) == len("ann@now ") + 200

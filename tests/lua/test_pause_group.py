@@ -5,7 +5,7 @@ from tests.lua.world import World
 
 
 def test_a_group_is_paused_once_and_who_and_why_are_kept(world: World) -> None:
-    call = pause_group(world.lane, "acme", by="ann", why="their database is down")
+    call = pause_group(world.lane, "acme", by="ann", reason="their database is down")
 
     assert world.run(call)
 

@@ -15,6 +15,7 @@ MUTANTS = {
     "a letter that stays": ("replay", "redis.call('XDEL', KEYS[9], letter.entry)", ""),
     "a mark that is forgotten": ("settle", "if item.run.cancel ~= '' then", "if false then"),
     "a job in two bands": ("reschedule", "if place.to ~= place.band or", "if"),
+    "a job set aside after the resume": ("settle", "  if is_paused then", "  if true then"),
     "a pause that is not seen": ("claim", "return {'paused', stamp}", "stamp = stamp"),
 }  # fmt: skip
 

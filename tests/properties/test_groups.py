@@ -25,12 +25,13 @@ from jobfleet.store.calls.control import cancel, pause, reschedule, resume
 from jobfleet.store.calls.enqueue import enqueue
 from jobfleet.store.calls.lease import claim, tick
 from jobfleet.store.calls.limit import field_of, pause_group, resume_group, set_limit
+from jobfleet.store.calls.paused import pause_function, put_back, resume_function
 from jobfleet.store.calls.settle import settle
 from jobfleet.store.connect import target
 from jobfleet.store.script import Script, load
 from jobfleet.store.sync import Store
 from jobfleet.store.values import Entry, Grant
-from tests.lua.model import item_of
+from tests.lua.model import FUNCTION, item_of
 from tests.lua.world import KEYS, LANE, mutated
 from tests.support.groups import faults
 from tests.support.seed import S
@@ -42,13 +43,15 @@ RATED = "b"
 TOKENS = 4
 DAY = 86_400 * S
 PICK = st.integers(0, 30)
-VERBS = ["complete", "complete", "fail", "retry", "release", "park", "expire", "move"]
+VERBS = ["complete", "complete", "fail", "retry", "release", "park", "expire", "move", "withhold"]
 MUTANTS = {
     "a slot that is never freed": ("settle", "#slots > 0 then", "#slots > 99 then"),
     "a full group that nobody wakes": ("settle", "place and rests(place)", "place and false"),
     "a cap that is one too high": ("claim", "limits.most - running)", "limits.most - running + 1)"),
     "a pause of a group that is not seen": ("claim", "if set[2] then state.most", "if false then state.most"),
     "a cancelled job that stays in its group": ("cancel", "if #gone > 0 then", "if #gone > 99 then"),
+    "a job that comes back without its group": ("put_back", "redis.call('HGET', tag .. 'meta', id)", "nil"),
+    "a job set aside that stands with its group": ("settle", "keys, {id = item.id}", "keys, item"),
     "a token that costs nothing": ("claim", "state.full + state.taken", "state.full + 0"),
 }
 
@@ -63,6 +66,7 @@ class Job:
     place: str = "waiting"
     token: int = 0
     later: bool = False
+    withheld: bool = False
 
 
 class GroupMachine(RuleBasedStateMachine):
@@ -79,7 +83,7 @@ class GroupMachine(RuleBasedStateMachine):
         self.nonces: Counter[str] = Counter()
         self.caps: dict[str, int] = {}
         self.paused: set[str] = set()
-        self.is_paused = False
+        self.is_paused = self.is_function_paused = False
         self.started = 0
         self.run(set_limit(LANE, field_of(RATED), f"= {DAY} {TOKENS} = 1/d"))
 
@@ -159,8 +163,9 @@ class GroupMachine(RuleBasedStateMachine):
         call = settle(LANE, [item_of(verb, job.id, job.token) for job in chosen.values()])
         assert self.run(call).letters == "s" * len(chosen)
         for job in chosen.values():
-            waits = verb in ("retry", "release", "park")
-            job.place, job.later = "waiting" if waits else "ended", verb == "park"
+            waits = verb in ("retry", "release", "park", "withhold")
+            job.withheld = verb == "withhold" and self.is_function_paused
+            job.place, job.later = "waiting" if waits else "ended", verb == "park" or job.withheld
         if again:
             assert set(self.run(call).letters) <= {"d", "l"}
 
@@ -177,6 +182,7 @@ class GroupMachine(RuleBasedStateMachine):
             job = waiting[pick % len(waiting)]
             assert self.run(reschedule(LANE, [job.id], by=None, when=when, band=band)) == "s"
             job.band, job.later = band, job.later if not when else when != "+0"
+            job.withheld = job.withheld and not when
 
     @rule(name=st.sampled_from(["", "*", "a", "ab", RATED]), cap=st.sampled_from([0, 1, 2, 3]))
     def limits(self, name: str, cap: int) -> None:
@@ -190,6 +196,24 @@ class GroupMachine(RuleBasedStateMachine):
         was = group in self.paused
         assert self.run(pause_group(LANE, group, by=None) if paused else resume_group(LANE, group)) is (was != paused)
         (self.paused.add if paused else self.paused.discard)(group)
+
+    @rule(paused=st.booleans())
+    def pauses_the_function(self, paused: bool) -> None:
+        was, self.is_function_paused = self.is_function_paused, paused
+        if paused:
+            assert self.run(pause_function(LANE, FUNCTION, by=None)) is not was
+            return
+        self.run(resume_function(LANE, FUNCTION))
+        back = [job for job in self.jobs.values() if job.withheld and job.place == "waiting"]
+        others = [job for job in self.jobs.values() if job not in back][:5]
+        for at in range(0, len(back), 40):
+            part = back[at : at + 40]
+            call = put_back(LANE, [job.id for job in (*part, *others)])
+            assert self.run(call) == len(part)
+            assert self.run(call) == 0
+        for job in back:
+            job.later = job.withheld = False
+        self.run(resume_function(LANE, FUNCTION, is_done=True))
 
     @rule(paused=st.booleans())
     def pauses(self, paused: bool) -> None:

@@ -23,13 +23,14 @@ from jobfleet.store.call import Call
 from jobfleet.store.calls.control import cancel, pause, replay, reschedule, resume
 from jobfleet.store.calls.enqueue import enqueue
 from jobfleet.store.calls.lease import bury, claim, renew, tick
+from jobfleet.store.calls.paused import pause_function, put_back, resume_function
 from jobfleet.store.calls.progress import Report, progress
 from jobfleet.store.calls.settle import STILL_EXPIRED, STILL_WAITING, expire, settle
 from jobfleet.store.connect import target
 from jobfleet.store.script import Script, load
 from jobfleet.store.sync import Store
 from jobfleet.store.values import Entry
-from tests.lua.model import MINUTE, OPEN, VERBS, Job, Model, item_of
+from tests.lua.model import FUNCTION, MINUTE, OPEN, VERBS, Job, Model, item_of
 from tests.lua.world import KEYS, LANE, mutated
 from tests.properties.mutants import MUTANTS, RARE
 from tests.support.seed import S
@@ -253,6 +254,7 @@ class LaneMachine(Model, RuleBasedStateMachine):
     def a_waiting_job_becomes_due(self, pick: int) -> None:
         if job := self.one(pick, "waiting"):
             self.raw.zadd(LANE.ready[job.band], {job.id: server_now(self.raw)})
+            job.withheld = False
 
     @act(pick=PICK)
     def a_waiting_job_expires(self, pick: int) -> None:
@@ -291,7 +293,7 @@ class LaneMachine(Model, RuleBasedStateMachine):
             return
         assert self.run(call) == "s"
         assert self.scores(LANE.ready[band])[job.id] == due
-        job.band = band
+        job.band, job.withheld = band, False
         assert not again or self.unmoved(call) == "s"
 
     @act(pick=PICK, again=AGAIN)
@@ -314,44 +316,28 @@ class LaneMachine(Model, RuleBasedStateMachine):
         self.paused = not self.paused
         assert not again or self.unmoved(call) is False
 
+    @act(2, again=AGAIN)
+    def a_function_is_paused_or_resumed(self, again: bool) -> None:
+        if not self.is_function_paused:
+            call = pause_function(LANE, FUNCTION, by="ann")
+            assert self.run(call) is True
+            assert not again or self.unmoved(call) is False
+        else:
+            withheld = [job.id for job in self.of("waiting") if job.withheld]
+            back = put_back(LANE, [job.id for job in self.of(*OPEN)] or ["mail.0.none"])
+            assert self.run(resume_function(LANE, FUNCTION)) is True
+            assert self.run(back) == len(withheld)
+            assert not again or self.unmoved(back) == 0
+            assert self.run(resume_function(LANE, FUNCTION, is_done=True)) is True
+            for job_id in withheld:
+                self.jobs[job_id].withheld = False
+        self.is_function_paused = not self.is_function_paused
+
     @invariant()
     def the_server_is_as_the_model_says(self) -> None:
         found = self.dump()
         self.what_is_open_has_all_it_needs(found)
         self.what_has_ended_stays_as_it_ended(found)
-
-    def what_is_open_has_all_it_needs(self, found: Mapping[str, Any]) -> None:
-        waiting = [(band, job_id) for band in range(4) for job_id in found.get(f"ready:{band}", {})]
-        assert sorted(waiting) == sorted((job.band, job.id) for job in self.of("waiting"))
-        assert set(found.get("lease", {})) == set(found.get("runs", {})) == {job.id for job in self.of("running")}
-        for job in self.of("running"):
-            assert found["runs"][job.id].startswith(f"{job.token}|{job.child}|")
-        openly = self.of(*OPEN)
-        keyed = {f"key {job.id[-3:]}": job.id for job in openly if job.fancy}
-        assert ids_of(found, "job:") == {job.id for job in openly}
-        assert set(found.get("meta", {})) == set(keyed.values())
-        assert {key: lock.partition(" ")[0] for key, lock in found.get("unique", {}).items()} == keyed
-        assert set(found.get("tries", {})) == {job.id for job in openly if job.tried}
-        assert set(found.get("expiry", {})) == {job.id for job in openly if job.expiring}
-        assert set(found.get("watched", {})) == {job.id for job in openly if job.watched}
-        assert len(found.get("outbox", [])) == self.told
-
-    def what_has_ended_stays_as_it_ended(self, found: Mapping[str, Any]) -> None:
-        final = [job for job in self.jobs.values() if job.place not in OPEN]
-        assert ids_of(found, "result:") == {job.id for job in final}
-        for job in final:
-            line, _, body = found[f"result:{job.id}"][0].partition("\n")
-            assert " ".join(line.split(" ")[::2][:2]) == job.line
-            assert body == (job.record.decode() if job.place in {"completed", "failed"} else "envelope")
-        letters = {entry: fields["id"] for entry, fields in found.get("dlq", [])}
-        assert sorted(letters.values()) == sorted(job.id for job in self.of("failed"))
-        assert {job_id: entry for entry, job_id in letters.items()} == found.get("dead", {})
-        counted = {name: int(number) for name, number in found.get("totals", {}).items()}
-        assert Counter(counted) == self.totals
-
-
-def ids_of(found: Mapping[str, Any], kind: str) -> set[str]:
-    return {name.removeprefix(kind) for name in found if name.startswith(kind)}
 
 
 @pytest.fixture

@@ -43,6 +43,7 @@ TRIES = "1:0:0:0:0\nran"
 # Without open jobs these may stay for ever; KEY_TABLE says what bounds them. All others end, or have a TTL.
 BOUNDED = {
     "done", "dlq", "dead", "outbox", "journal", "wake", "lane", "conf", "totals", "queues", "workers", "functions",
+    "indexes",
 }  # fmt: skip
 FIELDS = {"wake": 1, "lane": 5, "conf": 4, "totals": 20}
 
@@ -92,7 +93,7 @@ class Fleet:
     def put(self, suffix: str, *, when: str = "", scope: str = "") -> str:
         """Enqueue a job that has everything a job can have."""
         job_id = LANE.id_prefix + suffix
-        meta = f"x {server_now(self.raw) + MINUTE}\nr 600000\nu key of {suffix}{scope}"
+        meta = f"x {server_now(self.raw) + MINUTE}\nr 600000\nu key of {suffix}{scope}\ni tag:eu\ni user:{suffix}"
         assert self.run(enqueue(LANE, [Entry(job_id, 2, when, meta, b"envelope")])) == [True]
         self.raw.hset(LANE.watched, job_id, "1")
         return job_id

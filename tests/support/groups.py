@@ -7,11 +7,11 @@ from typing import Any, cast
 
 import redis
 
+from jobfleet.store.calls.paused import WITHHELD
 from jobfleet.store.keys import BANDS, Lane
 from tests.support.state import GROUPED, server_now
 
 REST = 4 * 10**15
-BLOCKED = 9 * 10**15
 
 
 def faults(raw: redis.Redis, lane: Lane) -> list[str]:
@@ -27,12 +27,12 @@ def groups_of(raw: redis.Redis, lane: Lane) -> dict[str, str]:
 
 
 def waiting_of(raw: redis.Redis, lane: Lane) -> dict[tuple[str, str], list[tuple[int, str]]]:
-    """Due times and ids of the jobs that wait by band and group, blocked ones left out."""
+    """Due times and ids of the jobs that wait by band and group, blocked and withheld ones left out."""
     names = groups_of(raw, lane)
     found: dict[tuple[str, str], list[tuple[int, str]]] = {}
     for band in range(BANDS):
         for job_id, score in _scores(raw, lane.ready[band]).items():
-            if score < BLOCKED and (job_id in names or score < 0):
+            if score < WITHHELD and (job_id in names or score < 0):
                 found.setdefault((str(band), names.get(job_id, "?")), []).append((score + GROUPED, job_id))
     return found
 

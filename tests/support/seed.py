@@ -9,6 +9,7 @@ from typing import Any
 
 import redis
 
+from jobfleet.store.calls.paused import AGE
 from jobfleet.store.keys import Lane
 from tests.support.state import GROUPED, server_now
 
@@ -183,6 +184,20 @@ class Seed:
         """A group is paused."""
         self.raw.hset(self.lane.conf, f"paused:{group}", f"{by}@{self.now}")
         self.raw.hincrby(self.lane.conf, "groups", 1)
+
+    def paused_functions(self, *lines: str) -> None:
+        """Functions are paused: each line is its name, and what is known of its pause."""
+        self.raw.hset(self.lane.conf, "functions", "\n".join(lines))
+
+    def withheld(
+        self, suffix: str, *, band: int = 2, due: int = 0, meta: str = "", tries: str = "", group: str = ""
+    ) -> str:
+        """A job that was due `due` seconds from now, and stands where those of paused functions do."""
+        job_id = self.waiting(
+            suffix, band=band, meta="\n".join(filter(None, (meta, group and f"g {group}"))), tries=tries
+        )
+        self.raw.zadd(self.lane.ready[band], {job_id: self.at(due) + AGE})
+        return job_id
 
     def journal(self) -> None:
         """A consumer of the journal is registered."""

@@ -15,8 +15,8 @@ from jobfleet.client.explain import RUNNING, WAITING, explain
 from jobfleet.client.reasons import Reason, ReasonCode
 from jobfleet.client.snapshot import Snapshot
 from jobfleet.retry import Policy, Tries
-from jobfleet.store.standing import Grouped, Limited
-from jobfleet.store.values import Explained, InRun, InWait, Run, Unknown
+from jobfleet.store.standing import Explained, Grouped, Limited
+from jobfleet.store.values import InRun, InWait, Run, Unknown
 
 PAGE = Path(__file__).parents[2] / "docs" / "howto" / "explain.md"
 S = 1_000_000
@@ -107,9 +107,15 @@ CASES = [
         "Queue 'mail' was paused by ann 3 min ago; 'jobfleet queues resume mail' opens it.",
     ),
     Case(
+        ReasonCode.PAUSED_FUNCTION,
+        waiting(functions=f"~bill ann@1\nmail.send ann@{NOW - 180 * S} it sends twice"),
+        "Function 'mail.send' was paused by ann 3 min ago (it sends twice); "
+        "'jobfleet queues resume mail --function mail.send' lets it go on.",
+    ),
+    Case(
         ReasonCode.GROUP_PAUSED,
-        waiting(group=replace_group(paused_by="ann", paused_at=NOW - 180 * S, paused_why="their database is down")),
-        "Group 'tenant-7' was paused by ann 3 min ago: their database is down; 'jobfleet queues resume mail --group "
+        waiting(group=replace_group(paused_by="ann", paused_at=NOW - 180 * S, paused_reason="their database is down")),
+        "Group 'tenant-7' was paused by ann 3 min ago (their database is down); 'jobfleet queues resume mail --group "
         "tenant-7' opens it.",
     ),
     Case(

@@ -248,3 +248,11 @@ def test_a_hard_limit_below_the_soft_one_is_refused() -> None:
         Job("a", "f.g", timeout=5, hard_timeout=4)
 
     assert caught.value.field == "hard_timeout"
+
+
+def test_a_due_time_where_other_jobs_stand_is_refused() -> None:
+    with pytest.raises(InvalidJob, match="give a time before 2190") as refused:
+        Job("x", "f", scheduled_at=datetime(2190, 1, 1, tzinfo=UTC))
+
+    assert refused.value.field == "scheduled_at"
+    assert Job("x", "f", scheduled_at=datetime(2189, 12, 31, tzinfo=UTC), expires_at=datetime(2500, 1, 1, tzinfo=UTC))

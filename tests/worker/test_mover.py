@@ -73,6 +73,7 @@ async def test_the_same_job_stands_in_the_other_queue_before_the_old_one_is_clos
     assert read_header(envelope) == {"function": "f", "user": "ann", "enqueued_at": 5, "moved_from": "mail.0.a"}
     assert envelope.endswith(run.grant.envelope[-7:])
     assert raw.hgetall(ROOMY.meta) == {new.encode(): b"r 5000"}, "it has begun, so it expires no more"
+    assert raw.zrange(ROOMY.index_of("user:ann"), 0, -1) == [new.encode()]
     assert (await store.run(settle.settle(LANE, [item]))).letters == "s"
 
 

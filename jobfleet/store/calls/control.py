@@ -10,12 +10,18 @@ from jobfleet.store.keys import Keyspace, Lane
 from jobfleet.store.script import load
 
 CHUNK = 50
+REASON_MOST = 200
 _ALLOWED = frozenset(string.ascii_letters + string.digits + "._+-:")
 
 
 def who(by: str | None) -> str:
     """A name as scripts write it into records: no separators, never empty."""
     return "".join(letter if letter in _ALLOWED else "_" for letter in by or "")[:64] or "-"
+
+
+def why(reason: str | None) -> str:
+    """A reason as scripts write it into records: one line, bounded."""
+    return " ".join((reason or "").split())[:REASON_MOST]
 
 
 def cancel(
@@ -89,9 +95,9 @@ def purge(lane: Lane, ids: Sequence[str]) -> Call[int]:
     return Call(load("purge"), (lane.dlq, lane.dead), tuple(ids), lambda reply: int(reply[1]))
 
 
-def pause(lane: Lane, *, by: str | None) -> Call[bool]:
+def pause(lane: Lane, *, by: str | None, reason: str | None = None) -> Call[bool]:
     """Let no job of a lane be claimed; False when it was paused already."""
-    return Call(load("pause"), (lane.conf,), (who(by),), _is_fresh)
+    return Call(load("pause"), (lane.conf,), (who(by), why(reason)), _is_fresh)
 
 
 def resume(lane: Lane) -> Call[bool]:

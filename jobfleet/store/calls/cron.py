@@ -7,6 +7,7 @@ from typing import NamedTuple
 
 from jobfleet.store.call import Call, Reply
 from jobfleet.store.calls.control import who
+from jobfleet.store.calls.index import keys_of
 from jobfleet.store.keys import Keyspace, Lane
 from jobfleet.store.script import load
 from jobfleet.store.values import Entry
@@ -54,7 +55,7 @@ def fire(lane: Lane, name: str, at_us: int, entry: Entry, *, overlap: str) -> Ca
     """Make a planned fire a job, once; `PASS` as `overlap` lets it go without one."""
     keys = (
         *lane.ready, lane.wake, lane.meta, lane.expiry, lane.totals, lane.fired, lane.unique, lane.locks, lane.grouped,
-        lane.gdue, lane.job(entry.id), lane.journal,
+        lane.gdue, lane.job(entry.id), lane.journal, *(keys_of(lane, (entry.meta,)) or (lane.indexes,)),
     )  # fmt: skip
     args = (lane.tag, name, at_us, overlap, entry.id, entry.band, entry.when, entry.meta, entry.envelope)
     return Call(load("fire"), keys, args, _fired)

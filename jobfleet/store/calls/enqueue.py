@@ -2,15 +2,35 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Iterator, Sequence
+from typing import TypeVar
 
 from jobfleet.store.call import Argument, Call, Reply
+from jobfleet.store.calls.index import keys_of
 from jobfleet.store.keys import Keyspace, Lane
 from jobfleet.store.script import load
 from jobfleet.store.values import Answer, Entry, Holder
 
 CHUNK = 50
+MOST_INDEXED = 100
+"""Entries of indexes that the jobs of one call make, unless one job alone makes more."""
+T = TypeVar("T")
 _CREATED, _HELD, _HELD_BY_ONE_THAT_WAITS = b"chw"
+
+
+def parted(items: Sequence[T], entry_of: Callable[[T], Entry]) -> Iterator[Sequence[T]]:
+    """Cut into what one call takes: 50 jobs, or fewer that are to stand in many indexes."""
+    for at in range(0, len(items), CHUNK):
+        part = items[at : at + CHUNK]
+        metas = [entry_of(item).meta for item in part]
+        first = total = 0
+        for place, meta in enumerate(metas) if any(metas) else ():
+            count = meta.count("\ni ") + meta.startswith("i ")
+            if total and total + count > MOST_INDEXED:
+                yield part[first:place]
+                first, total = place, 0
+            total += count
+        yield part[first:]
 
 
 def enqueue(lane: Lane, entries: Sequence[Entry]) -> Call[list[Answer]]:
@@ -29,8 +49,13 @@ def enqueue(lane: Lane, entries: Sequence[Entry]) -> Call[list[Answer]]:
         *[lane.job_prefix + entry[0] for entry in entries],
     )
     args: list[Argument] = [lane.tag]
+    metas: list[str] = []
     for entry in entries:
         args.extend(entry)
+        if entry[3]:
+            metas.append(entry[3])
+    if metas:
+        keys += keys_of(lane, metas)
     return Call(load("enqueue"), keys, tuple(args), _answers)
 
 
@@ -57,7 +82,7 @@ def replace(lane: Lane, entry: Entry, *, key: str, holder: str, ttl_ms: int) -> 
     keys = (
         *lane.ready, lane.wake, lane.meta, lane.expiry, lane.totals, lane.unique, lane.locks, lane.done, lane.watched,
         lane.outbox, lane.journal, lane.grouped, lane.ring, lane.gdue, lane.job(entry.id), lane.job(holder),
-        lane.result(holder),
+        lane.result(holder), *_indexes(lane, entry),
     )  # fmt: skip
     return Call(load("replace"), keys, (lane.tag, key, holder, ttl_ms, *entry), lambda reply: reply[0].decode())
 
@@ -76,10 +101,14 @@ def debounce(lane: Lane, entry: Entry, *, key: str, holder: str, longest_us: int
     """
     keys = (
         *lane.ready, lane.meta, lane.expiry, lane.totals, lane.unique, lane.grouped, lane.ring, lane.gdue,
-        lane.job(holder), lane.journal,
+        lane.job(holder), lane.journal, *_indexes(lane, entry),
     )  # fmt: skip
     longest = "" if longest_us is None else longest_us
     return Call(load("debounce"), keys, (lane.tag, key, holder, longest, *entry), _debounced)
+
+
+def _indexes(lane: Lane, entry: Entry) -> tuple[str, ...]:
+    return keys_of(lane, (entry.meta,)) or (lane.indexes,)
 
 
 def _debounced(reply: Reply) -> tuple[str, bool]:

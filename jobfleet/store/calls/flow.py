@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 from typing import NamedTuple
 
 from jobfleet.store.call import Argument, Call, Reply
+from jobfleet.store.calls.index import keys_of
 from jobfleet.store.calls.inspect import final_of
 from jobfleet.store.keys import Keyspace, Lane
 from jobfleet.store.script import load
@@ -136,7 +137,7 @@ def block(lane: Lane, entry: Entry, edges: Sequence[Edge], *, ttl_ms: int) -> Ca
     parts = [part for edge in edges for part in (edge.parent, edge.place, edge.policy)]
     keys = (
         *lane.ready, lane.meta, lane.expiry, lane.totals, lane.unique, lane.locks, lane.job(entry.id),
-        lane.parents(entry.id), lane.journal,
+        lane.parents(entry.id), lane.journal, *(keys_of(lane, (entry.meta,)) or (lane.indexes,)),
     )  # fmt: skip
     args = (lane.tag, entry.id, entry.band, entry.when, entry.meta, entry.envelope, ttl_ms, *parts)
     return Call(load("block"), keys, args, _blocked)

@@ -6,16 +6,16 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from jobfleet.store.call import Call, Reply
+from jobfleet.store.calls.paused import read_pause
 from jobfleet.store.calls.presence import queues_of
 from jobfleet.store.keys import BANDS, Keyspace, Lane
 from jobfleet.store.script import load
-from jobfleet.store.standing import Grouped, Limited
+from jobfleet.store.standing import Explained, Grouped, Limited
 from jobfleet.store.values import (
     BLOCKED,
     Counts,
     Dead,
     DeadLetter,
-    Explained,
     Final,
     Finished,
     FleetSeen,
@@ -81,13 +81,16 @@ def explain(lane: Lane, job_id: str) -> Call[Explained]:
 def _explained(reply: Reply) -> Explained:
     rows = reply[3]
     facts = {rows[i].decode(): rows[i + 1] for i in range(0, len(rows), 2)}
-    paused_by, _, paused_at = facts["paused"].decode().rpartition("@")
+    paused = facts["paused"].decode()
+    pause = read_pause(paused)
     return Explained(
         now=int(reply[1]),
         found=_found(reply[2]),
         meta=facts["meta"].decode(),
-        paused_by=paused_by or None,
-        paused_at=int(paused_at or 0),
+        paused_by=paused.partition("@")[0] or None,
+        paused_at=pause.at,
+        reason=pause.reason,
+        functions=facts["functions"].decode(),
         deadline=int(float(facts["deadline"])),
         hold=int(facts["hold"]),
         due=tuple(int(facts[f"due:{band}"]) for band in range(BANDS)),
@@ -104,13 +107,13 @@ def _limited(text: bytes) -> Limited:
 
 
 def _grouped(facts: Mapping[str, Any]) -> Grouped:
-    head, _, why = facts["group_paused"].decode().partition(" ")
-    by, _, at = head.rpartition("@")
+    paused = facts["group_paused"].decode()
+    pause = read_pause(paused)
     return Grouped(
         facts["group"].decode(),
-        paused_by=by,
-        paused_at=int(at or 0),
-        paused_why=why,
+        paused_by=paused.partition("@")[0],
+        paused_at=pause.at,
+        paused_reason=pause.reason,
         limit=_limited(facts["group_limit"]),
         holders=tuple(facts["holders"].decode().split()),
         ahead=int(facts.get("ahead", 0)),
@@ -124,7 +127,7 @@ def counts(lane: Lane) -> Call[Counts]:
 
 
 def _counts(reply: Reply) -> Counts:
-    totals = reply[9]
+    totals, paused = reply[9], reply[8].decode()
     return Counts(
         int(reply[1]),
         tuple(reply[2]),
@@ -133,11 +136,13 @@ def _counts(reply: Reply) -> Counts:
         int(reply[5]),
         int(reply[6]),
         int(reply[7]),
-        reply[8].decode().rpartition("@")[0] if reply[8] else None,
+        paused.partition("@")[0] or None,
         {totals[i].decode(): int(totals[i + 1]) for i in range(0, len(totals), 2)},
         int(reply[10]),
         int(reply[11]),
         int(reply[12].partition(b"-")[0] or 0) * 1000,
+        read_pause(paused).reason,
+        reply[13].decode(),
     )
 
 
@@ -246,4 +251,5 @@ def _fleet(reply: Reply) -> FleetSeen:
         queues_of(reply[2]),
         tuple(WorkerSeen(rows[i].decode(), int(float(rows[i + 1])), rows[i + 2]) for i in range(0, len(rows), 3)),
         {functions[i].decode(): functions[i + 1] for i in range(0, len(functions), 2)},
+        reply[5].decode(),
     )

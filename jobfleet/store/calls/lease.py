@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 
 from jobfleet.store.call import Call, Reply
+from jobfleet.store.calls.paused import stopped
 from jobfleet.store.keys import Lane
 from jobfleet.store.script import load
 from jobfleet.store.values import Cancelling, Claimed, Grant, Held, Renewed, Run, Ticked
@@ -30,6 +32,8 @@ def claim(lane: Lane, *, child: str, nonce: int, lease_us: int, limit: int, orde
 
 def _claimed(reply: Reply) -> Claimed:
     word = reply[0].decode()
+    if word == "guarded":
+        return replace(_claimed([b"claimed", *reply[1:-1]]), functions=stopped(reply[-1].decode()))
     if word == "claimed":
         rows = iter(reply[3:])  # seven a grant
         grants = tuple(
@@ -88,6 +92,7 @@ def _ticked(reply: Reply) -> Ticked:
         int(reply[3]),
         tuple(_held(row) for row in reply[4]),
         tuple(job_id.decode() for job_id in reply[5]),
+        reply[6].decode(),
     )
 
 

@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from typing import NamedTuple
 
 from jobfleet.store.call import Call, Reply
-from jobfleet.store.calls.control import who
+from jobfleet.store.calls.control import who, why
 from jobfleet.store.keys import Lane
 from jobfleet.store.script import load
 
@@ -93,9 +93,9 @@ def _used(running: int, full: bytes) -> Used:
     return Used(running, int(float(full)))
 
 
-def pause_group(lane: Lane, group: str, *, by: str | None, why: str = "") -> Call[bool]:
+def pause_group(lane: Lane, group: str, *, by: str | None, reason: str | None = None) -> Call[bool]:
     """Let no job of a group be claimed; False when it was paused already."""
-    return Call(load("pause_group"), (lane.conf,), (group, who(by), why), lambda reply: bool(reply[1]))
+    return Call(load("pause_group"), (lane.conf,), (group, who(by), why(reason)), lambda reply: bool(reply[1]))
 
 
 def resume_group(lane: Lane, group: str) -> Call[bool]:

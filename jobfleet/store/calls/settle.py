@@ -1,4 +1,4 @@
-"""settle: complete, retry, fail, release, park, expire and move."""
+"""settle: complete, retry, fail, release, park, withhold, expire and move."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ STILL_WAITING = "waiting"
 
 PAST = {
     "complete": "completed", "fail": "failed", "retry": "retried", "release": "released", "park": "parked",
-    "expire": "expired", "move": "moved",
+    "expire": "expired", "move": "moved", "withhold": "withheld",
 }  # fmt: skip
 """Verbs, and what they have done."""
 
@@ -74,6 +74,11 @@ def expire(job_id: str, token: int, *, ttl_ms: int, guard: str = TOKEN_STANDS) -
 def move(job_id: str, token: int, *, to: str, ttl_ms: int) -> Item:
     """Running → cancelled, since the job goes on under the id `to`."""
     return ("move", TOKEN_STANDS, job_id, token, ttl_ms, to)
+
+
+def withhold(job_id: str, token: int, *, due: int, function: str) -> Item:
+    """Running → queued, unstarted, and out of the reach of claims while its function is paused."""
+    return ("withhold", TOKEN_STANDS, job_id, token, due, function)
 
 
 def settle(lane: Lane, items: Sequence[Item], *, child: str = "", nonce: int = 0, chunk: int = 1) -> Call[Settled]:

@@ -12,6 +12,8 @@
 --         10 job:<id>   string  envelope
 --         11 parents:<id> hash  parent → place and policy, or what became of it; how many are open; when it is due then
 --         12 journal    stream  lifecycle events
+--         13 indexes    zset    index → when it is looked through (µs)
+--         14..* index:<name> zset each index of the job
 -- READS   result:<id>   string  tombstone; how the holder of a key ended
 --         job:<id>      string  whether the holder of a key is open
 --         runs          hash    id → run
@@ -39,6 +41,7 @@
 -- @include lib/meta
 -- @include lib/unique
 -- @include lib/holder
+-- @include lib/index
 
 local KEYS, ARGV = KEYS, ARGV  -- globals are slow in a loop
 local tag, id, meta = ARGV[1], ARGV[2], ARGV[5]
@@ -51,6 +54,8 @@ local parents = {}
 for i = 8, #ARGV, 3 do parents[#parents + 1] = ARGV[i] end
 local known = is_there and #parents > 0 and redis.call('HMGET', KEYS[11], unpack(parents)) or {}
 local heard, journal = is_heard(tag), redis.call('HGET', tag .. 'conf', 'journal')
+local indexes = {}
+meta = take_indexes(indexes, meta, id, now, string.match(ARGV[4], '^%d+$') or now)
 local key = not is_there and meta_field(meta, 'u')
 local taken = key and lock_on(KEYS[8], tag, key, now)
 if taken and taken.id == id then return {'exists', int(now)} end
@@ -89,6 +94,7 @@ if not is_there then
     if till > 0 then redis.call('ZADD', KEYS[9], int(till), key) end
   end
   redis.call('HINCRBY', KEYS[7], 'enqueued', 1)
+  write_indexes(indexes, tag, now)
 end
 if open > 0 then
   redis.call('HSET', KEYS[11], unpack(fields))

@@ -18,7 +18,7 @@
 --         16 held       zset    running jobs of groups
 --         17 rates      zset    groups by when their tokens are full again (µs)
 --         18 journal    stream  lifecycle events
--- READS   conf          hash    paused, limits, aging, journal
+-- READS   conf          hash    paused, limits, aging, functions, journal
 --         tries         hash    id → tries
 --         meta          hash    id → clear record
 --         job:<id>      string  envelope
@@ -31,6 +31,7 @@
 --         6 order       text    the digits of the four bands as they are visited; "" for 0123
 -- FLAGS   allow-oom
 -- RETURNS {"claimed", now, next_due, id, token, due, band, envelope, tries, meta, …}   next_due 0: more is due now
+--         {"guarded", now, next_due, id, …, functions}   the same while functions are paused, and which
 --         {"empty", now, next_due} | {"paused", now} | {"buried"} | {"stale"}
 -- EMITS   claimed
 -- COST    O(limit · log ready)
@@ -75,6 +76,13 @@ local function grants_of(reply, ids, tokens, dues, bands)
   return reply, tried, expiring, freed
 end
 
+local conf = redis.call('HMGET', tag .. 'conf', 'paused', 'limit', 'aging', 'groups', 'journal', 'functions')
+
+local function guarded(reply)
+  if conf[6] then reply[1], reply[#reply + 1] = 'guarded', conf[6] end
+  return reply
+end
+
 local last = redis.call('GET', KEYS[8])
 if last and string.sub(last, 1, 6) == 'buried' then return {'buried'} end
 if last then
@@ -91,10 +99,9 @@ if last then
       end
     end
     if #ids == 0 then return {'empty', stamp, '0'} end
-    return (grants_of({'claimed', stamp, '0'}, ids, tokens, dues, bands))
+    return guarded((grants_of({'claimed', stamp, '0'}, ids, tokens, dues, bands)))
   end
 end
-local conf = redis.call('HMGET', tag .. 'conf', 'paused', 'limit', 'aging', 'groups', 'journal')
 if conf[1] then return {'paused', stamp} end
 
 local ids, dues, bands, taken, room = {}, {}, {}, {{}, {}, {}, {}}, limit
@@ -217,4 +224,4 @@ if conf[5] then  -- functions are made only for whom they are
 end
 
 if heard then emit(tag, now, events) end
-return reply
+return guarded(reply)

@@ -7,31 +7,35 @@
 --         ready:3       zset    LOW
 --         lease         zset    running ids
 --         dlq           stream  dead letters
---         conf          hash    paused
+--         conf          hash    paused, functions
 --         totals        hash    counts
 --         expiry        zset    waiting ids by expires_at
 --         outbox        stream  endings to be told of
 -- ARGV    1 tag         text    the lane's prefix
 -- FLAGS   no-writes
 -- RETURNS {"counts", now, {due, …}, {later, …}, {blocked, …}, running, dead, oldest, paused, {name, count, …},
---         expiring, outbox, untold}
+--         expiring, outbox, untold, functions}
 --         due, later and blocked: one a band; oldest: when the longest waiting was due, 0 for none;
+--         those withheld since their function is paused are due, and not looked at for the oldest;
 --         untold: the id of the oldest record of the outbox
 -- EMITS   -
 -- COST    O(log n)
 -- @include lib/clock
 -- @include lib/number
 -- @include lib/blocked
--- @include lib/place
+-- @include lib/withheld
 
 local tag = ARGV[1]
 local now = now_us()
 local stamp, grouped_now = int(now), int(now - GROUPED)
 
+local conf = redis.call('HMGET', tag .. 'conf', 'paused', 'functions')
+
 local due, later, blocked, oldest = {}, {}, {}, 0
 for band = 0, 3 do
   local key = tag .. 'ready:' .. band
-  due[band + 1] = redis.call('ZCOUNT', key, '0', stamp) + redis.call('ZCOUNT', key, '-inf', grouped_now)
+  local withheld = conf[2] and redis.call('ZCOUNT', key, int(WITHHELD), '(' .. int(BLOCKED)) or 0
+  due[band + 1] = redis.call('ZCOUNT', key, '0', stamp) + redis.call('ZCOUNT', key, '-inf', grouped_now) + withheld
   blocked[band + 1] = redis.call('ZCOUNT', key, int(BLOCKED), '+inf')
   later[band + 1] = redis.call('ZCARD', key) - due[band + 1] - blocked[band + 1]
   local first = redis.call('ZRANGEBYSCORE', key, '0', stamp, 'WITHSCORES', 'LIMIT', 0, 1)
@@ -41,11 +45,12 @@ for band = 0, 3 do
 end
 local running = redis.call('ZCARD', tag .. 'lease')
 local dead = redis.call('XLEN', tag .. 'dlq')
-local paused = redis.call('HGET', tag .. 'conf', 'paused') or ''
 local totals = redis.call('HGETALL', tag .. 'totals')
 local expiring = redis.call('ZCARD', tag .. 'expiry')
 local outbox = redis.call('XLEN', tag .. 'outbox')
 local first = outbox > 0 and redis.call('XRANGE', tag .. 'outbox', '-', '+', 'COUNT', 1)
 local untold = first and first[1] and first[1][1] or ''
 
-return {'counts', stamp, due, later, blocked, running, dead, int(oldest), paused, totals, expiring, outbox, untold}
+local reply = {'counts', stamp, due, later, blocked, running, dead, int(oldest), conf[1] or '', totals}
+reply[11], reply[12], reply[13], reply[14] = expiring, outbox, untold, conf[2] or ''
+return reply

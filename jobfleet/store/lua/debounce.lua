@@ -13,6 +13,8 @@
 --         11 gdue       zset    groups by when their turn is to be looked at (µs)
 --         12 job:<holder> string envelope of the job that stands
 --         13 journal    stream  lifecycle events
+--         14 indexes    zset    index → when it is looked through (µs)
+--         15..* index:<name> zset each index of the later job
 -- READS   tries         hash    id → tries
 --         conf          hash    journal
 --         listeners     string  whether anybody listens
@@ -35,9 +37,11 @@
 -- @include lib/meta
 -- @include lib/due
 -- @include lib/unique
+-- @include lib/withheld
 -- @include lib/event
 -- @include lib/journal
 -- @include lib/group
+-- @include lib/index
 
 local tag, key, holder, id = ARGV[1], ARGV[2], ARGV[3], ARGV[5]
 local now = now_us()
@@ -47,7 +51,7 @@ local lock = value and lock_of(value)
 local stood, band, score
 for n = 1, 4 do
   local due = redis.call('ZSCORE', KEYS[n], holder)
-  if due then stood, band, score = due_at(due), n, due end
+  if due then stood, band, score = due_of_any(due), n, due end
 end
 local has_started = redis.call('HEXISTS', tag .. 'tries', holder) == 1
 if not band or is_blocked(stood) or not lock or lock.id ~= holder or has_started then return {'changed'} end
@@ -57,7 +61,8 @@ local since = lock.since > 0 and lock.since or now
 local longest = tonumber(ARGV[4]) or 10 * math.max(0, asked - now)
 local due = math.max(stood, math.min(asked, since + longest))
 local had = redis.call('HGET', KEYS[5], holder)
-local meta = dated(ARGV[8], now)
+local indexes = {}
+local meta = dated(take_indexes(indexes, ARGV[8], holder, now, due), now)
 local expires = meta_field(meta, 'x')
 local heard, journal = is_heard(tag), redis.call('HGET', tag .. 'conf', 'journal')
 local groups = new_groups({grouped = KEYS[9], ring = KEYS[10], gdue = KEYS[11]})
@@ -76,6 +81,7 @@ elseif had and meta_field(had, 'x') then
 end
 redis.call('HSET', KEYS[8], key, holder .. ' ' .. int(lock.till) .. ' ' .. int(since) .. ' ' .. id)
 redis.call('HINCRBY', KEYS[7], 'debounced', 1)
+write_indexes(indexes, tag, now)
 
 local events = {{'debounced', holder, '0', 0, words = ARGV[6] .. ' ' .. int(due), envelope = ARGV[9]}}
 if journal then write_journal(KEYS[13], KEYS[7], journal, events, int(now)) end

@@ -13,7 +13,7 @@
 --         11 grouped    zset    waiting jobs of groups
 --         12 gdue       zset    groups by when their turn is to be looked at (µs)
 --         13 journal    stream  lifecycle events
---         14..* job:<id> string envelope, one key an item
+--         14..* job:<id> string envelope, one key an item; after them, if there are any, indexes and each index of an item
 -- READS   result:<id>   string  tombstone; how the holder of a key ended
 --         job:<id>      string  whether the holder of a key is open
 --         runs          hash    id → run
@@ -79,6 +79,16 @@ local function unique_keys(lane, at)
   return {judged = judged, look = look, write = write}
 end
 
+-- What only jobs with tags, a user or a session need.
+local function index_keys()
+-- @include lib/index
+  local found = {}
+  return {
+    take = function(meta, id, at, due) return take_indexes(found, meta, id, at, due) end,
+    write = function(lane, at) write_indexes(found, lane, at) end,
+  }
+end
+
 local tag = ARGV[1]
 local now = now_us()
 local stamp = int(now)
@@ -95,7 +105,7 @@ local conf = known and redis.call('HMGET', places[1], 'paused', 'journal') or {}
 local heard = known and is_heard(tag)
 
 local ready, envelopes, metas, events, letters, seen = {}, {}, {}, {}, {}, {}
-local due_now, fresh = false, 0
+local due_now, fresh, indexes = false, 0, nil
 local keyed, holders, grouped
 
 for i = 1, items do
@@ -129,6 +139,10 @@ for i = 1, items do
     if heard or conf[2] then
       events[fresh] = {'enqueued', id, '0', 0, words = ARGV[at + 1] .. ' ' .. due, envelope = ARGV[at + 4]}
     end
+    if string.find(meta, 'i ', 1, true) then
+      indexes = indexes or index_keys()
+      meta = indexes.take(meta, id, now + i, due)
+    end
     local group = meta ~= '' and string.match('\n' .. meta, '\ng ([^\n]*)')
     if group then
       grouped = grouped or new_groups({grouped = KEYS[11], gdue = KEYS[12]})
@@ -159,6 +173,7 @@ if fresh > 0 then
   end
   if keyed then keyed.write() end
   if grouped then grouped.write() end
+  if indexes then indexes.write(tag, now) end
   redis.call('HINCRBY', KEYS[8], 'enqueued', fresh)
   if due_now and not conf[1] then redis.call('ZADD', KEYS[5], 0, 'w') end
 end

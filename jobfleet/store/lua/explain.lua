@@ -14,7 +14,7 @@
 --         ready:3       zset    LOW
 --         lease         zset    running ids by lease deadline (µs)
 --         meta          hash    id → clear record
---         conf          hash    paused, limits
+--         conf          hash    paused, limits, functions
 --         grouped       zset    waiting jobs of groups
 --         ring          zset    groups by their turn
 --         held          zset    running jobs of groups
@@ -24,15 +24,17 @@
 --         2 id          text    job id
 -- FLAGS   no-writes
 -- RETURNS {"explained", now, {word, …}, {name, value, …}}   what `status` answers of the job, and facts:
---         meta, paused (who@when), deadline of its lease, hold, watched, due:<p> jobs due now in each band, rank in its own;
---         limit of the lane (most running token, a token's time), and of its group: its name, paused (who@when why), limit,
---         holders (ids, at most 5), ahead (jobs of its own before it), turns (groups that take turns in its band)
+--         meta, paused (who@when reason), functions that are paused (a line each), deadline of its lease, hold, watched,
+--         due:<p> jobs due now in each band, rank in its own;
+--         limit of the lane (most running token, a token's time), and of its group: its name, paused (who@when reason),
+--         limit, holders (ids, at most 5), ahead (jobs of its own before it), turns (groups that take turns in its band)
 -- EMITS   -
 -- COST    O(log n)
 -- @include lib/clock
 -- @include lib/number
 -- @include lib/blocked
 -- @include lib/look
+-- @include lib/withheld
 -- @include lib/meta
 -- @include lib/limit
 -- @include lib/turn
@@ -45,6 +47,7 @@ local found = look(tag, id)
 local facts = {
   'meta', redis.call('HGET', tag .. 'meta', id) or '',
   'paused', redis.call('HGET', tag .. 'conf', 'paused') or '',
+  'functions', redis.call('HGET', tag .. 'conf', 'functions') or '',
   'deadline', redis.call('ZSCORE', tag .. 'lease', id) or '0',
   'watched', redis.call('HEXISTS', tag .. 'watched', id),
   'hold', redis.call('HGET', KEYS[1], 'hold') or '0',
@@ -84,7 +87,7 @@ if group then
   add('holders', table.concat(held, ' '))
   if found[1] == 'waiting' and not is_blocked(found[3]) then
     local key, from, to = found[2] .. group, turns_in(tonumber(found[2]))
-    local entry = key .. '\0' .. string.format('%016.0f', tonumber(found[3])) .. '\0' .. id
+    local entry = key .. '\0' .. string.format('%016.0f', due_of_any(found[3])) .. '\0' .. id
     add('ahead', redis.call('ZLEXCOUNT', tag .. 'grouped', '[' .. key .. '\0', '(' .. entry))
     add('turns', redis.call('ZCOUNT', tag .. 'ring', from, to))
   end

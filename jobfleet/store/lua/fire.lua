@@ -15,6 +15,8 @@
 --         13 gdue       zset    groups by when their turn is to be looked at (µs)
 --         14 job:<id>   string  envelope
 --         15 journal    stream  lifecycle events
+--         16 indexes    zset    index → when it is looked through (µs)
+--         17..* index:<name> zset each index of the job
 -- READS   result:<id>   string  tombstone
 --         job:<id>      string  envelope of the last fire's job; whether the holder of a key is open
 --         conf          hash    paused, journal
@@ -42,6 +44,7 @@
 -- @include lib/meta
 -- @include lib/unique
 -- @include lib/stand_with
+-- @include lib/index
 
 local tag, entry, at, overlap = ARGV[1], ARGV[2], tonumber(ARGV[3]), ARGV[4]
 local id, band, due, meta, envelope = ARGV[5], tonumber(ARGV[6]), ARGV[7], ARGV[8], ARGV[9]
@@ -64,7 +67,7 @@ if key then lock, till = lock_for(id, meta_field(meta, 's'), now) end
 local over, free = {}, {}
 if till > 0 then over, free = stale_locks(KEYS[10], KEYS[11], now, 2) end
 local conf = redis.call('HMGET', tag .. 'conf', 'paused', 'journal')
-local heard = is_heard(tag)
+local heard, indexes = is_heard(tag), {}
 
 if overlap == 'pass' or stands then
   redis.call('HSET', KEYS[9], entry, int(at) .. ' ' .. (last_id or ''))
@@ -74,6 +77,7 @@ end
 redis.call('HSET', KEYS[9], entry, int(at) .. ' ' .. id)
 if is_new then
   redis.call('SET', KEYS[14], envelope)
+  meta = take_indexes(indexes, meta, id, now, due)
   stand_with(KEYS[band + 1], {grouped = KEYS[12], gdue = KEYS[13]}, meta, band, tonumber(due), id)
   if meta ~= '' then
     meta = dated(meta, now)
@@ -87,6 +91,7 @@ if is_new then
     if till > 0 then redis.call('ZADD', KEYS[11], int(till), key) end
   end
   redis.call('HINCRBY', KEYS[8], 'enqueued', 1)
+  write_indexes(indexes, tag, now)
   if tonumber(due) <= now and not conf[1] then redis.call('ZADD', KEYS[5], 0, 'w') end
 end
 

@@ -4,9 +4,10 @@
 -- READS   workers       zset    worker ids by last beat (µs)
 --         worker:<id>   string  its account of itself
 --         functions     hash    function → queue and options
+--         conf          hash    functions that are paused in every queue
 -- ARGV    1 tag         text    the fleet's prefix
 -- FLAGS   no-writes
--- RETURNS {"fleet", now, {queue, lanes, …}, {worker, beat, account, …}, {function, record, …}}
+-- RETURNS {"fleet", now, {queue, lanes, …}, {worker, beat, account, …}, {function, record, …}, paused}
 -- EMITS   -
 -- COST    O(queues + workers + functions)
 -- @include lib/clock
@@ -21,4 +22,7 @@ for i = 1, #beats, 2 do
   workers[#workers + 1] = redis.call('GET', tag .. 'worker:' .. beats[i]) or ''
 end
 
-return {'fleet', int(now_us()), redis.call('HGETALL', KEYS[1]), workers, redis.call('HGETALL', tag .. 'functions')}
+local functions = redis.call('HGETALL', tag .. 'functions')
+local paused = redis.call('HGET', tag .. 'conf', 'functions') or ''
+
+return {'fleet', int(now_us()), redis.call('HGETALL', KEYS[1]), workers, functions, paused}

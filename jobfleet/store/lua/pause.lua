@@ -2,6 +2,7 @@
 --
 -- KEYS    1 conf        hash    paused
 -- ARGV    1 who         text    who asks; - for nobody in particular
+--         2 reason      text    why; may be empty
 -- FLAGS   allow-oom
 -- RETURNS {"paused", fresh}   fresh is 0 when it was paused already
 -- EMITS   -
@@ -9,9 +10,9 @@
 -- @include lib/clock
 -- @include lib/number
 
-local who = ARGV[1]
+local who, reason = ARGV[1], ARGV[2]
 local now = now_us()
 
-local fresh = redis.call('HSETNX', KEYS[1], 'paused', who .. '@' .. int(now))
+local fresh = redis.call('HSETNX', KEYS[1], 'paused', who .. '@' .. int(now) .. (reason ~= '' and ' ' .. reason or ''))
 
 return {'paused', fresh}

@@ -20,6 +20,8 @@
 --         18 job:<id>   string  envelope of the new job
 --         19 job:<holder> string envelope of the job that goes
 --         20 result:<holder> string how it ended
+--         21 indexes    zset    index → when it is looked through (µs)
+--         22..* index:<name> zset each index of the new job
 -- READS   tries         hash    id → tries
 --         conf          hash    paused, journal
 --         result:<id>   string  tombstone
@@ -46,6 +48,7 @@
 -- @include lib/event
 -- @include lib/batch
 -- @include lib/ended
+-- @include lib/index
 
 local tag, key, holder, ttl, id, when = ARGV[1], ARGV[2], ARGV[3], ARGV[4], ARGV[5], ARGV[7]
 local keys = {
@@ -73,7 +76,8 @@ local conf = redis.call('HMGET', tag .. 'conf', 'paused', 'journal')
 local batch = new_batch(now)
 batch.paused, batch.journal, batch.heard = conf[1], conf[2], is_heard(tag)
 local due, is_now = due_of(when, now, int(now))
-local meta = dated(ARGV[8], now)
+local indexes = {}
+local meta = dated(take_indexes(indexes, ARGV[8], id, now, due), now)
 local expires = meta_field(meta, 'x')
 local lock, till = lock_for(id, meta_field(meta, 's'), now)
 
@@ -91,4 +95,6 @@ redis.call('HSET', KEYS[6], id, meta)
 if expires then redis.call('ZADD', KEYS[7], expires, id) end
 redis.call('HSET', KEYS[9], key, lock)
 if till > 0 then redis.call('ZADD', KEYS[10], int(till), key) end
+write_indexes(indexes, tag, now)
+
 return {'replaced', int(now)}

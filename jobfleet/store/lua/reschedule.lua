@@ -34,6 +34,7 @@
 -- @include lib/unique
 -- @include lib/batch
 -- @include lib/blocked
+-- @include lib/withheld
 
 local tag, who, when, band = ARGV[1], ARGV[2], ARGV[3], ARGV[4]
 local keys = {
@@ -51,7 +52,7 @@ local function place_of(id)
   for number = 0, 3 do
     local score = redis.call('ZSCORE', keys['ready' .. number], id)
     if score then
-      local meta = tonumber(score) < 0 and redis.call('HGET', tag .. 'meta', id) or nil
+      local meta = redis.call('HGET', tag .. 'meta', id) or nil
       return {id = id, band = number, due = due_at(score), score = score, meta = meta}
     end
   end
@@ -90,8 +91,10 @@ for i = 1, #places do
   local place = places[i]
   if place and letters[i] == 's' and (place.to ~= place.band or place.at ~= place.due) then
     if place.to ~= place.band or tonumber(place.score) < 0 then leave(batch, keys, place, place.band, place.score) end
-    stand(batch, keys, place, place.to, place.at)
-    note(batch, 'rescheduled', place.id, '0', int(place.to) .. ' ' .. int(place.at) .. ' ' .. who, nil, nil, place.tries)
+    -- One that waits for others, or is withheld and stays so, does not stand with its group.
+    stand(batch, keys, place.at < WITHHELD and place or {id = place.id}, place.to, place.at)
+    local due = int(due_of_any(place.at))
+    note(batch, 'rescheduled', place.id, '0', int(place.to) .. ' ' .. due .. ' ' .. who, nil, nil, place.tries)
   end
 end
 flush(batch, keys, tag)

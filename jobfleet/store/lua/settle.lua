@@ -24,7 +24,7 @@
 --         22 held       zset    running jobs of groups
 --         23 sent:<child> string the child's last trip
 --         24..* job:<id> string job:<id> and result:<id>, two keys an item
--- READS   conf          hash    paused, journal, limit, groups
+-- READS   conf          hash    paused, journal, limit, groups, functions
 --         lane          hash    seen, hold, longest
 --         listeners     string  whether anybody listens
 -- ARGV    1 tag         text    the lane's prefix
@@ -36,7 +36,7 @@
 -- RETURNS {"settled", now, watched, letters}   s settled, d done already, l lost, c cancelled instead, a alive, h held
 --         watched: for how many of them others wait
 --         {"stale"}
--- EMITS   completed, retried, failed, released, parked, expired, cancelled
+-- EMITS   completed, retried, failed, released, parked, withheld, expired, cancelled
 -- COST    O(items · log n)
 -- @include lib/clock
 -- @include lib/number
@@ -51,6 +51,8 @@
 -- @include lib/fail
 -- @include lib/move
 -- @include lib/wait_again
+-- @include lib/withheld
+-- @include lib/withhold
 
 local KEYS, ARGV = KEYS, ARGV  -- globals are slow in a loop
 local tag, child, nonce, chunk = ARGV[1], ARGV[2], tonumber(ARGV[3]), ARGV[4]
@@ -60,9 +62,9 @@ local keys = {
   wake = KEYS[15], watched = KEYS[16], outbox = KEYS[17], journal = KEYS[18], grouped = KEYS[19], ring = KEYS[20],
   gdue = KEYS[21], held = KEYS[22], sent = KEYS[23],
 }
-local TAKES = {complete = 3, fail = 5, retry = 2, release = 2, park = 2, expire = 1, move = 2}
+local TAKES = {complete = 3, fail = 5, retry = 2, release = 2, park = 2, expire = 1, move = 2, withhold = 2}
 local ENDS = {fail = true, expire = true, move = true}
-local PAST = {retry = 'retried', release = 'released', park = 'parked'}
+local PAST = {retry = 'retried', release = 'released', park = 'parked', withhold = 'withheld'}
 local now = now_us()
 
 local trip = child ~= '' and redis.call('GET', keys.sent) or false
@@ -90,7 +92,7 @@ if not plain then
   metas = redis.call('HMGET', keys.meta, unpack(ids))
   watched = redis.call('HMGET', keys.watched, unpack(ids))
 end
-local conf = redis.call('HMGET', tag .. 'conf', 'paused', 'journal', 'limit', 'groups')
+local conf = redis.call('HMGET', tag .. 'conf', 'paused', 'journal', 'limit', 'groups', 'functions')
 local heard = is_heard(tag)
 
 local items, letters, seen, judging = {}, {}, {}, nil
@@ -217,6 +219,8 @@ for i = 1, #ids do
       write_ended(batch, item, 'expired', ARGV[p], '-')
     elseif item.verb == 'move' then
       move(batch, item, ARGV[p], ARGV[p + 1])
+    elseif item.verb == 'withhold' then
+      withhold(batch, keys, item, ARGV[p], ARGV[p + 1], conf[5])
     else
       wait_again(batch, keys, item, PAST[item.verb], ARGV[p], ARGV[p + 1])
     end

@@ -13,15 +13,16 @@
 --         tries         hash    id → tries
 --         meta          hash    id → clear record
 --         expiry        zset    ids by expires_at (µs)
---         conf          hash    paused, limits
+--         conf          hash    paused, limits, functions
 --         ring          zset    groups by their turn
 --         held          zset    running jobs of groups
 --         job:<id>      string  envelope
 -- ARGV    1 tag         text    the lane's prefix
 --         2 limit       int     1..50
 -- FLAGS   allow-oom
--- RETURNS {"ticked", now, next_due, hold, {{id, token, run, envelope, tries, meta}, …}, {id, …}}
---         next_due and hold are 0 where there is none; overdue leases; waiting jobs past their expiry
+-- RETURNS {"ticked", now, next_due, hold, {{id, token, run, envelope, tries, meta}, …}, {id, …}, functions}
+--         next_due and hold are 0 where there is none; overdue leases; waiting jobs past their expiry;
+--         functions that are paused, a line each
 -- EMITS   -
 -- COST    O(limit · log n)
 -- @include lib/clock
@@ -41,7 +42,7 @@ local state = redis.call('HMGET', KEYS[1], 'seen', 'hold', 'longest')
 local seen, hold, longest = tonumber(state[1] or '0'), tonumber(state[2] or '0'), tonumber(state[3] or '0')
 local leased = redis.call('ZCARD', KEYS[3])
 local jumped = now < seen or now - seen > gap_allowed(longest)
-local conf = redis.call('HMGET', tag .. 'conf', 'paused', 'limit')
+local conf = redis.call('HMGET', tag .. 'conf', 'paused', 'limit', 'functions')
 local freed = rested(tag, KEYS[5], now, 10)
 local claimable = not conf[1] and (#freed > 0 or any_due(tag, now))
 if claimable and conf[2] then
@@ -82,4 +83,4 @@ if idle > 0 then redis.call('ZREMRANGEBYSCORE', KEYS[5], '-inf', stamp) end
 for i = 1, #freed do redis.call('ZADD', KEYS[4], 'LT', stamp, freed[i]) end
 if claimable then redis.call('ZADD', KEYS[2], 0, 'w') end
 
-return {'ticked', stamp, int(due), int(hold), records, expired}
+return {'ticked', stamp, int(due), int(hold), records, expired, conf[3] or ''}

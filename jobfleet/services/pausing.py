@@ -1,0 +1,29 @@
+"""What is paused in every queue, brought to lanes that came into being since."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+from jobfleet.client.pausing import finish
+from jobfleet.services.service import drive
+from jobfleet.store.aio import AsyncStore
+from jobfleet.store.calls.paused import pause_function, paused, read_functions, resume_function
+from jobfleet.store.keys import Keyspace, Lane
+
+
+async def catch_up(store: AsyncStore, keys: Keyspace, lanes: Iterable[Lane]) -> None:
+    """Pause in some lanes what is paused everywhere. Should it be resumed in this very moment, so it is here."""
+    functions = read_functions(await store.run(paused(keys)))
+    fresh = [
+        (lane, name)
+        for lane in (lanes if functions else ())
+        for name, pause in functions.items()
+        if await store.run(pause_function(lane, name, by=pause.by, reason=pause.reason))
+    ]
+    if not fresh:
+        return
+    still = read_functions(await store.run(paused(keys)))
+    for lane, name in fresh:
+        if name not in still:
+            await store.run(resume_function(lane, name))
+            await drive(store, finish(lane, (name,)))

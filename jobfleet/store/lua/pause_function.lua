@@ -1,0 +1,31 @@
+-- pause_function: let no job of a function be started that a lane holds; children set aside those they claim.
+--
+-- KEYS    1 conf        hash    functions
+-- ARGV    1 function    text    its name
+--         2 who         text    who asks; - for nobody in particular
+--         3 reason      text    why; may be empty
+-- FLAGS   allow-oom
+-- RETURNS {"paused", fresh}   fresh is 0 when it was paused already
+--         {"full"}   so many are paused that no more are kept
+-- EMITS   -
+-- COST    O(functions paused)
+-- @include lib/clock
+-- @include lib/number
+
+local MOST = 64
+local name, who, reason = ARGV[1], ARGV[2], ARGV[3]
+local now = now_us()
+
+local lines = {}
+for line in string.gmatch(redis.call('HGET', KEYS[1], 'functions') or '', '[^\n]+') do
+  local other = string.match(line, '^%S+')
+  if other == name then return {'paused', 0} end
+  -- One that is being resumed stays paused.
+  if other ~= '~' .. name then lines[#lines + 1] = line end
+end
+if #lines >= MOST then return {'full'} end
+
+lines[#lines + 1] = name .. ' ' .. who .. '@' .. int(now) .. (reason ~= '' and ' ' .. reason or '')
+redis.call('HSET', KEYS[1], 'functions', table.concat(lines, '\n'))
+
+return {'paused', 1}

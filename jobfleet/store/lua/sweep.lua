@@ -1,0 +1,44 @@
+-- sweep: let an index forget jobs of which nothing is known any more. One page; the caller goes on while more is left.
+--
+-- KEYS    1 index:<name> zset   ids by when they were enqueued (µs)
+--         2 indexes     zset    index → when it is looked through (µs)
+-- READS   job:<id>      string  envelope of an open job
+--         result:<id>   string  how it ended
+--         dead          hash    id → entry in dlq
+-- ARGV    1 tag         text    the lane's prefix
+--         2 name        text    the index
+--         3 skip        int     how many of the oldest were looked at, and stay
+-- FLAGS   allow-oom
+-- RETURNS {"swept", gone, kept, more}   of this page; more is 1 when there is a next one
+-- EMITS   -
+-- COST    O(50 · log n)
+-- @include lib/clock
+-- @include lib/number
+-- @include lib/index
+
+local tag, name, skip = ARGV[1], ARGV[2], tonumber(ARGV[3])
+local now = now_us()
+
+local found = redis.call('ZRANGE', KEYS[1], skip, skip + 49)
+local newest = redis.call('ZREVRANGE', KEYS[1], 0, 0, 'WITHSCORES')[2]
+local count, left = redis.call('ZCARD', KEYS[1]), redis.call('PTTL', KEYS[1])
+local dead = #found > 0 and redis.call('HMGET', tag .. 'dead', unpack(found)) or {}
+local gone = {}
+for i = 1, #found do
+  if not dead[i] and redis.call('EXISTS', tag .. 'job:' .. found[i], tag .. 'result:' .. found[i]) == 0 then
+    gone[#gone + 1] = found[i]
+  end
+end
+local more = #found == 50
+
+if #gone > 0 then redis.call('ZREM', KEYS[1], unpack(gone)) end
+if count == #gone then
+  redis.call('ZREM', KEYS[2], name)
+elseif not more then
+  -- The longer nothing has come, and the larger it is, the later it is looked at again; a day at most.
+  local pause = math.min(86400000000, math.max(FIRST_LOOK, now - tonumber(newest), 4000 * count))
+  redis.call('ZADD', KEYS[2], int(now + pause), name)
+  if left < INDEX_KEPT then redis.call('PEXPIRE', KEYS[1], int(INDEX_KEPT)) end
+end
+
+return {'swept', #gone, #found - #gone, more and 1 or 0}

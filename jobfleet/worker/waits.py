@@ -1,0 +1,14 @@
+"""Waiting for what happens first."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Iterable
+
+
+async def any_of(events: Iterable[asyncio.Event | None], timeout: float | None) -> None:
+    """Wait until one of some events is set, or for `timeout` seconds; None stands for one that never is."""
+    waits = [asyncio.ensure_future(event.wait()) for event in events if event is not None]
+    await asyncio.wait(waits, timeout=timeout, return_when=asyncio.FIRST_COMPLETED)
+    for wait in waits:
+        wait.cancel()
