@@ -19,8 +19,6 @@ PATIENCE = 1.0
 """Seconds that a page waits for Redis."""
 AGAIN = 3.0
 """Seconds after which Redis is asked again when it was away: meanwhile pages are as quick as ever."""
-LOOKED_AT = 1000
-"""Open and ended jobs that are looked at for those of a user."""
 
 _fleets: WeakKeyDictionary[Fleet, Reader] = WeakKeyDictionary()
 

@@ -6,10 +6,9 @@ from typing import Any
 
 import streamlit as st
 
-from jobfleet.client.sync import Fleet
-from jobfleet.model import JobResult, JobStatus
+from jobfleet.model import JobResult
 from jobfleet.panels.fragment import refreshing
-from jobfleet.panels.reading import LOOKED_AT, ask
+from jobfleet.panels.reading import ask
 from jobfleet.panels.table import job_table
 from jobfleet.panels.words import headline, plain, under_bar
 
@@ -28,7 +27,7 @@ def render_user_jobs(user: str, limit: int = 20, refresh: float = REFRESH) -> No
     """
 
     def draw() -> bool:
-        seen = ask(lambda fleet: jobs_of(fleet, user, limit))
+        seen = ask(lambda fleet: fleet.jobs(user=user, limit=limit).jobs)
         if seen.value is None:
             st.warning(plain(seen.problem))
         elif not seen.value:
@@ -38,21 +37,6 @@ def render_user_jobs(user: str, limit: int = 20, refresh: float = REFRESH) -> No
         return False
 
     refreshing(draw, every=refresh, is_over=False)
-
-
-def jobs_of(fleet: Fleet, user: str, limit: int) -> list[JobResult[Any]]:
-    """A user's jobs among the newest, by when they were enqueued, the newest first."""
-    looked_at = {
-        row.id: row
-        for row in (
-            *fleet.ended(limit=LOOKED_AT),
-            *fleet.pending(limit=LOOKED_AT),
-            *fleet.jobs(status=JobStatus.RUNNING, limit=LOOKED_AT).jobs,
-        )
-    }
-    found = [row for row in looked_at.values() if row.user == user]
-    found.sort(key=lambda row: row.enqueued_at.timestamp() if row.enqueued_at else 0.0, reverse=True)
-    return found[:limit]
 
 
 def _draw(jobs: list[JobResult[Any]], user: str) -> None:

@@ -23,6 +23,7 @@ def test_a_job_knows_whose_it_is_and_whoever_asks_is_told(fleet: Fleet, programs
     programs.ready("seeds")
     result = wait(job_id, timeout=LONG)
 
+    assert [job.id for job in fleet.jobs(session="s-1").jobs] == [job_id]
     assert isinstance(result.result, dict)
     assert (result.user, result.result["user"], result.result["session"]) == ("ann", "ann", "s-1")
 
@@ -36,6 +37,7 @@ def test_a_users_own_jobs_are_listed_counted_and_shown(fleet: Fleet, programs: P
     told = get_job_manager().statistics()["by_user"]
     bench = AppTest.from_function(page, kwargs={"user": "ann"}, default_timeout=LONG).run()
 
+    assert {job.name for job in fleet.jobs(user="ann").jobs} == {"Sum of ann", "Later of ann"}
     assert {user: row["completed"] for user, row in told.items()} == {"ann": 1, "bob": 1}
     assert [job.name for job in get_job_manager().get_pending_jobs() if job.user == "ann"] == ["Later of ann"]
     assert not bench.exception
