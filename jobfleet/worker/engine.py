@@ -267,7 +267,7 @@ class Engine:
         return made
 
     def _settled(self, run: Run, letter: str) -> None:
-        if run.stands_again:
+        if run.stands_again or self._config.burst:  # an end may make room under a limit, too
             self._claimer.doubt(run.lane)
         if run.moved_to:
             self._mover.settled(run, letter)

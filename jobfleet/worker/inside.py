@@ -74,10 +74,10 @@ def run_worker(
     """
     from dataclasses import replace
 
-    config = fleet.config if slots is None else replace(fleet.config, slots=slots)
+    config = replace(fleet.config, burst=burst, slots=fleet.config.slots if slots is None else slots)
     if isinstance(queues, Mapping):
         config = replace(config, queues=dict(queues))
-    asyncio.run(_Inside(fleet, config, queues, burst=burst, stop=stop, with_reaper=with_reaper).run())
+    asyncio.run(_Inside(fleet, config, queues, stop=stop, with_reaper=with_reaper).run())
 
 
 class _Inside:
@@ -87,13 +87,11 @@ class _Inside:
         config: Any,
         queues: Iterable[str],
         *,
-        burst: bool,
         stop: threading.Event | None,
         with_reaper: bool,
     ) -> None:
         self._fleet = fleet
         self._config = config
-        self._burst = burst
         self._with_reaper = with_reaper
         self._stop = stop if stop is not None else threading.Event()
         self._functions = fleet.space.registry.functions
@@ -148,7 +146,7 @@ class _Inside:
         engine.start(lanes)
         thread.start()
         try:
-            while not self._stop.is_set() and not (self._burst and engine.is_idle):
+            while not self._stop.is_set() and not (self._config.burst and engine.is_idle):
                 await asyncio.sleep(0.02)
                 if len(self._functions) != known:
                     known, queues = len(self._functions), self._wanted()
@@ -156,7 +154,7 @@ class _Inside:
                         self._queues = queues
                         engine.serve(await self._lanes(store, keys))
         finally:
-            await engine.drain(0.0 if self._burst else self._grace)
+            await engine.drain(0.0 if self._config.burst else self._grace)
             stop_capture()
             over.set()
             while thread.is_alive():  # noqa: ASYNC110 - where the program ends, no pool takes a `join` any more
