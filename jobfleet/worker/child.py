@@ -244,9 +244,8 @@ class Child:
 def _users_frames(error: BaseException) -> Any:
     """The traceback without the frames of the import machinery and of jobfleet."""
     frame = error.__traceback__
-    while frame is not None and (
-        "importlib" in frame.tb_frame.f_code.co_filename or "jobfleet/worker" in frame.tb_frame.f_code.co_filename
-    ):
+    ours = ("importlib", "jobfleet/worker", "jobfleet/services")
+    while frame is not None and any(part in frame.tb_frame.f_code.co_filename for part in ours):
         frame = frame.tb_next
     return frame or error.__traceback__
 

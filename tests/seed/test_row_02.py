@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 import pytest
@@ -10,6 +12,8 @@ import redis
 
 from jobfleet import AsyncFleet, Fleet, Job, JobNotFound, JobStatus, cancel, enqueue, poll, wait
 from tests.support.fleet import LONG, Programs
+
+TIMES = 5
 
 
 def test_the_functions_of_the_module(fleet: Fleet, programs: Programs) -> None:
@@ -47,27 +51,25 @@ def test_the_methods_of_both_clients(fleet: Fleet, redis_url: str) -> None:
 
 def test_each_is_one_round_trip(fleet: Fleet, programs: Programs, raw: redis.Redis) -> None:
     programs.ready("seeds", queues="elsewhere")
-    ids = [enqueue(Job(name="Sum", function="seed.add", args=(1, 2))) for _ in range(2)]
-    poll(ids[0])
-    cancel(ids[0])
+    ids = [enqueue(Job(name="Sum", function="seed.add", args=(1, 2))) for _ in range(TIMES + 1)]
+    last = ids.pop()
+    poll(last)
+    cancel(last)
 
     def calls() -> int:
         """Scripts that this process has had run: enqueue, status and cancel."""
         stats: dict[str, Any] = raw.info("commandstats")
         return sum(int(stats.get(f"cmdstat_{name}", {}).get("calls", 0)) for name in ("evalsha", "evalsha_ro"))
 
-    trips = []
-    for act in (
-        lambda: enqueue(Job(name="Sum", function="seed.add", args=(1, 2))),
-        lambda: poll(ids[1]),
-        lambda: cancel(ids[1]),
-    ):
-        before = [calls() for _ in range(2)][-1]
+    def trips(act: Callable[[], object]) -> int:
+        before = calls()
         act()
-        trips.append(calls() - before)
+        return calls() - before
 
-    assert max(trips) <= 1 + QUIET, trips
+    # The worker has scripts run now and then, too: the fewest of some times are ours alone.
+    def again(_: str) -> str:
+        return enqueue(Job(name="Sum", function="seed.add", args=(1, 2)))
 
-
-QUIET = 2
-"""Scripts that the idle worker may have run meanwhile: a beat, a tick."""
+    acts: tuple[Callable[[str], object], ...] = (again, poll, cancel)
+    for act in acts:
+        assert min(trips(partial(act, job_id)) for job_id in ids) == 1

@@ -42,7 +42,8 @@ class History:
         """All lines, as they were written."""
         if not self.path.exists():
             return []
-        rows = (line.split(" ") for line in self.path.read_text().splitlines())
+        whole = self.path.read_text().rpartition("\n")[0]  # the last line may be being written
+        rows = (line.split(" ") for line in whole.splitlines())
         return [Entry(event, job_id, int(fence), int(pid)) for event, job_id, fence, pid in rows]
 
     def starts(self) -> Counter[str]:
