@@ -105,6 +105,13 @@ class Tries:
         """The number of the run that comes next, from 1."""
         return self.failures + self.crashes + self.preemptions + 1
 
+    @property
+    def last_error(self) -> str | None:
+        """What the last run ended with that is in the history; None where none is, or it was replayed since."""
+        if not self.history or self.history[-1].startswith("replayed "):
+            return None
+        return self.history[-1].split(" ", 2)[-1]
+
     @classmethod
     def parse(cls, text: str) -> Tries:
         """Read what `dump` wrote; empty text means nothing spent."""

@@ -252,9 +252,7 @@ def _tries(event: Event) -> Tries | None:
 
 
 def _last_error(tries: Tries | None) -> str | None:
-    if tries is None or not tries.history or tries.history[-1].startswith("replayed "):
-        return None
-    return tries.history[-1].split(" ", 2)[-1]
+    return tries.last_error if tries is not None else None
 
 
 def _read(record: bytes, limits: Limits) -> dict[str, Any]:

@@ -55,7 +55,7 @@ def waiting_result(row: Waiting, now_us: int, progress: bytes = b"") -> JobResul
         id=row.id,
         status=status,
         scheduled_at=None if due >= BLOCKED else moment(due),
-        error=_last_error(tries),
+        error=tries.last_error,
         **_described(row.id, _header(row.envelope)),
         **_spent(tries, ran=tries.attempt - 1),
         **_progress(progress),
@@ -74,7 +74,7 @@ def running_result(row: Running, now_us: int) -> JobResult[Any]:
         worker=run.child,
         cancel_requested_by=run.cancel_by or None,
         **_stopping(run.cancel_at, run.stage),
-        error=_last_error(tries),
+        error=tries.last_error,
         **_described(row.id, _header(row.envelope)),
         **_spent(tries, ran=tries.attempt),
         **_progress(row.progress),
@@ -152,7 +152,7 @@ def _failed(
     return JobResult(
         id=job_id,
         status=JobStatus.FAILED,
-        error=fields.get("error") or _last_error(Tries.parse(tries)) or reason,
+        error=fields.get("error") or Tries.parse(tries).last_error or reason,
         error_type=ErrorType(kind) if kind in ("transient", "permanent") else None,
         error_class=fields.get("error_class") or reason,
         traceback=fields.get("traceback"),
@@ -214,10 +214,6 @@ def _ran(fields: Mapping[str, Any]) -> dict[str, Any]:
 
 def _spent(tries: Tries, *, ran: int) -> dict[str, Any]:
     return {"attempt": ran, "retry_count": tries.failures + tries.crashes}
-
-
-def _last_error(tries: Tries) -> str | None:
-    return tries.history[-1].split(" ", 2)[-1] if tries.history else None
 
 
 def _progress(record: bytes) -> dict[str, Any]:

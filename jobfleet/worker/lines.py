@@ -35,7 +35,7 @@ def ended(run: Run, verb: str, duration_us: int) -> None:
 
 def failed(event: str, run: Run, tries: Tries) -> None:
     """A run has failed; the job is retried, or dead."""
-    last = tries.history[-1].split(" ", 2)[-1] if tries.history else ""
+    last = tries.last_error or ""
     log.warning("job.%s job_id=%s function=%s %s", event, run.id, _function(run), last, extra={"run": run})
 
 

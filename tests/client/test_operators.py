@@ -182,6 +182,16 @@ async def test_dead_letters_are_listed_opened_replayed_and_purged(client: Either
     assert await client("dead") == []
 
 
+async def test_who_replayed_a_job_is_no_error_of_it(client: Either, work: Work) -> None:
+    job_id = await client("enqueue", Job("Fail", "app.fail", ("no luck",)))
+    await work()
+    assert (await client("poll", job_id)).error == "no luck"
+
+    await client("replay", job_id, by="ann")
+
+    assert (await client("poll", job_id)).error is None
+
+
 async def test_the_newest_dead_letters_of_all_queues_come_first(client: Either, work: Work) -> None:
     for number, queue in enumerate(["a", "b", "a", "c", "b"]):
         await client("enqueue", Job("Fail", "app.fail", ("x",), queue=queue, id=f"n{number}"))
