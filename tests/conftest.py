@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
 import redis
 
+from tests.support.fleet import Programs
 from tests.support.server import RedisServer
 
 
@@ -37,3 +39,14 @@ def raw(redis_url: str) -> Iterator[redis.Redis]:
     """A plain client of the emptied server, for looking and seeding."""
     with redis.Redis.from_url(redis_url, protocol=2) as client:
         yield client
+
+
+@pytest.fixture
+def programs(redis_url: str, tmp_path: Path) -> Iterator[Programs]:
+    """Starts workers and reapers on the emptied server of the session; on failure their logs are shown."""
+    programs = Programs(redis_url, tmp_path)
+    try:
+        yield programs
+    finally:
+        programs.close()
+        sys.stdout.write(programs.logs())

@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from jobfleet.codec import Limits, open_record, read_fields, read_header
+from jobfleet.codec import Limits, read_header, read_record
 from jobfleet.errors import EncodingError, JobNotFound
 from jobfleet.model import JobStatus, split_id, suffix_time_us
 from jobfleet.retry import Tries
@@ -165,7 +165,7 @@ def _given_back(folded: Folded, row: Row, event: Event, _limits: Limits) -> None
 def _ended(folded: Folded, row: Row, event: Event, limits: Limits) -> None:
     """Completed or failed."""
     describe(row, event.id, event.envelope)
-    fields = _read(event.record, limits)
+    fields = read_record(event.record, limits=limits)
     if not event.envelope and fields:
         described(row, event.id, fields)
     failed = event.event == "failed"
@@ -253,18 +253,6 @@ def _tries(event: Event) -> Tries | None:
 
 def _last_error(tries: Tries | None) -> str | None:
     return tries.last_error if tries is not None else None
-
-
-def _read(record: bytes, limits: Limits) -> dict[str, Any]:
-    if not record:
-        return {}
-    try:
-        return open_record(record, limits=limits)
-    except EncodingError:
-        try:
-            return read_fields(record)
-        except EncodingError:
-            return {}
 
 
 _TELLERS: dict[str, Callable[[Folded, Row, Event, Limits], None]] = {

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
-from jobfleet.codec import Limits, decode, is_record, open_record, read_fields, read_header
+from jobfleet.codec import Limits, decode, is_record, read_header, read_record
 from jobfleet.errors import EncodingError, JobNotFound
 from jobfleet.model import ErrorType, JobResult, JobStatus, split_id, suffix_time_us
 from jobfleet.retry import Tries
@@ -34,7 +34,7 @@ def result_of(job_id: str, found: Found, now_us: int, *, limits: Limits) -> JobR
         case Final():
             return _ended(job_id, found, limits)
         case Dead(record, progress, reason, tries):
-            return _failed(job_id, _read(record, limits), progress, reason, tries=tries)
+            return _failed(job_id, read_record(record, limits=limits), progress, reason, tries=tries)
         case InRun():
             return running_result(Running(job_id, 0, found.run, found.tries, found.envelope, found.progress), now_us)
         case InWait(_, due, tries, envelope, progress):
@@ -84,13 +84,13 @@ def running_result(row: Running, now_us: int) -> JobResult[Any]:
 def letter_result(letter: DeadLetter, *, limits: Limits) -> JobResult[Any]:
     """A dead letter."""
     ended = int(letter.entry.partition("-")[0]) * 1000
-    fields = {**_header(letter.envelope), **_read(letter.record, limits)}
+    fields = {**_header(letter.envelope), **read_record(letter.record, limits=limits)}
     return _failed(letter.id, fields, b"", letter.reason, tries=letter.tries, at=ended)
 
 
 def _ended(job_id: str, found: Final, limits: Limits) -> JobResult[Any]:
     if is_record(found.body):
-        fields = _read(found.body, limits)
+        fields = read_record(found.body, limits=limits)
         if found.status == JobStatus.FAILED:
             return _failed(job_id, fields, found.progress, found.reason, at=found.at, token=found.token)
         return JobResult(
@@ -162,16 +162,6 @@ def _failed(
         **_described(job_id, fields),
         **_progress(progress),
     )
-
-
-def _read(record: bytes, limits: Limits) -> dict[str, Any]:
-    try:
-        return open_record(record, limits=limits)
-    except EncodingError:
-        try:
-            return read_fields(record)
-        except EncodingError:
-            return {}
 
 
 def _header(envelope: bytes) -> dict[str, Any]:

@@ -15,7 +15,15 @@ from jobfleet.codec.envelope import (
     seal_call,
 )
 from jobfleet.codec.payload import DEFAULT, Limits, decode, encode
-from jobfleet.codec.record import FIELD_KEYS, is_record, open_record, read_fields, seal_record, seal_trusted
+from jobfleet.codec.record import (
+    FIELD_KEYS,
+    is_record,
+    open_record,
+    read_fields,
+    read_record,
+    seal_record,
+    seal_trusted,
+)
 
 __all__ = [
     "DEFAULT",
@@ -32,6 +40,7 @@ __all__ = [
     "open_record",
     "read_fields",
     "read_header",
+    "read_record",
     "seal",
     "seal_call",
     "seal_record",

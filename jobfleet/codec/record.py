@@ -14,6 +14,7 @@ from typing import Any, Final
 from jobfleet.codec.frame import decode_header, encode_header, frame, is_frame, split
 from jobfleet.codec.payload import DEFAULT, Bytes, Limits, as_bytes, decode_at, encode_at
 from jobfleet.codec.wire import pack
+from jobfleet.errors import EncodingError
 
 KIND: Final = 0x52
 FIELDS_LIMITS: Final = Limits(max_bytes=1 << 18, max_containers=4096)
@@ -94,6 +95,19 @@ def open_record(data: Bytes, *, limits: Limits = DEFAULT) -> dict[str, Any]:
     if begin < len(record):
         fields[_VALUE] = decode_at(record[begin:], limits.max_depth, limits, "result")
     return fields
+
+
+def read_record(data: Bytes, *, limits: Limits = DEFAULT) -> dict[str, Any]:
+    """What can be read of a record: all of it, else its clear fields, else nothing; for those who only show it."""
+    if not data:
+        return {}
+    try:
+        return open_record(data, limits=limits)
+    except EncodingError:
+        try:
+            return read_fields(data)
+        except EncodingError:
+            return {}
 
 
 def is_record(data: Bytes) -> bool:

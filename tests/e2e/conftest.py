@@ -24,17 +24,6 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 
 
 @pytest.fixture
-def programs(redis_url: str, tmp_path: Path) -> Iterator[Programs]:
-    """Starts workers on the emptied server of the session; on failure their logs are shown."""
-    programs = Programs(redis_url, tmp_path)
-    try:
-        yield programs
-    finally:
-        programs.close()
-        sys.stdout.write(programs.logs())
-
-
-@pytest.fixture
 def fleet(redis_url: str) -> Iterator[Fleet]:
     """A producer on the same server."""
     with Fleet(redis_url) as fleet:

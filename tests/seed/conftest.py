@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import sys
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -10,7 +9,6 @@ import pytest
 
 from jobfleet import Fleet
 from jobfleet.client import default
-from tests.support.fleet import Programs
 
 HERE = Path(__file__).parent
 
@@ -20,17 +18,6 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     for item in items:
         if item.path.is_relative_to(HERE):
             item.add_marker(pytest.mark.filterwarnings("ignore:No worker has published:UserWarning"))
-
-
-@pytest.fixture
-def programs(redis_url: str, tmp_path: Path) -> Iterator[Programs]:
-    """Starts workers and reapers on an empty server."""
-    programs = Programs(redis_url, tmp_path)
-    try:
-        yield programs
-    finally:
-        programs.close()
-        sys.stdout.write(programs.logs())
 
 
 @pytest.fixture
