@@ -12,7 +12,7 @@ from jobfleet.store.connect import Target
 from jobfleet.store.keys import Lane
 from jobfleet.store.link import AsyncLink, AsyncSocketLink
 from jobfleet.store.replies import Remedy, remedy, translate
-from jobfleet.store.trip import Recorder, only, speller, straight, trip
+from jobfleet.store.trip import Detours, Recorder, only, speller, straight, trip
 
 T = TypeVar("T")
 
@@ -43,6 +43,7 @@ class AsyncStore:
         self.link = link or AsyncSocketLink(at, connect_timeout=connect_timeout, socket_timeout=socket_timeout)
         self.patience = patience
         self._spell = speller(fake=at.fake)
+        self.detours = Detours()
         self.recorder = recorder
 
     async def run(self, call: Call[T], *, patience: float | None = -1.0) -> T:
@@ -68,6 +69,8 @@ class AsyncStore:
         if patience is not None and patience < 0:
             patience = self.patience
         began = monotonic()
+        if self.detours:
+            calls = self.detours.chosen(calls, began)
         answered = await self.link.exchange([self._spell(call) for call in calls])
         values = straight(calls, answered)
         if values is not None:
@@ -78,6 +81,7 @@ class AsyncStore:
             calls,
             patience=patience,
             url=self.at.shown,
+            detours=self.detours,
             fake=self.at.fake,
             recorder=self.recorder,
             first=answered,

@@ -12,6 +12,8 @@ T = TypeVar("T")
 Argument = str | bytes | int
 Reply = list[Any]
 Command = tuple[Argument, ...]
+LONGER = b"longer"
+"""What the script of a short way answers, having done nothing, where the long one must be gone."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -23,12 +25,14 @@ class Call(Generic[T]):
         keys: Its keys, as its header numbers them.
         args: Its arguments, likewise.
         read: Turns the reply, whose first word is known to the contract, into a value.
+        instead: Makes the call to run in its place when its script answers `LONGER`; None where none does.
     """
 
     script: Script
     keys: tuple[str, ...]
     args: tuple[Argument, ...]
     read: Callable[[Reply], T]
+    instead: Callable[[], Call[T]] | None = None
 
     def by_hash(self) -> Command:
         """The command for a server that may know the script."""

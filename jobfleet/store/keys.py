@@ -13,6 +13,8 @@ from typing import NamedTuple
 from jobfleet.model import split_id
 
 BANDS = 4
+NORMAL = 2
+"""The band of jobs that say nothing of their priority."""
 
 
 class KeyRow(NamedTuple):
@@ -117,7 +119,7 @@ class Lane:
     __slots__ = (
         "claim_prefix", "conf", "dead", "dlq", "done", "events", "expiry", "fired", "gdue", "grouped", "held",
         "id_prefix", "index", "index_prefix", "indexes", "job_prefix", "journal", "lane", "lease", "listeners", "locks",
-        "meta", "outbox", "progress_prefix", "queue", "rates", "ready", "result_prefix", "ring", "runs", "tag",
+        "meta", "outbox", "plain", "progress_prefix", "queue", "rates", "ready", "result_prefix", "ring", "runs", "tag",
         "totals", "tries", "unique", "wake", "watched",
     )  # fmt: skip
 
@@ -151,6 +153,7 @@ class Lane:
         self.lane = f"{tag}lane"
         self.conf = f"{tag}conf"
         self.totals = f"{tag}totals"
+        self.plain = (self.ready[NORMAL], self.wake, self.totals)
         self.events = f"{tag}events"
         self.listeners = f"{tag}listeners"
         self.index_prefix = f"{tag}index:"

@@ -10,7 +10,7 @@ from jobfleet.clock import monotonic
 from jobfleet.store.call import Call, Command
 from jobfleet.store.connect import Target
 from jobfleet.store.link import Link, SocketLink
-from jobfleet.store.trip import Recorder, only, speller, straight, trip
+from jobfleet.store.trip import Detours, Recorder, only, speller, straight, trip
 
 T = TypeVar("T")
 
@@ -41,6 +41,7 @@ class Store:
         self.link = link or SocketLink(at, connect_timeout=connect_timeout, socket_timeout=socket_timeout)
         self.patience = patience
         self._spell = speller(fake=at.fake)
+        self.detours = Detours()
         self.recorder = recorder
 
     def run(self, call: Call[T]) -> T:
@@ -60,6 +61,8 @@ class Store:
             StoreUnavailable: The server was away for longer than `patience`.
         """
         began = monotonic()
+        if self.detours:
+            calls = self.detours.chosen(calls, began)
         answered = self.link.exchange([self._spell(call) for call in calls])
         values = straight(calls, answered)
         if values is not None:
@@ -70,6 +73,7 @@ class Store:
             calls,
             patience=self.patience,
             url=self.at.shown,
+            detours=self.detours,
             fake=self.at.fake,
             recorder=self.recorder,
             first=answered,

@@ -11,12 +11,14 @@ from collections.abc import Callable, Generator, Sequence
 from typing import Any, Protocol
 
 from jobfleet.clock import monotonic
-from jobfleet.errors import JobfleetError
-from jobfleet.store.call import Call, Command
+from jobfleet.errors import JobfleetError, ScriptContractError
+from jobfleet.store.call import LONGER, Call, Command
 from jobfleet.store.replies import Remedy, remedy, translate, unavailable, word
 
 FIRST_WAIT = 0.05
 LONGEST_WAIT = 1.0
+REMEMBERED = 1.0
+"""Seconds for which a way that had to be the long one is taken as the long one at once."""
 
 Step = list[Command] | float
 Trip = Generator[Step, list[Any] | None, list[Any]]
@@ -37,11 +39,38 @@ def speller(*, fake: bool) -> Callable[[Call[Any]], Command]:
     return Call.for_fake if fake else Call.by_hash
 
 
+class Detours:
+    """Where scripts of a short way have answered `LONGER` of late: there the long way is gone at once.
+
+    Only a hint, of one store: forgotten, it costs one more exchange.
+    """
+
+    __slots__ = ("_until",)
+
+    def __init__(self) -> None:
+        self._until: dict[str, float] = {}
+
+    def __bool__(self) -> bool:
+        return bool(self._until)
+
+    def chosen(self, calls: Sequence[Call[Any]], now: float) -> list[Call[Any]]:
+        """The calls to run in place of these."""
+        self._until = {key: until for key, until in self._until.items() if until > now}
+        return [call.instead() if call.instead and call.keys[0] in self._until else call for call in calls]
+
+    def longer(self, call: Call[Any], now: float) -> Call[Any]:
+        """The call to run in place of one that has been answered so."""
+        if call.instead is None:
+            raise ScriptContractError(f"{call.script.name} answered {LONGER!r}, and there is no longer way.")
+        self._until[call.keys[0]] = now + REMEMBERED
+        return call.instead()
+
+
 def straight(calls: Sequence[Call[Any]], replies: list[Any]) -> list[Any] | None:
     """The values of an exchange in which nothing was amiss, as nearly all are; else None, and a trip goes on."""
     results = []
     for call, reply in zip(calls, replies, strict=True):
-        if type(reply) is not list:
+        if type(reply) is not list or not reply or reply[0] == LONGER:
             return None
         results.append(call.read(word(reply, call)))
     return results
@@ -53,6 +82,7 @@ def trip(
     patience: float | None,
     url: str,
     fake: bool = False,
+    detours: Detours | None = None,
     recorder: Recorder | None = None,
     first: list[Any] | None = None,
     since: float | None = None,
@@ -64,6 +94,7 @@ def trip(
         patience: Seconds to go on trying while Redis is away; None for ever.
         url: Where, masked, for messages.
         fake: Whether the server is fakeredis.
+        detours: Is told of the long ways.
         recorder: Is told of the trip.
         first: What a first exchange has answered already.
         since: When that was sent; patience counts from there.
@@ -75,6 +106,7 @@ def trip(
         StoreUnavailable: Patience is at its end.
     """
     results: list[Any] = [None] * len(calls)
+    calls, detours = list(calls), Detours() if detours is None else detours
     started = monotonic() if since is None else since
     spell = speller(fake=fake)
     pending = list(range(len(calls)))
@@ -88,7 +120,11 @@ def trip(
         for position, index in enumerate(pending):
             reply, call = replies[position], calls[index]
             if not isinstance(reply, BaseException):
-                results[index] = call.read(word(reply, call))
+                if word(reply, call)[0] == LONGER:
+                    calls[index] = detours.longer(call, monotonic())
+                    left.append((index, spell(calls[index])))
+                else:
+                    results[index] = call.read(reply)
                 continue
             what = remedy(reply)
             if what is Remedy.RAISE:

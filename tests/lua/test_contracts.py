@@ -89,7 +89,8 @@ SAMPLES: dict[str, Call[Any]] = {
     ),
     "dismiss": journal.dismiss(KEYS, "g"),
     "enlist": journal.enlist(KEYS, "g", most=9),
-    "enqueue": enqueue.enqueue(LANE, [Entry(job_id, 2, "", "", b"") for job_id in IDS]),
+    "enqueue": enqueue.in_full(LANE, [Entry(job_id, 2, "", "", b"") for job_id in IDS]),
+    "enqueue_plain": enqueue.enqueue(LANE, [Entry(job_id, 2, "", "", b"") for job_id in IDS]),
     "deliver": notify.deliver(KEYS.channel("ops"), notify.Delivery("d", 1, 1, 1, 1, 1, "k", b"")),
     "deliveries": notify.deliveries(KEYS.channel("ops")),
     "explain": inspect.explain(LANE, IDS[0]),
@@ -135,10 +136,13 @@ SAMPLES: dict[str, Call[Any]] = {
     "unregister": journal.unregister(LANE, "g"),
     "waiting": inspect.waiting(LANE, 2),
 }
+LETTERED = {"cancel", "enqueue_plain", "follow", "log", "progress", "reschedule", "settle", "stop", "unblock"}
+"""Scripts whose replies end with a letter for each item."""
 ARGUMENTS_AN_ITEM = {
-    "beat": 2, "block": 3, "bury": 2, "cancel": 1, "clean": 1, "enqueue": 5, "gather": 6, "join": 1, "ledger": 2,
-    "limits": 1, "log": 5, "marks": 1, "outcomes": 1, "progress": 4, "purge": 1, "put_back": 1, "renew": 2, "replay": 1,
-    "reschedule": 1, "results": 1, "settle": 6, "status": 1, "stop": 4, "unblock": 4, "unwatch": 2, "watch": 1,
+    "beat": 2, "block": 3, "bury": 2, "cancel": 1, "clean": 1, "enqueue": 5, "enqueue_plain": 1, "gather": 6,
+    "join": 1, "ledger": 2, "limits": 1, "log": 5, "marks": 1, "outcomes": 1, "progress": 4, "purge": 1,
+    "put_back": 1, "renew": 2, "replay": 1, "reschedule": 1, "results": 1, "settle": 6, "status": 1, "stop": 4,
+    "unblock": 4, "unwatch": 2, "watch": 1,
 }  # fmt: skip
 SHARES_KEYS = {
     "beat", "command", "consumers", "deliver", "deliveries", "dismiss", "enlist", "entries", "extend_flow", "fleet",
@@ -232,7 +236,7 @@ def test_no_file_searches_keys_or_reads_the_clock_by_itself(path: Path) -> None:
     commands = set(re.findall(r"redis\.p?call\('([A-Za-z]+)'", code(path)))
 
     assert not {"KEYS", "SCAN", "HSCAN", "SSCAN", "ZSCAN", "RANDOMKEY"} & commands
-    assert ("TIME" in commands) == (path.stem == "clock")
+    assert ("TIME" in commands) == (path.stem in {"clock", "stamp"})
     assert not re.search(r"redis\.p?call\((?!')", code(path)), "commands are spelled out"
 
 
@@ -276,7 +280,7 @@ def words_of(name: str, reply: list[Any]) -> set[str]:
     inner: set[str] = set()
     if name == "enqueue":
         inner = set(reply[2].decode())
-    elif name in {"settle", "cancel", "progress", "log", "reschedule", "stop", "unblock", "follow"} and len(reply) > 1:
+    elif name in LETTERED and len(reply) > 1:
         inner = set(reply[-1].decode())
     elif name == "replay":
         inner = {answer.decode().partition(":")[0] for answer in reply[2]}
@@ -349,8 +353,8 @@ def test_full_memory_refuses_new_jobs_and_still_drains(name: str, redis_url: str
             store.run(SAMPLES[name])
         else:
             assert name in {
-                "block", "debounce", "enqueue", "extend_flow", "fire", "join", "keep_flow", "open_queue", "replace",
-                "replay", "schedule", "watch",
+                "block", "debounce", "enqueue", "enqueue_plain", "extend_flow", "fire", "join", "keep_flow",
+                "open_queue", "replace", "replay", "schedule", "watch",
             }  # fmt: skip
             with pytest.raises(FleetFull):
                 store.run(SAMPLES[name])

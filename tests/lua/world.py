@@ -83,7 +83,12 @@ class World:
         """Run a call; the state before it is kept."""
         self.before = self.state()
         self.grant(call)
-        return self.store.run(call)
+        longer = call.instead
+        return self.store.run(call if longer is None else replace(call, instead=lambda: self._granted(longer())))
+
+    def _granted(self, call: Call[T]) -> Call[T]:
+        self.grant(call)
+        return call
 
     def again(self, call: Call[T]) -> T:
         """Run a call once more, as if its reply was lost, and see that nothing changes."""

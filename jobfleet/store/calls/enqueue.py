@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
+from functools import partial
 from typing import TypeVar
 
 from jobfleet.store.call import Argument, Call, Reply
 from jobfleet.store.calls.index import keys_of
-from jobfleet.store.keys import Keyspace, Lane
+from jobfleet.store.keys import NORMAL, Keyspace, Lane
 from jobfleet.store.script import load
 from jobfleet.store.values import Answer, Entry, Holder
 
@@ -35,6 +36,20 @@ def parted(items: Sequence[T], entry_of: Callable[[T], Entry]) -> Iterator[Seque
 
 def enqueue(lane: Lane, entries: Sequence[Entry]) -> Call[list[Answer]]:
     """Put at most 50 jobs into a lane; True for each that is new, or who holds its unique key. Safe to repeat."""
+    for _, band, when, meta, _ in entries:
+        if meta or when or band != NORMAL:
+            return in_full(lane, entries)
+    keys = (*lane.plain, *[lane.job_prefix + entry.id for entry in entries])
+    args: tuple[Argument, ...] = (lane.tag, *[entry.envelope for entry in entries])
+    return Call(load("enqueue_plain"), keys, args, _letters, partial(in_full, lane, entries))
+
+
+def _letters(reply: Reply) -> list[Answer]:
+    return [letter == _CREATED for letter in reply[1]]
+
+
+def in_full(lane: Lane, entries: Sequence[Entry]) -> Call[list[Answer]]:
+    """Likewise, whatever the jobs and the lane have; `enqueue` goes a shorter way where it can."""
     keys = (
         *lane.ready,
         lane.wake,

@@ -1,0 +1,61 @@
+-- enqueue_plain: the short way for jobs that are due now, of NORMAL priority, and have no clear record.
+--
+-- KEYS    1 ready:2     zset    job ids by due time (µs), NORMAL
+--         2 wake        zset    the marker idle children block on
+--         3 totals      hash    counts
+--         4..* job:<id> string  envelope, one key an item
+-- READS   conf          hash    whether anything is set
+--         listeners     string  whether anybody listens
+--         result:<id>   string  tombstone
+-- ARGV    1 tag         text    the lane's prefix
+--         2..* item     bytes   one an item: envelope
+-- FLAGS   -
+-- RETURNS {"enqueued", letters}  c created, e exists
+--         {"longer"}             something is set, or somebody listens: nothing was done, enqueue sees to it
+-- EMITS   -
+-- COST    O(items · log ready)
+-- @include lib/stamp
+
+local KEYS, ARGV = KEYS, ARGV  -- globals are slow in a loop
+
+local tag = ARGV[1]
+local count, from = #ARGV - 1, #tag + 5  -- an id begins behind the tag and "job:"
+local stamp = now_stamp()
+
+local asked, envelopes, standing, seen, twice = {tag .. 'conf', tag .. 'listeners'}, {}, {}, {}, false
+for i = 1, count do
+  local key = KEYS[3 + i]
+  local id = string.sub(key, from)
+  asked[2 + i] = tag .. 'result:' .. id
+  envelopes[2 * i - 1] = key
+  envelopes[2 * i] = ARGV[1 + i]
+  standing[2 * i - 1] = stamp
+  standing[2 * i] = id
+  twice = twice or seen[id]
+  seen[id] = true
+end
+
+local known = redis.call('EXISTS', unpack(asked)) > 0
+if known and redis.call('EXISTS', asked[1], asked[2]) > 0 then return {'longer'} end
+
+local letters
+if known or twice or redis.call('MSETNX', unpack(envelopes)) == 0 then  -- one by one, then
+  letters, standing = {}, {}
+  for i = 1, count do
+    local key = KEYS[3 + i]
+    letters[i] = 'e'
+    if redis.call('EXISTS', key, asked[2 + i]) == 0 then
+      redis.call('SET', key, ARGV[1 + i])
+      letters[i] = 'c'
+      standing[#standing + 1] = stamp
+      standing[#standing + 1] = string.sub(key, from)
+    end
+  end
+end
+
+if #standing > 0 then
+  redis.call('ZADD', KEYS[1], unpack(standing))
+  redis.call('HINCRBY', KEYS[3], 'enqueued', #standing / 2)
+  redis.call('ZADD', KEYS[2], 0, 'w')
+end
+return {'enqueued', letters and table.concat(letters) or string.rep('c', count)}
