@@ -113,14 +113,16 @@ def submission(
         InvalidJob: Its unique key cannot be made.
     """
     options = function.options
-    is_plain = job.is_plain and not options
-    unique = None if is_plain else uniqueness(job, function.name, options, function.parameters)
+    if job.is_plain and not options:
+        lane = lane_of("default", job, None, None)
+        head = _plain_head(function.name, job.name) if job.id is None else _head(job, function.name, None, None)
+        envelope = seal_call(head, job.args, job.kwargs, limits=limits)
+        return Submission(lane, Entry(lane.id_prefix + job.suffix, NORMAL_BAND, "", "", envelope), JobStatus.QUEUED)
+    unique = uniqueness(job, function.name, options, function.parameters)
     key = unique.key if unique is not None else None
-    group = None if is_plain else job.group if job.group is not None else options.get("group")
+    group = job.group if job.group is not None else options.get("group")
     lane = lane_of(job.queue or options.get("queue") or "default", job, key, group)
     envelope = seal_call(_head(job, function.name, key, group), job.args, job.kwargs, limits=limits)
-    if is_plain:
-        return Submission(lane, Entry(lane.id_prefix + job.suffix, NORMAL_BAND, "", "", envelope), JobStatus.QUEUED)
     priority = job.priority if job.priority is not None else options.get("priority")
     band = NORMAL_BAND if priority is None else Priority(priority).band
     when = _when(job, options)
@@ -136,9 +138,7 @@ def submission(
 
 
 def _head(job: Job, function: str, key: str | None, group: str | None) -> bytes:
-    """The encoded header; jobs without options share their function's."""
-    if job.is_plain and job.id is None and key is group is None:
-        return _plain_head(function, job.name)
+    """The encoded header."""
     header: dict[str, object] = {"function": function}
     if job.name != function:
         header["name"] = job.name
@@ -154,6 +154,7 @@ def _head(job: Job, function: str, key: str | None, group: str | None) -> bytes:
 
 @lru_cache(maxsize=1024)
 def _plain_head(function: str, name: str) -> bytes:
+    """The header of a job without options, which all of its function and name share."""
     return encode_head({"function": function} if name == function else {"function": function, "name": name})
 
 

@@ -8,7 +8,6 @@ envelopes, 0x52 is taken by result records.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from contextlib import suppress
 from functools import lru_cache
 from types import MappingProxyType
 from typing import Any, Final, NamedTuple
@@ -124,10 +123,12 @@ def seal_call(
     """Write an envelope whose header is encoded already; see `seal`."""
     call = [list(args), dict(kwargs)]
     if not kwargs and LEAF_TYPES.issuperset(map(type, args)):  # most calls: nothing nests, so nothing is to be measured
-        with suppress(Exception):  # whatever it was, the way below names it
+        try:
             body = pack(call)
-            if len(body) <= limits.max_bytes:
-                return frame(PLAIN, head, body)
+        except Exception:  # noqa: BLE001 - whatever it was, the way below names it
+            body = None
+        if body is not None and len(body) <= limits.max_bytes:
+            return frame(PLAIN, head, body)
     if not is_text_map(call[1]):
         raise EncodingError("kwargs: its keys must be text.", field="kwargs", path="kwargs")
     try:

@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
-from operator import attrgetter
-from typing import Any
+from difflib import get_close_matches
+from typing import TYPE_CHECKING, Any
 
 from jobfleet.errors import InvalidJob
 from jobfleet.model.group import check_group
@@ -65,7 +65,7 @@ class After:
             raise InvalidJob(f"otherwise is {self.otherwise!r}; use {', '.join(OTHERWISE)}.", field="depends_on")
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)  # no slots: what is unset is read off the class
 class Job:
     """A function to run, its arguments, and how to run it.
 
@@ -155,15 +155,23 @@ class Job:
     suffix: str = field(default="", init=False, repr=False, compare=False)
     is_plain: bool = field(default=True, init=False, repr=False, compare=False)
 
-    def __post_init__(self) -> None:
-        """Check what was given; what was not costs nothing."""
-        own = self.id
-        if own is None:
-            _set(self, "suffix", new_suffix())
-        elif isinstance(own, str) and SUFFIX_RULE.fullmatch(own):
-            _set(self, "suffix", own)
-        else:
-            raise InvalidJob(f"id is {own!r}; use 1 to 64 letters, digits, '_', '.', ':' or '-'.", field="id")
+    if not TYPE_CHECKING:  # what `dataclass` writes sets every option of every job, and most jobs have none
+
+        def __init__(self, name: Any, function: Any, args: Any = (), kwargs: Any = None, **options: Any) -> None:
+            """Keep what was given, and check it; what was not given stays the class's None."""
+            _set(self, "name", name)
+            _set(self, "function", function)
+            _set(self, "args", args)
+            _set(self, "kwargs", {} if kwargs is None else kwargs)
+            own = options.pop("id", None) if options else None
+            _set(self, "suffix", new_suffix() if own is None else _own_suffix(own))
+            if own is not None:
+                _set(self, "id", own)
+            self._check_call()
+            if options:
+                self._take(options)
+
+    def _check_call(self) -> None:
         name = self.name
         if type(name) is not str or not name or len(name) > LABEL_LENGTH_MAX or not name.isprintable():
             raise InvalidJob(f"name is {name!r}; give a printable label of 1 to 200 characters.", field="name")
@@ -175,18 +183,32 @@ class Job:
             _check_args(self)
         if self.kwargs:
             _check_kwargs(self)
-        given = _options_of(self)
-        if given != _NOTHING:  # one comparison in C; most jobs carry no option
-            _set(self, "is_plain", False)
-            for option, value in zip(_OPTIONS, given, strict=True):
-                if value is not None:
-                    _CHECKS[option](self, option)
+
+    def _take(self, options: Mapping[str, object]) -> None:
+        """Keep options that say something, then check each, in an order in which each may rely on those before."""
+        for option, value in options.items():
+            if option not in _CHECKS:
+                close = get_close_matches(option, (*_CHECKS, "id"), n=1)
+                raise TypeError(f"Job has no option {option!r}{f'; did you mean {close[0]!r}?' if close else '.'}")
+            if value is not None:
+                _set(self, option, value)
+                _set(self, "is_plain", False)
+        if not self.is_plain:
+            for option, check in _CHECKS.items():
+                if getattr(self, option) is not None:
+                    check(self, option)
 
     def without_parents(self) -> Job:
         """The same job, waiting for nobody."""
         copy = replace(self, depends_on=None)
         _set(copy, "suffix", self.suffix)
         return copy
+
+
+def _own_suffix(own: object) -> str:
+    if isinstance(own, str) and SUFFIX_RULE.fullmatch(own):
+        return own
+    raise InvalidJob(f"id is {own!r}; use 1 to 64 letters, digits, '_', '.', ':' or '-'.", field="id")
 
 
 def _check_args(job: Job) -> None:
@@ -342,6 +364,3 @@ _CHECKS: dict[str, Callable[[Job, str], None]] = {
     "group": _group,
     **dict.fromkeys(LATER, _later),
 }
-_OPTIONS = tuple(_CHECKS)
-_options_of = attrgetter(*_OPTIONS)
-_NOTHING = (None,) * len(_OPTIONS)

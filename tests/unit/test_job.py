@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import copy
+import pickle
 import time
 from collections.abc import Iterator
 from dataclasses import FrozenInstanceError, fields, replace
@@ -256,3 +258,33 @@ def test_a_due_time_where_other_jobs_stand_is_refused() -> None:
 
     assert refused.value.field == "scheduled_at"
     assert Job("x", "f", scheduled_at=datetime(2189, 12, 31, tzinfo=UTC), expires_at=datetime(2500, 1, 1, tzinfo=UTC))
+
+
+@pytest.mark.parametrize(
+    ("options", "words"),
+    [({"max_retry": 3}, r"'max_retry'; did you mean 'max_retries'\?"), ({"colour": None}, r"'colour'\.")],
+)
+def test_an_option_that_does_not_exist_is_refused_with_the_one_that_does(options: dict[str, Any], words: str) -> None:
+    with pytest.raises(TypeError, match=f"Job has no option {words}"):
+        Job("x", "f", **options)
+
+
+@pytest.mark.parametrize("options", [{}, {"tags": ["a"], "timeout": 5, "id": "own"}, {"priority": None, "id": None}])
+def test_a_job_is_a_value(options: dict[str, Any]) -> None:
+    job = Job("x", "f", [1], {"a": 2}, **options)
+
+    assert job == Job("x", "f", [1], {"a": 2}, **options)
+    assert job != Job("x", "f", [1], {"a": 3}, **options)
+    assert replace(job, args=(2,)) == Job("x", "f", [2], {"a": 2}, **options)
+    for copied in (copy.copy(job), copy.deepcopy(job), pickle.loads(pickle.dumps(job))):
+        assert (copied, copied.suffix, copied.is_plain) == (job, job.suffix, job.is_plain)
+    with pytest.raises(FrozenInstanceError):
+        job.queue = "mail"  # type: ignore[misc]
+
+
+def test_a_job_that_was_given_nothing_shares_nothing() -> None:
+    one, other = Job("x", "f"), Job("x", "f", kwargs=None)  # type: ignore[arg-type]
+
+    assert one.kwargs == other.kwargs == {}
+    assert one.kwargs is not other.kwargs
+    assert one.suffix != other.suffix
