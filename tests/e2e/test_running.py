@@ -133,11 +133,18 @@ def sent(raw: redis.Redis) -> int:
     return sum(row["calls"] for name, row in stats.items() if name.startswith(("cmdstat_eval", "cmdstat_bzpopmin")))
 
 
+def blocked(raw: redis.Redis) -> int:
+    """How many clients wait to be woken."""
+    count: int = raw.info("clients")["blocked_clients"]
+    return count
+
+
 def test_an_idle_worker_hardly_asks(programs: Programs, fleet: Fleet, raw: redis.Redis) -> None:
     worker = programs.ready(processes=4)
     worker.await_children(4)
     job_ids = [fleet.enqueue(Job("nap", "hist.nap", (0.0,))) for _ in range(8)]
     settle_all(fleet, job_ids)
+    wait_until(lambda: blocked(raw) == 4, timeout=LONG, why="all children wait for jobs")
 
     before, begun = sent(raw), raw.time()
     threading.Event().wait(6.0)  # a span to count in
@@ -152,11 +159,12 @@ def test_idle_children_do_not_claim(programs: Programs, fleet: Fleet, raw: redis
     worker = programs.ready(processes=3)
     worker.await_children(3)
     fleet.wait(fleet.enqueue(Job("nap", "hist.nap", (0.0,))), timeout=LONG)
+    wait_until(lambda: blocked(raw) == 3, timeout=LONG, why="all children wait for jobs")
     raw.config_resetstat()
 
     threading.Event().wait(4.0)  # a span to count in
 
     stats: dict[str, dict[str, Any]] = raw.info("commandstats")
-    blocked = stats.get("cmdstat_bzpopmin", {"calls": 0})["calls"]
-    assert blocked <= 3, "each blocks once at most"
+    waits = stats.get("cmdstat_bzpopmin", {"calls": 0})["calls"]
+    assert waits <= 3, "each blocks once at most"
     assert not worker.is_over
