@@ -64,11 +64,11 @@ def resolve(job: Job, registry: Registry) -> Resolved | None:
         InvalidJob: The function has no name that a worker could find.
     """
     function = job.function
-    if isinstance(function, JobFunction):
-        return Resolved(function.name, function.given, function.parameters or ())
     if isinstance(function, str):
         known = registry.get(function)
         return Resolved(function, known.given, known.parameters or ()) if known is not None else None
+    if isinstance(function, JobFunction):
+        return Resolved(function.name, function.given, function.parameters or ())
     for known in registry.functions.values():
         if known.function is function:
             return Resolved(known.name, known.given, known.parameters or ())
@@ -114,10 +114,7 @@ def submission(
     """
     options = function.options
     if job.is_plain and not options:
-        lane = lane_of("default", job, None, None)
-        head = _plain_head(function.name, job.name) if job.id is None else _head(job, function.name, None, None)
-        envelope = seal_call(head, job.args, job.kwargs, limits=limits)
-        return Submission(lane, Entry(lane.id_prefix + job.suffix, NORMAL_BAND, "", "", envelope), JobStatus.QUEUED)
+        return plain(job, function.name, lane_of("default", job, None, None), limits)
     unique = uniqueness(job, function.name, options, function.parameters)
     key = unique.key if unique is not None else None
     group = job.group if job.group is not None else options.get("group")
@@ -135,6 +132,17 @@ def submission(
         meta = marked(meta, names(job.tags or (), job.user, job.session))
     entry = Entry(lane.id_prefix + job.suffix, band, when, meta, envelope)
     return Submission(lane, entry, JobStatus.SCHEDULED if when else JobStatus.QUEUED, unique)
+
+
+def plain(job: Job, function: str, lane: Lane, limits: Limits) -> Submission:
+    """Write a job down of which nothing is said but its function and arguments.
+
+    Raises:
+        EncodingError: An argument cannot travel.
+    """
+    head = _plain_head(function, job.name) if job.id is None else _head(job, function, None, None)
+    envelope = seal_call(head, job.args, job.kwargs, limits=limits)
+    return Submission(lane, Entry(lane.id_prefix + job.suffix, NORMAL_BAND, "", "", envelope), JobStatus.QUEUED)
 
 
 def _head(job: Job, function: str, key: str | None, group: str | None) -> bytes:

@@ -101,7 +101,7 @@ def _look_up(space: Space, job: Job) -> Verb[Resolved]:
 
 def receipt(sent: Submission, *, created: bool) -> Receipt:
     """The answer for one job."""
-    return Receipt(id=sent.entry.id, created=created, status=sent.status)
+    return Receipt(sent.entry.id, created, sent.status)
 
 
 def submitting(space: Space, job: Job) -> Verb[Receipt]:

@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
-from typing import Any, Generic, TypeVar
+from typing import Any, Generic, NamedTuple, TypeVar
 
 from jobfleet.store.script import Script
 
@@ -16,8 +15,7 @@ LONGER = b"longer"
 """What the script of a short way answers, having done nothing, where the long one must be gone."""
 
 
-@dataclass(frozen=True, slots=True)
-class Call(Generic[T]):
+class Call(NamedTuple, Generic[T]):
     """One invocation of a script.
 
     Attributes:

@@ -53,7 +53,7 @@ class AsyncLink(Protocol):
 def packed(connection: Any, commands: Sequence[Command]) -> Any:
     """Commands as bytes for the socket."""
     if pack is not None:
-        return [b"".join([pack(command) for command in commands])]
+        return [pack(commands[0]) if len(commands) == 1 else b"".join([pack(command) for command in commands])]
     return connection.pack_commands(commands)
 
 

@@ -70,9 +70,9 @@ def straight(calls: Sequence[Call[Any]], replies: list[Any]) -> list[Any] | None
     """The values of an exchange in which nothing was amiss, as nearly all are; else None, and a trip goes on."""
     results = []
     for call, reply in zip(calls, replies, strict=True):
-        if type(reply) is not list or not reply or reply[0] == LONGER:
+        if type(reply) is not list or not reply or reply[0] not in call.script.words or reply[0] == LONGER:
             return None
-        results.append(call.read(word(reply, call)))
+        results.append(call.read(reply))
     return results
 
 

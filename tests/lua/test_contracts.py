@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -316,9 +315,9 @@ def test_a_user_who_may_touch_what_is_declared_is_refused_what_is_not(world: Wor
 
     if floor == "as_granted":
         with pytest.raises(JobfleetError, match="access"):
-            world.run(replace(call, script=spy))
+            world.run(call._replace(script=spy))
     else:
-        world.run(replace(call, script=spy))
+        world.run(call._replace(script=spy))
 
 
 def test_a_key_that_is_only_declared_as_read_cannot_be_written(world: World, floor: str) -> None:
@@ -327,9 +326,9 @@ def test_a_key_that_is_only_declared_as_read_cannot_be_written(world: World, flo
 
     if floor == "as_granted":
         with pytest.raises(JobfleetError, match="access"):
-            world.run(replace(call, script=vandal))
+            world.run(call._replace(script=vandal))
     else:
-        world.run(replace(call, script=vandal))
+        world.run(call._replace(script=vandal))
 
 
 def test_a_cluster_refuses_a_key_of_another_slot(world: World, floor: str) -> None:
@@ -337,10 +336,10 @@ def test_a_cluster_refuses_a_key_of_another_slot(world: World, floor: str) -> No
     stray = mutated(call.script, "local tag = ARGV[1]", "local tag = '{elsewhere}:'")
 
     if floor == "as_root":
-        world.run(replace(call, script=stray))
+        world.run(call._replace(script=stray))
     else:
         with pytest.raises(JobfleetError):
-            world.run(replace(call, script=stray))
+            world.run(call._replace(script=stray))
 
 
 @every_script
@@ -368,7 +367,7 @@ def test_a_script_that_reads_only_cannot_write(world: World) -> None:
     writer = mutated(call.script, "local tag = ARGV[1]", "local tag = ARGV[1]\nredis.call('DEL', KEYS[1])")
 
     with pytest.raises(JobfleetError, match=r"[Ww]rite|access"):
-        world.run(replace(call, script=writer))
+        world.run(call._replace(script=writer))
 
 
 @pytest.mark.parametrize(

@@ -84,7 +84,7 @@ class World:
         self.before = self.state()
         self.grant(call)
         longer = call.instead
-        return self.store.run(call if longer is None else replace(call, instead=lambda: self._granted(longer())))
+        return self.store.run(call if longer is None else call._replace(instead=lambda: self._granted(longer())))
 
     def _granted(self, call: Call[T]) -> Call[T]:
         self.grant(call)

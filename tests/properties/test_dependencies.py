@@ -12,7 +12,7 @@ import os
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import suppress
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from typing import Any
 
 import pytest
@@ -72,7 +72,7 @@ class Mortal(AsyncStore):
                     raise asyncio.CancelledError
                 self.left -= 1
             mutant = self.mutants.get(call.script.name, call.script)
-            answers += await super().run_many((replace(call, script=mutant),), **options)
+            answers += await super().run_many((call._replace(script=mutant),), **options)
         return answers
 
 

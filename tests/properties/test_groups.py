@@ -10,7 +10,7 @@ from __future__ import annotations
 import os
 from collections import Counter
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Any, TypeVar
 
 import pytest
@@ -104,7 +104,7 @@ class GroupMachine(RuleBasedStateMachine):
         self.run(set_limit(LANE, field_of(RATED), f"= {DAY} {TOKENS} = 1/d"))
 
     def run(self, call: Call[T]) -> T:
-        return self.store.run(replace(call, script=self.mutants.get(call.script.name, call.script)))
+        return self.store.run(call._replace(script=self.mutants.get(call.script.name, call.script)))
 
     def of(self, place: str) -> list[Job]:
         return [job for job in self.jobs.values() if job.place == place]

@@ -9,7 +9,6 @@ from __future__ import annotations
 import os
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import replace
 from typing import Any, TypeVar
 
 import pytest
@@ -72,7 +71,7 @@ class LaneMachine(Model, RuleBasedStateMachine):
         self.trips: Counter[str] = Counter()
 
     def run(self, call: Call[T]) -> T:
-        return self.store.run(replace(call, script=self.mutants.get(call.script.name, call.script)))
+        return self.store.run(call._replace(script=self.mutants.get(call.script.name, call.script)))
 
     def dump(self) -> dict[str, Any]:
         return {short(name, KEYS): value for name, value in exact(self.raw).items()}
@@ -137,7 +136,7 @@ class LaneMachine(Model, RuleBasedStateMachine):
             assert [(grant.id, grant.token) for grant in second.grants] == [
                 (grant.id, grant.token) for grant in answer.grants
             ]
-            assert self.unmoved(replace(call, args=(*call.args[:2], 0, *call.args[3:]))).word == "stale"
+            assert self.unmoved(call._replace(args=(*call.args[:2], 0, *call.args[3:]))).word == "stale"
 
     def scores(self, key: str) -> dict[str, int]:
         found: Any = self.raw.zrange(key, 0, -1, withscores=True)

@@ -7,7 +7,7 @@ twice, as if its reply was lost. Time is moved by moving the data.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Any, TypeVar
 
 import pytest
@@ -80,7 +80,7 @@ class KeyMachine(RuleBasedStateMachine):
         self.envelopes: dict[str, bytes] = {}
 
     def run(self, call: Call[T]) -> T:
-        return self.store.run(replace(call, script=self.mutants.get(call.script.name, call.script)))
+        return self.store.run(call._replace(script=self.mutants.get(call.script.name, call.script)))
 
     def unmoved(self, call: Call[T]) -> T:
         before = exact(self.raw)

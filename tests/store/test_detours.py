@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -59,7 +58,7 @@ def test_the_longer_way_is_remembered_for_its_lane_and_for_a_while() -> None:
 
 def test_a_script_without_a_longer_way_may_not_ask_for_one() -> None:
     with pytest.raises(ScriptContractError, match="enqueue_plain answered b'longer', and there is no longer way"):
-        Detours().longer(replace(SHORT, instead=None), 0.0)
+        Detours().longer(SHORT._replace(instead=None), 0.0)
 
 
 def instead(call: Call[Any]) -> Call[Any]:
