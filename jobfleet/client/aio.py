@@ -21,6 +21,7 @@ from jobfleet.clock import monotonic
 from jobfleet.errors import JobNotFound, WaitTimeout
 from jobfleet.events import Event, read_events
 from jobfleet.model import Job, JobResult, Receipt
+from jobfleet.model.spec import Seconds
 from jobfleet.store.aio import AsyncStore
 from jobfleet.store.connect import target
 from jobfleet.store.keys import Lane
@@ -166,17 +167,18 @@ class AsyncFleet(AsyncSteering, AsyncOperations):
         found: list[JobResult[Any] | None] = await self._do(verbs.poll_many(self.space, ids))
         return await asyncio.to_thread(self._archived.filled, ids, found) if None in found else found
 
-    async def wait(self, job_id: str, timeout: float | None = None) -> JobResult[Any]:
+    async def wait(self, job_id: str, timeout: Seconds | None = None) -> JobResult[Any]:
         """Wait for a job's end. Woken by pub/sub, correct without it.
 
         Raises:
+            InvalidJob: `timeout` is no duration.
             JobNotFound: It is not known.
             WaitTimeout: `timeout` seconds went by.
         """
+        patience = Patience(self.space.config, timeout)
         result = await self.poll(job_id)
         if result.status.is_final:
             return result
-        patience = Patience(self.space.config, timeout)
         listener = AsyncListener(self._at(), (self.space.keys.lane_of(job_id).job_events(job_id),))
         try:
             await listener.subscribed()
@@ -187,7 +189,7 @@ class AsyncFleet(AsyncSteering, AsyncOperations):
                 if result.status.is_final:
                     return result
                 if patience.is_over:
-                    raise WaitTimeout(job_id, timeout or 0.0)
+                    raise WaitTimeout(job_id, patience.timeout or 0.0)
                 if patience.should_warn:
                     await self._warn_unserved(result)
                 await listener.get(patience.next())

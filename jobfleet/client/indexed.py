@@ -11,7 +11,7 @@ from typing import Any, NamedTuple
 from jobfleet.client.report import result_of
 from jobfleet.client.space import Space
 from jobfleet.client.verbs import Verb, poll_many, value
-from jobfleet.errors import ConfigError, JobNotFound
+from jobfleet.errors import ConfigError, InvalidJob, JobNotFound
 from jobfleet.model import JobResult, JobStatus, split_id
 from jobfleet.store.calls.index import CHUNK, Mark, indexed, names
 from jobfleet.store.calls.inspect import status
@@ -33,6 +33,9 @@ class Filter:
         user: Whom it is attributed to.
         session: The session it belongs to.
         status: Where it stands.
+
+    Raises:
+        InvalidJob: One of these cannot be meant; `field` names it.
     """
 
     tags: Sequence[str] = ()
@@ -45,6 +48,13 @@ class Filter:
     def __post_init__(self) -> None:
         if isinstance(self.tags, str):
             object.__setattr__(self, "tags", (self.tags,))
+        for tag in self.tags:
+            _check_text(tag, "tags")
+        for name in ("function", "user", "session"):
+            if getattr(self, name) is not None:
+                _check_text(getattr(self, name), name)
+        if self.status is not None:
+            object.__setattr__(self, "status", _status(self.status))
 
     @property
     def indexes(self) -> list[str]:
@@ -60,6 +70,29 @@ class Filter:
             and self.session in (None, job.session)
             and self.status in (None, job.status)
         )
+
+
+def _check_text(text: object, field: str) -> None:
+    if not isinstance(text, str) or not text:
+        raise InvalidJob(f"{field} is {text!r:.100}; give a text that is not empty.", field=field)
+
+
+def _status(given: Any) -> JobStatus:
+    try:
+        return JobStatus(given)
+    except ValueError:
+        known = ", ".join(JobStatus)
+        raise InvalidJob(f"status is {given!r:.100}; give one of {known}.", field="status") from None
+
+
+def check_limit(limit: object, *, field: str = "limit", least: int = 1) -> None:
+    """See that so many jobs can be asked for.
+
+    Raises:
+        InvalidJob: It is no whole number, or too small.
+    """
+    if isinstance(limit, bool) or not isinstance(limit, int) or limit < least:
+        raise InvalidJob(f"{field} is {limit!r:.100}; give a whole number from {least}.", field=field)
 
 
 @dataclass(slots=True)
@@ -137,7 +170,7 @@ def find(space: Space, lanes: Sequence[Lane], chosen: Filter, *, limit: int, cur
 def _place(cursor: str) -> Mark | None:
     if not cursor:
         return None
-    match = re.fullmatch(r"(\d{1,16})~(\S+)", cursor)
+    match = re.fullmatch(r"(\d{1,16})~(\S+)", str(cursor))
     try:
         if match is not None and split_id(match[2]):
             return Mark(int(match[1]), match[2])

@@ -9,7 +9,7 @@ from datetime import UTC, datetime
 from typing import Any
 
 from jobfleet.client.admin import lanes
-from jobfleet.client.indexed import Filter, find
+from jobfleet.client.indexed import Filter, check_limit, find
 from jobfleet.client.report import LETTERS, letter_result, running_result, waiting_result
 from jobfleet.client.space import Space
 from jobfleet.client.verbs import Verb, batches, poll_many, value
@@ -59,6 +59,7 @@ class Page:
 
 def dead(space: Space, queue: str | None = None, *, limit: int = 50) -> Verb[list[JobResult[Any]]]:
     """The newest dead letters of a queue, or of all."""
+    check_limit(limit, least=0)
     every = yield from lanes(space, queue)
     found: list[JobResult[Any]] = []
     for lane in every:
@@ -103,7 +104,12 @@ def jobs(space: Space, chosen: Filter, *, limit: int = 50, cursor: str = "") -> 
         chosen: Which.
         limit: Rows at most.
         cursor: `Page.cursor` of the page before.
+
+    Raises:
+        ConfigError: There is no such queue, or no page has answered that cursor.
+        InvalidJob: The limit is no whole number from 1.
     """
+    check_limit(limit)
     every = yield from lanes(space, chosen.queue)
     if chosen.indexes:
         return Page(*(yield from find(space, every, chosen, limit=limit, cursor=cursor)))
@@ -135,7 +141,7 @@ def _place(cursor: str, sections: list[tuple[Lane, str]]) -> tuple[int, str]:
     """
     if not cursor:
         return 0, ""
-    match = re.fullmatch(r"(\d{1,6})~(\d{1,12}|\(\d{1,20}-\d{1,20}|)", cursor)
+    match = re.fullmatch(r"(\d{1,6})~(\d{1,12}|\(\d{1,20}-\d{1,20}|)", str(cursor))
     number = int(match[1]) if match else len(sections)
     if (
         match is None

@@ -65,7 +65,7 @@ def test_a_url_that_cannot_be_read_is_told_with_what_is_wrong(url: str, wrong: s
 
 
 def test_a_fleet_refuses_a_url_that_cannot_be_read_on_first_use() -> None:
-    with Fleet("redis://h:abc") as fleet, pytest.raises(ConfigError, match="^Cannot read the URL redis://h:abc: Port"):
+    with Fleet("redis://h:abc") as fleet, pytest.raises(ConfigError, match=r"^Cannot read the URL redis://h:abc: Port"):
         fleet.queues()
 
 
@@ -108,7 +108,7 @@ async def test_a_server_that_is_no_redis_is_told_to_an_awaiting_caller(stranger:
 
 def test_a_replica_is_told_as_one() -> None:
     with RedisServer(tcp=True) as server:
-        server.client().execute_command("REPLICAOF", "127.0.0.1", "1")
+        server.client().replicaof("127.0.0.1", "1")
         store = Store(target(server.url), patience=0)
 
         with pytest.raises(StoreUnavailable) as caught:
