@@ -24,6 +24,7 @@ LATEST = datetime(2190, 1, 1, tzinfo=UTC)
 NAME_LIKE = ("user", "session", "correlation_id", "cron_expression", "tz")
 DURATIONS = ("delay", "retry_delay", "timeout", "expires_in", "result_ttl", "debounce_max")
 COUNTS = ("max_retries", "max_crashes")
+COUNT_MAX = 1_000_000_000
 LATER = ("durability",)
 
 _set = object.__setattr__
@@ -211,10 +212,30 @@ def _hard_timeout(job: Job, option: str) -> None:
         raise InvalidJob(f"hard_timeout is {hard:g} s; give timeout ({soft:g} s) or more.", field=option)
 
 
+def _expires_in(job: Job, option: str) -> None:
+    _duration(job, option)
+    after, delay = job.expires_in, job.delay
+    if delay and after <= delay:  # type: ignore[operator]  # both are floats by now
+        raise InvalidJob(
+            f"expires_in is {after:g} s, and delay {delay:g} s: it would never start; give more.", field=option
+        )
+
+
+def _expires_at(job: Job, option: str) -> None:
+    _moment(job, option)
+    end, due = job.expires_at, job.scheduled_at
+    if end is not None and due is not None and end <= due:
+        raise InvalidJob(
+            f"expires_at is {end}, and scheduled_at {due}: it would never start; give a later time.", field=option
+        )
+
+
 def _count(job: Job, option: str) -> None:
-    value = getattr(job, option)
-    if isinstance(value, bool) or not isinstance(value, int) or value < 0:
-        raise InvalidJob(f"{option} is {value!r}; give a whole number, 0 or more.", field=option)
+    value, least = getattr(job, option), int(option == "max_crashes")
+    if isinstance(value, bool) or not isinstance(value, int) or value < least:
+        raise InvalidJob(f"{option} is {value!r}; give a whole number, {least} or more.", field=option)
+    if value > COUNT_MAX:
+        raise InvalidJob(f"{option} is {value:,}; give {COUNT_MAX:,} or less.", field=option)
 
 
 def _moment(job: Job, option: str) -> None:
@@ -222,16 +243,17 @@ def _moment(job: Job, option: str) -> None:
     if not isinstance(value, datetime):
         raise InvalidJob(f"{option} is {value!r}; give a datetime.", field=option)
     try:
-        _set(job, option, value.astimezone(UTC))
-        if option == "scheduled_at" and value.astimezone(UTC) >= LATEST:
-            raise InvalidJob(f"{option} is {value!r}; give a time before {LATEST.year}.", field=option)
-    except OverflowError:
+        moment = value.astimezone(UTC)
+    except (OverflowError, ValueError):  # of years before the first, or after the last
         raise InvalidJob(f"{option} is {value!r}; give a time within the calendar.", field=option) from None
+    if option == "scheduled_at" and moment >= LATEST:
+        raise InvalidJob(f"{option} is {value!r}; give a time before {LATEST.year}.", field=option)
+    _set(job, option, moment)
 
 
 def _priority(job: Job, option: str) -> None:
     try:
-        _set(job, option, Priority(getattr(job, option)))
+        _set(job, option, Priority(-1 if isinstance(job.priority, bool) else getattr(job, option)))
     except ValueError:
         raise InvalidJob(f"priority is {job.priority!r}; use Priority.LOW … CRITICAL.", field=option) from None
 
@@ -324,11 +346,12 @@ def _later(_job: Job, option: str) -> None:
 _CHECKS: dict[str, Callable[[Job, str], None]] = {
     **dict.fromkeys(DURATIONS, _duration),
     "hard_timeout": _hard_timeout,  # after timeout, which it is compared with
+    "expires_in": _expires_in,  # after delay, likewise
     **dict.fromkeys(COUNTS, _count),
     **dict.fromkeys(NAME_LIKE, _text),
     "priority": _priority,
     "scheduled_at": _moment,
-    "expires_at": _moment,
+    "expires_at": _expires_at,  # after scheduled_at, likewise
     "retry_backoff": _backoff,
     "retry_jitter": _flag,
     "tags": _tags,
