@@ -42,7 +42,7 @@ def _row(job: JobResult[Any], now: datetime) -> list[Cell | str]:
     return [
         job.id,
         status_cell(job),
-        job.function,
+        job.function or "-",
         percent(job),
         str(job.attempt or "-"),
         age((now - since).total_seconds()) if since else "-",
