@@ -141,12 +141,12 @@ def _place(cursor: str, sections: list[tuple[Lane, str]]) -> tuple[int, str]:
     """
     if not cursor:
         return 0, ""
-    match = re.fullmatch(r"(\d{1,6})~(\d{1,12}|\(\d{1,20}-\d{1,20}|)", str(cursor))
+    match = re.fullmatch(r"(\d{1,6})~(\d{1,12}|\d{1,20}-\d{1,20}\+\d{1,6}|)", str(cursor))
     number = int(match[1]) if match else len(sections)
     if (
         match is None
         or number >= len(sections)
-        or (match[2].startswith("(") != (sections[number][1] == "finished") and match[2])
+        or (("+" in match[2]) != (sections[number][1] == "finished") and match[2])
     ):
         raise ConfigError(f"cursor is {cursor!r}; give the one that the page before answered.")
     return number, match[2]
@@ -200,18 +200,26 @@ def _section(
 def _finished(
     space: Space, lane: Lane, status: JobStatus | None, limit: int, inner: str
 ) -> Verb[tuple[list[JobResult[Any]], str]]:
-    """Finished jobs; a batch is never cut, so a page may be a batch longer than asked for."""
+    """Finished jobs. Several may end in one entry, so where to go on is an entry, and how many of it were seen."""
     wanted: list[str] = []
-    before = inner or "+"
-    while len(wanted) < limit:
+    before, _, seen = inner.partition("+")
+    inner, before, skip = "", before or "+", int(seen or 0)
+    while len(wanted) < limit and not inner:
         rows = value((yield (inspect.finished(lane, before=before, limit=10),)))
         if not rows:
-            before = ""
             break
-        wanted += [lane.id_prefix + row.suffix for row in rows if status is None or LETTERS.get(row.outcome) is status]
-        before = f"({rows[-1].entry}"
+        entry, number = "", 0
+        for row in rows:
+            entry, number = row.entry, number + 1 if row.entry == entry else 1
+            if (entry == before and number <= skip) or not (status is None or LETTERS.get(row.outcome) is status):
+                continue
+            wanted.append(lane.id_prefix + row.suffix)
+            if len(wanted) == limit:
+                inner = f"{entry}+{number}"
+                break
+        before = f"({entry}"
     found: list[JobResult[Any]] = []
     for part in batches(dict.fromkeys(wanted), inspect.CHUNK):
         answers = yield from poll_many(space, part)
         found += [row for row in answers if row is not None and row.status.is_final]
-    return found, before
+    return found, inner
