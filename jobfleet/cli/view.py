@@ -139,7 +139,7 @@ def _pairs(job: JobResult[Any]) -> Iterable[tuple[str, Cell | str]]:
 def _runs(job: JobResult[Any]) -> str:
     if not job.attempt:
         return ""
-    return f"{job.attempt}" + (f", {job.retry_count} of them failed or crashed" if job.retry_count else "")
+    return f"{job.attempt}" + (f", {job.retry_count} of them after a failure or a crash" if job.retry_count else "")
 
 
 def _when(moment: datetime | None) -> str:
