@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import warnings
 from collections.abc import AsyncIterator, Iterable, Sequence
+from importlib import import_module
 from typing import Any, Self
 
 from jobfleet.client import logs, verbs
@@ -271,6 +272,25 @@ class AsyncFleet(AsyncSteering, AsyncOperations):
         if function is not None:
             return self.space.registry.register(function, fleet=self, **options)
         return lambda target: self.space.registry.register(target, fleet=self, **options)  # type: ignore[return-value]
+
+    async def run_worker(self, **options: Any) -> None:
+        """Run a worker inside this process, in a thread with an event loop of its own.
+
+        Cancelling the call drains the worker, as setting ``stop`` does, and is over when that is done.
+
+        Args:
+            options: As those of `Fleet.run_worker`.
+        """
+        inside = import_module("jobfleet.worker.inside")  # the one arrow that points up, as that of Fleet
+        stop = options["stop"] = options.get("stop") or inside.Stop()
+        _ = self.store  # made here, for this loop
+        work = asyncio.ensure_future(asyncio.to_thread(inside.run_worker, self, **options))
+        try:
+            await asyncio.shield(work)
+        except asyncio.CancelledError:
+            stop.set()
+            await work
+            raise
 
     def for_running_loop(self) -> AsyncFleet:
         """This client itself: it belongs to its loop."""
