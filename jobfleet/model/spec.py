@@ -190,6 +190,16 @@ class Job:
         return copy
 
 
+def check_job(given: object) -> None:
+    """See that something is a job.
+
+    Raises:
+        InvalidJob: It is not.
+    """
+    if not isinstance(given, Job):
+        raise InvalidJob(f"job is {given!r:.100}; give a Job, or what send.job(…) makes.", field="job")
+
+
 def _check_args(job: Job) -> None:
     if isinstance(job.args, str | bytes) or not isinstance(job.args, Sequence):
         raise InvalidJob(f"args is {job.args!r}; give a list or tuple of arguments.", field="args")

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import pytest
 
-from jobfleet import Job
+from jobfleet import Cron, Flow, Job
 from jobfleet.errors import ConfigError, InvalidJob, WaitTimeout
 from tests.client.either import Either
 
@@ -108,3 +108,60 @@ async def test_who_and_why_are_texts(client: Either) -> None:
 
     queue = next(queue for queue in await client("queues") if queue.name == "default")
     assert (queue.queued, queue.paused) == (1, None)
+
+
+NO_JOB = "job is {}; give a Job, or what send.job(…) makes."
+
+
+@pytest.mark.parametrize("given", [5, None, "app.add"])
+async def test_what_is_no_job_is_not_enqueued(client: Either, given: Any) -> None:
+    for verb in ("enqueue", "submit"):
+        with pytest.raises(InvalidJob) as caught:
+            await client(verb, given)
+        assert (str(caught.value), caught.value.field) == (NO_JOB.format(repr(given)), "job")
+
+    with pytest.raises(InvalidJob, match=r"^job is "):
+        await client.all("enqueue_many", [given])
+    assert await client("queues") == []
+
+
+@pytest.mark.parametrize("chunk", [1.5, None, "x", True])
+async def test_a_chunk_that_is_no_number_is_refused_at_once(client: Either, chunk: Any) -> None:
+    with pytest.raises(InvalidJob, match=r"^chunk is .*; give a whole number\.$"):
+        client.fleet.enqueue_many([], chunk=chunk)
+
+
+@pytest.mark.parametrize("jobs", [5, "app.add", None])
+async def test_what_holds_no_jobs_is_refused_at_once(client: Either, jobs: Any) -> None:
+    with pytest.raises(InvalidJob, match=r"^jobs is .*; give an iterable of Jobs\.$"):
+        client.fleet.enqueue_many(jobs)
+
+
+def test_a_flow_holds_jobs_and_knows_its_own() -> None:
+    flow, made = Flow("f"), Job("n", "app.add")
+    for name in ("", 5, "a\nb"):
+        with pytest.raises(InvalidJob, match=r"^name is .*; give a printable label"):
+            Flow(name)  # type: ignore[arg-type]
+    with pytest.raises(InvalidJob, match=r"^job is 5; give a Job"):
+        flow.add(5)  # type: ignore[arg-type]
+    with pytest.raises(InvalidJob, match=r"^after is 7; give what add answered, or several of these\.$"):
+        flow.add(made, after=7)  # type: ignore[arg-type]
+    with pytest.raises(InvalidJob, match=r"^after holds 'x'; give what add answered\.$"):
+        flow.add(made, after=["x"])  # type: ignore[list-item]
+
+
+def test_what_is_no_flow_is_not_enqueued(fleet: Any) -> None:
+    with pytest.raises(InvalidJob, match=r"^flow is 5; give a Flow\.$"):
+        fleet.flows.enqueue(5)
+
+
+def test_what_is_no_job_does_not_recur(fleet: Any) -> None:
+    with pytest.raises(InvalidJob, match=r"^job is None; give a Job"):
+        fleet.cron.add("x", Cron("* * * * *"), None)
+
+
+def test_a_recurring_job_ends_after_it_starts() -> None:
+    with pytest.raises(InvalidJob, match=r"^end is .*, before start \(.*\); give a later time\.$") as caught:
+        Cron("* * * * *", start=datetime(2030, 1, 1, tzinfo=UTC), end=datetime(2029, 1, 1, tzinfo=UTC))
+
+    assert caught.value.field == "end"
