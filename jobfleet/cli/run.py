@@ -84,4 +84,4 @@ def demo(limit: int | None) -> int:
 def bench(invocation: Invocation, jobs: int) -> int:
     """Measure how many jobs a second this Redis takes and gives."""
     invocation.announce()
-    return _start("jobfleet.demo.speed", invocation.config, jobs)
+    return _start("jobfleet.demo.speed", invocation.config, jobs, invocation.form)
