@@ -41,6 +41,7 @@ SECTIONS: dict[str, dict[str, str]] = {
         "dead": "dead:dead",
         "cron": "cron:cron",
         "limits": "limits:limits",
+        "events": "events:events",
         "archive": "archive:archive",
         "notify": "notify:notify",
     },
