@@ -11,8 +11,9 @@ from typing import Any, NamedTuple
 from jobfleet.client.report import result_of
 from jobfleet.client.space import Space
 from jobfleet.client.verbs import Verb, poll_many, value
-from jobfleet.errors import ConfigError, InvalidJob, JobNotFound
+from jobfleet.errors import ConfigError, JobNotFound
 from jobfleet.model import JobResult, JobStatus, split_id
+from jobfleet.model.asking import check_text, read_status
 from jobfleet.store.calls.index import CHUNK, Mark, indexed, names
 from jobfleet.store.calls.inspect import status
 from jobfleet.store.keys import Lane
@@ -49,12 +50,12 @@ class Filter:
         if isinstance(self.tags, str):
             object.__setattr__(self, "tags", (self.tags,))
         for tag in self.tags:
-            _check_text(tag, "tags")
+            check_text(tag, field="tags")
         for name in ("function", "user", "session"):
             if getattr(self, name) is not None:
-                _check_text(getattr(self, name), name)
+                check_text(getattr(self, name), field=name)
         if self.status is not None:
-            object.__setattr__(self, "status", _status(self.status))
+            object.__setattr__(self, "status", read_status(self.status))
 
     @property
     def indexes(self) -> list[str]:
@@ -70,29 +71,6 @@ class Filter:
             and self.session in (None, job.session)
             and self.status in (None, job.status)
         )
-
-
-def _check_text(text: object, field: str) -> None:
-    if not isinstance(text, str) or not text:
-        raise InvalidJob(f"{field} is {text!r:.100}; give a text that is not empty.", field=field)
-
-
-def _status(given: Any) -> JobStatus:
-    try:
-        return JobStatus(given)
-    except ValueError:
-        known = ", ".join(JobStatus)
-        raise InvalidJob(f"status is {given!r:.100}; give one of {known}.", field="status") from None
-
-
-def check_limit(limit: object, *, field: str = "limit", least: int = 1) -> None:
-    """See that so many jobs can be asked for.
-
-    Raises:
-        InvalidJob: It is no whole number, or too small.
-    """
-    if isinstance(limit, bool) or not isinstance(limit, int) or limit < least:
-        raise InvalidJob(f"{field} is {limit!r:.100}; give a whole number from {least}.", field=field)
 
 
 @dataclass(slots=True)

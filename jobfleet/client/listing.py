@@ -9,13 +9,14 @@ from datetime import UTC, datetime
 from typing import Any
 
 from jobfleet.client.admin import lanes
-from jobfleet.client.indexed import Filter, check_limit, find
+from jobfleet.client.indexed import Filter, find
 from jobfleet.client.report import LETTERS, letter_result, running_result, waiting_result
 from jobfleet.client.space import Space
 from jobfleet.client.verbs import Verb, batches, poll_many, value
 from jobfleet.codec import open_envelope
 from jobfleet.errors import ConfigError, EncodingError, JobNotFound
 from jobfleet.model import JobResult, JobStatus
+from jobfleet.model.asking import check_number
 from jobfleet.retry import Tries
 from jobfleet.store.calls import inspect
 from jobfleet.store.calls.paused import WITHHELD
@@ -59,7 +60,7 @@ class Page:
 
 def dead(space: Space, queue: str | None = None, *, limit: int = 50) -> Verb[list[JobResult[Any]]]:
     """The newest dead letters of a queue, or of all."""
-    check_limit(limit, least=0)
+    check_number(limit, least=0)
     every = yield from lanes(space, queue)
     found: list[JobResult[Any]] = []
     for lane in every:
@@ -109,7 +110,7 @@ def jobs(space: Space, chosen: Filter, *, limit: int = 50, cursor: str = "") -> 
         ConfigError: There is no such queue, or no page has answered that cursor.
         InvalidJob: The limit is no whole number from 1.
     """
-    check_limit(limit)
+    check_number(limit)
     every = yield from lanes(space, chosen.queue)
     if chosen.indexes:
         return Page(*(yield from find(space, every, chosen, limit=limit, cursor=cursor)))
