@@ -168,7 +168,15 @@ def test_known_schemes_pass_unchanged(scheme: str) -> None:
     assert check_url(f"{scheme}://x") == f"{scheme}://x"
 
 
-@pytest.mark.parametrize(("url", "scheme"), [("http://h", "http"), ("localhost:6379", ""), ("u:pw@h", ""), ("", "")])
+@pytest.mark.parametrize("url", ["localhost:6379", "u:pw@h", ""])
+def test_a_url_without_a_scheme_is_refused(url: str) -> None:
+    with pytest.raises(ConfigError) as caught:
+        check_url(url)
+
+    assert str(caught.value) == "The URL has no scheme; write it as redis://HOST:6379/0."
+
+
+@pytest.mark.parametrize(("url", "scheme"), [("http://h", "http"), ("redi://h", "redi")])
 def test_an_unknown_scheme_is_refused(url: str, scheme: str) -> None:
     with pytest.raises(ConfigError) as caught:
         check_url(url)
