@@ -146,7 +146,7 @@ def replay(
             return fail.FAILED
         chosen = _each(fleet, queue) if every else iter(dict.fromkeys(ids))
         act = partial(fleet.replay, by=by, fresh=fresh)
-        return _act(invocation, chosen, "replayed", "open already", act)
+        return _act(invocation, chosen, "replayed", "it is open again, or has ended otherwise", act)
 
 
 @dead.command()

@@ -48,7 +48,7 @@ def chosen(ids: tuple[str, ...], options: dict[str, Any]) -> dict[str, Any] | No
     Raises:
         click.UsageError: Neither was given, or both.
     """
-    given = {name: value for name in FILTERS if (value := options.pop(name))}
+    given = {name: value for name in FILTERS if (value := options.pop(name)) not in (None, ())}
     if bool(given) == bool(ids):
         raise click.UsageError("Give ids, or options that say which jobs are meant.")
     if "status" in given:

@@ -142,3 +142,21 @@ def test_a_files_name_is_told_what_to_leave_out(shell: Shell, redis_url: str) ->
 
     told = "Cannot import 'jobs.py': No module named 'jobs' (looked in .; leave '.py' out).\n"
     assert (result.returncode, result.stderr) == (2, told)
+
+
+@pytest.mark.parametrize("command", [("reschedule", "--delay", "9h"), ("move", "--to", "bulk"), ("cancel",)])
+def test_an_empty_filter_is_not_left_out(cli: Cli, fleet: Fleet, hand: Hand, command: tuple[str, ...]) -> None:
+    job_id = fleet.enqueue(Job("n", "demo.add", (1, 2), delay=60, user="ann"))
+    before = fleet.poll(job_id)
+
+    result = cli(*command, "--queue", "default", "--user", "", "--yes")
+
+    assert (result.exit_code, result.stderr) == (2, "user is ''; give a text that is not empty.\n")
+    assert fleet.poll(job_id) == before
+
+
+@pytest.mark.parametrize("name", ["", "w", "bo"])
+def test_no_worker_is_named_by_nothing_or_by_half_of_a_host(cli: Cli, hand: Hand, name: str) -> None:
+    result = cli("workers", "stop", name, "--yes", "--timeout", "0")
+
+    assert (result.exit_code, result.stderr) == (3, f"No worker {name!r} is alive; see 'jobfleet workers ls'.\n")
