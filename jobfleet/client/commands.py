@@ -67,6 +67,8 @@ class Order:
         timeout: float = 10.0,
         by: str | None = None,
     ) -> None:
+        if by is not None and not isinstance(by, str):
+            raise ConfigError(f"by = {by!r:.100}: give a text, or leave it out.")
         if verb not in VERBS:
             raise ConfigError(f"No command {verb!r} for workers; use {', '.join(VERBS)}.")
         if (processes is not None) != (verb == "scale") or (processes is not None and not 1 <= processes <= 1024):

@@ -165,3 +165,8 @@ def test_a_recurring_job_ends_after_it_starts() -> None:
         Cron("* * * * *", start=datetime(2030, 1, 1, tzinfo=UTC), end=datetime(2029, 1, 1, tzinfo=UTC))
 
     assert caught.value.field == "end"
+
+
+async def test_who_commands_workers_is_a_text(client: Either) -> None:
+    with pytest.raises(ConfigError, match=r"^by = 5: give a text, or leave it out\.$"):
+        await client("command_workers", ["w1"], "quiet", by=5)
