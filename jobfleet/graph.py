@@ -9,7 +9,8 @@ from typing import Any
 
 from jobfleet.errors import InvalidJob
 from jobfleet.model import Job, new_suffix
-from jobfleet.model.spec import OTHERWISE
+from jobfleet.model.options import LABEL_LENGTH_MAX
+from jobfleet.model.spec import OTHERWISE, check_job
 
 JOBS_MOST = 20_000
 PARENTS_MOST = 10_000
@@ -57,6 +58,12 @@ class Flow:
     nodes: list[Node] = field(default_factory=list, init=False)
     links: dict[int, dict[int, Link]] = field(default_factory=dict, init=False)
 
+    def __post_init__(self) -> None:
+        """Check the label."""
+        name = self.name
+        if not isinstance(name, str) or not 0 < len(name) <= LABEL_LENGTH_MAX or not name.isprintable():
+            raise InvalidJob(f"name is {name!r:.300}; give a printable label of 1 to 200 characters.", field="name")
+
     def add(self, job: Job, *, after: Node | Iterable[Node] = (), otherwise: str = "cancel") -> Node:
         """Add a job.
 
@@ -66,11 +73,15 @@ class Flow:
             otherwise: What follows when one of them does not complete: ``cancel`` this one, ``run`` it all the
                 same, or have it ``wait`` for a replay.
         """
+        check_job(job)
+        parents: Any = (after,) if isinstance(after, Node) else after
+        if isinstance(parents, str) or not isinstance(parents, Iterable):
+            raise InvalidJob(f"after is {after!r:.100}; give what add answered, or several of these.", field="after")
         if job.depends_on is not None or job.cron_expression is not None:
             raise InvalidJob("A flow says itself what its jobs wait for; leave depends_on out.", field="depends_on")
         node = Node(job, len(self.nodes))
         self.nodes.append(node)
-        for parent in (after,) if isinstance(after, Node) else after:
+        for parent in parents:
             self.link(parent, node, otherwise=otherwise)
         return node
 
@@ -79,6 +90,8 @@ class Flow:
         if otherwise not in OTHERWISE:
             raise InvalidJob(f"otherwise is {otherwise!r}; use {', '.join(OTHERWISE)}.", field="depends_on")
         for node in (parent, child):
+            if not isinstance(node, Node):
+                raise InvalidJob(f"after holds {node!r:.100}; give what add answered.", field="after")
             if node.number >= len(self.nodes) or self.nodes[node.number] is not node:
                 raise InvalidJob(f"{node.job.name!r} is not of the flow {self.name!r}.", field="depends_on")
         self.links.setdefault(child.number, {})[parent.number] = Link(parent.number, otherwise)

@@ -53,6 +53,7 @@ def init_job_tables(database: str | Engine | None = None) -> str:
 
     Raises:
         ConfigError: There is no such setting, the extra is not installed, or it is no database that is supported.
+        StoreUnavailable: No database answers at the URL.
     """
     revision: str = part("schema").make_tables(database)
     return revision

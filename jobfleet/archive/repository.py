@@ -16,8 +16,9 @@ from jobfleet.archive.models import JobAttemptModel, JobModel, JobResultModel, J
 from jobfleet.archive.schema import open_engine
 from jobfleet.archive.shown import shown
 from jobfleet.codec import DEFAULT, Limits, seal_record
-from jobfleet.errors import EncodingError
-from jobfleet.model import JobResult, JobStatus
+from jobfleet.errors import ConfigError, EncodingError
+from jobfleet.model import JobResult, JobStatus, seconds
+from jobfleet.model.asking import check_moment, check_number, check_text, read_status
 
 FINAL = tuple(status for status in JobStatus if status.is_final)
 OPEN = tuple(status for status in JobStatus if not status.is_final)
@@ -35,10 +36,12 @@ class JobRepository:
         limits: Bounds of a result.
 
     Raises:
-        ConfigError: The URL is of no database that is supported.
+        ConfigError: It is no engine, or the URL is of no database that is supported.
     """
 
     def __init__(self, database: str | Engine, *, namespace: str = "jobfleet", limits: Limits = DEFAULT) -> None:
+        if not isinstance(database, Engine | str):
+            raise ConfigError(f"database is {database!r:.100}; give a URL or an engine.")
         self._is_mine = isinstance(database, str)
         self.engine = open_engine(database) if isinstance(database, str) else database
         self.namespace = namespace
@@ -94,6 +97,7 @@ class JobRepository:
 
     def get_pending_jobs(self, limit: int = 100, *, queue: str | None = None) -> list[JobResult[Any]]:
         """Jobs that are open as far as the archive knows, the longest waiting first."""
+        check_number(limit, least=0)
         asked = self._chosen(status=OPEN, queue=queue).order_by(JobModel.enqueued_at, JobModel.id).limit(limit)
         return self._shown(asked)
 
@@ -124,10 +128,14 @@ class JobRepository:
             until: Enqueued before.
             limit: How many at most.
             offset: How many of the newest to pass over.
+
+        Raises:
+            InvalidJob: One of these cannot be meant; `field` names it.
         """
-        statuses = (status,) if isinstance(status, JobStatus) else status
+        check_number(limit, least=0)
+        check_number(offset, field="offset", least=0)
         asked = self._chosen(
-            status=statuses, queue=queue, function=function, user=user, session=session, tag=tag, since=since,
+            status=status, queue=queue, function=function, user=user, session=session, tag=tag, since=since,
             until=until,
         )  # fmt: skip
         newest = asked.order_by(JobModel.enqueued_at.desc(), JobModel.id.desc())
@@ -170,6 +178,9 @@ class JobRepository:
         Args:
             older_than: A timedelta, or seconds.
             status: How they must have ended; of open jobs none goes.
+
+        Raises:
+            InvalidJob: The time is less than nothing, or there is no such status.
         """
         where = self._ended(older_than, status)
         old = select(JobModel.id).where(where).order_by(JobModel.completed_at).limit(CHUNK)
@@ -197,11 +208,11 @@ class JobRepository:
     # --------------------------------------------------------------------------------- inside
 
     def _ended(self, older_than: timedelta | float, status: Collection[JobStatus]) -> ColumnElement[bool]:
-        age = older_than if isinstance(older_than, timedelta) else timedelta(seconds=older_than)
+        age = timedelta(seconds=seconds(older_than, field="older_than"))
         return and_(
             JobModel.namespace == self.namespace,
             JobModel.completed_at < datetime.now(UTC) - age,
-            JobModel.status.in_([one.value for one in status if one.is_final]),
+            JobModel.status.in_([one.value for one in _states(status) if one.is_final]),
         )
 
     def _shown(self, asked: Select[tuple[JobModel]]) -> list[JobResult[Any]]:
@@ -222,7 +233,7 @@ class JobRepository:
     def _where(
         self,
         *,
-        status: Collection[JobStatus] | None = None,
+        status: JobStatus | Collection[JobStatus] | None = None,
         tag: str | None = None,
         since: datetime | None = None,
         until: datetime | None = None,
@@ -230,16 +241,27 @@ class JobRepository:
     ) -> ColumnElement[bool]:
         conditions: list[ColumnElement[bool]] = [JobModel.namespace == self.namespace]
         if status is not None:
-            conditions.append(JobModel.status.in_([one.value for one in status]))
+            conditions.append(JobModel.status.in_([one.value for one in _states(status)]))
+        for name, value in {**named, "tag": tag}.items():
+            if value is not None:
+                check_text(value, field=name)
         conditions += [_NAMED[name] == value for name, value in named.items() if value is not None]
         if tag is not None:
             tagged = select(JobTagModel.job_id).where(JobTagModel.namespace == self.namespace, JobTagModel.tag == tag)
             conditions.append(JobModel.id.in_(tagged))
+        for name, moment in (("since", since), ("until", until)):
+            if moment is not None:
+                check_moment(moment, field=name)
         if since is not None:
             conditions.append(JobModel.enqueued_at >= since)
         if until is not None:
             conditions.append(JobModel.enqueued_at < until)
         return and_(*conditions)
+
+
+def _states(given: JobStatus | Collection[JobStatus]) -> list[JobStatus]:
+    """States that were given, one by itself or some; their texts are as good."""
+    return [read_status(one) for one in ((given,) if isinstance(given, str) else given)]
 
 
 _NAMED: dict[str, Any] = {

@@ -12,11 +12,11 @@ from alembic.config import Config
 from alembic.runtime.migration import MigrationContext
 from alembic.script import ScriptDirectory
 from sqlalchemy import Connection, Engine, create_engine, event, make_url, text
-from sqlalchemy.exc import ArgumentError
+from sqlalchemy.exc import ArgumentError, OperationalError
 
 from jobfleet.config import load, mask_url
 from jobfleet.config.url import check_database_url
-from jobfleet.errors import ConfigError
+from jobfleet.errors import ConfigError, StoreUnavailable
 
 VERSIONS = "jobfleet_alembic"
 """The table that remembers the revision; beside one of the program's own."""
@@ -56,11 +56,19 @@ def _prepare_sqlite(connection: Any, _record: object) -> None:
 def make_tables(database: str | Engine | None = None) -> str:
     """Make the tables, or bring them up to date; see `jobfleet.archive.init_job_tables`."""
     is_mine = not isinstance(database, Engine)
+    if database is not None and not isinstance(database, Engine | str):
+        raise ConfigError(f"database is {database!r:.100}; give a URL or an engine.")
     engine = database if isinstance(database, Engine) else open_engine(database or _configured())
     try:
         with _locked(engine) as connection, _alembic(connection) as config:
             command.upgrade(config, "head")
             return MigrationContext.configure(connection, opts=_OPTIONS).get_current_revision() or ""
+    except OperationalError as error:  # it is away, or not to be opened
+        if not is_mine:  # who brings an engine knows its errors
+            raise
+        said = str(error.orig).strip().split("\n", 1)[0]
+        where = engine.url.render_as_string(hide_password=True)
+        raise StoreUnavailable(f"No archive at {where} ({said}).") from error
     finally:
         if is_mine:
             engine.dispose()

@@ -271,9 +271,10 @@ def rm(invocation: Invocation, name: str, yes: bool) -> int:
 
     Jobs that it has enqueued stay.
     """
-    if not agreed(f"Remove the recurring job {name}?", yes=yes):
-        return fail.FAILED
     with invocation.fleet() as fleet:
+        fleet.cron.history(name, limit=1)  # nobody is asked about what is not there
+        if not agreed(f"Remove the recurring job {name}?", yes=yes):
+            return fail.FAILED
         fleet.cron.remove(name)
     invocation.output.show(data={"name": name, "removed": True}, ids=[name], text=f"Removed {name}.")
     return fail.DONE

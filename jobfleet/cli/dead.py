@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from jobfleet.cli import fail
+from jobfleet.cli.gathering import gather
 from jobfleet.cli.invocation import Invocation
 from jobfleet.cli.options import Group, by_option, yes_option
 from jobfleet.cli.output import Cell, Column, Output, age, agreed, count, plain_lines, say
@@ -50,19 +51,51 @@ def ls(invocation: Invocation, queue: str | None, limit: int) -> None:
     output.show(data=[job_data(row) for row in letters], ids=[row.id for row in letters], text=text)
 
 
+def _since(moment: datetime | None) -> str:
+    return age((datetime.now(UTC) - moment).total_seconds()) if moment else "-"
+
+
 def _table(output: Output, letters: list[JobResult[Any]]) -> str:
-    now = datetime.now(UTC)
     rows: list[list[Cell | str]] = [
         [
             letter.id,
             letter.function,
             str(letter.attempt),
-            age((now - letter.completed_at).total_seconds()) if letter.completed_at else "-",
+            _since(letter.completed_at),
             Cell(error_text(letter), "red"),
         ]
         for letter in letters
     ]
     return output.table(["ID", "FUNCTION", Column("RUNS", True), Column("DEAD", True), "ERROR"], rows)
+
+
+@dead.command()
+@queue_option
+@click.option(
+    "--limit", type=click.IntRange(1, 10_000), default=1000, metavar="N",
+    help="So many letters are looked at, the newest. [default 1000]",
+)  # fmt: skip
+@click.pass_obj
+def groups(invocation: Invocation, queue: str | None, limit: int) -> None:
+    """Gather dead letters by function and error, the most frequent first.
+
+    Messages that differ only in numbers, ids and addresses are one error.
+    """
+    with invocation.fleet() as fleet:
+        letters = fleet.dead(queue, limit=limit)
+    if not letters and invocation.form == "table":
+        say("No dead letters.")
+        return
+    output = invocation.output
+    gathered = gather(letters)
+    rows: list[list[Cell | str]] = [
+        [str(group.count), group.function, _since(group.last), group.example, Cell(group.error, "red")]
+        for group in gathered
+    ]
+    text = output.table([Column("COUNT", True), "FUNCTION", Column("LAST", True), "EXAMPLE", "ERROR"], rows)
+    output.show(data=[group.data() for group in gathered], ids=[group.example for group in gathered], text=text)
+    if len(letters) == limit and output.form == "table":
+        say(f"Of {count(limit, 'dead letter')}, the newest; --limit looks at more.")
 
 
 @dead.command()
@@ -113,7 +146,7 @@ def replay(
             return fail.FAILED
         chosen = _each(fleet, queue) if every else iter(dict.fromkeys(ids))
         act = partial(fleet.replay, by=by, fresh=fresh)
-        return _act(invocation, chosen, "replayed", "open already", act)
+        return _act(invocation, chosen, "replayed", "it is open again, or has ended otherwise", act)
 
 
 @dead.command()

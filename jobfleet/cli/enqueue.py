@@ -100,7 +100,7 @@ def read_moment(_ctx: click.Context, _option: click.Parameter, text: str | None)
 @click.option("--retry-delay", type=TIME, help="Time before the first repetition.")
 @click.option("--retry-backoff", type=float, metavar="N", help="The factor by which that time grows.")
 @click.option("--no-jitter", is_flag=True, help="Keep that time exactly.")
-@click.option("--max-crashes", type=click.IntRange(min=0), metavar="N", help="How many crashes of its worker fail it.")
+@click.option("--max-crashes", type=click.IntRange(min=1), metavar="N", help="How many crashes of its worker fail it.")
 @click.option("--timeout", type=TIME, help="How long a run may take.")
 @click.option("--expires-in", type=TIME, help="Let it go if it has not started by then.")
 @click.option("--tag", "tags", multiple=True, metavar="TEXT", help="A tag; may be repeated.")
@@ -138,8 +138,10 @@ def enqueue(
     NAME is the function's name as workers know it; no module is imported here. Each ARG is read as JSON, else as a
     text: 20 is a number, ann@example.org a text, '"20"' a text too.
     """
+    if options["delay"] is not None and options["scheduled_at"] is not None:
+        raise click.UsageError("Give --at or --delay, not both.")
     job = Job(
-        name or function,
+        function if name is None else name,
         function,
         [read_argument(arg) for arg in args],
         kwargs or {},

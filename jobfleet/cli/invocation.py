@@ -77,8 +77,4 @@ class Invocation:
         with warnings.catch_warnings(), Fleet.of(replace(self.config, **unset)) as fleet:  # type: ignore[arg-type]
             warnings.simplefilter("always", UserWarning)
             warnings.showwarning = lambda message, *_: say(str(message))
-            try:
-                _ = fleet.store
-            except ValueError as error:  # of the parser of URLs, which alone knows all that may be wrong
-                raise ConfigError(f"Cannot read the URL {mask_url(self.config.url)}: {error}.") from None
             yield fleet

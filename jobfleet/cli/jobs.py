@@ -105,7 +105,7 @@ def cancel(invocation: Invocation, /, ids: tuple[str, ...], by: str | None, yes:
 
     Waiting ones end at once, running ones are asked to stop. Exit code 1 if one had ended already, 3 if there is none.
     """
-    if bool(ids) == any(chosen.values()):
+    if bool(ids) == any(value not in (None, ()) for value in chosen.values()):
         raise click.UsageError("Give ids, or options that say which jobs are meant.")
     if not ids:
         return _cancel_many(invocation, {**chosen, "status": chosen["status"] and JobStatus(chosen["status"])}, by, yes)

@@ -11,7 +11,7 @@ from typing import IO, Any, cast
 import click
 
 from jobfleet.cli import fail
-from jobfleet.cli.options import HELP, Command, absorb, global_options
+from jobfleet.cli.options import HELP, Chooser, Command, absorb, global_options
 from jobfleet.version import VERSION
 
 SECTIONS: dict[str, dict[str, str]] = {
@@ -41,6 +41,7 @@ SECTIONS: dict[str, dict[str, str]] = {
         "dead": "dead:dead",
         "cron": "cron:cron",
         "limits": "limits:limits",
+        "events": "events:events",
         "archive": "archive:archive",
         "notify": "notify:notify",
     },
@@ -54,7 +55,7 @@ SECTIONS: dict[str, dict[str, str]] = {
 _PLACES = {name: place for section in SECTIONS.values() for name, place in section.items()}
 
 
-class Main(click.Group):
+class Main(Chooser):
     """The group of all commands."""
 
     command_class = Command

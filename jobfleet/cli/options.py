@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import difflib
 from collections.abc import Callable
 from typing import Any, TypeVar
 
@@ -10,6 +11,7 @@ import click
 from jobfleet.cli.invocation import Invocation
 from jobfleet.config import SETTINGS, Setting
 from jobfleet.config.kind import COUNT, DATABASE, DURATION, FLAG, LANES, NAME, NOTIFY, PATH, QUEUES, RATIO, SIZE, URL
+from jobfleet.model.options import LONGEST
 
 Decorated = TypeVar("Decorated", bound=Callable[..., Any])
 
@@ -104,7 +106,20 @@ class Command(click.Command):
         formatter.write_text("And the global options; see 'jobfleet -h'.")
 
 
-class Group(click.Group):
+class Chooser(click.Group):
+    """A group that says which command may have been meant."""
+
+    def resolve_command(
+        self, ctx: click.Context, args: list[str]
+    ) -> tuple[str | None, click.Command | None, list[str]]:
+        """Find the command that is named."""
+        close = difflib.get_close_matches(args[0], self.list_commands(ctx), n=1)
+        if close and self.get_command(ctx, args[0]) is None:
+            ctx.fail(f"No such command {args[0]!r}. Did you mean {close[0]!r}?")
+        return super().resolve_command(ctx, args)
+
+
+class Group(Chooser):
     """A group whose commands take the global flags too, as it does itself."""
 
     command_class = Command
@@ -135,9 +150,12 @@ class DurationType(click.ParamType[float]):
     def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> float:
         """Read it as settings are read."""
         try:
-            return float(DURATION.parse(value))  # type: ignore[arg-type]  # a duration's parse answers a float
+            read = float(DURATION.parse(value))  # type: ignore[arg-type]  # a duration's parse answers a float
         except ValueError:
             self.fail(f"{value!r}: use seconds, or a text such as '30s', '5m', '24h' or '30d'.", param, ctx)
+        if not 0 <= read <= LONGEST:
+            self.fail(f"{value!r}: use 0 or more, and at most 100 years.", param, ctx)
+        return read
 
 
 TIME = DurationType()

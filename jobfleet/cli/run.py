@@ -13,11 +13,18 @@ import click
 
 from jobfleet.cli.invocation import Invocation
 from jobfleet.cli.options import Command, settings
+from jobfleet.errors import ConfigError
 
 
 def put_first(folder: Path) -> None:
-    """Let modules be imported from a folder before any other."""
+    """Let modules be imported from a folder before any other.
+
+    Raises:
+        ConfigError: There is no such folder.
+    """
     path = str(folder.expanduser().resolve())
+    if not Path(path).is_dir():
+        raise ConfigError(f"No folder {str(folder)!r}; correct --app-dir / JOBFLEET_APP_DIR.")
     if path in sys.path:
         sys.path.remove(path)
     sys.path.insert(0, path)
@@ -77,4 +84,4 @@ def demo(limit: int | None) -> int:
 def bench(invocation: Invocation, jobs: int) -> int:
     """Measure how many jobs a second this Redis takes and gives."""
     invocation.announce()
-    return _start("jobfleet.demo.speed", invocation.config, jobs)
+    return _start("jobfleet.demo.speed", invocation.config, jobs, invocation.form)

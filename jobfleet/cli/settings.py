@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import os
 import platform
+from collections.abc import Iterator
 
 import click
 
 from jobfleet.cli.invocation import Invocation
-from jobfleet.cli.options import Command, Group
+from jobfleet.cli.options import Command, Group, SettingOption
 from jobfleet.cli.output import Cell, Output, count
-from jobfleet.config import SETTINGS
+from jobfleet.config import SETTINGS, Setting
 from jobfleet.version import VERSION
 
 
@@ -24,19 +25,46 @@ def config() -> None:
 def show(invocation: Invocation) -> None:
     """Show every setting, its value, and where that came from."""
     loaded = invocation.loaded
-    rows = [(row, row.show(getattr(loaded.config, row.name)), loaded.sources[row.name]) for row in SETTINGS]
+    rows = [(row, _shown(row, getattr(loaded.config, row.name)), loaded.sources[row.name]) for row in SETTINGS]
     lines: list[list[Cell | str]] = [
-        [row.name, value or "-", Cell(source, "dim" if source == "default" else "green"), row.help]
+        [
+            row.name,
+            row.derived if value is None else value or "-",
+            Cell(source, "dim" if source == "default" else "green"),
+            row.help,
+        ]
         for row, value, source in rows
     ]
+    flags = set(_flags(click.get_current_context().find_root()))
     invocation.output.show(
         data={
-            row.name: {"value": value, "source": source, "flag": row.flag, "variable": row.variable, "help": row.help}
+            row.name: {
+                "value": value,
+                "source": source,
+                "flag": row.flag if row.name in flags else None,
+                "variable": row.variable,
+                "help": row.help,
+            }
             for row, value, source in rows
         },
         ids=[row.name for row in SETTINGS],
         text=invocation.output.table(["SETTING", "VALUE", "FROM", "MEANING"], lines),
     )
+
+
+def _shown(row: Setting, value: object) -> str | None:
+    """A value as text; None where there is none, and something else follows."""
+    return None if value is None else row.show(value)
+
+
+def _flags(root: click.Context) -> Iterator[str]:
+    """The settings that some command has a flag for."""
+    waiting = [root.command]
+    while waiting:
+        command = waiting.pop()
+        yield from (str(option.name) for option in command.params if isinstance(option, SettingOption))
+        if isinstance(command, click.Group):
+            waiting += [one for name in command.list_commands(root) if (one := command.get_command(root, name))]
 
 
 @config.command()

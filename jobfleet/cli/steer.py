@@ -14,8 +14,9 @@ from jobfleet.cli.invocation import Invocation
 from jobfleet.cli.options import TIME, Command, by_option, yes_option
 from jobfleet.cli.output import Cell, agreed, count, plain, say
 from jobfleet.cli.schema import explanation_data
+from jobfleet.client.steer import change_of
 from jobfleet.errors import DuplicateJob, InvalidJob, JobNotFound
-from jobfleet.model import WAITING, JobStatus, Priority
+from jobfleet.model import WAITING, JobStatus, Priority, check_queue
 
 if TYPE_CHECKING:
     from jobfleet.client.sync import Fleet
@@ -47,7 +48,7 @@ def chosen(ids: tuple[str, ...], options: dict[str, Any]) -> dict[str, Any] | No
     Raises:
         click.UsageError: Neither was given, or both.
     """
-    given = {name: value for name in FILTERS if (value := options.pop(name))}
+    given = {name: value for name in FILTERS if (value := options.pop(name)) not in (None, ())}
     if bool(given) == bool(ids):
         raise click.UsageError("Give ids, or options that say which jobs are meant.")
     if "status" in given:
@@ -110,6 +111,7 @@ def reschedule(
         raise click.UsageError("Give --at, --delay or --priority.")
     if at is not None and delay is not None:
         raise click.UsageError("Give --at or --delay, not both.")
+    change_of(at, delay, change["priority"])  # what is wrong for all is told once, not of each
     with invocation.fleet() as fleet:
         if wanted is None:
             return _each(invocation, fleet, ids, "rescheduled", lambda job_id: fleet.reschedule(job_id, **change))
@@ -134,6 +136,7 @@ def move(invocation: Invocation, /, ids: tuple[str, ...], to: str, by: str | Non
     they went. Repeating an interrupted move finishes it.
     """
     wanted = chosen(ids, options)
+    check_queue(to)
     with invocation.fleet() as fleet:
         if wanted is None:
             return _each(invocation, fleet, ids, "moved", lambda job_id: fleet.move(job_id, to, by=by))

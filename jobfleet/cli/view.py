@@ -42,7 +42,7 @@ def _row(job: JobResult[Any], now: datetime) -> list[Cell | str]:
     return [
         job.id,
         status_cell(job),
-        job.function,
+        job.function or "-",
         percent(job),
         str(job.attempt or "-"),
         age((now - since).total_seconds()) if since else "-",
@@ -139,7 +139,7 @@ def _pairs(job: JobResult[Any]) -> Iterable[tuple[str, Cell | str]]:
 def _runs(job: JobResult[Any]) -> str:
     if not job.attempt:
         return ""
-    return f"{job.attempt}" + (f", {job.retry_count} of them failed or crashed" if job.retry_count else "")
+    return f"{job.attempt}" + (f", {job.retry_count} of them after a failure or a crash" if job.retry_count else "")
 
 
 def _when(moment: datetime | None) -> str:

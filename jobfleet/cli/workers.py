@@ -220,7 +220,7 @@ class _Told:
 
 
 def _fits(worker: WorkerInfo, name: str) -> bool:
-    return worker.host == name or worker.id.startswith(name)
+    return name in (worker.host, worker.id) or (":" in name and worker.id.startswith(name))
 
 
 def _line(verb: str, one: Confirmation) -> str:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import warnings
 from collections.abc import AsyncIterator, Iterable, Sequence
+from importlib import import_module
 from typing import Any, Self
 
 from jobfleet.client import logs, verbs
@@ -21,6 +22,7 @@ from jobfleet.clock import monotonic
 from jobfleet.errors import JobNotFound, WaitTimeout
 from jobfleet.events import Event, read_events
 from jobfleet.model import Job, JobResult, Receipt
+from jobfleet.model.options import Seconds
 from jobfleet.store.aio import AsyncStore
 from jobfleet.store.connect import target
 from jobfleet.store.keys import Lane
@@ -166,17 +168,18 @@ class AsyncFleet(AsyncSteering, AsyncOperations):
         found: list[JobResult[Any] | None] = await self._do(verbs.poll_many(self.space, ids))
         return await asyncio.to_thread(self._archived.filled, ids, found) if None in found else found
 
-    async def wait(self, job_id: str, timeout: float | None = None) -> JobResult[Any]:
+    async def wait(self, job_id: str, timeout: Seconds | None = None) -> JobResult[Any]:
         """Wait for a job's end. Woken by pub/sub, correct without it.
 
         Raises:
+            InvalidJob: `timeout` is no duration.
             JobNotFound: It is not known.
             WaitTimeout: `timeout` seconds went by.
         """
+        patience = Patience(self.space.config, timeout)
         result = await self.poll(job_id)
         if result.status.is_final:
             return result
-        patience = Patience(self.space.config, timeout)
         listener = AsyncListener(self._at(), (self.space.keys.lane_of(job_id).job_events(job_id),))
         try:
             await listener.subscribed()
@@ -187,7 +190,7 @@ class AsyncFleet(AsyncSteering, AsyncOperations):
                 if result.status.is_final:
                     return result
                 if patience.is_over:
-                    raise WaitTimeout(job_id, timeout or 0.0)
+                    raise WaitTimeout(job_id, patience.timeout or 0.0)
                 if patience.should_warn:
                     await self._warn_unserved(result)
                 await listener.get(patience.next())
@@ -269,6 +272,25 @@ class AsyncFleet(AsyncSteering, AsyncOperations):
         if function is not None:
             return self.space.registry.register(function, fleet=self, **options)
         return lambda target: self.space.registry.register(target, fleet=self, **options)  # type: ignore[return-value]
+
+    async def run_worker(self, **options: Any) -> None:
+        """Run a worker inside this process, in a thread with an event loop of its own.
+
+        Cancelling the call drains the worker, as setting ``stop`` does, and is over when that is done.
+
+        Args:
+            options: As those of `Fleet.run_worker`.
+        """
+        inside = import_module("jobfleet.worker.inside")  # the one arrow that points up, as that of Fleet
+        stop = options["stop"] = options.get("stop") or inside.Stop()
+        _ = self.store  # made here, for this loop
+        work = asyncio.ensure_future(asyncio.to_thread(inside.run_worker, self, **options))
+        try:
+            await asyncio.shield(work)
+        except asyncio.CancelledError:
+            stop.set()
+            await work
+            raise
 
     def for_running_loop(self) -> AsyncFleet:
         """This client itself: it belongs to its loop."""

@@ -10,6 +10,7 @@ from jobfleet.client.registry import REGISTRY, Registry
 from jobfleet.client.space import Space
 from jobfleet.clock import monotonic
 from jobfleet.config import JobConfig, load
+from jobfleet.model.options import Seconds, seconds
 from jobfleet.store.connect import Target
 from jobfleet.store.trip import Recorder
 
@@ -66,12 +67,16 @@ class Patience:
     Args:
         config: Where the first and the longest pause stand.
         timeout: Seconds; None for ever.
+
+    Raises:
+        InvalidJob: The timeout is no duration.
     """
 
-    def __init__(self, config: JobConfig, timeout: float | None) -> None:
+    def __init__(self, config: JobConfig, timeout: Seconds | None) -> None:
         self._pause = config.wait_poll_min
         self._longest = config.wait_poll_max
-        self._deadline = None if timeout is None else monotonic() + timeout
+        self.timeout = None if timeout is None else seconds(timeout, field="timeout")
+        self._deadline = None if self.timeout is None else monotonic() + self.timeout
         self._mark_at = 0.0
         self._warn_at: float | None = monotonic() + WARN_AFTER
 

@@ -67,12 +67,16 @@ class Order:
         timeout: float = 10.0,
         by: str | None = None,
     ) -> None:
+        if by is not None and not isinstance(by, str):
+            raise ConfigError(f"by = {by!r:.100}: give a text, or leave it out.")
         if verb not in VERBS:
             raise ConfigError(f"No command {verb!r} for workers; use {', '.join(VERBS)}.")
         if (processes is not None) != (verb == "scale") or (processes is not None and not 1 <= processes <= 1024):
             raise ConfigError(f"processes = {processes!r}: 'scale' needs 1 to 1024, other commands none.")
-        if grace is not None and (verb != "stop" or not 0 <= grace <= 1e9):
-            raise ConfigError(f"grace = {grace!r}: only 'stop' takes one, in seconds.")
+        if grace is not None and verb != "stop":
+            raise ConfigError(f"grace = {grace!r}: only 'stop' takes one.")
+        if grace is not None and not 0 <= grace <= 1e9:
+            raise ConfigError(f"grace = {grace!r}: give seconds, 0 or more.")
         self._verb = verb
         self._processes = processes
         number = grace if processes is None else processes

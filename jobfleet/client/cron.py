@@ -17,6 +17,7 @@ from jobfleet.codec import decode, encode
 from jobfleet.cron import Cron, CronEntry, Fire, from_us
 from jobfleet.errors import DuplicateJob, EncodingError, InvalidJob, JobNotFound
 from jobfleet.model import Job, JobStatus, Receipt, new_suffix
+from jobfleet.model.spec import check_job
 from jobfleet.store.calls import cron as calls
 from jobfleet.store.calls import enqueue
 from jobfleet.store.keys import Keyspace, Lane
@@ -131,6 +132,7 @@ def schedule(space: Space, name: str, cron: Cron, job: Job, *, by: str | None, a
     Raises:
         InvalidJob: The name is wrong, or with `add` taken; or the job has a time or an id of its own.
     """
+    check_job(job)
     for option in ("scheduled_at", "delay", "id", "expires_at"):
         if getattr(job, option) is not None:
             raise InvalidJob(f"{option} is not for recurring jobs: each fire has its own time and id.", field=option)

@@ -8,6 +8,7 @@ from typing import Any
 from jobfleet.client.sync import Fleet
 from jobfleet.config import JobConfig
 from jobfleet.model import Job, JobResult
+from jobfleet.model.options import Seconds
 
 _lock = threading.Lock()
 _default: Fleet | None = None
@@ -57,7 +58,7 @@ def poll(job_id: str) -> JobResult[Any]:
     return default_fleet().poll(job_id)
 
 
-def wait(job_id: str, timeout: float | None = None) -> JobResult[Any]:
+def wait(job_id: str, timeout: Seconds | None = None) -> JobResult[Any]:
     """Wait for a job's end. See `Fleet.wait`."""
     return default_fleet().wait(job_id, timeout=timeout)
 

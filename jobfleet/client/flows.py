@@ -19,6 +19,7 @@ from jobfleet.client.space import Space
 from jobfleet.client.telling import tell, tell_ending
 from jobfleet.client.verbs import Verb, batches, cancel_many, poll_many, prepare, replay, value
 from jobfleet.codec import amended, encode
+from jobfleet.errors import InvalidJob
 from jobfleet.graph import Flow
 from jobfleet.model import JobResult, new_suffix
 from jobfleet.store.calls import flow as calls
@@ -61,6 +62,8 @@ def enqueue(space: Space, flow: Flow) -> Verb[FlowInfo]:
         InvalidJob: It is empty, too large, or goes in a circle; nothing is written then.
         EncodingError: An argument cannot travel; likewise.
     """
+    if not isinstance(flow, Flow):
+        raise InvalidJob(f"flow is {flow!r:.100}; give a Flow.", field="flow")
     jobs, made = yield from written(space, flow, {"flow": flow.id})
     at = yield from _write(space, flow.id, flow.name, jobs, made)
     return FlowInfo(flow.id, flow.name, moment(at), tuple(jobs))

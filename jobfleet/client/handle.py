@@ -10,7 +10,7 @@ from jobfleet.client.reasons import Explanation
 from jobfleet.errors import JobCancelled, JobExpired, JobFailed
 from jobfleet.events import Event
 from jobfleet.model import JobResult, JobStatus, Priority, Receipt
-from jobfleet.model.spec import Seconds
+from jobfleet.model.options import Seconds
 
 if TYPE_CHECKING:
     from jobfleet.client.aio import AsyncFleet
@@ -81,7 +81,7 @@ class JobHandle(_Handle[T]):
         """What is known of it now; never raises for a job that failed."""
         return self._fleet.poll(self.id)
 
-    def wait(self, timeout: float | None = None) -> JobResult[T]:
+    def wait(self, timeout: Seconds | None = None) -> JobResult[T]:
         """Wait for its end; never raises for a job that failed.
 
         Raises:
@@ -89,7 +89,7 @@ class JobHandle(_Handle[T]):
         """
         return self._fleet.wait(self.id, timeout=timeout)
 
-    def result(self, timeout: float | None = None) -> T:
+    def result(self, timeout: Seconds | None = None) -> T:
         """Wait for its end and return its value.
 
         Raises:
@@ -147,7 +147,7 @@ class AsyncJobHandle(_Handle[T]):
         """What is known of it now; never raises for a job that failed."""
         return await self._fleet.poll(self.id)
 
-    async def wait(self, timeout: float | None = None) -> JobResult[T]:
+    async def wait(self, timeout: Seconds | None = None) -> JobResult[T]:
         """Wait for its end; never raises for a job that failed.
 
         Raises:
@@ -155,7 +155,7 @@ class AsyncJobHandle(_Handle[T]):
         """
         return await self._fleet.wait(self.id, timeout=timeout)
 
-    async def result(self, timeout: float | None = None) -> T:
+    async def result(self, timeout: Seconds | None = None) -> T:
         """Wait for its end and return its value.
 
         Raises:

@@ -13,6 +13,7 @@ from jobfleet.client.space import Space
 from jobfleet.client.verbs import Verb, poll_many, value
 from jobfleet.errors import ConfigError, JobNotFound
 from jobfleet.model import JobResult, JobStatus, split_id
+from jobfleet.model.asking import check_text, read_status
 from jobfleet.store.calls.index import CHUNK, Mark, indexed, names
 from jobfleet.store.calls.inspect import status
 from jobfleet.store.keys import Lane
@@ -33,6 +34,9 @@ class Filter:
         user: Whom it is attributed to.
         session: The session it belongs to.
         status: Where it stands.
+
+    Raises:
+        InvalidJob: One of these cannot be meant; `field` names it.
     """
 
     tags: Sequence[str] = ()
@@ -45,6 +49,13 @@ class Filter:
     def __post_init__(self) -> None:
         if isinstance(self.tags, str):
             object.__setattr__(self, "tags", (self.tags,))
+        for tag in self.tags:
+            check_text(tag, field="tags")
+        for name in ("function", "user", "session"):
+            if getattr(self, name) is not None:
+                check_text(getattr(self, name), field=name)
+        if self.status is not None:
+            object.__setattr__(self, "status", read_status(self.status))
 
     @property
     def indexes(self) -> list[str]:
@@ -137,7 +148,7 @@ def find(space: Space, lanes: Sequence[Lane], chosen: Filter, *, limit: int, cur
 def _place(cursor: str) -> Mark | None:
     if not cursor:
         return None
-    match = re.fullmatch(r"(\d{1,16})~(\S+)", cursor)
+    match = re.fullmatch(r"(\d{1,16})~(\S+)", str(cursor))
     try:
         if match is not None and split_id(match[2]):
             return Mark(int(match[1]), match[2])

@@ -9,7 +9,7 @@ from jobfleet.client import limits as verbs
 from jobfleet.client.limits import Limit, LimitInfo
 from jobfleet.client.space import Space
 from jobfleet.client.verbs import Verb
-from jobfleet.model.spec import Seconds
+from jobfleet.model.options import Seconds
 
 
 class Limits:

@@ -23,7 +23,7 @@ from jobfleet.model.group import (
     rate_of,
     weight_of,
 )
-from jobfleet.model.spec import Seconds
+from jobfleet.model.options import Seconds
 from jobfleet.store.call import Call
 from jobfleet.store.calls import limit as calls
 from jobfleet.store.calls.limit import AGING, KEEP, PAUSED, UNSET, Settings, Used, field_of

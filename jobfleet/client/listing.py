@@ -16,6 +16,7 @@ from jobfleet.client.verbs import Verb, batches, poll_many, value
 from jobfleet.codec import open_envelope
 from jobfleet.errors import ConfigError, EncodingError, JobNotFound
 from jobfleet.model import JobResult, JobStatus
+from jobfleet.model.asking import check_number
 from jobfleet.retry import Tries
 from jobfleet.store.calls import inspect
 from jobfleet.store.calls.paused import WITHHELD
@@ -59,6 +60,7 @@ class Page:
 
 def dead(space: Space, queue: str | None = None, *, limit: int = 50) -> Verb[list[JobResult[Any]]]:
     """The newest dead letters of a queue, or of all."""
+    check_number(limit, least=0)
     every = yield from lanes(space, queue)
     found: list[JobResult[Any]] = []
     for lane in every:
@@ -103,7 +105,12 @@ def jobs(space: Space, chosen: Filter, *, limit: int = 50, cursor: str = "") -> 
         chosen: Which.
         limit: Rows at most.
         cursor: `Page.cursor` of the page before.
+
+    Raises:
+        ConfigError: There is no such queue, or no page has answered that cursor.
+        InvalidJob: The limit is no whole number from 1.
     """
+    check_number(limit)
     every = yield from lanes(space, chosen.queue)
     if chosen.indexes:
         return Page(*(yield from find(space, every, chosen, limit=limit, cursor=cursor)))
@@ -135,12 +142,12 @@ def _place(cursor: str, sections: list[tuple[Lane, str]]) -> tuple[int, str]:
     """
     if not cursor:
         return 0, ""
-    match = re.fullmatch(r"(\d{1,6})~(\d{1,12}|\(\d{1,20}-\d{1,20}|)", cursor)
+    match = re.fullmatch(r"(\d{1,6})~(\d{1,12}|\d{1,20}-\d{1,20}\+\d{1,6}|)", str(cursor))
     number = int(match[1]) if match else len(sections)
     if (
         match is None
         or number >= len(sections)
-        or (match[2].startswith("(") != (sections[number][1] == "finished") and match[2])
+        or (("+" in match[2]) != (sections[number][1] == "finished") and match[2])
     ):
         raise ConfigError(f"cursor is {cursor!r}; give the one that the page before answered.")
     return number, match[2]
@@ -194,18 +201,26 @@ def _section(
 def _finished(
     space: Space, lane: Lane, status: JobStatus | None, limit: int, inner: str
 ) -> Verb[tuple[list[JobResult[Any]], str]]:
-    """Finished jobs; a batch is never cut, so a page may be a batch longer than asked for."""
+    """Finished jobs. Several may end in one entry, so where to go on is an entry, and how many of it were seen."""
     wanted: list[str] = []
-    before = inner or "+"
-    while len(wanted) < limit:
+    before, _, seen = inner.partition("+")
+    inner, before, skip = "", before or "+", int(seen or 0)
+    while len(wanted) < limit and not inner:
         rows = value((yield (inspect.finished(lane, before=before, limit=10),)))
         if not rows:
-            before = ""
             break
-        wanted += [lane.id_prefix + row.suffix for row in rows if status is None or LETTERS.get(row.outcome) is status]
-        before = f"({rows[-1].entry}"
+        entry, number = "", 0
+        for row in rows:
+            entry, number = row.entry, number + 1 if row.entry == entry else 1
+            if (entry == before and number <= skip) or not (status is None or LETTERS.get(row.outcome) is status):
+                continue
+            wanted.append(lane.id_prefix + row.suffix)
+            if len(wanted) == limit:
+                inner = f"{entry}+{number}"
+                break
+        before = f"({entry}"
     found: list[JobResult[Any]] = []
     for part in batches(dict.fromkeys(wanted), inspect.CHUNK):
         answers = yield from poll_many(space, part)
         found += [row for row in answers if row is not None and row.status.is_final]
-    return found, before
+    return found, inner

@@ -12,6 +12,7 @@ from jobfleet.client.report import result_of, waiting_result
 from jobfleet.client.space import Space
 from jobfleet.client.verbs import Verb, batches, value
 from jobfleet.model import JobResult
+from jobfleet.model.asking import check_number
 from jobfleet.store.calls import ended, inspect
 from jobfleet.store.keys import BANDS, Lane
 
@@ -21,6 +22,7 @@ BATCHES = 10
 
 def pending(space: Space, queue: str | None = None, *, limit: int = 100) -> Verb[list[JobResult[Any]]]:
     """Jobs that wait: the most urgent first, then by due time; those that wait for others last of their priority."""
+    check_number(limit, least=0)
     every = yield from lanes(space, queue)
     found: list[JobResult[Any]] = []
     for band in range(BANDS):
@@ -54,6 +56,7 @@ def statistics(space: Space, *, sample: int = 0) -> Verb[dict[str, Any]]:
         space: The client's context.
         sample: How many of the last ended jobs are looked at for ``by_function`` and ``by_user``; 0 leaves these out.
     """
+    check_number(sample, field="sample", least=0)
     told = yield from counted(space)
     if sample:
         last = yield from endings(space, limit=sample)
@@ -84,6 +87,7 @@ def _summary(rows: list[JobResult[Any]]) -> dict[str, Any]:
 
 def endings(space: Space, *, limit: int) -> Verb[list[JobResult[Any]]]:
     """How the last jobs ended, without the values they returned; the newest first."""
+    check_number(limit, least=0)
     every = yield from lanes(space)
     found: list[JobResult[Any]] = []
     for lane in every:

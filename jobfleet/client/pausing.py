@@ -90,7 +90,7 @@ def pause(space: Space, place: Place, by: str | None, reason: str | None) -> Ver
 
 
 def _check_reason(reason: str | None) -> None:
-    if reason and (len(reason) > control.REASON_MOST or len(reason.splitlines()) > 1):
+    if isinstance(reason, str) and (len(reason) > control.REASON_MOST or len(reason.splitlines()) > 1):
         raise InvalidJob(
             f"reason is {reason!r:.300}; give one line of at most {control.REASON_MOST} characters.", field="reason"
         )

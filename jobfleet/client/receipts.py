@@ -8,6 +8,7 @@ from collections.abc import AsyncIterator, Generator, Iterable, Iterator
 from typing import TYPE_CHECKING, Any
 
 from jobfleet.client import verbs
+from jobfleet.errors import InvalidJob
 from jobfleet.model import Job, Receipt
 
 if TYPE_CHECKING:
@@ -20,7 +21,10 @@ INSTEAD = {"enqueue": "await aenqueue or use AsyncFleet", "enqueue_many": "use A
 class Receipts(Iterator[Receipt]):
     """The receipts of `enqueue_many`; iterating them is what enqueues."""
 
+    _touched = True  # until it is whole: what could not be made warns of nothing
+
     def __init__(self, fleet: Fleet, jobs: Iterable[Job], chunk: int) -> None:
+        _check(jobs, chunk)
         self._fleet = fleet
         self._parts = verbs.batches(jobs, max(1, chunk))
         self._ready: Iterator[Receipt] = iter(())
@@ -46,7 +50,10 @@ class Receipts(Iterator[Receipt]):
 class AsyncReceipts:
     """The receipts of `enqueue_many`; awaiting or iterating them is what enqueues."""
 
+    _touched = True  # likewise
+
     def __init__(self, fleet: AsyncFleet, jobs: Iterable[Job], chunk: int) -> None:
+        _check(jobs, chunk)
         self._fleet = fleet
         self._jobs = jobs
         self._chunk = max(1, chunk)
@@ -70,6 +77,13 @@ class AsyncReceipts:
     def __del__(self) -> None:
         if not self._touched:
             warnings.warn("enqueue_many was not awaited: nothing was enqueued.", RuntimeWarning, stacklevel=2)
+
+
+def _check(jobs: object, chunk: object) -> None:
+    if isinstance(jobs, str) or not isinstance(jobs, Iterable):
+        raise InvalidJob(f"jobs is {jobs!r:.100}; give an iterable of Jobs.", field="jobs")
+    if isinstance(chunk, bool) or not isinstance(chunk, int):
+        raise InvalidJob(f"chunk is {chunk!r:.100}; give a whole number.", field="chunk")
 
 
 def warn_on_loop(verb: str) -> None:

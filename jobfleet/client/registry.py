@@ -38,6 +38,7 @@ OPTIONS = frozenset(
 )  # fmt: skip
 CLEANUP = "jobfleet.maintenance.cleanup"
 DECORATOR_ONLY = frozenset((*LIMITS, *BATCH))
+ON_ERRORS = frozenset({"retry_on", "discard_on"})
 JOB_ONLY = frozenset({"id", "scheduled_at", "expires_at", "depends_on", "user", "session", "correlation_id"})
 
 
@@ -129,8 +130,8 @@ class JobFunction(Generic[P, R, C]):
         Raises:
             InvalidJob: An option is unknown or wrong.
         """
-        for option in DECORATOR_ONLY.intersection(options):
-            place = "" if option in BATCH else "run_in='process', "
+        for option in (DECORATOR_ONLY | ON_ERRORS | {"cron"}).intersection(options):
+            place = "run_in='process', " if option in LIMITS else ""
             raise InvalidJob(f"{option} stands on the decorator: @job({place}{option}=…).", field=option)
         _check_options(options, allowed=OPTIONS)
         copy: JobFunction[P, R, C] = object.__new__(JobFunction)
@@ -224,6 +225,7 @@ class Registry:
         if not callable(function):
             raise InvalidJob(f"{function!r} is no function.", field="function")
         wire = check_function_name(name) if name is not None else stable_name(function)
+        retry_on, discard_on = _classes("retry_on", retry_on), _classes("discard_on", discard_on)
         cron = _cron_of(options)
         _check_options(options, allowed=(OPTIONS - JOB_ONLY) | DECORATOR_ONLY)
         given = {option: options.pop(option) for option in ("run_in", *LIMITS) if option in options}
@@ -250,6 +252,15 @@ class Registry:
         _check_unique(made)
         self.functions[wire] = made
         return made
+
+
+def _classes(option: str, given: object) -> tuple[type[BaseException], ...]:
+    """Classes of exceptions; one may stand alone."""
+    classes = tuple(given) if isinstance(given, list | tuple | set | frozenset) else (given,)
+    for one in classes:
+        if not (isinstance(one, type) and issubclass(one, BaseException)):
+            raise InvalidJob(f"{option} holds {one!r:.100}; give exception classes: {option}=(Busy,).", field=option)
+    return classes
 
 
 def _cron_of(options: dict[str, Any]) -> Cron | None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -38,7 +39,7 @@ class Resource:
         injected: A default for such parameters, so that type checkers ask callers for no argument.
 
     Raises:
-        InvalidJob: `factory` cannot be called.
+        InvalidJob: `factory` cannot be called, or is a generator that nothing makes a context manager of.
     """
 
     factory: Factory
@@ -48,6 +49,9 @@ class Resource:
         """Refuse what cannot be a factory."""
         if not callable(self.factory):
             raise InvalidJob(f"Resource takes a function that opens it, not {self.factory!r}.", field="function")
+        if inspect.isgeneratorfunction(self.factory) or inspect.isasyncgenfunction(self.factory):
+            kind = "async" if inspect.isasyncgenfunction(self.factory) else ""
+            raise InvalidJob(f"{self.name} is a bare generator; put @{kind}contextmanager on it.", field="function")
 
     @property
     def name(self) -> str:

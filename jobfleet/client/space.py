@@ -11,6 +11,7 @@ from jobfleet.clock import monotonic
 from jobfleet.codec import Limits
 from jobfleet.config import JobConfig
 from jobfleet.model import Job
+from jobfleet.model.spec import check_job
 from jobfleet.store.calls import enqueue as calls
 from jobfleet.store.calls import inspect
 from jobfleet.store.keys import Keyspace, Lane
@@ -49,7 +50,13 @@ class Space:
         self.limits = Limits(max_bytes=self.config.max_payload, max_depth=self.config.max_depth)
 
     def through(self, job: Job) -> Job:
-        """The job after everything that stands around enqueues."""
+        """The job after everything that stands around enqueues.
+
+        Raises:
+            InvalidJob: It is none.
+        """
+        if type(job) is not Job:
+            check_job(job)
         for around in self.registry.around_enqueue:
             job = around(job)
         return job

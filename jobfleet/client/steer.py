@@ -27,7 +27,7 @@ from jobfleet.model import (
     split_id,
     suffix_time_us,
 )
-from jobfleet.model.spec import LATEST, Seconds
+from jobfleet.model.options import LATEST, Seconds
 from jobfleet.store.call import Call
 from jobfleet.store.calls import control, inspect
 from jobfleet.store.calls.enqueue import enqueue
@@ -80,22 +80,27 @@ def change_of(at: datetime | None, delay: Seconds | None, priority: Priority | N
         raise InvalidJob("Nothing to change; give at, delay or priority.")
     if at is not None and delay is not None:
         raise InvalidJob("at and delay are both given; give one.", field="delay")
-    if at is not None and not isinstance(at, datetime):
+    try:
+        band = None if priority is None else Priority(priority).band
+    except ValueError:
+        raise InvalidJob(f"priority is {priority!r}; use Priority.LOW … CRITICAL.", field="priority") from None
+    return Change(
+        at=None if at is None else _due_us(at),
+        delay=None if delay is None else to_us(seconds(delay, field="delay")),
+        band=band,
+    )
+
+
+def _due_us(at: datetime) -> int:
+    if not isinstance(at, datetime):
         raise InvalidJob(f"at is {at!r}; give a datetime.", field="at")
     try:
-        if at is not None and at.astimezone(UTC) >= LATEST:
-            raise InvalidJob(f"at is {at!r}; give a time before {LATEST.year}.", field="at")
-        return Change(
-            at=None if at is None else round(at.astimezone(UTC).timestamp() * SECOND_US),
-            delay=None if delay is None else to_us(seconds(delay, field="delay")),
-            band=None if priority is None else Priority(priority).band,
-        )
-    except OverflowError:
+        moment = at.astimezone(UTC)
+    except (OverflowError, ValueError):  # of years before the first, or after the last
         raise InvalidJob(f"at is {at!r}; give a time within the calendar.", field="at") from None
-    except ValueError as error:
-        if isinstance(error, InvalidJob):
-            raise
-        raise InvalidJob(f"priority is {priority!r}; use Priority.LOW … CRITICAL.", field="priority") from None
+    if moment >= LATEST:
+        raise InvalidJob(f"at is {at!r}; give a time before {LATEST.year}.", field="at")
+    return round(moment.timestamp() * SECOND_US)
 
 
 def reschedule(space: Space, job_id: str, change: Change, by: str | None) -> Verb[bool]:

@@ -14,7 +14,7 @@ from jobfleet.client.reasons import Explanation
 from jobfleet.client.selection import Selection, cancel_selected, count_open
 from jobfleet.client.verbs import Verb
 from jobfleet.model import JobStatus, Priority
-from jobfleet.model.spec import Seconds
+from jobfleet.model.options import Seconds
 
 
 class Steering(Opened):

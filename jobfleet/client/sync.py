@@ -22,6 +22,7 @@ from jobfleet.config import JobConfig
 from jobfleet.errors import JobNotFound, WaitTimeout
 from jobfleet.events import Event, read_events
 from jobfleet.model import Job, JobResult, Receipt
+from jobfleet.model.options import Seconds
 from jobfleet.store.calls.enqueue import enqueue
 from jobfleet.store.connect import target
 from jobfleet.store.pubsub import Listener
@@ -156,17 +157,18 @@ class Fleet(Steering, Operations):
         """What is known of some jobs, in one round trip; None for those unknown, to the archive too."""
         return self._archived.filled(ids, self._do(verbs.poll_many(self.space, ids)))
 
-    def wait(self, job_id: str, timeout: float | None = None) -> JobResult[Any]:
+    def wait(self, job_id: str, timeout: Seconds | None = None) -> JobResult[Any]:
         """Wait for a job's end. Woken by pub/sub, correct without it.
 
         Raises:
+            InvalidJob: `timeout` is no duration.
             JobNotFound: It is not known.
             WaitTimeout: `timeout` seconds went by.
         """
+        patience = Patience(self.space.config, timeout)
         result = self.poll(job_id)
         if result.status.is_final:
             return result
-        patience = Patience(self.space.config, timeout)
         listener = Listener(self._at(), (self.space.keys.lane_of(job_id).job_events(job_id),)).subscribed()
         try:
             while True:
@@ -176,7 +178,7 @@ class Fleet(Steering, Operations):
                 if result.status.is_final:
                     return result
                 if patience.is_over:
-                    raise WaitTimeout(job_id, timeout or 0.0)
+                    raise WaitTimeout(job_id, patience.timeout or 0.0)
                 if patience.should_warn:
                     self._warn_unserved(result)
                 listener.get(patience.next())

@@ -16,7 +16,7 @@ from jobfleet.client import conflict
 from jobfleet.client.report import result_of
 from jobfleet.client.space import Space
 from jobfleet.client.submit import Resolved, Submission
-from jobfleet.clock import monotonic
+from jobfleet.clock import monotonic, span
 from jobfleet.errors import InvalidJob, JobfleetError, JobNotFound
 from jobfleet.model import Job, JobResult, JobStatus, Receipt
 from jobfleet.store.call import Call
@@ -94,7 +94,10 @@ def _look_up(space: Space, job: Job) -> Verb[Resolved]:
     close = difflib.get_close_matches(name, sorted(seen.functions), n=1)
     hint = f"; did you mean {close[0]!r}?" if close else "."
     warnings.warn(
-        f"No worker has published {name!r}{hint} The job is parked until one does.", UserWarning, stacklevel=2
+        f"No worker has published {name!r}{hint} The job is parked; unless one does within "
+        f"{span(space.config.unknown_grace)}, it goes to the dead letters.",
+        UserWarning,
+        stacklevel=2,
     )
     return Resolved(name, {})
 

@@ -17,6 +17,7 @@ from typing import TypeVar
 from jobfleet.config.notify import read_notify, show_notify
 from jobfleet.config.url import check_database_url, check_url, mask_url
 from jobfleet.errors import ConfigError
+from jobfleet.model.ids import QUEUE_RULE
 
 T = TypeVar("T", int, float)
 
@@ -74,6 +75,13 @@ def _name(value: object) -> str:
 
 def _path(value: object) -> Path:
     return value if isinstance(value, Path) else Path(_text(value))
+
+
+def _queue(value: object) -> str:
+    """A queue's name, by the rule that jobs hold it to."""
+    if not isinstance(value, str) or not QUEUE_RULE.fullmatch(value.strip()):
+        raise ValueError("use 1 to 32 letters, digits, '_' or '-' for a queue")
+    return value.strip()
 
 
 def _flag(value: object) -> bool:
@@ -139,7 +147,7 @@ def _lanes(value: object) -> dict[str, int]:
         pairs = [(queue, count) for queue, _, count in (pair.partition("=") for pair in value.split(",") if pair)]
     else:
         raise ValueError(remedy)
-    lanes = {_name(queue): _number_of(count, int, remedy) for queue, count in pairs}
+    lanes = {_queue(queue): _number_of(count, int, remedy) for queue, count in pairs}
     if len(lanes) < len(pairs):
         raise ValueError("name each queue once")
     if not all(1 <= count <= _LANES_MOST for count in lanes.values()):
@@ -163,7 +171,7 @@ def _queues(value: object) -> dict[str, int]:
         ]
     queues: dict[str, int] = {}
     for name, weight in pairs:
-        queues.setdefault(_name(name), _number_of(weight, int, remedy))
+        queues.setdefault(_queue(name), _number_of(weight, int, remedy))
     if not all(1 <= weight <= _WEIGHT_MOST for weight in queues.values()):
         raise ValueError(remedy)
     return queues

@@ -29,7 +29,7 @@ def read_notify(value: object) -> dict[str, object]:
     for key in table:
         if key not in _KEYS:
             close = get_close_matches(str(key), _KEYS, n=1)
-            raise ValueError(f"{key} is unknown; {f'did you mean {close[0]}?' if close else 'use channels and rules'}")
+            raise ValueError(f"{key} is unknown; {f'did you mean {close[0]}' if close else 'use channels and rules'}")
     channels, rules = table.get("channels", {}), table.get("rules", [])
     if not isinstance(channels, Mapping) or not all(isinstance(one, Mapping) for one in channels.values()):
         raise ValueError("write channels as tables: [notify.channels.NAME]")

@@ -24,6 +24,8 @@ def check_url(url: str) -> str:
     scheme = found[1] if found else ""
     if scheme.lower() in SCHEMES:
         return url
+    if not scheme:
+        raise ConfigError("The URL has no scheme; write it as redis://HOST:6379/0.")
     known = f"{', '.join(SCHEMES[:-1])} or {SCHEMES[-1]}"
     raise ConfigError(f"Unknown scheme {scheme!r} in URL; use {known}.")
 

@@ -90,6 +90,8 @@ class Cron:
             if at is not None and not isinstance(at, datetime):
                 raise InvalidJob(f"{what} is {at!r}; give a datetime.", field=what)
             object.__setattr__(self, what, at and at.astimezone(UTC))
+        if self.start is not None and self.end is not None and self.end < self.start:
+            raise InvalidJob(f"end is {self.end}, before start ({self.start}); give a later time.", field="end")
 
     @property
     def fingerprint(self) -> str:

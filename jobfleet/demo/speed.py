@@ -6,6 +6,8 @@ It works in a namespace of its own, next to the one in use; results there are ke
 
 from __future__ import annotations
 
+import json
+import sys
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -22,12 +24,13 @@ KEEP_S = 60
 STALL_S = 20.0
 
 
-def main(config: JobConfig, jobs: int) -> int:
+def main(config: JobConfig, jobs: int, form: str = "table") -> int:
     """Enqueue one by one and in bulk, drain with a worker in this process, print a small table.
 
     Args:
         config: Where Redis is, and the other settings.
         jobs: How many jobs to enqueue in bulk and to drain.
+        form: ``json`` prints an array at the end, all else the table, a line as soon as it is known.
 
     Raises:
         StoreUnavailable: Redis is not there.
@@ -37,14 +40,24 @@ def main(config: JobConfig, jobs: int) -> int:
     with Fleet.of(own) as fleet:
         list(fleet.enqueue_many(_jobs(1)))  # connects, and makes the queue
         fleet.purge_queue(QUEUE)
-        print(f"{'':<26}{'jobs':>9}{'seconds':>10}{'jobs/s':>10}")
-        _line("enqueue, one at a time", singles, _timed(lambda: [fleet.enqueue(job) for job in _jobs(singles)]))
-        _line("enqueue, in bulk", jobs, _timed(lambda: list(fleet.enqueue_many(_jobs(jobs)))))
-        seconds = _drain(fleet, singles + jobs)
-        if seconds is None:
-            print(f"The worker made no progress for {STALL_S:g} s.")
-            return 1
-        _line("drain, one worker in here", singles + jobs, seconds)
+        if form != "json":
+            print(f"{'':<26}{'jobs':>9}{'seconds':>10}{'jobs/s':>10}")
+        rows: list[dict[str, object]] = []
+        measures: tuple[tuple[str, int, Callable[[], float | None]], ...] = (
+            ("enqueue, one at a time", singles, lambda: _timed(lambda: [fleet.enqueue(job) for job in _jobs(singles)])),
+            ("enqueue, in bulk", jobs, lambda: _timed(lambda: list(fleet.enqueue_many(_jobs(jobs))))),
+            ("drain, one worker in here", singles + jobs, lambda: _drain(fleet, singles + jobs)),
+        )
+        for name, count, measure in measures:
+            seconds = measure()
+            if seconds is None:
+                print(f"The worker made no progress for {STALL_S:g} s.", file=sys.stderr)
+                return 1
+            rows.append({"name": name, "jobs": count, "seconds": seconds, "jobs_per_second": count / seconds})
+            if form != "json":
+                print(f"{name:<26}{count:>9,}{seconds:>10.2f}{count / seconds:>10,.0f}")
+    if form == "json":
+        print(json.dumps(rows, indent=2))
     return 0
 
 
@@ -83,7 +96,3 @@ def _drain(fleet: Fleet, jobs: int) -> float | None:
 
 def _completed(fleet: Fleet) -> int:
     return next((queue.totals["completed"] for queue in fleet.queues() if queue.name == QUEUE), 0)
-
-
-def _line(name: str, jobs: int, seconds: float) -> None:
-    print(f"{name:<26}{jobs:>9,}{seconds:>10.2f}{jobs / seconds:>10,.0f}")

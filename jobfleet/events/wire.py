@@ -24,7 +24,7 @@ class Event(NamedTuple):
 
     Attributes:
         event: A verb in the past tense: enqueued, claimed, progressed, completed, retried, failed, released,
-            parked, withheld, expired, cancelled, rescheduled, debounced, replayed; or stopping.
+            parked, withheld, expired, cancelled, rescheduled, debounced, replayed, unblocked; or stopping.
         id: The job.
         token: The run; 0 outside of one.
         n: Orders the events of one run.

@@ -11,8 +11,9 @@ from jobfleet.model.ids import (
     split_id,
     suffix_time_us,
 )
+from jobfleet.model.options import seconds
 from jobfleet.model.result import JobResult, Receipt
-from jobfleet.model.spec import After, Job, seconds
+from jobfleet.model.spec import After, Job
 from jobfleet.model.status import FINAL, OPEN, TRANSITIONS, WAITING, ErrorType, JobStatus, Priority, Transition
 
 __all__ = [

@@ -84,8 +84,12 @@ def split_id(job_id: str) -> Place:
 
     Raises:
         JobNotFound: It has not the form of an id, so no job bears it.
+        InvalidJob: It is no text.
     """
-    queue, _, rest = job_id.partition(".")
+    try:
+        queue, _, rest = job_id.partition(".")
+    except (AttributeError, TypeError):
+        raise InvalidJob(f"job_id is {job_id!r:.100}; give a text, as in handle.id.", field="job_id") from None
     lane, _, suffix = rest.partition(".")
     if not (QUEUE_RULE.fullmatch(queue) and LANE_RULE.fullmatch(lane) and SUFFIX_RULE.fullmatch(suffix)):
         raise JobNotFound(job_id, f"{job_id!r} is no job id; ids look like mail.0.0192f0c1…")

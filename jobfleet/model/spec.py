@@ -4,43 +4,18 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from datetime import UTC, datetime, timedelta
+from datetime import datetime
 from difflib import get_close_matches
 from typing import TYPE_CHECKING, Any
 
 from jobfleet.errors import InvalidJob
-from jobfleet.model.group import check_group
-from jobfleet.model.ids import SUFFIX_RULE, check_function_name, check_queue, new_suffix
+from jobfleet.model.ids import SUFFIX_RULE, check_function_name, new_suffix
+from jobfleet.model.options import CHECKS, LABEL_LENGTH_MAX, Seconds, check_args, check_kwargs
 from jobfleet.model.status import Priority
-from jobfleet.model.unique import KEY_LENGTH_MAX, ON_CONFLICT, SCOPES, placeholders
-
-Seconds = float | timedelta
-TAGS_MAX = 20
-TAG_LENGTH_MAX = 64
-LABEL_LENGTH_MAX = 200
-LONGEST = 100 * 366 * 86_400.0
-LATEST = datetime(2190, 1, 1, tzinfo=UTC)
-"""No job is due later: there stand jobs that wait for something else than a time."""
-NAME_LIKE = ("user", "session", "correlation_id", "cron_expression", "tz")
-DURATIONS = ("delay", "retry_delay", "timeout", "expires_in", "result_ttl", "debounce_max")
-COUNTS = ("max_retries", "max_crashes")
-LATER = ("durability",)
-
-_set = object.__setattr__
-
-
-def seconds(value: object, *, field: str) -> float:
-    """Convert a public duration to seconds; refuse what is no finite, non-negative duration."""
-    if isinstance(value, timedelta):
-        value = value.total_seconds()
-    if isinstance(value, bool) or not isinstance(value, int | float) or not 0 <= value <= LONGEST:
-        raise InvalidJob(
-            f"{field} is {value!r}; give seconds (0 or more, at most 100 years) or a timedelta.", field=field
-        )
-    return float(value)
-
 
 OTHERWISE = ("cancel", "run", "wait")
+
+_set = object.__setattr__
 
 
 @dataclass(frozen=True, slots=True)
@@ -180,21 +155,21 @@ class Job:
         elif not callable(self.function):
             raise InvalidJob(f"function is {self.function!r}; give a registered name or a function.", field="function")
         if type(self.args) is not tuple:
-            _check_args(self)
+            check_args(self)
         if self.kwargs:
-            _check_kwargs(self)
+            check_kwargs(self)
 
     def _take(self, options: Mapping[str, object]) -> None:
         """Keep options that say something, then check each, in an order in which each may rely on those before."""
         for option, value in options.items():
-            if option not in _CHECKS:
-                close = get_close_matches(option, (*_CHECKS, "id"), n=1)
+            if option not in CHECKS:
+                close = get_close_matches(option, (*CHECKS, "id"), n=1)
                 raise TypeError(f"Job has no option {option!r}{f'; did you mean {close[0]!r}?' if close else '.'}")
             if value is not None:
                 _set(self, option, value)
                 _set(self, "is_plain", False)
         if not self.is_plain:
-            for option, check in _CHECKS.items():
+            for option, check in CHECKS.items():
                 if getattr(self, option) is not None:
                     check(self, option)
 
@@ -211,156 +186,11 @@ def _own_suffix(own: object) -> str:
     raise InvalidJob(f"id is {own!r}; use 1 to 64 letters, digits, '_', '.', ':' or '-'.", field="id")
 
 
-def _check_args(job: Job) -> None:
-    if isinstance(job.args, str | bytes) or not isinstance(job.args, Sequence):
-        raise InvalidJob(f"args is {job.args!r}; give a list or tuple of arguments.", field="args")
-    _set(job, "args", tuple(job.args))
+def check_job(given: object) -> None:
+    """See that something is a job.
 
-
-def _check_kwargs(job: Job) -> None:
-    if not isinstance(job.kwargs, Mapping) or not all(isinstance(key, str) for key in job.kwargs):
-        raise InvalidJob(f"kwargs is {job.kwargs!r}; give a mapping of names to arguments.", field="kwargs")
-
-
-def _duration(job: Job, option: str) -> None:
-    _set(job, option, seconds(getattr(job, option), field=option))
-
-
-def _hard_timeout(job: Job, option: str) -> None:
-    _duration(job, option)
-    soft, hard = job.timeout, job.hard_timeout
-    if soft and hard and hard < soft:  # type: ignore[operator]  # both are floats by now
-        raise InvalidJob(f"hard_timeout is {hard:g} s; give timeout ({soft:g} s) or more.", field=option)
-
-
-def _count(job: Job, option: str) -> None:
-    value = getattr(job, option)
-    if isinstance(value, bool) or not isinstance(value, int) or value < 0:
-        raise InvalidJob(f"{option} is {value!r}; give a whole number, 0 or more.", field=option)
-
-
-def _moment(job: Job, option: str) -> None:
-    value = getattr(job, option)
-    if not isinstance(value, datetime):
-        raise InvalidJob(f"{option} is {value!r}; give a datetime.", field=option)
-    try:
-        _set(job, option, value.astimezone(UTC))
-        if option == "scheduled_at" and value.astimezone(UTC) >= LATEST:
-            raise InvalidJob(f"{option} is {value!r}; give a time before {LATEST.year}.", field=option)
-    except OverflowError:
-        raise InvalidJob(f"{option} is {value!r}; give a time within the calendar.", field=option) from None
-
-
-def _priority(job: Job, option: str) -> None:
-    try:
-        _set(job, option, Priority(getattr(job, option)))
-    except ValueError:
-        raise InvalidJob(f"priority is {job.priority!r}; use Priority.LOW … CRITICAL.", field=option) from None
-
-
-def _backoff(job: Job, option: str) -> None:
-    value = job.retry_backoff
-    if isinstance(value, bool) or not isinstance(value, int | float) or not 1 <= value <= 100:
-        raise InvalidJob(f"retry_backoff is {value!r}; give a factor from 1 to 100.", field=option)
-
-
-def _flag(job: Job, option: str) -> None:
-    if not isinstance(getattr(job, option), bool):
-        raise InvalidJob(f"{option} is {getattr(job, option)!r}; give True or False.", field=option)
-
-
-def _text(job: Job, option: str) -> None:
-    value = getattr(job, option)
-    if not isinstance(value, str) or not 0 < len(value) <= LABEL_LENGTH_MAX or not value.isprintable():
-        raise InvalidJob(f"{option} is {value!r}; give a printable text of 1 to 200 characters.", field=option)
-
-
-def _tags(job: Job, option: str) -> None:
-    tags = job.tags
-    if isinstance(tags, str) or not isinstance(tags, Sequence) or len(tags) > TAGS_MAX:
-        raise InvalidJob(f"tags is {tags!r}; give a list of at most {TAGS_MAX} texts.", field=option)
-    for tag in tags:
-        if not isinstance(tag, str) or not 0 < len(tag) <= TAG_LENGTH_MAX or not tag.isprintable():
-            raise InvalidJob(f"tags holds {tag!r}; a tag has 1 to {TAG_LENGTH_MAX} characters.", field=option)
-    _set(job, option, tuple(tags))
-
-
-def _metadata(job: Job, option: str) -> None:
-    if not isinstance(job.metadata, Mapping) or not all(isinstance(key, str) for key in job.metadata):
-        raise InvalidJob(f"metadata is {job.metadata!r}; give a mapping with text keys.", field=option)
-
-
-def _parents(job: Job, option: str) -> None:
-    parents = job.depends_on
-    if isinstance(parents, str | bytes) or not isinstance(parents, Sequence) or not parents:
-        raise InvalidJob(f"depends_on is {parents!r}; give a list of ids or handles.", field=option)
-    _set(job, option, tuple(parents))
-
-
-def _queue(job: Job, _option: str) -> None:
-    check_queue(job.queue)
-
-
-def _run_in(job: Job, option: str) -> None:
-    if job.run_in != getattr(job.function, "run_in", None):
-        raise InvalidJob(f"run_in is {job.run_in!r}; it stands on the decorator: @job(run_in=…).", field=option)
-
-
-def _unique(job: Job, option: str) -> None:
-    unique = job.unique
-    if callable(unique):
-        return
-    if not isinstance(unique, str) or not 0 < len(unique) <= KEY_LENGTH_MAX or not unique.isprintable():
-        raise InvalidJob(
-            f"unique is {unique!r}; give a printable text of 1 to {KEY_LENGTH_MAX} characters, or a function.",
-            field=option,
-        )
-    placeholders(unique)
-
-
-def _unique_for(job: Job, option: str) -> None:
-    value = job.unique_for
-    if isinstance(value, str):
-        if value not in SCOPES:
-            raise InvalidJob(f"unique_for is {value!r}; use 'queued', 'open' or seconds.", field=option)
-        return
-    if not seconds(value, field=option):
-        raise InvalidJob(f"unique_for is {value!r}; a time must be longer than nothing.", field=option)
-    _duration(job, option)
-
-
-def _on_conflict(job: Job, option: str) -> None:
-    if job.on_conflict not in ON_CONFLICT:
-        choices = ", ".join(map(repr, ON_CONFLICT[:-1]))
-        raise InvalidJob(f"on_conflict is {job.on_conflict!r}; use {choices} or {ON_CONFLICT[-1]!r}.", field=option)
-
-
-def _group(job: Job, _option: str) -> None:
-    check_group(job.group)
-
-
-def _later(_job: Job, option: str) -> None:
-    raise InvalidJob(f"{option} is not supported by this version of jobfleet; leave it out.", field=option)
-
-
-_CHECKS: dict[str, Callable[[Job, str], None]] = {
-    **dict.fromkeys(DURATIONS, _duration),
-    "hard_timeout": _hard_timeout,  # after timeout, which it is compared with
-    **dict.fromkeys(COUNTS, _count),
-    **dict.fromkeys(NAME_LIKE, _text),
-    "priority": _priority,
-    "scheduled_at": _moment,
-    "expires_at": _moment,
-    "retry_backoff": _backoff,
-    "retry_jitter": _flag,
-    "tags": _tags,
-    "metadata": _metadata,
-    "queue": _queue,
-    "depends_on": _parents,
-    "run_in": _run_in,
-    "unique": _unique,
-    "unique_for": _unique_for,
-    "on_conflict": _on_conflict,
-    "group": _group,
-    **dict.fromkeys(LATER, _later),
-}
+    Raises:
+        InvalidJob: It is not.
+    """
+    if not isinstance(given, Job):
+        raise InvalidJob(f"job is {given!r:.100}; give a Job, or what send.job(…) makes.", field="job")

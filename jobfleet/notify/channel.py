@@ -6,11 +6,12 @@ import logging
 from abc import ABC, abstractmethod
 from collections.abc import Awaitable
 
-from jobfleet.errors import JobfleetError
+from jobfleet.errors import ConfigError, JobfleetError
 from jobfleet.notify.notice import Notification
 from jobfleet.notify.text import as_data, headline
 
 log = logging.getLogger("jobfleet.notify")
+TIMEOUT_MOST = 3600.0
 _LEVELS = {"failed": logging.ERROR, "retried": logging.WARNING, "parked": logging.WARNING, "missed": logging.WARNING,
            "several": logging.WARNING}  # fmt: skip
 
@@ -63,6 +64,17 @@ class NotificationChannel(ABC):
     def describe(self) -> str:
         """Where it leads, in a few words and without secrets."""
         return type(self).__name__
+
+
+def check_timeout(given: object) -> float:
+    """A time limit, in seconds.
+
+    Raises:
+        ConfigError: It is none, or no time at all.
+    """
+    if isinstance(given, bool) or not isinstance(given, int | float) or not 0 < given <= TIMEOUT_MOST:
+        raise ConfigError(f"timeout = {given!r:.100}: use seconds, more than 0 and at most {TIMEOUT_MOST:g}.")
+    return float(given)
 
 
 def name_of(channel: NotificationChannel) -> str:

@@ -18,7 +18,7 @@ from email.utils import format_datetime, getaddresses
 from typing import Literal
 
 from jobfleet.errors import ConfigError
-from jobfleet.notify.channel import DeliveryRefused, NotDelivered, NotificationChannel
+from jobfleet.notify.channel import DeliveryRefused, NotDelivered, NotificationChannel, check_timeout
 from jobfleet.notify.notice import Notification
 from jobfleet.notify.text import as_html, as_text, headline, one_line
 
@@ -80,7 +80,7 @@ class EmailNotificationChannel(NotificationChannel):
         if password is not None and security == "none":
             raise ConfigError("A password does not travel in the clear; use security='starttls' or 'tls'.")
         self.name = name
-        self.timeout = timeout + 5.0  # the exchange ends by itself before its thread is given up
+        self.timeout = check_timeout(timeout) + 5.0  # the exchange ends by itself before its thread is given up
         self._host, self._port, self._security = host, port or PORTS[security], security
         self._login = None if username is None or password is None else (username, password)
         self._sender = _mailbox(sender)

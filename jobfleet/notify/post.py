@@ -74,6 +74,8 @@ def endpoint_of(url: str, *, allow_http: bool) -> Endpoint:
     Raises:
         ConfigError: It is none that can be posted to.
     """
+    if not isinstance(url, str):
+        raise ConfigError("The webhook's URL is no text; use https://host/path.")
     try:
         parts = urlsplit(url)
         port = parts.port

@@ -56,7 +56,8 @@ class NotificationRule:
                 raise ConfigError(_unknown_event(event))
         if not self.events:
             raise ConfigError(f"events is empty: name some of {', '.join(EVENTS)}.")
-        if not 0 <= self.window <= WINDOW_MOST:
+        window = self.window
+        if isinstance(window, bool) or not isinstance(window, int | float) or not 0 <= window <= WINDOW_MOST:
             raise ConfigError(f"window = {self.window!r}: use 0 to {WINDOW_MOST:g} seconds.")
 
     def fits(self, notice: Notice) -> bool:

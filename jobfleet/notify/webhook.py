@@ -9,7 +9,7 @@ from typing import Any
 from jobfleet.clock import wall_us
 from jobfleet.errors import ConfigError
 from jobfleet.notify.address import Resolver, system_resolver
-from jobfleet.notify.channel import DeliveryRefused, NotDelivered, NotificationChannel
+from jobfleet.notify.channel import DeliveryRefused, NotDelivered, NotificationChannel, check_timeout
 from jobfleet.notify.notice import Notification
 from jobfleet.notify.post import Post, check_headers, endpoint_of
 from jobfleet.notify.signature import key_of, sign
@@ -61,7 +61,7 @@ class WebhookNotificationChannel(NotificationChannel):
         resolver: Resolver = system_resolver,
     ) -> None:
         self.name = name
-        self.timeout = timeout + 5.0  # the exchange ends by itself before its thread is given up
+        self.timeout = check_timeout(timeout) + 5.0  # the exchange ends by itself before its thread is given up
         self._endpoint = endpoint_of(url, allow_http=allow_http)
         self._key = None if secret is None else key_of(secret)
         self._headers = dict(headers or {})

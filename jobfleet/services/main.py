@@ -197,6 +197,10 @@ def _be_hosted() -> int:
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     try:
         load_modules(modules, str(config.app_dir))
+    except Exception as error:  # noqa: BLE001 - the worker's children import the same, and tell all of it
+        log.debug("reaper.refused %s: %s", type(error).__name__, error)
+        return 2
+    try:
         pipe, *reports = map(int, sys.argv[1:])
         return asyncio.run(_run(config, pipe, *reports))
     except JobfleetError as error:

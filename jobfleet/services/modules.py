@@ -25,12 +25,15 @@ def load_modules(names: Iterable[str], app_dir: str) -> tuple[list[ModuleType], 
     modules, registry = [], None
     for given in names:
         name, _, attribute = given.partition(":")
+        if not all(part.isidentifier() for part in name.split(".")):
+            raise ConfigError(f"Cannot import {name!r}: that names no module; write it with dots, as in app.jobs.")
         try:
             module = importlib.import_module(name)
         except ModuleNotFoundError as error:
             if error.name is None or not (name == error.name or name.startswith(f"{error.name}.")):
                 raise  # a failure inside the user's module shows its own traceback
-            raise ConfigError(f"Cannot import {name!r}: {error} (looked in {app_dir}; --app-dir?).") from None
+            hint = "leave '.py' out" if name.endswith(".py") else "--app-dir?"
+            raise ConfigError(f"Cannot import {name!r}: {error} (looked in {app_dir}; {hint}).") from None
         modules.append(module)
         if attribute:
             fleet = getattr(module, attribute, None)

@@ -24,6 +24,7 @@ if TYPE_CHECKING:
 
 OLDEST = (7, 2)
 Maker = Callable[[], Any]
+_MODEL = "redis://HOST:6379/0"
 
 _BOUNDS: dict[str, Any] = {"socket_connect_timeout": 2.0, "socket_timeout": 2.0}
 """Of subscriptions: a server that does not answer is a server that is away."""
@@ -60,19 +61,37 @@ def target(url: str) -> Target:
     """Find, or for ``embedded://`` start, what a URL names.
 
     Raises:
-        ConfigError: The scheme is unknown, or this version cannot connect to it.
+        ConfigError: The scheme is unknown, this version cannot connect to it, or the rest cannot be read.
     """
-    check_url(url)
-    parts = urlsplit(url)
-    if parts.scheme in ("sentinel", "cluster"):
-        raise ConfigError(f"{parts.scheme}:// is not supported by this version of jobfleet; use redis, rediss or unix.")
-    if parts.scheme == "memory":
+    scheme = check_url(url).partition("://")[0].lower()
+    if scheme in ("sentinel", "cluster"):
+        raise ConfigError(f"{scheme}:// is not supported by this version of jobfleet; use redis, rediss or unix.")
+    if scheme == "memory":
         return Target(url, url, fake=True)
-    if parts.scheme == "embedded":
+    if scheme == "embedded":
         path = url.removeprefix("embedded://")
         server = EmbeddedServer.start(Path(path) if path else None)
         return Target(server.url, url, embedded=server)
+    _check_whole(url)
     return Target(url, mask_url(url))
+
+
+def _check_whole(url: str) -> None:
+    """Refuse what redis-py cannot read, or reads as something else than was meant."""
+    try:
+        parts = urlsplit(url)
+        name = parts.path.strip("/")
+        if parts.scheme == "unix":
+            wrong = "" if parts.path else "the socket's path is missing, as in unix:///run/redis.sock"
+        else:
+            wrong = "" if not name or name.isdigit() else f"the database is {name!r}; give a number, as in {_MODEL}"
+        redis.ConnectionPool.from_url(url, protocol=2).make_connection()
+    except ValueError as error:
+        wrong = str(error).rstrip(".")
+    except TypeError as error:  # an option that no connection takes
+        wrong = f"unknown option {str(error).rpartition(' ')[2]}"
+    if wrong:
+        raise ConfigError(f"Cannot read the URL {mask_url(url)}: {wrong}.")
 
 
 def connections(at: Target, *, connect_timeout: float, socket_timeout: float | None) -> Maker:

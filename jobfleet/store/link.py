@@ -26,6 +26,9 @@ except ImportError:  # redis-py's own packing does, at five times the price
 else:
     pack = cast(Callable[[Command], bytes], hiredis.pack_command)
 
+LINK_ERRORS = (*CONNECTION_ERRORS, RedisError)
+"""The greeting of a connection may be refused, too: SELECT of a database that is not there, INFO by a bare user."""
+
 
 class Link(Protocol):
     """A way to a server."""
@@ -90,7 +93,7 @@ class SocketLink:
                 connection.send_packed_command(packed(connection, commands), check_health=False)
                 for _ in commands:
                     replies.append(_read(connection))  # noqa: PERF401 - what came before an error stays
-        except CONNECTION_ERRORS as error:
+        except LINK_ERRORS as error:
             if connection is not None:
                 connection.disconnect()
             self.close()  # what broke one has broken the idle ones, too: they must not fail a call each
@@ -171,7 +174,7 @@ class AsyncSocketLink:
                     await connection.send_packed_command(packed(connection, commands), check_health=False)
                     for _ in commands:
                         replies.append(await _aread(connection))  # noqa: PERF401 - what came before an error stays
-        except CONNECTION_ERRORS as error:
+        except LINK_ERRORS as error:
             await _drop(connection)
             await self._drop_idle()
             return fill(replies, commands, error)
@@ -189,7 +192,7 @@ class AsyncSocketLink:
                 connection = self._blocking.pop() if self._blocking else await self._connect()
                 await connection.send_command(*command, check_health=False)
                 reply = await _aread(connection)
-        except CONNECTION_ERRORS as error:
+        except LINK_ERRORS as error:
             await _drop(connection)
             return error
         except BaseException:  # cancelled while blocking: the connection must go, or it eats a later wake-up

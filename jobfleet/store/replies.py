@@ -14,11 +14,16 @@ AGAIN_WORDS = (
     "LOADING", "READONLY", "MASTERDOWN", "CLUSTERDOWN", "TRYAGAIN", "MISCONF", "NOREPLICAS", "BUSY", "UNBLOCKED",
     "max number of clients",
 )  # fmt: skip
-REFUSED_WORDS = ("NOAUTH", "WRONGPASS", "NOPERM", "ACL failure", "invalid username-password", "without any password")
+NO_DATABASE = "DB index is out of range"
+REFUSED_WORDS = (
+    "NOAUTH", "WRONGPASS", "NOPERM", "ACL failure", "invalid username-password", "without any password", NO_DATABASE,
+)  # fmt: skip
+UNKNOWN_HOST_WORDS = ("Name or service not known", "nodename nor servname", "No address associated")
 CONNECTION_ERRORS = (
     exceptions.ConnectionError,
     exceptions.TimeoutError,
     exceptions.BusyLoadingError,
+    exceptions.InvalidResponse,
     ConnectionError,
     TimeoutError,
     OSError,
@@ -62,6 +67,8 @@ def translate(error: BaseException, call: Call[Any] | None = None) -> JobfleetEr
         return error
     if text.startswith("OOM") or isinstance(error, exceptions.OutOfMemoryError):
         return FleetFull()
+    if NO_DATABASE in text:
+        return ConfigError(f"Redis refused: {NO_DATABASE}. Check the database's number in --url / JOBFLEET_URL.")
     if isinstance(error, exceptions.AuthenticationError | exceptions.NoPermissionError) or any(
         word in text for word in REFUSED_WORDS
     ):
@@ -79,11 +86,21 @@ def word(reply: Any, call: Call[Any]) -> Reply:
 
 def unavailable(url: str, error: BaseException) -> StoreUnavailable:
     """The error to raise when patience is at its end; `url` must be masked."""
-    reason = (
-        "connection refused" if "refused" in str(error).lower() or "Error 111" in str(error) else str(error).rstrip(".")
-    )
-    if isinstance(error, FileNotFoundError) or "No such file" in reason:
-        reason = "no such socket"
+    if isinstance(error, exceptions.ReadOnlyError) or str(error).startswith("READONLY"):
+        return StoreUnavailable(f"Redis at {url} is a read-only replica; set --url / JOBFLEET_URL to its primary.")
     return StoreUnavailable(
-        f"No Redis at {url} ({reason or type(error).__name__}). Try 'jobfleet up MODULE', or set --url / JOBFLEET_URL."
+        f"No Redis at {url} ({_reason(error)}). Try 'jobfleet up MODULE', or set --url / JOBFLEET_URL."
     )
+
+
+def _reason(error: BaseException) -> str:
+    text = str(error).rstrip(".")
+    if isinstance(error, exceptions.InvalidResponse):
+        return "what answers there is no Redis"
+    if "refused" in text.lower() or "Error 111" in text:
+        return "connection refused"
+    if isinstance(error, FileNotFoundError) or "No such file" in text:
+        return "no such socket"
+    if any(words in text for words in UNKNOWN_HOST_WORDS):
+        return "no such host"
+    return text or type(error).__name__

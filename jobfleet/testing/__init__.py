@@ -1,0 +1,18 @@
+"""For the tests of code that enqueues: the pytest fixture `jobs`, and `Jobs`, which it hands out."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from jobfleet.testing.jobs import Jobs
+
+__all__ = ["Jobs"]
+
+
+def __getattr__(name: str) -> Any:
+    if name != "Jobs":  # imported on use: pytest loads this package in every run
+        raise AttributeError(f"module 'jobfleet.testing' has no attribute {name!r}")
+    from jobfleet.testing.jobs import Jobs
+
+    return Jobs

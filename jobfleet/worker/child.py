@@ -247,7 +247,7 @@ def _users_frames(error: BaseException) -> Any:
     ours = ("importlib", "jobfleet/worker", "jobfleet/services")
     while frame is not None and any(part in frame.tb_frame.f_code.co_filename for part in ours):
         frame = frame.tb_next
-    return frame or error.__traceback__
+    return frame or (None if isinstance(error, SyntaxError) else error.__traceback__)  # which names its place itself
 
 
 def run_loop(main: Coroutine[Any, Any, int]) -> int:

@@ -33,6 +33,7 @@ from jobfleet.worker.keeper import Keeper
 from jobfleet.worker.presence import Presence
 
 if TYPE_CHECKING:
+    from jobfleet.client.aio import AsyncFleet
     from jobfleet.client.sync import Fleet
 
 log = logging.getLogger("jobfleet.worker")
@@ -53,7 +54,7 @@ class Stop(threading.Event):
 
 
 def run_worker(
-    fleet: Fleet,
+    fleet: Fleet | AsyncFleet,
     *,
     queues: Sequence[str] | Mapping[str, int] = (),
     slots: int | None = None,
@@ -83,7 +84,7 @@ def run_worker(
 class _Inside:
     def __init__(
         self,
-        fleet: Fleet,
+        fleet: Fleet | AsyncFleet,
         config: Any,
         queues: Iterable[str],
         *,

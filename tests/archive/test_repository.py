@@ -8,9 +8,10 @@ from typing import Any
 import pytest
 
 from jobfleet import JobResult, JobStatus
-from jobfleet.archive import JobRepository
+from jobfleet.archive import JobRepository, init_job_tables
 from jobfleet.archive.writer import Writer
 from jobfleet.codec import Limits, seal, seal_record
+from jobfleet.errors import ConfigError, InvalidJob, StoreUnavailable
 from jobfleet.store.journal import Event
 
 DAY_US = 86_400_000_000
@@ -166,3 +167,57 @@ def test_what_is_saved_by_hand_is_kept_until_the_journal_tells_of_it(
     found = repository.get(job.id)
     assert found is not None
     assert (found.status, found.user) == (JobStatus.FAILED, "bob")
+
+
+@pytest.mark.parametrize(
+    ("asked", "told"),
+    [
+        ({"status": "done"}, "status is 'done'; give one of blocked, scheduled, queued, running, retrying, "),
+        ({"status": [5]}, "status is 5; give one of blocked, "),
+        ({"limit": -1}, "limit is -1; give a whole number from 0."),
+        ({"limit": "x"}, "limit is 'x'; give a whole number from 0."),
+        ({"offset": -1}, "offset is -1; give a whole number from 0."),
+        ({"since": "yesterday"}, "since is 'yesterday'; give a datetime."),
+        ({"until": 5}, "until is 5; give a datetime."),
+        ({"tag": 5}, "tag is 5; give a text that is not empty."),
+        ({"user": ""}, "user is ''; give a text that is not empty."),
+    ],
+)
+def test_what_cannot_be_meant_is_refused_by_name(repository: JobRepository, asked: dict[str, Any], told: str) -> None:
+    with pytest.raises(InvalidJob) as caught:
+        repository.search(**asked)
+
+    assert str(caught.value).startswith(told)
+    assert caught.value.field == next(iter(asked))
+
+
+def test_a_status_may_be_given_as_its_text(repository: JobRepository, filling: Filling) -> None:
+    filling.put("a", ends="failed")
+    filling.put("b")
+
+    assert [job.id for job in repository.search(status="failed")] == ["mail.0.a"]  # type: ignore[arg-type]
+    assert len(repository.search(status=["failed", "completed"])) == 2  # type: ignore[list-item]
+
+
+@pytest.mark.parametrize("older_than", [timedelta(days=-1), -1, "x", True])
+def test_nothing_goes_that_is_younger_than_now(repository: JobRepository, filling: Filling, older_than: Any) -> None:
+    filling.put("a")
+
+    with pytest.raises(InvalidJob, match=r"^older_than is .*; give seconds \(0 or more"):
+        repository.prune(older_than)
+
+    assert repository.statistics()["total"] == 1
+
+
+def test_what_is_no_database_is_refused() -> None:
+    with pytest.raises(ConfigError, match=r"^database is 5; give a URL or an engine\.$"):
+        JobRepository(5)  # type: ignore[arg-type]
+    with pytest.raises(ConfigError, match=r"^database is 5; give a URL or an engine\.$"):
+        init_job_tables(5)  # type: ignore[arg-type]
+
+
+def test_a_database_that_does_not_answer_is_told_in_one_line() -> None:
+    with pytest.raises(StoreUnavailable) as caught:
+        init_job_tables("sqlite:////nowhere/at/all.db")
+
+    assert str(caught.value) == "No archive at sqlite:////nowhere/at/all.db (unable to open database file)."

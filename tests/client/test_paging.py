@@ -66,18 +66,19 @@ async def test_waiting_jobs_come_by_urgency(client: Either, wide: Fleet) -> None
     assert bands == sorted(bands)
 
 
-@pytest.mark.parametrize("limit", [20, 130])
+@pytest.mark.parametrize("limit", [1, 20, 130])
 async def test_finished_jobs_are_listed_once(client: Either, wide: Fleet, work: Work, limit: int) -> None:
     made = await fill(wide)
     for job_id in made[:15]:
         await client("cancel", job_id)
     await Either(wide)("run_worker", queues=["mail"], burst=True)
 
-    ids, _ = await pages(client, limit=limit)
+    ids, lengths = await pages(client, limit=limit)
     completed, _ = await pages(client, limit=limit, status=JobStatus.COMPLETED)
     cancelled, _ = await pages(client, limit=limit, status=JobStatus.CANCELLED)
 
     assert sorted(ids) == sorted(made)
+    assert max(lengths) <= limit  # however many ended in one batch
     assert sorted(completed) == sorted(made[15:])
     assert sorted(cancelled) == sorted(made[:15])
 
@@ -131,7 +132,7 @@ async def test_a_cursor_that_no_page_answered_is_refused(client: Either, cursor:
         await client("jobs", cursor=cursor)
 
 
-@pytest.mark.parametrize("cursor", ["0~x", "1~x", "-1~", "99~"])
+@pytest.mark.parametrize("cursor", ["0~x", "1~x", "-1~", "99~", "0~1-0+1", "0~(1-0", "13~5"])
 async def test_a_cursor_that_was_tampered_with_is_refused(client: Either, cursor: str) -> None:
     await client("enqueue", Job("Sum", "app.add", (1, 2)))
 

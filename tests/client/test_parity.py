@@ -15,13 +15,13 @@ from jobfleet.client import default
 ONLY_SYNC = {
     "close": "its twin is aclose",
     "of": "for the command line, which blocks",
-    "run_worker": "blocks by nature",
 }
 ONLY_ASYNC = {"aclose": "its twin is close", "sharing": "made by Fleet.for_running_loop"}
 OTHER_WORDS = {
     "enqueue_many": "iterated, or awaited",
     "for_running_loop": "of a Fleet it is another client",
     "job": "whose aenqueue it is",
+    "run_worker": "to be cancelled, and in a thread",
 }
 OTHER_ANSWER = {"enqueue_many", "for_running_loop"}
 AT_ONCE = {"enqueue_many", "job", "for_running_loop", "counted"}

@@ -123,8 +123,9 @@ def test_a_child_that_follows_a_dead_one_in_a_quiet_worker_is_quiet_too(
     assert programs.history.runners(later)[0] in other.children()
 
 
-def test_a_module_that_is_not_there_is_said_in_one_line(programs: Programs) -> None:
-    worker = programs.worker("nowhere.jobs", processes=2, app_dir=".")
+@pytest.mark.parametrize("with_reaper", [0, 1])
+def test_a_module_that_is_not_there_is_said_in_one_line(programs: Programs, with_reaper: int) -> None:
+    worker = programs.worker("nowhere.jobs", processes=2, app_dir=".", with_reaper=with_reaper)
 
     assert worker.exit_code() == 2
     said = worker.said

@@ -90,7 +90,9 @@ LANES_REMEDY = "use queue=lanes pairs, such as 'mail=4,bulk=2', each 1 to 1024"
         ({"namespace": "a:b"}, "namespace = 'a:b': use letters, digits, '_', '.' and '-', at most 100."),
         ({"app_dir": ""}, "app_dir = '': use a text."),
         ({"queues": 3}, "queues = 3: use names, such as 'mail,bulk' or a list."),
-        ({"queues": ["a b"]}, "queues = ['a b']: use letters, digits, '_', '.' and '-', at most 100."),
+        ({"queues": ["a b"]}, "queues = ['a b']: use 1 to 32 letters, digits, '_' or '-' for a queue."),
+        ({"queues": "a.b"}, "queues = 'a.b': use 1 to 32 letters, digits, '_' or '-' for a queue."),
+        ({"lanes": "a.b=2"}, "lanes = 'a.b=2': use 1 to 32 letters, digits, '_' or '-' for a queue."),
         ({"queues": "mail="}, f"queues = 'mail=': {QUEUES_REMEDY}."),
         ({"queues": "mail=0"}, f"queues = 'mail=0': {QUEUES_REMEDY}."),
         ({"queues": {"mail": 1001}}, f"queues = {{'mail': 1001}}: {QUEUES_REMEDY}."),
@@ -168,7 +170,15 @@ def test_known_schemes_pass_unchanged(scheme: str) -> None:
     assert check_url(f"{scheme}://x") == f"{scheme}://x"
 
 
-@pytest.mark.parametrize(("url", "scheme"), [("http://h", "http"), ("localhost:6379", ""), ("u:pw@h", ""), ("", "")])
+@pytest.mark.parametrize("url", ["localhost:6379", "u:pw@h", ""])
+def test_a_url_without_a_scheme_is_refused(url: str) -> None:
+    with pytest.raises(ConfigError) as caught:
+        check_url(url)
+
+    assert str(caught.value) == "The URL has no scheme; write it as redis://HOST:6379/0."
+
+
+@pytest.mark.parametrize(("url", "scheme"), [("http://h", "http"), ("redi://h", "redi")])
 def test_an_unknown_scheme_is_refused(url: str, scheme: str) -> None:
     with pytest.raises(ConfigError) as caught:
         check_url(url)

@@ -74,14 +74,15 @@ GOOD: list[tuple[str, Any, Any]] = [
     ("id", "x" * 64, "x" * 64),
 ]
 NO_SECONDS: list[Any] = [-1, -0.001, float("inf"), float("nan"), "5", True, timedelta(seconds=-1), [5]]
-NO_COUNT: list[Any] = [-1, 1.0, "3", True]
+NO_COUNT: list[Any] = [-1, 1.0, "3", True, 1_000_000_001]
 NO_TEXT: list[Any] = ["", 7, TOO_LONG, "a\nb", b"ann"]
-WRONG_PRIORITIES: list[Any] = [4, -1, "high", []]
+WRONG_PRIORITIES: list[Any] = [4, -1, "high", [], True]
 WRONG_METADATA: list[Any] = [[], "a", {1: 2}, {b"a": 1}]
 DURATIONS = ("delay", "retry_delay", "timeout", "expires_in", "result_ttl")
 BAD: list[tuple[str, Any]] = [
     *((option, value) for option in DURATIONS for value in NO_SECONDS),
     *((option, value) for option in ("max_retries", "max_crashes") for value in NO_COUNT),
+    ("max_crashes", 0),
     *((option, value) for option in ("user", "session", "correlation_id") for value in NO_TEXT),
     *((option, value) for option in ("scheduled_at", "expires_at") for value in ("2026-03-01", 1e9, NOON.date())),
     *(("priority", value) for value in WRONG_PRIORITIES),
@@ -288,3 +289,21 @@ def test_a_job_that_was_given_nothing_shares_nothing() -> None:
     assert one.kwargs == other.kwargs == {}
     assert one.kwargs is not other.kwargs
     assert one.suffix != other.suffix
+
+
+def test_a_job_that_would_expire_before_it_is_due_is_refused() -> None:
+    with pytest.raises(InvalidJob) as caught:
+        Job("n", "app.add", delay=10, expires_in=5)
+    assert (caught.value.field, str(caught.value)) == (
+        "expires_in", "expires_in is 5 s, and delay 10 s: it would never start; give more.",
+    )  # fmt: skip
+
+    with pytest.raises(InvalidJob, match=r"^expires_at is .*, and scheduled_at .*: it would never start; "):
+        Job("n", "app.add", scheduled_at=NOON, expires_at=NOON)
+    Job("n", "app.add", delay=10, expires_in=10.5)
+
+
+@pytest.mark.usefixtures("kolkata")
+def test_the_first_moment_of_the_calendar_is_refused_by_name() -> None:
+    with pytest.raises(InvalidJob, match=r"^scheduled_at is .*; give a time within the calendar\.$"):
+        Job("n", "app.add", scheduled_at=datetime(1, 1, 1))  # noqa: DTZ001

@@ -89,9 +89,14 @@ def test_a_connection_that_broke_is_tried_again(error: BaseException) -> None:
             ConfigError,
             f"Redis refused: User bob has no permissions to run the 'evalsha' command. {CHECK}",
         ),
+        (
+            said("DB index is out of range"),
+            ConfigError,
+            "Redis refused: DB index is out of range. Check the database's number in --url / JOBFLEET_URL.",
+        ),
         (said("WRONGTYPE Operation"), ScriptContractError, "fleet: WRONGTYPE Operation"),
     ],
-    ids=["OOM", "NOAUTH", "WRONGPASS", "NOPERM", "other"],
+    ids=["OOM", "NOAUTH", "WRONGPASS", "NOPERM", "database", "other"],
 )
 def test_a_final_error_is_told_in_words_of_ours(error: BaseException, kind: type[JobfleetError], text: str) -> None:
     told = translate(error, CALL)
@@ -129,6 +134,8 @@ def test_a_reply_outside_of_the_contract_is_a_bug_of_ours(reply: Any) -> None:
         (exceptions.TimeoutError("Timeout reading from socket"), "Timeout reading from socket"),
         (exceptions.ConnectionError("Connection closed by server."), "Connection closed by server"),
         (TimeoutError(), "TimeoutError"),
+        (exceptions.ConnectionError("Error -2 connecting to nohost:1. Name or service not known."), "no such host"),
+        (exceptions.InvalidResponse('Protocol error, got "H" as reply type byte'), "what answers there is no Redis"),
     ],
 )
 def test_an_absent_server_is_told_with_the_reason_and_a_remedy(error: BaseException, reason: str) -> None:
@@ -144,3 +151,13 @@ def test_a_host_with_111_in_its_address_was_not_refused() -> None:
     told = unavailable("redis://10.0.0.111:6379/0", exceptions.TimeoutError("Timeout reading from 10.0.0.111:6379"))
 
     assert "Timeout reading" in str(told)
+
+
+@pytest.mark.parametrize("error", [exceptions.ReadOnlyError("You can't write"), said("READONLY You can't write")])
+def test_a_replica_is_told_as_one(error: BaseException) -> None:
+    told = unavailable("redis://host:6379/0", error)
+
+    assert type(told) is StoreUnavailable
+    assert str(told) == (
+        "Redis at redis://host:6379/0 is a read-only replica; set --url / JOBFLEET_URL to its primary."
+    )

@@ -10,7 +10,7 @@ from collections.abc import Callable
 import pytest
 import redis
 
-from jobfleet import Fleet, JobContext, JobStatus, Priority, Snooze
+from jobfleet import AsyncFleet, Fleet, JobContext, JobStatus, Priority, Snooze
 from jobfleet.client.registry import Registry
 from jobfleet.errors import InvalidJob
 from jobfleet.store.keys import Keyspace
@@ -36,6 +36,39 @@ def test_a_burst_does_all_there_is_and_returns(fleet: Fleet, registry: Registry)
 
     assert [handle.poll().result for handle in handles] == [n + d for n in range(20) for d in (1, 2)]
     assert fleet.workers() == []
+
+
+async def test_an_async_fleet_runs_one_in_a_thread(redis_url: str, registry: Registry) -> None:
+    async with AsyncFleet(redis_url, registry=registry) as fleet:
+        function = registry.register(threading.get_ident, name="test.where", fleet=fleet)
+        job_id = await fleet.enqueue(function.job())
+
+        await fleet.run_worker(burst=True)
+
+        assert (await fleet.poll(job_id)).result != threading.get_ident()
+
+
+async def test_to_cancel_an_async_fleets_worker_drains_it(redis_url: str, registry: Registry) -> None:
+    begun, go_on = threading.Event(), threading.Event()
+
+    def job() -> str:
+        begun.set()
+        go_on.wait(30)
+        return "done"
+
+    async with AsyncFleet(redis_url, registry=registry) as fleet:
+        function = registry.register(job, name="test.job", fleet=fleet)
+        job_id = await fleet.enqueue(function.job())
+        worker = asyncio.ensure_future(fleet.run_worker())
+        await asyncio.to_thread(begun.wait, 30)
+
+        worker.cancel()
+        go_on.set()
+        with pytest.raises(asyncio.CancelledError):
+            await worker
+
+        assert (await fleet.poll(job_id)).result == "done"
+        assert await fleet.workers() == []
 
 
 def test_a_burst_with_nothing_to_do_returns(fleet: Fleet) -> None:

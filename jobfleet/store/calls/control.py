@@ -5,6 +5,7 @@ from __future__ import annotations
 import string
 from collections.abc import Sequence
 
+from jobfleet.errors import InvalidJob
 from jobfleet.store.call import Argument, Call, Reply
 from jobfleet.store.keys import Keyspace, Lane
 from jobfleet.store.script import load
@@ -15,13 +16,28 @@ _ALLOWED = frozenset(string.ascii_letters + string.digits + "._+-:")
 
 
 def who(by: str | None) -> str:
-    """A name as scripts write it into records: no separators, never empty."""
+    """A name as scripts write it into records: no separators, never empty.
+
+    Raises:
+        InvalidJob: It is no text.
+    """
+    _check_text(by, "by")
     return "".join(letter if letter in _ALLOWED else "_" for letter in by or "")[:64] or "-"
 
 
 def why(reason: str | None) -> str:
-    """A reason as scripts write it into records: one line, bounded."""
+    """A reason as scripts write it into records: one line, bounded.
+
+    Raises:
+        InvalidJob: It is no text.
+    """
+    _check_text(reason, "reason")
     return " ".join((reason or "").split())[:REASON_MOST]
+
+
+def _check_text(text: object, field: str) -> None:
+    if text is not None and not isinstance(text, str):
+        raise InvalidJob(f"{field} is {text!r:.100}; give a text, or leave it out.", field=field)
 
 
 def cancel(

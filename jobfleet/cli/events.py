@@ -1,0 +1,54 @@
+"""`jobfleet events tail`."""
+
+from __future__ import annotations
+
+import itertools
+
+import click
+
+from jobfleet.cli.invocation import Invocation
+from jobfleet.cli.options import Command, Group
+from jobfleet.cli.output import Output, plain, to_json
+from jobfleet.events import Event
+
+NAMES = (
+    "enqueued", "claimed", "progressed", "completed", "retried", "failed", "released", "parked", "withheld", "expired",
+    "cancelled", "rescheduled", "debounced", "replayed", "unblocked", "stopping",
+)  # fmt: skip
+COLORS = {"completed": "green", "failed": "red", "retried": "yellow", "parked": "yellow", "cancelled": "yellow"}
+
+
+@click.group(cls=Group)
+def events() -> None:
+    """Look at what happens."""
+
+
+@events.command(cls=Command)
+@click.option("--queue", metavar="NAME", help="Only in this queue.")
+@click.option("--event", "names", type=click.Choice(NAMES), multiple=True, help="Only such; again: and those.")
+@click.option("--count", "-n", type=click.IntRange(1), metavar="N", help="So many, and no more.")
+@click.pass_obj
+def tail(invocation: Invocation, queue: str | None, names: tuple[str, ...], count: int | None) -> None:
+    """Show what happens to jobs from now on, a line an event, until Ctrl-C.
+
+    It is for eyes: events may be missed, and progress is told ten times a second at most. The archive keeps what has
+    happened.
+    """
+    from jobfleet.client.tailing import tail as tailed
+
+    output = invocation.output
+    with invocation.fleet() as fleet:
+        fleet.store.patience = invocation.config.patience
+        found = (event for event in tailed(fleet, queue) if not names or event.event in names)
+        for event in itertools.islice(found, count):
+            output.line(_shown(output, event))
+
+
+def _shown(output: Output, event: Event) -> str:
+    if output.form == "ids":
+        return event.id
+    if output.form == "json":
+        stage = {"stage": event.stage} if event.stage else {}
+        return to_json({"at": event.at.isoformat(), "event": event.event, "id": event.id, **stage})
+    name = output.styled(f"{event.event:<11}", COLORS.get(event.event))
+    return f"{event.at.astimezone():%H:%M:%S}  {name}  {plain(event.id)}  {event.stage}".rstrip()

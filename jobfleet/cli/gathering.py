@@ -1,0 +1,60 @@
+"""Dead letters of one kind, together."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Iterable
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from typing import Any
+
+from jobfleet.cli.view import error_text
+from jobfleet.model import JobResult
+from jobfleet.notify.fingerprint import normalise
+
+_LONG_AGO = datetime.fromtimestamp(0, UTC)
+
+
+@dataclass(frozen=True, slots=True)
+class Group:
+    """Dead letters of one function and one error.
+
+    Attributes:
+        function: The function.
+        error: The error, without what differs from case to case.
+        count: How many.
+        first: When the first of them died.
+        last: And the last.
+        example: The id of the last.
+    """
+
+    function: str
+    error: str
+    count: int
+    first: datetime | None
+    last: datetime | None
+    example: str
+
+    def data(self) -> dict[str, Any]:
+        """As JSON has it."""
+        return {
+            "function": self.function,
+            "error": self.error,
+            "count": self.count,
+            "first": self.first.isoformat() if self.first else None,
+            "last": self.last.isoformat() if self.last else None,
+            "example": self.example,
+        }
+
+
+def gather(letters: Iterable[JobResult[Any]]) -> list[Group]:
+    """The groups of some dead letters, the largest first; of equals the one that died last."""
+    kinds: defaultdict[tuple[str, str], list[JobResult[Any]]] = defaultdict(list)
+    for letter in letters:
+        kinds[letter.function, normalise(error_text(letter))].append(letter)
+    found = []
+    for (function, error), members in kinds.items():
+        members.sort(key=lambda one: one.completed_at or _LONG_AGO)
+        first, last = members[0], members[-1]
+        found.append(Group(function, error, len(members), first.completed_at, last.completed_at, last.id))
+    return sorted(found, key=lambda group: (group.count, group.last or _LONG_AGO), reverse=True)

@@ -1,0 +1,222 @@
+"""What each option of a job may be: durations, counts, moments, names, keys. Errors name the option."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from datetime import UTC, datetime, timedelta
+from typing import TYPE_CHECKING
+
+from jobfleet.errors import InvalidJob
+from jobfleet.model.group import check_group
+from jobfleet.model.ids import check_queue
+from jobfleet.model.status import Priority
+from jobfleet.model.unique import KEY_LENGTH_MAX, ON_CONFLICT, SCOPES, placeholders
+
+if TYPE_CHECKING:
+    from jobfleet.model.spec import Job
+
+Seconds = float | timedelta
+TAGS_MAX = 20
+TAG_LENGTH_MAX = 64
+LABEL_LENGTH_MAX = 200
+LONGEST = 100 * 366 * 86_400.0
+LATEST = datetime(2190, 1, 1, tzinfo=UTC)
+"""No job is due later: there stand jobs that wait for something else than a time."""
+NAME_LIKE = ("user", "session", "correlation_id", "cron_expression", "tz")
+DURATIONS = ("delay", "retry_delay", "timeout", "expires_in", "result_ttl", "debounce_max")
+COUNTS = ("max_retries", "max_crashes")
+COUNT_MAX = 1_000_000_000
+LATER = ("durability",)
+
+_set = object.__setattr__
+
+
+def seconds(value: object, *, field: str) -> float:
+    """Convert a public duration to seconds; refuse what is no finite, non-negative duration."""
+    if isinstance(value, timedelta):
+        value = value.total_seconds()
+    if isinstance(value, bool) or not isinstance(value, int | float) or not 0 <= value <= LONGEST:
+        raise InvalidJob(
+            f"{field} is {value!r}; give seconds (0 or more, at most 100 years) or a timedelta.", field=field
+        )
+    return float(value)
+
+
+def check_args(job: Job) -> None:
+    """Make arguments a tuple, or refuse them."""
+    if isinstance(job.args, str | bytes) or not isinstance(job.args, Sequence):
+        raise InvalidJob(f"args is {job.args!r}; give a list or tuple of arguments.", field="args")
+    _set(job, "args", tuple(job.args))
+
+
+def check_kwargs(job: Job) -> None:
+    """Refuse what is no mapping of names to arguments."""
+    if not isinstance(job.kwargs, Mapping) or not all(isinstance(key, str) for key in job.kwargs):
+        raise InvalidJob(f"kwargs is {job.kwargs!r}; give a mapping of names to arguments.", field="kwargs")
+
+
+def _duration(job: Job, option: str) -> None:
+    _set(job, option, seconds(getattr(job, option), field=option))
+
+
+def _hard_timeout(job: Job, option: str) -> None:
+    _duration(job, option)
+    soft, hard = job.timeout, job.hard_timeout
+    if soft and hard and hard < soft:  # type: ignore[operator]  # both are floats by now
+        raise InvalidJob(f"hard_timeout is {hard:g} s; give timeout ({soft:g} s) or more.", field=option)
+
+
+def _expires_in(job: Job, option: str) -> None:
+    _duration(job, option)
+    after, delay = job.expires_in, job.delay
+    if delay and after <= delay:  # type: ignore[operator]  # both are floats by now
+        raise InvalidJob(
+            f"expires_in is {after:g} s, and delay {delay:g} s: it would never start; give more.", field=option
+        )
+
+
+def _expires_at(job: Job, option: str) -> None:
+    _moment(job, option)
+    end, due = job.expires_at, job.scheduled_at
+    if end is not None and due is not None and end <= due:
+        raise InvalidJob(
+            f"expires_at is {end}, and scheduled_at {due}: it would never start; give a later time.", field=option
+        )
+
+
+def _count(job: Job, option: str) -> None:
+    value, least = getattr(job, option), int(option == "max_crashes")
+    if isinstance(value, bool) or not isinstance(value, int) or value < least:
+        raise InvalidJob(f"{option} is {value!r}; give a whole number, {least} or more.", field=option)
+    if value > COUNT_MAX:
+        raise InvalidJob(f"{option} is {value:,}; give {COUNT_MAX:,} or less.", field=option)
+
+
+def _moment(job: Job, option: str) -> None:
+    value = getattr(job, option)
+    if not isinstance(value, datetime):
+        raise InvalidJob(f"{option} is {value!r}; give a datetime.", field=option)
+    try:
+        moment = value.astimezone(UTC)
+    except (OverflowError, ValueError):  # of years before the first, or after the last
+        raise InvalidJob(f"{option} is {value!r}; give a time within the calendar.", field=option) from None
+    if option == "scheduled_at" and moment >= LATEST:
+        raise InvalidJob(f"{option} is {value!r}; give a time before {LATEST.year}.", field=option)
+    _set(job, option, moment)
+
+
+def _priority(job: Job, option: str) -> None:
+    try:
+        _set(job, option, Priority(-1 if isinstance(job.priority, bool) else getattr(job, option)))
+    except ValueError:
+        raise InvalidJob(f"priority is {job.priority!r}; use Priority.LOW … CRITICAL.", field=option) from None
+
+
+def _backoff(job: Job, option: str) -> None:
+    value = job.retry_backoff
+    if isinstance(value, bool) or not isinstance(value, int | float) or not 1 <= value <= 100:
+        raise InvalidJob(f"retry_backoff is {value!r}; give a factor from 1 to 100.", field=option)
+
+
+def _flag(job: Job, option: str) -> None:
+    if not isinstance(getattr(job, option), bool):
+        raise InvalidJob(f"{option} is {getattr(job, option)!r}; give True or False.", field=option)
+
+
+def _text(job: Job, option: str) -> None:
+    value = getattr(job, option)
+    if not isinstance(value, str) or not 0 < len(value) <= LABEL_LENGTH_MAX or not value.isprintable():
+        raise InvalidJob(f"{option} is {value!r}; give a printable text of 1 to 200 characters.", field=option)
+
+
+def _tags(job: Job, option: str) -> None:
+    tags = job.tags
+    if isinstance(tags, str) or not isinstance(tags, Sequence) or len(tags) > TAGS_MAX:
+        raise InvalidJob(f"tags is {tags!r}; give a list of at most {TAGS_MAX} texts.", field=option)
+    for tag in tags:
+        if not isinstance(tag, str) or not 0 < len(tag) <= TAG_LENGTH_MAX or not tag.isprintable():
+            raise InvalidJob(f"tags holds {tag!r}; a tag has 1 to {TAG_LENGTH_MAX} characters.", field=option)
+    _set(job, option, tuple(tags))
+
+
+def _metadata(job: Job, option: str) -> None:
+    if not isinstance(job.metadata, Mapping) or not all(isinstance(key, str) for key in job.metadata):
+        raise InvalidJob(f"metadata is {job.metadata!r}; give a mapping with text keys.", field=option)
+
+
+def _parents(job: Job, option: str) -> None:
+    parents = job.depends_on
+    if isinstance(parents, str | bytes) or not isinstance(parents, Sequence) or not parents:
+        raise InvalidJob(f"depends_on is {parents!r}; give a list of ids or handles.", field=option)
+    _set(job, option, tuple(parents))
+
+
+def _queue(job: Job, _option: str) -> None:
+    check_queue(job.queue)
+
+
+def _run_in(job: Job, option: str) -> None:
+    if job.run_in != getattr(job.function, "run_in", None):
+        raise InvalidJob(f"run_in is {job.run_in!r}; it stands on the decorator: @job(run_in=…).", field=option)
+
+
+def _unique(job: Job, option: str) -> None:
+    unique = job.unique
+    if callable(unique):
+        return
+    if not isinstance(unique, str) or not 0 < len(unique) <= KEY_LENGTH_MAX or not unique.isprintable():
+        raise InvalidJob(
+            f"unique is {unique!r}; give a printable text of 1 to {KEY_LENGTH_MAX} characters, or a function.",
+            field=option,
+        )
+    placeholders(unique)
+
+
+def _unique_for(job: Job, option: str) -> None:
+    value = job.unique_for
+    if isinstance(value, str):
+        if value not in SCOPES:
+            raise InvalidJob(f"unique_for is {value!r}; use 'queued', 'open' or seconds.", field=option)
+        return
+    if not seconds(value, field=option):
+        raise InvalidJob(f"unique_for is {value!r}; a time must be longer than nothing.", field=option)
+    _duration(job, option)
+
+
+def _on_conflict(job: Job, option: str) -> None:
+    if job.on_conflict not in ON_CONFLICT:
+        choices = ", ".join(map(repr, ON_CONFLICT[:-1]))
+        raise InvalidJob(f"on_conflict is {job.on_conflict!r}; use {choices} or {ON_CONFLICT[-1]!r}.", field=option)
+
+
+def _group(job: Job, _option: str) -> None:
+    check_group(job.group)
+
+
+def _later(_job: Job, option: str) -> None:
+    raise InvalidJob(f"{option} is not supported by this version of jobfleet; leave it out.", field=option)
+
+
+CHECKS: dict[str, Callable[[Job, str], None]] = {
+    **dict.fromkeys(DURATIONS, _duration),
+    "hard_timeout": _hard_timeout,  # after timeout, which it is compared with
+    "expires_in": _expires_in,  # after delay, likewise
+    **dict.fromkeys(COUNTS, _count),
+    **dict.fromkeys(NAME_LIKE, _text),
+    "priority": _priority,
+    "scheduled_at": _moment,
+    "expires_at": _expires_at,  # after scheduled_at, likewise
+    "retry_backoff": _backoff,
+    "retry_jitter": _flag,
+    "tags": _tags,
+    "metadata": _metadata,
+    "queue": _queue,
+    "depends_on": _parents,
+    "run_in": _run_in,
+    "unique": _unique,
+    "unique_for": _unique_for,
+    "on_conflict": _on_conflict,
+    "group": _group,
+    **dict.fromkeys(LATER, _later),
+}
+"""Option → what makes it its proper type, or refuses it; in an order in which each may rely on those before."""

@@ -1,0 +1,120 @@
+"""URLs that cannot be meant, and servers that refuse the greeting of a connection: told in a line, never raw."""
+
+from __future__ import annotations
+
+import socket
+import threading
+from collections.abc import Iterator
+
+import pytest
+
+from jobfleet import Fleet
+from jobfleet.errors import ConfigError, StoreUnavailable
+from jobfleet.store.aio import AsyncStore
+from jobfleet.store.calls.control import resume
+from jobfleet.store.connect import target
+from jobfleet.store.keys import Keyspace
+from jobfleet.store.sync import Store
+from tests.support.server import RedisServer
+
+LANE = Keyspace("test").lane("mail", 0)
+NO_DATABASE = "Redis refused: DB index is out of range. Check the database's number in --url / JOBFLEET_URL."
+
+
+@pytest.fixture(scope="module")
+def stranger() -> Iterator[str]:
+    """A server that answers everybody in HTTP."""
+    with socket.create_server(("127.0.0.1", 0)) as listening:
+        is_open = True
+
+        def answer() -> None:
+            while is_open:
+                connection, _ = listening.accept()
+                with connection:
+                    if connection.recv(4096):
+                        connection.sendall(b"HTTP/1.1 400 Bad Request\r\n\r\n")
+                        connection.recv(4096)  # until the caller hangs up
+
+        thread = threading.Thread(target=answer)
+        thread.start()
+        port = listening.getsockname()[1]
+        yield f"redis://127.0.0.1:{port}/0"
+        is_open = False
+        socket.create_connection(("127.0.0.1", port)).close()
+        thread.join()
+
+
+@pytest.mark.parametrize(
+    ("url", "wrong"),
+    [
+        ("redis://u:pw@h:abc", "Port could not be cast to integer value as 'abc'"),
+        ("redis://h:99999", "Port out of range 0-65535"),
+        ("redis://[::1", "Invalid IPv6 URL"),
+        ("redis://h:6379/abc", "the database is 'abc'; give a number, as in redis://HOST:6379/0"),
+        ("redis://h:6379/-1", "the database is '-1'; give a number, as in redis://HOST:6379/0"),
+        ("redis://h?db=abc", "Invalid value for 'db' in connection URL"),
+        ("rediss://h/0?colour=red", "unknown option 'colour'"),
+        ("unix://", "the socket's path is missing, as in unix:///run/redis.sock"),
+    ],
+)
+def test_a_url_that_cannot_be_read_is_told_with_what_is_wrong(url: str, wrong: str) -> None:
+    with pytest.raises(ConfigError) as caught:
+        target(url)
+
+    assert str(caught.value) == f"Cannot read the URL {url.replace('pw', '***')}: {wrong}."
+
+
+def test_a_fleet_refuses_a_url_that_cannot_be_read_on_first_use() -> None:
+    with Fleet("redis://h:abc") as fleet, pytest.raises(ConfigError, match=r"^Cannot read the URL redis://h:abc: Port"):
+        fleet.queues()
+
+
+@pytest.mark.parametrize("url", ["redis://h", "redis://h/", "redis://h:1/15", "rediss://u:p@h?ssl_cert_reqs=none"])
+def test_a_url_that_can_be_read_is_taken(url: str) -> None:
+    assert target(url).url == url
+
+
+def test_a_database_that_is_not_there_is_told_at_once(redis_url: str) -> None:
+    store = Store(target(f"{redis_url}?db=999"), patience=None)
+
+    with pytest.raises(ConfigError) as caught:
+        store.run(resume(LANE))
+
+    assert str(caught.value) == NO_DATABASE
+
+
+async def test_a_database_that_is_not_there_is_told_to_an_awaiting_caller(redis_url: str) -> None:
+    store = AsyncStore(target(f"{redis_url}?db=999"), patience=None)
+
+    with pytest.raises(ConfigError) as caught:
+        await store.run(resume(LANE))
+
+    assert str(caught.value) == NO_DATABASE
+
+
+def test_a_server_that_is_no_redis_is_told_as_one(stranger: str) -> None:
+    store = Store(target(stranger), patience=0)
+
+    with pytest.raises(StoreUnavailable, match=r"^No Redis at .* \(what answers there is no Redis\)\. Try "):
+        store.run(resume(LANE))
+
+
+async def test_a_server_that_is_no_redis_is_told_to_an_awaiting_caller(stranger: str) -> None:
+    store = AsyncStore(target(stranger), patience=0)
+
+    with pytest.raises(StoreUnavailable, match=r"\(what answers there is no Redis\)"):
+        await store.run(resume(LANE))
+
+
+def test_a_replica_is_told_as_one() -> None:
+    with RedisServer(tcp=True) as server:
+        server.client().replicaof("127.0.0.1", "1")
+        store = Store(target(server.url), patience=0)
+
+        with pytest.raises(StoreUnavailable) as caught:
+            store.run(resume(LANE))
+        store.close()
+
+    assert str(caught.value) == (
+        f"Redis at {server.url} is a read-only replica; set --url / JOBFLEET_URL to its primary."
+    )
