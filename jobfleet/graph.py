@@ -41,6 +41,18 @@ class Link:
     otherwise: str
 
 
+def refuse_times(job: Job) -> None:
+    """Refuse a job that says itself what it waits for, or that it recurs.
+
+    Raises:
+        InvalidJob: It does.
+    """
+    if job.depends_on is not None:
+        raise InvalidJob("A flow says itself what its jobs wait for; leave depends_on out.", field="depends_on")
+    if job.cron_expression is not None:
+        raise InvalidJob("A job of a flow runs once; leave cron_expression out.", field="cron_expression")
+
+
 @dataclass(slots=True)
 class Flow:
     """Jobs that wait for one another, enqueued as one.
@@ -66,8 +78,7 @@ class Flow:
             otherwise: What follows when one of them does not complete: ``cancel`` this one, ``run`` it all the
                 same, or have it ``wait`` for a replay.
         """
-        if job.depends_on is not None or job.cron_expression is not None:
-            raise InvalidJob("A flow says itself what its jobs wait for; leave depends_on out.", field="depends_on")
+        refuse_times(job)
         node = Node(job, len(self.nodes))
         self.nodes.append(node)
         for parent in (after,) if isinstance(after, Node) else after:

@@ -180,19 +180,17 @@ def _check_options(options: Iterable[str], *, allowed: frozenset[str]) -> None:
 
 @dataclass(slots=True)
 class Registry:
-    """Functions by name, and what stands around every enqueue and every run of theirs.
+    """Functions by name, and what stands around every run of theirs.
 
     Attributes:
         functions: What is registered.
-        around_enqueue: Each is given a job before it is written down, and answers it, or another.
         around_run: Each is given a run's context and what comes next, and awaits it, or does not; the
             first is the outermost. They stand outside of `hooks`.
-        hooks: What is called before, after and around runs.
+        hooks: What is called before, after and around runs, and around enqueues.
         enqueued: Functions without ``@job`` that this process has put into jobs, by name.
     """
 
     functions: dict[str, JobFunction[..., Any, Any]] = field(default_factory=dict)
-    around_enqueue: list[Callable[[Job], Job]] = field(default_factory=list)
     around_run: list[Middleware] = field(default_factory=list)
     hooks: Hooks = field(default_factory=Hooks)
     enqueued: dict[str, Callable[..., Any]] = field(default_factory=dict)
