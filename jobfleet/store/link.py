@@ -89,6 +89,8 @@ class SocketLink:
 
     def exchange(self, commands: Sequence[Command]) -> list[Any]:
         """Send commands in one pipeline; a reply or an exception for each."""
+        if not commands:
+            return []
         replies: list[Any] = []
         connection = None
         try:
@@ -167,6 +169,8 @@ class AsyncSocketLink:
 
     async def exchange(self, commands: Sequence[Command]) -> list[Any]:
         """Send commands in one pipeline; a reply or an exception for each."""
+        if not commands:  # an empty write would stay in a transport of Python 3.12 and later, which then never closes
+            return []
         replies: list[Any] = []
         connection = None
         try:
