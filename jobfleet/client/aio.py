@@ -16,6 +16,7 @@ from jobfleet.client.logs import LogLine, Reading
 from jobfleet.client.operations import AsyncOperations
 from jobfleet.client.receipts import AsyncReceipts
 from jobfleet.client.registry import Decorator, JobFunction, Registry
+from jobfleet.client.showing import AsyncShowing
 from jobfleet.client.steering import AsyncSteering
 from jobfleet.clock import monotonic
 from jobfleet.errors import JobNotFound, WaitTimeout
@@ -28,7 +29,7 @@ from jobfleet.store.pubsub import AsyncListener
 from jobfleet.store.values import Holder
 
 
-class AsyncFleet(AsyncSteering, AsyncOperations):
+class AsyncFleet(AsyncSteering, AsyncShowing, AsyncOperations):
     """A fleet, for programs that await; on one event loop. Connects on first use.
 
     Args:

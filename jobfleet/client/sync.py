@@ -16,6 +16,7 @@ from jobfleet.client.logs import LogLine, Reading
 from jobfleet.client.operations import Operations
 from jobfleet.client.receipts import Receipts, warn_on_loop
 from jobfleet.client.registry import Decorator, JobFunction, Registry
+from jobfleet.client.showing import Showing
 from jobfleet.client.steering import Steering
 from jobfleet.clock import monotonic
 from jobfleet.config import JobConfig
@@ -29,7 +30,7 @@ from jobfleet.store.sync import Store
 from jobfleet.store.values import Holder
 
 
-class Fleet(Steering, Operations):
+class Fleet(Steering, Showing, Operations):
     """A fleet, for programs that block. Connects on first use; safe for threads and after a fork.
 
     Args:
