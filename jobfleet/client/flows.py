@@ -23,7 +23,8 @@ from jobfleet.graph import Flow, refuse_times
 from jobfleet.model import JobResult, new_suffix
 from jobfleet.store.calls import flow as calls
 from jobfleet.store.calls import inspect
-from jobfleet.store.values import Entry, Final
+from jobfleet.store.found import Final
+from jobfleet.store.values import Entry
 
 AT_ONCE = 100
 Suffix = Callable[[int], str]
