@@ -112,6 +112,21 @@ async def test_a_flow_is_the_same_when_enqueued_again_though_its_jobs_were_copie
     assert [job.id for job in again.jobs] == [job.id for job in before.jobs]
 
 
+async def test_a_job_among_many_that_is_refused_on_the_way_has_its_error_in_its_receipt(
+    client: Either, registry: Registry
+) -> None:
+    @registry.hooks.around_enqueue
+    def known_tenants_only(job: Job) -> Job:
+        if job.user is None:
+            raise InvalidJob("user is not given.", field="user")
+        return job
+
+    receipts = await client.all("enqueue_many", [add(user="ann"), add(), add(user="bob")])
+
+    assert [receipt.created for receipt in receipts] == [True, False, True]
+    assert isinstance(receipts[1].error, InvalidJob)
+
+
 async def test_an_id_that_is_given_on_the_way_stands(client: Either, registry: Registry) -> None:
     registry.hooks.around_enqueue(lambda job: replace(job, id=f"invoice-{job.args[0]}"))
 
