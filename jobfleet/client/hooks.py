@@ -59,7 +59,8 @@ class Hooks:
 
     Each method is a decorator, with or without arguments, and hands the function back as it was. ``functions`` (names,
     or what ``@job`` made) and ``queues`` narrow down whose runs it is for. Functions may be ``def``, which are called
-    in a thread, or ``async def``. They are called in the order in which they were added.
+    in a thread, or ``async def``. They are called in the order in which they were added. `around_enqueue` alone is not
+    about runs, and is not narrowed down.
 
     Attributes:
         around_enqueues: What stands around enqueues, in order.

@@ -138,11 +138,7 @@ class Engine:
             changed=self._claimer.changed,
         )
         self._desk = Desk(
-            store,
-            config,
-            on_lost=self._stopper.lost,
-            on_cancel=lambda run: self._stopper.cancel(run, NOBODY),
-            registry=handlers.registry,
+            store, config, on_lost=self._stopper.lost, on_cancel=self._cancelled_mark, registry=handlers.registry
         )
         self._teller = Teller(Relay(store, keys, config, tally))
         self._finishers = Finishers(
@@ -308,6 +304,9 @@ class Engine:
         run = self._runs.get(key)
         if run is not None:
             self._stopper.cancel(run, by)
+
+    def _cancelled_mark(self, run: Run) -> None:
+        self.cancel(run.key, NOBODY)
 
     def _note_stage(self, run: Run, stage: Stage) -> None:
         run.n += 1
