@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Generic, ParamSpec, TypeVar
 
 from jobfleet.client.batch import BATCH, Batch, batch_of
-from jobfleet.client.hooks import Hooks, Middleware
+from jobfleet.client.hooks import AroundEnqueue, Hooks, Middleware
 from jobfleet.client.injection import injection_of, parameters_of
 from jobfleet.client.isolation import LIMITS, Isolation, isolation_of
 from jobfleet.errors import InvalidJob
@@ -191,6 +191,11 @@ class Registry:
     around_run: list[Middleware] = field(default_factory=list)
     hooks: Hooks = field(default_factory=Hooks)
     enqueued: dict[str, Callable[..., Any]] = field(default_factory=dict)
+
+    @property
+    def around_enqueue(self) -> list[AroundEnqueue]:
+        """What is given each job before it is written down; those of `hooks`."""
+        return self.hooks.around_enqueues
 
     def get(self, name: str) -> JobFunction[..., Any, Any] | None:
         """The function of that name, if it is registered, or built in."""

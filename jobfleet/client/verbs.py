@@ -144,6 +144,8 @@ def submit_many(space: Space, jobs: Iterable[Job]) -> Verb[list[Receipt]]:
                 continue
             made = made or (yield from prepare(space, job))
         except JobfleetError as error:
+            if not hasattr(given, "suffix"):  # a receipt is for a job
+                raise
             receipts.append(Receipt(id=given.suffix, created=False, status=JobStatus.QUEUED, error=error))
             continue
         receipts.append(_TO_COME)
