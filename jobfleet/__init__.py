@@ -22,9 +22,10 @@ if TYPE_CHECKING:
     from jobfleet.client.aio import AsyncFleet
     from jobfleet.client.batch import BatchItem
     from jobfleet.client.context import JobContext, ProgressCallback
+    from jobfleet.client.decorator import job, register_job_function
     from jobfleet.client.default import cancel, configure, enqueue, poll, wait
     from jobfleet.client.handle import AsyncJobHandle, JobHandle
-    from jobfleet.client.registry import JobFunction, hooks, job, register_job_function
+    from jobfleet.client.registry import JobFunction, hooks
     from jobfleet.client.resources import Resource
     from jobfleet.client.sync import Fleet
     from jobfleet.compat import JobManager, get_job_manager
@@ -98,9 +99,9 @@ _HOMES = {
     "get_job_manager": "jobfleet.compat",
     "hooks": "jobfleet.client.registry",
     "init_job_tables": "jobfleet.archive",
-    "job": "jobfleet.client.registry",
+    "job": "jobfleet.client.decorator",
     "poll": "jobfleet.client.default",
-    "register_job_function": "jobfleet.client.registry",
+    "register_job_function": "jobfleet.client.decorator",
     "wait": "jobfleet.client.default",
 }
 

@@ -42,6 +42,18 @@ class Link:
     otherwise: str
 
 
+def refuse_times(job: Job) -> None:
+    """Refuse a job that says itself what it waits for, or that it recurs.
+
+    Raises:
+        InvalidJob: It does.
+    """
+    if job.depends_on is not None:
+        raise InvalidJob("A flow says itself what its jobs wait for; leave depends_on out.", field="depends_on")
+    if job.cron_expression is not None:
+        raise InvalidJob("A job of a flow runs once; leave cron_expression out.", field="cron_expression")
+
+
 @dataclass(slots=True)
 class Flow:
     """Jobs that wait for one another, enqueued as one.
@@ -77,8 +89,7 @@ class Flow:
         parents: Any = (after,) if isinstance(after, Node) else after
         if isinstance(parents, str) or not isinstance(parents, Iterable):
             raise InvalidJob(f"after is {after!r:.100}; give what add answered, or several of these.", field="after")
-        if job.depends_on is not None or job.cron_expression is not None:
-            raise InvalidJob("A flow says itself what its jobs wait for; leave depends_on out.", field="depends_on")
+        refuse_times(job)
         node = Node(job, len(self.nodes))
         self.nodes.append(node)
         for parent in parents:

@@ -11,12 +11,14 @@ from typing import Any, Self
 from jobfleet.client import logs, verbs
 from jobfleet.client.base import Opened, Patience, open_settings
 from jobfleet.client.conflict import settle_one
+from jobfleet.client.decorator import Decorator
 from jobfleet.client.gather import Gatherer
 from jobfleet.client.handle import AsyncJobHandle
 from jobfleet.client.logs import LogLine, Reading
 from jobfleet.client.operations import AsyncOperations
 from jobfleet.client.receipts import AsyncReceipts
-from jobfleet.client.registry import Decorator, JobFunction, Registry
+from jobfleet.client.registry import JobFunction, Registry
+from jobfleet.client.showing import AsyncShowing
 from jobfleet.client.steering import AsyncSteering
 from jobfleet.clock import monotonic
 from jobfleet.errors import JobNotFound, WaitTimeout
@@ -30,7 +32,7 @@ from jobfleet.store.pubsub import AsyncListener
 from jobfleet.store.values import Holder
 
 
-class AsyncFleet(AsyncSteering, AsyncOperations):
+class AsyncFleet(AsyncSteering, AsyncShowing, AsyncOperations):
     """A fleet, for programs that await; on one event loop. Connects on first use.
 
     Args:

@@ -155,6 +155,15 @@ def schedule(space: Space, name: str, cron: Cron, job: Job, *, by: str | None, a
     return str(word)
 
 
+def add(space: Space, name: str, cron: Cron, job: Job, *, by: str | None, is_new: bool) -> Verb[str]:
+    """Keep a recurring job that has not passed what stands around enqueues; with `is_new` no other has its name.
+
+    Raises:
+        InvalidJob: As `schedule`.
+    """
+    return (yield from schedule(space, name, cron, space.through(job), by=by, add=is_new))
+
+
 def submit(space: Space, job: Job, by: str | None = None) -> Verb[Receipt]:
     """Keep the entry that a job with a `cron_expression` asks for; the receipt names the job of its next fire.
 

@@ -21,7 +21,8 @@ from jobfleet.errors import EncodingError, InvalidJob, JobNotFound
 from jobfleet.model import JobStatus, added_suffix
 from jobfleet.store.calls import flow as calls
 from jobfleet.store.calls import inspect
-from jobfleet.store.values import BLOCKED, Final, Found, InRun, InWait
+from jobfleet.store.found import Final, Found, InRun, InWait
+from jobfleet.store.values import BLOCKED
 
 
 def extend_flow(space: Space, adder: str, flow_id: str, wish: Wish) -> Verb[list[str]]:

@@ -21,8 +21,9 @@ from jobfleet.errors import InvalidJob, JobNotFound, UnknownParent
 from jobfleet.model import After, Job, JobStatus, Receipt
 from jobfleet.model.unique import DEBOUNCE, EXISTING, RAISE, REPLACE
 from jobfleet.store.calls import flow, inspect
+from jobfleet.store.found import Unknown
 from jobfleet.store.keys import Lane
-from jobfleet.store.values import Answer, Entry, Holder, Unknown
+from jobfleet.store.values import Answer, Entry, Holder
 
 PARENTS_KEPT_MS = 30 * 86_400_000
 PARENTS_MOST = 10_000

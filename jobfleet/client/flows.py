@@ -20,11 +20,12 @@ from jobfleet.client.telling import tell, tell_ending
 from jobfleet.client.verbs import Verb, batches, cancel_many, poll_many, prepare, replay, value
 from jobfleet.codec import amended, encode
 from jobfleet.errors import InvalidJob
-from jobfleet.graph import Flow
+from jobfleet.graph import Flow, refuse_times
 from jobfleet.model import JobResult, new_suffix
 from jobfleet.store.calls import flow as calls
 from jobfleet.store.calls import inspect
-from jobfleet.store.values import Entry, Final
+from jobfleet.store.found import Final
+from jobfleet.store.values import Entry
 
 AT_ONCE = 100
 Suffix = Callable[[int], str]
@@ -90,9 +91,11 @@ def written(
     jobs: list[FlowJob] = []
     made: list[Dependant] = []
     for node in order:
-        refuse_unique(node.job, "jobs of a flow")
         links = flow.links.get(node.number, {})
         job = node.job if suffix is None or node.job.id else replace(node.job, id=suffix(node.number))
+        job = space.through(job)
+        refuse_unique(job, "jobs of a flow")
+        refuse_times(job)
         sent = yield from prepare(space, job)
         parents = tuple(places[number] for number in links)
         before = [
@@ -103,9 +106,9 @@ def written(
         said = {**header, "parents": len(edges)} if edges else header
         envelope = amended(sent.entry.envelope, said)
         made.append(Dependant(sent.lane, sent.entry._replace(envelope=envelope), edges))
-        function = str(getattr(node.job.function, "name", node.job.function))
+        function = str(getattr(job.function, "name", job.function))
         otherwise = tuple(link.otherwise for link in links.values())
-        jobs.append(FlowJob(sent.entry.id, node.job.name, function, parents, otherwise, sent.entry.band))
+        jobs.append(FlowJob(sent.entry.id, job.name, function, parents, otherwise, sent.entry.band))
     return jobs, made
 
 

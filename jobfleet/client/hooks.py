@@ -1,13 +1,14 @@
-"""Hooks and middleware: a fleet's own code before, after and around every run."""
+"""Hooks and middleware: a fleet's own code before, after and around every run, and around every enqueue."""
 
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Iterable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any, Protocol, TypeVar, overload
 
 from jobfleet.client.context import JobContext
 from jobfleet.errors import InvalidJob
+from jobfleet.model import Job
 from jobfleet.outcome import Outcome
 
 Before = Callable[[JobContext], object]
@@ -15,6 +16,7 @@ After = Callable[[JobContext, Outcome], object]
 OnRetry = Callable[[JobContext, BaseException, float], object]
 OnFailure = Callable[[JobContext, BaseException], object]
 Middleware = Callable[[JobContext, Callable[[], Awaitable[Any]]], Awaitable[Any]]
+AroundEnqueue = Callable[[Job], Job]
 
 F = TypeVar("F", bound=Callable[..., Any])
 BeforeT = TypeVar("BeforeT", bound=Before)
@@ -22,6 +24,7 @@ AfterT = TypeVar("AfterT", bound=After)
 OnRetryT = TypeVar("OnRetryT", bound=OnRetry)
 OnFailureT = TypeVar("OnFailureT", bound=OnFailure)
 MiddlewareT = TypeVar("MiddlewareT", bound=Middleware)
+AroundEnqueueT = TypeVar("AroundEnqueueT", bound=AroundEnqueue)
 
 
 class Keep(Protocol):
@@ -56,7 +59,11 @@ class Hooks:
 
     Each method is a decorator, with or without arguments, and hands the function back as it was. ``functions`` (names,
     or what ``@job`` made) and ``queues`` narrow down whose runs it is for. Functions may be ``def``, which are called
-    in a thread, or ``async def``. They are called in the order in which they were added.
+    in a thread, or ``async def``. They are called in the order in which they were added. `around_enqueue` alone is not
+    about runs, and is not narrowed down.
+
+    Attributes:
+        around_enqueues: What stands around enqueues, in order.
     """
 
     _before: list[Hook] = field(default_factory=list)
@@ -64,15 +71,16 @@ class Hooks:
     _on_retry: list[Hook] = field(default_factory=list)
     _on_failure: list[Hook] = field(default_factory=list)
     _around: list[Hook] = field(default_factory=list)
+    around_enqueues: list[AroundEnqueue] = field(default_factory=list)
 
     @property
     def kinds(self) -> tuple[list[Hook], list[Hook], list[Hook], list[Hook], list[Hook]]:
-        """All: before, after, on retry, on failure, around."""
+        """All that are for runs: before, after, on retry, on failure, around."""
         return self._before, self._after, self._on_retry, self._on_failure, self._around
 
     @property
     def is_empty(self) -> bool:
-        """Whether there is none."""
+        """Whether there is none for runs."""
         return not any(self.kinds)
 
     @overload
@@ -138,6 +146,44 @@ class Hooks:
         """
         return _added(self._around, function, functions, queues)
 
+    def around_enqueue(self, function: AroundEnqueueT, /) -> AroundEnqueueT:
+        """Give each job that this process enqueues to ``function(job)``, which answers it, or a changed copy of it.
+
+        That is once a job, those of flows and those that jobs add to their flow among them; a recurring job passes when
+        it is added, unless it stands at a decorator. A copy keeps the job's id, unless the function gives it another.
+        It is called where the job is enqueued, on the event loop too: it must not block. What it raises, the enqueue
+        raises.
+        """
+        self.around_enqueues.append(_function(function))
+        return function
+
+    def through(self, job: Job) -> Job:
+        """The job after everything that stands around enqueues.
+
+        Raises:
+            InvalidJob: One of these has answered no job.
+        """
+        own, suffix = job.id, job.suffix
+        for around in self.around_enqueues:
+            made: object = around(job)
+            if not isinstance(made, Job):
+                name = getattr(around, "__qualname__", repr(around))
+                raise InvalidJob(
+                    f"{name} stands around enqueues and answered {made!r:.80}; return the job.", field="around_enqueue"
+                )
+            job = made
+        if job.suffix == suffix or job.id not in (None, own):
+            return job
+        job = replace(job, id=own)
+        object.__setattr__(job, "suffix", suffix)  # who enqueues the same job again must make no second one
+        return job
+
+
+def _function(target: Any) -> Any:
+    if not callable(target):
+        raise InvalidJob(f"A hook is a function, not {target!r}.", field="hooks")
+    return target
+
 
 def _added(
     hooks: list[Hook], function: Callable[..., Any] | None, functions: Iterable[Any], queues: Iterable[str]
@@ -148,9 +194,7 @@ def _added(
     chosen = frozenset(queues)
 
     def add(target: Callable[..., Any]) -> Callable[..., Any]:
-        if not callable(target):
-            raise InvalidJob(f"A hook is a function, not {target!r}.", field="hooks")
-        hooks.append(Hook(target, names, chosen))
+        hooks.append(Hook(_function(target), names, chosen))
         return target
 
     return add if function is None else add(function)

@@ -16,8 +16,8 @@ from jobfleet.model import JobResult, JobStatus, split_id
 from jobfleet.model.asking import check_text, read_status
 from jobfleet.store.calls.index import CHUNK, Mark, indexed, names
 from jobfleet.store.calls.inspect import status
+from jobfleet.store.found import Found, Unknown
 from jobfleet.store.keys import Lane
-from jobfleet.store.values import Found, Unknown
 
 Rows = tuple[list[JobResult[Any]], str]
 """Jobs, and where the next page begins; empty on the last."""

@@ -47,6 +47,8 @@ class Recurring:
     ) -> str:
         """Keep a recurring job under a name; answer what that made of it: added, changed or unchanged.
 
+        The job passes what stands around enqueues now, once; each fire enqueues it as it is then.
+
         Args:
             name: The name.
             cron: When: a `Cron`, or an expression.
@@ -58,7 +60,7 @@ class Recurring:
         Raises:
             InvalidJob: A field is wrong, or the name is taken.
         """
-        work = verbs.schedule(self._space, name, cron_of(cron, tz), job, by=by, add=not replace)
+        work = verbs.add(self._space, name, cron_of(cron, tz), job, by=by, is_new=not replace)
         word: str = self._do(work)
         return word
 
@@ -120,7 +122,7 @@ class AsyncRecurring:
         replace: bool = False,
     ) -> str:
         """Keep a recurring job under a name; see `Recurring.add`."""
-        work = verbs.schedule(self._space, name, cron_of(cron, tz), job, by=by, add=not replace)
+        work = verbs.add(self._space, name, cron_of(cron, tz), job, by=by, is_new=not replace)
         word: str = await self._do(work)
         return word
 

@@ -1,19 +1,16 @@
-"""Functions by name: the decorator `job`, `JobFunction`, and the registry that workers look into."""
+"""Functions by name: `JobFunction`, and the registry that `job` fills and workers look into."""
 
 from __future__ import annotations
 
 import inspect
 import sys
-import typing
-from collections.abc import Awaitable, Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
-from datetime import timedelta
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Concatenate, Generic, ParamSpec, TypeVar, overload
+from typing import TYPE_CHECKING, Any, Generic, ParamSpec, TypeVar
 
-from jobfleet.client.batch import BATCH, Batch, BatchDecorator, batch_of
-from jobfleet.client.context import JobContext
-from jobfleet.client.hooks import Hooks, Middleware
+from jobfleet.client.batch import BATCH, Batch, batch_of
+from jobfleet.client.hooks import AroundEnqueue, Hooks, Middleware
 from jobfleet.client.injection import injection_of, parameters_of
 from jobfleet.client.isolation import LIMITS, Isolation, isolation_of
 from jobfleet.errors import InvalidJob
@@ -181,22 +178,25 @@ def _check_options(options: Iterable[str], *, allowed: frozenset[str]) -> None:
 
 @dataclass(slots=True)
 class Registry:
-    """Functions by name, and what stands around every enqueue and every run of theirs.
+    """Functions by name, and what stands around every run of theirs.
 
     Attributes:
         functions: What is registered.
-        around_enqueue: Each is given a job before it is written down, and answers it, or another.
         around_run: Each is given a run's context and what comes next, and awaits it, or does not; the
             first is the outermost. They stand outside of `hooks`.
-        hooks: What is called before, after and around runs.
+        hooks: What is called before, after and around runs, and around enqueues.
         enqueued: Functions without ``@job`` that this process has put into jobs, by name.
     """
 
     functions: dict[str, JobFunction[..., Any, Any]] = field(default_factory=dict)
-    around_enqueue: list[Callable[[Job], Job]] = field(default_factory=list)
     around_run: list[Middleware] = field(default_factory=list)
     hooks: Hooks = field(default_factory=Hooks)
     enqueued: dict[str, Callable[..., Any]] = field(default_factory=dict)
+
+    @property
+    def around_enqueue(self) -> list[AroundEnqueue]:
+        """What is given each job before it is written down; those of `hooks`."""
+        return self.hooks.around_enqueues
 
     def get(self, name: str) -> JobFunction[..., Any, Any] | None:
         """The function of that name, if it is registered, or built in."""
@@ -307,62 +307,3 @@ def _same(one: Callable[..., Any], other: Callable[..., Any]) -> bool:
 REGISTRY = Registry()
 hooks = REGISTRY.hooks
 """Hooks of the default registry."""
-
-
-class Decorator(typing.Protocol):
-    """What ``@job(...)`` returns."""
-
-    @overload
-    def __call__(
-        self, function: Callable[Concatenate[JobContext, P], Awaitable[R]]
-    ) -> JobFunction[P, R, Awaitable[R]]: ...
-    @overload
-    def __call__(self, function: Callable[P, Awaitable[R]]) -> JobFunction[P, R, Awaitable[R]]: ...
-    @overload
-    def __call__(self, function: Callable[Concatenate[JobContext, P], R]) -> JobFunction[P, R, R]: ...
-    @overload
-    def __call__(self, function: Callable[P, R]) -> JobFunction[P, R, R]: ...
-
-
-@overload
-def job(function: Callable[Concatenate[JobContext, P], Awaitable[R]], /) -> JobFunction[P, R, Awaitable[R]]: ...
-@overload
-def job(function: Callable[P, Awaitable[R]], /) -> JobFunction[P, R, Awaitable[R]]: ...
-@overload
-def job(function: Callable[Concatenate[JobContext, P], R], /) -> JobFunction[P, R, R]: ...
-@overload
-def job(function: Callable[P, R], /) -> JobFunction[P, R, R]: ...
-@overload
-def job(*, batch: int, batch_wait: float | timedelta = ..., **options: Any) -> BatchDecorator: ...
-@overload
-def job(
-    *,
-    name: str | None = None,
-    retry_on: tuple[type[BaseException], ...] = (),
-    discard_on: tuple[type[BaseException], ...] = (),
-    **options: Any,
-) -> Decorator: ...
-def job(function: Callable[..., Any] | None = None, /, **options: Any) -> Any:
-    """Make a function a job, in the default registry.
-
-    Args:
-        function: The function, when used without parentheses.
-        name: The name on the wire; default ``module.qualname``.
-        retry_on: Exceptions after which the job is run again, whatever the default.
-        discard_on: Exceptions after which it is not.
-        options: Defaults of the jobs; see `Job`. And of the function alone: `run_in` (``async``, ``thread`` or
-            ``process``), and with ``process`` `memory_limit` (bytes or a text such as ``512MiB``), `cpu_limit`
-            (seconds), `nice` (0 to 19), `environment` (a mapping) and `on_oom` (a queue). With `batch` (1 to 1,000) the
-            function is given a list of that many jobs' values at most, gathered for `batch_wait` seconds.
-
-    Raises:
-        InvalidJob: An option is wrong.
-    """
-    if function is not None:
-        return REGISTRY.register(function, **options)
-    return lambda target: REGISTRY.register(target, **options)
-
-
-def register_job_function(name: str, function: Callable[..., Any], **options: Any) -> JobFunction[..., Any, Any]:
-    """Make a function known by a name that survives a restart; lambdas are welcome here."""
-    return REGISTRY.register(function, name=name, **options)

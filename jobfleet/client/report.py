@@ -11,7 +11,8 @@ from jobfleet.errors import EncodingError, JobNotFound
 from jobfleet.model import ErrorType, JobResult, JobStatus, split_id, suffix_time_us
 from jobfleet.retry import Tries
 from jobfleet.store.calls.paused import due_of
-from jobfleet.store.values import BLOCKED, Dead, DeadLetter, Final, Found, InRun, InWait, Running, Unknown, Waiting
+from jobfleet.store.found import Dead, DeadLetter, Final, Found, InRun, InWait, Running, Unknown, Waiting
+from jobfleet.store.values import BLOCKED
 
 LETTERS = {"co": JobStatus.COMPLETED, "fa": JobStatus.FAILED, "ca": JobStatus.CANCELLED, "ex": JobStatus.EXPIRED}
 

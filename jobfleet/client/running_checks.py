@@ -6,7 +6,7 @@ from jobfleet.client.reasons import Fact, Reason, ReasonCode, asked_by
 from jobfleet.client.snapshot import Snapshot
 from jobfleet.clock import span
 from jobfleet.model import JobStatus
-from jobfleet.store.values import InRun
+from jobfleet.store.found import InRun
 
 
 def running(seen: Snapshot) -> Reason | None:

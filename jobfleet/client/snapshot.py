@@ -18,8 +18,9 @@ from jobfleet.model import JobResult, JobStatus
 from jobfleet.retry import FRESH, Policy, Tries, policy_of, with_header
 from jobfleet.store.calls import flow, inspect
 from jobfleet.store.calls.paused import due_of, is_withheld
+from jobfleet.store.found import InRun, InWait
 from jobfleet.store.standing import Explained
-from jobfleet.store.values import BLOCKED, FleetSeen, InRun, InWait
+from jobfleet.store.values import BLOCKED, FleetSeen
 
 SHOWN = 5
 """Parents that are named."""

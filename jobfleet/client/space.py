@@ -57,9 +57,8 @@ class Space:
         """
         if type(job) is not Job:
             check_job(job)
-        for around in self.registry.around_enqueue:
-            job = around(job)
-        return job
+        hooks = self.registry.hooks
+        return hooks.through(job) if hooks.around_enqueues else job
 
     def resolved(self, job: Job) -> Resolved | None:
         """A job's function and options, from this process or from what workers published."""

@@ -33,9 +33,10 @@ from jobfleet.store.calls import control, inspect
 from jobfleet.store.calls.enqueue import enqueue
 from jobfleet.store.calls.index import indexes_of, marked
 from jobfleet.store.calls.paused import due_of
+from jobfleet.store.found import InWait, Unknown
 from jobfleet.store.keys import BANDS, Lane
 from jobfleet.store.standing import Explained
-from jobfleet.store.values import Entry, InWait, Unknown
+from jobfleet.store.values import Entry
 
 HOLD_US = 60 * SECOND_US
 """For how long a job that is being moved is kept from starting where it was."""

@@ -11,11 +11,13 @@ from typing import Any, Self
 from jobfleet.client import logs, verbs
 from jobfleet.client.base import Opened, Patience, open_settings
 from jobfleet.client.conflict import settle_one
+from jobfleet.client.decorator import Decorator
 from jobfleet.client.handle import JobHandle
 from jobfleet.client.logs import LogLine, Reading
 from jobfleet.client.operations import Operations
 from jobfleet.client.receipts import Receipts, warn_on_loop
-from jobfleet.client.registry import Decorator, JobFunction, Registry
+from jobfleet.client.registry import JobFunction, Registry
+from jobfleet.client.showing import Showing
 from jobfleet.client.steering import Steering
 from jobfleet.clock import monotonic
 from jobfleet.config import JobConfig
@@ -30,7 +32,7 @@ from jobfleet.store.sync import Store
 from jobfleet.store.values import Holder
 
 
-class Fleet(Steering, Operations):
+class Fleet(Steering, Showing, Operations):
     """A fleet, for programs that block. Connects on first use; safe for threads and after a fork.
 
     Args:

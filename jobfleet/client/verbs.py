@@ -138,15 +138,18 @@ def submit_many(space: Space, jobs: Iterable[Job]) -> Verb[list[Receipt]]:
     receipts: list[Receipt] = []
     by_lane: dict[Lane, list[tuple[int, Submission]]] = {}
     now = monotonic()
-    for index, job in enumerate(map(space.through, jobs)):
+    for index, given in enumerate(jobs):
         try:
+            job = space.through(given)
             made = space.quick(job, now)
             if made is None and job.depends_on is not None:
                 receipts.append((yield from submitting(space, job)))
                 continue
             made = made or (yield from prepare(space, job))
         except JobfleetError as error:
-            receipts.append(Receipt(id=job.suffix, created=False, status=JobStatus.QUEUED, error=error))
+            if not hasattr(given, "suffix"):  # a receipt is for a job
+                raise
+            receipts.append(Receipt(id=given.suffix, created=False, status=JobStatus.QUEUED, error=error))
             continue
         receipts.append(_TO_COME)
         by_lane.setdefault(made.lane, []).append((index, made))

@@ -12,7 +12,7 @@ from jobfleet.client.snapshot import Snapshot
 from jobfleet.clock import span
 from jobfleet.model import JobStatus
 from jobfleet.store.calls.paused import read_functions
-from jobfleet.store.values import InWait
+from jobfleet.store.found import InWait
 
 LATER = (JobStatus.SCHEDULED, JobStatus.RETRYING)
 

@@ -24,8 +24,8 @@ from jobfleet.services.service import Service
 from jobfleet.store.aio import AsyncStore
 from jobfleet.store.call import Call
 from jobfleet.store.calls import control, flow, inspect
+from jobfleet.store.found import InRun, InWait, Waiting
 from jobfleet.store.keys import Keyspace, Lane
-from jobfleet.store.values import InRun, InWait, Waiting
 
 log = logging.getLogger("jobfleet.reaper")
 T = TypeVar("T")

@@ -66,9 +66,18 @@ def info_of(reply: bytes) -> dict[str, str]:
     return {name: value for name, _, value in lines if value}
 
 
+def answered(error: BaseException) -> BaseException:
+    """An error as a value: a traceback would hold the callers' frames, and these the replies that it is one of."""
+    part: BaseException | None = error
+    while part is not None:  # what it came from has a traceback of its own
+        part.__traceback__ = None
+        part = part.__cause__ or part.__context__
+    return error
+
+
 def fill(replies: list[Any], commands: Sequence[Command], error: BaseException) -> list[Any]:
     """Answer the commands that got no reply with what prevented it."""
-    return replies + [error] * (len(commands) - len(replies))
+    return replies + [answered(error)] * (len(commands) - len(replies))
 
 
 class SocketLink:
@@ -83,6 +92,8 @@ class SocketLink:
 
     def exchange(self, commands: Sequence[Command]) -> list[Any]:
         """Send commands in one pipeline; a reply or an exception for each."""
+        if not commands:
+            return []
         replies: list[Any] = []
         connection = None
         try:
@@ -138,7 +149,7 @@ def _read(connection: Any) -> Any:
     except CONNECTION_ERRORS:
         raise
     except RedisError as error:
-        return error
+        return answered(error)
 
 
 def _exchange_fake(connection: Any, commands: Sequence[Command], replies: list[Any]) -> None:
@@ -161,6 +172,8 @@ class AsyncSocketLink:
 
     async def exchange(self, commands: Sequence[Command]) -> list[Any]:
         """Send commands in one pipeline; a reply or an exception for each."""
+        if not commands:  # an empty write would stay in a transport of Python 3.12 and later, which then never closes
+            return []
         replies: list[Any] = []
         connection = None
         try:
@@ -194,7 +207,7 @@ class AsyncSocketLink:
                 reply = await _aread(connection)
         except LINK_ERRORS as error:
             await _drop(connection)
-            return error
+            return answered(error)
         except BaseException:  # cancelled while blocking: the connection must go, or it eats a later wake-up
             await _drop(connection)
             raise
@@ -242,7 +255,7 @@ async def _aread(connection: Any) -> Any:
     except CONNECTION_ERRORS:
         raise
     except RedisError as error:
-        return error
+        return answered(error)
 
 
 async def _drop(connection: Any) -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import NamedTuple
 
-from jobfleet.store.values import Found
+from jobfleet.store.found import Found
 
 
 class Limited(NamedTuple):

@@ -88,7 +88,10 @@ class Around:
             handler = replace(handler, call=partial(copy_context().run, handler.call))
         future = asyncio.get_running_loop().create_future()
         self._executors[handler.where].start(run, handler, args, kwargs, partial(_resolve, future))
-        return await future
+        try:
+            return await future
+        finally:
+            del future  # it holds the error, whose traceback holds this frame
 
     async def ended(self, run: Run, outcome: Outcome, decision: Decision) -> None:
         """Call the hooks after a run, once; whatever they raise changes nothing."""

@@ -15,8 +15,6 @@ from jobfleet.codec import Limits
 from jobfleet.config import JobConfig
 from jobfleet.metrics.tally import Tally
 from jobfleet.model import split_id
-from jobfleet.outcome import Cancelled, Interrupted, LeaseLost
-from jobfleet.retry import policy_of
 from jobfleet.services.relay import Relay
 from jobfleet.store.aio import AsyncStore
 from jobfleet.store.calls.control import stop
@@ -29,23 +27,22 @@ from jobfleet.worker.board import Board
 from jobfleet.worker.claimer import Claimer
 from jobfleet.worker.counting import Counting
 from jobfleet.worker.desk import Desk
+from jobfleet.worker.endings import Endings
 from jobfleet.worker.executors.all import executors
 from jobfleet.worker.executors.executor import Stage
-from jobfleet.worker.finisher import Finisher
+from jobfleet.worker.finisher import Finishers
 from jobfleet.worker.handlers import Handlers
 from jobfleet.worker.ladder import Ladder, Verdict
 from jobfleet.worker.mover import Mover
 from jobfleet.worker.parents import Parents
 from jobfleet.worker.resources import CLOSING, Resources
-from jobfleet.worker.run import Run
+from jobfleet.worker.run import Key, Run
 from jobfleet.worker.runner import Runner
+from jobfleet.worker.stopper import Stopper
 from jobfleet.worker.teller import Teller
 from jobfleet.worker.waits import any_of
 
 log = logging.getLogger("jobfleet.worker")
-Key = tuple[str, int]
-"""Id and token of a run: tokens are unique within a lane only, and a child serves several."""
-
 NOBODY = "-"
 SENDING = 5.0
 """Seconds that the last endings may take; a supervisor waits no longer for its child either."""
@@ -85,13 +82,10 @@ class Engine:
         on_condemned: Callable[[Run, Verdict], None] | None = None,
     ) -> None:
         self._config = config
-        self._child = child
         self._board = board
-        self._store = store
         self._counting = Counting(tally, self.now_us)
         self._runs: dict[Key, Run] = {}
         self._running = 0
-        self._finishers: dict[Lane, Finisher] = {}
         self._offset: tuple[int, float] = (0, 0.0)
         self._started_us = 0
         self._tells_all = lines.tells_all()
@@ -102,7 +96,6 @@ class Engine:
         self._most: int | None = None
         self._on_spent: Callable[[], None] = lambda: None
         self._resources = Resources()
-        self._desk = Desk(store, config, on_lost=self._lost, on_cancel=self._cancelled_mark, registry=handlers.registry)
         self._ladder = Ladder(
             board,
             cancel_grace=config.cancel_grace,
@@ -113,6 +106,7 @@ class Engine:
         self._executors = executors(child, config, modules, handlers, board, self._ladder)
         keys = Keyspace(config.namespace)
         parents = Parents(store, keys)
+        limits = Limits(max_bytes=config.max_payload, max_depth=config.max_depth)
         self._mover = Mover(store, config, finish=self._finish)
         self._runner = Runner(
             handlers,
@@ -120,32 +114,35 @@ class Engine:
             self._ladder,
             resources=self._resources,
             child=child,
-            limits=Limits(max_bytes=config.max_payload, max_depth=config.max_depth),
-            default_policy=policy_of({}, config),
+            limits=limits,
             hard_grace=config.hard_grace,
-            failed_ttl_ms=round(config.failed_result_ttl * 1000),
-            windows_ms=(round(config.dedupe_window * 1000), round(config.own_id_window * 1000)),
-            traceback_bytes=config.traceback_bytes,
-            now_us=self.now_us,
+            endings=Endings(config, child=child, limits=limits, now_us=self.now_us),
             finish=self._finish,
             move=self._mover.move,
             parents=lambda run: parents(run.lane, run.id),
             on_returned=self._returned,
         )
-        self._teller = Teller(Relay(store, keys, config, tally))
-        self._claimer = Claimer(
-            store,
-            config,
-            child=child,
-            free=self._free,
-            admit=self._admit,
-            on_buried=on_buried,
-        )
+        self._claimer = Claimer(store, config, child=child, free=self._free, admit=self._admit, on_buried=on_buried)
         self._anteroom = Anteroom(
             patience=config.renewal,
             start=self._start_now,
             give_back=self._runner.abandon,
             changed=self._claimer.changed,
+        )
+        self._stopper = Stopper(
+            self._runs,
+            self._ladder,
+            self._anteroom,
+            abandon=self._runner.abandon,
+            clear=self._clear,
+            changed=self._claimer.changed,
+        )
+        self._desk = Desk(
+            store, config, on_lost=self._stopper.lost, on_cancel=self._cancelled_mark, registry=handlers.registry
+        )
+        self._teller = Teller(Relay(store, keys, config, tally))
+        self._finishers = Finishers(
+            child, store, progress_ttl_ms=self._desk.progress_ms, on_settled=self._settled, on_watched=self._teller.tell
         )
 
     @property
@@ -221,7 +218,7 @@ class Engine:
         run.is_over = run.stands_again = True
         run.item = item
         self.finished -= 1  # it was not taken, to speak of
-        (self._finishers.get(run.lane) or self._new_finisher(run.lane)).add(run, item)
+        self._finishers[run.lane].add(run, item)
 
     def _start(self, run: Run) -> None:
         self._board.started(run.place)
@@ -251,20 +248,9 @@ class Engine:
             return
         run.stands_again = item[0] in ("retry", "release", "park")
         run.item = item
-        (self._finishers.get(run.lane) or self._new_finisher(run.lane)).add(run, item, *self._desk.last(run, item))
+        self._finishers[run.lane].add(run, item, *self._desk.last(run, item))
         if self._tells_all:
             lines.ended(run, str(item[0]), self.now_us() - run.started_us)
-
-    def _new_finisher(self, lane: Lane) -> Finisher:
-        made = self._finishers[lane] = Finisher(
-            lane,
-            self._child,
-            self._store,
-            progress_ttl_ms=self._desk.progress_ms,
-            on_settled=self._settled,
-            on_watched=self._teller.tell,
-        )
-        return made
 
     def _settled(self, run: Run, letter: str) -> None:
         if run.stands_again or self._config.burst:  # an end may make room under a limit, too
@@ -311,37 +297,20 @@ class Engine:
         for key in keys:
             run = self._runs.get(key)
             if run is not None:
-                self._lost(run)
-
-    def _lost(self, run: Run) -> None:
-        if run.key not in self._runs or run.is_over:
-            return
-        lines.lost(run, "another run owns it by now")
-        if self._anteroom.remove(run):
-            run.is_over = True
-            self._clear(run)
-            self._claimer.changed()
-        else:
-            self._ladder.stop(run, LeaseLost())
+                self._stopper.lost(run)
 
     def cancel(self, key: Key, by: str) -> None:
         """Somebody asked for a running job to stop."""
         run = self._runs.get(key)
-        if run is not None and not run.is_over and run.cancel_by is None:
-            log.info("job.cancelling job_id=%s by=%s", run.id, by, extra={"run": run})
-            if self._anteroom.remove(run):
-                self._runner.abandon(run, Cancelled(by))
-                self._claimer.changed()
-            else:
-                self._ladder.stop(run, Cancelled(by))
-
-    def _note_stage(self, run: Run, stage: Stage) -> None:
-        run.n += 1
-        finisher = self._finishers.get(run.lane) or self._new_finisher(run.lane)
-        finisher.note(stop(run.lane, ((run.id, run.token, run.n, stage.name.lower()),)))
+        if run is not None:
+            self._stopper.cancel(run, by)
 
     def _cancelled_mark(self, run: Run) -> None:
         self.cancel(run.key, NOBODY)
+
+    def _note_stage(self, run: Run, stage: Stage) -> None:
+        run.n += 1
+        self._finishers[run.lane].note(stop(run.lane, ((run.id, run.token, run.n, stage.name.lower()),)))
 
     async def quiet(self) -> None:
         """Claim no more."""
@@ -364,23 +333,11 @@ class Engine:
         for executor in self._executors.values():
             executor.flush()
         await self._wait_ended(grace, hurry)
-        left = [run for run in self._runs.values() if not run.is_over and not run.is_condemned]
-        for run in left:
-            self._ladder.stop(run, Interrupted())
-        if left:
-            log.info("worker.releasing jobs=%d", len(left))
-            await self._wait_ended(1.0, None)
-            if self._ladder.kill(left):
-                await self._wait_ended(1.0, None)
-        for run in list(self._runs.values()):
-            if not run.is_condemned:  # of that one, the supervisor says how it ended
-                self._runner.abandon(run, Interrupted())
+        await self._stopper.release(self._wait_ended)
         await self._mover.drained(SENDING)
         with suppress(TimeoutError):
             await asyncio.wait_for(self._desk.flush(), SENDING)
-        for finisher in self._finishers.values():
-            if not await finisher.drained(SENDING):
-                log.error("worker.unsent Redis is away: what it was not told is settled when the leases run out")
+        await self._finishers.drained(SENDING)
         await self._teller.drained(SENDING)
         await self._resources.close(CLOSING)
         for executor in self._executors.values():

@@ -7,7 +7,9 @@ flight a lane, and a repeated one carries the same nonce, so that nothing is cou
 from __future__ import annotations
 
 import asyncio
+import logging
 from collections.abc import Callable, Sequence
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from jobfleet.errors import JobfleetError
@@ -20,6 +22,7 @@ from jobfleet.store.keys import Lane
 if TYPE_CHECKING:
     from jobfleet.worker.run import Run
 
+log = logging.getLogger("jobfleet.worker")
 MOST_CHUNKS = 10
 
 
@@ -117,3 +120,44 @@ class Finisher:
         for task in left:
             task.cancel()
         return not left
+
+
+class Finishers(dict[Lane, Finisher]):
+    """The finishers of a child, by lane, each made when it is first asked for.
+
+    Args:
+        child: Who runs the jobs.
+        store: How; with endless patience.
+        progress_ttl_ms: How long a last report is kept.
+        on_settled: Is told of each run and the letter it was answered.
+        on_watched: Is told of a lane where other jobs wait for one that has ended.
+    """
+
+    def __init__(
+        self,
+        child: str,
+        store: AsyncStore,
+        *,
+        progress_ttl_ms: int,
+        on_settled: Callable[[Run, str], None],
+        on_watched: Callable[[Lane], None],
+    ) -> None:
+        super().__init__()
+        self._make = partial(
+            Finisher,
+            child=child,
+            store=store,
+            progress_ttl_ms=progress_ttl_ms,
+            on_settled=on_settled,
+            on_watched=on_watched,
+        )
+
+    def __missing__(self, lane: Lane) -> Finisher:
+        made = self[lane] = self._make(lane)
+        return made
+
+    async def drained(self, timeout: float) -> None:
+        """Wait until nothing is left to send; so many seconds at most a lane."""
+        for finisher in list(self.values()):
+            if not await finisher.drained(timeout):
+                log.error("worker.unsent Redis is away: what it was not told is settled when the leases run out")

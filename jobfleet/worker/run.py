@@ -28,6 +28,8 @@ if TYPE_CHECKING:
 T = TypeVar("T")
 STANDS_EVERY = 0.05
 BLOCK_EVERY = 0.2
+Key = tuple[str, int]
+"""Id and token of a run: tokens are unique within a lane only, and a child serves several."""
 Interruption = Cancelled | LeaseLost | TimedOut | Interrupted
 
 

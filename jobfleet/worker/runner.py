@@ -1,4 +1,4 @@
-"""One job: open, call, name the outcome, decide, finish."""
+"""One job: open, call, name the outcome, finish; what an outcome comes to is decided in `endings`."""
 
 from __future__ import annotations
 
@@ -9,10 +9,9 @@ from dataclasses import replace
 from functools import partial
 from typing import Any
 
-from jobfleet.codec import Limits, open_envelope, seal_record, seal_trusted
+from jobfleet.codec import Limits, open_envelope
 from jobfleet.codec.envelope import Opened
 from jobfleet.errors import EncodingError, EnvelopeTooNew, JobCancelled, JobfleetError
-from jobfleet.model import suffix_time_us
 from jobfleet.outcome import (
     Broken,
     Cancelled,
@@ -26,25 +25,10 @@ from jobfleet.outcome import (
     TimedOut,
     Unrunnable,
 )
-from jobfleet.retry import (
-    Complete,
-    Decision,
-    Drop,
-    Expire,
-    Fail,
-    Park,
-    Policy,
-    Release,
-    Retry,
-    Tries,
-    decide,
-    describe,
-    with_header,
-)
-from jobfleet.store.calls import settle
-from jobfleet.worker import lines
-from jobfleet.worker.account import context_of, error_fields, unwritable
+from jobfleet.retry import Release, describe
+from jobfleet.worker.account import context_of
 from jobfleet.worker.around import Around
+from jobfleet.worker.endings import Endings
 from jobfleet.worker.executors.executor import Died, Executor, OnEnd, Stage
 from jobfleet.worker.handlers import Handler, Handlers, UnknownFunction
 from jobfleet.worker.injection import inject
@@ -56,9 +40,6 @@ from jobfleet.worker.run import Run
 log = logging.getLogger("jobfleet.worker")
 Finish = Callable[[Run, Any], None]
 Move = Callable[[Run, str, Callable[[], Any]], None]
-DESCRIBED = (
-    "name", "enqueued_at", "user", "session", "correlation_id", "tags", "metadata", "moved_from", "unique", "group",
-)  # fmt: skip
 
 
 class Runner:
@@ -70,13 +51,9 @@ class Runner:
         resources: What functions share.
         ladder: Keeps the limits of runs, and stops them.
         child: The child's id.
-        limits: What a result may be.
-        default_policy: For jobs whose function is not known here.
+        limits: What arguments may be.
         hard_grace: Seconds from a job's own timeout to its hard one.
-        failed_ttl_ms: How long the result of a failed job is kept.
-        windows_ms: How long an id of our own making, and a caller's own, is remembered at least.
-        traceback_bytes: How much of a traceback is kept, its tail.
-        now_us: Redis's time, as the child knows it.
+        endings: Says what an outcome comes to.
         finish: Takes a run and the item that settles it, or None when nothing may be written.
         move: Takes a run whose job goes to another queue, and what settles it otherwise.
         parents: Looks up how those ended that a run has waited for.
@@ -92,12 +69,8 @@ class Runner:
         resources: Resources,
         child: str,
         limits: Limits,
-        default_policy: Policy,
         hard_grace: float,
-        failed_ttl_ms: int,
-        windows_ms: tuple[int, int],
-        traceback_bytes: int,
-        now_us: Callable[[], int],
+        endings: Endings,
         finish: Finish,
         move: Move,
         parents: Callable[[Run], Awaitable[Sequence[Row]]],
@@ -112,11 +85,7 @@ class Runner:
         self._hard_grace = hard_grace
         self._child = child
         self._limits = limits
-        self._default_policy = default_policy
-        self._failed_ttl_ms = failed_ttl_ms
-        self._dedupe_ms, self._own_id_ms = windows_ms
-        self._traceback_bytes = traceback_bytes
-        self._now_us = now_us
+        self._item, self._weighed = endings.item, endings.weighed
         self._finish = finish
         self._move = move
         self._on_returned = on_returned
@@ -269,125 +238,6 @@ class Runner:
         task = self._loop.create_task(work)
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)
-
-    def _item(self, run: Run, outcome: Outcome) -> settle.Item | None:
-        """What settles a run; whatever the user's error does while it is written down, there is something."""
-        try:
-            return self._item_of(run, outcome)
-        except Exception:
-            log.exception("job.unwritable job_id=%s", run.id, extra={"run": run})
-            return self._item_of(run, unwritable(outcome))
-
-    def _item_of(self, run: Run, outcome: Outcome) -> settle.Item | None:
-        if type(outcome) is Succeeded:  # what `decide` would say, without asking
-            try:
-                return self._complete(run, outcome.value)
-            except EncodingError as error:
-                outcome = Raised(error)
-        return self._carry_out(run, outcome, self._decided(run, outcome))
-
-    def _weighed(self, run: Run, outcome: Outcome) -> tuple[Outcome, Decision, settle.Item | None]:
-        """The same, and what it came from, for hooks."""
-        try:
-            return self._weighed_of(run, outcome)
-        except Exception:
-            log.exception("job.unwritable job_id=%s", run.id, extra={"run": run})
-            return self._weighed_of(run, unwritable(outcome))
-
-    def _weighed_of(self, run: Run, outcome: Outcome) -> tuple[Outcome, Decision, settle.Item | None]:
-        if isinstance(outcome, Succeeded):
-            try:
-                return outcome, Complete(outcome.value), self._complete(run, outcome.value)
-            except EncodingError as error:
-                outcome = Raised(error)
-        decision = self._decided(run, outcome)
-        return outcome, decision, self._carry_out(run, outcome, decision)
-
-    def _decided(self, run: Run, outcome: Outcome) -> Decision:
-        policy = with_header(run.handler.policy if run.handler else self._default_policy, run.header)
-        return decide(outcome, policy, Tries.parse(run.grant.tries), run.started_us)
-
-    def _carry_out(self, run: Run, outcome: Outcome, decision: Decision) -> settle.Item | None:
-        match decision:
-            case Complete(value):
-                return self._complete(run, value)
-            case Retry(delay_us, tries):
-                lines.failed("retried", run, tries)
-                return settle.retry(run.id, run.token, delay_us=delay_us, tries=tries.dump())
-            case Release(delay_us, spent):
-                kept = spent.dump() if spent is not None else ""
-                return settle.release(run.id, run.token, delay_us=delay_us, tries=kept)
-            case Park(delay_us, tries):
-                if not run.grant.tries:
-                    reason = outcome.reason if isinstance(outcome, Unrunnable) else "unrunnable"
-                    lines.parked(run, reason, self._default_policy.unknown_grace)
-                return settle.park(run.id, run.token, delay_us=delay_us, tries=tries.dump())
-            case Expire():
-                return settle.expire(run.id, run.token, ttl_ms=self._failed_ttl_ms)
-            case Fail():
-                return self._fail(run, outcome, decision)
-            case Drop():
-                return None
-
-    def _complete(self, run: Run, value: object) -> settle.Item:
-        duration = self._now_us() - run.started_us
-        record = seal_trusted(self._fields(run, duration), value, limits=self._limits)
-        handler, header = run.handler, run.header
-        if "result_ttl" in header:
-            ttl_ms = header["result_ttl"] // 1000
-        else:
-            ttl_ms = handler.result_ttl_ms if handler else self._failed_ttl_ms
-        if ttl_ms < self._own_id_ms:
-            record, ttl_ms = self._remembered(run, record, ttl_ms)
-        return settle.complete(run.id, run.token, record=record, ttl_ms=ttl_ms, duration_us=duration)
-
-    def _remembered(self, run: Run, record: bytes, ttl_ms: int) -> tuple[bytes, int]:
-        """What is kept of a result that soon goes: its id must be refused for as long as it may come again."""
-        is_own = suffix_time_us(run.id.split(".", 2)[2]) is None
-        window = self._own_id_ms if is_own else self._dedupe_ms
-        return (record if ttl_ms else b""), max(ttl_ms, window)
-
-    def _fields(self, run: Run, duration: int) -> dict[str, object]:
-        header = run.header
-        fields: dict[str, object] = {
-            "function": header["function"],
-            "started_at": run.started_us,
-            "duration": duration,
-            "worker": self._child,
-        }
-        if len(header) > 1:
-            fields.update((name, header[name]) for name in DESCRIBED if name in header)
-        if run.grant.tries:
-            tries = Tries.parse(run.grant.tries)
-            fields["attempt"] = tries.attempt
-            fields["retry_count"] = tries.failures + tries.crashes
-        return fields
-
-    def _fail(self, run: Run, outcome: Outcome, decision: Fail) -> settle.Item:
-        duration = self._now_us() - run.started_us
-        header = run.header
-        record = seal_record(
-            {
-                "function": header.get("function", ""),
-                **{name: header[name] for name in DESCRIBED if name in header},
-                **error_fields(outcome, decision, traceback_bytes=self._traceback_bytes),
-                "started_at": run.started_us,
-                "duration": duration,
-                "worker": self._child,
-                "attempt": Tries.parse(run.grant.tries).attempt,
-                "retry_count": Tries.parse(run.grant.tries).failures,
-            }
-        )
-        lines.failed("failed", run, decision.tries)
-        return settle.fail(
-            run.id,
-            run.token,
-            record=record,
-            ttl_ms=self._failed_ttl_ms,
-            duration_us=duration,
-            reason=decision.reason,
-            tries=decision.tries.dump(),
-        )
 
 
 def _is_overdue(meta: str, now_us: int) -> bool:

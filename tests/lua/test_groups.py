@@ -9,7 +9,8 @@ import pytest
 
 from jobfleet.store.call import Call
 from jobfleet.store.calls import control, cron, enqueue, flow, inspect, settle
-from jobfleet.store.values import Entry, InWait
+from jobfleet.store.found import InWait
+from jobfleet.store.values import Entry
 from tests.lua.world import KEYS, World
 from tests.support.seed import S
 

@@ -3,7 +3,7 @@ from __future__ import annotations
 from jobfleet.codec import encode_head, seal_call, seal_record
 from jobfleet.codec.record import read_fields
 from jobfleet.store.calls.ended import outcomes
-from jobfleet.store.values import Final
+from jobfleet.store.found import Final
 from tests.lua.world import World
 
 

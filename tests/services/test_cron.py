@@ -14,7 +14,7 @@ import redis
 from jobfleet import AsyncFleet, Cron, Job
 from jobfleet.client.cron import CronFire
 from jobfleet.client.publish import function_record
-from jobfleet.client.registry import JobFunction, Registry
+from jobfleet.client.registry import REGISTRY, JobFunction, Registry
 from jobfleet.config import JobConfig
 from jobfleet.cron import from_us, to_us
 from jobfleet.metrics.tally import Tally
@@ -170,6 +170,30 @@ async def test_a_paused_entry_does_not_fire_and_what_was_planned_is_let_go(
 
     assert (paused.paused, paused.next) == ("ann", None)
     assert await ids(fleet) == []
+
+
+async def test_a_reaper_calls_nothing_of_the_users_for_what_it_enqueues(
+    fleet: AsyncFleet,
+    store: AsyncStore,
+    redis_url: str,
+    clock: Shifted,
+    raw: redis.Redis,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    registry = Registry()
+    made: JobFunction[..., Any, Any] = registry.register(nightly, name="test.nightly", cron="* * * * * *")
+    published = {"test.nightly": function_record(made)}
+    await store.run(beat(fleet.space.keys, "w", account=b"", gone_us=S, functions=published))
+    await fleet.cron.add("tick", "* * * * * *", job())
+    passed: list[Job] = []
+    monkeypatch.setattr(REGISTRY.hooks, "around_enqueues", [passed.append])
+    reaper = duty(store, redis_url, clock)
+    await reaper.turn()
+    clock.ahead = 2 * S
+    await reaper.turn()
+
+    assert {row.function for row in (await fleet.jobs(limit=10)).jobs} == {"test.nightly", "test.report"}
+    assert passed == []
 
 
 async def test_a_decorated_function_is_kept_paused_and_orphaned(

@@ -13,15 +13,12 @@ from pathlib import Path
 
 import pytest
 import redis
-from redis.backoff import NoBackoff
-from redis.retry import Retry
 
 from jobfleet.errors import ConfigError
 from jobfleet.store.embedded import EmbeddedServer, ServerProcess, find_server
-from tests.support.server import ClusterNode, RedisServer, is_running
+from tests.support.server import is_running
 from tests.support.waiting import wait_until
 
-ONCE = Retry(NoBackoff(), 0)
 ROOT = Path(__file__).parents[2]
 
 # Says "ready", starts a server when told, reports, and stays until its stdin ends.
@@ -367,34 +364,3 @@ def test_paths_too_long_or_odd_for_a_socket_work(tmp_path: Path, name: str) -> N
     assert not first.socket.exists()
     with EmbeddedServer.start(tmp_path / name) as third, client(third.url) as connection:
         assert connection.get("k") == b"v"
-
-
-def test_the_servers_of_tests_can_be_paused_killed_and_restarted() -> None:
-    with RedisServer("--appendonly", "yes", tcp=True) as server:
-        server.client().set("k", "v")
-
-        server.pause()
-        with (
-            redis.Redis(port=server.port, socket_timeout=0.05, retry=ONCE) as frozen,
-            pytest.raises(redis.TimeoutError),
-        ):
-            frozen.ping()
-        server.resume()
-        assert server.client().get("k") == b"v"
-
-        server.kill()
-        assert not is_running(server.pid)
-        server.restart()
-        assert server.client().get("k") == b"v"
-
-        server.flush()
-        assert server.client().dbsize() == 0
-
-
-def test_a_cluster_of_one_node_serves_all_slots() -> None:
-    with ClusterNode() as node, redis.RedisCluster(host="127.0.0.1", port=node.port) as cluster:
-        cluster.set("k", "v")
-        assert cluster.get("k") == b"v"
-
-        node.restart()
-        assert cluster.ping()

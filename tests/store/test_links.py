@@ -108,6 +108,11 @@ async def test_awaited_replies_come_in_order_and_an_error_stands_in_its_place(al
     assert await alink.exchange(echo("c")) == [b"c"]
 
 
+async def test_an_exchange_of_nothing_needs_no_connection(link: SocketLink, alink: AsyncSocketLink) -> None:
+    assert link.exchange([]) == await alink.exchange([]) == []
+    assert link._idle == alink._idle == []
+
+
 def test_arguments_may_be_texts_bytes_and_numbers(link: SocketLink) -> None:
     link.exchange([("SET", "Zoë", b"\x00\xff"), ("SET", "n", 7)])
 

@@ -15,8 +15,9 @@ from jobfleet.client.explain import RUNNING, WAITING, explain
 from jobfleet.client.reasons import Reason, ReasonCode
 from jobfleet.client.snapshot import Snapshot
 from jobfleet.retry import Policy, Tries
+from jobfleet.store.found import InRun, InWait, Unknown
 from jobfleet.store.standing import Explained, Grouped, Limited
-from jobfleet.store.values import InRun, InWait, Run, Unknown
+from jobfleet.store.values import Run
 
 PAGE = Path(__file__).parents[2] / "docs" / "howto" / "explain.md"
 S = 1_000_000

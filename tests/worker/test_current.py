@@ -12,7 +12,7 @@ from typing import Any, cast
 
 import pytest
 
-from jobfleet import Fleet, JobContext
+from jobfleet import BatchItem, Fleet, JobContext
 from jobfleet.client.registry import Registry
 from jobfleet.clock import boottime
 from jobfleet.outcome import Interrupted
@@ -170,28 +170,59 @@ async def test_a_run_is_let_go_without_the_garbage_collector() -> None:
     assert seen == [number]
 
 
+SEEN: list[weakref.ref[Any]] = []
+
+
+async def look(ctx: JobContext) -> None:
+    SEEN.append(weakref.ref(ctx.port))
+
+
+async def look_and_fail(ctx: JobContext) -> None:
+    SEEN.append(weakref.ref(ctx.port))
+    raise ValueError("seen")
+
+
+def look_in_a_thread(ctx: JobContext) -> None:
+    SEEN.append(weakref.ref(ctx.port))
+
+
+def look_and_fail_in_a_thread(ctx: JobContext) -> None:
+    SEEN.append(weakref.ref(ctx.port))
+    raise ValueError("seen")
+
+
+def look_in_a_batch(items: list[BatchItem[int]]) -> None:
+    SEEN.extend(weakref.ref(item.context.port) for item in items)
+    items[0].fail(ValueError("seen"))
+    if len(items) > 1:
+        raise ValueError("all of them")
+
+
 @pytest.mark.parametrize("has_hook", [False, True])
-def test_a_job_with_a_context_and_hooks_leaves_no_circle(fleet: Fleet, registry: Registry, has_hook: bool) -> None:
-    ports: list[weakref.ref[Any]] = []
-
-    async def look(ctx: JobContext) -> None:
-        ports.append(weakref.ref(ctx.port))
-
+@pytest.mark.parametrize(
+    "function", [look, look_and_fail, look_in_a_thread, look_and_fail_in_a_thread, look_in_a_batch]
+)
+def test_a_job_with_a_context_and_hooks_leaves_no_circle(
+    fleet: Fleet, registry: Registry, function: Any, has_hook: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(logging.getLogger("jobfleet.worker"), "disabled", True)  # pytest keeps lines, these their runs
     if has_hook:
         fleet.hooks.before(lambda ctx: None)
         fleet.hooks.after(lambda ctx, outcome: None)
-    function = registry.register(look, name="test.look", fleet=fleet)
-    for _ in range(5):
-        function.enqueue()
+    options: dict[str, Any] = {"batch": 4} if function is look_in_a_batch else {}
+    made = registry.register(function, name="test.look", fleet=fleet, **options)
+    SEEN.clear()
+    for number in range(5):
+        made.enqueue(*(number,) if options else ())
     gc.collect()
     gc.disable()
     try:
         fleet.run_worker(burst=True)
-        alive = sum(port() is not None for port in ports)
+        alive = sum(port() is not None for port in SEEN)
     finally:
         gc.enable()
 
-    assert len(ports) == 5
+    assert len(SEEN) == 5
     assert alive <= 1, "but for the last, which something on the stack may hold"
 
 

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
+from contextvars import ContextVar
 from typing import Any
 
 import pytest
@@ -14,6 +15,7 @@ from jobfleet.client.registry import Registry
 pytestmark = pytest.mark.filterwarnings("ignore:No worker has published:UserWarning")
 RAN: list[str] = []
 FAILS: list[str] = []
+TENANT: ContextVar[str] = ContextVar("tenant")
 
 
 @pytest.fixture(autouse=True)
@@ -103,6 +105,31 @@ def test_a_fan_out_at_run_time_and_the_fan_in_that_was_there(
     assert (first, rest) == (ids, [f"part {number}" for number in range(len(ids))])
     (last,) = [job for job in fleet.flows.get(info.id).jobs if job.name == "total"]
     assert len(last.parents) == len(ids) + 1
+
+
+@pytest.mark.parametrize("function", [fan_out, fan_out_in_a_thread])
+def test_what_is_added_passes_what_stands_around_enqueues_and_is_still_added_once(
+    fleet: Fleet, enqueue: Callable[..., FlowInfo], function: Any
+) -> None:
+    @fleet.hooks.around_enqueue
+    def stamped(job: Job) -> Job:  # a copy without the id that follows from the job that adds it
+        return Job(job.name, job.function, job.args, metadata={"tenant": TENANT.get()})
+
+    @fleet.hooks.around
+    async def handed_on(ctx: JobContext, call_next: Callable[[], Awaitable[Any]]) -> Any:
+        TENANT.set(str(ctx.metadata["tenant"]))
+        return await call_next()
+
+    TENANT.set("acme")
+    info = enqueue(function, 3)
+    TENANT.set("another")
+
+    fleet.run_worker(burst=True)
+
+    assert RAN.count("added") == 2, "it was run twice"
+    assert [name for name in RAN if name.startswith("part")] == ["part 0", "part 1", "part 2"]
+    jobs = [job.result for job in fleet.flows.get(info.id).jobs if job.result is not None]
+    assert [job.metadata for job in jobs] == [{"tenant": "acme"}] * 5
 
 
 def test_jobs_that_wait_for_one_another_and_for_the_one_that_adds_them(

@@ -8,26 +8,11 @@ from typing import Any
 from jobfleet.store.call import Call, Reply
 from jobfleet.store.calls.paused import read_pause
 from jobfleet.store.calls.presence import queues_of
+from jobfleet.store.found import Dead, DeadLetter, Final, Finished, Found, InRun, InWait, Running, Unknown, Waiting
 from jobfleet.store.keys import BANDS, Keyspace, Lane
 from jobfleet.store.script import load
 from jobfleet.store.standing import Explained, Grouped, Limited
-from jobfleet.store.values import (
-    BLOCKED,
-    Counts,
-    Dead,
-    DeadLetter,
-    Final,
-    Finished,
-    FleetSeen,
-    Found,
-    InRun,
-    InWait,
-    Run,
-    Running,
-    Unknown,
-    Waiting,
-    WorkerSeen,
-)
+from jobfleet.store.values import BLOCKED, Counts, FleetSeen, Run, WorkerSeen
 
 CHUNK = 50
 GROUPED = 9_000_000_000_000_000

@@ -213,6 +213,7 @@ class BatchExecutor:
             if member in call.left:
                 said = member.element.said if isinstance(member.element, BatchItem) else None
                 self._end(member, *(said or (result, raised)))
+        call.members.clear()  # each holds the call, whose frames an error holds: circles would be left
 
     @staticmethod
     def _spare(call: Call, error: JobCancelled) -> None:

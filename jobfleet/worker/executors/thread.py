@@ -89,7 +89,10 @@ class Seat:
                 self._take_in()
             except JobCancelled:
                 self._take_in()
-        return value, error
+        try:
+            return value, error
+        finally:
+            del error  # its traceback holds this frame: a circle with the job's arguments would be left
 
     def _take_in(self) -> None:
         """Wait for whoever raises just now, and drop what was raised too late; no more can come after it."""

@@ -1,0 +1,75 @@
+"""`job`, the decorator that makes a function a job, and its types."""
+
+from __future__ import annotations
+
+import typing
+from collections.abc import Awaitable, Callable
+from datetime import timedelta
+from typing import Any, Concatenate, ParamSpec, TypeVar, overload
+
+from jobfleet.client import registry
+from jobfleet.client.batch import BatchDecorator
+from jobfleet.client.context import JobContext
+from jobfleet.client.registry import JobFunction
+
+P = ParamSpec("P")
+R = TypeVar("R")
+
+
+class Decorator(typing.Protocol):
+    """What ``@job(...)`` returns."""
+
+    @overload
+    def __call__(
+        self, function: Callable[Concatenate[JobContext, P], Awaitable[R]]
+    ) -> JobFunction[P, R, Awaitable[R]]: ...
+    @overload
+    def __call__(self, function: Callable[P, Awaitable[R]]) -> JobFunction[P, R, Awaitable[R]]: ...
+    @overload
+    def __call__(self, function: Callable[Concatenate[JobContext, P], R]) -> JobFunction[P, R, R]: ...
+    @overload
+    def __call__(self, function: Callable[P, R]) -> JobFunction[P, R, R]: ...
+
+
+@overload
+def job(function: Callable[Concatenate[JobContext, P], Awaitable[R]], /) -> JobFunction[P, R, Awaitable[R]]: ...
+@overload
+def job(function: Callable[P, Awaitable[R]], /) -> JobFunction[P, R, Awaitable[R]]: ...
+@overload
+def job(function: Callable[Concatenate[JobContext, P], R], /) -> JobFunction[P, R, R]: ...
+@overload
+def job(function: Callable[P, R], /) -> JobFunction[P, R, R]: ...
+@overload
+def job(*, batch: int, batch_wait: float | timedelta = ..., **options: Any) -> BatchDecorator: ...
+@overload
+def job(
+    *,
+    name: str | None = None,
+    retry_on: tuple[type[BaseException], ...] = (),
+    discard_on: tuple[type[BaseException], ...] = (),
+    **options: Any,
+) -> Decorator: ...
+def job(function: Callable[..., Any] | None = None, /, **options: Any) -> Any:
+    """Make a function a job, in the default registry.
+
+    Args:
+        function: The function, when used without parentheses.
+        name: The name on the wire; default ``module.qualname``.
+        retry_on: Exceptions after which the job is run again, whatever the default.
+        discard_on: Exceptions after which it is not.
+        options: Defaults of the jobs; see `Job`. And of the function alone: `run_in` (``async``, ``thread`` or
+            ``process``), and with ``process`` `memory_limit` (bytes or a text such as ``512MiB``), `cpu_limit`
+            (seconds), `nice` (0 to 19), `environment` (a mapping) and `on_oom` (a queue). With `batch` (1 to 1,000) the
+            function is given a list of that many jobs' values at most, gathered for `batch_wait` seconds.
+
+    Raises:
+        InvalidJob: An option is wrong.
+    """
+    if function is not None:
+        return registry.REGISTRY.register(function, **options)
+    return lambda target: registry.REGISTRY.register(target, **options)
+
+
+def register_job_function(name: str, function: Callable[..., Any], **options: Any) -> JobFunction[..., Any, Any]:
+    """Make a function known by a name that survives a restart; lambdas are welcome here."""
+    return registry.REGISTRY.register(function, name=name, **options)

@@ -1,0 +1,177 @@
+"""The part of both clients that shows jobs, queues and workers: `Fleet`'s, and `AsyncFleet`'s."""
+
+from __future__ import annotations
+
+from abc import abstractmethod
+from collections.abc import Sequence
+from typing import Any
+
+from jobfleet.client import admin, listing, overview
+from jobfleet.client.base import Opened
+from jobfleet.client.indexed import Filter
+from jobfleet.client.verbs import Verb
+from jobfleet.model import JobResult, JobStatus
+
+
+class Showing(Opened):
+    """What `Fleet` shows."""
+
+    @abstractmethod
+    def _do(self, verb: Verb[Any]) -> Any:
+        """Drive a verb; the fleet that inherits this has it."""
+
+    def dead(self, queue: str | None = None, *, limit: int = 50) -> list[JobResult[Any]]:
+        """The newest dead letters of a queue, or of all."""
+        answer: list[JobResult[Any]] = self._do(listing.dead(self.space, queue, limit=limit))
+        return answer
+
+    def letter(self, job_id: str) -> listing.Letter:
+        """One dead letter, opened: history and arguments.
+
+        Raises:
+            JobNotFound: There is none of that job.
+        """
+        answer: listing.Letter = self._do(listing.letter(self.space, job_id))
+        return answer
+
+    def jobs(
+        self,
+        *,
+        tags: Sequence[str] = (),
+        user: str | None = None,
+        session: str | None = None,
+        function: str | None = None,
+        status: JobStatus | None = None,
+        queue: str | None = None,
+        limit: int = 50,
+        cursor: str = "",
+    ) -> listing.Page:
+        """A page of the jobs that have all this.
+
+        Of tags, a user or a session the newest come first, wherever they stand; only those of the smallest of these
+        indexes are looked at. Else running ones come first, then waiting ones by urgency, then finished ones, newest
+        first, and every job is looked at until the page is full.
+
+        Args:
+            tags: Tags, all of them; one may stand alone.
+            user: Whom they are attributed to.
+            session: The session they belong to.
+            function: Their function's name on the wire.
+            status: Where they stand.
+            queue: Their queue.
+            limit: Rows at most.
+            cursor: `Page.cursor` of the page before.
+
+        Raises:
+            ConfigError: There is no such queue, or no page has answered that cursor.
+        """
+        chosen = Filter(tags=tags, queue=queue, function=function, user=user, session=session, status=status)
+        answer: listing.Page = self._do(listing.jobs(self.space, chosen, limit=limit, cursor=cursor))
+        return answer
+
+    def queues(self) -> list[admin.QueueInfo]:
+        """Every queue at this moment."""
+        answer: list[admin.QueueInfo] = self._do(admin.queues(self.space))
+        return answer
+
+    def workers(self) -> list[admin.WorkerInfo]:
+        """The workers that were heard of lately."""
+        answer: list[admin.WorkerInfo] = self._do(admin.workers(self.space))
+        return answer
+
+    def statistics(self, *, sample: int = 0) -> dict[str, Any]:
+        """Counts of the whole fleet and of each queue; of the last `sample` ended jobs, by function and by user."""
+        answer: dict[str, Any] = self._do(overview.statistics(self.space, sample=sample))
+        return answer
+
+    def pending(self, queue: str | None = None, *, limit: int = 100) -> list[JobResult[Any]]:
+        """Jobs that wait, the most urgent first."""
+        answer: list[JobResult[Any]] = self._do(overview.pending(self.space, queue, limit=limit))
+        return answer
+
+    def ended(self, *, limit: int = 50) -> list[JobResult[Any]]:
+        """The jobs that ended last, of those whose results are kept, without what they returned; the newest first."""
+        answer: list[JobResult[Any]] = self._do(overview.endings(self.space, limit=limit))
+        return answer
+
+
+class AsyncShowing(Opened):
+    """What `AsyncFleet` shows."""
+
+    @abstractmethod
+    async def _do(self, verb: Verb[Any]) -> Any:
+        """Drive a verb; the fleet that inherits this has it."""
+
+    async def dead(self, queue: str | None = None, *, limit: int = 50) -> list[JobResult[Any]]:
+        """The newest dead letters of a queue, or of all."""
+        answer: list[JobResult[Any]] = await self._do(listing.dead(self.space, queue, limit=limit))
+        return answer
+
+    async def letter(self, job_id: str) -> listing.Letter:
+        """One dead letter, opened: history and arguments.
+
+        Raises:
+            JobNotFound: There is none of that job.
+        """
+        answer: listing.Letter = await self._do(listing.letter(self.space, job_id))
+        return answer
+
+    async def jobs(
+        self,
+        *,
+        tags: Sequence[str] = (),
+        user: str | None = None,
+        session: str | None = None,
+        function: str | None = None,
+        status: JobStatus | None = None,
+        queue: str | None = None,
+        limit: int = 50,
+        cursor: str = "",
+    ) -> listing.Page:
+        """A page of the jobs that have all this.
+
+        Of tags, a user or a session the newest come first, wherever they stand; only those of the smallest of these
+        indexes are looked at. Else running ones come first, then waiting ones by urgency, then finished ones, newest
+        first, and every job is looked at until the page is full.
+
+        Args:
+            tags: Tags, all of them; one may stand alone.
+            user: Whom they are attributed to.
+            session: The session they belong to.
+            function: Their function's name on the wire.
+            status: Where they stand.
+            queue: Their queue.
+            limit: Rows at most.
+            cursor: `Page.cursor` of the page before.
+
+        Raises:
+            ConfigError: There is no such queue, or no page has answered that cursor.
+        """
+        chosen = Filter(tags=tags, queue=queue, function=function, user=user, session=session, status=status)
+        answer: listing.Page = await self._do(listing.jobs(self.space, chosen, limit=limit, cursor=cursor))
+        return answer
+
+    async def queues(self) -> list[admin.QueueInfo]:
+        """Every queue at this moment."""
+        answer: list[admin.QueueInfo] = await self._do(admin.queues(self.space))
+        return answer
+
+    async def workers(self) -> list[admin.WorkerInfo]:
+        """The workers that were heard of lately."""
+        answer: list[admin.WorkerInfo] = await self._do(admin.workers(self.space))
+        return answer
+
+    async def statistics(self, *, sample: int = 0) -> dict[str, Any]:
+        """Counts of the whole fleet and of each queue; of the last `sample` ended jobs, by function and by user."""
+        answer: dict[str, Any] = await self._do(overview.statistics(self.space, sample=sample))
+        return answer
+
+    async def pending(self, queue: str | None = None, *, limit: int = 100) -> list[JobResult[Any]]:
+        """Jobs that wait, the most urgent first."""
+        answer: list[JobResult[Any]] = await self._do(overview.pending(self.space, queue, limit=limit))
+        return answer
+
+    async def ended(self, *, limit: int = 50) -> list[JobResult[Any]]:
+        """The jobs that ended last, of those whose results are kept, without what they returned; the newest first."""
+        answer: list[JobResult[Any]] = await self._do(overview.endings(self.space, limit=limit))
+        return answer

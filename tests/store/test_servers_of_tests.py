@@ -1,0 +1,43 @@
+"""The servers that tests start by themselves."""
+
+from __future__ import annotations
+
+import pytest
+import redis
+from redis.backoff import NoBackoff
+from redis.retry import Retry
+
+from tests.support.server import ClusterNode, RedisServer, is_running
+
+ONCE = Retry(NoBackoff(), 0)
+
+
+def test_the_servers_of_tests_can_be_paused_killed_and_restarted() -> None:
+    with RedisServer("--appendonly", "yes", tcp=True) as server:
+        server.client().set("k", "v")
+
+        server.pause()
+        with (
+            redis.Redis(port=server.port, socket_timeout=0.05, retry=ONCE) as frozen,
+            pytest.raises(redis.TimeoutError),
+        ):
+            frozen.ping()
+        server.resume()
+        assert server.client().get("k") == b"v"
+
+        server.kill()
+        assert not is_running(server.pid)
+        server.restart()
+        assert server.client().get("k") == b"v"
+
+        server.flush()
+        assert server.client().dbsize() == 0
+
+
+def test_a_cluster_of_one_node_serves_all_slots() -> None:
+    with ClusterNode() as node, redis.RedisCluster(host="127.0.0.1", port=node.port) as cluster:
+        cluster.set("k", "v")
+        assert cluster.get("k") == b"v"
+
+        node.restart()
+        assert cluster.ping()
