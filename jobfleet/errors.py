@@ -20,7 +20,7 @@
     ├── JobExpired             the job awaited was not started in time
     └── ScriptContractError    a script answered something unknown: a bug of jobfleet
 
-A class's docstring is its default message; attributes carry the facts.
+The first lines of a class's docstring are its default message; attributes carry the facts.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ class JobfleetError(Exception):
     """Something went wrong in jobfleet."""
 
     def __init__(self, message: str | None = None) -> None:
-        super().__init__(message or (type(self).__doc__ or "").strip())
+        super().__init__(message or (type(self).__doc__ or "").partition("\n\n")[0].strip())
 
     def __reduce__(self) -> tuple[object, ...]:
         """Travel by text and facts: a subclass's own arguments are not asked for again."""

@@ -68,6 +68,7 @@ class Endings:
                 return self._complete(run, outcome.value)
             except EncodingError as error:
                 outcome = Raised(error)
+        outcome = _named(run, outcome)
         return self._carry_out(run, outcome, self._decided(run, outcome))
 
     def weighed(self, run: Run, outcome: Outcome) -> tuple[Outcome, Decision, settle.Item | None]:
@@ -84,6 +85,7 @@ class Endings:
                 return outcome, Complete(outcome.value), self._complete(run, outcome.value)
             except EncodingError as error:
                 outcome = Raised(error)
+        outcome = _named(run, outcome)
         decision = self._decided(run, outcome)
         return outcome, decision, self._carry_out(run, outcome, decision)
 
@@ -172,3 +174,14 @@ class Endings:
             reason=decision.reason,
             tries=decision.tries.dump(),
         )
+
+
+def _named(run: Run, outcome: Outcome) -> Outcome:
+    """An outcome that says whose result cannot travel, where that is what went wrong."""
+    if not isinstance(outcome, Raised) or type(outcome.error) is not EncodingError:
+        return outcome
+    error = outcome.error
+    if not error.path.startswith("result"):
+        return outcome
+    text = str(error).replace("; pass ", "; return ").replace(" and pass ", " and return ")
+    return Raised(EncodingError(f"{run.header['function']} returned {text}", field=error.field, path=error.path))

@@ -112,7 +112,9 @@ def test_a_result_that_cannot_travel_is_named(run: Run) -> None:
     result = run("cell.fail", "result")
 
     assert (result.error_class, result.error_type, result.traceback) == ("EncodingError", ErrorType.PERMANENT, None)
-    assert str(result.error).startswith("result['lock']: lock, which can't travel")
+    assert result.error == (
+        "cell.fail returned result['lock']: lock, which can't travel; return plain data or a reference."
+    )
 
 
 def test_a_snooze_counts_as_nothing(run: Run, tmp_path: Path) -> None:

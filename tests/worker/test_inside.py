@@ -148,6 +148,14 @@ def test_a_result_that_cannot_travel_fails_the_job(fleet: Fleet, registry: Regis
         results = [handle.wait(timeout=20) for handle in handles]
 
     assert {(result.status, result.error_class) for result in results} == {(JobStatus.FAILED, "EncodingError")}
+    assert [result.error for result in results] == [
+        "test.odd returned result: object, which can't travel; return plain data or a reference.",
+        "test.odd returned result: lock, which can't travel; return plain data or a reference.",
+        "test.odd returned result: 3,000,005 bytes, the limit is 1,048,576; store it elsewhere and return a reference, or "
+        "raise the limit.",
+        "test.odd returned result[1][2]: object, which can't travel; return plain data or a reference.",
+        "test.odd returned result: int beyond 64 bits, which can't travel; return it as str.",
+    ]
 
 
 def test_an_error_that_cannot_be_told_is_settled(fleet: Fleet, registry: Registry, working: Working) -> None:
