@@ -191,10 +191,10 @@ class AsyncFleet(AsyncSteering, AsyncShowing, AsyncOperations):
                 result = await self.poll(job_id)
                 if result.status.is_final:
                     return result
-                if patience.is_over:
-                    raise WaitTimeout(job_id, patience.timeout or 0.0)
                 if patience.should_warn:
                     await self._warn_unserved(result)
+                if patience.is_over:
+                    raise WaitTimeout(job_id, patience.timeout or 0.0)
                 await listener.get(patience.next())
         finally:
             await listener.close()

@@ -179,10 +179,10 @@ class Fleet(Steering, Showing, Operations):
                 result = self.poll(job_id)
                 if result.status.is_final:
                     return result
-                if patience.is_over:
-                    raise WaitTimeout(job_id, patience.timeout or 0.0)
                 if patience.should_warn:
                     self._warn_unserved(result)
+                if patience.is_over:
+                    raise WaitTimeout(job_id, patience.timeout or 0.0)
                 listener.get(patience.next())
         finally:
             listener.close()

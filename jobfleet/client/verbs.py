@@ -10,6 +10,7 @@ import difflib
 import itertools
 import warnings
 from collections.abc import Generator, Iterable, Iterator, Sequence
+from contextlib import suppress
 from typing import TYPE_CHECKING, Any, TypeVar, cast
 
 from jobfleet.client import conflict
@@ -193,18 +194,17 @@ def poll_many(space: Space, ids: Sequence[str]) -> Verb[list[JobResult[Any] | No
     """What is known of some jobs; None for those unknown."""
     lanes: dict[Lane, list[str]] = {}
     for job_id in ids:
-        lanes.setdefault(space.keys.lane_of(job_id), []).append(job_id)
+        with suppress(JobNotFound):  # of what is no id, nothing is known either
+            lanes.setdefault(space.keys.lane_of(job_id), []).append(job_id)
     chunks = [(lane, part) for lane, members in lanes.items() for part in batches(members, inspect.CHUNK)]
     answers = yield [inspect.status(lane, part) for lane, part in chunks]
-    known: dict[str, JobResult[Any] | None] = {}
+    known: dict[str, JobResult[Any]] = {}
     for (_, part), answer in zip(chunks, answers, strict=True):
         now, found = value([answer])
         for job_id, one in zip(part, found, strict=True):
-            try:
+            with suppress(JobNotFound):
                 known[job_id] = result_of(job_id, one, now, limits=space.limits)
-            except JobNotFound:
-                known[job_id] = None
-    return [known[job_id] for job_id in ids]
+    return [known.get(job_id) for job_id in ids]
 
 
 def listen(space: Space, job_id: str) -> Verb[None]:

@@ -196,7 +196,7 @@ async def test_poll_many_answers_in_order_and_none_for_the_unknown(client: Eithe
     ids = [await client("enqueue", Job("Sum", "app.add", (n, n))) for n in range(3)]
     await work()
 
-    answers = await client("poll_many", [ids[2], "default.0.nobody", ids[0], "bulk.0.nobody", ids[2]])
+    answers = await client("poll_many", [ids[2], "default.0.nobody", ids[0], "no id", ids[2]])
 
     assert [answer and answer.result for answer in answers] == [4, None, 0, None, 4]
 
