@@ -190,7 +190,7 @@ def test_a_trip_repeated_answers_as_before_and_does_nothing(world: World) -> Non
 
     assert world.run(call).letters == "ssl"
 
-    assert world.state()["sent:w.1"] == ("3\n1 ssl", 600)
+    assert world.state()["sent:w.1"] == ("3\n1 sls", 600)  # as they are sent, completions first
     assert world.again(call).letters == "ssl"
 
 
