@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from itertools import count, repeat
+from itertools import count
 
 from jobfleet.store.call import Call, Reply
 from jobfleet.store.calls.paused import stopped
@@ -41,21 +41,18 @@ def _claimed(reply: Reply) -> Claimed:
 
 
 def _grants(
-    tokens: Reply, bands: bytes, ids: Reply, dues: Reply, envelopes: Reply, tries: Reply, metas: Reply
+    tokens: bytes, bands: bytes, ids: bytes, dues: bytes, envelopes: Reply, tries: Reply, metas: Reply
 ) -> list[Grant]:
-    fences = map(int, tokens) if len(tokens) > 1 else count(int(tokens[0]))
-    rows = zip(ids, fences, dues, bands, envelopes, tries or repeat(None), metas or repeat(None), strict=False)
+    fences = map(int, tokens.split()) if b" " in tokens else count(int(tokens))
+    known = zip(ids.decode().split(), fences, map(int, dues.split()), bands, envelopes, strict=False)
+    if not tries and not metas:
+        return [
+            Grant(job_id, token, due, band - ord("0"), envelope or b"", "", "")
+            for job_id, token, due, band, envelope in known
+        ]
     return [
-        Grant(
-            job_id.decode(),
-            token,
-            int(due),
-            band - ord("0"),
-            envelope or b"",
-            spent.decode() if spent else "",
-            meta.decode() if meta else "",
-        )
-        for job_id, token, due, band, envelope, spent, meta in rows
+        Grant(job_id, token, due, band - ord("0"), envelope or b"", (spent or b"").decode(), (meta or b"").decode())
+        for (job_id, token, due, band, envelope), spent, meta in zip(known, tries, metas, strict=False)
     ]
 
 

@@ -33,7 +33,8 @@
 -- RETURNS {"claimed", now, next_due, tokens, bands, ids, dues, envelopes, tries, metas}   next_due 0: more is due now
 --         {"guarded", now, next_due, tokens, …, functions}   the same while functions are paused, and which
 --         {"empty", now, next_due} | {"paused", now} | {"buried"} | {"stale"}
---         bands: a digit a job; tokens: only the first where they follow each other; tries, metas: empty where no job has any
+--         tokens (of several that follow each other only the first), ids, dues: a text each, with spaces between
+--         bands: a digit a job; tries, metas: empty where no job has any
 -- EMITS   claimed
 -- COST    O(limit · log ready)
 -- @include lib/clock
@@ -55,7 +56,7 @@ local plain = redis.call('EXISTS', tag .. 'conf', tag .. 'listeners', tag .. 'tr
 local conf = plain and {} or redis.call('HMGET', tag .. 'conf', 'paused', 'limit', 'aging', 'groups', 'journal', 'functions')
 
 -- Ends a reply with what jobs bring along; answers their tries and clear records, none where no job has any.
-local function complete_reply(reply, bands, ids, dues)
+local function complete_reply(reply, bands, ids, listed, times)
   local keys, job = {}, tag .. 'job:'
   for i = 1, #ids do keys[i] = job .. ids[i] end
   local envelopes = redis.call('MGET', unpack(keys))
@@ -64,17 +65,18 @@ local function complete_reply(reply, bands, ids, dues)
     tries = redis.call('HMGET', tag .. 'tries', unpack(ids))
     metas = redis.call('HMGET', tag .. 'meta', unpack(ids))
   end
-  reply[5], reply[6], reply[7], reply[8], reply[9], reply[10] = bands, ids, dues, envelopes, tries, metas
+  reply[5], reply[6], reply[7], reply[8], reply[9], reply[10] = bands, listed, times, envelopes, tries, metas
   if conf[6] then reply[1], reply[11] = 'guarded', conf[6] end
   return tries, metas
 end
 
-local last = redis.call('GET', KEYS[8])
-if last and string.sub(last, 1, 6) == 'buried' then return {'buried'} end
-if last then
+local last = redis.call('GETRANGE', KEYS[8], 0, 20)
+if string.sub(last, 1, 6) == 'buried' then return {'buried'} end
+if last ~= '' then
   local seen = tonumber(string.match(last, '^(%d+)'))
   if nonce < seen then return {'stale'} end
   if nonce == seen then
+    last = redis.call('GET', KEYS[8])
     local ids, tokens, dues, bands = {}, {}, {}, {}
     local were, with, at = recall(last)
     for i = 1, #were do
@@ -85,8 +87,8 @@ if last then
       end
     end
     if #ids == 0 then return {'empty', stamp, '0'} end
-    local reply = {'claimed', stamp, '0', tokens}
-    complete_reply(reply, table.concat(bands), ids, dues)
+    local reply = {'claimed', stamp, '0', table.concat(tokens, ' ')}
+    complete_reply(reply, table.concat(bands), ids, table.concat(ids, ' '), table.concat(dues, ' '))
     return reply
   end
 end
@@ -169,14 +171,16 @@ end
 
 local state = redis.call('HMGET', KEYS[7], 'token', 'run_id', 'longest')
 local info = redis.pcall('INFO', 'server')
-local run_id = type(info) == 'string' and string.match(info, 'run_id:(%x+)') or '-'
+local at = type(info) == 'string' and string.find(info, 'run_id:', 1, true)
+local run_id = at and string.match(info, '^%x+', at + 7) or '-'
 local floor = now
 -- Another primary may have lost writes, tokens among them: leave what its predecessor can have granted far behind.
 if state[2] and state[2] ~= run_id then floor = now + 60000000 end
 local base = math.max(tonumber(state[1] or '0') + 1, floor)
 if base > 9e15 then return redis.error_reply('ERR tokens are used up: the clock of this server is wrong') end
-local reply = {'claimed', stamp, '0', {int(base)}}
-local tries, metas = complete_reply(reply, bands, ids, dues)
+local first_token, listed, times = int(base), table.concat(ids, ' '), table.concat(dues, ' ')
+local reply = {'claimed', stamp, '0', first_token}
+local tries, metas = complete_reply(reply, bands, ids, listed, times)
 local tried, expiring, freed = 0, {}, {}
 for i = 1, math.max(#tries, #metas) do
   local meta = metas[i]
@@ -226,7 +230,7 @@ for part = 1, #taken do redis.call('ZREM', KEYS[taken[part].band], unpack(ids, t
 redis.call('ZADD', KEYS[5], unpack(leases))
 redis.call('HSET', KEYS[6], unpack(runs))
 redis.call('HSET', KEYS[7], 'token', int(base + #ids - 1), 'run_id', run_id, 'longest', int(math.max(tonumber(state[3] or '0'), lease)))
-redis.call('SET', KEYS[8], remember(int(nonce), int(base), ids, dues), 'PX', 3600000)
+redis.call('SET', KEYS[8], remember(int(nonce), first_token, listed, times), 'PX', 3600000)
 if #expiring > 0 then redis.call('ZREM', KEYS[11], unpack(expiring)) end
 if #freed > 0 then redis.call('HDEL', KEYS[12], unpack(freed)) end
 if tried > 0 then redis.call('HINCRBY', KEYS[10], 'retrying', -tried) end

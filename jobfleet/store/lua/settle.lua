@@ -102,14 +102,17 @@ if batch.journal then  -- it keeps what goes now
 end
 
 -- Most of what ends: alike ones whose token stands, plain or with nothing but a group. They go a short way, without an item.
-local short, count_short, results, began = {}, 0, {}, 'completed ' .. batch.stamp .. ' '
+local other, count_short, results, began = {}, 0, {}, 'completed ' .. batch.stamp .. ' '
 for n = 1, alike do
   local run, token = runs[n], ARGV[tokens + n]
-  if run and find(run, token, 1, true) == 1 and byte(run, #token + 1) == 124
+  -- No token is longer than 16 digits: nothing but the mark can follow such a one.
+  if run and find(run, token, 1, true) == 1 and (#token == 16 or byte(run, #token + 1) == 124)
     and (plain or not (tries[n] or watched[n] or metas[n] and not is_group_only(metas[n]))) then
     local to = 2 * count_short
     results[to + 1], results[to + 2] = KEYS[23 + alike + n], began .. token .. '\n' .. ARGV[records + n]
-    short[n], count_short = true, count_short + 1
+    count_short = count_short + 1
+  else
+    other[n] = true
   end
 end
 
@@ -122,13 +125,14 @@ local function duration_of(n) return string.match(lines[n], '%d+$') end
 if count_short > 0 then
   batch.results[ARGV[6]] = results
   if count_short == alike then
-    batch.over, batch.jobs, batch.done = {unpack(ARGV, 9, 8 + alike)}, {unpack(KEYS, 24, 23 + alike)}, {ARGV[8]}
+    batch.over = alike == #ids and ids or {unpack(ids, 1, alike)}
+    batch.jobs, batch.done = {unpack(KEYS, 24, 23 + alike)}, {ARGV[8]}
     batch.run_us = tonumber(ARGV[7])
   else
     batch.run_us = 0
     for n = 1, alike do
       local at = #batch.over + 1
-      if short[n] then
+      if not other[n] then
         batch.over[at], batch.jobs[at], batch.done[at] = ids[n], KEYS[23 + n], lines[n]
         batch.run_us = batch.run_us + duration_of(n)
       end
@@ -138,11 +142,11 @@ if count_short > 0 then
 end
 if not plain then
   for n = 1, alike do
-    if short[n] and metas[n] then
+    if metas[n] and not other[n] then
       batch.meta[#batch.meta + 1] = ids[n]
       groups_of(batch, keys).freed(string.sub(metas[n], 3), ids[n], conf[4])
     end
-    if short[n] and (batch.heard or batch.journal) then
+    if (batch.heard or batch.journal) and not other[n] then
       note(batch, 'completed', ids[n], ARGV[tokens + n], duration_of(n), envelopes[n], ARGV[records + n])
     end
   end
@@ -230,7 +234,7 @@ else  -- functions are made only for whom they are
   end
 
   for n = 1, #ids do
-    local item = not short[n] and item_of(n)
+    local item = (n > alike or other[n]) and item_of(n)
     items[n], letters[n] = item, item and verdict(item, runs[n]) or 's'
     if item and (letters[n] == 'c' or (letters[n] == 's' and ENDS[item.verb])) then
       item.envelope = item.envelope or redis.call('GET', item.job_key) or ''
