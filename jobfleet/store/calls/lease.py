@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from itertools import count
+from itertools import count, repeat
 
 from jobfleet.store.call import Call, Reply
 from jobfleet.store.calls.paused import stopped
@@ -50,9 +50,10 @@ def _grants(
             Grant(job_id, token, due, band - ord("0"), envelope or b"", "", "")
             for job_id, token, due, band, envelope in known
         ]
+    rows = zip(known, tries or repeat(None), metas or repeat(None), strict=False)
     return [
         Grant(job_id, token, due, band - ord("0"), envelope or b"", (spent or b"").decode(), (meta or b"").decode())
-        for (job_id, token, due, band, envelope), spent, meta in zip(known, tries, metas, strict=False)
+        for (job_id, token, due, band, envelope), spent, meta in rows
     ]
 
 

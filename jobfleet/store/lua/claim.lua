@@ -61,9 +61,9 @@ local function complete_reply(reply, bands, ids, listed, times)
   for i = 1, #ids do keys[i] = job .. ids[i] end
   local envelopes = redis.call('MGET', unpack(keys))
   local tries, metas = {}, {}
-  if not plain and redis.call('EXISTS', tag .. 'tries', tag .. 'meta') > 0 then
-    tries = redis.call('HMGET', tag .. 'tries', unpack(ids))
-    metas = redis.call('HMGET', tag .. 'meta', unpack(ids))
+  if not plain then
+    if redis.call('EXISTS', tag .. 'tries') == 1 then tries = redis.call('HMGET', tag .. 'tries', unpack(ids)) end
+    if redis.call('EXISTS', tag .. 'meta') == 1 then metas = redis.call('HMGET', tag .. 'meta', unpack(ids)) end
   end
   reply[5], reply[6], reply[7], reply[8], reply[9], reply[10] = bands, listed, times, envelopes, tries, metas
   if conf[6] then reply[1], reply[11] = 'guarded', conf[6] end

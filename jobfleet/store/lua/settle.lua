@@ -52,7 +52,6 @@
 -- @include lib/batch
 
 local KEYS, ARGV = KEYS, ARGV  -- globals are slow in a loop
-local find, byte = string.find, string.byte
 local tag, child, nonce, chunk = ARGV[1], ARGV[2], tonumber(ARGV[3]), ARGV[4]
 local keys = {
   ready0 = KEYS[1], ready1 = KEYS[2], ready2 = KEYS[3], ready3 = KEYS[4], lease = KEYS[5], runs = KEYS[6], tries = KEYS[7],
@@ -88,9 +87,9 @@ local plain = redis.call('EXISTS', tag .. 'conf', tag .. 'listeners', keys.tries
 local tries, metas, watched, conf = {}, {}, {}, {}
 if not plain then
   conf = redis.call('HMGET', tag .. 'conf', 'paused', 'journal', 'limit', 'groups', 'functions')
-  tries = redis.call('HMGET', keys.tries, unpack(ids))
-  metas = redis.call('HMGET', keys.meta, unpack(ids))
-  watched = redis.call('HMGET', keys.watched, unpack(ids))
+  if redis.call('EXISTS', keys.tries) == 1 then tries = redis.call('HMGET', keys.tries, unpack(ids)) end
+  if redis.call('EXISTS', keys.meta) == 1 then metas = redis.call('HMGET', keys.meta, unpack(ids)) end
+  if redis.call('EXISTS', keys.watched) == 1 then watched = redis.call('HMGET', keys.watched, unpack(ids)) end
 end
 local batch = new_batch(now)
 batch.paused, batch.journal, batch.heard = conf[1], conf[2], not plain and is_heard(tag)
