@@ -52,8 +52,8 @@ local now = now_us()
 local stamp = int(now)
 
 -- One question for all that is mostly not there.
-local plain = redis.call('EXISTS', tag .. 'conf', tag .. 'listeners', tag .. 'tries', tag .. 'meta', KEYS[14], KEYS[15]) == 0
-local conf = plain and {} or redis.call('HMGET', tag .. 'conf', 'paused', 'limit', 'aging', 'groups', 'journal', 'functions')
+local quiet = redis.call('EXISTS', tag .. 'conf', tag .. 'listeners', tag .. 'tries', tag .. 'meta', KEYS[14], KEYS[15]) == 0
+local conf = quiet and {} or redis.call('HMGET', tag .. 'conf', 'paused', 'limit', 'aging', 'groups', 'journal', 'functions')
 
 -- Ends a reply with what jobs bring along; answers their tries and clear records, none where no job has any.
 local function complete_reply(reply, bands, ids, listed, times)
@@ -61,7 +61,7 @@ local function complete_reply(reply, bands, ids, listed, times)
   for i = 1, #ids do keys[i] = job .. ids[i] end
   local envelopes = redis.call('MGET', unpack(keys))
   local tries, metas = {}, {}
-  if not plain then
+  if not quiet then
     if redis.call('EXISTS', tag .. 'tries') == 1 then tries = redis.call('HMGET', tag .. 'tries', unpack(ids)) end
     if redis.call('EXISTS', tag .. 'meta') == 1 then metas = redis.call('HMGET', tag .. 'meta', unpack(ids)) end
   end
@@ -103,7 +103,7 @@ end
 local fair, whole
 
 -- What only lanes with groups, limits or aging need, functions included, since making those takes time.
-local has_groups = not plain and redis.call('EXISTS', KEYS[14], KEYS[15]) > 0
+local has_groups = not quiet and redis.call('EXISTS', KEYS[14], KEYS[15]) > 0
 if has_groups or conf[2] or conf[3] then
 -- @include lib/rest
 -- @include lib/turn
@@ -171,8 +171,8 @@ end
 
 local state = redis.call('HMGET', KEYS[7], 'token', 'run_id', 'longest')
 local info = redis.pcall('INFO', 'server')
-local at = type(info) == 'string' and string.find(info, 'run_id:', 1, true)
-local run_id = at and string.match(info, '^%x+', at + 7) or '-'
+local named = type(info) == 'string' and string.find(info, 'run_id:', 1, true)
+local run_id = named and string.match(info, '^%x+', named + 7) or '-'
 local floor = now
 -- Another primary may have lost writes, tokens among them: leave what its predecessor can have granted far behind.
 if state[2] and state[2] ~= run_id then floor = now + 60000000 end
@@ -194,7 +194,7 @@ for i = 1, math.max(#tries, #metas) do
     end
   end
 end
-local heard = not plain and is_heard(tag)
+local heard = not quiet and is_heard(tag)
 if not more and not next_token then
   local due, soonest = next_due(tag, now, has_groups, only), fair and fair.soonest
   next_token = int(soonest and (due == 0 or soonest < due) and soonest or due)

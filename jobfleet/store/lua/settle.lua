@@ -50,6 +50,13 @@
 -- @include lib/meta
 -- @include lib/event
 -- @include lib/batch
+-- @include lib/ended
+-- @include lib/complete
+-- @include lib/fail
+-- @include lib/move
+-- @include lib/wait_again
+-- @include lib/withheld
+-- @include lib/withhold
 
 local KEYS, ARGV = KEYS, ARGV  -- globals are slow in a loop
 local tag, child, nonce, chunk = ARGV[1], ARGV[2], tonumber(ARGV[3]), ARGV[4]
@@ -130,9 +137,9 @@ if count_short > 0 then
   else
     batch.run_us = 0
     for n = 1, alike do
-      local at = #batch.over + 1
+      local place = #batch.over + 1
       if not other[n] then
-        batch.over[at], batch.jobs[at], batch.done[at] = ids[n], KEYS[23 + n], lines[n]
+        batch.over[place], batch.jobs[place], batch.done[place] = ids[n], KEYS[23 + n], lines[n]
         batch.run_us = batch.run_us + duration_of(n)
       end
     end
@@ -154,14 +161,7 @@ end
 local said
 if count_short == #ids then
   said = string.rep('s', count_short)
-else  -- functions are made only for whom they are
--- @include lib/ended
--- @include lib/complete
--- @include lib/fail
--- @include lib/move
--- @include lib/wait_again
--- @include lib/withheld
--- @include lib/withhold
+else
   local ENDS = {fail = true, expire = true, move = true}
   local PAST = {retry = 'retried', release = 'released', park = 'parked', withhold = 'withheld'}
   local items, letters, seen, judging = {}, {}, {}, nil
