@@ -111,8 +111,7 @@ end
 local other, count_short, results, began = {}, 0, {}, 'completed ' .. batch.stamp .. ' '
 for n = 1, alike do
   local run, token = runs[n], ARGV[tokens + n]
-  -- No token is longer than 16 digits: nothing but the mark can follow such a one.
-  if run and find(run, token, 1, true) == 1 and (#token == 16 or byte(run, #token + 1) == 124)
+  if run and find(run, token, 1, true) == 1 and byte(run, #token + 1) == 124
     and (plain or not (tries[n] or watched[n] or metas[n] and not is_group_only(metas[n]))) then
     local to = 2 * count_short
     results[to + 1], results[to + 2] = KEYS[23 + alike + n], began .. token .. '\n' .. ARGV[records + n]
