@@ -50,11 +50,34 @@ def test_results_are_kept_each_for_its_time_whether_or_not_many_can_be_kept_at_o
     assert world.run(settle(world.lane, items)).letters == "sss"
 
     assert world.state() == {
-        "done": [{"jobs": "a co 5\nb co 5\nc co 5"}],
+        "done": [{"jobs": "a co 5\nc co 5\nb co 5"}],
         "result:mail.0.a": ("completed now 7\na", 600),
         "result:mail.0.b": ("completed now 7\nb", 50),
         "result:mail.0.c": ("completed now 7\nc", 600),
         "totals": {"completed": "3", "run_us": "15"},
+    }
+
+
+def test_completions_and_other_ends_go_in_one_call_and_each_has_its_own_letter(world: World) -> None:
+    for suffix in "abef":
+        world.seed.running(suffix)
+    world.seed.running("d", tries="1:0:0:0:0")
+    world.seed.running("g", token=8)
+    world.seed.completed("c", token=7)
+    retried = retry(world.id("b"), 7, delay_us=0, tries=TRIES)
+    items = [retried if suffix == "b" else completing(world, suffix) for suffix in "abcdefgh"]
+
+    answer = world.run(settle(world.lane, items))
+
+    assert answer.letters == "ssdsssll"
+    after = world.state()
+    assert after["done"] == [{"jobs": "a co 55\ne co 55\nf co 55\nd co 55"}]
+    assert after["totals"] == {"completed": "4", "lost": "2", "retried": "1", "retrying": "1", "run_us": "220"}
+    assert after["tries"] == {"mail.0.b": TRIES}
+    assert list(after["runs"]) == list(after["lease"]) == ["mail.0.g"]
+    assert {name for name in after if name.startswith("job:")} == {"job:mail.0.b", "job:mail.0.g"}
+    assert {name: after[f"result:{world.id(name)}"] for name in "acdef"} == {
+        name: after["result:mail.0.c"] if name == "c" else ("completed now 7\nthe record", 600) for name in "acdef"
     }
 
 

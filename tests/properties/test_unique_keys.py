@@ -319,7 +319,7 @@ MUTANTS = {
     "a key that a cancellation does not free": ("cancel", _FLUSHED, _FORGETFUL),
     "a time that an end cuts short": ("settle", _ITS_OWN, "if holder == id then"),
     "an end that frees another's key": ("settle", _ITS_OWN, "if (tonumber(till) or 0) == 0 then"),
-    "a claim that frees no key": ("claim", "if freed and #freed > 0 then", "if false then"),
+    "a claim that frees no key": ("claim", "if #freed > 0 then", "if false then"),
     "an enqueue that looks at no lock": ("enqueue", "taken[key] or lock_on(KEYS[9], lane, key, at)", "taken[key]"),
     "a time that never ends": ("enqueue", "return lock.till > now and lock or nil", "return lock"),
     "a blocked job that looks at no lock": ("block", "key and lock_on(KEYS[8], tag, key, now)", "nil"),

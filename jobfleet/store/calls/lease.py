@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import replace
+from itertools import count, repeat
 
 from jobfleet.store.call import Call, Reply
 from jobfleet.store.calls.paused import stopped
@@ -32,20 +32,29 @@ def claim(lane: Lane, *, child: str, nonce: int, lease_us: int, limit: int, orde
 
 def _claimed(reply: Reply) -> Claimed:
     word = reply[0].decode()
-    if word == "guarded":
-        return replace(_claimed([b"claimed", *reply[1:-1]]), functions=stopped(reply[-1].decode()))
-    if word == "claimed":
-        rows = iter(reply[3:])  # seven a grant
-        grants = tuple(
-            [
-                Grant(job_id.decode(), int(token), int(due), int(band), envelope, tries.decode(), meta.decode())
-                for job_id, token, due, band, envelope, tries, meta in zip(*[rows] * 7, strict=True)
-            ]
-        )
-        return Claimed(word, int(reply[1]), int(reply[2]), grants)
+    if word in {"claimed", "guarded"}:
+        functions = stopped(reply[10].decode()) if word == "guarded" else frozenset[str]()
+        return Claimed("claimed", int(reply[1]), int(reply[2]), tuple(_grants(*reply[3:10])), functions)
     if word == "empty":
         return Claimed(word, int(reply[1]), int(reply[2]))
     return Claimed(word, int(reply[1]) if len(reply) > 1 else 0)
+
+
+def _grants(
+    tokens: bytes, bands: bytes, ids: bytes, dues: bytes, envelopes: Reply, tries: Reply, metas: Reply
+) -> list[Grant]:
+    fences = map(int, tokens.split()) if b" " in tokens else count(int(tokens))
+    known = zip(ids.decode().split(), fences, map(int, dues.split()), bands, envelopes, strict=False)
+    if not tries and not metas:
+        return [
+            Grant(job_id, token, due, band - ord("0"), envelope or b"", "", "")
+            for job_id, token, due, band, envelope in known
+        ]
+    rows = zip(known, tries or repeat(None), metas or repeat(None), strict=False)
+    return [
+        Grant(job_id, token, due, band - ord("0"), envelope or b"", (spent or b"").decode(), (meta or b"").decode())
+        for (job_id, token, due, band, envelope), spent, meta in rows
+    ]
 
 
 def renew(lane: Lane, held: Sequence[tuple[str, int]], *, lease_us: int) -> Call[Renewed]:

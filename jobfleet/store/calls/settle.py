@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from functools import partial
 from typing import cast
 
 from jobfleet.store.call import Argument, Call, Reply
@@ -91,14 +92,43 @@ def settle(lane: Lane, items: Sequence[Item], *, child: str = "", nonce: int = 0
         nonce: Grows with each trip of the child in the lane.
         chunk: The number of this call within the trip, from 1.
     """
-    keys = [*_fixed(lane), lane.sent(child)]
-    args: list[Argument] = [lane.tag, child, nonce, chunk]
+    alike, order = _parted(items)
+    columns = [*zip(*[items[place] for place in order[:alike]], strict=True)] or [()] * 7
+    _, _, ids, tokens, records, kept_ms, durations = columns
     job, result = lane.job_prefix, lane.result_prefix
-    for item in items:
+    keys = [*_fixed(lane), lane.sent(child), *[job + job_id for job_id in ids], *[result + job_id for job_id in ids]]
+    ttl_ms = kept_ms[0] if alike else 0
+    args: list[Argument] = [
+        lane.tag, child, nonce, chunk, alike, ttl_ms, sum(durations), _lines(ids, durations), *ids, *tokens, *records,
+    ]  # fmt: skip
+    if alike == len(items):
+        return Call(load("settle"), tuple(keys), tuple(args), _settled)
+    for place in order[alike:]:
+        item = items[place]
         job_id = cast(str, item[2])
         keys += (job + job_id, result + job_id)
         args += item
-    return Call(load("settle"), tuple(keys), tuple(args), _settled)
+    return Call(load("settle"), tuple(keys), tuple(args), partial(_settled, order=order))
+
+
+def _parted(items: Sequence[Item]) -> tuple[int, Sequence[int]]:
+    """How many completions can be said in columns, and the places of all items, those first."""
+    ttl_ms = next((item[5] for item in items if item[0] == "complete"), None)
+    alike = [place for place, item in enumerate(items) if item[0] == "complete" and item[5] == ttl_ms]
+    if len({item[2] for item in items}) < len(items):
+        alike = []
+    elif len(alike) == len(items):
+        return len(items), alike
+    chosen = set(alike)
+    return len(alike), [*alike, *[place for place in range(len(items)) if place not in chosen]]
+
+
+def _lines(ids: Sequence[str], durations: Sequence[int]) -> str:
+    """The lines of the list of finished jobs, which leave out what every id of the lane begins with."""
+    if not ids:
+        return ""
+    begin = len(ids[0]) - len(ids[0].split(".", 2)[2])
+    return "\n".join([f"{job_id[begin:]} co {duration}" for job_id, duration in zip(ids, durations, strict=True)])
 
 
 def _fixed(lane: Lane) -> tuple[str, ...]:
@@ -109,7 +139,10 @@ def _fixed(lane: Lane) -> tuple[str, ...]:
     )  # fmt: skip
 
 
-def _settled(reply: Reply) -> Settled:
+def _settled(reply: Reply, order: Sequence[int] = ()) -> Settled:
     if reply[0] != b"settled":
         return Settled(is_stale=True)
-    return Settled(is_stale=False, watched=reply[2], letters=reply[3].decode())
+    letters = reply[3].decode()
+    if order:
+        letters = "".join([letter for _, letter in sorted(zip(order, letters, strict=True))])
+    return Settled(is_stale=False, watched=reply[2], letters=letters)

@@ -30,9 +30,11 @@
 --         5 limit       int     0..50; 0 only marks the wake-up again, for a child that took it without room
 --         6 order       text    the digits of the four bands as they are visited; "" for 0123
 -- FLAGS   allow-oom
--- RETURNS {"claimed", now, next_due, id, token, due, band, envelope, tries, meta, …}   next_due 0: more is due now
---         {"guarded", now, next_due, id, …, functions}   the same while functions are paused, and which
+-- RETURNS {"claimed", now, next_due, tokens, bands, ids, dues, envelopes, tries, metas}   next_due 0: more is due now
+--         {"guarded", now, next_due, tokens, …, functions}   the same while functions are paused, and which
 --         {"empty", now, next_due} | {"paused", now} | {"buried"} | {"stale"}
+--         tokens (of several that follow each other only the first), ids, dues: a text each, with spaces between
+--         bands: a digit a job; tries, metas: empty where no job has any
 -- EMITS   claimed
 -- COST    O(limit · log ready)
 -- @include lib/clock
@@ -43,52 +45,38 @@
 -- @include lib/ready
 -- @include lib/memory
 
-local STRICT = {1, 2, 3, 4}
+local STRICT, ONLY_NORMAL = {1, 2, 3, 4}, {3}
+local KEYS, ARGV = KEYS, ARGV  -- globals are slow in a loop
 local tag, child, nonce, lease, limit = ARGV[1], ARGV[2], tonumber(ARGV[3]), tonumber(ARGV[4]), tonumber(ARGV[5])
 local now = now_us()
 local stamp = int(now)
 
-local function grants_of(reply, ids, tokens, dues, bands)
-  local keys = {}
-  for i = 1, #ids do keys[i] = tag .. 'job:' .. ids[i] end
+-- One question for all that is mostly not there.
+local quiet = redis.call('EXISTS', tag .. 'conf', tag .. 'listeners', tag .. 'tries', tag .. 'meta', KEYS[14], KEYS[15]) == 0
+local conf = quiet and {} or redis.call('HMGET', tag .. 'conf', 'paused', 'limit', 'aging', 'groups', 'journal', 'functions')
+
+-- Ends a reply with what jobs bring along; answers their tries and clear records, none where no job has any.
+local function complete_reply(reply, bands, ids, listed, times)
+  local keys, job = {}, tag .. 'job:'
+  for i = 1, #ids do keys[i] = job .. ids[i] end
   local envelopes = redis.call('MGET', unpack(keys))
-  local tries, metas, tried, expiring, freed = {}, {}, 0, {}, nil
-  if redis.call('EXISTS', tag .. 'tries', tag .. 'meta') > 0 then
-    tries = redis.call('HMGET', tag .. 'tries', unpack(ids))
-    metas = redis.call('HMGET', tag .. 'meta', unpack(ids))
+  local tries, metas = {}, {}
+  if not quiet then
+    if redis.call('EXISTS', tag .. 'tries') == 1 then tries = redis.call('HMGET', tag .. 'tries', unpack(ids)) end
+    if redis.call('EXISTS', tag .. 'meta') == 1 then metas = redis.call('HMGET', tag .. 'meta', unpack(ids)) end
   end
-  local at = 3
-  for i = 1, #ids do
-    if tries[i] then tried = tried + 1 end
-    if metas[i] and not is_group_only(metas[i]) then
-      if meta_field(metas[i], 'x') then expiring[#expiring + 1] = ids[i] end
-      if meta_field(metas[i], 's') == 'q' then
-        local key = meta_field(metas[i], 'u')
-        local holder, till = string.match(redis.call('HGET', KEYS[12], key) or '', '^(%S+) ?(%d*)')
-        freed = freed or {}
-        if holder == ids[i] and (tonumber(till) or 0) == 0 then freed[#freed + 1] = key end
-      end
-    end
-    reply[at + 1], reply[at + 2], reply[at + 3], reply[at + 4] = ids[i], tokens[i], dues[i], bands[i]
-    reply[at + 5], reply[at + 6], reply[at + 7] = envelopes[i] or '', tries[i] or '', metas[i] or ''
-    at = at + 7
-  end
-  return reply, tried, expiring, freed
+  reply[5], reply[6], reply[7], reply[8], reply[9], reply[10] = bands, listed, times, envelopes, tries, metas
+  if conf[6] then reply[1], reply[11] = 'guarded', conf[6] end
+  return tries, metas
 end
 
-local conf = redis.call('HMGET', tag .. 'conf', 'paused', 'limit', 'aging', 'groups', 'journal', 'functions')
-
-local function guarded(reply)
-  if conf[6] then reply[1], reply[#reply + 1] = 'guarded', conf[6] end
-  return reply
-end
-
-local last = redis.call('GET', KEYS[8])
-if last and string.sub(last, 1, 6) == 'buried' then return {'buried'} end
-if last then
+local last = redis.call('GETRANGE', KEYS[8], 0, 20)
+if string.sub(last, 1, 6) == 'buried' then return {'buried'} end
+if last ~= '' then
   local seen = tonumber(string.match(last, '^(%d+)'))
   if nonce < seen then return {'stale'} end
   if nonce == seen then
+    last = redis.call('GET', KEYS[8])
     local ids, tokens, dues, bands = {}, {}, {}, {}
     local were, with, at = recall(last)
     for i = 1, #were do
@@ -99,12 +87,14 @@ if last then
       end
     end
     if #ids == 0 then return {'empty', stamp, '0'} end
-    return guarded((grants_of({'claimed', stamp, '0'}, ids, tokens, dues, bands)))
+    local reply = {'claimed', stamp, '0', table.concat(tokens, ' ')}
+    complete_reply(reply, table.concat(bands), ids, table.concat(ids, ' '), table.concat(dues, ' '))
+    return reply
   end
 end
 if conf[1] then return {'paused', stamp} end
 
-local ids, dues, bands, taken, room = {}, {}, {}, {{}, {}, {}, {}}, limit
+local ids, dues, bands, taken, room = {}, {}, '', {}, limit
 local more, order, quotas, next_token = false, STRICT, {}, nil
 if ARGV[6] ~= '' then
   order = {}
@@ -113,7 +103,7 @@ end
 local fair, whole
 
 -- What only lanes with groups, limits or aging need, functions included, since making those takes time.
-local has_groups = redis.call('EXISTS', KEYS[14], KEYS[15]) > 0
+local has_groups = not quiet and redis.call('EXISTS', KEYS[14], KEYS[15]) > 0
 if has_groups or conf[2] or conf[3] then
 -- @include lib/rest
 -- @include lib/turn
@@ -131,29 +121,33 @@ if has_groups or conf[2] or conf[3] then
   if has_groups then fair = fair_share(keys, conf[4] and conf[4] ~= '0') end
   if conf[3] and order == STRICT and room > 0 then order, quotas = bands_by_age(keys, fair, tonumber(conf[3]), room) end
 end
+if not fair and order == STRICT and redis.call('EXISTS', KEYS[1], KEYS[2], KEYS[4]) == 0 then order = ONLY_NORMAL end
 
-for place = 1, 4 do
+for place = 1, #order do
   local band = order[place]
   local most = math.min(room, quotas[place] or room)
+  local n = #ids
+  local first = n + 1
   if fair and most > 0 then
     fair.take(band - 1, most, function(id, due)
-      local n = #ids + 1
-      ids[n], dues[n], bands[n] = id, due, band - 1
-      taken[band][#taken[band] + 1] = id
-      room = room - 1
+      n = n + 1
+      ids[n], dues[n] = id, due
     end)
   elseif most > 0 then
     local found = redis.call('ZRANGEBYSCORE', KEYS[band], '0', stamp, 'WITHSCORES', 'LIMIT', 0, most + 1)
     local here = #found / 2
     if here > most then more, here = true, most end
-    for i = 1, here do
-      local n = #ids + 1
-      ids[n], dues[n], bands[n] = found[2 * i - 1], found[2 * i], band - 1
-      taken[band][i] = found[2 * i - 1]
+    for at = 1, 2 * here, 2 do
+      n = n + 1
+      ids[n], dues[n] = found[at], found[at + 1]
     end
-    room = room - here
   elseif not more then
     more = redis.call('ZRANGEBYSCORE', KEYS[band], '0', stamp, 'LIMIT', 0, 1)[1] ~= nil
+  end
+  if n >= first then
+    taken[#taken + 1] = {band = band, first = first, last = n}
+    bands = bands .. string.rep(band - 1, n - first + 1)
+    room = room - (n - first + 1)
   end
 end
 if fair then
@@ -165,29 +159,44 @@ if whole and whole.most <= #ids then
   more = false
   next_token = whole.why == 'rate' and int(whole.look_after(whole, #ids, now)) or '0'
 end
+local only = order == ONLY_NORMAL and 3 or nil
 
 if #ids == 0 then
   -- Remembered too: an older claim that arrives late must find itself stale.
   redis.call('SET', KEYS[8], int(nonce), 'PX', 3600000)
   if fair then fair.write() end
   if more then redis.call('ZADD', KEYS[9], 0, 'w') end
-  return {'empty', stamp, next_token or int(next_due(tag, now, has_groups))}
+  return {'empty', stamp, next_token or int(next_due(tag, now, has_groups, only))}
 end
 
 local state = redis.call('HMGET', KEYS[7], 'token', 'run_id', 'longest')
 local info = redis.pcall('INFO', 'server')
-local run_id = type(info) == 'string' and string.match(info, 'run_id:(%x+)') or '-'
+local named = type(info) == 'string' and string.find(info, 'run_id:', 1, true)
+local run_id = named and string.match(info, '^%x+', named + 7) or '-'
 local floor = now
 -- Another primary may have lost writes, tokens among them: leave what its predecessor can have granted far behind.
 if state[2] and state[2] ~= run_id then floor = now + 60000000 end
 local base = math.max(tonumber(state[1] or '0') + 1, floor)
 if base > 9e15 then return redis.error_reply('ERR tokens are used up: the clock of this server is wrong') end
-local tokens = {}
-for i = 1, #ids do tokens[i] = int(base + i - 1) end
-local reply, tried, expiring, freed = grants_of({'claimed', stamp, '0'}, ids, tokens, dues, bands)
-local heard = is_heard(tag)
+local first_token, listed, times = int(base), table.concat(ids, ' '), table.concat(dues, ' ')
+local reply = {'claimed', stamp, '0', first_token}
+local tries, metas = complete_reply(reply, bands, ids, listed, times)
+local tried, expiring, freed = 0, {}, {}
+for i = 1, math.max(#tries, #metas) do
+  local meta = metas[i]
+  if tries[i] then tried = tried + 1 end
+  if meta and not is_group_only(meta) then
+    if meta_field(meta, 'x') then expiring[#expiring + 1] = ids[i] end
+    if meta_field(meta, 's') == 'q' then
+      local key = meta_field(meta, 'u')
+      local holder, till = string.match(redis.call('HGET', KEYS[12], key) or '', '^(%S+) ?(%d*)')
+      if holder == ids[i] and (tonumber(till) or 0) == 0 then freed[#freed + 1] = key end
+    end
+  end
+end
+local heard = not quiet and is_heard(tag)
 if not more and not next_token then
-  local due, soonest = next_due(tag, now, has_groups), fair and fair.soonest
+  local due, soonest = next_due(tag, now, has_groups, only), fair and fair.soonest
   next_token = int(soonest and (due == 0 or soonest < due) and soonest or due)
 end
 reply[3] = next_token or '0'
@@ -196,24 +205,34 @@ local deadline, leases, runs, events = int(now + lease), {}, {}, {}
 -- The lease is written wide: past 64 bytes a value keeps its hash from the compact form, whose every
 -- access is a search; it cost a sixth of all that a job costs the server.
 local tail = '|' .. child .. '|' .. stamp .. '|' .. string.format('%015d', lease) .. '|'
-for i = 1, #ids do
-  leases[2 * i - 1], leases[2 * i] = deadline, ids[i]
-  runs[2 * i - 1] = ids[i]
-  runs[2 * i] = tokens[i] .. tail .. bands[i] .. '|'
-  if heard or conf[5] then
-    local spent = reply[7 * i + 2]
-    events[i] = {'claimed', ids[i], tokens[i], 0, words = child, tries = spent ~= '' and spent or nil}
+-- Tokens follow each other. Printing a number is dear, so most of them only get another last digit.
+local DIGITS = {'0', '1', '2', '3', '4', '5', '6', '7', '8', '9'}
+local tens, digit = math.floor(base / 10), base % 10
+local begin = int(tens)
+for part = 1, #taken do
+  local band = taken[part].band - 1
+  local close = tail .. band .. '|'
+  for i = taken[part].first, taken[part].last do
+    if digit == 10 then
+      tens, digit = tens + 1, 0
+      begin = int(tens)
+    end
+    digit = digit + 1
+    local id, at = ids[i], 2 * i - 1
+    leases[at], leases[at + 1] = deadline, id
+    runs[at], runs[at + 1] = id, begin .. DIGITS[digit] .. close
   end
 end
-for band = 1, 4 do
-  if #taken[band] > 0 then redis.call('ZREM', KEYS[band], unpack(taken[band])) end
+if heard or conf[5] then
+  for i = 1, #ids do events[i] = {'claimed', ids[i], int(base + i - 1), 0, words = child, tries = tries[i] or nil} end
 end
+for part = 1, #taken do redis.call('ZREM', KEYS[taken[part].band], unpack(ids, taken[part].first, taken[part].last)) end
 redis.call('ZADD', KEYS[5], unpack(leases))
 redis.call('HSET', KEYS[6], unpack(runs))
 redis.call('HSET', KEYS[7], 'token', int(base + #ids - 1), 'run_id', run_id, 'longest', int(math.max(tonumber(state[3] or '0'), lease)))
-redis.call('SET', KEYS[8], remember(int(nonce), tokens[1], ids, dues), 'PX', 3600000)
+redis.call('SET', KEYS[8], remember(int(nonce), first_token, listed, times), 'PX', 3600000)
 if #expiring > 0 then redis.call('ZREM', KEYS[11], unpack(expiring)) end
-if freed and #freed > 0 then redis.call('HDEL', KEYS[12], unpack(freed)) end
+if #freed > 0 then redis.call('HDEL', KEYS[12], unpack(freed)) end
 if tried > 0 then redis.call('HINCRBY', KEYS[10], 'retrying', -tried) end
 if fair then fair.write() end
 if whole and whole.full then redis.call('ZADD', KEYS[17], string.format('%.3f', whole.full + #ids * whole.every), '') end
@@ -224,4 +243,4 @@ if conf[5] then  -- functions are made only for whom they are
 end
 
 if heard then emit(tag, now, events) end
-return guarded(reply)
+return reply

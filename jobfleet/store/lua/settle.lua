@@ -1,4 +1,4 @@
--- settle: end runs. Each item names its verb, a guard, and the token it was granted.
+-- settle: end runs. Each item names its verb, a guard (token, expired or waiting), and the token it was granted.
 --
 -- KEYS    1 ready:0     zset    job ids by due time (µs), CRITICAL
 --         2 ready:1     zset    HIGH
@@ -23,7 +23,7 @@
 --         21 gdue       zset    groups by when their turn is to be looked at (µs)
 --         22 held       zset    running jobs of groups
 --         23 sent:<child> string the child's last trip
---         24..* job:<id> string job:<id> and result:<id>, two keys an item
+--         24..* job:<id> string job:<id> and result:<id>, two keys an item; of alike items, all jobs before all results
 -- READS   conf          hash    paused, journal, limit, groups, functions
 --         lane          hash    seen, hold, longest
 --         listeners     string  whether anybody listens
@@ -31,7 +31,11 @@
 --         2 child       text    child id; empty for supervisors and reapers
 --         3 nonce       int     grows with every trip of the child in this lane
 --         4 chunk       int     number of this script within the trip, from 1
---         5..* item     text    verb, guard (token, expired, waiting), id, token, and what the verb takes
+--         5 alike       int     how many items, the first, are alike: jobs that completed, no id among all items twice
+--         6 ttl         int     ms, for which their results are kept
+--         7 run_us      int     µs they ran in all
+--         8 lines       text    their lines in the list of finished jobs, without ids' common beginning
+--         9..* item     text    ids, tokens and records of alike ones; then of each: verb, guard, id, token, what the verb takes
 -- FLAGS   allow-oom
 -- RETURNS {"settled", now, watched, letters}   s settled, d done already, l lost, c cancelled instead, a alive, h held
 --         watched: for how many of them others wait
@@ -63,8 +67,6 @@ local keys = {
   gdue = KEYS[21], held = KEYS[22], sent = KEYS[23],
 }
 local TAKES = {complete = 3, fail = 5, retry = 2, release = 2, park = 2, expire = 1, move = 2, withhold = 2}
-local ENDS = {fail = true, expire = true, move = true}
-local PAST = {retry = 'retried', release = 'released', park = 'parked', withhold = 'withheld'}
 local now = now_us()
 
 local trip = child ~= '' and redis.call('GET', keys.sent) or false
@@ -78,164 +80,205 @@ if trip then
     if letters then return {'settled', int(now), 0, letters} end
   end
 end
-local starts, ids, at = {}, {}, 5
+local alike = tonumber(ARGV[5])
+local tokens, records = 8 + alike, 8 + 2 * alike  -- where they begin, less one
+local ids, starts, at = {unpack(ARGV, 9, 8 + alike)}, {}, 9 + 3 * alike
 while ARGV[at] do
-  starts[#starts + 1] = at
-  ids[#ids + 1] = ARGV[at + 2]
+  local n = #ids + 1
+  starts[n], ids[n] = at, ARGV[at + 2]
   at = at + 4 + TAKES[ARGV[at]]
 end
 local runs = redis.call('HMGET', keys.runs, unpack(ids))
-local tries, metas, watched = {}, {}, {}
-local plain = redis.call('EXISTS', keys.tries, keys.meta, keys.watched) == 0
+-- One question for all that is mostly not there.
+local plain = redis.call('EXISTS', tag .. 'conf', tag .. 'listeners', keys.tries, keys.meta, keys.watched) == 0
+local tries, metas, watched, conf = {}, {}, {}, {}
 if not plain then
-  tries = redis.call('HMGET', keys.tries, unpack(ids))
-  metas = redis.call('HMGET', keys.meta, unpack(ids))
-  watched = redis.call('HMGET', keys.watched, unpack(ids))
+  conf = redis.call('HMGET', tag .. 'conf', 'paused', 'journal', 'limit', 'groups', 'functions')
+  if redis.call('EXISTS', keys.tries) == 1 then tries = redis.call('HMGET', keys.tries, unpack(ids)) end
+  if redis.call('EXISTS', keys.meta) == 1 then metas = redis.call('HMGET', keys.meta, unpack(ids)) end
+  if redis.call('EXISTS', keys.watched) == 1 then watched = redis.call('HMGET', keys.watched, unpack(ids)) end
 end
-local conf = redis.call('HMGET', tag .. 'conf', 'paused', 'journal', 'limit', 'groups', 'functions')
-local heard = is_heard(tag)
-
-local items, letters, seen, judging = {}, {}, {}, nil
+local batch = new_batch(now)
+batch.paused, batch.journal, batch.heard = conf[1], conf[2], not plain and is_heard(tag)
 local envelopes = {}
-if conf[2] then  -- the journal keeps what goes now
-  local job_keys = {}
-  for n = 1, #ids do job_keys[n] = KEYS[22 + 2 * n] end
-  envelopes = redis.call('MGET', unpack(job_keys))
+if batch.journal then  -- it keeps what goes now
+  local jobs = {unpack(KEYS, 24, 23 + alike)}
+  for n = alike + 1, #ids do jobs[n] = KEYS[22 + 2 * n] end
+  envelopes = redis.call('MGET', unpack(jobs))
 end
 
-local function item_of(n)
-  local from = starts[n]
-  local item = {
-    verb = ARGV[from], guard = ARGV[from + 1], id = ids[n], token = ARGV[from + 3], at = from + 4,
-    job_key = KEYS[22 + 2 * n], result_key = KEYS[23 + 2 * n],
-  }
-  -- A field is made only for what is there: giving a table one that is nil makes it grow.
-  if tries[n] then item.tries = tries[n] end
-  if metas[n] then item.meta = metas[n] end
-  if watched[n] then item.watched = watched[n] end
-  if envelopes[n] then item.envelope = envelopes[n] end
-  return item
-end
-
--- Most of what ends: a job that completed under a token that stands, plain or with nothing but a group. It goes a short
--- way, without an item.
-local function completes(n)
-  local from, run = starts[n], runs[n]
-  local token = ARGV[from + 3]
-  if not plain and (tries[n] or watched[n] or (metas[n] and not is_group_only(metas[n]))) then return false end
-  if not run or ARGV[from] ~= 'complete' or seen[ids[n]] == token then return false end
-  if string.byte(run, #token + 1) ~= 124 or string.sub(run, 1, #token) ~= token then return false end
-  seen[ids[n]] = token
-  return true
-end
-
-local function settled_before(item)
-  local line = redis.call('GETRANGE', item.result_key, 0, 80)
-  return string.match(line, '^%a+ %d+ (%d+)') == item.token
-end
-
--- A waiting job past its expires_at: where it stands, or nothing.
-local function standing(item)
-  local expires = redis.call('ZSCORE', keys.expiry, item.id)
-  if not expires or tonumber(expires) > now then return nil end
-  for band = 0, 3 do
-    local score = redis.call('ZSCORE', keys['ready' .. band], item.id)
-    if score then return band, score end
-  end
-  return nil
-end
-
-local function judged(item, run)
-  if item.guard == 'waiting' then
-    if not run then item.band, item.score = standing(item) end
-    if item.band then return 's' end
-    return redis.call('EXISTS', item.result_key) == 1 and 'd' or 'l'
-  end
-  local token = item.token
-  if not run or string.sub(run, 1, #token + 1) ~= token .. '|' then return settled_before(item) and 'd' or 'l' end
-  item.ran = true
-  if item.verb == 'complete' then return 's' end
-  item.run = run_parts(run)
-  if item.guard == 'expired' then
-    if judging == nil then judging = may_judge(tag, now) end
-    if not judging then return 'h' end
-    if tonumber(redis.call('ZSCORE', keys.lease, item.id) or '0') > now then return 'a' end
-  end
-  if item.run.cancel ~= '' then return 'c' end
-  return 's'
-end
-
--- An item that stands twice in one call is settled once.
-local function verdict(item, run)
-  if seen[item.id] == item.token then return 'd' end
-  local letter = judged(item, run)
-  if letter == 's' or letter == 'c' then seen[item.id] = item.token end
-  return letter
-end
-
-for i = 1, #ids do
-  if completes(i) then
-    letters[i], items[i] = 's', false
+-- Most of what ends: alike ones whose token stands, plain or with nothing but a group. They go a short way, without an item.
+local other, count_short, results, began = {}, 0, {}, 'completed ' .. batch.stamp .. ' '
+for n = 1, alike do
+  local run, token = runs[n], ARGV[tokens + n]
+  if run and find(run, token, 1, true) == 1 and byte(run, #token + 1) == 124
+    and (plain or not (tries[n] or watched[n] or metas[n] and not is_group_only(metas[n]))) then
+    local to = 2 * count_short
+    results[to + 1], results[to + 2] = KEYS[23 + alike + n], began .. token .. '\n' .. ARGV[records + n]
+    count_short = count_short + 1
   else
-    local item = item_of(i)
-    items[i], letters[i] = item, verdict(item, runs[i])
-    if letters[i] == 'c' or (letters[i] == 's' and ENDS[item.verb]) then
+    other[n] = true
+  end
+end
+
+local lines = {}
+if count_short < alike or batch.heard or batch.journal then
+  for line in string.gmatch(ARGV[8], '[^\n]+') do lines[#lines + 1] = line end
+end
+local function duration_of(n) return string.match(lines[n], '%d+$') end
+
+if count_short > 0 then
+  batch.results[ARGV[6]] = results
+  if count_short == alike then
+    batch.over = alike == #ids and ids or {unpack(ids, 1, alike)}
+    batch.jobs, batch.done = {unpack(KEYS, 24, 23 + alike)}, {ARGV[8]}
+    batch.run_us = tonumber(ARGV[7])
+  else
+    batch.run_us = 0
+    for n = 1, alike do
+      local place = #batch.over + 1
+      if not other[n] then
+        batch.over[place], batch.jobs[place], batch.done[place] = ids[n], KEYS[23 + n], lines[n]
+        batch.run_us = batch.run_us + duration_of(n)
+      end
+    end
+  end
+  count(batch, 'completed', count_short)
+end
+if not plain then
+  for n = 1, alike do
+    if metas[n] and not other[n] then
+      batch.meta[#batch.meta + 1] = ids[n]
+      groups_of(batch, keys).freed(string.sub(metas[n], 3), ids[n], conf[4])
+    end
+    if (batch.heard or batch.journal) and not other[n] then
+      note(batch, 'completed', ids[n], ARGV[tokens + n], duration_of(n), envelopes[n], ARGV[records + n])
+    end
+  end
+end
+
+local said
+if count_short == #ids then
+  said = string.rep('s', count_short)
+else
+  local ENDS = {fail = true, expire = true, move = true}
+  local PAST = {retry = 'retried', release = 'released', park = 'parked', withhold = 'withheld'}
+  local items, letters, seen, judging = {}, {}, {}, nil
+
+  local function item_of(n)
+    local item
+    if n <= alike then
+      item = {
+        verb = 'complete', guard = 'token', id = ids[n], token = ARGV[tokens + n], job_key = KEYS[23 + n],
+        result_key = KEYS[23 + alike + n], takes = {ARGV[records + n], ARGV[6], duration_of(n)},
+      }
+    else
+      local from = starts[n]
+      item = {
+        verb = ARGV[from], guard = ARGV[from + 1], id = ids[n], token = ARGV[from + 3], job_key = KEYS[22 + 2 * n],
+        result_key = KEYS[23 + 2 * n], takes = {unpack(ARGV, from + 4, from + 3 + TAKES[ARGV[from]])},
+      }
+    end
+    -- A field is made only for what is there: giving a table one that is nil makes it grow.
+    if tries[n] then item.tries = tries[n] end
+    if metas[n] then item.meta = metas[n] end
+    if watched[n] then item.watched = watched[n] end
+    if envelopes[n] then item.envelope = envelopes[n] end
+    return item
+  end
+
+  local function settled_before(item)
+    local line = redis.call('GETRANGE', item.result_key, 0, 80)
+    return string.match(line, '^%a+ %d+ (%d+)') == item.token
+  end
+
+  -- A waiting job past its expires_at: where it stands, or nothing.
+  local function standing(item)
+    local expires = redis.call('ZSCORE', keys.expiry, item.id)
+    if not expires or tonumber(expires) > now then return nil end
+    for band = 0, 3 do
+      local score = redis.call('ZSCORE', keys['ready' .. band], item.id)
+      if score then return band, score end
+    end
+    return nil
+  end
+
+  local function judged(item, run)
+    if item.guard == 'waiting' then
+      if not run then item.band, item.score = standing(item) end
+      if item.band then return 's' end
+      return redis.call('EXISTS', item.result_key) == 1 and 'd' or 'l'
+    end
+    local token = item.token
+    if not run or string.sub(run, 1, #token + 1) ~= token .. '|' then return settled_before(item) and 'd' or 'l' end
+    item.ran = true
+    if item.verb == 'complete' then return 's' end
+    item.run = run_parts(run)
+    if item.guard == 'expired' then
+      if judging == nil then judging = may_judge(tag, now) end
+      if not judging then return 'h' end
+      if tonumber(redis.call('ZSCORE', keys.lease, item.id) or '0') > now then return 'a' end
+    end
+    if item.run.cancel ~= '' then return 'c' end
+    return 's'
+  end
+
+  -- An item that stands twice in one call is settled once.
+  local function verdict(item, run)
+    if seen[item.id] == item.token then return 'd' end
+    local letter = judged(item, run)
+    if letter == 's' or letter == 'c' then seen[item.id] = item.token end
+    return letter
+  end
+
+  for n = 1, #ids do
+    local item = (n > alike or other[n]) and item_of(n)
+    items[n], letters[n] = item, item and verdict(item, runs[n]) or 's'
+    if item and (letters[n] == 'c' or (letters[n] == 's' and ENDS[item.verb])) then
       item.envelope = item.envelope or redis.call('GET', item.job_key) or ''
       item.dead = redis.call('HGET', keys.dead, item.id)
     end
   end
-end
 
-local batch, completed = new_batch(now), 0
-batch.paused, batch.journal, batch.heard = conf[1], conf[2], heard
-for i = 1, #ids do
-  local item, letter, p = items[i], letters[i], starts[i] + 4
-  if not item then
-    batch.over[#batch.over + 1] = ids[i]
-    batch.jobs[#batch.jobs + 1] = KEYS[22 + 2 * i]
-    if metas[i] then
-      batch.meta[#batch.meta + 1] = ids[i]
-      groups_of(batch, keys).freed(string.sub(metas[i], 3), ids[i], conf[4])
+  for n = 1, #ids do
+    local item, letter = items[n], letters[n]
+    if item and (letter == 's' or letter == 'c') then
+      local takes = item.takes
+      if item.ran then
+        batch.over[#batch.over + 1] = item.id
+        local group = item.meta and meta_field(item.meta, 'g')
+        if group then groups_of(batch, keys).freed(group, item.id, conf[4]) end
+      else
+        leave(batch, keys, item, item.band, item.score)
+        if item.tries then count(batch, 'retrying', -1) end
+      end
+      if letter == 'c' then
+        write_ended(batch, item, 'cancelled', 86400000, string.match(item.run.cancel, '^[^@]*'))
+      elseif item.verb == 'complete' then
+        complete(batch, item, unpack(takes))
+      elseif item.verb == 'fail' then
+        fail(batch, keys, item, unpack(takes))
+      elseif item.verb == 'expire' then
+        write_ended(batch, item, 'expired', takes[1], '-')
+      elseif item.verb == 'move' then
+        move(batch, item, unpack(takes))
+      elseif item.verb == 'withhold' then
+        withhold(batch, keys, item, takes[1], takes[2], conf[5])
+      else
+        wait_again(batch, keys, item, PAST[item.verb], unpack(takes))
+      end
+      if letter == 's' and item.verb ~= 'expire' and item.verb ~= 'move' then
+        count(batch, PAST[item.verb] or (item.verb == 'fail' and 'failed' or 'completed'), 1)
+      end
+    elseif letter == 'l' and item.guard ~= 'waiting' then
+      count(batch, 'lost', 1)
     end
-    complete(batch, ids[i], ARGV[p - 1], KEYS[23 + 2 * i], ARGV[p], ARGV[p + 1], ARGV[p + 2], envelopes[i])
-    completed = completed + 1
-  elseif letter == 's' or letter == 'c' then
-    if item.ran then
-      batch.over[#batch.over + 1] = item.id
-      local group = item.meta and meta_field(item.meta, 'g')
-      if group then groups_of(batch, keys).freed(group, item.id, conf[4]) end
-    else
-      leave(batch, keys, item, item.band, item.score)
-      if item.tries then count(batch, 'retrying', -1) end
-    end
-    if letter == 'c' then
-      write_ended(batch, item, 'cancelled', 86400000, string.match(item.run.cancel, '^[^@]*'))
-    elseif item.verb == 'complete' then
-      complete(batch, item.id, item.token, item.result_key, ARGV[p], ARGV[p + 1], ARGV[p + 2], item.envelope, item.tries)
-      forget(batch, item)
-    elseif item.verb == 'fail' then
-      fail(batch, keys, item, ARGV[p], ARGV[p + 1], ARGV[p + 2], ARGV[p + 3], ARGV[p + 4])
-    elseif item.verb == 'expire' then
-      write_ended(batch, item, 'expired', ARGV[p], '-')
-    elseif item.verb == 'move' then
-      move(batch, item, ARGV[p], ARGV[p + 1])
-    elseif item.verb == 'withhold' then
-      withhold(batch, keys, item, ARGV[p], ARGV[p + 1], conf[5])
-    else
-      wait_again(batch, keys, item, PAST[item.verb], ARGV[p], ARGV[p + 1])
-    end
-    if letter == 's' and item.verb ~= 'expire' and item.verb ~= 'move' then
-      count(batch, PAST[item.verb] or (item.verb == 'fail' and 'failed' or 'completed'), 1)
-    end
-  elseif letter == 'l' and item.guard ~= 'waiting' then
-    count(batch, 'lost', 1)
   end
+  said = table.concat(letters)
 end
-count(batch, 'completed', completed)
 if batch.run_us then count(batch, 'run_us', batch.run_us) end
 -- A slot is free again in a queue that may have been full.
 if conf[3] and #batch.over > 0 then batch.woken = true end
-local said = table.concat(letters)
 if child ~= '' then redis.call('SET', keys.sent, int(nonce) .. answered .. '\n' .. chunk .. ' ' .. said, 'PX', 600000) end
 flush(batch, keys, tag)
 

@@ -16,18 +16,22 @@ local function line_up(line, from, one)
   line[at] = one
 end
 
--- A group that takes its turn; with all its fields from the start, since a table that grows is made anew.
+-- A group that takes its turn, with all its fields from the start, since a table that grows is made anew. `jobs` are false
+-- until its turn comes.
 local function new_turn(key, v)
-  return {key = key, name = string.sub(key, 2), v = v, at = 1, jobs = false, is_read = false, touched = false, fresh = false}
+  return {key = key, v = v, at = 1, jobs = false}
 end
+
+local all_read = {}  -- lists of entries after which a group has no more
 
 -- The next entry of a group that was not taken yet.
 local function next_entry(grouped, one, want)
   local jobs = one.jobs
-  if not jobs or (one.at > #jobs and not one.is_read) then
+  if not jobs or (one.at > #jobs and not all_read[jobs]) then
     local from = jobs and '(' .. jobs[#jobs] or '[' .. one.key .. '\0'
     jobs = redis.call('ZRANGEBYLEX', grouped, from, '(' .. one.key .. '\1', 'LIMIT', 0, want)
-    one.is_read, one.jobs, one.at = #jobs < want, jobs, 1
+    one.jobs, one.at = jobs, 1
+    if #jobs < want then all_read[jobs] = true end
   end
   return jobs[one.at]
 end
@@ -44,7 +48,7 @@ local function fair_share(keys, is_set)
   local looked = redis.call('ZRANGEBYSCORE', keys.gdue, '-inf', stamp, 'LIMIT', 0, LOOKS)
   local places = #looked > 0 and redis.call('ZMSCORE', keys.ring, unpack(looked)) or {}
   local clocks = redis.call('HMGET', tag .. 'lane', 'fair:0', 'fair:1', 'fair:2', 'fair:3')
-  local outcome = {more = #looked == LOOKS, held = {}, entries = {}}
+  local outcome, held, entries = {more = #looked == LOOKS}, {}, {}
   local free, latest = {most = 1000000, step = UNIT, taken = 0}, string.format('%016.0f', now)
   local known, ring, drop, later, marks, visited, rates = {}, {}, {}, {}, {}, {}, {}
 
@@ -54,8 +58,9 @@ local function fair_share(keys, is_set)
   end
 
   -- What a group may do: room for so many more jobs, and why there is not more.
-  local function state_of(name)
+  local function state_of(one)
     if not is_set then return free end
+    local name = string.sub(one.key, 2)
     local state = known[name]
     if state then return state end
     local set = redis.call('HMGET', tag .. 'conf', 'limit:' .. name, 'paused:' .. name)
@@ -82,8 +87,8 @@ local function fair_share(keys, is_set)
   end
 
   local function put(band, one, is_resting)
-    ring[#ring + 1] = int((is_resting and REST or 0) + SPAN * band + one.v)
-    ring[#ring + 1] = one.key
+    local n = #ring
+    ring[n + 1], ring[n + 2] = (is_resting and REST or 0) + SPAN * band + one.v, one.key
   end
 
   local function look_again(key, at)
@@ -93,7 +98,7 @@ local function fair_share(keys, is_set)
 
   -- What becomes of a group whose turn it was.
   local function settle_turn(band, one)
-    local entry, state = next_entry(keys.grouped, one, 1), state_of(one.name)
+    local entry, state = next_entry(keys.grouped, one, 1), state_of(one)
     local due = entry and due_of_entry(one, entry)
     if not entry then
       drop[#drop + 1] = one.key
@@ -125,10 +130,7 @@ local function fair_share(keys, is_set)
     local line, at, touched = {}, 1, {}
     local seen = heads(band, line, at, 0, most + 1)
     local beyond, fresh = seen > most, joining(band, clock)
-    for i = 1, #fresh do
-      fresh[i].fresh = true
-      line_up(line, at, fresh[i])
-    end
+    for i = 1, #fresh do line_up(line, at, fresh[i]) end
     local plain = redis.call('ZRANGEBYSCORE', keys['ready' .. band], '0', stamp, 'WITHSCORES', 'LIMIT', 0, most + 1)
     if seen == 0 and #fresh == 0 and not plain[1] then return end
     local rest = {plain = true, v = math.floor(math.max(plain_v, clock)), at = 1}
@@ -149,18 +151,18 @@ local function fair_share(keys, is_set)
         if one.plain then
           id, due, step = plain[2 * one.at - 1], plain[2 * one.at], UNIT
         else
-          if not one.touched then
-            one.touched = true
+          if one.jobs == false then
+            one.jobs = nil
             touched[#touched + 1] = one
           end
-          local state = state_of(one.name)
+          local state = state_of(one)
           local entry = state.most > 0 and next_entry(keys.grouped, one, want)
           due = entry and due_of_entry(one, entry)
           if due and due <= latest then
             id, step = string.sub(entry, #one.key + 19), state.step
             state.most, state.taken = state.most - 1, state.taken + 1
-            outcome.held[#outcome.held + 1], outcome.held[#outcome.held + 2] = 0, one.name .. '\0' .. id
-            outcome.entries[#outcome.entries + 1] = entry
+            local n = #entries + 1
+            held[2 * n - 1], held[2 * n], entries[n] = '0', string.sub(one.key, 2) .. '\0' .. id, entry
           end
         end
         if id then
@@ -174,11 +176,10 @@ local function fair_share(keys, is_set)
     if beyond or plain[2 * rest.at - 1] then outcome.more = true end
     for i = 1, #touched do settle_turn(band, touched[i]) end
     for i = at, #line do
-      local one = line[i]
-      if not one.plain and not one.touched then
-        outcome.more = true
-        if one.fresh then put(band, one, false) end
-      end
+      if line[i].jobs == false then outcome.more = true end
+    end
+    for i = 1, #fresh do
+      if fresh[i].jobs == false then put(band, fresh[i], false) end
     end
     if seen > 0 or #fresh > 0 then
       marks[#marks + 1], marks[#marks + 2] = 'fair:' .. band, string.format('%.3f', clock) .. ' ' .. int(rest.v)
@@ -223,9 +224,9 @@ local function fair_share(keys, is_set)
       redis.call('ZREM', keys.gdue, unpack(drop))
     end
     if #later > 0 then redis.call('ZADD', keys.gdue, 'LT', unpack(later)) end
-    if #outcome.entries > 0 then
-      redis.call('ZREM', keys.grouped, unpack(outcome.entries))
-      redis.call('ZADD', keys.held, unpack(outcome.held))
+    if #entries > 0 then
+      redis.call('ZREM', keys.grouped, unpack(entries))
+      redis.call('ZADD', keys.held, unpack(held))
     end
     if #rates > 0 then redis.call('ZADD', keys.rates, unpack(rates)) end
     if redis.call('EXISTS', keys.ring) == 0 then

@@ -8,8 +8,11 @@ local function new_groups(keys)
 -- @include lib/rest
   local stand, gone, turns, left, slots, holders = {}, {}, {}, {}, {}, {}
 
+  local last_due, digits  -- many are due at the same time
+
   local function entry_of(key, due, id)
-    return key .. '\0' .. string.format('%016.0f', due) .. '\0' .. id
+    if due ~= last_due then last_due, digits = due, string.format('%016.0f', due) end
+    return key .. '\0' .. digits .. '\0' .. id
   end
 
   -- A job of a group waits, due at `due`; answers its score in its band.

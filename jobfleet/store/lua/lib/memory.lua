@@ -1,7 +1,7 @@
 -- A child's last claim: four lines, the nonce (or "buried"), the first token, the ids, when they were due.
 -- Tokens of a claim follow each other.
-local function remember(head, base, ids, dues)
-  return head .. '\n' .. base .. '\n' .. table.concat(ids, ' ') .. '\n' .. table.concat(dues, ' ')
+local function remember(head, base, listed, times)
+  return head .. '\n' .. base .. '\n' .. listed .. '\n' .. times
 end
 
 local function recall(memory)
