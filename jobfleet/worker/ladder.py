@@ -167,6 +167,7 @@ class Ladder:
             can_kill = Stage.KILLED in executor.stages
             stage, grace = (Stage.KILLED, self._stop_grace) if can_kill else (Stage.RAISED, YIELD)
             self._reach(run, stage, grace)
+            self._board.limit(run.place, run.next_at, hard)  # this process acts: it may have the time that this takes
             executor.stop(run, stage)
         elif boottime() >= run.next_at:
             self._condemn(run, TimedOut(hard))
