@@ -124,7 +124,7 @@ def test_an_error_whose_text_is_no_unicode_is_settled(programs: Programs, fleet:
 
     job_id = fleet.enqueue(Job("undecodable", "hist.undecodable", (kind,), max_retries=1))
 
-    assert settle_all(fleet, [job_id], timeout=10)[job_id].status is JobStatus.FAILED
+    assert settle_all(fleet, [job_id])[job_id].status is JobStatus.FAILED
 
 
 def sent(raw: redis.Redis) -> int:
