@@ -17,7 +17,7 @@ import logging
 import signal
 from contextlib import suppress
 
-from jobfleet.clock import boottime
+from jobfleet.clock import monotonic
 from jobfleet.config import JobConfig
 from jobfleet.errors import JobfleetError
 from jobfleet.outcome import Cancelled, TimedOut
@@ -64,10 +64,10 @@ class Enforcer:
 
     async def watch(self) -> None:
         """Look for ever; a child without limits or cancellations costs a byte read."""
-        looked = boottime()
+        looked = monotonic()
         while True:
             await asyncio.sleep(LOOK_EVERY)
-            before, looked = looked, boottime()
+            before, looked = looked, monotonic()
             for kin in list(self._nursery.kin.values()):
                 self.look(kin, looked, looked - before)
 
@@ -76,7 +76,7 @@ class Enforcer:
 
         Args:
             kin: The child.
-            now: The time (boot-time clock).
+            now: The time (monotonic clock, which the child shares).
             passed: Seconds since the look before.
         """
         passed = min(passed, LOOK_EVERY) if kin.stopped_at is None else 0.0

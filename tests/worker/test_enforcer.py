@@ -48,7 +48,7 @@ class Watched:
     Args:
         kin: The child.
         store: Where stages are noted.
-        until: Its limit on the board (boot-time clock); 0 for none.
+        until: Its limit on the board (monotonic clock); 0 for none.
     """
 
     def __init__(self, kin: Kin, store: AsyncStore, until: float) -> None:

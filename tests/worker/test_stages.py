@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import time
 from collections.abc import Callable
 from typing import Any, cast
 
@@ -10,6 +11,7 @@ import pytest
 
 from jobfleet import JobContext
 from jobfleet.client.registry import Registry
+from jobfleet.clock import boottime
 from jobfleet.config import JobConfig
 from jobfleet.errors import InvalidJob
 from jobfleet.outcome import Cancelled, Interrupted, LeaseLost, TimedOut
@@ -201,6 +203,19 @@ async def test_who_acts_on_a_hard_limit_says_so_on_the_board(stages: tuple[Stage
     assert overdue(one.board._memory, one.run.next_at + 0.2) == {one.run.key: pytest.approx(0.1)}
     one.ladder.over(one.run)
     assert overdue(one.board._memory, 10.0**9) == {}
+
+
+async def test_time_in_which_the_machine_is_suspended_is_no_time_of_a_run(monkeypatch: pytest.MonkeyPatch) -> None:
+    one = Stopping(ALL)
+    one.board.started(one.run.place)
+    one.ladder.limit(one.run, 30.0, 60.0)
+
+    monkeypatch.setattr(time, "clock_gettime", lambda clock, tell=time.clock_gettime: tell(clock) + 3600.0)
+
+    assert boottime() > one.run.hard_at
+    assert not one.ladder.is_past(one.run)
+    assert overdue(one.board._memory, time.monotonic()) == {}
+    one.ladder.over(one.run)
 
 
 async def test_more_time_moves_both_limits_also_on_the_board() -> None:
