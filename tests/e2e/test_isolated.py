@@ -182,7 +182,7 @@ def test_a_hard_limit_kills_the_process_and_nothing_else(
     children = worker.children()
     assert run("cell.add", 1, 2).result == 3, "a process is warm: the limit counts its start, too"
 
-    result = run("cell.hold", str(tmp_path / "pid"), timeout=1, hard_timeout=2, max_retries=0)
+    result = run("cell.hold", str(tmp_path / "pid"), timeout=3, hard_timeout=4, max_retries=0)
 
     assert result.error_class == "timeout"
     gone(pid_in(tmp_path / "pid"))
@@ -193,11 +193,12 @@ def test_a_child_that_stood_still_at_a_hard_limit_acts_on_it_when_it_goes_on(
     fleet: Fleet, worker: Program, run: Run, tmp_path: Path
 ) -> None:
     (child,) = children = worker.children()
-    job_id = fleet.enqueue(Job("hold", "cell.hold", (str(tmp_path / "pid"),), hard_timeout=1, max_retries=0))
+    assert run("cell.add", 1, 2).result == 3, "a process is warm: the limit counts its start, too"
+    job_id = fleet.enqueue(Job("hold", "cell.hold", (str(tmp_path / "pid"),), hard_timeout=4, max_retries=0))
     process = pid_in(tmp_path / "pid")
 
     os.kill(child, signal.SIGSTOP)
-    over = monotonic() + 4
+    over = monotonic() + 7
     wait_until(lambda: monotonic() > over, why="more time has passed than is left to a child that goes on")
     os.kill(child, signal.SIGCONT)
 
