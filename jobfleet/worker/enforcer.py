@@ -6,8 +6,8 @@ and the undertaker settles the condemned run. Nothing of it needs the child's he
 its board, and cancellations came through here. A child that can still act does so first, and moves
 the limit on its board by the time that its own act may take.
 
-Time is counted in looks, each for no more than it should have taken, and none while the child is
-frozen: a machine that stood still accuses nobody.
+Time is counted in looks, each for no more than it should have taken: a machine that stood still, or a
+supervisor that was frozen with its children, accuses nobody.
 """
 
 from __future__ import annotations
@@ -79,7 +79,7 @@ class Enforcer:
             now: The time (monotonic clock, which the child shares).
             passed: Seconds since the look before.
         """
-        passed = min(passed, LOOK_EVERY) if kin.stopped_at is None else 0.0
+        passed = min(passed, LOOK_EVERY)
         overdue = kin.overdue(now)
         # Seen once is not enough: it may be the limit of an earlier run, read beside this one.
         kin.past = {key: kin.past[key] + passed if key in kin.past else 0.0 for key in overdue}

@@ -11,7 +11,6 @@ from typing import Any
 import pytest
 
 from jobfleet import ErrorType, Fleet, Job, JobStatus
-from jobfleet.clock import monotonic
 from tests.support.fleet import LONG, Program, Programs, settle_all
 from tests.support.server import is_running
 from tests.support.waiting import wait_until
@@ -186,24 +185,6 @@ def test_a_hard_limit_kills_the_process_and_nothing_else(
 
     assert result.error_class == "timeout"
     gone(pid_in(tmp_path / "pid"))
-    assert worker.children() == children
-
-
-def test_a_child_that_stood_still_at_a_hard_limit_acts_on_it_when_it_goes_on(
-    fleet: Fleet, worker: Program, run: Run, tmp_path: Path
-) -> None:
-    (child,) = children = worker.children()
-    assert run("cell.add", 1, 2).result == 3, "a process is warm: the limit counts its start, too"
-    job_id = fleet.enqueue(Job("hold", "cell.hold", (str(tmp_path / "pid"),), hard_timeout=4, max_retries=0))
-    process = pid_in(tmp_path / "pid")
-
-    os.kill(child, signal.SIGSTOP)
-    over = monotonic() + 7
-    wait_until(lambda: monotonic() > over, why="more time has passed than is left to a child that goes on")
-    os.kill(child, signal.SIGCONT)
-
-    assert fleet.wait(job_id, timeout=LONG).error_class == "timeout"
-    gone(process)
     assert worker.children() == children
 
 
