@@ -205,6 +205,21 @@ async def test_who_acts_on_a_hard_limit_says_so_on_the_board(stages: tuple[Stage
     assert overdue(one.board._memory, 10.0**9) == {}
 
 
+async def test_a_loop_that_stood_still_gives_an_interruption_time_to_be_heard() -> None:
+    one = Stopping(SOFT)
+    one.ladder.limit(one.run, 0.0, 60.0)
+    one.run.hard_at = 0.0
+    one.ladder._turn(one.run)
+    assert one.executor.asked == [Stage.RAISED]
+
+    one.run.next_at = time.monotonic() - 10.0
+    one.ladder._turn(one.run)
+    assert one.condemned == []
+    await one.settled()
+
+    assert one.condemned == [TimedOut(60.0)]
+
+
 async def test_time_in_which_the_machine_is_suspended_is_no_time_of_a_run(monkeypatch: pytest.MonkeyPatch) -> None:
     one = Stopping(ALL)
     one.board.started(one.run.place)
