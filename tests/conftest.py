@@ -8,9 +8,14 @@ from pathlib import Path
 
 import pytest
 import redis
+from hypothesis import HealthCheck, settings
 
 from tests.support.fleet import Programs
 from tests.support.server import RedisServer
+
+# A machine that stands still for a moment says nothing about an example, nor about how it is made.
+settings.register_profile("jobfleet", deadline=None, suppress_health_check=[HealthCheck.too_slow])
+settings.load_profile("jobfleet")
 
 
 def pytest_sessionfinish() -> None:

@@ -41,6 +41,7 @@ def _search(size: int) -> None:
 HOLDS: dict[str, tuple[Callable[[int], None], int, float]] = {
     "power": (_power, 100_000, 1.585),
     "search": (_search, 100, 3.0),
+    "endless": (_search, 1_000_000, 3.0),
 }
 """Calls in C that let go of the GIL at no point: what is called, a small size, the exponent of its time."""
 
@@ -51,7 +52,8 @@ def hold_gil(seconds: float, call: str = "power", diary: str | None = None) -> f
 
     Args:
         seconds: For how long.
-        call: ``power``, a huge integer, or ``search``, a regular expression that backtracks.
+        call: ``power``, a huge integer; ``search``, a regular expression that backtracks; or ``endless``, one that
+            does so for years, from the first call on.
         diary: A file to which each run adds a line.
 
     Returns:

@@ -13,7 +13,7 @@ A record has 136 bytes::
     4..8    crc32 of token and id
     8..16   token
     16..128 id
-    128..136 when the run is to be over (tenths of a second of boot time, 0 for never), and its limit in seconds
+    128..136 when the run is to be over (tenths of a second, 0 for never), and its limit in seconds
 
 A record is written by one slice assignment, its phase by one byte. A reader in another process can
 see a torn record; the checksum tells, and it reads again. The phase stands outside the checksum, so
@@ -124,7 +124,7 @@ class Board:
         return place
 
     def limit(self, place: int, until: float, seconds: float) -> None:
-        """Say until when (boot-time clock) a run is to be over, and how many seconds it was given; 0 for no limit."""
+        """Say until when (monotonic clock) a run is to be over, and how many seconds it was given; 0 for no limit."""
         self._memory[_LIMITS] = 1
         at = place + _LIMIT
         self._memory[at : at + _limit.size] = _limit.pack(min(math.ceil(until * TENTHS), 0xFFFFFFFF), seconds)
@@ -182,7 +182,7 @@ class BoardReader:
         return bool(self._memory[_LIMITS])
 
     def overdue(self, now: float) -> dict[tuple[str, int], float]:
-        """The limits, in seconds, of the runs that should have been over before `now` (boot-time clock)."""
+        """The limits, in seconds, of the runs that should have been over before `now` (monotonic clock)."""
         return overdue(self._memory, now)
 
     def close(self) -> None:

@@ -49,7 +49,6 @@ log = logging.getLogger("jobfleet.worker")
 EXIT_USAGE = 2
 EXIT_RECYCLED = 5
 STATE_EVERY = 1.0
-TURN_LEAST = 0.25
 ORPHAN_SHARE = 0.6
 """What share of a lease an orphaned child still has for sure: a third may have gone since the last renewal."""
 ORPHAN_LEFT = 5.0
@@ -218,7 +217,7 @@ class Child:
     def _turn(self) -> None:
         """Show the supervisor that the loop turns."""
         self._board.turn(boottime())
-        self._turning = asyncio.get_running_loop().call_later(max(TURN_LEAST, self._config.hang_after / 4), self._turn)
+        self._turning = asyncio.get_running_loop().call_later(self._config.hang_after / 4, self._turn)
 
     def _report_state(self) -> None:
         if self._tally.is_on:

@@ -3,7 +3,11 @@
 A child whose run is past its hard limit, or was cancelled and heeds nothing, is condemned. Its
 successor starts first; the child claims nothing more and finishes its other jobs; then it is killed,
 and the undertaker settles the condemned run. Nothing of it needs the child's help: limits stand on
-its board, and cancellations came through here. A child that can still act does so first.
+its board, and cancellations came through here. A child that can still act does so first, and moves
+the limit on its board by the time that its own act may take.
+
+Time is counted in looks, each for no more than it should have taken: a machine that stood still, or a
+supervisor that was frozen with its children, accuses nobody.
 """
 
 from __future__ import annotations
@@ -13,7 +17,7 @@ import logging
 import signal
 from contextlib import suppress
 
-from jobfleet.clock import boottime
+from jobfleet.clock import monotonic
 from jobfleet.config import JobConfig
 from jobfleet.errors import JobfleetError
 from jobfleet.outcome import Cancelled, TimedOut
@@ -26,8 +30,10 @@ from jobfleet.worker.nursery import Nursery
 
 log = logging.getLogger("jobfleet.worker")
 LOOK_EVERY = 0.25
+PATIENCE = 1.5
+"""Seconds of looks past a limit that are left to the child itself."""
 SLACK = 0.75
-"""Seconds past a limit that are left to the child itself."""
+"""Seconds of looks past the last stage of a cancellation that are left to it."""
 STAGES = 3
 """Stages after the first that an executor may have, each with its grace."""
 SENDING = 1.0
@@ -54,43 +60,53 @@ class Enforcer:
         self._keys = keys
         self._grace = config.grace
         self._cancel_after = config.cancel_grace + STAGES * config.stop_grace + SLACK
-        self._suspected: dict[str, set[Key]] = {}
-        self._lone_since: dict[str, float] = {}
         self._noting: set[asyncio.Task[None]] = set()
 
     async def watch(self) -> None:
         """Look for ever; a child without limits or cancellations costs a byte read."""
+        looked = monotonic()
         while True:
             await asyncio.sleep(LOOK_EVERY)
+            before, looked = looked, monotonic()
             for kin in list(self._nursery.kin.values()):
-                self.look(kin, boottime())
+                self.look(kin, looked, looked - before)
 
-    def look(self, kin: Kin, now: float) -> None:
-        """Look at one child."""
-        overdue = kin.overdue(now - SLACK)
+    def look(self, kin: Kin, now: float, passed: float) -> None:
+        """Look at one child.
+
+        Args:
+            kin: The child.
+            now: The time (monotonic clock, which the child shares).
+            passed: Seconds since the look before.
+        """
+        passed = min(passed, LOOK_EVERY)
+        overdue = kin.overdue(now)
+        # Seen once is not enough: it may be the limit of an earlier run, read beside this one.
+        kin.past = {key: kin.past[key] + passed if key in kin.past else 0.0 for key in overdue}
         if not (overdue or kin.asked or kin.verdicts):
-            self._suspected.pop(kin.child, None)
             return
         phases = {one.key: one.phase for one in kin.posted()}
-        suspected = self._suspected.get(kin.child, set())
         for key, limit in overdue.items():
-            if key in suspected:  # seen twice: no limit of an earlier run, read beside this one
+            if kin.past[key] >= PATIENCE:
                 kin.verdicts.setdefault(key, TimedOut(limit))
-        self._suspected[kin.child] = set(overdue)
-        for key, (by, since) in list(kin.asked.items()):
+        for key, (by, waited) in list(kin.asked.items()):
             if phases.get(key) is not Phase.STARTED:
                 del kin.asked[key]
-            elif now - since > self._cancel_after:
+            elif waited >= self._cancel_after:
                 kin.verdicts.setdefault(key, Cancelled(by))
+            else:
+                kin.asked[key] = (by, waited + passed)
         for key in [key for key in kin.verdicts if phases.get(key) is not Phase.STARTED]:
             del kin.verdicts[key]  # it has ended by itself, and its child settles it
-        if kin.verdicts and kin.condemned_at is None:
-            self._condemn(kin, now)
-        if kin.condemned_at is not None:
-            self._execute(kin, now - kin.condemned_at, phases)
+        if kin.condemned_for is not None:
+            kin.condemned_for += passed
+            self._execute(kin, kin.condemned_for, phases)
+        elif kin.verdicts:
+            self._condemn(kin)
+            self._execute(kin, 0.0, phases)
 
-    def _condemn(self, kin: Kin, now: float) -> None:
-        kin.condemned_at = now
+    def _condemn(self, kin: Kin) -> None:
+        kin.condemned_for = 0.0
         self._nursery.replace(kin, self._grace)
         for (job_id, _), verdict in kin.verdicts.items():
             log.error("child.condemned child=%s job_id=%s %s", kin.child, job_id, _told(verdict))
@@ -108,16 +124,13 @@ class Enforcer:
     def _execute(self, kin: Kin, waited: float, phases: dict[Key, Phase]) -> None:
         """Kill the child once only condemned runs are left in it, or its grace is over."""
         others = {key: phase for key, phase in phases.items() if key not in kin.verdicts}
-        if any(phase is Phase.STARTED for phase in others.values()):
-            self._lone_since.pop(kin.child, None)
-        lone = waited - self._lone_since.setdefault(kin.child, waited)
-        is_due = not others or (Phase.STARTED not in others.values() and lone >= SENDING)
+        if kin.lone_since is None or Phase.STARTED in others.values():
+            kin.lone_since = waited
+        is_due = not others or waited - kin.lone_since >= SENDING
         if kin.verdicts and not kin.is_leaving and (is_due or waited >= self._grace):
             log.error("child.killed child=%s for %s", kin.child, ", ".join(job_id for job_id, _ in kin.verdicts))
             kin.is_leaving = True
             kin.kill(signal.SIGKILL)
-            self._lone_since.pop(kin.child, None)
-            self._suspected.pop(kin.child, None)
 
 
 def _told(verdict: TimedOut | Cancelled) -> str:

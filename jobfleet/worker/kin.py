@@ -41,9 +41,11 @@ class Kin:
         refusal: Why it could not start: a line, and what the user's module raised.
         hearing: The task that reads its reports.
         born: When it was started.
-        asked: Running jobs that it was told to cancel: by whom, and since when.
+        past: Its runs past their hard limit, and for how many seconds of looks they were seen so.
+        asked: Running jobs that it was told to cancel: by whom, and how many seconds of looks ago.
         verdicts: Its runs that nothing but its end can end, and what has become of them.
-        condemned_at: Since when it is to be killed for them; None when it is not.
+        condemned_for: For how many seconds of looks it is to be killed for them; None when it is not.
+        lone_since: After how many of these seconds only such runs were left; None when it is not to be killed.
     """
 
     def __init__(self, child: str, number: int, capacity: int) -> None:
@@ -63,9 +65,11 @@ class Kin:
         self.refusal: tuple[str, str] | None = None
         self.hearing: asyncio.Task[None] | None = None
         self.born = boottime()
+        self.past: dict[tuple[str, int], float] = {}
         self.asked: dict[tuple[str, int], tuple[str, float]] = {}
         self.verdicts: dict[tuple[str, int], TimedOut | Cancelled] = {}
-        self.condemned_at: float | None = None
+        self.condemned_for: float | None = None
+        self.lone_since: float | None = None
         board, stacks = create(capacity), nameless("jobfleet-stacks")
         commands, down = os.pipe()
         up, reports = os.pipe()
@@ -98,7 +102,7 @@ class Kin:
 
     def cancel(self, job_id: str, token: int, by: str) -> None:
         """Tell it that a running job is to stop, and remember it."""
-        self.asked.setdefault((job_id, token), (by, boottime()))
+        self.asked.setdefault((job_id, token), (by, 0.0))
         self.tell("cancel", job_id, token, by)
 
     def overdue(self, now: float) -> dict[tuple[str, int], float]:

@@ -4,6 +4,8 @@ A cancelled run is asked first, if its function can look; all others are interru
 stage has a grace. A run past its hard limit, or a cancelled one for which no stage is left, is
 condemned: only the end of the process can end it. A run that neither has a limit nor is told to stop
 costs nothing here; one that does has one timer.
+
+Time in which the machine is suspended is no time of a run: the timers of the loop do not count it.
 """
 
 from __future__ import annotations
@@ -15,7 +17,7 @@ from collections.abc import Callable, Iterable, Mapping
 from math import inf
 from typing import TYPE_CHECKING, Any
 
-from jobfleet.clock import SECOND_US, boottime
+from jobfleet.clock import SECOND_US, monotonic
 from jobfleet.model import seconds
 from jobfleet.outcome import Cancelled, TimedOut
 from jobfleet.worker.board import Board
@@ -67,7 +69,7 @@ class Ladder:
 
     def limit(self, run: Run, soft: float, hard: float) -> None:
         """Give a run that is about to start so many seconds; 0 for no limit."""
-        now = boottime()
+        now = monotonic()
         run.ladder = self
         run.limits = (soft, hard)
         run.soft_at = now + soft if soft else inf
@@ -90,7 +92,7 @@ class Ladder:
 
     def is_past(self, run: Run) -> bool:
         """Whether a run is past its hard limit: whatever it comes to now, it timed out."""
-        return bool(run.limits[1]) and boottime() >= run.hard_at
+        return bool(run.limits[1]) and monotonic() >= run.hard_at
 
     # --- stages ---------------------------------------------------------------------------------
 
@@ -105,7 +107,7 @@ class Ladder:
             if not was_cancelled:
                 self._on_stage(run, Stage(run.stage))
                 if run.next_at == inf:
-                    run.next_at = boottime() + self._stop_grace
+                    run.next_at = monotonic() + self._stop_grace
         elif isinstance(why, Cancelled) and _can_look(run) and self._cancel_grace:
             self._reach(run, Stage.ASKED, self._cancel_grace)
         elif run.stage < Stage.RAISED:
@@ -139,7 +141,7 @@ class Ladder:
         following = next((stage for stage in stages if stage > run.stage), None)
         if run.stage == Stage.RAISED and Stage.RAISED in stages and not run.was_raised_again:
             run.was_raised_again = True
-            run.next_at = boottime() + self._stop_grace / 2
+            run.next_at = monotonic() + self._stop_grace / 2
             executor.stop(run, Stage.RAISED)
         elif following is not None:
             is_first = following is Stage.RAISED
@@ -152,7 +154,7 @@ class Ladder:
 
     def _reach(self, run: Run, stage: Stage, grace: float) -> None:
         run.stage = stage
-        run.next_at = boottime() + grace
+        run.next_at = monotonic() + grace
         if run.cancel_by is not None:
             self._on_stage(run, stage)
 
@@ -167,8 +169,11 @@ class Ladder:
             can_kill = Stage.KILLED in executor.stages
             stage, grace = (Stage.KILLED, self._stop_grace) if can_kill else (Stage.RAISED, YIELD)
             self._reach(run, stage, grace)
+            self._board.limit(run.place, run.next_at, hard)  # this process acts: it may have the time that this takes
             executor.stop(run, stage)
-        elif boottime() >= run.next_at:
+        elif (late := monotonic() - run.next_at) > YIELD:
+            run.next_at = monotonic() + YIELD  # this loop stood still: what was to hear had no time, either
+        elif late >= 0:
             self._condemn(run, TimedOut(hard))
 
     def _condemn(self, run: Run, verdict: Verdict) -> None:
@@ -188,19 +193,19 @@ class Ladder:
         if run.timer is not None:
             run.timer.cancel()
         due = self._due(run)
-        run.timer = None if due == inf else self._loop.call_later(max(0.0, due - boottime()), self._turn, run)
+        run.timer = None if due == inf else self._loop.call_later(max(0.0, due - monotonic()), self._turn, run)
 
     def _due(self, run: Run) -> float:
         if run.is_condemned:
             return inf
         following = run.next_at if run.stage else run.soft_at if run.limits[0] else inf
         hard = run.hard_at if run.limits[1] else inf
-        return following if boottime() >= hard and run.stage else min(following, hard)
+        return following if monotonic() >= hard and run.stage else min(following, hard)
 
     def _turn(self, run: Run) -> None:
         """The timer has come; where the limits were moved meanwhile, there is nothing to do yet."""
         run.timer = None
-        now = boottime()
+        now = monotonic()
         if run.limits[1] and now >= run.hard_at:
             self._time_out(run)
         elif not run.stage and run.limits[0] and now >= run.soft_at:

@@ -58,7 +58,7 @@ class Run:
         has_steps: Whether it has asked for the results of its steps.
         item: How it will be settled, once that is known and its hooks are being called.
         limits: What it may take: seconds until it is told to stop, and until it is ended by force; 0 for no limit.
-        soft_at: When it is told to stop (boot-time clock), if it has such a limit.
+        soft_at: When it is told to stop (monotonic clock), if it has such a limit.
         hard_at: When it is ended by force, if it has such a limit.
         ladder: What keeps its limits, if it has any.
         timer: Of the next thing to do about its limits, or about its stopping.

@@ -6,12 +6,15 @@ import json
 import re
 import threading
 from dataclasses import fields
+from typing import Any
 
 import pytest
+import redis
 
 from jobfleet import Fleet, Job, JobResult
 from jobfleet.store.calls.control import stop
 from tests.cli.hand import Cli, Hand
+from tests.support.waiting import wait_until
 
 
 def aged(text: str) -> str:
@@ -98,13 +101,19 @@ def test_wait_warns_when_nobody_serves_the_queue(cli: Cli, fleet: Fleet, hand: H
     assert result.stderr.splitlines()[0] == "No live worker serves the queue 'lonely'; start one."
 
 
-def test_watch_prints_a_line_for_each_change(cli: Cli, hand: Hand, one: str) -> None:
+def test_watch_prints_a_line_for_each_change(cli: Cli, hand: Hand, one: str, raw: redis.Redis) -> None:
     grant = hand.claims(one)
+    raw.config_resetstat()
+
+    def looks() -> int:
+        stats: dict[str, dict[str, Any]] = raw.info("commandstats")
+        return sum(row["calls"] for name, row in stats.items() if name.startswith("cmdstat_eval"))
 
     def work() -> None:
-        threading.Event().wait(0.3)
+        wait_until(lambda: looks() > 1, why="it has seen the job run, though the server may not have known the script")
         hand.reports(grant, 0.5, "half\x1b[2J")
-        threading.Event().wait(0.4)
+        seen = looks()
+        wait_until(lambda: looks() > seen, why="it has seen the report")
         hand.completes(grant, 3)
 
     worker = threading.Thread(target=work)

@@ -23,6 +23,8 @@ def test_a_step_is_not_done_again_after_the_process_left(programs: Programs, fle
     programs.ready("contexts")
 
     job_id = fleet.enqueue(Job("order", name, (False,)))
+    wait_until(lambda: list(fleet.logs(job_id)), timeout=LONG, why="its log is written")
+    (programs.folder / "gate").touch()
     result = fleet.wait(job_id, timeout=LONG)
 
     assert (result.status, result.result) == (JobStatus.COMPLETED, "charge ship")

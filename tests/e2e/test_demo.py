@@ -81,4 +81,4 @@ def test_all_processes_end_with_the_demo(demo: Demo, mark: str, signum: signal.S
     process.send_signal(signum)
     process.communicate(timeout=30)
 
-    wait_until(lambda: not marked(mark), timeout=15, why="all processes of the demo have ended")
+    wait_until(lambda: not marked(mark), why="all processes of the demo have ended")

@@ -42,7 +42,7 @@ def started(worker: Program, gate: Path, attempt: int = 1) -> None:
 def test_a_blocked_loop_is_reported_once_with_its_stack_and_its_job_keeps_its_lease(
     programs: Programs, fleet: Fleet, tmp_path: Path, gate: Path
 ) -> None:
-    worker = programs.ready("app", app_dir=tmp_path, lease=1, hang_after=0.5, beat=0.2)
+    worker = programs.ready("app", app_dir=tmp_path, lease=3, hang_after=0.5, beat=0.2)
     job_id = fleet.enqueue(Job("block", "app.block", (str(gate),)))
     started(worker, gate)
     (child,) = worker.children()
@@ -54,7 +54,7 @@ def test_a_blocked_loop_is_reported_once_with_its_stack_and_its_job_keeps_its_le
 
     def renewed() -> bool:
         deadlines.update(row.deadline for row in fleet.store.run(inspect.running(lane))[1])
-        return len(deadlines) >= 6
+        return len(deadlines) >= 5
 
     wait_until(renewed, timeout=LONG, why="the lease was renewed for long after it would have run out")
     assert [one.hung for one in fleet.workers()] == [1]
@@ -92,7 +92,7 @@ def test_a_child_that_hangs_is_killed_if_so_wished_and_its_job_is_charged(
 
 
 def test_a_frozen_child_is_not_taken_for_one_that_hangs(programs: Programs, fleet: Fleet, tmp_path: Path) -> None:
-    worker = programs.ready(lease=1, hang_after=0.3)
+    worker = programs.ready(lease=1, hang_after=0.8)
     (child,) = worker.children()
 
     os.kill(child, signal.SIGSTOP)
@@ -103,7 +103,7 @@ def test_a_frozen_child_is_not_taken_for_one_that_hangs(programs: Programs, flee
 
 
 def test_a_whole_worker_that_was_frozen_accuses_no_child(programs: Programs, fleet: Fleet) -> None:
-    worker = programs.ready(lease=60, hang_after=0.3, beat=0.1, gone_after=0.2)
+    worker = programs.ready(lease=60, hang_after=1, beat=0.1, gone_after=1.5)
     worker.freeze_all()
     (name,) = [one.id for one in fleet.workers()]
     wait_until(lambda: [one.is_gone for one in fleet.workers()] == [True], timeout=LONG, why="it was frozen for long")

@@ -228,7 +228,7 @@ def test_odd_endings_fail_their_job_and_nothing_else(trial: Trial, where: str) -
 def test_an_ending_that_strikes_while_it_is_described_fails_its_job(trial: Trial, where: str, what: str) -> None:
     with trial.neighbours():
         job_id = trial.enqueue(f"hostile.raise_in_{where}", what)
-        result = trial.fleet.wait(job_id, timeout=5)
+        result = trial.fleet.wait(job_id, timeout=LONG)
 
     assert result.status is FAILED
     trial.check_calm()

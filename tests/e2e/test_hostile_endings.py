@@ -107,7 +107,7 @@ def test_a_dead_child_is_let_go_though_a_process_of_its_jobs_lives_on(
     assert fleet.wait(fleet.enqueue(Job("nap", "hist.nap", (0.0,))), timeout=LONG).status is COMPLETED
 
     assert is_running(left), "it is the user's"
-    wait_until(lambda: footprint(worker.pid) == before, timeout=5, why="the supervisor holds nothing of the dead child")
+    wait_until(lambda: footprint(worker.pid) == before, why="the supervisor holds nothing of the dead child")
     worker.send(signal.SIGTERM)
     assert worker.exit_code() == 0
     os.kill(left, signal.SIGKILL)

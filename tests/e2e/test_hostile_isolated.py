@@ -157,7 +157,7 @@ def test_odd_endings_fail_their_job_and_nothing_else(trial: Trial, where: str) -
 def test_an_ending_that_strikes_while_it_is_described_fails_its_job(trial: Trial, what: str) -> None:
     with trial.neighbours():
         job_id = trial.enqueue("isolated.raise_in_thread", what, max_retries=0, max_crashes=1)
-        result = trial.fleet.wait(job_id, timeout=10)
+        result = trial.fleet.wait(job_id, timeout=LONG)
 
     assert result.status is FAILED
     trial.check_calm()

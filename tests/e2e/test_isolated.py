@@ -164,7 +164,7 @@ def test_a_cancelled_job_is_interrupted_where_it_blocks_and_its_process_is_not_u
 def test_what_hears_no_interruption_is_terminated_and_its_worker_goes_on(
     programs: Programs, fleet: Fleet, tmp_path: Path, function: str
 ) -> None:
-    worker = programs.ready("cells", stop_grace=0.3)
+    worker = programs.ready("cells", stop_grace=1.5)
     children = worker.children()
     job_id = fleet.enqueue(Job("long", function, (str(tmp_path / "pid"),)))
     process = pid_in(tmp_path / "pid")
@@ -183,7 +183,7 @@ def test_a_hard_limit_kills_the_process_and_nothing_else(
     children = worker.children()
     assert run("cell.add", 1, 2).result == 3, "a process is warm: the limit counts its start, too"
 
-    result = run("cell.hold", str(tmp_path / "pid"), timeout=1, hard_timeout=2, max_retries=0)
+    result = run("cell.hold", str(tmp_path / "pid"), timeout=3, hard_timeout=4, max_retries=0)
 
     assert result.error_class == "timeout"
     gone(pid_in(tmp_path / "pid"))
@@ -255,8 +255,9 @@ def test_cpu_beyond_the_limit_is_a_timeout_and_the_limit_is_each_runs_own(run: R
 def test_nice_and_environment_are_those_of_their_function_alone(run: Run) -> None:
     bound, again, other = run("cell.settings").result, run("cell.settings").result, run("cell.plain").result
 
-    assert bound == again == ["blue", 5, bound[2]]
-    assert other[:2] == [None, 0]
+    base = os.getpriority(os.PRIO_PROCESS, 0)  # the tests themselves may be run with another one than 0
+    assert bound == again == ["blue", max(base, 5), bound[2]]
+    assert other[:2] == [None, base]
     assert other[2] != bound[2]
 
 

@@ -209,6 +209,7 @@ def test_functions_that_nobody_knows_do_not_make_the_exposition_grow(programs: P
     for name in ("jobs_finished_total", "jobs_started_total"):
         found = samples(worker, name)
         assert len(found) == LABEL_SETS + 1
-        assert [number for labels, number in found if labels["function"] == "other"] == [100]
+        (other,) = [number for labels, number in found if labels["function"] == "other"]
+        assert other >= 100, "each of the rest, and again when it was tried again"
     assert value(worker, "labels_folded_total", metric="jobs_finished_total") > 0
     assert {labels["metric"] for labels, _ in samples(worker, "labels_folded_total")} <= set(CATALOG)

@@ -12,8 +12,10 @@ import urllib.request
 from contextlib import suppress
 from pathlib import Path
 
+import redis
+
 from jobfleet import Fleet, Job, JobStatus
-from tests.support.fleet import APPS, LONG, ROOT, Program, Programs, settle_all
+from tests.support.fleet import APPS, LONG, ROOT, Program, Programs, await_listening, settle_all
 from tests.support.waiting import wait_until
 
 APP = """
@@ -277,10 +279,11 @@ def test_usr1_shows_what_a_child_holds_and_does(programs: Programs, fleet: Fleet
     assert not worker.is_over
 
 
-def test_cont_ends_the_quiet(programs: Programs, fleet: Fleet) -> None:
+def test_cont_ends_the_quiet(programs: Programs, fleet: Fleet, raw: redis.Redis) -> None:
     worker = programs.ready()
+    await_listening(raw, 1)
     worker.send(signal.SIGTSTP)
-    worker.await_line("worker.quiet")
+    await_listening(raw, 0)
     job_id = fleet.enqueue(Job("nap", "hist.nap", (0.0,)))
     wait_until(lambda: [one.state for one in fleet.workers()] == ["quiet"], timeout=LONG, why="its presence says so")
     assert fleet.poll(job_id).status is JobStatus.QUEUED

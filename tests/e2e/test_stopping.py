@@ -7,9 +7,10 @@ import signal
 from pathlib import Path
 
 import pytest
+import redis
 
 from jobfleet import Fleet, Job, JobStatus
-from tests.support.fleet import LONG, Programs, settle_all
+from tests.support.fleet import LONG, Programs, await_listening, settle_all
 from tests.support.waiting import wait_until
 
 
@@ -87,14 +88,17 @@ def test_a_child_that_hears_nothing_is_killed_after_the_grace_and_its_job_is_not
     assert fleet.poll(job_id).status is JobStatus.QUEUED
 
 
-def test_a_quiet_worker_claims_no_more_but_goes_on(programs: Programs, fleet: Fleet, tmp_path: Path) -> None:
+def test_a_quiet_worker_claims_no_more_but_goes_on(
+    programs: Programs, fleet: Fleet, raw: redis.Redis, tmp_path: Path
+) -> None:
     gate = tmp_path / "gate"
     worker = programs.ready()
     running = fleet.enqueue(Job("gate", "hist.gate", (str(gate),)))
     programs.history.await_start(running)
 
+    await_listening(raw, 1)
     worker.send(signal.SIGTSTP)
-    worker.await_line("worker.quiet")
+    await_listening(raw, 0)
     gate.touch()
     fleet.wait(running, timeout=LONG)
     later = fleet.enqueue(Job("nap", "hist.nap", (0.0,)))
@@ -106,12 +110,13 @@ def test_a_quiet_worker_claims_no_more_but_goes_on(programs: Programs, fleet: Fl
 
 
 def test_a_child_that_follows_a_dead_one_in_a_quiet_worker_is_quiet_too(
-    programs: Programs, fleet: Fleet, tmp_path: Path
+    programs: Programs, fleet: Fleet, raw: redis.Redis
 ) -> None:
     worker = programs.ready(lease=600)
     (child,) = worker.await_children(1)
+    await_listening(raw, 1)
     worker.send(signal.SIGTSTP)
-    worker.await_line("worker.quiet")
+    await_listening(raw, 0)
 
     later = fleet.enqueue(Job("nap", "hist.nap", (0.0,)))
     os.kill(child, signal.SIGKILL)

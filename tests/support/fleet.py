@@ -11,7 +11,9 @@ from collections.abc import Iterable, Mapping
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
+
+import redis
 
 from jobfleet import Fleet, JobResult
 from tests.support.server import is_running, state_of
@@ -217,6 +219,16 @@ class Programs:
         """End everything."""
         for program in self._started:
             program.close()
+
+
+def await_listening(raw: redis.Redis, count: int) -> None:
+    """Wait until so many children wait for jobs; a quiet one does not, a moment after its worker has said so."""
+
+    def waiting() -> int:
+        clients: dict[str, Any] = raw.info("clients")
+        return int(clients["blocked_clients"])
+
+    wait_until(lambda: waiting() == count, timeout=LONG, why=f"{count} children wait for jobs")
 
 
 def settle_all(fleet: Fleet, ids: Iterable[str], *, timeout: float = LONG) -> dict[str, JobResult[object]]:

@@ -100,7 +100,7 @@ class Trial:
             return (parent, child.threads) == (parent_before, child_before.threads) and further <= allowed
 
         with suppress(AssertionError):
-            wait_until(is_as_before, timeout=10, why="the worker takes what it took")
+            wait_until(is_as_before, why="the worker takes what it took")
         assert is_as_before(), f"supervisor and child take {found}, took {self._before}"
         most = self._spares + (
             2 * SLOTS if self._warm else 0

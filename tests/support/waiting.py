@@ -12,7 +12,7 @@ T = TypeVar("T")
 STEP_S = 0.005
 
 
-def wait_until(condition: Callable[[], T], *, timeout: float = 10.0, why: str = "the condition holds") -> T:
+def wait_until(condition: Callable[[], T], *, timeout: float = 60.0, why: str = "the condition holds") -> T:
     """Call `condition` in short steps until it gives something true, and return that.
 
     Raises:
@@ -27,7 +27,7 @@ def wait_until(condition: Callable[[], T], *, timeout: float = 10.0, why: str = 
 
 
 async def await_until(
-    condition: Callable[[], Awaitable[T]], *, timeout: float = 10.0, why: str = "the condition holds"
+    condition: Callable[[], Awaitable[T]], *, timeout: float = 60.0, why: str = "the condition holds"
 ) -> T:
     """Await `condition` in short steps until it gives something true, and return that.
 

@@ -200,14 +200,14 @@ def test_a_timeout_counts_from_the_beginning_of_the_call(fleet: Fleet, batched: 
     async def run(numbers: list[int]) -> list[int]:
         return numbers
 
-    function = batched(run, timeout=0.5, batch_wait=0.8)
+    function = batched(run, timeout=1.5, batch_wait=1.8)
     with working():
         result = function.enqueue(1).wait(timeout=30)
 
     assert (result.status, result.result) == (JobStatus.COMPLETED, 1)
     assert result.started_at is not None
     assert result.enqueued_at is not None
-    assert result.started_at - result.enqueued_at >= timedelta(seconds=0.8), "a run begins with its call"
+    assert result.started_at - result.enqueued_at >= timedelta(seconds=1.8), "a run begins with its call"
 
 
 def test_a_job_with_a_shorter_limit_of_its_own_is_let_go(fleet: Fleet, batched: Registering, working: Working) -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from types import SimpleNamespace
-from typing import Any
+from typing import Any, cast
 
 import pytest
 
@@ -12,6 +12,8 @@ from jobfleet.clock import boottime
 from jobfleet.config import JobConfig
 from jobfleet.metrics.tally import Tally
 from jobfleet.worker import hang
+from jobfleet.worker.board import Board
+from jobfleet.worker.child import Child
 from jobfleet.worker.hang import Hangs
 from jobfleet.worker.scrape import Scrape
 from tests.support.waiting import await_until
@@ -51,6 +53,16 @@ async def test_a_machine_that_slept_accuses_no_child(monkeypatch: pytest.MonkeyP
 
     assert hangs.count == 0
     watching.cancel()
+
+
+async def test_a_child_stamps_its_board_four_times_within_the_shortest_hang() -> None:
+    child = Child(cast(Any, None), cast(Any, None), Board(None, 1))
+    child._config = JobConfig(hang_after=0.1)
+
+    child._turn()
+
+    assert child._turning.when() - asyncio.get_running_loop().time() <= 0.025
+    child._turning.cancel()
 
 
 async def test_a_child_that_stands_still_is_seen(monkeypatch: pytest.MonkeyPatch) -> None:

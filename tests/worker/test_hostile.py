@@ -143,7 +143,7 @@ async def test_hostile_runs_that_are_overdue_do_not_end_the_duty(raw: redis.Redi
         return not raw.zcard(LANE.lease)
 
     try:
-        await await_until(left, timeout=15, why="all are settled")
+        await await_until(left, why="all are settled")
     finally:
         await duty.stop()
         await store.close()

@@ -97,10 +97,10 @@ def test_a_blocked_loop_keeps_its_lease(redis_url: str, registry: Registry) -> N
 
     async def block(ctx: JobContext) -> str:
         runs.append(ctx.fence)
-        time.sleep(5.0)
+        time.sleep(7.0)
         return "kept"
 
-    with Fleet(redis_url, registry=registry, lease=2.0) as fleet:
+    with Fleet(redis_url, registry=registry, lease=3.0) as fleet:
         handle = registry.register(block, name="test.block", fleet=fleet).enqueue()
         fleet.run_worker(burst=True)
 

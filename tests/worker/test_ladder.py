@@ -247,16 +247,16 @@ def test_a_job_gives_itself_more_time(
 ) -> None:
     async def on_loop(ctx: JobContext) -> float:
         ctx.extend(30)
-        await asyncio.sleep(0.4)
+        await asyncio.sleep(2.2)
         return float(ctx.attempt)
 
     def in_thread(ctx: JobContext) -> float:
         ctx.extend(30)
-        time.sleep(0.4)
+        time.sleep(2.2)
         return float(ctx.attempt)
 
     function = registry.register(
-        on_loop if where == "async" else in_thread, name="longer", fleet=fleet, timeout=0.2, hard_timeout=0.3
+        on_loop if where == "async" else in_thread, name="longer", fleet=fleet, timeout=1.5, hard_timeout=2
     )
     with working():
         result = function.enqueue().wait(timeout=LONG)

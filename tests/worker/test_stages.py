@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import time
 from collections.abc import Callable
 from typing import Any, cast
 
@@ -10,12 +11,13 @@ import pytest
 
 from jobfleet import JobContext
 from jobfleet.client.registry import Registry
+from jobfleet.clock import boottime
 from jobfleet.config import JobConfig
 from jobfleet.errors import InvalidJob
 from jobfleet.outcome import Cancelled, Interrupted, LeaseLost, TimedOut
 from jobfleet.store.keys import Keyspace
 from jobfleet.store.values import Grant
-from jobfleet.worker.board import Board
+from jobfleet.worker.board import Board, overdue
 from jobfleet.worker.executors.executor import OnEnd, Stage
 from jobfleet.worker.handlers import Handler, Handlers
 from jobfleet.worker.ladder import Ladder, Verdict, limits_of
@@ -184,6 +186,51 @@ async def test_at_its_hard_limit_a_run_is_killed_or_condemned(
 
     assert (one.executor.asked, one.condemned) == (asked, verdict)
     assert one.ladder.is_past(one.run)
+
+
+@pytest.mark.parametrize(("stages", "least"), [(SOFT, 0.2), (ALL, 30.0)])
+async def test_who_acts_on_a_hard_limit_says_so_on_the_board(stages: tuple[Stage, ...], least: float) -> None:
+    one = Stopping(stages, grace=30.0)
+    one.board.started(one.run.place)
+    one.ladder.limit(one.run, 0.0, 0.1)
+
+    async def has_acted() -> bool:
+        return bool(one.executor.asked)
+
+    await await_until(has_acted, why="it was stopped")
+
+    assert overdue(one.board._memory, one.run.hard_at + least) == {}
+    assert overdue(one.board._memory, one.run.next_at + 0.2) == {one.run.key: pytest.approx(0.1)}
+    one.ladder.over(one.run)
+    assert overdue(one.board._memory, 10.0**9) == {}
+
+
+async def test_a_loop_that_stood_still_gives_an_interruption_time_to_be_heard() -> None:
+    one = Stopping(SOFT)
+    one.ladder.limit(one.run, 0.0, 60.0)
+    one.run.hard_at = 0.0
+    one.ladder._turn(one.run)
+    assert one.executor.asked == [Stage.RAISED]
+
+    one.run.next_at = time.monotonic() - 10.0
+    one.ladder._turn(one.run)
+    assert one.condemned == []
+    await one.settled()
+
+    assert one.condemned == [TimedOut(60.0)]
+
+
+async def test_time_in_which_the_machine_is_suspended_is_no_time_of_a_run(monkeypatch: pytest.MonkeyPatch) -> None:
+    one = Stopping(ALL)
+    one.board.started(one.run.place)
+    one.ladder.limit(one.run, 30.0, 60.0)
+
+    monkeypatch.setattr(time, "clock_gettime", lambda clock, tell=time.clock_gettime: tell(clock) + 3600.0)
+
+    assert boottime() > one.run.hard_at
+    assert not one.ladder.is_past(one.run)
+    assert overdue(one.board._memory, time.monotonic()) == {}
+    one.ladder.over(one.run)
 
 
 async def test_more_time_moves_both_limits_also_on_the_board() -> None:

@@ -18,6 +18,8 @@ from tests.support.waiting import wait_until
 from tests.worker.conftest import Working
 
 LANE = Keyspace("jobfleet").lane("default", 0)
+OVERTAKEN = "9000000000000000|other|1|1|2|"
+"""The record of another run, which owns the job."""
 CALLS: list[str] = []
 
 
@@ -115,10 +117,10 @@ def test_a_result_that_cannot_travel_names_its_step(fleet: Fleet, registry: Regi
     assert "step 'odd one'" in (result.error or "")
 
 
-def test_a_run_that_was_overtaken_keeps_nothing_and_stops(
+def test_a_run_that_was_overtaken_keeps_nothing_and_its_step_says_so(
     redis_url: str, registry: Registry, raw: redis.Redis, working: Working
 ) -> None:
-    """Whether the step says so or the run is interrupted first is open: the same answer sets both off."""
+    """No renewal tells it first: the worker's first one was before the job, the next is in minutes."""
     gate, going = threading.Event(), threading.Event()
 
     async def late(ctx: JobContext) -> None:
@@ -129,18 +131,56 @@ def test_a_run_that_was_overtaken_keeps_nothing_and_stops(
 
         try:
             await ctx.step("late", wait)
-        except (JobCancelled, asyncio.CancelledError) as error:
+        except JobCancelled as error:
             CALLS.append(str(error))
             raise
 
     with Fleet(redis_url, registry=registry, lease=600) as fleet, working(of=fleet):
+        wait_until(fleet.workers, timeout=30, why="the worker lives, and has renewed what it held")
         handle = registry.register(late, name="test.late", fleet=fleet).enqueue()
         wait_until(going.is_set, timeout=30, why="it runs")
-        raw.hset(LANE.runs, handle.id, "9000000000000000|other|1|1|2|")
+        raw.hset(LANE.runs, handle.id, OVERTAKEN)
         gate.set()
         wait_until(lambda: CALLS, timeout=30, why="it was told")
 
-    assert CALLS in ([f"{handle.id} is to stop: another run owns it by now."], [""])
+    assert [f"{handle.id} is to stop: another run owns it by now."] == CALLS
+    assert not raw.exists(LANE.steps(handle.id), LANE.result(handle.id))
+
+
+@pytest.mark.parametrize("is_sync", [False, True])
+def test_where_a_renewal_tells_first_a_step_is_interrupted_and_keeps_nothing(
+    redis_url: str, registry: Registry, raw: redis.Redis, working: Working, is_sync: bool
+) -> None:
+    gate, going = threading.Event(), threading.Event()
+
+    def wait() -> str:
+        going.set()
+        while not gate.wait(0.01):
+            pass
+        return "late"
+
+    async def on_loop(ctx: JobContext) -> None:
+        try:
+            await ctx.step("late", wait)
+        except BaseException as error:
+            CALLS.append(type(error).__name__)
+            raise
+
+    def in_thread(ctx: JobContext) -> None:
+        try:
+            ctx.step_sync("late", wait)
+        except BaseException as error:
+            CALLS.append(type(error).__name__)
+            raise
+
+    with Fleet(redis_url, registry=registry, lease=600, renew_every=0.1) as fleet, working(of=fleet):
+        handle = registry.register(in_thread if is_sync else on_loop, name="test.late", fleet=fleet).enqueue()
+        wait_until(going.is_set, timeout=30, why="it runs")
+        raw.hset(LANE.runs, handle.id, OVERTAKEN)
+        wait_until(lambda: CALLS, timeout=30, why="it was told")
+        gate.set()
+
+    assert ["JobCancelled" if is_sync else "CancelledError"] == CALLS
     assert not raw.exists(LANE.steps(handle.id), LANE.result(handle.id))
 
 

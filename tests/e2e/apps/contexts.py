@@ -15,6 +15,8 @@ from jobfleet import JobContext, Resource, hooks, job
 from jobfleet.outcome import Outcome
 
 PATH = Path(os.environ.get("JOBFLEET_TEST_FOLDER", ".")) / "told"
+GATE = PATH.with_name("gate")
+STEP = 0.01
 log = logging.getLogger("shop")
 
 
@@ -70,14 +72,13 @@ def hooked() -> None:
 
 @job(name="ctx.leaving")
 async def leaving(ctx: JobContext, is_killed: bool) -> str:
-    """Leaves its process between two steps, the first time."""
+    """Leaves its process between two steps, the first time, when it may."""
     ctx.log.info("attempt %d", ctx.attempt)
     paid = await ctx.step("charge", tell, "charge")
-    await asyncio.sleep(0.5)  # until its log is written
-    if ctx.attempt == 1:
-        if is_killed:
-            await asyncio.sleep(600)
-        os._exit(7)
+    while ctx.attempt == 1:
+        await asyncio.sleep(STEP)
+        if GATE.exists() and not is_killed:
+            os._exit(7)
     return f"{paid} {await ctx.step('ship', tell, 'ship')}"
 
 
@@ -86,11 +87,10 @@ def leaving_thread(ctx: JobContext, is_killed: bool) -> str:
     """The same in a thread."""
     ctx.log.info("attempt %d", ctx.attempt)
     paid = ctx.step_sync("charge", tell, "charge")
-    time.sleep(0.5)
-    if ctx.attempt == 1:
-        if is_killed:
-            time.sleep(600)
-        os._exit(7)
+    while ctx.attempt == 1:
+        time.sleep(STEP)
+        if GATE.exists() and not is_killed:
+            os._exit(7)
     return f"{paid} {ctx.step_sync('ship', tell, 'ship')}"
 
 

@@ -61,8 +61,14 @@ def isolated(number: int) -> int:
     return number
 
 
+def stay() -> None:
+    """Wait in a process of its own to be cancelled; that ends the process."""
+    time.sleep(600)
+
+
 try:
     job(name="soak.isolated", run_in="process")(isolated)
+    job(name="soak.stay", run_in="process")(stay)
 except InvalidJob:
     HAS_PROCESSES = False
 else:
