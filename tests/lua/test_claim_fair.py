@@ -5,25 +5,15 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Sequence
 from itertools import pairwise
-from typing import TypeVar
 
 import pytest
 
-from jobfleet.store.call import Call
 from jobfleet.store.calls.enqueue import enqueue
 from jobfleet.store.calls.lease import claim, tick
 from jobfleet.store.calls.settle import complete, settle
 from jobfleet.store.values import Claimed, Entry, Grant
 from tests.lua.world import World
 from tests.support.seed import S
-
-T = TypeVar("T")
-
-
-def go(world: World, call: Call[T]) -> T:
-    """Run a call; unlike `World.run` without a look at the state before it."""
-    world.grant(call)
-    return world.store.run(call)
 
 
 def claiming(world: World, nonce: int = 1, limit: int = 50, child: str = "w.1") -> Claimed:
@@ -37,7 +27,7 @@ def fill(world: World, group: str, count: int, *, band: int = 2, due: int = -10)
     for at in range(0, count, 50):
         when = str(world.seed.at(due)) if due > 0 else ""
         made = [Entry(world.id(name), band, when, meta, b"e") for name in names[at : at + 50]]
-        go(world, enqueue(world.lane, made))
+        world.go(enqueue(world.lane, made))
 
 
 def group_of(grant: Grant) -> str:
@@ -50,14 +40,14 @@ def order(claimed: Claimed) -> list[str]:
 
 def finish(world: World, grants: Sequence[Grant]) -> None:
     items = [complete(grant.id, grant.token, record=b"", ttl_ms=1000, duration_us=5) for grant in grants]
-    go(world, settle(world.lane, items))
+    world.go(settle(world.lane, items))
 
 
 def drain(world: World, limit: int, count: int = 10_000) -> list[str]:
     """Claim and finish until nothing comes, or so many have; whose job each was."""
     seen: list[str] = []
     for nonce in range(1, 10_000):
-        claimed = go(world, claim(world.lane, child="w.1", nonce=nonce, lease_us=60 * S, limit=limit))
+        claimed = world.go(claim(world.lane, child="w.1", nonce=nonce, lease_us=60 * S, limit=limit))
         if not claimed.grants or len(seen) >= count:
             return seen
         seen += order(claimed)
@@ -139,7 +129,7 @@ def test_new_groups_without_an_end_do_not_keep_an_old_one_waiting_for_ever(world
 
     seen = []
     for nonce in range(1, 120):
-        seen += order(go(world, claim(world.lane, child="w.1", nonce=nonce, lease_us=60 * S, limit=1)))
+        seen += order(world.go(claim(world.lane, child="w.1", nonce=nonce, lease_us=60 * S, limit=1)))
         fill(world, f"new{nonce + 10}", 1)
 
     places = [place for place, group in enumerate(seen) if group == "old"]

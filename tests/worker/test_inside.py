@@ -139,6 +139,9 @@ def test_whatever_a_job_raises_is_settled(fleet: Fleet, registry: Registry, work
         assert {handle.wait(timeout=20).status for handle in handles} == {JobStatus.FAILED}
 
 
+TOO_LARGE = "store it elsewhere and return a reference, or raise the limit."
+
+
 def test_a_result_that_cannot_travel_fails_the_job(fleet: Fleet, registry: Registry, working: Working) -> None:
     values: list[object] = [object(), threading.Lock(), "x" * 3_000_000, {1: {2: object()}}, 2**100]
     function = registry.register(values.__getitem__, name="test.odd", fleet=fleet, max_retries=0)
@@ -151,8 +154,7 @@ def test_a_result_that_cannot_travel_fails_the_job(fleet: Fleet, registry: Regis
     assert [result.error for result in results] == [
         "test.odd returned result: object, which can't travel; return plain data or a reference.",
         "test.odd returned result: lock, which can't travel; return plain data or a reference.",
-        "test.odd returned result: 3,000,005 bytes, the limit is 1,048,576; store it elsewhere and return a reference, or "
-        "raise the limit.",
+        f"test.odd returned result: 3,000,005 bytes, the limit is 1,048,576; {TOO_LARGE}",
         "test.odd returned result[1][2]: object, which can't travel; return plain data or a reference.",
         "test.odd returned result: int beyond 64 bits, which can't travel; return it as str.",
     ]
