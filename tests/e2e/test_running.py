@@ -10,7 +10,7 @@ import pytest
 import redis
 
 from jobfleet import Fleet, Job, JobStatus
-from tests.support.fleet import LONG, Programs, settle_all
+from tests.support.fleet import LONG, Programs, await_listening, settle_all
 from tests.support.waiting import wait_until
 
 
@@ -138,6 +138,7 @@ def test_an_idle_worker_hardly_asks(programs: Programs, fleet: Fleet, raw: redis
     worker.await_children(4)
     job_ids = [fleet.enqueue(Job("nap", "hist.nap", (0.0,))) for _ in range(8)]
     settle_all(fleet, job_ids)
+    await_listening(raw, 4)  # the claims that follow an end are behind
 
     before, begun = sent(raw), raw.time()
     threading.Event().wait(6.0)  # a span to count in
@@ -152,6 +153,7 @@ def test_idle_children_do_not_claim(programs: Programs, fleet: Fleet, raw: redis
     worker = programs.ready(processes=3)
     worker.await_children(3)
     fleet.wait(fleet.enqueue(Job("nap", "hist.nap", (0.0,))), timeout=LONG)
+    await_listening(raw, 3)
     raw.config_resetstat()
 
     threading.Event().wait(4.0)  # a span to count in
