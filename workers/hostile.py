@@ -105,6 +105,7 @@ def swallow_exceptions(path: str) -> int:
     heard = 0
     while True:
         try:
+            Path(f"{path}.deaf").touch()
             while not Path(path).exists():
                 time.sleep(STEP)
         except BaseException:  # noqa: BLE001 - that is the point

@@ -90,7 +90,9 @@ def test_a_cancelled_job_that_heeds_nothing_is_cancelled_once_its_process_is_gon
     near = neighbours(programs, fleet)
     deaf = fleet.enqueue(deaf_job(tmp_path, function, argument))
     wait_until(lambda: fleet.poll(deaf).status is JobStatus.RUNNING, timeout=LONG, why="it runs")
-    if function == "hold_gil":  # what is told before it does hears it
+    if function == "swallow_exceptions":  # what is told before it does hears it
+        wait_until((tmp_path / "never.deaf").exists, timeout=LONG, why="it hears no exception")
+    if function == "hold_gil":  # likewise
         before = cpu_of(child)
         wait_until(lambda: cpu_of(child) > before + 1.0, timeout=LONG, why="it computes")
 

@@ -10,7 +10,7 @@ import pytest
 import redis
 
 from jobfleet import Fleet, Job, JobStatus
-from tests.support.fleet import LONG, Programs, settle_all
+from tests.support.fleet import LONG, Programs, await_listening, settle_all
 from tests.support.waiting import wait_until
 
 
@@ -133,18 +133,12 @@ def sent(raw: redis.Redis) -> int:
     return sum(row["calls"] for name, row in stats.items() if name.startswith(("cmdstat_eval", "cmdstat_bzpopmin")))
 
 
-def blocked(raw: redis.Redis) -> int:
-    """How many clients wait to be woken."""
-    count: int = raw.info("clients")["blocked_clients"]
-    return count
-
-
 def test_an_idle_worker_hardly_asks(programs: Programs, fleet: Fleet, raw: redis.Redis) -> None:
     worker = programs.ready(processes=4)
     worker.await_children(4)
     job_ids = [fleet.enqueue(Job("nap", "hist.nap", (0.0,))) for _ in range(8)]
     settle_all(fleet, job_ids)
-    wait_until(lambda: blocked(raw) == 4, timeout=LONG, why="all children wait for jobs")
+    await_listening(raw, 4)  # the claims that follow an end are behind
 
     before, begun = sent(raw), raw.time()
     threading.Event().wait(6.0)  # a span to count in
@@ -159,7 +153,7 @@ def test_idle_children_do_not_claim(programs: Programs, fleet: Fleet, raw: redis
     worker = programs.ready(processes=3)
     worker.await_children(3)
     fleet.wait(fleet.enqueue(Job("nap", "hist.nap", (0.0,))), timeout=LONG)
-    wait_until(lambda: blocked(raw) == 3, timeout=LONG, why="all children wait for jobs")
+    await_listening(raw, 3)
     raw.config_resetstat()
 
     threading.Event().wait(4.0)  # a span to count in
