@@ -1,0 +1,33 @@
+from __future__ import annotations
+
+from jobfleet.store.calls.doctor import CHUNK, locks
+from tests.lua.world import World
+
+
+def test_nothing_is_held(world: World) -> None:
+    seen = world.refused(locks(world.lane))
+
+    assert (seen.held, seen.looked, seen.left) == (0, 0, {})
+
+
+def test_only_a_key_whose_holder_is_gone_is_told(world: World) -> None:
+    world.seed.holds("waits", world.seed.waiting("a"))
+    world.seed.holds("runs", world.seed.running("b"))
+    world.seed.holds("for a time", world.seed.completed("c"), till=60)
+    world.seed.holds("over", world.seed.completed("d"), till=-60)
+    world.seed.holds("left", world.seed.completed("e"))
+    world.seed.holds("unknown", world.id("f"), last=world.id("g"))
+
+    seen = world.refused(locks(world.lane))
+
+    assert (seen.held, seen.looked) == (6, 6)
+    assert seen.left == {"left": world.id("e"), "unknown": world.id("f")}
+
+
+def test_no_more_than_fifty_are_looked_at(world: World) -> None:
+    for n in range(CHUNK + 10):
+        world.seed.holds(f"k{n}", world.id(f"gone{n}"))
+
+    seen = world.refused(locks(world.lane))
+
+    assert (seen.held, seen.looked, len(seen.left)) == (CHUNK + 10, CHUNK, CHUNK)
