@@ -1,6 +1,6 @@
 from __future__ import annotations
 
-from jobfleet.store.calls.doctor import CHUNK, locks
+from jobfleet.store.calls.doctor import LOCKS, locks
 from tests.lua.world import World
 
 
@@ -24,10 +24,9 @@ def test_only_a_key_whose_holder_is_gone_is_told(world: World) -> None:
     assert seen.left == {"left": world.id("e"), "unknown": world.id("f")}
 
 
-def test_no_more_than_fifty_are_looked_at(world: World) -> None:
-    for n in range(CHUNK + 10):
-        world.seed.holds(f"k{n}", world.id(f"gone{n}"))
+def test_no_more_than_five_hundred_are_looked_at(world: World) -> None:
+    world.raw.hset(world.lane.unique, mapping={f"k{n}": f"{world.id(f'gone{n}')} 0 1" for n in range(LOCKS + 10)})
 
     seen = world.refused(locks(world.lane))
 
-    assert (seen.held, seen.looked, len(seen.left)) == (CHUNK + 10, CHUNK, CHUNK)
+    assert (seen.held, seen.looked, len(seen.left)) == (LOCKS + 10, LOCKS, LOCKS)

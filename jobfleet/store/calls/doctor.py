@@ -14,6 +14,7 @@ from jobfleet.store.values import Run
 CHUNK = 50
 LEASES = 25
 """Of a page of leases, beside which as many runs are looked at."""
+LOCKS = 500
 FOR_EVER = -1
 GONE = -2
 
@@ -105,8 +106,8 @@ def _leased(row: Reply) -> Leased:
 
 
 def locks(lane: Lane) -> Call[Locks]:
-    """Look at 50 unique keys of a lane, taken at random, or at all where there are no more."""
-    return Call(load("locks"), (lane.unique,), (lane.tag, CHUNK), _locks)
+    """Look at 500 unique keys of a lane, taken at random, or at all where there are no more."""
+    return Call(load("locks"), (lane.unique,), (lane.tag, LOCKS), _locks)
 
 
 def _locks(reply: Reply) -> Locks:

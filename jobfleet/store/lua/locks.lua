@@ -3,10 +3,10 @@
 -- KEYS    1 unique      hash    key → lock
 -- READS   job:<id>      string  envelope
 -- ARGV    1 tag         text    the lane's prefix
---         2 limit       int     1..50
+--         2 limit       int     1..500
 -- FLAGS   no-writes
 -- RETURNS {"locks", held, looked, {key, id, …}}   held: how many there are; looked: at how many it was looked;
---         two a lock; those that stand till a time are never told
+--         two a lock, those that stand till a time left out
 -- EMITS   -
 -- COST    O(limit)
 -- @include lib/unique
@@ -14,12 +14,20 @@
 local tag, limit = ARGV[1], tonumber(ARGV[2])
 
 local drawn = redis.call('HRANDFIELD', KEYS[1], limit, 'WITHVALUES') or {}
-local left = {}
+local names, ids, envelopes, left = {}, {}, {}, {}
 for i = 1, #drawn, 2 do
   local lock = lock_of(drawn[i + 1])
-  if lock.till == 0 and redis.call('EXISTS', tag .. 'job:' .. lock.id) == 0 then
-    left[#left + 1] = drawn[i]
-    left[#left + 1] = lock.id
+  if lock.till == 0 then
+    names[#names + 1], ids[#ids + 1] = drawn[i], lock.id
+    envelopes[#ids] = tag .. 'job:' .. lock.id
+  end
+end
+if #ids > 0 and redis.call('EXISTS', unpack(envelopes)) < #ids then
+  for i = 1, #ids do
+    if redis.call('EXISTS', envelopes[i]) == 0 then
+      left[#left + 1] = names[i]
+      left[#left + 1] = ids[i]
+    end
   end
 end
 
