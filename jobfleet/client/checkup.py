@@ -29,6 +29,8 @@ WAITING = 20
 BATCHES = 50
 ENDED_PAGES = 4
 HOUR = 3600.0
+GRACE_US = 3_600_000_000
+"""For which a unique key may stay whose time is over; the retention duty takes it sooner."""
 
 
 class InLine(NamedTuple):
@@ -86,7 +88,7 @@ class LaneSeen:
     runs: int = 0
     rows: tuple[Leased, ...] = ()
     waiting: tuple[InLine, ...] = ()
-    locks: Locks = field(default_factory=lambda: Locks(0, 0, {}))
+    locks: Locks = field(default_factory=lambda: Locks(0, 0, 0, {}))
     endings: Endings = field(default_factory=Endings)
     groups: tuple[str, ...] = ()
 
@@ -167,7 +169,12 @@ def ahead(began: int, now: int, ended: int) -> float:
 
 def _lane(lane: Lane) -> Verb[LaneSeen]:
     sections = [inspect.waiting(lane, section, limit=WAITING) for section in inspect.SECTIONS]
-    calls: list[Call[Any]] = [inspect.counts(lane), limit.limits(lane), doctor.locks(lane), doctor.runs(lane)]
+    calls: list[Call[Any]] = [
+        inspect.counts(lane),
+        limit.limits(lane),
+        doctor.locks(lane, grace_us=GRACE_US),
+        doctor.runs(lane),
+    ]
     answers = yield [*calls, *sections]
     values = [value([answer]) for answer in answers]
     counts, settings, locks, leases = values[:4]

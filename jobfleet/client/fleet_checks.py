@@ -5,6 +5,7 @@ from __future__ import annotations
 from jobfleet.client.checkup import HOUR, Checkup
 from jobfleet.client.diagnosis import Finding, Level, named
 from jobfleet.client.reasons import counted
+from jobfleet.client.registry import CLEANUP
 from jobfleet.clock import span
 
 LATE = 60.0
@@ -65,7 +66,8 @@ def service(seen: Checkup) -> Finding:
 def functions(seen: Checkup) -> Finding:
     """Whether some worker knows the functions that waiting jobs name."""
     rows = [row for one in seen.lanes for row in one.waiting]
-    unknown = sorted({row.function for row in rows if row.function and row.function not in seen.functions})
+    known = {*seen.functions, CLEANUP}
+    unknown = sorted({row.function for row in rows if row.function and row.function not in known})
     parked = [row for row in rows if row.is_parked]
     if not unknown and not parked:
         return Finding("functions", Level.OK, "Workers have published every function that waiting jobs name.")

@@ -46,9 +46,16 @@ def waiting(seen: Checkup) -> Finding:
 
 def locks(seen: Checkup) -> Finding:
     """Whether every unique key is held by an open job, or for a time."""
-    held, looked = (sum(getattr(one.locks, name) for one in seen.lanes) for name in ("held", "looked"))
+    held, looked, over = (sum(getattr(one.locks, name) for one in seen.lanes) for name in ("held", "looked", "over"))
     left = [f"{key} by {job_id}" for one in seen.lanes for key, job_id in one.locks.left.items()]
     text = f"{looked:,} of {counted(held, 'unique key')} looked at" if looked < held else counted(held, "unique key")
+    if over and not left:
+        return Finding(
+            "locks",
+            Level.WARNING,
+            f"{text}; {over:,} held till a time that is over for more than an hour.",
+            "Start a reaper ('jobfleet reaper'): it lets them go.",
+        )
     if not left:
         return Finding("locks", Level.OK, f"{text}; none is left by a job that has ended.")
     return Finding(

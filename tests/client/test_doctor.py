@@ -10,12 +10,15 @@ import redis
 
 from jobfleet import Fleet, Job
 from jobfleet.client.diagnosis import Diagnosis, Level
+from jobfleet.client.registry import CLEANUP, Registry
 from jobfleet.codec import encode
+from jobfleet.store.calls.lease import tick
 from jobfleet.store.calls.presence import beat
 from jobfleet.store.keys import Keyspace
 from tests.cli.hand import Hand
 from tests.client.either import Either
 from tests.support.seed import Seed
+from tests.support.state import server_now
 
 Plant = Callable[[Any], Any]
 Work = Callable[[], Awaitable[None]]
@@ -203,6 +206,8 @@ PLANTED: list[tuple[str, Level, Plant, str]] = [
      "2 waiting jobs looked at; the server has lost the envelopes of 1: default.0.x."),
     ("locks", Level.FAULT, lambda ward: ward.seed.holds("k", ward.done),
      "3 unique keys; 1 held by a job that is not open: k by default.0.done."),
+    ("locks", Level.WARNING, lambda ward: ward.seed.holds("k", ward.done, till=-3700),
+     "3 unique keys; 1 held till a time that is over for more than an hour."),
     ("locks", Level.FAULT, many_left, "500 of 702 unique keys looked at;"),
     ("lifetimes", Level.WARNING, lambda ward: ward.raw.persist(LANE.result(ward.done)),
      "1 result without a TTL: default.0.done."),
@@ -256,3 +261,55 @@ def test_a_server_that_keeps_nothing_is_found(ward: Ward) -> None:
 
     assert (before.level, before.seen[:10]) == (Level.WARNING, "AOF is off")
     assert (after.level, after.seen) == (Level.OK, "AOF is on.")
+
+
+def test_a_job_that_every_worker_knows_is_not_told_of(ward: Ward) -> None:
+    ward.fleet.enqueue(Job("tidy", CLEANUP, delay=60))
+
+    assert troubles(ward.fleet.doctor()) == {}
+
+
+@pytest.mark.parametrize(("batches", "apart", "wanted"), [(250, 2, 1800), (50, 60, 50), (80, 60, 60)])
+def test_the_rate_is_that_of_the_last_hour_or_of_the_batches_looked_at(
+    fleet: Fleet, raw: redis.Redis, batches: int, apart: int, wanted: int
+) -> None:
+    fleet.enqueue(Job("x", "app.add", delay=60))
+    now = server_now(raw) // 1_000_000
+    for n in reversed(range(batches)):
+        raw.xadd(LANE.done, {"jobs": f"j{n} co 1000"}, id=f"{(now - apart * n) * 1000}-0")
+
+    (told,) = [one.seen for one in fleet.doctor().findings if one.check == "results"]
+
+    number = float(told.partition(" ")[0].replace(",", ""))
+    assert abs(number - wanted) <= wanted / 50 + 1
+
+
+def test_every_lane_is_looked_at(redis_url: str, registry: Registry, raw: redis.Redis) -> None:
+    with Fleet(redis_url, registry=registry, lanes={"wide": 3}) as fleet:
+        for n in range(30):
+            fleet.enqueue(Job("x", "app.add", queue="wide", delay=60, id=f"j{n}"))
+        Seed(raw, KEYS.lane("wide", 2)).running("lost", deadline=50)
+        raw.hdel(KEYS.lane("wide", 2).runs, "wide.2.lost")
+
+        told = {one.check: one.seen for one in fleet.doctor().findings}
+
+    assert told["waiting"] == "30 waiting jobs looked at; each has an envelope."
+    assert told["runs"] == "Runs and leases do not match: wide.2.lost has no run."
+
+
+def test_what_the_page_says_is_to_be_done_by_hand_puts_it_right(ward: Ward) -> None:
+    """One job without a lease, one lease without a job, and a key that nobody holds."""
+    ward.raw.zrem(LANE.lease, ward.runs)
+    lone_lease(ward)
+    ward.seed.holds("k", ward.done)
+    before = ward.fleet.doctor()
+
+    ward.raw.zadd(LANE.lease, {ward.runs: 1})
+    ward.raw.zrem(LANE.lease, ward.seed.id("nobody"))
+    ward.raw.hdel(LANE.unique, "k")
+    after = ward.fleet.doctor()
+
+    assert troubles(before) == {"runs": "fault", "locks": "fault"}
+    assert troubles(after) == {"leases": "warning"}
+    ward.seed.ticked()
+    assert [held.id for held in ward.fleet.store.run(tick(LANE)).overdue] == [ward.runs]

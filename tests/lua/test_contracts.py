@@ -106,7 +106,7 @@ SAMPLES: dict[str, Call[Any]] = {
     "lines": log.lines(LANE, IDS[0]),
     "listen": control.listen(LANE),
     "leave": presence.leave(KEYS, "w"),
-    "locks": doctor.locks(LANE),
+    "locks": doctor.locks(LANE, grace_us=1),
     "log": log.log(LANE, [log.Entry(job_id, 7, 1, 1, b"") for job_id in IDS], most_lines=9, most_bytes=9),
     "open_queue": enqueue.open_queue(KEYS, "mail", 1),
     "pause": control.pause(LANE, by=None),

@@ -61,11 +61,13 @@ class Locks:
     Attributes:
         held: How many there are.
         looked: At how many it was looked.
+        over: How many of these were held till a time that was over long ago.
         left: Keys whose holder is not open any more, and the holder.
     """
 
     held: int
     looked: int
+    over: int
     left: Mapping[str, str]
 
 
@@ -105,15 +107,20 @@ def _leased(row: Reply) -> Leased:
     return Leased(row[0].decode(), int(float(row[1])), run, bool(row[3]))
 
 
-def locks(lane: Lane) -> Call[Locks]:
-    """Look at 500 unique keys of a lane, taken at random, or at all where there are no more."""
-    return Call(load("locks"), (lane.unique,), (lane.tag, LOCKS), _locks)
+def locks(lane: Lane, *, grace_us: int) -> Call[Locks]:
+    """Look at 500 unique keys of a lane, taken at random, or at all where there are no more.
+
+    Args:
+        lane: Which.
+        grace_us: For how long one may stay whose time is over.
+    """
+    return Call(load("locks"), (lane.unique,), (lane.tag, LOCKS, grace_us), _locks)
 
 
 def _locks(reply: Reply) -> Locks:
-    left = reply[3]
+    left = reply[4]
     pairs = {left[i].decode(): left[i + 1].decode() for i in range(0, len(left), 2)}
-    return Locks(int(reply[1]), int(reply[2]), pairs)
+    return Locks(int(reply[1]), int(reply[2]), int(reply[3]), pairs)
 
 
 def kept(lane: Lane, ids: Sequence[str]) -> Call[list[Kept]]:
