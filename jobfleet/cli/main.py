@@ -44,6 +44,7 @@ SECTIONS: dict[str, dict[str, str]] = {
         "events": "events:events",
         "archive": "archive:archive",
         "notify": "notify:notify",
+        "doctor": "doctor:doctor",
     },
     "Settings": {
         "config": "settings:config",

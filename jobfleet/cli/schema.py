@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from jobfleet.client.admin import QueueInfo, WorkerInfo
     from jobfleet.client.commands import Confirmation
+    from jobfleet.client.diagnosis import Diagnosis
     from jobfleet.client.limits import LimitInfo
     from jobfleet.client.listing import Letter
     from jobfleet.client.reasons import Explanation
@@ -47,6 +48,11 @@ def worker_data(worker: WorkerInfo) -> dict[str, object]:
 def explanation_data(told: Explanation) -> dict[str, object]:
     """An explanation: every attribute of `Explanation`, and of each `Reason`."""
     return {**_attributes(told), "reasons": [_attributes(reason) for reason in told.reasons]}
+
+
+def diagnosis_data(told: Diagnosis) -> dict[str, object]:
+    """A diagnosis: every attribute of `Diagnosis`, and of each `Finding`."""
+    return {**_attributes(told), "findings": [_attributes(one) for one in told.findings]}
 
 
 def confirmation_data(confirmation: Confirmation) -> dict[str, object]:

@@ -8,6 +8,7 @@ from typing import Any
 
 from jobfleet.client import admin, listing, overview
 from jobfleet.client.base import Opened
+from jobfleet.client.diagnosis import Diagnosis
 from jobfleet.client.indexed import Filter
 from jobfleet.client.verbs import Verb
 from jobfleet.model import JobResult, JobStatus
@@ -82,6 +83,16 @@ class Showing(Opened):
     def statistics(self, *, sample: int = 0) -> dict[str, Any]:
         """Counts of the whole fleet and of each queue; of the last `sample` ended jobs, by function and by user."""
         answer: dict[str, Any] = self._do(overview.statistics(self.space, sample=sample))
+        return answer
+
+    def doctor(self) -> Diagnosis:
+        """Check the server, the workers and a bounded part of each lane: what is wrong, and what can be done.
+
+        It only reads. `Diagnosis.is_sound` says whether there is no fault.
+        """
+        from jobfleet.client import doctor  # for those who ask
+
+        answer: Diagnosis = self._do(doctor.look(self.space))
         return answer
 
     def pending(self, queue: str | None = None, *, limit: int = 100) -> list[JobResult[Any]]:
@@ -164,6 +175,16 @@ class AsyncShowing(Opened):
     async def statistics(self, *, sample: int = 0) -> dict[str, Any]:
         """Counts of the whole fleet and of each queue; of the last `sample` ended jobs, by function and by user."""
         answer: dict[str, Any] = await self._do(overview.statistics(self.space, sample=sample))
+        return answer
+
+    async def doctor(self) -> Diagnosis:
+        """Check the server, the workers and a bounded part of each lane: what is wrong, and what can be done.
+
+        It only reads. `Diagnosis.is_sound` says whether there is no fault.
+        """
+        from jobfleet.client import doctor  # for those who ask
+
+        answer: Diagnosis = await self._do(doctor.look(self.space))
         return answer
 
     async def pending(self, queue: str | None = None, *, limit: int = 100) -> list[JobResult[Any]]:

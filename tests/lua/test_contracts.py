@@ -17,6 +17,7 @@ from jobfleet.store.call import Call
 from jobfleet.store.calls import (
     control,
     cron,
+    doctor,
     ended,
     enqueue,
     flow,
@@ -98,12 +99,14 @@ SAMPLES: dict[str, Call[Any]] = {
     "forget": steps.forget(LANE, IDS[0]),
     "indexed": index.indexed(LANE, "tag:eu"),
     "indexes": index.indexes(LANE),
+    "kept": doctor.kept(LANE, IDS),
     "keep": steps.keep(LANE, IDS[0], 7, ttl_ms=1, step="s:a"),
     "letter": inspect.letter(LANE, IDS[0]),
     "limits": limit.limits(LANE, ["acme", "zeta"]),
     "lines": log.lines(LANE, IDS[0]),
     "listen": control.listen(LANE),
     "leave": presence.leave(KEYS, "w"),
+    "locks": doctor.locks(LANE, grace_us=1),
     "log": log.log(LANE, [log.Entry(job_id, 7, 1, 1, b"") for job_id in IDS], most_lines=9, most_bytes=9),
     "open_queue": enqueue.open_queue(KEYS, "mail", 1),
     "pause": control.pause(LANE, by=None),
@@ -121,7 +124,9 @@ SAMPLES: dict[str, Call[Any]] = {
     "reschedule": control.reschedule(LANE, IDS, by=None),
     "resume": control.resume(LANE),
     "resume_group": limit.resume_group(LANE, "acme"),
+    "runs": doctor.runs(LANE),
     "running": inspect.running(LANE),
+    "server": doctor.server(KEYS),
     "set_limit": limit.set_limit(LANE, "limit", "4 - - - -"),
     "settle": settle.settle(LANE, [settle.release(job_id, 7) for job_id in IDS]),
     "status": inspect.status(LANE, IDS),
@@ -139,14 +144,14 @@ LETTERED = {"cancel", "enqueue_plain", "follow", "log", "progress", "reschedule"
 """Scripts whose replies end with a letter for each item."""
 ARGUMENTS_AN_ITEM = {
     "beat": 2, "block": 3, "bury": 2, "cancel": 1, "clean": 1, "enqueue": 5, "enqueue_plain": 1, "gather": 6,
-    "join": 1, "ledger": 2, "limits": 1, "log": 5, "marks": 1, "outcomes": 1, "progress": 4, "purge": 1,
+    "join": 1, "kept": 1, "ledger": 2, "limits": 1, "log": 5, "marks": 1, "outcomes": 1, "progress": 4, "purge": 1,
     "put_back": 1, "renew": 2, "replay": 1, "reschedule": 1, "results": 1, "settle": 6, "status": 1, "stop": 4,
     "unblock": 4, "unwatch": 2, "watch": 1,
 }  # fmt: skip
 SHARES_KEYS = {
     "beat", "command", "consumers", "deliver", "deliveries", "dismiss", "enlist", "entries", "extend_flow", "fleet",
     "flow", "flows", "gather", "history", "hold_entry", "keep_flow", "leave", "ledger", "memory", "open_queue",
-    "paused", "schedule", "take", "unschedule",
+    "paused", "schedule", "server", "take", "unschedule",
 }  # fmt: skip
 
 every_script = pytest.mark.parametrize("name", names())

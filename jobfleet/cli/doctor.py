@@ -1,0 +1,49 @@
+"""`jobfleet doctor`."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import click
+
+from jobfleet.cli import fail
+from jobfleet.cli.invocation import Invocation
+from jobfleet.cli.options import Command
+from jobfleet.cli.output import Output, count, plain
+from jobfleet.cli.schema import diagnosis_data
+
+if TYPE_CHECKING:
+    from jobfleet.client.diagnosis import Diagnosis, Finding
+
+WORDS = {"ok": ("ok", "green"), "note": ("note", "cyan"), "warning": ("WARN", "yellow"), "fault": ("FAULT", "red")}
+
+
+@click.command(cls=Command)
+@click.pass_obj
+def doctor(invocation: Invocation) -> int:
+    """Check the server, the workers, and that what belongs together is together.
+
+    It only reads, and of each lane a bounded part. Exit code 1 if there is a fault; warnings and notes do not count.
+    """
+    with invocation.fleet() as fleet:
+        told = fleet.doctor()
+    output = invocation.output
+    wrong = [one.check for one in told.findings if one.level in ("warning", "fault")]
+    output.show(data=diagnosis_data(told), ids=wrong, text=_text(output, told))
+    return fail.DONE if told.is_sound else fail.FAILED
+
+
+def _text(output: Output, told: Diagnosis) -> str:
+    wide = max(len(one.check) for one in told.findings)
+    lines = [line for one in told.findings for line in _lines(output, one, wide)]
+    levels = [str(one.level) for one in told.findings]
+    parts = [(len(levels), "check"), (levels.count("fault"), "fault"), (levels.count("warning"), "warning")]
+    return "\n".join([*lines, ", ".join(count(number, thing) for number, thing in parts)])
+
+
+def _lines(output: Output, one: Finding, wide: int) -> list[str]:
+    word, color = WORDS[one.level]
+    lines = [f"{output.styled(f'{word:<5}', color)}  {one.check:<{wide}}  {plain(one.seen)}"]
+    if one.remedy:
+        lines.append(output.styled(f"{'':<{wide + 9}}{plain(one.remedy)}", "dim"))
+    return lines

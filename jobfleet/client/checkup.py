@@ -1,0 +1,242 @@
+"""What `doctor` judges: the server, the fleet and a bounded part of each lane, read once. See `verbs` for the form."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from typing import Any, NamedTuple
+
+from jobfleet.client.admin import QueueInfo, WorkerInfo, queue_info, workers_of
+from jobfleet.client.space import Space
+from jobfleet.client.verbs import Verb, value
+from jobfleet.clock import wall_us
+from jobfleet.codec import read_header
+from jobfleet.config import JobConfig
+from jobfleet.errors import EncodingError
+from jobfleet.retry import Tries
+from jobfleet.store.call import Call
+from jobfleet.store.calls import doctor, inspect, journal, limit
+from jobfleet.store.calls.doctor import Kept, Leased, Locks
+from jobfleet.store.calls.paused import read_functions
+from jobfleet.store.found import Finished, Waiting
+from jobfleet.store.keys import Lane
+from jobfleet.store.values import Counts, FleetSeen
+
+PAGES = 20
+"""Of leases of a lane: 500 at most."""
+WAITING = 20
+"""Jobs looked at of each section in which they wait: the first ones."""
+BATCHES = 50
+ENDED_PAGES = 4
+HOUR = 3600.0
+GRACE_US = 3_600_000_000
+"""For which a unique key may stay whose time is over; the retention duty takes it sooner."""
+
+
+class InLine(NamedTuple):
+    """A waiting job.
+
+    Attributes:
+        id: Its id.
+        function: Its function's name; empty when that cannot be read.
+        is_parked: Whether a worker had it and could not run it.
+        has_envelope: Whether its envelope is there.
+    """
+
+    id: str
+    function: str
+    is_parked: bool
+    has_envelope: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Endings:
+    """How jobs of a lane have ended lately.
+
+    Attributes:
+        number: How many did.
+        seconds: In how many seconds, the last hour at most.
+        kept: Of the last of them: the id, its result, and for how many seconds it had been kept.
+    """
+
+    number: int = 0
+    seconds: float = HOUR
+    kept: tuple[tuple[str, Kept, float], ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class LaneSeen:
+    """A lane.
+
+    Attributes:
+        lane: Which.
+        counts: How much stands where.
+        hold: Until when its leases are not judged, µs; 0 when they are.
+        leases: How many leases there are.
+        runs: How many runs there were at that moment.
+        rows: Leases and runs that were looked at.
+        waiting: The first waiting jobs of each section.
+        locks: Unique keys that were looked at.
+        endings: How its jobs have ended lately.
+        groups: Its groups that are paused.
+    """
+
+    lane: Lane
+    counts: Counts
+    hold: int = 0
+    leases: int = 0
+    runs: int = 0
+    rows: tuple[Leased, ...] = ()
+    waiting: tuple[InLine, ...] = ()
+    locks: Locks = field(default_factory=lambda: Locks(0, 0, 0, {}))
+    endings: Endings = field(default_factory=Endings)
+    groups: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Checkup:
+    """A fleet, for `doctor`.
+
+    Attributes:
+        config: The settings here.
+        now: Redis's time, µs.
+        ahead: By how many seconds at least this machine's clock is ahead of Redis's; negative when it is behind.
+        info: What the server tells of itself.
+        workers: Those heard of lately, gone ones included.
+        functions: The names that workers have published.
+        paused: The functions that are paused in every queue.
+        consumers: Who reads the journals → how many events a lane keeps at most.
+        lanes: Every lane.
+    """
+
+    config: JobConfig
+    now: int
+    ahead: float = 0.0
+    info: Mapping[str, str] = field(default_factory=dict)
+    workers: tuple[WorkerInfo, ...] = ()
+    functions: frozenset[str] = frozenset()
+    paused: tuple[str, ...] = ()
+    consumers: Mapping[str, int] = field(default_factory=dict)
+    lanes: tuple[LaneSeen, ...] = ()
+
+    @property
+    def alive(self) -> list[WorkerInfo]:
+        """The workers that are there."""
+        return [worker for worker in self.workers if not worker.is_gone]
+
+    @property
+    def queues(self) -> list[QueueInfo]:
+        """Every queue."""
+        by_queue: dict[str, list[Counts]] = {}
+        for seen in self.lanes:
+            by_queue.setdefault(seen.lane.queue, []).append(seen.counts)
+        return [queue_info(name, rows) for name, rows in by_queue.items()]
+
+    def number(self, name: str) -> int:
+        """A number that the server tells; 0 where it does not."""
+        text = self.info.get(name, "")
+        return int(text) if text.isdigit() else 0
+
+
+def take(space: Space) -> Verb[Checkup]:
+    """Read what there is to judge: a trip for the fleet, a few bounded ones for each lane."""
+    began = wall_us()
+    answers = yield (doctor.server(space.keys), space.looking(), journal.consumers(space.keys))
+    ended = wall_us()
+    now, info = value(answers[:1])
+    fleet: FleetSeen = value(answers[1:2])
+    lanes: tuple[LaneSeen, ...] = ()
+    for name, (_, count) in sorted(fleet.queues.items()):
+        for lane in space.lanes_of(name, count):
+            lanes += ((yield from _lane(lane)),)
+    return Checkup(
+        space.config,
+        now,
+        ahead=ahead(began, now, ended),
+        info=info,
+        workers=tuple(workers_of(space, fleet)),
+        functions=frozenset(fleet.functions),
+        paused=tuple(read_functions(fleet.paused)),
+        consumers=value(answers[2:]),
+        lanes=lanes,
+    )
+
+
+def ahead(began: int, now: int, ended: int) -> float:
+    """By how many seconds at least a clock is ahead that told `began` and `ended` around another's `now`; all in µs."""
+    return max(0, began - now) / 1e6 - max(0, now - ended) / 1e6
+
+
+def _lane(lane: Lane) -> Verb[LaneSeen]:
+    sections = [inspect.waiting(lane, section, limit=WAITING) for section in inspect.SECTIONS]
+    calls: list[Call[Any]] = [
+        inspect.counts(lane),
+        limit.limits(lane),
+        doctor.locks(lane, grace_us=GRACE_US),
+        doctor.runs(lane),
+    ]
+    answers = yield [*calls, *sections]
+    values = [value([answer]) for answer in answers]
+    counts, settings, locks, leases = values[:4]
+    seen = LaneSeen(
+        lane,
+        counts,
+        hold=leases.hold,
+        leases=leases.leases,
+        runs=leases.runs,
+        rows=leases.rows,
+        waiting=tuple(_in_line(row) for _, rows in values[4:] for row in rows),
+        locks=locks,
+        groups=tuple(
+            sorted(name.removeprefix(limit.PAUSED) for name in settings.fields if name.startswith(limit.PAUSED))
+        ),
+    )
+    seen = yield from _further(seen)
+    return replace(seen, endings=(yield from _endings(lane, counts.now)))
+
+
+def _in_line(row: Waiting) -> InLine:
+    try:
+        function = str(read_header(row.envelope).get("function", "")) if row.envelope else ""
+    except EncodingError:
+        function = ""
+    parked = bool(row.tries) and bool(Tries.parse(row.tries).parked_since)
+    return InLine(row.id, function, parked, bool(row.envelope))
+
+
+def _further(seen: LaneSeen) -> Verb[LaneSeen]:
+    """Look at further pages of leases, where there are more."""
+    skips = range(doctor.LEASES, min(seen.leases, PAGES * doctor.LEASES), doctor.LEASES)
+    if not skips:
+        return seen
+    rows = {row.id: row for row in seen.rows}
+    for answer in (yield [doctor.runs(seen.lane, skip=skip) for skip in skips]):
+        rows |= {row.id: row for row in value([answer]).rows}
+    return replace(seen, rows=tuple(rows.values()))
+
+
+def _endings(lane: Lane, now: int) -> Verb[Endings]:
+    """How many jobs ended within the last hour, or since the oldest of the batches that are looked at."""
+    since = now - HOUR * 1e6
+    rows: list[Finished] = []
+    seconds, before = HOUR, "+"
+    for _ in range(ENDED_PAGES):
+        page: list[Finished] = value((yield (inspect.finished(lane, before=before, limit=BATCHES),)))
+        rows += [row for row in page if _at(row) >= since]
+        if not page or _at(page[-1]) < since:
+            break
+        before = f"({page[-1].entry}"
+    else:
+        seconds = max(1.0, (now - _at(rows[-1])) / 1e6)
+    last = {lane.id_prefix + row.suffix: (now - _at(row)) / 1e6 for row in rows[: doctor.CHUNK]}
+    if not last:
+        return Endings()
+    kept: Sequence[Kept] = value((yield (doctor.kept(lane, list(last)),)))
+    return Endings(
+        len(rows), seconds, tuple((job_id, one, last[job_id]) for job_id, one in zip(last, kept, strict=True))
+    )
+
+
+def _at(row: Finished) -> int:
+    """When a job has ended, µs."""
+    return int(row.entry.partition("-")[0]) * 1000

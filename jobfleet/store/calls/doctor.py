@@ -1,0 +1,133 @@
+"""server, runs, locks, kept: what `doctor` looks at. Nothing here writes."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import NamedTuple
+
+from jobfleet.store.call import Call, Reply
+from jobfleet.store.keys import Keyspace, Lane
+from jobfleet.store.script import load
+from jobfleet.store.values import Run
+
+CHUNK = 50
+LEASES = 25
+"""Of a page of leases, beside which as many runs are looked at."""
+LOCKS = 500
+FOR_EVER = -1
+GONE = -2
+
+
+class Leased(NamedTuple):
+    """A lease and a run that belong together.
+
+    Attributes:
+        id: The job's id.
+        deadline: When the lease ends, µs; 0 where there is none.
+        run: The run; None where there is none.
+        has_envelope: Whether the job's envelope is there.
+    """
+
+    id: str
+    deadline: int
+    run: Run | None
+    has_envelope: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Leases:
+    """A page of the leases of a lane.
+
+    Attributes:
+        now: Redis's time, µs.
+        hold: Until when leases are not judged, µs; 0 when they are.
+        leases: How many leases there are.
+        runs: How many runs.
+        rows: The page, by deadline; then runs without a lease, as far as some were met.
+    """
+
+    now: int
+    hold: int
+    leases: int
+    runs: int
+    rows: tuple[Leased, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Locks:
+    """Some of the unique keys of a lane.
+
+    Attributes:
+        held: How many there are.
+        looked: At how many it was looked.
+        over: How many of these were held till a time that was over long ago.
+        left: Keys whose holder is not open any more, and the holder.
+    """
+
+    held: int
+    looked: int
+    over: int
+    left: Mapping[str, str]
+
+
+class Kept(NamedTuple):
+    """The result of a job.
+
+    Attributes:
+        size: Its bytes.
+        left: For how many ms it is kept yet; `FOR_EVER`, or `GONE`.
+    """
+
+    size: int
+    left: int
+
+
+def server(keys: Keyspace) -> Call[tuple[int, Mapping[str, str]]]:
+    """Redis's time, and what INFO tells of the server, its memory and its persistence; nothing where it is refused."""
+    return Call(load("server"), (keys.queues,), (), lambda reply: (int(reply[1]), _info(reply[2])))
+
+
+def _info(text: bytes) -> Mapping[str, str]:
+    lines = (line.partition(":") for line in text.decode(errors="replace").splitlines())
+    return {name: value for name, _, value in lines if value}
+
+
+def runs(lane: Lane, *, skip: int = 0) -> Call[Leases]:
+    """A page of the leases of a lane with their runs, and runs without a lease."""
+    return Call(load("runs"), (lane.lease,), (lane.tag, skip, LEASES), _leases)
+
+
+def _leases(reply: Reply) -> Leases:
+    return Leases(int(reply[1]), int(reply[2]), int(reply[3]), int(reply[4]), tuple(_leased(row) for row in reply[5:]))
+
+
+def _leased(row: Reply) -> Leased:
+    run = Run.parse(row[2].decode()) if row[2] else None
+    return Leased(row[0].decode(), int(float(row[1])), run, bool(row[3]))
+
+
+def locks(lane: Lane, *, grace_us: int) -> Call[Locks]:
+    """Look at 500 unique keys of a lane, taken at random, or at all where there are no more.
+
+    Args:
+        lane: Which.
+        grace_us: For how long one may stay whose time is over.
+    """
+    return Call(load("locks"), (lane.unique,), (lane.tag, LOCKS, grace_us), _locks)
+
+
+def _locks(reply: Reply) -> Locks:
+    left = reply[4]
+    pairs = {left[i].decode(): left[i + 1].decode() for i in range(0, len(left), 2)}
+    return Locks(int(reply[1]), int(reply[2]), int(reply[3]), pairs)
+
+
+def kept(lane: Lane, ids: Sequence[str]) -> Call[list[Kept]]:
+    """How large the results of at most 50 jobs are, and for how long they are kept yet."""
+    return Call(load("kept"), (lane.lane,), (lane.tag, *ids), _kept)
+
+
+def _kept(reply: Reply) -> list[Kept]:
+    numbers = reply[1]
+    return [Kept(int(numbers[i]), int(numbers[i + 1])) for i in range(0, len(numbers), 2)]

@@ -1,0 +1,14 @@
+-- server: what the server says of itself.
+--
+-- KEYS    1 queues      hash    names the slot
+-- FLAGS   no-writes
+-- RETURNS {"server", now, info}   info: INFO of the server, its memory and its persistence; empty where that is refused
+-- EMITS   -
+-- COST    O(1)
+-- @include lib/clock
+-- @include lib/number
+
+local info = redis.pcall('INFO', 'server', 'memory', 'persistence')
+if type(info) ~= 'string' then info = '' end
+
+return {'server', int(now_us()), info}

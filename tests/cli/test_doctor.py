@@ -1,0 +1,84 @@
+"""`doctor`."""
+
+from __future__ import annotations
+
+import json
+
+import pytest
+import redis
+
+from jobfleet import Fleet, Job
+from tests.cli.hand import Cli, Hand, Shell
+
+CHECKS = [
+    "version", "eviction", "persistence", "memory", "results", "clock", "workers", "versions", "service", "functions",
+    "leases", "runs", "waiting", "locks", "lifetimes", "long", "outbox", "journal", "paused", "dead",
+]  # fmt: skip
+LOCK = "{jobfleet:default:0}:unique"
+
+
+@pytest.fixture
+def job_id(fleet: Fleet, hand: Hand) -> str:
+    """A job that waits."""
+    return fleet.enqueue(Job("x", "demo.add", id="a", unique="k"))
+
+
+def test_a_line_a_check_and_a_sum(cli: Cli, job_id: str) -> None:
+    result = cli("doctor")
+
+    lines = result.stdout.splitlines()
+    assert (result.exit_code, result.stderr) == (0, "")
+    told = {line.split()[1]: line for line in lines[:-1] if not line.startswith(" ")}
+    assert list(told) == CHECKS
+    assert told["locks"] == "ok     locks        1 unique key; none is left by a job that has ended."
+    assert told["persistence"].startswith("WARN   persistence  AOF is off")
+    remedy = lines[lines.index(told["persistence"]) + 1]
+    assert remedy == " " * 20 + (
+        "redis-cli CONFIG SET appendonly yes, and appendonly yes with appendfsync everysec in its configuration."
+    )
+    assert lines[-1] == "20 checks, 0 faults, 1 warning"
+
+
+def test_a_fault_is_told_with_what_can_be_done_and_exit_code_1(cli: Cli, job_id: str, raw: redis.Redis) -> None:
+    raw.hset(LOCK, "left", "default.0.gone 0 1")
+    cli("queues", "pause", "default")
+
+    result = cli("doctor")
+
+    lines = result.stdout.splitlines()
+    assert result.exit_code == 1
+    assert "FAULT  locks        2 unique keys; 1 held by a job that is not open: left by default.0.gone." in lines
+    assert "note   paused       Paused: queue default." in lines
+    assert lines[-1] == "20 checks, 1 fault, 1 warning"
+
+
+def test_programs_read_json_or_the_names_of_what_is_wrong(cli: Cli, job_id: str, raw: redis.Redis) -> None:
+    raw.hset(LOCK, "left", "default.0.gone 0 1")
+
+    told = cli("doctor", "-o", "json")
+    data = json.loads(told.stdout)
+    named = cli("doctor", "-o", "ids")
+
+    assert (told.exit_code, named.exit_code) == (1, 1)
+    assert [one["check"] for one in data["findings"]] == CHECKS
+    assert next(one for one in data["findings"] if one["check"] == "locks") == {
+        "check": "locks",
+        "level": "fault",
+        "seen": "2 unique keys; 1 held by a job that is not open: left by default.0.gone.",
+        "remedy": "Nothing waits for them: the next job with the key takes it. docs/howto/doctor.md says how each is "
+        "put right.",
+    }
+    assert named.stdout.split() == ["persistence", "locks"]
+
+
+def test_what_a_terminal_would_obey_is_written_as_an_escape(cli: Cli, job_id: str, raw: redis.Redis) -> None:
+    raw.hset(LOCK, "\x1b[2J", "default.0.gone 0 1")
+
+    assert "\x1b" not in cli("doctor").stdout
+
+
+def test_without_redis_it_leaves_with_4(shell: Shell) -> None:
+    result = shell("doctor", "--url", "redis://127.0.0.1:1/0")
+
+    assert (result.returncode, result.stdout) == (4, "")
+    assert result.stderr.startswith("No Redis at redis://127.0.0.1:1/0")

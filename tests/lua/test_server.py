@@ -1,0 +1,19 @@
+from __future__ import annotations
+
+import redis
+
+from jobfleet.store.calls.doctor import server
+from tests.lua.world import World
+
+
+def test_it_tells_what_info_tells_and_the_time(world: World) -> None:
+    now, info = world.refused(server(world.keys))
+
+    assert now >= world.now
+    try:
+        told = {**world.raw.info("server"), **world.raw.info("memory"), **world.raw.info("persistence")}
+    except redis.ResponseError:  # fakeredis knows no INFO
+        assert info == {}
+        return
+    for name in ("redis_version", "maxmemory_policy", "maxmemory", "aof_enabled", "rdb_changes_since_last_save"):
+        assert info[name] == str(told[name])

@@ -1,0 +1,160 @@
+"""What no server of the tests can be: old, wrong in its clock, or without words. And the page, as it is told."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from jobfleet.client.checkup import Checkup, Endings, LaneSeen, ahead
+from jobfleet.client.diagnosis import Finding, Level, named, size
+from jobfleet.client.doctor import CHECKS, diagnose
+from jobfleet.client.server_checks import clock, memory, persistence, results, version
+from jobfleet.config import JobConfig
+from jobfleet.store.calls.doctor import FOR_EVER, GONE, Kept
+from jobfleet.store.keys import Keyspace
+from jobfleet.store.values import Counts
+
+PAGE = Path(__file__).parents[2] / "docs" / "howto" / "doctor.md"
+S = 1_000_000
+NOW = 1_795_615_200 * S
+COUNTS = Counts(NOW, (0,) * 4, (0,) * 4, (0,) * 4, 0, 0, 0, None, {})
+MIB = 1024**2
+
+
+def seen(*endings: Endings, info: dict[str, Any] | None = None, **fields: Any) -> Checkup:
+    lane = Keyspace("jobfleet").lane("default", 0)
+    lanes = tuple(LaneSeen(lane, COUNTS, endings=one) for one in endings)
+    told = {name: str(value) for name, value in (info or {}).items()}
+    return Checkup(JobConfig(result_ttl=7200.0), NOW, info=told, lanes=lanes, **fields)
+
+
+def told(finding: Finding) -> tuple[Level, str]:
+    return finding.level, finding.seen
+
+
+def test_a_server_that_tells_nothing_has_no_fault() -> None:
+    findings = {one.check: one.level for one in diagnose(seen()).findings}
+
+    assert {check for check, level in findings.items() if level == Level.NOTE} == {
+        "version", "eviction", "persistence", "memory", "workers",
+    }  # fmt: skip
+    assert set(findings.values()) == {Level.OK, Level.NOTE}
+
+
+@pytest.mark.parametrize(
+    ("info", "level", "text"),
+    [
+        ({"redis_version": "7.2.0"}, Level.OK, "Redis 7.2.0."),
+        ({"redis_version": "7.2.4", "valkey_version": "8.1.1"}, Level.OK, "Valkey 8.1.1."),
+        ({"redis_version": "10.0.1"}, Level.OK, "Redis 10.0.1."),
+        ({"redis_version": "7.0.15"}, Level.FAULT, "Redis 7.0.15; jobfleet needs Redis 7.2 or later."),
+    ],
+)
+def test_a_server_that_is_too_old_is_a_fault(info: dict[str, str], level: Level, text: str) -> None:
+    assert told(version(seen(info=info))) == (level, text)
+
+
+@pytest.mark.parametrize(
+    ("began", "now", "ended", "seconds"),
+    [
+        (10 * S, 11 * S, 12 * S, 0.0),
+        (10 * S, 10 * S, 10 * S, 0.0),
+        (10 * S, 7 * S, 12 * S, 3.0),
+        (10 * S, 17 * S, 12 * S, -5.0),
+    ],
+)
+def test_clocks_differ_by_what_the_trip_cannot_account_for(began: int, now: int, ended: int, seconds: float) -> None:
+    assert ahead(began, now, ended) == seconds
+
+
+@pytest.mark.parametrize(
+    ("by", "level", "text"),
+    [
+        (0.9, Level.OK, "This machine's clock agrees with the server's."),
+        (2.0, Level.WARNING, "This machine's clock is 2 s ahead of the server's"),
+        (-90.0, Level.WARNING, "This machine's clock is 1 min 30 s behind the server's"),
+    ],
+)
+def test_a_clock_that_is_off_is_a_warning(by: float, level: Level, text: str) -> None:
+    finding = clock(seen(ahead=by))
+
+    assert finding.level is level
+    assert finding.seen.startswith(text)
+
+
+@pytest.mark.parametrize(
+    ("info", "level", "text"),
+    [
+        ({"aof_enabled": 1}, Level.OK, "AOF is on."),
+        ({"aof_enabled": 1, "aof_last_write_status": "err"}, Level.FAULT, "AOF is on, but its last write has failed."),
+        ({"aof_enabled": 0, "rdb_saves": 3, "rdb_last_save_time": NOW // S - 180, "rdb_changes_since_last_save": 1},
+         Level.WARNING,
+         "AOF is off; the last snapshot was 3 min ago: a crash of the server would lose 1 change."),
+        ({"aof_enabled": 0, "rdb_saves": 3, "rdb_last_bgsave_status": "err", "rdb_changes_since_last_save": 9000},
+         Level.WARNING,
+         "AOF is off, and the last snapshot has failed: a crash of the server would lose 9,000 changes."),
+    ],
+)  # fmt: skip
+def test_what_a_crash_of_the_server_would_cost(info: dict[str, Any], level: Level, text: str) -> None:
+    assert told(persistence(seen(info=info))) == (level, text)
+
+
+@pytest.mark.parametrize(
+    ("used", "limit", "machine", "level"),
+    [
+        (79, 100, 0, Level.OK), (80, 100, 0, Level.WARNING), (95, 100, 0, Level.FAULT), (79, 0, 100, Level.OK),
+        (80, 0, 100, Level.WARNING), (80, 0, 0, Level.OK), (80, 200, 90, Level.OK),
+    ],
+)  # fmt: skip
+def test_memory_that_runs_out_is_told_in_time(used: int, limit: int, machine: int, level: Level) -> None:
+    info = {"used_memory": used * MIB, "maxmemory": limit * MIB, "total_system_memory": machine * MIB}
+
+    assert memory(seen(info=info)).level is level
+
+
+def test_results_are_forecast_from_rate_lifetime_and_size() -> None:
+    kept = (("a", Kept(874, 3_000_000), 600.0), ("b", Kept(874, FOR_EVER), 5.0), ("c", Kept(0, GONE), 5.0))
+    endings = Endings(
+        number=3600, seconds=1800.0, kept=kept
+    )  # 2 a second, kept 3,600 s, 1 KiB each with what is around
+    limits = [{}, {"maxmemory": 20 * MIB}, {"maxmemory": 10 * MIB}]
+
+    findings = [results(seen(endings, info=info)) for info in limits]
+
+    text = "7,200 jobs an hour end; their results will take about 7.03 MiB"
+    assert [told(one) for one in findings] == [
+        (Level.OK, f"{text}."),
+        (Level.OK, f"{text} of 20 MiB."),
+        (Level.WARNING, f"{text} of 10 MiB."),
+    ]
+
+
+def test_lanes_are_added_up_and_the_setting_says_how_long_where_nothing_else_does() -> None:
+    lasting = Endings(number=1, seconds=1.0, kept=(("a", Kept(874, FOR_EVER), 5.0),))
+
+    assert results(seen(lasting, lasting)).seen == "7,200 jobs an hour end; their results will take about 14.1 MiB."
+
+
+def test_sizes_and_names_are_worded_for_people() -> None:
+    assert [size(number) for number in (0, 999, 1000, 1536, 200 * MIB, 1.5 * MIB * MIB)] == [
+        "0 B", "999 B", "0.977 KiB", "1.5 KiB", "200 MiB", "1.5 TiB",
+    ]  # fmt: skip
+    assert named(["a", "b"]) == "a, b"
+    assert named([str(n) for n in range(1007)]) == "0, 1, 2, 3, 4 and 1,002 more"
+
+
+def test_the_page_names_every_check_in_its_order() -> None:
+    rows = re.findall(r"^\| `([a-z]+)` \|", PAGE.read_text(encoding="utf-8"), re.MULTILINE)
+
+    assert rows == [check(seen()).check for check in CHECKS]
+    assert len(set(rows)) == len(rows)
+
+
+def test_a_check_is_one_line() -> None:
+    for one in diagnose(replace(seen(), ahead=3.0)).findings:
+        assert "\n" not in one.seen + one.remedy
+        assert str(one) == f"{one.level}: {one.check}: {one.seen}"
