@@ -7,6 +7,7 @@ from datetime import UTC, datetime
 
 from jobfleet.client.admin import WorkerInfo
 from jobfleet.client.reasons import Fact, Reason, ReasonCode, asked_by, because, counted, listed
+from jobfleet.client.registry import CLEANUP
 from jobfleet.client.report import moment
 from jobfleet.client.snapshot import Snapshot
 from jobfleet.clock import span
@@ -112,8 +113,8 @@ def paused_function(seen: Snapshot) -> Reason | None:
 def unknown_function(seen: Snapshot) -> Reason | None:
     """No worker has told that it knows its function."""
     job = seen.job
-    if job is None or seen.tries.parked_since or job.function in seen.functions:
-        return None
+    if job is None or seen.tries.parked_since or job.function in seen.functions or job.function == CLEANUP:
+        return None  # every worker knows the latter, and none publishes it
     close = difflib.get_close_matches(job.function, sorted(seen.functions), n=1)
     hint = f"; did you mean {close[0]!r}?" if close else "."
     text = f"No worker has published {job.function!r}{hint} The job is parked until one does."

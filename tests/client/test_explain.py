@@ -32,6 +32,12 @@ async def test_a_job_in_a_fleet_without_workers_is_explained(client: Either) -> 
     assert [reason.code for reason in told.reasons] == ["paused", "unknown-function", "unserved"]
 
 
+async def test_what_every_worker_knows_waits_for_no_publication(client: Either) -> None:
+    job_id = await client("enqueue", Job("Cleanup", "jobfleet.maintenance.cleanup"))
+
+    assert await codes(client, job_id) == ["unserved"]
+
+
 async def test_those_ahead_are_counted_by_urgency(client: Either) -> None:
     await wait_in_line(client, "a", "b", priority=Priority.CRITICAL)
     await wait_in_line(client, "c", priority=Priority.LOW)
