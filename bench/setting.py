@@ -64,6 +64,15 @@ class Setting:
                 server.stop()
 
 
+def metered(folder: Path) -> Count:
+    """What the meters in a folder say; one that is being made just now has no bytes yet."""
+    written = [path.read_bytes()[: SLOT.size] for path in folder.glob("*.meter")]
+    rows = [row for row in (SLOT.unpack(each) for each in written if each) if row[0]]
+    if not rows:
+        return Count(0, 0.0, 0.0)
+    return Count(sum(row[0] for row in rows), min(row[1] for row in rows) / 1e9, max(row[2] for row in rows) / 1e9)
+
+
 class Server:
     """A private server, and the processes that work on it."""
 
@@ -157,11 +166,7 @@ class Server:
 
     def count(self) -> Count:
         """What the meters of all processes say."""
-        rows = [SLOT.unpack(path.read_bytes()[: SLOT.size]) for path in self._folder.glob("*.meter")]
-        rows = [row for row in rows if row[0]]
-        if not rows:
-            return Count(0, 0.0, 0.0)
-        return Count(sum(row[0] for row in rows), min(row[1] for row in rows) / 1e9, max(row[2] for row in rows) / 1e9)
+        return metered(self._folder)
 
     def stamps(self) -> dict[int, list[tuple[int, int]]]:
         """The stamps by job number: what the job brought, and when it started (ns, monotonic)."""

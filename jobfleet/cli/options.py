@@ -150,10 +150,10 @@ class DurationType(click.ParamType[float]):
     def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> float:
         """Read it as settings are read."""
         try:
-            read = float(DURATION.parse(value))  # type: ignore[arg-type]  # a duration's parse answers a float
+            read = DURATION.parse(value)
         except ValueError:
             self.fail(f"{value!r}: use seconds, or a text such as '30s', '5m', '24h' or '30d'.", param, ctx)
-        if not 0 <= read <= LONGEST:
+        if not isinstance(read, float) or not 0 <= read <= LONGEST:
             self.fail(f"{value!r}: use 0 or more, and at most 100 years.", param, ctx)
         return read
 

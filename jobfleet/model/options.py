@@ -55,21 +55,23 @@ def check_kwargs(job: Job) -> None:
         raise InvalidJob(f"kwargs is {job.kwargs!r}; give a mapping of names to arguments.", field="kwargs")
 
 
-def _duration(job: Job, option: str) -> None:
-    _set(job, option, seconds(getattr(job, option), field=option))
+def _duration(job: Job, option: str) -> float:
+    value = seconds(getattr(job, option), field=option)
+    _set(job, option, value)
+    return value
 
 
 def _hard_timeout(job: Job, option: str) -> None:
-    _duration(job, option)
-    soft, hard = job.timeout, job.hard_timeout
-    if soft and hard and hard < soft:  # type: ignore[operator]  # both are floats by now
+    hard = _duration(job, option)
+    soft = seconds(job.timeout or 0.0, field="timeout")
+    if soft and hard and hard < soft:
         raise InvalidJob(f"hard_timeout is {hard:g} s; give timeout ({soft:g} s) or more.", field=option)
 
 
 def _expires_in(job: Job, option: str) -> None:
-    _duration(job, option)
-    after, delay = job.expires_in, job.delay
-    if delay and after <= delay:  # type: ignore[operator]  # both are floats by now
+    after = _duration(job, option)
+    delay = seconds(job.delay or 0.0, field="delay")
+    if delay and after <= delay:
         raise InvalidJob(
             f"expires_in is {after:g} s, and delay {delay:g} s: it would never start; give more.", field=option
         )
@@ -197,7 +199,7 @@ def _later(_job: Job, option: str) -> None:
     raise InvalidJob(f"{option} is not supported by this version of jobfleet; leave it out.", field=option)
 
 
-CHECKS: dict[str, Callable[[Job, str], None]] = {
+CHECKS: dict[str, Callable[[Job, str], object]] = {
     **dict.fromkeys(DURATIONS, _duration),
     "hard_timeout": _hard_timeout,  # after timeout, which it is compared with
     "expires_in": _expires_in,  # after delay, likewise

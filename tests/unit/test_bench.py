@@ -10,7 +10,8 @@ import pytest
 
 from bench.__main__ import ROWS, measure, write
 from bench.figure import Figure, Outcome, Reading, Row, Target, number, table
-from bench.setting import Setting, Trouble
+from bench.functions import SLOT
+from bench.setting import Count, Setting, Trouble, metered
 
 RATE = Figure("rate", "drain", "jobs/s", "bare loop", Target("≥", 30_000))
 SHARE = Figure("share", "enqueue", "jobs/s", "bare SET loop", Target("≥", 0.85, "ratio"))
@@ -116,3 +117,13 @@ def test_rows_and_figures_have_names_of_their_own() -> None:
 
     assert len(set(names)) == len(names)
     assert len(set(keys)) == len(keys)
+
+
+def test_a_meter_that_is_being_made_counts_nothing_yet(tmp_path: Path) -> None:
+    (tmp_path / "1.meter").write_bytes(b"")
+    (tmp_path / "2.meter").write_bytes(SLOT.pack(0, 0, 0))
+    assert metered(tmp_path) == Count(0, 0.0, 0.0)
+
+    (tmp_path / "3.meter").write_bytes(SLOT.pack(2, 3_000_000_000, 5_000_000_000))
+    (tmp_path / "4.meter").write_bytes(SLOT.pack(1, 2_000_000_000, 4_000_000_000))
+    assert metered(tmp_path) == Count(3, 2.0, 5.0)
