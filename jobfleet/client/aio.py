@@ -83,6 +83,7 @@ class AsyncFleet(AsyncSteering, AsyncShowing, AsyncOperations):
                 patience=config.patience,
                 connect_timeout=config.connect_timeout,
                 socket_timeout=config.socket_timeout,
+                busy_poll=config.busy_poll,
                 recorder=self.recorder,
             )
         return self._store

@@ -62,6 +62,13 @@ class JobConfig:
     patience: Seconds = setting(
         DURATION, 10.0, "How long a producer retries when Redis does not answer.", scope="producer"
     )
+    busy_poll: Seconds = setting(
+        DURATION,
+        0.0002,
+        "How long a producer looks for Redis's answer before it sleeps until it comes; 0 saves CPU.",
+        scope="producer",
+        most=1.0,
+    )
     wait_poll_min: Seconds = setting(
         DURATION, 0.05, "First pause of the fallback poll while waiting.", scope="producer", least=0.001
     )

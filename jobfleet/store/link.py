@@ -14,6 +14,7 @@ from typing import Any, Protocol, cast
 from redis.exceptions import ConnectionError as RedisConnectionError
 from redis.exceptions import RedisError
 
+from jobfleet.store.busypoll import AsyncBusyPoll, BusyPoll
 from jobfleet.store.call import Argument, Command
 from jobfleet.store.connect import Target, async_connections, check_version, connections
 from jobfleet.store.replies import CONNECTION_ERRORS
@@ -83,7 +84,8 @@ def fill(replies: list[Any], commands: Sequence[Command], error: BaseException) 
 class SocketLink:
     """A pool of synchronous connections; safe for threads, and after a fork."""
 
-    def __init__(self, at: Target, *, connect_timeout: float, socket_timeout: float) -> None:
+    def __init__(self, at: Target, *, connect_timeout: float, socket_timeout: float, busy_poll: float = 0.0) -> None:
+        self.busy_poll = BusyPoll(busy_poll)
         self._make = connections(at, connect_timeout=connect_timeout, socket_timeout=socket_timeout)
         self._fake = at.fake
         self._idle: list[Any] = []
@@ -102,6 +104,7 @@ class SocketLink:
                 _exchange_fake(connection, commands, replies)
             else:
                 connection.send_packed_command(packed(connection, commands), check_health=False)
+                self.busy_poll.look(connection)
                 for _ in commands:
                     replies.append(_read(connection))  # noqa: PERF401 - what came before an error stays
         except LINK_ERRORS as error:
@@ -161,7 +164,8 @@ def _exchange_fake(connection: Any, commands: Sequence[Command], replies: list[A
 class AsyncSocketLink:
     """A pool of asyncio connections for one event loop."""
 
-    def __init__(self, at: Target, *, connect_timeout: float, socket_timeout: float) -> None:
+    def __init__(self, at: Target, *, connect_timeout: float, socket_timeout: float, busy_poll: float = 0.0) -> None:
+        self.busy_poll = AsyncBusyPoll(busy_poll)
         self._make = async_connections(at, connect_timeout=connect_timeout)
         self._fake = at.fake
         self._timeout = socket_timeout
@@ -185,8 +189,7 @@ class AsyncSocketLink:
                         replies.append(await _aread(connection))
                 else:
                     await connection.send_packed_command(packed(connection, commands), check_health=False)
-                    for _ in commands:
-                        replies.append(await _aread(connection))  # noqa: PERF401 - what came before an error stays
+                    await self._read_all(connection, commands, replies)
         except LINK_ERRORS as error:
             await _drop(connection)
             await self._drop_idle()
@@ -196,6 +199,14 @@ class AsyncSocketLink:
             raise
         await self._keep(connection, self._idle)
         return replies
+
+    async def _read_all(self, connection: Any, commands: Sequence[Command], replies: list[Any]) -> None:
+        self.busy_poll.sent()
+        try:
+            for _ in commands:
+                replies.append(await _aread(connection))  # noqa: PERF401 - what came before an error stays
+        finally:
+            self.busy_poll.done()
 
     async def block(self, command: tuple[Argument, ...], timeout: float) -> Any:
         """Send a command that may block for `timeout` seconds, on a connection of its own."""

@@ -24,6 +24,7 @@ class Store:
         patience: Seconds to go on trying while it is away; None for ever.
         connect_timeout: Seconds.
         socket_timeout: Seconds.
+        busy_poll: Seconds for which a reply is looked for before its thread sleeps; 0 for never.
         recorder: Is told of every trip.
     """
 
@@ -35,10 +36,13 @@ class Store:
         patience: float | None = 10.0,
         connect_timeout: float = 5.0,
         socket_timeout: float = 5.0,
+        busy_poll: float = 0.0,
         recorder: Recorder | None = None,
     ) -> None:
         self.at = at
-        self.link = link or SocketLink(at, connect_timeout=connect_timeout, socket_timeout=socket_timeout)
+        self.link = link or SocketLink(
+            at, connect_timeout=connect_timeout, socket_timeout=socket_timeout, busy_poll=busy_poll
+        )
         self.patience = patience
         self._spell = speller(fake=at.fake)
         self.detours = Detours()

@@ -364,3 +364,35 @@ def test_paths_too_long_or_odd_for_a_socket_work(tmp_path: Path, name: str) -> N
     assert not first.socket.exists()
     with EmbeddedServer.start(tmp_path / name) as third, client(third.url) as connection:
         assert connection.get("k") == b"v"
+
+
+# What the server is given
+
+
+@pytest.mark.parametrize(
+    ("given", "expected"),
+    [
+        (None, "glibc.malloc.tcache_count=3000"),
+        ("", "glibc.malloc.tcache_count=3000"),
+        (
+            "glibc.malloc.tcache_count=9:glibc.malloc.arena_max=1",
+            "glibc.malloc.tcache_count=3000:glibc.malloc.tcache_count=9:glibc.malloc.arena_max=1",
+        ),
+    ],
+)
+def test_a_server_keeps_freed_memory_at_hand_unless_told_otherwise(
+    given: str | None, expected: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    told, program = tmp_path / "told", tmp_path / "server"
+    program.write_text(
+        f'#!/bin/sh\n[ "$1" = --version ] || echo "$GLIBC_TUNABLES" > {told}\nexec {find_server().path} "$@"\n'
+    )
+    program.chmod(0o755)
+    monkeypatch.setenv("JOBFLEET_SERVER_BIN", str(program))
+    if given is None:
+        monkeypatch.delenv("GLIBC_TUNABLES", raising=False)
+    else:
+        monkeypatch.setenv("GLIBC_TUNABLES", given)
+
+    with EmbeddedServer.start():
+        assert told.read_text() == f"{expected}\n"

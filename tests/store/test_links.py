@@ -36,16 +36,20 @@ LANE = Keyspace("test").lane("mail", 0)
 PASSWORD = "hunter2"
 
 
-@pytest.fixture
-def link(redis_url: str) -> Iterator[SocketLink]:
-    made = SocketLink(target(redis_url), connect_timeout=5, socket_timeout=5)
+BUSY_POLLS = (0.0, 0.0002, 5.0)
+"""Replies are not looked for, for so short a time that some come later, and until they come."""
+
+
+@pytest.fixture(params=BUSY_POLLS, ids=lambda limit: f"busy-poll-{limit:g}")
+def link(redis_url: str, request: pytest.FixtureRequest) -> Iterator[SocketLink]:
+    made = SocketLink(target(redis_url), connect_timeout=5, socket_timeout=5, busy_poll=request.param)
     yield made
     made.close()
 
 
-@pytest.fixture
-async def alink(redis_url: str) -> AsyncIterator[AsyncSocketLink]:
-    made = AsyncSocketLink(target(redis_url), connect_timeout=5, socket_timeout=5)
+@pytest.fixture(params=BUSY_POLLS, ids=lambda limit: f"busy-poll-{limit:g}")
+async def alink(redis_url: str, request: pytest.FixtureRequest) -> AsyncIterator[AsyncSocketLink]:
+    made = AsyncSocketLink(target(redis_url), connect_timeout=5, socket_timeout=5, busy_poll=request.param)
     yield made
     await made.close()
 
