@@ -101,7 +101,7 @@ class AsyncFleet(AsyncSteering, AsyncShowing, AsyncOperations):
             self.target = None
         self._archived.close()
 
-    async def _do(self, verb: verbs.Verb[Any]) -> Any:
+    async def _do(self, verb: verbs.Bulk[Any]) -> Any:
         return await verbs.drive(self.store, verb)
 
     async def enqueue(self, job: Job) -> str:

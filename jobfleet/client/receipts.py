@@ -7,7 +7,8 @@ import warnings
 from collections.abc import AsyncIterator, Generator, Iterable, Iterator
 from typing import TYPE_CHECKING, Any
 
-from jobfleet.client import verbs
+from jobfleet.client.bulk import submit_many
+from jobfleet.client.verbs import batches
 from jobfleet.errors import InvalidJob
 from jobfleet.model import Job, Receipt
 
@@ -26,7 +27,7 @@ class Receipts(Iterator[Receipt]):
     def __init__(self, fleet: Fleet, jobs: Iterable[Job], chunk: int) -> None:
         _check(jobs, chunk)
         self._fleet = fleet
-        self._parts = verbs.batches(jobs, max(1, chunk))
+        self._parts = batches(jobs, max(1, chunk))
         self._ready: Iterator[Receipt] = iter(())
         self._touched = False
 
@@ -38,7 +39,7 @@ class Receipts(Iterator[Receipt]):
             for receipt in self._ready:
                 return receipt
             part = next(self._parts)
-            receipts: list[Receipt] = self._fleet._do(verbs.submit_many(self._fleet.space, part))  # noqa: SLF001 - a part of it
+            receipts: list[Receipt] = self._fleet._do(submit_many(self._fleet.space, part))  # noqa: SLF001 - a part of it
             self._fleet.counted("enqueued", len(receipts))
             self._ready = iter(receipts)
 
@@ -61,8 +62,8 @@ class AsyncReceipts:
 
     async def __aiter__(self) -> AsyncIterator[Receipt]:
         self._touched = True
-        for part in verbs.batches(self._jobs, self._chunk):
-            receipts = await self._fleet._do(verbs.submit_many(self._fleet.space, part))  # noqa: SLF001 - a part of it
+        for part in batches(self._jobs, self._chunk):
+            receipts = await self._fleet._do(submit_many(self._fleet.space, part))  # noqa: SLF001 - a part of it
             self._fleet.counted("enqueued", len(receipts))
             for receipt in receipts:
                 yield receipt

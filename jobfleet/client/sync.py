@@ -93,7 +93,7 @@ class Fleet(Steering, Showing, Operations):
             self.target = None
         self._archived.close()
 
-    def _do(self, verb: verbs.Verb[Any]) -> Any:
+    def _do(self, verb: verbs.Bulk[Any]) -> Any:
         answers: Any = None
         try:
             while True:

@@ -19,12 +19,13 @@ from jobfleet.client.space import Space
 from jobfleet.client.submit import Resolved, Submission
 from jobfleet.clock import monotonic, span
 from jobfleet.errors import InvalidJob, JobfleetError, JobNotFound
-from jobfleet.model import Job, JobResult, JobStatus, Receipt
+from jobfleet.model import Job, JobResult, Receipt
 from jobfleet.store.call import Call
 from jobfleet.store.calls import control, inspect, journal
-from jobfleet.store.calls.enqueue import enqueue, parted
+from jobfleet.store.calls.enqueue import enqueue
 from jobfleet.store.calls.steps import forget
 from jobfleet.store.keys import Lane
+from jobfleet.store.trip import Making
 from jobfleet.store.values import Holder
 
 if TYPE_CHECKING:
@@ -32,9 +33,10 @@ if TYPE_CHECKING:
 
 T = TypeVar("T")
 Verb = Generator[Sequence[Call[Any]], list[Any], T]
+Bulk = Generator[Sequence[Call[Any]] | Making, list[Any], T]
+"""A verb that may let its calls be sent as they are made."""
 
 TOMBSTONE_MS = conflict.TOMBSTONE_MS
-_TO_COME = Receipt(id="", created=False, status=JobStatus.QUEUED)
 
 
 def value(results: list[Any]) -> Any:
@@ -44,12 +46,29 @@ def value(results: list[Any]) -> Any:
     return results[0]
 
 
-async def drive(store: AsyncStore, verb: Verb[T]) -> T:
+async def drive(store: AsyncStore, verb: Bulk[T]) -> T:
     """Run a verb."""
     answers: Any = None
     try:
         while True:
             answers = await store.run_many(verb.send(answers))
+    except StopIteration as end:
+        return cast("T", end.value)
+
+
+def begun(verb: Verb[T]) -> T | Verb[T]:
+    """Run a verb as far as it asks nothing: its value, or what is left of it."""
+    try:
+        calls = next(verb)
+    except StopIteration as end:
+        return cast("T", end.value)
+    return _resumed(verb, calls)
+
+
+def _resumed(verb: Verb[T], calls: Sequence[Call[Any]]) -> Verb[T]:
+    try:
+        while True:
+            calls = verb.send((yield calls))
     except StopIteration as end:
         return cast("T", end.value)
 
@@ -132,44 +151,6 @@ def submit(space: Space, job: Job) -> Verb[Receipt]:
     if isinstance(answer, Holder):
         return (yield from conflict.settle_one(sent, answer))
     return receipt(sent, created=answer)
-
-
-def submit_many(space: Space, jobs: Iterable[Job]) -> Verb[list[Receipt]]:
-    """Enqueue some jobs, a receipt each; a job that is refused has its error in its receipt."""
-    receipts: list[Receipt] = []
-    by_lane: dict[Lane, list[tuple[int, Submission]]] = {}
-    now = monotonic()
-    for index, given in enumerate(jobs):
-        try:
-            job = space.through(given)
-            made = space.quick(job, now)
-            if made is None and job.depends_on is not None:
-                receipts.append((yield from submitting(space, job)))
-                continue
-            made = made or (yield from prepare(space, job))
-        except JobfleetError as error:
-            if not hasattr(given, "suffix"):  # a receipt is for a job
-                raise
-            receipts.append(Receipt(id=given.suffix, created=False, status=JobStatus.QUEUED, error=error))
-            continue
-        receipts.append(_TO_COME)
-        by_lane.setdefault(made.lane, []).append((index, made))
-    chunks = [(lane, part) for lane, sent in by_lane.items() for part in parted(sent, lambda one: one[1].entry)]
-    calls = [enqueue(lane, [one.entry for _, one in part]) for lane, part in chunks]
-    answers = (yield calls) if calls else []
-    conflicts: dict[int, conflict.Conflict] = {}
-    for (_, part), answer in zip(chunks, answers, strict=True):
-        refused = answer if isinstance(answer, JobfleetError) else None
-        for (place, one), new in zip(part, [False] * len(part) if refused else answer, strict=True):
-            if isinstance(new, Holder):
-                conflicts[place] = (one, new)
-            else:
-                receipts[place] = Receipt(one.entry.id, new, one.status, error=refused)
-    if conflicts:
-        settled = yield from conflict.settle([conflicts[place] for place in sorted(conflicts)])
-        for place, came in zip(sorted(conflicts), settled, strict=True):
-            receipts[place] = came
-    return receipts
 
 
 def batches(items: Iterable[T], size: int) -> Iterator[list[T]]:

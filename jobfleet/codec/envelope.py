@@ -105,12 +105,12 @@ def seal(
 
 
 def encode_head(header: Mapping[str, object]) -> bytes:
-    """Encode a header once, for many envelopes that share it.
+    """Encode what stands before the body, once for many envelopes that share it.
 
     Raises:
         EncodingError: Something in it does not travel.
     """
-    return encode_header(header, HEADER_LIMITS, "header")
+    return frame(PLAIN, encode_header(header, HEADER_LIMITS, "header"), b"")
 
 
 def seal_call(
@@ -120,7 +120,7 @@ def seal_call(
     *,
     limits: Limits = DEFAULT,
 ) -> bytes:
-    """Write an envelope whose header is encoded already; see `seal`."""
+    """Write an envelope whose head is encoded already; see `seal`."""
     call = [list(args), dict(kwargs)]
     if not kwargs and LEAF_TYPES.issuperset(map(type, args)):  # most calls: nothing nests, so nothing is to be measured
         try:
@@ -128,14 +128,14 @@ def seal_call(
         except Exception:  # noqa: BLE001 - whatever it was, the way below names it
             body = None
         if body is not None and len(body) <= limits.max_bytes:
-            return frame(PLAIN, head, body)
+            return head + body
     if not is_text_map(call[1]):
         raise EncodingError("kwargs: its keys must be text.", field="kwargs", path="kwargs")
     try:
         body = encode_at(call, limits.max_depth + _FRAMING_LEVELS, limits, "body")
     except EncodingError as error:
         raise _blame_argument(error) from error.__cause__
-    return frame(PLAIN, head, body)
+    return head + body
 
 
 def read_header(envelope: Bytes) -> dict[str, Any]:
@@ -158,7 +158,7 @@ def amended(envelope: Bytes, changes: Mapping[str, object]) -> bytes:
     """
     data = as_bytes(envelope, "envelope")
     begin = split(data, PLAIN, "envelope")
-    return frame(PLAIN, encode_head({**_header_of(data, begin), **changes}), data[begin:])
+    return encode_head({**_header_of(data, begin), **changes}) + data[begin:]
 
 
 def open_envelope(envelope: Bytes, *, limits: Limits = DEFAULT) -> Opened:

@@ -12,6 +12,7 @@ import random
 import re
 import threading
 import time
+from functools import lru_cache
 from typing import NamedTuple
 
 from jobfleet.errors import InvalidJob, JobNotFound
@@ -23,6 +24,7 @@ NAME_RULE = re.compile(r"[A-Za-z0-9_.:-]{1,128}")
 ID_BYTES = 112  # the longest id that the lease board holds; 32 + 64 and a lane number stay below it
 
 _COUNTER_BITS = 26
+_function_name = lru_cache(maxsize=1024)(NAME_RULE.fullmatch)  # every job of a function brings the same
 _UUID7_RULE = re.compile(r"[0-9a-f]{12}7[0-9a-f]{3}[89ab][0-9a-f]{15}")
 
 
@@ -54,7 +56,7 @@ class _Suffixes:
                 tick = self._last + 1
             self._last = tick
             tail = self._random(48)
-        return f"{tick >> 26:012x}7{tick >> 14 & 0xFFF:03x}{0x8000 | tick & 0x3FFF:04x}{tail:012x}"
+        return f"{tick >> 26:012x}7{(tick >> 14 & 0xFFF) << 16 | 0x8000 | tick & 0x3FFF:07x}{tail:012x}"
 
 
 new_suffix = _Suffixes()
@@ -105,6 +107,6 @@ def check_queue(name: object, *, field: str = "queue") -> str:
 
 def check_function_name(name: object, *, field: str = "function") -> str:
     """Return a function's name, or refuse it with `InvalidJob`."""
-    if isinstance(name, str) and NAME_RULE.fullmatch(name):
+    if isinstance(name, str) and _function_name(name):
         return name
     raise InvalidJob(f"{field} is {name!r}; use 1 to 128 letters, digits, '_', '.', ':' or '-'.", field=field)

@@ -12,7 +12,7 @@ from jobfleet.store.connect import Target
 from jobfleet.store.keys import Lane
 from jobfleet.store.link import AsyncLink, AsyncSocketLink
 from jobfleet.store.replies import Remedy, remedy, translate
-from jobfleet.store.trip import Detours, Recorder, only, speller, straight, trip
+from jobfleet.store.trip import Detours, Making, Recorder, only, speller, straight, trip
 
 T = TypeVar("T")
 
@@ -64,18 +64,31 @@ class AsyncStore:
         value: T = only(await self.run_many((call,), patience=patience))
         return value
 
-    async def run_many(self, calls: Sequence[Call[Any]], *, patience: float | None = -1.0) -> list[Any]:
+    async def run_many(self, calls: Sequence[Call[Any]] | Making, *, patience: float | None = -1.0) -> list[Any]:
         """Run calls in one pipeline; a value, or a `JobfleetError`, for each.
+
+        Args:
+            calls: What to run; it is sent at once, or as it is made.
+            patience: Another patience than the store's, for these calls.
 
         Raises:
             StoreUnavailable: The server was away for longer than the patience.
         """
         if patience is not None and patience < 0:
             patience = self.patience
+        if isinstance(calls, Making):
+            answered = await self.link.exchange_as_made(calls.commands(self._spell, self.detours))
+            return calls.ended(await self._answered(calls.calls, answered, calls.since, patience))
         began = monotonic()
         if self.detours:
             calls = self.detours.chosen(calls, began)
         answered = await self.link.exchange([self._spell(call) for call in calls])
+        return await self._answered(calls, answered, began, patience)
+
+    async def _answered(
+        self, calls: Sequence[Call[Any]], answered: list[Any], began: float, patience: float | None
+    ) -> list[Any]:
+        """The values of calls that have been sent once; whatever was not answered is sent again."""
         values = straight(calls, answered)
         if values is not None:
             if self.recorder is not None:

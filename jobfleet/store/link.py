@@ -8,7 +8,8 @@ from __future__ import annotations
 
 import asyncio
 import os
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from itertools import chain
 from typing import Any, Protocol, cast
 
 from redis.exceptions import ConnectionError as RedisConnectionError
@@ -37,6 +38,9 @@ class Link(Protocol):
     def exchange(self, commands: Sequence[Command]) -> list[Any]:
         """Send commands in one pipeline; a reply or an exception for each."""
 
+    def exchange_as_made(self, parts: Iterator[Sequence[Command]]) -> list[Any]:
+        """Send each part, none of them empty, as soon as it is made; then a reply or an exception for each command."""
+
     def close(self) -> None:
         """Let the connections go."""
 
@@ -46,6 +50,9 @@ class AsyncLink(Protocol):
 
     async def exchange(self, commands: Sequence[Command]) -> list[Any]:
         """Send commands in one pipeline; a reply or an exception for each."""
+
+    async def exchange_as_made(self, parts: Iterator[Sequence[Command]]) -> list[Any]:
+        """Send each part, none of them empty, as soon as it is made; then a reply or an exception for each command."""
 
     async def block(self, command: Command, timeout: float) -> Any:
         """Send a command that may block for `timeout` seconds, on a connection of its own."""
@@ -117,6 +124,34 @@ class SocketLink:
                 connection.disconnect()
             raise
         self._idle.append(connection)
+        return replies
+
+    def exchange_as_made(self, parts: Iterator[Sequence[Command]]) -> list[Any]:
+        """Send each part, none of them empty, as soon as it is made; then a reply or an exception for each command."""
+        if self._fake:
+            return self.exchange(list(chain.from_iterable(parts)))
+        sent: list[Command] = []
+        replies: list[Any] = []
+        connection = None
+        try:
+            for part in parts:
+                sent += part
+                connection = connection or self._take()
+                connection.send_packed_command(packed(connection, part), check_health=False)
+            for _ in sent:
+                replies.append(_read(connection))  # noqa: PERF401 - what came before an error stays
+        except LINK_ERRORS as error:
+            if connection is not None:
+                connection.disconnect()
+            self.close()
+            sent += chain.from_iterable(parts)  # the rest is made, so that it can be sent again
+            return fill(replies, sent, error)
+        except BaseException:
+            if connection is not None:
+                connection.disconnect()
+            raise
+        if connection is not None:
+            self._idle.append(connection)
         return replies
 
     def _take(self) -> Any:
@@ -207,6 +242,35 @@ class AsyncSocketLink:
                 replies.append(await _aread(connection))  # noqa: PERF401 - what came before an error stays
         finally:
             self.busy_poll.done()
+
+    async def exchange_as_made(self, parts: Iterator[Sequence[Command]]) -> list[Any]:
+        """Send each part, none of them empty, as soon as it is made; then a reply or an exception for each command."""
+        if self._fake:
+            return await self.exchange(list(chain.from_iterable(parts)))
+        sent: list[Command] = []
+        replies: list[Any] = []
+        connection = None
+        now = asyncio.get_running_loop().time
+        try:
+            async with asyncio.timeout(self._timeout) as limit:
+                for part in parts:
+                    sent += part
+                    limit.reschedule(now() + self._timeout)  # making it may have taken long
+                    connection = connection or (self._idle.pop() if self._idle else await self._connect())
+                    await connection.send_packed_command(packed(connection, part), check_health=False)
+                for _ in sent:
+                    replies.append(await _aread(connection))  # noqa: PERF401 - what came before an error stays
+        except LINK_ERRORS as error:
+            await _drop(connection)
+            await self._drop_idle()
+            sent += chain.from_iterable(parts)
+            return fill(replies, sent, error)
+        except BaseException:
+            await _drop(connection)
+            raise
+        if connection is not None:
+            await self._keep(connection, self._idle)
+        return replies
 
     async def block(self, command: tuple[Argument, ...], timeout: float) -> Any:
         """Send a command that may block for `timeout` seconds, on a connection of its own."""

@@ -10,7 +10,7 @@ from jobfleet.clock import monotonic
 from jobfleet.store.call import Call, Command
 from jobfleet.store.connect import Target
 from jobfleet.store.link import Link, SocketLink
-from jobfleet.store.trip import Detours, Recorder, only, speller, straight, trip
+from jobfleet.store.trip import Detours, Making, Recorder, only, speller, straight, trip
 
 T = TypeVar("T")
 
@@ -58,16 +58,25 @@ class Store:
         value: T = only(self.run_many((call,)))
         return value
 
-    def run_many(self, calls: Sequence[Call[Any]]) -> list[Any]:
+    def run_many(self, calls: Sequence[Call[Any]] | Making) -> list[Any]:
         """Run calls in one pipeline; a value, or a `JobfleetError`, for each.
+
+        Args:
+            calls: What to run; it is sent at once, or as it is made.
 
         Raises:
             StoreUnavailable: The server was away for longer than `patience`.
         """
+        if isinstance(calls, Making):
+            answered = self.link.exchange_as_made(calls.commands(self._spell, self.detours))
+            return calls.ended(self._answered(calls.calls, answered, calls.since))
         began = monotonic()
         if self.detours:
             calls = self.detours.chosen(calls, began)
-        answered = self.link.exchange([self._spell(call) for call in calls])
+        return self._answered(calls, self.link.exchange([self._spell(call) for call in calls]), began)
+
+    def _answered(self, calls: Sequence[Call[Any]], answered: list[Any], began: float) -> list[Any]:
+        """The values of calls that have been sent once; whatever was not answered is sent again."""
         values = straight(calls, answered)
         if values is not None:
             if self.recorder is not None:

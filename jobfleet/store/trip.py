@@ -7,7 +7,7 @@ Every call is safe to repeat, so whatever was not answered is simply asked again
 from __future__ import annotations
 
 import random
-from collections.abc import Callable, Generator, Sequence
+from collections.abc import Callable, Generator, Iterator, Sequence
 from typing import Any, Protocol
 
 from jobfleet.clock import monotonic
@@ -64,6 +64,47 @@ class Detours:
             raise ScriptContractError(f"{call.script.name} answered {LONGER!r}, and there is no longer way.")
         self._until[call.keys[0]] = now + REMEMBERED
         return call.instead()
+
+
+class Making:
+    """Calls that are sent as they are made: the server works on one while the next is written down.
+
+    They are noted, since they may have to be sent again.
+
+    Args:
+        source: What makes them.
+
+    Attributes:
+        calls: Those that were made.
+        since: When the last of them was.
+        error: What making them raised. It waits until what was sent has been answered: else the replies
+            would be left on the connection, and an error of the caller's taken for one of the connection.
+    """
+
+    __slots__ = ("_source", "calls", "error", "since")
+
+    def __init__(self, source: Iterator[Sequence[Call[Any]]]) -> None:
+        self._source = source
+        self.calls: list[Call[Any]] = []
+        self.since = monotonic()
+        self.error: Exception | None = None
+
+    def commands(self, spell: Callable[[Call[Any]], Command], detours: Detours) -> Iterator[list[Command]]:
+        """Make the calls; their commands, in parts that are sent together."""
+        try:
+            for made in self._source:
+                self.since = monotonic()
+                part = detours.chosen(made, self.since) if detours else made
+                self.calls.extend(part)
+                yield [spell(call) for call in part]
+        except Exception as error:  # noqa: BLE001 - whatever it was, the caller gets it
+            self.error = error
+
+    def ended(self, values: list[Any]) -> list[Any]:
+        """The values of the calls, unless making them raised something."""
+        if self.error is not None:
+            raise self.error
+        return values
 
 
 def straight(calls: Sequence[Call[Any]], replies: list[Any]) -> list[Any] | None:

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import random
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from itertools import chain
 from typing import Any
 
 from redis.exceptions import ConnectionError as RedisConnectionError
@@ -69,6 +70,15 @@ class FlakyLink:
         self._faults.note(commands)
         return self._faults.withhold(commands) or self._faults.lose(self._link.exchange(commands))
 
+    def exchange_as_made(self, parts: Iterator[Sequence[Command]]) -> list[Any]:
+        """Send each part as soon as it is made; a reply or an exception for each command."""
+        made = list(parts)
+        commands = list(chain.from_iterable(made))
+        if not commands:
+            return []
+        self._faults.note(commands)
+        return self._faults.withhold(commands) or self._faults.lose(self._link.exchange_as_made(iter(made)))
+
     def close(self) -> None:
         """Let the connections go."""
         self._link.close()
@@ -85,6 +95,15 @@ class AsyncFlakyLink:
         """Send commands in one pipeline; a reply or an exception for each."""
         self._faults.note(commands)
         return self._faults.withhold(commands) or self._faults.lose(await self._link.exchange(commands))
+
+    async def exchange_as_made(self, parts: Iterator[Sequence[Command]]) -> list[Any]:
+        """Send each part as soon as it is made; a reply or an exception for each command."""
+        made = list(parts)
+        commands = list(chain.from_iterable(made))
+        if not commands:
+            return []
+        self._faults.note(commands)
+        return self._faults.withhold(commands) or self._faults.lose(await self._link.exchange_as_made(iter(made)))
 
     async def block(self, command: Command, timeout: float) -> Any:
         """Send a command that may block for `timeout` seconds; its reply may be lost too."""
