@@ -44,6 +44,7 @@
 -- @include lib/event
 -- @include lib/ready
 -- @include lib/memory
+-- @include lib/wide
 
 local STRICT, ONLY_NORMAL = {1, 2, 3, 4}, {3}
 local KEYS, ARGV = KEYS, ARGV  -- globals are slow in a loop
@@ -231,7 +232,7 @@ end
 -- One list serves for both: what is kept of a job comes behind its id.
 local deadline = int(now + lease)
 for at = 2, 2 * count, 2 do stood[at] = deadline end
-redis.call('ZADD', KEYS[5], deadline, unpack(stood, 1, 2 * count - 1))
+add_many(KEYS[5], count, deadline, unpack(stood, 1, 2 * count - 1))
 -- The lease is written wide: past 64 bytes a value keeps its hash from the compact form, whose every
 -- access is a search; it cost a sixth of all that a job costs the server.
 local tail = '|' .. child .. '|' .. stamp .. '|' .. string.format('%015d', lease) .. '|'

@@ -34,6 +34,7 @@
 -- @include lib/meta
 -- @include lib/event
 -- @include lib/group
+-- @include lib/wide
 
 local KEYS, ARGV = KEYS, ARGV  -- globals are slow in a loop
 
@@ -175,7 +176,7 @@ if fresh > 0 then
   for band = 1, 4 do
     if ready[band] then redis.call('ZADD', KEYS[band], unpack(ready[band])) end
   end
-  if #metas > 0 then redis.call('HSET', KEYS[6], unpack(metas)) end
+  if #metas > 0 then set_many(KEYS[6], #metas / 2, unpack(metas)) end
   if #expiring > 0 then redis.call('ZADD', KEYS[7], unpack(expiring)) end
   if keyed then keyed.write() end
   if grouped then grouped.write() end

@@ -215,7 +215,7 @@ local function fair_share(keys, is_set)
 
   local function write()
     if #looked > 0 then call('ZREM', keys.gdue, unpack(looked)) end
-    if #ring > 0 then call('ZADD', keys.ring, unpack(ring)) end
+    if #ring > 0 then add_many(keys.ring, #ring / 2, unpack(ring)) end
     if #drop > 0 then
       call('ZREM', keys.ring, unpack(drop))
       call('ZREM', keys.gdue, unpack(drop))
@@ -223,7 +223,7 @@ local function fair_share(keys, is_set)
     if #later > 0 then call('ZADD', keys.gdue, 'LT', unpack(later)) end
     if #entries > 0 then
       call('ZREM', keys.grouped, unpack(entries))
-      call('ZADD', keys.held, unpack(held))
+      add_many(keys.held, #entries, unpack(held))
     end
     if #rates > 0 then call('ZADD', keys.rates, unpack(rates)) end
     if call('EXISTS', keys.ring) == 0 then
