@@ -43,6 +43,29 @@ def test_a_due_job_moves_from_its_band_into_a_lease(world: World) -> None:
     assert world.raw.hget(world.lane.lane, "token") == str(grant.token).encode()
 
 
+def test_what_stands_below_zero_is_no_plain_job_and_stays(world: World) -> None:
+    for suffix in "abc":
+        world.seed.waiting(suffix, due=-10)
+    world.raw.zadd(world.lane.ready[2], {world.id("a"): -5})
+
+    answer = world.run(claiming(world, limit=1))
+
+    assert ids(answer) == "b"
+    assert world.state()["ready:2"] == {"mail.0.a": -5, "mail.0.c": "now-10s"}
+
+
+@pytest.mark.parametrize("count", [7, 8, 50])
+def test_however_many_are_claimed_at_once_only_they_hold_leases(world: World, count: int) -> None:
+    names = [f"{number:02}" for number in range(count)]
+    for name in names:
+        world.seed.waiting(name)
+
+    world.run(claiming(world, limit=50))
+
+    assert world.state()["lease"] == {f"mail.0.{name}": "now+60s" for name in names}
+    assert "ready:2" not in world.state()
+
+
 def test_the_lease_counts_from_the_time_of_the_claim(world: World) -> None:
     world.seed.waiting("a")
 
@@ -239,6 +262,15 @@ def test_another_primary_leaves_a_minute_of_tokens_free(world: World) -> None:
     (grant,) = answer.grants
     assert grant.token == answer.now + MINUTE
     assert world.raw.hget(world.lane.lane, "replid") != b"f00d"
+
+
+def test_a_lane_that_never_noted_its_primary_leaves_a_minute_free_too(world: World) -> None:
+    world.seed.waiting("a")
+    world.seed.lane_holds(token=world.now - S, run_id="f00d")
+
+    answer = world.run(claiming(world))
+
+    assert answer.grants[0].token == answer.now + MINUTE
 
 
 def test_the_same_primary_leaves_none_free(world: World) -> None:

@@ -40,9 +40,7 @@ def _claimed(reply: Reply) -> Claimed:
     return Claimed(word, int(reply[1]) if len(reply) > 1 else 0)
 
 
-def _grants(
-    tokens: bytes, bands: bytes, stood: bytes, envelopes: Reply, tries: Reply, metas: Reply
-) -> list[Grant]:
+def _grants(tokens: bytes, bands: bytes, stood: bytes, envelopes: Reply, tries: Reply, metas: Reply) -> list[Grant]:
     fences = map(int, tokens.split()) if b" " in tokens else count(int(tokens))
     parts = stood.decode().split()
     known = zip(parts[::2], fences, map(int, parts[1::2]), bands, envelopes, strict=False)

@@ -34,7 +34,6 @@
 -- @include lib/meta
 -- @include lib/event
 -- @include lib/group
--- @include lib/wide
 
 local KEYS, ARGV = KEYS, ARGV  -- globals are slow in a loop
 
@@ -176,7 +175,12 @@ if fresh > 0 then
   for band = 1, 4 do
     if ready[band] then redis.call('ZADD', KEYS[band], unpack(ready[band])) end
   end
-  if #metas > 0 then set_many(KEYS[6], #metas / 2, unpack(metas)) end
+  if #metas > 2 then  -- functions are made only for whom they are
+-- @include lib/wide
+    set_many(KEYS[6], #metas / 2, unpack(metas))
+  elseif #metas > 0 then
+    redis.call('HSET', KEYS[6], unpack(metas))
+  end
   if #expiring > 0 then redis.call('ZADD', KEYS[7], unpack(expiring)) end
   if keyed then keyed.write() end
   if grouped then grouped.write() end

@@ -35,10 +35,10 @@ local function finished(batch, id, letters, duration)
 end
 
 -- What only the journal keeps of it: words, and the job's envelope, record and tries.
-local function note(batch, event, id, token, words, envelope, record, tries)
+local function note(batch, event, id, token, words, envelope, record, spent)
   if batch.heard or batch.journal then
     batch.events[#batch.events + 1] = {
-      event, id, token, 1000000, words = words, envelope = envelope, record = record, tries = tries,
+      event, id, token, 1000000, words = words, envelope = envelope, record = record, tries = spent,
     }
   end
 end
@@ -68,7 +68,7 @@ local function wake_up(batch, keys)
   if batch.woken and not batch.paused then redis.call('ZADD', keys.wake, 0, 'w') end
 end
 
-local function flush(batch, keys, tag)
+local function flush(batch, keys, lane_tag)
   for ttl, rows in pairs(batch.results) do keep_results(rows, ttl) end
   if #batch.over > 0 then
     redis.call('ZREM', keys.lease, unpack(batch.over))
@@ -104,5 +104,5 @@ local function flush(batch, keys, tag)
 -- @include lib/journal
     write_journal(keys.journal, keys.totals, batch.journal, batch.events, batch.stamp)
   end
-  if batch.heard then emit(tag, batch.now, batch.events) end
+  if batch.heard then emit(lane_tag, batch.now, batch.events) end
 end

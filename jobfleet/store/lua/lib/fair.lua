@@ -108,12 +108,12 @@ local function fair_share(keys, is_set)
     end
   end
 
-  local function heads(band, line, from, skip, count)
+  local function heads(band, line, from, skip, limited)
     local low, high = turns_in(band)
-    local found = call('ZRANGEBYSCORE', keys.ring, low, high, 'WITHSCORES', 'LIMIT', skip, count)
-    local last, v  -- many take their turn at the same time
+    local found = call('ZRANGEBYSCORE', keys.ring, low, high, 'WITHSCORES', 'LIMIT', skip, limited)
+    local place, v  -- many take their turn at the same time
     for i = 1, #found, 2 do
-      if found[i + 1] ~= last then last, v = found[i + 1], tonumber(found[i + 1]) - SPAN * band end
+      if found[i + 1] ~= place then place, v = found[i + 1], tonumber(found[i + 1]) - SPAN * band end
       line_up(line, from, new_turn(found[i], v))
     end
     return #found / 2

@@ -8,10 +8,10 @@ local function new_groups(keys)
 -- @include lib/rest
   local stand, gone, turns, left, slots, holders = {}, {}, {}, {}, {}, {}
 
-  local last_due, digits, score  -- many are due at the same time
+  local last_due, digits, below  -- many are due at the same time
 
   local function entry_of(key, due, id)
-    if due ~= last_due then last_due, digits, score = due, string.format('%016.0f', due), int(due - GROUPED) end
+    if due ~= last_due then last_due, digits, below = due, string.format('%016.0f', due), int(due - GROUPED) end
     return key .. '\0' .. digits .. '\0' .. id
   end
 
@@ -21,7 +21,7 @@ local function new_groups(keys)
     local n, turn = #stand, turns[key]
     stand[n + 1], stand[n + 2] = '0', entry_of(key, due, id)
     if not turn or due < turn then turns[key] = due end
-    return score
+    return below
   end
 
   -- A job of a group that stood at `score` waits no more.
