@@ -72,8 +72,8 @@ KEY_TABLE: tuple[KeyRow, ...] = (
     KeyRow(
         "lane",
         "hash",
-        "last token, primary's run id, last TIME seen, hold, longest lease, clocks of bands",
-        "nine fields",
+        "last token, primary's replication id, last TIME seen, hold, longest lease, clocks of bands",
+        "few fields",
     ),
     KeyRow(
         "conf",

@@ -34,13 +34,36 @@ def test_a_due_job_moves_from_its_band_into_a_lease(world: World) -> None:
     assert (grant.id, grant.band, grant.envelope) == (world.id("a"), 1, b"envelope of a")
     assert (grant.tries, grant.meta, world.time(grant.due)) == ("", "", "now-10s")
     assert world.state() == {
-        "claim:w.1": ("1\nnow\nmail.0.a\nnow-10s", 3600),
+        "claim:w.1": ("1\nnow\nmail.0.a now-10s", 3600),
         "job:mail.0.a": "envelope of a",
-        "lane": {"longest": str(MINUTE), "run_id": world.state()["lane"]["run_id"], "token": "now"},
+        "lane": {"longest": str(MINUTE), "replid": world.state()["lane"]["replid"], "token": "now"},
         "lease": {"mail.0.a": "now+60s"},
         "runs": {"mail.0.a": f"now|w.1|now|{MINUTE:015d}|1|"},
     }
     assert world.raw.hget(world.lane.lane, "token") == str(grant.token).encode()
+
+
+def test_what_stands_below_zero_is_no_plain_job_and_stays(world: World) -> None:
+    for suffix in "abc":
+        world.seed.waiting(suffix, due=-10)
+    world.raw.zadd(world.lane.ready[2], {world.id("a"): -5})
+
+    answer = world.run(claiming(world, limit=1))
+
+    assert ids(answer) == "b"
+    assert world.state()["ready:2"] == {"mail.0.a": -5, "mail.0.c": "now-10s"}
+
+
+@pytest.mark.parametrize("count", [7, 8, 50])
+def test_however_many_are_claimed_at_once_only_they_hold_leases(world: World, count: int) -> None:
+    names = [f"{number:02}" for number in range(count)]
+    for name in names:
+        world.seed.waiting(name)
+
+    world.run(claiming(world, limit=50))
+
+    assert world.state()["lease"] == {f"mail.0.{name}": "now+60s" for name in names}
+    assert "ready:2" not in world.state()
 
 
 def test_the_lease_counts_from_the_time_of_the_claim(world: World) -> None:
@@ -196,7 +219,7 @@ def test_nonces_of_two_children_do_not_mix(world: World) -> None:
     answer = world.run(claiming(world, nonce=1, child="w.2"))
 
     assert ids(answer) == "b"
-    assert world.state()["claim:w.2"] == ("1\nnow\nmail.0.b\nnow", 3600)
+    assert world.state()["claim:w.2"] == ("1\nnow\nmail.0.b now", 3600)
 
 
 def test_a_buried_child_gets_nothing(world: World) -> None:
@@ -232,13 +255,22 @@ def test_the_retrying_gauge_falls_by_those_with_tries(world: World) -> None:
 
 def test_another_primary_leaves_a_minute_of_tokens_free(world: World) -> None:
     world.seed.waiting("a")
-    world.seed.lane_holds(token=world.now - S, run_id="f00d")
+    world.seed.lane_holds(token=world.now - S, replid="f00d")
 
     answer = world.run(claiming(world))
 
     (grant,) = answer.grants
     assert grant.token == answer.now + MINUTE
-    assert world.raw.hget(world.lane.lane, "run_id") != b"f00d"
+    assert world.raw.hget(world.lane.lane, "replid") != b"f00d"
+
+
+def test_a_lane_that_never_noted_its_primary_leaves_a_minute_free_too(world: World) -> None:
+    world.seed.waiting("a")
+    world.seed.lane_holds(token=world.now - S, run_id="f00d")
+
+    answer = world.run(claiming(world))
+
+    assert answer.grants[0].token == answer.now + MINUTE
 
 
 def test_the_same_primary_leaves_none_free(world: World) -> None:

@@ -177,6 +177,20 @@ def test_an_expiry_after_a_while_counts_from_the_time_of_the_call(world: World) 
     assert world.again(call) == [False]
 
 
+def test_jobs_of_one_call_expire_each_at_its_time(world: World) -> None:
+    metas = {"a": f"x +{60 * S}", "b": "r 5000", "c": f"g acme\nx +{30 * S}", "d": "g acme", "e": ""}
+
+    world.run(enqueue(world.lane, [entry(world, suffix, meta=meta) for suffix, meta in metas.items()]))
+
+    assert world.state()["expiry"] == {"mail.0.a": "now+60s", "mail.0.c": "now+30s"}
+    assert world.state()["meta"] == {
+        "mail.0.a": "x now+60s",
+        "mail.0.b": "r 5000",
+        "mail.0.c": "g acme\nx now+30s",
+        "mail.0.d": "g acme",
+    }
+
+
 def test_a_unique_key_is_never_rewritten(world: World) -> None:
     world.run(enqueue(world.lane, [entry(world, "a", meta="u max +5")]))
 

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from jobfleet.store.call import Call
-from jobfleet.store.calls import control, cron, enqueue, flow, inspect, settle
+from jobfleet.store.calls import control, cron, enqueue, flow, inspect, lease, settle
 from jobfleet.store.found import InWait
 from jobfleet.store.values import Entry
 from tests.lua.world import KEYS, World
@@ -41,6 +41,21 @@ def test_an_enqueued_job_stands_below_its_band_and_in_its_group(world: World) ->
         "totals": {"enqueued": "1"},
     }
     assert world.again(call) == [False]
+
+
+@pytest.mark.parametrize("count", [7, 8, 50])
+def test_however_many_come_and_start_at_once_nothing_else_stands_beside_them(world: World, count: int) -> None:
+    names = [f"{number:02}" for number in range(count)]
+
+    world.run(enqueue.enqueue(world.lane, [entry(world, name, meta=f"g t{name}") for name in names]))
+    assert world.state()["meta"] == {f"mail.0.{name}": f"g t{name}" for name in names}
+
+    world.run(lease.claim(world.lane, child="w.1", nonce=1, lease_us=60 * S, limit=count - 1))
+    later = world.run(lease.claim(world.lane, child="w.1", nonce=2, lease_us=60 * S, limit=50))
+
+    assert len(later.grants) == 1
+    assert of_groups(world) == {"held": {f"t{name}|mail.0.{name}": 0 for name in names}}
+    assert set(world.state()["lease"]) == {f"mail.0.{name}" for name in names}
 
 
 def test_several_groups_and_plain_jobs_go_in_one_call(world: World) -> None:

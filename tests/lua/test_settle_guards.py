@@ -65,6 +65,32 @@ def test_what_the_same_token_has_ended_is_done_already(world: World, verb: str) 
     assert world.refused(settle(world.lane, [every_verb(world, 7)[verb]])).letters == "d"
 
 
+def test_tokens_of_different_length_are_told_apart(world: World) -> None:
+    tokens = {"a": 7, "b": 17_900_000, "c": 77}
+    for suffix, token in tokens.items():
+        world.seed.running(suffix, token=token)
+    items = [completing(world, suffix, token) for suffix, token in tokens.items()]
+
+    answer = world.run(settle(world.lane, [*items, completing(world, "d", 7)]))
+
+    assert answer.letters == "sssl"
+    kept = {suffix: world.state()[f"result:mail.0.{suffix}"][0] for suffix in tokens}
+    assert kept == {suffix: f"completed now {token}\nthe record" for suffix, token in tokens.items()}
+
+
+def test_a_token_that_only_begins_or_ends_alike_is_lost(world: World) -> None:
+    for suffix in "abc":
+        world.seed.running(suffix, token=77)
+
+    answer = world.run(
+        settle(
+            world.lane, [completing(world, suffix, token) for suffix, token in zip("abc", (7, 777, 77), strict=True)]
+        )
+    )
+
+    assert answer.letters == "lls"
+
+
 def test_a_long_token_is_compared_to_the_last_digit(world: World) -> None:
     token = 8_999_999_999_999_999
     world.seed.running("a", token=token)

@@ -33,18 +33,17 @@ def claim(lane: Lane, *, child: str, nonce: int, lease_us: int, limit: int, orde
 def _claimed(reply: Reply) -> Claimed:
     word = reply[0].decode()
     if word in {"claimed", "guarded"}:
-        functions = stopped(reply[10].decode()) if word == "guarded" else frozenset[str]()
-        return Claimed("claimed", int(reply[1]), int(reply[2]), tuple(_grants(*reply[3:10])), functions)
+        functions = stopped(reply[9].decode()) if word == "guarded" else frozenset[str]()
+        return Claimed("claimed", int(reply[1]), int(reply[2]), tuple(_grants(*reply[3:9])), functions)
     if word == "empty":
         return Claimed(word, int(reply[1]), int(reply[2]))
     return Claimed(word, int(reply[1]) if len(reply) > 1 else 0)
 
 
-def _grants(
-    tokens: bytes, bands: bytes, ids: bytes, dues: bytes, envelopes: Reply, tries: Reply, metas: Reply
-) -> list[Grant]:
+def _grants(tokens: bytes, bands: bytes, stood: bytes, envelopes: Reply, tries: Reply, metas: Reply) -> list[Grant]:
     fences = map(int, tokens.split()) if b" " in tokens else count(int(tokens))
-    known = zip(ids.decode().split(), fences, map(int, dues.split()), bands, envelopes, strict=False)
+    parts = stood.decode().split()
+    known = zip(parts[::2], fences, map(int, parts[1::2]), bands, envelopes, strict=False)
     if not tries and not metas:
         return [
             Grant(job_id, token, due, band - ord("0"), envelope or b"", "", "")

@@ -99,7 +99,7 @@ def settle(lane: Lane, items: Sequence[Item], *, child: str = "", nonce: int = 0
     keys = [*_fixed(lane), lane.sent(child), *[job + job_id for job_id in ids], *[result + job_id for job_id in ids]]
     ttl_ms = kept_ms[0] if alike else 0
     args: list[Argument] = [
-        lane.tag, child, nonce, chunk, alike, ttl_ms, sum(durations), _lines(ids, durations), *ids, *tokens, *records,
+        lane.tag, child, nonce, chunk, alike, ttl_ms, sum(durations), _lines(ids, durations), _row(tokens), *records,
     ]  # fmt: skip
     if alike == len(items):
         return Call(load("settle"), tuple(keys), tuple(args), _settled)
@@ -129,6 +129,12 @@ def _lines(ids: Sequence[str], durations: Sequence[int]) -> str:
         return ""
     begin = len(ids[0]) - len(ids[0].split(".", 2)[2])
     return "\n".join([f"{job_id[begin:]} co {duration}" for job_id, duration in zip(ids, durations, strict=True)])
+
+
+def _row(tokens: Sequence[int]) -> str:
+    """The tokens as one text, each as wide as the longest, so that each can be cut out by its number."""
+    width = len(str(max(tokens, default=0)))
+    return " ".join([f"{token:<{width}}" for token in tokens])
 
 
 def _fixed(lane: Lane) -> tuple[str, ...]:

@@ -6,7 +6,7 @@
 --         4 ready:3     zset    LOW
 --         5 lease       zset    running ids by lease deadline (µs)
 --         6 runs        hash    id → run
---         7 lane        hash    token, run_id, longest
+--         7 lane        hash    token, replid, longest
 --         8 claim:<child> string its last claim, or "buried"
 --         9 wake        zset    the marker idle children block on
 --         10 totals     hash    counts
@@ -30,71 +30,82 @@
 --         5 limit       int     0..50; 0 only marks the wake-up again, for a child that took it without room
 --         6 order       text    the digits of the four bands as they are visited; "" for 0123
 -- FLAGS   allow-oom
--- RETURNS {"claimed", now, next_due, tokens, bands, ids, dues, envelopes, tries, metas}   next_due 0: more is due now
+-- RETURNS {"claimed", now, next_due, tokens, bands, stood, envelopes, tries, metas}   next_due 0: more is due now
 --         {"guarded", now, next_due, tokens, …, functions}   the same while functions are paused, and which
 --         {"empty", now, next_due} | {"paused", now} | {"buried"} | {"stale"}
---         tokens (of several that follow each other only the first), ids, dues: a text each, with spaces between
+--         tokens (of several that follow each other only the first), stood (each id and when it was due): texts, with spaces between
 --         bands: a digit a job; tries, metas: empty where no job has any
 -- EMITS   claimed
 -- COST    O(limit · log ready)
--- @include lib/clock
+-- @include lib/stamp
 -- @include lib/number
 -- @include lib/run
 -- @include lib/meta
 -- @include lib/event
 -- @include lib/ready
 -- @include lib/memory
+-- @include lib/wide
 
 local STRICT, ONLY_NORMAL = {1, 2, 3, 4}, {3}
 local KEYS, ARGV = KEYS, ARGV  -- globals are slow in a loop
 local tag, child, nonce, lease, limit = ARGV[1], ARGV[2], tonumber(ARGV[3]), tonumber(ARGV[4]), tonumber(ARGV[5])
-local now = now_us()
-local stamp = int(now)
+local stamp = now_stamp()
+local now = tonumber(stamp)
 
--- One question for all that is mostly not there.
-local quiet = redis.call('EXISTS', tag .. 'conf', tag .. 'listeners', tag .. 'tries', tag .. 'meta', KEYS[14], KEYS[15]) == 0
+-- One question for all that is mostly not there, and another only where some of it is.
+local rare = {tag .. 'conf', tag .. 'listeners', tag .. 'tries', tag .. 'meta', KEYS[14], KEYS[15], KEYS[1], KEYS[2], KEYS[4]}
+local bare = redis.call('EXISTS', unpack(rare)) == 0
+local quiet = bare or redis.call('EXISTS', unpack(rare, 1, 6)) == 0
 local conf = quiet and {} or redis.call('HMGET', tag .. 'conf', 'paused', 'limit', 'aging', 'groups', 'journal', 'functions')
 
+-- `stood`: of each job its id and when it was due, in turn.
+local function ids_of(stood, first, last)
+  local ids = {}
+  for i = first, last do ids[i - first + 1] = stood[2 * i - 1] end
+  return ids
+end
+
 -- Ends a reply with what jobs bring along; answers their tries and clear records, none where no job has any.
-local function complete_reply(reply, bands, ids, listed, times)
+local function complete_reply(reply, bands, stood, count)
   local keys, job = {}, tag .. 'job:'
-  for i = 1, #ids do keys[i] = job .. ids[i] end
+  for i = 1, count do keys[i] = job .. stood[2 * i - 1] end
   local envelopes = redis.call('MGET', unpack(keys))
   local tries, metas = {}, {}
   if not quiet then
+    local ids = ids_of(stood, 1, count)
     if redis.call('EXISTS', tag .. 'tries') == 1 then tries = redis.call('HMGET', tag .. 'tries', unpack(ids)) end
     if redis.call('EXISTS', tag .. 'meta') == 1 then metas = redis.call('HMGET', tag .. 'meta', unpack(ids)) end
   end
-  reply[5], reply[6], reply[7], reply[8], reply[9], reply[10] = bands, listed, times, envelopes, tries, metas
-  if conf[6] then reply[1], reply[11] = 'guarded', conf[6] end
+  reply[5], reply[6], reply[7], reply[8], reply[9] = bands, table.concat(stood, ' ', 1, 2 * count), envelopes, tries, metas
+  if conf[6] then reply[1], reply[10] = 'guarded', conf[6] end
   return tries, metas
 end
 
 local last = redis.call('GETRANGE', KEYS[8], 0, 20)
-if string.sub(last, 1, 6) == 'buried' then return {'buried'} end
 if last ~= '' then
-  local seen = tonumber(string.match(last, '^(%d+)'))
+  local seen = tonumber(string.match(last, '^%d+'))
+  if not seen then return {'buried'} end
   if nonce < seen then return {'stale'} end
   if nonce == seen then
-    last = redis.call('GET', KEYS[8])
-    local ids, tokens, dues, bands = {}, {}, {}, {}
-    local were, with, at = recall(last)
+    local stood, tokens, bands = {}, {}, {}
+    local were, with, at = recall(redis.call('GET', KEYS[8]))
     for i = 1, #were do
       local run = redis.call('HGET', KEYS[6], were[i])
       if run and run_token(run) == with[i] then
-        ids[#ids + 1] = were[i]
-        tokens[#ids], dues[#ids], bands[#ids] = with[i], at[i], int(run_parts(run).band)
+        local n = #tokens + 1
+        tokens[n], bands[n] = with[i], int(run_parts(run).band)
+        stood[2 * n - 1], stood[2 * n] = were[i], at[i]
       end
     end
-    if #ids == 0 then return {'empty', stamp, '0'} end
+    if #tokens == 0 then return {'empty', stamp, '0'} end
     local reply = {'claimed', stamp, '0', table.concat(tokens, ' ')}
-    complete_reply(reply, table.concat(bands), ids, table.concat(ids, ' '), table.concat(dues, ' '))
+    complete_reply(reply, table.concat(bands), stood, #tokens)
     return reply
   end
 end
 if conf[1] then return {'paused', stamp} end
 
-local ids, dues, bands, taken, room = {}, {}, '', {}, limit
+local stood, count, bands, taken, room = {}, 0, '', {}, limit
 local more, order, quotas, next_token = false, STRICT, {}, nil
 if ARGV[6] ~= '' then
   order = {}
@@ -121,33 +132,37 @@ if has_groups or conf[2] or conf[3] then
   if has_groups then fair = fair_share(keys, conf[4] and conf[4] ~= '0') end
   if conf[3] and order == STRICT and room > 0 then order, quotas = bands_by_age(keys, fair, tonumber(conf[3]), room) end
 end
-if not fair and order == STRICT and redis.call('EXISTS', KEYS[1], KEYS[2], KEYS[4]) == 0 then order = ONLY_NORMAL end
+if not fair and order == STRICT and (bare or not quiet and redis.call('EXISTS', unpack(rare, 7)) == 0) then order = ONLY_NORMAL end
 
 for place = 1, #order do
   local band = order[place]
   local most = math.min(room, quotas[place] or room)
-  local n = #ids
-  local first = n + 1
+  local before, heads = count, false
   if fair and most > 0 then
     fair.take(band - 1, most, function(id, due)
-      n = n + 1
-      ids[n], dues[n] = id, due
+      count = count + 1
+      stood[2 * count - 1], stood[2 * count] = id, due
     end)
   elseif most > 0 then
-    local found = redis.call('ZRANGEBYSCORE', KEYS[band], '0', stamp, 'WITHSCORES', 'LIMIT', 0, most + 1)
+    local found = redis.call('ZRANGEBYSCORE', KEYS[band], '-inf', stamp, 'WITHSCORES', 'LIMIT', '0', most + 1)
+    heads = string.byte(found[2] or '') ~= 45
+    -- What stands below zero is no plain job.
+    if not heads then found = redis.call('ZRANGEBYSCORE', KEYS[band], '0', stamp, 'WITHSCORES', 'LIMIT', '0', most + 1) end
     local here = #found / 2
     if here > most then more, here = true, most end
-    for at = 1, 2 * here, 2 do
-      n = n + 1
-      ids[n], dues[n] = found[at], found[at + 1]
+    if count == 0 then
+      stood = found
+    else
+      for at = 1, 2 * here do stood[2 * count + at] = found[at] end
     end
+    count = count + here
   elseif not more then
-    more = redis.call('ZRANGEBYSCORE', KEYS[band], '0', stamp, 'LIMIT', 0, 1)[1] ~= nil
+    more = redis.call('ZRANGEBYSCORE', KEYS[band], '0', stamp, 'LIMIT', '0', '1')[1] ~= nil
   end
-  if n >= first then
-    taken[#taken + 1] = {band = band, first = first, last = n}
-    bands = bands .. string.rep(band - 1, n - first + 1)
-    room = room - (n - first + 1)
+  if count > before then
+    taken[#taken + 1] = {band = band, first = before + 1, last = count, heads = heads}
+    bands = bands .. string.rep(band - 1, count - before)
+    room = room - (count - before)
   end
 end
 if fair then
@@ -155,32 +170,33 @@ if fair then
   more = more or fair.more
 end
 -- A queue that is full, or out of tokens, has nothing more for anybody; a slot that is freed, or the next token, calls again.
-if whole and whole.most <= #ids then
+if whole and whole.most <= count then
   more = false
-  next_token = whole.why == 'rate' and int(whole.look_after(whole, #ids, now)) or '0'
+  next_token = whole.why == 'rate' and int(whole.look_after(whole, count, now)) or '0'
 end
 local only = order == ONLY_NORMAL and 3 or nil
 
-if #ids == 0 then
+if count == 0 then
   -- Remembered too: an older claim that arrives late must find itself stale.
-  redis.call('SET', KEYS[8], int(nonce), 'PX', 3600000)
+  redis.call('SET', KEYS[8], ARGV[3], 'PX', 3600000)
   if fair then fair.write() end
   if more then redis.call('ZADD', KEYS[9], 0, 'w') end
-  return {'empty', stamp, next_token or int(next_due(tag, now, has_groups, only))}
+  return {'empty', stamp, next_token or int(next_due(tag, stamp, has_groups, only))}
 end
 
-local state = redis.call('HMGET', KEYS[7], 'token', 'run_id', 'longest')
-local info = redis.pcall('INFO', 'server')
-local named = type(info) == 'string' and string.find(info, 'run_id:', 1, true)
-local run_id = named and string.match(info, '^%x+', named + 7) or '-'
+local state = redis.call('HMGET', KEYS[7], 'token', 'replid', 'longest')
+local info = redis.pcall('INFO', 'replication')
+local named = type(info) == 'string' and string.find(info, 'master_replid:', 1, true)
+local replid = named and string.match(info, '^%x+', named + 14) or '-'
 local floor = now
 -- Another primary may have lost writes, tokens among them: leave what its predecessor can have granted far behind.
-if state[2] and state[2] ~= run_id then floor = now + 60000000 end
+if state[1] and state[2] ~= replid then floor = now + 60000000 end
 local base = math.max(tonumber(state[1] or '0') + 1, floor)
 if base > 9e15 then return redis.error_reply('ERR tokens are used up: the clock of this server is wrong') end
-local first_token, listed, times = int(base), table.concat(ids, ' '), table.concat(dues, ' ')
+local first_token = base == now and stamp or int(base)
 local reply = {'claimed', stamp, '0', first_token}
-local tries, metas = complete_reply(reply, bands, ids, listed, times)
+local tries, metas = complete_reply(reply, bands, stood, count)
+local ids = quiet and {} or ids_of(stood, 1, count)
 local tried, expiring, freed = 0, {}, {}
 for i = 1, math.max(#tries, #metas) do
   local meta = metas[i]
@@ -196,46 +212,58 @@ for i = 1, math.max(#tries, #metas) do
 end
 local heard = not quiet and is_heard(tag)
 if not more and not next_token then
-  local due, soonest = next_due(tag, now, has_groups, only), fair and fair.soonest
+  local due, soonest = next_due(tag, stamp, has_groups, only), fair and fair.soonest
   next_token = int(soonest and (due == 0 or soonest < due) and soonest or due)
 end
 reply[3] = next_token or '0'
+local events = {}
+if heard or conf[5] then
+  for i = 1, count do events[i] = {'claimed', ids[i], int(base + i - 1), 0, words = child, tries = tries[i] or nil} end
+end
 
-local deadline, leases, runs, events = int(now + lease), {}, {}, {}
+for part = 1, #taken do
+  local from = taken[part]
+  if from.heads then
+    redis.call('ZREMRANGEBYRANK', KEYS[from.band], 0, from.last - from.first)
+  else
+    redis.call('ZREM', KEYS[from.band], unpack(ids_of(stood, from.first, from.last)))
+  end
+end
+-- One list serves for both: what is kept of a job comes behind its id.
+local deadline = int(now + lease)
+for at = 2, 2 * count, 2 do stood[at] = deadline end
+add_many(KEYS[5], count, deadline, unpack(stood, 1, 2 * count - 1))
 -- The lease is written wide: past 64 bytes a value keeps its hash from the compact form, whose every
 -- access is a search; it cost a sixth of all that a job costs the server.
 local tail = '|' .. child .. '|' .. stamp .. '|' .. string.format('%015d', lease) .. '|'
 -- Tokens follow each other. Printing a number is dear, so most of them only get another last digit.
 local DIGITS = {'0', '1', '2', '3', '4', '5', '6', '7', '8', '9'}
-local tens, digit = math.floor(base / 10), base % 10
-local begin = int(tens)
+local begin, digit = string.sub(first_token, 1, -2), base % 10
+local tens = (base - digit) / 10
 for part = 1, #taken do
-  local band = taken[part].band - 1
-  local close = tail .. band .. '|'
-  for i = taken[part].first, taken[part].last do
+  local close = tail .. taken[part].band - 1 .. '|'
+  for at = 2 * taken[part].first, 2 * taken[part].last, 2 do
     if digit == 10 then
       tens, digit = tens + 1, 0
       begin = int(tens)
     end
     digit = digit + 1
-    local id, at = ids[i], 2 * i - 1
-    leases[at], leases[at + 1] = deadline, id
-    runs[at], runs[at + 1] = id, begin .. DIGITS[digit] .. close
+    stood[at] = begin .. DIGITS[digit] .. close
   end
 end
-if heard or conf[5] then
-  for i = 1, #ids do events[i] = {'claimed', ids[i], int(base + i - 1), 0, words = child, tries = tries[i] or nil} end
+redis.call('HSET', KEYS[6], unpack(stood, 1, 2 * count))
+local token = begin .. DIGITS[digit]
+if state[2] == replid and tonumber(state[3]) >= lease then
+  redis.call('HSET', KEYS[7], 'token', token)
+else
+  redis.call('HSET', KEYS[7], 'token', token, 'replid', replid, 'longest', int(math.max(tonumber(state[3] or '0'), lease)))
 end
-for part = 1, #taken do redis.call('ZREM', KEYS[taken[part].band], unpack(ids, taken[part].first, taken[part].last)) end
-redis.call('ZADD', KEYS[5], unpack(leases))
-redis.call('HSET', KEYS[6], unpack(runs))
-redis.call('HSET', KEYS[7], 'token', int(base + #ids - 1), 'run_id', run_id, 'longest', int(math.max(tonumber(state[3] or '0'), lease)))
-redis.call('SET', KEYS[8], remember(int(nonce), first_token, listed, times), 'PX', 3600000)
+redis.call('SET', KEYS[8], remember(ARGV[3], first_token, reply[6]), 'PX', 3600000)
 if #expiring > 0 then redis.call('ZREM', KEYS[11], unpack(expiring)) end
 if #freed > 0 then redis.call('HDEL', KEYS[12], unpack(freed)) end
 if tried > 0 then redis.call('HINCRBY', KEYS[10], 'retrying', -tried) end
 if fair then fair.write() end
-if whole and whole.full then redis.call('ZADD', KEYS[17], string.format('%.3f', whole.full + #ids * whole.every), '') end
+if whole and whole.full then redis.call('ZADD', KEYS[17], string.format('%.3f', whole.full + count * whole.every), '') end
 if more then redis.call('ZADD', KEYS[9], 0, 'w') end
 if conf[5] then  -- functions are made only for whom they are
 -- @include lib/journal

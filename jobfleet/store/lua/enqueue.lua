@@ -31,6 +31,7 @@
 -- @include lib/clock
 -- @include lib/number
 -- @include lib/due
+-- @include lib/meta
 -- @include lib/event
 -- @include lib/group
 
@@ -38,7 +39,6 @@ local KEYS, ARGV = KEYS, ARGV  -- globals are slow in a loop
 
 -- What only a job with a unique key needs; made for the first of them, since making functions takes time.
 local function unique_keys(lane, at)
--- @include lib/meta
 -- @include lib/unique
 -- @include lib/holder
   local taken, locks, timed = {}, {}, {}
@@ -104,7 +104,7 @@ local known = redis.call('EXISTS', unpack(places)) > 0
 local conf = known and redis.call('HMGET', places[1], 'paused', 'journal') or {}
 local heard = known and is_heard(tag)
 
-local ready, envelopes, metas, events, letters, seen = {}, {}, {}, {}, {}, {}
+local ready, envelopes, metas, expiring, events, letters, seen = {}, {}, {}, {}, {}, {}, {}
 local due_now, fresh, indexes = false, 0, nil
 local keyed, holders, grouped
 
@@ -113,10 +113,11 @@ for i = 1, items do
   local id, meta = ARGV[at], ARGV[at + 3]
   local due, is_now = due_of(ARGV[at + 2], now, stamp)
   local letter, holder = 'c'
+  local is_short = meta == '' or is_group_only(meta)
   if seen[id] or (known and redis.call('EXISTS', places[2 * i + 1], places[2 * i + 2]) > 0) then
     letter = 'e'
-  elseif meta ~= '' then
-    local key = string.match('\n' .. meta, '\nu ([^\n]*)')
+  elseif not is_short then
+    local key = meta_field(meta, 'u')
     if key then
       keyed = keyed or unique_keys(tag, now)
       letter, holder = keyed.judged(id, key, meta, is_now)
@@ -139,22 +140,30 @@ for i = 1, items do
     if heard or conf[2] then
       events[fresh] = {'enqueued', id, '0', 0, words = ARGV[at + 1] .. ' ' .. due, envelope = ARGV[at + 4]}
     end
-    if string.find(meta, 'i ', 1, true) then
+    if not is_short and find(meta, 'i ', 1, true) then
       indexes = indexes or index_keys()
       meta = indexes.take(meta, id, now + i, due)
     end
-    local group = meta ~= '' and string.match('\n' .. meta, '\ng ([^\n]*)')
+    local group
+    if meta ~= '' then
+      if is_short then group = string.sub(meta, 3) else group = meta_field(meta, 'g') end
+    end
     if group then
       grouped = grouped or new_groups({grouped = KEYS[11], gdue = KEYS[12]})
-      due = grouped.stands(group, ARGV[at + 1], tonumber(due), id)
+      due = grouped.stands(group, ARGV[at + 1], due == stamp and now or tonumber(due), id)
     end
-    band[#band + 1] = due
-    band[#band + 1] = id
+    local place = #band + 1
+    band[place], band[place + 1] = due, id
     envelopes[2 * fresh - 1] = KEYS[13 + i]
     envelopes[2 * fresh] = ARGV[at + 4]
     if meta ~= '' then
-      metas[#metas + 1] = id
-      metas[#metas + 1] = dated(meta, now)
+      local last = #metas + 1
+      metas[last], metas[last + 1] = id, is_short and meta or dated(meta, now)
+      local expires = not is_short and meta_field(metas[last + 1], 'x')
+      if expires then
+        expiring[#expiring + 1] = expires
+        expiring[#expiring + 1] = id
+      end
     end
   end
 end
@@ -166,11 +175,13 @@ if fresh > 0 then
   for band = 1, 4 do
     if ready[band] then redis.call('ZADD', KEYS[band], unpack(ready[band])) end
   end
-  for k = 1, #metas, 2 do
-    redis.call('HSET', KEYS[6], metas[k], metas[k + 1])
-    local expires = string.match('\n' .. metas[k + 1], '\nx (%d+)')
-    if expires then redis.call('ZADD', KEYS[7], expires, metas[k]) end
+  if #metas > 2 then  -- functions are made only for whom they are
+-- @include lib/wide
+    set_many(KEYS[6], #metas / 2, unpack(metas))
+  elseif #metas > 0 then
+    redis.call('HSET', KEYS[6], unpack(metas))
   end
+  if #expiring > 0 then redis.call('ZADD', KEYS[7], unpack(expiring)) end
   if keyed then keyed.write() end
   if grouped then grouped.write() end
   if indexes then indexes.write(tag, now) end

@@ -3,7 +3,7 @@
 -- KEYS    1 ready:2     zset    job ids by due time (µs), NORMAL
 --         2 wake        zset    the marker idle children block on
 --         3 totals      hash    counts
---         4..* job:<id> string  envelope, one key an item
+--         4..* job:<id> string  envelope, one key an item, none twice
 -- READS   conf          hash    whether anything is set
 --         listeners     string  whether anybody listens
 --         result:<id>   string  tombstone
@@ -16,30 +16,26 @@
 -- COST    O(items · log ready)
 -- @include lib/stamp
 
-local KEYS, ARGV = KEYS, ARGV  -- globals are slow in a loop
+local KEYS, ARGV, sub = KEYS, ARGV, string.sub  -- globals are slow in a loop
 
 local tag = ARGV[1]
 local count, from = #ARGV - 1, #tag + 5  -- an id begins behind the tag and "job:"
 local stamp = now_stamp()
 
-local asked, envelopes, standing, seen, twice = {tag .. 'conf', tag .. 'listeners'}, {}, {}, {}, false
+local asked, envelopes, standing, result = {tag .. 'conf', tag .. 'listeners'}, {}, {}, tag .. 'result:'
 for i = 1, count do
-  local key = KEYS[3 + i]
-  local id = string.sub(key, from)
-  asked[2 + i] = tag .. 'result:' .. id
-  envelopes[2 * i - 1] = key
-  envelopes[2 * i] = ARGV[1 + i]
-  standing[2 * i - 1] = stamp
-  standing[2 * i] = id
-  twice = twice or seen[id]
-  seen[id] = true
+  local key, at = KEYS[3 + i], 2 * i
+  local id = sub(key, from)
+  asked[2 + i] = result .. id
+  envelopes[at - 1], envelopes[at] = key, ARGV[1 + i]
+  standing[at - 1], standing[at] = stamp, id
 end
 
 local known = redis.call('EXISTS', unpack(asked)) > 0
 if known and redis.call('EXISTS', asked[1], asked[2]) > 0 then return {'longer'} end
 
 local letters
-if known or twice or redis.call('MSETNX', unpack(envelopes)) == 0 then  -- one by one, then
+if known or redis.call('MSETNX', unpack(envelopes)) == 0 then  -- one by one, then
   letters, standing = {}, {}
   for i = 1, count do
     local key = KEYS[3 + i]
@@ -48,7 +44,7 @@ if known or twice or redis.call('MSETNX', unpack(envelopes)) == 0 then  -- one b
       redis.call('SET', key, ARGV[1 + i])
       letters[i] = 'c'
       standing[#standing + 1] = stamp
-      standing[#standing + 1] = string.sub(key, from)
+      standing[#standing + 1] = sub(key, from)
     end
   end
 end

@@ -35,19 +35,92 @@
 --         6 ttl         int     ms, for which their results are kept
 --         7 run_us      int     µs they ran in all
 --         8 lines       text    their lines in the list of finished jobs, without ids' common beginning
---         9..* item     text    ids, tokens and records of alike ones; then of each: verb, guard, id, token, what the verb takes
+--         9 tokens      text    theirs, a space between, shorter ones filled up with spaces
+--         10..* item    text    their records; then of each other item: verb, guard, id, token, what the verb takes
 -- FLAGS   allow-oom
 -- RETURNS {"settled", now, watched, letters}   s settled, d done already, l lost, c cancelled instead, a alive, h held
 --         watched: for how many of them others wait
 --         {"stale"}
 -- EMITS   completed, retried, failed, released, parked, withheld, expired, cancelled
 -- COST    O(items · log n)
--- @include lib/clock
+-- @include lib/stamp
 -- @include lib/number
+-- @include lib/meta
+-- @include lib/results
+
+local KEYS, ARGV, sub = KEYS, ARGV, string.sub  -- globals are slow in a loop
+local tag, child, nonce, chunk = ARGV[1], ARGV[2], tonumber(ARGV[3]), ARGV[4]
+local stamp = now_stamp()
+
+local trip = child ~= '' and redis.call('GET', KEYS[23]) or false
+local answered = ''
+if trip then
+  local seen, rest = string.match(trip, '^(%d+)(.*)$')
+  if nonce < tonumber(seen) then return {'stale'} end
+  if nonce == tonumber(seen) then
+    answered = rest
+    local letters = string.match(rest, '\n' .. chunk .. ' (%a*)')
+    if letters then return {'settled', stamp, 0, letters} end
+  end
+end
+local alike = tonumber(ARGV[5])
+local ids, starts, at = {}, {}, 10 + alike
+local begin = #tag + 5  -- an id begins behind the tag and "job:"
+for n = 1, alike do ids[n] = sub(KEYS[23 + n], begin) end
+local TAKES = ARGV[at] and {complete = 3, fail = 5, retry = 2, release = 2, park = 2, expire = 1, move = 2, withhold = 2}
+while ARGV[at] do
+  local n = #ids + 1
+  starts[n], ids[n] = at, ARGV[at + 2]
+  at = at + 4 + TAKES[ARGV[at]]
+end
+local runs = redis.call('HMGET', KEYS[6], unpack(ids))
+-- One question for all that is mostly not there.
+local plain = redis.call('EXISTS', tag .. 'conf', tag .. 'listeners', KEYS[7], KEYS[8], KEYS[16]) == 0
+local tries, metas, watched, conf = {}, {}, {}, {}
+if not plain then
+  conf = redis.call('HMGET', tag .. 'conf', 'paused', 'journal', 'limit', 'groups', 'functions')
+  if redis.call('EXISTS', KEYS[7]) == 1 then tries = redis.call('HMGET', KEYS[7], unpack(ids)) end
+  if redis.call('EXISTS', KEYS[8]) == 1 then metas = redis.call('HMGET', KEYS[8], unpack(ids)) end
+  if redis.call('EXISTS', KEYS[16]) == 1 then watched = redis.call('HMGET', KEYS[16], unpack(ids)) end
+end
+
+-- Most of what ends: alike ones whose token stands, plain or with nothing but a group. They go a short way, without an item.
+local other, count_short, results, done = {}, 0, {}, 'completed ' .. stamp .. ' '
+local tokens = ARGV[9]
+local width = (#tokens + 1) / alike  -- of a token and a space; in the run's record a bar stands in its place
+for n = 1, alike do
+  local run, token = runs[n], sub(tokens, width * (n - 1) + 1, width * n - 1)
+  if run and find(run, token, 1, true) == 1 and byte(run, width) == 124
+    and (plain or not (tries[n] or watched[n] or metas[n] and not is_group_only(metas[n]))) then
+    count_short = count_short + 1
+    results[2 * count_short - 1], results[2 * count_short] = KEYS[23 + alike + n], done .. token .. '\n' .. ARGV[9 + n]
+  else
+    other[n] = true
+  end
+end
+
+-- The answer, which a child's trip remembers.
+local function answer(letters, watchers)
+  if child ~= '' then redis.call('SET', KEYS[23], ARGV[3] .. answered .. '\n' .. chunk .. ' ' .. letters, 'PX', 600000) end
+  return {'settled', stamp, watchers, letters}
+end
+
+if plain and count_short == #ids then  -- that was all: nothing has to be gathered
+  local reply = answer(string.rep('s', count_short), 0)
+  keep_results(results, ARGV[6])
+  redis.call('ZREM', KEYS[5], unpack(ids))
+  redis.call('HDEL', KEYS[6], unpack(ids))
+  redis.call('UNLINK', unpack(KEYS, 24, 23 + alike))
+  redis.call('XADD', KEYS[11], 'MAXLEN', '~', 10000, '*', 'jobs', ARGV[8])
+  redis.call('HINCRBY', KEYS[14], 'completed', count_short)
+  if ARGV[7] ~= '0' then redis.call('HINCRBY', KEYS[14], 'run_us', ARGV[7]) end
+  return reply
+end
+
+-- What only other ways need, functions included, since making those takes time.
 -- @include lib/run
 -- @include lib/gap
 -- @include lib/guard
--- @include lib/meta
 -- @include lib/event
 -- @include lib/batch
 -- @include lib/ended
@@ -58,46 +131,13 @@
 -- @include lib/withheld
 -- @include lib/withhold
 
-local KEYS, ARGV = KEYS, ARGV  -- globals are slow in a loop
-local tag, child, nonce, chunk = ARGV[1], ARGV[2], tonumber(ARGV[3]), ARGV[4]
+local now = tonumber(stamp)
 local keys = {
   ready0 = KEYS[1], ready1 = KEYS[2], ready2 = KEYS[3], ready3 = KEYS[4], lease = KEYS[5], runs = KEYS[6], tries = KEYS[7],
   meta = KEYS[8], unique = KEYS[9], expiry = KEYS[10], done = KEYS[11], dlq = KEYS[12], dead = KEYS[13], totals = KEYS[14],
   wake = KEYS[15], watched = KEYS[16], outbox = KEYS[17], journal = KEYS[18], grouped = KEYS[19], ring = KEYS[20],
-  gdue = KEYS[21], held = KEYS[22], sent = KEYS[23],
+  gdue = KEYS[21], held = KEYS[22],
 }
-local TAKES = {complete = 3, fail = 5, retry = 2, release = 2, park = 2, expire = 1, move = 2, withhold = 2}
-local now = now_us()
-
-local trip = child ~= '' and redis.call('GET', keys.sent) or false
-local answered = ''
-if trip then
-  local seen, rest = string.match(trip, '^(%d+)(.*)$')
-  if nonce < tonumber(seen) then return {'stale'} end
-  if nonce == tonumber(seen) then
-    answered = rest
-    local letters = string.match(rest, '\n' .. chunk .. ' (%a*)')
-    if letters then return {'settled', int(now), 0, letters} end
-  end
-end
-local alike = tonumber(ARGV[5])
-local tokens, records = 8 + alike, 8 + 2 * alike  -- where they begin, less one
-local ids, starts, at = {unpack(ARGV, 9, 8 + alike)}, {}, 9 + 3 * alike
-while ARGV[at] do
-  local n = #ids + 1
-  starts[n], ids[n] = at, ARGV[at + 2]
-  at = at + 4 + TAKES[ARGV[at]]
-end
-local runs = redis.call('HMGET', keys.runs, unpack(ids))
--- One question for all that is mostly not there.
-local plain = redis.call('EXISTS', tag .. 'conf', tag .. 'listeners', keys.tries, keys.meta, keys.watched) == 0
-local tries, metas, watched, conf = {}, {}, {}, {}
-if not plain then
-  conf = redis.call('HMGET', tag .. 'conf', 'paused', 'journal', 'limit', 'groups', 'functions')
-  if redis.call('EXISTS', keys.tries) == 1 then tries = redis.call('HMGET', keys.tries, unpack(ids)) end
-  if redis.call('EXISTS', keys.meta) == 1 then metas = redis.call('HMGET', keys.meta, unpack(ids)) end
-  if redis.call('EXISTS', keys.watched) == 1 then watched = redis.call('HMGET', keys.watched, unpack(ids)) end
-end
 local batch = new_batch(now)
 batch.paused, batch.journal, batch.heard = conf[1], conf[2], not plain and is_heard(tag)
 local envelopes = {}
@@ -107,20 +147,7 @@ if batch.journal then  -- it keeps what goes now
   envelopes = redis.call('MGET', unpack(jobs))
 end
 
--- Most of what ends: alike ones whose token stands, plain or with nothing but a group. They go a short way, without an item.
-local other, count_short, results, began = {}, 0, {}, 'completed ' .. batch.stamp .. ' '
-for n = 1, alike do
-  local run, token = runs[n], ARGV[tokens + n]
-  if run and find(run, token, 1, true) == 1 and byte(run, #token + 1) == 124
-    and (plain or not (tries[n] or watched[n] or metas[n] and not is_group_only(metas[n]))) then
-    local to = 2 * count_short
-    results[to + 1], results[to + 2] = KEYS[23 + alike + n], began .. token .. '\n' .. ARGV[records + n]
-    count_short = count_short + 1
-  else
-    other[n] = true
-  end
-end
-
+local function token_of(n) return string.match(tokens, '^%d+', width * (n - 1) + 1) end
 local lines = {}
 if count_short < alike or batch.heard or batch.journal then
   for line in string.gmatch(ARGV[8], '[^\n]+') do lines[#lines + 1] = line end
@@ -152,7 +179,7 @@ if not plain then
       groups_of(batch, keys).freed(string.sub(metas[n], 3), ids[n], conf[4])
     end
     if (batch.heard or batch.journal) and not other[n] then
-      note(batch, 'completed', ids[n], ARGV[tokens + n], duration_of(n), envelopes[n], ARGV[records + n])
+      note(batch, 'completed', ids[n], token_of(n), duration_of(n), envelopes[n], ARGV[9 + n])
     end
   end
 end
@@ -169,8 +196,8 @@ else
     local item
     if n <= alike then
       item = {
-        verb = 'complete', guard = 'token', id = ids[n], token = ARGV[tokens + n], job_key = KEYS[23 + n],
-        result_key = KEYS[23 + alike + n], takes = {ARGV[records + n], ARGV[6], duration_of(n)},
+        verb = 'complete', guard = 'token', id = ids[n], token = token_of(n), job_key = KEYS[23 + n],
+        result_key = KEYS[23 + alike + n], takes = {ARGV[9 + n], ARGV[6], duration_of(n)},
       }
     else
       local from = starts[n]
@@ -279,7 +306,7 @@ end
 if batch.run_us then count(batch, 'run_us', batch.run_us) end
 -- A slot is free again in a queue that may have been full.
 if conf[3] and #batch.over > 0 then batch.woken = true end
-if child ~= '' then redis.call('SET', keys.sent, int(nonce) .. answered .. '\n' .. chunk .. ' ' .. said, 'PX', 600000) end
+local reply = answer(said, #batch.watched)
 flush(batch, keys, tag)
 
-return {'settled', int(now), #batch.watched, said}
+return reply

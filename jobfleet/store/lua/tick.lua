@@ -49,7 +49,7 @@ if claimable and conf[2] then
   claimable = room_of(limits_of(conf[2]), leased, redis.call('ZSCORE', KEYS[5], ''), now).most > 0
 end
 local idle = redis.call('ZCOUNT', KEYS[5], '-inf', stamp)
-local due = next_due(tag, now, true)
+local due = next_due(tag, int(now), true)
 local expired = redis.call('ZRANGEBYSCORE', tag .. 'expiry', '-inf', stamp, 'LIMIT', 0, limit)
 local farthest = int(now + 2 * longest)
 local beyond = leased > 0 and redis.call('ZRANGEBYSCORE', KEYS[3], '(' .. farthest, '+inf', 'LIMIT', 0, limit) or {}

@@ -1,4 +1,5 @@
 -- @include lib/group
+-- @include lib/results
 
 -- What a script is about to write, gathered so that each kind of write is one command.
 local function new_batch(now)
@@ -34,10 +35,10 @@ local function finished(batch, id, letters, duration)
 end
 
 -- What only the journal keeps of it: words, and the job's envelope, record and tries.
-local function note(batch, event, id, token, words, envelope, record, tries)
+local function note(batch, event, id, token, words, envelope, record, spent)
   if batch.heard or batch.journal then
     batch.events[#batch.events + 1] = {
-      event, id, token, 1000000, words = words, envelope = envelope, record = record, tries = tries,
+      event, id, token, 1000000, words = words, envelope = envelope, record = record, tries = spent,
     }
   end
 end
@@ -67,27 +68,8 @@ local function wake_up(batch, keys)
   if batch.woken and not batch.paused then redis.call('ZADD', keys.wake, 0, 'w') end
 end
 
--- Whether the server keeps many values with a TTL in one command: Valkey from 9.1, Redis from 8.4.
-local function has_msetex()
-  local valkey = rawget(_G, 'server')
-  if valkey and valkey.VALKEY_VERSION_NUM then return valkey.VALKEY_VERSION_NUM >= 0x90100 end
-  return (redis.REDIS_VERSION_NUM or 0) >= 0x80400
-end
-
--- A command of its own for each result is a tenth of what a job costs the server.
-local function keep_results(batch)
-  for ttl, rows in pairs(batch.results) do
-    local n = #rows
-    rows[n + 1], rows[n + 2] = 'PX', ttl
-    local said = has_msetex() and redis.pcall('MSETEX', n / 2, unpack(rows))
-    if not said or (type(said) == 'table' and said.err) then  -- or its user may not
-      for i = 1, n, 2 do redis.call('SET', rows[i], rows[i + 1], 'PX', ttl) end
-    end
-  end
-end
-
-local function flush(batch, keys, tag)
-  keep_results(batch)
+local function flush(batch, keys, lane_tag)
+  for ttl, rows in pairs(batch.results) do keep_results(rows, ttl) end
   if #batch.over > 0 then
     redis.call('ZREM', keys.lease, unpack(batch.over))
     redis.call('HDEL', keys.runs, unpack(batch.over))
@@ -122,5 +104,5 @@ local function flush(batch, keys, tag)
 -- @include lib/journal
     write_journal(keys.journal, keys.totals, batch.journal, batch.events, batch.stamp)
   end
-  if batch.heard then emit(tag, batch.now, batch.events) end
+  if batch.heard then emit(lane_tag, batch.now, batch.events) end
 end

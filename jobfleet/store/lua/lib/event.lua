@@ -1,14 +1,14 @@
 -- Events are for those who listen; whoever does leaves a mark (listen.lua), so that nobody else pays.
 -- A line is: version event id token n at, and what only some events have. One goes to the lane's channel for each job, and one to the
 -- channel of each job that has a listener of its own.
-local function is_heard(tag)
-  return redis.call('EXISTS', tag .. 'listeners') == 1
+local function is_heard(lane_tag)
+  return redis.call('EXISTS', lane_tag .. 'listeners') == 1
 end
 
-local function emit(tag, now, events)
+local function emit(lane_tag, now, events)
   if #events == 0 then return end
-  local channels = {tag .. 'events'}
-  for i = 1, #events do channels[i + 1] = tag .. 'events:' .. events[i][2] end
+  local channels = {lane_tag .. 'events'}
+  for i = 1, #events do channels[i + 1] = lane_tag .. 'events:' .. events[i][2] end
   local counts = redis.call('PUBSUB', 'NUMSUB', unpack(channels))
   local all, lines = tonumber(counts[2]) > 0, {}
   for i = 1, #events do

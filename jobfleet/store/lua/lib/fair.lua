@@ -5,6 +5,7 @@
 
 -- UNIT / weight is what a job costs; LOOKS bounds the groups that one claim looks at.
 local UNIT, LOOKS = 1000, 50
+local call, sub = redis.call, string.sub  -- globals are slow in a loop
 
 -- Where a group among others is kept, ordered by virtual time; who comes later stands behind its equals.
 local function line_up(line, from, one)
@@ -19,35 +20,28 @@ end
 -- A group that takes its turn, with all its fields from the start, since a table that grows is made anew. `jobs` are false
 -- until its turn comes.
 local function new_turn(key, v)
-  return {key = key, v = v, at = 1, jobs = false}
+  return {key = key, v = v, at = 1, jobs = false, want = 0}
 end
 
-local all_read = {}  -- lists of entries after which a group has no more
-
--- The next entry of a group that was not taken yet.
+-- The next entry of a group that was not taken yet, and when it is due, as sixteen digits.
 local function next_entry(grouped, one, want)
-  local jobs = one.jobs
-  if not jobs or (one.at > #jobs and not all_read[jobs]) then
-    local from = jobs and '(' .. jobs[#jobs] or '[' .. one.key .. '\0'
-    jobs = redis.call('ZRANGEBYLEX', grouped, from, '(' .. one.key .. '\1', 'LIMIT', 0, want)
-    one.jobs, one.at = jobs, 1
-    if #jobs < want then all_read[jobs] = true end
+  local key, jobs, at = one.key, one.jobs, one.at
+  local entry = jobs and jobs[at]
+  -- A list that is shorter than was asked for is the last.
+  if not entry and (not jobs or at > one.want) then
+    local from = jobs and '(' .. jobs[at - 1] or '[' .. key .. '\0'
+    jobs, one.at, one.want = call('ZRANGEBYLEX', grouped, from, '(' .. key .. '\1', 'LIMIT', '0', want), 1, want
+    one.jobs, entry = jobs, jobs[1]
   end
-  return jobs[one.at]
-end
-
--- When it is due, as sixteen digits.
-local function due_of_entry(one, entry)
-  local key = #one.key
-  return string.sub(entry, key + 2, key + 17)
+  if entry then return entry, sub(entry, #key + 2, #key + 17) end
 end
 
 -- `tag`, `now` and `stamp` are those of the claim.
 local function fair_share(keys, is_set)
-  local all = is_set and redis.call('HGET', tag .. 'conf', 'limit:*')
-  local looked = redis.call('ZRANGEBYSCORE', keys.gdue, '-inf', stamp, 'LIMIT', 0, LOOKS)
-  local places = #looked > 0 and redis.call('ZMSCORE', keys.ring, unpack(looked)) or {}
-  local clocks = redis.call('HMGET', tag .. 'lane', 'fair:0', 'fair:1', 'fair:2', 'fair:3')
+  local all = is_set and call('HGET', tag .. 'conf', 'limit:*')
+  local looked = call('ZRANGEBYSCORE', keys.gdue, '-inf', stamp, 'LIMIT', 0, LOOKS)
+  local places = #looked > 0 and call('ZMSCORE', keys.ring, unpack(looked)) or {}
+  local clocks = call('HMGET', tag .. 'lane', 'fair:0', 'fair:1', 'fair:2', 'fair:3')
   local outcome, held, entries = {more = #looked == LOOKS}, {}, {}
   local free, latest = {most = 1000000, step = UNIT, taken = 0}, string.format('%016.0f', now)
   local known, ring, drop, later, marks, visited, rates = {}, {}, {}, {}, {}, {}, {}
@@ -60,13 +54,13 @@ local function fair_share(keys, is_set)
   -- What a group may do: room for so many more jobs, and why there is not more.
   local function state_of(one)
     if not is_set then return free end
-    local name = string.sub(one.key, 2)
+    local name = sub(one.key, 2)
     local state = known[name]
     if state then return state end
-    local set = redis.call('HMGET', tag .. 'conf', 'limit:' .. name, 'paused:' .. name)
+    local set = call('HMGET', tag .. 'conf', 'limit:' .. name, 'paused:' .. name)
     local limits = limits_of(set[1], all)
     local running = limits.most > 0 and running_of(keys.held, name) or 0
-    local full = limits.every > 0 and redis.call('ZSCORE', keys.rates, name)
+    local full = limits.every > 0 and call('ZSCORE', keys.rates, name)
     state = room_of(limits, running, full, now)
     state.step, state.taken = math.max(1, math.floor(UNIT / limits.weight + 0.5)), 0
     if set[2] then state.most, state.why = 0, 'paused' end
@@ -98,8 +92,8 @@ local function fair_share(keys, is_set)
 
   -- What becomes of a group whose turn it was.
   local function settle_turn(band, one)
-    local entry, state = next_entry(keys.grouped, one, 1), state_of(one)
-    local due = entry and due_of_entry(one, entry)
+    local entry, due = next_entry(keys.grouped, one, 1)
+    local state = state_of(one)
     if not entry then
       drop[#drop + 1] = one.key
     elseif due > latest then
@@ -114,11 +108,13 @@ local function fair_share(keys, is_set)
     end
   end
 
-  local function heads(band, line, from, skip, count)
+  local function heads(band, line, from, skip, limited)
     local low, high = turns_in(band)
-    local found = redis.call('ZRANGEBYSCORE', keys.ring, low, high, 'WITHSCORES', 'LIMIT', skip, count)
+    local found = call('ZRANGEBYSCORE', keys.ring, low, high, 'WITHSCORES', 'LIMIT', skip, limited)
+    local place, v  -- many take their turn at the same time
     for i = 1, #found, 2 do
-      line_up(line, from, new_turn(found[i], tonumber(found[i + 1]) - SPAN * band))
+      if found[i + 1] ~= place then place, v = found[i + 1], tonumber(found[i + 1]) - SPAN * band end
+      line_up(line, from, new_turn(found[i], v))
     end
     return #found / 2
   end
@@ -127,16 +123,16 @@ local function fair_share(keys, is_set)
   local function take(band, most, pick)
     visited[band + 1] = true
     local clock, plain_v = clock_of(band)
-    local line, at, touched = {}, 1, {}
+    local line, at, touched, grouped = {}, 1, {}, keys.grouped
     local seen = heads(band, line, at, 0, most + 1)
     local beyond, fresh = seen > most, joining(band, clock)
     for i = 1, #fresh do line_up(line, at, fresh[i]) end
-    local plain = redis.call('ZRANGEBYSCORE', keys['ready' .. band], '0', stamp, 'WITHSCORES', 'LIMIT', 0, most + 1)
+    local plain = call('ZRANGEBYSCORE', keys['ready' .. band], '0', stamp, 'WITHSCORES', 'LIMIT', 0, most + 1)
     if seen == 0 and #fresh == 0 and not plain[1] then return end
     local rest = {plain = true, v = math.floor(math.max(plain_v, clock)), at = 1}
     if plain[1] then line_up(line, at, rest) end
     local low, high = turns_in(band)
-    local crowd = math.max(1, redis.call('ZCOUNT', keys.ring, low, high) + #fresh + (plain[1] and 1 or 0))
+    local crowd = math.max(1, call('ZCOUNT', keys.ring, low, high) + #fresh + (plain[1] and 1 or 0))
     local want = math.ceil(most / math.max(1, #line)) + 1
     local left = most
     while left > 0 do
@@ -156,19 +152,21 @@ local function fair_share(keys, is_set)
             touched[#touched + 1] = one
           end
           local state = state_of(one)
-          local entry = state.most > 0 and next_entry(keys.grouped, one, want)
-          due = entry and due_of_entry(one, entry)
-          if due and due <= latest then
-            id, step = string.sub(entry, #one.key + 19), state.step
+          local entry
+          if state.most > 0 then entry, due = next_entry(grouped, one, want) end
+          if entry and due <= latest then
+            local key, n = one.key, #entries + 1
+            id, step = sub(entry, #key + 19), state.step
             state.most, state.taken = state.most - 1, state.taken + 1
-            local n = #entries + 1
-            held[2 * n - 1], held[2 * n], entries[n] = '0', string.sub(one.key, 2) .. '\0' .. id, entry
+            held[2 * n - 1], held[2 * n], entries[n] = '0', sub(key, 2) .. '\0' .. id, entry
           end
         end
         if id then
           pick(id, due, not one.plain)
-          clock = math.max(clock + step / crowd, one.v)
-          one.v, one.at, left = one.v + step, one.at + 1, left - 1
+          local v = one.v
+          clock = clock + step / crowd
+          if clock < v then clock = v end
+          one.v, one.at, left = v + step, one.at + 1, left - 1
           line_up(line, at, one)
         end
       end
@@ -189,10 +187,9 @@ local function fair_share(keys, is_set)
   -- When the first job of the group whose turn it is was due; nothing where there is none.
   local function first_due(band)
     local low, high = turns_in(band)
-    local key = redis.call('ZRANGEBYSCORE', keys.ring, low, high, 'LIMIT', 0, 1)[1] or (joining(band, 0)[1] or {}).key
-    local one = key and new_turn(key, 0)
-    local entry = one and next_entry(keys.grouped, one, 1)
-    return entry and tonumber((due_of_entry(one, entry)))
+    local key = call('ZRANGEBYSCORE', keys.ring, low, high, 'LIMIT', 0, 1)[1] or (joining(band, 0)[1] or {}).key
+    local due = key and select(2, next_entry(keys.grouped, new_turn(key, 0), 1))
+    return due and tonumber(due)
   end
 
   -- What is left in bands that were not come to.
@@ -204,7 +201,7 @@ local function fair_share(keys, is_set)
         for i = 1, #found do put(band, found[i], false) end
         if not outcome.more then
           local low, high = turns_in(band)
-          outcome.more = #found > 0 or redis.call('ZRANGEBYSCORE', keys.ring, low, high, 'LIMIT', 0, 1)[1] ~= nil
+          outcome.more = #found > 0 or call('ZRANGEBYSCORE', keys.ring, low, high, 'LIMIT', 0, 1)[1] ~= nil
         end
       end
     end
@@ -217,22 +214,22 @@ local function fair_share(keys, is_set)
   end
 
   local function write()
-    if #looked > 0 then redis.call('ZREM', keys.gdue, unpack(looked)) end
-    if #ring > 0 then redis.call('ZADD', keys.ring, unpack(ring)) end
+    if #looked > 0 then call('ZREM', keys.gdue, unpack(looked)) end
+    if #ring > 0 then add_many(keys.ring, #ring / 2, unpack(ring)) end
     if #drop > 0 then
-      redis.call('ZREM', keys.ring, unpack(drop))
-      redis.call('ZREM', keys.gdue, unpack(drop))
+      call('ZREM', keys.ring, unpack(drop))
+      call('ZREM', keys.gdue, unpack(drop))
     end
-    if #later > 0 then redis.call('ZADD', keys.gdue, 'LT', unpack(later)) end
+    if #later > 0 then call('ZADD', keys.gdue, 'LT', unpack(later)) end
     if #entries > 0 then
-      redis.call('ZREM', keys.grouped, unpack(entries))
-      redis.call('ZADD', keys.held, unpack(held))
+      call('ZREM', keys.grouped, unpack(entries))
+      add_many(keys.held, #entries, unpack(held))
     end
-    if #rates > 0 then redis.call('ZADD', keys.rates, unpack(rates)) end
-    if redis.call('EXISTS', keys.ring) == 0 then
-      redis.call('HDEL', keys.lane, 'fair:0', 'fair:1', 'fair:2', 'fair:3')
+    if #rates > 0 then call('ZADD', keys.rates, unpack(rates)) end
+    if call('EXISTS', keys.ring) == 0 then
+      call('HDEL', keys.lane, 'fair:0', 'fair:1', 'fair:2', 'fair:3')
     elseif #marks > 0 then
-      redis.call('HSET', keys.lane, unpack(marks))
+      call('HSET', keys.lane, unpack(marks))
     end
   end
 

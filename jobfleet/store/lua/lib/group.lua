@@ -8,19 +8,20 @@ local function new_groups(keys)
 -- @include lib/rest
   local stand, gone, turns, left, slots, holders = {}, {}, {}, {}, {}, {}
 
-  local last_due, digits  -- many are due at the same time
+  local last_due, digits, below  -- many are due at the same time
 
   local function entry_of(key, due, id)
-    if due ~= last_due then last_due, digits = due, string.format('%016.0f', due) end
+    if due ~= last_due then last_due, digits, below = due, string.format('%016.0f', due), int(due - GROUPED) end
     return key .. '\0' .. digits .. '\0' .. id
   end
 
   -- A job of a group waits, due at `due`; answers its score in its band.
   local function stands(group, band, due, id)
     local key = band .. group
-    stand[#stand + 1], stand[#stand + 2] = 0, entry_of(key, due, id)
-    if not turns[key] or due < turns[key] then turns[key] = due end
-    return int(due - GROUPED)
+    local n, turn = #stand, turns[key]
+    stand[n + 1], stand[n + 2] = '0', entry_of(key, due, id)
+    if not turn or due < turn then turns[key] = due end
+    return below
   end
 
   -- A job of a group that stood at `score` waits no more.
@@ -47,8 +48,12 @@ local function new_groups(keys)
         if place and rests(place) then turns[band .. group], woken = now, true end
       end
     end
-    local looks = {}
-    for key, due in pairs(turns) do looks[#looks + 1], looks[#looks + 2] = int(due), key end
+    local looks, n, last, text = {}, 0, nil, nil
+    for key, due in pairs(turns) do
+      if due ~= last then last, text = due, int(due) end
+      looks[n + 1], looks[n + 2] = text, key
+      n = n + 2
+    end
     if #looks > 0 then redis.call('ZADD', keys.gdue, 'LT', unpack(looks)) end
     for key in pairs(left) do
       local first = turns[key] or redis.call('ZRANGEBYLEX', keys.grouped, '[' .. key .. '\0', '(' .. key .. '\1', 'LIMIT', 0, 1)[1]

@@ -1,17 +1,16 @@
--- A child's last claim: four lines, the nonce (or "buried"), the first token, the ids, when they were due.
+-- A child's last claim: three lines, the nonce (or "buried"), the first token, each id and when it was due.
 -- Tokens of a claim follow each other.
-local function remember(head, base, listed, times)
-  return head .. '\n' .. base .. '\n' .. listed .. '\n' .. times
+local function remember(head, base, stood)
+  return head .. '\n' .. base .. '\n' .. stood
 end
 
 local function recall(memory)
-  local base, listed, times = string.match(memory, '^%w+\n(%d+)\n([^\n]*)\n(.*)$')
+  local base, stood = string.match(memory, '^%w+\n(%d+)\n(.*)$')
   local ids, tokens, dues = {}, {}, {}
   if not base then return ids, tokens, dues end
-  for id in string.gmatch(listed, '%S+') do
+  for id, due in string.gmatch(stood, '(%S+) (%S+)') do
     ids[#ids + 1] = id
-    tokens[#ids] = int(tonumber(base) + #ids - 1)
+    tokens[#ids], dues[#ids] = int(tonumber(base) + #ids - 1), due
   end
-  for due in string.gmatch(times, '%S+') do dues[#dues + 1] = due end
   return ids, tokens, dues
 end

@@ -4,8 +4,8 @@ local function run_token(run)
 end
 
 local function run_parts(run)
-  local token, child, claimed, lease, band, cancel = string.match(run, '^(%d+)|([^|]*)|(%d+)|(%d+)|(%d)|(.*)$')
-  return {token = token, child = child, claimed = tonumber(claimed), lease = tonumber(lease), band = tonumber(band), cancel = cancel}
+  local token, by, claimed, lease, band, cancel = string.match(run, '^(%d+)|([^|]*)|(%d+)|(%d+)|(%d)|(.*)$')
+  return {token = token, child = by, claimed = tonumber(claimed), lease = tonumber(lease), band = tonumber(band), cancel = cancel}
 end
 
 -- Who asked for a run to be cancelled, when, and how far its stopping has come (empty: nothing was heard of it yet).
