@@ -62,7 +62,7 @@ class Terminal:
         """
         deadline = time.monotonic() + PATIENCE_S
         while wanted not in self.text[after:]:
-            assert self._read(deadline), f"{wanted!r} never came; there is {self.text[after:]!r}"
+            assert self._read(deadline), f"{wanted!r} never came; there is {self.text[after:][-4000:]!r}"
         return self.text
 
     def ends(self) -> int:
