@@ -178,7 +178,7 @@ def read(text: str) -> tuple[list[Any], dict[str, Any]]:
     Raises:
         Misread: It is no JSON, or not of args and kwargs; the text tells the line and the column, or the place.
     """
-    call = _parsed(text)
+    call = _parsed(text, "Text")
     if not isinstance(call, dict) or set(call) != {"args", "kwargs"}:
         raise Misread('The text is not of args and kwargs; write {"args": […], "kwargs": {…}}.')
     return _list_of(call["args"]), _names_of(call["kwargs"])
@@ -190,7 +190,7 @@ def read_args(text: str) -> list[Any]:
     Raises:
         Misread: It is none.
     """
-    return _list_of(_parsed(text))
+    return _list_of(_parsed(text, "args"))
 
 
 def read_kwargs(text: str) -> dict[str, Any]:
@@ -199,7 +199,7 @@ def read_kwargs(text: str) -> dict[str, Any]:
     Raises:
         Misread: It is none.
     """
-    return _names_of(_parsed(text))
+    return _names_of(_parsed(text, "kwargs"))
 
 
 def _list_of(value: Any) -> list[Any]:
@@ -225,17 +225,17 @@ def _placed(value: Any, place: str) -> Any:
         raise Misread(f"{place}: nested too deep.", field=place.partition("[")[0]) from None
 
 
-def _parsed(text: str) -> Any:
+def _parsed(text: str, what: str) -> Any:
     try:
         return json.loads(text, object_pairs_hook=_object, parse_constant=_refuse)
     except json.JSONDecodeError as error:
-        raise Misread(f"Line {error.lineno}, column {error.colno}: {error.msg}.") from None
+        raise Misread(f"{what}, line {error.lineno}, column {error.colno}: {error.msg}.") from None
     except RecursionError:
-        raise Misread("The text is nested too deep.") from None
+        raise Misread(f"{what}: nested too deep.") from None
     except InvalidJob:
         raise
     except ValueError as error:
-        raise Misread(f"The text holds a number that is too long ({str(error).partition(';')[0]}).") from None
+        raise Misread(f"{what}: a number is too long ({str(error).partition(';')[0]}).") from None
 
 
 def _object(pairs: list[tuple[str, Any]]) -> dict[str, Any]:

@@ -21,12 +21,13 @@ from jobfleet.store.calls.inspect import status
 from jobfleet.store.found import InWait
 from tests.cli.hand import Cli, Hand
 from tests.cli.terminal import Terminal
+from tests.support.server import RedisServer
 from tests.support.waiting import wait_until
 
 ODD = [datetime(2026, 1, 1, tzinfo=UTC), Decimal("1.10"), UUID(int=7), {1, "a"}, (1, b"\0"), timedelta(0, 1), {1: 2}]
 DEAD = "default.0.a"
 UUID_WANTED = 'args[1]: $uuid holds "x"; write {"$uuid": "01939f3e-5d5c-7c11-8a55-0242ac120002"}.'
-Editing = Callable[[str], Terminal]
+Editing = Callable[..., Terminal]
 
 
 def call_of(fleet: Fleet, job_id: str = DEAD) -> tuple[list[Any], dict[str, Any]]:
@@ -46,15 +47,15 @@ def letter(fleet: Fleet, hand: Hand) -> str:
 
 
 @pytest.fixture
-def editing(here: Path, redis_url: str, letter: str) -> Editing:
+def editing(here: Path, redis_url: str) -> Editing:
     """Run `dead edit` on a terminal, with a shell script as the editor: $1 is the file."""
 
-    def start(script: str) -> Terminal:
+    def start(script: str, url: str = redis_url) -> Terminal:
         editor = here / "editor"
         editor.write_text(f"#!/bin/sh\n{script}\n")
         editor.chmod(0o755)
-        variables = {"JOBFLEET_URL": redis_url, "VISUAL": str(editor), "TMPDIR": str(here)}
-        return Terminal("dead", "edit", letter, environ=variables)
+        variables = {"JOBFLEET_URL": url, "VISUAL": str(editor), "TMPDIR": str(here)}
+        return Terminal("dead", "edit", DEAD, environ=variables)
 
     return start
 
@@ -107,7 +108,9 @@ def test_the_history_says_that_it_was_edited(letter: str, fleet: Fleet) -> None:
 @pytest.mark.parametrize(
     ("flags", "line"),
     [
-        (["--args", "[1,"], "Line 1, column 4: Expecting value."),
+        (["--args", "[1,"], "args, line 1, column 4: Expecting value."),
+        (["--kwargs", "{1: 2}"],
+         "kwargs, line 1, column 2: Expecting property name enclosed in double quotes."),
         (["--args", '{"a": 1}'], 'args is {"a": 1}; give a JSON list, for example [20, "ann"].'),
         (["--kwargs", "[1]"], 'kwargs is [1]; give a JSON object, for example {"to": "ann"}.'),
         (["--args", '[1, {"$uuid": "x"}]'], UUID_WANTED),
@@ -142,7 +145,9 @@ def test_a_unique_key_that_is_held_refuses(cli: Cli, fleet: Fleet, letter: str) 
 # In an editor
 
 
-def test_an_edit_of_one_thing_leaves_all_others_as_they_were(editing: Editing, fleet: Fleet, here: Path) -> None:
+def test_an_edit_of_one_thing_leaves_all_others_as_they_were(
+    letter: str, editing: Editing, fleet: Fleet, here: Path
+) -> None:
     with editing("""sed -i 's/"x"/"y"/' "$1" """) as terminal:
         assert terminal.ends() == 0
 
@@ -152,7 +157,9 @@ def test_an_edit_of_one_thing_leaves_all_others_as_they_were(editing: Editing, f
 
 
 @pytest.mark.parametrize("script", ["true", ': > "$1"', 'echo >> "$1"'], ids=["unchanged", "emptied", "a line more"])
-def test_a_text_that_says_nothing_new_changes_nothing(editing: Editing, fleet: Fleet, here: Path, script: str) -> None:
+def test_a_text_that_says_nothing_new_changes_nothing(
+    letter: str, editing: Editing, fleet: Fleet, here: Path, script: str
+) -> None:
     with editing(script) as terminal:
         assert terminal.ends() == 1
 
@@ -166,9 +173,11 @@ if grep -q BROKEN "$1"; then sed -i 's/BROKEN/"y"/' "$1"; else sed -i 's/"x"/BRO
 """
 
 
-def test_a_text_that_is_no_json_opens_again_as_it_was_left(editing: Editing, fleet: Fleet, here: Path) -> None:
+def test_a_text_that_is_no_json_opens_again_as_it_was_left(
+    letter: str, editing: Editing, fleet: Fleet, here: Path
+) -> None:
     with editing(BREAKS_THEN_MENDS) as terminal:
-        terminal.until("Line 3, column 5: Expecting value. Open it again? [Y/n]")
+        terminal.until("Text, line 3, column 5: Expecting value. Open it again? [Y/n]")
         terminal.types("\n")
         assert terminal.ends() == 0
 
@@ -176,7 +185,7 @@ def test_a_text_that_is_no_json_opens_again_as_it_was_left(editing: Editing, fle
     assert drafts(here) == []
 
 
-def test_what_was_written_is_kept_when_it_is_given_up(editing: Editing, fleet: Fleet, here: Path) -> None:
+def test_what_was_written_is_kept_when_it_is_given_up(letter: str, editing: Editing, fleet: Fleet, here: Path) -> None:
     with editing(BREAKS_THEN_MENDS) as terminal:
         terminal.until("[Y/n]")
         terminal.types("n\n")
@@ -189,7 +198,7 @@ def test_what_was_written_is_kept_when_it_is_given_up(editing: Editing, fleet: F
     assert fleet.letter(DEAD).args == ("x", *ODD)
 
 
-def test_what_cannot_travel_opens_again_too(editing: Editing, fleet: Fleet) -> None:
+def test_what_cannot_travel_opens_again_too(letter: str, editing: Editing, fleet: Fleet) -> None:
     with editing("""sed -i 's/"x"/99999999999999999999/' "$1" """) as terminal:
         terminal.until("args[0]: int beyond 64 bits")
         terminal.until("[Y/n]")
@@ -202,7 +211,9 @@ def test_what_cannot_travel_opens_again_too(editing: Editing, fleet: Fleet) -> N
 WAITS_FOR_GO = """sed -i 's/"x"/"y"/' "$1"; touch opened; while [ ! -e go ]; do sleep 0.05; done"""
 
 
-def test_what_was_written_is_kept_when_somebody_else_was_faster(editing: Editing, fleet: Fleet, here: Path) -> None:
+def test_what_was_written_is_kept_when_somebody_else_was_faster(
+    letter: str, editing: Editing, fleet: Fleet, here: Path
+) -> None:
     with editing(WAITS_FOR_GO) as terminal:
         wait_until((here / "opened").exists, why="the editor opens")
         fleet.replay(DEAD, args=["theirs"])
@@ -215,7 +226,7 @@ def test_what_was_written_is_kept_when_somebody_else_was_faster(editing: Editing
 
 
 def test_a_letter_that_was_edited_and_died_again_meanwhile_is_left_to_its_editor(
-    editing: Editing, fleet: Fleet, hand: Hand, here: Path
+    letter: str, editing: Editing, fleet: Fleet, hand: Hand, here: Path
 ) -> None:
     with editing(WAITS_FOR_GO) as terminal:
         wait_until((here / "opened").exists, why="the editor opens")
@@ -229,7 +240,24 @@ def test_a_letter_that_was_edited_and_died_again_meanwhile_is_left_to_its_editor
     assert fleet.letter(DEAD).args == ("theirs",)
 
 
-def test_an_editor_that_fails_changes_nothing(editing: Editing, fleet: Fleet) -> None:
+def test_what_was_written_is_kept_when_redis_goes_away(here: Path, editing: Editing, server: RedisServer) -> None:
+    with Fleet(server.url) as fleet:
+        hand = Hand(fleet)
+        hand.knows("demo.fail")
+        hand.buries("a")
+
+    with editing(WAITS_FOR_GO.replace('"x"', r"\[\]").replace('"y"', '["y"]'), server.url) as terminal:
+        wait_until((here / "opened").exists, why="the editor opens")
+        server.kill()
+        (here / "go").touch()
+        assert terminal.ends() == 4
+
+    assert len(drafts(here)) == 1
+    assert '"y"' in drafts(here)[0].read_text()
+    assert "What you wrote is kept in" in terminal.text
+
+
+def test_an_editor_that_fails_changes_nothing(letter: str, editing: Editing, fleet: Fleet) -> None:
     with editing("exit 3") as terminal:
         assert terminal.ends() == 2
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 from unittest.mock import patch
@@ -167,13 +166,6 @@ def test_an_outage_forgets_nothing(fleet: Fleet, hand: Hand) -> None:
 # On a terminal
 
 
-@pytest.fixture
-def server() -> Iterator[RedisServer]:
-    """A server that a test may end."""
-    with RedisServer() as server:
-        yield server
-
-
 def test_it_draws_until_ctrl_c_and_leaves_the_terminal_as_it_was(
     here: Path, redis_url: str, fleet: Fleet, hand: Hand
 ) -> None:
@@ -182,7 +174,7 @@ def test_it_draws_until_ctrl_c_and_leaves_the_terminal_as_it_was(
     with Terminal("top", "--every", "0.1", environ={"JOBFLEET_URL": redis_url}) as terminal:
         terminal.until("no luck")
         fleet.enqueue(Job("x", "demo.add", queue="fresh"))
-        terminal.until("fresh")
+        drawn = frames(terminal.until("fresh"))[:-1]
         terminal.types("\x03")
         code = terminal.ends()
 
@@ -191,7 +183,7 @@ def test_it_draws_until_ctrl_c_and_leaves_the_terminal_as_it_was(
     assert CURSOR in terminal.text[terminal.text.rindex("fresh") :]
     assert terminal.text[terminal.text.index(LEAVE) + len(LEAVE) :].strip() == ""
     assert "Traceback" not in terminal.text
-    for frame in frames(terminal.text.partition("\x03")[0])[:-1]:
+    for frame in drawn:
         assert len(frame) == 24
         assert max(map(len, frame)) <= 80
         assert [line.split()[0] for line in frame if line][:3] == ["jobfleet", *frame[1].split()[:1], "QUEUE"]

@@ -66,8 +66,8 @@ def test_a_dict_that_looks_like_a_mark_is_none() -> None:
 @pytest.mark.parametrize(
     ("text", "line"),
     [
-        ('{\n  "args": [1,],\n  "kwargs": {}\n}', "Line 2, column 14: "),
-        ("", "Line 1, column 1: "),
+        ('{\n  "args": [1,],\n  "kwargs": {}\n}', "Text, line 2, column 14: "),
+        ("", "Text, line 1, column 1: "),
         ('{"args": []}', "The text is not of args and kwargs"),
         ("[]", "The text is not of args and kwargs"),
         ('{"args": [NaN], "kwargs": {}}', 'NaN is no JSON; write {"$float": "nan"}.'),
@@ -79,8 +79,8 @@ def test_a_dict_that_looks_like_a_mark_is_none() -> None:
         ('{"args": [{"$set": 1}], "kwargs": {}}', 'args[0]: $set holds 1; write {"$set": [1, 2]}.'),
         ('{"args": [{"$map": [[1, 2], [1, 3]]}], "kwargs": {}}', "args[0]: a dict holds a key twice."),
         ('{"args": [{"$timedelta": "0.0000001"}], "kwargs": {}}', 'args[0]: $timedelta holds "0.0000001"'),
-        ("[" * 100_000, "The text is nested too deep."),
-        ("1" * 5_000, "The text holds a number that is too long"),
+        ("[" * 100_000, "Text: nested too deep."),
+        ("1" * 5_000, "Text: a number is too long"),
     ],
 )
 def test_what_cannot_be_read_is_refused_with_where_and_why(text: str, line: str) -> None:
