@@ -16,7 +16,7 @@ from jobfleet.cli.form import Misread
 from jobfleet.codec import decode, encode
 from tests.properties.test_codec_properties import TEXT_MAPS, VALUES, same
 
-quick = settings(max_examples=150, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+quick = settings(max_examples=40, deadline=None, suppress_health_check=[HealthCheck.too_slow])
 JSON = st.recursive(
     st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False) | st.text(),
     lambda inner: (
