@@ -9,6 +9,7 @@ from unittest.mock import patch
 from zoneinfo import ZoneInfo
 
 import pytest
+from redis.exceptions import ConnectionError as RedisConnectionError
 
 from jobfleet import EncodingError, Fleet, InvalidJob, Job, JobNotFound, JobStatus
 from jobfleet.client.listing import Letter
@@ -192,6 +193,31 @@ def test_a_lost_reply_makes_no_second_run(fleet: Fleet) -> None:
 
     assert faults.lost == 1
     assert words(fleet.letter(DEAD)) == ["RuntimeError: no luck", "replayed - edited", "RuntimeError: mine"]
+
+
+@pytest.mark.parametrize("wanted", ["mine", "no luck"], ids=["with others", "with its own"])
+def test_a_lost_reply_makes_no_second_run_of_a_job_that_has_died_again_either(fleet: Fleet, wanted: str) -> None:
+    fleet.enqueue(Job("Fail", "app.fail", ("no luck",), id="dead"))
+    fleet.run_worker(burst=True)
+    link, rivals = fleet.store.link, iter([True])
+
+    class Losing(FlakyLink):
+        """Loses the reply of the replay that is done, and does not ask again before the job has died."""
+
+        def exchange(self, commands: Any) -> list[Any]:
+            replies = link.exchange(commands)
+            if any(isinstance(reply, list) and reply[0] == b"replayed" for reply in replies) and next(rivals, False):
+                with Fleet(fleet.config.url, registry=fleet.space.registry) as worker:
+                    worker.run_worker(burst=True)
+                return [RedisConnectionError("Connection closed by server.")]
+            return replies
+
+    with patch.object(fleet.store, "link", Losing(link, Faults(share=0.0))):
+        assert fleet.replay(DEAD, args=[wanted]) is False
+
+    assert next(rivals, False) is False
+    assert [line.split(" ")[0] for line in fleet.letter(DEAD).history] == ["1", "replayed", "1"]
+    assert fleet.letter(DEAD).args == (wanted,)
 
 
 def test_a_time_in_a_zone_that_is_not_known_here_is_not_written_anew(fleet: Fleet) -> None:
