@@ -50,7 +50,7 @@ class JobModel(Base):
 
     Attributes:
         seq: The number of the last event that it tells of; an earlier one never overwrites a later.
-        envelope: The call as it was enqueued, arguments and all.
+        envelope: The call as it was enqueued, or last edited, arguments and all.
     """
 
     __tablename__ = "jobfleet_jobs"

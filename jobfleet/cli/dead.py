@@ -10,8 +10,10 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from jobfleet.cli import fail
+from jobfleet.cli.edit import edit, fresh_option
 from jobfleet.cli.gathering import gather
 from jobfleet.cli.invocation import Invocation
+from jobfleet.cli.jobs import letter_of
 from jobfleet.cli.options import Group, by_option, yes_option
 from jobfleet.cli.output import Cell, Column, Output, age, agreed, count, plain_lines, say
 from jobfleet.cli.schema import job_data, letter_data
@@ -32,7 +34,10 @@ queue_option = click.option("--queue", metavar="NAME", help="Only of this queue.
 
 @click.group(cls=Group)
 def dead() -> None:
-    """Look at dead letters, replay them, let them go."""
+    """Look at dead letters, edit and replay them, let them go."""
+
+
+dead.add_command(edit)
 
 
 @dead.command("ls")
@@ -104,11 +109,7 @@ def groups(invocation: Invocation, queue: str | None, limit: int) -> None:
 def show(invocation: Invocation, id: str) -> None:
     """Show a dead letter with its traceback."""
     with invocation.fleet() as fleet:
-        try:
-            letter = fleet.letter(id)
-        except JobNotFound as error:
-            status = fleet.poll(id).status
-            raise JobNotFound(id, f"No dead letter {id!r}: the job is {status}.") from error
+        letter = letter_of(fleet, id)
     text = "\n\n".join(_parts(invocation.output, letter))
     invocation.output.show(data=letter_data(letter), ids=[letter.job.id], text=text)
 
@@ -127,7 +128,7 @@ def _parts(output: Output, letter: Letter) -> Iterator[str]:
 @ids_argument
 @all_option
 @queue_option
-@click.option("--fresh", is_flag=True, help="Do the steps again that were done.")
+@fresh_option
 @by_option
 @yes_option
 @click.pass_obj

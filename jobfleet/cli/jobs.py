@@ -18,6 +18,7 @@ from jobfleet.errors import JobNotFound, WaitTimeout
 from jobfleet.model import JobResult, JobStatus, split_id
 
 if TYPE_CHECKING:
+    from jobfleet.client.listing import Letter
     from jobfleet.client.sync import Fleet
 
 OPEN = [word.value for word in JobStatus if not word.is_final]
@@ -40,6 +41,19 @@ def look_up(fleet: Fleet, ids: Sequence[str]) -> tuple[list[JobResult[Any]], boo
             say(str(JobNotFound(job_id)))
             is_complete = False
     return [result for result in found if result is not None], is_complete
+
+
+def letter_of(fleet: Fleet, job_id: str) -> Letter:
+    """A dead letter.
+
+    Raises:
+        JobNotFound: There is none of that job; the text tells what the job is instead.
+    """
+    try:
+        return fleet.letter(job_id)
+    except JobNotFound as error:
+        status = fleet.poll(job_id).status
+        raise JobNotFound(job_id, f"No dead letter {job_id!r}: the job is {status}.") from error
 
 
 def show_jobs(invocation: Invocation, jobs: Sequence[JobResult[Any]], *, as_details: bool = False) -> None:

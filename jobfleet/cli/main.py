@@ -42,6 +42,7 @@ SECTIONS: dict[str, dict[str, str]] = {
         "cron": "cron:cron",
         "limits": "limits:limits",
         "events": "events:events",
+        "top": "top:top",
         "archive": "archive:archive",
         "notify": "notify:notify",
         "doctor": "doctor:doctor",

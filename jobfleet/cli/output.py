@@ -67,14 +67,22 @@ class Output:
             return text
         return click.style(text, dim=True) if color == "dim" else click.style(text, fg=color)
 
-    def table(self, columns: Sequence[Column | str], rows: Sequence[Sequence[Cell | str]]) -> str:
-        """Align rows below titles, two spaces apart. On a terminal the last column is cut to fit."""
-        heads = [column if isinstance(column, Column) else Column(column) for column in columns]
+    def table(
+        self, titles: Sequence[Column | str], rows: Sequence[Sequence[Cell | str]], *, columns: int | None = None
+    ) -> str:
+        """Align rows below titles, two spaces apart. On a terminal the last column is cut to fit.
+
+        Args:
+            titles: Of the table's columns.
+            rows: What stands below them.
+            columns: How wide it may be; default as wide as the terminal, if there is one.
+        """
+        heads = [title if isinstance(title, Column) else Column(title) for title in titles]
         lines = [[Cell(head.title, "dim") for head in heads], *([_cell(each) for each in row] for row in rows)]
         widths = [max(width(cell.text) for cell in column) for column in zip(*lines, strict=True)]
         room = None
-        if self.is_terminal:
-            room = shutil.get_terminal_size().columns - sum(widths[:-1]) - 2 * (len(heads) - 1)
+        if columns or self.is_terminal:
+            room = (columns or shutil.get_terminal_size().columns) - sum(widths[:-1]) - 2 * (len(heads) - 1)
         return "\n".join(self._line(line, heads, widths, room) for line in lines)
 
     def _line(self, row: Sequence[Cell], heads: Sequence[Column], widths: Sequence[int], room: int | None) -> str:

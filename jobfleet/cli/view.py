@@ -87,8 +87,15 @@ def history_of(letter: Letter) -> Iterator[str]:
     for line in letter.history:
         number, at, what = (*line.split(" ", 2), "0", "")[:3]
         when = datetime.fromtimestamp(int(at) / 1e6, UTC).astimezone()
-        said = f"replayed by {what}" if number == "replayed" else f"run {number}: {what}"
+        said = _replayed(what) if number == "replayed" else f"run {number}: {what}"
         yield plain_lines(f"{when:%Y-%m-%d %H:%M:%S}  {said}")
+
+
+def _replayed(what: str) -> str:
+    """How a dead letter was put back: by whom, and whether it was edited."""
+    who, _, edited = what.partition(" ")
+    said = "replayed" if who == "-" else f"replayed by {who}"
+    return f"{said} with other arguments" if edited else said
 
 
 def value_text(value: object) -> str:

@@ -14,10 +14,11 @@ from typing import Any
 
 from jobfleet.client.flow import PARENTS_KEPT_MS, POLICIES, Dependant, refuse_unique
 from jobfleet.client.flowrecord import RECORD, FlowJob, read, row_of
+from jobfleet.client.replaying import replay
 from jobfleet.client.report import moment
 from jobfleet.client.space import Space
 from jobfleet.client.telling import tell, tell_ending
-from jobfleet.client.verbs import Verb, batches, cancel_many, poll_many, prepare, replay, value
+from jobfleet.client.verbs import Verb, batches, cancel_many, poll_many, prepare, value
 from jobfleet.codec import amended, encode
 from jobfleet.errors import InvalidJob
 from jobfleet.graph import Flow, refuse_times

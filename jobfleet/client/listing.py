@@ -13,7 +13,7 @@ from jobfleet.client.indexed import Filter, find
 from jobfleet.client.report import LETTERS, letter_result, running_result, waiting_result
 from jobfleet.client.space import Space
 from jobfleet.client.verbs import Verb, batches, poll_many, value
-from jobfleet.codec import open_envelope
+from jobfleet.codec import open_envelope, zones_lost
 from jobfleet.errors import ConfigError, EncodingError, JobNotFound
 from jobfleet.model import JobResult, JobStatus
 from jobfleet.model.asking import check_number
@@ -33,9 +33,11 @@ class Letter:
     Attributes:
         job: What is known of the job.
         reason: Why it failed: error, crashed, oom, timeout, expired-lease, discarded, unknown-function, unreadable.
-        history: One line a run: its number, when it ended (µs), what happened; oldest first.
+        history: One line a run: its number, when it ended (µs), what happened; oldest first. One a replay: replayed,
+            when, by whom (- for nobody in particular), and ``edited`` when its arguments were changed.
         args: Its arguments; None when they cannot be read.
         kwargs: Likewise.
+        unknown_zones: Time zones named in them that this machine does not know: such times have their offset alone.
     """
 
     job: JobResult[Any]
@@ -43,6 +45,7 @@ class Letter:
     history: tuple[str, ...]
     args: tuple[Any, ...] | None
     kwargs: Mapping[str, Any] | None
+    unknown_zones: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -88,11 +91,11 @@ def letter(space: Space, job_id: str) -> Verb[Letter]:
         raise JobNotFound(job_id, f"No dead letter {job_id!r}.")
     try:
         opened = open_envelope(found.envelope, limits=space.limits)
-        args, kwargs = tuple(opened.args), opened.kwargs
+        args, kwargs, lost = tuple(opened.args), opened.kwargs, zones_lost(found.envelope)
     except EncodingError:
-        args, kwargs = None, None
+        args, kwargs, lost = None, None, ()
     history = Tries.parse(found.tries).history
-    return Letter(letter_result(found, limits=space.limits), found.reason, history, args, kwargs)
+    return Letter(letter_result(found, limits=space.limits), found.reason, history, args, kwargs, lost)
 
 
 def jobs(space: Space, chosen: Filter, *, limit: int = 50, cursor: str = "") -> Verb[Page]:

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import asyncio
 import warnings
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from importlib import import_module
 from typing import Any, Self
 
-from jobfleet.client import logs, verbs
+from jobfleet.client import logs, replaying, verbs
 from jobfleet.client.base import Opened, Patience, open_settings
 from jobfleet.client.conflict import settle_one
 from jobfleet.client.decorator import Decorator
@@ -235,19 +235,32 @@ class Fleet(Steering, Showing, Operations):
         answer: bool = self._do(verbs.cancel(self.space, job_id, by))
         return answer
 
-    def replay(self, job_id: str, *, by: str | None = None, fresh: bool = False) -> bool:
-        """Put a dead job back into its queue; False when it is open again already.
+    def replay(
+        self,
+        job_id: str,
+        *,
+        by: str | None = None,
+        fresh: bool = False,
+        args: Sequence[object] | None = None,
+        kwargs: Mapping[str, object] | None = None,
+    ) -> bool:
+        """Put a dead job back into its queue; False when it is open again already: then nothing is changed.
 
         Args:
             job_id: The job.
             by: Who does it, for the record.
             fresh: Whether steps that were done are done again.
+            args: Positional arguments in the place of its own; default those. All else stays as it was enqueued,
+                its unique key too.
+            kwargs: Named arguments, likewise.
 
         Raises:
             JobNotFound: There is no such dead letter.
             DuplicateJob: Its unique key is held by another job.
+            EncodingError: An argument cannot travel, or what is to stay cannot be read; nothing is changed.
         """
-        answer: bool = self._do(verbs.replay(self.space, job_id, by, fresh=fresh))
+        wanted = replaying.arguments_of(args, kwargs)
+        answer: bool = self._do(replaying.replay(self.space, job_id, by, wanted=wanted, fresh=fresh))
         return answer
 
     def purge(self, job_id: str) -> bool:

@@ -23,7 +23,6 @@ from jobfleet.model import Job, JobResult, Receipt
 from jobfleet.store.call import Call
 from jobfleet.store.calls import control, inspect, journal
 from jobfleet.store.calls.enqueue import enqueue
-from jobfleet.store.calls.steps import forget
 from jobfleet.store.keys import Lane
 from jobfleet.store.trip import Making
 from jobfleet.store.values import Holder
@@ -217,29 +216,6 @@ def cancel_many(space: Space, ids: Iterable[str], by: str | None) -> Verb[int]:
             letters = value((yield (control.cancel(space.keys, lane, part, by=by, ttl_ms=TOMBSTONE_MS),)))
             count += sum(letter in "cr" for letter in letters)
     return count
-
-
-def replay(space: Space, job_id: str, by: str | None, *, fresh: bool = False) -> Verb[bool]:
-    """Put a dead job back; False when it is open, or was completed since. A `fresh` one does all its steps again.
-
-    Raises:
-        JobNotFound: There is no such dead letter.
-        DuplicateJob: Its unique key is held by another job.
-    """
-    from jobfleet.errors import DuplicateJob
-
-    lane = space.keys.lane_of(job_id)
-    calls: list[Call[Any]] = [control.replay(lane, (job_id,), by=by)]
-    if fresh:
-        calls.insert(0, forget(lane, job_id))
-    answers = yield calls
-    value(answers)
-    word = value(answers[-1:])[0]
-    if word == "unknown":
-        raise JobNotFound(job_id, f"No dead letter {job_id!r}.")
-    if word.startswith("duplicate:"):
-        raise DuplicateJob(word.partition(":")[2])
-    return bool(word == "replayed")
 
 
 def purge(space: Space, job_id: str) -> Verb[bool]:

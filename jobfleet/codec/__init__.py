@@ -11,8 +11,10 @@ from jobfleet.codec.envelope import (
     encode_head,
     open_envelope,
     read_header,
+    recalled,
     seal,
     seal_call,
+    zones_lost,
 )
 from jobfleet.codec.payload import DEFAULT, Limits, decode, encode
 from jobfleet.codec.record import (
@@ -41,8 +43,10 @@ __all__ = [
     "read_fields",
     "read_header",
     "read_record",
+    "recalled",
     "seal",
     "seal_call",
     "seal_record",
     "seal_trusted",
+    "zones_lost",
 ]

@@ -1,8 +1,8 @@
 """The envelope of a job: what is known of it when it is enqueued, and the call itself.
 
 `version | algorithm | header length | header | body`, where the body is `[args, kwargs]`. It never
-changes once written. Algorithm 0 is plain; others are reserved for signed and encrypted
-envelopes, 0x52 is taken by result records.
+changes while its job is open; that of a dead one may be written anew, with another body. Algorithm 0
+is plain; others are reserved for signed and encrypted envelopes, 0x52 is taken by result records.
 """
 
 from __future__ import annotations
@@ -12,10 +12,10 @@ from functools import lru_cache
 from types import MappingProxyType
 from typing import Any, Final, NamedTuple
 
-from jobfleet.codec.frame import decode_header, encode_header, frame, is_text_map, split
+from jobfleet.codec.frame import PREFIX_BYTES, decode_header, encode_header, frame, is_text_map, split
 from jobfleet.codec.payload import DEFAULT, Bytes, Limits, as_bytes, decode_at, encode_at, renamed, unreadable
 from jobfleet.codec.refusal import LEAF_TYPES
-from jobfleet.codec.wire import pack
+from jobfleet.codec.wire import lost_in, pack
 from jobfleet.errors import EncodingError
 
 PLAIN: Final = 0
@@ -159,6 +159,30 @@ def amended(envelope: Bytes, changes: Mapping[str, object]) -> bytes:
     data = as_bytes(envelope, "envelope")
     begin = split(data, PLAIN, "envelope")
     return encode_head({**_header_of(data, begin), **changes}) + data[begin:]
+
+
+def recalled(
+    envelope: Bytes, args: Sequence[object], kwargs: Mapping[str, object], *, limits: Limits = DEFAULT
+) -> bytes:
+    """Write the same envelope with another call; its header stays as it is, byte for byte.
+
+    Raises:
+        EnvelopeTooNew: A later jobfleet wrote it.
+        EncodingError: Its header cannot be read, or something does not travel; `path` as `seal` has it.
+    """
+    data = as_bytes(envelope, "envelope")
+    begin = split(data, PLAIN, "envelope")
+    _header_of(data, begin)
+    return seal_call(data[PREFIX_BYTES:begin], args, kwargs, limits=limits)
+
+
+def zones_lost(envelope: Bytes) -> tuple[str, ...]:
+    """The zones of times among the arguments that this machine does not know, so that opening them loses their names.
+
+    To be asked of an envelope that `open_envelope` has read.
+    """
+    data = as_bytes(envelope, "envelope")
+    return lost_in(data[split(data, PLAIN, "envelope") :])
 
 
 def open_envelope(envelope: Bytes, *, limits: Limits = DEFAULT) -> Opened:

@@ -149,6 +149,12 @@ def _load_time(body: bytes) -> time:
     return value
 
 
+def zone_lost(body: bytes) -> str | None:
+    """The zone of a datetime or time that loading it here loses, since this machine does not know it."""
+    _, tag = _parts(body)
+    return tag if tag not in (None, _FOLD) and _zone(str(tag)) is None else None
+
+
 def _dump_timedelta(value: timedelta) -> bytes:
     return _TIMEDELTA.pack(value.days, value.seconds, value.microseconds)
 
@@ -210,6 +216,7 @@ TABLE: Final = (
 
 BY_TYPE: Final = {extension.type: extension for extension in TABLE}
 BY_CODE: Final = {extension.code: extension for extension in TABLE}
+ZONED_CODES: Final = frozenset(BY_TYPE[kind].code for kind in (datetime, time))
 NESTED_CODES: Final = frozenset(extension.code for extension in TABLE if extension.nested)
 SCALAR_TYPES: Final = frozenset(extension.type for extension in TABLE if not extension.nested)
 NESTED_TYPES: Final = frozenset(extension.type for extension in TABLE if extension.nested)

@@ -11,7 +11,7 @@ from typing import Any, Final, cast
 
 from msgpack import ExtType, Packer, unpackb
 
-from jobfleet.codec.extensions import BY_CODE, BY_TYPE, Unreadable, Untravelable
+from jobfleet.codec.extensions import BY_CODE, BY_TYPE, NESTED_CODES, ZONED_CODES, Unreadable, Untravelable, zone_lost
 
 ARRAY_HEADERS: Final = frozenset([*range(0x90, 0xA0), 0xDC, 0xDD])
 
@@ -63,3 +63,17 @@ unpack_any_keys: Final[Callable[[bytes], Any]] = partial(
     unpackb, ext_hook=_loose_hook, strict_map_key=False, **_OPTIONS
 )
 """Unpack a value whose keys `structure.scan` has found fit; may raise any `Exception`."""
+
+
+def lost_in(data: bytes) -> tuple[str, ...]:
+    """The zones that unpacking a value here loses, each once. It must be one that can be unpacked."""
+    found: dict[str, None] = {}
+
+    def note(code: int, body: bytes) -> None:
+        if code in NESTED_CODES:
+            unpackb(body, ext_hook=note, strict_map_key=False, **_OPTIONS)
+        elif code in ZONED_CODES and (zone := zone_lost(body)) is not None:
+            found[zone] = None
+
+    unpackb(data, ext_hook=note, strict_map_key=False, **_OPTIONS)
+    return tuple(found)

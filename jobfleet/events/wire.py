@@ -1,7 +1,7 @@
 """Events on the wire: one line of text a job, as lib/event.lua packs them.
 
-``version event id token n at``, and for ``stopping`` the stage: token and n order the events of one job;
-at is Redis's time in µs. Pub/sub drops messages, so an event only ever hints; state is in keys.
+``version event id token n at``, and for ``stopping`` and ``replayed`` the stage: token and n order the events of one
+job; at is Redis's time in µs. Pub/sub drops messages, so an event only ever hints; state is in keys.
 """
 
 from __future__ import annotations
@@ -14,6 +14,9 @@ VERSION = 1
 _LINE = re.compile(
     rf"^{VERSION} (\S+) (\S+) ([0-9]{{1,17}}) ([0-9]{{1,17}}) ([0-9]{{1,17}})(?: ([a-z]*))?(?: .*)?$", re.MULTILINE
 )
+
+STAGED = frozenset({"stopping", "replayed"})
+"""The events that say more in a word of their own."""
 
 LAST = 1_000_000
 """The `n` of an event that ends a run."""
@@ -29,7 +32,8 @@ class Event(NamedTuple):
         token: The run; 0 outside of one.
         n: Orders the events of one run.
         at: When, by Redis's clock.
-        stage: Of ``stopping``: asked, raised, terminated, killed or condemned; else empty.
+        stage: Of ``stopping``: asked, raised, terminated, killed or condemned; of ``replayed``: edited, when its
+            arguments were changed; else empty.
     """
 
     event: str
@@ -49,7 +53,7 @@ def read_events(message: str) -> list[Event]:
             int(token),
             int(n),
             datetime.fromtimestamp(int(at) / 1e6, UTC),
-            stage if event == "stopping" else "",
+            stage if event in STAGED else "",
         )
         for event, job_id, token, n, at, stage in _LINE.findall(message)
     ]

@@ -68,6 +68,21 @@ class Grant(NamedTuple):
     meta: str
 
 
+class Edit(NamedTuple):
+    """What becomes of a dead letter's envelope when it is replayed.
+
+    Attributes:
+        entry: The letter that is meant; empty for whichever there is.
+        envelope: The one that takes the place of its own; empty to keep that.
+    """
+
+    entry: str = ""
+    envelope: bytes = b""
+
+
+AS_IT_IS = Edit()
+
+
 class Line(NamedTuple):
     """One line of a job's own log.
 

@@ -15,6 +15,7 @@ from click.testing import CliRunner, Result
 from jobfleet import Fleet
 from jobfleet.cli.main import main
 from tests.cli.hand import ROOT, Cli, Hand, Shell
+from tests.support.server import RedisServer
 
 
 @pytest.fixture
@@ -65,3 +66,10 @@ def shell(here: Path) -> Shell:
         return subprocess.run(command, text=True, capture_output=True, env=environ, check=False, timeout=60, **extra)
 
     return run
+
+
+@pytest.fixture
+def server() -> Iterator[RedisServer]:
+    """A server that a test may end."""
+    with RedisServer() as server:
+        yield server

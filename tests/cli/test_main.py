@@ -21,7 +21,7 @@ from tests.support.server import free_port
 LEAVES = ["enqueue x", "status a.0.b", "wait a.0.b", "watch a.0.b", "cancel a.0.b", "jobs", "queues ls",
           "queues pause q", "queues resume q", "queues purge q", "workers ls", "events tail", "dead ls",
           "dead show a.0.b", "dead replay a.0.b",
-          "dead purge -y a.0.b"]  # fmt: skip
+          "dead purge -y a.0.b", "dead edit --args [] a.0.b", "top", "top --once"]  # fmt: skip
 
 
 @pytest.mark.parametrize("command", LEAVES)

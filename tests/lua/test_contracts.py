@@ -145,7 +145,7 @@ LETTERED = {"cancel", "enqueue_plain", "follow", "log", "progress", "reschedule"
 ARGUMENTS_AN_ITEM = {
     "beat": 2, "block": 3, "bury": 2, "cancel": 1, "clean": 1, "enqueue": 5, "enqueue_plain": 1, "gather": 6,
     "join": 1, "kept": 1, "ledger": 2, "limits": 1, "log": 5, "marks": 1, "outcomes": 1, "progress": 4, "purge": 1,
-    "put_back": 1, "renew": 2, "replay": 1, "reschedule": 1, "results": 1, "settle": 6, "status": 1, "stop": 4,
+    "put_back": 1, "renew": 2, "replay": 3, "reschedule": 1, "results": 1, "settle": 6, "status": 1, "stop": 4,
     "unblock": 4, "unwatch": 2, "watch": 1,
 }  # fmt: skip
 SHARES_KEYS = {

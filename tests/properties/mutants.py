@@ -12,6 +12,9 @@ MUTANTS = {
     "a reaper that does not look again": ("settle", "> now then return 'a' end", "> 9e15 then return 'a' end"),
     "a reaper that does not hold": ("settle", "if not judging then return 'h' end", ""),
     "a gauge that does not fall": ("claim", "if tried > 0 then", "if tried > 99 then"),
+    "an edit of whichever letter there is": (
+        "replay", "elseif entry ~= '' and entry ~= letter.entry then", "elseif false then",
+    ),
     "a letter that stays": ("replay", "redis.call('XDEL', KEYS[9], letter.entry)", ""),
     "a mark that is forgotten": ("settle", "if item.run.cancel ~= '' then", "if false then"),
     "a job in two bands": ("reschedule", "if place.to ~= place.band or", "if"),

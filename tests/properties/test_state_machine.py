@@ -28,7 +28,7 @@ from jobfleet.store.calls.settle import STILL_EXPIRED, STILL_WAITING, expire, se
 from jobfleet.store.connect import target
 from jobfleet.store.script import Script, load
 from jobfleet.store.sync import Store
-from jobfleet.store.values import Entry
+from jobfleet.store.values import Edit, Entry
 from tests.lua.model import FUNCTION, MINUTE, OPEN, VERBS, Job, Model, item_of
 from tests.lua.world import KEYS, LANE, mutated
 from tests.properties.mutants import MUTANTS, RARE
@@ -295,15 +295,23 @@ class LaneMachine(Model, RuleBasedStateMachine):
         job.band, job.withheld = band, False
         assert not again or self.unmoved(call) == "s"
 
-    @act(pick=PICK, again=AGAIN)
-    def is_replayed(self, pick: int, again: bool) -> None:
+    @act(pick=PICK, edited=st.booleans(), again=AGAIN)
+    def is_replayed(self, pick: int, edited: bool, again: bool) -> None:
         job = self.one(pick, "failed")
         if job is None:
             if other := self.one(pick, "waiting", "running", "completed", "cancelled", "expired"):
                 assert self.unmoved(replay(LANE, [other.id], by="ann")) == ["already"]
             return
-        call = replay(LANE, [job.id], by="ann")
+        edits = {}
+        if edited:
+            assert self.unmoved(replay(LANE, [job.id], by="ann", edits={job.id: Edit("0-1", b"of another")})) == [
+                "changed"
+            ]
+            there: Any = self.raw.hget(LANE.dead, job.id)
+            edits[job.id] = Edit(there.decode(), b"edited")
+        call = replay(LANE, [job.id], by="ann", edits=edits)
         assert self.run(call) == ["replayed"]
+        assert not edited or self.raw.get(LANE.job(job.id)) == b"edited"
         job.place, job.token, job.tried, job.may_expire = "waiting", 0, True, False
         self.totals.update(replayed=1, retrying=1)
         assert not again or self.unmoved(call) == ["already"]

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import string
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from types import MappingProxyType
 
 from jobfleet.errors import InvalidJob
 from jobfleet.store.call import Argument, Call, Reply
 from jobfleet.store.keys import Keyspace, Lane
 from jobfleet.store.script import load
+from jobfleet.store.values import AS_IT_IS, Edit
 
 CHUNK = 50
 REASON_MOST = 200
@@ -91,8 +93,17 @@ def reschedule(lane: Lane, ids: Sequence[str], *, by: str | None, when: str = ""
     )
 
 
-def replay(lane: Lane, ids: Sequence[str], *, by: str | None) -> Call[list[str]]:
-    """Put at most 50 dead jobs back; a word each: replayed, already, unknown, or duplicate:<holder>."""
+def replay(
+    lane: Lane, ids: Sequence[str], *, by: str | None, edits: Mapping[str, Edit] = MappingProxyType({})
+) -> Call[list[str]]:
+    """Put at most 50 dead jobs back; a word each: replayed, already, changed, unknown, or duplicate:<holder>.
+
+    Args:
+        lane: Where they are.
+        ids: Which.
+        by: Who asks.
+        edits: What becomes of the envelopes of some of them; one is ``changed`` when it is another letter by now.
+    """
     places = [place for job_id in ids for place in (lane.job(job_id), lane.result(job_id))]
     fixed = (
         *lane.ready, lane.wake, lane.tries, lane.meta, lane.unique, lane.dlq, lane.dead, lane.totals, lane.watched,
@@ -101,7 +112,7 @@ def replay(lane: Lane, ids: Sequence[str], *, by: str | None) -> Call[list[str]]
     return Call(
         load("replay"),
         (*fixed, *places),
-        (lane.tag, who(by), *ids),
+        (lane.tag, who(by), *[part for job_id in ids for part in (job_id, *edits.get(job_id, AS_IT_IS))]),
         lambda reply: [word.decode() for word in reply[2]],
     )
 

@@ -1,4 +1,4 @@
--- replay: put a dead job back into its queue, budgets anew, history kept.
+-- replay: put a dead job back into its queue, budgets anew, history kept; with other arguments, if it is edited.
 --
 -- KEYS    1 ready:0     zset    job ids by due time (µs), CRITICAL
 --         2 ready:1     zset    HIGH
@@ -24,9 +24,10 @@
 --         listeners     string  whether anybody listens
 -- ARGV    1 tag         text    the lane's prefix
 --         2 who         text    who asks; - for nobody in particular
---         3..* id       text    job id; at most 50
+--         3..* item     text    id, the entry that is meant, the new envelope (empty: any, its own): at most 50
 -- FLAGS   -
--- RETURNS {"replayed", now, {word, …}}   replayed, already, unknown, or duplicate:<holder>
+-- RETURNS {"replayed", now, {word, …}}   replayed, already, changed, unknown, or duplicate:<holder>
+--         changed: the job's letter is another one by now
 -- EMITS   replayed
 -- COST    O(items · log n)
 -- @include lib/clock
@@ -51,8 +52,9 @@ local function entry_of(id)
 end
 
 local words, letters, seen, taken, watched = {}, {}, {}, {}, {}
-for i = 1, #ARGV - 2 do
-  local id = ARGV[2 + i]
+for i = 1, (#ARGV - 2) / 3 do
+  local at = 3 * i
+  local id, entry = ARGV[at], ARGV[at + 1]
   local job_key, result_key = KEYS[15 + 2 * i], KEYS[16 + 2 * i]
   local letter = entry_of(id)
   letters[i] = letter or false
@@ -60,6 +62,8 @@ for i = 1, #ARGV - 2 do
     words[i] = 'already'
   elseif not letter then
     words[i] = redis.call('EXISTS', result_key) == 1 and 'already' or 'unknown'
+  elseif entry ~= '' and entry ~= letter.entry then
+    words[i] = 'changed'
   else
     words[i] = 'replayed'
     local key = meta_field(letter.meta, 'u')
@@ -78,13 +82,16 @@ local heard = is_heard(tag)
 
 local events, put_back = {}, 0
 for i = 1, #words do
-  local id, letter = ARGV[2 + i], letters[i]
+  local at, letter = 3 * i, letters[i]
+  local id, edited = ARGV[at], ARGV[at + 2]
   if words[i] == 'replayed' then
-    redis.call('SET', KEYS[15 + 2 * i], letter.envelope)
+    local envelope = edited ~= '' and edited or letter.envelope
+    local by = edited ~= '' and who .. ' edited' or who
+    redis.call('SET', KEYS[15 + 2 * i], envelope)
     redis.call('UNLINK', KEYS[16 + 2 * i])
     if watched[id] then redis.call('HSET', KEYS[12], id, 1) end
     local history = string.gsub(letter.tries, '^[^\n]*', '', 1)
-    local tries = '0:0:0:0:0' .. history .. '\nreplayed ' .. int(now) .. ' ' .. who
+    local tries = '0:0:0:0:0' .. history .. '\nreplayed ' .. int(now) .. ' ' .. by
     redis.call('HSET', KEYS[6], id, tries)
     local meta = string.gsub(string.gsub('\n' .. letter.meta, '\nx %d+', ''), '^\n', '')
     if meta ~= '' then redis.call('HSET', KEYS[7], id, meta) end
@@ -101,7 +108,8 @@ for i = 1, #words do
     redis.call('HINCRBY', KEYS[11], 'retrying', 1)
     put_back = put_back + 1
     if heard or conf[2] then
-      events[#events + 1] = {'replayed', id, '0', 0, words = who, envelope = letter.envelope, tries = tries}
+      local stage = edited ~= '' and 'edited' or nil
+      events[#events + 1] = {'replayed', id, '0', 0, stage, words = by, envelope = envelope, tries = tries}
     end
   end
 end

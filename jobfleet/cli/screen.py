@@ -1,0 +1,233 @@
+"""How `jobfleet top` draws a look: lines that fit a terminal, the lists cut where they are too long. Pure."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from datetime import datetime
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+from jobfleet.cli.output import Cell, Column, Output, age, clip, plain, width
+from jobfleet.cli.pulse import Look, Moving
+from jobfleet.cli.view import error_text
+from jobfleet.model import JobResult
+
+if TYPE_CHECKING:
+    from jobfleet.client.admin import WorkerInfo
+
+Row = list[Cell | str]
+NARROWEST = 10
+LAST = 12
+"""The last column of a table gets so much before its elastic one is cut."""
+
+IDS_FROM = 120
+"""From this width on, failures are shown with their ids."""
+
+_UNITS = ((1e3, "k"), (1e6, "M"), (1e9, "G"), (1e12, "T"))
+_COLORS = {"running": "green", "quiet": "yellow", "stopping": "yellow", "gone": "red"}
+
+
+class Section(NamedTuple):
+    """A table of the view.
+
+    Attributes:
+        columns: Its titles.
+        rows: What stands below them.
+        elastic: The column that gives way when the terminal is narrow.
+        nothing: What to say in the place of an empty table.
+    """
+
+    columns: Sequence[Column | str]
+    rows: Sequence[Row]
+    elastic: int
+    nothing: Cell
+
+
+def sections(look: Look, now: datetime, *, with_ids: bool = True) -> list[Section]:
+    """Queues, workers and failures, as tables."""
+    return [_queues(look.queues), _workers(look.workers, now), _failures(look.failures, now, with_ids=with_ids)]
+
+
+def tables(output: Output, look: Look, now: datetime) -> str:
+    """A look as plain tables, all of it."""
+    parts = [
+        output.table(part.columns, part.rows) if part.rows else output.styled(*part.nothing)
+        for part in sections(look, now)
+    ]
+    return "\n\n".join(parts)
+
+
+def screen(
+    output: Output, look: Look, now: datetime, *, columns: int, rows: int, title: str, trouble: str = ""
+) -> list[str]:
+    """A look as the lines of a terminal.
+
+    Args:
+        output: Says whether there are colours.
+        look: What was seen.
+        now: When it is drawn.
+        columns: How wide the terminal is.
+        rows: How high.
+        title: What stands on top.
+        trouble: What keeps the view from being fresh; empty for nothing.
+    """
+    parts = sections(look, now, with_ids=columns >= IDS_FROM)
+    lines = [_top(output, title, now, columns)]
+    lines.append(output.styled(clip(plain(trouble), columns), "red") if trouble else _sums(look, columns))
+    room = rows - len(lines) - sum(2 if part.rows else 1 for part in parts)  # an empty line, and the titles
+    for part, share in zip(parts, shares(room, [max(1, len(part.rows)) for part in parts]), strict=True):
+        lines += ["", *_lines(output, part, share, columns)]
+    return lines[:rows]
+
+
+def shares(room: int, wanted: Sequence[int]) -> list[int]:
+    """Divide lines among lists: nobody gets more than wanted, and whoever wants little gets that first."""
+    given, left = [0] * len(wanted), max(0, room)
+    for place, index in enumerate(sorted(range(len(wanted)), key=wanted.__getitem__)):
+        given[index] = min(wanted[index], left // (len(wanted) - place))
+        left -= given[index]
+    return given
+
+
+def short(number: float) -> str:
+    """A count in at most six characters."""
+    if number < 99_999.5:
+        return f"{number:,.0f}"
+    size, unit = next(((size, unit) for size, unit in _UNITS if number < 999.5 * size), _UNITS[-1])
+    return f"{number / size:.0f}{unit}" if number >= 99.95 * size else f"{number / size:.1f}{unit}"
+
+
+def pace(rate: float | None) -> str:
+    """A rate in at most six characters; a dash while it is not known."""
+    if rate is None:
+        return "-"
+    return f"{rate:.1f}" if 0 < rate < 99.95 else short(rate)
+
+
+def _top(output: Output, title: str, now: datetime, columns: int) -> str:
+    clock = f"{now.astimezone():%H:%M:%S}"
+    name = clip(plain(title), max(NARROWEST, columns - len(clock) - 2))
+    return output.styled(f"{name}{' ' * max(2, columns - width(name) - len(clock))}{clock}", "dim")
+
+
+def _sums(look: Look, columns: int) -> str:
+    """The whole fleet in one line."""
+    every = [one.queue for one in look.queues]
+    alive = [worker for worker in look.workers if not worker.is_gone]
+    counts = (
+        (sum(queue.queued for queue in every), "waiting"),
+        (sum(queue.scheduled + queue.retrying for queue in every), "later"),
+        (sum(queue.running for queue in every), "running"),
+        (sum(queue.dead for queue in every), "dead"),
+    )
+    rates = [one.completed for one in look.queues if one.completed is not None]
+    parts = [f"{short(number)} {word}" for number, word in counts]
+    parts.append(f"{pace(sum(rates) if rates else None)} done/s")
+    parts.append(f"{sum(worker.running for worker in alive)}/{sum(worker.slots for worker in alive)} slots")
+    return clip("   ".join(parts), columns)
+
+
+def _lines(output: Output, part: Section, share: int, columns: int) -> list[str]:
+    """A table in so many lines below its titles."""
+    if not part.rows:
+        return [output.styled(clip(part.nothing.text, columns), part.nothing.color)]
+    more = len(part.rows) - share
+    shown = part.rows if more <= 0 else part.rows[: max(0, share - 1)]
+    lines = output.table(part.columns, _fitted(part, shown, columns), columns=columns).splitlines()
+    if more > 0 and share:
+        lines.append(output.styled(f"and {len(part.rows) - len(shown):,} more", "dim"))
+    return lines
+
+
+def _fitted(part: Section, rows: Sequence[Row], columns: int) -> list[Row]:
+    """Cut the elastic column so far that the last one has room."""
+    titles = [column.title if isinstance(column, Column) else column for column in part.columns]
+    wide = [max(width(_text(cell)) for cell in cells) for cells in zip(titles, *rows, strict=True)]
+    taken = sum(wide[:-1]) - wide[part.elastic] + min(wide[-1], LAST) + 2 * (len(wide) - 1)
+    room = max(NARROWEST, columns - taken)
+    return [[_cut(cell, room) if place == part.elastic else cell for place, cell in enumerate(row)] for row in rows]
+
+
+def _text(cell: Cell | str) -> str:
+    return plain(cell.text if isinstance(cell, Cell) else cell)
+
+
+def _cut(cell: Cell | str, room: int) -> Cell:
+    return Cell(clip(_text(cell), room), cell.color if isinstance(cell, Cell) else None)
+
+
+def _queues(every: Sequence[Moving]) -> Section:
+    has_blocked = any(one.queue.blocked for one in every)
+    blocked = ["BLOCKED"] if has_blocked else []
+    titles = ["WAITING", "LATER", *blocked, "RUNNING", "DONE/S", "FAIL/S", "OLDEST"]
+    columns: list[Column | str] = ["QUEUE", *(Column(title, True) for title in titles), "STATE"]
+    rows = [_queue_row(one, has_blocked=has_blocked) for one in every]
+    return Section(columns, rows, 0, Cell("No queues yet; the first job or worker makes one."))
+
+
+def _queue_row(one: Moving, *, has_blocked: bool) -> Row:
+    queue = one.queue
+    latency = queue.latency.total_seconds()
+    return [
+        queue.name,
+        short(queue.queued),
+        short(queue.scheduled + queue.retrying),
+        *([short(queue.blocked)] if has_blocked else []),
+        Cell(short(queue.running), "cyan" if queue.running else None),
+        pace(one.completed),
+        Cell(pace(one.failed), "red" if one.failed else None),
+        age(latency) if latency else "-",
+        _state(one),
+    ]
+
+
+def _state(one: Moving) -> Cell:
+    queue = one.queue
+    if queue.paused is not None:
+        return Cell("paused", "yellow")
+    if queue.paused_functions:
+        return Cell(f"{len(queue.paused_functions)} paused", "yellow")
+    return Cell("open", "green")
+
+
+def _workers(every: Sequence[WorkerInfo], now: datetime) -> Section:
+    numbers = [Column(title, True) for title in ("SLOTS", "CHILDREN", "UP", "HEARD")]
+    columns: list[Column | str] = ["WORKER", "STATE", *numbers, "QUEUES"]
+    rows: list[Row] = [
+        [
+            worker.id,
+            _worker_state(worker),
+            Cell(f"{worker.running}/{worker.slots}", "cyan" if worker.running and not worker.is_gone else None),
+            str(worker.children),
+            _since(worker.started, now),
+            Cell(_since(worker.beat, now), "red" if worker.is_gone else None),
+            ",".join(worker.queues) or "-",
+        ]
+        for worker in every
+    ]
+    return Section(columns, rows, 0, Cell("No workers. Start one: 'jobfleet worker MODULE'.", "yellow"))
+
+
+def _worker_state(worker: WorkerInfo) -> Cell:
+    if worker.is_gone:
+        return Cell("gone", "red")
+    if worker.hung:
+        return Cell(f"{worker.hung} hung", "red")
+    return Cell(worker.state or "-", _COLORS.get(worker.state))
+
+
+def _failures(every: Sequence[JobResult[Any]], now: datetime, *, with_ids: bool) -> Section:
+    ids = ["ID"] if with_ids else []
+    rows: list[Row] = [
+        [
+            _since(letter.completed_at, now),
+            *([letter.id] if with_ids else []),
+            letter.function or "-",
+            Cell(error_text(letter) or "-", "red"),
+        ]
+        for letter in every
+    ]
+    return Section([Column("DEAD", True), *ids, "FUNCTION", "ERROR"], rows, len(ids) + 1, Cell("No dead letters."))
+
+
+def _since(moment: datetime | None, now: datetime) -> str:
+    return age((now - moment).total_seconds()) if moment else "-"

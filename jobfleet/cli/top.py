@@ -1,0 +1,124 @@
+"""`jobfleet top`: queues, workers and failures, live on a terminal."""
+
+from __future__ import annotations
+
+import os
+import time
+from contextlib import AbstractContextManager
+from datetime import UTC, datetime
+from typing import Any, Self
+
+import click
+
+from jobfleet.cli.invocation import Invocation
+from jobfleet.cli.options import TIME, Command
+from jobfleet.cli.output import Output
+from jobfleet.cli.pulse import Look, Pulse
+from jobfleet.cli.schema import job_data, jsonable, queue_data, worker_data
+from jobfleet.cli.screen import screen, tables
+from jobfleet.errors import ConfigError, StoreUnavailable
+
+LEAST_S = 0.1
+
+
+def _every(_ctx: click.Context, _option: click.Parameter, seconds: float) -> float:
+    if seconds < LEAST_S:
+        raise click.BadParameter(f"{seconds:g} s is too often; use {LEAST_S:g} or more.")
+    return seconds
+
+
+@click.command(cls=Command)
+@click.option("--every", type=TIME, default=1.0, metavar="SECONDS", callback=_every, help="How often. [default 1]")
+@click.option("--once", is_flag=True, help="Print one look as plain tables.")
+@click.pass_obj
+def top(invocation: Invocation, every: float, once: bool) -> None:
+    """Show queues, workers and the newest failures, live, until Ctrl-C.
+
+    WAITING jobs are due, LATER ones will be; rates are those of the last 5 seconds, OLDEST is for how long the first
+    job in line has been due, SLOTS how many are used, HEARD when a worker was last heard of.
+
+    Without a terminal, and with -o json or ids, one look is printed, without rates. Ids are those of the failures.
+    """
+    output = invocation.output
+    is_live = output.is_terminal and output.form == "table" and os.environ.get("TERM") not in {None, "dumb", "unknown"}
+    with invocation.fleet() as fleet:
+        pulse = Pulse(fleet)
+        look = pulse.look()
+        if once or not is_live:
+            text = tables(output, look, datetime.now(UTC)) if output.form == "table" else ""
+            output.show(data=look_data(look), ids=[letter.id for letter in look.failures], text=text)
+            return
+        with View(output, fleet.store.at.shown, invocation.config.namespace) as view:
+            while True:
+                view.show(look)
+                time.sleep(every)
+                try:
+                    look = pulse.look()
+                    view.trouble = ""
+                except StoreUnavailable as error:
+                    view.is_away(error, look)
+
+
+def look_data(look: Look) -> dict[str, object]:
+    """A look as JSON: queues with their rates, workers and failures."""
+    return {
+        "at": jsonable(look.at),
+        "queues": [
+            {**queue_data(one.queue), "completed_per_second": one.completed, "failed_per_second": one.failed}
+            for one in look.queues
+        ],
+        "workers": [worker_data(worker) for worker in look.workers],
+        "failures": [job_data(letter) for letter in look.failures],
+    }
+
+
+class View(AbstractContextManager["View"]):
+    """The whole terminal, drawn anew with each look; as it was before once it is left.
+
+    Args:
+        output: Says whether there are colours.
+        url: Where Redis is, without its password.
+        namespace: The fleet's.
+
+    Attributes:
+        trouble: What keeps the view from being fresh; empty for nothing.
+
+    Raises:
+        ConfigError: rich is not installed.
+    """
+
+    def __init__(self, output: Output, url: str, namespace: str) -> None:
+        try:
+            from rich.console import Console
+            from rich.live import Live
+            from rich.text import Text
+        except ImportError:
+            raise ConfigError("The live view needs rich: pip install 'jobfleet[cli]', or --once.") from None
+        self._output = output
+        self._url = url
+        self._title = f"jobfleet  {url}  {namespace}"
+        self._text: Any = Text
+        self._console = Console(no_color=not output.has_color, highlight=False)
+        self._live = Live(console=self._console, screen=True, auto_refresh=False)
+        self.trouble = ""
+
+    def is_away(self, error: StoreUnavailable, last: Look) -> None:
+        """Redis does not answer: what was seen last stays, with the time of it."""
+        what = str(error).partition(". ")[0].replace(f" at {self._url}", "")  # which stands on top
+        self.trouble = f"Since {last.at.astimezone():%H:%M:%S}: {what}; trying again."
+
+    def show(self, look: Look) -> None:
+        """Draw a look, as large as the terminal is now."""
+        columns, rows = self._console.size
+        lines = screen(
+            self._output, look, datetime.now(UTC), columns=columns, rows=rows, title=self._title, trouble=self.trouble
+        )
+        drawn = self._text.from_ansi("\n".join(lines), no_wrap=True, overflow="crop", end="")
+        self._live.update(drawn, refresh=True)
+
+    def __enter__(self) -> Self:
+        self._live.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._live.stop()
