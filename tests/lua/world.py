@@ -11,6 +11,7 @@ import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
+from itertools import chain
 from typing import Any, TypeVar
 
 import redis
@@ -47,6 +48,10 @@ class Eavesdropper:
             if name := self._scripts.get(command[1]):
                 self._heard.setdefault(name, []).append(reply)
         return replies
+
+    def exchange_as_made(self, parts: Iterator[Sequence[Command]]) -> list[Any]:
+        """Pass on as one, and listen."""
+        return self.exchange(list(chain.from_iterable(parts)))
 
     def close(self) -> None:
         """Let the connections go."""

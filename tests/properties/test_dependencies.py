@@ -31,6 +31,7 @@ from jobfleet.store.call import Call
 from jobfleet.store.calls import lease, settle
 from jobfleet.store.keys import Keyspace
 from jobfleet.store.script import Script, load
+from jobfleet.store.trip import Making
 from tests.lua.world import mutated
 
 KEYS = Keyspace("jobfleet")
@@ -64,7 +65,8 @@ class Mortal(AsyncStore):
     mutants: dict[str, Script]
     left: int | None = None
 
-    async def run_many(self, calls: Sequence[Call[Any]], **options: Any) -> list[Any]:
+    async def run_many(self, calls: Sequence[Call[Any]] | Making, **options: Any) -> list[Any]:
+        assert not isinstance(calls, Making), "relays enqueue nothing in bulk"
         answers: list[Any] = []
         for call in calls:
             if self.left is not None:
