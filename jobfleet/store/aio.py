@@ -11,7 +11,7 @@ from jobfleet.store.call import Call, Command
 from jobfleet.store.connect import Target
 from jobfleet.store.keys import Lane
 from jobfleet.store.link import AsyncLink, AsyncSocketLink
-from jobfleet.store.replies import Remedy, remedy, translate
+from jobfleet.store.replies import Remedy, remedy, translate, word
 from jobfleet.store.trip import Detours, Making, Recorder, only, speller, straight, trip
 
 T = TypeVar("T")
@@ -124,15 +124,39 @@ class AsyncStore:
         """
         by_key = {lane.wake.encode(): lane for lane in lanes}
         command = ("BZPOPMIN", *(lane.wake for lane in lanes), f"{timeout:.3f}")
-        reply = await self.link.block(command, timeout)
+        (reply,) = await self.link.block((command,), timeout)
         if isinstance(reply, BaseException):
-            if remedy(reply) is Remedy.RAISE:
-                raise translate(reply)
-            if self.recorder is not None:
-                self.recorder.stumbled(reply)
-            await asyncio.sleep(0.1)
+            await self._stumble(reply)
             return None
         return by_key[bytes(reply[0])] if reply else None
+
+    async def wait_wake_with(self, call: Call[T], lane: Lane, timeout: float) -> tuple[bool, T | None]:
+        """Block like `wait_wake`, and let the server run a call at the end of the wait, at once.
+
+        Args:
+            call: What to run, once: it is not repeated here.
+            lane: Whose marker to wait for.
+            timeout: Seconds; the call runs when they have gone by, too.
+
+        Returns:
+            Whether the marker was taken, and the call's value; None when it cannot be told whether it ran, or it was
+            answered with an error: it has to be run again.
+        """
+        wait = ("BZPOPMIN", lane.wake, f"{timeout:.3f}")
+        taken, reply = await self.link.block((wait, self._spell(call)), timeout)
+        if isinstance(taken, BaseException):
+            await self._stumble(taken)
+        if isinstance(taken, BaseException) or isinstance(reply, BaseException):
+            return True, None
+        return bool(taken), call.read(word(reply, call))
+
+    async def _stumble(self, error: BaseException) -> None:
+        """A wait was answered so; raised when no retry mends it."""
+        if remedy(error) is Remedy.RAISE:
+            raise translate(error)
+        if self.recorder is not None:
+            self.recorder.stumbled(error)
+        await asyncio.sleep(0.1)
 
     async def close(self) -> None:
         """Let the connections go."""

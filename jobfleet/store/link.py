@@ -16,7 +16,7 @@ from redis.exceptions import ConnectionError as RedisConnectionError
 from redis.exceptions import RedisError
 
 from jobfleet.store.busypoll import AsyncBusyPoll, BusyPoll
-from jobfleet.store.call import Argument, Command
+from jobfleet.store.call import Command
 from jobfleet.store.connect import Target, async_connections, check_version, connections
 from jobfleet.store.replies import CONNECTION_ERRORS
 
@@ -54,8 +54,8 @@ class AsyncLink(Protocol):
     async def exchange_as_made(self, parts: Iterator[Sequence[Command]]) -> list[Any]:
         """Send each part, none of them empty, as soon as it is made; then a reply or an exception for each command."""
 
-    async def block(self, command: Command, timeout: float) -> Any:
-        """Send a command that may block for `timeout` seconds, on a connection of its own."""
+    async def block(self, commands: Sequence[Command], timeout: float) -> list[Any]:
+        """Send commands in one pipeline, the first of which may block for `timeout` seconds; likewise."""
 
     async def close(self) -> None:
         """Let the connections go."""
@@ -272,22 +272,31 @@ class AsyncSocketLink:
             await self._keep(connection, self._idle)
         return replies
 
-    async def block(self, command: tuple[Argument, ...], timeout: float) -> Any:
-        """Send a command that may block for `timeout` seconds, on a connection of its own."""
+    async def block(self, commands: Sequence[Command], timeout: float) -> list[Any]:
+        """Send commands in one pipeline, the first of which may block for `timeout` seconds; likewise.
+
+        It has a connection of its own.
+        """
+        replies: list[Any] = []
         connection = None
         try:
             async with asyncio.timeout(timeout + self._timeout):
                 connection = self._blocking.pop() if self._blocking else await self._connect()
-                await connection.send_command(*command, check_health=False)
-                reply = await _aread(connection)
+                if self._fake:
+                    for command in commands:
+                        await connection.send_command(*command)
+                else:
+                    await connection.send_packed_command(packed(connection, commands), check_health=False)
+                for _ in commands:
+                    replies.append(await _aread(connection))  # noqa: PERF401 - what came before an error stays
         except LINK_ERRORS as error:
             await _drop(connection)
-            return answered(error)
+            return fill(replies, commands, error)
         except BaseException:  # cancelled while blocking: the connection must go, or it eats a later wake-up
             await _drop(connection)
             raise
         await self._keep(connection, self._blocking)
-        return reply
+        return replies
 
     async def _connect(self) -> Any:
         if self._closed:

@@ -101,8 +101,10 @@ class Line(NamedTuple):
     text: str
 
 
-@dataclass(frozen=True, slots=True)
-class Claimed:
+NO_FUNCTIONS: frozenset[str] = frozenset()
+
+
+class Claimed(NamedTuple):
     """The answer to a claim.
 
     Attributes:
@@ -117,7 +119,7 @@ class Claimed:
     now: int = 0
     next_due: int = 0
     grants: tuple[Grant, ...] = ()
-    functions: frozenset[str] = frozenset()
+    functions: frozenset[str] = NO_FUNCTIONS
 
 
 class Run(NamedTuple):

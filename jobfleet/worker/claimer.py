@@ -3,6 +3,11 @@
 A lane is *hot* when a claim there may bring something: at the start, when its marker was taken, when
 the last claim was filled, when a due time that is near has come. Whoever takes a marker owes the
 lane one claim, so a marker taken without a free slot is put back by a claim of nothing.
+
+While jobs keep coming, and one lane is served, a wait brings its claim along: the server runs it as soon
+as the marker is taken, which saves a round trip. Its reply may be lost, or the wait ended from here,
+and then nobody knows whether it ran. So a claim's nonce is used until it is answered, whichever way:
+asked again, a claim that has run answers its grants, and one that arrives late does nothing.
 """
 
 from __future__ import annotations
@@ -11,11 +16,13 @@ import asyncio
 import logging
 from collections.abc import Callable, Sequence
 from contextlib import suppress
+from typing import NamedTuple
 
 from jobfleet.clock import boottime
 from jobfleet.config import JobConfig
 from jobfleet.errors import JobfleetError, StoreUnavailable
 from jobfleet.store.aio import AsyncStore
+from jobfleet.store.call import Call
 from jobfleet.store.calls.lease import CHUNK, claim
 from jobfleet.store.keys import Lane
 from jobfleet.store.values import Claimed
@@ -28,6 +35,33 @@ PATIENCE = 2.0
 LATE = 10.0
 """Seconds beyond its time-out after which a wait for a marker does not count as one any more."""
 NEAR_US = 2_000_000
+WARM = 2.0
+"""Seconds that a wait may last which brings its claim along, and a tenth of a lease at most.
+
+Whoever waits so may die or freeze unseen, and is given jobs for a lease all the same, where a marker alone would cost a
+tick: let it not be for much longer than one. And when the lease began is not known here, so it counts from before the
+wait, and is shorter here by as much.
+"""
+
+
+class Asked(NamedTuple):
+    """A claim on its way.
+
+    Attributes:
+        call: It.
+        nonce: Its nonce.
+        limit: How many jobs it may bring.
+        since: When its nonce was first sent (boot-time clock): its leases began no sooner.
+        doubts: How many there were when it was sent.
+        is_repeat: Whether its nonce was sent before, and so may have run before what is known now.
+    """
+
+    call: Call[Claimed]
+    nonce: int
+    limit: int
+    since: float
+    doubts: int
+    is_repeat: bool
 
 
 class Claimer:
@@ -55,6 +89,7 @@ class Claimer:
         self._store = store
         self._child = child
         self._lease_us = round(config.lease * 1e6)
+        self._warm = min(WARM, config.lease / 10)
         self._free = free
         self._admit = admit
         self._on_buried = on_buried
@@ -63,7 +98,10 @@ class Claimer:
         self._priorities = Priorities() if config.priorities == "weighted" else None
         self._hot: set[Lane] = set()
         self._owed: set[Lane] = set()
-        self._nonces: dict[Lane, int] = {}
+        self._answered: dict[Lane, int] = {}
+        self._unanswered: dict[Lane, float] = {}
+        self._ahead: Lane | None = None
+        self._is_warm = False
         self._timers: dict[Lane, asyncio.TimerHandle] = {}
         self._may_claim = asyncio.Event()
         self._may_block = asyncio.Event()
@@ -90,7 +128,7 @@ class Claimer:
         """Serve these lanes, the first first."""
         new = self._queues.serve(lanes)
         if new and self._tasks:  # whoever blocks now does so on the old lanes
-            self._tasks[1].cancel()
+            self._hang_up()
             self._tasks[1] = self._loop.create_task(self._listen())
         for lane in new:
             self.heat(lane)
@@ -98,13 +136,26 @@ class Claimer:
     def doubt(self, lane: Lane) -> None:
         """Believe no more that nothing is left in a lane: a job was put back since the last claim was sent."""
         self._doubts += 1
-        self.is_empty = False
         self.heat(lane)
 
     def heat(self, lane: Lane) -> None:
         """Believe that a claim in a lane may bring something."""
         self._hot.add(lane)
+        self.is_empty = False
         self.changed()
+
+    def recall(self) -> None:
+        """End a wait that would bring jobs, because there is no room for them any more."""
+        if self._ahead is not None:
+            self._hang_up()
+            self._tasks[1] = self._loop.create_task(self._listen())
+            self.changed()
+
+    def _hang_up(self) -> None:
+        self._tasks[1].cancel()
+        if self._ahead is not None:  # its claim may have run: that is asked before anything else is claimed
+            self._owed.add(self._ahead)
+            self._hot.add(self._ahead)
 
     def changed(self) -> None:
         """Look again: a slot was freed, or a lane became hot."""
@@ -122,8 +173,8 @@ class Claimer:
         for timer in self._timers.values():
             timer.cancel()
         if self._tasks:
+            self._hang_up()
             claiming, listening = self._tasks
-            listening.cancel()
             await asyncio.wait((claiming, listening), timeout=PATIENCE)
             claiming.cancel()  # Redis is away: what this claim may bring is found when the child is buried
             await asyncio.wait((claiming,))
@@ -138,29 +189,32 @@ class Claimer:
             self.changed()
 
     async def _claim_on(self) -> None:
-        while not self._is_quiet:
-            free = min(self._free(), CHUNK)
-            lane = self._queues.first(self._hot if free > 0 else self._owed)
+        while True:
+            free = 0 if self._is_quiet else max(0, min(self._free(), CHUNK))
+            lane = self._next(self._hot if free > 0 else self._owed)
             if lane is None:
+                if self._is_quiet:
+                    return
                 self._may_claim.clear()
                 self.changed()
                 if not self._may_claim.is_set():
                     await self._may_claim.wait()
                 continue
             try:
-                await self._claim_once(lane, max(0, free))
+                await self._claim_once(lane, free)
             except Exception:
                 log.exception("claim.failed lane=%s", lane.tag)  # a child that claims no more must not look alive
                 await asyncio.sleep(1.0)
 
+    def _next(self, among: set[Lane]) -> Lane | None:
+        """The lane to claim from: first where a claim was not answered, since what it brought has its slots already."""
+        lane = self._queues.first(among & self._unanswered.keys()) if self._unanswered else None
+        return self._queues.first(among) if lane is None else lane
+
     async def _claim_once(self, lane: Lane, limit: int) -> None:
-        nonce = self._nonces[lane] = self._nonces.get(lane, 0) + 1
-        sent, doubts = boottime(), self._doubts
-        order = self._priorities.order(lane) if self._priorities is not None else ""
+        asked = self._ask(lane, limit)
         try:
-            claimed = await self._store.run(
-                claim(lane, child=self._child, nonce=nonce, lease_us=self._lease_us, limit=limit, order=order)
-            )
+            claimed = await self._store.run(asked.call)
         except StoreUnavailable:
             return
         except JobfleetError as error:
@@ -168,20 +222,43 @@ class Claimer:
             await asyncio.sleep(1.0)
             return
         self._answered_at = boottime()
-        self._owed.discard(lane)
+        if self._take(lane, asked, claimed):
+            self._owed.discard(lane)
+
+    def _ask(self, lane: Lane, limit: int) -> Asked:
+        """A claim, under the nonce that was not answered yet, if there is one."""
+        nonce = self._answered.get(lane, 0) + 1
+        is_repeat = lane in self._unanswered
+        since = self._unanswered.setdefault(lane, boottime())
+        order = self._priorities.order(lane) if self._priorities is not None else ""
+        call = claim(lane, child=self._child, nonce=nonce, lease_us=self._lease_us, limit=limit, order=order)
+        return Asked(call, nonce, limit, since, self._doubts, is_repeat)
+
+    def _take(self, lane: Lane, asked: Asked, claimed: Claimed) -> bool:
+        """Take what a claim was answered; False, and nothing is done, when its nonce has been answered before."""
+        if asked.nonce <= self._answered.get(lane, 0):
+            return False
+        self._answered[lane] = asked.nonce
+        del self._unanswered[lane]
         self._queues.took(lane, len(claimed.grants))
         if claimed.word == "buried":
             self._on_buried()
             self._is_quiet = True
-            return
-        if (len(claimed.grants) < limit or limit == 0) and doubts == self._doubts:
+            self._owed.clear()
+            return True
+        is_short = len(claimed.grants) < asked.limit or asked.limit == 0
+        if is_short and asked.doubts == self._doubts and not asked.is_repeat:
             self._hot.discard(lane)
             self._wait_for(lane, claimed)
+        else:
+            self._hot.add(lane)
         self.is_empty = not self._hot
         if claimed.grants:
+            self._is_warm = True
             if self._priorities is not None:
                 self._priorities.took(lane, claimed.grants)
-            self._admit(lane, claimed, sent + self._lease_us / 1e6)
+            self._admit(lane, claimed, asked.since + self._lease_us / 1e6)
+        return True
 
     def _wait_for(self, lane: Lane, claimed: Claimed) -> None:
         """A due time that is near is awaited here; a far one is a tick's to announce."""
@@ -201,10 +278,15 @@ class Claimer:
                 if self._hot or self._free() <= 0 or not self._queues.lanes:
                     continue
                 self._waits_since = boottime()
+                lanes = self._queues.lanes
                 try:
-                    lane = await self._store.wait_wake(self._queues.lanes, BLOCK)
-                except JobfleetError as error:  # lanes on several slots, say: look into all of them, now and then
-                    log.error("claim.deaf looking once a second %s", error)
+                    if self._is_warm and len(lanes) == 1:
+                        lane = await self._wait_with_claim(lanes[0])
+                    else:
+                        lane = await self._store.wait_wake(lanes, BLOCK)
+                except Exception as error:  # lanes on several slots, say: look into all of them, now and then
+                    is_bug = not isinstance(error, JobfleetError)
+                    log.error("claim.deaf looking once a second %s", error, exc_info=is_bug)
                     await asyncio.sleep(1.0)
                     self._hot = set(self._queues.lanes)
                     self.changed()
@@ -215,4 +297,21 @@ class Claimer:
                     self._owed.add(lane)
                     self.heat(lane)
                 else:
+                    await asyncio.sleep(0)  # what the wait has brought begins before the next one is sent
                     self.changed()
+
+    async def _wait_with_claim(self, lane: Lane) -> Lane | None:
+        """Wait for a lane's marker, the claim going with it; answer the lane if a claim is owed all the same."""
+        asked = self._ask(lane, min(self._free(), CHUNK))
+        self._ahead, self._is_warm = lane, False
+        try:
+            waited = await self._store.wait_wake_with(asked.call, lane, self._warm)
+        except Exception:
+            self._owed.add(lane)  # it may have run
+            raise
+        finally:
+            self._ahead = None
+        was_taken, claimed = waited
+        self._is_warm = was_taken
+        is_taken = claimed is not None and self._take(lane, asked, claimed)
+        return lane if was_taken and not is_taken else None

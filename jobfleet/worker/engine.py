@@ -95,13 +95,14 @@ class Engine:
         """How many runs have been settled."""
         self._most: int | None = None
         self._on_spent: Callable[[], None] = lambda: None
+        self._on_condemned = on_condemned
         self._resources = Resources()
         self._ladder = Ladder(
             board,
             cancel_grace=config.cancel_grace,
             stop_grace=config.stop_grace,
             on_stage=self._note_stage,
-            on_condemned=on_condemned,
+            on_condemned=on_condemned and self._condemned,
         )
         self._executors = executors(child, config, modules, handlers, board, self._ladder)
         keys = Keyspace(config.namespace)
@@ -311,6 +312,11 @@ class Engine:
     def _note_stage(self, run: Run, stage: Stage) -> None:
         run.n += 1
         self._finishers[run.lane].note(stop(run.lane, ((run.id, run.token, run.n, stage.name.lower()),)))
+
+    def _condemned(self, run: Run, verdict: Verdict) -> None:
+        self._claimer.recall()
+        if self._on_condemned is not None:
+            self._on_condemned(run, verdict)
 
     async def quiet(self) -> None:
         """Claim no more."""

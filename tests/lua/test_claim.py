@@ -141,7 +141,17 @@ def test_a_paused_lane_grants_nothing(world: World) -> None:
     world.seed.waiting("a")
     world.seed.paused()
 
-    assert world.refused(claiming(world)).word == "paused"
+    assert world.run(claiming(world)).word == "paused"
+    assert world.state() == world.moved(REMEMBERED)
+
+
+def test_a_claim_that_was_refused_for_a_pause_grants_nothing_when_it_is_repeated_after_it(world: World) -> None:
+    world.seed.waiting("a")
+    world.seed.paused()
+    world.run(claiming(world))
+    world.raw.delete(world.lane.conf)
+
+    assert world.again(claiming(world)).word == "empty"
 
 
 def test_a_claim_repeated_answers_the_same_grants_and_leases_nothing(world: World) -> None:

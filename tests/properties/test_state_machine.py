@@ -119,9 +119,10 @@ class LaneMachine(Model, RuleBasedStateMachine):
         self.nonces[child] += 1
         call = claim(LANE, child=child, nonce=self.nonces[child], lease_us=MINUTE, limit=limit)
         standing = [(band, due, job_id) for band in range(4) for job_id, due in self.scores(LANE.ready[band]).items()]
-        answer = self.unmoved(call) if self.paused else self.run(call)
+        answer = self.run(call)
         if self.paused:
             assert answer.word == "paused"
+            assert not again or self.unmoved(call).word == "empty"
             return
         due = sorted(row for row in standing if row[1] <= answer.now)
         assert [(grant.band, grant.due, grant.id) for grant in answer.grants] == due[:limit]

@@ -71,7 +71,7 @@ async def test_whoever_blocked_in_vain_is_let_go_without_the_garbage_collector(u
 
     async def ask() -> weakref.ref[Thing]:
         thing = Thing()
-        reply = await link.block(WRONG[0], 0.1)
+        (reply,) = await link.block(WRONG[:1], 0.1)
         assert isinstance(reply, Exception)
         return weakref.ref(thing)
 

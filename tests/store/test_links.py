@@ -34,6 +34,7 @@ from tests.support.waiting import await_until, wait_until
 
 LANE = Keyspace("test").lane("mail", 0)
 PASSWORD = "hunter2"
+BLOCKING = ("BZPOPMIN", "wake", "5")
 
 
 BUSY_POLLS = (0.0, 0.0002, 5.0)
@@ -299,7 +300,7 @@ async def test_a_cancelled_exchange_leaves_no_reply_for_the_next(alink: AsyncSoc
 
 
 async def test_a_cancelled_block_takes_no_marker(alink: AsyncSocketLink, raw: redis.Redis) -> None:
-    task = asyncio.create_task(alink.block(("BZPOPMIN", "wake", "5"), 5.0))
+    task = asyncio.create_task(alink.block((BLOCKING,), 5.0))
     await asyncio.to_thread(wait_until, lambda: is_blocking(raw), why="it blocks")
 
     task.cancel()
@@ -307,7 +308,7 @@ async def test_a_cancelled_block_takes_no_marker(alink: AsyncSocketLink, raw: re
     await asyncio.to_thread(wait_until, lambda: not is_blocking(raw), why="it has hung up")
     raw.zadd("wake", {"marker": 1})
 
-    assert await alink.block(("BZPOPMIN", "wake", "5"), 5.0) == [b"wake", b"marker", b"1"]
+    assert await alink.block((BLOCKING,), 5.0) == [[b"wake", b"marker", b"1"]]
 
 
 async def test_a_closed_link_stays_closed(alink: AsyncSocketLink) -> None:

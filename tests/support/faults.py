@@ -105,10 +105,10 @@ class AsyncFlakyLink:
         self._faults.note(commands)
         return self._faults.withhold(commands) or self._faults.lose(await self._link.exchange_as_made(iter(made)))
 
-    async def block(self, command: Command, timeout: float) -> Any:
-        """Send a command that may block for `timeout` seconds; its reply may be lost too."""
-        self._faults.note((command,))
-        return self._faults.lose([await self._link.block(command, timeout)])[0]
+    async def block(self, commands: Sequence[Command], timeout: float) -> list[Any]:
+        """Send commands, the first of which may block for `timeout` seconds; their replies may be lost too."""
+        self._faults.note(commands)
+        return self._faults.withhold(commands) or self._faults.lose(await self._link.block(commands, timeout))
 
     async def close(self) -> None:
         """Let the connections go."""

@@ -12,6 +12,7 @@ from jobfleet.store.script import load
 from jobfleet.store.values import Cancelling, Claimed, Grant, Held, Renewed, Run, Ticked
 
 CHUNK = 50
+ZERO = ord("0")
 
 
 def claim(lane: Lane, *, child: str, nonce: int, lease_us: int, limit: int, order: str = "") -> Call[Claimed]:
@@ -31,29 +32,36 @@ def claim(lane: Lane, *, child: str, nonce: int, lease_us: int, limit: int, orde
 
 
 def _claimed(reply: Reply) -> Claimed:
-    word = reply[0].decode()
-    if word in {"claimed", "guarded"}:
-        functions = stopped(reply[9].decode()) if word == "guarded" else frozenset[str]()
-        return Claimed("claimed", int(reply[1]), int(reply[2]), tuple(_grants(*reply[3:9])), functions)
-    if word == "empty":
-        return Claimed(word, int(reply[1]), int(reply[2]))
-    return Claimed(word, int(reply[1]) if len(reply) > 1 else 0)
+    word = reply[0]
+    if word == b"claimed":
+        return Claimed("claimed", int(reply[1]), int(reply[2]), _grants(*reply[3:9]))
+    if word == b"guarded":
+        return Claimed("claimed", int(reply[1]), int(reply[2]), _grants(*reply[3:9]), stopped(reply[9].decode()))
+    if word == b"empty":
+        return Claimed("empty", int(reply[1]), int(reply[2]))
+    return Claimed(word.decode(), int(reply[1]) if len(reply) > 1 else 0)
 
 
-def _grants(tokens: bytes, bands: bytes, stood: bytes, envelopes: Reply, tries: Reply, metas: Reply) -> list[Grant]:
+def _grants(
+    tokens: bytes, bands: bytes, stood: bytes, envelopes: Reply, tries: Reply, metas: Reply
+) -> tuple[Grant, ...]:
     fences = map(int, tokens.split()) if b" " in tokens else count(int(tokens))
     parts = stood.decode().split()
     known = zip(parts[::2], fences, map(int, parts[1::2]), bands, envelopes, strict=False)
     if not tries and not metas:
-        return [
-            Grant(job_id, token, due, band - ord("0"), envelope or b"", "", "")
-            for job_id, token, due, band, envelope in known
-        ]
+        return tuple(
+            [
+                Grant(job_id, token, due, band - ZERO, envelope or b"", "", "")
+                for job_id, token, due, band, envelope in known
+            ]
+        )
     rows = zip(known, tries or repeat(None), metas or repeat(None), strict=False)
-    return [
-        Grant(job_id, token, due, band - ord("0"), envelope or b"", (spent or b"").decode(), (meta or b"").decode())
-        for (job_id, token, due, band, envelope), spent, meta in rows
-    ]
+    return tuple(
+        [
+            Grant(job_id, token, due, band - ZERO, envelope or b"", (spent or b"").decode(), (meta or b"").decode())
+            for (job_id, token, due, band, envelope), spent, meta in rows
+        ]
+    )
 
 
 def renew(lane: Lane, held: Sequence[tuple[str, int]], *, lease_us: int) -> Call[Renewed]:

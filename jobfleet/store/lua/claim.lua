@@ -25,7 +25,7 @@
 --         listeners     string  whether anybody listens
 -- ARGV    1 tag         text    the lane's prefix
 --         2 child       text    child id
---         3 nonce       int     grows with every claim of the child in this lane
+--         3 nonce       int     grows with every answered claim of the child in this lane; until then it is the same
 --         4 lease       int     µs
 --         5 limit       int     0..50; 0 only marks the wake-up again, for a child that took it without room
 --         6 order       text    the digits of the four bands as they are visited; "" for 0123
@@ -103,7 +103,11 @@ if last ~= '' then
     return reply
   end
 end
-if conf[1] then return {'paused', stamp} end
+if conf[1] then
+  -- Remembered, as below, and lest the same one, sent twice, grants something after a resume that nobody reads.
+  redis.call('SET', KEYS[8], ARGV[3], 'PX', 3600000)
+  return {'paused', stamp}
+end
 
 local stood, count, bands, taken, room = {}, 0, '', {}, limit
 local more, order, quotas, next_token = false, STRICT, {}, nil
