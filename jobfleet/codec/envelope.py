@@ -12,7 +12,7 @@ from functools import lru_cache
 from types import MappingProxyType
 from typing import Any, Final, NamedTuple
 
-from jobfleet.codec.frame import PREFIX_BYTES, decode_header, encode_header, frame, is_text_map, split
+from jobfleet.codec.frame import decode_header, encode_header, frame, is_text_map, split
 from jobfleet.codec.payload import DEFAULT, Bytes, Limits, as_bytes, decode_at, encode_at, renamed, unreadable
 from jobfleet.codec.refusal import LEAF_TYPES
 from jobfleet.codec.wire import lost_in, pack
@@ -173,7 +173,7 @@ def recalled(
     data = as_bytes(envelope, "envelope")
     begin = split(data, PLAIN, "envelope")
     _header_of(data, begin)
-    return seal_call(data[PREFIX_BYTES:begin], args, kwargs, limits=limits)
+    return seal_call(data[:begin], args, kwargs, limits=limits)
 
 
 def zones_lost(envelope: Bytes) -> tuple[str, ...]:
