@@ -137,7 +137,7 @@ class Fleet(Steering, Showing, Operations):
 
         Args:
             jobs: The jobs.
-            chunk: How many share a round trip.
+            chunk: How many are answered together. They are sent as they are written down, and Redis works meanwhile.
 
         Raises:
             StoreUnavailable: Redis was away for too long.
