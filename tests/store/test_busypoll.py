@@ -38,7 +38,7 @@ class Looks:
 
 
 def sync_link(url: str, limit: float) -> tuple[SocketLink, Looks]:
-    link = SocketLink(target(url), connect_timeout=5, socket_timeout=5, busy_poll=limit)
+    link = SocketLink(target(url), connect_timeout=5, socket_timeout=60, busy_poll=limit)
     link.exchange([("PING",)])
     looks = Looks(link._idle.pop())
     link._idle.append(looks)
@@ -62,6 +62,10 @@ async def alink(redis_url: str) -> AsyncIterator[AsyncSocketLink]:
 def blocked(raw: redis.Redis) -> list[int]:
     clients: Any = raw.client_list()
     return [int(client["id"]) for client in clients if client["cmd"] == "blpop"]
+
+
+def has_missed(link: SocketLink | AsyncSocketLink) -> bool:
+    return link.busy_poll.odds._misses == 1
 
 
 # Odds
@@ -125,13 +129,18 @@ def test_a_reply_is_looked_for_and_read(link_and_looks: tuple[SocketLink, Looks]
 
 def test_a_reply_that_comes_late_is_waited_for_and_the_next_not_looked_for(redis_url: str, raw: redis.Redis) -> None:
     link, looks = sync_link(redis_url, SHORT)
-    raw.client_pause(200)
+    answers: list[Any] = []
+    raw.client_pause(60_000, all=False)
+    late = threading.Thread(target=lambda: answers.extend(link.exchange([("SET", "late", "x")])))
+    late.start()
+    wait_until(lambda: has_missed(link), why="the look was in vain")
+    seen = looks.count
+    raw.client_unpause()
+    late.join()
 
-    assert link.exchange([("ECHO", "late")]) == [b"late"]
-    asked_for_late = looks.count
     assert link.exchange([("ECHO", "next")]) == [b"next"]
 
-    assert (asked_for_late > 1, looks.count - asked_for_late) == (True, 0)
+    assert (answers, seen > 1, looks.count) == ([b"OK"], True, seen)
     link.close()
 
 
@@ -203,17 +212,20 @@ async def test_a_cancelled_exchange_ends_the_looking(alink: AsyncSocketLink, raw
 async def test_an_awaited_reply_that_comes_late_is_waited_for_and_the_next_not_looked_for(
     redis_url: str, raw: redis.Redis
 ) -> None:
-    link = AsyncSocketLink(target(redis_url), connect_timeout=5, socket_timeout=5, busy_poll=SHORT)
+    link = AsyncSocketLink(target(redis_url), connect_timeout=5, socket_timeout=60, busy_poll=SHORT)
     await link.exchange([("PING",)])
-    raw.client_pause(200)
+    raw.client_pause(60_000, all=False)
+    late = asyncio.create_task(link.exchange([("SET", "late", "x")]))
+    await asyncio.to_thread(wait_until, lambda: has_missed(link), why="the look was in vain")
+    raw.client_unpause()
+    answers = await late
 
-    assert await link.exchange([("ECHO", "late")]) == [b"late"]
     waiting = asyncio.create_task(link.exchange([("BLPOP", "list", "0")]))
     await asyncio.to_thread(wait_until, lambda: blocked(raw), why="it blocks")
     was_looking = link.busy_poll.is_looking
     raw.rpush("list", "x")
 
-    assert (await waiting, was_looking) == ([[b"list", b"x"]], False)
+    assert (answers, await waiting, was_looking) == ([b"OK"], [[b"list", b"x"]], False)
     await link.close()
 
 
