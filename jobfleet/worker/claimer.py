@@ -138,6 +138,11 @@ class Claimer:
         self._doubts += 1
         self.heat(lane)
 
+    def doubt_all(self) -> None:
+        """Likewise in every lane."""
+        for lane in self._queues.lanes:
+            self.doubt(lane)
+
     def heat(self, lane: Lane) -> None:
         """Believe that a claim in a lane may bring something."""
         self._hot.add(lane)

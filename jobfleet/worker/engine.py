@@ -141,7 +141,7 @@ class Engine:
         self._desk = Desk(
             store, config, on_lost=self._stopper.lost, on_cancel=self._cancelled_mark, registry=handlers.registry
         )
-        self._teller = Teller(Relay(store, keys, config, tally))
+        self._teller = Teller(Relay(store, keys, config, tally), self._told)
         self._finishers = Finishers(
             child, store, progress_ttl_ms=self._desk.progress_ms, on_settled=self._settled, on_watched=self._teller.tell
         )
@@ -263,6 +263,10 @@ class Engine:
         if self._counting.is_on:
             self._counting.settled(run, letter)
         self._clear(run)
+
+    def _told(self) -> None:
+        if self._config.burst:  # a marker alone may come when this worker has gone
+            self._claimer.doubt_all()
 
     def _clear(self, run: Run) -> None:
         self.finished += 1

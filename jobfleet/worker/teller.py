@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+from collections.abc import Callable
 from contextlib import suppress
 
 from jobfleet.errors import JobfleetError
@@ -18,16 +19,18 @@ class Teller:
 
     Args:
         relay: How.
+        on_told: Is told when some have been, before this is no longer busy: jobs may have become due by it.
     """
 
-    def __init__(self, relay: Relay) -> None:
+    def __init__(self, relay: Relay, on_told: Callable[[], None]) -> None:
         self._relay = relay
+        self._on_told = on_told
         self._tasks: dict[Lane, asyncio.Task[None]] = {}
         self._again: set[Lane] = set()
 
     @property
     def is_busy(self) -> bool:
-        """Whether some are still to be told; jobs may become due by it."""
+        """Whether some are still to be told."""
         return bool(self._tasks)
 
     def tell(self, lane: Lane) -> None:
@@ -47,6 +50,7 @@ class Teller:
             except JobfleetError as error:
                 log.warning("relay.stumbled lane=%s %s", lane.tag, error)
                 return
+            self._on_told()
             is_over = lane not in self._again
 
     async def drained(self, timeout: float) -> None:

@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+import asyncio
+from typing import Any
+
 import pytest
 
-from jobfleet import Fleet, JobStatus
+from jobfleet import Fleet, Flow, Job, JobStatus
 from jobfleet.client.registry import Registry
+from jobfleet.store.aio import AsyncStore
 
 ROUNDS = 10
 
@@ -21,3 +25,21 @@ def test_a_limit_that_is_full_ends_no_burst(fleet: Fleet, registry: Registry, gr
         handles = [function.enqueue() for _ in range(5)]
         fleet.run_worker(burst=True)
         assert {handle.poll().status for handle in handles} == {JobStatus.COMPLETED}
+
+
+async def late(*_: Any) -> Any:
+    """A marker whose reply is still on its way when somebody looks whether the burst is over."""
+    await asyncio.Event().wait()
+
+
+def test_who_was_told_runs_in_the_same_burst(fleet: Fleet, registry: Registry, monkeypatch: pytest.MonkeyPatch) -> None:
+    registry.register(lambda: 7, name="test.seven", fleet=fleet)
+    flow = Flow("line")
+    flow.chain(*[Job(f"part {number}", "test.seven") for number in range(4)])
+    info = fleet.flows.enqueue(flow)
+    monkeypatch.setattr(AsyncStore, "wait_wake", late)
+    monkeypatch.setattr(AsyncStore, "wait_wake_with", late)
+
+    fleet.run_worker(burst=True)
+
+    assert [job.status for job in fleet.flows.get(info.id).jobs] == ["completed"] * 4
