@@ -177,7 +177,7 @@ class JobManager:
 
 def _run(fleet: Fleet, slots: int, stop: Stop) -> None:
     try:
-        fleet.run_worker(slots=slots, stop=stop, with_reaper=True)
+        fleet.run_worker(slots=slots, stop=stop, with_reaper=True, allow_undecorated=True)
     except Exception:
         log.exception("worker.died")
     finally:

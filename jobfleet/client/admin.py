@@ -103,6 +103,7 @@ class WorkerInfo:
         state_by: Who asked for that state from afar; empty when nobody did.
         obeyed: The nonce of the last command it has obeyed.
         version: Its version of jobfleet.
+        undecorated: The modules whose public functions it runs without their being registered.
     """
 
     id: str
@@ -121,6 +122,7 @@ class WorkerInfo:
     state_by: str = ""
     obeyed: str = ""
     version: str = ""
+    undecorated: Sequence[str] = ()
 
 
 def seen(space: Space) -> Verb[FleetSeen]:
@@ -227,7 +229,12 @@ def _worker_info(worker: str, beat: int, account: bytes, now: int, gone_us: int)
         state_by=str(fields.get("state_by", "")),
         obeyed=str(fields.get("obeyed", "")),
         version=str(fields.get("version", "")),
+        undecorated=_texts(fields.get("undecorated")),
     )
+
+
+def _texts(value: object) -> tuple[str, ...]:
+    return tuple(map(str, value)) if isinstance(value, list) else ()
 
 
 def purge_queue(space: Space, queue: str, by: str | None) -> Verb[int]:

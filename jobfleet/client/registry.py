@@ -185,13 +185,16 @@ class Registry:
         around_run: Each is given a run's context and what comes next, and awaits it, or does not; the
             first is the outermost. They stand outside of `hooks`.
         hooks: What is called before, after and around runs, and around enqueues.
-        enqueued: Functions without ``@job`` that this process has put into jobs, by name.
+        enqueued: Functions without ``@job`` that this process has put into jobs, by name. Only workers inside this
+            process run them.
+        workers: How many workers inside this process serve this registry.
     """
 
     functions: dict[str, JobFunction[..., Any, Any]] = field(default_factory=dict)
     around_run: list[Middleware] = field(default_factory=list)
     hooks: Hooks = field(default_factory=Hooks)
     enqueued: dict[str, Callable[..., Any]] = field(default_factory=dict)
+    workers: int = 0
 
     @property
     def around_enqueue(self) -> list[AroundEnqueue]:

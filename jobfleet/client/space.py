@@ -33,6 +33,7 @@ class Space:
         windows: Seconds for which an id of our own making, and a caller's own, is remembered at least.
         queues: Queue → when it was looked up, home lanes, lanes.
         published: What workers have published, and when it was looked up.
+        unregistered: Plain functions of which it was looked up whether a worker runs them.
     """
 
     config: JobConfig
@@ -42,6 +43,7 @@ class Space:
     windows: tuple[float, float] = field(init=False)
     queues: dict[str, tuple[float, int, int]] = field(default_factory=dict)
     published: tuple[float, FleetSeen | None] = (0.0, None)
+    unregistered: set[str] = field(default_factory=set)
 
     def __post_init__(self) -> None:
         """Derive what follows from the settings."""
@@ -82,6 +84,8 @@ class Space:
         """Write a job down if everything about it is known and fresh at `now`; else None."""
         function = resolve(job, self.registry)
         if function is None or not (job.is_plain or job.cron_expression is job.tz is job.depends_on is None):
+            return None
+        if not function.is_registered and function.name not in self.unregistered:
             return None
         queue = job.queue or function.options.get("queue") or "default"
         known = self.queues.get(queue)

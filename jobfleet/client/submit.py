@@ -52,11 +52,19 @@ class Submission(NamedTuple):
 
 
 class Resolved(NamedTuple):
-    """A job's function by name, the options that come with it, and what its callers give."""
+    """A job's function by name, the options that come with it, and what its callers give.
+
+    Attributes:
+        name: The name on the wire.
+        options: The function's own options.
+        parameters: What a unique key may name.
+        is_registered: False of a plain function, which few workers run.
+    """
 
     name: str
     options: Mapping[str, Any]
     parameters: tuple[inspect.Parameter, ...] = ()
+    is_registered: bool = True
 
 
 def resolve(job: Job, registry: Registry) -> Resolved | None:
@@ -77,7 +85,7 @@ def resolve(job: Job, registry: Registry) -> Resolved | None:
     asked = parameters_of(function, injection_of(function)) if job.unique is not None else ()
     name = stable_name(function, label=job.name)
     registry.enqueued[name] = function
-    return Resolved(name, {}, asked or ())
+    return Resolved(name, {}, asked or (), is_registered=False)
 
 
 def lane_index(job: Job, home: int, lanes: int, key: str | None = None, group: str | None = None) -> int:

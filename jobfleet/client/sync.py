@@ -282,7 +282,9 @@ class Fleet(Steering, Showing, Operations):
 
         Args:
             options: ``queues``, ``slots``, ``burst`` (return when nothing is left to do), ``stop`` (an event
-                that ends it), ``with_reaper`` (do the reaper's duties too: recurring jobs, flows, retention).
+                that ends it), ``with_reaper`` (do the reaper's duties too: recurring jobs, flows, retention),
+                ``allow_undecorated`` (run public functions of ``__main__`` that are not registered; by default as
+                the setting says).
         """
         # The one arrow that points up, resolved when it is used: a client can be had without a worker.
         import_module("jobfleet.worker.inside").run_worker(self, **options)

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any, TypeVar, cast
 
 from jobfleet.client import conflict
 from jobfleet.client.report import result_of
-from jobfleet.client.space import Space
+from jobfleet.client.space import REMEMBERED, Space
 from jobfleet.client.submit import Resolved, Submission
 from jobfleet.clock import monotonic, span
 from jobfleet.errors import InvalidJob, JobfleetError, JobNotFound
@@ -25,7 +25,7 @@ from jobfleet.store.calls import control, inspect, journal
 from jobfleet.store.calls.enqueue import enqueue
 from jobfleet.store.keys import Lane
 from jobfleet.store.trip import Making
-from jobfleet.store.values import Holder
+from jobfleet.store.values import FleetSeen, Holder
 
 if TYPE_CHECKING:
     from jobfleet.store.aio import AsyncStore
@@ -84,6 +84,8 @@ def prepare(space: Space, job: Job) -> Verb[Submission]:
     function = space.resolved(job)
     if function is None:
         function = yield from _look_up(space, job)
+    elif not function.is_registered and function.name not in space.unregistered:
+        yield from _check_unregistered(space, function.name)
     queue = space.queue_of(job, function)
     if not space.has_queue(queue):
         yield from open_queue(space, queue)
@@ -101,11 +103,36 @@ def open_queue(space: Space, queue: str) -> Verb[None]:
     space.remember(queue, (home, lanes))
 
 
-def _look_up(space: Space, job: Job) -> Verb[Resolved]:
+def _published(space: Space) -> Verb[FleetSeen]:
     looked, seen = space.published
-    if seen is None or monotonic() - looked > 5.0:
+    if seen is None or monotonic() - looked > REMEMBERED:
         seen = value((yield (space.looking(),)))
         space.published = (monotonic(), seen)
+    return seen
+
+
+def _check_unregistered(space: Space, name: str) -> Verb[None]:
+    """Warn, once, when live workers are there and none of them runs a plain function."""
+    from jobfleet.client.admin import workers_of
+
+    space.unregistered.add(name)
+    if space.registry.workers:
+        return
+    seen = yield from _published(space)
+    alive = [worker for worker in workers_of(space, seen) if not worker.is_gone]
+    module = name.rpartition(".")[0]
+    if alive and name not in seen.functions and not any(module in worker.undecorated for worker in alive):
+        warnings.warn(
+            f"No live worker runs {name!r}, which is not registered: decorate it with @job or call "
+            f"register_job_function({name!r}, …); a worker inside this program runs it as it is, as do workers with "
+            "allow_undecorated = true.",
+            UserWarning,
+            stacklevel=2,
+        )
+
+
+def _look_up(space: Space, job: Job) -> Verb[Resolved]:
+    seen = yield from _published(space)
     function = space.resolved(job)
     if function is not None:
         return function

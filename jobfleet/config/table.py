@@ -102,6 +102,13 @@ class JobConfig:
         DURATION, HOUR, "How long a job is parked whose function no worker knows.", scope="worker"
     )
 
+    allow_undecorated: bool = setting(
+        FLAG,
+        False,
+        "Run public functions of the loaded modules that are not registered with @job or register_job_function.",
+        scope="worker",
+    )
+
     queues: Weights = setting(
         QUEUES,
         (),

@@ -1,17 +1,26 @@
-"""From a function's name on the wire to what runs: handlers, looked up once and remembered."""
+"""From a function's name on the wire to what runs: handlers, looked up once and remembered.
+
+Anyone who can write to Redis chooses these names, so a name reaches registered functions only. The setting
+`allow_undecorated` adds the public functions that a loaded module defines. No attribute is followed.
+"""
 
 from __future__ import annotations
 
 import difflib
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
-from types import ModuleType
+from types import FunctionType, MappingProxyType, ModuleType
 from typing import Any
 
 from jobfleet.client.registry import JobFunction, Registry, module_name
 from jobfleet.config import JobConfig
 from jobfleet.model import seconds
+from jobfleet.model.ids import NAME_RULE
 from jobfleet.retry import Policy, policy_of
+
+KNOWN_MOST = 1024
+"""How many names are remembered with their handlers."""
+_NONE: Mapping[str, Callable[..., Any]] = MappingProxyType({})
 
 
 @dataclass(slots=True)
@@ -47,17 +56,31 @@ class Handlers:
 
     Args:
         registry: What is registered.
-        modules: Loaded modules whose module-level functions may be run by their stable name.
+        modules: Loaded modules; with the setting `allow_undecorated` their public functions may be run by name.
         config: Where defaults stand.
+        own: Functions that the calling program has put into jobs itself, by name. For a worker inside that program.
     """
 
-    def __init__(self, registry: Registry, modules: Iterable[ModuleType], config: JobConfig) -> None:
+    def __init__(
+        self,
+        registry: Registry,
+        modules: Iterable[ModuleType],
+        config: JobConfig,
+        *,
+        own: Mapping[str, Callable[..., Any]] = _NONE,
+    ) -> None:
         self.registry = registry
         self._modules = {module_name(module.__name__): module for module in modules}
         self._config = config
+        self._own = own
         self._known: dict[str, Handler] = {}
         self.around = tuple(registry.around_run)
         self.hooks = registry.hooks
+
+    @property
+    def undecorated(self) -> list[str]:
+        """The modules whose public functions are run without being registered."""
+        return sorted(self._modules) if self._config.allow_undecorated else []
 
     @property
     def isolated(self) -> list[JobFunction[..., Any, Any]]:
@@ -76,22 +99,32 @@ class Handlers:
             UnknownFunction: There is none.
         """
         handler = self._known.get(name)
-        if handler is None:
-            handler = self._known[name] = self._make(name)
-        return handler
-
-    def _make(self, name: str) -> Handler:
-        function = self.registry.get(name) or self._from_module(name) or self._enqueued(name)
-        if function is None:
-            close = difflib.get_close_matches(name, list(self.registry.functions), n=1)
-            hint = f"; did you mean {close[0]!r}?" if close else "."
-            raise UnknownFunction(f"no worker knows {name!r}{hint}")
-        return self._handler(function)
+        return handler if handler is not None else self.adopt(name, self._find(name))
 
     def adopt(self, name: str, function: JobFunction[..., Any, Any]) -> Handler:
         """The handler of a function that was found elsewhere; it is known by that name from now on."""
+        if len(self._known) >= KNOWN_MOST:
+            del self._known[next(iter(self._known))]
         handler = self._known[name] = self._handler(function)
         return handler
+
+    def _find(self, name: str) -> JobFunction[..., Any, Any]:
+        if not NAME_RULE.fullmatch(name):
+            raise UnknownFunction(f"{name!r:.100} is not the name of a function.")
+        function = self.registry.get(name)
+        if function is not None:
+            return function
+        plain = self._own.get(name) or self._defined(name)
+        if plain is None:
+            close = difflib.get_close_matches(name, list(self.registry.functions), n=1)
+            hint = f"; did you mean {close[0]!r}?" if close else "."
+            raise UnknownFunction(f"no worker knows {name!r}{hint}")
+        if name not in self._own and not self._config.allow_undecorated:
+            raise UnknownFunction(
+                f"{name!r} is a function of this worker's modules, but it is not registered: decorate it with @job or "
+                f"call register_job_function({name!r}, …); allow_undecorated = true runs it as it is."
+            )
+        return JobFunction(plain, name=name, options={})
 
     def _handler(self, function: JobFunction[..., Any, Any]) -> Handler:
         options, config = function.given, self._config
@@ -110,19 +143,11 @@ class Handlers:
             result_ttl_ms=round((config.result_ttl if ttl is None else float(ttl)) * 1000),
         )
 
-    def _from_module(self, name: str) -> JobFunction[..., Any, Any] | None:
-        """A module-level function of a module that this worker was given; nothing else is imported."""
-        for prefix, module in self._modules.items():
-            if not name.startswith(f"{prefix}."):
-                continue
-            found: Any = module
-            for part in name.removeprefix(f"{prefix}.").split("."):
-                found = getattr(found, part, None)
-            if callable(found) and getattr(found, "__module__", None) == module.__name__:
-                return JobFunction(found, name=name, options={})
-        return None
-
-    def _enqueued(self, name: str) -> JobFunction[..., Any, Any] | None:
-        """A function that this very process has put into a job."""
-        function = self.registry.enqueued.get(name)
-        return JobFunction(function, name=name, options={}) if function is not None else None
+    def _defined(self, name: str) -> Callable[..., Any] | None:
+        """The public function of that name that a module of this worker defines itself."""
+        prefix, _, own_name = name.rpartition(".")
+        module = self._modules.get(prefix)
+        found = vars(module).get(own_name) if module is not None else None
+        if module is None or type(found) is not FunctionType or own_name.startswith("_"):
+            return None
+        return found if (found.__module__, found.__qualname__) == (module.__name__, own_name) else None

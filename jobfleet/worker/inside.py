@@ -61,6 +61,7 @@ def run_worker(
     burst: bool = False,
     stop: threading.Event | None = None,
     with_reaper: bool = False,
+    allow_undecorated: bool | None = None,
 ) -> None:
     """Run a worker until `stop` is set, or with `burst` until nothing is left to do.
 
@@ -72,13 +73,26 @@ def run_worker(
         burst: Return when nothing that is due is left.
         stop: Ends it from another thread; a `Stop` does so with a grace of its own.
         with_reaper: Do the reaper's duties too (recurring jobs, flows, retention), and publish the functions.
+        allow_undecorated: Run public functions of ``__main__`` that are not registered; by default as the setting of
+            this name says. Functions that this program has put into jobs itself always run.
     """
     from dataclasses import replace
 
-    config = replace(fleet.config, burst=burst, slots=fleet.config.slots if slots is None else slots)
+    settings = fleet.config
+    config = replace(
+        settings,
+        burst=burst,
+        slots=settings.slots if slots is None else slots,
+        allow_undecorated=settings.allow_undecorated if allow_undecorated is None else allow_undecorated,
+    )
     if isinstance(queues, Mapping):
         config = replace(config, queues=dict(queues))
-    asyncio.run(_Inside(fleet, config, queues, stop=stop, with_reaper=with_reaper).run())
+    registry = fleet.space.registry
+    registry.workers += 1
+    try:
+        asyncio.run(_Inside(fleet, config, queues, stop=stop, with_reaper=with_reaper).run())
+    finally:
+        registry.workers -= 1
 
 
 class _Inside:
@@ -95,7 +109,9 @@ class _Inside:
         self._config = config
         self._with_reaper = with_reaper
         self._stop = stop if stop is not None else threading.Event()
-        self._functions = fleet.space.registry.functions
+        registry = fleet.space.registry
+        self._functions = registry.functions
+        self._handlers = Handlers(registry, (sys.modules["__main__"],), config, own=registry.enqueued)
         self._given = [check_queue(name) for name in queues]
         self._queues = self._wanted()
         self._published: set[str] = set()
@@ -124,16 +140,15 @@ class _Inside:
         keys = Keyspace(self._config.namespace)
         store = self._store()
         lanes, known = await self._lanes(store, keys), len(self._functions)
-        handlers = Handlers(self._fleet.space.registry, (sys.modules["__main__"],), self._config)
         child = f"{self._worker}.0"
         engine = Engine(
             self._config,
-            handlers,
+            self._handlers,
             child=child,
             board=self._board,
             store=store,
             tally=self._tally,
-            modules=_modules_of(handlers),
+            modules=_modules_of(self._handlers),
             on_buried=self._stop.set,
         )
         over = threading.Event()
@@ -216,7 +231,12 @@ class _Inside:
             presence.publish({name: function_record(function) for name, function in fresh.items()})
             self._published |= set(fresh)
         await presence.beat(
-            queues=self._queues, slots=self._config.slots, running=engine.running, children=1, state="running"
+            queues=self._queues,
+            slots=self._config.slots,
+            running=engine.running,
+            children=1,
+            state="running",
+            undecorated=self._handlers.undecorated,
         )
         if isinstance(self._stop, Stop):
             self._stop.ready.set()

@@ -52,7 +52,7 @@ class Presence:
             running: How many it runs.
             children: How many children claim.
             state: running, quiet or stopping.
-            more: ``state_by``, ``leaving``, ``hung``, ``obeyed``; see `WorkerInfo`.
+            more: ``state_by``, ``leaving``, ``hung``, ``obeyed``, ``undecorated``; see `WorkerInfo`.
         """
         account = encode(
             {

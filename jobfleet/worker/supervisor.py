@@ -85,6 +85,7 @@ class Supervisor:
         )
         self._keeper = Keeper(self._store, self._keys, lease_us=round(config.lease * 1e6))
         self._functions: dict[str, bytes] = {}
+        self._undecorated = [name.partition(":")[0] for name in modules] if config.allow_undecorated else []
         overdue = Overdue(self._store, config, functions=lambda: self._functions, tally=self._tally)
         self._scrape = Scrape(config, self._worker, self._tally)
         self._nursery = Nursery(
@@ -219,6 +220,7 @@ class Supervisor:
             state=self._nursery.state,
             state_by=self._conduct.state_by,
             obeyed=self._control.obeyed,
+            undecorated=self._undecorated,
         )
         if patience is None:
             try:
