@@ -32,6 +32,8 @@ from jobfleet.store.keys import Keyspace
 
 log = logging.getLogger("jobfleet.reaper")
 AFTER_DEATH = 1.0
+TERMINAL = (signal.SIGINT, signal.SIGQUIT)
+"""Signals that a terminal sends to all processes of its foreground group."""
 
 
 def main(modules: Sequence[str], config: JobConfig) -> int:
@@ -88,7 +90,8 @@ async def _run(config: JobConfig, parent: int | None, reports: int | None = None
         reporting = asyncio.ensure_future(report_on(reports, duties, tally))
     over = asyncio.Event()
     loop = asyncio.get_running_loop()
-    for number in (signal.SIGTERM, signal.SIGINT):
+    # Installed even where the process began with INT and QUIT ignored, as a background job of a script does.
+    for number in (signal.SIGTERM, *(TERMINAL if parent is None else ())):
         loop.add_signal_handler(number, over.set)
     if parent is not None:
         loop.add_reader(parent, over.set)  # its end means that whoever started this reaper is gone
@@ -194,7 +197,8 @@ def _be_hosted() -> int:
     modules, settings = msgpack.unpackb(sys.stdin.buffer.read())
     config = JobConfig(**settings)
     set_up_logs(config)
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    for number in TERMINAL:  # a terminal sends these to the whole group; the worker that hosts this reaper ends it
+        signal.signal(number, signal.SIG_IGN)
     try:
         load_modules(modules, str(config.app_dir))
     except Exception as error:  # noqa: BLE001 - the worker's children import the same, and tell all of it

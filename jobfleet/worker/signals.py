@@ -28,17 +28,23 @@ HANDLED = (
 )  # fmt: skip
 LATER = (signal.SIGHUP, signal.SIGUSR1)
 """Signals whose default is death, and that mean nothing to a worker which has not started yet."""
+ALWAYS = frozenset({signal.SIGTERM, signal.SIGINT, signal.SIGQUIT})
+"""Signals that end a worker even if the process began with them ignored.
+
+A shell without job control starts a background job (`jobfleet worker … &` in a script) with INT and QUIT ignored.
+Nobody asked for that, and the worker could only be killed.
+"""
 
 
 class Signals:
     """The signals of this process, from before its first child to its last.
 
-    A signal that was ignored when the process began stays so: whoever said `nohup` meant it. A worker with a terminal
-    takes HUP as TERM: its terminal has gone.
+    A signal that was ignored when the process began stays ignored, because `nohup` is meant, except for those in
+    `ALWAYS`. A worker with a terminal takes HUP as TERM: its terminal has gone.
     """
 
     def __init__(self) -> None:
-        self._ignored = {number for number in HANDLED if signal.getsignal(number) is signal.SIG_IGN}
+        self._ignored = {number for number in HANDLED if signal.getsignal(number) is signal.SIG_IGN} - ALWAYS
         for number in LATER:
             signal.signal(number, signal.SIG_IGN)
         signal.pthread_sigmask(signal.SIG_UNBLOCK, HANDLED)  # `start_afresh` held them back
