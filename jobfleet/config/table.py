@@ -112,7 +112,7 @@ class JobConfig:
     queues: Weights = setting(
         QUEUES,
         (),
-        "Queues to serve, with weights where wanted; none given: those of the loaded functions, and 'default'.",
+        "Queues to serve, with weights where wanted; none given: those of the loaded functions, 'default' by default.",
         scope="worker",
         short="Q",
     )

@@ -16,25 +16,22 @@ import traceback
 from collections.abc import AsyncIterator, Coroutine
 from contextlib import suppress
 from functools import partial
+from types import ModuleType
 from typing import Any
 
 from jobfleet.client.default import offer_settings
 from jobfleet.client.publish import function_record
-from jobfleet.client.registry import REGISTRY
+from jobfleet.client.registry import REGISTRY, Registry
 from jobfleet.clock import boottime
 from jobfleet.config import JobConfig
 from jobfleet.errors import ConfigError, JobfleetError
 from jobfleet.logs import set_up_logs
 from jobfleet.metrics.tally import Mute, Tally, tally_for
-from jobfleet.model import check_queue
 from jobfleet.outcome import Cancelled, TimedOut
 from jobfleet.services.modules import load_modules
-from jobfleet.services.pausing import catch_up
 from jobfleet.store.aio import AsyncStore
-from jobfleet.store.calls.enqueue import open_queue
 from jobfleet.store.connect import target
-from jobfleet.store.journal import follow
-from jobfleet.store.keys import Keyspace, Lane
+from jobfleet.store.keys import Keyspace
 from jobfleet.worker.board import Board
 from jobfleet.worker.capture import keep_capturing, start_capture
 from jobfleet.worker.current import CURRENT
@@ -43,6 +40,7 @@ from jobfleet.worker.handlers import Handlers
 from jobfleet.worker.ladder import Verdict
 from jobfleet.worker.recycling import Wear
 from jobfleet.worker.run import Run
+from jobfleet.worker.serving import Serving
 from jobfleet.worker.wire import Sender, frames
 
 log = logging.getLogger("jobfleet.worker")
@@ -87,11 +85,14 @@ class Child:
         if loaded is None:
             return EXIT_USAGE
         start_capture(owns_process=True)  # now, so that logging.basicConfig in a module finds no handler
-        handlers, queues = loaded[0](config), loaded[1](config)
-        self._config, self._keys, self._queues = config, Keyspace(config.namespace), queues
+        modules_loaded, registry = loaded
+        self._config, self._keys, self._functions = config, Keyspace(config.namespace), registry.functions
+        self._serving = Serving(registry.functions, chosen=config.queues, runs_plain=lambda: config.allow_undecorated)
+        self._report_functions()
+        handlers = Handlers(registry, modules_loaded, config)
         self._grace = config.grace
         self._tally = tally_for(config.metrics_port)
-        store = AsyncStore(
+        self._store = store = AsyncStore(
             target(config.url),
             patience=None,
             connect_timeout=config.connect_timeout,
@@ -112,12 +113,7 @@ class Child:
         self._wear = Wear(config, self._engine)
         self._engine.limit(config.max_jobs, on_spent=lambda: self._retire("jobs"))
         self._turn()
-        lanes: list[Lane] = []
-        for queue in queues:
-            _, count = await store.run(open_queue(self._keys, queue, config.lanes.get(queue, 1)))
-            lanes += [self._keys.lane(queue, index) for index in range(count)]
-        await catch_up(store, self._keys, lanes)
-        await follow(store, self._keys, lanes)
+        lanes = await self._serving.lanes(store, self._keys, config.lanes)
         if quiet:
             await self._engine.quiet()
             self._engine.serve(lanes)
@@ -136,7 +132,7 @@ class Child:
         self._board.turn(0.0)
         return self._exit_code
 
-    def _load(self, modules: list[str], app_dir: str) -> Any:
+    def _load(self, modules: list[str], app_dir: str) -> tuple[list[ModuleType], Registry] | None:
         """Import the user's modules; what it refuses goes to the supervisor."""
         try:
             loaded, registry = load_modules(modules, app_dir)
@@ -148,16 +144,20 @@ class Child:
             what = f"Importing {', '.join(modules)} failed: {type(error).__name__}."
             self._reports.send("refused", what, shown.encode("utf-8", "replace").decode()[-SHOWN:])
             return None
-        functions = (registry or REGISTRY).functions
-        known = {name: function_record(function) for name, function in functions.items()}
+        return loaded, registry or REGISTRY
 
-        def queues(config: JobConfig) -> list[str]:
-            own = [str(function.given.get("queue") or "default") for function in functions.values()]
-            chosen = [check_queue(name) for name in config.queues] or [*own, "default"]
-            self._reports.send("ready", known, list(dict.fromkeys(chosen)))
-            return list(dict.fromkeys(chosen))
+    def _report_functions(self) -> None:
+        """Tell the supervisor which functions are known here, and which queues are served."""
+        known = {name: function_record(function) for name, function in list(self._functions.items())}
+        self._reports.send("ready", known, self._serving.queues)
 
-        return (lambda config: Handlers(registry or REGISTRY, loaded, config)), queues
+    async def _look_for_functions(self) -> None:
+        """Publish functions that were registered since the last look, and serve their queues."""
+        before = self._serving.queues
+        if self._serving.look():
+            self._report_functions()
+            if self._serving.queues != before:
+                self._engine.serve(await self._serving.lanes(self._store, self._keys, self._config.lanes))
 
     async def _obey(self) -> None:
         async for word, *rest in self._commands:
@@ -172,7 +172,7 @@ class Child:
                     self._engine.serve(
                         [
                             self._keys.lane(queue, index)
-                            for queue in self._queues
+                            for queue in self._serving.queues
                             for index in range(queues.get(queue, 1))
                         ]
                     )
@@ -193,6 +193,7 @@ class Child:
         while True:
             await asyncio.sleep(0.05 if self._config.burst else STATE_EVERY)
             self._report_state()
+            await self._look_for_functions()
             keep_capturing()
             if self._config.burst and self._engine.is_idle:
                 self._grace = 0.0

@@ -122,6 +122,7 @@ class Claimer:
 
     def start(self) -> None:
         """Begin to claim."""
+        self.is_empty = not self._queues.lanes
         self._tasks = [self._loop.create_task(self._claim_on()), self._loop.create_task(self._listen())]
 
     def serve(self, lanes: Sequence[Lane]) -> None:

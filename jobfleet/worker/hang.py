@@ -95,7 +95,7 @@ class Hangs:
 
 async def show_stacks(kin: Kin) -> None:
     """Log what the threads of a child are doing."""
-    if not kin.queues:
+    if not kin.is_ready:
         return  # it does not listen to the signal yet
     stacks = await kin.stacks()
     if stacks:

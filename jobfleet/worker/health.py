@@ -89,7 +89,7 @@ class Health:
         """Whether it takes jobs: Redis answers, a child serves, and nobody told it to take none."""
         stuck, away = self._heart.look()
         state = self._nursery.state
-        serving = sum(1 for kin in list(self._nursery.kin.values()) if kin.queues and not kin.is_draining)
+        serving = sum(1 for kin in list(self._nursery.kin.values()) if kin.is_ready and not kin.is_draining)
         wrong = [one for one in (stuck, away) if one]
         if state != "running":
             wrong.append(f"It is {state} and claims nothing.")

@@ -16,14 +16,10 @@ from typing import TYPE_CHECKING, Any
 
 from jobfleet.errors import JobfleetError
 from jobfleet.metrics.tally import Mute
-from jobfleet.model import check_queue
 from jobfleet.services.leases import Leases, shared_spacing
-from jobfleet.services.pausing import catch_up
 from jobfleet.services.service import Service
 from jobfleet.store.aio import AsyncStore
-from jobfleet.store.calls.enqueue import open_queue
-from jobfleet.store.journal import follow
-from jobfleet.store.keys import Keyspace, Lane
+from jobfleet.store.keys import Keyspace
 from jobfleet.worker.board import Board
 from jobfleet.worker.capture import start_capture, stop_capture
 from jobfleet.worker.engine import Engine, board_capacity
@@ -31,6 +27,7 @@ from jobfleet.worker.handlers import Handlers
 from jobfleet.worker.identity import new_worker_id
 from jobfleet.worker.keeper import Keeper
 from jobfleet.worker.presence import Presence
+from jobfleet.worker.serving import IDLE, Serving
 
 if TYPE_CHECKING:
     from jobfleet.client.aio import AsyncFleet
@@ -67,8 +64,8 @@ def run_worker(
 
     Args:
         fleet: Its server, settings and functions.
-        queues: What to serve; by default the queues of the registered functions, and ``default``. With weights as a
-            mapping, for a fleet whose `queue_order` is ``weighted``.
+        queues: What to serve; by default the queues of the registered functions, ``default`` for those that name none.
+            With weights as a mapping, for a fleet whose `queue_order` is ``weighted``.
         slots: How many jobs to run at once.
         burst: Return when nothing that is due is left.
         stop: Ends it from another thread; a `Stop` does so with a grace of its own.
@@ -112,8 +109,9 @@ class _Inside:
         registry = fleet.space.registry
         self._functions = registry.functions
         self._handlers = Handlers(registry, (sys.modules["__main__"],), config, own=registry.enqueued)
-        self._given = [check_queue(name) for name in queues]
-        self._queues = self._wanted()
+        self._serving = Serving(
+            registry.functions, chosen=queues, runs_plain=lambda: bool(registry.enqueued) or config.allow_undecorated
+        )
         self._published: set[str] = set()
         self._worker = new_worker_id()
         self._board = Board(None, board_capacity(config.slots))
@@ -122,24 +120,12 @@ class _Inside:
     def _store(self) -> AsyncStore:
         return AsyncStore(self._fleet.store.at, patience=None, socket_timeout=self._config.socket_timeout)
 
-    def _wanted(self) -> list[str]:
-        """The queues to serve; functions may be registered while it runs."""
-        own = [str(function.given.get("queue") or "default") for function in list(self._functions.values())]
-        return list(dict.fromkeys(self._given or [*own, "default"]))
-
-    async def _lanes(self, store: AsyncStore, keys: Keyspace) -> list[Lane]:
-        lanes: list[Lane] = []
-        for queue in self._queues:
-            _, count = await store.run(open_queue(keys, queue, self._config.lanes.get(queue, 1)))
-            lanes += [keys.lane(queue, index) for index in range(count)]
-        await catch_up(store, keys, lanes)
-        await follow(store, keys, lanes)
-        return lanes
-
     async def run(self) -> None:
         keys = Keyspace(self._config.namespace)
         store = self._store()
-        lanes, known = await self._lanes(store, keys), len(self._functions)
+        lanes = await self._serving.lanes(store, keys, self._config.lanes)
+        if not self._serving.queues:
+            log.warning(IDLE)
         child = f"{self._worker}.0"
         engine = Engine(
             self._config,
@@ -164,11 +150,8 @@ class _Inside:
         try:
             while not self._stop.is_set() and not (self._config.burst and engine.is_idle):
                 await asyncio.sleep(0.02)
-                if len(self._functions) != known:
-                    known, queues = len(self._functions), self._wanted()
-                    if queues != self._queues:
-                        self._queues = queues
-                        engine.serve(await self._lanes(store, keys))
+                if self._serving.look():
+                    engine.serve(await self._serving.lanes(store, keys, self._config.lanes))
         finally:
             await engine.drain(0.0 if self._config.burst else self._grace)
             stop_capture()
@@ -231,7 +214,7 @@ class _Inside:
             presence.publish({name: function_record(function) for name, function in fresh.items()})
             self._published |= set(fresh)
         await presence.beat(
-            queues=self._queues,
+            queues=self._serving.queues,
             slots=self._config.slots,
             running=engine.running,
             children=1,

@@ -28,7 +28,8 @@ class Kin:
         pid: Its process.
         reports: The descriptor its reports come from.
         running: How many jobs it runs, as it said last.
-        queues: What it serves; empty until it is ready.
+        is_ready: Whether it has said what it knows and serves.
+        queues: What it serves.
         pulsed_at: When it last claimed or waited for jobs (boot-time clock); 0 before it said so.
         stopped_at: Since when it is frozen (boot-time clock); None when it is not.
         is_leaving: Whether it was told to leave, or killed on purpose.
@@ -52,6 +53,7 @@ class Kin:
         self.child = child
         self.number = number
         self.running = 0
+        self.is_ready = False
         self.queues: list[str] = []
         self.pulsed_at = 0.0
         self.stopped_at: float | None = None

@@ -146,6 +146,7 @@ class Nursery:
         async for word, *rest in frames(kin.reports):
             if word == "ready":
                 functions, kin.queues = rest
+                kin.is_ready = True
                 self.queues = list(dict.fromkeys([*self.queues, *kin.queues]))
                 await self._on_ready(functions)
             elif word == "serving":
@@ -224,7 +225,7 @@ class Nursery:
         code = kin.exit_code or 0
         # Who leaves by itself has cleared its board: else it was a job that ended the process.
         planned = kin.is_leaving or (code in (EXIT_OK, EXIT_RECYCLED) and not kin.posted())
-        could_not_start = code == EXIT_USAGE and not kin.queues  # it says why in one line of its own
+        could_not_start = code == EXIT_USAGE and not kin.is_ready  # it says why in one line of its own
         if not planned and not could_not_start:
             log.error("child.died child=%s %s", kin.child, how_it_died(code))
             self._scrape.crashed(code)
@@ -267,7 +268,7 @@ class Nursery:
         """Start the successor of a dead child, unless it could not even start."""
         if kin.exit_code == EXIT_USAGE and kin.hearing is not None:
             await asyncio.wait((kin.hearing,), timeout=LAST_WORDS)
-            if not kin.queues:
+            if not kin.is_ready:
                 self.awaited.discard(kin.number)
                 self._refuse(kin, *(kin.refusal or ("The child could not start.", "")))
                 return
@@ -307,7 +308,7 @@ class Nursery:
             )
         elif self._config.reload and self.queues:
             log.error("child.refused waiting for the next change of code. %s\n%s", why, shown)
-        elif any(one.queues for one in self.standing):  # the others go on
+        elif any(one.is_ready for one in self.standing):  # the others go on
             log.error("child.refused trying again in %gs. %s\n%s", TRY_AGAIN, why, shown)
             self.awaited.add(kin.number)
             self._keep(self._start_later(kin, TRY_AGAIN))

@@ -37,6 +37,7 @@ from jobfleet.worker.presence import Presence
 from jobfleet.worker.recycling import Recycling
 from jobfleet.worker.reload import Reload, check_reload
 from jobfleet.worker.scrape import Scrape
+from jobfleet.worker.serving import IDLE
 from jobfleet.worker.signals import Signals
 from jobfleet.worker.undertaker import Undertaker
 
@@ -187,6 +188,8 @@ class Supervisor:
     async def _on_ready(self, functions: dict[str, bytes]) -> None:
         self._functions.update(functions)
         self._presence.publish(functions)
+        if not self._nursery.queues:
+            log.warning(IDLE)
         await self._beat()
 
     def _retire(self, kin: Kin, reason: str) -> None:
@@ -214,7 +217,7 @@ class Supervisor:
             queues=self._nursery.queues,
             slots=self._config.slots * self._nursery.size,
             running=sum(kin.running for kin in self._kin.values()),
-            children=sum(1 for kin in self._kin.values() if kin.queues and not kin.is_draining),
+            children=sum(1 for kin in self._kin.values() if kin.is_ready and not kin.is_draining),
             leaving=len(self._nursery.draining),
             hung=self._hangs.count,
             state=self._nursery.state,
