@@ -102,7 +102,7 @@ class Cron:
     def next(self, after: datetime) -> Fire | None:
         """The first fire after an instant, within start and end."""
         if self.start is not None and after < self.start:
-            after = self.start - timedelta(seconds=1)
+            after = self.start - timedelta(microseconds=1)
         fire = self.schedule.next(after)
         return None if fire is None or (self.end is not None and fire.at > self.end) else fire
 
@@ -202,7 +202,7 @@ class CronEntry:
             fields = {name: record[name] for name in ("name", "queue", "function", "envelope")}
             more = {name: record[name] for name in ("band", "meta", "origin") if name in record}
             return cls(**fields, **more, cron=Cron.load(record["cron"]))
-        except (KeyError, TypeError, ValueError, OverflowError) as error:
+        except (KeyError, TypeError, ValueError, OverflowError, AttributeError) as error:
             raise InvalidJob(f"This cron entry cannot be read: {error!r}.", field="cron") from None
 
 

@@ -19,7 +19,6 @@ from croniter.croniter import CroniterBadDateError, CroniterError
 
 from jobfleet.errors import InvalidJob
 
-HOURS = 24
 ALIASES = {
     "@hourly": "0 * * * *",
     "@daily": "0 0 * * *",
@@ -71,9 +70,9 @@ class Schedule:
 
     def __post_init__(self) -> None:
         """Check both; remember what kind of expression it is."""
-        plain, hours = _checked(self.expression)
+        plain, is_interval = _checked(self.expression)
         object.__setattr__(self, "_plain", plain)
-        object.__setattr__(self, "is_interval", hours == HOURS)
+        object.__setattr__(self, "is_interval", is_interval)
         object.__setattr__(self, "_zone", _zone(self.tz))
         if self.next(datetime(2024, 1, 1, tzinfo=UTC)) is None:
             raise InvalidJob(f"cron {self.expression!r} names no time that ever comes.", field="cron_expression")
@@ -146,7 +145,7 @@ class Schedule:
             if self._offset(middle) == offset:
                 after = middle
             else:
-                before = middle if middle > before else before + _SECOND
+                before = middle
         return after
 
     def _offset(self, at: datetime) -> timedelta:
@@ -165,8 +164,8 @@ class Schedule:
         return ""
 
 
-def _checked(expression: object) -> tuple[str, int]:
-    """An expression that croniter takes, and how many hours of the day it names."""
+def _checked(expression: object) -> tuple[str, bool]:
+    """An expression that croniter takes, and whether it names all hours of the day."""
     if not isinstance(expression, str) or not expression.strip():
         raise InvalidJob(f"cron_expression is {expression!r}; give five fields, as in '0 2 * * *'.", field=CRON)
     plain = ALIASES.get(expression.strip().lower(), expression.strip())
@@ -184,8 +183,7 @@ def _checked(expression: object) -> tuple[str, int]:
         croniter(plain, _EPOCH)
     except (CroniterError, ValueError, KeyError, AttributeError) as error:
         raise InvalidJob(f"cron {expression!r} is wrong: {error}.", field=CRON) from None
-    hours = expanded[1]
-    return plain, HOURS if hours == ["*"] else len({hour for hour in hours if hour != "*"})
+    return plain, "*" in expanded[1]  # croniter writes all hours so, however they were named; `*,1` is ["*", 1]
 
 
 def _zone(name: object) -> ZoneInfo:

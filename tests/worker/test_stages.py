@@ -5,95 +5,19 @@ from __future__ import annotations
 import asyncio
 import time
 from collections.abc import Callable
-from typing import Any, cast
+from typing import Any
 
 import pytest
 
-from jobfleet import JobContext
-from jobfleet.client.registry import Registry
 from jobfleet.clock import boottime
-from jobfleet.config import JobConfig
 from jobfleet.errors import InvalidJob
 from jobfleet.outcome import Cancelled, Interrupted, LeaseLost, TimedOut
-from jobfleet.store.keys import Keyspace
-from jobfleet.store.values import Grant
-from jobfleet.worker.board import Board, overdue
-from jobfleet.worker.executors.executor import OnEnd, Stage
-from jobfleet.worker.handlers import Handler, Handlers
-from jobfleet.worker.ladder import Ladder, Verdict, limits_of
-from jobfleet.worker.run import Interruption, Run
+from jobfleet.worker.board import overdue
+from jobfleet.worker.executors.executor import Stage
+from jobfleet.worker.ladder import Verdict, limits_of
+from jobfleet.worker.run import Interruption
 from tests.support.waiting import await_until
-
-LANE = Keyspace("jobfleet").lane("default", 0)
-SOFT = (Stage.RAISED,)
-ALL = (Stage.RAISED, Stage.TERMINATED, Stage.KILLED)
-
-
-class Deaf:
-    """An executor whose runs heed nothing."""
-
-    def __init__(self, stages: tuple[Stage, ...]) -> None:
-        self.stages = stages
-        self.asked: list[Stage] = []
-
-    def start(self, run: Run, handler: Handler, args: list[Any], kwargs: dict[str, Any], on_end: OnEnd) -> None:
-        """Nothing runs here."""
-
-    def flush(self) -> None:
-        """Nothing waits here."""
-
-    def stop(self, run: Run, stage: Stage) -> None:
-        """Remember it."""
-        del run
-        self.asked.append(stage)
-
-    def close(self) -> None:
-        """Nothing is idle."""
-
-
-def handler_of(function: Callable[..., Any], **options: Any) -> Handler:
-    registry = Registry()
-    registry.register(function, name="test.function", **options)
-    return Handlers(registry, (), JobConfig(hard_grace=10)).get("test.function")
-
-
-def plain() -> None:
-    """Cannot look."""
-
-
-def looking(ctx: JobContext) -> None:
-    """Could look."""
-
-
-class Stopping:
-    """One run on its way up."""
-
-    def __init__(self, stages: tuple[Stage, ...], function: Callable[..., Any] = plain, *, grace: float = 0.05) -> None:
-        self.executor = Deaf(stages)
-        self.noted: list[Stage] = []
-        self.condemned: list[Verdict] = []
-        self.board = Board(None, 1)
-        self.run = Run(LANE, Grant("default.0.a", 1, 0, 2, b"", "", ""), self.board.post("default.0.a", 1), 0.0, NOBODY)
-        self.run.handler = handler_of(function)
-        self.run.executor = self.executor
-        self.ladder = Ladder(
-            self.board,
-            cancel_grace=grace,
-            stop_grace=grace,
-            on_stage=lambda _, stage: self.noted.append(stage),
-            on_condemned=lambda _, verdict: self.condemned.append(verdict),
-        )
-
-    async def settled(self) -> None:
-        """Wait until no timer is left."""
-
-        async def is_still() -> bool:
-            return self.run.timer is None
-
-        await await_until(is_still, why="nothing is left to do")
-
-
-NOBODY: Any = cast(Any, None)
+from tests.worker.stopping import ALL, SOFT, Stopping, handler_of, looking, plain
 
 
 @pytest.mark.parametrize(

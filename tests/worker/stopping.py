@@ -1,0 +1,188 @@
+"""A run that is made to stop, on its way up the ladder: what its executor was asked for, and what was told of it."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable
+from typing import Any, cast
+
+import pytest
+
+from jobfleet import JobContext
+from jobfleet.client.registry import Registry
+from jobfleet.config import JobConfig
+from jobfleet.store.keys import Keyspace
+from jobfleet.store.values import Grant
+from jobfleet.worker import ladder as ladder_module
+from jobfleet.worker.board import Board, overdue
+from jobfleet.worker.executors.executor import OnEnd, Stage
+from jobfleet.worker.handlers import Handler, Handlers
+from jobfleet.worker.ladder import Ladder, Verdict
+from jobfleet.worker.run import Run
+from tests.support.waiting import await_until
+
+LANE = Keyspace("jobfleet").lane("default", 0)
+SOFT = (Stage.RAISED,)
+ALL = (Stage.RAISED, Stage.TERMINATED, Stage.KILLED)
+NOBODY: Any = cast(Any, None)
+CANCEL_GRACE, STOP_GRACE = 3.0, 8.0
+Entry = tuple[float, str, object]
+
+
+class Deaf:
+    """An executor whose runs heed nothing."""
+
+    def __init__(self, stages: tuple[Stage, ...]) -> None:
+        self.stages = stages
+        self.asked: list[Stage] = []
+        self.on_stop: Callable[[Stage], None] = lambda _: None
+
+    def start(self, run: Run, handler: Handler, args: list[Any], kwargs: dict[str, Any], on_end: OnEnd) -> None:
+        """Nothing runs here."""
+
+    def flush(self) -> None:
+        """Nothing waits here."""
+
+    def stop(self, run: Run, stage: Stage) -> None:
+        """Remember it."""
+        del run
+        self.asked.append(stage)
+        self.on_stop(stage)
+
+    def close(self) -> None:
+        """Nothing is idle."""
+
+
+def handler_of(function: Callable[..., Any], **options: Any) -> Handler:
+    registry = Registry()
+    registry.register(function, name="test.function", **options)
+    return Handlers(registry, (), JobConfig(hard_grace=10)).get("test.function")
+
+
+def plain() -> None:
+    """Cannot look."""
+
+
+def looking(ctx: JobContext) -> None:
+    """Could look."""
+
+
+class Stopping:
+    """One run on its way up."""
+
+    def __init__(self, stages: tuple[Stage, ...], function: Callable[..., Any] = plain, *, grace: float = 0.05) -> None:
+        self.executor = Deaf(stages)
+        self.noted: list[Stage] = []
+        self.condemned: list[Verdict] = []
+        self.board = Board(None, 1)
+        self.run = Run(LANE, Grant("default.0.a", 1, 0, 2, b"", "", ""), self.board.post("default.0.a", 1), 0.0, NOBODY)
+        self.run.handler = handler_of(function)
+        self.run.executor = self.executor
+        self.ladder = Ladder(
+            self.board,
+            cancel_grace=grace,
+            stop_grace=grace,
+            on_stage=lambda _, stage: self.noted.append(stage),
+            on_condemned=lambda _, verdict: self.condemned.append(verdict),
+        )
+
+    async def settled(self) -> None:
+        """Wait until no timer is left."""
+
+        async def is_still() -> bool:
+            return self.run.timer is None
+
+        await await_until(is_still, why="nothing is left to do")
+
+
+class Timer:
+    """What `call_later` answers."""
+
+    def __init__(self, at: float, call: Callable[[], None]) -> None:
+        self.at = at
+        self.call = call
+        self.is_cancelled = False
+
+    def cancel(self) -> None:
+        """Never call."""
+        self.is_cancelled = True
+
+
+class Hand:
+    """Clock and timers; every time here is a sum of eighths, so all are exact."""
+
+    def __init__(self) -> None:
+        self.now = 1000.0
+        self.timers: list[Timer] = []
+
+    def read(self) -> float:
+        """The time."""
+        return self.now
+
+    def call_later(self, delay: float, call: Callable[..., None], *args: Any) -> Timer:
+        """As the event loop does."""
+        assert delay >= 0, "a timer in the past"
+        timer = Timer(self.now + delay, lambda: call(*args))
+        self.timers.append(timer)
+        return timer
+
+    def pending(self) -> list[float]:
+        """When timers will come."""
+        self.timers = [timer for timer in self.timers if not timer.is_cancelled]
+        return [timer.at for timer in self.timers]
+
+    def move(self, to: float) -> None:
+        """Move the clock, and call each timer at its time."""
+        while self.pending() and (first := min(self.timers, key=lambda timer: timer.at)).at <= to:
+            self.timers.remove(first)
+            self.now = max(self.now, first.at)
+            first.call()
+        self.now = to
+
+
+class Timed(Stopping):
+    """A run on its way up, and a note of each thing that is done, with its second."""
+
+    def __init__(
+        self,
+        monkeypatch: pytest.MonkeyPatch,
+        hand: Hand,
+        stages: tuple[Stage, ...],
+        function: Callable[..., Any] = plain,
+        *,
+        cancel_grace: float = CANCEL_GRACE,
+        can_end: bool = True,
+    ) -> None:
+        self.hand = hand
+        self.trace: list[Entry] = []
+        monkeypatch.setattr(ladder_module, "monotonic", hand.read)
+        with monkeypatch.context() as patch:
+            patch.setattr(asyncio, "get_running_loop", lambda: hand)
+            super().__init__(stages, function)
+            self.ladder = Ladder(
+                self.board,
+                cancel_grace=cancel_grace,
+                stop_grace=STOP_GRACE,
+                on_stage=lambda _, stage: self._add("noted", stage),
+                on_condemned=(lambda _, verdict: self._add("condemned", verdict)) if can_end else None,
+            )
+        self.executor.on_stop = lambda stage: self._add("asked", stage)
+        self.board.started(self.run.place)
+
+    def _add(self, what: str, value: object) -> None:
+        self.trace.append((self.elapsed, what, value))
+
+    @property
+    def elapsed(self) -> float:
+        """Seconds since the run began."""
+        return self.hand.now - 1000.0
+
+    def after(self, seconds: float) -> None:
+        """Let it be so many seconds since the run began."""
+        self.hand.move(1000.0 + seconds)
+
+    def on_board(self) -> float | None:
+        """Until when the supervisor waits, in seconds since the run began; None for ever."""
+        eighths = [number / 8 for number in range(8 * 200)]
+        late = [at for at in eighths if overdue(self.board._memory, 1000.0 + at)]
+        return late[0] - 0.125 if late else None
