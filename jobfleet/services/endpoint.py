@@ -18,6 +18,7 @@ from jobfleet.metrics.server import MetricsServer
 from jobfleet.metrics.tally import Tally
 from jobfleet.services.gauges import FleetGauges
 from jobfleet.services.health import Heart, healthy, ready
+from jobfleet.services.outage import Outage
 from jobfleet.services.service import DutySeen, Service
 from jobfleet.store.aio import AsyncStore
 from jobfleet.store.keys import Keyspace
@@ -35,14 +36,22 @@ class Endpoint:
         store: How Redis is reached; of the running loop.
         duties: What the reaper does.
         tally: Where they count.
+        outage: Whether Redis answers.
 
     Raises:
         ConfigError: The port is taken.
     """
 
     def __init__(
-        self, port: int, config: JobConfig, store: AsyncStore, duties: Sequence[Service], tally: Tally
+        self,
+        port: int,
+        config: JobConfig,
+        store: AsyncStore,
+        duties: Sequence[Service],
+        tally: Tally,
+        outage: Outage,
     ) -> None:
+        self._outage = outage
         self._duties = duties
         self._tally = tally
         self._exporter = Exporter(namespace=config.namespace)
@@ -62,6 +71,7 @@ class Endpoint:
     def _refresh(self) -> None:
         self._fleet.refresh()
         self._exporter.merge(self._tally.take())
+        self._exporter.set("redis_connected", (), float(self._outage.is_connected))
         show_duties(self._exporter, [duty.seen for duty in self._duties])
 
     def close(self) -> None:

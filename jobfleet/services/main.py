@@ -17,11 +17,13 @@ import msgpack
 
 from jobfleet.config import JobConfig
 from jobfleet.errors import JobfleetError
-from jobfleet.metrics.tally import tally_for
+from jobfleet.metrics.tally import Tally, tally_for
+from jobfleet.notify.registry import Channels
 from jobfleet.services.cron import Cron
 from jobfleet.services.leases import Leases
 from jobfleet.services.modules import load_modules
 from jobfleet.services.notify import Notify, channels_of
+from jobfleet.services.outage import Outage
 from jobfleet.services.relay import Relay
 from jobfleet.services.retention import Retention
 from jobfleet.services.service import Service
@@ -34,6 +36,7 @@ log = logging.getLogger("jobfleet.reaper")
 AFTER_DEATH = 1.0
 TERMINAL = (signal.SIGINT, signal.SIGQUIT)
 """Signals that a terminal sends to all processes of its foreground group."""
+MEANWHILE = "No recurring job fires and no expired lease is taken back until Redis answers"
 
 
 def main(modules: Sequence[str], config: JobConfig) -> int:
@@ -61,29 +64,19 @@ async def _run(config: JobConfig, parent: int | None, reports: int | None = None
         at, patience=config.patience, connect_timeout=config.connect_timeout, socket_timeout=config.socket_timeout
     )
     keys, tally = Keyspace(config.namespace), tally_for(config.metrics_port)
-    store.recorder = tally if tally.is_on else None
+    outage = Outage(at.shown, log, tally, meanwhile=lambda: MEANWHILE)
     if parent is None:
         await store.run(inspect.fleet(keys))  # whoever starts a reaper by hand hears at once that Redis is away
+        store.recorder = outage
+    elif tally.is_on:
+        store.recorder = tally  # the worker that hosts this reaper speaks of outages, and counts them
     store.patience = None
-    duties: list[Service] = [
-        Leases(store, keys, config, tally),
-        Cron(store, config, tally),
-        Relay(store, keys, config, tally),
-        Retention(store, keys, config, tally),
-    ]
-    if config.archive_url is not None:
-        from jobfleet.services.archive import Archive
-
-        duties.append(Archive(store, keys, config, tally))
-    if channels.rules:
-        duties.append(
-            Notify(store, keys, config, tally, channels, consumer=f"{socket.gethostname()}-{uuid4().hex[:12]}")
-        )
+    duties = _duties(store, keys, config, tally, channels)
     endpoint = reporting = None
     if config.metrics_port is not None and parent is None:
         from jobfleet.services.endpoint import Endpoint
 
-        endpoint = Endpoint(config.metrics_port, config, store, duties, tally)
+        endpoint = Endpoint(config.metrics_port, config, store, duties, tally, outage)
     elif reports is not None:
         from jobfleet.services.endpoint import report_on
 
@@ -109,6 +102,25 @@ async def _run(config: JobConfig, parent: int | None, reports: int | None = None
     at.close()
     log.info("reaper.stopped")
     return 0
+
+
+def _duties(store: AsyncStore, keys: Keyspace, config: JobConfig, tally: Tally, channels: Channels) -> list[Service]:
+    """What a reaper does with these settings."""
+    duties: list[Service] = [
+        Leases(store, keys, config, tally),
+        Cron(store, config, tally),
+        Relay(store, keys, config, tally),
+        Retention(store, keys, config, tally),
+    ]
+    if config.archive_url is not None:
+        from jobfleet.services.archive import Archive
+
+        duties.append(Archive(store, keys, config, tally))
+    if channels.rules:
+        duties.append(
+            Notify(store, keys, config, tally, channels, consumer=f"{socket.gethostname()}-{uuid4().hex[:12]}")
+        )
+    return duties
 
 
 class HostedReaper:

@@ -37,6 +37,19 @@ AGAIN_ERRORS = (
 )
 """redis-py takes the first word off a text that it knows, and gives it a class instead."""
 
+WRITE_WORDS = ("READONLY", "MISCONF", "NOREPLICAS")
+REASONS: tuple[tuple[type[BaseException] | None, str, str], ...] = (
+    (exceptions.BusyLoadingError, "LOADING", "it is loading its data (LOADING)"),
+    (exceptions.ReadOnlyError, "READONLY", "it is a read-only replica, not the primary (READONLY)"),
+    (exceptions.MasterDownError, "MASTERDOWN", "it is a replica whose primary is down (MASTERDOWN)"),
+    (exceptions.OutOfMemoryError, "OOM ", "its memory is full (OOM)"),
+    (None, "max number of clients", "it takes no more connections (maxclients)"),
+    (None, "MISCONF", "it cannot save to its disk and refuses writes (MISCONF)"),
+    (None, "NOREPLICAS", "too few replicas are connected (NOREPLICAS)"),
+    (None, "BUSY ", "a script keeps it busy (BUSY)"),
+)
+"""Class or word of an error that the server answered → what it means."""
+
 
 class Remedy(Enum):
     """What to do about an error."""
@@ -89,18 +102,35 @@ def unavailable(url: str, error: BaseException) -> StoreUnavailable:
     if isinstance(error, exceptions.ReadOnlyError) or str(error).startswith("READONLY"):
         return StoreUnavailable(f"Redis at {url} is a read-only replica; set --url / JOBFLEET_URL to its primary.")
     return StoreUnavailable(
-        f"No Redis at {url} ({_reason(error)}). Try 'jobfleet up MODULE', or set --url / JOBFLEET_URL."
+        f"No Redis at {url} ({reason_of(error)}). Try 'jobfleet up MODULE', or set --url / JOBFLEET_URL."
     )
 
 
-def _reason(error: BaseException) -> str:
+def reason_of(error: BaseException) -> str:
+    """Why Redis did not do what it was asked, in a few words."""
     text = str(error).rstrip(".")
     if isinstance(error, exceptions.InvalidResponse):
         return "what answers there is no Redis"
+    if has_timed_out(error):
+        return text or "timed out"
     if "refused" in text.lower() or "Error 111" in text:
         return "connection refused"
     if isinstance(error, FileNotFoundError) or "No such file" in text:
         return "no such socket"
     if any(words in text for words in UNKNOWN_HOST_WORDS):
         return "no such host"
+    for kind, mark, reason in REASONS:
+        if (kind is not None and isinstance(error, kind)) or mark in text:
+            return reason
     return text or type(error).__name__
+
+
+def has_timed_out(error: BaseException) -> bool:
+    """Whether no answer came in time, in contrast to a connection that was refused or closed."""
+    return isinstance(error, exceptions.TimeoutError | TimeoutError)
+
+
+def refuses_writes(error: BaseException) -> bool:
+    """Whether the server answers, but takes no writes: reads that it answers are no sign that it does again."""
+    text = str(error)
+    return isinstance(error, exceptions.ReadOnlyError) or any(word in text for word in WRITE_WORDS)

@@ -10,22 +10,24 @@ import asyncio
 import logging
 import sys
 import threading
-from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from contextlib import suppress
 from typing import TYPE_CHECKING, Any
 
 from jobfleet.errors import JobfleetError
 from jobfleet.metrics.tally import Mute
 from jobfleet.services.leases import Leases, shared_spacing
+from jobfleet.services.outage import Outage
 from jobfleet.services.service import Service
 from jobfleet.store.aio import AsyncStore
-from jobfleet.store.keys import Keyspace
+from jobfleet.store.keys import Keyspace, Lane
 from jobfleet.worker.board import Board
 from jobfleet.worker.capture import start_capture, stop_capture
+from jobfleet.worker.connection import Connection
 from jobfleet.worker.engine import Engine, board_capacity
 from jobfleet.worker.handlers import Handlers
 from jobfleet.worker.identity import new_worker_id
-from jobfleet.worker.keeper import Keeper
+from jobfleet.worker.keeper import Keeper, News
 from jobfleet.worker.presence import Presence
 from jobfleet.worker.serving import IDLE, Serving
 
@@ -120,10 +122,19 @@ class _Inside:
     def _store(self) -> AsyncStore:
         return AsyncStore(self._fleet.store.at, patience=None, socket_timeout=self._config.socket_timeout)
 
+    async def _first_lanes(self, store: AsyncStore, keys: Keyspace) -> list[Lane]:
+        """The lanes at the start; a Redis that is away then is waited for, and that is logged."""
+        waiting = Outage(store.at.shown, log, self._tally, meanwhile=lambda: "This worker starts when Redis answers")
+        store.recorder = waiting
+        try:
+            return await self._serving.lanes(store, keys, self._config.lanes)
+        finally:
+            store.recorder = None
+
     async def run(self) -> None:
         keys = Keyspace(self._config.namespace)
         store = self._store()
-        lanes = await self._serving.lanes(store, keys, self._config.lanes)
+        lanes = await self._first_lanes(store, keys)
         if not self._serving.queues:
             log.warning(IDLE)
         child = f"{self._worker}.0"
@@ -171,6 +182,8 @@ class _Inside:
     ) -> None:
         store = self._store()
         keeper = Keeper(store, keys, lease_us=round(self._config.lease * 1e6))
+        connection = Connection(store.at.shown, log, self._tally, held=lambda: len(self._board.read()))
+        store.recorder = connection.outage
         presence = Presence(store, keys, self._config, self._worker)
         leases = Leases(
             store, keys, self._config, self._tally, spacing=lambda: shared_spacing(presence.workers, self._config.lease)
@@ -181,8 +194,8 @@ class _Inside:
         for service in services:
             service.start()
         duties = [
-            asyncio.ensure_future(self._again(self._config.beat, lambda: self._beat(presence, engine))),
-            asyncio.ensure_future(self._again(self._config.renewal, lambda: self._renew(keeper, engine, loop))),
+            asyncio.ensure_future(self._beat_on(presence, engine)),
+            asyncio.ensure_future(self._renew_on(keeper, connection, engine, loop)),
         ]
         try:
             while not over.is_set():  # noqa: ASYNC110 - a thread sets it; a pool's would hold up the program's end
@@ -197,14 +210,26 @@ class _Inside:
                 await presence.leave()
             await store.close()
 
-    @staticmethod
-    async def _again(every: float, turn: Callable[[], Awaitable[None]]) -> None:
+    async def _beat_on(self, presence: Presence, engine: Engine) -> None:
         while True:
             try:
-                await turn()
+                await self._beat(presence, engine)
             except JobfleetError as error:
                 log.error("worker.stumbled %s", error)
-            await asyncio.sleep(every)
+            await asyncio.sleep(self._config.beat)
+
+    async def _renew_on(
+        self, keeper: Keeper, connection: Connection, engine: Engine, loop: asyncio.AbstractEventLoop
+    ) -> None:
+        while True:
+            connection.begin_round()
+            try:
+                connection.renewed(await self._renew(keeper, engine, loop))
+            except JobfleetError as error:
+                log.error("worker.stumbled %s", error)
+                connection.not_renewed()
+            connection.end_round()
+            await connection.pause(self._config.renewal)
 
     async def _beat(self, presence: Presence, engine: Engine) -> None:
         if self._with_reaper:
@@ -224,12 +249,13 @@ class _Inside:
         if isinstance(self._stop, Stop):
             self._stop.ready.set()
 
-    async def _renew(self, keeper: Keeper, engine: Engine, loop: asyncio.AbstractEventLoop) -> None:
+    async def _renew(self, keeper: Keeper, engine: Engine, loop: asyncio.AbstractEventLoop) -> News:
         news = await keeper.renew(self._board.read())
         loop.call_soon_threadsafe(engine.renewed, news.standing, news.until)
         loop.call_soon_threadsafe(engine.lost, news.lost)
         for one in news.cancelled:
             loop.call_soon_threadsafe(engine.cancel, (one.id, one.token), one.by)
+        return news
 
 
 def _modules_of(handlers: Handlers) -> list[str]:

@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from jobfleet.metrics.exporter import Exporter
     from jobfleet.metrics.server import MetricsServer
     from jobfleet.services.gauges import FleetGauges
+    from jobfleet.services.outage import Outage
     from jobfleet.services.service import DutySeen, Service
     from jobfleet.store.aio import AsyncStore
     from jobfleet.worker.health import Health
@@ -43,19 +44,21 @@ class Scrape:
         self._tally = tally
         self._nursery: Nursery | None = None
         self._duties: Sequence[Service] = ()
+        self._outage: Outage | None = None
         self._hosted: tuple[float, list[DutySeen]] = (0.0, [])
         self._exporter: Exporter | None = None
         self._fleet: FleetGauges | None = None
         self._health: Health | None = None
         self._server: MetricsServer | None = None
 
-    def start(self, store: AsyncStore, nursery: Nursery, duties: Sequence[Service]) -> None:
+    def start(self, store: AsyncStore, nursery: Nursery, duties: Sequence[Service], outage: Outage) -> None:
         """Begin to serve.
 
         Args:
             store: How Redis is reached; of the running loop.
             nursery: The children.
             duties: What the supervisor does for the fleet.
+            outage: Whether Redis answers.
 
         Raises:
             ConfigError: The port is taken.
@@ -70,7 +73,7 @@ class Scrape:
         from jobfleet.store.keys import Keyspace
         from jobfleet.worker.health import Health
 
-        self._nursery, self._duties = nursery, duties
+        self._nursery, self._duties, self._outage = nursery, duties, outage
         self._exporter = Exporter(namespace=config.namespace)
         self._exporter.begin("child_hangs_total", [()])
         if config.with_reaper:
@@ -136,11 +139,12 @@ class Scrape:
     # ----------------------------------------------------------------------------- from a scraper's thread
 
     def _refresh(self) -> None:
-        if self._exporter is None or self._nursery is None:
+        if self._exporter is None or self._nursery is None or self._outage is None:
             return
         if self._fleet is not None:
             self._fleet.refresh()
         self._exporter.merge(self._tally.take())
+        self._exporter.set("redis_connected", (), float(self._outage.is_connected))
         kin = list(self._nursery.kin.values())
         self._exporter.set("worker_slots", self._labels, self._config.slots * self._nursery.size)
         self._exporter.set("worker_slots_used", self._labels, sum(one.running for one in kin))

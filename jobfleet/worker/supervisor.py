@@ -26,6 +26,7 @@ from jobfleet.store.aio import AsyncStore
 from jobfleet.store.connect import Target, target
 from jobfleet.store.keys import Keyspace, Lane
 from jobfleet.worker.conduct import Conduct
+from jobfleet.worker.connection import Connection
 from jobfleet.worker.control import Control
 from jobfleet.worker.enforcer import Enforcer
 from jobfleet.worker.hang import Hangs
@@ -68,7 +69,7 @@ class Supervisor:
             at, patience=None, connect_timeout=config.connect_timeout, socket_timeout=config.socket_timeout
         )
         self._tally = tally_for(config.metrics_port)
-        self._store.recorder = self._tally if self._tally.is_on else None
+        self._connection = Connection(at.shown, log, self._tally, held=self._held)
         self._presence = Presence(self._store, self._keys, config, self._worker)
         self._leases = Leases(
             self._store,
@@ -128,8 +129,9 @@ class Supervisor:
 
     async def run(self, signals: Signals) -> int:
         """Work until told to stop; answer the exit code."""
-        self._scrape.start(self._store, self._nursery, (self._leases, self._relay))
+        self._scrape.start(self._store, self._nursery, (self._leases, self._relay), self._connection.outage)
         await self._beat(patience=self._config.patience)
+        self._store.recorder = self._connection.outage  # not before: a Redis that is not there at the start is an error
         asyncio.get_running_loop().add_signal_handler(signal.SIGCHLD, self._nursery.look_for_deaths)
         signals.install(self._conduct.handlers(signals))
         log.info(
@@ -206,6 +208,9 @@ class Supervisor:
         if self._nursery.is_deserted:
             self._all_gone.set()
 
+    def _held(self) -> int:
+        return sum(len(kin.posted()) for kin in self._kin.values())
+
     def _lanes(self, queues: Sequence[str]) -> list[Lane]:
         known = self._presence.queues
         return [self._keys.lane(queue, index) for queue in queues for index in range(known.get(queue, (1, 1))[1])]
@@ -250,17 +255,21 @@ class Supervisor:
     async def _renew_on(self) -> None:
         """Renew what the boards say; a frozen child's leases are left to run out."""
         while True:
+            self._connection.begin_round()
             for kin in list(self._kin.values()):
                 if kin.stopped_at is None:
                     await self._renew(kin)
-            await asyncio.sleep(self._config.renewal)
+            self._connection.end_round()
+            await self._connection.pause(self._config.renewal)
 
     async def _renew(self, kin: Kin) -> None:
         try:
             news = await self._keeper.renew(kin.posted())
         except (JobfleetError, ValueError) as error:
             log.error("leases.not_renewed child=%s %s", kin.child, error)
+            self._connection.not_renewed()
             return
+        self._connection.renewed(news)
         kin.tell("renewed", news.until, news.standing)
         if news.lost:
             still = {(one.id, one.token) for one in kin.posted()}

@@ -78,6 +78,12 @@ jobfleet_redis_command_duration_seconds_bucket{{le="5.0",script="memory"}} 1.0
 jobfleet_redis_command_duration_seconds_bucket{{le="+Inf",script="memory"}} 1.0
 jobfleet_redis_command_duration_seconds_count{{script="memory"}} 1.0
 jobfleet_redis_command_duration_seconds_sum{{script="memory"}} 0.125
+# HELP jobfleet_redis_outages_total Times this process could not reach Redis, or not write to it, for a while.
+# TYPE jobfleet_redis_outages_total counter
+jobfleet_redis_outages_total 0.0
+# HELP jobfleet_redis_outage_seconds_total Seconds of these outages, the present one included.
+# TYPE jobfleet_redis_outage_seconds_total counter
+jobfleet_redis_outage_seconds_total 0.0
 # HELP jobfleet_rows_refused_total Rows of a child's tally that could not be understood.
 # TYPE jobfleet_rows_refused_total counter
 jobfleet_rows_refused_total 0.0
