@@ -1,0 +1,217 @@
+"""The edges of the decision after a run: bounds, defaults, and errors that were told by another process."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import Any
+
+import pytest
+
+from jobfleet import Discard, ErrorType, RetryAfter, Snooze
+from jobfleet.outcome import Crashed, ForeignError, OutOfCpu, OutOfMemory, Raised, Unrunnable
+from jobfleet.retry import (
+    FRESH,
+    PARK_DELAY_US,
+    Fail,
+    Park,
+    Policy,
+    Release,
+    Retry,
+    Tries,
+    backoff_us,
+    classify,
+    decide,
+    describe,
+    with_header,
+)
+
+S = 1_000_000
+NOW = 1_700_000_000 * S
+TRANSIENT, PERMANENT = ErrorType.TRANSIENT, ErrorType.PERMANENT
+PLAIN = Policy(max_retries=2, retry_delay=5.0, retry_backoff=2.0, retry_jitter=False, max_crashes=3, unknown_grace=60)
+
+
+def line(attempt: int, what: str) -> str:
+    return f"{attempt} {NOW} {what}"
+
+
+def foreign(kind: ErrorType, steers: Any = None) -> ForeignError:
+    return ForeignError("Busy: full", error_class="Busy", error_type=kind, steers=steers)
+
+
+def test_a_policy_has_these_defaults() -> None:
+    assert Policy() == Policy(
+        max_retries=3,
+        retry_delay=5.0,
+        retry_backoff=2.0,
+        retry_delay_max=3600.0,
+        retry_jitter=True,
+        max_crashes=3,
+        unknown_grace=3600.0,
+        retry_on=(),
+        discard_on=(),
+    )
+
+
+def test_nothing_is_spent_at_first() -> None:
+    assert (FRESH.failures, FRESH.crashes, FRESH.preemptions, FRESH.parked_since) == (0, 0, 0, 0)
+    assert (FRESH.is_suspect, FRESH.history, FRESH.attempt, FRESH.last_error) == (False, (), 1, None)
+
+
+def test_every_run_of_the_past_counts_for_the_number_of_the_next() -> None:
+    assert Tries(failures=10, crashes=200, preemptions=3000).attempt == 3211
+
+
+@pytest.mark.parametrize(
+    ("history", "error"),
+    [
+        ((), None),
+        (("1 5 ValueError: a b",), "ValueError: a b"),
+        (("1 5 first", "2 6 second"), "second"),
+        (("1 5 first", "replayed 6 by ann"), None),
+        (("replayed 6 by ann", "1 7 first"), "first"),
+        (("1 5",), "5"),
+    ],
+)
+def test_the_last_error_is_what_the_last_run_ended_with(history: tuple[str, ...], error: str | None) -> None:
+    assert Tries(history=history).last_error == error
+
+
+@pytest.mark.parametrize("kind", [TRANSIENT, PERMANENT])
+def test_an_error_of_another_process_is_what_that_process_has_found(kind: ErrorType) -> None:
+    policy = replace(PLAIN, retry_on=(ForeignError,), discard_on=(ForeignError,))
+
+    assert classify(foreign(kind), policy) is kind
+    assert describe(foreign(kind)) == "Busy: full"
+
+
+@pytest.mark.parametrize(
+    ("steers", "decision"),
+    [
+        (None, Retry(5 * S, Tries(1, history=(line(1, "Busy: full"),)))),
+        (Snooze(7), Release(7 * S)),
+        (RetryAfter(9), Retry(9 * S, Tries(1, history=(line(1, "Busy: full"),)))),
+        (Discard("stale"), Fail("discarded", PERMANENT, Tries(history=(line(1, "Busy: full"),)))),
+    ],
+)
+def test_an_error_of_another_process_steers_as_one_of_this_process_does(steers: Any, decision: Any) -> None:
+    assert decide(Raised(foreign(TRANSIENT, steers)), PLAIN, FRESH, NOW) == decision
+
+
+def test_a_run_out_of_cpu_timed_out() -> None:
+    history = (line(1, "used more than 2.5 s of CPU"),)
+
+    assert decide(OutOfCpu(2.5), PLAIN, FRESH, NOW) == Retry(5 * S, Tries(1, history=history))
+    assert decide(OutOfCpu(2.5), replace(PLAIN, max_retries=0), FRESH, NOW) == Fail(
+        "timeout", TRANSIENT, Tries(1, history=history)
+    )
+    assert decide(OutOfCpu(2.5), replace(PLAIN, discard_on=(TimeoutError,)), FRESH, NOW) == Fail(
+        "timeout", PERMANENT, Tries(1, history=history)
+    )
+
+
+def test_a_run_out_of_memory_crashed_alone_under_its_own_name() -> None:
+    reason = OutOfMemory("took more than 5 MB").reason
+
+    assert decide(OutOfMemory("took more than 5 MB"), PLAIN, FRESH, NOW) == Retry(
+        0, Tries(0, 1, history=(line(1, reason),))
+    )
+    assert decide(OutOfMemory("took more than 5 MB"), PLAIN, Tries(0, 2), NOW) == Fail(
+        "oom", TRANSIENT, Tries(0, 3, history=(line(3, reason),))
+    )
+
+
+@pytest.mark.parametrize(("crashes", "delay"), [(0, 0), (1, 5 * S), (2, 10 * S), (3, 20 * S)])
+def test_the_delay_after_a_crash_grows_from_the_second_one_on(crashes: int, delay: int) -> None:
+    decision = decide(Crashed("SIGKILL", alone=True), replace(PLAIN, max_crashes=9), Tries(0, crashes), NOW)
+
+    assert isinstance(decision, Retry)
+    assert (decision.delay_us, decision.tries.crashes) == (delay, crashes + 1)
+
+
+@pytest.mark.parametrize(("failures", "runs_again"), [(0, True), (1, True), (2, False), (3, False)])
+def test_as_many_failed_runs_are_repeated_as_the_policy_says(failures: int, runs_again: bool) -> None:
+    decision = decide(Raised(OSError()), PLAIN, Tries(failures), NOW)
+
+    assert isinstance(decision, Retry if runs_again else Fail)
+
+
+@pytest.mark.parametrize(
+    ("since", "delay"),
+    [
+        (0, PARK_DELAY_US),
+        (49 * S, PARK_DELAY_US),
+        (50 * S, PARK_DELAY_US),
+        (50 * S + 1000, PARK_DELAY_US),
+        (50 * S + 1001, PARK_DELAY_US - 1),
+        (60 * S - 1, 1001),
+    ],
+)
+def test_a_job_that_nobody_knows_waits_no_longer_than_its_grace_lasts(since: int, delay: int) -> None:
+    parked = Tries(parked_since=NOW - since)
+
+    assert decide(Unrunnable("no worker knows 'f'"), PLAIN, parked, NOW) == Park(delay, parked)
+
+
+def test_its_grace_begins_when_it_is_parked_first_and_ends_at_a_moment() -> None:
+    first = decide(Unrunnable("no worker knows 'f'"), PLAIN, FRESH, NOW)
+    last = decide(Unrunnable("no worker knows 'f'"), PLAIN, Tries(parked_since=NOW - 60 * S), NOW)
+
+    assert first == Park(PARK_DELAY_US, Tries(parked_since=NOW, history=(line(1, "no worker knows 'f'"),)))
+    assert isinstance(last, Fail)
+    assert PARK_DELAY_US == 10 * S
+
+
+def test_a_job_without_a_grace_is_failed_at_once() -> None:
+    decision = decide(Unrunnable("no worker knows 'f'"), replace(PLAIN, unknown_grace=0), FRESH, NOW)
+
+    assert decision == Fail("unknown-function", PERMANENT, Tries(history=(line(1, "no worker knows 'f'"),)))
+
+
+def test_jitter_is_drawn_from_half_to_all() -> None:
+    drawn: list[tuple[float, float]] = []
+
+    def uniform(low: float, high: float) -> float:
+        drawn.append((low, high))
+        return 0.75
+
+    policy = replace(PLAIN, retry_jitter=True)
+
+    assert backoff_us(policy, 1, uniform=uniform) == 7_500_000
+    assert decide(Raised(OSError()), policy, Tries(1), NOW, uniform=uniform).delay_us == 7_500_000  # type: ignore[union-attr]
+    assert decide(Crashed("x", alone=True), policy, Tries(0, 1), NOW, uniform=uniform).delay_us == 3_750_000  # type: ignore[union-attr]
+    assert drawn == [(0.5, 1.0)] * 3
+    assert backoff_us(PLAIN, 1, uniform=uniform) == 10 * S
+    assert len(drawn) == 3, "none is drawn without jitter"
+
+
+def test_a_factor_beyond_all_numbers_ends_at_the_cap() -> None:
+    policy = replace(PLAIN, retry_backoff=10.0, retry_delay_max=7.0)
+
+    assert backoff_us(policy, 1000) == 7 * S
+    assert backoff_us(replace(policy, retry_delay=0.0), 1000) == 0
+
+
+def test_a_shrinking_delay_may_be_asked_for() -> None:
+    assert [backoff_us(replace(PLAIN, retry_backoff=0.5), repeated) for repeated in (0, 1, 2)] == [
+        5 * S,
+        2_500_000,
+        1_250_000,
+    ]
+
+
+@pytest.mark.parametrize("name", ["max_retries", "retry_backoff", "retry_jitter", "max_crashes"])
+def test_each_option_of_the_job_goes_before_its_function(name: str) -> None:
+    assert with_header(PLAIN, {name: 7}) == replace(PLAIN, **{name: 7})  # type: ignore[arg-type]  # one of these names
+
+
+def test_the_history_is_bounded_to_the_letter() -> None:
+    tries = Tries(history=tuple(map(str, range(9))))
+
+    ten = tries.noting(NOW, "x")
+    eleven = ten.noting(NOW, " y \n z ")
+
+    assert ten.history == (*map(str, range(9)), line(1, "x"))
+    assert eleven.history == (*map(str, range(1, 9)), line(1, "x"), line(1, "y z"))
+    exact = "a" * (300 - len(line(1, "")))
+    assert tries.noting(NOW, exact).history[-1] == tries.noting(NOW, exact + "b").history[-1] == line(1, exact)
