@@ -256,11 +256,19 @@ class Counts:
 
 @dataclass(frozen=True, slots=True)
 class Present:
-    """The answer to a beat: how many workers are there, and each queue's home lanes and lanes."""
+    """The answer to a beat.
+
+    Attributes:
+        now: Redis's time, µs.
+        workers: How many workers are there.
+        queues: Each queue's home lanes and lanes.
+        before: The account that stood until now; empty where none did.
+    """
 
     now: int
     workers: int
     queues: Mapping[str, tuple[int, int]]
+    before: bytes
 
 
 @dataclass(frozen=True, slots=True)

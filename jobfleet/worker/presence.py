@@ -1,19 +1,30 @@
-"""Presence: a worker says every few seconds that it lives, and learns what queues there are."""
+"""Presence: a worker says every few seconds that it lives, and learns what queues there are.
+
+Redis may lose its data while workers run: it restarts without persistence, somebody flushes it, or an empty replica
+takes over. Each account says how often the worker had published functions when it was given. A beat answers the
+account before it. If that is missing, or older than the last one that was answered, the data set is another one, and
+the worker publishes its functions and queues again at once.
+"""
 
 from __future__ import annotations
 
+import logging
 import os
 import socket
 from collections.abc import Mapping, Sequence
 
 from jobfleet.clock import wall_us
-from jobfleet.codec import encode
+from jobfleet.codec import decode, encode
 from jobfleet.config import JobConfig
+from jobfleet.errors import EncodingError
 from jobfleet.store.aio import AsyncStore
 from jobfleet.store.calls.presence import beat, leave
 from jobfleet.store.keys import Keyspace
+from jobfleet.store.values import Present
 from jobfleet.version import VERSION
 
+log = logging.getLogger("jobfleet.worker")
+NEVER = -1
 
 class Presence:
     """A worker's presence.
@@ -31,7 +42,11 @@ class Presence:
         self._gone_us = round(config.gone_after * 1e6)
         self._worker = worker
         self._started = wall_us()
+        self._functions: dict[str, bytes] = {}
         self._unpublished: dict[str, bytes] = {}
+        self._unrestored: dict[str, tuple[int, int]] = {}
+        self._times_published = 0
+        self._times_confirmed = NEVER
         self.workers = 1
         """How many workers the fleet has."""
         self.queues: Mapping[str, tuple[int, int]] = {}
@@ -39,7 +54,9 @@ class Presence:
 
     def publish(self, functions: Mapping[str, bytes]) -> None:
         """Publish functions with the next beat."""
+        self._functions.update(functions)
         self._unpublished.update(functions)
+        self._times_published += 1
 
     async def beat(
         self, *, queues: Sequence[str], slots: int, running: int, children: int, state: str, **more: object
@@ -54,31 +71,64 @@ class Presence:
             state: running, quiet or stopping.
             more: ``state_by``, ``leaving``, ``hung``, ``obeyed``, ``undecorated``; see `WorkerInfo`.
         """
-        account = encode(
-            {
-                "host": socket.gethostname(),
-                "pid": os.getpid(),
-                "started": self._started,
-                "version": VERSION,
-                "queues": list(queues),
-                "slots": slots,
-                "running": running,
-                "children": children,
-                "state": state,
-                **more,
-            }
-        )
+        account = {
+            "host": socket.gethostname(),
+            "pid": os.getpid(),
+            "started": self._started,
+            "version": VERSION,
+            "queues": list(queues),
+            "slots": slots,
+            "running": running,
+            "children": children,
+            "state": state,
+            **more,
+        }
+        expected = self._times_confirmed  # before the call is sent: another beat may be answered meanwhile
+        present = await self._send(account)
+        if _times_published(present.before) < expected:
+            self._unpublished = {**self._functions, **self._unpublished}
+            self._unrestored = {queue: self.queues[queue] for queue in queues if queue in self.queues}
+            log.warning(
+                "worker.forgotten Redis has lost its data: publishing %d functions and %d queues again",
+                len(self._unpublished),
+                len(self._unrestored),
+            )
+            present = await self._send(account)
+        self.workers = present.workers
+        self.queues = present.queues
+
+    async def _send(self, account: Mapping[str, object]) -> Present:
         functions, self._unpublished = self._unpublished, {}
+        queues, self._unrestored = self._unrestored, {}
+        times = self._times_published
         try:
             present = await self._store.run(
-                beat(self._keys, self._worker, account=account, gone_us=self._gone_us, functions=functions)
+                beat(
+                    self._keys,
+                    self._worker,
+                    account=encode({**account, "published": times}),
+                    gone_us=self._gone_us,
+                    functions=functions,
+                    queues=queues,
+                )
             )
         except BaseException:
             self._unpublished = {**functions, **self._unpublished}
+            self._unrestored = {**queues, **self._unrestored}
             raise
-        self.workers = present.workers
-        self.queues = present.queues
+        self._times_confirmed = max(self._times_confirmed, times)
+        return present
 
     async def leave(self) -> None:
         """Say goodbye; nobody waits long for it."""
         await self._store.run(leave(self._keys, self._worker), patience=1.0)
+
+
+def _times_published(account: bytes) -> int:
+    """How often a worker had published functions when it gave an account; `NEVER` where none can be read."""
+    try:
+        told = decode(account) if account else None
+    except EncodingError:
+        return NEVER
+    times = told.get("published") if isinstance(told, dict) else None
+    return times if isinstance(times, int) else NEVER

@@ -20,7 +20,8 @@ def test_a_beat_tells_who_lives_and_answers_who_else(world: World) -> None:
             "workers": {"silent": "now-30s", "lively": "now-10s", "w1": "now"},
         }
     )
-    assert world.again(call).workers == 2
+    assert answer.before == b""
+    assert world.again(call).before == b"busy"
 
 
 def test_a_beat_lets_go_who_has_long_been_silent(world: World) -> None:
@@ -36,3 +37,37 @@ def test_a_beat_without_functions_leaves_those_that_are_known(world: World) -> N
     world.run(beat(world.keys, "w1", account=b"", gone_us=20 * S))
 
     assert world.state()["functions"] == {"f": "one"}
+
+
+def test_a_beat_answers_the_account_that_stood_before(world: World) -> None:
+    world.run(beat(world.keys, "w1", account=b"first", gone_us=20 * S))
+
+    answer = world.run(beat(world.keys, "w1", account=b"second", gone_us=20 * S))
+
+    assert answer.before == b"first"
+    assert world.state() == world.moved({"worker:w1": ("second", 200)})
+
+
+def test_a_beat_restores_queues_and_leaves_those_that_are_known(world: World) -> None:
+    world.raw.hset(world.keys.queues, "mail", "2:8")
+    call = beat(world.keys, "w1", account=b"", gone_us=20 * S, functions={"f": b"one"}, queues={"mail": (1, 1), "sms": (1, 4)})
+
+    answer = world.run(call)
+
+    assert answer.queues == {"mail": (2, 8), "sms": (1, 4)}
+    assert world.state() == world.moved(
+        {
+            "functions": {"f": "one"},
+            "queues": {"mail": "2:8", "sms": "1:4"},
+            "worker:w1": ("", 200),
+            "workers": {"w1": "now"},
+        }
+    )
+    assert world.again(call).queues == answer.queues
+
+
+def test_a_beat_takes_an_account_that_is_no_text_for_none(world: World) -> None:
+    world.raw.rpush(world.keys.worker("w1"), "poison")
+
+    assert world.run(beat(world.keys, "w1", account=b"busy", gone_us=20 * S)).before == b""
+    assert world.state()["worker:w1"] == ("busy", 200)

@@ -13,7 +13,13 @@ from jobfleet.store.values import Present
 
 
 def beat(
-    keys: Keyspace, worker: str, *, account: bytes, gone_us: int, functions: Mapping[str, bytes] | None = None
+    keys: Keyspace,
+    worker: str,
+    *,
+    account: bytes,
+    gone_us: int,
+    functions: Mapping[str, bytes] | None = None,
+    queues: Mapping[str, tuple[int, int]] | None = None,
 ) -> Call[Present]:
     """Say that a worker lives.
 
@@ -23,18 +29,20 @@ def beat(
         account: What it says of itself.
         gone_us: After how many µs of silence a worker counts as gone.
         functions: What to publish of the functions it knows.
+        queues: Queues to restore where they are not known any more: home lanes and lanes of each.
     """
     published = [part for item in (functions or {}).items() for part in item]
+    restored = [part for name, (home, lanes) in (queues or {}).items() for part in (name, f"{home}:{lanes}")]
     return Call(
         load("beat"),
         (keys.workers, keys.worker(worker), keys.functions, keys.queues),
-        (worker, gone_us, account, *published),
+        (worker, gone_us, account, len(published) // 2, *published, *restored),
         _present,
     )
 
 
 def _present(reply: Reply) -> Present:
-    return Present(int(reply[1]), int(reply[2]), queues_of(reply[3]))
+    return Present(int(reply[1]), int(reply[2]), queues_of(reply[3]), bytes(reply[4]))
 
 
 def queues_of(pairs: Reply) -> dict[str, tuple[int, int]]:
