@@ -34,11 +34,11 @@ def test_a_due_job_moves_from_its_band_into_a_lease(world: World) -> None:
     assert (grant.id, grant.band, grant.envelope) == (world.id("a"), 1, b"envelope of a")
     assert (grant.tries, grant.meta, world.time(grant.due)) == ("", "", "now-10s")
     assert world.state() == {
-        "claim:w.1": ("1\nnow\nmail.0.a now-10s", 3600),
+        "claim:w.1": ("1\nnow+60s\nmail.0.a now-10s", 3600),
         "job:mail.0.a": "envelope of a",
-        "lane": {"longest": str(MINUTE), "replid": world.state()["lane"]["replid"], "token": "now"},
+        "lane": {"longest": str(MINUTE), "replid": world.state()["lane"]["replid"], "token": "now+60s"},
         "lease": {"mail.0.a": "now+60s"},
-        "runs": {"mail.0.a": f"now|w.1|now|{MINUTE:015d}|1|"},
+        "runs": {"mail.0.a": f"now+60s|w.1|now|{MINUTE:015d}|1|"},
     }
     assert world.raw.hget(world.lane.lane, "token") == str(grant.token).encode()
 
@@ -94,7 +94,7 @@ def test_tokens_grow_within_a_claim_and_from_claim_to_claim(world: World) -> Non
 
     tokens = [grant.token for grant in (*first.grants, *second.grants)]
     assert tokens == sorted(set(tokens))
-    assert tokens[0] == first.now
+    assert tokens[0] == first.now + MINUTE
 
 
 @pytest.mark.parametrize(
@@ -229,7 +229,7 @@ def test_nonces_of_two_children_do_not_mix(world: World) -> None:
     answer = world.run(claiming(world, nonce=1, child="w.2"))
 
     assert ids(answer) == "b"
-    assert world.state()["claim:w.2"] == ("1\nnow\nmail.0.b now", 3600)
+    assert world.state()["claim:w.2"] == ("1\nnow+60s\nmail.0.b now", 3600)
 
 
 def test_a_buried_child_gets_nothing(world: World) -> None:
@@ -287,10 +287,23 @@ def test_the_same_primary_leaves_none_free(world: World) -> None:
     world.seed.waiting("a")
     world.seed.waiting("b")
     world.run(claiming(world, limit=1))
+    world.seed.lane_holds(token=world.now - S)
 
     answer = world.run(claiming(world, nonce=2, limit=1))
 
     assert answer.grants[0].token == answer.now
+
+
+def test_a_lane_without_a_record_leaves_a_minute_free_since_it_may_have_been_lost(world: World) -> None:
+    world.seed.waiting("a")
+    before = world.run(claiming(world)).grants[0].token
+    world.raw.flushall()
+    world.seed.waiting("b")
+
+    answer = world.run(claiming(world))
+
+    assert answer.grants[0].token == answer.now + MINUTE
+    assert answer.grants[0].token > before
 
 
 def test_a_token_grows_also_when_the_clock_has_stepped_back(world: World) -> None:
@@ -354,8 +367,8 @@ def test_who_listens_hears_of_each_grant_once(world: World) -> None:
         world.run(claiming(world))
 
     assert heard == [
-        ("events:mail.0.a", "1 claimed a now 0 now"),
-        ("events", "1 claimed a now 0 now\n1 claimed b now 0 now"),
+        ("events:mail.0.a", "1 claimed a now+60s 0 now"),
+        ("events", "1 claimed a now+60s 0 now\n1 claimed b now+60s 0 now"),
     ]
 
 
@@ -388,6 +401,6 @@ def test_the_journal_keeps_who_runs_it_and_what_it_has_spent_once(world: World) 
 
     world.run(claiming(world))
 
-    journal = [{"at": "now", "1": "claimed mail.0.a now w.1", "2": "claimed mail.0.b now w.1", "2t": "1:0:0:0:0\nran"}]
+    journal = [{"at": "now", "1": "claimed mail.0.a now+60s w.1", "2": "claimed mail.0.b now+60s w.1", "2t": "1:0:0:0:0\nran"}]
     assert world.state()["journal"] == journal
     world.again(claiming(world))

@@ -193,8 +193,9 @@ local info = redis.pcall('INFO', 'replication')
 local named = type(info) == 'string' and string.find(info, 'master_replid:', 1, true)
 local replid = named and string.match(info, '^%x+', named + 14) or '-'
 local floor = now
--- Another primary may have lost writes, tokens among them: leave what its predecessor can have granted far behind.
-if state[1] and state[2] ~= replid then floor = now + 60000000 end
+-- Another primary may have lost writes, tokens among them; so may one that knows of no token here, as after a flush.
+-- Leave what can have been granted before far behind.
+if not state[1] or state[2] ~= replid then floor = now + 60000000 end
 local base = math.max(tonumber(state[1] or '0') + 1, floor)
 if base > 9e15 then return redis.error_reply('ERR tokens are used up: the clock of this server is wrong') end
 local first_token = base == now and stamp or int(base)
