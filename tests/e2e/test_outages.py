@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import signal
 import threading
 from collections.abc import Iterator
@@ -199,3 +200,45 @@ def test_a_full_redis_still_drains(own_programs: Programs, own_fleet: Fleet, own
     assert type(refused).__name__ == "FleetFull"
     assert {result.status for result in results.values()} == {JobStatus.COMPLETED}
     assert not worker.is_over
+
+
+def test_a_full_redis_still_drains_though_children_die_and_workers_start(
+    own_programs: Programs, own_fleet: Fleet, own_server: RedisServer
+) -> None:
+    raw = own_server.client()
+    worker = own_programs.ready(slots=5)
+    own_fleet.enqueue(nap(0.0))
+    own_fleet.pause("default")
+    ids = [receipt.id for receipt in own_fleet.enqueue_many(nap(0.01) for _ in range(200))]
+
+    raw.config_set("maxmemory", "1")
+    (child,) = worker.await_children(1)
+    os.kill(child, signal.SIGKILL)
+    worker.await_children(1, but=[child])
+    another = own_programs.worker("histories", queues="default,urgent")
+    own_fleet.resume("default")
+    results = settle_all(own_fleet, ids)
+    own_programs.history.await_start(ids[0])
+    wait_until(lambda: len(own_fleet.workers()) == 2, timeout=LONG, why="the other worker is there")
+
+    assert {result.status for result in results.values()} == {JobStatus.COMPLETED}
+    assert not worker.is_over
+    assert not another.is_over
+    assert "exited with code 2" not in own_programs.logs()
+
+
+def test_a_child_that_cannot_start_says_why_and_is_tried_again(
+    own_programs: Programs, own_fleet: Fleet, own_server: RedisServer
+) -> None:
+    raw = own_server.client()
+    worker = own_programs.ready()
+    (child,) = worker.await_children(1)
+
+    raw.acl_setuser("default", enabled=True, nopass=True, commands=["-hget"], keys=["*"], reset=False)
+    os.kill(child, signal.SIGKILL)
+    worker.await_line("child.refused")
+    raw.acl_setuser("default", enabled=True, nopass=True, commands=["+hget"], keys=["*"], reset=False)
+
+    assert own_fleet.wait(own_fleet.enqueue(nap(0.0)), timeout=LONG).status is JobStatus.COMPLETED
+    (line, *_) = (line for line in worker.said.splitlines() if "child.refused" in line)
+    assert "no permissions to run the 'hget' command" in line

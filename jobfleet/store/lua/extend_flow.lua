@@ -8,7 +8,7 @@
 --         4 most        int     jobs that may be added to a flow
 --         5 ttl         int     ms both are kept from now on
 --         6 record      bytes   the addition
--- FLAGS   -
+-- FLAGS   allow-oom
 -- RETURNS {"extended", now, stage, record} | {"unknown"} | {"full", count}
 --         stage: how far it had come before, 0 for one that is new; record: what was kept of it
 -- EMITS   -

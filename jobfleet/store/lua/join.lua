@@ -10,7 +10,7 @@
 --         3 via         text    id of the one that it waits for; its policy is that of the new ones
 --         4 most        int     jobs that one may wait for
 --         5..* parent   text    id of one more; at most 50
--- FLAGS   -
+-- FLAGS   allow-oom
 -- RETURNS {"joined", policy} | {"late"} | {"full"}   late: it does not wait for that one, or not any more
 -- EMITS   -
 -- COST    O(parents)

@@ -3,7 +3,7 @@
 -- KEYS    1 queues      hash    queue → home lanes, lanes
 -- ARGV    1 queue       text    its name
 --         2 lanes       int     home lanes, if it is new; lanes, if that is more
--- FLAGS   -
+-- FLAGS   allow-oom
 -- RETURNS {"opened", lanes}   lanes is "home:lanes"
 -- EMITS   -
 -- COST    O(1)

@@ -8,7 +8,7 @@
 -- ARGV    1 tag         text    the lane's prefix
 --         2 id          text    job id
 --         3..* child    text    id of one that waits; at most 50
--- FLAGS   -
+-- FLAGS   allow-oom
 -- RETURNS {"watched"} | {"ended", result} | {"dead"} | {"unknown"}
 -- EMITS   -
 -- COST    O(children)
