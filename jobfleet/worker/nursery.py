@@ -273,7 +273,9 @@ class Nursery:
                 self._refuse(kin, *(kin.refusal or ("The child could not start.", "")))
                 return
             why, shown = kin.refusal or ("It did not say why.", "")  # its modules are loaded: another try may succeed
-            log.error("child.refused child=%s trying again in %gs. %s%s", kin.child, after, why, f"\n{shown}" * bool(shown))
+            log.error(
+                "child.refused child=%s trying again in %gs. %s%s", kin.child, after, why, f"\n{shown}" * bool(shown)
+            )
         await self._start_later(kin, after)
 
     async def _start_later(self, kin: Kin, after: float) -> None:

@@ -26,6 +26,7 @@ from jobfleet.version import VERSION
 log = logging.getLogger("jobfleet.worker")
 NEVER = -1
 
+
 class Presence:
     """A worker's presence.
 

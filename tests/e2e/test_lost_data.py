@@ -28,12 +28,12 @@ def test_running_workers_publish_functions_crons_and_queues_again(
     try:
         worker = programs.ready("recurring", with_reaper=True, beat=0.5, gone_after=2)
         with Fleet(forgetful.url, patience=60) as fleet:
-            before = wait_until(lambda: {row.name for row in fleet.cron()}, timeout=LONG, why="the decorated cron is known")
+            before = wait_until(lambda: {row.name for row in fleet.cron()}, timeout=LONG, why="the cron is known")
 
             forgetful.client().flushall() if how == "flushed" else forgetful.restart()
             assert "worker.forgotten" not in worker.said
 
-            worker.await_line("worker.forgotten Redis has lost its data")
+            worker.await_line("worker.forgotten Redis has lost its data: publishing 2 functions and 1 queues again")
             after = wait_until(lambda: {row.name for row in fleet.cron()}, timeout=LONG, why="the cron is there again")
             wait_until(lambda: fleet.cron.history("recur.tick", limit=10), timeout=LONG, why="the cron fires again")
         with Fleet(forgetful.url) as newcomer:  # it has seen nothing of the time before

@@ -50,7 +50,9 @@ def test_a_beat_answers_the_account_that_stood_before(world: World) -> None:
 
 def test_a_beat_restores_queues_and_leaves_those_that_are_known(world: World) -> None:
     world.raw.hset(world.keys.queues, "mail", "2:8")
-    call = beat(world.keys, "w1", account=b"", gone_us=20 * S, functions={"f": b"one"}, queues={"mail": (1, 1), "sms": (1, 4)})
+    call = beat(
+        world.keys, "w1", account=b"", gone_us=20 * S, functions={"f": b"one"}, queues={"mail": (1, 1), "sms": (1, 4)}
+    )
 
     answer = world.run(call)
 

@@ -294,18 +294,6 @@ def test_the_same_primary_leaves_none_free(world: World) -> None:
     assert answer.grants[0].token == answer.now
 
 
-def test_a_lane_without_a_record_leaves_a_minute_free_since_it_may_have_been_lost(world: World) -> None:
-    world.seed.waiting("a")
-    before = world.run(claiming(world)).grants[0].token
-    world.raw.flushall()
-    world.seed.waiting("b")
-
-    answer = world.run(claiming(world))
-
-    assert answer.grants[0].token == answer.now + MINUTE
-    assert answer.grants[0].token > before
-
-
 def test_a_token_grows_also_when_the_clock_has_stepped_back(world: World) -> None:
     world.seed.waiting("a")
     last = 8_888_888_888_888_887
@@ -401,6 +389,8 @@ def test_the_journal_keeps_who_runs_it_and_what_it_has_spent_once(world: World) 
 
     world.run(claiming(world))
 
-    journal = [{"at": "now", "1": "claimed mail.0.a now+60s w.1", "2": "claimed mail.0.b now+60s w.1", "2t": "1:0:0:0:0\nran"}]
+    journal = [
+        {"at": "now", "1": "claimed mail.0.a now+60s w.1", "2": "claimed mail.0.b now+60s w.1", "2t": "1:0:0:0:0\nran"}
+    ]
     assert world.state()["journal"] == journal
     world.again(claiming(world))

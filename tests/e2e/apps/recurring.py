@@ -2,20 +2,14 @@
 
 from __future__ import annotations
 
-from histories import noted
-
-from jobfleet import JobContext, job
+from jobfleet import job
 
 
 @job(name="recur.tick", queue="clockwork", cron="* * * * * *")
-def tick(ctx: JobContext) -> None:
+def tick() -> None:
     """Run each second."""
-    with noted(ctx):
-        pass
 
 
 @job(name="recur.once", queue="clockwork", max_retries=7)
-def once(ctx: JobContext) -> None:
+def once() -> None:
     """Run when asked."""
-    with noted(ctx):
-        pass
