@@ -47,10 +47,17 @@ class Gatherer:
         return answers[0]
 
     def _landed(self) -> None:
+        self._waiting = [(entry, future) for entry, future in self._waiting if not future.done()]
         if self._waiting:
             self._task = asyncio.get_running_loop().create_task(self._send_waiting())
+            self._task.add_done_callback(self._broke_off)
         else:
             self._is_flying = False
+
+    def _broke_off(self, task: asyncio.Task[None]) -> None:
+        """Go on after a sender that did not come to its end: else nobody could enqueue any more."""
+        if task.cancelled() or task.exception() is not None:
+            self._landed()
 
     async def _send_waiting(self) -> None:
         while self._waiting:
@@ -64,11 +71,11 @@ class Gatherer:
                 _fail(batch, error)
                 continue
             except BaseException:  # the loop ends: nobody must be left waiting
-                _fail(batch + self._waiting, asyncio.CancelledError())
+                _fail(batch, asyncio.CancelledError())
                 raise
             for part, answer in zip(parts, answers, strict=True):
                 _deliver(part, answer)
-        self._is_flying = False
+        self._is_flying = False  # with no await since the last look at who waits
 
     async def drained(self) -> None:
         """Wait until nothing is under way any more."""

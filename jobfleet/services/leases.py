@@ -1,29 +1,42 @@
-"""The leases duty: tick every lane, settle what is overdue, let go what has expired."""
+"""The leases duty: tick every lane, settle what is overdue, let go what has expired, tell those who wait for jobs.
+
+Whoever ends a job that others wait for tells them at once, but may die before it has. So lanes where jobs wait for
+others are ticked more often than the rest, and a tick that finds an ending untold has it told.
+"""
 
 from __future__ import annotations
 
 import logging
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 from jobfleet.client.pausing import finish
+from jobfleet.clock import monotonic
 from jobfleet.config import JobConfig
 from jobfleet.errors import JobfleetError
 from jobfleet.metrics.tally import Tally
 from jobfleet.outcome import Crashed, Outcome, Preempted
 from jobfleet.services.overdue import Overdue, Published
 from jobfleet.services.pausing import catch_up
+from jobfleet.services.relay import Relay
 from jobfleet.services.service import Service, drive
+from jobfleet.services.teller import Teller
 from jobfleet.store.aio import AsyncStore
 from jobfleet.store.calls import inspect, settle
 from jobfleet.store.calls.lease import CHUNK, tick
 from jobfleet.store.calls.paused import read_resuming, stopped
 from jobfleet.store.keys import Keyspace, Lane
-from jobfleet.store.values import FleetSeen, Held, Ticked
+from jobfleet.store.values import Held, Ticked
 
 log = logging.getLogger("jobfleet.reaper")
 NEAR_US = 2_000_000
 LOOK_EVERY = 5
+LEAST_SHARE = 0.9
+"""The share of a spacing that a service lets go by at least."""
+OFTENER = 4
+"""How much more often a lane is ticked in which jobs wait for others."""
+TELLING = 1.0
+"""Seconds that the last endings may take to be told when this duty stops."""
 
 
 def shared_spacing(workers: int, lease: float) -> float:
@@ -71,25 +84,62 @@ class Leases(Service):
         self._lanes: list[Lane] = []
         self._paused: frozenset[str] = frozenset()
         self._turns = 0
-        self._overdue = Overdue(store, config, functions=lambda: self._published.functions, tally=tally)
+        self._watched: set[Lane] = set()
+        self._whole_at = 0.0
+        self._is_fresh = False
+        self.teller = Teller(Relay(store, keys, config, tally))
+        self._overdue = Overdue(
+            store, config, functions=lambda: self._published.functions, tally=tally, on_watched=self.teller.tell
+        )
 
     async def turn(self) -> float:
-        """Tick every lane once."""
-        if self._turns % LOOK_EVERY == 0 or not self._lanes:  # a fleet's first queue is seen to at once
-            self._look(await self._store.run(inspect.fleet(self._keys)))
-        self._turns += 1
-        answers = await self._store.run_many([tick(lane) for lane in self._lanes])
-        spacing = self._spacing()
-        for lane, answer in zip(self._lanes, answers, strict=True):
+        """Tick every lane once; between two such turns, only lanes where jobs wait for others."""
+        base = self._spacing()
+        self._is_fresh = False
+        if monotonic() < self._whole_at and self._watched:
+            spacing = await self._tick(list(self._watched), base)
+        else:
+            if self._turns % LOOK_EVERY == 0 or not self._lanes:  # a fleet's first queue is seen to at once
+                await self._look()
+            self._turns += 1
+            self._watched.intersection_update(self._lanes)
+            spacing = await self._tick(self._lanes, base)
+            self._whole_at = monotonic() + LEAST_SHARE * spacing
+        return min(spacing, base / OFTENER) if self._watched else spacing
+
+    async def _tick(self, lanes: Sequence[Lane], spacing: float) -> float:
+        """Tick some lanes; answer the seconds until one of them is to be ticked again, `spacing` at most."""
+        answers = await self._store.run_many([tick(lane) for lane in lanes])
+        for lane, answer in zip(lanes, answers, strict=True):
             try:
                 if isinstance(answer, JobfleetError):
                     raise answer
+                self._see_to_waiting(lane, answer)
                 spacing = min(spacing, await self._lane(lane, answer))
             except JobfleetError as error:  # a lane that is broken must not hold up the others
                 log.error("leases.stumbled lane=%s %s", lane.tag, error)
         return spacing
 
-    def _look(self, seen: FleetSeen) -> None:
+    def _see_to_waiting(self, lane: Lane, ticked: Ticked) -> None:
+        """Have those told who wait for jobs of a lane, and remember whether there are such."""
+        if ticked.watched or ticked.untold:
+            self._watched.add(lane)
+        else:
+            self._watched.discard(lane)
+        if ticked.untold:
+            self.teller.tell(lane)
+
+    async def stop(self) -> None:
+        """End; what is being told may be told to its end for a moment."""
+        await super().stop()
+        await self.teller.drained(TELLING)
+
+    async def _look(self) -> None:
+        """Read which lanes there are, and who is present; at most once per turn."""
+        if self._is_fresh:
+            return
+        self._is_fresh = True
+        seen = await self._store.run(inspect.fleet(self._keys))
         self._published.functions = seen.functions
         self._paused = stopped(seen.paused)
         self._published.beats = {worker.id: worker.beat for worker in seen.workers}
@@ -99,8 +149,7 @@ class Leases(Service):
 
     async def _lane(self, lane: Lane, ticked: Ticked) -> float:
         if ticked.overdue:
-            if self._turns % LOOK_EVERY != 1:  # whether a holder is present must be known afresh
-                self._look(await self._store.run(inspect.fleet(self._keys)))
+            await self._look()  # whether a holder is present must be known afresh
             await self._reap(lane, ticked)
         if ticked.expired:
             ttl_ms = round(self._config.failed_result_ttl * 1000)

@@ -41,6 +41,7 @@ class Overdue:
         config: Where defaults stand.
         functions: What workers have published, by name; looked up at each use.
         tally: Where it counts.
+        on_watched: Is told of a lane where a job ended that others wait for.
     """
 
     def __init__(
@@ -50,11 +51,13 @@ class Overdue:
         *,
         functions: Callable[[], Mapping[str, bytes]],
         tally: Tally,
+        on_watched: Callable[[Lane], None] = lambda _: None,
     ) -> None:
         self._store = store
         self._config = config
         self._functions = functions
         self._tally = tally
+        self._on_watched = on_watched
 
     async def settle(self, lane: Lane, held: Iterable[Held], now_us: int, outcome_of: OutcomeOf, *, guard: str) -> int:
         """Decide about runs and settle them; how many were.
@@ -73,6 +76,8 @@ class Overdue:
             outcomes = [outcome_of(one) for one in part]
             items = [self._item(one, outcome, now_us, guard) for one, outcome in zip(part, outcomes, strict=True)]
             answer = await self._store.run(settle.settle(lane, items))
+            if answer.watched:
+                self._on_watched(lane)
             for one, item, outcome, letter in zip(part, items, outcomes, answer.letters, strict=True):
                 if letter in "sc":
                     count += 1

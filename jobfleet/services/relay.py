@@ -81,15 +81,18 @@ class Relay(Service):
 
     async def relay(self, lane: Lane) -> None:
         """Tell what stands in one lane's outbox, and in those of lanes where that has cancelled jobs."""
-        self._touched.add(lane)
-        while self._touched:
-            there = self._touched.pop()
-            while records := await self._store.run(flow.outbox(there)):
-                left = records
-                while left:
-                    left = await self._tell_page(there, left)
-                if len(records) < flow.CHUNK:
-                    break
+        there: Lane | None = lane
+        while there is not None:
+            await self._empty(there)
+            there = self._touched.pop() if self._touched else None
+
+    async def _empty(self, lane: Lane) -> None:
+        while records := await self._store.run(flow.outbox(lane)):
+            left = records
+            while left:
+                left = await self._tell_page(lane, left)
+            if len(records) < flow.CHUNK:
+                break
 
     async def _tell_page(self, lane: Lane, records: Sequence[tuple[str, str]]) -> list[tuple[str, str]]:
         """Tell of some endings at once, at most 50 jobs of each; those of which more are to be told."""

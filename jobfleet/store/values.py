@@ -192,6 +192,8 @@ class Ticked:
         overdue: Runs whose lease has expired.
         expired: Waiting jobs past their `expires_at`.
         functions: Those that are paused, or being resumed, a line each.
+        watched: For how many jobs of the lane others wait.
+        untold: How many endings are still to be told to those who wait for them.
     """
 
     now: int
@@ -200,6 +202,8 @@ class Ticked:
     overdue: tuple[Held, ...]
     expired: tuple[str, ...]
     functions: str = ""
+    watched: int = 0
+    untold: int = 0
 
 
 @dataclass(frozen=True, slots=True)

@@ -16,6 +16,7 @@ from jobfleet.config import JobConfig
 from jobfleet.metrics.tally import Tally
 from jobfleet.model import split_id
 from jobfleet.services.relay import Relay
+from jobfleet.services.teller import Teller
 from jobfleet.store.aio import AsyncStore
 from jobfleet.store.calls.control import stop
 from jobfleet.store.calls.settle import Item
@@ -39,7 +40,6 @@ from jobfleet.worker.resources import CLOSING, Resources
 from jobfleet.worker.run import Key, Run
 from jobfleet.worker.runner import Runner
 from jobfleet.worker.stopper import Stopper
-from jobfleet.worker.teller import Teller
 from jobfleet.worker.waits import any_of
 
 log = logging.getLogger("jobfleet.worker")

@@ -12,7 +12,7 @@ from collections.abc import Callable, Sequence
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
-from jobfleet.errors import JobfleetError
+from jobfleet.errors import JobfleetError, ScriptContractError
 from jobfleet.store.aio import AsyncStore
 from jobfleet.store.call import Call
 from jobfleet.store.calls.progress import Report, progress
@@ -101,7 +101,11 @@ class Finisher:
         first = len(calls)
         for number, at in enumerate(range(0, len(items), CHUNK), start=1):
             calls.append(settle(self._lane, items[at : at + CHUNK], child=self._child, nonce=self._nonce, chunk=number))
-        answers = await self._store.run_many(calls)
+        try:
+            answers = await self._store.run_many(calls)
+        except Exception:  # it must hold up neither these jobs' slots nor the ends that have gathered meanwhile
+            log.exception("worker.unsent lane=%s jobs=%d their leases run out", self._lane.tag, len(runs))
+            answers = [ScriptContractError("the trip of these endings failed")] * len(calls)
         at = 0
         if any(answer.watched for answer in answers[first:] if not isinstance(answer, JobfleetError)):
             self._on_watched(self._lane)

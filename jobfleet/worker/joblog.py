@@ -13,6 +13,7 @@ from jobfleet.store.aio import AsyncStore
 from jobfleet.store.call import Call
 from jobfleet.store.calls.log import Entry, log
 from jobfleet.store.keys import Lane
+from jobfleet.worker.rounds import Rounds
 
 if TYPE_CHECKING:
     from jobfleet.worker.run import Run
@@ -71,10 +72,10 @@ class Scribe:
         self._lock = threading.Lock()
         self._waiting: dict[tuple[str, int], Run] = {}
         self._sending: dict[tuple[str, int], list[Entry]] = {}
-        self._loop = asyncio.get_running_loop()
         self._one = asyncio.Lock()
-        self._task: asyncio.Task[None] | None = None
-        self._is_armed = False
+        self._rounds = Rounds(
+            "logs of jobs", self.flush, has_more=lambda: bool(self._waiting), every=INTERVAL_S, pauses_first=True
+        )
 
     def note(self, run: Run, at_us: int, level: int, text: str) -> None:
         """Take a line, from any thread; it never waits for Redis."""
@@ -86,21 +87,7 @@ class Scribe:
                 run.log = JobLog()
             run.log.add(line[: self._most_bytes], self._most_lines, self._most_bytes)
             self._waiting[run.key] = run
-            armed, self._is_armed = self._is_armed, True
-        if not armed:
-            self._loop.call_soon_threadsafe(self._arm)
-
-    def _arm(self) -> None:
-        self._task = self._loop.create_task(self._send())
-
-    async def _send(self) -> None:
-        while True:
-            await asyncio.sleep(INTERVAL_S)
-            await self.flush()
-            with self._lock:
-                if not self._waiting:
-                    self._is_armed = False
-                    return
+        self._rounds.wake()
 
     async def flush(self) -> None:
         """Send what has gathered; one such trip at a time, so that lines stay in order."""
@@ -147,10 +134,7 @@ class Scribe:
                 return []
             lines = run.log.take()
             self._waiting.pop(run.key, None)
-            is_stuck = self._is_armed and (self._task is None or self._task.done())
             under_way = [entry._replace(ttl_ms=ttl) for entry in self._sending.get(run.key, ())]
-        if is_stuck:  # a thread was interrupted just before it could wake the loop
-            self._arm()
         return [*under_way, *self._entries(run, lines, ttl), Entry(run.id, run.token, 0, ttl, b"")]
 
     def calls(self, lane: Lane, entries: list[Entry]) -> list[Call[str]]:

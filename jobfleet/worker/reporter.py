@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import threading
 from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING
@@ -12,6 +11,7 @@ from jobfleet.errors import JobfleetError
 from jobfleet.store.aio import AsyncStore
 from jobfleet.store.calls.progress import Report, progress
 from jobfleet.store.keys import Lane
+from jobfleet.worker.rounds import Rounds
 
 if TYPE_CHECKING:
     from jobfleet.worker.run import Run
@@ -41,15 +41,14 @@ class Reporter:
         on_cancel: Callable[[Run], None],
     ) -> None:
         self._store = store
-        self._interval = 1.0 / rate
         self._ttl_ms = ttl_ms
         self._on_lost = on_lost
         self._on_cancel = on_cancel
         self._lock = threading.Lock()
         self._latest: dict[tuple[str, int], tuple[Run, int, bytes]] = {}
-        self._loop = asyncio.get_running_loop()
-        self._task: asyncio.Task[None] | None = None
-        self._is_armed = False
+        self._rounds = Rounds(
+            "progress", self.flush, has_more=lambda: bool(self._latest), every=1.0 / rate, pauses_first=False
+        )
 
     def report(self, run: Run, value: float, message: str, details: Mapping[str, object] | None) -> None:
         """Take a report, from any thread; it never waits for Redis.
@@ -60,22 +59,7 @@ class Reporter:
         record = encode([value, str(message)[:DETAIL_WORDS], dict(details) if details else None], what="progress")
         with self._lock:
             self._latest[run.key] = (run, run.n, record)
-            if not self._is_armed:  # in this order: the job's code may be interrupted here
-                self._loop.call_soon_threadsafe(self._arm)
-                self._is_armed = True
-
-    def _arm(self) -> None:
-        if self._task is None or self._task.done():
-            self._task = self._loop.create_task(self._send())
-
-    async def _send(self) -> None:
-        while True:
-            await self.flush()
-            await asyncio.sleep(self._interval)
-            with self._lock:
-                if not self._latest:
-                    self._is_armed = False
-                    return
+        self._rounds.wake()
 
     async def flush(self) -> None:
         """Send what has gathered."""

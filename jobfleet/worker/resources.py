@@ -41,9 +41,9 @@ class Resources:
         if given is not NOTHING:
             return given
         life = self._lives.get(resource.factory)
-        if life is None:
+        if life is None or life.has_failed:
+            self._lives.pop(resource.factory, None)  # what is opened last stands last, since that is closed first
             life = self._lives[resource.factory] = _Life(resource)
-            life.opened.add_done_callback(lambda opened: self._forget_failed(resource.factory, opened))
         return await asyncio.shield(life.opened)
 
     async def open_all(self, wanted: Iterable[tuple[str, Resource]]) -> dict[str, Any]:
@@ -54,10 +54,6 @@ class Resources:
     def tasks(self) -> set[asyncio.Task[None]]:
         """The tasks in which they live: whoever tidies up after a job leaves those alone."""
         return {life.task for life in self._lives.values()}
-
-    def _forget_failed(self, factory: Factory, opened: asyncio.Future[Any]) -> None:
-        if opened.cancelled() or opened.exception() is not None:
-            self._lives.pop(factory, None)
 
     async def close(self, timeout: float) -> None:
         """Close all that is open, the last first; what fails, or takes too long, is logged.
@@ -86,6 +82,11 @@ class _Life:
         # In a context of its own: what it logs later does not belong to the job that happened to be the first.
         self.task = loop.create_task(self._live(resource.factory), context=Context())
 
+    @property
+    def has_failed(self) -> bool:
+        """Whether it could not be opened."""
+        return self.opened.done() and (self.opened.cancelled() or self.opened.exception() is not None)
+
     async def _live(self, factory: Factory) -> None:
         try:
             made = await _call(factory)
@@ -93,6 +94,7 @@ class _Life:
         except BaseException as error:  # noqa: BLE001 - the job that asked for it is told
             if not self.opened.done():
                 self.opened.set_exception(error if isinstance(error, Exception) else _as_error(error, self.name))
+                self.opened.exception()  # seen, even if all who asked were cancelled meanwhile
             return
         self.opened.set_result(value)
         await self.over.wait()

@@ -88,7 +88,13 @@ class Supervisor:
         self._keeper = Keeper(self._store, self._keys, lease_us=round(config.lease * 1e6))
         self._functions: dict[str, bytes] = {}
         self._undecorated = [name.partition(":")[0] for name in modules] if config.allow_undecorated else []
-        overdue = Overdue(self._store, config, functions=lambda: self._functions, tally=self._tally)
+        overdue = Overdue(
+            self._store,
+            config,
+            functions=lambda: self._functions,
+            tally=self._tally,
+            on_watched=self._leases.teller.tell,
+        )
         self._scrape = Scrape(config, self._worker, self._tally)
         self._nursery = Nursery(
             self._worker,

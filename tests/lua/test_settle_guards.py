@@ -221,6 +221,16 @@ def test_a_trip_repeated_answers_as_before_and_does_nothing(world: World) -> Non
     assert world.again(call).letters == "ssl"
 
 
+def test_a_trip_repeated_says_again_that_others_wait_until_they_are_told(world: World) -> None:
+    world.seed.watch(world.seed.running("a"))
+    call = settle(world.lane, [completing(world)], child="w.1", nonce=3)
+    assert world.run(call).watched == 1
+
+    assert world.again(call).watched == 1
+    world.raw.delete(world.lane.outbox)
+    assert world.again(call).watched == 0
+
+
 def test_a_trip_repeated_does_not_touch_a_run_that_began_since(world: World) -> None:
     world.seed.running("a")
     call = settle(world.lane, [release(world.id("a"), 7)], child="w.1", nonce=3)

@@ -145,3 +145,15 @@ def test_who_listens_hears_nothing_of_ticks(world: World) -> None:
         world.run(tick(world.lane))
 
     assert heard == []
+
+
+def test_a_tick_says_for_how_many_jobs_others_wait_and_how_many_endings_are_untold(world: World) -> None:
+    world.seed.ticked(longest=0)
+    for suffix in ("a", "b"):
+        world.seed.watch(world.seed.waiting(suffix, due=30))
+    world.raw.xadd(world.lane.outbox, {"id": world.id("c")})
+
+    answer = world.run(tick(world.lane))
+
+    assert (answer.watched, answer.untold) == (2, 1)
+    assert world.state() == world.before

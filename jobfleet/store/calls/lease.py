@@ -109,6 +109,8 @@ def _ticked(reply: Reply) -> Ticked:
         tuple(_held(row) for row in reply[4]),
         tuple(job_id.decode() for job_id in reply[5]),
         reply[6].decode(),
+        int(reply[7]),
+        int(reply[8]),
     )
 
 

@@ -39,7 +39,7 @@
 --         10..* item    text    their records; then of each other item: verb, guard, id, token, what the verb takes
 -- FLAGS   allow-oom
 -- RETURNS {"settled", now, watched, letters}   s settled, d done already, l lost, c cancelled instead, a alive, h held
---         watched: for how many of them others wait
+--         watched: for how many of them others wait; for a repetition, how many endings of the lane are untold
 --         {"stale"}
 -- EMITS   completed, retried, failed, released, parked, withheld, expired, cancelled
 -- COST    O(items · log n)
@@ -60,7 +60,8 @@ if trip then
   if nonce == tonumber(seen) then
     answered = rest
     local letters = string.match(rest, '\n' .. chunk .. ' (%a*)')
-    if letters then return {'settled', stamp, 0, letters} end
+    -- Whether others wait is not remembered; the first answer may have been lost, so whatever is untold counts.
+    if letters then return {'settled', stamp, redis.call('XLEN', KEYS[17]), letters} end
   end
 end
 local alike = tonumber(ARGV[5])

@@ -17,12 +17,15 @@
 --         ring          zset    groups by their turn
 --         held          zset    running jobs of groups
 --         job:<id>      string  envelope
+--         watched       hash    ids that dependants wait for
+--         outbox        stream  settled parents
 -- ARGV    1 tag         text    the lane's prefix
 --         2 limit       int     1..50
 -- FLAGS   allow-oom
--- RETURNS {"ticked", now, next_due, hold, {{id, token, run, envelope, tries, meta}, …}, {id, …}, functions}
+-- RETURNS {"ticked", now, next_due, hold, {{id, token, run, envelope, tries, meta}, …}, {id, …}, functions,
+--         watched, outbox}
 --         next_due and hold are 0 where there is none; overdue leases; waiting jobs past their expiry;
---         functions that are paused, a line each
+--         functions that are paused, a line each; for how many jobs others wait; how many endings are to be told
 -- EMITS   -
 -- COST    O(limit · log n)
 -- @include lib/clock
@@ -48,6 +51,7 @@ local claimable = not conf[1] and (#freed > 0 or any_due(tag, now))
 if claimable and conf[2] then
   claimable = room_of(limits_of(conf[2]), leased, redis.call('ZSCORE', KEYS[5], ''), now).most > 0
 end
+local watched, untold = redis.call('HLEN', tag .. 'watched'), redis.call('XLEN', tag .. 'outbox')
 local idle = redis.call('ZCOUNT', KEYS[5], '-inf', stamp)
 local due = next_due(tag, int(now), true)
 local expired = redis.call('ZRANGEBYSCORE', tag .. 'expiry', '-inf', stamp, 'LIMIT', 0, limit)
@@ -83,4 +87,4 @@ if idle > 0 then redis.call('ZREMRANGEBYSCORE', KEYS[5], '-inf', stamp) end
 for i = 1, #freed do redis.call('ZADD', KEYS[4], 'LT', stamp, freed[i]) end
 if claimable then redis.call('ZADD', KEYS[2], 0, 'w') end
 
-return {'ticked', stamp, int(due), int(hold), records, expired, conf[3] or ''}
+return {'ticked', stamp, int(due), int(hold), records, expired, conf[3] or '', watched, untold}

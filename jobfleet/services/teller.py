@@ -1,0 +1,62 @@
+"""Whoever ends a job that others wait for tells them at once; the leases duty does it when nobody near did."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Callable
+from contextlib import suppress
+
+from jobfleet.errors import JobfleetError
+from jobfleet.services.relay import Relay
+from jobfleet.store.keys import Lane
+
+log = logging.getLogger("jobfleet.worker")
+
+
+class Teller:
+    """Tells those who wait for jobs of some lanes, one task per lane that has something to tell.
+
+    Args:
+        relay: How.
+        on_told: Is told when some have been, before this is no longer busy: jobs may have become due by it.
+    """
+
+    def __init__(self, relay: Relay, on_told: Callable[[], None] = lambda: None) -> None:
+        self._relay = relay
+        self._on_told = on_told
+        self._tasks: dict[Lane, asyncio.Task[None]] = {}
+        self._asked: set[Lane] = set()
+
+    @property
+    def is_busy(self) -> bool:
+        """Whether some are still to be told."""
+        return bool(self._tasks)
+
+    def tell(self, lane: Lane) -> None:
+        """Tell what stands in a lane's outbox; never waits."""
+        self._asked.add(lane)  # a task that is under way looks again: this may have been written after its last look
+        if lane not in self._tasks:
+            self._tasks[lane] = asyncio.get_running_loop().create_task(self._tell(lane))
+
+    async def _tell(self, lane: Lane) -> None:
+        try:
+            while lane in self._asked:
+                self._asked.discard(lane)
+                try:
+                    await self._relay.relay(lane)
+                except Exception as error:  # what one record did must not keep the next from being told
+                    is_bug = not isinstance(error, JobfleetError)
+                    log.warning("relay.stumbled lane=%s %s", lane.tag, error, exc_info=is_bug)
+                    continue
+                self._on_told()
+        finally:
+            # Here, with no await since the last look at what was asked. A done-callback would run later, and who asks
+            # in between would find a task that looks no more.
+            del self._tasks[lane]
+
+    async def drained(self, timeout: float) -> None:
+        """Wait until all are told, but not for ever: the leases duty goes on where this ends."""
+        with suppress(TimeoutError):
+            async with asyncio.timeout(timeout):
+                await asyncio.gather(*self._tasks.values())
