@@ -79,9 +79,12 @@ class Program:
         arguments: Of the command line.
         log: Where its output goes.
         environment: Further variables.
+        root: The folder whose package it runs.
     """
 
-    def __init__(self, arguments: Iterable[str], *, log: Path, environment: Mapping[str, str]) -> None:
+    def __init__(
+        self, arguments: Iterable[str], *, log: Path, environment: Mapping[str, str], root: Path = ROOT
+    ) -> None:
         self.log = log
         kept = {name: value for name, value in os.environ.items() if not name.startswith("JOBFLEET_")}
         if "JOBFLEET_SERVER_BIN" in os.environ:
@@ -89,7 +92,7 @@ class Program:
         with log.open("ab") as out:
             self._process = subprocess.Popen(
                 [sys.executable, "-m", "jobfleet", *arguments],
-                cwd=ROOT,
+                cwd=root,
                 env={**kept, **environment},
                 stdin=subprocess.DEVNULL,
                 stdout=out,
@@ -167,10 +170,12 @@ class Programs:
     Args:
         url: The server.
         folder: Where logs and histories go.
+        root: The folder whose package they run: that of another revision, for instance.
     """
 
-    def __init__(self, url: str, folder: Path) -> None:
+    def __init__(self, url: str, folder: Path, root: Path = ROOT) -> None:
         self.url = url
+        self.root = root
         self.folder = folder
         self.history = History(folder / "history")
         self._started: list[Program] = []
@@ -181,8 +186,10 @@ class Programs:
         program = Program(
             arguments,
             log=self.folder / f"program-{len(self._started)}.log",
+            root=self.root,
             environment={
-                "JOBFLEET_URL": self.url, "JOBFLEET_APP_DIR": str(APPS), "JOBFLEET_TEST_FOLDER": str(self.folder),
+                "PYTHONPATH": str(self.root), "JOBFLEET_URL": self.url,
+                "JOBFLEET_APP_DIR": str(APPS), "JOBFLEET_TEST_FOLDER": str(self.folder),
                 "HISTORY_FILE": str(self.history.path), "PYTHONFAULTHANDLER": "1", **environment,
             },
         )  # fmt: skip

@@ -1,0 +1,118 @@
+"""The previous revision and this one on the same Redis: producers, workers and reapers of both, in both directions."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+
+from jobfleet import Fleet, Job, JobStatus
+from tests.support.fleet import APPS, LONG, ROOT, Programs, settle_all
+from tests.support.revision import unpack
+from tests.support.waiting import wait_until
+
+COMPLETED = (
+    "plain", "thread", "urgent", "later", "unique", "grouped", "own", "child", "first", "second", "held",
+)  # fmt: skip
+
+
+@pytest.fixture(scope="module")
+def previous(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The package of the previous revision."""
+    return unpack(tmp_path_factory.mktemp("previous"))
+
+
+@pytest.fixture
+def of(redis_url: str, tmp_path: Path, previous: Path) -> Iterator[Callable[[str], Programs]]:
+    """The programs of a revision, ``old`` or ``new``."""
+    both = {name: Programs(redis_url, tmp_path / name, root) for name, root in (("old", previous), ("new", ROOT))}
+    for programs in both.values():
+        programs.folder.mkdir()
+    try:
+        yield both.__getitem__
+    finally:
+        for programs in both.values():
+            programs.close()
+            sys.stdout.write(programs.logs())
+
+
+def enqueue(root: Path, url: str, folder: Path) -> dict[str, str]:
+    """Run the producer of a revision; the ids of its jobs by name."""
+    kept = {name: value for name, value in os.environ.items() if not name.startswith("JOBFLEET_")}
+    done = subprocess.run(
+        [sys.executable, str(APPS / "bilingual.py"), url, str(folder)],
+        cwd=root,
+        env={**kept, "PYTHONPATH": str(root), "PYTHONWARNINGS": "ignore"},
+        capture_output=True,
+        text=True,
+        timeout=LONG,
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr
+    ids: dict[str, str] = json.loads(done.stdout)
+    return ids
+
+
+ROLES = [("old", "new", "new"), ("new", "old", "old"), ("new", "old", "new")]
+
+
+@pytest.mark.parametrize(("producer", "worker", "reaper"), ROLES)
+def test_jobs_of_one_revision_run_on_the_other(
+    producer: str, worker: str, reaper: str, of: Callable[[str], Programs], fleet: Fleet, tmp_path: Path
+) -> None:
+    of(worker).worker("histories", queues="default,urgent")
+    of(reaper).reaper(reap_interval=0.2)
+
+    ids = enqueue(of(producer).root, fleet.config.url, tmp_path)
+    wait_until(lambda: fleet.poll(ids["cancelled"]).status is JobStatus.RUNNING, timeout=LONG, why="it runs")
+    assert fleet.cancel(ids["cancelled"], by="ann") is True
+    (tmp_path / "held").touch()
+
+    results = settle_all(fleet, ids.values())
+    states = {name: results[job_id].status for name, job_id in ids.items()}
+    assert states == {
+        **dict.fromkeys(COMPLETED, JobStatus.COMPLETED),
+        "failed": JobStatus.FAILED, "retried": JobStatus.FAILED,
+        "expired": JobStatus.EXPIRED, "cancelled": JobStatus.CANCELLED,
+    }  # fmt: skip
+    assert (results[ids["retried"]].retry_count, results[ids["failed"]].error_class) == (1, "ValueError")
+    assert {one.id for one in fleet.dead()} == {ids["failed"], ids["retried"]}
+
+
+@pytest.mark.parametrize(("killed", "heir"), [("old", "new"), ("new", "old")])
+def test_what_a_killed_worker_of_one_revision_held_runs_on_the_other(
+    killed: str, heir: str, of: Callable[[str], Programs], fleet: Fleet, tmp_path: Path
+) -> None:
+    worker = of(killed).ready(lease=6)
+    ids = enqueue(of("new").root, fleet.config.url, tmp_path)
+    of(killed).history.await_start(ids["held"])
+
+    of(heir).ready(lease=6)
+    worker.send_all(signal.SIGKILL)
+    of(heir).reaper(reap_interval=0.2)
+    of(heir).history.await_start(ids["held"])
+    (tmp_path / "held").touch()
+
+    result = fleet.wait(ids["held"], timeout=LONG)
+    assert (result.status, result.error) == (JobStatus.COMPLETED, None)
+
+
+def test_children_of_both_revisions_share_a_crash_loop_and_charge_the_culprit_alone(
+    of: Callable[[str], Programs], fleet: Fleet, tmp_path: Path
+) -> None:
+    for name in ("old", "new"):
+        of(name).ready(slots=5)
+        of(name).reaper(reap_interval=0.2)
+    innocent = [fleet.enqueue(Job("nap", "hist.nap", (0.5,))) for _ in range(10)]
+    culprit = fleet.enqueue(Job("kill", "hist.kill", (int(signal.SIGKILL),)))
+
+    results = settle_all(fleet, [*innocent, culprit], timeout=2 * LONG)
+
+    assert results[culprit].status is JobStatus.FAILED
+    assert {results[job_id].status for job_id in innocent} == {JobStatus.COMPLETED}
