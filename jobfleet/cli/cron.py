@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
@@ -41,6 +41,17 @@ def ls(invocation: Invocation) -> None:
     output = invocation.output
     text = output.table(["NAME", "WHEN", "ZONE", "FUNCTION", "QUEUE", "LAST", "NEXT", "STATE"], [*map(_row, every)])
     output.show(data=[info_data(info) for info in every], ids=[info.name for info in every], text=text)
+    if invocation.form == "table":
+        say(_fired_by(every[0].fired_by))
+
+
+def _fired_by(names: Sequence[str]) -> str:
+    from jobfleet.client.cron import fired_by
+
+    if names:
+        return f"Fired by {fired_by(names)}."
+    remedy = "Start one: 'jobfleet reaper', or 'jobfleet worker MODULE'."
+    return f"NOBODY fires them: no reaper and no worker has announced itself. {remedy}"
 
 
 def _row(info: CronInfo) -> list[Cell | str]:
@@ -82,6 +93,7 @@ def info_data(info: CronInfo) -> dict[str, object]:
         "paused_at": info.paused_at and info.paused_at.isoformat(),
         "last": info.last and fire_data(info.last),
         "next": info.next and info.next.at.isoformat(),
+        "fired_by": list(info.fired_by),
     }
 
 
@@ -251,7 +263,7 @@ def history(invocation: Invocation, name: str, limit: int) -> None:
     with invocation.fleet() as fleet:
         fires = fleet.cron.history(name, limit=limit)
     if not fires and invocation.form == "table":
-        say(f"{name} has not fired yet. Does a reaper run? ('jobfleet reaper', or a worker --with-reaper)")
+        say(f"{name} has not fired yet; 'jobfleet cron ls' tells who fires it.")
         return
     output = invocation.output
     rows: list[list[Cell | str]] = [

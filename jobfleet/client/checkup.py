@@ -7,6 +7,7 @@ from dataclasses import dataclass, field, replace
 from typing import Any, NamedTuple
 
 from jobfleet.client.admin import QueueInfo, WorkerInfo, queue_info, workers_of
+from jobfleet.client.cron import firing, recurring
 from jobfleet.client.space import Space
 from jobfleet.client.verbs import Verb, value
 from jobfleet.clock import wall_us
@@ -15,7 +16,7 @@ from jobfleet.config import JobConfig
 from jobfleet.errors import EncodingError
 from jobfleet.retry import Tries
 from jobfleet.store.call import Call
-from jobfleet.store.calls import doctor, inspect, journal, limit
+from jobfleet.store.calls import cron, doctor, inspect, journal, limit
 from jobfleet.store.calls.doctor import Kept, Leased, Locks
 from jobfleet.store.calls.paused import read_functions
 from jobfleet.store.found import Finished, Waiting
@@ -107,6 +108,8 @@ class Checkup:
         paused: The functions that are paused in every queue.
         consumers: Who reads the journals → how many events a lane keeps at most.
         lanes: Every lane.
+        recurring: The names of recurring jobs, those included that a function brings and no entry is made of yet.
+        fired_by: Who has announced that it fires them; see `CronInfo`.
     """
 
     config: JobConfig
@@ -118,6 +121,8 @@ class Checkup:
     paused: tuple[str, ...] = ()
     consumers: Mapping[str, int] = field(default_factory=dict)
     lanes: tuple[LaneSeen, ...] = ()
+    recurring: tuple[str, ...] = ()
+    fired_by: tuple[str, ...] = ()
 
     @property
     def alive(self) -> list[WorkerInfo]:
@@ -141,7 +146,13 @@ class Checkup:
 def take(space: Space) -> Verb[Checkup]:
     """Read what there is to judge: a trip for the fleet, a few bounded ones for each lane."""
     began = wall_us()
-    answers = yield (doctor.server(space.keys), space.looking(), journal.consumers(space.keys))
+    answers = yield (
+        doctor.server(space.keys),
+        space.looking(),
+        journal.consumers(space.keys),
+        cron.entries(space.keys),
+        cron.attendants(space.keys),
+    )
     ended = wall_us()
     now, info = value(answers[:1])
     fleet: FleetSeen = value(answers[1:2])
@@ -157,8 +168,10 @@ def take(space: Space) -> Verb[Checkup]:
         workers=tuple(workers_of(space, fleet)),
         functions=frozenset(fleet.functions),
         paused=tuple(read_functions(fleet.paused)),
-        consumers=value(answers[2:]),
+        consumers=value(answers[2:3]),
         lanes=lanes,
+        recurring=tuple(sorted({row.name for row in value(answers[3:4])[1]} | set(recurring(fleet)))),
+        fired_by=firing(space, value(answers[4:])),
     )
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import zlib
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import Any, NamedTuple
@@ -60,6 +60,8 @@ class CronInfo:
         paused_at: Since when.
         last: What became of its last fire.
         next: Its next fire; None when there is none, or it is paused.
+        fired_by: The live processes that have announced that they fire recurring jobs, as ``reaper ID`` or ``worker
+            ID``. Empty when there is none; a reaper of an older version does not announce itself.
     """
 
     name: str
@@ -72,6 +74,7 @@ class CronInfo:
     paused_at: datetime | None
     last: CronFire | None
     next: Fire | None
+    fired_by: tuple[str, ...] = ()
 
 
 class Decorated(NamedTuple):
@@ -254,12 +257,30 @@ def run_now(space: Space, name: str) -> Verb[str]:
     return job_id
 
 
+def firing(space: Space, attendants: Iterable[calls.Attendant]) -> tuple[str, ...]:
+    """Those that are alive: reapers, or workers where there is no reaper, as ``reaper ID`` or ``worker ID``."""
+    gone_us = round(space.config.gone_after * 1e6)
+    return tuple(sorted(f"{one.role} {one.id}" for one in attendants if one.silent <= gone_us))
+
+
+def fired_by(names: Sequence[str]) -> str:
+    """Those of `CronInfo.fired_by` for people; there must be one."""
+    reapers = [name for name in names if name.startswith("reaper ")]
+    return ", ".join(reapers) if reapers else f"{', '.join(names)}, since no reaper is alive"
+
+
+def recurring(seen: FleetSeen) -> list[str]:
+    """The published functions that run by themselves."""
+    return sorted(name for name, record in seen.functions.items() if read_cron(record) is not None)
+
+
 def listing(space: Space) -> Verb[list[CronInfo]]:
     """All entries, by name."""
     now, rows = value((yield (calls.entries(space.keys),)))
     if not rows:
         return []
-    seen = value((yield (space.looking(),)))
+    answers = yield (space.looking(), calls.attendants(space.keys))
+    seen, by = value(answers[:1]), firing(space, value(answers[1:]))
     lasts = yield [calls.history(space.keys, row.name, limit=1) for row in rows]
     infos = []
     for row, answer in zip(rows, lasts, strict=True):
@@ -280,6 +301,7 @@ def listing(space: Space) -> Verb[list[CronInfo]]:
                 paused_at=from_us(row.paused_at) if row.paused else None,
                 last=fire_of(*notes[0]) if notes else None,
                 next=entry.cron.next(from_us(now)) if row.paused is None else None,
+                fired_by=by,
             )
         )
     return infos

@@ -25,6 +25,7 @@ CHECKS: tuple[Check, ...] = (
     fleet_checks.service,
     fleet_checks.functions,
     fleet_checks.leases,
+    fleet_checks.cron,
     lane_checks.runs,
     lane_checks.waiting,
     lane_checks.locks,

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from jobfleet.client.checkup import HOUR, Checkup
+from jobfleet.client.cron import fired_by
 from jobfleet.client.diagnosis import Finding, Level, named
 from jobfleet.client.reasons import counted
 from jobfleet.client.registry import CLEANUP
@@ -110,6 +111,22 @@ def leases(seen: Checkup) -> Finding:
         text = f"{counted(len(orphaned), 'job')} of workers that are gone: {named(orphaned)}."
         return Finding("leases", Level.NOTE, text, "They are run again when their leases have ended.")
     return Finding("leases", Level.OK, "Every running job's worker is alive.")
+
+
+def cron(seen: Checkup) -> Finding:
+    """Whether a reaper, or a worker in its place, fires the recurring jobs."""
+    if not seen.recurring:
+        return Finding("cron", Level.OK, "There are no recurring jobs.")
+    jobs = counted(len(seen.recurring), "recurring job")
+    if not seen.fired_by:
+        return Finding(
+            "cron",
+            Level.WARNING,
+            f"Nobody fires {jobs}: no reaper and no worker has announced itself.",
+            "Start one: 'jobfleet reaper', or a worker. A reaper of an older version fires without announcing itself.",
+        )
+    verb = "is" if len(seen.recurring) == 1 else "are"
+    return Finding("cron", Level.OK, f"{jobs} {verb} fired by {fired_by(seen.fired_by)}.")
 
 
 def long(seen: Checkup) -> Finding:

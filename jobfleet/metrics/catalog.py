@@ -115,7 +115,6 @@ METRICS = (
         "Planned fires dealt with: fired, late, skipped, overlapped; missed counts once.",
         "schedule",
         "outcome",
-        where="reaper",
     ),
     _counter("archive_events_total", "Events of the journal that were written into the archive.", where="reaper"),
     _counter(

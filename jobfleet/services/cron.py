@@ -8,15 +8,17 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable, Iterable, Mapping
+from contextlib import suppress
 from datetime import datetime
-from typing import NamedTuple
+from typing import Literal, NamedTuple
 
 from jobfleet.client.cron import Decorated, decorated, entry_of, lane_of
 from jobfleet.client.space import Space
+from jobfleet.clock import monotonic
 from jobfleet.codec import amended, encode
 from jobfleet.config import JobConfig
 from jobfleet.cron import CronEntry, Planned, from_us, plan, to_us
-from jobfleet.errors import EncodingError, InvalidJob
+from jobfleet.errors import EncodingError, InvalidJob, JobfleetError
 from jobfleet.metrics.tally import Tally
 from jobfleet.services.service import Service
 from jobfleet.store.aio import AsyncStore
@@ -54,15 +56,25 @@ class Cron(Service):
         store: How.
         config: The settings.
         tally: Where it counts.
+        process: The reaper that does this duty, by its id: it announces itself, so that no worker does it too. None
+            for a worker, which announces itself before it begins.
         clock: Makes Redis's time (µs) the time to go by; another one is for tests.
     """
 
     name = "cron"
 
     def __init__(
-        self, store: AsyncStore, config: JobConfig, tally: Tally, *, clock: Callable[[int], int] = lambda now: now
+        self,
+        store: AsyncStore,
+        config: JobConfig,
+        tally: Tally,
+        *,
+        process: str | None = None,
+        clock: Callable[[int], int] = lambda now: now,
     ) -> None:
         super().__init__(tally)
+        self._process = process
+        self._announced = float("-inf")
         self._clock = clock
         self._store = store
         self._space = Space(config)
@@ -72,6 +84,9 @@ class Cron(Service):
 
     async def turn(self) -> float:
         """Fire what is due."""
+        if self._process is not None and monotonic() - self._announced >= self._space.config.beat:
+            await self._attend(self._process, "reaper")
+            self._announced = monotonic()
         now, kept = await self._store.run(calls.entries(self._space.keys))
         if now - self._looked >= LOOK_AT_FUNCTIONS * 1e6:
             self._looked = now
@@ -85,6 +100,17 @@ class Cron(Service):
                 await self._fire_due(known, at)
                 soonest = min(soonest, self._until_next(known.kept.name, at))
         return soonest
+
+    async def stop(self) -> None:
+        """End, and let another process fire at once; Redis may be away."""
+        await super().stop()
+        if self._process is not None:
+            with suppress(JobfleetError):
+                await self._attend(self._process, "nobody", patience=1.0)
+
+    async def _attend(self, process: str, role: Literal["reaper", "nobody"], **patience: float) -> None:
+        gone_us = round(self._space.config.gone_after * 1e6)
+        await self._store.run(calls.attend(self._space.keys, process, role, gone_us=gone_us), **patience)
 
     def _until_next(self, name: str, now: datetime) -> float:
         known = self._known[name]

@@ -108,7 +108,7 @@ def _duties(store: AsyncStore, keys: Keyspace, config: JobConfig, tally: Tally, 
     """What a reaper does with these settings."""
     duties: list[Service] = [
         Leases(store, keys, config, tally),
-        Cron(store, config, tally),
+        Cron(store, config, tally, process=f"{socket.gethostname()}:{os.getpid()}:{uuid4().hex[:6]}"),
         Relay(store, keys, config, tally),
         Retention(store, keys, config, tally),
     ]

@@ -34,6 +34,7 @@ class Outage:
         log: The logger of this process.
         tally: Where it counts; it is told of each trip, too.
         meanwhile: What happens while Redis is away, in one sentence; asked whenever a line is logged.
+        on_loss: Is told when an outage has begun.
         on_return: Is told that Redis has answered again; whoever gives it calls `settle`. None to settle at once.
     """
 
@@ -44,12 +45,14 @@ class Outage:
         tally: Tally,
         *,
         meanwhile: Callable[[], str],
+        on_loss: Callable[[], None] = lambda: None,
         on_return: Callable[[], None] | None = None,
     ) -> None:
         self._url = url
         self._log = log
         self._tally = tally
         self._meanwhile = meanwhile
+        self._on_loss = on_loss
         self._on_return = on_return or self.settle
         self._answered_at = monotonic()
         self._began: float | None = None
@@ -100,6 +103,7 @@ class Outage:
                 return
             self._counted_until = self._began
             self._tally.count("redis_outages_total")
+            self._on_loss()
         self._count(now)
         self._speak(now, self._began, reason_of(error))
 

@@ -98,6 +98,7 @@ FLEET_KEY_TABLE: tuple[KeyRow, ...] = (
     KeyRow("consumers", "hash", "who reads the journals → how many events a lane keeps at most", "one field a group"),
     KeyRow("cron", "hash", "cron entry → since when, fingerprint of its times, record", "unschedule"),
     KeyRow("cron-paused", "hash", "cron entry → who paused it, and when", "with its entry"),
+    KeyRow("cron-duty", "zset", "who fires recurring jobs, by last announcement (µs)", "TTL; trimmed by each"),
     KeyRow("cron-ledger:<entry>", "zset", "what became of its fires, by time", "1,000 notes; with its entry"),
     KeyRow("notify:<channel>:gathered", "zset", "marks of notices taken in, by when", "100,000; TTL 7 d"),
     KeyRow("notify:<channel>:windows", "zset", "kinds of notice by when their window ends", "one a kind; TTL 7 d"),
@@ -252,6 +253,7 @@ class Keyspace:
         self.flows = f"{tag}flows"
         self.consumers = f"{tag}consumers"
         self.cron_paused = f"{tag}cron-paused"
+        self.cron_duty = f"{tag}cron-duty"
         self.lane = cache(self._lane)
 
     def _lane(self, queue: str, index: int) -> Lane:

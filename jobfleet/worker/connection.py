@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from contextlib import suppress
 
 from jobfleet.metrics.tally import Tally
 from jobfleet.services.outage import Outage
 from jobfleet.worker.keeper import News
+
+Lease = tuple[str, int]
 
 
 class Connection:
@@ -22,24 +24,31 @@ class Connection:
         url: Where Redis is, masked.
         log: The worker's logger.
         tally: Where outages are counted.
-        held: How many jobs the worker holds.
+        held: The jobs that the worker holds: id and token of each.
 
     Attributes:
         outage: The recorder for the store that renews.
     """
 
-    def __init__(self, url: str, log: logging.Logger, tally: Tally, *, held: Callable[[], int]) -> None:
+    def __init__(self, url: str, log: logging.Logger, tally: Tally, *, held: Callable[[], Iterable[Lease]]) -> None:
         self._held = held
-        self.outage = Outage(url, log, tally, meanwhile=self._meanwhile, on_return=self._returned)
+        self.outage = Outage(
+            url, log, tally, meanwhile=self._meanwhile, on_loss=self._note_held, on_return=self._hurry_up
+        )
         self._hurry = asyncio.Event()
-        self._renewed: set[tuple[str, int]] = set()
-        self._lost: set[tuple[str, int]] = set()
+        self._held_before: set[Lease] = set()
+        self._renewed: set[Lease] = set()
+        self._lost: set[Lease] = set()
         self._is_whole = False
 
     def _meanwhile(self) -> str:
-        return f"{self._held()} running jobs go on; none is claimed, renewed or settled until Redis answers"
+        count = len(list(self._held()))
+        return f"{count} running jobs go on; none is claimed, renewed or settled until Redis answers"
 
-    def _returned(self) -> None:
+    def _note_held(self) -> None:
+        self._held_before = set(self._held())
+
+    def _hurry_up(self) -> None:
         self._hurry.set()
 
     def begin_round(self) -> None:
@@ -59,8 +68,10 @@ class Connection:
     def end_round(self) -> None:
         """All were tried; after an outage, tell how it ended."""
         if self._is_whole and self.outage.is_returning:
-            lost = len(self._lost)
-            self.outage.settle(renewed=len(self._renewed - self._lost), lost=lost)
+            lost = self._held_before & self._lost
+            renewed = self._held_before & self._renewed - lost
+            settled = self._held_before - renewed - lost  # their ends were sent before their leases were renewed
+            self.outage.settle(renewed=len(renewed), settled=len(settled), lost=len(lost))
             self._renewed.clear()
             self._lost.clear()
 

@@ -14,11 +14,14 @@ from collections.abc import Iterable, Mapping, Sequence
 from contextlib import suppress
 from typing import TYPE_CHECKING, Any
 
+from jobfleet.client.publish import function_record
+from jobfleet.client.registry import JobFunction
 from jobfleet.errors import JobfleetError
 from jobfleet.metrics.tally import Mute
 from jobfleet.services.leases import Leases, shared_spacing
 from jobfleet.services.outage import Outage
 from jobfleet.services.service import Service
+from jobfleet.services.standin import StandIn
 from jobfleet.store.aio import AsyncStore
 from jobfleet.store.keys import Keyspace, Lane
 from jobfleet.worker.board import Board
@@ -182,7 +185,7 @@ class _Inside:
     ) -> None:
         store = self._store()
         keeper = Keeper(store, keys, lease_us=round(self._config.lease * 1e6))
-        connection = Connection(store.at.shown, log, self._tally, held=lambda: len(self._board.read()))
+        connection = Connection(store.at.shown, log, self._tally, held=self._held)
         store.recorder = connection.outage
         presence = Presence(store, keys, self._config, self._worker)
         leases = Leases(
@@ -190,13 +193,16 @@ class _Inside:
         )
         services: list[Service] = [leases]
         if self._with_reaper:
-            services += _reaping(store, keys, self._config, self._tally)
+            services += _reaping(store, keys, self._config, self._tally, self._worker)
+        standin = StandIn(store, self._config, self._tally, log, process=self._worker, functions=self._recurring)
         for service in services:
             service.start()
         duties = [
             asyncio.ensure_future(self._beat_on(presence, engine)),
             asyncio.ensure_future(self._renew_on(keeper, connection, engine, loop)),
         ]
+        if not (self._with_reaper or self._config.burst):
+            duties.append(asyncio.ensure_future(standin.watch()))
         try:
             while not over.is_set():  # noqa: ASYNC110 - a thread sets it; a pool's would hold up the program's end
                 await asyncio.sleep(0.02)
@@ -204,11 +210,33 @@ class _Inside:
             for duty in duties:  # Redis may be away: then none would come to its end by itself
                 duty.cancel()
             await asyncio.wait(duties)
+            await standin.stop()
             for service in services:
                 await service.stop()
             with suppress(JobfleetError):
                 await presence.leave()
             await store.close()
+
+    def _records(self) -> dict[str, bytes]:
+        """What is to be published: all functions beside a reaper's duties, else those that run by themselves."""
+        return {
+            name: function_record(function)
+            for name, function in list(self._functions.items())
+            if name not in self._published and (self._with_reaper or self._is_recurring(function))
+        }
+
+    def _recurring(self) -> dict[str, bytes]:
+        return {
+            name: function_record(function)
+            for name, function in list(self._functions.items())
+            if name in self._published and self._is_recurring(function)
+        }
+
+    def _is_recurring(self, function: JobFunction[..., Any, Any]) -> bool:
+        return not self._config.burst and function.cron is not None
+
+    def _held(self) -> list[tuple[str, int]]:
+        return [(one.id, one.token) for one in self._board.read()]
 
     async def _beat_on(self, presence: Presence, engine: Engine) -> None:
         while True:
@@ -232,11 +260,8 @@ class _Inside:
             await connection.pause(self._config.renewal)
 
     async def _beat(self, presence: Presence, engine: Engine) -> None:
-        if self._with_reaper:
-            from jobfleet.client.publish import function_record
-
-            fresh = {name: function for name, function in list(self._functions.items()) if name not in self._published}
-            presence.publish({name: function_record(function) for name, function in fresh.items()})
+        if fresh := self._records():
+            presence.publish(fresh)
             self._published |= set(fresh)
         await presence.beat(
             queues=self._serving.queues,
@@ -263,10 +288,11 @@ def _modules_of(handlers: Handlers) -> list[str]:
     return sorted({function.__module__ for function in handlers.isolated} - {"__main__"})
 
 
-def _reaping(store: AsyncStore, keys: Keyspace, config: Any, tally: Mute) -> list[Service]:
+def _reaping(store: AsyncStore, keys: Keyspace, config: Any, tally: Mute, process: str) -> list[Service]:
     """The duties of a reaper but for the leases, which every worker sees to."""
     from jobfleet.services.cron import Cron  # croniter is for those who use it
     from jobfleet.services.relay import Relay
     from jobfleet.services.retention import Retention
 
-    return [Cron(store, config, tally), Relay(store, keys, config, tally), Retention(store, keys, config, tally)]
+    cron = Cron(store, config, tally, process=process)
+    return [cron, Relay(store, keys, config, tally), Retention(store, keys, config, tally)]

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 import os
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -43,7 +43,7 @@ class Scrape:
         self._labels = (worker, VERSION)
         self._tally = tally
         self._nursery: Nursery | None = None
-        self._duties: Sequence[Service] = ()
+        self._duties: Callable[[], Sequence[Service]] = tuple
         self._outage: Outage | None = None
         self._hosted: tuple[float, list[DutySeen]] = (0.0, [])
         self._exporter: Exporter | None = None
@@ -51,13 +51,15 @@ class Scrape:
         self._health: Health | None = None
         self._server: MetricsServer | None = None
 
-    def start(self, store: AsyncStore, nursery: Nursery, duties: Sequence[Service], outage: Outage) -> None:
+    def start(
+        self, store: AsyncStore, nursery: Nursery, duties: Callable[[], Sequence[Service]], outage: Outage
+    ) -> None:
         """Begin to serve.
 
         Args:
             store: How Redis is reached; of the running loop.
             nursery: The children.
-            duties: What the supervisor does for the fleet.
+            duties: What the supervisor does for the fleet at present.
             outage: Whether Redis answers.
 
         Raises:
@@ -160,7 +162,7 @@ class Scrape:
         """How all duties fare, each once: what supervisor and hosted reaper both do is well where either is."""
         at, hosted = self._hosted
         since = monotonic() - at
-        fares = [duty.seen for duty in self._duties] + [duty._replace(idle=duty.idle + since) for duty in hosted]
+        fares = [duty.seen for duty in self._duties()] + [duty._replace(idle=duty.idle + since) for duty in hosted]
         if self._config.with_reaper and not hosted:
             from jobfleet.services.service import DutySeen
 

@@ -22,6 +22,7 @@ from jobfleet.metrics.tally import tally_for
 from jobfleet.services.leases import Leases, shared_spacing
 from jobfleet.services.overdue import Overdue
 from jobfleet.services.relay import Relay
+from jobfleet.services.standin import StandIn
 from jobfleet.store.aio import AsyncStore
 from jobfleet.store.connect import Target, target
 from jobfleet.store.keys import Keyspace, Lane
@@ -44,6 +45,7 @@ from jobfleet.worker.undertaker import Undertaker
 
 if TYPE_CHECKING:
     from jobfleet.services.main import HostedReaper
+    from jobfleet.services.service import Service
 
 log = logging.getLogger("jobfleet.worker")
 
@@ -87,6 +89,9 @@ class Supervisor:
         )
         self._keeper = Keeper(self._store, self._keys, lease_us=round(config.lease * 1e6))
         self._functions: dict[str, bytes] = {}
+        self._standin = StandIn(
+            self._store, config, self._tally, log, process=self._worker, functions=lambda: self._functions
+        )
         self._undecorated = [name.partition(":")[0] for name in modules] if config.allow_undecorated else []
         overdue = Overdue(
             self._store,
@@ -135,7 +140,7 @@ class Supervisor:
 
     async def run(self, signals: Signals) -> int:
         """Work until told to stop; answer the exit code."""
-        self._scrape.start(self._store, self._nursery, (self._leases, self._relay), self._connection.outage)
+        self._scrape.start(self._store, self._nursery, self._duties, self._connection.outage)
         await self._beat(patience=self._config.patience)
         self._store.recorder = self._connection.outage  # not before: a Redis that is not there at the start is an error
         asyncio.get_running_loop().add_signal_handler(signal.SIGCHLD, self._nursery.look_for_deaths)
@@ -158,6 +163,8 @@ class Supervisor:
             self._hangs.watch(),
             self._control.listen(),
         ]
+        if not self._config.burst:
+            duties.append(self._standin.watch())
         if self._config.reload:
             duties.append(Reload(self._config.app_dir, self._nursery, grace=self._config.grace).watch())
         for duty in duties:
@@ -165,11 +172,15 @@ class Supervisor:
         await self._all_gone.wait()
         return await self._leave()
 
+    def _duties(self) -> Sequence[Service]:
+        return (self._leases, self._relay, *self._standin.duties)
+
     async def _leave(self) -> int:
         await self._leases.stop()
         await self._relay.stop()
         for task in list(self._tasks):
             task.cancel()
+        await self._standin.stop()
         with suppress(JobfleetError):
             await self._presence.leave()
         await self._store.close()
@@ -214,8 +225,8 @@ class Supervisor:
         if self._nursery.is_deserted:
             self._all_gone.set()
 
-    def _held(self) -> int:
-        return sum(len(kin.posted()) for kin in self._kin.values())
+    def _held(self) -> list[tuple[str, int]]:
+        return [(one.id, one.token) for kin in self._kin.values() for one in kin.posted()]
 
     def _lanes(self, queues: Sequence[str]) -> list[Lane]:
         known = self._presence.queues

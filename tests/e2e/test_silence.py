@@ -40,7 +40,7 @@ def lost(reason: str, running: int) -> str:
 
 
 def back(renewed: int, gone: int) -> str:
-    return rf"INFO redis\.back url=\S+ after=\d+\.\ds renewed={renewed} lost={gone}"
+    return rf"INFO redis\.back url=\S+ after=\d+\.\ds renewed={renewed} settled=0 lost={gone}"
 
 
 class Gates:

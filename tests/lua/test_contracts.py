@@ -48,6 +48,8 @@ IDS = ["mail.0.a", "mail.0.b"]
 INDEXED = index.marked("", IDS)
 
 SAMPLES: dict[str, Call[Any]] = {
+    "attend": cron.attend(KEYS, "w", "worker", gone_us=1),
+    "attendants": cron.attendants(KEYS),
     "beat": presence.beat(KEYS, "w", account=b"", gone_us=1_000_000, functions={"f": b"", "g": b""}),
     "block": flow.block(LANE, Entry("mail.0.k", 2, "", INDEXED, b""), [flow.Edge(i, 0, "c") for i in IDS], ttl_ms=1000),
     "children": flow.children(LANE, "mail.0.p"),
@@ -149,7 +151,8 @@ ARGUMENTS_AN_ITEM = {
     "unblock": 4, "unwatch": 2, "watch": 1,
 }  # fmt: skip
 SHARES_KEYS = {
-    "beat", "command", "consumers", "deliver", "deliveries", "dismiss", "enlist", "entries", "extend_flow", "fleet",
+    "attend", "attendants", "beat", "command", "consumers", "deliver", "deliveries", "dismiss", "enlist", "entries",
+    "extend_flow", "fleet",
     "flow", "flows", "gather", "history", "hold_entry", "keep_flow", "leave", "ledger", "memory", "open_queue",
     "paused", "schedule", "server", "take", "unschedule",
 }  # fmt: skip

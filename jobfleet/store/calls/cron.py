@@ -1,9 +1,9 @@
-"""fire, marks, unmark, schedule, unschedule, hold_entry, entries, ledger, history: recurring jobs."""
+"""fire, marks, unmark, schedule, unschedule, hold_entry, entries, ledger, history, attend, attendants."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import NamedTuple
+from typing import Literal, NamedTuple
 
 from jobfleet.store.call import Call, Reply
 from jobfleet.store.calls.control import who
@@ -14,6 +14,8 @@ from jobfleet.store.values import Entry
 
 CHUNK = 50
 LEDGER_MOST = 1000
+WORKERS = 2
+"""How many workers fire recurring jobs where no reaper does: two, so that none is missed when one of them ends."""
 PASS = "pass"
 
 
@@ -49,6 +51,34 @@ class Scheduled(NamedTuple):
     record: bytes
     paused: str | None = None
     paused_at: int = 0
+
+
+class Attended(NamedTuple):
+    """The answer to an announcement.
+
+    Attributes:
+        reapers: How many live reapers had announced themselves before.
+        entries: How many recurring jobs there are.
+        fires: Whether the process that asked is to fire them.
+    """
+
+    reapers: int
+    entries: int
+    fires: bool
+
+
+class Attendant(NamedTuple):
+    """A process that fires recurring jobs.
+
+    Attributes:
+        role: ``reaper`` or ``worker``.
+        id: Its id.
+        silent: µs since it announced itself last.
+    """
+
+    role: str
+    id: str
+    silent: int
 
 
 def fire(lane: Lane, name: str, at_us: int, entry: Entry, *, overlap: str) -> Call[Fired]:
@@ -130,3 +160,37 @@ def history(keys: Keyspace, name: str, *, limit: int) -> Call[list[tuple[int, st
 def _note(row: bytes) -> tuple[int, str]:
     at, _, text = row.decode().partition(" ")
     return int(at), text
+
+
+def attend(
+    keys: Keyspace, process: str, role: Literal["reaper", "worker", "nobody"], *, gone_us: int, wanted: bool = False
+) -> Call[Attended]:
+    """Announce that a process fires recurring jobs.
+
+    Args:
+        keys: The fleet's keys.
+        process: Its id.
+        role: What it is; ``nobody`` where it does so no longer.
+        gone_us: After how many µs of silence a process counts as gone.
+        wanted: Whether a worker is to fire although there are no entries yet: its own functions will make some.
+    """
+    args = (process, role, gone_us, WORKERS, int(wanted))
+    return Call(load("attend"), (keys.cron_duty, keys.cron), args, _attended)
+
+
+def _attended(reply: Reply) -> Attended:
+    return Attended(int(reply[2]), int(reply[3]), bool(reply[4]))
+
+
+def attendants(keys: Keyspace) -> Call[list[Attendant]]:
+    """Who has announced that it fires recurring jobs, those that are gone by now included."""
+    return Call(load("attendants"), (keys.cron_duty,), (), _attendants)
+
+
+def _attendants(reply: Reply) -> list[Attendant]:
+    now, rows = int(reply[1]), reply[2]
+    found = []
+    for name, at in zip(rows[::2], rows[1::2], strict=True):
+        role, _, process = name.decode("utf-8", "replace").partition(":")
+        found.append(Attendant(role, process, now - int(float(at))))
+    return found

@@ -1,0 +1,52 @@
+"""A fault that repeats: logged when it begins, once per minute while it lasts, and when it is over."""
+
+from __future__ import annotations
+
+import logging
+
+from jobfleet.clock import monotonic
+
+AGAIN = 60.0
+"""Seconds between the lines of one fault."""
+
+
+class Trouble:
+    """Logs the faults of something that is tried again and again.
+
+    Args:
+        log: Where.
+        name: What is tried; it begins each line.
+    """
+
+    def __init__(self, log: logging.Logger, name: str) -> None:
+        self._log = log
+        self._name = name
+        self._began: float | None = None
+        self._spoke_at = 0.0
+        self._said = ""
+        self._times = 0
+
+    def failed(self, text: str, *, level: int = logging.WARNING, error: BaseException | None = None) -> None:
+        """It failed. The same text again within a minute is only counted.
+
+        Args:
+            text: Why.
+            level: How bad that is.
+            error: What was raised, where its traceback is to be shown.
+        """
+        now = monotonic()
+        self._times += 1
+        if self._began is None:
+            self._began = now
+        elif text == self._said and now - self._spoke_at < AGAIN:
+            return
+        self._said, self._spoke_at = text, now
+        more = f" (failed {self._times} times in {now - self._began:.0f} s)" if self._times > 1 else ""
+        self._log.log(level, "%s.stumbled %s%s", self._name, text, more, exc_info=error)
+
+    def fine(self) -> None:
+        """It went well."""
+        if self._began is not None:
+            seconds, times = monotonic() - self._began, self._times
+            self._began, self._times, self._said = None, 0, ""
+            self._log.info("%s.recovered after=%.1fs failures=%d", self._name, seconds, times)

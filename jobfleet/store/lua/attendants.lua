@@ -1,0 +1,11 @@
+-- attendants: which processes have announced that they fire recurring jobs.
+--
+-- KEYS    1 cron-duty   zset    reaper:<id> or worker:<id> by last announcement (µs)
+-- FLAGS   no-writes
+-- RETURNS {"attendants", now, {process, announced, …}}
+-- EMITS   -
+-- COST    O(reapers)
+-- @include lib/clock
+-- @include lib/number
+
+return {'attendants', int(now_us()), redis.call('ZRANGE', KEYS[1], 0, -1, 'WITHSCORES')}
