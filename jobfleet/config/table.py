@@ -265,6 +265,11 @@ class JobConfig:
         """Seconds between renewals of a lease: `renew_every`, else a third of `lease`."""
         return self.lease / 3 if self.renew_every is None else self.renew_every
 
+    @property
+    def renewal_timeout(self) -> float:
+        """Seconds that the answer to a renewal may take: there is time for two more within a lease."""
+        return min(self.socket_timeout, self.lease / 6)
+
     def plain(self, **changes: object) -> dict[str, object]:
         """All settings as plain values, with some changed: what crosses a pipe to a child, and makes the same again."""
         values = {row.name: changes.get(row.name, getattr(self, row.name)) for row in SETTINGS}

@@ -61,7 +61,11 @@ async def _run(config: JobConfig, parent: int | None, reports: int | None = None
     channels = channels_of(config)
     at = target(config.url)
     store = AsyncStore(
-        at, patience=config.patience, connect_timeout=config.connect_timeout, socket_timeout=config.socket_timeout
+        at,
+        patience=config.patience,
+        connect_timeout=config.connect_timeout,
+        socket_timeout=config.socket_timeout,
+        needs_primary=True,
     )
     keys, tally = Keyspace(config.namespace), tally_for(config.metrics_port)
     outage = Outage(at.shown, log, tally, meanwhile=lambda: MEANWHILE)
@@ -91,7 +95,9 @@ async def _run(config: JobConfig, parent: int | None, reports: int | None = None
     for duty in duties:
         duty.start()
     log.info("reaper.started duties=%s url=%s", ",".join(duty.name for duty in duties), at.shown)
+    looking = asyncio.ensure_future(store.keep_looking(config.beat))
     await over.wait()
+    looking.cancel()
     if endpoint is not None:
         endpoint.close()
     if reporting is not None:

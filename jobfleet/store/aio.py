@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 from collections.abc import Sequence
 from typing import Any, TypeVar, cast
 
@@ -11,9 +12,10 @@ from jobfleet.store.call import Call, Command
 from jobfleet.store.connect import Target
 from jobfleet.store.keys import Lane
 from jobfleet.store.link import AsyncLink, AsyncSocketLink
-from jobfleet.store.replies import Remedy, remedy, translate, word
+from jobfleet.store.replies import Remedy, remedy, translate, unavailable, word
 from jobfleet.store.trip import Detours, Making, Recorder, only, speller, straight, trip
 
+log = logging.getLogger("jobfleet.store")
 T = TypeVar("T")
 
 
@@ -28,6 +30,7 @@ class AsyncStore:
         socket_timeout: Seconds.
         busy_poll: Seconds for which a reply is looked for before its thread sleeps; 0 for never.
         recorder: Is told of every trip.
+        needs_primary: Whether a server that follows another one is refused: by whoever holds leases, or judges them.
     """
 
     def __init__(
@@ -40,10 +43,15 @@ class AsyncStore:
         socket_timeout: float = 5.0,
         busy_poll: float = 0.0,
         recorder: Recorder | None = None,
+        needs_primary: bool = False,
     ) -> None:
         self.at = at
         self.link = link or AsyncSocketLink(
-            at, connect_timeout=connect_timeout, socket_timeout=socket_timeout, busy_poll=busy_poll
+            at,
+            connect_timeout=connect_timeout,
+            socket_timeout=socket_timeout,
+            busy_poll=busy_poll,
+            needs_primary=needs_primary,
         )
         self.patience = patience
         self._spell = speller(fake=at.fake)
@@ -117,17 +125,41 @@ class AsyncStore:
                 step = next(steps)
             replies = await self.link.exchange(cast("list[Command]", step))
 
+    @property
+    def server(self) -> str | None:
+        """Which server answers, by its run id; None where that is not known."""
+        return self.link.server
+
+    async def look_again(self) -> bool:
+        """See whether the address leads to another server by now; if it does, nothing more is asked of the one before.
+
+        A failover may leave the old primary alive, and connections to it open.
+        """
+        before = self.link.server
+        await self.link.look_again()
+        return before is not None and before != self.link.server
+
+    async def keep_looking(self, every: float) -> None:
+        """Do that every so many seconds, and say so when it was of use."""
+        while True:
+            await asyncio.sleep(every)
+            if await self.look_again():
+                log.warning("redis.moved url=%s: another server answers there by now", self.at.shown)
+
     async def wait_wake(self, lanes: Sequence[Lane], timeout: float) -> Lane | None:
-        """Block until a lane's marker can be taken; None when `timeout` seconds went by or the server is away.
+        """Block until a lane's marker can be taken; None when `timeout` seconds went by.
 
         Whoever takes a lane's marker owes that lane one claim.
+
+        Raises:
+            StoreUnavailable: The connection broke. A marker may have been taken in any of the lanes.
         """
         by_key = {lane.wake.encode(): lane for lane in lanes}
         command = ("BZPOPMIN", *(lane.wake for lane in lanes), f"{timeout:.3f}")
         (reply,) = await self.link.block((command,), timeout)
         if isinstance(reply, BaseException):
             await self._stumble(reply)
-            return None
+            raise unavailable(self.at.shown, reply)
         return by_key[bytes(reply[0])] if reply else None
 
     async def wait_wake_with(self, call: Call[T], lane: Lane, timeout: float) -> tuple[bool, T | None]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
@@ -139,7 +139,7 @@ def async_client(at: Target) -> redis.asyncio.Redis:
     return redis.asyncio.Redis.from_url(at.url, protocol=2, retry=AsyncRetry(NoBackoff(), 0), **_BOUNDS)
 
 
-def check_version(info: dict[str, str]) -> None:
+def check_version(info: Mapping[str, str]) -> None:
     """Refuse a server that is too old.
 
     Raises:

@@ -11,13 +11,15 @@ import os
 from collections.abc import Callable, Iterator, Sequence
 from itertools import chain
 from typing import Any, Protocol, cast
+from weakref import WeakSet
 
 from redis.exceptions import ConnectionError as RedisConnectionError
-from redis.exceptions import RedisError
+from redis.exceptions import ReadOnlyError, RedisError
 
 from jobfleet.store.busypoll import AsyncBusyPoll, BusyPoll
 from jobfleet.store.call import Command
-from jobfleet.store.connect import Target, async_connections, check_version, connections
+from jobfleet.store.connect import Target, async_connections, connections
+from jobfleet.store.greeting import ASKED, Greeting, info_of
 from jobfleet.store.replies import CONNECTION_ERRORS
 
 pack: Callable[[Command], bytes] | None
@@ -30,6 +32,12 @@ else:
 
 LINK_ERRORS = (*CONNECTION_ERRORS, RedisError)
 """The greeting of a connection may be refused, too: SELECT of a database that is not there, INFO by a bare user."""
+
+
+DROPPED = (*CONNECTION_ERRORS, ReadOnlyError)
+"""What ends a connection: a server that has become a replica stays one, and the address may lead to its successor."""
+LATE = 2.0
+"""Seconds beyond its time-out after which a wait is given up: its connection seems to be half open."""
 
 
 class Link(Protocol):
@@ -57,6 +65,13 @@ class AsyncLink(Protocol):
     async def block(self, commands: Sequence[Command], timeout: float) -> list[Any]:
         """Send commands in one pipeline, the first of which may block for `timeout` seconds; likewise."""
 
+    @property
+    def server(self) -> str | None:
+        """Which server the connections lead to; None where that is not known."""
+
+    async def look_again(self) -> None:
+        """See which server the address leads to now; connections that lead to another one are let go."""
+
     async def close(self) -> None:
         """Let the connections go."""
 
@@ -66,12 +81,6 @@ def packed(connection: Any, commands: Sequence[Command]) -> Any:
     if pack is not None:
         return [pack(commands[0]) if len(commands) == 1 else b"".join([pack(command) for command in commands])]
     return connection.pack_commands(commands)
-
-
-def info_of(reply: bytes) -> dict[str, str]:
-    """INFO's text as a mapping."""
-    lines = (line.partition(":") for line in reply.decode().splitlines())
-    return {name: value for name, _, value in lines if value}
 
 
 def answered(error: BaseException) -> BaseException:
@@ -97,7 +106,7 @@ class SocketLink:
         self._fake = at.fake
         self._idle: list[Any] = []
         self._pid = os.getpid()
-        self._checked = at.fake
+        self._greeting = Greeting(needs_primary=False)  # a write tells, and reads may be asked of a replica
 
     def exchange(self, commands: Sequence[Command]) -> list[Any]:
         """Send commands in one pipeline; a reply or an exception for each."""
@@ -166,10 +175,9 @@ class SocketLink:
         connection = self._make()
         try:
             connection.connect()
-            if not self._checked:
-                connection.send_command("INFO", "server")
-                check_version(info_of(connection.read_response(disable_decoding=True)))
-                self._checked = True
+            if self._greeting.is_due and not self._fake:
+                connection.send_command(*ASKED)
+                self._greeting.hear(info_of(connection.read_response(disable_decoding=True)))
         except BaseException:
             connection.disconnect()
             raise
@@ -184,7 +192,7 @@ class SocketLink:
 def _read(connection: Any) -> Any:
     try:
         return connection.read_response(disable_decoding=True)
-    except CONNECTION_ERRORS:
+    except DROPPED:
         raise
     except RedisError as error:
         return answered(error)
@@ -199,14 +207,23 @@ def _exchange_fake(connection: Any, commands: Sequence[Command], replies: list[A
 class AsyncSocketLink:
     """A pool of asyncio connections for one event loop."""
 
-    def __init__(self, at: Target, *, connect_timeout: float, socket_timeout: float, busy_poll: float = 0.0) -> None:
+    def __init__(
+        self,
+        at: Target,
+        *,
+        connect_timeout: float,
+        socket_timeout: float,
+        busy_poll: float = 0.0,
+        needs_primary: bool = False,
+    ) -> None:
         self.busy_poll = AsyncBusyPoll(busy_poll)
         self._make = async_connections(at, connect_timeout=connect_timeout)
         self._fake = at.fake
         self._timeout = socket_timeout
         self._idle: list[Any] = []
         self._blocking: list[Any] = []
-        self._checked = at.fake
+        self._open: WeakSet[Any] = WeakSet()
+        self._greeting = Greeting(needs_primary=needs_primary)
         self._closed = False
 
     async def exchange(self, commands: Sequence[Command]) -> list[Any]:
@@ -280,7 +297,7 @@ class AsyncSocketLink:
         replies: list[Any] = []
         connection = None
         try:
-            async with asyncio.timeout(timeout + self._timeout):
+            async with asyncio.timeout(timeout + min(self._timeout, LATE)):
                 connection = self._blocking.pop() if self._blocking else await self._connect()
                 if self._fake:
                     for command in commands:
@@ -291,6 +308,7 @@ class AsyncSocketLink:
                     replies.append(await _aread(connection))  # noqa: PERF401 - what came before an error stays
         except LINK_ERRORS as error:
             await _drop(connection)
+            await self._drop_idle()
             return fill(replies, commands, error)
         except BaseException:  # cancelled while blocking: the connection must go, or it eats a later wake-up
             await _drop(connection)
@@ -304,14 +322,46 @@ class AsyncSocketLink:
         connection = self._make()
         try:
             await connection.connect()
-            if not self._checked:
-                await connection.send_command("INFO", "server")
-                check_version(info_of(await connection.read_response(disable_decoding=True)))
-                self._checked = True
+            if self._greeting.is_due and not self._fake:
+                await self._greet(connection)
         except BaseException:
             await _drop(connection)
             raise
         return connection
+
+    async def _greet(self, connection: Any) -> None:
+        await connection.send_command(*ASKED)
+        info = info_of(await connection.read_response(disable_decoding=True))
+        refusal = self._greeting.refuses(info)
+        if self._greeting.hear(info) or refusal is not None:
+            for older in list(self._open):  # those in use, too: who waits for an answer there asks again here
+                await _drop(older)
+            self._idle.clear()
+            self._blocking.clear()
+        if refusal is not None:
+            raise refusal
+        self._open.add(connection)
+
+    @property
+    def server(self) -> str | None:
+        """Which server the connections lead to; None where that is not known."""
+        return self._greeting.server
+
+    async def look_again(self) -> None:
+        """See which server the address leads to now; connections that lead to another one are let go.
+
+        That takes a new connection, which replaces the eldest of those that are kept.
+        """
+        if self._fake:
+            return
+        try:
+            async with asyncio.timeout(self._timeout):
+                connection = await self._connect()
+        except LINK_ERRORS:
+            return  # whoever asks something next is told
+        if self._idle:
+            await _drop(self._idle.pop(0))
+        await self._keep(connection, self._idle)
 
     async def _keep(self, connection: Any, pool: list[Any]) -> None:
         if self._closed:
@@ -336,7 +386,7 @@ class AsyncSocketLink:
 async def _aread(connection: Any) -> Any:
     try:
         return await connection.read_response(disable_decoding=True)
-    except CONNECTION_ERRORS:
+    except DROPPED:
         raise
     except RedisError as error:
         return answered(error)

@@ -12,6 +12,10 @@ from jobfleet.store.replies import CONNECTION_ERRORS
 
 CONFIRMATION = 2.0
 """Seconds that a subscription may take."""
+SILENCE = 4.0
+"""Seconds without a message after which the server is asked whether it is still there."""
+ANSWER = 2.0
+"""Seconds that its answer may take."""
 
 
 class Listener:
@@ -78,6 +82,8 @@ class AsyncListener:
         self._subscription: Any = self._client.pubsub()
         self._channels = channels
         self._is_on = False
+        self._heard_at = 0.0
+        self._asked_at: float | None = None
 
     async def get(self, timeout: float) -> str | None:
         """The next message; None when `timeout` seconds went by or the server is away."""
@@ -86,16 +92,33 @@ class AsyncListener:
             await self._subscribe()
             while True:
                 message = await self._subscription.get_message(timeout=max(0.0, deadline - monotonic()))
+                if message is not None:
+                    self._heard_at, self._asked_at = monotonic(), None
                 if (text := _text(message)) is not None:
                     return text
                 if message is None and monotonic() >= deadline:
+                    await self._see_whether_it_lives()
                     return None
         except CONNECTION_ERRORS:
-            self._is_on = False
-            with suppress(*CONNECTION_ERRORS):
-                await self._subscription.aclose()
-            self._subscription = self._client.pubsub()
+            await self.reset()
             return None
+
+    async def _see_whether_it_lives(self) -> None:
+        """Ask for an answer where nothing was heard for long: a half-open connection looks like a silent channel."""
+        now = monotonic()
+        if self._asked_at is not None:
+            if now - self._asked_at >= ANSWER:
+                await self.reset()
+        elif now - self._heard_at >= SILENCE:
+            self._asked_at = now
+            await self._subscription.ping()
+
+    async def reset(self) -> None:
+        """Let the connection go; the next `get` makes another."""
+        self._is_on = False
+        with suppress(*CONNECTION_ERRORS):
+            await self._subscription.aclose()
+        self._subscription = self._client.pubsub()
 
     async def _subscribe(self) -> None:
         if self._is_on:
@@ -104,6 +127,7 @@ class AsyncListener:
         for _ in self._channels:
             await self._subscription.get_message(timeout=CONFIRMATION)
         self._is_on = True
+        self._heard_at, self._asked_at = monotonic(), None
 
     async def subscribed(self) -> Self:
         """Subscribe now, so that nothing published from here on is missed."""

@@ -98,6 +98,7 @@ class Child:
             connect_timeout=config.connect_timeout,
             socket_timeout=config.socket_timeout,
             recorder=self._tally if self._tally.is_on else None,
+            needs_primary=True,
         )
         self._engine = Engine(
             config,
@@ -168,6 +169,9 @@ class Child:
                     self._engine.lost(map(tuple, pairs))
                 case "cancel", [job_id, token, by]:
                     self._engine.cancel((job_id, token), by)
+                case "server", [server]:
+                    if self._store.server not in (None, server):
+                        self._looking = asyncio.ensure_future(self._store.look_again())
                 case "lanes", [queues]:
                     self._engine.serve(
                         [

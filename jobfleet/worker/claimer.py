@@ -30,7 +30,9 @@ from jobfleet.worker.turns import Priorities, queues_of
 
 log = logging.getLogger("jobfleet.worker")
 
-BLOCK = 30.0
+BLOCK = 3.0
+"""Seconds that a wait for a marker lasts. A connection that is half open takes no marker, and nobody says so: an idle
+child notices after such a wait and the link's `LATE`."""
 PATIENCE = 2.0
 LATE = 10.0
 """Seconds beyond its time-out after which a wait for a marker does not count as one any more."""
@@ -290,6 +292,11 @@ class Claimer:
                         lane = await self._wait_with_claim(lanes[0])
                     else:
                         lane = await self._store.wait_wake(lanes, BLOCK)
+                except StoreUnavailable:  # the wait broke off, and may have taken any lane's marker
+                    self._owed.update(lanes)
+                    self._hot.update(lanes)
+                    self.changed()
+                    continue
                 except Exception as error:  # lanes on several slots, say: look into all of them, now and then
                     is_bug = not isinstance(error, JobfleetError)
                     log.error("claim.deaf looking once a second %s", error, exc_info=is_bug)

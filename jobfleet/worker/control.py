@@ -72,8 +72,13 @@ class Control:
         self._commanded = commanded
         self._confirm = confirm
         self._known: deque[str] = deque(maxlen=REMEMBERED)
+        self._is_to_reconnect = False
         self.obeyed = ""
         """The nonce of the last command that was heard."""
+
+    def reconnect(self) -> None:
+        """Listen on a new connection, soon: another server publishes by now."""
+        self._is_to_reconnect = True
 
     async def listen(self) -> None:
         """Listen for ever."""
@@ -81,6 +86,9 @@ class Control:
         try:
             while True:
                 message = await listener.get(5.0)
+                if self._is_to_reconnect:
+                    self._is_to_reconnect = False
+                    await listener.reset()
                 if message is None:
                     await asyncio.sleep(PAUSE)
                     continue

@@ -122,8 +122,13 @@ class _Inside:
         self._board = Board(None, board_capacity(config.slots))
         self._tally = Mute()
 
-    def _store(self) -> AsyncStore:
-        return AsyncStore(self._fleet.store.at, patience=None, socket_timeout=self._config.socket_timeout)
+    def _store(self, socket_timeout: float | None = None) -> AsyncStore:
+        return AsyncStore(
+            self._fleet.store.at,
+            patience=None,
+            socket_timeout=socket_timeout or self._config.socket_timeout,
+            needs_primary=True,
+        )
 
     async def _first_lanes(self, store: AsyncStore, keys: Keyspace) -> list[Lane]:
         """The lanes at the start; a Redis that is away then is waited for, and that is logged."""
@@ -158,6 +163,7 @@ class _Inside:
             daemon=True,
         )
         asyncio_loop = asyncio.get_running_loop()
+        looking = asyncio.ensure_future(store.keep_looking(self._config.beat))
         start_capture()
         engine.start(lanes)
         thread.start()
@@ -172,6 +178,7 @@ class _Inside:
             over.set()
             while thread.is_alive():  # noqa: ASYNC110 - where the program ends, no pool takes a `join` any more
                 await asyncio.sleep(0.005)
+            looking.cancel()
             await store.close()
 
     @property
@@ -184,9 +191,10 @@ class _Inside:
         self, keys: Keyspace, engine: Engine, loop: asyncio.AbstractEventLoop, over: threading.Event
     ) -> None:
         store = self._store()
-        keeper = Keeper(store, keys, lease_us=round(self._config.lease * 1e6))
+        renewals = self._store(self._config.renewal_timeout)
+        keeper = Keeper(renewals, keys, lease_us=round(self._config.lease * 1e6))
         connection = Connection(store.at.shown, log, self._tally, held=self._held)
-        store.recorder = connection.outage
+        store.recorder = renewals.recorder = connection.outage
         presence = Presence(store, keys, self._config, self._worker)
         leases = Leases(
             store, keys, self._config, self._tally, spacing=lambda: shared_spacing(presence.workers, self._config.lease)
@@ -200,6 +208,8 @@ class _Inside:
         duties = [
             asyncio.ensure_future(self._beat_on(presence, engine)),
             asyncio.ensure_future(self._renew_on(keeper, connection, engine, loop)),
+            asyncio.ensure_future(store.keep_looking(self._config.beat)),
+            asyncio.ensure_future(renewals.keep_looking(self._config.beat)),
         ]
         if not (self._with_reaper or self._config.burst):
             duties.append(asyncio.ensure_future(standin.watch()))
@@ -216,6 +226,7 @@ class _Inside:
             with suppress(JobfleetError):
                 await presence.leave()
             await store.close()
+            await renewals.close()
 
     def _records(self) -> dict[str, bytes]:
         """What is to be published: all functions beside a reaper's duties, else those that run by themselves."""

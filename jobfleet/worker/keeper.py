@@ -46,7 +46,18 @@ class Keeper:
         self._lease_us = lease_us
 
     async def renew(self, posted: Iterable[Posted]) -> News:
-        """Renew what is posted."""
+        """Renew what is posted.
+
+        A primary that lives on after a failover does not know what its successor has granted. So a loss is believed
+        only once it is known that the address still leads to the server that tells of it.
+        """
+        held = list(posted)
+        news = await self._renew(held)
+        if news.lost and await self._store.look_again():
+            news = await self._renew(held)
+        return news
+
+    async def _renew(self, posted: Iterable[Posted]) -> News:
         by_lane: dict[Lane, list[tuple[str, int]]] = {}
         for one in posted:
             by_lane.setdefault(self._keys.lane_of(one.id), []).append((one.id, one.token))

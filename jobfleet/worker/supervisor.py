@@ -67,9 +67,8 @@ class Supervisor:
         self._worker = new_worker_id()
         self._keys = Keyspace(config.namespace)
         self._at = at
-        self._store = AsyncStore(
-            at, patience=None, connect_timeout=config.connect_timeout, socket_timeout=config.socket_timeout
-        )
+        self._store = self._connect(config.socket_timeout)
+        self._renewals = self._connect(config.renewal_timeout)
         self._tally = tally_for(config.metrics_port)
         self._connection = Connection(at.shown, log, self._tally, held=self._held)
         self._presence = Presence(self._store, self._keys, config, self._worker)
@@ -87,7 +86,7 @@ class Supervisor:
             self._tally,
             spacing=lambda: RELAY_SHARE * shared_spacing(self._presence.workers, self._config.lease),
         )
-        self._keeper = Keeper(self._store, self._keys, lease_us=round(config.lease * 1e6))
+        self._keeper = Keeper(self._renewals, self._keys, lease_us=round(config.lease * 1e6))
         self._functions: dict[str, bytes] = {}
         self._standin = StandIn(
             self._store, config, self._tally, log, process=self._worker, functions=lambda: self._functions
@@ -129,6 +128,15 @@ class Supervisor:
         self._tasks: set[asyncio.Task[None]] = set()
         self._all_gone = asyncio.Event()
 
+    def _connect(self, socket_timeout: float) -> AsyncStore:
+        return AsyncStore(
+            self._at,
+            patience=None,
+            connect_timeout=self._config.connect_timeout,
+            socket_timeout=socket_timeout,
+            needs_primary=True,
+        )
+
     @property
     def is_restarting(self) -> bool:
         """Whether the process is to start afresh when the worker has ended."""
@@ -142,7 +150,9 @@ class Supervisor:
         """Work until told to stop; answer the exit code."""
         self._scrape.start(self._store, self._nursery, self._duties, self._connection.outage)
         await self._beat(patience=self._config.patience)
-        self._store.recorder = self._connection.outage  # not before: a Redis that is not there at the start is an error
+        self._store.recorder = self._renewals.recorder = (
+            self._connection.outage
+        )  # not before: a Redis that is not there at the start is an error
         asyncio.get_running_loop().add_signal_handler(signal.SIGCHLD, self._nursery.look_for_deaths)
         signals.install(self._conduct.handlers(signals))
         log.info(
@@ -184,6 +194,7 @@ class Supervisor:
         with suppress(JobfleetError):
             await self._presence.leave()
         await self._store.close()
+        await self._renewals.close()
         self._scrape.close()
         if self._nursery.refusal is not None:
             print(self._nursery.refusal, file=sys.stderr)  # noqa: T201 - the one line that says why
@@ -262,12 +273,24 @@ class Supervisor:
 
     async def _beat_on(self) -> None:
         while True:
+            await self._look_again()
             await self._beat()
             counts = {queue: count for queue, (_, count) in self._presence.queues.items()}
             if any(counts.get(queue, 1) > 1 for queue in self._nursery.queues):
                 for kin in self._kin.values():
                     kin.tell("lanes", counts)
             await asyncio.sleep(self._config.beat)
+
+    async def _look_again(self) -> None:
+        """See whether Redis's address leads to another server: after a failover the old primary may live on."""
+        if await self._store.look_again():
+            log.warning("redis.moved url=%s: another server answers there by now", self._at.shown)
+            self._control.reconnect()
+        server = self._store.server
+        if self._renewals.server != server:
+            await self._renewals.look_again()
+        for kin in self._kin.values():
+            kin.tell("server", server)
 
     async def _renew_on(self) -> None:
         """Renew what the boards say; a frozen child's leases are left to run out."""

@@ -110,6 +110,15 @@ class AsyncFlakyLink:
         self._faults.note(commands)
         return self._faults.withhold(commands) or self._faults.lose(await self._link.block(commands, timeout))
 
+    @property
+    def server(self) -> str | None:
+        """Which server the connections lead to."""
+        return self._link.server
+
+    async def look_again(self) -> None:
+        """See which server the address leads to now."""
+        await self._link.look_again()
+
     async def close(self) -> None:
         """Let the connections go."""
         await self._link.close()

@@ -331,7 +331,7 @@ async def test_a_lane_to_which_nothing_comes_is_waited_for_without_a_claim(
     await scene.claimer.quiet()
     await scene.store.close()
 
-    assert [float(wait[0][-1]) for wait in scene.link.waits[:3]] == [30.0, 0.05, 30.0]
+    assert [float(wait[0][-1]) for wait in scene.link.waits[:3]] == [claimer_module.BLOCK, 0.05, claimer_module.BLOCK]
 
 
 async def test_a_burst_is_not_over_while_a_claim_is_owed(fleet: Fleet, registry: Registry, raw: redis.Redis) -> None:
