@@ -49,6 +49,11 @@ class Survey:
     stale: list[Key] = field(default_factory=list)
 
     @property
+    def tried(self) -> int:
+        """How many were tried."""
+        return len(self.caught) + len(self.survived) + len(self.equivalent) + len(self.wrong)
+
+    @property
     def share(self) -> float:
         """The share of those caught among all that are not equivalent."""
         noticed = len(self.caught) + len(self.wrong)
@@ -62,9 +67,8 @@ class Survey:
 
     def lines(self) -> Iterator[str]:
         """What to print."""
-        tried = len(self.caught) + len(self.survived) + len(self.equivalent) + len(self.wrong)
         yield (
-            f"{self.path}: {tried} of {self.count} mutants tried, {len(self.caught) + len(self.wrong)} caught, "
+            f"{self.path}: {self.tried} of {self.count} mutants tried, {len(self.caught) + len(self.wrong)} caught, "
             f"{len(self.equivalent)} equivalent, {len(self.survived)} survived: {self.share:.1%}"
         )
         for title, mutants in (("survived", self.survived), ("recorded as equivalent, but caught", self.wrong)):
@@ -107,6 +111,7 @@ def survey(
     jobs: int = 1,
     known: Mapping[Key, str] | None = None,
     options: Sequence[str] = (),
+    progress: Callable[[Survey], None] = lambda _: None,
 ) -> Survey:
     """Try mutants of one file.
 
@@ -119,6 +124,7 @@ def survey(
         jobs: How many at once, each on a copy of its own.
         known: Those that are recorded as equivalent, with the reason.
         options: Further options of pytest.
+        progress: Is told after each mutant.
 
     Raises:
         ValueError: The tests fail with the file as it is, or do not load it.
@@ -139,6 +145,7 @@ def survey(
             told.equivalent.append((mutant, reason))
         else:
             told.survived.append(mutant)
+        progress(told)
     return told
 
 
@@ -172,5 +179,6 @@ def _outcomes(
             finally:
                 idle.put(copy)
 
-        with ThreadPoolExecutor(len(copies)) as pool:
-            yield from pool.map(outcome_of, chosen)
+        pool = ThreadPoolExecutor(len(copies))
+        stack.callback(pool.shutdown, wait=False, cancel_futures=True)
+        yield from pool.map(outcome_of, chosen)

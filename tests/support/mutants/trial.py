@@ -18,6 +18,8 @@ from typing import NamedTuple, Self
 LEFT_OUT = shutil.ignore_patterns(".*", "__pycache__", "build", "dist", "*.egg-info")
 PASSED, NO_TESTS = 0, 5
 """Exit statuses of pytest."""
+OPTIONS = ("-x", "-q", "--no-header", "--assert=plain", "-p", "no:cacheprovider")
+"""Nobody reads why a test failed, so its assertions need not be rewritten, which takes longer than most tests."""
 
 
 class Outcome(NamedTuple):
@@ -51,12 +53,18 @@ class Trial:
         self.tree = self._folder / "tree"
         self._scratch = self._folder / "t"
         self._scratch.mkdir()
-        shutil.copytree(tree, self.tree, ignore=LEFT_OUT, symlinks=True)
+        self._process: subprocess.Popen[bytes] | None = None
+        try:
+            shutil.copytree(tree, self.tree, ignore=LEFT_OUT, symlinks=True)
+        except BaseException:  # also when it is interrupted: nobody else knows the folder yet
+            shutil.rmtree(self._folder, ignore_errors=True)
+            raise
 
     def __enter__(self) -> Self:
         return self
 
     def __exit__(self, *_: object) -> None:
+        self._end()
         shutil.rmtree(self._folder, ignore_errors=True)
 
     def run(self, tests: Sequence[str], *, limit: float) -> Outcome:
@@ -81,10 +89,10 @@ class Trial:
             file.write_bytes(before)
 
     def _run(self, tests: Sequence[str], limit: float, *, caching: bool) -> Outcome:
-        command = [sys.executable, "-m", "pytest", "-x", "-q", "--no-header", "-p", "no:cacheprovider", *self._options]
+        command = [sys.executable, "-m", "pytest", *OPTIONS, *self._options]
         environment = {**os.environ, "PYTHONPATH": str(self.tree), "TMPDIR": str(self._scratch)}
-        if not caching:
-            environment["PYTHONDONTWRITEBYTECODE"] = "1"
+        # What is compiled once serves all runs; an empty value is no, whatever the caller's environment says.
+        environment["PYTHONDONTWRITEBYTECODE"] = "" if caching else "1"
         begun = time.monotonic()
         with tempfile.TemporaryFile() as output:
             process = subprocess.Popen(
@@ -97,12 +105,13 @@ class Trial:
                 start_new_session=True,
             )
             is_hung = False
+            self._process = process
             try:
                 process.wait(limit)
             except subprocess.TimeoutExpired:
                 is_hung = True
             finally:
-                self._end(process)
+                self._end()
             took = time.monotonic() - begun
             output.seek(0)
             said = output.read().decode(errors="replace")
@@ -112,11 +121,12 @@ class Trial:
             raise ValueError(f"no tests in {' '.join(tests)}:\n{said}")
         return Outcome(process.returncode == PASSED, is_hung, took, said)
 
-    def _end(self, process: subprocess.Popen[bytes]) -> None:
+    def _end(self) -> None:
         """Kill what is left of a run. Its servers have sessions of their own, and hang where their script does."""
-        with suppress(ProcessLookupError):
-            os.killpg(process.pid, signal.SIGKILL)
-        process.wait()
+        if self._process is not None:
+            with suppress(ProcessLookupError):
+                os.killpg(self._process.pid, signal.SIGKILL)
+            self._process.wait()
         for pid in self.processes():
             with suppress(ProcessLookupError):
                 os.kill(pid, signal.SIGKILL)
