@@ -166,6 +166,7 @@ def test_more_time_moves_the_limits_that_there_are(
         moved, 1000 + soft if soft else inf, 1000 + hard if hard else inf,
     )  # fmt: skip
     assert one.on_board() == (hard or None)
+    assert overdue(one.board._memory, 2000.0) == ({one.run.key: hard} if hard else {})
     one.after(min(limit for limit in limits if limit))
     assert one.trace == [], "the timer came too early"
     one.after(min(limit for limit in moved if limit))
