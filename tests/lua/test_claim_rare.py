@@ -102,7 +102,7 @@ def test_who_listens_is_told_where_nothing_else_is(world: World) -> None:
     with world.listening() as heard:
         world.run(claiming(world))
 
-    assert heard == [("events", "1 claimed a now 0 now")]
+    assert heard == [("events", "1 claimed a now+60s 0 now")]
 
 
 def test_who_listens_is_told_what_a_job_has_spent(world: World) -> None:
@@ -111,7 +111,7 @@ def test_who_listens_is_told_what_a_job_has_spent(world: World) -> None:
     with world.listening() as heard:
         world.run(claiming(world))
 
-    assert heard == [("events", "1 claimed a now 0 now")]
+    assert heard == [("events", "1 claimed a now+60s 0 now")]
 
 
 @pytest.mark.parametrize(
