@@ -10,7 +10,7 @@ import shutil
 import signal
 import subprocess
 import sys
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -27,6 +27,7 @@ from jobfleet.errors import ConfigError
 if TYPE_CHECKING:
     from types import FrameType
 
+TEND_EVERY = 0.5
 FORWARDED = (signal.SIGTERM, signal.SIGINT, signal.SIGQUIT, signal.SIGHUP)
 _FLAGS = {row.name: row.flag for row in SETTINGS} | {"config": "--config"}
 
@@ -48,17 +49,16 @@ def up(invocation: Invocation, modules: tuple[str, ...], path: Path, fresh: bool
     """Run everything in one terminal: a server, a worker and a reaper.
 
     Other commands in this folder find the server by themselves, as long as no other Redis is set. Ctrl-C ends it all;
-    the data stays.
+    the data stays. A second 'up' of the same folder joins the server, and keeps it running after the first has ended.
     """
-    from jobfleet.store.embedded import EmbeddedServer
-
     if "url" in invocation.given:
         remedy = "leave --url out, or use 'jobfleet worker --with-reaper'"
         raise click.UsageError(f"'up' starts a server of its own; {remedy}.")
     loaded = invocation.loaded
     if fresh and not _cleared(path, yes=yes):
         return fail.FAILED
-    with EmbeddedServer.start(path) as server, noted(server.url, is_owner=server.owner):
+    with _Place(path) as place:
+        server = place.server
         verb = "Started a server" if server.owner else "Joined the server that runs already"
         click.echo(f"{verb}; its data is in {plain(str(path))}.")
         click.echo(f"Starting a worker and a reaper for {plain(', '.join(modules))}; Ctrl-C ends them.")
@@ -66,7 +66,7 @@ def up(invocation: Invocation, modules: tuple[str, ...], path: Path, fresh: bool
             shown = mask_url(loaded.config.url)
             say(f"Other commands use {shown} ({source}), not this server; unset that to change it.")
         given = {name: value for name, value in invocation.given.items() if name != "output"}
-        return _attend(worker_command(modules, server.url, given))
+        return _attend(worker_command(modules, server.url, given), place.tend)
 
 
 def worker_command(modules: Sequence[str], url: str, given: Mapping[str, object]) -> list[str]:
@@ -80,10 +80,14 @@ def worker_command(modules: Sequence[str], url: str, given: Mapping[str, object]
     return command
 
 
-def _attend(command: Sequence[str]) -> int:
+def _attend(command: Sequence[str], tend: Callable[[], None]) -> int:
     """Run the worker until it ends, and pass signals on to it.
 
     It has a process group of its own: Ctrl-C would reach it from the terminal too, and a second signal means *now*.
+
+    Args:
+        command: The worker's.
+        tend: Is called twice per second meanwhile.
     """
     arrived: list[int] = []
     child: subprocess.Popen[bytes] | None = None
@@ -94,17 +98,28 @@ def _attend(command: Sequence[str]) -> int:
         else:
             child.send_signal(signal.SIGTERM if signum == signal.SIGHUP else signum)
 
-    before = {signum: signal.signal(signum, forward) for signum in FORWARDED}
+    is_hup_ignored = signal.getsignal(signal.SIGHUP) is signal.SIG_IGN  # `nohup` is meant, unlike the `&` of a script
+    wanted = [signum for signum in FORWARDED if signum != signal.SIGHUP or not is_hup_ignored]
+    before = {signum: signal.signal(signum, forward) for signum in wanted}
     try:
         sys.stdout.flush()
         child = subprocess.Popen(_tied(command), process_group=0)
         for signum in arrived:
             child.send_signal(signum)
-        code = child.wait()
+        code = _ended(child, tend)
     finally:
         for signum, handler in before.items():
             signal.signal(signum, handler)
     return 128 - code if code < 0 else code
+
+
+def _ended(child: subprocess.Popen[bytes], tend: Callable[[], None]) -> int:
+    """Wait for the end of the worker; answer its exit code."""
+    while True:
+        try:
+            return child.wait(TEND_EVERY)
+        except subprocess.TimeoutExpired:
+            tend()
 
 
 def _tied(command: Sequence[str]) -> list[str]:
@@ -117,23 +132,63 @@ def _tied(command: Sequence[str]) -> list[str]:
     return [sys.executable, "-I", "-S", "-c", tie, str(os.getpid()), *command]
 
 
-@contextlib.contextmanager
-def noted(url: str, *, is_owner: bool) -> Iterator[None]:
-    """Tell other commands in this folder where the server is, as long as this lasts."""
-    note = Path(UP_FILE)
-    is_ours = is_owner or not _is_noted(note, url)
-    if is_ours:
+class _Place(contextlib.AbstractContextManager["_Place"]):
+    """The server of a data folder, and the note that tells other commands where it is.
+
+    Several `up` may share one server. It ends with the `up` that started it; one of the others starts it again, so that
+    the last of them ends it.
+
+    Args:
+        path: The data folder.
+
+    Attributes:
+        server: The server.
+
+    Raises:
+        ConfigError: There is no server to start, or it cannot use the folder.
+    """
+
+    def __init__(self, path: Path) -> None:
+        from jobfleet.store.embedded import EmbeddedServer
+
+        self._path = path
+        self._complaint = ""
+        self.server = EmbeddedServer.start(path)
+        self._note(is_owner=self.server.owner)
+
+    def tend(self) -> None:
+        """Start the server again if it was another `up`'s and has ended with it; renew the note that went too."""
+        from jobfleet.store.embedded import EmbeddedServer, ask
+
+        if not self.server.owner and ask(self.server.socket) is None:
+            try:
+                self.server = EmbeddedServer.start(self._path)
+            except ConfigError as error:
+                if str(error) != self._complaint:
+                    self._complaint = str(error)
+                    say(self._complaint)
+                return
+            self._complaint = ""
+            if self.server.owner:
+                click.echo("The server ended with the 'jobfleet up' that had started it; started it again.")
+        self._note(is_owner=False)
+
+    def _note(self, *, is_owner: bool) -> None:
+        note = Path(UP_FILE)
+        if not is_owner and _is_noted(note, self.server.url):
+            return
         note.parent.mkdir(exist_ok=True)
         if not (note.parent / ".gitignore").exists():
             (note.parent / ".gitignore").write_text("*\n")
         draft = note.with_name(f"up.json.{os.getpid()}")
-        draft.write_text(json.dumps({"url": url, "pid": os.getpid()}) + "\n")
+        draft.write_text(json.dumps({"url": self.server.url, "pid": os.getpid()}) + "\n")
         draft.replace(note)
-    try:
-        yield
-    finally:
-        if is_ours and _read(note).get("pid") == os.getpid():
+
+    def __exit__(self, *_: object) -> None:
+        note = Path(UP_FILE)
+        if _read(note).get("pid") == os.getpid():
             note.unlink(missing_ok=True)
+        self.server.close()
 
 
 def _is_noted(note: Path, url: str) -> bool:
