@@ -119,9 +119,23 @@ class Overdue:
 
 @dataclass(frozen=True, slots=True)
 class Unrunnable:
-    """This worker cannot run it: unknown function, or an envelope newer than the worker."""
+    """This worker cannot run it: unknown function, or an envelope newer than the worker.
+
+    Attributes:
+        reason: Why.
+        may_fail: Whether the job fails when that has been so for too long; not where another worker may know better.
+    """
 
     reason: str
+    may_fail: bool = True
+
+
+@dataclass(frozen=True, slots=True)
+class KnownElsewhere:
+    """This worker does not know the function, and a live one does."""
+
+    function: str
+    worker: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -180,6 +194,7 @@ Outcome = (
     | Interrupted
     | Overdue
     | Unrunnable
+    | KnownElsewhere
     | Broken
     | Crashed
     | OutOfMemory

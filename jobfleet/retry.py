@@ -22,6 +22,7 @@ from jobfleet.outcome import (
     Discard,
     ForeignError,
     Interrupted,
+    KnownElsewhere,
     LeaseLost,
     Outcome,
     OutOfCpu,
@@ -178,6 +179,14 @@ class Park:
 
 
 @dataclass(frozen=True, slots=True)
+class PutBack:
+    """running → queued, in its place; it was not started. `tries` is None when it stays as it is."""
+
+    function: str
+    tries: Tries | None = None
+
+
+@dataclass(frozen=True, slots=True)
 class Expire:
     """running → expired."""
 
@@ -187,7 +196,7 @@ class Drop:
     """Write nothing: somebody else owns the job."""
 
 
-Decision = Complete | Retry | Fail | Release | Park | Expire | Drop
+Decision = Complete | Retry | Fail | Release | Park | PutBack | Expire | Drop
 Uniform = Callable[[float, float], float]
 
 
@@ -242,8 +251,8 @@ def decide(
         case Preempted():
             spent = replace(tries.noting(now_us, "lease expired"), preemptions=tries.preemptions + 1)
             return Retry(0, spent)
-        case Unrunnable(reason):
-            return _unrunnable(reason, policy, tries, now_us)
+        case Unrunnable() | KnownElsewhere():
+            return _unrunnable(outcome, policy, tries, now_us)
         case Broken(reason):
             return Fail("unreadable", ErrorType.PERMANENT, tries.noting(now_us, reason))
         case Overdue():
@@ -296,9 +305,11 @@ def _crashed(outcome: Crashed | OutOfMemory, policy: Policy, tries: Tries, now_u
     return Retry(delay, spent)
 
 
-def _unrunnable(reason: str, policy: Policy, tries: Tries, now_us: int) -> Decision:
-    since = tries.parked_since or now_us
-    if now_us - since >= to_us(policy.unknown_grace):
+def _unrunnable(outcome: Unrunnable | KnownElsewhere, policy: Policy, tries: Tries, now_us: int) -> Decision:
+    if isinstance(outcome, KnownElsewhere):
+        return PutBack(outcome.function, replace(tries, parked_since=0) if tries.parked_since else None)
+    reason, since = outcome.reason, tries.parked_since or now_us
+    if outcome.may_fail and now_us - since >= to_us(policy.unknown_grace):
         return Fail("unknown-function", ErrorType.PERMANENT, tries.noting(now_us, reason))
     noted = tries if tries.parked_since else tries.noting(now_us, reason)
     delay = min(PARK_DELAY_US, max(to_us(policy.unknown_grace) - (now_us - since), 0) + 1000)

@@ -1,8 +1,8 @@
 """Messages on the control channel, one line of text each. Pure.
 
-``cancel <job> <token> <child> <by>`` comes from cancel.lua; every other line is an operator's command to one
-worker: ``<verb> <worker> <nonce> <by> <value>``, with ``-`` for what is not given. Messages may be lost, and
-come twice: whoever sends repeats, whoever obeys knows the nonce.
+``cancel <job> <token> <child> <by>`` comes from cancel.lua, ``kinds`` from know.lua; every other line is an operator's
+command to one worker: ``<verb> <worker> <nonce> <by> <value>``, with ``-`` for what is not given. Messages may be
+lost, and come twice: whoever sends repeats, whoever obeys knows the nonce.
 """
 
 from __future__ import annotations
@@ -34,6 +34,10 @@ class CancelRequest(NamedTuple):
     by: str
 
 
+class NewKind(NamedTuple):
+    """A worker has come that knows, or serves, what no live worker did."""
+
+
 class Command(NamedTuple):
     """What an operator wants of a worker.
 
@@ -58,8 +62,10 @@ class Command(NamedTuple):
         return f"{self.verb} {self.worker} {self.nonce} {by} {value}"
 
 
-def read_control(message: str) -> CancelRequest | Command | None:
+def read_control(message: str) -> CancelRequest | Command | NewKind | None:
     """Read a message of the control channel; None for one of a later version."""
+    if message == "kinds":
+        return NewKind()
     if found := _CANCEL.match(message):
         return CancelRequest(found[1], int(found[2]), found[3], found[4])
     if found := _COMMAND.match(message):

@@ -146,35 +146,44 @@ class AsyncStore:
             if await self.look_again():
                 log.warning("redis.moved url=%s: another server answers there by now", self.at.shown)
 
-    async def wait_wake(self, lanes: Sequence[Lane], timeout: float) -> Lane | None:
+    async def wait_wake(self, lanes: Sequence[Lane], timeout: float, kind: str = "") -> Lane | None:
         """Block until a lane's marker can be taken; None when `timeout` seconds went by.
 
         Whoever takes a lane's marker owes that lane one claim.
 
+        Args:
+            lanes: Which lanes.
+            timeout: Seconds.
+            kind: The kind of the child: it waits also for the markers of those who know what others have left.
+
         Raises:
             StoreUnavailable: The connection broke. A marker may have been taken in any of the lanes.
         """
-        by_key = {lane.wake.encode(): lane for lane in lanes}
-        command = ("BZPOPMIN", *(lane.wake for lane in lanes), f"{timeout:.3f}")
+        by_key: dict[str, Lane] = {lane.wake: lane for lane in lanes}
+        if kind:
+            by_key |= {lane.wake_of(kind): lane for lane in lanes}
+        command = ("BZPOPMIN", *by_key, f"{timeout:.3f}")
         (reply,) = await self.link.block((command,), timeout)
         if isinstance(reply, BaseException):
             await self._stumble(reply)
             raise unavailable(self.at.shown, reply)
-        return by_key[bytes(reply[0])] if reply else None
+        return by_key[bytes(reply[0]).decode()] if reply else None
 
-    async def wait_wake_with(self, call: Call[T], lane: Lane, timeout: float) -> tuple[bool, T | None]:
+    async def wait_wake_with(self, call: Call[T], lane: Lane, timeout: float, kind: str = "") -> tuple[bool, T | None]:
         """Block like `wait_wake`, and let the server run a call at the end of the wait, at once.
 
         Args:
             call: What to run, once: it is not repeated here.
             lane: Whose marker to wait for.
             timeout: Seconds; the call runs when they have gone by, too.
+            kind: The kind of the child, as `wait_wake` has it.
 
         Returns:
             Whether the marker was taken, and the call's value; None when it cannot be told whether it ran, or it was
             answered with an error: it has to be run again.
         """
-        wait = ("BZPOPMIN", lane.wake, f"{timeout:.3f}")
+        also = (lane.wake_of(kind),) if kind else ()
+        wait = ("BZPOPMIN", lane.wake, *also, f"{timeout:.3f}")
         taken, reply = await self.link.block((wait, self._spell(call)), timeout)
         if isinstance(taken, BaseException):
             await self._stumble(taken)

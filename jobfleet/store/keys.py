@@ -69,6 +69,7 @@ KEY_TABLE: tuple[KeyRow, ...] = (
     KeyRow("journal", "stream", "lifecycle events, while a consumer is registered", "journal_max; all read it"),
     KeyRow("fired", "hash", "cron entry → last fire that was dealt with, and its job", "with its entry"),
     KeyRow("wake", "zset", "the marker on which idle children block", "one member"),
+    KeyRow("wake:<kind>", "zset", "the marker for children that know what others have left", "one member; TTL 1 h"),
     KeyRow(
         "lane",
         "hash",
@@ -91,6 +92,11 @@ FLEET_KEY_TABLE: tuple[KeyRow, ...] = (
     KeyRow("workers", "zset", "worker ids by last beat (µs)", "trimmed by each beat"),
     KeyRow("worker:<id>", "string", "a worker's own account of itself", "TTL"),
     KeyRow("functions", "hash", "function → queue and options, published by workers", "one field a function"),
+    KeyRow(
+        "kinds", "zset", "kinds of workers, which know and serve the same, by last beat (µs)", "trimmed by each beat"
+    ),
+    KeyRow("kind:<kind>", "hash", "function → its queue; under the empty name the queues that the kind serves", "TTL"),
+    KeyRow("knowers:<kind>", "zset", "its workers by last beat (µs)", "TTL; trimmed by each beat"),
     KeyRow("conf", "hash", "operator's settings of the fleet: functions that are paused in every queue", "few fields"),
     KeyRow("flow:<id>", "string", "the jobs of a flow, and whom each waits for", "TTL 30 d"),
     KeyRow("flow-more:<id>", "hash", "what jobs of a flow have added to it", "TTL 30 d; at most 20,000 jobs"),
@@ -194,6 +200,10 @@ class Lane:
         """Where a child's last claim is remembered."""
         return self.claim_prefix + child
 
+    def wake_of(self, kind: str) -> str:
+        """The marker for idle children of a kind."""
+        return f"{self.wake}:{kind}"
+
     def sent(self, child: str) -> str:
         """Where a child's last finishing trip is remembered."""
         return f"{self.tag}sent:{child}"
@@ -247,6 +257,7 @@ class Keyspace:
         self.queues = f"{tag}queues"
         self.workers = f"{tag}workers"
         self.functions = f"{tag}functions"
+        self.kinds = f"{tag}kinds"
         self.control = f"{tag}control"
         self.conf = f"{tag}conf"
         self.cron = f"{tag}cron"
@@ -262,6 +273,14 @@ class Keyspace:
     def worker(self, worker_id: str) -> str:
         """Where a worker's account of itself lies."""
         return f"{self.tag}worker:{worker_id}"
+
+    def kind(self, kind: str) -> str:
+        """Where it stands what workers of a kind know and serve."""
+        return f"{self.tag}kind:{kind}"
+
+    def knowers(self, kind: str) -> str:
+        """Where the workers of a kind are named."""
+        return f"{self.tag}knowers:{kind}"
 
     def flow(self, flow_id: str) -> str:
         """Where it stands what a flow is made of."""

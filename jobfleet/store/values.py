@@ -104,6 +104,21 @@ class Line(NamedTuple):
 NO_FUNCTIONS: frozenset[str] = frozenset()
 
 
+class Leave(NamedTuple):
+    """What a child leaves to others when it claims in a lane.
+
+    Attributes:
+        text: A line a function, as lib/foreign.lua reads it; empty for none.
+        kinds: The kinds of workers that know them, to be woken for what is left.
+    """
+
+    text: str
+    kinds: tuple[str, ...] = ()
+
+
+NOTHING = Leave("")
+
+
 class Claimed(NamedTuple):
     """The answer to a claim.
 
@@ -113,6 +128,7 @@ class Claimed(NamedTuple):
         next_due: When the next job of the lane is due; 0 for none, or when more is due now.
         grants: What was claimed.
         functions: Those that are paused: their jobs are not to be started.
+        past: How far a claim came that leaves jobs to others; None of one that leaves none.
     """
 
     word: str
@@ -120,6 +136,7 @@ class Claimed(NamedTuple):
     next_due: int = 0
     grants: tuple[Grant, ...] = ()
     functions: frozenset[str] = NO_FUNCTIONS
+    past: str | None = None
 
 
 class Run(NamedTuple):
@@ -273,6 +290,45 @@ class Present:
     workers: int
     queues: Mapping[str, tuple[int, int]]
     before: bytes
+
+
+class Known(NamedTuple):
+    """The answer to a worker that tells its kind.
+
+    Attributes:
+        is_new: Nobody has told yet what this kind knows.
+        kinds: The kinds that live.
+    """
+
+    is_new: bool
+    kinds: frozenset[str]
+
+
+class KindSeen(NamedTuple):
+    """A kind of worker: those that know the same functions and serve the same queues.
+
+    Attributes:
+        kind: Its id.
+        worker: One that lives.
+        functions: What it knows, each with its queue, and under "" the queues that it serves; empty where that was not
+            asked for.
+    """
+
+    kind: str
+    worker: str
+    functions: Mapping[str, str]
+
+
+class KindsSeen(NamedTuple):
+    """The kinds that live.
+
+    Attributes:
+        others: How many live workers, of an earlier version, may know the function that was asked about.
+        kinds: The kinds.
+    """
+
+    others: int
+    kinds: tuple[KindSeen, ...]
 
 
 @dataclass(frozen=True, slots=True)

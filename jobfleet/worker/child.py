@@ -37,6 +37,7 @@ from jobfleet.worker.capture import keep_capturing, start_capture
 from jobfleet.worker.current import CURRENT
 from jobfleet.worker.engine import Engine
 from jobfleet.worker.handlers import Handlers
+from jobfleet.worker.kinds import kind_of
 from jobfleet.worker.ladder import Verdict
 from jobfleet.worker.recycling import Wear
 from jobfleet.worker.run import Run
@@ -115,6 +116,8 @@ class Child:
         self._engine.limit(config.max_jobs, on_spent=lambda: self._retire("jobs"))
         self._turn()
         lanes = await self._serving.lanes(store, self._keys, config.lanes)
+        self._engine.be(self._kind)
+        await self._engine.elsewhere.look()
         if quiet:
             await self._engine.quiet()
             self._engine.serve(lanes)
@@ -150,13 +153,15 @@ class Child:
     def _report_functions(self) -> None:
         """Tell the supervisor which functions are known here, and which queues are served."""
         known = {name: function_record(function) for name, function in list(self._functions.items())}
-        self._reports.send("ready", known, self._serving.queues)
+        self._kind = kind_of(self._functions, self._serving.queues)
+        self._reports.send("ready", known, self._serving.queues, *self._kind)
 
     async def _look_for_functions(self) -> None:
         """Publish functions that were registered since the last look, and serve their queues."""
         before = self._serving.queues
         if self._serving.look():
             self._report_functions()
+            self._engine.be(self._kind)
             if self._serving.queues != before:
                 self._engine.serve(await self._serving.lanes(self._store, self._keys, self._config.lanes))
 
@@ -172,14 +177,8 @@ class Child:
                 case "server", [server]:
                     if self._store.server not in (None, server):
                         self._looking = asyncio.ensure_future(self._store.look_again())
-                case "lanes", [queues]:
-                    self._engine.serve(
-                        [
-                            self._keys.lane(queue, index)
-                            for queue in self._serving.queues
-                            for index in range(queues.get(queue, 1))
-                        ]
-                    )
+                case (("lanes" | "kinds"), [news]):
+                    self._learn(word, news)
                 case "quiet", []:
                     await self._engine.quiet()
                 case "resume", [] if not self._over.is_set():
@@ -204,6 +203,14 @@ class Child:
                 self._over.set()
             if reason := self._wear.reason:
                 self._retire(reason)
+
+    def _learn(self, word: str, news: Any) -> None:
+        """Take news of the fleet: how many lanes queues have, or which kinds of workers live."""
+        if word == "kinds":
+            self._engine.elsewhere.heard(news)
+            return
+        queues = self._serving.queues
+        self._engine.serve([self._keys.lane(queue, at) for queue in queues for at in range(news.get(queue, 1))])
 
     def _retire(self, reason: str) -> None:
         """Ask for a successor; with it comes the word to drain."""

@@ -25,7 +25,8 @@ from jobfleet.store.aio import AsyncStore
 from jobfleet.store.call import Call
 from jobfleet.store.calls.lease import CHUNK, claim
 from jobfleet.store.keys import Lane
-from jobfleet.store.values import Claimed
+from jobfleet.store.values import NOTHING, Claimed, Leave
+from jobfleet.worker.passing import Passing
 from jobfleet.worker.turns import Priorities, queues_of
 
 log = logging.getLogger("jobfleet.worker")
@@ -76,6 +77,7 @@ class Claimer:
         free: How many more jobs may be claimed now.
         admit: Takes what was claimed, from which lane, and until when the leases stand (boot-time clock).
         on_buried: Is told that the fleet believes this child dead.
+        leave: Answers which functions' jobs in a queue are left to others.
     """
 
     def __init__(
@@ -87,6 +89,7 @@ class Claimer:
         free: Callable[[], int],
         admit: Callable[[Lane, Claimed, float], None],
         on_buried: Callable[[], None],
+        leave: Callable[[str], Leave] = lambda _: NOTHING,
     ) -> None:
         self._store = store
         self._child = child
@@ -95,6 +98,9 @@ class Claimer:
         self._free = free
         self._admit = admit
         self._on_buried = on_buried
+        self._leave = leave
+        self._passing = Passing()
+        self._kind = ""
         self._loop = asyncio.get_running_loop()
         self._queues = queues_of(config.queue_order, config.queues)
         self._priorities = Priorities() if config.priorities == "weighted" else None
@@ -135,6 +141,20 @@ class Claimer:
             self._tasks[1] = self._loop.create_task(self._listen())
         for lane in new:
             self.heat(lane)
+
+    def be(self, kind: str) -> None:
+        """Wait also for the marker of those who know what children of this kind know."""
+        if kind != self._kind:
+            self._kind = kind
+            if self._tasks:
+                self._hang_up()
+                self._tasks[1] = self._loop.create_task(self._listen())
+                self.changed()
+
+    def relearn(self) -> None:
+        """Claim again from the beginning: other jobs are left to others than before."""
+        self._passing.forget()
+        self.doubt_all()
 
     def doubt(self, lane: Lane) -> None:
         """Believe no more that nothing is left in a lane: a job was put back since the last claim was sent."""
@@ -239,7 +259,17 @@ class Claimer:
         is_repeat = lane in self._unanswered
         since = self._unanswered.setdefault(lane, boottime())
         order = self._priorities.order(lane) if self._priorities is not None else ""
-        call = claim(lane, child=self._child, nonce=nonce, lease_us=self._lease_us, limit=limit, order=order)
+        leave = self._leave(lane.queue)
+        call = claim(
+            lane,
+            child=self._child,
+            nonce=nonce,
+            lease_us=self._lease_us,
+            limit=limit,
+            order=order,
+            leave=leave,
+            past=self._passing.text(lane) if leave.text else "",
+        )
         return Asked(call, nonce, limit, since, self._doubts, is_repeat)
 
     def _take(self, lane: Lane, asked: Asked, claimed: Claimed) -> bool:
@@ -255,6 +285,8 @@ class Claimer:
             self._owed.clear()
             return True
         is_short = len(claimed.grants) < asked.limit or asked.limit == 0
+        if claimed.past is not None and self._passing.went(lane, claimed.past) and asked.limit:
+            is_short = False  # it has looked at as many as it may, and they were all left
         if is_short and asked.doubts == self._doubts and not asked.is_repeat:
             self._hot.discard(lane)
             self._wait_for(lane, claimed)
@@ -274,8 +306,11 @@ class Claimer:
         timer = self._timers.pop(lane, None)
         if timer is not None:
             timer.cancel()
-        if claimed.next_due and ahead <= NEAR_US:
-            self._timers[lane] = self._loop.call_later(max(0, ahead) / 1e6 + 0.001, self.heat, lane)
+        wait = max(0, ahead) / 1e6 if claimed.next_due and ahead <= NEAR_US else None
+        if claimed.past is not None and (again := self._passing.again_in(lane)) is not None:
+            wait = again if wait is None else min(wait, again)
+        if wait is not None:
+            self._timers[lane] = self._loop.call_later(wait + 0.001, self.heat, lane)
 
     async def _listen(self) -> None:
         """Block on the lanes' markers while there is room and no lane is hot."""
@@ -291,7 +326,7 @@ class Claimer:
                     if self._is_warm and len(lanes) == 1:
                         lane = await self._wait_with_claim(lanes[0])
                     else:
-                        lane = await self._store.wait_wake(lanes, BLOCK)
+                        lane = await self._store.wait_wake(lanes, BLOCK, self._kind)
                 except StoreUnavailable:  # the wait broke off, and may have taken any lane's marker
                     self._owed.update(lanes)
                     self._hot.update(lanes)
@@ -318,7 +353,7 @@ class Claimer:
         asked = self._ask(lane, min(self._free(), CHUNK))
         self._ahead, self._is_warm = lane, False
         try:
-            waited = await self._store.wait_wake_with(asked.call, lane, self._warm)
+            waited = await self._store.wait_wake_with(asked.call, lane, self._warm, self._kind)
         except Exception:
             self._owed.add(lane)  # it may have run
             raise

@@ -12,7 +12,7 @@ from collections import deque
 from collections.abc import Awaitable, Callable, Mapping
 from typing import Protocol
 
-from jobfleet.events import CancelRequest, Command, read_control
+from jobfleet.events import CancelRequest, Command, NewKind, read_control
 from jobfleet.store.connect import Target
 from jobfleet.store.keys import Keyspace
 from jobfleet.store.pubsub import AsyncListener
@@ -102,6 +102,8 @@ class Control:
                 for kin in self._children.values():
                     if kin.child == child:
                         kin.cancel(job, token, by)
+            case NewKind():
+                await self._confirm()
             case Command(worker=self._worker) as command:
                 self.obeyed = command.nonce
                 if command.nonce not in self._known:

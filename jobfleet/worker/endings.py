@@ -17,6 +17,7 @@ from jobfleet.retry import (
     Expire,
     Fail,
     Park,
+    PutBack,
     Release,
     Retry,
     Tries,
@@ -108,6 +109,10 @@ class Endings:
                     reason = outcome.reason if isinstance(outcome, Unrunnable) else "unrunnable"
                     lines.parked(run, reason, self._default_policy.unknown_grace)
                 return settle.park(run.id, run.token, delay_us=delay_us, tries=tries.dump())
+            case PutBack(function, tries):
+                if tries is not None:
+                    return settle.release(run.id, run.token, tries=tries.dump())
+                return settle.withhold(run.id, run.token, due=run.grant.due, function=function)
             case Expire():
                 return settle.expire(run.id, run.token, ttl_ms=self._failed_ttl_ms)
             case Fail():

@@ -28,11 +28,13 @@ from jobfleet.worker.board import Board
 from jobfleet.worker.claimer import Claimer
 from jobfleet.worker.counting import Counting
 from jobfleet.worker.desk import Desk
+from jobfleet.worker.elsewhere import Elsewhere
 from jobfleet.worker.endings import Endings
 from jobfleet.worker.executors.all import executors
 from jobfleet.worker.executors.executor import Stage
 from jobfleet.worker.finisher import Finishers
 from jobfleet.worker.handlers import Handlers
+from jobfleet.worker.kinds import Kind
 from jobfleet.worker.ladder import Ladder, Verdict
 from jobfleet.worker.mover import Mover
 from jobfleet.worker.parents import Parents
@@ -109,6 +111,12 @@ class Engine:
         parents = Parents(store, keys)
         limits = Limits(max_bytes=config.max_payload, max_depth=config.max_depth)
         self._mover = Mover(store, config, finish=self._finish)
+        self.elsewhere = Elsewhere(
+            store,
+            keys,
+            gone_us=round(config.gone_after * 1e6),
+            knows=handlers.knows,
+        )
         self._runner = Runner(
             handlers,
             self._executors,
@@ -121,9 +129,19 @@ class Engine:
             finish=self._finish,
             move=self._mover.move,
             parents=lambda run: parents(run.lane, run.id),
+            judge=self.elsewhere.judge,
             on_returned=self._returned,
         )
-        self._claimer = Claimer(store, config, child=child, free=self._free, admit=self._admit, on_buried=on_buried)
+        self._claimer = Claimer(
+            store,
+            config,
+            child=child,
+            free=self._free,
+            admit=self._admit,
+            on_buried=on_buried,
+            leave=self.elsewhere.leave,
+        )
+        self.elsewhere.on_change = self._claimer.relearn
         self._anteroom = Anteroom(
             patience=config.renewal,
             start=self._start_now,
@@ -179,6 +197,11 @@ class Engine:
     def serve(self, lanes: Sequence[Lane]) -> None:
         """Serve these lanes from now on."""
         self._claimer.serve(lanes)
+
+    def be(self, kind: Kind) -> None:
+        """Be of a kind from now on: what it knows is claimed here, and others leave it to those of this kind."""
+        self._claimer.be(kind.id)
+        self.elsewhere.be(kind)
 
     def limit(self, most: int | None, *, on_spent: Callable[[], None]) -> None:
         """Take no more than so many jobs in all.
@@ -247,7 +270,9 @@ class Engine:
         if item is None:
             self._clear(run)
             return
-        run.stands_again = item[0] in ("retry", "release", "park")
+        run.stands_again = item[0] in ("retry", "release", "park", "withhold")
+        if item[0] == "withhold":
+            self.finished -= 1  # it was not taken, to speak of
         run.item = item
         self._finishers[run.lane].add(run, item, *self._desk.last(run, item))
         if self._tells_all:

@@ -101,6 +101,12 @@ class Handlers:
         handler = self._known.get(name)
         return handler if handler is not None else self.adopt(name, self._find(name))
 
+    def knows(self, name: str) -> bool:
+        """Whether a function of that name runs here."""
+        if self.registry.get(name) is not None or name in self._own or name in self._known:
+            return True
+        return self._config.allow_undecorated and self._defined(name) is not None
+
     def adopt(self, name: str, function: JobFunction[..., Any, Any]) -> Handler:
         """The handler of a function that was found elsewhere; it is known by that name from now on."""
         if len(self._known) >= KNOWN_MOST:

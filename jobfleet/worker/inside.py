@@ -31,6 +31,7 @@ from jobfleet.worker.engine import Engine, board_capacity
 from jobfleet.worker.handlers import Handlers
 from jobfleet.worker.identity import new_worker_id
 from jobfleet.worker.keeper import Keeper, News
+from jobfleet.worker.kinds import kind_of
 from jobfleet.worker.presence import Presence
 from jobfleet.worker.serving import IDLE, Serving
 
@@ -165,12 +166,15 @@ class _Inside:
         asyncio_loop = asyncio.get_running_loop()
         looking = asyncio.ensure_future(store.keep_looking(self._config.beat))
         start_capture()
+        engine.be(kind_of(self._functions, self._serving.queues))
+        await engine.elsewhere.look()
         engine.start(lanes)
         thread.start()
         try:
             while not self._stop.is_set() and not (self._config.burst and engine.is_idle):
                 await asyncio.sleep(0.02)
                 if self._serving.look():
+                    engine.be(kind_of(self._functions, self._serving.queues))
                     engine.serve(await self._serving.lanes(store, keys, self._config.lanes))
         finally:
             await engine.drain(0.0 if self._config.burst else self._grace)
@@ -206,7 +210,7 @@ class _Inside:
         for service in services:
             service.start()
         duties = [
-            asyncio.ensure_future(self._beat_on(presence, engine)),
+            asyncio.ensure_future(self._beat_on(presence, engine, loop)),
             asyncio.ensure_future(self._renew_on(keeper, connection, engine, loop)),
             asyncio.ensure_future(store.keep_looking(self._config.beat)),
             asyncio.ensure_future(renewals.keep_looking(self._config.beat)),
@@ -249,10 +253,10 @@ class _Inside:
     def _held(self) -> list[tuple[str, int]]:
         return [(one.id, one.token) for one in self._board.read()]
 
-    async def _beat_on(self, presence: Presence, engine: Engine) -> None:
+    async def _beat_on(self, presence: Presence, engine: Engine, loop: asyncio.AbstractEventLoop) -> None:
         while True:
             try:
-                await self._beat(presence, engine)
+                await self._beat(presence, engine, loop)
             except JobfleetError as error:
                 log.error("worker.stumbled %s", error)
             await asyncio.sleep(self._config.beat)
@@ -270,7 +274,9 @@ class _Inside:
             connection.end_round()
             await connection.pause(self._config.renewal)
 
-    async def _beat(self, presence: Presence, engine: Engine) -> None:
+    async def _beat(self, presence: Presence, engine: Engine, loop: asyncio.AbstractEventLoop) -> None:
+        kinds = await presence.know((kind_of(self._functions, self._serving.queues),))
+        loop.call_soon_threadsafe(engine.elsewhere.heard, kinds)
         if fresh := self._records():
             presence.publish(fresh)
             self._published |= set(fresh)

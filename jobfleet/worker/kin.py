@@ -13,6 +13,7 @@ from typing import Any
 from jobfleet.clock import boottime, monotonic
 from jobfleet.outcome import Cancelled, TimedOut
 from jobfleet.worker.board import BoardReader, Posted, create, nameless
+from jobfleet.worker.kinds import Kind
 from jobfleet.worker.wire import Sender
 
 
@@ -30,6 +31,7 @@ class Kin:
         running: How many jobs it runs, as it said last.
         is_ready: Whether it has said what it knows and serves.
         queues: What it serves.
+        kind: What it knows and serves, and the name of that; None until it is ready.
         pulsed_at: When it last claimed or waited for jobs (boot-time clock); 0 before it said so.
         stopped_at: Since when it is frozen (boot-time clock); None when it is not.
         is_leaving: Whether it was told to leave, or killed on purpose.
@@ -55,6 +57,7 @@ class Kin:
         self.running = 0
         self.is_ready = False
         self.queues: list[str] = []
+        self.kind: Kind | None = None
         self.pulsed_at = 0.0
         self.stopped_at: float | None = None
         self.is_leaving = False

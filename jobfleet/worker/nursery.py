@@ -18,6 +18,7 @@ from jobfleet.store.connect import Target
 from jobfleet.store.keys import Lane
 from jobfleet.worker.engine import board_capacity
 from jobfleet.worker.kin import Kin
+from jobfleet.worker.kinds import Kind
 from jobfleet.worker.scrape import Scrape
 from jobfleet.worker.undertaker import Undertaker, how_it_died
 from jobfleet.worker.wire import frames
@@ -112,6 +113,12 @@ class Nursery:
         return sorted((kin for kin in self.kin.values() if not kin.is_replaced), key=lambda kin: kin.number)
 
     @property
+    def kinds(self) -> list[Kind]:
+        """The kinds of the children that claim."""
+        claiming = (kin for kin in self.kin.values() if kin.kind is not None and not kin.is_draining)
+        return list({kin.kind.id: kin.kind for kin in claiming if kin.kind is not None}.values())
+
+    @property
     def draining(self) -> list[Kin]:
         """The children that only finish what they run, the eldest first."""
         return sorted((kin for kin in self.kin.values() if kin.is_draining), key=lambda kin: kin.born)
@@ -145,7 +152,8 @@ class Nursery:
     async def _hear(self, kin: Kin) -> None:
         async for word, *rest in frames(kin.reports):
             if word == "ready":
-                functions, kin.queues = rest
+                functions, kin.queues, *kind = rest
+                kin.kind = Kind(*kind)
                 kin.is_ready = True
                 self.queues = list(dict.fromkeys([*self.queues, *kin.queues]))
                 await self._on_ready(functions)

@@ -11,17 +11,18 @@ from __future__ import annotations
 import logging
 import os
 import socket
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 
 from jobfleet.clock import wall_us
 from jobfleet.codec import decode, encode
 from jobfleet.config import JobConfig
 from jobfleet.errors import EncodingError
 from jobfleet.store.aio import AsyncStore
-from jobfleet.store.calls.presence import beat, leave
+from jobfleet.store.calls.presence import beat, know, leave
 from jobfleet.store.keys import Keyspace
-from jobfleet.store.values import Present
+from jobfleet.store.values import Known, Present
 from jobfleet.version import VERSION
+from jobfleet.worker.kinds import Kind
 
 log = logging.getLogger("jobfleet.worker")
 NEVER = -1
@@ -52,6 +53,8 @@ class Presence:
         """How many workers the fleet has."""
         self.queues: Mapping[str, tuple[int, int]] = {}
         """Each queue's home lanes and lanes."""
+        self._kinds: frozenset[str] = frozenset()
+        self._told: set[str] = set()
 
     def publish(self, functions: Mapping[str, bytes]) -> None:
         """Publish functions with the next beat."""
@@ -120,9 +123,23 @@ class Presence:
         self._times_confirmed = max(self._times_confirmed, times)
         return present
 
+    async def know(self, kinds: Iterable[Kind]) -> list[str]:
+        """Say of which kinds the children are; answer the kinds that live."""
+        for kind in kinds:
+            functions = None if kind.id in self._told else kind.functions
+            known = await self._know(kind.id, functions)
+            if known.is_new:  # Redis has lost it
+                known = await self._know(kind.id, kind.functions)
+            self._told.add(kind.id)
+            self._kinds = known.kinds
+        return sorted(self._kinds)
+
+    async def _know(self, kind: str, functions: Mapping[str, str] | None) -> Known:
+        return await self._store.run(know(self._keys, self._worker, kind, gone_us=self._gone_us, functions=functions))
+
     async def leave(self) -> None:
         """Say goodbye; nobody waits long for it."""
-        await self._store.run(leave(self._keys, self._worker), patience=1.0)
+        await self._store.run(leave(self._keys, self._worker, sorted(self._told)), patience=1.0)
 
 
 def _times_published(account: bytes) -> int:

@@ -57,6 +57,7 @@ class Runner:
         finish: Takes a run and the item that settles it, or None when nothing may be written.
         move: Takes a run whose job goes to another queue, and what settles it otherwise.
         parents: Looks up how those ended that a run has waited for.
+        judge: Says what becomes of a run whose function is not known here, given what to say if nobody knows it.
         on_returned: Is told that user code is done with a run.
     """
 
@@ -74,9 +75,11 @@ class Runner:
         finish: Finish,
         move: Move,
         parents: Callable[[Run], Awaitable[Sequence[Row]]],
+        judge: Callable[[Run, str], Awaitable[Outcome]],
         on_returned: Callable[[Run], None],
     ) -> None:
         self._parents = parents
+        self._judge = judge
         self._handlers = handlers
         self._executors = executors
         self._around = Around(handlers.hooks, handlers.around, executors, resources)
@@ -94,6 +97,9 @@ class Runner:
     def start(self, run: Run) -> None:
         """Start a run; it goes on by itself, and ends in `finish`."""
         opened = self._open(run)
+        if isinstance(opened, UnknownFunction):
+            self._spawn(self._judge_unknown(run, str(opened)))
+            return
         if not isinstance(opened, Opened) or run.handler is None:
             self._end(run, opened if not isinstance(opened, Opened) else Broken("it has no function"))
             return
@@ -101,6 +107,12 @@ class Runner:
             self._spawn(self._launch_after(run, run.handler, opened))
         else:
             self._try(run, run.handler, opened)
+
+    async def _judge_unknown(self, run: Run, reason: str) -> None:
+        """End a run whose function is not known here."""
+        outcome = await self._judge(run, reason)
+        if not run.is_over:
+            self._end(run, run.interruption or outcome)
 
     def _try(self, run: Run, handler: Handler, opened: Opened) -> None:
         try:
@@ -140,7 +152,7 @@ class Runner:
             call = partial(self._around.call, run, handler, context)
             run.executor.start(run, replace(handler, call=call), [args, kwargs], {}, on_end)
 
-    def _open(self, run: Run) -> Opened | Outcome:
+    def _open(self, run: Run) -> Opened | Outcome | UnknownFunction:
         meta = run.grant.meta
         if meta and not run.grant.tries and _is_overdue(meta, run.started_us):
             return Overdue()
@@ -153,7 +165,7 @@ class Runner:
         except EnvelopeTooNew as error:
             return Unrunnable(str(error))
         except UnknownFunction as error:
-            return Unrunnable(str(error))
+            return error
         except (EncodingError, KeyError, TypeError) as error:
             return Broken(f"its envelope cannot be read: {error}")
         return opened

@@ -12,9 +12,8 @@ from jobfleet.store.aio import AsyncStore
 from jobfleet.store.calls.enqueue import open_queue
 from jobfleet.store.journal import follow
 from jobfleet.store.keys import Keyspace, Lane
+from jobfleet.worker.kinds import DEFAULT
 
-DEFAULT = "default"
-"""The queue of functions that name none."""
 IDLE = (
     "worker.idle it serves no queue, since its modules register no job function: decorate one with @job, "
     "or name queues with -Q (queues=)"

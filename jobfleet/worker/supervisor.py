@@ -246,7 +246,7 @@ class Supervisor:
     # --- duties ---------------------------------------------------------------------------------
 
     async def _beat(self, patience: float | None = None) -> None:
-        work = self._presence.beat(
+        work = self._say(
             queues=self._nursery.queues,
             slots=self._config.slots * self._nursery.size,
             running=sum(kin.running for kin in self._kin.values()),
@@ -270,6 +270,10 @@ class Supervisor:
             await work
         finally:
             self._store.patience = None
+
+    async def _say(self, **account: Any) -> None:
+        self._nursery.tell("kinds", await self._presence.know(self._nursery.kinds))
+        await self._presence.beat(**account)
 
     async def _beat_on(self) -> None:
         while True:

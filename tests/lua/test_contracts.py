@@ -69,7 +69,9 @@ SAMPLES: dict[str, Call[Any]] = {
     "watch": flow.watch(LANE, "mail.0.p", IDS),
     "bury": lease.bury(LANE, "w.1", [(job_id, 7) for job_id in IDS]),
     "cancel": control.cancel(KEYS, LANE, IDS, by=None, ttl_ms=1),
-    "claim": lease.claim(LANE, child="w.1", nonce=1, lease_us=1, limit=1),
+    "claim": lease.claim(
+        LANE, child="w.1", nonce=1, lease_us=1, limit=1, leave=lease.leave_to(dict.fromkeys("fg", IDS))
+    ),
     "clean": ended.clean(LANE, IDS, before_us=1),
     "command": presence.command(KEYS, Command("quiet", "w", "0")),
     "consumers": journal.consumers(KEYS),
@@ -107,7 +109,9 @@ SAMPLES: dict[str, Call[Any]] = {
     "limits": limit.limits(LANE, ["acme", "zeta"]),
     "lines": log.lines(LANE, IDS[0]),
     "listen": control.listen(LANE),
-    "leave": presence.leave(KEYS, "w"),
+    "leave": presence.leave(KEYS, "w", IDS),
+    "know": presence.know(KEYS, "w", "k", gone_us=1_000_000, functions={"f": "mail", "g": "mail"}),
+    "kinds": presence.kinds(KEYS, gone_us=1_000_000),
     "locks": doctor.locks(LANE, grace_us=1),
     "log": log.log(LANE, [log.Entry(job_id, 7, 1, 1, b"") for job_id in IDS], most_lines=9, most_bytes=9),
     "open_queue": enqueue.open_queue(KEYS, "mail", 1),
@@ -146,15 +150,14 @@ LETTERED = {"cancel", "enqueue_plain", "follow", "log", "progress", "reschedule"
 """Scripts whose replies end with a letter for each item."""
 ARGUMENTS_AN_ITEM = {
     "beat": 2, "block": 3, "bury": 2, "cancel": 1, "clean": 1, "enqueue": 5, "enqueue_plain": 1, "gather": 6,
-    "join": 1, "kept": 1, "ledger": 2, "limits": 1, "log": 5, "marks": 1, "outcomes": 1, "progress": 4, "purge": 1,
-    "put_back": 1, "renew": 2, "replay": 3, "reschedule": 1, "results": 1, "settle": 6, "status": 1, "stop": 4,
-    "unblock": 4, "unwatch": 2, "watch": 1,
+    "join": 1, "kept": 1, "know": 2, "leave": 1, "ledger": 2, "limits": 1, "log": 5, "marks": 1,
+    "outcomes": 1, "progress": 4, "purge": 1, "put_back": 1, "renew": 2, "replay": 3, "reschedule": 1, "results": 1,
+    "settle": 6, "status": 1, "stop": 4, "unblock": 4, "unwatch": 2, "watch": 1,
 }  # fmt: skip
 SHARES_KEYS = {
     "attend", "attendants", "beat", "command", "consumers", "deliver", "deliveries", "dismiss", "enlist", "entries",
-    "extend_flow", "fleet",
-    "flow", "flows", "gather", "history", "hold_entry", "keep_flow", "leave", "ledger", "memory", "open_queue",
-    "paused", "schedule", "server", "take", "unschedule",
+    "extend_flow", "fleet", "flow", "flows", "gather", "history", "hold_entry", "keep_flow", "kinds", "know", "leave",
+    "ledger", "memory", "open_queue", "paused", "schedule", "server", "take", "unschedule",
 }  # fmt: skip
 
 every_script = pytest.mark.parametrize("name", names())

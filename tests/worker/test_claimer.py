@@ -26,8 +26,8 @@ class Heating(AsyncStore):
 
     claimer: Claimer
 
-    async def wait_wake(self, lanes: Sequence[Lane], timeout: float) -> Lane | None:
-        lane = await super().wait_wake(lanes, timeout)
+    async def wait_wake(self, lanes: Sequence[Lane], timeout: float, kind: str = "") -> Lane | None:
+        lane = await super().wait_wake(lanes, timeout, kind)
         if lane == SECOND:
             self.claimer.heat(FIRST)
         return lane

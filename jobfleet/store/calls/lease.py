@@ -2,33 +2,61 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from itertools import count, repeat
 
 from jobfleet.store.call import Call, Reply
 from jobfleet.store.calls.paused import stopped
 from jobfleet.store.keys import Lane
 from jobfleet.store.script import load
-from jobfleet.store.values import Cancelling, Claimed, Grant, Held, Renewed, Run, Ticked
+from jobfleet.store.values import NOTHING, Cancelling, Claimed, Grant, Held, Leave, Renewed, Run, Ticked
 
 CHUNK = 50
 ZERO = ord("0")
+FIRST_MARKER = 19
+"""The number, among the keys of claim, of the first marker of those who know what is left to them."""
 
 
-def claim(lane: Lane, *, child: str, nonce: int, lease_us: int, limit: int, order: str = "") -> Call[Claimed]:
+def claim(
+    lane: Lane,
+    *,
+    child: str,
+    nonce: int,
+    lease_us: int,
+    limit: int,
+    order: str = "",
+    leave: Leave = NOTHING,
+    past: str = "",
+) -> Call[Claimed]:
     """Lease up to `limit` (1 to 50) of the most urgent due jobs to a child.
 
     Repeated with the same nonce it answers the same grants, those whose token still stands.
 
     Args:
         order: The digits of the four priorities as they are visited, when not the most urgent first.
+        leave: Functions whose jobs are left to other children.
+        past: How far the last such claim came, as `Claimed.past` said; empty from the beginning.
     """
     claimed = lane.claim(child)
     keys = (
         *lane.ready, lane.lease, lane.runs, lane.lane, claimed, lane.wake, lane.totals, lane.expiry, lane.unique,
         lane.grouped, lane.ring, lane.gdue, lane.held, lane.rates, lane.journal,
     )  # fmt: skip
-    return Call(load("claim"), keys, (lane.tag, child, nonce, lease_us, limit, order), _claimed)
+    if leave.text:
+        keys += tuple(lane.wake_of(kind) for kind in leave.kinds)
+    return Call(load("claim"), keys, (lane.tag, child, nonce, lease_us, limit, order, leave.text, past), _claimed)
+
+
+def leave_to(functions: Mapping[str, Sequence[str]]) -> Leave:
+    """What a claim is told to leave to others.
+
+    Args:
+        functions: Names, each with the kinds of workers that are to be woken for its jobs.
+    """
+    wakes = tuple(dict.fromkeys(kind for kinds in functions.values() for kind in kinds))
+    numbers = {kind: str(FIRST_MARKER + place) for place, kind in enumerate(wakes)}
+    lines = [f"{name} {' '.join(numbers[kind] for kind in kinds)}" for name, kinds in functions.items()]
+    return Leave("\n" + "\n".join(lines) + "\n", wakes)
 
 
 def _claimed(reply: Reply) -> Claimed:
@@ -36,9 +64,11 @@ def _claimed(reply: Reply) -> Claimed:
     if word == b"claimed":
         return Claimed("claimed", int(reply[1]), int(reply[2]), _grants(*reply[3:9]))
     if word == b"guarded":
-        return Claimed("claimed", int(reply[1]), int(reply[2]), _grants(*reply[3:9]), stopped(reply[9].decode()))
+        past = reply[10].decode() if len(reply) > 10 else None
+        return Claimed("claimed", int(reply[1]), int(reply[2]), _grants(*reply[3:9]), stopped(reply[9].decode()), past)
     if word == b"empty":
-        return Claimed("empty", int(reply[1]), int(reply[2]))
+        past = reply[3].decode() if len(reply) > 3 else None
+        return Claimed("empty", int(reply[1]), int(reply[2]), past=past)
     return Claimed(word.decode(), int(reply[1]) if len(reply) > 1 else 0)
 
 

@@ -1,15 +1,15 @@
-"""beat, leave and command: which workers there are, and what is asked of them."""
+"""beat, leave, know, kinds and command: which workers there are, what they know, and what is asked of them."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping, Sequence
 
 from jobfleet.events import Command
 from jobfleet.store.call import Call, Reply
 from jobfleet.store.calls.enqueue import lanes_of
 from jobfleet.store.keys import Keyspace
 from jobfleet.store.script import load
-from jobfleet.store.values import Present
+from jobfleet.store.values import KindSeen, KindsSeen, Known, Present
 
 
 def beat(
@@ -50,9 +50,67 @@ def queues_of(pairs: Reply) -> dict[str, tuple[int, int]]:
     return {pairs[i].decode(): lanes_of(pairs[i + 1]) for i in range(0, len(pairs), 2)}
 
 
-def leave(keys: Keyspace, worker: str) -> Call[bool]:
-    """Say goodbye for a worker; False when it was not known."""
-    return Call(load("leave"), (keys.workers, keys.worker(worker)), (worker,), lambda reply: bool(reply[1]))
+def leave(keys: Keyspace, worker: str, kinds: Sequence[str] = ()) -> Call[bool]:
+    """Say goodbye for a worker, whose children were of these kinds; False when it was not known."""
+    knowers = [keys.knowers(kind) for kind in kinds]
+    return Call(
+        load("leave"),
+        (keys.workers, keys.worker(worker), keys.kinds, *knowers),
+        (worker, *kinds),
+        lambda reply: bool(reply[1]),
+    )
+
+
+def know(
+    keys: Keyspace, worker: str, kind: str, *, gone_us: int, functions: Mapping[str, str] | None = None
+) -> Call[Known]:
+    """Say that a worker has children of a kind.
+
+    Args:
+        keys: The fleet's keys.
+        worker: Its id.
+        kind: The kind's id.
+        gone_us: After how many µs of silence a worker counts as gone.
+        functions: What the kind knows, each with its queue, and under "" the queues that it serves; None where that has
+            been told before.
+    """
+    told = [part for item in (functions or {}).items() for part in item]
+    return Call(
+        load("know"),
+        (keys.kinds, keys.kind(kind), keys.knowers(kind)),
+        (worker, kind, gone_us, keys.control, *told),
+        lambda reply: Known(bool(reply[2]), frozenset(part.decode() for part in reply[3])),
+    )
+
+
+def kinds(keys: Keyspace, *, gone_us: int, function: str = "", had: Collection[str] = ()) -> Call[KindsSeen]:
+    """Which kinds of workers live, and what they know.
+
+    Args:
+        keys: The fleet's keys.
+        gone_us: After how many µs of silence a worker counts as gone.
+        function: One that is asked about: might workers know it that tell no kind?
+        had: The kinds of which it is known already what they know.
+    """
+    return Call(
+        load("kinds"),
+        (keys.kinds, keys.workers, keys.functions),
+        (keys.tag, gone_us, function, f" {' '.join(had)} "),
+        _kinds,
+    )
+
+
+def _kinds(reply: Reply) -> KindsSeen:
+    rows = reply[3]
+    return KindsSeen(
+        int(reply[2]),
+        tuple(KindSeen(rows[i].decode(), rows[i + 1].decode(), _texts(rows[i + 2])) for i in range(0, len(rows), 3)),
+    )
+
+
+def _texts(pairs: Reply) -> dict[str, str]:
+    texts = [part.decode(errors="replace") for part in pairs]
+    return dict(zip(texts[::2], texts[1::2], strict=True))
 
 
 def command(keys: Keyspace, wanted: Command) -> Call[bool]:

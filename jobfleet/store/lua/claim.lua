@@ -18,6 +18,7 @@
 --         16 held       zset    running jobs of groups
 --         17 rates      zset    groups by when their tokens are full again (µs)
 --         18 journal    stream  lifecycle events
+--         19..* wake:<kind> zset the markers for those who know what this child leaves to others
 -- READS   conf          hash    paused, limits, aging, functions, journal
 --         tries         hash    id → tries
 --         meta          hash    id → clear record
@@ -29,12 +30,15 @@
 --         4 lease       int     µs
 --         5 limit       int     0..50; 0 only marks the wake-up again, for a child that took it without room
 --         6 order       text    the digits of the four bands as they are visited; "" for 0123
+--         7 leave       text    functions whose jobs are left to others: lib/foreign; "" for none
+--         8 past        text    how far the last claim came that left jobs to others; "" from the beginning
 -- FLAGS   allow-oom
 -- RETURNS {"claimed", now, next_due, tokens, bands, stood, envelopes, tries, metas}   next_due 0: more is due now
 --         {"guarded", now, next_due, tokens, …, functions}   the same while functions are paused, and which
 --         {"empty", now, next_due} | {"paused", now} | {"buried"} | {"stale"}
 --         tokens (of several that follow each other only the first), stood (each id and when it was due): texts, with spaces between
 --         bands: a digit a job; tries, metas: empty where no job has any
+--         where functions are given to leave, "empty" and "guarded" end with how far the claim came; else none does
 -- EMITS   claimed
 -- COST    O(limit · log ready)
 -- @include lib/stamp
@@ -115,7 +119,11 @@ if ARGV[6] ~= '' then
   order = {}
   for digit in string.gmatch(ARGV[6], '%d') do order[#order + 1] = tonumber(digit) + 1 end
 end
-local fair, whole
+local fair, whole, foreign
+if ARGV[7] ~= '' then
+-- @include lib/foreign
+  foreign = foreign_jobs(ARGV[7], ARGV[8])
+end
 
 -- What only lanes with groups, limits or aging need, functions included, since making those takes time.
 local has_groups = not quiet and redis.call('EXISTS', KEYS[14], KEYS[15]) > 0
@@ -148,12 +156,14 @@ for place = 1, #order do
       stood[2 * count - 1], stood[2 * count] = id, due
     end)
   elseif most > 0 then
-    local found = redis.call('ZRANGEBYSCORE', KEYS[band], '-inf', stamp, 'WITHSCORES', 'LIMIT', '0', most + 1)
-    heads = string.byte(found[2] or '') ~= 45
+    local found = foreign and foreign.plain(band, most + 1)
+      or redis.call('ZRANGEBYSCORE', KEYS[band], '-inf', stamp, 'WITHSCORES', 'LIMIT', '0', most + 1)
+    heads = not foreign and string.byte(found[2] or '') ~= 45
     -- What stands below zero is no plain job.
-    if not heads then found = redis.call('ZRANGEBYSCORE', KEYS[band], '0', stamp, 'WITHSCORES', 'LIMIT', '0', most + 1) end
+    if not heads and not foreign then found = redis.call('ZRANGEBYSCORE', KEYS[band], '0', stamp, 'WITHSCORES', 'LIMIT', '0', most + 1) end
     local here = #found / 2
     if here > most then more, here = true, most end
+    if foreign then foreign.took(band, here) end
     if count == 0 then
       stood = found
     else
@@ -185,7 +195,8 @@ if count == 0 then
   redis.call('SET', KEYS[8], ARGV[3], 'PX', 3600000)
   if fair then fair.write() end
   if more then redis.call('ZADD', KEYS[9], 0, 'w') end
-  return {'empty', stamp, next_token or int(next_due(tag, stamp, has_groups, only))}
+  if foreign then foreign.hand_on() end
+  return {'empty', stamp, next_token or int(next_due(tag, stamp, has_groups, only)), foreign and foreign.told() or nil}
 end
 
 local state = redis.call('HMGET', KEYS[7], 'token', 'replid', 'longest')
@@ -201,6 +212,7 @@ if base > 9e15 then return redis.error_reply('ERR tokens are used up: the clock 
 local first_token = base == now and stamp or int(base)
 local reply = {'claimed', stamp, '0', first_token}
 local tries, metas = complete_reply(reply, bands, stood, count)
+if foreign then reply[1], reply[10], reply[11] = 'guarded', conf[6] or '', foreign.told() end
 local ids = quiet and {} or ids_of(stood, 1, count)
 local tried, expiring, freed = 0, {}, {}
 for i = 1, math.max(#tries, #metas) do
@@ -270,6 +282,7 @@ if tried > 0 then redis.call('HINCRBY', KEYS[10], 'retrying', -tried) end
 if fair then fair.write() end
 if whole and whole.full then redis.call('ZADD', KEYS[17], string.format('%.3f', whole.full + count * whole.every), '') end
 if more then redis.call('ZADD', KEYS[9], 0, 'w') end
+if foreign then foreign.hand_on() end
 if conf[5] then  -- functions are made only for whom they are
 -- @include lib/journal
   write_journal(KEYS[18], KEYS[10], conf[5], events, stamp)

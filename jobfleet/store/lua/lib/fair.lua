@@ -3,8 +3,9 @@
 -- each job by its cost over the number of groups that take turns, as the mean of their times does: so even a stream of new
 -- groups without an end does not keep an old one waiting for ever.
 
--- UNIT / weight is what a job costs; LOOKS bounds the groups that one claim looks at.
-local UNIT, LOOKS = 1000, 50
+-- UNIT / weight is what a job costs; LOOKS bounds the groups that one claim looks at, PASSED the jobs of one group that it
+-- leaves to others in a row.
+local UNIT, LOOKS, PASSED = 1000, 50, 50
 local call, sub = redis.call, string.sub  -- globals are slow in a loop
 
 -- Where a group among others is kept, ordered by virtual time; who comes later stands behind its equals.
@@ -36,7 +37,7 @@ local function next_entry(grouped, one, want)
   if entry then return entry, sub(entry, #key + 2, #key + 17) end
 end
 
--- `tag`, `now` and `stamp` are those of the claim.
+-- `tag`, `now`, `stamp` and `foreign` are those of the claim.
 local function fair_share(keys, is_set)
   local all = is_set and call('HGET', tag .. 'conf', 'limit:*')
   local looked = call('ZRANGEBYSCORE', keys.gdue, '-inf', stamp, 'LIMIT', 0, LOOKS)
@@ -90,18 +91,25 @@ local function fair_share(keys, is_set)
     if not outcome.soonest or at < outcome.soonest then outcome.soonest = at end
   end
 
-  -- What becomes of a group whose turn it was.
-  local function settle_turn(band, one)
+  -- What becomes of a group whose turn it was. `is_full`: the claim had room for no more.
+  local function settle_turn(band, one, is_full)
     local entry, due = next_entry(keys.grouped, one, 1)
     local state = state_of(one)
-    if not entry then
+    if one.is_passed then  -- a job was left to others: the group keeps its turn
+      put(band, one, state.most <= 0)
+      if state.most > 0 then
+        outcome.more = outcome.more or is_full and entry ~= nil and due <= latest
+      elseif state.why == 'rate' then
+        look_again(one.key, look_after(state, state.taken, now))
+      end
+    elseif not entry then
       drop[#drop + 1] = one.key
     elseif due > latest then
       put(band, one, true)
       look_again(one.key, tonumber(due))
     elseif state.most > 0 then
       put(band, one, false)
-      outcome.more = true
+      outcome.more = outcome.more or is_full
     else
       put(band, one, true)
       if state.why == 'rate' then look_again(one.key, look_after(state, state.taken, now)) end
@@ -124,11 +132,16 @@ local function fair_share(keys, is_set)
     visited[band + 1] = true
     local clock, plain_v = clock_of(band)
     local line, at, touched, grouped = {}, 1, {}, keys.grouped
-    local seen = heads(band, line, at, 0, most + 1)
+    local skip = foreign and foreign.offsets[band + 1] or 0
+    local seen = heads(band, line, at, skip, most + 1)
     local beyond, fresh = seen > most, joining(band, clock)
     for i = 1, #fresh do line_up(line, at, fresh[i]) end
-    local plain = call('ZRANGEBYSCORE', keys['ready' .. band], '0', stamp, 'WITHSCORES', 'LIMIT', 0, most + 1)
-    if seen == 0 and #fresh == 0 and not plain[1] then return end
+    local plain = foreign and foreign.plain(band + 1, most + 1)
+      or call('ZRANGEBYSCORE', keys['ready' .. band], '0', stamp, 'WITHSCORES', 'LIMIT', 0, most + 1)
+    if seen == 0 and #fresh == 0 and not plain[1] then
+      if foreign then foreign.offsets[band + 1] = nil end
+      return
+    end
     local rest = {plain = true, v = math.floor(math.max(plain_v, clock)), at = 1}
     if plain[1] then line_up(line, at, rest) end
     local low, high = turns_in(band)
@@ -139,7 +152,7 @@ local function fair_share(keys, is_set)
       local one = line[at]
       if not one then
         if not beyond or seen >= 2 * LOOKS then break end
-        local further = heads(band, line, at, seen, LOOKS)
+        local further = heads(band, line, at, skip + seen, LOOKS)
         beyond, seen = further == LOOKS, seen + further
       else
         at = at + 1
@@ -154,6 +167,17 @@ local function fair_share(keys, is_set)
           local state = state_of(one)
           local entry
           if state.most > 0 then entry, due = next_entry(grouped, one, want) end
+          local skipped = 0
+          while foreign and entry and due <= latest do
+            if skipped == PASSED or not foreign.has_looks() then
+              one.is_passed, entry = true, nil
+            elseif foreign.is_left(sub(entry, #one.key + 19)) then
+              skipped, one.at, one.is_passed = skipped + 1, one.at + 1, true
+              entry, due = next_entry(grouped, one, PASSED)
+            else
+              break
+            end
+          end
           if entry and due <= latest then
             local key, n = one.key, #entries + 1
             id, step = sub(entry, #key + 19), state.step
@@ -171,8 +195,14 @@ local function fair_share(keys, is_set)
         end
       end
     end
-    if beyond or plain[2 * rest.at - 1] then outcome.more = true end
-    for i = 1, #touched do settle_turn(band, touched[i]) end
+    if foreign then
+      foreign.took(band + 1, rest.at - 1)
+      local reached = beyond and seen or math.max(1, #touched - 1)
+      if left > 0 and beyond then foreign.ran_out() end
+      foreign.offsets[band + 1] = left > 0 and (beyond or not foreign.has_looks()) and skip + reached or nil
+    end
+    if beyond and (left == 0 or not foreign) or plain[2 * rest.at - 1] then outcome.more = true end
+    for i = 1, #touched do settle_turn(band, touched[i], left == 0 or not foreign) end
     for i = at, #line do
       if line[i].jobs == false then outcome.more = true end
     end

@@ -1,0 +1,37 @@
+-- know: a worker says which functions its children know; children that know the same ones, and serve the same queues, are of one kind.
+--
+-- KEYS    1 kinds       zset    kinds by last beat (µs)
+--         2 kind:<kind> hash    function → its queue; "" → the queues that the kind serves
+--         3 knowers:<kind> zset its workers by last beat (µs)
+-- ARGV    1 worker      text    its id
+--         2 kind        text    of its children
+--         3 gone        int     µs after which a silent worker counts as gone
+--         4 channel     text    where supervisors listen
+--         5..* function text    name and queue, in turn; none where the kind has been told before
+-- FLAGS   allow-oom
+-- RETURNS {"known", now, is_new, {kind, …}}   is_new: nobody has told what this kind knows; the kinds that live
+-- EMITS   -
+-- COST    O(log workers + kinds + functions)
+-- @include lib/clock
+-- @include lib/number
+
+local MOST = 200
+local worker, kind, gone = ARGV[1], ARGV[2], tonumber(ARGV[3])
+local now = now_us()
+local told, since = {}, int(now - gone)
+for i = 5, #ARGV do told[i - 4] = ARGV[i] end
+
+local is_known = redis.call('EXISTS', KEYS[2]) == 1
+redis.call('ZADD', KEYS[3], int(now), worker)
+redis.call('ZREMRANGEBYSCORE', KEYS[3], '-inf', '(' .. since)
+redis.call('PEXPIRE', KEYS[3], int(gone / 100))
+if is_known or #told > 0 then
+  if not is_known then redis.call('HSET', KEYS[2], unpack(told)) end
+  redis.call('PEXPIRE', KEYS[2], int(gone / 100))
+  redis.call('ZREMRANGEBYSCORE', KEYS[1], '-inf', '(' .. since)
+  -- Others learn of a new kind at once: they leave its jobs from then on.
+  if redis.call('ZADD', KEYS[1], int(now), kind) == 1 then redis.call('PUBLISH', ARGV[4], 'kinds') end
+end
+
+local kinds = redis.call('ZRANGEBYSCORE', KEYS[1], since, '+inf', 'LIMIT', 0, MOST)
+return {'known', int(now), (is_known or #told > 0) and 0 or 1, kinds}

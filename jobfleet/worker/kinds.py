@@ -1,0 +1,33 @@
+"""Kinds of children: those that know the same functions and serve the same queues are of one kind."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+if TYPE_CHECKING:
+    from jobfleet.client.registry import JobFunction
+
+DEFAULT = "default"
+"""The queue of functions that name none."""
+
+
+class Kind(NamedTuple):
+    """What children know and serve.
+
+    Attributes:
+        id: The same wherever that is the same.
+        functions: Each function with its queue, and under "" the queues that are served.
+    """
+
+    id: str
+    functions: Mapping[str, str]
+
+
+def kind_of(functions: Mapping[str, JobFunction[Any, Any, Any]], queues: Sequence[str]) -> Kind:
+    """The kind of a child that knows these functions and serves these queues."""
+    known = {name: str(function.given.get("queue") or DEFAULT) for name, function in list(functions.items())}
+    told = {"": " ".join(sorted(queues)), **dict(sorted(known.items()))}
+    digest = hashlib.sha256("\n".join(f"{name} {queue}" for name, queue in told.items()).encode())
+    return Kind(digest.hexdigest()[:16], told)

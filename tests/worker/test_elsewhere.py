@@ -1,0 +1,98 @@
+"""Jobs whose function this worker does not know, and another live worker does."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack
+
+import pytest
+
+from jobfleet import Fleet, Job, JobResult, JobStatus
+from jobfleet.client.registry import Registry
+from tests.support.fleet import LONG, settle_all
+from tests.support.waiting import wait_until
+from tests.worker.conftest import Working
+
+Strangers = Callable[..., Fleet]
+
+pytestmark = pytest.mark.filterwarnings("ignore:No worker has published:UserWarning")
+
+
+@pytest.fixture
+def stranger(redis_url: str) -> Iterator[Strangers]:
+    """Makes fleets on the test's server that know one function each."""
+    with ExitStack() as stack:
+
+        def make(name: str, beat: float = 0.2) -> Fleet:
+            registry = Registry()
+            registry.register(abs, name=name)
+            return stack.enter_context(Fleet(redis_url, registry=registry, lease=6, beat=beat, patience=30))
+
+        yield make
+
+
+def jobs_of(name: str, count: int) -> list[Job]:
+    """Jobs that answer their number."""
+    return [Job(f"{name}-{number}", name, (-number,)) for number in range(count)]
+
+
+def answers(results: dict[str, JobResult[object]]) -> tuple[set[JobStatus], list[int], set[int | None]]:
+    """Statuses, values in order, and how often something was counted."""
+    return (
+        {one.status for one in results.values()},
+        sorted(one.result for one in results.values() if isinstance(one.result, int)),
+        {one.retry_count for one in results.values()},
+    )
+
+
+def test_two_workers_of_one_queue_leave_each_other_what_they_do_not_know(
+    fleet: Fleet, stranger: Strangers, working: Working, caplog: pytest.LogCaptureFixture
+) -> None:
+    one, other = stranger("one.run"), stranger("other.run")
+    with working(of=one), working(of=other):
+        wait_until(lambda: len(fleet.workers()) == 2, timeout=LONG, why="both are there")
+        ids = [one.id for one in fleet.enqueue_many([*jobs_of("one.run", 60), *jobs_of("other.run", 60)])]
+
+        results = settle_all(fleet, ids)
+
+    assert answers(results) == ({JobStatus.COMPLETED}, sorted([*range(60)] * 2), {0})
+    assert "no worker knows" not in caplog.text
+
+
+def test_jobs_behind_a_thousand_that_others_know_are_found(fleet: Fleet, stranger: Strangers, working: Working) -> None:
+    busy, free = stranger("busy.run"), stranger("free.run")
+    with working(of=busy), working(of=free):
+        wait_until(lambda: len(fleet.workers()) == 2, timeout=LONG, why="both are there")
+        fleet.pause("default")
+        list(fleet.enqueue_many(jobs_of("busy.run", 1_000)))
+        ids = [one.id for one in fleet.enqueue_many(jobs_of("free.run", 50))]
+        fleet.resume("default")
+
+        results = settle_all(fleet, ids)
+
+    assert answers(results) == ({JobStatus.COMPLETED}, [*range(50)], {0})
+
+
+def test_a_function_that_others_know_since_now_is_left_to_them(
+    fleet: Fleet, stranger: Strangers, working: Working, caplog: pytest.LogCaptureFixture
+) -> None:
+    old, late = stranger("old.run", beat=9.0), stranger("late.run")
+    with working(of=old):
+        wait_until(fleet.workers, timeout=LONG, why="the first is there")
+        with working(of=late):
+            wait_until(lambda: len(fleet.workers()) == 2, timeout=LONG, why="both are there")
+            assert fleet.wait(fleet.enqueue(Job("late", "late.run", (-7,))), timeout=LONG).result == 7
+    assert "no worker knows" not in caplog.text
+
+
+def test_a_job_is_parked_with_the_truth_once_the_last_that_knew_it_has_left(
+    fleet: Fleet, stranger: Strangers, working: Working, caplog: pytest.LogCaptureFixture
+) -> None:
+    one, other = stranger("one.run"), stranger("other.run")
+    with working(of=one):
+        with working(of=other):
+            wait_until(lambda: len(fleet.workers()) == 2, timeout=LONG, why="both are there")
+            assert fleet.wait(fleet.enqueue(Job("x", "other.run", (-1,))), timeout=LONG).result == 1
+        job_id = fleet.enqueue(Job("x", "other.run", (-1,)))
+        wait_until(lambda: fleet.poll(job_id).status is JobStatus.RETRYING, timeout=LONG, why="it is parked")
+    assert "no worker knows 'other.run'" in caplog.text
