@@ -10,6 +10,16 @@ TARGETS: Mapping[str, Sequence[str]] = {
     "jobfleet/retry.py": ("tests/unit/test_retry_edges.py", "tests/unit/test_retry.py"),
     "jobfleet/worker/ladder.py": ("tests/worker/test_ladder_times.py", "tests/worker/test_stages.py"),
     "jobfleet/store/lua/tick.lua": ("tests/lua/test_tick.py", "tests/lua/test_tick_edges.py"),
-    "jobfleet/store/lua/claim.lua": ("tests/lua/test_claim.py", "tests/lua/test_claim_guards.py"),
-    "jobfleet/store/lua/settle.lua": ("tests/lua/test_settle.py", "tests/lua/test_settle_guards.py"),
+    "jobfleet/store/lua/claim.lua": (
+        "tests/lua/test_claim_rare.py",
+        "tests/lua/test_claim.py",
+        "tests/lua/test_claim_guards.py",
+        "tests/lua/test_claim_fair.py",
+    ),
+    "jobfleet/store/lua/settle.lua": (
+        "tests/lua/test_settle.py",
+        "tests/lua/test_settle_guards.py",
+        "tests/lua/test_settle_rare.py",
+        "tests/lua/test_withhold.py",
+    ),
 }

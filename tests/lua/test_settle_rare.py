@@ -1,0 +1,188 @@
+"""Completions that go the short way, the long way and beside each other: each keeps its own record, token and time."""
+
+from __future__ import annotations
+
+import pytest
+
+from jobfleet.store.calls.settle import Item, complete, release, retry, settle
+from tests.lua.world import World
+
+TRIES = "1:0:0:0:0\nran"
+DURATIONS = {"a": 1, "b": 20, "c": 300, "d": 4000, "e": 50000, "f": 600000, "g": 7000000}
+"""Their sum tells which of them it has."""
+
+
+def completing(world: World, suffix: str, token: int) -> Item:
+    record = f"record of {suffix}".encode()
+    return complete(world.id(suffix), token, record=record, ttl_ms=600_000, duration_us=DURATIONS[suffix])
+
+
+def seeded(world: World, suffixes: str, base: int = 100) -> list[Item]:
+    """Runs of each kind, with tokens that follow each other, and their completions."""
+    items = []
+    for number, suffix in enumerate(suffixes):
+        token = base + number
+        if suffix == "a":
+            world.seed.running("a", token)
+        elif suffix == "b":
+            world.seed.running("b", token, group="acme")
+        elif suffix == "c":
+            world.seed.running("c", token, group="acme", meta="r 30000")
+        elif suffix == "d":
+            world.seed.running("d", token, tries=TRIES)
+        elif suffix == "e":
+            world.seed.watch(world.seed.running("e", token))
+        elif suffix == "f":
+            world.seed.running("f", token + 50)
+        items.append(completing(world, suffix, token))
+    return items
+
+
+def kept(world: World) -> dict[str, tuple[str, int]]:
+    return {name[-1]: value for name, value in world.state().items() if name.startswith("result:")}
+
+
+SETS = [*"abcdefg", *(f"a{other}" for other in "bcdefg"), "fa", "cb", "abcdefg", "gfedcba"]
+
+
+@pytest.mark.parametrize("beside", [False, True])
+@pytest.mark.parametrize("suffixes", SETS)
+def test_each_completion_keeps_its_own_record(world: World, suffixes: str, beside: bool) -> None:
+    items = seeded(world, suffixes)
+    if beside:
+        world.seed.running("z", 7)
+        items.append(retry(world.id("z"), 7, delay_us=0, tries=TRIES))
+    won = [suffix for suffix in suffixes if suffix not in "fg"]
+    lost = len(suffixes) - len(won)
+
+    answer = world.run(settle(world.lane, items))
+
+    state = world.state()
+    assert answer.letters == "".join("l" if suffix in "fg" else "s" for suffix in suffixes) + ("s" if beside else "")
+    assert answer.watched == ("e" in won)
+    assert kept(world) == {
+        suffix: (f"completed now {100 + suffixes.index(suffix)}\nrecord of {suffix}", 600) for suffix in won
+    }
+    totals = {"completed": len(won), "lost": lost, "run_us": sum(DURATIONS[suffix] for suffix in won)}
+    totals |= {"retried": 1, "retrying": 1} if beside else {}
+    assert state["totals"] == {name: str(value) for name, value in totals.items() if value}
+    lines = [line for batch in state.get("done", ()) for line in batch["jobs"].split("\n")]
+    assert sorted(lines) == [f"{suffix} co {DURATIONS[suffix]}" for suffix in sorted(won)]
+    assert state.get("outbox", []) == ([{"id": "mail.0.e"}] if "e" in won else [])
+    left = {f"mail.0.{suffix}" for suffix in suffixes if suffix == "f"}
+    assert set(state.get("runs", ())) == set(state.get("lease", ())) == left
+    assert {name for name in state if name.startswith("job:")} == {f"job:{name}" for name in left} | (
+        {"job:mail.0.z"} if beside else set()
+    )
+    assert not {"held", "meta", "watched"} & set(state)
+    assert set(state.get("tries", ())) == ({"mail.0.z"} if beside else set())
+
+
+@pytest.mark.parametrize("suffixes", SETS)
+def test_the_journal_and_who_listens_are_told_of_each_completion_alike(world: World, suffixes: str) -> None:
+    world.seed.journal()
+    items = seeded(world, suffixes)
+    tokens = {suffix: 100 + number for number, suffix in enumerate(suffixes)}
+    won = {suffix for suffix in suffixes if suffix not in "fg"}
+
+    with world.listening() as heard:
+        world.run(settle(world.lane, items))
+
+    journal = world.state().get("journal", [])
+    told = {}
+    for batch in journal:
+        for number in (name for name in batch if name.isdigit()):
+            word, job_id, token, duration = batch[number].split(" ")
+            rest = tuple(batch.get(f"{number}{part}") for part in "ert")
+            told[job_id[-1]] = (word, int(token), int(duration), *rest)
+    assert told == {
+        suffix: (
+            "completed", tokens[suffix], DURATIONS[suffix], f"envelope of {suffix}", f"record of {suffix}",
+            TRIES if suffix == "d" else None,
+        )
+        for suffix in won
+    }  # fmt: skip
+    lines = [line.split(" ")[:4] for _, text in heard for line in text.split("\n")]
+    assert sorted(lines) == [["1", "completed", suffix, str(tokens[suffix])] for suffix in sorted(won)]
+
+
+@pytest.mark.parametrize("mode", ["plain", "journal", "listening", "tries"])
+@pytest.mark.parametrize("tokens", [(7, 8, 9), (98, 99, 97), (10**15, 10**15 + 1, 10**15 + 2), (7, 70, 700)])
+def test_a_token_that_is_not_that_of_the_run_ends_nothing_wherever_it_stands(
+    world: World, mode: str, tokens: tuple[int, int, int]
+) -> None:
+    if mode == "journal":
+        world.seed.journal()
+    if mode == "tries":
+        world.seed.running("z", tries=TRIES)
+    for place in range(3):
+        for suffix, token in zip("abc", tokens, strict=True):
+            world.seed.running(suffix, token + 3 if "abc".index(suffix) == place else token)
+        items = [completing(world, suffix, token) for suffix, token in zip("abc", tokens, strict=True)]
+        with world.listening() if mode == "listening" else world.listening("x"):
+            answer = world.run(settle(world.lane, items))
+
+        letters = ["s"] * 3
+        letters[place] = "l"
+        assert answer.letters == "".join(letters)
+        assert set(world.state()["runs"]) - {"mail.0.z"} == {f"mail.0.{'abc'[place]}"}
+        world.raw.delete(*[world.lane.result(world.id(suffix)) for suffix in "abc"])
+
+
+def test_fifty_completions_of_which_each_tenth_is_lost(world: World) -> None:
+    items = []
+    for number in range(50):
+        world.seed.running(f"{number:02}", 1000 + number + (number % 10 == 3))
+        items.append(complete(world.id(f"{number:02}"), 1000 + number, record=b"r", ttl_ms=1000, duration_us=1))
+
+    answer = world.run(settle(world.lane, items, child="w.1", nonce=1))
+
+    assert answer.letters == "".join("l" if number % 10 == 3 else "s" for number in range(50))
+    assert world.state()["totals"] == {"completed": "45", "lost": "5", "run_us": "45"}
+    assert set(world.state()["runs"]) == {f"mail.0.{number:02}" for number in (3, 13, 23, 33, 43)}
+
+
+@pytest.mark.parametrize("limited", [False, True])
+def test_a_slot_that_is_free_again_wakes_somebody_only_where_a_limit_may_have_kept_them(
+    world: World, limited: bool
+) -> None:
+    world.seed.running("a", 100)
+    world.seed.running("b", 101, tries=TRIES)
+    if limited:
+        world.seed.limit("2 - - - 2")
+
+    world.run(settle(world.lane, [completing(world, "a", 100), completing(world, "b", 101)]))
+
+    assert ("wake" in world.state()) is limited
+
+
+@pytest.mark.parametrize("paused", [False, True])
+def test_a_lost_completion_frees_no_slot(world: World, paused: bool) -> None:
+    world.seed.limit("2 - - - 2")
+    if paused:
+        world.seed.paused()
+
+    assert world.run(settle(world.lane, [completing(world, "a", 100)])).letters == "l"
+    assert "wake" not in world.state()
+
+
+def test_a_job_that_took_no_time_is_completed_without_a_sum(world: World) -> None:
+    world.seed.running("a", 100)
+    item = complete(world.id("a"), 100, record=b"r", ttl_ms=1000, duration_us=0)
+
+    world.run(settle(world.lane, [item]))
+
+    assert world.state()["totals"] == {"completed": "1"}
+
+
+@pytest.mark.parametrize("child", ["", "w.1"])
+def test_only_a_trip_of_a_child_is_remembered(world: World, child: str) -> None:
+    world.seed.running("a", 100)
+    world.seed.running("b", 101, tries=TRIES)
+
+    for nonce, item in enumerate((completing(world, "a", 100), release(world.id("b"), 101)), 1):
+        world.run(settle(world.lane, [item], child=child, nonce=nonce))
+
+        assert {name: value for name, value in world.state().items() if name.startswith("sent")} == (
+            {"sent:w.1": (f"{nonce}\n1 s", 600)} if child else {}
+        )
