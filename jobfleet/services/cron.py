@@ -88,7 +88,7 @@ class Cron(Service):
             await self._attend(self._process, "reaper")
             self._announced = monotonic()
         now, kept = await self._store.run(calls.entries(self._space.keys))
-        if now - self._looked >= LOOK_AT_FUNCTIONS * 1e6:
+        if abs(now - self._looked) >= LOOK_AT_FUNCTIONS * 1e6:
             self._looked = now
             if await self._adopt(kept):
                 now, kept = await self._store.run(calls.entries(self._space.keys))

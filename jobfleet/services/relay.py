@@ -73,7 +73,7 @@ class Relay(Service):
         lanes = [self._keys.lane(queue, n) for queue, (_, count) in sorted(seen.queues.items()) for n in range(count)]
         for lane in lanes:
             await self.relay(lane)
-        if seen.now - self._swept >= SWEEP_EVERY * 1e6:
+        if abs(seen.now - self._swept) >= SWEEP_EVERY * 1e6:
             self._swept = seen.now
             for lane in lanes:
                 await self._sweep(lane, seen.now)

@@ -73,7 +73,7 @@ KEY_TABLE: tuple[KeyRow, ...] = (
     KeyRow(
         "lane",
         "hash",
-        "last token, primary's replication id, last TIME seen, hold, longest lease, clocks of bands",
+        "last token, primary's replication id, last TIME seen, hold, longest lease, clocks of bands, ahead",
         "few fields",
     ),
     KeyRow(

@@ -128,7 +128,8 @@ def bury(lane: Lane, child: str, held: Sequence[tuple[str, int]] = ()) -> Call[t
 
 def tick(lane: Lane, *, limit: int = CHUNK) -> Call[Ticked]:
     """Do a lane's housekeeping and answer what is overdue."""
-    return Call(load("tick"), (lane.lane, lane.wake, lane.lease, lane.gdue, lane.rates), (lane.tag, limit), _ticked)
+    keys = (lane.lane, lane.wake, lane.lease, lane.gdue, lane.rates, *lane.ready, lane.grouped)
+    return Call(load("tick"), keys, (lane.tag, limit), _ticked)
 
 
 def _ticked(reply: Reply) -> Ticked:

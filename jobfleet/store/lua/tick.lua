@@ -1,15 +1,16 @@
 -- tick: a lane's housekeeping. It answers what is overdue; the caller decides and settles.
 --
--- KEYS    1 lane        hash    seen, hold, longest
+-- KEYS    1 lane        hash    seen, hold, longest, ahead
 --         2 wake        zset    the marker idle children block on
 --         3 lease       zset    running ids by lease deadline (µs)
 --         4 gdue        zset    groups by when their turn is to be looked at (µs)
 --         5 rates       zset    groups by when their tokens are full again (µs)
--- READS   ready:0       zset    job ids by due time (µs)
---         ready:1       zset    HIGH
---         ready:2       zset    NORMAL
---         ready:3       zset    LOW
---         runs          hash    id → run
+--         6 ready:0     zset    job ids by due time (µs), CRITICAL
+--         7 ready:1     zset    HIGH
+--         8 ready:2     zset    NORMAL
+--         9 ready:3     zset    LOW
+--         10 grouped    zset    waiting jobs of groups
+-- READS   runs          hash    id → run
 --         tries         hash    id → tries
 --         meta          hash    id → clear record
 --         expiry        zset    ids by expires_at (µs)
@@ -32,6 +33,8 @@
 -- @include lib/number
 -- @include lib/run
 -- @include lib/gap
+-- @include lib/place
+-- @include lib/meta
 -- @include lib/ready
 -- @include lib/records
 -- @include lib/limit
@@ -41,7 +44,7 @@ local tag, limit = ARGV[1], tonumber(ARGV[2])
 local now = now_us()
 local stamp = int(now)
 
-local state = redis.call('HMGET', KEYS[1], 'seen', 'hold', 'longest')
+local state = redis.call('HMGET', KEYS[1], 'seen', 'hold', 'longest', 'ahead')
 local seen, hold, longest = tonumber(state[1] or '0'), tonumber(state[2] or '0'), tonumber(state[3] or '0')
 local leased = redis.call('ZCARD', KEYS[3])
 local jumped = now < seen or now - seen > gap_allowed(longest)
@@ -55,6 +58,16 @@ local watched, untold = redis.call('HLEN', tag .. 'watched'), redis.call('XLEN',
 local idle = redis.call('ZCOUNT', KEYS[5], '-inf', stamp)
 local due = next_due(tag, int(now), true)
 local expired = redis.call('ZRANGEBYSCORE', tag .. 'expiry', '-inf', stamp, 'LIMIT', 0, limit)
+-- The clock has stepped back: up to `ahead`, what is due was due before. Jobs came also after the last tick.
+local ahead, drawn = tonumber(state[4] or '0'), nil
+if now < seen then ahead = math.max(ahead, seen + gap_allowed(longest)) end
+if ahead > now then
+-- @include lib/stepped
+  local keys = {ready = {KEYS[6], KEYS[7], KEYS[8], KEYS[9]}, grouped = KEYS[10], gdue = KEYS[4], rates = KEYS[5]}
+  drawn = draw_in(keys)
+  if drawn.any and not conf[1] then claimable = true end
+  if drawn.more then due = now + 1 end
+end
 local farthest = int(now + 2 * longest)
 local beyond = leased > 0 and redis.call('ZRANGEBYSCORE', KEYS[3], '(' .. farthest, '+inf', 'LIMIT', 0, limit) or {}
 
@@ -83,6 +96,12 @@ local records = read_records(tag, ids, runs)
 
 redis.call('HSET', KEYS[1], 'seen', stamp, 'hold', int(hold), 'longest', int(longest))
 for i = 1, #beyond do redis.call('ZADD', KEYS[3], farthest, beyond[i]) end
+if drawn then drawn.write() end
+if drawn and drawn.more then
+  redis.call('HSET', KEYS[1], 'ahead', int(ahead))
+elseif state[4] then
+  redis.call('HDEL', KEYS[1], 'ahead')
+end
 if idle > 0 then redis.call('ZREMRANGEBYSCORE', KEYS[5], '-inf', stamp) end
 for i = 1, #freed do redis.call('ZADD', KEYS[4], 'LT', stamp, freed[i]) end
 if claimable then redis.call('ZADD', KEYS[2], 0, 'w') end
