@@ -112,6 +112,14 @@ def test_a_mutant_is_known_by_its_function_and_its_line_wherever_they_stand(
     assert [mutant.key(below) for mutant in find(below)] == [mutant.key(text) for mutant in find(text)]
 
 
+def test_lines_that_read_alike_are_told_apart_by_the_line_above() -> None:
+    text = b"if a then\n\n  b(1)\nend\n-- then\nb(1)\n"
+    first, second = (mutant.keys(text) for mutant in lua.mutants(text) if mutant.new == b"2")
+
+    assert first == (Key("", "b(1)", "b(2)", "if a then"), Key("", "b(1)", "b(2)"))
+    assert second == (Key("", "b(1)", "b(2)", "-- then"), Key("", "b(1)", "b(2)"))
+
+
 @pytest.mark.parametrize("path", TARGETS)
 def test_each_target_has_mutants_and_tests(path: str) -> None:
     assert FIND[Path(path).suffix]((ROOT / path).read_bytes())

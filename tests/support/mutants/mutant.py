@@ -13,11 +13,13 @@ class Key(NamedTuple):
         scope: The function or class around the change; empty at the top of the file.
         before: The changed lines as they are, each stripped.
         after: The same lines with the change.
+        below: The line above them, stripped, where a function has several such lines; else empty.
     """
 
     scope: str
     before: str
     after: str
+    below: str = ""
 
 
 class Mutant(NamedTuple):
@@ -44,6 +46,12 @@ class Mutant(NamedTuple):
     def line(self, source: bytes) -> int:
         """The number of the first changed line, from 1."""
         return source.count(b"\n", 0, self.begin) + 1
+
+    def keys(self, source: bytes) -> tuple[Key, Key]:
+        """What it may be recorded under: with the line above it, and without."""
+        first = source.rfind(b"\n", 0, self.begin) + 1
+        key = self.key(source)
+        return key._replace(below=_stripped(source[:first].rstrip().rpartition(b"\n")[2])), key
 
     def key(self, source: bytes) -> Key:
         """What it is recorded under."""

@@ -96,7 +96,7 @@ def records(path: Path = EQUIVALENT) -> Records:
     for row in tomllib.loads(path.read_text())["mutant"]:
         if not row["why"].strip():
             raise ValueError(f"{path.name}: say why no test can notice {row['after']!r}")
-        key = Key(row.get("scope", ""), row["before"], row["after"])
+        key = Key(row.get("scope", ""), row["before"], row["after"], row.get("below", ""))
         found.setdefault(row["file"], {})[key] = row["why"]
     return found
 
@@ -135,10 +135,10 @@ def survey(
     chosen = found
     if 0 < sample < len(found):
         chosen = sorted(random.Random(f"{seed} {path}").sample(found, sample))
-    all_keys = {mutant.key(source) for mutant in found}
+    all_keys = {key for mutant in found for key in mutant.keys(source)}
     told = Survey(path, source, len(found), stale=[key for key in known if key not in all_keys])
     for mutant, outcome in zip(chosen, _outcomes(tree, path, tests, source, chosen, jobs, options), strict=True):
-        reason = known.get(mutant.key(source))
+        reason = next((known[key] for key in mutant.keys(source) if key in known), None)
         if not outcome.is_green:
             (told.caught if reason is None else told.wrong).append(mutant)
         elif reason is not None:
