@@ -27,6 +27,8 @@ ALL = (Stage.RAISED, Stage.TERMINATED, Stage.KILLED)
 NOBODY: Any = cast(Any, None)
 CANCEL_GRACE, STOP_GRACE = 3.0, 8.0
 Entry = tuple[float, str, object]
+MANY = 1000
+"""More timers than any case needs."""
 
 
 class Deaf:
@@ -114,6 +116,7 @@ class Hand:
     def __init__(self) -> None:
         self.now = 1000.0
         self.timers: list[Timer] = []
+        self.calls = 0
 
     def read(self) -> float:
         """The time."""
@@ -137,6 +140,8 @@ class Hand:
             self.timers.remove(first)
             self.now = max(self.now, first.at)
             first.call()
+            self.calls += 1
+            assert self.calls < MANY, "timers without an end"
         self.now = to
 
 

@@ -12,6 +12,7 @@ TARGETS: Mapping[str, Sequence[str]] = {
     "jobfleet/store/lua/tick.lua": ("tests/lua/test_tick.py", "tests/lua/test_tick_edges.py"),
     "jobfleet/store/lua/claim.lua": (
         "tests/lua/test_claim_rare.py",
+        "tests/lua/test_claim_foreign.py",
         "tests/lua/test_claim.py",
         "tests/lua/test_claim_guards.py",
         "tests/lua/test_claim_fair.py",
