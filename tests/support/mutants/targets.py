@@ -7,7 +7,11 @@ from collections.abc import Mapping, Sequence
 TARGETS: Mapping[str, Sequence[str]] = {
     "jobfleet/cron/schedule.py": ("tests/unit/test_cron_times.py", "tests/unit/test_cron.py"),
     "jobfleet/cron/entry.py": ("tests/unit/test_cron_plan.py", "tests/unit/test_cron.py"),
-    "jobfleet/retry.py": ("tests/unit/test_retry_edges.py", "tests/unit/test_retry.py"),
+    "jobfleet/retry.py": (
+        "tests/unit/test_retry_edges.py",
+        "tests/unit/test_retry.py",
+        "tests/unit/test_retry_elsewhere.py",
+    ),
     "jobfleet/worker/ladder.py": ("tests/worker/test_ladder_times.py", "tests/worker/test_stages.py"),
     "jobfleet/store/lua/tick.lua": ("tests/lua/test_tick.py", "tests/lua/test_tick_edges.py"),
     "jobfleet/store/lua/claim.lua": (
