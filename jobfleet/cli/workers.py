@@ -16,12 +16,15 @@ from jobfleet.cli.options import TIME, Decorated, Group, by_option, yes_option
 from jobfleet.cli.output import Cell, Column, age, agreed, count, say
 from jobfleet.cli.schema import confirmation_data, worker_data
 from jobfleet.clock import span
+from jobfleet.config import processors
 
 if TYPE_CHECKING:
     from jobfleet.client.admin import WorkerInfo
     from jobfleet.client.commands import Confirmation
     from jobfleet.client.sync import Fleet
 
+CROWD = 4
+"""Processes per processor above which `scale` asks first: each loads the modules, and takes memory for them."""
 _COLORS = {"running": "green", "quiet": "yellow", "stopping": "yellow", "gone": "red"}
 
 
@@ -106,12 +109,19 @@ def resume(invocation: Invocation, /, **where: Any) -> int:
 def scale(invocation: Invocation, /, processes: int, yes: bool, **where: Any) -> int:
     """Change how many child processes workers have, until they end.
 
-    Those that are too many finish what they run.
+    Those that are too many finish what they run. It asks first before it removes processes, or starts more than four
+    per processor of a worker's machine.
     """
 
     def question(found: Sequence[WorkerInfo]) -> str:
         shrinking = [one for one in found if one.children > processes]
-        return f"Scale {_named(shrinking)} down to {processes} each?" if shrinking else ""
+        crowded = [one for one in found if one.children < processes > CROWD * _cpus(one)]
+        if shrinking:
+            return f"Scale {_named(shrinking)} down to {processes} each?"
+        if crowded:
+            cpus = min(_cpus(one) for one in crowded)
+            return f"Scale {_named(crowded)} up to {processes} each, more than {CROWD} per CPU ({cpus})?"
+        return ""
 
     return _Told(invocation, "scale", **where, ask=question, yes=yes, processes=processes).go()
 
@@ -135,6 +145,11 @@ def stop(invocation: Invocation, /, grace: float | None, yes: bool, **where: Any
 def dump(invocation: Invocation, /, **where: Any) -> int:
     """Let workers write to their logs what they hold, and the stacks of their threads."""
     return _Told(invocation, "dump", **where).go()
+
+
+def _cpus(worker: WorkerInfo) -> int:
+    """The processors that a worker may use; those of this machine where it does not say."""
+    return worker.cpus or processors()
 
 
 def _named(found: Sequence[WorkerInfo]) -> str:

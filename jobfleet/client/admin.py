@@ -104,6 +104,7 @@ class WorkerInfo:
         obeyed: The nonce of the last command it has obeyed.
         version: Its version of jobfleet.
         undecorated: The modules whose public functions it runs without their being registered.
+        cpus: How many processors it may use, by affinity and cgroup; 0 where a worker of an older version does not say.
     """
 
     id: str
@@ -123,6 +124,7 @@ class WorkerInfo:
     obeyed: str = ""
     version: str = ""
     undecorated: Sequence[str] = ()
+    cpus: int = 0
 
 
 def seen(space: Space) -> Verb[FleetSeen]:
@@ -230,6 +232,7 @@ def _worker_info(worker: str, beat: int, account: bytes, now: int, gone_us: int)
         obeyed=str(fields.get("obeyed", "")),
         version=str(fields.get("version", "")),
         undecorated=_texts(fields.get("undecorated")),
+        cpus=int(fields.get("cpus", 0)),
     )
 
 

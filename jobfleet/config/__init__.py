@@ -1,6 +1,6 @@
 """The settings: one table, from which flags, variables, keys and the reference are generated."""
 
-from jobfleet.config.cpu import default_processes
+from jobfleet.config.cpu import default_processes, processors
 from jobfleet.config.layers import OTHER_VARIABLES, Loaded, load
 from jobfleet.config.setting import Duration, Scope, Setting
 from jobfleet.config.table import SETTINGS, JobConfig
@@ -19,4 +19,5 @@ __all__ = [
     "default_processes",
     "load",
     "mask_url",
+    "processors",
 ]

@@ -11,8 +11,8 @@ _CGROUPS = Path("/sys/fs/cgroup")
 _MEMBERSHIP = Path("/proc/self/cgroup")
 
 
-def default_processes(*, cgroups: Path = _CGROUPS, membership: Path = _MEMBERSHIP) -> int:
-    """Count the processors given by affinity and by the cgroup's quota, 1 to 8.
+def processors(*, cgroups: Path = _CGROUPS, membership: Path = _MEMBERSHIP) -> int:
+    """Count the processors given by affinity and by the cgroup's quota, at least 1.
 
     A container's quota is rounded down, since a process that is throttled renews late.
 
@@ -21,7 +21,12 @@ def default_processes(*, cgroups: Path = _CGROUPS, membership: Path = _MEMBERSHI
         membership: The file that names this process's cgroups.
     """
     given = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-    return max(1, int(min(given, _quota(cgroups, membership), PROCESSES_MOST)))
+    return max(1, int(min(given, _quota(cgroups, membership))))
+
+
+def default_processes(*, cgroups: Path = _CGROUPS, membership: Path = _MEMBERSHIP) -> int:
+    """The processes of a worker that is not told how many: one per processor, at most 8; see `processors`."""
+    return min(PROCESSES_MOST, processors(cgroups=cgroups, membership=membership))
 
 
 def _quota(cgroups: Path, membership: Path) -> float:

@@ -11,7 +11,7 @@ from collections.abc import Awaitable, Callable, Coroutine, Sequence
 from typing import Any
 
 from jobfleet.clock import boottime
-from jobfleet.config import JobConfig
+from jobfleet.config import JobConfig, processors
 from jobfleet.errors import JobfleetError
 from jobfleet.outcome import Cancelled, TimedOut
 from jobfleet.store.connect import Target
@@ -34,6 +34,13 @@ LAST_WORDS = 1.0
 
 TRY_AGAIN = 30.0
 """Seconds after which a child that could not start, while others serve, is started again."""
+
+LEAST_AT_ONCE = 4
+"""Children that may load their modules at once; as many as there are processors, where these are more."""
+LOADING = 30.0
+"""Seconds after which a child that still loads its modules keeps no other from starting."""
+GROW_EVERY = 0.5
+"""Seconds between looks whether more children can be started, beside the looks when one is ready."""
 
 STEADY = 10.0
 """Seconds after which a child that dies is no sign of a crash loop."""
@@ -101,11 +108,16 @@ class Nursery:
         self.state = "running"
         self.refusal: str | None = None
         self.awaited: set[int] = set()
+        self._at_once = max(LEAST_AT_ONCE, processors())
+        self._unborn: list[int] = []
+        self._growing: asyncio.TimerHandle | None = None
 
     @property
     def is_deserted(self) -> bool:
         """Whether no child is left, and none is to come."""
-        return not self.kin and (self.state == "stopping" or (self._config.burst and not self.awaited))
+        return not self.kin and (
+            self.state == "stopping" or (self._config.burst and not self.awaited and not self._unborn)
+        )
 
     @property
     def standing(self) -> list[Kin]:
@@ -127,12 +139,28 @@ class Nursery:
         """Have so many children: more are started, those that are too many finish what they run."""
         self.size = size
         taken = self.awaited | {kin.number for kin in self.standing}
-        for number in sorted(set(range(size)) - taken):
-            self.spawn(number)
+        self._unborn = sorted(set(range(size)) - taken, reverse=True)
+        self._grow()
         for kin in self.standing:
             if kin.number >= size:
                 kin.is_replaced = True
                 self.drain(kin, None)
+
+    def _grow(self) -> None:
+        """Start children that are still missing, a few at a time.
+
+        Loading modules takes all of a processor and much memory. Hundreds that load at once would bring the machine
+        down, and keep this process from its heartbeats.
+        """
+        if self.state == "stopping":
+            self._unborn.clear()
+        now = boottime()
+        loading = sum(1 for kin in self.kin.values() if not kin.is_ready and now - kin.born < LOADING)
+        while self._unborn and loading < self._at_once:
+            self.spawn(self._unborn.pop())
+            loading += 1
+        if self._unborn and (self._growing is None or self._growing.when() <= asyncio.get_running_loop().time()):
+            self._growing = asyncio.get_running_loop().call_later(GROW_EVERY, self._grow)
 
     def spawn(self, number: int, *, follows: tuple[Kin, float | None] | None = None) -> None:
         """Start a child.
@@ -156,6 +184,7 @@ class Nursery:
                 kin.kind = Kind(*kind)
                 kin.is_ready = True
                 self.queues = list(dict.fromkeys([*self.queues, *kin.queues]))
+                self._grow()
                 await self._on_ready(functions)
             elif word == "serving":
                 self._relieve(kin)

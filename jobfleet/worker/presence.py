@@ -15,7 +15,7 @@ from collections.abc import Iterable, Mapping, Sequence
 
 from jobfleet.clock import wall_us
 from jobfleet.codec import decode, encode
-from jobfleet.config import JobConfig
+from jobfleet.config import JobConfig, processors
 from jobfleet.errors import EncodingError
 from jobfleet.store.aio import AsyncStore
 from jobfleet.store.calls.presence import beat, know, leave
@@ -44,6 +44,7 @@ class Presence:
         self._gone_us = round(config.gone_after * 1e6)
         self._worker = worker
         self._started = wall_us()
+        self._cpus = processors()
         self._functions: dict[str, bytes] = {}
         self._unpublished: dict[str, bytes] = {}
         self._unrestored: dict[str, tuple[int, int]] = {}
@@ -78,6 +79,7 @@ class Presence:
         account = {
             "host": socket.gethostname(),
             "pid": os.getpid(),
+            "cpus": self._cpus,
             "started": self._started,
             "version": VERSION,
             "queues": list(queues),

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import signal
 from collections.abc import Callable
+from datetime import datetime
 from pathlib import Path
 
 import pytest
@@ -13,8 +14,11 @@ from click.testing import CliRunner, Result
 from jobfleet import AsyncFleet, Fleet, Job, JobStatus
 from jobfleet.cli.main import main
 from jobfleet.client.admin import WorkerInfo
+from jobfleet.codec import encode
+from jobfleet.config import processors
 from jobfleet.errors import ConfigError
 from jobfleet.events import Command
+from jobfleet.store.calls.presence import beat
 from tests.support.fleet import LONG, Programs, settle_all
 from tests.support.waiting import wait_until
 
@@ -38,6 +42,11 @@ def cli(redis_url: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Cli:
 def only(fleet: Fleet) -> WorkerInfo:
     (worker,) = fleet.workers()
     return worker
+
+
+def await_beat(fleet: Fleet, last: datetime | None) -> None:
+    """Wait until the worker was heard of again."""
+    wait_until(lambda: only(fleet).beat != last, timeout=LONG, why="heartbeats go on")
 
 
 def test_quiet_and_resume(programs: Programs, fleet: Fleet, cli: Cli, tmp_path: Path) -> None:
@@ -277,3 +286,40 @@ def test_a_command_that_makes_no_sense_is_refused(fleet: Fleet, verb: str, numbe
 
 def runners(programs: Programs) -> set[int]:
     return {entry.pid for entry in programs.history.entries()}
+
+
+def test_children_start_a_few_at_a_time_while_heartbeats_and_commands_go_on(
+    programs: Programs, fleet: Fleet, cli: Cli, tmp_path: Path
+) -> None:
+    at_once = max(4, processors())
+    gate = tmp_path / "gate"
+    gate.touch()
+    worker = programs.ready("slow_to_load", beat=0.2, gone_after=5)
+    gate.unlink()
+    (first,) = tmp_path.glob("loading-*")
+    first.unlink()
+    wanted = at_once + 3
+
+    cli("scale", "--all", "-p", str(wanted), "--yes", "--timeout", "0s")
+    wait_until(lambda: len([*tmp_path.glob("loading-*")]) == at_once, timeout=LONG, why="the first of them load")
+    for _ in range(3):
+        await_beat(fleet, only(fleet).beat)
+    worker.send(signal.SIGTSTP)
+    wait_until(lambda: only(fleet).state == "quiet", timeout=LONG, why="it obeys signals")
+    loading = len([*tmp_path.glob("loading-*")])
+    gate.touch()
+
+    wait_until(lambda: only(fleet).children == wanted, timeout=LONG, why="all are there in the end")
+    assert loading == at_once
+    assert len([*tmp_path.glob("loading-*")]) == wanted - 1
+
+
+@pytest.mark.parametrize(("processes", "is_asked"), [(9, True), (8, False)])
+def test_scale_asks_before_it_crowds_a_machine(fleet: Fleet, cli: Cli, processes: int, is_asked: bool) -> None:
+    account = encode({"host": "far", "pid": 1, "children": 1, "state": "running", "cpus": 2})
+    fleet.store.run(beat(fleet.space.keys, "far:1:a", account=account, gone_us=20_000_000))
+
+    result = cli("scale", "far", "-p", str(processes), "--timeout", "0s", input="n\n")
+
+    question = "Scale far:1:a up to 9 each, more than 4 per CPU (2)? [y/N] "
+    assert (result.exit_code, question in result.stderr) == ((1, True) if is_asked else (124, False))
