@@ -20,8 +20,8 @@ from jobfleet.config.kind import DURATION
 from jobfleet.errors import ConfigError, StoreUnavailable
 from jobfleet.model import JobStatus
 from jobfleet.services.archive import GROUP
-from jobfleet.store.calls import inspect
 from jobfleet.store.calls.journal import dismiss, unregister
+from jobfleet.store.fleet import read_whole
 
 if TYPE_CHECKING:
     from jobfleet.archive import JobRepository
@@ -170,7 +170,7 @@ def detach(invocation: Invocation, yes: bool) -> int:
 def _detach(fleet: Fleet) -> bool:
     keys = fleet.space.keys
     was = fleet.store.run(dismiss(keys, GROUP))
-    for queue, (_, lanes) in fleet.store.run(inspect.fleet(keys)).queues.items():
+    for queue, (_, lanes) in read_whole(fleet.store, keys).queues.items():
         for lane in fleet.space.lanes_of(queue, lanes):
             was |= fleet.store.run(unregister(lane, GROUP))
     return was

@@ -15,6 +15,7 @@ from jobfleet.errors import ConfigError, EncodingError
 from jobfleet.model import Priority, check_queue
 from jobfleet.store.calls import inspect
 from jobfleet.store.calls.paused import read_functions
+from jobfleet.store.fleet import whole
 from jobfleet.store.keys import BANDS, Lane
 from jobfleet.store.values import Counts, FleetSeen
 
@@ -129,8 +130,7 @@ class WorkerInfo:
 
 def seen(space: Space) -> Verb[FleetSeen]:
     """Queues, workers and functions."""
-    answer: FleetSeen = value((yield (space.looking(),)))
-    return answer
+    return (yield from whole(space.keys))
 
 
 def lanes(space: Space, queue: str | None = None) -> Verb[list[Lane]]:
@@ -199,7 +199,7 @@ def _paused_functions(rows: Sequence[Counts]) -> Iterator[FunctionPause]:
 
 def workers(space: Space) -> Verb[list[WorkerInfo]]:
     """The workers that were heard of lately."""
-    return workers_of(space, (yield from seen(space)))
+    return workers_of(space, value((yield (space.looking(),))))
 
 
 def workers_of(space: Space, fleet: FleetSeen) -> list[WorkerInfo]:

@@ -77,7 +77,7 @@ class AsyncFleet(AsyncSteering, AsyncShowing, AsyncOperations):
         if self._store is None:
             config = self.space.config
             if self.target is None:
-                self.target = target(config.url)
+                self.target = target(config.url, warns=True)
             self._store = AsyncStore(
                 self.target,
                 patience=config.patience,

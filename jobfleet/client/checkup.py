@@ -19,9 +19,10 @@ from jobfleet.store.call import Call
 from jobfleet.store.calls import cron, doctor, inspect, journal, limit
 from jobfleet.store.calls.doctor import Kept, Leased, Locks
 from jobfleet.store.calls.paused import read_functions
+from jobfleet.store.fleet import whole
 from jobfleet.store.found import Finished, Waiting
 from jobfleet.store.keys import Lane
-from jobfleet.store.values import Counts, FleetSeen
+from jobfleet.store.values import Counts
 
 PAGES = 20
 """Of leases of a lane: 500 at most."""
@@ -148,14 +149,13 @@ def take(space: Space) -> Verb[Checkup]:
     began = wall_us()
     answers = yield (
         doctor.server(space.keys),
-        space.looking(),
         journal.consumers(space.keys),
         cron.entries(space.keys),
         cron.attendants(space.keys),
     )
     ended = wall_us()
     now, info = value(answers[:1])
-    fleet: FleetSeen = value(answers[1:2])
+    fleet = yield from whole(space.keys)
     lanes: tuple[LaneSeen, ...] = ()
     for name, (_, count) in sorted(fleet.queues.items()):
         for lane in space.lanes_of(name, count):
@@ -168,10 +168,10 @@ def take(space: Space) -> Verb[Checkup]:
         workers=tuple(workers_of(space, fleet)),
         functions=frozenset(fleet.functions),
         paused=tuple(read_functions(fleet.paused)),
-        consumers=value(answers[2:3]),
+        consumers=value(answers[1:2]),
         lanes=lanes,
-        recurring=tuple(sorted({row.name for row in value(answers[3:4])[1]} | set(recurring(fleet)))),
-        fired_by=firing(space, value(answers[4:])),
+        recurring=tuple(sorted({row.name for row in value(answers[2:3])[1]} | set(recurring(fleet)))),
+        fired_by=firing(space, value(answers[3:])),
     )
 
 

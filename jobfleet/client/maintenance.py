@@ -10,8 +10,8 @@ from jobfleet.client.default import default_fleet
 from jobfleet.client.registry import CLEANUP, JobFunction
 from jobfleet.client.sync import Fleet
 from jobfleet.model import JobStatus
-from jobfleet.store.calls import inspect
 from jobfleet.store.calls.control import trim
+from jobfleet.store.fleet import read_whole
 
 DAY_S = 86_400.0
 _FINAL = frozenset(status for status in JobStatus if status.is_final)
@@ -35,7 +35,7 @@ def cleanup(days: float | None = None, failed_days: float | None = None) -> dict
 def _dead_letters(fleet: Fleet, days: float | None) -> int:
     config = fleet.config
     kept = config.dead_ttl if days is None else days * DAY_S
-    seen = fleet.store.run(inspect.fleet(fleet.space.keys))
+    seen = read_whole(fleet.store, fleet.space.keys)
     done_before, dead_before = (round(seen.now / 1000 - age * 1000) for age in (config.result_ttl, kept))
     gone = 0
     for queue, (_, lanes) in seen.queues.items():

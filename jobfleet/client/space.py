@@ -105,8 +105,8 @@ class Space:
         return calls.open_queue(self.keys, queue, self.config.lanes.get(queue, 1))
 
     def looking(self) -> Any:
-        """The call that answers what workers have published."""
-        return inspect.fleet(self.keys)
+        """The call that answers which workers there are and what they have published; it lists no queues."""
+        return inspect.fleet(self.keys, most=0)
 
     def lane_for(self, queue: str, job: Job, key: str | None = None, group: str | None = None) -> Lane:
         """The lane of a queue that is known, for a job with this unique key and group, or none."""

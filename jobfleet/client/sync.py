@@ -72,7 +72,7 @@ class Fleet(Steering, Showing, Operations):
         """The connection, made on first use."""
         if self._store is None:
             config = self.space.config
-            self.target = target(config.url)
+            self.target = target(config.url, warns=True)
             self._store = Store(
                 self.target,
                 patience=config.patience,

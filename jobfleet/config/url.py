@@ -1,17 +1,42 @@
-"""What is said about a URL before anything connects: is its scheme known, and how is it shown."""
+"""What is said about a URL before anything connects: is its scheme known, and how is it shown.
+
+A password may stand in the wrong place, or hold characters that end it early. So what is shown is what is known to be
+harmless, and the rest is hidden; an error names the place that is wrong, never its text.
+"""
 
 from __future__ import annotations
 
 import re
+from collections.abc import Iterator
+from urllib.parse import SplitResult
 
 from jobfleet.errors import ConfigError
 
 SCHEMES = ("redis", "rediss", "unix", "sentinel", "cluster", "embedded", "memory")
+HIDDEN = "***"
+ESCAPE = "write '/', '?', '#' and '@' in a user or a password as %2F, %3F, %23 and %40"
 
 _SCHEME = re.compile(r"([A-Za-z][A-Za-z0-9+.-]*)://")
-_SECRET_PARAMETER = re.compile(r"([?&][^=&#]*(?:password|secret|token)[^=&#]*=)[^&#]*", re.IGNORECASE)
-# Greedy up to the last '@': a password with an unescaped '/' or '@' must not show either.
-_PASSWORD = re.compile(r"^([^:/?#@]*://[^:/?#@]*|[^:/?#@]*(?=:(?!//))):.*@", re.DOTALL)
+_WITHOUT_LOGIN = frozenset({"embedded", "memory", "sqlite"})
+_HARMLESS = frozenset(
+    {
+        "application_name", "client_name", "connect_timeout", "db", "decode_responses", "health_check_interval",
+        "max_connections", "mode", "protocol", "retry_on_timeout", "socket_connect_timeout", "socket_keepalive",
+        "socket_timeout", "ssl_ca_certs", "ssl_cert_reqs", "ssl_certfile", "ssl_check_hostname", "ssl_keyfile",
+        "sslmode", "sslrootcert", "target_session_attrs", "timeout",
+    }
+)  # fmt: skip
+_NUMBERED = frozenset({"redis", "rediss"})
+"""Schemes whose path is the number of a database."""
+_MANY = frozenset({"sentinel", "cluster"})
+"""Schemes that name several hosts."""
+_SECRET = frozenset(
+    {
+        "auth", "pass", "password", "secret", "sentinel_password", "sentinel_username", "ssl_password", "token", "user",
+        "username",
+    }
+)  # fmt: skip
+_HOST = re.compile(r"(\[[0-9A-Fa-f:.]+\]|[^:\[\]]+)(:[0-9]{1,5})?")
 
 
 def check_url(url: str) -> str:
@@ -34,16 +59,82 @@ def check_database_url(url: str) -> str:
     """Refuse the URL of a database that no archive can be in; answer the others unchanged.
 
     Raises:
-        ConfigError: It is neither of SQLite nor of PostgreSQL.
+        ConfigError: It is neither of SQLite nor of PostgreSQL, or its user or password hold what ends them early.
     """
-    if re.match(r"(sqlite|postgres(ql)?(\+psycopg)?)://", url):
-        return url
-    raise ConfigError("use sqlite:///PATH or postgresql://USER:PASSWORD@HOST/DATABASE")
+    found = re.match(r"(sqlite|postgres(ql)?(\+psycopg)?)://", url)
+    if not found:
+        raise ConfigError("use sqlite:///PATH or postgresql://USER:PASSWORD@HOST/DATABASE")
+    rest = url[found.end() :]
+    if found[1] != "sqlite" and re.search("[/?#@]", rest.rpartition("@")[0]):
+        raise ConfigError(ESCAPE)
+    return url
+
+
+def is_misread(parts: SplitResult) -> bool:
+    """Whether a password seems to have ended early: what should stand before an '@' stands behind another mark."""
+    in_path = "@" in parts.path and (parts.scheme != "unix" or bool(parts.netloc))
+    in_query = "@" in parts.query and not _HARMLESS.union(_SECRET).issuperset(_names(parts.query))
+    return in_path or in_query or bool(parts.fragment)
+
+
+def _names(query: str) -> Iterator[str]:
+    return (pair.partition("=")[0] for pair in query.split("&"))
 
 
 def mask_url(url: str) -> str:
-    """Replace the passwords in a URL by ``***``, for messages and logs.
+    """Hide in a URL whatever may be a password, or a part of one, by ``***``, for messages and logs.
 
-    A text that is no URL is masked too; when in doubt, more is hidden than need be.
+    A text that is no URL is hidden as a whole; when in doubt, more is hidden than need be.
     """
-    return _PASSWORD.sub(r"\1:***@", _SECRET_PARAMETER.sub(r"\1***", url))
+    found = _SCHEME.match(url)
+    if not found:
+        return HIDDEN if url else ""
+    scheme, rest = found[1], url[found.end() :]
+    if scheme.lower() in _WITHOUT_LOGIN:
+        return url
+    end = re.search("[?#]", rest)
+    front, tail = (rest[: end.start()], rest[end.start() :]) if end else (rest, "")
+    query, _, fragment = tail.removeprefix("?").partition("#")
+    if is_misread(SplitResult("", "", "", query, "")) or "@" in fragment or (fragment and "@" not in front):
+        return f"{scheme}://{HIDDEN}"
+    is_path = scheme.lower() == "unix" and front.startswith("/")
+    login, at, place = ("", "", front) if is_path else front.rpartition("@")
+    where = place if scheme.lower() == "unix" else _place(place, scheme.lower())
+    shown = f"{scheme}://{_login(login)}{at}{where}"
+    if tail.startswith("?"):
+        shown += "?" + "&".join(_parameter(pair) for pair in query.split("&"))
+    return f"{shown}#{HIDDEN}" if fragment else shown
+
+
+def _login(login: str) -> str:
+    """A user and what hides the password; a lone word may be the password."""
+    user, colon, _ = login.partition(":")
+    if not login:
+        return ""
+    return f"{user}:{HIDDEN}" if colon and not re.search("[/@]", user) else HIDDEN
+
+
+def _place(place: str, scheme: str) -> str:
+    """A host, or several, each with a port that is a number; and a path, which may have to be a number, too."""
+    hosts, slash, path = place.partition("/")
+    if not hosts.strip(":") or hosts.startswith(":"):
+        return f":{HIDDEN}" if place else ""
+    every = hosts.split(",") if scheme in _MANY else [hosts]
+    shown = ",".join(map(_host, every))
+    if path and (shown != hosts or (scheme in _NUMBERED and not path.strip("/").isdigit())):
+        path = HIDDEN
+    return shown + slash + path
+
+
+def _host(host: str) -> str:
+    if not host or _HOST.fullmatch(host):
+        return host
+    name, _, _ = host.partition(":")
+    return f"{name}:{HIDDEN}" if _HOST.fullmatch(name) else HIDDEN
+
+
+def _parameter(pair: str) -> str:
+    name, sign, _ = pair.partition("=")
+    if sign and name in _HARMLESS:
+        return pair
+    return f"{name}={HIDDEN}" if sign and name in _SECRET else HIDDEN

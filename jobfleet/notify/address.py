@@ -6,7 +6,7 @@ import queue
 import socket
 import threading
 from collections.abc import Callable, Sequence
-from ipaddress import IPv4Address, IPv6Address, IPv6Network, ip_address
+from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network, ip_address
 
 from jobfleet.notify.channel import NotDelivered
 
@@ -14,7 +14,12 @@ Address = IPv4Address | IPv6Address
 Resolver = Callable[[str, int], Sequence[str]]
 
 _TRANSLATED = IPv6Network("64:ff9b::/96")
-_TRANSLATED_INSIDE = IPv6Network("64:ff9b:1::/48")  # not known as private to every Python
+_INSIDE = (  # not known as such to every Python
+    IPv6Network("64:ff9b:1::/48"),  # translated, inside
+    IPv6Network("fec0::/10"),  # site-local, of old
+    IPv6Network("3fff::/20"),  # documentation
+    IPv4Network("192.88.99.0/24"),  # relays of 6to4, of old
+)
 
 
 class AddressRefused(NotDelivered):
@@ -24,7 +29,7 @@ class AddressRefused(NotDelivered):
 def is_public(text: str) -> bool:
     """Whether an address belongs to the public internet: not private, loopback, link-local, shared or reserved."""
     address = _unwrapped(ip_address(text.partition("%")[0]))
-    if address.version == 6 and address in _TRANSLATED_INSIDE:
+    if any(address in network for network in _INSIDE):
         return False
     return address.is_global and not address.is_multicast and not address.is_reserved
 

@@ -119,7 +119,7 @@ class Cron(Service):
 
     async def _adopt(self, kept: Iterable[calls.Scheduled]) -> bool:
         """Keep the entries that stand at functions which workers have published; whether any is new or changed."""
-        seen = await self._store.run(inspect.fleet(self._space.keys))
+        seen = await self._store.run(inspect.fleet(self._space.keys, most=0))
         stored: Mapping[str, calls.Scheduled] = {row.name: row for row in kept}
         changed = False
         for made in decorated(self._space, seen):

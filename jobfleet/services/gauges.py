@@ -25,6 +25,7 @@ from jobfleet.store.aio import AsyncStore
 from jobfleet.store.call import Call
 from jobfleet.store.calls import cron as cron_calls
 from jobfleet.store.calls import inspect
+from jobfleet.store.fleet import FleetReader
 from jobfleet.store.values import Counts
 
 log = logging.getLogger("jobfleet.reaper")
@@ -59,6 +60,7 @@ class FleetGauges:
         self._counted: dict[str, Values] = {}
         self._pace = Pace()
         self._timetable = Timetable(self._space)
+        self._reader = FleetReader(store, self._space.keys)
 
     def refresh(self) -> None:
         """Read, unless it was just done; from any thread but the loop's."""
@@ -88,6 +90,7 @@ class FleetGauges:
         keys = self._space.keys
         calls: list[Call[Any]] = [inspect.fleet(keys), inspect.memory(keys), cron_calls.entries(keys)]
         seen, memory, (now, kept) = _whole(await self._store.run_many(calls, patience=PATIENCE))
+        seen = await self._reader.completed(seen, patience=PATIENCE)
         lanes = [lane for name, (_, count) in sorted(seen.queues.items()) for lane in self._space.lanes_of(name, count)]
         marks = self._timetable.questions(kept, seen.queues)
         answers = await self._store.run_many([*map(inspect.counts, lanes), *marks], patience=PATIENCE)

@@ -16,13 +16,14 @@ from jobfleet.config import JobConfig
 from jobfleet.errors import JobfleetError
 from jobfleet.metrics.tally import Tally
 from jobfleet.outcome import Crashed, Outcome, Preempted
+from jobfleet.services.lanes import Lanes
 from jobfleet.services.overdue import Overdue, Published
 from jobfleet.services.pausing import catch_up
 from jobfleet.services.relay import Relay
 from jobfleet.services.service import Service, drive
 from jobfleet.services.teller import Teller
 from jobfleet.store.aio import AsyncStore
-from jobfleet.store.calls import inspect, settle
+from jobfleet.store.calls import settle
 from jobfleet.store.calls.lease import CHUNK, tick
 from jobfleet.store.calls.paused import read_resuming, stopped
 from jobfleet.store.keys import Keyspace, Lane
@@ -81,7 +82,7 @@ class Leases(Service):
         self._config = config
         self._spacing = spacing or (lambda: config.reap_interval)
         self._published = Published()
-        self._lanes: list[Lane] = []
+        self._lanes = Lanes(store, keys)
         self._paused: frozenset[str] = frozenset()
         self._turns = 0
         self._watched: set[Lane] = set()
@@ -99,11 +100,12 @@ class Leases(Service):
         if monotonic() < self._whole_at and self._watched:
             spacing = await self._tick(list(self._watched), base)
         else:
-            if self._turns % LOOK_EVERY == 0 or not self._lanes:  # a fleet's first queue is seen to at once
+            if self._turns % LOOK_EVERY == 0 or not self._lanes.places:  # a fleet's first queue is seen to at once
                 await self._look()
             self._turns += 1
-            self._watched.intersection_update(self._lanes)
-            spacing = await self._tick(self._lanes, base)
+            lanes = await self._lanes.due()
+            self._watched.intersection_update(lanes)
+            spacing = await self._tick(lanes, base)
             self._whole_at = monotonic() + LEAST_SHARE * spacing
         return min(spacing, base / OFTENER) if self._watched else spacing
 
@@ -139,13 +141,10 @@ class Leases(Service):
         if self._is_fresh:
             return
         self._is_fresh = True
-        seen = await self._store.run(inspect.fleet(self._keys))
+        seen = await self._lanes.look()
         self._published.functions = seen.functions
         self._paused = stopped(seen.paused)
         self._published.beats = {worker.id: worker.beat for worker in seen.workers}
-        self._lanes = [
-            self._keys.lane(queue, index) for queue, (_, count) in sorted(seen.queues.items()) for index in range(count)
-        ]
 
     async def _lane(self, lane: Lane, ticked: Ticked) -> float:
         if ticked.overdue:

@@ -70,7 +70,7 @@ async def _run(config: JobConfig, parent: int | None, reports: int | None = None
     keys, tally = Keyspace(config.namespace), tally_for(config.metrics_port)
     outage = Outage(at.shown, log, tally, meanwhile=lambda: MEANWHILE)
     if parent is None:
-        await store.run(inspect.fleet(keys))  # whoever starts a reaper by hand hears at once that Redis is away
+        await store.run(inspect.fleet(keys, most=0))  # whoever starts a reaper by hand hears at once that Redis is away
         store.recorder = outage
     elif tally.is_on:
         store.recorder = tally  # the worker that hosts this reaper speaks of outages, and counts them

@@ -20,6 +20,7 @@ from jobfleet.config import JobConfig
 from jobfleet.errors import EncodingError
 from jobfleet.metrics.tally import Tally
 from jobfleet.model import suffix_time_us
+from jobfleet.services.lanes import Lanes
 from jobfleet.services.service import Service
 from jobfleet.store.aio import AsyncStore
 from jobfleet.store.call import Call
@@ -64,13 +65,14 @@ class Relay(Service):
         self._keys = keys
         self._ttl_ms = round(max(config.failed_result_ttl, config.result_ttl) * 1000)
         self._swept = 0
+        self._lanes = Lanes(store, keys)
         self._touched: set[Lane] = set()
         self._places: dict[tuple[Lane, int], int] = {}
 
     async def turn(self) -> float:
         """Tell what is to be told, in every lane; from time to time, sweep."""
-        seen = await self._store.run(inspect.fleet(self._keys))
-        lanes = [self._keys.lane(queue, n) for queue, (_, count) in sorted(seen.queues.items()) for n in range(count)]
+        seen = await self._lanes.look()
+        lanes = await self._lanes.due()
         for lane in lanes:
             await self.relay(lane)
         if abs(seen.now - self._swept) >= SWEEP_EVERY * 1e6:

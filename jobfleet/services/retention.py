@@ -6,12 +6,12 @@ import logging
 
 from jobfleet.config import JobConfig
 from jobfleet.metrics.tally import Tally
+from jobfleet.services.lanes import Lanes
 from jobfleet.services.service import Service
 from jobfleet.store.aio import AsyncStore
-from jobfleet.store.calls import inspect
 from jobfleet.store.calls.control import trim
 from jobfleet.store.calls.index import indexes, sweep
-from jobfleet.store.keys import Keyspace, Lane
+from jobfleet.store.keys import KEPT, Keyspace, Lane
 
 log = logging.getLogger("jobfleet.reaper")
 EVERY = 60.0
@@ -32,31 +32,25 @@ class Retention(Service):
     def __init__(self, store: AsyncStore, keys: Keyspace, config: JobConfig, tally: Tally) -> None:
         super().__init__(tally)
         self._store = store
-        self._keys = keys
         self._config = config
+        self._lanes = Lanes(store, keys, signs=KEPT)
 
     async def turn(self) -> float:
         """Trim every lane, and let its indexes forget what is gone."""
-        seen = await self._store.run(inspect.fleet(self._keys))
+        seen = await self._lanes.look()
         done_before = (seen.now - round(self._config.result_ttl * 1e6)) // 1000
         dead_before = (seen.now - round(self._config.dead_ttl * 1e6)) // 1000
-        for queue, (_, count) in sorted(seen.queues.items()):
-            for index in range(count):
-                lane = self._keys.lane(queue, index)
-                gone, more = 0, True
-                while more:
-                    _, letters, more = await self._store.run(
-                        trim(
-                            lane,
-                            done_before_ms=done_before,
-                            dead_before_ms=dead_before,
-                            dead_max=self._config.dead_max,
-                        )
-                    )
-                    gone += letters
-                if gone:
-                    log.warning("dead_letters.let_go queue=%s lane=%d letters=%d", queue, index, gone)
-                await self._sweep(lane)
+        async for lane in self._lanes.occupied():
+            call = trim(
+                lane, done_before_ms=done_before, dead_before_ms=dead_before, dead_max=self._config.dead_max
+            )  # fmt: skip
+            gone, more = 0, True
+            while more:
+                _, letters, more = await self._store.run(call)
+                gone += letters
+            if gone:
+                log.warning("dead_letters.let_go queue=%s lane=%d letters=%d", lane.queue, lane.index, gone)
+            await self._sweep(lane)
         return EVERY
 
     async def _sweep(self, lane: Lane) -> None:

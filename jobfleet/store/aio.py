@@ -125,6 +125,15 @@ class AsyncStore:
                 step = next(steps)
             replies = await self.link.exchange(cast("list[Command]", step))
 
+    async def any_exist(self, groups: Sequence[Sequence[str]]) -> list[bool]:
+        """Whether at least one key of each group exists; True also where the server does not answer.
+
+        Args:
+            groups: Keys, those of a group in one slot.
+        """
+        replies = await self.link.exchange([("EXISTS", *keys) for keys in groups])
+        return [reply != 0 for reply in replies]
+
     @property
     def server(self) -> str | None:
         """Which server answers, by its run id; None where that is not known."""

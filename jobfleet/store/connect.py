@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import threading
+import warnings
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
-from urllib.parse import urlsplit
+from urllib.parse import SplitResult, parse_qs, urlsplit
 
 import redis
 import redis.asyncio
@@ -16,6 +17,7 @@ from redis.backoff import NoBackoff
 from redis.retry import Retry
 
 from jobfleet.config import check_url, mask_url
+from jobfleet.config.url import ESCAPE, is_misread
 from jobfleet.errors import ConfigError
 from jobfleet.store.embedded import EmbeddedServer
 
@@ -26,6 +28,10 @@ OLDEST = (7, 2)
 Maker = Callable[[], Any]
 _MODEL = "redis://HOST:6379/0"
 
+UNCHECKED = (
+    "ssl_cert_reqs=none in {}: the server's certificate is not checked, so anyone on the way can read and change all "
+    "that is sent, the password too. Name its authority with ssl_ca_certs=PATH instead."
+)
 _BOUNDS: dict[str, Any] = {"socket_connect_timeout": 2.0, "socket_timeout": 2.0}
 """Of subscriptions: a server that does not answer is a server that is away."""
 ENDLESS = 1 << 31
@@ -57,8 +63,12 @@ class Target:
             self.embedded.close()
 
 
-def target(url: str) -> Target:
+def target(url: str, *, warns: bool = False) -> Target:
     """Find, or for ``embedded://`` start, what a URL names.
+
+    Args:
+        url: The URL.
+        warns: Whether to warn when the URL turns off a check that protects the connection.
 
     Raises:
         ConfigError: The scheme is unknown, this version cannot connect to it, or the rest cannot be read.
@@ -73,25 +83,42 @@ def target(url: str) -> Target:
         server = EmbeddedServer.start(Path(path) if path else None)
         return Target(server.url, url, embedded=server)
     _check_whole(url)
+    if warns and parse_qs(urlsplit(url).query).get("ssl_cert_reqs") == ["none"]:
+        warnings.warn(UNCHECKED.format(mask_url(url)), UserWarning, stacklevel=4)
     return Target(url, mask_url(url))
 
 
 def _check_whole(url: str) -> None:
-    """Refuse what redis-py cannot read, or reads as something else than was meant."""
+    """Refuse what redis-py cannot read, or reads as something else than was meant. No text of the URL is told."""
+    wrong = ""
     try:
         parts = urlsplit(url)
-        name = parts.path.strip("/")
-        if parts.scheme == "unix":
-            wrong = "" if parts.path else "the socket's path is missing, as in unix:///run/redis.sock"
-        else:
-            wrong = "" if not name or name.isdigit() else f"the database is {name!r}; give a number, as in {_MODEL}"
-        redis.ConnectionPool.from_url(url, protocol=2).make_connection()
-    except ValueError as error:
-        wrong = str(error).rstrip(".")
-    except TypeError as error:  # an option that no connection takes
-        wrong = f"unknown option {str(error).rpartition(' ')[2]}"
+        wrong = ESCAPE if is_misread(parts) else _wrong_place(parts)
+        if not wrong:
+            redis.ConnectionPool.from_url(url, protocol=2).make_connection()
+    except (ValueError, redis.RedisError) as error:
+        wrong = wrong or str(error).rstrip(".")
+        wrong = wrong if wrong.startswith(_TOLD) else "write it as redis://USER:PASSWORD@HOST:6379/0"
+    except TypeError:
+        wrong = "an option behind its '?' is none that a connection takes"
     if wrong:
         raise ConfigError(f"Cannot read the URL {mask_url(url)}: {wrong}.")
+
+
+_TOLD = ("Invalid IPv6 URL", "Invalid value for ")
+"""Errors of reading that hold no text of the URL but an option's name."""
+
+
+def _wrong_place(parts: SplitResult) -> str:
+    """What is wrong with host, port or path, if anything."""
+    if parts.scheme == "unix":
+        return "" if parts.path else "the socket's path is missing, as in unix:///run/redis.sock"
+    try:
+        _ = parts.port
+    except ValueError:
+        return f"the port is no number from 0 to 65535, as in {_MODEL}"
+    name = parts.path.strip("/")
+    return "" if not name or name.isdigit() else f"the database is no number; give one, as in {_MODEL}"
 
 
 def connections(at: Target, *, connect_timeout: float, socket_timeout: float | None) -> Maker:

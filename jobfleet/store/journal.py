@@ -15,9 +15,9 @@ from jobfleet.clock import monotonic, to_us
 from jobfleet.errors import JobfleetError
 from jobfleet.store.aio import AsyncStore
 from jobfleet.store.call import Command
-from jobfleet.store.calls import inspect
 from jobfleet.store.calls import journal as calls
 from jobfleet.store.calls.journal import Kept
+from jobfleet.store.fleet import FleetReader
 from jobfleet.store.keys import Keyspace, Lane
 from jobfleet.store.replies import CONNECTION_ERRORS, unavailable
 
@@ -108,6 +108,7 @@ class Journal:
         self._look_every = look_every
         self._looked = self._took_over = float("-inf")
         self._dropped: dict[Lane, int] = {}
+        self._reader = FleetReader(store, keys)
 
     async def register(self) -> None:
         """Have the journal written, in all lanes that there are and will be, if it is not yet. Safe to repeat.
@@ -122,7 +123,7 @@ class Journal:
     async def unregister(self) -> None:
         """Let the whole group go: nobody is to read for it any more. What was not acknowledged is lost to it."""
         await self._store.run(calls.dismiss(self._keys, self.group))
-        seen = await self._store.run(inspect.fleet(self._keys))
+        seen = await FleetReader(self._store, self._keys).look()
         for lane in _lanes(self._keys, seen.queues):
             await self._store.run(calls.unregister(lane, self.group))
         self._lanes.clear()
@@ -205,7 +206,7 @@ class Journal:
 
     async def _look(self) -> None:
         """Register in lanes that are new."""
-        seen = await self._store.run(inspect.fleet(self._keys))
+        seen = await self._reader.look()
         fresh = [lane for lane in _lanes(self._keys, seen.queues) if lane not in self._lanes]
         await register_all(self._store, fresh, {self.group: self._most})
         self._lanes += fresh

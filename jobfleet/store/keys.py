@@ -7,6 +7,7 @@ it, and a test fails where a key is left without a TTL, an owner that deletes it
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from functools import cache
 from typing import NamedTuple
 
@@ -15,6 +16,10 @@ from jobfleet.model import split_id
 BANDS = 4
 NORMAL = 2
 """The band of jobs that say nothing of their priority."""
+WORK = (*[f"ready:{band}" for band in range(BANDS)], "lease", "expiry", "outbox", "rates")
+"""The keys of a lane of which at least one exists while something is to be done in it."""
+KEPT = ("done", "dlq", "locks", "indexes")
+"""The keys of a lane of which at least one exists while it keeps something that is to go one day."""
 
 
 class KeyRow(NamedTuple):
@@ -297,6 +302,11 @@ class Keyspace:
     def channel(self, name: str) -> ChannelKeys:
         """The keys of a notification channel."""
         return ChannelKeys(self.tag, name)
+
+    def signs(self, queue: str, index: int, names: Sequence[str]) -> tuple[str, ...]:
+        """Some keys of a lane, such as `WORK`, to see whether one exists. Unlike `lane`, this remembers nothing."""
+        tag = f"{{{self.namespace}:{queue}:{index}}}:"
+        return tuple(tag + name for name in names)
 
     def lane_of(self, job_id: str) -> Lane:
         """The lane that an id names.

@@ -282,7 +282,7 @@ class Present:
     Attributes:
         now: Redis's time, µs.
         workers: How many workers are there.
-        queues: Each queue's home lanes and lanes.
+        queues: Home lanes and lanes of the queues that it serves.
         before: The account that stood until now; empty where none did.
     """
 
@@ -342,10 +342,20 @@ class WorkerSeen:
 
 @dataclass(frozen=True, slots=True)
 class FleetSeen:
-    """Queues, workers and functions of a fleet, and which of these are paused in every queue."""
+    """A fleet at one moment.
+
+    Attributes:
+        now: Redis's time, µs.
+        queues: Each queue's home lanes and lanes; empty where there are more than were to be listed.
+        workers: The workers heard of lately.
+        functions: What workers have published, by function.
+        paused: The functions that are paused in every queue.
+        count: How many queues there are.
+    """
 
     now: int
     queues: Mapping[str, tuple[int, int]]
     workers: tuple[WorkerSeen, ...]
     functions: Mapping[str, bytes]
     paused: str = ""
+    count: int = 0

@@ -1,4 +1,4 @@
-"""Presence: a worker says every few seconds that it lives, and learns what queues there are.
+"""Presence: a worker says every few seconds that it lives, and learns how many lanes its queues have.
 
 Redis may lose its data while workers run: it restarts without persistence, somebody flushes it, or an empty replica
 takes over. Each account says how often the worker had published functions when it was given. A beat answers the
@@ -53,7 +53,7 @@ class Presence:
         self.workers = 1
         """How many workers the fleet has."""
         self.queues: Mapping[str, tuple[int, int]] = {}
-        """Each queue's home lanes and lanes."""
+        """Home lanes and lanes of the queues that this worker serves."""
         self._kinds: frozenset[str] = frozenset()
         self._told: set[str] = set()
 
@@ -90,7 +90,7 @@ class Presence:
             **more,
         }
         expected = self._times_confirmed  # before the call is sent: another beat may be answered meanwhile
-        present = await self._send(account)
+        present = await self._send(account, queues)
         if _times_published(present.before) < expected:
             self._unpublished = {**self._functions, **self._unpublished}
             self._unrestored = {queue: self.queues[queue] for queue in queues if queue in self.queues}
@@ -99,11 +99,11 @@ class Presence:
                 len(self._unpublished),
                 len(self._unrestored),
             )
-            present = await self._send(account)
+            present = await self._send(account, queues)
         self.workers = present.workers
         self.queues = present.queues
 
-    async def _send(self, account: Mapping[str, object]) -> Present:
+    async def _send(self, account: Mapping[str, object], serves: Sequence[str]) -> Present:
         functions, self._unpublished = self._unpublished, {}
         queues, self._unrestored = self._unrestored, {}
         times = self._times_published
@@ -114,6 +114,7 @@ class Presence:
                     self._worker,
                     account=encode({**account, "published": times}),
                     gone_us=self._gone_us,
+                    serves=serves,
                     functions=functions,
                     queues=queues,
                 )

@@ -8,11 +8,13 @@ from tests.support.seed import S
 def test_a_beat_tells_who_lives_and_answers_who_else(world: World) -> None:
     world.raw.hset(world.keys.queues, mapping={"mail": "2:8", "default": "1:1"})
     world.raw.zadd(world.keys.workers, {"silent": world.seed.at(-30), "lively": world.seed.at(-10)})
-    call = beat(world.keys, "w1", account=b"busy", gone_us=20 * S, functions={"f": b"one", "g": b"two"})
+    call = beat(
+        world.keys, "w1", account=b"busy", gone_us=20 * S, serves=["mail", "new"], functions={"f": b"one", "g": b"two"}
+    )
 
     answer = world.run(call)
 
-    assert (answer.workers, answer.queues) == (2, {"mail": (2, 8), "default": (1, 1)})
+    assert (answer.workers, answer.queues) == (2, {"mail": (2, 8)})
     assert world.state() == world.moved(
         {
             "functions": {"f": "one", "g": "two"},
@@ -51,7 +53,13 @@ def test_a_beat_answers_the_account_that_stood_before(world: World) -> None:
 def test_a_beat_restores_queues_and_leaves_those_that_are_known(world: World) -> None:
     world.raw.hset(world.keys.queues, "mail", "2:8")
     call = beat(
-        world.keys, "w1", account=b"", gone_us=20 * S, functions={"f": b"one"}, queues={"mail": (1, 1), "sms": (1, 4)}
+        world.keys,
+        "w1",
+        account=b"",
+        gone_us=20 * S,
+        serves=["mail", "sms"],
+        functions={"f": b"one"},
+        queues={"mail": (1, 1), "sms": (1, 4)},
     )
 
     answer = world.run(call)

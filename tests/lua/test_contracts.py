@@ -50,7 +50,9 @@ INDEXED = index.marked("", IDS)
 SAMPLES: dict[str, Call[Any]] = {
     "attend": cron.attend(KEYS, "w", "worker", gone_us=1),
     "attendants": cron.attendants(KEYS),
-    "beat": presence.beat(KEYS, "w", account=b"", gone_us=1_000_000, functions={"f": b"", "g": b""}),
+    "beat": presence.beat(
+        KEYS, "w", account=b"", gone_us=1_000_000, serves=["mail", "bulk"], functions={"f": b"", "g": b""}
+    ),
     "block": flow.block(LANE, Entry("mail.0.k", 2, "", INDEXED, b""), [flow.Edge(i, 0, "c") for i in IDS], ttl_ms=1000),
     "children": flow.children(LANE, "mail.0.p"),
     "extend_flow": flow.extend_flow(KEYS, "f", "a", stage=1, count=1, record=b"", ttl_ms=1),
@@ -119,6 +121,7 @@ SAMPLES: dict[str, Call[Any]] = {
     "pause_group": limit.pause_group(LANE, "acme", by=None),
     "pause_function": paused.pause_function(LANE, "mail.send", by=None),
     "paused": paused.paused(KEYS),
+    "queues": inspect.queues(KEYS),
     "put_back": paused.put_back(LANE, IDS),
     "resume_function": paused.resume_function(LANE, "mail.send"),
     "progress": progress.progress(LANE, [progress.Report(job_id, 7, 1, b"") for job_id in IDS], ttl_ms=1),
@@ -149,7 +152,7 @@ SAMPLES: dict[str, Call[Any]] = {
 LETTERED = {"cancel", "enqueue_plain", "follow", "log", "progress", "reschedule", "settle", "stop", "unblock"}
 """Scripts whose replies end with a letter for each item."""
 ARGUMENTS_AN_ITEM = {
-    "beat": 2, "block": 3, "bury": 2, "cancel": 1, "clean": 1, "enqueue": 5, "enqueue_plain": 1, "gather": 6,
+    "beat": 3, "block": 3, "bury": 2, "cancel": 1, "clean": 1, "enqueue": 5, "enqueue_plain": 1, "gather": 6,
     "join": 1, "kept": 1, "know": 2, "leave": 1, "ledger": 2, "limits": 1, "log": 5, "marks": 1,
     "outcomes": 1, "progress": 4, "purge": 1, "put_back": 1, "renew": 2, "replay": 3, "reschedule": 1, "results": 1,
     "settle": 6, "status": 1, "stop": 4, "unblock": 4, "unwatch": 2, "watch": 1,
@@ -157,7 +160,7 @@ ARGUMENTS_AN_ITEM = {
 SHARES_KEYS = {
     "attend", "attendants", "beat", "command", "consumers", "deliver", "deliveries", "dismiss", "enlist", "entries",
     "extend_flow", "fleet", "flow", "flows", "gather", "history", "hold_entry", "keep_flow", "kinds", "know", "leave",
-    "ledger", "memory", "open_queue", "paused", "schedule", "server", "take", "unschedule",
+    "ledger", "memory", "open_queue", "paused", "queues", "schedule", "server", "take", "unschedule",
 }  # fmt: skip
 
 every_script = pytest.mark.parametrize("name", names())
@@ -245,7 +248,8 @@ def test_its_builder_passes_keys_in_the_order_of_the_header(name: str) -> None:
 def test_no_file_searches_keys_or_reads_the_clock_by_itself(path: Path) -> None:
     commands = set(re.findall(r"redis\.p?call\('([A-Za-z]+)'", code(path)))
 
-    assert not {"KEYS", "SCAN", "HSCAN", "SSCAN", "ZSCAN", "RANDOMKEY"} & commands
+    searching = {"KEYS", "SCAN", "HSCAN", "SSCAN", "ZSCAN", "RANDOMKEY"} & commands
+    assert searching == ({"HSCAN"} if path.stem == "queues" else set())  # one bounded page of one hash
     assert ("TIME" in commands) == (path.stem in {"clock", "stamp"})
     assert not re.search(r"redis\.p?call\((?!')", code(path)), "commands are spelled out"
 

@@ -11,7 +11,7 @@ from tests.support.seed import S
 def test_an_empty_fleet_is_seen(world: World) -> None:
     seen = world.refused(fleet(world.keys))
 
-    assert (seen.queues, seen.workers, seen.functions) == ({}, (), {})
+    assert (seen.queues, seen.workers, seen.functions, seen.count) == ({}, (), {}, 0)
 
 
 def test_queues_workers_and_functions_are_seen_newest_beat_first(world: World) -> None:
@@ -24,3 +24,12 @@ def test_queues_workers_and_functions_are_seen_newest_beat_first(world: World) -
     assert (seen.queues, seen.functions) == ({"mail": (2, 2)}, {"f": b"\xffone"})
     assert [(worker.id, worker.account) for worker in seen.workers] == [("w2", b"\x00busy"), ("w1", b"")]
     assert seen.workers[1] == WorkerSeen("w1", world.seed.at(-10), b"")
+
+
+def test_queues_are_counted_and_not_listed_where_they_are_too_many(world: World) -> None:
+    world.raw.hset(world.keys.queues, mapping={f"q{number}": "1:2" for number in range(4)})
+
+    few, many = world.refused(fleet(world.keys, most=4)), world.refused(fleet(world.keys, most=3))
+
+    assert (few.count, few.queues) == (4, {f"q{number}": (1, 2) for number in range(4)})
+    assert (many.count, many.queues) == (4, {})

@@ -32,7 +32,9 @@ def channel(url: str, **options: Any) -> WebhookNotificationChannel:
         ("240.0.0.1", False), ("192.0.2.1", False), ("::1", False), ("::", False), ("fe80::1%eth0", False),
         ("fc00::1", False), ("ff02::1", False), ("::ffff:127.0.0.1", False), ("::ffff:93.184.216.34", True),
         ("::127.0.0.1", False), ("2002:7f00:1::", False), ("64:ff9b::7f00:1", False), ("64:ff9b::5db8:d822", True),
-        ("2001:db8::1", False), ("64:ff9b:1::7f00:1", False),
+        ("2001:db8::1", False), ("64:ff9b:1::7f00:1", False), ("fec0::1", False), ("feff::1", False),
+        ("3fff::1", False), ("3fff:fff::1", False), ("192.88.99.1", False), ("::ffff:192.88.99.1", False),
+        ("3ffe::1", True), ("192.88.98.1", True),
     ],
 )  # fmt: skip
 def test_addresses_that_lead_inside_are_known(address: str, public: bool) -> None:

@@ -44,28 +44,56 @@ def stranger() -> Iterator[str]:
         thread.join()
 
 
+NO_PORT = "the port is no number from 0 to 65535, as in redis://HOST:6379/0"
+NO_NUMBER = "the database is no number; give one, as in redis://HOST:6379/0"
+ENDED_EARLY = "write '/', '?', '#' and '@' in a user or a password as %2F, %3F, %23 and %40"
+
+
 @pytest.mark.parametrize(
-    ("url", "wrong"),
+    ("url", "shown", "wrong"),
     [
-        ("redis://u:pw@h:abc", "Port could not be cast to integer value as 'abc'"),
-        ("redis://h:99999", "Port out of range 0-65535"),
-        ("redis://[::1", "Invalid IPv6 URL"),
-        ("redis://h:6379/abc", "the database is 'abc'; give a number, as in redis://HOST:6379/0"),
-        ("redis://h:6379/-1", "the database is '-1'; give a number, as in redis://HOST:6379/0"),
-        ("redis://h?db=abc", "Invalid value for 'db' in connection URL"),
-        ("rediss://h/0?colour=red", "unknown option 'colour'"),
-        ("unix://", "the socket's path is missing, as in unix:///run/redis.sock"),
+        ("redis://u:pw@h:abc", "redis://u:***@h:***", NO_PORT),
+        ("redis://h:99999", "redis://h:99999", NO_PORT),
+        ("redis://[::1", "redis://***", "Invalid IPv6 URL"),
+        ("redis://h:6379/abc", "redis://h:6379/***", NO_NUMBER),
+        ("redis://h:6379/-1", "redis://h:6379/***", NO_NUMBER),
+        ("redis://h?db=abc", "redis://h?db=abc", "Invalid value for 'db' in connection URL"),
+        ("rediss://h/0?colour=red", "rediss://h/0?***", "an option behind its '?' is none that a connection takes"),
+        ("unix://", "unix://", "the socket's path is missing, as in unix:///run/redis.sock"),
+        ("redis://u:12/34@h:6379/0", "redis://u:***@h:6379/0", ENDED_EARLY),
+        (
+            "rediss://h?ssl_cert_reqs=NONE",
+            "rediss://h?ssl_cert_reqs=NONE",
+            "write it as redis://USER:PASSWORD@HOST:6379/0",
+        ),
+        ("redis://u:12#34@h", "redis://***", ENDED_EARLY),
+        ("redis://u:12?34@h", "redis://***", ENDED_EARLY),
     ],
 )
-def test_a_url_that_cannot_be_read_is_told_with_what_is_wrong(url: str, wrong: str) -> None:
+def test_a_url_that_cannot_be_read_is_told_with_what_is_wrong(url: str, shown: str, wrong: str) -> None:
     with pytest.raises(ConfigError) as caught:
         target(url)
 
-    assert str(caught.value) == f"Cannot read the URL {url.replace('pw', '***')}: {wrong}."
+    assert str(caught.value) == f"Cannot read the URL {shown}: {wrong}."
+
+
+def test_a_url_without_the_check_of_certificates_is_warned_of() -> None:
+    url = "rediss://u:pw@h:6379/0?ssl_cert_reqs=none"
+
+    with pytest.warns(
+        UserWarning, match=r"^ssl_cert_reqs=none in rediss://u:\*\*\*@h:6379/0\?ssl_cert_reqs="
+    ) as caught:
+        target(url, warns=True)
+
+    assert len(caught) == 1
+    assert "ssl_ca_certs=PATH" in str(caught[0].message)
 
 
 def test_a_fleet_refuses_a_url_that_cannot_be_read_on_first_use() -> None:
-    with Fleet("redis://h:abc") as fleet, pytest.raises(ConfigError, match=r"^Cannot read the URL redis://h:abc: Port"):
+    with (
+        Fleet("redis://h:abc") as fleet,
+        pytest.raises(ConfigError, match=r"^Cannot read the URL redis://h:\*\*\*: the port"),
+    ):
         fleet.queues()
 
 

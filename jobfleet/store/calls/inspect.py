@@ -15,6 +15,8 @@ from jobfleet.store.standing import Explained, Grouped, Limited
 from jobfleet.store.values import BLOCKED, Counts, FleetSeen, Run, WorkerSeen
 
 CHUNK = 50
+LISTED = 1000
+"""Queues that are read at once; more are read by pages."""
 GROUPED = 9_000_000_000_000_000
 """Jobs of groups stand so much before their due time, µs; lib/place.lua says the same."""
 _GROUPED, _BLOCKED = 1, 2
@@ -224,9 +226,19 @@ def memory(keys: Keyspace) -> Call[tuple[int, int]]:
     return Call(load("memory"), (keys.queues,), (), lambda reply: (int(reply[1]), int(reply[2])))
 
 
-def fleet(keys: Keyspace) -> Call[FleetSeen]:
-    """Queues, workers and functions of the fleet."""
-    return Call(load("fleet"), (keys.queues,), (keys.tag,), _fleet)
+def fleet(keys: Keyspace, *, most: int = LISTED) -> Call[FleetSeen]:
+    """Queues, workers and functions of the fleet.
+
+    Args:
+        keys: The fleet's keys.
+        most: How many queues are listed; where there are more, none is: see `queues`, and `jobfleet.store.fleet`.
+    """
+    return Call(load("fleet"), (keys.queues,), (keys.tag, most), _fleet)
+
+
+def queues(keys: Keyspace, cursor: bytes = b"0") -> Call[tuple[bytes, dict[str, tuple[int, int]]]]:
+    """A page of the queues, and the cursor of the next, ``b"0"`` after the last."""
+    return Call(load("queues"), (keys.queues,), (cursor, LISTED), lambda reply: (bytes(reply[1]), queues_of(reply[2])))
 
 
 def _fleet(reply: Reply) -> FleetSeen:
@@ -237,4 +249,5 @@ def _fleet(reply: Reply) -> FleetSeen:
         tuple(WorkerSeen(rows[i].decode(), int(float(rows[i + 1])), rows[i + 2]) for i in range(0, len(rows), 3)),
         {functions[i].decode(): functions[i + 1] for i in range(0, len(functions), 2)},
         reply[5].decode(),
+        int(reply[6]),
     )

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Mapping, Sequence
+from functools import partial
 
 from jobfleet.events import Command
 from jobfleet.store.call import Call, Reply
@@ -18,6 +19,7 @@ def beat(
     *,
     account: bytes,
     gone_us: int,
+    serves: Sequence[str] = (),
     functions: Mapping[str, bytes] | None = None,
     queues: Mapping[str, tuple[int, int]] | None = None,
 ) -> Call[Present]:
@@ -28,6 +30,7 @@ def beat(
         worker: Its id.
         account: What it says of itself.
         gone_us: After how many µs of silence a worker counts as gone.
+        serves: The queues that it serves, whose lanes are answered.
         functions: What to publish of the functions it knows.
         queues: Queues to restore where they are not known any more: home lanes and lanes of each.
     """
@@ -36,13 +39,14 @@ def beat(
     return Call(
         load("beat"),
         (keys.workers, keys.worker(worker), keys.functions, keys.queues),
-        (worker, gone_us, account, len(published) // 2, *published, *restored),
-        _present,
+        (worker, gone_us, account, len(published) // 2, len(serves), *published, *serves, *restored),
+        partial(_present, serves),
     )
 
 
-def _present(reply: Reply) -> Present:
-    return Present(int(reply[1]), int(reply[2]), queues_of(reply[3]), bytes(reply[4]))
+def _present(serves: Sequence[str], reply: Reply) -> Present:
+    lanes = {queue: lanes_of(text) for queue, text in zip(serves, reply[3], strict=True) if text}
+    return Present(int(reply[1]), int(reply[2]), lanes, bytes(reply[4]))
 
 
 def queues_of(pairs: Reply) -> dict[str, tuple[int, int]]:

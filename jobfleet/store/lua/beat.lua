@@ -7,29 +7,37 @@
 -- ARGV    1 worker      text    its id
 --         2 gone        int     µs after which a silent worker counts as gone
 --         3 account     text    msgpack
---         4 count       int     how many functions follow
---         5..* row      text    name and record of each function to publish; then queue and lanes of each queue to restore
+--         4 functions   int     how many functions to publish follow
+--         5 serves      int     how many queues that it serves follow
+--         6..* rest     text    name and record of each function; names of queues; queue and lanes of each to restore
 -- FLAGS   allow-oom
--- RETURNS {"beat", now, present, {queue, lanes, …}, before}   present: how many workers are; before: the account that
---         stood until now, empty where none did
+-- RETURNS {"beat", now, present, {lanes, …}, before}   present: how many workers are; lanes of each queue that it
+--         serves, empty where there is no such queue; before: the account that stood until now, empty where none did
 -- EMITS   -
--- COST    O(log workers + queues)
+-- COST    O(log workers + queues that it serves)
 -- @include lib/clock
 -- @include lib/number
 
-local worker, gone, account, last = ARGV[1], tonumber(ARGV[2]), ARGV[3], 4 + 2 * tonumber(ARGV[4])
+local worker, gone, account = ARGV[1], tonumber(ARGV[2]), ARGV[3]
+local published = 5 + 2 * tonumber(ARGV[4])
+local served = published + tonumber(ARGV[5])
 local now = now_us()
 local before = redis.pcall('GET', KEYS[2])
 if type(before) ~= 'string' then before = '' end
 
-local functions = {}
-for i = 5, last do functions[i - 4] = ARGV[i] end
+local functions, queues = {}, {}
+for i = 6, published do functions[#functions + 1] = ARGV[i] end
+for i = published + 1, served do queues[#queues + 1] = ARGV[i] end
 
 redis.call('ZADD', KEYS[1], int(now), worker)
 redis.call('ZREMRANGEBYSCORE', KEYS[1], '-inf', int(now - 10 * gone))
 redis.call('SET', KEYS[2], account, 'PX', int(gone / 100))
 if #functions > 0 then redis.call('HSET', KEYS[3], unpack(functions)) end
 -- A queue that somebody has opened meanwhile keeps its lanes.
-for i = last + 1, #ARGV, 2 do redis.call('HSETNX', KEYS[4], ARGV[i], ARGV[i + 1]) end
+for i = served + 1, #ARGV, 2 do redis.call('HSETNX', KEYS[4], ARGV[i], ARGV[i + 1]) end
 
-return {'beat', int(now), redis.call('ZCOUNT', KEYS[1], int(now - gone), '+inf'), redis.call('HGETALL', KEYS[4]), before}
+-- Only its own: all queues that there are may be too many to be read by each beat of each worker.
+local lanes = #queues > 0 and redis.call('HMGET', KEYS[4], unpack(queues)) or {}
+for i = 1, #queues do lanes[i] = lanes[i] or '' end
+
+return {'beat', int(now), redis.call('ZCOUNT', KEYS[1], int(now - gone), '+inf'), lanes, before}

@@ -6,14 +6,16 @@
 --         functions     hash    function → queue and options
 --         conf          hash    functions that are paused in every queue
 -- ARGV    1 tag         text    the fleet's prefix
+--         2 most        int     queues that are listed; if there are more, none is: `queues` reads them by pages
 -- FLAGS   no-writes
--- RETURNS {"fleet", now, {queue, lanes, …}, {worker, beat, account, …}, {function, record, …}, paused}
+-- RETURNS {"fleet", now, {queue, lanes, …}, {worker, beat, account, …}, {function, record, …}, paused, count}
+--         count: how many queues there are
 -- EMITS   -
--- COST    O(queues + workers + functions)
+-- COST    O(most + workers + functions)
 -- @include lib/clock
 -- @include lib/number
 
-local tag = ARGV[1]
+local tag, most = ARGV[1], tonumber(ARGV[2])
 local beats = redis.call('ZREVRANGE', tag .. 'workers', 0, 999, 'WITHSCORES')
 local workers = {}
 for i = 1, #beats, 2 do
@@ -25,4 +27,7 @@ end
 local functions = redis.call('HGETALL', tag .. 'functions')
 local paused = redis.call('HGET', tag .. 'conf', 'functions') or ''
 
-return {'fleet', int(now_us()), redis.call('HGETALL', KEYS[1]), workers, functions, paused}
+local count = redis.call('HLEN', KEYS[1])
+local queues = count <= most and redis.call('HGETALL', KEYS[1]) or {}
+
+return {'fleet', int(now_us()), queues, workers, functions, paused, count}

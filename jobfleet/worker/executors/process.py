@@ -23,7 +23,7 @@ from jobfleet.outcome import Crashed, OutOfCpu, OutOfMemory
 from jobfleet.worker.executors.executor import Died, OnEnd, Stage
 from jobfleet.worker.handlers import Handler
 from jobfleet.worker.isolated.cell import Cell
-from jobfleet.worker.isolated.limits import oom_kills, resident
+from jobfleet.worker.isolated.limits import cpu_time, oom_kills, resident
 from jobfleet.worker.isolated.pool import Pool
 from jobfleet.worker.isolated.told import Told, error_of, value_of
 from jobfleet.worker.run import Run
@@ -41,14 +41,19 @@ class _Stay:
         self.number = number
         self.run = run
         self.isolation = isolation
-        # Where a job goes that ran out of memory, the machine is the limit: the same one would end it again.
-        self.memory_limit = 0 if run.lane.queue == isolation.on_oom else isolation.memory_limit
+        self.memory_limit = _memory_of(run, isolation)
+        self.cpu_began = cpu_time(cell.pid) if isolation.cpu_limit else 0.0
         self.cell = cell
         self.on_end = on_end
         self.flags: tuple[str | None, str | None] = (None, None)
         self.is_stopped = False
         self.is_ended = False
         self.oom: str | None = None
+
+
+def _memory_of(run: Run, isolation: Isolation) -> int:
+    """Bytes that a run may have; where a job goes that ran out of memory, the machine is the limit."""
+    return 0 if run.lane.queue == isolation.on_oom else isolation.memory_limit
 
 
 class ProcessExecutor:
@@ -89,7 +94,7 @@ class ProcessExecutor:
             return
         isolation = function.isolation or UNBOUND
         try:
-            cell = self._pool.take(function.name, isolation)
+            cell = self._pool.take(function.name, isolation, memory=_memory_of(run, isolation))
         except OSError as error:
             self._loop.call_soon(on_end, None, error)
             return
@@ -228,7 +233,9 @@ class ProcessExecutor:
             return JobCancelled(f"{stay.run.id} was stopped: {how_it_died(code)}.", job_id=stay.run.id)
         if cell.refusal is not None:
             return Died(Crashed(f"its process could not start: {cell.refusal}", alone=True))
-        if code == -signal.SIGXCPU and limits.cpu_limit:
+        # Who survives SIGXCPU is killed by the hard limit a second later.
+        is_spent = code == -signal.SIGKILL and cell.cpu_used - stay.cpu_began >= limits.cpu_limit
+        if limits.cpu_limit and (code == -signal.SIGXCPU or is_spent):
             return Died(OutOfCpu(limits.cpu_limit))
         if code == -signal.SIGKILL:
             kills = oom_kills()

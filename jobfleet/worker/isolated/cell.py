@@ -30,12 +30,13 @@ class Cell:
 
     Attributes:
         pid: Its process.
-        kept_for: The name of the function it is set up for; empty while it suits any.
+        kept_for: The function that it is set up for, and its limit of memory; empty while it suits any.
         is_fresh: Whether it has run nothing yet.
         is_ready: Whether its modules are loaded.
         refusal: Why it could not load them.
         on_frame: Takes its frames.
         oom_kills: How many deaths for memory the control group had counted when it was started.
+        cpu_used: Seconds of CPU time that it had used when it ended.
     """
 
     def __init__(
@@ -52,6 +53,7 @@ class Cell:
         self.refusal: str | None = None
         self.on_frame: Callable[[list[Any]], None] | None = None
         self.oom_kills = oom_kills()
+        self.cpu_used = 0.0
         self._on_death = on_death
         self._loop = asyncio.get_running_loop()
         self._is_over = False
@@ -152,7 +154,8 @@ class Cell:
             os.close(self._pidfd)
         kill_all(self.pid)
         try:
-            code = os.waitstatus_to_exitcode(os.waitpid(self.pid, 0)[1])
+            _, status, usage = os.wait4(self.pid, 0)
+            code, self.cpu_used = os.waitstatus_to_exitcode(status), usage.ru_utime + usage.ru_stime
         except ChildProcessError:  # a job of this process has waited for every child there is
             code = UNKNOWN
         self._process.returncode = code

@@ -73,6 +73,7 @@ class Harness:
         self._loops: asyncio.Runner | None = None
         self._resources = Resources()
         self._main = threading.main_thread().ident or 0
+        self._is_bound_for_good = False
 
     def load(self, modules: list[str], app_dir: str) -> bool:
         """Import the user's modules, in this process; whether that went well."""
@@ -99,7 +100,7 @@ class Harness:
             told = self._carry_out(run, order)
             self._run = None
             _flush()
-            self._talker.send("ended", run.number, told, not has_children())
+            self._talker.send("ended", run.number, told, not has_children() and not self._is_bound_for_good)
             del job, run, order, told
         if self._loops is not None:
             self._loops.run(self._resources.close(CLOSING))
@@ -162,9 +163,9 @@ class Harness:
             }
         self._take_signals()  # each time: an earlier job may have thought otherwise
         limits.be_nice(order["nice"])
-        memory = order["memory"]
+        memory, bounds = order["memory"], limits.Bounds()
         try:
-            with limits.bounded(memory, order["cpu"]):
+            with limits.bounded(memory, order["cpu"]) as bounds:
                 value = self._call(run, handler)
             return {"how": "value", "value": encode(value, limits=self._limits, what="result")}
         except MemoryError as error:
@@ -173,6 +174,8 @@ class Harness:
             return self._tell(error, handler)
         except BaseException as error:  # noqa: BLE001 - whatever the user's code raises is an outcome
             return self._tell(error, handler)
+        finally:
+            self._is_bound_for_good |= not bounds.is_lifted
 
     def _tell(self, error: BaseException, handler: Handler) -> Told:
         return tell(error, handler.policy, traceback_bytes=self._config.traceback_bytes)

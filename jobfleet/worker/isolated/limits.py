@@ -8,6 +8,7 @@ import resource
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
+from dataclasses import dataclass
 from pathlib import Path
 
 PAGE = resource.getpagesize()
@@ -15,6 +16,20 @@ MEMORY = resource.RLIMIT_DATA if sys.platform == "linux" else resource.RLIMIT_AS
 """On Linux private memory, whoever asks for it; the address space would count what is only reserved."""
 OOM_SCORE = "500"
 CGROUPS = Path("/sys/fs/cgroup")
+CPU_SPARE = 1
+"""Seconds from SIGXCPU to SIGKILL: the soft limit names the cause of death, the hard one ends whoever survives it."""
+_TICKS = os.sysconf("SC_CLK_TCK")
+
+
+@dataclass(slots=True)
+class Bounds:
+    """How a process stands after a bounded block.
+
+    Attributes:
+        is_lifted: False when a limit stays that another job cannot have: this process may not raise it again.
+    """
+
+    is_lifted: bool = True
 
 
 def be_nice(nice: int) -> None:
@@ -32,30 +47,49 @@ def offer_for_memory() -> None:
 
 
 @contextmanager
-def bounded(memory: int, cpu: float) -> Iterator[None]:
+def bounded(memory: int, cpu: float) -> Iterator[Bounds]:
     """Bound this process while the block runs.
+
+    The limits are hard: without the privilege CAP_SYS_RESOURCE the block cannot raise them. Neither can this function
+    afterwards, so a limit on memory stays: the process is kept for jobs with the same one. A limit on CPU time
+    that stays ends the process's use, since it counts from the process's start.
 
     Args:
         memory: Bytes in all, beyond which an allocation fails; 0 for no limit.
-        cpu: Seconds beyond what was used so far, after which SIGXCPU ends the process; 0 for no limit.
+        cpu: Seconds beyond what was used so far, after which SIGXCPU ends the process, and a second later SIGKILL; 0
+            for no limit.
     """
+    bounds = Bounds()
     before = {kind: resource.getrlimit(kind) for kind in (MEMORY, resource.RLIMIT_CPU)}
     if memory:
         _lower(MEMORY, memory)
     if cpu:
         used = resource.getrusage(resource.RUSAGE_SELF)
-        _lower(resource.RLIMIT_CPU, math.ceil(used.ru_utime + used.ru_stime + cpu))
+        _lower(resource.RLIMIT_CPU, math.ceil(used.ru_utime + used.ru_stime + cpu), spare=CPU_SPARE)
     try:
-        yield
+        yield bounds
     finally:
         for kind, limits in before.items():
-            with suppress(OSError, ValueError):
+            try:
                 resource.setrlimit(kind, limits)
+            except (OSError, ValueError):
+                bounds.is_lifted = bounds.is_lifted and kind == MEMORY
 
 
-def _lower(kind: int, limit: int) -> None:
-    _, hard = resource.getrlimit(kind)
-    resource.setrlimit(kind, (limit if hard == resource.RLIM_INFINITY else min(limit, hard), hard))
+def _lower(kind: int, limit: int, *, spare: int = 0) -> None:
+    """Set the soft limit, and the hard one so much above it; neither above the hard one that there is."""
+    _, most = resource.getrlimit(kind)
+    soft, hard = (wanted if most == resource.RLIM_INFINITY else min(wanted, most) for wanted in (limit, limit + spare))
+    resource.setrlimit(kind, (soft, hard))
+
+
+def cpu_time(pid: int) -> float:
+    """The seconds of CPU time that a process has used; 0 where that cannot be seen."""
+    try:
+        fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
+        return (int(fields[11]) + int(fields[12])) / _TICKS
+    except (OSError, IndexError, ValueError):
+        return 0.0
 
 
 def resident(pid: int) -> tuple[int, int]:

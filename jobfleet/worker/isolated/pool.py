@@ -59,13 +59,18 @@ class Pool:
                 self._fill_later(BACK_OFF)
                 return
 
-    def take(self, name: str, isolation: Isolation) -> Cell:
+    def take(self, name: str, isolation: Isolation, *, memory: int) -> Cell:
         """A process for one job of a function; it may still be loading its modules.
+
+        Args:
+            name: The function.
+            isolation: What it asks for.
+            memory: Bytes that this job may have; 0 for no limit. A process that had a limit may never lose it.
 
         Raises:
             OSError: None can be started.
         """
-        kept_for = name if isolation.is_bound else ""
+        kept_for = f"{name} {memory}" if isolation.is_bound else ""
         cell = self._find(kept_for, isolation)
         if cell is None:
             cell = self._start(dict(isolation.environment))

@@ -1,0 +1,13 @@
+-- queues: a page of the queues that there are.
+--
+-- KEYS    1 queues      hash    queue → home lanes, lanes
+-- ARGV    1 cursor      text    0 for the first page, else what the one before has answered
+--         2 count       int     about how many
+-- FLAGS   no-writes
+-- RETURNS {"queues", cursor, {queue, lanes, …}}   cursor is 0 after the last page; a queue may come twice
+-- EMITS   -
+-- COST    O(count)
+
+local page = redis.call('HSCAN', KEYS[1], ARGV[1], 'COUNT', ARGV[2])
+
+return {'queues', page[1], page[2]}
