@@ -15,6 +15,7 @@ from uuid import uuid4
 
 import msgpack
 
+from jobfleet.clock import monotonic
 from jobfleet.config import JobConfig
 from jobfleet.errors import JobfleetError
 from jobfleet.metrics.tally import Tally, tally_for
@@ -33,7 +34,10 @@ from jobfleet.store.connect import target
 from jobfleet.store.keys import Keyspace
 
 log = logging.getLogger("jobfleet.reaper")
-AFTER_DEATH = 1.0
+AFTER_DEATH, LONGEST_PAUSE = 0.5, 30.0
+"""Seconds until a hosted reaper that has died is followed by another one; doubled while they die soon."""
+STEADY = 10.0
+"""Seconds after which a death is not a sign that the next one will die, too."""
 TERMINAL = (signal.SIGINT, signal.SIGQUIT)
 """Signals that a terminal sends to all processes of its foreground group."""
 MEANWHILE = "No recurring job fires and no expired lease is taken back until Redis answers"
@@ -160,14 +164,17 @@ class HostedReaper:
                     self._hear(report)
 
     def _follow(self) -> None:
+        pause = AFTER_DEATH
         while not self._is_closing.is_set():
-            self._process.wait()
-            if self._is_closing.wait(AFTER_DEATH):
+            began = monotonic()
+            code = self._process.wait()
+            pause = AFTER_DEATH if monotonic() - began > STEADY else min(2 * pause, LONGEST_PAUSE)
+            if self._is_closing.wait(pause):
                 return
             with self._lock:
                 if self._is_closing.is_set():
                     return
-                log.error("reaper.died a new one is started")
+                log.error("reaper.died %s; another one is started", _how_it_ended(code))
                 os.close(self._pipe)
                 self._start()
 
@@ -197,6 +204,14 @@ class HostedReaper:
         except subprocess.TimeoutExpired:
             self._process.kill()
             self._process.wait()
+
+
+def _how_it_ended(code: int) -> str:
+    """Why a hosted reaper has ended, from its exit code."""
+    if code < 0:
+        return f"killed by {signal.Signals(-code).name}"
+    why = {2: " (its modules cannot be imported; the worker's children say why)", 4: " (it has said why)"}
+    return f"exit code {code}{why.get(code, '')}"
 
 
 def hosted_reaper(modules: Sequence[str], config: JobConfig, url: str) -> HostedReaper:

@@ -13,6 +13,7 @@ from jobfleet.client.verbs import Verb
 from jobfleet.clock import monotonic, wall_us
 from jobfleet.errors import JobfleetError
 from jobfleet.metrics.tally import Tally
+from jobfleet.services.trouble import Trouble
 from jobfleet.store.aio import AsyncStore
 
 log = logging.getLogger("jobfleet.reaper")
@@ -61,6 +62,7 @@ class Service(ABC):
         self._task: asyncio.Task[None] | None = None
         self._turned, self._spacing_now = monotonic(), 0.0
         self._succeeded_at, self._trouble = 0.0, ""
+        self._faults = Trouble(log, self.name)
 
     @property
     def seen(self) -> DutySeen:
@@ -93,10 +95,11 @@ class Service(ABC):
                 self.tally.count("reaper_runs_total", (self.name,))
                 self._turned, self._spacing_now = monotonic(), wait
                 self._succeeded_at, self._trouble = wall_us() / 1e6, ""
+                self._faults.fine()
             except JobfleetError as error:
-                log.warning("%s.stumbled %s", self.name, error)
                 self._trouble, wait = str(error), AFTER_ERROR
-            except Exception as error:
-                log.exception("%s.stumbled", self.name)  # one bad record must not end a duty of the fleet
+                self._faults.failed(self._trouble)
+            except Exception as error:  # noqa: BLE001 - one bad record must not end a duty of the fleet
                 self._trouble, wait = f"{type(error).__name__}: {error}", AFTER_ERROR
+                self._faults.failed(self._trouble, level=logging.ERROR, error=error)
             await asyncio.sleep(wait * random.uniform(0.9, 1.0))

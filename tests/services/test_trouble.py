@@ -1,0 +1,92 @@
+"""A fault that repeats: neither silence nor a line per turn."""
+
+from __future__ import annotations
+
+import logging
+
+import pytest
+
+from jobfleet.errors import ConfigError
+from jobfleet.metrics.tally import Tally
+from jobfleet.services import service as service_module
+from jobfleet.services import trouble as module
+from jobfleet.services.service import Service
+from jobfleet.services.trouble import Trouble
+from tests.support.waiting import await_until
+
+
+class Clock:
+    now = 1_000.0
+
+    def __call__(self) -> float:
+        return self.now
+
+
+@pytest.fixture
+def clock(monkeypatch: pytest.MonkeyPatch) -> Clock:
+    clock = Clock()
+    monkeypatch.setattr(module, "monotonic", clock)
+    return clock
+
+
+def lines(caplog: pytest.LogCaptureFixture) -> list[tuple[str, str]]:
+    return [(record.levelname, record.getMessage()) for record in caplog.records]
+
+
+def test_a_fault_is_logged_once_a_minute_and_when_it_is_over(clock: Clock, caplog: pytest.LogCaptureFixture) -> None:
+    caplog.set_level(logging.INFO, "tests.trouble")
+    trouble = Trouble(logging.getLogger("tests.trouble"), "cron")
+    trouble.fine()
+    for _ in range(100):
+        trouble.failed("no permission")
+        clock.now += 1
+    trouble.failed("another reason")
+    trouble.fine()
+    trouble.fine()
+
+    assert lines(caplog) == [
+        ("WARNING", "cron.stumbled no permission"),
+        ("WARNING", "cron.stumbled no permission (failed 61 times in 60 s)"),
+        ("WARNING", "cron.stumbled another reason (failed 101 times in 100 s)"),
+        ("INFO", "cron.recovered after=100.0s failures=101"),
+    ]
+
+
+class Refused(Service):
+    """A duty that Redis refuses until it is allowed."""
+
+    name = "refused"
+
+    def __init__(self) -> None:
+        super().__init__(Tally())
+        self.turns, self.is_allowed = 0, False
+
+    async def turn(self) -> float:
+        self.turns += 1
+        if not self.is_allowed:
+            raise ConfigError("Redis refused: no permission.")
+        return 0.0
+
+
+async def test_a_duty_that_fails_each_turn_says_so_once_and_says_when_it_is_well(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level(logging.INFO, "jobfleet.reaper")
+    monkeypatch.setattr(service_module, "AFTER_ERROR", 0.0)
+    duty = Refused()
+
+    async def has_failed() -> bool:
+        return duty.turns >= 20
+
+    async def is_well() -> bool:
+        return duty.seen.trouble == ""
+
+    duty.start()
+    await await_until(has_failed, why="it has failed twenty times")
+    duty.is_allowed = True
+    await await_until(is_well, why="it is well")
+    await duty.stop()
+
+    (first, told), (last, over) = lines(caplog)
+    assert (first, told, last) == ("WARNING", "refused.stumbled Redis refused: no permission.", "INFO")
+    assert over.startswith("refused.recovered after=")
