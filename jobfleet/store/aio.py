@@ -13,7 +13,8 @@ from jobfleet.store.connect import Target
 from jobfleet.store.keys import Lane
 from jobfleet.store.link import AsyncLink, AsyncSocketLink
 from jobfleet.store.replies import Remedy, remedy, translate, unavailable, word
-from jobfleet.store.trip import Detours, Making, Recorder, only, speller, straight, trip
+from jobfleet.store.serverclock import ASK, ServerClock
+from jobfleet.store.trip import Detours, Making, Recorder, only, speller, straight, trip, until
 
 log = logging.getLogger("jobfleet.store")
 T = TypeVar("T")
@@ -56,6 +57,8 @@ class AsyncStore:
         self.patience = patience
         self._spell = speller(fake=at.fake)
         self.detours = Detours()
+        self.clock = ServerClock()
+        self._attempt = socket_timeout
         self.recorder = recorder
 
     async def run(self, call: Call[T], *, patience: float | None = -1.0) -> T:
@@ -85,19 +88,44 @@ class AsyncStore:
         if patience is not None and patience < 0:
             patience = self.patience
         if isinstance(calls, Making):
-            answered = await self.link.exchange_as_made(calls.commands(self._spell, self.detours))
+            answered = await self._as_made(calls, patience)
             return calls.ended(await self._answered(calls.calls, answered, calls.since, patience))
         began = monotonic()
         if self.detours:
             calls = self.detours.chosen(calls, began)
+        for call in calls:
+            if call.script.has_deadline:
+                return await self._run_guarded(calls, began, patience)
         answered = await self.link.exchange([self._spell(call) for call in calls])
         return await self._answered(calls, answered, began, patience)
 
+    async def _run_guarded(self, calls: Sequence[Call[Any]], began: float, patience: float | None) -> list[Any]:
+        """Run calls of which some must not run after a deadline, nor twice."""
+        calls, answered = [call.named() for call in calls], None
+        if self.clock.is_known(began):
+            since = began if patience is not None else monotonic()
+            deadline = until(self.clock, since, patience, self._attempt)
+            answered = await self.link.exchange([self._spell(call, deadline) for call in calls])
+        return await self._answered(calls, answered, began, patience)
+
+    async def _as_made(self, calls: Making, patience: float | None) -> list[Any]:
+        """Send calls as they are made; each may run for as long after that as somebody may wait for its answer."""
+        asked = monotonic()
+        if not self.clock.is_known(asked):
+            (told,) = await self.link.exchange([ASK])
+            if not isinstance(told, BaseException):
+                self.clock.learn(told, asked)
+
+        def spell(call: Call[Any]) -> Command:
+            return self._spell(call, until(self.clock, monotonic(), patience, self._attempt))
+
+        return await self.link.exchange_as_made(calls.commands(spell, self.detours))
+
     async def _answered(
-        self, calls: Sequence[Call[Any]], answered: list[Any], began: float, patience: float | None
+        self, calls: Sequence[Call[Any]], answered: list[Any] | None, began: float, patience: float | None
     ) -> list[Any]:
-        """The values of calls that have been sent once; whatever was not answered is sent again."""
-        values = straight(calls, answered)
+        """The values of calls that have been sent once, or not yet; whatever was not answered is sent again."""
+        values = straight(calls, answered) if answered is not None else None
         if values is not None:
             if self.recorder is not None:
                 self.recorder.tripped(calls, monotonic() - began)
@@ -106,6 +134,8 @@ class AsyncStore:
             calls,
             patience=patience,
             url=self.at.shown,
+            attempt=self._attempt,
+            clock=self.clock,
             detours=self.detours,
             fake=self.at.fake,
             recorder=self.recorder,
@@ -146,7 +176,10 @@ class AsyncStore:
         """
         before = self.link.server
         await self.link.look_again()
-        return before is not None and before != self.link.server
+        has_moved = before is not None and before != self.link.server
+        if has_moved:
+            self.clock.forget()
+        return has_moved
 
     async def keep_looking(self, every: float) -> None:
         """Do that every so many seconds, and say so when it was of use."""

@@ -31,6 +31,8 @@ class KeyRow(NamedTuple):
     ends: str
 
 
+ANSWERED = KeyRow("answer:<call>", "string", "what a call was answered that may come again", "TTL 1 min")
+
 KEY_TABLE: tuple[KeyRow, ...] = (
     KeyRow("ready:<p>", "zset", "ids by due time (µs, Redis's clock), p = 0 CRITICAL … 3 LOW", "claim, cancel, expire"),
     KeyRow("job:<id>", "string", "envelope: clear header and body; Redis looks into neither", "the final transition"),
@@ -45,6 +47,7 @@ KEY_TABLE: tuple[KeyRow, ...] = (
     ),
     KeyRow("result:<id>", "string", "how it ended; also the tombstone that refuses a repeated enqueue", "TTL"),
     KeyRow("progress:<id>", "string", "last progress record", "TTL"),
+    KeyRow("reported:<id>", "string", "token and number of the last report of progress", "TTL"),
     KeyRow(
         "log:<id>", "list", "the job's own log, its tail; a line is: token n bytes at level text", "TTL; 1,000 lines"
     ),
@@ -91,8 +94,10 @@ KEY_TABLE: tuple[KeyRow, ...] = (
     KeyRow("listeners", "string", "a mark: somebody listens to the lane's events", "TTL 1 min"),
     KeyRow("claim:<child>", "string", "its last claim (nonce, ids, tokens), or `buried`", "TTL 1 h"),
     KeyRow("sent:<child>", "string", "its last finishing trip: nonce and answers", "TTL 10 min"),
+    ANSWERED,
 )
 FLEET_KEY_TABLE: tuple[KeyRow, ...] = (
+    ANSWERED,
     KeyRow("queues", "hash", "queue → home lanes, lanes", "one field a queue"),
     KeyRow("workers", "zset", "worker ids by last beat (µs)", "trimmed by each beat"),
     KeyRow("worker:<id>", "string", "a worker's own account of itself", "TTL"),
@@ -184,6 +189,10 @@ class Lane:
     def result(self, job_id: str) -> str:
         """Where the ending is written."""
         return self.result_prefix + job_id
+
+    def reported(self, job_id: str) -> str:
+        """Where the number of the last report of progress is written."""
+        return f"{self.tag}reported:{job_id}"
 
     def progress(self, job_id: str) -> str:
         """Where the last progress is written."""

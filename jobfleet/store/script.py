@@ -3,6 +3,10 @@
 Every ``lua/<verb>.lua`` opens with a header that says what it takes and answers; tests hold body
 and builders to it. ``-- @include lib/<name>`` lines bring in shared functions, each once.
 Scripts go to the server by hash, so two versions of jobfleet run side by side.
+
+A header may name guards. With ``deadline`` the script does nothing after a moment of Redis's clock: a request that its
+client has given up may still arrive. With ``once`` it also remembers its answer under the call's id, for a minute at
+least: a repetition is answered likewise, and changes nothing.
 """
 
 from __future__ import annotations
@@ -20,7 +24,27 @@ _INCLUDE = re.compile(r"^-- @include (lib/[a-z_]+)\n", re.MULTILINE)
 _SECTION = re.compile(r"^-- ([A-Z]{4,7}) +(.*)$")
 _FIELD = re.compile(r"^(\d+)(?:\.\.(\d+|\*))?\s+(\S+)\s+(\S+)\s+(.+)$")
 _READ = re.compile(r"^(\S+)\s+(\S+)\s+(.+)$")
-SECTIONS = ("KEYS", "READS", "ARGV", "FLAGS", "RETURNS", "EMITS", "COST")
+SECTIONS = ("KEYS", "READS", "ARGV", "FLAGS", "GUARDS", "RETURNS", "EMITS", "COST")
+GUARDS = {"": (), "deadline": ("deadline",), "deadline once": ("deadline", "once")}
+
+_BY_DEADLINE = """\
+-- @include lib/deadline
+if is_too_late(table.remove(ARGV)) then return {'too-late'} end
+"""
+_ONCE = """\
+-- @include lib/deadline
+-- @include lib/answer
+local once_key, once_until = table.remove(KEYS), table.remove(ARGV)
+local once_known = redis.call('GET', once_key)
+if once_known then return answer_of(once_known) end
+if is_too_late(once_until) then return {'too-late'} end
+local function once()
+%s
+end
+local once_answer = once()
+redis.call('SET', once_key, answer_text(once_answer), 'PX', kept_ms(once_until))
+return once_answer
+"""
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,6 +75,7 @@ class Header:
     reads: tuple[tuple[str, str, str], ...]
     argv: tuple[Field, ...]
     flags: tuple[str, ...]
+    guards: tuple[str, ...]
     returns: tuple[str, ...]
     emits: str
     cost: str
@@ -68,6 +93,9 @@ class Script:
         sha: The hash of `source`.
         read_only: Whether it goes by EVALSHA_RO.
         words: The first words that a reply may have.
+        has_deadline: Whether it does nothing after a deadline, which comes last among its arguments.
+        is_once: Whether it answers a repetition of the same call as it did the first time, and does nothing then; the
+            key under which it remembers its answer comes last among its keys.
     """
 
     name: str
@@ -77,6 +105,8 @@ class Script:
     sha: str
     read_only: bool
     words: frozenset[bytes]
+    has_deadline: bool = False
+    is_once: bool = False
 
 
 def names() -> list[str]:
@@ -91,13 +121,30 @@ def load(name: str) -> Script:
     """Read a script by name, expand its includes, parse its header."""
     text = _read(name)
     header = parse_header(name, text)
-    body = _expand(text, (name,), set())
+    body = _expand(_guarded(text, header.guards), (name,), set())
     flags = f" flags={','.join(header.flags)}" if header.flags else ""
     plain = body.encode()
     source = f"#!lua{flags}\n".encode() + plain
     sha = hashlib.sha1(source, usedforsecurity=False).hexdigest()
     words = frozenset(word.encode() for word in re.findall(r'\{"([a-z-]+)"', "\n".join(header.returns)))
-    return Script(name, header, source, plain, sha, read_only="no-writes" in header.flags, words=words)
+    return Script(
+        name,
+        header,
+        source,
+        plain,
+        sha,
+        read_only="no-writes" in header.flags,
+        words=words,
+        has_deadline="deadline" in header.guards,
+        is_once="once" in header.guards,
+    )
+
+
+def _guarded(text: str, guards: tuple[str, ...]) -> str:
+    """A script with what its guards do before it, and after."""
+    if "once" in guards:
+        return _ONCE % text
+    return _BY_DEADLINE + text if guards else text
 
 
 def _read(name: str) -> str:
@@ -138,13 +185,16 @@ def parse_header(name: str, text: str) -> Header:
     missing = [section for section in ("FLAGS", "RETURNS", "EMITS", "COST") if not sections[section]]
     if missing or not summary or not summary[0].startswith(f"{name}: "):
         raise ScriptContractError(f"{name}.lua: the header lacks {', '.join(missing) or 'its first line'}.")
-    flags = " ".join(sections["FLAGS"])
+    flags, guards = " ".join(sections["FLAGS"]), " ".join(sections["GUARDS"])
+    if guards not in GUARDS:
+        raise ScriptContractError(f"{name}.lua: GUARDS is {guards!r}; write 'deadline' or 'deadline once'.")
     return Header(
         summary=" ".join(summary).removeprefix(f"{name}: "),
         keys=tuple(_field(name, line) for line in sections["KEYS"]),
         reads=tuple(_reads(name, line) for line in sections["READS"]),
         argv=tuple(_field(name, line) for line in sections["ARGV"]),
         flags=() if flags == "-" else tuple(flags.split()),
+        guards=GUARDS[guards],
         returns=tuple(sections["RETURNS"]),
         emits=" ".join(sections["EMITS"]),
         cost=" ".join(sections["COST"]),

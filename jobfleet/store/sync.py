@@ -10,7 +10,8 @@ from jobfleet.clock import monotonic
 from jobfleet.store.call import Call, Command
 from jobfleet.store.connect import Target
 from jobfleet.store.link import Link, SocketLink
-from jobfleet.store.trip import Detours, Making, Recorder, only, speller, straight, trip
+from jobfleet.store.serverclock import ASK, ServerClock
+from jobfleet.store.trip import Detours, Making, Recorder, only, speller, straight, trip, until
 
 T = TypeVar("T")
 
@@ -46,6 +47,8 @@ class Store:
         self.patience = patience
         self._spell = speller(fake=at.fake)
         self.detours = Detours()
+        self.clock = ServerClock()
+        self._attempt = socket_timeout
         self.recorder = recorder
 
     def run(self, call: Call[T]) -> T:
@@ -68,16 +71,42 @@ class Store:
             StoreUnavailable: The server was away for longer than `patience`.
         """
         if isinstance(calls, Making):
-            answered = self.link.exchange_as_made(calls.commands(self._spell, self.detours))
+            answered = self._as_made(calls)
             return calls.ended(self._answered(calls.calls, answered, calls.since))
         began = monotonic()
         if self.detours:
             calls = self.detours.chosen(calls, began)
-        return self._answered(calls, self.link.exchange([self._spell(call) for call in calls]), began)
+        for call in calls:
+            if call.script.has_deadline:
+                return self._run_guarded(calls, began)
+        answered = self.link.exchange([self._spell(call) for call in calls])
+        return self._answered(calls, answered, began)
 
-    def _answered(self, calls: Sequence[Call[Any]], answered: list[Any], began: float) -> list[Any]:
-        """The values of calls that have been sent once; whatever was not answered is sent again."""
-        values = straight(calls, answered)
+    def _run_guarded(self, calls: Sequence[Call[Any]], began: float) -> list[Any]:
+        """Run calls of which some must not run after a deadline, nor twice."""
+        calls, answered = [call.named() for call in calls], None
+        if self.clock.is_known(began):
+            since = began if self.patience is not None else monotonic()
+            deadline = until(self.clock, since, self.patience, self._attempt)
+            answered = self.link.exchange([self._spell(call, deadline) for call in calls])
+        return self._answered(calls, answered, began)
+
+    def _as_made(self, calls: Making) -> list[Any]:
+        """Send calls as they are made; each may run for as long after that as somebody may wait for its answer."""
+        asked = monotonic()
+        if not self.clock.is_known(asked):
+            (told,) = self.link.exchange([ASK])
+            if not isinstance(told, BaseException):
+                self.clock.learn(told, asked)
+
+        def spell(call: Call[Any]) -> Command:
+            return self._spell(call, until(self.clock, monotonic(), self.patience, self._attempt))
+
+        return self.link.exchange_as_made(calls.commands(spell, self.detours))
+
+    def _answered(self, calls: Sequence[Call[Any]], answered: list[Any] | None, began: float) -> list[Any]:
+        """The values of calls that have been sent once, or not yet; whatever was not answered is sent again."""
+        values = straight(calls, answered) if answered is not None else None
         if values is not None:
             if self.recorder is not None:
                 self.recorder.tripped(calls, monotonic() - began)
@@ -86,6 +115,8 @@ class Store:
             calls,
             patience=self.patience,
             url=self.at.shown,
+            attempt=self._attempt,
+            clock=self.clock,
             detours=self.detours,
             fake=self.at.fake,
             recorder=self.recorder,

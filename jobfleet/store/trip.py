@@ -8,12 +8,13 @@ from __future__ import annotations
 
 import random
 from collections.abc import Callable, Generator, Iterator, Sequence
-from typing import Any, Protocol
+from typing import Any, NamedTuple, Protocol
 
 from jobfleet.clock import monotonic
 from jobfleet.errors import JobfleetError, ScriptContractError
-from jobfleet.store.call import LONGER, Call, Command
+from jobfleet.store.call import LATE, LONGER, Call, Command
 from jobfleet.store.replies import Remedy, remedy, translate, unavailable, word
+from jobfleet.store.serverclock import ASK, ServerClock
 
 FIRST_WAIT = 0.05
 LONGEST_WAIT = 1.0
@@ -34,9 +35,21 @@ class Recorder(Protocol):
         """A trip has to be repeated."""
 
 
-def speller(*, fake: bool) -> Callable[[Call[Any]], Command]:
+def speller(*, fake: bool) -> Callable[..., Command]:
     """How a call is spelled for a server that may know its script."""
     return Call.for_fake if fake else Call.by_hash
+
+
+def until(clock: ServerClock, since: float, patience: float | None, attempt: float) -> int:
+    """Until when a call may run that was first sent at `since`: as long as somebody may wait for its answer.
+
+    Args:
+        clock: The server's.
+        since: A moment of the monotonic clock; of this attempt, where patience is endless.
+        patience: Seconds; None for ever.
+        attempt: Seconds for which one attempt is waited for.
+    """
+    return clock.at(since + (attempt if patience is None else max(patience, attempt)))
 
 
 class Detours:
@@ -122,6 +135,8 @@ def trip(
     *,
     patience: float | None,
     url: str,
+    attempt: float = 5.0,
+    clock: ServerClock | None = None,
     fake: bool = False,
     detours: Detours | None = None,
     recorder: Recorder | None = None,
@@ -134,6 +149,8 @@ def trip(
         calls: What to run.
         patience: Seconds to go on trying while Redis is away; None for ever.
         url: Where, masked, for messages.
+        attempt: Seconds for which one exchange is waited for.
+        clock: The server's; where a call has a deadline and the clock is unknown, it is asked first.
         fake: Whether the server is fakeredis.
         detours: Is told of the long ways.
         recorder: Is told of the trip.
@@ -148,39 +165,36 @@ def trip(
     """
     results: list[Any] = [None] * len(calls)
     calls, detours = list(calls), Detours() if detours is None else detours
+    clock = ServerClock() if clock is None else clock
     started = monotonic() if since is None else since
-    spell = speller(fake=fake)
-    pending = list(range(len(calls)))
-    commands = [spell(call) for call in calls]
+    pending = [(index, False) for index in range(len(calls))]
     wait = FIRST_WAIT
     while True:
-        replies = first or (yield commands) or []
+        replies = first or (yield from _exchanged(calls, pending, clock, fake, started, patience, attempt))
         first = None
-        left: list[tuple[int, Command]] = []
+        left: list[tuple[int, bool]] = []
         away: BaseException | None = None
-        for position, index in enumerate(pending):
-            reply, call = replies[position], calls[index]
-            if not isinstance(reply, BaseException):
-                if word(reply, call)[0] == LONGER:
-                    calls[index] = detours.longer(call, monotonic())
-                    left.append((index, spell(calls[index])))
-                else:
-                    results[index] = call.read(reply)
-                continue
-            what = remedy(reply)
-            if what is Remedy.RAISE:
-                results[index] = translate(reply, call)
-                continue
-            left.append((index, call.by_source() if what is Remedy.LOAD else spell(call)))
-            if what is Remedy.AGAIN:
-                away = reply
+        were_late = False
+        for (index, _), reply in zip(pending, replies, strict=True):
+            verdict = _judged(calls[index], reply, detours)
+            if isinstance(verdict, Again):
+                calls[index] = verdict.call
+                left.append((index, verdict.by_source))
+                away = verdict.away or away
+                were_late |= verdict.was_late
+            else:
+                results[index] = verdict.value
         if not left:
             if recorder is not None:
                 recorder.tripped(calls, monotonic() - started)
             return results
-        pending = [index for index, _ in left]
-        commands = [command for _, command in left]
+        pending = left
+        if were_late:
+            clock.forget()  # it was set ahead, or the request was under way for long
+            if patience is not None and monotonic() - started > max(patience, attempt):
+                raise unavailable(url, TimeoutError("it took the request up too late"))
         if away is not None:
+            clock.forget()  # what answers next may be another server
             if recorder is not None:
                 recorder.stumbled(away)
             pause = wait * random.uniform(0.5, 1.0)
@@ -188,6 +202,71 @@ def trip(
                 raise unavailable(url, away)
             yield pause
             wait = min(LONGEST_WAIT, wait * 2)
+
+
+class Done(NamedTuple):
+    """A call that is over.
+
+    Attributes:
+        value: Its value, or the `JobfleetError` that it ended in.
+    """
+
+    value: Any
+
+
+class Again(NamedTuple):
+    """A call that has to be sent again.
+
+    Attributes:
+        call: It, or the one to run in its place.
+        by_source: Whether the server does not know its script.
+        away: The error that says so, when the server is away.
+        was_late: Whether its deadline had passed, so that nothing was done.
+    """
+
+    call: Call[Any]
+    by_source: bool = False
+    away: BaseException | None = None
+    was_late: bool = False
+
+
+def _judged(call: Call[Any], reply: Any, detours: Detours) -> Done | Again:
+    """What a reply means for its call."""
+    if isinstance(reply, BaseException):
+        what = remedy(reply)
+        if what is Remedy.RAISE:
+            return Done(translate(reply, call))
+        return Again(call, by_source=what is Remedy.LOAD, away=reply if what is Remedy.AGAIN else None)
+    if call.script.has_deadline and isinstance(reply, list) and reply[:1] == [LATE]:
+        return Again(call, was_late=True)
+    if word(reply, call)[0] == LONGER:
+        return Again(detours.longer(call, monotonic()))
+    return Done(call.read(reply))
+
+
+def _exchanged(
+    calls: Sequence[Call[Any]],
+    pending: Sequence[tuple[int, bool]],
+    clock: ServerClock,
+    fake: bool,
+    started: float,
+    patience: float | None,
+    attempt: float,
+) -> Generator[Step, list[Any] | None, list[Any]]:
+    """Send what is pending, by source where the server does not know the script; first, if need be, ask the clock."""
+    asked = monotonic()
+    if any(calls[index].script.has_deadline for index, _ in pending) and not clock.is_known(asked):
+        (told,) = (yield [ASK]) or [ConnectionError("no answer")]
+        if isinstance(told, BaseException):
+            return [told] * len(pending)
+        clock.learn(told, asked)
+    spell = speller(fake=fake)
+    deadline = until(clock, started if patience is not None else monotonic(), patience, attempt)
+    commands = [
+        calls[index].by_source(deadline) if is_by_source else spell(calls[index], deadline)
+        for index, is_by_source in pending
+    ]
+    return (yield commands) or []
 
 
 def only(results: list[Any]) -> Any:

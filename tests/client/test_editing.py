@@ -188,7 +188,7 @@ def test_a_lost_reply_makes_no_second_run(fleet: Fleet) -> None:
             return run_many(calls)
 
     with patch.object(fleet.store, "run_many", losing):
-        assert fleet.replay(DEAD, args=["mine"]) is False  # it was done, the reply was lost, and now it is open
+        assert fleet.replay(DEAD, args=["mine"]) is True  # it was done, the reply was lost, and is given again
     fleet.run_worker(burst=True)
 
     assert faults.lost == 1
@@ -213,7 +213,7 @@ def test_a_lost_reply_makes_no_second_run_of_a_job_that_has_died_again_either(fl
             return replies
 
     with patch.object(fleet.store, "link", Losing(link, Faults(share=0.0))):
-        assert fleet.replay(DEAD, args=[wanted]) is False
+        assert fleet.replay(DEAD, args=[wanted]) is True  # as the first time, though it has died again by now
 
     assert next(rivals, False) is False
     assert [line.split(" ")[0] for line in fleet.letter(DEAD).history] == ["1", "replayed", "1"]

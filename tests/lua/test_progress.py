@@ -14,7 +14,7 @@ def test_progress_of_a_running_job_is_kept_for_a_while(world: World) -> None:
 
     assert world.run(call) == "o"
 
-    assert world.state() == world.moved({"progress:mail.0.a": ("half of a", 600)})
+    assert world.state() == world.moved({"progress:mail.0.a": ("half of a", 600), "reported:mail.0.a": ("7 3", 600)})
     assert world.again(call) == "o"
 
 
@@ -24,6 +24,26 @@ def test_the_last_report_stands(world: World) -> None:
 
     assert world.run(progress(world.lane, [report(world, "a"), last], ttl_ms=600_000)) == "oo"
     assert world.state()["progress:mail.0.a"] == ("all of it", 600)
+
+
+def test_an_older_report_does_not_override_a_newer_one(world: World) -> None:
+    world.seed.running("a")
+    world.run(progress(world.lane, [Report(world.id("a"), 7, 297, b"297")], ttl_ms=600_000))
+
+    with world.listening(world.id("a")) as heard:
+        assert world.again(progress(world.lane, [Report(world.id("a"), 7, 36, b"36")], ttl_ms=600_000)) == "o"
+
+    assert heard == []
+    assert world.state()["progress:mail.0.a"] == ("297", 600)
+
+
+def test_the_reports_of_another_run_count_from_the_beginning(world: World) -> None:
+    world.seed.running("a", token=8)
+    world.raw.set(world.lane.reported(world.id("a")), "7 297")
+
+    world.run(progress(world.lane, [Report(world.id("a"), 8, 1, b"begun")], ttl_ms=600_000))
+
+    assert world.state()["progress:mail.0.a"] == ("begun", 600)
 
 
 def test_progress_without_the_token_or_the_run_is_lost(world: World) -> None:
@@ -41,7 +61,12 @@ def test_a_job_that_is_to_stop_learns_it_and_its_progress_is_kept(world: World) 
 
     assert world.run(progress(world.lane, reports, ttl_ms=600_000)) == "col"
     assert world.state() == world.moved(
-        {"progress:mail.0.a": ("half of a", 600), "progress:mail.0.b": ("half of b", 600)}
+        {
+            "progress:mail.0.a": ("half of a", 600),
+            "progress:mail.0.b": ("half of b", 600),
+            "reported:mail.0.a": ("7 3", 600),
+            "reported:mail.0.b": ("7 3", 600),
+        }
     )
 
 

@@ -16,7 +16,7 @@ from typing import Any, TypeVar
 
 import redis
 
-from jobfleet.store.call import Call, Command
+from jobfleet.store.call import ANSWER, Call, Command
 from jobfleet.store.keys import Keyspace, Lane
 from jobfleet.store.link import Link
 from jobfleet.store.script import Script, load, names
@@ -45,7 +45,7 @@ class Eavesdropper:
         """Pass on, and listen."""
         replies = self._link.exchange(commands)
         for command, reply in zip(commands, replies, strict=True):
-            if name := self._scripts.get(command[1]):
+            if name := self._scripts.get(command[1] if len(command) > 1 else ""):
                 self._heard.setdefault(name, []).append(reply)
         return replies
 
@@ -111,9 +111,13 @@ class World:
         return self.again(call)
 
     def state(self) -> State:
-        """The whole state, without the mark that `listening` leaves."""
+        """The whole state, without the mark that `listening` leaves, and without answers kept for repetitions."""
         whole = state(self.raw, self.keys, now=self.now)
-        return {name: value for name, value in whole.items() if (name, value) != ("listeners", "1")}
+        return {
+            name: value
+            for name, value in whole.items()
+            if (name, value) != ("listeners", "1") and not name.startswith(ANSWER)
+        }
 
     def moved(self, changes: Mapping[str, Any]) -> State:
         """The state before the last call, with changes; None for a key that is gone."""
@@ -173,7 +177,8 @@ def granting(raw: redis.Redis) -> Grant:
         tag = call.keys[0][: call.keys[0].index("}:") + 2]
         own = "%R~" if call.script.read_only else "~"
         reads = [re.sub(r"<[a-z]+>", "*", name) for name, _, _ in call.script.header.reads]
-        rules = [f"{own}{key}" for key in call.keys] + [f"%R~{tag}{name}" for name in reads]
+        kept = [f"~{tag}{ANSWER}*"] if call.script.is_once else []
+        rules = kept + [f"{own}{key}" for key in call.keys] + [f"%R~{tag}{name}" for name in reads]
         execute("ACL", "SETUSER", USER, "resetkeys", *rules)
 
     return grant

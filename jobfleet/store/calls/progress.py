@@ -27,9 +27,9 @@ class Report(NamedTuple):
 
 
 def progress(lane: Lane, reports: Sequence[Report], *, ttl_ms: int) -> Call[str]:
-    """Keep and publish at most 50 reports; a letter each: o kept, l lost, c kept and to be cancelled."""
-    keys = (lane.runs, *[lane.progress(report.id) for report in reports])
+    """Keep and publish at most 50 reports, but none that is older; a letter each: o fine, l lost, c to be cancelled."""
+    places = [place for report in reports for place in (lane.progress(report.id), lane.reported(report.id))]
     args: list[Argument] = [lane.tag, ttl_ms]
     for report in reports:
         args.extend(report)
-    return Call(load("progress"), keys, tuple(args), lambda reply: reply[1].decode())
+    return Call(load("progress"), (lane.runs, *places), tuple(args), lambda reply: reply[1].decode())

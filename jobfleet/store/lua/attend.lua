@@ -8,6 +8,7 @@
 --         4 most        int     how many workers may do it at once
 --         5 wanted      int     1 if a worker is to do it although there are no entries yet
 -- FLAGS   allow-oom
+-- GUARDS  deadline
 -- RETURNS {"attended", now, reapers, entries, fires}   fires: 1 if this process is to fire
 -- EMITS   -
 -- COST    O(reapers + most)

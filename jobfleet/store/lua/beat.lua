@@ -11,6 +11,7 @@
 --         5 serves      int     how many queues that it serves follow
 --         6..* rest     text    name and record of each function; names of queues; queue and lanes of each to restore
 -- FLAGS   allow-oom
+-- GUARDS  deadline
 -- RETURNS {"beat", now, present, {lanes, …}, before}   present: how many workers are; lanes of each queue that it
 --         serves, empty where there is no such queue; before: the account that stood until now, empty where none did
 -- EMITS   -

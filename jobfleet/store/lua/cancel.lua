@@ -28,6 +28,7 @@
 --         5 reason      text    why a waiting one ends, moved:<id> for the job that takes its place; - for none
 --         6..* id       text    job id; at most 50
 -- FLAGS   allow-oom
+-- GUARDS  deadline once
 -- RETURNS {"cancelled", letters}   c cancelled, r requested, f final already, u unknown
 -- EMITS   cancelled
 -- COST    O(items · log n)

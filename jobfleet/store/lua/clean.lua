@@ -6,6 +6,7 @@
 --         2 before      int     µs since 1970; what ended before goes
 --         3..* id       text    job id; at most 50
 -- FLAGS   allow-oom
+-- GUARDS  deadline once
 -- RETURNS {"cleaned", n}
 -- EMITS   -
 -- COST    O(ids)

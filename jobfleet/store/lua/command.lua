@@ -5,6 +5,7 @@
 --         2 control     text    the channel that tells supervisors
 --         3 message     text    a line
 -- FLAGS   allow-oom
+-- GUARDS  deadline
 -- RETURNS {"told"} | {"unknown"}   unknown: no such worker was heard of lately
 -- EMITS   -
 -- COST    O(1)

@@ -28,6 +28,7 @@
 --         8 meta        text    clear record of the later job (x +µs counts from now)
 --         9 envelope    bytes   header and body of the later job
 -- FLAGS   -
+-- GUARDS  deadline once
 -- RETURNS {"debounced", now, due} | {"changed"}   changed: the holder has started, waits for others, or is another by now
 -- EMITS   debounced
 -- COST    O(log n)

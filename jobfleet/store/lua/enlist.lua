@@ -4,6 +4,7 @@
 -- ARGV    1 group       text    its name
 --         2 most        int     events
 -- FLAGS   allow-oom
+-- GUARDS  deadline once
 -- RETURNS {"enlisted"}
 -- EMITS   -
 -- COST    O(1)

@@ -23,6 +23,7 @@
 -- ARGV    1 tag         text    the lane's prefix
 --         2..* item     text    five an item: id, band, when ("" now, "+µs" from now, "µs" at), meta (x +µs counts from now), envelope
 -- FLAGS   -
+-- GUARDS  deadline
 -- RETURNS {"enqueued", now, letters}
 --         {"enqueued", now, letters, {"id status", …}}   with who holds their key, where any is held
 --         letters: c created, e exists, w held by one that waits and has not started, h held otherwise

@@ -9,6 +9,7 @@
 --         5 ttl         int     ms both are kept from now on
 --         6 record      bytes   the addition
 -- FLAGS   allow-oom
+-- GUARDS  deadline
 -- RETURNS {"extended", now, stage, record} | {"unknown"} | {"full", count}
 --         stage: how far it had come before, 0 for one that is new; record: what was kept of it
 -- EMITS   -

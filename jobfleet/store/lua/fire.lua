@@ -31,6 +31,7 @@
 --         8 meta        text    x +µs counts from now
 --         9 envelope    bytes   the call
 -- FLAGS   -
+-- GUARDS  deadline
 -- RETURNS {"fired", now} | {"passed", now} | {"already", now, at, id}   what the mark says
 --         {"overlapped", now, id} | {"open", now, id}   the last fire's job is open, or that one holds the unique
 --         key; open changes nothing

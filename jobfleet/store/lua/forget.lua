@@ -6,6 +6,7 @@
 -- ARGV    1 tag         text    the lane's prefix
 --         2 id          text    job id
 -- FLAGS   allow-oom
+-- GUARDS  deadline once
 -- RETURNS {"forgotten"} | {"kept"}   kept: the job is no dead letter, or is open again
 -- EMITS   -
 -- COST    O(1)

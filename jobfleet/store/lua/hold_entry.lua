@@ -5,6 +5,7 @@
 -- ARGV    1 entry       text    its name
 --         2 who         text    who pauses it; empty to resume
 -- FLAGS   allow-oom
+-- GUARDS  deadline once
 -- RETURNS {"held", now, word}   paused, resumed, already, unknown
 -- EMITS   -
 -- COST    O(1)

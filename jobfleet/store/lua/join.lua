@@ -11,6 +11,7 @@
 --         4 most        int     jobs that one may wait for
 --         5..* parent   text    id of one more; at most 50
 -- FLAGS   allow-oom
+-- GUARDS  deadline
 -- RETURNS {"joined", policy} | {"late"} | {"full"}   late: it does not wait for that one, or not any more
 -- EMITS   -
 -- COST    O(parents)

@@ -10,6 +10,7 @@
 --         6 step        text    its name; empty: only the ttl is set
 --         7 record      text    encoded result
 -- FLAGS   allow-oom
+-- GUARDS  deadline once
 -- RETURNS {"kept"} | {"full"} | {"lost"}
 -- EMITS   -
 -- COST    O(1)

@@ -7,6 +7,7 @@
 --         3 most        int     flows that are listed
 --         4 record      bytes   the flow
 -- FLAGS   -
+-- GUARDS  deadline
 -- RETURNS {"kept", now}
 -- EMITS   -
 -- COST    O(log flows)

@@ -9,6 +9,7 @@
 --         4 channel     text    where supervisors listen
 --         5..* function text    name and queue, in turn; none where the kind has been told before
 -- FLAGS   allow-oom
+-- GUARDS  deadline
 -- RETURNS {"known", now, is_new, {kind, …}}   is_new: nobody has told what this kind knows; the kinds that live
 -- EMITS   -
 -- COST    O(log workers + kinds + functions)

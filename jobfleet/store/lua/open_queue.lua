@@ -4,6 +4,7 @@
 -- ARGV    1 queue       text    its name
 --         2 lanes       int     home lanes, if it is new; lanes, if that is more
 -- FLAGS   allow-oom
+-- GUARDS  deadline
 -- RETURNS {"opened", lanes}   lanes is "home:lanes"
 -- EMITS   -
 -- COST    O(1)

@@ -4,6 +4,7 @@
 -- ARGV    1 who         text    who asks; - for nobody in particular
 --         2 reason      text    why; may be empty
 -- FLAGS   allow-oom
+-- GUARDS  deadline once
 -- RETURNS {"paused", fresh}   fresh is 0 when it was paused already
 -- EMITS   -
 -- COST    O(1)

@@ -5,6 +5,7 @@
 --         2 who         text    who asks; - for nobody in particular
 --         3 reason      text    why; may be empty
 -- FLAGS   allow-oom
+-- GUARDS  deadline once
 -- RETURNS {"paused", fresh}   fresh is 0 when it was paused already
 --         {"full"}   so many are paused that no more are kept
 -- EMITS   -

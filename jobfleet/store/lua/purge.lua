@@ -4,6 +4,7 @@
 --         2 dead        hash    id → entry in dlq
 -- ARGV    1..* id       text    job id; at most 50
 -- FLAGS   allow-oom
+-- GUARDS  deadline once
 -- RETURNS {"purged", n}
 -- EMITS   -
 -- COST    O(ids)

@@ -12,6 +12,7 @@
 -- ARGV    1 tag         text    the lane's prefix
 --         2..* id       text    job id; at most 50
 -- FLAGS   allow-oom
+-- GUARDS  deadline once
 -- RETURNS {"put-back", n}   how many of them were withheld
 -- EMITS   -
 -- COST    O(items · log ready)

@@ -6,6 +6,7 @@
 -- ARGV    1 group       text    its name
 --         2 most        int     how many events the journal keeps at most
 -- FLAGS   allow-oom
+-- GUARDS  deadline once
 -- RETURNS {"registered", fresh}   fresh is 0 when it was already
 -- EMITS   -
 -- COST    O(groups)

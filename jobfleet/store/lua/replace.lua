@@ -36,6 +36,7 @@
 --         8 meta        text    clear record of the new job (x +µs counts from now)
 --         9 envelope    bytes   header and body
 -- FLAGS   -
+-- GUARDS  deadline once
 -- RETURNS {"replaced", now} | {"exists"} | {"changed"}   changed: the holder has started, or is another by now
 -- EMITS   cancelled, enqueued
 -- COST    O(log n)

@@ -26,6 +26,7 @@
 --         2 who         text    who asks; - for nobody in particular
 --         3..* item     text    id, the entry that is meant, the new envelope (empty: any, its own): at most 50
 -- FLAGS   -
+-- GUARDS  deadline once
 -- RETURNS {"replayed", now, {word, …}}   replayed, already, changed, unknown, or duplicate:<holder>
 --         changed: the job's letter is another one by now
 -- EMITS   replayed

@@ -23,6 +23,7 @@
 --         4 band        text    "" unchanged, or 0..3
 --         5..* id       text    job id; at most 50
 -- FLAGS   allow-oom
+-- GUARDS  deadline once
 -- RETURNS {"rescheduled", now, letters}   s rescheduled, r running, f final, u unknown, b blocked:
 --         only its priority can be changed
 -- EMITS   rescheduled

@@ -10,6 +10,7 @@
 --         gdue          zset    groups by when their turn is to be looked at (µs)
 -- ARGV    1 tag         text    the lane's prefix
 -- FLAGS   allow-oom
+-- GUARDS  deadline once
 -- RETURNS {"resumed", fresh}   fresh is 0 when it was not paused
 -- EMITS   -
 -- COST    O(log n)

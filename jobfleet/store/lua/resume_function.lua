@@ -4,6 +4,7 @@
 -- ARGV    1 function    text    its name
 --         2 step        text    begin: whoever dies before the end leaves a mark, by which a tick has it finished; end
 -- FLAGS   allow-oom
+-- GUARDS  deadline once
 -- RETURNS {"resuming", fresh} | {"resumed", fresh}   fresh is 0 when there was nothing to do
 -- EMITS   -
 -- COST    O(functions paused)

@@ -7,6 +7,7 @@
 -- ARGV    1 tag         text    the lane's prefix
 --         2 group       text    its name
 -- FLAGS   allow-oom
+-- GUARDS  deadline once
 -- RETURNS {"resumed", fresh}   fresh is 0 when it was not paused
 -- EMITS   -
 -- COST    O(log n)

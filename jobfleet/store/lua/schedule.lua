@@ -6,6 +6,7 @@
 --         3 mode        text    put, or add to refuse one that is there with another record
 --         4 record      bytes   the entry
 -- FLAGS   -
+-- GUARDS  deadline once
 -- RETURNS {"scheduled", now, word}   added, changed, unchanged, taken
 -- EMITS   -
 -- COST    O(1)

@@ -14,6 +14,7 @@
 --         4 skip        int     how many groups that rest were told already
 --         5 most        int     how many groups may have limits
 -- FLAGS   allow-oom
+-- GUARDS  deadline once
 -- RETURNS {"set", changed, told}   told: how many groups that rested are looked at again; 50: call again
 --         {"full"}   too many groups have limits of their own
 -- EMITS   -

@@ -10,6 +10,7 @@
 --         3 limit       int     windows ended at most
 --         4 rules       text    what the caller goes by
 -- FLAGS   allow-oom
+-- GUARDS  deadline
 -- RETURNS {"taken", now, next, others, delivery, attempts and what it tells}
 --         {"none", now, next, others}
 --         others: 1 when somebody went by other rules a moment ago

@@ -3,6 +3,7 @@
 -- KEYS    1 fired       hash    cron entry → last fire that was dealt with, and its job
 -- ARGV    1 entry       text    its name
 -- FLAGS   allow-oom
+-- GUARDS  deadline once
 -- RETURNS {"unmarked", count}
 -- EMITS   -
 -- COST    O(1)

@@ -5,6 +5,7 @@
 --         3 totals      hash    counts
 -- ARGV    1 group       text    its name
 -- FLAGS   allow-oom
+-- GUARDS  deadline once
 -- RETURNS {"unregistered", known}   known is 0 when there was no such group
 -- EMITS   -
 -- COST    O(groups)

@@ -5,6 +5,7 @@
 --         3 cron-ledger:<entry> zset its fires by time
 -- ARGV    1 entry       text    its name
 -- FLAGS   allow-oom
+-- GUARDS  deadline once
 -- RETURNS {"unscheduled", count}
 -- EMITS   -
 -- COST    O(fires kept)

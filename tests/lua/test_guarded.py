@@ -1,0 +1,118 @@
+"""Requests that come late or twice: every script that writes says why neither does harm, or does nothing then."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from itertools import chain
+from typing import Any
+
+import pytest
+import redis
+
+from jobfleet.store.call import Command
+from jobfleet.store.connect import target
+from jobfleet.store.link import Link, SocketLink
+from jobfleet.store.script import load, names
+from jobfleet.store.sync import Store
+from tests.lua.cases import cases
+from tests.lua.test_contracts import SAMPLES
+from tests.lua.world import World
+from tests.support.state import exact
+
+WRITING = [name for name in names() if not load(name).read_only]
+GUARDED = [name for name in WRITING if load(name).has_deadline]
+ONCE = [name for name in WRITING if load(name).is_once]
+SAFE_WHEN_LATE = {
+    "bury": "a child's id is never used again, so a dead one stays dead",
+    "claim": "its nonce: an older one is stale, the same one answers the same grants, a buried child gets nothing",
+    "deliver": "it names the attempt; only a success counts for an older one, and that has happened",
+    "enqueue_plain": "the job's id: one that is there, or was, is not made again; it is ordered after nothing",
+    "follow": "whoever waits for a moved job waits for the other one; asked again it does so already",
+    "gather": "a mark for each notice, which is taken in once",
+    "leave": "a worker's id is never used again",
+    "ledger": "the first note on a fire stands",
+    "listen": "a mark of a minute, which only asks for events",
+    "log": "each line has its number, the run its token",
+    "progress": "each report has its number, the run its token",
+    "renew": "the token: it extends only what the same run still holds, by one lease at most",
+    "settle": "a run's token, and the trip's nonce",
+    "stop": "each stage has its number, the run its token",
+    "sweep": "it forgets only jobs of which nothing is known when it runs",
+    "tick": "it goes by the clock of the moment in which it runs",
+    "trim": "it names moments; later there is no more to let go before them",
+    "trim_journal": "it lets go what all have acknowledged when it runs",
+    "unblock": "an edge is told once; one that is gone is not told",
+    "unwatch": "it names one record of the outbox, and one ending",
+    "watch": "an ending is told to whoever waits; who does not wait any more is passed over",
+}
+"""Scripts that write and have no deadline: why one that arrives late, or twice, does no harm."""
+
+
+def test_every_script_that_writes_has_a_deadline_or_says_why_it_needs_none() -> None:
+    assert sorted(SAFE_WHEN_LATE) == sorted(set(WRITING) - set(GUARDED))
+    assert set(ONCE) <= set(GUARDED)
+    assert not any(load(name).has_deadline for name in set(names()) - set(WRITING))
+
+
+@pytest.mark.parametrize("name", GUARDED)
+def test_after_its_deadline_it_does_nothing(name: str, raw: redis.Redis) -> None:
+    call = SAMPLES[name].named()
+    command = call.by_source(until=1)
+
+    assert raw.execute_command(*command) == [b"too-late"]  # type: ignore[no-untyped-call]
+    assert exact(raw) == {}
+
+
+class Repeating:
+    """A link that sends every command of a script that answers once, and was answered, a second time."""
+
+    def __init__(self, link: Link, raw: redis.Redis) -> None:
+        self._link = link
+        self._raw = raw
+        self._once = {part for name in ONCE for part in (load(name).sha, load(name).source)}
+        self.repeated = 0
+
+    def exchange(self, commands: Sequence[Command]) -> list[Any]:
+        """Pass on, and see that a repetition is answered alike and changes nothing."""
+        replies = self._link.exchange(commands)
+        for command, reply in zip(commands, replies, strict=True):
+            if len(command) > 1 and command[1] in self._once and not isinstance(reply, BaseException):
+                before = exact(self._raw)
+                assert self._link.exchange([command]) == [reply]
+                assert exact(self._raw) == before
+                self.repeated += 1
+        return replies
+
+    def exchange_as_made(self, parts: Iterator[Sequence[Command]]) -> list[Any]:
+        """Pass on as one."""
+        return self.exchange(list(chain.from_iterable(parts)))
+
+    def close(self) -> None:
+        """Let the connections go."""
+        self._link.close()
+
+
+@pytest.mark.parametrize("name", ONCE)
+def test_a_repetition_of_the_same_call_is_answered_alike_and_changes_nothing(
+    name: str, redis_url: str, raw: redis.Redis
+) -> None:
+    at = target(redis_url)
+    link = Repeating(SocketLink(at, connect_timeout=5, socket_timeout=5), raw)
+    store = Store(at, link=link)
+
+    for case in cases(name):
+        raw.flushall()
+        case.run(World(store, raw))
+
+    store.close()
+    assert link.repeated > 0
+
+
+def test_an_answer_is_remembered_for_a_minute_and_not_for_ever(redis_url: str, raw: redis.Redis) -> None:
+    store = Store(target(redis_url), patience=2.0)
+
+    store.run(SAMPLES["pause"])
+
+    store.close()
+    (key,) = raw.keys("*answer:*")
+    assert 50_000 < raw.pttl(key) <= 60_000
