@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import pytest
 
 from jobfleet.store.call import Call
@@ -22,15 +24,15 @@ def ids(claimed: Claimed) -> str:
 
 
 @pytest.mark.parametrize("band", [0, 1, 3])
-@pytest.mark.parametrize("beside", [False, True])
-def test_a_job_of_another_priority_is_found_where_nothing_else_is(world: World, band: int, beside: bool) -> None:
+@pytest.mark.parametrize("beside", ["nothing", "a plain job", "one that was tried"])
+def test_a_job_of_another_priority_is_found_whatever_else_there_is(world: World, band: int, beside: str) -> None:
     world.seed.waiting("a", band=band)
-    if beside:
-        world.seed.waiting("n")
+    if beside != "nothing":
+        world.seed.waiting("n", tries="" if beside == "a plain job" else "1:0:0:0:0")
 
     answer = world.run(claiming(world))
 
-    assert sorted(ids(answer)) == (["a", "n"] if beside else ["a"])
+    assert sorted(ids(answer)) == (["a"] if beside == "nothing" else ["a", "n"])
 
 
 @pytest.mark.parametrize("band", [0, 1, 3])
@@ -202,6 +204,15 @@ def test_the_longest_lease_grows_and_does_not_shrink(world: World, lease: int, k
     world.run(claiming(world, nonce=2, lease=lease * S))
 
     assert world.state()["lane"]["longest"] == str(kept * S)
+
+
+def test_a_lane_notes_which_primary_has_granted(world: World) -> None:
+    world.seed.waiting("a")
+    information: Any = world.raw.info("replication")
+
+    world.run(claiming(world))
+
+    assert world.raw.hget(world.lane.lane, "replid") == information["master_replid"].encode()
 
 
 @pytest.mark.parametrize("count", [1, 2, 9, 10, 11, 30])

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import pytest
 
-from jobfleet.store.calls.settle import Item, complete, release, retry, settle
+from jobfleet.store.calls.settle import STILL_WAITING, Item, complete, expire, fail, release, retry, settle
 from tests.lua.world import World
+from tests.support.seed import S
 
 TRIES = "1:0:0:0:0\nran"
 DURATIONS = {"a": 1, "b": 20, "c": 300, "d": 4000, "e": 50000, "f": 600000, "g": 7000000}
@@ -186,3 +187,63 @@ def test_only_a_trip_of_a_child_is_remembered(world: World, child: str) -> None:
         assert {name: value for name, value in world.state().items() if name.startswith("sent")} == (
             {"sent:w.1": (f"{nonce}\n1 s", 600)} if child else {}
         )
+
+
+@pytest.mark.parametrize("way", ["short", "tried", "watched", "released", "retried", "failed"])
+@pytest.mark.parametrize("limited", [False, True])
+def test_a_group_that_rests_for_want_of_a_slot_is_looked_at_when_one_is_free(
+    world: World, way: str, limited: bool
+) -> None:
+    job_id = world.seed.running("a", 100, group="acme", tries=TRIES if way == "tried" else "")
+    world.seed.waiting("b", group="acme", due=30)
+    world.seed.rests("acme")
+    world.seed.rests("other")
+    if limited:
+        world.seed.limit("1 - - - 1", "acme")
+    if way == "watched":
+        world.seed.watch(job_id)
+    ends = {
+        "released": release(job_id, 100, delay_us=60 * S),
+        "retried": retry(job_id, 100, delay_us=60 * S, tries=TRIES),
+        "failed": fail(job_id, 100, record=b"r", ttl_ms=1000, duration_us=1, reason="error", tries=TRIES),
+    }
+
+    answer = world.run(settle(world.lane, [ends.get(way, completing(world, "a", 100))]))
+
+    state = world.state()
+    assert answer.letters == "s"
+    assert "held" not in state
+    assert state["ring"] == world.before["ring"], "a claim lets it take its turn"
+    again = {"2acme": "now+60s"} if way in {"released", "retried"} else None
+    assert state.get("gdue") == ({"2acme": "now"} if limited else again)
+    assert ("wake" in state) is limited
+    waiting = [name.split("|")[2] for name in state["grouped"]]
+    assert waiting == (["mail.0.b", "mail.0.a"] if again else ["mail.0.b"])
+    assert state["ready:2"] == {
+        "mail.0.b": "grouped now+30s", **({"mail.0.a": "grouped now+60s"} if again else {}),
+    }  # fmt: skip
+
+
+@pytest.mark.parametrize("first", [True, False])
+def test_an_expired_job_of_a_group_leaves_its_place_among_the_others(world: World, first: bool) -> None:
+    expired = world.seed.waiting("a", group="acme", due=0 if first else 30, expires=-10)
+    world.seed.waiting("b", group="acme", due=10)
+    alone = world.seed.waiting("c", group="other", due=0, expires=-10)
+    items = [expire(job_id, 0, ttl_ms=1000, guard=STILL_WAITING) for job_id in (expired, alone)]
+
+    assert world.run(settle(world.lane, items)).letters == "ss"
+
+    state = world.state()
+    assert [name.split("|")[2] for name in state["grouped"]] == ["mail.0.b"]
+    assert state["ready:2"] == {"mail.0.b": "grouped now+10s"}
+    assert state["gdue"] == {"2acme": "now" if first else "now+10s"}
+    assert set(state["meta"]) == {"mail.0.b"}
+    assert "expiry" not in state
+
+
+@pytest.mark.parametrize("band", [0, 1, 2, 3])
+def test_a_job_expires_in_whatever_band_it_waits(world: World, band: int) -> None:
+    job_id = world.seed.waiting("a", band=band, expires=-10)
+
+    assert world.run(settle(world.lane, [expire(job_id, 0, ttl_ms=1000, guard=STILL_WAITING)])).letters == "s"
+    assert f"ready:{band}" not in world.state()

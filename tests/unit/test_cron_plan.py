@@ -105,6 +105,18 @@ def test_the_policy_has_these_defaults() -> None:
     }  # fmt: skip
 
 
+def test_a_policy_shows_what_it_was_made_of() -> None:
+    assert repr(Cron("@daily")) == (
+        "Cron(expression='@daily', tz='UTC', misfire='once', misfire_window=3600.0, most=100, overlap='allow', "
+        "jitter=0.0, start=None, end=None)"
+    )
+
+
+def test_only_expression_and_time_zone_are_told_by_place() -> None:
+    with pytest.raises(TypeError, match="positional"):
+        Cron("@daily", "UTC", "once")  # type: ignore[call-arg]  # what the type checker refuses too
+
+
 @pytest.mark.parametrize("most", [0, 1, 2000])
 def test_the_bound_of_all_is_any_number_up_to_what_is_looked_at(most: int) -> None:
     assert Cron("@daily", most=most).most == most
