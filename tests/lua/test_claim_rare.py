@@ -107,6 +107,17 @@ def test_who_listens_is_told_where_nothing_else_is(world: World) -> None:
     assert heard == [("events", "1 claimed a now+60s 0 now")]
 
 
+@pytest.mark.parametrize("tries", ["", "1:0:0:0:0"])
+def test_nothing_is_told_where_nobody_has_said_that_they_listen(world: World, tries: str) -> None:
+    world.seed.waiting("a", tries=tries)
+
+    with world.listening() as heard:
+        world.raw.delete(world.lane.listeners)
+        world.run(claiming(world))
+
+    assert heard == []
+
+
 def test_who_listens_is_told_what_a_job_has_spent(world: World) -> None:
     world.seed.waiting("a", tries="1:0:0:0:0")
 

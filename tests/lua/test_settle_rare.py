@@ -107,6 +107,17 @@ def test_the_journal_and_who_listens_are_told_of_each_completion_alike(world: Wo
     assert sorted(lines) == [["1", "completed", suffix, str(tokens[suffix])] for suffix in sorted(won)]
 
 
+@pytest.mark.parametrize("suffixes", ["a", "d", "ad", "e"])
+def test_nothing_is_told_where_nobody_has_said_that_they_listen(world: World, suffixes: str) -> None:
+    items = seeded(world, suffixes)
+
+    with world.listening() as heard:
+        world.raw.delete(world.lane.listeners)
+        world.run(settle(world.lane, items))
+
+    assert heard == []
+
+
 @pytest.mark.parametrize("mode", ["plain", "journal", "listening", "tries"])
 @pytest.mark.parametrize("tokens", [(7, 8, 9), (98, 99, 97), (10**15, 10**15 + 1, 10**15 + 2), (7, 70, 700)])
 def test_a_token_that_is_not_that_of_the_run_ends_nothing_wherever_it_stands(

@@ -187,6 +187,7 @@ async def test_more_time_moves_both_limits_also_on_the_board() -> None:
         ({"timeout": 5}, {"timeout": 0, "hard_timeout": 0}, (0.0, 0.0)),
         ({"timeout": 5, "hard_timeout": 6}, {"timeout": 60}, (60.0, 70.0)),
         ({"timeout": 5, "hard_timeout": 90}, {"timeout": 60}, (60.0, 90.0)),
+        ({"timeout": 5, "hard_timeout": 60}, {"timeout": 60}, (60.0, 60.0)),
         ({"timeout": 5}, {"hard_timeout": 3}, (5.0, 3.0)),
     ],
 )

@@ -13,7 +13,11 @@ TARGETS: Mapping[str, Sequence[str]] = {
         "tests/unit/test_retry_elsewhere.py",
     ),
     "jobfleet/worker/ladder.py": ("tests/worker/test_ladder_times.py", "tests/worker/test_stages.py"),
-    "jobfleet/store/lua/tick.lua": ("tests/lua/test_tick.py", "tests/lua/test_tick_edges.py"),
+    "jobfleet/store/lua/tick.lua": (
+        "tests/lua/test_tick.py",
+        "tests/lua/test_tick_edges.py",
+        "tests/lua/test_tick_stepped.py",
+    ),
     "jobfleet/store/lua/claim.lua": (
         "tests/lua/test_claim_rare.py",
         "tests/lua/test_claim_foreign.py",
