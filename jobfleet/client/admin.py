@@ -106,6 +106,7 @@ class WorkerInfo:
         version: Its version of jobfleet.
         undecorated: The modules whose public functions it runs without their being registered.
         cpus: How many processors it may use, by affinity and cgroup; 0 where a worker of an older version does not say.
+        kinds: The kinds of its children, by what they know and serve; none of a worker of an earlier version.
     """
 
     id: str
@@ -126,6 +127,7 @@ class WorkerInfo:
     version: str = ""
     undecorated: Sequence[str] = ()
     cpus: int = 0
+    kinds: Sequence[str] = ()
 
 
 def seen(space: Space) -> Verb[FleetSeen]:
@@ -233,6 +235,7 @@ def _worker_info(worker: str, beat: int, account: bytes, now: int, gone_us: int)
         version=str(fields.get("version", "")),
         undecorated=_texts(fields.get("undecorated")),
         cpus=int(fields.get("cpus", 0)),
+        kinds=_texts(fields.get("kinds")),
     )
 
 

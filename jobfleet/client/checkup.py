@@ -106,6 +106,7 @@ class Checkup:
         info: What the server tells of itself.
         workers: Those heard of lately, gone ones included.
         functions: The names that workers have published.
+        known: The names that live workers know.
         paused: The functions that are paused in every queue.
         consumers: Who reads the journals → how many events a lane keeps at most.
         lanes: Every lane.
@@ -119,6 +120,7 @@ class Checkup:
     info: Mapping[str, str] = field(default_factory=dict)
     workers: tuple[WorkerInfo, ...] = ()
     functions: frozenset[str] = frozenset()
+    known: frozenset[str] = frozenset()
     paused: tuple[str, ...] = ()
     consumers: Mapping[str, int] = field(default_factory=dict)
     lanes: tuple[LaneSeen, ...] = ()
@@ -152,6 +154,7 @@ def take(space: Space) -> Verb[Checkup]:
         journal.consumers(space.keys),
         cron.entries(space.keys),
         cron.attendants(space.keys),
+        space.knowing(),
     )
     ended = wall_us()
     now, info = value(answers[:1])
@@ -167,11 +170,12 @@ def take(space: Space) -> Verb[Checkup]:
         info=info,
         workers=tuple(workers_of(space, fleet)),
         functions=frozenset(fleet.functions),
+        known=frozenset(name for kind in value(answers[4:]).kinds for name in kind.functions if name),
         paused=tuple(read_functions(fleet.paused)),
         consumers=value(answers[1:2]),
         lanes=lanes,
         recurring=tuple(sorted({row.name for row in value(answers[2:3])[1]} | set(recurring(fleet)))),
-        fired_by=firing(space, value(answers[3:])),
+        fired_by=firing(space, value(answers[3:4])),
     )
 
 

@@ -65,16 +65,20 @@ def service(seen: Checkup) -> Finding:
 
 
 def functions(seen: Checkup) -> Finding:
-    """Whether some worker knows the functions that waiting jobs name."""
+    """Whether some live worker knows the functions that waiting jobs name."""
     rows = [row for one in seen.lanes for row in one.waiting]
-    known = {*seen.functions, CLEANUP}
-    unknown = sorted({row.function for row in rows if row.function and row.function not in known})
+    tell = bool(seen.alive) and all(worker.kinds for worker in seen.alive)
+    known = {*seen.known, CLEANUP} if tell else {*seen.functions, *seen.known, CLEANUP}
+    unknown = {row.function for row in rows if row.function and row.function not in known}
+    new, left = sorted(unknown - seen.functions), sorted(unknown & seen.functions)
     parked = [row for row in rows if row.is_parked]
     if not unknown and not parked:
         return Finding("functions", Level.OK, "Workers have published every function that waiting jobs name.")
     parts = []
-    if unknown:
-        parts.append(f"no worker has published {named(unknown)}")
+    if new:
+        parts.append(f"no worker has published {named(new)}")
+    if left:
+        parts.append(f"no live worker knows {named(left)}, which one that has left did")
     if parked:
         parts.append(f"{counted(len(parked), 'job')} parked, such as {parked[0].id}")
     text = "; ".join(parts)

@@ -38,6 +38,7 @@ class ReasonCode(StrEnum):
     QUEUE_FULL = "queue-full"
     QUEUE_RATE = "queue-rate"
     UNKNOWN_FUNCTION = "unknown-function"
+    ELSEWHERE = "elsewhere"
     UNSERVED = "unserved"
     QUIET = "quiet"
     BUSY = "busy"

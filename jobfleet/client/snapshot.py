@@ -20,7 +20,7 @@ from jobfleet.store.calls import flow, inspect
 from jobfleet.store.calls.paused import due_of, is_withheld
 from jobfleet.store.found import InRun, InWait
 from jobfleet.store.standing import Explained
-from jobfleet.store.values import BLOCKED, FleetSeen
+from jobfleet.store.values import BLOCKED, FleetSeen, KindSeen, KindsSeen
 
 SHOWN = 5
 """Parents that are named."""
@@ -38,6 +38,7 @@ class Snapshot:
         policy: What it is allowed.
         workers: Those heard of lately, gone ones included.
         functions: The names that workers have published.
+        kinds: The kinds of live workers, and what they know.
         parents: How many jobs it waits for, or has waited for.
         unmet: The first of those that have not completed, and their status in a word.
         unmet_count: How many those are.
@@ -50,6 +51,7 @@ class Snapshot:
     policy: Policy = field(default_factory=Policy)
     workers: tuple[WorkerInfo, ...] = ()
     functions: frozenset[str] = frozenset()
+    kinds: tuple[KindSeen, ...] = ()
     parents: int = 0
     unmet: tuple[tuple[str, str], ...] = ()
     unmet_count: int = 0
@@ -69,6 +71,11 @@ class Snapshot:
         """Whether it waits and could be claimed now, were nothing in its way."""
         return self.job is not None and self.job.status is JobStatus.QUEUED and not self.is_withheld
 
+    @property
+    def knowers(self) -> list[KindSeen]:
+        """The kinds of live workers that know its function."""
+        return [kind for kind in self.kinds if self.job is not None and self.job.function in kind.functions]
+
     def ago(self, us: int) -> float:
         """Seconds since a moment of Redis's clock; negative for one to come."""
         return (self.lane.now - us) / 1e6
@@ -81,9 +88,10 @@ def take(space: Space, job_id: str) -> Verb[Snapshot]:
         JobNotFound: That is no job id.
     """
     lane = space.keys.lane_of(job_id)
-    answers = yield (inspect.explain(lane, job_id), space.looking())
+    answers = yield (inspect.explain(lane, job_id), space.looking(), space.knowing())
     seen: Explained = value(answers[:1])
-    fleet: FleetSeen = value(answers[1:])
+    fleet: FleetSeen = value(answers[1:2])
+    kinds: KindsSeen = value(answers[2:])
     header = _header(seen)
     parents, unmet = 0, []
     if isinstance(seen.found, InWait) and seen.found.due >= BLOCKED:
@@ -98,6 +106,7 @@ def take(space: Space, job_id: str) -> Verb[Snapshot]:
         policy=_policy(space.config, header, fleet),
         workers=tuple(workers_of(space, fleet)),
         functions=frozenset(fleet.functions),
+        kinds=kinds.kinds,
         parents=parents,
         unmet=tuple(
             (parent, str(row.status) if row is not None else "gone")

@@ -13,7 +13,7 @@ from jobfleet.config import JobConfig
 from jobfleet.model import Job
 from jobfleet.model.spec import check_job
 from jobfleet.store.calls import enqueue as calls
-from jobfleet.store.calls import inspect
+from jobfleet.store.calls import inspect, presence
 from jobfleet.store.keys import Keyspace, Lane
 from jobfleet.store.values import FleetSeen
 
@@ -107,6 +107,10 @@ class Space:
     def looking(self) -> Any:
         """The call that answers which workers there are and what they have published; it lists no queues."""
         return inspect.fleet(self.keys, most=0)
+
+    def knowing(self) -> Any:
+        """The call that answers what live workers know."""
+        return presence.kinds(self.keys, gone_us=round(self.config.gone_after * 1e6))
 
     def lane_for(self, queue: str, job: Job, key: str | None = None, group: str | None = None) -> Lane:
         """The lane of a queue that is known, for a job with this unique key and group, or none."""

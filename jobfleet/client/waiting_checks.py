@@ -111,14 +111,40 @@ def paused_function(seen: Snapshot) -> Reason | None:
 
 
 def unknown_function(seen: Snapshot) -> Reason | None:
-    """No worker has told that it knows its function."""
+    """No live worker knows its function."""
     job = seen.job
-    if job is None or seen.tries.parked_since or job.function in seen.functions or job.function == CLEANUP:
+    if job is None or seen.tries.parked_since or seen.knowers or job.function == CLEANUP:
         return None  # every worker knows the latter, and none publishes it
+    if job.function in seen.functions:
+        if not _all_tell(seen):
+            return None
+        text = f"No live worker knows {job.function!r}; one that has left did: start a worker with its module. "
+        text += "The job is parked until one knows it."
+        return Reason(ReasonCode.UNKNOWN_FUNCTION, text, {"function": job.function, "meant": None})
     close = difflib.get_close_matches(job.function, sorted(seen.functions), n=1)
     hint = f"; did you mean {close[0]!r}?" if close else "."
     text = f"No worker has published {job.function!r}{hint} The job is parked until one does."
     return Reason(ReasonCode.UNKNOWN_FUNCTION, text, {"function": job.function, "meant": close[0] if close else None})
+
+
+def _all_tell(seen: Snapshot) -> bool:
+    """Whether workers live, and all of them tell what they know."""
+    alive = [worker for worker in seen.workers if not worker.is_gone]
+    return bool(alive) and all(worker.kinds for worker in alive)
+
+
+def elsewhere(seen: Snapshot) -> Reason | None:
+    """Workers know its function and do not serve its queue; those who serve the queue do not know the function."""
+    job, knowers = seen.job, seen.knowers
+    if job is None or not knowers or not serving(seen):
+        return None
+    if any(job.queue in kind.functions.get("", "").split() for kind in knowers):
+        return None
+    names = [kind.worker for kind in knowers]
+    know, do = ("knows", "does") if len(names) == 1 else ("know", "do")
+    text = f"{listed(names)} {know} {job.function!r} and {do} not serve the queue {job.queue!r}; "
+    text += f"those that serve it do not know the function. Start a worker with its module and '-Q {job.queue}'."
+    return Reason(ReasonCode.ELSEWHERE, text, {"function": job.function, "queue": job.queue, "workers": names})
 
 
 def unserved(seen: Snapshot) -> Reason | None:
@@ -141,9 +167,15 @@ def serving(seen: Snapshot) -> list[WorkerInfo]:
     return [worker for worker in seen.workers if not worker.is_gone and queue in worker.queues]
 
 
+def able(seen: Snapshot) -> list[WorkerInfo]:
+    """Those of them that know its function; where nobody does, or it cannot be told, all."""
+    kinds = {kind.kind for kind in seen.knowers}
+    return [one for one in serving(seen) if not kinds or not one.kinds or not kinds.isdisjoint(one.kinds)]
+
+
 def quiet(seen: Snapshot) -> Reason | None:
-    """Those who serve its queue claim nothing."""
-    those = serving(seen)
+    """Those who serve its queue, and know its function, claim nothing."""
+    those = able(seen)
     if not those or any(worker.state == "running" for worker in those):
         return None
     said = listed([f"{worker.id} is {worker.state}{asked_by(worker.state_by)}" for worker in those])
@@ -155,7 +187,7 @@ def quiet(seen: Snapshot) -> Reason | None:
 
 def busy(seen: Snapshot) -> Reason | None:
     """All slots that could run it are taken."""
-    those = [worker for worker in serving(seen) if worker.state == "running"]
+    those = [worker for worker in able(seen) if worker.state == "running"]
     slots, running = sum(worker.slots for worker in those), sum(worker.running for worker in those)
     if not those or not seen.is_due or running < slots:
         return None

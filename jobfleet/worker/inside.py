@@ -275,7 +275,8 @@ class _Inside:
             await connection.pause(self._config.renewal)
 
     async def _beat(self, presence: Presence, engine: Engine, loop: asyncio.AbstractEventLoop) -> None:
-        kinds = await presence.know((kind_of(self._functions, self._serving.queues),))
+        kind = kind_of(self._functions, self._serving.queues)
+        kinds = await presence.know((kind,))
         loop.call_soon_threadsafe(engine.elsewhere.heard, kinds)
         if fresh := self._records():
             presence.publish(fresh)
@@ -287,6 +288,7 @@ class _Inside:
             children=1,
             state="running",
             undecorated=self._handlers.undecorated,
+            kinds=[kind.id],
         )
         if isinstance(self._stop, Stop):
             self._stop.ready.set()

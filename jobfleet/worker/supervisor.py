@@ -257,6 +257,7 @@ class Supervisor:
             state_by=self._conduct.state_by,
             obeyed=self._control.obeyed,
             undecorated=self._undecorated,
+            kinds=[kind.id for kind in self._nursery.kinds],
         )
         if patience is None:
             try:

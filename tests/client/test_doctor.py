@@ -13,7 +13,7 @@ from jobfleet.client.diagnosis import Diagnosis, Level
 from jobfleet.client.registry import CLEANUP, Registry
 from jobfleet.codec import encode
 from jobfleet.store.calls.lease import tick
-from jobfleet.store.calls.presence import beat
+from jobfleet.store.calls.presence import beat, know
 from jobfleet.store.keys import Keyspace
 from tests.cli.hand import Hand
 from tests.client.either import Either
@@ -164,6 +164,11 @@ def unknown_function(ward: Ward) -> None:
     ward.fleet.enqueue(Job("x", "app.nobody"))
 
 
+def left_function(ward: Ward) -> None:
+    ward.beats("w1", kinds=["k1"])
+    ward.fleet.store.run(know(KEYS, "w1", "k1", gone_us=60_000_000, functions={"": "default", "app.other": "default"}))
+
+
 def parked_job(ward: Ward) -> None:
     ward.raw.hset(LANE.tries, ward.waits, f"0:0:0:{ward.seed.at(-60)}:0")
 
@@ -193,6 +198,7 @@ PLANTED: list[tuple[str, Level, Plant, str]] = [
     ("service", Level.WARNING, idle_queue, "No live worker takes jobs of bulk (1 due job)."),
     ("service", Level.WARNING, quiet_worker, "No live worker takes jobs of default (1 due job; w1 is quiet)."),
     ("functions", Level.WARNING, unknown_function, "No worker has published app.nobody."),
+    ("functions", Level.WARNING, left_function, "No live worker knows app.add, which one that has left did."),
     ("functions", Level.WARNING, parked_job, "1 job parked, such as default.0.waits."),
     ("leases", Level.WARNING, overdue, "1 lease ended over 1 min ago, and nobody took the jobs back: default.0.runs."),
     ("leases", Level.NOTE, lambda ward: ward.seed.running("x", child="w8.1"),

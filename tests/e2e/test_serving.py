@@ -6,10 +6,11 @@ import signal
 from pathlib import Path
 
 from jobfleet import Fleet, Job, JobStatus
-from tests.support.fleet import LONG, Program, Programs
+from tests.support.fleet import LONG, Program, Programs, settle_all
 from tests.support.waiting import wait_until
 
 OWN_QUEUE = "from jobfleet import job\n\n\n@job(name='own.run', queue='own')\ndef run() -> int:\n    return 7\n"
+NAMES = ("one", "other")
 LATE = """
 from jobfleet import job, register_job_function
 
@@ -24,11 +25,11 @@ def register() -> None:
 """
 
 
-def start(programs: Programs, name: str, text: str) -> Program:
+def start(programs: Programs, name: str, text: str, **settings: object) -> Program:
     """Start a worker for a module with this text; it is there when this returns."""
     path = Path(programs.folder / f"{name}.py")
     path.write_text(text)
-    worker = programs.worker(name, app_dir=programs.folder)
+    worker = programs.worker(name, app_dir=programs.folder, **settings)
     with Fleet(programs.url) as fleet:
         wait_until(
             lambda: worker.is_over or any(one.pid == worker.pid for one in fleet.workers()),
@@ -72,3 +73,22 @@ def test_a_worker_without_functions_says_so_and_stops_in_peace(programs: Program
 
     worker.send(signal.SIGTERM)
     assert worker.exit_code() == 0
+
+
+def test_workers_of_different_modules_share_a_queue(programs: Programs, fleet: Fleet) -> None:
+    """Also where a job that nobody knows dies at once, and every child claims more than it knows."""
+    for name in NAMES:
+        text = f"from jobfleet import job\n\n\n@job(name='{name}.run')\ndef run(x: int) -> int:\n    return x\n"
+        start(programs, name, text, unknown_grace=0.001, processes=2)
+    wait_until(
+        lambda: sum(bool(worker.kinds) for worker in fleet.workers()) == 2,
+        timeout=LONG,
+        why="both know their functions",
+    )
+
+    jobs = [Job(f"{name}-{n}", f"{name}.run", (n,)) for n in range(120) for name in NAMES]
+    ids = [one.id for one in fleet.enqueue_many(jobs)]
+
+    results = settle_all(fleet, ids)
+    assert {(one.status, one.retry_count) for one in results.values()} == {(JobStatus.COMPLETED, 0)}
+    assert "no worker knows" not in programs.logs()

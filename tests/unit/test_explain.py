@@ -17,7 +17,7 @@ from jobfleet.client.snapshot import Snapshot
 from jobfleet.retry import Policy, Tries
 from jobfleet.store.found import InRun, InWait, Unknown
 from jobfleet.store.standing import Explained, Grouped, Limited
-from jobfleet.store.values import Run
+from jobfleet.store.values import KindSeen, Run
 
 PAGE = Path(__file__).parents[2] / "docs" / "howto" / "explain.md"
 S = 1_000_000
@@ -139,6 +139,12 @@ CASES = [
         ReasonCode.UNKNOWN_FUNCTION,
         waiting(job=replace(WAITS, function="mail.sned")),
         "No worker has published 'mail.sned'; did you mean 'mail.send'? The job is parked until one does.",
+    ),
+    Case(
+        ReasonCode.ELSEWHERE,
+        replace(waiting(), kinds=(KindSeen("k2", "box:12:bb", {"": "bulk", "mail.send": "mail"}),)),
+        "box:12:bb knows 'mail.send' and does not serve the queue 'mail'; those that serve it do not know the function."
+        " Start a worker with its module and '-Q mail'.",
     ),
     Case(
         ReasonCode.UNSERVED,

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
+from typing import Any
 
 import pytest
 
@@ -23,10 +24,11 @@ def stranger(redis_url: str) -> Iterator[Strangers]:
     """Makes fleets on the test's server that know one function each."""
     with ExitStack() as stack:
 
-        def make(name: str, beat: float = 0.2) -> Fleet:
+        def make(name: str, **settings: float) -> Fleet:
             registry = Registry()
             registry.register(abs, name=name)
-            return stack.enter_context(Fleet(redis_url, registry=registry, lease=6, beat=beat, patience=30))
+            chosen: Any = {"beat": 0.2, **settings}
+            return stack.enter_context(Fleet(redis_url, registry=registry, lease=6, patience=30, **chosen))
 
         yield make
 
@@ -96,3 +98,37 @@ def test_a_job_is_parked_with_the_truth_once_the_last_that_knew_it_has_left(
         job_id = fleet.enqueue(Job("x", "other.run", (-1,)))
         wait_until(lambda: fleet.poll(job_id).status is JobStatus.RETRYING, timeout=LONG, why="it is parked")
     assert "no worker knows 'other.run'" in caplog.text
+
+
+def test_a_job_that_only_workers_of_other_queues_know_waits_for_one_and_does_not_die(
+    fleet: Fleet, stranger: Strangers, working: Working, caplog: pytest.LogCaptureFixture
+) -> None:
+    one, other = stranger("one.run", unknown_grace=0.001), stranger("other.run")
+    with working(of=one), working(of=other, queues=("elsewhere",)):
+        wait_until(lambda: len(fleet.workers()) == 2, timeout=LONG, why="both are there")
+        job_id = fleet.enqueue(Job("x", "other.run", (-1,)))
+        await_left(fleet, job_id)
+        assert [reason.code for reason in fleet.explain(job_id).reasons] == ["elsewhere"]
+
+        with working(of=other):
+            assert fleet.wait(job_id, timeout=LONG).result == 1
+    assert "no worker knows" not in caplog.text
+
+
+def test_a_job_that_is_parked_goes_to_a_worker_that_comes_and_knows_it_before_it_dies(
+    fleet: Fleet, stranger: Strangers, working: Working
+) -> None:
+    one, other = stranger("one.run", unknown_grace=0.001), stranger("other.run")
+    job_id = fleet.enqueue(Job("x", "other.run", (-1,), queue="default"))
+    with working(of=other, queues=("elsewhere",)):
+        wait_until(fleet.workers, timeout=LONG, why="one is there that knows it")
+        with working(of=one):
+            await_left(fleet, job_id)
+            assert fleet.poll(job_id).status is JobStatus.QUEUED
+
+
+def await_left(fleet: Fleet, job_id: str) -> None:
+    """Wait until a job waits that a worker was given and has put back, or would have been given."""
+    busy = fleet.enqueue_many([Job("after", "one.run", (-2,))])
+    settle_all(fleet, [one.id for one in busy])
+    wait_until(lambda: fleet.poll(job_id).status is JobStatus.QUEUED, timeout=LONG, why="it waits")

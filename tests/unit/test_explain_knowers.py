@@ -1,0 +1,35 @@
+"""Reasons that depend on what live workers know."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+from jobfleet.store.values import KindSeen
+from tests.unit.test_explain import W1, W2, texts, waiting
+
+
+def test_a_function_that_only_workers_knew_which_have_left_is_unknown() -> None:
+    telling = (replace(W1, kinds=("k1",)), replace(W2, kinds=("k2",)))
+    one = KindSeen("k1", W1.id, {"": "default mail", "mail.render": "mail"})
+
+    text = (
+        "No live worker knows 'mail.send'; one that has left did: start a worker with its module. "
+        "The job is parked until one knows it."
+    )
+
+    assert texts(replace(waiting(), workers=telling, kinds=(one,))) == [text]
+    assert texts(replace(waiting(), workers=(telling[0], W2), kinds=(one,))) == [
+        "Next in line: a worker should claim it now."
+    ]
+
+
+def test_only_workers_that_know_the_function_could_run_it() -> None:
+    full, free = replace(W1, running=10, kinds=("k1",)), replace(W2, queues=("mail",), kinds=("k2",))
+    kinds = (
+        KindSeen("k1", W1.id, {"": "mail", "mail.send": "mail"}),
+        KindSeen("k2", W2.id, {"": "mail", "mail.render": "mail"}),
+    )
+
+    assert texts(replace(waiting(), workers=(full, free), kinds=kinds)) == [
+        "No free slot: 10 of 10 are taken at 1 worker that could run it."
+    ]
