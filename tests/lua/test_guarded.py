@@ -23,6 +23,7 @@ WRITING = [name for name in names() if not load(name).read_only]
 GUARDED = [name for name in WRITING if load(name).has_deadline]
 ONCE = [name for name in WRITING if load(name).is_once]
 SAFE_WHEN_LATE = {
+    "block": "the job's id; a guard keeps it until all is there, and the sweep lets one go whose producer gave up",
     "bury": "a child's id is never used again, so a dead one stays dead",
     "claim": "its nonce: an older one is stale, the same one answers the same grants, a buried child gets nothing",
     "deliver": "it names the attempt; only a success counts for an older one, and that has happened",

@@ -29,7 +29,6 @@
 --         7 ttl         int     ms that the parents are remembered
 --         8..* parent   text    three a parent: id, place, policy (c cancel, r run, w wait)
 -- FLAGS   -
--- GUARDS  deadline
 -- RETURNS {"blocked", now, created} | {"exists", now}   exists: it waits for nobody any more, or has been
 --         {"held", now, "id status", has_started}   who holds its unique key
 -- EMITS   enqueued
