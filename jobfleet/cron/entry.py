@@ -219,7 +219,7 @@ def plan(entry: CronEntry, mark: datetime, now: datetime) -> list[Planned]:
     planned = []
     if mark < opens and (first := cron.next(mark)) is not None and first.at < opens:
         planned.append(Planned(first, "missed"))  # it speaks for all that nobody saw since
-        mark = opens - timedelta(seconds=1)
+        mark = opens - timedelta(microseconds=1)
     due = list(_due(cron, mark, now))
     late = [fire for fire in due if now - fire.at > ON_TIME]
     kept = {"once": late[-1:], "skip": [], "all": late[-cron.most :] if cron.most else []}[cron.misfire]

@@ -176,6 +176,22 @@ def test_a_paused_lane_is_housekept_all_the_same(world: World) -> None:
     assert world.state() == world.moved({"lease": {"mail.0.a": "now-10s", "mail.0.b": "now+120s"}})
 
 
+@pytest.mark.parametrize("is_paused", [False, True])
+@pytest.mark.parametrize("band", [0, 1, 2, 3])
+def test_after_a_step_back_jobs_of_every_band_are_due_and_wake_somebody_unless_the_lane_is_paused(
+    world: World, band: int, is_paused: bool
+) -> None:
+    world.seed.ticked(ago=-40)
+    world.seed.waiting("a", band=band, due=30)
+    if is_paused:
+        world.seed.paused()
+
+    world.run(tick(world.lane))
+
+    assert world.state()[f"ready:{band}"] == {"mail.0.a": "now"}
+    assert ("wake" in world.state()) is not is_paused
+
+
 @pytest.mark.parametrize(
     ("longest", "since", "is_held"), [(60, 3, False), (60, 6, True), (12, 2, False), (12, 5, True), (6, 3, True)]
 )

@@ -56,10 +56,20 @@ def test_the_window_ends_at_a_moment(since: str, expected: list[tuple[str, str, 
     parts = since.split()
     expression = " ".join([*parts[1:], parts[0]]) if len(parts) == 6 else since
 
-    found = planned(entry(expression, misfire_window=600), NOON - DAY, NOON + 10 * MINUTE)
+    found = planned(entry(expression, misfire_window=600), NOON - 3 * DAY, NOON + 10 * MINUTE)
 
-    assert found[-1:] == expected[-1:]
+    assert found[1:] == [one for one in expected if one[1] != "missed"]
+    assert found[0][1] == "missed"
     assert planned(entry(expression, misfire_window=600), NOON - 12 * MINUTE, NOON + 10 * MINUTE) == expected
+
+
+def test_a_fire_in_the_second_before_the_window_is_missed_and_not_late_too() -> None:
+    made = entry("59 11 * * * 50", misfire_window=600)
+
+    for late in (MICRO, SECOND / 2, SECOND - MICRO):
+        found = planned(made, NOON - DAY, NOON + 10 * MINUTE + late)
+
+        assert found == [("01 11:59:50", "missed", False)]
 
 
 def test_what_is_before_the_window_is_told_by_its_first_fire_alone() -> None:
