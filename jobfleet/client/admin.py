@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any
 
-from jobfleet.client.report import moment
+from jobfleet.client.report import has_id, moment
 from jobfleet.client.space import Space
 from jobfleet.client.verbs import Verb, cancel_many, value
 from jobfleet.codec import decode
@@ -17,6 +17,7 @@ from jobfleet.store.calls import inspect
 from jobfleet.store.calls.paused import read_functions
 from jobfleet.store.fleet import whole
 from jobfleet.store.keys import BANDS, Lane
+from jobfleet.store.rows import number_of
 from jobfleet.store.values import Counts, FleetSeen
 
 ENDINGS = ("completed", "failed", "cancelled", "expired")
@@ -216,17 +217,18 @@ def _worker_info(worker: str, beat: int, account: bytes, now: int, gone_us: int)
     except EncodingError:
         said = {}
     fields = said if isinstance(said, dict) else {}
+    queues = fields.get("queues", ())
     return WorkerInfo(
         id=worker,
         host=str(fields.get("host", "")),
-        pid=int(fields.get("pid", 0)),
-        queues=tuple(fields.get("queues", ())),
-        slots=int(fields.get("slots", 0)),
-        running=int(fields.get("running", 0)),
-        children=int(fields.get("children", 0)),
-        leaving=int(fields.get("leaving", 0)),
-        hung=int(fields.get("hung", 0)),
-        started=moment(fields.get("started", 0)),
+        pid=number_of(fields.get("pid", 0)),
+        queues=tuple(str(name) for name in queues) if isinstance(queues, list | tuple) else (),
+        slots=number_of(fields.get("slots", 0)),
+        running=number_of(fields.get("running", 0)),
+        children=number_of(fields.get("children", 0)),
+        leaving=number_of(fields.get("leaving", 0)),
+        hung=number_of(fields.get("hung", 0)),
+        started=moment(number_of(fields.get("started", 0))),
         beat=moment(beat),
         is_gone=now - beat > gone_us,
         state=str(fields.get("state", "")),
@@ -249,11 +251,14 @@ def purge_queue(space: Space, queue: str, by: str | None) -> Verb[int]:
     count = 0
     for lane in every:
         for section in inspect.SECTIONS:
+            skip = 0
             while True:
-                _, rows = value((yield (inspect.waiting(lane, section),)))
+                _, rows = value((yield (inspect.waiting(lane, section, skip=skip),)))
                 if not rows:
                     break
-                count += yield from cancel_many(space, [row.id for row in rows], by)
+                ids = [row.id for row in rows if has_id(row)]
+                skip += len(rows) - len(ids)
+                count += yield from cancel_many(space, ids, by)
     return count
 
 

@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any, NamedTuple
 
+from jobfleet.client import damages
 from jobfleet.client.admin import QueueInfo, WorkerInfo, queue_info, workers_of
 from jobfleet.client.cron import firing, recurring
 from jobfleet.client.space import Space
@@ -13,16 +14,16 @@ from jobfleet.client.verbs import Verb, value
 from jobfleet.clock import wall_us
 from jobfleet.codec import read_header
 from jobfleet.config import JobConfig
-from jobfleet.errors import EncodingError
+from jobfleet.errors import EncodingError, ScriptContractError
 from jobfleet.retry import Tries
 from jobfleet.store.call import Call
 from jobfleet.store.calls import cron, doctor, inspect, journal, limit
-from jobfleet.store.calls.doctor import Kept, Leased, Locks
+from jobfleet.store.calls.doctor import Kept, Leased, Leases, Locks
 from jobfleet.store.calls.paused import read_functions
 from jobfleet.store.fleet import whole
 from jobfleet.store.found import Finished, Waiting
-from jobfleet.store.keys import Lane
-from jobfleet.store.values import Counts
+from jobfleet.store.keys import BANDS, Lane
+from jobfleet.store.values import Counts, FleetSeen
 
 PAGES = 20
 """Of leases of a lane: 500 at most."""
@@ -81,6 +82,7 @@ class LaneSeen:
         locks: Unique keys that were looked at.
         endings: How its jobs have ended lately.
         groups: Its groups that are paused.
+        damage: What cannot be read of it.
     """
 
     lane: Lane
@@ -93,6 +95,7 @@ class LaneSeen:
     locks: Locks = field(default_factory=lambda: Locks(0, 0, 0, {}))
     endings: Endings = field(default_factory=Endings)
     groups: tuple[str, ...] = ()
+    damage: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -112,6 +115,7 @@ class Checkup:
         lanes: Every lane.
         recurring: The names of recurring jobs, those included that a function brings and no entry is made of yet.
         fired_by: Who has announced that it fires them; see `CronInfo`.
+        damage: What cannot be read of the fleet's own keys.
     """
 
     config: JobConfig
@@ -126,6 +130,7 @@ class Checkup:
     lanes: tuple[LaneSeen, ...] = ()
     recurring: tuple[str, ...] = ()
     fired_by: tuple[str, ...] = ()
+    damage: tuple[str, ...] = ()
 
     @property
     def alive(self) -> list[WorkerInfo]:
@@ -147,22 +152,36 @@ class Checkup:
 
 
 def take(space: Space) -> Verb[Checkup]:
-    """Read what there is to judge: a trip for the fleet, a few bounded ones for each lane."""
+    """Read what there is to judge: a trip for the fleet, a few bounded ones for each lane. Nothing is repaired."""
     began = wall_us()
-    answers = yield (
-        doctor.server(space.keys),
-        journal.consumers(space.keys),
-        cron.entries(space.keys),
-        cron.attendants(space.keys),
-        space.knowing(),
+    asked = damages.untouched(
+        [
+            doctor.server(space.keys),
+            journal.consumers(space.keys),
+            cron.entries(space.keys),
+            cron.attendants(space.keys),
+            space.knowing(),
+        ]
     )
+    server, consumers, entries, attendants, kinds = yield asked
     ended = wall_us()
-    now, info = value(answers[:1])
-    fleet = yield from whole(space.keys)
+    damage: list[str] = []
+    now, info = value([server])
+    try:
+        fleet = yield from damages.untouching(whole(space.keys))
+    except ScriptContractError as error:
+        damage.append(str(error))
+        fleet = FleetSeen(now, {}, (), {})
+    readers = damages.read_or(consumers, {}, damage)
+    _, rows = damages.read_or(entries, (now, []), damage)
+    attended = damages.read_or(attendants, [], damage)
+    told = damages.read_or(kinds, None, damage)
+    known = [name for kind in (told.kinds if told is not None else ()) for name in kind.functions if name]
+    damage += yield from damages.of_fleet(space.keys, fleet)
     lanes: tuple[LaneSeen, ...] = ()
     for name, (_, count) in sorted(fleet.queues.items()):
         for lane in space.lanes_of(name, count):
-            lanes += ((yield from _lane(lane)),)
+            lanes += ((yield from _lane(lane, now)),)
     return Checkup(
         space.config,
         now,
@@ -170,12 +189,13 @@ def take(space: Space) -> Verb[Checkup]:
         info=info,
         workers=tuple(workers_of(space, fleet)),
         functions=frozenset(fleet.functions),
-        known=frozenset(name for kind in value(answers[4:]).kinds for name in kind.functions if name),
+        known=frozenset(known),
         paused=tuple(read_functions(fleet.paused)),
-        consumers=value(answers[1:2]),
+        consumers=readers,
         lanes=lanes,
-        recurring=tuple(sorted({row.name for row in value(answers[2:3])[1]} | set(recurring(fleet)))),
-        fired_by=firing(space, value(answers[3:4])),
+        recurring=tuple(sorted({row.name for row in rows} | set(recurring(fleet)))),
+        fired_by=firing(space, attended),
+        damage=tuple(damage),
     )
 
 
@@ -184,7 +204,7 @@ def ahead(began: int, now: int, ended: int) -> float:
     return max(0, began - now) / 1e6 - max(0, now - ended) / 1e6
 
 
-def _lane(lane: Lane) -> Verb[LaneSeen]:
+def _lane(lane: Lane, now: int) -> Verb[LaneSeen]:
     sections = [inspect.waiting(lane, section, limit=WAITING) for section in inspect.SECTIONS]
     calls: list[Call[Any]] = [
         inspect.counts(lane),
@@ -192,9 +212,20 @@ def _lane(lane: Lane) -> Verb[LaneSeen]:
         doctor.locks(lane, grace_us=GRACE_US),
         doctor.runs(lane),
     ]
-    answers = yield [*calls, *sections]
-    values = [value([answer]) for answer in answers]
+    answers = yield damages.untouched([*calls, *sections])
+    damage: list[str] = []
+    none = (0,) * BANDS
+    instead: list[Any] = [
+        Counts(now, none, none, none, 0, 0, 0, None, {}),
+        limit.Settings(now, limit.Used(0, 0), {}, {}),
+        Locks(0, 0, 0, {}),
+        Leases(now, 0, 0, 0, ()),
+        *[(now, [])] * len(sections),
+    ]
+    values = [damages.read_or(answer, other, damage) for answer, other in zip(answers, instead, strict=True)]
     counts, settings, locks, leases = values[:4]
+    waiting: list[Waiting] = [row for _, rows in values[4:] for row in rows]
+    damage += yield from damages.of_lane(lane, waiting, leases)
     seen = LaneSeen(
         lane,
         counts,
@@ -202,11 +233,12 @@ def _lane(lane: Lane) -> Verb[LaneSeen]:
         leases=leases.leases,
         runs=leases.runs,
         rows=leases.rows,
-        waiting=tuple(_in_line(row) for _, rows in values[4:] for row in rows),
+        waiting=tuple(_in_line(row) for row in waiting),
         locks=locks,
         groups=tuple(
             sorted(name.removeprefix(limit.PAUSED) for name in settings.fields if name.startswith(limit.PAUSED))
         ),
+        damage=tuple(damage),
     )
     seen = yield from _further(seen)
     return replace(seen, endings=(yield from _endings(lane, counts.now)))
@@ -227,7 +259,7 @@ def _further(seen: LaneSeen) -> Verb[LaneSeen]:
     if not skips:
         return seen
     rows = {row.id: row for row in seen.rows}
-    for answer in (yield [doctor.runs(seen.lane, skip=skip) for skip in skips]):
+    for answer in (yield damages.untouched([doctor.runs(seen.lane, skip=skip) for skip in skips])):
         rows |= {row.id: row for row in value([answer]).rows}
     return replace(seen, rows=tuple(rows.values()))
 
@@ -238,17 +270,19 @@ def _endings(lane: Lane, now: int) -> Verb[Endings]:
     rows: list[Finished] = []
     seconds, before = HOUR, "+"
     for _ in range(ENDED_PAGES):
-        page: list[Finished] = value((yield (inspect.finished(lane, before=before, limit=BATCHES),)))
-        rows += [row for row in page if _at(row) >= since]
+        (answer,) = yield damages.untouched([inspect.finished(lane, before=before, limit=BATCHES)])
+        page: list[Finished] = damages.read_or(answer, [], [])
+        rows += [row for row in page if _at(row) >= since and row.outcome != inspect.NO_OUTCOME]
         if not page or _at(page[-1]) < since:
             break
         before = f"({page[-1].entry}"
     else:
-        seconds = max(1.0, (now - _at(rows[-1])) / 1e6)
+        seconds = max(1.0, (now - _at(page[-1])) / 1e6)
     last = {lane.id_prefix + row.suffix: (now - _at(row)) / 1e6 for row in rows[: doctor.CHUNK]}
     if not last:
         return Endings()
-    kept: Sequence[Kept] = value((yield (doctor.kept(lane, list(last)),)))
+    (answer,) = yield damages.untouched([doctor.kept(lane, list(last))])
+    kept: Sequence[Kept] = damages.read_or(answer, [Kept(0, 0)] * len(last), [])
     return Endings(
         len(rows), seconds, tuple((job_id, one, last[job_id]) for job_id, one in zip(last, kept, strict=True))
     )

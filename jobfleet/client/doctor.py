@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from jobfleet.client import fleet_checks, lane_checks, server_checks
+from jobfleet.client import damage_checks, fleet_checks, lane_checks, server_checks
 from jobfleet.client.checkup import Checkup, take
 from jobfleet.client.diagnosis import Diagnosis, Finding
 from jobfleet.client.report import moment
@@ -26,6 +26,7 @@ CHECKS: tuple[Check, ...] = (
     fleet_checks.functions,
     fleet_checks.leases,
     fleet_checks.cron,
+    damage_checks.damage,
     lane_checks.runs,
     lane_checks.waiting,
     lane_checks.locks,

@@ -10,7 +10,7 @@ from typing import Any
 
 from jobfleet.client.admin import lanes
 from jobfleet.client.indexed import Filter, find
-from jobfleet.client.report import LETTERS, letter_result, running_result, waiting_result
+from jobfleet.client.report import LETTERS, has_id, letter_result, running_result, waiting_result
 from jobfleet.client.space import Space
 from jobfleet.client.verbs import Verb, batches, poll_many, value
 from jobfleet.codec import open_envelope, zones_lost
@@ -71,7 +71,7 @@ def dead(space: Space, queue: str | None = None, *, limit: int = 50) -> Verb[lis
         while left > 0:
             size = min(left, inspect.CHUNK)
             letters = value((yield (inspect.dead(lane, before=before, limit=size),)))
-            found.extend(letter_result(letter, limits=space.limits) for letter in letters)
+            found.extend(letter_result(letter, limits=space.limits) for letter in letters if has_id(letter))
             if len(letters) < size:
                 break
             before, left = f"({letters[-1].entry}", left - size
@@ -178,7 +178,7 @@ def _section(
     skip = int(inner or 0)
     if section == "running":
         now, rows = value((yield (inspect.running(lane, skip=skip, limit=limit),)))
-        found = [running_result(row, now) for row in rows]
+        found = [running_result(row, now) for row in rows if has_id(row)]
     else:
         start = stop = ""
         if section.startswith("withheld"):
@@ -196,7 +196,7 @@ def _section(
             limit=limit,
         )
         now, rows = value((yield (call,)))
-        found = [waiting_result(row, now) for row in rows]
+        found = [waiting_result(row, now) for row in rows if has_id(row)]
     following = str(skip + len(rows)) if len(rows) == limit else ""
     return [row for row in found if status is None or row.status is status], following
 

@@ -8,7 +8,7 @@ from typing import Any
 
 from jobfleet.client.admin import ENDINGS, lanes
 from jobfleet.client.admin import statistics as counted
-from jobfleet.client.report import result_of, waiting_result
+from jobfleet.client.report import has_id, result_of, waiting_result
 from jobfleet.client.space import Space
 from jobfleet.client.verbs import Verb, batches, value
 from jobfleet.model import JobResult
@@ -40,10 +40,12 @@ def pending(space: Space, queue: str | None = None, *, limit: int = 100) -> Verb
 def _waiting(lane: Lane, section: int, limit: int) -> Verb[list[JobResult[Any]]]:
     """The first jobs of a section, a page at a time."""
     rows: list[JobResult[Any]] = []
+    skip = 0
     while len(rows) < limit:
         size = min(limit - len(rows), inspect.CHUNK)
-        now, page = value((yield (inspect.waiting(lane, section, skip=len(rows), limit=size),)))
-        rows += [waiting_result(row, now) for row in page]
+        now, page = value((yield (inspect.waiting(lane, section, skip=skip, limit=size),)))
+        rows += [waiting_result(row, now) for row in page if has_id(row)]
+        skip += len(page)
         if len(page) < size:
             break
     return rows

@@ -12,6 +12,7 @@ from collections.abc import Collection
 from typing import Any, NamedTuple
 
 from jobfleet.client.admin import lanes
+from jobfleet.client.report import has_id
 from jobfleet.client.space import Space
 from jobfleet.client.verbs import Verb, value
 from jobfleet.codec import read_header
@@ -148,7 +149,7 @@ def _put_back(lane: Lane, band: int, functions: Collection[str]) -> Verb[int]:
     while True:
         call = inspect.waiting(lane, band, start=str(WITHHELD), stop=f"({BLOCKED}", skip=skip)
         _, rows = value((yield (call,)))
-        meant = [row.id for row in rows if _is_of(row.envelope, functions)]
+        meant = [row.id for row in rows if has_id(row) and _is_of(row.envelope, functions)]
         if meant:
             count += value((yield (put_back(lane, meant),)))
         if len(rows) < inspect.CHUNK:

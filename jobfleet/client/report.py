@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from contextlib import suppress
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
@@ -21,8 +22,20 @@ REPLACED_BY = "replaced-by:"
 
 
 def moment(us: int | None) -> datetime | None:
-    """Microseconds since 1970 as a time; nothing for 0."""
-    return datetime.fromtimestamp(us / 1_000_000, UTC) if us else None
+    """Microseconds since 1970 as a time; nothing for 0, nor for what is no time."""
+    try:
+        return datetime.fromtimestamp(us / 1_000_000, UTC) if us else None
+    except (OverflowError, ValueError, OSError):  # nobody of ours has written that
+        return None
+
+
+def has_id(row: Waiting | Running | DeadLetter) -> bool:
+    """Whether a row is a job's; one that is not, `doctor` tells of."""
+    try:
+        split_id(row.id)
+    except JobNotFound:
+        return False
+    return True
 
 
 def result_of(job_id: str, found: Found, now_us: int, *, limits: Limits) -> JobResult[Any]:
@@ -85,7 +98,9 @@ def running_result(row: Running, now_us: int) -> JobResult[Any]:
 def letter_result(letter: DeadLetter, *, limits: Limits) -> JobResult[Any]:
     """A dead letter."""
     ended = int(letter.entry.partition("-")[0]) * 1000
-    fields = {**_header(letter.envelope), **read_record(letter.record, limits=limits)}
+    fields = _header(letter.envelope)
+    with suppress(EncodingError):
+        fields |= read_record(letter.record, limits=limits)
     return _failed(letter.id, fields, b"", letter.reason, tries=letter.tries, at=ended)
 
 

@@ -8,11 +8,11 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 from jobfleet.client.admin import lanes
 from jobfleet.client.indexed import Filter, Stream, go_through, smallest
-from jobfleet.client.report import running_result, waiting_result
+from jobfleet.client.report import has_id, running_result, waiting_result
 from jobfleet.client.space import Space
 from jobfleet.client.verbs import TOMBSTONE_MS, Verb, cancel_many, value
 from jobfleet.errors import ConfigError
@@ -62,9 +62,9 @@ def count_open(space: Space, selection: Selection) -> Verb[int]:
     for lane in every:
         for section in selection.sections():
             skip = 0
-            while rows := (yield from _page(lane, section, skip)):
-                total += sum(selection.has(row) for row in rows)
-                skip += len(rows)
+            while (page := (yield from _page(lane, section, skip))).number:
+                total += sum(selection.has(row) for row in page.jobs)
+                skip += page.number
     return total
 
 
@@ -105,9 +105,9 @@ def _counted(ids: list[str]) -> Verb[int]:
 
 def _cancel(space: Space, lane: Lane, section: str, selection: Selection, by: str | None) -> Verb[int]:
     total = skip = 0
-    while rows := (yield from _page(lane, section, skip)):
-        skip += len(rows)
-        meant = [row.id for row in rows if selection.has(row)]
+    while (page := (yield from _page(lane, section, skip))).number:
+        skip += page.number
+        meant = [row.id for row in page.jobs if selection.has(row)]
         if meant:
             letters = value((yield (control.cancel(space.keys, lane, meant, by=by, ttl_ms=TOMBSTONE_MS),)))
             skip -= letters.count("c")  # they stand here no more
@@ -115,9 +115,16 @@ def _cancel(space: Space, lane: Lane, section: str, selection: Selection, by: st
     return total
 
 
-def _page(lane: Lane, section: str, skip: int) -> Verb[list[JobResult[Any]]]:
+class _Page(NamedTuple):
+    """How many rows a page has, and those of them that are jobs."""
+
+    number: int
+    jobs: list[JobResult[Any]]
+
+
+def _page(lane: Lane, section: str, skip: int) -> Verb[_Page]:
     if section == RUNNING:
         now, running = value((yield (inspect.running(lane, skip=skip),)))
-        return [running_result(row, now) for row in running]
+        return _Page(len(running), [running_result(row, now) for row in running if has_id(row)])
     now, waiting = value((yield (inspect.waiting(lane, int(section), skip=skip),)))
-    return [waiting_result(row, now) for row in waiting]
+    return _Page(len(waiting), [waiting_result(row, now) for row in waiting if has_id(row)])

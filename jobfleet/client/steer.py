@@ -10,7 +10,7 @@ from typing import Any
 
 from jobfleet.client.admin import lanes
 from jobfleet.client.indexed import Seen, Stream, go_through, smallest
-from jobfleet.client.report import result_of, waiting_result
+from jobfleet.client.report import has_id, result_of, waiting_result
 from jobfleet.client.selection import Selection
 from jobfleet.client.space import Space
 from jobfleet.client.verbs import TOMBSTONE_MS, Verb, open_queue, value
@@ -192,7 +192,7 @@ def _walk(
     while True:
         call = inspect.waiting(lane, section, start=start, stop=stop, skip=skip)
         now, rows = value((yield (call,)))
-        meant = [row.id for row in rows if is_meant(waiting_result(row, now))]
+        meant = [row.id for row in rows if has_id(row) and is_meant(waiting_result(row, now))]
         done, stay = (len(meant), set(meant)) if act is None or not meant else (yield from act(meant))
         count += done
         if len(rows) < inspect.CHUNK:

@@ -22,6 +22,7 @@ from jobfleet.services.pausing import catch_up
 from jobfleet.services.relay import Relay
 from jobfleet.services.service import Service, drive
 from jobfleet.services.teller import Teller
+from jobfleet.services.unreadable import Unreadables
 from jobfleet.store.aio import AsyncStore
 from jobfleet.store.calls import settle
 from jobfleet.store.calls.lease import CHUNK, tick
@@ -92,6 +93,7 @@ class Leases(Service):
         self._overdue = Overdue(
             store, config, functions=lambda: self._published.functions, tally=tally, on_watched=self.teller.tell
         )
+        self._unreadables = Unreadables(store, config, tally)
 
     async def turn(self) -> float:
         """Tick every lane once; between two such turns, only lanes where jobs wait for others."""
@@ -147,6 +149,8 @@ class Leases(Service):
         self._published.beats = {worker.id: worker.beat for worker in seen.workers}
 
     async def _lane(self, lane: Lane, ticked: Ticked) -> float:
+        if ticked.unreadable:
+            await self._unreadables.set_aside(lane, ticked.unreadable)
         if ticked.overdue:
             await self._look()  # whether a holder is present must be known afresh
             await self._reap(lane, ticked)

@@ -119,7 +119,10 @@ class Relay(Service):
                     lane,
                     entry,
                     job_id,
-                    [(child, heard.letters.get((child, job_id)) == "w") for child in ending.children],
+                    [
+                        *((child, heard.letters.get((child, job_id)) == "w") for child in ending.children),
+                        *((stranger, False) for stranger in ending.strangers),
+                    ],
                     ending_ms=at,
                 )
                 for (entry, job_id), at, ending in zip(records, ends_ms, endings, strict=True)

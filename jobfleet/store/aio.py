@@ -8,11 +8,12 @@ from collections.abc import Sequence
 from typing import Any, TypeVar, cast
 
 from jobfleet.clock import monotonic
+from jobfleet.errors import JobfleetError
 from jobfleet.store.call import Call, Command
 from jobfleet.store.connect import Target
 from jobfleet.store.keys import Lane
 from jobfleet.store.link import AsyncLink, AsyncSocketLink
-from jobfleet.store.replies import Remedy, remedy, translate, unavailable, word
+from jobfleet.store.replies import Remedy, read, remedy, translate, unavailable
 from jobfleet.store.serverclock import ASK, ServerClock
 from jobfleet.store.trip import Detours, Making, Recorder, only, speller, straight, trip, until
 
@@ -231,7 +232,8 @@ class AsyncStore:
             await self._stumble(taken)
         if isinstance(taken, BaseException) or isinstance(reply, BaseException):
             return True, None
-        return bool(taken), call.read(word(reply, call))
+        value = read(reply, call)
+        return bool(taken), None if isinstance(value, JobfleetError) else value
 
     async def _stumble(self, error: BaseException) -> None:
         """A wait was answered so; raised when no retry mends it."""

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from secrets import token_hex
-from typing import Any, Generic, NamedTuple, TypeVar
+from typing import Any, Generic, NamedTuple, TypeVar, cast
 
 from jobfleet.store.script import Script
 
 T = TypeVar("T")
 Argument = str | bytes | int
+Key = str | bytes
+"""Bytes where somebody else has written an id that is no text."""
 Reply = list[Any]
 Command = tuple[Argument, ...]
 ANSWER = "answer:"
@@ -30,14 +32,16 @@ class Call(NamedTuple, Generic[T]):
         instead: Makes the call to run in its place when its script answers `LONGER`; None where none does.
         id: Under which its answer is remembered, where its script does that. Whoever sends it gives it one, and
             sends it again under the same.
+        mends: Whether what makes its script fail is repaired; see `mending`.
     """
 
     script: Script
-    keys: tuple[str, ...]
+    keys: tuple[Key, ...]
     args: tuple[Argument, ...]
     read: Callable[[Reply], T]
     instead: Callable[[], Call[T]] | None = None
     id: str = ""
+    mends: bool = True
 
     def named(self) -> Call[T]:
         """The call with an id, if its script remembers answers."""
@@ -70,6 +74,6 @@ class Call(NamedTuple, Generic[T]):
     def _guarded(self, verb: str, script: Argument, until: int) -> Command:
         keys = self.keys
         if self.script.is_once:
-            tag, _, _ = keys[0].partition("}:")
+            tag, _, _ = cast("str", keys[0]).partition("}:")
             keys = (*keys, f"{tag}}}:{ANSWER}{self.id}")
         return (verb, script, len(keys), *keys, *self.args, until)

@@ -34,7 +34,7 @@ def whole(keys: Keyspace) -> Reading:
         JobfleetError: Redis did not answer.
     """
     seen = _value((yield (fleet(keys),)))
-    return seen if len(seen.queues) >= seen.count else (yield from _paged(keys, seen))
+    return seen if seen.count <= LISTED else (yield from _paged(keys, seen))
 
 
 def _paged(keys: Keyspace, seen: FleetSeen) -> Reading:

@@ -9,16 +9,17 @@ from jobfleet.store.values import Run
 
 
 class Waiting(NamedTuple):
-    """A row of the listing of waiting jobs."""
+    """A row of the listing of waiting jobs; `wrong` says what keeps it from being read."""
 
     id: str
     due: int
     tries: str
     envelope: bytes
+    wrong: str = ""
 
 
 class Running(NamedTuple):
-    """A row of the listing of running jobs."""
+    """A row of the listing of running jobs; `wrong` says what keeps it from being read."""
 
     id: str
     deadline: int
@@ -26,6 +27,7 @@ class Running(NamedTuple):
     tries: str
     envelope: bytes
     progress: bytes
+    wrong: str = ""
 
 
 class Finished(NamedTuple):

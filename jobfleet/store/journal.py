@@ -20,6 +20,7 @@ from jobfleet.store.calls.journal import Kept
 from jobfleet.store.fleet import FleetReader
 from jobfleet.store.keys import Keyspace, Lane
 from jobfleet.store.replies import CONNECTION_ERRORS, unavailable
+from jobfleet.store.rows import NOT_READ, shown, tell, text_of
 
 log = logging.getLogger("jobfleet.journal")
 _Asked = tuple[Lane, Callable[[Lane, Any, int], list[Any]], Command]
@@ -280,7 +281,10 @@ def _rows(reply: Any) -> list[Any]:
 
 def _events(rows: Iterable[Any]) -> Iterator[Event]:
     for entry, fields in rows:
-        yield from parse(int(entry.partition(b"-")[0]), fields)
+        try:
+            yield from parse(int(entry.partition(b"-")[0]), fields)
+        except NOT_READ:  # nobody of ours has written that; it is acknowledged with its batch
+            tell([f"a journal has the entry {text_of(entry)}: {shown(b' '.join(fields or ()))}"])
 
 
 def parse(last: int, fields: Sequence[bytes]) -> list[Event]:

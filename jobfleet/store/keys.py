@@ -92,12 +92,18 @@ KEY_TABLE: tuple[KeyRow, ...] = (
     ),
     KeyRow("totals", "hash", "counts for ever, and how many waiting jobs have tries", "few fields"),
     KeyRow("listeners", "string", "a mark: somebody listens to the lane's events", "TTL 1 min"),
+    KeyRow(
+        "aside:<name>", "any", "what stood at a key and nothing could read, until it was moved", "TTL 30 d; one a key"
+    ),
     KeyRow("claim:<child>", "string", "its last claim (nonce, ids, tokens), or `buried`", "TTL 1 h"),
     KeyRow("sent:<child>", "string", "its last finishing trip: nonce and answers", "TTL 10 min"),
     ANSWERED,
 )
 FLEET_KEY_TABLE: tuple[KeyRow, ...] = (
     ANSWERED,
+    KeyRow(
+        "aside:<name>", "any", "what stood at a key and nothing could read, until it was moved", "TTL 30 d; one a key"
+    ),
     KeyRow("queues", "hash", "queue → home lanes, lanes", "one field a queue"),
     KeyRow("workers", "zset", "worker ids by last beat (µs)", "trimmed by each beat"),
     KeyRow("worker:<id>", "string", "a worker's own account of itself", "TTL"),
@@ -135,9 +141,9 @@ class Lane:
 
     __slots__ = (
         "claim_prefix", "conf", "dead", "dlq", "done", "events", "expiry", "fired", "gdue", "grouped", "held",
-        "id_prefix", "index", "index_prefix", "indexes", "job_prefix", "journal", "lane", "lease", "listeners", "locks",
-        "meta", "outbox", "plain", "progress_prefix", "queue", "rates", "ready", "result_prefix", "ring", "runs", "tag",
-        "totals", "tries", "unique", "wake", "watched",
+        "id_bytes", "id_prefix", "index", "index_prefix", "indexes", "job_prefix", "journal", "lane", "lease",
+        "listeners", "locks", "meta", "outbox", "plain", "progress_prefix", "queue", "rates", "ready",
+        "result_prefix", "ring", "runs", "tag", "totals", "tries", "unique", "wake", "watched",
     )  # fmt: skip
 
     def __init__(self, namespace: str, queue: str, index: int) -> None:
@@ -145,6 +151,7 @@ class Lane:
         self.index = index
         self.tag = tag = f"{{{namespace}:{queue}:{index}}}:"
         self.id_prefix = f"{queue}.{index}."
+        self.id_bytes = self.id_prefix.encode()
         self.ready = tuple(f"{tag}ready:{band}" for band in range(BANDS))
         self.lease = f"{tag}lease"
         self.runs = f"{tag}runs"

@@ -97,6 +97,19 @@ def word(reply: Any, call: Call[Any]) -> Reply:
     raise ScriptContractError(f"{call.script.name} answered {reply!r:.200}, which its contract does not name.")
 
 
+def read(reply: Any, call: Call[Any]) -> Any:
+    """The value of a reply, or the error that it stands for: one bad reply must not take those of other calls along."""
+    try:
+        return call.read(word(reply, call))
+    except JobfleetError as error:
+        return error
+    except Exception as error:  # noqa: BLE001 - whatever somebody wrote into Redis
+        return ScriptContractError(
+            f"{call.script.name} answered what cannot be read ({type(error).__name__}: {error}): something beside "
+            f"jobfleet has written to {call.keys[0]!r}. 'jobfleet doctor' says more."
+        )
+
+
 def unavailable(url: str, error: BaseException) -> StoreUnavailable:
     """The error to raise when patience is at its end; `url` must be masked."""
     if isinstance(error, exceptions.ReadOnlyError) or str(error).startswith("READONLY"):

@@ -12,8 +12,9 @@ from typing import Any, NamedTuple, Protocol
 
 from jobfleet.clock import monotonic
 from jobfleet.errors import JobfleetError, ScriptContractError
-from jobfleet.store.call import LATE, LONGER, Call, Command
-from jobfleet.store.replies import Remedy, remedy, translate, unavailable, word
+from jobfleet.store.call import LATE, LONGER, Call, Command, Key
+from jobfleet.store.mending import repaired
+from jobfleet.store.replies import Remedy, read, remedy, translate, unavailable
 from jobfleet.store.serverclock import ASK, ServerClock
 
 FIRST_WAIT = 0.05
@@ -61,7 +62,7 @@ class Detours:
     __slots__ = ("_until",)
 
     def __init__(self) -> None:
-        self._until: dict[str, float] = {}
+        self._until: dict[Key, float] = {}
 
     def __bool__(self) -> bool:
         return bool(self._until)
@@ -126,7 +127,10 @@ def straight(calls: Sequence[Call[Any]], replies: list[Any]) -> list[Any] | None
     for call, reply in zip(calls, replies, strict=True):
         if type(reply) is not list or not reply or reply[0] not in call.script.words or reply[0] == LONGER:
             return None
-        results.append(call.read(reply))
+        try:
+            results.append(call.read(reply))
+        except Exception:  # noqa: BLE001 - whatever somebody wrote there: the trip says which call it was
+            return None
     return results
 
 
@@ -168,11 +172,13 @@ def trip(
     clock = ServerClock() if clock is None else clock
     started = monotonic() if since is None else since
     pending = [(index, False) for index in range(len(calls))]
+    mended: set[int] = set()
     wait = FIRST_WAIT
     while True:
         replies = first or (yield from _exchanged(calls, pending, clock, fake, started, patience, attempt))
         first = None
         left: list[tuple[int, bool]] = []
+        broken: list[int] = []
         away: BaseException | None = None
         were_late = False
         for (index, _), reply in zip(pending, replies, strict=True):
@@ -184,6 +190,8 @@ def trip(
                 were_late |= verdict.was_late
             else:
                 results[index] = verdict.value
+                broken += [index] * verdict.is_broken
+        left += yield from _repaired(calls, broken, mended, fake=fake)
         if not left:
             if recorder is not None:
                 recorder.tripped(calls, monotonic() - started)
@@ -209,9 +217,11 @@ class Done(NamedTuple):
 
     Attributes:
         value: Its value, or the `JobfleetError` that it ended in.
+        is_broken: Whether its script has failed, so that it may be worth a repair.
     """
 
     value: Any
+    is_broken: bool = False
 
 
 class Again(NamedTuple):
@@ -235,13 +245,23 @@ def _judged(call: Call[Any], reply: Any, detours: Detours) -> Done | Again:
     if isinstance(reply, BaseException):
         what = remedy(reply)
         if what is Remedy.RAISE:
-            return Done(translate(reply, call))
+            error = translate(reply, call)
+            return Done(error, is_broken=call.mends and isinstance(error, ScriptContractError))
         return Again(call, by_source=what is Remedy.LOAD, away=reply if what is Remedy.AGAIN else None)
     if call.script.has_deadline and isinstance(reply, list) and reply[:1] == [LATE]:
         return Again(call, was_late=True)
-    if word(reply, call)[0] == LONGER:
+    if isinstance(reply, list) and reply[:1] == [LONGER]:
         return Again(detours.longer(call, monotonic()))
-    return Done(call.read(reply))
+    return Done(read(reply, call))
+
+
+def _repaired(
+    calls: Sequence[Call[Any]], broken: Sequence[int], mended: set[int], *, fake: bool
+) -> Generator[Step, list[Any] | None, list[tuple[int, bool]]]:
+    """Repair what has made scripts fail, once for each; those that are to be repeated."""
+    fresh = {index: calls[index] for index in broken if index not in mended}
+    mended.update(fresh)
+    return [(index, False) for index in (yield from repaired(fresh, fake=fake))]
 
 
 def _exchanged(

@@ -6,6 +6,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import NamedTuple
 
+from jobfleet.store.rows import Spoiled
+
 BLOCKED = 9_000_000_000_000_000
 """The due time, µs, at which jobs stand that wait for others; lib/blocked.lua says the same."""
 
@@ -129,6 +131,9 @@ class Claimed(NamedTuple):
         grants: What was claimed.
         functions: Those that are paused: their jobs are not to be started.
         past: How far a claim came that leaves jobs to others; None of one that leaves none.
+        unreadable: What was claimed and is no job that can be read.
+        garbled_from: The first token of a claim whose ids are such that the reply does not say which they are: what it
+            has brought is read again, by `granted`; 0 otherwise.
     """
 
     word: str
@@ -137,6 +142,8 @@ class Claimed(NamedTuple):
     grants: tuple[Grant, ...] = ()
     functions: frozenset[str] = NO_FUNCTIONS
     past: str | None = None
+    unreadable: tuple[Spoiled, ...] = ()
+    garbled_from: int = 0
 
 
 class Run(NamedTuple):
@@ -181,6 +188,20 @@ class Held(NamedTuple):
     meta: str
 
 
+class Buried(NamedTuple):
+    """The answer to a burial.
+
+    Attributes:
+        now: Redis's time, µs.
+        held: What the child still held.
+        unreadable: What of that cannot be read.
+    """
+
+    now: int
+    held: tuple[Held, ...]
+    unreadable: tuple[Spoiled, ...] = ()
+
+
 class Cancelling(NamedTuple):
     """A running job that is to stop."""
 
@@ -211,6 +232,7 @@ class Ticked:
         functions: Those that are paused, or being resumed, a line each.
         watched: For how many jobs of the lane others wait.
         untold: How many endings are still to be told to those who wait for them.
+        unreadable: Of both, what cannot be read.
     """
 
     now: int
@@ -221,6 +243,7 @@ class Ticked:
     functions: str = ""
     watched: int = 0
     untold: int = 0
+    unreadable: tuple[Spoiled, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -351,6 +374,7 @@ class FleetSeen:
         functions: What workers have published, by function.
         paused: The functions that are paused in every queue.
         count: How many queues there are.
+        unreadable: What was left out since it cannot be read.
     """
 
     now: int
@@ -359,3 +383,4 @@ class FleetSeen:
     functions: Mapping[str, bytes]
     paused: str = ""
     count: int = 0
+    unreadable: tuple[str, ...] = ()

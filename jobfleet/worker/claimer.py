@@ -23,7 +23,7 @@ from jobfleet.config import JobConfig
 from jobfleet.errors import JobfleetError, StoreUnavailable
 from jobfleet.store.aio import AsyncStore
 from jobfleet.store.call import Call
-from jobfleet.store.calls.lease import CHUNK, claim
+from jobfleet.store.calls.lease import CHUNK, claim, granted
 from jobfleet.store.keys import Lane
 from jobfleet.store.values import NOTHING, Claimed, Leave
 from jobfleet.worker.passing import Passing
@@ -250,8 +250,16 @@ class Claimer:
             await asyncio.sleep(1.0)
             return
         self._answered_at = boottime()
+        claimed = await self._whole(lane, claimed)
         if self._take(lane, asked, claimed):
             self._owed.discard(lane)
+
+    async def _whole(self, lane: Lane, claimed: Claimed) -> Claimed:
+        """What was claimed; read again where bogus ids leave it open which they are."""
+        if not claimed.garbled_from:
+            return claimed
+        call = granted(lane, child=self._child, first=claimed.garbled_from)
+        return (await self._store.run(call))._replace(functions=claimed.functions, past=claimed.past)
 
     def _ask(self, lane: Lane, limit: int) -> Asked:
         """A claim, under the nonce that was not answered yet, if there is one."""
@@ -284,7 +292,7 @@ class Claimer:
             self._is_quiet = True
             self._owed.clear()
             return True
-        is_short = len(claimed.grants) < asked.limit or asked.limit == 0
+        is_short = len(claimed.grants) + len(claimed.unreadable) < asked.limit or asked.limit == 0
         if claimed.past is not None and self._passing.went(lane, claimed.past) and asked.limit:
             is_short = False  # it has looked at as many as it may, and they were all left
         if is_short and asked.doubts == self._doubts and not asked.is_repeat:
@@ -293,7 +301,7 @@ class Claimer:
         else:
             self._hot.add(lane)
         self.is_empty = not self._hot
-        if claimed.grants:
+        if claimed.grants or claimed.unreadable:
             self._is_warm = True
             if self._priorities is not None:
                 self._priorities.took(lane, claimed.grants)
@@ -361,5 +369,5 @@ class Claimer:
             self._ahead = None
         was_taken, claimed = waited
         self._is_warm = was_taken
-        is_taken = claimed is not None and self._take(lane, asked, claimed)
+        is_taken = claimed is not None and self._take(lane, asked, await self._whole(lane, claimed))
         return lane if was_taken and not is_taken else None

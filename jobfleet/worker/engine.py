@@ -17,6 +17,7 @@ from jobfleet.metrics.tally import Tally
 from jobfleet.model import split_id
 from jobfleet.services.relay import Relay
 from jobfleet.services.teller import Teller
+from jobfleet.services.unreadable import Unreadables
 from jobfleet.store.aio import AsyncStore
 from jobfleet.store.calls.control import stop
 from jobfleet.store.calls.settle import Item
@@ -86,6 +87,7 @@ class Engine:
         self._config = config
         self._board = board
         self._counting = Counting(tally, self.now_us)
+        self._unreadables = Unreadables(store, config, tally)
         self._runs: dict[Key, Run] = {}
         self._running = 0
         self._offset: tuple[int, float] = (0, 0.0)
@@ -222,6 +224,8 @@ class Engine:
     def _admit(self, lane: Lane, claimed: Claimed, until: float) -> None:
         self._offset = (claimed.now, monotonic())
         self._started_us = claimed.now
+        if claimed.unreadable:
+            self._unreadables.begin(lane, claimed.unreadable)
         fresh = boottime() < until
         for grant in claimed.grants:
             run = Run(lane, grant, self._board.post(grant.id, grant.token), until, self._desk)
@@ -373,6 +377,7 @@ class Engine:
         with suppress(TimeoutError):
             await asyncio.wait_for(self._desk.flush(), SENDING)
         await self._finishers.drained(SENDING)
+        await self._unreadables.drained(SENDING)
         await self._teller.drained(SENDING)
         await self._resources.close(CLOSING)
         for executor in self._executors.values():

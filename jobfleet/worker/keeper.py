@@ -6,7 +6,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass, field
 
 from jobfleet.clock import boottime
-from jobfleet.errors import JobfleetError
+from jobfleet.errors import JobfleetError, JobNotFound
 from jobfleet.store.aio import AsyncStore
 from jobfleet.store.calls.lease import CHUNK, renew
 from jobfleet.store.keys import Keyspace, Lane
@@ -59,10 +59,14 @@ class Keeper:
 
     async def _renew(self, posted: Iterable[Posted]) -> News:
         by_lane: dict[Lane, list[tuple[str, int]]] = {}
+        none: list[tuple[str, int]] = []
         for one in posted:
-            by_lane.setdefault(self._keys.lane_of(one.id), []).append((one.id, one.token))
+            try:
+                by_lane.setdefault(self._keys.lane_of(one.id), []).append(one.key)
+            except JobNotFound:  # no id of ours: it must not keep the others from being renewed
+                none.append(one.key)
         parts = [(lane, held[at : at + CHUNK]) for lane, held in by_lane.items() for at in range(0, len(held), CHUNK)]
-        news = News(until=boottime() + self._lease_us / 1e6)
+        news = News(until=boottime() + self._lease_us / 1e6, lost=none)
         if not parts:
             return news
         answers = await self._store.run_many([renew(lane, part, lease_us=self._lease_us) for lane, part in parts])

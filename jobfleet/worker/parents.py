@@ -9,7 +9,7 @@ from typing import Any
 from jobfleet.client.report import result_of
 from jobfleet.client.verbs import batches
 from jobfleet.codec import Limits
-from jobfleet.errors import JobfleetError, JobNotFound
+from jobfleet.errors import JobNotFound
 from jobfleet.model import JobResult, JobStatus
 from jobfleet.store.aio import AsyncStore
 from jobfleet.store.calls import flow, inspect
@@ -65,12 +65,12 @@ class Parents:
         for part in batches(asked, TOGETHER):
             try:
                 found = await self._store.run_many([flow.parents(lane, job_id) for lane, job_id, _ in part])
-            except JobfleetError as error:
+            except Exception as error:  # noqa: BLE001 - each of these runs ends with it, or it would wait for ever
                 found = [error] * len(part)
             for (_, _, answer), states in zip(part, found, strict=True):
                 if answer.done():
                     continue  # its run was stopped meanwhile
-                if isinstance(states, JobfleetError):
+                if isinstance(states, Exception):
                     answer.set_exception(states)
                 else:
                     answer.set_result(states)

@@ -11,7 +11,7 @@ from typing import Any
 
 from jobfleet.codec import Limits, open_envelope
 from jobfleet.codec.envelope import Opened
-from jobfleet.errors import EncodingError, EnvelopeTooNew, JobCancelled, JobfleetError
+from jobfleet.errors import EncodingError, EnvelopeTooNew, JobCancelled
 from jobfleet.outcome import (
     Broken,
     Cancelled,
@@ -95,7 +95,15 @@ class Runner:
         self._loop = asyncio.get_running_loop()
 
     def start(self, run: Run) -> None:
-        """Start a run; it goes on by itself, and ends in `finish`."""
+        """Start a run; it goes on by itself, and ends in `finish`, whatever stands in its row."""
+        try:
+            self._begin(run)
+        except Exception as error:
+            log.exception("job.broken job_id=%s", run.id, extra={"run": run})
+            if not run.is_over:
+                self._end(run, Broken(f"it cannot be started: {describe(error)}"))
+
+    def _begin(self, run: Run) -> None:
         opened = self._open(run)
         if isinstance(opened, UnknownFunction):
             self._spawn(self._judge_unknown(run, str(opened)))
@@ -122,13 +130,18 @@ class Runner:
 
     async def _launch_after(self, run: Run, handler: Handler, opened: Opened) -> None:
         """Start a run that has waited for others, once it is known how they ended."""
+        outcome: Outcome | None = None
         try:
             run.parents = await self._parents(run)
-        except JobfleetError as error:
+        except Exception as error:  # noqa: BLE001 - whatever stands there, the run's slot must not be held for ever
             log.warning("job.parents_unknown job_id=%s %s", run.id, error, extra={"run": run})
-        if run.interruption is not None and not run.is_over:
-            self._end(run, run.interruption)
-        elif not run.is_over:
+            outcome = Broken(f"how those ended that it has waited for cannot be read: {describe(error)}")
+        if run.is_over:
+            return
+        outcome = run.interruption or outcome
+        if outcome is not None:
+            self._end(run, outcome)
+        else:
             self._try(run, handler, opened)
 
     def _launch(self, run: Run, handler: Handler, args: list[Any], kwargs: dict[str, Any]) -> None:

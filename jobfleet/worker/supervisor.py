@@ -23,6 +23,7 @@ from jobfleet.services.leases import Leases, shared_spacing
 from jobfleet.services.overdue import Overdue
 from jobfleet.services.relay import Relay
 from jobfleet.services.standin import StandIn
+from jobfleet.services.unreadable import Unreadables
 from jobfleet.store.aio import AsyncStore
 from jobfleet.store.connect import Target, target
 from jobfleet.store.keys import Keyspace, Lane
@@ -105,7 +106,7 @@ class Supervisor:
             modules,
             config,
             at,
-            undertaker=Undertaker(self._store, self._keys, overdue),
+            undertaker=Undertaker(self._store, self._keys, overdue, Unreadables(self._store, config, self._tally)),
             scrape=self._scrape,
             lanes=self._lanes,
             keep=self._keep,

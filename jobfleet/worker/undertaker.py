@@ -10,9 +10,12 @@ from __future__ import annotations
 
 import signal
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 
+from jobfleet.errors import JobNotFound
 from jobfleet.outcome import Crashed, Interrupted, Outcome
 from jobfleet.services.overdue import Overdue
+from jobfleet.services.unreadable import Unreadables
 from jobfleet.store.aio import AsyncStore
 from jobfleet.store.calls import settle
 from jobfleet.store.calls.lease import CHUNK, bury
@@ -38,12 +41,14 @@ class Undertaker:
         store: How; with endless patience.
         keys: The fleet's keys.
         overdue: Decides and settles.
+        unreadables: Takes out of the way what cannot be decided about.
     """
 
-    def __init__(self, store: AsyncStore, keys: Keyspace, overdue: Overdue) -> None:
+    def __init__(self, store: AsyncStore, keys: Keyspace, overdue: Overdue, unreadables: Unreadables) -> None:
         self._store = store
         self._keys = keys
         self._overdue = overdue
+        self._unreadables = unreadables
 
     async def bury(
         self,
@@ -83,10 +88,13 @@ class Undertaker:
 
         by_lane: dict[Lane, list[tuple[str, int]]] = {lane: [] for lane in lanes}
         for one in posted:
-            by_lane.setdefault(self._keys.lane_of(one.id), []).append((one.id, one.token))
+            with suppress(JobNotFound):  # no id of ours: whoever ticks the lane finds it
+                by_lane.setdefault(self._keys.lane_of(one.id), []).append(one.key)
         count = 0
         for lane, pairs in by_lane.items():
             for at in range(0, max(len(pairs), 1), CHUNK):
-                now, held = await self._store.run(bury(lane, child, pairs[at : at + CHUNK]))
-                count += await self._overdue.settle(lane, held, now, outcome, guard=settle.TOKEN_STANDS)
+                buried = await self._store.run(bury(lane, child, pairs[at : at + CHUNK]))
+                guard = settle.TOKEN_STANDS
+                count += await self._overdue.settle(lane, buried.held, buried.now, outcome, guard=guard)
+                count += await self._unreadables.set_aside(lane, buried.unreadable)
         return count

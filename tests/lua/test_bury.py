@@ -12,7 +12,7 @@ BURIED = {"claim:w.1": ("buried", 3600)}
 def test_a_child_that_holds_nothing_is_refused_from_then_on(world: World) -> None:
     world.seed.waiting("a")
 
-    _, held = world.run(bury(world.lane, "w.1"))
+    held = world.run(bury(world.lane, "w.1")).held
 
     assert held == ()
     assert world.state() == world.moved(BURIED)
@@ -22,7 +22,7 @@ def test_a_child_that_holds_nothing_is_refused_from_then_on(world: World) -> Non
 def test_what_stands_on_its_board_is_answered_with_all_that_a_decision_needs(world: World) -> None:
     job_id = world.seed.running("a", meta="r 5000", tries="1:0:0:0:0", cancel="ann")
 
-    _, (held,) = world.run(bury(world.lane, "w.1", [(job_id, 7)]))
+    (held,) = world.run(bury(world.lane, "w.1", [(job_id, 7)])).held
 
     assert (held.id, held.token, held.envelope) == (job_id, 7, b"envelope of a")
     assert (held.tries, held.meta) == ("1:0:0:0:0", "r 5000")
@@ -35,7 +35,7 @@ def test_the_grants_of_its_last_claim_are_answered_though_no_board_has_them(worl
     world.seed.waiting("b")
     grants = world.run(claim(world.lane, child="w.1", nonce=1, lease_us=60 * S, limit=2)).grants
 
-    _, held = world.run(bury(world.lane, "w.1"))
+    held = world.run(bury(world.lane, "w.1")).held
 
     assert [(run.id, run.token) for run in held] == [(grant.id, grant.token) for grant in grants]
 
@@ -44,7 +44,7 @@ def test_a_job_on_the_board_and_in_the_last_claim_is_answered_once_with_the_newe
     world.seed.waiting("a")
     (grant,) = world.run(claim(world.lane, child="w.1", nonce=1, lease_us=60 * S, limit=2)).grants
 
-    _, held = world.run(bury(world.lane, "w.1", [(grant.id, 3)]))
+    held = world.run(bury(world.lane, "w.1", [(grant.id, 3)])).held
 
     assert [(run.id, run.token) for run in held] == [(grant.id, grant.token)]
 
@@ -53,7 +53,7 @@ def test_a_job_on_the_board_and_in_the_last_claim_is_answered_once_with_the_newe
 def test_what_is_no_longer_its_own_is_left_out(world: World, token: int, child: str) -> None:
     job_id = world.seed.running("a", token=token, child=child)
 
-    _, held = world.run(bury(world.lane, "w.1", [(job_id, 7), (world.id("gone"), 7)]))
+    held = world.run(bury(world.lane, "w.1", [(job_id, 7), (world.id("gone"), 7)])).held
 
     assert held == ()
     assert world.state() == world.moved(BURIED)
@@ -62,9 +62,9 @@ def test_what_is_no_longer_its_own_is_left_out(world: World, token: int, child: 
 def test_buried_twice_it_answers_its_board_again(world: World) -> None:
     job_id = world.seed.running("a")
     call = bury(world.lane, "w.1", [(job_id, 7)])
-    _, first = world.run(call)
+    first = world.run(call).held
 
-    _, second = world.again(call)
+    second = world.again(call).held
 
     assert second == first
 
@@ -72,9 +72,9 @@ def test_buried_twice_it_answers_its_board_again(world: World) -> None:
 def test_buried_twice_it_answers_its_last_claim_again(world: World) -> None:
     world.seed.waiting("a")
     world.run(claim(world.lane, child="w.1", nonce=1, lease_us=60 * S, limit=1))
-    _, first = world.run(bury(world.lane, "w.1"))
+    first = world.run(bury(world.lane, "w.1")).held
 
-    _, second = world.run(bury(world.lane, "w.1"))
+    second = world.run(bury(world.lane, "w.1")).held
 
     assert second == first
     assert world.run(claim(world.lane, child="w.1", nonce=9, lease_us=S, limit=1)).word == "buried"

@@ -15,7 +15,7 @@ from jobfleet.store.link import Link, SocketLink
 from jobfleet.store.script import load, names
 from jobfleet.store.sync import Store
 from tests.lua.cases import cases
-from tests.lua.test_contracts import SAMPLES
+from tests.lua.samples import SAMPLES
 from tests.lua.world import World
 from tests.support.state import exact
 

@@ -17,6 +17,7 @@ from typing import Any, TypeVar
 import redis
 
 from jobfleet.store.call import ANSWER, Call, Command
+from jobfleet.store.damage import tag_of
 from jobfleet.store.keys import Keyspace, Lane
 from jobfleet.store.link import Link
 from jobfleet.store.script import Script, load, names
@@ -174,11 +175,13 @@ def granting(raw: redis.Redis) -> Grant:
     execute("ACL", "SETUSER", USER, "reset", "on", f">{PASSWORD}", "+@all", "-@dangerous", "+info", "&*")
 
     def grant(call: Call[Any]) -> None:
-        tag = call.keys[0][: call.keys[0].index("}:") + 2]
+        tag = tag_of(call.keys[0])
         own = "%R~" if call.script.read_only else "~"
         reads = [re.sub(r"<[a-z]+>", "*", name) for name, _, _ in call.script.header.reads]
-        kept = [f"~{tag}{ANSWER}*"] if call.script.is_once else []
-        rules = kept + [f"{own}{key}" for key in call.keys] + [f"%R~{tag}{name}" for name in reads]
+        keys = [key if isinstance(key, bytes) else key.encode() for key in call.keys]
+        rules: list[str | bytes] = [own.encode() + key for key in keys]
+        rules += [f"~{tag}{ANSWER}*"] if call.script.is_once else []
+        rules += [f"%R~{tag}{name}" for name in reads]
         execute("ACL", "SETUSER", USER, "resetkeys", *rules)
 
     return grant

@@ -66,7 +66,8 @@ class Paced:
 
 def jobs_of(call: Call[Any]) -> list[str]:
     """The jobs that a call is about, by its keys."""
-    return [key.removeprefix(LANE.job_prefix) for key in call.keys if key.startswith(LANE.job_prefix)]
+    keys = [str(key) for key in call.keys]
+    return [key.removeprefix(LANE.job_prefix) for key in keys if key.startswith(LANE.job_prefix)]
 
 
 def remembering(seen: list[Any]) -> Callable[[Call[Any]], str]:

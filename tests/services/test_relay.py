@@ -314,7 +314,7 @@ async def test_lanes_in_which_jobs_wait_for_others_are_ticked_four_times_as_ofte
     run_many = store.run_many
 
     async def watched(calls: Sequence[Call[Any]], **options: Any) -> list[Any]:
-        if lanes := [call.keys[0] for call in calls if call.script.name == "tick"]:
+        if lanes := [str(call.keys[0]) for call in calls if call.script.name == "tick"]:
             ticked.append(lanes)
         return await run_many(calls, **options)
 

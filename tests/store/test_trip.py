@@ -216,9 +216,20 @@ def test_a_final_error_is_the_value_of_its_call_alone(
 
 
 @pytest.mark.parametrize("reply", [[b"dome", 1], [], None, b"done", 1])
-def test_a_reply_outside_of_the_contract_is_an_error_of_ours(reply: Any, clock: Clock) -> None:
+def test_a_reply_outside_of_the_contract_is_an_error_of_ours_and_of_its_call_alone(reply: Any, clock: Clock) -> None:
+    results, _ = drive(trip(CALLS, patience=10, url="u"), clock, [DONE[0], reply, DONE[2]])
+
+    assert (results[0], results[2]) == (1, 3)
     with pytest.raises(ScriptContractError, match="probe answered"):
-        drive(trip(CALLS[:1], patience=10, url="u"), clock, [reply])
+        only(results[1:2])
+
+
+def test_a_reply_that_cannot_be_read_is_an_error_of_its_call_alone(clock: Clock) -> None:
+    results, _ = drive(trip(CALLS, patience=10, url="u"), clock, [DONE[0], [b"done", b"no number"], DONE[2]])
+
+    assert (results[0], results[2]) == (1, 3)
+    with pytest.raises(ScriptContractError, match="probe answered what cannot be read"):
+        only(results[1:2])
 
 
 def test_nothing_to_run_is_answered_without_a_result(clock: Clock) -> None:

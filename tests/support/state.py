@@ -66,7 +66,7 @@ def short(name: str, keyspace: Keyspace, queue: str = "mail:0") -> str:
 
 def exact(raw: redis.Redis) -> dict[str, Any]:
     """Everything on the server as it is written; only how long a string still lives is rounded up to ten seconds."""
-    names = sorted(key.decode() for key in cast(list[bytes], raw.keys("*")))
+    names = sorted(cast(list[bytes], raw.keys("*")))
     with raw.pipeline(transaction=False) as pipe:
         for name in names:
             pipe.type(name)
@@ -77,7 +77,8 @@ def exact(raw: redis.Redis) -> dict[str, Any]:
             _ask(pipe, name, kind)
         values = pipe.execute()
     return {
-        name: _shown(kind, value, ttl) for name, kind, value, ttl in zip(names, kinds, values, facts[1::2], strict=True)
+        _text(name): _shown(kind, value, ttl)
+        for name, kind, value, ttl in zip(names, kinds, values, facts[1::2], strict=True)
     }
 
 
@@ -96,7 +97,7 @@ def moment(at: int, now: int) -> str:
     return f"now{steps * STEP_S:+}s" if steps else "now"
 
 
-def _ask(pipe: Any, name: str, kind: str) -> None:
+def _ask(pipe: Any, name: bytes, kind: str) -> None:
     if kind == "zset":
         pipe.zrange(name, 0, -1, withscores=True)
     elif kind == "hash":
@@ -111,9 +112,9 @@ def _ask(pipe: Any, name: str, kind: str) -> None:
 
 def _shown(kind: str, value: Any, ttl: int) -> Any:
     if kind == "zset":
-        return {member.decode(): int(float(score)) for member, score in value}
+        return {_text(member): int(float(score)) for member, score in value}
     if kind == "hash":
-        return {field.decode(): _text(content) for field, content in value.items()}
+        return {_text(field): _text(content) for field, content in value.items()}
     if kind == "stream":
         return [
             (entry.decode(), {name.decode(): _text(part) for name, part in fields.items()}) for entry, fields in value

@@ -12,6 +12,7 @@ from jobfleet.config import JobConfig
 from jobfleet.metrics.tally import Tally
 from jobfleet.outcome import Cancelled, Outcome, TimedOut
 from jobfleet.services.overdue import Overdue
+from jobfleet.services.unreadable import Unreadables
 from jobfleet.store.aio import AsyncStore
 from jobfleet.store.calls.lease import claim
 from jobfleet.store.connect import target
@@ -36,7 +37,8 @@ async def store(redis_url: str) -> AsyncIterator[AsyncStore]:
 @pytest.fixture
 def undertaker(store: AsyncStore, redis_url: str) -> Undertaker:
     config = JobConfig(url=redis_url, max_crashes=1)
-    return Undertaker(store, KEYS, Overdue(store, config, functions=dict, tally=Tally()))
+    overdue = Overdue(store, config, functions=dict, tally=Tally())
+    return Undertaker(store, KEYS, overdue, Unreadables(store, config, Tally()))
 
 
 def running(raw: redis.Redis, *phases: Phase) -> list[Posted]:

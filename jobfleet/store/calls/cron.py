@@ -9,6 +9,7 @@ from jobfleet.store.call import Call, Reply
 from jobfleet.store.calls.control import who
 from jobfleet.store.calls.index import keys_of
 from jobfleet.store.keys import Keyspace, Lane
+from jobfleet.store.rows import number_of, shown, sound, tell, text_of
 from jobfleet.store.script import load
 from jobfleet.store.values import Entry
 
@@ -100,12 +101,12 @@ def _fired(reply: Reply) -> Fired:
 
 def marks(lane: Lane, names: Sequence[str]) -> Call[list[tuple[int, str]]]:
     """The last fire of at most 50 entries that was dealt with (µs, its job); 0 where there is none."""
-    return Call(load("marks"), (lane.fired,), tuple(names), lambda reply: [_mark(text.decode()) for text in reply[1]])
+    return Call(load("marks"), (lane.fired,), tuple(names), lambda reply: [_mark(text_of(text)) for text in reply[1]])
 
 
 def _mark(text: str) -> tuple[int, str]:
     at, _, job_id = text.partition(" ")
-    return int(at or 0), job_id
+    return number_of(at), job_id
 
 
 def unmark(lane: Lane, name: str) -> Call[int]:
@@ -138,12 +139,28 @@ def entries(keys: Keyspace) -> Call[tuple[int, list[Scheduled]]]:
 
 def _entries(reply: Reply) -> tuple[int, list[Scheduled]]:
     paused: Mapping[bytes, bytes] = dict(zip(reply[3][::2], reply[3][1::2], strict=True))
-    rows = []
-    for name, kept in sorted(zip(reply[2][::2], reply[2][1::2], strict=True)):
-        head, _, record = kept.partition(b"\n")
-        by, _, at = paused.get(name, b"").decode().rpartition("@")
-        rows.append(Scheduled(name.decode(), int(head.split(b" ")[0]), record, by or None, int(at or 0)))
+    rows, bad = sound(sorted(zip(reply[2][::2], reply[2][1::2], strict=True)), lambda pair: _scheduled(pair, paused))
+    tell(f"cron has {shown(name)}: {shown(kept)}" for name, kept in bad)
     return int(reply[1]), rows
+
+
+def unreadable(keys: Keyspace) -> Call[list[str]]:
+    """What stands among the entries and is none."""
+    return Call(load("entries"), (keys.cron,), (keys.tag,), _unreadable)
+
+
+def _unreadable(reply: Reply) -> list[str]:
+    pairs = zip(reply[2][::2], reply[2][1::2], strict=True)
+    return [
+        f"cron has {shown(name)}: {shown(kept)}" for name, kept in sound(pairs, lambda pair: _scheduled(pair, {}))[1]
+    ]
+
+
+def _scheduled(pair: tuple[bytes, bytes], paused: Mapping[bytes, bytes]) -> Scheduled:
+    name, kept = pair
+    head, _, record = kept.partition(b"\n")
+    by, _, at = text_of(paused.get(name, b"")).rpartition("@")
+    return Scheduled(name.decode(), int(head.split(b" ")[0]), record, by or None, number_of(at))
 
 
 def ledger(keys: Keyspace, name: str, notes: Sequence[tuple[int, str]]) -> Call[int]:
@@ -154,7 +171,7 @@ def ledger(keys: Keyspace, name: str, notes: Sequence[tuple[int, str]]) -> Call[
 
 def history(keys: Keyspace, name: str, *, limit: int) -> Call[list[tuple[int, str]]]:
     """The last fires of an entry, the newest first: µs, and what became of it."""
-    return Call(load("history"), (keys.cron_ledger(name),), (limit,), lambda reply: [_note(row) for row in reply[1]])
+    return Call(load("history"), (keys.cron_ledger(name),), (limit,), lambda reply: sound(reply[1], _note)[0])
 
 
 def _note(row: bytes) -> tuple[int, str]:

@@ -4,10 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import NamedTuple
 
 from jobfleet.store.call import Call, Reply
+from jobfleet.store.calls.inspect import NO_RUN, run_of
 from jobfleet.store.keys import Keyspace, Lane
+from jobfleet.store.rows import number_of, shown, text_of, wrong_with
 from jobfleet.store.script import load
 from jobfleet.store.values import Run
 
@@ -27,12 +30,14 @@ class Leased(NamedTuple):
         deadline: When the lease ends, µs; 0 where there is none.
         run: The run; None where there is none.
         has_envelope: Whether the job's envelope is there.
+        wrong: What keeps it from being read; empty where nothing does.
     """
 
     id: str
     deadline: int
     run: Run | None
     has_envelope: bool
+    wrong: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -95,16 +100,18 @@ def _info(text: bytes) -> Mapping[str, str]:
 
 def runs(lane: Lane, *, skip: int = 0) -> Call[Leases]:
     """A page of the leases of a lane with their runs, and runs without a lease."""
-    return Call(load("runs"), (lane.lease,), (lane.tag, skip, LEASES), _leases)
+    return Call(load("runs"), (lane.lease,), (lane.tag, skip, LEASES), partial(_leases, lane))
 
 
-def _leases(reply: Reply) -> Leases:
-    return Leases(int(reply[1]), int(reply[2]), int(reply[3]), int(reply[4]), tuple(_leased(row) for row in reply[5:]))
+def _leases(lane: Lane, reply: Reply) -> Leases:
+    rows = tuple(_leased(lane, row) for row in reply[5:])
+    return Leases(int(reply[1]), number_of(reply[2]), int(reply[3]), int(reply[4]), rows)
 
 
-def _leased(row: Reply) -> Leased:
-    run = Run.parse(row[2].decode()) if row[2] else None
-    return Leased(row[0].decode(), int(float(row[1])), run, bool(row[3]))
+def _leased(lane: Lane, row: Reply) -> Leased:
+    run = run_of(row[2]) if row[2] else None
+    wrong = wrong_with(row[0], b"", b"", lane.id_prefix) or (f"its run is {shown(row[2])}" if run is NO_RUN else "")
+    return Leased(text_of(row[0]), number_of(row[1]), run, bool(row[3]), wrong)
 
 
 def locks(lane: Lane, *, grace_us: int) -> Call[Locks]:
@@ -119,7 +126,7 @@ def locks(lane: Lane, *, grace_us: int) -> Call[Locks]:
 
 def _locks(reply: Reply) -> Locks:
     left = reply[4]
-    pairs = {left[i].decode(): left[i + 1].decode() for i in range(0, len(left), 2)}
+    pairs = {text_of(left[i]): text_of(left[i + 1]) for i in range(0, len(left), 2)}
     return Locks(int(reply[1]), int(reply[2]), int(reply[3]), pairs)
 
 

@@ -9,10 +9,13 @@ from typing import TypeVar
 from jobfleet.store.call import Argument, Call, Reply
 from jobfleet.store.calls.index import keys_of
 from jobfleet.store.keys import NORMAL, Keyspace, Lane
+from jobfleet.store.rows import shown
 from jobfleet.store.script import load
 from jobfleet.store.values import Answer, Entry, Holder
 
 CHUNK = 50
+LANES_MOST = 10_000
+"""More than any setting allows: whoever believed a larger number would look after that many lanes."""
 MOST_INDEXED = 100
 """Entries of indexes that the jobs of one call make, unless one job alone makes more."""
 T = TypeVar("T")
@@ -138,6 +141,12 @@ def open_queue(keys: Keyspace, queue: str, lanes: int) -> Call[tuple[int, int]]:
 
 
 def lanes_of(text: bytes) -> tuple[int, int]:
-    """Read ``home:lanes``."""
+    """Read ``home:lanes``.
+
+    Raises:
+        ValueError: It is nothing of ours.
+    """
     home, _, lanes = text.partition(b":")
+    if not 1 <= int(home) <= int(lanes) <= LANES_MOST:
+        raise ValueError(f"{shown(text)} are no lanes; use 1 to {LANES_MOST}")
     return int(home), int(lanes)

@@ -5,10 +5,13 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import NamedTuple
 
+from jobfleet.errors import JobNotFound
+from jobfleet.model import split_id
 from jobfleet.store.call import Argument, Call, Reply
 from jobfleet.store.calls.index import keys_of
 from jobfleet.store.calls.inspect import final_of
 from jobfleet.store.keys import Keyspace, Lane
+from jobfleet.store.rows import number_of, sound, text_of
 from jobfleet.store.script import load
 from jobfleet.store.values import Answer, Entry, Holder
 
@@ -85,11 +88,13 @@ class Ending(NamedTuple):
         state: watched (it has not), ended, dead, or unknown or gone.
         result: What is kept of it, as `status` would answer.
         children: Who is to be told.
+        strangers: What stands among them and is no job.
     """
 
     state: str
     result: bytes = b""
     children: tuple[str, ...] = ()
+    strangers: tuple[bytes, ...] = ()
 
     @property
     def status(self) -> str:
@@ -194,10 +199,22 @@ def dependants(lane: Lane, job_id: str, *, ending_ms: int) -> Call[Ending]:
 
 
 def _dependants(reply: Reply) -> Ending:
-    return Ending(reply[1].decode(), reply[2], tuple(child.decode() for child in reply[3]))
+    children, strangers = sound(reply[3], _id)
+    return Ending(reply[1].decode(), reply[2], tuple(children), tuple(strangers))
 
 
-def unwatch(lane: Lane, entry: str, job_id: str, told: Sequence[tuple[str, bool]], *, ending_ms: int) -> Call[int]:
+def _id(raw: bytes) -> str:
+    job_id = raw.decode()
+    try:
+        split_id(job_id)
+    except JobNotFound as error:
+        raise ValueError(str(error)) from None
+    return job_id
+
+
+def unwatch(
+    lane: Lane, entry: str, job_id: str, told: Sequence[tuple[str | bytes, bool]], *, ending_ms: int
+) -> Call[int]:
     """Note that at most 50 jobs were told, and whether each goes on waiting; how many are left to be told."""
     parts = [part for child, waits in told for part in (child, int(waits))]
     return Call(
@@ -211,7 +228,7 @@ def unwatch(lane: Lane, entry: str, job_id: str, told: Sequence[tuple[str, bool]
 def outbox(lane: Lane, *, limit: int = CHUNK) -> Call[list[tuple[str, str]]]:
     """Endings that are to be told: entry and job id."""
     return Call(
-        load("outbox"), (lane.outbox,), (limit,), lambda reply: [(a.decode(), b.decode()) for a, b in reply[1:]]
+        load("outbox"), (lane.outbox,), (limit,), lambda reply: [(text_of(a), text_of(b)) for a, b in reply[1:]]
     )
 
 
@@ -222,7 +239,7 @@ def parents(lane: Lane, job_id: str) -> Call[list[ParentState]]:
 
 def guarded(lane: Lane, job_id: str) -> Call[tuple[bool, list[ParentState]]]:
     """The same, and whether its guard is still there."""
-    return Call(load("parents"), (lane.parents(job_id),), (), lambda reply: (_is_guarded(reply), _parents(reply)))
+    return Call(load("parents"), (lane.parents(job_id),), (), lambda reply: (_is_guarded(reply), _sound_parents(reply)))
 
 
 def _is_guarded(reply: Reply) -> bool:
@@ -267,7 +284,7 @@ def _extended(reply: Reply) -> Addition | int | None:
 def children(lane: Lane, job_id: str, *, skip: int = 0) -> Call[list[str]]:
     """A page of those that wait for a job."""
     places = (lane.dependants(job_id),)
-    return Call(load("children"), places, (skip, CHUNK), lambda reply: [child.decode() for child in reply[1]])
+    return Call(load("children"), places, (skip, CHUNK), lambda reply: sound(reply[1], bytes.decode)[0])
 
 
 def join(lane: Lane, child: str, *, via: str, parents: Sequence[str], most: int) -> Call[str]:
@@ -286,7 +303,7 @@ def flows(keys: Keyspace, *, limit: int) -> Call[list[tuple[str, int]]]:
         load("flows"),
         (keys.flows,),
         (limit,),
-        lambda reply: [(name.decode(), int(float(at))) for name, at in zip(reply[1][::2], reply[1][1::2], strict=True)],
+        lambda reply: [(text_of(name), number_of(at)) for name, at in zip(reply[1][::2], reply[1][1::2], strict=True)],
     )
 
 
@@ -300,6 +317,12 @@ def _parents(reply: Reply) -> list[ParentState]:
     return sorted(
         (_parent(name.decode(), value) for name, value in fields if name[:1] != b":"), key=lambda row: row.place
     )
+
+
+def _sound_parents(reply: Reply) -> list[ParentState]:
+    """Likewise for whoever looks after many jobs: what cannot be read of one must not keep it from the others."""
+    fields = [pair for pair in zip(reply[1][::2], reply[1][1::2], strict=True) if pair[0][:1] != b":"]
+    return sorted(sound(fields, lambda pair: _parent(pair[0].decode(), pair[1]))[0], key=lambda row: row.place)
 
 
 def _parent(name: str, value: bytes) -> ParentState:

@@ -7,6 +7,7 @@ from typing import Any, NamedTuple
 
 from jobfleet.store.call import Call
 from jobfleet.store.keys import Lane
+from jobfleet.store.rows import number_of, sound, text_of
 from jobfleet.store.script import load
 
 CHUNK = 50
@@ -81,14 +82,14 @@ def indexed(
         ("+inf" if upto is None else upto, skip, limit),
         lambda reply: (
             int(reply[1]),
-            [Mark(int(float(at)), job_id.decode()) for job_id, at in zip(reply[2][::2], reply[2][1::2], strict=True)],
+            [Mark(number_of(at), text_of(job_id)) for job_id, at in zip(reply[2][::2], reply[2][1::2], strict=True)],
         ),
     )
 
 
 def indexes(lane: Lane) -> Call[list[str]]:
     """At most 50 indexes that it is time to look through."""
-    return Call(load("indexes"), (lane.indexes,), (SWEPT_AT_ONCE,), lambda reply: [name.decode() for name in reply[1]])
+    return Call(load("indexes"), (lane.indexes,), (SWEPT_AT_ONCE,), lambda reply: sound(reply[1], bytes.decode)[0])
 
 
 def sweep(lane: Lane, name: str, *, skip: int = 0) -> Call[tuple[int, int, bool]]:

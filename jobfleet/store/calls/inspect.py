@@ -5,11 +5,24 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from jobfleet.model.status import FINAL
 from jobfleet.store.call import Call, Reply
 from jobfleet.store.calls.paused import read_pause
-from jobfleet.store.calls.presence import queues_of
+from jobfleet.store.calls.presence import queues_of, sound_queues
 from jobfleet.store.found import Dead, DeadLetter, Final, Finished, Found, InRun, InWait, Running, Unknown, Waiting
 from jobfleet.store.keys import BANDS, Keyspace, Lane
+from jobfleet.store.rows import (
+    NOT_READ,
+    fields,
+    number_of,
+    shown,
+    shown_tries,
+    sound,
+    tell,
+    text_of,
+    tries_of,
+    wrong_with,
+)
 from jobfleet.store.script import load
 from jobfleet.store.standing import Explained, Grouped, Limited
 from jobfleet.store.values import BLOCKED, Counts, FleetSeen, Run, WorkerSeen
@@ -22,6 +35,11 @@ GROUPED = 9_000_000_000_000_000
 _GROUPED, _BLOCKED = 1, 2
 SECTIONS = (0, 4, 1, 5, 2, 6, 3, 7, 8, 9, 10, 11)
 """Where jobs wait, by urgency: a band's jobs without a group, those with one; at the end those that wait for others."""
+NO_RUN = Run(0, "-", 0, 0, 2, "", 0)
+NO_OUTCOME = "?"
+ENDINGS = frozenset(str(status) for status in FINAL)
+LATEST_US = 250_000_000_000_000_000
+"""The last moment that has a date, µs."""
 UNBLOCKED = 8
 """How many of the sections hold jobs that wait for nothing but their time and their turn."""
 _NO_WORDS = ("", "0", "0", "0", "-", "-", "-", "0", "-")
@@ -38,15 +56,38 @@ def status(lane: Lane, ids: Sequence[str]) -> Call[tuple[int, list[Found]]]:
 
 
 def _found(row: Reply) -> Found:
+    """Where a job stands; what cannot be read of that is left out."""
+    try:
+        return _read(row)
+    except NOT_READ:
+        if row[0] == b"running":
+            return InRun(run_of(row[1]), row[2], shown_tries(row[3]), row[4])
+        if row[0] == b"waiting":
+            return InWait(int(row[1]), number_of(row[2]), shown_tries(row[3]), row[4], row[5])
+        return Dead(row[1], row[2], text_of(row[3]), "") if row[0] == b"dead" else Unknown()
+
+
+def run_of(record: bytes) -> Run:
+    """The record of a run; one that cannot be read is of token 0 and nobody."""
+    try:
+        return Run.parse(record.decode())
+    except NOT_READ:
+        return NO_RUN
+
+
+def _read(row: Reply) -> Found:
     word = row[0]
     if word == b"final":
-        return final_of(row[1], row[2])
+        final = final_of(row[1], row[2])
+        if final.status not in ENDINGS:
+            raise ValueError(f"{final.status!r} is no ending")
+        return final
     if word == b"dead":
-        return Dead(row[1], row[2], row[3].decode(), row[4].decode())
+        return Dead(row[1], row[2], row[3].decode(), tries_of(row[4]))
     if word == b"running":
-        return InRun(Run.parse(row[1].decode()), row[2], row[3].decode(), row[4])
+        return InRun(Run.parse(row[1].decode()), row[2], tries_of(row[3]), row[4])
     if word == b"waiting":
-        return InWait(int(row[1]), int(float(row[2])), row[3].decode(), row[4], row[5])
+        return InWait(int(row[1]), int(float(row[2])), tries_of(row[3]), row[4], row[5])
     return Unknown()
 
 
@@ -68,18 +109,18 @@ def explain(lane: Lane, job_id: str) -> Call[Explained]:
 def _explained(reply: Reply) -> Explained:
     rows = reply[3]
     facts = {rows[i].decode(): rows[i + 1] for i in range(0, len(rows), 2)}
-    paused = facts["paused"].decode()
+    paused = text_of(facts["paused"])
     pause = read_pause(paused)
     return Explained(
         now=int(reply[1]),
         found=_found(reply[2]),
-        meta=facts["meta"].decode(),
+        meta=text_of(facts["meta"]),
         paused_by=paused.partition("@")[0] or None,
         paused_at=pause.at,
         reason=pause.reason,
-        functions=facts["functions"].decode(),
-        deadline=int(float(facts["deadline"])),
-        hold=int(facts["hold"]),
+        functions=text_of(facts["functions"]),
+        deadline=number_of(facts["deadline"]),
+        hold=number_of(facts["hold"]),
         due=tuple(int(facts[f"due:{band}"]) for band in range(BANDS)),
         rank=int(facts.get("rank", 0)),
         watched=bool(facts["watched"]),
@@ -89,20 +130,20 @@ def _explained(reply: Reply) -> Explained:
 
 
 def _limited(text: bytes) -> Limited:
-    most, running, token = map(int, text.split(b" "))
+    most, running, token = (number_of(part) for part in text.split(b" "))
     return Limited(most, running, token)
 
 
 def _grouped(facts: Mapping[str, Any]) -> Grouped:
-    paused = facts["group_paused"].decode()
+    paused = text_of(facts["group_paused"])
     pause = read_pause(paused)
     return Grouped(
-        facts["group"].decode(),
+        text_of(facts["group"]),
         paused_by=paused.partition("@")[0],
         paused_at=pause.at,
         paused_reason=pause.reason,
         limit=_limited(facts["group_limit"]),
-        holders=tuple(facts["holders"].decode().split()),
+        holders=tuple(text_of(facts["holders"]).split()),
         ahead=int(facts.get("ahead", 0)),
         turns=int(facts.get("turns", 0)),
     )
@@ -114,7 +155,7 @@ def counts(lane: Lane) -> Call[Counts]:
 
 
 def _counts(reply: Reply) -> Counts:
-    totals, paused = reply[9], reply[8].decode()
+    paused = text_of(reply[8])
     return Counts(
         int(reply[1]),
         tuple(reply[2]),
@@ -122,14 +163,14 @@ def _counts(reply: Reply) -> Counts:
         tuple(reply[4]),
         int(reply[5]),
         int(reply[6]),
-        int(reply[7]),
+        number_of(reply[7]),
         paused.partition("@")[0] or None,
-        {totals[i].decode(): int(totals[i + 1]) for i in range(0, len(totals), 2)},
+        dict(sound(zip(reply[9][::2], reply[9][1::2], strict=True), lambda pair: (pair[0].decode(), int(pair[1])))[0]),
         int(reply[10]),
         int(reply[11]),
         int(reply[12].partition(b"-")[0] or 0) * 1000,
         read_pause(paused).reason,
-        reply[13].decode(),
+        text_of(reply[13]),
     )
 
 
@@ -160,9 +201,15 @@ def waiting(
         (lane.tag, start, stop, skip, limit),
         lambda reply: (
             int(reply[1]),
-            [Waiting(row[0].decode(), int(float(row[1])) + offset, row[2].decode(), row[3]) for row in reply[2:]],
+            [_waiting(lane, row, offset) for row in reply[2:]],
         ),
     )
+
+
+def _waiting(lane: Lane, row: Reply, offset: int) -> Waiting:
+    wrong = wrong_with(row[0], row[2], b"", lane.id_prefix)
+    tries = shown_tries(row[2]) if wrong else row[2].decode()
+    return Waiting(text_of(row[0]), number_of(row[1], BLOCKED) + offset, tries, row[3], wrong)
 
 
 def _shifted(bound: str) -> str:
@@ -178,13 +225,15 @@ def running(lane: Lane, *, skip: int = 0, limit: int = CHUNK) -> Call[tuple[int,
         load("running"),
         (lane.lease,),
         (lane.tag, skip, limit),
-        lambda reply: (int(reply[1]), [_running(row) for row in reply[2:]]),
+        lambda reply: (int(reply[1]), [_running(lane, row) for row in reply[2:]]),
     )
 
 
-def _running(row: Reply) -> Running:
-    run = Run.parse(row[2].decode())
-    return Running(row[0].decode(), int(float(row[1])), run, row[3].decode(), row[4], row[5])
+def _running(lane: Lane, row: Reply) -> Running:
+    wrong = wrong_with(row[0], row[3], b"", lane.id_prefix)
+    run = run_of(row[2])
+    wrong = wrong or (f"its run is {shown(row[2])}" if run is NO_RUN else "")
+    return Running(text_of(row[0]), number_of(row[1]), run, shown_tries(row[3]), row[4], row[5], wrong)
 
 
 def finished(lane: Lane, *, before: str = "+", limit: int = CHUNK) -> Call[list[Finished]]:
@@ -193,12 +242,18 @@ def finished(lane: Lane, *, before: str = "+", limit: int = CHUNK) -> Call[list[
 
 
 def _finished(reply: Reply) -> list[Finished]:
-    rows = []
+    rows: list[Finished] = []
     for entry, lines in reply[1:]:
-        for line in reversed(lines.decode().split("\n")):
-            suffix, outcome, duration = line.split(" ")
-            rows.append(Finished(entry.decode(), suffix, outcome, int(duration)))
+        good, bad = sound(reversed(lines.split(b"\n")), _ended)
+        rows += [Finished(entry.decode(), *line) for line in good]
+        # Whoever pages has to know of the entry, though nothing of it can be read.
+        rows += [Finished(entry.decode(), "", NO_OUTCOME, 0) for _ in bad[:1]]
     return rows
+
+
+def _ended(line: bytes) -> tuple[str, str, int]:
+    suffix, outcome, duration = line.decode().split(" ")
+    return suffix, outcome, int(duration)
 
 
 def dead(lane: Lane, *, before: str = "+", limit: int = CHUNK) -> Call[list[DeadLetter]]:
@@ -207,8 +262,8 @@ def dead(lane: Lane, *, before: str = "+", limit: int = CHUNK) -> Call[list[Dead
 
 
 def _letter(row: Reply) -> DeadLetter:
-    entry, job_id, reason, band, tries, meta = (part.decode() for part in row[:6])
-    return DeadLetter(entry, job_id, reason, int(band), tries, meta, row[6], row[7])
+    entry, job_id, reason = (text_of(part) for part in row[:3])
+    return DeadLetter(entry, job_id, reason, number_of(row[3], 2), shown_tries(row[4]), text_of(row[5]), row[6], row[7])
 
 
 def letter(lane: Lane, job_id: str) -> Call[DeadLetter | None]:
@@ -242,12 +297,18 @@ def queues(keys: Keyspace, cursor: bytes = b"0") -> Call[tuple[bytes, dict[str, 
 
 
 def _fleet(reply: Reply) -> FleetSeen:
-    rows, functions = reply[3], reply[4]
-    return FleetSeen(
-        int(reply[1]),
-        queues_of(reply[2]),
-        tuple(WorkerSeen(rows[i].decode(), int(float(rows[i + 1])), rows[i + 2]) for i in range(0, len(rows), 3)),
-        {functions[i].decode(): functions[i + 1] for i in range(0, len(functions), 2)},
-        reply[5].decode(),
-        int(reply[6]),
-    )
+    rows = reply[3]
+    queues, strange = sound_queues(reply[2])
+    functions, nameless = fields(reply[4], bytes, "functions")
+    workers, bad = sound(zip(rows[::3], rows[1::3], rows[2::3], strict=True), _worker)
+    told = tuple(f"workers has {shown(worker)}, heard of at {shown(beat)}" for worker, beat, _ in bad)
+    tell(told)
+    left_out = (*strange, *nameless, *told)
+    return FleetSeen(int(reply[1]), queues, tuple(workers), functions, text_of(reply[5]), int(reply[6]), left_out)
+
+
+def _worker(row: tuple[bytes, bytes, bytes]) -> WorkerSeen:
+    beat = int(float(row[1]))
+    if not 0 < beat < LATEST_US:
+        raise ValueError(f"{row[1]!r} is no moment")
+    return WorkerSeen(row[0].decode(), beat, row[2])

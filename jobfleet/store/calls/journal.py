@@ -7,6 +7,7 @@ from dataclasses import dataclass
 
 from jobfleet.store.call import Call, Reply
 from jobfleet.store.keys import Keyspace, Lane
+from jobfleet.store.rows import fields
 from jobfleet.store.script import load
 
 
@@ -48,8 +49,12 @@ def consumers(keys: Keyspace) -> Call[Mapping[str, int]]:
 
 
 def _consumers(reply: Reply) -> Mapping[str, int]:
-    rows = reply[1]
-    return {rows[i].decode(): int(rows[i + 1]) for i in range(0, len(rows), 2)}
+    return fields(reply[1], int, "consumers")[0]
+
+
+def unreadable(keys: Keyspace) -> Call[list[str]]:
+    """What stands among these groups and is none."""
+    return Call(load("consumers"), (keys.consumers,), (), lambda reply: list(fields(reply[1], int, "consumers")[1]))
 
 
 def register(lane: Lane, group: str, *, most: int) -> Call[bool]:

@@ -2,19 +2,39 @@
 
 from __future__ import annotations
 
+import string
 from collections.abc import Mapping, Sequence
+from functools import partial
 from itertools import count, repeat
 
 from jobfleet.store.call import Call, Reply
 from jobfleet.store.calls.paused import stopped
 from jobfleet.store.keys import Lane
+from jobfleet.store.rows import Spoiled, Unreadable, id_of, meta_of, shown, sound, text_of, tries_of
 from jobfleet.store.script import load
-from jobfleet.store.values import NOTHING, Cancelling, Claimed, Grant, Held, Leave, Renewed, Run, Ticked
+from jobfleet.store.values import (
+    NO_FUNCTIONS,
+    NOTHING,
+    Buried,
+    Cancelling,
+    Claimed,
+    Grant,
+    Held,
+    Leave,
+    Renewed,
+    Run,
+    Ticked,
+)
 
 CHUNK = 50
 ZERO = ord("0")
 FIRST_MARKER = 19
 """The number, among the keys of claim, of the first marker of those who know what is left to them."""
+SUFFIX_MOST = 64
+"""Of an id, behind the queue and the lane; with those it fits into a record of the lease board."""
+_OF_IDS = (string.ascii_letters + string.digits + "_.:-").encode()
+_SPACES = tuple(b" " * (2 * number - 1) for number in range(CHUNK + 1))
+"""What is left of so many ids, each with when it was due, once all that ids are made of is taken out."""
 
 
 def claim(
@@ -44,7 +64,9 @@ def claim(
     )  # fmt: skip
     if leave.text:
         keys += tuple(lane.wake_of(kind) for kind in leave.kinds)
-    return Call(load("claim"), keys, (lane.tag, child, nonce, lease_us, limit, order, leave.text, past), _claimed)
+    return Call(
+        load("claim"), keys, (lane.tag, child, nonce, lease_us, limit, order, leave.text, past), partial(_claimed, lane)
+    )
 
 
 def leave_to(functions: Mapping[str, Sequence[str]]) -> Leave:
@@ -59,24 +81,97 @@ def leave_to(functions: Mapping[str, Sequence[str]]) -> Leave:
     return Leave("\n" + "\n".join(lines) + "\n", wakes)
 
 
-def _claimed(reply: Reply) -> Claimed:
+def _claimed(lane: Lane, reply: Reply) -> Claimed:
     word = reply[0]
-    if word == b"claimed":
-        return Claimed("claimed", int(reply[1]), int(reply[2]), _grants(*reply[3:9]))
-    if word == b"guarded":
-        past = reply[10].decode() if len(reply) > 10 else None
-        return Claimed("claimed", int(reply[1]), int(reply[2]), _grants(*reply[3:9]), stopped(reply[9].decode()), past)
+    if word in (b"claimed", b"guarded"):
+        now, next_due = int(reply[1]), int(reply[2])
+        functions = stopped(text_of(reply[9])) if word == b"guarded" else NO_FUNCTIONS
+        past = text_of(reply[10]) if len(reply) > 10 else None
+        try:
+            return Claimed("claimed", now, next_due, _grants(lane.id_bytes, *reply[3:9]), functions, past)
+        except ValueError:  # somebody else's rows are among them
+            return _one_by_one(lane, Claimed("claimed", now, next_due, (), functions, past), *reply[3:9])
     if word == b"empty":
         past = reply[3].decode() if len(reply) > 3 else None
         return Claimed("empty", int(reply[1]), int(reply[2]), past=past)
     return Claimed(word.decode(), int(reply[1]) if len(reply) > 1 else 0)
 
 
+def _parts(begin: bytes, stood: bytes, number: int) -> list[str]:
+    """The ids of a claim, and when they were due, in turn.
+
+    Raises:
+        Unreadable: One is no id; which, the text as a whole may not tell.
+    """
+    parts = stood.decode().split()
+    if (
+        stood.translate(None, _OF_IDS) != _SPACES[number]
+        or len(parts) != 2 * number
+        or stood.count(begin) != number
+        or max(map(len, parts)) > len(begin) + SUFFIX_MOST
+    ):
+        raise Unreadable("an id is none")
+    return parts
+
+
+def _one_by_one(
+    lane: Lane,
+    claimed: Claimed,
+    tokens: bytes,
+    bands: bytes,
+    stood: bytes,
+    envelopes: Reply,
+    tries: Reply,
+    metas: Reply,
+) -> Claimed:
+    """Likewise, where a row cannot be read: the others are taken."""
+    rows = stood.split()
+    first = int(tokens.split()[0])
+    if len(rows) != 2 * len(envelopes) or stood.count(b" ") != len(rows) - 1:
+        return claimed._replace(garbled_from=first)
+    fences = map(int, tokens.split()) if b" " in tokens else count(first)
+    grants, bad = [], []
+    known = zip(
+        rows[::2], fences, rows[1::2], bands, envelopes, tries or repeat(None), metas or repeat(None), strict=False
+    )
+    for raw, token, due, band, envelope, spent, meta in known:
+        try:
+            job_id = id_of(raw, lane.id_prefix)
+            grants.append(Grant(job_id, token, _due(due), band - ZERO, envelope or b"", tries_of(spent), meta_of(meta)))
+        except ValueError as error:
+            bad.append(Spoiled(raw, b"%d" % token, str(error)))
+    return claimed._replace(grants=tuple(grants), unreadable=tuple(bad))
+
+
+def _due(raw: bytes) -> int:
+    try:
+        return int(float(raw))
+    except (ValueError, OverflowError):
+        raise Unreadable(f"it is due at {shown(raw)}") from None
+
+
+def granted(lane: Lane, *, child: str, first: int) -> Call[Claimed]:
+    """What a child's last claim has brought, from `first`, its first token, where the reply of the claim does not tell.
+
+    When a job was due is not known here: each counts as due when it was claimed.
+    """
+    return Call(load("granted"), (lane.runs,), (lane.tag, child, first), partial(_granted, lane))
+
+
+def _granted(lane: Lane, reply: Reply) -> Claimed:
+    held, bad = _held_rows(lane, reply[2:])
+    grants = [
+        Grant(one.id, one.token, one.run.claimed, one.run.band, one.envelope, one.tries, one.meta) for one in held
+    ]
+    # Whoever was claimed now is known by its token: its run was written by that claim.
+    return Claimed("claimed", int(reply[1]), 0, tuple(grants), unreadable=bad)
+
+
 def _grants(
-    tokens: bytes, bands: bytes, stood: bytes, envelopes: Reply, tries: Reply, metas: Reply
+    begin: bytes, tokens: bytes, bands: bytes, stood: bytes, envelopes: Reply, tries: Reply, metas: Reply
 ) -> tuple[Grant, ...]:
     fences = map(int, tokens.split()) if b" " in tokens else count(int(tokens))
-    parts = stood.decode().split()
+    parts = _parts(begin, stood, len(envelopes))
     known = zip(parts[::2], fences, map(int, parts[1::2]), bands, envelopes, strict=False)
     if not tries and not metas:
         return tuple(
@@ -88,7 +183,7 @@ def _grants(
     rows = zip(known, tries or repeat(None), metas or repeat(None), strict=False)
     return tuple(
         [
-            Grant(job_id, token, due, band - ZERO, envelope or b"", (spent or b"").decode(), (meta or b"").decode())
+            Grant(job_id, token, due, band - ZERO, envelope or b"", tries_of(spent), meta_of(meta))
             for (job_id, token, due, band, envelope), spent, meta in rows
         ]
     )
@@ -115,35 +210,66 @@ def _renewed(reply: Reply) -> Renewed:
     )
 
 
-def bury(lane: Lane, child: str, held: Sequence[tuple[str, int]] = ()) -> Call[tuple[int, tuple[Held, ...]]]:
-    """Refuse a dead child's later claims; answer the time, and what it still holds of `held` and its last claim."""
+def bury(lane: Lane, child: str, held: Sequence[tuple[str, int]] = ()) -> Call[Buried]:
+    """Refuse a dead child's later claims; answer what it still holds of `held` and its last claim."""
     pairs = [part for job_id, token in held for part in (job_id, token)]
     return Call(
         load("bury"),
         (lane.claim(child),),
         (lane.tag, child, *pairs),
-        lambda reply: (int(reply[1]), tuple(_held(row) for row in reply[2])),
+        partial(_buried, lane),
     )
+
+
+def _buried(lane: Lane, reply: Reply) -> Buried:
+    held, bad = _held_rows(lane, reply[2])
+    return Buried(int(reply[1]), held, bad)
 
 
 def tick(lane: Lane, *, limit: int = CHUNK) -> Call[Ticked]:
     """Do a lane's housekeeping and answer what is overdue."""
     keys = (lane.lane, lane.wake, lane.lease, lane.gdue, lane.rates, *lane.ready, lane.grouped)
-    return Call(load("tick"), keys, (lane.tag, limit), _ticked)
+    return Call(load("tick"), keys, (lane.tag, limit), partial(_ticked, lane))
 
 
-def _ticked(reply: Reply) -> Ticked:
+def _ticked(lane: Lane, reply: Reply) -> Ticked:
+    overdue, bad = _held_rows(lane, reply[4])
+    expired, unknown = sound(reply[5], lambda raw: id_of(raw, lane.id_prefix))
+    bad += tuple(Spoiled(raw, b"", f"it has expired, and its id is {shown(raw)}") for raw in unknown)
     return Ticked(
         int(reply[1]),
         int(reply[2]),
         int(reply[3]),
-        tuple(_held(row) for row in reply[4]),
-        tuple(job_id.decode() for job_id in reply[5]),
-        reply[6].decode(),
+        overdue,
+        tuple(expired),
+        text_of(reply[6]),
         int(reply[7]),
         int(reply[8]),
+        bad,
     )
 
 
-def _held(row: Reply) -> Held:
-    return Held(row[0].decode(), int(row[1]), Run.parse(row[2].decode()), row[3], row[4].decode(), row[5].decode())
+def _held_rows(lane: Lane, rows: Reply) -> tuple[tuple[Held, ...], tuple[Spoiled, ...]]:
+    """Runs that somebody else has to decide about, and those of them that cannot be read."""
+    held: list[Held] = []
+    bad: list[Spoiled] = []
+    for raw, token, record, envelope, spent, meta in rows:
+        seen, is_run = token if token != b"0" else record, False
+        try:
+            job_id, tries, clear = id_of(raw, lane.id_prefix), tries_of(spent), meta_of(meta)
+            is_run = True
+            seen, run = record, _run(record)
+            held.append(Held(job_id, run.token, run, envelope, tries, clear))
+        except ValueError as error:
+            bad.append(Spoiled(raw, seen, str(error), is_run))
+    return tuple(held), tuple(bad)
+
+
+def _run(record: bytes) -> Run:
+    try:
+        run = Run.parse(record.decode())
+    except ValueError:
+        raise Unreadable(f"its run is {shown(record)}" if record else "it has a lease, and no run") from None
+    if not 0 <= run.band <= 3 or not 0 < run.token < 2**63:
+        raise Unreadable(f"its run is {shown(record)}")
+    return run

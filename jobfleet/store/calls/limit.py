@@ -7,7 +7,9 @@ from typing import NamedTuple
 
 from jobfleet.store.call import Call, Reply
 from jobfleet.store.calls.control import who, why
+from jobfleet.store.damage import is_setting
 from jobfleet.store.keys import Lane
+from jobfleet.store.rows import number_of, text_of
 from jobfleet.store.script import load
 
 CHUNK = 50
@@ -84,13 +86,17 @@ def _settings(reply: Reply, groups: Sequence[str]) -> Settings:
     return Settings(
         int(reply[1]),
         _used(reply[2], reply[3]),
-        {fields[i].decode(): fields[i + 1].decode() for i in range(0, len(fields), 2)},
+        {
+            text_of(name): text_of(value)
+            for name, value in zip(fields[::2], fields[1::2], strict=True)
+            if is_setting(name, value)
+        },
         {group: _used(used[2 * i], used[2 * i + 1]) for i, group in enumerate(groups)},
     )
 
 
 def _used(running: int, full: bytes) -> Used:
-    return Used(running, int(float(full)))
+    return Used(running, number_of(full))
 
 
 def pause_group(lane: Lane, group: str, *, by: str | None, reason: str | None = None) -> Call[bool]:

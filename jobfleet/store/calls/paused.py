@@ -9,6 +9,7 @@ from typing import NamedTuple
 from jobfleet.store.call import Call
 from jobfleet.store.calls.control import who, why
 from jobfleet.store.keys import Keyspace, Lane
+from jobfleet.store.rows import number_of, text_of
 from jobfleet.store.script import load
 
 CHUNK = 50
@@ -38,7 +39,7 @@ def read_pause(text: str) -> Pause:
     """Read ``who@at reason``."""
     by, _, rest = text.partition("@")
     at, _, reason = rest.partition(" ")
-    return Pause(None if by in ("", "-") else by, int(at or 0), reason)
+    return Pause(None if by in ("", "-") else by, number_of(at), reason)
 
 
 def read_functions(text: str) -> dict[str, Pause]:
@@ -94,7 +95,7 @@ def resume_function(where: Lane | Keyspace, name: str, *, is_done: bool = False)
 
 def paused(keys: Keyspace) -> Call[str]:
     """The functions that are paused in every queue, a line each."""
-    return Call(load("paused"), (keys.conf,), (), lambda reply: reply[1].decode())
+    return Call(load("paused"), (keys.conf,), (), lambda reply: text_of(reply[1]))
 
 
 def put_back(lane: Lane, ids: Sequence[str]) -> Call[int]:

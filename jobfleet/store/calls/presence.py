@@ -6,9 +6,11 @@ from collections.abc import Collection, Mapping, Sequence
 from functools import partial
 
 from jobfleet.events import Command
+from jobfleet.model.ids import QUEUE_RULE
 from jobfleet.store.call import Call, Reply
 from jobfleet.store.calls.enqueue import lanes_of
 from jobfleet.store.keys import Keyspace
+from jobfleet.store.rows import fields, tell, text_of
 from jobfleet.store.script import load
 from jobfleet.store.values import KindSeen, KindsSeen, Known, Present
 
@@ -50,8 +52,18 @@ def _present(serves: Sequence[str], reply: Reply) -> Present:
 
 
 def queues_of(pairs: Reply) -> dict[str, tuple[int, int]]:
-    """Queues with their home lanes and lanes, from a flat reply."""
-    return {pairs[i].decode(): lanes_of(pairs[i + 1]) for i in range(0, len(pairs), 2)}
+    """Queues with their home lanes and lanes, from a flat reply; what is no queue of ours is left out."""
+    return sound_queues(pairs)[0]
+
+
+def sound_queues(pairs: Reply) -> tuple[dict[str, tuple[int, int]], tuple[str, ...]]:
+    """The same, and what was left out."""
+    found, told = fields(pairs, lanes_of, "queues")
+    strange = tuple(f"queues has {name!r}, which is no name" for name in found if not QUEUE_RULE.fullmatch(name))
+    if strange:
+        tell(strange)
+        found = {name: lanes for name, lanes in found.items() if QUEUE_RULE.fullmatch(name)}
+    return found, (*told, *strange)
 
 
 def leave(keys: Keyspace, worker: str, kinds: Sequence[str] = ()) -> Call[bool]:
@@ -108,7 +120,7 @@ def _kinds(reply: Reply) -> KindsSeen:
     rows = reply[3]
     return KindsSeen(
         int(reply[2]),
-        tuple(KindSeen(rows[i].decode(), rows[i + 1].decode(), _texts(rows[i + 2])) for i in range(0, len(rows), 3)),
+        tuple(KindSeen(text_of(rows[i]), text_of(rows[i + 1]), _texts(rows[i + 2])) for i in range(0, len(rows), 3)),
     )
 
 

@@ -37,7 +37,8 @@ if #asked > 0 then
   local found = redis.call('HMGET', tag .. 'runs', unpack(asked))
   for i = 1, #asked do
     local run = found[i] and run_parts(found[i])
-    if run and run.token == tokens[asked[i]] and run.child == child then
+    -- A record that cannot be read says nothing of whose it is: the dead child's board does.
+    if run and (run.token == '0' or run.token == tokens[asked[i]] and run.child == child) then
       ids[#ids + 1] = asked[i]
       runs[#runs + 1] = found[i]
     end

@@ -208,7 +208,7 @@ local floor = now
 -- Leave what can have been granted before far behind.
 if not state[1] or state[2] ~= replid then floor = now + 60000000 end
 local base = math.max(tonumber(state[1] or '0') + 1, floor)
-if base > 9e15 then return redis.error_reply('ERR tokens are used up: the clock of this server is wrong') end
+if base ~= base or base > 9e15 then return redis.error_reply('ERR tokens are used up: the clock of this server is wrong') end
 local first_token = base == now and stamp or int(base)
 local reply = {'claimed', stamp, '0', first_token}
 local tries, metas = complete_reply(reply, bands, stood, count)
@@ -220,8 +220,8 @@ for i = 1, math.max(#tries, #metas) do
   if tries[i] then tried = tried + 1 end
   if meta and not is_group_only(meta) then
     if meta_field(meta, 'x') then expiring[#expiring + 1] = ids[i] end
-    if meta_field(meta, 's') == 'q' then
-      local key = meta_field(meta, 'u')
+    local key = meta_field(meta, 's') == 'q' and meta_field(meta, 'u')
+    if key then
       local holder, till = string.match(redis.call('HGET', KEYS[12], key) or '', '^(%S+) ?(%d*)')
       if holder == ids[i] and (tonumber(till) or 0) == 0 then freed[#freed + 1] = key end
     end
@@ -238,14 +238,7 @@ if heard or conf[5] then
   for i = 1, count do events[i] = {'claimed', ids[i], int(base + i - 1), 0, words = child, tries = tries[i] or nil} end
 end
 
-for part = 1, #taken do
-  local from = taken[part]
-  if from.heads then
-    redis.call('ZREMRANGEBYRANK', KEYS[from.band], 0, from.last - from.first)
-  else
-    redis.call('ZREM', KEYS[from.band], unpack(ids_of(stood, from.first, from.last)))
-  end
-end
+-- What a job gains comes before what it loses: should a key be of a wrong type, this is where it ends (docs/adr/0012).
 -- One list serves for both: what is kept of a job comes behind its id.
 local deadline = int(now + lease)
 for at = 2, 2 * count, 2 do stood[at] = deadline end
@@ -276,10 +269,18 @@ else
   redis.call('HSET', KEYS[7], 'token', token, 'replid', replid, 'longest', int(math.max(tonumber(state[3] or '0'), lease)))
 end
 redis.call('SET', KEYS[8], remember(ARGV[3], first_token, reply[6]), 'PX', 3600000)
+for part = 1, #taken do
+  local from = taken[part]
+  if from.heads then
+    redis.call('ZREMRANGEBYRANK', KEYS[from.band], 0, from.last - from.first)
+  else
+    redis.call('ZREM', KEYS[from.band], unpack(ids_of(stood, from.first, from.last)))
+  end
+end
+if fair then fair.write() end
 if #expiring > 0 then redis.call('ZREM', KEYS[11], unpack(expiring)) end
 if #freed > 0 then redis.call('HDEL', KEYS[12], unpack(freed)) end
 if tried > 0 then redis.call('HINCRBY', KEYS[10], 'retrying', -tried) end
-if fair then fair.write() end
 if whole and whole.full then redis.call('ZADD', KEYS[17], string.format('%.3f', whole.full + count * whole.every), '') end
 if more then redis.call('ZADD', KEYS[9], 0, 'w') end
 if foreign then foreign.hand_on() end

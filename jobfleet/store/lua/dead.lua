@@ -12,11 +12,13 @@ local before, limit = ARGV[1], ARGV[2]
 
 local found = redis.call('XREVRANGE', KEYS[1], before, '-', 'COUNT', limit)
 
-local reply = {'dead'}
+local reply, names = {'dead'}, {'id', 'reason', 'band', 'tries', 'meta', 'record', 'envelope'}
 for i = 1, #found do
   local values = {}
   local fields = found[i][2]
   for k = 1, #fields, 2 do values[fields[k]] = fields[k + 1] end
-  reply[i + 1] = {found[i][1], values.id, values.reason, values.band, values.tries, values.meta, values.record, values.envelope}
+  local row = {found[i][1]}
+  for n = 1, #names do row[n + 1] = values[names[n]] or '' end
+  reply[i + 1] = row
 end
 return reply

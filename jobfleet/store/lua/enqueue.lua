@@ -172,7 +172,7 @@ end
 if keyed then keyed.look() end
 
 if fresh > 0 then
-  redis.call('MSET', unpack(envelopes))
+  -- The envelopes come last: who has one is there already, and nothing of it may be missing (docs/adr/0012).
   for band = 1, 4 do
     if ready[band] then redis.call('ZADD', KEYS[band], unpack(ready[band])) end
   end
@@ -186,6 +186,7 @@ if fresh > 0 then
   if keyed then keyed.write() end
   if grouped then grouped.write() end
   if indexes then indexes.write(tag, now) end
+  redis.call('MSET', unpack(envelopes))
   redis.call('HINCRBY', KEYS[8], 'enqueued', fresh)
   if due_now and not conf[1] then redis.call('ZADD', KEYS[5], 0, 'w') end
 end

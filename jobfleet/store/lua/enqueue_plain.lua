@@ -50,7 +50,11 @@ if known or redis.call('MSETNX', unpack(envelopes)) == 0 then  -- one by one, th
 end
 
 if #standing > 0 then
-  redis.call('ZADD', KEYS[1], unpack(standing))
+  local said = redis.pcall('ZADD', KEYS[1], unpack(standing))
+  if type(said) == 'table' then  -- of a wrong type: no envelope may stay that stands nowhere (docs/adr/0012)
+    for i = 2, #standing, 2 do redis.call('UNLINK', tag .. 'job:' .. standing[i]) end
+    return said
+  end
   redis.call('HINCRBY', KEYS[3], 'enqueued', #standing / 2)
   redis.call('ZADD', KEYS[2], 0, 'w')
 end

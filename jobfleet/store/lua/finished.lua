@@ -13,5 +13,5 @@ local before, limit = ARGV[1], ARGV[2]
 local found = redis.call('XREVRANGE', KEYS[1], before, '-', 'COUNT', limit)
 
 local reply = {'finished'}
-for i = 1, #found do reply[i + 1] = {found[i][1], found[i][2][2]} end
+for i = 1, #found do reply[i + 1] = {found[i][1], found[i][2][1] == 'jobs' and found[i][2][2] or ''} end
 return reply

@@ -21,7 +21,7 @@ local workers = {}
 for i = 1, #beats, 2 do
   workers[#workers + 1] = beats[i]
   workers[#workers + 1] = beats[i + 1]
-  workers[#workers + 1] = redis.call('GET', tag .. 'worker:' .. beats[i]) or ''
+  workers[#workers + 1] = redis.call('MGET', tag .. 'worker:' .. beats[i])[1] or ''
 end
 
 local functions = redis.call('HGETALL', tag .. 'functions')

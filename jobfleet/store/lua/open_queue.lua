@@ -12,11 +12,11 @@
 local queue, lanes = ARGV[1], ARGV[2]
 
 local known = redis.call('HGET', KEYS[1], queue)
-local home, now = string.match(known or '', '^(%d+):(%d+)$')
+local home, now = string.match(known or '', '^(%d%d?%d?%d?):(%d%d?%d?%d?)$')
 local opened = known
 
 -- Home lanes are set once: jobs with a placement key must find their lane again.
-if not known then
+if not home then  -- or what stands there is no number of lanes
   opened = lanes .. ':' .. lanes
 elseif tonumber(lanes) > tonumber(now) then
   opened = home .. ':' .. lanes

@@ -10,5 +10,5 @@
 local found = redis.call('XRANGE', KEYS[1], '-', '+', 'COUNT', ARGV[1])
 
 local reply = {'outbox'}
-for i = 1, #found do reply[i + 1] = {found[i][1], found[i][2][2]} end
+for i = 1, #found do reply[i + 1] = {found[i][1], found[i][2][1] == 'id' and found[i][2][2] or ''} end
 return reply

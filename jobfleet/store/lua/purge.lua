@@ -14,13 +14,13 @@ local gone, ids, seen = {}, {}, {}
 for i = 1, #ARGV do
   if entries[i] and not seen[ARGV[i]] then
     seen[ARGV[i]] = true
-    gone[#gone + 1] = entries[i]
+    if string.find(entries[i], '^%d+%-%d+$') then gone[#gone + 1] = entries[i] end
     ids[#ids + 1] = ARGV[i]
   end
 end
 
 if #ids > 0 then
-  redis.call('XDEL', KEYS[1], unpack(gone))
+  if #gone > 0 then redis.call('XDEL', KEYS[1], unpack(gone)) end
   redis.call('HDEL', KEYS[2], unpack(ids))
 end
 

@@ -44,11 +44,12 @@ local now = now_us()
 
 local function entry_of(id)
   local entry = redis.call('HGET', KEYS[10], id)
-  local found = entry and redis.call('XRANGE', KEYS[9], entry, entry)
+  local found = entry and string.find(entry, '^%d+%-%d+$') and redis.call('XRANGE', KEYS[9], entry, entry)
   if not found or not found[1] then return nil end
   local fields, values = found[1][2], {}
   for i = 1, #fields, 2 do values[fields[i]] = fields[i + 1] end
   values.entry = entry
+  if not (values.envelope and values.meta and values.tries and string.find(values.band or '', '^[0-3]$')) then return nil end
   return values
 end
 

@@ -56,8 +56,9 @@ local trip = child ~= '' and redis.call('GET', KEYS[23]) or false
 local answered = ''
 if trip then
   local seen, rest = string.match(trip, '^(%d+)(.*)$')
-  if nonce < tonumber(seen) then return {'stale'} end
-  if nonce == tonumber(seen) then
+  seen = tonumber(seen or '0')
+  if nonce < seen then return {'stale'} end
+  if nonce == seen then
     answered = rest
     local letters = string.match(rest, '\n' .. chunk .. ' (%a*)')
     -- Whether others wait is not remembered; the first answer may have been lost, so whatever is untold counts.
@@ -107,7 +108,6 @@ local function answer(letters, watchers)
 end
 
 if plain and count_short == #ids then  -- that was all: nothing has to be gathered
-  local reply = answer(string.rep('s', count_short), 0)
   keep_results(results, ARGV[6])
   redis.call('ZREM', KEYS[5], unpack(ids))
   redis.call('HDEL', KEYS[6], unpack(ids))
@@ -115,7 +115,7 @@ if plain and count_short == #ids then  -- that was all: nothing has to be gather
   redis.call('XADD', KEYS[11], 'MAXLEN', '~', 10000, '*', 'jobs', ARGV[8])
   redis.call('HINCRBY', KEYS[14], 'completed', count_short)
   if ARGV[7] ~= '0' then redis.call('HINCRBY', KEYS[14], 'run_us', ARGV[7]) end
-  return reply
+  return answer(string.rep('s', count_short), 0)  -- last, since a script that ends halfway must not be answered for
 end
 
 -- What only other ways need, functions included, since making those takes time.
@@ -307,7 +307,6 @@ end
 if batch.run_us then count(batch, 'run_us', batch.run_us) end
 -- A slot is free again in a queue that may have been full.
 if conf[3] and #batch.over > 0 then batch.woken = true end
-local reply = answer(said, #batch.watched)
 flush(batch, keys, tag)
 
-return reply
+return answer(said, #batch.watched)

@@ -25,8 +25,9 @@
 -- FLAGS   allow-oom
 -- RETURNS {"ticked", now, next_due, hold, {{id, token, run, envelope, tries, meta}, …}, {id, …}, functions,
 --         watched, outbox}
---         next_due and hold are 0 where there is none; overdue leases; waiting jobs past their expiry;
---         functions that are paused, a line each; for how many jobs others wait; how many endings are to be told
+--         next_due and hold are 0 where there is none; overdue leases, with an empty run and token 0 where there is none;
+--         waiting jobs past their expiry; functions that are paused, a line each; for how many jobs others wait; how many
+--         endings are to be told
 -- EMITS   -
 -- COST    O(limit · log n)
 -- @include lib/clock
@@ -44,8 +45,14 @@ local tag, limit = ARGV[1], tonumber(ARGV[2])
 local now = now_us()
 local stamp = int(now)
 
+-- A number of the lane's as far as it can be one: this script puts right what cannot (docs/adr/0012).
+local function bounded(text, most)
+  return math.max(0, math.min(most, tonumber(text or '0') or 0))
+end
+
 local state = redis.call('HMGET', KEYS[1], 'seen', 'hold', 'longest', 'ahead')
-local seen, hold, longest = tonumber(state[1] or '0'), tonumber(state[2] or '0'), tonumber(state[3] or '0')
+local seen, longest = bounded(state[1], 9e15), bounded(state[3], 864000000000)
+local hold = bounded(state[2], now + longest)
 local leased = redis.call('ZCARD', KEYS[3])
 local jumped = now < seen or now - seen > gap_allowed(longest)
 local conf = redis.call('HMGET', tag .. 'conf', 'paused', 'limit', 'functions')
@@ -81,20 +88,24 @@ end
 
 local ids, runs = {}, {}
 if hold == 0 and leased > 0 then
-  local overdue = redis.call('ZRANGEBYSCORE', KEYS[3], '-inf', stamp, 'LIMIT', 0, limit)
-  if #overdue > 0 then
-    local found = redis.call('HMGET', tag .. 'runs', unpack(overdue))
-    for i = 1, #overdue do
-      if found[i] then
-        ids[#ids + 1] = overdue[i]
-        runs[#runs + 1] = found[i]
-      end
+  ids = redis.call('ZRANGEBYSCORE', KEYS[3], '-inf', stamp, 'LIMIT', 0, limit)
+  if #ids > 0 then runs = redis.call('HMGET', tag .. 'runs', unpack(ids)) end
+end
+-- A run whose lease somebody has taken away is given one, or nobody would ever find it.
+local bare = {}
+if redis.call('HLEN', tag .. 'runs') > leased then
+  local met = redis.call('HRANDFIELD', tag .. 'runs', limit, 'WITHVALUES')
+  for i = 1, #met, 2 do
+    if not redis.call('ZSCORE', KEYS[3], met[i]) then
+      bare[#bare + 1] = int(now + math.min(run_parts(met[i + 1]).lease, 864000000000))
+      bare[#bare + 1] = met[i]
     end
   end
 end
 local records = read_records(tag, ids, runs)
 
 redis.call('HSET', KEYS[1], 'seen', stamp, 'hold', int(hold), 'longest', int(longest))
+if #bare > 0 then redis.call('ZADD', KEYS[3], unpack(bare)) end
 for i = 1, #beyond do redis.call('ZADD', KEYS[3], farthest, beyond[i]) end
 if drawn then drawn.write() end
 if drawn and drawn.more then

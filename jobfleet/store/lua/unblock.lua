@@ -43,13 +43,13 @@ for i = 1, (#ARGV - 2) / 4 do
     if is_blocked(due) then item.band = band end
   end
   local policy = said[1] and string.match(said[1], '^%?(%a)')
-  item.place, item.when = said[1] and string.match(said[1], '^%?%a (%d+)'), said[3]
+  item.place, item.when = said[1] and string.match(said[1], '^%?%a (%d+)') or '0', said[3] or ''
   if not said[1] or not item.band or redis.call('EXISTS', KEYS[8 + 2 * i]) == 0 then
     letters[i] = 'g'
   elseif not policy then
     letters[i] = 'd'
   elseif item.status == 'completed' or policy == 'r' then
-    open[item.id] = (open[item.id] or tonumber(said[2])) - 1
+    open[item.id] = (open[item.id] or tonumber(said[2] or '1') or 1) - 1
     letters[i] = open[item.id] == 0 and 'u' or 'b'
     item.meta = letters[i] == 'u' and redis.call('HGET', tag .. 'meta', item.id)
   else

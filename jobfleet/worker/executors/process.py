@@ -231,6 +231,8 @@ class ProcessExecutor:
             return Died(OutOfMemory(stay.oom))
         if stay.is_stopped and code in (-signal.SIGTERM, -signal.SIGKILL):
             return JobCancelled(f"{stay.run.id} was stopped: {how_it_died(code)}.", job_id=stay.run.id)
+        if cell.garbage is not None:
+            return Died(Crashed(f"its process wrote garbage on its line ({cell.garbage})", alone=True))
         if cell.refusal is not None:
             return Died(Crashed(f"its process could not start: {cell.refusal}", alone=True))
         # Who survives SIGXCPU is killed by the hard limit a second later.

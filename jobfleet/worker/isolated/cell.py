@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 import os
 import socket
 import subprocess
@@ -15,6 +16,7 @@ from jobfleet.worker.isolated.limits import oom_kills
 from jobfleet.worker.isolated.line import Line
 from jobfleet.worker.isolated.ties import kill_all
 
+log = logging.getLogger("jobfleet.worker")
 UNKNOWN = 255
 PROGRAM = "jobfleet.worker.isolated.main"
 
@@ -34,6 +36,7 @@ class Cell:
         is_fresh: Whether it has run nothing yet.
         is_ready: Whether its modules are loaded.
         refusal: Why it could not load them.
+        garbage: What was wrong with what it has written on its line, which has ended it.
         on_frame: Takes its frames.
         oom_kills: How many deaths for memory the control group had counted when it was started.
         cpu_used: Seconds of CPU time that it had used when it ended.
@@ -51,6 +54,7 @@ class Cell:
         self.is_fresh = True
         self.is_ready = False
         self.refusal: str | None = None
+        self.garbage: str | None = None
         self.on_frame: Callable[[list[Any]], None] | None = None
         self.oom_kills = oom_kills()
         self.cpu_used = 0.0
@@ -77,7 +81,7 @@ class Cell:
             theirs.close()
             os.close(held)
         self.pid = self._process.pid
-        self._line = Line(ours, max_payload, self._heard)
+        self._line = Line(ours, max_payload, self._heard, self._garbled)
         self._line.send(*hello)
         self._watch()
 
@@ -115,6 +119,12 @@ class Cell:
         if not self._is_over:
             kill_all(self.pid)
             self._died()
+
+    def _garbled(self, error: Exception) -> None:
+        """It has written what is no frame: nothing it says can be believed any more, so it ends."""
+        self.garbage = f"{type(error).__name__}: {error}"[:200]
+        log.warning("isolated.garbled pid=%d %s", self.pid, self.garbage)
+        self.kill()
 
     def _heard(self, frame: list[Any]) -> None:
         if frame[0] == "ready":

@@ -36,6 +36,7 @@ LOOK_EVERY = 1.0
 OVER: tuple[Any, ...] = ()
 
 OnFrame = Callable[[list[Any]], None]
+OnGarbage = Callable[[Exception], None]
 
 
 def unpacker(max_payload: int) -> Any:
@@ -50,12 +51,15 @@ class Line:
         sock: Its socket.
         max_payload: Bytes of the largest payload or result.
         on_frame: Takes each frame that comes.
+        on_garbage: Is told, once, of what is no frame, or one that nobody can take; nothing is read after it.
     """
 
-    def __init__(self, sock: socket.socket, max_payload: int, on_frame: OnFrame) -> None:
+    def __init__(self, sock: socket.socket, max_payload: int, on_frame: OnFrame, on_garbage: OnGarbage) -> None:
         sock.setblocking(False)
         self._sock = sock
         self._on_frame = on_frame
+        self._on_garbage = on_garbage
+        self._is_deaf = False
         self._unpacker = unpacker(max_payload)
         self._left = bytearray()
         self._loop = asyncio.get_running_loop()
@@ -87,10 +91,8 @@ class Line:
     def _read(self, most: int) -> None:
         """Take in what has come, in so many pieces at most: others want the loop, too."""
         try:
-            while data := self._sock.recv(READ_SIZE):
-                self._unpacker.feed(data)
-                for frame in self._unpacker:
-                    self._on_frame(frame)
+            while not self._is_deaf and (data := self._sock.recv(READ_SIZE)):
+                self._take(data)
                 most -= 1
                 if not most or self._sock.fileno() < 0:  # a frame was the last one
                     return
@@ -99,6 +101,15 @@ class Line:
         except OSError:
             pass
         self._loop.remove_reader(self._sock)
+
+    def _take(self, data: bytes) -> None:
+        try:
+            self._unpacker.feed(data)
+            for frame in self._unpacker:
+                self._on_frame(frame)
+        except Exception as error:  # noqa: BLE001 - a job can write whatever it likes to a line of its process
+            self._is_deaf = True
+            self._on_garbage(error)
 
     def close(self) -> None:
         """Close it; twice is harmless."""

@@ -69,13 +69,20 @@ local function wake_up(batch, keys)
 end
 
 local function flush(batch, keys, lane_tag)
+  -- What a job gains comes before what it loses, and its run is the first thing that it loses: should a key be of a wrong
+  -- type, the script ends there, and is repeated once that key is moved aside (docs/adr/0012).
   for ttl, rows in pairs(batch.results) do keep_results(rows, ttl) end
+  if #batch.tries > 0 then redis.call('HSET', keys.tries, unpack(batch.tries)) end
+  for band = 1, 4 do
+    if #batch.ready[band] > 0 then redis.call('ZADD', keys['ready' .. band - 1], unpack(batch.ready[band])) end
+  end
+  if batch.groups and batch.groups.write(batch.now) then batch.woken = true end
+  for i = 1, #batch.watched do redis.call('XADD', keys.outbox, '*', 'id', batch.watched[i]) end
   if #batch.over > 0 then
     redis.call('ZREM', keys.lease, unpack(batch.over))
     redis.call('HDEL', keys.runs, unpack(batch.over))
   end
   if #batch.drop_tries > 0 then redis.call('HDEL', keys.tries, unpack(batch.drop_tries)) end
-  if #batch.tries > 0 then redis.call('HSET', keys.tries, unpack(batch.tries)) end
   if #batch.meta > 0 then redis.call('HDEL', keys.meta, unpack(batch.meta)) end
   if #batch.expiry > 0 then redis.call('ZREM', keys.expiry, unpack(batch.expiry)) end
   for i = 1, #batch.unique do
@@ -84,15 +91,8 @@ local function flush(batch, keys, lane_tag)
     local holder, till = string.match(redis.call('HGET', keys.unique, key) or '', '^(%S+) ?(%d*)')
     if holder == id and (tonumber(till) or 0) == 0 then redis.call('HDEL', keys.unique, key) end
   end
-  if #batch.watched > 0 then
-    redis.call('HDEL', keys.watched, unpack(batch.watched))
-    for i = 1, #batch.watched do redis.call('XADD', keys.outbox, '*', 'id', batch.watched[i]) end
-  end
+  if #batch.watched > 0 then redis.call('HDEL', keys.watched, unpack(batch.watched)) end
   if #batch.jobs > 0 then redis.call('UNLINK', unpack(batch.jobs)) end
-  for band = 1, 4 do
-    if #batch.ready[band] > 0 then redis.call('ZADD', keys['ready' .. band - 1], unpack(batch.ready[band])) end
-  end
-  if batch.groups and batch.groups.write(batch.now) then batch.woken = true end
   wake_up(batch, keys)
   if #batch.done > 0 then
     redis.call('XADD', keys.done, 'MAXLEN', '~', 10000, '*', 'jobs', table.concat(batch.done, '\n'))

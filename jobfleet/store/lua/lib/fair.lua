@@ -34,7 +34,10 @@ local function next_entry(grouped, one, want)
     jobs, one.at, one.want = call('ZRANGEBYLEX', grouped, from, '(' .. key .. '\1', 'LIMIT', '0', want), 1, want
     one.jobs, entry = jobs, jobs[1]
   end
-  if entry then return entry, sub(entry, #key + 2, #key + 17) end
+  if entry then
+    local due = sub(entry, #key + 2, #key + 17)
+    return entry, tonumber(due) and due or '0000000000000000'  -- of a bogus one: it goes with the next claim
+  end
 end
 
 -- `tag`, `now`, `stamp` and `foreign` are those of the claim.

@@ -2,11 +2,11 @@
 
 local function dead_letter(tag, id, progress)
   local entry = redis.call('HGET', tag .. 'dead', id)
-  local found = entry and redis.call('XRANGE', tag .. 'dlq', entry, entry)
+  local found = entry and string.find(entry, '^%d+%-%d+$') and redis.call('XRANGE', tag .. 'dlq', entry, entry)
   if not found or not found[1] then return {'unknown'} end
   local values = {}
   for i = 1, #found[1][2], 2 do values[found[1][2][i]] = found[1][2][i + 1] end
-  return {'dead', values.record, progress, values.reason, values.tries}
+  return {'dead', values.record or '', progress, values.reason or '', values.tries or ''}
 end
 
 -- What is known of a job, wherever it stands: {final, …}, {running, …}, {waiting, …}, {dead, …} or {unknown}.

@@ -7,6 +7,10 @@ local function is_group_only(meta)
   return byte(meta) == 103 and not find(meta, '\n', 1, true)
 end
 
+-- What commands take for a number is one: garbage in its place would end a script halfway.
+local NUMBERS = {x = '(%d+)', r = '(%d+)'}
+
 local function meta_field(meta, letter)
-  return string.match('\n' .. meta, '\n' .. letter .. ' ([^\n]*)')
+  local value = string.match('\n' .. meta .. '\n', '\n' .. letter .. ' ' .. (NUMBERS[letter] or '([^\n]*)') .. '\n')
+  return value and (#value < 17 or not NUMBERS[letter]) and value or nil
 end

@@ -8,7 +8,8 @@ local function read_records(tag, ids, runs)
   local metas = redis.call('HMGET', tag .. 'meta', unpack(ids))
   local records = {}
   for i = 1, #ids do
-    records[i] = {ids[i], run_token(runs[i]), runs[i], envelopes[i] or '', tries[i] or '', metas[i] or ''}
+    local run = runs[i] or ''
+    records[i] = {ids[i], run_token(run), run, envelopes[i] or '', tries[i] or '', metas[i] or ''}
   end
   return records
 end

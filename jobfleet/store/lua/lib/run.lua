@@ -1,10 +1,13 @@
 -- A run's record: token|child|claimed|lease|band|cancel, where cancel is empty, who@when or who@when@stage.
+-- One that cannot be read (docs/adr/0012) has the token 0, which no run has: whoever asks for it finds it lost.
 local function run_token(run)
-  return string.match(run, '^(%d+)|')
+  return string.match(run, '^(%d+)|') or '0'
 end
 
 local function run_parts(run)
-  local token, by, claimed, lease, band, cancel = string.match(run, '^(%d+)|([^|]*)|(%d+)|(%d+)|(%d)|(.*)$')
+  local token, by, claimed, lease, band, cancel = string.match(run, '^(%d+)|([^|]*)|(%d+)|(%d+)|([0-3])|(.*)$')
+  if not token then return {token = '0', child = '-', claimed = 0, lease = 0, band = 2, cancel = ''} end
+  if cancel ~= '' and not string.match(cancel, '^[^@]*@%d+@?%a*$') then cancel = '-@' .. claimed end
   return {token = token, child = by, claimed = tonumber(claimed), lease = tonumber(lease), band = tonumber(band), cancel = cancel}
 end
 

@@ -2,7 +2,7 @@
 -- open, or queued; `since` is when it was taken, `last` the latest job that a debounce let the holder stand for.
 local function lock_of(value)
   local id, till, since, last = string.match(value, '^(%S+) ?(%d*) ?(%d*) ?(%S*)$')
-  return {id = id, till = tonumber(till) or 0, since = tonumber(since) or 0, last = last}
+  return {id = id or '', till = tonumber(till) or 0, since = tonumber(since) or 0, last = last or ''}
 end
 
 -- The lock that stands on a key now. One whose time is over, or whose job is gone without a trace, is none.

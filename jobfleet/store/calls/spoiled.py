@@ -1,0 +1,45 @@
+"""set_aside: what cannot be read is taken out of a lane, and kept as a dead letter."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Sequence
+
+from jobfleet.store.call import Argument, Call, Key
+from jobfleet.store.keys import Lane
+from jobfleet.store.rows import Spoiled, Unreadable, id_of
+from jobfleet.store.script import load
+
+CHUNK = 50
+REASON = "unreadable"
+
+
+def letter_id(lane: Lane, raw: bytes) -> str:
+    """The id under which a row is kept: its own, or one that follows from it where that is none."""
+    try:
+        return id_of(raw, lane.id_prefix)
+    except Unreadable:
+        return f"{lane.id_prefix}{REASON}.{hashlib.blake2b(raw, digest_size=8).hexdigest()}"
+
+
+def set_aside(lane: Lane, rows: Sequence[tuple[Spoiled, bytes]], *, ttl_ms: int) -> Call[str]:
+    """Take at most 50 rows out of a lane, each with the record of its dead letter.
+
+    A letter each: a set aside, b put back into its band, l not there any more, or with another run.
+
+    Args:
+        lane: Where they are.
+        rows: What they are, and their records.
+        ttl_ms: For how long their ends are remembered.
+    """
+    keys: list[Key] = [
+        *lane.ready, lane.lease, lane.runs, lane.tries, lane.meta, lane.unique, lane.expiry, lane.done, lane.dlq,
+        lane.dead, lane.totals, lane.wake, lane.watched, lane.outbox, lane.journal, lane.grouped, lane.ring, lane.gdue,
+        lane.held,
+    ]  # fmt: skip
+    args: list[Argument] = [lane.tag, ttl_ms]
+    for row, record in rows:
+        name = letter_id(lane, row.id)
+        keys += (lane.job_prefix.encode() + row.id, lane.result(name))
+        args += (row.id, row.seen, int(row.is_run), name, record)
+    return Call(load("set_aside"), tuple(keys), tuple(args), lambda reply: str(reply[2].decode()))

@@ -1,0 +1,164 @@
+"""What is damaged among the keys of a lane, or of the fleet: judged from a survey. Pure.
+
+Two kinds of damage make a script end in an error, whoever runs it: a key of a type that nothing of ours would give
+it, and a field of a small hash that every script takes for a number. Neither is a row: nothing but the key's name tells
+what it is, so both are found by these tables. Rows are judged one by one, in `rows`.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Mapping, Sequence
+from typing import NamedTuple
+
+from jobfleet.store.keys import BANDS, FLEET_KEY_TABLE, KEY_TABLE, KeyRow
+from jobfleet.store.rows import shown
+
+ASIDE = "aside:"
+FIELDS = ":fields"
+ALL, NONE = "*", "-"
+TYPE_ONLY = ("none", "-")
+_TAG = re.compile(r"\{[^}]*\}:")
+_LANE_TAG = re.compile(r"\{.*:[A-Za-z0-9_-]{1,32}:\d{1,4}\}:")
+_COUNT = re.compile(rb"-?\d{1,17}")
+_TIME = re.compile(rb"\d{1,16}")
+TOKEN_MOST = 8_900_000_000_000_000
+"""Above this `claim` would soon have no tokens left; only a write that is not ours has led there."""
+AHEAD_US = 10 * 86_400 * 1_000_000
+"""How far a lane's clock and hold may be ahead of now: more than any clock was ever set back, and than any lease."""
+LONGEST_US = 10 * 86_400 * 1_000_000
+_LANE = {
+    "token": _TIME, "seen": _TIME, "hold": _TIME, "longest": _TIME, "replid": re.compile(rb"[0-9a-f-]{1,64}"),
+    **{f"fair:{band}": re.compile(rb"\d{1,16}(?:\.\d{1,6})? \d{1,16}") for band in range(BANDS)},
+}  # fmt: skip
+_CONF = {
+    "limit": re.compile(rb"(?:(?:-|\d{1,16}(?:\.\d{1,9})?) ){3}(?:-|\d{1,16}(?:\.\d{1,9})?)(?: .*)?", re.DOTALL),
+    "aging": _TIME, "journal": _TIME, "groups": _COUNT,
+    "functions": re.compile(rb"(?:~?[A-Za-z0-9_.:-]{1,128}(?: [^\n@]*@\d{1,16}(?: [^\n]*)?)?(?:\n|$))*"),
+}  # fmt: skip
+ENTRY = re.compile(rb"\d{1,20}-\d{1,20}")
+
+
+class Place(NamedTuple):
+    """A key that is looked at.
+
+    Attributes:
+        name: Its name, without the tag.
+        type: What it has to be.
+        fields: What is read of it: `NONE`, `ALL`, or names of fields, one a line.
+    """
+
+    name: str
+    type: str
+    fields: str = NONE
+
+
+class Damage(NamedTuple):
+    """Something damaged.
+
+    Attributes:
+        name: The key, without the tag.
+        type: What it has to be.
+        field: The field; empty where the whole key is of another type.
+        value: What stands there; the type of such a key.
+    """
+
+    name: str
+    type: str
+    field: bytes
+    value: bytes
+
+    def __str__(self) -> str:
+        if not self.value:
+            return f"{self.name} is an empty field"
+        if self.is_type:
+            return f"{self.name} is a {self.value.decode()} where a {self.type} belongs"
+        return f"{self.name} {self.field.decode('utf-8', 'backslashreplace')} is {shown(self.value)}"
+
+    @property
+    def is_type(self) -> bool:
+        """Whether the whole key is of another type."""
+        return self.field == b"" and self.value in _TYPES
+
+
+_TYPES = (b"string", b"list", b"set", b"zset", b"hash", b"stream")
+
+
+def tag_of(key: str | bytes) -> str:
+    """What all keys of one slot begin with; empty where a key has none."""
+    match = _TAG.match(key if isinstance(key, str) else key.decode("utf-8", "replace"))
+    return match[0] if match else ""
+
+
+def is_lane(tag: str) -> bool:
+    """Whether a tag is a lane's, not the fleet's."""
+    return _LANE_TAG.fullmatch(tag) is not None
+
+
+def places(tag: str) -> list[Place]:
+    """The keys of a lane, or of the fleet, that there is one of each."""
+    if not is_lane(tag):
+        return [*_named(FLEET_KEY_TABLE, {"conf": "functions"})]
+    return [
+        *[Place(f"ready:{band}", "zset") for band in range(BANDS)],
+        *_named(KEY_TABLE, {"lane": ALL, "totals": ALL, "conf": "\n".join(_CONF)}),
+    ]
+
+
+def _named(rows: Sequence[KeyRow], fields: Mapping[str, str]) -> list[Place]:
+    return [Place(row.name, row.type, fields.get(row.name, NONE)) for row in rows if "<" not in row.name]
+
+
+def places_of(tag: str, keys: Iterable[str], ids: Iterable[str]) -> list[Place]:
+    """Keys of single jobs, workers and the like: those named, and those of jobs with these ids."""
+    table = [row for row in (KEY_TABLE if is_lane(tag) else FLEET_KEY_TABLE) if row.name.endswith(">")]
+    kinds = {row.name.partition("<")[0]: row.type for row in table}
+    found = {key.removeprefix(tag): kind for key in keys if (kind := _kind(key.removeprefix(tag), kinds))}
+    for row in table:
+        if row.name.endswith("<id>") and is_lane(tag):
+            found |= {row.name.replace("<id>", job_id): row.type for job_id in ids}
+    return [Place(name, kind) for name, kind in found.items()]
+
+
+def _kind(name: str, kinds: Mapping[str, str]) -> str:
+    return next((kind for begin, kind in kinds.items() if name.startswith(begin) and begin != "ready:"), "")
+
+
+def judge(looked: Sequence[Place], rows: Sequence[Sequence[bytes]], now: int) -> list[Damage]:
+    """What is damaged of what was looked at; a row has a key's type, and fields and values in turn."""
+    found = []
+    for place, row in zip(looked, rows, strict=True):
+        kind = row[0].decode("ascii", "replace")
+        if kind not in (place.type, *TYPE_ONLY):
+            found.append(Damage(place.name, place.type, b"", row[0]))
+        found += [
+            Damage(place.name, place.type, field, value)
+            for field, value in zip(row[1::2], row[2::2], strict=True)
+            if not _is_sound(place.name, field, value, now)
+        ]
+    return found
+
+
+def is_setting(field: bytes, value: bytes) -> bool:
+    """Whether a field of `conf` can be read."""
+    name = field.decode("ascii", "replace")
+    rule = _CONF.get("limit" if name.startswith("limit:") else name)
+    return rule is None or rule.fullmatch(value) is not None
+
+
+def _is_sound(name: str, field: bytes, value: bytes, now: int) -> bool:
+    if name == "totals":
+        return _COUNT.fullmatch(value) is not None and field.isascii()
+    if name == "dead":
+        return ENTRY.fullmatch(value) is not None
+    rules = _LANE if name == "lane" else _CONF
+    rule = rules.get(field.decode("ascii", "replace"))
+    if rule is None:  # a later version's
+        return True
+    if rule.fullmatch(value) is None:
+        return False
+    if name == "lane" and field in (b"seen", b"hold"):
+        return int(value) <= now + AHEAD_US
+    if name == "lane" and field == b"longest":
+        return int(value) <= LONGEST_US
+    return not (name == "lane" and field == b"token" and int(value) > TOKEN_MOST)

@@ -1,0 +1,116 @@
+-- set_aside: take jobs that cannot be read out of the lane, and keep all that there is of them as dead letters.
+--
+-- KEYS    1 ready:0     zset    job ids by due time (µs), CRITICAL
+--         2 ready:1     zset    HIGH
+--         3 ready:2     zset    NORMAL
+--         4 ready:3     zset    LOW
+--         5 lease       zset    running ids by lease deadline (µs)
+--         6 runs        hash    id → run
+--         7 tries       hash    id → tries
+--         8 meta        hash    id → clear record
+--         9 unique      hash    key → lock
+--         10 expiry     zset    ids by expires_at (µs)
+--         11 done       stream  finished jobs
+--         12 dlq        stream  dead letters
+--         13 dead       hash    id → entry in dlq
+--         14 totals     hash    counts
+--         15 wake       zset    the marker idle children block on
+--         16 watched    hash    ids that dependants wait for
+--         17 outbox     stream  settled parents
+--         18 journal    stream  lifecycle events
+--         19 grouped    zset    waiting jobs of groups
+--         20 ring       zset    groups by their turn
+--         21 gdue       zset    groups by when their turn is to be looked at (µs)
+--         22 held       zset    running jobs of groups
+--         23..* job:<id> string job:<id> and result:<id>, two keys an item; the result is that of the letter's id
+-- READS   conf          hash    paused, journal, limit, groups
+--         listeners     string  whether anybody listens
+-- ARGV    1 tag         text    the lane's prefix
+--         2 ttl         int     ms for which the ending is remembered
+--         3..* item     bytes   five an item: id, run it was seen with, 1 if only that is unreadable, letter's id, record
+-- FLAGS   allow-oom
+-- RETURNS {"set-aside", now, letters}   a set aside, b put back, l it is not there any more, or has another run;
+--         a run is seen as its token, or as the whole record where that cannot be read; empty where there is none
+-- EMITS   failed, released
+-- COST    O(items · log n)
+-- @include lib/stamp
+-- @include lib/number
+-- @include lib/meta
+-- @include lib/run
+-- @include lib/event
+-- @include lib/batch
+
+local KEYS, ARGV = KEYS, ARGV  -- globals are slow in a loop
+local tag, ttl = ARGV[1], ARGV[2]
+local stamp = now_stamp()
+local now = tonumber(stamp)
+local keys = {
+  ready0 = KEYS[1], ready1 = KEYS[2], ready2 = KEYS[3], ready3 = KEYS[4], lease = KEYS[5], runs = KEYS[6], tries = KEYS[7],
+  meta = KEYS[8], unique = KEYS[9], expiry = KEYS[10], done = KEYS[11], dlq = KEYS[12], dead = KEYS[13], totals = KEYS[14],
+  wake = KEYS[15], watched = KEYS[16], outbox = KEYS[17], journal = KEYS[18], grouped = KEYS[19], ring = KEYS[20],
+  gdue = KEYS[21], held = KEYS[22],
+}
+
+local function is_seen(run, seen)
+  return run == seen or seen ~= '' and string.sub(run, 1, #seen + 1) == seen .. '|'
+end
+
+local items, letters, taken = {}, {}, {}
+for n = 1, (#ARGV - 2) / 5 do
+  local at = 5 * n - 2
+  local id, job_key = ARGV[at], KEYS[21 + 2 * n]
+  local run = redis.call('HGET', keys.runs, id) or ''
+  local item = {id = id, job_key = job_key, result_key = KEYS[22 + 2 * n], name = ARGV[at + 3], record = ARGV[at + 4], run = run}
+  for band = 0, 3 do
+    local score = redis.call('ZSCORE', keys['ready' .. band], id)
+    if score then item.band, item.score = band, score end
+  end
+  item.envelope = redis.call('MGET', job_key)[1] or ''  -- which answers nothing, not an error, where it is no text
+  item.tries, item.meta = redis.call('HGET', keys.tries, id) or nil, redis.call('HGET', keys.meta, id) or nil
+  item.watched = redis.call('HGET', keys.watched, id) or nil
+  local is_there = run ~= '' or item.band or redis.call('ZSCORE', keys.lease, id) or redis.call('ZSCORE', keys.expiry, id)
+  if taken[id] or not is_there or not is_seen(run, ARGV[at + 1]) then
+    letters[n] = 'l'
+  else
+    letters[n] = ARGV[at + 2] == '1' and redis.call('EXISTS', job_key) == 1 and 'b' or 'a'
+  end
+  taken[id], items[n] = true, item
+end
+local conf = redis.call('HMGET', tag .. 'conf', 'paused', 'journal', 'limit', 'groups')
+
+local batch = new_batch(now)
+batch.paused, batch.journal, batch.heard = conf[1], conf[2], is_heard(tag)
+for n = 1, #items do
+  local item, letter = items[n], letters[n]
+  if letter ~= 'l' then
+    batch.over[#batch.over + 1] = item.id
+    local group = item.meta and meta_field(item.meta, 'g')
+    if group then groups_of(batch, keys).freed(group, item.id, conf[4]) end
+  end
+  if letter == 'b' then
+    if not item.band then stand(batch, keys, item, run_parts(item.run).band, now) end
+    if item.tries and not item.band then count(batch, 'retrying', 1) end
+    count(batch, 'released', 1)
+    note(batch, 'released', item.id, '0', stamp, item.envelope, nil, item.tries)
+  elseif letter == 'a' then
+    local band = item.band or run_parts(item.run).band
+    local entry = redis.call('XADD', keys.dlq, '*', 'id', item.name, 'reason', 'unreadable', 'band', int(band), 'tries', '0:0:0:0:0',
+      'meta', '', 'record', item.record, 'envelope', item.envelope, 'raw_id', item.id, 'raw_run', item.run,
+      'raw_tries', item.tries or '', 'raw_meta', item.meta or '')
+    redis.call('HSET', keys.dead, item.name, entry)
+    redis.call('SET', item.result_key, 'failed ' .. stamp .. ' 0 0 - - unreadable\n' .. item.record, 'PX', ttl)
+    if item.band then
+      leave(batch, keys, item, item.band, item.score)
+      if item.tries then count(batch, 'retrying', -1) end
+    end
+    redis.call('ZREM', keys.expiry, item.id)
+    forget(batch, item)
+    finished(batch, item.name, 'fa', '0')
+    count(batch, 'failed', 1)
+    note(batch, 'failed', item.name, '0', 'unreadable 0 ' .. int(band), item.envelope, item.record, nil)
+  end
+end
+if conf[3] and #batch.over > 0 then batch.woken = true end
+flush(batch, keys, tag)
+
+return {'set-aside', stamp, table.concat(letters)}

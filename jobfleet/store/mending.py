@@ -1,0 +1,114 @@
+"""Repair, where a script has ended in an error that no repetition mends; see docs/adr/0012.
+
+A trip that meets such an error looks at the keys of that lane once (`survey`), moves aside what is damaged (`mend`),
+says so in the log, and sends the call again. Nothing of this is done, and nothing of it costs anything, while scripts
+end well.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable, Generator, Iterable, Mapping, Sequence
+from typing import Any, NamedTuple
+
+from jobfleet.store.call import Call, Command, Reply
+from jobfleet.store.damage import ASIDE, FIELDS, Damage, Place, is_lane, judge, places, places_of, tag_of
+from jobfleet.store.script import load
+
+log = logging.getLogger("jobfleet.store")
+KEPT_MS = 30 * 86_400_000
+"""For how long what was moved aside is kept."""
+MOST_PLACES = 1000
+Spell = Callable[[Call[Any]], Command]
+Mending = Generator[list[Command], list[Any] | None, bool]
+
+
+class Surveyed(NamedTuple):
+    """The answer to a survey.
+
+    Attributes:
+        now: Redis's time, µs.
+        rows: Of each key its type, then fields and values in turn.
+    """
+
+    now: int
+    rows: tuple[Sequence[bytes], ...]
+
+
+def survey(tag: str, looked: Sequence[Place]) -> Call[Surveyed]:
+    """Look at keys of one slot."""
+    return Call(
+        load("survey"),
+        tuple(tag + place.name for place in looked),
+        tuple(place.fields for place in looked),
+        lambda reply: Surveyed(int(reply[1]), tuple(reply[2:])),
+    )
+
+
+def mend(tag: str, found: Sequence[Damage]) -> Call[str]:
+    """Move what is damaged aside; a letter each: m moved, n nothing was wrong any more."""
+    keys: list[str] = []
+    args: list[str | bytes | int] = [KEPT_MS]
+    for one in found:
+        keys += (tag + one.name, f"{tag}{ASIDE}{one.name}{'' if one.is_type else FIELDS}")
+        args += (one.type, b"" if one.is_type else one.field, b"" if one.is_type else one.value)
+    return Call(load("mend"), tuple(keys), tuple(args), _letters)
+
+
+def _letters(reply: Reply) -> str:
+    return str(reply[1].decode())
+
+
+def concerned(tag: str, calls: Iterable[Call[Any]]) -> list[Place]:
+    """What is looked at for the sake of calls that have failed: the lane's keys, and those of the jobs they name."""
+    keys = {key: None for call in calls for key in call.keys if isinstance(key, str) and key.startswith(tag)}
+    ids = {key.removeprefix(f"{tag}job:"): None for key in keys if key.startswith(f"{tag}job:")}
+    if is_lane(tag):
+        queue, _, index = tag[1:-2].rpartition(":")
+        begin = f"{queue.rpartition(':')[2]}.{index}."
+        ids |= {arg: None for call in calls for arg in call.args if isinstance(arg, str) and arg.startswith(begin)}
+    looked = {place.name: place for place in (*places_of(tag, keys, ids), *places(tag))}
+    if ids and "dead" in looked:
+        looked["dead"] = looked["dead"]._replace(fields="\n".join(ids))
+    return list(looked.values())[-MOST_PLACES:]
+
+
+def repaired(broken: Mapping[int, Call[Any]], *, fake: bool) -> Generator[list[Command], list[Any] | None, list[int]]:
+    """Repair what has made scripts fail, slot by slot; the numbers of the calls that are to be repeated."""
+    spell = Call.for_fake if fake else Call.by_source
+    by_tag: dict[str, list[int]] = {}
+    for index, call in broken.items():
+        by_tag.setdefault(tag_of(call.keys[0]), []).append(index)
+    repeated: list[int] = []
+    for members in by_tag.values():
+        if (yield from mending([broken[index] for index in members], spell)):
+            repeated += members
+    return repeated
+
+
+def mending(calls: Sequence[Call[Any]], spell: Spell) -> Mending:
+    """Repair what has made calls of one slot fail; whether anything was repaired, so that they are worth repeating."""
+    tag = tag_of(calls[0].keys[0])
+    looked = concerned(tag, calls) if tag else []
+    if not looked:
+        return False
+    surveyed = _value(survey(tag, looked), (yield [spell(survey(tag, looked))]))
+    found = judge(looked, surveyed.rows, surveyed.now) if surveyed is not None else []
+    if not found:
+        return False
+    letters = _value(mend(tag, found), (yield [spell(mend(tag, found))])) or ""
+    for one, letter in zip(found, letters, strict=False):
+        if letter == "m":
+            log.error(
+                "redis.mended tag=%s %s: moved aside, and kept for 30 days as %s%s%s",
+                tag, one, ASIDE, one.name, "" if one.is_type else FIELDS,
+            )  # fmt: skip
+    return bool(letters)
+
+
+def _value(call: Call[Any], replies: list[Any] | None) -> Any:
+    """What a call was answered; None where that was an error, as of a user who may not do this."""
+    reply = (replies or [None])[0]
+    if not isinstance(reply, list) or not reply or reply[0] not in call.script.words:
+        return None
+    return call.read(reply)
