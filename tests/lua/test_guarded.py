@@ -34,6 +34,7 @@ SAFE_WHEN_LATE = {
     "ledger": "the first note on a fire stands",
     "listen": "a mark of a minute, which only asks for events",
     "log": "each line has its number, the run its token",
+    "mend": "it moves only what is still of the wrong type, or has still the value that was seen",
     "progress": "each report has its number, the run its token",
     "renew": "the token: it extends only what the same run still holds, by one lease at most",
     "settle": "a run's token, and the trip's nonce",

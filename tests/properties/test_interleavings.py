@@ -310,7 +310,7 @@ class Lanes:
         return claimed
 
     def _claim(self, call: Call[Claimed]) -> Claimed:
-        tag, _, nonce, _, limit, _ = call.args
+        tag, _, nonce, _, limit, *_ = call.args
         seen, before = self._memory.get(str(tag), (0, Claimed("empty", 1, 0)))
         if nonce == seen:
             return before
@@ -323,7 +323,7 @@ class Lanes:
         self._memory[str(tag)] = (int(nonce), claimed)
         return claimed
 
-    async def wait_wake(self, lanes: Sequence[Lane], timeout: float) -> Lane | None:
+    async def wait_wake(self, lanes: Sequence[Lane], timeout: float, kind: str = "") -> Lane | None:
         await turns(self._dice.randrange(2))
         try:
             async with asyncio.timeout(timeout):
@@ -336,7 +336,9 @@ class Lanes:
         await turns(self._dice.randrange(2))
         return there[0]
 
-    async def wait_wake_with(self, call: Call[Claimed], lane: Lane, timeout: float) -> tuple[bool, Claimed | None]:
+    async def wait_wake_with(
+        self, call: Call[Claimed], lane: Lane, timeout: float, kind: str = ""
+    ) -> tuple[bool, Claimed | None]:
         taken = await self.wait_wake((lane,), timeout)
         claimed = self._claim(call)
         await turns(self._dice.randrange(2))

@@ -29,6 +29,7 @@
 --         2 ttl         int     ms for which the ending is remembered
 --         3..* item     bytes   five an item: id, run it was seen with, 1 if only that is unreadable, letter's id, record
 -- FLAGS   allow-oom
+-- GUARDS  deadline
 -- RETURNS {"set-aside", now, letters}   a set aside, b put back, l it is not there any more, or has another run;
 --         a run is seen as its token, or as the whole record where that cannot be read; empty where there is none
 -- EMITS   failed, released
