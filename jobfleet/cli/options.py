@@ -10,7 +10,21 @@ import click
 
 from jobfleet.cli.invocation import Invocation
 from jobfleet.config import SETTINGS, Setting
-from jobfleet.config.kind import COUNT, DATABASE, DURATION, FLAG, LANES, NAME, NOTIFY, PATH, QUEUES, RATIO, SIZE, URL
+from jobfleet.config.kind import (
+    COUNT,
+    DATABASE,
+    DURATION,
+    FLAG,
+    HOST,
+    LANES,
+    NAME,
+    NOTIFY,
+    PATH,
+    QUEUES,
+    RATIO,
+    SIZE,
+    URL,
+)
 from jobfleet.model.options import LONGEST
 
 Decorated = TypeVar("Decorated", bound=Callable[..., Any])
@@ -20,7 +34,8 @@ FORMS = ("table", "json", "ids")
 HELP = {"help_option_names": ["-h", "--help"], "max_content_width": 110}
 
 _METAVARS = {
-    URL: "URL", NAME: "NAME", PATH: "DIR", COUNT: "N", RATIO: "N", DURATION: "TIME", SIZE: "BYTES", QUEUES: "NAMES",
+    URL: "URL", HOST: "ADDRESS", NAME: "NAME", PATH: "DIR", COUNT: "N", RATIO: "N", DURATION: "TIME", SIZE: "BYTES",
+    QUEUES: "NAMES",
     LANES: "QUEUE=N", DATABASE: "URL", NOTIFY: "JSON",
 }  # fmt: skip
 _BY_NAME = {row.name: row for row in SETTINGS}

@@ -17,6 +17,8 @@ import click
 from jobfleet.clock import STEPS
 
 _UNPRINTABLE = re.compile(r"[^\n\t -~]")
+_OWN_STYLE = re.compile(r"(\x1b\[(?:[012]|3[0-7]|9[0-7])m)")
+"""Colours, bold, dim and their end, as `styled` writes them."""
 
 
 class Cell(NamedTuple):
@@ -53,12 +55,15 @@ class Output:
             self.line(to_json(data, indent=2))
         elif self.form == "ids":
             for each in ids:
-                self.line(each)
+                self.line(plain(each))
         elif text:
             self.line(text)
 
     def line(self, text: str) -> None:
-        """Print a line."""
+        """Print a line, or several; of what a terminal would obey, only our own colours get there."""
+        if not text.isprintable():
+            parts = _OWN_STYLE.split(text) if self.has_color else [text]
+            text = "".join(part if number % 2 else _harmless(part) for number, part in enumerate(parts))
         click.echo(text, color=self.has_color)
 
     def styled(self, text: str, color: str | None) -> str:
@@ -130,6 +135,11 @@ def plain(text: str) -> str:
     if text.isprintable():
         return text
     return "".join(char if char.isprintable() else _escape(char) for char in text)
+
+
+def _harmless(text: str) -> str:
+    """The same for a text that may have lines and tabs."""
+    return _UNPRINTABLE.sub(lambda found: plain(found[0]), text)
 
 
 def plain_lines(text: str) -> str:

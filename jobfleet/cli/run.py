@@ -38,7 +38,7 @@ def _start(place: str, *arguments: object) -> int:
 @click.argument("modules", nargs=-1, required=True, metavar="MODULE[:FLEET]...")
 @settings(
     "queues", "queue_order", "priorities", "slots", "processes", "lease", "burst", "max_jobs", "max_memory", "max_age",
-    "grace", "hang_after", "hang_kill", "reload", "with_reaper", "metrics_port",
+    "grace", "hang_after", "hang_kill", "reload", "with_reaper", "metrics_port", "metrics_host",
 )  # fmt: skip
 @click.pass_obj
 def worker(invocation: Invocation, modules: tuple[str, ...]) -> int:
@@ -55,7 +55,7 @@ def worker(invocation: Invocation, modules: tuple[str, ...]) -> int:
 
 @click.command(cls=Command)
 @click.argument("modules", nargs=-1, metavar="[MODULE]...")
-@settings("reap_interval", "metrics_port", "archive_url")
+@settings("reap_interval", "metrics_port", "metrics_host", "archive_url")
 @click.pass_obj
 def reaper(invocation: Invocation, modules: tuple[str, ...]) -> int:
     """Settle the jobs of workers that died, send notifications, and let old data go.

@@ -34,7 +34,9 @@ _FLAGS = {row.name: row.flag for row in SETTINGS} | {"config": "--config"}
 
 @click.command(cls=Command)
 @click.argument("modules", nargs=-1, required=True, metavar="MODULE[:FLEET]...")
-@settings("queues", "queue_order", "priorities", "slots", "processes", "grace", "reload", "metrics_port")
+@settings(
+    "queues", "queue_order", "priorities", "slots", "processes", "grace", "reload", "metrics_port", "metrics_host"
+)
 @click.option(
     "--path",
     type=click.Path(path_type=Path, file_okay=False),

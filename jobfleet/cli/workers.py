@@ -225,6 +225,9 @@ class _Told:
             if one.state == "stopping":
                 say(f"{one.worker} is stopping; it does not turn back.")
                 code = max(code, fail.FAILED)
+            elif one.refusal:
+                say(f"{one.worker} {one.refusal}")
+                code = max(code, fail.FAILED)
             elif one.state in {"gone", "unknown"}:
                 say(f"{one.worker} has gone.")
                 code = max(code, fail.NOT_FOUND)

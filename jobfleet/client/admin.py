@@ -105,6 +105,7 @@ class WorkerInfo:
         state_by: Who asked for that state from afar; empty when nobody did.
         obeyed: The nonce of the last command it has obeyed.
         version: Its version of jobfleet.
+        scale_max: Most processes that it takes when it is scaled from afar; 0 where it does not say.
         undecorated: The modules whose public functions it runs without their being registered.
         cpus: How many processors it may use, by affinity and cgroup; 0 where a worker of an older version does not say.
         kinds: The kinds of its children, by what they know and serve; none of a worker of an earlier version.
@@ -126,6 +127,7 @@ class WorkerInfo:
     state_by: str = ""
     obeyed: str = ""
     version: str = ""
+    scale_max: int = 0
     undecorated: Sequence[str] = ()
     cpus: int = 0
     kinds: Sequence[str] = ()
@@ -235,6 +237,7 @@ def _worker_info(worker: str, beat: int, account: bytes, now: int, gone_us: int)
         state_by=str(fields.get("state_by", "")),
         obeyed=str(fields.get("obeyed", "")),
         version=str(fields.get("version", "")),
+        scale_max=int(fields.get("scale_max", 0)),
         undecorated=_texts(fields.get("undecorated")),
         cpus=int(fields.get("cpus", 0)),
         kinds=_texts(fields.get("kinds")),

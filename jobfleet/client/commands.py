@@ -34,12 +34,14 @@ class Confirmation:
         state: What it does now: ``running``, ``quiet``, ``stopping``, ``gone``; ``unknown`` when there is no such one.
         children: How many of its children claim.
         is_confirmed: Whether its presence shows that it obeyed.
+        refusal: Why it did not obey; empty where it did, or where that is not known.
     """
 
     worker: str
     state: str
     children: int
     is_confirmed: bool
+    refusal: str = ""
 
 
 class Order:
@@ -120,4 +122,8 @@ class Order:
         wanted = STATES.get(self._verb, state)
         is_refused = obeyed and state == "stopping" and self._verb not in {"stop", "dump"}  # it does not turn back
         done = obeyed and state == wanted and self._processes in {None, info.children}
-        return Confirmation(worker, state, info.children, is_confirmed=done), done or is_refused
+        refusal = ""
+        if obeyed and 0 < info.scale_max < (self._processes or 0):
+            refusal = f"takes at most {info.scale_max} processes from afar, unless its scale_max says otherwise."
+        stand = Confirmation(worker, state, info.children, is_confirmed=done, refusal=refusal)
+        return stand, done or is_refused or bool(refusal)

@@ -155,7 +155,17 @@ def schedule(space: Space, name: str, cron: Cron, job: Job, *, by: str | None, a
     word = value((yield (calls.schedule(space.keys, name, entry.fingerprint, record, add=add),)))
     if word == "taken":
         raise InvalidJob(f"There is a cron entry {name!r} already; give another name, or replace it.", field="name")
+    if word == "full":
+        raise InvalidJob(too_many(name), field="name")
     return str(word)
+
+
+def too_many(name: str) -> str:
+    """Why an entry was not kept, and what to do about it."""
+    return (
+        f"Cron entry {name!r} was not kept: there are {calls.MOST_ENTRIES:,}, which is the most. Remove some with "
+        "'jobfleet cron rm NAME', or let one entry's job enqueue the others."
+    )
 
 
 def add(space: Space, name: str, cron: Cron, job: Job, *, by: str | None, is_new: bool) -> Verb[str]:

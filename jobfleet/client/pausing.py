@@ -85,6 +85,11 @@ def pause(space: Space, place: Place, by: str | None, reason: str | None) -> Ver
         calls = [control.pause(lane, by=by, reason=reason) for lane in every]
     answers = (yield calls) if calls else []
     changed += [value([answer]) for answer in answers]  # each is looked at, so that no error is passed over
+    if None in changed and group is not None:
+        raise ConfigError(
+            f"Group {group!r} was not paused: {limit.MOST_GROUPS:,} groups of the queue are paused or have limits, "
+            "which is the most. Resume some, or pause the queue."
+        )
     if None in changed:
         raise ConfigError("Too many functions are paused; resume some, or pause their queue.")
     return any(changed)

@@ -14,16 +14,17 @@ from collections.abc import Callable, Collection
 from dataclasses import dataclass
 from datetime import date, datetime, time, timedelta, tzinfo
 from decimal import Context, Decimal, InvalidOperation
-from functools import lru_cache
+from functools import cache, lru_cache
 from typing import Any, Final
 from uuid import UUID
-from zoneinfo import ZoneInfo
+from zoneinfo import ZoneInfo, available_timezones
 
 MAX_EXPONENT: Final = 6144
 """The exponent range of IEEE decimal128: what is beyond explodes as soon as it is made an int."""
 
 MAX_DECIMAL_TEXT: Final = 6500
 MAX_SAME_HASH: Final = 64
+MAX_UNKNOWN_ZONES: Final = 64
 
 _TIMEDELTA: Final = struct.Struct(">iII")
 _ZONE_KEY: Final = re.compile(r"[A-Za-z0-9_+-]{1,32}(?:/[A-Za-z0-9_+-]{1,32}){0,3}")
@@ -84,15 +85,35 @@ def _parts(body: bytes) -> tuple[str, str | None]:
     return match[1], match[2]
 
 
-@lru_cache(maxsize=256)
+_unknown: set[str] = set()
+"""Names that this machine was found not to know, `MAX_UNKNOWN_ZONES` at most."""
+
+
 def _zone(key: str) -> ZoneInfo | None:
-    """The zone of that name, None if this machine does not know it."""
-    if not _ZONE_KEY.fullmatch(key):
+    """The zone of that name, None if this machine does not know it.
+
+    A payload may name thousands of zones that do not exist, and each look for one searches files. So after some such
+    looks only listed names are looked for.
+    """
+    if key in _unknown or not _ZONE_KEY.fullmatch(key):
+        return None
+    if len(_unknown) >= MAX_UNKNOWN_ZONES and key not in _listed():
         return None
     try:
-        return ZoneInfo(key)
+        return _found(key)
     except (LookupError, ValueError, OSError):  # unknown, not a zone file, or a directory such as "America"
+        if len(_unknown) < MAX_UNKNOWN_ZONES:
+            _unknown.add(key)
         return None
+
+
+_found = lru_cache(maxsize=256)(ZoneInfo)
+
+
+@cache
+def _listed() -> frozenset[str]:
+    """The names of all zones that this machine has; it searches its files once."""
+    return frozenset(available_timezones())
 
 
 def _refuse_tiny_offset(offset: timedelta | None) -> None:

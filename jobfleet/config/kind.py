@@ -211,6 +211,7 @@ def choice(*words: str) -> Kind:
 
 URL = Kind(name="URL", parse=_url, show=lambda value: mask_url(str(value)), hides=True)
 DATABASE = Kind(name="URL of a database", parse=_database, show=lambda value: mask_url(str(value)), hides=True)
+HOST = Kind(name="address", parse=_text)
 NAME = Kind(name="name", parse=_name)
 PATH = Kind(name="folder", parse=_path)
 FLAG = Kind(name="true or false", parse=_flag, show=lambda value: str(value).lower())

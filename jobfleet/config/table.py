@@ -13,12 +13,13 @@ from dataclasses import dataclass, fields, replace
 from pathlib import Path
 from typing import Any
 
-from jobfleet.config.cpu import default_processes
+from jobfleet.config.cpu import default_processes, processors
 from jobfleet.config.kind import (
     COUNT,
     DATABASE,
     DURATION,
     FLAG,
+    HOST,
     LANES,
     NAME,
     NOTIFY,
@@ -59,6 +60,9 @@ class JobConfig:
     socket_timeout: Seconds = setting(DURATION, 5.0, "How long an answer of Redis may take.", scope="all", least=0.01)
     lanes: Mapping[str, int] = setting(LANES, "", "Home lanes of queues that are created, else 1.", scope="all")
 
+    max_queues: int = setting(
+        COUNT, 1000, "Most queues of a fleet; another is refused.", scope="all", unit="queues", least=1, most=100_000
+    )
     patience: Seconds = setting(
         DURATION, 10.0, "How long a producer retries when Redis does not answer.", scope="producer"
     )
@@ -142,6 +146,16 @@ class JobConfig:
         least=1,
         most=1024,
     )
+    scale_max: int | None = setting(
+        COUNT,
+        None,
+        "Most processes that a worker takes when it is scaled from afar.",
+        scope="worker",
+        unit="processes",
+        derived="8 per CPU, at least 16",
+        least=1,
+        most=1024,
+    )
     lease: Seconds = setting(
         DURATION, 30.0, "How long a claimed job is held without a renewal.", scope="worker", least=1.0, most=HOUR
     )
@@ -195,6 +209,12 @@ class JobConfig:
         derived="not served",
         least=0,
         most=65_535,
+    )
+    metrics_host: str = setting(
+        HOST,
+        "127.0.0.1",
+        "Address that metrics and health are served at; in a container 0.0.0.0, or :: for IPv6, too.",
+        scope="worker",
     )
     healthy_within: Seconds = setting(
         DURATION,
@@ -257,6 +277,8 @@ class JobConfig:
             value = row.parse(getattr(self, row.name))
             if value is None and row.name == "processes":
                 value = default_processes()
+            elif value is None and row.name == "scale_max":
+                value = max(16, 8 * processors())
             object.__setattr__(self, row.name, value)
         self._check_pairs()
 

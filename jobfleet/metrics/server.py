@@ -21,6 +21,7 @@ from jobfleet.errors import ConfigError
 from jobfleet.metrics.exporter import Exporter
 
 log = logging.getLogger("jobfleet.metrics")
+LOOPBACK = "127.0.0.1"
 METRICS_PATHS = ("/", "/metrics")
 
 
@@ -48,7 +49,7 @@ class MetricsServer:
     Args:
         exporter: What to serve.
         port: Where; 0 picks a free one, which `port` then tells.
-        host: The address to bind, of either family; empty for all of IPv4, "::" for all.
+        host: The address to bind, of either family; "0.0.0.0" for all of IPv4, "::" for all.
         refresh: Is called before each scrape, in whatever thread; to keep the cost of many down is its own affair.
         probes: What stands at which path beside the metrics.
 
@@ -60,17 +61,17 @@ class MetricsServer:
         self,
         exporter: Exporter,
         port: int,
-        host: str = "",
+        host: str = LOOPBACK,
         *,
         refresh: Callable[[], None] = lambda: None,
         probes: Mapping[str, Probe] | None = None,
     ) -> None:
-        anywhere = "0.0.0.0"  # noqa: S104 - scrapers come from elsewhere
         try:
-            self._http = _Endpoint(host or anywhere, port, exporter, refresh, probes or {})
+            self._http = _Endpoint(host, port, exporter, refresh, probes or {})
         except (OSError, OverflowError) as error:
             why = (error.strerror if isinstance(error, OSError) else None) or str(error)
-            raise ConfigError(f"Cannot serve metrics on port {port}: {why} (--metrics-port?).") from error
+            remedy = "--metrics-port?" if host == LOOPBACK else "--metrics-port, --metrics-host?"
+            raise ConfigError(f"Cannot serve metrics on port {port}: {why} ({remedy}).") from error
         self.port: int = self._http.server_address[1]
         self._thread = Thread(target=self._http.serve_forever, name="jobfleet-metrics", daemon=True)
         self._thread.start()

@@ -12,7 +12,7 @@ from contextlib import suppress
 from datetime import datetime
 from typing import Literal, NamedTuple
 
-from jobfleet.client.cron import Decorated, decorated, entry_of, lane_of
+from jobfleet.client.cron import Decorated, decorated, entry_of, lane_of, too_many
 from jobfleet.client.space import Space
 from jobfleet.clock import monotonic
 from jobfleet.codec import amended, encode
@@ -129,12 +129,20 @@ class Cron(Service):
                 if row is None or row.record != record:
                     call = calls.schedule(self._space.keys, made.entry.name, made.entry.fingerprint, record)
                     word = await self._store.run(call)
+                    if word == "full":
+                        self._refuse(made.entry.name, b"full", too_many(made.entry.name))
+                        continue
                     log.info("cron.%s entry=%s from its decorator", word, made.entry.name)
                     changed = True
-            elif self._refused.get(made[0]) != made[1].encode():
-                self._refused[made[0]] = made[1].encode()
-                log.error("cron.refused entry=%s %s", *made)
+            else:
+                self._refuse(made[0], made[1].encode(), made[1])
         return changed
+
+    def _refuse(self, name: str, cause: bytes, why: str) -> None:
+        """Say once that an entry is not kept."""
+        if self._refused.get(name) != cause:
+            self._refused[name] = cause
+            log.error("cron.refused entry=%s %s", name, why)
 
     async def _learn(self, kept: Iterable[calls.Scheduled]) -> None:
         """Read what is new or changed; forget what is gone."""

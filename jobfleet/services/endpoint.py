@@ -60,6 +60,7 @@ class Endpoint:
         self._server = MetricsServer(
             self._exporter,
             port,
+            config.metrics_host,
             refresh=self._refresh,
             probes={
                 "/healthz": partial(healthy, lambda: [duty.seen for duty in duties], config.healthy_within),

@@ -53,6 +53,7 @@ class Control:
         children: The children by process id, as they come and go.
         commanded: Does what is wanted.
         confirm: Shows the fleet at once how things stand.
+        scale_max: Most processes that ``scale`` may ask for: anyone who can publish can ask.
     """
 
     def __init__(
@@ -64,6 +65,7 @@ class Control:
         *,
         commanded: Commanded,
         confirm: Callable[[], Awaitable[None]],
+        scale_max: int,
     ) -> None:
         self._at = at
         self._keys = keys
@@ -71,6 +73,7 @@ class Control:
         self._children = children
         self._commanded = commanded
         self._confirm = confirm
+        self._scale_max = scale_max
         self._known: deque[str] = deque(maxlen=REMEMBERED)
         self._is_to_reconnect = False
         self.obeyed = ""
@@ -122,6 +125,13 @@ class Control:
                 self._commanded.resume(by)
             case Command(verb="stop", by=by, value=grace):
                 self._commanded.stop(by, grace)
+            case Command(verb="scale", by=by, value=size) if size is not None and size > self._scale_max:
+                log.warning(
+                    "worker.refused verb=scale processes=%d by=%s: at most %d, unless scale_max says otherwise",
+                    size,
+                    by,
+                    self._scale_max,
+                )
             case Command(verb="scale", by=by, value=size) if size is not None and size >= 1:
                 self._commanded.scale(by, int(size))
             case Command(verb="dump"):

@@ -91,6 +91,7 @@ class Scrape:
         self._server = MetricsServer(
             self._exporter,
             config.metrics_port,
+            config.metrics_host,
             refresh=self._refresh,
             probes={"/healthz": self._health.healthy, "/readyz": self._health.ready},
         )

@@ -89,6 +89,7 @@ class Supervisor:
         )
         self._keeper = Keeper(self._renewals, self._keys, lease_us=round(config.lease * 1e6))
         self._functions: dict[str, bytes] = {}
+        self._scale_max = max(config.scale_max or 0, config.processes)
         self._standin = StandIn(
             self._store, config, self._tally, log, process=self._worker, functions=lambda: self._functions
         )
@@ -124,7 +125,15 @@ class Supervisor:
             on_change=lambda: self._keep(self._beat()),
             on_stopping=self._check_all_gone,
         )
-        self._control = Control(at, self._keys, self._worker, self._kin, commanded=self._conduct, confirm=self._beat)
+        self._control = Control(
+            at,
+            self._keys,
+            self._worker,
+            self._kin,
+            commanded=self._conduct,
+            confirm=self._beat,
+            scale_max=self._scale_max,
+        )
         self._enforcer = Enforcer(self._nursery, self._store, self._keys, config)
         self._tasks: set[asyncio.Task[None]] = set()
         self._all_gone = asyncio.Event()
@@ -259,6 +268,7 @@ class Supervisor:
             obeyed=self._control.obeyed,
             undecorated=self._undecorated,
             kinds=[kind.id for kind in self._nursery.kinds],
+            scale_max=self._scale_max,
         )
         if patience is None:
             try:

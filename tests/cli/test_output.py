@@ -7,7 +7,7 @@ from decimal import Decimal
 
 import pytest
 
-from jobfleet.cli.output import Column, Output, age, clip, plain, to_json, width
+from jobfleet.cli.output import Cell, Column, Output, age, clip, plain, to_json, width
 from jobfleet.cli.schema import jsonable
 from jobfleet.clock import span
 
@@ -48,3 +48,43 @@ def test_clip_cuts_by_columns() -> None:
 def test_values_without_a_form_in_json() -> None:
     value = {"n": float("nan"), 1: Decimal("1.50"), "s": {2, 1}, b"k": (1, None)}
     assert jsonable(value) == {"n": "nan", "1": "1.50", "s": [1, 2], "aw==": [1, None]}
+
+
+OBEYED = {
+    "\x1b[2J": "\\x1b[2J",
+    "\x1b]0;title\x07": "\\x1b]0;title\\x07",
+    "\r": "\\r",
+    "\x08": "\\x08",
+    "\x7f": "\\x7f",
+    "\x9b31m": "\\x9b31m",
+    "\u202e": "\\u202e",
+    "\u2066": "\\u2066",
+    "\u200f": "\\u200f",
+    "\ue000": "\\ue000",
+    "\udc9b": "\\udc9b",
+}
+
+
+@pytest.mark.parametrize(("text", "wanted"), OBEYED.items())
+@pytest.mark.parametrize("form", ["ids", "table"])
+def test_nothing_that_a_terminal_obeys_is_printed(
+    form: str, text: str, wanted: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    Output(form).show(data=[], ids=[f"a{text}b"], text=f"a{text}b")
+
+    assert capsys.readouterr().out == f"a{wanted}b\n"
+
+
+def test_an_id_is_one_line(capsys: pytest.CaptureFixture[str]) -> None:
+    Output("ids").show(data=[], ids=["a\nb", "\tc"], text="")
+
+    assert capsys.readouterr().out == "a\\nb\n\\tc\n"
+
+
+def test_our_own_colours_are_printed_and_no_others(capsys: pytest.CaptureFixture[str]) -> None:
+    output = Output()
+    output.has_color = True
+
+    output.line(output.table(["A"], [[Cell("x", "red")]]) + "\x1b[8mhidden\x1b[2J")
+
+    assert capsys.readouterr().out == "\x1b[2mA\x1b[0m\n\x1b[31mx\x1b[0m\\x1b[8mhidden\\x1b[2J\n"

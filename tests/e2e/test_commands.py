@@ -323,3 +323,18 @@ def test_scale_asks_before_it_crowds_a_machine(fleet: Fleet, cli: Cli, processes
 
     question = "Scale far:1:a up to 9 each, more than 4 per CPU (2)? [y/N] "
     assert (result.exit_code, question in result.stderr) == ((1, True) if is_asked else (124, False))
+
+
+def test_a_message_starts_no_more_processes_than_the_worker_takes_from_afar(
+    programs: Programs, fleet: Fleet, cli: Cli
+) -> None:
+    worker = programs.ready(scale_max=3)
+    name = only(fleet).id
+
+    refused = cli("scale", name, "-p", "500", "--yes")
+
+    told = f"{name} takes at most 3 processes from afar, unless its scale_max says otherwise.\n"
+    assert (refused.exit_code, refused.stdout, refused.stderr) == (1, "", told)
+    worker.await_line("worker.refused verb=scale processes=500")
+    assert len(worker.await_children(1)) == 1
+    assert cli("scale", name, "-p", "3", "--yes").stdout == f"{name} has 3 children.\n"

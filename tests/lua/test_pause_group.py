@@ -1,6 +1,6 @@
 from __future__ import annotations
 
-from jobfleet.store.calls.limit import pause_group
+from jobfleet.store.calls.limit import MOST_GROUPS, pause_group
 from tests.lua.world import World
 
 
@@ -19,3 +19,11 @@ def test_another_group_is_counted_too(world: World) -> None:
     assert world.run(pause_group(world.lane, "zeta", by=None))
 
     assert world.state()["conf"] == {"paused:acme": "ann@now", "paused:zeta": "-@now", "groups": "2"}
+
+
+def test_no_more_groups_are_paused_than_there_may_be(world: World) -> None:
+    world.seed.group_paused("acme")
+    world.raw.hset(world.lane.conf, "groups", MOST_GROUPS)
+
+    assert world.refused(pause_group(world.lane, "zeta", by=None)) is None
+    assert world.refused(pause_group(world.lane, "acme", by=None)) is False

@@ -1,6 +1,6 @@
 from __future__ import annotations
 
-from jobfleet.store.calls.cron import schedule
+from jobfleet.store.calls.cron import MOST_ENTRIES, schedule
 from tests.lua.world import World
 
 
@@ -40,3 +40,10 @@ def test_whoever_only_adds_leaves_another_entry_alone(world: World) -> None:
 
     assert world.refused(schedule(world.keys, "nightly", "def", b"new", add=True)) == "taken"
     assert world.refused(schedule(world.keys, "nightly", "abc", b"old", add=True)) == "unchanged"
+
+
+def test_no_more_entries_are_kept_than_there_may_be(world: World) -> None:
+    world.raw.hset(world.keys.cron, mapping={f"e{number}": "17 abc\nold" for number in range(MOST_ENTRIES)})
+
+    assert world.refused(schedule(world.keys, "nightly", "abc", b"record")) == "full"
+    assert world.run(schedule(world.keys, "e7", "abc", b"record")) == "changed"

@@ -111,9 +111,9 @@ def test_a_scrape_refreshes_first_and_outlives_a_refresh_that_fails(exporter: Ex
         server.close()
 
 
-def test_serves_all_addresses_unless_told(exporter: Exporter) -> None:
+def test_serves_this_machine_alone_unless_told(exporter: Exporter) -> None:
     server = MetricsServer(exporter, 0)
-    assert server._http.server_address == ("0.0.0.0", server.port)
+    assert server._http.server_address == ("127.0.0.1", server.port)
     assert "jobfleet_build_info" in scrape(server.port)
     server.close()
 
@@ -128,18 +128,21 @@ def test_close_frees_the_port_and_may_be_repeated(exporter: Exporter) -> None:
     second.close()
 
 
-@pytest.mark.parametrize("host", ["", "127.0.0.1"])
+@pytest.mark.parametrize("host", ["0.0.0.0", "127.0.0.1"])
 def test_a_port_in_use_is_a_config_error(exporter: Exporter, host: str) -> None:
-    with socket.create_server((host or "0.0.0.0", 0)) as other:
+    with socket.create_server((host, 0)) as other:
         port = other.getsockname()[1]
         with pytest.raises(ConfigError) as caught:
             MetricsServer(exporter, port, host)
-    assert str(caught.value) == f"Cannot serve metrics on port {port}: Address already in use (--metrics-port?)."
+    remedy = "--metrics-port?" if host == "127.0.0.1" else "--metrics-port, --metrics-host?"
+    assert str(caught.value) == f"Cannot serve metrics on port {port}: Address already in use ({remedy})."
 
 
 @pytest.mark.parametrize(("port", "host"), [(70_000, "127.0.0.1"), (0, "no such host")])
 def test_a_place_that_cannot_be_bound_is_a_config_error(exporter: Exporter, port: int, host: str) -> None:
-    with pytest.raises(ConfigError, match=rf"Cannot serve metrics on port {port}: .+ \(--metrics-port\?\)\."):
+    with pytest.raises(
+        ConfigError, match=rf"Cannot serve metrics on port {port}: .+ \(--metrics-port(, --metrics-host)?\?\)\."
+    ):
         MetricsServer(exporter, port, host)
 
 

@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 
-from jobfleet.config import SETTINGS, JobConfig, Loaded, Setting, default_processes, load
+from jobfleet.config import SETTINGS, JobConfig, Loaded, Setting, default_processes, load, processors
 from jobfleet.errors import ConfigError
 
 MIB = 1024 * 1024
@@ -26,6 +26,7 @@ DEFAULTS: dict[str, object] = {
     "connect_timeout": 5.0,
     "socket_timeout": 5.0,
     "lanes": {},
+    "max_queues": 1000,
     "patience": 10.0,
     "busy_poll": 0.0002,
     "wait_poll_min": 0.05,
@@ -47,6 +48,7 @@ DEFAULTS: dict[str, object] = {
     "priorities": "strict",
     "slots": 10,
     "processes": default_processes(),
+    "scale_max": max(16, 8 * processors()),
     "lease": 30.0,
     "renew_every": None,
     "beat": 5.0,
@@ -66,6 +68,7 @@ DEFAULTS: dict[str, object] = {
     "job_log_lines": 1000,
     "job_log_bytes": 262_144,
     "metrics_port": None,
+    "metrics_host": "127.0.0.1",
     "healthy_within": 60.0,
     "with_reaper": False,
     "progress_rate": 10.0,
@@ -92,6 +95,7 @@ OTHERS: dict[str, tuple[str, str, object]] = {
     "connect_timeout": ("2s", "2", 2.0),
     "socket_timeout": ("1.5", "1.5", 1.5),
     "lanes": ("mail=4,bulk=2", "{ mail = 4, bulk = 2 }", {"mail": 4, "bulk": 2}),
+    "max_queues": ("5", "5", 5),
     "patience": ("3s", '"3s"', 3.0),
     "busy_poll": ("0.1ms", '"0.1ms"', 0.0001),
     "wait_poll_min": ("20ms", "0.02", 0.02),
@@ -113,6 +117,7 @@ OTHERS: dict[str, tuple[str, str, object]] = {
     "priorities": ("weighted", '"weighted"', "weighted"),
     "slots": ("4", "4", 4),
     "processes": ("11", "11", 11),
+    "scale_max": ("400", "400", 400),
     "lease": ("60", "60", 60.0),
     "renew_every": ("5s", "5", 5.0),
     "beat": ("2s", "2", 2.0),
@@ -132,6 +137,7 @@ OTHERS: dict[str, tuple[str, str, object]] = {
     "job_log_lines": ("10", "10", 10),
     "job_log_bytes": ("1KiB", "1024", 1024),
     "metrics_port": ("9090", "9090", 9090),
+    "metrics_host": ("0.0.0.0", '"0.0.0.0"', "0.0.0.0"),
     "healthy_within": ("90s", "90", 90.0),
     "with_reaper": ("on", "true", True),
     "progress_rate": ("2.5", "2.5", 2.5),

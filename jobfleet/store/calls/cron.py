@@ -15,6 +15,8 @@ from jobfleet.store.values import Entry
 
 CHUNK = 50
 LEDGER_MOST = 1000
+MOST_ENTRIES = 10_000
+"""Cron entries of a fleet: who fires them reads all of them every second."""
 WORKERS = 2
 """How many workers fire recurring jobs where no reaper does: two, so that none is missed when one of them ends."""
 PASS = "pass"
@@ -115,9 +117,9 @@ def unmark(lane: Lane, name: str) -> Call[int]:
 
 
 def schedule(keys: Keyspace, name: str, fingerprint: str, record: bytes, *, add: bool = False) -> Call[str]:
-    """Keep an entry: added, changed or unchanged; with `add`, taken where another of that name is."""
-    mode = "add" if add else "put"
-    return Call(load("schedule"), (keys.cron,), (name, fingerprint, mode, record), lambda reply: reply[2].decode())
+    """Keep an entry: added, changed or unchanged; with `add`, taken where another of that name is; full: too many."""
+    args = (name, fingerprint, "add" if add else "put", record, MOST_ENTRIES)
+    return Call(load("schedule"), (keys.cron,), args, lambda reply: reply[2].decode())
 
 
 def unschedule(keys: Keyspace, name: str) -> Call[bool]:

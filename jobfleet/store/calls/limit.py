@@ -99,9 +99,12 @@ def _used(running: int, full: bytes) -> Used:
     return Used(running, number_of(full))
 
 
-def pause_group(lane: Lane, group: str, *, by: str | None, reason: str | None = None) -> Call[bool]:
-    """Let no job of a group be claimed; False when it was paused already."""
-    return Call(load("pause_group"), (lane.conf,), (group, who(by), why(reason)), lambda reply: bool(reply[1]))
+def pause_group(lane: Lane, group: str, *, by: str | None, reason: str | None = None) -> Call[bool | None]:
+    """Let no job of a group be claimed; False when it was paused already, None: too many groups are, or have limits."""
+    args = (group, who(by), why(reason), MOST_GROUPS)
+    return Call(
+        load("pause_group"), (lane.conf,), args, lambda reply: bool(reply[1]) if reply[0] == b"paused" else None
+    )
 
 
 def resume_group(lane: Lane, group: str) -> Call[bool]:

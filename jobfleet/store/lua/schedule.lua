@@ -5,9 +5,10 @@
 --         2 fingerprint text    of its times: others begin anew
 --         3 mode        text    put, or add to refuse one that is there with another record
 --         4 record      bytes   the entry
+--         5 most        int     how many entries there may be
 -- FLAGS   -
 -- GUARDS  deadline once
--- RETURNS {"scheduled", now, word}   added, changed, unchanged, taken
+-- RETURNS {"scheduled", now, word}   added, changed, unchanged, taken, full
 -- EMITS   -
 -- COST    O(1)
 -- @include lib/clock
@@ -20,6 +21,7 @@ local known = redis.call('HGET', KEYS[1], entry)
 local since, print, kept = string.match(known or '', '^(%d+) (%w+)\n(.*)$')
 if kept == record then return {'scheduled', int(now), 'unchanged'} end
 if known and mode == 'add' then return {'scheduled', int(now), 'taken'} end
+if not known and redis.call('HLEN', KEYS[1]) >= tonumber(ARGV[5]) then return {'scheduled', int(now), 'full'} end
 if print ~= fingerprint then since = int(now) end
 
 redis.call('HSET', KEYS[1], entry, since .. ' ' .. fingerprint .. '\n' .. record)
