@@ -24,7 +24,7 @@ group_option = click.option("--group", metavar="NAME", default=None, help="Only 
 
 @click.group(cls=Group)
 def queues() -> None:
-    """Look at queues, pause them, empty them."""
+    """Look at queues, pause them, empty and remove them."""
 
 
 @queues.command("ls")
@@ -169,6 +169,32 @@ def purge(invocation: Invocation, name: str, by: str | None, yes: bool) -> int:
         cancelled = fleet.purge_queue(name, by=by) if waiting else 0
     text = f"Cancelled {count(cancelled, 'job')} of {name}."
     invocation.output.show(data={"queue": name, "cancelled": cancelled}, ids=[name], text=text)
+    return fail.DONE
+
+
+@queues.command("rm")
+@name_argument
+@click.option("--purge", is_flag=True, help="Cancel its waiting jobs and let its dead letters go.")
+@by_option
+@yes_option
+@click.pass_obj
+def rm(invocation: Invocation, name: str, purge: bool, by: str | None, yes: bool) -> int:
+    """Remove a queue that nobody serves, with its counts, limits and pauses.
+
+    Jobs that wait and dead letters keep it, unless --purge is given; running jobs and cron entries always do.
+    """
+    with invocation.fleet() as fleet:
+        queue = _named(fleet, name)
+        waiting = queue.queued + queue.scheduled + queue.blocked + queue.retrying
+        done = queue.totals.get("completed", 0)
+        what = f"the counts of {count(done, 'completed job')}"
+        if purge:
+            what = f"{count(waiting, 'waiting job')}, {count(queue.dead, 'dead letter')} and {what}"
+        if not agreed(f"Remove queue {name} with {what}?", yes=yes):
+            return fail.FAILED
+        letters = fleet.remove_queue(name, purge=purge, by=by)
+    data = {"queue": name, "dead_letters": letters}
+    invocation.output.show(data=data, ids=[name], text=f"Removed queue {name}.")
     return fail.DONE
 
 

@@ -8,7 +8,7 @@ from abc import abstractmethod
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
-from jobfleet.client import admin, commands, overview, pausing
+from jobfleet.client import admin, commands, overview, pausing, removal
 from jobfleet.client.base import Opened
 from jobfleet.client.verbs import Verb
 
@@ -121,6 +121,25 @@ class Operations(Opened):
     def purge_queue(self, queue: str, *, by: str | None = None) -> int:
         """Cancel every waiting job of a queue; how many there were."""
         answer: int = self._do(admin.purge_queue(self.space, queue, by))
+        return answer
+
+    def remove_queue(self, queue: str, *, purge: bool = False, by: str | None = None) -> int:
+        """Remove a queue that nobody serves and in which nothing is open; how many dead letters went with it.
+
+        Its counts, limits and pauses go, too. Results stay until their time is over. Whoever enqueues into it later
+        makes it again.
+
+        Args:
+            queue: Its name.
+            purge: Cancel the jobs that wait, and let dead letters go; else either keeps the queue.
+            by: Who asks.
+
+        Raises:
+            ConfigError: There is no such queue; a worker serves it; jobs are open, or dead without `purge`; a cron
+                entry puts jobs there; readers of its journal have not read all.
+            InvalidJob: That is no name of a queue.
+        """
+        answer: int = self._do(removal.remove_queue(self.space, queue, purge=purge, by=by))
         return answer
 
     def clean(self, older_than: float, queue: str | None = None) -> int:
@@ -237,6 +256,25 @@ class AsyncOperations(Opened):
     async def purge_queue(self, queue: str, *, by: str | None = None) -> int:
         """Cancel every waiting job of a queue; how many there were."""
         answer: int = await self._do(admin.purge_queue(self.space, queue, by))
+        return answer
+
+    async def remove_queue(self, queue: str, *, purge: bool = False, by: str | None = None) -> int:
+        """Remove a queue that nobody serves and in which nothing is open; how many dead letters went with it.
+
+        Its counts, limits and pauses go, too. Results stay until their time is over. Whoever enqueues into it later
+        makes it again.
+
+        Args:
+            queue: Its name.
+            purge: Cancel the jobs that wait, and let dead letters go; else either keeps the queue.
+            by: Who asks.
+
+        Raises:
+            ConfigError: There is no such queue; a worker serves it; jobs are open, or dead without `purge`; a cron
+                entry puts jobs there; readers of its journal have not read all.
+            InvalidJob: That is no name of a queue.
+        """
+        answer: int = await self._do(removal.remove_queue(self.space, queue, purge=purge, by=by))
         return answer
 
     async def clean(self, older_than: float, queue: str | None = None) -> int:

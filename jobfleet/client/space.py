@@ -102,7 +102,7 @@ class Space:
 
     def opening(self, queue: str) -> Any:
         """The call that makes a queue known and answers its lanes."""
-        return calls.open_queue(self.keys, queue, self.config.lanes.get(queue, 1))
+        return calls.open_queue(self.keys, queue, self.config.lanes.get(queue, 1), most=self.config.max_queues)
 
     def looking(self) -> Any:
         """The call that answers which workers there are and what they have published; it lists no queues."""

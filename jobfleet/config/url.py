@@ -20,8 +20,9 @@ _SCHEME = re.compile(r"([A-Za-z][A-Za-z0-9+.-]*)://")
 _WITHOUT_LOGIN = frozenset({"embedded", "memory", "sqlite"})
 _HARMLESS = frozenset(
     {
-        "application_name", "client_name", "connect_timeout", "db", "decode_responses", "health_check_interval",
-        "max_connections", "mode", "protocol", "retry_on_timeout", "socket_connect_timeout", "socket_keepalive",
+        "application_name", "client_name", "connect_timeout", "db", "dbname", "decode_responses",
+        "health_check_interval", "host", "max_connections", "mode", "protocol", "retry_on_timeout",
+        "socket_connect_timeout", "socket_keepalive",
         "socket_timeout", "ssl_ca_certs", "ssl_cert_reqs", "ssl_certfile", "ssl_check_hostname", "ssl_keyfile",
         "sslmode", "sslrootcert", "target_session_attrs", "timeout",
     }
@@ -117,8 +118,8 @@ def _login(login: str) -> str:
 def _place(place: str, scheme: str) -> str:
     """A host, or several, each with a port that is a number; and a path, which may have to be a number, too."""
     hosts, slash, path = place.partition("/")
-    if not hosts.strip(":") or hosts.startswith(":"):
-        return f":{HIDDEN}" if place else ""
+    if hosts.startswith(":"):
+        return f":{HIDDEN}"
     every = hosts.split(",") if scheme in _MANY else [hosts]
     shown = ",".join(map(_host, every))
     if path and (shown != hosts or (scheme in _NUMBERED and not path.strip("/").isdigit())):

@@ -24,7 +24,6 @@ from jobfleet.services.service import Service
 from jobfleet.store.aio import AsyncStore
 from jobfleet.store.calls import cron as calls
 from jobfleet.store.calls import inspect
-from jobfleet.store.calls.enqueue import open_queue
 from jobfleet.store.keys import Lane
 from jobfleet.store.values import Entry
 
@@ -164,9 +163,7 @@ class Cron(Service):
                 continue
             fresh.append((row, entry))
         for row, entry in fresh:
-            home, _ = await self._store.run(
-                open_queue(self._space.keys, entry.queue, self._space.config.lanes.get(entry.queue, 1))
-            )
+            home, _ = await self._store.run(self._space.opening(entry.queue))
             lane = lane_of(self._space.keys, entry, home)
             mark, job_id = (await self._store.run(calls.marks(lane, [row.name])))[0]
             if job_id.endswith(entry.suffix(from_us(mark))):  # whoever fired it may have died before it noted it

@@ -104,7 +104,7 @@ FLEET_KEY_TABLE: tuple[KeyRow, ...] = (
     KeyRow(
         "aside:<name>", "any", "what stood at a key and nothing could read, until it was moved", "TTL 30 d; one a key"
     ),
-    KeyRow("queues", "hash", "queue → home lanes, lanes", "one field a queue"),
+    KeyRow("queues", "hash", "queue → home lanes, lanes", "remove_queue; max_queues"),
     KeyRow("workers", "zset", "worker ids by last beat (µs)", "trimmed by each beat"),
     KeyRow("worker:<id>", "string", "a worker's own account of itself", "TTL"),
     KeyRow("functions", "hash", "function → queue and options, published by workers", "one field a function"),
@@ -118,7 +118,7 @@ FLEET_KEY_TABLE: tuple[KeyRow, ...] = (
     KeyRow("flow-more:<id>", "hash", "what jobs of a flow have added to it", "TTL 30 d; at most 20,000 jobs"),
     KeyRow("flows", "zset", "flows by when they were made", "the last 1,000"),
     KeyRow("consumers", "hash", "who reads the journals → how many events a lane keeps at most", "one field a group"),
-    KeyRow("cron", "hash", "cron entry → since when, fingerprint of its times, record", "unschedule"),
+    KeyRow("cron", "hash", "cron entry → since when, fingerprint of its times, record", "unschedule; 10,000"),
     KeyRow("cron-paused", "hash", "cron entry → who paused it, and when", "with its entry"),
     KeyRow("cron-duty", "zset", "who fires recurring jobs, by last announcement (µs)", "TTL; trimmed by each"),
     KeyRow("cron-ledger:<entry>", "zset", "what became of its fires, by time", "1,000 notes; with its entry"),

@@ -115,7 +115,7 @@ class Child:
         self._wear = Wear(config, self._engine)
         self._engine.limit(config.max_jobs, on_spent=lambda: self._retire("jobs"))
         self._turn()
-        lanes = await self._serving.lanes(store, self._keys, config.lanes)
+        lanes = await self._serving.lanes(store, self._keys, config)
         self._engine.be(self._kind)
         await self._engine.elsewhere.look()
         if quiet:
@@ -163,7 +163,7 @@ class Child:
             self._report_functions()
             self._engine.be(self._kind)
             if self._serving.queues != before:
-                self._engine.serve(await self._serving.lanes(self._store, self._keys, self._config.lanes))
+                self._engine.serve(await self._serving.lanes(self._store, self._keys, self._config))
 
     async def _obey(self) -> None:
         async for word, *rest in self._commands:

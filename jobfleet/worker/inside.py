@@ -136,7 +136,7 @@ class _Inside:
         waiting = Outage(store.at.shown, log, self._tally, meanwhile=lambda: "This worker starts when Redis answers")
         store.recorder = waiting
         try:
-            return await self._serving.lanes(store, keys, self._config.lanes)
+            return await self._serving.lanes(store, keys, self._config)
         finally:
             store.recorder = None
 
@@ -175,7 +175,7 @@ class _Inside:
                 await asyncio.sleep(0.02)
                 if self._serving.look():
                     engine.be(kind_of(self._functions, self._serving.queues))
-                    engine.serve(await self._serving.lanes(store, keys, self._config.lanes))
+                    engine.serve(await self._serving.lanes(store, keys, self._config))
         finally:
             await engine.drain(0.0 if self._config.burst else self._grace)
             stop_capture()

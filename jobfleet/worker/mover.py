@@ -86,7 +86,9 @@ class Mover:
         header = run.header
         enqueued_at = header.get("enqueued_at") or suffix_time_us(split_id(run.id).suffix) or 0
         suffix = moved_suffix(run.id, enqueued_at)
-        home, _ = await self._store.run(open_queue(self._keys, queue, self._config.lanes.get(queue, 1)))
+        home, _ = await self._store.run(
+            open_queue(self._keys, queue, self._config.lanes.get(queue, 1), most=self._config.max_queues)
+        )
         lines = run.grant.meta.split("\n")
         group = next((line[2:] for line in lines if line.startswith("g ")), None)
         lane = self._keys.lane(queue, zlib.crc32((group or suffix).encode()) % home)

@@ -6,6 +6,7 @@ from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
 from jobfleet.client.registry import JobFunction
+from jobfleet.config import JobConfig
 from jobfleet.model import check_queue
 from jobfleet.services.pausing import catch_up
 from jobfleet.store.aio import AsyncStore
@@ -59,17 +60,20 @@ class Serving:
         self.queues = list(dict.fromkeys(self._chosen or [*own, *([DEFAULT] if seen[1] else [])]))
         return True
 
-    async def lanes(self, store: AsyncStore, keys: Keyspace, home_lanes: Mapping[str, int]) -> list[Lane]:
+    async def lanes(self, store: AsyncStore, keys: Keyspace, config: JobConfig) -> list[Lane]:
         """Open the queues; answer their lanes, the first queue's first.
 
         Args:
             store: How.
             keys: The fleet's keys.
-            home_lanes: How many lanes a queue gets that is created; 1 where nothing is said.
+            config: How many lanes a queue gets that is created, and how many queues there may be.
+
+        Raises:
+            ConfigError: There are too many queues.
         """
         lanes: list[Lane] = []
         for queue in self.queues:
-            _, count = await store.run(open_queue(keys, queue, home_lanes.get(queue, 1)))
+            _, count = await store.run(open_queue(keys, queue, config.lanes.get(queue, 1), most=config.max_queues))
             lanes += [keys.lane(queue, index) for index in range(count)]
         await catch_up(store, keys, lanes)
         await follow(store, keys, lanes)

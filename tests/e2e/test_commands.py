@@ -67,7 +67,8 @@ def test_quiet_and_resume(programs: Programs, fleet: Fleet, cli: Cli, tmp_path: 
 
     result = cli("resume", worker, "-o", "json")
 
-    assert json.loads(result.stdout) == [{"worker": worker, "state": "running", "children": 1, "is_confirmed": True}]
+    confirmed = {"worker": worker, "state": "running", "children": 1, "is_confirmed": True, "refusal": ""}
+    assert json.loads(result.stdout) == [confirmed]
     assert fleet.wait(later, timeout=LONG).status is JobStatus.COMPLETED
 
 

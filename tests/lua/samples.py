@@ -23,6 +23,7 @@ from jobfleet.store.calls import (
     paused,
     presence,
     progress,
+    queues,
     settle,
     spoiled,
     steps,
@@ -64,6 +65,8 @@ SAMPLES: dict[str, Call[Any]] = {
         LANE, child="w.1", nonce=1, lease_us=1, limit=1, leave=lease.leave_to(dict.fromkeys("fg", IDS))
     ),
     "clean": ended.clean(LANE, IDS, before_us=1),
+    "clear_lane": queues.clear_lane(LANE, drops_letters=True),
+    "close_queue": queues.close_queue(KEYS, "mail"),
     "command": presence.command(KEYS, Command("quiet", "w", "0")),
     "consumers": journal.consumers(KEYS),
     "counts": inspect.counts(LANE),
@@ -154,7 +157,8 @@ ARGUMENTS_AN_ITEM = {
     "set_aside": 5, "settle": 6, "status": 1, "stop": 4, "survey": 1, "unblock": 4, "unwatch": 2, "watch": 1,
 }  # fmt: skip
 SHARES_KEYS = {
-    "attend", "attendants", "beat", "command", "consumers", "deliver", "deliveries", "dismiss", "enlist", "entries",
+    "attend", "attendants", "beat", "close_queue", "command", "consumers", "deliver", "deliveries", "dismiss", "enlist",
+    "entries",
     "extend_flow", "fleet", "flow", "flows", "gather", "history", "hold_entry", "keep_flow", "kinds", "know", "leave",
     "ledger", "memory", "open_queue", "paused", "queues", "schedule", "server", "take", "unschedule",
 }  # fmt: skip

@@ -1,5 +1,8 @@
 from __future__ import annotations
 
+import pytest
+
+from jobfleet.errors import ConfigError
 from jobfleet.store.calls.enqueue import open_queue
 from tests.lua.world import World
 
@@ -23,3 +26,17 @@ def test_a_queue_that_has_grown_answers_home_lanes_and_lanes(world: World) -> No
     world.raw.hset(world.keys.queues, "mail", "2:8")
 
     assert world.refused(open_queue(world.keys, "mail", 1)) == (2, 8)
+
+
+def test_no_more_queues_are_made_than_there_may_be(world: World) -> None:
+    world.raw.hset(world.keys.queues, mapping={"mail": "1:1", "bulk": "1:1"})
+
+    with pytest.raises(ConfigError) as refused:
+        world.run(open_queue(world.keys, "new", 1, most=2))
+
+    assert str(refused.value) == (
+        "No queue 'new' was made: there are 2, the most that max_queues allows. Remove one that is not needed with "
+        "'jobfleet queues rm QUEUE', or raise max_queues."
+    )
+    assert world.state() == {"queues": {"mail": "1:1", "bulk": "1:1"}}
+    assert world.run(open_queue(world.keys, "mail", 3, most=2)) == (1, 3)

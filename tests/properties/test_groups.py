@@ -214,7 +214,8 @@ class GroupMachine(RuleBasedStateMachine):
     @rule(group=st.sampled_from(GROUPS[1:]), paused=st.booleans())
     def pauses_a_group(self, group: str, paused: bool) -> None:
         was = group in self.paused
-        assert self.run(pause_group(LANE, group, by=None) if paused else resume_group(LANE, group)) is (was != paused)
+        changed = self.run(pause_group(LANE, group, by=None)) if paused else self.run(resume_group(LANE, group))
+        assert changed is (was != paused)
         (self.paused.add if paused else self.paused.discard)(group)
 
     @rule(paused=st.booleans())

@@ -72,15 +72,15 @@ async def test_idle_duties_neither_read_all_names_nor_tick_all_lanes(
         await duty.turn()
     raw.config_resetstat()
 
-    for _ in range(20):
+    for _ in range(LOOK_EVERY):
         await leases.turn()
         await relay.turn()
 
     made = calls(raw)
-    assert made["exists"] == 2 * 20 * SLICE
+    assert made["exists"] == 2 * LOOK_EVERY * SLICE
     assert "hscan" not in made
-    assert made["evalsha"] == 20  # ticks of the one lane that is served
-    assert made["evalsha_ro"] == 20 // LOOK_EVERY + 20 + 20  # looks of both, and the outbox of that lane
+    assert made["evalsha"] == LOOK_EVERY  # ticks of the one lane that is served
+    assert made["evalsha_ro"] == 1 + 2 * LOOK_EVERY  # looks of both, and the outbox of that lane
 
 
 async def test_a_lease_that_has_run_out_in_a_queue_that_nobody_serves_is_found(

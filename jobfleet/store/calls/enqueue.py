@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
 from functools import partial
-from typing import TypeVar
+from typing import Any, TypeVar
 
+from jobfleet.errors import ConfigError
 from jobfleet.store.call import Argument, Call, Reply
 from jobfleet.store.calls.index import keys_of
 from jobfleet.store.keys import NORMAL, Keyspace, Lane
@@ -16,6 +17,8 @@ from jobfleet.store.values import Answer, Entry, Holder
 CHUNK = 50
 LANES_MOST = 10_000
 """More than any setting allows: whoever believed a larger number would look after that many lanes."""
+MOST_QUEUES = 1000
+"""Queues that a fleet may have, unless `max_queues` says otherwise."""
 MOST_INDEXED = 100
 """Entries of indexes that the jobs of one call make, unless one job alone makes more."""
 T = TypeVar("T")
@@ -135,9 +138,21 @@ def _debounced(reply: Reply) -> tuple[str, bool]:
     return reply[0].decode(), len(reply) > 1 and int(reply[2]) > int(reply[1])
 
 
-def open_queue(keys: Keyspace, queue: str, lanes: int) -> Call[tuple[int, int]]:
-    """Make a queue known with so many home lanes, unless it is; answer its home lanes and lanes."""
-    return Call(load("open_queue"), (keys.queues,), (queue, lanes), lambda reply: lanes_of(reply[1]))
+def open_queue(keys: Keyspace, queue: str, lanes: int, *, most: int = MOST_QUEUES) -> Call[tuple[int, int]]:
+    """Make a queue known with so many home lanes, unless it is; answer its home lanes and lanes.
+
+    Its value is a `ConfigError` where it is new and there are `most` queues already.
+    """
+    return Call(load("open_queue"), (keys.queues,), (queue, lanes, most), partial(_opened, queue, most))
+
+
+def _opened(queue: str, most: int, reply: Reply) -> Any:
+    if reply[0] == b"opened":
+        return lanes_of(reply[1])
+    return ConfigError(
+        f"No queue {queue!r} was made: there are {most:,}, the most that max_queues allows. Remove one that is not "
+        "needed with 'jobfleet queues rm QUEUE', or raise max_queues."
+    )
 
 
 def lanes_of(text: bytes) -> tuple[int, int]:

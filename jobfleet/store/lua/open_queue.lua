@@ -3,17 +3,20 @@
 -- KEYS    1 queues      hash    queue → home lanes, lanes
 -- ARGV    1 queue       text    its name
 --         2 lanes       int     home lanes, if it is new; lanes, if that is more
+--         3 most        int     how many queues there may be
 -- FLAGS   allow-oom
 -- GUARDS  deadline
 -- RETURNS {"opened", lanes}   lanes is "home:lanes"
+--         {"full"}   it is new, and there are as many as there may be
 -- EMITS   -
 -- COST    O(1)
 
-local queue, lanes = ARGV[1], ARGV[2]
+local queue, lanes, most = ARGV[1], ARGV[2], tonumber(ARGV[3])
 
 local known = redis.call('HGET', KEYS[1], queue)
 local home, now = string.match(known or '', '^(%d%d?%d?%d?):(%d%d?%d?%d?)$')
 local opened = known
+if not known and redis.call('HLEN', KEYS[1]) >= most then return {'full'} end
 
 -- Home lanes are set once: jobs with a placement key must find their lane again.
 if not home then  -- or what stands there is no number of lanes

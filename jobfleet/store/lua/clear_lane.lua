@@ -1,0 +1,39 @@
+-- clear_lane: let go what an idle lane keeps for ever; where jobs are open, nothing.
+--
+-- KEYS    1 ready:0     zset    job ids by due time (µs), CRITICAL
+--         2 ready:1     zset    HIGH
+--         3 ready:2     zset    NORMAL
+--         4 ready:3     zset    LOW
+--         5 lease       zset    running ids by lease deadline (µs)
+--         6 outbox      stream  settled parents
+--         7 dlq         stream  dead letters
+--         8 dead        hash    id → entry in dlq
+--         9 done        stream  finished jobs
+--         10 totals     hash    counts
+--         11 conf       hash    operator's settings
+--         12 lane       hash    token, seen
+--         13 journal    stream  lifecycle events
+--         14 fired      hash    cron entry → last fire that was dealt with, and its job
+--         15 unique     hash    key → lock
+--         16 locks      zset    keys held for a time, by when that is over (µs)
+--         17 indexes    zset    index → when it is looked through (µs)
+--         18 rates      zset    groups by when their tokens are full again (µs)
+--         19 gdue       zset    groups by when their turn is to be looked at (µs)
+--         20 wake       zset    the marker idle children block on
+-- ARGV    1 drops       int     1 to let dead letters go, too; else they keep the lane
+-- FLAGS   allow-oom
+-- GUARDS  deadline
+-- RETURNS {"cleared", letters} | {"open", waiting, running, untold, letters}   letters: how many dead letters
+-- EMITS   -
+-- COST    O(keys), those that are large by the server's own thread
+
+local waiting = 0
+for band = 1, 4 do waiting = waiting + redis.call('ZCARD', KEYS[band]) end
+local running, untold, letters = redis.call('ZCARD', KEYS[5]), redis.call('XLEN', KEYS[6]), redis.call('XLEN', KEYS[7])
+if waiting + running + untold > 0 or (letters > 0 and ARGV[1] ~= '1') then
+  return {'open', waiting, running, untold, letters}
+end
+
+redis.call('UNLINK', unpack(KEYS))
+
+return {'cleared', letters}

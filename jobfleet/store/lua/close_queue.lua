@@ -1,0 +1,14 @@
+-- close_queue: make a queue unknown; its lanes are emptied by `clear_lane`.
+--
+-- KEYS    1 queues      hash    queue → home lanes, lanes
+-- ARGV    1 queue       text    its name
+-- FLAGS   allow-oom
+-- GUARDS  deadline
+-- RETURNS {"closed", lanes}   lanes is "home:lanes"; empty when it was not known
+-- EMITS   -
+-- COST    O(1)
+
+local known = redis.call('HGET', KEYS[1], ARGV[1]) or ''
+redis.call('HDEL', KEYS[1], ARGV[1])
+
+return {'closed', known}
