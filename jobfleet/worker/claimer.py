@@ -27,6 +27,7 @@ from jobfleet.store.calls.lease import CHUNK, claim, granted
 from jobfleet.store.keys import Lane
 from jobfleet.store.values import NOTHING, Claimed, Leave
 from jobfleet.worker.passing import Passing
+from jobfleet.worker.portions import Portions
 from jobfleet.worker.turns import Priorities, queues_of
 
 log = logging.getLogger("jobfleet.worker")
@@ -104,6 +105,7 @@ class Claimer:
         self._loop = asyncio.get_running_loop()
         self._queues = queues_of(config.queue_order, config.queues)
         self._priorities = Priorities() if config.priorities == "weighted" else None
+        self._portions = Portions()
         self._hot: set[Lane] = set()
         self._owed: set[Lane] = set()
         self._answered: dict[Lane, int] = {}
@@ -240,7 +242,7 @@ class Claimer:
         return self._queues.first(among) if lane is None else lane
 
     async def _claim_once(self, lane: Lane, limit: int) -> None:
-        asked = self._ask(lane, limit)
+        asked = self._ask(lane, self._portions.of(lane, limit))
         try:
             claimed = await self._store.run(asked.call)
         except StoreUnavailable:
@@ -287,6 +289,7 @@ class Claimer:
         self._answered[lane] = asked.nonce
         del self._unanswered[lane]
         self._queues.took(lane, len(claimed.grants))
+        self._portions.took(lane, claimed)
         if claimed.word == "buried":
             self._on_buried()
             self._is_quiet = True
@@ -358,7 +361,7 @@ class Claimer:
 
     async def _wait_with_claim(self, lane: Lane) -> Lane | None:
         """Wait for a lane's marker, the claim going with it; answer the lane if a claim is owed all the same."""
-        asked = self._ask(lane, min(self._free(), CHUNK))
+        asked = self._ask(lane, self._portions.of(lane, min(self._free(), CHUNK)))
         self._ahead, self._is_warm = lane, False
         try:
             waited = await self._store.wait_wake_with(asked.call, lane, self._warm, self._kind)

@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+from typing import Any
+
 from jobfleet.store.call import Call
 from jobfleet.store.calls.control import replay, trim
 from tests.lua.world import World
@@ -106,3 +108,19 @@ def test_an_old_letter_does_not_take_the_entry_of_a_newer_one_with_it(world: Wor
     assert world.run(trimming(world, dead_before=-60)) == (0, 1, False)
     assert world.state()["dead"] == {"mail.0.a": "dlq[0]"}
     assert world.run(replay(world.lane, [world.id("a")], by=None)) == ["replayed"]
+
+
+def test_letters_are_read_no_further_than_a_mebibyte(world: World) -> None:
+    for suffix in "abcd":
+        world.seed.dead(suffix, age=90, result=False)
+        raw: Any = world.raw
+        entry = raw.hget(world.lane.dead, world.id(suffix))
+        raw.xdel(world.lane.dlq, entry)
+        fields = {"id": world.id(suffix), "envelope": b"x" * 600_000}
+        raw.hset(world.lane.dead, world.id(suffix), raw.xadd(world.lane.dlq, fields, id=entry + b"1"))
+
+    assert world.run(trimming(world, dead_before=-60)) == (0, 2, True)
+    assert dead(world) == ["c", "d"]
+    assert world.run(trimming(world, dead_before=-60)) == (0, 2, True)
+    assert world.run(trimming(world, dead_before=-60)) == (0, 0, False)
+    assert world.state() == {"dlq": []}

@@ -172,18 +172,17 @@ async def test_a_read_is_two_trips_and_one_script_a_lane_however_many_wait(
     assert trips == 2 * [["fleet", "memory", "entries"], ["counts"] * 3]
 
 
-async def test_a_lane_that_is_broken_hides_its_queue_and_no_other(
-    store: AsyncStore, raw: redis.Redis, reader: Reader
-) -> None:
+async def test_a_lane_that_is_broken_is_repaired_and_shown(store: AsyncStore, raw: redis.Redis, reader: Reader) -> None:
     for queue, lanes in (("bad", 3), ("good", 1)):
         await store.run(open_queue(KEYS, queue, lanes))
     raw.set(KEYS.lane("bad", 1).lease, "no sorted set")
 
     found = await reader.read()
 
-    assert {queue for queue, _ in found["jobs"]} == {"good"}
-    assert found["jobs_enqueued_total"] == {("good",): 0}
+    assert {queue for queue, _ in found["jobs"]} == {"good", "bad"}
+    assert found["jobs_enqueued_total"] == {("good",): 0, ("bad",): 0}
     assert found["redis_up"] == {(): 1}
+    assert raw.get(f"{KEYS.lane('bad', 1).tag}aside:lease") == b"no sorted set"
 
 
 @pytest.mark.parametrize(("after", "told"), [(1_005, 1_005), (990, 1_000), (501, 1_000), (500, 500), (0, 0)])

@@ -46,7 +46,7 @@ class WatchedLink(AsyncSocketLink):
         return [asked(wait[1]) for wait in self.waits if len(wait) > 1]
 
     async def exchange(self, commands: Sequence[Command]) -> list[Any]:
-        self.claims += [asked(command) for command in commands if command[1] == load("claim").sha]
+        self.claims += [asked(command) for command in commands if command[1:2] == (load("claim").sha,)]
         await self.may_exchange.wait()
         return await super().exchange(commands)
 

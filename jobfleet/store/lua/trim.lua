@@ -11,7 +11,7 @@
 -- FLAGS   allow-oom
 -- RETURNS {"trimmed", batches, letters, more}   more is 1 when letters or locks are left to let go
 -- EMITS   -
--- COST    O(batches + 50)
+-- COST    O(batches + 50), and 1 MiB of letters beside the first
 -- @include lib/clock
 -- @include lib/number
 -- @include lib/unique
@@ -19,16 +19,28 @@
 local done_before, dead_before, dead_max = ARGV[1], tonumber(ARGV[2]), tonumber(ARGV[3])
 
 local excess = redis.call('XLEN', KEYS[2]) - dead_max
-local found = redis.call('XRANGE', KEYS[2], '-', '+', 'COUNT', 50)
-local entries, ids = {}, {}
-for i = 1, #found do
-  local entry, fields = found[i][1], found[i][2]
-  if i <= excess or tonumber(string.match(entry, '^(%d+)')) < dead_before then
-    entries[#entries + 1] = entry
-    for k = 1, #fields, 2 do
-      if fields[k] == 'id' then ids[#ids + 1] = fields[k + 1] end
+local entries, ids, bytes, is_over = {}, {}, 0, false
+-- A stream tells no ids without all that stands there. So letters are read one at a time, then by more while they are
+-- small, and no further than `MOST` bytes: whoever has large ones is called again.
+local MOST, after, step = 1048576, '-', 1
+while not is_over and #entries < 50 and bytes < MOST do
+  local found = redis.call('XRANGE', KEYS[2], after, '+', 'COUNT', math.min(step, 50 - #entries))
+  is_over = #found == 0
+  for i = 1, #found do
+    local entry, fields = found[i][1], found[i][2]
+    local goes = #entries < excess or tonumber(string.match(entry, '^(%d+)')) < dead_before
+    if not goes then
+      is_over = true
+      break
     end
+    entries[#entries + 1], ids[#entries + 1] = entry, ''
+    for k = 1, #fields, 2 do
+      bytes = bytes + #fields[k + 1]
+      if fields[k] == 'id' then ids[#entries] = fields[k + 1] end
+    end
+    after = '(' .. entry
   end
+  step = bytes / math.max(1, #entries) * 8 < MOST / 50 and 50 or step
 end
 
 -- An id may have died twice; its field names the newer letter.
@@ -47,4 +59,5 @@ if #entries > 0 then
 end
 drop_locks(KEYS[4], KEYS[5], over, free)
 
-return {'trimmed', batches, #entries, (#entries == 50 or #over == 50) and 1 or 0}
+local more = not is_over and #entries > 0 or #over == 50
+return {'trimmed', batches, #entries, more and 1 or 0}

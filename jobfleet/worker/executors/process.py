@@ -162,6 +162,8 @@ class ProcessExecutor:
             self._died(stay, rest[0])
         elif rest[0] == stay.number:
             self._told(stay, word, rest[1:])
+        elif type(rest[0]) is not int or not 0 < rest[0] < stay.number:  # of an earlier run it may be, of none other
+            raise ValueError(f"{frame!r:.80} is of no run")
 
     def _told(self, stay: _Stay, word: str, rest: list[Any]) -> None:
         run = stay.run
@@ -178,6 +180,8 @@ class ProcessExecutor:
                 task.add_done_callback(self._asking.discard)
             case "ended", [told, is_clean]:
                 self._ended(stay, told, is_clean=is_clean)
+            case _:
+                raise ValueError(f"{[word, *rest]!r:.80} is no frame")
 
     async def _answer(self, stay: _Stay, word: str, number: int, what: list[Any]) -> None:
         value: Any = None

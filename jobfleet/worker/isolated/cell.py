@@ -18,6 +18,8 @@ from jobfleet.worker.isolated.ties import kill_all
 
 log = logging.getLogger("jobfleet.worker")
 UNKNOWN = 255
+DIED = "died"
+"""The word for its death, which nobody but its watcher says."""
 PROGRAM = "jobfleet.worker.isolated.main"
 
 
@@ -127,6 +129,8 @@ class Cell:
         self.kill()
 
     def _heard(self, frame: list[Any]) -> None:
+        if not isinstance(frame, list) or not frame or not isinstance(frame[0], str) or frame[0] == DIED:
+            raise ValueError(f"{frame!r:.80} is no frame")
         if frame[0] == "ready":
             self.is_ready = True
         elif frame[0] == "refused":

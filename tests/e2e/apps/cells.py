@@ -291,3 +291,13 @@ def closing(path: str) -> None:
     atexit.register(Path(path).touch)
     print("printed and not flushed")  # noqa: T201
     signal.signal(signal.SIGUSR2, signal.SIG_IGN)
+
+
+@job(name="cell.garble", run_in="process")
+def garble(garbage: bytes) -> None:
+    """Write garbage on every socket of its process, and stay."""
+    for path in Path("/proc/self/fd").iterdir():
+        with suppress(OSError):
+            if str(path.readlink()).startswith("socket:"):
+                os.write(int(path.name), garbage)
+    time.sleep(60)
