@@ -295,6 +295,9 @@ class _Inside:
 
     async def _renew(self, keeper: Keeper, engine: Engine, loop: asyncio.AbstractEventLoop) -> News:
         news = await keeper.renew(self._board.read())
+        if news.lost:  # what has been settled meanwhile is not on the board any more
+            still = set(self._held())
+            news.lost = [one for one in news.lost if one in still]
         loop.call_soon_threadsafe(engine.renewed, news.standing, news.until)
         loop.call_soon_threadsafe(engine.lost, news.lost)
         for one in news.cancelled:

@@ -325,11 +325,12 @@ class Supervisor:
             log.error("leases.not_renewed child=%s %s", kin.child, error)
             self._connection.not_renewed()
             return
-        self._connection.renewed(news)
         kin.tell("renewed", news.until, news.standing)
-        if news.lost:
+        if news.lost:  # what has been settled meanwhile is not on the board any more
             still = {(one.id, one.token) for one in kin.posted()}
-            kin.tell("lost", [one for one in news.lost if one in still])
+            news.lost = [one for one in news.lost if one in still]
+            kin.tell("lost", news.lost)
+        self._connection.renewed(news)
         for one in news.cancelled:
             kin.cancel(one.id, one.token, one.by)
 

@@ -91,6 +91,26 @@ def test_leases_that_were_lost_meanwhile_are_counted(
     assert fitting(lines(worker), lost(REFUSED, 2), back(0, 2)), lines(worker)
 
 
+def test_jobs_that_end_during_the_outage_are_not_counted_as_lost(
+    own_programs: Programs, own_fleet: Fleet, own_server: RedisServer, tmp_path: Path
+) -> None:
+    worker = own_programs.ready(processes=2)
+    gates = Gates(own_programs, own_fleet, tmp_path, 6)
+
+    own_server.kill()
+    worker.await_line("redis.lost")
+    gates.path.touch()
+    wait_until(lambda: len(own_programs.history.ended()) == 6, timeout=LONG, why="they have ended")
+    own_server.restart()
+    worker.await_line("redis.back")
+
+    assert gates.open() == {JobStatus.COMPLETED}
+    found = re.search(r"renewed=(\d+) settled=(\d+) lost=(\d+)", worker.said)
+    assert found is not None
+    renewed, settled, gone = map(int, found.groups())
+    assert (renewed + settled, gone) == (6, 0)
+
+
 def break_disk(server: RedisServer) -> None:
     raw = server.client()
     raw.config_set("save", "3600 1")
