@@ -37,7 +37,6 @@ SAFE_WHEN_LATE = {
     "mend": "it moves only what is still of the wrong type, or has still the value that was seen",
     "progress": "each report has its number, the run its token",
     "renew": "the token: it extends only what the same run still holds, by one lease at most",
-    "set_aside": "it names the run that was seen; a row that has another by now is left alone",
     "settle": "a run's token, and the trip's nonce",
     "stop": "each stage has its number, the run its token",
     "sweep": "it forgets only jobs of which nothing is known when it runs",
