@@ -22,6 +22,7 @@ from jobfleet.cli.options import Command, settings, yes_option
 from jobfleet.cli.output import agreed, plain, say
 from jobfleet.config import SETTINGS, mask_url
 from jobfleet.config.layers import UP_FILE
+from jobfleet.config.private import Foreign, make_own, read_own, write_own
 from jobfleet.errors import ConfigError
 
 if TYPE_CHECKING:
@@ -153,6 +154,7 @@ class _Place(contextlib.AbstractContextManager["_Place"]):
     def __init__(self, path: Path) -> None:
         from jobfleet.store.embedded import EmbeddedServer
 
+        make_own(Path(UP_FILE).parent)  # first: the data folder may be in it
         self._path = path
         self._complaint = ""
         self.server = EmbeddedServer.start(path)
@@ -179,12 +181,10 @@ class _Place(contextlib.AbstractContextManager["_Place"]):
         note = Path(UP_FILE)
         if not is_owner and _is_noted(note, self.server.url):
             return
-        note.parent.mkdir(exist_ok=True)
+        make_own(note.parent)
         if not (note.parent / ".gitignore").exists():
-            (note.parent / ".gitignore").write_text("*\n")
-        draft = note.with_name(f"up.json.{os.getpid()}")
-        draft.write_text(json.dumps({"url": self.server.url, "pid": os.getpid()}) + "\n")
-        draft.replace(note)
+            write_own(note.parent / ".gitignore", b"*\n")
+        write_own(note, json.dumps({"url": self.server.url, "pid": os.getpid()}).encode() + b"\n")
 
     def __exit__(self, *_: object) -> None:
         note = Path(UP_FILE)
@@ -205,8 +205,8 @@ def _is_noted(note: Path, url: str) -> bool:
 
 def _read(note: Path) -> dict[str, object]:
     try:
-        told = json.loads(note.read_bytes())
-    except (OSError, ValueError):
+        told = json.loads(read_own(note))
+    except (OSError, ValueError, Foreign):
         return {}
     return told if isinstance(told, dict) else {}
 

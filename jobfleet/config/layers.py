@@ -5,12 +5,14 @@ from __future__ import annotations
 import json
 import os
 import tomllib
+import warnings
 from collections.abc import Mapping
 from dataclasses import dataclass
 from difflib import get_close_matches
 from pathlib import Path
 from typing import Any
 
+from jobfleet.config.private import Foreign, read_own
 from jobfleet.config.table import SETTINGS, JobConfig
 from jobfleet.config.url import check_url
 from jobfleet.errors import ConfigError
@@ -118,13 +120,19 @@ def _project_file(directory: Path) -> _Layer:
 
 
 def _running(directory: Path) -> _Layer:
-    """The URL of a running `jobfleet up`; a file that is broken or left behind says nothing."""
+    """The URL of a running `jobfleet up`; a file that is broken or left behind says nothing.
+
+    Another user's is not used, and warned of: it would choose the server that this user talks to.
+    """
     try:
-        noted = json.loads((directory / UP_FILE).read_bytes())
+        noted = json.loads(read_own(directory / UP_FILE))
         url = check_url(noted["url"])
         pid = noted.get("pid")
         if pid is not None and not _is_alive(pid):
             return {}
+    except Foreign as error:
+        warnings.warn(f"{UP_FILE} is not used: {error}", UserWarning, stacklevel=4)
+        return {}
     except (OSError, ValueError, TypeError, LookupError, AttributeError, RecursionError, ConfigError):
         return {}
     return {"url": (url, UP_FILE)}

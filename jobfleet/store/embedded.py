@@ -37,6 +37,7 @@ from socket import AF_UNIX, socket
 from typing import Literal, Self
 from urllib.parse import quote
 
+from jobfleet.config.private import Foreign, make_own, open_own, write_own
 from jobfleet.errors import ConfigError
 
 Flavour = Literal["valkey", "redis"]
@@ -139,7 +140,7 @@ class ServerProcess:
             env=os.environ | {"GLIBC_TUNABLES": tunables()},
         )
         try:
-            with log.open("ab") as out:
+            with os.fdopen(open_own(log, os.O_WRONLY | os.O_APPEND), "ab") as out:
                 process = popen(command, stdout=out, stderr=out, cwd=log.parent)
         except BaseException as error:  # noqa: BLE001  the caller's thread raises it
             started.set_exception(error)
@@ -218,7 +219,8 @@ class EmbeddedServer(contextlib.AbstractContextManager["EmbeddedServer"]):
                 raise
         folder = path.expanduser().resolve()
         try:
-            folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+            is_ours = not folder.exists() or (folder / "SERVER").exists() or not any(folder.iterdir())
+            make_own(folder, keeps_others_out=is_ours)
             return cls._share(folder)
         except OSError as error:
             raise ConfigError(f"Cannot keep data in {folder}: {error.strerror or error}.") from error
@@ -289,14 +291,12 @@ def _admit(server: ServerBinary, folder: Path) -> None:
             f"{folder} was written by {flavour} {oldest}; this machine would start {server.flavour} {major}, "
             "which can't read it. Remove the folder, or set JOBFLEET_SERVER_BIN."
         )
-    draft = folder / "SERVER.new"
-    draft.write_text(f"{server.flavour} {major}\n")
-    draft.replace(tag)
+    write_own(tag, f"{server.flavour} {major}\n".encode())
 
 
 def _lock(folder: Path) -> int | None:
     """Try to lock a folder. Closing the descriptor frees it, unless a server has inherited it: then that one's end."""
-    lock = os.open(folder / "server.lock", os.O_RDWR | os.O_CREAT, 0o600)
+    lock = open_own(folder / "server.lock", os.O_RDWR)
     with contextlib.suppress(BlockingIOError):
         fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
         return lock
@@ -309,7 +309,8 @@ def _socket_of(folder: Path) -> Path:
     if len(os.fsencode(near)) <= SOCKET_LIMIT:
         return near
     far = Path("/tmp", f"jobfleet-{os.geteuid()}")  # noqa: S108  the same for all who name the folder, whatever their TMPDIR
-    far.mkdir(mode=0o700, exist_ok=True)
-    if far.lstat().st_uid != os.geteuid():
-        raise ConfigError(f"{far} belongs to somebody else; choose a data folder with a shorter path than {folder}.")
+    try:
+        make_own(far)
+    except Foreign as error:
+        raise ConfigError(f"{error} Or choose a data folder with a shorter path than {folder}.") from None
     return far / f"{hashlib.sha256(os.fsencode(folder)).hexdigest()[:16]}.sock"
