@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from jobfleet.store.calls.settle import STILL_WAITING, Item, complete, expire, fail, release, retry, settle
+from jobfleet.store.calls.settle import STILL_WAITING, Item, complete, expire, fail, move, park, release, retry, settle
 from tests.lua.world import World
 from tests.support.seed import S
 
@@ -258,3 +258,24 @@ def test_a_job_expires_in_whatever_band_it_waits(world: World, band: int) -> Non
 
     assert world.run(settle(world.lane, [expire(job_id, 0, ttl_ms=1000, guard=STILL_WAITING)])).letters == "s"
     assert f"ready:{band}" not in world.state()
+
+
+@pytest.mark.parametrize("order", [(0, 1, 2), (1, 0, 2), (2, 1, 0), (1, 2, 0)])
+def test_each_item_takes_what_is_its_own_wherever_it_stands(world: World, order: tuple[int, ...]) -> None:
+    for number, suffix in enumerate("abc"):
+        world.seed.running(suffix, 100 + number)
+    ends = (
+        move(world.id("a"), 100, to="big.0.z", ttl_ms=600_000),
+        park(world.id("b"), 101, delay_us=30 * S, tries=TRIES),
+        fail(world.id("c"), 102, record=b"r", ttl_ms=600_000, duration_us=1, reason="error", tries=TRIES),
+    )
+
+    assert world.run(settle(world.lane, [ends[place] for place in order])).letters == "sss"
+
+    state = world.state()
+    assert kept(world) == {
+        "a": ("cancelled now 100 now-10s w.1 - moved:big.0.z\nenvelope of a", 600),
+        "c": ("failed now 102 0 - - error\nr", 600),
+    }
+    assert (state["ready:2"], state["tries"]) == ({"mail.0.b": "now+30s"}, {"mail.0.b": TRIES})
+    assert "runs" not in state

@@ -75,10 +75,24 @@ if ahead > now then
   if drawn.any and not conf[1] then claimable = true end
   if drawn.more then due = now + 1 end
 end
+-- A run whose lease somebody has taken away is given one, or nobody would ever find it.
+local bare = {}
+if redis.call('HLEN', tag .. 'runs') > leased then
+  local met = redis.call('HRANDFIELD', tag .. 'runs', limit, 'WITHVALUES')
+  for i = 1, #met, 2 do
+    if not redis.call('ZSCORE', KEYS[3], met[i]) then
+      local lease = math.min(run_parts(met[i + 1]).lease, 864000000000)
+      longest = math.max(longest, lease)
+      bare[#bare + 1], bare[#bare + 2] = int(now + lease), met[i]
+    end
+  end
+end
+-- Where no lease is known to be the longest, none is too far ahead.
 local farthest = int(now + 2 * longest)
-local beyond = leased > 0 and redis.call('ZRANGEBYSCORE', KEYS[3], '(' .. farthest, '+inf', 'LIMIT', 0, limit) or {}
+local beyond = leased > 0 and longest > 0
+  and redis.call('ZRANGEBYSCORE', KEYS[3], '(' .. farthest, '+inf', 'LIMIT', 0, limit) or {}
 
-if leased == 0 then
+if leased == 0 and #bare == 0 then
   hold, longest = 0, 0
 elseif jumped then
   hold = now + longest / 2
@@ -90,17 +104,6 @@ local ids, runs = {}, {}
 if hold == 0 and leased > 0 then
   ids = redis.call('ZRANGEBYSCORE', KEYS[3], '-inf', stamp, 'LIMIT', 0, limit)
   if #ids > 0 then runs = redis.call('HMGET', tag .. 'runs', unpack(ids)) end
-end
--- A run whose lease somebody has taken away is given one, or nobody would ever find it.
-local bare = {}
-if redis.call('HLEN', tag .. 'runs') > leased then
-  local met = redis.call('HRANDFIELD', tag .. 'runs', limit, 'WITHVALUES')
-  for i = 1, #met, 2 do
-    if not redis.call('ZSCORE', KEYS[3], met[i]) then
-      bare[#bare + 1] = int(now + math.min(run_parts(met[i + 1]).lease, 864000000000))
-      bare[#bare + 1] = met[i]
-    end
-  end
 end
 local records = read_records(tag, ids, runs)
 

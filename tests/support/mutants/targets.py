@@ -17,6 +17,7 @@ TARGETS: Mapping[str, Sequence[str]] = {
         "tests/lua/test_tick.py",
         "tests/lua/test_tick_edges.py",
         "tests/lua/test_tick_stepped.py",
+        "tests/lua/test_tick_mends.py",
     ),
     "jobfleet/store/lua/claim.lua": (
         "tests/lua/test_claim_rare.py",
