@@ -87,15 +87,17 @@ def repaired(broken: Mapping[int, Call[Any]], *, fake: bool) -> Generator[list[C
 
 
 def mending(calls: Sequence[Call[Any]], spell: Spell) -> Mending:
-    """Repair what has made calls of one slot fail; whether anything was repaired, so that they are worth repeating."""
+    """Repair what has made calls of one slot fail; whether they are worth repeating."""
     tag = tag_of(calls[0].keys[0])
     looked = concerned(tag, calls) if tag else []
     if not looked:
         return False
     surveyed = _value(survey(tag, looked), (yield [spell(survey(tag, looked))]))
-    found = judge(looked, surveyed.rows, surveyed.now) if surveyed is not None else []
-    if not found:
+    if surveyed is None:
         return False
+    found = judge(looked, surveyed.rows, surveyed.now)
+    if not found:
+        return True  # somebody else may have met the same, and have repaired it just now
     letters = _value(mend(tag, found), (yield [spell(mend(tag, found))])) or ""
     for one, letter in zip(found, letters, strict=False):
         if letter == "m":
