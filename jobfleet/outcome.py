@@ -147,19 +147,28 @@ class Broken:
 
 @dataclass(frozen=True, slots=True)
 class Crashed:
-    """The process that ran it has died.
+    """The process in which it ran, and nothing else did, has died.
 
     Attributes:
         reason: Signal or exit code, or that its worker is gone.
-        alone: Nothing else had been started in that process.
-        several_suspected: Its worker saw it die, so one of those running is the culprit.
         failed_as: What a job is said to have failed with, when this is the crash too many.
     """
 
     reason: str
-    alone: bool
-    several_suspected: bool = False
     failed_as: str = "crashed"
+
+
+@dataclass(frozen=True, slots=True)
+class Witnessed:
+    """A process has died in which it ran beside others, or its whole worker is gone: it need not be its doing.
+
+    Attributes:
+        reason: What was seen, and how many others were there.
+        suspects: How many jobs it may be due to, this one included.
+    """
+
+    reason: str
+    suspects: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -197,6 +206,7 @@ Outcome = (
     | KnownElsewhere
     | Broken
     | Crashed
+    | Witnessed
     | OutOfMemory
     | OutOfCpu
     | Preempted

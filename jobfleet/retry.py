@@ -35,7 +35,9 @@ from jobfleet.outcome import (
     Succeeded,
     TimedOut,
     Unrunnable,
+    Witnessed,
 )
+from jobfleet.suspicion import SUSPECT_AT, Suspicion
 
 PERMANENT_TYPES: tuple[type[BaseException], ...] = (
     TypeError,
@@ -90,7 +92,8 @@ class Tries:
         crashes: Runs whose process died.
         preemptions: Runs whose lease expired under a worker that is there.
         parked_since: When it was first parked, µs of Redis's clock; 0 if it is not.
-        is_suspect: It ran in a process that died; it is to run alone.
+        deaths: Processes that have died while it ran in them, without evidence of whose doing it was.
+        suspects: How many jobs the last of these deaths may be due to, this one included; 0 where that is unknown.
         history: One line a past run, oldest first.
     """
 
@@ -98,13 +101,19 @@ class Tries:
     crashes: int = 0
     preemptions: int = 0
     parked_since: int = 0
-    is_suspect: bool = False
+    deaths: int = 0
+    suspects: int = 0
     history: tuple[str, ...] = ()
 
     @property
     def attempt(self) -> int:
         """The number of the run that comes next, from 1."""
         return self.failures + self.crashes + self.preemptions + 1
+
+    @property
+    def suspicion(self) -> Suspicion:
+        """What the deaths that it has witnessed say of it."""
+        return Suspicion(self.deaths, self.suspects)
 
     @property
     def last_error(self) -> str | None:
@@ -119,14 +128,18 @@ class Tries:
         if not text:
             return FRESH
         head, _, rest = text.partition("\n")
-        failures, crashes, preemptions, parked, suspect = (int(part) for part in head.split(":")[:5])
-        return cls(failures, crashes, preemptions, parked, bool(suspect), tuple(rest.split("\n")) if rest else ())
+        spent = [int(part) for part in head.split(":")[:6]]
+        failures, crashes, preemptions, parked, deaths = spent[:5]
+        suspects = spent[5] if len(spent) > 5 else 0  # written by workers that count them
+        return cls(failures, crashes, preemptions, parked, deaths, suspects, tuple(rest.split("\n")) if rest else ())
 
     def dump(self) -> str:
         """Write it as one text; empty when nothing is spent."""
         if self == FRESH:
             return ""
-        head = f"{self.failures}:{self.crashes}:{self.preemptions}:{self.parked_since}:{int(self.is_suspect)}"
+        head = f"{self.failures}:{self.crashes}:{self.preemptions}:{self.parked_since}:{self.deaths}"
+        if self.suspects:
+            head += f":{self.suspects}"
         return "\n".join((head, *self.history))
 
     def noting(self, now_us: int, what: str) -> Tries:
@@ -243,8 +256,8 @@ def decide(
         case TimedOut(limit):
             what = f"timed out after {limit:g} s"
             return _failure(classify(TimeoutError(), policy), "timeout", what, policy, tries, now_us, uniform)
-        case Crashed() | OutOfMemory():
-            return _crashed(outcome, policy, tries, now_us, uniform)
+        case Crashed() | Witnessed() | OutOfMemory():
+            return _died(outcome, policy, tries, now_us, uniform)
         case OutOfCpu(limit):
             what = f"used more than {limit:g} s of CPU"
             return _failure(classify(TimeoutError(), policy), "timeout", what, policy, tries, now_us, uniform)
@@ -280,29 +293,25 @@ def _raised(error: BaseException, policy: Policy, tries: Tries, now_us: int, uni
 def _failure(
     kind: ErrorType, reason: str, what: str, policy: Policy, tries: Tries, now_us: int, uniform: Uniform
 ) -> Decision:
-    spent = replace(tries.noting(now_us, what), failures=tries.failures + 1, parked_since=0, is_suspect=False)
+    spent = replace(tries.noting(now_us, what), failures=tries.failures + 1, parked_since=0, deaths=0, suspects=0)
     if kind is ErrorType.PERMANENT or tries.failures >= policy.max_retries:
         return Fail(reason, kind, spent)
     return Retry(backoff_us(policy, tries.failures, uniform=uniform), spent)
 
 
-def _crashed(outcome: Crashed | OutOfMemory, policy: Policy, tries: Tries, now_us: int, uniform: Uniform) -> Decision:
-    if isinstance(outcome, OutOfMemory):
-        outcome = Crashed(outcome.reason, alone=True, failed_as="oom")
+def _died(
+    outcome: Crashed | Witnessed | OutOfMemory, policy: Policy, tries: Tries, now_us: int, uniform: Uniform
+) -> Decision:
     noted = tries.noting(now_us, outcome.reason)
-    if outcome.several_suspected and not outcome.alone:
-        return Release(0, replace(noted, is_suspect=True))
+    if isinstance(outcome, Witnessed):
+        return Release(0, replace(noted, deaths=tries.deaths + 1, suspects=outcome.suspects))
     crashes = tries.crashes + 1
+    spent = replace(noted, crashes=crashes)
     if crashes >= policy.max_crashes:
-        if outcome.alone:
-            return Fail(outcome.failed_as, ErrorType.TRANSIENT, replace(noted, crashes=crashes))
-        # Only a crash suffered alone may fail a job: the next run will be.
-        crashes, suspect = tries.crashes, True
-    else:
-        suspect = tries.is_suspect or outcome.several_suspected
-    spent = replace(noted, crashes=crashes, is_suspect=suspect)
-    delay = 0 if tries.crashes == 0 else backoff_us(policy, tries.crashes - 1, uniform=uniform)
-    return Retry(delay, spent)
+        return Fail("oom" if isinstance(outcome, OutOfMemory) else outcome.failed_as, ErrorType.TRANSIENT, spent)
+    # It is known to end its process, so it has one of its own from now on.
+    spent = replace(spent, deaths=max(tries.deaths, SUSPECT_AT), suspects=1)
+    return Retry(0 if tries.crashes == 0 else backoff_us(policy, tries.crashes - 1, uniform=uniform), spent)
 
 
 def _unrunnable(outcome: Unrunnable | KnownElsewhere, policy: Policy, tries: Tries, now_us: int) -> Decision:

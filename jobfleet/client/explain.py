@@ -14,7 +14,7 @@ from jobfleet.client.limit_checks import (
 )
 from jobfleet.client.reasons import Explanation, Reason, ReasonCode
 from jobfleet.client.report import moment
-from jobfleet.client.running_checks import cancelling, ended, lease_expired, running, worker_gone
+from jobfleet.client.running_checks import cancelling, ended, lease_expired, running, suspect, worker_gone
 from jobfleet.client.snapshot import Snapshot, take
 from jobfleet.client.space import Space
 from jobfleet.client.verbs import Verb
@@ -41,6 +41,7 @@ Check = Callable[[Snapshot], Reason | None]
 WAITING: tuple[Check, ...] = (
     blocked,
     not_due,
+    suspect,
     parked,
     paused,
     paused_function,
@@ -59,7 +60,7 @@ WAITING: tuple[Check, ...] = (
 )
 """In the order in which they stand in the way of a claim. A feature that adds a way of waiting adds its check here."""
 
-RUNNING: tuple[Check, ...] = (running, cancelling, worker_gone, lease_expired)
+RUNNING: tuple[Check, ...] = (running, suspect, cancelling, worker_gone, lease_expired)
 
 
 def explain(seen: Snapshot) -> Explanation:

@@ -29,6 +29,7 @@ class ReasonCode(StrEnum):
     BLOCKED = "blocked"
     SCHEDULED = "scheduled"
     RETRYING = "retrying"
+    SUSPECT = "suspect"
     PARKED = "parked"
     PAUSED = "paused"
     PAUSED_FUNCTION = "paused-function"

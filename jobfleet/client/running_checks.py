@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from jobfleet.client.reasons import Fact, Reason, ReasonCode, asked_by
+from jobfleet.client.reasons import Fact, Reason, ReasonCode, asked_by, counted
 from jobfleet.client.snapshot import Snapshot
 from jobfleet.clock import span
 from jobfleet.model import JobStatus
@@ -25,6 +25,21 @@ def running(seen: Snapshot) -> Reason | None:
         "lease_left": left,
     }
     return Reason(ReasonCode.RUNNING, text, facts)
+
+
+def suspect(seen: Snapshot) -> Reason | None:
+    """It was there when processes died: it may have to wait for a place."""
+    deaths, among = suspicion = seen.tries.suspicion
+    is_running = isinstance(seen.lane.found, InRun)
+    if not suspicion.is_suspect or not (is_running or seen.due > seen.lane.now):
+        return None
+    others = suspicion.width - 1
+    shares = (
+        f"shares a process with {counted(others, 'other suspect')} at most" if others else "runs alone in a process"
+    )
+    text = f"A suspect: it has witnessed {counted(deaths, 'death')} of a process, the last as one of {among:,}."
+    text += f" It {shares}, and may wait for a place{' in that child' if is_running else ''}."
+    return Reason(ReasonCode.SUSPECT, text, {"deaths": deaths, "suspects": among, "others": others})
 
 
 def cancelling(seen: Snapshot) -> Reason | None:

@@ -198,6 +198,15 @@ class JobConfig:
     spare_processes: int = setting(
         COUNT, 1, "Isolated processes that a worker's process keeps warm.", scope="worker", unit="processes", most=64
     )
+    suspect_processes: int = setting(
+        COUNT,
+        12,
+        "Further processes in which a worker's process runs jobs that were there when processes died; 0 for none.",
+        scope="worker",
+        unit="processes",
+        least=0,
+        most=64,
+    )
     reload: bool = setting(FLAG, False, "Restart when code changes; needs the extra 'dev'.", scope="worker")
     job_log_lines: int = setting(COUNT, 1000, "Lines kept of a job's own log.", scope="worker", unit="lines", least=0)
     job_log_bytes: int = setting(SIZE, 256 * 1024, "Bytes kept of a job's own log.", scope="worker", least=0)

@@ -15,9 +15,10 @@ from jobfleet.clock import monotonic
 from jobfleet.config import JobConfig
 from jobfleet.errors import JobfleetError
 from jobfleet.metrics.tally import Tally
-from jobfleet.outcome import Crashed, Outcome, Preempted
+from jobfleet.outcome import Crashed, Outcome, Preempted, Witnessed
+from jobfleet.retry import Tries
 from jobfleet.services.lanes import Lanes
-from jobfleet.services.overdue import Overdue, Published
+from jobfleet.services.overdue import Overdue, Published, is_in_caller, worker_of
 from jobfleet.services.pausing import catch_up
 from jobfleet.services.relay import Relay
 from jobfleet.services.service import Service, drive
@@ -170,14 +171,15 @@ class Leases(Service):
 
     async def _reap(self, lane: Lane, ticked: Ticked) -> None:
         gone_us = round(self._config.gone_after * 1e6)
-        beside = Counter(held.run.child for held in ticked.overdue)
-        is_whole = len(ticked.overdue) < CHUNK
+        beside = Counter(worker_of(held.run.child) for held in ticked.overdue)
 
         def outcome(held: Held) -> Outcome:
             if self._published.present(held.run.child, ticked.now, gone_us):
                 return Preempted()
-            alone = is_whole and beside[held.run.child] == 1
-            return Crashed(f"its worker {held.run.child} is gone", alone=alone, failed_as="expired-lease")
+            reason, suspicion = f"its worker {held.run.child} is gone", Tries.parse(held.tries).suspicion
+            if suspicion.is_suspect and suspicion.suspects == 1 and is_in_caller(held.run.child):
+                return Crashed(reason, failed_as="expired-lease")  # it ran alone in that process
+            return Witnessed(reason, beside[worker_of(held.run.child)])
 
         reaped = await self._overdue.settle(lane, ticked.overdue, ticked.now, outcome, guard=settle.STILL_EXPIRED)
         self.tally.count("leases_expired_total", (lane.queue,), reaped)

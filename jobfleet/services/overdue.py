@@ -16,7 +16,7 @@ from jobfleet.codec import read_header, seal_record
 from jobfleet.config import JobConfig
 from jobfleet.errors import EncodingError
 from jobfleet.metrics.tally import Tally
-from jobfleet.outcome import Cancelled, Crashed, Outcome, Preempted, TimedOut
+from jobfleet.outcome import Cancelled, Crashed, Outcome, Preempted, TimedOut, Witnessed
 from jobfleet.retry import Fail, Park, Policy, Release, Retry, Tries, decide, policy_of, with_header
 from jobfleet.store.aio import AsyncStore
 from jobfleet.store.calls import settle
@@ -145,7 +145,7 @@ class Overdue:
             self._tally.count("jobs_retried_total", (lane.queue, reason))
 
     def _note(self, held: Held, outcome: Outcome) -> None:
-        reason = outcome.reason if isinstance(outcome, Crashed) else "given back"
+        reason = outcome.reason if isinstance(outcome, Crashed | Witnessed) else "given back"
         if isinstance(outcome, Preempted):
             reason = "its lease expired"
         elif isinstance(outcome, TimedOut):
@@ -165,6 +165,11 @@ def _header(envelope: bytes) -> dict[str, Any]:
 def worker_of(child: str) -> str:
     """The worker a child belongs to: ``<worker>.<number>``."""
     return child.rpartition(".")[0]
+
+
+def is_in_caller(child: str) -> bool:
+    """Whether that is a worker in a process of the user's (`Fleet.run_worker`): a job can end it as a whole."""
+    return child.endswith(".0")  # a supervisor counts its children from 1
 
 
 class Published:

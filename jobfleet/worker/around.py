@@ -17,7 +17,8 @@ from jobfleet.clock import to_seconds
 from jobfleet.errors import JobCancelled
 from jobfleet.outcome import Outcome, Raised, TimedOut
 from jobfleet.retry import Decision, Fail, Retry, describe
-from jobfleet.worker.executors.executor import Executor
+from jobfleet.worker.account import context_of
+from jobfleet.worker.executors.executor import Executor, OnEnd
 from jobfleet.worker.handlers import Handler
 from jobfleet.worker.injection import inject
 from jobfleet.worker.resources import Resources
@@ -51,6 +52,25 @@ class Around:
         self._resources = resources
         self.is_empty = hooks.is_empty and not middleware
         self.has_endings = bool(self._after or self._on_retry or self._on_failure)
+
+    def launch(
+        self, run: Run, handler: Handler, child: str, args: list[Any], kwargs: dict[str, Any], on_end: OnEnd
+    ) -> None:
+        """Call a run's function where it runs, within what stands around it."""
+        injection = handler.function.injection
+        stands_alone = self.is_empty and (not injection.resources or handler.where == "process")
+        if not stands_alone or (not injection.is_none and handler.where != "process"):
+            context = context_of(run, child, args, kwargs)
+            if stands_alone:
+                args, kwargs = inject(injection, context, args, kwargs)
+            elif self.has_endings:
+                run.context = context
+        run.executor = self._executors[handler.where if stands_alone else "async"]
+        if stands_alone:
+            run.executor.start(run, handler, args, kwargs, on_end)
+        else:
+            call = partial(self.call, run, handler, context)
+            run.executor.start(run, replace(handler, call=call), [args, kwargs], {}, on_end)
 
     async def call(
         self, run: Run, handler: Handler, context: JobContext, args: list[Any], kwargs: dict[str, Any]

@@ -8,7 +8,7 @@ The child writes, the supervisor reads; no message is sent for a job. The header
 
 A record has 136 bytes::
 
-    0       phase: free, claimed, started, returned
+    0       phase: free, claimed, started, returned, apart
     1       length of the id
     4..8    crc32 of token and id
     8..16   token
@@ -59,6 +59,13 @@ class Phase(IntEnum):
     CLAIMED = 1
     STARTED = 2
     RETURNED = 3
+    APART = 4
+    """Its code runs, but in another process: it has no part in this one's death."""
+
+    @property
+    def is_in_code(self) -> bool:
+        """Whether user code has the job, wherever it runs."""
+        return self in (Phase.STARTED, Phase.APART)
 
 
 class Posted(NamedTuple):
@@ -137,6 +144,10 @@ class Board:
         """Say that user code runs for it; only such jobs are charged when the child dies."""
         self._memory[place] = 2
 
+    def apart(self, place: int) -> None:
+        """Say that its user code runs in another process."""
+        self._memory[place] = 4
+
     def returned(self, place: int) -> None:
         """Say that user code has returned."""
         self._memory[place] = 3
@@ -209,11 +220,11 @@ def overdue(memory: mmap.mmap, now: float) -> dict[tuple[str, int], float]:
     (capacity,) = _capacity.unpack_from(memory, 0)
     found = {}
     for place in range(HEADER, HEADER + RECORD * capacity, RECORD):
-        if memory[place] == Phase.STARTED:
+        if memory[place] in (Phase.STARTED, Phase.APART):
             until, seconds = _limit.unpack_from(memory, place + _LIMIT)
             if until and until / TENTHS < now:
                 one = _read_one(memory, place)
-                if one is not None and one.phase is Phase.STARTED:
+                if one is not None and one.phase.is_in_code:
                     found[one.key] = seconds
     return found
 
@@ -224,7 +235,7 @@ def _read_one(memory: mmap.mmap, place: int) -> Posted | None:
         phase, length, checksum, token = _head.unpack_from(record)
         if phase == Phase.FREE:
             return None
-        if length <= ID_BYTES and phase <= Phase.RETURNED:
+        if length <= ID_BYTES and phase <= Phase.APART:
             name = record[16 : 16 + length]
             if zlib.crc32(name, zlib.crc32(record[8:16])) == checksum:
                 return Posted(Phase(phase), name.decode(errors="replace"), token)

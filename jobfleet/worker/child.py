@@ -109,6 +109,7 @@ class Child:
             store=store,
             tally=self._tally,
             modules=modules,
+            with_wards=True,
             on_buried=self._buried,
             on_condemned=self._condemned,
         )

@@ -90,13 +90,13 @@ class Enforcer:
             if kin.past[key] >= PATIENCE:
                 kin.verdicts.setdefault(key, TimedOut(limit))
         for key, (by, waited) in list(kin.asked.items()):
-            if phases.get(key) is not Phase.STARTED:
+            if not _is_in_code(phases, key):
                 del kin.asked[key]
             elif waited >= self._cancel_after:
                 kin.verdicts.setdefault(key, Cancelled(by))
             else:
                 kin.asked[key] = (by, waited + passed)
-        for key in [key for key in kin.verdicts if phases.get(key) is not Phase.STARTED]:
+        for key in [key for key in kin.verdicts if not _is_in_code(phases, key)]:
             del kin.verdicts[key]  # it has ended by itself, and its child settles it
         if kin.condemned_for is not None:
             kin.condemned_for += passed
@@ -124,13 +124,18 @@ class Enforcer:
     def _execute(self, kin: Kin, waited: float, phases: dict[Key, Phase]) -> None:
         """Kill the child once only condemned runs are left in it, or its grace is over."""
         others = {key: phase for key, phase in phases.items() if key not in kin.verdicts}
-        if kin.lone_since is None or Phase.STARTED in others.values():
+        if kin.lone_since is None or any(phase.is_in_code for phase in others.values()):
             kin.lone_since = waited
         is_due = not others or waited - kin.lone_since >= SENDING
         if kin.verdicts and not kin.is_leaving and (is_due or waited >= self._grace):
             log.error("child.killed child=%s for %s", kin.child, ", ".join(job_id for job_id, _ in kin.verdicts))
             kin.is_leaving = True
             kin.kill(signal.SIGKILL)
+
+
+def _is_in_code(phases: dict[Key, Phase], key: Key) -> bool:
+    phase = phases.get(key)
+    return phase is not None and phase.is_in_code
 
 
 def _told(verdict: TimedOut | Cancelled) -> str:

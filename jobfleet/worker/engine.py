@@ -23,6 +23,7 @@ from jobfleet.store.calls.control import stop
 from jobfleet.store.calls.settle import Item
 from jobfleet.store.keys import Keyspace, Lane
 from jobfleet.store.values import Claimed
+from jobfleet.suspicion import NO_SUSPICION, suspicion_of
 from jobfleet.worker import lines, withholding
 from jobfleet.worker.anteroom import Anteroom
 from jobfleet.worker.board import Board
@@ -31,7 +32,7 @@ from jobfleet.worker.counting import Counting
 from jobfleet.worker.desk import Desk
 from jobfleet.worker.elsewhere import Elsewhere
 from jobfleet.worker.endings import Endings
-from jobfleet.worker.executors.all import executors
+from jobfleet.worker.executors.all import add_wards, executors
 from jobfleet.worker.executors.executor import Stage
 from jobfleet.worker.finisher import Finishers
 from jobfleet.worker.handlers import Handlers
@@ -67,6 +68,7 @@ class Engine:
         store: With endless patience.
         tally: Where it counts.
         modules: What an isolated process loads.
+        with_wards: Whether suspects may run in processes apart.
         on_buried: Is told that the fleet believes this child dead.
         on_condemned: Is told of a run that only the end of this process can end; None where nobody can end it.
     """
@@ -77,6 +79,7 @@ class Engine:
         handlers: Handlers,
         *,
         modules: Sequence[str] = (),
+        with_wards: bool = False,
         child: str,
         board: Board,
         store: AsyncStore,
@@ -108,7 +111,9 @@ class Engine:
             on_stage=self._note_stage,
             on_condemned=on_condemned and self._condemned,
         )
+        self._handlers = handlers
         self._executors = executors(child, config, modules, handlers, board, self._ladder)
+        wards = add_wards(self._executors, child, config, modules, board) if with_wards else None
         keys = Keyspace(config.namespace)
         parents = Parents(store, keys)
         limits = Limits(max_bytes=config.max_payload, max_depth=config.max_depth)
@@ -149,6 +154,8 @@ class Engine:
             start=self._start_now,
             give_back=self._runner.abandon,
             changed=self._claimer.changed,
+            held=self._runs.__len__,
+            wards=wards,
         )
         self._stopper = Stopper(
             self._runs,
@@ -215,10 +222,10 @@ class Engine:
         self._most, self._on_spent = most, on_spent
 
     def _free(self) -> int:
-        """How many more jobs may be claimed: none beside a suspect, or when this process is to end."""
-        if self._anteroom or self._anteroom.is_alone or self._is_draining or self._ladder.condemned:
+        """How many more jobs may be claimed: none beside a suspect that runs alone, or when this process is to end."""
+        if self._anteroom.is_shut or self._is_draining or self._ladder.condemned:
             return 0
-        free = min(self._config.slots - self._running, self._board.room)
+        free = min(self._config.slots - self._running - len(self._anteroom), self._board.room)
         return free if self._most is None else min(free, self._most - self.taken)
 
     def _admit(self, lane: Lane, claimed: Claimed, until: float) -> None:
@@ -232,13 +239,15 @@ class Engine:
             self._runs[run.key] = run
             if claimed.functions and (item := withholding.withheld(grant, claimed)):
                 self._put_away(run, item)
-            elif grant.tries and run.is_suspect:
+            elif grant.tries and (suspicion := suspicion_of(grant.tries)).is_suspect:
+                run.suspicion, run.handler = suspicion, self._handlers.peek(grant.envelope)
                 self._anteroom.keep_suspect(run)
             elif fresh:
                 self._start(run)
             else:
                 self._anteroom.keep_stale(run)
-        self._start_suspect()
+        if self._anteroom:
+            self._anteroom.place()
         if self._most is not None and self.taken >= self._most:
             self._on_spent()
 
@@ -259,11 +268,6 @@ class Engine:
     def _start_now(self, run: Run) -> None:
         self._started_us = self.now_us()
         self._start(run)
-
-    def _start_suspect(self) -> None:
-        """Start a suspect once it is alone, also with what has ended and is not settled: that would be run again."""
-        if len(self._runs) == 1 and not self._is_draining:
-            self._anteroom.start_suspect()
 
     def _returned(self, run: Run) -> None:
         self._board.returned(run.place)
@@ -307,13 +311,12 @@ class Engine:
         if run.is_condemned:  # it has ended by itself, after all
             self._ladder.condemned.discard(run.key)
             self._claimer.changed()
+        if run.suspicion is not NO_SUSPICION:
+            self._anteroom.ended(run)
         if not self._runs:
             self._ended.set()
-            if self._anteroom.is_alone:
-                self._anteroom.is_alone = False
-                self._claimer.changed()
         elif self._anteroom:
-            self._start_suspect()
+            self._anteroom.place()
         if not had_room:
             self._claimer.changed()
 
@@ -324,7 +327,6 @@ class Engine:
             if run is not None:
                 run.until = until
         self._anteroom.renewed()
-        self._start_suspect()
 
     def lost(self, keys: Iterable[Key]) -> None:
         """Leases are lost: stop those runs, write nothing for them."""

@@ -13,7 +13,9 @@ from types import FunctionType, MappingProxyType, ModuleType
 from typing import Any
 
 from jobfleet.client.registry import JobFunction, Registry, module_name
+from jobfleet.codec import read_header
 from jobfleet.config import JobConfig
+from jobfleet.errors import EncodingError
 from jobfleet.model import seconds
 from jobfleet.model.ids import NAME_RULE
 from jobfleet.retry import Policy, policy_of
@@ -106,6 +108,13 @@ class Handlers:
         if self.registry.get(name) is not None or name in self._own or name in self._known:
             return True
         return self._config.allow_undecorated and self._defined(name) is not None
+
+    def peek(self, envelope: bytes) -> Handler | None:
+        """The handler of a job that is not opened yet; None where it does not come to run, as its start will tell."""
+        try:
+            return self.get(read_header(envelope)["function"])
+        except (UnknownFunction, EncodingError, KeyError, TypeError):
+            return None
 
     def adopt(self, name: str, function: JobFunction[..., Any, Any]) -> Handler:
         """The handler of a function that was found elsewhere; it is known by that name from now on."""

@@ -13,6 +13,7 @@ from jobfleet.outcome import Cancelled, Interrupted, LeaseLost, TimedOut
 from jobfleet.retry import Tries
 from jobfleet.store.keys import Lane
 from jobfleet.store.values import Grant
+from jobfleet.suspicion import NO_SUSPICION
 
 if TYPE_CHECKING:
     from jobfleet.client.context import JobContext
@@ -44,6 +45,8 @@ class Run:
         grant: What the claim answered.
         place: Its record on the board.
         until: Until when its lease is known to stand, by this machine's boot-time clock.
+        suspicion: What the deaths that its job has witnessed say of it, where it is a suspect.
+        is_apart: Whether it runs in a ward.
         header: The envelope's header, once opened.
         handler: What runs it, once found.
         executor: Where it runs, once it does.
@@ -73,6 +76,8 @@ class Run:
     """
 
     # Defaults stand at the class: a run that comes to nothing special never sets them.
+    suspicion = NO_SUSPICION
+    is_apart = False
     header: Mapping[str, Any] = {}
     handler: Handler | None = None
     executor: Executor | None = None
@@ -110,12 +115,6 @@ class Run:
         self.place = place
         self.until = until
         self.desk = desk
-
-    @property
-    def is_suspect(self) -> bool:
-        """Whether it was running beside others in a process that died: it must run alone."""
-        tries = self.grant.tries
-        return bool(tries) and tries.partition("\n")[0].endswith(":1")
 
     @property
     def must_stop(self) -> str | None:

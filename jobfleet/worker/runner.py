@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import Awaitable, Callable, Coroutine, Mapping, Sequence
-from dataclasses import replace
 from functools import partial
 from typing import Any
 
@@ -31,7 +30,6 @@ from jobfleet.worker.around import Around
 from jobfleet.worker.endings import Endings
 from jobfleet.worker.executors.executor import Died, Executor, OnEnd, Stage
 from jobfleet.worker.handlers import Handler, Handlers, UnknownFunction
-from jobfleet.worker.injection import inject
 from jobfleet.worker.ladder import Ladder, limits_of
 from jobfleet.worker.parents import Row
 from jobfleet.worker.resources import Resources
@@ -47,7 +45,7 @@ class Runner:
 
     Args:
         handlers: The functions.
-        executors: Where functions run, by `Handler.where`.
+        executors: Where functions run, by `Handler.where`; suspects in ``ward``, where there is one.
         resources: What functions share.
         ladder: Keeps the limits of runs, and stops them.
         child: The child's id.
@@ -145,25 +143,18 @@ class Runner:
             self._try(run, handler, opened)
 
     def _launch(self, run: Run, handler: Handler, args: list[Any], kwargs: dict[str, Any]) -> None:
-        injection = handler.function.injection
-        stands_alone = self._around.is_empty and (not injection.resources or handler.where == "process")
-        if not stands_alone or (not injection.is_none and handler.where != "process"):
-            context = context_of(run, self._child, args, kwargs)
-            if stands_alone:
-                args, kwargs = inject(injection, context, args, kwargs)
-            elif self._around.has_endings:
-                run.context = context
         if (handler.timeout or handler.hard_timeout or len(run.header) > 1) and handler.where != "batch":
             soft, hard = limits_of(run.header, handler, self._hard_grace)
             if soft or hard:
                 self._ladder.limit(run, soft, hard)
-        run.executor = self._executors[handler.where if stands_alone else "async"]
         on_end: OnEnd = partial(self._returned, run)
-        if stands_alone:
-            run.executor.start(run, handler, args, kwargs, on_end)
-        else:
-            call = partial(self._around.call, run, handler, context)
-            run.executor.start(run, replace(handler, call=call), [args, kwargs], {}, on_end)
+        if not run.is_apart:
+            self._around.launch(run, handler, self._child, args, kwargs, on_end)
+            return
+        if self._around.has_endings:  # they are called here; what stands around the run itself goes with it
+            run.context = context_of(run, self._child, args, kwargs)
+        run.executor = self._executors["ward"]
+        run.executor.start(run, handler, args, kwargs, on_end)
 
     def _open(self, run: Run) -> Opened | Outcome | UnknownFunction:
         meta = run.grant.meta

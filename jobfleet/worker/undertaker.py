@@ -1,19 +1,20 @@
 """When a child has died: bury it, and settle what it held, at once.
 
-Only jobs whose user code ran are charged. One of them alone is the culprit; several are suspects,
-and each runs alone until the culprit is known. A job that was only claimed, or had returned, is given
-back uncounted. Where a process was ended for the sake of a run that nothing else could end, that run
-ends as it was condemned to.
+Only a job whose code ran alone in the process is charged. Where several ran, each has witnessed the
+death, and runs again at once, uncounted (`jobfleet/suspicion.py`). A job that was only claimed, had
+returned, or ran in another process is given back. Where a process was ended for the sake of a run that
+nothing else could end, that run ends as it was condemned to.
 """
 
 from __future__ import annotations
 
 import signal
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 
 from jobfleet.errors import JobNotFound
-from jobfleet.outcome import Crashed, Interrupted, Outcome
+from jobfleet.outcome import Crashed, Interrupted, Outcome, Witnessed
+from jobfleet.retry import Tries
 from jobfleet.services.overdue import Overdue
 from jobfleet.services.unreadable import Unreadables
 from jobfleet.store.aio import AsyncStore
@@ -21,6 +22,7 @@ from jobfleet.store.calls import settle
 from jobfleet.store.calls.lease import CHUNK, bury
 from jobfleet.store.keys import Keyspace, Lane
 from jobfleet.store.values import Held
+from jobfleet.suspicion import suspects
 from jobfleet.worker.board import Phase, Posted
 
 
@@ -73,28 +75,55 @@ class Undertaker:
         Returns:
             How many jobs were settled.
         """
-        started = {(one.id, one.token) for one in posted if one.phase is Phase.STARTED}
-        alone = len(started) == 1
-
-        condemned = verdicts or {}
-
-        def outcome(held: Held) -> Outcome:
-            verdict = condemned.get((held.id, held.token))
-            if verdict is not None:
-                return verdict
-            if planned or (held.id, held.token) not in started:
-                return Interrupted()
-            return Crashed(reason, alone=alone, several_suspected=not alone)
-
+        guilty = _may_have_ended_it(posted)
         by_lane: dict[Lane, list[tuple[str, int]]] = {lane: [] for lane in lanes}
         for one in posted:
             with suppress(JobNotFound):  # no id of ours: whoever ticks the lane finds it
                 by_lane.setdefault(self._keys.lane_of(one.id), []).append(one.key)
+        found = [
+            (lane, await self._store.run(bury(lane, child, pairs[at : at + CHUNK])))
+            for lane, pairs in by_lane.items()
+            for at in range(0, max(len(pairs), 1), CHUNK)
+        ]
+        held = [one for _, buried in found for one in buried.held]
+        outcome = _outcomes(held, guilty, reason, {} if verdicts is None else verdicts, planned=planned)
         count = 0
-        for lane, pairs in by_lane.items():
-            for at in range(0, max(len(pairs), 1), CHUNK):
-                buried = await self._store.run(bury(lane, child, pairs[at : at + CHUNK]))
-                guard = settle.TOKEN_STANDS
-                count += await self._overdue.settle(lane, buried.held, buried.now, outcome, guard=guard)
-                count += await self._unreadables.set_aside(lane, buried.unreadable)
+        for lane, buried in found:
+            guard = settle.TOKEN_STANDS
+            count += await self._overdue.settle(lane, buried.held, buried.now, outcome, guard=guard)
+            count += await self._unreadables.set_aside(lane, buried.unreadable)
         return count
+
+
+def _may_have_ended_it(posted: Sequence[Posted]) -> set[tuple[str, int]]:
+    """The runs whose code was in the process; where there was none, those in processes of their own beside it."""
+    for phase in (Phase.STARTED, Phase.APART):
+        if runs := {one.key for one in posted if one.phase is phase}:
+            return runs
+    return set()
+
+
+def _outcomes(
+    held: Sequence[Held],
+    guilty: set[tuple[str, int]],
+    reason: str,
+    verdicts: Mapping[tuple[str, int], Outcome],
+    *,
+    planned: bool,
+) -> Callable[[Held], Outcome]:
+    """What the death means for each run that the child held."""
+    deaths = {(one.id, one.token): Tries.parse(one.tries).deaths for one in held if (one.id, one.token) in guilty}
+    among = suspects(deaths.values(), len(guilty) - len(deaths))
+    others = len(guilty) - 1
+
+    def outcome(one: Held) -> Outcome:
+        key = (one.id, one.token)
+        if key in verdicts:
+            return verdicts[key]
+        if planned or key not in guilty:
+            return Interrupted()
+        if not others:
+            return Crashed(reason)
+        return Witnessed(f"{reason}; {others} other job{'s' if others > 1 else ''} ran in it", among[deaths[key]])
+
+    return outcome

@@ -40,8 +40,8 @@ def test_neighbours_of_a_culprit_run_again_and_lose_nothing(programs: Programs, 
     assert {result.status for result in results.values()} == {JobStatus.COMPLETED}
     assert {result.retry_count for result in results.values()} == {0}
     starts = programs.history.starts()
-    assert starts[culprit] == 4, "once beside others, three times alone"
-    assert {starts[job_id] for job_id in neighbours} == {2}
+    assert starts[culprit] in {5, 6}, "twice in a child, perhaps once beside another suspect, three times alone"
+    assert {starts[job_id] for job_id in neighbours} <= {2, 3, 4}
     assert raw.hgetall(LANE.tries) == {}
     for job_id in [*neighbours, culprit]:
         fences = programs.history.fences(job_id)
@@ -89,22 +89,29 @@ def test_a_child_that_is_killed_is_replaced_and_its_jobs_run_at_once(programs: P
     assert victim not in worker.children()
 
 
+@pytest.mark.parametrize("wards", [0, 2])
 def test_suspects_do_not_hold_up_a_child_that_runs_a_long_job(
-    programs: Programs, fleet: Fleet, raw: redis.Redis, tmp_path: Path
+    programs: Programs, fleet: Fleet, raw: redis.Redis, tmp_path: Path, wards: int
 ) -> None:
     gate = tmp_path / "gate"
-    programs.ready()
+    programs.ready(suspect_processes=wards)
     long = fleet.enqueue(Job("gate", "hist.gate", (str(gate),)))
     programs.history.await_start(long)
     fleet.pause("default")
     suspect = fleet.enqueue(Job("nap", "hist.nap", (0.1,)))
-    raw.hset(LANE.tries, suspect, "0:0:0:0:1")
+    raw.hset(LANE.tries, suspect, "0:0:0:0:2:1")
     fleet.resume("default")
-    wait_until(lambda: raw.hexists(LANE.runs, suspect), timeout=LONG, why="the suspect is claimed")
+    wait_until(
+        lambda: raw.hexists(LANE.runs, suspect) or fleet.poll(suspect).status.is_final,
+        timeout=LONG,
+        why="the suspect is claimed",
+    )
     plain = fleet.enqueue(Job("nap", "hist.nap", (0.1,)))
 
     try:
-        assert settle_all(fleet, [plain], timeout=LONG)  # a third of a lease later the child gives the suspect up
+        # Where it has to be alone in the child, it is given up for a while.
+        assert settle_all(fleet, [plain] if not wards else [plain, suspect], timeout=LONG)
+        assert fleet.poll(long).status is JobStatus.RUNNING
     finally:
         gate.touch()
         settle_all(fleet, [long, suspect, plain])

@@ -94,8 +94,8 @@ def test_a_job_that_hears_no_cancellation_is_not_called_cancelled_while_it_runs(
 
 
 def dies(trial: Trial, function: str, *args: object) -> JobResult[object]:
-    """Run a job beside neighbours until it is found out: once among them, once alone."""
-    with trial.neighbours(runs=2):
+    """Run a job beside neighbours until it is found out: twice among them, then in a ward beside one, then alone."""
+    with trial.neighbours(runs=4):
         return trial.run(f"hostile.{function}", *args, max_crashes=1)
 
 
@@ -126,7 +126,7 @@ def test_a_job_that_stops_the_loop_is_found_among_its_neighbours(trial: Trial) -
 
 
 def test_a_neighbour_that_has_ended_is_not_run_again_when_a_suspect_dies_next(trial: Trial) -> None:
-    with trial.neighbours(runs=2):
+    with trial.neighbours(runs=4):
         result = trial.run("hostile.leave", 5, max_crashes=1)
 
     assert result.error_class == "crashed"

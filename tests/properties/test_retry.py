@@ -21,6 +21,7 @@ from jobfleet.outcome import (
     Succeeded,
     TimedOut,
     Unrunnable,
+    Witnessed,
 )
 from jobfleet.retry import (
     FRESH,
@@ -39,6 +40,7 @@ from jobfleet.retry import (
     backoff_us,
     decide,
 )
+from jobfleet.suspicion import NO_SUSPICION
 
 S = 1_000_000
 counts = st.integers(0, 12)
@@ -61,7 +63,8 @@ pasts = st.builds(
     crashes=counts,
     preemptions=counts,
     parked_since=st.just(0) | moments,
-    is_suspect=st.booleans(),
+    deaths=counts,
+    suspects=counts,
     history=st.lists(lines, max_size=HISTORY_RUNS).map(tuple),
 )
 errors: st.SearchStrategy[BaseException] = st.one_of(
@@ -71,7 +74,8 @@ errors: st.SearchStrategy[BaseException] = st.one_of(
     st.builds(Snooze, delays),
     st.builds(RetryAfter, delays),
 )
-crashes = st.builds(Crashed, st.text(), alone=st.booleans(), several_suspected=st.booleans())
+crashes = st.builds(Crashed, st.text())
+witnessed = st.builds(Witnessed, st.text(), st.integers(1, 10_000))
 outcomes: st.SearchStrategy[Outcome] = st.one_of(
     st.builds(Succeeded, st.integers()),
     st.builds(Raised, errors),
@@ -80,6 +84,7 @@ outcomes: st.SearchStrategy[Outcome] = st.one_of(
     st.builds(Unrunnable, st.text()),
     st.builds(Broken, st.text()),
     crashes,
+    witnessed,
     st.sampled_from([LeaseLost(), Interrupted(), Overdue(), Preempted()]),
 )
 
@@ -170,37 +175,37 @@ def test_runs_never_exceed_their_budgets(policy: Policy, story: list[Outcome], n
 
 
 @given(crashes, policies, pasts, moments)
-def test_only_a_crash_suffered_alone_fails_a_job(crash: Crashed, policy: Policy, tries: Tries, now_us: int) -> None:
-    decision = decide(crash, policy, tries, now_us)
-
-    over = tries.crashes + 1 >= policy.max_crashes
-    assert isinstance(decision, Fail) == (crash.alone and over)
-    assert isinstance(decision, Fail | Retry | Release)
-    if not isinstance(decision, Fail) and over:
-        assert decision.tries is not None
-        assert decision.tries.is_suspect
-        assert decision.tries.crashes == tries.crashes
-
-
-@given(crashes, policies, pasts, moments)
-def test_several_suspects_run_alone_next_time_and_are_charged_nothing(
+def test_a_crash_is_charged_and_has_its_job_run_alone(
     crash: Crashed, policy: Policy, tries: Tries, now_us: int
 ) -> None:
-    crash = replace(crash, alone=False, several_suspected=True)
-
     decision = decide(crash, policy, tries, now_us)
+
+    assert isinstance(decision, Fail if tries.crashes + 1 >= policy.max_crashes else Retry)
+    assert isinstance(decision, Fail | Retry)
+    assert spent(decision.tries) == (tries.failures, tries.crashes + 1, tries.preemptions)
+    if isinstance(decision, Retry):
+        assert decision.tries.suspicion.is_suspect
+        assert decision.tries.suspicion.width == 1
+
+
+@given(witnessed, policies, pasts, moments)
+def test_who_has_witnessed_a_death_goes_back_at_once_and_is_charged_nothing(
+    death: Witnessed, policy: Policy, tries: Tries, now_us: int
+) -> None:
+    decision = decide(death, policy, tries, now_us)
 
     assert isinstance(decision, Release)
     assert decision.tries is not None
-    assert (decision.delay_us, decision.tries.is_suspect, spent(decision.tries)) == (0, True, spent(tries))
+    assert (decision.delay_us, spent(decision.tries)) == (0, spent(tries))
+    assert decision.tries.suspicion == (tries.deaths + 1, death.suspects)
 
 
 @given(policies, pasts, moments)
 def test_suspicion_ends_with_a_run_that_its_process_survived(policy: Policy, tries: Tries, now_us: int) -> None:
-    decision = decide(Raised(ConnectionError()), policy, replace(tries, is_suspect=True), now_us)
+    decision = decide(Raised(ConnectionError()), policy, replace(tries, deaths=7, suspects=50), now_us)
 
     assert isinstance(decision, Retry | Fail)
-    assert not decision.tries.is_suspect
+    assert decision.tries.suspicion == NO_SUSPICION
 
 
 @given(policies, moments, st.integers(0, 2_000_000 * S))

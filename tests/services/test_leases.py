@@ -52,16 +52,17 @@ def counted(raw: redis.Redis, job_id: str) -> str:
     return text.decode().partition("\n")[0] if isinstance(text, bytes) else ""
 
 
-async def test_a_run_whose_worker_is_gone_counts_as_a_crash(
+async def test_runs_whose_worker_is_gone_have_witnessed_a_death_and_are_charged_nothing(
     raw: redis.Redis, store: AsyncStore, redis_url: str
 ) -> None:
-    ids = overdue(raw, "a", "b")
+    ids = overdue(raw, "a", "b") + overdue(raw, "c", child="gone:1:a.2") + overdue(raw, "d", child="other:1:a.1")
     Seed(raw, LANE).ticked()
 
-    await duty(store, redis_url).turn()
+    await duty(store, redis_url, max_crashes=1).turn()
 
-    assert [counted(raw, job_id) for job_id in ids] == ["0:1:0:0:0", "0:1:0:0:0"]
-    assert raw.zcard(LANE.ready[2]) == 2
+    assert [counted(raw, job_id) for job_id in ids] == [*["0:0:0:0:1:3"] * 3, "0:0:0:0:1:1"]
+    assert raw.zcard(LANE.ready[2]) == 4
+    assert raw.hlen(LANE.dead) == 0
 
 
 async def test_a_run_whose_worker_is_there_counts_as_a_preemption(
@@ -76,10 +77,11 @@ async def test_a_run_whose_worker_is_there_counts_as_a_preemption(
     assert counted(raw, job_id) == "0:0:1:0:0"
 
 
-async def test_a_run_lost_alone_is_dead_when_its_budget_is_spent(
+async def test_a_suspect_that_ran_alone_in_the_process_that_is_gone_is_charged(
     raw: redis.Redis, store: AsyncStore, redis_url: str
 ) -> None:
-    (job_id,) = overdue(raw, "a")
+    (job_id,) = overdue(raw, "a", child="caller:1:a.0")
+    raw.hset(LANE.tries, job_id, "0:0:0:0:3:1")
     Seed(raw, LANE).ticked()
 
     await duty(store, redis_url, max_crashes=1).turn()
@@ -89,14 +91,25 @@ async def test_a_run_lost_alone_is_dead_when_its_budget_is_spent(
     assert letter[b"reason"] == b"expired-lease"
 
 
-async def test_runs_lost_together_never_fail_for_it(raw: redis.Redis, store: AsyncStore, redis_url: str) -> None:
-    ids = overdue(raw, "a", "b")
+@pytest.mark.parametrize(
+    ("child", "tries", "after"),
+    [
+        ("gone:1:a.1", "0:0:0:0:3:1", "0:0:0:0:4:1"),  # its supervisor is gone as well, which no job of it ends
+        ("caller:1:a.0", "0:0:0:0:3:2", "0:0:0:0:4:1"),  # another one may have run beside it
+        ("caller:1:a.0", "0:0:0:0:1:1", "0:0:0:0:2:1"),
+    ],
+)
+async def test_without_certainty_nobody_is_charged_for_a_worker_that_is_gone(
+    raw: redis.Redis, store: AsyncStore, redis_url: str, child: str, tries: str, after: str
+) -> None:
+    (job_id,) = overdue(raw, "a", child=child)
+    raw.hset(LANE.tries, job_id, tries)
     Seed(raw, LANE).ticked()
 
     await duty(store, redis_url, max_crashes=1).turn()
 
     assert raw.hlen(LANE.dead) == 0
-    assert [counted(raw, job_id) for job_id in ids] == ["0:0:0:0:1", "0:0:0:0:1"]
+    assert counted(raw, job_id) == after
 
 
 async def test_nobody_is_judged_after_an_outage(raw: redis.Redis, store: AsyncStore, redis_url: str) -> None:
@@ -120,7 +133,7 @@ async def test_many_who_look_at_once_settle_each_run_once(raw: redis.Redis, stor
         await asyncio.gather(*(watcher.turn() for watcher in watchers))
 
     assert raw.zcard(LANE.lease) == 0
-    assert {counted(raw, job_id) for job_id in ids} == {"0:1:0:0:0"}
+    assert {counted(raw, job_id).rpartition(":")[0] for job_id in ids} == {"0:0:0:0:1"}
     assert raw.zcard(LANE.ready[2]) == 120
 
 

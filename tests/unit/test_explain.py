@@ -179,6 +179,12 @@ CASES = [
         "Running for 3 min on box:11:aa.2, run 2; its lease ends in 21 s unless it is renewed.",
     ),
     Case(
+        ReasonCode.SUSPECT,
+        replace(running(), tries=Tries.parse("1:0:0:0:2:13")),
+        "A suspect: it has witnessed 2 deaths of a process, the last as one of 13. It shares a process with 3 other "
+        "suspects at most, and may wait for a place in that child.",
+    ),
+    Case(
         ReasonCode.CANCELLING,
         running(cancel="ann", cancel_at=NOW - 20 * S, stage="raised"),
         "Asked to stop by ann 20 s ago; it has not ended yet (stage: raised).",
@@ -237,9 +243,8 @@ def test_a_reason_is_told_in_one_line(case: Case) -> None:
 @by_code
 def test_a_reason_is_all_that_is_told_unless_it_goes_beside_others(case: Case) -> None:
     beside = {ReasonCode.EXPIRING: ReasonCode.NEXT}
-    beside |= dict.fromkeys(
-        (ReasonCode.CANCELLING, ReasonCode.WORKER_GONE, ReasonCode.LEASE_EXPIRED), ReasonCode.RUNNING
-    )
+    running_too = ("suspect", "cancelling", "worker-gone", "lease-expired")
+    beside |= {ReasonCode(code): ReasonCode.RUNNING for code in running_too}
 
     assert set(reasons(case.seen)) == {case.code} | ({beside[case.code]} if case.code in beside else set())
 
@@ -363,22 +368,6 @@ def test_many_workers_are_named_in_part() -> None:
     crowd = tuple(replace(W2, id=f"w{number}") for number in range(9))
 
     assert "w4 (bulk) and 4 more." in texts(replace(waiting(), workers=crowd))[0]
-
-
-def test_a_worker_nobody_has_heard_of_is_gone_without_a_time() -> None:
-    told = reasons(replace(running(), workers=()))[ReasonCode.WORKER_GONE]
-
-    assert told.text == "Its worker box:11:aa is gone; the job is run again when its lease has ended."
-
-
-def test_a_lease_that_is_not_judged_yet_says_until_when() -> None:
-    told = reasons(running(deadline=NOW - 2 * S, hold=NOW + 15 * S))
-
-    assert told[ReasonCode.RUNNING].text == "Running for 3 min on box:11:aa.2, run 2."
-    assert told[ReasonCode.LEASE_EXPIRED].text == (
-        "Its lease ended 2 s ago: the next worker or reaper that looks takes it back, in 15 s at the soonest, "
-        "since nobody looked for a while."
-    )
 
 
 def test_nobody_in_particular_is_not_named() -> None:

@@ -18,12 +18,14 @@ from jobfleet.outcome import (
     Interrupted,
     LeaseLost,
     Outcome,
+    OutOfMemory,
     Overdue,
     Preempted,
     Raised,
     Succeeded,
     TimedOut,
     Unrunnable,
+    Witnessed,
 )
 from jobfleet.retry import (
     FRESH,
@@ -51,7 +53,7 @@ NOW = 1_700_000_000 * S
 TRANSIENT, PERMANENT = ErrorType.TRANSIENT, ErrorType.PERMANENT
 PLAIN = Policy(max_retries=2, retry_delay=5.0, retry_backoff=2.0, retry_jitter=False, max_crashes=3, unknown_grace=60)
 SPENT = Tries(failures=2, crashes=1, history=("1 5 before",))
-SUSPECT = Tries(crashes=1, is_suspect=True, history=("1 5 SIGSEGV",))
+SUSPECT = Tries(crashes=1, deaths=3, suspects=4, history=("1 5 SIGSEGV",))
 PARKED = Tries(parked_since=NOW - 30 * S, history=("1 5 no worker knows 'f'",))
 
 
@@ -93,7 +95,7 @@ TABLE: dict[str, tuple[Outcome, Tries, Decision]] = {
     ),
     "a failure clears suspicion and parking": (
         Raised(Busy()),
-        Tries(1, 1, 0, NOW - S, is_suspect=True),
+        Tries(1, 1, 0, NOW - S, deaths=2, suspects=50),
         Retry(10 * S, Tries(2, 1, history=(line(3, "Busy"),))),
     ),
     "retry after": (
@@ -119,34 +121,39 @@ TABLE: dict[str, tuple[Outcome, Tries, Decision]] = {
         Fail("timeout", TRANSIENT, Tries(3, 1, history=("1 5 before", line(4, "timed out after 0.5 s")))),
     ),
     "a first crash goes at once": (
-        Crashed("SIGKILL", alone=True),
+        Crashed("SIGKILL"),
         FRESH,
-        Retry(0, Tries(0, 1, history=(line(1, "SIGKILL"),))),
+        Retry(0, Tries(0, 1, deaths=2, suspects=1, history=(line(1, "SIGKILL"),))),
     ),
     "a second crash waits": (
-        Crashed("SIGKILL", alone=True),
+        Crashed("SIGKILL"),
         Tries(0, 1),
-        Retry(5 * S, Tries(0, 2, history=(line(2, "SIGKILL"),))),
+        Retry(5 * S, Tries(0, 2, deaths=2, suspects=1, history=(line(2, "SIGKILL"),))),
     ),
-    "a last crash alone fails": (
-        Crashed("SIGSEGV", alone=True),
+    "a last crash fails": (
+        Crashed("SIGSEGV"),
         Tries(0, 2),
         Fail("crashed", TRANSIENT, Tries(0, 3, history=(line(3, "SIGSEGV"),))),
     ),
-    "a last crash among others does not fail": (
-        Crashed("worker gone", alone=False),
-        Tries(0, 2),
-        Retry(10 * S, Tries(0, 2, is_suspect=True, history=(line(3, "worker gone"),))),
-    ),
-    "one of several suspects is charged nothing": (
-        Crashed("SIGKILL", alone=False, several_suspected=True),
+    "a death beside others is witnessed and charged to nobody": (
+        Witnessed("SIGKILL; 49 other jobs ran in it", 50),
         FRESH,
-        Release(0, Tries(is_suspect=True, history=(line(1, "SIGKILL"),))),
+        Release(0, Tries(deaths=1, suspects=50, history=(line(1, "SIGKILL; 49 other jobs ran in it"),))),
+    ),
+    "a death beside others is charged to nobody whose budget is spent": (
+        Witnessed("worker gone", 2),
+        Tries(0, 9),
+        Release(0, Tries(0, 9, deaths=1, suspects=2, history=(line(10, "worker gone"),))),
     ),
     "a suspect that crashes alone is charged and stays one": (
-        Crashed("SIGKILL", alone=True),
+        Crashed("SIGKILL"),
         SUSPECT,
-        Retry(5 * S, Tries(0, 2, is_suspect=True, history=("1 5 SIGSEGV", line(2, "SIGKILL")))),
+        Retry(5 * S, Tries(0, 2, deaths=3, suspects=1, history=("1 5 SIGSEGV", line(2, "SIGKILL")))),
+    ),
+    "out of memory is a crash of its own name": (
+        OutOfMemory("killed by the kernel"),
+        Tries(0, 2),
+        Fail("oom", TRANSIENT, Tries(0, 3, history=(line(3, "killed by the kernel"),))),
     ),
     "preempted": (Preempted(), SPENT, Retry(0, Tries(2, 1, 1, history=("1 5 before", line(4, "lease expired"))))),
     "unknown for the first time": (
@@ -200,7 +207,7 @@ def test_no_retries_means_that_the_first_failure_is_the_last() -> None:
 
 @pytest.mark.parametrize("max_crashes", [0, 1])
 def test_with_a_crash_budget_of_one_the_first_crash_alone_is_the_last(max_crashes: int) -> None:
-    decision = decide(Crashed("SIGKILL", alone=True), replace(PLAIN, max_crashes=max_crashes), FRESH, NOW)
+    decision = decide(Crashed("SIGKILL"), replace(PLAIN, max_crashes=max_crashes), FRESH, NOW)
 
     assert decision == Fail("crashed", TRANSIENT, Tries(0, 1, history=(line(1, "SIGKILL"),)))
 
@@ -288,34 +295,6 @@ def test_an_error_with_lone_surrogates_is_described_so_that_it_can_be_written() 
     assert text.encode().startswith(b"ValueError: no such file ")
 
 
-def test_history_is_one_line_a_run_and_bounded() -> None:
-    tries = FRESH
-    for attempt in range(15):
-        tries = replace(tries.noting(NOW, f"a\n\t{'b' * 1_000}"), failures=attempt + 1)
-
-    assert len(tries.history) == 10
-    assert tries.history[0].startswith(f"6 {NOW} a bbb")
-    assert {len(entry) for entry in tries.history} == {300}
-    assert Tries.parse(tries.dump()) == tries
-
-
-@pytest.mark.parametrize(
-    ("tries", "text"),
-    [
-        (FRESH, ""),
-        (Tries(1), "1:0:0:0:0"),
-        (Tries(1, 2, 3, 4, is_suspect=True, history=("a b", "c")), "1:2:3:4:1\na b\nc"),
-    ],
-)
-def test_tries_are_written_as_text_and_read_back(tries: Tries, text: str) -> None:
-    assert tries.dump() == text
-    assert Tries.parse(text) == tries
-
-
-def test_fields_that_a_later_version_adds_to_tries_are_passed_over() -> None:
-    assert Tries.parse("1:2:3:4:1:99:x\na") == Tries(1, 2, 3, 4, is_suspect=True, history=("a",))
-
-
 @pytest.mark.parametrize(
     ("repeated", "delay"), [(0, 5 * S), (1, 10 * S), (3, 40 * S), (9, 2560 * S), (10, 3600 * S), (100_000, 3600 * S)]
 )
@@ -391,7 +370,7 @@ def test_whether_a_time_out_is_final_is_for_the_function_to_say(lists: dict[str,
 
 
 def test_a_lease_that_ran_out_too_often_fails_a_job_under_its_own_name() -> None:
-    lost = Crashed("its worker is gone", alone=True, failed_as="expired-lease")
+    lost = Crashed("its worker is gone", failed_as="expired-lease")
 
     decision = decide(lost, replace(PLAIN, max_crashes=1), FRESH, NOW)
 

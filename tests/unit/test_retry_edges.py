@@ -24,6 +24,7 @@ from jobfleet.retry import (
     describe,
     with_header,
 )
+from jobfleet.suspicion import NO_SUSPICION
 
 S = 1_000_000
 NOW = 1_700_000_000 * S
@@ -55,7 +56,7 @@ def test_a_policy_has_these_defaults() -> None:
 
 def test_nothing_is_spent_at_first() -> None:
     assert (FRESH.failures, FRESH.crashes, FRESH.preemptions, FRESH.parked_since) == (0, 0, 0, 0)
-    assert (FRESH.is_suspect, FRESH.history, FRESH.attempt, FRESH.last_error) == (False, (), 1, None)
+    assert (FRESH.suspicion, FRESH.history, FRESH.attempt, FRESH.last_error) == (NO_SUSPICION, (), 1, None)
 
 
 def test_every_run_of_the_past_counts_for_the_number_of_the_next() -> None:
@@ -114,7 +115,7 @@ def test_a_run_out_of_memory_crashed_alone_under_its_own_name() -> None:
     reason = OutOfMemory("took more than 5 MB").reason
 
     assert decide(OutOfMemory("took more than 5 MB"), PLAIN, FRESH, NOW) == Retry(
-        0, Tries(0, 1, history=(line(1, reason),))
+        0, Tries(0, 1, deaths=2, suspects=1, history=(line(1, reason),))
     )
     assert decide(OutOfMemory("took more than 5 MB"), PLAIN, Tries(0, 2), NOW) == Fail(
         "oom", TRANSIENT, Tries(0, 3, history=(line(3, reason),))
@@ -123,7 +124,7 @@ def test_a_run_out_of_memory_crashed_alone_under_its_own_name() -> None:
 
 @pytest.mark.parametrize(("crashes", "delay"), [(0, 0), (1, 5 * S), (2, 10 * S), (3, 20 * S)])
 def test_the_delay_after_a_crash_grows_from_the_second_one_on(crashes: int, delay: int) -> None:
-    decision = decide(Crashed("SIGKILL", alone=True), replace(PLAIN, max_crashes=9), Tries(0, crashes), NOW)
+    decision = decide(Crashed("SIGKILL"), replace(PLAIN, max_crashes=9), Tries(0, crashes), NOW)
 
     assert isinstance(decision, Retry)
     assert (decision.delay_us, decision.tries.crashes) == (delay, crashes + 1)
@@ -179,7 +180,7 @@ def test_jitter_is_drawn_from_half_to_all() -> None:
 
     assert backoff_us(policy, 1, uniform=uniform) == 7_500_000
     assert decide(Raised(OSError()), policy, Tries(1), NOW, uniform=uniform).delay_us == 7_500_000  # type: ignore[union-attr]
-    assert decide(Crashed("x", alone=True), policy, Tries(0, 1), NOW, uniform=uniform).delay_us == 3_750_000  # type: ignore[union-attr]
+    assert decide(Crashed("x"), policy, Tries(0, 1), NOW, uniform=uniform).delay_us == 3_750_000  # type: ignore[union-attr]
     assert drawn == [(0.5, 1.0)] * 3
     assert backoff_us(PLAIN, 1, uniform=uniform) == 10 * S
     assert len(drawn) == 3, "none is drawn without jitter"

@@ -9,6 +9,7 @@ from jobfleet.clock import boottime
 from jobfleet.config import JobConfig
 from jobfleet.store.keys import Keyspace
 from jobfleet.store.values import Grant
+from jobfleet.suspicion import suspicion_of
 from jobfleet.worker.board import Board, Phase
 from jobfleet.worker.executors.batch import BatchExecutor
 from jobfleet.worker.executors.executor import Stage
@@ -46,6 +47,7 @@ class Scene:
         grant = Grant(job_id, number + 1, 0, 2, b"", tries, "")
         place = self.board.post(job_id, number + 1)
         run = Run(LANE, grant, place, boottime() + until, cast(Any, None))
+        run.suspicion = suspicion_of(tries)
         self.board.started(place)
 
         def note(value: object, error: BaseException | None) -> None:
@@ -94,7 +96,7 @@ async def test_a_suspect_has_a_batch_of_its_own() -> None:
     scene = Scene(wait=HOUR)
     scene.start(0)
 
-    scene.start(1, tries="0:1:0:0:1\n1 5 crashed")
+    scene.start(1, tries="0:0:0:0:2:3\n1 5 crashed")
 
     await scene.await_ended(1)
     assert scene.calls == [[1]]

@@ -21,6 +21,7 @@ from jobfleet.errors import StoreUnavailable
 from jobfleet.outcome import Cancelled, Crashed, OutOfMemory
 from jobfleet.store.keys import Keyspace
 from jobfleet.store.values import Grant
+from jobfleet.worker.board import HEADER, Board
 from jobfleet.worker.executors.executor import Died, Stage
 from jobfleet.worker.executors.process import ProcessExecutor
 from jobfleet.worker.handlers import Handlers
@@ -33,7 +34,7 @@ class Told(Run):
     """A run that remembers what it is asked for."""
 
     def __init__(self, grant: Grant) -> None:
-        super().__init__(Keyspace("jobfleet").lane("default", 0), grant, 0, 0.0, cast("Any", None))
+        super().__init__(Keyspace("jobfleet").lane("default", 0), grant, HEADER, 0.0, cast("Any", None))
         self.heard: list[object] = []
         self.kept = {"a": b"1"}
 
@@ -58,7 +59,7 @@ class Cellar:
     def __init__(self, registry: Registry) -> None:
         config = JobConfig(spare_processes=0)
         self.handlers = Handlers(registry, (), config)
-        self.executor = ProcessExecutor("w.1", config, ["cells"], is_wanted=False)
+        self.executor = ProcessExecutor("w.1", config, ["cells"], Board(None, 1), is_wanted=False)
 
     def start(self, name: str, *args: object) -> tuple[Told, asyncio.Future[object]]:
         """Start a run; its value or error is what the future holds."""
@@ -145,8 +146,8 @@ async def test_a_run_stopped_before_its_process_is_ready_never_starts(cellar: Ce
     ("before", "after", "outcome"),
     [
         (3, 4, OutOfMemory("killed by the kernel, which had no memory left in its control group")),
-        (4, 4, Crashed("its process died of SIGKILL", alone=True)),
-        (None, None, Crashed("its process died of SIGKILL, perhaps by the kernel for memory", alone=True)),
+        (4, 4, Crashed("its process died of SIGKILL")),
+        (None, None, Crashed("its process died of SIGKILL, perhaps by the kernel for memory")),
     ],
 )
 async def test_a_kill_that_nobody_here_sent_is_told_by_what_the_kernel_has_counted(
@@ -177,12 +178,12 @@ async def test_a_process_whose_death_somebody_else_has_waited_for_is_told_all_th
 
     error = await future
     assert isinstance(error, Died)
-    assert error.outcome == Crashed("its process exited with code 255", alone=True)
+    assert error.outcome == Crashed("its process exited with code 255")
 
 
 @pytest.mark.parametrize("spare", [0, 2])
 async def test_as_many_processes_are_kept_warm_as_the_settings_say(registry: Registry, cells: None, spare: int) -> None:
-    executor = ProcessExecutor("w.1", JobConfig(spare_processes=spare), ["cells"], is_wanted=True)
+    executor = ProcessExecutor("w.1", JobConfig(spare_processes=spare), ["cells"], Board(None, 1), is_wanted=True)
     await asyncio.sleep(0)
     try:
         assert len(executor._pool._idle) == len(executor._pool._all) == spare
@@ -216,4 +217,4 @@ async def test_without_pidfds_a_thread_sees_a_death(
 
     error = await future
     assert isinstance(error, Died)
-    assert error.outcome == Crashed("its process exited with code 7", alone=True)
+    assert error.outcome == Crashed("its process exited with code 7")

@@ -1,4 +1,4 @@
-"""A suspect runs alone: nothing is claimed beside it."""
+"""Suspects in the process of the caller, which has no wards: they run beside few others, or alone."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ def test_nothing_is_claimed_while_a_suspect_runs(
         return "beside" if not go_on.is_set() else "after"
 
     suspect = registry.register(hold, name="test.hold", fleet=fleet).enqueue()
-    raw.hset(LANE.tries, suspect.id, "0:1:0:0:1")
+    raw.hset(LANE.tries, suspect.id, "0:0:0:0:2:1")
     second = registry.register(other, name="test.other", fleet=fleet)
 
     with working():

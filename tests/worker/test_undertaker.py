@@ -74,7 +74,11 @@ def where(raw: redis.Redis, posted: list[Posted]) -> list[str]:
         ((Phase.RETURNED,), False, ["ready"]),
         ((Phase.STARTED,), True, ["ready"]),
         ((Phase.STARTED, Phase.CLAIMED, Phase.RETURNED), False, ["dead", "ready", "ready"]),
-        ((Phase.STARTED, Phase.STARTED), False, ["ready 0:0:0:0:1", "ready 0:0:0:0:1"]),
+        ((Phase.STARTED, Phase.STARTED), False, ["ready 0:0:0:0:1:2", "ready 0:0:0:0:1:2"]),
+        ((Phase.STARTED, Phase.APART), False, ["dead", "ready"]),
+        ((Phase.STARTED, Phase.STARTED, Phase.APART), False, ["ready 0:0:0:0:1:2", "ready 0:0:0:0:1:2", "ready"]),
+        ((Phase.APART,), False, ["dead"]),
+        ((Phase.APART, Phase.APART, Phase.CLAIMED), False, ["ready 0:0:0:0:1:2", "ready 0:0:0:0:1:2", "ready"]),
         ((Phase.STARTED, Phase.STARTED), True, ["ready", "ready"]),
     ],
 )
@@ -88,11 +92,35 @@ async def test_only_the_one_that_ran_alone_is_charged(
     assert (count, where(raw, posted)) == (len(phases), after)
 
 
+async def test_those_who_have_witnessed_most_are_suspected_first(raw: redis.Redis, undertaker: Undertaker) -> None:
+    posted = running(raw, *[Phase.STARTED] * 5)
+    for one, tries in zip(posted, ["0:0:0:0:3:9", "0:0:0:0:3:9", "0:0:0:0:1", "", ""], strict=True):
+        if tries:
+            raw.hset(LANE.tries, one.id, tries)
+
+    await undertaker.bury(CHILD, posted, [LANE], "its process died of SIGKILL")
+
+    assert where(raw, posted) == [
+        "ready 0:0:0:0:4:2", "ready 0:0:0:0:4:2", "ready 0:0:0:0:2:3", "ready 0:0:0:0:1:5", "ready 0:0:0:0:1:5",
+    ]  # fmt: skip
+
+
+async def test_a_run_that_another_has_taken_over_may_have_ended_the_process_all_the_same(
+    raw: redis.Redis, undertaker: Undertaker
+) -> None:
+    posted = running(raw, Phase.STARTED)
+    overtaken = Posted(Phase.STARTED, "default.0.lost", 99)
+
+    await undertaker.bury(CHILD, [*posted, overtaken], [LANE], "its process died of SIGKILL")
+
+    assert where(raw, posted) == ["ready 0:0:0:0:1:2"], "it did not run alone"
+
+
 @pytest.mark.parametrize(
     ("verdict", "planned", "after"),
     [
         (TimedOut(1.0), True, ["ready 1:0:0:0:0", "ready", "ready"]),
-        (TimedOut(1.0), False, ["ready 1:0:0:0:0", "ready 0:0:0:0:1", "ready"]),
+        (TimedOut(1.0), False, ["ready 1:0:0:0:0", "ready 0:0:0:0:1:2", "ready"]),
         (Cancelled("ann"), True, ["gone", "ready", "ready"]),
     ],
 )

@@ -11,6 +11,7 @@ from jobfleet.worker.executors.executor import Executor
 from jobfleet.worker.executors.loop import LoopExecutor
 from jobfleet.worker.executors.process import ProcessExecutor
 from jobfleet.worker.executors.thread import ThreadExecutor
+from jobfleet.worker.executors.ward import WardExecutor
 from jobfleet.worker.handlers import Handlers
 from jobfleet.worker.ladder import Ladder
 
@@ -32,7 +33,25 @@ def executors(
     made: dict[str, Executor] = {
         "async": LoopExecutor(),
         "thread": ThreadExecutor(),
-        "process": ProcessExecutor(child, config, modules, is_wanted=bool(handlers.isolated)),
+        "process": ProcessExecutor(child, config, modules, board, is_wanted=bool(handlers.isolated)),
     }
     made["batch"] = BatchExecutor(made, board, ladder, slots=config.slots, hard_grace=config.hard_grace)
     return made
+
+
+def add_wards(
+    made: dict[str, Executor], child: str, config: JobConfig, modules: Sequence[str], board: Board
+) -> WardExecutor | None:
+    """Add the executor of suspects, under ``ward``; None where the settings want none.
+
+    Args:
+        made: The executors of the child.
+        child: The child they belong to.
+        config: The settings.
+        modules: What the processes load.
+        board: The child's.
+    """
+    if not config.suspect_processes:
+        return None
+    wards = made["ward"] = WardExecutor(child, config, modules, board)
+    return wards

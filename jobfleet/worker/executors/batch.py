@@ -116,7 +116,7 @@ class BatchExecutor:
             self._loop.call_soon(on_end, None, TypeError(f"{function.name} {error}"))
             return
         member = self._members[run.key] = Member(run, element, filled, on_end)
-        if run.is_suspect:
+        if run.suspicion.is_suspect:
             self._call(handler, [member])
             return
         self._board.claimed(run.place)  # nobody is charged for what only waits

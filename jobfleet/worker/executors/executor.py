@@ -6,7 +6,7 @@ from collections.abc import Callable
 from enum import IntEnum
 from typing import TYPE_CHECKING, Any, Protocol
 
-from jobfleet.outcome import Crashed, OutOfCpu, OutOfMemory
+from jobfleet.outcome import Crashed, Interrupted, OutOfCpu, OutOfMemory, Witnessed
 
 if TYPE_CHECKING:
     from jobfleet.worker.handlers import Handler
@@ -25,9 +25,9 @@ class Stage(IntEnum):
 
 
 class Died(Exception):  # no error of the job's
-    """The process that a run had for itself is gone, or of no use any more; the outcome says why."""
+    """The process of a run, which is not the worker's, is gone, or of no use any more; the outcome says why."""
 
-    def __init__(self, outcome: Crashed | OutOfMemory | OutOfCpu) -> None:
+    def __init__(self, outcome: Crashed | Witnessed | OutOfMemory | OutOfCpu | Interrupted) -> None:
         self.outcome = outcome
         super().__init__(str(outcome))
 

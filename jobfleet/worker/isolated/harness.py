@@ -7,40 +7,31 @@ a plain function as `JobCancelled`, raised by a signal handler, so that it inter
 from __future__ import annotations
 
 import asyncio
-import importlib
-import logging
 import queue
 import signal
-import sys
 import threading
-import traceback
 from collections.abc import Callable, Iterator
-from contextlib import suppress
 from typing import Any
 
 from jobfleet.client.isolation import size_text
-from jobfleet.client.registry import REGISTRY, JobFunction
 from jobfleet.codec import Limits, encode, open_envelope
 from jobfleet.config import JobConfig
 from jobfleet.errors import JobCancelled
-from jobfleet.logs import set_up_logs
 from jobfleet.model import split_id
-from jobfleet.services.modules import load_modules
 from jobfleet.store.keys import Keyspace
 from jobfleet.store.values import Grant
 from jobfleet.worker.account import context_of
-from jobfleet.worker.capture import start_capture
 from jobfleet.worker.current import CURRENT
-from jobfleet.worker.handlers import Handler, Handlers, UnknownFunction
+from jobfleet.worker.handlers import Handler, Handlers
 from jobfleet.worker.injection import inject
 from jobfleet.worker.isolated import limits
 from jobfleet.worker.isolated.line import Talker
+from jobfleet.worker.isolated.loading import find, flush, loop_factory, missing
 from jobfleet.worker.isolated.port import IsolatedRun
 from jobfleet.worker.isolated.ties import end_group, has_children
 from jobfleet.worker.isolated.told import Told, tell
 from jobfleet.worker.resources import Resources
 
-log = logging.getLogger("jobfleet.worker")
 INTERRUPT = signal.SIGUSR2
 CLOSING = 0.3
 """Seconds that resources may take to close; the worker's process waits little longer."""
@@ -56,9 +47,13 @@ class Harness:
         talker: The way up.
         child: The child whose jobs it runs.
         config: The settings.
+        handlers: The functions.
     """
 
-    def __init__(self, frames: Iterator[list[Any]], talker: Talker, child: str, config: JobConfig) -> None:
+    def __init__(
+        self, frames: Iterator[list[Any]], talker: Talker, child: str, config: JobConfig, handlers: Handlers
+    ) -> None:
+        self._handlers = handlers
         self._frames = frames
         self._talker = talker
         self._child = child
@@ -75,21 +70,6 @@ class Harness:
         self._main = threading.main_thread().ident or 0
         self._is_bound_for_good = False
 
-    def load(self, modules: list[str], app_dir: str) -> bool:
-        """Import the user's modules, in this process; whether that went well."""
-        set_up_logs(self._config, worker=self._child, current=CURRENT.get)
-        try:
-            loaded, registry = load_modules(modules, app_dir)
-            self._handlers = Handlers(registry or REGISTRY, loaded, self._config)
-        except BaseException as error:  # noqa: BLE001 - whatever the user's module raises while it is imported
-            shown = "".join(traceback.format_exception(error)).encode("utf-8", "replace").decode()
-            log.error("isolated.refused %s", shown)
-            self._talker.send("refused", f"{type(error).__name__} while its modules were imported")
-            return False
-        start_capture(owns_process=True)
-        self._talker.send("ready")
-        return True
-
     def serve(self) -> None:
         """Run jobs until this process is told to leave; it ends with the worker's process in any case."""
         self._take_signals()
@@ -99,7 +79,7 @@ class Harness:
             self._run = run
             told = self._carry_out(run, order)
             self._run = None
-            _flush()
+            flush()
             self._talker.send("ended", run.number, told, not has_children() and not self._is_bound_for_good)
             del job, run, order, told
         if self._loops is not None:
@@ -154,13 +134,9 @@ class Harness:
 
     def _carry_out(self, run: IsolatedRun, order: dict[str, Any]) -> Told:
         try:
-            handler = self._find(order["name"], order["module"], order["qualname"])
+            handler = find(self._handlers, order)
         except Exception as error:  # noqa: BLE001 - whatever the user's module raises while it is imported
-            return {
-                "how": "missing",
-                "reason": f"{order['name']!r} cannot be found in a process of its own ({type(error).__name__}). Put it "
-                "at the top level of a module that can be imported, or leave run_in='process' out.",
-            }
+            return missing(order, error)
         self._take_signals()  # each time: an earlier job may have thought otherwise
         limits.be_nice(order["nice"])
         memory, bounds = order["memory"], limits.Bounds()
@@ -208,7 +184,7 @@ class Harness:
 
     def _await(self, run: IsolatedRun, call: Callable[[], Any]) -> Any:
         if self._loops is None:
-            runner = asyncio.Runner(loop_factory=_loop_factory())
+            runner = asyncio.Runner(loop_factory=loop_factory())
             runner.get_loop()  # it is made on demand, and the hearing thread must not be the one to ask first
             self._loops = runner
         value, error = self._loops.run(self._tasked(run, call))
@@ -234,34 +210,6 @@ class Harness:
                 task.cancel()
             if left:
                 await asyncio.wait(left, timeout=LEFTOVERS)
-
-    def _find(self, name: str, module: str, qualname: str) -> Handler:
-        """A function by its name, else by the place where the worker's process found it."""
-        try:
-            return self._handlers.get(name)
-        except UnknownFunction:
-            found: Any = importlib.import_module(module)
-            for part in qualname.split("."):
-                found = getattr(found, part)
-            if not isinstance(found, JobFunction):
-                found = JobFunction(found, name=name, options={})
-            return self._handlers.adopt(name, found)
-
-
-def _flush() -> None:
-    """Let out what a job has printed: this process may be killed, or idle for long."""
-    for stream in (sys.stdout, sys.stderr):
-        with suppress(Exception):
-            stream.flush()
-
-
-def _loop_factory() -> Callable[[], asyncio.AbstractEventLoop] | None:
-    try:
-        import uvloop
-    except ImportError:
-        return None
-    factory: Callable[[], asyncio.AbstractEventLoop] = uvloop.new_event_loop
-    return factory
 
 
 async def _kept(call: Callable[[], Any]) -> tuple[Any, BaseException | None]:

@@ -134,7 +134,7 @@ class Talker:
         self._file = _file_of(sock)
         self._frames: queue.SimpleQueue[tuple[Any, ...] | None] = queue.SimpleQueue()
         self._lock = threading.Lock()
-        self._latest: tuple[Any, ...] | None = None
+        self._latest: dict[Any, tuple[Any, ...]] = {}
         self._thread = threading.Thread(target=self._write, name="jobfleet-talker", daemon=True)
         self._thread.start()
 
@@ -142,15 +142,23 @@ class Talker:
         """Send a frame, from any thread."""
         self._frames.put(frame)
 
+    def say(self, *frame: Any) -> None:
+        """Send a frame and return when it is on its way; for what is said before any job runs."""
+        try:
+            self._sock.sendall(_packed(frame))
+        except OSError:
+            self._on_cut()
+
     def hint(self, *frame: Any) -> None:
         """Send a frame unless too many wait already, from any thread."""
         if self._frames.qsize() < HINTS:
             self._frames.put(frame)
 
     def report(self, *frame: Any) -> None:
-        """Send a report unless a later one overtakes it, from any thread."""
+        """Send a report of a run (its number comes second) unless a later one overtakes it, from any thread."""
         with self._lock:
-            is_first, self._latest = self._latest is None, frame
+            is_first = not self._latest
+            self._latest[frame[1]] = frame
         if is_first:
             self._frames.put(None)
 
@@ -159,10 +167,10 @@ class Talker:
         self._frames.put(OVER)
         self._thread.join()
 
-    def _take(self) -> tuple[Any, ...] | None:
+    def _take(self) -> list[tuple[Any, ...]]:
         with self._lock:
-            latest, self._latest = self._latest, None
-        return latest
+            latest, self._latest = self._latest, {}
+        return list(latest.values())
 
     def _write(self) -> None:
         due = 0.0
@@ -177,12 +185,12 @@ class Talker:
                 if not is_waiting:
                     self._look()
                     continue
-            out = []
+            out: list[tuple[Any, ...]] = []
             if is_waiting and (frame is not None or monotonic() >= due):
                 is_waiting = False
                 if latest := self._take():
                     due = monotonic() + REPORT_EVERY
-                    out.append(latest)
+                    out += latest
             if frame:
                 out.append(frame)
             try:

@@ -2,7 +2,8 @@
 
 MAX is the largest payload in bytes.
 
-Started fresh, never forked from a process with threads. What it is to load comes in the first frame.
+It runs one job after the other, or as a ward several at once. Started fresh, never forked from a process
+with threads. What it is to load comes in the first frame.
 """
 
 from __future__ import annotations
@@ -17,7 +18,9 @@ from jobfleet.config import JobConfig
 from jobfleet.worker.isolated.harness import Harness
 from jobfleet.worker.isolated.limits import offer_for_memory
 from jobfleet.worker.isolated.line import Talker, heard
+from jobfleet.worker.isolated.loading import load
 from jobfleet.worker.isolated.ties import end_group, tie
+from jobfleet.worker.isolated.ward import Ward
 
 
 def main() -> None:
@@ -34,12 +37,14 @@ def main() -> None:
     sock.set_inheritable(False)
     os.register_at_fork(after_in_child=sock.close)  # a job's child must not answer for it
     frames = heard(sock, most)
-    _, child, settings, modules, app_dir, path = next(frames)
+    word, child, settings, modules, app_dir, path = next(frames)
     sys.path[:] = path
     talker = Talker(sock, end_group)
-    harness = Harness(frames, talker, child, JobConfig(**settings))
-    if harness.load(modules, app_dir):
-        harness.serve()
+    config = JobConfig(**settings)
+    handlers = load(talker, child, config, modules, app_dir)
+    if handlers is not None:
+        serving: Harness | Ward = (Ward if word == "ward" else Harness)(frames, talker, child, config, handlers)
+        serving.serve()
     talker.close()
 
 

@@ -10,7 +10,7 @@ import asyncio
 import logging
 import sys
 import time
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 
 from jobfleet.client.isolation import Isolation
 from jobfleet.clock import monotonic
@@ -26,6 +26,23 @@ LEAVING = 1.0
 STEP = 0.002
 BACK_OFF = 5.0
 """Seconds before the next attempt when a spare process could not be started."""
+
+
+def dismiss_all(cells: Iterable[Cell]) -> None:
+    """Let processes leave that have nothing to do, and wait a moment until those that are ready have."""
+    leaving = []
+    for cell in cells:
+        cell.dismiss()
+        if cell.is_ready:
+            leaving.append(cell)
+    deadline = monotonic() + LEAVING
+    while monotonic() < deadline and not all(cell.has_ended() for cell in leaving):
+        time.sleep(STEP)
+
+
+def greeting(word: str, child: str, config: JobConfig, modules: Sequence[str]) -> list[object]:
+    """The first frame to a process: ``hello``, or ``ward`` to one that runs several jobs at once; what it loads."""
+    return [word, child, config.plain(), list(modules), str(config.app_dir), [str(path) for path in sys.path]]
 
 
 class Pool:
@@ -131,13 +148,10 @@ class Pool:
         self._is_closed = True
         if self._filling is not None:
             self._filling.cancel()
-        leaving = [cell for cell in self._idle if cell.is_ready]
-        for cell in list(self._idle):
+        idle = list(self._idle)
+        for cell in idle:
             self._forget(cell)
-            cell.dismiss()
-        deadline = monotonic() + LEAVING
-        while monotonic() < deadline and not all(cell.has_ended() for cell in leaving):
-            time.sleep(STEP)
+        dismiss_all(idle)
         for cell in self._all:
             cell.close()
         self._all.clear()
@@ -145,14 +159,7 @@ class Pool:
 
     def _start(self, environment: dict[str, str]) -> Cell:
         config = self._config
-        hello = [
-            "hello",
-            self._child,
-            config.plain(),
-            self._modules,
-            str(config.app_dir),
-            [str(path) for path in sys.path],
-        ]
+        hello = greeting("hello", self._child, config, self._modules)
         cell = Cell(hello, max_payload=config.max_payload, environment=environment, on_death=self._died)
         self._all.add(cell)
         return cell

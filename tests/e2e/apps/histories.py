@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import os
 import re
+import sys
 import threading
 import time
 from collections.abc import Iterator
@@ -216,3 +217,33 @@ async def undecodable(ctx: JobContext, kind: str) -> None:
     """Raise an error whose text holds a byte that no encoding could read, as names of files may."""
     note("start", ctx)
     raise {"ValueError": ValueError, "RuntimeError": RuntimeError}[kind]("no such file: caf\udce9")
+
+
+PAIRED: list[str] = []
+
+
+@job(name="hist.pair")
+async def pair(ctx: JobContext, mark: str, gate: str) -> int:
+    """End the process once two of these are in it; else run until a file is there."""
+    PAIRED.append(ctx.job_id)
+    with Path(mark).open("a") as file:
+        file.write(f"{os.getpid()}\n")
+    with noted(ctx):
+        while not Path(gate).exists():
+            await asyncio.sleep(STEP)
+            if len(PAIRED) > 1:
+                os._exit(7)
+    return ctx.fence
+
+
+def _hide() -> None:
+    """Register a function that isolated processes do not find."""
+
+    @job(name="hist.hidden")
+    async def hidden(ctx: JobContext) -> None:
+        with noted(ctx):
+            pass
+
+
+if "isolated" not in str(getattr(sys.modules["__main__"], "__spec__", "")):
+    _hide()
