@@ -321,10 +321,12 @@ class Known(NamedTuple):
     Attributes:
         is_new: Nobody has told yet what this kind knows.
         kinds: The kinds that live.
+        mended: How many keys held something else, which was deleted.
     """
 
     is_new: bool
     kinds: frozenset[str]
+    mended: int
 
 
 class KindSeen(NamedTuple):

@@ -20,7 +20,7 @@ from jobfleet.store.calls.lease import leave_to
 from jobfleet.store.calls.presence import kinds
 from jobfleet.store.keys import Keyspace
 from jobfleet.store.values import NOTHING, KindSeen, Leave
-from jobfleet.worker.kinds import Kind
+from jobfleet.worker.kinds import KIND_RULE, Kind
 
 if TYPE_CHECKING:
     from jobfleet.worker.run import Run
@@ -95,7 +95,8 @@ class Elsewhere:
         for kind, other in self._others.items():
             serves = queue in other.functions.get("", "").split()
             for name, home in other.functions.items():
-                if name and (home == queue or name in met) and not self._knows(name):
+                is_near = home == queue or name in met
+                if is_near and NAME_RULE.fullmatch(name) and not self._knows(name):
                     knowers = left.setdefault(name, [])
                     if serves:
                         knowers.append(kind)
@@ -107,14 +108,18 @@ class Elsewhere:
         if set(kinds) - {self._kind} != self._others.keys():
             self._ask("")
 
-    async def look(self, function: str = "") -> int:
+    async def look(self) -> None:
+        """Look which kinds live, and wait for the answer."""
+        await self._ask("")
+
+    async def _look(self, function: str) -> int:
         """Look which kinds live; answer how many workers of an earlier version may know a function."""
         had = dict(self._others)
         seen = await self._store.run(kinds(self._keys, gone_us=self._gone_us, function=function, had=had))
         others = {
             row.kind: row if row.functions else KindSeen(row.kind, row.worker, had[row.kind].functions)
             for row in seen.kinds
-            if row.kind != self._kind and (row.functions or row.kind in had)
+            if row.kind != self._kind and KIND_RULE.fullmatch(row.kind) and (row.functions or row.kind in had)
         }
         is_changed = others.keys() != self._others.keys()
         self._others = others
@@ -135,7 +140,7 @@ class Elsewhere:
 
     async def _look_once(self, function: str) -> int:
         try:
-            return await self.look(function)
+            return await self._look(function)
         except JobfleetError as error:
             log.warning("worker.unsure which functions other workers know cannot be told: %s", error)
             return 1

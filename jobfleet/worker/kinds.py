@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import hashlib
+import re
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 if TYPE_CHECKING:
     from jobfleet.client.registry import JobFunction
 
+KIND_RULE = re.compile(r"[0-9a-f]{16}")
 DEFAULT = "default"
 """The queue of functions that name none."""
 

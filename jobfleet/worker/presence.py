@@ -131,6 +131,10 @@ class Presence:
         for kind in kinds:
             functions = None if kind.id in self._told else kind.functions
             known = await self._know(kind.id, functions)
+            if known.mended:
+                log.warning(
+                    "worker.mended keys=%d held no kinds of workers: they were deleted, and are told anew", known.mended
+                )
             if known.is_new:  # Redis has lost it
                 known = await self._know(kind.id, kind.functions)
             self._told.add(kind.id)

@@ -34,6 +34,18 @@ def test_those_that_are_silent_do_not_live(world: World) -> None:
     assert world.refused(kinds(world.keys, gone_us=20 * S)) == KindsSeen(0, ())
 
 
+def test_what_is_of_another_type_is_passed_over(world: World) -> None:
+    world.run(know(world.keys, "w1", "k1", gone_us=20 * S, functions=ONE))
+    world.run(know(world.keys, "w2", "k2", gone_us=20 * S, functions=TWO))
+    world.run(know(world.keys, "w3", "k3", gone_us=20 * S, functions=TWO))
+    for key in (world.keys.kind("k1"), world.keys.knowers("k2")):
+        world.raw.set(key, "x")
+
+    assert world.refused(kinds(world.keys, gone_us=20 * S)).kinds == (KindSeen("k3", "w3", TWO),)
+    world.raw.set(world.keys.kinds, "x")
+    assert world.refused(kinds(world.keys, gone_us=20 * S)) == KindsSeen(0, ())
+
+
 def test_workers_that_tell_no_kind_may_know_what_was_published(world: World) -> None:
     world.run(know(world.keys, "w1", "k1", gone_us=20 * S, functions=ONE))
     world.raw.zadd(world.keys.workers, {"w1": world.seed.at(-1), "old": world.seed.at(-1), "gone": world.seed.at(-21)})

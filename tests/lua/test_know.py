@@ -35,6 +35,16 @@ def test_a_kind_of_which_nothing_is_kept_is_asked_for(world: World) -> None:
     assert world.state() == {"knowers:k1": {"w1": "now"}}
 
 
+def test_keys_that_hold_something_else_are_written_anew(world: World) -> None:
+    for key in (world.keys.kinds, world.keys.kind("k1"), world.keys.knowers("k1")):
+        world.raw.set(key, "x")
+
+    answer = world.run(know(world.keys, "w1", "k1", gone_us=20 * S, functions=TOLD))
+
+    assert (answer.mended, answer.is_new, answer.kinds) == (3, False, frozenset({"k1"}))
+    assert world.state() == {"kinds": {"k1": "now"}, "kind:k1": TOLD, "knowers:k1": {"w1": "now"}}
+
+
 def test_kinds_and_workers_that_are_silent_are_let_go(world: World) -> None:
     world.raw.zadd(world.keys.kinds, {"gone": world.seed.at(-30), "silent": world.seed.at(-10)})
     world.raw.zadd(world.keys.knowers("k1"), {"gone": world.seed.at(-30), "silent": world.seed.at(-10)})

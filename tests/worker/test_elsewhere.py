@@ -7,9 +7,12 @@ from contextlib import ExitStack
 from typing import Any
 
 import pytest
+import redis
 
 from jobfleet import Fleet, Job, JobResult, JobStatus
 from jobfleet.client.registry import Registry
+from jobfleet.store.keys import Keyspace
+from jobfleet.worker.kinds import kind_of
 from tests.support.fleet import LONG, settle_all
 from tests.support.waiting import wait_until
 from tests.worker.conftest import Working
@@ -132,3 +135,31 @@ def await_left(fleet: Fleet, job_id: str) -> None:
     busy = fleet.enqueue_many([Job("after", "one.run", (-2,))])
     settle_all(fleet, [one.id for one in busy])
     wait_until(lambda: fleet.poll(job_id).status is JobStatus.QUEUED, timeout=LONG, why="it waits")
+
+
+@pytest.mark.parametrize("key", ["kinds", "kind:{kind}", "knowers:{kind}"])
+@pytest.mark.parametrize("poison", ["text", "list", "garbage"])
+def test_whatever_stands_where_kinds_are_told_the_worker_works_on(
+    fleet: Fleet, stranger: Strangers, working: Working, raw: redis.Redis, key: str, poison: str
+) -> None:
+    one, other = stranger("one.run"), stranger("other.run")
+    kind = kind_of(other.space.registry.functions, ["default"]).id
+    name = Keyspace("jobfleet").tag + key.format(kind=kind)
+    with working(of=other):
+        wait_until(fleet.workers, timeout=LONG, why="it is there")
+        if poison != "garbage" or raw.type(name) == b"none":
+            raw.delete(name)
+        if poison == "text":
+            raw.set(name, "x")
+        elif poison == "list":
+            raw.rpush(name, "x")
+        elif key == "kind:{kind}":
+            raw.hset(name, mapping={b"\xff": b"default", "a b\nc 19": "default", "": b"\xff default", "f": "default"})
+        else:
+            members: Any = {b"\xff": 9e15, "a b\nc": 9e15, "0" * 5000: 9e15}
+            raw.zadd(name, members)
+        with working(of=one):
+            assert fleet.wait(fleet.enqueue(Job("x", "one.run", (-1,))), timeout=LONG).result == 1
+            assert fleet.explain(fleet.enqueue(Job("x", "one.run", (-1,)))).status is not None
+            assert fleet.doctor().findings
+            wait_until(lambda: len(fleet.workers()) == 2, timeout=LONG, why="both live")

@@ -95,7 +95,7 @@ def know(
         load("know"),
         (keys.kinds, keys.kind(kind), keys.knowers(kind)),
         (worker, kind, gone_us, keys.control, *told),
-        lambda reply: Known(bool(reply[2]), frozenset(part.decode() for part in reply[3])),
+        lambda reply: Known(bool(reply[2]), frozenset(text_of(part) for part in reply[3]), int(reply[4])),
     )
 
 
@@ -125,7 +125,7 @@ def _kinds(reply: Reply) -> KindsSeen:
 
 
 def _texts(pairs: Reply) -> dict[str, str]:
-    texts = [part.decode(errors="replace") for part in pairs]
+    texts = [text_of(part) for part in pairs]
     return dict(zip(texts[::2], texts[1::2], strict=True))
 
 

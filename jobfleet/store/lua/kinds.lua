@@ -23,16 +23,18 @@ local now = now_us()
 local since = int(now - gone)
 
 local rows, telling = {}, 0
-local kinds = redis.call('ZRANGEBYSCORE', KEYS[1], since, '+inf', 'LIMIT', 0, MOST)
+local kinds = redis.pcall('ZRANGEBYSCORE', KEYS[1], since, '+inf', 'LIMIT', 0, MOST)
 for i = 1, #kinds do
   local kind = kinds[i]
   local knowers = tag .. 'knowers:' .. kind
-  local worker = redis.call('ZREVRANGEBYSCORE', knowers, '+inf', since, 'LIMIT', 0, 1)[1]
-  if worker then
+  -- Somebody may have written another type there: nobody knows anything by it.
+  local worker = redis.pcall('ZREVRANGEBYSCORE', knowers, '+inf', since, 'LIMIT', 0, 1)[1]
+  local told = worker and redis.pcall('HGETALL', tag .. 'kind:' .. kind)
+  if worker and not told.err then
     telling = telling + redis.call('ZCOUNT', knowers, since, '+inf')
     local is_had = string.find(ARGV[4], ' ' .. kind .. ' ', 1, true)
     local n = #rows
-    rows[n + 1], rows[n + 2], rows[n + 3] = kind, worker, is_had and {} or redis.call('HGETALL', tag .. 'kind:' .. kind)
+    rows[n + 1], rows[n + 2], rows[n + 3] = kind, worker, is_had and {} or told
   end
 end
 local others = 0

@@ -10,7 +10,8 @@
 --         5..* function text    name and queue, in turn; none where the kind has been told before
 -- FLAGS   allow-oom
 -- GUARDS  deadline
--- RETURNS {"known", now, is_new, {kind, …}}   is_new: nobody has told what this kind knows; the kinds that live
+-- RETURNS {"known", now, is_new, {kind, …}, mended}   is_new: nobody has told what this kind knows; the kinds that live
+--         mended: how many of these keys held something else, which was deleted: each worker writes them anew
 -- EMITS   -
 -- COST    O(log workers + kinds + functions)
 -- @include lib/clock
@@ -21,6 +22,15 @@ local worker, kind, gone = ARGV[1], ARGV[2], tonumber(ARGV[3])
 local now = now_us()
 local told, since = {}, int(now - gone)
 for i = 5, #ARGV do told[i - 4] = ARGV[i] end
+
+local mended = 0
+for place = 1, 3 do
+  local size = place == 2 and redis.pcall('HLEN', KEYS[2]) or redis.pcall('ZCARD', KEYS[place])
+  if type(size) == 'table' then
+    redis.call('UNLINK', KEYS[place])
+    mended = mended + 1
+  end
+end
 
 local is_known = redis.call('EXISTS', KEYS[2]) == 1
 redis.call('ZADD', KEYS[3], int(now), worker)
@@ -35,4 +45,4 @@ if is_known or #told > 0 then
 end
 
 local kinds = redis.call('ZRANGEBYSCORE', KEYS[1], since, '+inf', 'LIMIT', 0, MOST)
-return {'known', int(now), (is_known or #told > 0) and 0 or 1, kinds}
+return {'known', int(now), (is_known or #told > 0) and 0 or 1, kinds, mended}
