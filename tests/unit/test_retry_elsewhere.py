@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from jobfleet.outcome import KnownElsewhere, Outcome, Unrunnable
-from jobfleet.retry import FRESH, Decision, Park, PutBack, Tries, decide
+from jobfleet.retry import FRESH, Decision, Park, PutBack, Release, Tries, decide
 from tests.unit.test_retry import NOW, PLAIN, S
 
 OLD = Tries(failures=2, parked_since=NOW - 60 * S)
@@ -23,3 +23,7 @@ OLD = Tries(failures=2, parked_since=NOW - 60 * S)
 )
 def test_a_job_that_another_worker_may_run_does_not_fail(outcome: Outcome, tries: Tries, decision: Decision) -> None:
     assert decide(outcome, PLAIN, tries, NOW) == decision
+
+
+def test_a_job_that_is_given_back_is_due_at_once_and_keeps_what_it_has_spent() -> None:
+    assert Release() == Release(delay_us=0, tries=None)
