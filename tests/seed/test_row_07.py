@@ -12,7 +12,9 @@ from tests.support.fleet import LONG, Programs
 def test_all_fields_of_a_job_that_was_retried(fleet: Fleet, programs: Programs, tmp_path: Path) -> None:
     programs.ready("seeds")
     begun = datetime.now(UTC) - timedelta(seconds=1)
-    job = Job(name="Fences", function="seed.fences", args=(str(tmp_path / "fences"), 1), retry_delay=0.05, user="ann")
+    job = Job(
+        name="Moments", function="seed.moments", args=(str(tmp_path / "moments"), 1), retry_delay=0.05, user="ann"
+    )
 
     result = wait(enqueue(job), timeout=LONG)
 
@@ -23,7 +25,7 @@ def test_all_fields_of_a_job_that_was_retried(fleet: Fleet, programs: Programs, 
     assert result.duration is not None
     assert begun < result.started_at <= result.completed_at < datetime.now(UTC) + timedelta(seconds=1)
     assert timedelta() <= result.duration <= result.completed_at - result.started_at + timedelta(seconds=1)
-    assert (result.function, result.name, result.queue, result.user) == ("seed.fences", "Fences", "default", "ann")
+    assert (result.function, result.name, result.queue, result.user) == ("seed.moments", "Moments", "default", "ann")
 
 
 def test_all_fields_of_a_job_that_failed(fleet: Fleet, programs: Programs) -> None:

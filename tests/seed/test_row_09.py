@@ -16,9 +16,9 @@ def test_each_delay_is_longer_by_the_factor(
     fleet: Fleet, programs: Programs, tmp_path: Path, jitter: bool, least: float
 ) -> None:
     programs.ready("seeds")
-    log = tmp_path / "fences"
+    log = tmp_path / "moments"
     job = Job(
-        name="Fences", function="seed.fences", args=(str(log), 3), max_retries=3, retry_delay=0.1, retry_backoff=3.0,
+        name="Moments", function="seed.moments", args=(str(log), 3), max_retries=3, retry_delay=0.1, retry_backoff=3.0,
         retry_jitter=jitter,
     )  # fmt: skip
 
@@ -32,9 +32,9 @@ def test_each_delay_is_longer_by_the_factor(
 
 def test_no_more_retries_than_a_job_allows(fleet: Fleet, programs: Programs, tmp_path: Path) -> None:
     programs.ready("seeds")
-    log = tmp_path / "fences"
+    log = tmp_path / "moments"
     jobs = [
-        Job(name="Fences", function="seed.fences", args=(str(log), 99), max_retries=limit, retry_delay=0.01)
+        Job(name="Moments", function="seed.moments", args=(str(log), 99), max_retries=limit, retry_delay=0.01)
         for limit in (0, 2)
     ]
 

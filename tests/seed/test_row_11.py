@@ -33,7 +33,7 @@ def test_every_job_and_result_is_written_and_asked_for(
     programs.ready("seeds", archive_url=database)
     with Fleet(redis_url, archive_url=database) as fleet, JobRepository(database) as repository:
         added = fleet.enqueue(Job("Sum", "seed.add", (1, 2), user="ann", session="s-1", tags=["eu"]))
-        retried = fleet.enqueue(Job("Fences", "seed.fences", (str(tmp_path / "f"), 1), retry_delay=0.05, user="bob"))
+        retried = fleet.enqueue(Job("Moments", "seed.moments", (str(tmp_path / "f"), 1), retry_delay=0.05, user="bob"))
         failed = fleet.enqueue(Job("Raise", "seed.raise", ("ValueError",), user="ann"))
         waiting = fleet.enqueue(Job("Later", "seed.add", (1, 2), delay=3600, user="ann"))
         for job_id in (added, retried, failed):

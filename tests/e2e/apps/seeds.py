@@ -60,10 +60,10 @@ def note_down(path: str, text: str) -> None:
     note(path, text)
 
 
-@job(name="seed.fences", retry_jitter=False)
-def fences(ctx: JobContext, path: str, failures: int) -> int:
-    """Fail so many times for want of a network; each run notes its fence, which is Redis's time in µs."""
-    note(path, str(ctx.fence))
+@job(name="seed.moments", retry_jitter=False)
+def moments(ctx: JobContext, path: str, failures: int) -> int:
+    """Fail so many times for want of a network. Each run notes its start: µs of a clock that all processes share."""
+    note(path, str(time.monotonic_ns() // 1000))
     if ctx.attempt <= failures:
         raise ConnectionError("the network is down")
     return ctx.attempt

@@ -141,7 +141,7 @@ def progress(stage: Stage) -> str:
 @check(7, "JobResult: all its fields")
 def result_fields(stage: Stage) -> str:
     """Of a job that was retried once."""
-    one = stage.run("seed.fences", str(stage.path()), 1, retry_delay=0.05)
+    one = stage.run("seed.moments", str(stage.path()), 1, retry_delay=0.05)
     known = (one.started_at, one.completed_at, one.duration)
     expect(None not in known and (one.status, one.result, one.retry_count) == (JobStatus.COMPLETED, 2, 1), str(one))
     return f"{one.status.value}, result {one.result}, {one.retry_count} retry, times and duration"
@@ -169,9 +169,9 @@ def own_errors(stage: Stage) -> str:
 
 @check(9, "delay × backoff ^ retry, a limit a job")
 def delays(stage: Stage) -> str:
-    """Redis's own time of each run."""
+    """The time between the starts of the runs."""
     log = stage.path()
-    one = stage.run("seed.fences", str(log), 9, max_retries=2, retry_delay=0.2, retry_backoff=3.0)
+    one = stage.run("seed.moments", str(log), 9, max_retries=2, retry_delay=0.2, retry_backoff=3.0)
     gaps = [(after - before) / 1e6 for before, after in pairwise(map(int, log.read_text().split()))]
     expect(one.status is JobStatus.FAILED and len(gaps) == 2, f"{one.status.value} with gaps {gaps}")
     expect(gaps[0] >= 0.2 and gaps[1] >= 0.6, f"gaps were {gaps}")
@@ -182,7 +182,7 @@ def delays(stage: Stage) -> str:
 def jitter(stage: Stage) -> str:
     """A second retry may come sooner, but not at once."""
     log = stage.path()
-    stage.run("seed.fences", str(log), 1, retry_delay=0.4, retry_jitter=True)
+    stage.run("seed.moments", str(log), 1, retry_delay=0.4, retry_jitter=True)
     first, second = map(int, log.read_text().split())
     gap = (second - first) / 1e6
     expect(gap >= 0.2, f"the gap was {gap}")
