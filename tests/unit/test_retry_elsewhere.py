@@ -27,3 +27,10 @@ def test_a_job_that_another_worker_may_run_does_not_fail(outcome: Outcome, tries
 
 def test_a_job_that_is_given_back_is_due_at_once_and_keeps_what_it_has_spent() -> None:
     assert Release() == Release(delay_us=0, tries=None)
+
+
+@pytest.mark.parametrize(("over", "delay"), [(-1, 1001), (0, 1000), (1, 1000), (6_000 * S, 1000)])
+def test_a_job_that_another_worker_may_know_is_looked_at_at_once_when_its_grace_is_over(over: int, delay: int) -> None:
+    parked = Tries(parked_since=NOW - 60 * S - over)
+
+    assert decide(Unrunnable("an earlier version may", may_fail=False), PLAIN, parked, NOW) == Park(delay, parked)

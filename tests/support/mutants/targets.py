@@ -11,6 +11,7 @@ TARGETS: Mapping[str, Sequence[str]] = {
         "tests/unit/test_retry_edges.py",
         "tests/unit/test_retry.py",
         "tests/unit/test_retry_elsewhere.py",
+        "tests/unit/test_tries.py",
     ),
     "jobfleet/worker/ladder.py": ("tests/worker/test_ladder_times.py", "tests/worker/test_stages.py"),
     "jobfleet/store/lua/tick.lua": (
