@@ -54,6 +54,8 @@ PERMANENT_TYPES: tuple[type[BaseException], ...] = (
 HISTORY_RUNS = 10
 HISTORY_CHARACTERS = 300
 PARK_DELAY_US = 10 * SECOND_US
+PARK_FIRST_US = SECOND_US // 4
+"""A worker that knows the job may be about to start: the first delay is short, and each one doubles the time so far."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -321,7 +323,8 @@ def _unrunnable(outcome: Unrunnable | KnownElsewhere, policy: Policy, tries: Tri
     if outcome.may_fail and now_us - since >= to_us(policy.unknown_grace):
         return Fail("unknown-function", ErrorType.PERMANENT, tries.noting(now_us, reason))
     noted = tries if tries.parked_since else tries.noting(now_us, reason)
-    delay = min(PARK_DELAY_US, max(to_us(policy.unknown_grace) - (now_us - since), 0) + 1000)
+    waited = now_us - since
+    delay = min(PARK_DELAY_US, max(PARK_FIRST_US, waited), max(to_us(policy.unknown_grace) - waited, 0) + 1000)
     return Park(delay, replace(noted, parked_since=since))
 
 

@@ -88,7 +88,7 @@ class Child:
         start_capture(owns_process=True)  # now, so that logging.basicConfig in a module finds no handler
         modules_loaded, registry = loaded
         self._config, self._keys, self._functions = config, Keyspace(config.namespace), registry.functions
-        self._serving = Serving(registry.functions, chosen=config.queues, runs_plain=lambda: config.allow_undecorated)
+        self._serving = Serving(registry.functions, chosen=config.queues, plain=lambda: int(config.allow_undecorated))
         self._report_functions()
         handlers = Handlers(registry, modules_loaded, config)
         self._grace = config.grace

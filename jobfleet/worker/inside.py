@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any
 
 from jobfleet.client.publish import function_record
 from jobfleet.client.registry import JobFunction
+from jobfleet.clock import monotonic
 from jobfleet.errors import JobfleetError
 from jobfleet.metrics.tally import Mute
 from jobfleet.services.leases import Leases, shared_spacing
@@ -31,7 +32,7 @@ from jobfleet.worker.engine import Engine, board_capacity
 from jobfleet.worker.handlers import Handlers
 from jobfleet.worker.identity import new_worker_id
 from jobfleet.worker.keeper import Keeper, News
-from jobfleet.worker.kinds import kind_of
+from jobfleet.worker.kinds import Kind, kind_of
 from jobfleet.worker.presence import Presence
 from jobfleet.worker.serving import IDLE, Serving
 
@@ -116,7 +117,7 @@ class _Inside:
         self._functions = registry.functions
         self._handlers = Handlers(registry, (sys.modules["__main__"],), config, own=registry.enqueued)
         self._serving = Serving(
-            registry.functions, chosen=queues, runs_plain=lambda: bool(registry.enqueued) or config.allow_undecorated
+            registry.functions, chosen=queues, plain=lambda: len(registry.enqueued) + config.allow_undecorated
         )
         self._published: set[str] = set()
         self._worker = new_worker_id()
@@ -166,7 +167,8 @@ class _Inside:
         asyncio_loop = asyncio.get_running_loop()
         looking = asyncio.ensure_future(store.keep_looking(self._config.beat))
         start_capture()
-        engine.be(kind_of(self._functions, self._serving.queues))
+        self._kind = self._kind_now()
+        engine.be(self._kind)
         await engine.elsewhere.look()
         engine.start(lanes)
         thread.start()
@@ -174,7 +176,8 @@ class _Inside:
             while not self._stop.is_set() and not (self._config.burst and engine.is_idle):
                 await asyncio.sleep(0.02)
                 if self._serving.look():
-                    engine.be(kind_of(self._functions, self._serving.queues))
+                    self._kind = self._kind_now()
+                    engine.be(self._kind)
                     engine.serve(await self._serving.lanes(store, keys, self._config))
         finally:
             await engine.drain(0.0 if self._config.burst else self._grace)
@@ -259,7 +262,14 @@ class _Inside:
                 await self._beat(presence, engine, loop)
             except JobfleetError as error:
                 log.error("worker.stumbled %s", error)
-            await asyncio.sleep(self._config.beat)
+            told, until = self._kind, monotonic() + self._config.beat
+            while self._kind is told and monotonic() < until:  # noqa: ASYNC110 - the other thread changes it
+                await asyncio.sleep(0.05)
+
+    def _kind_now(self) -> Kind:
+        """What this worker knows by now: also the plain functions that the program has put into jobs."""
+        plain = list(self._handlers.registry.enqueued)
+        return kind_of(self._functions, self._serving.queues, plain=plain)
 
     async def _renew_on(
         self, keeper: Keeper, connection: Connection, engine: Engine, loop: asyncio.AbstractEventLoop
@@ -275,7 +285,7 @@ class _Inside:
             await connection.pause(self._config.renewal)
 
     async def _beat(self, presence: Presence, engine: Engine, loop: asyncio.AbstractEventLoop) -> None:
-        kind = kind_of(self._functions, self._serving.queues)
+        kind = self._kind
         kinds = await presence.know((kind,))
         loop.call_soon_threadsafe(engine.elsewhere.heard, kinds)
         if fresh := self._records():

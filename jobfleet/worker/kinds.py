@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 if TYPE_CHECKING:
@@ -27,9 +27,18 @@ class Kind(NamedTuple):
     functions: Mapping[str, str]
 
 
-def kind_of(functions: Mapping[str, JobFunction[Any, Any, Any]], queues: Sequence[str]) -> Kind:
-    """The kind of a child that knows these functions and serves these queues."""
-    known = {name: str(function.given.get("queue") or DEFAULT) for name, function in list(functions.items())}
+def kind_of(
+    functions: Mapping[str, JobFunction[Any, Any, Any]], queues: Sequence[str], *, plain: Iterable[str] = ()
+) -> Kind:
+    """The kind of a child that knows these functions and serves these queues.
+
+    Args:
+        functions: What is registered.
+        queues: What is served.
+        plain: The names of functions that are not registered, and run here all the same.
+    """
+    known = dict.fromkeys(plain, DEFAULT)
+    known |= {name: str(function.given.get("queue") or DEFAULT) for name, function in list(functions.items())}
     told = {"": " ".join(sorted(queues)), **dict(sorted(known.items()))}
     digest = hashlib.sha256("\n".join(f"{name} {queue}" for name, queue in told.items()).encode())
     return Kind(digest.hexdigest()[:16], told)

@@ -27,7 +27,7 @@ class Serving:
     Args:
         functions: The registered functions, by name.
         chosen: The queues it was told to serve; none for those of the functions.
-        runs_plain: Says whether it also runs functions that are not registered; they belong to ``default``.
+        plain: Answers how many functions it runs that are not registered; they belong to ``default``.
 
     Attributes:
         queues: What it serves, the first first.
@@ -41,18 +41,18 @@ class Serving:
         functions: Mapping[str, JobFunction[..., Any, Any]],
         *,
         chosen: Iterable[str] = (),
-        runs_plain: Callable[[], bool] = lambda: False,
+        plain: Callable[[], int] = lambda: 0,
     ) -> None:
         self._functions = functions
         self._chosen = [check_queue(name) for name in chosen]
-        self._runs_plain = runs_plain
-        self._seen: tuple[int, bool] | None = None
+        self._plain = plain
+        self._seen: tuple[int, int] | None = None
         self.queues: list[str] = []
         self.look()
 
     def look(self) -> bool:
-        """Look again; whether functions were registered since the last look."""
-        seen = (len(self._functions), self._runs_plain())
+        """Look again; whether functions were added since the last look."""
+        seen = (len(self._functions), self._plain())
         if seen == self._seen:
             return False
         self._seen = seen

@@ -28,6 +28,7 @@ from jobfleet.retry import (
     HISTORY_CHARACTERS,
     HISTORY_RUNS,
     PARK_DELAY_US,
+    PARK_FIRST_US,
     Complete,
     Drop,
     Expire,
@@ -219,4 +220,4 @@ def test_a_parked_job_keeps_its_clock_until_its_grace_is_over(policy: Policy, st
     if waited >= grace:
         assert isinstance(decision, Fail)
     else:
-        assert decision == Park(min(PARK_DELAY_US, grace - waited + 1000), parked)
+        assert decision == Park(min(PARK_DELAY_US, max(PARK_FIRST_US, waited), grace - waited + 1000), parked)

@@ -30,6 +30,7 @@ from jobfleet.outcome import (
 from jobfleet.retry import (
     FRESH,
     PARK_DELAY_US,
+    PARK_FIRST_US,
     Complete,
     Decision,
     Drop,
@@ -159,7 +160,7 @@ TABLE: dict[str, tuple[Outcome, Tries, Decision]] = {
     "unknown for the first time": (
         Unrunnable("no worker knows 'f'"),
         FRESH,
-        Park(PARK_DELAY_US, Tries(0, 0, 0, NOW, history=(line(1, "no worker knows 'f'"),))),
+        Park(PARK_FIRST_US, Tries(0, 0, 0, NOW, history=(line(1, "no worker knows 'f'"),))),
     ),
     "unknown again keeps its clock and adds no history": (
         Unrunnable("no worker knows 'f'"),

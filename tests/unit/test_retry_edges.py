@@ -12,6 +12,7 @@ from jobfleet.outcome import Crashed, ForeignError, OutOfCpu, OutOfMemory, Raise
 from jobfleet.retry import (
     FRESH,
     PARK_DELAY_US,
+    PARK_FIRST_US,
     Fail,
     Park,
     Policy,
@@ -140,7 +141,10 @@ def test_as_many_failed_runs_are_repeated_as_the_policy_says(failures: int, runs
 @pytest.mark.parametrize(
     ("since", "delay"),
     [
-        (0, PARK_DELAY_US),
+        (0, PARK_FIRST_US),
+        (PARK_FIRST_US + 1, PARK_FIRST_US + 1),
+        (4 * S, 4 * S),
+        (10 * S, PARK_DELAY_US),
         (49 * S, PARK_DELAY_US),
         (50 * S, PARK_DELAY_US),
         (50 * S + 1000, PARK_DELAY_US),
@@ -158,9 +162,9 @@ def test_its_grace_begins_when_it_is_parked_first_and_ends_at_a_moment() -> None
     first = decide(Unrunnable("no worker knows 'f'"), PLAIN, FRESH, NOW)
     last = decide(Unrunnable("no worker knows 'f'"), PLAIN, Tries(parked_since=NOW - 60 * S), NOW)
 
-    assert first == Park(PARK_DELAY_US, Tries(parked_since=NOW, history=(line(1, "no worker knows 'f'"),)))
+    assert first == Park(PARK_FIRST_US, Tries(parked_since=NOW, history=(line(1, "no worker knows 'f'"),)))
     assert isinstance(last, Fail)
-    assert PARK_DELAY_US == 10 * S
+    assert (PARK_FIRST_US, PARK_DELAY_US) == (S // 4, 10 * S)
 
 
 def test_a_job_without_a_grace_is_failed_at_once() -> None:

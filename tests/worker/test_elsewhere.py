@@ -163,3 +163,25 @@ def test_whatever_stands_where_kinds_are_told_the_worker_works_on(
             assert fleet.explain(fleet.enqueue(Job("x", "one.run", (-1,)))).status is not None
             assert fleet.doctor().findings
             wait_until(lambda: len(fleet.workers()) == 2, timeout=LONG, why="both live")
+
+
+def test_the_plain_functions_of_a_program_are_left_to_it(fleet: Fleet, stranger: Strangers, working: Working) -> None:
+    one, program = stranger("one.run"), stranger("program.run", beat=9.0)
+    with working(of=one), working(of=program):
+        wait_until(lambda: len(fleet.workers()) == 2, timeout=LONG, why="both are there")
+        ids = [program.enqueue(Job(f"plain{number}", sorted, ([number, 0],))) for number in range(40)]
+
+        assert {one.status for one in settle_all(fleet, ids).values()} == {JobStatus.COMPLETED}
+    assert fleet.dead() == []
+
+
+def test_a_job_that_comes_before_its_worker_does_not_wait_for_long(
+    fleet: Fleet, stranger: Strangers, working: Working, caplog: pytest.LogCaptureFixture
+) -> None:
+    one, late = stranger("one.run"), stranger("late.run")
+    with working(of=one):
+        job_id = fleet.enqueue(Job("x", "late.run", (-1,)))
+        wait_until(lambda: "Parked" in caplog.text, timeout=LONG, why="it is parked")
+        with working(of=late):
+            result = fleet.wait(job_id, timeout=LONG)
+    assert (result.result, result.retry_count) == (1, 0)
