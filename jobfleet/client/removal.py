@@ -6,7 +6,6 @@ from collections.abc import Iterable
 from typing import Any
 
 from jobfleet.client.admin import purge_queue, queue_info, workers_of
-from jobfleet.client.cron import entry_of
 from jobfleet.client.space import Space
 from jobfleet.client.verbs import Verb, value
 from jobfleet.errors import ConfigError, EncodingError, InvalidJob
@@ -75,6 +74,8 @@ def _in_the_way(queue: str, waiting: int, running: int, dead: int) -> str:
 
 
 def _entries_of(queue: str, rows: Iterable[cron.Scheduled]) -> list[str]:
+    from jobfleet.client.cron import entry_of  # croniter is for those who use it
+
     names = []
     for row in rows:
         try:

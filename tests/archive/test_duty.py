@@ -165,7 +165,7 @@ async def test_while_the_database_is_away_nothing_is_lost_and_it_goes_on_afterwa
         pass
     assert await archive.turn() > 0
     assert await archive.turn() > 0
-    assert "archive.away postgresql://jobfleet@" in caplog.text
+    assert "archive.away postgresql://***@" in caplog.text
     assert raw.xlen(LANE.journal) > 0
     counted = {row[0]: row[2] for row in archive.tally.take() if isinstance(row[2], int | float)}
     assert counted["archive_errors_total"] == 2

@@ -77,10 +77,14 @@ class LaneMachine(Model, RuleBasedStateMachine):
         return {short(name, KEYS): value for name, value in exact(self.raw).items()}
 
     def unmoved(self, call: Call[T]) -> T:
-        before = self.dump()
+        before = self.without_answers()
         answer = self.run(call)
-        assert self.dump() == before
+        assert self.without_answers() == before
         return answer
+
+    def without_answers(self) -> dict[str, Any]:
+        """All but the answers that are kept of calls by id: running a call value again is a call of its own."""
+        return {name: value for name, value in self.dump().items() if not name.startswith("answer:")}
 
     @initialize()
     def jobs_are_there(self) -> None:

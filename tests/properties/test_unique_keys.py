@@ -83,10 +83,14 @@ class KeyMachine(RuleBasedStateMachine):
         return self.store.run(call._replace(script=self.mutants.get(call.script.name, call.script)))
 
     def unmoved(self, call: Call[T]) -> T:
-        before = exact(self.raw)
+        before = self.without_answers()
         answer = self.run(call)
-        assert exact(self.raw) == before
+        assert self.without_answers() == before
         return answer
+
+    def without_answers(self) -> dict[str, Any]:
+        """All but the answers that are kept of calls by id: running a call value again is a call of its own."""
+        return {name: value for name, value in exact(self.raw).items() if ":answer:" not in name}
 
     def one(self, pick: int, *places: str) -> Job | None:
         found = [job for job in self.jobs.values() if job.place in places]

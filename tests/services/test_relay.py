@@ -334,9 +334,10 @@ async def test_lanes_in_which_jobs_wait_for_others_are_ticked_four_times_as_ofte
 async def test_a_reaper_that_ends_a_job_tells_those_who_wait_for_it(
     fleet: AsyncFleet, player: Player, store: AsyncStore, redis_url: str, raw: redis.Redis
 ) -> None:
-    parent = await fleet.enqueue(job(max_crashes=1))
+    parent = await fleet.enqueue(job())
     child = await fleet.enqueue(job(depends_on=[After(parent, "run")]))
     await player.claim(DEFAULT)  # and is never heard of again
+    await fleet.cancel(parent, by="ann")
     raw.zadd(DEFAULT.lease, {parent: 1})
     Seed(raw, DEFAULT).ticked()
     leases = Leases(store, KEYS, JobConfig(url=redis_url), Tally(), spacing=lambda: 8.0)
@@ -344,4 +345,4 @@ async def test_a_reaper_that_ends_a_job_tells_those_who_wait_for_it(
     await leases.turn()
     await leases.teller.drained(30.0)
 
-    assert await status(fleet, parent, child) == ["failed", "queued"]
+    assert await status(fleet, parent, child) == ["cancelled", "queued"]
