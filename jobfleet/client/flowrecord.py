@@ -15,6 +15,10 @@ from jobfleet.model import JobResult
 from jobfleet.store.calls import flow as calls
 
 RECORD = Limits(max_bytes=16 << 20, max_containers=1 << 17)
+LOOK_EVERY = 10.0
+"""Seconds between looks of a reaper for flows that are written and whose producer died before it had begun them."""
+GUARD = 600.0
+"""Seconds after which a flow whose producer died before it was written is cancelled; nothing of it has started."""
 OTHERWISE = {"c": "cancel", "r": "run", "w": "wait"}
 
 
@@ -93,6 +97,16 @@ def is_whole(kept: calls.Kept, addition: str | None = None) -> bool:
     except EncodingError:
         return False
     return isinstance(said, dict) and said.get("whole") is True
+
+
+def ids_of_whole(kept: calls.Kept) -> list[str]:
+    """The ids of a flow's jobs, if all of them are written; else none, and none where the record cannot be read."""
+    if not is_whole(kept):
+        return []
+    try:
+        return [str(job_id) for job_id in ids_of(kept.record)]
+    except (KeyError, TypeError, IndexError):
+        return []
 
 
 def read(space: Space, flow_id: str) -> Verb[tuple[str, list[FlowJob], list[str]]]:

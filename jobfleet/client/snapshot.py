@@ -40,6 +40,7 @@ class Snapshot:
         functions: The names that workers have published.
         kinds: The kinds of live workers, and what they know.
         parents: How many jobs it waits for, or has waited for.
+        is_guarded: Whether it waits until its producer has written all it belongs to.
         unmet: The first of those that have not completed, and their status in a word.
         unmet_count: How many those are.
     """
@@ -53,6 +54,7 @@ class Snapshot:
     functions: frozenset[str] = frozenset()
     kinds: tuple[KindSeen, ...] = ()
     parents: int = 0
+    is_guarded: bool = False
     unmet: tuple[tuple[str, str], ...] = ()
     unmet_count: int = 0
 
@@ -93,9 +95,9 @@ def take(space: Space, job_id: str) -> Verb[Snapshot]:
     fleet: FleetSeen = value(answers[1:2])
     kinds: KindsSeen = value(answers[2:])
     header = _header(seen)
-    parents, unmet = 0, []
+    parents, unmet, is_guarded = 0, [], False
     if isinstance(seen.found, InWait) and seen.found.due >= BLOCKED:
-        states = value((yield (flow.parents(lane, job_id),)))
+        is_guarded, states = value((yield (flow.guarded(lane, job_id),)))
         parents, unmet = len(states), [state.parent for state in states if not state.status]
     shown = (yield from poll_many(space, unmet[:SHOWN])) if unmet else []
     return Snapshot(
@@ -108,6 +110,7 @@ def take(space: Space, job_id: str) -> Verb[Snapshot]:
         functions=frozenset(fleet.functions),
         kinds=kinds.kinds,
         parents=parents,
+        is_guarded=is_guarded,
         unmet=tuple(
             (parent, str(row.status) if row is not None else "gone")
             for parent, row in zip(unmet[:SHOWN], shown, strict=True)

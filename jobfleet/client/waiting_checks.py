@@ -6,6 +6,7 @@ import difflib
 from datetime import UTC, datetime
 
 from jobfleet.client.admin import WorkerInfo
+from jobfleet.client.flowrecord import GUARD, LOOK_EVERY
 from jobfleet.client.reasons import Fact, Reason, ReasonCode, asked_by, because, counted, listed
 from jobfleet.client.registry import CLEANUP
 from jobfleet.client.report import moment
@@ -41,6 +42,12 @@ def blocked(seen: Snapshot) -> Reason | None:
     """It waits for other jobs."""
     if seen.job is None or seen.job.status is not JobStatus.BLOCKED:
         return None
+    if not seen.unmet and seen.is_guarded:
+        text = (
+            "Waits until its producer has written the whole flow, or named all parents. If the producer died, a reaper "
+            f"starts a flow that is written within {span(LOOK_EVERY)}, and cancels what is not after {span(GUARD)}."
+        )
+        return Reason(ReasonCode.BLOCKED, text, {"parents": seen.parents, "unmet": ()})
     if not seen.unmet:
         text = "Blocked, though all it waits for has ended: a worker or a reaper tells it in a moment."
         return Reason(ReasonCode.BLOCKED, text, {"parents": seen.parents, "unmet": ()})

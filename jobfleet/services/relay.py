@@ -12,7 +12,7 @@ import logging
 from collections.abc import Callable, Sequence
 from typing import TypeVar
 
-from jobfleet.client.flowrecord import addition_name, is_whole
+from jobfleet.client.flowrecord import GUARD, LOOK_EVERY, addition_name, ids_of_whole, is_whole
 from jobfleet.client.telling import TOMBSTONE_MS, Heard, tell, tell_ending
 from jobfleet.client.verbs import batches, drive, value
 from jobfleet.codec import read_header
@@ -33,8 +33,9 @@ T = TypeVar("T")
 EVERY = 1.0
 SWEEP_EVERY = 60.0
 SWEPT_AT_ONCE = 500
-GUARD_US = 600 * 1_000_000
+GUARD_US = round(GUARD * 1_000_000)
 """How long a job is left alone whose producer died before it had named all parents; `enqueue` has not returned."""
+FLOWS_LOOKED_AT = 50
 
 
 class Relay(Service):
@@ -68,6 +69,8 @@ class Relay(Service):
         self._lanes = Lanes(store, keys)
         self._touched: set[Lane] = set()
         self._places: dict[tuple[Lane, int], int] = {}
+        self._looked = 0
+        self._begun: set[str] = set()
 
     async def turn(self) -> float:
         """Tell what is to be told, in every lane; from time to time, sweep."""
@@ -75,6 +78,9 @@ class Relay(Service):
         lanes = await self._lanes.due()
         for lane in lanes:
             await self.relay(lane)
+        if abs(seen.now - self._looked) >= LOOK_EVERY * 1e6:
+            self._looked = seen.now
+            await self._begin_flows(seen.now)
         if abs(seen.now - self._swept) >= SWEEP_EVERY * 1e6:
             self._swept = seen.now
             for lane in lanes:
@@ -149,6 +155,28 @@ class Relay(Service):
         call = control.cancel(self._keys, lane, ids, by=f"parent:{parent}", ttl_ms=TOMBSTONE_MS)
         await self._store.run(call)
         self._touched.add(lane)
+
+    async def _begin_flows(self, now_us: int) -> None:
+        """Begin the flows that are written, and whose producer died before it had lifted all guards.
+
+        A producer lifts guards in the order of the jobs, so the last job tells whether it has come to the end. Lifting
+        beside one that lives does no harm.
+        """
+        listed = await self._store.run(flow.flows(self._keys, limit=FLOWS_LOOKED_AT))
+        recent = [flow_id for flow_id, made in listed if now_us - made < GUARD_US]
+        self._begun.intersection_update(recent)
+        for flow_id in recent:
+            if flow_id in self._begun:
+                continue
+            ids = ids_of_whole(await self._store.run(flow.read_flow(self._keys, flow_id)))
+            if not ids:
+                continue
+            is_guarded, _ = await self._store.run(flow.guarded(self._keys.lane_of(ids[-1]), ids[-1]))
+            if is_guarded:
+                guards = [flow.Told(job_id, flow.GUARD, "completed", b"") for job_id in ids]
+                await drive(self._store, tell(self._keys, guards, ttl_ms=self._ttl_ms))
+                log.info("flow.begun flow=%s jobs=%d its producer did not", flow_id, len(ids))
+            self._begun.add(flow_id)
 
     async def _sweep(self, lane: Lane, now_us: int) -> None:
         """Look at jobs that wait: an ending may never have been told to one whose producer died."""

@@ -92,6 +92,32 @@ async def test_a_producer_that_dies_half_way_has_begun_nothing(
     assert len({row.status for row in rows}) <= 1  # all have run, or none
 
 
+async def test_a_flow_that_is_written_begins_at_the_next_look_though_its_producer_died(
+    fleet: AsyncFleet, store: AsyncStore, player: Player, relay: Relay
+) -> None:
+    flow = Flow("wide")
+    for _ in range(120):
+        flow.add(job())
+    verb = verbs.enqueue(fleet.space, flow)
+    answers: Any = None
+    kept = 0
+    while kept < 2:  # the record is written twice: before the jobs, and when all of them are there
+        calls = verb.send(answers)
+        kept += sum(call.script.name == "keep_flow" for call in calls)
+        answers = await store.run_many(calls)
+    verb.close()
+    (first, _), *_ = await fleet.flows()
+    jobs = [one.id for one in (await fleet.flows.get(first)).jobs]
+    told = await fleet.explain(jobs[-1])
+
+    await relay.turn()
+    await finish(player, relay, DEFAULT, OTHER)
+
+    assert "Waits until its producer has written the whole flow" in str(told)
+    results = await fleet.poll_many(jobs)
+    assert [result.status.value for result in results if result] == ["completed"] * 120
+
+
 async def test_cancelling_a_flow_leaves_what_has_ended(fleet: AsyncFleet, player: Player, relay: Relay) -> None:
     info = await fleet.flows.enqueue(diamond())
     for lane, job_id, token in await player.claim(DEFAULT):
