@@ -2,12 +2,14 @@
 
 A ward runs functions as the child does, on a loop and in threads, with what stands around them. When its
 process dies, those that ran in it have witnessed one more death; who was alone in it is the culprit.
+Where its event loop does not turn for `hang_after`, that is shown, and with `hang_kill` the ward is killed.
 Stages: `Stage.RAISED` interrupts, `Stage.KILLED` kills the ward, and gives the others in it back.
 """
 
 from __future__ import annotations
 
 import logging
+import signal
 from collections.abc import Sequence
 from functools import partial
 from typing import Any
@@ -18,10 +20,11 @@ from jobfleet.outcome import Crashed, Interrupted, Witnessed
 from jobfleet.suspicion import Suspicion, seat
 from jobfleet.worker.board import Board
 from jobfleet.worker.executors.executor import Died, OnEnd, Stage
-from jobfleet.worker.executors.remote import Remote, Stay
+from jobfleet.worker.executors.remote import LOOK_EVERY, Remote, Stay
 from jobfleet.worker.handlers import Handler
 from jobfleet.worker.isolated.cell import Cell
 from jobfleet.worker.isolated.pool import LEAVING, dismiss_all, greeting
+from jobfleet.worker.isolated.pulse import Pulse
 from jobfleet.worker.isolated.told import Told
 from jobfleet.worker.run import Key, Run
 from jobfleet.worker.undertaker import how_it_died
@@ -44,14 +47,18 @@ class _Ward:
         seats: Those that it is kept for, by key.
         patients: Those of them that were sent there and have not ended, by number.
         cell: The process, once somebody was sent there.
-        is_killed: Whether it was killed on purpose.
+        is_killed: Whether it was killed on purpose, which is nobody's doing.
+        killed_for: What it did that it was killed for; empty otherwise.
+        pulse: Whether its event loop turns.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, hang_after: float) -> None:
         self.seats: dict[Key, Suspicion] = {}
         self.patients: dict[int, _Patient] = {}
         self.cell: Cell | None = None
         self.is_killed = False
+        self.killed_for = ""
+        self.pulse = Pulse(hang_after)
 
 
 class WardExecutor(Remote[_Patient]):
@@ -86,7 +93,7 @@ class WardExecutor(Remote[_Patient]):
         if number is None:
             return False
         if number == len(self._wards):
-            self._wards.append(_Ward())
+            self._wards.append(_Ward(self._config.hang_after))
         self._wards[number].seats[run.key] = run.suspicion
         self._seats[run.key] = self._wards[number]
         return True
@@ -159,8 +166,33 @@ class WardExecutor(Remote[_Patient]):
         patient = ward.patients.get(number)
         if patient is not None:
             self._told(patient, word, rest)
+        elif word == "turn":
+            self._turns(ward)
         elif type(number) is not int:  # of a run that has ended it may be
             raise ValueError(f"{frame!r:.80} is of no run")
+
+    def _look(self) -> None:
+        super()._look()
+        for ward in self._wards:
+            if ward.cell is not None and ward.patients:
+                self._see(ward, ward.cell)
+
+    def _see(self, ward: _Ward, cell: Cell) -> None:
+        """See whether a ward hangs; it is killed one look later, when its stacks are shown."""
+        was_hung, still = ward.pulse.is_hung, ward.pulse.still
+        if ward.pulse.look(LOOK_EVERY):
+            held = ", ".join(patient.run.id for patient in ward.patients.values())
+            log.error("ward.hung child=%s pid=%d for=%.1fs holds %s", self._child, cell.pid, ward.pulse.still, held)
+            cell.signal(signal.SIGUSR1)
+        elif was_hung and self._config.hang_kill and not ward.killed_for:
+            log.error("ward.killed child=%s pid=%d it hung", self._child, cell.pid)
+            ward.killed_for = f"its process hung for {still:.1f} s and was killed"
+            cell.kill()
+
+    def _turns(self, ward: _Ward) -> None:
+        if ward.pulse.is_hung:
+            log.warning("ward.turns again child=%s hung=%.1fs", self._child, ward.pulse.still)
+        ward.pulse.turned()
 
     def _ended(self, stay: _Patient, told: Told, *, is_clean: bool) -> None:
         del is_clean  # a ward has one group after the other, whatever they leave behind
@@ -193,7 +225,9 @@ class WardExecutor(Remote[_Patient]):
     @staticmethod
     def _death(ward: _Ward, patient: _Patient, code: int, count: int) -> BaseException:
         garbage = ward.cell.garbage if ward.cell is not None else None
-        reason = how_it_died(code) if garbage is None else f"its process wrote garbage on its line ({garbage})"
+        reason = ward.killed_for or how_it_died(code)
+        if garbage is not None:
+            reason = f"its process wrote garbage on its line ({garbage})"
         if patient.is_killed:
             return JobCancelled(f"{patient.run.id} was stopped: {reason}.", job_id=patient.run.id)
         if ward.is_killed or (ward.cell is not None and not ward.cell.is_ready):

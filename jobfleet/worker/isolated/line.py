@@ -1,7 +1,7 @@
 """The line between a worker's process and an isolated one: a socket pair that carries msgpack frames.
 
 Down: hello, run, flag, stop, answer, leave.
-Up: ready, refused, report, extend, note, steps, keep, extend_flow, stands, ended.
+Up: ready, refused, report, extend, note, steps, keep, extend_flow, stands, ended, and from a ward turn.
 """
 
 from __future__ import annotations

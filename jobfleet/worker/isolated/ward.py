@@ -73,9 +73,15 @@ class Ward:
         resources = Resources()
         executors: dict[str, Executor] = {"async": LoopExecutor(), "thread": ThreadExecutor()}
         self._around = Around(self._handlers.hooks, self._handlers.around, executors, resources)
+        self._turn()
         threading.Thread(target=self._hear, name="jobfleet-hearer", daemon=True).start()
         await self._over.wait()
         await resources.close(CLOSING)
+
+    def _turn(self) -> None:
+        """Show the child that the loop turns; the number 0 is no run's."""
+        self._talker.report("turn", 0)
+        self._loop.call_later(self._config.hang_after / 4, self._turn)
 
     def _hear(self) -> None:
         try:
