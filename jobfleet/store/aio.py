@@ -60,6 +60,7 @@ class AsyncStore:
         self.detours = Detours()
         self.clock = ServerClock()
         self._attempt = socket_timeout
+        self._looked_at: str | None = None
         self.recorder = recorder
 
     async def run(self, call: Call[T], *, patience: float | None = -1.0) -> T:
@@ -175,9 +176,10 @@ class AsyncStore:
 
         A failover may leave the old primary alive, and connections to it open.
         """
-        before = self.link.server
+        before = self._looked_at or self.link.server  # a call may have come upon the other server since the last look
         await self.link.look_again()
-        has_moved = before is not None and before != self.link.server
+        self._looked_at = self.link.server
+        has_moved = before is not None and before != self._looked_at
         if has_moved:
             self.clock.forget()
         return has_moved
