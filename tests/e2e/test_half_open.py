@@ -74,8 +74,11 @@ def gated(fleet: Fleet, gate: Path, count: int) -> list[str]:
 
 
 def peers(raw: redis.Redis) -> list[str]:
-    """Who is connected beside the one that asks, and replicas."""
-    rows: list[dict[str, Any]] = raw.client_list(_type="normal") + raw.client_list(_type="pubsub")
+    """Who asks a server beside the one that asks here, and replicas.
+
+    A listener does not count: on a replica it hears what the primary publishes, and alone it hears nothing.
+    """
+    rows: list[dict[str, Any]] = raw.client_list(_type="normal")
     return [f"{row['addr']} {row['cmd']} {row['age']}" for row in rows if row["id"] != str(raw.client_id())]
 
 
