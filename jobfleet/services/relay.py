@@ -17,7 +17,7 @@ from jobfleet.client.telling import TOMBSTONE_MS, Heard, tell, tell_ending
 from jobfleet.client.verbs import batches, drive, value
 from jobfleet.codec import read_header
 from jobfleet.config import JobConfig
-from jobfleet.errors import EncodingError
+from jobfleet.errors import EncodingError, JobNotFound
 from jobfleet.metrics.tally import Tally
 from jobfleet.model import suffix_time_us
 from jobfleet.services.lanes import Lanes
@@ -71,6 +71,7 @@ class Relay(Service):
         self._places: dict[tuple[Lane, int], int] = {}
         self._looked = 0
         self._begun: set[str] = set()
+        self._young: set[str] = set()
 
     async def turn(self) -> float:
         """Tell what is to be told, in every lane; from time to time, sweep."""
@@ -83,6 +84,8 @@ class Relay(Service):
             await self._begin_flows(seen.now)
         if abs(seen.now - self._swept) >= SWEEP_EVERY * 1e6:
             self._swept = seen.now
+            listed = await self._store.run(flow.flows(self._keys, limit=flow.FLOWS_LISTED))
+            self._young = {flow_id for flow_id, made in listed if seen.now - made < GUARD_US}
             for lane in lanes:
                 await self._sweep(lane, seen.now)
         return self._spacing()
@@ -159,8 +162,8 @@ class Relay(Service):
     async def _begin_flows(self, now_us: int) -> None:
         """Begin the flows that are written, and whose producer died before it had lifted all guards.
 
-        A producer lifts guards in the order of the jobs, so the last job tells whether it has come to the end. Lifting
-        beside one that lives does no harm.
+        A producer lifts guards lane by lane, in the order of the jobs: the last job of each lane tells whether it has
+        come to the end. Lifting beside one that lives does no harm.
         """
         listed = await self._store.run(flow.flows(self._keys, limit=FLOWS_LOOKED_AT))
         recent = [flow_id for flow_id, made in listed if now_us - made < GUARD_US]
@@ -169,10 +172,14 @@ class Relay(Service):
             if flow_id in self._begun:
                 continue
             ids = ids_of_whole(await self._store.run(flow.read_flow(self._keys, flow_id)))
-            if not ids:
+            try:
+                last = {self._keys.lane_of(job_id): job_id for job_id in ids}
+            except JobNotFound:  # the record holds what is no id
                 continue
-            is_guarded, _ = await self._store.run(flow.guarded(self._keys.lane_of(ids[-1]), ids[-1]))
-            if is_guarded:
+            if not last:
+                continue
+            known = await self._many([flow.guarded(lane, job_id) for lane, job_id in last.items()])
+            if any(is_guarded for is_guarded, _ in known):
                 guards = [flow.Told(job_id, flow.GUARD, "completed", b"") for job_id in ids]
                 await drive(self._store, tell(self._keys, guards, ttl_ms=self._ttl_ms))
                 log.info("flow.begun flow=%s jobs=%d its producer did not", flow_id, len(ids))
@@ -219,7 +226,8 @@ class Relay(Service):
             is_late = await self._has_ended(adder)  # a later run of it may go on with this one until then
         else:
             born = suffix_time_us(row.id.split(".", 2)[2])
-            is_late = born is not None and now_us - born > GUARD_US
+            # A job may be made long before its flow is written, on a clock that is behind.
+            is_late = born is not None and now_us - born > GUARD_US and flow_id not in self._young
         if is_late:
             guard = flow.Told(row.id, flow.GUARD, "gone", b"")
             if await self._store.run(flow.unblock(lane, [guard], ttl_ms=self._ttl_ms)) == "x":
