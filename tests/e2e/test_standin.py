@@ -68,7 +68,8 @@ def test_an_entry_that_is_added_to_a_fleet_of_workers_fires_once_each_time(progr
 
     history = sorted(fleet.cron.history("nap", limit=1000))
     assert {(later.at - earlier.at).total_seconds() for earlier, later in pairwise(history)} == {1.0}
-    assert len({fire.job_id for fire in history}) == len(history)
+    fired = [fire.job_id for fire in history if fire.outcome != "skipped"]  # as is what lay before somebody took over
+    assert len(set(fired)) == len(fired) >= 1
     assert roles(fleet) == {"worker"}
     assert 1 <= sum(worker.said.count("cron.taken") for worker in workers) <= 2
 
