@@ -297,6 +297,11 @@ class JobConfig:
         return self.lease / 3 if self.renew_every is None else self.renew_every
 
     @property
+    def alive_every(self) -> float:
+        """Seconds between the frames by which a supervisor shows its children that it lives."""
+        return min(1.0, self.lease / 10)
+
+    @property
     def renewal_timeout(self) -> float:
         """Seconds that the answer to a renewal may take: there is time for two more within a lease."""
         return min(self.socket_timeout, self.lease / 6)

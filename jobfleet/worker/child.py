@@ -32,6 +32,7 @@ from jobfleet.services.modules import load_modules
 from jobfleet.store.aio import AsyncStore
 from jobfleet.store.connect import target
 from jobfleet.store.keys import Keyspace
+from jobfleet.worker.attention import Attention
 from jobfleet.worker.board import Board
 from jobfleet.worker.capture import keep_capturing, start_capture
 from jobfleet.worker.current import CURRENT
@@ -167,7 +168,12 @@ class Child:
                 self._engine.serve(await self._serving.lanes(self._store, self._keys, self._config))
 
     async def _obey(self) -> None:
+        attention = Attention(
+            max(self._config.renewal, 3 * self._config.alive_every),
+            on_change=self._engine.attend,
+        )
         async for word, *rest in self._commands:
+            attention.heard()
             match word, rest:
                 case "renewed", [until, pairs]:
                     self._engine.renewed(map(tuple, pairs), until)
@@ -188,6 +194,7 @@ class Child:
                     self._drain(grace)
                 case "hurry", []:
                     self._hurry.set()
+        attention.stop()
         log.error("worker.orphaned its supervisor is gone: claiming no more")
         self._drain(self._config.lease * ORPHAN_SHARE)
         asyncio.get_running_loop().call_later(self._config.lease + ORPHAN_LEFT, os._exit, 1)

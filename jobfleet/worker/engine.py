@@ -98,6 +98,7 @@ class Engine:
         self._tells_all = lines.tells_all()
         self._ended = asyncio.Event()
         self._is_draining = False
+        self._slots = config.slots
         self.finished = 0
         """How many runs have been settled."""
         self._most: int | None = None
@@ -118,12 +119,7 @@ class Engine:
         parents = Parents(store, keys)
         limits = Limits(max_bytes=config.max_payload, max_depth=config.max_depth)
         self._mover = Mover(store, config, finish=self._finish)
-        self.elsewhere = Elsewhere(
-            store,
-            keys,
-            gone_us=round(config.gone_after * 1e6),
-            knows=handlers.knows,
-        )
+        self.elsewhere = Elsewhere(store, keys, gone_us=round(config.gone_after * 1e6), knows=handlers.knows)
         self._runner = Runner(
             handlers,
             self._executors,
@@ -213,19 +209,14 @@ class Engine:
         self.elsewhere.be(kind)
 
     def limit(self, most: int | None, *, on_spent: Callable[[], None]) -> None:
-        """Take no more than so many jobs in all.
-
-        Args:
-            most: How many; None without end.
-            on_spent: Is told when the last one is taken.
-        """
+        """Take `most` jobs in all, None without end; `on_spent` is told when the last one is taken."""
         self._most, self._on_spent = most, on_spent
 
     def _free(self) -> int:
         """How many more jobs may be claimed: none beside a suspect that runs alone, or when this process is to end."""
         if self._anteroom.is_shut or self._is_draining or self._ladder.condemned:
             return 0
-        free = min(self._config.slots - self._running - len(self._anteroom), self._board.room)
+        free = min(self._slots - self._running - len(self._anteroom), self._board.room)
         return free if self._most is None else min(free, self._most - self.taken)
 
     def _admit(self, lane: Lane, claimed: Claimed, until: float) -> None:
@@ -352,6 +343,12 @@ class Engine:
         self._claimer.recall()
         if self._on_condemned is not None:
             self._on_condemned(run, verdict)
+
+    def attend(self, is_heard: bool) -> None:
+        """Have no slots while the supervisor is not heard, since nobody would renew what is claimed."""
+        self._slots = self._config.slots if is_heard else 0
+        self._claimer.recall()
+        self._claimer.changed()
 
     async def quiet(self) -> None:
         """Claim no more."""

@@ -134,6 +134,8 @@ class Runner:
         except Exception as error:  # noqa: BLE001 - whatever stands there, the run's slot must not be held for ever
             log.warning("job.parents_unknown job_id=%s %s", run.id, error, extra={"run": run})
             outcome = Broken(f"how those ended that it has waited for cannot be read: {describe(error)}")
+        else:
+            await run.stands()  # the look-up may have waited for Redis
         if run.is_over:
             return
         outcome = run.interruption or outcome

@@ -335,10 +335,12 @@ class Supervisor:
             kin.cancel(one.id, one.token, one.by)
 
     async def _watch_frozen(self) -> None:
-        """A child that stays frozen for a lease is killed: its jobs have been lost by then."""
+        """Show the children that this process lives; one that stays frozen for a lease is killed: its jobs are lost."""
         while True:
-            await asyncio.sleep(min(1.0, self._config.lease / 10))
+            await asyncio.sleep(self._config.alive_every)
             for kin in list(self._kin.values()):
+                if kin.stopped_at is None:
+                    kin.tell("alive")
                 if kin.stopped_at is not None and boottime() - kin.stopped_at >= self._config.lease:
                     log.error("child.killed child=%s frozen for a lease", kin.child)
                     kin.kill(signal.SIGKILL)

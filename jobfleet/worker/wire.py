@@ -1,6 +1,6 @@
 """The pipes between a supervisor and its children: msgpack frames, a list each, the first a word.
 
-Down: hello, renewed, lost, cancel, lanes, kinds, quiet, resume, drain, hurry.
+Down: hello, alive, renewed, lost, cancel, server, lanes, kinds, quiet, resume, drain, hurry.
 Up: ready, serving, refused, state, retire, condemned.
 """
 

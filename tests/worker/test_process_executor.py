@@ -15,10 +15,11 @@ import pytest
 
 from jobfleet import JobCancelled
 from jobfleet.client.registry import Registry
+from jobfleet.clock import boottime
 from jobfleet.codec import seal
 from jobfleet.config import JobConfig
 from jobfleet.errors import StoreUnavailable
-from jobfleet.outcome import Cancelled, Crashed, OutOfMemory
+from jobfleet.outcome import Cancelled, Crashed, LeaseLost, OutOfMemory
 from jobfleet.store.keys import Keyspace
 from jobfleet.store.values import Grant
 from jobfleet.worker.board import HEADER, Board
@@ -28,6 +29,8 @@ from jobfleet.worker.handlers import Handlers
 from jobfleet.worker.run import Run
 from tests.support.server import is_running
 from tests.support.waiting import await_until
+
+LEASE = 3600.0
 
 
 class Told(Run):
@@ -61,9 +64,10 @@ class Cellar:
         self.handlers = Handlers(registry, (), config)
         self.executor = ProcessExecutor("w.1", config, ["cells"], Board(None, 1), is_wanted=False)
 
-    def start(self, name: str, *args: object) -> tuple[Told, asyncio.Future[object]]:
+    def start(self, name: str, *args: object, lease: float = LEASE) -> tuple[Told, asyncio.Future[object]]:
         """Start a run; its value or error is what the future holds."""
         run = Told(Grant(f"default.0.{next(NUMBERS)}", 7, 0, 2, seal({"function": name}, args), "", ""))
+        run.until = boottime() + lease
         future: asyncio.Future[object] = asyncio.get_running_loop().create_future()
         handler = self.handlers.get(name)
         self.executor.start(run, handler, [], {}, lambda value, error: future.set_result(error or value))
@@ -86,6 +90,20 @@ async def test_all_that_a_context_asks_of_its_worker_goes_over_the_line(cellar: 
 
     assert await future == [{"a": b"1", "b": b"2"}, "StoreUnavailable", "away"]
     assert run.heard == [("extend", 5.0), ("note", 1, 20, "a line ?")]
+
+
+async def test_a_run_whose_lease_expired_before_its_process_was_ready_is_not_started(cellar: Cellar) -> None:
+    run, future = cellar.start("cell.add", 1, 1, lease=-1.0)
+    run.interruption = LeaseLost()
+
+    assert isinstance(await future, JobCancelled)
+
+
+async def test_a_run_whose_lease_stands_again_starts(cellar: Cellar) -> None:
+    run, future = cellar.start("cell.add", 1, 1, lease=-1.0)
+    run.until = boottime() + LEASE
+
+    assert await future == 2
 
 
 async def test_the_flag_in_the_context_is_raised_without_a_stop(cellar: Cellar, tmp_path: Path) -> None:

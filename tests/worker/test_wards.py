@@ -15,10 +15,11 @@ import pytest
 
 from jobfleet import JobCancelled
 from jobfleet.client.registry import REGISTRY, Registry
+from jobfleet.clock import boottime
 from jobfleet.codec import seal
 from jobfleet.config import JobConfig
 from jobfleet.errors import StoreUnavailable
-from jobfleet.outcome import Cancelled, Crashed, Interrupted, Outcome, Witnessed
+from jobfleet.outcome import Cancelled, Crashed, Interrupted, LeaseLost, Outcome, Witnessed
 from jobfleet.store.keys import Keyspace
 from jobfleet.store.values import Grant
 from jobfleet.suspicion import Suspicion
@@ -34,6 +35,7 @@ NUMBERS = itertools.count(1)
 PAIR = Suspicion(2, 5)
 """Two of these share a ward."""
 LONE = Suspicion(3, 1)
+LEASE = 3600.0
 
 
 class Told(Run):
@@ -76,10 +78,13 @@ class Hospital:
         self.handlers = Handlers(REGISTRY, (), self.config)
         self.executor = WardExecutor("w.1", self.config, modules or ("patients",), self.board)
 
-    def start(self, name: str, *args: object, suspicion: Suspicion = PAIR) -> tuple[Told, asyncio.Future[Any]]:
+    def start(
+        self, name: str, *args: object, suspicion: Suspicion = PAIR, lease: float = LEASE
+    ) -> tuple[Told, asyncio.Future[Any]]:
         """Start a run; its value or error is what the future holds."""
         job_id, token = f"default.0.{next(NUMBERS)}", next(NUMBERS)
         run = Told(Grant(job_id, token, 0, 2, seal({"function": name}, args), "", ""), self.board.post(job_id, token))
+        run.until = boottime() + lease
         run.header, run.suspicion, run.executor = {"function": name}, suspicion, self.executor
         assert self.executor.seat(run), "there is a seat"
         future: asyncio.Future[Any] = asyncio.get_running_loop().create_future()
@@ -129,6 +134,20 @@ async def test_all_that_a_context_asks_of_its_worker_goes_over_the_line(hospital
     assert await future == [{"a": b"1", "b": b"2"}, "StoreUnavailable", "away"]
     assert run.heard == [("extend", 5.0), ("note", 1, 20, "a line ?")]
     assert hospital.phases() == [Phase.STARTED], "what follows is this process's"
+
+
+async def test_a_suspect_whose_lease_expired_before_its_ward_was_ready_is_not_started(hospital: Hospital) -> None:
+    run, future = hospital.start("patient.add", 1, 1, lease=-1.0)
+    run.interruption = LeaseLost()
+
+    assert isinstance(await future, JobCancelled)
+
+
+async def test_a_suspect_whose_lease_stands_again_starts_in_its_ward(hospital: Hospital) -> None:
+    run, future = hospital.start("patient.add", 1, 1, lease=-1.0)
+    run.until = boottime() + LEASE
+
+    assert (await future)[0] == 2
 
 
 async def test_suspects_share_wards_as_far_as_they_may(hospital: Hospital) -> None:

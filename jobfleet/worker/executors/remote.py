@@ -87,7 +87,8 @@ class Remote(Generic[S]):
         self._board.apart(run.place)
         order = {
             "grant": list(run.grant), "name": function.name, "module": function.__module__,
-            "qualname": function.__qualname__, "parents": [list(row) for row in run.parents], **limits,
+            "qualname": function.__qualname__, "parents": [list(row) for row in run.parents], "until": run.until,
+            **limits,
         }  # fmt: skip
         stay.cell.send("run", stay.number, order)
         if self._timer is None:
@@ -152,6 +153,7 @@ class Remote(Generic[S]):
                 value = dict(await stay.run.steps())
             elif word == "stands":
                 await stay.run.stands()
+                value = stay.run.must_stop
             elif word == "extend_flow":
                 value = list(await stay.run.extend_flow(open_wish(what[0], limits=self._limits)))
             else:

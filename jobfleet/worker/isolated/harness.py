@@ -14,6 +14,7 @@ from collections.abc import Callable, Iterator
 from typing import Any
 
 from jobfleet.client.isolation import size_text
+from jobfleet.clock import boottime
 from jobfleet.codec import Limits, encode, open_envelope
 from jobfleet.config import JobConfig
 from jobfleet.errors import JobCancelled
@@ -137,6 +138,10 @@ class Harness:
             handler = find(self._handlers, order)
         except Exception as error:  # noqa: BLE001 - whatever the user's module raises while it is imported
             return missing(order, error)
+        if boottime() >= order["until"]:  # the modules took long to load, or this process, or the worker's, was frozen
+            asyncio.run(run.stands())
+            if run.must_stop is not None:
+                return self._tell(JobCancelled(f"{run.id} was not started: {run.must_stop}.", job_id=run.id), handler)
         self._take_signals()  # each time: an earlier job may have thought otherwise
         limits.be_nice(order["nice"])
         memory, bounds = order["memory"], limits.Bounds()

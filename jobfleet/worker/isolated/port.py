@@ -95,7 +95,9 @@ class IsolatedRun(Run):
 
     async def stands(self) -> None:
         """Wait until the worker knows that the run's lease stands, or the run is to stop."""
-        await self._ask("stands")
+        why: str | None = await self._ask("stands")
+        if why is not None:
+            self._why = why
 
     def block(self, coroutine: Coroutine[Any, Any, T]) -> T:
         """Await something on a loop of its own; a stop is raised in the midst of it."""

@@ -13,8 +13,10 @@ from collections.abc import Iterator
 from functools import partial
 from typing import Any
 
+from jobfleet.clock import boottime
 from jobfleet.codec import Limits, encode, open_envelope
 from jobfleet.config import JobConfig
+from jobfleet.errors import JobCancelled
 from jobfleet.model import split_id
 from jobfleet.outcome import Interrupted
 from jobfleet.store.keys import Keyspace
@@ -23,7 +25,7 @@ from jobfleet.worker.around import Around
 from jobfleet.worker.executors.executor import Executor, Stage
 from jobfleet.worker.executors.loop import LoopExecutor
 from jobfleet.worker.executors.thread import ThreadExecutor
-from jobfleet.worker.handlers import Handlers
+from jobfleet.worker.handlers import Handler, Handlers
 from jobfleet.worker.isolated.line import Talker
 from jobfleet.worker.isolated.loading import find, flush, loop_factory, missing
 from jobfleet.worker.isolated.port import IsolatedRun
@@ -56,6 +58,7 @@ class Ward:
         self._keys = Keyspace(config.namespace)
         self._limits = Limits(max_bytes=config.max_payload, max_depth=config.max_depth)
         self._runs: dict[int, IsolatedRun] = {}
+        self._waiting: set[asyncio.Task[None]] = set()
 
     def serve(self) -> None:
         """Run jobs until this process is told to leave; it ends with the worker's process in any case."""
@@ -127,6 +130,22 @@ class Ward:
             self._tell(run, missing(order, error))
             return
         run.handler = handler
+        if boottime() < order["until"]:
+            self._launch(run, handler)
+        else:  # the modules took long to load, or this process, or the worker's, was frozen
+            task = self._loop.create_task(self._launch_once_it_stands(run, handler))
+            self._waiting.add(task)
+            task.add_done_callback(self._waiting.discard)
+
+    async def _launch_once_it_stands(self, run: IsolatedRun, handler: Handler) -> None:
+        await run.stands()
+        if run.must_stop is None:
+            self._launch(run, handler)
+        else:
+            why = f"{run.id} was not started: {run.must_stop}."
+            self._ended(run, None, JobCancelled(why, job_id=run.id))
+
+    def _launch(self, run: IsolatedRun, handler: Handler) -> None:
         try:
             opened = open_envelope(run.grant.envelope, limits=self._limits)
             run.header = opened.header
