@@ -93,6 +93,10 @@ def test_a_job_that_hears_no_cancellation_is_not_called_cancelled_while_it_runs(
 # --- what dies ------------------------------------------------------------------------------------
 
 
+BY_A_CULPRIT = range(1, 3)
+"""Children that a culprit takes along: two beside neighbours, one where these have ended before it starts."""
+
+
 def dies(trial: Trial, function: str, *args: object) -> JobResult[object]:
     """Run a job beside neighbours until it is found out: twice among them, then in a ward beside one, then alone."""
     with trial.neighbours(runs=4):
@@ -115,14 +119,14 @@ def test_a_job_that_ends_its_process_is_found_among_its_neighbours(
 
     assert (result.status, result.error_class) == (FAILED, "crashed")
     assert (result.error or "").startswith(words)
-    trial.check_calm(crashes=2)
+    trial.check_calm(crashes=BY_A_CULPRIT)
 
 
 def test_a_job_that_stops_the_loop_is_found_among_its_neighbours(trial: Trial) -> None:
     result = dies(trial, "stop_loop")
 
     assert (result.status, result.error_class) == (FAILED, "crashed")
-    trial.check_calm(crashes=2)
+    trial.check_calm(crashes=BY_A_CULPRIT)
 
 
 def test_a_neighbour_that_has_ended_is_not_run_again_when_a_suspect_dies_next(trial: Trial) -> None:
@@ -130,7 +134,7 @@ def test_a_neighbour_that_has_ended_is_not_run_again_when_a_suspect_dies_next(tr
         result = trial.run("hostile.leave", 5, max_crashes=1)
 
     assert result.error_class == "crashed"
-    trial.check_calm(crashes=2)
+    trial.check_calm(crashes=BY_A_CULPRIT)
 
 
 def test_endless_recursion_is_an_error_like_any_other(trial: Trial) -> None:

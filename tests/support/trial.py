@@ -87,8 +87,12 @@ class Trial:
         settle_all(self.fleet, ids)
         return [footprint(pid) for pid in (self.worker.pid, *self.worker.children())]
 
-    def check_calm(self, *, crashes: int = 0) -> None:
-        """Nothing has leaked: process, thread, descriptor or lease."""
+    def check_calm(self, *, crashes: int | range = 0) -> None:
+        """Nothing has leaked: process, thread, descriptor or lease.
+
+        Args:
+            crashes: How many children have died; a range where it depends on who still ran beside a culprit.
+        """
         wait_until(self.worker.children, timeout=LONG, why="a child is there")
         found: list[Footprint] = []
 
@@ -109,7 +113,8 @@ class Trial:
         raw = self.server.client()
         assert raw.zcard(LANE.lease) == raw.hlen(LANE.runs) == raw.hlen(LANE.tries) == 0
         assert not self.worker.is_over
-        assert self.worker.said.count("child.died") == crashes
+        died = self.worker.said.count("child.died")
+        assert died in (crashes if isinstance(crashes, range) else (crashes,))
         os.truncate(self.worker.log, 0)
         self.is_calm = True
 
