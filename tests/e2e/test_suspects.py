@@ -13,7 +13,7 @@ import redis
 
 from jobfleet import Fleet, Job, JobResult, JobStatus
 from jobfleet.store.keys import Keyspace
-from tests.support.fleet import LONG, Programs, settle_all
+from tests.support.fleet import LONG, Programs, is_running, settle_all
 from tests.support.waiting import wait_until
 
 LANE = Keyspace("jobfleet").lane("default", 0)
@@ -118,16 +118,18 @@ def test_a_culprit_among_many_is_found_while_the_innocent_run_on(
 def test_jobs_that_end_their_process_only_together_run_apart_in_the_end(
     programs: Programs, fleet: Fleet, raw: redis.Redis, tmp_path: Path
 ) -> None:
-    gate, mark = tmp_path / "gate", tmp_path / "mark"
-    pair = [fleet.enqueue(Job("pair", "hist.pair", (str(mark), str(gate)))) for _ in range(2)]
+    gate = tmp_path / "gate"
+    pair = [fleet.enqueue(Job("pair", "hist.pair", (str(gate),))) for _ in range(2)]
     ids = gated(fleet, gate, 10)
     programs.ready(processes=1, slots=20, lease=600)
 
+    def run_apart() -> bool:
+        """Both are in a process now: one that waits for its ward has a last process too, which is dead."""
+        last = {pid for job_id in pair for pid in programs.history.runners(job_id)[-1:]}
+        return len(last) == 2 and all(map(is_running, last))
+
     wait_until(
-        lambda: (
-            all(fleet.poll(job_id).status is JobStatus.RUNNING for job_id in [*pair, *ids])
-            and len(set(mark.read_text().split()[-2:])) == 2
-        ),
+        lambda: all(fleet.poll(job_id).status is JobStatus.RUNNING for job_id in [*pair, *ids]) and run_apart(),
         timeout=LONG,
         why="they run in processes of their own",
     )

@@ -223,16 +223,15 @@ PAIRED: list[str] = []
 
 
 @job(name="hist.pair")
-async def pair(ctx: JobContext, mark: str, gate: str) -> int:
-    """End the process once two of these are in it; else run until a file is there."""
+async def pair(ctx: JobContext, gate: str) -> int:
+    """End the process while two of these are in it; else run until a file is there."""
     PAIRED.append(ctx.job_id)
-    with Path(mark).open("a") as file:
-        file.write(f"{os.getpid()}\n")
     with noted(ctx):
         while not Path(gate).exists():
             await asyncio.sleep(STEP)
             if len(PAIRED) > 1:
                 os._exit(7)
+    PAIRED.remove(ctx.job_id)
     return ctx.fence
 
 
