@@ -17,7 +17,7 @@ def warm(index: int, asked: int) -> None:
 def cold(index: int, asked: int) -> None:
     """Leave a child behind, so that the process is not used again; one with an environment has no spare."""
     meter().stamp(index, asked)
-    subprocess.Popen(["true"])
+    subprocess.Popen(["sleep", "60"])  # it ends with its group; one that has ended already may not be seen
 
 
 @job(name="bench.nothing", run_in="process")

@@ -5,20 +5,13 @@ from __future__ import annotations
 import threading
 from typing import Any
 
+from jobfleet.client.offered import offered_settings
 from jobfleet.client.sync import Fleet
-from jobfleet.config import JobConfig
 from jobfleet.model import Job, JobResult
 from jobfleet.model.options import Seconds
 
 _lock = threading.Lock()
 _default: Fleet | None = None
-_offered: JobConfig | None = None
-
-
-def offer_settings(config: JobConfig) -> None:
-    """Say with which settings the default fleet is made if nobody chooses: a worker's jobs use the worker's Redis."""
-    global _offered  # noqa: PLW0603 - as the default itself
-    _offered = config
 
 
 def configure(url: str | None = None, **settings: Any) -> Fleet:
@@ -44,7 +37,8 @@ def default_fleet() -> Fleet:
     global _default  # noqa: PLW0603 - the one default of the process
     with _lock:
         if _default is None:
-            _default = Fleet.of(_offered) if _offered is not None else Fleet()
+            offered = offered_settings()
+            _default = Fleet.of(offered) if offered is not None else Fleet()
         return _default
 
 

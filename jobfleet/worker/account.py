@@ -14,10 +14,9 @@ from jobfleet.clock import to_seconds
 from jobfleet.codec import Limits
 from jobfleet.errors import EncodingError
 from jobfleet.logs import JobLogger
-from jobfleet.model import Job, suffix_time_us
+from jobfleet.model import Job, JobResult, suffix_time_us
 from jobfleet.outcome import ForeignError, Outcome, Raised
 from jobfleet.retry import Fail, Tries
-from jobfleet.worker.parents import results_of
 from jobfleet.worker.run import Run
 
 LIMITS = Limits(max_bytes=512 << 20, max_depth=128)
@@ -99,8 +98,16 @@ def context_of(run: Run, child: str, args: list[Any], kwargs: dict[str, Any]) ->
         metadata=header.get("metadata", {}),
         correlation_id=job.correlation_id,
         nominal_time=moment(header.get("nominal")),
-        parents=results_of(run.parents, LIMITS) if run.parents else {},
+        parents=_parents_of(run) if run.parents else {},
         flow_id=header.get("flow"),
         log=JobLogger(logging.getLogger(f"jobfleet.job.{function}"), {"job_id": run.id}),
         port=run,
     )
+
+
+def _parents_of(run: Run) -> dict[str, JobResult[Any]]:
+    from jobfleet.worker.awaited import (
+        results_of,
+    )  # most runs have waited for none, and a process of its own starts cold
+
+    return results_of(run.parents, LIMITS)

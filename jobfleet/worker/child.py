@@ -19,7 +19,7 @@ from functools import partial
 from types import ModuleType
 from typing import Any
 
-from jobfleet.client.default import offer_settings
+from jobfleet.client.offered import offer_settings
 from jobfleet.client.publish import function_record
 from jobfleet.client.registry import REGISTRY, Registry
 from jobfleet.clock import boottime

@@ -1,24 +1,18 @@
-"""How the jobs ended that a run has waited for, as its context shows them."""
+"""How the jobs ended that a run has waited for: the look-up."""
 
 from __future__ import annotations
 
 import asyncio
 from collections.abc import Sequence
-from typing import Any
 
-from jobfleet.client.report import result_of
 from jobfleet.client.verbs import batches
-from jobfleet.codec import Limits
-from jobfleet.errors import JobNotFound
-from jobfleet.model import JobResult, JobStatus
 from jobfleet.store.aio import AsyncStore
 from jobfleet.store.calls import flow, inspect
 from jobfleet.store.keys import Keyspace, Lane
+from jobfleet.worker.awaited import Row
 
 TOGETHER = 50
 """Runs whose parents are looked up in one trip."""
-Row = tuple[str, str, bytes]
-"""A parent's id, its status in a word, and what is kept of its end."""
 
 
 class Parents:
@@ -74,18 +68,3 @@ class Parents:
                     answer.set_exception(states)
                 else:
                     answer.set_result(states)
-
-
-def results_of(rows: Sequence[Row], limits: Limits) -> dict[str, JobResult[Any]]:
-    """The same as results by id."""
-    return {parent: _result(parent, status, value, limits) for parent, status, value in rows}
-
-
-def _result(parent: str, status: str, value: bytes, limits: Limits) -> JobResult[Any]:
-    if value:
-        try:
-            return result_of(parent, inspect.final_of(value), 0, limits=limits)
-        except JobNotFound:
-            pass
-    known = JobStatus(status) if status in JobStatus.__members__.values() else JobStatus.CANCELLED
-    return JobResult(id=parent, status=known, error="Its result has been let go.")

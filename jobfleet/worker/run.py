@@ -19,12 +19,12 @@ if TYPE_CHECKING:
     from jobfleet.client.context import JobContext
     from jobfleet.client.ownflow import Wish
     from jobfleet.store.calls.settle import Item
+    from jobfleet.worker.awaited import Row
     from jobfleet.worker.desk import Desk
     from jobfleet.worker.executors.executor import Executor, Stage
     from jobfleet.worker.handlers import Handler
     from jobfleet.worker.joblog import JobLog
     from jobfleet.worker.ladder import Ladder
-    from jobfleet.worker.parents import Row
 
 T = TypeVar("T")
 STANDS_EVERY = 0.05

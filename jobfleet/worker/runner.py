@@ -27,11 +27,11 @@ from jobfleet.outcome import (
 from jobfleet.retry import Release, describe
 from jobfleet.worker.account import context_of
 from jobfleet.worker.around import Around
+from jobfleet.worker.awaited import Row
 from jobfleet.worker.endings import Endings
 from jobfleet.worker.executors.executor import Died, Executor, OnEnd, Stage
 from jobfleet.worker.handlers import Handler, Handlers, UnknownFunction
 from jobfleet.worker.ladder import Ladder, limits_of
-from jobfleet.worker.parents import Row
 from jobfleet.worker.resources import Resources
 from jobfleet.worker.run import Run
 

@@ -10,7 +10,7 @@ import redis
 
 import jobfleet
 from jobfleet import Fleet, Job, JobStatus
-from jobfleet.client import default
+from jobfleet.client import default, offered
 from jobfleet.client.registry import Registry
 from jobfleet.config import JobConfig
 from jobfleet.store.keys import Keyspace
@@ -88,8 +88,8 @@ def test_threads_meet_one_default_fleet() -> None:
 
 
 def test_a_worker_s_settings_are_taken_where_nobody_chose(redis_url: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(default, "_offered", None)
-    default.offer_settings(JobConfig(url=redis_url, namespace="theirs"))
+    monkeypatch.setattr(offered, "_offered", None)
+    offered.offer_settings(JobConfig(url=redis_url, namespace="theirs"))
 
     assert (default.default_fleet().config.url, default.default_fleet().config.namespace) == (redis_url, "theirs")
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
 from collections.abc import Awaitable, Callable
 from pathlib import Path
 from typing import Any
@@ -30,6 +32,15 @@ def test_a_worker_inside_the_calling_process_has_isolated_processes_too(
 
     assert results[0] == results[1]
     wait_until(lambda: not is_running(results[0][0]), why="its process has ended with the worker")
+
+
+@pytest.mark.parametrize(("kind", "other"), [("harness", "ward"), ("ward", "harness")])
+def test_a_process_of_its_own_starts_without_redis_and_without_what_other_kinds_need(kind: str, other: str) -> None:
+    mine = ["jobfleet.worker.isolated.main", f"jobfleet.worker.isolated.{kind}", "jobfleet.client.decorator"]
+    needless = {"redis", "jobfleet.client.sync", "jobfleet.store.aio", f"jobfleet.worker.isolated.{other}"}
+    code = f"import sys, {', '.join(mine)}; sys.exit(' '.join({needless} & sys.modules.keys()) or 0)"
+
+    subprocess.run([sys.executable, "-c", code], check=True)
 
 
 def test_a_function_that_no_process_can_find_is_refused_with_the_remedy(

@@ -11,7 +11,7 @@ from collections.abc import Callable, Mapping
 from contextlib import suppress
 from typing import Any
 
-from jobfleet.client.default import offer_settings
+from jobfleet.client.offered import offer_settings
 from jobfleet.client.registry import REGISTRY, JobFunction
 from jobfleet.config import JobConfig
 from jobfleet.logs import set_up_logs

@@ -15,12 +15,10 @@ import socket
 import sys
 
 from jobfleet.config import JobConfig
-from jobfleet.worker.isolated.harness import Harness
 from jobfleet.worker.isolated.limits import offer_for_memory
 from jobfleet.worker.isolated.line import Talker, heard
 from jobfleet.worker.isolated.loading import load
 from jobfleet.worker.isolated.ties import end_group, tie
-from jobfleet.worker.isolated.ward import Ward
 
 
 def main() -> None:
@@ -42,9 +40,14 @@ def main() -> None:
     talker = Talker(sock, end_group)
     config = JobConfig(**settings)
     handlers = load(talker, child, config, modules, app_dir)
-    if handlers is not None:
-        serving: Harness | Ward = (Ward if word == "ward" else Harness)(frames, talker, child, config, handlers)
-        serving.serve()
+    if handlers is not None and word == "ward":
+        from jobfleet.worker.isolated.ward import Ward  # each is needed in its own kind of process only
+
+        Ward(frames, talker, child, config, handlers).serve()
+    elif handlers is not None:
+        from jobfleet.worker.isolated.harness import Harness
+
+        Harness(frames, talker, child, config, handlers).serve()
     talker.close()
 
 

@@ -1,0 +1,35 @@
+"""What a run is shown of the jobs that it has waited for; apart, for a process of its own needs no more."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+from jobfleet.client.report import result_of
+from jobfleet.codec import Limits
+from jobfleet.errors import JobNotFound
+from jobfleet.model import JobResult, JobStatus
+from jobfleet.store.calls.inspect import final_of
+
+Row = tuple[str, str, bytes]
+"""A parent's id, its status in a word, and what is kept of its end."""
+
+
+def results_of(rows: Sequence[Row], limits: Limits) -> dict[str, JobResult[Any]]:
+    """How the parents ended, as results by id.
+
+    Args:
+        rows: The parents, as the look-up found them.
+        limits: What a result may be.
+    """
+    return {parent: _result(parent, status, value, limits) for parent, status, value in rows}
+
+
+def _result(parent: str, status: str, value: bytes, limits: Limits) -> JobResult[Any]:
+    if value:
+        try:
+            return result_of(parent, final_of(value), 0, limits=limits)
+        except JobNotFound:
+            pass
+    known = JobStatus(status) if status in JobStatus.__members__.values() else JobStatus.CANCELLED
+    return JobResult(id=parent, status=known, error="Its result has been let go.")
