@@ -37,7 +37,7 @@ from jobfleet.outcome import (
     Unrunnable,
     Witnessed,
 )
-from jobfleet.suspicion import SUSPECT_AT, Suspicion
+from jobfleet.suspicion import Suspicion
 
 PERMANENT_TYPES: tuple[type[BaseException], ...] = (
     TypeError,
@@ -311,8 +311,8 @@ def _died(
     spent = replace(noted, crashes=crashes)
     if crashes >= policy.max_crashes:
         return Fail("oom" if isinstance(outcome, OutOfMemory) else outcome.failed_as, ErrorType.TRANSIENT, spent)
-    # It is known to end its process, so it has one of its own from now on.
-    spent = replace(spent, deaths=max(tries.deaths, SUSPECT_AT), suspects=1)
+    # It is a death as any other: the first one may come from outside, and after the second one the job runs alone.
+    spent = replace(spent, deaths=tries.deaths + 1, suspects=1)
     return Retry(0 if tries.crashes == 0 else backoff_us(policy, tries.crashes - 1, uniform=uniform), spent)
 
 

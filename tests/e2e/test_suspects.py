@@ -84,6 +84,28 @@ def test_a_worker_whose_children_are_killed_again_and_again_charges_nobody(
     assert raw.hgetall(LANE.tries) == {}
 
 
+def test_a_job_that_was_alone_runs_in_a_child_after_one_death_and_in_a_ward_after_two(
+    programs: Programs, fleet: Fleet, raw: redis.Redis, tmp_path: Path
+) -> None:
+    gate = tmp_path / "gate"
+    worker = programs.ready(processes=2, lease=600)
+    job_id = fleet.enqueue(Job("one", "hist.gate", (str(gate),), retry_delay=0.1))
+
+    for times in range(1, 3):
+        await_starts(programs, [(job_id, times)])
+        runner = programs.history.runners(job_id)[-1]
+        assert runner in worker.children()
+        os.kill(runner, signal.SIGKILL)
+    await_starts(programs, [(job_id, 3)])
+    last = programs.history.runners(job_id)[-1]
+
+    assert is_running(last)
+    assert last not in worker.await_children(2)
+    gate.touch()
+    assert fleet.wait(job_id, timeout=LONG).status is JobStatus.COMPLETED
+    assert raw.hgetall(LANE.tries) == {}
+
+
 @pytest.mark.parametrize(
     "culprits",
     [

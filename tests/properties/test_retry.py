@@ -176,7 +176,7 @@ def test_runs_never_exceed_their_budgets(policy: Policy, story: list[Outcome], n
 
 
 @given(crashes, policies, pasts, moments)
-def test_a_crash_is_charged_and_has_its_job_run_alone(
+def test_a_crash_is_charged_and_is_a_death_that_nobody_else_is_suspected_for(
     crash: Crashed, policy: Policy, tries: Tries, now_us: int
 ) -> None:
     decision = decide(crash, policy, tries, now_us)
@@ -185,7 +185,7 @@ def test_a_crash_is_charged_and_has_its_job_run_alone(
     assert isinstance(decision, Fail | Retry)
     assert spent(decision.tries) == (tries.failures, tries.crashes + 1, tries.preemptions)
     if isinstance(decision, Retry):
-        assert decision.tries.suspicion.is_suspect
+        assert decision.tries.suspicion == (tries.deaths + 1, 1)
         assert decision.tries.suspicion.width == 1
 
 

@@ -8,6 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from jobfleet.retry import Tries
 from jobfleet.suspicion import NO_SUSPICION, PARTS, Suspicion, has_room, seat, suspicion_of
 from tests.support.suspects import KINDS, MOST_DEATHS, OPENING, RESTART, Story, crowd
 
@@ -77,6 +78,23 @@ def test_culprits_hold_up_the_innocent_for_a_few_runs_only(kind: str, slots: int
     assert mean(mean(story.reruns) for story in stories) <= 1 + culprits
     assert max(max(story.reruns) for story in stories) <= 2 + 4 * culprits
     assert sum(task.tries.crashes for story in stories for task in story.innocent) == 0
+
+
+@given(count=st.integers(8, 60), slots=st.integers(4, 30), wards=st.sampled_from([0, 1, 12]), seed=st.integers(0, 99))
+def test_a_culprit_that_was_alone_at_first_costs_others_one_run_and_is_charged_for_the_rest(
+    count: int, slots: int, wards: int, seed: int
+) -> None:
+    tasks = crowd(count, 1, "early", duration=60.0, seed=seed)
+    (culprit,) = (task for task in tasks if task.kills_at is not None)
+    culprit.tries = Tries(crashes=1, deaths=1, suspects=1)
+
+    story = Story(tasks, children=2, slots=slots, wards=wards, seed=seed).run()
+
+    assert culprit.has_failed
+    assert (culprit.tries.crashes, story.deaths) == (3, culprit.runs)
+    assert culprit.runs <= 3, "once more in a child, and alone after that"
+    assert max(story.reruns) <= 1
+    assert not any(task.has_failed or task.tries.crashes for task in story.innocent)
 
 
 @given(st.lists(suspicions, max_size=30), suspicions)

@@ -124,11 +124,11 @@ TABLE: dict[str, tuple[Outcome, Tries, Decision]] = {
     "a first crash goes at once": (
         Crashed("SIGKILL"),
         FRESH,
-        Retry(0, Tries(0, 1, deaths=2, suspects=1, history=(line(1, "SIGKILL"),))),
+        Retry(0, Tries(0, 1, deaths=1, suspects=1, history=(line(1, "SIGKILL"),))),
     ),
     "a second crash waits": (
         Crashed("SIGKILL"),
-        Tries(0, 1),
+        Tries(0, 1, deaths=1, suspects=1),
         Retry(5 * S, Tries(0, 2, deaths=2, suspects=1, history=(line(2, "SIGKILL"),))),
     ),
     "a last crash fails": (
@@ -149,7 +149,7 @@ TABLE: dict[str, tuple[Outcome, Tries, Decision]] = {
     "a suspect that crashes alone is charged and stays one": (
         Crashed("SIGKILL"),
         SUSPECT,
-        Retry(5 * S, Tries(0, 2, deaths=3, suspects=1, history=("1 5 SIGSEGV", line(2, "SIGKILL")))),
+        Retry(5 * S, Tries(0, 2, deaths=4, suspects=1, history=("1 5 SIGSEGV", line(2, "SIGKILL")))),
     ),
     "out of memory is a crash of its own name": (
         OutOfMemory("killed by the kernel"),

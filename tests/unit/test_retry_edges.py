@@ -116,7 +116,7 @@ def test_a_run_out_of_memory_crashed_alone_under_its_own_name() -> None:
     reason = OutOfMemory("took more than 5 MB").reason
 
     assert decide(OutOfMemory("took more than 5 MB"), PLAIN, FRESH, NOW) == Retry(
-        0, Tries(0, 1, deaths=2, suspects=1, history=(line(1, reason),))
+        0, Tries(0, 1, deaths=1, suspects=1, history=(line(1, reason),))
     )
     assert decide(OutOfMemory("took more than 5 MB"), PLAIN, Tries(0, 2), NOW) == Fail(
         "oom", TRANSIENT, Tries(0, 3, history=(line(3, reason),))
