@@ -132,7 +132,7 @@ class Leases(Service):
         else:
             self._watched.discard(lane)
         if ticked.untold:
-            self.teller.tell(lane)
+            self.teller.stand_in(lane)
 
     async def stop(self) -> None:
         """End; what is being told may be told to its end for a moment."""

@@ -8,9 +8,10 @@ done again by a sweep.
 
 from __future__ import annotations
 
+import asyncio
 import logging
 from collections.abc import Callable, Sequence
-from typing import TypeVar
+from typing import NamedTuple, TypeVar
 
 from jobfleet.client.flowrecord import GUARD, LOOK_EVERY, addition_name, ids_of_whole, is_whole
 from jobfleet.client.telling import TOMBSTONE_MS, Heard, tell, tell_ending
@@ -36,6 +37,20 @@ SWEPT_AT_ONCE = 500
 GUARD_US = round(GUARD * 1_000_000)
 """How long a job is left alone whose producer died before it had named all parents; `enqueue` has not returned."""
 FLOWS_LOOKED_AT = 50
+WATCHED_FOR = 0.05
+"""Seconds for which somebody who stands in looks whether endings are told by whoever wrote them."""
+
+
+class Page(NamedTuple):
+    """What came of telling some endings.
+
+    Attributes:
+        left: Those of which more jobs are to be told.
+        was_told: Whether somebody else has told of one.
+    """
+
+    left: list[tuple[str, str]]
+    was_told: bool
 
 
 class Relay(Service):
@@ -77,8 +92,7 @@ class Relay(Service):
         """Tell what is to be told, in every lane; from time to time, sweep."""
         seen = await self._lanes.look()
         lanes = await self._lanes.due()
-        for lane in lanes:
-            await self.relay(lane)
+        await self.stand_in(lanes)
         if abs(seen.now - self._looked) >= LOOK_EVERY * 1e6:
             self._looked = seen.now
             await self._begin_flows(seen.now)
@@ -92,21 +106,56 @@ class Relay(Service):
 
     async def relay(self, lane: Lane) -> None:
         """Tell what stands in one lane's outbox, and in those of lanes where that has cancelled jobs."""
-        there: Lane | None = lane
-        while there is not None:
-            await self._empty(there)
-            there = self._touched.pop() if self._touched else None
+        await self._empty(lane)
+        await self._see_to_touched()
 
-    async def _empty(self, lane: Lane) -> None:
+    async def stand_in(self, lanes: Sequence[Lane]) -> None:
+        """Likewise for some lanes and the endings of other processes, where nobody tells them.
+
+        Whoever ends jobs tells all their endings. A second one beside it would do all that work again. So this looks
+        twice at what is next to be told: where that has changed, somebody is at work. It looks so again when it meets
+        something that was told.
+        """
+        left = lanes
+        while before := {lane: next_one for lane in left if (next_one := await self._next(lane))}:
+            await asyncio.sleep(WATCHED_FOR)
+            left = [
+                lane
+                for lane, next_one in before.items()
+                if await self._next(lane) == next_one and not await self._empty(lane, yields=True)
+            ]
+        await self._see_to_touched()
+
+    async def _next(self, lane: Lane) -> tuple[str, tuple[str, ...]] | None:
+        """The ending that is told next in a lane, and to whom; None where there is none."""
+        for entry, job_id in await self._store.run(flow.outbox(lane, limit=1)):
+            at = int(entry.partition("-")[0])
+            ending = await self._store.run(flow.dependants(lane, job_id, ending_ms=at))
+            return entry, ending.children
+        return None
+
+    async def _see_to_touched(self) -> None:
+        while self._touched:
+            await self._empty(self._touched.pop())
+
+    async def _empty(self, lane: Lane, *, yields: bool = False) -> bool:
+        """Tell what stands in a lane's outbox; with `yields`, only until somebody else has told of something there.
+
+        Returns:
+            Whether it came to the end.
+        """
         while records := await self._store.run(flow.outbox(lane)):
             left = records
             while left:
-                left = await self._tell_page(lane, left)
+                left, was_told = await self._tell_page(lane, left)
+                if yields and was_told:
+                    return False
             if len(records) < flow.CHUNK:
                 break
+        return True
 
-    async def _tell_page(self, lane: Lane, records: Sequence[tuple[str, str]]) -> list[tuple[str, str]]:
-        """Tell of some endings at once, at most 50 jobs of each; those of which more are to be told."""
+    async def _tell_page(self, lane: Lane, records: Sequence[tuple[str, str]]) -> Page:
+        """Tell of some endings at once, at most 50 jobs of each."""
         ends_ms = [int(entry.partition("-")[0]) for entry, _ in records]
         endings = await self._many(
             [flow.dependants(lane, job_id, ending_ms=at) for (_, job_id), at in zip(records, ends_ms, strict=True)]
@@ -137,7 +186,10 @@ class Relay(Service):
                 for (entry, job_id), at, ending in zip(records, ends_ms, endings, strict=True)
             ]
         )
-        return [record for record, count in zip(records, left, strict=True) if count]
+        was_told = not {"d", "g"}.isdisjoint(heard.letters.values()) or any(
+            not ending.moved_to and not ending.children and not ending.strangers for ending in endings
+        )
+        return Page([record for record, count in zip(records, left, strict=True) if count], was_told)
 
     async def _tell(self, child: str, parent: str, ending: flow.Ending) -> None:
         """Tell one job how a parent ended."""

@@ -26,7 +26,7 @@ class Teller:
         self._relay = relay
         self._on_told = on_told
         self._tasks: dict[Lane, asyncio.Task[None]] = {}
-        self._asked: set[Lane] = set()
+        self._asked: dict[Lane, bool] = {}  # and whether all that stands there is to be told
 
     @property
     def is_busy(self) -> bool:
@@ -35,16 +35,24 @@ class Teller:
 
     def tell(self, lane: Lane) -> None:
         """Tell what stands in a lane's outbox; never waits."""
-        self._asked.add(lane)  # a task that is under way looks again: this may have been written after its last look
+        self._asked[lane] = True  # a task that is under way looks again: this may have been written after its last look
+        self._begin(lane)
+
+    def stand_in(self, lane: Lane) -> None:
+        """Tell what others have written to a lane's outbox and do not tell themselves; never waits."""
+        self._asked.setdefault(lane, False)
+        self._begin(lane)
+
+    def _begin(self, lane: Lane) -> None:
         if lane not in self._tasks:
             self._tasks[lane] = asyncio.get_running_loop().create_task(self._tell(lane))
 
     async def _tell(self, lane: Lane) -> None:
         try:
             while lane in self._asked:
-                self._asked.discard(lane)
+                tells_all = self._asked.pop(lane)
                 try:
-                    await self._relay.relay(lane)
+                    await (self._relay.relay(lane) if tells_all else self._relay.stand_in((lane,)))
                 except Exception as error:  # what one record did must not keep the next from being told
                     is_bug = not isinstance(error, JobfleetError)
                     log.warning("relay.stumbled lane=%s %s", lane.tag, error, exc_info=is_bug)

@@ -17,13 +17,11 @@ from jobfleet.client.verbs import Verb
 from jobfleet.codec.record import seal_record
 from jobfleet.config import JobConfig
 from jobfleet.metrics.tally import Tally
-from jobfleet.services.leases import Leases
 from jobfleet.services.relay import GUARD_US, Relay
 from jobfleet.store.aio import AsyncStore
 from jobfleet.store.call import Call
 from jobfleet.store.calls import flow, lease, settle
 from jobfleet.store.keys import Keyspace, Lane
-from tests.support.seed import Seed
 
 pytestmark = pytest.mark.filterwarnings("ignore:No worker has published:UserWarning")
 KEYS = Keyspace("jobfleet")
@@ -290,59 +288,3 @@ async def test_what_became_of_the_parents_lies_beside_the_child(
     rows = await store.run(flow.parents(DEFAULT, child))
     assert [(row.parent, row.status) for row in rows] == [(parents[0], "failed"), (parents[1], "completed")]
     assert all(row.record for row in rows)
-
-
-async def test_an_ending_that_nobody_told_is_told_by_the_next_tick_of_any_process(
-    fleet: AsyncFleet, player: Player, store: AsyncStore, redis_url: str
-) -> None:
-    parent = await fleet.enqueue(job())
-    child = await fleet.enqueue(job(depends_on=[parent]))
-    for lane, job_id, token in await player.claim(DEFAULT):
-        await player.end(lane, job_id, token)  # and dies before it has told anybody
-    leases = Leases(store, KEYS, JobConfig(url=redis_url), Tally(), spacing=lambda: 8.0)
-
-    await leases.turn()
-    await leases.teller.drained(30.0)
-
-    assert await status(fleet, child) == ["queued"]
-
-
-async def test_lanes_in_which_jobs_wait_for_others_are_ticked_four_times_as_often(
-    fleet: AsyncFleet, player: Player, store: AsyncStore, redis_url: str
-) -> None:
-    ticked: list[list[str]] = []
-    run_many = store.run_many
-
-    async def watched(calls: Sequence[Call[Any]], **options: Any) -> list[Any]:
-        if lanes := [str(call.keys[0]) for call in calls if call.script.name == "tick"]:
-            ticked.append(lanes)
-        return await run_many(calls, **options)
-
-    await fleet.enqueue(job("other"))
-    parent = await fleet.enqueue(job())
-    leases = Leases(store, KEYS, JobConfig(url=redis_url), Tally(), spacing=lambda: 8.0)
-    store.run_many = watched  # type: ignore[method-assign,assignment]  # only listened to
-    spacings = [await leases.turn()]
-    await fleet.enqueue(job(depends_on=[parent]))
-    leases._whole_at = 0.0
-    spacings += [await leases.turn(), await leases.turn()]
-
-    assert spacings == [8.0, 2.0, 2.0]
-    assert ticked == [[DEFAULT.lane, OTHER.lane], [DEFAULT.lane, OTHER.lane], [DEFAULT.lane]]
-
-
-async def test_a_reaper_that_ends_a_job_tells_those_who_wait_for_it(
-    fleet: AsyncFleet, player: Player, store: AsyncStore, redis_url: str, raw: redis.Redis
-) -> None:
-    parent = await fleet.enqueue(job())
-    child = await fleet.enqueue(job(depends_on=[After(parent, "run")]))
-    await player.claim(DEFAULT)  # and is never heard of again
-    await fleet.cancel(parent, by="ann")
-    raw.zadd(DEFAULT.lease, {parent: 1})
-    Seed(raw, DEFAULT).ticked()
-    leases = Leases(store, KEYS, JobConfig(url=redis_url), Tally(), spacing=lambda: 8.0)
-
-    await leases.turn()
-    await leases.teller.drained(30.0)
-
-    assert await status(fleet, parent, child) == ["cancelled", "queued"]
