@@ -10,7 +10,7 @@ from itertools import count, repeat
 from jobfleet.store.call import Call, Reply
 from jobfleet.store.calls.paused import stopped
 from jobfleet.store.keys import Lane
-from jobfleet.store.rows import Spoiled, Unreadable, id_of, meta_of, shown, sound, text_of, tries_of
+from jobfleet.store.rows import Spoiled, Unreadable, id_of, meta_of, metas_of, shown, sound, text_of, tries_of
 from jobfleet.store.script import load
 from jobfleet.store.values import (
     NO_FUNCTIONS,
@@ -144,9 +144,12 @@ def _one_by_one(
 
 
 def _due(raw: bytes) -> int:
+    """When a job was due; 0 where somebody else has written no number into the entry of a group: the job is sound."""
     try:
         return int(float(raw))
-    except (ValueError, OverflowError):
+    except ValueError:
+        return 0
+    except OverflowError:
         raise Unreadable(f"it is due at {shown(raw)}") from None
 
 
@@ -180,10 +183,10 @@ def _grants(
                 for job_id, token, due, band, envelope in known
             ]
         )
-    rows = zip(known, tries or repeat(None), metas or repeat(None), strict=False)
+    rows = zip(known, tries or repeat(None), metas_of(metas) if metas else repeat(""), strict=False)
     return tuple(
         [
-            Grant(job_id, token, due, band - ZERO, envelope or b"", tries_of(spent), meta_of(meta))
+            Grant(job_id, token, due, band - ZERO, envelope or b"", tries_of(spent) if spent else "", meta)
             for (job_id, token, due, band, envelope), spent, meta in rows
         ]
     )

@@ -24,8 +24,9 @@ local function new_turn(key, v)
   return {key = key, v = v, at = 1, jobs = false, want = 0}
 end
 
--- The next entry of a group that was not taken yet, and when it is due, as sixteen digits.
-local function next_entry(grouped, one, want)
+-- The next entry of a group that was not taken yet, and when it is due, as sixteen digits. One that nobody of ours has
+-- written is looked at only where it would not be due by `latest`: it goes with the next claim, whose child reports it.
+local function next_entry(grouped, one, want, latest)
   local key, jobs, at = one.key, one.jobs, one.at
   local entry = jobs and jobs[at]
   -- A list that is shorter than was asked for is the last.
@@ -36,7 +37,7 @@ local function next_entry(grouped, one, want)
   end
   if entry then
     local due = sub(entry, #key + 2, #key + 17)
-    return entry, tonumber(due) and due or '0000000000000000'  -- of a bogus one: it goes with the next claim
+    return entry, (due <= latest or tonumber(due)) and due or '0000000000000000'
   end
 end
 
@@ -96,7 +97,7 @@ local function fair_share(keys, is_set)
 
   -- What becomes of a group whose turn it was. `is_full`: the claim had room for no more.
   local function settle_turn(band, one, is_full)
-    local entry, due = next_entry(keys.grouped, one, 1)
+    local entry, due = next_entry(keys.grouped, one, 1, latest)
     local state = state_of(one)
     if one.is_passed then  -- a job was left to others: the group keeps its turn
       put(band, one, state.most <= 0)
@@ -169,14 +170,14 @@ local function fair_share(keys, is_set)
           end
           local state = state_of(one)
           local entry
-          if state.most > 0 then entry, due = next_entry(grouped, one, want) end
+          if state.most > 0 then entry, due = next_entry(grouped, one, want, latest) end
           local skipped = 0
           while foreign and entry and due <= latest do
             if skipped == PASSED or not foreign.has_looks() then
               one.is_passed, entry = true, nil
             elseif foreign.is_left(sub(entry, #one.key + 19)) then
               skipped, one.at, one.is_passed = skipped + 1, one.at + 1, true
-              entry, due = next_entry(grouped, one, PASSED)
+              entry, due = next_entry(grouped, one, PASSED, latest)
             else
               break
             end
@@ -221,7 +222,7 @@ local function fair_share(keys, is_set)
   local function first_due(band)
     local low, high = turns_in(band)
     local key = call('ZRANGEBYSCORE', keys.ring, low, high, 'LIMIT', 0, 1)[1] or (joining(band, 0)[1] or {}).key
-    local due = key and select(2, next_entry(keys.grouped, new_turn(key, 0), 1))
+    local due = key and select(2, next_entry(keys.grouped, new_turn(key, 0), 1, latest))
     return due and tonumber(due)
   end
 

@@ -1,0 +1,61 @@
+"""Clear records of a whole claim are read as each would be read by itself."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import pytest
+
+from jobfleet.store.call import Reply
+from jobfleet.store.calls.lease import claim
+from jobfleet.store.keys import Keyspace
+from jobfleet.store.rows import Unreadable, meta_of, metas_of
+
+SOUND = (
+    (b"g acme", b"g zebra crossing"),
+    (b"g acme", None, b""),
+    (b"g acme\nx 1700000000000000", b"u key\nx 17"),
+    (b"u key\ns q", b"g acme"),
+    (b"u key\ns 17\ni tag", b"h anything", b"r 300"),
+    ("g émile".encode(), b"g g", b"i "),
+)
+BROKEN = (
+    b"g ",
+    b"x soon",
+    b"s q",
+    b"s 1\ng acme",
+    b"\n",
+    b"g acme\n",
+    b"\ng acme",
+    b"g acme\ng ",
+    b"A b",
+    b"r",
+    b"\xff\xfe",
+)
+
+
+@pytest.mark.parametrize("metas", SOUND)
+def test_clear_records_that_are_sound_are_read_as_they_are(metas: Sequence[bytes | None]) -> None:
+    assert metas_of(metas) == [(meta or b"").decode() for meta in metas] == [meta_of(meta) for meta in metas]
+
+
+@pytest.mark.parametrize("broken", BROKEN)
+def test_one_that_is_broken_is_noticed_wherever_it_is(broken: bytes) -> None:
+    with pytest.raises(Unreadable):
+        meta_of(broken)
+    for metas in ((broken,), (b"g acme", broken), (broken, b"g acme"), (b"g acme", broken, b"g zebra"), (b"", broken)):
+        with pytest.raises(ValueError):
+            metas_of(metas)
+
+
+def test_a_job_whose_entry_in_its_group_has_no_due_time_counts_as_long_due() -> None:
+    lane = Keyspace("jobs").lane("default", 0)
+    call = claim(lane, child="w.0", nonce=1, lease_us=30_000_000, limit=2)
+    stood = f"{lane.id_prefix}a 1700000000000000 {lane.id_prefix}b 0nonsense".encode()
+    reply: Reply = [b"claimed", b"1700000000000001", b"0", b"7", b"22", stood, [b"A", b"B"], [], [b"g acme", b"g acme"]]
+    claimed = call.read(reply)
+    assert [(grant.id, grant.token, grant.due) for grant in claimed.grants] == [
+        (f"{lane.id_prefix}a", 7, 1700000000000000),
+        (f"{lane.id_prefix}b", 8, 0),
+    ]
+    assert claimed.unreadable == ()
