@@ -106,8 +106,7 @@ def context_of(run: Run, child: str, args: list[Any], kwargs: dict[str, Any]) ->
 
 
 def _parents_of(run: Run) -> dict[str, JobResult[Any]]:
-    from jobfleet.worker.awaited import (
-        results_of,
-    )  # most runs have waited for none, and a process of its own starts cold
+    # Most runs have waited for none, and a process of its own is to start fast.
+    from jobfleet.worker.awaited import results_of
 
     return results_of(run.parents, LIMITS)
