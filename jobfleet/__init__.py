@@ -20,13 +20,8 @@ __version__ = version.VERSION
 if TYPE_CHECKING:
     from jobfleet.archive import init_job_tables
     from jobfleet.client.aio import AsyncFleet
-    from jobfleet.client.batch import BatchItem
-    from jobfleet.client.context import JobContext, ProgressCallback
-    from jobfleet.client.decorator import job, register_job_function
     from jobfleet.client.default import cancel, configure, enqueue, poll, wait
     from jobfleet.client.handle import AsyncJobHandle, JobHandle
-    from jobfleet.client.registry import JobFunction, hooks
-    from jobfleet.client.resources import Resource
     from jobfleet.client.sync import Fleet
     from jobfleet.compat import JobManager, get_job_manager
     from jobfleet.config import JobConfig
@@ -48,6 +43,12 @@ if TYPE_CHECKING:
         UnknownParent,
         WaitTimeout,
     )
+    from jobfleet.functions.batch import BatchItem
+    from jobfleet.functions.context import JobContext
+    from jobfleet.functions.decorator import job, register_job_function
+    from jobfleet.functions.registry import JobFunction, hooks
+    from jobfleet.functions.resources import Resource
+    from jobfleet.functions.run_port import ProgressCallback
     from jobfleet.graph import Flow
     from jobfleet.model import After, ErrorType, Job, JobResult, JobStatus, Priority, Receipt
     from jobfleet.outcome import Discard, RetryAfter, Snooze
@@ -58,7 +59,7 @@ _HOMES = {
     "After": "jobfleet.model",
     "AsyncFleet": "jobfleet.client.aio",
     "AsyncJobHandle": "jobfleet.client.handle",
-    "BatchItem": "jobfleet.client.batch",
+    "BatchItem": "jobfleet.functions.batch",
     "ConfigError": "jobfleet.errors",
     "Cron": "jobfleet.cron",
     "Discard": "jobfleet.outcome",
@@ -74,10 +75,10 @@ _HOMES = {
     "Job": "jobfleet.model",
     "JobCancelled": "jobfleet.errors",
     "JobConfig": "jobfleet.config",
-    "JobContext": "jobfleet.client.context",
+    "JobContext": "jobfleet.functions.context",
     "JobExpired": "jobfleet.errors",
     "JobFailed": "jobfleet.errors",
-    "JobFunction": "jobfleet.client.registry",
+    "JobFunction": "jobfleet.functions.registry",
     "JobHandle": "jobfleet.client.handle",
     "JobManager": "jobfleet.compat",
     "JobNotFound": "jobfleet.errors",
@@ -85,9 +86,9 @@ _HOMES = {
     "JobStatus": "jobfleet.model",
     "JobfleetError": "jobfleet.errors",
     "Priority": "jobfleet.model",
-    "ProgressCallback": "jobfleet.client.context",
+    "ProgressCallback": "jobfleet.functions.run_port",
     "Receipt": "jobfleet.model",
-    "Resource": "jobfleet.client.resources",
+    "Resource": "jobfleet.functions.resources",
     "RetryAfter": "jobfleet.outcome",
     "Snooze": "jobfleet.outcome",
     "StoreUnavailable": "jobfleet.errors",
@@ -97,11 +98,11 @@ _HOMES = {
     "configure": "jobfleet.client.default",
     "enqueue": "jobfleet.client.default",
     "get_job_manager": "jobfleet.compat",
-    "hooks": "jobfleet.client.registry",
+    "hooks": "jobfleet.functions.registry",
     "init_job_tables": "jobfleet.archive",
-    "job": "jobfleet.client.decorator",
+    "job": "jobfleet.functions.decorator",
     "poll": "jobfleet.client.default",
-    "register_job_function": "jobfleet.client.decorator",
+    "register_job_function": "jobfleet.functions.decorator",
     "wait": "jobfleet.client.default",
 }
 

@@ -6,7 +6,7 @@
 from __future__ import annotations
 
 from jobfleet.client.maintenance import built_in
-from jobfleet.client.registry import REGISTRY
+from jobfleet.functions.registry import REGISTRY
 
 cleanup = REGISTRY.functions.setdefault("jobfleet.maintenance.cleanup", built_in())
 

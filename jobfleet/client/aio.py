@@ -11,18 +11,18 @@ from typing import Any, Self
 from jobfleet.client import logs, replaying, verbs
 from jobfleet.client.base import Opened, Patience, open_settings
 from jobfleet.client.conflict import settle_one
-from jobfleet.client.decorator import Decorator
 from jobfleet.client.gather import Gatherer
 from jobfleet.client.handle import AsyncJobHandle
 from jobfleet.client.logs import LogLine, Reading
 from jobfleet.client.operations import AsyncOperations
 from jobfleet.client.receipts import AsyncReceipts
-from jobfleet.client.registry import JobFunction, Registry
 from jobfleet.client.showing import AsyncShowing
 from jobfleet.client.steering import AsyncSteering
 from jobfleet.clock import monotonic
 from jobfleet.errors import JobNotFound, WaitTimeout
 from jobfleet.events import Event, read_events
+from jobfleet.functions.decorator import Decorator
+from jobfleet.functions.registry import JobFunction, Registry
 from jobfleet.model import Job, JobResult, Receipt
 from jobfleet.model.options import Seconds
 from jobfleet.store.aio import AsyncStore

@@ -9,13 +9,13 @@ from datetime import datetime
 from typing import Any, NamedTuple
 
 from jobfleet.client.flow import refuse_displacing
-from jobfleet.client.publish import read_cron, read_function, read_parameters
 from jobfleet.client.space import Space
 from jobfleet.client.submit import Resolved, submission
 from jobfleet.client.verbs import Verb, prepare, value
 from jobfleet.codec import decode, encode
 from jobfleet.cron import Cron, CronEntry, Fire, from_us
 from jobfleet.errors import DuplicateJob, EncodingError, InvalidJob, JobNotFound
+from jobfleet.functions.manifest import read_cron, read_function, read_parameters
 from jobfleet.model import Job, JobStatus, Receipt, new_suffix
 from jobfleet.model.spec import check_job
 from jobfleet.store.calls import cron as calls

@@ -12,12 +12,12 @@ from collections.abc import Sequence
 from jobfleet.client.flow import PARENTS_KEPT_MS, PARENTS_MOST
 from jobfleet.client.flowrecord import addition_name, ids_of, read, seal_addition
 from jobfleet.client.flows import lift, put_all, run_all, written
-from jobfleet.client.ownflow import Wish
 from jobfleet.client.space import Space
 from jobfleet.client.telling import tell_ending
 from jobfleet.client.verbs import Verb, batches, value
 from jobfleet.codec import read_header
 from jobfleet.errors import EncodingError, InvalidJob, JobNotFound
+from jobfleet.functions.flow_addition import Wish
 from jobfleet.model import JobStatus, added_suffix
 from jobfleet.store.calls import flow as calls
 from jobfleet.store.calls import inspect

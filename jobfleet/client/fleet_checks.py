@@ -6,8 +6,8 @@ from jobfleet.client.checkup import HOUR, Checkup
 from jobfleet.client.cron import fired_by
 from jobfleet.client.diagnosis import Finding, Level, named
 from jobfleet.client.reasons import counted
-from jobfleet.client.registry import CLEANUP
 from jobfleet.clock import span
+from jobfleet.functions.naming import CLEANUP
 
 LATE = 60.0
 """Seconds after which what a duty does within some is late."""

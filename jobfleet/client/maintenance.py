@@ -7,8 +7,9 @@ from typing import Any
 
 from jobfleet.archive import part
 from jobfleet.client.default import default_fleet
-from jobfleet.client.registry import CLEANUP, JobFunction
 from jobfleet.client.sync import Fleet
+from jobfleet.functions.naming import CLEANUP
+from jobfleet.functions.registry import JobFunction
 from jobfleet.model import JobStatus
 from jobfleet.store.calls.control import trim
 from jobfleet.store.fleet import read_whole

@@ -7,13 +7,13 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from jobfleet.client.admin import WorkerInfo, workers_of
-from jobfleet.client.publish import read_function
 from jobfleet.client.report import result_of
 from jobfleet.client.space import Space
 from jobfleet.client.verbs import Verb, poll_many, value
 from jobfleet.codec import read_header
 from jobfleet.config import JobConfig
 from jobfleet.errors import EncodingError, JobNotFound
+from jobfleet.functions.manifest import read_function
 from jobfleet.model import JobResult, JobStatus
 from jobfleet.retry import FRESH, Policy, Tries, policy_of, with_header
 from jobfleet.store.calls import flow, inspect

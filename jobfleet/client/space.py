@@ -5,11 +5,11 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import Any
 
-from jobfleet.client.registry import REGISTRY, Registry
 from jobfleet.client.submit import Resolved, Submission, lane_index, resolve, submission
 from jobfleet.clock import monotonic
 from jobfleet.codec import Limits
 from jobfleet.config import JobConfig
+from jobfleet.functions.registry import REGISTRY, Registry
 from jobfleet.model import Job
 from jobfleet.model.spec import check_job
 from jobfleet.store.calls import enqueue as calls
@@ -71,7 +71,7 @@ class Space:
         record = seen.functions.get(str(job.function)) if seen is not None else None
         if record is None:
             return None
-        from jobfleet.client.publish import read_function, read_parameters
+        from jobfleet.functions.manifest import read_function, read_parameters
 
         return Resolved(str(job.function), read_function(record), read_parameters(record))
 

@@ -8,12 +8,13 @@ from collections.abc import Callable, Mapping
 from functools import lru_cache
 from typing import Any, NamedTuple
 
-from jobfleet.client.injection import injection_of, parameters_of
-from jobfleet.client.registry import JobFunction, Registry, stable_name
 from jobfleet.client.unique import Uniqueness, uniqueness
 from jobfleet.clock import to_us, wall_us
 from jobfleet.codec import Limits, encode, encode_head, seal_call
 from jobfleet.errors import InvalidJob
+from jobfleet.functions.injection import injection_of, parameters_of
+from jobfleet.functions.naming import stable_name
+from jobfleet.functions.registry import JobFunction, Registry
 from jobfleet.model import Job, JobStatus, Priority, seconds
 from jobfleet.store.calls.index import marked, names
 from jobfleet.store.keys import Lane

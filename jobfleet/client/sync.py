@@ -11,18 +11,18 @@ from typing import Any, Self
 from jobfleet.client import logs, replaying, verbs
 from jobfleet.client.base import Opened, Patience, open_settings
 from jobfleet.client.conflict import settle_one
-from jobfleet.client.decorator import Decorator
 from jobfleet.client.handle import JobHandle
 from jobfleet.client.logs import LogLine, Reading
 from jobfleet.client.operations import Operations
 from jobfleet.client.receipts import Receipts, warn_on_loop
-from jobfleet.client.registry import JobFunction, Registry
 from jobfleet.client.showing import Showing
 from jobfleet.client.steering import Steering
 from jobfleet.clock import monotonic
 from jobfleet.config import JobConfig
 from jobfleet.errors import JobNotFound, WaitTimeout
 from jobfleet.events import Event, read_events
+from jobfleet.functions.decorator import Decorator
+from jobfleet.functions.registry import JobFunction, Registry
 from jobfleet.model import Job, JobResult, Receipt
 from jobfleet.model.options import Seconds
 from jobfleet.store.calls.enqueue import enqueue

@@ -8,10 +8,10 @@ from datetime import UTC, datetime
 from jobfleet.client.admin import WorkerInfo
 from jobfleet.client.flowrecord import GUARD, LOOK_EVERY
 from jobfleet.client.reasons import Fact, Reason, ReasonCode, asked_by, because, counted, listed
-from jobfleet.client.registry import CLEANUP
 from jobfleet.client.report import moment
 from jobfleet.client.snapshot import Snapshot
 from jobfleet.clock import span
+from jobfleet.functions.naming import CLEANUP
 from jobfleet.model import JobStatus
 from jobfleet.store.calls.paused import read_functions
 from jobfleet.store.found import InWait

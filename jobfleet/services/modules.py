@@ -7,8 +7,8 @@ import sys
 from collections.abc import Iterable
 from types import ModuleType
 
-from jobfleet.client.registry import Registry
 from jobfleet.errors import ConfigError
+from jobfleet.functions.registry import Registry
 
 
 def load_modules(names: Iterable[str], app_dir: str) -> tuple[list[ModuleType], Registry | None]:

@@ -11,10 +11,10 @@ import logging
 from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
-from jobfleet.client.publish import read_function
 from jobfleet.codec import read_header, seal_record
 from jobfleet.config import JobConfig
 from jobfleet.errors import EncodingError
+from jobfleet.functions.manifest import read_function
 from jobfleet.metrics.tally import Tally
 from jobfleet.outcome import Cancelled, Crashed, Outcome, Preempted, TimedOut, Witnessed
 from jobfleet.retry import Fail, Park, Policy, Release, Retry, Tries, decide, policy_of, with_header

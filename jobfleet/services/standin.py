@@ -7,9 +7,9 @@ import logging
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 
-from jobfleet.client.publish import read_cron
 from jobfleet.config import JobConfig
 from jobfleet.errors import JobfleetError
+from jobfleet.functions.manifest import read_cron
 from jobfleet.metrics.tally import Tally
 from jobfleet.services.service import Service
 from jobfleet.services.trouble import Trouble

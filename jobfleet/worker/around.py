@@ -11,10 +11,10 @@ from dataclasses import replace
 from functools import partial
 from typing import Any
 
-from jobfleet.client.context import JobContext
-from jobfleet.client.hooks import Hook, Hooks, Middleware
 from jobfleet.clock import to_seconds
 from jobfleet.errors import JobCancelled
+from jobfleet.functions.context import JobContext
+from jobfleet.functions.hooks import Hook, Hooks, Middleware
 from jobfleet.outcome import Outcome, Raised, TimedOut
 from jobfleet.retry import Decision, Fail, Retry, describe
 from jobfleet.worker.account import context_of

@@ -20,11 +20,11 @@ from types import ModuleType
 from typing import Any
 
 from jobfleet.client.offered import offer_settings
-from jobfleet.client.publish import function_record
-from jobfleet.client.registry import REGISTRY, Registry
 from jobfleet.clock import boottime
 from jobfleet.config import JobConfig
 from jobfleet.errors import ConfigError, JobfleetError
+from jobfleet.functions.manifest import function_record
+from jobfleet.functions.registry import REGISTRY, Registry
 from jobfleet.logs import set_up_logs
 from jobfleet.metrics.tally import Mute, Tally, tally_for
 from jobfleet.outcome import Cancelled, TimedOut

@@ -18,8 +18,8 @@ from jobfleet.worker.reporter import Reporter
 from jobfleet.worker.shelf import Shelf
 
 if TYPE_CHECKING:
-    from jobfleet.client.ownflow import Wish
-    from jobfleet.client.registry import Registry
+    from jobfleet.functions.flow_addition import Wish
+    from jobfleet.functions.registry import Registry
     from jobfleet.worker.run import Run
 
 

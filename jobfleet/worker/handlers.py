@@ -12,10 +12,11 @@ from dataclasses import dataclass
 from types import FunctionType, MappingProxyType, ModuleType
 from typing import Any
 
-from jobfleet.client.registry import JobFunction, Registry, module_name
 from jobfleet.codec import read_header
 from jobfleet.config import JobConfig
 from jobfleet.errors import EncodingError
+from jobfleet.functions.naming import module_name
+from jobfleet.functions.registry import JobFunction, Registry
 from jobfleet.model import seconds
 from jobfleet.model.ids import NAME_RULE
 from jobfleet.retry import Policy, policy_of

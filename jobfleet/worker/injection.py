@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from jobfleet.client.context import JobContext
-from jobfleet.client.injection import Injection
+from jobfleet.functions.context import JobContext
+from jobfleet.functions.injection import Injection
 
 NONE: Mapping[str, Any] = {}
 Given = tuple[list[Any], dict[str, Any]]

@@ -14,10 +14,10 @@ from collections.abc import Iterable, Mapping, Sequence
 from contextlib import suppress
 from typing import TYPE_CHECKING, Any
 
-from jobfleet.client.publish import function_record
-from jobfleet.client.registry import JobFunction
 from jobfleet.clock import monotonic
 from jobfleet.errors import JobfleetError
+from jobfleet.functions.manifest import function_record
+from jobfleet.functions.registry import JobFunction
 from jobfleet.metrics.tally import Mute
 from jobfleet.services.leases import Leases, shared_spacing
 from jobfleet.services.outage import Outage

@@ -8,7 +8,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 if TYPE_CHECKING:
-    from jobfleet.client.registry import JobFunction
+    from jobfleet.functions.registry import JobFunction
 
 KIND_RULE = re.compile(r"[0-9a-f]{16}")
 DEFAULT = "default"

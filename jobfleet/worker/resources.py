@@ -9,8 +9,8 @@ from collections.abc import Iterable
 from contextvars import Context
 from typing import Any
 
-from jobfleet.client.resources import NOTHING, Factory, Resource, overridden
 from jobfleet.clock import monotonic
+from jobfleet.functions.resources import NOTHING, Factory, Resource, overridden
 from jobfleet.retry import describe
 
 CLOSING = 3.0

@@ -16,8 +16,8 @@ from jobfleet.store.values import Grant
 from jobfleet.suspicion import NO_SUSPICION
 
 if TYPE_CHECKING:
-    from jobfleet.client.context import JobContext
-    from jobfleet.client.ownflow import Wish
+    from jobfleet.functions.context import JobContext
+    from jobfleet.functions.flow_addition import Wish
     from jobfleet.store.calls.settle import Item
     from jobfleet.worker.awaited import Row
     from jobfleet.worker.desk import Desk

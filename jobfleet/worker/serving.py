@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
-from jobfleet.client.registry import JobFunction
 from jobfleet.config import JobConfig
+from jobfleet.functions.registry import JobFunction
 from jobfleet.model import check_queue
 from jobfleet.services.pausing import catch_up
 from jobfleet.store.aio import AsyncStore

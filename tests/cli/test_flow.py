@@ -7,7 +7,7 @@ import re
 
 from jobfleet import Fleet, Flow, Job
 from jobfleet.client.extending import extend_flow
-from jobfleet.client.ownflow import Wish
+from jobfleet.functions.flow_addition import Wish
 from tests.cli.hand import Cli, Hand
 
 

@@ -8,7 +8,7 @@ from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 import pytest
 
 from jobfleet import AsyncFleet, Fleet, JobContext
-from jobfleet.client.registry import Registry
+from jobfleet.functions.registry import Registry
 from tests.client.either import Either
 
 Work = Callable[[], Awaitable[None]]

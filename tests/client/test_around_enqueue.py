@@ -10,7 +10,7 @@ import pytest
 import redis
 
 from jobfleet import After, Flow, InvalidJob, Job
-from jobfleet.client.registry import Registry
+from jobfleet.functions.registry import Registry
 from tests.client.either import Either, finished
 
 PASSED: list[str] = []

@@ -11,7 +11,7 @@ import redis
 
 from jobfleet import AsyncFleet, Fleet, InvalidJob, Job, JobStatus, Priority, Receipt
 from jobfleet.client.bulk import TOGETHER
-from jobfleet.client.registry import Registry
+from jobfleet.functions.registry import Registry
 from jobfleet.store.call import Call
 from jobfleet.store.calls.control import pause
 from jobfleet.store.calls.enqueue import CHUNK

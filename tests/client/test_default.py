@@ -11,8 +11,8 @@ import redis
 import jobfleet
 from jobfleet import Fleet, Job, JobStatus
 from jobfleet.client import default, offered
-from jobfleet.client.registry import Registry
 from jobfleet.config import JobConfig
+from jobfleet.functions.registry import Registry
 from jobfleet.store.keys import Keyspace
 
 
@@ -51,7 +51,7 @@ def test_without_configure_the_variable_says_it(redis_url: str, monkeypatch: pyt
 
 def test_functions_follow_the_default_fleet(redis_url: str, monkeypatch: pytest.MonkeyPatch) -> None:
     registry = Registry()
-    monkeypatch.setattr("jobfleet.client.registry.REGISTRY", registry)
+    monkeypatch.setattr("jobfleet.functions.registry.REGISTRY", registry)
     jobfleet.configure(redis_url, registry=registry)
     length = jobfleet.register_job_function("app.length", len)
 

@@ -10,8 +10,9 @@ import redis
 
 from jobfleet import Fleet, Job
 from jobfleet.client.diagnosis import Diagnosis, Level
-from jobfleet.client.registry import CLEANUP, Registry
 from jobfleet.codec import encode
+from jobfleet.functions.naming import CLEANUP
+from jobfleet.functions.registry import Registry
 from jobfleet.store.calls.lease import tick
 from jobfleet.store.calls.presence import beat, know
 from jobfleet.store.keys import Keyspace

@@ -23,8 +23,8 @@ from jobfleet import (
     Priority,
     WaitTimeout,
 )
-from jobfleet.client.publish import function_record
-from jobfleet.client.registry import Registry
+from jobfleet.functions.manifest import function_record
+from jobfleet.functions.registry import Registry
 from jobfleet.store.keys import Keyspace
 from tests.client.either import Either
 

@@ -10,7 +10,7 @@ import pytest
 import redis
 
 from jobfleet import AsyncFleet, FleetFull, Job, StoreUnavailable
-from jobfleet.client.registry import Registry
+from jobfleet.functions.registry import Registry
 from jobfleet.store.keys import Keyspace
 from tests.support.faults import AsyncFlakyLink, Faults
 

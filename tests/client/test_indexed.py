@@ -10,9 +10,9 @@ import pytest
 import redis
 
 from jobfleet import AsyncFleet, Fleet, Job, JobResult, JobStatus
-from jobfleet.client.registry import Registry
 from jobfleet.config import JobConfig
 from jobfleet.errors import ConfigError
+from jobfleet.functions.registry import Registry
 from jobfleet.metrics.tally import Tally
 from jobfleet.services.retention import Retention
 from jobfleet.store.aio import AsyncStore

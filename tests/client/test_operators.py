@@ -11,8 +11,8 @@ import pytest
 
 from jobfleet import Fleet, Job, JobStatus, Priority
 from jobfleet.client.admin import QueueInfo
-from jobfleet.client.registry import Registry
 from jobfleet.errors import ConfigError
+from jobfleet.functions.registry import Registry
 from tests.client.either import Either
 
 Work = Callable[[], Awaitable[None]]

@@ -10,7 +10,7 @@ from collections.abc import Iterator
 import pytest
 
 from jobfleet import AsyncFleet, Fleet, Job, JobStatus, StoreUnavailable
-from jobfleet.client.registry import Registry
+from jobfleet.functions.registry import Registry
 from tests.client.either import Either
 from tests.support.server import RedisServer, free_port
 from tests.support.waiting import wait_until

@@ -6,7 +6,7 @@ import pytest
 import redis
 
 from jobfleet import AsyncFleet, Fleet, Job
-from jobfleet.client.registry import Registry
+from jobfleet.functions.registry import Registry
 from tests.client.either import Either
 
 TIMES = 120

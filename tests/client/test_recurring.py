@@ -7,7 +7,7 @@ from collections.abc import Iterator
 import pytest
 
 from jobfleet import AsyncFleet, Cron, Fleet, InvalidJob, Job, JobStatus
-from jobfleet.client.registry import Registry
+from jobfleet.functions.registry import Registry
 
 pytestmark = pytest.mark.filterwarnings("ignore:No worker has published:UserWarning")
 

@@ -8,10 +8,10 @@ from click.testing import CliRunner
 
 from jobfleet import AsyncFleet, Fleet, Job
 from jobfleet.cli.main import main
-from jobfleet.client.registry import Registry
 from jobfleet.codec import encode
 from jobfleet.cron import Cron
 from jobfleet.errors import ConfigError
+from jobfleet.functions.registry import Registry
 from jobfleet.store.calls.presence import beat
 
 FULL = (

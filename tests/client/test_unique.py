@@ -12,10 +12,10 @@ import redis
 
 from jobfleet import AsyncFleet, DuplicateJob, Fleet, InvalidJob, Job, JobStatus, Priority, Receipt
 from jobfleet.client import conflict
-from jobfleet.client.publish import function_record
-from jobfleet.client.registry import Registry
 from jobfleet.clock import monotonic
 from jobfleet.codec import encode
+from jobfleet.functions.manifest import function_record
+from jobfleet.functions.registry import Registry
 from jobfleet.store import values
 from jobfleet.store.calls.lease import claim
 from jobfleet.store.calls.presence import beat

@@ -14,8 +14,8 @@ import pytest
 import jobfleet
 from jobfleet import Fleet, Job, JobConfig, JobManager, JobStatus, Priority, ProgressCallback, get_job_manager
 from jobfleet.client import default
-from jobfleet.client.registry import Registry
 from jobfleet.errors import ConfigError, StoreUnavailable
+from jobfleet.functions.registry import Registry
 from tests.support.waiting import wait_until
 
 ROOT = Path(__file__).parents[2]

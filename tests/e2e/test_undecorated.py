@@ -9,7 +9,7 @@ import warnings
 import pytest
 
 from jobfleet import Fleet, Job, JobStatus
-from jobfleet.client.registry import Registry
+from jobfleet.functions.registry import Registry
 from tests.support.fleet import APPS, LONG, Programs
 
 WARNING = (

@@ -8,7 +8,7 @@ import pytest
 
 from jobfleet import Fleet
 from jobfleet.client import default
-from jobfleet.client.registry import Registry
+from jobfleet.functions.registry import Registry
 
 
 @pytest.fixture

@@ -12,7 +12,7 @@ import pytest
 import redis
 
 from jobfleet import Fleet, Job
-from jobfleet.client.registry import Registry
+from jobfleet.functions.registry import Registry
 from jobfleet.metrics.tally import Mute
 from jobfleet.services.leases import Leases
 from jobfleet.store.aio import AsyncStore

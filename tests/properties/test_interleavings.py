@@ -15,9 +15,9 @@ from typing import Any, cast
 import pytest
 
 from jobfleet.client.gather import Gatherer
-from jobfleet.client.resources import Resource
 from jobfleet.config import JobConfig
 from jobfleet.errors import ScriptContractError, StoreUnavailable
+from jobfleet.functions.resources import Resource
 from jobfleet.store.aio import AsyncStore
 from jobfleet.store.call import Call
 from jobfleet.store.keys import Keyspace, Lane

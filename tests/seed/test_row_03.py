@@ -7,7 +7,7 @@ import signal
 import pytest
 
 from jobfleet import Fleet, InvalidJob, Job, enqueue, poll, register_job_function, wait
-from jobfleet.client.registry import REGISTRY
+from jobfleet.functions.registry import REGISTRY
 from tests.support.fleet import LONG, Programs
 
 

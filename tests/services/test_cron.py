@@ -13,10 +13,10 @@ import redis
 
 from jobfleet import AsyncFleet, Cron, Job
 from jobfleet.client.cron import CronFire
-from jobfleet.client.publish import function_record
-from jobfleet.client.registry import REGISTRY, JobFunction, Registry
 from jobfleet.config import JobConfig
 from jobfleet.cron import from_us, to_us
+from jobfleet.functions.manifest import function_record
+from jobfleet.functions.registry import REGISTRY, JobFunction, Registry
 from jobfleet.metrics.tally import Tally
 from jobfleet.services.cron import Cron as CronDuty
 from jobfleet.store.aio import AsyncStore

@@ -9,7 +9,7 @@ import pytest
 from jobfleet import AsyncFleet, Flow, InvalidJob
 from jobfleet.client.extending import extend_flow
 from jobfleet.client.flows import FlowInfo
-from jobfleet.client.ownflow import Wish
+from jobfleet.functions.flow_addition import Wish
 from jobfleet.services.relay import Relay
 from jobfleet.store.aio import AsyncStore
 from jobfleet.store.calls import flow as calls

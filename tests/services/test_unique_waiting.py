@@ -8,9 +8,9 @@ import pytest
 import redis
 
 from jobfleet import AsyncFleet, Cron, DuplicateJob, InvalidJob, Job, JobStatus
-from jobfleet.client.publish import function_record
-from jobfleet.client.registry import Registry
 from jobfleet.config import JobConfig
+from jobfleet.functions.manifest import function_record
+from jobfleet.functions.registry import Registry
 from jobfleet.metrics.tally import Tally
 from jobfleet.services.cron import Cron as CronDuty
 from jobfleet.services.relay import GUARD_US, Relay

@@ -14,9 +14,9 @@ from random import Random
 from time import monotonic
 from typing import Literal, NamedTuple
 
-from jobfleet.client.registry import Registry
 from jobfleet.codec import seal
 from jobfleet.config import JobConfig
+from jobfleet.functions.registry import Registry
 from jobfleet.metrics.tally import Mute
 from jobfleet.store.aio import AsyncStore
 from jobfleet.store.calls.enqueue import enqueue, open_queue

@@ -13,7 +13,7 @@ import pytest
 
 from jobfleet import Fleet, Job, JobContext, JobStatus
 from jobfleet.client import default
-from jobfleet.client.registry import Registry
+from jobfleet.functions.registry import Registry
 from jobfleet.testing import Jobs
 
 PAGE = Path(__file__).parents[2] / "docs" / "howto" / "test-your-jobs.md"

@@ -11,10 +11,10 @@ from typing import Annotated, Any
 import pytest
 
 from jobfleet import BatchItem, JobContext, Resource, RetryAfter
-from jobfleet.client.batch import Batch
-from jobfleet.client.publish import parameters_of
-from jobfleet.client.registry import Registry
 from jobfleet.errors import InvalidJob
+from jobfleet.functions.batch import Batch
+from jobfleet.functions.manifest import parameters_of
+from jobfleet.functions.registry import Registry
 
 
 def open_pool() -> str:

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from jobfleet import InvalidJob, Resource
-from jobfleet.client.registry import Registry
+from jobfleet.functions.registry import Registry
 
 
 def add(x: int, y: int) -> int:

@@ -16,7 +16,7 @@ import pytest
 import jobfleet
 from jobfleet.client import default
 from jobfleet.client.handle import JobHandle
-from jobfleet.client.registry import REGISTRY
+from jobfleet.functions.registry import REGISTRY
 from tests.support.server import RedisServer
 
 ROOT = Path(__file__).parents[2]

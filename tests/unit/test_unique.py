@@ -10,12 +10,12 @@ from typing import Any
 import pytest
 
 from jobfleet import InvalidJob, Job, JobContext
-from jobfleet.client.publish import function_record, read_function, read_parameters
-from jobfleet.client.registry import JobFunction, Registry
 from jobfleet.client.space import Space
 from jobfleet.client.submit import Resolved, Submission, lane_index, resolve
 from jobfleet.codec import read_header
 from jobfleet.config import JobConfig
+from jobfleet.functions.manifest import function_record, read_function, read_parameters
+from jobfleet.functions.registry import JobFunction, Registry
 from jobfleet.model.unique import format_key
 
 

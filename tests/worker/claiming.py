@@ -12,7 +12,7 @@ from redis.exceptions import ConnectionError as RedisConnectionError
 from redis.exceptions import ResponseError
 
 from jobfleet import Fleet
-from jobfleet.client.registry import JobFunction, Registry
+from jobfleet.functions.registry import JobFunction, Registry
 from jobfleet.store.aio import AsyncStore
 from jobfleet.store.call import Command
 from jobfleet.store.keys import Keyspace, Lane

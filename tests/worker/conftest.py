@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 
 from jobfleet import Fleet
-from jobfleet.client.registry import REGISTRY, Registry
+from jobfleet.functions.registry import REGISTRY, Registry
 from tests.support.fleet import APPS
 
 Working = Callable[..., AbstractContextManager[threading.Event]]

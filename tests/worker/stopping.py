@@ -9,8 +9,8 @@ from typing import Any, cast
 import pytest
 
 from jobfleet import JobContext
-from jobfleet.client.registry import Registry
 from jobfleet.config import JobConfig
+from jobfleet.functions.registry import Registry
 from jobfleet.store.keys import Keyspace
 from jobfleet.store.values import Grant
 from jobfleet.worker import ladder as ladder_module

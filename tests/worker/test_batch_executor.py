@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from typing import Any, cast
 
-from jobfleet.client.registry import Registry
 from jobfleet.clock import boottime
 from jobfleet.config import JobConfig
+from jobfleet.functions.registry import Registry
 from jobfleet.store.keys import Keyspace
 from jobfleet.store.values import Grant
 from jobfleet.suspicion import suspicion_of

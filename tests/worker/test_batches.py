@@ -13,7 +13,7 @@ import pytest
 import redis
 
 from jobfleet import BatchItem, Fleet, JobContext, JobFunction, JobResult, JobStatus, Resource
-from jobfleet.client.registry import Registry
+from jobfleet.functions.registry import Registry
 from jobfleet.outcome import Outcome
 from jobfleet.store.keys import Keyspace
 from tests.support.waiting import wait_until

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from jobfleet import Fleet, Flow, Job, JobStatus
-from jobfleet.client.registry import Registry
+from jobfleet.functions.registry import Registry
 from jobfleet.store.aio import AsyncStore
 
 ROUNDS = 10

@@ -9,7 +9,7 @@ import pytest
 import redis
 
 from jobfleet import Fleet
-from jobfleet.client.registry import Registry
+from jobfleet.functions.registry import Registry
 from jobfleet.store.aio import AsyncStore
 from jobfleet.store.keys import Keyspace, Lane
 from jobfleet.store.values import Claimed

@@ -13,8 +13,8 @@ from typing import Any, cast
 import pytest
 
 from jobfleet import BatchItem, Fleet, JobContext
-from jobfleet.client.registry import Registry
 from jobfleet.clock import boottime
+from jobfleet.functions.registry import Registry
 from jobfleet.outcome import Interrupted
 from jobfleet.store.keys import Keyspace
 from jobfleet.store.values import Grant

@@ -10,7 +10,7 @@ import pytest
 import redis
 
 from jobfleet import Fleet, Job, JobResult, JobStatus
-from jobfleet.client.registry import Registry
+from jobfleet.functions.registry import Registry
 from jobfleet.store.keys import Keyspace
 from jobfleet.worker.kinds import kind_of
 from tests.support.fleet import LONG, settle_all

@@ -9,7 +9,7 @@ import pytest
 import redis
 
 from jobfleet import Fleet, Job
-from jobfleet.client.registry import Registry
+from jobfleet.functions.registry import Registry
 from jobfleet.store.keys import Keyspace
 from tests.support.waiting import wait_until
 from tests.worker.conftest import Working

@@ -9,8 +9,8 @@ from types import ModuleType
 
 import pytest
 
-from jobfleet.client.registry import Registry
 from jobfleet.config import JobConfig
+from jobfleet.functions.registry import Registry
 from jobfleet.worker.handlers import KNOWN_MOST, Handlers, UnknownFunction
 
 SOURCE = """

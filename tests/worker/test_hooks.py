@@ -13,9 +13,9 @@ from typing import Any
 import pytest
 
 from jobfleet import Discard, Fleet, JobContext, JobStatus, Snooze, hooks
-from jobfleet.client.hooks import Hooks
-from jobfleet.client.registry import REGISTRY, Registry
 from jobfleet.errors import InvalidJob
+from jobfleet.functions.hooks import Hooks
+from jobfleet.functions.registry import REGISTRY, Registry
 from jobfleet.outcome import Outcome
 from tests.support.waiting import wait_until
 from tests.worker.conftest import Working

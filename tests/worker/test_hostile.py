@@ -11,9 +11,9 @@ import pytest
 import redis
 
 from jobfleet import Fleet, Job, JobContext, JobStatus
-from jobfleet.client.registry import Registry
 from jobfleet.codec.envelope import seal
 from jobfleet.config import JobConfig
+from jobfleet.functions.registry import Registry
 from jobfleet.metrics.tally import Tally
 from jobfleet.services.leases import Leases
 from jobfleet.store.aio import AsyncStore

@@ -11,8 +11,8 @@ import pytest
 import redis
 
 from jobfleet import AsyncFleet, Fleet, JobContext, JobStatus, Priority, Snooze
-from jobfleet.client.registry import Registry
 from jobfleet.errors import InvalidJob
+from jobfleet.functions.registry import Registry
 from jobfleet.store.keys import Keyspace
 from tests.support.server import RedisServer
 from tests.support.waiting import wait_until

@@ -12,8 +12,8 @@ from typing import Any, cast
 import pytest
 
 from jobfleet import JobCancelled
-from jobfleet.client.registry import Registry
 from jobfleet.config import JobConfig
+from jobfleet.functions.registry import Registry
 from jobfleet.outcome import Cancelled
 from jobfleet.store.keys import Keyspace
 from jobfleet.store.values import Grant

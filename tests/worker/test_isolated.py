@@ -11,8 +11,8 @@ from typing import Any
 import pytest
 
 from jobfleet import Discard, Fleet, InvalidJob, Job, JobCancelled, JobContext, RetryAfter, Snooze
-from jobfleet.client.registry import Registry
 from jobfleet.errors import EncodingError
+from jobfleet.functions.registry import Registry
 from jobfleet.model import ErrorType
 from jobfleet.outcome import ForeignError, OutOfCpu, OutOfMemory, Raised
 from jobfleet.retry import Fail, Policy, Retry, Tries, classify, decide, describe
@@ -36,7 +36,7 @@ def test_a_worker_inside_the_calling_process_has_isolated_processes_too(
 
 @pytest.mark.parametrize(("kind", "other"), [("harness", "ward"), ("ward", "harness")])
 def test_a_process_of_its_own_starts_without_redis_and_without_what_other_kinds_need(kind: str, other: str) -> None:
-    mine = ["jobfleet.worker.isolated.main", f"jobfleet.worker.isolated.{kind}", "jobfleet.client.decorator"]
+    mine = ["jobfleet.worker.isolated.main", f"jobfleet.worker.isolated.{kind}", "jobfleet.functions.decorator"]
     needless = {"redis", "jobfleet.client.sync", "jobfleet.store.aio", f"jobfleet.worker.isolated.{other}"}
     code = f"import sys, {', '.join(mine)}; sys.exit(' '.join({needless} & sys.modules.keys()) or 0)"
 

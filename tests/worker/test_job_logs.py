@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 
 from jobfleet import AsyncFleet, Fleet, JobContext, JobNotFound, JobStatus
-from jobfleet.client.registry import Registry
+from jobfleet.functions.registry import Registry
 from jobfleet.store.keys import Keyspace
 from tests.support.waiting import wait_until
 from tests.worker.conftest import Working

@@ -12,7 +12,7 @@ import pytest
 import redis
 
 from jobfleet import Fleet, Job, JobCancelled, JobContext, JobStatus, ProgressCallback
-from jobfleet.client.registry import Registry
+from jobfleet.functions.registry import Registry
 from jobfleet.store.keys import Keyspace
 from tests.support.state import server_now
 from tests.support.waiting import wait_until

@@ -9,7 +9,7 @@ import pytest
 import redis
 
 from jobfleet import Fleet, JobContext, JobStatus
-from jobfleet.client.registry import Registry
+from jobfleet.functions.registry import Registry
 from jobfleet.store.aio import AsyncStore
 from jobfleet.store.calls import inspect
 from jobfleet.store.keys import Keyspace

@@ -10,7 +10,7 @@ import pytest
 
 from jobfleet import Fleet, Flow, InvalidJob, Job, JobContext, JobStatus
 from jobfleet.client.flows import FlowInfo
-from jobfleet.client.registry import Registry
+from jobfleet.functions.registry import Registry
 
 pytestmark = pytest.mark.filterwarnings("ignore:No worker has published:UserWarning")
 RAN: list[str] = []

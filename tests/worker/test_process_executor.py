@@ -14,11 +14,11 @@ from typing import Any, cast
 import pytest
 
 from jobfleet import JobCancelled
-from jobfleet.client.registry import Registry
 from jobfleet.clock import boottime
 from jobfleet.codec import seal
 from jobfleet.config import JobConfig
 from jobfleet.errors import StoreUnavailable
+from jobfleet.functions.registry import Registry
 from jobfleet.outcome import Cancelled, Crashed, LeaseLost, OutOfMemory
 from jobfleet.store.keys import Keyspace
 from jobfleet.store.values import Grant

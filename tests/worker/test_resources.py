@@ -13,9 +13,9 @@ from typing import Annotated, Any, Self
 import pytest
 
 from jobfleet import Fleet, JobContext, JobStatus, Resource
-from jobfleet.client.publish import parameters_of
-from jobfleet.client.registry import Registry
 from jobfleet.errors import InvalidJob
+from jobfleet.functions.manifest import parameters_of
+from jobfleet.functions.registry import Registry
 from jobfleet.worker.resources import Resources
 
 EVENTS: list[str] = []

@@ -7,7 +7,7 @@ import logging
 import pytest
 
 from jobfleet import Fleet, Job
-from jobfleet.client.registry import Registry
+from jobfleet.functions.registry import Registry
 from tests.support.waiting import wait_until
 from tests.worker.conftest import Working
 

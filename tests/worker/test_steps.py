@@ -11,8 +11,8 @@ import pytest
 import redis
 
 from jobfleet import EncodingError, Fleet, JobCancelled, JobContext, JobStatus
-from jobfleet.client.registry import Registry
 from jobfleet.errors import InvalidJob
+from jobfleet.functions.registry import Registry
 from jobfleet.store.keys import Keyspace
 from tests.support.waiting import wait_until
 from tests.worker.conftest import Working

@@ -8,7 +8,7 @@ import threading
 import redis
 
 from jobfleet import Fleet, JobStatus
-from jobfleet.client.registry import Registry
+from jobfleet.functions.registry import Registry
 from jobfleet.store.keys import Keyspace
 from tests.support.waiting import wait_until
 from tests.worker.conftest import Working

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from jobfleet import Fleet, JobContext, JobFunction, Priority
-from jobfleet.client.registry import Registry
+from jobfleet.functions.registry import Registry
 
 Making = Callable[..., tuple[Fleet, JobFunction[..., Any, Any], list[str]]]
 

@@ -13,7 +13,7 @@ import redis
 from redis.exceptions import ResponseError
 
 from jobfleet import AsyncFleet, Fleet, Job
-from jobfleet.client.registry import Registry
+from jobfleet.functions.registry import Registry
 from jobfleet.metrics.tally import Mute
 from jobfleet.store.aio import AsyncStore
 from jobfleet.store.calls.control import pause, resume

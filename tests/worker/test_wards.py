@@ -14,11 +14,11 @@ from typing import Any, cast
 import pytest
 
 from jobfleet import JobCancelled
-from jobfleet.client.registry import REGISTRY, Registry
 from jobfleet.clock import boottime
 from jobfleet.codec import seal
 from jobfleet.config import JobConfig
 from jobfleet.errors import StoreUnavailable
+from jobfleet.functions.registry import REGISTRY, Registry
 from jobfleet.outcome import Cancelled, Crashed, Interrupted, LeaseLost, Outcome, Witnessed
 from jobfleet.store.keys import Keyspace
 from jobfleet.store.values import Grant

@@ -14,10 +14,10 @@ from collections.abc import Callable, Iterable, Mapping
 from functools import partial
 from typing import Any
 
-from jobfleet.client.batch import Batch, BatchItem
-from jobfleet.client.registry import JobFunction
 from jobfleet.clock import boottime
 from jobfleet.errors import JobCancelled
+from jobfleet.functions.batch import Batch, BatchItem
+from jobfleet.functions.registry import JobFunction
 from jobfleet.outcome import Interrupted
 from jobfleet.worker.board import Board
 from jobfleet.worker.current import Notebook

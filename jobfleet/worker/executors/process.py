@@ -12,9 +12,9 @@ from collections.abc import Sequence
 from functools import partial
 from typing import Any
 
-from jobfleet.client.isolation import Isolation, size_text
 from jobfleet.config import JobConfig
 from jobfleet.errors import InvalidJob, JobCancelled
+from jobfleet.functions.isolation import Isolation, size_text
 from jobfleet.outcome import Crashed, OutOfCpu, OutOfMemory
 from jobfleet.worker.board import Board
 from jobfleet.worker.executors.executor import Died, OnEnd, Stage

@@ -6,10 +6,10 @@ import asyncio
 import itertools
 from typing import Any, Generic, TypeVar
 
-from jobfleet.client.wishes import open_wish
 from jobfleet.codec import Limits, decode
 from jobfleet.config import JobConfig
 from jobfleet.errors import EncodingError
+from jobfleet.functions.sealed_addition import open_wish
 from jobfleet.worker.board import Board
 from jobfleet.worker.executors.executor import OnEnd
 from jobfleet.worker.handlers import Handler

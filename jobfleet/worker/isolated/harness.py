@@ -13,11 +13,11 @@ import threading
 from collections.abc import Callable, Iterator
 from typing import Any
 
-from jobfleet.client.isolation import size_text
 from jobfleet.clock import boottime
 from jobfleet.codec import Limits, encode, open_envelope
 from jobfleet.config import JobConfig
 from jobfleet.errors import JobCancelled
+from jobfleet.functions.isolation import size_text
 from jobfleet.model import split_id
 from jobfleet.store.keys import Keyspace
 from jobfleet.store.values import Grant

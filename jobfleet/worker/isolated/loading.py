@@ -12,8 +12,8 @@ from contextlib import suppress
 from typing import Any
 
 from jobfleet.client.offered import offer_settings
-from jobfleet.client.registry import REGISTRY, JobFunction
 from jobfleet.config import JobConfig
+from jobfleet.functions.registry import REGISTRY, JobFunction
 from jobfleet.logs import set_up_logs
 from jobfleet.services.modules import load_modules
 from jobfleet.worker.capture import start_capture

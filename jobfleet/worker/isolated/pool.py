@@ -12,9 +12,9 @@ import sys
 import time
 from collections.abc import Iterable, Sequence
 
-from jobfleet.client.isolation import Isolation
 from jobfleet.clock import monotonic
 from jobfleet.config import JobConfig
+from jobfleet.functions.isolation import Isolation
 from jobfleet.worker.isolated.cell import Cell
 from jobfleet.worker.undertaker import how_it_died
 

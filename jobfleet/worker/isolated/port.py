@@ -9,11 +9,11 @@ from concurrent.futures import Future
 from typing import TYPE_CHECKING, Any, TypeVar, cast
 
 import jobfleet.errors
-from jobfleet.client.ownflow import Wish
-from jobfleet.client.registry import REGISTRY
-from jobfleet.client.wishes import seal_wish
 from jobfleet.codec import Limits, encode
 from jobfleet.errors import JobfleetError
+from jobfleet.functions.flow_addition import Wish
+from jobfleet.functions.registry import REGISTRY
+from jobfleet.functions.sealed_addition import seal_wish
 from jobfleet.store.keys import Lane
 from jobfleet.store.values import Grant
 from jobfleet.worker.run import Run

@@ -23,7 +23,7 @@ from jobfleet import (
     poll,
     wait,
 )
-from jobfleet.client.registry import Registry
+from jobfleet.functions.registry import Registry
 from tests.support.fleet import ROOT
 from tests.support.verify.stage import PATIENCE, SETTINGS, Stage, check, expect
 

@@ -5,34 +5,18 @@ from __future__ import annotations
 import asyncio
 import itertools
 from collections.abc import Coroutine, Iterable
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, overload
 
 from jobfleet.errors import InvalidJob, JobCancelled
+from jobfleet.functions.flow_addition import Wish
 from jobfleet.graph import Flow, Node
 from jobfleet.model import Job
 
 if TYPE_CHECKING:
-    from jobfleet.client.context import RunPort
+    from jobfleet.functions.run_port import RunPort
+
 
 LONGEST_NAME = 100
-
-
-@dataclass(frozen=True, slots=True)
-class Wish:
-    """What a job asks to be added to its flow.
-
-    Attributes:
-        flow: The jobs, and whom of them each waits for.
-        name: Under which they are known when the job is run again.
-        after_this: Whether they start only when the job has completed.
-        joins: The numbers of those that the job's children are to wait for.
-    """
-
-    flow: Flow
-    name: str
-    after_this: bool
-    joins: tuple[int, ...]
 
 
 class OwnFlow:

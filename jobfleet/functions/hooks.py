@@ -6,8 +6,8 @@ from collections.abc import Awaitable, Callable, Iterable
 from dataclasses import dataclass, field, replace
 from typing import Any, Protocol, TypeVar, overload
 
-from jobfleet.client.context import JobContext
 from jobfleet.errors import InvalidJob
+from jobfleet.functions.context import JobContext
 from jobfleet.model import Job
 from jobfleet.outcome import Outcome
 

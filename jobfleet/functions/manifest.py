@@ -8,9 +8,9 @@ from contextlib import suppress
 from datetime import timedelta
 from typing import Any
 
-from jobfleet.client.registry import JobFunction
 from jobfleet.codec import decode, encode
 from jobfleet.errors import EncodingError
+from jobfleet.functions.registry import JobFunction
 from jobfleet.model.unique import placeholders
 
 PUBLISHED = (

@@ -3,14 +3,18 @@
 from __future__ import annotations
 
 import typing
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Sequence
 from datetime import timedelta
-from typing import Any, Concatenate, ParamSpec, TypeVar, overload
+from typing import TYPE_CHECKING, Any, Concatenate, ParamSpec, TypeVar, overload
 
-from jobfleet.client import registry
-from jobfleet.client.batch import BatchDecorator
-from jobfleet.client.context import JobContext
-from jobfleet.client.registry import JobFunction
+from jobfleet.functions import registry
+from jobfleet.functions.batch import BatchItem, T
+from jobfleet.functions.context import JobContext
+from jobfleet.functions.registry import JobFunction
+
+if TYPE_CHECKING:
+    from jobfleet.functions.registry import JobFunction
+
 
 P = ParamSpec("P")
 R = TypeVar("R")
@@ -33,14 +37,24 @@ class Decorator(typing.Protocol):
 
 @overload
 def job(function: Callable[Concatenate[JobContext, P], Awaitable[R]], /) -> JobFunction[P, R, Awaitable[R]]: ...
+
+
 @overload
 def job(function: Callable[P, Awaitable[R]], /) -> JobFunction[P, R, Awaitable[R]]: ...
+
+
 @overload
 def job(function: Callable[Concatenate[JobContext, P], R], /) -> JobFunction[P, R, R]: ...
+
+
 @overload
 def job(function: Callable[P, R], /) -> JobFunction[P, R, R]: ...
+
+
 @overload
 def job(*, batch: int, batch_wait: float | timedelta = ..., **options: Any) -> BatchDecorator: ...
+
+
 @overload
 def job(
     *,
@@ -49,6 +63,8 @@ def job(
     discard_on: tuple[type[BaseException], ...] = (),
     **options: Any,
 ) -> Decorator: ...
+
+
 def job(function: Callable[..., Any] | None = None, /, **options: Any) -> Any:
     """Make a function a job, in the default registry.
 
@@ -73,3 +89,38 @@ def job(function: Callable[..., Any] | None = None, /, **options: Any) -> Any:
 def register_job_function(name: str, function: Callable[..., Any], **options: Any) -> JobFunction[..., Any, Any]:
     """Make a function known by a name that survives a restart; lambdas are welcome here."""
     return registry.REGISTRY.register(function, name=name, **options)
+
+
+class BatchDecorator(typing.Protocol):
+    """What ``@job(batch=…)`` returns."""
+
+    @overload
+    def __call__(
+        self, function: Callable[Concatenate[list[BatchItem[T]], ...], Awaitable[None]]
+    ) -> JobFunction[[T], Any, Awaitable[None]]: ...
+    @overload
+    def __call__(
+        self, function: Callable[Concatenate[list[BatchItem[T]], ...], Awaitable[Sequence[R]]]
+    ) -> JobFunction[[T], R, Awaitable[Sequence[R]]]: ...
+    @overload
+    def __call__(
+        self, function: Callable[Concatenate[list[BatchItem[T]], ...], Sequence[R]]
+    ) -> JobFunction[[T], R, Sequence[R]]: ...
+    @overload
+    def __call__(
+        self, function: Callable[Concatenate[list[BatchItem[T]], ...], None]
+    ) -> JobFunction[[T], Any, None]: ...
+    @overload
+    def __call__(
+        self, function: Callable[Concatenate[list[T], ...], Awaitable[None]]
+    ) -> JobFunction[[T], None, Awaitable[None]]: ...
+    @overload
+    def __call__(
+        self, function: Callable[Concatenate[list[T], ...], Awaitable[Sequence[R]]]
+    ) -> JobFunction[[T], R, Awaitable[Sequence[R]]]: ...
+    @overload
+    def __call__(
+        self, function: Callable[Concatenate[list[T], ...], Sequence[R]]
+    ) -> JobFunction[[T], R, Sequence[R]]: ...
+    @overload
+    def __call__(self, function: Callable[Concatenate[list[T], ...], None]) -> JobFunction[[T], None, None]: ...

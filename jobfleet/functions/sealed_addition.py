@@ -6,9 +6,10 @@ from collections.abc import Mapping, Sequence
 from dataclasses import fields, replace
 from typing import Any
 
-from jobfleet.client.ownflow import Wish
-from jobfleet.client.registry import Registry, stable_name
 from jobfleet.codec import Limits, decode, encode
+from jobfleet.functions.flow_addition import Wish
+from jobfleet.functions.naming import stable_name
+from jobfleet.functions.registry import Registry
 from jobfleet.graph import Flow
 from jobfleet.model import Job
 

@@ -14,7 +14,7 @@ from jobfleet.codec import decode, encode
 from jobfleet.errors import InvalidJob, JobCancelled
 
 if TYPE_CHECKING:
-    from jobfleet.client.context import RunPort
+    from jobfleet.functions.run_port import RunPort
 
 LONGEST_KEY = 200
 STEP, CHECKPOINT = "s:", "c:"

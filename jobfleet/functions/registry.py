@@ -3,17 +3,16 @@
 from __future__ import annotations
 
 import inspect
-import sys
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
-from pathlib import Path
 from typing import TYPE_CHECKING, Any, Generic, ParamSpec, TypeVar
 
-from jobfleet.client.batch import BATCH, Batch, batch_of
-from jobfleet.client.hooks import AroundEnqueue, Hooks, Middleware
-from jobfleet.client.injection import injection_of, parameters_of
-from jobfleet.client.isolation import LIMITS, Isolation, isolation_of
 from jobfleet.errors import InvalidJob
+from jobfleet.functions.batch import BATCH, Batch, batch_of
+from jobfleet.functions.hooks import AroundEnqueue, Hooks, Middleware
+from jobfleet.functions.injection import injection_of, parameters_of
+from jobfleet.functions.isolation import LIMITS, Isolation, isolation_of
+from jobfleet.functions.naming import CLEANUP, stable_name
 from jobfleet.model import Job, check_function_name
 from jobfleet.model.unique import placeholders
 
@@ -21,10 +20,10 @@ if TYPE_CHECKING:
     from jobfleet.client.handle import AsyncJobHandle, JobHandle
     from jobfleet.cron import Cron
 
+
 P = ParamSpec("P")
 R = TypeVar("R")
 C = TypeVar("C")
-
 OPTIONS = frozenset(
     {
         "correlation_id", "cron_expression", "debounce_max", "delay", "depends_on", "durability", "expires_at",
@@ -33,42 +32,9 @@ OPTIONS = frozenset(
         "session", "tags", "timeout", "tz", "unique", "unique_for", "user",
     }
 )  # fmt: skip
-CLEANUP = "jobfleet.maintenance.cleanup"
 DECORATOR_ONLY = frozenset((*LIMITS, *BATCH))
 ON_ERRORS = frozenset({"retry_on", "discard_on"})
 JOB_ONLY = frozenset({"id", "scheduled_at", "expires_at", "depends_on", "user", "session", "correlation_id"})
-
-
-def stable_name(function: Callable[..., Any], *, label: str = "") -> str:
-    """The name under which workers find a function: ``module.qualname``.
-
-    Raises:
-        InvalidJob: It is a lambda, a closure, or nothing that a module holds.
-    """
-    qualname = getattr(function, "__qualname__", None)
-    module = getattr(function, "__module__", None)
-    if not isinstance(qualname, str) or not isinstance(module, str) or "<" in qualname:
-        is_lambda = bool(qualname) and "<lambda>" in str(qualname)
-        what = "a lambda" if is_lambda else "a function that no module holds"
-        cleaning = f" To clean up, there is {CLEANUP!r}." if is_lambda else ""
-        raise InvalidJob(
-            f"Job {label or qualname or repr(function)!r} has {what}; workers find functions by name. "
-            f'Use a module-level def with @job, or register_job_function("name", fn).{cleaning}',
-            field="function",
-        )
-    return check_function_name(f"{module_name(module)}.{qualname}")
-
-
-def module_name(module: str) -> str:
-    """The name under which a module's functions travel: its own, and for ``__main__`` that of what was started."""
-    if module != "__main__":
-        return module
-    main = sys.modules["__main__"]
-    spec = getattr(main, "__spec__", None)
-    if spec is not None:
-        return str(spec.name).removesuffix(".__main__")
-    path = getattr(main, "__file__", None)
-    return Path(path).stem if path else "__main__"
 
 
 class JobFunction(Generic[P, R, C]):

@@ -9,9 +9,9 @@ from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any
 
-from jobfleet.client.context import JobContext
-from jobfleet.client.resources import Resource
 from jobfleet.errors import InvalidJob
+from jobfleet.functions.context import JobContext
+from jobfleet.functions.resources import Resource
 
 PROGRESS_PARAMETER = "progress_callback"
 

@@ -4,19 +4,16 @@ from __future__ import annotations
 
 import inspect
 import typing
-from collections.abc import Awaitable, Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import timedelta
-from typing import TYPE_CHECKING, Any, Concatenate, Generic, TypeVar, overload
+from typing import Any, Generic, TypeVar
 
-from jobfleet.client.context import JobContext
-from jobfleet.client.injection import PROGRESS_PARAMETER, Injection, hints_of
 from jobfleet.errors import InvalidJob
+from jobfleet.functions.context import JobContext
+from jobfleet.functions.injection import PROGRESS_PARAMETER, Injection, hints_of
 from jobfleet.model import seconds
 from jobfleet.outcome import RetryAfter
-
-if TYPE_CHECKING:
-    from jobfleet.client.registry import JobFunction
 
 T = TypeVar("T")
 R = TypeVar("R")
@@ -173,38 +170,3 @@ def _element(name: str, parameter: str, hint: Any) -> tuple[bool, Any]:
 
 def _is(hint: object, name: str) -> bool:
     return getattr(hint, "__name__", hint if isinstance(hint, str) else "").rpartition(".")[2] == name
-
-
-class BatchDecorator(typing.Protocol):
-    """What ``@job(batch=…)`` returns."""
-
-    @overload
-    def __call__(
-        self, function: Callable[Concatenate[list[BatchItem[T]], ...], Awaitable[None]]
-    ) -> JobFunction[[T], Any, Awaitable[None]]: ...
-    @overload
-    def __call__(
-        self, function: Callable[Concatenate[list[BatchItem[T]], ...], Awaitable[Sequence[R]]]
-    ) -> JobFunction[[T], R, Awaitable[Sequence[R]]]: ...
-    @overload
-    def __call__(
-        self, function: Callable[Concatenate[list[BatchItem[T]], ...], Sequence[R]]
-    ) -> JobFunction[[T], R, Sequence[R]]: ...
-    @overload
-    def __call__(
-        self, function: Callable[Concatenate[list[BatchItem[T]], ...], None]
-    ) -> JobFunction[[T], Any, None]: ...
-    @overload
-    def __call__(
-        self, function: Callable[Concatenate[list[T], ...], Awaitable[None]]
-    ) -> JobFunction[[T], None, Awaitable[None]]: ...
-    @overload
-    def __call__(
-        self, function: Callable[Concatenate[list[T], ...], Awaitable[Sequence[R]]]
-    ) -> JobFunction[[T], R, Awaitable[Sequence[R]]]: ...
-    @overload
-    def __call__(
-        self, function: Callable[Concatenate[list[T], ...], Sequence[R]]
-    ) -> JobFunction[[T], R, Sequence[R]]: ...
-    @overload
-    def __call__(self, function: Callable[Concatenate[list[T], ...], None]) -> JobFunction[[T], None, None]: ...

@@ -7,11 +7,13 @@ import logging
 from collections.abc import Awaitable, Callable, Coroutine, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
-from typing import Any, ParamSpec, Protocol, TypeVar, overload, runtime_checkable
+from typing import Any, ParamSpec, TypeVar, overload
 
-from jobfleet.client.ownflow import OwnFlow, Wish
-from jobfleet.client.steps import Steps
 from jobfleet.errors import JobCancelled
+from jobfleet.functions.flow import OwnFlow
+from jobfleet.functions.flow_addition import Wish
+from jobfleet.functions.run_port import RunPort
+from jobfleet.functions.steps import Steps
 from jobfleet.logs import JobLogger
 from jobfleet.model import Job, JobResult
 from jobfleet.model import seconds as as_seconds
@@ -19,66 +21,6 @@ from jobfleet.model import seconds as as_seconds
 P = ParamSpec("P")
 T = TypeVar("T")
 _UNSET: Any = object()
-
-
-@runtime_checkable
-class ProgressCallback(Protocol):
-    """What a parameter named ``progress_callback`` is given."""
-
-    def __call__(self, value: float, message: str = "", details: Mapping[str, object] | None = None) -> None:
-        """Report how far the job is.
-
-        May be called from any thread, as often as one likes: it never waits for Redis, and reports are
-        coalesced. The last one is always kept.
-
-        Args:
-            value: 0.0 to 1.0.
-            message: A few words for people.
-            details: Plain data.
-
-        Raises:
-            JobCancelled: Somebody asked for the job to stop.
-        """
-
-
-class RunPort(Protocol):
-    """What the worker offers to a context."""
-
-    @property
-    def cancel_by(self) -> str | None:
-        """Who asked for the job to stop; None when nobody did."""
-
-    @property
-    def must_stop(self) -> str | None:
-        """Why the job is to stop, for whatever reason; None when it is not."""
-
-    def report(self, value: float, message: str, details: Mapping[str, object] | None) -> None:
-        """Take a progress report; from any thread, never waiting."""
-
-    def extend(self, seconds: float) -> None:
-        """Give the run so many seconds more than it has left before its time limit; from any thread."""
-
-    def note(self, at_us: int, level: int, text: str) -> None:
-        """Take a line of the job's own log; from any thread, never waiting."""
-
-    async def steps(self) -> Mapping[str, bytes]:
-        """The encoded results of the steps that earlier runs, or this one, have kept."""
-
-    async def keep(self, key: str, record: bytes) -> None:
-        """Keep the encoded result of a step, under the run's token.
-
-        Raises:
-            JobCancelled: Another run owns the job by now.
-        """
-
-    async def extend_flow(self, wish: Wish) -> Sequence[str]:
-        """Add jobs to the flow of the job; their ids, in the order in which they were put into the wish."""
-
-    async def stands(self) -> None:
-        """Return once the run's lease is known to stand, or it is to stop."""
-
-    def block(self, coroutine: Coroutine[Any, Any, T]) -> T:
-        """Await something where the methods above may be awaited, blocking this thread until it is done."""
 
 
 class _Alone:
