@@ -18,7 +18,7 @@ from bench.figure import Figure, Reading, Row, Target
 from bench.functions import add
 from bench.setting import Server, Setting, fill, jobs
 from jobfleet import AsyncFleet, Fleet, Job
-from jobfleet.client.verbs import batches
+from jobfleet.operations.operation import batches
 from jobfleet.store.aio import AsyncStore
 from jobfleet.store.calls.enqueue import open_queue
 from jobfleet.store.calls.lease import claim

@@ -16,8 +16,8 @@ from jobfleet.cli.output import Cell, agreed, say
 from jobfleet.model import Job, Priority
 
 if TYPE_CHECKING:
-    from jobfleet.client.cron import CronFire, CronInfo
     from jobfleet.cron import Cron, Fire
+    from jobfleet.operations.cron import CronFire, CronInfo
 
 _COLORS = {"fired": "green", "late": "yellow", "skipped": "yellow", "overlapped": "yellow", "missed": "red"}
 name_argument = click.argument("name", metavar="NAME")
@@ -46,7 +46,7 @@ def ls(invocation: Invocation) -> None:
 
 
 def _fired_by(names: Sequence[str]) -> str:
-    from jobfleet.client.cron import fired_by
+    from jobfleet.operations.cron import fired_by
 
     if names:
         return f"Fired by {fired_by(names)}."
@@ -137,7 +137,7 @@ def preview(invocation: Invocation, which: str, tz: str, count: int, after: date
 
 def _kept(invocation: Invocation, name: str) -> Cron:
     """When the recurring job of this name is due."""
-    from jobfleet.client.cron import no_entry
+    from jobfleet.operations.cron import no_entry
 
     with invocation.fleet() as fleet:
         known = {info.name: info.cron for info in fleet.cron()}

@@ -13,7 +13,7 @@ from jobfleet.cli.output import Output, count, plain
 from jobfleet.cli.schema import diagnosis_data
 
 if TYPE_CHECKING:
-    from jobfleet.client.diagnosis import Diagnosis, Finding
+    from jobfleet.operations.doctor.findings import Diagnosis, Finding
 
 WORDS = {"ok": ("ok", "green"), "note": ("note", "cyan"), "warning": ("WARN", "yellow"), "fault": ("FAULT", "red")}
 

@@ -12,8 +12,8 @@ from jobfleet.cli.options import Group, by_option, yes_option
 from jobfleet.cli.output import Cell, agreed, count, say
 
 if TYPE_CHECKING:
-    from jobfleet.client.flowrecord import FlowJob
-    from jobfleet.client.flows import FlowInfo
+    from jobfleet.operations.flows.flow import FlowInfo
+    from jobfleet.operations.flows.record import FlowJob
 
 COLORS = {
     "completed": "green", "running": "cyan", "failed": "red", "cancelled": "yellow", "expired": "yellow",

@@ -18,8 +18,8 @@ from jobfleet.errors import JobNotFound, WaitTimeout
 from jobfleet.model import JobResult, JobStatus, split_id
 
 if TYPE_CHECKING:
-    from jobfleet.client.listing import Letter
     from jobfleet.client.sync import Fleet
+    from jobfleet.operations.jobs.listing import Letter
 
 OPEN = [word.value for word in JobStatus if not word.is_final]
 ids_argument = click.argument("ids", nargs=-1, required=True, metavar="ID...")

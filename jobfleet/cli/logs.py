@@ -7,7 +7,7 @@ import click
 from jobfleet.cli.invocation import Invocation
 from jobfleet.cli.options import Command
 from jobfleet.cli.output import Output, plain, plain_lines, say, to_json
-from jobfleet.client.logs import LogLine
+from jobfleet.model.logline import LogLine
 
 COLORS = {"WARNING": "yellow", "ERROR": "red", "CRITICAL": "red", "DEBUG": "dim"}
 

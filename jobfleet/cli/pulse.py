@@ -12,8 +12,9 @@ from jobfleet.clock import monotonic
 from jobfleet.model import JobResult
 
 if TYPE_CHECKING:
-    from jobfleet.client.admin import QueueInfo, WorkerInfo
     from jobfleet.client.sync import Fleet
+    from jobfleet.operations.queues.info import QueueInfo
+    from jobfleet.operations.workers.info import WorkerInfo
 
 WINDOW_S = 5.0
 """Rates are those of the last seconds: of so many, or of the time since the look before if that is longer."""

@@ -15,8 +15,8 @@ from jobfleet.clock import span
 from jobfleet.errors import ConfigError
 
 if TYPE_CHECKING:
-    from jobfleet.client.admin import QueueInfo
     from jobfleet.client.sync import Fleet
+    from jobfleet.operations.queues.info import QueueInfo
 
 name_argument = click.argument("name", metavar="QUEUE")
 group_option = click.option("--group", metavar="NAME", default=None, help="Only this group of it.")

@@ -11,13 +11,14 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from jobfleet.client.admin import QueueInfo, WorkerInfo
-    from jobfleet.client.commands import Confirmation
-    from jobfleet.client.diagnosis import Diagnosis
-    from jobfleet.client.limits import LimitInfo
-    from jobfleet.client.listing import Letter
-    from jobfleet.client.reasons import Explanation
     from jobfleet.model import JobResult
+    from jobfleet.operations.doctor.findings import Diagnosis
+    from jobfleet.operations.explain.reasons import Explanation
+    from jobfleet.operations.jobs.listing import Letter
+    from jobfleet.operations.queues.info import QueueInfo
+    from jobfleet.operations.queues.limits import LimitInfo
+    from jobfleet.operations.workers.commands import Confirmation
+    from jobfleet.operations.workers.info import WorkerInfo
 
 
 def job_data(result: JobResult[Any]) -> dict[str, object]:

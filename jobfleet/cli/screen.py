@@ -12,7 +12,7 @@ from jobfleet.cli.view import error_text
 from jobfleet.model import JobResult
 
 if TYPE_CHECKING:
-    from jobfleet.client.admin import WorkerInfo
+    from jobfleet.operations.workers.info import WorkerInfo
 
 Row = list[Cell | str]
 NARROWEST = 10

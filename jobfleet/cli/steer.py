@@ -14,9 +14,9 @@ from jobfleet.cli.invocation import Invocation
 from jobfleet.cli.options import TIME, Command, by_option, yes_option
 from jobfleet.cli.output import Cell, agreed, count, plain, say
 from jobfleet.cli.schema import explanation_data
-from jobfleet.client.steer import change_of
 from jobfleet.errors import DuplicateJob, InvalidJob, JobNotFound
 from jobfleet.model import WAITING, JobStatus, Priority, check_queue
+from jobfleet.operations.jobs.reschedule import change_of
 
 if TYPE_CHECKING:
     from jobfleet.client.sync import Fleet

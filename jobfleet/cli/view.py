@@ -14,7 +14,7 @@ from jobfleet.model import JobResult, JobStatus
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
 
-    from jobfleet.client.listing import Letter
+    from jobfleet.operations.jobs.listing import Letter
 
 COLORS: dict[JobStatus, str] = {
     JobStatus.RUNNING: "cyan",

@@ -19,9 +19,9 @@ from jobfleet.clock import span
 from jobfleet.config import processors
 
 if TYPE_CHECKING:
-    from jobfleet.client.admin import WorkerInfo
-    from jobfleet.client.commands import Confirmation
     from jobfleet.client.sync import Fleet
+    from jobfleet.operations.workers.commands import Confirmation
+    from jobfleet.operations.workers.info import WorkerInfo
 
 CROWD = 4
 """Processes per processor above which `scale` asks first: each loads the modules, and takes memory for them."""

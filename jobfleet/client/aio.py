@@ -8,12 +8,10 @@ from collections.abc import AsyncIterator, Iterable, Mapping, Sequence
 from importlib import import_module
 from typing import Any, Self
 
-from jobfleet.client import logs, replaying, verbs
+from jobfleet.client import logs
 from jobfleet.client.base import Opened, Patience, open_settings
-from jobfleet.client.conflict import settle_one
-from jobfleet.client.gather import Gatherer
+from jobfleet.client.enqueue_batcher import Gatherer
 from jobfleet.client.handle import AsyncJobHandle
-from jobfleet.client.logs import LogLine, Reading
 from jobfleet.client.operations import AsyncOperations
 from jobfleet.client.receipts import AsyncReceipts
 from jobfleet.client.showing import AsyncShowing
@@ -24,7 +22,17 @@ from jobfleet.events import Event, read_events
 from jobfleet.functions.decorator import Decorator
 from jobfleet.functions.registry import JobFunction, Registry
 from jobfleet.model import Job, JobResult, Receipt
+from jobfleet.model.logline import LogLine
 from jobfleet.model.options import Seconds
+from jobfleet.operations import operation
+from jobfleet.operations import submit as operations_submit
+from jobfleet.operations.jobs import cancel as jobs_cancel
+from jobfleet.operations.jobs import enqueue as jobs_enqueue
+from jobfleet.operations.jobs import poll as jobs_poll
+from jobfleet.operations.jobs import replay as jobs_replay
+from jobfleet.operations.jobs.conflicts import settle_one
+from jobfleet.operations.jobs.logs import Reading
+from jobfleet.operations.jobs.prepare import quick
 from jobfleet.store.aio import AsyncStore
 from jobfleet.store.connect import target
 from jobfleet.store.keys import Lane
@@ -101,8 +109,8 @@ class AsyncFleet(AsyncSteering, AsyncShowing, AsyncOperations):
             self.target = None
         self._archived.close()
 
-    async def _do(self, verb: verbs.Bulk[Any]) -> Any:
-        return await verbs.drive(self.store, verb)
+    async def _do(self, verb: operation.Bulk[Any]) -> Any:
+        return await operation.drive(self.store, verb)
 
     async def enqueue(self, job: Job) -> str:
         """Put a job into the fleet; return its id. Enqueueing the same object, or id, again is harmless.
@@ -118,19 +126,21 @@ class AsyncFleet(AsyncSteering, AsyncShowing, AsyncOperations):
     async def submit(self, job: Job) -> Receipt:
         """Put a job into the fleet; return the whole answer. Raises as `enqueue`."""
         job = self.space.through(job)
-        sent = self.space.quick(job, monotonic())
+        sent = quick(self.space, job, monotonic())
         if sent is None:
             if job.cron_expression is not None or job.depends_on is not None:
-                made: Receipt = await self._do(verbs.submitting(self.space, job))
+                made: Receipt = await self._do(operations_submit.submitting(self.space, job))
                 self.counted("enqueued", 1)
                 return made
-            sent = await self._do(verbs.prepare(self.space, job))
+            sent = await self._do(jobs_enqueue.prepare(self.space, job))
         gatherer = self._gatherers.get(sent.lane)
         if gatherer is None:
             gatherer = self._gatherers[sent.lane] = Gatherer(sent.lane, self.store)
         new = await gatherer.enqueue(sent.entry)
         answer: Receipt = (
-            await self._do(settle_one(sent, new)) if isinstance(new, Holder) else verbs.receipt(sent, created=new)
+            await self._do(settle_one(sent, new))
+            if isinstance(new, Holder)
+            else jobs_enqueue.receipt(sent, created=new)
         )
         self.counted("enqueued", 1)
         return answer
@@ -161,14 +171,14 @@ class AsyncFleet(AsyncSteering, AsyncShowing, AsyncOperations):
             JobNotFound: Nothing is.
         """
         try:
-            answer: JobResult[Any] = await self._do(verbs.poll(self.space, job_id))
+            answer: JobResult[Any] = await self._do(jobs_poll.poll(self.space, job_id))
         except JobNotFound:
             return await asyncio.to_thread(self._archived.one, job_id)
         return answer
 
     async def poll_many(self, ids: Sequence[str]) -> list[JobResult[Any] | None]:
         """What is known of some jobs, in one round trip; None for those unknown, to the archive too."""
-        found: list[JobResult[Any] | None] = await self._do(verbs.poll_many(self.space, ids))
+        found: list[JobResult[Any] | None] = await self._do(jobs_poll.poll_many(self.space, ids))
         return await asyncio.to_thread(self._archived.filled, ids, found) if None in found else found
 
     async def wait(self, job_id: str, timeout: Seconds | None = None) -> JobResult[Any]:
@@ -188,7 +198,7 @@ class AsyncFleet(AsyncSteering, AsyncShowing, AsyncOperations):
             await listener.subscribed()
             while True:
                 if patience.should_mark:
-                    await self._do(verbs.listen(self.space, job_id))
+                    await self._do(jobs_poll.listen(self.space, job_id))
                 result = await self.poll(job_id)
                 if result.status.is_final:
                     return result
@@ -217,7 +227,7 @@ class AsyncFleet(AsyncSteering, AsyncShowing, AsyncOperations):
             is_over = False
             while not is_over:
                 if patience.should_mark:
-                    await self._do(verbs.listen(self.space, job_id))
+                    await self._do(jobs_poll.listen(self.space, job_id))
                 is_over = (await self.poll(job_id)).status.is_final
                 message = await listener.get(0.0 if is_over else 1.0)
                 while message is not None:
@@ -247,7 +257,7 @@ class AsyncFleet(AsyncSteering, AsyncShowing, AsyncOperations):
         Raises:
             JobNotFound: It is not known.
         """
-        answer: bool = await self._do(verbs.cancel(self.space, job_id, by))
+        answer: bool = await self._do(jobs_cancel.cancel(self.space, job_id, by))
         return answer
 
     async def replay(
@@ -274,13 +284,13 @@ class AsyncFleet(AsyncSteering, AsyncShowing, AsyncOperations):
             DuplicateJob: Its unique key is held by another job.
             EncodingError: An argument cannot travel, or what is to stay cannot be read; nothing is changed.
         """
-        wanted = replaying.arguments_of(args, kwargs)
-        answer: bool = await self._do(replaying.replay(self.space, job_id, by, wanted=wanted, fresh=fresh))
+        wanted = jobs_replay.arguments_of(args, kwargs)
+        answer: bool = await self._do(jobs_replay.replay(self.space, job_id, by, wanted=wanted, fresh=fresh))
         return answer
 
     async def purge(self, job_id: str) -> bool:
         """Let a dead letter go for good; False when there was none."""
-        answer: bool = await self._do(verbs.purge(self.space, job_id))
+        answer: bool = await self._do(jobs_replay.purge(self.space, job_id))
         return answer
 
     def job(self, function: Any = None, /, **options: Any) -> JobFunction[..., Any, Any] | Decorator:

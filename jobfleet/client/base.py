@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from typing import Any, Protocol
 
-from jobfleet.client.archived import Archived
-from jobfleet.client.space import Space
+from jobfleet.client.archive_fallback import Archived
 from jobfleet.clock import monotonic
 from jobfleet.config import JobConfig, load
 from jobfleet.functions.hooks import Hooks
 from jobfleet.functions.registry import REGISTRY, Registry
 from jobfleet.model.options import Seconds, seconds
+from jobfleet.operations.fleet_context import Space
 from jobfleet.store.connect import Target
 from jobfleet.store.trip import Recorder
 

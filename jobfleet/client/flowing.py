@@ -6,11 +6,11 @@ from collections.abc import Awaitable, Callable
 from datetime import datetime
 from typing import Any
 
-from jobfleet.client import flows as verbs
-from jobfleet.client.flows import FlowInfo
-from jobfleet.client.space import Space
-from jobfleet.client.verbs import Verb
 from jobfleet.graph import Flow
+from jobfleet.operations.fleet_context import Space
+from jobfleet.operations.flows import flow as verbs
+from jobfleet.operations.flows.flow import FlowInfo
+from jobfleet.operations.operation import Verb
 
 LISTED = 50
 

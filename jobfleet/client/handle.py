@@ -6,16 +6,16 @@ from collections.abc import AsyncIterator, Iterator
 from datetime import datetime
 from typing import TYPE_CHECKING, Any, Generic, TypeVar
 
-from jobfleet.client.reasons import Explanation
 from jobfleet.errors import JobCancelled, JobExpired, JobFailed
 from jobfleet.events import Event
 from jobfleet.model import JobResult, JobStatus, Priority, Receipt
 from jobfleet.model.options import Seconds
+from jobfleet.operations.explain.reasons import Explanation
 
 if TYPE_CHECKING:
     from jobfleet.client.aio import AsyncFleet
-    from jobfleet.client.logs import LogLine
     from jobfleet.client.sync import Fleet
+    from jobfleet.model.logline import LogLine
 
 T = TypeVar("T")
 

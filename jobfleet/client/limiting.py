@@ -5,11 +5,11 @@ from __future__ import annotations
 from collections.abc import Awaitable, Callable
 from typing import Any
 
-from jobfleet.client import limits as verbs
-from jobfleet.client.limits import Limit, LimitInfo
-from jobfleet.client.space import Space
-from jobfleet.client.verbs import Verb
 from jobfleet.model.options import Seconds
+from jobfleet.operations.fleet_context import Space
+from jobfleet.operations.operation import Verb
+from jobfleet.operations.queues import limits as verbs
+from jobfleet.operations.queues.limits import Limit, LimitInfo
 
 
 class Limits:

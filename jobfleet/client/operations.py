@@ -8,9 +8,12 @@ from abc import abstractmethod
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
-from jobfleet.client import admin, commands, overview, pausing, removal
 from jobfleet.client.base import Opened
-from jobfleet.client.verbs import Verb
+from jobfleet.operations.jobs import cancel, overview
+from jobfleet.operations.operation import Verb
+from jobfleet.operations.queues import pause as queues_pause
+from jobfleet.operations.queues import remove
+from jobfleet.operations.workers import commands
 
 if TYPE_CHECKING:
     from jobfleet.client.flowing import AsyncFlows, Flows
@@ -98,7 +101,7 @@ class Operations(Opened):
             ConfigError: Nothing is named, what is named cannot be paused together, or there is no such queue.
             InvalidJob: That is no name of a function or a group, or no such reason.
         """
-        answer: bool = self._do(pausing.pause(self.space, pausing.Place(queue, group, function), by, reason))
+        answer: bool = self._do(queues_pause.pause(self.space, queues_pause.Place(queue, group, function), by, reason))
         return answer
 
     def resume(self, queue: str | None = None, *, group: str | None = None, function: str | None = None) -> bool:
@@ -115,12 +118,12 @@ class Operations(Opened):
             ConfigError: Nothing is named, what is named cannot be resumed together, or there is no such queue.
             InvalidJob: That is no name of a function or a group.
         """
-        answer: bool = self._do(pausing.resume(self.space, pausing.Place(queue, group, function)))
+        answer: bool = self._do(queues_pause.resume(self.space, queues_pause.Place(queue, group, function)))
         return answer
 
     def purge_queue(self, queue: str, *, by: str | None = None) -> int:
         """Cancel every waiting job of a queue; how many there were."""
-        answer: int = self._do(admin.purge_queue(self.space, queue, by))
+        answer: int = self._do(cancel.purge_queue(self.space, queue, by))
         return answer
 
     def remove_queue(self, queue: str, *, purge: bool = False, by: str | None = None) -> int:
@@ -139,7 +142,7 @@ class Operations(Opened):
                 entry puts jobs there; readers of its journal have not read all.
             InvalidJob: That is no name of a queue.
         """
-        answer: int = self._do(removal.remove_queue(self.space, queue, purge=purge, by=by))
+        answer: int = self._do(remove.remove_queue(self.space, queue, purge=purge, by=by))
         return answer
 
     def clean(self, older_than: float, queue: str | None = None) -> int:
@@ -233,7 +236,9 @@ class AsyncOperations(Opened):
             ConfigError: Nothing is named, what is named cannot be paused together, or there is no such queue.
             InvalidJob: That is no name of a function or a group, or no such reason.
         """
-        answer: bool = await self._do(pausing.pause(self.space, pausing.Place(queue, group, function), by, reason))
+        answer: bool = await self._do(
+            queues_pause.pause(self.space, queues_pause.Place(queue, group, function), by, reason)
+        )
         return answer
 
     async def resume(self, queue: str | None = None, *, group: str | None = None, function: str | None = None) -> bool:
@@ -250,12 +255,12 @@ class AsyncOperations(Opened):
             ConfigError: Nothing is named, what is named cannot be resumed together, or there is no such queue.
             InvalidJob: That is no name of a function or a group.
         """
-        answer: bool = await self._do(pausing.resume(self.space, pausing.Place(queue, group, function)))
+        answer: bool = await self._do(queues_pause.resume(self.space, queues_pause.Place(queue, group, function)))
         return answer
 
     async def purge_queue(self, queue: str, *, by: str | None = None) -> int:
         """Cancel every waiting job of a queue; how many there were."""
-        answer: int = await self._do(admin.purge_queue(self.space, queue, by))
+        answer: int = await self._do(cancel.purge_queue(self.space, queue, by))
         return answer
 
     async def remove_queue(self, queue: str, *, purge: bool = False, by: str | None = None) -> int:
@@ -274,7 +279,7 @@ class AsyncOperations(Opened):
                 entry puts jobs there; readers of its journal have not read all.
             InvalidJob: That is no name of a queue.
         """
-        answer: int = await self._do(removal.remove_queue(self.space, queue, purge=purge, by=by))
+        answer: int = await self._do(remove.remove_queue(self.space, queue, purge=purge, by=by))
         return answer
 
     async def clean(self, older_than: float, queue: str | None = None) -> int:

@@ -7,10 +7,10 @@ import warnings
 from collections.abc import AsyncIterator, Generator, Iterable, Iterator
 from typing import TYPE_CHECKING, Any
 
-from jobfleet.client.bulk import submit_many
-from jobfleet.client.verbs import batches
 from jobfleet.errors import InvalidJob
 from jobfleet.model import Job, Receipt
+from jobfleet.operations.bulk import submit_many
+from jobfleet.operations.operation import batches
 
 if TYPE_CHECKING:
     from jobfleet.client.aio import AsyncFleet

@@ -5,12 +5,12 @@ from __future__ import annotations
 from collections.abc import Awaitable, Callable
 from typing import Any
 
-from jobfleet.client import cron as verbs
-from jobfleet.client.cron import CronFire, CronInfo
-from jobfleet.client.space import Space
-from jobfleet.client.verbs import Verb
 from jobfleet.cron import Cron
 from jobfleet.model import Job
+from jobfleet.operations import cron as verbs
+from jobfleet.operations.cron import CronFire, CronInfo
+from jobfleet.operations.fleet_context import Space
+from jobfleet.operations.operation import Verb
 
 
 def cron_of(cron: Cron | str, tz: str | None) -> Cron:

@@ -6,12 +6,15 @@ from abc import abstractmethod
 from collections.abc import Sequence
 from typing import Any
 
-from jobfleet.client import admin, listing, overview
 from jobfleet.client.base import Opened
-from jobfleet.client.diagnosis import Diagnosis
-from jobfleet.client.indexed import Filter
-from jobfleet.client.verbs import Verb
 from jobfleet.model import JobResult, JobStatus
+from jobfleet.operations import statistics as operations_statistics
+from jobfleet.operations.doctor.findings import Diagnosis
+from jobfleet.operations.jobs import listing, overview
+from jobfleet.operations.jobs.filters import Filter
+from jobfleet.operations.operation import Verb
+from jobfleet.operations.queues import info
+from jobfleet.operations.workers import info as workers_info
 
 
 class Showing(Opened):
@@ -70,19 +73,19 @@ class Showing(Opened):
         answer: listing.Page = self._do(listing.jobs(self.space, chosen, limit=limit, cursor=cursor))
         return answer
 
-    def queues(self) -> list[admin.QueueInfo]:
+    def queues(self) -> list[info.QueueInfo]:
         """Every queue at this moment."""
-        answer: list[admin.QueueInfo] = self._do(admin.queues(self.space))
+        answer: list[info.QueueInfo] = self._do(info.queues(self.space))
         return answer
 
-    def workers(self) -> list[admin.WorkerInfo]:
+    def workers(self) -> list[workers_info.WorkerInfo]:
         """The workers that were heard of lately."""
-        answer: list[admin.WorkerInfo] = self._do(admin.workers(self.space))
+        answer: list[workers_info.WorkerInfo] = self._do(workers_info.workers(self.space))
         return answer
 
     def statistics(self, *, sample: int = 0) -> dict[str, Any]:
         """Counts of the whole fleet and of each queue; of the last `sample` ended jobs, by function and by user."""
-        answer: dict[str, Any] = self._do(overview.statistics(self.space, sample=sample))
+        answer: dict[str, Any] = self._do(operations_statistics.statistics(self.space, sample=sample))
         return answer
 
     def doctor(self) -> Diagnosis:
@@ -90,7 +93,7 @@ class Showing(Opened):
 
         It only reads. `Diagnosis.is_sound` says whether there is no fault.
         """
-        from jobfleet.client import doctor  # for those who ask
+        from jobfleet.operations.doctor import doctor  # for those who ask
 
         answer: Diagnosis = self._do(doctor.look(self.space))
         return answer
@@ -162,19 +165,19 @@ class AsyncShowing(Opened):
         answer: listing.Page = await self._do(listing.jobs(self.space, chosen, limit=limit, cursor=cursor))
         return answer
 
-    async def queues(self) -> list[admin.QueueInfo]:
+    async def queues(self) -> list[info.QueueInfo]:
         """Every queue at this moment."""
-        answer: list[admin.QueueInfo] = await self._do(admin.queues(self.space))
+        answer: list[info.QueueInfo] = await self._do(info.queues(self.space))
         return answer
 
-    async def workers(self) -> list[admin.WorkerInfo]:
+    async def workers(self) -> list[workers_info.WorkerInfo]:
         """The workers that were heard of lately."""
-        answer: list[admin.WorkerInfo] = await self._do(admin.workers(self.space))
+        answer: list[workers_info.WorkerInfo] = await self._do(workers_info.workers(self.space))
         return answer
 
     async def statistics(self, *, sample: int = 0) -> dict[str, Any]:
         """Counts of the whole fleet and of each queue; of the last `sample` ended jobs, by function and by user."""
-        answer: dict[str, Any] = await self._do(overview.statistics(self.space, sample=sample))
+        answer: dict[str, Any] = await self._do(operations_statistics.statistics(self.space, sample=sample))
         return answer
 
     async def doctor(self) -> Diagnosis:
@@ -182,7 +185,7 @@ class AsyncShowing(Opened):
 
         It only reads. `Diagnosis.is_sound` says whether there is no fault.
         """
-        from jobfleet.client import doctor  # for those who ask
+        from jobfleet.operations.doctor import doctor  # for those who ask
 
         answer: Diagnosis = await self._do(doctor.look(self.space))
         return answer

@@ -7,14 +7,15 @@ from collections.abc import Sequence
 from datetime import datetime
 from typing import Any
 
-from jobfleet.client import steer
 from jobfleet.client.base import Opened
-from jobfleet.client.explain import look
-from jobfleet.client.reasons import Explanation
-from jobfleet.client.selection import Selection, cancel_selected, count_open
-from jobfleet.client.verbs import Verb
 from jobfleet.model import JobStatus, Priority
 from jobfleet.model.options import Seconds
+from jobfleet.operations.explain.explain import look
+from jobfleet.operations.explain.reasons import Explanation
+from jobfleet.operations.jobs import move as jobs_move
+from jobfleet.operations.jobs import reschedule as jobs_reschedule
+from jobfleet.operations.jobs.selection import Selection, cancel_selected, count_open
+from jobfleet.operations.operation import Verb
 
 
 class Steering(Opened):
@@ -88,7 +89,9 @@ class Steering(Opened):
             JobNotFound: It is not known.
             InvalidJob: Nothing is to be changed, or a value cannot be.
         """
-        answer: bool = self._do(steer.reschedule(self.space, job_id, steer.change_of(at, delay, priority), by))
+        answer: bool = self._do(
+            jobs_reschedule.reschedule(self.space, job_id, jobs_reschedule.change_of(at, delay, priority), by)
+        )
         return answer
 
     def reschedule_many(
@@ -118,9 +121,9 @@ class Steering(Opened):
             InvalidJob: Nothing is to be changed, or a value cannot be.
             ConfigError: Nothing is given that says which, or there is no such queue.
         """
-        change = steer.change_of(at, delay, priority)
+        change = jobs_reschedule.change_of(at, delay, priority)
         chosen = Selection(tags=tags, queue=queue, function=function, user=user, session=session, status=status)
-        answer: int = self._do(steer.reschedule_many(self.space, chosen, change, by, dry_run=dry_run))
+        answer: int = self._do(jobs_reschedule.reschedule_many(self.space, chosen, change, by, dry_run=dry_run))
         return answer
 
     def move(self, job_id: str, queue: str, *, by: str | None = None) -> str:
@@ -136,7 +139,7 @@ class Steering(Opened):
             DuplicateJob: A job of that queue holds its unique key.
             FleetFull: Redis has no memory left.
         """
-        answer: str = self._do(steer.move(self.space, job_id, queue, by))
+        answer: str = self._do(jobs_move.move(self.space, job_id, queue, by))
         return answer
 
     def move_many(
@@ -161,7 +164,7 @@ class Steering(Opened):
             ConfigError: Nothing is given that says which, or there is no such queue to move from.
         """
         chosen = Selection(tags=tags, queue=queue, function=function, user=user, session=session, status=status)
-        answer: int = self._do(steer.move_many(self.space, chosen, to, by, dry_run=dry_run))
+        answer: int = self._do(jobs_move.move_many(self.space, chosen, to, by, dry_run=dry_run))
         return answer
 
 
@@ -236,7 +239,9 @@ class AsyncSteering(Opened):
             JobNotFound: It is not known.
             InvalidJob: Nothing is to be changed, or a value cannot be.
         """
-        answer: bool = await self._do(steer.reschedule(self.space, job_id, steer.change_of(at, delay, priority), by))
+        answer: bool = await self._do(
+            jobs_reschedule.reschedule(self.space, job_id, jobs_reschedule.change_of(at, delay, priority), by)
+        )
         return answer
 
     async def reschedule_many(
@@ -266,9 +271,9 @@ class AsyncSteering(Opened):
             InvalidJob: Nothing is to be changed, or a value cannot be.
             ConfigError: Nothing is given that says which, or there is no such queue.
         """
-        change = steer.change_of(at, delay, priority)
+        change = jobs_reschedule.change_of(at, delay, priority)
         chosen = Selection(tags=tags, queue=queue, function=function, user=user, session=session, status=status)
-        answer: int = await self._do(steer.reschedule_many(self.space, chosen, change, by, dry_run=dry_run))
+        answer: int = await self._do(jobs_reschedule.reschedule_many(self.space, chosen, change, by, dry_run=dry_run))
         return answer
 
     async def move(self, job_id: str, queue: str, *, by: str | None = None) -> str:
@@ -284,7 +289,7 @@ class AsyncSteering(Opened):
             DuplicateJob: A job of that queue holds its unique key.
             FleetFull: Redis has no memory left.
         """
-        answer: str = await self._do(steer.move(self.space, job_id, queue, by))
+        answer: str = await self._do(jobs_move.move(self.space, job_id, queue, by))
         return answer
 
     async def move_many(
@@ -309,5 +314,5 @@ class AsyncSteering(Opened):
             ConfigError: Nothing is given that says which, or there is no such queue to move from.
         """
         chosen = Selection(tags=tags, queue=queue, function=function, user=user, session=session, status=status)
-        answer: int = await self._do(steer.move_many(self.space, chosen, to, by, dry_run=dry_run))
+        answer: int = await self._do(jobs_move.move_many(self.space, chosen, to, by, dry_run=dry_run))
         return answer

@@ -8,11 +8,9 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from importlib import import_module
 from typing import Any, Self
 
-from jobfleet.client import logs, replaying, verbs
+from jobfleet.client import logs
 from jobfleet.client.base import Opened, Patience, open_settings
-from jobfleet.client.conflict import settle_one
 from jobfleet.client.handle import JobHandle
-from jobfleet.client.logs import LogLine, Reading
 from jobfleet.client.operations import Operations
 from jobfleet.client.receipts import Receipts, warn_on_loop
 from jobfleet.client.showing import Showing
@@ -24,7 +22,17 @@ from jobfleet.events import Event, read_events
 from jobfleet.functions.decorator import Decorator
 from jobfleet.functions.registry import JobFunction, Registry
 from jobfleet.model import Job, JobResult, Receipt
+from jobfleet.model.logline import LogLine
 from jobfleet.model.options import Seconds
+from jobfleet.operations import operation
+from jobfleet.operations import submit as operations_submit
+from jobfleet.operations.jobs import cancel as jobs_cancel
+from jobfleet.operations.jobs import enqueue as jobs_enqueue
+from jobfleet.operations.jobs import poll as jobs_poll
+from jobfleet.operations.jobs import replay as jobs_replay
+from jobfleet.operations.jobs.conflicts import settle_one
+from jobfleet.operations.jobs.logs import Reading
+from jobfleet.operations.jobs.prepare import quick
 from jobfleet.store.calls.enqueue import enqueue
 from jobfleet.store.connect import target
 from jobfleet.store.pubsub import Listener
@@ -93,7 +101,7 @@ class Fleet(Steering, Showing, Operations):
             self.target = None
         self._archived.close()
 
-    def _do(self, verb: verbs.Bulk[Any]) -> Any:
+    def _do(self, verb: operation.Bulk[Any]) -> Any:
         answers: Any = None
         try:
             while True:
@@ -116,12 +124,14 @@ class Fleet(Steering, Showing, Operations):
         """Put a job into the fleet; return the whole answer. Raises as `enqueue`."""
         warn_on_loop("enqueue")
         job = self.space.through(job)
-        sent = self.space.quick(job, monotonic())
+        sent = quick(self.space, job, monotonic())
         if sent is None:
-            answer: Receipt = self._do(verbs.submitting(self.space, job))
+            answer: Receipt = self._do(operations_submit.submitting(self.space, job))
         else:  # nothing has to be looked up first
             new = self.store.run(enqueue(sent.lane, (sent.entry,)))[0]
-            answer = self._do(settle_one(sent, new)) if isinstance(new, Holder) else verbs.receipt(sent, created=new)
+            answer = (
+                self._do(settle_one(sent, new)) if isinstance(new, Holder) else jobs_enqueue.receipt(sent, created=new)
+            )
         self.counted("enqueued", 1)
         return answer
 
@@ -151,14 +161,14 @@ class Fleet(Steering, Showing, Operations):
             JobNotFound: Nothing is.
         """
         try:
-            answer: JobResult[Any] = self._do(verbs.poll(self.space, job_id))
+            answer: JobResult[Any] = self._do(jobs_poll.poll(self.space, job_id))
         except JobNotFound:
             return self._archived.one(job_id)
         return answer
 
     def poll_many(self, ids: Sequence[str]) -> list[JobResult[Any] | None]:
         """What is known of some jobs, in one round trip; None for those unknown, to the archive too."""
-        return self._archived.filled(ids, self._do(verbs.poll_many(self.space, ids)))
+        return self._archived.filled(ids, self._do(jobs_poll.poll_many(self.space, ids)))
 
     def wait(self, job_id: str, timeout: Seconds | None = None) -> JobResult[Any]:
         """Wait for a job's end. Woken by pub/sub, correct without it.
@@ -176,7 +186,7 @@ class Fleet(Steering, Showing, Operations):
         try:
             while True:
                 if patience.should_mark:
-                    self._do(verbs.listen(self.space, job_id))
+                    self._do(jobs_poll.listen(self.space, job_id))
                 result = self.poll(job_id)
                 if result.status.is_final:
                     return result
@@ -204,7 +214,7 @@ class Fleet(Steering, Showing, Operations):
             is_over = False
             while not is_over:
                 if patience.should_mark:
-                    self._do(verbs.listen(self.space, job_id))
+                    self._do(jobs_poll.listen(self.space, job_id))
                 is_over = self.poll(job_id).status.is_final
                 message = listener.get(0.0 if is_over else 1.0)
                 while message is not None:
@@ -232,7 +242,7 @@ class Fleet(Steering, Showing, Operations):
         Raises:
             JobNotFound: It is not known.
         """
-        answer: bool = self._do(verbs.cancel(self.space, job_id, by))
+        answer: bool = self._do(jobs_cancel.cancel(self.space, job_id, by))
         return answer
 
     def replay(
@@ -259,13 +269,13 @@ class Fleet(Steering, Showing, Operations):
             DuplicateJob: Its unique key is held by another job.
             EncodingError: An argument cannot travel, or what is to stay cannot be read; nothing is changed.
         """
-        wanted = replaying.arguments_of(args, kwargs)
-        answer: bool = self._do(replaying.replay(self.space, job_id, by, wanted=wanted, fresh=fresh))
+        wanted = jobs_replay.arguments_of(args, kwargs)
+        answer: bool = self._do(jobs_replay.replay(self.space, job_id, by, wanted=wanted, fresh=fresh))
         return answer
 
     def purge(self, job_id: str) -> bool:
         """Let a dead letter go for good; False when there was none."""
-        answer: bool = self._do(verbs.purge(self.space, job_id))
+        answer: bool = self._do(jobs_replay.purge(self.space, job_id))
         return answer
 
     def job(self, function: Any = None, /, **options: Any) -> JobFunction[..., Any, Any] | Decorator:

@@ -5,11 +5,11 @@ from __future__ import annotations
 import time
 from collections.abc import Iterator, Sequence
 
-from jobfleet.client.admin import lanes
 from jobfleet.client.base import MARK_EVERY
 from jobfleet.client.sync import Fleet
 from jobfleet.clock import monotonic
 from jobfleet.events import Event, read_events
+from jobfleet.operations.lanes import lanes
 from jobfleet.store.calls import control
 from jobfleet.store.keys import Lane
 from jobfleet.store.pubsub import Listener

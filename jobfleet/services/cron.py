@@ -12,14 +12,14 @@ from contextlib import suppress
 from datetime import datetime
 from typing import Literal, NamedTuple
 
-from jobfleet.client.cron import Decorated, decorated, entry_of, lane_of, too_many
-from jobfleet.client.space import Space
 from jobfleet.clock import monotonic
 from jobfleet.codec import amended, encode
 from jobfleet.config import JobConfig
 from jobfleet.cron import CronEntry, Planned, from_us, plan, to_us
 from jobfleet.errors import EncodingError, InvalidJob, JobfleetError
 from jobfleet.metrics.tally import Tally
+from jobfleet.operations.cron import Decorated, decorated, entry_of, lane_of, too_many
+from jobfleet.operations.fleet_context import Space
 from jobfleet.services.service import Service
 from jobfleet.store.aio import AsyncStore
 from jobfleet.store.calls import cron as calls

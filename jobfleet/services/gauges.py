@@ -12,13 +12,14 @@ from collections.abc import Iterable, Mapping
 from threading import Lock
 from typing import Any
 
-from jobfleet.client.admin import QueueInfo, WorkerInfo, queue_info, workers_of
-from jobfleet.client.space import Space
 from jobfleet.clock import monotonic
 from jobfleet.config import JobConfig
 from jobfleet.errors import JobfleetError
 from jobfleet.metrics.catalog import METRICS
 from jobfleet.metrics.exporter import Exporter, Values
+from jobfleet.operations.fleet_context import Space
+from jobfleet.operations.queues.info import QueueInfo, queue_info
+from jobfleet.operations.workers.info import WorkerInfo, workers_of
 from jobfleet.services.pace import Pace
 from jobfleet.services.timetable import Timetable
 from jobfleet.store.aio import AsyncStore

@@ -10,11 +10,11 @@ import logging
 from collections import Counter
 from collections.abc import Callable, Sequence
 
-from jobfleet.client.pausing import finish
 from jobfleet.clock import monotonic
 from jobfleet.config import JobConfig
 from jobfleet.errors import JobfleetError
 from jobfleet.metrics.tally import Tally
+from jobfleet.operations.queues.pause import finish
 from jobfleet.outcome import Crashed, Outcome, Preempted, Witnessed
 from jobfleet.retry import Tries
 from jobfleet.services.lanes import Lanes

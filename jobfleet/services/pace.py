@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections import deque
 from collections.abc import Callable
 
-from jobfleet.client.admin import QueueInfo
 from jobfleet.clock import monotonic
+from jobfleet.operations.queues.info import QueueInfo
 
 WINDOW = 300.0
 APART = 10.0

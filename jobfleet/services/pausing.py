@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
-from jobfleet.client.pausing import finish
+from jobfleet.operations.queues.pause import finish
 from jobfleet.services.service import drive
 from jobfleet.store.aio import AsyncStore
 from jobfleet.store.calls.paused import pause_function, paused, read_functions, resume_function

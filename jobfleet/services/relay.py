@@ -13,14 +13,14 @@ import logging
 from collections.abc import Callable, Sequence
 from typing import NamedTuple, TypeVar
 
-from jobfleet.client.flowrecord import GUARD, LOOK_EVERY, addition_name, ids_of_whole, is_whole
-from jobfleet.client.telling import TOMBSTONE_MS, Heard, tell, tell_ending
-from jobfleet.client.verbs import batches, drive, value
 from jobfleet.codec import read_header
 from jobfleet.config import JobConfig
 from jobfleet.errors import EncodingError, JobNotFound
 from jobfleet.metrics.tally import Tally
 from jobfleet.model import suffix_time_us
+from jobfleet.operations.flows.record import GUARD, LOOK_EVERY, addition_name, ids_of_whole, is_whole
+from jobfleet.operations.flows.unblock import TOMBSTONE_MS, Heard, tell, tell_ending
+from jobfleet.operations.operation import batches, drive, value
 from jobfleet.services.lanes import Lanes
 from jobfleet.services.service import Service
 from jobfleet.store.aio import AsyncStore

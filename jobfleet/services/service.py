@@ -9,10 +9,10 @@ from abc import ABC, abstractmethod
 from contextlib import suppress
 from typing import Any, NamedTuple
 
-from jobfleet.client.verbs import Verb
 from jobfleet.clock import monotonic, wall_us
 from jobfleet.errors import JobfleetError
 from jobfleet.metrics.tally import Tally
+from jobfleet.operations.operation import Verb
 from jobfleet.services.trouble import Trouble
 from jobfleet.store.aio import AsyncStore
 

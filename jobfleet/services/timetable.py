@@ -6,11 +6,11 @@ from collections.abc import Iterable, Mapping, Sequence
 from datetime import datetime
 from typing import Any
 
-from jobfleet.client.cron import entry_of, lane_of
-from jobfleet.client.space import Space
 from jobfleet.cron import CronEntry, from_us
 from jobfleet.errors import EncodingError, InvalidJob, JobfleetError
 from jobfleet.metrics.exporter import Values
+from jobfleet.operations.cron import entry_of, lane_of
+from jobfleet.operations.fleet_context import Space
 from jobfleet.store.call import Call
 from jobfleet.store.calls import cron as calls
 from jobfleet.store.keys import Lane

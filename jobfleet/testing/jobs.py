@@ -10,6 +10,7 @@ from typing import Any
 from jobfleet.client.default import set_default_fleet
 from jobfleet.client.sync import Fleet
 from jobfleet.model import Job, JobResult
+from jobfleet.operations.jobs.prepare import resolve_in
 
 PAGE = 500
 
@@ -90,12 +91,12 @@ class Jobs:
                 return
 
     def _name(self, job: Job) -> str:
-        known = self.fleet.space.resolved(job)
+        known = resolve_in(self.fleet.space, job)
         return known.name if known is not None else str(job.function)
 
     def _given(self, job: Job) -> object:
         """A job's arguments by name, where its function is known: it does not matter how they were given."""
-        known = self.fleet.space.resolved(job)
+        known = resolve_in(self.fleet.space, job)
         if known is not None and known.parameters:
             try:
                 bound = inspect.Signature(known.parameters).bind(*job.args, **job.kwargs)

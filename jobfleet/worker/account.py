@@ -7,14 +7,14 @@ import traceback
 from collections.abc import Mapping
 from typing import Any
 
-from jobfleet.client.report import moment
-from jobfleet.client.submit import DURATION_OPTIONS
 from jobfleet.clock import to_seconds
 from jobfleet.codec import Limits
 from jobfleet.errors import EncodingError
 from jobfleet.functions.context import JobContext
 from jobfleet.logs import JobLogger
 from jobfleet.model import Job, JobResult, suffix_time_us
+from jobfleet.operations.jobs.prepare import DURATION_OPTIONS
+from jobfleet.operations.results import moment
 from jobfleet.outcome import ForeignError, Outcome, Raised
 from jobfleet.retry import Fail, Tries
 from jobfleet.worker.run import Run

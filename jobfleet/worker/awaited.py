@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-from jobfleet.client.report import result_of
 from jobfleet.codec import Limits
 from jobfleet.errors import JobNotFound
 from jobfleet.model import JobResult, JobStatus
+from jobfleet.operations.results import result_of
 from jobfleet.store.calls.inspect import final_of
 
 Row = tuple[str, str, bytes]

@@ -6,9 +6,9 @@ import asyncio
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any
 
-from jobfleet.client.space import Space
-from jobfleet.client.verbs import drive
 from jobfleet.config import JobConfig
+from jobfleet.operations.fleet_context import Space
+from jobfleet.operations.operation import drive
 from jobfleet.store.aio import AsyncStore
 from jobfleet.store.call import Call
 from jobfleet.store.calls.progress import Report
@@ -81,7 +81,7 @@ class Desk:
 
     async def extend_flow(self, run: Run, wish: Wish) -> list[str]:
         """Add jobs to the flow of a run's job; whoever awaits it may be cancelled, and the job's next run goes on."""
-        from jobfleet.client.extending import extend_flow
+        from jobfleet.operations.flows.extend import extend_flow
 
         return await drive(self._store, extend_flow(self._space, run.id, str(run.header["flow"]), wish))
 

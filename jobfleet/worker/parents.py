@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Sequence
 
-from jobfleet.client.verbs import batches
+from jobfleet.operations.operation import batches
 from jobfleet.store.aio import AsyncStore
 from jobfleet.store.calls import flow, inspect
 from jobfleet.store.keys import Keyspace, Lane

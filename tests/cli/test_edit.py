@@ -15,8 +15,8 @@ import pytest
 
 from jobfleet import Fleet, Job, JobStatus
 from jobfleet.cli.view import history_of
-from jobfleet.client.listing import Letter
 from jobfleet.codec import open_envelope
+from jobfleet.operations.jobs.listing import Letter
 from jobfleet.store.calls.inspect import status
 from jobfleet.store.found import InWait
 from tests.cli.hand import Cli, Hand

@@ -6,8 +6,8 @@ import json
 import re
 
 from jobfleet import Fleet, Flow, Job
-from jobfleet.client.extending import extend_flow
 from jobfleet.functions.flow_addition import Wish
+from jobfleet.operations.flows.extend import extend_flow
 from tests.cli.hand import Cli, Hand
 
 

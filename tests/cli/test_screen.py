@@ -11,8 +11,9 @@ import pytest
 from jobfleet.cli.output import Output, width
 from jobfleet.cli.pulse import Look, Moving, _Count, rate
 from jobfleet.cli.screen import pace, screen, shares, short, tables
-from jobfleet.client.admin import FunctionPause, QueueInfo, WorkerInfo
 from jobfleet.model import JobResult, JobStatus
+from jobfleet.operations.queues.info import FunctionPause, QueueInfo
+from jobfleet.operations.workers.info import WorkerInfo
 
 SOME = timedelta(seconds=75)
 NOW = datetime(2026, 11, 25, 14, 0, tzinfo=UTC)

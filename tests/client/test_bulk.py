@@ -10,8 +10,8 @@ import pytest
 import redis
 
 from jobfleet import AsyncFleet, Fleet, InvalidJob, Job, JobStatus, Priority, Receipt
-from jobfleet.client.bulk import TOGETHER
 from jobfleet.functions.registry import Registry
+from jobfleet.operations.bulk import TOGETHER
 from jobfleet.store.call import Call
 from jobfleet.store.calls.control import pause
 from jobfleet.store.calls.enqueue import CHUNK

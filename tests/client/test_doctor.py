@@ -9,10 +9,10 @@ import pytest
 import redis
 
 from jobfleet import Fleet, Job
-from jobfleet.client.diagnosis import Diagnosis, Level
 from jobfleet.codec import encode
 from jobfleet.functions.naming import CLEANUP
 from jobfleet.functions.registry import Registry
+from jobfleet.operations.doctor.findings import Diagnosis, Level
 from jobfleet.store.calls.lease import tick
 from jobfleet.store.calls.presence import beat, know
 from jobfleet.store.keys import Keyspace

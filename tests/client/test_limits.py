@@ -10,14 +10,14 @@ import pytest
 import redis
 
 from jobfleet import Cron, Fleet, InvalidJob, Job, JobStatus, Priority
-from jobfleet.client.cron import Decorated, decorated
-from jobfleet.client.limits import LimitInfo
-from jobfleet.client.space import Space
 from jobfleet.codec import read_header
 from jobfleet.config import JobConfig
 from jobfleet.errors import ConfigError
 from jobfleet.functions.manifest import function_record
 from jobfleet.functions.registry import Registry
+from jobfleet.operations.cron import Decorated, decorated
+from jobfleet.operations.fleet_context import Space
+from jobfleet.operations.queues.limits import LimitInfo
 from jobfleet.store.keys import Keyspace
 from jobfleet.store.values import FleetSeen
 from tests.client.either import Either

@@ -10,9 +10,9 @@ from typing import Any
 import pytest
 
 from jobfleet import Fleet, Job, JobStatus, Priority
-from jobfleet.client.admin import QueueInfo
 from jobfleet.errors import ConfigError
 from jobfleet.functions.registry import Registry
+from jobfleet.operations.queues.info import QueueInfo
 from tests.client.either import Either
 
 Work = Callable[[], Awaitable[None]]

@@ -13,11 +13,11 @@ from click.testing import CliRunner, Result
 
 from jobfleet import AsyncFleet, Fleet, Job, JobStatus
 from jobfleet.cli.main import main
-from jobfleet.client.admin import WorkerInfo
 from jobfleet.codec import encode
 from jobfleet.config import processors
 from jobfleet.errors import ConfigError
 from jobfleet.events import Command
+from jobfleet.operations.workers.info import WorkerInfo
 from jobfleet.store.calls.presence import beat
 from tests.support.fleet import LONG, Programs, settle_all
 from tests.support.waiting import wait_until

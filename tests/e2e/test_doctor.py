@@ -6,7 +6,7 @@ import signal
 from pathlib import Path
 
 from jobfleet import Fleet, Job, JobStatus
-from jobfleet.client.diagnosis import Level
+from jobfleet.operations.doctor.findings import Level
 from tests.support.fleet import LONG, Programs, settle_all
 from tests.support.waiting import wait_until
 

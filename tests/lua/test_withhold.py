@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import pytest
 
-from jobfleet.client.report import result_of
 from jobfleet.codec import Limits
 from jobfleet.model import JobStatus
+from jobfleet.operations.results import result_of
 from jobfleet.store.calls.control import cancel, reschedule
 from jobfleet.store.calls.enqueue import debounce, enqueue
 from jobfleet.store.calls.inspect import counts, explain, status

@@ -7,9 +7,9 @@ from typing import Any
 
 import pytest
 
-from jobfleet.client.report import result_of
 from jobfleet.codec import Limits
 from jobfleet.model import JobStatus
+from jobfleet.operations.results import result_of
 from jobfleet.store.call import Call
 from jobfleet.store.calls.control import cancel, reschedule
 from jobfleet.store.calls.enqueue import debounce, enqueue, replace

@@ -7,7 +7,7 @@ import time
 import pytest
 
 from jobfleet import JobStatus, Priority
-from jobfleet.client.diagnosis import Level
+from jobfleet.operations.doctor.findings import Level
 from tests.poisons.conftest import WAITS, Scene, Working
 from tests.support.poisons import POISONS, Poison
 

@@ -14,7 +14,7 @@ from typing import Any, cast
 
 import pytest
 
-from jobfleet.client.gather import Gatherer
+from jobfleet.client.enqueue_batcher import Gatherer
 from jobfleet.config import JobConfig
 from jobfleet.errors import ScriptContractError, StoreUnavailable
 from jobfleet.functions.resources import Resource

@@ -12,12 +12,12 @@ import pytest
 import redis
 
 from jobfleet import AsyncFleet, Cron, Job
-from jobfleet.client.cron import CronFire
 from jobfleet.config import JobConfig
 from jobfleet.cron import from_us, to_us
 from jobfleet.functions.manifest import function_record
 from jobfleet.functions.registry import REGISTRY, JobFunction, Registry
 from jobfleet.metrics.tally import Tally
+from jobfleet.operations.cron import CronFire
 from jobfleet.services.cron import Cron as CronDuty
 from jobfleet.store.aio import AsyncStore
 from jobfleet.store.calls.presence import beat

@@ -7,9 +7,9 @@ from typing import Any
 import pytest
 
 from jobfleet import AsyncFleet, Flow, InvalidJob
-from jobfleet.client.extending import extend_flow
-from jobfleet.client.flows import FlowInfo
 from jobfleet.functions.flow_addition import Wish
+from jobfleet.operations.flows.extend import extend_flow
+from jobfleet.operations.flows.flow import FlowInfo
 from jobfleet.services.relay import Relay
 from jobfleet.store.aio import AsyncStore
 from jobfleet.store.calls import flow as calls
@@ -120,7 +120,7 @@ async def test_more_than_a_flow_may_get_is_refused(
 async def test_who_joins_waits_for_no_more_than_may_be(
     fleet: AsyncFleet, player: Player, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("jobfleet.client.extending.PARENTS_MOST", 3)
+    monkeypatch.setattr("jobfleet.operations.flows.extend.PARENTS_MOST", 3)
     info, _, _ = await growing(fleet, player)
 
     with pytest.raises(InvalidJob, match=f"{info.jobs[1].id} would wait for more than 3 jobs"):

@@ -9,8 +9,8 @@ import pytest
 import redis
 
 from jobfleet import AsyncFleet, Flow, InvalidJob, JobNotFound
-from jobfleet.client import flows as verbs
-from jobfleet.client.flows import FlowInfo
+from jobfleet.operations.flows import flow as verbs
+from jobfleet.operations.flows.flow import FlowInfo
 from jobfleet.services.relay import GUARD_US, Relay
 from jobfleet.store.aio import AsyncStore
 from tests.services.test_relay import DEFAULT, OTHER, Player, finish, job, player, relay

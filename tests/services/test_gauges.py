@@ -13,11 +13,11 @@ from prometheus_client import CollectorRegistry
 from prometheus_client.parser import text_string_to_metric_families
 
 from jobfleet import AsyncFleet, Cron, Job
-from jobfleet.client.admin import QueueInfo
 from jobfleet.codec import encode
 from jobfleet.config import JobConfig
 from jobfleet.metrics.catalog import CATALOG, METRICS
 from jobfleet.metrics.exporter import Exporter
+from jobfleet.operations.queues.info import QueueInfo
 from jobfleet.services.gauges import FleetGauges
 from jobfleet.services.pace import Pace
 from jobfleet.store.aio import AsyncStore

@@ -23,7 +23,7 @@ WRITING = (
 PRODUCER = """
 import os, signal, sys, warnings
 from jobfleet import Fleet, Flow, Job
-from jobfleet.client import flows
+from jobfleet.operations.flows import flow as flows
 warnings.simplefilter("ignore")
 url, script, times = sys.argv[1], sys.argv[2], int(sys.argv[3])
 flow = Flow("wide")

@@ -12,11 +12,11 @@ import pytest
 import redis
 
 from jobfleet import After, AsyncFleet, InvalidJob, Job, JobStatus, UnknownParent
-from jobfleet.client import flow as client_flow
-from jobfleet.client.verbs import Verb
 from jobfleet.codec.record import seal_record
 from jobfleet.config import JobConfig
 from jobfleet.metrics.tally import Tally
+from jobfleet.operations.flows import dependencies as client_flow
+from jobfleet.operations.operation import Verb
 from jobfleet.services.relay import GUARD_US, Relay
 from jobfleet.store.aio import AsyncStore
 from jobfleet.store.call import Call

@@ -15,10 +15,10 @@ import redis
 from redis import exceptions
 
 from jobfleet import Job
-from jobfleet.client.space import Space
-from jobfleet.client.submit import Resolved
 from jobfleet.config import JobConfig
 from jobfleet.errors import ConfigError, StoreUnavailable
+from jobfleet.operations.fleet_context import Space
+from jobfleet.operations.jobs.prepare import Resolved, submission_in
 from jobfleet.store import link as link_module
 from jobfleet.store.aio import AsyncStore
 from jobfleet.store.calls.control import pause, resume
@@ -84,7 +84,7 @@ def entries(count: int) -> list[Any]:
     space = Space(JobConfig(namespace="test"))
     space.remember("mail", (1, 1))
     jobs = [Job("Mail", "mail.send", (n,), queue="mail") for n in range(count)]
-    return [space.submission(job, Resolved("mail.send", {})).entry for job in jobs]
+    return [submission_in(space, job, Resolved("mail.send", {})).entry for job in jobs]
 
 
 def waiting(raw: redis.Redis) -> set[str]:

@@ -9,11 +9,11 @@ from typing import Any
 
 import pytest
 
-from jobfleet.client.checkup import Checkup, Endings, LaneSeen, ahead
-from jobfleet.client.diagnosis import Finding, Level, named, size
-from jobfleet.client.doctor import CHECKS, diagnose
-from jobfleet.client.server_checks import clock, memory, persistence, results, version
 from jobfleet.config import JobConfig
+from jobfleet.operations.doctor.doctor import CHECKS, diagnose
+from jobfleet.operations.doctor.findings import Finding, Level, named, size
+from jobfleet.operations.doctor.server import clock, memory, persistence, results, version
+from jobfleet.operations.doctor.snapshot import Checkup, Endings, LaneSeen, ahead
 from jobfleet.store.calls.doctor import FOR_EVER, GONE, Kept
 from jobfleet.store.keys import Keyspace
 from jobfleet.store.values import Counts

@@ -10,10 +10,10 @@ from typing import Any, NamedTuple
 import pytest
 
 from jobfleet import JobResult, JobStatus
-from jobfleet.client.admin import WorkerInfo
-from jobfleet.client.explain import RUNNING, WAITING, explain
-from jobfleet.client.reasons import Reason, ReasonCode
-from jobfleet.client.snapshot import Snapshot
+from jobfleet.operations.explain.explain import RUNNING, WAITING, explain
+from jobfleet.operations.explain.reasons import Reason, ReasonCode
+from jobfleet.operations.explain.snapshot import Snapshot
+from jobfleet.operations.workers.info import WorkerInfo
 from jobfleet.retry import Policy, Tries
 from jobfleet.store.found import InRun, InWait, Unknown
 from jobfleet.store.standing import Explained, Grouped, Limited

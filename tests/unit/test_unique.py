@@ -10,13 +10,13 @@ from typing import Any
 import pytest
 
 from jobfleet import InvalidJob, Job, JobContext
-from jobfleet.client.space import Space
-from jobfleet.client.submit import Resolved, Submission, lane_index, resolve
 from jobfleet.codec import read_header
 from jobfleet.config import JobConfig
 from jobfleet.functions.manifest import function_record, read_function, read_parameters
 from jobfleet.functions.registry import JobFunction, Registry
 from jobfleet.model.unique import format_key
+from jobfleet.operations.fleet_context import Space
+from jobfleet.operations.jobs.prepare import Resolved, Submission, lane_index, resolve, submission_in
 
 
 def bill(n: int, tenant: str = "acme", *, year: int = 2026) -> None:
@@ -40,7 +40,7 @@ def sent(job: Job, function: Resolved | None = None) -> Submission:
     space.remember("default", (1, 1))
     found = function or resolve(job, space.registry)
     assert found is not None
-    return space.submission(job, found)
+    return submission_in(space, job, found)
 
 
 def key_of(job: Job, function: Resolved | None = None) -> str:
@@ -78,7 +78,7 @@ def test_a_key_is_formatted_from_the_arguments(template: str, args: Any, kwargs:
 
 
 def _key_only(job: Job, function: Resolved) -> str:
-    from jobfleet.client.unique import uniqueness
+    from jobfleet.operations.jobs.uniqueness import uniqueness
 
     unique = uniqueness(job, function.name, function.options, function.parameters)
     assert unique is not None

@@ -9,8 +9,8 @@ from typing import Any
 import pytest
 
 from jobfleet import Fleet, Flow, InvalidJob, Job, JobContext, JobStatus
-from jobfleet.client.flows import FlowInfo
 from jobfleet.functions.registry import Registry
+from jobfleet.operations.flows.flow import FlowInfo
 
 pytestmark = pytest.mark.filterwarnings("ignore:No worker has published:UserWarning")
 RAN: list[str] = []

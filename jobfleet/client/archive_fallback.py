@@ -1,0 +1,66 @@
+"""What Redis has let go and the archive, if there is one, still knows."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from contextlib import suppress
+from typing import TYPE_CHECKING, Any
+
+from jobfleet.archive import part
+from jobfleet.config import mask_url
+from jobfleet.errors import JobNotFound, StoreUnavailable
+from jobfleet.model import JobResult
+from jobfleet.operations.fleet_context import Space
+
+if TYPE_CHECKING:
+    from jobfleet.archive import JobRepository
+
+
+class Archived:
+    """The archive of a client, connected on first use.
+
+    Args:
+        space: The client's settings and limits.
+    """
+
+    def __init__(self, space: Space) -> None:
+        self._space = space
+        self._repository: JobRepository | None = None
+
+    def one(self, job_id: str) -> JobResult[Any]:
+        """How a job ended.
+
+        Raises:
+            JobNotFound: There is no archive, or it does not know.
+            StoreUnavailable: The archive did not answer.
+        """
+        config = self._space.config
+        if config.archive_url is None:
+            raise JobNotFound(job_id)
+        if self._repository is None:
+            made = part("repository").JobRepository
+            self._repository = made(config.archive_url, namespace=config.namespace, limits=self._space.limits)
+        try:
+            result = self._repository.get(job_id)
+        except part("writer").AWAY as error:
+            where, said = mask_url(config.archive_url), str(error).split("\n", 1)[0]
+            raise StoreUnavailable(f"The archive at {where} does not answer: {said}") from None
+        if result is None or not result.status.is_final:
+            raise JobNotFound(job_id)
+        return result
+
+    def filled(self, ids: Sequence[str], found: Sequence[JobResult[Any] | None]) -> list[JobResult[Any] | None]:
+        """What was found of some jobs, with what the archive knows of the others."""
+        every = list(found)
+        if self._space.config.archive_url is not None:
+            for place, result in enumerate(found):
+                if result is None:
+                    with suppress(JobNotFound):
+                        every[place] = self.one(ids[place])
+        return every
+
+    def close(self) -> None:
+        """Let the connections go."""
+        if self._repository is not None:
+            self._repository.close()
+            self._repository = None

@@ -1,0 +1,212 @@
+"""Checks of workers, and of what stands still: a function each, from what was read to its finding. Pure."""
+
+from __future__ import annotations
+
+from jobfleet.clock import span
+from jobfleet.functions.naming import CLEANUP
+from jobfleet.operations.cron import fired_by
+from jobfleet.operations.doctor.findings import Finding, Level, named
+from jobfleet.operations.doctor.snapshot import HOUR, Checkup
+from jobfleet.operations.explain.reasons import counted
+
+LATE = 60.0
+"""Seconds after which what a duty does within some is late."""
+BEHIND = 0.5
+"""Of the events that a journal keeps at most."""
+
+
+def workers(seen: Checkup) -> Finding:
+    """Who works, and who is not heard of any more."""
+    alive = seen.alive
+    text = f"{counted(len(alive), 'worker')} alive"
+    hung = [one.id for one in alive if one.hung]
+    if hung:
+        text = f"{text}; children hang at {named(hung)}."
+        return Finding("workers", Level.WARNING, text, f"'jobfleet workers dump {hung[0]}' shows where.")
+    gone = [one.id for one in seen.workers if one.is_gone]
+    if gone:
+        text = f"{text}; {named(gone)} {'is' if len(gone) == 1 else 'are'} gone without taking leave."
+        return Finding("workers", Level.NOTE, text, "Look at their logs; what they ran is run again.")
+    if not alive:
+        return Finding("workers", Level.NOTE, "No worker is alive.", "Start one: 'jobfleet worker MODULE'.")
+    return Finding("workers", Level.OK, f"{text}.")
+
+
+def versions(seen: Checkup) -> Finding:
+    """Whether all workers are of one version."""
+    found = sorted({one.version for one in seen.alive if one.version})
+    if len(found) < 2:
+        return Finding(
+            "versions", Level.OK, f"All workers run jobfleet {found[0]}." if found else "No worker is alive."
+        )
+    text = f"Workers run {len(found)} versions of jobfleet: {named(found)}."
+    return Finding("versions", Level.NOTE, text, "Expected while a deployment rolls; else restart the older ones.")
+
+
+def service(seen: Checkup) -> Finding:
+    """Whether every queue with due jobs has a worker that claims them."""
+    wrong, lacking = [], []
+    due = [queue for queue in seen.queues if queue.queued and queue.paused is None]
+    for queue in due:
+        serving = [one for one in seen.alive if queue.name in one.queues]
+        if any(one.state == "running" for one in serving):
+            continue
+        states = ", ".join(f"{one.id} is {one.state}" for one in serving)
+        wrong.append(f"{queue.name} ({counted(queue.queued, 'due job')}{'; ' if states else ''}{states})")
+        lacking.append(queue.name)
+    if not wrong:
+        return Finding("service", Level.OK, "Every queue with due jobs has a worker.")
+    return Finding(
+        "service",
+        Level.WARNING,
+        f"No live worker takes jobs of {named(wrong)}.",
+        f"Start one: 'jobfleet worker MODULE -Q {','.join(lacking[:5])}', or let a quiet one go on.",
+    )
+
+
+def functions(seen: Checkup) -> Finding:
+    """Whether some live worker knows the functions that waiting jobs name."""
+    rows = [row for one in seen.lanes for row in one.waiting]
+    tell = bool(seen.alive) and all(worker.kinds for worker in seen.alive)
+    known = {*seen.known, CLEANUP} if tell else {*seen.functions, *seen.known, CLEANUP}
+    unknown = {row.function for row in rows if row.function and row.function not in known}
+    new, left = sorted(unknown - seen.functions), sorted(unknown & seen.functions)
+    parked = [row for row in rows if row.is_parked]
+    if not unknown and not parked:
+        return Finding("functions", Level.OK, "Workers have published every function that waiting jobs name.")
+    parts = []
+    if new:
+        parts.append(f"no worker has published {named(new)}")
+    if left:
+        parts.append(f"no live worker knows {named(left)}, which one that has left did")
+    if parked:
+        parts.append(f"{counted(len(parked), 'job')} parked, such as {parked[0].id}")
+    text = "; ".join(parts)
+    remedy = "Start a worker with the module that has them"
+    remedy += (
+        f"; 'jobfleet explain {parked[0].id}' says more." if parked else "; the jobs go to the dead letters in time."
+    )
+    return Finding("functions", Level.WARNING, f"{text[0].upper()}{text[1:]}.", remedy)
+
+
+def leases(seen: Checkup) -> Finding:
+    """Whether somebody takes back what gone workers ran."""
+    alive = {one.id for one in seen.alive}
+    overdue: list[str] = []
+    orphaned: list[str] = []
+    for one in seen.lanes:
+        for row in one.rows:
+            if row.run is None or not row.deadline:
+                continue
+            late = seen.now - max(row.deadline, one.hold)
+            if late > LATE * 1e6:
+                overdue.append(row.id)
+            elif row.run.child.rpartition(".")[0] not in alive:
+                orphaned.append(row.id)
+    if overdue:
+        text = f"{counted(len(overdue), 'lease')} ended over {span(LATE)} ago"
+        return Finding(
+            "leases",
+            Level.WARNING,
+            f"{text}, and nobody took the jobs back: {named(overdue)}.",
+            "Start a reaper ('jobfleet reaper'), or a worker, and look at its log.",
+        )
+    if orphaned:
+        text = f"{counted(len(orphaned), 'job')} of workers that are gone: {named(orphaned)}."
+        return Finding("leases", Level.NOTE, text, "They are run again when their leases have ended.")
+    return Finding("leases", Level.OK, "Every running job's worker is alive.")
+
+
+def cron(seen: Checkup) -> Finding:
+    """Whether a reaper, or a worker in its place, fires the recurring jobs."""
+    if not seen.recurring:
+        return Finding("cron", Level.OK, "There are no recurring jobs.")
+    jobs = counted(len(seen.recurring), "recurring job")
+    if not seen.fired_by:
+        return Finding(
+            "cron",
+            Level.WARNING,
+            f"Nobody fires {jobs}: no reaper and no worker has announced itself.",
+            "Start one: 'jobfleet reaper', or a worker. A reaper of an older version fires without announcing itself.",
+        )
+    verb = "is" if len(seen.recurring) == 1 else "are"
+    return Finding("cron", Level.OK, f"{jobs} {verb} fired by {fired_by(seen.fired_by)}.")
+
+
+def long(seen: Checkup) -> Finding:
+    """Which jobs run for more than an hour."""
+    found = [
+        (seen.now - row.run.claimed, row.id)
+        for one in seen.lanes
+        for row in one.rows
+        if row.run is not None and seen.now - row.run.claimed > HOUR * 1e6
+    ]
+    if not found:
+        return Finding("long", Level.OK, "No job runs for more than an hour.")
+    shown = [f"{job_id} ({span(us / 1e6)})" for us, job_id in sorted(found, reverse=True)]
+    text = f"{counted(len(found), 'job')} running for more than an hour: {named(shown)}."
+    return Finding(
+        "long", Level.WARNING, text, "'jobfleet cancel ID' stops one; timeout= bounds a function that may hang."
+    )
+
+
+def paused(seen: Checkup) -> Finding:
+    """What operators have paused."""
+    shown = [f"queue {queue.name}" for queue in seen.queues if queue.paused is not None]
+    shown += [f"function {name}" for name in seen.paused]
+    shown += [
+        f"function {one.function} in {queue.name}"
+        for queue in seen.queues
+        for one in queue.paused_functions
+        if one.function not in seen.paused
+    ]
+    shown += sorted({f"group {group} of {one.lane.queue}" for one in seen.lanes for group in one.groups})
+    if not shown:
+        return Finding("paused", Level.OK, "Nothing is paused.")
+    return Finding("paused", Level.NOTE, f"Paused: {named(shown)}.", "'jobfleet queues resume …' lets them go on.")
+
+
+def dead(seen: Checkup) -> Finding:
+    """Whether dead letters wait to be looked at."""
+    shown = [f"{queue.name} ({queue.dead:,})" for queue in seen.queues if queue.dead]
+    number = sum(queue.dead for queue in seen.queues)
+    if not number:
+        return Finding("dead", Level.OK, "No dead letters.")
+    text = f"{counted(number, 'dead letter')}: {named(shown)}."
+    return Finding("dead", Level.NOTE, text, "'jobfleet dead groups' sorts them; replay or purge them.")
+
+
+def outbox(seen: Checkup) -> Finding:
+    """Whether jobs that wait for others are told of their ends."""
+    late = [(one.counts.now - one.counts.untold) / 1e6 for one in seen.lanes if one.counts.untold]
+    if max(late, default=0.0) <= LATE:
+        return Finding("outbox", Level.OK, "Jobs that wait for others are told in time.")
+    number = sum(one.counts.outbox for one in seen.lanes)
+    return Finding(
+        "outbox",
+        Level.WARNING,
+        f"{counted(number, 'ending')} not told yet to jobs that wait for them, the oldest for {span(max(late))}.",
+        "Start a reaper ('jobfleet reaper'), or a worker, and look at its log.",
+    )
+
+
+def journal(seen: Checkup) -> Finding:
+    """Whether those who read the journals keep up."""
+    if not seen.consumers:
+        return Finding("journal", Level.OK, "Nobody reads the journals.")
+    names, most = named(sorted(seen.consumers)), max(seen.consumers.values())
+    unread = {queue.name: queue.unread / queue.lanes for queue in seen.queues}
+    late = [f"{name} ({number:,.0f} events)" for name, number in unread.items() if number > BEHIND * most]
+    if not late:
+        dropped = sum(queue.dropped for queue in seen.queues)
+        text = f"{names} {'keeps' if len(seen.consumers) == 1 else 'keep'} up"
+        if not dropped:
+            return Finding("journal", Level.OK, f"{text}.")
+        return Finding("journal", Level.NOTE, f"{text}; {counted(dropped, 'event')} dropped unread in all.")
+    text = f"{names} {'lags' if len(seen.consumers) == 1 else 'lag'} behind in {named(late)}"
+    return Finding(
+        "journal",
+        Level.WARNING,
+        f"{text}; {most:,} a lane are kept at most.",
+        "Start a reaper, or end what reads no more: 'jobfleet archive detach', 'jobfleet notify off'.",
+    )

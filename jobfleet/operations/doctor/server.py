@@ -1,0 +1,144 @@
+"""Checks of the server: a function each, from what was read to its finding. Pure."""
+
+from __future__ import annotations
+
+from jobfleet.clock import span
+from jobfleet.operations.doctor.findings import Finding, Level, size
+from jobfleet.operations.doctor.snapshot import HOUR, Checkup, Endings
+from jobfleet.operations.explain.reasons import counted
+from jobfleet.store.connect import OLDEST
+
+CLOSE, FULL = 0.8, 0.95
+"""Of the memory that the server may use."""
+LARGE = 0.5
+"""Of that memory, for results alone."""
+SKEW = 1.0
+OVERHEAD = 150
+"""Bytes that a key, its name and its TTL take beside the value, about."""
+UNTOLD = "The server does not tell it."
+LET_TELL = "Allow this user the command INFO."
+
+
+def version(seen: Checkup) -> Finding:
+    """Whether the server is recent enough."""
+    redis, valkey = seen.info.get("redis_version", ""), seen.info.get("valkey_version", "")
+    if not redis:
+        return Finding("version", Level.NOTE, UNTOLD, LET_TELL)
+    numbers = tuple(int(part) for part in redis.split(".")[:2] if part.isdigit())
+    name = f"Valkey {valkey}" if valkey else f"Redis {redis}"
+    if numbers < OLDEST:
+        return Finding("version", Level.FAULT, f"{name}; jobfleet needs Redis 7.2 or later.", "Upgrade the server.")
+    return Finding("version", Level.OK, f"{name}.")
+
+
+def eviction(seen: Checkup) -> Finding:
+    """Whether the server would rather refuse a job than delete one."""
+    policy = seen.info.get("maxmemory_policy", "")
+    if not policy:
+        return Finding("eviction", Level.NOTE, UNTOLD, LET_TELL)
+    if policy == "noeviction":
+        return Finding("eviction", Level.OK, "maxmemory-policy is noeviction.")
+    what = "jobs" if policy.startswith("allkeys") else "results, and what keeps calls safe to repeat,"
+    return Finding(
+        "eviction",
+        Level.FAULT,
+        f"maxmemory-policy is {policy}: when memory is full, the server deletes {what} without a word.",
+        "redis-cli CONFIG SET maxmemory-policy noeviction, and the same in the server's configuration.",
+    )
+
+
+def persistence(seen: Checkup) -> Finding:
+    """What a crash of the server would cost."""
+    aof = seen.info.get("aof_enabled")
+    if aof is None:
+        return Finding("persistence", Level.NOTE, UNTOLD, LET_TELL)
+    if aof == "1":
+        if seen.info.get("aof_last_write_status", "ok") == "ok":
+            return Finding("persistence", Level.OK, "AOF is on.")
+        return Finding(
+            "persistence",
+            Level.FAULT,
+            "AOF is on, but its last write has failed.",
+            "Look at the server's disk and log.",
+        )
+    unsaved, saved = seen.number("rdb_changes_since_last_save"), seen.number("rdb_saves")
+    text = "AOF is off"
+    if seen.info.get("rdb_last_bgsave_status", "ok") != "ok":
+        text += ", and the last snapshot has failed"
+    elif saved:
+        ago = max(0.0, seen.now / 1e6 - seen.number("rdb_last_save_time"))
+        text += f"; the last snapshot was {span(ago)} ago"
+    else:
+        text += ", and no snapshot was made since the server's start"
+    return Finding(
+        "persistence",
+        Level.WARNING,
+        f"{text}: a crash of the server would lose {counted(unsaved, 'change')}.",
+        "redis-cli CONFIG SET appendonly yes, and appendonly yes with appendfsync everysec in its configuration.",
+    )
+
+
+def memory(seen: Checkup) -> Finding:
+    """Whether there is room."""
+    used, limit, machine = (seen.number(name) for name in ("used_memory", "maxmemory", "total_system_memory"))
+    if not used:
+        return Finding("memory", Level.NOTE, UNTOLD, LET_TELL)
+    most = limit or machine
+    if not most:
+        return Finding("memory", Level.OK, f"{size(used)} used; no limit is set.")
+    text = f"{size(used)} of {size(most)} used"
+    text += "." if limit else ", all that the machine has; no limit is set."
+    if used < CLOSE * most:
+        return Finding("memory", Level.OK, text)
+    level = Level.FAULT if used >= FULL * most else Level.WARNING
+    return Finding(
+        "memory",
+        level,
+        f"{text} When it is full, jobs are refused.",
+        "Raise maxmemory, or keep results for a shorter time.",
+    )
+
+
+def results(seen: Checkup) -> Finding:
+    """How much memory results will take if jobs go on to end as they do."""
+    lanes = [one.endings for one in seen.lanes]
+    hourly = sum(one.number / one.seconds * HOUR for one in lanes)
+    if not hourly:
+        return Finding("results", Level.OK, "No job has ended within the last hour.")
+    bytes_ = sum(_forecast(one, seen.config.result_ttl) for one in lanes)
+    text = f"{counted(round(hourly), 'job')} an hour end; their results will take about {size(bytes_)}"
+    most = seen.number("maxmemory")
+    if not most:
+        return Finding("results", Level.OK, f"{text}.")
+    if bytes_ < LARGE * most:
+        return Finding("results", Level.OK, f"{text} of {size(most)}.")
+    return Finding(
+        "results",
+        Level.WARNING,
+        f"{text} of {size(most)}.",
+        "Keep results for a shorter time (result_ttl), return less, or raise maxmemory.",
+    )
+
+
+def _forecast(endings: Endings, ttl: float) -> float:
+    """Bytes of the results of a lane once as many go as come."""
+    sizes = [kept.size + OVERHEAD for _, kept, _ in endings.kept if kept.size]
+    kept = [kept.left / 1000 + age for _, kept, age in endings.kept if kept.left > 0]
+    if not sizes:
+        return 0.0
+    longest = sum(kept) / len(kept) if kept else ttl
+    return endings.number / endings.seconds * longest * sum(sizes) / len(sizes)
+
+
+def clock(seen: Checkup) -> Finding:
+    """Whether this machine and the server agree on the time."""
+    off = abs(seen.ahead)
+    if off <= SKEW:
+        return Finding("clock", Level.OK, "This machine's clock agrees with the server's.")
+    word = "ahead of" if seen.ahead > 0 else "behind"
+    return Finding(
+        "clock",
+        Level.WARNING,
+        f"This machine's clock is {span(off)} {word} the server's: due times given as dates are off by that.",
+        "Let NTP set the clocks of both.",
+    )

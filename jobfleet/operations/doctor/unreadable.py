@@ -1,0 +1,32 @@
+"""The check of what something beside jobfleet has written. Pure."""
+
+from __future__ import annotations
+
+from jobfleet.operations.doctor.findings import Finding, Level, named
+from jobfleet.operations.doctor.snapshot import Checkup
+from jobfleet.operations.explain.reasons import counted
+
+LONGEST = 300
+
+
+def damage(seen: Checkup) -> Finding:
+    """Whether everything that was looked at can be read."""
+    found = [*seen.damage, *(f"{one.lane.tag}{what}" for one in seen.lanes for what in one.damage)]
+    aside = [what for what in found if "moved aside: " in what]
+    found = [what for what in found if what not in aside]
+    if found:
+        text = named([what if len(what) <= LONGEST else f"{what[:LONGEST]}…" for what in found])
+        return Finding(
+            "damage",
+            Level.FAULT,
+            f"{counted(len(found), 'thing')} that cannot be read: {text}.",
+            "Something beside jobfleet has written there: find out what. Workers move it aside as they meet it.",
+        )
+    if aside:
+        return Finding(
+            "damage",
+            Level.NOTE,
+            f"Something that could not be read was {named(aside)}.",
+            "It is kept for 30 days: look at it, and delete it. Find out what has written it.",
+        )
+    return Finding("damage", Level.OK, "Everything that was looked at can be read.")

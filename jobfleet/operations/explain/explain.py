@@ -1,0 +1,100 @@
+"""Why a job is not running: from a snapshot to a list of reasons. Pure but for `look`."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+
+from jobfleet.errors import JobNotFound
+from jobfleet.model import JobStatus, split_id
+from jobfleet.operations.explain.limits import (
+    behind_in_group,
+    group_full,
+    group_paused,
+    group_rate,
+    queue_full,
+    queue_rate,
+)
+from jobfleet.operations.explain.reasons import Explanation, Reason, ReasonCode
+from jobfleet.operations.explain.running import cancelling, ended, lease_expired, running, suspect, worker_gone
+from jobfleet.operations.explain.snapshot import Snapshot, take
+from jobfleet.operations.explain.waiting import (
+    behind,
+    blocked,
+    busy,
+    elsewhere,
+    expiring,
+    next_in_line,
+    not_due,
+    parked,
+    paused,
+    paused_function,
+    quiet,
+    unknown_function,
+    unserved,
+)
+from jobfleet.operations.fleet_context import Space
+from jobfleet.operations.operation import Verb
+from jobfleet.operations.results import moment
+
+Check = Callable[[Snapshot], Reason | None]
+
+WAITING: tuple[Check, ...] = (
+    blocked,
+    not_due,
+    suspect,
+    parked,
+    paused,
+    paused_function,
+    group_paused,
+    unknown_function,
+    elsewhere,
+    unserved,
+    quiet,
+    queue_full,
+    queue_rate,
+    group_full,
+    group_rate,
+    busy,
+    behind,
+    behind_in_group,
+)
+"""In the order in which they stand in the way of a claim. A feature that adds a way of waiting adds its check here."""
+
+RUNNING: tuple[Check, ...] = (running, suspect, cancelling, worker_gone, lease_expired)
+
+
+def explain(seen: Snapshot) -> Explanation:
+    """Say why a job is not running, or what became of it."""
+    job = seen.job
+    if job is None:
+        return Explanation(seen.id, None, (unknown(str(JobNotFound(seen.id))),), at=moment(seen.lane.now))
+    if job.status.is_final:
+        reasons = _asked(seen, (ended,))
+    elif job.status is JobStatus.RUNNING:
+        reasons = _asked(seen, RUNNING)
+    else:
+        reasons = _asked(seen, WAITING)
+        if not reasons and job.status is JobStatus.QUEUED:
+            reasons = [next_in_line(seen)]
+        reasons += _asked(seen, (expiring,))
+    return Explanation(
+        seen.id, job.status, tuple(reasons), function=job.function, queue=job.queue, at=moment(seen.lane.now)
+    )
+
+
+def look(space: Space, job_id: str) -> Verb[Explanation]:
+    """Take a snapshot of a job and explain it."""
+    try:
+        split_id(job_id)
+    except JobNotFound as error:
+        return Explanation(job_id, None, (unknown(str(error)),))
+    return explain((yield from take(space, job_id)))
+
+
+def _asked(seen: Snapshot, checks: Sequence[Check]) -> list[Reason]:
+    return [reason for check in checks if (reason := check(seen)) is not None]
+
+
+def unknown(text: str) -> Reason:
+    """Nobody knows the job."""
+    return Reason(ReasonCode.UNKNOWN, text)

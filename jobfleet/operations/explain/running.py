@@ -1,0 +1,116 @@
+"""Checks for jobs that run or have ended: a function each, which answers the one reason it is about, or None. Pure."""
+
+from __future__ import annotations
+
+from jobfleet.clock import span
+from jobfleet.model import JobStatus
+from jobfleet.operations.explain.reasons import Fact, Reason, ReasonCode, asked_by, counted
+from jobfleet.operations.explain.snapshot import Snapshot
+from jobfleet.store.found import InRun
+
+
+def running(seen: Snapshot) -> Reason | None:
+    """It runs, somewhere."""
+    found = seen.lane.found
+    if not isinstance(found, InRun) or seen.job is None:
+        return None
+    run, gone, left = found.run, seen.ago(found.run.claimed), -seen.ago(seen.lane.deadline)
+    text = f"Running for {span(gone)} on {run.child}, run {seen.job.attempt}"
+    text += f"; its lease ends in {span(left)} unless it is renewed." if left > 0 else "."
+    facts: dict[str, Fact] = {
+        "since": gone,
+        "child": run.child,
+        "run": seen.job.attempt,
+        "fence": run.token,
+        "lease_left": left,
+    }
+    return Reason(ReasonCode.RUNNING, text, facts)
+
+
+def suspect(seen: Snapshot) -> Reason | None:
+    """It was there when processes died: it may have to wait for a place."""
+    deaths, among = suspicion = seen.tries.suspicion
+    is_running = isinstance(seen.lane.found, InRun)
+    if not suspicion.is_suspect or not (is_running or seen.due > seen.lane.now):
+        return None
+    others = suspicion.width - 1
+    shares = (
+        f"shares a process with {counted(others, 'other suspect')} at most" if others else "runs alone in a process"
+    )
+    text = f"A suspect: it has witnessed {counted(deaths, 'death')} of a process, the last as one of {among:,}."
+    text += f" It {shares}, and may wait for a place{' in that child' if is_running else ''}."
+    return Reason(ReasonCode.SUSPECT, text, {"deaths": deaths, "suspects": among, "others": others})
+
+
+def cancelling(seen: Snapshot) -> Reason | None:
+    """It was asked to stop."""
+    found = seen.lane.found
+    if not isinstance(found, InRun) or not found.run.cancel_by:
+        return None
+    by, gone = found.run.cancel_by, seen.ago(found.run.cancel_at)
+    stage = found.run.stage or "requested"
+    text = f"Asked to stop{asked_by(by)} {span(gone)} ago; it has not ended yet (stage: {stage})."
+    return Reason(ReasonCode.CANCELLING, text, {"by": None if by == "-" else by, "since": gone, "stage": stage})
+
+
+def worker_gone(seen: Snapshot) -> Reason | None:
+    """Nobody hears of the worker that runs it."""
+    found = seen.lane.found
+    if not isinstance(found, InRun):
+        return None
+    worker = found.run.child.rpartition(".")[0]
+    last = next((one for one in seen.workers if one.id == worker), None)
+    if last is not None and not last.is_gone:
+        return None
+    beat = last.beat if last is not None else None
+    gone = None if beat is None else seen.ago(round(beat.timestamp() * 1e6))
+    text = f"Its worker {worker} is gone{'' if gone is None else f', last heard of {span(gone)} ago'}"
+    text += "; the job is run again when its lease has ended."
+    return Reason(ReasonCode.WORKER_GONE, text, {"worker": worker, "since": gone})
+
+
+def lease_expired(seen: Snapshot) -> Reason | None:
+    """Nobody has renewed its lease."""
+    if not isinstance(seen.lane.found, InRun) or seen.lane.deadline > seen.lane.now:
+        return None
+    gone, held = seen.ago(seen.lane.deadline), max(0.0, -seen.ago(seen.lane.hold))
+    text = f"Its lease ended {span(gone)} ago: the next worker or reaper that looks takes it back"
+    text += f", in {span(held)} at the soonest, since nobody looked for a while." if held else "."
+    return Reason(ReasonCode.LEASE_EXPIRED, text, {"since": gone, "held_for": held})
+
+
+def ended(seen: Snapshot) -> Reason | None:
+    """How it ended, when, and by whose hand."""
+    job = seen.job
+    if job is None:
+        return None
+    gone = None if job.completed_at is None else seen.ago(round(job.completed_at.timestamp() * 1e6))
+    ago = "" if gone is None else f" {span(gone)} ago"
+    by = job.cancel_requested_by
+    facts: dict[str, Fact] = {"since": gone, "at": job.completed_at}
+    match job.status:
+        case JobStatus.COMPLETED:
+            took = f" after {span(job.duration.total_seconds())}" if job.duration is not None else ""
+            where = f" on {job.worker}" if job.worker else ""
+            facts |= {"duration": job.duration.total_seconds() if job.duration else None, "child": job.worker}
+            return Reason(ReasonCode.COMPLETED, f"Completed{ago}{took}{where}.", facts)
+        case JobStatus.FAILED:
+            text = f"Failed{ago} on run {job.attempt}: {_error(seen)}; 'jobfleet dead replay {job.id}' runs it again."
+            facts |= {"run": job.attempt, "error": job.error, "error_class": job.error_class, "child": job.worker}
+            return Reason(ReasonCode.FAILED, text, facts)
+        case JobStatus.CANCELLED if job.moved_to:
+            facts |= {"by": by, "moved_to": job.moved_to}
+            return Reason(ReasonCode.MOVED, f"Moved{asked_by(by)}{ago}: it is {job.moved_to} now.", facts)
+        case JobStatus.CANCELLED:
+            where = f", while it ran on {job.worker}" if job.worker else ""
+            facts |= {"by": by, "child": job.worker}
+            return Reason(ReasonCode.CANCELLED, f"Cancelled{asked_by(by)}{ago}{where}.", facts)
+        case _:
+            return Reason(ReasonCode.EXPIRED, f"Expired{ago}: it was not started in time.", facts)
+
+
+def _error(seen: Snapshot) -> str:
+    job = seen.job
+    error, kind = (job.error or "", job.error_class or "") if job is not None else ("", "")
+    said = error if not kind or error.startswith(kind) else f"{kind}: {error}"
+    return " ".join(said.split()).removesuffix(".") or "no error is known"

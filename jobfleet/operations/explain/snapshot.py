@@ -1,0 +1,142 @@
+"""What `explain` reasons about, read at one moment: the job and its lane, and the fleet's workers and functions."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from jobfleet.codec import read_header
+from jobfleet.config import JobConfig
+from jobfleet.errors import EncodingError, JobNotFound
+from jobfleet.functions.manifest import read_function
+from jobfleet.model import JobResult, JobStatus
+from jobfleet.operations.fleet_context import Space
+from jobfleet.operations.jobs.poll import poll_many
+from jobfleet.operations.operation import Verb, value
+from jobfleet.operations.results import result_of
+from jobfleet.operations.workers.info import WorkerInfo, workers_of
+from jobfleet.retry import FRESH, Policy, Tries, policy_of, with_header
+from jobfleet.store.calls import flow, inspect
+from jobfleet.store.calls.paused import due_of, is_withheld
+from jobfleet.store.found import InRun, InWait
+from jobfleet.store.standing import Explained
+from jobfleet.store.values import BLOCKED, FleetSeen, KindSeen, KindsSeen
+
+SHOWN = 5
+"""Parents that are named."""
+
+
+@dataclass(frozen=True, slots=True)
+class Snapshot:
+    """One moment.
+
+    Attributes:
+        id: The job's id.
+        lane: What its lane knows.
+        job: The same as `poll` would tell it; None when it is unknown.
+        tries: What it has spent.
+        policy: What it is allowed.
+        workers: Those heard of lately, gone ones included.
+        functions: The names that workers have published.
+        kinds: The kinds of live workers, and what they know.
+        parents: How many jobs it waits for, or has waited for.
+        is_guarded: Whether it waits until its producer has written all it belongs to.
+        unmet: The first of those that have not completed, and their status in a word.
+        unmet_count: How many those are.
+    """
+
+    id: str
+    lane: Explained
+    job: JobResult[Any] | None = None
+    tries: Tries = FRESH
+    policy: Policy = field(default_factory=Policy)
+    workers: tuple[WorkerInfo, ...] = ()
+    functions: frozenset[str] = frozenset()
+    kinds: tuple[KindSeen, ...] = ()
+    parents: int = 0
+    is_guarded: bool = False
+    unmet: tuple[tuple[str, str], ...] = ()
+    unmet_count: int = 0
+
+    @property
+    def due(self) -> int:
+        """When it is due, µs; 0 when it does not wait."""
+        return due_of(self.lane.found.due) if isinstance(self.lane.found, InWait) else 0
+
+    @property
+    def is_withheld(self) -> bool:
+        """Whether it was set aside, since its function is paused."""
+        return isinstance(self.lane.found, InWait) and is_withheld(self.lane.found.due)
+
+    @property
+    def is_due(self) -> bool:
+        """Whether it waits and could be claimed now, were nothing in its way."""
+        return self.job is not None and self.job.status is JobStatus.QUEUED and not self.is_withheld
+
+    @property
+    def knowers(self) -> list[KindSeen]:
+        """The kinds of live workers that know its function."""
+        return [kind for kind in self.kinds if self.job is not None and self.job.function in kind.functions]
+
+    def ago(self, us: int) -> float:
+        """Seconds since a moment of Redis's clock; negative for one to come."""
+        return (self.lane.now - us) / 1e6
+
+
+def take(space: Space, job_id: str) -> Verb[Snapshot]:
+    """Read a snapshot of a job.
+
+    Raises:
+        JobNotFound: That is no job id.
+    """
+    lane = space.keys.lane_of(job_id)
+    answers = yield (inspect.explain(lane, job_id), space.looking(), space.knowing())
+    seen: Explained = value(answers[:1])
+    fleet: FleetSeen = value(answers[1:2])
+    kinds: KindsSeen = value(answers[2:])
+    header = _header(seen)
+    parents, unmet, is_guarded = 0, [], False
+    if isinstance(seen.found, InWait) and seen.found.due >= BLOCKED:
+        is_guarded, states = value((yield (flow.guarded(lane, job_id),)))
+        parents, unmet = len(states), [state.parent for state in states if not state.status]
+    shown = (yield from poll_many(space, unmet[:SHOWN])) if unmet else []
+    return Snapshot(
+        job_id,
+        seen,
+        job=_job(space, job_id, seen),
+        tries=Tries.parse(seen.found.tries) if isinstance(seen.found, InWait | InRun) else FRESH,
+        policy=_policy(space.config, header, fleet),
+        workers=tuple(workers_of(space, fleet)),
+        functions=frozenset(fleet.functions),
+        kinds=kinds.kinds,
+        parents=parents,
+        is_guarded=is_guarded,
+        unmet=tuple(
+            (parent, str(row.status) if row is not None else "gone")
+            for parent, row in zip(unmet[:SHOWN], shown, strict=True)
+        ),
+        unmet_count=len(unmet),
+    )
+
+
+def _job(space: Space, job_id: str, seen: Explained) -> JobResult[Any] | None:
+    try:
+        return result_of(job_id, seen.found, seen.now, limits=space.limits)
+    except JobNotFound:
+        return None
+
+
+def _header(seen: Explained) -> Mapping[str, Any]:
+    if not isinstance(seen.found, InWait | InRun):
+        return {}
+    try:
+        return read_header(seen.found.envelope)
+    except EncodingError:
+        return {}
+
+
+def _policy(config: JobConfig, header: Mapping[str, Any], fleet: FleetSeen) -> Policy:
+    """What the job is allowed: by itself, else by its function, as workers published it, else by the settings here."""
+    record = fleet.functions.get(str(header.get("function", "")))
+    return with_header(policy_of(read_function(record) if record else {}, config), header)

@@ -1,0 +1,236 @@
+"""Checks for jobs that wait: a function each, which answers the one reason it is about, or None. Pure."""
+
+from __future__ import annotations
+
+import difflib
+from datetime import UTC, datetime
+
+from jobfleet.clock import span
+from jobfleet.functions.naming import CLEANUP
+from jobfleet.model import JobStatus
+from jobfleet.operations.explain.reasons import Fact, Reason, ReasonCode, asked_by, because, counted, listed
+from jobfleet.operations.explain.snapshot import Snapshot
+from jobfleet.operations.flows.record import GUARD, LOOK_EVERY
+from jobfleet.operations.results import moment
+from jobfleet.operations.workers.info import WorkerInfo
+from jobfleet.store.calls.paused import read_functions
+from jobfleet.store.found import InWait
+
+LATER = (JobStatus.SCHEDULED, JobStatus.RETRYING)
+
+
+def not_due(seen: Snapshot) -> Reason | None:
+    """It is due later, for the first time or again."""
+    if seen.tries.parked_since or seen.job is None or seen.job.status not in LATER:
+        return None
+    left = -seen.ago(seen.due)
+    failures, crashes, policy = seen.tries.failures, seen.tries.crashes, seen.policy
+    if not failures and not crashes:
+        at = datetime.fromtimestamp(seen.due // 1_000_000, UTC)
+        text = f"Scheduled for {at:%Y-%m-%d %H:%M:%S} UTC: due in {span(left)}."
+        return Reason(ReasonCode.SCHEDULED, text, {"due_in": left, "due": moment(seen.due)})
+    what = f"retry {failures} of {policy.max_retries}" if failures else f"its run after crash {crashes}"
+    text = f"Waiting for {what}, due in {span(left)}{_after(seen)}"
+    facts = {
+        "due_in": left, "due": moment(seen.due), "retry": failures, "max_retries": policy.max_retries,
+        "crashes": crashes, "max_crashes": policy.max_crashes, "error": _last_words(seen),
+    }  # fmt: skip
+    return Reason(ReasonCode.RETRYING, text, facts)
+
+
+def blocked(seen: Snapshot) -> Reason | None:
+    """It waits for other jobs."""
+    if seen.job is None or seen.job.status is not JobStatus.BLOCKED:
+        return None
+    if not seen.unmet and seen.is_guarded:
+        text = (
+            "Waits until its producer has written the whole flow, or named all parents. If the producer died, a reaper "
+            f"starts a flow that is written within {span(LOOK_EVERY)}, and cancels what is not after {span(GUARD)}."
+        )
+        return Reason(ReasonCode.BLOCKED, text, {"parents": seen.parents, "unmet": ()})
+    if not seen.unmet:
+        text = "Blocked, though all it waits for has ended: a worker or a reaper tells it in a moment."
+        return Reason(ReasonCode.BLOCKED, text, {"parents": seen.parents, "unmet": ()})
+    named = ", ".join(f"{parent} ({status})" for parent, status in seen.unmet)
+    more = seen.unmet_count - len(seen.unmet)
+    text = f"Waits for {seen.unmet_count:,} of {counted(seen.parents, 'job')}: {named}"
+    text += f" and {more:,} more." if more else "."
+    unmet: Fact = [parent for parent, _ in seen.unmet]
+    facts: dict[str, Fact] = {"parents": seen.parents, "unmet_count": seen.unmet_count, "unmet": unmet}
+    return Reason(ReasonCode.BLOCKED, text, facts)
+
+
+def _last_words(seen: Snapshot) -> str | None:
+    return seen.job.error if seen.job is not None else None
+
+
+def _after(seen: Snapshot) -> str:
+    """The end of a sentence about a job that has run before."""
+    said = _last_words(seen)
+    return f"; its last run: {said.removesuffix('.')}." if said else "."
+
+
+def parked(seen: Snapshot) -> Reason | None:
+    """A worker had it and could not run it."""
+    since = seen.tries.parked_since
+    if not since:
+        return None
+    grace, gone, left = seen.policy.unknown_grace, seen.ago(since), max(0.0, -seen.ago(seen.due))
+    until = max(0.0, grace - gone)
+    why = _last_words(seen) or "no worker could run it"
+    text = f"Parked {span(gone)} ago: {why}{'' if why.endswith(('.', '?')) else '.'} "
+    text += f"Tried again {f'in {span(left)}' if left else 'at once'}; "
+    text += f"goes to the dead letters {f'in {span(until)}' if until else 'then'}."
+    return Reason(ReasonCode.PARKED, text, {"since": gone, "due_in": left, "dead_in": until, "error": why})
+
+
+def paused(seen: Snapshot) -> Reason | None:
+    """Its queue is paused."""
+    if seen.lane.paused_by is None or seen.job is None:
+        return None
+    queue, by, gone = seen.job.queue, seen.lane.paused_by, seen.ago(seen.lane.paused_at)
+    text = f"Queue {queue!r} was paused{asked_by(by)} {span(gone)} ago{because(seen.lane.reason)}; "
+    text += f"'jobfleet queues resume {queue}' opens it."
+    facts: dict[str, Fact] = {"queue": queue, "by": None if by == "-" else by, "since": gone}
+    if seen.lane.reason:
+        facts["reason"] = seen.lane.reason
+    return Reason(ReasonCode.PAUSED, text, facts)
+
+
+def paused_function(seen: Snapshot) -> Reason | None:
+    """Its function is paused, in its queue or everywhere."""
+    job = seen.job
+    if job is None or job.status is JobStatus.BLOCKED:
+        return None
+    pause = read_functions(seen.lane.functions).get(job.function)
+    if pause is None:
+        if not seen.is_withheld:
+            return None
+        text = f"Function {job.function!r} was paused, and goes on: the job is put back in a moment."
+        return Reason(ReasonCode.PAUSED_FUNCTION, text, {"function": job.function})
+    gone = seen.ago(pause.at)
+    text = f"Function {job.function!r} was paused{asked_by(pause.by)} {span(gone)} ago{because(pause.reason)}; "
+    text += f"'jobfleet queues resume {job.queue} --function {job.function}' lets it go on."
+    facts: dict[str, Fact] = {"function": job.function, "by": pause.by, "since": gone}
+    if pause.reason:
+        facts["reason"] = pause.reason
+    return Reason(ReasonCode.PAUSED_FUNCTION, text, facts)
+
+
+def unknown_function(seen: Snapshot) -> Reason | None:
+    """No live worker knows its function."""
+    job = seen.job
+    if job is None or seen.tries.parked_since or seen.knowers or job.function == CLEANUP:
+        return None  # every worker knows the latter, and none publishes it
+    if job.function in seen.functions:
+        if not _all_tell(seen):
+            return None
+        text = f"No live worker knows {job.function!r}; one that has left did: start a worker with its module. "
+        text += "The job is parked until one knows it."
+        return Reason(ReasonCode.UNKNOWN_FUNCTION, text, {"function": job.function, "meant": None})
+    close = difflib.get_close_matches(job.function, sorted(seen.functions), n=1)
+    hint = f"; did you mean {close[0]!r}?" if close else "."
+    text = f"No worker has published {job.function!r}{hint} The job is parked until one does."
+    return Reason(ReasonCode.UNKNOWN_FUNCTION, text, {"function": job.function, "meant": close[0] if close else None})
+
+
+def _all_tell(seen: Snapshot) -> bool:
+    """Whether workers live, and all of them tell what they know."""
+    alive = [worker for worker in seen.workers if not worker.is_gone]
+    return bool(alive) and all(worker.kinds for worker in alive)
+
+
+def elsewhere(seen: Snapshot) -> Reason | None:
+    """Workers know its function and do not serve its queue; those who serve the queue do not know the function."""
+    job, knowers = seen.job, seen.knowers
+    if job is None or not knowers or not serving(seen):
+        return None
+    if any(job.queue in kind.functions.get("", "").split() for kind in knowers):
+        return None
+    names = [kind.worker for kind in knowers]
+    know, do = ("knows", "does") if len(names) == 1 else ("know", "do")
+    text = f"{listed(names)} {know} {job.function!r} and {do} not serve the queue {job.queue!r}; "
+    text += f"those that serve it do not know the function. Start a worker with its module and '-Q {job.queue}'."
+    return Reason(ReasonCode.ELSEWHERE, text, {"function": job.function, "queue": job.queue, "workers": names})
+
+
+def unserved(seen: Snapshot) -> Reason | None:
+    """No live worker serves its queue."""
+    if seen.job is None or serving(seen):
+        return None
+    queue, alive = seen.job.queue, [worker for worker in seen.workers if not worker.is_gone]
+    text = f"No worker serves the queue {queue!r}"
+    if alive:
+        said = listed([f"{worker.id} ({', '.join(worker.queues) or 'none yet'})" for worker in alive])
+        text += f"; there are {said}. Start one with '-Q {queue}'."
+    else:
+        text += f", nor any other; start one: 'jobfleet worker MODULE -Q {queue}'."
+    return Reason(ReasonCode.UNSERVED, text, {"queue": queue, "workers": [one.id for one in alive]})
+
+
+def serving(seen: Snapshot) -> list[WorkerInfo]:
+    """The live workers that serve its queue."""
+    queue = seen.job.queue if seen.job is not None else ""
+    return [worker for worker in seen.workers if not worker.is_gone and queue in worker.queues]
+
+
+def able(seen: Snapshot) -> list[WorkerInfo]:
+    """Those of them that know its function; where nobody does, or it cannot be told, all."""
+    kinds = {kind.kind for kind in seen.knowers}
+    return [one for one in serving(seen) if not kinds or not one.kinds or not kinds.isdisjoint(one.kinds)]
+
+
+def quiet(seen: Snapshot) -> Reason | None:
+    """Those who serve its queue, and know its function, claim nothing."""
+    those = able(seen)
+    if not those or any(worker.state == "running" for worker in those):
+        return None
+    said = listed([f"{worker.id} is {worker.state}{asked_by(worker.state_by)}" for worker in those])
+    text = f"No worker that serves its queue takes new jobs: {said}"
+    idle = next((worker.id for worker in those if worker.state == "quiet"), None)
+    text += f"; 'jobfleet workers resume {idle}' lets it go on." if idle else "."
+    return Reason(ReasonCode.QUIET, text, {"workers": [worker.id for worker in those]})
+
+
+def busy(seen: Snapshot) -> Reason | None:
+    """All slots that could run it are taken."""
+    those = [worker for worker in able(seen) if worker.state == "running"]
+    slots, running = sum(worker.slots for worker in those), sum(worker.running for worker in those)
+    if not those or not seen.is_due or running < slots:
+        return None
+    text = f"No free slot: {running} of {slots} are taken at {counted(len(those), 'worker')} that could run it."
+    return Reason(ReasonCode.BUSY, text, {"running": running, "slots": slots, "workers": [one.id for one in those]})
+
+
+def behind(seen: Snapshot) -> Reason | None:
+    """Others are claimed before it."""
+    found = seen.lane.found
+    if not isinstance(found, InWait) or not seen.is_due or seen.lane.group is not None:
+        return None
+    more_urgent = sum(seen.lane.due[: found.band])
+    ahead = more_urgent + seen.lane.rank
+    if not ahead:
+        return None
+    text = f"{counted(ahead, 'job')} ahead of it: {more_urgent:,} more urgent, {seen.lane.rank:,} of its own priority."
+    return Reason(ReasonCode.BEHIND, text, {"ahead": ahead, "more_urgent": more_urgent, "same": seen.lane.rank})
+
+
+def next_in_line(_seen: Snapshot) -> Reason:
+    """Nothing is in its way."""
+    return Reason(ReasonCode.NEXT, "Next in line: a worker should claim it now.")
+
+
+def expiring(seen: Snapshot) -> Reason | None:
+    """It is let go if it has not started in time; only its first start counts."""
+    found = seen.lane.found
+    at = next((int(line[2:]) for line in seen.lane.meta.split("\n") if line.startswith("x ")), 0)
+    if not at or not isinstance(found, InWait) or found.tries:
+        return None
+    left = -seen.ago(at)
+    if left <= 0:
+        text = f"Expired {span(-left)} ago: it is let go, and not started any more."
+    elif at < seen.due:
+        text = f"Expires in {span(left)}, before it is due."
+    else:
+        text = f"Expires in {span(left)} unless it has started by then."
+    return Reason(ReasonCode.EXPIRING, text, {"expires_in": left, "expires": moment(at)})

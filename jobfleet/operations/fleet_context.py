@@ -1,0 +1,87 @@
+"""What both clients share: names, settings, the functions known, and what they remember of queues."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Any
+
+from jobfleet.clock import monotonic
+from jobfleet.codec import Limits
+from jobfleet.config import JobConfig
+from jobfleet.functions.registry import REGISTRY, Registry
+from jobfleet.model import Job
+from jobfleet.model.spec import check_job
+from jobfleet.store.calls import enqueue as calls
+from jobfleet.store.calls import inspect, presence
+from jobfleet.store.keys import Keyspace, Lane
+from jobfleet.store.values import FleetSeen
+
+REMEMBERED = 5.0
+"""Seconds for which a queue's lanes, and what workers publish, are remembered."""
+
+
+@dataclass(slots=True)
+class Space:
+    """The context of a client. It thinks; the clients do the I/O.
+
+    Attributes:
+        config: The settings.
+        keys: The key names.
+        registry: The functions this process knows.
+        limits: What may travel.
+        windows: Seconds for which an id of our own making, and a caller's own, is remembered at least.
+        queues: Queue → when it was looked up, home lanes, lanes.
+        published: What workers have published, and when it was looked up.
+        unregistered: Plain functions of which it was looked up whether a worker runs them.
+    """
+
+    config: JobConfig
+    registry: Registry = field(default_factory=lambda: REGISTRY)
+    keys: Keyspace = field(init=False)
+    limits: Limits = field(init=False)
+    windows: tuple[float, float] = field(init=False)
+    queues: dict[str, tuple[float, int, int]] = field(default_factory=dict)
+    published: tuple[float, FleetSeen | None] = (0.0, None)
+    unregistered: set[str] = field(default_factory=set)
+
+    def __post_init__(self) -> None:
+        """Derive what follows from the settings."""
+        self.keys = Keyspace(self.config.namespace)
+        self.windows = (self.config.dedupe_window, self.config.own_id_window)
+        self.limits = Limits(max_bytes=self.config.max_payload, max_depth=self.config.max_depth)
+
+    def through(self, job: Job) -> Job:
+        """The job after everything that stands around enqueues.
+
+        Raises:
+            InvalidJob: It is none.
+        """
+        if type(job) is not Job:
+            check_job(job)
+        hooks = self.registry.hooks
+        return hooks.through(job) if hooks.around_enqueues else job
+
+    def has_queue(self, queue: str) -> bool:
+        """Whether a queue's lanes are known, and freshly."""
+        known = self.queues.get(queue)
+        return known is not None and monotonic() - known[0] < REMEMBERED
+
+    def remember(self, queue: str, lanes: tuple[int, int]) -> None:
+        """Keep what was looked up of a queue."""
+        self.queues[queue] = (monotonic(), *lanes)
+
+    def opening(self, queue: str) -> Any:
+        """The call that makes a queue known and answers its lanes."""
+        return calls.open_queue(self.keys, queue, self.config.lanes.get(queue, 1), most=self.config.max_queues)
+
+    def looking(self) -> Any:
+        """The call that answers which workers there are and what they have published; it lists no queues."""
+        return inspect.fleet(self.keys, most=0)
+
+    def knowing(self) -> Any:
+        """The call that answers what live workers know."""
+        return presence.kinds(self.keys, gone_us=round(self.config.gone_after * 1e6))
+
+    def lanes_of(self, queue: str, lanes: int) -> list[Lane]:
+        """All lanes of a queue."""
+        return [self.keys.lane(queue, index) for index in range(lanes)]

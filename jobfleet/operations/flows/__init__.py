@@ -1,0 +1,1 @@
+"""Operations on flows: jobs that depend on each other."""

@@ -1,0 +1,155 @@
+"""A job adds jobs to its own flow. See `verbs` for the form.
+
+What is added is noted in the flow's record first, put in behind guards, noted as whole, and its guards are lifted;
+then those that join wait for it, too. Ids follow from the job, so whoever runs it again does the same again, from
+where it was left. Where nobody does, the relay's sweep lets go of what is not whole once the job has ended.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from jobfleet.codec import read_header
+from jobfleet.errors import EncodingError, InvalidJob, JobNotFound
+from jobfleet.functions.flow_addition import Wish
+from jobfleet.model import JobStatus, added_suffix
+from jobfleet.operations.fleet_context import Space
+from jobfleet.operations.flows.dependencies import PARENTS_KEPT_MS, PARENTS_MOST
+from jobfleet.operations.flows.flow import lift, put_all, run_all, written
+from jobfleet.operations.flows.record import addition_name, ids_of, read, seal_addition
+from jobfleet.operations.flows.unblock import tell_ending
+from jobfleet.operations.operation import Verb, batches, value
+from jobfleet.store.calls import flow as calls
+from jobfleet.store.calls import inspect
+from jobfleet.store.found import Final, Found, InRun, InWait
+from jobfleet.store.values import BLOCKED
+
+
+def extend_flow(space: Space, adder: str, flow_id: str, wish: Wish) -> Verb[list[str]]:
+    """Add jobs to a flow; their ids, in the order in which they were put into the wish.
+
+    Args:
+        space: The names and settings.
+        adder: The job that adds them.
+        flow_id: The flow that it belongs to.
+        wish: What is added.
+
+    Raises:
+        InvalidJob: Something is wrong with it, or a job that is to wait for it has started already.
+        EncodingError: An argument cannot travel.
+    """
+    name = addition_name(adder, wish.name)
+    jobs, made = yield from written(
+        space,
+        wish.flow,
+        {"flow": flow_id, "added": [adder, wish.name]},
+        first=(adder,) if wish.after_this else (),
+        suffix=lambda number: added_suffix(adder, wish.name, number),
+    )
+    ids = [job.id for job in jobs]
+    order = {node.number: place for place, node in enumerate(wish.flow.order())}
+    joins = [ids[order[number]] for number in wish.joins]
+    children = (yield from _children(space, adder, flow_id)) if joins else []
+
+    def note(stage: int, joined: dict[str, str]) -> Verb[calls.Addition]:
+        record = seal_addition(jobs, after_this=wish.after_this, joins=joins, joined=joined)
+        return (yield from _note(space, flow_id, name, stage, len(jobs), record))
+
+    before = yield from note(calls.BEGUN, {})
+    if before.stage == calls.DONE:
+        known = set(ids_of(before.record))
+        return [ids[order[number]] for number in range(len(ids)) if ids[order[number]] in known]
+    yield from put_all(space, made)
+    yield from note(calls.WHOLE, {})
+    yield from lift(space, made)
+    joined = yield from _join(space, adder, joins, children)
+    yield from note(calls.DONE, joined)
+    return [ids[order[number]] for number in range(len(ids))]
+
+
+def _note(space: Space, flow_id: str, name: str, stage: int, count: int, record: bytes) -> Verb[calls.Addition]:
+    call = calls.extend_flow(space.keys, flow_id, name, stage=stage, count=count, record=record, ttl_ms=PARENTS_KEPT_MS)
+    said = value((yield (call,)))
+    if said is None:
+        raise InvalidJob(
+            f"Nothing is known of the flow {flow_id!r} any more; nothing can be added to it.", field="flow"
+        )
+    if isinstance(said, int):
+        raise InvalidJob(
+            f"{said:,} jobs were added to the flow {flow_id!r}, and {count:,} more are too many; "
+            f"{calls.ADDED_MOST:,} are the most.",
+            field="flow",
+        )
+    assert isinstance(said, calls.Addition)  # noqa: S101 - it is nothing else
+    return said
+
+
+def _children(space: Space, adder: str, flow_id: str) -> Verb[list[str]]:
+    """Who waits for a job that runs, whoever enqueued it; those that it has added itself are left out.
+
+    Raises:
+        InvalidJob: One does not wait any more.
+    """
+    lane = space.keys.lane_of(adder)
+    ids: list[str] = []
+    while True:
+        page = value((yield (calls.children(lane, adder, skip=len(ids)),)))
+        ids += page
+        if len(page) < calls.CHUNK:
+            break
+    try:
+        _, jobs, _ = yield from read(space, flow_id)
+    except JobNotFound:
+        jobs = []
+    own = next((place for place, job in enumerate(jobs) if job.id == adder), -1)
+    ids += [job.id for job in jobs if own in job.parents and job.added_by != adder]
+    waiting = []
+    for job_id in dict.fromkeys(ids):
+        found: Found = value((yield (inspect.status(space.keys.lane_of(job_id), (job_id,)),)))[1][0]
+        if isinstance(found, InWait) and found.due >= BLOCKED:
+            if _added_by(found) != adder:
+                waiting.append(job_id)
+        elif isinstance(found, InWait | InRun):
+            status = JobStatus.RUNNING if isinstance(found, InRun) else JobStatus.QUEUED
+            raise _late(job_id, f"is {status}")
+        elif isinstance(found, Final) and found.status in (JobStatus.COMPLETED, JobStatus.FAILED):
+            raise _late(job_id, f"has {found.status}")
+    return waiting
+
+
+def _added_by(found: InWait) -> str | None:
+    try:
+        adder = read_header(found.envelope).get("added", (None,))[0]
+    except (EncodingError, TypeError, IndexError):
+        return None
+    return adder if isinstance(adder, str) else None
+
+
+def _late(job_id: str, how: str) -> InvalidJob:
+    return InvalidJob(f"{job_id} {how} already; it cannot be made to wait for more.", field="join")
+
+
+def _join(space: Space, adder: str, joins: Sequence[str], children: Sequence[str]) -> Verb[dict[str, str]]:
+    """Let jobs wait for those added; the policy of each one's edges.
+
+    Raises:
+        InvalidJob: One does not wait any more, or would wait for too many.
+    """
+    joined: dict[str, str] = {}
+    for child in children:
+        lane = space.keys.lane_of(child)
+        parts = list(batches(joins, calls.CHUNK))
+        words = yield from run_all(
+            [calls.join(lane, child, via=adder, parents=part, most=PARENTS_MOST) for part in parts]
+        )
+        if "full" in words:
+            raise InvalidJob(f"{child} would wait for more than {PARENTS_MOST:,} jobs.", field="join")
+        if "late" in words:
+            raise _late(child, "does not wait")
+        joined[child] = words[0]
+    watches = [(parent, part) for parent in joins for part in batches(children, calls.CHUNK)]
+    endings = yield from run_all([calls.watch(space.keys.lane_of(parent), parent, part) for parent, part in watches])
+    for (parent, part), ending in zip(watches, endings, strict=True):
+        if ending.state != "watched":  # it was quick
+            yield from tell_ending(space.keys, parent, ending, part, ttl_ms=PARENTS_KEPT_MS)
+    return joined

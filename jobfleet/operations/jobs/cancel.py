@@ -1,0 +1,59 @@
+"""Cancel jobs by id."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+from jobfleet.errors import JobNotFound
+from jobfleet.operations.fleet_context import Space
+from jobfleet.operations.jobs import conflicts
+from jobfleet.operations.lanes import lanes
+from jobfleet.operations.operation import Verb, batches, value
+from jobfleet.operations.results import has_id
+from jobfleet.store.calls import control, inspect
+from jobfleet.store.keys import Lane
+
+TOMBSTONE_MS = conflicts.TOMBSTONE_MS
+
+
+def cancel(space: Space, job_id: str, by: str | None) -> Verb[bool]:
+    """End a waiting job, or ask a running one to stop.
+
+    Raises:
+        JobNotFound: It is not known.
+    """
+    lane = space.keys.lane_of(job_id)
+    letter = value((yield (control.cancel(space.keys, lane, (job_id,), by=by, ttl_ms=TOMBSTONE_MS),)))
+    if letter == "u":
+        raise JobNotFound(job_id)
+    return bool(letter != "f")
+
+
+def cancel_many(space: Space, ids: Iterable[str], by: str | None) -> Verb[int]:
+    """The same for many, in bounded batches; how many were cancelled or asked to stop."""
+    lanes: dict[Lane, list[str]] = {}
+    for job_id in ids:
+        lanes.setdefault(space.keys.lane_of(job_id), []).append(job_id)
+    count = 0
+    for lane, members in lanes.items():
+        for part in batches(members, control.CHUNK):
+            letters = value((yield (control.cancel(space.keys, lane, part, by=by, ttl_ms=TOMBSTONE_MS),)))
+            count += sum(letter in "cr" for letter in letters)
+    return count
+
+
+def purge_queue(space: Space, queue: str, by: str | None) -> Verb[int]:
+    """Cancel every waiting job of a queue, in bounded batches; how many there were."""
+    every = yield from lanes(space, queue)
+    count = 0
+    for lane in every:
+        for section in inspect.SECTIONS:
+            skip = 0
+            while True:
+                _, rows = value((yield (inspect.waiting(lane, section, skip=skip),)))
+                if not rows:
+                    break
+                ids = [row.id for row in rows if has_id(row)]
+                skip += len(rows) - len(ids)
+                count += yield from cancel_many(space, ids, by)
+    return count

@@ -1,0 +1,219 @@
+"""Jobs of a tag, a user or a session, found through their index: only those are looked at. See `verbs` for the form."""
+
+from __future__ import annotations
+
+import re
+from collections import deque
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass, field
+from typing import Any, NamedTuple
+
+from jobfleet.errors import ConfigError, JobNotFound
+from jobfleet.model import JobResult, JobStatus, split_id
+from jobfleet.model.asking import check_text, read_status
+from jobfleet.operations.fleet_context import Space
+from jobfleet.operations.jobs.poll import poll_many
+from jobfleet.operations.operation import Verb, value
+from jobfleet.operations.results import result_of
+from jobfleet.store.calls.index import CHUNK, Mark, indexed, names
+from jobfleet.store.calls.inspect import status
+from jobfleet.store.found import Found, Unknown
+from jobfleet.store.keys import Lane
+
+Rows = tuple[list[JobResult[Any]], str]
+"""Jobs, and where the next page begins; empty on the last."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Filter:
+    """Which jobs are meant; what is not given does not matter.
+
+    Attributes:
+        tags: Tags that a job has, all of them; one may stand alone.
+        queue: Its queue.
+        function: Its function's name on the wire.
+        user: Whom it is attributed to.
+        session: The session it belongs to.
+        status: Where it stands.
+
+    Raises:
+        InvalidJob: One of these cannot be meant; `field` names it.
+    """
+
+    tags: Sequence[str] = ()
+    queue: str | None = None
+    function: str | None = None
+    user: str | None = None
+    session: str | None = None
+    status: JobStatus | None = None
+
+    def __post_init__(self) -> None:
+        if isinstance(self.tags, str):
+            object.__setattr__(self, "tags", (self.tags,))
+        for tag in self.tags:
+            check_text(tag, field="tags")
+        for name in ("function", "user", "session"):
+            if getattr(self, name) is not None:
+                check_text(getattr(self, name), field=name)
+        if self.status is not None:
+            object.__setattr__(self, "status", read_status(self.status))
+
+    @property
+    def indexes(self) -> list[str]:
+        """The indexes that name the jobs meant, any of them."""
+        return names(self.tags, self.user, self.session)
+
+    def fits(self, job: JobResult[Any]) -> bool:
+        """Whether a job of the right queue is meant."""
+        return (
+            set(self.tags) <= set(job.tags)
+            and self.function in (None, job.function)
+            and self.user in (None, job.user)
+            and self.session in (None, job.session)
+            and self.status in (None, job.status)
+        )
+
+
+@dataclass(slots=True)
+class Stream:
+    """The index of one lane, read from the newest job on.
+
+    Attributes:
+        lane: Where.
+        name: Which index.
+        below: Where reading goes on: after this one; None for the beginning.
+        ready: What was read and is not taken yet.
+        is_over: Whether there is no more to read.
+    """
+
+    lane: Lane
+    name: str
+    below: Mark | None = None
+    ready: deque[Mark] = field(default_factory=deque)
+    is_over: bool = False
+    skip: int = 0
+
+    @property
+    def call(self) -> Any:
+        """Reads on."""
+        return indexed(self.lane, self.name, upto=None if self.below is None else self.below.at, skip=self.skip)
+
+    @property
+    def is_dry(self) -> bool:
+        """Whether it has to be read on before it is known what comes next."""
+        return not self.ready and not self.is_over
+
+    def take(self, marks: list[Mark]) -> None:
+        """Keep what was read. Jobs of one moment as the last that is known come again, and are passed over."""
+        fresh = [mark for mark in marks if self.below is None or mark < self.below]
+        self.ready.extend(fresh)
+        self.is_over = len(marks) < CHUNK
+        self.skip = 0 if fresh else self.skip + len(marks)
+        if fresh:
+            self.below = fresh[-1]
+
+
+def smallest(lanes: Sequence[Lane], indexes: Sequence[str]) -> Verb[str]:
+    """Of several indexes the one that names the fewest jobs."""
+    if len(indexes) == 1 or not lanes:
+        return indexes[0]
+    answers = yield [indexed(lane, name, limit=0) for name in indexes for lane in lanes]
+    counts = [value([answer])[0] for answer in answers]
+    sizes = {name: sum(counts[at * len(lanes) : (at + 1) * len(lanes)]) for at, name in enumerate(indexes)}
+    return min(indexes, key=lambda name: sizes[name])
+
+
+def find(space: Space, lanes: Sequence[Lane], chosen: Filter, *, limit: int, cursor: str) -> Verb[Rows]:
+    """A page of the jobs that are meant, of all lanes together, newest first.
+
+    Raises:
+        ConfigError: No page has answered that cursor.
+    """
+    below = _place(cursor)
+    name = yield from smallest(lanes, chosen.indexes)
+    streams = [Stream(lane, name, below) for lane in lanes]
+    rows: list[JobResult[Any]] = []
+    while len(rows) < limit:
+        yield from _fill(streams)
+        marks = _merged(streams, limit - len(rows))
+        if not marks:
+            return rows, ""
+        below = marks[-1]
+        found = yield from poll_many(space, [mark.id for mark in marks])
+        rows += [row for row in found if row is not None and chosen.fits(row)]
+    yield from _fill(streams)
+    is_more = below is not None and any(stream.ready for stream in streams)
+    return rows, f"{below.at}~{below.id}" if below is not None and is_more else ""
+
+
+def _place(cursor: str) -> Mark | None:
+    if not cursor:
+        return None
+    match = re.fullmatch(r"(\d{1,16})~(\S+)", str(cursor))
+    try:
+        if match is not None and split_id(match[2]):
+            return Mark(int(match[1]), match[2])
+    except JobNotFound:
+        pass
+    raise ConfigError(f"cursor is {cursor!r}; give the one that the page before answered.")
+
+
+def _fill(streams: Iterable[Stream]) -> Verb[None]:
+    """Read on where it is not known what comes next."""
+    while dry := [stream for stream in streams if stream.is_dry]:
+        answers = yield [stream.call for stream in dry]
+        for stream, answer in zip(dry, answers, strict=True):
+            stream.take(value([answer])[1])
+
+
+def _merged(streams: Sequence[Stream], most: int) -> list[Mark]:
+    """What comes next in all of them together, as far as that is known."""
+    taken: list[Mark] = []
+    while len(taken) < most and not any(stream.is_dry for stream in streams):
+        full = [stream for stream in streams if stream.ready]
+        if not full:
+            break
+        taken.append(max(full, key=lambda stream: stream.ready[0]).ready.popleft())
+    return taken
+
+
+class Seen(NamedTuple):
+    """A job of an index.
+
+    Attributes:
+        job: What is known of it.
+        found: The same as it is kept.
+    """
+
+    job: JobResult[Any]
+    found: Found
+
+
+def read(space: Space, stream: Stream) -> Verb[list[Seen] | None]:
+    """The next jobs of one lane's index, those gone left out; None when it is through."""
+    yield from _fill((stream,))
+    if not stream.ready:
+        return None
+    ids = [mark.id for mark in stream.ready]
+    stream.ready.clear()
+    now, found = value((yield (status(stream.lane, ids),)))
+    return [
+        Seen(result_of(job_id, one, now, limits=space.limits), one)
+        for job_id, one in zip(ids, found, strict=True)
+        if not isinstance(one, Unknown)
+    ]
+
+
+def go_through(
+    space: Space, stream: Stream, is_meant: Callable[[Seen], bool], act: Callable[[list[str]], Verb[int]]
+) -> Verb[int]:
+    """Do something to the jobs of one lane's index that are meant, at most 50 at once; how many it was done to.
+
+    An index keeps its order whatever becomes of its jobs, so each is met once.
+    """
+    count = 0
+    while (rows := (yield from read(space, stream))) is not None:
+        meant = [row.job.id for row in rows if is_meant(row)]
+        if meant:
+            count += yield from act(meant)
+    return count

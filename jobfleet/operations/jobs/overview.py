@@ -1,0 +1,94 @@
+"""What waits, counted by function."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from jobfleet.model import JobResult
+from jobfleet.model.asking import check_number
+from jobfleet.operations.fleet_context import Space
+from jobfleet.operations.lanes import lanes
+from jobfleet.operations.operation import Verb, batches, value
+from jobfleet.operations.results import has_id, result_of, waiting_result
+from jobfleet.store.calls import ended, inspect
+from jobfleet.store.keys import BANDS, Lane
+
+BATCHES = 10
+"""Finishing batches read in one call; each holds up to 50 jobs."""
+
+
+def pending(space: Space, queue: str | None = None, *, limit: int = 100) -> Verb[list[JobResult[Any]]]:
+    """Jobs that wait: the most urgent first, then by due time; those that wait for others last of their priority."""
+    check_number(limit, least=0)
+    every = yield from lanes(space, queue)
+    found: list[JobResult[Any]] = []
+    for band in range(BANDS):
+        rows: list[JobResult[Any]] = []
+        for lane in every:
+            for section in range(band, len(inspect.SECTIONS), BANDS):
+                rows += yield from _waiting(lane, section, limit)
+        rows.sort(key=lambda row: (row.scheduled_at is None, row.scheduled_at))
+        found += rows
+        if len(found) >= limit:
+            break
+    return found[:limit]
+
+
+def _waiting(lane: Lane, section: int, limit: int) -> Verb[list[JobResult[Any]]]:
+    """The first jobs of a section, a page at a time."""
+    rows: list[JobResult[Any]] = []
+    skip = 0
+    while len(rows) < limit:
+        size = min(limit - len(rows), inspect.CHUNK)
+        now, page = value((yield (inspect.waiting(lane, section, skip=skip, limit=size),)))
+        rows += [waiting_result(row, now) for row in page if has_id(row)]
+        skip += len(page)
+        if len(page) < size:
+            break
+    return rows
+
+
+def endings(space: Space, *, limit: int) -> Verb[list[JobResult[Any]]]:
+    """How the last jobs ended, without the values they returned; the newest first."""
+    check_number(limit, least=0)
+    every = yield from lanes(space)
+    found: list[JobResult[Any]] = []
+    for lane in every:
+        wanted = yield from _last(lane, limit)
+        for part in batches(wanted, ended.CHUNK):
+            finals = value((yield (ended.outcomes(lane, part),)))
+            for job_id, final in zip(part, finals, strict=True):
+                if final is not None:
+                    found.append(result_of(job_id, final, 0, limits=space.limits))
+    found.sort(key=lambda row: row.completed_at.timestamp() if row.completed_at else 0.0, reverse=True)
+    return found[:limit]
+
+
+def _last(lane: Lane, limit: int) -> Verb[list[str]]:
+    """The ids that ended last in a lane, each once."""
+    wanted: dict[str, None] = {}
+    before = "+"
+    while len(wanted) < limit:
+        rows = value((yield (inspect.finished(lane, before=before, limit=BATCHES),)))
+        if not rows:
+            break
+        wanted |= dict.fromkeys(lane.id_prefix + row.suffix for row in rows)
+        before = f"({rows[-1].entry}"
+    return list(wanted)[:limit]
+
+
+def clean(space: Space, older_than: float, queue: str | None = None) -> Verb[int]:
+    """Let go what is kept of jobs that ended so many seconds ago, in bounded batches; of how many it was.
+
+    An id is remembered for as long as its enqueue may be repeated, whatever is asked for.
+    """
+    gone = 0
+    for lane in (yield from lanes(space, queue)):
+        now = value((yield (inspect.counts(lane),))).now
+        before = now - round(max(older_than, *space.windows) * 1e6)
+        start = f"({before // 1000 + 1}-0"
+        while rows := value((yield (inspect.finished(lane, before=start, limit=BATCHES),))):
+            for part in batches(dict.fromkeys(lane.id_prefix + row.suffix for row in rows), ended.CHUNK):
+                gone += value((yield (ended.clean(lane, part, before_us=before),)))
+            start = f"({rows[-1].entry}"
+    return gone

@@ -1,0 +1,262 @@
+"""From a `Job` to the entry that goes to Redis. Pure: names, options and arguments in, bytes out."""
+
+from __future__ import annotations
+
+import inspect
+import zlib
+from collections.abc import Callable, Mapping
+from functools import lru_cache
+from typing import Any, NamedTuple
+
+from jobfleet.clock import to_us, wall_us
+from jobfleet.codec import Limits, encode, encode_head, seal_call
+from jobfleet.errors import InvalidJob
+from jobfleet.functions.injection import injection_of, parameters_of
+from jobfleet.functions.manifest import read_function, read_parameters
+from jobfleet.functions.naming import stable_name
+from jobfleet.functions.registry import JobFunction, Registry
+from jobfleet.model import Job, JobStatus, Priority, seconds
+from jobfleet.operations.fleet_context import REMEMBERED, Space
+from jobfleet.operations.jobs.uniqueness import Uniqueness, uniqueness
+from jobfleet.store.calls.index import marked, names
+from jobfleet.store.keys import Lane
+from jobfleet.store.values import Entry
+
+DURATION_OPTIONS = ("retry_delay", "timeout", "hard_timeout", "result_ttl")
+PLAIN_OPTIONS = (
+    "max_retries",
+    "retry_backoff",
+    "retry_jitter",
+    "max_crashes",
+    "user",
+    "session",
+    "correlation_id",
+)
+METADATA_LIMITS = Limits(max_bytes=16 * 1024)
+NORMAL_BAND = Priority.NORMAL.band
+QUEUED = JobStatus.QUEUED
+_tuple = tuple.__new__  # a named tuple's own way takes twice as long
+
+
+class Submission(NamedTuple):
+    """A job ready to be sent.
+
+    Attributes:
+        lane: Where it goes.
+        entry: What goes there.
+        status: What it will be there.
+        unique: Its unique key, if it has one.
+    """
+
+    lane: Lane
+    entry: Entry
+    status: JobStatus
+    unique: Uniqueness | None = None
+
+
+class Resolved(NamedTuple):
+    """A job's function by name, the options that come with it, and what its callers give.
+
+    Attributes:
+        name: The name on the wire.
+        options: The function's own options.
+        parameters: What a unique key may name.
+        is_registered: False of a plain function, which few workers run.
+    """
+
+    name: str
+    options: Mapping[str, Any]
+    parameters: tuple[inspect.Parameter, ...] = ()
+    is_registered: bool = True
+
+
+def resolve(job: Job, registry: Registry) -> Resolved | None:
+    """Find a job's function; None when only its name is given and this process does not know it.
+
+    Raises:
+        InvalidJob: The function has no name that a worker could find.
+    """
+    function = job.function
+    if isinstance(function, str):
+        known = registry.get(function)
+        return Resolved(function, known.given, known.parameters or ()) if known is not None else None
+    if isinstance(function, JobFunction):
+        return Resolved(function.name, function.given, function.parameters or ())
+    for known in registry.functions.values():
+        if known.function is function:
+            return Resolved(known.name, known.given, known.parameters or ())
+    asked = parameters_of(function, injection_of(function)) if job.unique is not None else ()
+    name = stable_name(function, label=job.name)
+    registry.enqueued[name] = function
+    return Resolved(name, {}, asked or (), is_registered=False)
+
+
+def lane_index(job: Job, home: int, lanes: int, key: str | None = None, group: str | None = None) -> int:
+    """Which lane of its queue a job goes to: a group, a unique key and a caller's own id have their place at home.
+
+    Raises:
+        InvalidJob: Two of them have different places.
+    """
+    if lanes == 1:
+        return 0
+    keys = {name: value for name, value in (("group", group), ("unique", key), ("id", job.id)) if value is not None}
+    if not keys:
+        return zlib.crc32(job.suffix.encode()) % lanes
+    first, *others = keys
+    if home > 1 and any(keys[other] != keys[first] for other in others):
+        raise InvalidJob(
+            f"{' and '.join(keys)} would each place the job in a lane of its own, of {home}; give one of them.",
+            field=first,
+        )
+    return zlib.crc32(keys[first].encode()) % home
+
+
+def submission(
+    job: Job,
+    function: Resolved,
+    lane_of: Callable[[str, Job, str | None, str | None], Lane],
+    *,
+    limits: Limits,
+    windows: tuple[float, float],
+) -> Submission:
+    """Write a job down.
+
+    Raises:
+        EncodingError: An argument, or metadata, cannot travel.
+        InvalidJob: Its unique key cannot be made.
+    """
+    options = function.options
+    if job.is_plain and not options:
+        return plain(job, function.name, lane_of("default", job, None, None), limits)
+    unique = uniqueness(job, function.name, options, function.parameters)
+    key = unique.key if unique is not None else None
+    group = job.group if job.group is not None else options.get("group")
+    lane = lane_of(job.queue or options.get("queue") or "default", job, key, group)
+    envelope = seal_call(_head(job, function.name, key, group), job.args, job.kwargs, limits=limits)
+    priority = job.priority if job.priority is not None else options.get("priority")
+    band = NORMAL_BAND if priority is None else Priority(priority).band
+    when = _when(job, options)
+    meta = _meta(job, options, *windows)
+    if unique is not None:
+        meta = "\n".join([meta, *unique.meta] if meta else unique.meta)
+    if group is not None:
+        meta = f"{meta}\ng {group}" if meta else f"g {group}"
+    if job.tags or job.user is not None or job.session is not None:
+        meta = marked(meta, names(job.tags or (), job.user, job.session))
+    entry = Entry(lane.id_prefix + job.suffix, band, when, meta, envelope)
+    return Submission(lane, entry, JobStatus.SCHEDULED if when else JobStatus.QUEUED, unique)
+
+
+def plain(job: Job, function: str, lane: Lane, limits: Limits) -> Submission:
+    """Write a job down of which nothing is said but its function and arguments.
+
+    Raises:
+        EncodingError: An argument cannot travel.
+    """
+    head = _plain_head(function, job.name) if job.id is None else _head(job, function, None, None)
+    envelope = seal_call(head, job.args, job.kwargs, limits=limits)
+    entry = _tuple(Entry, (lane.id_prefix + job.suffix, NORMAL_BAND, "", "", envelope))
+    return _tuple(Submission, (lane, entry, QUEUED, None))
+
+
+def _head(job: Job, function: str, key: str | None, group: str | None) -> bytes:
+    """The encoded head."""
+    header: dict[str, object] = {"function": function}
+    if job.name != function:
+        header["name"] = job.name
+    if job.id is not None:
+        header["enqueued_at"] = wall_us()
+    if key is not None:
+        header["unique"] = key
+    if group is not None:
+        header["group"] = group
+    _describe(job, header)
+    return encode_head(header)
+
+
+@lru_cache(maxsize=1024)
+def _plain_head(function: str, name: str) -> bytes:
+    """The head of a job without options, which all of its function and name share."""
+    return encode_head({"function": function} if name == function else {"function": function, "name": name})
+
+
+def _describe(job: Job, header: dict[str, object]) -> None:
+    """Write down the options that the job itself sets; its function's own are known to the worker."""
+    for option in PLAIN_OPTIONS:
+        value = getattr(job, option)
+        if value is not None:
+            header[option] = value
+    for option in DURATION_OPTIONS:
+        value = getattr(job, option)
+        if value is not None:
+            header[option] = to_us(value)
+    if job.tags:
+        header["tags"] = list(job.tags)
+    if job.metadata:
+        header["metadata"] = dict(job.metadata)
+        _check_metadata(header["metadata"])
+
+
+def _check_metadata(metadata: object) -> None:
+    encode(metadata, limits=METADATA_LIMITS, what="metadata")
+
+
+def _when(job: Job, options: Mapping[str, Any]) -> str:
+    if job.scheduled_at is not None:
+        return str(round(job.scheduled_at.timestamp() * 1_000_000))
+    delay = job.delay if job.delay is not None else options.get("delay")
+    if delay:
+        return f"+{to_us(seconds(delay, field='delay'))}"
+    return ""
+
+
+def _meta(job: Job, options: Mapping[str, Any], dedupe_window: float, own_id_window: float) -> str:
+    """The clear record: an ending is remembered at least as long as its id may come again."""
+    lines = []
+    expires_in = job.expires_in if job.expires_in is not None else options.get("expires_in")
+    if job.expires_at is not None:
+        lines.append(f"x {round(job.expires_at.timestamp() * 1_000_000)}")
+    elif expires_in is not None:
+        lines.append(f"x +{to_us(seconds(expires_in, field='expires_in'))}")
+    ttl = job.result_ttl if job.result_ttl is not None else options.get("result_ttl")
+    if ttl is not None:
+        kept = max(seconds(ttl, field="result_ttl"), own_id_window if job.id is not None else dedupe_window)
+        lines.append(f"r {round(kept * 1000)}")
+    return "\n".join(lines)
+
+
+def resolve_in(space: Space, job: Job) -> Resolved | None:
+    """Find a job's function in this process, else in what workers have published."""
+    known = resolve(job, space.registry)
+    if known is not None:
+        return known
+    seen = space.published[1]
+    record = seen.functions.get(str(job.function)) if seen is not None else None
+    return None if record is None else Resolved(str(job.function), read_function(record), read_parameters(record))
+
+
+def queue_of(job: Job, function: Resolved) -> str:
+    """Return the queue that a job goes to."""
+    queue: Any = job.queue or function.options.get("queue") or "default"
+    return str(queue)
+
+
+def quick(space: Space, job: Job, now: float) -> Submission | None:
+    """Write a job down if everything about it is known and fresh at `now`; else None."""
+    function = resolve(job, space.registry)
+    if function is None or not (job.is_plain or job.cron_expression is job.tz is job.depends_on is None):
+        return None
+    if not function.is_registered and function.name not in space.unregistered:
+        return None
+    known = space.queues.get(job.queue or function.options.get("queue") or "default")
+    return submission_in(space, job, function) if known is not None and now - known[0] < REMEMBERED else None
+
+
+def submission_in(space: Space, job: Job, function: Resolved) -> Submission:
+    """Write a job down for the fleet of `space`, whose queue is known."""
+
+    def lane_for(queue: str, job: Job, key: str | None = None, group: str | None = None) -> Lane:
+        _, home, lanes = space.queues[queue]
+        return space.keys.lane(queue, lane_index(job, home, lanes, key, group))
+
+    return submission(job, function, lane_for, limits=space.limits, windows=space.windows)

@@ -1,0 +1,131 @@
+"""Open jobs by what they are: counted, and cancelled, a page at a time. See `verbs` for the form.
+
+With a tag, a user or a session, their index says which jobs to look at. Without, every open job of the lanes
+concerned is looked at, by its clear header. Memory is bounded by a page.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Any, NamedTuple
+
+from jobfleet.errors import ConfigError
+from jobfleet.model import JobResult, JobStatus
+from jobfleet.operations.fleet_context import Space
+from jobfleet.operations.jobs.cancel import TOMBSTONE_MS, cancel_many
+from jobfleet.operations.jobs.filters import Filter, Stream, go_through, smallest
+from jobfleet.operations.lanes import lanes
+from jobfleet.operations.operation import Verb, value
+from jobfleet.operations.results import has_id, running_result, waiting_result
+from jobfleet.store.calls import control, inspect
+from jobfleet.store.keys import Lane
+
+PASSES = 5
+"""Looks at most: jobs move while they are looked at, and a further look finds what one has passed over."""
+RUNNING = "running"
+Act = Callable[[list[str]], Verb[int]]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Selection(Filter):
+    """Which open jobs are meant; what is not given does not matter.
+
+    Raises:
+        ConfigError: Nothing is given, or a status in which there is nothing to cancel.
+    """
+
+    def __post_init__(self) -> None:
+        Filter.__post_init__(self)
+        if not (self.indexes or self.queue or self.function or self.status):
+            raise ConfigError("Nothing says which jobs are meant; give tags, queue, function, user, session or status.")
+        if self.status is not None and self.status.is_final:
+            raise ConfigError(f"status is {self.status.value!r}; such jobs have ended: give one of open jobs.")
+
+    def has(self, job: JobResult[Any]) -> bool:
+        """Whether a job is meant; one that was asked to stop already is not."""
+        return job.cancel_requested_by is None and not job.status.is_final and self.fits(job)
+
+    def sections(self) -> list[str]:
+        """Where such jobs stand in a lane."""
+        waiting = [str(section) for section in inspect.SECTIONS]
+        if self.status is None:
+            return [RUNNING, *waiting]
+        return [RUNNING] if self.status is JobStatus.RUNNING else waiting
+
+
+def count_open(space: Space, selection: Selection) -> Verb[int]:
+    """How many open jobs are meant."""
+    total = 0
+    every = yield from lanes(space, selection.queue)
+    if selection.indexes:
+        return (yield from _indexed(space, every, selection, _counted))
+    for lane in every:
+        for section in selection.sections():
+            skip = 0
+            while (page := (yield from _page(lane, section, skip))).number:
+                total += sum(selection.has(row) for row in page.jobs)
+                skip += page.number
+    return total
+
+
+def cancel_selected(space: Space, selection: Selection, by: str | None) -> Verb[int]:
+    """End those that wait, ask those that run to stop, in bounded batches; how many there were."""
+    total = 0
+    every = yield from lanes(space, selection.queue)
+    if selection.indexes:
+
+        def act(ids: list[str]) -> Verb[int]:
+            return cancel_many(space, ids, by)
+
+        return (yield from _indexed(space, every, selection, act))
+    for _ in range(PASSES):
+        found = 0
+        for lane in every:
+            for section in selection.sections():
+                found += yield from _cancel(space, lane, section, selection, by)
+        total += found
+        if not found:
+            break
+    return total
+
+
+def _indexed(space: Space, every: Sequence[Lane], selection: Selection, act: Act) -> Verb[int]:
+    """Do something to those meant, found through the smallest index."""
+    name = yield from smallest(every, selection.indexes)
+    total = 0
+    for lane in every:
+        total += yield from go_through(space, Stream(lane, name), lambda seen: selection.has(seen.job), act)
+    return total
+
+
+def _counted(ids: list[str]) -> Verb[int]:
+    yield from ()
+    return len(ids)
+
+
+def _cancel(space: Space, lane: Lane, section: str, selection: Selection, by: str | None) -> Verb[int]:
+    total = skip = 0
+    while (page := (yield from _page(lane, section, skip))).number:
+        skip += page.number
+        meant = [row.id for row in page.jobs if selection.has(row)]
+        if meant:
+            letters = value((yield (control.cancel(space.keys, lane, meant, by=by, ttl_ms=TOMBSTONE_MS),)))
+            skip -= letters.count("c")  # they stand here no more
+            total += sum(letter in "cr" for letter in letters)
+    return total
+
+
+class _Page(NamedTuple):
+    """How many rows a page has, and those of them that are jobs."""
+
+    number: int
+    jobs: list[JobResult[Any]]
+
+
+def _page(lane: Lane, section: str, skip: int) -> Verb[_Page]:
+    if section == RUNNING:
+        now, running = value((yield (inspect.running(lane, skip=skip),)))
+        return _Page(len(running), [running_result(row, now) for row in running if has_id(row)])
+    now, waiting = value((yield (inspect.waiting(lane, int(section), skip=skip),)))
+    return _Page(len(waiting), [waiting_result(row, now) for row in waiting if has_id(row)])

@@ -1,0 +1,65 @@
+"""What both clients can do, written once.
+
+A verb is a generator: it yields calls to run in one pipeline and is sent their values. `Fleet`
+drives it with a `Store`, `AsyncFleet` with an `AsyncStore`; nothing is written twice for `await`.
+"""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Generator, Iterable, Iterator, Sequence
+from typing import TYPE_CHECKING, Any, TypeVar, cast
+
+from jobfleet.errors import JobfleetError
+from jobfleet.store.call import Call
+from jobfleet.store.trip import Making
+
+if TYPE_CHECKING:
+    from jobfleet.store.aio import AsyncStore
+
+
+T = TypeVar("T")
+Verb = Generator[Sequence[Call[Any]], list[Any], T]
+Bulk = Generator[Sequence[Call[Any]] | Making, list[Any], T]
+"""A verb that may let its calls be sent as they are made."""
+
+
+def value(results: list[Any]) -> Any:
+    """The one value of a trip, or its error raised."""
+    if isinstance(results[0], JobfleetError):
+        raise results[0]
+    return results[0]
+
+
+async def drive(store: AsyncStore, verb: Bulk[T]) -> T:
+    """Run a verb."""
+    answers: Any = None
+    try:
+        while True:
+            answers = await store.run_many(verb.send(answers))
+    except StopIteration as end:
+        return cast("T", end.value)
+
+
+def begun(verb: Verb[T]) -> T | Verb[T]:
+    """Run a verb as far as it asks nothing: its value, or what is left of it."""
+    try:
+        calls = next(verb)
+    except StopIteration as end:
+        return cast("T", end.value)
+    return _resumed(verb, calls)
+
+
+def _resumed(verb: Verb[T], calls: Sequence[Call[Any]]) -> Verb[T]:
+    try:
+        while True:
+            calls = verb.send((yield calls))
+    except StopIteration as end:
+        return cast("T", end.value)
+
+
+def batches(items: Iterable[T], size: int) -> Iterator[list[T]]:
+    """Cut into lists of at most `size`."""
+    iterator = iter(items)
+    while part := list(itertools.islice(iterator, size)):
+        yield part

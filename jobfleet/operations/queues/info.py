@@ -1,0 +1,129 @@
+"""Operators' verbs: queues, workers, listings, dead letters, statistics. See `verbs` for the form."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from typing import Any
+
+from jobfleet.model import Priority
+from jobfleet.operations.fleet_context import Space
+from jobfleet.operations.lanes import lanes
+from jobfleet.operations.operation import Verb, value
+from jobfleet.operations.results import moment
+from jobfleet.store.calls import inspect
+from jobfleet.store.calls.paused import read_functions
+from jobfleet.store.keys import BANDS
+from jobfleet.store.values import Counts
+
+ENDINGS = ("completed", "failed", "cancelled", "expired")
+TOTALS = ("enqueued", "completed", "failed", "cancelled", "expired", "retried", "lost", "replayed")
+
+
+@dataclass(frozen=True, slots=True)
+class FunctionPause:
+    """A function that is paused in a queue.
+
+    Attributes:
+        function: Its name.
+        by: Who paused it; None for nobody in particular.
+        since: When.
+        reason: Why; may be empty.
+    """
+
+    function: str
+    by: str | None
+    since: datetime | None
+    reason: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class QueueInfo:
+    """A queue at one moment.
+
+    Attributes:
+        name: Its name.
+        lanes: How many lanes it has.
+        queued: Jobs due now.
+        scheduled: Jobs due later for the first time.
+        blocked: Jobs that wait for others.
+        retrying: Jobs due later again; close to exact while some of them are due already.
+        running: Runs.
+        dead: Dead letters.
+        by_priority: Waiting jobs a priority.
+        latency: For how long the longest waiting job has been due.
+        paused: Who paused it; None when it is not.
+        totals: Counts since the queue's beginning.
+        run_time: The time all finished runs took.
+        paused_reason: Why it is paused; may be empty.
+        paused_functions: The functions that are paused in it.
+        unread: Events that its journal keeps since a consumer has not acknowledged them.
+        dropped: Events that it has let go although one had not: they exceeded its bound.
+    """
+
+    name: str
+    lanes: int
+    queued: int
+    scheduled: int
+    blocked: int
+    retrying: int
+    running: int
+    dead: int
+    by_priority: Mapping[str, int]
+    latency: timedelta
+    paused: str | None
+    totals: Mapping[str, int]
+    run_time: timedelta
+    paused_reason: str = ""
+    paused_functions: Sequence[FunctionPause] = ()
+    unread: int = 0
+    dropped: int = 0
+
+
+def queues(space: Space) -> Verb[list[QueueInfo]]:
+    """Every queue at this moment."""
+    every = yield from lanes(space)
+    if not every:
+        return []
+    answers: list[Any] = yield [inspect.counts(lane) for lane in every]
+    by_queue: dict[str, list[Counts]] = {}
+    for lane, answer in zip(every, answers, strict=True):
+        by_queue.setdefault(lane.queue, []).append(value([answer]))
+    return [queue_info(name, rows) for name, rows in by_queue.items()]
+
+
+def queue_info(name: str, rows: Sequence[Counts]) -> QueueInfo:
+    """A queue, from what its lanes counted."""
+    later = sum(sum(row.later) for row in rows)
+    retrying = min(later, sum(max(0, row.totals.get("retrying", 0)) for row in rows))
+    oldest = max((row.now - row.oldest_due for row in rows if row.oldest_due), default=0)
+    waiting = {
+        Priority(3 - band).name.lower(): sum(row.due[band] + row.later[band] + row.blocked[band] for row in rows)
+        for band in range(BANDS)
+    }
+    return QueueInfo(
+        name=name,
+        lanes=len(rows),
+        queued=sum(sum(row.due) for row in rows),
+        scheduled=later - retrying,
+        blocked=sum(sum(row.blocked) for row in rows),
+        retrying=retrying,
+        running=sum(row.running for row in rows),
+        dead=sum(row.dead for row in rows),
+        by_priority=waiting,
+        latency=timedelta(microseconds=oldest),
+        paused=next((row.paused for row in rows if row.paused is not None), None),
+        totals={word: sum(row.totals.get(word, 0) for row in rows) for word in TOTALS},
+        run_time=timedelta(microseconds=sum(row.totals.get("run_us", 0) for row in rows)),
+        paused_reason=next((row.reason for row in rows if row.paused is not None), ""),
+        paused_functions=tuple(_paused_functions(rows)),
+        unread=sum(row.totals.get("journal", 0) - row.totals.get("journal_low", 0) for row in rows),
+        dropped=sum(row.totals.get("journal_dropped", 0) for row in rows),
+    )
+
+
+def _paused_functions(rows: Sequence[Counts]) -> Iterator[FunctionPause]:
+    paused = {name: pause for row in reversed(rows) for name, pause in read_functions(row.functions).items()}
+    for name, pause in sorted(paused.items()):
+        yield FunctionPause(name, pause.by, moment(pause.at), pause.reason)

@@ -1,0 +1,169 @@
+"""Pausing queues, groups and functions, and resuming them. See `verbs` for the form.
+
+A worker that is handed a job of a paused function sets it aside, so its lane's other jobs go on. To resume is to
+let the lane say so, then to put back what was set aside, page by page; should whoever does it die in between, the
+mark it has left has the leases duty finish it. What is paused in every queue is kept with the fleet, too, for lanes
+that come into being (services/pausing.py).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection
+from typing import Any, NamedTuple
+
+from jobfleet.codec import read_header
+from jobfleet.errors import ConfigError, EncodingError, InvalidJob
+from jobfleet.model.group import check_group
+from jobfleet.model.ids import check_function_name
+from jobfleet.operations.fleet_context import Space
+from jobfleet.operations.lanes import lanes
+from jobfleet.operations.operation import Verb, value
+from jobfleet.operations.results import has_id
+from jobfleet.store.call import Call
+from jobfleet.store.calls import control, inspect, limit
+from jobfleet.store.calls.paused import WITHHELD, pause_function, paused, put_back, read_functions, resume_function
+from jobfleet.store.keys import BANDS, Lane
+from jobfleet.store.values import BLOCKED
+
+PASSES = 20
+"""Looks at most. The second finds what the first has passed over, since others left meanwhile, and the next finds
+nothing, unless the function was paused again."""
+
+
+class Place(NamedTuple):
+    """What is to be paused, or to go on.
+
+    Attributes:
+        queue: A queue; None for all.
+        group: Only a group of that queue.
+        function: Only a function.
+    """
+
+    queue: str | None = None
+    group: str | None = None
+    function: str | None = None
+
+    def check(self, what: str) -> None:
+        """See that it can be paused, or can go on.
+
+        Raises:
+            ConfigError: Nothing is named, or what cannot be paused together.
+            InvalidJob: That is no name of a function or a group.
+        """
+        if self.group is not None and self.function is not None:
+            raise ConfigError(f"A group and a function are both to be {what}; give one.")
+        if self.group is not None and self.queue is None:
+            raise ConfigError(f"A group is to be {what}; give its queue too.")
+        if self.queue is None and self.function is None:
+            raise ConfigError(f"Nothing says what is to be {what}; give a queue, a function, or both.")
+        if self.function is not None:
+            check_function_name(self.function)
+        if self.group is not None:
+            check_group(self.group)
+
+
+def pause(space: Space, place: Place, by: str | None, reason: str | None) -> Verb[bool]:
+    """Let no job of a queue, of a group of it, or of a function be started; False when all that was so already.
+
+    Raises:
+        ConfigError: Nothing is named, or not what can be; there is no such queue; too many functions are paused.
+        InvalidJob: That is no name of a function or a group, or no reason of one line.
+    """
+    place.check("paused")
+    _check_reason(reason)
+    queue, group, function = place
+    changed = []
+    if function is not None and queue is None:  # first, so that a lane that comes into being meanwhile has it too
+        changed.append(value((yield (pause_function(space.keys, function, by=by, reason=reason),))))
+    every = yield from lanes(space, queue)
+    calls: list[Call[Any]]
+    if group is not None:
+        calls = [limit.pause_group(lane, group, by=by, reason=reason) for lane in every]
+    elif function is not None:
+        calls = [pause_function(lane, function, by=by, reason=reason) for lane in every]
+    else:
+        calls = [control.pause(lane, by=by, reason=reason) for lane in every]
+    answers = (yield calls) if calls else []
+    changed += [value([answer]) for answer in answers]  # each is looked at, so that no error is passed over
+    if None in changed and group is not None:
+        raise ConfigError(
+            f"Group {group!r} was not paused: {limit.MOST_GROUPS:,} groups of the queue are paused or have limits, "
+            "which is the most. Resume some, or pause the queue."
+        )
+    if None in changed:
+        raise ConfigError("Too many functions are paused; resume some, or pause their queue.")
+    return any(changed)
+
+
+def _check_reason(reason: str | None) -> None:
+    if isinstance(reason, str) and (len(reason) > control.REASON_MOST or len(reason.splitlines()) > 1):
+        raise InvalidJob(
+            f"reason is {reason!r:.300}; give one line of at most {control.REASON_MOST} characters.", field="reason"
+        )
+
+
+def resume(space: Space, place: Place) -> Verb[bool]:
+    """Let a paused queue, a group of it, or a function go on; False when nothing of it was paused.
+
+    Raises:
+        ConfigError: Nothing is named, or not what can be; there is no such queue; it is paused in every queue.
+        InvalidJob: That is no name of a function or a group.
+    """
+    place.check("resumed")
+    queue, group, function = place
+    if function is None:
+        every = yield from lanes(space, queue)
+        calls = [control.resume(lane) if group is None else limit.resume_group(lane, group) for lane in every]
+        answers = yield calls
+        changed = [value([answer]) for answer in answers]  # each is looked at, so that no error is passed over
+        return any(changed)
+    fresh = yield from _resume_everywhere(space, queue, function)
+    every = yield from lanes(space, queue)
+    answers = (yield [resume_function(lane, function) for lane in every]) if every else []
+    changed = [fresh, *(value([answer]) for answer in answers)]
+    for lane in every:
+        yield from finish(lane, (function,))
+    return any(changed)
+
+
+def _resume_everywhere(space: Space, queue: str | None, function: str) -> Verb[bool]:
+    """Take a function from those that are paused in every queue; False when it was none of them."""
+    if queue is not None:
+        if function in read_functions(value((yield (paused(space.keys),)))):
+            raise ConfigError(f"{function!r} is paused in every queue; resume it without naming one.")
+        return False
+    calls = (resume_function(space.keys, function), resume_function(space.keys, function, is_done=True))
+    changed = [value([answer]) for answer in (yield calls)]
+    return any(changed)
+
+
+def finish(lane: Lane, functions: Collection[str]) -> Verb[None]:
+    """Put back what a lane withholds of functions that are being resumed, and note that it is done."""
+    for _ in range(PASSES):
+        count = 0
+        for band in range(BANDS):
+            count += yield from _put_back(lane, band, functions)
+        if not count:
+            break
+    for function in functions:
+        value((yield (resume_function(lane, function, is_done=True),)))
+
+
+def _put_back(lane: Lane, band: int, functions: Collection[str]) -> Verb[int]:
+    count = skip = 0
+    while True:
+        call = inspect.waiting(lane, band, start=str(WITHHELD), stop=f"({BLOCKED}", skip=skip)
+        _, rows = value((yield (call,)))
+        meant = [row.id for row in rows if has_id(row) and _is_of(row.envelope, functions)]
+        if meant:
+            count += value((yield (put_back(lane, meant),)))
+        if len(rows) < inspect.CHUNK:
+            return count
+        skip += len(rows) - len(meant)
+
+
+def _is_of(envelope: bytes, functions: Collection[str]) -> bool:
+    try:
+        return read_header(envelope).get("function") in functions
+    except EncodingError:
+        return True  # a worker that can read it sets it aside again, if it must

@@ -1,0 +1,94 @@
+"""Removing a queue: its name, and what its lanes keep for ever. See `verbs` for the form."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import Any
+
+from jobfleet.errors import ConfigError, EncodingError, InvalidJob
+from jobfleet.model import check_queue
+from jobfleet.operations.fleet_context import Space
+from jobfleet.operations.jobs.cancel import purge_queue
+from jobfleet.operations.operation import Verb, value
+from jobfleet.operations.queues.info import queue_info
+from jobfleet.operations.workers.info import workers_of
+from jobfleet.store.calls import cron, inspect
+from jobfleet.store.calls.enqueue import open_queue
+from jobfleet.store.calls.queues import Cleared, clear_lane, close_queue
+from jobfleet.store.fleet import whole
+
+SHOWN = 5
+
+
+def remove_queue(space: Space, queue: str, *, purge: bool, by: str | None) -> Verb[int]:
+    """Remove a queue in which nothing is open; how many dead letters went with it.
+
+    First its name goes, then each lane is cleared in a script that looks once more. Whoever knows the name from before
+    may enqueue within those seconds; then the queue is made known again, and is not removed.
+
+    Raises:
+        ConfigError: There is no such queue, or something stands in the way; the message has the remedy.
+        InvalidJob: That is no name of a queue.
+    """
+    check_queue(queue)
+    seen = yield from whole(space.keys)
+    if queue not in seen.queues:
+        raise ConfigError(f"No queue {queue!r}; see 'jobfleet queues ls'.")
+    serving = [worker.id for worker in workers_of(space, seen) if not worker.is_gone and queue in worker.queues]
+    if serving:
+        raise ConfigError(f"Queue {queue!r} is served by {_named(serving)}; stop them, or start them without it.")
+    entries = _entries_of(queue, value((yield (cron.entries(space.keys),)))[1])
+    if entries:
+        raise ConfigError(
+            f"Cron entries put jobs into {queue!r}: {_named(entries)}. Remove them: 'jobfleet cron rm NAME'."
+        )
+    lanes = space.lanes_of(queue, seen.queues[queue][1])
+    answers: list[Any] = yield [inspect.counts(lane) for lane in lanes]
+    info = queue_info(queue, [value([answer]) for answer in answers])
+    waiting = info.queued + info.scheduled + info.blocked + info.retrying
+    if info.running or (not purge and (waiting or info.dead)):
+        raise ConfigError(_in_the_way(queue, waiting, info.running, info.dead))
+    if info.unread > 0:
+        raise ConfigError(
+            f"Readers of the journal have not acknowledged {info.unread:,} events of {queue!r}, which would be lost; "
+            "try again when they have ('jobfleet doctor' names them)."
+        )
+    if waiting:
+        yield from purge_queue(space, queue, by)
+    home, count = value((yield (close_queue(space.keys, queue),))) or seen.queues[queue]
+    space.queues.pop(queue, None)
+    lanes = space.lanes_of(queue, count)
+    cleared: list[Cleared] = [value([one]) for one in (yield [clear_lane(lane, drops_letters=purge) for lane in lanes])]
+    if not all(one.is_done for one in cleared):
+        for wanted in dict.fromkeys((home, count)):  # home lanes first: they are set once
+            value((yield (open_queue(space.keys, queue, wanted, most=space.config.max_queues + 1),)))
+        left = [one for one in cleared if not one.is_done]
+        sums = [sum(getattr(one, name) for one in left) for name in ("waiting", "running", "letters")]
+        raise ConfigError(_in_the_way(queue, *sums))
+    return sum(one.letters for one in cleared)
+
+
+def _in_the_way(queue: str, waiting: int, running: int, dead: int) -> str:
+    what = (("waiting", waiting), ("running", running), ("dead", dead))
+    told = ", ".join(f"{number:,} {word}" for word, number in what if number) or "endings that are still to be told"
+    remedy = "wait until they have ended" if running or not waiting + dead else "purge it (--purge, purge=True)"
+    return f"Queue {queue!r} has jobs that are not done with: {told}; {remedy}."
+
+
+def _entries_of(queue: str, rows: Iterable[cron.Scheduled]) -> list[str]:
+    from jobfleet.operations.cron import entry_of  # croniter is for those who use it
+
+    names = []
+    for row in rows:
+        try:
+            entry = entry_of(row.record)
+        except (InvalidJob, EncodingError):
+            continue  # of a later version; its next fire makes the queue known again
+        if entry.queue == queue:
+            names.append(row.name)
+    return names
+
+
+def _named(names: list[str]) -> str:
+    more = f" and {len(names) - SHOWN} more" if len(names) > SHOWN else ""
+    return ", ".join(names[:SHOWN]) + more

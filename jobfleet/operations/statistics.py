@@ -1,0 +1,98 @@
+"""Many jobs at a glance: who waits, how the last ones ended, letting old results go. See `verbs` for the form."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Callable, Iterable
+from datetime import timedelta
+from typing import Any
+
+from jobfleet.model import JobResult, Priority
+from jobfleet.model.asking import check_number
+from jobfleet.operations.fleet_context import Space
+from jobfleet.operations.jobs.overview import endings
+from jobfleet.operations.operation import Verb
+from jobfleet.operations.queues.info import ENDINGS, TOTALS, QueueInfo, queues
+from jobfleet.operations.workers.info import workers
+
+
+def statistics(space: Space, *, sample: int = 0) -> Verb[dict[str, Any]]:
+    """Counts of the whole fleet and of each queue; of its last endings, by function and by user.
+
+    Args:
+        space: The client's context.
+        sample: How many of the last ended jobs are looked at for ``by_function`` and ``by_user``; 0 leaves these out.
+    """
+    check_number(sample, field="sample", least=0)
+    told = yield from fleet_totals(space)
+    if sample:
+        last = yield from endings(space, limit=sample)
+        told["sampled"] = len(last)
+        told["by_function"] = _grouped(last, lambda row: row.function)
+        told["by_user"] = _grouped((row for row in last if row.user is not None), lambda row: str(row.user))
+    return told
+
+
+def _grouped(rows: Iterable[JobResult[Any]], key: Callable[[JobResult[Any]], str]) -> dict[str, dict[str, Any]]:
+    groups: defaultdict[str, list[JobResult[Any]]] = defaultdict(list)
+    for row in rows:
+        groups[key(row)].append(row)
+    return {name: _summary(groups[name]) for name in sorted(groups)}
+
+
+def _summary(rows: list[JobResult[Any]]) -> dict[str, Any]:
+    counts = {word: sum(row.status.value == word for row in rows) for word in ENDINGS}
+    finished = counts["completed"] + counts["failed"]
+    spent = [row.duration.total_seconds() for row in rows if row.duration is not None]
+    return {
+        "total": len(rows),
+        **counts,
+        "average_duration": sum(spent) / len(spent) if spent else 0.0,
+        "success_rate": counts["completed"] / finished if finished else 0.0,
+    }
+
+
+def fleet_totals(space: Space) -> Verb[dict[str, Any]]:
+    """Counts of the whole fleet, as the user's document asks for them."""
+    every = yield from queues(space)
+    alive = [worker for worker in (yield from workers(space)) if not worker.is_gone]
+    total = {word: sum(row.totals[word] for row in every) for word in TOTALS}
+    finished = total["completed"] + total["failed"]
+    spent = sum((row.run_time for row in every), timedelta()).total_seconds()
+    return {
+        "total": total["enqueued"],
+        "blocked": sum(row.blocked for row in every),
+        "scheduled": sum(row.scheduled for row in every),
+        "queued": sum(row.queued for row in every),
+        "running": sum(row.running for row in every),
+        "retrying": sum(row.retrying for row in every),
+        "completed": total["completed"],
+        "failed": total["failed"],
+        "cancelled": total["cancelled"],
+        "expired": total["expired"],
+        "queue_size": sum(row.queued + row.scheduled + row.blocked + row.retrying for row in every),
+        "by_priority": {
+            priority.name.lower(): sum(row.by_priority[priority.name.lower()] for row in every) for priority in Priority
+        },
+        "dead_letters": sum(row.dead for row in every),
+        "workers": len(alive),
+        "average_duration": spent / finished if finished else 0.0,
+        "success_rate": total["completed"] / finished if finished else 0.0,
+        "by_queue": {row.name: _queue_totals(row) for row in every},
+    }
+
+
+def _queue_totals(row: QueueInfo) -> dict[str, Any]:
+    finished = row.totals["completed"] + row.totals["failed"]
+    return {
+        "total": row.totals["enqueued"],
+        "blocked": row.blocked,
+        "scheduled": row.scheduled,
+        "queued": row.queued,
+        "running": row.running,
+        "retrying": row.retrying,
+        **{word: row.totals[word] for word in ENDINGS},
+        "dead_letters": row.dead,
+        "average_duration": row.run_time.total_seconds() / finished if finished else 0.0,
+        "success_rate": row.totals["completed"] / finished if finished else 0.0,
+    }

@@ -1,0 +1,21 @@
+"""Choose the operation that a job asks for: a plain enqueue, a recurring entry, or a wait for other jobs."""
+
+from __future__ import annotations
+
+from jobfleet.model import Job, Receipt
+from jobfleet.operations.fleet_context import Space
+from jobfleet.operations.jobs.enqueue import submit
+from jobfleet.operations.operation import Verb
+
+
+def submitting(space: Space, job: Job) -> Verb[Receipt]:
+    """The verb that a job asks for: enqueue it, keep it as a recurring one, or let it wait for others."""
+    if job.depends_on is not None:
+        from jobfleet.operations.flows import dependencies
+
+        return dependencies.submit(space, job)
+    if job.cron_expression is None:
+        return submit(space, job)
+    from jobfleet.operations import cron  # croniter is for those who use it
+
+    return cron.submit(space, job)

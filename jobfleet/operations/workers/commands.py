@@ -1,0 +1,129 @@
+"""Commands to workers, and their confirmation. See `verbs` for the form.
+
+A command goes out on the control channel, where it may be lost, and is repeated until the worker's presence shows
+that it was obeyed; the nonce lets a worker know a repetition.
+"""
+
+from __future__ import annotations
+
+import secrets
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from jobfleet.clock import monotonic
+from jobfleet.errors import ConfigError
+from jobfleet.events.control import NOBODY, VERBS, Command
+from jobfleet.operations.fleet_context import Space
+from jobfleet.operations.operation import Verb, value
+from jobfleet.operations.workers.info import WorkerInfo, workers
+from jobfleet.store.calls.presence import command
+
+AGAIN = 1.0
+"""Seconds after which a command is repeated."""
+
+PAUSES = (0.02, 0.05, 0.1, 0.2)
+STATES = {"quiet": "quiet", "resume": "running", "stop": "stopping"}
+
+
+@dataclass(frozen=True, slots=True)
+class Confirmation:
+    """How one worker took a command.
+
+    Attributes:
+        worker: Its id.
+        state: What it does now: ``running``, ``quiet``, ``stopping``, ``gone``; ``unknown`` when there is no such one.
+        children: How many of its children claim.
+        is_confirmed: Whether its presence shows that it obeyed.
+        refusal: Why it did not obey; empty where it did, or where that is not known.
+    """
+
+    worker: str
+    state: str
+    children: int
+    is_confirmed: bool
+    refusal: str = ""
+
+
+class Order:
+    """One command to some workers, until all have answered or the time is up.
+
+    Args:
+        ids: The workers.
+        verb: What they are to do.
+        processes: How many children, for ``scale``.
+        grace: How many seconds, for ``stop``.
+        timeout: Seconds to wait for confirmations.
+        by: Who wants it.
+
+    Raises:
+        ConfigError: The command is none, or lacks its number.
+    """
+
+    def __init__(
+        self,
+        ids: Sequence[str],
+        verb: str,
+        *,
+        processes: int | None = None,
+        grace: float | None = None,
+        timeout: float = 10.0,
+        by: str | None = None,
+    ) -> None:
+        if by is not None and not isinstance(by, str):
+            raise ConfigError(f"by = {by!r:.100}: give a text, or leave it out.")
+        if verb not in VERBS:
+            raise ConfigError(f"No command {verb!r} for workers; use {', '.join(VERBS)}.")
+        if (processes is not None) != (verb == "scale") or (processes is not None and not 1 <= processes <= 1024):
+            raise ConfigError(f"processes = {processes!r}: 'scale' needs 1 to 1024, other commands none.")
+        if grace is not None and verb != "stop":
+            raise ConfigError(f"grace = {grace!r}: only 'stop' takes one.")
+        if grace is not None and not 0 <= grace <= 1e9:
+            raise ConfigError(f"grace = {grace!r}: give seconds, 0 or more.")
+        self._verb = verb
+        self._processes = processes
+        number = grace if processes is None else processes
+        self._commands = {one: Command(verb, one, secrets.token_hex(6), by or NOBODY, number) for one in ids}
+        self._known: set[str] = set()
+        self._answers: dict[str, Confirmation] = {}
+        self._deadline = monotonic() + timeout
+        self._send_at = 0.0
+        self._turns = 0
+
+    @property
+    def is_over(self) -> bool:
+        """Whether all have answered, or the time is up."""
+        return len(self._answers) == len(self._commands) or monotonic() >= self._deadline
+
+    @property
+    def pause(self) -> float:
+        """Seconds until the next turn."""
+        self._turns += 1
+        return min(PAUSES[min(self._turns, len(PAUSES)) - 1], max(0.0, self._deadline - monotonic()))
+
+    def turn(self, space: Space) -> Verb[list[Confirmation]]:
+        """Send what is due to be sent, and look; how each worker stands, in the order of the ids."""
+        open_ = [one for one in self._commands if one not in self._answers]
+        if monotonic() >= self._send_at:
+            self._send_at = monotonic() + AGAIN
+            told = yield [command(space.keys, self._commands[one]) for one in open_]
+            self._known.update(one for one, answer in zip(open_, told, strict=True) if value([answer]))
+        seen = {info.id: info for info in (yield from workers(space))}
+        stands = {one: self._stand(one, seen.get(one)) for one in open_}
+        self._answers.update({one: stand for one, (stand, is_over) in stands.items() if is_over})
+        return [self._answers[one] if one in self._answers else stands[one][0] for one in self._commands]
+
+    def _stand(self, worker: str, info: WorkerInfo | None) -> tuple[Confirmation, bool]:
+        if info is None:
+            known = worker in self._known
+            state = "gone" if known else "unknown"
+            return Confirmation(worker, state, 0, is_confirmed=known and self._verb == "stop"), True
+        state = "gone" if info.is_gone else info.state
+        obeyed = info.obeyed == self._commands[worker].nonce
+        wanted = STATES.get(self._verb, state)
+        is_refused = obeyed and state == "stopping" and self._verb not in {"stop", "dump"}  # it does not turn back
+        done = obeyed and state == wanted and self._processes in {None, info.children}
+        refusal = ""
+        if obeyed and 0 < info.scale_max < (self._processes or 0):
+            refusal = f"takes at most {info.scale_max} processes from afar, unless its scale_max says otherwise."
+        stand = Confirmation(worker, state, info.children, is_confirmed=done, refusal=refusal)
+        return stand, done or is_refused or bool(refusal)
