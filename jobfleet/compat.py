@@ -17,7 +17,7 @@ from jobfleet.errors import ConfigError
 from jobfleet.model import Job, JobResult
 
 if TYPE_CHECKING:
-    from jobfleet.worker.inside import Stop
+    from jobfleet.worker.in_process import Stop
 
 log = logging.getLogger("jobfleet.worker")
 DAY = 86_400.0
@@ -134,7 +134,7 @@ class JobManager:
                 if slots != self._slots:
                     raise ConfigError(f"It runs already, with workers={self._slots}; call shutdown() first.")
                 return
-            from jobfleet.worker.inside import Stop  # for those who run one
+            from jobfleet.worker.in_process import Stop  # for those who run one
 
             fleet = self.fleet
             fleet.workers()  # whoever starts it hears at once that Redis is away

@@ -15,7 +15,7 @@ from jobfleet.errors import EncodingError, JobNotFound
 from jobfleet.model import JobStatus, split_id, suffix_time_us
 from jobfleet.retry import Tries
 from jobfleet.store.journal import Event
-from jobfleet.store.values import BLOCKED
+from jobfleet.store.records import BLOCKED
 
 Row = dict[str, Any]
 MOVED = "moved:"

@@ -50,7 +50,7 @@ def worker(invocation: Invocation, modules: tuple[str, ...]) -> int:
     config = invocation.config
     put_first(config.app_dir)
     invocation.announce()
-    return _start("jobfleet.worker.supervisor", list(modules), config)
+    return _start("jobfleet.worker.supervisor.main", list(modules), config)
 
 
 @click.command(cls=Command)

@@ -37,7 +37,7 @@ from jobfleet.store.aio import AsyncStore
 from jobfleet.store.connect import target
 from jobfleet.store.keys import Lane
 from jobfleet.store.pubsub import AsyncListener
-from jobfleet.store.values import Holder
+from jobfleet.store.records import Holder
 
 
 class AsyncFleet(AsyncSteering, AsyncShowing, AsyncOperations):
@@ -307,7 +307,7 @@ class AsyncFleet(AsyncSteering, AsyncShowing, AsyncOperations):
         Args:
             options: As those of `Fleet.run_worker`.
         """
-        inside = import_module("jobfleet.worker.inside")  # the one arrow that points up, as that of Fleet
+        inside = import_module("jobfleet.worker.in_process")  # the one arrow that points up, as that of Fleet
         stop = options["stop"] = options.get("stop") or inside.Stop()
         _ = self.store  # made here, for this loop
         work = asyncio.ensure_future(asyncio.to_thread(inside.run_worker, self, **options))

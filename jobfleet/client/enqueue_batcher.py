@@ -13,7 +13,7 @@ from jobfleet.errors import JobfleetError
 from jobfleet.store.aio import AsyncStore
 from jobfleet.store.calls.enqueue import CHUNK, enqueue, parted
 from jobfleet.store.keys import Lane
-from jobfleet.store.values import Answer, Entry
+from jobfleet.store.records import Answer, Entry
 
 MOST_CHUNKS = 20
 

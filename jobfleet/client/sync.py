@@ -36,8 +36,8 @@ from jobfleet.operations.jobs.prepare import quick
 from jobfleet.store.calls.enqueue import enqueue
 from jobfleet.store.connect import target
 from jobfleet.store.pubsub import Listener
+from jobfleet.store.records import Holder
 from jobfleet.store.sync import Store
-from jobfleet.store.values import Holder
 
 
 class Fleet(Steering, Showing, Operations):
@@ -297,7 +297,7 @@ class Fleet(Steering, Showing, Operations):
                 the setting says).
         """
         # The one arrow that points up, resolved when it is used: a client can be had without a worker.
-        import_module("jobfleet.worker.inside").run_worker(self, **options)
+        import_module("jobfleet.worker.in_process").run_worker(self, **options)
 
     def for_running_loop(self) -> Any:
         """This fleet for the event loop that runs; made once a loop."""

@@ -21,8 +21,8 @@ from jobfleet.operations.submit import submitting
 from jobfleet.store.call import Call
 from jobfleet.store.calls.enqueue import CHUNK, enqueue, parted
 from jobfleet.store.keys import Lane
+from jobfleet.store.records import Answer, Entry, Holder
 from jobfleet.store.trip import Making
-from jobfleet.store.values import Answer, Entry, Holder
 
 Placed = tuple[int, Submission]
 """A job that is written down, and the place of its receipt."""

@@ -22,7 +22,7 @@ from jobfleet.operations.operation import Verb, value
 from jobfleet.store.calls import cron as calls
 from jobfleet.store.calls import enqueue
 from jobfleet.store.keys import Keyspace, Lane
-from jobfleet.store.values import Entry, FleetSeen, Holder
+from jobfleet.store.records import Entry, FleetSeen, Holder
 
 DECORATOR = "decorator"
 HISTORY = 50

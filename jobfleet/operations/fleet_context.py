@@ -14,7 +14,7 @@ from jobfleet.model.spec import check_job
 from jobfleet.store.calls import enqueue as calls
 from jobfleet.store.calls import inspect, presence
 from jobfleet.store.keys import Keyspace, Lane
-from jobfleet.store.values import FleetSeen
+from jobfleet.store.records import FleetSeen
 
 REMEMBERED = 5.0
 """Seconds for which a queue's lanes, and what workers publish, are remembered."""

@@ -9,7 +9,7 @@ from jobfleet.operations.operation import Verb, value
 from jobfleet.store.calls import journal
 from jobfleet.store.fleet import whole
 from jobfleet.store.keys import Lane
-from jobfleet.store.values import FleetSeen
+from jobfleet.store.records import FleetSeen
 
 
 def open_queue(space: Space, queue: str) -> Verb[None]:

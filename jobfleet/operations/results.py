@@ -12,8 +12,8 @@ from jobfleet.errors import EncodingError, JobNotFound
 from jobfleet.model import ErrorType, JobResult, JobStatus, split_id, suffix_time_us
 from jobfleet.retry import Tries
 from jobfleet.store.calls.paused import due_of
-from jobfleet.store.found import Dead, DeadLetter, Final, Found, InRun, InWait, Running, Unknown, Waiting
-from jobfleet.store.values import BLOCKED
+from jobfleet.store.job_rows import Dead, DeadLetter, Final, Found, InRun, InWait, Running, Unknown, Waiting
+from jobfleet.store.records import BLOCKED
 
 LETTERS = {"co": JobStatus.COMPLETED, "fa": JobStatus.FAILED, "ca": JobStatus.CANCELLED, "ex": JobStatus.EXPIRED}
 

@@ -13,11 +13,11 @@ from jobfleet.store.call import Call
 from jobfleet.store.calls import cron, inspect, journal
 from jobfleet.store.calls.doctor import Leases
 from jobfleet.store.damage import ASIDE, FIELDS, NONE, Place, judge, places
-from jobfleet.store.found import Waiting
+from jobfleet.store.job_rows import Waiting
 from jobfleet.store.keys import Keyspace, Lane
 from jobfleet.store.mending import Surveyed, survey
+from jobfleet.store.records import FleetSeen
 from jobfleet.store.rows import shown, wrong_with
-from jobfleet.store.values import FleetSeen
 
 T = TypeVar("T")
 SHOWN = 80

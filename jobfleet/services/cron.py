@@ -25,7 +25,7 @@ from jobfleet.store.aio import AsyncStore
 from jobfleet.store.calls import cron as calls
 from jobfleet.store.calls import inspect
 from jobfleet.store.keys import Lane
-from jobfleet.store.values import Entry
+from jobfleet.store.records import Entry
 
 log = logging.getLogger("jobfleet.reaper")
 EVERY = 1.0

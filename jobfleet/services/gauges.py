@@ -20,14 +20,14 @@ from jobfleet.metrics.exporter import Exporter, Values
 from jobfleet.operations.fleet_context import Space
 from jobfleet.operations.queues.info import QueueInfo, queue_info
 from jobfleet.operations.workers.info import WorkerInfo, workers_of
-from jobfleet.services.pace import Pace
-from jobfleet.services.timetable import Timetable
+from jobfleet.services.cron_lateness import Timetable
+from jobfleet.services.mean_duration import Pace
 from jobfleet.store.aio import AsyncStore
 from jobfleet.store.call import Call
 from jobfleet.store.calls import cron as cron_calls
 from jobfleet.store.calls import inspect
 from jobfleet.store.fleet import FleetReader
-from jobfleet.store.values import Counts
+from jobfleet.store.records import Counts
 
 log = logging.getLogger("jobfleet.reaper")
 FRESH = 1.0

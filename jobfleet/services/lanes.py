@@ -11,7 +11,7 @@ from jobfleet.errors import EncodingError
 from jobfleet.store.aio import AsyncStore
 from jobfleet.store.fleet import FleetReader
 from jobfleet.store.keys import WORK, Keyspace, Lane
-from jobfleet.store.values import FleetSeen
+from jobfleet.store.records import FleetSeen
 
 FEW = 200
 """Lanes that are seen to in each turn, whatever is in them."""

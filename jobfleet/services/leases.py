@@ -18,18 +18,18 @@ from jobfleet.operations.queues.pause import finish
 from jobfleet.outcome import Crashed, Outcome, Preempted, Witnessed
 from jobfleet.retry import Tries
 from jobfleet.services.lanes import Lanes
-from jobfleet.services.overdue import Overdue, Published, is_in_caller, worker_of
-from jobfleet.services.pausing import catch_up
+from jobfleet.services.pause_sync import catch_up
 from jobfleet.services.relay import Relay
+from jobfleet.services.run_settler import Overdue, Published, is_in_caller, worker_of
 from jobfleet.services.service import Service, drive
-from jobfleet.services.teller import Teller
+from jobfleet.services.unblocker import Teller
 from jobfleet.services.unreadable import Unreadables
 from jobfleet.store.aio import AsyncStore
 from jobfleet.store.calls import settle
 from jobfleet.store.calls.lease import CHUNK, tick
 from jobfleet.store.calls.paused import read_resuming, stopped
 from jobfleet.store.keys import Keyspace, Lane
-from jobfleet.store.values import Held, Ticked
+from jobfleet.store.records import Held, Ticked
 
 log = logging.getLogger("jobfleet.reaper")
 NEAR_US = 2_000_000

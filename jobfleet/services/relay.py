@@ -26,7 +26,7 @@ from jobfleet.services.service import Service
 from jobfleet.store.aio import AsyncStore
 from jobfleet.store.call import Call
 from jobfleet.store.calls import control, flow, inspect
-from jobfleet.store.found import InRun, InWait, Waiting
+from jobfleet.store.job_rows import InRun, InWait, Waiting
 from jobfleet.store.keys import Keyspace, Lane
 
 log = logging.getLogger("jobfleet.reaper")

@@ -13,7 +13,7 @@ from jobfleet.clock import monotonic, wall_us
 from jobfleet.errors import JobfleetError
 from jobfleet.metrics.tally import Tally
 from jobfleet.operations.operation import Verb
-from jobfleet.services.trouble import Trouble
+from jobfleet.services.repeated_fault import Trouble
 from jobfleet.store.aio import AsyncStore
 
 log = logging.getLogger("jobfleet.reaper")

@@ -12,7 +12,8 @@ from jobfleet.errors import JobfleetError
 from jobfleet.store.call import Call, Command
 from jobfleet.store.connect import Target
 from jobfleet.store.keys import Lane
-from jobfleet.store.link import AsyncLink, AsyncSocketLink
+from jobfleet.store.link.aio import AsyncSocketLink
+from jobfleet.store.link.protocol import AsyncLink
 from jobfleet.store.replies import Remedy, read, remedy, translate, unavailable
 from jobfleet.store.serverclock import ASK, ServerClock
 from jobfleet.store.trip import Detours, Making, Recorder, only, speller, straight, trip, until

@@ -17,8 +17,8 @@ from jobfleet.store.aio import AsyncStore
 from jobfleet.store.call import Call
 from jobfleet.store.calls.inspect import LISTED, fleet, queues
 from jobfleet.store.keys import Keyspace
+from jobfleet.store.records import FleetSeen
 from jobfleet.store.sync import Store
-from jobfleet.store.values import FleetSeen
 
 PACE = 0.001
 """Seconds per queue that go by at least before all of them are read again."""

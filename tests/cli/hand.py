@@ -14,7 +14,7 @@ from jobfleet.store.calls.lease import claim
 from jobfleet.store.calls.presence import beat
 from jobfleet.store.calls.progress import Report, progress
 from jobfleet.store.calls.settle import complete, fail, settle
-from jobfleet.store.values import Grant
+from jobfleet.store.records import Grant
 
 ROOT = Path(__file__).parents[2]
 Cli = Callable[..., Result]

@@ -18,7 +18,7 @@ from jobfleet.cli.view import history_of
 from jobfleet.codec import open_envelope
 from jobfleet.operations.jobs.listing import Letter
 from jobfleet.store.calls.inspect import status
-from jobfleet.store.found import InWait
+from jobfleet.store.job_rows import InWait
 from tests.cli.hand import Cli, Hand
 from tests.cli.terminal import Terminal
 from tests.support.server import RedisServer

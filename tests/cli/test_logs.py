@@ -12,7 +12,7 @@ import redis
 
 from jobfleet import Fleet, Job
 from jobfleet.store.calls.log import Entry, log
-from jobfleet.store.values import Grant
+from jobfleet.store.records import Grant
 from tests.cli.hand import Cli, Hand
 from tests.support.waiting import wait_until
 

@@ -27,7 +27,7 @@ def main(modules, config):
     print("told", [signal.Signals(signal.sigwait(awaited)).name.removeprefix("SIG")], flush=True)
     return 7
 
-sys.modules["jobfleet.worker.supervisor"] = stub = types.ModuleType("jobfleet.worker.supervisor")
+sys.modules["jobfleet.worker.supervisor.main"] = stub = types.ModuleType("jobfleet.worker.supervisor.main")
 stub.main = main
 """
 

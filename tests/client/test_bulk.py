@@ -16,7 +16,8 @@ from jobfleet.store.call import Call
 from jobfleet.store.calls.control import pause
 from jobfleet.store.calls.enqueue import CHUNK
 from jobfleet.store.keys import Keyspace
-from jobfleet.store.link import AsyncSocketLink, SocketLink
+from jobfleet.store.link.aio import AsyncSocketLink
+from jobfleet.store.link.sync import SocketLink
 from tests.client.either import Either
 from tests.support.faults import AsyncFlakyLink, Faults, FlakyLink
 from tests.support.waiting import wait_until

@@ -19,7 +19,7 @@ from jobfleet.operations.cron import Decorated, decorated
 from jobfleet.operations.fleet_context import Space
 from jobfleet.operations.queues.limits import LimitInfo
 from jobfleet.store.keys import Keyspace
-from jobfleet.store.values import FleetSeen
+from jobfleet.store.records import FleetSeen
 from tests.client.either import Either
 from tests.support.groups import faults
 

@@ -15,7 +15,7 @@ from jobfleet.codec.record import seal_record
 from jobfleet.store.call import Command
 from jobfleet.store.calls import lease, settle
 from jobfleet.store.keys import Keyspace
-from jobfleet.store.link import Link
+from jobfleet.store.link.protocol import Link
 from jobfleet.store.script import load
 
 pytestmark = pytest.mark.filterwarnings("ignore:No worker has published:UserWarning")

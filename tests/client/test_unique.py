@@ -17,7 +17,7 @@ from jobfleet.functions.manifest import function_record
 from jobfleet.functions.registry import Registry
 from jobfleet.operations.jobs import conflicts
 from jobfleet.operations.jobs.prepare import quick
-from jobfleet.store import values
+from jobfleet.store import records
 from jobfleet.store.calls.lease import claim
 from jobfleet.store.calls.presence import beat
 from jobfleet.store.calls.settle import release, retry, settle
@@ -281,7 +281,7 @@ def test_whoever_is_overtaken_begins_anew_within_bounds(fleet: Fleet, mode: str,
     fleet.submit(keyed("a"))
     sent = quick(fleet.space, keyed("b", on_conflict=mode, delay=60), monotonic())
     assert sent is not None
-    trips = conflicts.settle_one(sent, values.Holder(job_id("a"), "queued", has_started=False))
+    trips = conflicts.settle_one(sent, records.Holder(job_id("a"), "queued", has_started=False))
     answers: Any = None
     receipt = None
     for number in itertools.count():
@@ -308,7 +308,7 @@ def test_whoever_finds_the_key_free_at_last_takes_it(fleet: Fleet) -> None:
     fleet.submit(keyed("a"))
     sent = quick(fleet.space, keyed("b", on_conflict="replace"), monotonic())
     assert sent is not None
-    trips = conflicts.settle_one(sent, values.Holder(job_id("a"), "queued", has_started=False))
+    trips = conflicts.settle_one(sent, records.Holder(job_id("a"), "queued", has_started=False))
     calls = next(trips)
     fleet.cancel(job_id("a"))
     calls = trips.send(fleet.store.run_many(calls))

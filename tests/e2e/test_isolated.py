@@ -15,7 +15,7 @@ from tests.support.fleet import LONG, Program, Programs, settle_all
 from tests.support.server import is_running
 from tests.support.waiting import wait_until
 
-CELL = "jobfleet.worker.isolated.main"
+CELL = "jobfleet.worker.executors.isolated.main"
 Run = Callable[..., Any]
 
 

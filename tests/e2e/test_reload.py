@@ -11,7 +11,7 @@ import pytest
 
 from jobfleet import Fleet, Job, JobStatus
 from jobfleet.errors import ConfigError
-from jobfleet.worker.reload import check_reload
+from jobfleet.worker.supervisor.reload import check_reload
 from tests.support.fleet import LONG, Program, Programs
 from tests.support.waiting import wait_until
 

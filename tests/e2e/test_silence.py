@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from jobfleet import Fleet, Job, JobStatus
-from jobfleet.worker.inside import Stop
+from jobfleet.worker.in_process import Stop
 from tests.support.fleet import LONG, Program, Programs
 from tests.support.scraping import samples
 from tests.support.server import RedisServer, free_port

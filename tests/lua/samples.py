@@ -30,8 +30,8 @@ from jobfleet.store.calls import (
 )
 from jobfleet.store.damage import Damage, Place
 from jobfleet.store.mending import mend, survey
+from jobfleet.store.records import Entry
 from jobfleet.store.rows import Spoiled
-from jobfleet.store.values import Entry
 from tests.lua.world import KEYS, LANE
 
 IDS = ["mail.0.a", "mail.0.b"]

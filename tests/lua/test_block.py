@@ -5,7 +5,7 @@ from typing import Any
 import pytest
 
 from jobfleet.store.calls.flow import Edge, block
-from jobfleet.store.values import BLOCKED, Entry, Holder
+from jobfleet.store.records import BLOCKED, Entry, Holder
 from tests.lua.test_enqueue_guards import HELD
 from tests.lua.world import World
 

@@ -5,7 +5,7 @@ import pytest
 from jobfleet.errors import ScriptContractError
 from jobfleet.store.call import Call
 from jobfleet.store.calls.lease import claim
-from jobfleet.store.values import Claimed
+from jobfleet.store.records import Claimed
 from tests.lua.world import World
 from tests.support.seed import S
 

@@ -11,7 +11,7 @@ import pytest
 from jobfleet.store.calls.enqueue import enqueue
 from jobfleet.store.calls.lease import claim, tick
 from jobfleet.store.calls.settle import complete, settle
-from jobfleet.store.values import Claimed, Entry, Grant
+from jobfleet.store.records import Claimed, Entry, Grant
 from tests.lua.world import World
 from tests.support.seed import S
 

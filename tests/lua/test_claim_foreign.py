@@ -10,7 +10,7 @@ import pytest
 from jobfleet.codec import seal
 from jobfleet.store.calls.enqueue import enqueue
 from jobfleet.store.calls.lease import claim, leave_to
-from jobfleet.store.values import Claimed, Entry
+from jobfleet.store.records import Claimed, Entry
 from tests.lua.world import World
 from tests.support.seed import S
 

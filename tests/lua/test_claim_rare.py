@@ -8,7 +8,7 @@ import pytest
 
 from jobfleet.store.call import Call
 from jobfleet.store.calls.lease import claim
-from jobfleet.store.values import Claimed
+from jobfleet.store.records import Claimed
 from tests.lua.world import World
 from tests.support.seed import S
 

@@ -17,7 +17,7 @@ from jobfleet.store.calls import (
     inspect,
 )
 from jobfleet.store.connect import target
-from jobfleet.store.link import SocketLink
+from jobfleet.store.link.sync import SocketLink
 from jobfleet.store.script import Field, load, names
 from jobfleet.store.sync import Store
 from tests.lua.cases import cases

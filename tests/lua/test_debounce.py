@@ -4,7 +4,7 @@ import pytest
 
 from jobfleet.store.call import Call
 from jobfleet.store.calls.enqueue import debounce
-from jobfleet.store.values import BLOCKED, Entry
+from jobfleet.store.records import BLOCKED, Entry
 from tests.lua.world import World
 from tests.support.seed import PAST_REPLACING, S
 

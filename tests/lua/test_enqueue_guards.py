@@ -6,7 +6,7 @@ import pytest
 
 from jobfleet.store.call import Call
 from jobfleet.store.calls.enqueue import enqueue
-from jobfleet.store.values import BLOCKED, Answer, Entry, Holder
+from jobfleet.store.records import BLOCKED, Answer, Entry, Holder
 from tests.lua.world import World
 from tests.support.seed import S
 

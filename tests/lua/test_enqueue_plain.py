@@ -7,7 +7,7 @@ import redis
 
 from jobfleet.store import script
 from jobfleet.store.calls.enqueue import enqueue, in_full
-from jobfleet.store.values import Entry
+from jobfleet.store.records import Entry
 from tests.lua.world import World
 
 LUA = Path(script.__file__).parent / "lua"

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from jobfleet.store.calls.inspect import explain
 from jobfleet.store.calls.lease import claim
-from jobfleet.store.standing import Grouped, Limited
+from jobfleet.store.explained import Grouped, Limited
 from tests.lua.world import World
 from tests.support.seed import S
 

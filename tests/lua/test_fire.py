@@ -3,7 +3,7 @@ from __future__ import annotations
 import pytest
 
 from jobfleet.store.calls.cron import PASS, Fired, fire
-from jobfleet.store.values import Entry
+from jobfleet.store.records import Entry
 from tests.lua.world import World
 from tests.support.seed import S
 

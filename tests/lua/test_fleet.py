@@ -3,7 +3,7 @@ from __future__ import annotations
 from jobfleet.store.calls.enqueue import open_queue
 from jobfleet.store.calls.inspect import fleet
 from jobfleet.store.calls.presence import beat
-from jobfleet.store.values import WorkerSeen
+from jobfleet.store.records import WorkerSeen
 from tests.lua.world import World
 from tests.support.seed import S
 

@@ -1,7 +1,7 @@
 from __future__ import annotations
 
 from jobfleet.store.calls.flow import Edge, Told, block, follow, parents, unblock
-from jobfleet.store.values import Entry
+from jobfleet.store.records import Entry
 from tests.lua.test_unblock import TTL, tell, waiting
 from tests.lua.world import World
 

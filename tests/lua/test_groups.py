@@ -9,8 +9,8 @@ import pytest
 
 from jobfleet.store.call import Call
 from jobfleet.store.calls import control, cron, enqueue, flow, inspect, lease, settle
-from jobfleet.store.found import InWait
-from jobfleet.store.values import Entry
+from jobfleet.store.job_rows import InWait
+from jobfleet.store.records import Entry
 from tests.lua.world import KEYS, World
 from tests.support.seed import S
 

@@ -12,7 +12,7 @@ from jobfleet.store.calls.cron import PASS, fire
 from jobfleet.store.calls.enqueue import debounce, enqueue, parted, replace
 from jobfleet.store.calls.flow import Edge, block
 from jobfleet.store.calls.index import indexes_of, marked, names
-from jobfleet.store.values import Entry
+from jobfleet.store.records import Entry
 from tests.lua.world import World
 from tests.support.seed import S
 

@@ -1,7 +1,7 @@
 from __future__ import annotations
 
 from jobfleet.store.calls.presence import kinds, know
-from jobfleet.store.values import KindSeen, KindsSeen
+from jobfleet.store.records import KindSeen, KindsSeen
 from tests.lua.world import World
 from tests.support.seed import S
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from jobfleet.store.calls.control import listen
 from jobfleet.store.calls.enqueue import enqueue
-from jobfleet.store.values import Entry
+from jobfleet.store.records import Entry
 from tests.lua.world import World
 
 

@@ -4,7 +4,7 @@ from typing import Any
 
 from jobfleet.store.calls.enqueue import enqueue
 from jobfleet.store.calls.journal import register
-from jobfleet.store.values import Entry
+from jobfleet.store.records import Entry
 from tests.lua.world import World
 
 

@@ -1,7 +1,7 @@
 from __future__ import annotations
 
 from jobfleet.store.calls.lease import renew
-from jobfleet.store.values import Cancelling
+from jobfleet.store.records import Cancelling
 from tests.lua.world import World
 from tests.support.seed import S
 

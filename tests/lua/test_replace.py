@@ -4,7 +4,7 @@ import pytest
 
 from jobfleet.store.call import Call
 from jobfleet.store.calls.enqueue import replace
-from jobfleet.store.values import Entry
+from jobfleet.store.records import Entry
 from tests.lua.world import World
 from tests.support.seed import PAST_REPLACING, S
 

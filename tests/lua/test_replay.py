@@ -6,7 +6,7 @@ import pytest
 
 from jobfleet.store.call import Call
 from jobfleet.store.calls.control import replay
-from jobfleet.store.values import Edit
+from jobfleet.store.records import Edit
 from tests.lua.world import World
 from tests.support.seed import S
 

@@ -3,7 +3,7 @@ from __future__ import annotations
 import pytest
 
 from jobfleet.store.calls.flow import GUARD, Edge, Told, block, parents, unblock
-from jobfleet.store.values import BLOCKED, Entry
+from jobfleet.store.records import BLOCKED, Entry
 from tests.lua.world import World
 
 TTL = 60_000

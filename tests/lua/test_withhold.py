@@ -12,7 +12,7 @@ from jobfleet.store.calls.enqueue import debounce, enqueue
 from jobfleet.store.calls.inspect import counts, explain, status
 from jobfleet.store.calls.lease import tick
 from jobfleet.store.calls.settle import STILL_WAITING, Item, expire, settle, withhold
-from jobfleet.store.values import Entry, Holder
+from jobfleet.store.records import Entry, Holder
 from tests.lua.world import World
 from tests.support.seed import S
 

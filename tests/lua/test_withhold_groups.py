@@ -19,7 +19,7 @@ from jobfleet.store.calls.inspect import counts, explain, status
 from jobfleet.store.calls.lease import claim, tick
 from jobfleet.store.calls.paused import put_back
 from jobfleet.store.calls.settle import STILL_WAITING, expire, settle, withhold
-from jobfleet.store.values import Entry, Holder
+from jobfleet.store.records import Entry, Holder
 from tests.lua.world import World
 from tests.support.groups import faults
 from tests.support.seed import S

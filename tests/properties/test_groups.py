@@ -28,9 +28,9 @@ from jobfleet.store.calls.limit import field_of, pause_group, resume_group, set_
 from jobfleet.store.calls.paused import pause_function, put_back, resume_function
 from jobfleet.store.calls.settle import settle
 from jobfleet.store.connect import target
+from jobfleet.store.records import Entry, Grant
 from jobfleet.store.script import Script, load
 from jobfleet.store.sync import Store
-from jobfleet.store.values import Entry, Grant
 from tests.lua.model import FUNCTION, item_of
 from tests.lua.world import KEYS, LANE, mutated
 from tests.support.groups import faults

@@ -21,15 +21,15 @@ from jobfleet.functions.resources import Resource
 from jobfleet.store.aio import AsyncStore
 from jobfleet.store.call import Call
 from jobfleet.store.keys import Keyspace, Lane
-from jobfleet.store.values import Answer, Claimed, Entry, Grant, Settled
-from jobfleet.worker.claimer import Claimer
-from jobfleet.worker.desk import Desk
-from jobfleet.worker.finisher import Finisher
-from jobfleet.worker.joblog import Scribe
-from jobfleet.worker.parents import Parents
-from jobfleet.worker.reporter import Reporter
-from jobfleet.worker.resources import Resources
-from jobfleet.worker.run import Run
+from jobfleet.store.records import Answer, Claimed, Entry, Grant, Settled
+from jobfleet.worker.child.claimer import Claimer
+from jobfleet.worker.run.completer import Finisher
+from jobfleet.worker.run.job_log import Scribe
+from jobfleet.worker.run.parents import Parents
+from jobfleet.worker.run.progress import Reporter
+from jobfleet.worker.run.resources import Resources
+from jobfleet.worker.run.run import Run
+from jobfleet.worker.run.writer import Desk
 from tests.support.interleaving import interleaved, turns
 
 KEYS = Keyspace("jobfleet")

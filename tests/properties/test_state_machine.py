@@ -26,9 +26,9 @@ from jobfleet.store.calls.paused import pause_function, put_back, resume_functio
 from jobfleet.store.calls.progress import Report, progress
 from jobfleet.store.calls.settle import STILL_EXPIRED, STILL_WAITING, expire, settle
 from jobfleet.store.connect import target
+from jobfleet.store.records import Edit, Entry
 from jobfleet.store.script import Script, load
 from jobfleet.store.sync import Store
-from jobfleet.store.values import Edit, Entry
 from tests.lua.model import FUNCTION, MINUTE, OPEN, VERBS, Job, Model, item_of
 from tests.lua.world import KEYS, LANE, mutated
 from tests.properties.mutants import MUTANTS, RARE

@@ -9,8 +9,8 @@ import time
 import pytest
 
 from jobfleet.metrics.tally import Tally
-from jobfleet.services.endpoint import read_report
 from jobfleet.services.health import Heart, late_duties, ready, shown_duties
+from jobfleet.services.metrics_endpoint import read_report
 from jobfleet.services.service import DutySeen, Service
 from jobfleet.store.aio import AsyncStore
 from jobfleet.store.connect import target

@@ -15,7 +15,7 @@ from jobfleet.store.calls import inspect, lease, settle
 from jobfleet.store.connect import target
 from jobfleet.store.journal import Batch, Event, Journal, follow
 from jobfleet.store.keys import Keyspace
-from jobfleet.store.link import AsyncSocketLink
+from jobfleet.store.link.aio import AsyncSocketLink
 
 pytestmark = pytest.mark.filterwarnings("ignore:No worker has published:UserWarning")
 KEYS = Keyspace("jobfleet")

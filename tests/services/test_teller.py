@@ -9,7 +9,7 @@ from typing import cast
 
 from jobfleet.errors import ScriptContractError
 from jobfleet.services.relay import Relay
-from jobfleet.services.teller import Teller
+from jobfleet.services.unblocker import Teller
 from jobfleet.store.keys import Keyspace, Lane
 from tests.support.interleaving import interleaved, turns
 

@@ -8,10 +8,10 @@ import pytest
 
 from jobfleet.errors import ConfigError
 from jobfleet.metrics.tally import Tally
+from jobfleet.services import repeated_fault as module
 from jobfleet.services import service as service_module
-from jobfleet.services import trouble as module
+from jobfleet.services.repeated_fault import Trouble
 from jobfleet.services.service import Service
-from jobfleet.services.trouble import Trouble
 from tests.support.waiting import await_until
 
 

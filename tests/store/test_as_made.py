@@ -19,10 +19,11 @@ from jobfleet.store.calls.control import pause, resume
 from jobfleet.store.calls.enqueue import enqueue
 from jobfleet.store.connect import target
 from jobfleet.store.keys import Keyspace
-from jobfleet.store.link import AsyncSocketLink, SocketLink
+from jobfleet.store.link.aio import AsyncSocketLink
+from jobfleet.store.link.sync import SocketLink
+from jobfleet.store.records import Entry
 from jobfleet.store.sync import Store
 from jobfleet.store.trip import Detours, Making
-from jobfleet.store.values import Entry
 from tests.support.faults import AsyncFlakyLink, Faults, FlakyLink
 from tests.support.waiting import wait_until
 

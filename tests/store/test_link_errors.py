@@ -9,7 +9,8 @@ from collections.abc import Iterator
 import pytest
 
 from jobfleet.store.connect import target
-from jobfleet.store.link import AsyncSocketLink, SocketLink
+from jobfleet.store.link.aio import AsyncSocketLink
+from jobfleet.store.link.sync import SocketLink
 
 NOWHERE = "redis://127.0.0.1:1/0"
 WRONG = [("NOPE",)]

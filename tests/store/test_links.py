@@ -19,13 +19,15 @@ from jobfleet.config import JobConfig
 from jobfleet.errors import ConfigError, StoreUnavailable
 from jobfleet.operations.fleet_context import Space
 from jobfleet.operations.jobs.prepare import Resolved, submission_in
-from jobfleet.store import link as link_module
 from jobfleet.store.aio import AsyncStore
 from jobfleet.store.calls.control import pause, resume
 from jobfleet.store.calls.enqueue import enqueue
 from jobfleet.store.connect import check_version, target
 from jobfleet.store.keys import Keyspace
-from jobfleet.store.link import AsyncSocketLink, SocketLink
+from jobfleet.store.link import aio as aio_link
+from jobfleet.store.link import sync as sync_link
+from jobfleet.store.link.aio import AsyncSocketLink
+from jobfleet.store.link.sync import SocketLink
 from jobfleet.store.pubsub import AsyncListener, Listener
 from jobfleet.store.sync import Store
 from tests.support.faults import AsyncFlakyLink, Faults, FlakyLink
@@ -339,7 +341,7 @@ def test_a_server_that_is_too_old_is_refused(version: str, told: str) -> None:
 
 
 def test_a_store_refuses_a_server_that_is_too_old(redis_url: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(link_module, "info_of", lambda _: {"redis_version": "6.2.14"})
+    monkeypatch.setattr(sync_link, "info_of", lambda _: {"redis_version": "6.2.14"})
     store = Store(target(redis_url))
 
     with pytest.raises(ConfigError, match=r"^Redis 6\.2 found; jobfleet needs 7\.2 or later\.$"):
@@ -349,7 +351,7 @@ def test_a_store_refuses_a_server_that_is_too_old(redis_url: str, monkeypatch: p
 async def test_an_awaiting_store_refuses_a_server_that_is_too_old_and_hangs_up(
     alink: AsyncSocketLink, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(link_module, "info_of", lambda _: {"redis_version": "6.2.14"})
+    monkeypatch.setattr(aio_link, "info_of", lambda _: {"redis_version": "6.2.14"})
     connection = alink._make()
     monkeypatch.setattr(alink, "_make", lambda: connection)
 

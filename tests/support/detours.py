@@ -24,11 +24,11 @@ from jobfleet.store.calls.presence import know
 from jobfleet.store.connect import target
 from jobfleet.store.keys import Keyspace, Lane
 from jobfleet.store.pubsub import AsyncListener
-from jobfleet.store.values import Claimed, Entry, Known
-from jobfleet.worker.board import Board
-from jobfleet.worker.engine import Engine, board_capacity
-from jobfleet.worker.handlers import Handlers
-from jobfleet.worker.kinds import Kind, kind_of
+from jobfleet.store.records import Claimed, Entry, Known
+from jobfleet.worker.child.engine import Engine
+from jobfleet.worker.ipc.kinds import Kind, kind_of
+from jobfleet.worker.ipc.lease_board import Board, board_capacity
+from jobfleet.worker.run.handlers import Handlers
 
 KEYS = Keyspace("detours")
 LANE = KEYS.lane("default", 0)

@@ -132,7 +132,7 @@ class Program:
         found = (int(path.name) for path in Path("/proc").iterdir() if path.name.isdigit())
         return [pid for pid in found if _session_of(pid) == self.pid]
 
-    def children(self, module: str = "jobfleet.worker.child") -> list[int]:
+    def children(self, module: str = "jobfleet.worker.child.main") -> list[int]:
         """Its living children that run a module.
 
         What one of them starts shows its parent's command line until it has called exec, and is left out.

@@ -16,7 +16,7 @@ from jobfleet.operations.doctor.server import clock, memory, persistence, result
 from jobfleet.operations.doctor.snapshot import Checkup, Endings, LaneSeen, ahead
 from jobfleet.store.calls.doctor import FOR_EVER, GONE, Kept
 from jobfleet.store.keys import Keyspace
-from jobfleet.store.values import Counts
+from jobfleet.store.records import Counts
 
 PAGE = Path(__file__).parents[2] / "docs" / "howto" / "doctor.md"
 S = 1_000_000

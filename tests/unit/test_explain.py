@@ -15,9 +15,9 @@ from jobfleet.operations.explain.reasons import Reason, ReasonCode
 from jobfleet.operations.explain.snapshot import Snapshot
 from jobfleet.operations.workers.info import WorkerInfo
 from jobfleet.retry import Policy, Tries
-from jobfleet.store.found import InRun, InWait, Unknown
-from jobfleet.store.standing import Explained, Grouped, Limited
-from jobfleet.store.values import KindSeen, Run
+from jobfleet.store.explained import Explained, Grouped, Limited
+from jobfleet.store.job_rows import InRun, InWait, Unknown
+from jobfleet.store.records import KindSeen, Run
 
 PAGE = Path(__file__).parents[2] / "docs" / "howto" / "explain.md"
 S = 1_000_000

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-from jobfleet.store.values import KindSeen
+from jobfleet.store.records import KindSeen
 from tests.unit.test_explain import W1, W2, texts, waiting
 
 

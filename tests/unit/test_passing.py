@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from jobfleet.store.keys import Keyspace
-from jobfleet.worker.passing import Passing
+from jobfleet.worker.child.lookahead import Passing
 
 LANE, OTHER = (Keyspace("jf").lane("mail", index) for index in (0, 1))
 

@@ -8,8 +8,8 @@ from collections.abc import Collection
 import pytest
 
 from jobfleet.store.keys import Keyspace, Lane
-from jobfleet.store.values import Grant
-from jobfleet.worker.turns import Priorities, Queues, Shares, queues_of
+from jobfleet.store.records import Grant
+from jobfleet.worker.child.lane_order import Priorities, Queues, Shares, queues_of
 
 KEYS = Keyspace("jobfleet")
 A, B, C = (KEYS.lane(queue, 0) for queue in "abc")

@@ -16,10 +16,10 @@ from jobfleet.functions.registry import JobFunction, Registry
 from jobfleet.store.aio import AsyncStore
 from jobfleet.store.call import Command
 from jobfleet.store.keys import Keyspace, Lane
-from jobfleet.store.link import AsyncSocketLink
+from jobfleet.store.link.aio import AsyncSocketLink
+from jobfleet.store.records import Claimed
 from jobfleet.store.script import load
-from jobfleet.store.values import Claimed
-from jobfleet.worker.claimer import Claimer
+from jobfleet.worker.child.claimer import Claimer
 from tests.support.waiting import await_until
 
 CHILD = "w.1"

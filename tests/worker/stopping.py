@@ -12,13 +12,13 @@ from jobfleet import JobContext
 from jobfleet.config import JobConfig
 from jobfleet.functions.registry import Registry
 from jobfleet.store.keys import Keyspace
-from jobfleet.store.values import Grant
-from jobfleet.worker import ladder as ladder_module
-from jobfleet.worker.board import Board, overdue
-from jobfleet.worker.executors.executor import OnEnd, Stage
-from jobfleet.worker.handlers import Handler, Handlers
-from jobfleet.worker.ladder import Ladder, Verdict
-from jobfleet.worker.run import Run
+from jobfleet.store.records import Grant
+from jobfleet.worker.ipc.lease_board import Board, overdue
+from jobfleet.worker.run import stop_ladder as ladder_module
+from jobfleet.worker.run.executor import OnEnd, Stage
+from jobfleet.worker.run.handlers import Handler, Handlers
+from jobfleet.worker.run.run import Run
+from jobfleet.worker.run.stop_ladder import Ladder, Verdict
 from tests.support.waiting import await_until
 
 LANE = Keyspace("jobfleet").lane("default", 0)

@@ -8,15 +8,15 @@ from jobfleet.clock import boottime
 from jobfleet.config import JobConfig
 from jobfleet.functions.registry import Registry
 from jobfleet.store.keys import Keyspace
-from jobfleet.store.values import Grant
+from jobfleet.store.records import Grant
 from jobfleet.suspicion import suspicion_of
-from jobfleet.worker.board import Board, Phase
 from jobfleet.worker.executors.batch import BatchExecutor
-from jobfleet.worker.executors.executor import Stage
 from jobfleet.worker.executors.loop import LoopExecutor
-from jobfleet.worker.handlers import Handlers
-from jobfleet.worker.ladder import Ladder
-from jobfleet.worker.run import Run
+from jobfleet.worker.ipc.lease_board import Board, Phase
+from jobfleet.worker.run.executor import Stage
+from jobfleet.worker.run.handlers import Handlers
+from jobfleet.worker.run.run import Run
+from jobfleet.worker.run.stop_ladder import Ladder
 from tests.support.waiting import await_until
 
 LANE = Keyspace("jobfleet").lane("default", 0)

@@ -9,7 +9,7 @@ import sys
 from hypothesis import given
 from hypothesis import strategies as st
 
-from jobfleet.worker.board import HEADER, RECORD, Board, BoardReader, Phase, Posted, create, overdue
+from jobfleet.worker.ipc.lease_board import HEADER, RECORD, Board, BoardReader, Phase, Posted, create, overdue
 from tests.support.waiting import wait_until
 
 IDS = st.text(st.characters(min_codepoint=33, max_codepoint=126), min_size=1, max_size=64)
@@ -17,7 +17,7 @@ TOKENS = st.integers(min_value=0, max_value=2**64 - 1)
 
 WRITER = """
 import sys
-from jobfleet.worker.board import Board
+from jobfleet.worker.ipc.lease_board import Board
 board = Board(int(sys.argv[1]))
 print("go", flush=True)
 n = 0

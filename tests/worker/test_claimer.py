@@ -12,8 +12,8 @@ from jobfleet import Fleet
 from jobfleet.functions.registry import Registry
 from jobfleet.store.aio import AsyncStore
 from jobfleet.store.keys import Keyspace, Lane
-from jobfleet.store.values import Claimed
-from jobfleet.worker.claimer import Claimer
+from jobfleet.store.records import Claimed
+from jobfleet.worker.child.claimer import Claimer
 from tests.support.waiting import wait_until
 from tests.worker.conftest import Working
 

@@ -17,13 +17,13 @@ from jobfleet.clock import boottime
 from jobfleet.functions.registry import Registry
 from jobfleet.outcome import Interrupted
 from jobfleet.store.keys import Keyspace
-from jobfleet.store.values import Grant
-from jobfleet.worker.capture import JOB_LOGGER, Capture, keep_capturing, start_capture, stop_capture
-from jobfleet.worker.current import CURRENT, call_within
-from jobfleet.worker.desk import Desk
+from jobfleet.store.records import Grant
 from jobfleet.worker.executors.loop import LoopExecutor
-from jobfleet.worker.handlers import Handler
-from jobfleet.worker.run import Run
+from jobfleet.worker.run.current_run import CURRENT, call_within
+from jobfleet.worker.run.handlers import Handler
+from jobfleet.worker.run.log_capture import JOB_LOGGER, Capture, keep_capturing, start_capture, stop_capture
+from jobfleet.worker.run.run import Run
+from jobfleet.worker.run.writer import Desk
 
 LANE = Keyspace("jobfleet").lane("default", 0)
 

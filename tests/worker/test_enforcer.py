@@ -14,10 +14,10 @@ from jobfleet.outcome import Cancelled, TimedOut
 from jobfleet.store.aio import AsyncStore
 from jobfleet.store.connect import target
 from jobfleet.store.keys import Keyspace
-from jobfleet.worker.board import Board
-from jobfleet.worker.enforcer import LOOK_EVERY, PATIENCE, SLACK, STAGES, Enforcer
-from jobfleet.worker.kin import Kin
-from jobfleet.worker.nursery import Nursery
+from jobfleet.worker.ipc.lease_board import Board
+from jobfleet.worker.supervisor.child_handle import Kin
+from jobfleet.worker.supervisor.children import Nursery
+from jobfleet.worker.supervisor.hard_limits import LOOK_EVERY, PATIENCE, SLACK, STAGES, Enforcer
 from tests.support.seed import Seed
 from tests.support.waiting import await_until
 

@@ -5,10 +5,10 @@ from __future__ import annotations
 import asyncio
 from typing import cast
 
-from jobfleet.worker.executors.executor import Stage
 from jobfleet.worker.executors.loop import LoopExecutor
-from jobfleet.worker.handlers import Handler
-from jobfleet.worker.run import Run
+from jobfleet.worker.run.executor import Stage
+from jobfleet.worker.run.handlers import Handler
+from jobfleet.worker.run.run import Run
 
 
 class Bare:

@@ -11,7 +11,7 @@ import pytest
 
 from jobfleet.config import JobConfig
 from jobfleet.functions.registry import Registry
-from jobfleet.worker.handlers import KNOWN_MOST, Handlers, UnknownFunction
+from jobfleet.worker.run.handlers import KNOWN_MOST, Handlers, UnknownFunction
 
 SOURCE = """
     import functools

@@ -11,11 +11,11 @@ import pytest
 from jobfleet.clock import boottime
 from jobfleet.config import JobConfig
 from jobfleet.metrics.tally import Tally
-from jobfleet.worker import hang
-from jobfleet.worker.board import Board
-from jobfleet.worker.child import Child
-from jobfleet.worker.hang import Hangs
-from jobfleet.worker.scrape import Scrape
+from jobfleet.worker.child.main import Child
+from jobfleet.worker.ipc.lease_board import Board
+from jobfleet.worker.supervisor import hang_detector
+from jobfleet.worker.supervisor.hang_detector import Hangs
+from jobfleet.worker.supervisor.metrics import Scrape
 from tests.support.waiting import await_until
 
 
@@ -37,7 +37,7 @@ class Still:
 
 async def test_a_machine_that_slept_accuses_no_child(monkeypatch: pytest.MonkeyPatch) -> None:
     clock = SimpleNamespace(ahead=0.0)
-    monkeypatch.setattr(hang, "boottime", lambda: boottime() + clock.ahead)
+    monkeypatch.setattr(hang_detector, "boottime", lambda: boottime() + clock.ahead)
     child: Any = Still()
     hangs = Hangs({1: child}, after=30.0, kill=False, scrape=Scrape(JobConfig(processes=1), "w", Tally()))
     hangs._every = 0.01

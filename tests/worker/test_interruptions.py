@@ -16,12 +16,12 @@ from jobfleet.config import JobConfig
 from jobfleet.functions.registry import Registry
 from jobfleet.outcome import Cancelled
 from jobfleet.store.keys import Keyspace
-from jobfleet.store.values import Grant
-from jobfleet.worker.executors.executor import Stage
+from jobfleet.store.records import Grant
 from jobfleet.worker.executors.loop import LoopExecutor
 from jobfleet.worker.executors.thread import ThreadExecutor
-from jobfleet.worker.handlers import Handler, Handlers
-from jobfleet.worker.run import Run
+from jobfleet.worker.run.executor import Stage
+from jobfleet.worker.run.handlers import Handler, Handlers
+from jobfleet.worker.run.run import Run
 
 LANE = Keyspace("jobfleet").lane("default", 0)
 JOBS = 4000

@@ -16,9 +16,9 @@ from jobfleet.functions.registry import Registry
 from jobfleet.model import ErrorType
 from jobfleet.outcome import ForeignError, OutOfCpu, OutOfMemory, Raised
 from jobfleet.retry import Fail, Policy, Retry, Tries, classify, decide, describe
-from jobfleet.worker.isolated.limits import oom_kills
-from jobfleet.worker.isolated.told import error_of, tell
-from jobfleet.worker.mover import moved_suffix
+from jobfleet.worker.executors.isolated.remote_error import error_of, tell
+from jobfleet.worker.executors.isolated.rlimits import oom_kills
+from jobfleet.worker.run.oom_move import moved_suffix
 from tests.support.server import is_running
 from tests.support.waiting import wait_until
 from tests.worker.conftest import Working
@@ -34,10 +34,14 @@ def test_a_worker_inside_the_calling_process_has_isolated_processes_too(
     wait_until(lambda: not is_running(results[0][0]), why="its process has ended with the worker")
 
 
-@pytest.mark.parametrize(("kind", "other"), [("harness", "ward"), ("ward", "harness")])
+@pytest.mark.parametrize(("kind", "other"), [("job_host", "ward_host"), ("ward_host", "job_host")])
 def test_a_process_of_its_own_starts_without_redis_and_without_what_other_kinds_need(kind: str, other: str) -> None:
-    mine = ["jobfleet.worker.isolated.main", f"jobfleet.worker.isolated.{kind}", "jobfleet.functions.decorator"]
-    needless = {"redis", "jobfleet.client.sync", "jobfleet.store.aio", f"jobfleet.worker.isolated.{other}"}
+    mine = [
+        "jobfleet.worker.executors.isolated.main",
+        f"jobfleet.worker.executors.isolated.{kind}",
+        "jobfleet.functions.decorator",
+    ]
+    needless = {"redis", "jobfleet.client.sync", "jobfleet.store.aio", f"jobfleet.worker.executors.isolated.{other}"}
     code = f"import sys, {', '.join(mine)}; sys.exit(' '.join({needless} & sys.modules.keys()) or 0)"
 
     subprocess.run([sys.executable, "-c", code], check=True)

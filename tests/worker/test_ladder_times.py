@@ -10,8 +10,8 @@ from typing import Any
 import pytest
 
 from jobfleet.outcome import Cancelled, Interrupted, LeaseLost, TimedOut
-from jobfleet.worker.board import overdue
-from jobfleet.worker.executors.executor import Stage
+from jobfleet.worker.ipc.lease_board import overdue
+from jobfleet.worker.run.executor import Stage
 from tests.worker.stopping import ALL, SOFT, Entry, Hand, Timed, looking, plain
 
 RAISED, TERMINATED, KILLED, ASKED = Stage.RAISED, Stage.TERMINATED, Stage.KILLED, Stage.ASKED

@@ -13,9 +13,9 @@ from jobfleet.functions.registry import Registry
 from jobfleet.store.aio import AsyncStore
 from jobfleet.store.calls import inspect
 from jobfleet.store.keys import Keyspace
-from jobfleet.store.link import AsyncSocketLink
+from jobfleet.store.link.aio import AsyncSocketLink
 from jobfleet.store.sync import Store
-from jobfleet.worker import inside
+from jobfleet.worker import in_process
 from tests.support.faults import AsyncFlakyLink, Faults, FlakyLink
 from tests.worker.conftest import Working
 
@@ -30,7 +30,7 @@ def make_flaky(fleet: Fleet, faults: Faults, monkeypatch: pytest.MonkeyPatch) ->
         link = AsyncSocketLink(at, connect_timeout=5.0, socket_timeout=options.get("socket_timeout", 5.0))
         return AsyncStore(at, link=AsyncFlakyLink(link, faults), patience=None)
 
-    monkeypatch.setattr(inside, "AsyncStore", flaky_store)
+    monkeypatch.setattr(in_process, "AsyncStore", flaky_store)
 
 
 @pytest.mark.parametrize("seed", [1, 2, 3])

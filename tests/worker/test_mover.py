@@ -16,9 +16,9 @@ from jobfleet.store.calls.enqueue import enqueue
 from jobfleet.store.calls.lease import claim
 from jobfleet.store.connect import target
 from jobfleet.store.keys import Keyspace
-from jobfleet.store.values import Entry
-from jobfleet.worker.mover import Mover
-from jobfleet.worker.run import Run
+from jobfleet.store.records import Entry
+from jobfleet.worker.run.oom_move import Mover
+from jobfleet.worker.run.run import Run
 from tests.support.groups import faults
 
 KEYS = Keyspace("jobfleet")

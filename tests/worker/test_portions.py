@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from jobfleet.store.keys import Keyspace
-from jobfleet.store.values import Claimed, Grant
-from jobfleet.worker.portions import MOST_BYTES, Portions
+from jobfleet.store.records import Claimed, Grant
+from jobfleet.worker.child.claim_size import MOST_BYTES, Portions
 
 LANE, OTHER = (Keyspace("jobfleet").lane(queue, 0) for queue in ("default", "other"))
 

@@ -6,7 +6,8 @@ from types import SimpleNamespace
 from typing import Any
 
 from jobfleet.config import JobConfig
-from jobfleet.worker.recycling import JITTER, Wear, resident_bytes
+from jobfleet.worker.child.recycling import JITTER, Wear
+from jobfleet.worker.ipc.memory import resident_bytes
 
 MIB = 1024**2
 

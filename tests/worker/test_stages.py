@@ -12,10 +12,10 @@ import pytest
 from jobfleet.clock import boottime
 from jobfleet.errors import InvalidJob
 from jobfleet.outcome import Cancelled, Interrupted, LeaseLost, TimedOut
-from jobfleet.worker.board import overdue
-from jobfleet.worker.executors.executor import Stage
-from jobfleet.worker.ladder import Verdict, limits_of
-from jobfleet.worker.run import Interruption
+from jobfleet.worker.ipc.lease_board import overdue
+from jobfleet.worker.run.executor import Stage
+from jobfleet.worker.run.run import Interruption
+from jobfleet.worker.run.stop_ladder import Verdict, limits_of
 from tests.support.waiting import await_until
 from tests.worker.stopping import ALL, SOFT, Stopping, handler_of, looking, plain
 

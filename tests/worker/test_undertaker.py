@@ -11,15 +11,16 @@ from jobfleet.codec.envelope import seal
 from jobfleet.config import JobConfig
 from jobfleet.metrics.tally import Tally
 from jobfleet.outcome import Cancelled, Outcome, TimedOut
-from jobfleet.services.overdue import Overdue
+from jobfleet.services.run_settler import Overdue
 from jobfleet.services.unreadable import Unreadables
 from jobfleet.store.aio import AsyncStore
 from jobfleet.store.calls.lease import claim
 from jobfleet.store.connect import target
 from jobfleet.store.keys import Keyspace
-from jobfleet.worker.board import Phase, Posted
-from jobfleet.worker.kin import Kin
-from jobfleet.worker.undertaker import Undertaker, how_it_died
+from jobfleet.worker.ipc.exit_codes import how_it_died
+from jobfleet.worker.ipc.lease_board import Phase, Posted
+from jobfleet.worker.supervisor.child_handle import Kin
+from jobfleet.worker.supervisor.crash_recovery import Undertaker
 from tests.support.seed import Seed
 
 KEYS = Keyspace("jobfleet")

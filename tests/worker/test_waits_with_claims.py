@@ -19,10 +19,10 @@ from jobfleet.store.aio import AsyncStore
 from jobfleet.store.calls.control import pause, resume
 from jobfleet.store.calls.lease import bury, claim
 from jobfleet.store.connect import target
-from jobfleet.worker import claimer as claimer_module
-from jobfleet.worker.board import Board
-from jobfleet.worker.engine import Engine, board_capacity
-from jobfleet.worker.handlers import Handlers
+from jobfleet.worker.child import claimer as claimer_module
+from jobfleet.worker.child.engine import Engine
+from jobfleet.worker.ipc.lease_board import Board, board_capacity
+from jobfleet.worker.run.handlers import Handlers
 from tests.support.waiting import await_until
 from tests.worker.claiming import CHILD, LANE, OTHER, Scene, WatchedLink
 

@@ -21,13 +21,13 @@ from jobfleet.errors import StoreUnavailable
 from jobfleet.functions.registry import REGISTRY, Registry
 from jobfleet.outcome import Cancelled, Crashed, Interrupted, LeaseLost, Outcome, Witnessed
 from jobfleet.store.keys import Keyspace
-from jobfleet.store.values import Grant
+from jobfleet.store.records import Grant
 from jobfleet.suspicion import Suspicion
-from jobfleet.worker.board import Board, Phase
-from jobfleet.worker.executors.executor import Died, Stage
 from jobfleet.worker.executors.ward import WardExecutor
-from jobfleet.worker.handlers import Handlers
-from jobfleet.worker.run import Run
+from jobfleet.worker.ipc.lease_board import Board, Phase
+from jobfleet.worker.run.executor import Died, Stage
+from jobfleet.worker.run.handlers import Handlers
+from jobfleet.worker.run.run import Run
 from tests.support.fleet import APPS
 from tests.support.waiting import await_until
 

@@ -10,11 +10,11 @@ from typing import Any, cast
 from jobfleet.store.aio import AsyncStore
 from jobfleet.store.call import Call
 from jobfleet.store.keys import Keyspace
-from jobfleet.store.values import Grant
-from jobfleet.worker.desk import Desk
-from jobfleet.worker.joblog import JobLog, Scribe
-from jobfleet.worker.run import Run
-from jobfleet.worker.shelf import Shelf
+from jobfleet.store.records import Grant
+from jobfleet.worker.run.job_log import JobLog, Scribe
+from jobfleet.worker.run.run import Run
+from jobfleet.worker.run.steps import Shelf
+from jobfleet.worker.run.writer import Desk
 
 LANE = Keyspace("jobfleet").lane("default", 0)
 

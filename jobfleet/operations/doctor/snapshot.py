@@ -22,9 +22,9 @@ from jobfleet.store.calls import cron, doctor, inspect, journal, limit
 from jobfleet.store.calls.doctor import Kept, Leased, Leases, Locks
 from jobfleet.store.calls.paused import read_functions
 from jobfleet.store.fleet import whole
-from jobfleet.store.found import Finished, Waiting
+from jobfleet.store.job_rows import Finished, Waiting
 from jobfleet.store.keys import BANDS, Lane
-from jobfleet.store.values import Counts, FleetSeen
+from jobfleet.store.records import Counts, FleetSeen
 
 PAGES = 20
 """Of leases of a lane: 500 at most."""

@@ -7,7 +7,7 @@ from shlex import quote
 from jobfleet.clock import span
 from jobfleet.operations.explain.reasons import Fact, Reason, ReasonCode, asked_by, because, counted, listed
 from jobfleet.operations.explain.snapshot import Snapshot
-from jobfleet.store.standing import Grouped, Limited
+from jobfleet.store.explained import Grouped, Limited
 
 
 def group_paused(seen: Snapshot) -> Reason | None:

@@ -6,7 +6,7 @@ from jobfleet.clock import span
 from jobfleet.model import JobStatus
 from jobfleet.operations.explain.reasons import Fact, Reason, ReasonCode, asked_by, counted
 from jobfleet.operations.explain.snapshot import Snapshot
-from jobfleet.store.found import InRun
+from jobfleet.store.job_rows import InRun
 
 
 def running(seen: Snapshot) -> Reason | None:

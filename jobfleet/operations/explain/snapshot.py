@@ -19,9 +19,9 @@ from jobfleet.operations.workers.info import WorkerInfo, workers_of
 from jobfleet.retry import FRESH, Policy, Tries, policy_of, with_header
 from jobfleet.store.calls import flow, inspect
 from jobfleet.store.calls.paused import due_of, is_withheld
-from jobfleet.store.found import InRun, InWait
-from jobfleet.store.standing import Explained
-from jobfleet.store.values import BLOCKED, FleetSeen, KindSeen, KindsSeen
+from jobfleet.store.explained import Explained
+from jobfleet.store.job_rows import InRun, InWait
+from jobfleet.store.records import BLOCKED, FleetSeen, KindSeen, KindsSeen
 
 SHOWN = 5
 """Parents that are named."""

@@ -14,7 +14,7 @@ from jobfleet.operations.flows.record import GUARD, LOOK_EVERY
 from jobfleet.operations.results import moment
 from jobfleet.operations.workers.info import WorkerInfo
 from jobfleet.store.calls.paused import read_functions
-from jobfleet.store.found import InWait
+from jobfleet.store.job_rows import InWait
 
 LATER = (JobStatus.SCHEDULED, JobStatus.RETRYING)
 

@@ -22,9 +22,9 @@ from jobfleet.operations.jobs.enqueue import prepare
 from jobfleet.operations.jobs.uniqueness import Uniqueness
 from jobfleet.operations.operation import Verb, batches, value
 from jobfleet.store.calls import flow, inspect
-from jobfleet.store.found import Unknown
+from jobfleet.store.job_rows import Unknown
 from jobfleet.store.keys import Lane
-from jobfleet.store.values import Answer, Entry, Holder
+from jobfleet.store.records import Answer, Entry, Holder
 
 PARENTS_KEPT_MS = 30 * 86_400_000
 PARENTS_MOST = 10_000

@@ -21,8 +21,8 @@ from jobfleet.operations.flows.unblock import tell_ending
 from jobfleet.operations.operation import Verb, batches, value
 from jobfleet.store.calls import flow as calls
 from jobfleet.store.calls import inspect
-from jobfleet.store.found import Final, Found, InRun, InWait
-from jobfleet.store.values import BLOCKED
+from jobfleet.store.job_rows import Final, Found, InRun, InWait
+from jobfleet.store.records import BLOCKED
 
 
 def extend_flow(space: Space, adder: str, flow_id: str, wish: Wish) -> Verb[list[str]]:

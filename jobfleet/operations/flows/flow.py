@@ -28,8 +28,8 @@ from jobfleet.operations.operation import Verb, batches, value
 from jobfleet.operations.results import moment
 from jobfleet.store.calls import flow as calls
 from jobfleet.store.calls import inspect
-from jobfleet.store.found import Final
-from jobfleet.store.values import Entry
+from jobfleet.store.job_rows import Final
+from jobfleet.store.records import Entry
 
 AT_ONCE = 100
 Suffix = Callable[[int], str]

@@ -18,7 +18,7 @@ from jobfleet.operations.jobs.uniqueness import Uniqueness
 from jobfleet.store.call import Call
 from jobfleet.store.calls.enqueue import debounce, enqueue, replace
 from jobfleet.store.keys import Lane
-from jobfleet.store.values import Holder
+from jobfleet.store.records import Holder
 
 Conflict = tuple[Submission, Holder]
 Calls = Sequence[Call[Any]]

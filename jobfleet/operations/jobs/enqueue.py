@@ -14,7 +14,7 @@ from jobfleet.operations.jobs.prepare import Resolved, Submission, queue_of, qui
 from jobfleet.operations.lanes import open_queue
 from jobfleet.operations.operation import Verb, value
 from jobfleet.store.calls.enqueue import enqueue
-from jobfleet.store.values import FleetSeen, Holder
+from jobfleet.store.records import FleetSeen, Holder
 
 
 def prepare(space: Space, job: Job) -> Verb[Submission]:

@@ -17,7 +17,7 @@ from jobfleet.operations.operation import Verb, value
 from jobfleet.operations.results import result_of
 from jobfleet.store.calls.index import CHUNK, Mark, indexed, names
 from jobfleet.store.calls.inspect import status
-from jobfleet.store.found import Found, Unknown
+from jobfleet.store.job_rows import Found, Unknown
 from jobfleet.store.keys import Lane
 
 Rows = tuple[list[JobResult[Any]], str]

@@ -22,7 +22,7 @@ from jobfleet.retry import Tries
 from jobfleet.store.calls import inspect
 from jobfleet.store.calls.paused import WITHHELD
 from jobfleet.store.keys import BANDS, Lane
-from jobfleet.store.values import BLOCKED
+from jobfleet.store.records import BLOCKED
 
 LONG_AGO = datetime.fromtimestamp(0, UTC)
 

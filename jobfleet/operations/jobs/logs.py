@@ -15,7 +15,7 @@ from jobfleet.operations.operation import Verb, value
 from jobfleet.operations.results import result_of
 from jobfleet.store.calls import inspect
 from jobfleet.store.calls.log import PAGE, lines
-from jobfleet.store.values import Line
+from jobfleet.store.records import Line
 
 EVERYTHING = 1_000_000
 

@@ -28,9 +28,9 @@ from jobfleet.store.calls import control, inspect
 from jobfleet.store.calls.enqueue import enqueue
 from jobfleet.store.calls.index import indexes_of, marked
 from jobfleet.store.calls.paused import due_of
-from jobfleet.store.found import InWait, Unknown
-from jobfleet.store.standing import Explained
-from jobfleet.store.values import Entry
+from jobfleet.store.explained import Explained
+from jobfleet.store.job_rows import InWait, Unknown
+from jobfleet.store.records import Entry
 
 
 def move(space: Space, job_id: str, queue: str, by: str | None) -> Verb[str]:

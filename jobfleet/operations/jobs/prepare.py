@@ -20,7 +20,7 @@ from jobfleet.operations.fleet_context import REMEMBERED, Space
 from jobfleet.operations.jobs.uniqueness import Uniqueness, uniqueness
 from jobfleet.store.calls.index import marked, names
 from jobfleet.store.keys import Lane
-from jobfleet.store.values import Entry
+from jobfleet.store.records import Entry
 
 DURATION_OPTIONS = ("retry_delay", "timeout", "hard_timeout", "result_ttl")
 PLAIN_OPTIONS = (

@@ -13,8 +13,8 @@ from jobfleet.operations.operation import Verb, value
 from jobfleet.store.call import Call
 from jobfleet.store.calls import control, inspect
 from jobfleet.store.calls.steps import forget
-from jobfleet.store.found import DeadLetter
-from jobfleet.store.values import AS_IT_IS, Edit
+from jobfleet.store.job_rows import DeadLetter
+from jobfleet.store.records import AS_IT_IS, Edit
 
 
 def purge(space: Space, job_id: str) -> Verb[bool]:

@@ -23,7 +23,7 @@ from jobfleet.operations.lanes import lanes
 from jobfleet.operations.operation import Verb, value
 from jobfleet.operations.results import has_id, waiting_result
 from jobfleet.store.calls import control, inspect
-from jobfleet.store.found import InWait
+from jobfleet.store.job_rows import InWait
 from jobfleet.store.keys import BANDS, Lane
 
 HOLD_US = 60 * SECOND_US

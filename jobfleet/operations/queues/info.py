@@ -15,7 +15,7 @@ from jobfleet.operations.results import moment
 from jobfleet.store.calls import inspect
 from jobfleet.store.calls.paused import read_functions
 from jobfleet.store.keys import BANDS
-from jobfleet.store.values import Counts
+from jobfleet.store.records import Counts
 
 ENDINGS = ("completed", "failed", "cancelled", "expired")
 TOTALS = ("enqueued", "completed", "failed", "cancelled", "expired", "retried", "lost", "replayed")

@@ -3,7 +3,7 @@
 A worker that is handed a job of a paused function sets it aside, so its lane's other jobs go on. To resume is to
 let the lane say so, then to put back what was set aside, page by page; should whoever does it die in between, the
 mark it has left has the leases duty finish it. What is paused in every queue is kept with the fleet, too, for lanes
-that come into being (services/pausing.py).
+that come into being (services/pause_sync.py).
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ from jobfleet.store.call import Call
 from jobfleet.store.calls import control, inspect, limit
 from jobfleet.store.calls.paused import WITHHELD, pause_function, paused, put_back, read_functions, resume_function
 from jobfleet.store.keys import BANDS, Lane
-from jobfleet.store.values import BLOCKED
+from jobfleet.store.records import BLOCKED
 
 PASSES = 20
 """Looks at most. The second finds what the first has passed over, since others left meanwhile, and the next finds

@@ -11,8 +11,8 @@ from jobfleet.errors import EncodingError
 from jobfleet.operations.fleet_context import Space
 from jobfleet.operations.operation import Verb, value
 from jobfleet.operations.results import moment
+from jobfleet.store.records import FleetSeen
 from jobfleet.store.rows import number_of
-from jobfleet.store.values import FleetSeen
 
 
 @dataclass(frozen=True, slots=True)

@@ -9,8 +9,8 @@ from types import MappingProxyType
 from jobfleet.errors import InvalidJob
 from jobfleet.store.call import Argument, Call, Reply
 from jobfleet.store.keys import Keyspace, Lane
+from jobfleet.store.records import AS_IT_IS, Edit
 from jobfleet.store.script import load
-from jobfleet.store.values import AS_IT_IS, Edit
 
 CHUNK = 50
 REASON_MOST = 200

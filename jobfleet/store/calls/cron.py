@@ -9,9 +9,9 @@ from jobfleet.store.call import Call, Reply
 from jobfleet.store.calls.control import who
 from jobfleet.store.calls.index import keys_of
 from jobfleet.store.keys import Keyspace, Lane
+from jobfleet.store.records import Entry
 from jobfleet.store.rows import number_of, shown, sound, tell, text_of
 from jobfleet.store.script import load
-from jobfleet.store.values import Entry
 
 CHUNK = 50
 LEDGER_MOST = 1000

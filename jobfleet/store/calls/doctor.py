@@ -10,9 +10,9 @@ from typing import NamedTuple
 from jobfleet.store.call import Call, Reply
 from jobfleet.store.calls.inspect import NO_RUN, run_of
 from jobfleet.store.keys import Keyspace, Lane
+from jobfleet.store.records import Run
 from jobfleet.store.rows import number_of, shown, text_of, wrong_with
 from jobfleet.store.script import load
-from jobfleet.store.values import Run
 
 CHUNK = 50
 LEASES = 25

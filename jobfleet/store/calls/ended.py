@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 from jobfleet.store.call import Call
 from jobfleet.store.calls.inspect import final_of
-from jobfleet.store.found import Final
+from jobfleet.store.job_rows import Final
 from jobfleet.store.keys import Lane
 from jobfleet.store.script import load
 

@@ -10,9 +10,9 @@ from jobfleet.errors import ConfigError
 from jobfleet.store.call import Argument, Call, Reply
 from jobfleet.store.calls.index import keys_of
 from jobfleet.store.keys import NORMAL, Keyspace, Lane
+from jobfleet.store.records import Answer, Entry, Holder
 from jobfleet.store.rows import shown
 from jobfleet.store.script import load
-from jobfleet.store.values import Answer, Entry, Holder
 
 CHUNK = 50
 LANES_MOST = 10_000

@@ -11,9 +11,9 @@ from jobfleet.store.call import Argument, Call, Reply
 from jobfleet.store.calls.index import keys_of
 from jobfleet.store.calls.inspect import final_of
 from jobfleet.store.keys import Keyspace, Lane
+from jobfleet.store.records import Answer, Entry, Holder
 from jobfleet.store.rows import number_of, sound, text_of
 from jobfleet.store.script import load
-from jobfleet.store.values import Answer, Entry, Holder
 
 CHUNK = 50
 BESIDE = 64 * 1024

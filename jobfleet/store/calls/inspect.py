@@ -9,8 +9,10 @@ from jobfleet.model.status import FINAL
 from jobfleet.store.call import Call, Reply
 from jobfleet.store.calls.paused import read_pause
 from jobfleet.store.calls.presence import queues_of, sound_queues
-from jobfleet.store.found import Dead, DeadLetter, Final, Finished, Found, InRun, InWait, Running, Unknown, Waiting
+from jobfleet.store.explained import Explained, Grouped, Limited
+from jobfleet.store.job_rows import Dead, DeadLetter, Final, Finished, Found, InRun, InWait, Running, Unknown, Waiting
 from jobfleet.store.keys import BANDS, Keyspace, Lane
+from jobfleet.store.records import BLOCKED, Counts, FleetSeen, Run, WorkerSeen
 from jobfleet.store.rows import (
     NOT_READ,
     fields,
@@ -24,8 +26,6 @@ from jobfleet.store.rows import (
     wrong_with,
 )
 from jobfleet.store.script import load
-from jobfleet.store.standing import Explained, Grouped, Limited
-from jobfleet.store.values import BLOCKED, Counts, FleetSeen, Run, WorkerSeen
 
 CHUNK = 50
 LISTED = 1000

@@ -10,9 +10,7 @@ from itertools import count, repeat
 from jobfleet.store.call import Call, Reply
 from jobfleet.store.calls.paused import stopped
 from jobfleet.store.keys import Lane
-from jobfleet.store.rows import Spoiled, Unreadable, id_of, meta_of, metas_of, shown, sound, text_of, tries_of
-from jobfleet.store.script import load
-from jobfleet.store.values import (
+from jobfleet.store.records import (
     NO_FUNCTIONS,
     NOTHING,
     Buried,
@@ -25,6 +23,8 @@ from jobfleet.store.values import (
     Run,
     Ticked,
 )
+from jobfleet.store.rows import Spoiled, Unreadable, id_of, meta_of, metas_of, shown, sound, text_of, tries_of
+from jobfleet.store.script import load
 
 CHUNK = 50
 ZERO = ord("0")

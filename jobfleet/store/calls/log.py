@@ -7,8 +7,8 @@ from typing import NamedTuple
 
 from jobfleet.store.call import Argument, Call, Reply
 from jobfleet.store.keys import Lane
+from jobfleet.store.records import Line
 from jobfleet.store.script import load
-from jobfleet.store.values import Line
 
 PAGE = 200
 

@@ -10,9 +10,9 @@ from jobfleet.model.ids import QUEUE_RULE
 from jobfleet.store.call import Call, Reply
 from jobfleet.store.calls.enqueue import lanes_of
 from jobfleet.store.keys import Keyspace
+from jobfleet.store.records import KindSeen, KindsSeen, Known, Present
 from jobfleet.store.rows import fields, tell, text_of
 from jobfleet.store.script import load
-from jobfleet.store.values import KindSeen, KindsSeen, Known, Present
 
 
 def beat(

@@ -8,8 +8,8 @@ from typing import cast
 
 from jobfleet.store.call import Argument, Call, Reply
 from jobfleet.store.keys import Lane
+from jobfleet.store.records import Settled
 from jobfleet.store.script import load
-from jobfleet.store.values import Settled
 
 CHUNK = 50
 

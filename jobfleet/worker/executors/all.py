@@ -5,15 +5,15 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from jobfleet.config import JobConfig
-from jobfleet.worker.board import Board
 from jobfleet.worker.executors.batch import BatchExecutor, warn_narrow
-from jobfleet.worker.executors.executor import Executor
 from jobfleet.worker.executors.loop import LoopExecutor
 from jobfleet.worker.executors.process import ProcessExecutor
 from jobfleet.worker.executors.thread import ThreadExecutor
 from jobfleet.worker.executors.ward import WardExecutor
-from jobfleet.worker.handlers import Handlers
-from jobfleet.worker.ladder import Ladder
+from jobfleet.worker.ipc.lease_board import Board
+from jobfleet.worker.run.executor import Executor
+from jobfleet.worker.run.handlers import Handlers
+from jobfleet.worker.run.stop_ladder import Ladder
 
 
 def executors(

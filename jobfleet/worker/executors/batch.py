@@ -19,12 +19,12 @@ from jobfleet.errors import JobCancelled
 from jobfleet.functions.batch import Batch, BatchItem
 from jobfleet.functions.registry import JobFunction
 from jobfleet.outcome import Interrupted
-from jobfleet.worker.board import Board
-from jobfleet.worker.current import Notebook
-from jobfleet.worker.executors.executor import Executor, OnEnd, Stage
-from jobfleet.worker.handlers import Handler
-from jobfleet.worker.ladder import Ladder, limits_of
-from jobfleet.worker.run import Run
+from jobfleet.worker.ipc.lease_board import Board
+from jobfleet.worker.run.current_run import Notebook
+from jobfleet.worker.run.executor import Executor, OnEnd, Stage
+from jobfleet.worker.run.handlers import Handler
+from jobfleet.worker.run.run import Run
+from jobfleet.worker.run.stop_ladder import Ladder, limits_of
 
 log = logging.getLogger("jobfleet.worker")
 LETTING_GO = 0.1

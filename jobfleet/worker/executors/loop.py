@@ -7,10 +7,10 @@ import inspect
 from collections.abc import Callable
 from typing import Any
 
-from jobfleet.worker.current import CURRENT
-from jobfleet.worker.executors.executor import OnEnd, Stage
-from jobfleet.worker.handlers import Handler
-from jobfleet.worker.run import Run
+from jobfleet.worker.run.current_run import CURRENT
+from jobfleet.worker.run.executor import OnEnd, Stage
+from jobfleet.worker.run.handlers import Handler
+from jobfleet.worker.run.run import Run
 
 
 class LoopExecutor:

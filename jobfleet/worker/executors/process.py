@@ -16,16 +16,16 @@ from jobfleet.config import JobConfig
 from jobfleet.errors import InvalidJob, JobCancelled
 from jobfleet.functions.isolation import Isolation, size_text
 from jobfleet.outcome import Crashed, OutOfCpu, OutOfMemory
-from jobfleet.worker.board import Board
-from jobfleet.worker.executors.executor import Died, OnEnd, Stage
+from jobfleet.worker.executors.isolated.isolated_process import Cell
+from jobfleet.worker.executors.isolated.pool import Pool
+from jobfleet.worker.executors.isolated.remote_error import Told
+from jobfleet.worker.executors.isolated.rlimits import cpu_time, oom_kills, resident
 from jobfleet.worker.executors.remote import Remote, Stay
-from jobfleet.worker.handlers import Handler
-from jobfleet.worker.isolated.cell import Cell
-from jobfleet.worker.isolated.limits import cpu_time, oom_kills, resident
-from jobfleet.worker.isolated.pool import Pool
-from jobfleet.worker.isolated.told import Told
-from jobfleet.worker.run import Run
-from jobfleet.worker.undertaker import how_it_died
+from jobfleet.worker.ipc.exit_codes import how_it_died
+from jobfleet.worker.ipc.lease_board import Board
+from jobfleet.worker.run.executor import Died, OnEnd, Stage
+from jobfleet.worker.run.handlers import Handler
+from jobfleet.worker.run.run import Run
 
 UNBOUND = Isolation()
 

@@ -10,12 +10,12 @@ from jobfleet.codec import Limits, decode
 from jobfleet.config import JobConfig
 from jobfleet.errors import EncodingError
 from jobfleet.functions.sealed_addition import open_wish
-from jobfleet.worker.board import Board
-from jobfleet.worker.executors.executor import OnEnd
-from jobfleet.worker.handlers import Handler
-from jobfleet.worker.isolated.cell import Cell
-from jobfleet.worker.isolated.told import Told, error_of, value_of
-from jobfleet.worker.run import Key, Run
+from jobfleet.worker.executors.isolated.isolated_process import Cell
+from jobfleet.worker.executors.isolated.remote_error import Told, error_of, value_of
+from jobfleet.worker.ipc.lease_board import Board
+from jobfleet.worker.run.executor import OnEnd
+from jobfleet.worker.run.handlers import Handler
+from jobfleet.worker.run.run import Key, Run
 
 LOOK_EVERY = 0.2
 """Seconds between two looks at what the processes take, and whether their jobs are to stop."""

@@ -22,10 +22,10 @@ from collections.abc import Callable
 from typing import Any
 
 from jobfleet.errors import JobCancelled
-from jobfleet.worker.current import call_within
-from jobfleet.worker.executors.executor import OnEnd, Stage
-from jobfleet.worker.handlers import Handler
-from jobfleet.worker.run import Run
+from jobfleet.worker.run.current_run import call_within
+from jobfleet.worker.run.executor import OnEnd, Stage
+from jobfleet.worker.run.handlers import Handler
+from jobfleet.worker.run.run import Run
 
 Work = tuple[Run, Callable[..., Any], list[Any], dict[str, Any], OnEnd]
 

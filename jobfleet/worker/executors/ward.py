@@ -18,16 +18,16 @@ from jobfleet.config import JobConfig
 from jobfleet.errors import JobCancelled
 from jobfleet.outcome import Crashed, Interrupted, Witnessed
 from jobfleet.suspicion import Suspicion, seat
-from jobfleet.worker.board import Board
-from jobfleet.worker.executors.executor import Died, OnEnd, Stage
+from jobfleet.worker.executors.isolated.isolated_process import Cell
+from jobfleet.worker.executors.isolated.pool import LEAVING, dismiss_all, greeting
+from jobfleet.worker.executors.isolated.pulse import Pulse
+from jobfleet.worker.executors.isolated.remote_error import Told
 from jobfleet.worker.executors.remote import LOOK_EVERY, Remote, Stay
-from jobfleet.worker.handlers import Handler
-from jobfleet.worker.isolated.cell import Cell
-from jobfleet.worker.isolated.pool import LEAVING, dismiss_all, greeting
-from jobfleet.worker.isolated.pulse import Pulse
-from jobfleet.worker.isolated.told import Told
-from jobfleet.worker.run import Key, Run
-from jobfleet.worker.undertaker import how_it_died
+from jobfleet.worker.ipc.exit_codes import how_it_died
+from jobfleet.worker.ipc.lease_board import Board
+from jobfleet.worker.run.executor import Died, OnEnd, Stage
+from jobfleet.worker.run.handlers import Handler
+from jobfleet.worker.run.run import Key, Run
 
 log = logging.getLogger("jobfleet.worker")
 IDLE = 10.0

@@ -13,7 +13,7 @@ TARGETS: Mapping[str, Sequence[str]] = {
         "tests/unit/test_retry_elsewhere.py",
         "tests/unit/test_tries.py",
     ),
-    "jobfleet/worker/ladder.py": ("tests/worker/test_ladder_times.py", "tests/worker/test_stages.py"),
+    "jobfleet/worker/run/stop_ladder.py": ("tests/worker/test_ladder_times.py", "tests/worker/test_stages.py"),
     "jobfleet/store/lua/tick.lua": (
         "tests/lua/test_tick.py",
         "tests/lua/test_tick_edges.py",

@@ -1,0 +1,150 @@
+"""A courier brings what one notification channel is to tell, one by one, at least once each.
+
+Every reaper has a courier for each channel; which of them takes a delivery is decided in Redis. One that dies with a
+delivery in hand is followed, after a lease, by another that brings it under the same id.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import random
+from contextlib import suppress
+
+from jobfleet.clock import monotonic, span
+from jobfleet.errors import JobfleetError
+from jobfleet.metrics.tally import Tally
+from jobfleet.notify.channel import DeliveryRefused, NotDelivered, NotificationChannel, name_of
+from jobfleet.notify.notice import Notice, Notification
+from jobfleet.notify.text import one_line
+from jobfleet.services.service import Service
+from jobfleet.services.side_thread import Aside
+from jobfleet.store.aio import AsyncStore
+from jobfleet.store.calls import notify as calls
+from jobfleet.store.keys import Keyspace
+
+log = logging.getLogger("jobfleet.reaper")
+EVERY = 0.5
+LEASE_MARGIN = 30.0
+LEFT_BEHIND_MOST = 3
+FIRST_PAUSE, LONGEST_PAUSE = 1.0, 300.0
+STOP_GRACE = 3.0
+SAY_EVERY = 60.0
+
+
+def pause_after(attempt: int, *, asked: float = 0.0) -> float:
+    """Seconds until a delivery is tried again: doubling, varied, and no less than the other side asked for."""
+    pause = min(FIRST_PAUSE * 2.0 ** min(attempt - 1, 20), LONGEST_PAUSE)
+    return max(pause * random.uniform(0.5, 1.0), asked)
+
+
+class Courier(Service):
+    """Brings what one channel is to tell.
+
+    Args:
+        store: How.
+        keys: The fleet's keys.
+        channel: The channel.
+        tally: Where it counts.
+        rules: A word for all channels and rules that this reaper goes by.
+    """
+
+    name = "courier"
+
+    def __init__(
+        self, store: AsyncStore, keys: Keyspace, channel: NotificationChannel, tally: Tally, *, rules: str
+    ) -> None:
+        super().__init__(tally)
+        self._store = store
+        self._channel = channel
+        self._called = name_of(channel)
+        self._namespace = keys.namespace
+        self._keys = keys.channel(self._called)
+        self._aside = Aside(f"jobfleet-notify-{self._called}")
+        self._rules = rules
+        self._said_at = float("-inf")
+        self._is_stuck = False
+        self._in_hand: asyncio.Future[None] | None = None
+
+    async def turn(self) -> float:
+        """Bring one delivery, if one is due."""
+        if self._is_clogged():
+            return EVERY
+        lease_us = round((self._channel.timeout + LEASE_MARGIN) * 1e6)
+        taken = await self._store.run(calls.take(self._keys, lease_us=lease_us, rules=self._rules))
+        if taken.has_others:
+            self._say_that_rules_differ()
+        if taken.delivery is None:
+            ahead = (taken.next_us - taken.now) / 1e6 if taken.next_us else EVERY
+            return min(max(ahead, 0.01), EVERY)
+        self._in_hand = asyncio.ensure_future(self._bring(taken.delivery, taken.now))
+        await asyncio.shield(self._in_hand)
+        return 0.0
+
+    async def stop(self) -> None:
+        """End; what is in hand may still be brought for a moment, so that nobody brings it twice."""
+        await super().stop()
+        if self._in_hand is not None and not self._in_hand.done():
+            await asyncio.wait((self._in_hand,), timeout=STOP_GRACE)
+            self._in_hand.cancel()
+            with suppress(asyncio.CancelledError, JobfleetError):
+                await self._in_hand
+
+    def _say_that_rules_differ(self) -> None:
+        if monotonic() - self._said_at >= SAY_EVERY:
+            self._said_at = monotonic()
+            log.warning("notify.rules_differ channel=%s another reaper has other channels or rules", self._called)
+
+    def _is_clogged(self) -> bool:
+        """Whether so many sends hang that no further one is begun; said once."""
+        is_stuck = self._aside.left_behind >= LEFT_BEHIND_MOST
+        if is_stuck and not self._is_stuck:
+            log.error("notify.stuck channel=%s %d sends hang; none is begun until one ends", self._called,
+                      LEFT_BEHIND_MOST)  # fmt: skip
+        self._is_stuck = is_stuck
+        return is_stuck
+
+    async def _bring(self, delivery: calls.Delivery, now_us: int) -> None:
+        try:
+            await self._aside.call(self._channel.send, self._told(delivery), timeout=self._channel.timeout)
+        except Exception as error:  # noqa: BLE001 - a channel may be anybody's code
+            await self._failed(delivery, error, now_us)
+            return
+        self.tally.count("notifications_total", (self._called, "sent"))
+        log.info("notify.sent channel=%s id=%s count=%d", self._called, delivery.id, delivery.events)
+        await self._store.run(calls.deliver(self._keys, delivery))
+
+    def _told(self, delivery: calls.Delivery) -> Notification:
+        return Notification(
+            id=delivery.id,
+            channel=self._called,
+            namespace=self._namespace,
+            count=delivery.events,
+            since_us=delivery.first_us,
+            until_us=delivery.last_us,
+            made_us=delivery.made_us,
+            fingerprint=delivery.kind,
+            notice=Notice.load(delivery.notice),
+            attempt=delivery.attempt,
+        )
+
+    async def _failed(self, delivery: calls.Delivery, error: Exception, now_us: int) -> None:
+        late = f"it took longer than {span(self._channel.timeout)}" if isinstance(error, TimeoutError) else ""
+        reason = one_line(str(error) or late or type(error).__name__, 300)
+        asked = error.retry_after if isinstance(error, NotDelivered) else 0.0
+        pause = pause_after(delivery.attempt, asked=asked)
+        age = (now_us - delivery.made_us) / 1e6
+        if isinstance(error, DeliveryRefused) or age + pause > self._channel.give_up_after:
+            self.tally.count("notifications_total", (self._called, "given_up"))
+            log.error(
+                "notify.given_up channel=%s id=%s count=%d attempts=%d %s",
+                self._called, delivery.id, delivery.events, delivery.attempt, reason,
+            )  # fmt: skip
+            await self._store.run(calls.deliver(self._keys, delivery))
+            return
+        self.tally.count("notifications_total", (self._called, "failed"))
+        log.warning(
+            "notify.not_delivered channel=%s id=%s attempt=%d again_in=%s %s",
+            self._called, delivery.id, delivery.attempt, span(round(pause, 1)), reason,
+        )  # fmt: skip
+        await self._store.run(calls.deliver(self._keys, delivery, delay_us=round(pause * 1e6)))

@@ -1,0 +1,185 @@
+"""Settling runs that somebody else has to decide about: overdue ones, and a dead child's.
+
+It decides as the worker does, with the same pure `decide`, and settles with the old token. The
+policy comes from the job's header, else from what workers publish of its function, else from the
+settings; the header is clear text, so no key is needed.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable, Iterable, Mapping
+from typing import Any
+
+from jobfleet.codec import read_header, seal_record
+from jobfleet.config import JobConfig
+from jobfleet.errors import EncodingError
+from jobfleet.functions.manifest import read_function
+from jobfleet.metrics.tally import Tally
+from jobfleet.outcome import Cancelled, Crashed, Outcome, Preempted, TimedOut, Witnessed
+from jobfleet.retry import Fail, Park, Policy, Release, Retry, Tries, decide, policy_of, with_header
+from jobfleet.store.aio import AsyncStore
+from jobfleet.store.calls import settle
+from jobfleet.store.calls.settle import Item
+from jobfleet.store.keys import Lane
+from jobfleet.store.records import Held
+
+log = logging.getLogger("jobfleet.reaper")
+DESCRIBED = (
+    "function", "name", "enqueued_at", "user", "session", "correlation_id", "tags", "metadata", "moved_from", "unique",
+    "group",
+)  # fmt: skip
+
+OutcomeOf = Callable[[Held], Outcome]
+
+
+class Overdue:
+    """Settles runs for those who cannot any more.
+
+    Args:
+        store: How.
+        config: Where defaults stand.
+        functions: What workers have published, by name; looked up at each use.
+        tally: Where it counts.
+        on_watched: Is told of a lane where a job ended that others wait for.
+    """
+
+    def __init__(
+        self,
+        store: AsyncStore,
+        config: JobConfig,
+        *,
+        functions: Callable[[], Mapping[str, bytes]],
+        tally: Tally,
+        on_watched: Callable[[Lane], None] = lambda _: None,
+    ) -> None:
+        self._store = store
+        self._config = config
+        self._functions = functions
+        self._tally = tally
+        self._on_watched = on_watched
+
+    async def settle(self, lane: Lane, held: Iterable[Held], now_us: int, outcome_of: OutcomeOf, *, guard: str) -> int:
+        """Decide about runs and settle them; how many were.
+
+        Args:
+            lane: Where they stand.
+            held: The runs.
+            now_us: Redis's time.
+            outcome_of: What became of each.
+            guard: ``TOKEN_STANDS`` for whoever knows the run is over, ``STILL_EXPIRED`` for the reaper.
+        """
+        rows = list(held)
+        count = 0
+        for at in range(0, len(rows), settle.CHUNK):
+            part = rows[at : at + settle.CHUNK]
+            outcomes = [outcome_of(one) for one in part]
+            items = [self._item(one, outcome, now_us, guard) for one, outcome in zip(part, outcomes, strict=True)]
+            answer = await self._store.run(settle.settle(lane, items))
+            if answer.watched:
+                self._on_watched(lane)
+            for one, item, outcome, letter in zip(part, items, outcomes, answer.letters, strict=True):
+                if letter in "sc":
+                    count += 1
+                    self._tell(lane, item, outcome)
+                    self._note(one, outcome)
+        return count
+
+    def _item(self, held: Held, outcome: Outcome, now_us: int, guard: str) -> Item:
+        header = _header(held.envelope)
+        tries = Tries.parse(held.tries)
+        try:
+            decision = decide(outcome, self._policy(header), tries, now_us)
+        except (TypeError, ValueError, ArithmeticError):  # written by no producer of ours: the settings decide
+            decision = decide(outcome, policy_of({}, self._config), tries, now_us)
+        match decision:
+            case Retry(delay_us, spent):
+                return settle.retry(held.id, held.token, delay_us=delay_us, tries=spent.dump(), guard=guard)
+            case Release(delay_us, changed):
+                kept = changed.dump() if changed is not None else ""
+                return settle.release(held.id, held.token, delay_us=delay_us, tries=kept, guard=guard)
+            case Fail():
+                return self._fail(held, header, decision, now_us, guard)
+            case Park() | _:
+                return settle.release(held.id, held.token, guard=guard)
+
+    def _fail(self, held: Held, header: Mapping[str, Any], decision: Fail, now_us: int, guard: str) -> Item:
+        duration = now_us - held.run.claimed
+        last = decision.tries.history[-1].split(" ", 2)[-1] if decision.tries.history else decision.reason
+        record = seal_record(
+            {
+                **{name: header[name] for name in DESCRIBED if name in header},
+                "error": last,
+                "error_type": str(decision.error_type),
+                "error_class": decision.reason,
+                "started_at": held.run.claimed,
+                "duration": duration,
+                "worker": held.run.child,
+                "attempt": Tries.parse(held.tries).attempt,
+                "retry_count": decision.tries.failures + decision.tries.crashes - 1,
+            }
+        )
+        return settle.fail(
+            held.id,
+            held.token,
+            record=record,
+            ttl_ms=round(self._config.failed_result_ttl * 1000),
+            duration_us=duration,
+            reason=decision.reason,
+            tries=decision.tries.dump(),
+            guard=guard,
+        )
+
+    def _policy(self, header: Mapping[str, Any]) -> Policy:
+        record = self._functions().get(str(header.get("function", "")))
+        options = read_function(record) if record is not None else {}
+        discards = (TimeoutError,) if options.get("discards_timeouts") else ()  # no other class travels
+        return with_header(policy_of(options, self._config, discard_on=discards), header)
+
+    def _tell(self, lane: Lane, item: Item, outcome: Outcome) -> None:
+        """Count what became of a run, as its worker would have."""
+        if item[0] == "fail":
+            self._tally.count("jobs_dead_lettered_total", (lane.queue, str(item[7])))
+        elif item[0] == "retry":
+            reason = {Preempted: "preempted", TimedOut: "error"}.get(type(outcome), "crash")
+            self._tally.count("jobs_retried_total", (lane.queue, reason))
+
+    def _note(self, held: Held, outcome: Outcome) -> None:
+        reason = outcome.reason if isinstance(outcome, Crashed | Witnessed) else "given back"
+        if isinstance(outcome, Preempted):
+            reason = "its lease expired"
+        elif isinstance(outcome, TimedOut):
+            reason = f"it did not end within {outcome.limit:g} s"
+        elif isinstance(outcome, Cancelled):
+            reason = f"cancelled by {outcome.by}"
+        log.warning("job.reaped job_id=%s token=%d child=%s %s", held.id, held.token, held.run.child, reason)
+
+
+def _header(envelope: bytes) -> dict[str, Any]:
+    try:
+        return read_header(envelope)
+    except EncodingError:
+        return {}
+
+
+def worker_of(child: str) -> str:
+    """The worker a child belongs to: ``<worker>.<number>``."""
+    return child.rpartition(".")[0]
+
+
+def is_in_caller(child: str) -> bool:
+    """Whether that is a worker in a process of the user's (`Fleet.run_worker`): a job can end it as a whole."""
+    return child.endswith(".0")  # a supervisor counts its children from 1
+
+
+class Published:
+    """What workers have published of functions, and who is present; looked up every few seconds."""
+
+    def __init__(self) -> None:
+        self.functions: Mapping[str, bytes] = {}
+        self.beats: Mapping[str, int] = {}
+
+    def present(self, child: str, now_us: int, gone_us: int) -> bool:
+        """Whether a child's worker was heard of lately."""
+        beat = self.beats.get(worker_of(child))
+        return beat is not None and now_us - beat <= gone_us

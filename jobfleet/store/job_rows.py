@@ -1,0 +1,113 @@
+"""What is found of jobs: the rows of listings, and where one job stands."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import NamedTuple
+
+from jobfleet.store.records import Run
+
+
+class Waiting(NamedTuple):
+    """A row of the listing of waiting jobs; `wrong` says what keeps it from being read."""
+
+    id: str
+    due: int
+    tries: str
+    envelope: bytes
+    wrong: str = ""
+
+
+class Running(NamedTuple):
+    """A row of the listing of running jobs; `wrong` says what keeps it from being read."""
+
+    id: str
+    deadline: int
+    run: Run
+    tries: str
+    envelope: bytes
+    progress: bytes
+    wrong: str = ""
+
+
+class Finished(NamedTuple):
+    """A row of the listing of finished jobs."""
+
+    entry: str
+    suffix: str
+    outcome: str
+    duration: int
+
+
+class DeadLetter(NamedTuple):
+    """A row of the dead letters."""
+
+    entry: str
+    id: str
+    reason: str
+    band: int
+    tries: str
+    meta: str
+    record: bytes
+    envelope: bytes
+
+
+@dataclass(frozen=True, slots=True)
+class Final:
+    """How a job ended: the clear line of `result:<id>`, and the record or envelope after it."""
+
+    status: str
+    at: int
+    token: int
+    started: int
+    child: str
+    by: str
+    reason: str
+    body: bytes
+    progress: bytes
+    cancel_at: int = 0
+    stage: str = ""
+
+    @property
+    def moved_to(self) -> str:
+        """The job that took its place in another queue; empty where none did."""
+        return self.reason.removeprefix("moved:") if self.reason.startswith("moved:") else ""
+
+
+@dataclass(frozen=True, slots=True)
+class Dead:
+    """A failed job whose result has gone, but not its dead letter."""
+
+    record: bytes
+    progress: bytes
+    reason: str
+    tries: str
+
+
+@dataclass(frozen=True, slots=True)
+class InRun:
+    """A running job."""
+
+    run: Run
+    progress: bytes
+    tries: str
+    envelope: bytes
+
+
+@dataclass(frozen=True, slots=True)
+class InWait:
+    """A waiting job."""
+
+    band: int
+    due: int
+    tries: str
+    envelope: bytes
+    progress: bytes
+
+
+@dataclass(frozen=True, slots=True)
+class Unknown:
+    """No such job."""
+
+
+Found = Final | Dead | InRun | InWait | Unknown

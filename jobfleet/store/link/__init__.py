@@ -1,0 +1,1 @@
+"""Links send commands and get replies in one exchange: the one place where bytes meet sockets."""

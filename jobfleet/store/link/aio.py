@@ -1,0 +1,211 @@
+"""The link of asyncio."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Iterator, Sequence
+from itertools import chain
+from typing import Any
+from weakref import WeakSet
+
+from redis.exceptions import ConnectionError as RedisConnectionError
+from redis.exceptions import RedisError
+
+from jobfleet.store.call import Command
+from jobfleet.store.connect import Target, async_connections
+from jobfleet.store.greeting import ASKED, Greeting, info_of
+from jobfleet.store.link.busypoll import AsyncBusyPoll
+from jobfleet.store.link.protocol import DROPPED, LATE, LINK_ERRORS, answered, fill, packed
+
+
+class AsyncSocketLink:
+    """A pool of asyncio connections for one event loop."""
+
+    def __init__(
+        self,
+        at: Target,
+        *,
+        connect_timeout: float,
+        socket_timeout: float,
+        busy_poll: float = 0.0,
+        needs_primary: bool = False,
+    ) -> None:
+        self.busy_poll = AsyncBusyPoll(busy_poll)
+        self._make = async_connections(at, connect_timeout=connect_timeout)
+        self._fake = at.fake
+        self._timeout = socket_timeout
+        self._idle: list[Any] = []
+        self._blocking: list[Any] = []
+        self._open: WeakSet[Any] = WeakSet()
+        self._greeting = Greeting(needs_primary=needs_primary)
+        self._closed = False
+
+    async def exchange(self, commands: Sequence[Command]) -> list[Any]:
+        """Send commands in one pipeline; a reply or an exception for each."""
+        if not commands:  # an empty write would stay in a transport of Python 3.12 and later, which then never closes
+            return []
+        replies: list[Any] = []
+        connection = None
+        try:
+            async with asyncio.timeout(self._timeout):
+                connection = self._idle.pop() if self._idle else await self._connect()
+                if self._fake:
+                    for command in commands:
+                        await connection.send_command(*command)
+                        replies.append(await _aread(connection))
+                else:
+                    await connection.send_packed_command(packed(connection, commands), check_health=False)
+                    await self._read_all(connection, commands, replies)
+        except LINK_ERRORS as error:
+            await _drop(connection)
+            await self._drop_idle()
+            return fill(replies, commands, error)
+        except BaseException:
+            await _drop(connection)
+            raise
+        await self._keep(connection, self._idle)
+        return replies
+
+    async def _read_all(self, connection: Any, commands: Sequence[Command], replies: list[Any]) -> None:
+        self.busy_poll.sent()
+        try:
+            for _ in commands:
+                replies.append(await _aread(connection))  # noqa: PERF401 - what came before an error stays
+        finally:
+            self.busy_poll.done()
+
+    async def exchange_as_made(self, parts: Iterator[Sequence[Command]]) -> list[Any]:
+        """Send each part, none of them empty, as soon as it is made; then a reply or an exception for each command."""
+        if self._fake:
+            return await self.exchange(list(chain.from_iterable(parts)))
+        sent: list[Command] = []
+        replies: list[Any] = []
+        connection = None
+        now = asyncio.get_running_loop().time
+        try:
+            async with asyncio.timeout(self._timeout) as limit:
+                for part in parts:
+                    sent += part
+                    limit.reschedule(now() + self._timeout)  # making it may have taken long
+                    connection = connection or (self._idle.pop() if self._idle else await self._connect())
+                    await connection.send_packed_command(packed(connection, part), check_health=False)
+                for _ in sent:
+                    replies.append(await _aread(connection))  # noqa: PERF401 - what came before an error stays
+        except LINK_ERRORS as error:
+            await _drop(connection)
+            await self._drop_idle()
+            sent += chain.from_iterable(parts)
+            return fill(replies, sent, error)
+        except BaseException:
+            await _drop(connection)
+            raise
+        if connection is not None:
+            await self._keep(connection, self._idle)
+        return replies
+
+    async def block(self, commands: Sequence[Command], timeout: float) -> list[Any]:
+        """Send commands in one pipeline, the first of which may block for `timeout` seconds; likewise.
+
+        It has a connection of its own.
+        """
+        replies: list[Any] = []
+        connection = None
+        try:
+            async with asyncio.timeout(timeout + min(self._timeout, LATE)):
+                connection = self._blocking.pop() if self._blocking else await self._connect()
+                if self._fake:
+                    for command in commands:
+                        await connection.send_command(*command)
+                else:
+                    await connection.send_packed_command(packed(connection, commands), check_health=False)
+                for _ in commands:
+                    replies.append(await _aread(connection))  # noqa: PERF401 - what came before an error stays
+        except LINK_ERRORS as error:
+            await _drop(connection)
+            await self._drop_idle()
+            return fill(replies, commands, error)
+        except BaseException:  # cancelled while blocking: the connection must go, or it eats a later wake-up
+            await _drop(connection)
+            raise
+        await self._keep(connection, self._blocking)
+        return replies
+
+    async def _connect(self) -> Any:
+        if self._closed:
+            raise RedisConnectionError("this store is closed")
+        connection = self._make()
+        try:
+            await connection.connect()
+            if self._greeting.is_due and not self._fake:
+                await self._greet(connection)
+        except BaseException:
+            await _drop(connection)
+            raise
+        return connection
+
+    async def _greet(self, connection: Any) -> None:
+        await connection.send_command(*ASKED)
+        info = info_of(await connection.read_response(disable_decoding=True))
+        refusal = self._greeting.refuses(info)
+        if self._greeting.hear(info) or refusal is not None:
+            for older in list(self._open):  # those in use, too: who waits for an answer there asks again here
+                await _drop(older)
+            self._idle.clear()
+            self._blocking.clear()
+        if refusal is not None:
+            raise refusal
+        self._open.add(connection)
+
+    @property
+    def server(self) -> str | None:
+        """Which server the connections lead to; None where that is not known."""
+        return self._greeting.server
+
+    async def look_again(self) -> None:
+        """See which server the address leads to now; connections that lead to another one are let go.
+
+        That takes a new connection, which replaces the eldest of those that are kept.
+        """
+        if self._fake:
+            return
+        try:
+            async with asyncio.timeout(self._timeout):
+                connection = await self._connect()
+        except LINK_ERRORS:
+            return  # whoever asks something next is told
+        if self._idle:
+            await _drop(self._idle.pop(0))
+        await self._keep(connection, self._idle)
+
+    async def _keep(self, connection: Any, pool: list[Any]) -> None:
+        if self._closed:
+            await _drop(connection)
+        else:
+            pool.append(connection)
+
+    async def close(self) -> None:
+        """Let the connections go."""
+        self._closed = True
+        await self._drop_idle()
+        blocking, self._blocking = self._blocking, []
+        for connection in blocking:
+            await _drop(connection)
+
+    async def _drop_idle(self) -> None:
+        idle, self._idle = self._idle, []
+        for connection in idle:
+            await _drop(connection)
+
+
+async def _aread(connection: Any) -> Any:
+    try:
+        return await connection.read_response(disable_decoding=True)
+    except DROPPED:
+        raise
+    except RedisError as error:
+        return answered(error)
+
+
+async def _drop(connection: Any) -> None:
+    if connection is not None:
+        await connection.disconnect(nowait=True)

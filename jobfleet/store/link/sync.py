@@ -1,0 +1,123 @@
+"""The link of programs that block."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator, Sequence
+from itertools import chain
+from typing import Any
+
+from redis.exceptions import RedisError
+
+from jobfleet.store.call import Command
+from jobfleet.store.connect import Target, connections
+from jobfleet.store.greeting import ASKED, Greeting, info_of
+from jobfleet.store.link.busypoll import BusyPoll
+from jobfleet.store.link.protocol import DROPPED, LINK_ERRORS, answered, fill, packed
+
+
+class SocketLink:
+    """A pool of synchronous connections; safe for threads, and after a fork."""
+
+    def __init__(self, at: Target, *, connect_timeout: float, socket_timeout: float, busy_poll: float = 0.0) -> None:
+        self.busy_poll = BusyPoll(busy_poll)
+        self._make = connections(at, connect_timeout=connect_timeout, socket_timeout=socket_timeout)
+        self._fake = at.fake
+        self._idle: list[Any] = []
+        self._pid = os.getpid()
+        self._greeting = Greeting(needs_primary=False)  # a write tells, and reads may be asked of a replica
+
+    def exchange(self, commands: Sequence[Command]) -> list[Any]:
+        """Send commands in one pipeline; a reply or an exception for each."""
+        if not commands:
+            return []
+        replies: list[Any] = []
+        connection = None
+        try:
+            connection = self._take()
+            if self._fake:
+                _exchange_fake(connection, commands, replies)
+            else:
+                connection.send_packed_command(packed(connection, commands), check_health=False)
+                self.busy_poll.look(connection)
+                for _ in commands:
+                    replies.append(_read(connection))  # noqa: PERF401 - what came before an error stays
+        except LINK_ERRORS as error:
+            if connection is not None:
+                connection.disconnect()
+            self.close()  # what broke one has broken the idle ones, too: they must not fail a call each
+            return fill(replies, commands, error)
+        except BaseException:
+            if connection is not None:
+                connection.disconnect()
+            raise
+        self._idle.append(connection)
+        return replies
+
+    def exchange_as_made(self, parts: Iterator[Sequence[Command]]) -> list[Any]:
+        """Send each part, none of them empty, as soon as it is made; then a reply or an exception for each command."""
+        if self._fake:
+            return self.exchange(list(chain.from_iterable(parts)))
+        sent: list[Command] = []
+        replies: list[Any] = []
+        connection = None
+        try:
+            for part in parts:
+                sent += part
+                connection = connection or self._take()
+                connection.send_packed_command(packed(connection, part), check_health=False)
+            for _ in sent:
+                replies.append(_read(connection))  # noqa: PERF401 - what came before an error stays
+        except LINK_ERRORS as error:
+            if connection is not None:
+                connection.disconnect()
+            self.close()
+            sent += chain.from_iterable(parts)  # the rest is made, so that it can be sent again
+            return fill(replies, sent, error)
+        except BaseException:
+            if connection is not None:
+                connection.disconnect()
+            raise
+        if connection is not None:
+            self._idle.append(connection)
+        return replies
+
+    def _take(self) -> Any:
+        if self._pid != os.getpid():  # a forked child must not share its parent's sockets
+            self._idle, self._pid = [], os.getpid()
+        try:
+            return self._idle.pop()
+        except IndexError:
+            return self._connect()
+
+    def _connect(self) -> Any:
+        connection = self._make()
+        try:
+            connection.connect()
+            if self._greeting.is_due and not self._fake:
+                connection.send_command(*ASKED)
+                self._greeting.hear(info_of(connection.read_response(disable_decoding=True)))
+        except BaseException:
+            connection.disconnect()
+            raise
+        return connection
+
+    def close(self) -> None:
+        """Let the connections go."""
+        while self._idle:
+            self._idle.pop().disconnect()
+
+
+def _read(connection: Any) -> Any:
+    try:
+        return connection.read_response(disable_decoding=True)
+    except DROPPED:
+        raise
+    except RedisError as error:
+        return answered(error)
+
+
+def _exchange_fake(connection: Any, commands: Sequence[Command], replies: list[Any]) -> None:
+    for command in commands:
+        connection.send_command(*command)
+        replies.append(_read(connection))

@@ -1,0 +1,339 @@
+"""A child's process: loads the user's modules, runs the engine, obeys its supervisor.
+
+Started as ``python -m jobfleet.worker.child.main COMMANDS REPORTS BOARD STACKS`` with four inherited
+descriptors. It is a composition root: settings come in the first frame.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import faulthandler
+import logging
+import os
+import signal
+import sys
+import traceback
+from collections.abc import AsyncIterator, Coroutine
+from contextlib import suppress
+from functools import partial
+from types import ModuleType
+from typing import Any
+
+from jobfleet.client.offered import offer_settings
+from jobfleet.clock import boottime
+from jobfleet.config import JobConfig
+from jobfleet.errors import ConfigError, JobfleetError
+from jobfleet.functions.manifest import function_record
+from jobfleet.functions.registry import REGISTRY, Registry
+from jobfleet.logs import set_up_logs
+from jobfleet.metrics.tally import Mute, Tally, tally_for
+from jobfleet.outcome import Cancelled, TimedOut
+from jobfleet.services.modules import load_modules
+from jobfleet.store.aio import AsyncStore
+from jobfleet.store.connect import target
+from jobfleet.store.keys import Keyspace
+from jobfleet.worker.child.engine import Engine
+from jobfleet.worker.child.recycling import Wear
+from jobfleet.worker.child.supervisor_watch import Attention
+from jobfleet.worker.ipc.exit_codes import EXIT_RECYCLED, EXIT_USAGE
+from jobfleet.worker.ipc.frames import Sender, frames
+from jobfleet.worker.ipc.kinds import kind_of
+from jobfleet.worker.ipc.lease_board import Board
+from jobfleet.worker.ipc.served_queues import Serving
+from jobfleet.worker.run.current_run import CURRENT
+from jobfleet.worker.run.handlers import Handlers
+from jobfleet.worker.run.log_capture import keep_capturing, start_capture
+from jobfleet.worker.run.run import Run
+from jobfleet.worker.run.stop_ladder import Verdict
+
+log = logging.getLogger("jobfleet.worker")
+STATE_EVERY = 1.0
+ORPHAN_SHARE = 0.6
+"""What share of a lease an orphaned child still has for sure: a third may have gone since the last renewal."""
+ORPHAN_LEFT = 5.0
+"""Seconds beyond a lease that an orphan has to give back what it holds: Redis may be away, too."""
+SHOWN = 16_384
+"""Characters of a traceback that are shown; they must fit into the pipe at once."""
+
+
+class Child:
+    """One child, from its first frame to its exit code.
+
+    Args:
+        commands: Frames from the supervisor.
+        reports: The way to the supervisor.
+        board: What it shares with it.
+    """
+
+    def __init__(self, commands: AsyncIterator[list[Any]], reports: Sender, board: Board) -> None:
+        self._commands = commands
+        self._reports = reports
+        self._board = board
+        self._tally: Tally = Mute()
+        self._over = asyncio.Event()
+        self._hurry = asyncio.Event()
+        self._grace: float | None = None
+        self._exit_code = 0
+
+    async def run(self) -> int:
+        """Live; answer the exit code."""
+        _, child, settings, modules, app_dir, quiet = await anext(self._commands)
+        config = JobConfig(**settings)
+        set_up_logs(config, worker=child, current=CURRENT.get)
+        sys.dont_write_bytecode |= config.reload  # it tells changes by the second: two within one would be one
+        offer_settings(config)
+        loaded = self._load(modules, app_dir)
+        if loaded is None:
+            return EXIT_USAGE
+        start_capture(owns_process=True)  # now, so that logging.basicConfig in a module finds no handler
+        modules_loaded, registry = loaded
+        self._config, self._keys, self._functions = config, Keyspace(config.namespace), registry.functions
+        self._serving = Serving(registry.functions, chosen=config.queues, plain=lambda: int(config.allow_undecorated))
+        self._report_functions()
+        handlers = Handlers(registry, modules_loaded, config)
+        self._grace = config.grace
+        self._tally = tally_for(config.metrics_port)
+        self._store = store = AsyncStore(
+            target(config.url),
+            patience=None,
+            connect_timeout=config.connect_timeout,
+            socket_timeout=config.socket_timeout,
+            recorder=self._tally if self._tally.is_on else None,
+            needs_primary=True,
+        )
+        self._engine = Engine(
+            config,
+            handlers,
+            child=child,
+            board=self._board,
+            store=store,
+            tally=self._tally,
+            modules=modules,
+            with_wards=True,
+            on_buried=self._buried,
+            on_condemned=self._condemned,
+        )
+        self._wear = Wear(config, self._engine)
+        self._engine.limit(config.max_jobs, on_spent=lambda: self._retire("jobs"))
+        self._turn()
+        lanes = await self._serving.lanes(store, self._keys, config)
+        self._engine.be(self._kind)
+        await self._engine.elsewhere.look()
+        if quiet:
+            await self._engine.quiet()
+            self._engine.serve(lanes)
+        else:
+            self._engine.start(lanes)
+        self._reports.send("serving")
+        obeying = asyncio.ensure_future(self._obey())
+        telling = asyncio.ensure_future(self._tell())
+        await self._over.wait()
+        await self._engine.drain(self._grace, hurry=self._hurry)
+        telling.cancel()
+        self._report_state()
+        obeying.cancel()
+        await store.close()
+        self._turning.cancel()
+        self._board.turn(0.0)
+        return self._exit_code
+
+    def _load(self, modules: list[str], app_dir: str) -> tuple[list[ModuleType], Registry] | None:
+        """Import the user's modules; what it refuses goes to the supervisor."""
+        try:
+            loaded, registry = load_modules(modules, app_dir)
+        except ConfigError as error:
+            self._reports.send("refused", str(error), "")
+            return None
+        except BaseException as error:  # noqa: BLE001 - whatever the user's module raises while it is imported
+            shown = "".join(traceback.format_exception(type(error), error, _users_frames(error)))
+            what = f"Importing {', '.join(modules)} failed: {type(error).__name__}."
+            self._reports.send("refused", what, shown.encode("utf-8", "replace").decode()[-SHOWN:])
+            return None
+        return loaded, registry or REGISTRY
+
+    def _report_functions(self) -> None:
+        """Tell the supervisor which functions are known here, and which queues are served."""
+        known = {name: function_record(function) for name, function in list(self._functions.items())}
+        self._kind = kind_of(self._functions, self._serving.queues)
+        self._reports.send("ready", known, self._serving.queues, *self._kind)
+
+    async def _look_for_functions(self) -> None:
+        """Publish functions that were registered since the last look, and serve their queues."""
+        before = self._serving.queues
+        if self._serving.look():
+            self._report_functions()
+            self._engine.be(self._kind)
+            if self._serving.queues != before:
+                self._engine.serve(await self._serving.lanes(self._store, self._keys, self._config))
+
+    async def _obey(self) -> None:
+        attention = Attention(
+            max(self._config.renewal, 3 * self._config.alive_every),
+            on_change=self._engine.attend,
+        )
+        async for word, *rest in self._commands:
+            attention.heard()
+            match word, rest:
+                case "renewed", [until, pairs]:
+                    self._engine.renewed(map(tuple, pairs), until)
+                case "lost", [pairs]:
+                    self._engine.lost(map(tuple, pairs))
+                case "cancel", [job_id, token, by]:
+                    self._engine.cancel((job_id, token), by)
+                case "server", [server]:
+                    if self._store.server not in (None, server):
+                        self._looking = asyncio.ensure_future(self._store.look_again())
+                case (("lanes" | "kinds"), [news]):
+                    self._learn(word, news)
+                case "quiet", []:
+                    await self._engine.quiet()
+                case "resume", [] if not self._over.is_set():
+                    self._engine.resume()
+                case "drain", [grace]:
+                    self._drain(grace)
+                case "hurry", []:
+                    self._hurry.set()
+        attention.stop()
+        log.error("worker.orphaned its supervisor is gone: claiming no more")
+        self._drain(self._config.lease * ORPHAN_SHARE)
+        asyncio.get_running_loop().call_later(self._config.lease + ORPHAN_LEFT, os._exit, 1)
+
+    async def _tell(self) -> None:
+        """Tell the supervisor every second what goes on; leave when there is reason to."""
+        while True:
+            await asyncio.sleep(0.05 if self._config.burst else STATE_EVERY)
+            self._report_state()
+            await self._look_for_functions()
+            keep_capturing()
+            if self._config.burst and self._engine.is_idle:
+                self._grace = 0.0
+                self._over.set()
+            if reason := self._wear.reason:
+                self._retire(reason)
+
+    def _learn(self, word: str, news: Any) -> None:
+        """Take news of the fleet: how many lanes queues have, or which kinds of workers live."""
+        if word == "kinds":
+            self._engine.elsewhere.heard(news)
+            return
+        queues = self._serving.queues
+        self._engine.serve([self._keys.lane(queue, at) for queue in queues for at in range(news.get(queue, 1))])
+
+    def _retire(self, reason: str) -> None:
+        """Ask for a successor; with it comes the word to drain."""
+        if not self._over.is_set():
+            self._exit_code = EXIT_RECYCLED
+            self._reports.send("retire", reason)
+
+    def _drain(self, grace: float | None) -> None:
+        """End, or end sooner than was thought."""
+        if not self._over.is_set():
+            self._grace = grace
+            self._over.set()
+        elif grace is not None:
+            asyncio.get_running_loop().call_later(grace, self._hurry.set)
+
+    def _turn(self) -> None:
+        """Show the supervisor that the loop turns."""
+        self._board.turn(boottime())
+        self._turning = asyncio.get_running_loop().call_later(self._config.hang_after / 4, self._turn)
+
+    def _report_state(self) -> None:
+        if self._tally.is_on:
+            self._engine.count_starts()
+        self._reports.send("state", self._engine.running, self._tally.take())
+        if self._tally.is_on:
+            self._reports.send("pulse", self._engine.pulse)
+
+    def _condemned(self, run: Run, verdict: Verdict) -> None:
+        """Ask the supervisor for the end of this process: nothing less ends that run."""
+        match verdict:
+            case TimedOut(limit):
+                self._reports.send("condemned", run.id, run.token, "timeout", limit)
+            case Cancelled(by):
+                self._reports.send("condemned", run.id, run.token, "cancelled", by)
+
+    def _buried(self) -> None:
+        log.error("worker.buried the fleet believes this child dead: leaving")
+        self._exit_code = 1
+        self._over.set()
+
+
+def _users_frames(error: BaseException) -> Any:
+    """The traceback without the frames of the import machinery and of jobfleet."""
+    frame = error.__traceback__
+    ours = ("importlib", "jobfleet/worker", "jobfleet/services")
+    while frame is not None and any(part in frame.tb_frame.f_code.co_filename for part in ours):
+        frame = frame.tb_next
+    return frame or (None if isinstance(error, SyntaxError) else error.__traceback__)  # which names its place itself
+
+
+def run_loop(main: Coroutine[Any, Any, int]) -> int:
+    """Run a coroutine on the fastest loop there is.
+
+    Where a job has stopped the loop, the process ends at once: to end it in good order would cancel its neighbours,
+    and their ends would be charged to them.
+    """
+    factory = None
+    with suppress(ImportError):
+        import uvloop
+
+        factory = uvloop.new_event_loop
+    with asyncio.Runner(loop_factory=factory) as runner:
+        try:
+            return runner.run(main)
+        except JobfleetError:
+            raise
+        except BaseException:
+            log.exception("worker.broken its event loop has ended")
+            _flush()
+            os._exit(1)
+
+
+def _flush() -> None:
+    """Show what was printed; a job may have closed the streams."""
+    for stream in (sys.stdout, sys.stderr):
+        with suppress(ValueError, OSError, AttributeError):
+            stream.flush()
+
+
+def _keep_to_itself(*descriptors: int) -> None:
+    """Keep pipes and memory out of what jobs start: the supervisor waits for the end of the last who holds them."""
+    for descriptor in descriptors:
+        os.set_inheritable(descriptor, False)
+    os.register_at_fork(after_in_child=partial(_close, descriptors))
+
+
+def _close(descriptors: tuple[int, ...]) -> None:
+    for descriptor in descriptors:
+        with suppress(OSError):
+            os.close(descriptor)
+
+
+def main() -> None:
+    """Be a child."""
+    commands, reports, board, stacks = (int(number) for number in sys.argv[1:5])
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # the terminal's Ctrl-C is the supervisor's to handle
+    for number in (signal.SIGTERM, signal.SIGTSTP, signal.SIGQUIT, signal.SIGHUP):
+        signal.signal(number, signal.SIG_IGN)
+    faulthandler.enable()
+    faulthandler.register(signal.SIGUSR1, file=stacks, all_threads=True)  # the supervisor reads it, and says whose
+    sender = Sender(reports)
+    shared = Board(board)
+    os.close(board)
+    _keep_to_itself(commands, reports, stacks)
+
+    async def live() -> int:
+        return await Child(frames(commands), sender, shared).run()
+
+    try:
+        code = run_loop(live())
+    except JobfleetError as error:
+        sender.send("refused", str(error), "")
+        code = EXIT_USAGE
+    _flush()
+    sys.exit(code)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,1 @@
+"""Processes that run jobs apart from their child."""

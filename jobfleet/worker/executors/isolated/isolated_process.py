@@ -1,0 +1,183 @@
+"""`Cell`: one isolated process, as the worker's process sees it: started, spoken to, killed, reaped."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import os
+import socket
+import subprocess
+import sys
+import threading
+from collections.abc import Callable, Mapping
+from typing import Any
+
+from jobfleet.worker.executors.isolated.channel import Line
+from jobfleet.worker.executors.isolated.process_group import kill_all
+from jobfleet.worker.executors.isolated.rlimits import oom_kills
+
+log = logging.getLogger("jobfleet.worker")
+UNKNOWN = 255
+DIED = "died"
+"""The word for its death, which nobody but its watcher says."""
+PROGRAM = "jobfleet.worker.executors.isolated.main"
+
+
+class Cell:
+    """One isolated process. It is a fresh interpreter, and leads a process group of its own.
+
+    Args:
+        hello: The first frame: what it is to load.
+        max_payload: Bytes of the largest payload or result.
+        environment: Further variables.
+        on_death: Is told of its end, once, after its last frame, with its exit code.
+
+    Attributes:
+        pid: Its process.
+        kept_for: The function that it is set up for, and its limit of memory; empty while it suits any.
+        is_fresh: Whether it has run nothing yet.
+        is_ready: Whether its modules are loaded.
+        refusal: Why it could not load them.
+        garbage: What was wrong with what it has written on its line, which has ended it.
+        on_frame: Takes its frames.
+        oom_kills: How many deaths for memory the control group had counted when it was started.
+        cpu_used: Seconds of CPU time that it had used when it ended.
+    """
+
+    def __init__(
+        self,
+        hello: list[Any],
+        *,
+        max_payload: int,
+        environment: Mapping[str, str],
+        on_death: Callable[[Cell, int], None],
+    ) -> None:
+        self.kept_for = ""
+        self.is_fresh = True
+        self.is_ready = False
+        self.refusal: str | None = None
+        self.garbage: str | None = None
+        self.on_frame: Callable[[list[Any]], None] | None = None
+        self.oom_kills = oom_kills()
+        self.cpu_used = 0.0
+        self._on_death = on_death
+        self._loop = asyncio.get_running_loop()
+        self._is_over = False
+        ours, theirs = socket.socketpair()
+        held, self._lifeline = os.pipe()
+        given = (theirs.fileno(), held)
+        words = [*map(str, given), str(os.getpid()), str(max_payload)]
+        try:
+            self._process = subprocess.Popen(
+                [sys.executable, "-m", PROGRAM, *words],
+                pass_fds=given,
+                stdin=subprocess.DEVNULL,
+                process_group=0,
+                env={**os.environ, **environment} if environment else None,
+            )
+        except BaseException:
+            ours.close()
+            os.close(self._lifeline)
+            raise
+        finally:
+            theirs.close()
+            os.close(held)
+        self.pid = self._process.pid
+        self._line = Line(ours, max_payload, self._heard, self._garbled)
+        self._line.send(*hello)
+        self._watch()
+
+    def send(self, *frame: Any) -> None:
+        """Send it a frame."""
+        if not self._is_over:
+            self._line.send(*frame)
+
+    def signal(self, number: int) -> None:
+        """Send the process a signal, not its group."""
+        if not self._is_over:
+            os.kill(self.pid, number)
+
+    def dismiss(self) -> None:
+        """Let it leave by itself, closing what it has opened; whoever says so kills it if it does not."""
+        self.send("leave")
+
+    def has_ended(self) -> bool:
+        """Whether its process has ended, be it told or not."""
+        if self._is_over:
+            return True
+        try:
+            return os.waitid(os.P_PID, self.pid, os.WEXITED | os.WNOHANG | os.WNOWAIT) is not None
+        except (ChildProcessError, AttributeError):  # AttributeError: macOS before Python 3.13 cannot ask
+            return True
+
+    def kill(self) -> None:
+        """Kill it, and all that it has started; its death is told as any other."""
+        if not self._is_over:
+            kill_all(self.pid)
+
+    def close(self) -> None:
+        """Kill and reap it now; nobody is told."""
+        self._on_death, self.on_frame = _unheard, None
+        if not self._is_over:
+            kill_all(self.pid)
+            self._died()
+
+    def _garbled(self, error: Exception) -> None:
+        """It has written what is no frame: nothing it says can be believed any more, so it ends."""
+        self.garbage = f"{type(error).__name__}: {error}"[:200]
+        log.warning("isolated.garbled pid=%d %s", self.pid, self.garbage)
+        self.kill()
+
+    def _heard(self, frame: list[Any]) -> None:
+        if not isinstance(frame, list) or not frame or not isinstance(frame[0], str) or frame[0] == DIED:
+            raise ValueError(f"{frame!r:.80} is no frame")
+        if frame[0] == "ready":
+            self.is_ready = True
+        elif frame[0] == "refused":
+            self.refusal = frame[1]
+        elif self.on_frame is not None:
+            self.on_frame(frame)
+
+    def _watch(self) -> None:
+        """Have its death told on the loop; who else waits for children here does so by their ids."""
+        self._pidfd: int | None = None
+        if hasattr(os, "pidfd_open"):
+            try:
+                self._pidfd = os.pidfd_open(self.pid)
+            except OSError:  # an older kernel, or no descriptors left
+                self._pidfd = None
+        if self._pidfd is not None:
+            self._loop.add_reader(self._pidfd, self._died)
+        else:
+            threading.Thread(target=self._await, name=f"jobfleet-watch-{self.pid}", daemon=True).start()
+
+    def _await(self) -> None:
+        try:
+            os.waitid(os.P_PID, self.pid, os.WEXITED | os.WNOWAIT)
+            self._loop.call_soon_threadsafe(self._died)
+        except (ChildProcessError, RuntimeError):  # reaped by `close`, or the loop is closed
+            return
+
+    def _died(self) -> None:
+        """Its process has ended: end its group while its id is still its own, reap it, let everything go."""
+        if self._is_over:
+            return
+        self._is_over = True
+        if self._pidfd is not None:
+            self._loop.remove_reader(self._pidfd)
+            os.close(self._pidfd)
+        kill_all(self.pid)
+        try:
+            _, status, usage = os.wait4(self.pid, 0)
+            code, self.cpu_used = os.waitstatus_to_exitcode(status), usage.ru_utime + usage.ru_stime
+        except ChildProcessError:  # a job of this process has waited for every child there is
+            code = UNKNOWN
+        self._process.returncode = code
+        self._line.read_all()
+        self._line.close()
+        os.close(self._lifeline)
+        self._on_death(self, code)
+
+
+def _unheard(_cell: Cell, _code: int) -> None:
+    """Nobody asks any more."""

@@ -1,0 +1,225 @@
+"""What an isolated process does: it loads the user's modules, and runs one job after another in its main thread.
+
+One thread hears the line, one writes to it. A stop reaches a coroutine as `asyncio.CancelledError`, and
+a plain function as `JobCancelled`, raised by a signal handler, so that it interrupts ``time.sleep`` too.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import queue
+import signal
+import threading
+from collections.abc import Callable, Iterator
+from typing import Any
+
+from jobfleet.clock import boottime
+from jobfleet.codec import Limits, encode, open_envelope
+from jobfleet.config import JobConfig
+from jobfleet.errors import JobCancelled
+from jobfleet.functions.isolation import size_text
+from jobfleet.model import split_id
+from jobfleet.store.keys import Keyspace
+from jobfleet.store.records import Grant
+from jobfleet.worker.executors.isolated import rlimits
+from jobfleet.worker.executors.isolated.channel import Talker
+from jobfleet.worker.executors.isolated.loading import find, flush, loop_factory, missing
+from jobfleet.worker.executors.isolated.process_group import end_group, has_children
+from jobfleet.worker.executors.isolated.remote_error import Told, tell
+from jobfleet.worker.executors.isolated.remote_run import IsolatedRun
+from jobfleet.worker.run.arguments import inject
+from jobfleet.worker.run.context import context_of
+from jobfleet.worker.run.current_run import CURRENT
+from jobfleet.worker.run.handlers import Handler, Handlers
+from jobfleet.worker.run.resources import Resources
+
+INTERRUPT = signal.SIGUSR2
+CLOSING = 0.3
+"""Seconds that resources may take to close; the worker's process waits little longer."""
+LEFTOVERS = 1.0
+"""Seconds that tasks which a coroutine left behind may take to end."""
+
+
+class Harness:
+    """Runs the jobs of one isolated process.
+
+    Args:
+        frames: What comes down the line.
+        talker: The way up.
+        child: The child whose jobs it runs.
+        config: The settings.
+        handlers: The functions.
+    """
+
+    def __init__(
+        self, frames: Iterator[list[Any]], talker: Talker, child: str, config: JobConfig, handlers: Handlers
+    ) -> None:
+        self._handlers = handlers
+        self._frames = frames
+        self._talker = talker
+        self._child = child
+        self._config = config
+        self._keys = Keyspace(config.namespace)
+        self._limits = Limits(max_bytes=config.max_payload, max_depth=config.max_depth)
+        self._jobs: queue.SimpleQueue[tuple[IsolatedRun, dict[str, Any]] | None] = queue.SimpleQueue()
+        self._latest: IsolatedRun | None = None
+        self._run: IsolatedRun | None = None
+        self._is_armed = False
+        self._task: asyncio.Task[Any] | None = None
+        self._loops: asyncio.Runner | None = None
+        self._resources = Resources()
+        self._main = threading.main_thread().ident or 0
+        self._is_bound_for_good = False
+
+    def serve(self) -> None:
+        """Run jobs until this process is told to leave; it ends with the worker's process in any case."""
+        self._take_signals()
+        threading.Thread(target=self._hear, name="jobfleet-hearer", daemon=True).start()
+        while (job := self._jobs.get()) is not None:
+            run, order = job
+            self._run = run
+            told = self._carry_out(run, order)
+            self._run = None
+            flush()
+            self._talker.send("ended", run.number, told, not has_children() and not self._is_bound_for_good)
+            del job, run, order, told
+        if self._loops is not None:
+            self._loops.run(self._resources.close(CLOSING))
+            self._loops.close()
+
+    def _hear(self) -> None:
+        try:
+            for word, *rest in self._frames:
+                if word == "run":
+                    number, order = rest
+                    grant = Grant(*order["grant"])
+                    place = split_id(grant.id)
+                    lane = self._keys.lane(place.queue, place.lane)
+                    run = IsolatedRun(number, lane, grant, self._talker, self._limits)
+                    run.parents = [tuple(row) for row in order["parents"]]
+                    self._latest = run
+                    self._jobs.put((run, order))
+                elif word == "leave":
+                    self._jobs.put(None)
+                elif self._latest is not None and rest[0] == self._latest.number:
+                    self._take(self._latest, word, *rest[1:])
+        finally:  # also when hearing fails: a process that can't be told to stop must not stay
+            end_group()
+
+    def _take(self, run: IsolatedRun, word: str, *rest: Any) -> None:
+        if word == "answer":
+            number, value, error = rest
+            run.answered(number, value, tuple(error) if error else None)
+            return
+        cancel_by, why = rest
+        run.flag(cancel_by, why)
+        if word == "stop":
+            run.is_stopped = True
+            signal.pthread_kill(self._main, INTERRUPT)
+            if self._loops is not None:
+                self._loops.get_loop().call_soon_threadsafe(self._cancel, run)
+
+    def _take_signals(self) -> None:
+        signal.signal(INTERRUPT, self._interrupt)
+        signal.signal(signal.SIGTERM, signal.SIG_DFL)
+
+    def _interrupt(self, *_: object) -> None:
+        """Raise in whatever the main thread does, once a job, if it is to stop."""
+        if self._is_armed and self._run is not None and self._run.is_stopped:
+            self._is_armed = False
+            raise JobCancelled(f"{self._run.id} is to stop: {self._run.must_stop}.", job_id=self._run.id)
+
+    def _cancel(self, run: IsolatedRun) -> None:
+        if self._run is run and self._task is not None:
+            self._task.cancel()
+
+    def _carry_out(self, run: IsolatedRun, order: dict[str, Any]) -> Told:
+        try:
+            handler = find(self._handlers, order)
+        except Exception as error:  # noqa: BLE001 - whatever the user's module raises while it is imported
+            return missing(order, error)
+        if boottime() >= order["until"]:  # the modules took long to load, or this process, or the worker's, was frozen
+            asyncio.run(run.stands())
+            if run.must_stop is not None:
+                return self._tell(JobCancelled(f"{run.id} was not started: {run.must_stop}.", job_id=run.id), handler)
+        self._take_signals()  # each time: an earlier job may have thought otherwise
+        rlimits.be_nice(order["nice"])
+        memory, bounds = order["memory"], rlimits.Bounds()
+        try:
+            with rlimits.bounded(memory, order["cpu"]) as bounds:
+                value = self._call(run, handler)
+            return {"how": "value", "value": encode(value, limits=self._limits, what="result")}
+        except MemoryError as error:
+            if memory:
+                return {"how": "oom", "reason": f"memory limit of {size_text(memory)} (rlimit)"}
+            return self._tell(error, handler)
+        except BaseException as error:  # noqa: BLE001 - whatever the user's code raises is an outcome
+            return self._tell(error, handler)
+        finally:
+            self._is_bound_for_good |= not bounds.is_lifted
+
+    def _tell(self, error: BaseException, handler: Handler) -> Told:
+        return tell(error, handler.policy, traceback_bytes=self._config.traceback_bytes)
+
+    def _call(self, run: IsolatedRun, handler: Handler) -> Any:
+        """Call the function."""
+        opened = open_envelope(run.grant.envelope, limits=self._limits)
+        run.header, args, kwargs = opened.header, opened.args, opened.kwargs
+        run.handler = handler
+        CURRENT.set(run)
+        injection = handler.function.injection
+        given: dict[str, Any] = {}
+        if injection.resources:
+            given = self._await(run, lambda: self._resources.open_all(injection.resources))
+        if not injection.is_none:
+            context = context_of(run, self._child, args, kwargs)
+            args, kwargs = inject(injection, context, args, kwargs, given)
+        if handler.function.is_coroutine:
+            return self._await(run, lambda: handler.call(*args, **kwargs))
+        return self._guarded(run, lambda: handler.call(*args, **kwargs))
+
+    def _guarded(self, run: IsolatedRun, call: Callable[[], Any]) -> Any:
+        try:
+            self._is_armed = True
+            if run.is_stopped:
+                self._interrupt()
+            return call()
+        finally:
+            self._is_armed = False
+
+    def _await(self, run: IsolatedRun, call: Callable[[], Any]) -> Any:
+        if self._loops is None:
+            runner = asyncio.Runner(loop_factory=loop_factory())
+            runner.get_loop()  # it is made on demand, and the hearing thread must not be the one to ask first
+            self._loops = runner
+        value, error = self._loops.run(self._tasked(run, call))
+        if error is not None:
+            raise error
+        return value
+
+    async def _tasked(self, run: IsolatedRun, call: Callable[[], Any]) -> tuple[Any, BaseException | None]:
+        CURRENT.set(run)  # the loop has a context of its own
+        self._task = asyncio.ensure_future(_kept(call))
+        if run.is_stopped:
+            self._task.cancel()
+        try:
+            ending: tuple[Any, BaseException | None] = await self._task
+        except asyncio.CancelledError as error:  # before it had begun
+            return None, error
+        else:
+            return ending
+        finally:
+            self._task = None
+            left = asyncio.all_tasks() - {asyncio.current_task()} - self._resources.tasks
+            for task in left:
+                task.cancel()
+            if left:
+                await asyncio.wait(left, timeout=LEFTOVERS)
+
+
+async def _kept(call: Callable[[], Any]) -> tuple[Any, BaseException | None]:
+    """Whatever a coroutine ends in, as a value: `SystemExit` would end the loop, and show in the next job."""
+    try:
+        return await call(), None
+    except BaseException as error:  # noqa: BLE001 - whatever the user's code raises is an outcome
+        return None, error

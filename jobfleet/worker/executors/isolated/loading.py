@@ -1,0 +1,86 @@
+"""What every isolated process does first: load the user's modules, and find functions in them."""
+
+from __future__ import annotations
+
+import asyncio
+import importlib
+import logging
+import sys
+import traceback
+from collections.abc import Callable, Mapping
+from contextlib import suppress
+from typing import Any
+
+from jobfleet.client.offered import offer_settings
+from jobfleet.config import JobConfig
+from jobfleet.functions.registry import REGISTRY, JobFunction
+from jobfleet.logs import set_up_logs
+from jobfleet.services.modules import load_modules
+from jobfleet.worker.executors.isolated.channel import Talker
+from jobfleet.worker.executors.isolated.remote_error import Told
+from jobfleet.worker.run.current_run import CURRENT
+from jobfleet.worker.run.handlers import Handler, Handlers, UnknownFunction
+from jobfleet.worker.run.log_capture import start_capture
+
+log = logging.getLogger("jobfleet.worker")
+
+
+def load(talker: Talker, child: str, config: JobConfig, modules: list[str], app_dir: str) -> Handlers | None:
+    """Import the user's modules, in this process, and say how that went; None when they cannot be imported."""
+    set_up_logs(config, worker=child, current=CURRENT.get)
+    offer_settings(config)
+    try:
+        loaded, registry = load_modules(modules, app_dir)
+        handlers = Handlers(registry or REGISTRY, loaded, config)
+    except BaseException as error:  # noqa: BLE001 - whatever the user's module raises while it is imported
+        shown = "".join(traceback.format_exception(error)).encode("utf-8", "replace").decode()
+        log.error("isolated.refused %s", shown)
+        talker.send("refused", f"{type(error).__name__} while its modules were imported")
+        return None
+    start_capture(owns_process=True)
+    talker.say("ready")  # not by the thread that sends: a job may end the process at once
+    return handlers
+
+
+def find(handlers: Handlers, order: Mapping[str, Any]) -> Handler:
+    """A function by its name, else by the place where the worker's process found it.
+
+    Raises:
+        Exception: It cannot be found; whatever the user's module raises while it is imported.
+    """
+    name: str = order["name"]
+    try:
+        return handlers.get(name)
+    except UnknownFunction:
+        found: Any = importlib.import_module(order["module"])
+        for part in order["qualname"].split("."):
+            found = getattr(found, part)
+        if not isinstance(found, JobFunction):
+            found = JobFunction(found, name=name, options={})
+        return handlers.adopt(name, found)
+
+
+def missing(order: Mapping[str, Any], error: Exception) -> Told:
+    """How a run ends whose function is not found."""
+    return {
+        "how": "missing",
+        "reason": f"{order['name']!r} cannot be found in a process of its own ({type(error).__name__}). Put it "
+        "at the top level of a module that can be imported, or leave run_in='process' out.",
+    }
+
+
+def flush() -> None:
+    """Let out what a job has printed: this process may be killed, or idle for long."""
+    for stream in (sys.stdout, sys.stderr):
+        with suppress(Exception):
+            stream.flush()
+
+
+def loop_factory() -> Callable[[], asyncio.AbstractEventLoop] | None:
+    """The fastest event loop there is; None for the standard one."""
+    try:
+        import uvloop
+    except ImportError:
+        return None
+    factory: Callable[[], asyncio.AbstractEventLoop] = uvloop.new_event_loop
+    return factory

@@ -1,0 +1,55 @@
+"""The program of an isolated process: ``python -m jobfleet.worker.executors.isolated.main LINE LIFELINE PARENT MAX``.
+
+MAX is the largest payload in bytes.
+
+It runs one job after the other, or as a ward several at once. Started fresh, never forked from a process
+with threads. What it is to load comes in the first frame.
+"""
+
+from __future__ import annotations
+
+import faulthandler
+import os
+import signal
+import socket
+import sys
+
+from jobfleet.config import JobConfig
+from jobfleet.worker.executors.isolated.channel import Talker, heard
+from jobfleet.worker.executors.isolated.loading import load
+from jobfleet.worker.executors.isolated.process_group import end_group, tie
+from jobfleet.worker.executors.isolated.rlimits import offer_for_memory
+
+
+def main() -> None:
+    """Be an isolated process."""
+    line, lifeline, parent, most = (int(number) for number in sys.argv[1:5])
+    tie(lifeline, parent)
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # the terminal's Ctrl-C is the supervisor's to handle
+    signal.signal(signal.SIGTERM, signal.SIG_DFL)  # the worker's process ignores it, and that is inherited
+    signal.signal(signal.SIGTSTP, signal.SIG_DFL)
+    faulthandler.enable()
+    faulthandler.register(signal.SIGUSR1, all_threads=True)
+    offer_for_memory()
+    sock = socket.socket(fileno=line)
+    sock.set_inheritable(False)
+    os.register_at_fork(after_in_child=sock.close)  # a job's child must not answer for it
+    frames = heard(sock, most)
+    word, child, settings, modules, app_dir, path = next(frames)
+    sys.path[:] = path
+    talker = Talker(sock, end_group)
+    config = JobConfig(**settings)
+    handlers = load(talker, child, config, modules, app_dir)
+    if handlers is not None and word == "ward":
+        from jobfleet.worker.executors.isolated.ward_host import Ward  # each is needed in its own kind of process only
+
+        Ward(frames, talker, child, config, handlers).serve()
+    elif handlers is not None:
+        from jobfleet.worker.executors.isolated.job_host import Harness
+
+        Harness(frames, talker, child, config, handlers).serve()
+    talker.close()
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,131 @@
+"""`IsolatedRun`: a run as its isolated process sees it; what its context asks for goes over the line."""
+
+from __future__ import annotations
+
+import asyncio
+import itertools
+from collections.abc import Coroutine, Mapping, Sequence
+from concurrent.futures import Future
+from typing import TYPE_CHECKING, Any, TypeVar, cast
+
+import jobfleet.errors
+from jobfleet.codec import Limits, encode
+from jobfleet.errors import JobfleetError
+from jobfleet.functions.flow_addition import Wish
+from jobfleet.functions.registry import REGISTRY
+from jobfleet.functions.sealed_addition import seal_wish
+from jobfleet.store.keys import Lane
+from jobfleet.store.records import Grant
+from jobfleet.worker.run.run import Run
+
+if TYPE_CHECKING:
+    from jobfleet.worker.executors.isolated.channel import Talker
+    from jobfleet.worker.run.writer import Desk
+
+T = TypeVar("T")
+MESSAGE_LENGTH = 500
+
+
+class IsolatedRun(Run):
+    """One claimed job, in its own process.
+
+    Args:
+        number: Its number on the line.
+        lane: Where it stands.
+        grant: What the claim answered.
+        talker: The way to the worker's process.
+        limits: What may travel at once.
+
+    Attributes:
+        is_stopped: Whether it was told to stop, rather than only that it should.
+    """
+
+    is_stopped = False
+
+    def __init__(self, number: int, lane: Lane, grant: Grant, talker: Talker, limits: Limits) -> None:
+        super().__init__(lane, grant, 0, 0.0, cast("Desk", None))
+        self.number = number
+        self._talker = talker
+        self._limits = limits
+        self._why: str | None = None
+        self._asked: dict[int, Future[Any]] = {}
+        self._numbers = itertools.count(1)
+
+    @property
+    def must_stop(self) -> str | None:
+        """Why the job is to stop; None when it is not."""
+        return self._why
+
+    def flag(self, cancel_by: str | None, why: str | None) -> None:
+        """Take what the worker knows of its stop; from any thread."""
+        self.cancel_by = cancel_by
+        self._why = why
+
+    def report(self, value: float, message: str, details: Mapping[str, object] | None) -> None:
+        """Pass a progress report on, from any thread, never waiting.
+
+        Raises:
+            EncodingError: `details` cannot travel.
+        """
+        record = encode([value, str(message)[:MESSAGE_LENGTH], dict(details) if details else None], what="progress")
+        self._talker.report("report", self.number, record)
+
+    def extend(self, seconds: float) -> None:
+        """Ask for more time, from any thread."""
+        self._talker.send("extend", self.number, float(seconds))
+
+    def note(self, at_us: int, level: int, text: str) -> None:
+        """Pass a line of the job's log on; from any thread, never waiting."""
+        self._talker.hint("note", self.number, at_us, level, text.encode("utf-8", "replace").decode())
+
+    async def steps(self) -> Mapping[str, bytes]:
+        """Ask for the encoded results of kept steps."""
+        found: dict[str, bytes] = await self._ask("steps")
+        return found
+
+    async def keep(self, key: str, record: bytes) -> None:
+        """Have the encoded result of a step kept, and wait until it is."""
+        await self._ask("keep", key, record)
+
+    async def extend_flow(self, wish: Wish) -> Sequence[str]:
+        """Have jobs added to the job's flow, and wait until they are."""
+        record = seal_wish(wish, REGISTRY, limits=self._limits)
+        ids: list[str] = await self._ask("extend_flow", record)
+        return ids
+
+    async def stands(self) -> None:
+        """Wait until the worker knows that the run's lease stands, or the run is to stop."""
+        why: str | None = await self._ask("stands")
+        if why is not None:
+            self._why = why
+
+    def block(self, coroutine: Coroutine[Any, Any, T]) -> T:
+        """Await something on a loop of its own; a stop is raised in the midst of it."""
+        return asyncio.run(coroutine)
+
+    async def _ask(self, word: str, *what: Any) -> Any:
+        number = next(self._numbers)
+        answer: Future[Any] = Future()
+        self._asked[number] = answer
+        self._talker.send(word, self.number, number, *what)
+        return await asyncio.wrap_future(answer)
+
+    def answered(self, number: int, value: Any, error: tuple[str, str] | None) -> None:
+        """Take an answer; from any thread."""
+        asked = self._asked.pop(number, None)
+        if asked is None or not asked.set_running_or_notify_cancel():
+            return
+        if error is None:
+            asked.set_result(value)
+        else:
+            asked.set_exception(_error(*error))
+
+
+def _error(name: str, text: str) -> Exception:
+    """An error of ours by the name of its class; another one by its name and text."""
+    kind = getattr(jobfleet.errors, name, None)
+    if not isinstance(kind, type) or not issubclass(kind, JobfleetError):
+        return JobfleetError(f"{name}: {text}")
+    error = kind.__new__(kind, text)
+    error.args = (text,)
+    return error

@@ -1,0 +1,330 @@
+"""A worker inside the calling process: for scripts, notebooks and tests.
+
+The event loop runs in a thread of its own; a second thread has the supervisor's part (beat, renew,
+tick), so that a blocked loop keeps its leases. Only the GIL can keep that thread from its work.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import sys
+import threading
+from collections.abc import Iterable, Mapping, Sequence
+from contextlib import suppress
+from typing import TYPE_CHECKING, Any
+
+from jobfleet.clock import monotonic
+from jobfleet.errors import JobfleetError
+from jobfleet.functions.manifest import function_record
+from jobfleet.functions.registry import JobFunction
+from jobfleet.metrics.tally import Mute
+from jobfleet.services.cron_standin import StandIn
+from jobfleet.services.leases import Leases, shared_spacing
+from jobfleet.services.outage import Outage
+from jobfleet.services.service import Service
+from jobfleet.store.aio import AsyncStore
+from jobfleet.store.keys import Keyspace, Lane
+from jobfleet.worker.child.engine import Engine
+from jobfleet.worker.ipc.ids import new_worker_id
+from jobfleet.worker.ipc.kinds import Kind, kind_of
+from jobfleet.worker.ipc.lease_board import Board, board_capacity
+from jobfleet.worker.ipc.served_queues import IDLE, Serving
+from jobfleet.worker.run.handlers import Handlers
+from jobfleet.worker.run.log_capture import start_capture, stop_capture
+from jobfleet.worker.supervisor.connection import Connection
+from jobfleet.worker.supervisor.heartbeat import Presence
+from jobfleet.worker.supervisor.lease_renewer import Keeper, News
+
+if TYPE_CHECKING:
+    from jobfleet.client.aio import AsyncFleet
+    from jobfleet.client.sync import Fleet
+
+log = logging.getLogger("jobfleet.worker")
+
+
+class Stop(threading.Event):
+    """Ends a worker from another thread, and tells that thread when the worker is there.
+
+    Attributes:
+        ready: Set with the worker's first sign of life.
+        grace: Seconds that running jobs may take to end; None for what the settings say. Given before `set`.
+    """
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.ready = threading.Event()
+        self.grace: float | None = None
+
+
+def run_worker(
+    fleet: Fleet | AsyncFleet,
+    *,
+    queues: Sequence[str] | Mapping[str, int] = (),
+    slots: int | None = None,
+    burst: bool = False,
+    stop: threading.Event | None = None,
+    with_reaper: bool = False,
+    allow_undecorated: bool | None = None,
+) -> None:
+    """Run a worker until `stop` is set, or with `burst` until nothing is left to do.
+
+    Args:
+        fleet: Its server, settings and functions.
+        queues: What to serve; by default the queues of the registered functions, ``default`` for those that name none.
+            With weights as a mapping, for a fleet whose `queue_order` is ``weighted``.
+        slots: How many jobs to run at once.
+        burst: Return when nothing that is due is left.
+        stop: Ends it from another thread; a `Stop` does so with a grace of its own.
+        with_reaper: Do the reaper's duties too (recurring jobs, flows, retention), and publish the functions.
+        allow_undecorated: Run public functions of ``__main__`` that are not registered; by default as the setting of
+            this name says. Functions that this program has put into jobs itself always run.
+    """
+    from dataclasses import replace
+
+    settings = fleet.config
+    config = replace(
+        settings,
+        burst=burst,
+        slots=settings.slots if slots is None else slots,
+        allow_undecorated=settings.allow_undecorated if allow_undecorated is None else allow_undecorated,
+    )
+    if isinstance(queues, Mapping):
+        config = replace(config, queues=dict(queues))
+    registry = fleet.space.registry
+    registry.workers += 1
+    try:
+        asyncio.run(_Inside(fleet, config, queues, stop=stop, with_reaper=with_reaper).run())
+    finally:
+        registry.workers -= 1
+
+
+class _Inside:
+    def __init__(
+        self,
+        fleet: Fleet | AsyncFleet,
+        config: Any,
+        queues: Iterable[str],
+        *,
+        stop: threading.Event | None,
+        with_reaper: bool,
+    ) -> None:
+        self._fleet = fleet
+        self._config = config
+        self._with_reaper = with_reaper
+        self._stop = stop if stop is not None else threading.Event()
+        registry = fleet.space.registry
+        self._functions = registry.functions
+        self._handlers = Handlers(registry, (sys.modules["__main__"],), config, own=registry.enqueued)
+        self._serving = Serving(
+            registry.functions, chosen=queues, plain=lambda: len(registry.enqueued) + config.allow_undecorated
+        )
+        self._published: set[str] = set()
+        self._worker = new_worker_id()
+        self._board = Board(None, board_capacity(config.slots))
+        self._tally = Mute()
+
+    def _store(self, socket_timeout: float | None = None) -> AsyncStore:
+        return AsyncStore(
+            self._fleet.store.at,
+            patience=None,
+            socket_timeout=socket_timeout or self._config.socket_timeout,
+            needs_primary=True,
+        )
+
+    async def _first_lanes(self, store: AsyncStore, keys: Keyspace) -> list[Lane]:
+        """The lanes at the start; a Redis that is away then is waited for, and that is logged."""
+        waiting = Outage(store.at.shown, log, self._tally, meanwhile=lambda: "This worker starts when Redis answers")
+        store.recorder = waiting
+        try:
+            return await self._serving.lanes(store, keys, self._config)
+        finally:
+            store.recorder = None
+
+    async def run(self) -> None:
+        keys = Keyspace(self._config.namespace)
+        store = self._store()
+        lanes = await self._first_lanes(store, keys)
+        if not self._serving.queues:
+            log.warning(IDLE)
+        child = f"{self._worker}.0"
+        engine = Engine(
+            self._config,
+            self._handlers,
+            child=child,
+            board=self._board,
+            store=store,
+            tally=self._tally,
+            modules=_modules_of(self._handlers),
+            on_buried=self._stop.set,
+        )
+        over = threading.Event()
+        thread = threading.Thread(
+            target=lambda: asyncio.run(self._supervise(keys, engine, asyncio_loop, over)),
+            name="jobfleet-keeper",
+            daemon=True,
+        )
+        asyncio_loop = asyncio.get_running_loop()
+        looking = asyncio.ensure_future(store.keep_looking(self._config.beat))
+        start_capture()
+        self._kind = self._kind_now()
+        engine.be(self._kind)
+        await engine.elsewhere.look()
+        engine.start(lanes)
+        thread.start()
+        try:
+            while not self._stop.is_set() and not (self._config.burst and engine.is_idle):
+                await asyncio.sleep(0.02)
+                if self._serving.look():
+                    self._kind = self._kind_now()
+                    engine.be(self._kind)
+                    engine.serve(await self._serving.lanes(store, keys, self._config))
+        finally:
+            await engine.drain(0.0 if self._config.burst else self._grace)
+            stop_capture()
+            over.set()
+            while thread.is_alive():  # noqa: ASYNC110 - where the program ends, no pool takes a `join` any more
+                await asyncio.sleep(0.005)
+            looking.cancel()
+            await store.close()
+
+    @property
+    def _grace(self) -> float:
+        """Seconds that running jobs may take to end."""
+        own = self._stop.grace if isinstance(self._stop, Stop) else None
+        return float(self._config.grace) if own is None else own
+
+    async def _supervise(
+        self, keys: Keyspace, engine: Engine, loop: asyncio.AbstractEventLoop, over: threading.Event
+    ) -> None:
+        store = self._store()
+        renewals = self._store(self._config.renewal_timeout)
+        keeper = Keeper(renewals, keys, lease_us=round(self._config.lease * 1e6))
+        connection = Connection(store.at.shown, log, self._tally, held=self._held)
+        store.recorder = renewals.recorder = connection.outage
+        presence = Presence(store, keys, self._config, self._worker)
+        leases = Leases(
+            store, keys, self._config, self._tally, spacing=lambda: shared_spacing(presence.workers, self._config.lease)
+        )
+        services: list[Service] = [leases]
+        if self._with_reaper:
+            services += _reaping(store, keys, self._config, self._tally, self._worker)
+        standin = StandIn(store, self._config, self._tally, log, process=self._worker, functions=self._recurring)
+        for service in services:
+            service.start()
+        duties = [
+            asyncio.ensure_future(self._beat_on(presence, engine, loop)),
+            asyncio.ensure_future(self._renew_on(keeper, connection, engine, loop)),
+            asyncio.ensure_future(store.keep_looking(self._config.beat)),
+            asyncio.ensure_future(renewals.keep_looking(self._config.beat)),
+        ]
+        if not (self._with_reaper or self._config.burst):
+            duties.append(asyncio.ensure_future(standin.watch()))
+        try:
+            while not over.is_set():  # noqa: ASYNC110 - a thread sets it; a pool's would hold up the program's end
+                await asyncio.sleep(0.02)
+        finally:
+            for duty in duties:  # Redis may be away: then none would come to its end by itself
+                duty.cancel()
+            await asyncio.wait(duties)
+            await standin.stop()
+            for service in services:
+                await service.stop()
+            with suppress(JobfleetError):
+                await presence.leave()
+            await store.close()
+            await renewals.close()
+
+    def _records(self) -> dict[str, bytes]:
+        """What is to be published: all functions beside a reaper's duties, else those that run by themselves."""
+        return {
+            name: function_record(function)
+            for name, function in list(self._functions.items())
+            if name not in self._published and (self._with_reaper or self._is_recurring(function))
+        }
+
+    def _recurring(self) -> dict[str, bytes]:
+        return {
+            name: function_record(function)
+            for name, function in list(self._functions.items())
+            if name in self._published and self._is_recurring(function)
+        }
+
+    def _is_recurring(self, function: JobFunction[..., Any, Any]) -> bool:
+        return not self._config.burst and function.cron is not None
+
+    def _held(self) -> list[tuple[str, int]]:
+        return [(one.id, one.token) for one in self._board.read()]
+
+    async def _beat_on(self, presence: Presence, engine: Engine, loop: asyncio.AbstractEventLoop) -> None:
+        while True:
+            try:
+                await self._beat(presence, engine, loop)
+            except JobfleetError as error:
+                log.error("worker.stumbled %s", error)
+            told, until = self._kind, monotonic() + self._config.beat
+            while self._kind is told and monotonic() < until:  # noqa: ASYNC110 - the other thread changes it
+                await asyncio.sleep(0.05)
+
+    def _kind_now(self) -> Kind:
+        """What this worker knows by now: also the plain functions that the program has put into jobs."""
+        plain = list(self._handlers.registry.enqueued)
+        return kind_of(self._functions, self._serving.queues, plain=plain)
+
+    async def _renew_on(
+        self, keeper: Keeper, connection: Connection, engine: Engine, loop: asyncio.AbstractEventLoop
+    ) -> None:
+        while True:
+            connection.begin_round()
+            try:
+                connection.renewed(await self._renew(keeper, engine, loop))
+            except JobfleetError as error:
+                log.error("worker.stumbled %s", error)
+                connection.not_renewed()
+            connection.end_round()
+            await connection.pause(self._config.renewal)
+
+    async def _beat(self, presence: Presence, engine: Engine, loop: asyncio.AbstractEventLoop) -> None:
+        kind = self._kind
+        kinds = await presence.know((kind,))
+        loop.call_soon_threadsafe(engine.elsewhere.heard, kinds)
+        if fresh := self._records():
+            presence.publish(fresh)
+            self._published |= set(fresh)
+        await presence.beat(
+            queues=self._serving.queues,
+            slots=self._config.slots,
+            running=engine.running,
+            children=1,
+            state="running",
+            undecorated=self._handlers.undecorated,
+            kinds=[kind.id],
+        )
+        if isinstance(self._stop, Stop):
+            self._stop.ready.set()
+
+    async def _renew(self, keeper: Keeper, engine: Engine, loop: asyncio.AbstractEventLoop) -> News:
+        news = await keeper.renew(self._board.read())
+        if news.lost:  # what has been settled meanwhile is not on the board any more
+            still = set(self._held())
+            news.lost = [one for one in news.lost if one in still]
+        loop.call_soon_threadsafe(engine.renewed, news.standing, news.until)
+        loop.call_soon_threadsafe(engine.lost, news.lost)
+        for one in news.cancelled:
+            loop.call_soon_threadsafe(engine.cancel, (one.id, one.token), one.by)
+        return news
+
+
+def _modules_of(handlers: Handlers) -> list[str]:
+    """What isolated processes load: the modules of the functions that have them; ``__main__`` cannot be."""
+    return sorted({function.__module__ for function in handlers.isolated} - {"__main__"})
+
+
+def _reaping(store: AsyncStore, keys: Keyspace, config: Any, tally: Mute, process: str) -> list[Service]:
+    """The duties of a reaper but for the leases, which every worker sees to."""
+    from jobfleet.services.cron import Cron  # croniter is for those who use it
+    from jobfleet.services.relay import Relay
+    from jobfleet.services.retention import Retention
+
+    cron = Cron(store, config, tally, process=process)
+    return [cron, Relay(store, keys, config, tally), Retention(store, keys, config, tally)]

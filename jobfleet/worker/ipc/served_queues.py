@@ -1,0 +1,80 @@
+"""Which queues a worker serves: those of its functions, or those that it was told to serve."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping
+from typing import Any
+
+from jobfleet.config import JobConfig
+from jobfleet.functions.registry import JobFunction
+from jobfleet.model import check_queue
+from jobfleet.services.pause_sync import catch_up
+from jobfleet.store.aio import AsyncStore
+from jobfleet.store.calls.enqueue import open_queue
+from jobfleet.store.journal import follow
+from jobfleet.store.keys import Keyspace, Lane
+from jobfleet.worker.ipc.kinds import DEFAULT
+
+IDLE = (
+    "worker.idle it serves no queue, since its modules register no job function: decorate one with @job, "
+    "or name queues with -Q (queues=)"
+)
+
+
+class Serving:
+    """The queues of one worker process; functions may be registered while it runs.
+
+    Args:
+        functions: The registered functions, by name.
+        chosen: The queues it was told to serve; none for those of the functions.
+        plain: Answers how many functions it runs that are not registered; they belong to ``default``.
+
+    Attributes:
+        queues: What it serves, the first first.
+
+    Raises:
+        InvalidJob: A chosen queue has no valid name.
+    """
+
+    def __init__(
+        self,
+        functions: Mapping[str, JobFunction[..., Any, Any]],
+        *,
+        chosen: Iterable[str] = (),
+        plain: Callable[[], int] = lambda: 0,
+    ) -> None:
+        self._functions = functions
+        self._chosen = [check_queue(name) for name in chosen]
+        self._plain = plain
+        self._seen: tuple[int, int] | None = None
+        self.queues: list[str] = []
+        self.look()
+
+    def look(self) -> bool:
+        """Look again; whether functions were added since the last look."""
+        seen = (len(self._functions), self._plain())
+        if seen == self._seen:
+            return False
+        self._seen = seen
+        own = [str(function.given.get("queue") or DEFAULT) for function in list(self._functions.values())]
+        self.queues = list(dict.fromkeys(self._chosen or [*own, *([DEFAULT] if seen[1] else [])]))
+        return True
+
+    async def lanes(self, store: AsyncStore, keys: Keyspace, config: JobConfig) -> list[Lane]:
+        """Open the queues; answer their lanes, the first queue's first.
+
+        Args:
+            store: How.
+            keys: The fleet's keys.
+            config: How many lanes a queue gets that is created, and how many queues there may be.
+
+        Raises:
+            ConfigError: There are too many queues.
+        """
+        lanes: list[Lane] = []
+        for queue in self.queues:
+            _, count = await store.run(open_queue(keys, queue, config.lanes.get(queue, 1), most=config.max_queues))
+            lanes += [keys.lane(queue, index) for index in range(count)]
+        await catch_up(store, keys, lanes)
+        await follow(store, keys, lanes)
+        return lanes

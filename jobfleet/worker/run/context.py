@@ -1,0 +1,63 @@
+"""What a job sees of itself: the `JobContext` of its run."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Mapping
+from typing import Any
+
+from jobfleet.clock import to_seconds
+from jobfleet.functions.context import JobContext
+from jobfleet.logs import JobLogger
+from jobfleet.model import Job, suffix_time_us
+from jobfleet.operations.jobs.prepare import DURATION_OPTIONS
+from jobfleet.operations.results import moment
+from jobfleet.retry import Tries
+from jobfleet.worker.run.failure import _parents_of
+from jobfleet.worker.run.run import Run
+
+PLAIN = ("max_retries", "retry_backoff", "retry_jitter", "max_crashes")
+
+
+def _options(header: Mapping[str, Any]) -> dict[str, Any]:
+    """What the producer has set of how the job is run."""
+    options = {name: header[name] for name in PLAIN if name in header}
+    return options | {name: to_seconds(header[name]) for name in DURATION_OPTIONS if name in header}
+
+
+def context_of(run: Run, child: str, args: list[Any], kwargs: dict[str, Any]) -> JobContext:
+    """What the job sees of itself."""
+    header = run.header
+    function = header["function"]
+    tags = tuple(header.get("tags", ()))
+    own = suffix_time_us(run.id.rpartition(".")[2]) is None
+    job = Job(
+        header.get("name", function),
+        function,
+        tuple(args),
+        kwargs,
+        queue=run.lane.queue,
+        tags=tags or None,
+        metadata=header.get("metadata"),
+        user=header.get("user"),
+        session=header.get("session"),
+        correlation_id=header.get("correlation_id"),
+        id=run.id.split(".", 2)[2] if own else None,
+        **(_options(header) if len(header) > 1 else {}),
+    )
+    return JobContext(
+        job_id=run.id,
+        job=job,
+        attempt=Tries.parse(run.grant.tries).attempt,
+        fence=run.token,
+        worker=child,
+        user=job.user,
+        tags=tags,
+        metadata=header.get("metadata", {}),
+        correlation_id=job.correlation_id,
+        nominal_time=moment(header.get("nominal")),
+        parents=_parents_of(run) if run.parents else {},
+        flow_id=header.get("flow"),
+        log=JobLogger(logging.getLogger(f"jobfleet.job.{function}"), {"job_id": run.id}),
+        port=run,
+    )

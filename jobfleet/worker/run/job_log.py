@@ -1,0 +1,149 @@
+"""Jobs' own logs: lines gather, are sent a few times a second, and always before their job's end."""
+
+from __future__ import annotations
+
+import asyncio
+import threading
+from collections import deque
+from collections.abc import Callable
+from typing import TYPE_CHECKING
+
+from jobfleet.errors import JobfleetError
+from jobfleet.store.aio import AsyncStore
+from jobfleet.store.call import Call
+from jobfleet.store.calls.log import Entry, log
+from jobfleet.store.keys import Lane
+from jobfleet.worker.run.periodic_sender import Rounds
+
+if TYPE_CHECKING:
+    from jobfleet.worker.run.run import Run
+
+CHUNK = 50
+INTERVAL_S = 0.25
+LEAST_MS = 60_000
+"""A log outlives its job's end by so much at least: somebody may follow it."""
+
+
+class JobLog:
+    """What one run has logged and has not been sent: a tail. A gap in the numbers tells what was let go."""
+
+    __slots__ = ("bytes", "lines", "n")
+
+    def __init__(self) -> None:
+        self.lines: deque[tuple[int, bytes]] = deque()
+        self.bytes = 0
+        self.n = 0
+
+    def add(self, text: bytes, most_lines: int, most_bytes: int) -> None:
+        """Take a line; the oldest go when there are too many."""
+        self.n += 1
+        self.lines.append((self.n, text))
+        self.bytes += len(text)
+        while len(self.lines) > most_lines or (self.bytes > most_bytes and len(self.lines) > 1):
+            self.bytes -= len(self.lines.popleft()[1])
+
+    def take(self) -> list[tuple[int, bytes]]:
+        """What is there, and it is no longer."""
+        taken = list(self.lines)
+        self.lines.clear()
+        self.bytes = 0
+        return taken
+
+
+class Scribe:
+    """Sends what a child's jobs log.
+
+    Args:
+        store: How.
+        most_lines: Lines kept of a job; with 0 nothing is.
+        most_bytes: Bytes kept of a job.
+        ttl_ms: How long a log is kept while its job has not ended well.
+        on_lost: Is told of a run whose lease is lost.
+    """
+
+    def __init__(
+        self, store: AsyncStore, *, most_lines: int, most_bytes: int, ttl_ms: int, on_lost: Callable[[Run], None]
+    ) -> None:
+        self._store = store
+        self._most_lines = most_lines
+        self._most_bytes = most_bytes
+        self._ttl_ms = ttl_ms
+        self._on_lost = on_lost
+        self._lock = threading.Lock()
+        self._waiting: dict[tuple[str, int], Run] = {}
+        self._sending: dict[tuple[str, int], list[Entry]] = {}
+        self._one = asyncio.Lock()
+        self._rounds = Rounds(
+            "logs of jobs", self.flush, has_more=lambda: bool(self._waiting), every=INTERVAL_S, pauses_first=True
+        )
+
+    def note(self, run: Run, at_us: int, level: int, text: str) -> None:
+        """Take a line, from any thread; it never waits for Redis."""
+        if not self._most_lines or not self._most_bytes:
+            return
+        line = f"{at_us} {level} {text}".encode("utf-8", "replace")
+        with self._lock:
+            if run.log is None:
+                run.log = JobLog()
+            run.log.add(line[: self._most_bytes], self._most_lines, self._most_bytes)
+            self._waiting[run.key] = run
+        self._rounds.wake()
+
+    async def flush(self) -> None:
+        """Send what has gathered; one such trip at a time, so that lines stay in order."""
+        async with self._one:
+            await self._flush()
+
+    async def _flush(self) -> None:
+        with self._lock:
+            runs, self._waiting = list(self._waiting.values()), {}
+            for run in runs:
+                if run.log is not None and (lines := run.log.take()):
+                    self._sending[run.key] = self._entries(run, lines, self._ttl_ms)
+        by_lane: dict[Lane, list[tuple[Run, Entry]]] = {}
+        for run in runs:
+            for entry in self._sending.get(run.key, ()):
+                by_lane.setdefault(run.lane, []).append((run, entry))
+        parts = [(lane, rows[i : i + CHUNK]) for lane, rows in by_lane.items() for i in range(0, len(rows), CHUNK)]
+        if not parts:
+            return
+        try:
+            answers = await self._store.run_many(
+                [self._call(lane, [entry for _, entry in part]) for lane, part in parts]
+            )
+        finally:
+            for run in runs:
+                self._sending.pop(run.key, None)
+        for (_, part), letters in zip(parts, answers, strict=True):
+            if isinstance(letters, JobfleetError):
+                continue  # a log is for people; the job goes on
+            for (run, _), letter in zip(part, letters, strict=True):
+                if letter == "l":
+                    self._on_lost(run)
+
+    def take(self, run: Run, ttl_ms: int | None) -> list[Entry]:
+        """The lines of a run that have not been sent, or have not been answered, to go with its end.
+
+        Args:
+            run: The run.
+            ttl_ms: How long its log is kept from now on; None for as long as that of a run that goes on.
+        """
+        ttl = self._ttl_ms if ttl_ms is None else max(LEAST_MS, ttl_ms)
+        with self._lock:
+            if run.log is None:
+                return []
+            lines = run.log.take()
+            self._waiting.pop(run.key, None)
+            under_way = [entry._replace(ttl_ms=ttl) for entry in self._sending.get(run.key, ())]
+        return [*under_way, *self._entries(run, lines, ttl), Entry(run.id, run.token, 0, ttl, b"")]
+
+    def calls(self, lane: Lane, entries: list[Entry]) -> list[Call[str]]:
+        """The calls that send lines of a lane."""
+        return [self._call(lane, entries[at : at + CHUNK]) for at in range(0, len(entries), CHUNK)]
+
+    def _call(self, lane: Lane, entries: list[Entry]) -> Call[str]:
+        return log(lane, entries, most_lines=self._most_lines, most_bytes=self._most_bytes)
+
+    @staticmethod
+    def _entries(run: Run, lines: list[tuple[int, bytes]], ttl_ms: int) -> list[Entry]:
+        return [Entry(run.id, run.token, n, ttl_ms, line) for n, line in lines]

@@ -1,0 +1,76 @@
+"""What a child counts of its runs: how they started, and how they really ended."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from typing import TYPE_CHECKING, cast
+
+from jobfleet.metrics.tally import UNKNOWN, Tally
+from jobfleet.store.calls.settle import PAST
+
+if TYPE_CHECKING:
+    from jobfleet.worker.run.run import Run
+
+SETTLED = "sd"
+LONGEST = 200
+"""Characters of a name that anybody may have put into a job; that of a registered function is fine as it is."""
+TIMED = ("complete", "fail")
+"""Endings that bring along how long the run took."""
+
+
+class Counting:
+    """Counts runs. An ending counts when Redis has answered, since only then it is known which one stands.
+
+    Args:
+        tally: Where it counts.
+        now_us: Redis's time, µs.
+    """
+
+    def __init__(self, tally: Tally, now_us: Callable[[], int]) -> None:
+        self._tally = tally
+        self._now_us = now_us
+        self.is_on = tally.is_on
+        """Whether anybody reads the counts; whoever asks first saves the rest."""
+
+    def started(self, runs: Iterable[Run]) -> None:
+        """These run; whose start was not counted yet is counted now."""
+        for run in runs:
+            if run.started_us and not run.is_counted:
+                run.is_counted = True
+                self._tally.count("jobs_started_total", (run.lane.queue, _function(run)))
+
+    def settled(self, run: Run, letter: str) -> None:
+        """A run's ending was answered.
+
+        Args:
+            run: The run.
+            letter: What the script said: s or d for settled, c for cancelled instead, another one for lost.
+        """
+        item, outcome = run.item, "cancelled" if letter == "c" else "lost"
+        if letter in SETTLED and item is not None:
+            outcome = PAST[cast(str, item[0])]
+        if outcome == "withheld":
+            return  # it was never started
+        queue, started = run.lane.queue, run.started_us
+        took = waited = UNKNOWN
+        if started:
+            waited = started - run.grant.due
+            took = cast(int, item[6]) if item is not None and item[0] in TIMED else self._now_us() - started
+        is_whole = started != 0 and not run.is_counted
+        self._tally.run_finished(queue, _function(run), outcome, took, waited, is_whole=is_whole)
+        if outcome == "completed":
+            return
+        if outcome == "retried":
+            self._tally.count("jobs_retried_total", (queue, "error"))
+        elif outcome == "failed" and item is not None:
+            self._tally.count("jobs_dead_lettered_total", (queue, str(item[7])))
+        elif outcome == "lost":
+            self._tally.count("fenced_writes_total", (queue,))
+
+
+def _function(run: Run) -> str:
+    """What a run is counted under; what is no name, whoever wrote it, is no label either."""
+    name = run.header.get("function")
+    if run.handler is None and not (isinstance(name, str) and 0 < len(name) <= LONGEST):
+        return "?"
+    return cast(str, name)

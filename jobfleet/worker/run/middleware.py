@@ -1,0 +1,181 @@
+"""What stands around a run: hooks, middleware, and the resources that its function asks for."""
+
+from __future__ import annotations
+
+import asyncio
+import inspect
+import logging
+from collections.abc import Awaitable, Callable, Mapping
+from contextvars import copy_context
+from dataclasses import replace
+from functools import partial
+from typing import Any
+
+from jobfleet.clock import to_seconds
+from jobfleet.errors import JobCancelled
+from jobfleet.functions.context import JobContext
+from jobfleet.functions.hooks import Hook, Hooks, Middleware
+from jobfleet.outcome import Outcome, Raised, TimedOut
+from jobfleet.retry import Decision, Fail, Retry, describe
+from jobfleet.worker.run.arguments import inject
+from jobfleet.worker.run.context import context_of
+from jobfleet.worker.run.executor import Executor, OnEnd
+from jobfleet.worker.run.handlers import Handler
+from jobfleet.worker.run.resources import Resources
+from jobfleet.worker.run.run import Run
+
+log = logging.getLogger("jobfleet.worker")
+HOOK_LIMIT = 30.0
+"""Seconds that the hooks after a run may take together, before the run is settled without them."""
+
+
+class Around:
+    """Runs functions behind hooks, middleware and resources.
+
+    Args:
+        hooks: The fleet's.
+        middleware: Outside of them, the first outermost.
+        executors: Where functions run, by `Handler.where`.
+        resources: The process's.
+    """
+
+    def __init__(
+        self,
+        hooks: Hooks,
+        middleware: tuple[Middleware, ...],
+        executors: Mapping[str, Executor],
+        resources: Resources,
+    ) -> None:
+        self._before, self._after, self._on_retry, self._on_failure, self._around = map(tuple, hooks.kinds)
+        self._middleware = middleware
+        self._executors = executors
+        self._resources = resources
+        self.is_empty = hooks.is_empty and not middleware
+        self.has_endings = bool(self._after or self._on_retry or self._on_failure)
+
+    def launch(
+        self, run: Run, handler: Handler, child: str, args: list[Any], kwargs: dict[str, Any], on_end: OnEnd
+    ) -> None:
+        """Call a run's function where it runs, within what stands around it."""
+        injection = handler.function.injection
+        stands_alone = self.is_empty and (not injection.resources or handler.where == "process")
+        if not stands_alone or (not injection.is_none and handler.where != "process"):
+            context = context_of(run, child, args, kwargs)
+            if stands_alone:
+                args, kwargs = inject(injection, context, args, kwargs)
+            elif self.has_endings:
+                run.context = context
+        run.executor = self._executors[handler.where if stands_alone else "async"]
+        if stands_alone:
+            run.executor.start(run, handler, args, kwargs, on_end)
+        else:
+            call = partial(self.call, run, handler, context)
+            run.executor.start(run, replace(handler, call=call), [args, kwargs], {}, on_end)
+
+    async def call(
+        self, run: Run, handler: Handler, context: JobContext, args: list[Any], kwargs: dict[str, Any]
+    ) -> Any:
+        """Open what the function asks for, call the hooks before, and the function behind the middleware."""
+        loop_executor = self._executors["async"]  # but for the function itself, whoever stops the run stops this task
+        injection = handler.function.injection
+
+        async def core() -> Any:
+            for hook in self._for(run, self._before):
+                await _told(hook.call, context)
+            filled = args, kwargs
+            if handler.where != "process":  # that one opens its own, and has a context of its own
+                given = await self._resources.open_all(injection.resources)
+                filled = inject(injection, context, args, kwargs, given)
+            if run.interruption is not None:
+                raise JobCancelled(f"{run.id} is to stop: {run.must_stop}.", job_id=run.id)
+            run.executor = self._executors[handler.where]
+            try:
+                return await self._function(run, handler, *filled)
+            finally:
+                run.executor = loop_executor
+
+        call: Callable[[], Awaitable[Any]] = core
+        for hook in reversed(self._for(run, self._around)):
+            call = partial(hook.call, context, call)
+        for middleware in reversed(self._middleware):
+            call = partial(middleware, context, call)
+        return await call()
+
+    async def _function(self, run: Run, handler: Handler, args: list[Any], kwargs: dict[str, Any]) -> Any:
+        if handler.where == "async":
+            return await handler.call(*args, **kwargs)
+        if handler.where == "thread":  # context variables that middleware has set reach the thread
+            handler = replace(handler, call=partial(copy_context().run, handler.call))
+        future = asyncio.get_running_loop().create_future()
+        self._executors[handler.where].start(run, handler, args, kwargs, partial(_resolve, future))
+        try:
+            return await future
+        finally:
+            del future  # it holds the error, whose traceback holds this frame
+
+    async def ended(self, run: Run, outcome: Outcome, decision: Decision) -> None:
+        """Call the hooks after a run, once; whatever they raise changes nothing."""
+        context, run.context = run.context, None
+        if context is None:
+            return
+        try:
+            async with asyncio.timeout(HOOK_LIMIT):
+                await self._tell(run, context, outcome, decision)
+        except TimeoutError:
+            log.error("hook.unfinished job_id=%s the hooks after it took longer than %g s", run.id, HOOK_LIMIT)
+
+    async def _tell(self, run: Run, context: JobContext, outcome: Outcome, decision: Decision) -> None:
+        error = _error_of(outcome)
+        calls: list[tuple[Hook, tuple[Any, ...]]] = []
+        match decision:
+            case Retry(delay_us) if error is not None:
+                calls += [(hook, (error, to_seconds(delay_us))) for hook in self._for(run, self._on_retry)]
+            case Fail() if error is not None:
+                calls += [(hook, (error,)) for hook in self._for(run, self._on_failure)]
+            case _:
+                pass
+        calls += [(hook, (outcome,)) for hook in self._for(run, self._after)]
+        for hook, arguments in calls:
+            try:
+                await _told(hook.call, context, *arguments)
+            except asyncio.CancelledError:
+                raise
+            except BaseException as raised:  # noqa: BLE001 - the user's hook may raise anything
+                name = getattr(hook.call, "__qualname__", repr(hook.call))
+                log.error("hook.raised job_id=%s hook=%s %s", run.id, name, describe(raised))
+
+    @staticmethod
+    def _for(run: Run, hooks: tuple[Hook, ...]) -> list[Hook]:
+        return [hook for hook in hooks if hook.is_for(run.header["function"], run.lane.queue)]
+
+
+async def _told(call: Callable[..., Any], *arguments: Any) -> None:
+    """Call a hook: on the loop what is async, all else in a thread."""
+    if inspect.iscoroutinefunction(call):
+        await call(*arguments)
+        return
+    answer = await asyncio.to_thread(call, *arguments)
+    if inspect.isawaitable(answer):
+        await answer
+
+
+def _error_of(outcome: Outcome) -> BaseException | None:
+    match outcome:
+        case Raised(error):
+            return error
+        case TimedOut(limit):
+            return TimeoutError(f"timed out after {limit:g} s")
+        case _:  # its process died, of whatever
+            reason = getattr(outcome, "reason", "")
+            return RuntimeError(reason) if reason else None
+
+
+def _resolve(future: asyncio.Future[Any], value: Any, error: BaseException | None) -> None:
+    if future.done():
+        return
+    if error is None:
+        future.set_result(value)
+    elif isinstance(error, StopIteration):  # a future refuses it
+        future.set_exception(RuntimeError(f"the job raised {describe(error)}"))
+    else:
+        future.set_exception(error)

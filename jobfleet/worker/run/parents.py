@@ -1,0 +1,70 @@
+"""How the jobs ended that a run has waited for: the look-up."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Sequence
+
+from jobfleet.operations.operation import batches
+from jobfleet.store.aio import AsyncStore
+from jobfleet.store.calls import flow, inspect
+from jobfleet.store.keys import Keyspace, Lane
+from jobfleet.worker.run.parent_results import Row
+
+TOGETHER = 50
+"""Runs whose parents are looked up in one trip."""
+
+
+class Parents:
+    """Looks up how the parents of runs ended; what is asked for at one moment goes in one trip.
+
+    Args:
+        store: How.
+        keys: The fleet's keys.
+    """
+
+    def __init__(self, store: AsyncStore, keys: Keyspace) -> None:
+        self._store = store
+        self._keys = keys
+        self._asked: list[tuple[Lane, str, asyncio.Future[list[flow.ParentState]]]] = []
+        self._trips: set[asyncio.Task[None]] = set()
+
+    async def __call__(self, lane: Lane, job_id: str) -> list[Row]:
+        """How a job's parents ended, in order; what was too large to lie beside it is read where it lies."""
+        loop = asyncio.get_running_loop()
+        answer: asyncio.Future[list[flow.ParentState]] = loop.create_future()
+        if not self._asked:
+            loop.call_soon(self._set_out)
+        self._asked.append((lane, job_id, answer))
+        states = await answer
+        rows = {state.parent: (state.parent, state.status, state.record) for state in states}
+        by_lane: dict[Lane, list[str]] = {}
+        for state in states:
+            if not state.record and state.status not in ("", "gone"):
+                by_lane.setdefault(self._keys.lane_of(state.parent), []).append(state.parent)
+        for there, ids in by_lane.items():
+            for part in batches(ids, inspect.CHUNK):
+                values = await self._store.run(flow.results(there, part))
+                for parent, value in zip(part, values, strict=True):
+                    rows[parent] = (parent, rows[parent][1], value)
+        return list(rows.values())
+
+    def _set_out(self) -> None:
+        asked, self._asked = self._asked, []
+        task = asyncio.get_running_loop().create_task(self._look_up(asked))
+        self._trips.add(task)
+        task.add_done_callback(self._trips.discard)
+
+    async def _look_up(self, asked: Sequence[tuple[Lane, str, asyncio.Future[list[flow.ParentState]]]]) -> None:
+        for part in batches(asked, TOGETHER):
+            try:
+                found = await self._store.run_many([flow.parents(lane, job_id) for lane, job_id, _ in part])
+            except Exception as error:  # noqa: BLE001 - each of these runs ends with it, or it would wait for ever
+                found = [error] * len(part)
+            for (_, _, answer), states in zip(part, found, strict=True):
+                if answer.done():
+                    continue  # its run was stopped meanwhile
+                if isinstance(states, Exception):
+                    answer.set_exception(states)
+                else:
+                    answer.set_result(states)

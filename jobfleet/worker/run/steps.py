@@ -1,0 +1,61 @@
+"""Where the results of steps are kept, under the token of the run."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable
+from typing import TYPE_CHECKING
+
+from jobfleet.errors import InvalidJob, JobCancelled
+from jobfleet.store.aio import AsyncStore
+from jobfleet.store.call import Call
+from jobfleet.store.calls import steps as calls
+
+if TYPE_CHECKING:
+    from jobfleet.worker.run.run import Run
+
+
+class Shelf:
+    """Reads and keeps what the steps of a child's jobs have come to.
+
+    Args:
+        store: How; with endless patience, a step that was done must not be forgotten for an outage.
+        ttl_ms: How long it is kept while the job has not ended well: as long as it may be replayed.
+        on_lost: Is told of a run whose lease is lost.
+    """
+
+    def __init__(self, store: AsyncStore, *, ttl_ms: int, on_lost: Callable[[Run], None]) -> None:
+        self._store = store
+        self._ttl_ms = ttl_ms
+        self._on_lost = on_lost
+        self._keeping: set[asyncio.Task[str]] = set()
+
+    async def read(self, run: Run) -> dict[str, bytes]:
+        """What earlier runs have kept."""
+        return await self._store.run(calls.steps(run.lane, run.id))
+
+    async def keep(self, run: Run, key: str, record: bytes) -> None:
+        """Keep a result; it is kept even if whoever awaits it is cancelled.
+
+        Raises:
+            InvalidJob: Too much was kept already.
+            JobCancelled: Another run owns the job by now.
+        """
+        call = calls.keep(run.lane, run.id, run.token, ttl_ms=self._ttl_ms, step=key, record=record)
+        task = asyncio.ensure_future(self._store.run(call))
+        self._keeping.add(task)
+        task.add_done_callback(self._keeping.discard)
+        word = await asyncio.shield(task)
+        if word == "lost":
+            self._on_lost(run)
+            raise JobCancelled(f"{run.id} is to stop: another run owns it by now.", job_id=run.id)
+        if word == "full":
+            raise InvalidJob(
+                f"{run.id} keeps too much: {key[2:]!r} is beyond {calls.MOST:,} steps and checkpoints, "
+                f"or {calls.MOST_BYTES // 1024**2} MiB of them.",
+                field="step",
+            )
+
+    def end(self, run: Run, ttl_ms: int) -> Call[str]:
+        """The call that says how long a completed job's steps are kept."""
+        return calls.keep(run.lane, run.id, run.token, ttl_ms=max(1, ttl_ms))

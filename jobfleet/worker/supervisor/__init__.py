@@ -1,0 +1,1 @@
+"""The process that starts children, renews their leases and recovers from their deaths."""

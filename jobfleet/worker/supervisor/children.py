@@ -1,0 +1,359 @@
+"""A worker's children: started, heard, and followed by a successor when they die."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import os
+import signal
+import sys
+from collections.abc import Awaitable, Callable, Coroutine, Sequence
+from typing import Any
+
+from jobfleet.clock import boottime
+from jobfleet.config import JobConfig, processors
+from jobfleet.errors import JobfleetError
+from jobfleet.outcome import Cancelled, TimedOut
+from jobfleet.store.connect import Target
+from jobfleet.store.keys import Lane
+from jobfleet.worker.ipc.exit_codes import EXIT_OK, EXIT_RECYCLED, EXIT_USAGE, how_it_died
+from jobfleet.worker.ipc.frames import frames
+from jobfleet.worker.ipc.kinds import Kind
+from jobfleet.worker.ipc.lease_board import board_capacity
+from jobfleet.worker.supervisor.child_handle import Kin
+from jobfleet.worker.supervisor.crash_recovery import Undertaker
+from jobfleet.worker.supervisor.metrics import Scrape
+
+log = logging.getLogger("jobfleet.worker")
+AFTER_GRACE = 5.0
+"""Seconds beyond its grace after which a child that does not listen is killed."""
+BACK_OFF = (0.0, 0.1, 0.5, 1.0, 2.0, 5.0)
+LAST_WORDS = 1.0
+"""Seconds in which the last words of a dead child are heard; they may still be in the pipe."""
+TRY_AGAIN = 30.0
+"""Seconds after which a child that could not start, while others serve, is started again."""
+LEAST_AT_ONCE = 4
+"""Children that may load their modules at once; as many as there are processors, where these are more."""
+LOADING = 30.0
+"""Seconds after which a child that still loads its modules keeps no other from starting."""
+GROW_EVERY = 0.5
+"""Seconds between looks whether more children can be started, beside the looks when one is ready."""
+STEADY = 10.0
+"""Seconds after which a child that dies is no sign of a crash loop."""
+Keep = Callable[[Coroutine[Any, Any, None]], "asyncio.Task[None]"]
+
+
+class Nursery:
+    """The children of one worker.
+
+    Args:
+        worker: Its id.
+        modules: What the children load.
+        config: The settings.
+        at: The server.
+        undertaker: Settles what a dead child held.
+        scrape: Counts deaths, and takes the children's counts.
+        lanes: The lanes of some queues.
+        keep: Runs a coroutine to its end.
+        on_ready: Is told what a new child knows: functions by name.
+        on_retire: Is told that a child asks for a successor, and why.
+        on_empty: Is told that a child has gone, when it is not followed at once.
+
+    Attributes:
+        kin: The children by process id.
+        size: How many there are to be.
+        queues: What they serve.
+        state: running, quiet or stopping.
+        refusal: Why the children cannot start; None when they can.
+        awaited: The places whose successors are to come.
+    """
+
+    def __init__(
+        self,
+        worker: str,
+        modules: Sequence[str],
+        config: JobConfig,
+        at: Target,
+        *,
+        undertaker: Undertaker,
+        scrape: Scrape,
+        lanes: Callable[[Sequence[str]], list[Lane]],
+        keep: Keep,
+        on_ready: Callable[[dict[str, bytes]], Awaitable[None]],
+        on_retire: Callable[[Kin, str], None],
+        on_empty: Callable[[], None],
+    ) -> None:
+        self._worker = worker
+        self._modules = list(modules)
+        self._config = config
+        self._at = at
+        self._undertaker = undertaker
+        self._scrape = scrape
+        self._lanes = lanes
+        self._keep = keep
+        self._on_ready = on_ready
+        self._on_retire = on_retire
+        self._on_empty = on_empty
+        self._count = 0
+        self._deaths = 0
+        self._burials: set[asyncio.Task[None]] = set()
+        self.kin: dict[int, Kin] = {}
+        self.size = config.processes
+        self.queues: list[str] = []
+        self.state = "running"
+        self.refusal: str | None = None
+        self.awaited: set[int] = set()
+        self._at_once = max(LEAST_AT_ONCE, processors())
+        self._unborn: list[int] = []
+        self._growing: asyncio.TimerHandle | None = None
+
+    @property
+    def is_deserted(self) -> bool:
+        """Whether no child is left, and none is to come."""
+        return not self.kin and (
+            self.state == "stopping" or (self._config.burst and not self.awaited and not self._unborn)
+        )
+
+    @property
+    def standing(self) -> list[Kin]:
+        """The children that are to stay, by their places."""
+        return sorted((kin for kin in self.kin.values() if not kin.is_replaced), key=lambda kin: kin.number)
+
+    @property
+    def kinds(self) -> list[Kind]:
+        """The kinds of the children that claim."""
+        claiming = (kin for kin in self.kin.values() if kin.kind is not None and not kin.is_draining)
+        return list({kin.kind.id: kin.kind for kin in claiming if kin.kind is not None}.values())
+
+    @property
+    def draining(self) -> list[Kin]:
+        """The children that only finish what they run, the eldest first."""
+        return sorted((kin for kin in self.kin.values() if kin.is_draining), key=lambda kin: kin.born)
+
+    def scale(self, size: int) -> None:
+        """Have so many children: more are started, those that are too many finish what they run."""
+        self.size = size
+        taken = self.awaited | {kin.number for kin in self.standing}
+        self._unborn = sorted(set(range(size)) - taken, reverse=True)
+        self._grow()
+        for kin in self.standing:
+            if kin.number >= size:
+                kin.is_replaced = True
+                self.drain(kin, None)
+
+    def _grow(self) -> None:
+        """Start children that are still missing, a few at a time.
+
+        Loading modules takes all of a processor and much memory. Hundreds that load at once would bring the machine
+        down, and keep this process from its heartbeats.
+        """
+        if self.state == "stopping":
+            self._unborn.clear()
+        now = boottime()
+        loading = sum(1 for kin in self.kin.values() if not kin.is_ready and now - kin.born < LOADING)
+        while self._unborn and loading < self._at_once:
+            self.spawn(self._unborn.pop())
+            loading += 1
+        if self._unborn and (self._growing is None or self._growing.when() <= asyncio.get_running_loop().time()):
+            self._growing = asyncio.get_running_loop().call_later(GROW_EVERY, self._grow)
+
+    def spawn(self, number: int, *, follows: tuple[Kin, float | None] | None = None) -> None:
+        """Start a child.
+
+        Args:
+            number: Its place.
+            follows: Whom it replaces once it serves, and the grace that one gets.
+        """
+        self._count += 1
+        kin = Kin(f"{self._worker}.{self._count}", number, board_capacity(self._config.slots))
+        self.kin[kin.pid] = kin
+        kin.follows = follows
+        settings = self._config.plain(url=self._at.url, processes=1)
+        kin.hello(settings, self._modules, str(self._config.app_dir), quiet=self.state == "quiet")
+        kin.hearing = self._keep(self._hear(kin))
+
+    async def _hear(self, kin: Kin) -> None:
+        async for word, *rest in frames(kin.reports):
+            if word == "ready":
+                functions, kin.queues, *kind = rest
+                kin.kind = Kind(*kind)
+                kin.is_ready = True
+                self.queues = list(dict.fromkeys([*self.queues, *kin.queues]))
+                self._grow()
+                await self._on_ready(functions)
+            elif word == "serving":
+                self._relieve(kin)
+            elif word == "state":
+                kin.running, delta = rest
+                self._scrape.merge(delta)
+            elif word == "pulse":
+                kin.pulsed_at = rest[0]
+                self._scrape.pulsed(rest[0])
+            elif word == "retire":
+                self._on_retire(kin, rest[0])
+            elif word == "refused":
+                kin.refusal = (rest[0], rest[1])
+            elif word == "condemned":
+                job_id, token, what, why = rest
+                kin.verdicts.setdefault((job_id, token), TimedOut(why) if what == "timeout" else Cancelled(why))
+
+    def _relieve(self, kin: Kin) -> None:
+        """A child serves, or will not come: whom it follows, if anybody, may go."""
+        follows, kin.follows = kin.follows, None
+        if follows is not None and self.state != "stopping":
+            self.drain(*follows)
+
+    def drain(self, kin: Kin, grace: float | None) -> None:
+        """Let a child claim no more and end; one that does not listen is killed, and its jobs are not charged.
+
+        Args:
+            kin: The child.
+            grace: Seconds that its jobs may take to end; the rest is given back, uncounted. None for ever.
+        """
+        kin.drain(grace)
+        if grace is not None:
+            self._keep(self._end_straggler(kin, grace))
+
+    def hurry(self) -> None:
+        """Let all children give back what they run, now."""
+        for kin in self.kin.values():
+            kin.tell("hurry")
+            self._keep(self._end_straggler(kin, 0.0))
+
+    async def _end_straggler(self, kin: Kin, grace: float) -> None:
+        await asyncio.sleep(grace + AFTER_GRACE)
+        if self.kin.get(kin.pid) is kin:
+            log.error("child.killed child=%s did not end in its grace", kin.child)
+            kin.is_leaving = True
+            kin.kill(signal.SIGKILL)
+
+    def _bequeath(self, kin: Kin) -> None:
+        """A child that was to go has gone: whom it followed waits for its own successor, if it has one."""
+        heir = next((one for one in self.kin.values() if one.follows is not None and one.follows[0] is kin), None)
+        if heir is not None and kin.follows is not None:
+            heir.follows, kin.follows = kin.follows, None
+        self._relieve(kin)
+
+    def look_for_deaths(self) -> None:
+        """See which children have ended, were frozen, or go on."""
+        for kin in list(self.kin.values()):
+            try:
+                pid, status = os.waitpid(kin.pid, os.WNOHANG | os.WUNTRACED | os.WCONTINUED)
+            except ChildProcessError:
+                continue
+            if pid == 0:
+                continue
+            if os.WIFSTOPPED(status):
+                kin.stopped_at = boottime()
+                log.warning("child.frozen child=%s", kin.child)
+            elif os.WIFCONTINUED(status):
+                kin.stopped_at = None
+            else:
+                self._died(kin, status)
+
+    def _died(self, kin: Kin, status: int) -> None:
+        del self.kin[kin.pid]
+        kin.reaped(status)
+        code = kin.exit_code or 0
+        # Who leaves by itself has cleared its board: else it was a job that ended the process.
+        planned = kin.is_leaving or (code in (EXIT_OK, EXIT_RECYCLED) and not kin.posted())
+        could_not_start = code == EXIT_USAGE and not kin.is_ready  # it says why in one line of its own
+        if not planned and not could_not_start:
+            log.error("child.died child=%s %s", kin.child, how_it_died(code))
+            self._scrape.crashed(code)
+        burial = self._keep(self._bury(kin, kin.killed_for or how_it_died(code), planned=planned))
+        self._burials.add(burial)
+        burial.add_done_callback(self._burials.discard)
+        if self.state == "stopping" or kin.is_replaced or (self._config.burst and code == EXIT_OK):
+            self._bequeath(kin)
+            self._on_empty()
+        else:
+            steady = boottime() - kin.born > STEADY or code == EXIT_RECYCLED
+            self._deaths = 0 if steady else self._deaths + 1
+            self.awaited.add(kin.number)
+            self._keep(self._follow(kin, BACK_OFF[min(self._deaths, len(BACK_OFF) - 1)]))
+
+    async def _bury(self, kin: Kin, reason: str, *, planned: bool) -> None:
+        posted, lanes = kin.posted(), self._lanes(kin.queues or self.queues)
+        kin.close()
+        try:
+            # Also one that left in peace: a claim whose answer it did not await may have run.
+            settled = await self._undertaker.bury(
+                kin.child, posted, lanes, reason, planned=planned, verdicts=kin.verdicts
+            )
+            if settled:
+                log.warning("child.buried child=%s jobs=%d", kin.child, settled)
+        except JobfleetError as error:
+            log.error("child.not_buried child=%s %s", kin.child, error)
+        finally:
+            self._on_empty()
+        if kin.hearing is not None:
+            await asyncio.wait((kin.hearing,), timeout=LAST_WORDS)
+            kin.hearing.cancel()  # whoever still holds its pipe has nothing to say
+
+    async def burials(self, timeout: float) -> None:
+        """Wait until all that died are buried, but not for ever."""
+        if self._burials:
+            await asyncio.wait(set(self._burials), timeout=timeout)
+
+    async def _follow(self, kin: Kin, after: float) -> None:
+        """Start the successor of a dead child, unless it could not even start."""
+        if kin.exit_code == EXIT_USAGE and kin.hearing is not None:
+            await asyncio.wait((kin.hearing,), timeout=LAST_WORDS)
+            if not kin.is_ready:
+                self.awaited.discard(kin.number)
+                self._refuse(kin, *(kin.refusal or ("The child could not start.", "")))
+                return
+            why, shown = kin.refusal or ("It did not say why.", "")  # its modules are loaded: another try may succeed
+            log.error(
+                "child.refused child=%s trying again in %gs. %s%s", kin.child, after, why, f"\n{shown}" * bool(shown)
+            )
+        await self._start_later(kin, after)
+
+    async def _start_later(self, kin: Kin, after: float) -> None:
+        await asyncio.sleep(after)
+        self.awaited.discard(kin.number)
+        if self.state != "stopping" and kin.number < self.size:
+            self.spawn(kin.number, follows=kin.follows)
+        else:
+            self._relieve(kin)
+
+    def replace(self, kin: Kin, grace: float | None, *, is_fit: bool = False) -> None:
+        """Start a child's successor, and let the child drain.
+
+        Args:
+            kin: The child.
+            grace: Seconds that its jobs may take to end; the rest is given back, uncounted. None for ever.
+            is_fit: Whether it may claim until its successor serves, so that no slot is missing in between; it even
+                stays if that one cannot start, because the modules are broken by now. Else it claims nothing more.
+        """
+        if self.state == "stopping":
+            return
+        if not kin.is_replaced:
+            kin.is_replaced = True
+            self.spawn(kin.number, follows=(kin, grace) if is_fit else None)
+        if not is_fit and not kin.is_draining:
+            self.drain(kin, grace)
+
+    def _refuse(self, kin: Kin, why: str, shown: str) -> None:
+        kept = kin.follows[0] if kin.follows is not None else None
+        if kept is not None and kept.pid in self.kin and kept.number < self.size:
+            kept.is_replaced, kept.kept_at = False, boottime()
+            log.error(
+                "child.refused child=%s keeps its place: its successor cannot start. %s\n%s", kept.child, why, shown
+            )
+        elif self._config.reload and self.queues:
+            log.error("child.refused waiting for the next change of code. %s\n%s", why, shown)
+        elif any(one.is_ready for one in self.standing):  # the others go on
+            log.error("child.refused trying again in %gs. %s\n%s", TRY_AGAIN, why, shown)
+            self.awaited.add(kin.number)
+            self._keep(self._start_later(kin, TRY_AGAIN))
+        elif self.refusal is None:
+            sys.stderr.write(shown)
+            self.refusal = why
+        self._on_empty()
+
+    def tell(self, *frame: Any) -> None:
+        """Send a frame to every child."""
+        for kin in self.kin.values():
+            kin.tell(*frame)

@@ -1,0 +1,118 @@
+"""When a child has died: bury it, and settle what it held, at once.
+
+Only a job whose code ran alone in the process is charged. Where several ran, each has witnessed the
+death, and runs again at once, uncounted (`jobfleet/suspicion.py`). A job that was only claimed, had
+returned, or ran in another process is given back. Where a process was ended for the sake of a run that
+nothing else could end, that run ends as it was condemned to.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
+
+from jobfleet.errors import JobNotFound
+from jobfleet.outcome import Crashed, Interrupted, Outcome, Witnessed
+from jobfleet.retry import Tries
+from jobfleet.services.run_settler import Overdue
+from jobfleet.services.unreadable import Unreadables
+from jobfleet.store.aio import AsyncStore
+from jobfleet.store.calls import settle
+from jobfleet.store.calls.lease import CHUNK, bury
+from jobfleet.store.keys import Keyspace, Lane
+from jobfleet.store.records import Held
+from jobfleet.suspicion import suspects
+from jobfleet.worker.ipc.lease_board import Phase, Posted
+
+
+class Undertaker:
+    """Buries a worker's children.
+
+    Args:
+        store: How; with endless patience.
+        keys: The fleet's keys.
+        overdue: Decides and settles.
+        unreadables: Takes out of the way what cannot be decided about.
+    """
+
+    def __init__(self, store: AsyncStore, keys: Keyspace, overdue: Overdue, unreadables: Unreadables) -> None:
+        self._store = store
+        self._keys = keys
+        self._overdue = overdue
+        self._unreadables = unreadables
+
+    async def bury(
+        self,
+        child: str,
+        posted: Sequence[Posted],
+        lanes: Sequence[Lane],
+        reason: str,
+        *,
+        planned: bool = False,
+        verdicts: Mapping[tuple[str, int], Outcome] | None = None,
+    ) -> int:
+        """Bury a child.
+
+        Args:
+            child: Its id.
+            posted: What its board said.
+            lanes: Where it may have claimed.
+            reason: How it died.
+            planned: Whether it was killed on purpose at the end of a grace: nobody is charged.
+            verdicts: Runs that nothing but its end could end, and what has become of them.
+
+        Returns:
+            How many jobs were settled.
+        """
+        guilty = _may_have_ended_it(posted)
+        by_lane: dict[Lane, list[tuple[str, int]]] = {lane: [] for lane in lanes}
+        for one in posted:
+            with suppress(JobNotFound):  # no id of ours: whoever ticks the lane finds it
+                by_lane.setdefault(self._keys.lane_of(one.id), []).append(one.key)
+        found = [
+            (lane, await self._store.run(bury(lane, child, pairs[at : at + CHUNK])))
+            for lane, pairs in by_lane.items()
+            for at in range(0, max(len(pairs), 1), CHUNK)
+        ]
+        held = [one for _, buried in found for one in buried.held]
+        outcome = _outcomes(held, guilty, reason, {} if verdicts is None else verdicts, planned=planned)
+        count = 0
+        for lane, buried in found:
+            guard = settle.TOKEN_STANDS
+            count += await self._overdue.settle(lane, buried.held, buried.now, outcome, guard=guard)
+            count += await self._unreadables.set_aside(lane, buried.unreadable)
+        return count
+
+
+def _may_have_ended_it(posted: Sequence[Posted]) -> set[tuple[str, int]]:
+    """The runs whose code was in the process; where there was none, those in processes of their own beside it."""
+    for phase in (Phase.STARTED, Phase.APART):
+        if runs := {one.key for one in posted if one.phase is phase}:
+            return runs
+    return set()
+
+
+def _outcomes(
+    held: Sequence[Held],
+    guilty: set[tuple[str, int]],
+    reason: str,
+    verdicts: Mapping[tuple[str, int], Outcome],
+    *,
+    planned: bool,
+) -> Callable[[Held], Outcome]:
+    """What the death means for each run that the child held."""
+    deaths = {(one.id, one.token): Tries.parse(one.tries).deaths for one in held if (one.id, one.token) in guilty}
+    among = suspects(deaths.values(), len(guilty) - len(deaths))
+    others = len(guilty) - 1
+
+    def outcome(one: Held) -> Outcome:
+        key = (one.id, one.token)
+        if key in verdicts:
+            return verdicts[key]
+        if planned or key not in guilty:
+            return Interrupted()
+        if not others:
+            return Crashed(reason)
+        return Witnessed(f"{reason}; {others} other job{'s' if others > 1 else ''} ran in it", among[deaths[key]])
+
+    return outcome

@@ -1,0 +1,130 @@
+"""How a worker conducts itself: running, quiet, stopping; told by signals, or by operators from afar."""
+
+from __future__ import annotations
+
+import logging
+import signal
+from collections.abc import Callable, Mapping
+
+from jobfleet.worker.supervisor.children import Keep, Nursery
+from jobfleet.worker.supervisor.hang_detector import show_stacks
+from jobfleet.worker.supervisor.signals import Signals
+
+log = logging.getLogger("jobfleet.worker")
+
+
+class Conduct:
+    """What a worker is told to do, and does.
+
+    Args:
+        nursery: Its children.
+        grace: Seconds that running jobs may take to end when it stops.
+        keep: Runs a coroutine to its end.
+        on_change: Is told that the fleet should hear of a new state.
+        on_stopping: Is told that the worker stops: perhaps nothing is left to wait for.
+
+    Attributes:
+        state_by: Who asked for the present state from afar; empty when nobody did.
+        is_restarting: Whether the process is to start afresh when all have gone.
+    """
+
+    def __init__(
+        self,
+        nursery: Nursery,
+        *,
+        grace: float,
+        keep: Keep,
+        on_change: Callable[[], object],
+        on_stopping: Callable[[], None],
+    ) -> None:
+        self._nursery = nursery
+        self._grace = grace
+        self._keep = keep
+        self._on_change = on_change
+        self._on_stopping = on_stopping
+        self.state_by = ""
+        self.is_restarting = False
+
+    def handlers(self, signals: Signals) -> Mapping[signal.Signals, Callable[[], None]]:
+        """What to do on each signal."""
+        return {
+            signal.SIGTERM: self._end,
+            signal.SIGINT: self._end,
+            signal.SIGQUIT: self._end_now,
+            signal.SIGHUP: self._end if signals.has_terminal() else self._restart,
+            signal.SIGTSTP: self.quiet,
+            signal.SIGCONT: self.resume,
+            signal.SIGUSR1: self.dump,
+        }
+
+    def _end(self) -> None:
+        """Stop; the second time, now. Who was about to start afresh only learns not to."""
+        if self._nursery.state == "stopping" and not self.is_restarting:
+            self._hurry()
+        else:
+            self.stop()
+
+    def _end_now(self) -> None:
+        self.stop(grace=0.0)
+        self._hurry()
+
+    def _restart(self) -> None:
+        if self._nursery.state == "stopping":
+            self._hurry()
+        else:
+            self.stop()
+            self.is_restarting = True
+
+    def _hurry(self) -> None:
+        log.warning("worker.hurrying")
+        self._nursery.hurry()
+
+    def stop(self, by: str = "", grace: float | None = None) -> None:
+        """Drain and leave. Who stops already may be given a shorter grace.
+
+        Args:
+            by: Who wants it, if somebody does from afar.
+            grace: Seconds that running jobs may take to end; default that of the settings.
+        """
+        self.is_restarting = False
+        if self._nursery.state == "stopping" and grace is None:
+            return
+        grace = self._grace if grace is None else grace
+        self._enter("stopping", by)
+        if self._nursery.refusal is None:
+            log.info("worker.stopping grace=%gs (again: now)", grace)
+        for kin in self._nursery.kin.values():
+            self._nursery.drain(kin, grace)
+        self._on_stopping()
+
+    def quiet(self, by: str = "") -> None:
+        """Claim no more, go on with what runs."""
+        if self._nursery.state != "stopping":
+            self._enter("quiet", by)
+            log.info("worker.quiet claims no more")
+            self._nursery.tell("quiet")
+
+    def resume(self, by: str = "") -> None:
+        """Claim again."""
+        if self._nursery.state == "quiet":
+            self._enter("running", by)
+            log.info("worker.resumed claims again")
+            self._nursery.tell("resume")
+
+    def scale(self, by: str, size: int) -> None:
+        """Have so many children."""
+        if self._nursery.state != "stopping":
+            log.info("worker.scaled children=%d by=%s", size, by)
+            self._nursery.scale(size)
+            self._on_change()
+
+    def dump(self) -> None:
+        """Log what the children hold, and what their threads do."""
+        for kin in self._nursery.kin.values():
+            held = ", ".join(f"{one.id}:{one.phase.name.lower()}" for one in kin.posted()) or "nothing"
+            log.warning("child.dump child=%s pid=%d holds %s", kin.child, kin.pid, held)
+            self._keep(show_stacks(kin))
+
+    def _enter(self, state: str, by: str) -> None:
+        self._nursery.state, self.state_by = state, by
+        self._on_change()

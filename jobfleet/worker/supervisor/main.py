@@ -1,0 +1,382 @@
+"""The supervisor: a small parent that never imports user code.
+
+It starts children and renews their leases, notices a death and settles it, says that the worker
+lives, ticks the lanes, and passes signals on. Whatever user code does, this process goes on.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import signal
+import sys
+from collections.abc import Coroutine, Sequence
+from contextlib import suppress
+from typing import TYPE_CHECKING, Any
+
+from jobfleet.clock import boottime
+from jobfleet.config import JobConfig
+from jobfleet.errors import JobfleetError
+from jobfleet.logs import set_up_logs
+from jobfleet.metrics.tally import tally_for
+from jobfleet.services.cron_standin import StandIn
+from jobfleet.services.leases import Leases, shared_spacing
+from jobfleet.services.relay import Relay
+from jobfleet.services.run_settler import Overdue
+from jobfleet.services.unreadable import Unreadables
+from jobfleet.store.aio import AsyncStore
+from jobfleet.store.connect import Target, target
+from jobfleet.store.keys import Keyspace, Lane
+from jobfleet.worker.ipc.exit_codes import EXIT_OK, EXIT_USAGE
+from jobfleet.worker.ipc.ids import new_worker_id
+from jobfleet.worker.ipc.served_queues import IDLE
+from jobfleet.worker.supervisor.child_handle import Kin
+from jobfleet.worker.supervisor.children import AFTER_GRACE, Nursery
+from jobfleet.worker.supervisor.connection import Connection
+from jobfleet.worker.supervisor.crash_recovery import Undertaker
+from jobfleet.worker.supervisor.hang_detector import Hangs
+from jobfleet.worker.supervisor.hard_limits import Enforcer
+from jobfleet.worker.supervisor.heartbeat import Presence
+from jobfleet.worker.supervisor.lease_renewer import Keeper
+from jobfleet.worker.supervisor.lifecycle import Conduct
+from jobfleet.worker.supervisor.metrics import Scrape
+from jobfleet.worker.supervisor.recycling import Recycling
+from jobfleet.worker.supervisor.reload import Reload, check_reload
+from jobfleet.worker.supervisor.remote_commands import Control
+from jobfleet.worker.supervisor.signals import Signals
+
+if TYPE_CHECKING:
+    from jobfleet.services.main import HostedReaper
+    from jobfleet.services.service import Service
+
+log = logging.getLogger("jobfleet.worker")
+
+RELAY_SHARE = 5
+"""How much less often than leases a supervisor looks for those who wait: children tell them at once."""
+
+
+class Supervisor:
+    """One worker.
+
+    Args:
+        modules: What its children load.
+        config: The settings.
+        at: The server.
+    """
+
+    def __init__(self, modules: Sequence[str], config: JobConfig, at: Target) -> None:
+        self._config = config
+        self._worker = new_worker_id()
+        self._keys = Keyspace(config.namespace)
+        self._at = at
+        self._store = self._connect(config.socket_timeout)
+        self._renewals = self._connect(config.renewal_timeout)
+        self._tally = tally_for(config.metrics_port)
+        self._connection = Connection(at.shown, log, self._tally, held=self._held)
+        self._presence = Presence(self._store, self._keys, config, self._worker)
+        self._leases = Leases(
+            self._store,
+            self._keys,
+            config,
+            self._tally,
+            spacing=lambda: shared_spacing(self._presence.workers, self._config.lease),
+        )
+        self._relay = Relay(
+            self._store,
+            self._keys,
+            config,
+            self._tally,
+            spacing=lambda: RELAY_SHARE * shared_spacing(self._presence.workers, self._config.lease),
+        )
+        self._keeper = Keeper(self._renewals, self._keys, lease_us=round(config.lease * 1e6))
+        self._functions: dict[str, bytes] = {}
+        self._scale_max = max(config.scale_max or 0, config.processes)
+        self._standin = StandIn(
+            self._store, config, self._tally, log, process=self._worker, functions=lambda: self._functions
+        )
+        self._undecorated = [name.partition(":")[0] for name in modules] if config.allow_undecorated else []
+        overdue = Overdue(
+            self._store,
+            config,
+            functions=lambda: self._functions,
+            tally=self._tally,
+            on_watched=self._leases.teller.tell,
+        )
+        self._scrape = Scrape(config, self._worker, self._tally)
+        self._nursery = Nursery(
+            self._worker,
+            modules,
+            config,
+            at,
+            undertaker=Undertaker(self._store, self._keys, overdue, Unreadables(self._store, config, self._tally)),
+            scrape=self._scrape,
+            lanes=self._lanes,
+            keep=self._keep,
+            on_ready=self._on_ready,
+            on_retire=self._retire,
+            on_empty=self._check_all_gone,
+        )
+        self._recycling = Recycling(self._nursery, grace=config.grace, scrape=self._scrape)
+        self._kin = self._nursery.kin
+        self._hangs = Hangs(self._kin, after=config.hang_after, kill=config.hang_kill, scrape=self._scrape)
+        self._conduct = Conduct(
+            self._nursery,
+            grace=config.grace,
+            keep=self._keep,
+            on_change=lambda: self._keep(self._beat()),
+            on_stopping=self._check_all_gone,
+        )
+        self._control = Control(
+            at,
+            self._keys,
+            self._worker,
+            self._kin,
+            commanded=self._conduct,
+            confirm=self._beat,
+            scale_max=self._scale_max,
+        )
+        self._enforcer = Enforcer(self._nursery, self._store, self._keys, config)
+        self._tasks: set[asyncio.Task[None]] = set()
+        self._all_gone = asyncio.Event()
+
+    def _connect(self, socket_timeout: float) -> AsyncStore:
+        return AsyncStore(
+            self._at,
+            patience=None,
+            connect_timeout=self._config.connect_timeout,
+            socket_timeout=socket_timeout,
+            needs_primary=True,
+        )
+
+    @property
+    def is_restarting(self) -> bool:
+        """Whether the process is to start afresh when the worker has ended."""
+        return self._conduct.is_restarting and self._nursery.refusal is None
+
+    def hear_reaper(self, report: object) -> None:
+        """Take what the hosted reaper reports; from any thread."""
+        self._scrape.hear_reaper(report)
+
+    async def run(self, signals: Signals) -> int:
+        """Work until told to stop; answer the exit code."""
+        self._scrape.start(self._store, self._nursery, self._duties, self._connection.outage)
+        await self._beat(patience=self._config.patience)
+        self._store.recorder = self._renewals.recorder = (
+            self._connection.outage
+        )  # not before: a Redis that is not there at the start is an error
+        asyncio.get_running_loop().add_signal_handler(signal.SIGCHLD, self._nursery.look_for_deaths)
+        signals.install(self._conduct.handlers(signals))
+        log.info(
+            "worker.started worker=%s children=%d slots=%d url=%s",
+            self._worker,
+            self._config.processes,
+            self._config.slots,
+            self._at.shown,
+        )
+        self._nursery.scale(self._config.processes)
+        self._leases.start()
+        self._relay.start()
+        duties = [
+            self._beat_on(),
+            self._renew_on(),
+            self._watch_frozen(),
+            self._enforcer.watch(),
+            self._hangs.watch(),
+            self._control.listen(),
+        ]
+        if not self._config.burst:
+            duties.append(self._standin.watch())
+        if self._config.reload:
+            duties.append(Reload(self._config.app_dir, self._nursery, grace=self._config.grace).watch())
+        for duty in duties:
+            self._keep(duty)
+        await self._all_gone.wait()
+        return await self._leave()
+
+    def _duties(self) -> Sequence[Service]:
+        return (self._leases, self._relay, *self._standin.duties)
+
+    async def _leave(self) -> int:
+        await self._leases.stop()
+        await self._relay.stop()
+        for task in list(self._tasks):
+            task.cancel()
+        await self._standin.stop()
+        with suppress(JobfleetError):
+            await self._presence.leave()
+        await self._store.close()
+        await self._renewals.close()
+        self._scrape.close()
+        if self._nursery.refusal is not None:
+            print(self._nursery.refusal, file=sys.stderr)  # noqa: T201 - the one line that says why
+            return EXIT_USAGE
+        log.info("worker.stopped worker=%s", self._worker)
+        return EXIT_OK
+
+    def _keep(self, work: Coroutine[Any, Any, None]) -> asyncio.Task[None]:
+        task = asyncio.get_running_loop().create_task(work)
+        self._tasks.add(task)
+        task.add_done_callback(self._let_go)
+        return task
+
+    def _let_go(self, task: asyncio.Task[None]) -> None:
+        self._tasks.discard(task)
+        if not task.cancelled() and (error := task.exception()) is not None:
+            log.error("worker.stumbled %s", task.get_name(), exc_info=error)
+
+    # --- children -------------------------------------------------------------------------------
+
+    async def _on_ready(self, functions: dict[str, bytes]) -> None:
+        self._functions.update(functions)
+        self._presence.publish(functions)
+        if not self._nursery.queues:
+            log.warning(IDLE)
+        await self._beat()
+
+    def _retire(self, kin: Kin, reason: str) -> None:
+        self._recycling.retire(kin, reason)
+
+    def _check_all_gone(self) -> None:
+        if self._nursery.refusal is not None and self._nursery.state != "stopping":
+            self._conduct.stop()
+        elif self._nursery.is_deserted:
+            self._keep(self._set_gone())
+
+    async def _set_gone(self) -> None:
+        await self._nursery.burials(AFTER_GRACE)
+        if self._nursery.is_deserted:
+            self._all_gone.set()
+
+    def _held(self) -> list[tuple[str, int]]:
+        return [(one.id, one.token) for kin in self._kin.values() for one in kin.posted()]
+
+    def _lanes(self, queues: Sequence[str]) -> list[Lane]:
+        known = self._presence.queues
+        return [self._keys.lane(queue, index) for queue in queues for index in range(known.get(queue, (1, 1))[1])]
+
+    # --- duties ---------------------------------------------------------------------------------
+
+    async def _beat(self, patience: float | None = None) -> None:
+        work = self._say(
+            queues=self._nursery.queues,
+            slots=self._config.slots * self._nursery.size,
+            running=sum(kin.running for kin in self._kin.values()),
+            children=sum(1 for kin in self._kin.values() if kin.is_ready and not kin.is_draining),
+            leaving=len(self._nursery.draining),
+            hung=self._hangs.count,
+            state=self._nursery.state,
+            state_by=self._conduct.state_by,
+            obeyed=self._control.obeyed,
+            undecorated=self._undecorated,
+            kinds=[kind.id for kind in self._nursery.kinds],
+            scale_max=self._scale_max,
+        )
+        if patience is None:
+            try:
+                await work
+                self._scrape.beaten()
+            except JobfleetError as error:
+                log.error("worker.not_heard %s", error)
+            return
+        self._store.patience = patience
+        try:
+            await work
+        finally:
+            self._store.patience = None
+
+    async def _say(self, **account: Any) -> None:
+        self._nursery.tell("kinds", await self._presence.know(self._nursery.kinds))
+        await self._presence.beat(**account)
+
+    async def _beat_on(self) -> None:
+        while True:
+            await self._look_again()
+            await self._beat()
+            counts = {queue: count for queue, (_, count) in self._presence.queues.items()}
+            if any(counts.get(queue, 1) > 1 for queue in self._nursery.queues):
+                for kin in self._kin.values():
+                    kin.tell("lanes", counts)
+            await asyncio.sleep(self._config.beat)
+
+    async def _look_again(self) -> None:
+        """See whether Redis's address leads to another server: after a failover the old primary may live on."""
+        if await self._store.look_again():
+            log.warning("redis.moved url=%s: another server answers there by now", self._at.shown)
+            self._control.reconnect()
+        server = self._store.server
+        if self._renewals.server != server:
+            await self._renewals.look_again()
+        for kin in self._kin.values():
+            kin.tell("server", server)
+
+    async def _renew_on(self) -> None:
+        """Renew what the boards say; a frozen child's leases are left to run out."""
+        while True:
+            self._connection.begin_round()
+            for kin in list(self._kin.values()):
+                if kin.stopped_at is None:
+                    await self._renew(kin)
+            self._connection.end_round()
+            await self._connection.pause(self._config.renewal)
+
+    async def _renew(self, kin: Kin) -> None:
+        try:
+            news = await self._keeper.renew(kin.posted())
+        except (JobfleetError, ValueError) as error:
+            log.error("leases.not_renewed child=%s %s", kin.child, error)
+            self._connection.not_renewed()
+            return
+        kin.tell("renewed", news.until, news.standing)
+        if news.lost:  # what has been settled meanwhile is not on the board any more
+            still = {(one.id, one.token) for one in kin.posted()}
+            news.lost = [one for one in news.lost if one in still]
+            kin.tell("lost", news.lost)
+        self._connection.renewed(news)
+        for one in news.cancelled:
+            kin.cancel(one.id, one.token, one.by)
+
+    async def _watch_frozen(self) -> None:
+        """Show the children that this process lives; one that stays frozen for a lease is killed: its jobs are lost."""
+        while True:
+            await asyncio.sleep(self._config.alive_every)
+            for kin in list(self._kin.values()):
+                if kin.stopped_at is None:
+                    kin.tell("alive")
+                if kin.stopped_at is not None and boottime() - kin.stopped_at >= self._config.lease:
+                    log.error("child.killed child=%s frozen for a lease", kin.child)
+                    kin.kill(signal.SIGKILL)
+                    kin.stopped_at = None
+
+
+def main(modules: Sequence[str], config: JobConfig) -> int:
+    """Run a worker in this process; answer its exit code.
+
+    Raises:
+        StoreUnavailable: Redis was not there at the start.
+    """
+    set_up_logs(config)
+    if config.reload:
+        check_reload()
+    signals = Signals()
+    at = target(config.url)
+    hosted: HostedReaper | None = None
+    if config.with_reaper:
+        from jobfleet.services.main import hosted_reaper
+
+        hosted = hosted_reaper(modules, config, at.url)
+    try:
+        code, is_restarting = asyncio.run(_supervise(modules, config, at, signals, hosted))
+    finally:
+        if hosted is not None:
+            hosted.close()
+        at.close()
+    return signals.start_afresh() if is_restarting else code
+
+
+async def _supervise(
+    modules: Sequence[str], config: JobConfig, at: Target, signals: Signals, hosted: HostedReaper | None
+) -> tuple[int, bool]:
+    supervisor = Supervisor(modules, config, at)
+    if hosted is not None:
+        hosted.tell(supervisor.hear_reaper)
+    return await supervisor.run(signals), supervisor.is_restarting

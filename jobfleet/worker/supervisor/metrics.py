@@ -1,0 +1,183 @@
+"""A worker's endpoint: its children's counts added up, and its health, served by the supervisor."""
+
+from __future__ import annotations
+
+import logging
+import os
+from collections.abc import Callable, Iterable, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from jobfleet.clock import monotonic
+from jobfleet.config import JobConfig
+from jobfleet.metrics.tally import Tally
+from jobfleet.version import VERSION
+from jobfleet.worker.ipc.exit_codes import how_it_died
+from jobfleet.worker.ipc.memory import resident_bytes
+
+if TYPE_CHECKING:
+    from jobfleet.metrics.exporter import Exporter
+    from jobfleet.metrics.server import MetricsServer
+    from jobfleet.services.gauges import FleetGauges
+    from jobfleet.services.outage import Outage
+    from jobfleet.services.service import DutySeen, Service
+    from jobfleet.store.aio import AsyncStore
+    from jobfleet.worker.supervisor.children import Nursery
+    from jobfleet.worker.supervisor.health import Health
+
+log = logging.getLogger("jobfleet.worker")
+_PAGE = os.sysconf("SC_PAGE_SIZE")
+
+
+class Scrape:
+    """Nothing, unless a port is set.
+
+    Args:
+        config: Whether and where to serve.
+        worker: The worker's id.
+        tally: Where the supervisor counts.
+    """
+
+    def __init__(self, config: JobConfig, worker: str, tally: Tally) -> None:
+        self._config = config
+        self._labels = (worker, VERSION)
+        self._tally = tally
+        self._nursery: Nursery | None = None
+        self._duties: Callable[[], Sequence[Service]] = tuple
+        self._outage: Outage | None = None
+        self._hosted: tuple[float, list[DutySeen]] = (0.0, [])
+        self._exporter: Exporter | None = None
+        self._fleet: FleetGauges | None = None
+        self._health: Health | None = None
+        self._server: MetricsServer | None = None
+
+    def start(
+        self, store: AsyncStore, nursery: Nursery, duties: Callable[[], Sequence[Service]], outage: Outage
+    ) -> None:
+        """Begin to serve.
+
+        Args:
+            store: How Redis is reached; of the running loop.
+            nursery: The children.
+            duties: What the supervisor does for the fleet at present.
+            outage: Whether Redis answers.
+
+        Raises:
+            ConfigError: The port is taken.
+        """
+        config = self._config
+        if config.metrics_port is None:
+            return
+        from jobfleet.metrics.exporter import Exporter
+        from jobfleet.metrics.server import MetricsServer
+        from jobfleet.services.gauges import FleetGauges
+        from jobfleet.services.health import Heart
+        from jobfleet.store.keys import Keyspace
+        from jobfleet.worker.supervisor.health import Health
+
+        self._nursery, self._duties, self._outage = nursery, duties, outage
+        self._exporter = Exporter(namespace=config.namespace)
+        self._exporter.begin("child_hangs_total", [()])
+        if config.with_reaper:
+            self._fleet = FleetGauges(store, config, self._exporter)
+        self._health = Health(
+            within=config.healthy_within,
+            beat=config.beat,
+            heart=Heart(store, Keyspace(config.namespace)),
+            nursery=nursery,
+            duties=self._all_duties,
+        )
+        self._hosted = (monotonic(), [])
+        self._server = MetricsServer(
+            self._exporter,
+            config.metrics_port,
+            config.metrics_host,
+            refresh=self._refresh,
+            probes={"/healthz": self._health.healthy, "/readyz": self._health.ready},
+        )
+        log.info("metrics.serving port=%d", self._server.port)
+
+    def merge(self, delta: Iterable[Sequence[Any]]) -> None:
+        """Add what a child has counted."""
+        if self._exporter is not None:
+            self._exporter.merge(delta)
+
+    def hear_reaper(self, report: object) -> None:
+        """Add what the hosted reaper has counted, and remember how its duties fare."""
+        from jobfleet.services.metrics_endpoint import read_report
+
+        read = read_report(report)
+        if read is not None:
+            rows, duties = read
+            self._hosted = (monotonic(), duties)
+            self.merge(rows)
+
+    def pulsed(self, at: float) -> None:
+        """A child has claimed or waited then (boot-time clock)."""
+        if self._health is not None:
+            self._health.pulsed(at)
+
+    def beaten(self) -> None:
+        """Redis took the worker's sign of life."""
+        if self._health is not None:
+            self._health.beaten()
+
+    def crashed(self, code: int) -> None:
+        """Count a child's death."""
+        self._tally.count("child_crashes_total", (how_it_died(code),))
+
+    def hung(self) -> None:
+        """Count a child that hangs."""
+        self._tally.count("child_hangs_total")
+
+    def recycled(self, reason: str) -> None:
+        """Count a child that is replaced while all is well."""
+        self._tally.count("child_recycles_total", (reason,))
+
+    def close(self) -> None:
+        """Serve no more."""
+        if self._server is not None:
+            self._server.close()
+
+    # ----------------------------------------------------------------------------- from a scraper's thread
+
+    def _refresh(self) -> None:
+        if self._exporter is None or self._nursery is None or self._outage is None:
+            return
+        if self._fleet is not None:
+            self._fleet.refresh()
+        self._exporter.merge(self._tally.take())
+        self._exporter.set("redis_connected", (), float(self._outage.is_connected))
+        kin = list(self._nursery.kin.values())
+        self._exporter.set("worker_slots", self._labels, self._config.slots * self._nursery.size)
+        self._exporter.set("worker_slots_used", self._labels, sum(one.running for one in kin))
+        self._exporter.set("worker_children", self._labels, len(kin))
+        self._exporter.set(
+            "worker_resident_memory_bytes", self._labels, resident_bytes() + sum(_resident(one.pid) for one in kin)
+        )
+        for duty in self._all_duties():
+            if duty.succeeded_at:
+                self._exporter.set("reaper_last_success_timestamp_seconds", (duty.name,), duty.succeeded_at)
+
+    def _all_duties(self) -> list[DutySeen]:
+        """How all duties fare, each once: what supervisor and hosted reaper both do is well where either is."""
+        at, hosted = self._hosted
+        since = monotonic() - at
+        fares = [duty.seen for duty in self._duties()] + [duty._replace(idle=duty.idle + since) for duty in hosted]
+        if self._config.with_reaper and not hosted:
+            from jobfleet.services.service import DutySeen
+
+            fares.append(DutySeen("hosted reaper", since, 0.0, 0.0, "it has not reported"))
+        best: dict[str, DutySeen] = {}
+        for duty in fares:
+            if duty.name not in best or duty.idle < best[duty.name].idle:
+                best[duty.name] = duty
+        return list(best.values())
+
+
+def _resident(pid: int) -> int:
+    """A child's resident memory; 0 when it has gone, or where that is not told."""
+    try:
+        return int(Path(f"/proc/{pid}/statm").read_bytes().split()[1]) * _PAGE
+    except (OSError, IndexError):
+        return 0

@@ -1,0 +1,60 @@
+"""Recycling, the supervisor's side: it starts the successor of a child that asks for one.
+
+The old child finishes what it runs once the successor serves, so that no slot is missing in between.
+"""
+
+from __future__ import annotations
+
+import logging
+from typing import TYPE_CHECKING
+
+from jobfleet.clock import boottime
+from jobfleet.worker.child.recycling import YOUNG
+
+if TYPE_CHECKING:
+    from jobfleet.worker.supervisor.child_handle import Kin
+    from jobfleet.worker.supervisor.children import Nursery
+    from jobfleet.worker.supervisor.metrics import Scrape
+
+
+log = logging.getLogger("jobfleet.worker")
+KEPT = 60.0
+"""Seconds after which a child whose successor could not start may ask again."""
+
+
+class Recycling:
+    """Follows the wishes of a worker's children.
+
+    Args:
+        nursery: The children.
+        grace: Seconds that a child's last jobs may take to end when too many children are retiring.
+        scrape: Counts.
+    """
+
+    def __init__(self, nursery: Nursery, *, grace: float, scrape: Scrape) -> None:
+        self._nursery = nursery
+        self._grace = grace
+        self._scrape = scrape
+        self._is_told = False
+
+    def retire(self, kin: Kin, reason: str) -> None:
+        """A child asks to be replaced, as it does every second until it may go.
+
+        Its jobs may take as long as they do; when more children retire than there are places, the eldest must end
+        within the grace.
+        """
+        now = boottime()
+        if kin.is_replaced or self._nursery.state == "stopping" or now - kin.kept_at < KEPT:
+            return
+        if reason == "memory" and now - kin.born < YOUNG:
+            if not self._is_told:
+                log.warning("child.too_large child=%s is over max_memory from the start: raise it", kin.child)
+            self._is_told = True
+            return
+        draining = self._nursery.draining
+        if len(draining) >= self._nursery.size and not draining[0].is_hurried:
+            draining[0].is_hurried = True
+            self._nursery.drain(draining[0], self._grace)
+        log.info("child.recycled child=%s reason=%s", kin.child, reason)
+        self._scrape.recycled(reason)
+        self._nursery.replace(kin, None, is_fit=True)
