@@ -1,6 +1,7 @@
 """Scripts: files of Lua, their contracts, and how they are loaded.
 
-Every ``lua/<verb>.lua`` opens with a header that says what it takes and answers; tests hold body
+Every ``lua/<module>/<name>.lua`` belongs to the module of that name that builds its calls (``calls/<module>.py``). Its
+name is unique. It opens with a header that says what it takes and answers; tests hold body
 and builders to it. ``-- @include lib/<name>`` lines bring in shared functions, each once.
 Scripts go to the server by hash, so two versions of jobfleet run side by side.
 
@@ -13,6 +14,7 @@ from __future__ import annotations
 
 import hashlib
 import re
+from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cache
 from importlib.resources import files
@@ -20,6 +22,7 @@ from pathlib import Path
 
 from jobfleet.errors import ScriptContractError
 
+_LUA = files("jobfleet.store").joinpath("lua")
 _INCLUDE = re.compile(r"^-- @include (lib/[a-z_]+)\n", re.MULTILINE)
 _SECTION = re.compile(r"^-- ([A-Z]{4,7}) +(.*)$")
 _FIELD = re.compile(r"^(\d+)(?:\.\.(\d+|\*))?\s+(\S+)\s+(\S+)\s+(.+)$")
@@ -109,11 +112,16 @@ class Script:
     is_once: bool = False
 
 
+@cache
+def entry_scripts() -> Mapping[str, str]:
+    """The folder of each script, by the script's name."""
+    folders = (folder for folder in _LUA.iterdir() if folder.is_dir() and folder.name != "lib")
+    return {file.name[:-4]: folder.name for folder in folders for file in folder.iterdir()}
+
+
 def names() -> list[str]:
     """The names of all scripts."""
-    return sorted(
-        entry.name[:-4] for entry in files("jobfleet.store").joinpath("lua").iterdir() if entry.name.endswith(".lua")
-    )
+    return sorted(entry_scripts())
 
 
 @cache
@@ -148,7 +156,9 @@ def _guarded(text: str, guards: tuple[str, ...]) -> str:
 
 
 def _read(name: str) -> str:
-    return files("jobfleet.store").joinpath("lua", f"{name}.lua").read_text(encoding="utf-8")
+    """The text of a script by its name, or of a shared file by its path (``lib/…``)."""
+    path = name if name.startswith("lib/") else f"{entry_scripts()[name]}/{name}"
+    return _LUA.joinpath(f"{path}.lua").read_text(encoding="utf-8")
 
 
 def _expand(text: str, stack: tuple[str, ...], seen: set[str]) -> str:

@@ -18,7 +18,7 @@ from jobfleet.store.calls import (
 )
 from jobfleet.store.connect import target
 from jobfleet.store.link.sync import SocketLink
-from jobfleet.store.script import Field, load, names
+from jobfleet.store.script import Field, entry_scripts, load, names
 from jobfleet.store.sync import Store
 from tests.lua.cases import cases
 from tests.lua.samples import ARGUMENTS_AN_ITEM, IDS, LETTERED, SAMPLES, SHARES_KEYS
@@ -66,7 +66,7 @@ def test_keys_and_arguments_are_numbered_without_a_gap_and_only_the_last_is_open
 
 @every_script
 def test_its_body_uses_no_number_that_the_header_does_not_name(name: str) -> None:
-    header, text = load(name).header, code(LUA / f"{name}.lua")
+    header, text = load(name).header, code(LUA / entry_scripts()[name] / f"{name}.lua")
 
     for table, fields in (("KEYS", header.keys), ("ARGV", header.argv)):
         open_from = next((field.first for field in fields if field.last is None), None)
@@ -253,7 +253,7 @@ def test_a_script_that_reads_only_cannot_write(world: World) -> None:
     [("-- FLAGS", "-- FLUGS"), ("-- pause: ", "-- pose: "), ("-- KEYS    1 conf", "-- KEYS    one conf")],
 )
 def test_a_header_without_the_form_is_refused(old: str, new: str) -> None:
-    text = (LUA / "pause.lua").read_text(encoding="utf-8")
+    text = (LUA / "control" / "pause.lua").read_text(encoding="utf-8")
     assert old in text
 
     with pytest.raises(ScriptContractError, match=r"pause\.lua"):

@@ -14,20 +14,20 @@ TARGETS: Mapping[str, Sequence[str]] = {
         "tests/unit/test_tries.py",
     ),
     "jobfleet/worker/run/stop_ladder.py": ("tests/worker/test_ladder_times.py", "tests/worker/test_stages.py"),
-    "jobfleet/store/lua/tick.lua": (
+    "jobfleet/store/lua/lease/tick.lua": (
         "tests/lua/test_tick.py",
         "tests/lua/test_tick_edges.py",
         "tests/lua/test_tick_stepped.py",
         "tests/lua/test_tick_mends.py",
     ),
-    "jobfleet/store/lua/claim.lua": (
+    "jobfleet/store/lua/lease/claim.lua": (
         "tests/lua/test_claim_rare.py",
         "tests/lua/test_claim_foreign.py",
         "tests/lua/test_claim.py",
         "tests/lua/test_claim_guards.py",
         "tests/lua/test_claim_fair.py",
     ),
-    "jobfleet/store/lua/settle.lua": (
+    "jobfleet/store/lua/settle/settle.lua": (
         "tests/lua/test_settle.py",
         "tests/lua/test_settle_guards.py",
         "tests/lua/test_settle_rare.py",
