@@ -113,7 +113,7 @@ class Interrupted:
 
 
 @dataclass(frozen=True, slots=True)
-class Overdue:
+class RunSettler:
     """The job came past its `expires_at` before it started."""
 
 
@@ -201,7 +201,7 @@ Outcome = (
     | Cancelled
     | LeaseLost
     | Interrupted
-    | Overdue
+    | RunSettler
     | Unrunnable
     | KnownElsewhere
     | Broken

@@ -27,10 +27,10 @@ from jobfleet.outcome import (
     Outcome,
     OutOfCpu,
     OutOfMemory,
-    Overdue,
     Preempted,
     Raised,
     RetryAfter,
+    RunSettler,
     Snooze,
     Succeeded,
     TimedOut,
@@ -270,7 +270,7 @@ def decide(
             return _unrunnable(outcome, policy, tries, now_us)
         case Broken(reason):
             return Fail("unreadable", ErrorType.PERMANENT, tries.noting(now_us, reason))
-        case Overdue():
+        case RunSettler():
             return Expire()
         case Interrupted() | Cancelled():
             return Release()  # a cancelled one turns into `cancelled` where its mark stands, in the script

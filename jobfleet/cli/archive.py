@@ -168,10 +168,10 @@ def detach(invocation: Invocation, yes: bool) -> int:
 
 
 def _detach(fleet: Fleet) -> bool:
-    keys = fleet.space.keys
+    keys = fleet.context.keys
     was = fleet.store.run(dismiss(keys, GROUP))
     for queue, (_, lanes) in read_whole(fleet.store, keys).queues.items():
-        for lane in fleet.space.lanes_of(queue, lanes):
+        for lane in fleet.context.lanes_of(queue, lanes):
             was |= fleet.store.run(unregister(lane, GROUP))
     return was
 

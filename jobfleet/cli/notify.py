@@ -44,7 +44,7 @@ def ls(invocation: Invocation, modules: tuple[str, ...]) -> None:
         say("No channels. Write [notify.channels.NAME] into jobfleet.toml, or name what adds some: -m MODULE.")
         return
     with invocation.fleet() as fleet:
-        keys = fleet.space.keys
+        keys = fleet.context.keys
         pending = {name: fleet.store.run(deliveries(keys.channel(name))) for name in channels.channels}
     rows: list[list[Cell | str]] = []
     data = []
@@ -163,7 +163,7 @@ def _trial(invocation: Invocation, channels: Channels, name: str) -> str | None:
     from jobfleet.clock import span, wall_us
     from jobfleet.notify import Notice, Notification
     from jobfleet.notify.text import one_line
-    from jobfleet.services.side_thread import Aside
+    from jobfleet.services.side_thread import SideThread
 
     now = wall_us()
     notice = Notice(event="failed", job_id="-", at_us=now, error="nothing has happened")
@@ -173,7 +173,7 @@ def _trial(invocation: Invocation, channels: Channels, name: str) -> str | None:
     )  # fmt: skip
     channel = channels.channels[name]
     try:
-        asyncio.run(Aside("jobfleet-trial").call(channel.send, trial, timeout=channel.timeout))
+        asyncio.run(SideThread("jobfleet-trial").call(channel.send, trial, timeout=channel.timeout))
     except TimeoutError as error:
         return one_line(str(error)) or f"it took longer than {span(channel.timeout)}"
     except Exception as error:  # noqa: BLE001 - a channel may be anybody's code

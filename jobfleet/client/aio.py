@@ -9,8 +9,8 @@ from importlib import import_module
 from typing import Any, Self
 
 from jobfleet.client import logs
-from jobfleet.client.base import Opened, Patience, open_settings
-from jobfleet.client.enqueue_batcher import Gatherer
+from jobfleet.client.base import ClientBase, PollSchedule, open_settings
+from jobfleet.client.enqueue_batcher import EnqueueBatcher
 from jobfleet.client.handle import AsyncJobHandle
 from jobfleet.client.operations import AsyncOperations
 from jobfleet.client.receipts import AsyncReceipts
@@ -60,13 +60,13 @@ class AsyncFleet(AsyncSteering, AsyncShowing, AsyncOperations):
         self, url: str | None = None, namespace: str | None = None, *, registry: Registry | None = None, **settings: Any
     ) -> None:
         super().__init__(open_settings(url, namespace, settings), registry)
-        self._gatherers: dict[Lane, Gatherer] = {}
+        self._gatherers: dict[Lane, EnqueueBatcher] = {}
 
     @classmethod
     def sharing(cls, other: Any) -> AsyncFleet:
         """An AsyncFleet with another client's settings, functions and server."""
         made = cls.__new__(cls)
-        Opened.__init__(made, other.space.config, other.space.registry)
+        ClientBase.__init__(made, other.context.config, other.context.registry)
         made._gatherers = {}  # noqa: SLF001 - its own class
         made.target = other.store.at
         made.recorder = other.recorder
@@ -83,7 +83,7 @@ class AsyncFleet(AsyncSteering, AsyncShowing, AsyncOperations):
     def store(self) -> AsyncStore:
         """The connection, made on first use."""
         if self._store is None:
-            config = self.space.config
+            config = self.context.config
             if self.target is None:
                 self.target = target(config.url, warns=True)
             self._store = AsyncStore(
@@ -98,8 +98,8 @@ class AsyncFleet(AsyncSteering, AsyncShowing, AsyncOperations):
 
     async def aclose(self) -> None:
         """Send what has gathered, let the connections go, and end the server if ``embedded://`` started one."""
-        for gatherer in self._gatherers.values():
-            await gatherer.drained()
+        for batcher in self._gatherers.values():
+            await batcher.drained()
         self._gatherers.clear()
         if self._store is not None:
             await self._store.close()
@@ -109,7 +109,7 @@ class AsyncFleet(AsyncSteering, AsyncShowing, AsyncOperations):
             self.target = None
         self._archived.close()
 
-    async def _do(self, verb: operation.Bulk[Any]) -> Any:
+    async def _do(self, verb: operation.BulkOperation[Any]) -> Any:
         return await operation.drive(self.store, verb)
 
     async def enqueue(self, job: Job) -> str:
@@ -125,18 +125,18 @@ class AsyncFleet(AsyncSteering, AsyncShowing, AsyncOperations):
 
     async def submit(self, job: Job) -> Receipt:
         """Put a job into the fleet; return the whole answer. Raises as `enqueue`."""
-        job = self.space.through(job)
-        sent = quick(self.space, job, monotonic())
+        job = self.context.through(job)
+        sent = quick(self.context, job, monotonic())
         if sent is None:
             if job.cron_expression is not None or job.depends_on is not None:
-                made: Receipt = await self._do(operations_submit.submitting(self.space, job))
+                made: Receipt = await self._do(operations_submit.submitting(self.context, job))
                 self.counted("enqueued", 1)
                 return made
-            sent = await self._do(jobs_enqueue.prepare(self.space, job))
-        gatherer = self._gatherers.get(sent.lane)
-        if gatherer is None:
-            gatherer = self._gatherers[sent.lane] = Gatherer(sent.lane, self.store)
-        new = await gatherer.enqueue(sent.entry)
+            sent = await self._do(jobs_enqueue.prepare(self.context, job))
+        batcher = self._gatherers.get(sent.lane)
+        if batcher is None:
+            batcher = self._gatherers[sent.lane] = EnqueueBatcher(sent.lane, self.store)
+        new = await batcher.enqueue(sent.entry)
         answer: Receipt = (
             await self._do(settle_one(sent, new))
             if isinstance(new, Holder)
@@ -171,14 +171,14 @@ class AsyncFleet(AsyncSteering, AsyncShowing, AsyncOperations):
             JobNotFound: Nothing is.
         """
         try:
-            answer: JobResult[Any] = await self._do(jobs_poll.poll(self.space, job_id))
+            answer: JobResult[Any] = await self._do(jobs_poll.poll(self.context, job_id))
         except JobNotFound:
             return await asyncio.to_thread(self._archived.one, job_id)
         return answer
 
     async def poll_many(self, ids: Sequence[str]) -> list[JobResult[Any] | None]:
         """What is known of some jobs, in one round trip; None for those unknown, to the archive too."""
-        found: list[JobResult[Any] | None] = await self._do(jobs_poll.poll_many(self.space, ids))
+        found: list[JobResult[Any] | None] = await self._do(jobs_poll.poll_many(self.context, ids))
         return await asyncio.to_thread(self._archived.filled, ids, found) if None in found else found
 
     async def wait(self, job_id: str, timeout: Seconds | None = None) -> JobResult[Any]:
@@ -189,16 +189,16 @@ class AsyncFleet(AsyncSteering, AsyncShowing, AsyncOperations):
             JobNotFound: It is not known.
             WaitTimeout: `timeout` seconds went by.
         """
-        patience = Patience(self.space.config, timeout)
+        patience = PollSchedule(self.context.config, timeout)
         result = await self.poll(job_id)
         if result.status.is_final:
             return result
-        listener = AsyncListener(self._at(), (self.space.keys.lane_of(job_id).job_events(job_id),))
+        listener = AsyncListener(self._at(), (self.context.keys.lane_of(job_id).job_events(job_id),))
         try:
             await listener.subscribed()
             while True:
                 if patience.should_mark:
-                    await self._do(jobs_poll.listen(self.space, job_id))
+                    await self._do(jobs_poll.listen(self.context, job_id))
                 result = await self.poll(job_id)
                 if result.status.is_final:
                     return result
@@ -219,15 +219,15 @@ class AsyncFleet(AsyncSteering, AsyncShowing, AsyncOperations):
 
     async def events(self, job_id: str) -> AsyncIterator[Event]:
         """What happens to a job from now on, until it ends. Events may be missed; `poll` tells the truth."""
-        lane = self.space.keys.lane_of(job_id)
+        lane = self.context.keys.lane_of(job_id)
         listener = AsyncListener(self._at(), (lane.job_events(job_id),))
-        patience = Patience(self.space.config, None)
+        patience = PollSchedule(self.context.config, None)
         try:
             await listener.subscribed()
             is_over = False
             while not is_over:
                 if patience.should_mark:
-                    await self._do(jobs_poll.listen(self.space, job_id))
+                    await self._do(jobs_poll.listen(self.context, job_id))
                 is_over = (await self.poll(job_id)).status.is_final
                 message = await listener.get(0.0 if is_over else 1.0)
                 while message is not None:
@@ -257,7 +257,7 @@ class AsyncFleet(AsyncSteering, AsyncShowing, AsyncOperations):
         Raises:
             JobNotFound: It is not known.
         """
-        answer: bool = await self._do(jobs_cancel.cancel(self.space, job_id, by))
+        answer: bool = await self._do(jobs_cancel.cancel(self.context, job_id, by))
         return answer
 
     async def replay(
@@ -285,19 +285,19 @@ class AsyncFleet(AsyncSteering, AsyncShowing, AsyncOperations):
             EncodingError: An argument cannot travel, or what is to stay cannot be read; nothing is changed.
         """
         wanted = jobs_replay.arguments_of(args, kwargs)
-        answer: bool = await self._do(jobs_replay.replay(self.space, job_id, by, wanted=wanted, fresh=fresh))
+        answer: bool = await self._do(jobs_replay.replay(self.context, job_id, by, wanted=wanted, fresh=fresh))
         return answer
 
     async def purge(self, job_id: str) -> bool:
         """Let a dead letter go for good; False when there was none."""
-        answer: bool = await self._do(jobs_replay.purge(self.space, job_id))
+        answer: bool = await self._do(jobs_replay.purge(self.context, job_id))
         return answer
 
     def job(self, function: Any = None, /, **options: Any) -> JobFunction[..., Any, Any] | Decorator:
         """Make a function a job of this fleet; see `jobfleet.job`. Its ``aenqueue`` uses this client."""
         if function is not None:
-            return self.space.registry.register(function, fleet=self, **options)
-        return lambda target: self.space.registry.register(target, fleet=self, **options)  # type: ignore[return-value]
+            return self.context.registry.register(function, fleet=self, **options)
+        return lambda target: self.context.registry.register(target, fleet=self, **options)  # type: ignore[return-value]
 
     async def run_worker(self, **options: Any) -> None:
         """Run a worker inside this process, in a thread with an event loop of its own.

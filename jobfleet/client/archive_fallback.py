@@ -10,21 +10,21 @@ from jobfleet.archive import part
 from jobfleet.config import mask_url
 from jobfleet.errors import JobNotFound, StoreUnavailable
 from jobfleet.model import JobResult
-from jobfleet.operations.fleet_context import Space
+from jobfleet.operations.fleet_context import FleetContext
 
 if TYPE_CHECKING:
     from jobfleet.archive import JobRepository
 
 
-class Archived:
+class ArchiveFallback:
     """The archive of a client, connected on first use.
 
     Args:
         space: The client's settings and limits.
     """
 
-    def __init__(self, space: Space) -> None:
-        self._space = space
+    def __init__(self, context: FleetContext) -> None:
+        self._context = context
         self._repository: JobRepository | None = None
 
     def one(self, job_id: str) -> JobResult[Any]:
@@ -34,12 +34,12 @@ class Archived:
             JobNotFound: There is no archive, or it does not know.
             StoreUnavailable: The archive did not answer.
         """
-        config = self._space.config
+        config = self._context.config
         if config.archive_url is None:
             raise JobNotFound(job_id)
         if self._repository is None:
             made = part("repository").JobRepository
-            self._repository = made(config.archive_url, namespace=config.namespace, limits=self._space.limits)
+            self._repository = made(config.archive_url, namespace=config.namespace, limits=self._context.limits)
         try:
             result = self._repository.get(job_id)
         except part("writer").AWAY as error:
@@ -52,7 +52,7 @@ class Archived:
     def filled(self, ids: Sequence[str], found: Sequence[JobResult[Any] | None]) -> list[JobResult[Any] | None]:
         """What was found of some jobs, with what the archive knows of the others."""
         every = list(found)
-        if self._space.config.archive_url is not None:
+        if self._context.config.archive_url is not None:
             for place, result in enumerate(found):
                 if result is None:
                     with suppress(JobNotFound):

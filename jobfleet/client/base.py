@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from typing import Any, Protocol
 
-from jobfleet.client.archive_fallback import Archived
+from jobfleet.client.archive_fallback import ArchiveFallback
 from jobfleet.clock import monotonic
 from jobfleet.config import JobConfig, load
 from jobfleet.functions.hooks import Hooks
 from jobfleet.functions.registry import REGISTRY, Registry
 from jobfleet.model.options import Seconds, seconds
-from jobfleet.operations.fleet_context import Space
+from jobfleet.operations.fleet_context import FleetContext
 from jobfleet.store.connect import Target
 from jobfleet.store.trip import Recorder
 
@@ -31,24 +31,24 @@ def open_settings(url: str | None, namespace: str | None, settings: dict[str, An
     return load({name: value for name, value in given.items() if value is not None}).config
 
 
-class Opened:
+class ClientBase:
     """A client's settings, names and recorder."""
 
     def __init__(self, config: JobConfig, registry: Registry | None) -> None:
-        self.space = Space(config, registry if registry is not None else REGISTRY)
+        self.context = FleetContext(config, registry if registry is not None else REGISTRY)
         self.target: Target | None = None
         self.recorder: ClientRecorder | None = None
-        self._archived = Archived(self.space)
+        self._archived = ArchiveFallback(self.context)
 
     @property
     def config(self) -> JobConfig:
         """The settings."""
-        return self.space.config
+        return self.context.config
 
     @property
     def hooks(self) -> Hooks:
         """What is called before, after and around the runs of its functions."""
-        return self.space.registry.hooks
+        return self.context.registry.hooks
 
     def counted(self, verb: str, by: int) -> None:
         """Tell the recorder, if there is one."""
@@ -61,7 +61,7 @@ class Opened:
         return f"<{type(self).__name__} {mask_url(self.config.url)} {self.config.namespace!r}>"
 
 
-class Patience:
+class PollSchedule:
     """How long a wait goes on, and how often it looks while no message comes.
 
     Args:

@@ -18,7 +18,7 @@ from jobfleet.store.records import Answer, Entry
 MOST_CHUNKS = 20
 
 
-class Gatherer:
+class EnqueueBatcher:
     """Enqueues into one lane.
 
     Args:

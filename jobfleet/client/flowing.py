@@ -7,10 +7,10 @@ from datetime import datetime
 from typing import Any
 
 from jobfleet.graph import Flow
-from jobfleet.operations.fleet_context import Space
+from jobfleet.operations.fleet_context import FleetContext
 from jobfleet.operations.flows import flow as verbs
 from jobfleet.operations.flows.flow import FlowInfo
-from jobfleet.operations.operation import Verb
+from jobfleet.operations.operation import Operation
 
 LISTED = 50
 
@@ -23,13 +23,13 @@ class Flows:
         do: Drives a verb.
     """
 
-    def __init__(self, space: Space, do: Callable[[Verb[Any]], Any]) -> None:
-        self._space = space
+    def __init__(self, context: FleetContext, do: Callable[[Operation[Any]], Any]) -> None:
+        self._context = context
         self._do = do
 
     def __call__(self, *, limit: int = LISTED) -> list[tuple[str, datetime | None]]:
         """The last flows, the newest first: id, and when it was enqueued."""
-        answer: list[tuple[str, datetime | None]] = self._do(verbs.listing(self._space, limit=limit))
+        answer: list[tuple[str, datetime | None]] = self._do(verbs.listing(self._context, limit=limit))
         return answer
 
     def enqueue(self, flow: Flow) -> FlowInfo:
@@ -39,17 +39,17 @@ class Flows:
             InvalidJob: It is empty, too large, or goes in a circle; nothing is written then.
             EncodingError: An argument cannot travel; likewise.
         """
-        answer: FlowInfo = self._do(verbs.enqueue(self._space, flow))
+        answer: FlowInfo = self._do(verbs.enqueue(self._context, flow))
         return answer
 
     def get(self, flow_id: str) -> FlowInfo:
         """A flow with what is known of each job. Raises `JobNotFound`."""
-        answer: FlowInfo = self._do(verbs.get(self._space, flow_id))
+        answer: FlowInfo = self._do(verbs.get(self._context, flow_id))
         return answer
 
     def cancel(self, flow_id: str, *, by: str | None = None) -> int:
         """Cancel what has not ended; how many jobs were, or were asked to stop. Raises `JobNotFound`."""
-        answer: int = self._do(verbs.cancel(self._space, flow_id, by))
+        answer: int = self._do(verbs.cancel(self._context, flow_id, by))
         return answer
 
     def retry(self, flow_id: str, *, by: str | None = None) -> int:
@@ -57,7 +57,7 @@ class Flows:
 
         Answers how many run again. Raises `JobNotFound`.
         """
-        answer: int = self._do(verbs.retry(self._space, flow_id, by))
+        answer: int = self._do(verbs.retry(self._context, flow_id, by))
         return answer
 
 
@@ -69,31 +69,31 @@ class AsyncFlows:
         do: Drives a verb.
     """
 
-    def __init__(self, space: Space, do: Callable[[Verb[Any]], Awaitable[Any]]) -> None:
-        self._space = space
+    def __init__(self, context: FleetContext, do: Callable[[Operation[Any]], Awaitable[Any]]) -> None:
+        self._context = context
         self._do = do
 
     async def __call__(self, *, limit: int = LISTED) -> list[tuple[str, datetime | None]]:
         """The last flows, the newest first: id, and when it was enqueued."""
-        answer: list[tuple[str, datetime | None]] = await self._do(verbs.listing(self._space, limit=limit))
+        answer: list[tuple[str, datetime | None]] = await self._do(verbs.listing(self._context, limit=limit))
         return answer
 
     async def enqueue(self, flow: Flow) -> FlowInfo:
         """Enqueue a flow as one; see `Flows.enqueue`."""
-        answer: FlowInfo = await self._do(verbs.enqueue(self._space, flow))
+        answer: FlowInfo = await self._do(verbs.enqueue(self._context, flow))
         return answer
 
     async def get(self, flow_id: str) -> FlowInfo:
         """A flow with what is known of each job. Raises `JobNotFound`."""
-        answer: FlowInfo = await self._do(verbs.get(self._space, flow_id))
+        answer: FlowInfo = await self._do(verbs.get(self._context, flow_id))
         return answer
 
     async def cancel(self, flow_id: str, *, by: str | None = None) -> int:
         """Cancel what has not ended; how many jobs were, or were asked to stop. Raises `JobNotFound`."""
-        answer: int = await self._do(verbs.cancel(self._space, flow_id, by))
+        answer: int = await self._do(verbs.cancel(self._context, flow_id, by))
         return answer
 
     async def retry(self, flow_id: str, *, by: str | None = None) -> int:
         """Run it on from what failed; see `Flows.retry`."""
-        answer: int = await self._do(verbs.retry(self._space, flow_id, by))
+        answer: int = await self._do(verbs.retry(self._context, flow_id, by))
         return answer

@@ -6,8 +6,8 @@ from collections.abc import Awaitable, Callable
 from typing import Any
 
 from jobfleet.model.options import Seconds
-from jobfleet.operations.fleet_context import Space
-from jobfleet.operations.operation import Verb
+from jobfleet.operations.fleet_context import FleetContext
+from jobfleet.operations.operation import Operation
 from jobfleet.operations.queues import limits as verbs
 from jobfleet.operations.queues.limits import Limit, LimitInfo
 
@@ -20,13 +20,13 @@ class Limits:
         do: Drives a verb.
     """
 
-    def __init__(self, space: Space, do: Callable[[Verb[Any]], Any]) -> None:
-        self._space = space
+    def __init__(self, context: FleetContext, do: Callable[[Operation[Any]], Any]) -> None:
+        self._context = context
         self._do = do
 
     def __call__(self, queue: str | None = None) -> list[LimitInfo]:
         """What is set for a queue, or for all: the queue first, then its groups by name."""
-        answer: list[LimitInfo] = self._do(verbs.listing(self._space, queue))
+        answer: list[LimitInfo] = self._do(verbs.listing(self._context, queue))
         return answer
 
     def set(
@@ -60,12 +60,12 @@ class Limits:
                 would be of all of them.
         """
         wanted = Limit(concurrency, rate, burst, weight, aging)
-        answer: bool = self._do(verbs.set_limit(self._space, queue, group, wanted))
+        answer: bool = self._do(verbs.set_limit(self._context, queue, group, wanted))
         return answer
 
     def clear(self, queue: str, *, group: str | None = None) -> bool:
         """Let the limits of a queue go, or of a group; False when there were none."""
-        answer: bool = self._do(verbs.clear(self._space, queue, group))
+        answer: bool = self._do(verbs.clear(self._context, queue, group))
         return answer
 
 
@@ -77,13 +77,13 @@ class AsyncLimits:
         do: Drives a verb.
     """
 
-    def __init__(self, space: Space, do: Callable[[Verb[Any]], Awaitable[Any]]) -> None:
-        self._space = space
+    def __init__(self, context: FleetContext, do: Callable[[Operation[Any]], Awaitable[Any]]) -> None:
+        self._context = context
         self._do = do
 
     async def __call__(self, queue: str | None = None) -> list[LimitInfo]:
         """What is set for a queue, or for all: the queue first, then its groups by name."""
-        answer: list[LimitInfo] = await self._do(verbs.listing(self._space, queue))
+        answer: list[LimitInfo] = await self._do(verbs.listing(self._context, queue))
         return answer
 
     async def set(
@@ -99,10 +99,10 @@ class AsyncLimits:
     ) -> bool:
         """Set what a queue or a group of it may do, all workers together; see `Limits.set`."""
         wanted = Limit(concurrency, rate, burst, weight, aging)
-        answer: bool = await self._do(verbs.set_limit(self._space, queue, group, wanted))
+        answer: bool = await self._do(verbs.set_limit(self._context, queue, group, wanted))
         return answer
 
     async def clear(self, queue: str, *, group: str | None = None) -> bool:
         """Let the limits of a queue go, or of a group; see `Limits.clear`."""
-        answer: bool = await self._do(verbs.clear(self._space, queue, group))
+        answer: bool = await self._do(verbs.clear(self._context, queue, group))
         return answer

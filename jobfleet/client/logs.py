@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import AsyncIterator, Iterator
 from typing import TYPE_CHECKING
 
-from jobfleet.client.base import Patience
+from jobfleet.client.base import PollSchedule
 from jobfleet.model.logline import LogLine
 from jobfleet.operations.jobs import poll
 from jobfleet.operations.jobs.logs import Reading, read
@@ -22,14 +22,14 @@ POLL_S = 0.5
 
 def reading(fleet: Fleet, how_far: Reading, *, follow: bool) -> Iterator[LogLine]:
     """The lines of a log one after the other; the events of the job hint that there may be more."""
-    channel = fleet.space.keys.lane_of(how_far.job_id).job_events(how_far.job_id)
+    channel = fleet.context.keys.lane_of(how_far.job_id).job_events(how_far.job_id)
     listener = Listener(fleet.store.at, (channel,)).subscribed() if follow else None
-    patience = Patience(fleet.config, None)
+    patience = PollSchedule(fleet.config, None)
     try:
         while True:
             if follow and patience.should_mark:
-                fleet._do(poll.listen(fleet.space, how_far.job_id))  # noqa: SLF001 - a part of it
-            yield from fleet._do(read(fleet.space, how_far))  # noqa: SLF001 - a part of it
+                fleet._do(poll.listen(fleet.context, how_far.job_id))  # noqa: SLF001 - a part of it
+            yield from fleet._do(read(fleet.context, how_far))  # noqa: SLF001 - a part of it
             if how_far.is_more:
                 continue
             if listener is None or how_far.is_over:
@@ -42,16 +42,16 @@ def reading(fleet: Fleet, how_far: Reading, *, follow: bool) -> Iterator[LogLine
 
 async def areading(fleet: AsyncFleet, how_far: Reading, *, follow: bool) -> AsyncIterator[LogLine]:
     """The same, awaited."""
-    channel = fleet.space.keys.lane_of(how_far.job_id).job_events(how_far.job_id)
+    channel = fleet.context.keys.lane_of(how_far.job_id).job_events(how_far.job_id)
     listener = AsyncListener(fleet.store.at, (channel,)) if follow else None
-    patience = Patience(fleet.config, None)
+    patience = PollSchedule(fleet.config, None)
     try:
         if listener is not None:
             await listener.subscribed()
         while True:
             if follow and patience.should_mark:
-                await fleet._do(poll.listen(fleet.space, how_far.job_id))  # noqa: SLF001 - a part of it
-            for line in await fleet._do(read(fleet.space, how_far)):  # noqa: SLF001 - a part of it
+                await fleet._do(poll.listen(fleet.context, how_far.job_id))  # noqa: SLF001 - a part of it
+            for line in await fleet._do(read(fleet.context, how_far)):  # noqa: SLF001 - a part of it
                 yield line
             if how_far.is_more:
                 continue

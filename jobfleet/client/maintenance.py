@@ -36,11 +36,11 @@ def cleanup(days: float | None = None, failed_days: float | None = None) -> dict
 def _dead_letters(fleet: Fleet, days: float | None) -> int:
     config = fleet.config
     kept = config.dead_ttl if days is None else days * DAY_S
-    seen = read_whole(fleet.store, fleet.space.keys)
+    seen = read_whole(fleet.store, fleet.context.keys)
     done_before, dead_before = (round(seen.now / 1000 - age * 1000) for age in (config.result_ttl, kept))
     gone = 0
     for queue, (_, lanes) in seen.queues.items():
-        for lane in fleet.space.lanes_of(queue, lanes):
+        for lane in fleet.context.lanes_of(queue, lanes):
             call = trim(lane, done_before_ms=done_before, dead_before_ms=dead_before, dead_max=config.dead_max)
             more = True
             while more:

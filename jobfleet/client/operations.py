@@ -8,9 +8,9 @@ from abc import abstractmethod
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
-from jobfleet.client.base import Opened
+from jobfleet.client.base import ClientBase
 from jobfleet.operations.jobs import cancel, overview
-from jobfleet.operations.operation import Verb
+from jobfleet.operations.operation import Operation
 from jobfleet.operations.queues import pause as queues_pause
 from jobfleet.operations.queues import remove
 from jobfleet.operations.workers import commands
@@ -21,11 +21,11 @@ if TYPE_CHECKING:
     from jobfleet.client.recurring import AsyncRecurring, Recurring
 
 
-class Operations(Opened):
+class Operations(ClientBase):
     """How queues, workers and results of a `Fleet` are seen to."""
 
     @abstractmethod
-    def _do(self, verb: Verb[Any]) -> Any:
+    def _do(self, verb: Operation[Any]) -> Any:
         """Drive a verb; the fleet that inherits this has it."""
 
     @property
@@ -33,21 +33,21 @@ class Operations(Opened):
         """Jobs that wait for one another: ``fleet.flows.enqueue(flow)``, and the verbs about them."""
         from jobfleet.client.flowing import Flows
 
-        return Flows(self.space, self._do)
+        return Flows(self.context, self._do)
 
     @property
     def cron(self) -> Recurring:
         """The recurring jobs: ``fleet.cron()`` lists them, ``fleet.cron.add(…)`` adds one."""
         from jobfleet.client.recurring import Recurring  # croniter is for those who use it
 
-        return Recurring(self.space, self._do)
+        return Recurring(self.context, self._do)
 
     @property
     def limits(self) -> Limits:
         """What queues and groups may do: ``fleet.limits()`` lists it, ``fleet.limits.set(…)`` sets it."""
         from jobfleet.client.limiting import Limits
 
-        return Limits(self.space, self._do)
+        return Limits(self.context, self._do)
 
     def command_workers(
         self,
@@ -74,7 +74,7 @@ class Operations(Opened):
         """
         order = commands.Order(ids, command, processes=processes, grace=grace, timeout=timeout, by=by)
         while True:
-            stands: list[commands.Confirmation] = self._do(order.turn(self.space))
+            stands: list[commands.Confirmation] = self._do(order.turn(self.context))
             if order.is_over:
                 return stands
             time.sleep(order.pause)
@@ -101,7 +101,9 @@ class Operations(Opened):
             ConfigError: Nothing is named, what is named cannot be paused together, or there is no such queue.
             InvalidJob: That is no name of a function or a group, or no such reason.
         """
-        answer: bool = self._do(queues_pause.pause(self.space, queues_pause.Place(queue, group, function), by, reason))
+        answer: bool = self._do(
+            queues_pause.pause(self.context, queues_pause.Place(queue, group, function), by, reason)
+        )
         return answer
 
     def resume(self, queue: str | None = None, *, group: str | None = None, function: str | None = None) -> bool:
@@ -118,12 +120,12 @@ class Operations(Opened):
             ConfigError: Nothing is named, what is named cannot be resumed together, or there is no such queue.
             InvalidJob: That is no name of a function or a group.
         """
-        answer: bool = self._do(queues_pause.resume(self.space, queues_pause.Place(queue, group, function)))
+        answer: bool = self._do(queues_pause.resume(self.context, queues_pause.Place(queue, group, function)))
         return answer
 
     def purge_queue(self, queue: str, *, by: str | None = None) -> int:
         """Cancel every waiting job of a queue; how many there were."""
-        answer: int = self._do(cancel.purge_queue(self.space, queue, by))
+        answer: int = self._do(cancel.purge_queue(self.context, queue, by))
         return answer
 
     def remove_queue(self, queue: str, *, purge: bool = False, by: str | None = None) -> int:
@@ -142,7 +144,7 @@ class Operations(Opened):
                 entry puts jobs there; readers of its journal have not read all.
             InvalidJob: That is no name of a queue.
         """
-        answer: int = self._do(remove.remove_queue(self.space, queue, purge=purge, by=by))
+        answer: int = self._do(remove.remove_queue(self.context, queue, purge=purge, by=by))
         return answer
 
     def clean(self, older_than: float, queue: str | None = None) -> int:
@@ -152,15 +154,15 @@ class Operations(Opened):
         as long as its enqueue may be repeated (the settings ``dedupe_window`` and ``own_id_window``), and dead
         letters stay until they are purged.
         """
-        answer: int = self._do(overview.clean(self.space, older_than, queue))
+        answer: int = self._do(overview.clean(self.context, older_than, queue))
         return answer
 
 
-class AsyncOperations(Opened):
+class AsyncOperations(ClientBase):
     """How queues, workers and results of an `AsyncFleet` are seen to."""
 
     @abstractmethod
-    async def _do(self, verb: Verb[Any]) -> Any:
+    async def _do(self, verb: Operation[Any]) -> Any:
         """Drive a verb; the fleet that inherits this has it."""
 
     @property
@@ -168,21 +170,21 @@ class AsyncOperations(Opened):
         """Jobs that wait for one another: ``await fleet.flows.enqueue(flow)``, and the verbs about them."""
         from jobfleet.client.flowing import AsyncFlows
 
-        return AsyncFlows(self.space, self._do)
+        return AsyncFlows(self.context, self._do)
 
     @property
     def cron(self) -> AsyncRecurring:
         """The recurring jobs: ``await fleet.cron()`` lists them, ``await fleet.cron.add(…)`` adds one."""
         from jobfleet.client.recurring import AsyncRecurring  # croniter is for those who use it
 
-        return AsyncRecurring(self.space, self._do)
+        return AsyncRecurring(self.context, self._do)
 
     @property
     def limits(self) -> AsyncLimits:
         """What queues and groups may do: ``await fleet.limits()`` lists it, ``await fleet.limits.set(…)`` sets it."""
         from jobfleet.client.limiting import AsyncLimits
 
-        return AsyncLimits(self.space, self._do)
+        return AsyncLimits(self.context, self._do)
 
     async def command_workers(
         self,
@@ -209,7 +211,7 @@ class AsyncOperations(Opened):
         """
         order = commands.Order(ids, command, processes=processes, grace=grace, timeout=timeout, by=by)
         while True:
-            stands: list[commands.Confirmation] = await self._do(order.turn(self.space))
+            stands: list[commands.Confirmation] = await self._do(order.turn(self.context))
             if order.is_over:
                 return stands
             await asyncio.sleep(order.pause)
@@ -237,7 +239,7 @@ class AsyncOperations(Opened):
             InvalidJob: That is no name of a function or a group, or no such reason.
         """
         answer: bool = await self._do(
-            queues_pause.pause(self.space, queues_pause.Place(queue, group, function), by, reason)
+            queues_pause.pause(self.context, queues_pause.Place(queue, group, function), by, reason)
         )
         return answer
 
@@ -255,12 +257,12 @@ class AsyncOperations(Opened):
             ConfigError: Nothing is named, what is named cannot be resumed together, or there is no such queue.
             InvalidJob: That is no name of a function or a group.
         """
-        answer: bool = await self._do(queues_pause.resume(self.space, queues_pause.Place(queue, group, function)))
+        answer: bool = await self._do(queues_pause.resume(self.context, queues_pause.Place(queue, group, function)))
         return answer
 
     async def purge_queue(self, queue: str, *, by: str | None = None) -> int:
         """Cancel every waiting job of a queue; how many there were."""
-        answer: int = await self._do(cancel.purge_queue(self.space, queue, by))
+        answer: int = await self._do(cancel.purge_queue(self.context, queue, by))
         return answer
 
     async def remove_queue(self, queue: str, *, purge: bool = False, by: str | None = None) -> int:
@@ -279,7 +281,7 @@ class AsyncOperations(Opened):
                 entry puts jobs there; readers of its journal have not read all.
             InvalidJob: That is no name of a queue.
         """
-        answer: int = await self._do(remove.remove_queue(self.space, queue, purge=purge, by=by))
+        answer: int = await self._do(remove.remove_queue(self.context, queue, purge=purge, by=by))
         return answer
 
     async def clean(self, older_than: float, queue: str | None = None) -> int:
@@ -289,5 +291,5 @@ class AsyncOperations(Opened):
         as long as its enqueue may be repeated (the settings ``dedupe_window`` and ``own_id_window``), and dead
         letters stay until they are purged.
         """
-        answer: int = await self._do(overview.clean(self.space, older_than, queue))
+        answer: int = await self._do(overview.clean(self.context, older_than, queue))
         return answer

@@ -39,7 +39,7 @@ class Receipts(Iterator[Receipt]):
             for receipt in self._ready:
                 return receipt
             part = next(self._parts)
-            receipts: list[Receipt] = self._fleet._do(submit_many(self._fleet.space, part))  # noqa: SLF001 - a part of it
+            receipts: list[Receipt] = self._fleet._do(submit_many(self._fleet.context, part))  # noqa: SLF001 - a part of it
             self._fleet.counted("enqueued", len(receipts))
             self._ready = iter(receipts)
 
@@ -63,7 +63,7 @@ class AsyncReceipts:
     async def __aiter__(self) -> AsyncIterator[Receipt]:
         self._touched = True
         for part in batches(self._jobs, self._chunk):
-            receipts = await self._fleet._do(submit_many(self._fleet.space, part))  # noqa: SLF001 - a part of it
+            receipts = await self._fleet._do(submit_many(self._fleet.context, part))  # noqa: SLF001 - a part of it
             self._fleet.counted("enqueued", len(receipts))
             for receipt in receipts:
                 yield receipt

@@ -9,8 +9,8 @@ from jobfleet.cron import Cron
 from jobfleet.model import Job
 from jobfleet.operations import cron as verbs
 from jobfleet.operations.cron import CronFire, CronInfo
-from jobfleet.operations.fleet_context import Space
-from jobfleet.operations.operation import Verb
+from jobfleet.operations.fleet_context import FleetContext
+from jobfleet.operations.operation import Operation
 
 
 def cron_of(cron: Cron | str, tz: str | None) -> Cron:
@@ -26,13 +26,13 @@ class Recurring:
         do: Drives a verb.
     """
 
-    def __init__(self, space: Space, do: Callable[[Verb[Any]], Any]) -> None:
-        self._space = space
+    def __init__(self, context: FleetContext, do: Callable[[Operation[Any]], Any]) -> None:
+        self._context = context
         self._do = do
 
     def __call__(self) -> list[CronInfo]:
         """All recurring jobs, by name."""
-        answer: list[CronInfo] = self._do(verbs.listing(self._space))
+        answer: list[CronInfo] = self._do(verbs.listing(self._context))
         return answer
 
     def add(
@@ -60,7 +60,7 @@ class Recurring:
         Raises:
             InvalidJob: A field is wrong, or the name is taken.
         """
-        work = verbs.add(self._space, name, cron_of(cron, tz), job, by=by, is_new=not replace)
+        work = verbs.add(self._context, name, cron_of(cron, tz), job, by=by, is_new=not replace)
         word: str = self._do(work)
         return word
 
@@ -71,26 +71,26 @@ class Recurring:
             JobNotFound: There is none of that name.
             InvalidJob: It stands at a decorator, and would come back.
         """
-        self._do(verbs.unschedule(self._space, name))
+        self._do(verbs.unschedule(self._context, name))
 
     def pause(self, name: str, *, by: str | None = None) -> bool:
         """Let it not fire; False when it was paused already. Raises `JobNotFound`."""
-        answer: bool = self._do(verbs.hold(self._space, name, paused=True, by=by))
+        answer: bool = self._do(verbs.hold(self._context, name, paused=True, by=by))
         return answer
 
     def resume(self, name: str) -> bool:
         """Let it fire again; what was planned meanwhile does not. False when it was not paused."""
-        answer: bool = self._do(verbs.hold(self._space, name, paused=False, by=None))
+        answer: bool = self._do(verbs.hold(self._context, name, paused=False, by=None))
         return answer
 
     def run(self, name: str) -> str:
         """Enqueue its job at once, beside its fires; answer the job's id. Raises `JobNotFound`."""
-        answer: str = self._do(verbs.run_now(self._space, name))
+        answer: str = self._do(verbs.run_now(self._context, name))
         return answer
 
     def history(self, name: str, *, limit: int = verbs.HISTORY) -> list[CronFire]:
         """What became of its last fires, the newest first. Raises `JobNotFound`."""
-        answer: list[CronFire] = self._do(verbs.history(self._space, name, limit=limit))
+        answer: list[CronFire] = self._do(verbs.history(self._context, name, limit=limit))
         return answer
 
 
@@ -102,13 +102,13 @@ class AsyncRecurring:
         do: Drives a verb.
     """
 
-    def __init__(self, space: Space, do: Callable[[Verb[Any]], Awaitable[Any]]) -> None:
-        self._space = space
+    def __init__(self, context: FleetContext, do: Callable[[Operation[Any]], Awaitable[Any]]) -> None:
+        self._context = context
         self._do = do
 
     async def __call__(self) -> list[CronInfo]:
         """All recurring jobs, by name."""
-        answer: list[CronInfo] = await self._do(verbs.listing(self._space))
+        answer: list[CronInfo] = await self._do(verbs.listing(self._context))
         return answer
 
     async def add(
@@ -122,30 +122,30 @@ class AsyncRecurring:
         replace: bool = False,
     ) -> str:
         """Keep a recurring job under a name; see `Recurring.add`."""
-        work = verbs.add(self._space, name, cron_of(cron, tz), job, by=by, is_new=not replace)
+        work = verbs.add(self._context, name, cron_of(cron, tz), job, by=by, is_new=not replace)
         word: str = await self._do(work)
         return word
 
     async def remove(self, name: str) -> None:
         """Let a recurring job go, with its history; see `Recurring.remove`."""
-        await self._do(verbs.unschedule(self._space, name))
+        await self._do(verbs.unschedule(self._context, name))
 
     async def pause(self, name: str, *, by: str | None = None) -> bool:
         """Let it not fire; False when it was paused already. Raises `JobNotFound`."""
-        answer: bool = await self._do(verbs.hold(self._space, name, paused=True, by=by))
+        answer: bool = await self._do(verbs.hold(self._context, name, paused=True, by=by))
         return answer
 
     async def resume(self, name: str) -> bool:
         """Let it fire again; what was planned meanwhile does not. False when it was not paused."""
-        answer: bool = await self._do(verbs.hold(self._space, name, paused=False, by=None))
+        answer: bool = await self._do(verbs.hold(self._context, name, paused=False, by=None))
         return answer
 
     async def run(self, name: str) -> str:
         """Enqueue its job at once, beside its fires; answer the job's id. Raises `JobNotFound`."""
-        answer: str = await self._do(verbs.run_now(self._space, name))
+        answer: str = await self._do(verbs.run_now(self._context, name))
         return answer
 
     async def history(self, name: str, *, limit: int = verbs.HISTORY) -> list[CronFire]:
         """What became of its last fires, the newest first. Raises `JobNotFound`."""
-        answer: list[CronFire] = await self._do(verbs.history(self._space, name, limit=limit))
+        answer: list[CronFire] = await self._do(verbs.history(self._context, name, limit=limit))
         return answer

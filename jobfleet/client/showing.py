@@ -6,27 +6,27 @@ from abc import abstractmethod
 from collections.abc import Sequence
 from typing import Any
 
-from jobfleet.client.base import Opened
+from jobfleet.client.base import ClientBase
 from jobfleet.model import JobResult, JobStatus
 from jobfleet.operations import statistics as operations_statistics
 from jobfleet.operations.doctor.findings import Diagnosis
 from jobfleet.operations.jobs import listing, overview
 from jobfleet.operations.jobs.filters import Filter
-from jobfleet.operations.operation import Verb
+from jobfleet.operations.operation import Operation
 from jobfleet.operations.queues import info
 from jobfleet.operations.workers import info as workers_info
 
 
-class Showing(Opened):
+class Showing(ClientBase):
     """What `Fleet` shows."""
 
     @abstractmethod
-    def _do(self, verb: Verb[Any]) -> Any:
+    def _do(self, verb: Operation[Any]) -> Any:
         """Drive a verb; the fleet that inherits this has it."""
 
     def dead(self, queue: str | None = None, *, limit: int = 50) -> list[JobResult[Any]]:
         """The newest dead letters of a queue, or of all."""
-        answer: list[JobResult[Any]] = self._do(listing.dead(self.space, queue, limit=limit))
+        answer: list[JobResult[Any]] = self._do(listing.dead(self.context, queue, limit=limit))
         return answer
 
     def letter(self, job_id: str) -> listing.Letter:
@@ -35,7 +35,7 @@ class Showing(Opened):
         Raises:
             JobNotFound: There is none of that job.
         """
-        answer: listing.Letter = self._do(listing.letter(self.space, job_id))
+        answer: listing.Letter = self._do(listing.letter(self.context, job_id))
         return answer
 
     def jobs(
@@ -70,22 +70,22 @@ class Showing(Opened):
             ConfigError: There is no such queue, or no page has answered that cursor.
         """
         chosen = Filter(tags=tags, queue=queue, function=function, user=user, session=session, status=status)
-        answer: listing.Page = self._do(listing.jobs(self.space, chosen, limit=limit, cursor=cursor))
+        answer: listing.Page = self._do(listing.jobs(self.context, chosen, limit=limit, cursor=cursor))
         return answer
 
     def queues(self) -> list[info.QueueInfo]:
         """Every queue at this moment."""
-        answer: list[info.QueueInfo] = self._do(info.queues(self.space))
+        answer: list[info.QueueInfo] = self._do(info.queues(self.context))
         return answer
 
     def workers(self) -> list[workers_info.WorkerInfo]:
         """The workers that were heard of lately."""
-        answer: list[workers_info.WorkerInfo] = self._do(workers_info.workers(self.space))
+        answer: list[workers_info.WorkerInfo] = self._do(workers_info.workers(self.context))
         return answer
 
     def statistics(self, *, sample: int = 0) -> dict[str, Any]:
         """Counts of the whole fleet and of each queue; of the last `sample` ended jobs, by function and by user."""
-        answer: dict[str, Any] = self._do(operations_statistics.statistics(self.space, sample=sample))
+        answer: dict[str, Any] = self._do(operations_statistics.statistics(self.context, sample=sample))
         return answer
 
     def doctor(self) -> Diagnosis:
@@ -95,30 +95,30 @@ class Showing(Opened):
         """
         from jobfleet.operations.doctor import doctor  # for those who ask
 
-        answer: Diagnosis = self._do(doctor.look(self.space))
+        answer: Diagnosis = self._do(doctor.look(self.context))
         return answer
 
     def pending(self, queue: str | None = None, *, limit: int = 100) -> list[JobResult[Any]]:
         """Jobs that wait, the most urgent first."""
-        answer: list[JobResult[Any]] = self._do(overview.pending(self.space, queue, limit=limit))
+        answer: list[JobResult[Any]] = self._do(overview.pending(self.context, queue, limit=limit))
         return answer
 
     def ended(self, *, limit: int = 50) -> list[JobResult[Any]]:
         """The jobs that ended last, of those whose results are kept, without what they returned; the newest first."""
-        answer: list[JobResult[Any]] = self._do(overview.endings(self.space, limit=limit))
+        answer: list[JobResult[Any]] = self._do(overview.endings(self.context, limit=limit))
         return answer
 
 
-class AsyncShowing(Opened):
+class AsyncShowing(ClientBase):
     """What `AsyncFleet` shows."""
 
     @abstractmethod
-    async def _do(self, verb: Verb[Any]) -> Any:
+    async def _do(self, verb: Operation[Any]) -> Any:
         """Drive a verb; the fleet that inherits this has it."""
 
     async def dead(self, queue: str | None = None, *, limit: int = 50) -> list[JobResult[Any]]:
         """The newest dead letters of a queue, or of all."""
-        answer: list[JobResult[Any]] = await self._do(listing.dead(self.space, queue, limit=limit))
+        answer: list[JobResult[Any]] = await self._do(listing.dead(self.context, queue, limit=limit))
         return answer
 
     async def letter(self, job_id: str) -> listing.Letter:
@@ -127,7 +127,7 @@ class AsyncShowing(Opened):
         Raises:
             JobNotFound: There is none of that job.
         """
-        answer: listing.Letter = await self._do(listing.letter(self.space, job_id))
+        answer: listing.Letter = await self._do(listing.letter(self.context, job_id))
         return answer
 
     async def jobs(
@@ -162,22 +162,22 @@ class AsyncShowing(Opened):
             ConfigError: There is no such queue, or no page has answered that cursor.
         """
         chosen = Filter(tags=tags, queue=queue, function=function, user=user, session=session, status=status)
-        answer: listing.Page = await self._do(listing.jobs(self.space, chosen, limit=limit, cursor=cursor))
+        answer: listing.Page = await self._do(listing.jobs(self.context, chosen, limit=limit, cursor=cursor))
         return answer
 
     async def queues(self) -> list[info.QueueInfo]:
         """Every queue at this moment."""
-        answer: list[info.QueueInfo] = await self._do(info.queues(self.space))
+        answer: list[info.QueueInfo] = await self._do(info.queues(self.context))
         return answer
 
     async def workers(self) -> list[workers_info.WorkerInfo]:
         """The workers that were heard of lately."""
-        answer: list[workers_info.WorkerInfo] = await self._do(workers_info.workers(self.space))
+        answer: list[workers_info.WorkerInfo] = await self._do(workers_info.workers(self.context))
         return answer
 
     async def statistics(self, *, sample: int = 0) -> dict[str, Any]:
         """Counts of the whole fleet and of each queue; of the last `sample` ended jobs, by function and by user."""
-        answer: dict[str, Any] = await self._do(operations_statistics.statistics(self.space, sample=sample))
+        answer: dict[str, Any] = await self._do(operations_statistics.statistics(self.context, sample=sample))
         return answer
 
     async def doctor(self) -> Diagnosis:
@@ -187,15 +187,15 @@ class AsyncShowing(Opened):
         """
         from jobfleet.operations.doctor import doctor  # for those who ask
 
-        answer: Diagnosis = await self._do(doctor.look(self.space))
+        answer: Diagnosis = await self._do(doctor.look(self.context))
         return answer
 
     async def pending(self, queue: str | None = None, *, limit: int = 100) -> list[JobResult[Any]]:
         """Jobs that wait, the most urgent first."""
-        answer: list[JobResult[Any]] = await self._do(overview.pending(self.space, queue, limit=limit))
+        answer: list[JobResult[Any]] = await self._do(overview.pending(self.context, queue, limit=limit))
         return answer
 
     async def ended(self, *, limit: int = 50) -> list[JobResult[Any]]:
         """The jobs that ended last, of those whose results are kept, without what they returned; the newest first."""
-        answer: list[JobResult[Any]] = await self._do(overview.endings(self.space, limit=limit))
+        answer: list[JobResult[Any]] = await self._do(overview.endings(self.context, limit=limit))
         return answer

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from datetime import datetime
 from typing import Any
 
-from jobfleet.client.base import Opened
+from jobfleet.client.base import ClientBase
 from jobfleet.model import JobStatus, Priority
 from jobfleet.model.options import Seconds
 from jobfleet.operations.explain.explain import look
@@ -15,19 +15,19 @@ from jobfleet.operations.explain.reasons import Explanation
 from jobfleet.operations.jobs import move as jobs_move
 from jobfleet.operations.jobs import reschedule as jobs_reschedule
 from jobfleet.operations.jobs.selection import Selection, cancel_selected, count_open
-from jobfleet.operations.operation import Verb
+from jobfleet.operations.operation import Operation
 
 
-class Steering(Opened):
+class Steering(ClientBase):
     """What `Fleet` does with open jobs."""
 
     @abstractmethod
-    def _do(self, verb: Verb[Any]) -> Any:
+    def _do(self, verb: Operation[Any]) -> Any:
         """Drive a verb; the fleet that inherits this has it."""
 
     def explain(self, job_id: str) -> Explanation:
         """Say why a job is not running, or what became of it; an unknown job is explained as such."""
-        answer: Explanation = self._do(look(self.space, job_id))
+        answer: Explanation = self._do(look(self.context, job_id))
         return answer
 
     def cancel_many(
@@ -49,7 +49,7 @@ class Steering(Opened):
             ConfigError: Nothing is given that says which.
         """
         chosen = Selection(tags=tags, queue=queue, function=function, user=user, session=session, status=status)
-        answer: int = self._do(cancel_selected(self.space, chosen, by))
+        answer: int = self._do(cancel_selected(self.context, chosen, by))
         return answer
 
     def count_open(
@@ -64,7 +64,7 @@ class Steering(Opened):
     ) -> int:
         """How many open jobs `cancel_many` would cancel now. Raises as it does."""
         chosen = Selection(tags=tags, queue=queue, function=function, user=user, session=session, status=status)
-        answer: int = self._do(count_open(self.space, chosen))
+        answer: int = self._do(count_open(self.context, chosen))
         return answer
 
     def reschedule(
@@ -90,7 +90,7 @@ class Steering(Opened):
             InvalidJob: Nothing is to be changed, or a value cannot be.
         """
         answer: bool = self._do(
-            jobs_reschedule.reschedule(self.space, job_id, jobs_reschedule.change_of(at, delay, priority), by)
+            jobs_reschedule.reschedule(self.context, job_id, jobs_reschedule.change_of(at, delay, priority), by)
         )
         return answer
 
@@ -123,7 +123,7 @@ class Steering(Opened):
         """
         change = jobs_reschedule.change_of(at, delay, priority)
         chosen = Selection(tags=tags, queue=queue, function=function, user=user, session=session, status=status)
-        answer: int = self._do(jobs_reschedule.reschedule_many(self.space, chosen, change, by, dry_run=dry_run))
+        answer: int = self._do(jobs_reschedule.reschedule_many(self.context, chosen, change, by, dry_run=dry_run))
         return answer
 
     def move(self, job_id: str, queue: str, *, by: str | None = None) -> str:
@@ -139,7 +139,7 @@ class Steering(Opened):
             DuplicateJob: A job of that queue holds its unique key.
             FleetFull: Redis has no memory left.
         """
-        answer: str = self._do(jobs_move.move(self.space, job_id, queue, by))
+        answer: str = self._do(jobs_move.move(self.context, job_id, queue, by))
         return answer
 
     def move_many(
@@ -164,20 +164,20 @@ class Steering(Opened):
             ConfigError: Nothing is given that says which, or there is no such queue to move from.
         """
         chosen = Selection(tags=tags, queue=queue, function=function, user=user, session=session, status=status)
-        answer: int = self._do(jobs_move.move_many(self.space, chosen, to, by, dry_run=dry_run))
+        answer: int = self._do(jobs_move.move_many(self.context, chosen, to, by, dry_run=dry_run))
         return answer
 
 
-class AsyncSteering(Opened):
+class AsyncSteering(ClientBase):
     """What `AsyncFleet` does with open jobs."""
 
     @abstractmethod
-    async def _do(self, verb: Verb[Any]) -> Any:
+    async def _do(self, verb: Operation[Any]) -> Any:
         """Drive a verb; the fleet that inherits this has it."""
 
     async def explain(self, job_id: str) -> Explanation:
         """Say why a job is not running, or what became of it; an unknown job is explained as such."""
-        answer: Explanation = await self._do(look(self.space, job_id))
+        answer: Explanation = await self._do(look(self.context, job_id))
         return answer
 
     async def cancel_many(
@@ -199,7 +199,7 @@ class AsyncSteering(Opened):
             ConfigError: Nothing is given that says which.
         """
         chosen = Selection(tags=tags, queue=queue, function=function, user=user, session=session, status=status)
-        answer: int = await self._do(cancel_selected(self.space, chosen, by))
+        answer: int = await self._do(cancel_selected(self.context, chosen, by))
         return answer
 
     async def count_open(
@@ -214,7 +214,7 @@ class AsyncSteering(Opened):
     ) -> int:
         """How many open jobs `cancel_many` would cancel now. Raises as it does."""
         chosen = Selection(tags=tags, queue=queue, function=function, user=user, session=session, status=status)
-        answer: int = await self._do(count_open(self.space, chosen))
+        answer: int = await self._do(count_open(self.context, chosen))
         return answer
 
     async def reschedule(
@@ -240,7 +240,7 @@ class AsyncSteering(Opened):
             InvalidJob: Nothing is to be changed, or a value cannot be.
         """
         answer: bool = await self._do(
-            jobs_reschedule.reschedule(self.space, job_id, jobs_reschedule.change_of(at, delay, priority), by)
+            jobs_reschedule.reschedule(self.context, job_id, jobs_reschedule.change_of(at, delay, priority), by)
         )
         return answer
 
@@ -273,7 +273,7 @@ class AsyncSteering(Opened):
         """
         change = jobs_reschedule.change_of(at, delay, priority)
         chosen = Selection(tags=tags, queue=queue, function=function, user=user, session=session, status=status)
-        answer: int = await self._do(jobs_reschedule.reschedule_many(self.space, chosen, change, by, dry_run=dry_run))
+        answer: int = await self._do(jobs_reschedule.reschedule_many(self.context, chosen, change, by, dry_run=dry_run))
         return answer
 
     async def move(self, job_id: str, queue: str, *, by: str | None = None) -> str:
@@ -289,7 +289,7 @@ class AsyncSteering(Opened):
             DuplicateJob: A job of that queue holds its unique key.
             FleetFull: Redis has no memory left.
         """
-        answer: str = await self._do(jobs_move.move(self.space, job_id, queue, by))
+        answer: str = await self._do(jobs_move.move(self.context, job_id, queue, by))
         return answer
 
     async def move_many(
@@ -314,5 +314,5 @@ class AsyncSteering(Opened):
             ConfigError: Nothing is given that says which, or there is no such queue to move from.
         """
         chosen = Selection(tags=tags, queue=queue, function=function, user=user, session=session, status=status)
-        answer: int = await self._do(jobs_move.move_many(self.space, chosen, to, by, dry_run=dry_run))
+        answer: int = await self._do(jobs_move.move_many(self.context, chosen, to, by, dry_run=dry_run))
         return answer

@@ -9,7 +9,7 @@ from importlib import import_module
 from typing import Any, Self
 
 from jobfleet.client import logs
-from jobfleet.client.base import Opened, Patience, open_settings
+from jobfleet.client.base import ClientBase, PollSchedule, open_settings
 from jobfleet.client.handle import JobHandle
 from jobfleet.client.operations import Operations
 from jobfleet.client.receipts import Receipts, warn_on_loop
@@ -65,7 +65,7 @@ class Fleet(Steering, Showing, Operations):
     def of(cls, config: JobConfig, registry: Registry | None = None) -> Fleet:
         """A fleet with these very settings; nothing is read from the environment."""
         made = cls.__new__(cls)
-        Opened.__init__(made, config, registry)
+        ClientBase.__init__(made, config, registry)
         made._async_fleets = None  # noqa: SLF001 - its own class
         return made
 
@@ -79,7 +79,7 @@ class Fleet(Steering, Showing, Operations):
     def store(self) -> Store:
         """The connection, made on first use."""
         if self._store is None:
-            config = self.space.config
+            config = self.context.config
             self.target = target(config.url, warns=True)
             self._store = Store(
                 self.target,
@@ -101,7 +101,7 @@ class Fleet(Steering, Showing, Operations):
             self.target = None
         self._archived.close()
 
-    def _do(self, verb: operation.Bulk[Any]) -> Any:
+    def _do(self, verb: operation.BulkOperation[Any]) -> Any:
         answers: Any = None
         try:
             while True:
@@ -123,10 +123,10 @@ class Fleet(Steering, Showing, Operations):
     def submit(self, job: Job) -> Receipt:
         """Put a job into the fleet; return the whole answer. Raises as `enqueue`."""
         warn_on_loop("enqueue")
-        job = self.space.through(job)
-        sent = quick(self.space, job, monotonic())
+        job = self.context.through(job)
+        sent = quick(self.context, job, monotonic())
         if sent is None:
-            answer: Receipt = self._do(operations_submit.submitting(self.space, job))
+            answer: Receipt = self._do(operations_submit.submitting(self.context, job))
         else:  # nothing has to be looked up first
             new = self.store.run(enqueue(sent.lane, (sent.entry,)))[0]
             answer = (
@@ -161,14 +161,14 @@ class Fleet(Steering, Showing, Operations):
             JobNotFound: Nothing is.
         """
         try:
-            answer: JobResult[Any] = self._do(jobs_poll.poll(self.space, job_id))
+            answer: JobResult[Any] = self._do(jobs_poll.poll(self.context, job_id))
         except JobNotFound:
             return self._archived.one(job_id)
         return answer
 
     def poll_many(self, ids: Sequence[str]) -> list[JobResult[Any] | None]:
         """What is known of some jobs, in one round trip; None for those unknown, to the archive too."""
-        return self._archived.filled(ids, self._do(jobs_poll.poll_many(self.space, ids)))
+        return self._archived.filled(ids, self._do(jobs_poll.poll_many(self.context, ids)))
 
     def wait(self, job_id: str, timeout: Seconds | None = None) -> JobResult[Any]:
         """Wait for a job's end. Woken by pub/sub, correct without it.
@@ -178,15 +178,15 @@ class Fleet(Steering, Showing, Operations):
             JobNotFound: It is not known.
             WaitTimeout: `timeout` seconds went by.
         """
-        patience = Patience(self.space.config, timeout)
+        patience = PollSchedule(self.context.config, timeout)
         result = self.poll(job_id)
         if result.status.is_final:
             return result
-        listener = Listener(self._at(), (self.space.keys.lane_of(job_id).job_events(job_id),)).subscribed()
+        listener = Listener(self._at(), (self.context.keys.lane_of(job_id).job_events(job_id),)).subscribed()
         try:
             while True:
                 if patience.should_mark:
-                    self._do(jobs_poll.listen(self.space, job_id))
+                    self._do(jobs_poll.listen(self.context, job_id))
                 result = self.poll(job_id)
                 if result.status.is_final:
                     return result
@@ -207,14 +207,14 @@ class Fleet(Steering, Showing, Operations):
 
     def events(self, job_id: str) -> Iterator[Event]:
         """What happens to a job from now on, until it ends. Events may be missed; `poll` tells the truth."""
-        lane = self.space.keys.lane_of(job_id)
+        lane = self.context.keys.lane_of(job_id)
         listener = Listener(self._at(), (lane.job_events(job_id),)).subscribed()
-        patience = Patience(self.space.config, None)
+        patience = PollSchedule(self.context.config, None)
         try:
             is_over = False
             while not is_over:
                 if patience.should_mark:
-                    self._do(jobs_poll.listen(self.space, job_id))
+                    self._do(jobs_poll.listen(self.context, job_id))
                 is_over = self.poll(job_id).status.is_final
                 message = listener.get(0.0 if is_over else 1.0)
                 while message is not None:
@@ -242,7 +242,7 @@ class Fleet(Steering, Showing, Operations):
         Raises:
             JobNotFound: It is not known.
         """
-        answer: bool = self._do(jobs_cancel.cancel(self.space, job_id, by))
+        answer: bool = self._do(jobs_cancel.cancel(self.context, job_id, by))
         return answer
 
     def replay(
@@ -270,19 +270,19 @@ class Fleet(Steering, Showing, Operations):
             EncodingError: An argument cannot travel, or what is to stay cannot be read; nothing is changed.
         """
         wanted = jobs_replay.arguments_of(args, kwargs)
-        answer: bool = self._do(jobs_replay.replay(self.space, job_id, by, wanted=wanted, fresh=fresh))
+        answer: bool = self._do(jobs_replay.replay(self.context, job_id, by, wanted=wanted, fresh=fresh))
         return answer
 
     def purge(self, job_id: str) -> bool:
         """Let a dead letter go for good; False when there was none."""
-        answer: bool = self._do(jobs_replay.purge(self.space, job_id))
+        answer: bool = self._do(jobs_replay.purge(self.context, job_id))
         return answer
 
     def job(self, function: Any = None, /, **options: Any) -> JobFunction[..., Any, Any] | Decorator:
         """Make a function a job of this fleet; see `jobfleet.job`."""
         if function is not None:
-            return self.space.registry.register(function, fleet=self, **options)
-        return lambda target: self.space.registry.register(target, fleet=self, **options)  # type: ignore[return-value]
+            return self.context.registry.register(function, fleet=self, **options)
+        return lambda target: self.context.registry.register(target, fleet=self, **options)  # type: ignore[return-value]
 
     def run_worker(self, **options: Any) -> None:
         """Run a worker inside this process, for scripts, notebooks and tests.

@@ -6,7 +6,7 @@ decoding ends with a value or an `EncodingError`, in bounded memory.
 
 from jobfleet.codec.envelope import (
     HEADER_KEYS,
-    Opened,
+    ClientBase,
     amended,
     encode_head,
     open_envelope,
@@ -31,8 +31,8 @@ __all__ = [
     "DEFAULT",
     "FIELD_KEYS",
     "HEADER_KEYS",
+    "ClientBase",
     "Limits",
-    "Opened",
     "amended",
     "decode",
     "encode",

@@ -12,11 +12,11 @@ from typing import Any
 from jobfleet.clock import monotonic
 from jobfleet.errors import JobfleetError
 from jobfleet.model import Job, JobStatus, Receipt
-from jobfleet.operations.fleet_context import Space
+from jobfleet.operations.fleet_context import FleetContext
 from jobfleet.operations.jobs import conflicts
 from jobfleet.operations.jobs.enqueue import prepare
 from jobfleet.operations.jobs.prepare import Submission, quick
-from jobfleet.operations.operation import Bulk, Verb, begun
+from jobfleet.operations.operation import BulkOperation, Operation, begun
 from jobfleet.operations.submit import submitting
 from jobfleet.store.call import Call
 from jobfleet.store.calls.enqueue import CHUNK, enqueue, parted
@@ -31,13 +31,13 @@ TOGETHER = 3
 _TO_COME = Receipt(id="", created=False, status=JobStatus.QUEUED)
 
 
-def submit_many(space: Space, jobs: Sequence[Job]) -> Bulk[list[Receipt]]:
+def submit_many(context: FleetContext, jobs: Sequence[Job]) -> BulkOperation[list[Receipt]]:
     """Enqueue some jobs, a receipt each; a job that is refused has its error in its receipt.
 
     Raises:
         InvalidJob: One of them is no job; then none is enqueued.
     """
-    chunk = Chunk(space, jobs)
+    chunk = Chunk(context, jobs)
     while not chunk.is_written:
         chunk.take((yield Making(chunk.calls())))
         yield from chunk.asked()
@@ -57,22 +57,22 @@ class Chunk:
         is_written: Whether all are written down.
     """
 
-    def __init__(self, space: Space, jobs: Sequence[Job]) -> None:
+    def __init__(self, context: FleetContext, jobs: Sequence[Job]) -> None:
         self.receipts = [_TO_COME] * len(jobs)
         self.is_written = False
-        self._space = space
+        self._context = context
         self._left = iter(self._through(jobs))
         self._gathered: dict[Lane, list[Placed]] = {}
         self._full: list[tuple[Lane, list[Placed]]] = []
         self._sent: list[Sequence[Placed]] = []
-        self._asking: Verb[None] | None = None
+        self._asking: Operation[None] | None = None
         self._conflicts: dict[int, conflicts.Conflict] = {}
 
     def _through(self, jobs: Sequence[Job]) -> list[tuple[int, Job]]:
         passed = []
         for place, given in enumerate(jobs):
             try:
-                passed.append((place, self._space.through(given)))
+                passed.append((place, self._context.through(given)))
             except JobfleetError as error:
                 if not isinstance(given, Job):  # a receipt is for a job
                     raise
@@ -84,7 +84,7 @@ class Chunk:
         now = monotonic()
         for place, job in self._left:
             try:
-                made = quick(self._space, job, now)
+                made = quick(self._context, job, now)
             except JobfleetError as error:
                 self._refuse(place, job, error)
                 continue
@@ -101,19 +101,19 @@ class Chunk:
         if self._full:
             yield list(self._filled())
 
-    def asked(self) -> Verb[None]:
+    def asked(self) -> Operation[None]:
         """Ask what `calls` has come upon, if anything."""
         if self._asking is not None:
             yield from self._asking
             self._asking = None
 
-    def _slowly(self, place: int, job: Job) -> Verb[None]:
+    def _slowly(self, place: int, job: Job) -> Operation[None]:
         """Write a job down of which not everything is known; or enqueue it, if it waits for others."""
         try:
             if job.depends_on is not None:
-                self.receipts[place] = yield from submitting(self._space, job)
+                self.receipts[place] = yield from submitting(self._context, job)
             else:
-                self._keep(place, (yield from prepare(self._space, job)))
+                self._keep(place, (yield from prepare(self._context, job)))
         except JobfleetError as error:
             self._refuse(place, job, error)
 
@@ -150,7 +150,7 @@ class Chunk:
                     self.receipts[place] = Receipt(one.entry.id, new, one.status)
         self._sent = []
 
-    def settled(self) -> Verb[None]:
+    def settled(self) -> Operation[None]:
         """Settle the conflicts over unique keys."""
         places = sorted(self._conflicts)
         settled = yield from conflicts.settle([self._conflicts[place] for place in places])

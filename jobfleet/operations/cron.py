@@ -14,11 +14,11 @@ from jobfleet.errors import DuplicateJob, EncodingError, InvalidJob, JobNotFound
 from jobfleet.functions.manifest import read_cron, read_function, read_parameters
 from jobfleet.model import Job, JobStatus, Receipt, new_suffix
 from jobfleet.model.spec import check_job
-from jobfleet.operations.fleet_context import Space
+from jobfleet.operations.fleet_context import FleetContext
 from jobfleet.operations.flows.dependencies import refuse_displacing
 from jobfleet.operations.jobs.enqueue import prepare
 from jobfleet.operations.jobs.prepare import Resolved, submission
-from jobfleet.operations.operation import Verb, value
+from jobfleet.operations.operation import Operation, value
 from jobfleet.store.calls import cron as calls
 from jobfleet.store.calls import enqueue
 from jobfleet.store.keys import Keyspace, Lane
@@ -99,7 +99,7 @@ def lane_of(keys: Keyspace, entry: CronEntry, home: int) -> Lane:
     return keys.lane(entry.queue, zlib.crc32((entry.placement or entry.name).encode()) % home)
 
 
-def decorated(space: Space, seen: FleetSeen) -> Iterator[Decorated | tuple[str, str]]:
+def decorated(context: FleetContext, seen: FleetSeen) -> Iterator[Decorated | tuple[str, str]]:
     """The entries that stand at published functions; for one that cannot be, its name and why."""
     for name, record in seen.functions.items():
         said = read_cron(record)
@@ -108,7 +108,9 @@ def decorated(space: Space, seen: FleetSeen) -> Iterator[Decorated | tuple[str, 
         options = read_function(record)
         try:
             function = Resolved(name, options, read_parameters(record))
-            sent = submission(Job(name, name), function, _first_lane(space), limits=space.limits, windows=space.windows)
+            sent = submission(
+                Job(name, name), function, _first_lane(context), limits=context.limits, windows=context.windows
+            )
             entry = CronEntry(
                 name=name,
                 cron=Cron.load(said),
@@ -125,12 +127,14 @@ def decorated(space: Space, seen: FleetSeen) -> Iterator[Decorated | tuple[str, 
             yield Decorated(entry)
 
 
-def _first_lane(space: Space) -> Callable[[str, Job, str | None, str | None], Lane]:
+def _first_lane(context: FleetContext) -> Callable[[str, Job, str | None, str | None], Lane]:
     """The lane of an entry is told by `lane_of`, once it fires."""
-    return lambda queue, _job, _key, _group: space.keys.lane(queue, 0)
+    return lambda queue, _job, _key, _group: context.keys.lane(queue, 0)
 
 
-def schedule(space: Space, name: str, cron: Cron, job: Job, *, by: str | None, add: bool = False) -> Verb[str]:
+def schedule(
+    context: FleetContext, name: str, cron: Cron, job: Job, *, by: str | None, add: bool = False
+) -> Operation[str]:
     """Keep a recurring job under a name: added, changed or unchanged.
 
     Raises:
@@ -141,7 +145,7 @@ def schedule(space: Space, name: str, cron: Cron, job: Job, *, by: str | None, a
         if getattr(job, option) is not None:
             raise InvalidJob(f"{option} is not for recurring jobs: each fire has its own time and id.", field=option)
     refuse_displacing(job.on_conflict or "", "a recurring job")
-    sent = yield from prepare(space, replace(job, cron_expression=None, tz=None))
+    sent = yield from prepare(context, replace(job, cron_expression=None, tz=None))
     entry = CronEntry(
         name=name,
         cron=cron,
@@ -153,7 +157,7 @@ def schedule(space: Space, name: str, cron: Cron, job: Job, *, by: str | None, a
         origin=by or "-",
     )
     record = encode(entry.dump())
-    word = value((yield (calls.schedule(space.keys, name, entry.fingerprint, record, add=add),)))
+    word = value((yield (calls.schedule(context.keys, name, entry.fingerprint, record, add=add),)))
     if word == "taken":
         raise InvalidJob(f"There is a cron entry {name!r} already; give another name, or replace it.", field="name")
     if word == "full":
@@ -169,34 +173,34 @@ def too_many(name: str) -> str:
     )
 
 
-def add(space: Space, name: str, cron: Cron, job: Job, *, by: str | None, is_new: bool) -> Verb[str]:
+def add(context: FleetContext, name: str, cron: Cron, job: Job, *, by: str | None, is_new: bool) -> Operation[str]:
     """Keep a recurring job that has not passed what stands around enqueues; with `is_new` no other has its name.
 
     Raises:
         InvalidJob: As `schedule`.
     """
-    return (yield from schedule(space, name, cron, space.through(job), by=by, add=is_new))
+    return (yield from schedule(context, name, cron, context.through(job), by=by, add=is_new))
 
 
-def submit(space: Space, job: Job, by: str | None = None) -> Verb[Receipt]:
+def submit(context: FleetContext, job: Job, by: str | None = None) -> Operation[Receipt]:
     """Keep the entry that a job with a `cron_expression` asks for; the receipt names the job of its next fire.
 
     A job's name is a label for people, an entry's has no spaces: they become hyphens.
     """
     cron = Cron(str(job.cron_expression), job.tz or "UTC")
     name = "-".join(job.name.split())
-    word = yield from schedule(space, name, cron, job, by=by or job.user)
-    kept, now = yield from _kept(space, name)
+    word = yield from schedule(context, name, cron, job, by=by or job.user)
+    kept, now = yield from _kept(context, name)
     entry = entry_of(kept.record)
-    home = value((yield (space.opening(entry.queue),)))[0]
+    home = value((yield (context.opening(entry.queue),)))[0]
     fire = cron.next(from_us(now))
     suffix = entry.suffix(fire.at) if fire is not None else job.suffix
-    lane = lane_of(space.keys, entry, home)
+    lane = lane_of(context.keys, entry, home)
     return Receipt(id=lane.id_prefix + suffix, created=word == "added", status=JobStatus.SCHEDULED)
 
 
-def _kept(space: Space, name: str) -> Verb[tuple[calls.Scheduled, int]]:
-    now, rows = value((yield (calls.entries(space.keys),)))
+def _kept(context: FleetContext, name: str) -> Operation[tuple[calls.Scheduled, int]]:
+    now, rows = value((yield (calls.entries(context.keys),)))
     for row in rows:
         if row.name == name:
             return row, now
@@ -213,24 +217,24 @@ def no_entry(name: str, known: Sequence[str]) -> JobNotFound:
     return JobNotFound(name, f"No cron entry {name!r}; there are: {', '.join(known[:10]) or 'none yet'}.")
 
 
-def unschedule(space: Space, name: str) -> Verb[None]:
+def unschedule(context: FleetContext, name: str) -> Operation[None]:
     """Let an entry go.
 
     Raises:
         JobNotFound: There is none.
         InvalidJob: It stands at a function that workers publish, and would come back.
     """
-    kept, _ = yield from _kept(space, name)
+    kept, _ = yield from _kept(context, name)
     entry = entry_of(kept.record)
-    seen = value((yield (space.looking(),)))
+    seen = value((yield (context.looking(),)))
     if entry.origin == DECORATOR and _is_published(seen, name):
         raise InvalidJob(
             f"{name!r} stands at its function's decorator and would come back; pause it, or remove the decorator.",
             field="name",
         )
-    home = value((yield (space.opening(entry.queue),)))[0]
-    value((yield (calls.unschedule(space.keys, name),)))
-    value((yield (calls.unmark(lane_of(space.keys, entry, home), name),)))
+    home = value((yield (context.opening(entry.queue),)))[0]
+    value((yield (calls.unschedule(context.keys, name),)))
+    value((yield (calls.unmark(lane_of(context.keys, entry, home), name),)))
 
 
 def _is_published(seen: FleetSeen, function: str) -> bool:
@@ -238,29 +242,29 @@ def _is_published(seen: FleetSeen, function: str) -> bool:
     return record is not None and read_cron(record) is not None
 
 
-def hold(space: Space, name: str, *, paused: bool, by: str | None) -> Verb[bool]:
+def hold(context: FleetContext, name: str, *, paused: bool, by: str | None) -> Operation[bool]:
     """Pause an entry, or resume it; False when it was so already.
 
     Raises:
         JobNotFound: There is none.
     """
-    word = value((yield (calls.hold(space.keys, name, paused=paused, by=by),)))
+    word = value((yield (calls.hold(context.keys, name, paused=paused, by=by),)))
     if word == "unknown":
-        yield from _kept(space, name)
+        yield from _kept(context, name)
     return bool(word != "already")
 
 
-def run_now(space: Space, name: str) -> Verb[str]:
+def run_now(context: FleetContext, name: str) -> Operation[str]:
     """Enqueue the job of an entry at once, beside its fires; answer its id.
 
     Raises:
         JobNotFound: There is no such entry.
         DuplicateJob: Another job holds its unique key.
     """
-    kept, _ = yield from _kept(space, name)
+    kept, _ = yield from _kept(context, name)
     entry = entry_of(kept.record)
-    home = value((yield (space.opening(entry.queue),)))[0]
-    lane = lane_of(space.keys, entry, home)
+    home = value((yield (context.opening(entry.queue),)))[0]
+    lane = lane_of(context.keys, entry, home)
     job_id = lane.id_prefix + new_suffix()
     (said,) = value((yield (enqueue.enqueue(lane, (Entry(job_id, entry.band, "", entry.meta, entry.envelope),)),)))
     if isinstance(said, Holder):
@@ -268,9 +272,9 @@ def run_now(space: Space, name: str) -> Verb[str]:
     return job_id
 
 
-def firing(space: Space, attendants: Iterable[calls.Attendant]) -> tuple[str, ...]:
+def firing(context: FleetContext, attendants: Iterable[calls.Attendant]) -> tuple[str, ...]:
     """Those that are alive: reapers, or workers where there is no reaper, as ``reaper ID`` or ``worker ID``."""
-    gone_us = round(space.config.gone_after * 1e6)
+    gone_us = round(context.config.gone_after * 1e6)
     return tuple(sorted(f"{one.role} {one.id}" for one in attendants if one.silent <= gone_us))
 
 
@@ -285,14 +289,14 @@ def recurring(seen: FleetSeen) -> list[str]:
     return sorted(name for name, record in seen.functions.items() if read_cron(record) is not None)
 
 
-def listing(space: Space) -> Verb[list[CronInfo]]:
+def listing(context: FleetContext) -> Operation[list[CronInfo]]:
     """All entries, by name."""
-    now, rows = value((yield (calls.entries(space.keys),)))
+    now, rows = value((yield (calls.entries(context.keys),)))
     if not rows:
         return []
-    answers = yield (space.looking(), calls.attendants(space.keys))
-    seen, by = value(answers[:1]), firing(space, value(answers[1:]))
-    lasts = yield [calls.history(space.keys, row.name, limit=1) for row in rows]
+    answers = yield (context.looking(), calls.attendants(context.keys))
+    seen, by = value(answers[:1]), firing(context, value(answers[1:]))
+    lasts = yield [calls.history(context.keys, row.name, limit=1) for row in rows]
     infos = []
     for row, answer in zip(rows, lasts, strict=True):
         try:
@@ -318,14 +322,14 @@ def listing(space: Space) -> Verb[list[CronInfo]]:
     return infos
 
 
-def history(space: Space, name: str, *, limit: int = HISTORY) -> Verb[list[CronFire]]:
+def history(context: FleetContext, name: str, *, limit: int = HISTORY) -> Operation[list[CronFire]]:
     """What became of an entry's last fires, the newest first.
 
     Raises:
         JobNotFound: There is no such entry.
     """
-    yield from _kept(space, name)
-    notes: Any = value((yield (calls.history(space.keys, name, limit=limit),)))
+    yield from _kept(context, name)
+    notes: Any = value((yield (calls.history(context.keys, name, limit=limit),)))
     return [fire_of(*note) for note in notes]
 
 

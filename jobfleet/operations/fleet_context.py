@@ -21,7 +21,7 @@ REMEMBERED = 5.0
 
 
 @dataclass(slots=True)
-class Space:
+class FleetContext:
     """The context of a client. It thinks; the clients do the I/O.
 
     Attributes:

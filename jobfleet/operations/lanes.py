@@ -4,41 +4,41 @@ from __future__ import annotations
 
 from jobfleet.errors import ConfigError
 from jobfleet.model import check_queue
-from jobfleet.operations.fleet_context import Space
-from jobfleet.operations.operation import Verb, value
+from jobfleet.operations.fleet_context import FleetContext
+from jobfleet.operations.operation import Operation, value
 from jobfleet.store.calls import journal
 from jobfleet.store.fleet import whole
 from jobfleet.store.keys import Lane
 from jobfleet.store.records import FleetSeen
 
 
-def open_queue(space: Space, queue: str) -> Verb[None]:
+def open_queue(context: FleetContext, queue: str) -> Operation[None]:
     """Make a queue known; lanes that are new to us are journalled before anything happens in them."""
-    answers = yield (space.opening(queue), journal.consumers(space.keys))
+    answers = yield (context.opening(queue), journal.consumers(context.keys))
     home, lanes = value(answers[:1])
     groups = value(answers[1:])
-    if groups and space.queues.get(queue, (0.0, 0, 0))[2] != lanes:
-        made = [(lane, group, most) for lane in space.lanes_of(queue, lanes) for group, most in groups.items()]
+    if groups and context.queues.get(queue, (0.0, 0, 0))[2] != lanes:
+        made = [(lane, group, most) for lane in context.lanes_of(queue, lanes) for group, most in groups.items()]
         yield tuple(journal.register(lane, group, most=most) for lane, group, most in made)
-    space.remember(queue, (home, lanes))
+    context.remember(queue, (home, lanes))
 
 
-def seen(space: Space) -> Verb[FleetSeen]:
+def seen(context: FleetContext) -> Operation[FleetSeen]:
     """Queues, workers and functions."""
-    return (yield from whole(space.keys))
+    return (yield from whole(context.keys))
 
 
-def lanes(space: Space, queue: str | None = None) -> Verb[list[Lane]]:
+def lanes(context: FleetContext, queue: str | None = None) -> Operation[list[Lane]]:
     """All lanes of a queue, or of all queues.
 
     Raises:
         ConfigError: There is no such queue.
     """
-    fleet = yield from seen(space)
+    fleet = yield from seen(context)
     if queue is None:
-        return [lane for name, (_, count) in sorted(fleet.queues.items()) for lane in space.lanes_of(name, count)]
+        return [lane for name, (_, count) in sorted(fleet.queues.items()) for lane in context.lanes_of(name, count)]
     check_queue(queue)
     if queue not in fleet.queues:
         known = ", ".join(sorted(fleet.queues)) or "none yet"
         raise ConfigError(f"No queue {queue!r}; there are: {known}.")
-    return space.lanes_of(queue, fleet.queues[queue][1])
+    return context.lanes_of(queue, fleet.queues[queue][1])

@@ -19,8 +19,8 @@ if TYPE_CHECKING:
 
 
 T = TypeVar("T")
-Verb = Generator[Sequence[Call[Any]], list[Any], T]
-Bulk = Generator[Sequence[Call[Any]] | Making, list[Any], T]
+Operation = Generator[Sequence[Call[Any]], list[Any], T]
+BulkOperation = Generator[Sequence[Call[Any]] | Making, list[Any], T]
 """A verb that may let its calls be sent as they are made."""
 
 
@@ -31,7 +31,7 @@ def value(results: list[Any]) -> Any:
     return results[0]
 
 
-async def drive(store: AsyncStore, verb: Bulk[T]) -> T:
+async def drive(store: AsyncStore, verb: BulkOperation[T]) -> T:
     """Run a verb."""
     answers: Any = None
     try:
@@ -41,7 +41,7 @@ async def drive(store: AsyncStore, verb: Bulk[T]) -> T:
         return cast("T", end.value)
 
 
-def begun(verb: Verb[T]) -> T | Verb[T]:
+def begun(verb: Operation[T]) -> T | Operation[T]:
     """Run a verb as far as it asks nothing: its value, or what is left of it."""
     try:
         calls = next(verb)
@@ -50,7 +50,7 @@ def begun(verb: Verb[T]) -> T | Verb[T]:
     return _resumed(verb, calls)
 
 
-def _resumed(verb: Verb[T], calls: Sequence[Call[Any]]) -> Verb[T]:
+def _resumed(verb: Operation[T], calls: Sequence[Call[Any]]) -> Operation[T]:
     try:
         while True:
             calls = verb.send((yield calls))

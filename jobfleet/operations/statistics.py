@@ -9,14 +9,14 @@ from typing import Any
 
 from jobfleet.model import JobResult, Priority
 from jobfleet.model.asking import check_number
-from jobfleet.operations.fleet_context import Space
+from jobfleet.operations.fleet_context import FleetContext
 from jobfleet.operations.jobs.overview import endings
-from jobfleet.operations.operation import Verb
+from jobfleet.operations.operation import Operation
 from jobfleet.operations.queues.info import ENDINGS, TOTALS, QueueInfo, queues
 from jobfleet.operations.workers.info import workers
 
 
-def statistics(space: Space, *, sample: int = 0) -> Verb[dict[str, Any]]:
+def statistics(context: FleetContext, *, sample: int = 0) -> Operation[dict[str, Any]]:
     """Counts of the whole fleet and of each queue; of its last endings, by function and by user.
 
     Args:
@@ -24,9 +24,9 @@ def statistics(space: Space, *, sample: int = 0) -> Verb[dict[str, Any]]:
         sample: How many of the last ended jobs are looked at for ``by_function`` and ``by_user``; 0 leaves these out.
     """
     check_number(sample, field="sample", least=0)
-    told = yield from fleet_totals(space)
+    told = yield from fleet_totals(context)
     if sample:
-        last = yield from endings(space, limit=sample)
+        last = yield from endings(context, limit=sample)
         told["sampled"] = len(last)
         told["by_function"] = _grouped(last, lambda row: row.function)
         told["by_user"] = _grouped((row for row in last if row.user is not None), lambda row: str(row.user))
@@ -52,10 +52,10 @@ def _summary(rows: list[JobResult[Any]]) -> dict[str, Any]:
     }
 
 
-def fleet_totals(space: Space) -> Verb[dict[str, Any]]:
+def fleet_totals(context: FleetContext) -> Operation[dict[str, Any]]:
     """Counts of the whole fleet, as the user's document asks for them."""
-    every = yield from queues(space)
-    alive = [worker for worker in (yield from workers(space)) if not worker.is_gone]
+    every = yield from queues(context)
+    alive = [worker for worker in (yield from workers(context)) if not worker.is_gone]
     total = {word: sum(row.totals[word] for row in every) for word in TOTALS}
     finished = total["completed"] + total["failed"]
     spent = sum((row.run_time for row in every), timedelta()).total_seconds()

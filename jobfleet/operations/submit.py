@@ -3,19 +3,19 @@
 from __future__ import annotations
 
 from jobfleet.model import Job, Receipt
-from jobfleet.operations.fleet_context import Space
+from jobfleet.operations.fleet_context import FleetContext
 from jobfleet.operations.jobs.enqueue import submit
-from jobfleet.operations.operation import Verb
+from jobfleet.operations.operation import Operation
 
 
-def submitting(space: Space, job: Job) -> Verb[Receipt]:
+def submitting(context: FleetContext, job: Job) -> Operation[Receipt]:
     """The verb that a job asks for: enqueue it, keep it as a recurring one, or let it wait for others."""
     if job.depends_on is not None:
         from jobfleet.operations.flows import dependencies
 
-        return dependencies.submit(space, job)
+        return dependencies.submit(context, job)
     if job.cron_expression is None:
-        return submit(space, job)
+        return submit(context, job)
     from jobfleet.operations import cron  # croniter is for those who use it
 
-    return cron.submit(space, job)
+    return cron.submit(context, job)

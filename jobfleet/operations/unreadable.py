@@ -7,7 +7,7 @@ from typing import Any, TypeVar, cast
 
 from jobfleet.codec import decode, read_header
 from jobfleet.errors import EncodingError, EnvelopeTooNew, JobfleetError, ScriptContractError
-from jobfleet.operations.operation import Verb
+from jobfleet.operations.operation import Operation
 from jobfleet.operations.results import has_id
 from jobfleet.store.call import Call
 from jobfleet.store.calls import cron, inspect, journal
@@ -30,7 +30,7 @@ def untouched(calls: Sequence[Call[Any]]) -> list[Call[Any]]:
     return [call._replace(mends=False) for call in calls]
 
 
-def untouching(verb: Verb[T]) -> Verb[T]:
+def untouching(verb: Operation[T]) -> Operation[T]:
     """A verb whose calls all are so."""
     answers: Any = None
     try:
@@ -54,7 +54,7 @@ def read_or(answer: Any, instead: Any, told: list[str]) -> Any:
     return answer
 
 
-def of_keys(tag: str) -> Verb[list[str]]:
+def of_keys(tag: str) -> Operation[list[str]]:
     """What is damaged of the keys that a lane, or the fleet, has one each of, and what was moved aside."""
     looked = places(tag)
     aside = [Place(f"{ASIDE}{place.name}{end}", "any", NONE) for place in looked for end in ("", FIELDS)]
@@ -70,7 +70,7 @@ def of_keys(tag: str) -> Verb[list[str]]:
     return told + ([f"moved aside: {', '.join(kept)}"] if kept else [])
 
 
-def of_fleet(keys: Keyspace, fleet: FleetSeen) -> Verb[list[str]]:
+def of_fleet(keys: Keyspace, fleet: FleetSeen) -> Operation[list[str]]:
     """What cannot be read of the fleet's hashes."""
     told = [*fleet.unreadable]
     for name, record in fleet.functions.items():
@@ -86,7 +86,7 @@ def of_fleet(keys: Keyspace, fleet: FleetSeen) -> Verb[list[str]]:
     return told + (yield from of_keys(keys.tag))
 
 
-def of_lane(lane: Lane, waiting: Sequence[Waiting], leases: Leases) -> Verb[list[str]]:
+def of_lane(lane: Lane, waiting: Sequence[Waiting], leases: Leases) -> Operation[list[str]]:
     """What cannot be read of a lane: its keys, and rows of those that were looked at."""
     told = yield from of_keys(lane.tag)
     rows = {row.id: row.wrong for row in leases.rows}

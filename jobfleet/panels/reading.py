@@ -52,7 +52,7 @@ class Reader:
             connect_timeout=min(PATIENCE, fleet.config.connect_timeout),
             socket_timeout=min(2 * PATIENCE, fleet.config.socket_timeout),
         )
-        self._fleet = Fleet.of(config, fleet.space.registry)
+        self._fleet = Fleet.of(config, fleet.context.registry)
         self._fleet._store = Store(  # noqa: SLF001 - an embedded server is one for both
             fleet.store.at,
             patience=config.patience,

@@ -19,7 +19,7 @@ from jobfleet.cron import CronEntry, Planned, from_us, plan, to_us
 from jobfleet.errors import EncodingError, InvalidJob, JobfleetError
 from jobfleet.metrics.tally import Tally
 from jobfleet.operations.cron import Decorated, decorated, entry_of, lane_of, too_many
-from jobfleet.operations.fleet_context import Space
+from jobfleet.operations.fleet_context import FleetContext
 from jobfleet.services.service import Service
 from jobfleet.store.aio import AsyncStore
 from jobfleet.store.calls import cron as calls
@@ -76,21 +76,21 @@ class Cron(Service):
         self._announced = float("-inf")
         self._clock = clock
         self._store = store
-        self._space = Space(config)
+        self._context = FleetContext(config)
         self._known: dict[str, Known] = {}
         self._refused: dict[str, bytes] = {}
         self._looked = 0
 
     async def turn(self) -> float:
         """Fire what is due."""
-        if self._process is not None and monotonic() - self._announced >= self._space.config.beat:
+        if self._process is not None and monotonic() - self._announced >= self._context.config.beat:
             await self._attend(self._process, "reaper")
             self._announced = monotonic()
-        now, kept = await self._store.run(calls.entries(self._space.keys))
+        now, kept = await self._store.run(calls.entries(self._context.keys))
         if abs(now - self._looked) >= LOOK_AT_FUNCTIONS * 1e6:
             self._looked = now
             if await self._adopt(kept):
-                now, kept = await self._store.run(calls.entries(self._space.keys))
+                now, kept = await self._store.run(calls.entries(self._context.keys))
         await self._learn(kept)
         soonest = EVERY
         for known in list(self._known.values()):
@@ -108,8 +108,8 @@ class Cron(Service):
                 await self._attend(self._process, "nobody", patience=1.0)
 
     async def _attend(self, process: str, role: Literal["reaper", "nobody"], **patience: float) -> None:
-        gone_us = round(self._space.config.gone_after * 1e6)
-        await self._store.run(calls.attend(self._space.keys, process, role, gone_us=gone_us), **patience)
+        gone_us = round(self._context.config.gone_after * 1e6)
+        await self._store.run(calls.attend(self._context.keys, process, role, gone_us=gone_us), **patience)
 
     def _until_next(self, name: str, now: datetime) -> float:
         known = self._known[name]
@@ -118,15 +118,15 @@ class Cron(Service):
 
     async def _adopt(self, kept: Iterable[calls.Scheduled]) -> bool:
         """Keep the entries that stand at functions which workers have published; whether any is new or changed."""
-        seen = await self._store.run(inspect.fleet(self._space.keys, most=0))
+        seen = await self._store.run(inspect.fleet(self._context.keys, most=0))
         stored: Mapping[str, calls.Scheduled] = {row.name: row for row in kept}
         changed = False
-        for made in decorated(self._space, seen):
+        for made in decorated(self._context, seen):
             if isinstance(made, Decorated):
                 record = encode(made.entry.dump())
                 row = stored.get(made.entry.name)
                 if row is None or row.record != record:
-                    call = calls.schedule(self._space.keys, made.entry.name, made.entry.fingerprint, record)
+                    call = calls.schedule(self._context.keys, made.entry.name, made.entry.fingerprint, record)
                     word = await self._store.run(call)
                     if word == "full":
                         self._refuse(made.entry.name, b"full", too_many(made.entry.name))
@@ -163,12 +163,12 @@ class Cron(Service):
                 continue
             fresh.append((row, entry))
         for row, entry in fresh:
-            home, _ = await self._store.run(self._space.opening(entry.queue))
-            lane = lane_of(self._space.keys, entry, home)
+            home, _ = await self._store.run(self._context.opening(entry.queue))
+            lane = lane_of(self._context.keys, entry, home)
             mark, job_id = (await self._store.run(calls.marks(lane, [row.name])))[0]
             if job_id.endswith(entry.suffix(from_us(mark))):  # whoever fired it may have died before it noted it
                 note = f"fired {job_id} {mark}"
-                await self._store.run(calls.ledger(self._space.keys, row.name, [(mark, note)]))
+                await self._store.run(calls.ledger(self._context.keys, row.name, [(mark, note)]))
             self._known[row.name] = Known(row, entry, lane, from_us(max(mark, row.since)))
 
     async def _fire_due(self, known: Known, now: datetime) -> None:
@@ -205,4 +205,4 @@ class Cron(Service):
 
     async def _note(self, known: Known, planned: Planned, outcome: str, job_id: str) -> None:
         text = f"{outcome} {job_id or '-'} {to_us(planned.fire.nominal)} {planned.fire.note}".rstrip()
-        await self._store.run(calls.ledger(self._space.keys, known.entry.name, [(to_us(planned.fire.at), text)]))
+        await self._store.run(calls.ledger(self._context.keys, known.entry.name, [(to_us(planned.fire.at), text)]))

@@ -10,13 +10,13 @@ from jobfleet.cron import CronEntry, from_us
 from jobfleet.errors import EncodingError, InvalidJob, JobfleetError
 from jobfleet.metrics.exporter import Values
 from jobfleet.operations.cron import entry_of, lane_of
-from jobfleet.operations.fleet_context import Space
+from jobfleet.operations.fleet_context import FleetContext
 from jobfleet.store.call import Call
 from jobfleet.store.calls import cron as calls
 from jobfleet.store.keys import Lane
 
 
-class Timetable:
+class CronLateness:
     """What is kept of recurring jobs, and when each is due next.
 
     Args:
@@ -26,8 +26,8 @@ class Timetable:
         names: The entries seen last.
     """
 
-    def __init__(self, space: Space) -> None:
-        self._space = space
+    def __init__(self, context: FleetContext) -> None:
+        self._context = context
         self._read: dict[str, tuple[bytes, CronEntry]] = {}
         self._next: dict[tuple[str, bytes, int], datetime | None] = {}
         self._asked: list[tuple[Lane, list[calls.Scheduled]]] = []
@@ -46,8 +46,8 @@ class Timetable:
         for row in kept:
             entry = self._entry(row)
             if entry is not None:
-                home = queues.get(entry.queue, (self._space.config.lanes.get(entry.queue, 1), 1))[0]
-                by_lane.setdefault(lane_of(self._space.keys, entry, home), []).append(row)
+                home = queues.get(entry.queue, (self._context.config.lanes.get(entry.queue, 1), 1))[0]
+                by_lane.setdefault(lane_of(self._context.keys, entry, home), []).append(row)
         self._asked = [
             (lane, rows[at : at + calls.CHUNK])
             for lane, rows in by_lane.items()

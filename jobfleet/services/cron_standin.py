@@ -11,7 +11,7 @@ from jobfleet.config import JobConfig
 from jobfleet.errors import JobfleetError
 from jobfleet.functions.manifest import read_cron
 from jobfleet.metrics.tally import Tally
-from jobfleet.services.repeated_fault import Trouble
+from jobfleet.services.repeated_fault import RepeatedFault
 from jobfleet.services.service import Service
 from jobfleet.store.aio import AsyncStore
 from jobfleet.store.calls.cron import Attended, attend
@@ -21,7 +21,7 @@ LOOK = 15.0
 """Seconds between looks of a worker that does not fire: one short script, whether or not there are entries."""
 
 
-class StandIn:
+class CronStandin:
     """Fires recurring jobs for a fleet in which no live reaper has announced itself.
 
     At most two workers of a fleet do so at once. Nothing depends on that number: a fire happens once, however many
@@ -53,7 +53,7 @@ class StandIn:
         self._log = log
         self._process = process
         self._functions = functions
-        self._trouble = Trouble(log, "cron")
+        self._trouble = RepeatedFault(log, "cron")
         self._cron: Service | None = None
 
     @property

@@ -18,7 +18,7 @@ from jobfleet.notify.channel import DeliveryRefused, NotDelivered, NotificationC
 from jobfleet.notify.notice import Notice, Notification
 from jobfleet.notify.text import one_line
 from jobfleet.services.service import Service
-from jobfleet.services.side_thread import Aside
+from jobfleet.services.side_thread import SideThread
 from jobfleet.store.aio import AsyncStore
 from jobfleet.store.calls import notify as calls
 from jobfleet.store.keys import Keyspace
@@ -38,7 +38,7 @@ def pause_after(attempt: int, *, asked: float = 0.0) -> float:
     return max(pause * random.uniform(0.5, 1.0), asked)
 
 
-class Courier(Service):
+class NotificationSender(Service):
     """Brings what one channel is to tell.
 
     Args:
@@ -60,7 +60,7 @@ class Courier(Service):
         self._called = name_of(channel)
         self._namespace = keys.namespace
         self._keys = keys.channel(self._called)
-        self._aside = Aside(f"jobfleet-notify-{self._called}")
+        self._aside = SideThread(f"jobfleet-notify-{self._called}")
         self._rules = rules
         self._said_at = float("-inf")
         self._is_stuck = False

@@ -17,11 +17,11 @@ from jobfleet.config import JobConfig
 from jobfleet.errors import JobfleetError
 from jobfleet.metrics.catalog import METRICS
 from jobfleet.metrics.exporter import Exporter, Values
-from jobfleet.operations.fleet_context import Space
+from jobfleet.operations.fleet_context import FleetContext
 from jobfleet.operations.queues.info import QueueInfo, queue_info
 from jobfleet.operations.workers.info import WorkerInfo, workers_of
-from jobfleet.services.cron_lateness import Timetable
-from jobfleet.services.mean_duration import Pace
+from jobfleet.services.cron_lateness import CronLateness
+from jobfleet.services.mean_duration import MeanDuration
 from jobfleet.store.aio import AsyncStore
 from jobfleet.store.call import Call
 from jobfleet.store.calls import cron as cron_calls
@@ -53,15 +53,15 @@ class FleetGauges:
 
     def __init__(self, store: AsyncStore, config: JobConfig, exporter: Exporter) -> None:
         self._store = store
-        self._space = Space(config)
+        self._context = FleetContext(config)
         self._exporter = exporter
         self._loop = asyncio.get_running_loop()
         self._lock = Lock()
         self._read_at = float("-inf")
         self._counted: dict[str, Values] = {}
-        self._pace = Pace()
-        self._timetable = Timetable(self._space)
-        self._reader = FleetReader(store, self._space.keys)
+        self._pace = MeanDuration()
+        self._lateness = CronLateness(self._context)
+        self._reader = FleetReader(store, self._context.keys)
 
     def refresh(self) -> None:
         """Read, unless it was just done; from any thread but the loop's."""
@@ -88,12 +88,14 @@ class FleetGauges:
         Raises:
             JobfleetError: Redis did not answer.
         """
-        keys = self._space.keys
+        keys = self._context.keys
         calls: list[Call[Any]] = [inspect.fleet(keys), inspect.memory(keys), cron_calls.entries(keys)]
         seen, memory, (now, kept) = _whole(await self._store.run_many(calls, patience=PATIENCE))
         seen = await self._reader.completed(seen, patience=PATIENCE)
-        lanes = [lane for name, (_, count) in sorted(seen.queues.items()) for lane in self._space.lanes_of(name, count)]
-        marks = self._timetable.questions(kept, seen.queues)
+        lanes = [
+            lane for name, (_, count) in sorted(seen.queues.items()) for lane in self._context.lanes_of(name, count)
+        ]
+        marks = self._lateness.questions(kept, seen.queues)
         answers = await self._store.run_many([*map(inspect.counts, lanes), *marks], patience=PATIENCE)
         by_queue: dict[str, list[Counts]] = {name: [] for name in seen.queues}
         for lane, answer in zip(lanes, answers, strict=False):
@@ -108,8 +110,8 @@ class FleetGauges:
         found: dict[str, Values] = {
             **_jobs(queues),
             **_counts(by_queue),
-            **_workers(workers_of(self._space, seen), [queue.name for queue in queues]),
-            **self._timetable.gauges(answers[len(lanes) :], now),
+            **_workers(workers_of(self._context, seen), [queue.name for queue in queues]),
+            **self._lateness.gauges(answers[len(lanes) :], now),
             "redis_memory_used_bytes": memory_used,
             "redis_memory_max_bytes": memory_most,
         }
@@ -119,7 +121,7 @@ class FleetGauges:
             for queue in queues
             if (mean := self._pace.mean(queue)) is not None
         }
-        self._show(found, [queue.name for queue in queues], self._timetable.names)
+        self._show(found, [queue.name for queue in queues], self._lateness.names)
 
     def _show(self, found: Mapping[str, Values], queues: Iterable[str], entries: Iterable[str]) -> None:
         self._exporter.begin("leases_expired_total", [(queue,) for queue in queues])

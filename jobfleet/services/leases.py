@@ -20,9 +20,9 @@ from jobfleet.retry import Tries
 from jobfleet.services.lanes import Lanes
 from jobfleet.services.pause_sync import catch_up
 from jobfleet.services.relay import Relay
-from jobfleet.services.run_settler import Overdue, Published, is_in_caller, worker_of
+from jobfleet.services.run_settler import Published, RunSettler, is_in_caller, worker_of
 from jobfleet.services.service import Service, drive
-from jobfleet.services.unblocker import Teller
+from jobfleet.services.unblocker import Unblocker
 from jobfleet.services.unreadable import Unreadables
 from jobfleet.store.aio import AsyncStore
 from jobfleet.store.calls import settle
@@ -90,8 +90,8 @@ class Leases(Service):
         self._watched: set[Lane] = set()
         self._whole_at = 0.0
         self._is_fresh = False
-        self.teller = Teller(Relay(store, keys, config, tally))
-        self._overdue = Overdue(
+        self.teller = Unblocker(Relay(store, keys, config, tally))
+        self._overdue = RunSettler(
             store, config, functions=lambda: self._published.functions, tally=tally, on_watched=self.teller.tell
         )
         self._unreadables = Unreadables(store, config, tally)

@@ -82,9 +82,9 @@ async def _run(config: JobConfig, parent: int | None, reports: int | None = None
     duties = _duties(store, keys, config, tally, channels)
     endpoint = reporting = None
     if config.metrics_port is not None and parent is None:
-        from jobfleet.services.metrics_endpoint import Endpoint
+        from jobfleet.services.metrics_endpoint import MetricsEndpoint
 
-        endpoint = Endpoint(config.metrics_port, config, store, duties, tally, outage)
+        endpoint = MetricsEndpoint(config.metrics_port, config, store, duties, tally, outage)
     elif reports is not None:
         from jobfleet.services.metrics_endpoint import report_on
 

@@ -12,7 +12,7 @@ WINDOW = 300.0
 APART = 10.0
 
 
-class Pace:
+class MeanDuration:
     """Remembers what queues had counted, for a while.
 
     Args:

@@ -27,7 +27,7 @@ log = logging.getLogger("jobfleet.reaper")
 REPORT_EVERY = 1.0
 
 
-class Endpoint:
+class MetricsEndpoint:
     """Serves the metrics and the health of a reaper.
 
     Args:

@@ -39,5 +39,5 @@ def load_modules(names: Iterable[str], app_dir: str) -> tuple[list[ModuleType], 
             fleet = getattr(module, attribute, None)
             if fleet is None or not hasattr(fleet, "space"):
                 raise ConfigError(f"{name!r} has no fleet {attribute!r}.")
-            registry = fleet.space.registry
+            registry = fleet.context.registry
     return modules, registry

@@ -21,7 +21,7 @@ from jobfleet.notify.notice import Notice
 from jobfleet.notify.reading import notice_of
 from jobfleet.notify.registry import Channels, added
 from jobfleet.notify.settings import configured
-from jobfleet.services.delivery import Courier
+from jobfleet.services.delivery import NotificationSender
 from jobfleet.services.service import Service
 from jobfleet.store.aio import AsyncStore
 from jobfleet.store.calls import cron
@@ -92,18 +92,20 @@ class Notify(Service):
         self._trimmed = self._looked_at_cron = float("-inf")
         self._missed: set[str] = set()
         rules = digest(channels)
-        self._couriers = [Courier(store, keys, one, tally, rules=rules) for one in channels.channels.values()]
+        self._couriers = [
+            NotificationSender(store, keys, one, tally, rules=rules) for one in channels.channels.values()
+        ]
 
     def start(self) -> None:
         """Begin, couriers too."""
         super().start()
-        for courier in self._couriers:
-            courier.start()
+        for sender in self._couriers:
+            sender.start()
 
     async def stop(self) -> None:
         """End, couriers too."""
         await super().stop()
-        await asyncio.gather(*(courier.stop() for courier in self._couriers))
+        await asyncio.gather(*(sender.stop() for sender in self._couriers))
 
     async def turn(self) -> float:
         """Take in what is new."""

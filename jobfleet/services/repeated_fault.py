@@ -10,7 +10,7 @@ AGAIN = 60.0
 """Seconds between the lines of one fault."""
 
 
-class Trouble:
+class RepeatedFault:
     """Logs the faults of something that is tried again and again.
 
     Args:

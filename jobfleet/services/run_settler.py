@@ -33,7 +33,7 @@ DESCRIBED = (
 OutcomeOf = Callable[[Held], Outcome]
 
 
-class Overdue:
+class RunSettler:
     """Settles runs for those who cannot any more.
 
     Args:

@@ -12,15 +12,15 @@ from typing import Any, NamedTuple
 from jobfleet.clock import monotonic, wall_us
 from jobfleet.errors import JobfleetError
 from jobfleet.metrics.tally import Tally
-from jobfleet.operations.operation import Verb
-from jobfleet.services.repeated_fault import Trouble
+from jobfleet.operations.operation import Operation
+from jobfleet.services.repeated_fault import RepeatedFault
 from jobfleet.store.aio import AsyncStore
 
 log = logging.getLogger("jobfleet.reaper")
 AFTER_ERROR = 1.0
 
 
-async def drive(store: AsyncStore, verb: Verb[Any]) -> Any:
+async def drive(store: AsyncStore, verb: Operation[Any]) -> Any:
     """Do what a client's verb does."""
     answers: Any = None
     try:
@@ -62,7 +62,7 @@ class Service(ABC):
         self._task: asyncio.Task[None] | None = None
         self._turned, self._spacing_now = monotonic(), 0.0
         self._succeeded_at, self._trouble = 0.0, ""
-        self._faults = Trouble(log, self.name)
+        self._faults = RepeatedFault(log, self.name)
 
     @property
     def seen(self) -> DutySeen:

@@ -12,7 +12,7 @@ from typing import Any, TypeVar
 T = TypeVar("T")
 
 
-class Aside:
+class SideThread:
     """Calls one at a time, each in a thread of its own; those that hang are left behind, and counted.
 
     Args:

@@ -14,7 +14,7 @@ from jobfleet.store.keys import Lane
 log = logging.getLogger("jobfleet.worker")
 
 
-class Teller:
+class Unblocker:
     """Tells those who wait for jobs of some lanes, one task per lane that has something to tell.
 
     Args:

@@ -34,7 +34,7 @@ class Jobs:
     @contextmanager
     def in_place(self) -> Iterator[Jobs]:
         """Have the module functions and ``@job`` functions use this fleet, and take note of what they enqueue."""
-        around = self.fleet.space.registry.around_enqueue
+        around = self.fleet.context.registry.around_enqueue
         around.append(self._seen)
         before = set_default_fleet(self.fleet)
         try:
@@ -91,12 +91,12 @@ class Jobs:
                 return
 
     def _name(self, job: Job) -> str:
-        known = resolve_in(self.fleet.space, job)
+        known = resolve_in(self.fleet.context, job)
         return known.name if known is not None else str(job.function)
 
     def _given(self, job: Job) -> object:
         """A job's arguments by name, where its function is known: it does not matter how they were given."""
-        known = resolve_in(self.fleet.space, job)
+        known = resolve_in(self.fleet.context, job)
         if known is not None and known.parameters:
             try:
                 bound = inspect.Signature(known.parameters).bind(*job.args, **job.kwargs)

@@ -19,7 +19,7 @@ from jobfleet.errors import JobfleetError
 from jobfleet.functions.manifest import function_record
 from jobfleet.functions.registry import JobFunction
 from jobfleet.metrics.tally import Mute
-from jobfleet.services.cron_standin import StandIn
+from jobfleet.services.cron_standin import CronStandin
 from jobfleet.services.leases import Leases, shared_spacing
 from jobfleet.services.outage import Outage
 from jobfleet.services.service import Service
@@ -28,13 +28,13 @@ from jobfleet.store.keys import Keyspace, Lane
 from jobfleet.worker.child.engine import Engine
 from jobfleet.worker.ipc.ids import new_worker_id
 from jobfleet.worker.ipc.kinds import Kind, kind_of
-from jobfleet.worker.ipc.lease_board import Board, board_capacity
-from jobfleet.worker.ipc.served_queues import IDLE, Serving
+from jobfleet.worker.ipc.lease_board import LeaseBoard, board_capacity
+from jobfleet.worker.ipc.served_queues import IDLE, ServedQueues
 from jobfleet.worker.run.handlers import Handlers
 from jobfleet.worker.run.log_capture import start_capture, stop_capture
 from jobfleet.worker.supervisor.connection import Connection
-from jobfleet.worker.supervisor.heartbeat import Presence
-from jobfleet.worker.supervisor.lease_renewer import Keeper, News
+from jobfleet.worker.supervisor.heartbeat import Heartbeat
+from jobfleet.worker.supervisor.lease_renewer import LeaseRenewer, News
 
 if TYPE_CHECKING:
     from jobfleet.client.aio import AsyncFleet
@@ -91,7 +91,7 @@ def run_worker(
     )
     if isinstance(queues, Mapping):
         config = replace(config, queues=dict(queues))
-    registry = fleet.space.registry
+    registry = fleet.context.registry
     registry.workers += 1
     try:
         asyncio.run(_Inside(fleet, config, queues, stop=stop, with_reaper=with_reaper).run())
@@ -113,15 +113,15 @@ class _Inside:
         self._config = config
         self._with_reaper = with_reaper
         self._stop = stop if stop is not None else threading.Event()
-        registry = fleet.space.registry
+        registry = fleet.context.registry
         self._functions = registry.functions
         self._handlers = Handlers(registry, (sys.modules["__main__"],), config, own=registry.enqueued)
-        self._serving = Serving(
+        self._serving = ServedQueues(
             registry.functions, chosen=queues, plain=lambda: len(registry.enqueued) + config.allow_undecorated
         )
         self._published: set[str] = set()
         self._worker = new_worker_id()
-        self._board = Board(None, board_capacity(config.slots))
+        self._board = LeaseBoard(None, board_capacity(config.slots))
         self._tally = Mute()
 
     def _store(self, socket_timeout: float | None = None) -> AsyncStore:
@@ -169,7 +169,7 @@ class _Inside:
         start_capture()
         self._kind = self._kind_now()
         engine.be(self._kind)
-        await engine.elsewhere.look()
+        await engine.router.look()
         engine.start(lanes)
         thread.start()
         try:
@@ -199,22 +199,22 @@ class _Inside:
     ) -> None:
         store = self._store()
         renewals = self._store(self._config.renewal_timeout)
-        keeper = Keeper(renewals, keys, lease_us=round(self._config.lease * 1e6))
+        renewer = LeaseRenewer(renewals, keys, lease_us=round(self._config.lease * 1e6))
         connection = Connection(store.at.shown, log, self._tally, held=self._held)
         store.recorder = renewals.recorder = connection.outage
-        presence = Presence(store, keys, self._config, self._worker)
+        presence = Heartbeat(store, keys, self._config, self._worker)
         leases = Leases(
             store, keys, self._config, self._tally, spacing=lambda: shared_spacing(presence.workers, self._config.lease)
         )
         services: list[Service] = [leases]
         if self._with_reaper:
             services += _reaping(store, keys, self._config, self._tally, self._worker)
-        standin = StandIn(store, self._config, self._tally, log, process=self._worker, functions=self._recurring)
+        standin = CronStandin(store, self._config, self._tally, log, process=self._worker, functions=self._recurring)
         for service in services:
             service.start()
         duties = [
             asyncio.ensure_future(self._beat_on(presence, engine, loop)),
-            asyncio.ensure_future(self._renew_on(keeper, connection, engine, loop)),
+            asyncio.ensure_future(self._renew_on(renewer, connection, engine, loop)),
             asyncio.ensure_future(store.keep_looking(self._config.beat)),
             asyncio.ensure_future(renewals.keep_looking(self._config.beat)),
         ]
@@ -256,7 +256,7 @@ class _Inside:
     def _held(self) -> list[tuple[str, int]]:
         return [(one.id, one.token) for one in self._board.read()]
 
-    async def _beat_on(self, presence: Presence, engine: Engine, loop: asyncio.AbstractEventLoop) -> None:
+    async def _beat_on(self, presence: Heartbeat, engine: Engine, loop: asyncio.AbstractEventLoop) -> None:
         while True:
             try:
                 await self._beat(presence, engine, loop)
@@ -272,22 +272,22 @@ class _Inside:
         return kind_of(self._functions, self._serving.queues, plain=plain)
 
     async def _renew_on(
-        self, keeper: Keeper, connection: Connection, engine: Engine, loop: asyncio.AbstractEventLoop
+        self, renewer: LeaseRenewer, connection: Connection, engine: Engine, loop: asyncio.AbstractEventLoop
     ) -> None:
         while True:
             connection.begin_round()
             try:
-                connection.renewed(await self._renew(keeper, engine, loop))
+                connection.renewed(await self._renew(renewer, engine, loop))
             except JobfleetError as error:
                 log.error("worker.stumbled %s", error)
                 connection.not_renewed()
             connection.end_round()
             await connection.pause(self._config.renewal)
 
-    async def _beat(self, presence: Presence, engine: Engine, loop: asyncio.AbstractEventLoop) -> None:
+    async def _beat(self, presence: Heartbeat, engine: Engine, loop: asyncio.AbstractEventLoop) -> None:
         kind = self._kind
         kinds = await presence.know((kind,))
-        loop.call_soon_threadsafe(engine.elsewhere.heard, kinds)
+        loop.call_soon_threadsafe(engine.router.heard, kinds)
         if fresh := self._records():
             presence.publish(fresh)
             self._published |= set(fresh)
@@ -303,8 +303,8 @@ class _Inside:
         if isinstance(self._stop, Stop):
             self._stop.ready.set()
 
-    async def _renew(self, keeper: Keeper, engine: Engine, loop: asyncio.AbstractEventLoop) -> News:
-        news = await keeper.renew(self._board.read())
+    async def _renew(self, renewer: LeaseRenewer, engine: Engine, loop: asyncio.AbstractEventLoop) -> News:
+        news = await renewer.renew(self._board.read())
         if news.lost:  # what has been settled meanwhile is not on the board any more
             still = set(self._held())
             news.lost = [one for one in news.lost if one in still]

@@ -34,13 +34,13 @@ class Hand:
         account = encode({"host": "box", "pid": 7, "queues": ["default"], "slots": 10, "running": 2, "children": 1,
                           "started": 1_700_000_000_000_000, "state": "running", "version": "0.1.0"})  # fmt: skip
         published = {name: encode({}) for name in functions}
-        keys = self.fleet.space.keys
+        keys = self.fleet.context.keys
         self.fleet.store.run(beat(keys, "w1", account=account, gone_us=20_000_000, functions=published))
 
     def claims(self, job_id: str) -> Grant:
         """Claim the one job that is due."""
         self._nonce += 1
-        lane = self.fleet.space.keys.lane_of(job_id)
+        lane = self.fleet.context.keys.lane_of(job_id)
         call = claim(lane, child="w1.0", nonce=self._nonce, lease_us=60_000_000, limit=1)
         (grant,) = self.fleet.store.run(call).grants
         assert grant.id == job_id
@@ -49,14 +49,14 @@ class Hand:
     def reports(self, grant: Grant, value: float, message: str) -> None:
         """Report progress."""
         record = encode([value, message, None])
-        lane = self.fleet.space.keys.lane_of(grant.id)
+        lane = self.fleet.context.keys.lane_of(grant.id)
         self.fleet.store.run(progress(lane, [Report(grant.id, grant.token, 1, record)], ttl_ms=60_000))
 
     def completes(self, grant: Grant, value: object) -> None:
         """End a run well."""
         record = seal_record({**_account(), "value": value})
         item = complete(grant.id, grant.token, record=record, ttl_ms=60_000, duration_us=1_240_000)
-        self.fleet.store.run(settle(self.fleet.space.keys.lane_of(grant.id), [item]))
+        self.fleet.store.run(settle(self.fleet.context.keys.lane_of(grant.id), [item]))
 
     def fails(self, grant: Grant, error: str = "no luck") -> None:
         """End a run for good."""
@@ -70,7 +70,7 @@ class Hand:
             grant.id, grant.token, record=seal_record({**_account(), **fields}), ttl_ms=60_000, duration_us=5_000,
             reason="error", tries="1:1:0:0:0",
         )  # fmt: skip
-        self.fleet.store.run(settle(self.fleet.space.keys.lane_of(grant.id), [item]))
+        self.fleet.store.run(settle(self.fleet.context.keys.lane_of(grant.id), [item]))
 
     def buries(self, suffix: str, *, queue: str = "default", error: str = "no luck") -> str:
         """Enqueue a job and let it fail for good; return its id."""

@@ -69,14 +69,14 @@ def test_it_is_made_filled_searched_and_pruned(cli: Cli, url: str) -> None:
 
 
 def test_it_is_taken_off_the_journal(cli: Cli, url: str, fleet: Fleet) -> None:
-    lane = fleet.space.keys.lane("mail", 0)
-    fleet.store.run(open_queue(fleet.space.keys, "mail", 1))
-    fleet.store.run(enlist(fleet.space.keys, "archive", most=1000))
+    lane = fleet.context.keys.lane("mail", 0)
+    fleet.store.run(open_queue(fleet.context.keys, "mail", 1))
+    fleet.store.run(enlist(fleet.context.keys, "archive", most=1000))
     fleet.store.run(register(lane, "archive", most=1000))
 
     assert cli("archive", "detach", input="n\n").exit_code == 1
     assert cli("archive", "detach", "--yes").stdout == "Detached.\n"
-    assert fleet.store.run(consumers(fleet.space.keys)) == {}
+    assert fleet.store.run(consumers(fleet.context.keys)) == {}
     assert fleet.store.run(unregister(lane, "archive")) is False
     assert cli("archive", "detach", "--yes").stdout == "It was not attached.\n"
 

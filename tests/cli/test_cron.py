@@ -72,7 +72,7 @@ def test_history_tells_what_became_of_each_fire(cli: Cli, fleet: Fleet, hand: Ha
         (1_790_000_000_000_000, "missed - 1790000000000000"),
         (1_790_000_060_000_000, "fired default.0.x 17 as told"),
     ]
-    fleet.store.run(ledger(fleet.space.keys, "nightly", notes))
+    fleet.store.run(ledger(fleet.context.keys, "nightly", notes))
 
     assert cli("cron", "history", "nightly").stdout.splitlines() == [
         "PLANNED (UTC)        OUTCOME  JOB          NOTE",

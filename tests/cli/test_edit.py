@@ -32,7 +32,7 @@ Editing = Callable[..., Terminal]
 
 def call_of(fleet: Fleet, job_id: str = DEAD) -> tuple[list[Any], dict[str, Any]]:
     """The arguments of a job that waits."""
-    _, (found,) = fleet.store.run(status(fleet.space.keys.lane_of(job_id), [job_id]))
+    _, (found,) = fleet.store.run(status(fleet.context.keys.lane_of(job_id), [job_id]))
     assert isinstance(found, InWait)
     opened = open_envelope(found.envelope)
     return opened.args, opened.kwargs

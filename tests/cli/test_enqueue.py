@@ -18,7 +18,7 @@ TRY = " Try 'jobfleet enqueue -h'."
 
 
 def sent(fleet: Fleet, job_id: str) -> tuple[object, object]:
-    lane = fleet.space.keys.lane_of(job_id)
+    lane = fleet.context.keys.lane_of(job_id)
     with redis.Redis.from_url(fleet.config.url, protocol=2) as client:
         envelope = client.get(lane.job(job_id))
     assert isinstance(envelope, bytes)

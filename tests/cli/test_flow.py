@@ -53,7 +53,7 @@ def test_what_a_job_has_added_is_drawn(cli: Cli, fleet: Fleet, hand: Hand) -> No
     flow_id = enqueued(fleet)
     more = Flow("more")
     more.chain(Job("split", "demo.add", (1, 2), id="d"), Job("join", "demo.add", (1, 2), id="e"))
-    fleet._do(extend_flow(fleet.space, "default.0.a", flow_id, Wish(more, "1", after_this=False, joins=(1,))))
+    fleet._do(extend_flow(fleet.context, "default.0.a", flow_id, Wish(more, "1", after_this=False, joins=(1,))))
 
     lines = cli("flow", "show", flow_id).stdout.splitlines()[2:]
     assert [re.split(r"  +", line) for line in lines] == [

@@ -220,7 +220,7 @@ def test_a_job_that_is_to_stop_shows_who_asked_and_how_far_that_is(
     grant = hand.claims(one)
     fleet.cancel(one, by="ann")
     assert "asked to stop by ann: requested" in cli("jobs").stdout
-    lane = fleet.space.keys.lane_of(one)
+    lane = fleet.context.keys.lane_of(one)
     fleet.store.run(stop(lane, [(one, grant.token, 1, "raised")]))
 
     shown = aged(cli("status", one).stdout)

@@ -25,7 +25,7 @@ def writes(fleet: Fleet, grant: Grant, lines: Sequence[tuple[int, str]], *, firs
         Entry(grant.id, grant.token, n, 60_000, f"{AT} {level} {text}".encode())
         for n, (level, text) in enumerate(lines, start=first)
     ]
-    fleet.store.run(log(fleet.space.keys.lane_of(grant.id), entries, most_lines=100, most_bytes=10_000))
+    fleet.store.run(log(fleet.context.keys.lane_of(grant.id), entries, most_lines=100, most_bytes=10_000))
 
 
 def timeless(text: str) -> list[str]:
@@ -112,7 +112,7 @@ def test_a_log_is_followed_until_the_job_ends(
 
     follower = threading.Thread(target=follow)
     follower.start()
-    wait_until(lambda: raw.exists(fleet.space.keys.lane_of(grant.id).listeners), timeout=30, why="somebody listens")
+    wait_until(lambda: raw.exists(fleet.context.keys.lane_of(grant.id).listeners), timeout=30, why="somebody listens")
     writes(fleet, grant, [(20, "two")], first=2)
     hand.completes(grant, 3)
     follower.join(30)

@@ -22,7 +22,7 @@ async def wait_in_line(client: Either, *suffixes: str, **options: Any) -> list[s
 
 def start(fleet: Fleet, job_id: str) -> None:
     """Let somebody claim it, and never end."""
-    lane = fleet.space.keys.lane_of(job_id)
+    lane = fleet.context.keys.lane_of(job_id)
     answer = fleet.store.run(claim(lane, child="w.0", nonce=1, lease_us=60_000_000, limit=50))
     assert job_id in [grant.id for grant in answer.grants]
 

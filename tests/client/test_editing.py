@@ -58,7 +58,7 @@ async def envelope_of(client: Either) -> bytes:
     """The envelope of the dead letter."""
     fleet = client.fleet
     with Fleet(fleet.config.url) as looking:
-        found = await asyncio.to_thread(looking.store.run, letter(looking.space.keys.lane_of(DEAD), DEAD))
+        found = await asyncio.to_thread(looking.store.run, letter(looking.context.keys.lane_of(DEAD), DEAD))
     assert found is not None
     return found.envelope
 
@@ -145,7 +145,7 @@ def test_a_letter_that_died_again_meanwhile_is_read_anew(fleet: Fleet) -> None:
     def overtaken(calls: Any) -> list[Any]:
         """Somebody else edits the letter, and it dies again, between the look and the replay."""
         if calls[0].script.name == "replay" and next(rivals, False):
-            with Fleet(fleet.config.url, registry=fleet.space.registry) as rival:
+            with Fleet(fleet.config.url, registry=fleet.context.registry) as rival:
                 rival.replay(DEAD, kwargs={"message": "bad"}, args=[])
                 rival.run_worker(burst=True)
         return run_many(calls)
@@ -207,7 +207,7 @@ def test_a_lost_reply_makes_no_second_run_of_a_job_that_has_died_again_either(fl
         def exchange(self, commands: Any) -> list[Any]:
             replies = link.exchange(commands)
             if any(isinstance(reply, list) and reply[0] == b"replayed" for reply in replies) and next(rivals, False):
-                with Fleet(fleet.config.url, registry=fleet.space.registry) as worker:
+                with Fleet(fleet.config.url, registry=fleet.context.registry) as worker:
                     worker.run_worker(burst=True)
                 return [RedisConnectionError("Connection closed by server.")]
             return replies
@@ -238,7 +238,7 @@ def test_an_edit_of_a_call_that_cannot_be_read_needs_all_of_it(fleet: Fleet) -> 
     fleet.enqueue(Job("Fail", "app.fail", ("no luck" * 1000,), id="dead"))
     fleet.run_worker(burst=True)
 
-    with Fleet(fleet.config.url, registry=fleet.space.registry, max_payload=1024) as strict:
+    with Fleet(fleet.config.url, registry=fleet.context.registry, max_payload=1024) as strict:
         with pytest.raises(EncodingError, match="envelope body"):
             strict.replay(DEAD, args=[])
         assert strict.replay(DEAD, args=[], kwargs={}) is True

@@ -103,7 +103,7 @@ async def test_jobs_are_taken_while_receipts_are_awaited(redis_url: str) -> None
 
 
 async def test_awaiting_gives_the_list(redis_url: str, fleet: Fleet) -> None:
-    async with AsyncFleet(redis_url, registry=fleet.space.registry) as client:
+    async with AsyncFleet(redis_url, registry=fleet.context.registry) as client:
         receipts = await client.enqueue_many(sums(3))
 
     assert told(receipts) == [(f"default.0.n{n}", True, None) for n in range(3)]
@@ -136,7 +136,7 @@ async def test_the_chunk_changes_nothing_but_the_trips(client: Either, chunk: in
 
 
 def test_jobs_go_to_all_lanes_of_their_queue(redis_url: str, fleet: Fleet, raw: redis.Redis) -> None:
-    with Fleet(redis_url, registry=fleet.space.registry, lanes="mail=4") as wide:
+    with Fleet(redis_url, registry=fleet.context.registry, lanes="mail=4") as wide:
         receipts = list(wide.enqueue_many(Job("Sum", "app.add", (n, n), queue="mail") for n in range(200)))
 
     assert {one.id.split(".")[1] for one in receipts} == {"0", "1", "2", "3"}

@@ -210,11 +210,11 @@ def test_handles_of_one_job_are_equal_and_have_one_hash(own: Fleet) -> None:
 
 async def test_an_awaited_handle_has_the_same_verbs(own: Fleet, awaiting: AsyncFleet) -> None:
     twice: Any = awaiting.job(double)
-    awaiting.space.registry.register(double)
+    awaiting.context.registry.register(double)
     handle, gone = await twice.aenqueue(4), await twice.aenqueue(5)
 
     assert await gone.cancel(by="ann") is True
-    worker = Fleet(awaiting.config.url, registry=awaiting.space.registry)
+    worker = Fleet(awaiting.config.url, registry=awaiting.context.registry)
     await Either(worker)("run_worker", burst=True)
     worker.close()
 
@@ -253,7 +253,7 @@ def test_an_error_whose_text_cannot_be_encoded_fails_its_job_like_any_other(flee
     def bad() -> None:
         raise OSError("no such file: \udcff")
 
-    fleet.space.registry.register(bad, name="app.bad", max_retries=0)
+    fleet.context.registry.register(bad, name="app.bad", max_retries=0)
     job_id = fleet.enqueue(Job("Bad", "app.bad"))
 
     fleet.run_worker(burst=True)

@@ -94,7 +94,7 @@ async def test_every_caller_learns_that_the_server_is_full(fleet: AsyncFleet, ra
 
 async def test_every_caller_learns_that_the_server_is_away(redis_url: str, registry: Registry) -> None:
     async with AsyncFleet(f"{redis_url}.gone", registry=registry, patience=0.1) as fleet:
-        fleet.space.remember("default", (1, 1))
+        fleet.context.remember("default", (1, 1))
 
         ended: list[Any] = await asyncio.gather(*(fleet.enqueue(job) for job in sums(80)), return_exceptions=True)
 

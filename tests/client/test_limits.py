@@ -16,7 +16,7 @@ from jobfleet.errors import ConfigError
 from jobfleet.functions.manifest import function_record
 from jobfleet.functions.registry import Registry
 from jobfleet.operations.cron import Decorated, decorated
-from jobfleet.operations.fleet_context import Space
+from jobfleet.operations.fleet_context import FleetContext
 from jobfleet.operations.queues.limits import LimitInfo
 from jobfleet.store.keys import Keyspace
 from jobfleet.store.records import FleetSeen
@@ -227,7 +227,7 @@ def test_a_decorated_function_recurs_in_its_group(registry: Registry) -> None:
     function = registry.register(min, name="app.min", group="acme", cron=Cron("0 2 * * *"))
     seen = FleetSeen(0, {}, (), {"app.min": function_record(function)})
 
-    (found,) = decorated(Space(JobConfig(), registry=registry), seen)
+    (found,) = decorated(FleetContext(JobConfig(), registry=registry), seen)
 
     assert isinstance(found, Decorated)
     assert (found.entry.meta, read_header(found.entry.envelope)["group"]) == ("g acme", "acme")

@@ -120,7 +120,7 @@ async def test_every_lane_of_a_queue_is_paused(redis_url: str, client: Either) -
 
 
 def iter_opening(fleet: Fleet, queue: str) -> Any:
-    yield (fleet.space.opening(queue),)
+    yield (fleet.context.opening(queue),)
 
 
 @pytest.mark.parametrize("verb", ["pause", "resume", "purge_queue", "dead"])
@@ -197,7 +197,7 @@ async def test_the_newest_dead_letters_of_all_queues_come_first(client: Either, 
         await client("enqueue", Job("Fail", "app.fail", ("x",), queue=queue, id=f"n{number}"))
         await client("enqueue", Job("Sum", "app.add", (1, 1), id=f"s{number}"))
         fleet = client.fleet
-        with Fleet(fleet.config.url, registry=fleet.space.registry) as worker:
+        with Fleet(fleet.config.url, registry=fleet.context.registry) as worker:
             await Either(worker)("run_worker", queues=[queue, "default"], burst=True)
 
     assert [row.id for row in await client("dead", limit=3)] == ["b.0.n4", "c.0.n3", "a.0.n2"]

@@ -83,7 +83,7 @@ def test_a_queue_that_is_served_or_recurs_or_is_unknown_is_not_removed(redis_url
     with Fleet(redis_url, registry=registry) as fleet:
         fleet.enqueue(Job("a", "test.one", queue="bulk"))
         account = encode({"queues": ["bulk"], "state": "running"})
-        fleet.store.run(beat(fleet.space.keys, "box:1:a", account=account, gone_us=10**8))
+        fleet.store.run(beat(fleet.context.keys, "box:1:a", account=account, gone_us=10**8))
         with pytest.raises(ConfigError, match=r"^Queue 'bulk' is served by box:1:a; stop them, "):
             fleet.remove_queue("bulk", purge=True)
 

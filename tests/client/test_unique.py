@@ -279,7 +279,7 @@ async def test_concurrent_replacements_leave_one_holder(redis_url: str, registry
 @pytest.mark.parametrize("overtaken", [0, 1, conflicts.ATTEMPTS])
 def test_whoever_is_overtaken_begins_anew_within_bounds(fleet: Fleet, mode: str, overtaken: int) -> None:
     fleet.submit(keyed("a"))
-    sent = quick(fleet.space, keyed("b", on_conflict=mode, delay=60), monotonic())
+    sent = quick(fleet.context, keyed("b", on_conflict=mode, delay=60), monotonic())
     assert sent is not None
     trips = conflicts.settle_one(sent, records.Holder(job_id("a"), "queued", has_started=False))
     answers: Any = None
@@ -306,7 +306,7 @@ def test_whoever_is_overtaken_begins_anew_within_bounds(fleet: Fleet, mode: str,
 
 def test_whoever_finds_the_key_free_at_last_takes_it(fleet: Fleet) -> None:
     fleet.submit(keyed("a"))
-    sent = quick(fleet.space, keyed("b", on_conflict="replace"), monotonic())
+    sent = quick(fleet.context, keyed("b", on_conflict="replace"), monotonic())
     assert sent is not None
     trips = conflicts.settle_one(sent, records.Holder(job_id("a"), "queued", has_started=False))
     calls = next(trips)
@@ -339,7 +339,11 @@ def test_whoever_knows_only_the_name_has_the_key_that_workers_published(redis_ur
     with Fleet(redis_url, registry=registry) as known, Fleet(redis_url, registry=Registry()) as far:
         known.store.run(
             beat(
-                known.space.keys, "w", account=encode({}), gone_us=MINUTE, functions={"app.bill": function_record(made)}
+                known.context.keys,
+                "w",
+                account=encode({}),
+                gone_us=MINUTE,
+                functions={"app.bill": function_record(made)},
             )
         )
 

@@ -258,7 +258,7 @@ def test_a_command_that_comes_twice_is_obeyed_once(programs: Programs, fleet: Fl
 
 
 def publish(fleet: Fleet, line: str) -> None:
-    fleet.store.link.exchange([("PUBLISH", fleet.space.keys.control, line)])
+    fleet.store.link.exchange([("PUBLISH", fleet.context.keys.control, line)])
 
 
 async def test_the_asynchronous_client_commands_alike(programs: Programs, redis_url: str, fleet: Fleet) -> None:
@@ -318,7 +318,7 @@ def test_children_start_a_few_at_a_time_while_heartbeats_and_commands_go_on(
 @pytest.mark.parametrize(("processes", "is_asked"), [(9, True), (8, False)])
 def test_scale_asks_before_it_crowds_a_machine(fleet: Fleet, cli: Cli, processes: int, is_asked: bool) -> None:
     account = encode({"host": "far", "pid": 1, "children": 1, "state": "running", "cpus": 2})
-    fleet.store.run(beat(fleet.space.keys, "far:1:a", account=account, gone_us=20_000_000))
+    fleet.store.run(beat(fleet.context.keys, "far:1:a", account=account, gone_us=20_000_000))
 
     result = cli("scale", "far", "-p", str(processes), "--timeout", "0s", input="n\n")
 

@@ -39,7 +39,7 @@ def test_a_step_is_not_done_again_after_the_process_was_killed(programs: Program
     job_id = fleet.enqueue(Job("order", name, (True,)))
     wait_until(lambda: list(fleet.logs(job_id)), timeout=LONG, why="its log is written")
     wait_until(lambda: told(programs) == ["charge"], timeout=LONG, why="the first step was done")
-    kept = steps(fleet.space.keys.lane_of(job_id), job_id)
+    kept = steps(fleet.context.keys.lane_of(job_id), job_id)
     wait_until(lambda: fleet.store.run(kept), timeout=LONG, why="its result is kept")
 
     os.kill(child, signal.SIGKILL)

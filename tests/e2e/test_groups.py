@@ -156,7 +156,7 @@ def test_no_more_start_than_the_rate_allows_over_all_workers(
 ) -> None:
     primary: Any = raw.info("replication")
     known: Any = {"token": 1, "replid": primary["master_replid"], "longest": 1}  # else tokens begin a minute ahead
-    raw.hset(fleet.space.keys.lane("default", 0).lane, mapping=known)
+    raw.hset(fleet.context.keys.lane("default", 0).lane, mapping=known)
     groups = enqueue(fleet, [*naps("slow", 25), *naps("fast", 25)])
     fleet.limits.set("default", group="slow", rate="50/s", burst=3)
     fleet.limits.set("default", rate="100/s", burst=5)

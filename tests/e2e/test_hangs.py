@@ -49,7 +49,7 @@ def test_a_blocked_loop_is_reported_once_with_its_stack_and_its_job_keeps_its_le
 
     worker.await_line("child.hung")
     worker.await_line("child.stacks")
-    lane = fleet.space.keys.lane_of(job_id)
+    lane = fleet.context.keys.lane_of(job_id)
     deadlines: set[int] = set()
 
     def renewed() -> bool:

@@ -12,7 +12,7 @@ import trustme
 
 from jobfleet.errors import ConfigError
 from jobfleet.notify import DeliveryRefused, EmailNotificationChannel, NotDelivered
-from tests.support.mailbox import PASSWORD, USER, Mailbox, Talker
+from tests.support.mailbox import PASSWORD, USER, ChannelEnd, Mailbox
 from tests.support.notices import notice, notification
 
 pytestmark = pytest.mark.filterwarnings("ignore:Requiring AUTH while not requiring TLS:UserWarning")
@@ -192,17 +192,17 @@ def test_a_recipient_who_is_refused_beside_others_is_named_in_the_log(
     ids=["silent", "dribbles", "falls silent", "goes on and on", "no handshake", "a slow handshake"],
 )
 def test_the_whole_exchange_has_a_time_limit(first: bytes, again: bytes) -> None:
-    with Talker(first, again=again) as talker, pytest.raises(NotDelivered, match="localhost"):
+    with ChannelEnd(first, again=again) as talker, pytest.raises(NotDelivered, match="localhost"):
         channel(talker.port, timeout=0.3).send(notification())
 
 
 def test_a_server_that_is_not_open_is_tried_again() -> None:
-    with Talker(b"554 closed today\r\n") as talker, pytest.raises(NotDelivered, match="answered 554 closed today"):
+    with ChannelEnd(b"554 closed today\r\n") as talker, pytest.raises(NotDelivered, match="answered 554 closed today"):
         plain(talker.port).send(notification())
 
 
 def test_nobody_listens() -> None:
-    with Talker(b"") as talker:
+    with ChannelEnd(b"") as talker:
         port = talker.port
         with pytest.raises(NotDelivered):
             plain(port, timeout=0.2).send(notification())

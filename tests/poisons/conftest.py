@@ -63,8 +63,8 @@ class Scene:
         execute: Any = self.raw.execute_command
         for command in poison.commands:
             execute(*[self._filled(part) for part in command])
-        self.fleet.space.queues.clear()  # as if all of this was a new process's
-        self.fleet.space.published = (0.0, None)
+        self.fleet.context.queues.clear()  # as if all of this was a new process's
+        self.fleet.context.published = (0.0, None)
 
     def _filled(self, part: str | bytes | int) -> bytes:
         text = part if isinstance(part, bytes) else str(part).encode()

@@ -88,7 +88,7 @@ class DependencyMachine(RuleBasedStateMachine):
     def __init__(self) -> None:
         super().__init__()
         self.raw.flushall()
-        self.fleet.space.queues.clear()
+        self.fleet.context.queues.clear()
         self.rows: dict[str, Row] = {}
         self.nonces: Counter[str] = Counter()
         self.loop = asyncio.Runner()

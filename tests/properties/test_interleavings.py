@@ -14,7 +14,7 @@ from typing import Any, cast
 
 import pytest
 
-from jobfleet.client.enqueue_batcher import Gatherer
+from jobfleet.client.enqueue_batcher import EnqueueBatcher
 from jobfleet.config import JobConfig
 from jobfleet.errors import ScriptContractError, StoreUnavailable
 from jobfleet.functions.resources import Resource
@@ -23,13 +23,13 @@ from jobfleet.store.call import Call
 from jobfleet.store.keys import Keyspace, Lane
 from jobfleet.store.records import Answer, Claimed, Entry, Grant, Settled
 from jobfleet.worker.child.claimer import Claimer
-from jobfleet.worker.run.completer import Finisher
-from jobfleet.worker.run.job_log import Scribe
+from jobfleet.worker.run.completer import Completer
+from jobfleet.worker.run.job_log import JobLogWriter
 from jobfleet.worker.run.parents import Parents
-from jobfleet.worker.run.progress import Reporter
+from jobfleet.worker.run.progress import ProgressWriter
 from jobfleet.worker.run.resources import Resources
 from jobfleet.worker.run.run import Run
-from jobfleet.worker.run.writer import Desk
+from jobfleet.worker.run.writer import RunWriter
 from tests.support.interleaving import interleaved, turns
 
 KEYS = Keyspace("jobfleet")
@@ -81,7 +81,7 @@ def remembering(seen: list[Any]) -> Callable[[Call[Any]], str]:
 
 
 def a_run(number: int) -> Run:
-    return Run(LANE, Grant(f"a.0.{number}", number + 1, 0, 2, b"", "", ""), 0, 0.0, cast(Desk, None))
+    return Run(LANE, Grant(f"a.0.{number}", number + 1, 0, 2, b"", "", ""), 0, 0.0, cast(RunWriter, None))
 
 
 async def several(dice: random.Random, act: Callable[[int], Any]) -> None:
@@ -105,7 +105,7 @@ async def gathering(dice: random.Random) -> None:
         put.extend(jobs_of(call))
         return [cast(Answer, job_id) for job_id in jobs_of(call)]
 
-    gatherer = Gatherer(LANE, cast(AsyncStore, Paced(dice, answer, fails=0.2)))
+    gatherer = EnqueueBatcher(LANE, cast(AsyncStore, Paced(dice, answer, fails=0.2)))
     answered: list[tuple[str, Any]] = []
 
     async def enqueue(number: int) -> None:
@@ -129,7 +129,7 @@ async def gathering(dice: random.Random) -> None:
 
 async def gathering_while_its_own_task_is_cancelled(dice: random.Random) -> None:
     """Who enqueues after that is not left waiting."""
-    gatherer = Gatherer(LANE, cast(AsyncStore, Paced(dice, jobs_of)))
+    gatherer = EnqueueBatcher(LANE, cast(AsyncStore, Paced(dice, jobs_of)))
     asking = [asyncio.ensure_future(gatherer.enqueue(Entry(f"a.0.{n}", 2, "", "", b""))) for n in range(3)]
     while gatherer._task is None and not all(one.done() for one in asking):
         await asyncio.sleep(0)
@@ -148,7 +148,7 @@ async def finishing(dice: random.Random) -> None:
     def answer(call: Call[Any]) -> Settled:
         return Settled(is_stale=False, letters="s" * len(jobs_of(call)))
 
-    finisher = Finisher(
+    finisher = Completer(
         LANE,
         "w.1",
         cast(AsyncStore, Paced(dice, answer, fails=0.3)),
@@ -173,7 +173,7 @@ async def reporting(dice: random.Random) -> None:
             latest[str(job_id)] = int(n)
         return "o" * len(rows)
 
-    reporter = Reporter(
+    reporter = ProgressWriter(
         cast(AsyncStore, Paced(dice, answer)), rate=10, ttl_ms=1, on_lost=lambda run: None, on_cancel=lambda run: None
     )
     runs = [a_run(number) for number in range(4)]
@@ -198,7 +198,7 @@ async def reporting_after_a_trip_failed(dice: random.Random) -> None:
     """One bad answer does not silence the progress of every job to come."""
     seen: list[Any] = []
     store = Paced(dice, remembering(seen), fails=1.0)
-    reporter = Reporter(
+    reporter = ProgressWriter(
         cast(AsyncStore, store), rate=10, ttl_ms=1, on_lost=lambda run: None, on_cancel=lambda run: None
     )
     run = a_run(1)
@@ -213,7 +213,7 @@ async def reporting_after_a_trip_failed(dice: random.Random) -> None:
 async def logging_lines(dice: random.Random) -> None:
     """Each line arrives, in order, also after a rest."""
     lines: list[Any] = []
-    scribe = Scribe(
+    scribe = JobLogWriter(
         cast(AsyncStore, Paced(dice, remembering(lines))),
         most_lines=100,
         most_bytes=10_000,
@@ -235,7 +235,7 @@ async def logging_after_a_trip_failed(dice: random.Random) -> None:
     """One bad answer does not silence the logs of every job to come."""
     seen: list[Any] = []
     store = Paced(dice, remembering(seen), fails=1.0)
-    scribe = Scribe(cast(AsyncStore, store), most_lines=9, most_bytes=999, ttl_ms=1, on_lost=lambda run: None)
+    scribe = JobLogWriter(cast(AsyncStore, store), most_lines=9, most_bytes=999, ttl_ms=1, on_lost=lambda run: None)
     for number in range(3):
         scribe.note(a_run(number), 1, 20, "text")
         await asyncio.sleep(1.0)

@@ -98,7 +98,7 @@ async def test_the_job_knows_the_time_it_stands_for(
     await duty(store, redis_url, clock).turn()
 
     fire = (await fleet.cron.history("tick"))[0]
-    envelope = raw.get(fleet.space.keys.lane("default", 0).job(str(fire.job_id)))
+    envelope = raw.get(fleet.context.keys.lane("default", 0).job(str(fire.job_id)))
     header = read_header(envelope)  # type: ignore[arg-type]
     assert (header["nominal"], header["tags"]) == (to_us(fire.at), ["eu"])
 
@@ -183,7 +183,7 @@ async def test_a_reaper_calls_nothing_of_the_users_for_what_it_enqueues(
     registry = Registry()
     made: JobFunction[..., Any, Any] = registry.register(nightly, name="test.nightly", cron="* * * * * *")
     published = {"test.nightly": function_record(made)}
-    await store.run(beat(fleet.space.keys, "w", account=b"", gone_us=S, functions=published))
+    await store.run(beat(fleet.context.keys, "w", account=b"", gone_us=S, functions=published))
     await fleet.cron.add("tick", "* * * * * *", job())
     passed: list[Job] = []
     monkeypatch.setattr(REGISTRY.hooks, "around_enqueues", [passed.append])
@@ -204,7 +204,7 @@ async def test_a_decorated_function_is_kept_paused_and_orphaned(
         nightly, name="test.nightly", cron="0 2 * * *", tz="Europe/Berlin", queue="night"
     )
     published = {"test.nightly": function_record(made)}
-    await store.run(beat(fleet.space.keys, "w", account=b"", gone_us=S, functions=published))
+    await store.run(beat(fleet.context.keys, "w", account=b"", gone_us=S, functions=published))
     await duty(store, redis_url, clock).turn()
     kept = (await fleet.cron())[0]
     assert (kept.name, kept.queue, kept.origin, kept.cron.tz) == ("test.nightly", "night", "decorator", "Europe/Berlin")
@@ -216,7 +216,7 @@ async def test_a_decorated_function_is_kept_paused_and_orphaned(
     await duty(store, redis_url, clock).turn()
     assert (await fleet.cron())[0].paused == "ann"
 
-    raw.delete(fleet.space.keys.functions)
+    raw.delete(fleet.context.keys.functions)
     assert (await fleet.cron())[0].is_orphaned is True
     await fleet.cron.remove("test.nightly")
     assert await fleet.cron() == []
@@ -261,7 +261,7 @@ async def test_an_entry_that_cannot_be_read_stops_no_other(
     fleet: AsyncFleet, store: AsyncStore, redis_url: str, clock: Shifted, raw: redis.Redis
 ) -> None:
     await fleet.cron.add("tick", "* * * * * *", job())
-    raw.hset(fleet.space.keys.cron, "broken", b"17 abc\n\xff")
+    raw.hset(fleet.context.keys.cron, "broken", b"17 abc\n\xff")
     clock.ahead = 2 * S
 
     await duty(store, redis_url, clock).turn()

@@ -39,7 +39,7 @@ def wish(*, after_this: bool = False) -> Wish:
 
 async def cut(fleet: AsyncFleet, store: AsyncStore, info: FlowInfo, after: int, **options: Any) -> bool:
     """Add, but for so many steps only; whether it came to its end."""
-    verb = extend_flow(fleet.space, info.jobs[0].id, info.id, wish(**options))
+    verb = extend_flow(fleet.context, info.jobs[0].id, info.id, wish(**options))
     answers: Any = None
     for _ in range(after):
         try:
@@ -101,7 +101,7 @@ async def test_a_flow_that_is_let_go_gets_no_more(fleet: AsyncFleet, store: Asyn
     info, _, _ = await growing(fleet, player)
 
     with pytest.raises(InvalidJob, match="Nothing is known of the flow 'none' any more; nothing can be added to it"):
-        await fleet._do(extend_flow(fleet.space, info.jobs[0].id, "none", wish()))
+        await fleet._do(extend_flow(fleet.context, info.jobs[0].id, "none", wish()))
     assert len((await fleet.flows.get(info.id)).jobs) == 2
 
 
@@ -113,7 +113,7 @@ async def test_more_than_a_flow_may_get_is_refused(
     await cut(fleet, store, info, 100)
 
     with pytest.raises(InvalidJob, match=r"4 jobs were added to the flow .*, and 4 more are too many; 5 are the most"):
-        await fleet._do(extend_flow(fleet.space, info.jobs[1].id, info.id, wish()))
+        await fleet._do(extend_flow(fleet.context, info.jobs[1].id, info.id, wish()))
     assert KEYS.flow_more(info.id)
 
 
@@ -124,4 +124,4 @@ async def test_who_joins_waits_for_no_more_than_may_be(
     info, _, _ = await growing(fleet, player)
 
     with pytest.raises(InvalidJob, match=f"{info.jobs[1].id} would wait for more than 3 jobs"):
-        await fleet._do(extend_flow(fleet.space, info.jobs[0].id, info.id, wish()))
+        await fleet._do(extend_flow(fleet.context, info.jobs[0].id, info.id, wish()))

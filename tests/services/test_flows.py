@@ -74,7 +74,7 @@ async def test_a_producer_that_dies_half_way_has_begun_nothing(
     fleet: AsyncFleet, store: AsyncStore, player: Player, relay: Relay, after: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     flow = diamond()
-    verb = verbs.enqueue(fleet.space, flow)
+    verb = verbs.enqueue(fleet.context, flow)
     answers: Any = None
     for _ in range(after):
         try:
@@ -98,7 +98,7 @@ async def test_a_flow_that_is_written_begins_at_the_next_look_though_its_produce
     flow = Flow("wide")
     for _ in range(120):
         flow.add(job())
-    verb = verbs.enqueue(fleet.space, flow)
+    verb = verbs.enqueue(fleet.context, flow)
     answers: Any = None
     kept = 0
     while kept < 2:  # the record is written twice: before the jobs, and when all of them are there

@@ -19,7 +19,7 @@ from jobfleet.metrics.catalog import CATALOG, METRICS
 from jobfleet.metrics.exporter import Exporter
 from jobfleet.operations.queues.info import QueueInfo
 from jobfleet.services.gauges import FleetGauges
-from jobfleet.services.mean_duration import Pace
+from jobfleet.services.mean_duration import MeanDuration
 from jobfleet.store.aio import AsyncStore
 from jobfleet.store.call import Call
 from jobfleet.store.calls.enqueue import open_queue
@@ -217,7 +217,7 @@ def queue(ended: int, seconds: float) -> QueueInfo:
 
 def test_the_pace_is_of_late_then_of_ever_and_unknown_before_the_first_run() -> None:
     now = 0.0
-    pace = Pace(lambda: now)
+    pace = MeanDuration(lambda: now)
     assert pace.mean(queue(0, 0)) is None
     now = 10.0
     assert pace.mean(queue(4, 8)) == 2.0

@@ -16,7 +16,7 @@ from jobfleet.codec.record import seal_record
 from jobfleet.config import JobConfig
 from jobfleet.metrics.tally import Tally
 from jobfleet.operations.flows import dependencies as client_flow
-from jobfleet.operations.operation import Verb
+from jobfleet.operations.operation import Operation
 from jobfleet.services.relay import GUARD_US, Relay
 from jobfleet.store.aio import AsyncStore
 from jobfleet.store.call import Call
@@ -246,7 +246,7 @@ async def test_a_producer_that_dies_before_it_named_all_parents_leaves_nothing_s
 ) -> None:
     parents = [receipt.id for receipt in await fleet.enqueue_many(job() for _ in range(60))]
     child = job(depends_on=parents)
-    verb: Verb[Any] = client_flow.submit(fleet.space, child)
+    verb: Operation[Any] = client_flow.submit(fleet.context, child)
     calls = next(verb)
     while not any(call.script.name == "block" for call in calls):
         calls = verb.send(await store.run_many(calls))

@@ -9,7 +9,7 @@ from typing import cast
 
 from jobfleet.errors import ScriptContractError
 from jobfleet.services.relay import Relay
-from jobfleet.services.unblocker import Teller
+from jobfleet.services.unblocker import Unblocker
 from jobfleet.store.keys import Keyspace, Lane
 from tests.support.interleaving import interleaved, turns
 
@@ -32,9 +32,9 @@ class Outboxes:
         self.records[lane] -= seen
 
 
-async def tell_at_random(dice: random.Random, outboxes: Outboxes) -> Teller:
+async def tell_at_random(dice: random.Random, outboxes: Outboxes) -> Unblocker:
     """Write records and tell of each, from several tasks; then wait until the teller is idle."""
-    teller = Teller(cast(Relay, outboxes), lambda: None)
+    teller = Unblocker(cast(Relay, outboxes), lambda: None)
 
     async def writer(first: int) -> None:
         for number in range(first, first + 6):
@@ -72,7 +72,7 @@ async def test_what_was_told_while_a_relay_failed_is_relayed_all_the_same() -> N
     async def relay(lane: Lane) -> None:
         await relays.pop(0)(lane)
 
-    teller = Teller(cast(Relay, SimpleNamespace(relay=relay)))
+    teller = Unblocker(cast(Relay, SimpleNamespace(relay=relay)))
     teller.tell(LANES[0])
     await asyncio.sleep(0)
     outboxes.records[LANES[0]].add(1)

@@ -10,7 +10,7 @@ from jobfleet.errors import ConfigError
 from jobfleet.metrics.tally import Tally
 from jobfleet.services import repeated_fault as module
 from jobfleet.services import service as service_module
-from jobfleet.services.repeated_fault import Trouble
+from jobfleet.services.repeated_fault import RepeatedFault
 from jobfleet.services.service import Service
 from tests.support.waiting import await_until
 
@@ -35,7 +35,7 @@ def lines(caplog: pytest.LogCaptureFixture) -> list[tuple[str, str]]:
 
 def test_a_fault_is_logged_once_a_minute_and_when_it_is_over(clock: Clock, caplog: pytest.LogCaptureFixture) -> None:
     caplog.set_level(logging.INFO, "tests.trouble")
-    trouble = Trouble(logging.getLogger("tests.trouble"), "cron")
+    trouble = RepeatedFault(logging.getLogger("tests.trouble"), "cron")
     trouble.fine()
     for _ in range(100):
         trouble.failed("no permission")

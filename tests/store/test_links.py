@@ -17,7 +17,7 @@ from redis import exceptions
 from jobfleet import Job
 from jobfleet.config import JobConfig
 from jobfleet.errors import ConfigError, StoreUnavailable
-from jobfleet.operations.fleet_context import Space
+from jobfleet.operations.fleet_context import FleetContext
 from jobfleet.operations.jobs.prepare import Resolved, submission_in
 from jobfleet.store.aio import AsyncStore
 from jobfleet.store.calls.control import pause, resume
@@ -83,10 +83,10 @@ def echo(*words: str) -> list[tuple[str, ...]]:
 
 
 def entries(count: int) -> list[Any]:
-    space = Space(JobConfig(namespace="test"))
-    space.remember("mail", (1, 1))
+    context = FleetContext(JobConfig(namespace="test"))
+    context.remember("mail", (1, 1))
     jobs = [Job("Mail", "mail.send", (n,), queue="mail") for n in range(count)]
-    return [submission_in(space, job, Resolved("mail.send", {})).entry for job in jobs]
+    return [submission_in(context, job, Resolved("mail.send", {})).entry for job in jobs]
 
 
 def waiting(raw: redis.Redis) -> set[str]:

@@ -27,7 +27,7 @@ from jobfleet.store.pubsub import AsyncListener
 from jobfleet.store.records import Claimed, Entry, Known
 from jobfleet.worker.child.engine import Engine
 from jobfleet.worker.ipc.kinds import Kind, kind_of
-from jobfleet.worker.ipc.lease_board import Board, board_capacity
+from jobfleet.worker.ipc.lease_board import LeaseBoard, board_capacity
 from jobfleet.worker.run.handlers import Handlers
 
 KEYS = Keyspace("detours")
@@ -117,7 +117,7 @@ class Trial:
             config,
             Handlers(registry, (), config),
             child=f"w{number}.1",
-            board=Board(None, board_capacity(SLOTS)),
+            board=LeaseBoard(None, board_capacity(SLOTS)),
             store=store,
             tally=Mute(),
         )
@@ -137,7 +137,7 @@ class Trial:
         while True:
             if await listener.get(5.0) == "kinds":
                 for child, known in zip(children, await asyncio.gather(*map(self._tell, children)), strict=True):
-                    child.engine.elsewhere.heard(known.kinds)
+                    child.engine.router.heard(known.kinds)
 
     async def run(self, jobs: int, *, heard: Heard, pause: float) -> Detours:
         """Enqueue jobs of both functions, in a random order, one after the other.
@@ -156,7 +156,7 @@ class Trial:
             for child in children if heard == "before" else rest:
                 await self._tell(child)
             hearing = asyncio.ensure_future(self._hear(rest if heard == "now" else ()))
-            await asyncio.gather(*(child.engine.elsewhere.look() for child in children))
+            await asyncio.gather(*(child.engine.router.look() for child in children))
             for child in children:
                 child.engine.start((LANE,))
             await asyncio.sleep(SETTLED)

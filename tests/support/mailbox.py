@@ -100,7 +100,7 @@ class Mailbox:
         return AuthResult(success=is_right, handled=is_right)
 
 
-class Talker:
+class ChannelEnd:
     """A server that says what it is told to, and then nothing or the same for ever; whoever calls must give up."""
 
     def __init__(self, first: bytes, *, again: bytes = b"") -> None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from jobfleet.store.keys import Keyspace
-from jobfleet.worker.child.lookahead import Passing
+from jobfleet.worker.child.lookahead import Lookahead
 
 LANE, OTHER = (Keyspace("jf").lane("mail", index) for index in (0, 1))
 
@@ -19,13 +19,13 @@ class Clock:
 
 
 def test_a_claim_that_has_seen_all_leaves_nothing_to_go_on_from() -> None:
-    passing = Passing(Clock())
+    passing = Lookahead(Clock())
 
     assert (passing.went(LANE, "0 17"), passing.text(LANE), passing.again_in(LANE)) == (False, "", None)
 
 
 def test_a_claim_whose_looks_ran_out_is_followed_at_once_by_one_that_goes_on() -> None:
-    passing = Passing(Clock())
+    passing = Lookahead(Clock())
 
     assert passing.went(LANE, "1 200 p 2 5 7") is True
     assert (passing.text(LANE), passing.text(OTHER)) == ("p 2 5 7", "")
@@ -33,7 +33,7 @@ def test_a_claim_whose_looks_ran_out_is_followed_at_once_by_one_that_goes_on() -
 
 def test_the_end_of_a_pass_is_kept_for_a_second() -> None:
     clock = Clock()
-    passing = Passing(clock)
+    passing = Lookahead(clock)
     passing.went(LANE, "1 200 p 2 5 7")
 
     assert passing.went(LANE, "0 10 p 2 5 17") is False
@@ -46,7 +46,7 @@ def test_the_end_of_a_pass_is_kept_for_a_second() -> None:
 
 def test_a_pass_over_many_is_repeated_less_often() -> None:
     clock = Clock()
-    passing = Passing(clock)
+    passing = Lookahead(clock)
     for number in range(100):
         passing.went(LANE, f"1 200 p 2 5 {number}")
 
@@ -56,7 +56,7 @@ def test_a_pass_over_many_is_repeated_less_often() -> None:
 
 
 def test_what_was_learned_meanwhile_begins_all_anew() -> None:
-    passing = Passing(Clock())
+    passing = Lookahead(Clock())
     passing.went(LANE, "1 200 p 2 5 7")
 
     passing.forget()

@@ -15,7 +15,7 @@ from jobfleet.config import JobConfig
 from jobfleet.functions.manifest import function_record, read_function, read_parameters
 from jobfleet.functions.registry import JobFunction, Registry
 from jobfleet.model.unique import format_key
-from jobfleet.operations.fleet_context import Space
+from jobfleet.operations.fleet_context import FleetContext
 from jobfleet.operations.jobs.prepare import Resolved, Submission, lane_index, resolve, submission_in
 
 
@@ -36,11 +36,11 @@ def made(function: Callable[..., Any] = bill, **options: Any) -> JobFunction[...
 
 
 def sent(job: Job, function: Resolved | None = None) -> Submission:
-    space = Space(JobConfig(), Registry())
-    space.remember("default", (1, 1))
-    found = function or resolve(job, space.registry)
+    context = FleetContext(JobConfig(), Registry())
+    context.remember("default", (1, 1))
+    found = function or resolve(job, context.registry)
     assert found is not None
-    return submission_in(space, job, found)
+    return submission_in(context, job, found)
 
 
 def key_of(job: Job, function: Resolved | None = None) -> str:

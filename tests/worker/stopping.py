@@ -13,12 +13,12 @@ from jobfleet.config import JobConfig
 from jobfleet.functions.registry import Registry
 from jobfleet.store.keys import Keyspace
 from jobfleet.store.records import Grant
-from jobfleet.worker.ipc.lease_board import Board, overdue
+from jobfleet.worker.ipc.lease_board import LeaseBoard, overdue
 from jobfleet.worker.run import stop_ladder as ladder_module
 from jobfleet.worker.run.executor import OnEnd, Stage
 from jobfleet.worker.run.handlers import Handler, Handlers
 from jobfleet.worker.run.run import Run
-from jobfleet.worker.run.stop_ladder import Ladder, Verdict
+from jobfleet.worker.run.stop_ladder import StopLadder, Verdict
 from tests.support.waiting import await_until
 
 LANE = Keyspace("jobfleet").lane("default", 0)
@@ -76,11 +76,11 @@ class Stopping:
         self.executor = Deaf(stages)
         self.noted: list[Stage] = []
         self.condemned: list[Verdict] = []
-        self.board = Board(None, 1)
+        self.board = LeaseBoard(None, 1)
         self.run = Run(LANE, Grant("default.0.a", 1, 0, 2, b"", "", ""), self.board.post("default.0.a", 1), 0.0, NOBODY)
         self.run.handler = handler_of(function)
         self.run.executor = self.executor
-        self.ladder = Ladder(
+        self.ladder = StopLadder(
             self.board,
             cancel_grace=grace,
             stop_grace=grace,
@@ -164,7 +164,7 @@ class Timed(Stopping):
         with monkeypatch.context() as patch:
             patch.setattr(asyncio, "get_running_loop", lambda: hand)
             super().__init__(stages, function)
-            self.ladder = Ladder(
+            self.ladder = StopLadder(
                 self.board,
                 cancel_grace=cancel_grace,
                 stop_grace=STOP_GRACE,

@@ -12,11 +12,11 @@ from jobfleet.store.records import Grant
 from jobfleet.suspicion import suspicion_of
 from jobfleet.worker.executors.batch import BatchExecutor
 from jobfleet.worker.executors.loop import LoopExecutor
-from jobfleet.worker.ipc.lease_board import Board, Phase
+from jobfleet.worker.ipc.lease_board import LeaseBoard, Phase
 from jobfleet.worker.run.executor import Stage
 from jobfleet.worker.run.handlers import Handlers
 from jobfleet.worker.run.run import Run
-from jobfleet.worker.run.stop_ladder import Ladder
+from jobfleet.worker.run.stop_ladder import StopLadder
 from tests.support.waiting import await_until
 
 LANE = Keyspace("jobfleet").lane("default", 0)
@@ -29,8 +29,8 @@ class Scene:
     def __init__(self, *, wait: float, size: int = 3, slots: int = 10) -> None:
         self.calls: list[list[int]] = []
         self.ended: dict[int, object] = {}
-        self.board = Board(None, 20)
-        ladder = Ladder(self.board, cancel_grace=1, stop_grace=1, on_stage=lambda *_: None, on_condemned=None)
+        self.board = LeaseBoard(None, 20)
+        ladder = StopLadder(self.board, cancel_grace=1, stop_grace=1, on_stage=lambda *_: None, on_condemned=None)
         self.executor = BatchExecutor({"async": LoopExecutor()}, self.board, ladder, slots=slots, hard_grace=1)
         registry = Registry()
 

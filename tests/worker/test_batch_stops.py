@@ -25,8 +25,8 @@ Registering = Callable[..., JobFunction[..., Any, Any]]
 @pytest.fixture
 def batched(fleet: Fleet, registry: Registry) -> Registering:
     """Registers a function whose jobs are gathered by three; what is cancelled has no time to see to it itself."""
-    object.__setattr__(fleet.space.config, "cancel_grace", 0.0)
-    object.__setattr__(fleet.space.config, "renew_every", 0.2)
+    object.__setattr__(fleet.context.config, "cancel_grace", 0.0)
+    object.__setattr__(fleet.context.config, "renew_every", 0.2)
 
     def register(function: Callable[..., Any], **options: Any) -> JobFunction[..., Any, Any]:
         return registry.register(
@@ -127,7 +127,7 @@ def test_once_all_its_jobs_are_cancelled_the_call_is_interrupted(
 def test_an_item_sees_that_it_is_cancelled_and_may_complete_all_the_same(
     fleet: Fleet, batched: Registering, working: Working
 ) -> None:
-    object.__setattr__(fleet.space.config, "cancel_grace", 60.0)
+    object.__setattr__(fleet.context.config, "cancel_grace", 60.0)
     begun = threading.Event()
 
     async def run(items: list[BatchItem[int]]) -> list[int]:
@@ -146,7 +146,7 @@ def test_an_item_sees_that_it_is_cancelled_and_may_complete_all_the_same(
 def test_a_cancellation_that_ends_the_call_gives_the_others_back_uncounted(
     fleet: Fleet, batched: Registering, working: Working, raw: redis.Redis
 ) -> None:
-    object.__setattr__(fleet.space.config, "cancel_grace", 60.0)
+    object.__setattr__(fleet.context.config, "cancel_grace", 60.0)
     begun = threading.Event()
     calls: list[list[int]] = []
 

@@ -277,7 +277,7 @@ def test_a_drain_without_grace_gives_a_batch_back_uncounted(
         finally:
             ends.append("interrupted")
 
-    object.__setattr__(fleet.space.config, "grace", 0.0)
+    object.__setattr__(fleet.context.config, "grace", 0.0)
     function = batched(run)
     with working():
         ids = enqueue_all(fleet, function, range(3))

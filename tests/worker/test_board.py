@@ -9,7 +9,7 @@ import sys
 from hypothesis import given
 from hypothesis import strategies as st
 
-from jobfleet.worker.ipc.lease_board import HEADER, RECORD, Board, BoardReader, Phase, Posted, create, overdue
+from jobfleet.worker.ipc.lease_board import HEADER, RECORD, LeaseBoard, LeaseBoardReader, Phase, Posted, create, overdue
 from tests.support.waiting import wait_until
 
 IDS = st.text(st.characters(min_codepoint=33, max_codepoint=126), min_size=1, max_size=64)
@@ -34,7 +34,7 @@ while True:
 
 def test_a_job_is_seen_on_its_way() -> None:
     descriptor = create(4)
-    board, reader = Board(os.dup(descriptor)), BoardReader(descriptor)
+    board, reader = LeaseBoard(os.dup(descriptor)), LeaseBoardReader(descriptor)
 
     place = board.post("mail.0.x", 2**63)
     seen = [reader.read()]
@@ -50,7 +50,7 @@ def test_a_job_is_seen_on_its_way() -> None:
 
 @given(st.lists(st.tuples(IDS, TOKENS), max_size=8))
 def test_whatever_is_posted_is_read(jobs: list[tuple[str, int]]) -> None:
-    board = Board(None, 8)
+    board = LeaseBoard(None, 8)
 
     places = [board.post(job_id, token) for job_id, token in jobs]
 
@@ -61,7 +61,7 @@ def test_whatever_is_posted_is_read(jobs: list[tuple[str, int]]) -> None:
 
 @given(IDS, TOKENS, IDS, TOKENS, st.integers(0, RECORD))
 def test_a_record_half_overwritten_is_old_or_new_or_left_out(a: str, t: int, b: str, u: int, cut: int) -> None:
-    old, new = Board(None, 1), Board(None, 1)
+    old, new = LeaseBoard(None, 1), LeaseBoard(None, 1)
     old.post(a, t)
     new.post(b, u)
 
@@ -73,7 +73,7 @@ def test_a_record_half_overwritten_is_old_or_new_or_left_out(a: str, t: int, b: 
 
 @given(st.binary(min_size=RECORD, max_size=RECORD))
 def test_garbage_is_left_out(garbage: bytes) -> None:
-    board = Board(None, 2)
+    board = LeaseBoard(None, 2)
     board.post("good.0.x", 1)
     second = HEADER + RECORD * (1 if board._memory[HEADER] else 0)
     board._memory[second : second + RECORD] = garbage
@@ -84,7 +84,7 @@ def test_garbage_is_left_out(garbage: bytes) -> None:
 
 def test_a_reader_beside_a_busy_writer_sees_only_whole_records() -> None:
     descriptor = create(1)
-    reader = BoardReader(descriptor)
+    reader = LeaseBoardReader(descriptor)
     writer = subprocess.Popen(
         [sys.executable, "-c", WRITER, str(descriptor)], pass_fds=(descriptor,), stdout=subprocess.PIPE
     )
@@ -110,7 +110,7 @@ def test_a_reader_beside_a_busy_writer_sees_only_whole_records() -> None:
 
 def test_a_reader_sees_when_the_loop_turned_last_whatever_is_posted() -> None:
     descriptor = create(1)
-    board, reader = Board(os.dup(descriptor)), BoardReader(descriptor)
+    board, reader = LeaseBoard(os.dup(descriptor)), LeaseBoardReader(descriptor)
     assert reader.turned_at == 0.0
 
     board.turn(1234.5678)
@@ -127,7 +127,7 @@ def test_a_reader_sees_when_the_loop_turned_last_whatever_is_posted() -> None:
 
 def test_a_started_run_past_its_limit_is_named_with_its_limit() -> None:
     descriptor = create(4)
-    board, reader = Board(os.dup(descriptor)), BoardReader(descriptor)
+    board, reader = LeaseBoard(os.dup(descriptor)), LeaseBoardReader(descriptor)
     places = [board.post(f"mail.0.{name}", token) for token, name in enumerate("abcd")]
     before = reader.has_limits
     for place in places[:3]:
@@ -150,7 +150,7 @@ def test_a_started_run_past_its_limit_is_named_with_its_limit() -> None:
 
 @given(st.floats(0, 10**12), st.floats(0, 10**12))
 def test_a_limit_is_never_early(until: float, seconds: float) -> None:
-    board = Board(None, 1)
+    board = LeaseBoard(None, 1)
     board.started(board.post("mail.0.a", 1))
 
     board.limit(HEADER, until, seconds)

@@ -21,15 +21,15 @@ from jobfleet.store.records import Grant
 from jobfleet.worker.executors.loop import LoopExecutor
 from jobfleet.worker.run.current_run import CURRENT, call_within
 from jobfleet.worker.run.handlers import Handler
-from jobfleet.worker.run.log_capture import JOB_LOGGER, Capture, keep_capturing, start_capture, stop_capture
+from jobfleet.worker.run.log_capture import JOB_LOGGER, LogCapture, keep_capturing, start_capture, stop_capture
 from jobfleet.worker.run.run import Run
-from jobfleet.worker.run.writer import Desk
+from jobfleet.worker.run.writer import RunWriter
 
 LANE = Keyspace("jobfleet").lane("default", 0)
 
 
 def a_run(until: float = 0.0) -> Run:
-    return Run(LANE, Grant("default.0.a", 7, 0, 2, b"", "", ""), 0, until, cast(Desk, None))
+    return Run(LANE, Grant("default.0.a", 7, 0, 2, b"", "", ""), 0, until, cast(RunWriter, None))
 
 
 class Pad:
@@ -107,7 +107,7 @@ def test_what_nobody_else_hears_is_printed_as_without_it(
 ) -> None:
     lonely = logging.getLogger("lonely")
     monkeypatch.setattr(lonely, "propagate", False)
-    lonely.addHandler(capture := Capture())
+    lonely.addHandler(capture := LogCapture())
     try:
         lonely.info("quiet")
         lonely.warning("loud")
@@ -130,7 +130,7 @@ def test_it_listens_again_after_logging_was_set_up_anew(captured: Pad) -> None:
 
 
 def test_it_takes_no_lock() -> None:
-    assert Capture().lock is None
+    assert LogCapture().lock is None
 
 
 # The run that the code belongs to

@@ -143,7 +143,7 @@ def test_whatever_stands_where_kinds_are_told_the_worker_works_on(
     fleet: Fleet, stranger: Strangers, working: Working, raw: redis.Redis, key: str, poison: str
 ) -> None:
     one, other = stranger("one.run"), stranger("other.run")
-    kind = kind_of(other.space.registry.functions, ["default"]).id
+    kind = kind_of(other.context.registry.functions, ["default"]).id
     name = Keyspace("jobfleet").tag + key.format(kind=kind)
     with working(of=other):
         wait_until(fleet.workers, timeout=LONG, why="it is there")

@@ -14,10 +14,10 @@ from jobfleet.outcome import Cancelled, TimedOut
 from jobfleet.store.aio import AsyncStore
 from jobfleet.store.connect import target
 from jobfleet.store.keys import Keyspace
-from jobfleet.worker.ipc.lease_board import Board
-from jobfleet.worker.supervisor.child_handle import Kin
-from jobfleet.worker.supervisor.children import Nursery
-from jobfleet.worker.supervisor.hard_limits import LOOK_EVERY, PATIENCE, SLACK, STAGES, Enforcer
+from jobfleet.worker.ipc.lease_board import LeaseBoard
+from jobfleet.worker.supervisor.child_handle import ChildHandle
+from jobfleet.worker.supervisor.children import Children
+from jobfleet.worker.supervisor.hard_limits import LOOK_EVERY, PATIENCE, SLACK, STAGES, HardLimits
 from tests.support.seed import Seed
 from tests.support.waiting import await_until
 
@@ -36,10 +36,10 @@ class Succession:
     def __init__(self) -> None:
         self.replaced: list[str] = []
 
-    def replace(self, kin: Kin, grace: float | None) -> None:
+    def replace(self, handle: ChildHandle, grace: float | None) -> None:
         """Remember it."""
         del grace
-        self.replaced.append(kin.child)
+        self.replaced.append(handle.child)
 
 
 class Watched:
@@ -51,12 +51,12 @@ class Watched:
         until: Its limit on the board (monotonic clock); 0 for none.
     """
 
-    def __init__(self, kin: Kin, store: AsyncStore, until: float) -> None:
-        self.kin = kin
+    def __init__(self, handle: ChildHandle, store: AsyncStore, until: float) -> None:
+        self.handle = handle
         self.now = 100.0
-        self.nursery = Succession()
-        self.enforcer = Enforcer(cast(Nursery, self.nursery), store, Keyspace("jobfleet"), CONFIG)
-        self.board = Board(os.dup(kin._board._descriptor))
+        self.child_processes = Succession()
+        self.enforcer = HardLimits(cast(Children, self.child_processes), store, Keyspace("jobfleet"), CONFIG)
+        self.board = LeaseBoard(os.dup(handle._board._descriptor))
         self.place = self.post("mail.0.a")
         if until:
             self.board.limit(self.place, until, LIMIT)
@@ -71,12 +71,12 @@ class Watched:
         """Look at it so many times, each after so many seconds."""
         for _ in range(times):
             self.now += after
-            self.enforcer.look(self.kin, self.now, after)
+            self.enforcer.look(self.handle, self.now, after)
 
     @property
     def stands(self) -> tuple[list[str], bool, dict[Any, Any]]:
         """Whether it was replaced, whether it was killed, and for what."""
-        return self.nursery.replaced, self.kin.is_leaving, self.kin.verdicts
+        return self.child_processes.replaced, self.handle.is_leaving, self.handle.verdicts
 
 
 Watching = Callable[..., Watched]
@@ -84,25 +84,27 @@ UNHARMED: tuple[list[str], bool, dict[Any, Any]] = ([], False, {})
 
 
 @pytest.fixture
-def kin() -> Iterator[Kin]:
+def handle() -> Iterator[ChildHandle]:
     """A true child, which waits for its first frame."""
-    kin = Kin("w.1", 0, 4)
-    yield kin
-    kin._process.kill()
-    kin._process.wait()
-    kin.close()
-    os.close(kin.reports)
+    handle = ChildHandle("w.1", 0, 4)
+    yield handle
+    handle._process.kill()
+    handle._process.wait()
+    handle.close()
+    os.close(handle.reports)
 
 
 @pytest.fixture
-async def watched(kin: Kin, redis_url: str) -> AsyncIterator[Watching]:
+async def watched(handle: ChildHandle, redis_url: str) -> AsyncIterator[Watching]:
     """Has the child run a job until a time."""
     store = AsyncStore(target(redis_url))
-    yield lambda until=0.0: Watched(kin, store, until)
+    yield lambda until=0.0: Watched(handle, store, until)
     await store.close()
 
 
-async def test_a_child_that_does_not_act_on_a_limit_is_condemned_and_killed(kin: Kin, watched: Watching) -> None:
+async def test_a_child_that_does_not_act_on_a_limit_is_condemned_and_killed(
+    handle: ChildHandle, watched: Watching
+) -> None:
     one = watched(until=100.0)
 
     one.look(ENOUGH)
@@ -110,10 +112,10 @@ async def test_a_child_that_does_not_act_on_a_limit_is_condemned_and_killed(kin:
     one.look()
 
     assert one.stands == (["w.1"], True, {KEY: TimedOut(LIMIT)})
-    assert kin._process.wait() == -9
+    assert handle._process.wait() == -9
 
 
-async def test_a_child_that_acts_on_a_limit_gets_the_time_of_its_act(kin: Kin, watched: Watching) -> None:
+async def test_a_child_that_acts_on_a_limit_gets_the_time_of_its_act(handle: ChildHandle, watched: Watching) -> None:
     one = watched(until=100.0)
     one.look(ENOUGH)
 
@@ -127,7 +129,9 @@ async def test_a_child_that_acts_on_a_limit_gets_the_time_of_its_act(kin: Kin, w
     assert one.stands == (["w.1"], True, {KEY: TimedOut(LIMIT)}), "its limit is what it was"
 
 
-async def test_time_in_which_the_machine_stood_still_is_not_held_against_a_child(kin: Kin, watched: Watching) -> None:
+async def test_time_in_which_the_machine_stood_still_is_not_held_against_a_child(
+    handle: ChildHandle, watched: Watching
+) -> None:
     one = watched(until=101.0)
 
     one.look(after=3600.0)
@@ -139,16 +143,16 @@ async def test_time_in_which_the_machine_stood_still_is_not_held_against_a_child
     assert one.stands == UNHARMED
 
 
-async def test_a_job_that_freezes_its_child_is_held_to_its_limit(kin: Kin, watched: Watching) -> None:
+async def test_a_job_that_freezes_its_child_is_held_to_its_limit(handle: ChildHandle, watched: Watching) -> None:
     one = watched(until=100.0)
 
-    kin.stopped_at = 100.0
+    handle.stopped_at = 100.0
     one.look(ENOUGH + 1)
 
     assert one.stands == (["w.1"], True, {KEY: TimedOut(LIMIT)})
 
 
-async def test_a_limit_that_was_moved_between_two_looks_begins_anew(kin: Kin, watched: Watching) -> None:
+async def test_a_limit_that_was_moved_between_two_looks_begins_anew(handle: ChildHandle, watched: Watching) -> None:
     one = watched(until=100.0)
 
     one.look(ENOUGH)
@@ -160,12 +164,12 @@ async def test_a_limit_that_was_moved_between_two_looks_begins_anew(kin: Kin, wa
 
 
 async def test_a_cancelled_run_that_heeds_nothing_condemns_its_child_after_all_its_stages(
-    kin: Kin, watched: Watching, raw: redis.Redis
+    handle: ChildHandle, watched: Watching, raw: redis.Redis
 ) -> None:
     Seed(raw, LANE).running("a", FENCE, child="w.1", cancel="ann")
     one = watched()
     last = CONFIG.cancel_grace + STAGES * CONFIG.stop_grace + SLACK
-    kin.cancel("mail.0.a", FENCE, "ann")
+    handle.cancel("mail.0.a", FENCE, "ann")
 
     one.look(round(last / LOOK_EVERY), after=3600.0)
     assert one.stands == UNHARMED
@@ -179,7 +183,7 @@ async def test_a_cancelled_run_that_heeds_nothing_condemns_its_child_after_all_i
     await await_until(is_noted, why="the stage is noted")
 
 
-async def test_neighbours_get_their_grace_in_looks(kin: Kin, watched: Watching) -> None:
+async def test_neighbours_get_their_grace_in_looks(handle: ChildHandle, watched: Watching) -> None:
     one = watched(until=100.0)
     neighbour = one.post("mail.0.b")
 
@@ -189,7 +193,7 @@ async def test_neighbours_get_their_grace_in_looks(kin: Kin, watched: Watching) 
 
     one.board.returned(neighbour)
     one.look()
-    assert not kin.is_leaving, "its end may still be on its way"
+    assert not handle.is_leaving, "its end may still be on its way"
     one.board.clear(neighbour)
     one.look()
-    assert kin.is_leaving
+    assert handle.is_leaving

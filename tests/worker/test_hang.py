@@ -12,10 +12,10 @@ from jobfleet.clock import boottime
 from jobfleet.config import JobConfig
 from jobfleet.metrics.tally import Tally
 from jobfleet.worker.child.main import Child
-from jobfleet.worker.ipc.lease_board import Board
+from jobfleet.worker.ipc.lease_board import LeaseBoard
 from jobfleet.worker.supervisor import hang_detector
-from jobfleet.worker.supervisor.hang_detector import Hangs
-from jobfleet.worker.supervisor.metrics import Scrape
+from jobfleet.worker.supervisor.hang_detector import HangDetector
+from jobfleet.worker.supervisor.metrics import WorkerMetrics
 from tests.support.waiting import await_until
 
 
@@ -39,7 +39,7 @@ async def test_a_machine_that_slept_accuses_no_child(monkeypatch: pytest.MonkeyP
     clock = SimpleNamespace(ahead=0.0)
     monkeypatch.setattr(hang_detector, "boottime", lambda: boottime() + clock.ahead)
     child: Any = Still()
-    hangs = Hangs({1: child}, after=30.0, kill=False, scrape=Scrape(JobConfig(processes=1), "w", Tally()))
+    hangs = HangDetector({1: child}, after=30.0, kill=False, scrape=WorkerMetrics(JobConfig(processes=1), "w", Tally()))
     hangs._every = 0.01
     watching = asyncio.ensure_future(hangs.watch())
 
@@ -56,7 +56,7 @@ async def test_a_machine_that_slept_accuses_no_child(monkeypatch: pytest.MonkeyP
 
 
 async def test_a_child_stamps_its_board_four_times_within_the_shortest_hang() -> None:
-    child = Child(cast(Any, None), cast(Any, None), Board(None, 1))
+    child = Child(cast(Any, None), cast(Any, None), LeaseBoard(None, 1))
     child._config = JobConfig(hang_after=0.1)
 
     child._turn()
@@ -67,7 +67,7 @@ async def test_a_child_stamps_its_board_four_times_within_the_shortest_hang() ->
 
 async def test_a_child_that_stands_still_is_seen(monkeypatch: pytest.MonkeyPatch) -> None:
     child: Any = Still()
-    hangs = Hangs({1: child}, after=0.1, kill=False, scrape=Scrape(JobConfig(processes=1), "w", Tally()))
+    hangs = HangDetector({1: child}, after=0.1, kill=False, scrape=WorkerMetrics(JobConfig(processes=1), "w", Tally()))
     watching = asyncio.ensure_future(hangs.watch())
 
     async def seen() -> bool:

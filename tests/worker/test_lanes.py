@@ -20,7 +20,7 @@ def wide(redis_url: str) -> Iterator[Fleet]:
 
 
 def test_every_job_of_every_lane_ends_though_their_tokens_are_the_same(wide: Fleet, raw: redis.Redis) -> None:
-    registry = wide.space.registry
+    registry = wide.context.registry
 
     async def add(x: int, y: int) -> int:
         await asyncio.sleep(0.05)
@@ -33,7 +33,7 @@ def test_every_job_of_every_lane_ends_though_their_tokens_are_the_same(wide: Fle
 
     for queue in ("mail", "bulk"):
         for index in range(3):
-            raw.hset(wide.space.keys.lane(queue, index).lane, "token", "8000000000000000")
+            raw.hset(wide.context.keys.lane(queue, index).lane, "token", "8000000000000000")
 
     wide.run_worker(burst=True)
 
@@ -49,7 +49,7 @@ def test_lanes_of_one_queue_take_turns(wide: Fleet) -> None:
     async def note(ctx: JobContext) -> None:
         ran.append(ctx.job_id.split(".")[1])
 
-    function = wide.space.registry.register(note, name="test.note", queue="mail")
+    function = wide.context.registry.register(note, name="test.note", queue="mail")
     list(wide.enqueue_many(function.job() for _ in range(90)))
 
     wide.run_worker(burst=True, slots=1)

@@ -17,7 +17,7 @@ from jobfleet.store.calls.lease import claim
 from jobfleet.store.connect import target
 from jobfleet.store.keys import Keyspace
 from jobfleet.store.records import Entry
-from jobfleet.worker.run.oom_move import Mover
+from jobfleet.worker.run.oom_move import OomMover
 from jobfleet.worker.run.run import Run
 from tests.support.groups import faults
 
@@ -53,7 +53,7 @@ class Finished:
 
     def __init__(self, store: AsyncStore) -> None:
         self.items: list[Any] = []
-        self.mover = Mover(store, JobConfig(), finish=lambda _, item: self.items.append(item))
+        self.mover = OomMover(store, JobConfig(), finish=lambda _, item: self.items.append(item))
 
     async def after(self, run: Run) -> Any:
         self.mover.move(run, "roomy", lambda: "otherwise")

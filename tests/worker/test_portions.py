@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from jobfleet.store.keys import Keyspace
 from jobfleet.store.records import Claimed, Grant
-from jobfleet.worker.child.claim_size import MOST_BYTES, Portions
+from jobfleet.worker.child.claim_size import MOST_BYTES, ClaimSize
 
 LANE, OTHER = (Keyspace("jobfleet").lane(queue, 0) for queue in ("default", "other"))
 
@@ -14,7 +14,7 @@ def brought(count: int, size: int) -> Claimed:
 
 
 def test_a_child_begins_with_a_few_and_doubles_while_they_are_small() -> None:
-    portions = Portions()
+    portions = ClaimSize()
     asked = []
     for _ in range(5):
         asked.append(portions.of(LANE, 50))
@@ -25,7 +25,7 @@ def test_a_child_begins_with_a_few_and_doubles_while_they_are_small() -> None:
 
 
 def test_a_claim_of_many_bytes_makes_the_next_one_small_until_they_are_small_again() -> None:
-    portions = Portions()
+    portions = ClaimSize()
     for _ in range(4):
         portions.took(LANE, brought(8, 100))
     portions.took(LANE, brought(50, MOST_BYTES // 5))
@@ -38,14 +38,14 @@ def test_a_claim_of_many_bytes_makes_the_next_one_small_until_they_are_small_aga
 
 
 def test_jobs_of_a_mebibyte_are_claimed_by_four_from_the_second_claim_on() -> None:
-    portions = Portions()
+    portions = ClaimSize()
     portions.took(LANE, brought(8, MOST_BYTES // 4))
 
     assert portions.of(LANE, 50) == 4
 
 
 def test_a_job_is_asked_for_however_large_it_may_be() -> None:
-    portions = Portions()
+    portions = ClaimSize()
     portions.took(LANE, brought(2, 2 * MOST_BYTES))
 
     assert portions.of(LANE, 50) == 1

@@ -23,7 +23,7 @@ from jobfleet.outcome import Cancelled, Crashed, LeaseLost, OutOfMemory
 from jobfleet.store.keys import Keyspace
 from jobfleet.store.records import Grant
 from jobfleet.worker.executors.process import ProcessExecutor
-from jobfleet.worker.ipc.lease_board import HEADER, Board
+from jobfleet.worker.ipc.lease_board import HEADER, LeaseBoard
 from jobfleet.worker.run.executor import Died, Stage
 from jobfleet.worker.run.handlers import Handlers
 from jobfleet.worker.run.run import Run
@@ -62,7 +62,7 @@ class Cellar:
     def __init__(self, registry: Registry) -> None:
         config = JobConfig(spare_processes=0)
         self.handlers = Handlers(registry, (), config)
-        self.executor = ProcessExecutor("w.1", config, ["cells"], Board(None, 1), is_wanted=False)
+        self.executor = ProcessExecutor("w.1", config, ["cells"], LeaseBoard(None, 1), is_wanted=False)
 
     def start(self, name: str, *args: object, lease: float = LEASE) -> tuple[Told, asyncio.Future[object]]:
         """Start a run; its value or error is what the future holds."""
@@ -201,13 +201,13 @@ async def test_a_process_whose_death_somebody_else_has_waited_for_is_told_all_th
 
 @pytest.mark.parametrize("spare", [0, 2])
 async def test_as_many_processes_are_kept_warm_as_the_settings_say(registry: Registry, cells: None, spare: int) -> None:
-    executor = ProcessExecutor("w.1", JobConfig(spare_processes=spare), ["cells"], Board(None, 1), is_wanted=True)
+    executor = ProcessExecutor("w.1", JobConfig(spare_processes=spare), ["cells"], LeaseBoard(None, 1), is_wanted=True)
     await asyncio.sleep(0)
     try:
         assert len(executor._pool._idle) == len(executor._pool._all) == spare
         first = list(executor._pool._all)
-        for cell in first:
-            os.kill(cell.pid, signal.SIGKILL)
+        for job_process in first:
+            os.kill(job_process.pid, signal.SIGKILL)
         await await_until(lambda: replaced(executor, first), timeout=30, why="the dead are gone")
     finally:
         executor.close()

@@ -6,15 +6,15 @@ from types import SimpleNamespace
 from typing import Any
 
 from jobfleet.config import JobConfig
-from jobfleet.worker.child.recycling import JITTER, Wear
+from jobfleet.worker.child.recycling import JITTER, ChildAge
 from jobfleet.worker.ipc.memory import resident_bytes
 
 MIB = 1024**2
 
 
-def wear(taken: int = 0, **settings: Any) -> Wear:
+def wear(taken: int = 0, **settings: Any) -> ChildAge:
     engine: Any = SimpleNamespace(taken=taken)
-    return Wear(JobConfig(processes=1, **settings), engine)
+    return ChildAge(JobConfig(processes=1, **settings), engine)
 
 
 def test_a_child_without_limits_is_never_worn() -> None:

@@ -27,7 +27,7 @@ def making(redis_url: str) -> Iterator[Making]:
 
         fleet = Fleet(redis_url, registry=Registry(), lease=6, **settings)
         fleets.append(fleet)
-        return fleet, fleet.space.registry.register(note, name="test.note", fleet=fleet), ran
+        return fleet, fleet.context.registry.register(note, name="test.note", fleet=fleet), ran
 
     yield make
     for fleet in fleets:

@@ -11,7 +11,7 @@ from jobfleet.codec.envelope import seal
 from jobfleet.config import JobConfig
 from jobfleet.metrics.tally import Tally
 from jobfleet.outcome import Cancelled, Outcome, TimedOut
-from jobfleet.services.run_settler import Overdue
+from jobfleet.services.run_settler import RunSettler
 from jobfleet.services.unreadable import Unreadables
 from jobfleet.store.aio import AsyncStore
 from jobfleet.store.calls.lease import claim
@@ -19,8 +19,8 @@ from jobfleet.store.connect import target
 from jobfleet.store.keys import Keyspace
 from jobfleet.worker.ipc.exit_codes import how_it_died
 from jobfleet.worker.ipc.lease_board import Phase, Posted
-from jobfleet.worker.supervisor.child_handle import Kin
-from jobfleet.worker.supervisor.crash_recovery import Undertaker
+from jobfleet.worker.supervisor.child_handle import ChildHandle
+from jobfleet.worker.supervisor.crash_recovery import CrashRecovery
 from tests.support.seed import Seed
 
 KEYS = Keyspace("jobfleet")
@@ -36,10 +36,10 @@ async def store(redis_url: str) -> AsyncIterator[AsyncStore]:
 
 
 @pytest.fixture
-def undertaker(store: AsyncStore, redis_url: str) -> Undertaker:
+def recovery(store: AsyncStore, redis_url: str) -> CrashRecovery:
     config = JobConfig(url=redis_url, max_crashes=1)
-    overdue = Overdue(store, config, functions=dict, tally=Tally())
-    return Undertaker(store, KEYS, overdue, Unreadables(store, config, Tally()))
+    overdue = RunSettler(store, config, functions=dict, tally=Tally())
+    return CrashRecovery(store, KEYS, overdue, Unreadables(store, config, Tally()))
 
 
 def running(raw: redis.Redis, *phases: Phase) -> list[Posted]:
@@ -84,22 +84,22 @@ def where(raw: redis.Redis, posted: list[Posted]) -> list[str]:
     ],
 )
 async def test_only_the_one_that_ran_alone_is_charged(
-    raw: redis.Redis, undertaker: Undertaker, phases: tuple[Phase, ...], planned: bool, after: list[str]
+    raw: redis.Redis, recovery: CrashRecovery, phases: tuple[Phase, ...], planned: bool, after: list[str]
 ) -> None:
     posted = running(raw, *phases)
 
-    count = await undertaker.bury(CHILD, posted, [LANE], "its process died of SIGKILL", planned=planned)
+    count = await recovery.bury(CHILD, posted, [LANE], "its process died of SIGKILL", planned=planned)
 
     assert (count, where(raw, posted)) == (len(phases), after)
 
 
-async def test_those_who_have_witnessed_most_are_suspected_first(raw: redis.Redis, undertaker: Undertaker) -> None:
+async def test_those_who_have_witnessed_most_are_suspected_first(raw: redis.Redis, recovery: CrashRecovery) -> None:
     posted = running(raw, *[Phase.STARTED] * 5)
     for one, tries in zip(posted, ["0:0:0:0:3:9", "0:0:0:0:3:9", "0:0:0:0:1", "", ""], strict=True):
         if tries:
             raw.hset(LANE.tries, one.id, tries)
 
-    await undertaker.bury(CHILD, posted, [LANE], "its process died of SIGKILL")
+    await recovery.bury(CHILD, posted, [LANE], "its process died of SIGKILL")
 
     assert where(raw, posted) == [
         "ready 0:0:0:0:4:2", "ready 0:0:0:0:4:2", "ready 0:0:0:0:2:3", "ready 0:0:0:0:1:5", "ready 0:0:0:0:1:5",
@@ -107,12 +107,12 @@ async def test_those_who_have_witnessed_most_are_suspected_first(raw: redis.Redi
 
 
 async def test_a_run_that_another_has_taken_over_may_have_ended_the_process_all_the_same(
-    raw: redis.Redis, undertaker: Undertaker
+    raw: redis.Redis, recovery: CrashRecovery
 ) -> None:
     posted = running(raw, Phase.STARTED)
     overtaken = Posted(Phase.STARTED, "default.0.lost", 99)
 
-    await undertaker.bury(CHILD, [*posted, overtaken], [LANE], "its process died of SIGKILL")
+    await recovery.bury(CHILD, [*posted, overtaken], [LANE], "its process died of SIGKILL")
 
     assert where(raw, posted) == ["ready 0:0:0:0:1:2"], "it did not run alone"
 
@@ -126,7 +126,7 @@ async def test_a_run_that_another_has_taken_over_may_have_ended_the_process_all_
     ],
 )
 async def test_the_condemned_one_ends_as_it_was_condemned_to_and_others_as_ever(
-    raw: redis.Redis, undertaker: Undertaker, verdict: Outcome, planned: bool, after: list[str]
+    raw: redis.Redis, recovery: CrashRecovery, verdict: Outcome, planned: bool, after: list[str]
 ) -> None:
     posted = running(raw, Phase.STARTED, Phase.STARTED, Phase.RETURNED)
     if isinstance(verdict, Cancelled):
@@ -134,36 +134,36 @@ async def test_the_condemned_one_ends_as_it_was_condemned_to_and_others_as_ever(
         assert isinstance(record, bytes)
         raw.hset(LANE.runs, posted[0].id, record + b"ann@5")
 
-    count = await undertaker.bury(
+    count = await recovery.bury(
         CHILD, posted, [LANE], "its process died of SIGKILL", planned=planned, verdicts={posted[0].key: verdict}
     )
 
     assert (count, where(raw, posted)) == (3, after)
 
 
-async def test_what_is_settled_already_is_left_alone(raw: redis.Redis, undertaker: Undertaker) -> None:
+async def test_what_is_settled_already_is_left_alone(raw: redis.Redis, recovery: CrashRecovery) -> None:
     posted = running(raw, Phase.STARTED, Phase.STARTED)
     stale = [posted[0], Posted(Phase.STARTED, posted[1].id, 99)]  # another run owns the second one
 
-    count = await undertaker.bury(CHILD, stale, [LANE], "it died")
+    count = await recovery.bury(CHILD, stale, [LANE], "it died")
 
     assert count == 1
     assert where(raw, posted)[1] == "running"
 
 
-async def test_burying_twice_changes_nothing(raw: redis.Redis, undertaker: Undertaker) -> None:
+async def test_burying_twice_changes_nothing(raw: redis.Redis, recovery: CrashRecovery) -> None:
     posted = running(raw, Phase.STARTED, Phase.CLAIMED)
-    first = await undertaker.bury(CHILD, posted, [LANE], "it died")
+    first = await recovery.bury(CHILD, posted, [LANE], "it died")
 
-    second = await undertaker.bury(CHILD, posted, [LANE], "it died")
+    second = await recovery.bury(CHILD, posted, [LANE], "it died")
 
     assert (first, second) == (2, 0)
 
 
 async def test_a_claim_that_comes_after_the_death_is_refused(
-    raw: redis.Redis, store: AsyncStore, undertaker: Undertaker
+    raw: redis.Redis, store: AsyncStore, recovery: CrashRecovery
 ) -> None:
-    await undertaker.bury(CHILD, [], [LANE], "it died")
+    await recovery.bury(CHILD, [], [LANE], "it died")
     Seed(raw, LANE).waiting("late")
 
     answer = await store.run(claim(LANE, child=CHILD, nonce=5, lease_us=10**7, limit=5))
@@ -173,21 +173,21 @@ async def test_a_claim_that_comes_after_the_death_is_refused(
 
 
 async def test_a_claim_that_never_came_to_the_board_is_given_back(
-    raw: redis.Redis, store: AsyncStore, undertaker: Undertaker
+    raw: redis.Redis, store: AsyncStore, recovery: CrashRecovery
 ) -> None:
     job_id = Seed(raw, LANE).waiting("claimed")
     await store.run(claim(LANE, child=CHILD, nonce=1, lease_us=10**7, limit=5))
 
-    count = await undertaker.bury(CHILD, [], [LANE], "it died")
+    count = await recovery.bury(CHILD, [], [LANE], "it died")
 
     assert count == 1
     assert where(raw, [Posted(Phase.CLAIMED, job_id, 0)]) == ["ready"]
 
 
-async def test_many_are_settled_in_chunks(raw: redis.Redis, undertaker: Undertaker) -> None:
+async def test_many_are_settled_in_chunks(raw: redis.Redis, recovery: CrashRecovery) -> None:
     posted = running(raw, *[Phase.STARTED] * 130)
 
-    assert await undertaker.bury(CHILD, posted, [LANE], "it died") == 130
+    assert await recovery.bury(CHILD, posted, [LANE], "it died") == 130
     assert raw.zcard(LANE.lease) == 0
 
 
@@ -205,13 +205,13 @@ def test_a_death_is_told_in_words(code: int, words: str) -> None:
 
 
 def test_a_board_that_was_let_go_in_the_middle_of_a_renewal_holds_nothing() -> None:
-    kin = Kin("w.1", 0, 4)
-    kin.kill(9)
-    kin._process.wait()
+    handle = ChildHandle("w.1", 0, 4)
+    handle.kill(9)
+    handle._process.wait()
     import os
 
-    os.close(kin.reports)
+    os.close(handle.reports)
 
-    kin.close()
+    handle.close()
 
-    assert kin.posted() == []
+    assert handle.posted() == []

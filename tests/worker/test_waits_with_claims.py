@@ -21,7 +21,7 @@ from jobfleet.store.calls.lease import bury, claim
 from jobfleet.store.connect import target
 from jobfleet.worker.child import claimer as claimer_module
 from jobfleet.worker.child.engine import Engine
-from jobfleet.worker.ipc.lease_board import Board, board_capacity
+from jobfleet.worker.ipc.lease_board import LeaseBoard, board_capacity
 from jobfleet.worker.run.handlers import Handlers
 from tests.support.waiting import await_until
 from tests.worker.claiming import CHILD, LANE, OTHER, Scene, WatchedLink
@@ -273,7 +273,7 @@ async def test_a_process_that_is_to_end_is_brought_no_more_jobs(
         config,
         Handlers(registry, (), config),
         child=CHILD,
-        board=Board(None, board_capacity(10)),
+        board=LeaseBoard(None, board_capacity(10)),
         store=store,
         tally=Mute(),
         on_condemned=lambda *_: condemned.set(),

@@ -24,7 +24,7 @@ from jobfleet.store.keys import Keyspace
 from jobfleet.store.records import Grant
 from jobfleet.suspicion import Suspicion
 from jobfleet.worker.executors.ward import WardExecutor
-from jobfleet.worker.ipc.lease_board import Board, Phase
+from jobfleet.worker.ipc.lease_board import LeaseBoard, Phase
 from jobfleet.worker.run.executor import Died, Stage
 from jobfleet.worker.run.handlers import Handlers
 from jobfleet.worker.run.run import Run
@@ -74,7 +74,7 @@ class Hospital:
 
     def __init__(self, *modules: str, wards: int = 2) -> None:
         self.config = JobConfig(suspect_processes=wards)
-        self.board = Board(None, 20)
+        self.board = LeaseBoard(None, 20)
         self.handlers = Handlers(REGISTRY, (), self.config)
         self.executor = WardExecutor("w.1", self.config, modules or ("patients",), self.board)
 
@@ -223,12 +223,12 @@ async def test_the_death_of_a_ward_is_witnessed_by_all_in_it_and_by_no_other(
 ) -> None:
     path, other = tmp_path / "pid", tmp_path / "go on"
     pair = [hospital.start("patient.asleep", str(path))[1], hospital.start("patient.leave", str(path))[1]]
-    _, elsewhere = hospital.start("patient.report", 0.5, str(other))
+    _, router = hospital.start("patient.report", 0.5, str(other))
 
     reason = "its process exited with code 7; 1 other job ran in it"
     assert [outcome_of(await one) for one in pair] == [Witnessed(reason, 2)] * 2
     other.touch()
-    assert await elsewhere == "done"
+    assert await router == "done"
 
 
 async def test_a_suspect_that_was_alone_in_its_ward_is_the_culprit(hospital: Hospital, tmp_path: Path) -> None:

@@ -11,10 +11,10 @@ from jobfleet.store.aio import AsyncStore
 from jobfleet.store.call import Call
 from jobfleet.store.keys import Keyspace
 from jobfleet.store.records import Grant
-from jobfleet.worker.run.job_log import JobLog, Scribe
+from jobfleet.worker.run.job_log import JobLog, JobLogWriter
 from jobfleet.worker.run.run import Run
-from jobfleet.worker.run.steps import Shelf
-from jobfleet.worker.run.writer import Desk
+from jobfleet.worker.run.steps import StepWriter
+from jobfleet.worker.run.writer import RunWriter
 
 LANE = Keyspace("jobfleet").lane("default", 0)
 
@@ -36,22 +36,22 @@ class Slow:
 
 
 def a_run() -> Run:
-    return Run(LANE, Grant("default.0.a", 7, 0, 2, b"", "", ""), 0, 0.0, cast(Desk, None))
+    return Run(LANE, Grant("default.0.a", 7, 0, 2, b"", "", ""), 0, 0.0, cast(RunWriter, None))
 
 
-def scribe_of(store: Slow, lost: list[Run]) -> Scribe:
-    return Scribe(cast(AsyncStore, store), most_lines=10, most_bytes=1000, ttl_ms=1000, on_lost=lost.append)
+def scribe_of(store: Slow, lost: list[Run]) -> JobLogWriter:
+    return JobLogWriter(cast(AsyncStore, store), most_lines=10, most_bytes=1000, ttl_ms=1000, on_lost=lost.append)
 
 
 async def test_lines_under_way_go_with_the_end_too_so_that_none_is_overtaken() -> None:
     store, run = Slow(), a_run()
-    scribe = scribe_of(store, [])
-    scribe.note(run, 1, 20, "one")
-    flushing = asyncio.ensure_future(scribe.flush())
+    log_writer = scribe_of(store, [])
+    log_writer.note(run, 1, 20, "one")
+    flushing = asyncio.ensure_future(log_writer.flush())
     await asyncio.sleep(0)
-    scribe.note(run, 2, 20, "two")
+    log_writer.note(run, 2, 20, "two")
 
-    entries = scribe.take(run, 90_000)
+    entries = log_writer.take(run, 90_000)
 
     assert [(entry.n, entry.text, entry.ttl_ms) for entry in entries] == [
         (1, b"1 20 one", 90_000),
@@ -60,19 +60,19 @@ async def test_lines_under_way_go_with_the_end_too_so_that_none_is_overtaken() -
     ]
     store.gate.set()
     await flushing
-    assert [entry.n for entry in scribe.take(run, None)] == [0]
+    assert [entry.n for entry in log_writer.take(run, None)] == [0]
 
 
 async def test_lines_come_from_any_thread_without_waiting() -> None:
     store, run = Slow(), a_run()
-    scribe = scribe_of(store, [])
-    threads = [threading.Thread(target=scribe.note, args=(run, n, 20, f"line {n}")) for n in range(8)]
+    log_writer = scribe_of(store, [])
+    threads = [threading.Thread(target=log_writer.note, args=(run, n, 20, f"line {n}")) for n in range(8)]
     for thread in threads:
         thread.start()
     for thread in threads:
         thread.join(30)
 
-    entries = scribe.take(run, None)
+    entries = log_writer.take(run, None)
 
     assert [entry.n for entry in entries] == [*range(1, 9), 0]
     assert sorted(entry.text for entry in entries[:-1]) == [b"%d 20 line %d" % (n, n) for n in range(8)]
@@ -93,8 +93,8 @@ def test_what_waits_is_bounded_in_lines_and_bytes() -> None:
 
 async def test_a_result_is_kept_though_whoever_awaits_it_is_cancelled() -> None:
     store, run = Slow(), a_run()
-    shelf = Shelf(cast(AsyncStore, store), ttl_ms=1000, on_lost=lambda run: None)
-    keeping = asyncio.ensure_future(shelf.keep(run, "s:charge", b"done"))
+    step_writer = StepWriter(cast(AsyncStore, store), ttl_ms=1000, on_lost=lambda run: None)
+    keeping = asyncio.ensure_future(step_writer.keep(run, "s:charge", b"done"))
     await asyncio.sleep(0)
 
     keeping.cancel()

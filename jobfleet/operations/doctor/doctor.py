@@ -7,8 +7,8 @@ from collections.abc import Callable
 from jobfleet.operations.doctor import fleet, lanes, server, unreadable
 from jobfleet.operations.doctor.findings import Diagnosis, Finding
 from jobfleet.operations.doctor.snapshot import Checkup, take
-from jobfleet.operations.fleet_context import Space
-from jobfleet.operations.operation import Verb
+from jobfleet.operations.fleet_context import FleetContext
+from jobfleet.operations.operation import Operation
 from jobfleet.operations.results import moment
 
 Check = Callable[[Checkup], Finding]
@@ -45,6 +45,6 @@ def diagnose(seen: Checkup) -> Diagnosis:
     return Diagnosis(moment(seen.now), tuple(check(seen) for check in CHECKS))
 
 
-def look(space: Space) -> Verb[Diagnosis]:
+def look(context: FleetContext) -> Operation[Diagnosis]:
     """Take a checkup and judge it."""
-    return diagnose((yield from take(space)))
+    return diagnose((yield from take(context)))

@@ -12,8 +12,8 @@ from jobfleet.config import JobConfig
 from jobfleet.errors import EncodingError, ScriptContractError
 from jobfleet.operations import unreadable
 from jobfleet.operations.cron import firing, recurring
-from jobfleet.operations.fleet_context import Space
-from jobfleet.operations.operation import Verb, value
+from jobfleet.operations.fleet_context import FleetContext
+from jobfleet.operations.operation import Operation, value
 from jobfleet.operations.queues.info import QueueInfo, queue_info
 from jobfleet.operations.workers.info import WorkerInfo, workers_of
 from jobfleet.retry import Tries
@@ -152,16 +152,16 @@ class Checkup:
         return int(text) if text.isdigit() else 0
 
 
-def take(space: Space) -> Verb[Checkup]:
+def take(context: FleetContext) -> Operation[Checkup]:
     """Read what there is to judge: a trip for the fleet, a few bounded ones for each lane. Nothing is repaired."""
     began = wall_us()
     asked = unreadable.untouched(
         [
-            doctor.server(space.keys),
-            journal.consumers(space.keys),
-            cron.entries(space.keys),
-            cron.attendants(space.keys),
-            space.knowing(),
+            doctor.server(context.keys),
+            journal.consumers(context.keys),
+            cron.entries(context.keys),
+            cron.attendants(context.keys),
+            context.knowing(),
         ]
     )
     server, consumers, entries, attendants, kinds = yield asked
@@ -169,7 +169,7 @@ def take(space: Space) -> Verb[Checkup]:
     damage: list[str] = []
     now, info = value([server])
     try:
-        fleet = yield from unreadable.untouching(whole(space.keys))
+        fleet = yield from unreadable.untouching(whole(context.keys))
     except ScriptContractError as error:
         damage.append(str(error))
         fleet = FleetSeen(now, {}, (), {})
@@ -178,24 +178,24 @@ def take(space: Space) -> Verb[Checkup]:
     attended = unreadable.read_or(attendants, [], damage)
     told = unreadable.read_or(kinds, None, damage)
     known = [name for kind in (told.kinds if told is not None else ()) for name in kind.functions if name]
-    damage += yield from unreadable.of_fleet(space.keys, fleet)
+    damage += yield from unreadable.of_fleet(context.keys, fleet)
     lanes: tuple[LaneSeen, ...] = ()
     for name, (_, count) in sorted(fleet.queues.items()):
-        for lane in space.lanes_of(name, count):
+        for lane in context.lanes_of(name, count):
             lanes += ((yield from _lane(lane, now)),)
     return Checkup(
-        space.config,
+        context.config,
         now,
         ahead=ahead(began, now, ended),
         info=info,
-        workers=tuple(workers_of(space, fleet)),
+        workers=tuple(workers_of(context, fleet)),
         functions=frozenset(fleet.functions),
         known=frozenset(known),
         paused=tuple(read_functions(fleet.paused)),
         consumers=readers,
         lanes=lanes,
         recurring=tuple(sorted({row.name for row in rows} | set(recurring(fleet)))),
-        fired_by=firing(space, attended),
+        fired_by=firing(context, attended),
         damage=tuple(damage),
     )
 
@@ -205,7 +205,7 @@ def ahead(began: int, now: int, ended: int) -> float:
     return max(0, began - now) / 1e6 - max(0, now - ended) / 1e6
 
 
-def _lane(lane: Lane, now: int) -> Verb[LaneSeen]:
+def _lane(lane: Lane, now: int) -> Operation[LaneSeen]:
     sections = [inspect.waiting(lane, section, limit=WAITING) for section in inspect.SECTIONS]
     calls: list[Call[Any]] = [
         inspect.counts(lane),
@@ -254,7 +254,7 @@ def _in_line(row: Waiting) -> InLine:
     return InLine(row.id, function, parked, bool(row.envelope))
 
 
-def _further(seen: LaneSeen) -> Verb[LaneSeen]:
+def _further(seen: LaneSeen) -> Operation[LaneSeen]:
     """Look at further pages of leases, where there are more."""
     skips = range(doctor.LEASES, min(seen.leases, PAGES * doctor.LEASES), doctor.LEASES)
     if not skips:
@@ -265,7 +265,7 @@ def _further(seen: LaneSeen) -> Verb[LaneSeen]:
     return replace(seen, rows=tuple(rows.values()))
 
 
-def _endings(lane: Lane, now: int) -> Verb[Endings]:
+def _endings(lane: Lane, now: int) -> Operation[Endings]:
     """How many jobs ended within the last hour, or since the oldest of the batches that are looked at."""
     since = now - HOUR * 1e6
     rows: list[Finished] = []

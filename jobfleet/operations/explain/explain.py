@@ -32,8 +32,8 @@ from jobfleet.operations.explain.waiting import (
     unknown_function,
     unserved,
 )
-from jobfleet.operations.fleet_context import Space
-from jobfleet.operations.operation import Verb
+from jobfleet.operations.fleet_context import FleetContext
+from jobfleet.operations.operation import Operation
 from jobfleet.operations.results import moment
 
 Check = Callable[[Snapshot], Reason | None]
@@ -82,13 +82,13 @@ def explain(seen: Snapshot) -> Explanation:
     )
 
 
-def look(space: Space, job_id: str) -> Verb[Explanation]:
+def look(context: FleetContext, job_id: str) -> Operation[Explanation]:
     """Take a snapshot of a job and explain it."""
     try:
         split_id(job_id)
     except JobNotFound as error:
         return Explanation(job_id, None, (unknown(str(error)),))
-    return explain((yield from take(space, job_id)))
+    return explain((yield from take(context, job_id)))
 
 
 def _asked(seen: Snapshot, checks: Sequence[Check]) -> list[Reason]:

@@ -11,9 +11,9 @@ from jobfleet.config import JobConfig
 from jobfleet.errors import EncodingError, JobNotFound
 from jobfleet.functions.manifest import read_function
 from jobfleet.model import JobResult, JobStatus
-from jobfleet.operations.fleet_context import Space
+from jobfleet.operations.fleet_context import FleetContext
 from jobfleet.operations.jobs.poll import poll_many
-from jobfleet.operations.operation import Verb, value
+from jobfleet.operations.operation import Operation, value
 from jobfleet.operations.results import result_of
 from jobfleet.operations.workers.info import WorkerInfo, workers_of
 from jobfleet.retry import FRESH, Policy, Tries, policy_of, with_header
@@ -84,14 +84,14 @@ class Snapshot:
         return (self.lane.now - us) / 1e6
 
 
-def take(space: Space, job_id: str) -> Verb[Snapshot]:
+def take(context: FleetContext, job_id: str) -> Operation[Snapshot]:
     """Read a snapshot of a job.
 
     Raises:
         JobNotFound: That is no job id.
     """
-    lane = space.keys.lane_of(job_id)
-    answers = yield (inspect.explain(lane, job_id), space.looking(), space.knowing())
+    lane = context.keys.lane_of(job_id)
+    answers = yield (inspect.explain(lane, job_id), context.looking(), context.knowing())
     seen: Explained = value(answers[:1])
     fleet: FleetSeen = value(answers[1:2])
     kinds: KindsSeen = value(answers[2:])
@@ -100,14 +100,14 @@ def take(space: Space, job_id: str) -> Verb[Snapshot]:
     if isinstance(seen.found, InWait) and seen.found.due >= BLOCKED:
         is_guarded, states = value((yield (flow.guarded(lane, job_id),)))
         parents, unmet = len(states), [state.parent for state in states if not state.status]
-    shown = (yield from poll_many(space, unmet[:SHOWN])) if unmet else []
+    shown = (yield from poll_many(context, unmet[:SHOWN])) if unmet else []
     return Snapshot(
         job_id,
         seen,
-        job=_job(space, job_id, seen),
+        job=_job(context, job_id, seen),
         tries=Tries.parse(seen.found.tries) if isinstance(seen.found, InWait | InRun) else FRESH,
-        policy=_policy(space.config, header, fleet),
-        workers=tuple(workers_of(space, fleet)),
+        policy=_policy(context.config, header, fleet),
+        workers=tuple(workers_of(context, fleet)),
         functions=frozenset(fleet.functions),
         kinds=kinds.kinds,
         parents=parents,
@@ -120,9 +120,9 @@ def take(space: Space, job_id: str) -> Verb[Snapshot]:
     )
 
 
-def _job(space: Space, job_id: str, seen: Explained) -> JobResult[Any] | None:
+def _job(context: FleetContext, job_id: str, seen: Explained) -> JobResult[Any] | None:
     try:
-        return result_of(job_id, seen.found, seen.now, limits=space.limits)
+        return result_of(job_id, seen.found, seen.now, limits=context.limits)
     except JobNotFound:
         return None
 

@@ -15,12 +15,12 @@ from jobfleet.codec import amended
 from jobfleet.errors import InvalidJob, JobNotFound, UnknownParent
 from jobfleet.model import After, Job, JobStatus, Receipt
 from jobfleet.model.unique import DEBOUNCE, EXISTING, RAISE, REPLACE
-from jobfleet.operations.fleet_context import Space
+from jobfleet.operations.fleet_context import FleetContext
 from jobfleet.operations.flows.unblock import tell, tell_ending
 from jobfleet.operations.jobs.conflicts import answer
 from jobfleet.operations.jobs.enqueue import prepare
 from jobfleet.operations.jobs.uniqueness import Uniqueness
-from jobfleet.operations.operation import Verb, batches, value
+from jobfleet.operations.operation import Operation, batches, value
 from jobfleet.store.calls import flow, inspect
 from jobfleet.store.job_rows import Unknown
 from jobfleet.store.keys import Lane
@@ -66,7 +66,7 @@ def edges_of(parents: Sequence[Any]) -> tuple[flow.Edge, ...]:
     return tuple(edges.values())
 
 
-def submit(space: Space, job: Job) -> Verb[Receipt]:
+def submit(context: FleetContext, job: Job) -> Operation[Receipt]:
     """Enqueue a job that waits for others.
 
     Raises:
@@ -74,9 +74,9 @@ def submit(space: Space, job: Job) -> Verb[Receipt]:
         InvalidJob: `depends_on` holds what is no job, or the job is to displace the holder of its unique key.
         DuplicateJob: Another job holds its unique key, and it asked to be told so.
     """
-    made = yield from _written(space, job)
-    yield from check_parents(space, [edge.parent for edge in made.edges])
-    created, letter = yield from put(space, made)
+    made = yield from _written(context, job)
+    yield from check_parents(context, [edge.parent for edge in made.edges])
+    created, letter = yield from put(context, made)
     if isinstance(created, Holder):
         assert made.unique is not None  # noqa: S101 - else none could hold its key
         receipt = answer(made.unique, created)
@@ -89,9 +89,9 @@ def submit(space: Space, job: Job) -> Verb[Receipt]:
     return Receipt(id=made.entry.id, created=created, status=status)
 
 
-def _written(space: Space, job: Job) -> Verb[Dependant]:
+def _written(context: FleetContext, job: Job) -> Operation[Dependant]:
     edges = edges_of(job.depends_on or ())
-    sent = yield from prepare(space, job.without_parents())
+    sent = yield from prepare(context, job.without_parents())
     if sent.unique is not None:
         refuse_displacing(sent.unique.on_conflict, "a job that waits for others")
     envelope = amended(sent.entry.envelope, {"parents": len(edges)})
@@ -120,7 +120,7 @@ def refuse_unique(job: Job, what: str) -> None:
         raise InvalidJob(f"unique is not for {what}; leave it out.", field="unique")
 
 
-def check_parents(space: Space, ids: Iterable[str]) -> Verb[None]:
+def check_parents(context: FleetContext, ids: Iterable[str]) -> Operation[None]:
     """See that something is known of every parent.
 
     Raises:
@@ -129,7 +129,7 @@ def check_parents(space: Space, ids: Iterable[str]) -> Verb[None]:
     by_lane: dict[Lane, list[str]] = {}
     for job_id in ids:
         try:
-            by_lane.setdefault(space.keys.lane_of(job_id), []).append(job_id)
+            by_lane.setdefault(context.keys.lane_of(job_id), []).append(job_id)
         except JobNotFound:
             raise _unknown(job_id) from None
     parts = [(lane, part) for lane, members in by_lane.items() for part in batches(members, inspect.CHUNK)]
@@ -146,7 +146,7 @@ def _unknown(job_id: str) -> UnknownParent:
     )
 
 
-def put(space: Space, made: Dependant) -> Verb[tuple[Answer, str]]:
+def put(context: FleetContext, made: Dependant) -> Operation[tuple[Answer, str]]:
     """Put a job in behind its guard, name its parents, lift the guard.
 
     Answers whether it is new, or who holds its unique key; and what became of it: u it waits no more, b it waits,
@@ -161,13 +161,13 @@ def put(space: Space, made: Dependant) -> Verb[tuple[Answer, str]]:
             return said, "b"
         created = created or bool(said)
     for part in batches(made.edges, flow.CHUNK):
-        calls = [flow.watch(space.keys.lane_of(edge.parent), edge.parent, [made.entry.id]) for edge in part]
+        calls = [flow.watch(context.keys.lane_of(edge.parent), edge.parent, [made.entry.id]) for edge in part]
         endings = [value([said]) for said in (yield calls)]
         for edge, ending in zip(part, endings, strict=True):
             if ending.state != "watched":
-                heard = yield from tell_ending(space.keys, edge.parent, ending, [made.entry.id], ttl_ms=kept)
+                heard = yield from tell_ending(context.keys, edge.parent, ending, [made.entry.id], ttl_ms=kept)
                 if heard.doomed:
                     return created, "x"
     guard = flow.Told(made.entry.id, flow.GUARD, "completed", b"")
-    heard = yield from tell(space.keys, [guard], ttl_ms=kept)
+    heard = yield from tell(context.keys, [guard], ttl_ms=kept)
     return created, heard.letters[made.entry.id, flow.GUARD]

@@ -13,19 +13,19 @@ from jobfleet.codec import read_header
 from jobfleet.errors import EncodingError, InvalidJob, JobNotFound
 from jobfleet.functions.flow_addition import Wish
 from jobfleet.model import JobStatus, added_suffix
-from jobfleet.operations.fleet_context import Space
+from jobfleet.operations.fleet_context import FleetContext
 from jobfleet.operations.flows.dependencies import PARENTS_KEPT_MS, PARENTS_MOST
 from jobfleet.operations.flows.flow import lift, put_all, run_all, written
 from jobfleet.operations.flows.record import addition_name, ids_of, read, seal_addition
 from jobfleet.operations.flows.unblock import tell_ending
-from jobfleet.operations.operation import Verb, batches, value
+from jobfleet.operations.operation import Operation, batches, value
 from jobfleet.store.calls import flow as calls
 from jobfleet.store.calls import inspect
 from jobfleet.store.job_rows import Final, Found, InRun, InWait
 from jobfleet.store.records import BLOCKED
 
 
-def extend_flow(space: Space, adder: str, flow_id: str, wish: Wish) -> Verb[list[str]]:
+def extend_flow(context: FleetContext, adder: str, flow_id: str, wish: Wish) -> Operation[list[str]]:
     """Add jobs to a flow; their ids, in the order in which they were put into the wish.
 
     Args:
@@ -40,7 +40,7 @@ def extend_flow(space: Space, adder: str, flow_id: str, wish: Wish) -> Verb[list
     """
     name = addition_name(adder, wish.name)
     jobs, made = yield from written(
-        space,
+        context,
         wish.flow,
         {"flow": flow_id, "added": [adder, wish.name]},
         first=(adder,) if wish.after_this else (),
@@ -49,26 +49,30 @@ def extend_flow(space: Space, adder: str, flow_id: str, wish: Wish) -> Verb[list
     ids = [job.id for job in jobs]
     order = {node.number: place for place, node in enumerate(wish.flow.order())}
     joins = [ids[order[number]] for number in wish.joins]
-    children = (yield from _children(space, adder, flow_id)) if joins else []
+    children = (yield from _children(context, adder, flow_id)) if joins else []
 
-    def note(stage: int, joined: dict[str, str]) -> Verb[calls.Addition]:
+    def note(stage: int, joined: dict[str, str]) -> Operation[calls.Addition]:
         record = seal_addition(jobs, after_this=wish.after_this, joins=joins, joined=joined)
-        return (yield from _note(space, flow_id, name, stage, len(jobs), record))
+        return (yield from _note(context, flow_id, name, stage, len(jobs), record))
 
     before = yield from note(calls.BEGUN, {})
     if before.stage == calls.DONE:
         known = set(ids_of(before.record))
         return [ids[order[number]] for number in range(len(ids)) if ids[order[number]] in known]
-    yield from put_all(space, made)
+    yield from put_all(context, made)
     yield from note(calls.WHOLE, {})
-    yield from lift(space, made)
-    joined = yield from _join(space, adder, joins, children)
+    yield from lift(context, made)
+    joined = yield from _join(context, adder, joins, children)
     yield from note(calls.DONE, joined)
     return [ids[order[number]] for number in range(len(ids))]
 
 
-def _note(space: Space, flow_id: str, name: str, stage: int, count: int, record: bytes) -> Verb[calls.Addition]:
-    call = calls.extend_flow(space.keys, flow_id, name, stage=stage, count=count, record=record, ttl_ms=PARENTS_KEPT_MS)
+def _note(
+    context: FleetContext, flow_id: str, name: str, stage: int, count: int, record: bytes
+) -> Operation[calls.Addition]:
+    call = calls.extend_flow(
+        context.keys, flow_id, name, stage=stage, count=count, record=record, ttl_ms=PARENTS_KEPT_MS
+    )
     said = value((yield (call,)))
     if said is None:
         raise InvalidJob(
@@ -84,13 +88,13 @@ def _note(space: Space, flow_id: str, name: str, stage: int, count: int, record:
     return said
 
 
-def _children(space: Space, adder: str, flow_id: str) -> Verb[list[str]]:
+def _children(context: FleetContext, adder: str, flow_id: str) -> Operation[list[str]]:
     """Who waits for a job that runs, whoever enqueued it; those that it has added itself are left out.
 
     Raises:
         InvalidJob: One does not wait any more.
     """
-    lane = space.keys.lane_of(adder)
+    lane = context.keys.lane_of(adder)
     ids: list[str] = []
     while True:
         page = value((yield (calls.children(lane, adder, skip=len(ids)),)))
@@ -98,14 +102,14 @@ def _children(space: Space, adder: str, flow_id: str) -> Verb[list[str]]:
         if len(page) < calls.CHUNK:
             break
     try:
-        _, jobs, _ = yield from read(space, flow_id)
+        _, jobs, _ = yield from read(context, flow_id)
     except JobNotFound:
         jobs = []
     own = next((place for place, job in enumerate(jobs) if job.id == adder), -1)
     ids += [job.id for job in jobs if own in job.parents and job.added_by != adder]
     waiting = []
     for job_id in dict.fromkeys(ids):
-        found: Found = value((yield (inspect.status(space.keys.lane_of(job_id), (job_id,)),)))[1][0]
+        found: Found = value((yield (inspect.status(context.keys.lane_of(job_id), (job_id,)),)))[1][0]
         if isinstance(found, InWait) and found.due >= BLOCKED:
             if _added_by(found) != adder:
                 waiting.append(job_id)
@@ -129,7 +133,9 @@ def _late(job_id: str, how: str) -> InvalidJob:
     return InvalidJob(f"{job_id} {how} already; it cannot be made to wait for more.", field="join")
 
 
-def _join(space: Space, adder: str, joins: Sequence[str], children: Sequence[str]) -> Verb[dict[str, str]]:
+def _join(
+    context: FleetContext, adder: str, joins: Sequence[str], children: Sequence[str]
+) -> Operation[dict[str, str]]:
     """Let jobs wait for those added; the policy of each one's edges.
 
     Raises:
@@ -137,7 +143,7 @@ def _join(space: Space, adder: str, joins: Sequence[str], children: Sequence[str
     """
     joined: dict[str, str] = {}
     for child in children:
-        lane = space.keys.lane_of(child)
+        lane = context.keys.lane_of(child)
         parts = list(batches(joins, calls.CHUNK))
         words = yield from run_all(
             [calls.join(lane, child, via=adder, parents=part, most=PARENTS_MOST) for part in parts]
@@ -148,8 +154,8 @@ def _join(space: Space, adder: str, joins: Sequence[str], children: Sequence[str
             raise _late(child, "does not wait")
         joined[child] = words[0]
     watches = [(parent, part) for parent in joins for part in batches(children, calls.CHUNK)]
-    endings = yield from run_all([calls.watch(space.keys.lane_of(parent), parent, part) for parent, part in watches])
+    endings = yield from run_all([calls.watch(context.keys.lane_of(parent), parent, part) for parent, part in watches])
     for (parent, part), ending in zip(watches, endings, strict=True):
         if ending.state != "watched":  # it was quick
-            yield from tell_ending(space.keys, parent, ending, part, ttl_ms=PARENTS_KEPT_MS)
+            yield from tell_ending(context.keys, parent, ending, part, ttl_ms=PARENTS_KEPT_MS)
     return joined

@@ -16,7 +16,7 @@ from jobfleet.codec import amended, encode
 from jobfleet.errors import InvalidJob
 from jobfleet.graph import Flow, refuse_times
 from jobfleet.model import JobResult, new_suffix
-from jobfleet.operations.fleet_context import Space
+from jobfleet.operations.fleet_context import FleetContext
 from jobfleet.operations.flows.dependencies import PARENTS_KEPT_MS, POLICIES, Dependant, refuse_unique
 from jobfleet.operations.flows.record import RECORD, FlowJob, read, row_of
 from jobfleet.operations.flows.unblock import tell, tell_ending
@@ -24,7 +24,7 @@ from jobfleet.operations.jobs.cancel import cancel_many
 from jobfleet.operations.jobs.enqueue import prepare
 from jobfleet.operations.jobs.poll import poll_many
 from jobfleet.operations.jobs.replay import replay
-from jobfleet.operations.operation import Verb, batches, value
+from jobfleet.operations.operation import Operation, batches, value
 from jobfleet.operations.results import moment
 from jobfleet.store.calls import flow as calls
 from jobfleet.store.calls import inspect
@@ -60,7 +60,7 @@ class FlowInfo:
         return next((word for word in order if word in found), "completed")
 
 
-def enqueue(space: Space, flow: Flow) -> Verb[FlowInfo]:
+def enqueue(context: FleetContext, flow: Flow) -> Operation[FlowInfo]:
     """Enqueue a flow.
 
     Raises:
@@ -69,14 +69,19 @@ def enqueue(space: Space, flow: Flow) -> Verb[FlowInfo]:
     """
     if not isinstance(flow, Flow):
         raise InvalidJob(f"flow is {flow!r:.100}; give a Flow.", field="flow")
-    jobs, made = yield from written(space, flow, {"flow": flow.id})
-    at = yield from _write(space, flow.id, flow.name, jobs, made)
+    jobs, made = yield from written(context, flow, {"flow": flow.id})
+    at = yield from _write(context, flow.id, flow.name, jobs, made)
     return FlowInfo(flow.id, flow.name, moment(at), tuple(jobs))
 
 
 def written(
-    space: Space, flow: Flow, header: Mapping[str, object], *, first: Sequence[str] = (), suffix: Suffix | None = None
-) -> Verb[tuple[list[FlowJob], list[Dependant]]]:
+    context: FleetContext,
+    flow: Flow,
+    header: Mapping[str, object],
+    *,
+    first: Sequence[str] = (),
+    suffix: Suffix | None = None,
+) -> Operation[tuple[list[FlowJob], list[Dependant]]]:
     """Write the jobs of a flow down, each after those it waits for.
 
     Args:
@@ -97,10 +102,10 @@ def written(
     for node in order:
         links = flow.links.get(node.number, {})
         job = node.job if suffix is None or node.job.id else replace(node.job, id=suffix(node.number))
-        job = space.through(job)
+        job = context.through(job)
         refuse_unique(job, "jobs of a flow")
         refuse_times(job)
-        sent = yield from prepare(space, job)
+        sent = yield from prepare(context, job)
         parents = tuple(places[number] for number in links)
         before = [
             (jobs[place].id, POLICIES[link.otherwise]) for place, link in zip(parents, links.values(), strict=True)
@@ -117,13 +122,13 @@ def written(
 
 
 def _write(
-    space: Space,
+    context: FleetContext,
     flow_id: str,
     name: str,
     jobs: Sequence[FlowJob],
     made: Sequence[Dependant],
     folded: Sequence[str] = (),
-) -> Verb[int]:
+) -> Operation[int]:
     """Write new jobs of a flow, and begin; answers Redis's time, µs.
 
     Args:
@@ -134,29 +139,29 @@ def _write(
         made: Those that are new.
         folded: The additions whose jobs are among them.
     """
-    yield from _keep(space, flow_id, name, jobs, folded, is_whole=False)
-    yield from put_all(space, made)
-    at = yield from _keep(space, flow_id, name, jobs, folded, is_whole=True)
-    yield from lift(space, made)
+    yield from _keep(context, flow_id, name, jobs, folded, is_whole=False)
+    yield from put_all(context, made)
+    at = yield from _keep(context, flow_id, name, jobs, folded, is_whole=True)
+    yield from lift(context, made)
     return at
 
 
-def lift(space: Space, made: Sequence[Dependant]) -> Verb[None]:
+def lift(context: FleetContext, made: Sequence[Dependant]) -> Operation[None]:
     """Lift the guards of jobs that are all written."""
     guards = [calls.Told(one.entry.id, calls.GUARD, "completed", b"") for one in made]
-    yield from tell(space.keys, guards, ttl_ms=PARENTS_KEPT_MS)
+    yield from tell(context.keys, guards, ttl_ms=PARENTS_KEPT_MS)
 
 
 def _keep(
-    space: Space, flow_id: str, name: str, jobs: Sequence[FlowJob], folded: Sequence[str], *, is_whole: bool
-) -> Verb[int]:
+    context: FleetContext, flow_id: str, name: str, jobs: Sequence[FlowJob], folded: Sequence[str], *, is_whole: bool
+) -> Operation[int]:
     rows = [[*row_of(job), job.added_by] if job.added_by else row_of(job) for job in jobs]
     told = {"name": name, "jobs": rows, "whole": is_whole}
     record = encode({**told, "folded": list(folded)} if folded else told, limits=RECORD, what="flow")
-    return int(value((yield (calls.keep_flow(space.keys, flow_id, record, ttl_ms=PARENTS_KEPT_MS),))))
+    return int(value((yield (calls.keep_flow(context.keys, flow_id, record, ttl_ms=PARENTS_KEPT_MS),))))
 
 
-def put_all(space: Space, made: Sequence[Dependant]) -> Verb[None]:
+def put_all(context: FleetContext, made: Sequence[Dependant]) -> Operation[None]:
     """Put jobs in behind their guards, and name who waits for whom."""
     blocks = [
         calls.block(one.lane, one.entry, part, ttl_ms=PARENTS_KEPT_MS)
@@ -169,13 +174,13 @@ def put_all(space: Space, made: Sequence[Dependant]) -> Verb[None]:
         for edge in one.edges:
             children.setdefault(edge.parent, []).append(one.entry.id)
     watches = [(parent, part) for parent, names in children.items() for part in batches(names, calls.CHUNK)]
-    endings = yield from run_all([calls.watch(space.keys.lane_of(parent), parent, part) for parent, part in watches])
+    endings = yield from run_all([calls.watch(context.keys.lane_of(parent), parent, part) for parent, part in watches])
     for (parent, part), ending in zip(watches, endings, strict=True):
         if ending.state != "watched":  # only when the same flow is enqueued again
-            yield from tell_ending(space.keys, parent, ending, part, ttl_ms=PARENTS_KEPT_MS)
+            yield from tell_ending(context.keys, parent, ending, part, ttl_ms=PARENTS_KEPT_MS)
 
 
-def run_all(every: Sequence[Any]) -> Verb[list[Any]]:
+def run_all(every: Sequence[Any]) -> Operation[list[Any]]:
     """Run many calls, some at once; their values."""
     answers: list[Any] = []
     for part in batches(every, AT_ONCE):
@@ -183,16 +188,16 @@ def run_all(every: Sequence[Any]) -> Verb[list[Any]]:
     return answers
 
 
-def get(space: Space, flow_id: str) -> Verb[FlowInfo]:
+def get(context: FleetContext, flow_id: str) -> Operation[FlowInfo]:
     """A flow at this moment.
 
     Raises:
         JobNotFound: Nothing is known of it.
     """
-    name, jobs, _ = yield from read(space, flow_id)
+    name, jobs, _ = yield from read(context, flow_id)
     known: list[FlowJob] = []
     for part in batches(jobs, 1000):
-        results = yield from _results(space, [job.id for job in part])
+        results = yield from _results(context, [job.id for job in part])
         known += [
             replace(job, id=job.id if result is None else result.id, result=result)
             for job, result in zip(part, results, strict=True)
@@ -200,36 +205,36 @@ def get(space: Space, flow_id: str) -> Verb[FlowInfo]:
     return FlowInfo(flow_id, name, None, tuple(known))
 
 
-def _results(space: Space, ids: Sequence[str]) -> Verb[list[JobResult[Any] | None]]:
+def _results(context: FleetContext, ids: Sequence[str]) -> Operation[list[JobResult[Any] | None]]:
     """What is known of some jobs; of a moved one, of that which took its place."""
-    results: list[JobResult[Any] | None] = yield from poll_many(space, ids)
+    results: list[JobResult[Any] | None] = yield from poll_many(context, ids)
     while moved := {place: row.moved_to for place, row in enumerate(results) if row is not None and row.moved_to}:
-        there = yield from poll_many(space, list(moved.values()))
+        there = yield from poll_many(context, list(moved.values()))
         for place, row in zip(moved, there, strict=True):
             results[place] = row
     return results
 
 
-def listing(space: Space, *, limit: int) -> Verb[list[tuple[str, datetime | None]]]:
+def listing(context: FleetContext, *, limit: int) -> Operation[list[tuple[str, datetime | None]]]:
     """The last flows, the newest first: id, and when it was made."""
-    rows = value((yield (calls.flows(space.keys, limit=limit),)))
+    rows = value((yield (calls.flows(context.keys, limit=limit),)))
     return [(flow_id, moment(at)) for flow_id, at in rows]
 
 
-def cancel(space: Space, flow_id: str, by: str | None) -> Verb[int]:
+def cancel(context: FleetContext, flow_id: str, by: str | None) -> Operation[int]:
     """Cancel whatever of a flow has not ended; how many jobs were, or were asked to stop.
 
     Raises:
         JobNotFound: Nothing is known of it.
     """
-    info = yield from get(space, flow_id)
+    info = yield from get(context, flow_id)
     open_ones = [job.id for job in info.jobs if job.result is not None and not job.result.status.is_final]
     # From the end: who is cancelled first is not told of those before it.
-    count: int = yield from cancel_many(space, reversed(open_ones), by)
+    count: int = yield from cancel_many(context, reversed(open_ones), by)
     return count
 
 
-def retry(space: Space, flow_id: str, by: str | None) -> Verb[int]:
+def retry(context: FleetContext, flow_id: str, by: str | None) -> Operation[int]:
     """Run a flow on from what failed: replay that, and enqueue anew what was cancelled because of it.
 
     A job that was cancelled stays so; another under a new id takes its place in the flow. Answers how many run again.
@@ -237,13 +242,13 @@ def retry(space: Space, flow_id: str, by: str | None) -> Verb[int]:
     Raises:
         JobNotFound: Nothing is known of the flow.
     """
-    info = yield from get(space, flow_id)
-    _, _, additions = yield from read(space, flow_id)
+    info = yield from get(context, flow_id)
+    _, _, additions = yield from read(context, flow_id)
     jobs, made = list(info.jobs), []
     for place, job in enumerate(info.jobs):
         if job.result is None or not (job.result.error or "").startswith(BECAUSE):
             continue
-        entry = yield from _entry_again(space, job)
+        entry = yield from _entry_again(context, job)
         if entry is None:
             continue
         edges = tuple(
@@ -251,19 +256,19 @@ def retry(space: Space, flow_id: str, by: str | None) -> Verb[int]:
             for number, parent in enumerate(job.parents)
         )
         jobs[place] = replace(job, id=entry.id, result=None)
-        made.append(Dependant(space.keys.lane_of(entry.id), entry, edges))
+        made.append(Dependant(context.keys.lane_of(entry.id), entry, edges))
     failed = [job.id for job in info.jobs if job.status == "failed"]
     count = 0
     for job_id in failed:
-        count += bool((yield from replay(space, job_id, by)))
+        count += bool((yield from replay(context, job_id, by)))
     if made:
-        yield from _write(space, flow_id, info.name, jobs, made, additions)
+        yield from _write(context, flow_id, info.name, jobs, made, additions)
     return count + len(made)
 
 
-def _entry_again(space: Space, job: FlowJob) -> Verb[Entry | None]:
+def _entry_again(context: FleetContext, job: FlowJob) -> Operation[Entry | None]:
     """A cancelled job under a new id; None when its call is not known any more."""
-    lane = space.keys.lane_of(job.id)
+    lane = context.keys.lane_of(job.id)
     found = value((yield (inspect.status(lane, (job.id,)),)))[1][0]
     if not isinstance(found, Final) or not found.body:
         return None

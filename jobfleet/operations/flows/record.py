@@ -10,8 +10,8 @@ from typing import Any
 from jobfleet.codec import Limits, decode, encode
 from jobfleet.errors import EncodingError, JobNotFound
 from jobfleet.model import JobResult
-from jobfleet.operations.fleet_context import Space
-from jobfleet.operations.operation import Verb, value
+from jobfleet.operations.fleet_context import FleetContext
+from jobfleet.operations.operation import Operation, value
 from jobfleet.store.calls import flow as calls
 
 RECORD = Limits(max_bytes=16 << 20, max_containers=1 << 17)
@@ -109,13 +109,13 @@ def ids_of_whole(kept: calls.Kept) -> list[str]:
         return []
 
 
-def read(space: Space, flow_id: str) -> Verb[tuple[str, list[FlowJob], list[str]]]:
+def read(context: FleetContext, flow_id: str) -> Operation[tuple[str, list[FlowJob], list[str]]]:
     """A flow's name, its jobs, each after those it waits for, and the names of what was added to it.
 
     Raises:
         JobNotFound: Nothing is known of it.
     """
-    kept: calls.Kept = value((yield (calls.read_flow(space.keys, flow_id),)))
+    kept: calls.Kept = value((yield (calls.read_flow(context.keys, flow_id),)))
     try:
         said = decode(kept.record, limits=RECORD) if kept.record else None
         if said is not None:

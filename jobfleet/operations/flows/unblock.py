@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 
-from jobfleet.operations.operation import Verb, batches, value
+from jobfleet.operations.operation import Operation, batches, value
 from jobfleet.store.calls import control, flow
 from jobfleet.store.keys import Keyspace, Lane
 
@@ -30,7 +30,7 @@ class Heard:
     doomed: dict[Lane, int] = field(default_factory=dict)
 
 
-def tell(keys: Keyspace, told: Iterable[flow.Told], *, ttl_ms: int, heard: Heard | None = None) -> Verb[Heard]:
+def tell(keys: Keyspace, told: Iterable[flow.Told], *, ttl_ms: int, heard: Heard | None = None) -> Operation[Heard]:
     """Tell jobs that wait, each of one ending; cancel those that are not to run after it.
 
     Args:
@@ -59,7 +59,7 @@ def tell(keys: Keyspace, told: Iterable[flow.Told], *, ttl_ms: int, heard: Heard
 
 def tell_ending(
     keys: Keyspace, parent: str, ending: flow.Ending, children: Sequence[str], *, ttl_ms: int
-) -> Verb[Heard]:
+) -> Operation[Heard]:
     """Tell at most 50 jobs how one that they wait for has ended; of a moved one, have them wait for the other."""
     heard, left = Heard(), list(children)
     while left and (to := ending.moved_to):
@@ -77,7 +77,7 @@ def tell_ending(
     return (yield from tell(keys, told, ttl_ms=ttl_ms, heard=heard))
 
 
-def _follow(keys: Keyspace, parent: str, to: str, children: Iterable[str], heard: Heard) -> Verb[set[str]]:
+def _follow(keys: Keyspace, parent: str, to: str, children: Iterable[str], heard: Heard) -> Operation[set[str]]:
     """Have jobs wait for another; those that wait for that one anyway."""
     by_lane: dict[Lane, list[str]] = {}
     for child in children:

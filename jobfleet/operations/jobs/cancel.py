@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections.abc import Iterable
 
 from jobfleet.errors import JobNotFound
-from jobfleet.operations.fleet_context import Space
+from jobfleet.operations.fleet_context import FleetContext
 from jobfleet.operations.jobs import conflicts
 from jobfleet.operations.lanes import lanes
-from jobfleet.operations.operation import Verb, batches, value
+from jobfleet.operations.operation import Operation, batches, value
 from jobfleet.operations.results import has_id
 from jobfleet.store.calls import control, inspect
 from jobfleet.store.keys import Lane
@@ -16,35 +16,35 @@ from jobfleet.store.keys import Lane
 TOMBSTONE_MS = conflicts.TOMBSTONE_MS
 
 
-def cancel(space: Space, job_id: str, by: str | None) -> Verb[bool]:
+def cancel(context: FleetContext, job_id: str, by: str | None) -> Operation[bool]:
     """End a waiting job, or ask a running one to stop.
 
     Raises:
         JobNotFound: It is not known.
     """
-    lane = space.keys.lane_of(job_id)
-    letter = value((yield (control.cancel(space.keys, lane, (job_id,), by=by, ttl_ms=TOMBSTONE_MS),)))
+    lane = context.keys.lane_of(job_id)
+    letter = value((yield (control.cancel(context.keys, lane, (job_id,), by=by, ttl_ms=TOMBSTONE_MS),)))
     if letter == "u":
         raise JobNotFound(job_id)
     return bool(letter != "f")
 
 
-def cancel_many(space: Space, ids: Iterable[str], by: str | None) -> Verb[int]:
+def cancel_many(context: FleetContext, ids: Iterable[str], by: str | None) -> Operation[int]:
     """The same for many, in bounded batches; how many were cancelled or asked to stop."""
     lanes: dict[Lane, list[str]] = {}
     for job_id in ids:
-        lanes.setdefault(space.keys.lane_of(job_id), []).append(job_id)
+        lanes.setdefault(context.keys.lane_of(job_id), []).append(job_id)
     count = 0
     for lane, members in lanes.items():
         for part in batches(members, control.CHUNK):
-            letters = value((yield (control.cancel(space.keys, lane, part, by=by, ttl_ms=TOMBSTONE_MS),)))
+            letters = value((yield (control.cancel(context.keys, lane, part, by=by, ttl_ms=TOMBSTONE_MS),)))
             count += sum(letter in "cr" for letter in letters)
     return count
 
 
-def purge_queue(space: Space, queue: str, by: str | None) -> Verb[int]:
+def purge_queue(context: FleetContext, queue: str, by: str | None) -> Operation[int]:
     """Cancel every waiting job of a queue, in bounded batches; how many there were."""
-    every = yield from lanes(space, queue)
+    every = yield from lanes(context, queue)
     count = 0
     for lane in every:
         for section in inspect.SECTIONS:
@@ -55,5 +55,5 @@ def purge_queue(space: Space, queue: str, by: str | None) -> Verb[int]:
                     break
                 ids = [row.id for row in rows if has_id(row)]
                 skip += len(rows) - len(ids)
-                count += yield from cancel_many(space, ids, by)
+                count += yield from cancel_many(context, ids, by)
     return count

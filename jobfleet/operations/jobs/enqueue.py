@@ -8,52 +8,52 @@ import warnings
 from jobfleet.clock import monotonic, span
 from jobfleet.errors import InvalidJob
 from jobfleet.model import Job, Receipt
-from jobfleet.operations.fleet_context import REMEMBERED, Space
+from jobfleet.operations.fleet_context import REMEMBERED, FleetContext
 from jobfleet.operations.jobs import conflicts
 from jobfleet.operations.jobs.prepare import Resolved, Submission, queue_of, quick, resolve_in, submission_in
 from jobfleet.operations.lanes import open_queue
-from jobfleet.operations.operation import Verb, value
+from jobfleet.operations.operation import Operation, value
 from jobfleet.store.calls.enqueue import enqueue
 from jobfleet.store.records import FleetSeen, Holder
 
 
-def prepare(space: Space, job: Job) -> Verb[Submission]:
+def prepare(context: FleetContext, job: Job) -> Operation[Submission]:
     """Write a job down, after looking up what is not known of its function and queue."""
     if job.cron_expression is not None:
         raise InvalidJob("cron_expression makes a recurring job: enqueue it by itself.", field="cron_expression")
     if job.tz is not None:
         raise InvalidJob("tz is the time zone of cron_expression, which is not given.", field="tz")
-    sent = quick(space, job, monotonic())
+    sent = quick(context, job, monotonic())
     if sent is not None:
         return sent
-    function = resolve_in(space, job)
+    function = resolve_in(context, job)
     if function is None:
-        function = yield from _look_up(space, job)
-    elif not function.is_registered and function.name not in space.unregistered:
-        yield from _check_unregistered(space, function.name)
+        function = yield from _look_up(context, job)
+    elif not function.is_registered and function.name not in context.unregistered:
+        yield from _check_unregistered(context, function.name)
     queue = queue_of(job, function)
-    if not space.has_queue(queue):
-        yield from open_queue(space, queue)
-    return submission_in(space, job, function)
+    if not context.has_queue(queue):
+        yield from open_queue(context, queue)
+    return submission_in(context, job, function)
 
 
-def _published(space: Space) -> Verb[FleetSeen]:
-    looked, seen = space.published
+def _published(context: FleetContext) -> Operation[FleetSeen]:
+    looked, seen = context.published
     if seen is None or monotonic() - looked > REMEMBERED:
-        seen = value((yield (space.looking(),)))
-        space.published = (monotonic(), seen)
+        seen = value((yield (context.looking(),)))
+        context.published = (monotonic(), seen)
     return seen
 
 
-def _check_unregistered(space: Space, name: str) -> Verb[None]:
+def _check_unregistered(context: FleetContext, name: str) -> Operation[None]:
     """Warn, once, when live workers are there and none of them runs a plain function."""
     from jobfleet.operations.workers.info import workers_of
 
-    space.unregistered.add(name)
-    if space.registry.workers:
+    context.unregistered.add(name)
+    if context.registry.workers:
         return
-    seen = yield from _published(space)
-    alive = [worker for worker in workers_of(space, seen) if not worker.is_gone]
+    seen = yield from _published(context)
+    alive = [worker for worker in workers_of(context, seen) if not worker.is_gone]
     module = name.rpartition(".")[0]
     if alive and name not in seen.functions and not any(module in worker.undecorated for worker in alive):
         warnings.warn(
@@ -65,9 +65,9 @@ def _check_unregistered(space: Space, name: str) -> Verb[None]:
         )
 
 
-def _look_up(space: Space, job: Job) -> Verb[Resolved]:
-    seen = yield from _published(space)
-    function = resolve_in(space, job)
+def _look_up(context: FleetContext, job: Job) -> Operation[Resolved]:
+    seen = yield from _published(context)
+    function = resolve_in(context, job)
     if function is not None:
         return function
     name = str(job.function)
@@ -75,7 +75,7 @@ def _look_up(space: Space, job: Job) -> Verb[Resolved]:
     hint = f"; did you mean {close[0]!r}?" if close else "."
     warnings.warn(
         f"No worker has published {name!r}{hint} The job is parked; unless one does within "
-        f"{span(space.config.unknown_grace)}, it goes to the dead letters.",
+        f"{span(context.config.unknown_grace)}, it goes to the dead letters.",
         UserWarning,
         stacklevel=2,
     )
@@ -87,13 +87,13 @@ def receipt(sent: Submission, *, created: bool) -> Receipt:
     return Receipt(sent.entry.id, created, sent.status)
 
 
-def submit(space: Space, job: Job) -> Verb[Receipt]:
+def submit(context: FleetContext, job: Job) -> Operation[Receipt]:
     """Enqueue one job.
 
     Raises:
         DuplicateJob: Another job holds its unique key, and it asked to be told so.
     """
-    sent = yield from prepare(space, job)
+    sent = yield from prepare(context, job)
     answer = value((yield (enqueue(sent.lane, (sent.entry,)),)))[0]
     if isinstance(answer, Holder):
         return (yield from conflicts.settle_one(sent, answer))

@@ -11,9 +11,9 @@ from typing import Any, NamedTuple
 from jobfleet.errors import ConfigError, JobNotFound
 from jobfleet.model import JobResult, JobStatus, split_id
 from jobfleet.model.asking import check_text, read_status
-from jobfleet.operations.fleet_context import Space
+from jobfleet.operations.fleet_context import FleetContext
 from jobfleet.operations.jobs.poll import poll_many
-from jobfleet.operations.operation import Verb, value
+from jobfleet.operations.operation import Operation, value
 from jobfleet.operations.results import result_of
 from jobfleet.store.calls.index import CHUNK, Mark, indexed, names
 from jobfleet.store.calls.inspect import status
@@ -113,7 +113,7 @@ class Stream:
             self.below = fresh[-1]
 
 
-def smallest(lanes: Sequence[Lane], indexes: Sequence[str]) -> Verb[str]:
+def smallest(lanes: Sequence[Lane], indexes: Sequence[str]) -> Operation[str]:
     """Of several indexes the one that names the fewest jobs."""
     if len(indexes) == 1 or not lanes:
         return indexes[0]
@@ -123,7 +123,7 @@ def smallest(lanes: Sequence[Lane], indexes: Sequence[str]) -> Verb[str]:
     return min(indexes, key=lambda name: sizes[name])
 
 
-def find(space: Space, lanes: Sequence[Lane], chosen: Filter, *, limit: int, cursor: str) -> Verb[Rows]:
+def find(context: FleetContext, lanes: Sequence[Lane], chosen: Filter, *, limit: int, cursor: str) -> Operation[Rows]:
     """A page of the jobs that are meant, of all lanes together, newest first.
 
     Raises:
@@ -139,7 +139,7 @@ def find(space: Space, lanes: Sequence[Lane], chosen: Filter, *, limit: int, cur
         if not marks:
             return rows, ""
         below = marks[-1]
-        found = yield from poll_many(space, [mark.id for mark in marks])
+        found = yield from poll_many(context, [mark.id for mark in marks])
         rows += [row for row in found if row is not None and chosen.fits(row)]
     yield from _fill(streams)
     is_more = below is not None and any(stream.ready for stream in streams)
@@ -158,7 +158,7 @@ def _place(cursor: str) -> Mark | None:
     raise ConfigError(f"cursor is {cursor!r}; give the one that the page before answered.")
 
 
-def _fill(streams: Iterable[Stream]) -> Verb[None]:
+def _fill(streams: Iterable[Stream]) -> Operation[None]:
     """Read on where it is not known what comes next."""
     while dry := [stream for stream in streams if stream.is_dry]:
         answers = yield [stream.call for stream in dry]
@@ -189,7 +189,7 @@ class Seen(NamedTuple):
     found: Found
 
 
-def read(space: Space, stream: Stream) -> Verb[list[Seen] | None]:
+def read(context: FleetContext, stream: Stream) -> Operation[list[Seen] | None]:
     """The next jobs of one lane's index, those gone left out; None when it is through."""
     yield from _fill((stream,))
     if not stream.ready:
@@ -198,21 +198,21 @@ def read(space: Space, stream: Stream) -> Verb[list[Seen] | None]:
     stream.ready.clear()
     now, found = value((yield (status(stream.lane, ids),)))
     return [
-        Seen(result_of(job_id, one, now, limits=space.limits), one)
+        Seen(result_of(job_id, one, now, limits=context.limits), one)
         for job_id, one in zip(ids, found, strict=True)
         if not isinstance(one, Unknown)
     ]
 
 
 def go_through(
-    space: Space, stream: Stream, is_meant: Callable[[Seen], bool], act: Callable[[list[str]], Verb[int]]
-) -> Verb[int]:
+    context: FleetContext, stream: Stream, is_meant: Callable[[Seen], bool], act: Callable[[list[str]], Operation[int]]
+) -> Operation[int]:
     """Do something to the jobs of one lane's index that are meant, at most 50 at once; how many it was done to.
 
     An index keeps its order whatever becomes of its jobs, so each is met once.
     """
     count = 0
-    while (rows := (yield from read(space, stream))) is not None:
+    while (rows := (yield from read(context, stream))) is not None:
         meant = [row.job.id for row in rows if is_meant(row)]
         if meant:
             count += yield from act(meant)

@@ -12,11 +12,11 @@ from jobfleet.codec import open_envelope, zones_lost
 from jobfleet.errors import ConfigError, EncodingError, JobNotFound
 from jobfleet.model import JobResult, JobStatus
 from jobfleet.model.asking import check_number
-from jobfleet.operations.fleet_context import Space
+from jobfleet.operations.fleet_context import FleetContext
 from jobfleet.operations.jobs.filters import Filter, find
 from jobfleet.operations.jobs.poll import poll_many
 from jobfleet.operations.lanes import lanes
-from jobfleet.operations.operation import Verb, batches, value
+from jobfleet.operations.operation import Operation, batches, value
 from jobfleet.operations.results import LETTERS, has_id, letter_result, running_result, waiting_result
 from jobfleet.retry import Tries
 from jobfleet.store.calls import inspect
@@ -62,17 +62,17 @@ class Page:
     cursor: str = ""
 
 
-def dead(space: Space, queue: str | None = None, *, limit: int = 50) -> Verb[list[JobResult[Any]]]:
+def dead(context: FleetContext, queue: str | None = None, *, limit: int = 50) -> Operation[list[JobResult[Any]]]:
     """The newest dead letters of a queue, or of all."""
     check_number(limit, least=0)
-    every = yield from lanes(space, queue)
+    every = yield from lanes(context, queue)
     found: list[JobResult[Any]] = []
     for lane in every:
         before, left = "+", limit
         while left > 0:
             size = min(left, inspect.CHUNK)
             letters = value((yield (inspect.dead(lane, before=before, limit=size),)))
-            found.extend(letter_result(letter, limits=space.limits) for letter in letters if has_id(letter))
+            found.extend(letter_result(letter, limits=context.limits) for letter in letters if has_id(letter))
             if len(letters) < size:
                 break
             before, left = f"({letters[-1].entry}", left - size
@@ -80,26 +80,26 @@ def dead(space: Space, queue: str | None = None, *, limit: int = 50) -> Verb[lis
     return found[:limit]
 
 
-def letter(space: Space, job_id: str) -> Verb[Letter]:
+def letter(context: FleetContext, job_id: str) -> Operation[Letter]:
     """One dead letter, opened.
 
     Raises:
         JobNotFound: There is none of that job.
     """
-    lane = space.keys.lane_of(job_id)
+    lane = context.keys.lane_of(job_id)
     found = value((yield (inspect.letter(lane, job_id),)))
     if found is None:
         raise JobNotFound(job_id, f"No dead letter {job_id!r}.")
     try:
-        opened = open_envelope(found.envelope, limits=space.limits)
+        opened = open_envelope(found.envelope, limits=context.limits)
         args, kwargs, lost = tuple(opened.args), opened.kwargs, zones_lost(found.envelope)
     except EncodingError:
         args, kwargs, lost = None, None, ()
     history = Tries.parse(found.tries).history
-    return Letter(letter_result(found, limits=space.limits), found.reason, history, args, kwargs, lost)
+    return Letter(letter_result(found, limits=context.limits), found.reason, history, args, kwargs, lost)
 
 
-def jobs(space: Space, chosen: Filter, *, limit: int = 50, cursor: str = "") -> Verb[Page]:
+def jobs(context: FleetContext, chosen: Filter, *, limit: int = 50, cursor: str = "") -> Operation[Page]:
     """A page of jobs: of a tag, a user or a session the newest first.
 
     Else running ones come first, then waiting ones by urgency, then finished ones, newest first.
@@ -115,9 +115,9 @@ def jobs(space: Space, chosen: Filter, *, limit: int = 50, cursor: str = "") -> 
         InvalidJob: The limit is no whole number from 1.
     """
     check_number(limit)
-    every = yield from lanes(space, chosen.queue)
+    every = yield from lanes(context, chosen.queue)
     if chosen.indexes:
-        return Page(*(yield from find(space, every, chosen, limit=limit, cursor=cursor)))
+        return Page(*(yield from find(context, every, chosen, limit=limit, cursor=cursor)))
     status = chosen.status
     sections = [(lane, section) for section in _sections(status) for lane in every]
     first, inner = _place(cursor, sections)
@@ -126,7 +126,7 @@ def jobs(space: Space, chosen: Filter, *, limit: int = 50, cursor: str = "") -> 
         lane, section = sections[number]
         while len(rows) < limit:
             found, inner = yield from _section(
-                space, lane, section, status, min(limit - len(rows), inspect.CHUNK), inner
+                context, lane, section, status, min(limit - len(rows), inspect.CHUNK), inner
             )
             rows.extend(row for row in found if chosen.fits(row))
             if not inner:
@@ -171,11 +171,11 @@ def _sections(status: JobStatus | None) -> list[str]:
 
 
 def _section(
-    space: Space, lane: Lane, section: str, status: JobStatus | None, limit: int, inner: str
-) -> Verb[tuple[list[JobResult[Any]], str]]:
+    context: FleetContext, lane: Lane, section: str, status: JobStatus | None, limit: int, inner: str
+) -> Operation[tuple[list[JobResult[Any]], str]]:
     """Some rows of one place, and where to go on; empty when it is through."""
     if section == "finished":
-        return (yield from _finished(space, lane, status, limit, inner))
+        return (yield from _finished(context, lane, status, limit, inner))
     skip = int(inner or 0)
     if section == "running":
         now, rows = value((yield (inspect.running(lane, skip=skip, limit=limit),)))
@@ -203,8 +203,8 @@ def _section(
 
 
 def _finished(
-    space: Space, lane: Lane, status: JobStatus | None, limit: int, inner: str
-) -> Verb[tuple[list[JobResult[Any]], str]]:
+    context: FleetContext, lane: Lane, status: JobStatus | None, limit: int, inner: str
+) -> Operation[tuple[list[JobResult[Any]], str]]:
     """Finished jobs. Several may end in one entry, so where to go on is an entry, and how many of it were seen."""
     wanted: list[str] = []
     before, _, seen = inner.partition("+")
@@ -225,6 +225,6 @@ def _finished(
         before = f"({entry}"
     found: list[JobResult[Any]] = []
     for part in batches(dict.fromkeys(wanted), inspect.CHUNK):
-        answers = yield from poll_many(space, part)
+        answers = yield from poll_many(context, part)
         found += [row for row in answers if row is not None and row.status.is_final]
     return found, inner

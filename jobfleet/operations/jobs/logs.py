@@ -10,8 +10,8 @@ from typing import Any
 
 from jobfleet.errors import JobNotFound
 from jobfleet.model.logline import LogLine
-from jobfleet.operations.fleet_context import Space
-from jobfleet.operations.operation import Verb, value
+from jobfleet.operations.fleet_context import FleetContext
+from jobfleet.operations.operation import Operation, value
 from jobfleet.operations.results import result_of
 from jobfleet.store.calls import inspect
 from jobfleet.store.calls.log import PAGE, lines
@@ -57,13 +57,13 @@ def _moment(us: int) -> datetime:
     return datetime.fromtimestamp(us / 1_000_000, UTC)
 
 
-def read(space: Space, reading: Reading) -> Verb[list[LogLine]]:
+def read(context: FleetContext, reading: Reading) -> Operation[list[LogLine]]:
     """The next page of a job's log, and whether the job has ended.
 
     Raises:
         JobNotFound: Neither the job nor a log of it is known.
     """
-    lane = space.keys.lane_of(reading.job_id)
+    lane = context.keys.lane_of(reading.job_id)
     tail = EVERYTHING if reading.tail is None or reading.after[0] else reading.tail
     # In this order: what a job logs is written before its end is.
     calls: list[Any] = [
@@ -74,7 +74,7 @@ def read(space: Space, reading: Reading) -> Verb[list[LogLine]]:
     (now, found), page = value(answers[:1]), value(answers[1:])
     told = reading.take(page)
     try:
-        reading.is_over = result_of(reading.job_id, found[0], now, limits=space.limits).status.is_final
+        reading.is_over = result_of(reading.job_id, found[0], now, limits=context.limits).status.is_final
     except JobNotFound:
         if not reading.after[0]:
             raise

@@ -15,13 +15,13 @@ from jobfleet.model import (
     split_id,
     suffix_time_us,
 )
-from jobfleet.operations.fleet_context import Space
+from jobfleet.operations.fleet_context import FleetContext
 from jobfleet.operations.jobs.cancel import TOMBSTONE_MS
 from jobfleet.operations.jobs.filters import Stream, smallest
 from jobfleet.operations.jobs.reschedule import HOLD_US, REFUSED, _indexed, _is_free, _walk
 from jobfleet.operations.jobs.selection import Selection
 from jobfleet.operations.lanes import lanes, open_queue
-from jobfleet.operations.operation import Verb, value
+from jobfleet.operations.operation import Operation, value
 from jobfleet.operations.results import result_of
 from jobfleet.store.call import Call
 from jobfleet.store.calls import control, inspect
@@ -33,7 +33,7 @@ from jobfleet.store.job_rows import InWait, Unknown
 from jobfleet.store.records import Entry
 
 
-def move(space: Space, job_id: str, queue: str, by: str | None) -> Verb[str]:
+def move(context: FleetContext, job_id: str, queue: str, by: str | None) -> Operation[str]:
     """Let a waiting job wait in another queue, as a new job with an id derived from its own; answer that.
 
     It is written there before it is closed here, so nothing is lost in between. If that is all that happened,
@@ -46,40 +46,40 @@ def move(space: Space, job_id: str, queue: str, by: str | None) -> Verb[str]:
         EncodingError: Its envelope cannot be read.
     """
     check_queue(queue)
-    lane = space.keys.lane_of(job_id)
+    lane = context.keys.lane_of(job_id)
     if lane.queue == queue:
         raise InvalidJob(f"{job_id} is in {queue!r} already.", field="queue")
     seen = value((yield (inspect.explain(lane, job_id),)))
-    result = result_of(job_id, seen.found, seen.now, limits=space.limits)
+    result = result_of(job_id, seen.found, seen.now, limits=context.limits)
     if result.moved_to is not None and split_id(result.moved_to).queue == queue:
         return result.moved_to
     if not isinstance(seen.found, InWait) or result.status is JobStatus.BLOCKED:
         raise InvalidJob(REFUSED.format(job_id, result.status))
-    entry = yield from _entry(space, job_id, queue, seen)
+    entry = yield from _entry(context, job_id, queue, seen)
     is_held = seen.found.due < seen.now + HOLD_US  # one that is withheld does not start anyway
     if is_held:
         hold = control.reschedule(lane, (job_id,), by=by, when=f"+{HOLD_US}")
         if value((yield (hold,))) != "s":
             raise InvalidJob(f"{job_id} was started, or ended, in this very moment; it was not moved.")
     try:
-        yield from _put_there(space, job_id, entry)
+        yield from _put_there(context, job_id, entry)
     except JobfleetError:
         if is_held:
             yield (control.reschedule(lane, (job_id,), by=by, when=str(seen.found.due)),)
         raise
-    letter = value((yield (_closing(space, job_id, by, entry.id),)))
+    letter = value((yield (_closing(context, job_id, by, entry.id),)))
     if letter == "f":
-        yield from _check_it_was_moved(space, job_id, by, entry.id)
+        yield from _check_it_was_moved(context, job_id, by, entry.id)
     return entry.id
 
 
-def _put_there(space: Space, job_id: str, entry: Entry) -> Verb[None]:
+def _put_there(context: FleetContext, job_id: str, entry: Entry) -> Operation[None]:
     """Enqueue the new job, and see that it is there: only then may the old one be closed.
 
     Raises:
         DuplicateJob: It was not taken, since another job holds its unique key.
     """
-    lane = space.keys.lane_of(entry.id)
+    lane = context.keys.lane_of(entry.id)
     if value((yield (enqueue(lane, (entry,)),)))[0] is True:
         return
     _, found = value((yield (inspect.status(lane, (entry.id,)),)))
@@ -87,25 +87,25 @@ def _put_there(space: Space, job_id: str, entry: Entry) -> Verb[None]:
         raise DuplicateJob("", f"{job_id} was not moved: a job of {lane.queue!r} holds its unique key.")
 
 
-def _closing(space: Space, job_id: str, by: str | None, moved_to: str = "") -> Call[str]:
-    lane = space.keys.lane_of(job_id)
-    return control.cancel(space.keys, lane, (job_id,), by=by, ttl_ms=TOMBSTONE_MS, moved_to=moved_to)
+def _closing(context: FleetContext, job_id: str, by: str | None, moved_to: str = "") -> Call[str]:
+    lane = context.keys.lane_of(job_id)
+    return control.cancel(context.keys, lane, (job_id,), by=by, ttl_ms=TOMBSTONE_MS, moved_to=moved_to)
 
 
-def _check_it_was_moved(space: Space, job_id: str, by: str | None, moved_to: str) -> Verb[None]:
+def _check_it_was_moved(context: FleetContext, job_id: str, by: str | None, moved_to: str) -> Operation[None]:
     """Take the new job back if the old one was ended by somebody else in that very moment.
 
     Raises:
         InvalidJob: It was.
     """
-    seen = value((yield (inspect.explain(space.keys.lane_of(job_id), job_id),)))
-    result = result_of(job_id, seen.found, seen.now, limits=space.limits)
+    seen = value((yield (inspect.explain(context.keys.lane_of(job_id), job_id),)))
+    result = result_of(job_id, seen.found, seen.now, limits=context.limits)
     if result.moved_to != moved_to:
-        value((yield (_closing(space, moved_to, by),)))
+        value((yield (_closing(context, moved_to, by),)))
         raise InvalidJob(REFUSED.format(job_id, result.status))
 
 
-def move_many(space: Space, chosen: Selection, queue: str, by: str | None, *, dry_run: bool) -> Verb[int]:
+def move_many(context: FleetContext, chosen: Selection, queue: str, by: str | None, *, dry_run: bool) -> Operation[int]:
     """The same for all waiting jobs that a selection means, wherever they are but in that queue; how many there were.
 
     Raises:
@@ -113,11 +113,11 @@ def move_many(space: Space, chosen: Selection, queue: str, by: str | None, *, dr
     """
     check_queue(queue)
 
-    def act(ids: list[str]) -> Verb[tuple[int, set[str]]]:
+    def act(ids: list[str]) -> Operation[tuple[int, set[str]]]:
         count, stay = 0, set()
         for job_id in ids:
             try:
-                yield from move(space, job_id, queue, by)
+                yield from move(context, job_id, queue, by)
                 count += 1
             except (DuplicateJob, EncodingError):
                 stay.add(job_id)
@@ -131,30 +131,30 @@ def move_many(space: Space, chosen: Selection, queue: str, by: str | None, *, dr
     def is_meant(job: JobResult[Any]) -> bool:
         return _is_free(job) and chosen.has(job)
 
-    every = [lane for lane in (yield from lanes(space, chosen.queue)) if lane.queue != queue]
+    every = [lane for lane in (yield from lanes(context, chosen.queue)) if lane.queue != queue]
     name = (yield from smallest(every, chosen.indexes)) if chosen.indexes else ""
     count = 0
     for lane in every:
         if name:
-            count += yield from _indexed(space, Stream(lane, name), is_meant, None if dry_run else act)
+            count += yield from _indexed(context, Stream(lane, name), is_meant, None if dry_run else act)
             continue
         for section in inspect.SECTIONS:
             count += yield from _walk(lane, section, is_meant, None if dry_run else act)
     return count
 
 
-def _entry(space: Space, job_id: str, queue: str, seen: Explained) -> Verb[Entry]:
+def _entry(context: FleetContext, job_id: str, queue: str, seen: Explained) -> Operation[Entry]:
     """What is written into the other queue: the same call, due time and priority, with budgets anew."""
     found = seen.found
     assert isinstance(found, InWait)  # noqa: S101 - the caller has looked
-    if not space.has_queue(queue):
-        yield from open_queue(space, queue)
+    if not context.has_queue(queue):
+        yield from open_queue(context, queue)
     header = read_header(found.envelope)
     made = header.get("enqueued_at") or suffix_time_us(split_id(job_id).suffix) or 0
     suffix = derived_suffix(job_id, f"{queue} {made}")  # another one for another life of a caller's own id
     named = dict(line.split(" ", 1) for line in seen.meta.split("\n") if line)
     key = named.get("g") or named.get("u") or suffix  # what its place hangs on
-    target = space.keys.lane(queue, zlib.crc32(key.encode()) % space.queues[queue][1])
+    target = context.keys.lane(queue, zlib.crc32(key.encode()) % context.queues[queue][1])
     envelope = amended(found.envelope, {"moved_from": job_id, "enqueued_at": made})
     lines = seen.meta.split("\n") if seen.meta else []
     kept = [line for line in lines if not (found.tries and line.startswith("x "))]  # started before: it may not expire

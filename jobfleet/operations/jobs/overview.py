@@ -6,9 +6,9 @@ from typing import Any
 
 from jobfleet.model import JobResult
 from jobfleet.model.asking import check_number
-from jobfleet.operations.fleet_context import Space
+from jobfleet.operations.fleet_context import FleetContext
 from jobfleet.operations.lanes import lanes
-from jobfleet.operations.operation import Verb, batches, value
+from jobfleet.operations.operation import Operation, batches, value
 from jobfleet.operations.results import has_id, result_of, waiting_result
 from jobfleet.store.calls import ended, inspect
 from jobfleet.store.keys import BANDS, Lane
@@ -17,10 +17,10 @@ BATCHES = 10
 """Finishing batches read in one call; each holds up to 50 jobs."""
 
 
-def pending(space: Space, queue: str | None = None, *, limit: int = 100) -> Verb[list[JobResult[Any]]]:
+def pending(context: FleetContext, queue: str | None = None, *, limit: int = 100) -> Operation[list[JobResult[Any]]]:
     """Jobs that wait: the most urgent first, then by due time; those that wait for others last of their priority."""
     check_number(limit, least=0)
-    every = yield from lanes(space, queue)
+    every = yield from lanes(context, queue)
     found: list[JobResult[Any]] = []
     for band in range(BANDS):
         rows: list[JobResult[Any]] = []
@@ -34,7 +34,7 @@ def pending(space: Space, queue: str | None = None, *, limit: int = 100) -> Verb
     return found[:limit]
 
 
-def _waiting(lane: Lane, section: int, limit: int) -> Verb[list[JobResult[Any]]]:
+def _waiting(lane: Lane, section: int, limit: int) -> Operation[list[JobResult[Any]]]:
     """The first jobs of a section, a page at a time."""
     rows: list[JobResult[Any]] = []
     skip = 0
@@ -48,10 +48,10 @@ def _waiting(lane: Lane, section: int, limit: int) -> Verb[list[JobResult[Any]]]
     return rows
 
 
-def endings(space: Space, *, limit: int) -> Verb[list[JobResult[Any]]]:
+def endings(context: FleetContext, *, limit: int) -> Operation[list[JobResult[Any]]]:
     """How the last jobs ended, without the values they returned; the newest first."""
     check_number(limit, least=0)
-    every = yield from lanes(space)
+    every = yield from lanes(context)
     found: list[JobResult[Any]] = []
     for lane in every:
         wanted = yield from _last(lane, limit)
@@ -59,12 +59,12 @@ def endings(space: Space, *, limit: int) -> Verb[list[JobResult[Any]]]:
             finals = value((yield (ended.outcomes(lane, part),)))
             for job_id, final in zip(part, finals, strict=True):
                 if final is not None:
-                    found.append(result_of(job_id, final, 0, limits=space.limits))
+                    found.append(result_of(job_id, final, 0, limits=context.limits))
     found.sort(key=lambda row: row.completed_at.timestamp() if row.completed_at else 0.0, reverse=True)
     return found[:limit]
 
 
-def _last(lane: Lane, limit: int) -> Verb[list[str]]:
+def _last(lane: Lane, limit: int) -> Operation[list[str]]:
     """The ids that ended last in a lane, each once."""
     wanted: dict[str, None] = {}
     before = "+"
@@ -77,15 +77,15 @@ def _last(lane: Lane, limit: int) -> Verb[list[str]]:
     return list(wanted)[:limit]
 
 
-def clean(space: Space, older_than: float, queue: str | None = None) -> Verb[int]:
+def clean(context: FleetContext, older_than: float, queue: str | None = None) -> Operation[int]:
     """Let go what is kept of jobs that ended so many seconds ago, in bounded batches; of how many it was.
 
     An id is remembered for as long as its enqueue may be repeated, whatever is asked for.
     """
     gone = 0
-    for lane in (yield from lanes(space, queue)):
+    for lane in (yield from lanes(context, queue)):
         now = value((yield (inspect.counts(lane),))).now
-        before = now - round(max(older_than, *space.windows) * 1e6)
+        before = now - round(max(older_than, *context.windows) * 1e6)
         start = f"({before // 1000 + 1}-0"
         while rows := value((yield (inspect.finished(lane, before=start, limit=BATCHES),))):
             for part in batches(dict.fromkeys(lane.id_prefix + row.suffix for row in rows), ended.CHUNK):

@@ -16,7 +16,7 @@ from jobfleet.functions.manifest import read_function, read_parameters
 from jobfleet.functions.naming import stable_name
 from jobfleet.functions.registry import JobFunction, Registry
 from jobfleet.model import Job, JobStatus, Priority, seconds
-from jobfleet.operations.fleet_context import REMEMBERED, Space
+from jobfleet.operations.fleet_context import REMEMBERED, FleetContext
 from jobfleet.operations.jobs.uniqueness import Uniqueness, uniqueness
 from jobfleet.store.calls.index import marked, names
 from jobfleet.store.keys import Lane
@@ -225,12 +225,12 @@ def _meta(job: Job, options: Mapping[str, Any], dedupe_window: float, own_id_win
     return "\n".join(lines)
 
 
-def resolve_in(space: Space, job: Job) -> Resolved | None:
+def resolve_in(context: FleetContext, job: Job) -> Resolved | None:
     """Find a job's function in this process, else in what workers have published."""
-    known = resolve(job, space.registry)
+    known = resolve(job, context.registry)
     if known is not None:
         return known
-    seen = space.published[1]
+    seen = context.published[1]
     record = seen.functions.get(str(job.function)) if seen is not None else None
     return None if record is None else Resolved(str(job.function), read_function(record), read_parameters(record))
 
@@ -241,22 +241,22 @@ def queue_of(job: Job, function: Resolved) -> str:
     return str(queue)
 
 
-def quick(space: Space, job: Job, now: float) -> Submission | None:
+def quick(context: FleetContext, job: Job, now: float) -> Submission | None:
     """Write a job down if everything about it is known and fresh at `now`; else None."""
-    function = resolve(job, space.registry)
+    function = resolve(job, context.registry)
     if function is None or not (job.is_plain or job.cron_expression is job.tz is job.depends_on is None):
         return None
-    if not function.is_registered and function.name not in space.unregistered:
+    if not function.is_registered and function.name not in context.unregistered:
         return None
-    known = space.queues.get(job.queue or function.options.get("queue") or "default")
-    return submission_in(space, job, function) if known is not None and now - known[0] < REMEMBERED else None
+    known = context.queues.get(job.queue or function.options.get("queue") or "default")
+    return submission_in(context, job, function) if known is not None and now - known[0] < REMEMBERED else None
 
 
-def submission_in(space: Space, job: Job, function: Resolved) -> Submission:
-    """Write a job down for the fleet of `space`, whose queue is known."""
+def submission_in(context: FleetContext, job: Job, function: Resolved) -> Submission:
+    """Write a job down for the fleet of `context`, whose queue is known."""
 
     def lane_for(queue: str, job: Job, key: str | None = None, group: str | None = None) -> Lane:
-        _, home, lanes = space.queues[queue]
-        return space.keys.lane(queue, lane_index(job, home, lanes, key, group))
+        _, home, lanes = context.queues[queue]
+        return context.keys.lane(queue, lane_index(job, home, lanes, key, group))
 
-    return submission(job, function, lane_for, limits=space.limits, windows=space.windows)
+    return submission(job, function, lane_for, limits=context.limits, windows=context.windows)

@@ -8,8 +8,8 @@ from typing import Any, NamedTuple
 from jobfleet.codec import open_envelope, recalled, zones_lost
 from jobfleet.errors import DuplicateJob, EncodingError, JobNotFound
 from jobfleet.model import Job
-from jobfleet.operations.fleet_context import Space
-from jobfleet.operations.operation import Verb, value
+from jobfleet.operations.fleet_context import FleetContext
+from jobfleet.operations.operation import Operation, value
 from jobfleet.store.call import Call
 from jobfleet.store.calls import control, inspect
 from jobfleet.store.calls.steps import forget
@@ -17,9 +17,9 @@ from jobfleet.store.job_rows import DeadLetter
 from jobfleet.store.records import AS_IT_IS, Edit
 
 
-def purge(space: Space, job_id: str) -> Verb[bool]:
+def purge(context: FleetContext, job_id: str) -> Operation[bool]:
     """Let a dead letter go for good; False when there was none."""
-    lane = space.keys.lane_of(job_id)
+    lane = context.keys.lane_of(job_id)
     return bool(value((yield (control.purge(lane, (job_id,)),))))
 
 
@@ -52,8 +52,8 @@ def arguments_of(args: Sequence[object] | None, kwargs: Mapping[str, object] | N
 
 
 def replay(
-    space: Space, job_id: str, by: str | None, *, wanted: Arguments | None = None, fresh: bool = False
-) -> Verb[bool]:
+    context: FleetContext, job_id: str, by: str | None, *, wanted: Arguments | None = None, fresh: bool = False
+) -> Operation[bool]:
     """Put a dead job back; False when it is open, or was completed since. A `fresh` one does all its steps again.
 
     Raises:
@@ -61,10 +61,10 @@ def replay(
         DuplicateJob: Its unique key is held by another job.
         EncodingError: An argument cannot travel, or its envelope cannot be read.
     """
-    lane, word, edit = space.keys.lane_of(job_id), "", NO_LETTER
+    lane, word, edit = context.keys.lane_of(job_id), "", NO_LETTER
     while word in ("", "changed"):
         before = edit
-        edit = AS_IT_IS if wanted is None else (yield from _edit(space, job_id, wanted))
+        edit = AS_IT_IS if wanted is None else (yield from _edit(context, job_id, wanted))
         if NO_LETTER not in (before, edit) and word and not edit.envelope:
             return False  # it has those arguments by now: this very edit was done, its reply lost, and it died again
         calls: list[Call[Any]] = [control.replay(lane, (job_id,), by=by, edits={job_id: edit})]
@@ -80,18 +80,18 @@ def replay(
     return bool(word == "replayed")
 
 
-def _edit(space: Space, job_id: str, wanted: Arguments) -> Verb[Edit]:
+def _edit(context: FleetContext, job_id: str, wanted: Arguments) -> Operation[Edit]:
     """The letter that is there, with the arguments wanted: the same call with the same letter is no edit."""
-    letter: DeadLetter | None = value((yield (inspect.letter(space.keys.lane_of(job_id), job_id),)))
+    letter: DeadLetter | None = value((yield (inspect.letter(context.keys.lane_of(job_id), job_id),)))
     if letter is None:
         return NO_LETTER
     args, kwargs = wanted
     if args is None or kwargs is None:
-        opened = open_envelope(letter.envelope, limits=space.limits)
+        opened = open_envelope(letter.envelope, limits=context.limits)
         _check_is_kept(letter)
         args = opened.args if args is None else args
         kwargs = opened.kwargs if kwargs is None else kwargs
-    envelope = recalled(letter.envelope, args, kwargs, limits=space.limits)
+    envelope = recalled(letter.envelope, args, kwargs, limits=context.limits)
     return Edit(letter.entry, b"" if envelope == letter.envelope else envelope)
 
 

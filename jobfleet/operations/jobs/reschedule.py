@@ -16,11 +16,11 @@ from jobfleet.model import (
     seconds,
 )
 from jobfleet.model.options import LATEST, Seconds
-from jobfleet.operations.fleet_context import Space
+from jobfleet.operations.fleet_context import FleetContext
 from jobfleet.operations.jobs.filters import Seen, Stream, go_through, smallest
 from jobfleet.operations.jobs.selection import Selection
 from jobfleet.operations.lanes import lanes
-from jobfleet.operations.operation import Verb, value
+from jobfleet.operations.operation import Operation, value
 from jobfleet.operations.results import has_id, waiting_result
 from jobfleet.store.calls import control, inspect
 from jobfleet.store.job_rows import InWait
@@ -29,7 +29,7 @@ from jobfleet.store.keys import BANDS, Lane
 HOLD_US = 60 * SECOND_US
 """For how long a job that is being moved is kept from starting where it was."""
 REFUSED = "{} is {}; only a scheduled, queued or retrying job can be moved."
-Act = Callable[[list[str]], Verb[tuple[int, set[str]]]]
+Act = Callable[[list[str]], Operation[tuple[int, set[str]]]]
 """Does something to jobs; answers to how many, and which of them stand where they stood."""
 Meant = Callable[[JobResult[Any]], bool]
 
@@ -89,14 +89,14 @@ def _due_us(at: datetime) -> int:
     return round(moment.timestamp() * SECOND_US)
 
 
-def reschedule(space: Space, job_id: str, change: Change, by: str | None) -> Verb[bool]:
+def reschedule(context: FleetContext, job_id: str, change: Change, by: str | None) -> Operation[bool]:
     """Give a waiting job another due time or priority; False when it runs or has ended.
 
     Raises:
         JobNotFound: It is not known.
         InvalidJob: It waits for other jobs, and has no due time yet.
     """
-    lane = space.keys.lane_of(job_id)
+    lane = context.keys.lane_of(job_id)
     letter = value((yield (control.reschedule(lane, (job_id,), by=by, when=change.when, band=change.band),)))
     if letter == "u":
         raise JobNotFound(job_id)
@@ -105,7 +105,9 @@ def reschedule(space: Space, job_id: str, change: Change, by: str | None) -> Ver
     return bool(letter == "s")
 
 
-def reschedule_many(space: Space, chosen: Selection, change: Change, by: str | None, *, dry_run: bool) -> Verb[int]:
+def reschedule_many(
+    context: FleetContext, chosen: Selection, change: Change, by: str | None, *, dry_run: bool
+) -> Operation[int]:
     """The same for all waiting jobs that a selection means, in bounded batches; how many there were.
 
     Raises:
@@ -115,7 +117,7 @@ def reschedule_many(space: Space, chosen: Selection, change: Change, by: str | N
     def is_meant(job: JobResult[Any]) -> bool:
         return (not change.when or _is_free(job)) and chosen.has(job)
 
-    every = yield from lanes(space, chosen.queue)
+    every = yield from lanes(context, chosen.queue)
     name = (yield from smallest(every, chosen.indexes)) if chosen.indexes else ""
     count = 0
     for lane in every:
@@ -124,12 +126,12 @@ def reschedule_many(space: Space, chosen: Selection, change: Change, by: str | N
             due = value((yield (inspect.counts(lane),))).now + change.delay
         moved = Change(at=due, band=change.band)
 
-        def act(ids: list[str], lane: Lane = lane, moved: Change = moved) -> Verb[tuple[int, set[str]]]:
+        def act(ids: list[str], lane: Lane = lane, moved: Change = moved) -> Operation[tuple[int, set[str]]]:
             letters: str = value((yield (control.reschedule(lane, ids, by=by, when=moved.when, band=moved.band),)))
             return letters.count("s"), {job_id for job_id, letter in zip(ids, letters, strict=True) if letter == "b"}
 
         if name:
-            count += yield from _indexed(space, Stream(lane, name), is_meant, None if dry_run else act, moved)
+            count += yield from _indexed(context, Stream(lane, name), is_meant, None if dry_run else act, moved)
             continue
         for section in inspect.SECTIONS:
             for start, stop in _ranges(moved, section % BANDS):
@@ -137,7 +139,9 @@ def reschedule_many(space: Space, chosen: Selection, change: Change, by: str | N
     return count
 
 
-def _indexed(space: Space, stream: Stream, is_meant: Meant, act: Act | None, place: Change | None = None) -> Verb[int]:
+def _indexed(
+    context: FleetContext, stream: Stream, is_meant: Meant, act: Act | None, place: Change | None = None
+) -> Operation[int]:
     """The same as `_walk` for the jobs of an index, wherever they wait but in the place that they are put into."""
 
     def meant(seen: Seen) -> bool:
@@ -146,10 +150,10 @@ def _indexed(space: Space, stream: Stream, is_meant: Meant, act: Act | None, pla
             return False
         return place is None or place.band not in (None, found.band) or place.at not in (None, found.due)
 
-    def acted(ids: list[str]) -> Verb[int]:
+    def acted(ids: list[str]) -> Operation[int]:
         return len(ids) if act is None else (yield from act(ids))[0]
 
-    return (yield from go_through(space, stream, meant, acted))
+    return (yield from go_through(context, stream, meant, acted))
 
 
 def _is_free(job: JobResult[Any]) -> bool:
@@ -168,7 +172,7 @@ def _ranges(change: Change, band: int) -> list[tuple[str, str]]:
 
 def _walk(
     lane: Lane, section: int, is_meant: Meant, act: Act | None, start: str = "-inf", stop: str = "+inf"
-) -> Verb[int]:
+) -> Operation[int]:
     """Go through the waiting jobs of a section by due time, and do something to those meant, at most 50 at once.
 
     What is done takes them out of the range, or says who stayed. Without anything to do, they are counted.

@@ -12,11 +12,11 @@ from typing import Any, NamedTuple
 
 from jobfleet.errors import ConfigError
 from jobfleet.model import JobResult, JobStatus
-from jobfleet.operations.fleet_context import Space
+from jobfleet.operations.fleet_context import FleetContext
 from jobfleet.operations.jobs.cancel import TOMBSTONE_MS, cancel_many
 from jobfleet.operations.jobs.filters import Filter, Stream, go_through, smallest
 from jobfleet.operations.lanes import lanes
-from jobfleet.operations.operation import Verb, value
+from jobfleet.operations.operation import Operation, value
 from jobfleet.operations.results import has_id, running_result, waiting_result
 from jobfleet.store.calls import control, inspect
 from jobfleet.store.keys import Lane
@@ -24,7 +24,7 @@ from jobfleet.store.keys import Lane
 PASSES = 5
 """Looks at most: jobs move while they are looked at, and a further look finds what one has passed over."""
 RUNNING = "running"
-Act = Callable[[list[str]], Verb[int]]
+Act = Callable[[list[str]], Operation[int]]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -54,12 +54,12 @@ class Selection(Filter):
         return [RUNNING] if self.status is JobStatus.RUNNING else waiting
 
 
-def count_open(space: Space, selection: Selection) -> Verb[int]:
+def count_open(context: FleetContext, selection: Selection) -> Operation[int]:
     """How many open jobs are meant."""
     total = 0
-    every = yield from lanes(space, selection.queue)
+    every = yield from lanes(context, selection.queue)
     if selection.indexes:
-        return (yield from _indexed(space, every, selection, _counted))
+        return (yield from _indexed(context, every, selection, _counted))
     for lane in every:
         for section in selection.sections():
             skip = 0
@@ -69,48 +69,48 @@ def count_open(space: Space, selection: Selection) -> Verb[int]:
     return total
 
 
-def cancel_selected(space: Space, selection: Selection, by: str | None) -> Verb[int]:
+def cancel_selected(context: FleetContext, selection: Selection, by: str | None) -> Operation[int]:
     """End those that wait, ask those that run to stop, in bounded batches; how many there were."""
     total = 0
-    every = yield from lanes(space, selection.queue)
+    every = yield from lanes(context, selection.queue)
     if selection.indexes:
 
-        def act(ids: list[str]) -> Verb[int]:
-            return cancel_many(space, ids, by)
+        def act(ids: list[str]) -> Operation[int]:
+            return cancel_many(context, ids, by)
 
-        return (yield from _indexed(space, every, selection, act))
+        return (yield from _indexed(context, every, selection, act))
     for _ in range(PASSES):
         found = 0
         for lane in every:
             for section in selection.sections():
-                found += yield from _cancel(space, lane, section, selection, by)
+                found += yield from _cancel(context, lane, section, selection, by)
         total += found
         if not found:
             break
     return total
 
 
-def _indexed(space: Space, every: Sequence[Lane], selection: Selection, act: Act) -> Verb[int]:
+def _indexed(context: FleetContext, every: Sequence[Lane], selection: Selection, act: Act) -> Operation[int]:
     """Do something to those meant, found through the smallest index."""
     name = yield from smallest(every, selection.indexes)
     total = 0
     for lane in every:
-        total += yield from go_through(space, Stream(lane, name), lambda seen: selection.has(seen.job), act)
+        total += yield from go_through(context, Stream(lane, name), lambda seen: selection.has(seen.job), act)
     return total
 
 
-def _counted(ids: list[str]) -> Verb[int]:
+def _counted(ids: list[str]) -> Operation[int]:
     yield from ()
     return len(ids)
 
 
-def _cancel(space: Space, lane: Lane, section: str, selection: Selection, by: str | None) -> Verb[int]:
+def _cancel(context: FleetContext, lane: Lane, section: str, selection: Selection, by: str | None) -> Operation[int]:
     total = skip = 0
     while (page := (yield from _page(lane, section, skip))).number:
         skip += page.number
         meant = [row.id for row in page.jobs if selection.has(row)]
         if meant:
-            letters = value((yield (control.cancel(space.keys, lane, meant, by=by, ttl_ms=TOMBSTONE_MS),)))
+            letters = value((yield (control.cancel(context.keys, lane, meant, by=by, ttl_ms=TOMBSTONE_MS),)))
             skip -= letters.count("c")  # they stand here no more
             total += sum(letter in "cr" for letter in letters)
     return total
@@ -123,7 +123,7 @@ class _Page(NamedTuple):
     jobs: list[JobResult[Any]]
 
 
-def _page(lane: Lane, section: str, skip: int) -> Verb[_Page]:
+def _page(lane: Lane, section: str, skip: int) -> Operation[_Page]:
     if section == RUNNING:
         now, running = value((yield (inspect.running(lane, skip=skip),)))
         return _Page(len(running), [running_result(row, now) for row in running if has_id(row)])

@@ -8,9 +8,9 @@ from datetime import datetime, timedelta
 from typing import Any
 
 from jobfleet.model import Priority
-from jobfleet.operations.fleet_context import Space
+from jobfleet.operations.fleet_context import FleetContext
 from jobfleet.operations.lanes import lanes
-from jobfleet.operations.operation import Verb, value
+from jobfleet.operations.operation import Operation, value
 from jobfleet.operations.results import moment
 from jobfleet.store.calls import inspect
 from jobfleet.store.calls.paused import read_functions
@@ -81,9 +81,9 @@ class QueueInfo:
     dropped: int = 0
 
 
-def queues(space: Space) -> Verb[list[QueueInfo]]:
+def queues(context: FleetContext) -> Operation[list[QueueInfo]]:
     """Every queue at this moment."""
-    every = yield from lanes(space)
+    every = yield from lanes(context)
     if not every:
         return []
     answers: list[Any] = yield [inspect.counts(lane) for lane in every]

@@ -20,9 +20,9 @@ from jobfleet.model.group import (
     weight_of,
 )
 from jobfleet.model.options import Seconds
-from jobfleet.operations.fleet_context import Space
+from jobfleet.operations.fleet_context import FleetContext
 from jobfleet.operations.lanes import lanes
-from jobfleet.operations.operation import Verb, batches, value
+from jobfleet.operations.operation import Operation, batches, value
 from jobfleet.operations.results import moment
 from jobfleet.store.call import Call
 from jobfleet.store.calls import limit as calls
@@ -98,7 +98,7 @@ def named_group(group: str | None) -> str | None:
     return group if group is None or group == EVERY_GROUP else check_group(group)
 
 
-def set_limit(space: Space, queue: str, group: str | None, wanted: Limit) -> Verb[bool]:
+def set_limit(context: FleetContext, queue: str, group: str | None, wanted: Limit) -> Operation[bool]:
     """Set what a queue or a group of it may do; False when that was so already.
 
     Raises:
@@ -110,7 +110,7 @@ def set_limit(space: Space, queue: str, group: str | None, wanted: Limit) -> Ver
     named_group(group)
     text = wanted.value()
     _check_place(group, wanted)
-    every = yield from lanes(space, queue)
+    every = yield from lanes(context, queue)
     if group is None and len(every) > 1 and (wanted.concurrency is not None or wanted.rate is not None):
         raise InvalidJob(
             f"{queue} has {len(every)} lanes, which count by themselves: a limit of the whole queue needs one lane. "
@@ -135,28 +135,28 @@ def _check_place(group: str | None, wanted: Limit) -> None:
         raise InvalidJob("aging is for whole queues; leave group out.", field="aging")
 
 
-def _check_rate(lane: Lane, queue: str, group: str | None) -> Verb[None]:
+def _check_rate(lane: Lane, queue: str, group: str | None) -> Operation[None]:
     seen: Settings = value((yield (calls.limits(lane),)))
     parts = seen.fields.get(field_of(group), "").split(" ")
     if len(parts) < 2 or parts[1] in (UNSET, "0"):
         raise InvalidJob(f"burst is for a rate, and {queue} has none there; give rate too.", field="burst")
 
 
-def clear(space: Space, queue: str, group: str | None) -> Verb[bool]:
+def clear(context: FleetContext, queue: str, group: str | None) -> Operation[bool]:
     """Let all limits of a queue go, its aging too, or all of a group; False when there were none.
 
     Raises:
         ConfigError: There is no such queue.
     """
     named_group(group)
-    every = yield from lanes(space, queue)
+    every = yield from lanes(context, queue)
     has_changed = yield from _set(every, field_of(group), "")
     if group is None:
         has_changed = (yield from _set(every, AGING, "")) or has_changed
     return has_changed
 
 
-def _set(every: list[Lane], field: str, text: str) -> Verb[bool]:
+def _set(every: list[Lane], field: str, text: str) -> Operation[bool]:
     has_changed = False
     for lane in every:
         told, skip = calls.CHUNK, 0
@@ -173,14 +173,14 @@ def _set(every: list[Lane], field: str, text: str) -> Verb[bool]:
     return has_changed
 
 
-def listing(space: Space, queue: str | None = None) -> Verb[list[LimitInfo]]:
+def listing(context: FleetContext, queue: str | None = None) -> Operation[list[LimitInfo]]:
     """What is set for a queue or for all, the queue itself first, then its groups by name.
 
     Raises:
         ConfigError: There is no such queue.
     """
     by_queue: dict[str, list[Lane]] = {}
-    for lane in (yield from lanes(space, queue)):
+    for lane in (yield from lanes(context, queue)):
         by_queue.setdefault(lane.queue, []).append(lane)
     rows: list[LimitInfo] = []
     for every in by_queue.values():
@@ -188,7 +188,7 @@ def listing(space: Space, queue: str | None = None) -> Verb[list[LimitInfo]]:
     return rows
 
 
-def _rows(every: list[Lane]) -> Verb[list[LimitInfo]]:
+def _rows(every: list[Lane]) -> Operation[list[LimitInfo]]:
     queue = every[0].queue
     seen: list[Settings] = [value([answer]) for answer in (yield [calls.limits(lane) for lane in every])]
     fields, now = seen[0].fields, seen[0].now
@@ -201,7 +201,7 @@ def _rows(every: list[Lane]) -> Verb[list[LimitInfo]]:
     return rows
 
 
-def _used(every: list[Lane], groups: list[str]) -> Verb[dict[str, Used]]:
+def _used(every: list[Lane], groups: list[str]) -> Operation[dict[str, Used]]:
     found: dict[str, Used] = {}
     for part in batches(groups, calls.CHUNK):
         asked: list[Call[Any]] = [calls.limits(lane, part) for lane in every]

@@ -15,9 +15,9 @@ from jobfleet.codec import read_header
 from jobfleet.errors import ConfigError, EncodingError, InvalidJob
 from jobfleet.model.group import check_group
 from jobfleet.model.ids import check_function_name
-from jobfleet.operations.fleet_context import Space
+from jobfleet.operations.fleet_context import FleetContext
 from jobfleet.operations.lanes import lanes
-from jobfleet.operations.operation import Verb, value
+from jobfleet.operations.operation import Operation, value
 from jobfleet.operations.results import has_id
 from jobfleet.store.call import Call
 from jobfleet.store.calls import control, inspect, limit
@@ -62,7 +62,7 @@ class Place(NamedTuple):
             check_group(self.group)
 
 
-def pause(space: Space, place: Place, by: str | None, reason: str | None) -> Verb[bool]:
+def pause(context: FleetContext, place: Place, by: str | None, reason: str | None) -> Operation[bool]:
     """Let no job of a queue, of a group of it, or of a function be started; False when all that was so already.
 
     Raises:
@@ -74,8 +74,8 @@ def pause(space: Space, place: Place, by: str | None, reason: str | None) -> Ver
     queue, group, function = place
     changed = []
     if function is not None and queue is None:  # first, so that a lane that comes into being meanwhile has it too
-        changed.append(value((yield (pause_function(space.keys, function, by=by, reason=reason),))))
-    every = yield from lanes(space, queue)
+        changed.append(value((yield (pause_function(context.keys, function, by=by, reason=reason),))))
+    every = yield from lanes(context, queue)
     calls: list[Call[Any]]
     if group is not None:
         calls = [limit.pause_group(lane, group, by=by, reason=reason) for lane in every]
@@ -102,7 +102,7 @@ def _check_reason(reason: str | None) -> None:
         )
 
 
-def resume(space: Space, place: Place) -> Verb[bool]:
+def resume(context: FleetContext, place: Place) -> Operation[bool]:
     """Let a paused queue, a group of it, or a function go on; False when nothing of it was paused.
 
     Raises:
@@ -112,13 +112,13 @@ def resume(space: Space, place: Place) -> Verb[bool]:
     place.check("resumed")
     queue, group, function = place
     if function is None:
-        every = yield from lanes(space, queue)
+        every = yield from lanes(context, queue)
         calls = [control.resume(lane) if group is None else limit.resume_group(lane, group) for lane in every]
         answers = yield calls
         changed = [value([answer]) for answer in answers]  # each is looked at, so that no error is passed over
         return any(changed)
-    fresh = yield from _resume_everywhere(space, queue, function)
-    every = yield from lanes(space, queue)
+    fresh = yield from _resume_everywhere(context, queue, function)
+    every = yield from lanes(context, queue)
     answers = (yield [resume_function(lane, function) for lane in every]) if every else []
     changed = [fresh, *(value([answer]) for answer in answers)]
     for lane in every:
@@ -126,18 +126,18 @@ def resume(space: Space, place: Place) -> Verb[bool]:
     return any(changed)
 
 
-def _resume_everywhere(space: Space, queue: str | None, function: str) -> Verb[bool]:
+def _resume_everywhere(context: FleetContext, queue: str | None, function: str) -> Operation[bool]:
     """Take a function from those that are paused in every queue; False when it was none of them."""
     if queue is not None:
-        if function in read_functions(value((yield (paused(space.keys),)))):
+        if function in read_functions(value((yield (paused(context.keys),)))):
             raise ConfigError(f"{function!r} is paused in every queue; resume it without naming one.")
         return False
-    calls = (resume_function(space.keys, function), resume_function(space.keys, function, is_done=True))
+    calls = (resume_function(context.keys, function), resume_function(context.keys, function, is_done=True))
     changed = [value([answer]) for answer in (yield calls)]
     return any(changed)
 
 
-def finish(lane: Lane, functions: Collection[str]) -> Verb[None]:
+def finish(lane: Lane, functions: Collection[str]) -> Operation[None]:
     """Put back what a lane withholds of functions that are being resumed, and note that it is done."""
     for _ in range(PASSES):
         count = 0
@@ -149,7 +149,7 @@ def finish(lane: Lane, functions: Collection[str]) -> Verb[None]:
         value((yield (resume_function(lane, function, is_done=True),)))
 
 
-def _put_back(lane: Lane, band: int, functions: Collection[str]) -> Verb[int]:
+def _put_back(lane: Lane, band: int, functions: Collection[str]) -> Operation[int]:
     count = skip = 0
     while True:
         call = inspect.waiting(lane, band, start=str(WITHHELD), stop=f"({BLOCKED}", skip=skip)

@@ -7,9 +7,9 @@ from typing import Any
 
 from jobfleet.errors import ConfigError, EncodingError, InvalidJob
 from jobfleet.model import check_queue
-from jobfleet.operations.fleet_context import Space
+from jobfleet.operations.fleet_context import FleetContext
 from jobfleet.operations.jobs.cancel import purge_queue
-from jobfleet.operations.operation import Verb, value
+from jobfleet.operations.operation import Operation, value
 from jobfleet.operations.queues.info import queue_info
 from jobfleet.operations.workers.info import workers_of
 from jobfleet.store.calls import cron, inspect
@@ -20,7 +20,7 @@ from jobfleet.store.fleet import whole
 SHOWN = 5
 
 
-def remove_queue(space: Space, queue: str, *, purge: bool, by: str | None) -> Verb[int]:
+def remove_queue(context: FleetContext, queue: str, *, purge: bool, by: str | None) -> Operation[int]:
     """Remove a queue in which nothing is open; how many dead letters went with it.
 
     First its name goes, then each lane is cleared in a script that looks once more. Whoever knows the name from before
@@ -31,18 +31,18 @@ def remove_queue(space: Space, queue: str, *, purge: bool, by: str | None) -> Ve
         InvalidJob: That is no name of a queue.
     """
     check_queue(queue)
-    seen = yield from whole(space.keys)
+    seen = yield from whole(context.keys)
     if queue not in seen.queues:
         raise ConfigError(f"No queue {queue!r}; see 'jobfleet queues ls'.")
-    serving = [worker.id for worker in workers_of(space, seen) if not worker.is_gone and queue in worker.queues]
+    serving = [worker.id for worker in workers_of(context, seen) if not worker.is_gone and queue in worker.queues]
     if serving:
         raise ConfigError(f"Queue {queue!r} is served by {_named(serving)}; stop them, or start them without it.")
-    entries = _entries_of(queue, value((yield (cron.entries(space.keys),)))[1])
+    entries = _entries_of(queue, value((yield (cron.entries(context.keys),)))[1])
     if entries:
         raise ConfigError(
             f"Cron entries put jobs into {queue!r}: {_named(entries)}. Remove them: 'jobfleet cron rm NAME'."
         )
-    lanes = space.lanes_of(queue, seen.queues[queue][1])
+    lanes = context.lanes_of(queue, seen.queues[queue][1])
     answers: list[Any] = yield [inspect.counts(lane) for lane in lanes]
     info = queue_info(queue, [value([answer]) for answer in answers])
     waiting = info.queued + info.scheduled + info.blocked + info.retrying
@@ -54,14 +54,14 @@ def remove_queue(space: Space, queue: str, *, purge: bool, by: str | None) -> Ve
             "try again when they have ('jobfleet doctor' names them)."
         )
     if waiting:
-        yield from purge_queue(space, queue, by)
-    home, count = value((yield (close_queue(space.keys, queue),))) or seen.queues[queue]
-    space.queues.pop(queue, None)
-    lanes = space.lanes_of(queue, count)
+        yield from purge_queue(context, queue, by)
+    home, count = value((yield (close_queue(context.keys, queue),))) or seen.queues[queue]
+    context.queues.pop(queue, None)
+    lanes = context.lanes_of(queue, count)
     cleared: list[Cleared] = [value([one]) for one in (yield [clear_lane(lane, drops_letters=purge) for lane in lanes])]
     if not all(one.is_done for one in cleared):
         for wanted in dict.fromkeys((home, count)):  # home lanes first: they are set once
-            value((yield (open_queue(space.keys, queue, wanted, most=space.config.max_queues + 1),)))
+            value((yield (open_queue(context.keys, queue, wanted, most=context.config.max_queues + 1),)))
         left = [one for one in cleared if not one.is_done]
         sums = [sum(getattr(one, name) for one in left) for name in ("waiting", "running", "letters")]
         raise ConfigError(_in_the_way(queue, *sums))

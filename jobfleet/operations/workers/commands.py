@@ -13,8 +13,8 @@ from dataclasses import dataclass
 from jobfleet.clock import monotonic
 from jobfleet.errors import ConfigError
 from jobfleet.events.control import NOBODY, VERBS, Command
-from jobfleet.operations.fleet_context import Space
-from jobfleet.operations.operation import Verb, value
+from jobfleet.operations.fleet_context import FleetContext
+from jobfleet.operations.operation import Operation, value
 from jobfleet.operations.workers.info import WorkerInfo, workers
 from jobfleet.store.calls.presence import command
 
@@ -100,14 +100,14 @@ class Order:
         self._turns += 1
         return min(PAUSES[min(self._turns, len(PAUSES)) - 1], max(0.0, self._deadline - monotonic()))
 
-    def turn(self, space: Space) -> Verb[list[Confirmation]]:
+    def turn(self, context: FleetContext) -> Operation[list[Confirmation]]:
         """Send what is due to be sent, and look; how each worker stands, in the order of the ids."""
         open_ = [one for one in self._commands if one not in self._answers]
         if monotonic() >= self._send_at:
             self._send_at = monotonic() + AGAIN
-            told = yield [command(space.keys, self._commands[one]) for one in open_]
+            told = yield [command(context.keys, self._commands[one]) for one in open_]
             self._known.update(one for one, answer in zip(open_, told, strict=True) if value([answer]))
-        seen = {info.id: info for info in (yield from workers(space))}
+        seen = {info.id: info for info in (yield from workers(context))}
         stands = {one: self._stand(one, seen.get(one)) for one in open_}
         self._answers.update({one: stand for one, (stand, is_over) in stands.items() if is_over})
         return [self._answers[one] if one in self._answers else stands[one][0] for one in self._commands]

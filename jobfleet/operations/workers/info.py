@@ -8,8 +8,8 @@ from datetime import datetime
 
 from jobfleet.codec import decode
 from jobfleet.errors import EncodingError
-from jobfleet.operations.fleet_context import Space
-from jobfleet.operations.operation import Verb, value
+from jobfleet.operations.fleet_context import FleetContext
+from jobfleet.operations.operation import Operation, value
 from jobfleet.operations.results import moment
 from jobfleet.store.records import FleetSeen
 from jobfleet.store.rows import number_of
@@ -64,14 +64,14 @@ class WorkerInfo:
     kinds: Sequence[str] = ()
 
 
-def workers(space: Space) -> Verb[list[WorkerInfo]]:
+def workers(context: FleetContext) -> Operation[list[WorkerInfo]]:
     """The workers that were heard of lately."""
-    return workers_of(space, value((yield (space.looking(),))))
+    return workers_of(context, value((yield (context.looking(),))))
 
 
-def workers_of(space: Space, fleet: FleetSeen) -> list[WorkerInfo]:
+def workers_of(context: FleetContext, fleet: FleetSeen) -> list[WorkerInfo]:
     """The workers among what was read of the fleet."""
-    gone_us = round(space.config.gone_after * 1_000_000)
+    gone_us = round(context.config.gone_after * 1_000_000)
     return [_worker_info(row.id, row.beat, row.account, fleet.now, gone_us) for row in fleet.workers]
 
 

@@ -17,7 +17,7 @@ MOST_BYTES = 4 * 1024 * 1024
 """Bytes of envelopes that a claim is to bring at most."""
 
 
-class Portions:
+class ClaimSize:
     """Bounds what is claimed at once, lane by lane."""
 
     def __init__(self) -> None:

@@ -26,9 +26,9 @@ from jobfleet.store.call import Call
 from jobfleet.store.calls.lease import CHUNK, claim, granted
 from jobfleet.store.keys import Lane
 from jobfleet.store.records import NOTHING, Claimed, Leave
-from jobfleet.worker.child.claim_size import Portions
+from jobfleet.worker.child.claim_size import ClaimSize
 from jobfleet.worker.child.lane_order import Priorities, queues_of
-from jobfleet.worker.child.lookahead import Passing
+from jobfleet.worker.child.lookahead import Lookahead
 
 log = logging.getLogger("jobfleet.worker")
 
@@ -100,12 +100,12 @@ class Claimer:
         self._admit = admit
         self._on_buried = on_buried
         self._leave = leave
-        self._passing = Passing()
+        self._passing = Lookahead()
         self._kind = ""
         self._loop = asyncio.get_running_loop()
         self._queues = queues_of(config.queue_order, config.queues)
         self._priorities = Priorities() if config.priorities == "weighted" else None
-        self._portions = Portions()
+        self._portions = ClaimSize()
         self._hot: set[Lane] = set()
         self._owed: set[Lane] = set()
         self._answered: dict[Lane, int] = {}

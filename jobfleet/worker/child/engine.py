@@ -16,7 +16,7 @@ from jobfleet.config import JobConfig
 from jobfleet.metrics.tally import Tally
 from jobfleet.model import split_id
 from jobfleet.services.relay import Relay
-from jobfleet.services.unblocker import Teller
+from jobfleet.services.unblocker import Unblocker
 from jobfleet.services.unreadable import Unreadables
 from jobfleet.store.aio import AsyncStore
 from jobfleet.store.calls.control import stop
@@ -26,26 +26,26 @@ from jobfleet.store.records import Claimed
 from jobfleet.suspicion import NO_SUSPICION, suspicion_of
 from jobfleet.worker.child import paused_functions
 from jobfleet.worker.child.claimer import Claimer
-from jobfleet.worker.child.holding import Anteroom
-from jobfleet.worker.child.routing import Elsewhere
+from jobfleet.worker.child.holding import HeldRuns
+from jobfleet.worker.child.routing import Router
 from jobfleet.worker.executors.all import add_wards, executors
 from jobfleet.worker.ipc.kinds import Kind
-from jobfleet.worker.ipc.lease_board import Board
+from jobfleet.worker.ipc.lease_board import LeaseBoard
 from jobfleet.worker.run import event_log
-from jobfleet.worker.run.cancellation import Stopper
-from jobfleet.worker.run.completer import Finishers
+from jobfleet.worker.run.cancellation import Cancellations
+from jobfleet.worker.run.completer import Completers
 from jobfleet.worker.run.conclusion import Endings
 from jobfleet.worker.run.executor import Stage
 from jobfleet.worker.run.handlers import Handlers
 from jobfleet.worker.run.metrics import Counting
-from jobfleet.worker.run.oom_move import Mover
+from jobfleet.worker.run.oom_move import OomMover
 from jobfleet.worker.run.parents import Parents
 from jobfleet.worker.run.resources import CLOSING, Resources
 from jobfleet.worker.run.run import Key, Run
 from jobfleet.worker.run.runner import Runner
-from jobfleet.worker.run.stop_ladder import Ladder, Verdict
+from jobfleet.worker.run.stop_ladder import StopLadder, Verdict
 from jobfleet.worker.run.waits import any_of
-from jobfleet.worker.run.writer import Desk
+from jobfleet.worker.run.writer import RunWriter
 
 log = logging.getLogger("jobfleet.worker")
 NOBODY = "-"
@@ -77,7 +77,7 @@ class Engine:
         modules: Sequence[str] = (),
         with_wards: bool = False,
         child: str,
-        board: Board,
+        board: LeaseBoard,
         store: AsyncStore,
         tally: Tally,
         on_buried: Callable[[], None] = lambda: None,
@@ -101,7 +101,7 @@ class Engine:
         self._on_spent: Callable[[], None] = lambda: None
         self._on_condemned = on_condemned
         self._resources = Resources()
-        self._ladder = Ladder(
+        self._ladder = StopLadder(
             board,
             cancel_grace=config.cancel_grace,
             stop_grace=config.stop_grace,
@@ -114,8 +114,8 @@ class Engine:
         keys = Keyspace(config.namespace)
         parents = Parents(store, keys)
         limits = Limits(max_bytes=config.max_payload, max_depth=config.max_depth)
-        self._mover = Mover(store, config, finish=self._finish)
-        self.elsewhere = Elsewhere(store, keys, gone_us=round(config.gone_after * 1e6), knows=handlers.knows)
+        self._mover = OomMover(store, config, finish=self._finish)
+        self.router = Router(store, keys, gone_us=round(config.gone_after * 1e6), knows=handlers.knows)
         self._runner = Runner(
             handlers,
             self._executors,
@@ -128,7 +128,7 @@ class Engine:
             finish=self._finish,
             move=self._mover.move,
             parents=lambda run: parents(run.lane, run.id),
-            judge=self.elsewhere.judge,
+            judge=self.router.judge,
             on_returned=self._returned,
         )
         self._claimer = Claimer(
@@ -138,10 +138,10 @@ class Engine:
             free=self._free,
             admit=self._admit,
             on_buried=on_buried,
-            leave=self.elsewhere.leave,
+            leave=self.router.leave,
         )
-        self.elsewhere.on_change = self._claimer.relearn
-        self._anteroom = Anteroom(
+        self.router.on_change = self._claimer.relearn
+        self._held_runs = HeldRuns(
             patience=config.renewal,
             start=self._start_now,
             give_back=self._runner.abandon,
@@ -149,26 +149,30 @@ class Engine:
             held=self._runs.__len__,
             wards=wards,
         )
-        self._stopper = Stopper(
+        self._stopper = Cancellations(
             self._runs,
             self._ladder,
-            self._anteroom,
+            self._held_runs,
             abandon=self._runner.abandon,
             clear=self._clear,
             changed=self._claimer.changed,
         )
-        self._desk = Desk(
+        self._run_writer = RunWriter(
             store, config, on_lost=self._stopper.lost, on_cancel=self._cancelled_mark, registry=handlers.registry
         )
-        self._teller = Teller(Relay(store, keys, config, tally), self._told)
-        self._finishers = Finishers(
-            child, store, progress_ttl_ms=self._desk.progress_ms, on_settled=self._settled, on_watched=self._teller.tell
+        self._teller = Unblocker(Relay(store, keys, config, tally), self._told)
+        self._completers = Completers(
+            child,
+            store,
+            progress_ttl_ms=self._run_writer.progress_ms,
+            on_settled=self._settled,
+            on_watched=self._teller.tell,
         )
 
     @property
     def running(self) -> int:
         """How many jobs run, or are about to."""
-        return self._running + len(self._anteroom)
+        return self._running + len(self._held_runs)
 
     @property
     def pulse(self) -> float:
@@ -202,7 +206,7 @@ class Engine:
     def be(self, kind: Kind) -> None:
         """Be of a kind from now on: what it knows is claimed here, and others leave it to those of this kind."""
         self._claimer.be(kind.id)
-        self.elsewhere.be(kind)
+        self.router.be(kind)
 
     def limit(self, most: int | None, *, on_spent: Callable[[], None]) -> None:
         """Take `most` jobs in all, None without end; `on_spent` is told when the last one is taken."""
@@ -210,9 +214,9 @@ class Engine:
 
     def _free(self) -> int:
         """How many more jobs may be claimed: none beside a suspect that runs alone, or when this process is to end."""
-        if self._anteroom.is_shut or self._is_draining or self._ladder.condemned:
+        if self._held_runs.is_shut or self._is_draining or self._ladder.condemned:
             return 0
-        free = min(self._slots - self._running - len(self._anteroom), self._board.room)
+        free = min(self._slots - self._running - len(self._held_runs), self._board.room)
         return free if self._most is None else min(free, self._most - self.taken)
 
     def _admit(self, lane: Lane, claimed: Claimed, until: float) -> None:
@@ -222,19 +226,19 @@ class Engine:
             self._unreadables.begin(lane, claimed.unreadable)
         fresh = boottime() < until
         for grant in claimed.grants:
-            run = Run(lane, grant, self._board.post(grant.id, grant.token), until, self._desk)
+            run = Run(lane, grant, self._board.post(grant.id, grant.token), until, self._run_writer)
             self._runs[run.key] = run
             if claimed.functions and (item := paused_functions.withheld(grant, claimed)):
                 self._put_away(run, item)
             elif grant.tries and (suspicion := suspicion_of(grant.tries)).is_suspect:
                 run.suspicion, run.handler = suspicion, self._handlers.peek(grant.envelope)
-                self._anteroom.keep_suspect(run)
+                self._held_runs.keep_suspect(run)
             elif fresh:
                 self._start(run)
             else:
-                self._anteroom.keep_stale(run)
-        if self._anteroom:
-            self._anteroom.place()
+                self._held_runs.keep_stale(run)
+        if self._held_runs:
+            self._held_runs.place()
         if self._most is not None and self.taken >= self._most:
             self._on_spent()
 
@@ -242,7 +246,7 @@ class Engine:
         run.is_over = run.stands_again = True
         run.item = item
         self.finished -= 1  # it was not taken, to speak of
-        self._finishers[run.lane].add(run, item)
+        self._completers[run.lane].add(run, item)
 
     def _start(self, run: Run) -> None:
         self._board.started(run.place)
@@ -269,7 +273,7 @@ class Engine:
         if item[0] == "withhold":
             self.finished -= 1  # it was not taken, to speak of
         run.item = item
-        self._finishers[run.lane].add(run, item, *self._desk.last(run, item))
+        self._completers[run.lane].add(run, item, *self._run_writer.last(run, item))
         if self._tells_all:
             event_log.ended(run, str(item[0]), self.now_us() - run.started_us)
 
@@ -299,11 +303,11 @@ class Engine:
             self._ladder.condemned.discard(run.key)
             self._claimer.changed()
         if run.suspicion is not NO_SUSPICION:
-            self._anteroom.ended(run)
+            self._held_runs.ended(run)
         if not self._runs:
             self._ended.set()
-        elif self._anteroom:
-            self._anteroom.place()
+        elif self._held_runs:
+            self._held_runs.place()
         if not had_room:
             self._claimer.changed()
 
@@ -313,7 +317,7 @@ class Engine:
             run = self._runs.get(key)
             if run is not None:
                 run.until = until
-        self._anteroom.renewed()
+        self._held_runs.renewed()
 
     def lost(self, keys: Iterable[Key]) -> None:
         """Leases are lost: stop those runs, write nothing for them."""
@@ -333,7 +337,7 @@ class Engine:
 
     def _note_stage(self, run: Run, stage: Stage) -> None:
         run.n += 1
-        self._finishers[run.lane].note(stop(run.lane, ((run.id, run.token, run.n, stage.name.lower()),)))
+        self._completers[run.lane].note(stop(run.lane, ((run.id, run.token, run.n, stage.name.lower()),)))
 
     def _condemned(self, run: Run, verdict: Verdict) -> None:
         self._claimer.recall()
@@ -363,15 +367,15 @@ class Engine:
         """
         await self._claimer.quiet()
         self._is_draining = True
-        self._anteroom.close()
+        self._held_runs.close()
         for executor in self._executors.values():
             executor.flush()
         await self._wait_ended(grace, hurry)
         await self._stopper.release(self._wait_ended)
         await self._mover.drained(SENDING)
         with suppress(TimeoutError):
-            await asyncio.wait_for(self._desk.flush(), SENDING)
-        await self._finishers.drained(SENDING)
+            await asyncio.wait_for(self._run_writer.flush(), SENDING)
+        await self._completers.drained(SENDING)
         await self._unreadables.drained(SENDING)
         await self._teller.drained(SENDING)
         await self._resources.close(CLOSING)

@@ -12,7 +12,7 @@ from jobfleet.worker.executors.ward import WardExecutor
 from jobfleet.worker.run.run import Key, Run
 
 
-class Anteroom:
+class HeldRuns:
     """Where a child keeps runs until they may start.
 
     A suspect takes a seat in a ward. Where its function cannot run in one, it shares this process with few other

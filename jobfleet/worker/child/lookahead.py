@@ -37,7 +37,7 @@ class Pass(NamedTuple):
         return self.since + max(LEAST, self.passed / A_SECOND)
 
 
-class Passing:
+class Lookahead:
     """The passes of a child.
 
     Args:

@@ -33,13 +33,13 @@ from jobfleet.store.aio import AsyncStore
 from jobfleet.store.connect import target
 from jobfleet.store.keys import Keyspace
 from jobfleet.worker.child.engine import Engine
-from jobfleet.worker.child.recycling import Wear
-from jobfleet.worker.child.supervisor_watch import Attention
+from jobfleet.worker.child.recycling import ChildAge
+from jobfleet.worker.child.supervisor_watch import SupervisorWatch
 from jobfleet.worker.ipc.exit_codes import EXIT_RECYCLED, EXIT_USAGE
 from jobfleet.worker.ipc.frames import Sender, frames
 from jobfleet.worker.ipc.kinds import kind_of
-from jobfleet.worker.ipc.lease_board import Board
-from jobfleet.worker.ipc.served_queues import Serving
+from jobfleet.worker.ipc.lease_board import LeaseBoard
+from jobfleet.worker.ipc.served_queues import ServedQueues
 from jobfleet.worker.run.current_run import CURRENT
 from jobfleet.worker.run.handlers import Handlers
 from jobfleet.worker.run.log_capture import keep_capturing, start_capture
@@ -65,7 +65,7 @@ class Child:
         board: What it shares with it.
     """
 
-    def __init__(self, commands: AsyncIterator[list[Any]], reports: Sender, board: Board) -> None:
+    def __init__(self, commands: AsyncIterator[list[Any]], reports: Sender, board: LeaseBoard) -> None:
         self._commands = commands
         self._reports = reports
         self._board = board
@@ -88,7 +88,9 @@ class Child:
         start_capture(owns_process=True)  # now, so that logging.basicConfig in a module finds no handler
         modules_loaded, registry = loaded
         self._config, self._keys, self._functions = config, Keyspace(config.namespace), registry.functions
-        self._serving = Serving(registry.functions, chosen=config.queues, plain=lambda: int(config.allow_undecorated))
+        self._serving = ServedQueues(
+            registry.functions, chosen=config.queues, plain=lambda: int(config.allow_undecorated)
+        )
         self._report_functions()
         handlers = Handlers(registry, modules_loaded, config)
         self._grace = config.grace
@@ -113,12 +115,12 @@ class Child:
             on_buried=self._buried,
             on_condemned=self._condemned,
         )
-        self._wear = Wear(config, self._engine)
+        self._wear = ChildAge(config, self._engine)
         self._engine.limit(config.max_jobs, on_spent=lambda: self._retire("jobs"))
         self._turn()
         lanes = await self._serving.lanes(store, self._keys, config)
         self._engine.be(self._kind)
-        await self._engine.elsewhere.look()
+        await self._engine.router.look()
         if quiet:
             await self._engine.quiet()
             self._engine.serve(lanes)
@@ -167,7 +169,7 @@ class Child:
                 self._engine.serve(await self._serving.lanes(self._store, self._keys, self._config))
 
     async def _obey(self) -> None:
-        attention = Attention(
+        attention = SupervisorWatch(
             max(self._config.renewal, 3 * self._config.alive_every),
             on_change=self._engine.attend,
         )
@@ -214,7 +216,7 @@ class Child:
     def _learn(self, word: str, news: Any) -> None:
         """Take news of the fleet: how many lanes queues have, or which kinds of workers live."""
         if word == "kinds":
-            self._engine.elsewhere.heard(news)
+            self._engine.router.heard(news)
             return
         queues = self._serving.queues
         self._engine.serve([self._keys.lane(queue, at) for queue in queues for at in range(news.get(queue, 1))])
@@ -319,7 +321,7 @@ def main() -> None:
     faulthandler.enable()
     faulthandler.register(signal.SIGUSR1, file=stacks, all_threads=True)  # the supervisor reads it, and says whose
     sender = Sender(reports)
-    shared = Board(board)
+    shared = LeaseBoard(board)
     os.close(board)
     _keep_to_itself(commands, reports, stacks)
 

@@ -20,7 +20,7 @@ YOUNG = 3.0
 """Seconds; a child that is over its limit at birth must not be replaced without end."""
 
 
-class Wear:
+class ChildAge:
     """How worn a child is.
 
     Args:

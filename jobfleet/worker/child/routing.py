@@ -44,7 +44,7 @@ class Knower(NamedTuple):
     others: int = 0
 
 
-class Elsewhere:
+class Router:
     """What a child leaves to others.
 
     Args:

@@ -13,7 +13,7 @@ LOOKS = 4
 """Looks within the silence that is allowed."""
 
 
-class Attention:
+class SupervisorWatch:
     """Notices that the supervisor is silent, and that it is heard again.
 
     The supervisor sends a frame several times within a renewal's interval, whatever Redis does. A child that hears none

@@ -10,14 +10,14 @@ from jobfleet.worker.executors.loop import LoopExecutor
 from jobfleet.worker.executors.process import ProcessExecutor
 from jobfleet.worker.executors.thread import ThreadExecutor
 from jobfleet.worker.executors.ward import WardExecutor
-from jobfleet.worker.ipc.lease_board import Board
+from jobfleet.worker.ipc.lease_board import LeaseBoard
 from jobfleet.worker.run.executor import Executor
 from jobfleet.worker.run.handlers import Handlers
-from jobfleet.worker.run.stop_ladder import Ladder
+from jobfleet.worker.run.stop_ladder import StopLadder
 
 
 def executors(
-    child: str, config: JobConfig, modules: Sequence[str], handlers: Handlers, board: Board, ladder: Ladder
+    child: str, config: JobConfig, modules: Sequence[str], handlers: Handlers, board: LeaseBoard, ladder: StopLadder
 ) -> dict[str, Executor]:
     """Make them, on the running loop.
 
@@ -40,7 +40,7 @@ def executors(
 
 
 def add_wards(
-    made: dict[str, Executor], child: str, config: JobConfig, modules: Sequence[str], board: Board
+    made: dict[str, Executor], child: str, config: JobConfig, modules: Sequence[str], board: LeaseBoard
 ) -> WardExecutor | None:
     """Add the executor of suspects, under ``ward``; None where the settings want none.
 

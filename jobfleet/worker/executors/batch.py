@@ -19,12 +19,12 @@ from jobfleet.errors import JobCancelled
 from jobfleet.functions.batch import Batch, BatchItem
 from jobfleet.functions.registry import JobFunction
 from jobfleet.outcome import Interrupted
-from jobfleet.worker.ipc.lease_board import Board
-from jobfleet.worker.run.current_run import Notebook
+from jobfleet.worker.ipc.lease_board import LeaseBoard
+from jobfleet.worker.run.current_run import CurrentRun
 from jobfleet.worker.run.executor import Executor, OnEnd, Stage
 from jobfleet.worker.run.handlers import Handler
 from jobfleet.worker.run.run import Run
-from jobfleet.worker.run.stop_ladder import Ladder, limits_of
+from jobfleet.worker.run.stop_ladder import StopLadder, limits_of
 
 log = logging.getLogger("jobfleet.worker")
 LETTING_GO = 0.1
@@ -53,7 +53,7 @@ class Call(Run):
 
     def __init__(self, members: list[Member]) -> None:
         first = members[0].run
-        super().__init__(first.lane, first.grant, first.place, first.until, first.desk)
+        super().__init__(first.lane, first.grant, first.place, first.until, first.run_writer)
         self.members = members
         self.left = set(members)
         self.interrupted_at = 0.0
@@ -63,7 +63,7 @@ class Call(Run):
         for member in list(self.left):
             member.run.note(at_us, level, text)
 
-    def notebook(self, job_id: str | None) -> Notebook:
+    def notebook(self, job_id: str | None) -> CurrentRun:
         """Who takes a line that is about one of the jobs."""
         return next((member.run for member in self.members if member.run.id == job_id), self)
 
@@ -93,7 +93,7 @@ class BatchExecutor:
     stages: tuple[Stage, ...] = (Stage.RAISED,)
 
     def __init__(
-        self, inner: Mapping[str, Executor], board: Board, ladder: Ladder, *, slots: int, hard_grace: float
+        self, inner: Mapping[str, Executor], board: LeaseBoard, ladder: StopLadder, *, slots: int, hard_grace: float
     ) -> None:
         self._inner = inner
         self._board = board

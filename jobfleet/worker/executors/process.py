@@ -16,13 +16,13 @@ from jobfleet.config import JobConfig
 from jobfleet.errors import InvalidJob, JobCancelled
 from jobfleet.functions.isolation import Isolation, size_text
 from jobfleet.outcome import Crashed, OutOfCpu, OutOfMemory
-from jobfleet.worker.executors.isolated.isolated_process import Cell
+from jobfleet.worker.executors.isolated.isolated_process import IsolatedProcess
 from jobfleet.worker.executors.isolated.pool import Pool
 from jobfleet.worker.executors.isolated.remote_error import Told
 from jobfleet.worker.executors.isolated.rlimits import cpu_time, oom_kills, resident
 from jobfleet.worker.executors.remote import Remote, Stay
 from jobfleet.worker.ipc.exit_codes import how_it_died
-from jobfleet.worker.ipc.lease_board import Board
+from jobfleet.worker.ipc.lease_board import LeaseBoard
 from jobfleet.worker.run.executor import Died, OnEnd, Stage
 from jobfleet.worker.run.handlers import Handler
 from jobfleet.worker.run.run import Run
@@ -33,11 +33,13 @@ UNBOUND = Isolation()
 class _Stay(Stay):
     """One run in its process, which is bound."""
 
-    def __init__(self, number: int, run: Run, isolation: Isolation, cell: Cell, on_end: OnEnd) -> None:
-        super().__init__(number, run, cell, on_end)
+    def __init__(
+        self, number: int, run: Run, isolation: Isolation, job_process: IsolatedProcess, on_end: OnEnd
+    ) -> None:
+        super().__init__(number, run, job_process, on_end)
         self.isolation = isolation
         self.memory_limit = _memory_of(run, isolation)
-        self.cpu_began = cpu_time(cell.pid) if isolation.cpu_limit else 0.0
+        self.cpu_began = cpu_time(job_process.pid) if isolation.cpu_limit else 0.0
         self.oom: str | None = None
 
 
@@ -59,7 +61,9 @@ class ProcessExecutor(Remote[_Stay]):
 
     stages: tuple[Stage, ...] = (Stage.RAISED, Stage.TERMINATED, Stage.KILLED)
 
-    def __init__(self, child: str, config: JobConfig, modules: Sequence[str], board: Board, *, is_wanted: bool) -> None:
+    def __init__(
+        self, child: str, config: JobConfig, modules: Sequence[str], board: LeaseBoard, *, is_wanted: bool
+    ) -> None:
         super().__init__(config, board)
         self._pool = Pool(child, config, modules)
         if is_wanted:
@@ -79,12 +83,12 @@ class ProcessExecutor(Remote[_Stay]):
             return
         isolation = function.isolation or UNBOUND
         try:
-            cell = self._pool.take(function.name, isolation, memory=_memory_of(run, isolation))
+            job_process = self._pool.take(function.name, isolation, memory=_memory_of(run, isolation))
         except OSError as error:
             self._loop.call_soon(on_end, None, error)
             return
-        stay = _Stay(next(self._numbers), run, isolation, cell, on_end)
-        cell.on_frame = partial(self._heard, stay)
+        stay = _Stay(next(self._numbers), run, isolation, job_process, on_end)
+        job_process.on_frame = partial(self._heard, stay)
         self._enter(stay, handler, memory=stay.memory_limit, cpu=isolation.cpu_limit, nice=isolation.nice)
 
     def stop(self, run: Run, stage: Stage) -> None:
@@ -100,9 +104,9 @@ class ProcessExecutor(Remote[_Stay]):
             case Stage.RAISED:
                 self._interrupt(stay)
             case Stage.TERMINATED:
-                stay.cell.signal(signal.SIGTERM)
+                stay.job_process.signal(signal.SIGTERM)
             case Stage.KILLED:
-                stay.cell.kill()
+                stay.job_process.kill()
 
     def close(self) -> None:
         """End all processes, now; a run that is still there is not heard of again."""
@@ -111,9 +115,9 @@ class ProcessExecutor(Remote[_Stay]):
 
     def _watch(self, stay: _Stay) -> None:
         limit = stay.memory_limit
-        if limit and stay.oom is None and resident(stay.cell.pid)[0] > limit:
+        if limit and stay.oom is None and resident(stay.job_process.pid)[0] > limit:
             stay.oom = f"resident memory above {size_text(limit)}"
-            stay.cell.kill()
+            stay.job_process.kill()
 
     def _heard(self, stay: _Stay, frame: list[Any]) -> None:
         word, *rest = frame
@@ -129,15 +133,15 @@ class ProcessExecutor(Remote[_Stay]):
         is_stopping = stay.is_stopping
         self._leave(stay)
         if is_stopping or not is_clean or told["how"] == "oom" or self._has_grown(stay):
-            self._pool.retire(stay.cell)
+            self._pool.retire(stay.job_process)
         else:
-            self._pool.give_back(stay.cell)
+            self._pool.give_back(stay.job_process)
         self._hand_over(stay, told, is_stopping=is_stopping)
 
     def _has_grown(self, stay: _Stay) -> bool:
         """Whether an earlier job's leavings could cost a later one its limit."""
         limit = stay.isolation.memory_limit
-        return bool(limit) and max(resident(stay.cell.pid)) > limit // 2
+        return bool(limit) and max(resident(stay.job_process.pid)) > limit // 2
 
     def _died(self, stay: _Stay, code: int) -> None:
         self._leave(stay)
@@ -145,23 +149,23 @@ class ProcessExecutor(Remote[_Stay]):
 
     def _death(self, stay: _Stay, code: int) -> BaseException:
         """What the death of its process means for a run; a kernel that killed it for memory has counted that."""
-        cell, limits = stay.cell, stay.isolation
+        job_process, limits = stay.job_process, stay.isolation
         if stay.oom is not None:
             return Died(OutOfMemory(stay.oom))
         if stay.is_stopped and code in (-signal.SIGTERM, -signal.SIGKILL):
             return JobCancelled(f"{stay.run.id} was stopped: {how_it_died(code)}.", job_id=stay.run.id)
-        if cell.garbage is not None:
-            return Died(Crashed(f"its process wrote garbage on its line ({cell.garbage})"))
-        if cell.refusal is not None:
-            return Died(Crashed(f"its process could not start: {cell.refusal}"))
+        if job_process.garbage is not None:
+            return Died(Crashed(f"its process wrote garbage on its line ({job_process.garbage})"))
+        if job_process.refusal is not None:
+            return Died(Crashed(f"its process could not start: {job_process.refusal}"))
         # Who survives SIGXCPU is killed by the hard limit a second later.
-        is_spent = code == -signal.SIGKILL and cell.cpu_used - stay.cpu_began >= limits.cpu_limit
+        is_spent = code == -signal.SIGKILL and job_process.cpu_used - stay.cpu_began >= limits.cpu_limit
         if limits.cpu_limit and (code == -signal.SIGXCPU or is_spent):
             return Died(OutOfCpu(limits.cpu_limit))
         if code == -signal.SIGKILL:
             kills = oom_kills()
-            if kills is None or cell.oom_kills is None:
+            if kills is None or job_process.oom_kills is None:
                 return Died(Crashed("its process died of SIGKILL, perhaps by the kernel for memory"))
-            if kills > cell.oom_kills:
+            if kills > job_process.oom_kills:
                 return Died(OutOfMemory("killed by the kernel, which had no memory left in its control group"))
         return Died(Crashed(how_it_died(code)))

@@ -10,9 +10,9 @@ from jobfleet.codec import Limits, decode
 from jobfleet.config import JobConfig
 from jobfleet.errors import EncodingError
 from jobfleet.functions.sealed_addition import open_wish
-from jobfleet.worker.executors.isolated.isolated_process import Cell
+from jobfleet.worker.executors.isolated.isolated_process import IsolatedProcess
 from jobfleet.worker.executors.isolated.remote_error import Told, error_of, value_of
-from jobfleet.worker.ipc.lease_board import Board
+from jobfleet.worker.ipc.lease_board import LeaseBoard
 from jobfleet.worker.run.executor import OnEnd
 from jobfleet.worker.run.handlers import Handler
 from jobfleet.worker.run.run import Key, Run
@@ -34,10 +34,10 @@ class Stay:
         is_ended: Whether it is over.
     """
 
-    def __init__(self, number: int, run: Run, cell: Cell, on_end: OnEnd) -> None:
+    def __init__(self, number: int, run: Run, job_process: IsolatedProcess, on_end: OnEnd) -> None:
         self.number = number
         self.run = run
-        self.cell = cell
+        self.job_process = job_process
         self.on_end = on_end
         self.flags: tuple[str | None, str | None] = (None, None)
         self.is_stopped = False
@@ -60,7 +60,7 @@ class Remote(Generic[S]):
         board: Where it says that a run's code is not in this process.
     """
 
-    def __init__(self, config: JobConfig, board: Board) -> None:
+    def __init__(self, config: JobConfig, board: LeaseBoard) -> None:
         self._limits = Limits(max_bytes=config.max_payload, max_depth=config.max_depth)
         self._board = board
         self._stays: dict[Key, S] = {}
@@ -90,7 +90,7 @@ class Remote(Generic[S]):
             "qualname": function.__qualname__, "parents": [list(row) for row in run.parents], "until": run.until,
             **limits,
         }  # fmt: skip
-        stay.cell.send("run", stay.number, order)
+        stay.job_process.send("run", stay.number, order)
         if self._timer is None:
             self._timer = self._loop.call_later(LOOK_EVERY, self._look)
 
@@ -115,13 +115,13 @@ class Remote(Generic[S]):
         flags = (stay.run.cancel_by, stay.run.must_stop)
         if flags != stay.flags:
             stay.flags = flags
-            stay.cell.send("flag", stay.number, *flags)
+            stay.job_process.send("flag", stay.number, *flags)
 
     def _interrupt(self, stay: S) -> None:
         """Have the process raise in the run's code."""
         stay.is_stopped = True
         stay.flags = (stay.run.cancel_by, stay.run.must_stop)
-        stay.cell.send("stop", stay.number, *stay.flags)
+        stay.job_process.send("stop", stay.number, *stay.flags)
 
     def _told(self, stay: S, word: str, rest: list[Any]) -> None:
         run = stay.run
@@ -161,7 +161,7 @@ class Remote(Generic[S]):
         except Exception as raised:  # noqa: BLE001 - whoever asked is told
             error = (type(raised).__name__, str(raised))
         if not stay.is_ended:
-            stay.cell.send("answer", stay.number, number, value, error)
+            stay.job_process.send("answer", stay.number, number, value, error)
 
     def _hand_over(self, stay: S, told: Told, *, is_stopping: bool) -> None:
         """Hand an ending over to whoever has started the run."""

@@ -18,13 +18,13 @@ from jobfleet.config import JobConfig
 from jobfleet.errors import JobCancelled
 from jobfleet.outcome import Crashed, Interrupted, Witnessed
 from jobfleet.suspicion import Suspicion, seat
-from jobfleet.worker.executors.isolated.isolated_process import Cell
+from jobfleet.worker.executors.isolated.isolated_process import IsolatedProcess
 from jobfleet.worker.executors.isolated.pool import LEAVING, dismiss_all, greeting
 from jobfleet.worker.executors.isolated.pulse import Pulse
 from jobfleet.worker.executors.isolated.remote_error import Told
 from jobfleet.worker.executors.remote import LOOK_EVERY, Remote, Stay
 from jobfleet.worker.ipc.exit_codes import how_it_died
-from jobfleet.worker.ipc.lease_board import Board
+from jobfleet.worker.ipc.lease_board import LeaseBoard
 from jobfleet.worker.run.executor import Died, OnEnd, Stage
 from jobfleet.worker.run.handlers import Handler
 from jobfleet.worker.run.run import Key, Run
@@ -55,7 +55,7 @@ class _Ward:
     def __init__(self, hang_after: float) -> None:
         self.seats: dict[Key, Suspicion] = {}
         self.patients: dict[int, _Patient] = {}
-        self.cell: Cell | None = None
+        self.job_process: IsolatedProcess | None = None
         self.is_killed = False
         self.killed_for = ""
         self.pulse = Pulse(hang_after)
@@ -73,7 +73,7 @@ class WardExecutor(Remote[_Patient]):
 
     stages: tuple[Stage, ...] = (Stage.RAISED, Stage.KILLED)
 
-    def __init__(self, child: str, config: JobConfig, modules: Sequence[str], board: Board) -> None:
+    def __init__(self, child: str, config: JobConfig, modules: Sequence[str], board: LeaseBoard) -> None:
         super().__init__(config, board)
         self._child = child
         self._config = config
@@ -112,12 +112,12 @@ class WardExecutor(Remote[_Patient]):
         del args, kwargs
         ward = self._seats[run.key]
         try:
-            cell = ward.cell or self._open(ward)
+            job_process = ward.job_process or self._open(ward)
         except OSError as error:
             self._give_up(str(error))
             self._loop.call_soon(on_end, None, Died(Interrupted()))
             return
-        patient = _Patient(next(self._numbers), run, cell, on_end)
+        patient = _Patient(next(self._numbers), run, job_process, on_end)
         ward.patients[patient.number] = patient
         self._enter(patient, handler)
 
@@ -133,7 +133,7 @@ class WardExecutor(Remote[_Patient]):
                 self._interrupt(patient)
             case Stage.KILLED:
                 patient.is_killed = self._seats[run.key].is_killed = True
-                patient.cell.kill()
+                patient.job_process.kill()
             case _:
                 pass
 
@@ -141,25 +141,27 @@ class WardExecutor(Remote[_Patient]):
         """End all wards, now; those without a job may leave by themselves, which takes a moment."""
         super().close()
         wards, self._wards = self._wards, []
-        dismiss_all(ward.cell for ward in wards if ward.cell is not None and not ward.patients)
+        dismiss_all(ward.job_process for ward in wards if ward.job_process is not None and not ward.patients)
         for ward in wards:
-            if ward.cell is not None:
-                ward.cell.close()
+            if ward.job_process is not None:
+                ward.job_process.close()
 
-    def _open(self, ward: _Ward) -> Cell:
+    def _open(self, ward: _Ward) -> IsolatedProcess:
         hello = greeting("ward", self._child, self._config, self._modules)
         died = partial(self._died, ward)
-        cell = ward.cell = Cell(hello, max_payload=self._config.max_payload, environment={}, on_death=died)
-        cell.on_frame = partial(self._heard, ward)
-        return cell
+        job_process = ward.job_process = IsolatedProcess(
+            hello, max_payload=self._config.max_payload, environment={}, on_death=died
+        )
+        job_process.on_frame = partial(self._heard, ward)
+        return job_process
 
     def _dismiss(self, ward: _Ward) -> None:
         if ward.seats or ward not in self._wards:
             return
         self._wards.remove(ward)
-        if ward.cell is not None:
-            ward.cell.dismiss()
-            self._loop.call_later(LEAVING, ward.cell.kill)
+        if ward.job_process is not None:
+            ward.job_process.dismiss()
+            self._loop.call_later(LEAVING, ward.job_process.kill)
 
     def _heard(self, ward: _Ward, frame: list[Any]) -> None:
         word, number, *rest = frame
@@ -174,20 +176,22 @@ class WardExecutor(Remote[_Patient]):
     def _look(self) -> None:
         super()._look()
         for ward in self._wards:
-            if ward.cell is not None and ward.patients:
-                self._see(ward, ward.cell)
+            if ward.job_process is not None and ward.patients:
+                self._see(ward, ward.job_process)
 
-    def _see(self, ward: _Ward, cell: Cell) -> None:
+    def _see(self, ward: _Ward, job_process: IsolatedProcess) -> None:
         """See whether a ward hangs; it is killed one look later, when its stacks are shown."""
         was_hung, still = ward.pulse.is_hung, ward.pulse.still
         if ward.pulse.look(LOOK_EVERY):
             held = ", ".join(patient.run.id for patient in ward.patients.values())
-            log.error("ward.hung child=%s pid=%d for=%.1fs holds %s", self._child, cell.pid, ward.pulse.still, held)
-            cell.signal(signal.SIGUSR1)
+            log.error(
+                "ward.hung child=%s pid=%d for=%.1fs holds %s", self._child, job_process.pid, ward.pulse.still, held
+            )
+            job_process.signal(signal.SIGUSR1)
         elif was_hung and self._config.hang_kill and not ward.killed_for:
-            log.error("ward.killed child=%s pid=%d it hung", self._child, cell.pid)
+            log.error("ward.killed child=%s pid=%d it hung", self._child, job_process.pid)
             ward.killed_for = f"its process hung for {still:.1f} s and was killed"
-            cell.kill()
+            job_process.kill()
 
     def _turns(self, ward: _Ward) -> None:
         if ward.pulse.is_hung:
@@ -208,14 +212,14 @@ class WardExecutor(Remote[_Patient]):
         self.vacate(stay.run)
         self._leave(stay)
 
-    def _died(self, ward: _Ward, cell: Cell, code: int) -> None:
+    def _died(self, ward: _Ward, job_process: IsolatedProcess, code: int) -> None:
         """Its process has died: say what that means for each who was in it."""
         patients = list(ward.patients.values())
         ward.patients.clear()
         if ward in self._wards:
             self._wards.remove(ward)
-        if not cell.is_ready:
-            self._give_up(cell.refusal or how_it_died(code))
+        if not job_process.is_ready:
+            self._give_up(job_process.refusal or how_it_died(code))
         elif patients and not ward.is_killed:
             log.error("ward.died child=%s jobs=%d %s", self._child, len(patients), how_it_died(code))
         for patient in patients:
@@ -224,13 +228,13 @@ class WardExecutor(Remote[_Patient]):
 
     @staticmethod
     def _death(ward: _Ward, patient: _Patient, code: int, count: int) -> BaseException:
-        garbage = ward.cell.garbage if ward.cell is not None else None
+        garbage = ward.job_process.garbage if ward.job_process is not None else None
         reason = ward.killed_for or how_it_died(code)
         if garbage is not None:
             reason = f"its process wrote garbage on its line ({garbage})"
         if patient.is_killed:
             return JobCancelled(f"{patient.run.id} was stopped: {reason}.", job_id=patient.run.id)
-        if ward.is_killed or (ward.cell is not None and not ward.cell.is_ready):
+        if ward.is_killed or (ward.job_process is not None and not ward.job_process.is_ready):
             return Died(Interrupted())
         if count == 1:
             return Died(Crashed(reason))

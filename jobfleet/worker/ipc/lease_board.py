@@ -103,7 +103,7 @@ def nameless(label: str) -> int:
     return descriptor
 
 
-class Board:
+class LeaseBoard:
     """A child's side: it posts what it holds.
 
     Args:
@@ -171,7 +171,7 @@ class Board:
         return read(self._memory)
 
 
-class BoardReader:
+class LeaseBoardReader:
     """A supervisor's side: it reads what a child holds.
 
     Args:

@@ -21,7 +21,7 @@ IDLE = (
 )
 
 
-class Serving:
+class ServedQueues:
     """The queues of one worker process; functions may be registered while it runs.
 
     Args:

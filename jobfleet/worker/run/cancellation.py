@@ -7,17 +7,17 @@ import logging
 from collections.abc import Awaitable, Callable, Mapping
 
 from jobfleet.outcome import Cancelled, Interrupted, LeaseLost, Outcome
-from jobfleet.worker.child.holding import Anteroom
+from jobfleet.worker.child.holding import HeldRuns
 from jobfleet.worker.run import event_log
 from jobfleet.worker.run.run import Key, Run
-from jobfleet.worker.run.stop_ladder import Ladder
+from jobfleet.worker.run.stop_ladder import StopLadder
 
 log = logging.getLogger("jobfleet.worker")
 HEARD = 1.0
 """Seconds that runs have to end once they are told that the child ends, and once more when they are killed."""
 
 
-class Stopper:
+class Cancellations:
     """Stops the runs of one child, and gives back those that have not started.
 
     Args:
@@ -32,8 +32,8 @@ class Stopper:
     def __init__(
         self,
         runs: Mapping[Key, Run],
-        ladder: Ladder,
-        anteroom: Anteroom,
+        ladder: StopLadder,
+        held_runs: HeldRuns,
         *,
         abandon: Callable[[Run, Outcome], None],
         clear: Callable[[Run], None],
@@ -41,7 +41,7 @@ class Stopper:
     ) -> None:
         self._runs = runs
         self._ladder = ladder
-        self._anteroom = anteroom
+        self._held_runs = held_runs
         self._abandon = abandon
         self._clear = clear
         self._changed = changed
@@ -51,7 +51,7 @@ class Stopper:
         if run.key not in self._runs or run.is_over:
             return
         event_log.lost(run, "another run owns it by now")
-        if self._anteroom.remove(run):
+        if self._held_runs.remove(run):
             run.is_over = True
             self._clear(run)
             self._changed()
@@ -63,7 +63,7 @@ class Stopper:
         if run.key not in self._runs or run.is_over or run.cancel_by is not None:
             return
         log.info("job.cancelling job_id=%s by=%s", run.id, by, extra={"run": run})
-        if self._anteroom.remove(run):
+        if self._held_runs.remove(run):
             self._abandon(run, Cancelled(by))
             self._changed()
         else:

@@ -26,7 +26,7 @@ log = logging.getLogger("jobfleet.worker")
 MOST_CHUNKS = 10
 
 
-class Finisher:
+class Completer:
     """Settles the runs of one lane.
 
     Args:
@@ -126,7 +126,7 @@ class Finisher:
         return not left
 
 
-class Finishers(dict[Lane, Finisher]):
+class Completers(dict[Lane, Completer]):
     """The finishers of a child, by lane, each made when it is first asked for.
 
     Args:
@@ -148,7 +148,7 @@ class Finishers(dict[Lane, Finisher]):
     ) -> None:
         super().__init__()
         self._make = partial(
-            Finisher,
+            Completer,
             child=child,
             store=store,
             progress_ttl_ms=progress_ttl_ms,
@@ -156,12 +156,12 @@ class Finishers(dict[Lane, Finisher]):
             on_watched=on_watched,
         )
 
-    def __missing__(self, lane: Lane) -> Finisher:
+    def __missing__(self, lane: Lane) -> Completer:
         made = self[lane] = self._make(lane)
         return made
 
     async def drained(self, timeout: float) -> None:
         """Wait until nothing is left to send; so many seconds at most a lane."""
-        for finisher in list(self.values()):
-            if not await finisher.drained(timeout):
+        for completer in list(self.values()):
+            if not await completer.drained(timeout):
                 log.error("worker.unsent Redis is away: what it was not told is settled when the leases run out")

@@ -9,7 +9,7 @@ from typing import Any, Protocol, TypeVar
 T = TypeVar("T")
 
 
-class Notebook(Protocol):
+class CurrentRun(Protocol):
     """Whoever takes lines of a job's own log; a `Run` does."""
 
     def note(self, at_us: int, level: int, text: str) -> None:
@@ -19,10 +19,10 @@ class Notebook(Protocol):
         """What a line that is logged within it says of it."""
 
 
-CURRENT: ContextVar[Notebook | None] = ContextVar("jobfleet_run", default=None)
+CURRENT: ContextVar[CurrentRun | None] = ContextVar("jobfleet_run", default=None)
 
 
-def call_within(run: Notebook, call: Callable[..., T], args: Sequence[Any], kwargs: Mapping[str, Any]) -> T:
+def call_within(run: CurrentRun, call: Callable[..., T], args: Sequence[Any], kwargs: Mapping[str, Any]) -> T:
     """Call user code as part of a run, in a thread or a process that serves one run after the other."""
     token = CURRENT.set(run)
     try:

@@ -50,7 +50,7 @@ class JobLog:
         return taken
 
 
-class Scribe:
+class JobLogWriter:
     """Sends what a child's jobs log.
 
     Args:

@@ -15,7 +15,7 @@ LONGEST_LINE = 8192
 _MARK = "_jobfleet_kept"
 
 
-class Capture(logging.Handler):
+class LogCapture(logging.Handler):
     """Hands what is logged within a run to that run.
 
     It has no lock: a thread that is interrupted while it takes one would leave it locked for all.
@@ -56,7 +56,7 @@ class Capture(logging.Handler):
             return
         logger: logging.Logger | None = logging.getLogger(record.name)
         while logger is not None:
-            if any(not isinstance(handler, Capture) for handler in logger.handlers):
+            if any(not isinstance(handler, LogCapture) for handler in logger.handlers):
                 return
             logger = logger.parent if logger.propagate else None
         last.handle(record)
@@ -75,7 +75,7 @@ def _text(record: logging.LogRecord) -> str:
 
 _FORMATTER = logging.Formatter()
 _users = 0
-_capture = Capture()
+_capture = LogCapture()
 
 
 def start_capture(*, owns_process: bool = False) -> None:

@@ -29,7 +29,7 @@ HOOK_LIMIT = 30.0
 """Seconds that the hooks after a run may take together, before the run is settled without them."""
 
 
-class Around:
+class MiddlewareChain:
     """Runs functions behind hooks, middleware and resources.
 
     Args:

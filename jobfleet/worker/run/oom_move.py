@@ -43,7 +43,7 @@ def moved_suffix(job_id: str, enqueued_at: int) -> str:
     return f"{suffix[:KEPT_OF_SUFFIX]}.oom{digest}"
 
 
-class Mover:
+class OomMover:
     """Moves jobs to other queues.
 
     Args:

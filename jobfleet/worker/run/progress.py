@@ -20,7 +20,7 @@ CHUNK = 50
 DETAIL_WORDS = 500
 
 
-class Reporter:
+class ProgressWriter:
     """Sends the progress of a child's jobs.
 
     Args:

@@ -23,8 +23,8 @@ if TYPE_CHECKING:
     from jobfleet.worker.run.handlers import Handler
     from jobfleet.worker.run.job_log import JobLog
     from jobfleet.worker.run.parent_results import Row
-    from jobfleet.worker.run.stop_ladder import Ladder
-    from jobfleet.worker.run.writer import Desk
+    from jobfleet.worker.run.stop_ladder import StopLadder
+    from jobfleet.worker.run.writer import RunWriter
 
 T = TypeVar("T")
 STANDS_EVERY = 0.05
@@ -95,7 +95,7 @@ class Run:
     limits: tuple[float, float] = (0.0, 0.0)
     soft_at = 0.0
     hard_at = 0.0
-    ladder: Ladder | None = None
+    ladder: StopLadder | None = None
     stage: Stage | int = 0
     next_at = 0.0
     was_raised_again = False
@@ -106,7 +106,7 @@ class Run:
     moved_to = ""
     n = 0
 
-    def __init__(self, lane: Lane, grant: Grant, place: int, until: float, desk: Desk) -> None:
+    def __init__(self, lane: Lane, grant: Grant, place: int, until: float, run_writer: RunWriter) -> None:
         self.lane = lane
         self.grant = grant
         self.id = grant.id
@@ -114,7 +114,7 @@ class Run:
         self.key = (grant.id, grant.token)
         self.place = place
         self.until = until
-        self.desk = desk
+        self.run_writer = run_writer
 
     @property
     def must_stop(self) -> str | None:
@@ -134,7 +134,7 @@ class Run:
     def report(self, value: float, message: str, details: Mapping[str, object] | None) -> None:
         """Take a progress report, from any thread."""
         self.n += 1
-        self.desk.reporter.report(self, value, message, details)
+        self.run_writer.progress_writer.report(self, value, message, details)
 
     def extend(self, seconds: float) -> None:
         """Give the run so many seconds more than it has left before its time limits; from any thread."""
@@ -143,7 +143,7 @@ class Run:
 
     def note(self, at_us: int, level: int, text: str) -> None:
         """Take a line of the job's own log; from any thread, never waiting."""
-        self.desk.scribe.note(self, at_us, level, text)
+        self.run_writer.log_writer.note(self, at_us, level, text)
 
     def described(self) -> Mapping[str, object]:
         """What a line of the log says of it."""
@@ -161,7 +161,7 @@ class Run:
     async def steps(self) -> Mapping[str, bytes]:
         """The encoded results of the steps that earlier runs, or this one, have kept."""
         self.has_steps = True
-        return await self.desk.shelf.read(self)
+        return await self.run_writer.step_writer.read(self)
 
     async def keep(self, key: str, record: bytes) -> None:
         """Keep the encoded result of a step, under the run's token; goes on if the job is stopped meanwhile.
@@ -170,11 +170,11 @@ class Run:
             InvalidJob: Too much was kept already.
             JobCancelled: Another run owns the job by now.
         """
-        await self.desk.shelf.keep(self, key, record)
+        await self.run_writer.step_writer.keep(self, key, record)
 
     async def extend_flow(self, wish: Wish) -> Sequence[str]:
         """Add jobs to the flow of the job."""
-        return await self.desk.extend_flow(self, wish)
+        return await self.run_writer.extend_flow(self, wish)
 
     async def stands(self) -> None:
         """Return once the lease is known to stand, or the run is to stop."""
@@ -183,7 +183,7 @@ class Run:
 
     def block(self, coroutine: Coroutine[Any, Any, T]) -> T:
         """Await something on the child's loop, blocking this thread until it is done, or the run is to stop."""
-        future = asyncio.run_coroutine_threadsafe(coroutine, self.desk.loop)
+        future = asyncio.run_coroutine_threadsafe(coroutine, self.run_writer.loop)
         try:
             while True:
                 done, _ = wait((future,), timeout=BLOCK_EVERY)

@@ -9,7 +9,7 @@ from functools import partial
 from typing import Any
 
 from jobfleet.codec import Limits, open_envelope
-from jobfleet.codec.envelope import Opened
+from jobfleet.codec.envelope import ClientBase
 from jobfleet.errors import EncodingError, EnvelopeTooNew, JobCancelled
 from jobfleet.outcome import (
     Broken,
@@ -18,8 +18,8 @@ from jobfleet.outcome import (
     LeaseLost,
     Outcome,
     OutOfMemory,
-    Overdue,
     Raised,
+    RunSettler,
     Succeeded,
     TimedOut,
     Unrunnable,
@@ -29,11 +29,11 @@ from jobfleet.worker.run.conclusion import Endings
 from jobfleet.worker.run.context import context_of
 from jobfleet.worker.run.executor import Died, Executor, OnEnd, Stage
 from jobfleet.worker.run.handlers import Handler, Handlers, UnknownFunction
-from jobfleet.worker.run.middleware import Around
+from jobfleet.worker.run.middleware import MiddlewareChain
 from jobfleet.worker.run.parent_results import Row
 from jobfleet.worker.run.resources import Resources
 from jobfleet.worker.run.run import Run
-from jobfleet.worker.run.stop_ladder import Ladder, limits_of
+from jobfleet.worker.run.stop_ladder import StopLadder, limits_of
 
 log = logging.getLogger("jobfleet.worker")
 Finish = Callable[[Run, Any], None]
@@ -63,7 +63,7 @@ class Runner:
         self,
         handlers: Handlers,
         executors: Mapping[str, Executor],
-        ladder: Ladder,
+        ladder: StopLadder,
         *,
         resources: Resources,
         child: str,
@@ -80,7 +80,7 @@ class Runner:
         self._judge = judge
         self._handlers = handlers
         self._executors = executors
-        self._around = Around(handlers.hooks, handlers.around, executors, resources)
+        self._around = MiddlewareChain(handlers.hooks, handlers.around, executors, resources)
         self._tasks: set[asyncio.Task[None]] = set()
         self._ladder = ladder
         self._hard_grace = hard_grace
@@ -106,8 +106,8 @@ class Runner:
         if isinstance(opened, UnknownFunction):
             self._spawn(self._judge_unknown(run, str(opened)))
             return
-        if not isinstance(opened, Opened) or run.handler is None:
-            self._end(run, opened if not isinstance(opened, Opened) else Broken("it has no function"))
+        if not isinstance(opened, ClientBase) or run.handler is None:
+            self._end(run, opened if not isinstance(opened, ClientBase) else Broken("it has no function"))
             return
         if "parents" in run.header:
             self._spawn(self._launch_after(run, run.handler, opened))
@@ -120,13 +120,13 @@ class Runner:
         if not run.is_over:
             self._end(run, run.interruption or outcome)
 
-    def _try(self, run: Run, handler: Handler, opened: Opened) -> None:
+    def _try(self, run: Run, handler: Handler, opened: ClientBase) -> None:
         try:
             self._launch(run, handler, opened.args, opened.kwargs)
         except Exception as error:  # noqa: BLE001 - whatever the envelope says, it must not end the worker
             self._end(run, Broken(f"it cannot be started: {describe(error)}"))
 
-    async def _launch_after(self, run: Run, handler: Handler, opened: Opened) -> None:
+    async def _launch_after(self, run: Run, handler: Handler, opened: ClientBase) -> None:
         """Start a run that has waited for others, once it is known how they ended."""
         outcome: Outcome | None = None
         try:
@@ -158,10 +158,10 @@ class Runner:
         run.executor = self._executors["ward"]
         run.executor.start(run, handler, args, kwargs, on_end)
 
-    def _open(self, run: Run) -> Opened | Outcome | UnknownFunction:
+    def _open(self, run: Run) -> ClientBase | Outcome | UnknownFunction:
         meta = run.grant.meta
         if meta and not run.grant.tries and _is_overdue(meta, run.started_us):
-            return Overdue()
+            return RunSettler()
         if not run.grant.envelope:
             return Broken("its envelope is gone: was Redis made to evict keys?")
         try:

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from jobfleet.worker.run.run import Run
 
 
-class Shelf:
+class StepWriter:
     """Reads and keeps what the steps of a child's jobs have come to.
 
     Args:

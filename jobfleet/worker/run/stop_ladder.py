@@ -20,7 +20,7 @@ from typing import TYPE_CHECKING, Any
 from jobfleet.clock import SECOND_US, monotonic
 from jobfleet.model import seconds
 from jobfleet.outcome import Cancelled, TimedOut
-from jobfleet.worker.ipc.lease_board import Board
+from jobfleet.worker.ipc.lease_board import LeaseBoard
 from jobfleet.worker.run.executor import Stage
 from jobfleet.worker.run.run import Interruption, Run
 
@@ -34,7 +34,7 @@ YIELD = 0.25
 """Seconds that an interruption at the hard limit has to be heard, before the run is condemned."""
 
 
-class Ladder:
+class StopLadder:
     """Stops the runs of one child, on the running event loop.
 
     Args:
@@ -48,7 +48,7 @@ class Ladder:
 
     def __init__(
         self,
-        board: Board,
+        board: LeaseBoard,
         *,
         cancel_grace: float,
         stop_grace: float,

@@ -7,15 +7,15 @@ from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any
 
 from jobfleet.config import JobConfig
-from jobfleet.operations.fleet_context import Space
+from jobfleet.operations.fleet_context import FleetContext
 from jobfleet.operations.operation import drive
 from jobfleet.store.aio import AsyncStore
 from jobfleet.store.call import Call
 from jobfleet.store.calls.progress import Report
 from jobfleet.store.calls.settle import Item, ttl_of
-from jobfleet.worker.run.job_log import Scribe
-from jobfleet.worker.run.progress import Reporter
-from jobfleet.worker.run.steps import Shelf
+from jobfleet.worker.run.job_log import JobLogWriter
+from jobfleet.worker.run.progress import ProgressWriter
+from jobfleet.worker.run.steps import StepWriter
 
 if TYPE_CHECKING:
     from jobfleet.functions.flow_addition import Wish
@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from jobfleet.worker.run.run import Run
 
 
-class Desk:
+class RunWriter:
     """Where a child's runs hand in what they write.
 
     Args:
@@ -51,14 +51,14 @@ class Desk:
         registry: Registry,
     ) -> None:
         self._store = store
-        self._space = Space(config, registry)
+        self._context = FleetContext(config, registry)
         self.loop = asyncio.get_running_loop()
         self.progress_ms = result_ms = round(config.result_ttl * 1000)
         failed_ms = round(config.failed_result_ttl * 1000)
-        self.reporter = Reporter(
+        self.progress_writer = ProgressWriter(
             store, rate=config.progress_rate, ttl_ms=result_ms, on_lost=on_lost, on_cancel=on_cancel
         )
-        self.scribe = Scribe(
+        self.log_writer = JobLogWriter(
             store,
             most_lines=config.job_log_lines,
             most_bytes=config.job_log_bytes,
@@ -66,26 +66,26 @@ class Desk:
             on_lost=on_lost,
         )
         # A dead letter that is replayed must find the steps that were done.
-        self.shelf = Shelf(store, ttl_ms=max(failed_ms, round(config.dead_ttl * 1000)), on_lost=on_lost)
+        self.step_writer = StepWriter(store, ttl_ms=max(failed_ms, round(config.dead_ttl * 1000)), on_lost=on_lost)
 
     def last(self, run: Run, item: Item) -> tuple[Report | None, Sequence[Call[Any]]]:
         """What is sent with a run's end: its last report and lines, and how long its log and steps are kept."""
-        report = self.reporter.take(run) if run.n else None
+        report = self.progress_writer.take(run) if run.n else None
         if run.log is None and not run.has_steps:
             return report, ()
         ttl_ms = ttl_of(item)
-        calls: list[Call[Any]] = [*self.scribe.calls(run.lane, self.scribe.take(run, ttl_ms))]
+        calls: list[Call[Any]] = [*self.log_writer.calls(run.lane, self.log_writer.take(run, ttl_ms))]
         if run.has_steps and ttl_ms is not None:
-            calls.append(self.shelf.end(run, ttl_ms))
+            calls.append(self.step_writer.end(run, ttl_ms))
         return report, calls
 
     async def extend_flow(self, run: Run, wish: Wish) -> list[str]:
         """Add jobs to the flow of a run's job; whoever awaits it may be cancelled, and the job's next run goes on."""
         from jobfleet.operations.flows.extend import extend_flow
 
-        return await drive(self._store, extend_flow(self._space, run.id, str(run.header["flow"]), wish))
+        return await drive(self._store, extend_flow(self._context, run.id, str(run.header["flow"]), wish))
 
     async def flush(self) -> None:
         """Send what has gathered."""
-        await self.reporter.flush()
-        await self.scribe.flush()
+        await self.progress_writer.flush()
+        await self.log_writer.flush()

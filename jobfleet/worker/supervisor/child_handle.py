@@ -14,10 +14,10 @@ from jobfleet.clock import boottime, monotonic
 from jobfleet.outcome import Cancelled, TimedOut
 from jobfleet.worker.ipc.frames import Sender
 from jobfleet.worker.ipc.kinds import Kind
-from jobfleet.worker.ipc.lease_board import BoardReader, Posted, create, nameless
+from jobfleet.worker.ipc.lease_board import LeaseBoardReader, Posted, create, nameless
 
 
-class Kin:
+class ChildHandle:
     """One child.
 
     Args:
@@ -63,7 +63,7 @@ class Kin:
         self.is_leaving = False
         self.is_replaced = False
         self.is_draining = False
-        self.follows: tuple[Kin, float | None] | None = None
+        self.follows: tuple[ChildHandle, float | None] | None = None
         self.kept_at = float("-inf")
         self.is_hurried = False
         self.killed_for = ""
@@ -89,7 +89,7 @@ class Kin:
         self.pid = self._process.pid
         self.reports = up
         self._down: Sender | None = Sender(down)
-        self._board = BoardReader(board)
+        self._board = LeaseBoardReader(board)
         self._stacks = stacks
         self._is_closed = False
 

@@ -20,9 +20,9 @@ from jobfleet.worker.ipc.exit_codes import EXIT_OK, EXIT_RECYCLED, EXIT_USAGE, h
 from jobfleet.worker.ipc.frames import frames
 from jobfleet.worker.ipc.kinds import Kind
 from jobfleet.worker.ipc.lease_board import board_capacity
-from jobfleet.worker.supervisor.child_handle import Kin
-from jobfleet.worker.supervisor.crash_recovery import Undertaker
-from jobfleet.worker.supervisor.metrics import Scrape
+from jobfleet.worker.supervisor.child_handle import ChildHandle
+from jobfleet.worker.supervisor.crash_recovery import CrashRecovery
+from jobfleet.worker.supervisor.metrics import WorkerMetrics
 
 log = logging.getLogger("jobfleet.worker")
 AFTER_GRACE = 5.0
@@ -43,7 +43,7 @@ STEADY = 10.0
 Keep = Callable[[Coroutine[Any, Any, None]], "asyncio.Task[None]"]
 
 
-class Nursery:
+class Children:
     """The children of one worker.
 
     Args:
@@ -75,19 +75,19 @@ class Nursery:
         config: JobConfig,
         at: Target,
         *,
-        undertaker: Undertaker,
-        scrape: Scrape,
+        recovery: CrashRecovery,
+        scrape: WorkerMetrics,
         lanes: Callable[[Sequence[str]], list[Lane]],
         keep: Keep,
         on_ready: Callable[[dict[str, bytes]], Awaitable[None]],
-        on_retire: Callable[[Kin, str], None],
+        on_retire: Callable[[ChildHandle, str], None],
         on_empty: Callable[[], None],
     ) -> None:
         self._worker = worker
         self._modules = list(modules)
         self._config = config
         self._at = at
-        self._undertaker = undertaker
+        self._recovery = recovery
         self._scrape = scrape
         self._lanes = lanes
         self._keep = keep
@@ -97,7 +97,7 @@ class Nursery:
         self._count = 0
         self._deaths = 0
         self._burials: set[asyncio.Task[None]] = set()
-        self.kin: dict[int, Kin] = {}
+        self.handle: dict[int, ChildHandle] = {}
         self.size = config.processes
         self.queues: list[str] = []
         self.state = "running"
@@ -110,36 +110,38 @@ class Nursery:
     @property
     def is_deserted(self) -> bool:
         """Whether no child is left, and none is to come."""
-        return not self.kin and (
+        return not self.handle and (
             self.state == "stopping" or (self._config.burst and not self.awaited and not self._unborn)
         )
 
     @property
-    def standing(self) -> list[Kin]:
+    def standing(self) -> list[ChildHandle]:
         """The children that are to stay, by their places."""
-        return sorted((kin for kin in self.kin.values() if not kin.is_replaced), key=lambda kin: kin.number)
+        return sorted(
+            (handle for handle in self.handle.values() if not handle.is_replaced), key=lambda handle: handle.number
+        )
 
     @property
     def kinds(self) -> list[Kind]:
         """The kinds of the children that claim."""
-        claiming = (kin for kin in self.kin.values() if kin.kind is not None and not kin.is_draining)
-        return list({kin.kind.id: kin.kind for kin in claiming if kin.kind is not None}.values())
+        claiming = (handle for handle in self.handle.values() if handle.kind is not None and not handle.is_draining)
+        return list({handle.kind.id: handle.kind for handle in claiming if handle.kind is not None}.values())
 
     @property
-    def draining(self) -> list[Kin]:
+    def draining(self) -> list[ChildHandle]:
         """The children that only finish what they run, the eldest first."""
-        return sorted((kin for kin in self.kin.values() if kin.is_draining), key=lambda kin: kin.born)
+        return sorted((handle for handle in self.handle.values() if handle.is_draining), key=lambda handle: handle.born)
 
     def scale(self, size: int) -> None:
         """Have so many children: more are started, those that are too many finish what they run."""
         self.size = size
-        taken = self.awaited | {kin.number for kin in self.standing}
+        taken = self.awaited | {handle.number for handle in self.standing}
         self._unborn = sorted(set(range(size)) - taken, reverse=True)
         self._grow()
-        for kin in self.standing:
-            if kin.number >= size:
-                kin.is_replaced = True
-                self.drain(kin, None)
+        for handle in self.standing:
+            if handle.number >= size:
+                handle.is_replaced = True
+                self.drain(handle, None)
 
     def _grow(self) -> None:
         """Start children that are still missing, a few at a time.
@@ -150,14 +152,14 @@ class Nursery:
         if self.state == "stopping":
             self._unborn.clear()
         now = boottime()
-        loading = sum(1 for kin in self.kin.values() if not kin.is_ready and now - kin.born < LOADING)
+        loading = sum(1 for handle in self.handle.values() if not handle.is_ready and now - handle.born < LOADING)
         while self._unborn and loading < self._at_once:
             self.spawn(self._unborn.pop())
             loading += 1
         if self._unborn and (self._growing is None or self._growing.when() <= asyncio.get_running_loop().time()):
             self._growing = asyncio.get_running_loop().call_later(GROW_EVERY, self._grow)
 
-    def spawn(self, number: int, *, follows: tuple[Kin, float | None] | None = None) -> None:
+    def spawn(self, number: int, *, follows: tuple[ChildHandle, float | None] | None = None) -> None:
         """Start a child.
 
         Args:
@@ -165,160 +167,163 @@ class Nursery:
             follows: Whom it replaces once it serves, and the grace that one gets.
         """
         self._count += 1
-        kin = Kin(f"{self._worker}.{self._count}", number, board_capacity(self._config.slots))
-        self.kin[kin.pid] = kin
-        kin.follows = follows
+        handle = ChildHandle(f"{self._worker}.{self._count}", number, board_capacity(self._config.slots))
+        self.handle[handle.pid] = handle
+        handle.follows = follows
         settings = self._config.plain(url=self._at.url, processes=1)
-        kin.hello(settings, self._modules, str(self._config.app_dir), quiet=self.state == "quiet")
-        kin.hearing = self._keep(self._hear(kin))
+        handle.hello(settings, self._modules, str(self._config.app_dir), quiet=self.state == "quiet")
+        handle.hearing = self._keep(self._hear(handle))
 
-    async def _hear(self, kin: Kin) -> None:
-        async for word, *rest in frames(kin.reports):
+    async def _hear(self, handle: ChildHandle) -> None:
+        async for word, *rest in frames(handle.reports):
             if word == "ready":
-                functions, kin.queues, *kind = rest
-                kin.kind = Kind(*kind)
-                kin.is_ready = True
-                self.queues = list(dict.fromkeys([*self.queues, *kin.queues]))
+                functions, handle.queues, *kind = rest
+                handle.kind = Kind(*kind)
+                handle.is_ready = True
+                self.queues = list(dict.fromkeys([*self.queues, *handle.queues]))
                 self._grow()
                 await self._on_ready(functions)
             elif word == "serving":
-                self._relieve(kin)
+                self._relieve(handle)
             elif word == "state":
-                kin.running, delta = rest
+                handle.running, delta = rest
                 self._scrape.merge(delta)
             elif word == "pulse":
-                kin.pulsed_at = rest[0]
+                handle.pulsed_at = rest[0]
                 self._scrape.pulsed(rest[0])
             elif word == "retire":
-                self._on_retire(kin, rest[0])
+                self._on_retire(handle, rest[0])
             elif word == "refused":
-                kin.refusal = (rest[0], rest[1])
+                handle.refusal = (rest[0], rest[1])
             elif word == "condemned":
                 job_id, token, what, why = rest
-                kin.verdicts.setdefault((job_id, token), TimedOut(why) if what == "timeout" else Cancelled(why))
+                handle.verdicts.setdefault((job_id, token), TimedOut(why) if what == "timeout" else Cancelled(why))
 
-    def _relieve(self, kin: Kin) -> None:
+    def _relieve(self, handle: ChildHandle) -> None:
         """A child serves, or will not come: whom it follows, if anybody, may go."""
-        follows, kin.follows = kin.follows, None
+        follows, handle.follows = handle.follows, None
         if follows is not None and self.state != "stopping":
             self.drain(*follows)
 
-    def drain(self, kin: Kin, grace: float | None) -> None:
+    def drain(self, handle: ChildHandle, grace: float | None) -> None:
         """Let a child claim no more and end; one that does not listen is killed, and its jobs are not charged.
 
         Args:
             kin: The child.
             grace: Seconds that its jobs may take to end; the rest is given back, uncounted. None for ever.
         """
-        kin.drain(grace)
+        handle.drain(grace)
         if grace is not None:
-            self._keep(self._end_straggler(kin, grace))
+            self._keep(self._end_straggler(handle, grace))
 
     def hurry(self) -> None:
         """Let all children give back what they run, now."""
-        for kin in self.kin.values():
-            kin.tell("hurry")
-            self._keep(self._end_straggler(kin, 0.0))
+        for handle in self.handle.values():
+            handle.tell("hurry")
+            self._keep(self._end_straggler(handle, 0.0))
 
-    async def _end_straggler(self, kin: Kin, grace: float) -> None:
+    async def _end_straggler(self, handle: ChildHandle, grace: float) -> None:
         await asyncio.sleep(grace + AFTER_GRACE)
-        if self.kin.get(kin.pid) is kin:
-            log.error("child.killed child=%s did not end in its grace", kin.child)
-            kin.is_leaving = True
-            kin.kill(signal.SIGKILL)
+        if self.handle.get(handle.pid) is handle:
+            log.error("child.killed child=%s did not end in its grace", handle.child)
+            handle.is_leaving = True
+            handle.kill(signal.SIGKILL)
 
-    def _bequeath(self, kin: Kin) -> None:
+    def _bequeath(self, handle: ChildHandle) -> None:
         """A child that was to go has gone: whom it followed waits for its own successor, if it has one."""
-        heir = next((one for one in self.kin.values() if one.follows is not None and one.follows[0] is kin), None)
-        if heir is not None and kin.follows is not None:
-            heir.follows, kin.follows = kin.follows, None
-        self._relieve(kin)
+        heir = next((one for one in self.handle.values() if one.follows is not None and one.follows[0] is handle), None)
+        if heir is not None and handle.follows is not None:
+            heir.follows, handle.follows = handle.follows, None
+        self._relieve(handle)
 
     def look_for_deaths(self) -> None:
         """See which children have ended, were frozen, or go on."""
-        for kin in list(self.kin.values()):
+        for handle in list(self.handle.values()):
             try:
-                pid, status = os.waitpid(kin.pid, os.WNOHANG | os.WUNTRACED | os.WCONTINUED)
+                pid, status = os.waitpid(handle.pid, os.WNOHANG | os.WUNTRACED | os.WCONTINUED)
             except ChildProcessError:
                 continue
             if pid == 0:
                 continue
             if os.WIFSTOPPED(status):
-                kin.stopped_at = boottime()
-                log.warning("child.frozen child=%s", kin.child)
+                handle.stopped_at = boottime()
+                log.warning("child.frozen child=%s", handle.child)
             elif os.WIFCONTINUED(status):
-                kin.stopped_at = None
+                handle.stopped_at = None
             else:
-                self._died(kin, status)
+                self._died(handle, status)
 
-    def _died(self, kin: Kin, status: int) -> None:
-        del self.kin[kin.pid]
-        kin.reaped(status)
-        code = kin.exit_code or 0
+    def _died(self, handle: ChildHandle, status: int) -> None:
+        del self.handle[handle.pid]
+        handle.reaped(status)
+        code = handle.exit_code or 0
         # Who leaves by itself has cleared its board: else it was a job that ended the process.
-        planned = kin.is_leaving or (code in (EXIT_OK, EXIT_RECYCLED) and not kin.posted())
-        could_not_start = code == EXIT_USAGE and not kin.is_ready  # it says why in one line of its own
+        planned = handle.is_leaving or (code in (EXIT_OK, EXIT_RECYCLED) and not handle.posted())
+        could_not_start = code == EXIT_USAGE and not handle.is_ready  # it says why in one line of its own
         if not planned and not could_not_start:
-            log.error("child.died child=%s %s", kin.child, how_it_died(code))
+            log.error("child.died child=%s %s", handle.child, how_it_died(code))
             self._scrape.crashed(code)
-        burial = self._keep(self._bury(kin, kin.killed_for or how_it_died(code), planned=planned))
+        burial = self._keep(self._bury(handle, handle.killed_for or how_it_died(code), planned=planned))
         self._burials.add(burial)
         burial.add_done_callback(self._burials.discard)
-        if self.state == "stopping" or kin.is_replaced or (self._config.burst and code == EXIT_OK):
-            self._bequeath(kin)
+        if self.state == "stopping" or handle.is_replaced or (self._config.burst and code == EXIT_OK):
+            self._bequeath(handle)
             self._on_empty()
         else:
-            steady = boottime() - kin.born > STEADY or code == EXIT_RECYCLED
+            steady = boottime() - handle.born > STEADY or code == EXIT_RECYCLED
             self._deaths = 0 if steady else self._deaths + 1
-            self.awaited.add(kin.number)
-            self._keep(self._follow(kin, BACK_OFF[min(self._deaths, len(BACK_OFF) - 1)]))
+            self.awaited.add(handle.number)
+            self._keep(self._follow(handle, BACK_OFF[min(self._deaths, len(BACK_OFF) - 1)]))
 
-    async def _bury(self, kin: Kin, reason: str, *, planned: bool) -> None:
-        posted, lanes = kin.posted(), self._lanes(kin.queues or self.queues)
-        kin.close()
+    async def _bury(self, handle: ChildHandle, reason: str, *, planned: bool) -> None:
+        posted, lanes = handle.posted(), self._lanes(handle.queues or self.queues)
+        handle.close()
         try:
             # Also one that left in peace: a claim whose answer it did not await may have run.
-            settled = await self._undertaker.bury(
-                kin.child, posted, lanes, reason, planned=planned, verdicts=kin.verdicts
+            settled = await self._recovery.bury(
+                handle.child, posted, lanes, reason, planned=planned, verdicts=handle.verdicts
             )
             if settled:
-                log.warning("child.buried child=%s jobs=%d", kin.child, settled)
+                log.warning("child.buried child=%s jobs=%d", handle.child, settled)
         except JobfleetError as error:
-            log.error("child.not_buried child=%s %s", kin.child, error)
+            log.error("child.not_buried child=%s %s", handle.child, error)
         finally:
             self._on_empty()
-        if kin.hearing is not None:
-            await asyncio.wait((kin.hearing,), timeout=LAST_WORDS)
-            kin.hearing.cancel()  # whoever still holds its pipe has nothing to say
+        if handle.hearing is not None:
+            await asyncio.wait((handle.hearing,), timeout=LAST_WORDS)
+            handle.hearing.cancel()  # whoever still holds its pipe has nothing to say
 
     async def burials(self, timeout: float) -> None:
         """Wait until all that died are buried, but not for ever."""
         if self._burials:
             await asyncio.wait(set(self._burials), timeout=timeout)
 
-    async def _follow(self, kin: Kin, after: float) -> None:
+    async def _follow(self, handle: ChildHandle, after: float) -> None:
         """Start the successor of a dead child, unless it could not even start."""
-        if kin.exit_code == EXIT_USAGE and kin.hearing is not None:
-            await asyncio.wait((kin.hearing,), timeout=LAST_WORDS)
-            if not kin.is_ready:
-                self.awaited.discard(kin.number)
-                self._refuse(kin, *(kin.refusal or ("The child could not start.", "")))
+        if handle.exit_code == EXIT_USAGE and handle.hearing is not None:
+            await asyncio.wait((handle.hearing,), timeout=LAST_WORDS)
+            if not handle.is_ready:
+                self.awaited.discard(handle.number)
+                self._refuse(handle, *(handle.refusal or ("The child could not start.", "")))
                 return
-            why, shown = kin.refusal or ("It did not say why.", "")  # its modules are loaded: another try may succeed
+            why, shown = handle.refusal or (
+                "It did not say why.",
+                "",
+            )  # its modules are loaded: another try may succeed
             log.error(
-                "child.refused child=%s trying again in %gs. %s%s", kin.child, after, why, f"\n{shown}" * bool(shown)
+                "child.refused child=%s trying again in %gs. %s%s", handle.child, after, why, f"\n{shown}" * bool(shown)
             )
-        await self._start_later(kin, after)
+        await self._start_later(handle, after)
 
-    async def _start_later(self, kin: Kin, after: float) -> None:
+    async def _start_later(self, handle: ChildHandle, after: float) -> None:
         await asyncio.sleep(after)
-        self.awaited.discard(kin.number)
-        if self.state != "stopping" and kin.number < self.size:
-            self.spawn(kin.number, follows=kin.follows)
+        self.awaited.discard(handle.number)
+        if self.state != "stopping" and handle.number < self.size:
+            self.spawn(handle.number, follows=handle.follows)
         else:
-            self._relieve(kin)
+            self._relieve(handle)
 
-    def replace(self, kin: Kin, grace: float | None, *, is_fit: bool = False) -> None:
+    def replace(self, handle: ChildHandle, grace: float | None, *, is_fit: bool = False) -> None:
         """Start a child's successor, and let the child drain.
 
         Args:
@@ -329,15 +334,15 @@ class Nursery:
         """
         if self.state == "stopping":
             return
-        if not kin.is_replaced:
-            kin.is_replaced = True
-            self.spawn(kin.number, follows=(kin, grace) if is_fit else None)
-        if not is_fit and not kin.is_draining:
-            self.drain(kin, grace)
+        if not handle.is_replaced:
+            handle.is_replaced = True
+            self.spawn(handle.number, follows=(handle, grace) if is_fit else None)
+        if not is_fit and not handle.is_draining:
+            self.drain(handle, grace)
 
-    def _refuse(self, kin: Kin, why: str, shown: str) -> None:
-        kept = kin.follows[0] if kin.follows is not None else None
-        if kept is not None and kept.pid in self.kin and kept.number < self.size:
+    def _refuse(self, handle: ChildHandle, why: str, shown: str) -> None:
+        kept = handle.follows[0] if handle.follows is not None else None
+        if kept is not None and kept.pid in self.handle and kept.number < self.size:
             kept.is_replaced, kept.kept_at = False, boottime()
             log.error(
                 "child.refused child=%s keeps its place: its successor cannot start. %s\n%s", kept.child, why, shown
@@ -346,8 +351,8 @@ class Nursery:
             log.error("child.refused waiting for the next change of code. %s\n%s", why, shown)
         elif any(one.is_ready for one in self.standing):  # the others go on
             log.error("child.refused trying again in %gs. %s\n%s", TRY_AGAIN, why, shown)
-            self.awaited.add(kin.number)
-            self._keep(self._start_later(kin, TRY_AGAIN))
+            self.awaited.add(handle.number)
+            self._keep(self._start_later(handle, TRY_AGAIN))
         elif self.refusal is None:
             sys.stderr.write(shown)
             self.refusal = why
@@ -355,5 +360,5 @@ class Nursery:
 
     def tell(self, *frame: Any) -> None:
         """Send a frame to every child."""
-        for kin in self.kin.values():
-            kin.tell(*frame)
+        for handle in self.handle.values():
+            handle.tell(*frame)

@@ -14,7 +14,7 @@ from contextlib import suppress
 from jobfleet.errors import JobNotFound
 from jobfleet.outcome import Crashed, Interrupted, Outcome, Witnessed
 from jobfleet.retry import Tries
-from jobfleet.services.run_settler import Overdue
+from jobfleet.services.run_settler import RunSettler
 from jobfleet.services.unreadable import Unreadables
 from jobfleet.store.aio import AsyncStore
 from jobfleet.store.calls import settle
@@ -25,7 +25,7 @@ from jobfleet.suspicion import suspects
 from jobfleet.worker.ipc.lease_board import Phase, Posted
 
 
-class Undertaker:
+class CrashRecovery:
     """Buries a worker's children.
 
     Args:
@@ -35,7 +35,7 @@ class Undertaker:
         unreadables: Takes out of the way what cannot be decided about.
     """
 
-    def __init__(self, store: AsyncStore, keys: Keyspace, overdue: Overdue, unreadables: Unreadables) -> None:
+    def __init__(self, store: AsyncStore, keys: Keyspace, overdue: RunSettler, unreadables: Unreadables) -> None:
         self._store = store
         self._keys = keys
         self._overdue = overdue

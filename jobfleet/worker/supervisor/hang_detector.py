@@ -13,8 +13,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 from jobfleet.clock import boottime
-from jobfleet.worker.supervisor.child_handle import Kin
-from jobfleet.worker.supervisor.metrics import Scrape
+from jobfleet.worker.supervisor.child_handle import ChildHandle
+from jobfleet.worker.supervisor.metrics import WorkerMetrics
 
 log = logging.getLogger("jobfleet.worker")
 LOOK_LEAST, LOOK_MOST = 0.05, 1.0
@@ -27,7 +27,7 @@ class _Watched:
     is_hung: bool = False
 
 
-class Hangs:
+class HangDetector:
     """Watches a worker's children.
 
     Args:
@@ -37,7 +37,7 @@ class Hangs:
         scrape: Counts.
     """
 
-    def __init__(self, children: Mapping[int, Kin], *, after: float, kill: bool, scrape: Scrape) -> None:
+    def __init__(self, children: Mapping[int, ChildHandle], *, after: float, kill: bool, scrape: WorkerMetrics) -> None:
         self._children = children
         self._after = after
         self._kill = kill
@@ -60,45 +60,45 @@ class Hangs:
 
     async def _look(self, passed: float) -> None:
         children = list(self._children.values())
-        there = {kin.child for kin in children}
+        there = {handle.child for handle in children}
         self._watched = {child: one for child, one in self._watched.items() if child in there}
-        for kin in children:
-            stamp = kin.turned_at
-            watched = self._watched.setdefault(kin.child, _Watched(stamp))
-            if stamp == 0.0 or kin.stopped_at is not None:  # it need not turn; or it is frozen, which others see to
+        for handle in children:
+            stamp = handle.turned_at
+            watched = self._watched.setdefault(handle.child, _Watched(stamp))
+            if stamp == 0.0 or handle.stopped_at is not None:  # it need not turn; or it is frozen, which others see to
                 watched.still = 0.0
             elif stamp != watched.stamp:
-                self._turns(kin, watched, stamp)
+                self._turns(handle, watched, stamp)
             else:
                 watched.still += passed
                 if watched.still >= self._after and not watched.is_hung:
                     watched.is_hung = True
-                    await self._hangs(kin, watched)
+                    await self._hangs(handle, watched)
 
     @staticmethod
-    def _turns(kin: Kin, watched: _Watched, stamp: float) -> None:
+    def _turns(handle: ChildHandle, watched: _Watched, stamp: float) -> None:
         if watched.is_hung:
-            log.warning("child.turns again child=%s hung=%.1fs", kin.child, watched.still)
+            log.warning("child.turns again child=%s hung=%.1fs", handle.child, watched.still)
         watched.stamp, watched.still, watched.is_hung = stamp, 0.0, False
 
-    async def _hangs(self, kin: Kin, watched: _Watched) -> None:
+    async def _hangs(self, handle: ChildHandle, watched: _Watched) -> None:
         still = watched.still
-        held = ", ".join(one.id for one in kin.posted()) or "nothing"
-        log.error("child.hung child=%s pid=%d for=%.1fs holds %s", kin.child, kin.pid, still, held)
+        held = ", ".join(one.id for one in handle.posted()) or "nothing"
+        log.error("child.hung child=%s pid=%d for=%.1fs holds %s", handle.child, handle.pid, still, held)
         self._scrape.hung()
-        await show_stacks(kin)
-        if self._kill and kin.turned_at == watched.stamp:
-            log.error("child.killed child=%s it hung", kin.child)
-            kin.killed_for = f"its process hung for {still:.1f} s and was killed"
-            kin.kill(signal.SIGKILL)
+        await show_stacks(handle)
+        if self._kill and handle.turned_at == watched.stamp:
+            log.error("child.killed child=%s it hung", handle.child)
+            handle.killed_for = f"its process hung for {still:.1f} s and was killed"
+            handle.kill(signal.SIGKILL)
 
 
-async def show_stacks(kin: Kin) -> None:
+async def show_stacks(handle: ChildHandle) -> None:
     """Log what the threads of a child are doing."""
-    if not kin.is_ready:
+    if not handle.is_ready:
         return  # it does not listen to the signal yet
-    stacks = await kin.stacks()
+    stacks = await handle.stacks()
     if stacks:
-        log.warning("child.stacks child=%s pid=%d\n%s", kin.child, kin.pid, stacks)
+        log.warning("child.stacks child=%s pid=%d\n%s", handle.child, handle.pid, stacks)
     else:
-        log.warning("child.stacks child=%s pid=%d shows none", kin.child, kin.pid)
+        log.warning("child.stacks child=%s pid=%d shows none", handle.child, handle.pid)

@@ -25,8 +25,8 @@ from jobfleet.store.aio import AsyncStore
 from jobfleet.store.calls.control import stop
 from jobfleet.store.keys import Keyspace
 from jobfleet.worker.ipc.lease_board import Phase
-from jobfleet.worker.supervisor.child_handle import Kin
-from jobfleet.worker.supervisor.children import Nursery
+from jobfleet.worker.supervisor.child_handle import ChildHandle
+from jobfleet.worker.supervisor.children import Children
 
 log = logging.getLogger("jobfleet.worker")
 LOOK_EVERY = 0.25
@@ -44,7 +44,7 @@ LATE = 999_999
 Key = tuple[str, int]
 
 
-class Enforcer:
+class HardLimits:
     """Ends the children of one worker that hold a run which nothing else can end.
 
     Args:
@@ -54,8 +54,8 @@ class Enforcer:
         config: Where the graces stand.
     """
 
-    def __init__(self, nursery: Nursery, store: AsyncStore, keys: Keyspace, config: JobConfig) -> None:
-        self._nursery = nursery
+    def __init__(self, child_processes: Children, store: AsyncStore, keys: Keyspace, config: JobConfig) -> None:
+        self._child_processes = child_processes
         self._store = store
         self._keys = keys
         self._grace = config.grace
@@ -68,10 +68,10 @@ class Enforcer:
         while True:
             await asyncio.sleep(LOOK_EVERY)
             before, looked = looked, monotonic()
-            for kin in list(self._nursery.kin.values()):
-                self.look(kin, looked, looked - before)
+            for handle in list(self._child_processes.handle.values()):
+                self.look(handle, looked, looked - before)
 
-    def look(self, kin: Kin, now: float, passed: float) -> None:
+    def look(self, handle: ChildHandle, now: float, passed: float) -> None:
         """Look at one child.
 
         Args:
@@ -80,37 +80,37 @@ class Enforcer:
             passed: Seconds since the look before.
         """
         passed = min(passed, LOOK_EVERY)
-        overdue = kin.overdue(now)
+        overdue = handle.overdue(now)
         # Seen once is not enough: it may be the limit of an earlier run, read beside this one.
-        kin.past = {key: kin.past[key] + passed if key in kin.past else 0.0 for key in overdue}
-        if not (overdue or kin.asked or kin.verdicts):
+        handle.past = {key: handle.past[key] + passed if key in handle.past else 0.0 for key in overdue}
+        if not (overdue or handle.asked or handle.verdicts):
             return
-        phases = {one.key: one.phase for one in kin.posted()}
+        phases = {one.key: one.phase for one in handle.posted()}
         for key, limit in overdue.items():
-            if kin.past[key] >= PATIENCE:
-                kin.verdicts.setdefault(key, TimedOut(limit))
-        for key, (by, waited) in list(kin.asked.items()):
+            if handle.past[key] >= PATIENCE:
+                handle.verdicts.setdefault(key, TimedOut(limit))
+        for key, (by, waited) in list(handle.asked.items()):
             if not _is_in_code(phases, key):
-                del kin.asked[key]
+                del handle.asked[key]
             elif waited >= self._cancel_after:
-                kin.verdicts.setdefault(key, Cancelled(by))
+                handle.verdicts.setdefault(key, Cancelled(by))
             else:
-                kin.asked[key] = (by, waited + passed)
-        for key in [key for key in kin.verdicts if not _is_in_code(phases, key)]:
-            del kin.verdicts[key]  # it has ended by itself, and its child settles it
-        if kin.condemned_for is not None:
-            kin.condemned_for += passed
-            self._execute(kin, kin.condemned_for, phases)
-        elif kin.verdicts:
-            self._condemn(kin)
-            self._execute(kin, 0.0, phases)
+                handle.asked[key] = (by, waited + passed)
+        for key in [key for key in handle.verdicts if not _is_in_code(phases, key)]:
+            del handle.verdicts[key]  # it has ended by itself, and its child settles it
+        if handle.condemned_for is not None:
+            handle.condemned_for += passed
+            self._execute(handle, handle.condemned_for, phases)
+        elif handle.verdicts:
+            self._condemn(handle)
+            self._execute(handle, 0.0, phases)
 
-    def _condemn(self, kin: Kin) -> None:
-        kin.condemned_for = 0.0
-        self._nursery.replace(kin, self._grace)
-        for (job_id, _), verdict in kin.verdicts.items():
-            log.error("child.condemned child=%s job_id=%s %s", kin.child, job_id, _told(verdict))
-        task = asyncio.get_running_loop().create_task(self._note(dict(kin.verdicts)))
+    def _condemn(self, handle: ChildHandle) -> None:
+        handle.condemned_for = 0.0
+        self._child_processes.replace(handle, self._grace)
+        for (job_id, _), verdict in handle.verdicts.items():
+            log.error("child.condemned child=%s job_id=%s %s", handle.child, job_id, _told(verdict))
+        task = asyncio.get_running_loop().create_task(self._note(dict(handle.verdicts)))
         self._noting.add(task)
         task.add_done_callback(self._noting.discard)
 
@@ -121,16 +121,16 @@ class Enforcer:
                     lane = self._keys.lane_of(job_id)
                     await self._store.run(stop(lane, ((job_id, token, LATE, "condemned"),)))
 
-    def _execute(self, kin: Kin, waited: float, phases: dict[Key, Phase]) -> None:
+    def _execute(self, handle: ChildHandle, waited: float, phases: dict[Key, Phase]) -> None:
         """Kill the child once only condemned runs are left in it, or its grace is over."""
-        others = {key: phase for key, phase in phases.items() if key not in kin.verdicts}
-        if kin.lone_since is None or any(phase.is_in_code for phase in others.values()):
-            kin.lone_since = waited
-        is_due = not others or waited - kin.lone_since >= SENDING
-        if kin.verdicts and not kin.is_leaving and (is_due or waited >= self._grace):
-            log.error("child.killed child=%s for %s", kin.child, ", ".join(job_id for job_id, _ in kin.verdicts))
-            kin.is_leaving = True
-            kin.kill(signal.SIGKILL)
+        others = {key: phase for key, phase in phases.items() if key not in handle.verdicts}
+        if handle.lone_since is None or any(phase.is_in_code for phase in others.values()):
+            handle.lone_since = waited
+        is_due = not others or waited - handle.lone_since >= SENDING
+        if handle.verdicts and not handle.is_leaving and (is_due or waited >= self._grace):
+            log.error("child.killed child=%s for %s", handle.child, ", ".join(job_id for job_id, _ in handle.verdicts))
+            handle.is_leaving = True
+            handle.kill(signal.SIGKILL)
 
 
 def _is_in_code(phases: dict[Key, Phase], key: Key) -> bool:

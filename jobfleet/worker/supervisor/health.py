@@ -16,7 +16,7 @@ from jobfleet.services.health import late_duties, shown_duties
 if TYPE_CHECKING:
     from jobfleet.services.health import Heart
     from jobfleet.services.service import DutySeen
-    from jobfleet.worker.supervisor.children import Nursery
+    from jobfleet.worker.supervisor.children import Children
 
 BEATS = 3
 """Redis is taken to be away after so many beats that did not come through."""
@@ -39,13 +39,13 @@ class Health:
         within: float,
         beat: float,
         heart: Heart,
-        nursery: Nursery,
+        child_processes: Children,
         duties: Callable[[], Sequence[DutySeen]],
     ) -> None:
         self._silence = BEATS * beat
         self._within = max(within, self._silence)
         self._heart = heart
-        self._nursery = nursery
+        self._child_processes = child_processes
         self._duties = duties
         self._began = self._beaten_at = self._back_at = self._pulsed_at = boottime()
 
@@ -66,17 +66,17 @@ class Health:
         silent = now - max(self._pulsed_at, self._back_at)
         is_away = now - self._beaten_at > self._silence
         seen = {
-            "state": self._nursery.state,
+            "state": self._child_processes.state,
             "seconds_since_claim_or_wait": round(now - self._pulsed_at, 1),
             "children": {
-                kin.child: {"running": kin.running, "seconds_since_claim_or_wait": _since(now, kin.pulsed_at)}
-                for kin in list(self._nursery.kin.values())
+                handle.child: {"running": handle.running, "seconds_since_claim_or_wait": _since(now, handle.pulsed_at)}
+                for handle in list(self._child_processes.handle.values())
             },
             "duties": shown_duties(duties),
             "redis": f"has not answered for {now - self._beaten_at:.0f} s" if is_away else "answers",
         }
         wrong = [stuck] if (stuck := self._heart.stuck()) else []
-        if self._nursery.state != "stopping" and not is_away:
+        if self._child_processes.state != "stopping" and not is_away:
             if silent > self._within:
                 wrong.append(
                     f"No child has claimed or waited for jobs for {silent:.0f} s (limit {self._within:.0f} s)."
@@ -88,8 +88,10 @@ class Health:
     def ready(self) -> Verdict:
         """Whether it takes jobs: Redis answers, a child serves, and nobody told it to take none."""
         stuck, away = self._heart.look()
-        state = self._nursery.state
-        serving = sum(1 for kin in list(self._nursery.kin.values()) if kin.is_ready and not kin.is_draining)
+        state = self._child_processes.state
+        serving = sum(
+            1 for handle in list(self._child_processes.handle.values()) if handle.is_ready and not handle.is_draining
+        )
         wrong = [one for one in (stuck, away) if one]
         if state != "running":
             wrong.append(f"It is {state} and claims nothing.")

@@ -28,7 +28,7 @@ log = logging.getLogger("jobfleet.worker")
 NEVER = -1
 
 
-class Presence:
+class Heartbeat:
     """A worker's presence.
 
     Args:

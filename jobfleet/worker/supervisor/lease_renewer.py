@@ -31,7 +31,7 @@ class News:
     cancelled: list[Cancelling] = field(default_factory=list)
 
 
-class Keeper:
+class LeaseRenewer:
     """Renews the leases of the jobs on boards.
 
     Args:

@@ -6,14 +6,14 @@ import logging
 import signal
 from collections.abc import Callable, Mapping
 
-from jobfleet.worker.supervisor.children import Keep, Nursery
+from jobfleet.worker.supervisor.children import Children, Keep
 from jobfleet.worker.supervisor.hang_detector import show_stacks
 from jobfleet.worker.supervisor.signals import Signals
 
 log = logging.getLogger("jobfleet.worker")
 
 
-class Conduct:
+class Lifecycle:
     """What a worker is told to do, and does.
 
     Args:
@@ -30,14 +30,14 @@ class Conduct:
 
     def __init__(
         self,
-        nursery: Nursery,
+        child_processes: Children,
         *,
         grace: float,
         keep: Keep,
         on_change: Callable[[], object],
         on_stopping: Callable[[], None],
     ) -> None:
-        self._nursery = nursery
+        self._child_processes = child_processes
         self._grace = grace
         self._keep = keep
         self._on_change = on_change
@@ -59,7 +59,7 @@ class Conduct:
 
     def _end(self) -> None:
         """Stop; the second time, now. Who was about to start afresh only learns not to."""
-        if self._nursery.state == "stopping" and not self.is_restarting:
+        if self._child_processes.state == "stopping" and not self.is_restarting:
             self._hurry()
         else:
             self.stop()
@@ -69,7 +69,7 @@ class Conduct:
         self._hurry()
 
     def _restart(self) -> None:
-        if self._nursery.state == "stopping":
+        if self._child_processes.state == "stopping":
             self._hurry()
         else:
             self.stop()
@@ -77,7 +77,7 @@ class Conduct:
 
     def _hurry(self) -> None:
         log.warning("worker.hurrying")
-        self._nursery.hurry()
+        self._child_processes.hurry()
 
     def stop(self, by: str = "", grace: float | None = None) -> None:
         """Drain and leave. Who stops already may be given a shorter grace.
@@ -87,44 +87,44 @@ class Conduct:
             grace: Seconds that running jobs may take to end; default that of the settings.
         """
         self.is_restarting = False
-        if self._nursery.state == "stopping" and grace is None:
+        if self._child_processes.state == "stopping" and grace is None:
             return
         grace = self._grace if grace is None else grace
         self._enter("stopping", by)
-        if self._nursery.refusal is None:
+        if self._child_processes.refusal is None:
             log.info("worker.stopping grace=%gs (again: now)", grace)
-        for kin in self._nursery.kin.values():
-            self._nursery.drain(kin, grace)
+        for handle in self._child_processes.handle.values():
+            self._child_processes.drain(handle, grace)
         self._on_stopping()
 
     def quiet(self, by: str = "") -> None:
         """Claim no more, go on with what runs."""
-        if self._nursery.state != "stopping":
+        if self._child_processes.state != "stopping":
             self._enter("quiet", by)
             log.info("worker.quiet claims no more")
-            self._nursery.tell("quiet")
+            self._child_processes.tell("quiet")
 
     def resume(self, by: str = "") -> None:
         """Claim again."""
-        if self._nursery.state == "quiet":
+        if self._child_processes.state == "quiet":
             self._enter("running", by)
             log.info("worker.resumed claims again")
-            self._nursery.tell("resume")
+            self._child_processes.tell("resume")
 
     def scale(self, by: str, size: int) -> None:
         """Have so many children."""
-        if self._nursery.state != "stopping":
+        if self._child_processes.state != "stopping":
             log.info("worker.scaled children=%d by=%s", size, by)
-            self._nursery.scale(size)
+            self._child_processes.scale(size)
             self._on_change()
 
     def dump(self) -> None:
         """Log what the children hold, and what their threads do."""
-        for kin in self._nursery.kin.values():
-            held = ", ".join(f"{one.id}:{one.phase.name.lower()}" for one in kin.posted()) or "nothing"
-            log.warning("child.dump child=%s pid=%d holds %s", kin.child, kin.pid, held)
-            self._keep(show_stacks(kin))
+        for handle in self._child_processes.handle.values():
+            held = ", ".join(f"{one.id}:{one.phase.name.lower()}" for one in handle.posted()) or "nothing"
+            log.warning("child.dump child=%s pid=%d holds %s", handle.child, handle.pid, held)
+            self._keep(show_stacks(handle))
 
     def _enter(self, state: str, by: str) -> None:
-        self._nursery.state, self.state_by = state, by
+        self._child_processes.state, self.state_by = state, by
         self._on_change()

@@ -19,10 +19,10 @@ from jobfleet.config import JobConfig
 from jobfleet.errors import JobfleetError
 from jobfleet.logs import set_up_logs
 from jobfleet.metrics.tally import tally_for
-from jobfleet.services.cron_standin import StandIn
+from jobfleet.services.cron_standin import CronStandin
 from jobfleet.services.leases import Leases, shared_spacing
 from jobfleet.services.relay import Relay
-from jobfleet.services.run_settler import Overdue
+from jobfleet.services.run_settler import RunSettler
 from jobfleet.services.unreadable import Unreadables
 from jobfleet.store.aio import AsyncStore
 from jobfleet.store.connect import Target, target
@@ -30,19 +30,19 @@ from jobfleet.store.keys import Keyspace, Lane
 from jobfleet.worker.ipc.exit_codes import EXIT_OK, EXIT_USAGE
 from jobfleet.worker.ipc.ids import new_worker_id
 from jobfleet.worker.ipc.served_queues import IDLE
-from jobfleet.worker.supervisor.child_handle import Kin
-from jobfleet.worker.supervisor.children import AFTER_GRACE, Nursery
+from jobfleet.worker.supervisor.child_handle import ChildHandle
+from jobfleet.worker.supervisor.children import AFTER_GRACE, Children
 from jobfleet.worker.supervisor.connection import Connection
-from jobfleet.worker.supervisor.crash_recovery import Undertaker
-from jobfleet.worker.supervisor.hang_detector import Hangs
-from jobfleet.worker.supervisor.hard_limits import Enforcer
-from jobfleet.worker.supervisor.heartbeat import Presence
-from jobfleet.worker.supervisor.lease_renewer import Keeper
-from jobfleet.worker.supervisor.lifecycle import Conduct
-from jobfleet.worker.supervisor.metrics import Scrape
+from jobfleet.worker.supervisor.crash_recovery import CrashRecovery
+from jobfleet.worker.supervisor.hang_detector import HangDetector
+from jobfleet.worker.supervisor.hard_limits import HardLimits
+from jobfleet.worker.supervisor.heartbeat import Heartbeat
+from jobfleet.worker.supervisor.lease_renewer import LeaseRenewer
+from jobfleet.worker.supervisor.lifecycle import Lifecycle
+from jobfleet.worker.supervisor.metrics import WorkerMetrics
 from jobfleet.worker.supervisor.recycling import Recycling
 from jobfleet.worker.supervisor.reload import Reload, check_reload
-from jobfleet.worker.supervisor.remote_commands import Control
+from jobfleet.worker.supervisor.remote_commands import RemoteCommands
 from jobfleet.worker.supervisor.signals import Signals
 
 if TYPE_CHECKING:
@@ -73,7 +73,7 @@ class Supervisor:
         self._renewals = self._connect(config.renewal_timeout)
         self._tally = tally_for(config.metrics_port)
         self._connection = Connection(at.shown, log, self._tally, held=self._held)
-        self._presence = Presence(self._store, self._keys, config, self._worker)
+        self._presence = Heartbeat(self._store, self._keys, config, self._worker)
         self._leases = Leases(
             self._store,
             self._keys,
@@ -88,27 +88,27 @@ class Supervisor:
             self._tally,
             spacing=lambda: RELAY_SHARE * shared_spacing(self._presence.workers, self._config.lease),
         )
-        self._keeper = Keeper(self._renewals, self._keys, lease_us=round(config.lease * 1e6))
+        self._renewer = LeaseRenewer(self._renewals, self._keys, lease_us=round(config.lease * 1e6))
         self._functions: dict[str, bytes] = {}
         self._scale_max = max(config.scale_max or 0, config.processes)
-        self._standin = StandIn(
+        self._standin = CronStandin(
             self._store, config, self._tally, log, process=self._worker, functions=lambda: self._functions
         )
         self._undecorated = [name.partition(":")[0] for name in modules] if config.allow_undecorated else []
-        overdue = Overdue(
+        overdue = RunSettler(
             self._store,
             config,
             functions=lambda: self._functions,
             tally=self._tally,
             on_watched=self._leases.teller.tell,
         )
-        self._scrape = Scrape(config, self._worker, self._tally)
-        self._nursery = Nursery(
+        self._scrape = WorkerMetrics(config, self._worker, self._tally)
+        self._child_processes = Children(
             self._worker,
             modules,
             config,
             at,
-            undertaker=Undertaker(self._store, self._keys, overdue, Unreadables(self._store, config, self._tally)),
+            recovery=CrashRecovery(self._store, self._keys, overdue, Unreadables(self._store, config, self._tally)),
             scrape=self._scrape,
             lanes=self._lanes,
             keep=self._keep,
@@ -116,26 +116,26 @@ class Supervisor:
             on_retire=self._retire,
             on_empty=self._check_all_gone,
         )
-        self._recycling = Recycling(self._nursery, grace=config.grace, scrape=self._scrape)
-        self._kin = self._nursery.kin
-        self._hangs = Hangs(self._kin, after=config.hang_after, kill=config.hang_kill, scrape=self._scrape)
-        self._conduct = Conduct(
-            self._nursery,
+        self._recycling = Recycling(self._child_processes, grace=config.grace, scrape=self._scrape)
+        self._handle = self._child_processes.handle
+        self._hangs = HangDetector(self._handle, after=config.hang_after, kill=config.hang_kill, scrape=self._scrape)
+        self._conduct = Lifecycle(
+            self._child_processes,
             grace=config.grace,
             keep=self._keep,
             on_change=lambda: self._keep(self._beat()),
             on_stopping=self._check_all_gone,
         )
-        self._control = Control(
+        self._control = RemoteCommands(
             at,
             self._keys,
             self._worker,
-            self._kin,
+            self._handle,
             commanded=self._conduct,
             confirm=self._beat,
             scale_max=self._scale_max,
         )
-        self._enforcer = Enforcer(self._nursery, self._store, self._keys, config)
+        self._enforcer = HardLimits(self._child_processes, self._store, self._keys, config)
         self._tasks: set[asyncio.Task[None]] = set()
         self._all_gone = asyncio.Event()
 
@@ -151,7 +151,7 @@ class Supervisor:
     @property
     def is_restarting(self) -> bool:
         """Whether the process is to start afresh when the worker has ended."""
-        return self._conduct.is_restarting and self._nursery.refusal is None
+        return self._conduct.is_restarting and self._child_processes.refusal is None
 
     def hear_reaper(self, report: object) -> None:
         """Take what the hosted reaper reports; from any thread."""
@@ -159,12 +159,12 @@ class Supervisor:
 
     async def run(self, signals: Signals) -> int:
         """Work until told to stop; answer the exit code."""
-        self._scrape.start(self._store, self._nursery, self._duties, self._connection.outage)
+        self._scrape.start(self._store, self._child_processes, self._duties, self._connection.outage)
         await self._beat(patience=self._config.patience)
         self._store.recorder = self._renewals.recorder = (
             self._connection.outage
         )  # not before: a Redis that is not there at the start is an error
-        asyncio.get_running_loop().add_signal_handler(signal.SIGCHLD, self._nursery.look_for_deaths)
+        asyncio.get_running_loop().add_signal_handler(signal.SIGCHLD, self._child_processes.look_for_deaths)
         signals.install(self._conduct.handlers(signals))
         log.info(
             "worker.started worker=%s children=%d slots=%d url=%s",
@@ -173,7 +173,7 @@ class Supervisor:
             self._config.slots,
             self._at.shown,
         )
-        self._nursery.scale(self._config.processes)
+        self._child_processes.scale(self._config.processes)
         self._leases.start()
         self._relay.start()
         duties = [
@@ -187,7 +187,7 @@ class Supervisor:
         if not self._config.burst:
             duties.append(self._standin.watch())
         if self._config.reload:
-            duties.append(Reload(self._config.app_dir, self._nursery, grace=self._config.grace).watch())
+            duties.append(Reload(self._config.app_dir, self._child_processes, grace=self._config.grace).watch())
         for duty in duties:
             self._keep(duty)
         await self._all_gone.wait()
@@ -207,8 +207,8 @@ class Supervisor:
         await self._store.close()
         await self._renewals.close()
         self._scrape.close()
-        if self._nursery.refusal is not None:
-            print(self._nursery.refusal, file=sys.stderr)  # noqa: T201 - the one line that says why
+        if self._child_processes.refusal is not None:
+            print(self._child_processes.refusal, file=sys.stderr)  # noqa: T201 - the one line that says why
             return EXIT_USAGE
         log.info("worker.stopped worker=%s", self._worker)
         return EXIT_OK
@@ -229,26 +229,26 @@ class Supervisor:
     async def _on_ready(self, functions: dict[str, bytes]) -> None:
         self._functions.update(functions)
         self._presence.publish(functions)
-        if not self._nursery.queues:
+        if not self._child_processes.queues:
             log.warning(IDLE)
         await self._beat()
 
-    def _retire(self, kin: Kin, reason: str) -> None:
-        self._recycling.retire(kin, reason)
+    def _retire(self, handle: ChildHandle, reason: str) -> None:
+        self._recycling.retire(handle, reason)
 
     def _check_all_gone(self) -> None:
-        if self._nursery.refusal is not None and self._nursery.state != "stopping":
+        if self._child_processes.refusal is not None and self._child_processes.state != "stopping":
             self._conduct.stop()
-        elif self._nursery.is_deserted:
+        elif self._child_processes.is_deserted:
             self._keep(self._set_gone())
 
     async def _set_gone(self) -> None:
-        await self._nursery.burials(AFTER_GRACE)
-        if self._nursery.is_deserted:
+        await self._child_processes.burials(AFTER_GRACE)
+        if self._child_processes.is_deserted:
             self._all_gone.set()
 
     def _held(self) -> list[tuple[str, int]]:
-        return [(one.id, one.token) for kin in self._kin.values() for one in kin.posted()]
+        return [(one.id, one.token) for handle in self._handle.values() for one in handle.posted()]
 
     def _lanes(self, queues: Sequence[str]) -> list[Lane]:
         known = self._presence.queues
@@ -258,17 +258,17 @@ class Supervisor:
 
     async def _beat(self, patience: float | None = None) -> None:
         work = self._say(
-            queues=self._nursery.queues,
-            slots=self._config.slots * self._nursery.size,
-            running=sum(kin.running for kin in self._kin.values()),
-            children=sum(1 for kin in self._kin.values() if kin.is_ready and not kin.is_draining),
-            leaving=len(self._nursery.draining),
+            queues=self._child_processes.queues,
+            slots=self._config.slots * self._child_processes.size,
+            running=sum(handle.running for handle in self._handle.values()),
+            children=sum(1 for handle in self._handle.values() if handle.is_ready and not handle.is_draining),
+            leaving=len(self._child_processes.draining),
             hung=self._hangs.count,
-            state=self._nursery.state,
+            state=self._child_processes.state,
             state_by=self._conduct.state_by,
             obeyed=self._control.obeyed,
             undecorated=self._undecorated,
-            kinds=[kind.id for kind in self._nursery.kinds],
+            kinds=[kind.id for kind in self._child_processes.kinds],
             scale_max=self._scale_max,
         )
         if patience is None:
@@ -285,7 +285,7 @@ class Supervisor:
             self._store.patience = None
 
     async def _say(self, **account: Any) -> None:
-        self._nursery.tell("kinds", await self._presence.know(self._nursery.kinds))
+        self._child_processes.tell("kinds", await self._presence.know(self._child_processes.kinds))
         await self._presence.beat(**account)
 
     async def _beat_on(self) -> None:
@@ -293,9 +293,9 @@ class Supervisor:
             await self._look_again()
             await self._beat()
             counts = {queue: count for queue, (_, count) in self._presence.queues.items()}
-            if any(counts.get(queue, 1) > 1 for queue in self._nursery.queues):
-                for kin in self._kin.values():
-                    kin.tell("lanes", counts)
+            if any(counts.get(queue, 1) > 1 for queue in self._child_processes.queues):
+                for handle in self._handle.values():
+                    handle.tell("lanes", counts)
             await asyncio.sleep(self._config.beat)
 
     async def _look_again(self) -> None:
@@ -306,46 +306,46 @@ class Supervisor:
         server = self._store.server
         if self._renewals.server != server:
             await self._renewals.look_again()
-        for kin in self._kin.values():
-            kin.tell("server", server)
+        for handle in self._handle.values():
+            handle.tell("server", server)
 
     async def _renew_on(self) -> None:
         """Renew what the boards say; a frozen child's leases are left to run out."""
         while True:
             self._connection.begin_round()
-            for kin in list(self._kin.values()):
-                if kin.stopped_at is None:
-                    await self._renew(kin)
+            for handle in list(self._handle.values()):
+                if handle.stopped_at is None:
+                    await self._renew(handle)
             self._connection.end_round()
             await self._connection.pause(self._config.renewal)
 
-    async def _renew(self, kin: Kin) -> None:
+    async def _renew(self, handle: ChildHandle) -> None:
         try:
-            news = await self._keeper.renew(kin.posted())
+            news = await self._renewer.renew(handle.posted())
         except (JobfleetError, ValueError) as error:
-            log.error("leases.not_renewed child=%s %s", kin.child, error)
+            log.error("leases.not_renewed child=%s %s", handle.child, error)
             self._connection.not_renewed()
             return
-        kin.tell("renewed", news.until, news.standing)
+        handle.tell("renewed", news.until, news.standing)
         if news.lost:  # what has been settled meanwhile is not on the board any more
-            still = {(one.id, one.token) for one in kin.posted()}
+            still = {(one.id, one.token) for one in handle.posted()}
             news.lost = [one for one in news.lost if one in still]
-            kin.tell("lost", news.lost)
+            handle.tell("lost", news.lost)
         self._connection.renewed(news)
         for one in news.cancelled:
-            kin.cancel(one.id, one.token, one.by)
+            handle.cancel(one.id, one.token, one.by)
 
     async def _watch_frozen(self) -> None:
         """Show the children that this process lives; one that stays frozen for a lease is killed: its jobs are lost."""
         while True:
             await asyncio.sleep(self._config.alive_every)
-            for kin in list(self._kin.values()):
-                if kin.stopped_at is None:
-                    kin.tell("alive")
-                if kin.stopped_at is not None and boottime() - kin.stopped_at >= self._config.lease:
-                    log.error("child.killed child=%s frozen for a lease", kin.child)
-                    kin.kill(signal.SIGKILL)
-                    kin.stopped_at = None
+            for handle in list(self._handle.values()):
+                if handle.stopped_at is None:
+                    handle.tell("alive")
+                if handle.stopped_at is not None and boottime() - handle.stopped_at >= self._config.lease:
+                    log.error("child.killed child=%s frozen for a lease", handle.child)
+                    handle.kill(signal.SIGKILL)
+                    handle.stopped_at = None
 
 
 def main(modules: Sequence[str], config: JobConfig) -> int:

@@ -22,14 +22,14 @@ if TYPE_CHECKING:
     from jobfleet.services.outage import Outage
     from jobfleet.services.service import DutySeen, Service
     from jobfleet.store.aio import AsyncStore
-    from jobfleet.worker.supervisor.children import Nursery
+    from jobfleet.worker.supervisor.children import Children
     from jobfleet.worker.supervisor.health import Health
 
 log = logging.getLogger("jobfleet.worker")
 _PAGE = os.sysconf("SC_PAGE_SIZE")
 
 
-class Scrape:
+class WorkerMetrics:
     """Nothing, unless a port is set.
 
     Args:
@@ -42,7 +42,7 @@ class Scrape:
         self._config = config
         self._labels = (worker, VERSION)
         self._tally = tally
-        self._nursery: Nursery | None = None
+        self._child_processes: Children | None = None
         self._duties: Callable[[], Sequence[Service]] = tuple
         self._outage: Outage | None = None
         self._hosted: tuple[float, list[DutySeen]] = (0.0, [])
@@ -52,7 +52,7 @@ class Scrape:
         self._server: MetricsServer | None = None
 
     def start(
-        self, store: AsyncStore, nursery: Nursery, duties: Callable[[], Sequence[Service]], outage: Outage
+        self, store: AsyncStore, child_processes: Children, duties: Callable[[], Sequence[Service]], outage: Outage
     ) -> None:
         """Begin to serve.
 
@@ -75,7 +75,7 @@ class Scrape:
         from jobfleet.store.keys import Keyspace
         from jobfleet.worker.supervisor.health import Health
 
-        self._nursery, self._duties, self._outage = nursery, duties, outage
+        self._child_processes, self._duties, self._outage = child_processes, duties, outage
         self._exporter = Exporter(namespace=config.namespace)
         self._exporter.begin("child_hangs_total", [()])
         if config.with_reaper:
@@ -84,7 +84,7 @@ class Scrape:
             within=config.healthy_within,
             beat=config.beat,
             heart=Heart(store, Keyspace(config.namespace)),
-            nursery=nursery,
+            child_processes=child_processes,
             duties=self._all_duties,
         )
         self._hosted = (monotonic(), [])
@@ -142,18 +142,18 @@ class Scrape:
     # ----------------------------------------------------------------------------- from a scraper's thread
 
     def _refresh(self) -> None:
-        if self._exporter is None or self._nursery is None or self._outage is None:
+        if self._exporter is None or self._child_processes is None or self._outage is None:
             return
         if self._fleet is not None:
             self._fleet.refresh()
         self._exporter.merge(self._tally.take())
         self._exporter.set("redis_connected", (), float(self._outage.is_connected))
-        kin = list(self._nursery.kin.values())
-        self._exporter.set("worker_slots", self._labels, self._config.slots * self._nursery.size)
-        self._exporter.set("worker_slots_used", self._labels, sum(one.running for one in kin))
-        self._exporter.set("worker_children", self._labels, len(kin))
+        handle = list(self._child_processes.handle.values())
+        self._exporter.set("worker_slots", self._labels, self._config.slots * self._child_processes.size)
+        self._exporter.set("worker_slots_used", self._labels, sum(one.running for one in handle))
+        self._exporter.set("worker_children", self._labels, len(handle))
         self._exporter.set(
-            "worker_resident_memory_bytes", self._labels, resident_bytes() + sum(_resident(one.pid) for one in kin)
+            "worker_resident_memory_bytes", self._labels, resident_bytes() + sum(_resident(one.pid) for one in handle)
         )
         for duty in self._all_duties():
             if duty.succeeded_at:

@@ -12,9 +12,9 @@ from jobfleet.clock import boottime
 from jobfleet.worker.child.recycling import YOUNG
 
 if TYPE_CHECKING:
-    from jobfleet.worker.supervisor.child_handle import Kin
-    from jobfleet.worker.supervisor.children import Nursery
-    from jobfleet.worker.supervisor.metrics import Scrape
+    from jobfleet.worker.supervisor.child_handle import ChildHandle
+    from jobfleet.worker.supervisor.children import Children
+    from jobfleet.worker.supervisor.metrics import WorkerMetrics
 
 
 log = logging.getLogger("jobfleet.worker")
@@ -31,30 +31,30 @@ class Recycling:
         scrape: Counts.
     """
 
-    def __init__(self, nursery: Nursery, *, grace: float, scrape: Scrape) -> None:
-        self._nursery = nursery
+    def __init__(self, child_processes: Children, *, grace: float, scrape: WorkerMetrics) -> None:
+        self._child_processes = child_processes
         self._grace = grace
         self._scrape = scrape
         self._is_told = False
 
-    def retire(self, kin: Kin, reason: str) -> None:
+    def retire(self, handle: ChildHandle, reason: str) -> None:
         """A child asks to be replaced, as it does every second until it may go.
 
         Its jobs may take as long as they do; when more children retire than there are places, the eldest must end
         within the grace.
         """
         now = boottime()
-        if kin.is_replaced or self._nursery.state == "stopping" or now - kin.kept_at < KEPT:
+        if handle.is_replaced or self._child_processes.state == "stopping" or now - handle.kept_at < KEPT:
             return
-        if reason == "memory" and now - kin.born < YOUNG:
+        if reason == "memory" and now - handle.born < YOUNG:
             if not self._is_told:
-                log.warning("child.too_large child=%s is over max_memory from the start: raise it", kin.child)
+                log.warning("child.too_large child=%s is over max_memory from the start: raise it", handle.child)
             self._is_told = True
             return
-        draining = self._nursery.draining
-        if len(draining) >= self._nursery.size and not draining[0].is_hurried:
+        draining = self._child_processes.draining
+        if len(draining) >= self._child_processes.size and not draining[0].is_hurried:
             draining[0].is_hurried = True
-            self._nursery.drain(draining[0], self._grace)
-        log.info("child.recycled child=%s reason=%s", kin.child, reason)
+            self._child_processes.drain(draining[0], self._grace)
+        log.info("child.recycled child=%s reason=%s", handle.child, reason)
         self._scrape.recycled(reason)
-        self._nursery.replace(kin, None, is_fit=True)
+        self._child_processes.replace(handle, None, is_fit=True)

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from jobfleet.errors import ConfigError
-from jobfleet.worker.supervisor.children import Nursery
+from jobfleet.worker.supervisor.children import Children
 
 log = logging.getLogger("jobfleet.worker")
 GRACE = 5.0
@@ -37,9 +37,9 @@ class Reload:
         grace: Seconds that running jobs may take to end.
     """
 
-    def __init__(self, folder: Path, nursery: Nursery, *, grace: float) -> None:
+    def __init__(self, folder: Path, child_processes: Children, *, grace: float) -> None:
         self._folder = folder.expanduser().resolve()
-        self._nursery = nursery
+        self._child_processes = child_processes
         self._grace = min(grace, GRACE)
 
     async def watch(self) -> None:
@@ -49,9 +49,9 @@ class Reload:
             names = sorted({Path(path).name for _, path in changes})
             more = f" and {len(names) - SHOWN} more" if len(names) > SHOWN else ""
             log.info("reload.changed %s%s: replacing the children", ", ".join(names[:SHOWN]), more)
-            for kin in self._nursery.standing:
-                self._nursery.replace(kin, self._grace, is_fit=True)
-            self._nursery.scale(self._nursery.size)  # where broken code has left a place empty
+            for handle in self._child_processes.standing:
+                self._child_processes.replace(handle, self._grace, is_fit=True)
+            self._child_processes.scale(self._child_processes.size)  # where broken code has left a place empty
 
     def _changes(self) -> AsyncIterator[set[tuple[Any, str]]]:
         from watchfiles import PythonFilter, awatch

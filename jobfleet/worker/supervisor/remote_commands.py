@@ -16,7 +16,7 @@ from jobfleet.events import CancelRequest, Command, NewKind, read_control
 from jobfleet.store.connect import Target
 from jobfleet.store.keys import Keyspace
 from jobfleet.store.pubsub import AsyncListener
-from jobfleet.worker.supervisor.child_handle import Kin
+from jobfleet.worker.supervisor.child_handle import ChildHandle
 
 log = logging.getLogger("jobfleet.worker")
 PAUSE = 0.05
@@ -43,7 +43,7 @@ class Commanded(Protocol):
         """Show what the children hold and do."""
 
 
-class Control:
+class RemoteCommands:
     """Obeys the control channel.
 
     Args:
@@ -61,7 +61,7 @@ class Control:
         at: Target,
         keys: Keyspace,
         worker: str,
-        children: Mapping[int, Kin],
+        children: Mapping[int, ChildHandle],
         *,
         commanded: Commanded,
         confirm: Callable[[], Awaitable[None]],
@@ -102,9 +102,9 @@ class Control:
     async def _hear(self, message: str) -> None:
         match read_control(message):
             case CancelRequest(job, token, child, by):
-                for kin in self._children.values():
-                    if kin.child == child:
-                        kin.cancel(job, token, by)
+                for handle in self._children.values():
+                    if handle.child == child:
+                        handle.cancel(job, token, by)
             case NewKind():
                 await self._confirm()
             case Command(worker=self._worker) as command:

@@ -119,7 +119,7 @@ class Line:
             self._sock.close()
 
 
-class Talker:
+class ChannelEnd:
     """The isolated process's end: a thread of its own writes, so that a job never waits for its worker.
 
     Args:

@@ -1,4 +1,4 @@
-"""`Cell`: one isolated process, as the worker's process sees it: started, spoken to, killed, reaped."""
+"""`IsolatedProcess`: one isolated process, as the worker's process sees it: started, spoken to, killed, reaped."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ DIED = "died"
 PROGRAM = "jobfleet.worker.executors.isolated.main"
 
 
-class Cell:
+class IsolatedProcess:
     """One isolated process. It is a fresh interpreter, and leads a process group of its own.
 
     Args:
@@ -50,7 +50,7 @@ class Cell:
         *,
         max_payload: int,
         environment: Mapping[str, str],
-        on_death: Callable[[Cell, int], None],
+        on_death: Callable[[IsolatedProcess, int], None],
     ) -> None:
         self.kept_for = ""
         self.is_fresh = True
@@ -179,5 +179,5 @@ class Cell:
         self._on_death(self, code)
 
 
-def _unheard(_cell: Cell, _code: int) -> None:
+def _unheard(_job_process: IsolatedProcess, _code: int) -> None:
     """Nobody asks any more."""

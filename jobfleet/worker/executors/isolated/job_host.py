@@ -22,7 +22,7 @@ from jobfleet.model import split_id
 from jobfleet.store.keys import Keyspace
 from jobfleet.store.records import Grant
 from jobfleet.worker.executors.isolated import rlimits
-from jobfleet.worker.executors.isolated.channel import Talker
+from jobfleet.worker.executors.isolated.channel import ChannelEnd
 from jobfleet.worker.executors.isolated.loading import find, flush, loop_factory, missing
 from jobfleet.worker.executors.isolated.process_group import end_group, has_children
 from jobfleet.worker.executors.isolated.remote_error import Told, tell
@@ -40,7 +40,7 @@ LEFTOVERS = 1.0
 """Seconds that tasks which a coroutine left behind may take to end."""
 
 
-class Harness:
+class JobHost:
     """Runs the jobs of one isolated process.
 
     Args:
@@ -52,7 +52,7 @@ class Harness:
     """
 
     def __init__(
-        self, frames: Iterator[list[Any]], talker: Talker, child: str, config: JobConfig, handlers: Handlers
+        self, frames: Iterator[list[Any]], talker: ChannelEnd, child: str, config: JobConfig, handlers: Handlers
     ) -> None:
         self._handlers = handlers
         self._frames = frames

@@ -16,7 +16,7 @@ from jobfleet.config import JobConfig
 from jobfleet.functions.registry import REGISTRY, JobFunction
 from jobfleet.logs import set_up_logs
 from jobfleet.services.modules import load_modules
-from jobfleet.worker.executors.isolated.channel import Talker
+from jobfleet.worker.executors.isolated.channel import ChannelEnd
 from jobfleet.worker.executors.isolated.remote_error import Told
 from jobfleet.worker.run.current_run import CURRENT
 from jobfleet.worker.run.handlers import Handler, Handlers, UnknownFunction
@@ -25,7 +25,7 @@ from jobfleet.worker.run.log_capture import start_capture
 log = logging.getLogger("jobfleet.worker")
 
 
-def load(talker: Talker, child: str, config: JobConfig, modules: list[str], app_dir: str) -> Handlers | None:
+def load(talker: ChannelEnd, child: str, config: JobConfig, modules: list[str], app_dir: str) -> Handlers | None:
     """Import the user's modules, in this process, and say how that went; None when they cannot be imported."""
     set_up_logs(config, worker=child, current=CURRENT.get)
     offer_settings(config)

@@ -15,7 +15,7 @@ import socket
 import sys
 
 from jobfleet.config import JobConfig
-from jobfleet.worker.executors.isolated.channel import Talker, heard
+from jobfleet.worker.executors.isolated.channel import ChannelEnd, heard
 from jobfleet.worker.executors.isolated.loading import load
 from jobfleet.worker.executors.isolated.process_group import end_group, tie
 from jobfleet.worker.executors.isolated.rlimits import offer_for_memory
@@ -37,7 +37,7 @@ def main() -> None:
     frames = heard(sock, most)
     word, child, settings, modules, app_dir, path = next(frames)
     sys.path[:] = path
-    talker = Talker(sock, end_group)
+    talker = ChannelEnd(sock, end_group)
     config = JobConfig(**settings)
     handlers = load(talker, child, config, modules, app_dir)
     if handlers is not None and word == "ward":
@@ -45,9 +45,9 @@ def main() -> None:
 
         Ward(frames, talker, child, config, handlers).serve()
     elif handlers is not None:
-        from jobfleet.worker.executors.isolated.job_host import Harness
+        from jobfleet.worker.executors.isolated.job_host import JobHost
 
-        Harness(frames, talker, child, config, handlers).serve()
+        JobHost(frames, talker, child, config, handlers).serve()
     talker.close()
 
 

@@ -15,7 +15,7 @@ from collections.abc import Iterable, Sequence
 from jobfleet.clock import monotonic
 from jobfleet.config import JobConfig
 from jobfleet.functions.isolation import Isolation
-from jobfleet.worker.executors.isolated.isolated_process import Cell
+from jobfleet.worker.executors.isolated.isolated_process import IsolatedProcess
 from jobfleet.worker.ipc.exit_codes import how_it_died
 
 log = logging.getLogger("jobfleet.worker")
@@ -28,15 +28,15 @@ BACK_OFF = 5.0
 """Seconds before the next attempt when a spare process could not be started."""
 
 
-def dismiss_all(cells: Iterable[Cell]) -> None:
+def dismiss_all(cells: Iterable[IsolatedProcess]) -> None:
     """Let processes leave that have nothing to do, and wait a moment until those that are ready have."""
     leaving = []
-    for cell in cells:
-        cell.dismiss()
-        if cell.is_ready:
-            leaving.append(cell)
+    for job_process in cells:
+        job_process.dismiss()
+        if job_process.is_ready:
+            leaving.append(job_process)
     deadline = monotonic() + LEAVING
-    while monotonic() < deadline and not all(cell.has_ended() for cell in leaving):
+    while monotonic() < deadline and not all(job_process.has_ended() for job_process in leaving):
         time.sleep(STEP)
 
 
@@ -59,8 +59,8 @@ class Pool:
         self._config = config
         self._modules = list(modules)
         self._loop = asyncio.get_running_loop()
-        self._all: set[Cell] = set()
-        self._idle: dict[Cell, asyncio.TimerHandle | None] = {}
+        self._all: set[IsolatedProcess] = set()
+        self._idle: dict[IsolatedProcess, asyncio.TimerHandle | None] = {}
         self._filling: asyncio.TimerHandle | None = None
         self._is_closed = False
 
@@ -68,7 +68,7 @@ class Pool:
         """Start spare processes, so that the next job finds one that is warm."""
         self._filling = None
         spare = self._config.spare_processes
-        while not self._is_closed and sum(1 for cell in self._idle if not cell.kept_for) < spare:
+        while not self._is_closed and sum(1 for job_process in self._idle if not job_process.kept_for) < spare:
             try:
                 self._idle[self._start({})] = None
             except OSError as error:
@@ -76,7 +76,7 @@ class Pool:
                 self._fill_later(BACK_OFF)
                 return
 
-    def take(self, name: str, isolation: Isolation, *, memory: int) -> Cell:
+    def take(self, name: str, isolation: Isolation, *, memory: int) -> IsolatedProcess:
         """A process for one job of a function; it may still be loading its modules.
 
         Args:
@@ -88,58 +88,58 @@ class Pool:
             OSError: None can be started.
         """
         kept_for = f"{name} {memory}" if isolation.is_bound else ""
-        cell = self._find(kept_for, isolation)
-        if cell is None:
-            cell = self._start(dict(isolation.environment))
+        job_process = self._find(kept_for, isolation)
+        if job_process is None:
+            job_process = self._start(dict(isolation.environment))
         else:
-            timer = self._idle.pop(cell)
+            timer = self._idle.pop(job_process)
             if timer is not None:
                 timer.cancel()
-        cell.kept_for = kept_for
+        job_process.kept_for = kept_for
         self._fill_later(0.0)
-        return cell
+        return job_process
 
-    def _find(self, kept_for: str, isolation: Isolation) -> Cell | None:
-        own = [cell for cell in self._idle if cell.kept_for == kept_for]
+    def _find(self, kept_for: str, isolation: Isolation) -> IsolatedProcess | None:
+        own = [job_process for job_process in self._idle if job_process.kept_for == kept_for]
         if not own and kept_for and not isolation.environment:
-            own = [cell for cell in self._idle if not cell.kept_for and cell.is_fresh]
-        ready = [cell for cell in own if cell.is_ready]
+            own = [job_process for job_process in self._idle if not job_process.kept_for and job_process.is_fresh]
+        ready = [job_process for job_process in own if job_process.is_ready]
         return ready[-1] if ready else own[0] if own else None
 
-    def give_back(self, cell: Cell) -> None:
+    def give_back(self, job_process: IsolatedProcess) -> None:
         """Take a process back whose job is over, for the next one."""
-        cell.on_frame = None
-        cell.is_fresh = False
-        if cell not in self._all:
+        job_process.on_frame = None
+        job_process.is_fresh = False
+        if job_process not in self._all:
             return
-        self._idle[cell] = self._loop.call_later(IDLE, self._expire, cell)
+        self._idle[job_process] = self._loop.call_later(IDLE, self._expire, job_process)
         most = self._config.slots + self._config.spare_processes
         if len(self._idle) > most:
             self._dismiss(next(iter(self._idle)))
 
-    def _expire(self, cell: Cell) -> None:
+    def _expire(self, job_process: IsolatedProcess) -> None:
         """Let a process go that had nothing to do, unless it is one of the spare ones."""
         spare = sum(1 for one in self._idle if not one.kept_for)
-        if cell in self._idle and (cell.kept_for or spare > self._config.spare_processes):
-            self._dismiss(cell)
-        elif cell in self._idle:
-            self._idle[cell] = self._loop.call_later(IDLE, self._expire, cell)
+        if job_process in self._idle and (job_process.kept_for or spare > self._config.spare_processes):
+            self._dismiss(job_process)
+        elif job_process in self._idle:
+            self._idle[job_process] = self._loop.call_later(IDLE, self._expire, job_process)
 
-    def _dismiss(self, cell: Cell) -> None:
+    def _dismiss(self, job_process: IsolatedProcess) -> None:
         """Let a process go that has nothing to do."""
-        self._forget(cell)
-        cell.dismiss()
-        self._loop.call_later(LEAVING, cell.kill)
+        self._forget(job_process)
+        job_process.dismiss()
+        self._loop.call_later(LEAVING, job_process.kill)
 
-    def retire(self, cell: Cell) -> None:
+    def retire(self, job_process: IsolatedProcess) -> None:
         """End a process, and all it has started."""
-        cell.on_frame = None
-        self._forget(cell)
-        cell.kill()
+        job_process.on_frame = None
+        self._forget(job_process)
+        job_process.kill()
 
-    def _forget(self, cell: Cell) -> None:
+    def _forget(self, job_process: IsolatedProcess) -> None:
         """It is not for the next job."""
-        timer = self._idle.pop(cell, None)
+        timer = self._idle.pop(job_process, None)
         if timer is not None:
             timer.cancel()
 
@@ -149,29 +149,31 @@ class Pool:
         if self._filling is not None:
             self._filling.cancel()
         idle = list(self._idle)
-        for cell in idle:
-            self._forget(cell)
+        for job_process in idle:
+            self._forget(job_process)
         dismiss_all(idle)
-        for cell in self._all:
-            cell.close()
+        for job_process in self._all:
+            job_process.close()
         self._all.clear()
         self._idle.clear()
 
-    def _start(self, environment: dict[str, str]) -> Cell:
+    def _start(self, environment: dict[str, str]) -> IsolatedProcess:
         config = self._config
         hello = greeting("hello", self._child, config, self._modules)
-        cell = Cell(hello, max_payload=config.max_payload, environment=environment, on_death=self._died)
-        self._all.add(cell)
-        return cell
+        job_process = IsolatedProcess(
+            hello, max_payload=config.max_payload, environment=environment, on_death=self._died
+        )
+        self._all.add(job_process)
+        return job_process
 
-    def _died(self, cell: Cell, code: int) -> None:
-        self._all.discard(cell)
-        self._forget(cell)
-        if not cell.is_ready and not self._is_closed and cell.on_frame is None:
-            log.error("isolated.not_started %s", cell.refusal or how_it_died(code))
+    def _died(self, job_process: IsolatedProcess, code: int) -> None:
+        self._all.discard(job_process)
+        self._forget(job_process)
+        if not job_process.is_ready and not self._is_closed and job_process.on_frame is None:
+            log.error("isolated.not_started %s", job_process.refusal or how_it_died(code))
             self._fill_later(BACK_OFF)
-        if cell.on_frame is not None:
-            cell.on_frame(["died", code])
+        if job_process.on_frame is not None:
+            job_process.on_frame(["died", code])
 
     def _fill_later(self, delay: float) -> None:
         if self._filling is None and not self._is_closed:

@@ -19,8 +19,8 @@ from jobfleet.store.records import Grant
 from jobfleet.worker.run.run import Run
 
 if TYPE_CHECKING:
-    from jobfleet.worker.executors.isolated.channel import Talker
-    from jobfleet.worker.run.writer import Desk
+    from jobfleet.worker.executors.isolated.channel import ChannelEnd
+    from jobfleet.worker.run.writer import RunWriter
 
 T = TypeVar("T")
 MESSAGE_LENGTH = 500
@@ -42,8 +42,8 @@ class IsolatedRun(Run):
 
     is_stopped = False
 
-    def __init__(self, number: int, lane: Lane, grant: Grant, talker: Talker, limits: Limits) -> None:
-        super().__init__(lane, grant, 0, 0.0, cast("Desk", None))
+    def __init__(self, number: int, lane: Lane, grant: Grant, talker: ChannelEnd, limits: Limits) -> None:
+        super().__init__(lane, grant, 0, 0.0, cast("RunWriter", None))
         self.number = number
         self._talker = talker
         self._limits = limits

@@ -21,7 +21,7 @@ from jobfleet.model import split_id
 from jobfleet.outcome import Interrupted
 from jobfleet.store.keys import Keyspace
 from jobfleet.store.records import Grant
-from jobfleet.worker.executors.isolated.channel import Talker
+from jobfleet.worker.executors.isolated.channel import ChannelEnd
 from jobfleet.worker.executors.isolated.loading import find, flush, loop_factory, missing
 from jobfleet.worker.executors.isolated.process_group import end_group
 from jobfleet.worker.executors.isolated.remote_error import Told, tell
@@ -30,7 +30,7 @@ from jobfleet.worker.executors.loop import LoopExecutor
 from jobfleet.worker.executors.thread import ThreadExecutor
 from jobfleet.worker.run.executor import Executor, Stage
 from jobfleet.worker.run.handlers import Handler, Handlers
-from jobfleet.worker.run.middleware import Around
+from jobfleet.worker.run.middleware import MiddlewareChain
 from jobfleet.worker.run.resources import CLOSING, Resources
 
 log = logging.getLogger("jobfleet.worker")
@@ -48,7 +48,7 @@ class Ward:
     """
 
     def __init__(
-        self, frames: Iterator[list[Any]], talker: Talker, child: str, config: JobConfig, handlers: Handlers
+        self, frames: Iterator[list[Any]], talker: ChannelEnd, child: str, config: JobConfig, handlers: Handlers
     ) -> None:
         self._frames = frames
         self._talker = talker
@@ -75,7 +75,7 @@ class Ward:
         self._over = asyncio.Event()
         resources = Resources()
         executors: dict[str, Executor] = {"async": LoopExecutor(), "thread": ThreadExecutor()}
-        self._around = Around(self._handlers.hooks, self._handlers.around, executors, resources)
+        self._around = MiddlewareChain(self._handlers.hooks, self._handlers.around, executors, resources)
         self._turn()
         threading.Thread(target=self._hear, name="jobfleet-hearer", daemon=True).start()
         await self._over.wait()
