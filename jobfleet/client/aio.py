@@ -24,7 +24,6 @@ from jobfleet.functions.registry import JobFunction, Registry
 from jobfleet.model import Job, JobResult, Receipt
 from jobfleet.model.logline import LogLine
 from jobfleet.model.options import Seconds
-from jobfleet.operations import operation
 from jobfleet.operations import submit as operations_submit
 from jobfleet.operations.jobs import cancel as jobs_cancel
 from jobfleet.operations.jobs import enqueue as jobs_enqueue
@@ -33,6 +32,7 @@ from jobfleet.operations.jobs import replay as jobs_replay
 from jobfleet.operations.jobs.conflicts import settle_one
 from jobfleet.operations.jobs.logs import Reading
 from jobfleet.operations.jobs.prepare import quick
+from jobfleet.operations.operation import BulkOperation, T, drive
 from jobfleet.store.aio import AsyncStore
 from jobfleet.store.connect import target
 from jobfleet.store.keys import Lane
@@ -109,8 +109,8 @@ class AsyncFleet(AsyncSteering, AsyncShowing, AsyncOperations):
             self.target = None
         self._archived.close()
 
-    async def _do(self, verb: operation.BulkOperation[Any]) -> Any:
-        return await operation.drive(self.store, verb)
+    async def _do(self, operation: BulkOperation[T]) -> T:
+        return await drive(self.store, operation)
 
     async def enqueue(self, job: Job) -> str:
         """Put a job into the fleet; return its id. Enqueueing the same object, or id, again is harmless.
@@ -129,15 +129,15 @@ class AsyncFleet(AsyncSteering, AsyncShowing, AsyncOperations):
         sent = quick(self.context, job, monotonic())
         if sent is None:
             if job.cron_expression is not None or job.depends_on is not None:
-                made: Receipt = await self._do(operations_submit.submitting(self.context, job))
+                answer = await self._do(operations_submit.submitting(self.context, job))
                 self.counted("enqueued", 1)
-                return made
+                return answer
             sent = await self._do(jobs_enqueue.prepare(self.context, job))
         batcher = self._gatherers.get(sent.lane)
         if batcher is None:
             batcher = self._gatherers[sent.lane] = EnqueueBatcher(sent.lane, self.store)
         new = await batcher.enqueue(sent.entry)
-        answer: Receipt = (
+        answer = (
             await self._do(settle_one(sent, new))
             if isinstance(new, Holder)
             else jobs_enqueue.receipt(sent, created=new)
@@ -171,14 +171,13 @@ class AsyncFleet(AsyncSteering, AsyncShowing, AsyncOperations):
             JobNotFound: Nothing is.
         """
         try:
-            answer: JobResult[Any] = await self._do(jobs_poll.poll(self.context, job_id))
+            return await self._do(jobs_poll.poll(self.context, job_id))
         except JobNotFound:
             return await asyncio.to_thread(self._archived.one, job_id)
-        return answer
 
     async def poll_many(self, ids: Sequence[str]) -> list[JobResult[Any] | None]:
         """What is known of some jobs, in one round trip; None for those unknown, to the archive too."""
-        found: list[JobResult[Any] | None] = await self._do(jobs_poll.poll_many(self.context, ids))
+        found = await self._do(jobs_poll.poll_many(self.context, ids))
         return await asyncio.to_thread(self._archived.filled, ids, found) if None in found else found
 
     async def wait(self, job_id: str, timeout: Seconds | None = None) -> JobResult[Any]:
@@ -257,8 +256,7 @@ class AsyncFleet(AsyncSteering, AsyncShowing, AsyncOperations):
         Raises:
             JobNotFound: It is not known.
         """
-        answer: bool = await self._do(jobs_cancel.cancel(self.context, job_id, by))
-        return answer
+        return await self._do(jobs_cancel.cancel(self.context, job_id, by))
 
     async def replay(
         self,
@@ -285,13 +283,11 @@ class AsyncFleet(AsyncSteering, AsyncShowing, AsyncOperations):
             EncodingError: An argument cannot travel, or what is to stay cannot be read; nothing is changed.
         """
         wanted = jobs_replay.arguments_of(args, kwargs)
-        answer: bool = await self._do(jobs_replay.replay(self.context, job_id, by, wanted=wanted, fresh=fresh))
-        return answer
+        return await self._do(jobs_replay.replay(self.context, job_id, by, wanted=wanted, fresh=fresh))
 
     async def purge(self, job_id: str) -> bool:
         """Let a dead letter go for good; False when there was none."""
-        answer: bool = await self._do(jobs_replay.purge(self.context, job_id))
-        return answer
+        return await self._do(jobs_replay.purge(self.context, job_id))
 
     def job(self, function: Any = None, /, **options: Any) -> JobFunction[..., Any, Any] | Decorator:
         """Make a function a job of this fleet; see `jobfleet.job`. Its ``aenqueue`` uses this client."""

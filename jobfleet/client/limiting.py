@@ -2,12 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable
-from typing import Any
-
 from jobfleet.model.options import Seconds
 from jobfleet.operations.fleet_context import FleetContext
-from jobfleet.operations.operation import Operation
+from jobfleet.operations.operation import AsyncDriver, Driver
 from jobfleet.operations.queues import limits as verbs
 from jobfleet.operations.queues.limits import Limit, LimitInfo
 
@@ -17,17 +14,16 @@ class Limits:
 
     Args:
         space: The fleet's names and settings.
-        do: Drives a verb.
+        do: Runs an operation.
     """
 
-    def __init__(self, context: FleetContext, do: Callable[[Operation[Any]], Any]) -> None:
+    def __init__(self, context: FleetContext, do: Driver) -> None:
         self._context = context
         self._do = do
 
     def __call__(self, queue: str | None = None) -> list[LimitInfo]:
         """What is set for a queue, or for all: the queue first, then its groups by name."""
-        answer: list[LimitInfo] = self._do(verbs.listing(self._context, queue))
-        return answer
+        return self._do(verbs.listing(self._context, queue))
 
     def set(
         self,
@@ -60,13 +56,11 @@ class Limits:
                 would be of all of them.
         """
         wanted = Limit(concurrency, rate, burst, weight, aging)
-        answer: bool = self._do(verbs.set_limit(self._context, queue, group, wanted))
-        return answer
+        return self._do(verbs.set_limit(self._context, queue, group, wanted))
 
     def clear(self, queue: str, *, group: str | None = None) -> bool:
         """Let the limits of a queue go, or of a group; False when there were none."""
-        answer: bool = self._do(verbs.clear(self._context, queue, group))
-        return answer
+        return self._do(verbs.clear(self._context, queue, group))
 
 
 class AsyncLimits:
@@ -74,17 +68,16 @@ class AsyncLimits:
 
     Args:
         space: The fleet's names and settings.
-        do: Drives a verb.
+        do: Runs an operation.
     """
 
-    def __init__(self, context: FleetContext, do: Callable[[Operation[Any]], Awaitable[Any]]) -> None:
+    def __init__(self, context: FleetContext, do: AsyncDriver) -> None:
         self._context = context
         self._do = do
 
     async def __call__(self, queue: str | None = None) -> list[LimitInfo]:
         """What is set for a queue, or for all: the queue first, then its groups by name."""
-        answer: list[LimitInfo] = await self._do(verbs.listing(self._context, queue))
-        return answer
+        return await self._do(verbs.listing(self._context, queue))
 
     async def set(
         self,
@@ -99,10 +92,8 @@ class AsyncLimits:
     ) -> bool:
         """Set what a queue or a group of it may do, all workers together; see `Limits.set`."""
         wanted = Limit(concurrency, rate, burst, weight, aging)
-        answer: bool = await self._do(verbs.set_limit(self._context, queue, group, wanted))
-        return answer
+        return await self._do(verbs.set_limit(self._context, queue, group, wanted))
 
     async def clear(self, queue: str, *, group: str | None = None) -> bool:
         """Let the limits of a queue go, or of a group; see `Limits.clear`."""
-        answer: bool = await self._do(verbs.clear(self._context, queue, group))
-        return answer
+        return await self._do(verbs.clear(self._context, queue, group))

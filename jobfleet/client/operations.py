@@ -6,11 +6,11 @@ import asyncio
 import time
 from abc import abstractmethod
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from jobfleet.client.base import ClientBase
 from jobfleet.operations.jobs import cancel, overview
-from jobfleet.operations.operation import Operation
+from jobfleet.operations.operation import BulkOperation, T
 from jobfleet.operations.queues import pause as queues_pause
 from jobfleet.operations.queues import remove
 from jobfleet.operations.workers import commands
@@ -25,8 +25,8 @@ class Operations(ClientBase):
     """How queues, workers and results of a `Fleet` are seen to."""
 
     @abstractmethod
-    def _do(self, verb: Operation[Any]) -> Any:
-        """Drive a verb; the fleet that inherits this has it."""
+    def _do(self, operation: BulkOperation[T]) -> T:
+        """Run an operation; the fleet that inherits this has it."""
 
     @property
     def flows(self) -> Flows:
@@ -74,9 +74,9 @@ class Operations(ClientBase):
         """
         order = commands.Order(ids, command, processes=processes, grace=grace, timeout=timeout, by=by)
         while True:
-            stands: list[commands.Confirmation] = self._do(order.turn(self.context))
+            confirmations = self._do(order.turn(self.context))
             if order.is_over:
-                return stands
+                return confirmations
             time.sleep(order.pause)
 
     def pause(
@@ -101,10 +101,7 @@ class Operations(ClientBase):
             ConfigError: Nothing is named, what is named cannot be paused together, or there is no such queue.
             InvalidJob: That is no name of a function or a group, or no such reason.
         """
-        answer: bool = self._do(
-            queues_pause.pause(self.context, queues_pause.Place(queue, group, function), by, reason)
-        )
-        return answer
+        return self._do(queues_pause.pause(self.context, queues_pause.Place(queue, group, function), by, reason))
 
     def resume(self, queue: str | None = None, *, group: str | None = None, function: str | None = None) -> bool:
         """Let a paused queue go on, or a group or a function; False when it was not paused.
@@ -120,13 +117,11 @@ class Operations(ClientBase):
             ConfigError: Nothing is named, what is named cannot be resumed together, or there is no such queue.
             InvalidJob: That is no name of a function or a group.
         """
-        answer: bool = self._do(queues_pause.resume(self.context, queues_pause.Place(queue, group, function)))
-        return answer
+        return self._do(queues_pause.resume(self.context, queues_pause.Place(queue, group, function)))
 
     def purge_queue(self, queue: str, *, by: str | None = None) -> int:
         """Cancel every waiting job of a queue; how many there were."""
-        answer: int = self._do(cancel.purge_queue(self.context, queue, by))
-        return answer
+        return self._do(cancel.purge_queue(self.context, queue, by))
 
     def remove_queue(self, queue: str, *, purge: bool = False, by: str | None = None) -> int:
         """Remove a queue that nobody serves and in which nothing is open; how many dead letters went with it.
@@ -144,8 +139,7 @@ class Operations(ClientBase):
                 entry puts jobs there; readers of its journal have not read all.
             InvalidJob: That is no name of a queue.
         """
-        answer: int = self._do(remove.remove_queue(self.context, queue, purge=purge, by=by))
-        return answer
+        return self._do(remove.remove_queue(self.context, queue, purge=purge, by=by))
 
     def clean(self, older_than: float, queue: str | None = None) -> int:
         """Let go the results of jobs that ended longer ago than so many seconds; of how many.
@@ -154,16 +148,15 @@ class Operations(ClientBase):
         as long as its enqueue may be repeated (the settings ``dedupe_window`` and ``own_id_window``), and dead
         letters stay until they are purged.
         """
-        answer: int = self._do(overview.clean(self.context, older_than, queue))
-        return answer
+        return self._do(overview.clean(self.context, older_than, queue))
 
 
 class AsyncOperations(ClientBase):
     """How queues, workers and results of an `AsyncFleet` are seen to."""
 
     @abstractmethod
-    async def _do(self, verb: Operation[Any]) -> Any:
-        """Drive a verb; the fleet that inherits this has it."""
+    async def _do(self, operation: BulkOperation[T]) -> T:
+        """Run an operation; the fleet that inherits this has it."""
 
     @property
     def flows(self) -> AsyncFlows:
@@ -211,9 +204,9 @@ class AsyncOperations(ClientBase):
         """
         order = commands.Order(ids, command, processes=processes, grace=grace, timeout=timeout, by=by)
         while True:
-            stands: list[commands.Confirmation] = await self._do(order.turn(self.context))
+            confirmations = await self._do(order.turn(self.context))
             if order.is_over:
-                return stands
+                return confirmations
             await asyncio.sleep(order.pause)
 
     async def pause(
@@ -238,10 +231,7 @@ class AsyncOperations(ClientBase):
             ConfigError: Nothing is named, what is named cannot be paused together, or there is no such queue.
             InvalidJob: That is no name of a function or a group, or no such reason.
         """
-        answer: bool = await self._do(
-            queues_pause.pause(self.context, queues_pause.Place(queue, group, function), by, reason)
-        )
-        return answer
+        return await self._do(queues_pause.pause(self.context, queues_pause.Place(queue, group, function), by, reason))
 
     async def resume(self, queue: str | None = None, *, group: str | None = None, function: str | None = None) -> bool:
         """Let a paused queue go on, or a group or a function; False when it was not paused.
@@ -257,13 +247,11 @@ class AsyncOperations(ClientBase):
             ConfigError: Nothing is named, what is named cannot be resumed together, or there is no such queue.
             InvalidJob: That is no name of a function or a group.
         """
-        answer: bool = await self._do(queues_pause.resume(self.context, queues_pause.Place(queue, group, function)))
-        return answer
+        return await self._do(queues_pause.resume(self.context, queues_pause.Place(queue, group, function)))
 
     async def purge_queue(self, queue: str, *, by: str | None = None) -> int:
         """Cancel every waiting job of a queue; how many there were."""
-        answer: int = await self._do(cancel.purge_queue(self.context, queue, by))
-        return answer
+        return await self._do(cancel.purge_queue(self.context, queue, by))
 
     async def remove_queue(self, queue: str, *, purge: bool = False, by: str | None = None) -> int:
         """Remove a queue that nobody serves and in which nothing is open; how many dead letters went with it.
@@ -281,8 +269,7 @@ class AsyncOperations(ClientBase):
                 entry puts jobs there; readers of its journal have not read all.
             InvalidJob: That is no name of a queue.
         """
-        answer: int = await self._do(remove.remove_queue(self.context, queue, purge=purge, by=by))
-        return answer
+        return await self._do(remove.remove_queue(self.context, queue, purge=purge, by=by))
 
     async def clean(self, older_than: float, queue: str | None = None) -> int:
         """Let go the results of jobs that ended longer ago than so many seconds; of how many.
@@ -291,5 +278,4 @@ class AsyncOperations(ClientBase):
         as long as its enqueue may be repeated (the settings ``dedupe_window`` and ``own_id_window``), and dead
         letters stay until they are purged.
         """
-        answer: int = await self._do(overview.clean(self.context, older_than, queue))
-        return answer
+        return await self._do(overview.clean(self.context, older_than, queue))

@@ -39,7 +39,7 @@ class Receipts(Iterator[Receipt]):
             for receipt in self._ready:
                 return receipt
             part = next(self._parts)
-            receipts: list[Receipt] = self._fleet._do(submit_many(self._fleet.context, part))  # noqa: SLF001 - a part of it
+            receipts = self._fleet._do(submit_many(self._fleet.context, part))  # noqa: SLF001 - a part of it
             self._fleet.counted("enqueued", len(receipts))
             self._ready = iter(receipts)
 

@@ -2,15 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable
-from typing import Any
-
 from jobfleet.cron import Cron
 from jobfleet.model import Job
 from jobfleet.operations import cron as verbs
 from jobfleet.operations.cron import CronFire, CronInfo
 from jobfleet.operations.fleet_context import FleetContext
-from jobfleet.operations.operation import Operation
+from jobfleet.operations.operation import AsyncDriver, Driver
 
 
 def cron_of(cron: Cron | str, tz: str | None) -> Cron:
@@ -23,17 +20,16 @@ class Recurring:
 
     Args:
         space: The fleet's names and settings.
-        do: Drives a verb.
+        do: Runs an operation.
     """
 
-    def __init__(self, context: FleetContext, do: Callable[[Operation[Any]], Any]) -> None:
+    def __init__(self, context: FleetContext, do: Driver) -> None:
         self._context = context
         self._do = do
 
     def __call__(self) -> list[CronInfo]:
         """All recurring jobs, by name."""
-        answer: list[CronInfo] = self._do(verbs.listing(self._context))
-        return answer
+        return self._do(verbs.listing(self._context))
 
     def add(
         self,
@@ -61,8 +57,7 @@ class Recurring:
             InvalidJob: A field is wrong, or the name is taken.
         """
         work = verbs.add(self._context, name, cron_of(cron, tz), job, by=by, is_new=not replace)
-        word: str = self._do(work)
-        return word
+        return self._do(work)
 
     def remove(self, name: str) -> None:
         """Let a recurring job go, with its history; jobs that were enqueued stay.
@@ -75,23 +70,19 @@ class Recurring:
 
     def pause(self, name: str, *, by: str | None = None) -> bool:
         """Let it not fire; False when it was paused already. Raises `JobNotFound`."""
-        answer: bool = self._do(verbs.hold(self._context, name, paused=True, by=by))
-        return answer
+        return self._do(verbs.hold(self._context, name, paused=True, by=by))
 
     def resume(self, name: str) -> bool:
         """Let it fire again; what was planned meanwhile does not. False when it was not paused."""
-        answer: bool = self._do(verbs.hold(self._context, name, paused=False, by=None))
-        return answer
+        return self._do(verbs.hold(self._context, name, paused=False, by=None))
 
     def run(self, name: str) -> str:
         """Enqueue its job at once, beside its fires; answer the job's id. Raises `JobNotFound`."""
-        answer: str = self._do(verbs.run_now(self._context, name))
-        return answer
+        return self._do(verbs.run_now(self._context, name))
 
     def history(self, name: str, *, limit: int = verbs.HISTORY) -> list[CronFire]:
         """What became of its last fires, the newest first. Raises `JobNotFound`."""
-        answer: list[CronFire] = self._do(verbs.history(self._context, name, limit=limit))
-        return answer
+        return self._do(verbs.history(self._context, name, limit=limit))
 
 
 class AsyncRecurring:
@@ -99,17 +90,16 @@ class AsyncRecurring:
 
     Args:
         space: The fleet's names and settings.
-        do: Drives a verb.
+        do: Runs an operation.
     """
 
-    def __init__(self, context: FleetContext, do: Callable[[Operation[Any]], Awaitable[Any]]) -> None:
+    def __init__(self, context: FleetContext, do: AsyncDriver) -> None:
         self._context = context
         self._do = do
 
     async def __call__(self) -> list[CronInfo]:
         """All recurring jobs, by name."""
-        answer: list[CronInfo] = await self._do(verbs.listing(self._context))
-        return answer
+        return await self._do(verbs.listing(self._context))
 
     async def add(
         self,
@@ -123,8 +113,7 @@ class AsyncRecurring:
     ) -> str:
         """Keep a recurring job under a name; see `Recurring.add`."""
         work = verbs.add(self._context, name, cron_of(cron, tz), job, by=by, is_new=not replace)
-        word: str = await self._do(work)
-        return word
+        return await self._do(work)
 
     async def remove(self, name: str) -> None:
         """Let a recurring job go, with its history; see `Recurring.remove`."""
@@ -132,20 +121,16 @@ class AsyncRecurring:
 
     async def pause(self, name: str, *, by: str | None = None) -> bool:
         """Let it not fire; False when it was paused already. Raises `JobNotFound`."""
-        answer: bool = await self._do(verbs.hold(self._context, name, paused=True, by=by))
-        return answer
+        return await self._do(verbs.hold(self._context, name, paused=True, by=by))
 
     async def resume(self, name: str) -> bool:
         """Let it fire again; what was planned meanwhile does not. False when it was not paused."""
-        answer: bool = await self._do(verbs.hold(self._context, name, paused=False, by=None))
-        return answer
+        return await self._do(verbs.hold(self._context, name, paused=False, by=None))
 
     async def run(self, name: str) -> str:
         """Enqueue its job at once, beside its fires; answer the job's id. Raises `JobNotFound`."""
-        answer: str = await self._do(verbs.run_now(self._context, name))
-        return answer
+        return await self._do(verbs.run_now(self._context, name))
 
     async def history(self, name: str, *, limit: int = verbs.HISTORY) -> list[CronFire]:
         """What became of its last fires, the newest first. Raises `JobNotFound`."""
-        answer: list[CronFire] = await self._do(verbs.history(self._context, name, limit=limit))
-        return answer
+        return await self._do(verbs.history(self._context, name, limit=limit))

@@ -12,7 +12,7 @@ from jobfleet.operations import statistics as operations_statistics
 from jobfleet.operations.doctor.findings import Diagnosis
 from jobfleet.operations.jobs import listing, overview
 from jobfleet.operations.jobs.filters import Filter
-from jobfleet.operations.operation import Operation
+from jobfleet.operations.operation import BulkOperation, T
 from jobfleet.operations.queues import info
 from jobfleet.operations.workers import info as workers_info
 
@@ -21,13 +21,12 @@ class Showing(ClientBase):
     """What `Fleet` shows."""
 
     @abstractmethod
-    def _do(self, verb: Operation[Any]) -> Any:
-        """Drive a verb; the fleet that inherits this has it."""
+    def _do(self, operation: BulkOperation[T]) -> T:
+        """Run an operation; the fleet that inherits this has it."""
 
     def dead(self, queue: str | None = None, *, limit: int = 50) -> list[JobResult[Any]]:
         """The newest dead letters of a queue, or of all."""
-        answer: list[JobResult[Any]] = self._do(listing.dead(self.context, queue, limit=limit))
-        return answer
+        return self._do(listing.dead(self.context, queue, limit=limit))
 
     def letter(self, job_id: str) -> listing.Letter:
         """One dead letter, opened: history and arguments.
@@ -35,8 +34,7 @@ class Showing(ClientBase):
         Raises:
             JobNotFound: There is none of that job.
         """
-        answer: listing.Letter = self._do(listing.letter(self.context, job_id))
-        return answer
+        return self._do(listing.letter(self.context, job_id))
 
     def jobs(
         self,
@@ -70,23 +68,19 @@ class Showing(ClientBase):
             ConfigError: There is no such queue, or no page has answered that cursor.
         """
         chosen = Filter(tags=tags, queue=queue, function=function, user=user, session=session, status=status)
-        answer: listing.Page = self._do(listing.jobs(self.context, chosen, limit=limit, cursor=cursor))
-        return answer
+        return self._do(listing.jobs(self.context, chosen, limit=limit, cursor=cursor))
 
     def queues(self) -> list[info.QueueInfo]:
         """Every queue at this moment."""
-        answer: list[info.QueueInfo] = self._do(info.queues(self.context))
-        return answer
+        return self._do(info.queues(self.context))
 
     def workers(self) -> list[workers_info.WorkerInfo]:
         """The workers that were heard of lately."""
-        answer: list[workers_info.WorkerInfo] = self._do(workers_info.workers(self.context))
-        return answer
+        return self._do(workers_info.workers(self.context))
 
     def statistics(self, *, sample: int = 0) -> dict[str, Any]:
         """Counts of the whole fleet and of each queue; of the last `sample` ended jobs, by function and by user."""
-        answer: dict[str, Any] = self._do(operations_statistics.statistics(self.context, sample=sample))
-        return answer
+        return self._do(operations_statistics.statistics(self.context, sample=sample))
 
     def doctor(self) -> Diagnosis:
         """Check the server, the workers and a bounded part of each lane: what is wrong, and what can be done.
@@ -95,31 +89,27 @@ class Showing(ClientBase):
         """
         from jobfleet.operations.doctor import doctor  # for those who ask
 
-        answer: Diagnosis = self._do(doctor.look(self.context))
-        return answer
+        return self._do(doctor.look(self.context))
 
     def pending(self, queue: str | None = None, *, limit: int = 100) -> list[JobResult[Any]]:
         """Jobs that wait, the most urgent first."""
-        answer: list[JobResult[Any]] = self._do(overview.pending(self.context, queue, limit=limit))
-        return answer
+        return self._do(overview.pending(self.context, queue, limit=limit))
 
     def ended(self, *, limit: int = 50) -> list[JobResult[Any]]:
         """The jobs that ended last, of those whose results are kept, without what they returned; the newest first."""
-        answer: list[JobResult[Any]] = self._do(overview.endings(self.context, limit=limit))
-        return answer
+        return self._do(overview.endings(self.context, limit=limit))
 
 
 class AsyncShowing(ClientBase):
     """What `AsyncFleet` shows."""
 
     @abstractmethod
-    async def _do(self, verb: Operation[Any]) -> Any:
-        """Drive a verb; the fleet that inherits this has it."""
+    async def _do(self, operation: BulkOperation[T]) -> T:
+        """Run an operation; the fleet that inherits this has it."""
 
     async def dead(self, queue: str | None = None, *, limit: int = 50) -> list[JobResult[Any]]:
         """The newest dead letters of a queue, or of all."""
-        answer: list[JobResult[Any]] = await self._do(listing.dead(self.context, queue, limit=limit))
-        return answer
+        return await self._do(listing.dead(self.context, queue, limit=limit))
 
     async def letter(self, job_id: str) -> listing.Letter:
         """One dead letter, opened: history and arguments.
@@ -127,8 +117,7 @@ class AsyncShowing(ClientBase):
         Raises:
             JobNotFound: There is none of that job.
         """
-        answer: listing.Letter = await self._do(listing.letter(self.context, job_id))
-        return answer
+        return await self._do(listing.letter(self.context, job_id))
 
     async def jobs(
         self,
@@ -162,23 +151,19 @@ class AsyncShowing(ClientBase):
             ConfigError: There is no such queue, or no page has answered that cursor.
         """
         chosen = Filter(tags=tags, queue=queue, function=function, user=user, session=session, status=status)
-        answer: listing.Page = await self._do(listing.jobs(self.context, chosen, limit=limit, cursor=cursor))
-        return answer
+        return await self._do(listing.jobs(self.context, chosen, limit=limit, cursor=cursor))
 
     async def queues(self) -> list[info.QueueInfo]:
         """Every queue at this moment."""
-        answer: list[info.QueueInfo] = await self._do(info.queues(self.context))
-        return answer
+        return await self._do(info.queues(self.context))
 
     async def workers(self) -> list[workers_info.WorkerInfo]:
         """The workers that were heard of lately."""
-        answer: list[workers_info.WorkerInfo] = await self._do(workers_info.workers(self.context))
-        return answer
+        return await self._do(workers_info.workers(self.context))
 
     async def statistics(self, *, sample: int = 0) -> dict[str, Any]:
         """Counts of the whole fleet and of each queue; of the last `sample` ended jobs, by function and by user."""
-        answer: dict[str, Any] = await self._do(operations_statistics.statistics(self.context, sample=sample))
-        return answer
+        return await self._do(operations_statistics.statistics(self.context, sample=sample))
 
     async def doctor(self) -> Diagnosis:
         """Check the server, the workers and a bounded part of each lane: what is wrong, and what can be done.
@@ -187,15 +172,12 @@ class AsyncShowing(ClientBase):
         """
         from jobfleet.operations.doctor import doctor  # for those who ask
 
-        answer: Diagnosis = await self._do(doctor.look(self.context))
-        return answer
+        return await self._do(doctor.look(self.context))
 
     async def pending(self, queue: str | None = None, *, limit: int = 100) -> list[JobResult[Any]]:
         """Jobs that wait, the most urgent first."""
-        answer: list[JobResult[Any]] = await self._do(overview.pending(self.context, queue, limit=limit))
-        return answer
+        return await self._do(overview.pending(self.context, queue, limit=limit))
 
     async def ended(self, *, limit: int = 50) -> list[JobResult[Any]]:
         """The jobs that ended last, of those whose results are kept, without what they returned; the newest first."""
-        answer: list[JobResult[Any]] = await self._do(overview.endings(self.context, limit=limit))
-        return answer
+        return await self._do(overview.endings(self.context, limit=limit))

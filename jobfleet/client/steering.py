@@ -5,7 +5,6 @@ from __future__ import annotations
 from abc import abstractmethod
 from collections.abc import Sequence
 from datetime import datetime
-from typing import Any
 
 from jobfleet.client.base import ClientBase
 from jobfleet.model import JobStatus, Priority
@@ -15,20 +14,19 @@ from jobfleet.operations.explain.reasons import Explanation
 from jobfleet.operations.jobs import move as jobs_move
 from jobfleet.operations.jobs import reschedule as jobs_reschedule
 from jobfleet.operations.jobs.selection import Selection, cancel_selected, count_open
-from jobfleet.operations.operation import Operation
+from jobfleet.operations.operation import BulkOperation, T
 
 
 class Steering(ClientBase):
     """What `Fleet` does with open jobs."""
 
     @abstractmethod
-    def _do(self, verb: Operation[Any]) -> Any:
-        """Drive a verb; the fleet that inherits this has it."""
+    def _do(self, operation: BulkOperation[T]) -> T:
+        """Run an operation; the fleet that inherits this has it."""
 
     def explain(self, job_id: str) -> Explanation:
         """Say why a job is not running, or what became of it; an unknown job is explained as such."""
-        answer: Explanation = self._do(look(self.context, job_id))
-        return answer
+        return self._do(look(self.context, job_id))
 
     def cancel_many(
         self,
@@ -49,8 +47,7 @@ class Steering(ClientBase):
             ConfigError: Nothing is given that says which.
         """
         chosen = Selection(tags=tags, queue=queue, function=function, user=user, session=session, status=status)
-        answer: int = self._do(cancel_selected(self.context, chosen, by))
-        return answer
+        return self._do(cancel_selected(self.context, chosen, by))
 
     def count_open(
         self,
@@ -64,8 +61,7 @@ class Steering(ClientBase):
     ) -> int:
         """How many open jobs `cancel_many` would cancel now. Raises as it does."""
         chosen = Selection(tags=tags, queue=queue, function=function, user=user, session=session, status=status)
-        answer: int = self._do(count_open(self.context, chosen))
-        return answer
+        return self._do(count_open(self.context, chosen))
 
     def reschedule(
         self,
@@ -89,10 +85,9 @@ class Steering(ClientBase):
             JobNotFound: It is not known.
             InvalidJob: Nothing is to be changed, or a value cannot be.
         """
-        answer: bool = self._do(
+        return self._do(
             jobs_reschedule.reschedule(self.context, job_id, jobs_reschedule.change_of(at, delay, priority), by)
         )
-        return answer
 
     def reschedule_many(
         self,
@@ -123,8 +118,7 @@ class Steering(ClientBase):
         """
         change = jobs_reschedule.change_of(at, delay, priority)
         chosen = Selection(tags=tags, queue=queue, function=function, user=user, session=session, status=status)
-        answer: int = self._do(jobs_reschedule.reschedule_many(self.context, chosen, change, by, dry_run=dry_run))
-        return answer
+        return self._do(jobs_reschedule.reschedule_many(self.context, chosen, change, by, dry_run=dry_run))
 
     def move(self, job_id: str, queue: str, *, by: str | None = None) -> str:
         """Let a waiting job wait in another queue, as a new job; return its id. Repeating the call is safe.
@@ -139,8 +133,7 @@ class Steering(ClientBase):
             DuplicateJob: A job of that queue holds its unique key.
             FleetFull: Redis has no memory left.
         """
-        answer: str = self._do(jobs_move.move(self.context, job_id, queue, by))
-        return answer
+        return self._do(jobs_move.move(self.context, job_id, queue, by))
 
     def move_many(
         self,
@@ -164,21 +157,19 @@ class Steering(ClientBase):
             ConfigError: Nothing is given that says which, or there is no such queue to move from.
         """
         chosen = Selection(tags=tags, queue=queue, function=function, user=user, session=session, status=status)
-        answer: int = self._do(jobs_move.move_many(self.context, chosen, to, by, dry_run=dry_run))
-        return answer
+        return self._do(jobs_move.move_many(self.context, chosen, to, by, dry_run=dry_run))
 
 
 class AsyncSteering(ClientBase):
     """What `AsyncFleet` does with open jobs."""
 
     @abstractmethod
-    async def _do(self, verb: Operation[Any]) -> Any:
-        """Drive a verb; the fleet that inherits this has it."""
+    async def _do(self, operation: BulkOperation[T]) -> T:
+        """Run an operation; the fleet that inherits this has it."""
 
     async def explain(self, job_id: str) -> Explanation:
         """Say why a job is not running, or what became of it; an unknown job is explained as such."""
-        answer: Explanation = await self._do(look(self.context, job_id))
-        return answer
+        return await self._do(look(self.context, job_id))
 
     async def cancel_many(
         self,
@@ -199,8 +190,7 @@ class AsyncSteering(ClientBase):
             ConfigError: Nothing is given that says which.
         """
         chosen = Selection(tags=tags, queue=queue, function=function, user=user, session=session, status=status)
-        answer: int = await self._do(cancel_selected(self.context, chosen, by))
-        return answer
+        return await self._do(cancel_selected(self.context, chosen, by))
 
     async def count_open(
         self,
@@ -214,8 +204,7 @@ class AsyncSteering(ClientBase):
     ) -> int:
         """How many open jobs `cancel_many` would cancel now. Raises as it does."""
         chosen = Selection(tags=tags, queue=queue, function=function, user=user, session=session, status=status)
-        answer: int = await self._do(count_open(self.context, chosen))
-        return answer
+        return await self._do(count_open(self.context, chosen))
 
     async def reschedule(
         self,
@@ -239,10 +228,9 @@ class AsyncSteering(ClientBase):
             JobNotFound: It is not known.
             InvalidJob: Nothing is to be changed, or a value cannot be.
         """
-        answer: bool = await self._do(
+        return await self._do(
             jobs_reschedule.reschedule(self.context, job_id, jobs_reschedule.change_of(at, delay, priority), by)
         )
-        return answer
 
     async def reschedule_many(
         self,
@@ -273,8 +261,7 @@ class AsyncSteering(ClientBase):
         """
         change = jobs_reschedule.change_of(at, delay, priority)
         chosen = Selection(tags=tags, queue=queue, function=function, user=user, session=session, status=status)
-        answer: int = await self._do(jobs_reschedule.reschedule_many(self.context, chosen, change, by, dry_run=dry_run))
-        return answer
+        return await self._do(jobs_reschedule.reschedule_many(self.context, chosen, change, by, dry_run=dry_run))
 
     async def move(self, job_id: str, queue: str, *, by: str | None = None) -> str:
         """Let a waiting job wait in another queue, as a new job; return its id. Repeating the call is safe.
@@ -289,8 +276,7 @@ class AsyncSteering(ClientBase):
             DuplicateJob: A job of that queue holds its unique key.
             FleetFull: Redis has no memory left.
         """
-        answer: str = await self._do(jobs_move.move(self.context, job_id, queue, by))
-        return answer
+        return await self._do(jobs_move.move(self.context, job_id, queue, by))
 
     async def move_many(
         self,
@@ -314,5 +300,4 @@ class AsyncSteering(ClientBase):
             ConfigError: Nothing is given that says which, or there is no such queue to move from.
         """
         chosen = Selection(tags=tags, queue=queue, function=function, user=user, session=session, status=status)
-        answer: int = await self._do(jobs_move.move_many(self.context, chosen, to, by, dry_run=dry_run))
-        return answer
+        return await self._do(jobs_move.move_many(self.context, chosen, to, by, dry_run=dry_run))

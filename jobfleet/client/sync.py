@@ -6,7 +6,7 @@ import asyncio
 import warnings
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from importlib import import_module
-from typing import Any, Self
+from typing import Any, Self, cast
 
 from jobfleet.client import logs
 from jobfleet.client.base import ClientBase, PollSchedule, open_settings
@@ -24,7 +24,6 @@ from jobfleet.functions.registry import JobFunction, Registry
 from jobfleet.model import Job, JobResult, Receipt
 from jobfleet.model.logline import LogLine
 from jobfleet.model.options import Seconds
-from jobfleet.operations import operation
 from jobfleet.operations import submit as operations_submit
 from jobfleet.operations.jobs import cancel as jobs_cancel
 from jobfleet.operations.jobs import enqueue as jobs_enqueue
@@ -33,6 +32,7 @@ from jobfleet.operations.jobs import replay as jobs_replay
 from jobfleet.operations.jobs.conflicts import settle_one
 from jobfleet.operations.jobs.logs import Reading
 from jobfleet.operations.jobs.prepare import quick
+from jobfleet.operations.operation import BulkOperation, T
 from jobfleet.store.calls.enqueue import enqueue
 from jobfleet.store.connect import target
 from jobfleet.store.pubsub import Listener
@@ -101,13 +101,13 @@ class Fleet(Steering, Showing, Operations):
             self.target = None
         self._archived.close()
 
-    def _do(self, verb: operation.BulkOperation[Any]) -> Any:
+    def _do(self, operation: BulkOperation[T]) -> T:
         answers: Any = None
         try:
             while True:
-                answers = self.store.run_many(verb.send(answers))
+                answers = self.store.run_many(operation.send(answers))
         except StopIteration as end:
-            return end.value
+            return cast("T", end.value)
 
     def enqueue(self, job: Job) -> str:
         """Put a job into the fleet; return its id. Enqueueing the same object, or id, again is harmless.
@@ -126,7 +126,7 @@ class Fleet(Steering, Showing, Operations):
         job = self.context.through(job)
         sent = quick(self.context, job, monotonic())
         if sent is None:
-            answer: Receipt = self._do(operations_submit.submitting(self.context, job))
+            answer = self._do(operations_submit.submitting(self.context, job))
         else:  # nothing has to be looked up first
             new = self.store.run(enqueue(sent.lane, (sent.entry,)))[0]
             answer = (
@@ -161,10 +161,9 @@ class Fleet(Steering, Showing, Operations):
             JobNotFound: Nothing is.
         """
         try:
-            answer: JobResult[Any] = self._do(jobs_poll.poll(self.context, job_id))
+            return self._do(jobs_poll.poll(self.context, job_id))
         except JobNotFound:
             return self._archived.one(job_id)
-        return answer
 
     def poll_many(self, ids: Sequence[str]) -> list[JobResult[Any] | None]:
         """What is known of some jobs, in one round trip; None for those unknown, to the archive too."""
@@ -242,8 +241,7 @@ class Fleet(Steering, Showing, Operations):
         Raises:
             JobNotFound: It is not known.
         """
-        answer: bool = self._do(jobs_cancel.cancel(self.context, job_id, by))
-        return answer
+        return self._do(jobs_cancel.cancel(self.context, job_id, by))
 
     def replay(
         self,
@@ -270,13 +268,11 @@ class Fleet(Steering, Showing, Operations):
             EncodingError: An argument cannot travel, or what is to stay cannot be read; nothing is changed.
         """
         wanted = jobs_replay.arguments_of(args, kwargs)
-        answer: bool = self._do(jobs_replay.replay(self.context, job_id, by, wanted=wanted, fresh=fresh))
-        return answer
+        return self._do(jobs_replay.replay(self.context, job_id, by, wanted=wanted, fresh=fresh))
 
     def purge(self, job_id: str) -> bool:
         """Let a dead letter go for good; False when there was none."""
-        answer: bool = self._do(jobs_replay.purge(self.context, job_id))
-        return answer
+        return self._do(jobs_replay.purge(self.context, job_id))
 
     def job(self, function: Any = None, /, **options: Any) -> JobFunction[..., Any, Any] | Decorator:
         """Make a function a job of this fleet; see `jobfleet.job`."""

@@ -34,7 +34,7 @@ def tail(fleet: Fleet, queue: str | None = None) -> Iterator[Event]:
     mark_at = 0.0
     try:
         while True:
-            found: list[Lane] = fleet._do(lanes(fleet.context, queue))  # noqa: SLF001 - a part of it
+            found = fleet._do(lanes(fleet.context, queue))  # noqa: SLF001 - a part of it
             if found != known:
                 fresh = Listener(fleet.store.at, [lane.events for lane in found]).subscribed()
                 if listener is not None:

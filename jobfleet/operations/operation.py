@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import itertools
 from collections.abc import Generator, Iterable, Iterator, Sequence
-from typing import TYPE_CHECKING, Any, TypeVar, cast
+from typing import TYPE_CHECKING, Any, Protocol, TypeVar, cast
 
 from jobfleet.errors import JobfleetError
 from jobfleet.store.call import Call
@@ -22,6 +22,20 @@ T = TypeVar("T")
 Operation = Generator[Sequence[Call[Any]], list[Any], T]
 BulkOperation = Generator[Sequence[Call[Any]] | Making, list[Any], T]
 """A verb that may let its calls be sent as they are made."""
+
+
+class Driver(Protocol):
+    """Runs an operation and returns its value."""
+
+    def __call__(self, operation: BulkOperation[T], /) -> T:
+        """Run the operation."""
+
+
+class AsyncDriver(Protocol):
+    """`Driver`, awaited."""
+
+    async def __call__(self, operation: BulkOperation[T], /) -> T:
+        """Run the operation."""
 
 
 def value(results: list[Any]) -> Any:
