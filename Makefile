@@ -11,7 +11,7 @@ demo: ## see a fleet at work, no Redis needed
 test: ## run the tests, e.g. make test ARGS="-k lease"
 	@scripts/test $(ARGS)
 
-check: ## format, lint, types, imports, Lua, sizes, docs
+check: ## format, lint, types, imports, Lua, sizes, words, docs
 	@scripts/check $(ARGS)
 
 bench: ## measure, e.g. make bench ARGS="--help"
