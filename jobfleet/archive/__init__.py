@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from importlib import import_module
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
 from jobfleet.errors import ConfigError
@@ -13,32 +14,28 @@ if TYPE_CHECKING:
     from jobfleet.archive.models import JobAttemptModel, JobModel, JobResultModel, JobTagModel
     from jobfleet.archive.repository import JobRepository
 
-_HOMES = {
-    "JobAttemptModel": "models",
-    "JobModel": "models",
-    "JobRepository": "repository",
-    "JobResultModel": "models",
-    "JobTagModel": "models",
-}
+_MODELS = {"JobAttemptModel", "JobModel", "JobResultModel", "JobTagModel"}
 _EXTRA = {"alembic", "psycopg", "sqlalchemy"}
 
 
 def __getattr__(name: str) -> Any:
-    home = _HOMES.get(name)
-    if home is None:
+    if name != "JobRepository" and name not in _MODELS:
         raise AttributeError(f"module 'jobfleet.archive' has no attribute {name!r}")
-    value = globals()[name] = getattr(part(home), name)
+    with needs_sql():
+        from jobfleet.archive import models, repository
+    value = globals()[name] = getattr(models if name in _MODELS else repository, name)
     return value
 
 
-def part(name: str) -> Any:
-    """A module of the archive.
+@contextmanager
+def needs_sql() -> Iterator[None]:
+    """Name the extra if a module of the archive cannot be imported without it.
 
     Raises:
         ConfigError: The extra is not installed.
     """
     try:
-        return import_module(f"jobfleet.archive.{name}")
+        yield
     except ModuleNotFoundError as error:
         if error.name is None or error.name.partition(".")[0] not in _EXTRA:
             raise
@@ -55,8 +52,20 @@ def init_job_tables(database: str | Engine | None = None) -> str:
         ConfigError: There is no such setting, the extra is not installed, or it is no database that is supported.
         StoreUnavailable: No database answers at the URL.
     """
-    revision: str = part("schema").make_tables(database)
-    return revision
+    with needs_sql():
+        from jobfleet.archive import schema
+    return schema.make_tables(database)
+
+
+def database_errors() -> tuple[type[Any], ...]:
+    """The exceptions that mean that the database does not answer.
+
+    Raises:
+        ConfigError: The extra is not installed.
+    """
+    with needs_sql():
+        from jobfleet.archive.writer import AWAY
+    return AWAY
 
 
 __all__ = [

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from jobfleet.archive import init_job_tables, part
+from jobfleet.archive import database_errors, init_job_tables, needs_sql
 from jobfleet.cli import fail
 from jobfleet.cli.invocation import Invocation
 from jobfleet.cli.jobs import show_jobs
@@ -41,7 +41,7 @@ def _answering(url: str) -> Iterator[None]:
     """Say in a line that the database does not answer."""
     try:
         yield
-    except part("writer").AWAY as error:
+    except database_errors() as error:
         said = str(error.orig).strip().split("\n", 1)[0]
         raise StoreUnavailable(f"No archive at {mask_url(url)} ({said}).") from None
 
@@ -49,8 +49,11 @@ def _answering(url: str) -> Iterator[None]:
 @contextmanager
 def _repository(invocation: Invocation) -> Iterator[JobRepository]:
     url = _url(invocation)
-    with _answering(url), part("repository").JobRepository(url, namespace=invocation.config.namespace) as repository:
-        current, needed = part("schema").revisions(repository.engine)
+    with needs_sql():
+        from jobfleet.archive import schema
+        from jobfleet.archive.repository import JobRepository
+    with _answering(url), JobRepository(url, namespace=invocation.config.namespace) as repository:
+        current, needed = schema.revisions(repository.engine)
         if current is None:
             raise ConfigError(f"The archive at {mask_url(url)} has no tables: run 'jobfleet archive init'.")
         if current != needed:

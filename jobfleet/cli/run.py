@@ -1,12 +1,11 @@
 """`jobfleet worker`, `reaper`, `demo` and `bench`: the commands that start something long.
 
-What they start is imported by name when it is called, so that no other command pays for it.
+What they start is imported when it is called, so that no other command pays for it.
 """
 
 from __future__ import annotations
 
 import sys
-from importlib import import_module
 from pathlib import Path
 
 import click
@@ -30,10 +29,6 @@ def put_first(folder: Path) -> None:
     sys.path.insert(0, path)
 
 
-def _start(place: str, *arguments: object) -> int:
-    return int(import_module(place).main(*arguments))
-
-
 @click.command(cls=Command)
 @click.argument("modules", nargs=-1, required=True, metavar="MODULE[:FLEET]...")
 @settings(
@@ -50,7 +45,9 @@ def worker(invocation: Invocation, modules: tuple[str, ...]) -> int:
     config = invocation.config
     put_first(config.app_dir)
     invocation.announce()
-    return _start("jobfleet.worker.supervisor.main", list(modules), config)
+    from jobfleet.worker.supervisor.main import main
+
+    return main(list(modules), config)
 
 
 @click.command(cls=Command)
@@ -65,7 +62,9 @@ def reaper(invocation: Invocation, modules: tuple[str, ...]) -> int:
     config = invocation.config
     put_first(config.app_dir)
     invocation.announce()
-    return _start("jobfleet.services.main", list(modules), config)
+    from jobfleet.services.main import main
+
+    return main(list(modules), config)
 
 
 @click.command(cls=Command)
@@ -75,7 +74,9 @@ def demo(limit: int | None) -> int:
 
     It starts a server of its own and leaves nothing behind.
     """
-    return _start("jobfleet.demo.show", limit)
+    from jobfleet.demo.show import main
+
+    return main(limit)
 
 
 @click.command(cls=Command)
@@ -84,4 +85,6 @@ def demo(limit: int | None) -> int:
 def bench(invocation: Invocation, jobs: int) -> int:
     """Measure how many jobs a second this Redis takes and gives."""
     invocation.announce()
-    return _start("jobfleet.demo.speed", invocation.config, jobs, invocation.form)
+    from jobfleet.demo.speed import main
+
+    return main(invocation.config, jobs, invocation.form)

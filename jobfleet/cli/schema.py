@@ -12,8 +12,8 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from jobfleet.model import JobResult
+    from jobfleet.model.explanation import Explanation
     from jobfleet.operations.doctor.findings import Diagnosis
-    from jobfleet.operations.explain.reasons import Explanation
     from jobfleet.operations.jobs.listing import Letter
     from jobfleet.operations.queues.info import QueueInfo
     from jobfleet.operations.queues.limits import LimitInfo

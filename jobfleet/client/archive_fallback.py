@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from contextlib import suppress
 from typing import TYPE_CHECKING, Any
 
-from jobfleet.archive import part
+from jobfleet.archive import database_errors
 from jobfleet.config import mask_url
 from jobfleet.errors import JobNotFound, StoreUnavailable
 from jobfleet.model import JobResult
@@ -38,11 +38,14 @@ class ArchiveFallback:
         if config.archive_url is None:
             raise JobNotFound(job_id)
         if self._repository is None:
-            made = part("repository").JobRepository
-            self._repository = made(config.archive_url, namespace=config.namespace, limits=self._context.limits)
+            from jobfleet.archive import JobRepository
+
+            self._repository = JobRepository(
+                config.archive_url, namespace=config.namespace, limits=self._context.limits
+            )
         try:
             result = self._repository.get(job_id)
-        except part("writer").AWAY as error:
+        except database_errors() as error:
             where, said = mask_url(config.archive_url), str(error).split("\n", 1)[0]
             raise StoreUnavailable(f"The archive at {where} does not answer: {said}") from None
         if result is None or not result.status.is_final:

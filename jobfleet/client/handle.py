@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING, Any, Generic, TypeVar
 from jobfleet.errors import JobCancelled, JobExpired, JobFailed
 from jobfleet.events import Event
 from jobfleet.model import JobResult, JobStatus, Priority, Receipt
+from jobfleet.model.explanation import Explanation
 from jobfleet.model.options import Seconds
-from jobfleet.operations.explain.reasons import Explanation
 
 if TYPE_CHECKING:
     from jobfleet.client.aio import AsyncFleet

@@ -5,7 +5,6 @@ from __future__ import annotations
 from functools import cache
 from typing import Any
 
-from jobfleet.archive import part
 from jobfleet.client.default import default_fleet
 from jobfleet.client.sync import Fleet
 from jobfleet.functions.naming import CLEANUP
@@ -57,7 +56,9 @@ def _archived(fleet: Fleet, days: float | None, failed_days: float | None) -> in
     failed = failed_days * DAY_S if failed_days is not None else config.archive_failed_ttl
     failed = kept if failed is None else failed
     gone = 0
-    with part("repository").JobRepository(config.archive_url, namespace=config.namespace) as repository:
+    from jobfleet.archive import JobRepository
+
+    with JobRepository(config.archive_url, namespace=config.namespace) as repository:
         if kept is not None:
             gone += repository.prune(kept, status=_FINAL - {JobStatus.FAILED})
         if failed is not None:

@@ -8,9 +8,9 @@ from datetime import datetime
 
 from jobfleet.client.base import ClientBase
 from jobfleet.model import JobStatus, Priority
+from jobfleet.model.explanation import Explanation
 from jobfleet.model.options import Seconds
 from jobfleet.operations.explain.explain import look
-from jobfleet.operations.explain.reasons import Explanation
 from jobfleet.operations.jobs import move as jobs_move
 from jobfleet.operations.jobs import reschedule as jobs_reschedule
 from jobfleet.operations.jobs.selection import Selection, cancel_selected, count_open

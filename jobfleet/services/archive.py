@@ -13,7 +13,7 @@ import os
 import socket
 from typing import Any
 
-from jobfleet.archive import part
+from jobfleet.archive import database_errors, needs_sql
 from jobfleet.clock import monotonic
 from jobfleet.codec import Limits
 from jobfleet.config import JobConfig, mask_url
@@ -59,11 +59,13 @@ class Archive(Service):
             raise ConfigError("There is no archive: set archive_url / JOBFLEET_ARCHIVE_URL.")
         self._keys = keys
         self._config = config
-        self._schema: Any = part("schema")
-        self._engine = self._schema.open_engine(config.archive_url)
+        with needs_sql():
+            from jobfleet.archive import schema, writer
+        self._schema: Any = schema
+        self._engine = schema.open_engine(config.archive_url)
         limits = Limits(max_bytes=config.max_payload, max_depth=config.max_depth)
-        self._writer = part("writer").Writer(self._engine, config.namespace, limits)
-        self._away: tuple[type[BaseException], ...] = part("writer").AWAY
+        self._writer = writer.Writer(self._engine, config.namespace, limits)
+        self._away: tuple[type[BaseException], ...] = database_errors()
         self.journal = Journal(
             store,
             keys,
@@ -153,7 +155,9 @@ class Archive(Service):
         """Let go of what is older than it is to be kept."""
         kept, failed = self._config.archive_ttl, self._config.archive_failed_ttl
         failed = kept if failed is None else failed
-        repository = part("repository").JobRepository(self._engine, namespace=self._config.namespace)
+        from jobfleet.archive import JobRepository
+
+        repository = JobRepository(self._engine, namespace=self._config.namespace)
         for age, chosen in ((failed, {JobStatus.FAILED}), (kept, _FINAL - {JobStatus.FAILED})):
             if age is not None and (gone := repository.prune(age, status=chosen)):
                 log.info("archive.pruned jobs=%d older than %g s", gone, age)

@@ -10,8 +10,8 @@ from typing import Any, NamedTuple
 import pytest
 
 from jobfleet import JobResult, JobStatus
+from jobfleet.model.explanation import Reason, ReasonCode
 from jobfleet.operations.explain.explain import RUNNING, WAITING, explain
-from jobfleet.operations.explain.reasons import Reason, ReasonCode
 from jobfleet.operations.explain.snapshot import Snapshot
 from jobfleet.operations.workers.info import WorkerInfo
 from jobfleet.retry import Policy, Tries

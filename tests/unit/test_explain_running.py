@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-from jobfleet.operations.explain.reasons import ReasonCode
+from jobfleet.model.explanation import ReasonCode
 from tests.unit.test_explain import NOW, S, reasons, running, waiting
 
 

@@ -6,6 +6,7 @@ from collections.abc import Callable, Sequence
 
 from jobfleet.errors import JobNotFound
 from jobfleet.model import JobStatus, split_id
+from jobfleet.model.explanation import Explanation, Reason, ReasonCode
 from jobfleet.operations.explain.limits import (
     behind_in_group,
     group_full,
@@ -14,7 +15,6 @@ from jobfleet.operations.explain.limits import (
     queue_full,
     queue_rate,
 )
-from jobfleet.operations.explain.reasons import Explanation, Reason, ReasonCode
 from jobfleet.operations.explain.running import cancelling, ended, lease_expired, running, suspect, worker_gone
 from jobfleet.operations.explain.snapshot import Snapshot, take
 from jobfleet.operations.explain.waiting import (

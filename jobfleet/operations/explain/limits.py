@@ -5,7 +5,8 @@ from __future__ import annotations
 from shlex import quote
 
 from jobfleet.clock import span
-from jobfleet.operations.explain.reasons import Fact, Reason, ReasonCode, asked_by, because, counted, listed
+from jobfleet.model.explanation import Fact, Reason, ReasonCode
+from jobfleet.operations.explain.reasons import asked_by, because, counted, listed
 from jobfleet.operations.explain.snapshot import Snapshot
 from jobfleet.store.explained import Grouped, Limited
 

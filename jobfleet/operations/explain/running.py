@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from jobfleet.clock import span
 from jobfleet.model import JobStatus
-from jobfleet.operations.explain.reasons import Fact, Reason, ReasonCode, asked_by, counted
+from jobfleet.model.explanation import Fact, Reason, ReasonCode
+from jobfleet.operations.explain.reasons import asked_by, counted
 from jobfleet.operations.explain.snapshot import Snapshot
 from jobfleet.store.job_rows import InRun
 

@@ -8,7 +8,8 @@ from datetime import UTC, datetime
 from jobfleet.clock import span
 from jobfleet.functions.naming import CLEANUP
 from jobfleet.model import JobStatus
-from jobfleet.operations.explain.reasons import Fact, Reason, ReasonCode, asked_by, because, counted, listed
+from jobfleet.model.explanation import Fact, Reason, ReasonCode
+from jobfleet.operations.explain.reasons import asked_by, because, counted, listed
 from jobfleet.operations.explain.snapshot import Snapshot
 from jobfleet.operations.flows.record import GUARD, LOOK_EVERY
 from jobfleet.operations.results import moment
