@@ -24,7 +24,6 @@ from jobfleet.functions.registry import JobFunction, Registry
 from jobfleet.model import Job, JobResult, Receipt
 from jobfleet.model.logline import LogLine
 from jobfleet.model.options import Seconds
-from jobfleet.operations import submit as operations_submit
 from jobfleet.operations.jobs import cancel as jobs_cancel
 from jobfleet.operations.jobs import enqueue as jobs_enqueue
 from jobfleet.operations.jobs import poll as jobs_poll
@@ -33,6 +32,7 @@ from jobfleet.operations.jobs.conflicts import settle_one
 from jobfleet.operations.jobs.logs import Reading
 from jobfleet.operations.jobs.prepare import quick
 from jobfleet.operations.operation import BulkOperation, T, drive
+from jobfleet.operations.submit import operation_for
 from jobfleet.store.aio import AsyncStore
 from jobfleet.store.connect import target
 from jobfleet.store.keys import Lane
@@ -125,11 +125,11 @@ class AsyncFleet(AsyncSteering, AsyncShowing, AsyncOperations):
 
     async def submit(self, job: Job) -> Receipt:
         """Put a job into the fleet; return the whole answer. Raises as `enqueue`."""
-        job = self.context.through(job)
+        job = self.context.apply_hooks(job)
         sent = quick(self.context, job, monotonic())
         if sent is None:
             if job.cron_expression is not None or job.depends_on is not None:
-                answer = await self._do(operations_submit.submitting(self.context, job))
+                answer = await self._do(operation_for(self.context, job))
                 self.counted("enqueued", 1)
                 return answer
             sent = await self._do(jobs_enqueue.prepare(self.context, job))

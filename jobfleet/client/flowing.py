@@ -6,7 +6,7 @@ from datetime import datetime
 
 from jobfleet.graph import Flow
 from jobfleet.operations.fleet_context import FleetContext
-from jobfleet.operations.flows import flow as verbs
+from jobfleet.operations.flows import flow as operations
 from jobfleet.operations.flows.flow import FlowInfo
 from jobfleet.operations.operation import AsyncDriver, Driver
 
@@ -27,7 +27,7 @@ class Flows:
 
     def __call__(self, *, limit: int = LISTED) -> list[tuple[str, datetime | None]]:
         """The last flows, the newest first: id, and when it was enqueued."""
-        return self._do(verbs.listing(self._context, limit=limit))
+        return self._do(operations.listing(self._context, limit=limit))
 
     def enqueue(self, flow: Flow) -> FlowInfo:
         """Enqueue a flow as one: its first jobs start when all of it is written. Repeating the call is harmless.
@@ -36,22 +36,22 @@ class Flows:
             InvalidJob: It is empty, too large, or goes in a circle; nothing is written then.
             EncodingError: An argument cannot travel; likewise.
         """
-        return self._do(verbs.enqueue(self._context, flow))
+        return self._do(operations.enqueue(self._context, flow))
 
     def get(self, flow_id: str) -> FlowInfo:
         """A flow with what is known of each job. Raises `JobNotFound`."""
-        return self._do(verbs.get(self._context, flow_id))
+        return self._do(operations.get(self._context, flow_id))
 
     def cancel(self, flow_id: str, *, by: str | None = None) -> int:
         """Cancel what has not ended; how many jobs were, or were asked to stop. Raises `JobNotFound`."""
-        return self._do(verbs.cancel(self._context, flow_id, by))
+        return self._do(operations.cancel(self._context, flow_id, by))
 
     def retry(self, flow_id: str, *, by: str | None = None) -> int:
         """Run it on from what failed: failed jobs are replayed, those cancelled because of them enqueued anew.
 
         Answers how many run again. Raises `JobNotFound`.
         """
-        return self._do(verbs.retry(self._context, flow_id, by))
+        return self._do(operations.retry(self._context, flow_id, by))
 
 
 class AsyncFlows:
@@ -68,20 +68,20 @@ class AsyncFlows:
 
     async def __call__(self, *, limit: int = LISTED) -> list[tuple[str, datetime | None]]:
         """The last flows, the newest first: id, and when it was enqueued."""
-        return await self._do(verbs.listing(self._context, limit=limit))
+        return await self._do(operations.listing(self._context, limit=limit))
 
     async def enqueue(self, flow: Flow) -> FlowInfo:
         """Enqueue a flow as one; see `Flows.enqueue`."""
-        return await self._do(verbs.enqueue(self._context, flow))
+        return await self._do(operations.enqueue(self._context, flow))
 
     async def get(self, flow_id: str) -> FlowInfo:
         """A flow with what is known of each job. Raises `JobNotFound`."""
-        return await self._do(verbs.get(self._context, flow_id))
+        return await self._do(operations.get(self._context, flow_id))
 
     async def cancel(self, flow_id: str, *, by: str | None = None) -> int:
         """Cancel what has not ended; how many jobs were, or were asked to stop. Raises `JobNotFound`."""
-        return await self._do(verbs.cancel(self._context, flow_id, by))
+        return await self._do(operations.cancel(self._context, flow_id, by))
 
     async def retry(self, flow_id: str, *, by: str | None = None) -> int:
         """Run it on from what failed; see `Flows.retry`."""
-        return await self._do(verbs.retry(self._context, flow_id, by))
+        return await self._do(operations.retry(self._context, flow_id, by))

@@ -5,7 +5,7 @@ from __future__ import annotations
 from jobfleet.model.options import Seconds
 from jobfleet.operations.fleet_context import FleetContext
 from jobfleet.operations.operation import AsyncDriver, Driver
-from jobfleet.operations.queues import limits as verbs
+from jobfleet.operations.queues import limits as operations
 from jobfleet.operations.queues.limits import Limit, LimitInfo
 
 
@@ -23,7 +23,7 @@ class Limits:
 
     def __call__(self, queue: str | None = None) -> list[LimitInfo]:
         """What is set for a queue, or for all: the queue first, then its groups by name."""
-        return self._do(verbs.listing(self._context, queue))
+        return self._do(operations.listing(self._context, queue))
 
     def set(
         self,
@@ -56,11 +56,11 @@ class Limits:
                 would be of all of them.
         """
         wanted = Limit(concurrency, rate, burst, weight, aging)
-        return self._do(verbs.set_limit(self._context, queue, group, wanted))
+        return self._do(operations.set_limit(self._context, queue, group, wanted))
 
     def clear(self, queue: str, *, group: str | None = None) -> bool:
         """Let the limits of a queue go, or of a group; False when there were none."""
-        return self._do(verbs.clear(self._context, queue, group))
+        return self._do(operations.clear(self._context, queue, group))
 
 
 class AsyncLimits:
@@ -77,7 +77,7 @@ class AsyncLimits:
 
     async def __call__(self, queue: str | None = None) -> list[LimitInfo]:
         """What is set for a queue, or for all: the queue first, then its groups by name."""
-        return await self._do(verbs.listing(self._context, queue))
+        return await self._do(operations.listing(self._context, queue))
 
     async def set(
         self,
@@ -92,8 +92,8 @@ class AsyncLimits:
     ) -> bool:
         """Set what a queue or a group of it may do, all workers together; see `Limits.set`."""
         wanted = Limit(concurrency, rate, burst, weight, aging)
-        return await self._do(verbs.set_limit(self._context, queue, group, wanted))
+        return await self._do(operations.set_limit(self._context, queue, group, wanted))
 
     async def clear(self, queue: str, *, group: str | None = None) -> bool:
         """Let the limits of a queue go, or of a group; see `Limits.clear`."""
-        return await self._do(verbs.clear(self._context, queue, group))
+        return await self._do(operations.clear(self._context, queue, group))

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from jobfleet.cron import Cron
 from jobfleet.model import Job
-from jobfleet.operations import cron as verbs
+from jobfleet.operations import cron as operations
 from jobfleet.operations.cron import CronFire, CronInfo
 from jobfleet.operations.fleet_context import FleetContext
 from jobfleet.operations.operation import AsyncDriver, Driver
@@ -29,7 +29,7 @@ class Recurring:
 
     def __call__(self) -> list[CronInfo]:
         """All recurring jobs, by name."""
-        return self._do(verbs.listing(self._context))
+        return self._do(operations.listing(self._context))
 
     def add(
         self,
@@ -56,7 +56,7 @@ class Recurring:
         Raises:
             InvalidJob: A field is wrong, or the name is taken.
         """
-        work = verbs.add(self._context, name, cron_of(cron, tz), job, by=by, is_new=not replace)
+        work = operations.add(self._context, name, cron_of(cron, tz), job, by=by, is_new=not replace)
         return self._do(work)
 
     def remove(self, name: str) -> None:
@@ -66,23 +66,23 @@ class Recurring:
             JobNotFound: There is none of that name.
             InvalidJob: It stands at a decorator, and would come back.
         """
-        self._do(verbs.unschedule(self._context, name))
+        self._do(operations.remove(self._context, name))
 
     def pause(self, name: str, *, by: str | None = None) -> bool:
         """Let it not fire; False when it was paused already. Raises `JobNotFound`."""
-        return self._do(verbs.hold(self._context, name, paused=True, by=by))
+        return self._do(operations.pause(self._context, name, by))
 
     def resume(self, name: str) -> bool:
         """Let it fire again; what was planned meanwhile does not. False when it was not paused."""
-        return self._do(verbs.hold(self._context, name, paused=False, by=None))
+        return self._do(operations.resume(self._context, name))
 
     def run(self, name: str) -> str:
         """Enqueue its job at once, beside its fires; answer the job's id. Raises `JobNotFound`."""
-        return self._do(verbs.run_now(self._context, name))
+        return self._do(operations.run(self._context, name))
 
-    def history(self, name: str, *, limit: int = verbs.HISTORY) -> list[CronFire]:
+    def history(self, name: str, *, limit: int = operations.HISTORY) -> list[CronFire]:
         """What became of its last fires, the newest first. Raises `JobNotFound`."""
-        return self._do(verbs.history(self._context, name, limit=limit))
+        return self._do(operations.history(self._context, name, limit=limit))
 
 
 class AsyncRecurring:
@@ -99,7 +99,7 @@ class AsyncRecurring:
 
     async def __call__(self) -> list[CronInfo]:
         """All recurring jobs, by name."""
-        return await self._do(verbs.listing(self._context))
+        return await self._do(operations.listing(self._context))
 
     async def add(
         self,
@@ -112,25 +112,25 @@ class AsyncRecurring:
         replace: bool = False,
     ) -> str:
         """Keep a recurring job under a name; see `Recurring.add`."""
-        work = verbs.add(self._context, name, cron_of(cron, tz), job, by=by, is_new=not replace)
+        work = operations.add(self._context, name, cron_of(cron, tz), job, by=by, is_new=not replace)
         return await self._do(work)
 
     async def remove(self, name: str) -> None:
         """Let a recurring job go, with its history; see `Recurring.remove`."""
-        await self._do(verbs.unschedule(self._context, name))
+        await self._do(operations.remove(self._context, name))
 
     async def pause(self, name: str, *, by: str | None = None) -> bool:
         """Let it not fire; False when it was paused already. Raises `JobNotFound`."""
-        return await self._do(verbs.hold(self._context, name, paused=True, by=by))
+        return await self._do(operations.pause(self._context, name, by))
 
     async def resume(self, name: str) -> bool:
         """Let it fire again; what was planned meanwhile does not. False when it was not paused."""
-        return await self._do(verbs.hold(self._context, name, paused=False, by=None))
+        return await self._do(operations.resume(self._context, name))
 
     async def run(self, name: str) -> str:
         """Enqueue its job at once, beside its fires; answer the job's id. Raises `JobNotFound`."""
-        return await self._do(verbs.run_now(self._context, name))
+        return await self._do(operations.run(self._context, name))
 
-    async def history(self, name: str, *, limit: int = verbs.HISTORY) -> list[CronFire]:
+    async def history(self, name: str, *, limit: int = operations.HISTORY) -> list[CronFire]:
         """What became of its last fires, the newest first. Raises `JobNotFound`."""
-        return await self._do(verbs.history(self._context, name, limit=limit))
+        return await self._do(operations.history(self._context, name, limit=limit))

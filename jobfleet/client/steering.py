@@ -13,7 +13,7 @@ from jobfleet.model.options import Seconds
 from jobfleet.operations.explain.explain import look
 from jobfleet.operations.jobs import move as jobs_move
 from jobfleet.operations.jobs import reschedule as jobs_reschedule
-from jobfleet.operations.jobs.selection import Selection, cancel_selected, count_open
+from jobfleet.operations.jobs.selection import Selection, cancel_many, count_open
 from jobfleet.operations.operation import BulkOperation, T
 
 
@@ -47,7 +47,7 @@ class Steering(ClientBase):
             ConfigError: Nothing is given that says which.
         """
         chosen = Selection(tags=tags, queue=queue, function=function, user=user, session=session, status=status)
-        return self._do(cancel_selected(self.context, chosen, by))
+        return self._do(cancel_many(self.context, chosen, by))
 
     def count_open(
         self,
@@ -190,7 +190,7 @@ class AsyncSteering(ClientBase):
             ConfigError: Nothing is given that says which.
         """
         chosen = Selection(tags=tags, queue=queue, function=function, user=user, session=session, status=status)
-        return await self._do(cancel_selected(self.context, chosen, by))
+        return await self._do(cancel_many(self.context, chosen, by))
 
     async def count_open(
         self,

@@ -24,7 +24,6 @@ from jobfleet.functions.registry import JobFunction, Registry
 from jobfleet.model import Job, JobResult, Receipt
 from jobfleet.model.logline import LogLine
 from jobfleet.model.options import Seconds
-from jobfleet.operations import submit as operations_submit
 from jobfleet.operations.jobs import cancel as jobs_cancel
 from jobfleet.operations.jobs import enqueue as jobs_enqueue
 from jobfleet.operations.jobs import poll as jobs_poll
@@ -33,6 +32,7 @@ from jobfleet.operations.jobs.conflicts import settle_one
 from jobfleet.operations.jobs.logs import Reading
 from jobfleet.operations.jobs.prepare import quick
 from jobfleet.operations.operation import BulkOperation, T
+from jobfleet.operations.submit import operation_for
 from jobfleet.store.calls.enqueue import enqueue
 from jobfleet.store.connect import target
 from jobfleet.store.pubsub import Listener
@@ -123,10 +123,10 @@ class Fleet(Steering, Showing, Operations):
     def submit(self, job: Job) -> Receipt:
         """Put a job into the fleet; return the whole answer. Raises as `enqueue`."""
         warn_on_loop("enqueue")
-        job = self.context.through(job)
+        job = self.context.apply_hooks(job)
         sent = quick(self.context, job, monotonic())
         if sent is None:
-            answer = self._do(operations_submit.submitting(self.context, job))
+            answer = self._do(operation_for(self.context, job))
         else:  # nothing has to be looked up first
             new = self.store.run(enqueue(sent.lane, (sent.entry,)))[0]
             answer = (

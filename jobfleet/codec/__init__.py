@@ -6,7 +6,7 @@ decoding ends with a value or an `EncodingError`, in bounded memory.
 
 from jobfleet.codec.envelope import (
     HEADER_KEYS,
-    ClientBase,
+    OpenedEnvelope,
     amended,
     encode_head,
     open_envelope,
@@ -31,8 +31,8 @@ __all__ = [
     "DEFAULT",
     "FIELD_KEYS",
     "HEADER_KEYS",
-    "ClientBase",
     "Limits",
+    "OpenedEnvelope",
     "amended",
     "decode",
     "encode",

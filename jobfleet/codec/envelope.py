@@ -77,7 +77,7 @@ _TYPES: Final[Mapping[str, tuple[type, ...]]] = MappingProxyType(
 _FRAMING_LEVELS: Final = 2  # the body's list, and args or kwargs: the caller's limit starts inside
 
 
-class ClientBase(NamedTuple):
+class OpenedEnvelope(NamedTuple):
     """An opened envelope."""
 
     header: dict[str, Any]
@@ -185,7 +185,7 @@ def zones_lost(envelope: Bytes) -> tuple[str, ...]:
     return lost_in(data[split(data, PLAIN, "envelope") :])
 
 
-def open_envelope(envelope: Bytes, *, limits: Limits = DEFAULT) -> ClientBase:
+def open_envelope(envelope: Bytes, *, limits: Limits = DEFAULT) -> OpenedEnvelope:
     """Read an envelope; whatever the bytes, nothing but the two errors below leaves.
 
     Raises:
@@ -201,7 +201,7 @@ def open_envelope(envelope: Bytes, *, limits: Limits = DEFAULT) -> ClientBase:
     args, kwargs = body
     if type(args) is not list or not is_text_map(kwargs):
         raise unreadable("envelope body", "args is not a list, or kwargs not a map with keys of text")
-    return ClientBase(header, args, kwargs)
+    return OpenedEnvelope(header, args, kwargs)
 
 
 def _header_of(data: bytes, begin: int) -> dict[str, Any]:

@@ -157,7 +157,7 @@ class Hooks:
         self.around_enqueues.append(_function(function))
         return function
 
-    def through(self, job: Job) -> Job:
+    def apply(self, job: Job) -> Job:
         """The job after everything that stands around enqueues.
 
         Raises:

@@ -16,8 +16,8 @@ from jobfleet.operations.fleet_context import FleetContext
 from jobfleet.operations.jobs import conflicts
 from jobfleet.operations.jobs.enqueue import prepare
 from jobfleet.operations.jobs.prepare import Submission, quick
-from jobfleet.operations.operation import BulkOperation, Operation, begun
-from jobfleet.operations.submit import submitting
+from jobfleet.operations.operation import BulkOperation, Operation, run_ahead
+from jobfleet.operations.submit import operation_for
 from jobfleet.store.call import Call
 from jobfleet.store.calls.enqueue import CHUNK, enqueue, parted
 from jobfleet.store.keys import Lane
@@ -72,7 +72,7 @@ class Chunk:
         passed = []
         for place, given in enumerate(jobs):
             try:
-                passed.append((place, self._context.through(given)))
+                passed.append((place, self._context.apply_hooks(given)))
             except JobfleetError as error:
                 if not isinstance(given, Job):  # a receipt is for a job
                     raise
@@ -91,7 +91,7 @@ class Chunk:
             if made is not None:
                 self._keep(place, made)
             else:
-                self._asking = begun(self._slowly(place, job))
+                self._asking = run_ahead(self._slowly(place, job))
                 if self._asking is not None:
                     return
             if len(self._full) >= TOGETHER:
@@ -111,7 +111,7 @@ class Chunk:
         """Write a job down of which not everything is known; or enqueue it, if it waits for others."""
         try:
             if job.depends_on is not None:
-                self.receipts[place] = yield from submitting(self._context, job)
+                self.receipts[place] = yield from operation_for(self._context, job)
             else:
                 self._keep(place, (yield from prepare(self._context, job)))
         except JobfleetError as error:

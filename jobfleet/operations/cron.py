@@ -19,6 +19,7 @@ from jobfleet.operations.flows.dependencies import refuse_displacing
 from jobfleet.operations.jobs.enqueue import prepare
 from jobfleet.operations.jobs.prepare import Resolved, submission
 from jobfleet.operations.operation import Operation, value
+from jobfleet.store.call import Call
 from jobfleet.store.calls import cron as calls
 from jobfleet.store.calls import enqueue
 from jobfleet.store.keys import Keyspace, Lane
@@ -132,8 +133,8 @@ def _first_lane(context: FleetContext) -> Callable[[str, Job, str | None, str | 
     return lambda queue, _job, _key, _group: context.keys.lane(queue, 0)
 
 
-def schedule(
-    context: FleetContext, name: str, cron: Cron, job: Job, *, by: str | None, add: bool = False
+def add_entry(
+    context: FleetContext, name: str, cron: Cron, job: Job, *, by: str | None, is_new: bool = False
 ) -> Operation[str]:
     """Keep a recurring job under a name: added, changed or unchanged.
 
@@ -157,7 +158,7 @@ def schedule(
         origin=by or "-",
     )
     record = encode(entry.dump())
-    word = value((yield (calls.schedule(context.keys, name, entry.fingerprint, record, add=add),)))
+    word = value((yield (calls.add(context.keys, name, entry.fingerprint, record, is_new=is_new),)))
     if word == "taken":
         raise InvalidJob(f"There is a cron entry {name!r} already; give another name, or replace it.", field="name")
     if word == "full":
@@ -179,7 +180,7 @@ def add(context: FleetContext, name: str, cron: Cron, job: Job, *, by: str | Non
     Raises:
         InvalidJob: As `schedule`.
     """
-    return (yield from schedule(context, name, cron, context.through(job), by=by, add=is_new))
+    return (yield from add_entry(context, name, cron, context.apply_hooks(job), by=by, is_new=is_new))
 
 
 def submit(context: FleetContext, job: Job, by: str | None = None) -> Operation[Receipt]:
@@ -189,17 +190,17 @@ def submit(context: FleetContext, job: Job, by: str | None = None) -> Operation[
     """
     cron = Cron(str(job.cron_expression), job.tz or "UTC")
     name = "-".join(job.name.split())
-    word = yield from schedule(context, name, cron, job, by=by or job.user)
-    kept, now = yield from _kept(context, name)
+    word = yield from add_entry(context, name, cron, job, by=by or job.user)
+    kept, now = yield from _find(context, name)
     entry = entry_of(kept.record)
-    home = value((yield (context.opening(entry.queue),)))[0]
+    home = value((yield (context.open_queue_call(entry.queue),)))[0]
     fire = cron.next(from_us(now))
     suffix = entry.suffix(fire.at) if fire is not None else job.suffix
     lane = lane_of(context.keys, entry, home)
     return Receipt(id=lane.id_prefix + suffix, created=word == "added", status=JobStatus.SCHEDULED)
 
 
-def _kept(context: FleetContext, name: str) -> Operation[tuple[calls.Scheduled, int]]:
+def _find(context: FleetContext, name: str) -> Operation[tuple[calls.Scheduled, int]]:
     now, rows = value((yield (calls.entries(context.keys),)))
     for row in rows:
         if row.name == name:
@@ -217,23 +218,23 @@ def no_entry(name: str, known: Sequence[str]) -> JobNotFound:
     return JobNotFound(name, f"No cron entry {name!r}; there are: {', '.join(known[:10]) or 'none yet'}.")
 
 
-def unschedule(context: FleetContext, name: str) -> Operation[None]:
-    """Let an entry go.
+def remove(context: FleetContext, name: str) -> Operation[None]:
+    """Remove an entry and its history.
 
     Raises:
-        JobNotFound: There is none.
-        InvalidJob: It stands at a function that workers publish, and would come back.
+        JobNotFound: No entry has this name.
+        InvalidJob: The decorator of a published function defines the entry, so the entry would come back.
     """
-    kept, _ = yield from _kept(context, name)
-    entry = entry_of(kept.record)
-    seen = value((yield (context.looking(),)))
+    row, _ = yield from _find(context, name)
+    entry = entry_of(row.record)
+    seen = value((yield (context.fleet_call(),)))
     if entry.origin == DECORATOR and _is_published(seen, name):
         raise InvalidJob(
             f"{name!r} stands at its function's decorator and would come back; pause it, or remove the decorator.",
             field="name",
         )
-    home = value((yield (context.opening(entry.queue),)))[0]
-    value((yield (calls.unschedule(context.keys, name),)))
+    home = value((yield (context.open_queue_call(entry.queue),)))[0]
+    value((yield (calls.remove(context.keys, name),)))
     value((yield (calls.unmark(lane_of(context.keys, entry, home), name),)))
 
 
@@ -242,28 +243,41 @@ def _is_published(seen: FleetSeen, function: str) -> bool:
     return record is not None and read_cron(record) is not None
 
 
-def hold(context: FleetContext, name: str, *, paused: bool, by: str | None) -> Operation[bool]:
-    """Pause an entry, or resume it; False when it was so already.
+def pause(context: FleetContext, name: str, by: str | None) -> Operation[bool]:
+    """Pause an entry; False when it was paused before.
 
     Raises:
-        JobNotFound: There is none.
+        JobNotFound: No entry has this name.
     """
-    word = value((yield (calls.hold(context.keys, name, paused=paused, by=by),)))
+    return (yield from _has_changed(context, name, calls.pause(context.keys, name, by=by)))
+
+
+def resume(context: FleetContext, name: str) -> Operation[bool]:
+    """Resume an entry; False when it was not paused.
+
+    Raises:
+        JobNotFound: No entry has this name.
+    """
+    return (yield from _has_changed(context, name, calls.resume(context.keys, name)))
+
+
+def _has_changed(context: FleetContext, name: str, call: Call[str]) -> Operation[bool]:
+    word = value((yield (call,)))
     if word == "unknown":
-        yield from _kept(context, name)
+        yield from _find(context, name)
     return bool(word != "already")
 
 
-def run_now(context: FleetContext, name: str) -> Operation[str]:
+def run(context: FleetContext, name: str) -> Operation[str]:
     """Enqueue the job of an entry at once, beside its fires; answer its id.
 
     Raises:
         JobNotFound: There is no such entry.
         DuplicateJob: Another job holds its unique key.
     """
-    kept, _ = yield from _kept(context, name)
+    kept, _ = yield from _find(context, name)
     entry = entry_of(kept.record)
-    home = value((yield (context.opening(entry.queue),)))[0]
+    home = value((yield (context.open_queue_call(entry.queue),)))[0]
     lane = lane_of(context.keys, entry, home)
     job_id = lane.id_prefix + new_suffix()
     (said,) = value((yield (enqueue.enqueue(lane, (Entry(job_id, entry.band, "", entry.meta, entry.envelope),)),)))
@@ -294,7 +308,7 @@ def listing(context: FleetContext) -> Operation[list[CronInfo]]:
     now, rows = value((yield (calls.entries(context.keys),)))
     if not rows:
         return []
-    answers = yield (context.looking(), calls.attendants(context.keys))
+    answers = yield (context.fleet_call(), calls.attendants(context.keys))
     seen, by = value(answers[:1]), firing(context, value(answers[1:]))
     lasts = yield [calls.history(context.keys, row.name, limit=1) for row in rows]
     infos = []
@@ -328,7 +342,7 @@ def history(context: FleetContext, name: str, *, limit: int = HISTORY) -> Operat
     Raises:
         JobNotFound: There is no such entry.
     """
-    yield from _kept(context, name)
+    yield from _find(context, name)
     notes: Any = value((yield (calls.history(context.keys, name, limit=limit),)))
     return [fire_of(*note) for note in notes]
 

@@ -50,7 +50,7 @@ class FleetContext:
         self.windows = (self.config.dedupe_window, self.config.own_id_window)
         self.limits = Limits(max_bytes=self.config.max_payload, max_depth=self.config.max_depth)
 
-    def through(self, job: Job) -> Job:
+    def apply_hooks(self, job: Job) -> Job:
         """The job after everything that stands around enqueues.
 
         Raises:
@@ -59,7 +59,7 @@ class FleetContext:
         if type(job) is not Job:
             check_job(job)
         hooks = self.registry.hooks
-        return hooks.through(job) if hooks.around_enqueues else job
+        return hooks.apply(job) if hooks.around_enqueues else job
 
     def has_queue(self, queue: str) -> bool:
         """Whether a queue's lanes are known, and freshly."""
@@ -70,15 +70,15 @@ class FleetContext:
         """Keep what was looked up of a queue."""
         self.queues[queue] = (monotonic(), *lanes)
 
-    def opening(self, queue: str) -> Any:
+    def open_queue_call(self, queue: str) -> Any:
         """The call that makes a queue known and answers its lanes."""
         return calls.open_queue(self.keys, queue, self.config.lanes.get(queue, 1), most=self.config.max_queues)
 
-    def looking(self) -> Any:
+    def fleet_call(self) -> Any:
         """The call that answers which workers there are and what they have published; it lists no queues."""
         return inspect.fleet(self.keys, most=0)
 
-    def knowing(self) -> Any:
+    def kinds_call(self) -> Any:
         """The call that answers what live workers know."""
         return presence.kinds(self.keys, gone_us=round(self.config.gone_after * 1e6))
 

@@ -14,7 +14,7 @@ from jobfleet.store.records import FleetSeen
 
 def open_queue(context: FleetContext, queue: str) -> Operation[None]:
     """Make a queue known; lanes that are new to us are journalled before anything happens in them."""
-    answers = yield (context.opening(queue), journal.consumers(context.keys))
+    answers = yield (context.open_queue_call(queue), journal.consumers(context.keys))
     home, lanes = value(answers[:1])
     groups = value(answers[1:])
     if groups and context.queues.get(queue, (0.0, 0, 0))[2] != lanes:

@@ -55,7 +55,7 @@ async def drive(store: AsyncStore, verb: BulkOperation[T]) -> T:
         return cast("T", end.value)
 
 
-def begun(verb: Operation[T]) -> T | Operation[T]:
+def run_ahead(verb: Operation[T]) -> T | Operation[T]:
     """Run a verb as far as it asks nothing: its value, or what is left of it."""
     try:
         calls = next(verb)

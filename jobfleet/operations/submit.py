@@ -8,7 +8,7 @@ from jobfleet.operations.jobs.enqueue import submit
 from jobfleet.operations.operation import Operation
 
 
-def submitting(context: FleetContext, job: Job) -> Operation[Receipt]:
+def operation_for(context: FleetContext, job: Job) -> Operation[Receipt]:
     """The verb that a job asks for: enqueue it, keep it as a recurring one, or let it wait for others."""
     if job.depends_on is not None:
         from jobfleet.operations.flows import dependencies

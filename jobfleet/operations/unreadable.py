@@ -25,17 +25,17 @@ LETTERS = 10
 """Dead letters looked at: the newest."""
 
 
-def untouched(calls: Sequence[Call[Any]]) -> list[Call[Any]]:
+def without_repair(calls: Sequence[Call[Any]]) -> list[Call[Any]]:
     """The same calls, for whoever only looks: what makes them fail is not repaired."""
     return [call._replace(mends=False) for call in calls]
 
 
-def untouching(verb: Operation[T]) -> Operation[T]:
+def run_without_repair(verb: Operation[T]) -> Operation[T]:
     """A verb whose calls all are so."""
     answers: Any = None
     try:
         while True:
-            answers = yield untouched(verb.send(answers))
+            answers = yield without_repair(verb.send(answers))
     except StopIteration as end:
         return cast("T", end.value)
 
@@ -58,7 +58,7 @@ def of_keys(tag: str) -> Operation[list[str]]:
     """What is damaged of the keys that a lane, or the fleet, has one each of, and what was moved aside."""
     looked = places(tag)
     aside = [Place(f"{ASIDE}{place.name}{end}", "any", NONE) for place in looked for end in ("", FIELDS)]
-    (answer,) = yield untouched([survey(tag, [*looked, *aside])])
+    (answer,) = yield without_repair([survey(tag, [*looked, *aside])])
     told: list[str] = []
     seen: Surveyed | None = read_or(answer, None, told)
     if seen is None:
@@ -81,7 +81,7 @@ def of_fleet(keys: Keyspace, fleet: FleetSeen) -> Operation[list[str]]:
         if not is_sound:
             told.append(f"functions has {name}: {shown(record)}")
     calls: list[Call[Any]] = [cron.unreadable(keys), journal.unreadable(keys)]
-    for answer in (yield untouched(calls)):
+    for answer in (yield without_repair(calls)):
         told += read_or(answer, (), told)
     return told + (yield from of_keys(keys.tag))
 
@@ -95,14 +95,14 @@ def of_lane(lane: Lane, waiting: Sequence[Waiting], leases: Leases) -> Operation
     if names:
         asked = "\n".join(names)
         beside = [Place("tries", "hash", asked), Place("meta", "hash", asked)]
-        (answer,) = yield untouched([survey(lane.tag, beside)])
+        (answer,) = yield without_repair([survey(lane.tag, beside)])
         seen: Surveyed | None = read_or(answer, None, told)
         tries, metas = (dict(zip(row[1::2], row[2::2], strict=True)) for row in seen.rows) if seen else ({}, {})
         for name in names:
             raw = name.encode()
             rows[name] = rows[name] or wrong_with(raw, tries.get(raw, b""), metas.get(raw, b""), lane.id_prefix)
     told += [f"{name[:SHOWN]!r} is unreadable: {wrong}" for name, wrong in rows.items() if wrong]
-    letters, ended = yield untouched([inspect.dead(lane, limit=LETTERS), inspect.finished(lane, limit=LETTERS)])
+    letters, ended = yield without_repair([inspect.dead(lane, limit=LETTERS), inspect.finished(lane, limit=LETTERS)])
     told += [
         f"dlq has the entry {one.entry} of {one.id!r}, which is no job"
         for one in read_or(letters, (), told)

@@ -126,7 +126,7 @@ class Cron(Service):
                 record = encode(made.entry.dump())
                 row = stored.get(made.entry.name)
                 if row is None or row.record != record:
-                    call = calls.schedule(self._context.keys, made.entry.name, made.entry.fingerprint, record)
+                    call = calls.add(self._context.keys, made.entry.name, made.entry.fingerprint, record)
                     word = await self._store.run(call)
                     if word == "full":
                         self._refuse(made.entry.name, b"full", too_many(made.entry.name))
@@ -163,7 +163,7 @@ class Cron(Service):
                 continue
             fresh.append((row, entry))
         for row, entry in fresh:
-            home, _ = await self._store.run(self._context.opening(entry.queue))
+            home, _ = await self._store.run(self._context.open_queue_call(entry.queue))
             lane = lane_of(self._context.keys, entry, home)
             mark, job_id = (await self._store.run(calls.marks(lane, [row.name])))[0]
             if job_id.endswith(entry.suffix(from_us(mark))):  # whoever fired it may have died before it noted it

@@ -19,7 +19,7 @@ from jobfleet.errors import EncodingError, JobNotFound
 from jobfleet.metrics.tally import Tally
 from jobfleet.model import suffix_time_us
 from jobfleet.operations.flows.record import GUARD, LOOK_EVERY, addition_name, ids_of_whole, is_whole
-from jobfleet.operations.flows.unblock import TOMBSTONE_MS, Heard, tell, tell_ending
+from jobfleet.operations.flows.unblock import TOMBSTONE_MS, Unblocked, unblock, unblock_dependants
 from jobfleet.operations.operation import batches, drive, value
 from jobfleet.services.lanes import Lanes
 from jobfleet.services.service import Service
@@ -165,10 +165,10 @@ class Relay(Service):
             if ending.moved_to:
                 moved.append((job_id, ending))
             else:
-                told += [flow.Told(child, job_id, ending.status, ending.copied) for child in ending.children]
-        heard = await drive(self._store, tell(self._keys, told, ttl_ms=self._ttl_ms))
+                told += [flow.ParentEnd(child, job_id, ending.status, ending.copied) for child in ending.children]
+        heard = await drive(self._store, unblock(self._keys, told, ttl_ms=self._ttl_ms))
         for job_id, ending in moved:
-            verb = tell_ending(self._keys, job_id, ending, ending.children, ttl_ms=self._ttl_ms)
+            verb = unblock_dependants(self._keys, job_id, ending, ending.children, ttl_ms=self._ttl_ms)
             self._notice(await drive(self._store, verb))
         self._notice(heard)
         left = await self._many(
@@ -193,9 +193,11 @@ class Relay(Service):
 
     async def _tell(self, child: str, parent: str, ending: flow.Ending) -> None:
         """Tell one job how a parent ended."""
-        self._notice(await drive(self._store, tell_ending(self._keys, parent, ending, [child], ttl_ms=self._ttl_ms)))
+        self._notice(
+            await drive(self._store, unblock_dependants(self._keys, parent, ending, [child], ttl_ms=self._ttl_ms))
+        )
 
-    def _notice(self, heard: Heard) -> None:
+    def _notice(self, heard: Unblocked) -> None:
         """Remember where jobs were cancelled: others may wait for those."""
         for lane, count in heard.doomed.items():
             log.info("job.cancelled since a parent did not complete jobs=%d", count)
@@ -232,8 +234,8 @@ class Relay(Service):
                 continue
             known = await self._many([flow.guarded(lane, job_id) for lane, job_id in last.items()])
             if any(is_guarded for is_guarded, _ in known):
-                guards = [flow.Told(job_id, flow.GUARD, "completed", b"") for job_id in ids]
-                await drive(self._store, tell(self._keys, guards, ttl_ms=self._ttl_ms))
+                guards = [flow.ParentEnd(job_id, flow.GUARD, "completed", b"") for job_id in ids]
+                await drive(self._store, unblock(self._keys, guards, ttl_ms=self._ttl_ms))
                 log.info("flow.begun flow=%s jobs=%d its producer did not", flow_id, len(ids))
             self._begun.add(flow_id)
 
@@ -271,7 +273,7 @@ class Relay(Service):
         """Lift the guard of a job whose flow is whole; let go of one whose producer died before it was."""
         flow_id, adder, addition = _flow_of(row.envelope)
         if flow_id is not None and is_whole(await self._store.run(flow.read_flow(self._keys, flow_id)), addition):
-            guard = flow.Told(row.id, flow.GUARD, "completed", b"")
+            guard = flow.ParentEnd(row.id, flow.GUARD, "completed", b"")
             await self._store.run(flow.unblock(lane, [guard], ttl_ms=self._ttl_ms))
             return
         if adder is not None:
@@ -281,7 +283,7 @@ class Relay(Service):
             # A job may be made long before its flow is written, on a clock that is behind.
             is_late = born is not None and now_us - born > GUARD_US and flow_id not in self._young
         if is_late:
-            guard = flow.Told(row.id, flow.GUARD, "gone", b"")
+            guard = flow.ParentEnd(row.id, flow.GUARD, "gone", b"")
             if await self._store.run(flow.unblock(lane, [guard], ttl_ms=self._ttl_ms)) == "x":
                 await self._cancel(lane, [row.id], "its producer died")
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import NamedTuple
 
-from jobfleet.store.records import Run
+from jobfleet.store.records import RunRecord
 
 
 class Waiting(NamedTuple):
@@ -23,7 +23,7 @@ class Running(NamedTuple):
 
     id: str
     deadline: int
-    run: Run
+    run: RunRecord
     tries: str
     envelope: bytes
     progress: bytes
@@ -88,7 +88,7 @@ class Dead:
 class InRun:
     """A running job."""
 
-    run: Run
+    run: RunRecord
     progress: bytes
     tries: str
     envelope: bytes

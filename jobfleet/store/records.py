@@ -146,7 +146,7 @@ class Claimed(NamedTuple):
     garbled_from: int = 0
 
 
-class Run(NamedTuple):
+class RunRecord(NamedTuple):
     """The record of a run.
 
     Attributes:
@@ -170,7 +170,7 @@ class Run(NamedTuple):
     stage: str = ""
 
     @classmethod
-    def parse(cls, text: str) -> Run:
+    def parse(cls, text: str) -> RunRecord:
         """Read what the scripts write (lib/run.lua)."""
         token, child, claimed, lease, band, cancel = text.split("|", 5)
         by, at, stage = (*cancel.split("@"), "", "")[:3]
@@ -182,7 +182,7 @@ class Held(NamedTuple):
 
     id: str
     token: int
-    run: Run
+    run: RunRecord
     envelope: bytes
     tries: str
     meta: str

@@ -120,7 +120,7 @@ async def test_every_lane_of_a_queue_is_paused(redis_url: str, client: Either) -
 
 
 def iter_opening(fleet: Fleet, queue: str) -> Any:
-    yield (fleet.context.opening(queue),)
+    yield (fleet.context.open_queue_call(queue),)
 
 
 @pytest.mark.parametrize("verb", ["pause", "resume", "purge_queue", "dead"])

@@ -56,7 +56,9 @@ SAMPLES: dict[str, Call[Any]] = {
     "outcomes": ended.outcomes(LANE, IDS),
     "parents": flow.parents(LANE, IDS[0]),
     "results": flow.results(LANE, IDS),
-    "unblock": flow.unblock(LANE, [flow.Told(job_id, "mail.0.p", "completed", b"") for job_id in IDS], ttl_ms=1000),
+    "unblock": flow.unblock(
+        LANE, [flow.ParentEnd(job_id, "mail.0.p", "completed", b"") for job_id in IDS], ttl_ms=1000
+    ),
     "unwatch": flow.unwatch(LANE, "1-1", "mail.0.p", [(job_id, False) for job_id in IDS], ending_ms=1),
     "watch": flow.watch(LANE, "mail.0.p", IDS),
     "bury": lease.bury(LANE, "w.1", [(job_id, 7) for job_id in IDS]),
@@ -76,14 +78,14 @@ SAMPLES: dict[str, Call[Any]] = {
     "granted": lease.granted(LANE, child="w.1", first=7),
     "gather": notify.gather(KEYS.channel("ops"), [notify.Item(f"m{i}", "k", 1, "d", 1, b"") for i in (1, 2)], most=1),
     "history": cron.history(KEYS, "nightly", limit=1),
-    "hold_entry": cron.hold(KEYS, "nightly", paused=True, by=None),
+    "hold_entry": cron.pause(KEYS, "nightly", by=None),
     "ledger": cron.ledger(KEYS, "nightly", [(1, "fired"), (2, "fired")]),
     "mend": mend(LANE.tag, [Damage(f"job:{job_id}", "string", b"", b"hash") for job_id in IDS]),
     "memory": inspect.memory(KEYS),
     "marks": cron.marks(LANE, ["nightly", "weekly"]),
-    "schedule": cron.schedule(KEYS, "nightly", "abc", b""),
+    "schedule": cron.add(KEYS, "nightly", "abc", b""),
     "unmark": cron.unmark(LANE, "nightly"),
-    "unschedule": cron.unschedule(KEYS, "nightly"),
+    "unschedule": cron.remove(KEYS, "nightly"),
     "debounce": enqueue.debounce(
         LANE, Entry(IDS[1], 2, "", f"u k\n{INDEXED}", b""), key="k", holder=IDS[0], longest_us=None
     ),

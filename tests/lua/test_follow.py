@@ -1,6 +1,6 @@
 from __future__ import annotations
 
-from jobfleet.store.calls.flow import Edge, Told, block, follow, parents, unblock
+from jobfleet.store.calls.flow import Edge, ParentEnd, block, follow, parents, unblock
 from jobfleet.store.records import Entry
 from tests.lua.test_unblock import TTL, tell, waiting
 from tests.lua.world import World
@@ -27,7 +27,7 @@ def test_all_parents_still_count(world: World) -> None:
     world.run(follow(world.lane, [child], parent="mail.0.p0", to=THERE))
 
     assert tell(world, child, 1) == "b"
-    assert world.run(unblock(world.lane, [Told(child, THERE, "completed", b"r")], ttl_ms=TTL)) == "u"
+    assert world.run(unblock(world.lane, [ParentEnd(child, THERE, "completed", b"r")], ttl_ms=TTL)) == "u"
 
 
 def test_who_waits_for_the_other_anyway_keeps_both_edges(world: World) -> None:

@@ -103,7 +103,7 @@ def unblocked(world: World) -> Call[Any]:
     block = flow.block(world.lane, entry(world, "a", when=str(world.seed.at(30))), [], ttl_ms=1000)
     world.run(block)
     assert of_groups(world) == {}
-    return flow.unblock(world.lane, [flow.Told(world.id("a"), flow.GUARD, "completed", b"")], ttl_ms=1000)
+    return flow.unblock(world.lane, [flow.ParentEnd(world.id("a"), flow.GUARD, "completed", b"")], ttl_ms=1000)
 
 
 def retried(world: World) -> Call[Any]:

@@ -1,29 +1,29 @@
 from __future__ import annotations
 
-from jobfleet.store.calls.cron import hold
+from jobfleet.store.calls.cron import pause, resume
 from tests.lua.world import World
 
 
 def test_an_entry_is_paused_once_and_the_first_who_did_is_remembered(world: World) -> None:
     world.raw.hset(world.keys.cron, "a", "17 x\nr")
 
-    assert world.run(hold(world.keys, "a", paused=True, by="ann")) == "paused"
+    assert world.run(pause(world.keys, "a", by="ann")) == "paused"
 
     assert world.state() == {"cron": {"a": "17 x\nr"}, "cron-paused": {"a": "ann@now"}}
-    assert world.again(hold(world.keys, "a", paused=True, by="bob")) == "already"
+    assert world.again(pause(world.keys, "a", by="bob")) == "already"
 
 
 def test_what_was_planned_during_a_pause_does_not_fire(world: World) -> None:
     world.raw.hset(world.keys.cron, "a", "17 x\nr\nmore")
     world.raw.hset(world.keys.cron_paused, "a", "ann@1")
 
-    assert world.run(hold(world.keys, "a", paused=False, by=None)) == "resumed"
+    assert world.run(resume(world.keys, "a")) == "resumed"
 
     since, _, rest = world.state()["cron"]["a"].partition(" ")
     assert (since, rest) == ("now", "x\nr\nmore") or int(since) >= world.now
     assert "cron-paused" not in world.state()
-    assert world.again(hold(world.keys, "a", paused=False, by=None)) == "already"
+    assert world.again(resume(world.keys, "a")) == "already"
 
 
 def test_an_entry_that_is_not_there_cannot_be_held(world: World) -> None:
-    assert world.refused(hold(world.keys, "a", paused=True, by=None)) == "unknown"
+    assert world.refused(pause(world.keys, "a", by=None)) == "unknown"

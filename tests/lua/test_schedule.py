@@ -1,6 +1,6 @@
 from __future__ import annotations
 
-from jobfleet.store.calls.cron import MOST_ENTRIES, schedule
+from jobfleet.store.calls.cron import MOST_ENTRIES, add
 from tests.lua.world import World
 
 
@@ -10,7 +10,7 @@ def kept(world: World) -> tuple[str, str]:
 
 
 def test_an_entry_is_kept_once(world: World) -> None:
-    call = schedule(world.keys, "nightly", "abc", b"record")
+    call = add(world.keys, "nightly", "abc", b"record")
 
     assert world.run(call) == "added"
 
@@ -21,7 +21,7 @@ def test_an_entry_is_kept_once(world: World) -> None:
 def test_another_record_takes_its_place_and_its_times_go_on(world: World) -> None:
     world.raw.hset(world.keys.cron, "nightly", "17 abc\nold")
 
-    assert world.run(schedule(world.keys, "nightly", "abc", b"new")) == "changed"
+    assert world.run(add(world.keys, "nightly", "abc", b"new")) == "changed"
 
     assert world.raw.hget(world.keys.cron, "nightly") == b"17 abc\nnew"
 
@@ -29,7 +29,7 @@ def test_another_record_takes_its_place_and_its_times_go_on(world: World) -> Non
 def test_other_times_begin_anew(world: World) -> None:
     world.raw.hset(world.keys.cron, "nightly", "17 abc\nold")
 
-    world.run(schedule(world.keys, "nightly", "def", b"new"))
+    world.run(add(world.keys, "nightly", "def", b"new"))
 
     assert kept(world)[1] == "def\nnew"
     assert kept(world)[0] != "17"
@@ -38,12 +38,12 @@ def test_other_times_begin_anew(world: World) -> None:
 def test_whoever_only_adds_leaves_another_entry_alone(world: World) -> None:
     world.raw.hset(world.keys.cron, "nightly", "17 abc\nold")
 
-    assert world.refused(schedule(world.keys, "nightly", "def", b"new", add=True)) == "taken"
-    assert world.refused(schedule(world.keys, "nightly", "abc", b"old", add=True)) == "unchanged"
+    assert world.refused(add(world.keys, "nightly", "def", b"new", is_new=True)) == "taken"
+    assert world.refused(add(world.keys, "nightly", "abc", b"old", is_new=True)) == "unchanged"
 
 
 def test_no_more_entries_are_kept_than_there_may_be(world: World) -> None:
     world.raw.hset(world.keys.cron, mapping={f"e{number}": "17 abc\nold" for number in range(MOST_ENTRIES)})
 
-    assert world.refused(schedule(world.keys, "nightly", "abc", b"record")) == "full"
-    assert world.run(schedule(world.keys, "e7", "abc", b"record")) == "changed"
+    assert world.refused(add(world.keys, "nightly", "abc", b"record")) == "full"
+    assert world.run(add(world.keys, "e7", "abc", b"record")) == "changed"

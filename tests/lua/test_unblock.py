@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import pytest
 
-from jobfleet.store.calls.flow import GUARD, Edge, Told, block, parents, unblock
+from jobfleet.store.calls.flow import GUARD, Edge, ParentEnd, block, parents, unblock
 from jobfleet.store.records import BLOCKED, Entry
 from tests.lua.world import World
 
@@ -13,13 +13,13 @@ def waiting(world: World, *policies: str, when: str = "", name: str = "k") -> st
     """A job that waits for mail.0.p0, mail.0.p1 …, its guard lifted."""
     edges = [Edge(f"mail.0.p{place}", place, policy) for place, policy in enumerate(policies)]
     world.run(block(world.lane, Entry(world.id(name), 2, when, "", b"call"), edges, ttl_ms=TTL))
-    world.run(unblock(world.lane, [Told(world.id(name), GUARD, "completed", b"")], ttl_ms=TTL))
+    world.run(unblock(world.lane, [ParentEnd(world.id(name), GUARD, "completed", b"")], ttl_ms=TTL))
     world.raw.delete(world.lane.wake)
     return world.id(name)
 
 
 def tell(world: World, child: str, parent: int, status: str = "completed", record: bytes = b"r") -> str:
-    return world.run(unblock(world.lane, [Told(child, f"mail.0.p{parent}", status, record)], ttl_ms=TTL))
+    return world.run(unblock(world.lane, [ParentEnd(child, f"mail.0.p{parent}", status, record)], ttl_ms=TTL))
 
 
 def test_the_last_parent_makes_it_due(world: World) -> None:
@@ -40,14 +40,14 @@ def test_it_is_told_once(world: World) -> None:
     child = waiting(world, "c", "c")
     tell(world, child, 0)
 
-    assert world.refused(unblock(world.lane, [Told(child, "mail.0.p0", "completed", b"r")], ttl_ms=TTL)) == "d"
+    assert world.refused(unblock(world.lane, [ParentEnd(child, "mail.0.p0", "completed", b"r")], ttl_ms=TTL)) == "d"
 
 
 def test_a_guard_holds_it(world: World) -> None:
     world.run(block(world.lane, Entry(world.id("k"), 2, "", "", b""), [Edge("mail.0.p0", 0, "c")], ttl_ms=TTL))
 
     assert tell(world, world.id("k"), 0) == "b"
-    assert world.run(unblock(world.lane, [Told(world.id("k"), GUARD, "completed", b"")], ttl_ms=TTL)) == "u"
+    assert world.run(unblock(world.lane, [ParentEnd(world.id("k"), GUARD, "completed", b"")], ttl_ms=TTL)) == "u"
 
 
 @pytest.mark.parametrize(
@@ -79,12 +79,14 @@ def test_its_own_due_time_counts_from_then(world: World, when: str, due: str) ->
 def test_a_job_that_does_not_wait_is_told_nothing(world: World) -> None:
     world.seed.waiting("k")
 
-    assert world.refused(unblock(world.lane, [Told(world.id("k"), "mail.0.p0", "completed", b"")], ttl_ms=TTL)) == "g"
+    assert (
+        world.refused(unblock(world.lane, [ParentEnd(world.id("k"), "mail.0.p0", "completed", b"")], ttl_ms=TTL)) == "g"
+    )
 
 
 def test_two_parents_in_one_call_count_as_two(world: World) -> None:
     child = waiting(world, "c", "c")
-    told = [Told(child, f"mail.0.p{place}", "completed", b"") for place in (0, 1)]
+    told = [ParentEnd(child, f"mail.0.p{place}", "completed", b"") for place in (0, 1)]
 
     assert world.run(unblock(world.lane, told, ttl_ms=TTL)) == "bu"
 
@@ -115,4 +117,4 @@ def test_the_journal_keeps_which_are_due_once(world: World) -> None:
     tell(world, child, 1)
 
     assert world.state()["journal"] == [{"at": "now", "1": "unblocked mail.0.k 0 now"}]
-    world.again(unblock(world.lane, [Told(child, "mail.0.p1", "completed", b"r")], ttl_ms=TTL))
+    world.again(unblock(world.lane, [ParentEnd(child, "mail.0.p1", "completed", b"r")], ttl_ms=TTL))

@@ -1,6 +1,6 @@
 from __future__ import annotations
 
-from jobfleet.store.calls.cron import unschedule
+from jobfleet.store.calls.cron import remove
 from tests.lua.world import World
 
 
@@ -9,7 +9,7 @@ def test_an_entry_goes_with_its_pause_and_its_ledger(world: World) -> None:
     world.raw.hset(world.keys.cron_paused, "a", "ann@1")
     world.raw.zadd(world.keys.cron_ledger("a"), {"17 fired": 17})
 
-    assert world.run(unschedule(world.keys, "a")) is True
+    assert world.run(remove(world.keys, "a")) is True
 
     assert world.state() == {"cron": {"b": "18 x\nr"}}
-    assert world.again(unschedule(world.keys, "a")) is False
+    assert world.again(remove(world.keys, "a")) is False

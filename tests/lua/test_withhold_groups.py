@@ -13,7 +13,7 @@ from jobfleet.operations.results import result_of
 from jobfleet.store.call import Call
 from jobfleet.store.calls.control import cancel, reschedule
 from jobfleet.store.calls.enqueue import debounce, enqueue, replace
-from jobfleet.store.calls.flow import GUARD, Edge, Told, block, unblock
+from jobfleet.store.calls.flow import GUARD, Edge, ParentEnd, block, unblock
 from jobfleet.store.calls.index import marked, names
 from jobfleet.store.calls.inspect import counts, explain, status
 from jobfleet.store.calls.lease import claim, tick
@@ -178,7 +178,7 @@ def test_another_priority_leaves_a_blocked_one_blocked(world: World) -> None:
     assert world.run(reschedule(world.lane, [world.id("a")], by=None, band=0)) == "s"
 
     assert of_groups(world) == {}
-    told = [Told(world.id("a"), parent, "completed", b"") for parent in (world.id("p"), GUARD)]
+    told = [ParentEnd(world.id("a"), parent, "completed", b"") for parent in (world.id("p"), GUARD)]
     world.run(unblock(world.lane, told, ttl_ms=1000))
     assert of_groups(world)["grouped"] == {"0acme|now|mail.0.a": 0}
 

@@ -172,7 +172,7 @@ class KeyMachine(RuleBasedStateMachine):
             assert self.run(held) is False
 
     def waits_no_more(self, job: Job) -> None:
-        told = [flow.Told(job.id, parent, "completed", b"") for parent in (flow.GUARD, PARENT)]
+        told = [flow.ParentEnd(job.id, parent, "completed", b"") for parent in (flow.GUARD, PARENT)]
         assert self.run(flow.unblock(LANE, told, ttl_ms=600_000)) == "bu"
         job.place = "waiting"
 

@@ -188,7 +188,7 @@ async def test_what_has_been_taken_in_is_let_go_from_the_journal(
 async def test_a_fire_that_was_missed_is_told_once(store: AsyncStore, duty: Made, raw: redis.Redis) -> None:
     channel = Recorder()
     one = duty(channel, events=["missed"])
-    await store.run(cron.schedule(KEYS, "nightly", "f", b""))
+    await store.run(cron.add(KEYS, "nightly", "f", b""))
     now = server_now(raw)
     notes = [
         (now - 60_000_000, "fired a.0.b 1"),

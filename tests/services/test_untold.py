@@ -74,7 +74,7 @@ async def test_who_stands_in_looks_again_where_an_ending_turns_out_to_be_told(
     children = await ended(fleet, player, 50)
     children += await ended(fleet, player, 2)
     (_, first), *_ = await store.run(flow.outbox(DEFAULT))
-    await store.run(flow.unblock(DEFAULT, [flow.Told(children[0], first, "completed", RECORD)], ttl_ms=60_000))
+    await store.run(flow.unblock(DEFAULT, [flow.ParentEnd(children[0], first, "completed", RECORD)], ttl_ms=60_000))
     seen: list[list[str]] = []
     run = store.run
 

@@ -17,7 +17,7 @@ from jobfleet.operations.workers.info import WorkerInfo
 from jobfleet.retry import Policy, Tries
 from jobfleet.store.explained import Explained, Grouped, Limited
 from jobfleet.store.job_rows import InRun, InWait, Unknown
-from jobfleet.store.records import KindSeen, Run
+from jobfleet.store.records import KindSeen, RunRecord
 
 PAGE = Path(__file__).parents[2] / "docs" / "howto" / "explain.md"
 S = 1_000_000
@@ -48,7 +48,7 @@ def waiting(
 
 
 def running(*, cancel: str = "", cancel_at: int = 0, stage: str = "", **lane: Any) -> Snapshot:
-    run = Run(7, "box:11:aa.2", NOW - 180 * S, 30 * S, 2, cancel, cancel_at, stage)
+    run = RunRecord(7, "box:11:aa.2", NOW - 180 * S, 30 * S, 2, cancel, cancel_at, stage)
     job = replace(WAITS, status=JobStatus.RUNNING, attempt=2)
     found = InRun(run, b"", "1:0:0:0:0", b"")
     return replace(waiting(), lane=Explained(NOW, found, **{"deadline": NOW + 21 * S, **lane}), job=job)

@@ -155,13 +155,13 @@ class Checkup:
 def take(context: FleetContext) -> Operation[Checkup]:
     """Read what there is to judge: a trip for the fleet, a few bounded ones for each lane. Nothing is repaired."""
     began = wall_us()
-    asked = unreadable.untouched(
+    asked = unreadable.without_repair(
         [
             doctor.server(context.keys),
             journal.consumers(context.keys),
             cron.entries(context.keys),
             cron.attendants(context.keys),
-            context.knowing(),
+            context.kinds_call(),
         ]
     )
     server, consumers, entries, attendants, kinds = yield asked
@@ -169,7 +169,7 @@ def take(context: FleetContext) -> Operation[Checkup]:
     damage: list[str] = []
     now, info = value([server])
     try:
-        fleet = yield from unreadable.untouching(whole(context.keys))
+        fleet = yield from unreadable.run_without_repair(whole(context.keys))
     except ScriptContractError as error:
         damage.append(str(error))
         fleet = FleetSeen(now, {}, (), {})
@@ -213,7 +213,7 @@ def _lane(lane: Lane, now: int) -> Operation[LaneSeen]:
         doctor.locks(lane, grace_us=GRACE_US),
         doctor.runs(lane),
     ]
-    answers = yield unreadable.untouched([*calls, *sections])
+    answers = yield unreadable.without_repair([*calls, *sections])
     damage: list[str] = []
     none = (0,) * BANDS
     instead: list[Any] = [
@@ -260,7 +260,7 @@ def _further(seen: LaneSeen) -> Operation[LaneSeen]:
     if not skips:
         return seen
     rows = {row.id: row for row in seen.rows}
-    for answer in (yield unreadable.untouched([doctor.runs(seen.lane, skip=skip) for skip in skips])):
+    for answer in (yield unreadable.without_repair([doctor.runs(seen.lane, skip=skip) for skip in skips])):
         rows |= {row.id: row for row in value([answer]).rows}
     return replace(seen, rows=tuple(rows.values()))
 
@@ -271,7 +271,7 @@ def _endings(lane: Lane, now: int) -> Operation[Endings]:
     rows: list[Finished] = []
     seconds, before = HOUR, "+"
     for _ in range(ENDED_PAGES):
-        (answer,) = yield unreadable.untouched([inspect.finished(lane, before=before, limit=BATCHES)])
+        (answer,) = yield unreadable.without_repair([inspect.finished(lane, before=before, limit=BATCHES)])
         page: list[Finished] = unreadable.read_or(answer, [], [])
         rows += [row for row in page if _at(row) >= since and row.outcome != inspect.NO_OUTCOME]
         if not page or _at(page[-1]) < since:
@@ -282,7 +282,7 @@ def _endings(lane: Lane, now: int) -> Operation[Endings]:
     last = {lane.id_prefix + row.suffix: (now - _at(row)) / 1e6 for row in rows[: doctor.CHUNK]}
     if not last:
         return Endings()
-    (answer,) = yield unreadable.untouched([doctor.kept(lane, list(last))])
+    (answer,) = yield unreadable.without_repair([doctor.kept(lane, list(last))])
     kept: Sequence[Kept] = unreadable.read_or(answer, [Kept(0, 0)] * len(last), [])
     return Endings(
         len(rows), seconds, tuple((job_id, one, last[job_id]) for job_id, one in zip(last, kept, strict=True))

@@ -91,7 +91,7 @@ def take(context: FleetContext, job_id: str) -> Operation[Snapshot]:
         JobNotFound: That is no job id.
     """
     lane = context.keys.lane_of(job_id)
-    answers = yield (inspect.explain(lane, job_id), context.looking(), context.knowing())
+    answers = yield (inspect.explain(lane, job_id), context.fleet_call(), context.kinds_call())
     seen: Explained = value(answers[:1])
     fleet: FleetSeen = value(answers[1:2])
     kinds: KindsSeen = value(answers[2:])

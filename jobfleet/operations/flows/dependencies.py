@@ -16,7 +16,7 @@ from jobfleet.errors import InvalidJob, JobNotFound, UnknownParent
 from jobfleet.model import After, Job, JobStatus, Receipt
 from jobfleet.model.unique import DEBOUNCE, EXISTING, RAISE, REPLACE
 from jobfleet.operations.fleet_context import FleetContext
-from jobfleet.operations.flows.unblock import tell, tell_ending
+from jobfleet.operations.flows.unblock import unblock, unblock_dependants
 from jobfleet.operations.jobs.conflicts import answer
 from jobfleet.operations.jobs.enqueue import prepare
 from jobfleet.operations.jobs.uniqueness import Uniqueness
@@ -165,9 +165,9 @@ def put(context: FleetContext, made: Dependant) -> Operation[tuple[Answer, str]]
         endings = [value([said]) for said in (yield calls)]
         for edge, ending in zip(part, endings, strict=True):
             if ending.state != "watched":
-                heard = yield from tell_ending(context.keys, edge.parent, ending, [made.entry.id], ttl_ms=kept)
+                heard = yield from unblock_dependants(context.keys, edge.parent, ending, [made.entry.id], ttl_ms=kept)
                 if heard.doomed:
                     return created, "x"
-    guard = flow.Told(made.entry.id, flow.GUARD, "completed", b"")
-    heard = yield from tell(context.keys, [guard], ttl_ms=kept)
+    guard = flow.ParentEnd(made.entry.id, flow.GUARD, "completed", b"")
+    heard = yield from unblock(context.keys, [guard], ttl_ms=kept)
     return created, heard.letters[made.entry.id, flow.GUARD]

@@ -17,7 +17,7 @@ from jobfleet.operations.fleet_context import FleetContext
 from jobfleet.operations.flows.dependencies import PARENTS_KEPT_MS, PARENTS_MOST
 from jobfleet.operations.flows.flow import lift, put_all, run_all, written
 from jobfleet.operations.flows.record import addition_name, ids_of, read, seal_addition
-from jobfleet.operations.flows.unblock import tell_ending
+from jobfleet.operations.flows.unblock import unblock_dependants
 from jobfleet.operations.operation import Operation, batches, value
 from jobfleet.store.calls import flow as calls
 from jobfleet.store.calls import inspect
@@ -157,5 +157,5 @@ def _join(
     endings = yield from run_all([calls.watch(context.keys.lane_of(parent), parent, part) for parent, part in watches])
     for (parent, part), ending in zip(watches, endings, strict=True):
         if ending.state != "watched":  # it was quick
-            yield from tell_ending(context.keys, parent, ending, part, ttl_ms=PARENTS_KEPT_MS)
+            yield from unblock_dependants(context.keys, parent, ending, part, ttl_ms=PARENTS_KEPT_MS)
     return joined

@@ -19,8 +19,8 @@ from jobfleet.model import JobResult, new_suffix
 from jobfleet.operations.fleet_context import FleetContext
 from jobfleet.operations.flows.dependencies import PARENTS_KEPT_MS, POLICIES, Dependant, refuse_unique
 from jobfleet.operations.flows.record import RECORD, FlowJob, read, row_of
-from jobfleet.operations.flows.unblock import tell, tell_ending
-from jobfleet.operations.jobs.cancel import cancel_many
+from jobfleet.operations.flows.unblock import unblock, unblock_dependants
+from jobfleet.operations.jobs.cancel import cancel_ids
 from jobfleet.operations.jobs.enqueue import prepare
 from jobfleet.operations.jobs.poll import poll_many
 from jobfleet.operations.jobs.replay import replay
@@ -102,7 +102,7 @@ def written(
     for node in order:
         links = flow.links.get(node.number, {})
         job = node.job if suffix is None or node.job.id else replace(node.job, id=suffix(node.number))
-        job = context.through(job)
+        job = context.apply_hooks(job)
         refuse_unique(job, "jobs of a flow")
         refuse_times(job)
         sent = yield from prepare(context, job)
@@ -148,8 +148,8 @@ def _write(
 
 def lift(context: FleetContext, made: Sequence[Dependant]) -> Operation[None]:
     """Lift the guards of jobs that are all written."""
-    guards = [calls.Told(one.entry.id, calls.GUARD, "completed", b"") for one in made]
-    yield from tell(context.keys, guards, ttl_ms=PARENTS_KEPT_MS)
+    guards = [calls.ParentEnd(one.entry.id, calls.GUARD, "completed", b"") for one in made]
+    yield from unblock(context.keys, guards, ttl_ms=PARENTS_KEPT_MS)
 
 
 def _keep(
@@ -177,7 +177,7 @@ def put_all(context: FleetContext, made: Sequence[Dependant]) -> Operation[None]
     endings = yield from run_all([calls.watch(context.keys.lane_of(parent), parent, part) for parent, part in watches])
     for (parent, part), ending in zip(watches, endings, strict=True):
         if ending.state != "watched":  # only when the same flow is enqueued again
-            yield from tell_ending(context.keys, parent, ending, part, ttl_ms=PARENTS_KEPT_MS)
+            yield from unblock_dependants(context.keys, parent, ending, part, ttl_ms=PARENTS_KEPT_MS)
 
 
 def run_all(every: Sequence[Any]) -> Operation[list[Any]]:
@@ -230,7 +230,7 @@ def cancel(context: FleetContext, flow_id: str, by: str | None) -> Operation[int
     info = yield from get(context, flow_id)
     open_ones = [job.id for job in info.jobs if job.result is not None and not job.result.status.is_final]
     # From the end: who is cancelled first is not told of those before it.
-    count: int = yield from cancel_many(context, reversed(open_ones), by)
+    count: int = yield from cancel_ids(context, reversed(open_ones), by)
     return count
 
 

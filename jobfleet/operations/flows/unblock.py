@@ -17,7 +17,7 @@ TOMBSTONE_MS = 86_400_000
 
 
 @dataclass(slots=True)
-class Heard:
+class Unblocked:
     """What came of telling.
 
     Attributes:
@@ -30,7 +30,9 @@ class Heard:
     doomed: dict[Lane, int] = field(default_factory=dict)
 
 
-def tell(keys: Keyspace, told: Iterable[flow.Told], *, ttl_ms: int, heard: Heard | None = None) -> Operation[Heard]:
+def unblock(
+    keys: Keyspace, told: Iterable[flow.ParentEnd], *, ttl_ms: int, heard: Unblocked | None = None
+) -> Operation[Unblocked]:
     """Tell jobs that wait, each of one ending; cancel those that are not to run after it.
 
     Args:
@@ -39,8 +41,8 @@ def tell(keys: Keyspace, told: Iterable[flow.Told], *, ttl_ms: int, heard: Heard
         ttl_ms: How long parents are remembered from now on.
         heard: What was heard before.
     """
-    heard = heard or Heard()
-    by_lane: dict[Lane, list[flow.Told]] = {}
+    heard = heard or Unblocked()
+    by_lane: dict[Lane, list[flow.ParentEnd]] = {}
     for one in told:
         by_lane.setdefault(keys.lane_of(one.child), []).append(one)
     for lane, rows in by_lane.items():
@@ -57,15 +59,15 @@ def tell(keys: Keyspace, told: Iterable[flow.Told], *, ttl_ms: int, heard: Heard
     return heard
 
 
-def tell_ending(
+def unblock_dependants(
     keys: Keyspace, parent: str, ending: flow.Ending, children: Sequence[str], *, ttl_ms: int
-) -> Operation[Heard]:
+) -> Operation[Unblocked]:
     """Tell at most 50 jobs how one that they wait for has ended; of a moved one, have them wait for the other."""
-    heard, left = Heard(), list(children)
+    heard, left = Unblocked(), list(children)
     while left and (to := ending.moved_to):
         same = yield from _follow(keys, parent, to, left, heard)
-        told = [flow.Told(child, parent, "completed", ending.copied) for child in same]  # the other edge decides
-        yield from tell(keys, told, ttl_ms=ttl_ms, heard=heard)
+        told = [flow.ParentEnd(child, parent, "completed", ending.copied) for child in same]  # the other edge decides
+        yield from unblock(keys, told, ttl_ms=ttl_ms, heard=heard)
         left = [child for child in left if child not in same]
         if not left:
             return heard
@@ -73,11 +75,11 @@ def tell_ending(
         if ending.state == "watched":
             return heard
         parent = to
-    told = [flow.Told(child, parent, ending.status, ending.copied) for child in left]
-    return (yield from tell(keys, told, ttl_ms=ttl_ms, heard=heard))
+    told = [flow.ParentEnd(child, parent, ending.status, ending.copied) for child in left]
+    return (yield from unblock(keys, told, ttl_ms=ttl_ms, heard=heard))
 
 
-def _follow(keys: Keyspace, parent: str, to: str, children: Iterable[str], heard: Heard) -> Operation[set[str]]:
+def _follow(keys: Keyspace, parent: str, to: str, children: Iterable[str], heard: Unblocked) -> Operation[set[str]]:
     """Have jobs wait for another; those that wait for that one anyway."""
     by_lane: dict[Lane, list[str]] = {}
     for child in children:

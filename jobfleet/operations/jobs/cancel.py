@@ -29,13 +29,13 @@ def cancel(context: FleetContext, job_id: str, by: str | None) -> Operation[bool
     return bool(letter != "f")
 
 
-def cancel_many(context: FleetContext, ids: Iterable[str], by: str | None) -> Operation[int]:
+def cancel_ids(context: FleetContext, ids: Iterable[str], by: str | None) -> Operation[int]:
     """The same for many, in bounded batches; how many were cancelled or asked to stop."""
-    lanes: dict[Lane, list[str]] = {}
+    by_lane: dict[Lane, list[str]] = {}
     for job_id in ids:
-        lanes.setdefault(context.keys.lane_of(job_id), []).append(job_id)
+        by_lane.setdefault(context.keys.lane_of(job_id), []).append(job_id)
     count = 0
-    for lane, members in lanes.items():
+    for lane, members in by_lane.items():
         for part in batches(members, control.CHUNK):
             letters = value((yield (control.cancel(context.keys, lane, part, by=by, ttl_ms=TOMBSTONE_MS),)))
             count += sum(letter in "cr" for letter in letters)
@@ -55,5 +55,5 @@ def purge_queue(context: FleetContext, queue: str, by: str | None) -> Operation[
                     break
                 ids = [row.id for row in rows if has_id(row)]
                 skip += len(rows) - len(ids)
-                count += yield from cancel_many(context, ids, by)
+                count += yield from cancel_ids(context, ids, by)
     return count

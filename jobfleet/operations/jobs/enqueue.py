@@ -40,7 +40,7 @@ def prepare(context: FleetContext, job: Job) -> Operation[Submission]:
 def _published(context: FleetContext) -> Operation[FleetSeen]:
     looked, seen = context.published
     if seen is None or monotonic() - looked > REMEMBERED:
-        seen = value((yield (context.looking(),)))
+        seen = value((yield (context.fleet_call(),)))
         context.published = (monotonic(), seen)
     return seen
 

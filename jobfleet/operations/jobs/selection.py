@@ -13,7 +13,7 @@ from typing import Any, NamedTuple
 from jobfleet.errors import ConfigError
 from jobfleet.model import JobResult, JobStatus
 from jobfleet.operations.fleet_context import FleetContext
-from jobfleet.operations.jobs.cancel import TOMBSTONE_MS, cancel_many
+from jobfleet.operations.jobs.cancel import TOMBSTONE_MS, cancel_ids
 from jobfleet.operations.jobs.filters import Filter, Stream, go_through, smallest
 from jobfleet.operations.lanes import lanes
 from jobfleet.operations.operation import Operation, value
@@ -69,14 +69,14 @@ def count_open(context: FleetContext, selection: Selection) -> Operation[int]:
     return total
 
 
-def cancel_selected(context: FleetContext, selection: Selection, by: str | None) -> Operation[int]:
+def cancel_many(context: FleetContext, selection: Selection, by: str | None) -> Operation[int]:
     """End those that wait, ask those that run to stop, in bounded batches; how many there were."""
     total = 0
     every = yield from lanes(context, selection.queue)
     if selection.indexes:
 
         def act(ids: list[str]) -> Operation[int]:
-            return cancel_many(context, ids, by)
+            return cancel_ids(context, ids, by)
 
         return (yield from _indexed(context, every, selection, act))
     for _ in range(PASSES):

@@ -66,7 +66,7 @@ class WorkerInfo:
 
 def workers(context: FleetContext) -> Operation[list[WorkerInfo]]:
     """The workers that were heard of lately."""
-    return workers_of(context, value((yield (context.looking(),))))
+    return workers_of(context, value((yield (context.fleet_call(),))))
 
 
 def workers_of(context: FleetContext, fleet: FleetSeen) -> list[WorkerInfo]:

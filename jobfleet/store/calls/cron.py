@@ -116,22 +116,30 @@ def unmark(lane: Lane, name: str) -> Call[int]:
     return Call(load("unmark"), (lane.fired,), (name,), lambda reply: int(reply[1]))
 
 
-def schedule(keys: Keyspace, name: str, fingerprint: str, record: bytes, *, add: bool = False) -> Call[str]:
-    """Keep an entry: added, changed or unchanged; with `add`, taken where another of that name is; full: too many."""
-    args = (name, fingerprint, "add" if add else "put", record, MOST_ENTRIES)
+def add(keys: Keyspace, name: str, fingerprint: str, record: bytes, *, is_new: bool = False) -> Call[str]:
+    """Add or change an entry: added, changed or unchanged; taken if `is_new` and the name exists; full if too many."""
+    args = (name, fingerprint, "add" if is_new else "put", record, MOST_ENTRIES)
     return Call(load("schedule"), (keys.cron,), args, lambda reply: reply[2].decode())
 
 
-def unschedule(keys: Keyspace, name: str) -> Call[bool]:
+def remove(keys: Keyspace, name: str) -> Call[bool]:
     """Let an entry go; False when there was none."""
     places = (keys.cron, keys.cron_paused, keys.cron_ledger(name))
     return Call(load("unschedule"), places, (name,), lambda reply: bool(reply[1]))
 
 
-def hold(keys: Keyspace, name: str, *, paused: bool, by: str | None) -> Call[str]:
-    """Pause an entry or resume it: paused, resumed, already or unknown."""
-    by_whom = who(by) if paused else ""
-    return Call(load("hold_entry"), (keys.cron, keys.cron_paused), (name, by_whom), lambda reply: reply[2].decode())
+def pause(keys: Keyspace, name: str, *, by: str | None) -> Call[str]:
+    """Pause an entry: paused, already or unknown."""
+    return _hold_entry(keys, name, who(by))
+
+
+def resume(keys: Keyspace, name: str) -> Call[str]:
+    """Resume an entry: resumed, already or unknown."""
+    return _hold_entry(keys, name, "")
+
+
+def _hold_entry(keys: Keyspace, name: str, by: str) -> Call[str]:
+    return Call(load("hold_entry"), (keys.cron, keys.cron_paused), (name, by), lambda reply: reply[2].decode())
 
 
 def entries(keys: Keyspace) -> Call[tuple[int, list[Scheduled]]]:

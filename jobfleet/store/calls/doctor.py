@@ -10,7 +10,7 @@ from typing import NamedTuple
 from jobfleet.store.call import Call, Reply
 from jobfleet.store.calls.inspect import NO_RUN, run_of
 from jobfleet.store.keys import Keyspace, Lane
-from jobfleet.store.records import Run
+from jobfleet.store.records import RunRecord
 from jobfleet.store.rows import number_of, shown, text_of, wrong_with
 from jobfleet.store.script import load
 
@@ -35,7 +35,7 @@ class Leased(NamedTuple):
 
     id: str
     deadline: int
-    run: Run | None
+    run: RunRecord | None
     has_envelope: bool
     wrong: str = ""
 

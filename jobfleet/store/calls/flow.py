@@ -65,7 +65,7 @@ class Edge(NamedTuple):
     policy: str
 
 
-class Told(NamedTuple):
+class ParentEnd(NamedTuple):
     """What a job that waits is told.
 
     Attributes:
@@ -155,7 +155,7 @@ def _blocked(reply: Reply) -> Answer | None:
     return bool(reply[2]) if reply[0] == b"blocked" else None
 
 
-def unblock(lane: Lane, told: Sequence[Told], *, ttl_ms: int) -> Call[str]:
+def unblock(lane: Lane, told: Sequence[ParentEnd], *, ttl_ms: int) -> Call[str]:
     """Tell at most 50 jobs how one of their parents ended; a letter each.
 
     u unblocked, b still blocked, x to be cancelled, w waits for a replay, d told already, g it does not wait.

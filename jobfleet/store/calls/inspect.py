@@ -12,7 +12,7 @@ from jobfleet.store.calls.presence import queues_of, sound_queues
 from jobfleet.store.explained import Explained, Grouped, Limited
 from jobfleet.store.job_rows import Dead, DeadLetter, Final, Finished, Found, InRun, InWait, Running, Unknown, Waiting
 from jobfleet.store.keys import BANDS, Keyspace, Lane
-from jobfleet.store.records import BLOCKED, Counts, FleetSeen, Run, WorkerSeen
+from jobfleet.store.records import BLOCKED, Counts, FleetSeen, RunRecord, WorkerSeen
 from jobfleet.store.rows import (
     NOT_READ,
     fields,
@@ -35,7 +35,7 @@ GROUPED = 9_000_000_000_000_000
 _GROUPED, _BLOCKED = 1, 2
 SECTIONS = (0, 4, 1, 5, 2, 6, 3, 7, 8, 9, 10, 11)
 """Where jobs wait, by urgency: a band's jobs without a group, those with one; at the end those that wait for others."""
-NO_RUN = Run(0, "-", 0, 0, 2, "", 0)
+NO_RUN = RunRecord(0, "-", 0, 0, 2, "", 0)
 NO_OUTCOME = "?"
 ENDINGS = frozenset(str(status) for status in FINAL)
 LATEST_US = 250_000_000_000_000_000
@@ -67,10 +67,10 @@ def _found(row: Reply) -> Found:
         return Dead(row[1], row[2], text_of(row[3]), "") if row[0] == b"dead" else Unknown()
 
 
-def run_of(record: bytes) -> Run:
+def run_of(record: bytes) -> RunRecord:
     """The record of a run; one that cannot be read is of token 0 and nobody."""
     try:
-        return Run.parse(record.decode())
+        return RunRecord.parse(record.decode())
     except NOT_READ:
         return NO_RUN
 
@@ -85,7 +85,7 @@ def _read(row: Reply) -> Found:
     if word == b"dead":
         return Dead(row[1], row[2], row[3].decode(), tries_of(row[4]))
     if word == b"running":
-        return InRun(Run.parse(row[1].decode()), row[2], tries_of(row[3]), row[4])
+        return InRun(RunRecord.parse(row[1].decode()), row[2], tries_of(row[3]), row[4])
     if word == b"waiting":
         return InWait(int(row[1]), int(float(row[2])), tries_of(row[3]), row[4], row[5])
     return Unknown()

@@ -20,7 +20,7 @@ from jobfleet.store.records import (
     Held,
     Leave,
     Renewed,
-    Run,
+    RunRecord,
     Ticked,
 )
 from jobfleet.store.rows import Spoiled, Unreadable, id_of, meta_of, metas_of, shown, sound, text_of, tries_of
@@ -268,9 +268,9 @@ def _held_rows(lane: Lane, rows: Reply) -> tuple[tuple[Held, ...], tuple[Spoiled
     return tuple(held), tuple(bad)
 
 
-def _run(record: bytes) -> Run:
+def _run(record: bytes) -> RunRecord:
     try:
-        run = Run.parse(record.decode())
+        run = RunRecord.parse(record.decode())
     except ValueError:
         raise Unreadable(f"its run is {shown(record)}" if record else "it has a lease, and no run") from None
     if not 0 <= run.band <= 3 or not 0 < run.token < 2**63:

@@ -43,12 +43,12 @@ class Member:
         self.element = element
         self.kwargs = kwargs
         self.on_end = on_end
-        self.call: Call | None = None
+        self.call: BatchCall | None = None
         self.is_told = False
         self.gathered_at = boottime()
 
 
-class Call(Run):
+class BatchCall(Run):
     """The run of a whole batch, as the executor sees it that calls the function."""
 
     def __init__(self, members: list[Member]) -> None:
@@ -174,7 +174,7 @@ class BatchExecutor:
             self._call(gathering.handler, ready)
 
     def _call(self, handler: Handler, members: list[Member]) -> None:
-        call, now = Call(members), boottime()
+        call, now = BatchCall(members), boottime()
         for member in members:
             run = member.run
             member.call = call
@@ -187,7 +187,7 @@ class BatchExecutor:
         on_end = partial(self._ended, handler.function.name, call)
         self._inner[handler.function.run_in].start(call, handler, [elements], members[0].kwargs, on_end)
 
-    def _interrupt(self, call: Call) -> None:
+    def _interrupt(self, call: BatchCall) -> None:
         """Interrupt a call: once, however many of its jobs are told to stop in a row."""
         now = boottime()
         if now - call.interrupted_at < LETTING_GO:
@@ -199,12 +199,12 @@ class BatchExecutor:
         if told.handler is not None:
             self._inner[told.handler.function.run_in].stop(call, Stage.RAISED)
 
-    def _let_go(self, call: Call, member: Member) -> None:
+    def _let_go(self, call: BatchCall, member: Member) -> None:
         if member in call.left and not all(other.is_told for other in call.left):
             log.info("job.let_go job_id=%s the rest of its batch goes on", member.run.id)
             self._end(member, None, JobCancelled())
 
-    def _ended(self, name: str, call: Call, value: Any, error: BaseException | None) -> None:
+    def _ended(self, name: str, call: BatchCall, value: Any, error: BaseException | None) -> None:
         """Give each job its own ending."""
         if isinstance(error, JobCancelled):
             self._spare(call, error)
@@ -216,7 +216,7 @@ class BatchExecutor:
         call.members.clear()  # each holds the call, whose frames an error holds: circles would be left
 
     @staticmethod
-    def _spare(call: Call, error: JobCancelled) -> None:
+    def _spare(call: BatchCall, error: JobCancelled) -> None:
         """One job's cancellation has ended the call: the others are given back, uncounted."""
         cause = next((one.run for one in call.left if one.run.id == error.job_id), None)
         if cause is not None and cause.interruption is not None:

@@ -9,7 +9,7 @@ from functools import partial
 from typing import Any
 
 from jobfleet.codec import Limits, open_envelope
-from jobfleet.codec.envelope import ClientBase
+from jobfleet.codec.envelope import OpenedEnvelope
 from jobfleet.errors import EncodingError, EnvelopeTooNew, JobCancelled
 from jobfleet.outcome import (
     Broken,
@@ -106,8 +106,8 @@ class Runner:
         if isinstance(opened, UnknownFunction):
             self._spawn(self._judge_unknown(run, str(opened)))
             return
-        if not isinstance(opened, ClientBase) or run.handler is None:
-            self._end(run, opened if not isinstance(opened, ClientBase) else Broken("it has no function"))
+        if not isinstance(opened, OpenedEnvelope) or run.handler is None:
+            self._end(run, opened if not isinstance(opened, OpenedEnvelope) else Broken("it has no function"))
             return
         if "parents" in run.header:
             self._spawn(self._launch_after(run, run.handler, opened))
@@ -120,13 +120,13 @@ class Runner:
         if not run.is_over:
             self._end(run, run.interruption or outcome)
 
-    def _try(self, run: Run, handler: Handler, opened: ClientBase) -> None:
+    def _try(self, run: Run, handler: Handler, opened: OpenedEnvelope) -> None:
         try:
             self._launch(run, handler, opened.args, opened.kwargs)
         except Exception as error:  # noqa: BLE001 - whatever the envelope says, it must not end the worker
             self._end(run, Broken(f"it cannot be started: {describe(error)}"))
 
-    async def _launch_after(self, run: Run, handler: Handler, opened: ClientBase) -> None:
+    async def _launch_after(self, run: Run, handler: Handler, opened: OpenedEnvelope) -> None:
         """Start a run that has waited for others, once it is known how they ended."""
         outcome: Outcome | None = None
         try:
@@ -158,7 +158,7 @@ class Runner:
         run.executor = self._executors["ward"]
         run.executor.start(run, handler, args, kwargs, on_end)
 
-    def _open(self, run: Run) -> ClientBase | Outcome | UnknownFunction:
+    def _open(self, run: Run) -> OpenedEnvelope | Outcome | UnknownFunction:
         meta = run.grant.meta
         if meta and not run.grant.tries and _is_overdue(meta, run.started_us):
             return RunSettler()
