@@ -6,12 +6,14 @@ import inspect
 from collections.abc import Iterator
 from contextlib import suppress
 from datetime import timedelta
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from jobfleet.codec import decode, encode
 from jobfleet.errors import EncodingError
-from jobfleet.functions.registry import JobFunction
 from jobfleet.model.unique import placeholders
+
+if TYPE_CHECKING:  # a supervisor reads what is published, and knows no function
+    from jobfleet.functions.registry import JobFunction
 
 PUBLISHED = (
     "queue", "priority", "delay", "expires_in", "result_ttl", "timeout", "hard_timeout", "max_retries", "retry_delay",

@@ -4,16 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from datetime import UTC, datetime, timedelta
-from typing import TYPE_CHECKING
+from typing import Any, Protocol
 
 from jobfleet.errors import InvalidJob
 from jobfleet.model.group import check_group
 from jobfleet.model.ids import check_queue
 from jobfleet.model.status import Priority
 from jobfleet.model.unique import KEY_LENGTH_MAX, ON_CONFLICT, SCOPES, placeholders
-
-if TYPE_CHECKING:
-    from jobfleet.model.spec import Job
 
 Seconds = float | timedelta
 TAGS_MAX = 20
@@ -31,6 +28,64 @@ LATER = ("durability",)
 _set = object.__setattr__
 
 
+class _Job(Protocol):
+    """What the checks read of a job; `model/spec.py` imports this module."""
+
+    @property
+    def args(self) -> Sequence[object]: ...
+
+    @property
+    def kwargs(self) -> Mapping[str, object]: ...
+
+    @property
+    def delay(self) -> Seconds | None: ...
+
+    @property
+    def depends_on(self) -> Sequence[object] | None: ...
+
+    @property
+    def expires_at(self) -> datetime | None: ...
+
+    @property
+    def function(self) -> str | Callable[..., Any]: ...
+
+    @property
+    def group(self) -> str | None: ...
+
+    @property
+    def metadata(self) -> Mapping[str, object] | None: ...
+
+    @property
+    def on_conflict(self) -> str | None: ...
+
+    @property
+    def priority(self) -> Priority | None: ...
+
+    @property
+    def queue(self) -> str | None: ...
+
+    @property
+    def retry_backoff(self) -> float | None: ...
+
+    @property
+    def run_in(self) -> str | None: ...
+
+    @property
+    def scheduled_at(self) -> datetime | None: ...
+
+    @property
+    def tags(self) -> Sequence[str] | None: ...
+
+    @property
+    def timeout(self) -> Seconds | None: ...
+
+    @property
+    def unique(self) -> str | Callable[..., str] | None: ...
+
+    @property
+    def unique_for(self) -> str | Seconds | None: ...
+
+
 def seconds(value: object, *, field: str) -> float:
     """Convert a public duration to seconds; refuse what is no finite, non-negative duration."""
     if isinstance(value, timedelta):
@@ -42,33 +97,33 @@ def seconds(value: object, *, field: str) -> float:
     return float(value)
 
 
-def check_args(job: Job) -> None:
+def check_args(job: _Job) -> None:
     """Make arguments a tuple, or refuse them."""
     if isinstance(job.args, str | bytes) or not isinstance(job.args, Sequence):
         raise InvalidJob(f"args is {job.args!r}; give a list or tuple of arguments.", field="args")
     _set(job, "args", tuple(job.args))
 
 
-def check_kwargs(job: Job) -> None:
+def check_kwargs(job: _Job) -> None:
     """Refuse what is no mapping of names to arguments."""
     if not isinstance(job.kwargs, Mapping) or not all(isinstance(key, str) for key in job.kwargs):
         raise InvalidJob(f"kwargs is {job.kwargs!r}; give a mapping of names to arguments.", field="kwargs")
 
 
-def _duration(job: Job, option: str) -> float:
+def _duration(job: _Job, option: str) -> float:
     value = seconds(getattr(job, option), field=option)
     _set(job, option, value)
     return value
 
 
-def _hard_timeout(job: Job, option: str) -> None:
+def _hard_timeout(job: _Job, option: str) -> None:
     hard = _duration(job, option)
     soft = seconds(job.timeout or 0.0, field="timeout")
     if soft and hard and hard < soft:
         raise InvalidJob(f"hard_timeout is {hard:g} s; give timeout ({soft:g} s) or more.", field=option)
 
 
-def _expires_in(job: Job, option: str) -> None:
+def _expires_in(job: _Job, option: str) -> None:
     after = _duration(job, option)
     delay = seconds(job.delay or 0.0, field="delay")
     if delay and after <= delay:
@@ -77,7 +132,7 @@ def _expires_in(job: Job, option: str) -> None:
         )
 
 
-def _expires_at(job: Job, option: str) -> None:
+def _expires_at(job: _Job, option: str) -> None:
     _moment(job, option)
     end, due = job.expires_at, job.scheduled_at
     if end is not None and due is not None and end <= due:
@@ -86,7 +141,7 @@ def _expires_at(job: Job, option: str) -> None:
         )
 
 
-def _count(job: Job, option: str) -> None:
+def _count(job: _Job, option: str) -> None:
     value, least = getattr(job, option), int(option == "max_crashes")
     if isinstance(value, bool) or not isinstance(value, int) or value < least:
         raise InvalidJob(f"{option} is {value!r}; give a whole number, {least} or more.", field=option)
@@ -94,7 +149,7 @@ def _count(job: Job, option: str) -> None:
         raise InvalidJob(f"{option} is {value:,}; give {COUNT_MAX:,} or less.", field=option)
 
 
-def _moment(job: Job, option: str) -> None:
+def _moment(job: _Job, option: str) -> None:
     value = getattr(job, option)
     if not isinstance(value, datetime):
         raise InvalidJob(f"{option} is {value!r}; give a datetime.", field=option)
@@ -107,31 +162,31 @@ def _moment(job: Job, option: str) -> None:
     _set(job, option, moment)
 
 
-def _priority(job: Job, option: str) -> None:
+def _priority(job: _Job, option: str) -> None:
     try:
         _set(job, option, Priority(-1 if isinstance(job.priority, bool) else getattr(job, option)))
     except ValueError:
         raise InvalidJob(f"priority is {job.priority!r}; use Priority.LOW … CRITICAL.", field=option) from None
 
 
-def _backoff(job: Job, option: str) -> None:
+def _backoff(job: _Job, option: str) -> None:
     value = job.retry_backoff
     if isinstance(value, bool) or not isinstance(value, int | float) or not 1 <= value <= 100:
         raise InvalidJob(f"retry_backoff is {value!r}; give a factor from 1 to 100.", field=option)
 
 
-def _flag(job: Job, option: str) -> None:
+def _flag(job: _Job, option: str) -> None:
     if not isinstance(getattr(job, option), bool):
         raise InvalidJob(f"{option} is {getattr(job, option)!r}; give True or False.", field=option)
 
 
-def _text(job: Job, option: str) -> None:
+def _text(job: _Job, option: str) -> None:
     value = getattr(job, option)
     if not isinstance(value, str) or not 0 < len(value) <= LABEL_LENGTH_MAX or not value.isprintable():
         raise InvalidJob(f"{option} is {value!r}; give a printable text of 1 to 200 characters.", field=option)
 
 
-def _tags(job: Job, option: str) -> None:
+def _tags(job: _Job, option: str) -> None:
     tags = job.tags
     if isinstance(tags, str) or not isinstance(tags, Sequence) or len(tags) > TAGS_MAX:
         raise InvalidJob(f"tags is {tags!r}; give a list of at most {TAGS_MAX} texts.", field=option)
@@ -141,28 +196,28 @@ def _tags(job: Job, option: str) -> None:
     _set(job, option, tuple(tags))
 
 
-def _metadata(job: Job, option: str) -> None:
+def _metadata(job: _Job, option: str) -> None:
     if not isinstance(job.metadata, Mapping) or not all(isinstance(key, str) for key in job.metadata):
         raise InvalidJob(f"metadata is {job.metadata!r}; give a mapping with text keys.", field=option)
 
 
-def _parents(job: Job, option: str) -> None:
+def _parents(job: _Job, option: str) -> None:
     parents = job.depends_on
     if isinstance(parents, str | bytes) or not isinstance(parents, Sequence) or not parents:
         raise InvalidJob(f"depends_on is {parents!r}; give a list of ids or handles.", field=option)
     _set(job, option, tuple(parents))
 
 
-def _queue(job: Job, _option: str) -> None:
+def _queue(job: _Job, _option: str) -> None:
     check_queue(job.queue)
 
 
-def _run_in(job: Job, option: str) -> None:
+def _run_in(job: _Job, option: str) -> None:
     if job.run_in != getattr(job.function, "run_in", None):
         raise InvalidJob(f"run_in is {job.run_in!r}; it stands on the decorator: @job(run_in=…).", field=option)
 
 
-def _unique(job: Job, option: str) -> None:
+def _unique(job: _Job, option: str) -> None:
     unique = job.unique
     if callable(unique):
         return
@@ -174,7 +229,7 @@ def _unique(job: Job, option: str) -> None:
     placeholders(unique)
 
 
-def _unique_for(job: Job, option: str) -> None:
+def _unique_for(job: _Job, option: str) -> None:
     value = job.unique_for
     if isinstance(value, str):
         if value not in SCOPES:
@@ -185,21 +240,21 @@ def _unique_for(job: Job, option: str) -> None:
     _duration(job, option)
 
 
-def _on_conflict(job: Job, option: str) -> None:
+def _on_conflict(job: _Job, option: str) -> None:
     if job.on_conflict not in ON_CONFLICT:
         choices = ", ".join(map(repr, ON_CONFLICT[:-1]))
         raise InvalidJob(f"on_conflict is {job.on_conflict!r}; use {choices} or {ON_CONFLICT[-1]!r}.", field=option)
 
 
-def _group(job: Job, _option: str) -> None:
+def _group(job: _Job, _option: str) -> None:
     check_group(job.group)
 
 
-def _later(_job: Job, option: str) -> None:
+def _later(_job: _Job, option: str) -> None:
     raise InvalidJob(f"{option} is not supported by this version of jobfleet; leave it out.", field=option)
 
 
-CHECKS: dict[str, Callable[[Job, str], object]] = {
+CHECKS: dict[str, Callable[[_Job, str], object]] = {
     **dict.fromkeys(DURATIONS, _duration),
     "hard_timeout": _hard_timeout,  # after timeout, which it is compared with
     "expires_in": _expires_in,  # after delay, likewise

@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from jobfleet.clock import monotonic
 from jobfleet.codec import Limits
 from jobfleet.config import JobConfig
-from jobfleet.functions.registry import REGISTRY, Registry
 from jobfleet.model import Job
 from jobfleet.model.spec import check_job
 from jobfleet.store.calls import enqueue as calls
@@ -16,8 +15,17 @@ from jobfleet.store.calls import inspect, presence
 from jobfleet.store.keys import Keyspace, Lane
 from jobfleet.store.records import FleetSeen
 
+if TYPE_CHECKING:
+    from jobfleet.functions.registry import Registry
+
 REMEMBERED = 5.0
 """Seconds for which a queue's lanes, and what workers publish, are remembered."""
+
+
+def _default_registry() -> Registry:
+    from jobfleet.functions.registry import REGISTRY  # a supervisor pauses and settles, and knows no function
+
+    return REGISTRY
 
 
 @dataclass(slots=True)
@@ -36,7 +44,7 @@ class FleetContext:
     """
 
     config: JobConfig
-    registry: Registry = field(default_factory=lambda: REGISTRY)
+    registry: Registry = field(default_factory=_default_registry)
     keys: Keyspace = field(init=False)
     limits: Limits = field(init=False)
     windows: tuple[float, float] = field(init=False)

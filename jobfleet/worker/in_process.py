@@ -26,10 +26,10 @@ from jobfleet.services.service import Service
 from jobfleet.store.aio import AsyncStore
 from jobfleet.store.keys import Keyspace, Lane
 from jobfleet.worker.child.engine import Engine
+from jobfleet.worker.child.served_queues import ServedQueues
 from jobfleet.worker.ipc.ids import new_worker_id
-from jobfleet.worker.ipc.kinds import Kind, kind_of
+from jobfleet.worker.ipc.kinds import IDLE, Kind, kind_of
 from jobfleet.worker.ipc.lease_board import LeaseBoard, board_capacity
-from jobfleet.worker.ipc.served_queues import IDLE, ServedQueues
 from jobfleet.worker.run.handlers import Handlers
 from jobfleet.worker.run.log_capture import start_capture, stop_capture
 from jobfleet.worker.supervisor.connection import Connection

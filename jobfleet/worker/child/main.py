@@ -34,12 +34,12 @@ from jobfleet.store.connect import target
 from jobfleet.store.keys import Keyspace
 from jobfleet.worker.child.engine import Engine
 from jobfleet.worker.child.recycling import ChildAge
+from jobfleet.worker.child.served_queues import ServedQueues
 from jobfleet.worker.child.supervisor_watch import SupervisorWatch
 from jobfleet.worker.ipc.exit_codes import EXIT_RECYCLED, EXIT_USAGE
 from jobfleet.worker.ipc.frames import Sender, frames
 from jobfleet.worker.ipc.kinds import kind_of
 from jobfleet.worker.ipc.lease_board import LeaseBoard
-from jobfleet.worker.ipc.served_queues import ServedQueues
 from jobfleet.worker.run.current_run import CURRENT
 from jobfleet.worker.run.handlers import Handlers
 from jobfleet.worker.run.log_capture import keep_capturing, start_capture

@@ -16,8 +16,6 @@ if TYPE_CHECKING:
 EARLY = 0.9
 """The share of its jobs after which a child asks: its successor needs a moment to load the modules."""
 JITTER = 0.1
-YOUNG = 3.0
-"""Seconds; a child that is over its limit at birth must not be replaced without end."""
 
 
 class ChildAge:

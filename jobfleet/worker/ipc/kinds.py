@@ -13,6 +13,10 @@ if TYPE_CHECKING:
 KIND_RULE = re.compile(r"[0-9a-f]{16}")
 DEFAULT = "default"
 """The queue of functions that name none."""
+IDLE = (
+    "worker.idle it serves no queue, since its modules register no job function: decorate one with @job, "
+    "or name queues with -Q (queues=)"
+)
 
 
 class Kind(NamedTuple):

@@ -6,8 +6,8 @@ end the jobs that run. That Redis is away is told by ``/readyz``.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
-from typing import TYPE_CHECKING
+from collections.abc import Callable, Mapping, Sequence
+from typing import TYPE_CHECKING, Protocol
 
 from jobfleet.clock import boottime
 from jobfleet.metrics.server import Verdict
@@ -16,10 +16,26 @@ from jobfleet.services.health import late_duties, shown_duties
 if TYPE_CHECKING:
     from jobfleet.services.health import Heart
     from jobfleet.services.service import DutySeen
-    from jobfleet.worker.supervisor.children import Children
+    from jobfleet.worker.supervisor.child_handle import ChildHandle
 
 BEATS = 3
 """Redis is taken to be away after so many beats that did not come through."""
+
+
+class ServingChildren(Protocol):
+    """What health and metrics read of a worker's children."""
+
+    @property
+    def handle(self) -> Mapping[int, ChildHandle]:
+        """The children by process id."""
+
+    @property
+    def size(self) -> int:
+        """How many children there are to be."""
+
+    @property
+    def state(self) -> str:
+        """running, quiet or stopping."""
 
 
 class Health:
@@ -29,7 +45,7 @@ class Health:
         within: Seconds without a claim, a wait or a good turn of a duty that are too many.
         beat: Seconds between a worker's signs of life.
         heart: Whether the supervisor's loop turns and Redis answers.
-        nursery: The children.
+        child_processes: The children.
         duties: How those fare that this worker does or hosts.
     """
 
@@ -39,7 +55,7 @@ class Health:
         within: float,
         beat: float,
         heart: Heart,
-        child_processes: Children,
+        child_processes: ServingChildren,
         duties: Callable[[], Sequence[DutySeen]],
     ) -> None:
         self._silence = BEATS * beat

@@ -29,7 +29,7 @@ from jobfleet.store.connect import Target, target
 from jobfleet.store.keys import Keyspace, Lane
 from jobfleet.worker.ipc.exit_codes import EXIT_OK, EXIT_USAGE
 from jobfleet.worker.ipc.ids import new_worker_id
-from jobfleet.worker.ipc.served_queues import IDLE
+from jobfleet.worker.ipc.kinds import IDLE
 from jobfleet.worker.supervisor.child_handle import ChildHandle
 from jobfleet.worker.supervisor.children import AFTER_GRACE, Children
 from jobfleet.worker.supervisor.connection import Connection

@@ -22,8 +22,7 @@ if TYPE_CHECKING:
     from jobfleet.services.outage import Outage
     from jobfleet.services.service import DutySeen, Service
     from jobfleet.store.aio import AsyncStore
-    from jobfleet.worker.supervisor.children import Children
-    from jobfleet.worker.supervisor.health import Health
+    from jobfleet.worker.supervisor.health import Health, ServingChildren
 
 log = logging.getLogger("jobfleet.worker")
 _PAGE = os.sysconf("SC_PAGE_SIZE")
@@ -42,7 +41,7 @@ class WorkerMetrics:
         self._config = config
         self._labels = (worker, VERSION)
         self._tally = tally
-        self._child_processes: Children | None = None
+        self._child_processes: ServingChildren | None = None
         self._duties: Callable[[], Sequence[Service]] = tuple
         self._outage: Outage | None = None
         self._hosted: tuple[float, list[DutySeen]] = (0.0, [])
@@ -52,13 +51,17 @@ class WorkerMetrics:
         self._server: MetricsServer | None = None
 
     def start(
-        self, store: AsyncStore, child_processes: Children, duties: Callable[[], Sequence[Service]], outage: Outage
+        self,
+        store: AsyncStore,
+        child_processes: ServingChildren,
+        duties: Callable[[], Sequence[Service]],
+        outage: Outage,
     ) -> None:
         """Begin to serve.
 
         Args:
             store: How Redis is reached; of the running loop.
-            nursery: The children.
+            child_processes: The children.
             duties: What the supervisor does for the fleet at present.
             outage: Whether Redis answers.
 

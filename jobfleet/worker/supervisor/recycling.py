@@ -9,7 +9,6 @@ import logging
 from typing import TYPE_CHECKING
 
 from jobfleet.clock import boottime
-from jobfleet.worker.child.recycling import YOUNG
 
 if TYPE_CHECKING:
     from jobfleet.worker.supervisor.child_handle import ChildHandle
@@ -20,6 +19,9 @@ if TYPE_CHECKING:
 log = logging.getLogger("jobfleet.worker")
 KEPT = 60.0
 """Seconds after which a child whose successor could not start may ask again."""
+YOUNG = 3.0
+"""Seconds after its start in which a child may not ask for a successor because of its size: the successor would be
+just as large."""
 
 
 class Recycling:

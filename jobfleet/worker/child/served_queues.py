@@ -15,11 +15,6 @@ from jobfleet.store.journal import follow
 from jobfleet.store.keys import Keyspace, Lane
 from jobfleet.worker.ipc.kinds import DEFAULT
 
-IDLE = (
-    "worker.idle it serves no queue, since its modules register no job function: decorate one with @job, "
-    "or name queues with -Q (queues=)"
-)
-
 
 class ServedQueues:
     """The queues of one worker process; functions may be registered while it runs.

@@ -1,0 +1,45 @@
+"""The supervisor is small: it imports nothing of what runs jobs. Figures of revision 1d60b3c are the upper bound."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from typing import NamedTuple
+
+BEFORE = 157
+"""Modules of this package that the supervisor of revision 1d60b3c imported."""
+PRINT = """
+import sys
+from jobfleet.worker.ipc.memory import resident_bytes
+print(resident_bytes(), *(name for name in sys.modules if name.partition(".")[0] == "jobfleet"))
+"""
+
+
+class Loaded(NamedTuple):
+    resident: int
+    modules: frozenset[str]
+
+
+def loaded(*modules: str) -> Loaded:
+    code = "".join(f"import {module}\n" for module in modules) + PRINT
+    ended = subprocess.run([sys.executable, "-c", code], check=True, capture_output=True, text=True, timeout=60)
+    resident, *names = ended.stdout.split()
+    return Loaded(int(resident), frozenset(names))
+
+
+def test_a_supervisor_imports_less_than_it_did() -> None:
+    assert len(loaded("jobfleet.worker.supervisor.main").modules) <= BEFORE - 25
+
+
+def test_a_supervisor_imports_nothing_that_runs_jobs() -> None:
+    packages = ("jobfleet.worker.child", "jobfleet.worker.run", "jobfleet.worker.executors", "jobfleet.client")
+    functions = ("jobfleet.functions.registry", "jobfleet.functions.context", "jobfleet.functions.decorator")
+    modules = loaded("jobfleet.worker.supervisor.main").modules
+    assert [name for name in sorted(modules) if name.startswith(packages) or name in functions] == []
+
+
+def test_a_supervisor_takes_less_memory_than_one_that_imports_the_child() -> None:
+    alone = loaded("jobfleet.worker.supervisor.main")
+    both = loaded("jobfleet.worker.supervisor.main", "jobfleet.worker.child.main")
+    assert len(both.modules) - len(alone.modules) >= 50
+    assert alone.resident < both.resident
