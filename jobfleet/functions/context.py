@@ -54,7 +54,7 @@ class _Alone:
         self.added.append(wish)
         return [f"{node.job.queue or 'default'}.0.{node.job.suffix}" for node in wish.flow.nodes]
 
-    async def stands(self) -> None:
+    async def lease_confirmed(self) -> None:
         pass
 
     def block(self, coroutine: Coroutine[Any, Any, T]) -> T:

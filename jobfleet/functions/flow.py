@@ -137,7 +137,7 @@ class OwnFlow:
         return Wish(flow, name, after_this, joins)
 
     async def _add(self, wish: Wish, *, is_one: bool) -> str | list[str]:
-        await self._port.stands()
+        await self._port.lease_confirmed()
         why = self._port.must_stop
         if why is not None:
             raise JobCancelled(f"{self._job_id} is to stop: {why}.", job_id=self._job_id)

@@ -64,7 +64,7 @@ class RunPort(Protocol):
     async def extend_flow(self, wish: Wish) -> Sequence[str]:
         """Add jobs to the flow of the job; their ids, in the order in which they were put into the wish."""
 
-    async def stands(self) -> None:
+    async def lease_confirmed(self) -> None:
         """Return once the run's lease is known to stand, or it is to stop."""
 
     def block(self, coroutine: Coroutine[Any, Any, T]) -> T:

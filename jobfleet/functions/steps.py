@@ -56,7 +56,7 @@ class Steps:
         with self._ended(key):
             kept = await self._known()
             if key not in kept:
-                await self._port.stands()
+                await self._port.lease_confirmed()
                 self._check_stop()
                 if inspect.iscoroutinefunction(function):
                     value = await function(*args, **kwargs)
@@ -75,7 +75,7 @@ class Steps:
         with self._ended(key):
             kept = self._port.block(self._known())
             if key not in kept:
-                self._port.block(self._port.stands())
+                self._port.block(self._port.lease_confirmed())
                 self._check_stop()
                 value = function(*args, **kwargs)
                 if inspect.isawaitable(value):

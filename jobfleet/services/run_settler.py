@@ -138,9 +138,9 @@ class RunSettler:
 
     def _tell(self, lane: Lane, item: Item, outcome: Outcome) -> None:
         """Count what became of a run, as its worker would have."""
-        if item[0] == "fail":
-            self._tally.count("jobs_dead_lettered_total", (lane.queue, str(item[7])))
-        elif item[0] == "retry":
+        if item.verb == "fail":
+            self._tally.count("jobs_dead_lettered_total", (lane.queue, item.reason))
+        elif item.verb == "retry":
             reason = {Preempted: "preempted", TimedOut: "error"}.get(type(outcome), "crash")
             self._tally.count("jobs_retried_total", (lane.queue, reason))
 

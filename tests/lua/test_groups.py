@@ -172,7 +172,7 @@ def test_others_of_its_group_stay(world: World, way: Callable[[World], Call[Any]
     assert of_groups(world) == {"grouped": {"2acme|now+30s|mail.0.b": 0}, "ring": {"2acme": 2_000_000_000_003_000}}
 
 
-ENDS = {
+ENDS: dict[str, settle.Item] = {
     "complete": settle.complete("mail.0.a", 7, record=b"", ttl_ms=1000, duration_us=5),
     "fail": settle.fail("mail.0.a", 7, record=b"", ttl_ms=1000, duration_us=5, reason="error", tries=""),
     "retry": settle.retry("mail.0.a", 7, delay_us=30 * S, tries="1:0:0:0:0"),

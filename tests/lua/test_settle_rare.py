@@ -213,7 +213,7 @@ def test_a_group_that_rests_for_want_of_a_slot_is_looked_at_when_one_is_free(
         world.seed.limit("1 - - - 1", "acme")
     if way == "watched":
         world.seed.watch(job_id)
-    ends = {
+    ends: dict[str, Item] = {
         "released": release(job_id, 100, delay_us=60 * S),
         "retried": retry(job_id, 100, delay_us=60 * S, tries=TRIES),
         "failed": fail(job_id, 100, record=b"r", ttl_ms=1000, duration_us=1, reason="error", tries=TRIES),

@@ -117,7 +117,7 @@ class DependencyMachine(RuleBasedStateMachine):
             assert row.starts <= 1 + row.replays, "it runs twice"
             self.may_start(grant.id)
             if fails:
-                item = settle.fail(
+                item: settle.Item = settle.fail(
                     grant.id, grant.token, record=RECORD, ttl_ms=600_000, duration_us=1, reason="error",
                     tries="1:0:0:0:0",
                 )  # fmt: skip

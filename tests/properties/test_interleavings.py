@@ -20,6 +20,7 @@ from jobfleet.errors import ScriptContractError, StoreUnavailable
 from jobfleet.functions.resources import Resource
 from jobfleet.store.aio import AsyncStore
 from jobfleet.store.call import Call
+from jobfleet.store.calls.settle import release
 from jobfleet.store.keys import Keyspace, Lane
 from jobfleet.store.records import Answer, Claimed, Entry, Grant, Settled
 from jobfleet.worker.child.claimer import Claimer
@@ -156,7 +157,7 @@ async def finishing(dice: random.Random) -> None:
         on_settled=lambda run, letter: settled.append((run.id, letter)),
         on_watched=lambda lane: None,
     )
-    await several(dice, lambda number: finisher.add(a_run(number), ("release", "token", f"a.0.{number}", 1, 0, "")))
+    await several(dice, lambda number: finisher.add(a_run(number), release(f"a.0.{number}", 1)))
     await finisher.drained(60.0)
 
     assert sorted(job_id for job_id, _ in settled) == sorted(f"a.0.{number}" for number in range(24))
@@ -180,18 +181,16 @@ async def reporting(dice: random.Random) -> None:
 
     def report(number: int) -> None:
         run = runs[number % 4]
-        run.n += 1
         reporter.report(run, 0.5, "", None)
 
     await several(dice, report)
     await asyncio.sleep(1.0)
-    assert latest == {run.id: run.n for run in runs}
+    assert latest == {run.id: run.output.number for run in runs}
 
     for run in runs:  # it has gone to rest, and has to be woken
-        run.n += 1
         reporter.report(run, 0.5, "", None)
     await asyncio.sleep(1.0)
-    assert latest == {run.id: run.n for run in runs}
+    assert latest == {run.id: run.output.number for run in runs}
 
 
 async def reporting_after_a_trip_failed(dice: random.Random) -> None:
@@ -203,7 +202,6 @@ async def reporting_after_a_trip_failed(dice: random.Random) -> None:
     )
     run = a_run(1)
     for _ in range(3):
-        run.n += 1
         reporter.report(run, 0.5, "", None)
         await asyncio.sleep(1.0)
 

@@ -76,7 +76,7 @@ async def test_every_event_that_a_rule_names_is_told(store: AsyncStore, fleet: A
     (a, b, c, d, e) = begun
     tries = "1:0:0:0:0\n1 1700000000000000 ConnectionError: refused"
     parked = "0:0:0:1700000000000000:0\n1 1700000000000000 no worker knows 'mail.send'"
-    items = [
+    items: list[settle.Item] = [
         settle.retry(*a, delay_us=60_000_000, tries=tries),
         settle.complete(*b, record=seal_record({"function": "mail.send"}), ttl_ms=60_000, duration_us=1),
         settle.park(*c, delay_us=60_000_000, tries=parked),

@@ -51,7 +51,7 @@ class Player:
 
     async def end(self, lane: Lane, job_id: str, token: int, *, fails: bool = False) -> None:
         if fails:
-            item = settle.fail(
+            item: settle.Item = settle.fail(
                 job_id, token, record=RECORD, ttl_ms=60_000, duration_us=1, reason="error", tries="1:0:0:0:0"
             )
         else:

@@ -15,10 +15,11 @@ from jobfleet.store.keys import Keyspace
 from jobfleet.store.records import Grant
 from jobfleet.worker.ipc.lease_board import LeaseBoard, overdue
 from jobfleet.worker.run import stop_ladder as ladder_module
-from jobfleet.worker.run.executor import OnEnd, Stage
+from jobfleet.worker.run.executor import OnEnd
 from jobfleet.worker.run.handlers import Handler, Handlers
 from jobfleet.worker.run.run import Run
 from jobfleet.worker.run.stop_ladder import StopLadder, Verdict
+from jobfleet.worker.run.stop_state import Stage
 from tests.support.waiting import await_until
 
 LANE = Keyspace("jobfleet").lane("default", 0)
@@ -92,7 +93,7 @@ class Stopping:
         """Wait until no timer is left."""
 
         async def is_still() -> bool:
-            return self.run.timer is None
+            return self.run.stop.timer is None
 
         await await_until(is_still, why="nothing is left to do")
 
@@ -172,7 +173,7 @@ class Timed(Stopping):
                 on_condemned=(lambda _, verdict: self._add("condemned", verdict)) if can_end else None,
             )
         self.executor.on_stop = lambda stage: self._add("asked", stage)
-        self.board.started(self.run.place)
+        self.board.started(self.run.lease.place)
 
     def _add(self, what: str, value: object) -> None:
         self.trace.append((self.elapsed, what, value))

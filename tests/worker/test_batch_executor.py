@@ -13,10 +13,10 @@ from jobfleet.suspicion import suspicion_of
 from jobfleet.worker.executors.batch import BatchExecutor
 from jobfleet.worker.executors.loop import LoopExecutor
 from jobfleet.worker.ipc.lease_board import LeaseBoard, Phase
-from jobfleet.worker.run.executor import Stage
 from jobfleet.worker.run.handlers import Handlers
 from jobfleet.worker.run.run import Run
 from jobfleet.worker.run.stop_ladder import StopLadder
+from jobfleet.worker.run.stop_state import Stage
 from tests.support.waiting import await_until
 
 LANE = Keyspace("jobfleet").lane("default", 0)
@@ -111,7 +111,7 @@ async def test_a_run_whose_lease_has_to_be_renewed_first_waits_for_that() -> Non
 
     await scene.await_ended(1)
     assert scene.calls == [[1]]
-    stale.until = boottime() + HOUR
+    stale.lease.until = boottime() + HOUR
     await scene.await_ended(2)
     assert scene.calls == [[1], [0]]
 

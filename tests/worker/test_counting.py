@@ -19,7 +19,8 @@ RETRY = settle.retry("q.0.a", 7, delay_us=1, tries="")
 
 def run(item: settle.Item | None, **changes: Any) -> Any:
     given = {
-        "lane": SimpleNamespace(queue="q"), "header": {"function": "f"}, "handler": object(), "item": item,
+        "lane": SimpleNamespace(queue="q"), "header": {"function": "f"}, "handler": object(),
+        "ending": SimpleNamespace(item=item),
         "started_us": NOW - 400, "is_counted": False, "grant": SimpleNamespace(due=NOW - 1_000),
     }  # fmt: skip
     return SimpleNamespace(**{**given, **changes})

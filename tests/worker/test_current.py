@@ -231,16 +231,16 @@ def test_a_job_with_a_context_and_hooks_leaves_no_circle(
 
 async def test_a_step_begins_only_while_the_lease_is_known_to_stand() -> None:
     run = a_run(until=boottime() - 1.0)
-    waiting = asyncio.ensure_future(run.stands())
+    waiting = asyncio.ensure_future(run.lease_confirmed())
     await asyncio.sleep(0.1)
     assert not waiting.done()
 
-    run.until = boottime() + 60.0
+    run.lease.until = boottime() + 60.0
     await asyncio.wait_for(waiting, 30)
 
 
 async def test_a_run_that_is_to_stop_does_not_wait_for_its_lease() -> None:
     run = a_run(until=boottime() - 1.0)
-    run.interruption = Interrupted()
+    run.stop.interruption = Interrupted()
 
-    await asyncio.wait_for(run.stands(), 30)
+    await asyncio.wait_for(run.lease_confirmed(), 30)

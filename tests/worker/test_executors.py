@@ -6,9 +6,9 @@ import asyncio
 from typing import cast
 
 from jobfleet.worker.executors.loop import LoopExecutor
-from jobfleet.worker.run.executor import Stage
 from jobfleet.worker.run.handlers import Handler
 from jobfleet.worker.run.run import Run
+from jobfleet.worker.run.stop_state import Stage
 
 
 class Bare:

@@ -19,9 +19,9 @@ from jobfleet.store.keys import Keyspace
 from jobfleet.store.records import Grant
 from jobfleet.worker.executors.loop import LoopExecutor
 from jobfleet.worker.executors.thread import ThreadExecutor
-from jobfleet.worker.run.executor import Stage
 from jobfleet.worker.run.handlers import Handler, Handlers
 from jobfleet.worker.run.run import Run
+from jobfleet.worker.run.stop_state import Stage
 
 LANE = Keyspace("jobfleet").lane("default", 0)
 JOBS = 4000
@@ -92,7 +92,7 @@ class Storm:
         self.stopped.add(run.token)
         for _ in range(self.dice.randrange(3)):
             await asyncio.sleep(0)
-        run.interrupt(Cancelled("ann"))
+        run.stop.interrupt(Cancelled("ann"))
         for _ in range(self.dice.choice((1, 1, 2))):
             self.executor.stop(run, Stage.RAISED)
 

@@ -11,7 +11,7 @@ import pytest
 
 from jobfleet.outcome import Cancelled, Interrupted, LeaseLost, TimedOut
 from jobfleet.worker.ipc.lease_board import overdue
-from jobfleet.worker.run.executor import Stage
+from jobfleet.worker.run.stop_state import Stage
 from tests.worker.stopping import ALL, SOFT, Entry, Hand, Timed, looking, plain
 
 RAISED, TERMINATED, KILLED, ASKED = Stage.RAISED, Stage.TERMINATED, Stage.KILLED, Stage.ASKED
@@ -70,8 +70,8 @@ def test_a_cancelled_run_reaches_each_stage_after_the_grace_of_the_one_before(
     one.after(100)
 
     assert one.trace == expected
-    assert (one.hand.pending(), one.run.timer, one.run.next_at) == ([], None, inf)
-    assert (one.run.is_condemned, one.ladder.condemned) == (True, {one.run.key})
+    assert (one.hand.pending(), one.run.stop.timer, one.run.stop.next_at) == ([], None, inf)
+    assert (one.run.stop.is_condemned, one.ladder.condemned) == (True, {one.run.key})
 
 
 @pytest.mark.parametrize("why", [LeaseLost(), Interrupted()])
@@ -83,7 +83,7 @@ def test_any_other_reason_climbs_at_once_and_stops_at_the_last_stage(timed: Make
 
     asked = [(0, "asked", RAISED), (4, "asked", RAISED), (8, "asked", TERMINATED), (16, "asked", KILLED)]
     assert one.trace == asked
-    assert (one.hand.pending(), one.run.next_at, one.ladder.condemned) == ([], inf, set())
+    assert (one.hand.pending(), one.run.stop.next_at, one.ladder.condemned) == ([], inf, set())
 
 
 @pytest.mark.parametrize(
@@ -123,7 +123,7 @@ def test_a_run_is_told_at_its_soft_limit_and_ended_at_its_hard_one(
     assert one.trace == expected
     assert one.hand.pending() == []
     first = TimedOut(limits[0] if 0 < limits[0] < (limits[1] or inf) else limits[1])
-    assert one.run.interruption == (first if expected else None)
+    assert one.run.stop.interruption == (first if expected else None)
 
 
 @pytest.mark.parametrize(
@@ -144,9 +144,9 @@ def test_limits_are_kept_from_the_start_by_one_timer(
 
     one.ladder.limit(one.run, *limits)
 
-    assert (one.hand.pending(), one.on_board(), one.run.limits) == (pending, board, limits)
-    assert (one.run.soft_at, one.run.hard_at, one.run.ladder) == (*ats, one.ladder)
-    assert (one.run.timer is None) is (not pending)
+    assert (one.hand.pending(), one.on_board(), one.run.stop.limits) == (pending, board, limits)
+    assert (one.run.stop.soft_at, one.run.stop.hard_at, one.run.stop.has_limits) == (*ats, True)
+    assert (one.run.stop.timer is None) is (not pending)
 
 
 @pytest.mark.parametrize(
@@ -159,10 +159,10 @@ def test_more_time_moves_the_limits_that_there_are(
     one.ladder.limit(one.run, *limits)
     one.after(1)
 
-    one.run.extend(5.0)
+    one.ladder.extend(one.run, 5.0)
 
     soft, hard = moved
-    assert (one.run.limits, one.run.soft_at, one.run.hard_at) == (
+    assert (one.run.stop.limits, one.run.stop.soft_at, one.run.stop.hard_at) == (
         moved, 1000 + soft if soft else inf, 1000 + hard if hard else inf,
     )  # fmt: skip
     assert one.on_board() == (hard or None)
@@ -171,7 +171,7 @@ def test_more_time_moves_the_limits_that_there_are(
     assert one.trace == [], "the timer came too early"
     one.after(min(limit for limit in moved if limit))
     assert one.trace == [(soft or hard, "asked", RAISED if soft else KILLED)]
-    assert one.run.interruption == TimedOut(soft or hard)
+    assert one.run.stop.interruption == TimedOut(soft or hard)
 
 
 def test_a_run_is_past_its_hard_limit_from_that_moment_on(timed: Make) -> None:
@@ -196,7 +196,7 @@ def test_the_board_gives_this_process_the_time_that_it_takes_itself(timed: Make)
     assert overdue(one.board._memory, 1100.0) == {one.run.key: 12.0}
     one.ladder.over(one.run)
 
-    assert (one.on_board(), one.run.timer, one.hand.pending()) == (None, None, [])
+    assert (one.on_board(), one.run.stop.timer, one.hand.pending()) == (None, None, [])
 
 
 @pytest.mark.parametrize(("limits", "board"), [((2.0, 0.0), 40.0), ((1.0, 0.0), 40.0), ((0.0, 1.0), None)])
@@ -205,11 +205,11 @@ def test_the_end_of_a_run_takes_back_only_a_limit_that_was_posted(
 ) -> None:
     one = timed(ALL)
     one.ladder.limit(one.run, *limits)
-    one.board.limit(one.run.place, 1040.0, 40.0)  # what somebody else has written there
+    one.board.limit(one.run.lease.place, 1040.0, 40.0)  # what somebody else has written there
 
     one.ladder.over(one.run)
 
-    assert (one.on_board(), one.run.timer, one.hand.pending()) == (board, None, [])
+    assert (one.on_board(), one.run.stop.timer, one.hand.pending()) == (board, None, [])
 
 
 def test_who_is_told_twice_is_told_once(timed: Make) -> None:
@@ -227,14 +227,14 @@ def test_who_is_told_twice_is_told_once(timed: Make) -> None:
         (2, "asked", RAISED), (3, "noted", RAISED), (6, "asked", RAISED), *noted(10, TERMINATED), *noted(18, KILLED),
         (26, "condemned", Cancelled("ann")),
     ]  # fmt: skip
-    assert one.run.interruption == TimedOut(2.0)
+    assert one.run.stop.interruption == TimedOut(2.0)
 
 
 def test_one_for_whom_no_stage_is_left_has_a_last_grace_when_it_is_cancelled(timed: Make) -> None:
     one = timed(SOFT)
     one.ladder.stop(one.run, Interrupted())
     one.after(50)
-    assert (one.run.next_at, one.hand.pending()) == (inf, [])
+    assert (one.run.stop.next_at, one.hand.pending()) == (inf, [])
 
     one.ladder.stop(one.run, Cancelled("ann"))
     one.after(100)
@@ -275,7 +275,7 @@ def test_one_that_has_not_started_only_remembers_why(timed: Make) -> None:
 
     one.ladder.stop(one.run, Cancelled("ann"))
 
-    assert (one.run.interruption, one.run.cancel_by, one.run.stage) == (Cancelled("ann"), "ann", 0)
+    assert (one.run.stop.interruption, one.run.stop.cancel_by, one.run.stop.stage) == (Cancelled("ann"), "ann", 0)
     assert (one.trace, one.hand.pending(), one.ladder.kill([one.run])) == ([], [], False)
 
 
@@ -341,7 +341,7 @@ def test_what_cannot_be_stopped_is_logged_with_what_becomes_of_it(
     what = "its process is to end" if can_end else "it runs on: it shares its process"
     assert caplog.messages == [f"job.unstoppable job_id=default.0.a function=app.mail {what}"]
     assert one.ladder.condemned == ({one.run.key} if can_end else set())
-    assert (one.run.is_condemned, one.run.next_at, one.hand.pending()) == (can_end, inf, [])
+    assert (one.run.stop.is_condemned, one.run.stop.next_at, one.hand.pending()) == (can_end, inf, [])
 
 
 @pytest.mark.parametrize(
@@ -352,12 +352,12 @@ def test_what_can_be_killed_is_killed_before_its_job_is_given_back(
     timed: Make, stages: tuple[Stage, ...], is_over: bool, is_killed: bool
 ) -> None:
     one, soft = timed(stages), timed(SOFT)
-    one.run.is_over = is_over
+    one.run.ending.is_over = is_over
 
     answer = soft.ladder.kill([soft.run, one.run, soft.run])
 
     assert answer is is_killed
-    assert (one.trace, one.run.stage) == ([(0, "asked", KILLED)] if is_killed else [], KILLED if is_killed else 0)
+    assert (one.trace, one.run.stop.stage) == ([(0, "asked", KILLED)] if is_killed else [], KILLED if is_killed else 0)
     assert soft.trace == []
 
 

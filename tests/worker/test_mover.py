@@ -66,7 +66,7 @@ async def test_the_same_job_stands_in_the_other_queue_before_the_old_one_is_clos
 ) -> None:
     item = await Finished(store).after(run)
 
-    new = run.moved_to
+    new = run.ending.moved_to
     assert item == settle.move("mail.0.a", run.token, to=new, ttl_ms=86_400_000)
     assert raw.zrange(ROOMY.ready[1], 0, -1) == [new.encode()]
     envelope = cast("bytes", raw.get(ROOMY.job(new)))
@@ -86,7 +86,7 @@ async def test_a_job_that_moves_twice_since_its_worker_died_in_between_is_one_jo
     again = await claimed(store, nonce=2)
     item = await Finished(store).after(again)
 
-    assert again.moved_to == run.moved_to
+    assert again.ending.moved_to == run.ending.moved_to
     assert raw.zcard(ROOMY.ready[1]) == 1
     assert (await store.run(settle.settle(LANE, [item]))).letters == "s"
 
@@ -104,7 +104,7 @@ async def test_a_job_cancelled_on_its_way_is_cancelled_where_it_went_too(
 
     assert letter == "c"
     assert raw.zcard(ROOMY.ready[1]) == 0
-    assert str(raw.get(ROOMY.result(run.moved_to))).startswith("b'cancelled ")
+    assert str(raw.get(ROOMY.result(run.ending.moved_to))).startswith("b'cancelled ")
 
 
 async def test_a_queue_that_takes_no_job_leaves_the_ending_as_it_was(
@@ -116,7 +116,7 @@ async def test_a_queue_that_takes_no_job_leaves_the_ending_as_it_was(
     finally:
         raw.config_set("maxmemory", 0)
 
-    assert (item, run.moved_to) == ("otherwise", "")
+    assert (item, run.ending.moved_to) == ("otherwise", "")
 
 
 async def test_a_job_of_a_group_stands_in_its_group_there(store: AsyncStore, raw: redis.Redis) -> None:
@@ -128,6 +128,6 @@ async def test_a_job_of_a_group_stands_in_its_group_there(store: AsyncStore, raw
     item = await Finished(store).after(run)
     assert (await store.run(settle.settle(LANE, [item]))).letters == "s"
 
-    assert raw.hgetall(ROOMY.meta) == {run.moved_to.encode(): b"g acme"}
+    assert raw.hgetall(ROOMY.meta) == {run.ending.moved_to.encode(): b"g acme"}
     assert [faults(raw, lane) for lane in (LANE, ROOMY)] == [[], []]
     assert not raw.exists(LANE.held, LANE.meta)

@@ -24,9 +24,10 @@ from jobfleet.store.keys import Keyspace
 from jobfleet.store.records import Grant
 from jobfleet.worker.executors.process import ProcessExecutor
 from jobfleet.worker.ipc.lease_board import HEADER, LeaseBoard
-from jobfleet.worker.run.executor import Died, Stage
+from jobfleet.worker.run.executor import Died
 from jobfleet.worker.run.handlers import Handlers
 from jobfleet.worker.run.run import Run
+from jobfleet.worker.run.stop_state import Stage
 from tests.support.server import is_running
 from tests.support.waiting import await_until
 
@@ -67,7 +68,7 @@ class Cellar:
     def start(self, name: str, *args: object, lease: float = LEASE) -> tuple[Told, asyncio.Future[object]]:
         """Start a run; its value or error is what the future holds."""
         run = Told(Grant(f"default.0.{next(NUMBERS)}", 7, 0, 2, seal({"function": name}, args), "", ""))
-        run.until = boottime() + lease
+        run.lease.until = boottime() + lease
         future: asyncio.Future[object] = asyncio.get_running_loop().create_future()
         handler = self.handlers.get(name)
         self.executor.start(run, handler, [], {}, lambda value, error: future.set_result(error or value))
@@ -94,14 +95,14 @@ async def test_all_that_a_context_asks_of_its_worker_goes_over_the_line(cellar: 
 
 async def test_a_run_whose_lease_expired_before_its_process_was_ready_is_not_started(cellar: Cellar) -> None:
     run, future = cellar.start("cell.add", 1, 1, lease=-1.0)
-    run.interruption = LeaseLost()
+    run.stop.interruption = LeaseLost()
 
     assert isinstance(await future, JobCancelled)
 
 
 async def test_a_run_whose_lease_stands_again_starts(cellar: Cellar) -> None:
     run, future = cellar.start("cell.add", 1, 1, lease=-1.0)
-    run.until = boottime() + LEASE
+    run.lease.until = boottime() + LEASE
 
     assert await future == 2
 
@@ -110,7 +111,7 @@ async def test_the_flag_in_the_context_is_raised_without_a_stop(cellar: Cellar, 
     run, future = cellar.start("cell.flagged", str(tmp_path / "pid"))
     await await_until(lambda: exists(tmp_path / "pid"), timeout=30, why="it runs")
 
-    run.interruption, run.cancel_by = Cancelled("ann"), "ann"
+    run.stop.interruption, run.stop.cancel_by = Cancelled("ann"), "ann"
 
     assert await future == "cancelled by ann"
 
@@ -134,7 +135,7 @@ async def test_each_stage_ends_what_the_one_before_could_not(
     path = tmp_path / "pid"
     run, future = cellar.start(function, str(path))
     await await_until(lambda: exists(path), timeout=30, why="it runs")
-    run.interruption = Cancelled("ann")
+    run.stop.interruption = Cancelled("ann")
 
     for stage in stages:
         assert not future.done()
@@ -152,7 +153,7 @@ async def gone(pid: int) -> bool:
 async def test_a_run_stopped_before_its_process_is_ready_never_starts(cellar: Cellar, tmp_path: Path) -> None:
     path = tmp_path / "pid"
     run, future = cellar.start("cell.sleep", 60.0, str(path))
-    run.interruption = Cancelled("ann")
+    run.stop.interruption = Cancelled("ann")
     cellar.executor.stop(run, Stage.RAISED)
 
     assert isinstance(await future, JobCancelled)

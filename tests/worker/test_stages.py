@@ -13,9 +13,8 @@ from jobfleet.clock import boottime
 from jobfleet.errors import InvalidJob
 from jobfleet.outcome import Cancelled, Interrupted, LeaseLost, TimedOut
 from jobfleet.worker.ipc.lease_board import overdue
-from jobfleet.worker.run.executor import Stage
-from jobfleet.worker.run.run import Interruption
 from jobfleet.worker.run.stop_ladder import Verdict, limits_of
+from jobfleet.worker.run.stop_state import Interruption, Stage
 from tests.support.waiting import await_until
 from tests.worker.stopping import ALL, SOFT, Stopping, handler_of, looking, plain
 
@@ -64,7 +63,7 @@ async def test_a_run_that_ends_is_left_alone() -> None:
     one.ladder.stop(one.run, Cancelled("ann"))
     one.ladder.over(one.run)
 
-    assert (one.run.timer, one.executor.asked) == (None, [Stage.RAISED])
+    assert (one.run.stop.timer, one.executor.asked) == (None, [Stage.RAISED])
 
 
 async def test_one_that_was_only_asked_is_interrupted_when_its_worker_stops() -> None:
@@ -75,7 +74,7 @@ async def test_one_that_was_only_asked_is_interrupted_when_its_worker_stops() ->
     one.ladder.stop(one.run, Interrupted())
 
     assert one.executor.asked == [Stage.RAISED]
-    assert one.run.interruption == Cancelled("ann"), "the first reason stands"
+    assert one.run.stop.interruption == Cancelled("ann"), "the first reason stands"
     one.ladder.over(one.run)
 
 
@@ -115,7 +114,7 @@ async def test_at_its_hard_limit_a_run_is_killed_or_condemned(
 @pytest.mark.parametrize(("stages", "least"), [(SOFT, 0.2), (ALL, 30.0)])
 async def test_who_acts_on_a_hard_limit_says_so_on_the_board(stages: tuple[Stage, ...], least: float) -> None:
     one = Stopping(stages, grace=30.0)
-    one.board.started(one.run.place)
+    one.board.started(one.run.lease.place)
     one.ladder.limit(one.run, 0.0, 0.1)
 
     async def has_acted() -> bool:
@@ -123,8 +122,8 @@ async def test_who_acts_on_a_hard_limit_says_so_on_the_board(stages: tuple[Stage
 
     await await_until(has_acted, why="it was stopped")
 
-    assert overdue(one.board._memory, one.run.hard_at + least) == {}
-    assert overdue(one.board._memory, one.run.next_at + 0.2) == {one.run.key: pytest.approx(0.1)}
+    assert overdue(one.board._memory, one.run.stop.hard_at + least) == {}
+    assert overdue(one.board._memory, one.run.stop.next_at + 0.2) == {one.run.key: pytest.approx(0.1)}
     one.ladder.over(one.run)
     assert overdue(one.board._memory, 10.0**9) == {}
 
@@ -132,11 +131,11 @@ async def test_who_acts_on_a_hard_limit_says_so_on_the_board(stages: tuple[Stage
 async def test_a_loop_that_stood_still_gives_an_interruption_time_to_be_heard() -> None:
     one = Stopping(SOFT)
     one.ladder.limit(one.run, 0.0, 60.0)
-    one.run.hard_at = 0.0
+    one.run.stop.hard_at = 0.0
     one.ladder._turn(one.run)
     assert one.executor.asked == [Stage.RAISED]
 
-    one.run.next_at = time.monotonic() - 10.0
+    one.run.stop.next_at = time.monotonic() - 10.0
     one.ladder._turn(one.run)
     assert one.condemned == []
     await one.settled()
@@ -146,12 +145,12 @@ async def test_a_loop_that_stood_still_gives_an_interruption_time_to_be_heard() 
 
 async def test_time_in_which_the_machine_is_suspended_is_no_time_of_a_run(monkeypatch: pytest.MonkeyPatch) -> None:
     one = Stopping(ALL)
-    one.board.started(one.run.place)
+    one.board.started(one.run.lease.place)
     one.ladder.limit(one.run, 30.0, 60.0)
 
     monkeypatch.setattr(time, "clock_gettime", lambda clock, tell=time.clock_gettime: tell(clock) + 3600.0)
 
-    assert boottime() > one.run.hard_at
+    assert boottime() > one.run.stop.hard_at
     assert not one.ladder.is_past(one.run)
     assert overdue(one.board._memory, time.monotonic()) == {}
     one.ladder.over(one.run)
@@ -159,18 +158,18 @@ async def test_time_in_which_the_machine_is_suspended_is_no_time_of_a_run(monkey
 
 async def test_more_time_moves_both_limits_also_on_the_board() -> None:
     one = Stopping(SOFT)
-    one.board.started(one.run.place)
+    one.board.started(one.run.lease.place)
     one.ladder.limit(one.run, 1.0, 2.0)
-    soft, hard = one.run.soft_at, one.run.hard_at
+    soft, hard = one.run.stop.soft_at, one.run.stop.hard_at
 
-    await asyncio.to_thread(one.run.extend, 30.0)
+    await asyncio.to_thread(one.ladder.extend, one.run, 30.0)
 
-    assert one.run.limits == (31.0, 32.0)
-    assert one.run.soft_at - soft == pytest.approx(30.0)
-    assert one.run.hard_at - hard == pytest.approx(30.0)
-    one.run.interrupt(Interrupted())
-    one.run.extend(30.0)
-    assert one.run.limits == (31.0, 32.0), "one that is to stop gets no more"
+    assert one.run.stop.limits == (31.0, 32.0)
+    assert one.run.stop.soft_at - soft == pytest.approx(30.0)
+    assert one.run.stop.hard_at - hard == pytest.approx(30.0)
+    one.run.stop.interrupt(Interrupted())
+    one.ladder.extend(one.run, 30.0)
+    assert one.run.stop.limits == (31.0, 32.0), "one that is to stop gets no more"
     one.ladder.over(one.run)
 
 

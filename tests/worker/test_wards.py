@@ -25,9 +25,10 @@ from jobfleet.store.records import Grant
 from jobfleet.suspicion import Suspicion
 from jobfleet.worker.executors.ward import WardExecutor
 from jobfleet.worker.ipc.lease_board import LeaseBoard, Phase
-from jobfleet.worker.run.executor import Died, Stage
+from jobfleet.worker.run.executor import Died
 from jobfleet.worker.run.handlers import Handlers
 from jobfleet.worker.run.run import Run
+from jobfleet.worker.run.stop_state import Stage
 from tests.support.fleet import APPS
 from tests.support.waiting import await_until
 
@@ -84,7 +85,7 @@ class Hospital:
         """Start a run; its value or error is what the future holds."""
         job_id, token = f"default.0.{next(NUMBERS)}", next(NUMBERS)
         run = Told(Grant(job_id, token, 0, 2, seal({"function": name}, args), "", ""), self.board.post(job_id, token))
-        run.until = boottime() + lease
+        run.lease.until = boottime() + lease
         run.header, run.suspicion, run.executor = {"function": name}, suspicion, self.executor
         assert self.executor.seat(run), "there is a seat"
         future: asyncio.Future[Any] = asyncio.get_running_loop().create_future()
@@ -138,14 +139,14 @@ async def test_all_that_a_context_asks_of_its_worker_goes_over_the_line(hospital
 
 async def test_a_suspect_whose_lease_expired_before_its_ward_was_ready_is_not_started(hospital: Hospital) -> None:
     run, future = hospital.start("patient.add", 1, 1, lease=-1.0)
-    run.interruption = LeaseLost()
+    run.stop.interruption = LeaseLost()
 
     assert isinstance(await future, JobCancelled)
 
 
 async def test_a_suspect_whose_lease_stands_again_starts_in_its_ward(hospital: Hospital) -> None:
     run, future = hospital.start("patient.add", 1, 1, lease=-1.0)
-    run.until = boottime() + LEASE
+    run.lease.until = boottime() + LEASE
 
     assert (await future)[0] == 2
 
@@ -167,7 +168,7 @@ async def test_a_suspect_waits_when_there_is_no_seat(hospital: Hospital, tmp_pat
 
     assert not hospital.executor.seat(waiting)
     run, future = stays[0]
-    run.interruption = Cancelled("ann")
+    run.stop.interruption = Cancelled("ann")
     hospital.executor.stop(run, Stage.RAISED)
     await future
     assert hospital.executor.seat(waiting)
@@ -195,7 +196,7 @@ async def test_a_stop_reaches_one_run_and_no_other(hospital: Hospital, tmp_path:
     _, other = hospital.start("patient.report", 0.5, str(go_on))
     await pid_in(path)
 
-    run.interruption = Cancelled("ann")
+    run.stop.interruption = Cancelled("ann")
     hospital.executor.stop(run, Stage.RAISED)
 
     assert isinstance(await future, JobCancelled)
@@ -211,7 +212,7 @@ async def test_what_hears_nothing_is_killed_and_the_others_of_its_ward_go_back(
     _, other = hospital.start("patient.asleep", str(tmp_path / "other"))
     await pid_in(path)
 
-    run.interruption = Cancelled("ann")
+    run.stop.interruption = Cancelled("ann")
     hospital.executor.stop(run, Stage.KILLED)
 
     assert isinstance(await future, JobCancelled)

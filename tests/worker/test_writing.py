@@ -11,7 +11,8 @@ from jobfleet.store.aio import AsyncStore
 from jobfleet.store.call import Call
 from jobfleet.store.keys import Keyspace
 from jobfleet.store.records import Grant
-from jobfleet.worker.run.job_log import JobLog, JobLogWriter
+from jobfleet.worker.run.job_log import JobLogWriter
+from jobfleet.worker.run.output import LogTail
 from jobfleet.worker.run.run import Run
 from jobfleet.worker.run.steps import StepWriter
 from jobfleet.worker.run.writer import RunWriter
@@ -80,7 +81,7 @@ async def test_lines_come_from_any_thread_without_waiting() -> None:
 
 
 def test_what_waits_is_bounded_in_lines_and_bytes() -> None:
-    log = JobLog()
+    log = LogTail()
     for _ in range(100):
         log.add(b"x" * 10, 5, 1000)
     assert [n for n, _ in log.take()] == [96, 97, 98, 99, 100]

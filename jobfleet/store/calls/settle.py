@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from functools import partial
-from typing import cast
+from typing import Any, Literal, NamedTuple
 
 from jobfleet.store.call import Argument, Call, Reply
 from jobfleet.store.keys import Lane
@@ -17,29 +17,151 @@ TOKEN_STANDS = "token"
 STILL_EXPIRED = "expired"
 STILL_WAITING = "waiting"
 
+
+class Completion(NamedTuple):
+    """Running → completed.
+
+    Attributes:
+        verb: The name of the transition on the wire.
+        guard: What must hold for the transition.
+        job_id: The job.
+        token: The token of the run.
+        record: The sealed record of the run.
+        ttl_ms: How long the result is kept.
+        duration_us: How long the run took.
+    """
+
+    verb: Literal["complete"]
+    guard: str
+    job_id: str
+    token: int
+    record: bytes
+    ttl_ms: int
+    duration_us: int
+
+
+class Failure(NamedTuple):
+    """Running → failed, with a dead letter.
+
+    Attributes:
+        verb: The name of the transition on the wire.
+        guard: What must hold for the transition.
+        job_id: The job.
+        token: The token of the run.
+        record: The sealed record of the run.
+        ttl_ms: How long the result is kept.
+        duration_us: How long the run took.
+        reason: Why the job failed.
+        tries: The counts of its runs.
+    """
+
+    verb: Literal["fail"]
+    guard: str
+    job_id: str
+    token: int
+    record: bytes
+    ttl_ms: int
+    duration_us: int
+    reason: str
+    tries: str
+
+
+class Requeue(NamedTuple):
+    """Running → retrying (retry, park), queued or scheduled (release).
+
+    Attributes:
+        verb: The name of the transition on the wire.
+        guard: What must hold for the transition.
+        job_id: The job.
+        token: The token of the run.
+        delay_us: The delay until the job is due.
+        tries: The counts of its runs; empty for no change.
+    """
+
+    verb: Literal["retry", "release", "park"]
+    guard: str
+    job_id: str
+    token: int
+    delay_us: int
+    tries: str
+
+
+class Withholding(NamedTuple):
+    """Running → queued, without a start, and not claimable while the function is paused.
+
+    Attributes:
+        verb: The name of the transition on the wire.
+        guard: What must hold for the transition.
+        job_id: The job.
+        token: The token of the run.
+        due: When the job was due, in µs.
+        function: The paused function.
+    """
+
+    verb: Literal["withhold"]
+    guard: str
+    job_id: str
+    token: int
+    due: int
+    function: str
+
+
+class Expiry(NamedTuple):
+    """Running, or waiting under the guard `STILL_WAITING`, → expired.
+
+    Attributes:
+        verb: The name of the transition on the wire.
+        guard: What must hold for the transition.
+        job_id: The job.
+        token: The token of the run; 0 for a waiting job.
+        ttl_ms: How long the result is kept.
+    """
+
+    verb: Literal["expire"]
+    guard: str
+    job_id: str
+    token: int
+    ttl_ms: int
+
+
+class Move(NamedTuple):
+    """Running → cancelled, because the job goes on under another id.
+
+    Attributes:
+        verb: The name of the transition on the wire.
+        guard: What must hold for the transition.
+        job_id: The job.
+        token: The token of the run.
+        ttl_ms: How long the result is kept.
+        to: The id of the new job.
+    """
+
+    verb: Literal["move"]
+    guard: str
+    job_id: str
+    token: int
+    ttl_ms: int
+    to: str
+
+
+Item = Completion | Failure | Requeue | Withholding | Expiry | Move
+"""One run to settle. The fields are in the order in which the script reads them."""
+
 PAST = {
     "complete": "completed", "fail": "failed", "retry": "retried", "release": "released", "park": "parked",
     "expire": "expired", "move": "moved", "withhold": "withheld",
 }  # fmt: skip
-"""Verbs, and what they have done."""
-
-Item = tuple[Argument, ...]
-"""Verb, guard, id, token, and what the verb takes."""
+"""The past participle of each verb, for logs and metrics."""
 
 
-def complete(job_id: str, token: int, *, record: bytes, ttl_ms: int, duration_us: int) -> Item:
-    """Running → completed, with the sealed record of the run."""
-    return ("complete", TOKEN_STANDS, job_id, token, record, ttl_ms, duration_us)
+def complete(job_id: str, token: int, *, record: bytes, ttl_ms: int, duration_us: int) -> Completion:
+    """Complete a running job, with the sealed record of the run."""
+    return Completion("complete", TOKEN_STANDS, job_id, token, record, ttl_ms, duration_us)
 
 
-def ttl_of(item: Item) -> int | None:
-    """For how many ms the result of a completed run is kept; None for any other end."""
-    return cast(int, item[5]) if item[0] == "complete" else None
-
-
-def retry(job_id: str, token: int, *, delay_us: int, tries: str, guard: str = TOKEN_STANDS) -> Item:
-    """Running → retrying, due after `delay_us`."""
-    return ("retry", guard, job_id, token, delay_us, tries)
+def retry(job_id: str, token: int, *, delay_us: int, tries: str, guard: str = TOKEN_STANDS) -> Requeue:
+    """Retry a running job after `delay_us`."""
+    return Requeue("retry", guard, job_id, token, delay_us, tries)
 
 
 def fail(
@@ -52,48 +174,49 @@ def fail(
     reason: str,
     tries: str,
     guard: str = TOKEN_STANDS,
-) -> Item:
-    """Running → failed, and a dead letter with the sealed record of the run."""
-    return ("fail", guard, job_id, token, record, ttl_ms, duration_us, reason, tries)
+) -> Failure:
+    """Fail a running job, with the sealed record of the run."""
+    return Failure("fail", guard, job_id, token, record, ttl_ms, duration_us, reason, tries)
 
 
-def release(job_id: str, token: int, *, delay_us: int = 0, tries: str = "", guard: str = TOKEN_STANDS) -> Item:
-    """Running → queued or scheduled; without a delay it keeps its place. Empty `tries` stay as they are."""
-    return ("release", guard, job_id, token, delay_us, tries)
+def release(job_id: str, token: int, *, delay_us: int = 0, tries: str = "", guard: str = TOKEN_STANDS) -> Requeue:
+    """Give a running job back. Without a delay it keeps its place. Empty `tries` change nothing."""
+    return Requeue("release", guard, job_id, token, delay_us, tries)
 
 
-def park(job_id: str, token: int, *, delay_us: int, tries: str) -> Item:
-    """Running → retrying, until a worker can run it."""
-    return ("park", TOKEN_STANDS, job_id, token, delay_us, tries)
+def park(job_id: str, token: int, *, delay_us: int, tries: str) -> Requeue:
+    """Park a running job until a worker can run it."""
+    return Requeue("park", TOKEN_STANDS, job_id, token, delay_us, tries)
 
 
-def expire(job_id: str, token: int, *, ttl_ms: int, guard: str = TOKEN_STANDS) -> Item:
-    """running, or waiting under the guard `STILL_WAITING`, → expired."""
-    return ("expire", guard, job_id, token, ttl_ms)
+def expire(job_id: str, token: int, *, ttl_ms: int, guard: str = TOKEN_STANDS) -> Expiry:
+    """Expire a running job, or a waiting job under the guard `STILL_WAITING`."""
+    return Expiry("expire", guard, job_id, token, ttl_ms)
 
 
-def move(job_id: str, token: int, *, to: str, ttl_ms: int) -> Item:
-    """Running → cancelled, since the job goes on under the id `to`."""
-    return ("move", TOKEN_STANDS, job_id, token, ttl_ms, to)
+def move(job_id: str, token: int, *, to: str, ttl_ms: int) -> Move:
+    """Cancel a running job that goes on under the id `to`."""
+    return Move("move", TOKEN_STANDS, job_id, token, ttl_ms, to)
 
 
-def withhold(job_id: str, token: int, *, due: int, function: str) -> Item:
-    """Running → queued, unstarted, and out of the reach of claims while its function is paused."""
-    return ("withhold", TOKEN_STANDS, job_id, token, due, function)
+def withhold(job_id: str, token: int, *, due: int, function: str) -> Withholding:
+    """Put a claimed job back, without a start, while its function is paused."""
+    return Withholding("withhold", TOKEN_STANDS, job_id, token, due, function)
 
 
 def settle(lane: Lane, items: Sequence[Item], *, child: str = "", nonce: int = 0, chunk: int = 1) -> Call[Settled]:
-    """End at most 50 runs.
+    """Settle at most 50 runs.
 
     Args:
-        lane: Where they are.
-        items: What is to happen to each.
-        child: Who ran them; a repeated trip of its answers as before. Empty for supervisors and reapers.
+        lane: Their lane.
+        items: The transition of each run.
+        child: The child that ran them. A repeated trip of this child is answered as the first one was. Empty for
+            supervisors and reapers.
         nonce: Grows with each trip of the child in the lane.
         chunk: The number of this call within the trip, from 1.
     """
     alike, order = _parted(items)
-    columns = [*zip(*[items[place] for place in order[:alike]], strict=True)] or [()] * 7
+    columns: list[Any] = [*zip(*[items[place] for place in order[:alike]], strict=True)] or [()] * 7
     _, _, ids, tokens, records, kept_ms, durations = columns
     job, result = lane.job_prefix, lane.result_prefix
     keys = [*_fixed(lane), lane.sent(child), *[job + job_id for job_id in ids], *[result + job_id for job_id in ids]]
@@ -105,17 +228,16 @@ def settle(lane: Lane, items: Sequence[Item], *, child: str = "", nonce: int = 0
         return Call(load("settle"), tuple(keys), tuple(args), _settled)
     for place in order[alike:]:
         item = items[place]
-        job_id = cast(str, item[2])
-        keys += (job + job_id, result + job_id)
+        keys += (job + item.job_id, result + item.job_id)
         args += item
     return Call(load("settle"), tuple(keys), tuple(args), partial(_settled, order=order))
 
 
 def _parted(items: Sequence[Item]) -> tuple[int, Sequence[int]]:
-    """How many completions can be said in columns, and the places of all items, those first."""
-    ttl_ms = next((item[5] for item in items if item[0] == "complete"), None)
-    alike = [place for place, item in enumerate(items) if item[0] == "complete" and item[5] == ttl_ms]
-    if len({item[2] for item in items}) < len(items):
+    """The number of completions that can be sent in columns, and the places of all items, those completions first."""
+    ttl_ms = next((item.ttl_ms for item in items if item.verb == "complete"), None)
+    alike = [place for place, item in enumerate(items) if item.verb == "complete" and item.ttl_ms == ttl_ms]
+    if len({item.job_id for item in items}) < len(items):
         alike = []
     elif len(alike) == len(items):
         return len(items), alike
@@ -124,7 +246,7 @@ def _parted(items: Sequence[Item]) -> tuple[int, Sequence[int]]:
 
 
 def _lines(ids: Sequence[str], durations: Sequence[int]) -> str:
-    """The lines of the list of finished jobs, which leave out what every id of the lane begins with."""
+    """The lines of the list of finished jobs. They leave out the prefix that all ids of the lane share."""
     if not ids:
         return ""
     begin = len(ids[0]) - len(ids[0].split(".", 2)[2])
@@ -132,7 +254,7 @@ def _lines(ids: Sequence[str], durations: Sequence[int]) -> str:
 
 
 def _row(tokens: Sequence[int]) -> str:
-    """The tokens as one text, each as wide as the longest, so that each can be cut out by its number."""
+    """The tokens as one text of columns with equal width, so that the script can cut out each by its number."""
     width = len(str(max(tokens, default=0)))
     return " ".join([f"{token:<{width}}" for token in tokens])
 

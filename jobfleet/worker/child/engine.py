@@ -25,6 +25,7 @@ from jobfleet.store.keys import Keyspace, Lane
 from jobfleet.store.records import Claimed
 from jobfleet.suspicion import NO_SUSPICION, suspicion_of
 from jobfleet.worker.child import paused_functions
+from jobfleet.worker.child.cancellation import Cancellations
 from jobfleet.worker.child.claimer import Claimer
 from jobfleet.worker.child.holding import HeldRuns
 from jobfleet.worker.child.routing import Router
@@ -32,10 +33,8 @@ from jobfleet.worker.executors.all import add_wards, executors
 from jobfleet.worker.ipc.kinds import Kind
 from jobfleet.worker.ipc.lease_board import LeaseBoard
 from jobfleet.worker.run import event_log
-from jobfleet.worker.run.cancellation import Cancellations
 from jobfleet.worker.run.completer import Completers
 from jobfleet.worker.run.conclusion import Endings
-from jobfleet.worker.run.executor import Stage
 from jobfleet.worker.run.handlers import Handlers
 from jobfleet.worker.run.metrics import Counting
 from jobfleet.worker.run.oom_move import OomMover
@@ -44,6 +43,7 @@ from jobfleet.worker.run.resources import CLOSING, Resources
 from jobfleet.worker.run.run import Key, Run
 from jobfleet.worker.run.runner import Runner
 from jobfleet.worker.run.stop_ladder import StopLadder, Verdict
+from jobfleet.worker.run.stop_state import Stage
 from jobfleet.worker.run.waits import any_of
 from jobfleet.worker.run.writer import RunWriter
 
@@ -158,7 +158,12 @@ class Engine:
             changed=self._claimer.changed,
         )
         self._run_writer = RunWriter(
-            store, config, on_lost=self._stopper.lost, on_cancel=self._cancelled_mark, registry=handlers.registry
+            store,
+            config,
+            ladder=self._ladder,
+            on_lost=self._stopper.lost,
+            on_cancel=lambda run: self.cancel(run.key, NOBODY),
+            registry=handlers.registry,
         )
         self._teller = Unblocker(Relay(store, keys, config, tally), self._told)
         self._completers = Completers(
@@ -243,13 +248,13 @@ class Engine:
             self._on_spent()
 
     def _put_away(self, run: Run, item: Item) -> None:
-        run.is_over = run.stands_again = True
-        run.item = item
+        run.ending.is_over = run.ending.is_requeued = True
+        run.ending.item = item
         self.finished -= 1  # it was not taken, to speak of
         self._completers[run.lane].add(run, item)
 
     def _start(self, run: Run) -> None:
-        self._board.started(run.place)
+        self._board.started(run.lease.place)
         self._running += 1
         run.started_us = self._started_us
         self._runner.start(run)
@@ -261,7 +266,7 @@ class Engine:
         self._start(run)
 
     def _returned(self, run: Run) -> None:
-        self._board.returned(run.place)
+        self._board.returned(run.lease.place)
         self._running -= 1
         self._claimer.changed()
 
@@ -269,18 +274,18 @@ class Engine:
         if item is None:
             self._clear(run)
             return
-        run.stands_again = item[0] in ("retry", "release", "park", "withhold")
-        if item[0] == "withhold":
+        run.ending.is_requeued = item.verb in ("retry", "release", "park", "withhold")
+        if item.verb == "withhold":
             self.finished -= 1  # it was not taken, to speak of
-        run.item = item
+        run.ending.item = item
         self._completers[run.lane].add(run, item, *self._run_writer.last(run, item))
         if self._tells_all:
-            event_log.ended(run, str(item[0]), self.now_us() - run.started_us)
+            event_log.ended(run, item.verb, self.now_us() - run.started_us)
 
     def _settled(self, run: Run, letter: str) -> None:
-        if run.stands_again or self._config.burst:  # an end may make room under a limit, too
+        if run.ending.is_requeued or self._config.burst:  # an end may make room under a limit, too
             self._claimer.doubt(run.lane)
-        if run.moved_to:
+        if run.ending.moved_to:
             self._mover.settled(run, letter)
         if letter not in "sdc":
             event_log.lost(run, f"its late finish was refused ({letter})")
@@ -295,11 +300,11 @@ class Engine:
     def _clear(self, run: Run) -> None:
         self.finished += 1
         had_room = self._board.room
-        if run.ladder is not None:
-            self._board.limit(run.place, 0.0, 0.0)
-        self._board.clear(run.place)
+        if run.stop.has_limits:
+            self._board.limit(run.lease.place, 0.0, 0.0)
+        self._board.clear(run.lease.place)
         del self._runs[run.key]
-        if run.is_condemned:  # it has ended by itself, after all
+        if run.stop.is_condemned:  # it has ended by itself, after all
             self._ladder.condemned.discard(run.key)
             self._claimer.changed()
         if run.suspicion is not NO_SUSPICION:
@@ -316,7 +321,7 @@ class Engine:
         for key in keys:
             run = self._runs.get(key)
             if run is not None:
-                run.until = until
+                run.lease.until = until
         self._held_runs.renewed()
 
     def lost(self, keys: Iterable[Key]) -> None:
@@ -332,12 +337,9 @@ class Engine:
         if run is not None:
             self._stopper.cancel(run, by)
 
-    def _cancelled_mark(self, run: Run) -> None:
-        self.cancel(run.key, NOBODY)
-
     def _note_stage(self, run: Run, stage: Stage) -> None:
-        run.n += 1
-        self._completers[run.lane].note(stop(run.lane, ((run.id, run.token, run.n, stage.name.lower()),)))
+        run.output.number += 1
+        self._completers[run.lane].note(stop(run.lane, ((run.id, run.token, run.output.number, stage.name.lower()),)))
 
     def _condemned(self, run: Run, verdict: Verdict) -> None:
         self._claimer.recall()

@@ -77,15 +77,15 @@ class HeldRuns:
         for run in sorted(self._suspects, key=lambda run: -run.suspicion.deaths):
             if self._lone is not None:
                 break
-            if boottime() < run.until and self._may_start(run):
+            if boottime() < run.lease.until and self._may_start(run):
                 self._suspects.remove(run)
                 self._start(run)
         self._look()
 
     def _may_start(self, run: Run) -> bool:
         if not self._goes_inside(run):
-            run.is_apart = self._wards is not None and _can_be_apart(run) and self._wards.seat(run)
-            return run.is_apart or not _can_be_apart(run)
+            run.is_quarantined = self._wards is not None and _can_be_apart(run) and self._wards.seat(run)
+            return run.is_quarantined or not _can_be_apart(run)
         if run.suspicion.width > 1:
             may_start = has_room(self._inside.values(), run.suspicion)
         else:  # alone, also without what has ended and is not settled: that would be run again
@@ -116,7 +116,7 @@ class HeldRuns:
 
     def renewed(self) -> None:
         """Start those whose lease stands by now."""
-        ready = [run for run in self._stale if boottime() < run.until]
+        ready = [run for run in self._stale if boottime() < run.lease.until]
         self._stale = [run for run in self._stale if run not in ready]
         for run in ready:
             self._start(run)

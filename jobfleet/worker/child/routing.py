@@ -10,7 +10,7 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import Callable, Iterable
-from typing import TYPE_CHECKING, NamedTuple
+from typing import NamedTuple
 
 from jobfleet.errors import JobfleetError
 from jobfleet.model.ids import NAME_RULE
@@ -21,9 +21,7 @@ from jobfleet.store.calls.presence import kinds
 from jobfleet.store.keys import Keyspace
 from jobfleet.store.records import NOTHING, KindSeen, Leave
 from jobfleet.worker.ipc.kinds import KIND_RULE, Kind
-
-if TYPE_CHECKING:
-    from jobfleet.worker.run.run import Run
+from jobfleet.worker.run.run import Run
 
 log = logging.getLogger("jobfleet.worker")
 MOST_LEFT = 1000

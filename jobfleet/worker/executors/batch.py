@@ -21,10 +21,11 @@ from jobfleet.functions.registry import JobFunction
 from jobfleet.outcome import Interrupted
 from jobfleet.worker.ipc.lease_board import LeaseBoard
 from jobfleet.worker.run.current_run import CurrentRun
-from jobfleet.worker.run.executor import Executor, OnEnd, Stage
+from jobfleet.worker.run.executor import Executor, OnEnd
 from jobfleet.worker.run.handlers import Handler
 from jobfleet.worker.run.run import Run
 from jobfleet.worker.run.stop_ladder import StopLadder, limits_of
+from jobfleet.worker.run.stop_state import Stage
 
 log = logging.getLogger("jobfleet.worker")
 LETTING_GO = 0.1
@@ -53,7 +54,7 @@ class BatchCall(Run):
 
     def __init__(self, members: list[Member]) -> None:
         first = members[0].run
-        super().__init__(first.lane, first.grant, first.place, first.until, first.run_writer)
+        super().__init__(first.lane, first.grant, first.lease.place, first.lease.until, first.backend)
         self.members = members
         self.left = set(members)
         self.interrupted_at = 0.0
@@ -119,7 +120,7 @@ class BatchExecutor:
         if run.suspicion.is_suspect:
             self._call(handler, [member])
             return
-        self._board.claimed(run.place)  # nobody is charged for what only waits
+        self._board.claimed(run.lease.place)  # nobody is charged for what only waits
         self._gather(handler, member, 0.0 if self._is_flushed else batch.wait)
         if len(self._gathering[function].members) >= min(batch.size, self._slots):
             self._begin(function)
@@ -164,9 +165,9 @@ class BatchExecutor:
         gathering.timer.cancel()
         now, ready = boottime(), []
         for member in gathering.members:
-            if member.run.interruption is not None:  # it was told to stop, and would be told to look
+            if member.run.stop.interruption is not None:  # it was told to stop, and would be told to look
                 self._loop.call_soon(self._end, member, None, JobCancelled())
-            elif now >= member.run.until:  # the renewal is awaited, as it is before any start
+            elif now >= member.run.lease.until:  # the renewal is awaited, as it is before any start
                 self._gather(gathering.handler, member, AGAIN)
             else:
                 ready.append(member)
@@ -178,7 +179,7 @@ class BatchExecutor:
         for member in members:
             run = member.run
             member.call = call
-            self._board.started(run.place)
+            self._board.started(run.lease.place)
             run.started_us += round((now - member.gathered_at) * 1e6)
             soft, hard = limits_of(run.header, handler, self._hard_grace)
             if soft or hard:
@@ -193,11 +194,11 @@ class BatchExecutor:
         if now - call.interrupted_at < LETTING_GO:
             return
         call.interrupted_at = now
-        told = next(iter(call.left)).run
-        if told.interruption is not None:
-            call.interrupt(told.interruption)
-        if told.handler is not None:
-            self._inner[told.handler.function.run_in].stop(call, Stage.RAISED)
+        stopped = next(iter(call.left)).run
+        if stopped.stop.interruption is not None:
+            call.stop.interrupt(stopped.stop.interruption)
+        if stopped.handler is not None:
+            self._inner[stopped.handler.function.run_in].stop(call, Stage.RAISED)
 
     def _let_go(self, call: BatchCall, member: Member) -> None:
         if member in call.left and not all(other.is_told for other in call.left):
@@ -219,9 +220,9 @@ class BatchExecutor:
     def _spare(call: BatchCall, error: JobCancelled) -> None:
         """One job's cancellation has ended the call: the others are given back, uncounted."""
         cause = next((one.run for one in call.left if one.run.id == error.job_id), None)
-        if cause is not None and cause.interruption is not None:
+        if cause is not None and cause.stop.interruption is not None:
             for member in call.left:
-                member.run.interrupt(Interrupted())
+                member.run.stop.interrupt(Interrupted())
 
     def _end(self, member: Member, value: Any, error: BaseException | None) -> None:
         if self._members.pop(member.run.key, None) is None:
@@ -229,7 +230,7 @@ class BatchExecutor:
         if member.call is not None:
             member.call.left.discard(member)
         if isinstance(error, asyncio.CancelledError):
-            error = JobCancelled() if member.run.interruption is not None else error
+            error = JobCancelled() if member.run.stop.interruption is not None else error
         member.on_end(value, error)
 
 

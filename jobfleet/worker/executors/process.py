@@ -23,9 +23,10 @@ from jobfleet.worker.executors.isolated.rlimits import cpu_time, oom_kills, resi
 from jobfleet.worker.executors.remote import Remote, Stay
 from jobfleet.worker.ipc.exit_codes import how_it_died
 from jobfleet.worker.ipc.lease_board import LeaseBoard
-from jobfleet.worker.run.executor import Died, OnEnd, Stage
+from jobfleet.worker.run.executor import Died, OnEnd
 from jobfleet.worker.run.handlers import Handler
 from jobfleet.worker.run.run import Run
+from jobfleet.worker.run.stop_state import Stage
 
 UNBOUND = Isolation()
 

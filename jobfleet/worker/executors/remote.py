@@ -46,7 +46,7 @@ class Stay:
     @property
     def is_stopping(self) -> bool:
         """Whether it is to stop, whoever says so."""
-        return self.is_stopped or self.run.interruption is not None or self.run.cancel_by is not None
+        return self.is_stopped or self.run.stop.interruption is not None or self.run.stop.cancel_by is not None
 
 
 S = TypeVar("S", bound=Stay)
@@ -84,10 +84,10 @@ class Remote(Generic[S]):
         """Send a run to its process."""
         run, function = stay.run, handler.function
         self._stays[run.key] = stay
-        self._board.apart(run.place)
+        self._board.apart(run.lease.place)
         order = {
             "grant": list(run.grant), "name": function.name, "module": function.__module__,
-            "qualname": function.__qualname__, "parents": [list(row) for row in run.parents], "until": run.until,
+            "qualname": function.__qualname__, "parents": [list(row) for row in run.parents], "until": run.lease.until,
             **limits,
         }  # fmt: skip
         stay.job_process.send("run", stay.number, order)
@@ -98,8 +98,8 @@ class Remote(Generic[S]):
         """It is over there; from here on this process has it again, which may call hooks."""
         stay.is_ended = True
         self._stays.pop(stay.run.key, None)
-        if not stay.run.is_over:  # else it was given back, and its place may be another's
-            self._board.started(stay.run.place)
+        if not stay.run.ending.is_over:  # else it was given back, and its place may be another's
+            self._board.started(stay.run.lease.place)
 
     def _look(self) -> None:
         """Pass on what has changed, and see what the processes take."""
@@ -112,7 +112,7 @@ class Remote(Generic[S]):
         """See what the process of a run takes."""
 
     def _flag(self, stay: S) -> None:
-        flags = (stay.run.cancel_by, stay.run.must_stop)
+        flags = (stay.run.stop.cancel_by, stay.run.must_stop)
         if flags != stay.flags:
             stay.flags = flags
             stay.job_process.send("flag", stay.number, *flags)
@@ -120,7 +120,7 @@ class Remote(Generic[S]):
     def _interrupt(self, stay: S) -> None:
         """Have the process raise in the run's code."""
         stay.is_stopped = True
-        stay.flags = (stay.run.cancel_by, stay.run.must_stop)
+        stay.flags = (stay.run.stop.cancel_by, stay.run.must_stop)
         stay.job_process.send("stop", stay.number, *stay.flags)
 
     def _told(self, stay: S, word: str, rest: list[Any]) -> None:
@@ -152,7 +152,7 @@ class Remote(Generic[S]):
             if word == "steps":
                 value = dict(await stay.run.steps())
             elif word == "stands":
-                await stay.run.stands()
+                await stay.run.lease_confirmed()
                 value = stay.run.must_stop
             elif word == "extend_flow":
                 value = list(await stay.run.extend_flow(open_wish(what[0], limits=self._limits)))

@@ -23,9 +23,10 @@ from typing import Any
 
 from jobfleet.errors import JobCancelled
 from jobfleet.worker.run.current_run import call_within
-from jobfleet.worker.run.executor import OnEnd, Stage
+from jobfleet.worker.run.executor import OnEnd
 from jobfleet.worker.run.handlers import Handler
 from jobfleet.worker.run.run import Run
+from jobfleet.worker.run.stop_state import Stage
 
 Work = tuple[Run, Callable[..., Any], list[Any], dict[str, Any], OnEnd]
 
@@ -72,7 +73,7 @@ class Seat:
         try:
             self.run = run
             try:
-                if run.interruption is None:
+                if run.stop.interruption is None:
                     value = call_within(run, function, args, kwargs)
                 else:  # it was told to stop before it came here
                     error = JobCancelled()

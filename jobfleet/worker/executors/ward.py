@@ -25,9 +25,10 @@ from jobfleet.worker.executors.isolated.remote_error import Told
 from jobfleet.worker.executors.remote import LOOK_EVERY, Remote, Stay
 from jobfleet.worker.ipc.exit_codes import how_it_died
 from jobfleet.worker.ipc.lease_board import LeaseBoard
-from jobfleet.worker.run.executor import Died, OnEnd, Stage
+from jobfleet.worker.run.executor import Died, OnEnd
 from jobfleet.worker.run.handlers import Handler
 from jobfleet.worker.run.run import Key, Run
+from jobfleet.worker.run.stop_state import Stage
 
 log = logging.getLogger("jobfleet.worker")
 IDLE = 10.0

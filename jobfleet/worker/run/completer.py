@@ -10,7 +10,7 @@ import asyncio
 import logging
 from collections.abc import Callable, Sequence
 from functools import partial
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from jobfleet.errors import JobfleetError, ScriptContractError
 from jobfleet.store.aio import AsyncStore
@@ -18,9 +18,7 @@ from jobfleet.store.call import Call
 from jobfleet.store.calls.progress import Report, progress
 from jobfleet.store.calls.settle import CHUNK, Item, settle
 from jobfleet.store.keys import Lane
-
-if TYPE_CHECKING:
-    from jobfleet.worker.run.run import Run
+from jobfleet.worker.run.run import Run
 
 log = logging.getLogger("jobfleet.worker")
 MOST_CHUNKS = 10

@@ -4,50 +4,21 @@ from __future__ import annotations
 
 import asyncio
 import threading
-from collections import deque
 from collections.abc import Callable
-from typing import TYPE_CHECKING
 
 from jobfleet.errors import JobfleetError
 from jobfleet.store.aio import AsyncStore
 from jobfleet.store.call import Call
 from jobfleet.store.calls.log import Entry, log
 from jobfleet.store.keys import Lane
+from jobfleet.worker.run.output import LogTail
 from jobfleet.worker.run.periodic_sender import Rounds
-
-if TYPE_CHECKING:
-    from jobfleet.worker.run.run import Run
+from jobfleet.worker.run.run import Run
 
 CHUNK = 50
 INTERVAL_S = 0.25
 LEAST_MS = 60_000
 """A log outlives its job's end by so much at least: somebody may follow it."""
-
-
-class JobLog:
-    """What one run has logged and has not been sent: a tail. A gap in the numbers tells what was let go."""
-
-    __slots__ = ("bytes", "lines", "n")
-
-    def __init__(self) -> None:
-        self.lines: deque[tuple[int, bytes]] = deque()
-        self.bytes = 0
-        self.n = 0
-
-    def add(self, text: bytes, most_lines: int, most_bytes: int) -> None:
-        """Take a line; the oldest go when there are too many."""
-        self.n += 1
-        self.lines.append((self.n, text))
-        self.bytes += len(text)
-        while len(self.lines) > most_lines or (self.bytes > most_bytes and len(self.lines) > 1):
-            self.bytes -= len(self.lines.popleft()[1])
-
-    def take(self) -> list[tuple[int, bytes]]:
-        """What is there, and it is no longer."""
-        taken = list(self.lines)
-        self.lines.clear()
-        self.bytes = 0
-        return taken
 
 
 class JobLogWriter:
@@ -83,9 +54,9 @@ class JobLogWriter:
             return
         line = f"{at_us} {level} {text}".encode("utf-8", "replace")
         with self._lock:
-            if run.log is None:
-                run.log = JobLog()
-            run.log.add(line[: self._most_bytes], self._most_lines, self._most_bytes)
+            if run.output.log is None:
+                run.output.log = LogTail()
+            run.output.log.add(line[: self._most_bytes], self._most_lines, self._most_bytes)
             self._waiting[run.key] = run
         self._rounds.wake()
 
@@ -98,7 +69,7 @@ class JobLogWriter:
         with self._lock:
             runs, self._waiting = list(self._waiting.values()), {}
             for run in runs:
-                if run.log is not None and (lines := run.log.take()):
+                if run.output.log is not None and (lines := run.output.log.take()):
                     self._sending[run.key] = self._entries(run, lines, self._ttl_ms)
         by_lane: dict[Lane, list[tuple[Run, Entry]]] = {}
         for run in runs:
@@ -130,9 +101,9 @@ class JobLogWriter:
         """
         ttl = self._ttl_ms if ttl_ms is None else max(LEAST_MS, ttl_ms)
         with self._lock:
-            if run.log is None:
+            if run.output.log is None:
                 return []
-            lines = run.log.take()
+            lines = run.output.log.take()
             self._waiting.pop(run.key, None)
             under_way = [entry._replace(ttl_ms=ttl) for entry in self._sending.get(run.key, ())]
         return [*under_way, *self._entries(run, lines, ttl), Entry(run.id, run.token, 0, ttl, b"")]

@@ -3,19 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
-from typing import TYPE_CHECKING, cast
+from typing import cast
 
 from jobfleet.metrics.tally import UNKNOWN, Tally
-from jobfleet.store.calls.settle import PAST
-
-if TYPE_CHECKING:
-    from jobfleet.worker.run.run import Run
+from jobfleet.store.calls.settle import PAST, Completion, Failure
+from jobfleet.worker.run.run import Run
 
 SETTLED = "sd"
 LONGEST = 200
 """Characters of a name that anybody may have put into a job; that of a registered function is fine as it is."""
-TIMED = ("complete", "fail")
-"""Endings that bring along how long the run took."""
 
 
 class Counting:
@@ -46,24 +42,24 @@ class Counting:
             run: The run.
             letter: What the script said: s or d for settled, c for cancelled instead, another one for lost.
         """
-        item, outcome = run.item, "cancelled" if letter == "c" else "lost"
+        item, outcome = run.ending.item, "cancelled" if letter == "c" else "lost"
         if letter in SETTLED and item is not None:
-            outcome = PAST[cast(str, item[0])]
+            outcome = PAST[item.verb]
         if outcome == "withheld":
             return  # it was never started
         queue, started = run.lane.queue, run.started_us
         took = waited = UNKNOWN
         if started:
             waited = started - run.grant.due
-            took = cast(int, item[6]) if item is not None and item[0] in TIMED else self._now_us() - started
+            took = item.duration_us if isinstance(item, Completion | Failure) else self._now_us() - started
         is_whole = started != 0 and not run.is_counted
         self._tally.run_finished(queue, _function(run), outcome, took, waited, is_whole=is_whole)
         if outcome == "completed":
             return
         if outcome == "retried":
             self._tally.count("jobs_retried_total", (queue, "error"))
-        elif outcome == "failed" and item is not None:
-            self._tally.count("jobs_dead_lettered_total", (queue, str(item[7])))
+        elif outcome == "failed" and isinstance(item, Failure):
+            self._tally.count("jobs_dead_lettered_total", (queue, item.reason))
         elif outcome == "lost":
             self._tally.count("fenced_writes_total", (queue,))
 

@@ -86,7 +86,7 @@ class MiddlewareChain:
             if handler.where != "process":  # that one opens its own, and has a context of its own
                 given = await self._resources.open_all(injection.resources)
                 filled = inject(injection, context, args, kwargs, given)
-            if run.interruption is not None:
+            if run.stop.interruption is not None:
                 raise JobCancelled(f"{run.id} is to stop: {run.must_stop}.", job_id=run.id)
             run.executor = self._executors[handler.where]
             try:

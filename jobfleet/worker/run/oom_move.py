@@ -12,7 +12,7 @@ import hashlib
 import logging
 import zlib
 from collections.abc import Callable
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from jobfleet.codec import amended
 from jobfleet.config import JobConfig
@@ -24,9 +24,7 @@ from jobfleet.store.calls.enqueue import enqueue, open_queue
 from jobfleet.store.calls.index import indexes_of, marked
 from jobfleet.store.keys import Keyspace, Lane
 from jobfleet.store.records import Entry
-
-if TYPE_CHECKING:
-    from jobfleet.worker.run.run import Run
+from jobfleet.worker.run.run import Run
 
 log = logging.getLogger("jobfleet.worker")
 Finish = Callable[["Run", Any], None]
@@ -78,7 +76,7 @@ class OomMover:
             log.error("job.not_moved job_id=%s queue=%s %s", run.id, queue, error)
             self._finish(run, otherwise())
             return
-        run.moved_to = entry.id
+        run.ending.moved_to = entry.id
         log.warning("job.moved job_id=%s to=%s it ran out of memory", run.id, entry.id)
         self._finish(run, settle.move(run.id, run.token, to=entry.id, ttl_ms=MOVED_MS))
 
@@ -103,8 +101,10 @@ class OomMover:
             self._keep(self._take_back(run))
 
     async def _take_back(self, run: Run) -> None:
-        lane = self._keys.lane_of(run.moved_to)
-        await self._store.run(control.cancel(self._keys, lane, [run.moved_to], by=run.cancel_by, ttl_ms=MOVED_MS))
+        lane = self._keys.lane_of(run.ending.moved_to)
+        await self._store.run(
+            control.cancel(self._keys, lane, [run.ending.moved_to], by=run.stop.cancel_by, ttl_ms=MOVED_MS)
+        )
 
     def _keep(self, doing: Any) -> None:
         task = self._loop.create_task(doing)

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Callable, Mapping
-from typing import TYPE_CHECKING
 
 from jobfleet.codec import encode
 from jobfleet.errors import JobfleetError
@@ -12,9 +11,7 @@ from jobfleet.store.aio import AsyncStore
 from jobfleet.store.calls.progress import Report, progress
 from jobfleet.store.keys import Lane
 from jobfleet.worker.run.periodic_sender import Rounds
-
-if TYPE_CHECKING:
-    from jobfleet.worker.run.run import Run
+from jobfleet.worker.run.run import Run
 
 CHUNK = 50
 DETAIL_WORDS = 500
@@ -51,14 +48,15 @@ class ProgressWriter:
         )
 
     def report(self, run: Run, value: float, message: str, details: Mapping[str, object] | None) -> None:
-        """Take a report, from any thread; it never waits for Redis.
+        """Take a report, from any thread, without waiting for Redis.
 
         Raises:
             EncodingError: `details` cannot travel.
         """
         record = encode([value, str(message)[:DETAIL_WORDS], dict(details) if details else None], what="progress")
+        run.output.number += 1
         with self._lock:
-            self._latest[run.key] = (run, run.n, record)
+            self._latest[run.key] = (run, run.output.number, record)
         self._rounds.wake()
 
     async def flush(self) -> None:
@@ -84,7 +82,7 @@ class ProgressWriter:
 
     def take(self, run: Run) -> Report | None:
         """The report of a run that has not been sent yet, to go with its end."""
-        if not run.n:
+        if not run.output.number:
             return None
         with self._lock:
             kept = self._latest.pop(run.key, None)

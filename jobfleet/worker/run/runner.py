@@ -27,13 +27,14 @@ from jobfleet.outcome import (
 from jobfleet.retry import Release, describe
 from jobfleet.worker.run.conclusion import Endings
 from jobfleet.worker.run.context import context_of
-from jobfleet.worker.run.executor import Died, Executor, OnEnd, Stage
+from jobfleet.worker.run.executor import Died, Executor, OnEnd
 from jobfleet.worker.run.handlers import Handler, Handlers, UnknownFunction
 from jobfleet.worker.run.middleware import MiddlewareChain
 from jobfleet.worker.run.parent_results import Row
 from jobfleet.worker.run.resources import Resources
 from jobfleet.worker.run.run import Run
 from jobfleet.worker.run.stop_ladder import StopLadder, limits_of
+from jobfleet.worker.run.stop_state import Stage
 
 log = logging.getLogger("jobfleet.worker")
 Finish = Callable[[Run, Any], None]
@@ -98,7 +99,7 @@ class Runner:
             self._begin(run)
         except Exception as error:
             log.exception("job.broken job_id=%s", run.id, extra={"run": run})
-            if not run.is_over:
+            if not run.ending.is_over:
                 self._end(run, Broken(f"it cannot be started: {describe(error)}"))
 
     def _begin(self, run: Run) -> None:
@@ -117,8 +118,8 @@ class Runner:
     async def _judge_unknown(self, run: Run, reason: str) -> None:
         """End a run whose function is not known here."""
         outcome = await self._judge(run, reason)
-        if not run.is_over:
-            self._end(run, run.interruption or outcome)
+        if not run.ending.is_over:
+            self._end(run, run.stop.interruption or outcome)
 
     def _try(self, run: Run, handler: Handler, opened: OpenedEnvelope) -> None:
         try:
@@ -135,10 +136,10 @@ class Runner:
             log.warning("job.parents_unknown job_id=%s %s", run.id, error, extra={"run": run})
             outcome = Broken(f"how those ended that it has waited for cannot be read: {describe(error)}")
         else:
-            await run.stands()  # the look-up may have waited for Redis
-        if run.is_over:
+            await run.lease_confirmed()  # the look-up may have waited for Redis
+        if run.ending.is_over:
             return
-        outcome = run.interruption or outcome
+        outcome = run.stop.interruption or outcome
         if outcome is not None:
             self._end(run, outcome)
         else:
@@ -150,7 +151,7 @@ class Runner:
             if soft or hard:
                 self._ladder.limit(run, soft, hard)
         on_end: OnEnd = partial(self._returned, run)
-        if not run.is_apart:
+        if not run.is_quarantined:
             self._around.launch(run, handler, self._child, args, kwargs, on_end)
             return
         if self._around.has_endings:  # they are called here; what stands around the run itself goes with it
@@ -178,17 +179,17 @@ class Runner:
 
     def _returned(self, run: Run, value: Any, error: BaseException | None) -> None:
         """Name the outcome: every way in which user code can be over stands here, side by side."""
-        why = run.interruption
-        if run.ladder is not None and self._ladder.is_past(run) and not isinstance(why, Cancelled | LeaseLost):
-            outcome: Outcome = TimedOut(run.limits[1])
+        why = run.stop.interruption
+        if run.stop.has_limits and self._ladder.is_past(run) and not isinstance(why, Cancelled | LeaseLost):
+            outcome: Outcome = TimedOut(run.stop.limits[1])
         elif error is None:
             outcome = Succeeded(value)
-        elif why is not None and run.stage >= Stage.TERMINATED:
+        elif why is not None and run.stop.stage >= Stage.TERMINATED:
             outcome = why  # whatever it died of, it was our doing
         elif why is not None and isinstance(error, asyncio.CancelledError | JobCancelled):
             outcome = why
-        elif isinstance(error, JobCancelled) and run.cancel_by is not None:
-            outcome = Cancelled(run.cancel_by)
+        elif isinstance(error, JobCancelled) and run.stop.cancel_by is not None:
+            outcome = Cancelled(run.stop.cancel_by)
         elif isinstance(error, Died):
             outcome = error.outcome
             if type(outcome) is OutOfMemory and (queue := self._roomier(run)):
@@ -199,27 +200,27 @@ class Runner:
         self._end(run, outcome)
 
     def _end(self, run: Run, outcome: Outcome) -> None:
-        if run.timer is not None:
+        if run.stop.timer is not None:
             self._ladder.over(run)
-        if run.context is not None and not run.is_over:
+        if run.context is not None and not run.ending.is_over:
             self._spawn(self._end_told(run, outcome))
             return
         self._on_returned(run)
-        if run.is_over:
+        if run.ending.is_over:
             return  # it was given back while it ran on
-        run.is_over = True
+        run.ending.is_over = True
         self._finish(run, self._item(run, outcome))
 
     async def _end_told(self, run: Run, outcome: Outcome) -> None:
         """End a run once its hooks were called; they are user code, and the run is theirs until then."""
-        outcome, decision, run.item = self._weighed(run, outcome)
+        outcome, decision, run.ending.item = self._weighed(run, outcome)
         try:
             await self._around.ended(run, outcome, decision)
         finally:
             self._on_returned(run)
-            if not run.is_over:
-                run.is_over = True
-                self._finish(run, run.item)
+            if not run.ending.is_over:
+                run.ending.is_over = True
+                self._finish(run, run.ending.item)
 
     def _roomier(self, run: Run) -> str:
         """The queue in which a job goes on that ran out of memory; empty when there is none, or it is there."""
@@ -227,25 +228,25 @@ class Runner:
         return isolation.on_oom if isolation is not None and isolation.on_oom != run.lane.queue else ""
 
     def _end_elsewhere(self, run: Run, outcome: Outcome, queue: str) -> None:
-        if run.timer is not None:
+        if run.stop.timer is not None:
             self._ladder.over(run)
         self._on_returned(run)
-        if not run.is_over and run.interruption is None:
-            run.is_over = True
+        if not run.ending.is_over and run.stop.interruption is None:
+            run.ending.is_over = True
             if run.context is not None:
                 self._spawn(self._around.ended(run, outcome, Release()))
             self._move(run, queue, lambda: self._item(run, outcome))
-        elif not run.is_over:
-            run.is_over = True
-            self._finish(run, self._item(run, run.interruption or outcome))
+        elif not run.ending.is_over:
+            run.ending.is_over = True
+            self._finish(run, self._item(run, run.stop.interruption or outcome))
 
     def abandon(self, run: Run, outcome: Outcome) -> None:
         """Settle a run whose user code does not end; whatever it does from now on is ignored."""
-        if run.is_over:
+        if run.ending.is_over:
             return
-        run.is_over = True
-        if run.item is not None:  # only its hooks do not end
-            self._finish(run, run.item)
+        run.ending.is_over = True
+        if run.ending.item is not None:  # only its hooks do not end
+            self._finish(run, run.ending.item)
             return
         outcome, decision, item = self._weighed(run, outcome)
         if run.context is not None and not isinstance(outcome, Interrupted):

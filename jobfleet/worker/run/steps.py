@@ -1,27 +1,24 @@
-"""Where the results of steps are kept, under the token of the run."""
+"""Stores the results of steps, under the token of the run."""
 
 from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable
-from typing import TYPE_CHECKING
 
 from jobfleet.errors import InvalidJob, JobCancelled
 from jobfleet.store.aio import AsyncStore
 from jobfleet.store.call import Call
 from jobfleet.store.calls import steps as calls
-
-if TYPE_CHECKING:
-    from jobfleet.worker.run.run import Run
+from jobfleet.worker.run.run import Run
 
 
 class StepWriter:
-    """Reads and keeps what the steps of a child's jobs have come to.
+    """Reads and stores the results of steps.
 
     Args:
-        store: How; with endless patience, a step that was done must not be forgotten for an outage.
-        ttl_ms: How long it is kept while the job has not ended well: as long as it may be replayed.
-        on_lost: Is told of a run whose lease is lost.
+        store: The connection, with endless patience: an outage must not lose the result of a step.
+        ttl_ms: How long results are kept while the job has not completed: as long as it may be replayed.
+        on_lost: Called with a run whose lease is lost.
     """
 
     def __init__(self, store: AsyncStore, *, ttl_ms: int, on_lost: Callable[[Run], None]) -> None:
@@ -31,14 +28,15 @@ class StepWriter:
         self._keeping: set[asyncio.Task[str]] = set()
 
     async def read(self, run: Run) -> dict[str, bytes]:
-        """What earlier runs have kept."""
+        """The results that earlier runs and this one have stored."""
+        run.output.has_steps = True
         return await self._store.run(calls.steps(run.lane, run.id))
 
     async def keep(self, run: Run, key: str, record: bytes) -> None:
-        """Keep a result; it is kept even if whoever awaits it is cancelled.
+        """Store a result, even if the awaiting task is cancelled.
 
         Raises:
-            InvalidJob: Too much was kept already.
+            InvalidJob: The job has stored too much.
             JobCancelled: Another run owns the job by now.
         """
         call = calls.keep(run.lane, run.id, run.token, ttl_ms=self._ttl_ms, step=key, record=record)
@@ -57,5 +55,5 @@ class StepWriter:
             )
 
     def end(self, run: Run, ttl_ms: int) -> Call[str]:
-        """The call that says how long a completed job's steps are kept."""
+        """The call that sets how long the steps of a completed job are kept."""
         return calls.keep(run.lane, run.id, run.token, ttl_ms=max(1, ttl_ms))

@@ -21,8 +21,8 @@ from jobfleet.clock import SECOND_US, monotonic
 from jobfleet.model import seconds
 from jobfleet.outcome import Cancelled, TimedOut
 from jobfleet.worker.ipc.lease_board import LeaseBoard
-from jobfleet.worker.run.executor import Stage
-from jobfleet.worker.run.run import Interruption, Run
+from jobfleet.worker.run.run import Run
+from jobfleet.worker.run.stop_state import Interruption, Stage
 
 if TYPE_CHECKING:
     from jobfleet.worker.run.handlers import Handler
@@ -70,47 +70,47 @@ class StopLadder:
     def limit(self, run: Run, soft: float, hard: float) -> None:
         """Give a run that is about to start so many seconds; 0 for no limit."""
         now = monotonic()
-        run.ladder = self
-        run.limits = (soft, hard)
-        run.soft_at = now + soft if soft else inf
-        run.hard_at = now + hard if hard else inf
+        run.stop.has_limits = True
+        run.stop.limits = (soft, hard)
+        run.stop.soft_at = now + soft if soft else inf
+        run.stop.hard_at = now + hard if hard else inf
         if hard:
-            self._board.limit(run.place, run.hard_at, hard)
+            self._board.limit(run.lease.place, run.stop.hard_at, hard)
         self._arm(run)
 
     def extend(self, run: Run, by: float) -> None:
         """Give a run more time, from any thread, also while the loop is blocked; nothing once it is to stop."""
         with self._lock:
-            if run.interruption is not None:
+            if run.stop.interruption is not None:
                 return
-            soft, hard = run.limits
-            run.limits = (soft and soft + by, hard and hard + by)
-            run.soft_at += by
-            run.hard_at += by
+            soft, hard = run.stop.limits
+            run.stop.limits = (soft and soft + by, hard and hard + by)
+            run.stop.soft_at += by
+            run.stop.hard_at += by
             if hard:
-                self._board.limit(run.place, run.hard_at, run.limits[1])
+                self._board.limit(run.lease.place, run.stop.hard_at, run.stop.limits[1])
 
     def is_past(self, run: Run) -> bool:
         """Whether a run is past its hard limit: whatever it comes to now, it timed out."""
-        return bool(run.limits[1]) and monotonic() >= run.hard_at
+        return bool(run.stop.limits[1]) and monotonic() >= run.stop.hard_at
 
     # --- stages ---------------------------------------------------------------------------------
 
     def stop(self, run: Run, why: Interruption) -> None:
         """Tell a run that has started to stop, and see to it that it does."""
-        was_cancelled = run.cancel_by is not None
+        was_cancelled = run.stop.cancel_by is not None
         with self._lock:
-            run.interrupt(why)
+            run.stop.interrupt(why)
         if run.executor is None:
             return
-        if isinstance(why, Cancelled) and run.stage:  # it was to stop for another reason already
+        if isinstance(why, Cancelled) and run.stop.stage:  # it was to stop for another reason already
             if not was_cancelled:
-                self._on_stage(run, Stage(run.stage))
-                if run.next_at == inf:
-                    run.next_at = monotonic() + self._stop_grace
+                self._on_stage(run, Stage(run.stop.stage))
+                if run.stop.next_at == inf:
+                    run.stop.next_at = monotonic() + self._stop_grace
         elif isinstance(why, Cancelled) and _can_look(run) and self._cancel_grace:
             self._reach(run, Stage.ASKED, self._cancel_grace)
-        elif run.stage < Stage.RAISED:
+        elif run.stop.stage < Stage.RAISED:
             self._climb(run)
         self._arm(run)
 
@@ -118,19 +118,19 @@ class StopLadder:
         """Kill what can be killed before its job is given back, lest another worker run it too; whether any can be."""
         is_any = False
         for run in runs:
-            if not run.is_over and run.executor is not None and Stage.KILLED in run.executor.stages:
-                run.stage = Stage.KILLED
+            if not run.ending.is_over and run.executor is not None and Stage.KILLED in run.executor.stages:
+                run.stop.stage = Stage.KILLED
                 run.executor.stop(run, Stage.KILLED)
                 is_any = True
         return is_any
 
     def over(self, run: Run) -> None:
         """A run has ended: there is nothing left to stop, though its hooks may go on."""
-        if run.limits[1]:
-            self._board.limit(run.place, 0.0, 0.0)
-        if run.timer is not None:
-            run.timer.cancel()
-            run.timer = None
+        if run.stop.limits[1]:
+            self._board.limit(run.lease.place, 0.0, 0.0)
+        if run.stop.timer is not None:
+            run.stop.timer.cancel()
+            run.stop.timer = None
 
     def _climb(self, run: Run) -> None:
         """Do what the next stage does; the interruption is repeated once, since it may have been swallowed."""
@@ -138,51 +138,53 @@ class StopLadder:
         if executor is None:
             return
         stages = executor.stages
-        following = next((stage for stage in stages if stage > run.stage), None)
-        if run.stage == Stage.RAISED and Stage.RAISED in stages and not run.was_raised_again:
-            run.was_raised_again = True
-            run.next_at = monotonic() + self._stop_grace / 2
+        following = next((stage for stage in stages if stage > run.stop.stage), None)
+        if run.stop.stage == Stage.RAISED and Stage.RAISED in stages and not run.stop.was_raised_again:
+            run.stop.was_raised_again = True
+            run.stop.next_at = monotonic() + self._stop_grace / 2
             executor.stop(run, Stage.RAISED)
         elif following is not None:
             is_first = following is Stage.RAISED
             self._reach(run, following, self._stop_grace / 2 if is_first else self._stop_grace)
             executor.stop(run, following)
-        elif run.cancel_by is not None:
-            self._condemn(run, Cancelled(run.cancel_by))
+        elif run.stop.cancel_by is not None:
+            self._condemn(run, Cancelled(run.stop.cancel_by))
         else:
-            run.next_at = inf
+            run.stop.next_at = inf
 
     def _reach(self, run: Run, stage: Stage, grace: float) -> None:
-        run.stage = stage
-        run.next_at = monotonic() + grace
-        if run.cancel_by is not None:
+        run.stop.stage = stage
+        run.stop.next_at = monotonic() + grace
+        if run.stop.cancel_by is not None:
             self._on_stage(run, stage)
 
     def _time_out(self, run: Run) -> None:
         """The hard limit has passed: kill, or interrupt once more and condemn."""
-        executor, (_, hard) = run.executor, run.limits
+        executor, (_, hard) = run.executor, run.stop.limits
         if executor is None:
             return
-        if not run.is_overdue:
-            run.is_overdue = True
-            run.interrupt(TimedOut(hard))
+        if not run.stop.is_overdue:
+            run.stop.is_overdue = True
+            run.stop.interrupt(TimedOut(hard))
             can_kill = Stage.KILLED in executor.stages
             stage, grace = (Stage.KILLED, self._stop_grace) if can_kill else (Stage.RAISED, YIELD)
             self._reach(run, stage, grace)
-            self._board.limit(run.place, run.next_at, hard)  # this process acts: it may have the time that this takes
+            self._board.limit(
+                run.lease.place, run.stop.next_at, hard
+            )  # this process acts: it may have the time that this takes
             executor.stop(run, stage)
-        elif (late := monotonic() - run.next_at) > YIELD:
-            run.next_at = monotonic() + YIELD  # this loop stood still: what was to hear had no time, either
+        elif (late := monotonic() - run.stop.next_at) > YIELD:
+            run.stop.next_at = monotonic() + YIELD  # this loop stood still: what was to hear had no time, either
         elif late >= 0:
             self._condemn(run, TimedOut(hard))
 
     def _condemn(self, run: Run, verdict: Verdict) -> None:
-        run.next_at = inf
+        run.stop.next_at = inf
         function = run.header.get("function", "?")
         if self._on_condemned is None:
             log.error("job.unstoppable job_id=%s function=%s it runs on: it shares its process", run.id, function)
-        elif not run.is_condemned:
-            run.is_condemned = True
+        elif not run.stop.is_condemned:
+            run.stop.is_condemned = True
             self.condemned.add(run.key)
             log.error("job.unstoppable job_id=%s function=%s its process is to end", run.id, function)
             self._on_condemned(run, verdict)
@@ -190,28 +192,28 @@ class StopLadder:
     # --- the timer ------------------------------------------------------------------------------
 
     def _arm(self, run: Run) -> None:
-        if run.timer is not None:
-            run.timer.cancel()
+        if run.stop.timer is not None:
+            run.stop.timer.cancel()
         due = self._due(run)
-        run.timer = None if due == inf else self._loop.call_later(max(0.0, due - monotonic()), self._turn, run)
+        run.stop.timer = None if due == inf else self._loop.call_later(max(0.0, due - monotonic()), self._turn, run)
 
     def _due(self, run: Run) -> float:
-        if run.is_condemned:
+        if run.stop.is_condemned:
             return inf
-        following = run.next_at if run.stage else run.soft_at if run.limits[0] else inf
-        hard = run.hard_at if run.limits[1] else inf
-        return following if monotonic() >= hard and run.stage else min(following, hard)
+        following = run.stop.next_at if run.stop.stage else run.stop.soft_at if run.stop.limits[0] else inf
+        hard = run.stop.hard_at if run.stop.limits[1] else inf
+        return following if monotonic() >= hard and run.stop.stage else min(following, hard)
 
     def _turn(self, run: Run) -> None:
         """The timer has come; where the limits were moved meanwhile, there is nothing to do yet."""
-        run.timer = None
+        run.stop.timer = None
         now = monotonic()
-        if run.limits[1] and now >= run.hard_at:
+        if run.stop.limits[1] and now >= run.stop.hard_at:
             self._time_out(run)
-        elif not run.stage and run.limits[0] and now >= run.soft_at:
-            self.stop(run, TimedOut(run.limits[0]))
+        elif not run.stop.stage and run.stop.limits[0] and now >= run.stop.soft_at:
+            self.stop(run, TimedOut(run.stop.limits[0]))
             return
-        elif run.stage and now >= run.next_at:
+        elif run.stop.stage and now >= run.stop.next_at:
             self._climb(run)
         self._arm(run)
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from jobfleet.config import JobConfig
@@ -12,15 +12,16 @@ from jobfleet.operations.operation import drive
 from jobfleet.store.aio import AsyncStore
 from jobfleet.store.call import Call
 from jobfleet.store.calls.progress import Report
-from jobfleet.store.calls.settle import Item, ttl_of
+from jobfleet.store.calls.settle import Item
 from jobfleet.worker.run.job_log import JobLogWriter
 from jobfleet.worker.run.progress import ProgressWriter
+from jobfleet.worker.run.run import Run
 from jobfleet.worker.run.steps import StepWriter
+from jobfleet.worker.run.stop_ladder import StopLadder
 
 if TYPE_CHECKING:
     from jobfleet.functions.flow_addition import Wish
     from jobfleet.functions.registry import Registry
-    from jobfleet.worker.run.run import Run
 
 
 class RunWriter:
@@ -29,6 +30,7 @@ class RunWriter:
     Args:
         store: How it is sent.
         config: The settings.
+        ladder: Extends time limits.
         on_lost: Is told of a run whose lease is lost.
         on_cancel: Is told of a run that is to be cancelled.
         registry: The functions that are known here.
@@ -46,11 +48,13 @@ class RunWriter:
         store: AsyncStore,
         config: JobConfig,
         *,
+        ladder: StopLadder,
         on_lost: Callable[[Run], None],
         on_cancel: Callable[[Run], None],
         registry: Registry,
     ) -> None:
         self._store = store
+        self._ladder = ladder
         self._context = FleetContext(config, registry)
         self.loop = asyncio.get_running_loop()
         self.progress_ms = result_ms = round(config.result_ttl * 1000)
@@ -70,14 +74,44 @@ class RunWriter:
 
     def last(self, run: Run, item: Item) -> tuple[Report | None, Sequence[Call[Any]]]:
         """What is sent with a run's end: its last report and lines, and how long its log and steps are kept."""
-        report = self.progress_writer.take(run) if run.n else None
-        if run.log is None and not run.has_steps:
+        report = self.progress_writer.take(run) if run.output.number else None
+        if run.output.log is None and not run.output.has_steps:
             return report, ()
-        ttl_ms = ttl_of(item)
+        ttl_ms = item.ttl_ms if item.verb == "complete" else None
         calls: list[Call[Any]] = [*self.log_writer.calls(run.lane, self.log_writer.take(run, ttl_ms))]
-        if run.has_steps and ttl_ms is not None:
+        if run.output.has_steps and ttl_ms is not None:
             calls.append(self.step_writer.end(run, ttl_ms))
         return report, calls
+
+    def report(self, run: Run, value: float, message: str, details: Mapping[str, object] | None) -> None:
+        """Take a progress report, from any thread, without waiting for Redis.
+
+        Raises:
+            EncodingError: `details` cannot be encoded.
+        """
+        self.progress_writer.report(run, value, message, details)
+
+    def extend(self, run: Run, seconds: float) -> None:
+        """Extend the time limits of a run, from any thread; nothing happens if it has none."""
+        if run.stop.has_limits:
+            self._ladder.extend(run, seconds)
+
+    def note(self, run: Run, at_us: int, level: int, text: str) -> None:
+        """Take a line of the job's log, from any thread, without waiting for Redis."""
+        self.log_writer.note(run, at_us, level, text)
+
+    async def read_steps(self, run: Run) -> Mapping[str, bytes]:
+        """The encoded results of the steps that this run and earlier runs have stored."""
+        return await self.step_writer.read(run)
+
+    async def keep_step(self, run: Run, key: str, record: bytes) -> None:
+        """Store the encoded result of a step.
+
+        Raises:
+            InvalidJob: The job has stored too much.
+            JobCancelled: Another run owns the job by now.
+        """
+        await self.step_writer.keep(run, key, record)
 
     async def extend_flow(self, run: Run, wish: Wish) -> list[str]:
         """Add jobs to the flow of a run's job; whoever awaits it may be cancelled, and the job's next run goes on."""

@@ -139,7 +139,7 @@ class JobHost:
         except Exception as error:  # noqa: BLE001 - whatever the user's module raises while it is imported
             return missing(order, error)
         if boottime() >= order["until"]:  # the modules took long to load, or this process, or the worker's, was frozen
-            asyncio.run(run.stands())
+            asyncio.run(run.lease_confirmed())
             if run.must_stop is not None:
                 return self._tell(JobCancelled(f"{run.id} was not started: {run.must_stop}.", job_id=run.id), handler)
         self._take_signals()  # each time: an earlier job may have thought otherwise

@@ -20,7 +20,7 @@ from jobfleet.worker.run.run import Run
 
 if TYPE_CHECKING:
     from jobfleet.worker.executors.isolated.channel import ChannelEnd
-    from jobfleet.worker.run.writer import RunWriter
+    from jobfleet.worker.run.run import RunBackend
 
 T = TypeVar("T")
 MESSAGE_LENGTH = 500
@@ -43,7 +43,7 @@ class IsolatedRun(Run):
     is_stopped = False
 
     def __init__(self, number: int, lane: Lane, grant: Grant, talker: ChannelEnd, limits: Limits) -> None:
-        super().__init__(lane, grant, 0, 0.0, cast("RunWriter", None))
+        super().__init__(lane, grant, 0, 0.0, cast("RunBackend", None))
         self.number = number
         self._talker = talker
         self._limits = limits
@@ -58,7 +58,7 @@ class IsolatedRun(Run):
 
     def flag(self, cancel_by: str | None, why: str | None) -> None:
         """Take what the worker knows of its stop; from any thread."""
-        self.cancel_by = cancel_by
+        self.stop.cancel_by = cancel_by
         self._why = why
 
     def report(self, value: float, message: str, details: Mapping[str, object] | None) -> None:
@@ -93,7 +93,7 @@ class IsolatedRun(Run):
         ids: list[str] = await self._ask("extend_flow", record)
         return ids
 
-    async def stands(self) -> None:
+    async def lease_confirmed(self) -> None:
         """Wait until the worker knows that the run's lease stands, or the run is to stop."""
         why: str | None = await self._ask("stands")
         if why is not None:

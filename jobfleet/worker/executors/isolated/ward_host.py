@@ -28,10 +28,11 @@ from jobfleet.worker.executors.isolated.remote_error import Told, tell
 from jobfleet.worker.executors.isolated.remote_run import IsolatedRun
 from jobfleet.worker.executors.loop import LoopExecutor
 from jobfleet.worker.executors.thread import ThreadExecutor
-from jobfleet.worker.run.executor import Executor, Stage
+from jobfleet.worker.run.executor import Executor
 from jobfleet.worker.run.handlers import Handler, Handlers
 from jobfleet.worker.run.middleware import MiddlewareChain
 from jobfleet.worker.run.resources import CLOSING, Resources
+from jobfleet.worker.run.stop_state import Stage
 
 log = logging.getLogger("jobfleet.worker")
 
@@ -119,7 +120,7 @@ class Ward:
             self._loop.call_soon_threadsafe(self._stop, run)
 
     def _stop(self, run: IsolatedRun) -> None:
-        run.interruption = Interrupted()
+        run.stop.interrupt(Interrupted())
         if run.executor is not None:
             run.executor.stop(run, Stage.RAISED)
 
@@ -138,7 +139,7 @@ class Ward:
             task.add_done_callback(self._waiting.discard)
 
     async def _launch_once_it_stands(self, run: IsolatedRun, handler: Handler) -> None:
-        await run.stands()
+        await run.lease_confirmed()
         if run.must_stop is None:
             self._launch(run, handler)
         else:

@@ -48,11 +48,11 @@ class Cancellations:
 
     def lost(self, run: Run) -> None:
         """Another run owns the job by now: write nothing for this one."""
-        if run.key not in self._runs or run.is_over:
+        if run.key not in self._runs or run.ending.is_over:
             return
         event_log.lost(run, "another run owns it by now")
         if self._held_runs.remove(run):
-            run.is_over = True
+            run.ending.is_over = True
             self._clear(run)
             self._changed()
         else:
@@ -60,7 +60,7 @@ class Cancellations:
 
     def cancel(self, run: Run, by: str) -> None:
         """Somebody asked for it; the first who did is told of."""
-        if run.key not in self._runs or run.is_over or run.cancel_by is not None:
+        if run.key not in self._runs or run.ending.is_over or run.stop.cancel_by is not None:
             return
         log.info("job.cancelling job_id=%s by=%s", run.id, by, extra={"run": run})
         if self._held_runs.remove(run):
@@ -75,7 +75,7 @@ class Cancellations:
         Args:
             ended: Waits until no run is left, but at most so many seconds.
         """
-        left = [run for run in self._runs.values() if not run.is_over and not run.is_condemned]
+        left = [run for run in self._runs.values() if not run.ending.is_over and not run.stop.is_condemned]
         for run in left:
             self._ladder.stop(run, Interrupted())
         if left:
@@ -84,5 +84,5 @@ class Cancellations:
             if self._ladder.kill(left):
                 await ended(HEARD, None)
         for run in list(self._runs.values()):
-            if not run.is_condemned:  # of that one, the supervisor says how it ended
+            if not run.stop.is_condemned:  # of that one, the supervisor says how it ended
                 self._abandon(run, Interrupted())

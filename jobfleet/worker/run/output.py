@@ -1,0 +1,51 @@
+"""The part of a run that counts and holds what its job has written."""
+
+from __future__ import annotations
+
+from collections import deque
+
+
+class LogTail:
+    """The unsent lines of one run's log. A gap in the numbers shows that lines were dropped.
+
+    Attributes:
+        lines: Number and text of each line, the oldest first.
+        bytes: The size of all these lines.
+        n: The number of the last line.
+    """
+
+    __slots__ = ("bytes", "lines", "n")
+
+    def __init__(self) -> None:
+        self.lines: deque[tuple[int, bytes]] = deque()
+        self.bytes = 0
+        self.n = 0
+
+    def add(self, text: bytes, most_lines: int, most_bytes: int) -> None:
+        """Add a line. The oldest lines are dropped when there are too many."""
+        self.n += 1
+        self.lines.append((self.n, text))
+        self.bytes += len(text)
+        while len(self.lines) > most_lines or (self.bytes > most_bytes and len(self.lines) > 1):
+            self.bytes -= len(self.lines.popleft()[1])
+
+    def take(self) -> list[tuple[int, bytes]]:
+        """Remove all lines and return them."""
+        taken = list(self.lines)
+        self.lines.clear()
+        self.bytes = 0
+        return taken
+
+
+class Output:
+    """What a run has written. The writers change it.
+
+    Attributes:
+        number: The number of the last report about the run. It grows with each progress report and each stop stage.
+        log: The unsent lines of its log; None before the first one.
+        has_steps: Whether the job has read or written step results.
+    """
+
+    number = 0
+    log: LogTail | None = None
+    has_steps = False
