@@ -14,7 +14,7 @@ from jobfleet.cli.schema import limit_data
 from jobfleet.clock import span
 
 if TYPE_CHECKING:
-    from jobfleet.operations.queues.limits import LimitInfo
+    from jobfleet.model.limit import LimitInfo
 
 NONE = "none"
 

@@ -13,10 +13,10 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from jobfleet.model import JobResult
     from jobfleet.model.explanation import Explanation
+    from jobfleet.model.limit import LimitInfo
     from jobfleet.operations.doctor.findings import Diagnosis
     from jobfleet.operations.jobs.listing import Letter
     from jobfleet.operations.queues.info import QueueInfo
-    from jobfleet.operations.queues.limits import LimitInfo
     from jobfleet.operations.workers.commands import Confirmation
     from jobfleet.operations.workers.info import WorkerInfo
 

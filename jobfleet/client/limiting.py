@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
+from jobfleet.model.limit import LimitChange, LimitInfo
 from jobfleet.model.options import Seconds
 from jobfleet.operations.fleet_context import FleetContext
 from jobfleet.operations.operation import AsyncDriver, Driver
 from jobfleet.operations.queues import limits as operations
-from jobfleet.operations.queues.limits import Limit, LimitInfo
 
 
 class Limits:
@@ -55,7 +55,7 @@ class Limits:
             InvalidJob: A value is wrong or does not belong there; or the queue has several lanes, and the limit
                 would be of all of them.
         """
-        wanted = Limit(concurrency, rate, burst, weight, aging)
+        wanted = LimitChange(concurrency, rate, burst, weight, aging)
         return self._do(operations.set_limit(self._context, queue, group, wanted))
 
     def clear(self, queue: str, *, group: str | None = None) -> bool:
@@ -91,7 +91,7 @@ class AsyncLimits:
         aging: Seconds | None = None,
     ) -> bool:
         """Set what a queue or a group of it may do, all workers together; see `Limits.set`."""
-        wanted = Limit(concurrency, rate, burst, weight, aging)
+        wanted = LimitChange(concurrency, rate, burst, weight, aging)
         return await self._do(operations.set_limit(self._context, queue, group, wanted))
 
     async def clear(self, queue: str, *, group: str | None = None) -> bool:

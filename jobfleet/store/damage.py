@@ -11,6 +11,7 @@ import re
 from collections.abc import Iterable, Mapping, Sequence
 from typing import NamedTuple
 
+from jobfleet.model import limit
 from jobfleet.store.keys import BANDS, FLEET_KEY_TABLE, KEY_TABLE, KeyRow
 from jobfleet.store.rows import shown
 
@@ -32,7 +33,7 @@ _LANE = {
     **{f"fair:{band}": re.compile(rb"\d{1,16}(?:\.\d{1,6})? \d{1,16}") for band in range(BANDS)},
 }  # fmt: skip
 _CONF = {
-    "limit": re.compile(rb"(?:(?:-|\d{1,16}(?:\.\d{1,9})?) ){3}(?:-|\d{1,16}(?:\.\d{1,9})?)(?: .*)?", re.DOTALL),
+    "limit": limit.LINE,
     "aging": _TIME, "journal": _TIME, "groups": _COUNT,
     "functions": re.compile(rb"(?:~?[A-Za-z0-9_.:-]{1,128}(?: [^\n@]*@\d{1,16}(?: [^\n]*)?)?(?:\n|$))*"),
 }  # fmt: skip

@@ -15,9 +15,9 @@ from jobfleet.config import JobConfig
 from jobfleet.errors import ConfigError
 from jobfleet.functions.manifest import function_record
 from jobfleet.functions.registry import Registry
+from jobfleet.model.limit import LimitInfo
 from jobfleet.operations.cron import Decorated, decorated
 from jobfleet.operations.fleet_context import FleetContext
-from jobfleet.operations.queues.limits import LimitInfo
 from jobfleet.store.keys import Keyspace
 from jobfleet.store.records import FleetSeen
 from tests.client.either import Either

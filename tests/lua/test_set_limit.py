@@ -28,6 +28,14 @@ def test_a_limit_of_which_nothing_is_left_is_gone(world: World) -> None:
     assert world.state() == {"conf": {"groups": "0"}}
 
 
+def test_a_word_of_a_later_revision_stays(world: World) -> None:
+    world.seed.limit("4 10000 100 - 100/s 17")
+
+    assert world.run(set_limit(world.lane, field_of(None), "5 0 - = none")) == (True, 0)
+
+    assert world.state() == {"conf": {"limit": "5 0 - - none 17"}}
+
+
 def test_groups_with_limits_are_counted(world: World) -> None:
     world.run(set_limit(world.lane, field_of("acme"), "4 - - - -"))
     world.run(set_limit(world.lane, field_of("*"), "= = = 2 ="))

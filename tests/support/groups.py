@@ -7,6 +7,7 @@ from typing import Any, cast
 
 import redis
 
+from jobfleet.model.limit import Limit
 from jobfleet.store.calls.paused import WITHHELD
 from jobfleet.store.keys import BANDS, Lane
 from tests.support.state import GROUPED, server_now
@@ -73,9 +74,9 @@ def _turns(raw: redis.Redis, lane: Lane) -> Iterator[str]:
     for (band, group), rows in waits.items():
         key = band + group
         place, look = ring.get(key, REST), gdue.get(key)
-        limit = conf.get(f"limit:{group}".encode(), b"-").split(b" ")[0]
-        limit = conf.get(b"limit:*", b"-").split(b" ")[0] if limit == b"-" else limit
-        is_full = limit not in (b"-", b"0") and held.count(group) >= int(limit)
+        own, every = (Limit.parse(conf.get(f"limit:{name}".encode(), b"").decode()) for name in (group, "*"))
+        most = every.concurrency if own.concurrency is None else own.concurrency
+        is_full = most is not None and held.count(group) >= most
         is_paused = f"paused:{group}".encode() in conf
         is_late = look is not None and look > max(now, min(rows)[0]) and group not in _out_of_tokens(raw, lane)
         if place >= REST and not is_full and not is_paused and (look is None or is_late):

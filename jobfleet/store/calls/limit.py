@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import NamedTuple
 
+from jobfleet.model.limit import Limit
 from jobfleet.store.call import Call, Reply
 from jobfleet.store.calls.control import who, why
 from jobfleet.store.damage import is_setting
@@ -20,8 +21,6 @@ ALL = "*"
 LIMIT = "limit"
 AGING = "aging"
 PAUSED = "paused:"
-KEEP = "="
-UNSET = "-"
 
 
 class Used(NamedTuple):
@@ -51,6 +50,10 @@ class Settings(NamedTuple):
     fields: Mapping[str, str]
     groups: Mapping[str, Used]
 
+    def limit_of(self, group: str | None) -> Limit:
+        """The limit of a group, or of the queue itself (None), without what it takes from all groups."""
+        return Limit.parse(self.fields.get(field_of(group), ""))
+
 
 def field_of(group: str | None) -> str:
     """Where the limit of a group stands, or of the queue itself."""
@@ -65,7 +68,7 @@ def set_limit(lane: Lane, field: str, value: str, *, skip: int = 0) -> Call[tupl
     Args:
         lane: Where.
         field: See `field_of`, or `AGING`.
-        value: ``most every burst weight text``, with `KEEP` and `UNSET`; µs for aging; empty clears.
+        value: What `Limit.change` answers; µs for aging; empty clears.
         skip: How many groups were told already.
     """
     keys = (lane.conf, lane.gdue, lane.wake)

@@ -83,7 +83,7 @@ if group then
   for i = 1, #held do held[i] = string.sub(held[i], #group + 2) end
   add('group', group)
   add('group_paused', set[3] or '')
-  add('group_limit', told(limits_of(set[1], set[2]), running_of(tag .. 'held', group), group))
+  add('group_limit', told(limits_of(set[1], limits_of(set[2])), running_of(tag .. 'held', group), group))
   add('holders', table.concat(held, ' '))
   if found[1] == 'waiting' and not is_blocked(found[3]) then
     local key, from, to = found[2] .. group, turns_in(tonumber(found[2]))

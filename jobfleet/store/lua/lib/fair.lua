@@ -43,7 +43,7 @@ end
 
 -- `tag`, `now`, `stamp` and `foreign` are those of the claim.
 local function fair_share(keys, is_set)
-  local all = is_set and call('HGET', tag .. 'conf', 'limit:*')
+  local all = is_set and limits_of(call('HGET', tag .. 'conf', 'limit:*'))
   local looked = call('ZRANGEBYSCORE', keys.gdue, '-inf', stamp, 'LIMIT', 0, LOOKS)
   local places = #looked > 0 and call('ZMSCORE', keys.ring, unpack(looked)) or {}
   local clocks = call('HMGET', tag .. 'lane', 'fair:0', 'fair:1', 'fair:2', 'fair:3')
@@ -64,9 +64,7 @@ local function fair_share(keys, is_set)
     if state then return state end
     local set = call('HMGET', tag .. 'conf', 'limit:' .. name, 'paused:' .. name)
     local limits = limits_of(set[1], all)
-    local running = limits.most > 0 and running_of(keys.held, name) or 0
-    local full = limits.every > 0 and call('ZSCORE', keys.rates, name)
-    state = room_of(limits, running, full, now)
+    state = group_room(limits, keys.held, keys.rates, name, now)
     state.step, state.taken = math.max(1, math.floor(UNIT / limits.weight + 0.5)), 0
     if set[2] then state.most, state.why = 0, 'paused' end
     known[name] = state

@@ -7,13 +7,12 @@ local function rested(tag, rates, now, limit)
   if count == 0 then return free end
   local from = now % count
   local found = redis.call('ZRANGEBYSCORE', tag .. 'ring', int(REST), '+inf', 'LIMIT', int(from), limit)
-  local all = redis.call('HGET', tag .. 'conf', 'limit:*')
+  local all = limits_of(redis.call('HGET', tag .. 'conf', 'limit:*'))
   for i = 1, #found do
     local name = string.sub(found[i], 2)
     local set = redis.call('HMGET', tag .. 'conf', 'limit:' .. name, 'paused:' .. name)
     if not set[2] and not redis.call('ZSCORE', tag .. 'gdue', found[i]) then
-      local full = redis.call('ZSCORE', rates, name)
-      if room_of(limits_of(set[1], all), running_of(tag .. 'held', name), full, now).most > 0 then free[#free + 1] = found[i] end
+      if group_room(limits_of(set[1], all), tag .. 'held', rates, name, now).most > 0 then free[#free + 1] = found[i] end
     end
   end
   return free

@@ -41,7 +41,7 @@ local function draw_in(keys)
   if #later == DRAWN then more = true end
   for i = 1, #later do looks[later[i]] = true end
 
-  local all = redis.call('HGET', tag .. 'conf', 'limit:*')
+  local all = limits_of(redis.call('HGET', tag .. 'conf', 'limit:*'))
   local buckets = redis.call('ZREVRANGEBYSCORE', keys.rates, '+inf', '(' .. int(now), 'WITHSCORES', 'LIMIT', 0, DRAWN)
   for i = 1, #buckets, 2 do
     local name = buckets[i]

@@ -10,7 +10,7 @@
 --         ready:3       zset    LOW
 -- ARGV    1 tag         text    the lane's prefix
 --         2 field       text    limit, limit:<group> (* for all that have none of their own), or aging
---         3 value       text    "most every burst weight text", = keeps what is set, - unsets it; µs for aging; empty: clear
+--         3 value       text    a change of a limit: see lib/limit; µs for aging; empty: clear
 --         4 skip        int     how many groups that rest were told already
 --         5 most        int     how many groups may have limits
 -- FLAGS   allow-oom
@@ -21,6 +21,7 @@
 -- COST    O(log n)
 -- @include lib/clock
 -- @include lib/number
+-- @include lib/limit
 -- @include lib/ready
 -- @include lib/wake_groups
 
@@ -30,13 +31,7 @@ local now = now_us()
 
 local old = redis.call('HGET', KEYS[1], field)
 local new = value
-if value ~= '' and field ~= 'aging' then
-  local kept, parts = {}, {}
-  for part in string.gmatch(old or '', '%S+') do kept[#kept + 1] = part end
-  for part in string.gmatch(value, '%S+') do parts[#parts + 1] = part == '=' and (kept[#parts + 1] or '-') or part end
-  new = table.concat(parts, ' ')
-  if string.match(new, '^[- ]*$') then new = '' end
-end
+if value ~= '' and field ~= 'aging' then new = changed_limit(old, value) end
 if group and new ~= '' and not old and tonumber(redis.call('HGET', KEYS[1], 'groups') or '0') >= most then return {'full'} end
 local found = group and resting(tag, group, skip) or {}
 local changed = (old or '') ~= new

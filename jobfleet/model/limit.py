@@ -1,0 +1,266 @@
+"""What a queue or a group of it may do: the record of a limit, its stored form, and the check of each value. Pure.
+
+Redis keeps a limit as one line of words, a word per field, in the order of `Limit`. ``lua/lib/limit.lua`` reads the
+same line. A new field is a new last word: a revision that does not know the word keeps it and does not apply it.
+"""
+
+from __future__ import annotations
+
+import math
+import re
+from collections.abc import Callable
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any, NamedTuple
+
+from jobfleet.errors import InvalidJob
+from jobfleet.model.options import Seconds
+
+UNLIMITED = math.inf
+NO_LIMIT = "none"
+"""The rate of a group for which the rate of all groups is lifted."""
+KEEP = "="
+"""A word of a change: the field keeps its value."""
+UNSET = "-"
+"""A word of a limit: the field is not set."""
+PERIODS = {"s": 1.0, "min": 60.0, "h": 3600.0, "d": 86_400.0}
+FASTEST = 1_000_000
+SLOWEST = 1 / (366 * 86_400)
+BURST_MAX = 1_000_000
+CONCURRENCY_MAX = 1_000_000
+WEIGHTS = (0.01, 100.0)
+_RATE = re.compile(r"(\d+(?:\.\d+)?)\s*/\s*(s|min|h|d)")
+_NUMBER = rb"(?:-|\d{1,16}(?:\.\d{1,9})?)"
+LINE = re.compile(rb" ".join([_NUMBER] * 4) + rb"(?: .*)?", re.DOTALL)
+"""The form of a stored limit."""
+
+
+class Limit(NamedTuple):
+    """A limit as Redis keeps it; a field is None where it is not set.
+
+    Attributes:
+        concurrency: How many jobs may run at once; infinite where the limit of all groups is lifted.
+        every_us: µs from one token of the rate to the next; 0 where the rate of all groups is lifted.
+        burst: How many tokens the rate gathers at most.
+        weight: The share of a group beside other groups.
+        rate: The rate as it was given, or `NO_LIMIT`.
+    """
+
+    concurrency: float | None = None
+    every_us: float | None = None
+    burst: int | None = None
+    weight: float | None = None
+    rate: str | None = None
+
+    @classmethod
+    def parse(cls, line: str) -> Limit:
+        """Read a stored line. A word that cannot be read counts as not set, as in Lua; further words are left out."""
+        return cls(*(_read(word, text) for word, text in zip(_WORDS, line.split(), strict=False)))
+
+    def change(self) -> str:
+        """The line that makes set_limit.lua set these fields, and keep those that are None."""
+        return " ".join(KEEP if value is None else word.write(value) for word, value in zip(_WORDS, self, strict=True))
+
+    def shown(self) -> dict[str, Any]:
+        """The fields as `LimitInfo` has them."""
+        fields = self._asdict()
+        has_rate = bool(fields.pop("every_us"))
+        return {**fields, "burst": self.burst if has_rate else None}
+
+    def next_token(self, full_us: int, now_us: int) -> float:
+        """Seconds until the rate lets the next job start; 0 when one may.
+
+        Args:
+            full_us: When the bucket of tokens is full again, µs; 0 when it is.
+            now_us: Redis's time, µs.
+        """
+        if not self.every_us or not full_us:
+            return 0.0
+        return max(0.0, (full_us - ((self.burst or 1) - 1) * self.every_us - now_us) / 1e6)
+
+
+class _Word(NamedTuple):
+    """How one field of a limit is written and read."""
+
+    write: Callable[[Any], str]
+    read: Callable[[str], Any]
+
+
+def _read(word: _Word, text: str) -> Any:
+    try:
+        return None if text == UNSET else word.read(text)
+    except (ValueError, OverflowError):
+        return None
+
+
+_WORDS = (
+    _Word(lambda most: "0" if most == UNLIMITED else str(most), lambda text: int(float(text)) or UNLIMITED),
+    _Word(lambda every_us: f"{every_us:.3f}" if every_us else "0", float),
+    _Word(lambda burst: str(burst) if burst else UNSET, lambda text: int(float(text))),
+    _Word(lambda weight: f"{weight:g}", float),
+    _Word(str, str),
+)
+"""A word per field of `Limit`, in its order."""
+
+
+class LimitChange(NamedTuple):
+    """What a caller wants set; a field that is None keeps its value. See `jobfleet.client.limiting.Limits.set`."""
+
+    concurrency: float | None = None
+    rate: object = None
+    burst: int | None = None
+    weight: float | None = None
+    aging: Seconds | None = None
+
+    def limit(self) -> Limit:
+        """The checked fields. ``burst`` 0 unsets it.
+
+        Raises:
+            InvalidJob: A value is wrong.
+        """
+        limit = Limit(
+            concurrency=None if self.concurrency is None else concurrency_of(self.concurrency),
+            weight=None if self.weight is None else weight_of(self.weight),
+            burst=None if self.burst is None else burst_of(self.burst),
+        )
+        if self.rate is None:
+            return limit
+        if self.rate == UNLIMITED:
+            return limit._replace(every_us=0.0, burst=0, rate=NO_LIMIT)
+        rate = rate_of(self.rate)
+        return limit._replace(every_us=rate.every_us, burst=limit.burst or rate.burst, rate=str(rate))
+
+    def check(self, group: str | None) -> None:
+        """Refuse a change without a field, and a field that does not belong to a queue (None), or not to a group.
+
+        Raises:
+            InvalidJob: It is one of these.
+        """
+        if not any(value is not None for value in self):
+            *first, last = self._fields
+            raise InvalidJob(f"Nothing to set; give {', '.join(first)} or {last}.")
+        if group is None and self.weight is not None:
+            raise InvalidJob("weight is for groups, which share a queue; give group too.", field="weight")
+        if group is not None and self.aging is not None:
+            raise InvalidJob("aging is for whole queues; leave group out.", field="aging")
+
+    @property
+    def counted(self) -> str | None:
+        """The first field that is counted over the whole queue, and so needs a queue of one lane."""
+        return next((name for name in ("concurrency", "rate") if getattr(self, name) is not None), None)
+
+
+@dataclass(frozen=True, slots=True)
+class LimitInfo:
+    """What is set for a queue, or for a group of it, and how much of it is used.
+
+    Attributes:
+        queue: The queue.
+        group: The group; None for the queue as a whole, ``*`` for the groups without a setting of their own.
+        concurrency: How many of its jobs may run at once; None where that is not set, infinite where it is lifted.
+        rate: How many may start in a time, as it was given; None where that is not set, ``none`` where it is lifted.
+        burst: How many may start at once under the rate.
+        weight: Its share beside other groups; None where that is not set, and then 1.
+        aging: Seconds after which a waiting job of a queue counts as of the next priority; None when it does not.
+        running: How many of its jobs run.
+        next_token: Seconds until its rate lets the next job start; 0 when one may.
+        paused: Who paused the group, ``-`` for nobody in particular; None when it is not.
+        paused_at: When.
+        paused_reason: Why it was paused; empty when no reason was given.
+    """
+
+    queue: str
+    group: str | None = None
+    concurrency: float | None = None
+    rate: str | None = None
+    burst: int | None = None
+    weight: float | None = None
+    aging: float | None = None
+    running: int = 0
+    next_token: float = 0.0
+    paused: str | None = None
+    paused_at: datetime | None = None
+    paused_reason: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Rate:
+    """How many jobs may start in a period.
+
+    Attributes:
+        count: The number of jobs.
+        period: s, min, h or d.
+    """
+
+    count: float
+    period: str = "s"
+
+    def __str__(self) -> str:
+        return f"{self.count:g}/{self.period}"
+
+    @property
+    def every_us(self) -> float:
+        """Microseconds from one token to the next."""
+        return PERIODS[self.period] * 1e6 / self.count
+
+    @property
+    def burst(self) -> int:
+        """How many may start at once when no burst is given: the tokens of one period."""
+        return max(1, min(BURST_MAX, math.ceil(self.count)))
+
+
+def rate_of(value: object) -> Rate:
+    """Read a rate: ``"100/s"``, ``"10/min"``, ``"5/h"``, or a number per second.
+
+    Raises:
+        InvalidJob: It is none.
+    """
+    match = _RATE.fullmatch(value.strip()) if isinstance(value, str) else None
+    if match is not None:
+        rate = Rate(float(match[1]), match[2])
+    elif isinstance(value, int | float) and not isinstance(value, bool):
+        rate = Rate(float(value))
+    else:
+        rate = Rate(0.0)
+    if not SLOWEST <= rate.count / PERIODS[rate.period] <= FASTEST:
+        raise InvalidJob(f"rate is {value!r}; give a number a time, as '100/s', '10/min' or '5/h'.", field="rate")
+    return rate
+
+
+def concurrency_of(value: object) -> float:
+    """Read how many jobs may run at once; `UNLIMITED` for any number.
+
+    Raises:
+        InvalidJob: It is no whole number from 1, nor `UNLIMITED`.
+    """
+    if value == UNLIMITED:
+        return UNLIMITED
+    if isinstance(value, bool) or not isinstance(value, int) or not 1 <= value <= CONCURRENCY_MAX:
+        raise InvalidJob(
+            f"concurrency is {value!r}; give a whole number from 1 (to stop it all, pause the queue or group).",
+            field="concurrency",
+        )
+    return value
+
+
+def burst_of(value: object) -> int:
+    """Read how many jobs may start at once under a rate.
+
+    Raises:
+        InvalidJob: It is no whole number from 1.
+    """
+    if isinstance(value, bool) or not isinstance(value, int) or not 1 <= value <= BURST_MAX:
+        raise InvalidJob(f"burst is {value!r}; give a whole number from 1 to {BURST_MAX:,}.", field="burst")
+    return value
+
+
+def weight_of(value: object) -> float:
+    """Read a group's weight.
+
+    Raises:
+        InvalidJob: It is out of bounds.
+    """
+    least, most = WEIGHTS
+    if isinstance(value, bool) or not isinstance(value, int | float) or not least <= value <= most:
+        raise InvalidJob(f"weight is {value!r}; give a number from {least:g} to {most:g}.", field="weight")
+    return float(value)
