@@ -19,10 +19,6 @@ __version__ = version.VERSION
 
 if TYPE_CHECKING:
     from jobfleet.archive import init_job_tables
-    from jobfleet.client.aio import AsyncFleet
-    from jobfleet.client.default import cancel, configure, enqueue, poll, wait
-    from jobfleet.client.handle import AsyncJobHandle, JobHandle
-    from jobfleet.client.sync import Fleet
     from jobfleet.compat import JobManager, get_job_manager
     from jobfleet.config import JobConfig
     from jobfleet.cron import Cron
@@ -43,6 +39,9 @@ if TYPE_CHECKING:
         UnknownParent,
         WaitTimeout,
     )
+    from jobfleet.fleet.aio import AsyncFleet
+    from jobfleet.fleet.default import cancel, configure, enqueue, poll, wait
+    from jobfleet.fleet.sync import Fleet
     from jobfleet.functions.batch import BatchItem
     from jobfleet.functions.context import JobContext
     from jobfleet.functions.decorator import job, register_job_function
@@ -50,6 +49,8 @@ if TYPE_CHECKING:
     from jobfleet.functions.resources import Resource
     from jobfleet.functions.run_port import ProgressCallback
     from jobfleet.graph import Flow
+    from jobfleet.handle._async.handle import AsyncJobHandle
+    from jobfleet.handle._sync.handle import JobHandle
     from jobfleet.model import After, ErrorType, Job, JobResult, JobStatus, Priority, Receipt
     from jobfleet.outcome import Discard, RetryAfter, Snooze
 
@@ -57,8 +58,8 @@ if TYPE_CHECKING:
 # `jobfleet version` for nothing.
 _HOMES = {
     "After": "jobfleet.model",
-    "AsyncFleet": "jobfleet.client.aio",
-    "AsyncJobHandle": "jobfleet.client.handle",
+    "AsyncFleet": "jobfleet.fleet.aio",
+    "AsyncJobHandle": "jobfleet.handle._async.handle",
     "BatchItem": "jobfleet.functions.batch",
     "ConfigError": "jobfleet.errors",
     "Cron": "jobfleet.cron",
@@ -68,7 +69,7 @@ _HOMES = {
     "DurabilityUncertain": "jobfleet.errors",
     "EncodingError": "jobfleet.errors",
     "ErrorType": "jobfleet.model",
-    "Fleet": "jobfleet.client.sync",
+    "Fleet": "jobfleet.fleet.sync",
     "FleetFull": "jobfleet.errors",
     "Flow": "jobfleet.graph",
     "InvalidJob": "jobfleet.errors",
@@ -79,7 +80,7 @@ _HOMES = {
     "JobExpired": "jobfleet.errors",
     "JobFailed": "jobfleet.errors",
     "JobFunction": "jobfleet.functions.registry",
-    "JobHandle": "jobfleet.client.handle",
+    "JobHandle": "jobfleet.handle._sync.handle",
     "JobManager": "jobfleet.compat",
     "JobNotFound": "jobfleet.errors",
     "JobResult": "jobfleet.model",
@@ -94,16 +95,16 @@ _HOMES = {
     "StoreUnavailable": "jobfleet.errors",
     "UnknownParent": "jobfleet.errors",
     "WaitTimeout": "jobfleet.errors",
-    "cancel": "jobfleet.client.default",
-    "configure": "jobfleet.client.default",
-    "enqueue": "jobfleet.client.default",
+    "cancel": "jobfleet.fleet.default",
+    "configure": "jobfleet.fleet.default",
+    "enqueue": "jobfleet.fleet.default",
     "get_job_manager": "jobfleet.compat",
     "hooks": "jobfleet.functions.registry",
     "init_job_tables": "jobfleet.archive",
     "job": "jobfleet.functions.decorator",
-    "poll": "jobfleet.client.default",
+    "poll": "jobfleet.fleet.default",
     "register_job_function": "jobfleet.functions.decorator",
-    "wait": "jobfleet.client.default",
+    "wait": "jobfleet.fleet.default",
 }
 
 
@@ -111,8 +112,19 @@ def __getattr__(name: str) -> Any:
     home = _HOMES.get(name)
     if home is None:
         raise AttributeError(f"module 'jobfleet' has no attribute {name!r}")
-    value = globals()[name] = getattr(import_module(home), name)
+    module = import_module(home)
+    if home.startswith("jobfleet.functions."):
+        _provide_default_fleet()
+    value = globals()[name] = getattr(module, name)
     return value
+
+
+def _provide_default_fleet() -> None:
+    """Let job functions find the default fleet, which is loaded at the first enqueue."""
+    from jobfleet.functions.default_fleet import has_default_fleet, provide_default_fleet
+
+    if not has_default_fleet():
+        provide_default_fleet(lambda: import_module("jobfleet.fleet.default").default_fleet())
 
 
 def __dir__() -> list[str]:

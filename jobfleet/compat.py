@@ -10,10 +10,10 @@ import logging
 import threading
 from typing import TYPE_CHECKING, Any
 
-from jobfleet.client.default import default_fleet
-from jobfleet.client.sync import Fleet
 from jobfleet.config import JobConfig
 from jobfleet.errors import ConfigError
+from jobfleet.fleet.default import default_fleet
+from jobfleet.fleet.sync import Fleet
 from jobfleet.model import Job, JobResult
 
 if TYPE_CHECKING:

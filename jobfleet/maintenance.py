@@ -5,9 +5,11 @@
 
 from __future__ import annotations
 
-from jobfleet.client.maintenance import built_in
+from jobfleet.fleet import default as _default  # noqa: F401 - provides the default fleet that it cleans
+from jobfleet.functions.naming import CLEANUP
 from jobfleet.functions.registry import REGISTRY
+from jobfleet.services.cleanup import built_in
 
-cleanup = REGISTRY.functions.setdefault("jobfleet.maintenance.cleanup", built_in())
+cleanup = REGISTRY.functions.setdefault(CLEANUP, built_in())
 
 __all__ = ["cleanup"]

@@ -25,7 +25,7 @@ from jobfleet.store.fleet import read_whole
 
 if TYPE_CHECKING:
     from jobfleet.archive import JobRepository
-    from jobfleet.client.sync import Fleet
+    from jobfleet.fleet.sync import Fleet
 
 EVERY = [word.value for word in JobStatus]
 ENDED = [word.value for word in JobStatus if word.is_final]

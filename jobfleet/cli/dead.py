@@ -22,7 +22,7 @@ from jobfleet.errors import ConfigError, DuplicateJob, JobNotFound
 from jobfleet.model import JobResult
 
 if TYPE_CHECKING:
-    from jobfleet.client.sync import Fleet
+    from jobfleet.fleet.sync import Fleet
     from jobfleet.operations.jobs.listing import Letter
 
 BATCH = 200

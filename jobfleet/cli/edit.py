@@ -18,7 +18,7 @@ from jobfleet.cli.output import plain, say
 from jobfleet.errors import InvalidJob
 
 if TYPE_CHECKING:
-    from jobfleet.client.sync import Fleet
+    from jobfleet.fleet.sync import Fleet
     from jobfleet.operations.jobs.listing import Letter
 
 fresh_option = click.option("--fresh", is_flag=True, help="Do the steps again that were done.")

@@ -18,7 +18,7 @@ from jobfleet.model import Job, JobStatus, Priority, Receipt, split_id
 from jobfleet.model.unique import ON_CONFLICT, SCOPES
 
 if TYPE_CHECKING:
-    from jobfleet.client.sync import Fleet
+    from jobfleet.fleet.sync import Fleet
 
 _NEGATIVE = re.compile(r"-\.?\d")
 PRIORITIES = [priority.name.lower() for priority in reversed(Priority)]
@@ -174,7 +174,7 @@ def _await(invocation: Invocation, fleet: Fleet, job_id: str, timeout: float | N
         JobFailed: It failed; JobCancelled and JobExpired likewise.
         WaitTimeout: It took too long.
     """
-    from jobfleet.client.handle import outcome_of
+    from jobfleet.handle.base import outcome_of
 
     fleet.store.patience = invocation.config.patience
     try:

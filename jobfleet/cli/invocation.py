@@ -16,7 +16,7 @@ from jobfleet.config.layers import UP_FILE
 from jobfleet.errors import ConfigError
 
 if TYPE_CHECKING:
-    from jobfleet.client.sync import Fleet
+    from jobfleet.fleet.sync import Fleet
 
 OUTPUT_VARIABLE = "JOBFLEET_OUTPUT"
 PATIENCE_S = 1.0
@@ -69,7 +69,7 @@ class Invocation:
     @contextmanager
     def fleet(self) -> Iterator[Fleet]:
         """A fleet for a command that somebody waits for: it gives up soon, and warns in a line."""
-        from jobfleet.client.sync import Fleet
+        from jobfleet.fleet.sync import Fleet
 
         self.announce()
         brief = {"patience": PATIENCE_S, "connect_timeout": CONNECT_S}

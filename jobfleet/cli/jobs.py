@@ -18,7 +18,7 @@ from jobfleet.errors import JobNotFound, WaitTimeout
 from jobfleet.model import JobResult, JobStatus, split_id
 
 if TYPE_CHECKING:
-    from jobfleet.client.sync import Fleet
+    from jobfleet.fleet.sync import Fleet
     from jobfleet.operations.jobs.listing import Letter
 
 OPEN = [word.value for word in JobStatus if not word.is_final]

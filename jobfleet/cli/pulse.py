@@ -12,7 +12,7 @@ from jobfleet.clock import monotonic
 from jobfleet.model import JobResult
 
 if TYPE_CHECKING:
-    from jobfleet.client.sync import Fleet
+    from jobfleet.fleet.sync import Fleet
     from jobfleet.operations.queues.info import QueueInfo
     from jobfleet.operations.workers.info import WorkerInfo
 

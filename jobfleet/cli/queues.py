@@ -15,7 +15,7 @@ from jobfleet.clock import span
 from jobfleet.errors import ConfigError
 
 if TYPE_CHECKING:
-    from jobfleet.client.sync import Fleet
+    from jobfleet.fleet.sync import Fleet
     from jobfleet.operations.queues.info import QueueInfo
 
 name_argument = click.argument("name", metavar="QUEUE")

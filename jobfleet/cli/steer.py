@@ -19,7 +19,7 @@ from jobfleet.model import WAITING, JobStatus, Priority, check_queue
 from jobfleet.operations.jobs.reschedule import change_of
 
 if TYPE_CHECKING:
-    from jobfleet.client.sync import Fleet
+    from jobfleet.fleet.sync import Fleet
 
 Decorated = TypeVar("Decorated", bound=Callable[..., Any])
 FILTERS = ("tags", "queue", "function", "user", "session", "status")
@@ -60,7 +60,7 @@ def chosen(ids: tuple[str, ...], options: dict[str, Any]) -> dict[str, Any] | No
 @click.argument("id", metavar="ID")
 @click.pass_obj
 def explain(invocation: Invocation, id: str) -> int:
-    """Say why a job is not running, or what became of it.
+    """Explain why a job is not running, or how it ended.
 
     Reasons are listed with what stands in the way first.
     """

@@ -19,7 +19,7 @@ from jobfleet.clock import span
 from jobfleet.config import processors
 
 if TYPE_CHECKING:
-    from jobfleet.client.sync import Fleet
+    from jobfleet.fleet.sync import Fleet
     from jobfleet.operations.workers.commands import Confirmation
     from jobfleet.operations.workers.info import WorkerInfo
 

@@ -1,17 +1,15 @@
-"""`AsyncFleet`: the client that awaits. Concurrent enqueues share round trips by themselves."""
+"""`AsyncClient`: the client that awaits. Concurrent enqueues share round trips by themselves."""
 
 from __future__ import annotations
 
 import asyncio
 import warnings
 from collections.abc import AsyncIterator, Iterable, Mapping, Sequence
-from importlib import import_module
 from typing import Any, Self
 
 from jobfleet.client import logs
 from jobfleet.client.base import ClientBase, PollSchedule, open_settings
 from jobfleet.client.enqueue_batcher import EnqueueBatcher
-from jobfleet.client.handle import AsyncJobHandle
 from jobfleet.client.operations import AsyncOperations
 from jobfleet.client.receipts import AsyncReceipts
 from jobfleet.client.showing import AsyncShowing
@@ -21,6 +19,7 @@ from jobfleet.errors import JobNotFound, WaitTimeout
 from jobfleet.events import Event, read_events
 from jobfleet.functions.decorator import Decorator
 from jobfleet.functions.registry import JobFunction, Registry
+from jobfleet.handle._async.handle import AsyncJobHandle
 from jobfleet.model import Job, JobResult, Receipt
 from jobfleet.model.logline import LogLine
 from jobfleet.model.options import Seconds
@@ -40,8 +39,8 @@ from jobfleet.store.pubsub import AsyncListener
 from jobfleet.store.records import Holder
 
 
-class AsyncFleet(AsyncSteering, AsyncShowing, AsyncOperations):
-    """A fleet, for programs that await; on one event loop. Connects on first use.
+class AsyncClient(AsyncSteering, AsyncShowing, AsyncOperations):
+    """A client of a fleet, for programs that await; on one event loop. Connects on first use.
 
     Args:
         url: Where Redis is; default from settings (``JOBFLEET_URL``, jobfleet.toml).
@@ -63,8 +62,8 @@ class AsyncFleet(AsyncSteering, AsyncShowing, AsyncOperations):
         self._gatherers: dict[Lane, EnqueueBatcher] = {}
 
     @classmethod
-    def sharing(cls, other: Any) -> AsyncFleet:
-        """An AsyncFleet with another client's settings, functions and server."""
+    def sharing(cls, other: Any) -> Self:
+        """A client with another client's settings, functions and server."""
         made = cls.__new__(cls)
         ClientBase.__init__(made, other.context.config, other.context.registry)
         made._gatherers = {}  # noqa: SLF001 - its own class
@@ -294,26 +293,3 @@ class AsyncFleet(AsyncSteering, AsyncShowing, AsyncOperations):
         if function is not None:
             return self.context.registry.register(function, fleet=self, **options)
         return lambda target: self.context.registry.register(target, fleet=self, **options)  # type: ignore[return-value]
-
-    async def run_worker(self, **options: Any) -> None:
-        """Run a worker inside this process, in a thread with an event loop of its own.
-
-        Cancelling the call drains the worker, as setting ``stop`` does, and is over when that is done.
-
-        Args:
-            options: As those of `Fleet.run_worker`.
-        """
-        inside = import_module("jobfleet.worker.in_process")  # the one arrow that points up, as that of Fleet
-        stop = options["stop"] = options.get("stop") or inside.Stop()
-        _ = self.store  # made here, for this loop
-        work = asyncio.ensure_future(asyncio.to_thread(inside.run_worker, self, **options))
-        try:
-            await asyncio.shield(work)
-        except asyncio.CancelledError:
-            stop.set()
-            await work
-            raise
-
-    def for_running_loop(self) -> AsyncFleet:
-        """This client itself: it belongs to its loop."""
-        return self

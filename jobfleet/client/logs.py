@@ -12,15 +12,15 @@ from jobfleet.operations.jobs.logs import Reading, read
 from jobfleet.store.pubsub import AsyncListener, Listener
 
 if TYPE_CHECKING:
-    from jobfleet.client.aio import AsyncFleet
-    from jobfleet.client.sync import Fleet
+    from jobfleet.client.aio import AsyncClient
+    from jobfleet.client.sync import Client
 
 
 POLL_S = 0.5
 """Seconds between looks while a job is followed; its end is noticed at once."""
 
 
-def reading(fleet: Fleet, how_far: Reading, *, follow: bool) -> Iterator[LogLine]:
+def reading(fleet: Client, how_far: Reading, *, follow: bool) -> Iterator[LogLine]:
     """The lines of a log one after the other; the events of the job hint that there may be more."""
     channel = fleet.context.keys.lane_of(how_far.job_id).job_events(how_far.job_id)
     listener = Listener(fleet.store.at, (channel,)).subscribed() if follow else None
@@ -40,7 +40,7 @@ def reading(fleet: Fleet, how_far: Reading, *, follow: bool) -> Iterator[LogLine
             listener.close()
 
 
-async def areading(fleet: AsyncFleet, how_far: Reading, *, follow: bool) -> AsyncIterator[LogLine]:
+async def areading(fleet: AsyncClient, how_far: Reading, *, follow: bool) -> AsyncIterator[LogLine]:
     """The same, awaited."""
     channel = fleet.context.keys.lane_of(how_far.job_id).job_events(how_far.job_id)
     listener = AsyncListener(fleet.store.at, (channel,)) if follow else None

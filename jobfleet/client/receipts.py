@@ -13,8 +13,8 @@ from jobfleet.operations.bulk import submit_many
 from jobfleet.operations.operation import batches
 
 if TYPE_CHECKING:
-    from jobfleet.client.aio import AsyncFleet
-    from jobfleet.client.sync import Fleet
+    from jobfleet.client.aio import AsyncClient
+    from jobfleet.client.sync import Client
 
 INSTEAD = {"enqueue": "await aenqueue or use AsyncFleet", "enqueue_many": "use AsyncFleet"}
 
@@ -24,7 +24,7 @@ class Receipts(Iterator[Receipt]):
 
     _touched = True  # until it is whole: what could not be made warns of nothing
 
-    def __init__(self, fleet: Fleet, jobs: Iterable[Job], chunk: int) -> None:
+    def __init__(self, fleet: Client, jobs: Iterable[Job], chunk: int) -> None:
         _check(jobs, chunk)
         self._fleet = fleet
         self._parts = batches(jobs, max(1, chunk))
@@ -53,7 +53,7 @@ class AsyncReceipts:
 
     _touched = True  # likewise
 
-    def __init__(self, fleet: AsyncFleet, jobs: Iterable[Job], chunk: int) -> None:
+    def __init__(self, fleet: AsyncClient, jobs: Iterable[Job], chunk: int) -> None:
         _check(jobs, chunk)
         self._fleet = fleet
         self._jobs = jobs

@@ -25,7 +25,7 @@ class Steering(ClientBase):
         """Run an operation; the fleet that inherits this has it."""
 
     def explain(self, job_id: str) -> Explanation:
-        """Say why a job is not running, or what became of it; an unknown job is explained as such."""
+        """Explain why a job is not running, or how it ended; an unknown job is explained as such."""
         return self._do(look(self.context, job_id))
 
     def cancel_many(
@@ -168,7 +168,7 @@ class AsyncSteering(ClientBase):
         """Run an operation; the fleet that inherits this has it."""
 
     async def explain(self, job_id: str) -> Explanation:
-        """Say why a job is not running, or what became of it; an unknown job is explained as such."""
+        """Explain why a job is not running, or how it ended; an unknown job is explained as such."""
         return await self._do(look(self.context, job_id))
 
     async def cancel_many(

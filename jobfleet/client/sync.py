@@ -1,16 +1,13 @@
-"""`Fleet`: the client that blocks."""
+"""`Client`: the client that blocks."""
 
 from __future__ import annotations
 
-import asyncio
 import warnings
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from importlib import import_module
 from typing import Any, Self, cast
 
 from jobfleet.client import logs
 from jobfleet.client.base import ClientBase, PollSchedule, open_settings
-from jobfleet.client.handle import JobHandle
 from jobfleet.client.operations import Operations
 from jobfleet.client.receipts import Receipts, warn_on_loop
 from jobfleet.client.showing import Showing
@@ -21,6 +18,7 @@ from jobfleet.errors import JobNotFound, WaitTimeout
 from jobfleet.events import Event, read_events
 from jobfleet.functions.decorator import Decorator
 from jobfleet.functions.registry import JobFunction, Registry
+from jobfleet.handle._sync.handle import JobHandle
 from jobfleet.model import Job, JobResult, Receipt
 from jobfleet.model.logline import LogLine
 from jobfleet.model.options import Seconds
@@ -40,8 +38,8 @@ from jobfleet.store.records import Holder
 from jobfleet.store.sync import Store
 
 
-class Fleet(Steering, Showing, Operations):
-    """A fleet, for programs that block. Connects on first use; safe for threads and after a fork.
+class Client(Steering, Showing, Operations):
+    """A client of a fleet, for programs that block. Connects on first use; safe for threads and after a fork.
 
     Args:
         url: Where Redis is; default from settings (``JOBFLEET_URL``, jobfleet.toml).
@@ -59,14 +57,12 @@ class Fleet(Steering, Showing, Operations):
         self, url: str | None = None, namespace: str | None = None, *, registry: Registry | None = None, **settings: Any
     ) -> None:
         super().__init__(open_settings(url, namespace, settings), registry)
-        self._async_fleets: Any = None
 
     @classmethod
-    def of(cls, config: JobConfig, registry: Registry | None = None) -> Fleet:
+    def of(cls, config: JobConfig, registry: Registry | None = None) -> Self:
         """A fleet with these very settings; nothing is read from the environment."""
         made = cls.__new__(cls)
         ClientBase.__init__(made, config, registry)
-        made._async_fleets = None  # noqa: SLF001 - its own class
         return made
 
     def __enter__(self) -> Self:
@@ -279,32 +275,3 @@ class Fleet(Steering, Showing, Operations):
         if function is not None:
             return self.context.registry.register(function, fleet=self, **options)
         return lambda target: self.context.registry.register(target, fleet=self, **options)  # type: ignore[return-value]
-
-    def run_worker(self, **options: Any) -> None:
-        """Run a worker inside this process, for scripts, notebooks and tests.
-
-        A thread has the supervisor's part, so a job that holds the GIL for long may lose its lease here: use
-        ``jobfleet worker`` for anything that matters.
-
-        Args:
-            options: ``queues``, ``slots``, ``burst`` (return when nothing is left to do), ``stop`` (an event
-                that ends it), ``with_reaper`` (do the reaper's duties too: recurring jobs, flows, retention),
-                ``allow_undecorated`` (run public functions of ``__main__`` that are not registered; by default as
-                the setting says).
-        """
-        # The one arrow that points up, resolved when it is used: a client can be had without a worker.
-        import_module("jobfleet.worker.in_process").run_worker(self, **options)
-
-    def for_running_loop(self) -> Any:
-        """This fleet for the event loop that runs; made once a loop."""
-        from weakref import WeakKeyDictionary
-
-        from jobfleet.client.aio import AsyncFleet
-
-        loop = asyncio.get_running_loop()
-        if self._async_fleets is None:
-            self._async_fleets = WeakKeyDictionary()
-        made = self._async_fleets.get(loop)
-        if made is None:
-            made = self._async_fleets[loop] = AsyncFleet.sharing(self)
-        return made

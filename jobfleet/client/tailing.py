@@ -6,7 +6,7 @@ import time
 from collections.abc import Iterator, Sequence
 
 from jobfleet.client.base import MARK_EVERY
-from jobfleet.client.sync import Fleet
+from jobfleet.client.sync import Client
 from jobfleet.clock import monotonic
 from jobfleet.events import Event, read_events
 from jobfleet.operations.lanes import lanes
@@ -18,7 +18,7 @@ LOOK_EVERY = 2.0
 """Seconds between looks for queues that have come."""
 
 
-def tail(fleet: Fleet, queue: str | None = None) -> Iterator[Event]:
+def tail(fleet: Client, queue: str | None = None) -> Iterator[Event]:
     """The events of a queue, or of all, until whoever asks has had enough.
 
     Args:
@@ -52,7 +52,7 @@ def tail(fleet: Fleet, queue: str | None = None) -> Iterator[Event]:
             listener.close()
 
 
-def _mark(fleet: Fleet, known: Sequence[Lane]) -> None:
+def _mark(fleet: Client, known: Sequence[Lane]) -> None:
     """Have the scripts of these lanes tell what they do."""
     if known:
         fleet.store.run_many([control.listen(lane) for lane in known])

@@ -21,8 +21,8 @@ from pathlib import Path
 from types import FrameType
 from typing import Any, NoReturn, Protocol, Self
 
-from jobfleet.client.sync import Fleet
 from jobfleet.config.cpu import default_processes
+from jobfleet.fleet.sync import Fleet
 from jobfleet.model import Job, JobResult, JobStatus
 from jobfleet.store import embedded
 

@@ -13,9 +13,9 @@ import time
 from collections.abc import Callable, Iterator
 from dataclasses import replace
 
-from jobfleet.client.sync import Fleet
 from jobfleet.config import JobConfig
 from jobfleet.demo.jobs import add
+from jobfleet.fleet.sync import Fleet
 from jobfleet.model import Job
 
 SLOTS = 100

@@ -11,6 +11,8 @@ from jobfleet.errors import InvalidJob
 from jobfleet.model import check_function_name
 
 CLEANUP = "jobfleet.maintenance.cleanup"
+BUILT_IN = {CLEANUP: ("days", "failed_days")}
+"""The jobs that every worker knows, with the names of their parameters."""
 
 
 def stable_name(function: Callable[..., Any], *, label: str = "") -> str:

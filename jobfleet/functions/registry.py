@@ -9,16 +9,18 @@ from typing import TYPE_CHECKING, Any, Generic, ParamSpec, TypeVar
 
 from jobfleet.errors import InvalidJob
 from jobfleet.functions.batch import BATCH, Batch, batch_of
+from jobfleet.functions.default_fleet import default_fleet
 from jobfleet.functions.hooks import AroundEnqueue, Hooks, Middleware
 from jobfleet.functions.injection import injection_of, parameters_of
 from jobfleet.functions.isolation import LIMITS, Isolation, isolation_of
-from jobfleet.functions.naming import CLEANUP, stable_name
+from jobfleet.functions.naming import stable_name
 from jobfleet.model import Job, check_function_name
 from jobfleet.model.unique import placeholders
 
 if TYPE_CHECKING:
-    from jobfleet.client.handle import AsyncJobHandle, JobHandle
     from jobfleet.cron import Cron
+    from jobfleet.handle._async.handle import AsyncJobHandle
+    from jobfleet.handle._sync.handle import JobHandle
 
 
 P = ParamSpec("P")
@@ -111,6 +113,7 @@ class JobFunction(Generic[P, R, C]):
         """Put a job with these arguments into the fleet.
 
         Raises:
+            ConfigError: It belongs to no fleet, and there is no default one.
             TypeError: Its fleet is an `AsyncFleet`; await `aenqueue`.
         """
         bound = self._bound()
@@ -125,11 +128,7 @@ class JobFunction(Generic[P, R, C]):
         return handle
 
     def _bound(self) -> Any:
-        if self._fleet is not None:
-            return self._fleet
-        from jobfleet.client.default import default_fleet
-
-        return default_fleet()
+        return self._fleet if self._fleet is not None else default_fleet()
 
 
 def _check_options(options: Iterable[str], *, allowed: frozenset[str]) -> None:
@@ -168,13 +167,8 @@ class Registry:
         return self.hooks.around_enqueues
 
     def get(self, name: str) -> JobFunction[..., Any, Any] | None:
-        """The function of that name, if it is registered, or built in."""
-        found = self.functions.get(name)
-        if found is None and name == CLEANUP:
-            from jobfleet.client.maintenance import built_in
-
-            return built_in()
-        return found
+        """The function of that name, if it is registered."""
+        return self.functions.get(name)
 
     def register(
         self,

@@ -6,8 +6,8 @@ from typing import Any, NamedTuple
 
 import streamlit as st
 
-from jobfleet.client.sync import Fleet
 from jobfleet.clock import span
+from jobfleet.fleet.sync import Fleet
 from jobfleet.model import JobResult, JobStatus
 from jobfleet.panels.fragment import refreshing
 from jobfleet.panels.reading import ask

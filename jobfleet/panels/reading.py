@@ -7,10 +7,10 @@ from dataclasses import dataclass, replace
 from typing import Any, Generic, TypeVar
 from weakref import WeakKeyDictionary
 
-from jobfleet.client.default import default_fleet
-from jobfleet.client.sync import Fleet
 from jobfleet.clock import monotonic
 from jobfleet.errors import JobfleetError, JobNotFound, StoreUnavailable
+from jobfleet.fleet.default import default_fleet
+from jobfleet.fleet.sync import Fleet
 from jobfleet.model import JobResult
 from jobfleet.store.sync import Store
 

@@ -7,8 +7,8 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Any
 
-from jobfleet.client.default import set_default_fleet
-from jobfleet.client.sync import Fleet
+from jobfleet.fleet.default import set_default_fleet
+from jobfleet.fleet.sync import Fleet
 from jobfleet.model import Job, JobResult
 from jobfleet.operations.jobs.prepare import resolve_in
 

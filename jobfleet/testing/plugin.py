@@ -37,7 +37,7 @@ def jobs(jobfleet_url: str) -> Iterator[Jobs]:
     """The jobs that a test enqueues, on a fleet of its own that stands in for the default one."""
     import os
 
-    from jobfleet.client.sync import Fleet
+    from jobfleet.fleet.sync import Fleet
     from jobfleet.testing.jobs import Jobs
 
     with Fleet(jobfleet_url, namespace=f"test-{os.getpid()}-{next(_numbers)}") as fleet, Jobs(fleet).in_place() as made:

@@ -12,19 +12,22 @@ import sys
 import threading
 from collections.abc import Iterable, Mapping, Sequence
 from contextlib import suppress
-from typing import TYPE_CHECKING, Any
+from typing import Any, Protocol
 
 from jobfleet.clock import monotonic
+from jobfleet.config import JobConfig
 from jobfleet.errors import JobfleetError
 from jobfleet.functions.manifest import function_record
 from jobfleet.functions.registry import JobFunction
 from jobfleet.metrics.tally import Mute
+from jobfleet.operations.fleet_context import FleetContext
 from jobfleet.services.cron_standin import CronStandin
 from jobfleet.services.leases import Leases, shared_spacing
 from jobfleet.services.outage import Outage
 from jobfleet.services.service import Service
 from jobfleet.store.aio import AsyncStore
 from jobfleet.store.keys import Keyspace, Lane
+from jobfleet.store.sync import Store
 from jobfleet.worker.child.engine import Engine
 from jobfleet.worker.child.served_queues import ServedQueues
 from jobfleet.worker.ipc.ids import new_worker_id
@@ -36,11 +39,23 @@ from jobfleet.worker.supervisor.connection import Connection
 from jobfleet.worker.supervisor.heartbeat import Heartbeat
 from jobfleet.worker.supervisor.lease_renewer import LeaseRenewer, News
 
-if TYPE_CHECKING:
-    from jobfleet.client.aio import AsyncFleet
-    from jobfleet.client.sync import Fleet
-
 log = logging.getLogger("jobfleet.worker")
+
+
+class Client(Protocol):
+    """What a worker inside a process needs of the client that starts it."""
+
+    @property
+    def config(self) -> JobConfig:
+        """The settings."""
+
+    @property
+    def context(self) -> FleetContext:
+        """The settings, keys and functions."""
+
+    @property
+    def store(self) -> Store | AsyncStore:
+        """The connection."""
 
 
 class Stop(threading.Event):
@@ -58,7 +73,7 @@ class Stop(threading.Event):
 
 
 def run_worker(
-    fleet: Fleet | AsyncFleet,
+    fleet: Client,
     *,
     queues: Sequence[str] | Mapping[str, int] = (),
     slots: int | None = None,
@@ -102,7 +117,7 @@ def run_worker(
 class _Inside:
     def __init__(
         self,
-        fleet: Fleet | AsyncFleet,
+        fleet: Client,
         config: Any,
         queues: Iterable[str],
         *,

@@ -11,7 +11,7 @@ import redis
 
 from jobfleet import Fleet, InvalidJob, Job, JobResult, JobStatus, configure
 from jobfleet.archive import JobRepository
-from jobfleet.client.default import set_default_fleet
+from jobfleet.fleet.default import set_default_fleet
 from jobfleet.maintenance import cleanup
 from jobfleet.store.calls.enqueue import open_queue
 from jobfleet.store.keys import Keyspace

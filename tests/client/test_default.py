@@ -10,8 +10,9 @@ import redis
 
 import jobfleet
 from jobfleet import Fleet, Job, JobStatus
-from jobfleet.client import default, offered
 from jobfleet.config import JobConfig
+from jobfleet.fleet import default
+from jobfleet.functions import default_fleet as offered
 from jobfleet.functions.registry import Registry
 from jobfleet.store.keys import Keyspace
 

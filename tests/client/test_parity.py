@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from jobfleet import AsyncFleet, AsyncJobHandle, Fleet, JobHandle
-from jobfleet.client import default
+from jobfleet.fleet import default
 
 ONLY_SYNC = {
     "close": "its twin is aclose",

@@ -13,8 +13,8 @@ import pytest
 
 import jobfleet
 from jobfleet import Fleet, Job, JobConfig, JobManager, JobStatus, Priority, ProgressCallback, get_job_manager
-from jobfleet.client import default
 from jobfleet.errors import ConfigError, StoreUnavailable
+from jobfleet.fleet import default
 from jobfleet.functions.registry import Registry
 from tests.support.waiting import wait_until
 

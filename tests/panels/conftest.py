@@ -7,7 +7,7 @@ from collections.abc import Iterator
 import pytest
 
 from jobfleet import Fleet
-from jobfleet.client import default
+from jobfleet.fleet import default
 from jobfleet.functions.registry import Registry
 
 

@@ -13,7 +13,7 @@ import pytest
 from streamlit.testing.v1 import AppTest
 
 from jobfleet import Fleet, Job, JobStatus, ProgressCallback
-from jobfleet.client import default
+from jobfleet.fleet import default
 from jobfleet.functions.registry import Registry
 from jobfleet.panels.words import plain
 from tests.support.waiting import wait_until

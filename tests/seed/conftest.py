@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from jobfleet import Fleet
-from jobfleet.client import default
+from jobfleet.fleet import default
 
 HERE = Path(__file__).parent
 

@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 
 from jobfleet import Fleet, Job, JobContext, JobStatus
-from jobfleet.client import default
+from jobfleet.fleet import default
 from jobfleet.functions.registry import Registry
 from jobfleet.testing import Jobs
 

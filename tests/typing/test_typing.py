@@ -24,8 +24,8 @@ async def load(url: str, *, retries: int = 3) -> bytes:
 async def main(fleet: Fleet, afleet: AsyncFleet) -> None:
 """
 TOLD = {
-    'reveal_type(send.enqueue("x"))': 'Revealed type is "jobfleet.client.handle.JobHandle[int]"',
-    'reveal_type(await load.aenqueue("x"))': 'Revealed type is "jobfleet.client.handle.AsyncJobHandle[bytes]"',
+    'reveal_type(send.enqueue("x"))': 'Revealed type is "jobfleet.handle._sync.handle.JobHandle[int]"',
+    'reveal_type(await load.aenqueue("x"))': 'Revealed type is "jobfleet.handle._async.handle.AsyncJobHandle[bytes]"',
     'reveal_type(send.options(delay=1).enqueue("x").result())': 'Revealed type is "int"',
     'reveal_type(load.enqueue("x", retries=1).result())': 'Revealed type is "bytes"',
     'reveal_type(send.job("x"))': 'Revealed type is "jobfleet.model.spec.Job"',
@@ -48,7 +48,7 @@ TOLD = {
         "  [assignment]"
     ),
     'fleet.enqueue("mail.send")': (
-        'Argument 1 to "enqueue" of "Fleet" has incompatible type "str"; expected "Job"  [arg-type]'
+        'Argument 1 to "enqueue" of "Client" has incompatible type "str"; expected "Job"  [arg-type]'
     ),
 }
 

@@ -8,8 +8,8 @@ from typing import Any
 import pytest
 
 from jobfleet import InvalidJob, JobCancelled, JobContext, JobExpired, JobFailed, JobResult, JobStatus, ProgressCallback
-from jobfleet.client.handle import outcome_of
 from jobfleet.events import Event, read_events
+from jobfleet.handle.base import outcome_of
 
 AT = datetime(2026, 3, 1, 12, tzinfo=UTC)
 US = 1_772_366_400_000_000

@@ -14,9 +14,9 @@ from typing import Any
 import pytest
 
 import jobfleet
-from jobfleet.client import default
-from jobfleet.client.handle import JobHandle
+from jobfleet.fleet import default
 from jobfleet.functions.registry import REGISTRY
+from jobfleet.handle._sync.handle import JobHandle
 from tests.support.server import RedisServer
 
 ROOT = Path(__file__).parents[2]

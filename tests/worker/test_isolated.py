@@ -41,7 +41,7 @@ def test_a_process_of_its_own_starts_without_redis_and_without_what_other_kinds_
         f"jobfleet.worker.executors.isolated.{kind}",
         "jobfleet.functions.decorator",
     ]
-    needless = {"redis", "jobfleet.client.sync", "jobfleet.store.aio", f"jobfleet.worker.executors.isolated.{other}"}
+    needless = {"redis", "jobfleet.fleet.sync", "jobfleet.store.aio", f"jobfleet.worker.executors.isolated.{other}"}
     code = f"import sys, {', '.join(mine)}; sys.exit(' '.join({needless} & sys.modules.keys()) or 0)"
 
     subprocess.run([sys.executable, "-c", code], check=True)

@@ -64,7 +64,7 @@ RUNNING: tuple[Check, ...] = (running, suspect, cancelling, worker_gone, lease_e
 
 
 def explain(seen: Snapshot) -> Explanation:
-    """Say why a job is not running, or what became of it."""
+    """Explain why a job is not running, or how it ended."""
     job = seen.job
     if job is None:
         return Explanation(seen.id, None, (unknown(str(JobNotFound(seen.id))),), at=moment(seen.lane.now))

@@ -13,7 +13,7 @@ from jobfleet.codec import Limits, encode, encode_head, seal_call
 from jobfleet.errors import InvalidJob
 from jobfleet.functions.injection import injection_of, parameters_of
 from jobfleet.functions.manifest import read_function, read_parameters
-from jobfleet.functions.naming import stable_name
+from jobfleet.functions.naming import BUILT_IN, stable_name
 from jobfleet.functions.registry import JobFunction, Registry
 from jobfleet.model import Job, JobStatus, Priority, seconds
 from jobfleet.operations.fleet_context import REMEMBERED, FleetContext
@@ -79,7 +79,9 @@ def resolve(job: Job, registry: Registry) -> Resolved | None:
     function = job.function
     if isinstance(function, str):
         known = registry.get(function)
-        return Resolved(function, known.given, known.parameters or ()) if known is not None else None
+        if known is not None:
+            return Resolved(function, known.given, known.parameters or ())
+        return _built_in(function) if function in BUILT_IN else None
     if isinstance(function, JobFunction):
         return Resolved(function.name, function.given, function.parameters or ())
     for known in registry.functions.values():
@@ -89,6 +91,11 @@ def resolve(job: Job, registry: Registry) -> Resolved | None:
     name = stable_name(function, label=job.name)
     registry.enqueued[name] = function
     return Resolved(name, {}, asked or (), is_registered=False)
+
+
+def _built_in(name: str) -> Resolved:
+    kind = inspect.Parameter.POSITIONAL_OR_KEYWORD
+    return Resolved(name, {}, tuple(inspect.Parameter(parameter, kind) for parameter in BUILT_IN[name]))
 
 
 def lane_index(job: Job, home: int, lanes: int, key: str | None = None, group: str | None = None) -> int:

@@ -19,10 +19,10 @@ from functools import partial
 from types import ModuleType
 from typing import Any
 
-from jobfleet.client.offered import offer_settings
 from jobfleet.clock import boottime
 from jobfleet.config import JobConfig
 from jobfleet.errors import ConfigError, JobfleetError
+from jobfleet.functions.default_fleet import offer_settings
 from jobfleet.functions.manifest import function_record
 from jobfleet.functions.registry import REGISTRY, Registry
 from jobfleet.logs import set_up_logs

@@ -15,7 +15,7 @@ from typing import Any
 from jobfleet.codec import read_header
 from jobfleet.config import JobConfig
 from jobfleet.errors import EncodingError
-from jobfleet.functions.naming import module_name
+from jobfleet.functions.naming import CLEANUP, module_name
 from jobfleet.functions.registry import JobFunction, Registry
 from jobfleet.model import seconds
 from jobfleet.model.ids import NAME_RULE
@@ -106,7 +106,7 @@ class Handlers:
 
     def knows(self, name: str) -> bool:
         """Whether a function of that name runs here."""
-        if self.registry.get(name) is not None or name in self._own or name in self._known:
+        if self._registered(name) is not None or name in self._own or name in self._known:
             return True
         return self._config.allow_undecorated and self._defined(name) is not None
 
@@ -127,7 +127,7 @@ class Handlers:
     def _find(self, name: str) -> JobFunction[..., Any, Any]:
         if not NAME_RULE.fullmatch(name):
             raise UnknownFunction(f"{name!r:.100} is not the name of a function.")
-        function = self.registry.get(name)
+        function = self._registered(name)
         if function is not None:
             return function
         plain = self._own.get(name) or self._defined(name)
@@ -141,6 +141,15 @@ class Handlers:
                 f"call register_job_function({name!r}, …); allow_undecorated = true runs it as it is."
             )
         return JobFunction(plain, name=name, options={})
+
+    def _registered(self, name: str) -> JobFunction[..., Any, Any] | None:
+        """The function that is registered under a name, or built in."""
+        found = self.registry.get(name)
+        if found is None and name == CLEANUP:
+            from jobfleet.services.cleanup import built_in  # for those who use it
+
+            return built_in()
+        return found
 
     def _handler(self, function: JobFunction[..., Any, Any]) -> Handler:
         options, config = function.given, self._config

@@ -12,7 +12,7 @@ from typing import Any, NamedTuple, TypeVar
 import redis
 
 from jobfleet import Fleet, Job, JobFailed, JobResult
-from jobfleet.client import default
+from jobfleet.fleet import default
 from tests.support.fleet import Program, Programs
 from tests.support.waiting import wait_until
 

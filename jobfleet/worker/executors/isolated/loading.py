@@ -11,8 +11,8 @@ from collections.abc import Callable, Mapping
 from contextlib import suppress
 from typing import Any
 
-from jobfleet.client.offered import offer_settings
 from jobfleet.config import JobConfig
+from jobfleet.functions.default_fleet import offer_settings
 from jobfleet.functions.registry import REGISTRY, JobFunction
 from jobfleet.logs import set_up_logs
 from jobfleet.services.modules import load_modules

@@ -2,16 +2,21 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import closing, contextmanager
 from functools import cache
 from typing import Any
 
-from jobfleet.client.default import default_fleet
-from jobfleet.client.sync import Fleet
+from jobfleet.config import JobConfig, load
+from jobfleet.functions.default_fleet import default_fleet, has_default_fleet, offered_settings
 from jobfleet.functions.naming import CLEANUP
 from jobfleet.functions.registry import JobFunction
 from jobfleet.model import JobStatus
+from jobfleet.operations.fleet_context import FleetContext
 from jobfleet.store.calls.control import trim
+from jobfleet.store.connect import target
 from jobfleet.store.fleet import read_whole
+from jobfleet.store.sync import Store
 
 DAY_S = 86_400.0
 _FINAL = frozenset(status for status in JobStatus if status.is_final)
@@ -27,29 +32,50 @@ def cleanup(days: float | None = None, failed_days: float | None = None) -> dict
         days: For how many days what has ended is kept; by default as the settings say.
         failed_days: For how many days what has failed is kept; by default as `days`, else as the settings say.
     """
-    fleet = default_fleet()
     failed_days = days if failed_days is None else failed_days
-    return {"dead_letters": _dead_letters(fleet, failed_days), "archived": _archived(fleet, days, failed_days)}
+    with _connected() as (context, store):
+        return {
+            "dead_letters": _dead_letters(context, store, failed_days),
+            "archived": _archived(context.config, days, failed_days),
+        }
 
 
-def _dead_letters(fleet: Fleet, days: float | None) -> int:
-    config = fleet.config
+@contextmanager
+def _connected() -> Iterator[tuple[FleetContext, Store]]:
+    """The default fleet; where nothing provides one, the fleet that the worker serves."""
+    if has_default_fleet():
+        fleet = default_fleet()
+        yield fleet.context, fleet.store
+        return
+    config = offered_settings() or load().config
+    with closing(target(config.url)) as at:
+        store = Store(
+            at,
+            patience=config.patience,
+            connect_timeout=config.connect_timeout,
+            socket_timeout=config.socket_timeout,
+        )
+        with closing(store):
+            yield FleetContext(config), store
+
+
+def _dead_letters(context: FleetContext, store: Store, days: float | None) -> int:
+    config = context.config
     kept = config.dead_ttl if days is None else days * DAY_S
-    seen = read_whole(fleet.store, fleet.context.keys)
+    seen = read_whole(store, context.keys)
     done_before, dead_before = (round(seen.now / 1000 - age * 1000) for age in (config.result_ttl, kept))
     gone = 0
     for queue, (_, lanes) in seen.queues.items():
-        for lane in fleet.context.lanes_of(queue, lanes):
+        for lane in context.lanes_of(queue, lanes):
             call = trim(lane, done_before_ms=done_before, dead_before_ms=dead_before, dead_max=config.dead_max)
             more = True
             while more:
-                _, letters, more = fleet.store.run(call)
+                _, letters, more = store.run(call)
                 gone += letters
     return gone
 
 
-def _archived(fleet: Fleet, days: float | None, failed_days: float | None) -> int:
-    config = fleet.config
+def _archived(config: JobConfig, days: float | None, failed_days: float | None) -> int:
     if config.archive_url is None:
         return 0
     kept = config.archive_ttl if days is None else days * DAY_S

@@ -5,8 +5,8 @@ from __future__ import annotations
 import threading
 from typing import Any
 
-from jobfleet.client.offered import offered_settings
-from jobfleet.client.sync import Fleet
+from jobfleet.fleet.sync import Fleet
+from jobfleet.functions.default_fleet import offered_settings, provide_default_fleet
 from jobfleet.model import Job, JobResult
 from jobfleet.model.options import Seconds
 
@@ -60,3 +60,6 @@ def wait(job_id: str, timeout: Seconds | None = None) -> JobResult[Any]:
 def cancel(job_id: str, *, by: str | None = None) -> bool:
     """Cancel a job; False when it has ended already. See `Fleet.cancel`."""
     return default_fleet().cancel(job_id, by=by)
+
+
+provide_default_fleet(default_fleet)

@@ -1,0 +1,46 @@
+"""`AsyncFleet`: the client that awaits, and a worker in the calling process."""
+
+from __future__ import annotations
+
+import asyncio
+from typing import Any
+
+from jobfleet.client.aio import AsyncClient
+
+
+class AsyncFleet(AsyncClient):
+    """A fleet, for programs that await; on one event loop. Connects on first use.
+
+    Args:
+        url: Where Redis is; default from settings (``JOBFLEET_URL``, jobfleet.toml).
+        namespace: What separates fleets that share a Redis.
+        registry: The functions this process knows; default the one that ``@job`` fills.
+        settings: Any other setting by name; see the reference of settings.
+
+    Raises:
+        ConfigError: A setting is wrong.
+    """
+
+    async def run_worker(self, **options: Any) -> None:
+        """Run a worker inside this process, in a thread with an event loop of its own.
+
+        Cancelling the call drains the worker, as setting ``stop`` does, and is over when that is done.
+
+        Args:
+            options: As those of `Fleet.run_worker`.
+        """
+        from jobfleet.worker.in_process import Stop, run_worker  # a producer does not load the worker
+
+        stop = options["stop"] = options.get("stop") or Stop()
+        _ = self.store  # made here, for this loop
+        work = asyncio.ensure_future(asyncio.to_thread(run_worker, self, **options))
+        try:
+            await asyncio.shield(work)
+        except asyncio.CancelledError:
+            stop.set()
+            await work
+            raise
+
+    def for_running_loop(self) -> AsyncFleet:
+        """This client itself: it belongs to its loop."""
+        return self

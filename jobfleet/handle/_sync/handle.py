@@ -1,0 +1,115 @@
+"""`JobHandle`, and what it needs of a client."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from datetime import datetime
+from typing import Any, Protocol
+
+from jobfleet.events import Event
+from jobfleet.handle.base import HandleBase, T, outcome_of
+from jobfleet.model import JobResult, Priority, Receipt
+from jobfleet.model.explanation import Explanation
+from jobfleet.model.logline import LogLine
+from jobfleet.model.options import Seconds
+
+
+class HandleClient(Protocol):
+    """What a handle needs of a client."""
+
+    def poll(self, job_id: str) -> JobResult[Any]:
+        """What is known of a job."""
+
+    def wait(self, job_id: str, timeout: Seconds | None = None) -> JobResult[Any]:
+        """Wait for a job's end."""
+
+    def cancel(self, job_id: str, *, by: str | None = None) -> bool:
+        """Cancel a job."""
+
+    def explain(self, job_id: str) -> Explanation:
+        """Explain why a job is not running, or how it ended."""
+
+    def reschedule(
+        self,
+        job_id: str,
+        *,
+        at: datetime | None = None,
+        delay: Seconds | None = None,
+        priority: Priority | None = None,
+        by: str | None = None,
+    ) -> bool:
+        """Give a waiting job another due time or priority."""
+
+    def events(self, job_id: str) -> Iterator[Event]:
+        """What happens to a job from now on, until it ends."""
+
+    def logs(self, job_id: str, *, tail: int | None = None, follow: bool = False) -> Iterator[LogLine]:
+        """What a job has logged, oldest first."""
+
+
+class JobHandle(HandleBase[T]):
+    """An enqueued job.
+
+    Attributes:
+        id: Its id, or that of the job that holds its unique key; also ``str(handle)``.
+        created: False when it was there already, or another job holds its unique key.
+        receipt: The whole answer to the enqueue.
+    """
+
+    def __init__(self, client: HandleClient, receipt: Receipt) -> None:
+        super().__init__(receipt)
+        self._client = client
+
+    def poll(self) -> JobResult[T]:
+        """What is known of it now; never raises for a job that failed."""
+        return self._client.poll(self.id)
+
+    def wait(self, timeout: Seconds | None = None) -> JobResult[T]:
+        """Wait for its end; never raises for a job that failed.
+
+        Raises:
+            WaitTimeout: `timeout` seconds went by.
+        """
+        return self._client.wait(self.id, timeout=timeout)
+
+    def result(self, timeout: Seconds | None = None) -> T:
+        """Wait for its end and return its value.
+
+        Raises:
+            JobFailed: It failed.
+            JobCancelled: It was cancelled.
+            JobExpired: It was not started in time.
+            WaitTimeout: `timeout` seconds went by.
+        """
+        return outcome_of(self.wait(timeout))
+
+    def cancel(self, *, by: str | None = None) -> bool:
+        """Cancel it; False when it has ended already."""
+        return self._client.cancel(self.id, by=by)
+
+    def explain(self) -> Explanation:
+        """Explain why it is not running, or how it ended."""
+        return self._client.explain(self.id)
+
+    def reschedule(
+        self,
+        *,
+        at: datetime | None = None,
+        delay: Seconds | None = None,
+        priority: Priority | None = None,
+        by: str | None = None,
+    ) -> bool:
+        """Give it another due time, another priority, or both while it waits; False when it runs or has ended.
+
+        Raises:
+            InvalidJob: Nothing is to be changed, or a value cannot be.
+        """
+        return self._client.reschedule(self.id, at=at, delay=delay, priority=priority, by=by)
+
+    def events(self) -> Iterator[Event]:
+        """What happens to it from now on, until it ends."""
+        return self._client.events(self.id)
+
+    def logs(self, *, tail: int | None = None, follow: bool = False) -> Iterator[LogLine]:
+        """What it has logged, oldest first; with `follow` on until it ends."""
+        return self._client.logs(self.id, tail=tail, follow=follow)

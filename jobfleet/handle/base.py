@@ -1,0 +1,55 @@
+"""What both handles have in common."""
+
+from __future__ import annotations
+
+from typing import Generic, TypeVar
+
+from jobfleet.errors import JobCancelled, JobExpired, JobFailed
+from jobfleet.model import JobResult, JobStatus, Receipt
+
+T = TypeVar("T")
+
+
+def outcome_of(result: JobResult[T]) -> T:
+    """The value of a job that has ended, or what it ended in, raised.
+
+    Raises:
+        JobFailed: It failed.
+        JobCancelled: It was cancelled.
+        JobExpired: It was not started in time.
+    """
+    match result.status:
+        case JobStatus.COMPLETED:
+            return result.result  # type: ignore[return-value]  # None is a value of T here
+        case JobStatus.CANCELLED:
+            raise JobCancelled(f"{result.id} was {result.error or 'cancelled'}.", job_id=result.id)
+        case JobStatus.EXPIRED:
+            raise JobExpired(f"{result.id} expired: {result.error}.", job_id=result.id)
+        case _:
+            raise JobFailed(
+                f"{result.id} failed: {result.error}",
+                job_id=result.id,
+                error_class=result.error_class,
+                traceback=result.traceback,
+            )
+
+
+class HandleBase(Generic[T]):
+    """An enqueued job: its id and its receipt."""
+
+    def __init__(self, receipt: Receipt) -> None:
+        self.receipt = receipt
+        self.id = receipt.id
+        self.created = receipt.created
+
+    def __str__(self) -> str:
+        return self.id
+
+    def __repr__(self) -> str:
+        return f"<{type(self).__name__} {self.id}>"
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, HandleBase) and other.id == self.id
+
+    def __hash__(self) -> int:
+        return hash(self.id)
