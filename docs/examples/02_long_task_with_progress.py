@@ -1,4 +1,4 @@
-"""A long task that tells how far it is, and a program that watches it.
+"""A long task that reports progress, and a program that watches it.
 
 Prints:
 
@@ -28,11 +28,11 @@ if __name__ == "__main__":
     manager.start(workers=2)
     job_id = enqueue(Job(name="Read", function=read_tables, args=(3,), user="ann"))
 
-    said = ""
+    shown = ""
     while not (job := poll(job_id)).status.is_final:
-        if job.progress_message not in {said, "", "Done"}:
-            said = job.progress_message
-            print(said)
+        if job.progress_message not in {shown, "", "Done"}:
+            shown = job.progress_message
+            print(shown)
         time.sleep(0.02)
     print(f"{job.progress:.0%}".replace("%", " %"), job.progress_details)
 

@@ -1,4 +1,4 @@
-"""Errors: transient ones are retried with a growing delay, permanent ones are not; who fails for good is a dead letter.
+"""Errors: transient ones are retried with a growing delay, permanent ones become dead letters.
 
 Prints:
 
@@ -22,7 +22,7 @@ def fetch(ctx: JobContext) -> str:
 
 @job(name="parse")
 def parse(name: str) -> int:
-    return int(TEXTS[name])  # a ValueError is permanent: the same text is no number next time either
+    return int(TEXTS[name])  # a ValueError is permanent: the same text will not be a number next time
 
 
 if __name__ == "__main__":
@@ -39,8 +39,8 @@ if __name__ == "__main__":
     )
 
     print("dead letters:", ", ".join(letter.name for letter in manager.dead_letters()))
-    TEXTS["page"] = "17"  # whoever has mended what was wrong
-    manager.retry_dead_letter(parsed.id, by="ann")  # lets it run once more
+    TEXTS["page"] = "17"  # the cause is fixed
+    manager.retry_dead_letter(parsed.id, by="ann")  # runs it once more
     print("once more:", manager.wait(parsed.id, timeout=30).status.value)
 
     manager.shutdown(timeout=10)

@@ -1,11 +1,11 @@
-"""Cancelling: one job that waits, and one that runs; a third has ended, and cannot be cancelled any more.
+"""Cancellation of a waiting job and of a running job; a third job has ended and cannot be cancelled.
 
 Prints:
 
     waits: True, cancelled by ann
     runs: True, cancelled by ann
     ended: False, completed
-    tidied up: True
+    cleaned up: True
 """
 
 import threading
@@ -13,7 +13,7 @@ import time
 
 from jobfleet import Job, JobCancelled, ProgressCallback, get_job_manager
 
-begun, tidied_up = threading.Event(), threading.Event()
+begun, cleaned_up = threading.Event(), threading.Event()
 
 
 def nothing() -> None:
@@ -27,7 +27,7 @@ def count(progress_callback: ProgressCallback) -> None:
             begun.set()
             time.sleep(0.05)
     except JobCancelled:
-        tidied_up.set()
+        cleaned_up.set()
         raise
 
 
@@ -42,10 +42,10 @@ if __name__ == "__main__":
     begun.wait(30)
 
     for job_id in (waits, runs):
-        told = manager.cancel(job_id, by="ann")
+        accepted = manager.cancel(job_id, by="ann")
         result = manager.wait(job_id, timeout=30)
-        print(f"{result.name}: {told}, {result.error}")
+        print(f"{result.name}: {accepted}, {result.error}")
     print(f"ended: {manager.cancel(ended)}, {manager.poll(ended).status.value}")
-    print("tidied up:", tidied_up.is_set())
+    print("cleaned up:", cleaned_up.is_set())
 
     manager.shutdown(timeout=10)

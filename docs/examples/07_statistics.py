@@ -1,4 +1,4 @@
-"""Statistics: what waits, what ended how, by priority, queue, function and user; and letting old results go.
+"""Statistics: waiting and ended jobs by priority, queue, function and user; and the deletion of old results.
 
 Prints:
 
@@ -8,7 +8,7 @@ Prints:
     queue money: 1 of 1 failed
     function charge: 1 failed
     user ann: 2 completed
-    let go: 0
+    deleted: 0
 """
 
 from jobfleet import Job, Priority, get_job_manager, job
@@ -36,19 +36,19 @@ if __name__ == "__main__":
     for job_id in ids:
         manager.wait(job_id, timeout=30)
 
-    told = manager.statistics()
+    counts = manager.statistics()
     print(
-        f"total {told['total']}: {told['completed']} completed, {told['failed']} failed, "
-        f"{told['cancelled']} cancelled, {told['queue_size']} waiting"
+        f"total {counts['total']}: {counts['completed']} completed, {counts['failed']} failed, "
+        f"{counts['cancelled']} cancelled, {counts['queue_size']} waiting"
     )
-    print(f"success rate: {told['success_rate'] * 100:.0f} %")
+    print(f"success rate: {counts['success_rate'] * 100:.0f} %")
     for waiting in manager.get_pending_jobs():
-        urgency = next(name for name, count in told["by_priority"].items() if count)
+        urgency = next(name for name, count in counts["by_priority"].items() if count)
         print(f"waiting: {waiting.name} ({waiting.status.value}, {urgency})")
-    money = told["by_queue"]["money"]
+    money = counts["by_queue"]["money"]
     print(f"queue money: {money['failed']} of {money['total']} failed")
-    print(f"function charge: {told['by_function']['charge']['failed']} failed")
-    print(f"user ann: {told['by_user']['ann']['completed']} completed")
-    print("let go:", manager.cleanup_old_results(days=30))
+    print(f"function charge: {counts['by_function']['charge']['failed']} failed")
+    print(f"user ann: {counts['by_user']['ann']['completed']} completed")
+    print("deleted:", manager.cleanup_old_results(days=30))
 
     manager.shutdown(timeout=10)
