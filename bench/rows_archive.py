@@ -12,7 +12,7 @@ from sqlalchemy import create_engine, text
 
 from bench.figure import Figure, Reading, Row, Target
 from bench.functions import add
-from bench.setting import RepeatedFault, Server, Setting, fill, jobs
+from bench.setting import Server, Setting, Trouble, fill, jobs
 from jobfleet import Fleet
 from jobfleet.archive import init_job_tables
 from jobfleet.store.keys import Keyspace
@@ -29,7 +29,7 @@ def _database() -> Iterator[str]:
     try:
         cluster = Postgres()
     except NotInstalled as reason:
-        raise RepeatedFault(str(reason)) from None
+        raise Trouble(str(reason)) from None
     with cluster:
         url = cluster.database()
         init_job_tables(url)
@@ -51,7 +51,7 @@ def _completed(fleet: Fleet) -> int:
 def _behind(fleet: Fleet) -> int:
     queues = fleet.queues()
     if any(queue.dropped for queue in queues):
-        raise RepeatedFault("the journal has dropped events")
+        raise Trouble("the journal has dropped events")
     return sum(queue.unread for queue in queues)
 
 

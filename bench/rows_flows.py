@@ -10,7 +10,7 @@ import redis.asyncio
 
 from bench import floors
 from bench.figure import Figure, Reading, Row
-from bench.setting import RepeatedFault, Server, Setting, fill, jobs
+from bench.setting import Server, Setting, Trouble, fill, jobs
 from jobfleet import AsyncFleet, Cron, Fleet, Flow, Job
 from jobfleet.config import JobConfig
 from jobfleet.metrics.tally import Tally
@@ -88,7 +88,7 @@ async def _fires(server: Server, *, entries: int) -> Reading:
         fired = sum(queue.queued + queue.scheduled for queue in await fleet.queues()) - before
     await store.close()
     if fired < entries * SECONDS // 2:
-        raise RepeatedFault(f"{fired:,} fires of {entries} entries in {SECONDS} s")
+        raise Trouble(f"{fired:,} fires of {entries} entries in {SECONDS} s")
     async with redis.asyncio.Redis.from_url(server.url, protocol=2) as client:
         floor = fired / await floors.loop_of_async_sets(client, fired)
     return Reading(fired / took, floor)

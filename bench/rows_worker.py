@@ -13,7 +13,7 @@ from typing import NamedTuple
 
 from bench import floors
 from bench.figure import Figure, Reading, Row, Target
-from bench.setting import RepeatedFault, Server, Setting, fill, free_port, jobs
+from bench.setting import Server, Setting, Trouble, fill, free_port, jobs
 from jobfleet import Fleet
 
 BARE = "bare pop-and-finish loop"
@@ -188,7 +188,7 @@ def _crash(setting: Setting, processes: str) -> Reading:
         server.wait(server.stamps, "the job has started")
         child = server.stamps()[0][0][0]
         if child == worker.pid:
-            raise RepeatedFault("the job ran in the supervisor")
+            raise Trouble("the job ran in the supervisor")
         killed = time.monotonic_ns()
         os.kill(child, signal.SIGKILL)
         server.wait(lambda: len(server.stamps()[0]) == 2, "the job runs again", step=0.005)

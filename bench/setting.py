@@ -25,7 +25,7 @@ ROOT = Path(__file__).resolve().parents[1]
 STALL_S = 30.0
 
 
-class RepeatedFault(Exception):
+class Trouble(Exception):
     """A row cannot be measured."""
 
 
@@ -155,9 +155,9 @@ class Server:
         deadline = time.monotonic() + limit
         while not condition():
             if time.monotonic() > deadline:
-                raise RepeatedFault(f"waited {limit:g} s until {what}; {self._said()}")
+                raise Trouble(f"waited {limit:g} s until {what}; {self._said()}")
             if any(worker.poll() is not None for worker in self._workers):
-                raise RepeatedFault(f"a worker ended; {self._said()}")
+                raise Trouble(f"a worker ended; {self._said()}")
             time.sleep(step)
 
     def _said(self) -> str:
@@ -187,7 +187,7 @@ class Server:
             if count.jobs > last:
                 last, moved = count.jobs, time.monotonic()
             elif time.monotonic() - moved > STALL_S:
-                raise RepeatedFault(f"{jobs - count.jobs:,} of {jobs:,} jobs did not run; {self._said()}")
+                raise Trouble(f"{jobs - count.jobs:,} of {jobs:,} jobs did not run; {self._said()}")
             time.sleep(0.05)
 
 
@@ -213,4 +213,4 @@ def fill(fleet: Fleet, many: Iterator[Job]) -> None:
     """
     for receipt in fleet.enqueue_many(many):
         if receipt.error is not None:
-            raise RepeatedFault(f"a job was refused: {receipt.error}")
+            raise Trouble(f"a job was refused: {receipt.error}")

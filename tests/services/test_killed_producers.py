@@ -31,7 +31,7 @@ for number in range(300):
     flow.add(Job("part", "test.add", (number, 1)))
 print(flow.id, flush=True)
 with Fleet(url) as fleet:
-    verb, answers = flows.enqueue(fleet.space, flow), None
+    verb, answers = flows.enqueue(fleet.context, flow), None
     while True:
         calls = verb.send(answers)
         if calls[0].script.name == script:

@@ -11,7 +11,7 @@ import pytest
 from bench.__main__ import ROWS, measure, write
 from bench.figure import Figure, Outcome, Reading, Row, Target, number, table
 from bench.functions import SLOT
-from bench.setting import Count, RepeatedFault, Setting, metered
+from bench.setting import Count, Setting, Trouble, metered
 
 RATE = Figure("rate", "drain", "jobs/s", "bare loop", Target("≥", 30_000))
 SHARE = Figure("share", "enqueue", "jobs/s", "bare SET loop", Target("≥", 0.85, "ratio"))
@@ -84,7 +84,7 @@ def test_a_row_that_fails_costs_only_itself() -> None:
         return {"told": Reading(float(setting.size(100)))}
 
     def bad(_: Setting) -> Mapping[str, Reading]:
-        raise RepeatedFault("no luck")
+        raise Trouble("no luck")
 
     rows = (Row("bad", (RATE,), bad), Row("good", (TOLD,), good), Row("once", (SHARE,), lambda _: {}, rounds=1))
     seen = measure(rows, Setting(quick=True), 2)

@@ -17,8 +17,8 @@ TOKENS = st.integers(min_value=0, max_value=2**64 - 1)
 
 WRITER = """
 import sys
-from jobfleet.worker.ipc.lease_board import Board
-board = Board(int(sys.argv[1]))
+from jobfleet.worker.ipc.lease_board import LeaseBoard
+board = LeaseBoard(int(sys.argv[1]))
 print("go", flush=True)
 n = 0
 while True:
