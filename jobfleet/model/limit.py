@@ -23,6 +23,8 @@ KEEP = "="
 """A word of a change: the field keeps its value."""
 UNSET = "-"
 """A word of a limit: the field is not set."""
+FIRST_WORDS = 5
+"""Words that each line has. A later field has a word only where it is set, so revisions that do not know it read on."""
 PERIODS = {"s": 1.0, "min": 60.0, "h": 3600.0, "d": 86_400.0}
 FASTEST = 1_000_000
 SLOWEST = 1 / (366 * 86_400)
@@ -59,7 +61,10 @@ class Limit(NamedTuple):
 
     def change(self) -> str:
         """The line that makes set_limit.lua set these fields, and keep those that are None."""
-        return " ".join(KEEP if value is None else word.write(value) for word, value in zip(_WORDS, self, strict=True))
+        words = [KEEP if value is None else word.write(value) for word, value in zip(_WORDS, self, strict=True)]
+        while len(words) > FIRST_WORDS and words[-1] == KEEP:
+            words.pop()
+        return " ".join(words)
 
     def shown(self) -> dict[str, Any]:
         """The fields as `LimitInfo` has them."""

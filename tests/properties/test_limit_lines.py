@@ -30,13 +30,14 @@ RATES = st.one_of(
     st.just(UNLIMITED),
     st.builds(lambda count, period: f"{count}/{period}", st.integers(1, 5000), st.sampled_from(("s", "min", "h", "d"))),
 )
-CHANGES = st.builds(
-    LimitChange,
-    concurrency=st.one_of(st.none(), st.just(UNLIMITED), st.integers(1, CONCURRENCY_MAX)),
-    rate=RATES,
-    burst=st.one_of(st.none(), st.integers(1, BURST_MAX)),
-    weight=st.one_of(st.none(), st.integers(1, 10_000).map(lambda n: n / 100)),
-)
+CHANGES = st.fixed_dictionaries(
+    {
+        "concurrency": st.one_of(st.none(), st.just(UNLIMITED), st.integers(1, CONCURRENCY_MAX)),
+        "rate": RATES,
+        "burst": st.one_of(st.none(), st.integers(1, BURST_MAX)),
+        "weight": st.one_of(st.none(), st.integers(1, 10_000).map(lambda n: n / 100)),
+    }
+).map(lambda fields: LimitChange(**cast(Any, fields)))
 
 
 @pytest.fixture(scope="module")

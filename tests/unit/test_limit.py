@@ -17,7 +17,7 @@ from jobfleet.model.limit import LINE, Limit, LimitChange
         ("0 0 - 2.5 none", Limit(math.inf, 0.0, None, 2.5, "none")),
         ("- - - - -", Limit()),
         ("4 - -", Limit(4)),
-        ("4 - - 2 - 17 later", Limit(4, weight=2.0)),
+        ("4 - - 2 - - - - - 17 later", Limit(4, weight=2.0)),
         ("x nan() y z 5/s", Limit(rate="5/s")),
     ],
 )
