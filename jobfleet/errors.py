@@ -1,39 +1,39 @@
-"""Every error a caller can meet, in one tree.
+"""The tree of all errors that a caller can meet.
 
 ::
 
     JobfleetError
-    ├── ConfigError            a setting, URL or module is wrong: fix it
-    ├── InvalidJob             a job or an option is refused: fix the named field
-    │   ├── EncodingError      a value cannot travel, or bytes cannot be read
+    ├── ConfigError            a setting, URL or module is wrong: correct it
+    ├── InvalidJob             a job or an option is not valid: correct the named field
+    │   ├── EncodingError      a value cannot be encoded, or bytes cannot be decoded
     │   │   └── EnvelopeTooNew written by a later jobfleet: upgrade this worker
-    │   └── UnknownParent      depends_on names a job nobody knows
-    ├── JobNotFound            no such job, or its result has been let go
-    ├── DuplicateJob           the unique key is held by another job
+    │   └── UnknownParent      depends_on names an unknown job
+    ├── JobNotFound            no such job, or its result was deleted
+    ├── DuplicateJob           another job holds the unique key
     ├── FleetFull              Redis has no memory left for new jobs
-    ├── StoreUnavailable       Redis did not answer in time: try again
-    │   ├── DurabilityUncertain    written, but not as safely as asked: repeat with the same id
-    │   └── DurabilityUnavailable  the server cannot give the durability asked for
-    ├── WaitTimeout            the job did not end in time; it goes on
-    ├── JobFailed              the job awaited has failed
-    ├── JobCancelled           the job awaited, or the one running here, was cancelled
-    ├── JobExpired             the job awaited was not started in time
-    └── ScriptContractError    a script answered something unknown: a bug of jobfleet
+    ├── StoreUnavailable       Redis did not reply in time: try again
+    │   ├── DurabilityUncertain    written, but less durably than requested: repeat with the same id
+    │   └── DurabilityUnavailable  the server cannot provide the requested durability
+    ├── WaitTimeout            the job did not end in time; it is still open
+    ├── JobFailed              the awaited job failed
+    ├── JobCancelled           the awaited job, or the job that runs here, was cancelled
+    ├── JobExpired             the awaited job did not start in time
+    └── ScriptContractError    a script returned an unknown reply: a bug of jobfleet
 
-The first lines of a class's docstring are its default message; attributes carry the facts.
+The summary of a class's docstring is its default message. Attributes carry the details.
 """
 
 from __future__ import annotations
 
 
 class JobfleetError(Exception):
-    """Something went wrong in jobfleet."""
+    """An error in jobfleet."""
 
     def __init__(self, message: str | None = None) -> None:
         super().__init__(message or (type(self).__doc__ or "").partition("\n\n")[0].strip())
 
     def __reduce__(self) -> tuple[object, ...]:
-        """Travel by text and facts: a subclass's own arguments are not asked for again."""
+        """Pickle the text and attributes, so that a subclass's `__init__` is not called again."""
         return (_revived, (type(self), self.args, self.__dict__))
 
 
@@ -49,10 +49,10 @@ class ConfigError(JobfleetError):
 
 
 class InvalidJob(JobfleetError, ValueError):
-    """A job was refused.
+    """A job is not valid.
 
     Attributes:
-        field: The name of the option at fault, empty when it is the job as a whole.
+        field: The name of the wrong option; empty if the error concerns the whole job.
     """
 
     def __init__(self, message: str | None = None, *, field: str = "") -> None:
@@ -61,10 +61,10 @@ class InvalidJob(JobfleetError, ValueError):
 
 
 class EncodingError(InvalidJob):
-    """A value cannot travel, or bytes cannot be read.
+    """A value cannot be encoded, or bytes cannot be decoded.
 
     Attributes:
-        path: Where the offending value stands, as Python would spell it (``args[0]['df']``).
+        path: The location of the value, in Python's syntax (``args[0]['df']``).
     """
 
     def __init__(self, message: str | None = None, *, field: str = "", path: str = "") -> None:
@@ -73,11 +73,11 @@ class EncodingError(InvalidJob):
 
 
 class EnvelopeTooNew(EncodingError):
-    """The envelope was written by a later jobfleet; upgrade workers before producers."""
+    """A later version of jobfleet wrote the envelope; upgrade workers before producers."""
 
     def __init__(self, version: int, supported: int) -> None:
         super().__init__(
-            f"Envelope version {version}, this worker reads up to {supported}: parked; "
+            f"Envelope version {version} is not supported, this worker reads up to {supported}: job parked; "
             "upgrade workers before producers."
         )
         self.version = version
@@ -89,69 +89,69 @@ class UnknownParent(InvalidJob):
 
 
 class JobNotFound(JobfleetError, LookupError):
-    """No such job, or its result has been let go.
+    """No such job, or its result was deleted.
 
     Attributes:
-        job_id: The id that was asked for.
+        job_id: The id of the missing job.
     """
 
     def __init__(self, job_id: str, message: str | None = None) -> None:
-        super().__init__(message or f"No job {job_id!r}: never enqueued, or its result has been let go.")
+        super().__init__(message or f"No job {job_id!r}: never enqueued, or its result was deleted.")
         self.job_id = job_id
 
 
 class DuplicateJob(JobfleetError):
-    """The unique key is held by another job.
+    """Another job holds the unique key.
 
     Attributes:
         holder: The id of the job that holds the key.
     """
 
     def __init__(self, holder: str, message: str | None = None) -> None:
-        super().__init__(message or f"The unique key is held by {holder!r}.")
+        super().__init__(message or f"Job {holder!r} holds the unique key.")
         self.holder = holder
 
 
 class FleetFull(JobfleetError):
-    """Redis has no memory left for new jobs; nothing was enqueued. Raise maxmemory or let workers drain."""
+    """Redis has no memory left for new jobs; nothing was enqueued. Raise maxmemory, or let workers drain the queues."""
 
 
 class StoreUnavailable(JobfleetError, ConnectionError):
-    """Redis did not answer in time."""
+    """Redis did not reply in time."""
 
 
 class DurabilityUncertain(StoreUnavailable):
-    """Written, but not as safely as asked; repeating with the same id is safe.
+    """The job was written, but less durably than requested; it is safe to repeat with the same id.
 
     Attributes:
         job_id: The id of the job that may exist.
     """
 
     def __init__(self, job_id: str, message: str | None = None) -> None:
-        super().__init__(message or f"{job_id} was written, but not as safely as asked; repeat it with the same id.")
+        super().__init__(message or f"{job_id} was written, but less durably than requested; repeat with this id.")
         self.job_id = job_id
 
 
 class DurabilityUnavailable(StoreUnavailable):
-    """The server cannot give the durability asked for; nothing was written."""
+    """The server cannot provide the requested durability; nothing was written."""
 
 
 class WaitTimeout(JobfleetError, TimeoutError):
-    """The job did not end in time; it goes on.
+    """The job did not end in time; it is still open.
 
     Attributes:
-        job_id: The job awaited.
-        timeout: How long it was awaited, in seconds.
+        job_id: The awaited job.
+        timeout: The time limit of the wait, in seconds.
     """
 
     def __init__(self, job_id: str, timeout: float) -> None:
-        super().__init__(f"{job_id} did not end within {timeout:g} s; it goes on.")
+        super().__init__(f"{job_id} did not end within {timeout:g} s; it is still open.")
         self.job_id = job_id
         self.timeout = timeout
 
 
 class _JobEnded(JobfleetError):
-    """A job ended without a value."""
+    """A job ended without a result."""
 
     def __init__(self, message: str | None = None, *, job_id: str = "") -> None:
         super().__init__(message)
@@ -159,11 +159,11 @@ class _JobEnded(JobfleetError):
 
 
 class JobFailed(_JobEnded):
-    """The job has failed.
+    """The job failed.
 
     Attributes:
         job_id: The job.
-        error_class: The name of the exception's class, if one was raised.
+        error_class: The name of the exception's class, if the job raised one.
         traceback: The traceback as text, if there is one.
     """
 
@@ -185,8 +185,8 @@ class JobCancelled(_JobEnded):
 
 
 class JobExpired(_JobEnded):
-    """The job was not started in time."""
+    """The job did not start in time."""
 
 
 class ScriptContractError(JobfleetError):
-    """A script answered something its contract does not name; please report this."""
+    """A script returned a reply that its contract does not name; please report this bug."""

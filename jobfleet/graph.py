@@ -1,4 +1,4 @@
-"""`Flow`: jobs that wait for one another, put together before anything is enqueued. Pure."""
+"""`Flow`: jobs with dependencies on one another, built before anything is enqueued. Pure."""
 
 from __future__ import annotations
 
@@ -18,11 +18,11 @@ PARENTS_MOST = 10_000
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Node:
-    """One job of a flow; what `Flow.add` answers, and what others are put after.
+    """One job of a flow; `Flow.add` returns it, and `after` accepts it.
 
     Attributes:
         job: The job.
-        number: Its place in the flow.
+        number: Its index in the flow.
     """
 
     job: Job
@@ -31,11 +31,11 @@ class Node:
 
 @dataclass(frozen=True, slots=True)
 class Link:
-    """One job of a flow waits for another.
+    """A dependency between two jobs of a flow.
 
     Attributes:
-        parent: The number of the one that is waited for.
-        otherwise: What follows when it does not complete: cancel, run or wait.
+        parent: The index of the parent.
+        otherwise: What happens to the dependant if the parent does not complete: cancel, run or wait.
     """
 
     parent: int
@@ -43,26 +43,26 @@ class Link:
 
 
 def refuse_times(job: Job) -> None:
-    """Refuse a job that says itself what it waits for, or that it recurs.
+    """Refuse a job that sets its own dependencies or a recurrence.
 
     Raises:
-        InvalidJob: It does.
+        InvalidJob: `depends_on` or `cron_expression` is set.
     """
     if job.depends_on is not None:
-        raise InvalidJob("A flow says itself what its jobs wait for; leave depends_on out.", field="depends_on")
+        raise InvalidJob("The flow defines the dependencies of its jobs; leave depends_on out.", field="depends_on")
     if job.cron_expression is not None:
         raise InvalidJob("A job of a flow runs once; leave cron_expression out.", field="cron_expression")
 
 
 @dataclass(slots=True)
 class Flow:
-    """Jobs that wait for one another, enqueued as one.
+    """Jobs with dependencies on one another, enqueued together.
 
     Args:
         name: A label for people.
 
     Raises:
-        InvalidJob: It is empty, too large, or goes in a circle; told before anything is written.
+        InvalidJob: The name is not a printable label.
     """
 
     name: str
@@ -77,18 +77,21 @@ class Flow:
             raise InvalidJob(f"name is {name!r:.300}; give a printable label of 1 to 200 characters.", field="name")
 
     def add(self, job: Job, *, after: Node | Iterable[Node] = (), otherwise: str = "cancel") -> Node:
-        """Add a job.
+        """Add a job to the flow.
 
         Args:
             job: The job.
-            after: Those it waits for.
-            otherwise: What follows when one of them does not complete: ``cancel`` this one, ``run`` it all the
-                same, or have it ``wait`` for a replay.
+            after: The parents: a node or several nodes.
+            otherwise: What happens to the job if a parent does not complete: ``cancel`` it, ``run`` it anyway, or let
+                it ``wait`` for a replay.
+
+        Raises:
+                InvalidJob: The job sets its own dependencies or a recurrence, or a parent is not a node of this flow.
         """
         check_job(job)
         parents: Any = (after,) if isinstance(after, Node) else after
         if isinstance(parents, str) or not isinstance(parents, Iterable):
-            raise InvalidJob(f"after is {after!r:.100}; give what add answered, or several of these.", field="after")
+            raise InvalidJob(f"after is {after!r:.100}; give a result of add, or several of them.", field="after")
         refuse_times(job)
         node = Node(job, len(self.nodes))
         self.nodes.append(node)
@@ -97,52 +100,52 @@ class Flow:
         return node
 
     def link(self, parent: Node, child: Node, *, otherwise: str = "cancel") -> None:
-        """Have a job wait for another."""
+        """Make a job depend on another job of the flow."""
         if otherwise not in OTHERWISE:
             raise InvalidJob(f"otherwise is {otherwise!r}; use {', '.join(OTHERWISE)}.", field="depends_on")
         for node in (parent, child):
             if not isinstance(node, Node):
-                raise InvalidJob(f"after holds {node!r:.100}; give what add answered.", field="after")
+                raise InvalidJob(f"after holds {node!r:.100}; give a result of add.", field="after")
             if node.number >= len(self.nodes) or self.nodes[node.number] is not node:
-                raise InvalidJob(f"{node.job.name!r} is not of the flow {self.name!r}.", field="depends_on")
+                raise InvalidJob(f"{node.job.name!r} is not in the flow {self.name!r}.", field="depends_on")
         self.links.setdefault(child.number, {})[parent.number] = Link(parent.number, otherwise)
 
     def chain(self, *jobs: Job, after: Node | Iterable[Node] = ()) -> Node:
-        """Add jobs that run one after the other; answer the last."""
+        """Add jobs that run one after the other; return the last one."""
         if not jobs:
-            raise InvalidJob("chain is given no job.", field="flow")
+            raise InvalidJob("chain needs at least one job.", field="flow")
         node = self.add(jobs[0], after=after)
         for job in jobs[1:]:
             node = self.add(job, after=node)
         return node
 
     def group(self, *jobs: Job, after: Node | Iterable[Node] = ()) -> list[Node]:
-        """Add jobs that may run side by side."""
+        """Add jobs that may run concurrently."""
         parents = (after,) if isinstance(after, Node) else tuple(after)
         return [self.add(job, after=parents) for job in jobs]
 
     def map(self, make: Callable[[Any], Job], items: Iterable[Any], *, after: Node | Iterable[Node] = ()) -> list[Node]:
-        """Add a job for each item: ``flow.map(resize.job, paths)``."""
+        """Add one job for each item: ``flow.map(resize.job, paths)``."""
         return self.group(*[make(item) for item in items], after=after)
 
     def order(self) -> Sequence[Node]:
-        """The jobs so that each comes after those it waits for.
+        """Return the jobs in an order in which each job follows its parents.
 
         Raises:
-            InvalidJob: It is empty, too large, or goes in a circle.
+            InvalidJob: The flow is empty, is too large, or has a cycle.
         """
         if not self.nodes:
             raise InvalidJob(f"The flow {self.name!r} has no job.", field="flow")
         if len(self.nodes) > JOBS_MOST:
             raise InvalidJob(
-                f"The flow {self.name!r} has {len(self.nodes):,} jobs; {JOBS_MOST:,} are the most.", field="flow"
+                f"The flow {self.name!r} has {len(self.nodes):,} jobs; the maximum is {JOBS_MOST:,}.", field="flow"
             )
         widest = max((len(parents) for parents in self.links.values()), default=0)
         if widest > PARENTS_MOST:
-            raise InvalidJob(f"A job waits for {widest:,} others; {PARENTS_MOST:,} are the most.", field="flow")
+            raise InvalidJob(f"A job waits for {widest:,} others; the maximum is {PARENTS_MOST:,}.", field="flow")
         graph = {node.number: tuple(self.links.get(node.number, ())) for node in self.nodes}
         try:
             return [self.nodes[number] for number in TopologicalSorter(graph).static_order()]
         except CycleError as error:
             names = " → ".join(self.nodes[number].job.name for number in error.args[1])
-            raise InvalidJob(f"The flow {self.name!r} goes in a circle: {names}.", field="flow") from None
+            raise InvalidJob(f"The flow {self.name!r} has a cycle: {names}.", field="flow") from None

@@ -1,7 +1,7 @@
-"""Logs: one line a transition on stderr, for people or, as JSON, for machines.
+"""Logs on stderr: one line per transition, for people or, as JSON, for machines.
 
-A line of jobfleet's own reads ``event name=value … words``. The JSON form takes the event and the
-values from it, so that a line is written once and says the same in both forms.
+A line of jobfleet itself has the form ``event name=value … words``. The JSON form takes the event and the values from
+that line, so both forms have one source.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from jobfleet.config import JobConfig
 
 FORMAT = "%(asctime)s %(levelname)-7s %(message)s"
 LONGEST_VALUE = 2000
-"""Characters kept of a value that is no plain one."""
+"""Maximum number of characters of a value that is not of a JSON type."""
 
 _EVENT = re.compile(r"[a-z_]+\.[a-z_]+(?= |$)")
 _DIRECTIVE = re.compile(r"(?:\b([a-z_]+)=)?%(?:%|[-#0 +]*\d*(?:\.\d+)?[a-zA-Z])")
@@ -28,10 +28,10 @@ _KNOWN = frozenset(vars(logging.makeLogRecord({}))) | {"message", "asctime", "ta
 
 
 class Described(Protocol):
-    """Whatever lines may be about; a `Run` is."""
+    """The subject of a log line, such as a `Run`."""
 
     def described(self) -> Mapping[str, object]:
-        """What a line says of it: job_id, queue, function, attempt, fence, and who it is for."""
+        """Return the fields that identify it: job_id, queue, function, attempt, fence, user and so on."""
 
 
 def _nobody() -> Described | None:
@@ -39,12 +39,12 @@ def _nobody() -> Described | None:
 
 
 def set_up_logs(config: JobConfig, *, worker: str = "", current: Callable[[], Described | None] = _nobody) -> None:
-    """Log to stderr, unless the program has set up its own logs.
+    """Log to stderr, unless the program has configured its own logging.
 
     Args:
         config: The settings `log_format` and `verbose`.
-        worker: The child whose process this is; JSON lines name it.
-        current: Answers the run that the calling code belongs to, if any.
+        worker: The name of this worker process, for JSON lines.
+        current: Returns the run that the calling code belongs to, or None.
     """
     logger = logging.getLogger("jobfleet")
     if logger.handlers or logging.getLogger().handlers:
@@ -52,7 +52,7 @@ def set_up_logs(config: JobConfig, *, worker: str = "", current: Callable[[], De
     formatter: logging.Formatter = PlainFormatter(FORMAT, datefmt="%H:%M:%S")
     if config.log_format == "json":
         formatter = JsonFormatter(worker=worker, current=current)
-        if logging.lastResort is not None:  # it prints what the user's loggers have and nobody else listens to
+        if logging.lastResort is not None:  # it prints records of the user's loggers that have no handler
             logging.lastResort.setFormatter(formatter)
     handler = logging.StreamHandler(sys.stderr)
     handler.setFormatter(formatter)
@@ -62,7 +62,7 @@ def set_up_logs(config: JobConfig, *, worker: str = "", current: Callable[[], De
 
 
 class JobLogger(logging.LoggerAdapter[logging.Logger]):
-    """`ctx.log`: what a call adds stands beside the job's id, where the library's own adapter would drop it."""
+    """`ctx.log`: adds the job's id to a call's `extra`; the standard adapter would replace that `extra`."""
 
     def process(self, msg: object, kwargs: MutableMapping[str, Any]) -> tuple[object, MutableMapping[str, Any]]:
         """Add the job's id to a call."""
@@ -71,20 +71,20 @@ class JobLogger(logging.LoggerAdapter[logging.Logger]):
 
 
 class PlainFormatter(logging.Formatter):
-    """Lines for people; nothing in a message can pass for a line of its own, or command a terminal."""
+    """Formats lines for people. A message can neither imitate another line nor send escape codes to a terminal."""
 
     def formatMessage(self, record: logging.LogRecord) -> str:  # noqa: N802 - the library's name
-        """The line, with what is not printable written as an escape, and further lines indented."""
+        """Format a record; escape unprintable characters and indent continuation lines."""
         record.message = "\n    ".join(_printable(line.expandtabs()) for line in record.message.split("\n"))
         return super().formatMessage(record)
 
 
 class JsonFormatter(logging.Formatter):
-    """An object a line: time (UTC), level, logger, event, message, and what the line is about.
+    """Formats one JSON object per line: time (UTC), level, logger, event, message, and the fields of its subject.
 
     Args:
-        worker: The child whose process this is.
-        current: Answers the run that the calling code belongs to, if any.
+        worker: The name of this worker process.
+        current: Returns the run that the calling code belongs to, or None.
     """
 
     def __init__(self, *, worker: str = "", current: Callable[[], Described | None] = _nobody) -> None:
@@ -93,7 +93,7 @@ class JsonFormatter(logging.Formatter):
         self._current = current
 
     def format(self, record: logging.LogRecord) -> str:
-        """Write a record."""
+        """Format a record."""
         message = record.getMessage()
         entry: dict[str, object] = {
             "time": datetime.fromtimestamp(record.created, UTC).isoformat(timespec="milliseconds"),
@@ -119,7 +119,7 @@ class JsonFormatter(logging.Formatter):
 
 
 def _fields(record: logging.LogRecord) -> Mapping[str, object]:
-    """The values that a line of ours names."""
+    """Return the values that a line of jobfleet names."""
     if not isinstance(record.args, tuple) or not isinstance(record.msg, str):
         return {}
     names = [found[1] for found in _DIRECTIVE.finditer(record.msg) if not found[0].endswith("%%")]
@@ -131,12 +131,12 @@ def _fields(record: logging.LogRecord) -> Mapping[str, object]:
 
 
 def _added(record: logging.LogRecord) -> Mapping[str, object]:
-    """What the call gave as ``extra``."""
+    """Return what the caller passed as ``extra``."""
     return {name: value for name, value in vars(record).items() if name not in _KNOWN and not name.startswith("_")}
 
 
 def _plain(value: object) -> object:
-    """What JSON can hold; of anything else, what it says of itself, within bounds."""
+    """Convert a value to a JSON type; other objects become their text, cut to `LONGEST_VALUE`."""
     if value is None or isinstance(value, bool | int | str):
         return value
     if isinstance(value, float):
@@ -147,7 +147,7 @@ def _plain(value: object) -> object:
         return {str(name): _plain(each) for name, each in value.items()}
     try:
         return str(value)[:LONGEST_VALUE]
-    except Exception:  # noqa: BLE001 - a user's object may not even say what it is
+    except Exception:  # noqa: BLE001 - the __str__ of a user's object may raise anything
         return f"<{type(value).__name__}>"
 
 

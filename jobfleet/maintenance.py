@@ -1,4 +1,4 @@
-"""Jobs that look after the fleet itself; every worker knows them.
+"""Jobs that maintain the fleet itself; every worker knows them.
 
 ``Job(name="Cleanup", function="jobfleet.maintenance.cleanup", cron_expression="0 2 * * *")``
 """

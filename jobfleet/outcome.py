@@ -1,4 +1,4 @@
-"""How a run can end, as a closed set of values; and what a job may raise to steer its own ending."""
+"""The closed set of ways in which a run can end, and the exceptions by which a job chooses its own ending."""
 
 from __future__ import annotations
 
@@ -9,11 +9,11 @@ from jobfleet.model import ErrorType, seconds
 
 
 class RetryAfter(Exception):  # a signal, not an error
-    """Raised by a job: run me again after so many seconds; counts as a failure.
+    """Raise it in a job to run the job again after a delay. It counts as a failure.
 
     Args:
-        delay: Seconds or timedelta, in place of the back-off.
-        reason: For logs and history.
+        delay: Seconds or timedelta; it replaces the backoff.
+        reason: A text for logs and the history.
     """
 
     def __init__(self, delay: float | timedelta, *, reason: str | None = None) -> None:
@@ -23,7 +23,7 @@ class RetryAfter(Exception):  # a signal, not an error
 
 
 class Snooze(Exception):  # a signal, not an error
-    """Raised by a job: not now; run me again after so many seconds. Counts as nothing.
+    """Raise it in a job to run the job again after a delay. It does not count as a failure.
 
     Args:
         delay: Seconds or timedelta.
@@ -35,10 +35,10 @@ class Snooze(Exception):  # a signal, not an error
 
 
 class Discard(Exception):  # a signal, not an error
-    """Raised by a job: fail me now, whatever my budget.
+    """Raise it in a job to fail the job at once, even if retries are left.
 
     Args:
-        reason: Why; it becomes the job's error.
+        reason: The reason; it becomes the job's error.
     """
 
     def __init__(self, reason: str) -> None:
@@ -47,31 +47,31 @@ class Discard(Exception):  # a signal, not an error
 
 
 class ForeignError(Exception):
-    """What a job raised in a process of its own, told as data: its class exists there alone.
+    """An exception of another process, as data, because its class may exist only there.
 
     Args:
-        told: Its class and text, in one line.
+        summary: The class and text of the exception, in one line.
         error_class: The name of its class.
-        error_type: Whether trying again may help, as its function's own lists say.
-        traceback: Its traceback, as text.
-        steers: What it stands for when it was raised to steer the ending.
+        error_type: Whether a retry may succeed, by the lists of the job's function.
+        traceback: Its traceback as text.
+        steers: The equivalent signal, if the exception was `RetryAfter`, `Snooze` or `Discard`.
     """
 
     def __init__(
         self,
-        told: str,
+        summary: str,
         *,
         error_class: str,
         error_type: ErrorType,
         traceback: str = "",
         steers: RetryAfter | Snooze | Discard | None = None,
     ) -> None:
-        self.told = told
+        self.summary = summary
         self.error_class = error_class
         self.error_type = error_type
         self.traceback = traceback
         self.steers = steers
-        super().__init__(told)
+        super().__init__(summary)
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,7 +83,7 @@ class Succeeded:
 
 @dataclass(frozen=True, slots=True)
 class Raised:
-    """The function raised, or its result cannot travel."""
+    """The function raised an exception, or its result cannot be encoded."""
 
     error: BaseException
 
@@ -97,33 +97,33 @@ class TimedOut:
 
 @dataclass(frozen=True, slots=True)
 class Cancelled:
-    """Somebody asked for it, and the function has stopped."""
+    """Someone requested the cancellation, and the function has stopped."""
 
     by: str
 
 
 @dataclass(frozen=True, slots=True)
 class LeaseLost:
-    """Another run owns the job by now; nothing may be written."""
+    """Another run owns the job now; nothing may be written."""
 
 
 @dataclass(frozen=True, slots=True)
 class Interrupted:
-    """The worker stops before the function did."""
+    """The worker stopped before the function ended."""
 
 
 @dataclass(frozen=True, slots=True)
-class RunSettler:
-    """The job came past its `expires_at` before it started."""
+class Overdue:
+    """The job did not start before its `expires_at`."""
 
 
 @dataclass(frozen=True, slots=True)
 class Unrunnable:
-    """This worker cannot run it: unknown function, or an envelope newer than the worker.
+    """This worker cannot run the job: its function is unknown, or its envelope is newer than the worker.
 
     Attributes:
-        reason: Why.
-        may_fail: Whether the job fails when that has been so for too long; not where another worker may know better.
+        reason: A text for the history.
+        may_fail: Whether the job fails if it stays unrunnable too long. False if another worker may know the function.
     """
 
     reason: str
@@ -132,7 +132,7 @@ class Unrunnable:
 
 @dataclass(frozen=True, slots=True)
 class KnownElsewhere:
-    """This worker does not know the function, and a live one does."""
+    """This worker does not know the function, but another live worker does."""
 
     function: str
     worker: str
@@ -140,18 +140,18 @@ class KnownElsewhere:
 
 @dataclass(frozen=True, slots=True)
 class Broken:
-    """The envelope cannot be read; no worker will ever run it."""
+    """The envelope cannot be decoded, so no worker can ever run the job."""
 
     reason: str
 
 
 @dataclass(frozen=True, slots=True)
 class Crashed:
-    """The process in which it ran, and nothing else did, has died.
+    """The job's process died while only this job ran in it.
 
     Attributes:
-        reason: Signal or exit code, or that its worker is gone.
-        failed_as: What a job is said to have failed with, when this is the crash too many.
+        reason: The signal or exit code, or that the worker is gone.
+        failed_as: The error class of the job if this crash exceeds its limit.
     """
 
     reason: str
@@ -160,11 +160,11 @@ class Crashed:
 
 @dataclass(frozen=True, slots=True)
 class Witnessed:
-    """A process has died in which it ran beside others, or its whole worker is gone: it need not be its doing.
+    """A process died while several jobs ran in it, or a whole worker is gone. The job may not be the cause.
 
     Attributes:
-        reason: What was seen, and how many others were there.
-        suspects: How many jobs it may be due to, this one included.
+        reason: The observed death, and the number of other jobs in the process.
+        suspects: The number of jobs that may have caused the death, this one included.
     """
 
     reason: str
@@ -173,10 +173,10 @@ class Witnessed:
 
 @dataclass(frozen=True, slots=True)
 class OutOfMemory:
-    """The process it had for itself ran out of memory.
+    """The job's own process ran out of memory.
 
     Attributes:
-        reason: What bounded it: its own limit, or the kernel.
+        reason: The limit that it hit: its own memory limit, or the kernel's.
     """
 
     reason: str
@@ -184,14 +184,14 @@ class OutOfMemory:
 
 @dataclass(frozen=True, slots=True)
 class OutOfCpu:
-    """The process it had for itself used more CPU than it may, in seconds."""
+    """The job's own process exceeded its CPU limit, in seconds."""
 
     limit: float
 
 
 @dataclass(frozen=True, slots=True)
 class Preempted:
-    """Its lease expired although its worker is there."""
+    """The lease expired although its worker is alive."""
 
 
 Outcome = (
@@ -201,7 +201,7 @@ Outcome = (
     | Cancelled
     | LeaseLost
     | Interrupted
-    | RunSettler
+    | Overdue
     | Unrunnable
     | KnownElsewhere
     | Broken

@@ -1,7 +1,7 @@
-"""What follows from an outcome: the one place where budgets are spent. Pure.
+"""The decision that follows from an outcome; only this module spends retry budgets. Pure.
 
-The delay before retry number n is ``retry_delay · retry_backoff ** n``, capped, of which jitter
-takes 50 to 100 % ("equal jitter", M. Brooker, AWS Architecture Blog, 2015).
+The delay before retry number n is ``retry_delay · retry_backoff ** n``, up to a maximum. Jitter takes 50 to 100 % of
+it ("equal jitter", M. Brooker, AWS Architecture Blog, 2015).
 """
 
 from __future__ import annotations
@@ -27,10 +27,10 @@ from jobfleet.outcome import (
     Outcome,
     OutOfCpu,
     OutOfMemory,
+    Overdue,
     Preempted,
     Raised,
     RetryAfter,
-    RunSettler,
     Snooze,
     Succeeded,
     TimedOut,
@@ -55,21 +55,21 @@ HISTORY_RUNS = 10
 HISTORY_CHARACTERS = 300
 PARK_DELAY_US = 10 * SECOND_US
 PARK_FIRST_US = SECOND_US // 4
-"""A worker that knows the job may be about to start: the first delay is short, and each one doubles the time so far."""
+"""The first delay is short, as a worker that knows the function may start soon. Each delay doubles the time so far."""
 
 
 @dataclass(frozen=True, slots=True)
 class Policy:
-    """How often, and how soon, a job is run again.
+    """The rules for retries of a job.
 
     Attributes:
-        max_retries: Failed runs that are repeated.
-        retry_delay: Seconds before the first repetition.
-        retry_backoff: Factor of its growth.
-        retry_delay_max: Seconds it grows to at most.
-        retry_jitter: Take 50 to 100 % of it.
-        max_crashes: Crashes suffered alone that fail the job.
-        unknown_grace: Seconds a job stays parked before it is failed.
+        max_retries: Maximum number of retries after failed runs.
+        retry_delay: Seconds before the first retry.
+        retry_backoff: Factor from one delay to the next.
+        retry_delay_max: Maximum delay in seconds.
+        retry_jitter: Whether to take a random 50 to 100 % of the delay.
+        max_crashes: Number of crashes while alone in a process after which the job fails.
+        unknown_grace: Seconds for which a job stays parked before it fails.
         retry_on: Exceptions that are TRANSIENT, whatever the default.
         discard_on: Exceptions that are PERMANENT, whatever the default.
     """
@@ -87,16 +87,16 @@ class Policy:
 
 @dataclass(frozen=True, slots=True)
 class Tries:
-    """What a job has spent so far, as it is kept beside it.
+    """What a job has spent of its budgets, as stored with the job.
 
     Attributes:
-        failures: Runs that failed.
-        crashes: Runs whose process died.
-        preemptions: Runs whose lease expired under a worker that is there.
-        parked_since: When it was first parked, µs of Redis's clock; 0 if it is not.
-        deaths: Processes that have died while it ran in them, without evidence of whose doing it was.
-        suspects: How many jobs the last of these deaths may be due to, this one included; 0 where that is unknown.
-        history: One line a past run, oldest first.
+        failures: Number of failed runs.
+        crashes: Number of runs whose process died while the job was alone in it.
+        preemptions: Number of runs whose lease expired although the worker was alive.
+        parked_since: Time at which the job was first parked, in µs of Redis's clock; 0 if it is not parked.
+        deaths: Number of processes that died while the job ran in them, without evidence of the cause.
+        suspects: Number of jobs that may have caused the last of these deaths, this one included; 0 if unknown.
+        history: One line per past run, oldest first.
     """
 
     failures: int = 0
@@ -109,34 +109,34 @@ class Tries:
 
     @property
     def attempt(self) -> int:
-        """The number of the run that comes next, from 1."""
+        """The number of the next run, from 1."""
         return self.failures + self.crashes + self.preemptions + 1
 
     @property
     def suspicion(self) -> Suspicion:
-        """What the deaths that it has witnessed say of it."""
+        """The evidence from the deaths that the job has witnessed."""
         return Suspicion(self.deaths, self.suspects)
 
     @property
     def last_error(self) -> str | None:
-        """What the last run ended with that is in the history; None where none is, or it was replayed since."""
+        """The ending of the last run in the history; None if there is none, or if the job was replayed since."""
         if not self.history or self.history[-1].startswith("replayed "):
             return None
         return self.history[-1].split(" ", 2)[-1]
 
     @classmethod
     def parse(cls, text: str) -> Tries:
-        """Read what `dump` wrote; empty text means nothing spent."""
+        """Parse the output of `dump`; an empty text means that nothing is spent."""
         if not text:
             return FRESH
         head, _, rest = text.partition("\n")
         spent = [int(part) for part in head.split(":")[:6]]
         failures, crashes, preemptions, parked, deaths = spent[:5]
-        suspects = spent[5] if len(spent) > 5 else 0  # written by workers that count them
+        suspects = spent[5] if len(spent) > 5 else 0  # older workers do not write it
         return cls(failures, crashes, preemptions, parked, deaths, suspects, tuple(rest.split("\n")) if rest else ())
 
     def dump(self) -> str:
-        """Write it as one text; empty when nothing is spent."""
+        """Serialize to one text; empty if nothing is spent."""
         if self == FRESH:
             return ""
         head = f"{self.failures}:{self.crashes}:{self.preemptions}:{self.parked_since}:{self.deaths}"
@@ -144,9 +144,9 @@ class Tries:
             head += f":{self.suspects}"
         return "\n".join((head, *self.history))
 
-    def noting(self, now_us: int, what: str) -> Tries:
-        """The same with one more line of history; old lines go."""
-        line = f"{self.attempt} {now_us} {' '.join(what.split())}"[:HISTORY_CHARACTERS]
+    def noting(self, now_us: int, event: str) -> Tries:
+        """Return a copy with one more line of history; the oldest lines are dropped."""
+        line = f"{self.attempt} {now_us} {' '.join(event.split())}"[:HISTORY_CHARACTERS]
         return replace(self, history=(*self.history, line)[-HISTORY_RUNS:])
 
 
@@ -179,7 +179,7 @@ class Fail:
 
 @dataclass(frozen=True, slots=True)
 class Release:
-    """running → queued or scheduled; nothing counted. `tries` is None when it stays as it is."""
+    """running → queued or scheduled; nothing is counted. `tries` is None if it does not change."""
 
     delay_us: int = 0
     tries: Tries | None = None
@@ -187,7 +187,7 @@ class Release:
 
 @dataclass(frozen=True, slots=True)
 class Park:
-    """running → retrying, nothing counted, until a worker can run it."""
+    """running → retrying until a worker can run the job; nothing is counted."""
 
     delay_us: int
     tries: Tries
@@ -195,7 +195,7 @@ class Park:
 
 @dataclass(frozen=True, slots=True)
 class PutBack:
-    """running → queued, in its place; it was not started. `tries` is None when it stays as it is."""
+    """running → queued at its old position; the job did not start. `tries` is None if it does not change."""
 
     function: str
     tries: Tries | None = None
@@ -208,7 +208,7 @@ class Expire:
 
 @dataclass(frozen=True, slots=True)
 class Drop:
-    """Write nothing: somebody else owns the job."""
+    """Write nothing, because another run owns the job."""
 
 
 Decision = Complete | Retry | Fail | Release | Park | PutBack | Expire | Drop
@@ -216,7 +216,7 @@ Uniform = Callable[[float, float], float]
 
 
 def classify(error: BaseException, policy: Policy) -> ErrorType:
-    """Whether trying again may help: the function's own lists first, then the default table."""
+    """Decide whether a retry may succeed, by the function's own lists first, then by the default table."""
     if isinstance(error, ForeignError):
         return error.error_type
     if isinstance(error, policy.discard_on):
@@ -227,7 +227,7 @@ def classify(error: BaseException, policy: Policy) -> ErrorType:
 
 
 def backoff_us(policy: Policy, repeated: int, *, uniform: Uniform = random.uniform) -> int:
-    """The delay before the next run, in µs, when `repeated` runs were repeated already."""
+    """Return the delay before the next run, in µs, after `repeated` earlier retries."""
     try:
         delay = policy.retry_delay * policy.retry_backoff**repeated
     except OverflowError:
@@ -241,13 +241,13 @@ def backoff_us(policy: Policy, repeated: int, *, uniform: Uniform = random.unifo
 def decide(
     outcome: Outcome, policy: Policy, tries: Tries, now_us: int, *, uniform: Uniform = random.uniform
 ) -> Decision:
-    """Say what follows from the way a run ended.
+    """Decide what happens to a job after a run.
 
     Args:
-        outcome: How it ended.
-        policy: What the job is allowed.
-        tries: What it has spent.
-        now_us: Redis's time, for the history.
+        outcome: The way in which the run ended.
+        policy: The rules for retries of the job.
+        tries: What the job has spent of its budgets.
+        now_us: Redis's time in µs, for the history.
         uniform: The source of jitter.
     """
     match outcome:
@@ -270,10 +270,10 @@ def decide(
             return _unrunnable(outcome, policy, tries, now_us)
         case Broken(reason):
             return Fail("unreadable", ErrorType.PERMANENT, tries.noting(now_us, reason))
-        case RunSettler():
+        case Overdue():
             return Expire()
         case Interrupted() | Cancelled():
-            return Release()  # a cancelled one turns into `cancelled` where its mark stands, in the script
+            return Release()  # if the job has a cancellation mark, the script cancels it instead
         case LeaseLost():
             return Drop()
 
@@ -311,7 +311,7 @@ def _died(
     spent = replace(noted, crashes=crashes)
     if crashes >= policy.max_crashes:
         return Fail("oom" if isinstance(outcome, OutOfMemory) else outcome.failed_as, ErrorType.TRANSIENT, spent)
-    # It is a death as any other: the first one may come from outside, and after the second one the job runs alone.
+    # It counts like any other death: the first may have an outside cause; after the second, the job runs alone.
     spent = replace(spent, deaths=tries.deaths + 1, suspects=1)
     return Retry(0 if tries.crashes == 0 else backoff_us(policy, tries.crashes - 1, uniform=uniform), spent)
 
@@ -329,16 +329,16 @@ def _unrunnable(outcome: Unrunnable | KnownElsewhere, policy: Policy, tries: Tri
 
 
 def describe(error: BaseException) -> str:
-    """An error as one line; an error whose own text cannot be had is described all the same."""
+    """Describe an error in one line, even if its own text cannot be read."""
     if isinstance(error, ForeignError):
-        return error.told
+        return error.summary
     try:
         text = str(error)
     except BaseException:  # noqa: BLE001 - the user's __str__ may raise anything
-        text = "(its text cannot be had)"
+        text = "(its text cannot be read)"
     name = type(error).__name__
-    said = f"{name}: {text}" if text else name
-    return said.encode("utf-8", "replace").decode()  # a lone surrogate could not be written down
+    line = f"{name}: {text}" if text else name
+    return line.encode("utf-8", "replace").decode()  # a lone surrogate cannot be stored
 
 
 def policy_of(
@@ -348,7 +348,7 @@ def policy_of(
     retry_on: tuple[type[BaseException], ...] = (),
     discard_on: tuple[type[BaseException], ...] = (),
 ) -> Policy:
-    """The policy that a function's options make, with the fleet's settings where they are silent."""
+    """Build the policy from a function's options; the fleet's settings apply to options that are not set."""
 
     def option(name: str) -> Any:
         value = options.get(name)
@@ -368,10 +368,10 @@ def policy_of(
 
 
 def with_header(policy: Policy, header: Mapping[str, Any]) -> Policy:
-    """The same policy with what the job itself says; durations on the wire are in µs."""
-    said = {
+    """Return the policy with the values that the job itself sets; durations on the wire are in µs."""
+    given = {
         name: header[name] for name in ("max_retries", "retry_backoff", "retry_jitter", "max_crashes") if name in header
     }
     if "retry_delay" in header:
-        said["retry_delay"] = header["retry_delay"] / SECOND_US
-    return replace(policy, **said) if said else policy
+        given["retry_delay"] = header["retry_delay"] / SECOND_US
+    return replace(policy, **given) if given else policy

@@ -1,10 +1,9 @@
-"""Who may have ended a process, and how few of them share one next. Pure.
+"""Find the job that ends its process. Pure.
 
-A process that dies while several jobs run in it says only that one of them may have ended it. Each of
-them has then *witnessed a death*. After one death a job runs as any other. After two it is a suspect:
-suspects are split into groups, each in a process of its own, and a group whose process dies is split
-again (group testing, R. Dorfman, 1943). A suspect that is alone in its process is either innocent, when
-it ends, or the culprit with certainty, when the process dies.
+If a process dies while several jobs run in it, any of them may be the cause. Each of these jobs has then *witnessed a
+death*. After one death a job runs as before. After two deaths it is a suspect. Suspects are split into groups, and each
+group gets its own process. A group whose process dies is split again (group testing, R. Dorfman, 1943). A suspect that
+is alone in its process is innocent if it ends; if the process dies, it is certainly the culprit.
 """
 
 from __future__ import annotations
@@ -14,22 +13,22 @@ from collections.abc import Collection, Iterable, Mapping, Sequence
 from typing import NamedTuple
 
 SUSPECT_AT = 2
-"""Witnessed deaths from which a job is a suspect: one death may come from outside, and restricts nobody."""
+"""Number of witnessed deaths that make a job a suspect. One death may have an outside cause and has no effect."""
 
 PARTS = 4
-"""Groups into which those are split that were suspected together.
+"""Number of groups into which the suspects of one death are split.
 
-More parts need fewer deaths to find the culprit, but more processes to run all suspects side by side. The table in
+More groups find the culprit after fewer deaths, but need more processes to run all suspects concurrently. The table in
 docs/internals/trials.md compares 2, 4 and 8.
 """
 
 
 class Suspicion(NamedTuple):
-    """What the deaths that a job has witnessed say of it.
+    """The evidence from the deaths that a job has witnessed.
 
     Attributes:
-        deaths: How many it has witnessed.
-        suspects: How many jobs the last of them may be due to, this one included; 0 where that is unknown.
+        deaths: Number of witnessed deaths.
+        suspects: Number of jobs that may have caused the last death, this one included; 0 if unknown.
     """
 
     deaths: int = 0
@@ -37,12 +36,12 @@ class Suspicion(NamedTuple):
 
     @property
     def is_suspect(self) -> bool:
-        """Whether it may share its process with few others only."""
+        """Whether the job may share its process with only a few others."""
         return self.deaths >= SUSPECT_AT
 
     @property
     def width(self) -> int:
-        """How many suspects may share a process with it, itself included."""
+        """Maximum number of suspects in one process with this job, itself included."""
         return max(1, -(-self.suspects // PARTS))
 
 
@@ -50,7 +49,7 @@ NO_SUSPICION = Suspicion()
 
 
 def suspicion_of(tries: str) -> Suspicion:
-    """What stands in the record of a job's tries; nothing where that cannot be read."""
+    """Read the suspicion from the record of a job's tries; an unreadable record gives no suspicion."""
     fields = tries.partition("\n")[0].split(":")
     try:
         return Suspicion(int(fields[4]), int(fields[5]) if len(fields) > 5 else 0)
@@ -59,14 +58,14 @@ def suspicion_of(tries: str) -> Suspicion:
 
 
 def suspects(deaths: Iterable[int], unknown: int = 0) -> Mapping[int, int]:
-    """How many jobs a death may be due to as much as to one of them: those that have witnessed as many, or more.
+    """Count, for each number of witnessed deaths, the jobs that witnessed at least as many.
 
     Args:
-        deaths: How many deaths each job in the process had witnessed before this one.
-        unknown: Further jobs in the process, of which nothing is known.
+        deaths: The number of deaths that each job in the process had witnessed before this one.
+        unknown: Number of further jobs in the process about which nothing is known.
 
     Returns:
-        The number for a job that had witnessed so many.
+        The number of suspects by the number of deaths witnessed before.
     """
     counts = Counter(deaths)
     found, total = {}, unknown
@@ -77,21 +76,21 @@ def suspects(deaths: Iterable[int], unknown: int = 0) -> Mapping[int, int]:
 
 
 def has_room(members: Iterable[Suspicion], candidate: Suspicion) -> bool:
-    """Whether a suspect may share a process with those that are in it."""
+    """Whether a suspect may join a process with these members."""
     kinds = Counter(members)
     return kinds.total() < min([candidate.width, *(kind.width for kind in kinds)])
 
 
 def seat(groups: Sequence[Collection[Suspicion]], candidate: Suspicion, most: int) -> int | None:
-    """In which group a suspect takes part: beside those that are suspected for the same death, if it can.
+    """Choose the group for a suspect; prefer a group of suspects of the same death.
 
     Args:
-        groups: Who is in each; one may be empty.
+        groups: The members of each group; one group may be empty.
         candidate: The suspect.
-        most: How many groups there may be.
+        most: Maximum number of groups.
 
     Returns:
-        Its number; the one after the last for a new group; None where it has to wait.
+        The group's index; `len(groups)` for a new group; None if the suspect has to wait.
     """
     width = candidate.width
     open_to_it = [number for number, group in enumerate(groups) if len(group) < width and has_room(group, candidate)]

@@ -1,7 +1,7 @@
-"""Values, envelopes and result records: to bytes and back, without trust in the bytes.
+"""Encoding and decoding of values, envelopes and result records from untrusted bytes.
 
-Pure: no I/O but reading time zones, no clock, no import by name, no pickle. Whatever the bytes,
-decoding ends with a value or an `EncodingError`, in bounded memory.
+Pure: no clock, no import by name, no pickle, and no I/O except to read time zones. For any bytes, decoding ends with a
+value or an `EncodingError`, in bounded memory.
 """
 
 from jobfleet.codec.envelope import (

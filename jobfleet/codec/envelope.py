@@ -1,8 +1,8 @@
-"""The envelope of a job: what is known of it when it is enqueued, and the call itself.
+"""The envelope of a job: a header that is known at its enqueue, and the call.
 
-`version | algorithm | header length | header | body`, where the body is `[args, kwargs]`. It never
-changes while its job is open; that of a dead one may be written anew, with another body. Algorithm 0
-is plain; others are reserved for signed and encrypted envelopes, 0x52 is taken by result records.
+The layout is `version | algorithm | header length | header | body`; the body is `[args, kwargs]`. An envelope never
+changes while its job is open. The envelope of a dead letter can be replaced by one with another body. Algorithm 0 is
+plain. Other algorithms are reserved for signed and encrypted envelopes; result records use 0x52.
 """
 
 from __future__ import annotations
@@ -25,38 +25,38 @@ HEADER_LIMITS: Final = Limits(max_bytes=1 << 16, max_containers=4096)
 HEADER_KEYS: Final[Mapping[str, str]] = MappingProxyType(
     {
         "function": "registered name of the function to call",
-        "name": "what people call this job, where it differs from the function",
-        "enqueued_at": "when it was enqueued, microseconds since 1970, by the producer's clock",
-        "moved_from": "id it had in the queue it comes from",
-        # Policy. An absent key means: as the function, the queue or the fleet has it.
-        "max_retries": "how often a failure is tried again",
+        "name": "label for people, if it differs from the function",
+        "enqueued_at": "time of the enqueue, microseconds since 1970, by the producer's clock",
+        "moved_from": "id in the queue that the job was moved from",
+        # Policy. If a key is absent, the value of the function, the queue or the fleet applies.
+        "max_retries": "number of retries after failed runs",
         "retry_delay": "microseconds before the first retry",
-        "retry_backoff": "factor by which the delay grows",
-        "retry_jitter": "whether 50 to 100 % of the delay is taken at random",
-        "max_crashes": "how many lost workers are forgiven",
-        "timeout": "microseconds after which the function is asked to stop",
+        "retry_backoff": "factor from one delay to the next",
+        "retry_jitter": "whether to take a random 50 to 100 % of the delay",
+        "max_crashes": "number of crashes after which the job fails",
+        "timeout": "time limit of a run in microseconds",
         "hard_timeout": "microseconds after which a run is ended by force",
-        "result_ttl": "microseconds the result is kept",
-        "expires_at": "microseconds since 1970 after which it is not started any more",
-        # Given by the producer, shown to people.
+        "result_ttl": "microseconds for which the result is stored",
+        "expires_at": "time after which the job does not start any more, microseconds since 1970",
+        # Chosen by the producer, shown to people.
         "tags": "list of short texts",
         "metadata": "map of plain values",
-        "user": "on whose behalf",
-        "session": "in which session of that user",
-        "group": "whom it belongs to among those who share its queue",
-        "correlation_id": "ties together jobs that stem from one request",
+        "user": "user that the job is attributed to",
+        "session": "session of that user",
+        "group": "group within the queue",
+        "correlation_id": "id that is common to all jobs of one request",
         # Reserved.
         "trace": "W3C trace context",
         "kid": "id of the key that signed or encrypted the body",
         "flow": "flow it is a step of",
-        "parents": "ids of the jobs it waits for",
-        "unique": "the unique key it was enqueued with",
-        "nominal": "for a scheduled run: the time it stands for, microseconds since 1970",
+        "parents": "ids of the jobs that it depends on",
+        "unique": "unique key of the job",
+        "nominal": "for a recurring job: the scheduled time, microseconds since 1970",
         "schema": "version of the function's arguments",
-        "batch": "batch it was enqueued with",
+        "batch": "batch of its enqueue",
     }
 )
-"""Reserved keys and their meaning. Unset keys are absent; unknown keys survive a round trip."""
+"""Reserved keys and their meaning. A key that is not set is absent. Unknown keys survive a round trip."""
 
 _TYPES: Final[Mapping[str, tuple[type, ...]]] = MappingProxyType(
     {
@@ -72,13 +72,13 @@ _TYPES: Final[Mapping[str, tuple[type, ...]]] = MappingProxyType(
         "metadata": (dict,),
     }
 )
-"""What the keys that this version reads must hold; whoever reads a header may rely on it."""
+"""The types of the keys that this version reads; code that reads a header may rely on them."""
 
-_FRAMING_LEVELS: Final = 2  # the body's list, and args or kwargs: the caller's limit starts inside
+_FRAMING_LEVELS: Final = 2  # the body's list, and args or kwargs; the caller's limit starts below them
 
 
 class OpenedEnvelope(NamedTuple):
-    """An opened envelope."""
+    """The header and the call of an envelope."""
 
     header: dict[str, Any]
     args: list[Any]
@@ -92,23 +92,23 @@ def seal(
     *,
     limits: Limits = DEFAULT,
 ) -> bytes:
-    """Write an envelope.
+    """Encode an envelope.
 
     Args:
-        limits: Bounds of args and kwargs together; depth counts from each argument.
+        limits: Bounds of args and kwargs together; the depth counts from each argument.
 
     Raises:
-        EncodingError: Something does not travel; `path` reads `args[0]['df']`,
+        EncodingError: A value cannot be encoded; `path` is `args[0]['df']`,
             `kwargs['df']` or `metadata['df']`.
     """
     return seal_call(encode_head(header), args, kwargs, limits=limits)
 
 
 def encode_head(header: Mapping[str, object]) -> bytes:
-    """Encode what stands before the body, once for many envelopes that share it.
+    """Encode everything before the body; envelopes with the same header can share the result.
 
     Raises:
-        EncodingError: Something in it does not travel.
+        EncodingError: A value of the header cannot be encoded.
     """
     return frame(PLAIN, encode_header(header, HEADER_LIMITS, "header"), b"")
 
@@ -120,12 +120,12 @@ def seal_call(
     *,
     limits: Limits = DEFAULT,
 ) -> bytes:
-    """Write an envelope whose head is encoded already; see `seal`."""
+    """Encode an envelope whose head is already encoded; see `seal`."""
     call = [list(args), dict(kwargs)]
-    if not kwargs and LEAF_TYPES.issuperset(map(type, args)):  # most calls: nothing nests, so nothing is to be measured
+    if not kwargs and LEAF_TYPES.issuperset(map(type, args)):  # no container in most calls, so no limits to check
         try:
             body = pack(call)
-        except Exception:  # noqa: BLE001 - whatever it was, the way below names it
+        except Exception:  # noqa: BLE001 - the code below finds and names the cause
             body = None
         if body is not None and len(body) <= limits.max_bytes:
             return head + body
@@ -139,22 +139,22 @@ def seal_call(
 
 
 def read_header(envelope: Bytes) -> dict[str, Any]:
-    """Read the header alone; the body is neither decoded nor checked.
+    """Read the header only; the body is neither decoded nor checked.
 
     Raises:
-        EnvelopeTooNew: A later jobfleet wrote it: park the job.
-        EncodingError: It is no envelope.
+        EnvelopeTooNew: A later version of jobfleet wrote the envelope; park the job.
+        EncodingError: The bytes are not an envelope.
     """
     data = envelope if type(envelope) is bytes else as_bytes(envelope, "envelope")
     return dict(_header_of(data, split(data, PLAIN, "envelope")))
 
 
 def amended(envelope: Bytes, changes: Mapping[str, object]) -> bytes:
-    """Write the same envelope with other header fields; its body stays as it is.
+    """Return the envelope with some header fields changed; its body is not changed.
 
     Raises:
-        EnvelopeTooNew: A later jobfleet wrote it.
-        EncodingError: It is no envelope, or a field does not travel.
+        EnvelopeTooNew: A later version of jobfleet wrote the envelope.
+        EncodingError: The bytes are not an envelope, or a field cannot be encoded.
     """
     data = as_bytes(envelope, "envelope")
     begin = split(data, PLAIN, "envelope")
@@ -164,11 +164,11 @@ def amended(envelope: Bytes, changes: Mapping[str, object]) -> bytes:
 def recalled(
     envelope: Bytes, args: Sequence[object], kwargs: Mapping[str, object], *, limits: Limits = DEFAULT
 ) -> bytes:
-    """Write the same envelope with another call; its header stays as it is, byte for byte.
+    """Return the envelope with another call; its header is not changed in any byte.
 
     Raises:
-        EnvelopeTooNew: A later jobfleet wrote it.
-        EncodingError: Its header cannot be read, or something does not travel; `path` as `seal` has it.
+        EnvelopeTooNew: A later version of jobfleet wrote the envelope.
+        EncodingError: The header cannot be decoded, or a value cannot be encoded; `path` is as in `seal`.
     """
     data = as_bytes(envelope, "envelope")
     begin = split(data, PLAIN, "envelope")
@@ -177,20 +177,20 @@ def recalled(
 
 
 def zones_lost(envelope: Bytes) -> tuple[str, ...]:
-    """The zones of times among the arguments that this machine does not know, so that opening them loses their names.
+    """Return the time zones in the arguments that this machine does not know, so that decoding loses their names.
 
-    To be asked of an envelope that `open_envelope` has read.
+    `open_envelope` must have read the envelope before.
     """
     data = as_bytes(envelope, "envelope")
     return lost_in(data[split(data, PLAIN, "envelope") :])
 
 
 def open_envelope(envelope: Bytes, *, limits: Limits = DEFAULT) -> OpenedEnvelope:
-    """Read an envelope; whatever the bytes, nothing but the two errors below leaves.
+    """Decode an envelope. For any bytes, it raises only the two errors below.
 
     Raises:
-        EnvelopeTooNew: A later jobfleet wrote it: park the job.
-        EncodingError: It is no envelope, or out of bounds.
+        EnvelopeTooNew: A later version of jobfleet wrote the envelope; park the job.
+        EncodingError: The bytes are not an envelope, or exceed the limits.
     """
     data = envelope if type(envelope) is bytes else as_bytes(envelope, "envelope")
     begin = split(data, PLAIN, "envelope")
@@ -205,7 +205,7 @@ def open_envelope(envelope: Bytes, *, limits: Limits = DEFAULT) -> OpenedEnvelop
 
 
 def _header_of(data: bytes, begin: int) -> dict[str, Any]:
-    """Decode a header, or remember it: jobs of one function share theirs, byte for byte. Not to be changed."""
+    """Decode a header with a cache, because jobs of one function often share their header. Do not change the result."""
     if begin > REMEMBERED_BYTES:
         return _checked(decode_header(data, begin, HEADER_LIMITS, "envelope header"))
     return _remembered(data[:begin])
@@ -217,12 +217,12 @@ def _remembered(head: bytes) -> dict[str, Any]:
 
 
 def _checked(header: dict[str, Any]) -> dict[str, Any]:
-    """Refuse a header whose known keys hold what they cannot."""
+    """Refuse a header whose known keys have values of the wrong type or out of range."""
     for key, kinds in _TYPES.items():
         if key in header and type(header[key]) not in kinds:
             raise unreadable("envelope header", f"{key} is of the wrong type")
     if not all(type(tag) is str for tag in header.get("tags", ())):
-        raise unreadable("envelope header", "tags holds what is no text")
+        raise unreadable("envelope header", "tags has an item that is not text")
     numbers = (
         header.get(key, 0)
         for key in ("enqueued_at", "retry_delay", "timeout", "result_ttl", "max_retries", "max_crashes", "nominal")

@@ -1,8 +1,8 @@
-"""The types msgpack lacks: one table of extension codes, each with its way out and back.
+"""The types that msgpack lacks: one table of extension codes with their encoding and decoding.
 
-A code, once released, keeps its meaning for ever; a new type takes a new code. Scalars travel as
-short ASCII text or fixed binary, so that a worker in another language can read them. Sequences
-travel as a nested msgpack array. Code -1, msgpack's own timestamp, is read (as UTC) but never written.
+A released code never changes its meaning; a new type gets a new code. Scalars are short ASCII text or fixed binary, so
+that a worker in another language can read them. Sequences are a nested msgpack array. Code -1, msgpack's own timestamp,
+is decoded (as UTC) but never encoded.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from uuid import UUID
 from zoneinfo import ZoneInfo, available_timezones
 
 MAX_EXPONENT: Final = 6144
-"""The exponent range of IEEE decimal128: what is beyond explodes as soon as it is made an int."""
+"""The exponent range of IEEE decimal128. A larger exponent would exhaust memory when converted to an int."""
 
 MAX_DECIMAL_TEXT: Final = 6500
 MAX_SAME_HASH: Final = 64
@@ -31,25 +31,25 @@ _ZONE_KEY: Final = re.compile(r"[A-Za-z0-9_+-]{1,32}(?:/[A-Za-z0-9_+-]{1,32}){0,
 _ZONED: Final = re.compile(r"([^\[\]]{1,48})(?:\[([^\[\]]{1,100})\])?")
 _SECOND: Final = timedelta(seconds=1)
 _FOLD: Final = "fold=1"
-_REFUSING: Final = Context(traps=[InvalidOperation])  # whatever the thread's own context lets pass
+_REFUSING: Final = Context(traps=[InvalidOperation])  # independent of the context of the thread
 
 
 class Unreadable(ValueError):
-    """The bytes break this codec's rules; the message never quotes them."""
+    """The bytes violate the rules of this codec; the message never quotes them."""
 
 
 class Untravelable(TypeError):
-    """The value cannot be packed; `jobfleet.codec.refusal` finds out where and why."""
+    """The value cannot be encoded; `jobfleet.codec.refusal` finds its place and the reason."""
 
 
 @dataclass(frozen=True, slots=True)
 class Extension:
-    """One type beyond msgpack.
+    """One type that msgpack lacks.
 
     Attributes:
         code: The msgpack extension code, 0..127.
-        type: The exact type; subclasses do not travel.
-        dump: The body of a scalar; for a nested type, the list to pack.
+        type: The exact type; subclasses cannot be encoded.
+        dump: Returns the body of a scalar, or the list to pack for a nested type.
         load: The inverse; may raise anything on hostile input.
         nested: Whether the body is a msgpack array.
     """
@@ -62,14 +62,14 @@ class Extension:
 
 
 def _key(zone: tzinfo | None) -> str | None:
-    """The name under which the reader will find the zone, if it has one."""
+    """Return the name of a zone that a reader can look up, or None."""
     if type(zone) is ZoneInfo and zone.key and _ZONE_KEY.fullmatch(zone.key):
         return zone.key
     return None
 
 
 def _bracketed(text: str, moment: datetime | time) -> bytes:
-    """Append the zone's key or the fold, as RFC 9557 does."""
+    """Append the zone's key or the fold in the form of RFC 9557."""
     key = _key(moment.tzinfo)
     if key:
         return f"{text}[{key}]".encode()
@@ -86,14 +86,14 @@ def _parts(body: bytes) -> tuple[str, str | None]:
 
 
 _unknown: set[str] = set()
-"""Names that this machine was found not to know, `MAX_UNKNOWN_ZONES` at most."""
+"""Names of time zones that this machine does not know, at most `MAX_UNKNOWN_ZONES`."""
 
 
 def _zone(key: str) -> ZoneInfo | None:
-    """The zone of that name, None if this machine does not know it.
+    """Return the time zone of a name, or None if this machine does not know it.
 
-    A payload may name thousands of zones that do not exist, and each look for one searches files. So after some such
-    looks only listed names are looked for.
+    A payload may name thousands of zones that do not exist, and each lookup searches files. After
+    `MAX_UNKNOWN_ZONES` failed lookups, only listed names are looked up.
     """
     if key in _unknown or not _ZONE_KEY.fullmatch(key):
         return None
@@ -112,12 +112,12 @@ _found = lru_cache(maxsize=256)(ZoneInfo)
 
 @cache
 def _listed() -> frozenset[str]:
-    """The names of all zones that this machine has; it searches its files once."""
+    """The names of all time zones of this machine; the cache avoids another search of its files."""
     return frozenset(available_timezones())
 
 
 def _refuse_tiny_offset(offset: timedelta | None) -> None:
-    """Refuse what `fromisoformat` would read as UTC; no zone on Earth has such an offset."""
+    """Refuse an offset that `fromisoformat` would read as UTC; no time zone on Earth has one."""
     if offset and abs(offset) < _SECOND:
         raise Untravelable
 
@@ -129,7 +129,7 @@ def _dump_datetime(value: datetime) -> bytes:
 
 
 def _load_datetime(body: bytes) -> datetime:
-    """Rebuild instant and offset exactly; the zone too, where it still agrees with them."""
+    """Restore the exact instant and offset, and the zone if it still has this offset at this instant."""
     text, tag = _parts(body)
     value = datetime.fromisoformat(text)
     if tag is None:
@@ -143,13 +143,13 @@ def _load_datetime(body: bytes) -> datetime:
         zoned = value.replace(tzinfo=zone, fold=fold)
         if zoned.utcoffset() == offset:
             return zoned
-    return value  # the zone's rules have changed between writer and reader: the instant wins
+    return value  # the rules of the zone differ between writer and reader: keep the instant
 
 
 def _dump_time(value: time) -> bytes:
     if value.tzinfo is not None:
         offset = value.utcoffset()
-        if offset is None and not _key(value.tzinfo):  # its text would be that of a naive time
+        if offset is None and not _key(value.tzinfo):  # its text would equal that of a naive time
             raise Untravelable
         _refuse_tiny_offset(offset)
     return _bracketed(value.isoformat(), value)
@@ -171,7 +171,7 @@ def _load_time(body: bytes) -> time:
 
 
 def zone_lost(body: bytes) -> str | None:
-    """The zone of a datetime or time that loading it here loses, since this machine does not know it."""
+    """Return the zone of an encoded datetime or time if this machine does not know it, so that decoding loses it."""
     _, tag = _parts(body)
     return tag if tag not in (None, _FOLD) and _zone(str(tag)) is None else None
 
@@ -186,7 +186,7 @@ def _load_timedelta(body: bytes) -> timedelta:
 
 
 def decimal_fits(value: Decimal) -> bool:
-    """Tell whether a Decimal is small enough to be computed with safely at the other end."""
+    """Whether a Decimal is small enough for safe computation by the reader."""
     return -MAX_EXPONENT <= value.adjusted() <= MAX_EXPONENT and len(str(value)) <= MAX_DECIMAL_TEXT
 
 
@@ -213,10 +213,10 @@ def _load_uuid(body: bytes) -> UUID:
 
 
 def _members(items: Collection[Any]) -> list[Any]:
-    """List the members of a set, unless they were made to collide: building it would be quadratic.
+    """List the members of a set; refuse members with colliding hashes, because to build the set would be quadratic.
 
-    The hashes of numbers and tuples are not salted, so a writer can choose them:
-    all tuples of -1 and -2 of one length share one.
+    The hashes of numbers and tuples are not salted, so a writer can choose them. For example, all tuples of -1 and -2
+    of one length have the same hash.
     """
     if len(items) > MAX_SAME_HASH and max(Counter(map(hash, items)).values()) > MAX_SAME_HASH:
         raise Unreadable("set of colliding members")

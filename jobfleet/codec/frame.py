@@ -1,7 +1,6 @@
-"""The frame around every stored value: `version | kind | header length, u32 big endian | header | body`.
+"""The frame of every stored value: `version | kind | header length, u32 big endian | header | body`.
 
-The version and the kind can be judged before anything is parsed, and the header can be read
-without the body.
+The version and the kind can be checked before anything is parsed. The header can be decoded without the body.
 """
 
 from __future__ import annotations
@@ -21,16 +20,16 @@ _TEXT: Final = frozenset([str])
 
 
 def frame(kind: int, header: bytes, body: bytes) -> bytes:
-    """Put header and body into one piece of bytes."""
+    """Join header and body into one frame."""
     return _PREFIX.pack(VERSION, kind, len(header)) + header + body
 
 
 def split(data: bytes, kind: int, what: str) -> int:
-    """Check the prefix and return where the body begins.
+    """Check the prefix and return the offset of the body.
 
     Raises:
-        EnvelopeTooNew: A later jobfleet wrote it.
-        EncodingError: It is not a frame of this kind.
+        EnvelopeTooNew: A later version of jobfleet wrote the frame.
+        EncodingError: The bytes are not a frame of this kind.
     """
     if len(data) < PREFIX_BYTES:
         raise unreadable(what, "truncated")
@@ -48,7 +47,7 @@ def split(data: bytes, kind: int, what: str) -> int:
 
 
 def encode_header(header: Mapping[str, object], limits: Limits, what: str) -> bytes:
-    """Encode a header; errors name the key at fault as the field."""
+    """Encode a header; an error names the wrong key as its field."""
     header = header if type(header) is dict else dict(header)
     if not _TEXT.issuperset(map(type, header)):
         raise EncodingError(f"{what}: its keys must be text.", field=what, path=what)
@@ -59,7 +58,7 @@ def encode_header(header: Mapping[str, object], limits: Limits, what: str) -> by
 
 
 def _blame_key(error: EncodingError, what: str) -> EncodingError:
-    """Turn `header['metadata']['x']` into `metadata['x']`: callers know options, not headers."""
+    """Change the path `header['metadata']['x']` to `metadata['x']`, because callers know options, not headers."""
     opening = f"{what}['"
     if not error.path.startswith(opening):
         return error
@@ -68,7 +67,7 @@ def _blame_key(error: EncodingError, what: str) -> EncodingError:
 
 
 def decode_header(data: bytes, begin: int, limits: Limits, what: str) -> dict[str, Any]:
-    """Decode the header of data whose body begins at `begin`."""
+    """Decode the header of a frame whose body begins at offset `begin`."""
     header = decode_at(data[PREFIX_BYTES:begin], limits.max_depth, limits, what)
     if not is_text_map(header):
         raise unreadable(what, "its header is not a map with keys of text")
@@ -76,10 +75,10 @@ def decode_header(data: bytes, begin: int, limits: Limits, what: str) -> dict[st
 
 
 def is_text_map(value: object) -> bool:
-    """Tell whether a decoded value is a map with nothing but text as keys."""
+    """Whether a decoded value is a map in which every key is text."""
     return type(value) is dict and _TEXT.issuperset(map(type, value))
 
 
 def is_frame(data: bytes, kind: int) -> bool:
-    """Tell a kind of frame by its first two bytes, whatever its version."""
+    """Whether bytes are a frame of this kind, in any version, by their first two bytes."""
     return len(data) >= PREFIX_BYTES and data[1] == kind and data[0] >= VERSION

@@ -1,9 +1,8 @@
-"""Values to bytes and back, within limits.
+"""Encoding and decoding of values within limits.
 
-What travels keeps its exact type: None, bool, int (64 bits), float, str, bytes, list, tuple, set,
-frozenset, dict with keys of str, int or bytes, and datetime, date, time, timedelta, Decimal, UUID.
-Everything else is refused where it is sent, with the place named, rather than changed on the way.
-Should foreign bytes hold a map key twice, the last one wins.
+These types keep their exact type: None, bool, int (64 bits), float, str, bytes, list, tuple, set, frozenset, dict with
+keys of str, int or bytes, and datetime, date, time, timedelta, Decimal, UUID. The encoder refuses all other types and
+names the place, rather than convert them silently. If foreign bytes repeat a map key, the last value wins.
 """
 
 from __future__ import annotations
@@ -24,13 +23,13 @@ Bytes = bytes | bytearray | memoryview
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Limits:
-    """How large a value may be.
+    """The maximum size of a value.
 
     Attributes:
-        max_bytes: Encoded size.
-        max_depth: Levels of nesting, 1..128; a bare scalar has none.
-        max_containers: Lists, maps and the like, all levels together; an empty one takes one
-            byte to send and 70 to hold.
+        max_bytes: Encoded size in bytes.
+        max_depth: Levels of nesting, 1..128; a scalar has none.
+        max_containers: Total number of lists, maps and so on. An empty one takes one byte to send but 70 bytes of
+            memory.
     """
 
     max_bytes: int = 1 << 20
@@ -53,22 +52,21 @@ def encode(value: object, *, limits: Limits = DEFAULT, what: str = "value") -> b
     """Encode a value.
 
     Args:
-        what: What to call the value in errors: `args`, `result`, …
+        what: The name of the value in errors: `args`, `result`, …
 
     Raises:
-        EncodingError: Something in it does not travel, or it is larger than allowed;
-            `path` tells where.
+        EncodingError: A value has a type that cannot be encoded, or a limit is exceeded; `path` names the place.
     """
     return encode_at(value, limits.max_depth, limits, what)
 
 
 def encode_at(value: object, room: int, limits: Limits, what: str) -> bytes:
-    """Encode as `encode` does, with `room` levels in place of `limits.max_depth`."""
+    """Encode like `encode`, but with `room` levels instead of `limits.max_depth`."""
     try:
         if type(value) not in LEAF_TYPES:
             measure(value, room, limits.max_containers)
         packed = pack(value)
-    except Exception as error:  # noqa: BLE001 - whatever it was, the caller learns the place
+    except Exception as error:  # noqa: BLE001 - the caller learns the place, whatever the cause
         refuse(value, what, room, limits.max_containers, error)
     if len(packed) > limits.max_bytes:
         raise too_large(len(packed), limits.max_bytes, what)
@@ -76,24 +74,23 @@ def encode_at(value: object, room: int, limits: Limits, what: str) -> bytes:
 
 
 def decode(data: Bytes, *, limits: Limits = DEFAULT, what: str = "value") -> Any:
-    """Decode a value; whatever the bytes, the outcome is a value or an `EncodingError`.
+    """Decode a value. For any bytes, the result is a value or an `EncodingError`.
 
     Raises:
-        EncodingError: The bytes are out of bounds or not what `encode` writes. The text
-            never quotes them.
+        EncodingError: The bytes exceed a limit, or `encode` cannot have written them. The message never quotes them.
     """
     return decode_at(data if type(data) is bytes else as_bytes(data, what), limits.max_depth, limits, what)
 
 
 def decode_at(data: bytes, room: int, limits: Limits, what: str) -> Any:
-    """Decode as `decode` does, with `room` levels in place of `limits.max_depth`."""
+    """Decode like `decode`, but with `room` levels instead of `limits.max_depth`."""
     if len(data) > limits.max_bytes:
         raise too_large(len(data), limits.max_bytes, what)
     try:
         if may_nest(data, room):
             scan(data, room, limits.max_containers)
         return unpack(data)
-    except Exception as error:  # noqa: BLE001 - nothing but EncodingError leaves
+    except Exception as error:  # noqa: BLE001 - only EncodingError may leave this function
         first = error
     try:
         if isinstance(first, ValueError) and not isinstance(first, Unreadable):  # possibly int keys
@@ -116,7 +113,7 @@ def _reason(error: Exception) -> str:
 
 
 def as_bytes(data: Bytes, what: str) -> bytes:
-    """Accept any bytes-like; refuse text, which a client with `decode_responses` would hand in."""
+    """Accept any bytes-like object; refuse str, which a client with `decode_responses` would pass."""
     if type(data) is bytes:
         return data
     if isinstance(data, bytes | bytearray | memoryview):
@@ -125,16 +122,16 @@ def as_bytes(data: Bytes, what: str) -> bytes:
 
 
 def unreadable(what: str, reason: str) -> EncodingError:
-    """Build the error for bytes that cannot be read."""
+    """Build the error for bytes that cannot be decoded."""
     return EncodingError(f"{what}: cannot be read: {reason}.", field=what, path=what)
 
 
 def too_large(size: int, limit: int, what: str) -> EncodingError:
-    """Build the error for a value over the limit."""
+    """Build the error for a value that exceeds the limit."""
     remedy = "store it elsewhere and pass a reference, or raise the limit"
     return EncodingError(f"{what}: {size:,} bytes, the limit is {limit:,}; {remedy}.", field=what, path=what)
 
 
 def renamed(error: EncodingError, path: str, field: str) -> EncodingError:
-    """Build the same error for a place the caller knows by another path."""
+    """Build the same error for a place that the caller knows by another path."""
     return EncodingError(path + str(error)[len(error.path) :], field=field, path=path)

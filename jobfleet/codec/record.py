@@ -1,8 +1,8 @@
-"""The record of a finished run: what is shown of it, and the value it returned.
+"""The record of a finished run: the returned value, and the fields that are displayed.
 
-Framed like an envelope, with kind `R` where an envelope has its algorithm, so neither can be
-taken for the other. The value stands in the body, all other fields in the header: a page of
-finished jobs reads headers only. A traceback is text; no exception is ever rebuilt from a record.
+It is framed like an envelope, with kind `R` in place of the algorithm, so the two cannot be confused. The value is in
+the body, and all other fields are in the header, so that a page of finished jobs needs the headers only. A traceback
+is text; no exception is ever rebuilt from a record.
 """
 
 from __future__ import annotations
@@ -21,8 +21,8 @@ FIELDS_LIMITS: Final = Limits(max_bytes=1 << 18, max_containers=4096)
 
 FIELD_KEYS: Final[Mapping[str, str]] = MappingProxyType(
     {
-        "value": "what the function returned; absent if it did not return",
-        "error": "message of the failure",
+        "value": "the returned value; absent if the function did not return",
+        "error": "message of the error",
         "error_type": "transient or permanent",
         "error_class": "name of the exception's class, or the reason: timeout, crashed, …",
         "traceback": "traceback as text",
@@ -30,8 +30,8 @@ FIELD_KEYS: Final[Mapping[str, str]] = MappingProxyType(
         "started_at": "microseconds since 1970, by Redis's clock",
         "completed_at": "microseconds since 1970, by Redis's clock",
         "duration": "microseconds from start to end",
-        "attempt": "which attempt this was, from 1",
-        "retry_count": "how many retries went before",
+        "attempt": "number of the attempt, from 1",
+        "retry_count": "number of earlier retries",
         "worker": "id of the worker",
         "function": "registered name of the function",
         "name": "as in the envelope's header",
@@ -41,19 +41,19 @@ FIELD_KEYS: Final[Mapping[str, str]] = MappingProxyType(
         "unique": "as in the envelope's header",
     }
 )
-"""Known fields and their meaning. Unset fields are absent; unknown fields survive a round trip."""
+"""Known fields and their meaning. A field that is not set is absent. Unknown fields survive a round trip."""
 
 _VALUE: Final = "value"
 
 
 def seal_record(fields: Mapping[str, object], *, limits: Limits = DEFAULT) -> bytes:
-    """Write a result record.
+    """Encode a result record.
 
     Args:
-        limits: Bounds of `value`; the other fields together have 256 KiB of their own.
+        limits: Bounds of `value`; the other fields have their own limit of 256 KiB in total.
 
     Raises:
-        EncodingError: Something does not travel; `path` reads `result['df']` for the value.
+        EncodingError: A value cannot be encoded; `path` is `result['df']` for the returned value.
     """
     if _VALUE not in fields:
         return frame(KIND, encode_header(fields, FIELDS_LIMITS, "record"), b"")
@@ -63,31 +63,31 @@ def seal_record(fields: Mapping[str, object], *, limits: Limits = DEFAULT) -> by
 
 
 def seal_trusted(fields: Mapping[str, object], value: object, *, limits: Limits = DEFAULT) -> bytes:
-    """Write a result record whose fields are the worker's own, of plain types; only the value is checked.
+    """Encode a result record whose fields are known to be of plain types; only the value is checked.
 
     Raises:
-        EncodingError: The value does not travel; `path` reads `result['df']`.
+        EncodingError: The value cannot be encoded; `path` is `result['df']`.
     """
     return frame(KIND, pack(fields), encode_at(value, limits.max_depth, limits, "result"))
 
 
 def read_fields(data: Bytes) -> dict[str, Any]:
-    """Read all fields but `value`, which is neither decoded nor checked.
+    """Decode all fields except `value`, which is neither decoded nor checked.
 
     Raises:
-        EnvelopeTooNew: A later jobfleet wrote it.
-        EncodingError: It is no result record.
+        EnvelopeTooNew: A later version of jobfleet wrote the record.
+        EncodingError: The bytes are not a result record.
     """
     record = as_bytes(data, "record")
     return _fields(record, split(record, KIND, "record"))
 
 
 def open_record(data: Bytes, *, limits: Limits = DEFAULT) -> dict[str, Any]:
-    """Read a result record; whatever the bytes, nothing but the two errors below leaves.
+    """Decode a result record. For any bytes, it raises only the two errors below.
 
     Raises:
-        EnvelopeTooNew: A later jobfleet wrote it.
-        EncodingError: It is no result record, or out of bounds.
+        EnvelopeTooNew: A later version of jobfleet wrote the record.
+        EncodingError: The bytes are not a result record, or exceed the limits.
     """
     record = as_bytes(data, "record")
     begin = split(record, KIND, "record")
@@ -98,7 +98,7 @@ def open_record(data: Bytes, *, limits: Limits = DEFAULT) -> dict[str, Any]:
 
 
 def read_record(data: Bytes, *, limits: Limits = DEFAULT) -> dict[str, Any]:
-    """What can be read of a record: all of it, else its clear fields, else nothing; for those who only show it."""
+    """Decode as much of a record as possible, for display: all of it, or the fields except `value`, or nothing."""
     if not data:
         return {}
     try:
@@ -111,7 +111,7 @@ def read_record(data: Bytes, *, limits: Limits = DEFAULT) -> dict[str, Any]:
 
 
 def is_record(data: Bytes) -> bool:
-    """Tell a result record, of this version or a later one, from anything else."""
+    """Whether bytes are a result record, of this version or a later one."""
     return is_frame(as_bytes(data, "record"), KIND)
 
 

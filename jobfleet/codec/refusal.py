@@ -1,4 +1,4 @@
-"""What may travel: a quick check of every value, and a slow search for the culprit once it fails."""
+"""Checks of which values can be encoded: a fast check of every value, and a slow search for the cause of a failure."""
 
 from __future__ import annotations
 
@@ -21,24 +21,24 @@ _BUFFERS: Final = (bytearray, memoryview)
 
 
 class TooDeep(ValueError):
-    """More levels than allowed; a structure that contains itself always has."""
+    """The nesting exceeds the limit; a structure that contains itself always does."""
 
 
 class TooMany(ValueError):
-    """More containers than allowed."""
+    """The number of containers exceeds the limit."""
 
 
 def measure(value: Any, room: int, budget: int) -> int:
-    """Count the containers of a container, looking at each value's exact type only.
+    """Count the containers in a container; only the exact type of each value is checked.
 
     Args:
-        room: Levels allowed, this one included.
-        budget: Containers allowed; counted on the way, since a list of shared lists may
-            unfold to any number.
+        room: Maximum number of levels, this one included.
+        budget: Maximum number of containers. It is checked during the count, because a list of shared lists can
+            expand to any number.
 
     Raises:
-        Untravelable: A value or a map key is of a type that does not travel.
-        TooDeep, TooMany: The structure is out of bounds.
+        Untravelable: A value or a map key has a type that cannot be encoded.
+        TooDeep, TooMany: The structure exceeds a limit.
     """
     if room <= 0:
         raise TooDeep
@@ -59,10 +59,10 @@ def measure(value: Any, room: int, budget: int) -> int:
 
 
 def refuse(value: object, what: str, room: int, budget: int, cause: BaseException) -> NoReturn:
-    """Raise the `EncodingError` that names the place and the remedy.
+    """Raise an `EncodingError` with the place and the remedy.
 
     Args:
-        cause: What the quick check or the packer had to say.
+        cause: The error of the fast check or of the packer.
     """
     field = what.partition("[")[0]
     if isinstance(cause, TooMany):
@@ -73,13 +73,13 @@ def refuse(value: object, what: str, room: int, budget: int, cause: BaseExceptio
 
 
 def _search(value: Any, path: str, room: int) -> tuple[str, str] | None:
-    """Find the first value that cannot travel: its path, and the reason."""
+    """Find the first value that cannot be encoded; return its path and the reason."""
     kind = type(value)
     if kind in LEAF_TYPES:
         reason = _leaf_reason(value)
         return (path, reason) if reason else None
     if kind is not dict and kind not in _SEQUENCE_TYPES:
-        return path, f"{kind.__name__}, which can't travel; {_hint(value)}"
+        return path, f"{kind.__name__} cannot be encoded; {_hint(value)}"
     if room <= 0:
         return path, "nested too deep, or it contains itself; flatten it or pass a reference"
     for step, child in _children(value):
@@ -88,7 +88,7 @@ def _search(value: Any, path: str, room: int) -> tuple[str, str] | None:
         found = found or _search(child, inner, room - 1)
         if found:
             return found
-    return (path, "a set of colliding members, which can't travel; pass a list") if _collides(value) else None
+    return (path, "a set of colliding members cannot be encoded; pass a list") if _collides(value) else None
 
 
 def _children(value: Any) -> list[tuple[Any, Any]]:
@@ -101,23 +101,23 @@ def _children(value: Any) -> list[tuple[Any, Any]]:
 
 def _key_reason(path: str, key: Any) -> tuple[str, str] | None:
     if type(key) not in KEY_TYPES:
-        return path, f"a map key of type {type(key).__name__}, which can't travel; use str, int or bytes"
+        return path, f"a map key of type {type(key).__name__} cannot be encoded; use str, int or bytes"
     reason = _leaf_reason(key)
     return (path, f"in a map key, {reason}") if reason else None
 
 
 def _leaf_reason(value: Any) -> str | None:
-    """Say why a value of a type that travels does not."""
+    """Return why a value cannot be encoded although its type can, or None."""
     if type(value) is int and not -(2**63) <= value < 2**64:
-        return "int beyond 64 bits, which can't travel; pass it as str"
+        return "int beyond 64 bits cannot be encoded; pass it as str"
     if type(value) is str and not _is_unicode(value):
-        return "str with lone surrogates, which can't travel; pass bytes"
+        return "str with lone surrogates cannot be encoded; pass bytes"
     if type(value) is Decimal and not decimal_fits(value):
-        return "Decimal out of range, which can't travel; pass it as str"
+        return "Decimal out of range cannot be encoded; pass it as str"
     if type(value) is time and value.tzinfo is not None:
-        return _dumping_reason(value, "time in a zone without a usable offset, which can't travel; pass a datetime")
+        return _dumping_reason(value, "time in a zone without a usable offset cannot be encoded; pass a datetime")
     return _dumping_reason(
-        value, f"{type(value).__name__} in a zone without a usable offset, which can't travel; {_GENERIC}"
+        value, f"{type(value).__name__} in a zone without a usable offset cannot be encoded; {_GENERIC}"
     )
 
 
@@ -148,10 +148,10 @@ def _is_unicode(text: str) -> bool:
 
 
 def _short(step: Any) -> str:
-    """Spell a key as Python would, however long or large it is."""
+    """Spell a key as Python does, shortened."""
     try:
         return reprlib.repr(step)
-    except Exception:  # noqa: BLE001 - an int beyond the digits Python is willing to print
+    except Exception:  # noqa: BLE001 - an int may exceed the number of digits that Python prints
         return "..."
 
 

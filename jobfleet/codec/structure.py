@@ -1,7 +1,7 @@
-"""A look at msgpack bytes without building objects: how deep, how many containers, which keys.
+"""A scan of msgpack bytes that builds no objects: it finds the depth, the number of containers and the kinds of keys.
 
-Decoding first and counting after would be too late: 64 KiB of empty maps become 4.7 MB of objects,
-and every array header makes msgpack reserve room for as many items as it claims.
+To decode first and count later would be too late: 64 KiB of empty maps become 4.7 MB of objects, and for every array
+header msgpack reserves memory for the claimed number of items.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ from jobfleet.codec.extensions import NESTED_CODES, Unreadable
 from jobfleet.codec.wire import ARRAY_HEADERS
 
 SMALL: Final = 4096
-"""Up to this size, false claims reserve at most 8 bytes x 4096 items x `max_depth`: harmless."""
+"""Up to this size, false claims reserve at most 8 bytes x 4096 items x `max_depth`, which is harmless."""
 
 _CONTAINERS: Final = frozenset([*range(0x80, 0xA0), *range(0xDC, 0xE0)])
 _MARKS: Final = bytes(byte in _CONTAINERS for byte in range(256))
@@ -27,7 +27,7 @@ _FIXEXT: Final = {0xD4: 1, 0xD5: 2, 0xD6: 4, 0xD7: 8, 0xD8: 16}
 
 
 def _step(byte: int) -> int:
-    """The whole size of a scalar whose first byte tells it; 0 for everything else."""
+    """Return the total size of a scalar whose first byte determines it, otherwise 0."""
     fixed = {0xC0: 1, 0xC2: 1, 0xC3: 1, 0xCA: 5, 0xCB: 9}
     fixed |= {0xCC: 2, 0xCD: 3, 0xCE: 5, 0xCF: 9, 0xD0: 2, 0xD1: 3, 0xD2: 5, 0xD3: 9}
     if byte < 0x80 or byte >= 0xE0:
@@ -41,17 +41,17 @@ _STEPS: Final = tuple(map(_step, range(256)))
 
 
 def may_nest(data: bytes, max_depth: int) -> bool:
-    """Tell cheaply whether data needs a scan: False means it cannot nest beyond `max_depth`.
+    """Check cheaply whether data needs a scan; False means that its nesting cannot exceed `max_depth`.
 
-    Bytes that could head a container are counted wherever they stand, so the count is an upper
-    bound of the containers, and thereby of the depth, extension bodies included.
+    Every byte that could start a container is counted, wherever it is. The count is therefore an upper bound of the
+    number of containers and of the depth, extension bodies included.
     """
     size = len(data)
     return size > max_depth and (size > SMALL or data.translate(_MARKS).count(1) > max_depth)
 
 
 def scan(data: bytes, max_depth: int, max_containers: int) -> int:
-    """Walk the whole structure, in time linear in its size and without recursion.
+    """Walk the whole structure in linear time and without recursion.
 
     Returns:
         The number of containers.
@@ -111,7 +111,7 @@ def _finish(position: int, end: int, containers: int) -> int:
 
 
 def _items(data: bytes, position: int, byte: int) -> tuple[int, int]:
-    """Read a container's header: the number of items, and where they begin."""
+    """Read a container's header: the number of items and the offset of the first."""
     if byte < 0xA0:
         return byte & 0x0F, position + 1
     body = position + 1 + _CONTAINER_LENGTHS[byte]
@@ -119,7 +119,7 @@ def _items(data: bytes, position: int, byte: int) -> tuple[int, int]:
 
 
 def _leaf(data: bytes, position: int, byte: int) -> tuple[int | None, int, int]:
-    """Read the header of a str, bin or ext: extension code, where the body begins and ends."""
+    """Read the header of a str, bin or ext: the extension code, and the start and end offsets of the body."""
     if byte in _FIXEXT:
         return data[position + 1], position + 2, position + 2 + _FIXEXT[byte]
     is_ext = byte in _EXT_LENGTHS

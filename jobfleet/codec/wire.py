@@ -1,4 +1,4 @@
-"""msgpack as jobfleet speaks it: bytes to values and back, the extension types included.
+"""The msgpack dialect of jobfleet: packing and unpacking, with the extension types.
 
 Nothing here checks limits; `jobfleet.codec.payload` does, before and after.
 """
@@ -27,8 +27,8 @@ def _default(value: object) -> ExtType:
 def pack(value: object) -> bytes:
     """Pack a value.
 
-    A packer is neither thread-safe nor re-entrant, and nested extensions re-enter. A fresh one
-    costs 0.1 µs, which is less than a thread-local and a stack of packers would.
+    A packer is neither thread-safe nor re-entrant, and nested extensions re-enter it. A new one costs 0.1 µs, which is
+    less than a thread-local stack of packers.
     """
     return cast(bytes, Packer(default=_default, strict_types=True, use_bin_type=True).pack(value))
 
@@ -39,7 +39,7 @@ def _load(code: int, body: bytes, unpack_nested: Callable[[bytes], Any]) -> obje
         raise Unreadable(f"unknown extension type {code}")
     if not extension.nested:
         return extension.load(body)
-    if not body or body[0] not in ARRAY_HEADERS:  # so that every level shows as a container byte
+    if not body or body[0] not in ARRAY_HEADERS:  # so that the scan sees every level as a container byte
         raise Unreadable("malformed sequence")
     return extension.load(unpack_nested(body))
 
@@ -52,8 +52,8 @@ def _loose_hook(code: int, body: bytes) -> object:
     return _load(code, body, unpack_any_keys)
 
 
-# Every max_*_len is left to its default, the size of the data: nothing can truly be longer,
-# and a constant would let five bytes reserve room for as many items as the constant allows.
+# Every max_*_len keeps its default, the size of the data: no item can be longer. With a constant, five bytes
+# could reserve memory for as many items as the constant allows.
 _OPTIONS: Final[dict[str, Any]] = {"raw": False, "timestamp": 3}
 
 unpack: Final[Callable[[bytes], Any]] = partial(unpackb, ext_hook=_strict_hook, strict_map_key=True, **_OPTIONS)
@@ -62,11 +62,11 @@ unpack: Final[Callable[[bytes], Any]] = partial(unpackb, ext_hook=_strict_hook, 
 unpack_any_keys: Final[Callable[[bytes], Any]] = partial(
     unpackb, ext_hook=_loose_hook, strict_map_key=False, **_OPTIONS
 )
-"""Unpack a value whose keys `structure.scan` has found fit; may raise any `Exception`."""
+"""Unpack a value whose keys passed `structure.scan`; may raise any `Exception`."""
 
 
 def lost_in(data: bytes) -> tuple[str, ...]:
-    """The zones that unpacking a value here loses, each once. It must be one that can be unpacked."""
+    """Return the time zones that unpacking loses on this machine, each once. The value must be valid."""
     found: dict[str, None] = {}
 
     def note(code: int, body: bytes) -> None:

@@ -1,4 +1,4 @@
-"""The settings: one table, from which flags, variables, keys and the reference are generated."""
+"""The settings. Flags, environment variables, keys of files and the reference are generated from one table."""
 
 from jobfleet.config.cpu import default_processes, processors
 from jobfleet.config.layers import OTHER_VARIABLES, Loaded, load

@@ -1,4 +1,4 @@
-"""How many processors this process may really use."""
+"""The number of processors that this process can use."""
 
 from __future__ import annotations
 
@@ -12,12 +12,12 @@ _MEMBERSHIP = Path("/proc/self/cgroup")
 
 
 def processors(*, cgroups: Path = _CGROUPS, membership: Path = _MEMBERSHIP) -> int:
-    """Count the processors given by affinity and by the cgroup's quota, at least 1.
+    """Count the processors allowed by CPU affinity and by the cgroup's quota, at least 1.
 
-    A container's quota is rounded down, since a process that is throttled renews late.
+    A quota is rounded down, because a throttled process renews its leases late.
 
     Args:
-        cgroups: Where the cgroup file system is mounted.
+        cgroups: The mount point of the cgroup file system.
         membership: The file that names this process's cgroups.
     """
     given = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
@@ -25,12 +25,12 @@ def processors(*, cgroups: Path = _CGROUPS, membership: Path = _MEMBERSHIP) -> i
 
 
 def default_processes(*, cgroups: Path = _CGROUPS, membership: Path = _MEMBERSHIP) -> int:
-    """The processes of a worker that is not told how many: one per processor, at most 8; see `processors`."""
+    """The default number of processes of a worker: one per processor, at most 8; see `processors`."""
     return min(PROCESSES_MOST, processors(cgroups=cgroups, membership=membership))
 
 
 def _quota(cgroups: Path, membership: Path) -> float:
-    """The smallest quota on the way from this process's cgroup up to the root, in processors."""
+    """Return the smallest quota, in processors, of this process's cgroup and its ancestors."""
     quotas = [float("inf")]
     for line in _read(membership).splitlines():
         number, _, rest = line.partition(":")
@@ -59,7 +59,7 @@ def _pair(text: str) -> tuple[str, str]:
 
 
 def _ratio(quota: str, period: str) -> float:
-    """Processors for a quota; none ('max', -1, no file) is infinity."""
+    """Convert a quota to processors; no quota ('max', -1 or no file) is infinity."""
     if quota.isdigit() and period.isdigit() and int(period):
         return int(quota) / int(period)
     return float("inf")

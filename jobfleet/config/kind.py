@@ -1,7 +1,7 @@
-"""The kinds of value a setting can have: how each is read and how it is written.
+"""The kinds of value that a setting can have, with their parsing and formatting.
 
-Every kind reads what Python, TOML and a variable can hold, and refuses with a `ValueError` whose
-message is the remedy. What `show` writes, `parse` reads back.
+Each kind accepts what Python, TOML and an environment variable can hold. It refuses other values with a `ValueError`
+whose message is the remedy. `parse` reads what `show` writes.
 """
 
 from __future__ import annotations
@@ -36,11 +36,11 @@ class Kind:
     """A kind of value.
 
     Attributes:
-        name: The word for it in the reference.
+        name: Its name in the reference.
         parse: Reads a value; raises `ValueError` with the remedy.
-        show: Writes a value as text that `parse` reads (a URL without its password).
-        words: All there are, where there are few.
-        hides: Whether a value may hold a secret, which only `show` leaves out.
+        show: Writes a value as text that `parse` can read. It masks the password of a URL.
+        words: All possible values, if there are only a few.
+        hides: Whether a value may contain a secret; only `show` masks it.
     """
 
     name: str
@@ -78,7 +78,7 @@ def _path(value: object) -> Path:
 
 
 def _queue(value: object) -> str:
-    """A queue's name, by the rule that jobs hold it to."""
+    """Check a queue's name against the same rule as a job's `queue` option."""
     if not isinstance(value, str) or not QUEUE_RULE.fullmatch(value.strip()):
         raise ValueError("use 1 to 32 letters, digits, '_' or '-' for a queue")
     return value.strip()
@@ -96,7 +96,7 @@ def _flag(value: object) -> bool:
 
 
 def _number_of(value: object, number: type[T], remedy: str) -> T:
-    """Read a finite number from a number or a text; a bool is neither."""
+    """Read a finite number from a number or a text; a bool is not a number."""
     if isinstance(value, bool) or not isinstance(value, (int, str) if number is int else (int, float, str)):
         raise ValueError(remedy)
     try:
@@ -156,7 +156,7 @@ def _lanes(value: object) -> dict[str, int]:
 
 
 def _queues(value: object) -> dict[str, int]:
-    """Queues in order, each with its weight; a name that comes twice counts where it came first."""
+    """Read queues in order, each with its weight. If a name occurs twice, the first occurrence counts."""
     remedy = f"use names, with weights where wanted, such as 'mail=3,bulk', each 1 to {_WEIGHT_MOST}"
     if isinstance(value, Mapping):
         pairs: list[tuple[object, object]] = list(value.items())
@@ -198,7 +198,7 @@ def _show_size(value: object) -> str:
 
 
 def choice(*words: str) -> Kind:
-    """The kind of value that is one of some words."""
+    """Make a kind whose values are a fixed set of words."""
 
     def parse(value: object) -> str:
         word = value.strip().lower() if isinstance(value, str) else value

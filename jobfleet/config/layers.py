@@ -1,4 +1,4 @@
-"""Where settings come from: arguments, variables, files, and at last the table's defaults."""
+"""The sources of settings, by precedence: arguments, environment variables, files, defaults."""
 
 from __future__ import annotations
 
@@ -19,10 +19,10 @@ from jobfleet.errors import ConfigError
 
 OTHER_VARIABLES: Mapping[str, str] = {
     "JOBFLEET_CONFIG": "The TOML file to read in place of jobfleet.toml.",
-    "JOBFLEET_OUTPUT": "The form of the command line's answers: table, json or ids.",
+    "JOBFLEET_OUTPUT": "The output format of the command line: table, json or ids.",
     "JOBFLEET_SERVER_BIN": "The server that 'jobfleet up', 'demo' and embedded:// start.",
 }
-"""Variables that are no settings, with what they do. Those that begin with JOBFLEET_TEST_ are the tests' own."""
+"""Variables that are not settings, with their descriptions. JOBFLEET_TEST_* is reserved for the tests."""
 
 CONFIG_FILE = "jobfleet.toml"
 PROJECT_FILE = "pyproject.toml"
@@ -32,17 +32,17 @@ UP_FILE = ".jobfleet/up.json"
 _PREFIX = "JOBFLEET_"
 _TEST_PREFIX = "JOBFLEET_TEST_"
 
-_Layer = Mapping[str, tuple[object, str]]  # name → value and where it came from
+_Layer = Mapping[str, tuple[object, str]]  # name → value and its source
 
 
 @dataclass(frozen=True, slots=True)
 class Loaded:
-    """Settings, with where each came from.
+    """Settings and the source of each.
 
     Attributes:
         config: The settings.
-        sources: By name: "argument", a variable's name, a file's name, "[tool.jobfleet] of
-            pyproject.toml", ".jobfleet/up.json" (the URL only) or "default".
+        sources: By name: "argument", the name of a variable, the name of a file, "[tool.jobfleet] of
+            pyproject.toml", ".jobfleet/up.json" (for the URL only) or "default".
     """
 
     config: JobConfig
@@ -55,17 +55,18 @@ def load(
     environ: Mapping[str, str] = os.environ,
     directory: Path = Path(),
 ) -> Loaded:
-    """Read the settings: arguments, else JOBFLEET_*, else jobfleet.toml, else [tool.jobfleet], else defaults.
+    """Read the settings from arguments, JOBFLEET_*, jobfleet.toml and [tool.jobfleet], in this order of precedence.
 
-    An argument of None and an empty variable are not given; the text "none" is a value, for settings
-    that have one. When no URL is set anywhere, that of a running `jobfleet up` is taken.
+    An argument of None and an empty variable count as not given. The text "none" is a value for settings that can be
+    unset. If no source sets a URL, the URL of a running `jobfleet up` applies.
 
     Args:
-        arguments: By name. ``config`` names another TOML file, as JOBFLEET_CONFIG does.
-        directory: Where files are looked for.
+        arguments: Values by name. ``config`` names another TOML file, as JOBFLEET_CONFIG does.
+        environ: The environment variables.
+        directory: The folder of the files.
 
     Raises:
-        ConfigError: A value, a name or a file is refused; the message says where it stands.
+        ConfigError: A value, a name or a file is not valid; the message gives its source.
     """
     given = {name: value for name, value in (arguments or {}).items() if value is not None}
     named = given.pop("config", None) or environ.get(_PREFIX + "CONFIG") or None
@@ -115,14 +116,14 @@ def _project_file(directory: Path) -> _Layer:
     tool = _toml(directory / PROJECT_FILE, shown=PROJECT_FILE, must_exist=False).get("tool", {})
     table = tool.get("jobfleet", {}) if isinstance(tool, dict) else {}
     if not isinstance(table, dict):
-        raise ConfigError(f"tool.jobfleet in {PROJECT_FILE} is no table; write [tool.jobfleet] and keys below it.")
+        raise ConfigError(f"tool.jobfleet in {PROJECT_FILE} is not a table; write [tool.jobfleet] and keys below it.")
     return _known(table, PROJECT_TABLE)
 
 
 def _running(directory: Path) -> _Layer:
-    """The URL of a running `jobfleet up`; a file that is broken or left behind says nothing.
+    """Return the URL of a running `jobfleet up`; a broken or outdated file is ignored.
 
-    Another user's is not used, and warned of: it would choose the server that this user talks to.
+    A file of another user is ignored with a warning, because it would choose the server that this user connects to.
     """
     try:
         noted = json.loads(read_own(directory / UP_FILE))
@@ -139,7 +140,7 @@ def _running(directory: Path) -> _Layer:
 
 
 def _is_alive(pid: int) -> bool:
-    if pid <= 0:  # kill would take it for a process group
+    if pid <= 0:  # os.kill would signal a process group
         return False
     try:
         os.kill(pid, 0)
@@ -159,7 +160,7 @@ def _toml(path: Path, *, shown: str, must_exist: bool) -> dict[str, Any]:
         return {}
     except OSError as error:
         raise ConfigError(f"Cannot read {shown}: {error.strerror}.") from error
-    except ValueError as error:  # TOML or its encoding
+    except ValueError as error:  # TOML syntax or encoding
         raise ConfigError(f"Cannot read {shown}: {error}; correct the TOML.") from error
 
 

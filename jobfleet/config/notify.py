@@ -1,4 +1,4 @@
-"""The section ``[notify]``: its shape, and how it is shown without secrets; `jobfleet.notify` gives it a meaning."""
+"""The shape of the section ``[notify]``, and its display without secrets; `jobfleet.notify` interprets it."""
 
 from __future__ import annotations
 
@@ -8,10 +8,10 @@ from collections.abc import Mapping
 from difflib import get_close_matches
 
 SECRETS = ("secret", "password")
-"""Options that are given as the name of a variable only."""
+"""Options whose value must be the name of an environment variable."""
 
 HIDDEN = ("url", "urls", "headers")
-"""Options that may hold a secret, and are shown without what they hold."""
+"""Options that may contain a secret, so that their values are masked."""
 
 _KEYS = ("channels", "rules")
 _VARIABLE = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
@@ -21,7 +21,7 @@ def read_notify(value: object) -> dict[str, object]:
     """Read the section from a table or from JSON.
 
     Raises:
-        ValueError: It has another shape; the message is the remedy, and holds no value.
+        ValueError: The section has another shape. The message is the remedy and contains no value.
     """
     table = _of_json(value) if isinstance(value, str) else value
     if not isinstance(table, Mapping):
@@ -56,7 +56,7 @@ def _of_json(text: str) -> object:
 
 
 def variable_of(given: object) -> str | None:
-    """The variable that a value names (``{ env = "NAME" }``); None where it is the value itself."""
+    """Return the variable that a value refers to (``{ env = "NAME" }``), or None if it is a literal value."""
     if isinstance(given, Mapping) and set(given) == {"env"} and isinstance(given["env"], str):
         return given["env"]
     return None
@@ -65,13 +65,13 @@ def variable_of(given: object) -> str | None:
 def _check_secret(place: str, option: str, given: object) -> None:
     named = variable_of(given)
     if option in SECRETS and named is None:
-        raise ValueError(f'{place} is no secret in a file; name a variable: {{ env = "NAME" }}')
+        raise ValueError(f'{place} must not be in a file; name a variable instead: {{ env = "NAME" }}')
     if named is not None and (not _VARIABLE.fullmatch(named) or named.startswith("JOBFLEET_")):
-        raise ValueError(f"{place} names no variable; use a name that does not begin with JOBFLEET_")
+        raise ValueError(f"{place} does not name a usable variable; use a name that does not begin with JOBFLEET_")
 
 
 def show_notify(value: object) -> str:
-    """The section as JSON, without what may be a secret."""
+    """Write the section as JSON with possible secrets masked."""
     try:
         table = read_notify(value)
     except ValueError:

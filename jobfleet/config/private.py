@@ -1,8 +1,8 @@
-"""Files and folders that no other user of this machine may have a hand in.
+"""Files and folders that no other user of this machine can change.
 
-Whoever can write `.jobfleet/up.json` chooses the server that the next command talks to, and whoever owns the data
-folder reads and changes every job. So they are trusted only when this user owns them and nobody else may write them,
-links are not followed, and what is made is for this user alone.
+A user who can write `.jobfleet/up.json` chooses the server that the next command connects to. The owner of the data
+folder can read and change every job. Therefore jobfleet trusts a file or folder only if this user owns it and no other
+user can write it. It does not follow links, and it creates files and folders for this user only.
 """
 
 from __future__ import annotations
@@ -20,15 +20,15 @@ _NO_LINK = os.O_NOFOLLOW | os.O_CLOEXEC
 
 
 class Foreign(ConfigError):
-    """A file or a folder is not this user's alone."""
+    """Another user owns a file or folder, or can write it."""
 
 
 def read_own(path: Path) -> bytes:
-    """Read a file that nobody else can have written, in a folder that nobody else can change.
+    """Read a file that only this user can have written, from a folder that only this user can change.
 
     Raises:
-        FileNotFoundError: There is none.
-        Foreign: It, or its folder, is a link, another user's, or may be written by others.
+        FileNotFoundError: The file does not exist.
+        Foreign: The file or its folder is a link, belongs to another user, or can be written by other users.
         OSError: It cannot be read.
     """
     _check(path.parent, path.parent.lstat(), stat.S_ISDIR)
@@ -37,7 +37,7 @@ def read_own(path: Path) -> bytes:
 
 
 def write_own(path: Path, content: bytes) -> None:
-    """Write a file for this user alone, whole or not at all.
+    """Write a file that only this user can read; the write is atomic.
 
     Raises:
         OSError: It cannot be written.
@@ -50,14 +50,14 @@ def write_own(path: Path, content: bytes) -> None:
 
 
 def open_own(path: Path, flags: int) -> int:
-    """Open a file of this user's for writing, take it for him alone, or make it; answer the descriptor.
+    """Open a file of this user's for writing, restrict it to this user, and return the descriptor. Create it if needed.
 
     Args:
-        path: Which.
-        flags: How, as for `os.open`.
+        path: The file.
+        flags: The flags, as for `os.open`.
 
     Raises:
-        Foreign: It is a link, no file, or another user's.
+        Foreign: The path is a link, is not a regular file, or belongs to another user.
         OSError: It cannot be opened.
     """
     descriptor = _open(path, flags | os.O_CREAT, writable=True)
@@ -66,15 +66,15 @@ def open_own(path: Path, flags: int) -> int:
 
 
 def make_own(folder: Path, *, keeps_others_out: bool = True) -> None:
-    """Make a folder for this user alone, or see that one that is there is this user's, and take it for him alone.
+    """Create a folder for this user only; an existing folder of this user's is restricted to this user.
 
     Args:
-        folder: Which.
-        keeps_others_out: Whether nobody else may look into it; else others only may not write there.
+        folder: The folder.
+        keeps_others_out: Whether to deny other users to read the folder too; otherwise they only cannot write.
 
     Raises:
-        Foreign: It is a link, no folder, or another user's.
-        OSError: It cannot be made.
+        Foreign: The path is a link, is not a folder, or belongs to another user.
+        OSError: The folder cannot be created.
     """
     folder.mkdir(mode=FOLDER, parents=True, exist_ok=True)
     found = folder.lstat()
@@ -101,14 +101,14 @@ def _open(path: Path, flags: int, *, writable: bool = False) -> int:
 
 
 def _check(path: Path, found: os.stat_result, is_kind: Callable[[int], bool], *, writable: bool = False) -> None:
-    """Refuse what is of another kind, of another user, or may be written by others."""
+    """Refuse a path of another kind or owner, or one that other users can write."""
     if stat.S_ISLNK(found.st_mode):
         raise Foreign(f"{path} is a link, which is not followed; remove it.")
     if not is_kind(found.st_mode):
-        raise Foreign(f"{path} is not what jobfleet keeps there; remove it.")
+        raise Foreign(f"{path} is not of the expected kind (file or folder); remove it.")
     if found.st_uid != os.geteuid():
         raise Foreign(
-            f"{path} belongs to user {found.st_uid}, not to you ({os.geteuid()}); remove it, or name another."
+            f"{path} belongs to user {found.st_uid}, not to you ({os.geteuid()}); remove it, or name another path."
         )
     if found.st_mode & _OTHERS_WRITE and not writable:
-        raise Foreign(f"{path} may be written by other users; 'chmod go-w {path}' takes that away.")
+        raise Foreign(f"{path} can be written by other users; run 'chmod go-w {path}'.")

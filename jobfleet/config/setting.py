@@ -1,4 +1,4 @@
-"""What a row of the table says, and the types its attributes have."""
+"""The type of a row of the table of settings, and the types of the settings' attributes."""
 
 from __future__ import annotations
 
@@ -13,24 +13,24 @@ from jobfleet.errors import ConfigError
 Scope = Literal["all", "producer", "worker", "reaper", "command"]
 Duration = float | timedelta | str
 
-DURATION_MOST = 36_500 * 86_400.0  # in microseconds still exact as a float, as Lua's numbers are
+DURATION_MOST = 36_500 * 86_400.0  # in µs still exact as a float; numbers in Lua are floats
 
 if TYPE_CHECKING:
 
     class Seconds:
-        """Read as float seconds; given as seconds, a timedelta, or a text such as '5m'."""
+        """Reads as seconds (float); accepts seconds, a timedelta, or a text such as '5m'."""
 
         def __get__(self, owner: object, kind: type | None = None) -> float: ...
         def __set__(self, owner: object, value: Duration) -> None: ...
 
     class OptionalSeconds:
-        """The same, or None."""
+        """Like `Seconds`, or None."""
 
         def __get__(self, owner: object, kind: type | None = None) -> float | None: ...
         def __set__(self, owner: object, value: Duration | None) -> None: ...
 
     class Weights:
-        """Read as queues with their weights; given as such, as names, or as a text such as 'mail=3,bulk'."""
+        """Reads as weights by queue; accepts such a mapping, a list of names, or a text such as 'mail=3,bulk'."""
 
         def __get__(self, owner: object, kind: type | None = None) -> Mapping[str, int]: ...
         def __set__(self, owner: object, value: Mapping[str, int] | Sequence[str]) -> None: ...
@@ -43,17 +43,17 @@ else:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Setting:
-    """One row of the table.
+    """One row of the table of settings.
 
     Attributes:
         name: The attribute of `JobConfig`, and the key in a file.
-        kind: How the value is read and written.
-        default: The value when nobody gives one; None is *no value*, and `derived` says what follows.
-        help: What it does, in one line.
-        unit: What a bare number counts.
-        scope: Who reads it.
+        kind: How values are parsed and formatted.
+        default: The value if no source gives one. None means *no value*; `derived` describes the consequence.
+        help: A description in one line.
+        unit: The unit of a bare number.
+        scope: The component that reads the setting.
         short: The short flag, without its dash.
-        derived: What takes the place of a default of None, in words.
+        derived: A description of the value that replaces a default of None.
         least: The smallest value.
         most: The largest value.
     """
@@ -71,7 +71,7 @@ class Setting:
 
     @property
     def flag(self) -> str:
-        """The flag on the command line."""
+        """The command line flag."""
         return "--" + self.name.replace("_", "-")
 
     @property
@@ -81,17 +81,18 @@ class Setting:
 
     @property
     def is_optional(self) -> bool:
-        """Whether None, or the text 'none', is a value."""
+        """Whether None, or the text 'none', is a valid value."""
         return self.default is None
 
     def parse(self, value: object, *, source: str = "") -> Any:
-        """Read a value from wherever it came.
+        """Parse a value and check its bounds.
 
         Args:
-            source: Where it came from, for the message.
+            value: The value, in any form that the kind accepts.
+            source: The source of the value, for the error message.
 
         Raises:
-            ConfigError: The value is of another kind or out of bounds; the message has the remedy.
+            ConfigError: The value is of another kind or out of bounds; the message contains the remedy.
         """
         if self.is_optional and (value is None or (isinstance(value, str) and value.strip().lower() == "none")):
             return None
@@ -128,7 +129,7 @@ def setting(
     least: float | None = None,
     most: float | None = None,
 ) -> Any:
-    """Make an attribute of `JobConfig` a row; the attribute's name is filled in later."""
+    """Declare an attribute of `JobConfig` as a row of the table; `SETTINGS` fills in the name."""
     if kind is DURATION:
         unit, least, most = "s", 0.0 if least is None else least, DURATION_MOST if most is None else most
     elif kind is SIZE:
@@ -145,7 +146,7 @@ def setting(
         least=least,
         most=most,
     )
-    # What may hold a password is not shown, and a dict has no hash.
+    # A value that may contain a password is not in the repr. A dict has no hash.
     return field(
         default=default,
         repr=not kind.hides,

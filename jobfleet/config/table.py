@@ -1,8 +1,8 @@
-"""Every setting of jobfleet, once.
+"""The table of all settings.
 
-The class `JobConfig` is the table: each attribute carries its kind, default, bounds and help.
-Flags (``--max-jobs``), variables (``JOBFLEET_MAX_JOBS``), keys (``max_jobs`` in ``jobfleet.toml``
-or ``[tool.jobfleet]``) and the reference page are generated from `SETTINGS`, never written.
+The class `JobConfig` is the table: each attribute has its kind, default, bounds and description. Flags
+(``--max-jobs``), environment variables (``JOBFLEET_MAX_JOBS``), keys (``max_jobs`` in ``jobfleet.toml`` or
+``[tool.jobfleet]``) and the reference page are generated from `SETTINGS`.
 """
 # ruff: noqa: RUF009  (`setting` is a `field`)
 
@@ -40,70 +40,83 @@ MIB = 1024**2
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class JobConfig:
-    """All settings, checked. Durations are read as float seconds.
+    """All settings, validated. Durations are float seconds.
 
     Raises:
-        ConfigError: A value is refused; the message names the setting, the value and the remedy.
+        ConfigError: A value is not valid; the message names the setting, the value and the remedy.
     """
 
-    url: str = setting(URL, "redis://localhost:6379/0", "The Redis to use.", scope="all")
+    url: str = setting(URL, "redis://localhost:6379/0", "URL of the Redis server.", scope="all")
     namespace: str = setting(
-        NAME, "jobfleet", "Prefix of every key; fleets of different namespaces never meet.", scope="all"
+        NAME, "jobfleet", "Prefix of every key; fleets with different namespaces are independent.", scope="all"
     )
     app_dir: Path = setting(PATH, ".", "Folder put first on sys.path before modules are imported.", scope="command")
     no_color: bool = setting(FLAG, False, "Print without colours.", scope="command")
-    verbose: int = setting(COUNT, 0, "Say more; -vv says most.", scope="command", short="v", least=0, most=3)
-    log_format: str = setting(
-        choice("plain", "json"), "plain", "Write logs for people, or as JSON, an object a line.", scope="command"
+    verbose: int = setting(
+        COUNT, 0, "Print more details; -vv prints the most.", scope="command", short="v", least=0, most=3
     )
-    connect_timeout: Seconds = setting(DURATION, 5.0, "How long connecting to Redis may take.", scope="all", least=0.01)
-    socket_timeout: Seconds = setting(DURATION, 5.0, "How long an answer of Redis may take.", scope="all", least=0.01)
-    lanes: Mapping[str, int] = setting(LANES, "", "Home lanes of queues that are created, else 1.", scope="all")
+    log_format: str = setting(
+        choice("plain", "json"),
+        "plain",
+        "Write logs as text for people, or as JSON, one object per line.",
+        scope="command",
+    )
+    connect_timeout: Seconds = setting(DURATION, 5.0, "Time limit for connecting to Redis.", scope="all", least=0.01)
+    socket_timeout: Seconds = setting(DURATION, 5.0, "Time limit for a reply from Redis.", scope="all", least=0.01)
+    lanes: Mapping[str, int] = setting(LANES, "", "Number of home lanes of new queues; 1 if not given.", scope="all")
 
     max_queues: int = setting(
-        COUNT, 1000, "Most queues of a fleet; another is refused.", scope="all", unit="queues", least=1, most=100_000
+        COUNT, 1000, "Maximum number of queues in a fleet.", scope="all", unit="queues", least=1, most=100_000
     )
     patience: Seconds = setting(
-        DURATION, 10.0, "How long a producer retries when Redis does not answer.", scope="producer"
+        DURATION, 10.0, "How long a producer retries when Redis does not reply.", scope="producer"
     )
     busy_poll: Seconds = setting(
         DURATION,
         0.0002,
-        "How long a producer looks for Redis's answer before it sleeps until it comes; 0 saves CPU.",
+        "How long a producer polls for Redis's reply before it sleeps until the reply arrives; 0 saves CPU.",
         scope="producer",
         most=1.0,
     )
     wait_poll_min: Seconds = setting(
-        DURATION, 0.05, "First pause of the fallback poll while waiting.", scope="producer", least=0.001
+        DURATION,
+        0.05,
+        "Shortest pause between polls while waiting for a job without events.",
+        scope="producer",
+        least=0.001,
     )
     wait_poll_max: Seconds = setting(
-        DURATION, 1.0, "Longest pause of the fallback poll while waiting.", scope="producer"
+        DURATION, 1.0, "Longest pause between polls while waiting for a job without events.", scope="producer"
     )
     dedupe_window: Seconds = setting(
-        DURATION, 600.0, "How long an id that was generated is remembered at least.", scope="producer"
+        DURATION, 600.0, "Minimum time for which a generated id is remembered.", scope="producer"
     )
     own_id_window: Seconds = setting(
-        DURATION, DAY, "How long an id that the caller gave is remembered at least.", scope="producer"
+        DURATION, DAY, "Minimum time for which an id chosen by the caller is remembered.", scope="producer"
     )
     max_payload: int = setting(
-        SIZE, MIB, "Largest payload, and largest result.", scope="all", least=1024, most=512 * MIB
+        SIZE, MIB, "Maximum size of a payload, and of a result.", scope="all", least=1024, most=512 * MIB
     )
     max_depth: int = setting(
-        COUNT, 32, "Deepest nesting of arguments and results.", scope="all", unit="levels", least=1, most=128
+        COUNT, 32, "Maximum nesting depth of arguments and results.", scope="all", unit="levels", least=1, most=128
     )
 
-    max_retries: int = setting(COUNT, 3, "Retries after a failed try.", scope="worker", unit="retries", least=0)
+    max_retries: int = setting(
+        COUNT, 3, "Number of retries after a failed run.", scope="worker", unit="retries", least=0
+    )
     retry_delay: Seconds = setting(DURATION, 5.0, "Delay before the first retry.", scope="worker")
     retry_backoff: float = setting(
-        RATIO, 2.0, "Factor from one delay to the next.", scope="worker", least=1.0, most=100.0
+        RATIO, 2.0, "Factor from one retry delay to the next.", scope="worker", least=1.0, most=100.0
     )
-    retry_delay_max: Seconds = setting(DURATION, HOUR, "Longest delay before a retry.", scope="worker")
-    retry_jitter: bool = setting(FLAG, True, "Vary each delay between 50 and 100 %.", scope="worker")
+    retry_delay_max: Seconds = setting(DURATION, HOUR, "Maximum delay before a retry.", scope="worker")
+    retry_jitter: bool = setting(
+        FLAG, True, "Multiply each retry delay by a random factor from 0.5 to 1.0.", scope="worker"
+    )
     max_crashes: int = setting(
-        COUNT, 3, "Crashes of its worker after which a job is dead.", scope="worker", unit="crashes", least=1
+        COUNT, 3, "Number of crashes after which a job becomes a dead letter.", scope="worker", unit="crashes", least=1
     )
     unknown_grace: Seconds = setting(
-        DURATION, HOUR, "How long a job is parked whose function no worker knows.", scope="worker"
+        DURATION, HOUR, "How long a job whose function no worker knows stays parked.", scope="worker"
     )
 
     allow_undecorated: bool = setting(
@@ -116,29 +129,36 @@ class JobConfig:
     queues: Weights = setting(
         QUEUES,
         (),
-        "Queues to serve, with weights where wanted; none given: those of the loaded functions, 'default' by default.",
+        "Queues to serve, with optional weights; by default the queues of the loaded functions, or 'default'.",
         scope="worker",
         short="Q",
     )
     queue_order: str = setting(
         choice("ordered", "weighted", "round-robin"),
         "ordered",
-        "Which queue is claimed from first: the first of them, each by its weight, or each by turns.",
+        "Which queue is served first: in the given order, by weight, or in turns.",
         scope="worker",
     )
     priorities: str = setting(
         choice("strict", "weighted"),
         "strict",
-        "Whether urgent jobs always come first, or each priority has a share: 8, 4, 2 and 1.",
+        "Whether urgent jobs always run first, or each priority has a share: 8, 4, 2 and 1.",
         scope="worker",
     )
     slots: int = setting(
-        COUNT, 10, "Jobs at once in each process.", scope="worker", unit="jobs", short="c", least=1, most=10_000
+        COUNT,
+        10,
+        "Number of concurrent jobs per process.",
+        scope="worker",
+        unit="jobs",
+        short="c",
+        least=1,
+        most=10_000,
     )
     processes: int = setting(
         COUNT,
         None,
-        "Processes of a worker.",
+        "Number of processes of a worker.",
         scope="worker",
         unit="processes",
         short="p",
@@ -149,7 +169,7 @@ class JobConfig:
     scale_max: int | None = setting(
         COUNT,
         None,
-        "Most processes that a worker takes when it is scaled from afar.",
+        "Maximum number of processes to which a remote command can scale a worker.",
         scope="worker",
         unit="processes",
         derived="8 per CPU, at least 16",
@@ -157,59 +177,86 @@ class JobConfig:
         most=1024,
     )
     lease: Seconds = setting(
-        DURATION, 30.0, "How long a claimed job is held without a renewal.", scope="worker", least=1.0, most=HOUR
+        DURATION,
+        30.0,
+        "Duration of a lease: how long a worker holds a claimed job without a renewal.",
+        scope="worker",
+        least=1.0,
+        most=HOUR,
     )
     renew_every: OptionalSeconds = setting(
         DURATION,
         None,
-        "Time between renewals of a lease; at most half of it.",
+        "Time between renewals of a lease; at most half of the lease.",
         scope="worker",
         derived="a third of lease",
         least=0.1,
     )
-    beat: Seconds = setting(DURATION, 5.0, "Time between a worker's signs of life.", scope="worker", least=0.1)
+    beat: Seconds = setting(DURATION, 5.0, "Time between a worker's heartbeats.", scope="worker", least=0.1)
     gone_after: Seconds = setting(
-        DURATION, 20.0, "Silence after which a worker is gone; at least two beats.", scope="worker"
+        DURATION,
+        20.0,
+        "Time without a heartbeat after which a worker counts as gone; at least two beats.",
+        scope="worker",
     )
-    grace: Seconds = setting(DURATION, 25.0, "How long running jobs may finish when a worker stops.", scope="worker")
+    grace: Seconds = setting(
+        DURATION, 25.0, "Time that running jobs have to finish when a worker stops.", scope="worker"
+    )
     hard_grace: Seconds = setting(
-        DURATION, 10.0, "How long after its timeout a run is killed, unless hard_timeout is given.", scope="worker"
+        DURATION, 10.0, "Time from a run's timeout until it is killed, unless hard_timeout is given.", scope="worker"
     )
     cancel_grace: Seconds = setting(
-        DURATION, 1.0, "How long a cancelled job may see to it itself before it is interrupted.", scope="worker"
+        DURATION, 1.0, "Time that a cancelled job has to stop by itself before it is interrupted.", scope="worker"
     )
     stop_grace: Seconds = setting(
-        DURATION, 5.0, "Time between an interruption, SIGTERM and SIGKILL when a job is stopped.", scope="worker"
+        DURATION, 5.0, "Time between interruption, SIGTERM and SIGKILL when a job is stopped.", scope="worker"
     )
     hang_after: Seconds = setting(
-        DURATION, 10.0, "Event loop that has not turned for so long: the process hangs.", scope="worker", least=0.1
+        DURATION,
+        10.0,
+        "Time without a turn of its event loop after which a process counts as hung.",
+        scope="worker",
+        least=0.1,
     )
-    hang_kill: bool = setting(FLAG, False, "Kill a process that hangs.", scope="worker")
+    hang_kill: bool = setting(FLAG, False, "Kill a hung process.", scope="worker")
     burst: bool = setting(FLAG, False, "Stop when no job is ready.", scope="worker")
     max_jobs: int | None = setting(
-        COUNT, None, "Replace a process after so many jobs.", scope="worker", unit="jobs", derived="never", least=1
+        COUNT,
+        None,
+        "Replace a process after this number of jobs.",
+        scope="worker",
+        unit="jobs",
+        derived="never",
+        least=1,
     )
     max_memory: int | None = setting(
         SIZE, None, "Replace a process whose resident memory exceeds this.", scope="worker", derived="never", least=MIB
     )
     max_age: OptionalSeconds = setting(
-        DURATION, None, "Replace a process that is so old.", scope="worker", derived="never", least=1.0
+        DURATION, None, "Replace a process at this age.", scope="worker", derived="never", least=1.0
     )
     spare_processes: int = setting(
-        COUNT, 1, "Isolated processes that a worker's process keeps warm.", scope="worker", unit="processes", most=64
+        COUNT,
+        1,
+        "Number of idle isolated processes that each process of a worker keeps ready.",
+        scope="worker",
+        unit="processes",
+        most=64,
     )
     suspect_processes: int = setting(
         COUNT,
         12,
-        "Further processes in which a worker's process runs jobs that were there when processes died; 0 for none.",
+        "Maximum number of extra processes for jobs that were running when processes died; 0 for none.",
         scope="worker",
         unit="processes",
         least=0,
         most=64,
     )
     reload: bool = setting(FLAG, False, "Restart when code changes; needs the extra 'dev'.", scope="worker")
-    job_log_lines: int = setting(COUNT, 1000, "Lines kept of a job's own log.", scope="worker", unit="lines", least=0)
-    job_log_bytes: int = setting(SIZE, 256 * 1024, "Bytes kept of a job's own log.", scope="worker", least=0)
+    job_log_lines: int = setting(
+        COUNT, 1000, "Maximum number of lines stored of a job's log.", scope="worker", unit="lines", least=0
+    )
+    job_log_bytes: int = setting(SIZE, 256 * 1024, "Maximum size stored of a job's log.", scope="worker", least=0)
     metrics_port: int | None = setting(
         COUNT,
         None,
@@ -222,63 +269,65 @@ class JobConfig:
     metrics_host: str = setting(
         HOST,
         "127.0.0.1",
-        "Address that metrics and health are served at; in a container 0.0.0.0, or :: for IPv6, too.",
+        "Address to serve metrics and health on; in a container use 0.0.0.0, or :: to include IPv6.",
         scope="worker",
     )
     healthy_within: Seconds = setting(
         DURATION,
         60.0,
-        "Silence of a worker's claims, or of a reaper's duty, after which /healthz says so.",
+        "Time without a claim of a worker, or a turn of a reaper's duty, after which /healthz fails.",
         scope="worker",
         least=3.0,
     )
-    with_reaper: bool = setting(FLAG, False, "Run the reaper's duties beside the worker.", scope="worker")
+    with_reaper: bool = setting(FLAG, False, "Run the reaper's duties inside the worker.", scope="worker")
     progress_rate: float = setting(
         RATIO,
         10.0,
-        "Most progress records of a job that are written.",
+        "Maximum rate of progress writes of a job.",
         scope="worker",
-        unit="a second",
+        unit="per second",
         least=0.1,
         most=1000.0,
     )
-    traceback_bytes: int = setting(SIZE, 16_384, "Bytes kept of a traceback.", scope="worker", least=0)
+    traceback_bytes: int = setting(SIZE, 16_384, "Maximum size stored of a traceback.", scope="worker", least=0)
 
-    result_ttl: Seconds = setting(DURATION, DAY, "How long a result is kept.", scope="worker")
+    result_ttl: Seconds = setting(DURATION, DAY, "How long a result is stored.", scope="worker")
     failed_result_ttl: Seconds = setting(
-        DURATION, 7 * DAY, "How long the result of a failed job is kept.", scope="worker"
+        DURATION, 7 * DAY, "How long the result of a failed job is stored.", scope="worker"
     )
     reap_interval: Seconds = setting(
-        DURATION, 1.0, "Time between looks for expired leases.", scope="reaper", least=0.01
+        DURATION, 1.0, "Time between checks for expired leases.", scope="reaper", least=0.01
     )
-    dead_ttl: Seconds = setting(DURATION, 30 * DAY, "How long a dead letter is kept.", scope="reaper")
-    dead_max: int = setting(COUNT, 100_000, "Most dead letters kept in a lane.", scope="reaper", unit="jobs", least=0)
+    dead_ttl: Seconds = setting(DURATION, 30 * DAY, "How long a dead letter is stored.", scope="reaper")
+    dead_max: int = setting(
+        COUNT, 100_000, "Maximum number of dead letters per lane.", scope="reaper", unit="jobs", least=0
+    )
     archive_url: str | None = setting(
         DATABASE,
         None,
-        "The database that keeps every job: SQLite or PostgreSQL; needs the extra 'sql'.",
+        "Database of the archive, which stores every job: SQLite or PostgreSQL; needs the extra 'sql'.",
         scope="all",
         derived="no archive",
     )
     archive_ttl: OptionalSeconds = setting(
-        DURATION, None, "How long the archive keeps a job that has ended.", scope="reaper", derived="for ever"
+        DURATION, None, "How long the archive stores a job that has ended.", scope="reaper", derived="for ever"
     )
     archive_failed_ttl: OptionalSeconds = setting(
-        DURATION, None, "How long it keeps a job that has failed.", scope="reaper", derived="archive_ttl"
+        DURATION, None, "How long the archive stores a job that has failed.", scope="reaper", derived="archive_ttl"
     )
     journal_max: int = setting(
         COUNT,
         1_000_000,
-        "Most events that a lane's journal keeps for a consumer that does not acknowledge them.",
+        "Maximum number of events that a lane's journal stores for a consumer that does not acknowledge them.",
         scope="reaper",
         unit="events",
         least=100,
     )
     journal_ttl: Seconds = setting(
-        DURATION, DAY, "How long events are kept for a consumer that does not acknowledge them.", scope="reaper"
+        DURATION, DAY, "How long events are stored for a consumer that does not acknowledge them.", scope="reaper"
     )
     notify: Mapping[str, Any] = setting(
-        NOTIFY, "", "Channels and rules of notifications; see docs/howto/notifications.md.", scope="reaper"
+        NOTIFY, "", "Channels and rules for notifications; see docs/howto/notifications.md.", scope="reaper"
     )
 
     def __post_init__(self) -> None:
@@ -298,16 +347,16 @@ class JobConfig:
 
     @property
     def alive_every(self) -> float:
-        """Seconds between the frames by which a supervisor shows its children that it lives."""
+        """Seconds between the frames that show a supervisor's children that the supervisor is alive."""
         return min(1.0, self.lease / 10)
 
     @property
     def renewal_timeout(self) -> float:
-        """Seconds that the answer to a renewal may take: there is time for two more within a lease."""
+        """Time limit in seconds for the reply to a renewal; it leaves time for two more renewals within a lease."""
         return min(self.socket_timeout, self.lease / 6)
 
     def plain(self, **changes: object) -> dict[str, object]:
-        """All settings as plain values, with some changed: what crosses a pipe to a child, and makes the same again."""
+        """Return all settings as plain values, with some changed; a child process rebuilds the settings from them."""
         values = {row.name: changes.get(row.name, getattr(self, row.name)) for row in SETTINGS}
         return {
             name: str(value) if isinstance(value, Path) else dict(value) if isinstance(value, Mapping) else value
@@ -315,7 +364,7 @@ class JobConfig:
         }
 
     def _check_pairs(self) -> None:
-        """Refuse values that are fine alone and wrong together."""
+        """Refuse values that are valid alone but contradict each other."""
         self._check(self.renewal <= self.lease / 2, "renew_every", f"half of lease ({self.lease:g} s) or less")
         self._check(self.gone_after >= 2 * self.beat, "gone_after", f"two beats ({2 * self.beat:g} s) or more")
         self._check(
@@ -327,7 +376,7 @@ class JobConfig:
             f"wait_poll_min ({self.wait_poll_min:g} s) or more",
         )
         is_weighted = self.queue_order == "weighted" or all(weight == 1 for weight in self.queues.values())
-        self._check(is_weighted, "queue_order", "'weighted', which the weights in queues are for")
+        self._check(is_weighted, "queue_order", "'weighted', because queues has weights")
         for window in ("dedupe_window", "own_id_window"):
             self._check(
                 getattr(self, window) > self.patience,

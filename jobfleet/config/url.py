@@ -1,7 +1,7 @@
-"""What is said about a URL before anything connects: is its scheme known, and how is it shown.
+"""Checks of a URL before anything connects, and its masked form for display.
 
-A password may stand in the wrong place, or hold characters that end it early. So what is shown is what is known to be
-harmless, and the rest is hidden; an error names the place that is wrong, never its text.
+A password may be in the wrong place, or contain characters that end it too early. Therefore only parts that are known
+to be harmless are displayed, and everything else is masked. An error names the wrong part, never its text.
 """
 
 from __future__ import annotations
@@ -41,10 +41,10 @@ _HOST = re.compile(r"(\[[0-9A-Fa-f:.]+\]|[^:\[\]]+)(:[0-9]{1,5})?")
 
 
 def check_url(url: str) -> str:
-    """Refuse a URL whose scheme is unknown; answer the others unchanged.
+    """Return a URL unchanged, or refuse it if its scheme is unknown.
 
     Raises:
-        ConfigError: The scheme is none of `SCHEMES`.
+        ConfigError: The scheme is not one of `SCHEMES`.
     """
     found = _SCHEME.match(url)
     scheme = found[1] if found else ""
@@ -57,10 +57,11 @@ def check_url(url: str) -> str:
 
 
 def check_database_url(url: str) -> str:
-    """Refuse the URL of a database that no archive can be in; answer the others unchanged.
+    """Return the URL of an archive database unchanged, or refuse it.
 
     Raises:
-        ConfigError: It is neither of SQLite nor of PostgreSQL, or its user or password hold what ends them early.
+        ConfigError: The URL is for neither SQLite nor PostgreSQL, or the user or password contains a character that
+            must be escaped.
     """
     found = re.match(r"(sqlite|postgres(ql)?(\+psycopg)?)://", url)
     if not found:
@@ -72,7 +73,7 @@ def check_database_url(url: str) -> str:
 
 
 def is_misread(parts: SplitResult) -> bool:
-    """Whether a password seems to have ended early: what should stand before an '@' stands behind another mark."""
+    """Whether a password seems to have ended too early, because an '@' comes after the part it should be in."""
     in_path = "@" in parts.path and (parts.scheme != "unix" or bool(parts.netloc))
     in_query = "@" in parts.query and not _HARMLESS.union(_SECRET).issuperset(_names(parts.query))
     return in_path or in_query or bool(parts.fragment)
@@ -83,9 +84,9 @@ def _names(query: str) -> Iterator[str]:
 
 
 def mask_url(url: str) -> str:
-    """Hide in a URL whatever may be a password, or a part of one, by ``***``, for messages and logs.
+    """Replace each part of a URL that may be a password, or contain one, by ``***``, for messages and logs.
 
-    A text that is no URL is hidden as a whole; when in doubt, more is hidden than need be.
+    A text that is not a URL is masked completely. If in doubt, more is masked than necessary.
     """
     found = _SCHEME.match(url)
     if not found:
@@ -108,7 +109,7 @@ def mask_url(url: str) -> str:
 
 
 def _login(login: str) -> str:
-    """A user and what hides the password; a lone word may be the password."""
+    """Keep the user and mask the password; a single word is masked, because it may be the password."""
     user, colon, _ = login.partition(":")
     if not login:
         return ""
@@ -116,7 +117,7 @@ def _login(login: str) -> str:
 
 
 def _place(place: str, scheme: str) -> str:
-    """A host, or several, each with a port that is a number; and a path, which may have to be a number, too."""
+    """Mask whatever is not a host, a numeric port or, where required, a numeric path; there may be several hosts."""
     hosts, slash, path = place.partition("/")
     if hosts.startswith(":"):
         return f":{HIDDEN}"

@@ -1,4 +1,4 @@
-"""Recurring jobs: when they fire, and what becomes of fires that were not seen in time. Pure."""
+"""Recurring jobs: their schedule, and the policies for late fires. Pure."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A recurring job, and what is to become of the fires that are due. Pure."""
+"""A recurring job, and the decision about its due fires. Pure."""
 
 from __future__ import annotations
 
@@ -14,9 +14,9 @@ from jobfleet.errors import InvalidJob
 from jobfleet.model import seconds
 
 ON_TIME = timedelta(seconds=10)
-"""How much later than planned a fire may come and still count as on time: reapers look once a second."""
+"""How late a fire may be and still count as on time; reapers check once per second."""
 LOOKED_AT = 2000
-"""Fires of one entry that are looked at in one go; the others come with the next."""
+"""Maximum number of fires of one entry per turn; the next turn handles the rest."""
 NAME_MAX = 100
 NAME_IN_ID = 36
 MISFIRE = ("once", "skip", "all")
@@ -26,12 +26,12 @@ EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 
 
 class Planned(NamedTuple):
-    """What is to become of one planned fire.
+    """The decision about one planned fire.
 
     Attributes:
         fire: The fire.
-        outcome: ``fired``, ``late`` (fired after its time), ``skipped`` (the policy lets it go) or
-            ``missed`` (nobody looked until its window was over).
+        outcome: ``fired``, ``late`` (fired after its time), ``skipped`` (by the misfire policy) or ``missed`` (no
+            reaper ran within the misfire window).
     """
 
     fire: Fire
@@ -39,29 +39,29 @@ class Planned(NamedTuple):
 
     @property
     def is_to_fire(self) -> bool:
-        """Whether a job comes of it."""
+        """Whether the fire enqueues a job."""
         return self.outcome in ("fired", "late")
 
 
 @dataclass(frozen=True, slots=True)
 class Cron:
-    """When a recurring job runs, and what becomes of fires that could not happen in time.
+    """The schedule of a recurring job, and its policies for late and overlapping fires.
 
     Args:
-        expression: Five fields, or six with seconds last; ``@daily`` and its like.
-        tz: The time zone, by name.
-        misfire: What becomes of fires that nobody saw in time: ``once`` (the last of them fires, late),
-            ``skip`` (none does) or ``all`` (each does, at most `most`).
-        misfire_window: Seconds or timedelta that a fire may be late at most.
-        most: How many late fires ``all`` may fire in one go.
-        overlap: What happens while the job of the last fire is open: ``allow`` another, ``skip`` the fire,
-            or ``queue`` it until that job has ended.
-        jitter: Seconds or timedelta over which the jobs are spread at random.
+        expression: Five fields, or six with seconds last; or an alias such as ``@daily``.
+        tz: The name of the time zone. Default ``UTC``.
+        misfire: The policy for fires that no reaper handled in time: ``once`` (default; only the last one fires, late),
+            ``skip`` (none fires) or ``all`` (each fires, up to `most`).
+        misfire_window: Maximum lateness of a fire, in seconds or as a timedelta. Default 1 h.
+        most: Limit on the late fires per turn with ``all``. Default 100.
+        overlap: The policy while the job of the previous fire is open: ``allow`` another job (default), ``skip`` the
+            fire, or ``queue`` it until that job ends.
+        jitter: Interval over which the jobs are spread at random, in seconds or as a timedelta. Default 0.
         start: No fire before this time.
-        end: No fire after it.
+        end: No fire after this time.
 
     Raises:
-        InvalidJob: A field is wrong; `field` names it.
+        InvalidJob: A field is not valid; `field` names it.
     """
 
     expression: str
@@ -95,25 +95,25 @@ class Cron:
 
     @property
     def fingerprint(self) -> str:
-        """Of its times."""
+        """Hash of the expression, time zone, start and end."""
         times = f"{self.expression}|{self.tz}|{self.start}|{self.end}"
         return hashlib.sha256(times.encode()).hexdigest()[:16]
 
     def next(self, after: datetime) -> Fire | None:
-        """The first fire after an instant, within start and end."""
+        """Return the first fire after an instant, within start and end, or None."""
         if self.start is not None and after < self.start:
             after = self.start - timedelta(microseconds=1)
         fire = self.schedule.next(after)
         return None if fire is None or (self.end is not None and fire.at > self.end) else fire
 
     def dump(self) -> dict[str, object]:
-        """The same as plain data."""
+        """Return the fields as plain data."""
         times = {"start": self.start and to_us(self.start), "end": self.end and to_us(self.end)}
         return {**{name: getattr(self, name) for name in PLAIN}, **times}
 
     @classmethod
     def load(cls, record: Mapping[str, Any]) -> Cron:
-        """Read what `dump` wrote; keys of a later version are passed over."""
+        """Build the object from the output of `dump`; unknown keys are ignored."""
         start, end = record.get("start"), record.get("end")
         return cls(
             **{name: record[name] for name in PLAIN if name in record},
@@ -127,20 +127,20 @@ PLAIN = ("expression", "tz", "misfire", "misfire_window", "most", "overlap", "ji
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class CronEntry:
-    """A recurring job.
+    """A recurring job, as stored.
 
     Args:
-        name: Its name; adding another of the same name replaces it.
-        cron: When it runs.
-        queue: Where its jobs go.
-        function: The name of the function they run.
-        envelope: The call, as each of its jobs carries it.
-        band: Their priority, 0 the most urgent.
-        meta: The clear record that each of them carries.
-        origin: ``decorator``, or who added it.
+        name: Its name; to add another entry with the same name replaces it.
+        cron: Its schedule.
+        queue: The queue of its jobs.
+        function: The name of the function that its jobs run.
+        envelope: The encoded call, the same for each job.
+        band: The priority of its jobs; 0 is the most urgent.
+        meta: The clear record of each job.
+        origin: ``decorator``, or the user who added the entry.
 
     Raises:
-        InvalidJob: The name is wrong.
+        InvalidJob: The name is not valid.
     """
 
     name: str
@@ -153,7 +153,7 @@ class CronEntry:
     origin: str = "-"
 
     def __post_init__(self) -> None:
-        """Check the name: it stands in records, keys and listings."""
+        """Check the name, because records, keys and listings contain it."""
         if not self.name or len(self.name) > NAME_MAX or not self.name.isprintable() or " " in self.name:
             raise InvalidJob(
                 f"cron entry {self.name!r}: give a name of 1 to {NAME_MAX} printable characters without spaces.",
@@ -162,41 +162,41 @@ class CronEntry:
 
     @property
     def placement(self) -> str | None:
-        """The group of its jobs, else their unique key, as far as their place hangs on these."""
+        """The group of its jobs, or their unique key, if the placement of the jobs depends on one of these."""
         fields = dict(line.split(" ", 1) for line in self.meta.split("\n") if " " in line)
         return fields.get("g") or fields.get("u")
 
     @property
     def fingerprint(self) -> str:
-        """Of its times, and of what its place hangs on, where its mark stands: when one changes, it begins anew."""
+        """Hash of the schedule, queue and placement key. If the hash changes, the entry's progress mark is reset."""
         place = f"{self.cron.fingerprint}|{self.queue}|{self.placement or ''}"
         return hashlib.sha256(place.encode()).hexdigest()[:16]
 
     def suffix(self, at: datetime) -> str:
-        """The suffix of the id of a fire's job: it follows from entry and time, so a fire is one job."""
+        """Derive the id suffix of a fire's job from entry and time, so that a fire cannot create two jobs."""
         short = self.name
         if len(short) > NAME_IN_ID or not set(short) <= IN_IDS:
             short = hashlib.sha256(self.name.encode()).hexdigest()[:16]
         return f"cron:{short}:{at.astimezone(UTC):%Y%m%dT%H%M%SZ}"
 
     def due(self, at: datetime) -> datetime:
-        """When a fire's job is due: its time, and its share of the jitter, which is always the same."""
+        """Return the time at which a fire's job is due: the time of the fire plus its fixed share of the jitter."""
         if not self.cron.jitter:
             return at
         share = int.from_bytes(hashlib.sha256(f"{self.name}|{at.isoformat()}".encode()).digest()[:6]) / (1 << 48)
         return at + timedelta(seconds=self.cron.jitter * share)
 
     def dump(self) -> dict[str, object]:
-        """The entry as plain data."""
+        """Return the entry as plain data."""
         fields = ("name", "queue", "function", "envelope", "band", "meta", "origin")
         return {**{name: getattr(self, name) for name in fields}, "cron": self.cron.dump()}
 
     @classmethod
     def load(cls, record: Any) -> CronEntry:
-        """Read what `dump` wrote.
+        """Build an entry from the output of `dump`.
 
         Raises:
-            InvalidJob: It is none.
+            InvalidJob: The record is not a valid entry.
         """
         try:
             fields = {name: record[name] for name in ("name", "queue", "function", "envelope")}
@@ -207,23 +207,23 @@ class CronEntry:
 
 
 def plan(entry: CronEntry, mark: datetime, now: datetime) -> list[Planned]:
-    """Say what is to become of the fires that are due, in order.
+    """Decide about each due fire, in order.
 
     Args:
         entry: The entry.
-        mark: The last fire that was dealt with, or when the entry was added.
+        mark: The last fire that was handled, or the time at which the entry was added.
         now: Redis's time.
     """
     cron = entry.cron
     opens = now - timedelta(seconds=cron.misfire_window) - ON_TIME
     planned = []
     if mark < opens and (first := cron.next(mark)) is not None and first.at < opens:
-        planned.append(Planned(first, "missed"))  # it speaks for all that nobody saw since
+        planned.append(Planned(first, "missed"))  # one record for all fires that were missed since
         mark = opens - timedelta(microseconds=1)
     due = list(_due(cron, mark, now))
     late = [fire for fire in due if now - fire.at > ON_TIME]
-    kept = {"once": late[-1:], "skip": [], "all": late[-cron.most :] if cron.most else []}[cron.misfire]
-    chosen = {fire.at for fire in kept}
+    chosen_fires = {"once": late[-1:], "skip": [], "all": late[-cron.most :] if cron.most else []}[cron.misfire]
+    chosen = {fire.at for fire in chosen_fires}
     for fire in due:
         if now - fire.at <= ON_TIME:
             planned.append(Planned(fire, "fired"))
@@ -242,10 +242,10 @@ def _due(cron: Cron, mark: datetime, now: datetime) -> Iterator[Fire]:
 
 
 def to_us(at: datetime) -> int:
-    """An instant in µs since 1970."""
+    """Convert an instant to µs since 1970."""
     return round((at - EPOCH) / timedelta(microseconds=1))
 
 
 def from_us(at: int) -> datetime:
-    """The instant so many µs after 1970."""
+    """Convert µs since 1970 to an instant."""
     return EPOCH + timedelta(microseconds=at)

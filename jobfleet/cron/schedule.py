@@ -1,9 +1,10 @@
-"""When a recurring job fires: cron expressions in a time zone, across changes of the clocks. Pure.
+"""The fires of a cron expression in a time zone, across changes of the clocks. Pure.
 
-`croniter` says which local times an expression names; this module says when they are. An expression that
-names hours is a *fixed local time*: it fires once a local day for each of its times, the first time when the
-clocks go back, at the first instant that exists when they go forward (P. Vixie's cron does the same). One
-that runs in all 24 hours is an *interval*: it goes by elapsed time, through both passes of a repeated hour.
+`croniter` finds the local times that an expression names; this module converts them to instants. An expression that
+names hours is a *fixed local time*: it fires once per local day for each named time. If the clocks go back, it fires at
+the first of two equal times. If they go forward, it fires at the first instant that exists (P. Vixie's cron does the
+same). An expression that covers all 24 hours is an *interval*: it goes by elapsed time, through both passes of a
+repeated hour.
 """
 
 from __future__ import annotations
@@ -36,9 +37,9 @@ class Fire(NamedTuple):
     """One planned fire.
 
     Attributes:
-        at: When it is to happen, UTC.
-        nominal: The local time that the expression names, aware; it may not exist.
-        note: What the change of the clocks did to it; empty when nothing.
+        at: The instant, in UTC.
+        nominal: The local time that the expression names, with its time zone; it may not exist.
+        note: The effect of a change of the clocks; empty if there is none.
     """
 
     at: datetime
@@ -51,15 +52,15 @@ class Schedule:
     """A cron expression in a time zone.
 
     Args:
-        expression: Five fields, or six with seconds last; ``@daily`` and its like. When both day fields are
-            given, a day that either names will do, as in every cron.
-        tz: The time zone, by name.
+        expression: Five fields, or six with seconds last; or an alias such as ``@daily``. If both day fields are
+            given, a day needs to match only one of them, as in every cron.
+        tz: The name of the time zone.
 
     Attributes:
-        is_interval: Whether it runs in all hours, and so goes by elapsed time.
+        is_interval: Whether it runs in all hours and therefore goes by elapsed time.
 
     Raises:
-        InvalidJob: The expression or the time zone is wrong, or no time fits.
+        InvalidJob: The expression or the time zone is not valid, or the expression never matches.
     """
 
     expression: str
@@ -69,19 +70,19 @@ class Schedule:
     _plain: str = field(init=False, repr=False, compare=False)
 
     def __post_init__(self) -> None:
-        """Check both; remember what kind of expression it is."""
+        """Check both fields, and determine the kind of the expression."""
         plain, is_interval = _checked(self.expression)
         object.__setattr__(self, "_plain", plain)
         object.__setattr__(self, "is_interval", is_interval)
         object.__setattr__(self, "_zone", _zone(self.tz))
         if self.next(datetime(2024, 1, 1, tzinfo=UTC)) is None:
-            raise InvalidJob(f"cron {self.expression!r} names no time that ever comes.", field="cron_expression")
+            raise InvalidJob(f"cron {self.expression!r} never matches a time.", field="cron_expression")
 
     def next(self, after: datetime) -> Fire | None:
-        """The first fire after an instant; None when there is none in sight of croniter (50 years).
+        """Return the first fire after an instant; None if croniter finds none within 50 years.
 
         Args:
-            after: Aware.
+            after: An instant with a time zone.
         """
         try:
             find = self._next_interval if self.is_interval else self._next_fixed
@@ -90,14 +91,14 @@ class Schedule:
             return None
 
     def fires(self, after: datetime, until: datetime) -> Iterator[Fire]:
-        """The fires after an instant, up to and with another."""
+        """Yield the fires after one instant, up to and including another."""
         fire = self.next(after)
         while fire is not None and fire.at <= until:
             yield fire
             fire = self.next(fire.at)
 
     def _named(self, after: datetime) -> Any:
-        """The local times that the expression names, after a local one."""
+        """Iterate over the local times that the expression names, after a local time."""
         return croniter(self._plain, after, ret_type=datetime)
 
     def _next_fixed(self, after: datetime) -> Fire:
@@ -107,7 +108,7 @@ class Schedule:
             nominal = named.get_next()
         at = self._instant(nominal)
         if not self._exists(nominal):
-            # Several times may fall into the gap, and another on its end: they are one fire.
+            # Several nominal times may fall into the gap, and one on its end. Together they are one fire.
             later = named.get_next()
             while self._instant(later) == at:
                 if self._exists(later):
@@ -119,7 +120,7 @@ class Schedule:
         offset = self._offset(after)
         nominal = self._named((after + offset).replace(tzinfo=None)).get_next()
         at = nominal.replace(tzinfo=UTC) - offset
-        while self._offset(at) != offset:  # the clocks change before: go on from there, by the new offset
+        while self._offset(at) != offset:  # the offset changes before: continue from the change with the new offset
             change = self._change(after, at)
             after, offset = change, self._offset(change)
             just_before = (change + offset).replace(tzinfo=None) - _SECOND
@@ -128,7 +129,7 @@ class Schedule:
         return Fire(at, at.astimezone(self._zone))
 
     def _instant(self, local: datetime) -> datetime:
-        """When a local time is: the first pass of a repeated one, the end of the gap for one that does not exist."""
+        """Convert a local time to an instant: the first of two equal times, or the end of the gap for a missing one."""
         at = local.replace(tzinfo=self._zone).astimezone(UTC)
         return at if self._exists(local) else self._change(at - timedelta(days=1), at)
 
@@ -137,7 +138,7 @@ class Schedule:
         return aware.astimezone(UTC).astimezone(self._zone).replace(tzinfo=None) == local
 
     def _change(self, before: datetime, after: datetime) -> datetime:
-        """The last change of the offset between two instants, to the second."""
+        """Find the last change of the offset between two instants, to the second."""
         offset = self._offset(after)
         while after - before > _SECOND:
             middle = before + (after - before) // 2
@@ -165,15 +166,15 @@ class Schedule:
 
 
 def _checked(expression: object) -> tuple[str, bool]:
-    """An expression that croniter takes, and whether it names all hours of the day."""
+    """Return the expression in the form that croniter accepts, and whether it covers all hours of the day."""
     if not isinstance(expression, str) or not expression.strip():
-        raise InvalidJob(f"cron_expression is {expression!r}; give five fields, as in '0 2 * * *'.", field=CRON)
+        raise InvalidJob(f"cron_expression is {expression!r}; give five fields, such as '0 2 * * *'.", field=CRON)
     plain = ALIASES.get(expression.strip().lower(), expression.strip())
     fields = plain.split()
     if len(fields) not in (5, 6) or any(letter in part for part in fields for letter in "@?"):
         raise InvalidJob(
             f"cron {expression!r} has {len(fields)} of five fields; give minute, hour, day, month, weekday, "
-            "and seconds as a sixth if need be.",
+            "and optionally seconds as the sixth.",
             field=CRON,
         )
     if any(part[:1] in "hHrR" for part in fields):
@@ -182,15 +183,15 @@ def _checked(expression: object) -> tuple[str, bool]:
         expanded = croniter.expand(plain)[0]
         croniter(plain, _EPOCH)
     except (CroniterError, ValueError, KeyError, AttributeError) as error:
-        raise InvalidJob(f"cron {expression!r} is wrong: {error}.", field=CRON) from None
-    return plain, "*" in expanded[1]  # croniter writes all hours so, however they were named; `*,1` is ["*", 1]
+        raise InvalidJob(f"cron {expression!r} is not valid: {error}.", field=CRON) from None
+    return plain, "*" in expanded[1]  # croniter expands all hours to "*", in any spelling; `*,1` gives ["*", 1]
 
 
 def _zone(name: object) -> ZoneInfo:
     try:
         return ZoneInfo(name if isinstance(name, str) else "")
     except (ZoneInfoNotFoundError, ValueError, OSError):
-        raise InvalidJob(f"tz is {name!r}; give the name of a time zone, as in 'Europe/Berlin'.", field="tz") from None
+        raise InvalidJob(f"tz is {name!r}; give a time zone's name, such as 'Europe/Berlin'.", field="tz") from None
 
 
 CRON = "cron_expression"

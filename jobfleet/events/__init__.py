@@ -1,4 +1,4 @@
-"""What happened to jobs, and what is asked of workers, as values and in their form on the wire. Pure."""
+"""Events of jobs and commands to workers, as values and in their wire format. Pure."""
 
 from jobfleet.events.control import CancelRequest, Command, NewKind, read_control
 from jobfleet.events.wire import Event, read_events

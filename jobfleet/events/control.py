@@ -1,8 +1,8 @@
-"""Messages on the control channel, one line of text each. Pure.
+"""Messages on the control channel; each is one line of text. Pure.
 
-``cancel <job> <token> <child> <by>`` comes from cancel.lua, ``kinds`` from know.lua; every other line is an operator's
-command to one worker: ``<verb> <worker> <nonce> <by> <value>``, with ``-`` for what is not given. Messages may be
-lost, and come twice: whoever sends repeats, whoever obeys knows the nonce.
+cancel.lua publishes ``cancel <job> <token> <child> <by>``, and know.lua publishes ``kinds``. Every other line is an
+operator's command to one worker: ``<verb> <worker> <nonce> <by> <value>``, with ``-`` for a missing value. A message
+can be lost or delivered twice. Therefore the sender repeats a command, and the receiver recognizes its nonce.
 """
 
 from __future__ import annotations
@@ -19,13 +19,13 @@ _PARTING = re.compile(r"[^\w.+:@-]", re.ASCII)
 
 
 class CancelRequest(NamedTuple):
-    """Somebody asked for a running job to stop.
+    """A request to cancel a running job.
 
     Attributes:
-        job: Its id.
-        token: The run.
-        child: Who runs it.
-        by: Who asked.
+        job: The job's id.
+        token: The fencing token of the run.
+        child: The worker process that runs the job.
+        by: Who requested the cancellation.
     """
 
     job: str
@@ -35,18 +35,18 @@ class CancelRequest(NamedTuple):
 
 
 class NewKind(NamedTuple):
-    """A worker has come that knows, or serves, what no live worker did."""
+    """A new worker knows a function, or serves a queue, that no live worker did before."""
 
 
 class Command(NamedTuple):
-    """What an operator wants of a worker.
+    """An operator's command to a worker.
 
     Attributes:
         verb: One of `VERBS`.
-        worker: Its id.
-        nonce: Hexadecimal; the same in every repetition.
-        by: Who wants it; `NOBODY` for nobody in particular.
-        value: Of ``scale`` the processes, of ``stop`` the seconds of grace; None when it is not given.
+        worker: The worker's id.
+        nonce: A hexadecimal text; the same in every repetition.
+        by: Who sent the command; `NOBODY` if unknown.
+        value: For ``scale`` the number of processes, for ``stop`` the seconds of grace; None if not given.
     """
 
     verb: str
@@ -56,14 +56,14 @@ class Command(NamedTuple):
     value: float | None = None
 
     def line(self) -> str:
-        """The message."""
+        """Format the message."""
         by = _PARTING.sub("_", self.by)[:64] or NOBODY
         value = NOBODY if self.value is None else f"{self.value:.6f}".rstrip("0").rstrip(".")
         return f"{self.verb} {self.worker} {self.nonce} {by} {value}"
 
 
 def read_control(message: str) -> CancelRequest | Command | NewKind | None:
-    """Read a message of the control channel; None for one of a later version."""
+    """Parse a message of the control channel; return None for a message of a later version."""
     if message == "kinds":
         return NewKind()
     if found := _CANCEL.match(message):

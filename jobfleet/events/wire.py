@@ -1,7 +1,8 @@
-"""Events on the wire: one line of text a job, as lib/event.lua packs them.
+"""Events in their wire format: one line of text per job, as lib/event.lua writes it.
 
-``version event id token n at``, and for ``stopping`` and ``replayed`` the stage: token and n order the events of one
-job; at is Redis's time in µs. Pub/sub drops messages, so an event only ever hints; state is in keys.
+The form is ``version event id token n at``, followed by the stage for ``stopping`` and ``replayed``. `token` and `n`
+order the events of one job. `at` is Redis's time in µs. Pub/sub can drop messages, so an event is only a hint; the
+state is in keys.
 """
 
 from __future__ import annotations
@@ -16,24 +17,24 @@ _LINE = re.compile(
 )
 
 STAGED = frozenset({"stopping", "replayed"})
-"""The events that say more in a word of their own."""
+"""Events that carry a stage as an extra word."""
 
 LAST = 1_000_000
-"""The `n` of an event that ends a run."""
+"""The `n` of the event that ends a run."""
 
 
 class Event(NamedTuple):
-    """One thing that happened to a job.
+    """One event of a job.
 
     Attributes:
         event: A verb in the past tense: enqueued, claimed, progressed, completed, retried, failed, released,
             parked, withheld, expired, cancelled, rescheduled, debounced, replayed, unblocked; or stopping.
-        id: The job.
-        token: The run; 0 outside of one.
-        n: Orders the events of one run.
-        at: When, by Redis's clock.
-        stage: Of ``stopping``: asked, raised, terminated, killed or condemned; of ``replayed``: edited, when its
-            arguments were changed; else empty.
+        id: The job's id.
+        token: The fencing token of the run; 0 outside of a run.
+        n: The order of the events of one run.
+        at: The time by Redis's clock.
+        stage: For ``stopping``: asked, raised, terminated, killed or condemned. For ``replayed``: edited, if the
+            arguments were changed. Otherwise empty.
     """
 
     event: str
@@ -45,7 +46,7 @@ class Event(NamedTuple):
 
 
 def read_events(message: str) -> list[Event]:
-    """Read a message of an event channel; lines of a later version are passed over."""
+    """Parse a message of an event channel; skip lines of a later version."""
     return [
         Event(
             event,

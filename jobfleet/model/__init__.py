@@ -1,4 +1,4 @@
-"""The words of jobfleet as types: ids, states, jobs, results."""
+"""The domain types of jobfleet: ids, states, jobs and results."""
 
 from jobfleet.model.ids import (
     ID_BYTES,

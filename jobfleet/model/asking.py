@@ -1,4 +1,4 @@
-"""What listings are asked for, checked: numbers, texts, states and times."""
+"""Checks of the values that a listing takes: numbers, texts, states and times."""
 
 from __future__ import annotations
 
@@ -10,27 +10,27 @@ from jobfleet.model.status import JobStatus
 
 
 def check_number(given: object, *, field: str = "limit", least: int = 1) -> None:
-    """See that so many can be asked for.
+    """Check that a value is a whole number of at least `least`.
 
     Raises:
-        InvalidJob: It is no whole number, or too small.
+        InvalidJob: The value is not a whole number, or it is too small.
     """
     if isinstance(given, bool) or not isinstance(given, int) or given < least:
         raise InvalidJob(f"{field} is {given!r:.100}; give a whole number from {least}.", field=field)
 
 
 def check_text(given: object, *, field: str) -> None:
-    """See that something can be looked for.
+    """Check that a value is a text to search for.
 
     Raises:
-        InvalidJob: It is no text, or empty.
+        InvalidJob: The value is not a text, or it is empty.
     """
     if not isinstance(given, str) or not given:
         raise InvalidJob(f"{field} is {given!r:.100}; give a text that is not empty.", field=field)
 
 
 def read_status(given: Any) -> JobStatus:
-    """A state, or its text.
+    """Convert a state or its text to a `JobStatus`.
 
     Raises:
         InvalidJob: There is no such state.
@@ -43,10 +43,10 @@ def read_status(given: Any) -> JobStatus:
 
 
 def check_moment(given: object, *, field: str) -> None:
-    """See that something is a time.
+    """Check that a value is a datetime.
 
     Raises:
-        InvalidJob: It is none.
+        InvalidJob: The value is not a datetime.
     """
     if not isinstance(given, datetime):
         raise InvalidJob(f"{field} is {given!r:.100}; give a datetime.", field=field)

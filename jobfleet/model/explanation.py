@@ -1,4 +1,4 @@
-"""Why a job is where it is: an explanation, its reasons and their codes."""
+"""The explanation of a job's state: its reasons and their codes."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ Fact = int | float | str | datetime | Sequence[str] | None
 
 
 class ReasonCode(StrEnum):
-    """What stands in the way, as programs tell it."""
+    """The code of a reason, for programs."""
 
     UNKNOWN = "unknown"
     COMPLETED = "completed"
@@ -49,12 +49,12 @@ class ReasonCode(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Reason:
-    """One reason.
+    """One reason for a job's state.
 
     Attributes:
-        code: Which.
-        text: The same for people: one line, with numbers, and what can be done.
-        facts: The numbers and names in it; durations in seconds.
+        code: Its code.
+        text: One line for people, with numbers and a remedy.
+        facts: The numbers and names in the text; durations are in seconds.
     """
 
     code: ReasonCode
@@ -67,15 +67,15 @@ class Reason:
 
 @dataclass(frozen=True, slots=True)
 class Explanation:
-    """Why a job is where it is.
+    """Why a job is in its state.
 
     Attributes:
         id: The job's id.
-        status: Where it stands; None when it is not known.
-        function: Its function's name on the wire.
+        status: Its state; None if the job is unknown.
+        function: The registered name of its function.
         queue: Its queue.
-        at: When this was so, by Redis's clock.
-        reasons: The reasons, what stands in the way first.
+        at: The time of the explanation, by Redis's clock.
+        reasons: The reasons; those that block the job come first.
     """
 
     id: str

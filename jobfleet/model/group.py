@@ -13,7 +13,7 @@ def check_group(name: object) -> str:
     """Return the name of a group.
 
     Raises:
-        InvalidJob: It is no printable text of 1 to 200 characters, or it is `EVERY_GROUP`.
+        InvalidJob: It is not a printable text of 1 to 200 characters, or it is `EVERY_GROUP`.
     """
     if isinstance(name, str) and 0 < len(name) <= GROUP_LENGTH_MAX and name.isprintable() and name != EVERY_GROUP:
         return name

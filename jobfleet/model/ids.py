@@ -1,7 +1,7 @@
-"""Job ids: how they are made, and what can be read from one.
+"""Creation and parsing of job ids.
 
-An id is ``<queue>.<lane>.<suffix>``, so any id is located without a lookup. A suffix is a UUIDv7
-(RFC 9562) in 32 hex digits, strictly increasing within a process, or the caller's own `id`.
+An id is ``<queue>.<lane>.<suffix>``, so an id alone locates its job. The suffix is either the caller's own `id`,
+or a UUIDv7 (RFC 9562) in 32 hex digits that increases strictly within a process.
 """
 
 from __future__ import annotations
@@ -24,12 +24,12 @@ NAME_RULE = re.compile(r"[A-Za-z0-9_.:-]{1,128}")
 ID_BYTES = 112  # the longest id that the lease board holds; 32 + 64 and a lane number stay below it
 
 _COUNTER_BITS = 26
-_function_name = lru_cache(maxsize=1024)(NAME_RULE.fullmatch)  # every job of a function brings the same
+_function_name = lru_cache(maxsize=1024)(NAME_RULE.fullmatch)  # all jobs of a function have the same name
 _UUID7_RULE = re.compile(r"[0-9a-f]{12}7[0-9a-f]{3}[89ab][0-9a-f]{15}")
 
 
 class Place(NamedTuple):
-    """Where a job lives: the parts of its id."""
+    """The location of a job: the parts of its id."""
 
     queue: str
     lane: int
@@ -37,7 +37,7 @@ class Place(NamedTuple):
 
 
 class _Suffixes:
-    """Makes UUIDv7 suffixes that grow strictly, also when the machine's clock steps back."""
+    """Makes UUIDv7 suffixes that increase strictly, even if the machine's clock steps back."""
 
     def __init__(self) -> None:
         self._lock = threading.Lock()
@@ -45,7 +45,7 @@ class _Suffixes:
         self.reseed()
 
     def reseed(self) -> None:
-        """Take new randomness; a forked child must not repeat its parent's."""
+        """Read a new random seed, so that a forked child does not repeat its parent's suffixes."""
         self._lock = threading.Lock()
         self._random = random.Random(os.urandom(32)).getrandbits
 
@@ -65,48 +65,48 @@ if hasattr(os, "register_at_fork"):
 
 
 def suffix_time_us(suffix: str) -> int | None:
-    """When a suffix of our own making was made, by its producer's clock in µs; None for a caller's own."""
+    """The producer's time of creation in µs, from a generated suffix; None for a suffix that the caller chose."""
     return int(suffix[:12], 16) * 1000 if _UUID7_RULE.fullmatch(suffix) else None
 
 
 def derived_suffix(job_id: str, why: str) -> str:
-    """The suffix of a job that follows from another one: the same whenever it is asked for, and for nothing else."""
+    """Derive the suffix of a job from another job's id and a reason. The same input always gives the same suffix."""
     digest = hashlib.blake2b(f"{job_id} {why}".encode(), digest_size=5).hexdigest()
     return f"{split_id(job_id).suffix[:53]}.{digest}"
 
 
 def added_suffix(job_id: str, name: str, number: int) -> str:
-    """The suffix of a job that another adds to its flow: it follows from that one, a name and a number."""
+    """Derive the suffix of a job that another job adds to its flow, from that job's id, a name and a number."""
     digest = hashlib.blake2b(f"{job_id} {name}".encode(), digest_size=8).hexdigest()
     return f"{split_id(job_id).suffix[:40]}.{digest}.{number:x}"
 
 
 def split_id(job_id: str) -> Place:
-    """Take an id apart.
+    """Split a job id into its parts.
 
     Raises:
-        JobNotFound: It has not the form of an id, so no job bears it.
-        InvalidJob: It is no text.
+        JobNotFound: The text does not have the form of a job id, so no job can have it.
+        InvalidJob: `job_id` is not a text.
     """
     try:
         queue, _, rest = job_id.partition(".")
     except (AttributeError, TypeError):
-        raise InvalidJob(f"job_id is {job_id!r:.100}; give a text, as in handle.id.", field="job_id") from None
+        raise InvalidJob(f"job_id is {job_id!r:.100}; give a text, such as handle.id.", field="job_id") from None
     lane, _, suffix = rest.partition(".")
     if not (QUEUE_RULE.fullmatch(queue) and LANE_RULE.fullmatch(lane) and SUFFIX_RULE.fullmatch(suffix)):
-        raise JobNotFound(job_id, f"{job_id!r} is no job id; ids look like mail.0.0192f0c1…")
+        raise JobNotFound(job_id, f"{job_id!r} is not a job id; ids look like mail.0.0192f0c1…")
     return Place(queue, int(lane), suffix)
 
 
 def check_queue(name: object, *, field: str = "queue") -> str:
-    """Return a queue's name, or refuse it with `InvalidJob`."""
+    """Return a queue's name; raise `InvalidJob` if it is not valid."""
     if isinstance(name, str) and QUEUE_RULE.fullmatch(name):
         return name
     raise InvalidJob(f"{field} is {name!r}; use 1 to 32 letters, digits, '_' or '-'.", field=field)
 
 
 def check_function_name(name: object, *, field: str = "function") -> str:
-    """Return a function's name, or refuse it with `InvalidJob`."""
+    """Return a function's name; raise `InvalidJob` if it is not valid."""
     if isinstance(name, str) and _function_name(name):
         return name
     raise InvalidJob(f"{field} is {name!r}; use 1 to 128 letters, digits, '_', '.', ':' or '-'.", field=field)

@@ -228,7 +228,7 @@ def rate_of(value: object) -> Rate:
     else:
         rate = Rate(0.0)
     if not SLOWEST <= rate.count / PERIODS[rate.period] <= FASTEST:
-        raise InvalidJob(f"rate is {value!r}; give a number a time, as '100/s', '10/min' or '5/h'.", field="rate")
+        raise InvalidJob(f"rate is {value!r}; give a rate such as '100/s', '10/min' or '5/h'.", field="rate")
     return rate
 
 
@@ -236,7 +236,7 @@ def concurrency_of(value: object) -> float:
     """Read how many jobs may run at once; `UNLIMITED` for any number.
 
     Raises:
-        InvalidJob: It is no whole number from 1, nor `UNLIMITED`.
+        InvalidJob: The value is not a whole number from 1, nor `UNLIMITED`.
     """
     if value == UNLIMITED:
         return UNLIMITED
@@ -252,7 +252,7 @@ def burst_of(value: object) -> int:
     """Read how many jobs may start at once under a rate.
 
     Raises:
-        InvalidJob: It is no whole number from 1.
+        InvalidJob: The value is not a whole number from 1.
     """
     if isinstance(value, bool) or not isinstance(value, int) or not 1 <= value <= BURST_MAX:
         raise InvalidJob(f"burst is {value!r}; give a whole number from 1 to {BURST_MAX:,}.", field="burst")

@@ -11,10 +11,10 @@ class LogLine:
     """One line of a job's own log.
 
     Attributes:
-        at: When, by the worker's clock.
-        level: ``INFO``, ``WARNING`` …
-        text: What was logged, with its traceback; may have several lines.
-        token: The run that logged it.
+        at: The time by the worker's clock.
+        level: The level's name, such as ``INFO`` or ``WARNING``.
+        text: The message, with its traceback; it may have several lines.
+        token: The fencing token of the run that logged it.
     """
 
     at: datetime

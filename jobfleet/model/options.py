@@ -1,4 +1,4 @@
-"""What each option of a job may be: durations, counts, moments, names, keys. Errors name the option."""
+"""Checks of a job's options: durations, counts, times, names and keys. An error names the option."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ TAG_LENGTH_MAX = 64
 LABEL_LENGTH_MAX = 200
 LONGEST = 100 * 366 * 86_400.0
 LATEST = datetime(2190, 1, 1, tzinfo=UTC)
-"""No job is due later: there stand jobs that wait for something else than a time."""
+"""Exclusive upper bound of `scheduled_at`. Later scores are for jobs that wait for something other than a time."""
 NAME_LIKE = ("user", "session", "correlation_id", "cron_expression", "tz")
 DURATIONS = ("delay", "retry_delay", "timeout", "expires_in", "result_ttl", "debounce_max")
 COUNTS = ("max_retries", "max_crashes")
@@ -87,7 +87,7 @@ class _Job(Protocol):
 
 
 def seconds(value: object, *, field: str) -> float:
-    """Convert a public duration to seconds; refuse what is no finite, non-negative duration."""
+    """Convert a public duration to seconds; refuse a value that is not a finite, non-negative duration."""
     if isinstance(value, timedelta):
         value = value.total_seconds()
     if isinstance(value, bool) or not isinstance(value, int | float) or not 0 <= value <= LONGEST:
@@ -98,14 +98,14 @@ def seconds(value: object, *, field: str) -> float:
 
 
 def check_args(job: _Job) -> None:
-    """Make arguments a tuple, or refuse them."""
+    """Convert `args` to a tuple; refuse a value that is not a sequence."""
     if isinstance(job.args, str | bytes) or not isinstance(job.args, Sequence):
         raise InvalidJob(f"args is {job.args!r}; give a list or tuple of arguments.", field="args")
     _set(job, "args", tuple(job.args))
 
 
 def check_kwargs(job: _Job) -> None:
-    """Refuse what is no mapping of names to arguments."""
+    """Refuse `kwargs` that do not map names to arguments."""
     if not isinstance(job.kwargs, Mapping) or not all(isinstance(key, str) for key in job.kwargs):
         raise InvalidJob(f"kwargs is {job.kwargs!r}; give a mapping of names to arguments.", field="kwargs")
 
@@ -155,7 +155,7 @@ def _moment(job: _Job, option: str) -> None:
         raise InvalidJob(f"{option} is {value!r}; give a datetime.", field=option)
     try:
         moment = value.astimezone(UTC)
-    except (OverflowError, ValueError):  # of years before the first, or after the last
+    except (OverflowError, ValueError):  # the UTC year is below 1 or above 9999
         raise InvalidJob(f"{option} is {value!r}; give a time within the calendar.", field=option) from None
     if option == "scheduled_at" and moment >= LATEST:
         raise InvalidJob(f"{option} is {value!r}; give a time before {LATEST.year}.", field=option)
@@ -214,7 +214,9 @@ def _queue(job: _Job, _option: str) -> None:
 
 def _run_in(job: _Job, option: str) -> None:
     if job.run_in != getattr(job.function, "run_in", None):
-        raise InvalidJob(f"run_in is {job.run_in!r}; it stands on the decorator: @job(run_in=…).", field=option)
+        raise InvalidJob(
+            f"run_in is {job.run_in!r}; it can only be set on the decorator: @job(run_in=…).", field=option
+        )
 
 
 def _unique(job: _Job, option: str) -> None:
@@ -236,7 +238,7 @@ def _unique_for(job: _Job, option: str) -> None:
             raise InvalidJob(f"unique_for is {value!r}; use 'queued', 'open' or seconds.", field=option)
         return
     if not seconds(value, field=option):
-        raise InvalidJob(f"unique_for is {value!r}; a time must be longer than nothing.", field=option)
+        raise InvalidJob(f"unique_for is {value!r}; give more than 0 seconds.", field=option)
     _duration(job, option)
 
 
@@ -256,13 +258,13 @@ def _later(_job: _Job, option: str) -> None:
 
 CHECKS: dict[str, Callable[[_Job, str], object]] = {
     **dict.fromkeys(DURATIONS, _duration),
-    "hard_timeout": _hard_timeout,  # after timeout, which it is compared with
-    "expires_in": _expires_in,  # after delay, likewise
+    "hard_timeout": _hard_timeout,  # after timeout, because the check compares the two
+    "expires_in": _expires_in,  # after delay, for the same reason
     **dict.fromkeys(COUNTS, _count),
     **dict.fromkeys(NAME_LIKE, _text),
     "priority": _priority,
     "scheduled_at": _moment,
-    "expires_at": _expires_at,  # after scheduled_at, likewise
+    "expires_at": _expires_at,  # after scheduled_at, for the same reason
     "retry_backoff": _backoff,
     "retry_jitter": _flag,
     "tags": _tags,
@@ -276,4 +278,4 @@ CHECKS: dict[str, Callable[[_Job, str], object]] = {
     "group": _group,
     **dict.fromkeys(LATER, _later),
 }
-"""Option → what makes it its proper type, or refuses it; in an order in which each may rely on those before."""
+"""Option → the function that checks it and converts it. The order matters: a check may rely on the ones before it."""

@@ -1,4 +1,4 @@
-"""What is known of a job, and what enqueueing one answered."""
+"""What a caller learns about a job: the receipt of an enqueue, and a snapshot of its state."""
 
 from __future__ import annotations
 
@@ -17,12 +17,13 @@ class Receipt(NamedTuple):
     """The answer to one enqueue.
 
     Attributes:
-        id: The job's id; with a unique key that is held, its holder's; of a refused item, its suffix alone.
-        created: False when the job was there already, or another holds its unique key.
-        status: QUEUED or SCHEDULED (or BLOCKED), as enqueued; of the holder of a unique key where it stands, and
-            COMPLETED too if it has ended and been forgotten.
+        id: The job's id. If another job holds the unique key, the id of that job. For an item that `enqueue_many`
+            refused, its suffix only.
+        created: False if the job already existed, or if another job holds its unique key.
+        status: QUEUED, SCHEDULED or BLOCKED after an enqueue. If another job holds the unique key, the status of that
+            job, or COMPLETED if that job has ended and its record was deleted.
         durability: The level that was reached: ``fast``, ``replicated`` or ``fsync``.
-        error: Why this item was refused; only `enqueue_many` answers it, single calls raise it.
+        error: Why this item was refused. Only `enqueue_many` returns it; single calls raise it.
     """
 
     id: str
@@ -34,42 +35,42 @@ class Receipt(NamedTuple):
 
 @dataclass(frozen=True, kw_only=True)  # no slots: CPython 3.11 could not call JobResult[int]
 class JobResult(Generic[T]):
-    """Everything known of a job at one moment.
+    """A snapshot of everything that is known about a job.
 
     Attributes:
         id: The job's id.
-        status: Where it stands.
+        status: Its state.
         result: What the function returned; None unless COMPLETED.
-        error: The last error's message.
-        error_type: Whether that error was TRANSIENT or PERMANENT.
-        error_class: Name of the exception's class, or the reason (``crashed``, ``expired-lease``).
-        traceback: The last error's traceback, its tail kept.
-        progress: 0.0 to 1.0.
-        progress_message: The last message reported with it.
-        progress_details: The last details reported with it.
-        enqueued_at: When the producer made the job, by its clock.
-        scheduled_at: When it is due, while it waits.
+        error: The message of the last error.
+        error_type: Whether the last error was TRANSIENT or PERMANENT.
+        error_class: The name of the exception's class, or the reason (``crashed``, ``expired-lease``).
+        traceback: The last part of the last error's traceback.
+        progress: The last reported progress, from 0.0 to 1.0.
+        progress_message: The message of the last progress report.
+        progress_details: The details of the last progress report.
+        enqueued_at: When the producer created the job, by the producer's clock.
+        scheduled_at: When a waiting job is due.
         started_at: When its last run started.
-        completed_at: When it ended, whatever the ending.
-        duration: The last run's time.
-        retry_count: How many times it was run again on a budget: after failures and crashes.
-        attempt: Which run this is or was; 0 before the first.
-        fence: The token of that run; it grows with every claim of the job.
-        worker: The child that ran it last.
-        cancel_requested_by: Who asked a running job to stop.
-        cancel_requested_at: When that was.
-        stop_stage: How far its stopping has come, or had when it ended: requested, asked (its context says so),
-            raised (interrupted), terminated (SIGTERM), killed (SIGKILL), condemned (its whole process is to end).
-        moved_to: The id under which the job goes on in another queue.
-        moved_from: The id it had in the queue it comes from.
-        function: The function's name on the wire.
-        name: The job's label.
+        completed_at: When the job ended, in any final state.
+        duration: How long its last run took.
+        retry_count: Counted retries so far: after failures and after crashes.
+        attempt: The number of the current or last run, from 1; 0 before the first run.
+        fence: The fencing token of that run. It increases with every claim of the job.
+        worker: The worker process that ran the job last.
+        cancel_requested_by: Who requested the cancellation of a running job.
+        cancel_requested_at: When the cancellation was requested.
+        stop_stage: The last stage of stopping that was reached: requested, asked (the job's context reports it), raised
+            (interrupted), terminated (SIGTERM), killed (SIGKILL) or condemned (the whole process will end).
+        moved_to: The id under which the job continues in another queue.
+        moved_from: The id that the job had in the queue that it was moved from.
+        function: The function's registered name.
+        name: The job's label for people.
         queue: Its queue.
-        user: Whom it is attributed to.
-        session: The session it belongs to.
+        user: The user that the job is attributed to.
+        session: The session that the job belongs to.
         correlation_id: As given by the producer.
         group: The group it belongs to in its queue.
-        unique: The unique key it was enqueued with, while that is known.
+        unique: The unique key of the job, while it is known.
         tags: As given by the producer.
         metadata: As given by the producer.
     """

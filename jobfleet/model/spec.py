@@ -1,4 +1,4 @@
-"""`Job`: what a producer asks for. Frozen, and refused at construction when an option is wrong."""
+"""`Job`: the description of a job by its producer. Frozen; an invalid option is refused at construction."""
 
 from __future__ import annotations
 
@@ -20,15 +20,15 @@ _set = object.__setattr__
 
 @dataclass(frozen=True, slots=True)
 class After:
-    """A job that another waits for, and what follows when it does not complete.
+    """A job that must end first, and what happens to the dependant if that job does not complete.
 
     Args:
-        job: Its id, or a handle.
-        otherwise: ``cancel`` the one that waits (default), ``run`` it all the same, or have it ``wait`` for a
-            replay.
+        job: The id or the handle of the job.
+        otherwise: ``cancel`` the dependant (default), ``run`` it anyway, or let it ``wait`` until the job is
+            replayed.
 
     Raises:
-        InvalidJob: `otherwise` is none of these.
+        InvalidJob: `otherwise` is not one of these three words.
     """
 
     job: object
@@ -40,57 +40,57 @@ class After:
             raise InvalidJob(f"otherwise is {self.otherwise!r}; use {', '.join(OTHERWISE)}.", field="depends_on")
 
 
-@dataclass(frozen=True)  # no slots: what is unset is read off the class
+@dataclass(frozen=True)  # no slots: an option that is not set is read from the class
 class Job:
-    """A function to run, its arguments, and how to run it.
+    """A function to run, its arguments, and the options of its run.
 
-    Options that are None are unset: the decorator's apply, then the fleet's, then the built-in ones.
-    The same object enqueued twice is one job.
+    An option of None is not set: the decorator's value applies, then the fleet's, then the built-in default.
+    To enqueue the same object twice creates one job.
 
     Args:
-        name: A free label for people, at most 200 characters.
+        name: A label for people, at most 200 characters.
         function: A registered name, or a function with ``@job``.
-        args: Positional arguments; plain data (see the codec's types).
+        args: Positional arguments; plain data (see the types of the codec).
         kwargs: Keyword arguments; plain data.
-        priority: CRITICAL before HIGH before NORMAL before LOW, strictly. Default NORMAL.
-        scheduled_at: Not before this time; naive means this machine's local time.
-        delay: Not before this many seconds from now, by Redis's clock.
-        cron_expression: Register a recurring job instead.
+        priority: CRITICAL runs before HIGH, HIGH before NORMAL, NORMAL before LOW, strictly. Default NORMAL.
+        scheduled_at: The earliest start. A naive datetime is in this machine's local time.
+        delay: Seconds from now to the earliest start, by Redis's clock.
+        cron_expression: Register a recurring job with this schedule instead of enqueueing one job.
         tz: The time zone of `cron_expression`, by name.
-        depends_on: Ids or handles of jobs to await, or `After` with what follows when one does not complete.
-        max_retries: How many times a failed run is repeated. Default 3.
-        retry_delay: Seconds before the first repetition. Default 5.
-        retry_backoff: The factor by which that delay grows. Default 2.0.
-        retry_jitter: Take 50 to 100 % of the delay at random. Default True.
-        max_crashes: How many crashes suffered alone fail the job. Default 3.
+        depends_on: Ids or handles of the parent jobs, or `After` objects to choose what happens if a parent does not
+            complete.
+        max_retries: Number of retries after failed runs. Default 3.
+        retry_delay: Seconds before the first retry. Default 5.
+        retry_backoff: Factor from one delay to the next. Default 2.0.
+        retry_jitter: Multiply each delay by a random factor from 0.5 to 1.0. Default True.
+        max_crashes: Number of crashes while alone in a process after which the job fails. Default 3.
         tags: At most 20, of 64 characters each.
-        metadata: Plain data of the producer's, carried along; 16 KiB.
-        user: Whom the job is attributed to.
-        session: The session it belongs to.
-        correlation_id: Carried into logs and context.
+        metadata: Plain data that is stored with the job, at most 16 KiB.
+        user: The user that the job is attributed to.
+        session: The session that the job belongs to.
+        correlation_id: An id that logs and the job's context carry.
         queue: Default ``default``.
-        timeout: Seconds a run may take; 0 means no limit.
-        hard_timeout: Seconds after which a run is ended by force; 0 means never. Default `timeout` + 10 s, where
-            there is one.
-        expires_in: Seconds after which a job that has not started is let go.
-        expires_at: The same as a time.
-        run_in: Where it runs; stands on the decorator, here only to say the same.
-        unique: A key that one job holds at a time: a text formatted from the arguments (``"invoice-{id}"``), or a
-            function that is called with them and returns the key.
-        unique_for: How long a job holds its key: while it is ``queued``, while it is ``open`` (default), or so
-            many seconds from its enqueue, whatever becomes of it.
-        on_conflict: What to do when another job holds the key: answer the ``existing`` one (default), ``raise``
-            `DuplicateJob`, ``replace`` it or ``debounce`` it, if it has not started.
-        debounce_max: Seconds after its first enqueue to which a job is put off at most by ``debounce``. Default
-            ten times the delay.
-        group: Whom it belongs to among those who share the queue, a tenant for example: groups take turns, and each
-            may have limits.
+        timeout: Time limit of a run in seconds; 0 for no limit.
+        hard_timeout: Seconds after which a run is ended by force; 0 for never. Default: `timeout` + 10 s if `timeout`
+            is set.
+        expires_in: Seconds after which a job that has not started expires.
+        expires_at: The time at which a job that has not started expires.
+        run_in: Where the function runs. Only the decorator can set it; here it may only repeat the decorator's value.
+        unique: A key that only one job can hold at a time: a template that is formatted with the arguments
+            (``"invoice-{id}"``), or a function that takes the arguments and returns the key.
+        unique_for: How long a job holds its key: while it is ``queued``, while it is ``open`` (default), or a number
+            of seconds from its enqueue, in whatever state the job is.
+        on_conflict: What to do if another job holds the key: return the ``existing`` job (default), ``raise``
+            `DuplicateJob`, or ``replace`` or ``debounce`` the other job, if it has not started.
+        debounce_max: Seconds after its first enqueue up to which ``debounce`` can delay a job. Default: ten times the
+            delay.
+        group: The group within the queue, such as a tenant. Groups take turns, and each group can have limits.
         durability: ``fast`` (default), ``replicated`` or ``fsync``.
-        result_ttl: Seconds the result is kept. Default 24 h, of a failed job 7 d.
-        id: The caller's own suffix of the job's id: enqueueing it twice makes one job.
+        result_ttl: Seconds for which the result is stored. Default 24 h, or 7 d if the job failed.
+        id: The suffix of the job's id, chosen by the caller. To enqueue the same id twice creates one job.
 
     Raises:
-        InvalidJob: An option is wrong; `field` names it.
+        InvalidJob: An option is not valid; `field` names it.
     """
 
     name: str
@@ -130,10 +130,10 @@ class Job:
     suffix: str = field(default="", init=False, repr=False, compare=False)
     is_plain: bool = field(default=True, init=False, repr=False, compare=False)
 
-    if not TYPE_CHECKING:  # what `dataclass` writes sets every option of every job, and most jobs have none
+    if not TYPE_CHECKING:  # the generated __init__ would set every option of every job, but most jobs set none
 
         def __init__(self, name: Any, function: Any, args: Any = (), kwargs: Any = None, **options: Any) -> None:
-            """Keep what was given, and check it; what was not given stays the class's None."""
+            """Store the given values and check them; an option that is not given stays the class's None."""
             _set(self, "name", name)
             _set(self, "function", function)
             _set(self, "args", args)
@@ -160,7 +160,7 @@ class Job:
             check_kwargs(self)
 
     def _take(self, options: Mapping[str, object]) -> None:
-        """Keep options that say something, then check each, in an order in which each may rely on those before."""
+        """Store the options that are not None, then check them in the order of `CHECKS`."""
         for option, value in options.items():
             if option not in CHECKS:
                 close = get_close_matches(option, (*CHECKS, "id"), n=1)
@@ -174,7 +174,7 @@ class Job:
                     check(self, option)
 
     def without_parents(self) -> Job:
-        """The same job, waiting for nobody."""
+        """Return the same job without `depends_on`."""
         copy = replace(self, depends_on=None)
         _set(copy, "suffix", self.suffix)
         return copy
@@ -187,10 +187,10 @@ def _own_suffix(own: object) -> str:
 
 
 def check_job(given: object) -> None:
-    """See that something is a job.
+    """Check that a value is a `Job`.
 
     Raises:
-        InvalidJob: It is not.
+        InvalidJob: The value is not a `Job`.
     """
     if not isinstance(given, Job):
-        raise InvalidJob(f"job is {given!r:.100}; give a Job, or what send.job(…) makes.", field="job")
+        raise InvalidJob(f"job is {given!r:.100}; give a Job, or the result of send.job(…).", field="job")

@@ -1,4 +1,4 @@
-"""States, priorities and the one table of transitions, from which the docs draw the diagram."""
+"""States, priorities, and the table of state transitions; the docs generate their diagram from this table."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from typing import NamedTuple
 
 
 class Priority(IntEnum):
-    """How urgent a job is; higher goes first, strictly, within a lane."""
+    """The urgency of a job; within a lane, a higher priority always runs first."""
 
     LOW = 0
     NORMAL = 1
@@ -16,12 +16,12 @@ class Priority(IntEnum):
 
     @property
     def band(self) -> int:
-        """The number of its sorted set: 0 for CRITICAL … 3 for LOW."""
+        """The number of the priority's sorted set: 0 for CRITICAL to 3 for LOW."""
         return 3 - self.value
 
 
 class JobStatus(StrEnum):
-    """Where a job stands."""
+    """The state of a job."""
 
     BLOCKED = "blocked"
     SCHEDULED = "scheduled"
@@ -40,12 +40,12 @@ class JobStatus(StrEnum):
 
     @property
     def is_waiting(self) -> bool:
-        """Whether the job has yet to be claimed."""
+        """Whether no worker has claimed the job yet."""
         return self in WAITING
 
 
 class ErrorType(StrEnum):
-    """Whether trying again may help."""
+    """Whether a retry may succeed."""
 
     TRANSIENT = "transient"
     PERMANENT = "permanent"

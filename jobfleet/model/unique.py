@@ -1,4 +1,4 @@
-"""Unique keys: how one is made from a call's arguments, and what a key may be. Pure."""
+"""Unique keys: how a key is made from the arguments of a call, and which keys are valid. Pure."""
 
 from __future__ import annotations
 
@@ -16,11 +16,11 @@ EXISTING, RAISE, REPLACE, DEBOUNCE = "existing", "raise", "replace", "debounce"
 SCOPES = (QUEUED, OPEN)
 ON_CONFLICT = (EXISTING, RAISE, REPLACE, DEBOUNCE)
 
-_PLACEHOLDER = re.compile(r"(?:[0-9]+|[^\W\d]\w*)?(?:\.[^\W\d_]\w*|\[[^\[\]]+\])*")  # nothing private, nothing nested
+_PLACEHOLDER = re.compile(r"(?:[0-9]+|[^\W\d]\w*)?(?:\.[^\W\d_]\w*|\[[^\[\]]+\])*")  # no private attributes, no nesting
 
 
 class _Formatter(Formatter):
-    """Formats a key; what the call does not give is refused by name."""
+    """Formats a key; an error names the argument that the call does not have."""
 
     def get_value(self, key: int | str, args: Sequence[Any], kwargs: Mapping[str, Any]) -> Any:
         try:
@@ -28,7 +28,7 @@ class _Formatter(Formatter):
         except LookupError:
             has = ", ".join(sorted(kwargs)) or "no named arguments"
             raise InvalidJob(
-                f"unique names {{{key}}}, which this call does not give; it has {has}.", field="unique"
+                f"unique names {{{key}}}, which is not an argument of this call; it has {has}.", field="unique"
             ) from None
 
 
@@ -37,10 +37,10 @@ _formatter = _Formatter()
 
 @lru_cache(maxsize=256)
 def placeholders(template: str) -> tuple[str, ...]:
-    """The arguments that a template names: names, numbers, or nothing for the next by position.
+    """Return the arguments that a template names: names, numbers, or an empty string for the next positional one.
 
     Raises:
-        InvalidJob: It is no format string, or asks for what a key has no use for.
+        InvalidJob: The template is not a format string, or it uses a feature that keys do not support.
     """
     found = []
     try:
@@ -60,7 +60,7 @@ def placeholders(template: str) -> tuple[str, ...]:
 
 
 def check_key(key: object) -> str:
-    """Return a unique key, or refuse it with `InvalidJob`."""
+    """Return a unique key; raise `InvalidJob` if it is not valid."""
     if isinstance(key, str) and 0 < len(key) <= KEY_LENGTH_MAX and key.isprintable():
         return key
     raise InvalidJob(
@@ -73,13 +73,13 @@ def format_key(template: str, args: Sequence[object], named: Mapping[str, object
 
     Args:
         template: A format string.
-        args: The positional arguments, for ``{0}``.
-        named: All arguments whose names are known, for ``{id}``.
+        args: The positional arguments, for placeholders such as ``{0}``.
+        named: All arguments whose names are known, for placeholders such as ``{id}``.
 
     Raises:
-        InvalidJob: The call does not give what the template names, or what comes out is no key.
+        InvalidJob: The call lacks an argument that the template names, or the result is not a valid key.
     """
-    placeholders(template)  # whoever published it may not reach into our objects
+    placeholders(template)  # the template may come from another party; it must not reach private attributes
     try:
         return check_key(_formatter.vformat(template, args, named))
     except InvalidJob:

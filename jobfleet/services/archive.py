@@ -1,8 +1,8 @@
-"""The archive duty: what the journal tells is written into SQL.
+"""The archive duty: writes the events of the journal into SQL.
 
-Any number of reapers share the journal. A batch is acknowledged after it was committed; one that is written
-twice, or after a later one, changes nothing. With the database away the batch is kept and written again, the
-journal grows to its bound, and that is said aloud; nothing is lost before the bound.
+Any number of reapers share the journal. A batch is acknowledged after its commit. A batch that is written twice, or
+after a later one, changes nothing. While the database is unavailable, the batch is retried and errors are logged. The
+journal then grows up to its limit; nothing is lost before.
 """
 
 from __future__ import annotations
@@ -29,10 +29,10 @@ log = logging.getLogger("jobfleet.archive")
 GROUP = "archive"
 IDLE = 0.5
 GATHER = 0.2
-"""Seconds in which events gather when all that there was has been read: a job that starts and ends is one row, once."""
+"""Seconds to wait for more events after all were read, so that a job that starts and ends is written only once."""
 
 FEWEST, MOST = 16, 512
-"""Entries read at once: few at first, since nobody knows how large they are, then as many as come to `ENOUGH`."""
+"""Entries per read. The count starts low, because their size is unknown, and grows until a read has `ENOUGH` bytes."""
 
 ENOUGH = 4 * 1024**2
 TRIM_EVERY = 1.0
@@ -42,13 +42,13 @@ LONGEST_PAUSE = 15.0
 
 
 class Archive(Service):
-    """Follows the journal and writes it into the archive.
+    """Reads the journal and writes it into the archive.
 
     Args:
-        store: How Redis is reached.
+        store: The connection to Redis.
         keys: The fleet's keys.
-        config: Where the archive is, and how long it keeps what.
-        tally: Where it counts.
+        config: The settings, with the URL and retention times of the archive.
+        tally: Counts the metrics.
     """
 
     name = "archive"
@@ -82,8 +82,8 @@ class Archive(Service):
         self._trimmed = self._pruned = float("-inf")
 
     async def turn(self) -> float:
-        """Write what is new; answer how long there is nothing to do."""
-        if not self._is_registered:  # from here on nothing is lost, whether or not the database is there
+        """Write new events; return the seconds until the next turn."""
+        if not self._is_registered:  # from now on the journal keeps the events, even if the database is unavailable
             await self.journal.register()
             self._is_registered = True
         try:
@@ -96,7 +96,7 @@ class Archive(Service):
         return wait
 
     async def stop(self) -> None:
-        """End, and let the connections go."""
+        """Stop the duty and close the database connections."""
         await super().stop()
         await asyncio.to_thread(self._engine.dispose)
 
@@ -128,39 +128,43 @@ class Archive(Service):
         return wait
 
     def _stumbled(self, error: BaseException) -> float:
-        """Be loud, and wait, longer each time."""
+        """Log the error; return the pause before the next try, which doubles each time."""
         self.tally.count("archive_errors_total")
-        said = str(error).split("\n", 1)[0]
-        log.error("archive.away %s: %s", mask_url(self._config.archive_url or ""), said)
+        reason = str(error).split("\n", 1)[0]
+        log.error("archive.away %s: %s", mask_url(self._config.archive_url or ""), reason)
         wait, self._pause = self._pause, min(LONGEST_PAUSE, self._pause * 2)
         return wait
 
     def _prepare(self) -> bool:
-        """See that the tables are there and of the form that is written here."""
+        """Create the tables if there are none; return whether their revision is the one that this version writes."""
         current, needed = self._schema.revisions(self._engine)
         if current is None:
             needed = self._schema.make_tables(self._engine)
             log.info("archive.made tables at revision %s", needed)
         elif current != needed:
             if self._schema.is_newer(self._engine, current):
-                log.error("archive.unready: its tables are at %s, of a later jobfleet; upgrade the reaper", current)
+                log.error(
+                    "archive.unready: its tables are at revision %s of a later jobfleet; upgrade the reaper", current
+                )
             else:
                 log.error(
-                    "archive.unready: its tables are at %s; run 'jobfleet archive upgrade' for %s", current, needed
+                    "archive.unready: its tables are at revision %s; run 'jobfleet archive upgrade' for %s",
+                    current,
+                    needed,
                 )
             return False
         return True
 
     def _prune(self) -> None:
-        """Let go of what is older than it is to be kept."""
-        kept, failed = self._config.archive_ttl, self._config.archive_failed_ttl
-        failed = kept if failed is None else failed
+        """Delete jobs that are older than their retention time."""
+        retention, failed_retention = self._config.archive_ttl, self._config.archive_failed_ttl
+        failed_retention = retention if failed_retention is None else failed_retention
         from jobfleet.archive import JobRepository
 
         repository = JobRepository(self._engine, namespace=self._config.namespace)
-        for age, chosen in ((failed, {JobStatus.FAILED}), (kept, _FINAL - {JobStatus.FAILED})):
-            if age is not None and (gone := repository.prune(age, status=chosen)):
-                log.info("archive.pruned jobs=%d older than %g s", gone, age)
+        for age, chosen in ((failed_retention, {JobStatus.FAILED}), (retention, _FINAL - {JobStatus.FAILED})):
+            if age is not None and (count := repository.prune(age, status=chosen)):
+                log.info("archive.pruned jobs=%d older than %g s", count, age)
 
 
 _FINAL = frozenset(status for status in JobStatus if status.is_final)

@@ -1,7 +1,7 @@
-"""The cron duty: fires what is due, once per fleet, whoever looks.
+"""The cron duty: enqueues due fires of recurring jobs, each once per fleet.
 
-A fire is a script in its lane that moves the entry's mark and makes the job in one go, so any number of
-reapers may look at once; the ledger is written after it, and again by whoever finds the fire done.
+One script in the entry's lane moves the progress mark and creates the job, so any number of reapers may run this duty.
+The ledger is written after the script; a reaper that finds the fire done writes it again, in case the first one died.
 """
 
 from __future__ import annotations
@@ -33,31 +33,31 @@ LOOK_AT_FUNCTIONS = 5.0
 
 
 class Known(NamedTuple):
-    """What this reaper remembers of an entry.
+    """The state that this reaper keeps for an entry.
 
     Attributes:
-        kept: As it is stored.
-        entry: As it is understood.
-        lane: Where it fires.
-        mark: The last fire that was dealt with; nothing before it is looked at.
+        stored: The entry as stored.
+        entry: The parsed entry.
+        lane: The lane of its jobs.
+        mark: The last handled fire; earlier ones are not considered.
     """
 
-    kept: calls.Scheduled
+    stored: calls.Scheduled
     entry: CronEntry
     lane: Lane
     mark: datetime
 
 
 class Cron(Service):
-    """Fires recurring jobs.
+    """Enqueues the jobs of recurring entries.
 
     Args:
-        store: How.
+        store: The connection to Redis.
         config: The settings.
-        tally: Where it counts.
-        process: The reaper that does this duty, by its id: it announces itself, so that no worker does it too. None
-            for a worker, which announces itself before it begins.
-        clock: Makes Redis's time (µs) the time to go by; another one is for tests.
+        tally: Counts the metrics.
+        process: The id of the reaper. The duty announces it, so that no worker runs the duty as well. None for a
+            worker, which announces itself before it starts the duty.
+        clock: Converts Redis's time (µs) to the effective time; tests replace it.
     """
 
     name = "cron"
@@ -82,26 +82,26 @@ class Cron(Service):
         self._looked = 0
 
     async def turn(self) -> float:
-        """Fire what is due."""
+        """Enqueue the due fires; return the seconds until the next turn."""
         if self._process is not None and monotonic() - self._announced >= self._context.config.beat:
             await self._attend(self._process, "reaper")
             self._announced = monotonic()
-        now, kept = await self._store.run(calls.entries(self._context.keys))
+        now, rows = await self._store.run(calls.entries(self._context.keys))
         if abs(now - self._looked) >= LOOK_AT_FUNCTIONS * 1e6:
             self._looked = now
-            if await self._adopt(kept):
-                now, kept = await self._store.run(calls.entries(self._context.keys))
-        await self._learn(kept)
+            if await self._adopt(rows):
+                now, rows = await self._store.run(calls.entries(self._context.keys))
+        await self._learn(rows)
         soonest = EVERY
         for known in list(self._known.values()):
-            if known.kept.paused is None:
+            if known.stored.paused is None:
                 at = from_us(self._clock(now))
                 await self._fire_due(known, at)
-                soonest = min(soonest, self._until_next(known.kept.name, at))
+                soonest = min(soonest, self._until_next(known.stored.name, at))
         return soonest
 
     async def stop(self) -> None:
-        """End, and let another process fire at once; Redis may be away."""
+        """Stop the duty, and let another process take over at once; Redis may be unavailable."""
         await super().stop()
         if self._process is not None:
             with suppress(JobfleetError):
@@ -116,10 +116,10 @@ class Cron(Service):
         following = known.entry.cron.next(max(known.mark, now))
         return EVERY if following is None else max(0.005, (following.at - now).total_seconds())
 
-    async def _adopt(self, kept: Iterable[calls.Scheduled]) -> bool:
-        """Keep the entries that stand at functions which workers have published; whether any is new or changed."""
+    async def _adopt(self, rows: Iterable[calls.Scheduled]) -> bool:
+        """Store the entries of decorators that workers have published; return whether any is new or changed."""
         seen = await self._store.run(inspect.fleet(self._context.keys, most=0))
-        stored: Mapping[str, calls.Scheduled] = {row.name: row for row in kept}
+        stored: Mapping[str, calls.Scheduled] = {row.name: row for row in rows}
         changed = False
         for made in decorated(self._context, seen):
             if isinstance(made, Decorated):
@@ -138,21 +138,21 @@ class Cron(Service):
         return changed
 
     def _refuse(self, name: str, cause: bytes, why: str) -> None:
-        """Say once that an entry is not kept."""
+        """Log once that an entry is refused."""
         if self._refused.get(name) != cause:
             self._refused[name] = cause
             log.error("cron.refused entry=%s %s", name, why)
 
-    async def _learn(self, kept: Iterable[calls.Scheduled]) -> None:
-        """Read what is new or changed; forget what is gone."""
-        rows = {row.name: row for row in kept}
+    async def _learn(self, stored: Iterable[calls.Scheduled]) -> None:
+        """Load new and changed entries, and drop deleted ones."""
+        rows = {row.name: row for row in stored}
         for name in [name for name in self._known if name not in rows]:
             del self._known[name]
         fresh = []
         for row in rows.values():
             known = self._known.get(row.name)
-            if known is not None and known.kept.record == row.record and known.kept.since == row.since:
-                self._known[row.name] = known._replace(kept=row)
+            if known is not None and known.stored.record == row.record and known.stored.since == row.since:
+                self._known[row.name] = known._replace(stored=row)
                 continue
             try:
                 entry = entry_of(row.record)
@@ -166,7 +166,7 @@ class Cron(Service):
             home, _ = await self._store.run(self._context.open_queue_call(entry.queue))
             lane = lane_of(self._context.keys, entry, home)
             mark, job_id = (await self._store.run(calls.marks(lane, [row.name])))[0]
-            if job_id.endswith(entry.suffix(from_us(mark))):  # whoever fired it may have died before it noted it
+            if job_id.endswith(entry.suffix(from_us(mark))):  # the reaper that fired may have died before its note
                 note = f"fired {job_id} {mark}"
                 await self._store.run(calls.ledger(self._context.keys, row.name, [(mark, note)]))
             self._known[row.name] = Known(row, entry, lane, from_us(max(mark, row.since)))
@@ -177,17 +177,17 @@ class Cron(Service):
                 return
 
     async def _carry_out(self, known: Known, planned: Planned) -> bool:
-        """Do what is to become of one fire; whether the next may be looked at."""
+        """Execute the decision about one fire; return whether to continue with the next fire."""
         entry, at = known.entry, planned.fire.at
         overlap = entry.cron.overlap if planned.is_to_fire else calls.PASS
         job = self._job(known, planned) if planned.is_to_fire else Entry("", 0, "", "", b"")
         answer = await self._store.run(calls.fire(known.lane, entry.name, to_us(at), job, overlap=overlap))
         if answer.word == "open":
-            return False  # its time comes when the job before it has ended
+            return False  # try again when the previous job has ended
         if answer.word == "already":
             self._known[entry.name] = known._replace(mark=max(known.mark, from_us(answer.at)))
             if answer.at == to_us(at) and answer.id == job.id and planned.is_to_fire:
-                await self._note(known, planned, planned.outcome, job.id)  # whoever fired it may have died before
+                await self._note(known, planned, planned.outcome, job.id)  # its reaper may have died before its note
             return answer.at <= to_us(at)
         self._known[entry.name] = known._replace(mark=at)
         outcome = "overlapped" if answer.word == "overlapped" else planned.outcome

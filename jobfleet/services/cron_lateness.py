@@ -1,4 +1,4 @@
-"""Whether recurring jobs fire when they should, as somebody sees it who does not fire them."""
+"""The lateness of recurring jobs, as seen by a process that does not fire them."""
 
 from __future__ import annotations
 
@@ -17,13 +17,13 @@ from jobfleet.store.keys import Lane
 
 
 class CronLateness:
-    """What is kept of recurring jobs, and when each is due next.
+    """Computes the last fire and the lateness of each entry.
 
     Args:
-        space: The fleet's names and settings.
+        context: The fleet's names and settings.
 
     Attributes:
-        names: The entries seen last.
+        names: The entries of the last reading.
     """
 
     def __init__(self, context: FleetContext) -> None:
@@ -36,11 +36,11 @@ class CronLateness:
     def questions(
         self, kept: Iterable[calls.Scheduled], queues: Mapping[str, tuple[int, int]]
     ) -> list[Call[list[tuple[int, str]]]]:
-        """The calls that tell which fire of each entry was dealt with last; their answers go to `gauges`.
+        """Return the calls that read the progress mark of each entry; pass their replies to `gauges`.
 
         Args:
-            kept: The entries.
-            queues: Each queue's home lanes and lanes.
+            kept: The stored entries.
+            queues: Numbers of home lanes and of lanes by queue.
         """
         by_lane: dict[Lane, list[calls.Scheduled]] = {}
         for row in kept:
@@ -59,11 +59,11 @@ class CronLateness:
         return [calls.marks(lane, [row.name for row in rows]) for lane, rows in self._asked]
 
     def gauges(self, answers: Sequence[Any], now_us: int) -> dict[str, Values]:
-        """When each fired last, and for how long a fire has been due.
+        """Return the time of the last fire, and the seconds for which a fire has been due, by entry.
 
         Args:
-            answers: Those of `questions`, in the same order.
-            now_us: Redis's time.
+            answers: The replies to `questions`, in the same order.
+            now_us: Redis's time in µs.
         """
         last: Values = {}
         late: Values = {}
@@ -88,7 +88,7 @@ class CronLateness:
             try:
                 known = (row.record, entry_of(row.record))
             except (InvalidJob, EncodingError):
-                return None  # a later version wrote it; the cron duty says so in its log
+                return None  # a later version wrote it; the cron duty logs this
             self._read[row.name] = known
         return known[1]
 

@@ -1,4 +1,4 @@
-"""Recurring jobs where no reaper fires them: a worker does."""
+"""A worker that fires recurring jobs while the fleet has no reaper."""
 
 from __future__ import annotations
 
@@ -18,22 +18,22 @@ from jobfleet.store.calls.cron import Attended, attend
 from jobfleet.store.keys import Keyspace
 
 LOOK = 15.0
-"""Seconds between looks of a worker that does not fire: one short script, whether or not there are entries."""
+"""Seconds between checks by a worker that does not fire: one short script, with or without entries."""
 
 
 class CronStandin:
-    """Fires recurring jobs for a fleet in which no live reaper has announced itself.
+    """Fires recurring jobs while no live reaper has announced itself.
 
-    At most two workers of a fleet do so at once. Nothing depends on that number: a fire happens once, however many
-    look. It only keeps a large fleet from asking for the entries a thousand times per second.
+    At most two workers of a fleet do so at once. Correctness does not depend on this limit, because a fire happens only
+    once. The limit keeps a large fleet from reading the entries a thousand times per second.
 
     Args:
-        store: How.
+        store: The connection to Redis.
         config: The settings.
-        tally: Where the duty counts.
+        tally: Counts the metrics of the duty.
         log: The worker's logger.
         process: The worker's id.
-        functions: What this worker has published: functions by name.
+        functions: Returns the records that this worker has published, by function.
     """
 
     def __init__(
@@ -58,12 +58,12 @@ class CronStandin:
 
     @property
     def duties(self) -> Sequence[Service]:
-        """The duty while this worker does it."""
+        """The cron duty, while this worker runs it."""
         return () if self._cron is None else (self._cron,)
 
     async def watch(self) -> None:
-        """Look for reapers for ever, and fire where there is none."""
-        await asyncio.sleep(self._config.beat)  # a reaper that is started together with its workers comes first
+        """Check for reapers repeatedly, and fire while there is none."""
+        await asyncio.sleep(self._config.beat)  # a reaper that starts at the same time announces itself first
         while True:
             try:
                 await self.look()
@@ -73,7 +73,7 @@ class CronStandin:
             await asyncio.sleep(LOOK if self._cron is None else self._config.beat)
 
     async def look(self) -> None:
-        """Look once: begin to fire, go on, or leave it to a reaper."""
+        """Check once: start, continue or stop firing."""
         wanted = any(read_cron(record) is not None for record in list(self._functions().values()))
         call = attend(self._keys, self._process, "worker", gone_us=round(self._config.gone_after * 1e6), wanted=wanted)
         attended = await self._store.run(call)
@@ -83,7 +83,7 @@ class CronStandin:
             await self._end(attended)
 
     def _begin(self) -> None:
-        from jobfleet.services.cron import Cron  # croniter is for those who use it
+        from jobfleet.services.cron import Cron  # imports croniter, which most workers do not need
 
         self._cron = Cron(self._store, self._config, self._tally)
         self._cron.start()
@@ -93,11 +93,11 @@ class CronStandin:
         cron, self._cron = self._cron, None
         if cron is not None:
             await cron.stop()
-        why = "a reaper is alive and fires" if attended.reapers else "no entry is left, or other workers fire"
+        why = "a reaper is alive and fires" if attended.reapers else "no entry exists, or other workers fire"
         self._log.info("cron.left %s recurring jobs", why)
 
     async def stop(self) -> None:
-        """Fire no more, and let another process do so at once; Redis may be away."""
+        """Stop firing, and let another process take over at once; Redis may be unavailable."""
         if self._cron is not None:
             await self._cron.stop()
             self._cron = None

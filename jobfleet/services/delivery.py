@@ -1,7 +1,7 @@
-"""A courier brings what one notification channel is to tell, one by one, at least once each.
+"""The sender of one notification channel: sends deliveries one by one, each at least once.
 
-Every reaper has a courier for each channel; which of them takes a delivery is decided in Redis. One that dies with a
-delivery in hand is followed, after a lease, by another that brings it under the same id.
+Every reaper has a sender per channel; Redis decides which sender takes a delivery. If a sender dies with a delivery,
+another one sends it under the same id after the lease.
 """
 
 from __future__ import annotations
@@ -29,24 +29,24 @@ LEASE_MARGIN = 30.0
 LEFT_BEHIND_MOST = 3
 FIRST_PAUSE, LONGEST_PAUSE = 1.0, 300.0
 STOP_GRACE = 3.0
-SAY_EVERY = 60.0
+LOG_EVERY = 60.0
 
 
 def pause_after(attempt: int, *, asked: float = 0.0) -> float:
-    """Seconds until a delivery is tried again: doubling, varied, and no less than the other side asked for."""
+    """Return the seconds before a retry: doubled each time, with jitter, and at least what the receiver asked for."""
     pause = min(FIRST_PAUSE * 2.0 ** min(attempt - 1, 20), LONGEST_PAUSE)
     return max(pause * random.uniform(0.5, 1.0), asked)
 
 
 class NotificationSender(Service):
-    """Brings what one channel is to tell.
+    """Sends the deliveries of one channel.
 
     Args:
-        store: How.
+        store: The connection to Redis.
         keys: The fleet's keys.
         channel: The channel.
-        tally: Where it counts.
-        rules: A word for all channels and rules that this reaper goes by.
+        tally: Counts the metrics.
+        rules: A digest of all channels and rules of this reaper.
     """
 
     name = "courier"
@@ -62,18 +62,18 @@ class NotificationSender(Service):
         self._keys = keys.channel(self._called)
         self._aside = SideThread(f"jobfleet-notify-{self._called}")
         self._rules = rules
-        self._said_at = float("-inf")
+        self._logged_at = float("-inf")
         self._is_stuck = False
         self._in_hand: asyncio.Future[None] | None = None
 
     async def turn(self) -> float:
-        """Bring one delivery, if one is due."""
+        """Send one delivery, if one is due."""
         if self._is_clogged():
             return EVERY
         lease_us = round((self._channel.timeout + LEASE_MARGIN) * 1e6)
         taken = await self._store.run(calls.take(self._keys, lease_us=lease_us, rules=self._rules))
         if taken.has_others:
-            self._say_that_rules_differ()
+            self._warn_that_rules_differ()
         if taken.delivery is None:
             ahead = (taken.next_us - taken.now) / 1e6 if taken.next_us else EVERY
             return min(max(ahead, 0.01), EVERY)
@@ -82,7 +82,7 @@ class NotificationSender(Service):
         return 0.0
 
     async def stop(self) -> None:
-        """End; what is in hand may still be brought for a moment, so that nobody brings it twice."""
+        """Stop; a send in progress may still finish within a grace time, so that no other reaper sends it again."""
         await super().stop()
         if self._in_hand is not None and not self._in_hand.done():
             await asyncio.wait((self._in_hand,), timeout=STOP_GRACE)
@@ -90,31 +90,31 @@ class NotificationSender(Service):
             with suppress(asyncio.CancelledError, JobfleetError):
                 await self._in_hand
 
-    def _say_that_rules_differ(self) -> None:
-        if monotonic() - self._said_at >= SAY_EVERY:
-            self._said_at = monotonic()
-            log.warning("notify.rules_differ channel=%s another reaper has other channels or rules", self._called)
+    def _warn_that_rules_differ(self) -> None:
+        if monotonic() - self._logged_at >= LOG_EVERY:
+            self._logged_at = monotonic()
+            log.warning("notify.rules_differ channel=%s another reaper has different channels or rules", self._called)
 
     def _is_clogged(self) -> bool:
-        """Whether so many sends hang that no further one is begun; said once."""
+        """Whether too many sends hang to start another one; logged once."""
         is_stuck = self._aside.left_behind >= LEFT_BEHIND_MOST
         if is_stuck and not self._is_stuck:
-            log.error("notify.stuck channel=%s %d sends hang; none is begun until one ends", self._called,
+            log.error("notify.stuck channel=%s %d sends hang; no send starts until one ends", self._called,
                       LEFT_BEHIND_MOST)  # fmt: skip
         self._is_stuck = is_stuck
         return is_stuck
 
     async def _bring(self, delivery: calls.Delivery, now_us: int) -> None:
         try:
-            await self._aside.call(self._channel.send, self._told(delivery), timeout=self._channel.timeout)
-        except Exception as error:  # noqa: BLE001 - a channel may be anybody's code
+            await self._aside.call(self._channel.send, self._notification(delivery), timeout=self._channel.timeout)
+        except Exception as error:  # noqa: BLE001 - a channel may be user code
             await self._failed(delivery, error, now_us)
             return
         self.tally.count("notifications_total", (self._called, "sent"))
         log.info("notify.sent channel=%s id=%s count=%d", self._called, delivery.id, delivery.events)
         await self._store.run(calls.deliver(self._keys, delivery))
 
-    def _told(self, delivery: calls.Delivery) -> Notification:
+    def _notification(self, delivery: calls.Delivery) -> Notification:
         return Notification(
             id=delivery.id,
             channel=self._called,
@@ -129,7 +129,7 @@ class NotificationSender(Service):
         )
 
     async def _failed(self, delivery: calls.Delivery, error: Exception, now_us: int) -> None:
-        late = f"it took longer than {span(self._channel.timeout)}" if isinstance(error, TimeoutError) else ""
+        late = f"it took more than {span(self._channel.timeout)}" if isinstance(error, TimeoutError) else ""
         reason = one_line(str(error) or late or type(error).__name__, 300)
         asked = error.retry_after if isinstance(error, NotDelivered) else 0.0
         pause = pause_after(delivery.attempt, asked=asked)

@@ -1,7 +1,7 @@
-"""What scrapers ask of the whole fleet, read from Redis. The cost does not grow with waiting jobs.
+"""The metrics of the whole fleet, read from Redis. The cost does not grow with the number of waiting jobs.
 
-A scrape costs two round trips: one for the fleet, one with a read-only script for each lane. What was read
-stands for a second, so ten scrapers cost as much as one. When Redis does not answer, nothing old is told.
+A scrape costs two round trips: one for the fleet, and one with a read-only script per lane. A reading is valid for a
+second, so ten scrapers cost as much as one. While Redis does not reply, no outdated values are served.
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ log = logging.getLogger("jobfleet.reaper")
 FRESH = 1.0
 PATIENCE = 2.0
 ANSWER = 4.0
-"""Seconds a scrape waits for Redis; scrapers themselves wait for 10."""
+"""Seconds for which a scrape waits for Redis; scrapers themselves wait for 10."""
 
 READ = tuple(metric.name for metric in METRICS if metric.where == "fleet" and metric.name != "redis_up")
 COUNTED = frozenset(metric.name for metric in METRICS if metric.where == "fleet" and metric.type == "counter")
@@ -43,12 +43,12 @@ WORKER_STATES = ("running", "quiet", "stopping", "gone")
 
 
 class FleetGauges:
-    """Keeps the fleet's metrics of an exporter fresh. Made on the event loop that the store belongs to.
+    """Updates the fleet's metrics of an exporter. Create it on the store's event loop.
 
     Args:
-        store: How.
+        store: The connection to Redis.
         config: The settings.
-        exporter: Where they go.
+        exporter: Receives the metrics.
     """
 
     def __init__(self, store: AsyncStore, config: JobConfig, exporter: Exporter) -> None:
@@ -64,7 +64,7 @@ class FleetGauges:
         self._reader = FleetReader(store, self._context.keys)
 
     def refresh(self) -> None:
-        """Read, unless it was just done; from any thread but the loop's."""
+        """Read the metrics, unless they are fresh; call it from any thread except the loop's."""
         with self._lock:
             if monotonic() - self._read_at < FRESH:
                 return
@@ -83,10 +83,10 @@ class FleetGauges:
         self._exporter.set("redis_up", (), 0)
 
     async def read(self) -> None:
-        """Read once.
+        """Read the metrics once.
 
         Raises:
-            JobfleetError: Redis did not answer.
+            JobfleetError: Redis did not reply.
         """
         keys = self._context.keys
         calls: list[Call[Any]] = [inspect.fleet(keys), inspect.memory(keys), cron_calls.entries(keys)]
@@ -99,7 +99,7 @@ class FleetGauges:
         answers = await self._store.run_many([*map(inspect.counts, lanes), *marks], patience=PATIENCE)
         by_queue: dict[str, list[Counts]] = {name: [] for name in seen.queues}
         for lane, answer in zip(lanes, answers, strict=False):
-            if isinstance(answer, JobfleetError):  # its queue is not told of by halves; the others are
+            if isinstance(answer, JobfleetError):  # leave out the whole queue, because half of it would mislead
                 log.error("metrics.not_read lane=%s %s", lane.tag, answer)
                 by_queue.pop(lane.queue, None)
             elif lane.queue in by_queue:
@@ -134,9 +134,9 @@ class FleetGauges:
         self._exporter.set("redis_up", (), 1)
 
     def _steady(self, name: str, values: Values) -> Values:
-        """Hold a count that fell a little, as when a new primary lacks its predecessor's last writes.
+        """Keep the previous value of a counter that fell slightly, as after the loss of a primary's last writes.
 
-        A counter that falls is taken for one that began anew, and its whole value for an increase.
+        Prometheus takes a falling counter for a reset, and would count its whole value as an increase.
         """
         before = self._counted.get(name, {})
         self._counted[name] = {
@@ -173,7 +173,7 @@ def _counts(by_queue: Mapping[str, list[Counts]]) -> dict[str, Values]:
         "jobs_expiring": {(name,): sum(row.expiring for row in rows) for name, rows in by_queue.items()},
         "outbox_records": {(name,): sum(row.outbox for row in rows) for name, rows in by_queue.items()},
         "outbox_latency_seconds": {
-            (name,): max((max(0, row.now - row.untold) / 1e6 for row in rows if row.untold), default=0.0)
+            (name,): max((max(0, row.now - row.unrelayed) / 1e6 for row in rows if row.unrelayed), default=0.0)
             for name, rows in by_queue.items()
         },
     }

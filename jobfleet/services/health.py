@@ -1,4 +1,4 @@
-"""What probes ask: whether duties turn, whether the loop does, and whether Redis answers."""
+"""The checks of health probes: whether duties run, whether the event loop turns, and whether Redis replies."""
 
 from __future__ import annotations
 
@@ -19,14 +19,14 @@ TURN = 2.0
 PATIENCE = 1.0
 ANSWER = 3.0
 SPACINGS = 3
-"""A duty that turns rarely is late after so many of its own spacings."""
+"""A duty with a long spacing counts as late after this number of spacings."""
 
 
 class Heart:
-    """Whether this process's event loop turns and its Redis answers. Made on that loop.
+    """Checks whether this process's event loop turns and whether Redis replies. Create it on that loop.
 
     Args:
-        store: How.
+        store: The connection to Redis.
         keys: The fleet's keys.
     """
 
@@ -39,7 +39,7 @@ class Heart:
         self._stuck = self._away = ""
 
     def look(self) -> tuple[str, str]:
-        """What is wrong with the loop, and with Redis, in a sentence each; at most one look a second."""
+        """Return the problems of the loop and of Redis, each a sentence or empty; at most one check per second."""
         with self._lock:
             if monotonic() - self._looked_at >= FRESH:
                 self._stuck = self._ask_loop()
@@ -48,7 +48,7 @@ class Heart:
             return self._stuck, self._away
 
     def stuck(self) -> str:
-        """What is wrong with the loop; Redis is not asked, so it answers at once unless something is."""
+        """Return the problem of the loop, or an empty text; Redis is not asked, so a healthy loop answers at once."""
         return self._ask_loop()
 
     def _ask_loop(self) -> str:
@@ -69,33 +69,33 @@ class Heart:
 
 
 def late_duties(duties: Iterable[DutySeen], within: float) -> list[str]:
-    """A sentence for each duty that has not turned well in time.
+    """Return a sentence for each duty that had no successful turn within its limit.
 
     Args:
-        duties: How they fare.
-        within: Seconds each has at least.
+        duties: The state of each duty.
+        within: The minimum limit in seconds.
     """
     wrong = []
     for duty in duties:
         limit = max(within, SPACINGS * duty.spacing)
         if duty.idle > limit:
             why = f": {duty.trouble}" if duty.trouble else "."
-            wrong.append(f"{duty.name} has not turned well for {duty.idle:.0f} s (limit {limit:.0f} s){why}")
+            wrong.append(f"{duty.name} had no successful turn for {duty.idle:.0f} s (limit {limit:.0f} s){why}")
     return wrong
 
 
 def shown_duties(duties: Iterable[DutySeen]) -> dict[str, object]:
-    """Duties as a probe's answer shows them."""
+    """Format duties for the reply of a probe."""
     return {duty.name: {"seconds_since_good_turn": round(duty.idle, 1), "trouble": duty.trouble} for duty in duties}
 
 
 def healthy(duties: Callable[[], list[DutySeen]], within: float) -> Verdict:
-    """Whether each duty turned well within so many seconds."""
+    """Whether each duty had a successful turn within the limit in seconds."""
     seen = duties()
     return Verdict(late_duties(seen, within), {"duties": shown_duties(seen)})
 
 
 def ready(heart: Heart) -> Verdict:
-    """Whether Redis answers."""
+    """Whether Redis replies."""
     stuck, away = heart.look()
     return Verdict([one for one in (stuck, away) if one], {"redis": "unknown" if stuck else away or "answers"})

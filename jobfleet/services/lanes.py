@@ -1,4 +1,4 @@
-"""Which lanes a duty sees to in a turn: all of them where they are few, else those where something is to be done."""
+"""The lanes that a duty handles in a turn: all lanes of a small fleet, otherwise the lanes that have work."""
 
 from __future__ import annotations
 
@@ -14,22 +14,23 @@ from jobfleet.store.keys import WORK, Keyspace, Lane
 from jobfleet.store.records import FleetSeen
 
 FEW = 200
-"""Lanes that are seen to in each turn, whatever is in them."""
+"""Up to this number of lanes, each turn handles all of them, empty or not."""
 SLICE = 500
-"""Other lanes that are looked at per turn: whether anything is in them at all."""
+"""Number of other lanes per turn that are checked for any content."""
 Place = tuple[str, int]
 
 
 class Lanes:
     """The lanes of a fleet, for a duty.
 
-    Up to `FEW` lanes are all seen to in each turn. Of more, those that live workers serve are, and those in which
-    something was found; of the rest it is looked by turns whether one is empty, which costs a fraction of a script.
+    Up to `FEW` lanes, each turn handles all of them. In a larger fleet, a turn handles the lanes that live workers
+    serve, and the lanes that have work. The remaining lanes are checked in turns for any content, which costs a
+    fraction of a script.
 
     Args:
-        store: How.
+        store: The connection to Redis.
         keys: The fleet's keys.
-        signs: The keys of a lane of which one exists while something is to be done there.
+        signs: Names of a lane's keys; at least one of them exists while the lane has work for the duty.
     """
 
     def __init__(self, store: AsyncStore, keys: Keyspace, *, signs: Sequence[str] = WORK) -> None:
@@ -45,10 +46,10 @@ class Lanes:
         self._next = 0
 
     async def look(self) -> FleetSeen:
-        """Look at the fleet, and learn which queues there are and which of them live workers serve.
+        """Read the fleet, to learn its queues and which of them live workers serve.
 
         Raises:
-            JobfleetError: Redis did not answer.
+            JobfleetError: Redis did not reply.
         """
         seen = await self._reader.look()
         self._know(seen.queues, {queue for worker in seen.workers for queue in _queues_of(worker.account)})
@@ -56,7 +57,7 @@ class Lanes:
 
     @property
     def places(self) -> Sequence[Place]:
-        """Queue and index of every lane."""
+        """The queue and index of every lane."""
         return self._places
 
     def _know(self, queues: Mapping[str, tuple[int, int]], served: AbstractSet[str]) -> None:
@@ -69,7 +70,7 @@ class Lanes:
         self._busy = {place: None for place in self._busy if place[0] in queues and place[0] not in served and not few}
 
     async def occupied(self) -> AsyncIterator[Lane]:
-        """Every lane in which something is to be done, and those of a fleet of few lanes."""
+        """Yield every lane that has work; in a small fleet every lane."""
         few = len(self._places) <= FEW
         for start in range(0, len(self._places), SLICE):
             part = self._places[start : start + SLICE]
@@ -77,13 +78,13 @@ class Lanes:
                 yield self._keys.lane(*place)
 
     async def due(self) -> list[Lane]:
-        """The lanes to see to in this turn."""
+        """Return the lanes to handle in this turn."""
         if self._others:
             self._busy = dict.fromkeys(await self._occupied([*self._busy, *self._some()]))
         return [self._keys.lane(*place) for place in (*self._served, *self._busy)]
 
     def _some(self) -> list[Place]:
-        """The next of the lanes that nobody serves."""
+        """Return the next slice of the lanes that no worker serves."""
         start = self._next if self._next < len(self._others) else 0
         self._next = start + SLICE
         return [place for place in islice(self._others, start, self._next) if place not in self._busy]
@@ -98,7 +99,7 @@ class Lanes:
 
 
 def _queues_of(account: bytes) -> Iterable[str]:
-    """The queues that a worker says it serves; none of an account that cannot be read."""
+    """Return the queues that a worker serves by its account; none if the account cannot be decoded."""
     try:
         fields = decode(account) if account else {}
     except EncodingError:

@@ -1,7 +1,7 @@
-"""The leases duty: tick every lane, settle what is overdue, let go what has expired, tell those who wait for jobs.
+"""The leases duty: ticks every lane, settles runs whose lease expired, expires jobs, and unblocks dependants.
 
-Whoever ends a job that others wait for tells them at once, but may die before it has. So lanes where jobs wait for
-others are ticked more often than the rest, and a tick that finds an ending untold has it told.
+A process that ends a parent job notifies its dependants at once, but may die before. Therefore lanes with dependants
+are ticked more often, and a tick that finds an unprocessed ending starts the notification.
 """
 
 from __future__ import annotations
@@ -35,22 +35,23 @@ log = logging.getLogger("jobfleet.reaper")
 NEAR_US = 2_000_000
 LOOK_EVERY = 5
 LEAST_SHARE = 0.9
-"""The share of a spacing that a service lets go by at least."""
+"""Minimum share of the spacing before the next full turn."""
 OFTENER = 4
-"""How much more often a lane is ticked in which jobs wait for others."""
+"""How many times more often a lane with dependants is ticked."""
 TELLING = 1.0
-"""Seconds that the last endings may take to be told when this duty stops."""
+"""Seconds that pending notifications may take when this duty stops."""
 
 
 def shared_spacing(workers: int, lease: float) -> float:
-    """Seconds between the turns of one of several workers that share the duty.
+    """Return the seconds between the turns of one of several workers that share the duty.
 
-    A second a worker, so that all together tick once a second; but never so long that two late turns
-    leave a gap that holds the leases (lib/gap.lua), and in large fleets twenty ticks a second suffice.
+    One second per worker, so that all together tick once per second. The spacing stays short enough that two late turns
+    do not leave a gap that suspends the reaping of leases (lib/gap.lua). In large fleets, twenty ticks per second
+    suffice.
 
     Args:
-        workers: How many share it.
-        lease: The lease, in seconds.
+        workers: The number of workers that share the duty.
+        lease: The duration of a lease in seconds.
     """
     gap = max(2.0, min(5.0, lease / 3))
     return max(1.0, min(workers, gap / 2), workers / 20)
@@ -60,11 +61,11 @@ class Leases(Service):
     """Ticks the lanes of the whole fleet.
 
     Args:
-        store: How.
+        store: The connection to Redis.
         keys: The fleet's keys.
-        config: Where intervals and defaults stand.
-        tally: Where it counts.
-        spacing: Seconds between turns; by default the reap interval.
+        config: The settings.
+        tally: Counts the metrics.
+        spacing: Returns the seconds between turns; by default the reap interval.
     """
 
     name = "leases"
@@ -97,13 +98,13 @@ class Leases(Service):
         self._unreadables = Unreadables(store, config, tally)
 
     async def turn(self) -> float:
-        """Tick every lane once; between two such turns, only lanes where jobs wait for others."""
+        """Tick every lane once; between such turns, tick only the lanes with dependants."""
         base = self._spacing()
         self._is_fresh = False
         if monotonic() < self._whole_at and self._watched:
             spacing = await self._tick(list(self._watched), base)
         else:
-            if self._turns % LOOK_EVERY == 0 or not self._lanes.places:  # a fleet's first queue is seen to at once
+            if self._turns % LOOK_EVERY == 0 or not self._lanes.places:  # serve the first queue of a fleet at once
                 await self._look()
             self._turns += 1
             lanes = await self._lanes.due()
@@ -113,7 +114,7 @@ class Leases(Service):
         return min(spacing, base / OFTENER) if self._watched else spacing
 
     async def _tick(self, lanes: Sequence[Lane], spacing: float) -> float:
-        """Tick some lanes; answer the seconds until one of them is to be ticked again, `spacing` at most."""
+        """Tick some lanes; return the seconds until the next tick of one of them, at most `spacing`."""
         answers = await self._store.run_many([tick(lane) for lane in lanes])
         for lane, answer in zip(lanes, answers, strict=True):
             try:
@@ -121,26 +122,26 @@ class Leases(Service):
                     raise answer
                 self._see_to_waiting(lane, answer)
                 spacing = min(spacing, await self._lane(lane, answer))
-            except JobfleetError as error:  # a lane that is broken must not hold up the others
+            except JobfleetError as error:  # a broken lane must not block the others
                 log.error("leases.stumbled lane=%s %s", lane.tag, error)
         return spacing
 
     def _see_to_waiting(self, lane: Lane, ticked: Ticked) -> None:
-        """Have those told who wait for jobs of a lane, and remember whether there are such."""
-        if ticked.watched or ticked.untold:
+        """Start to notify dependants of a lane's endings, and remember whether the lane has dependants."""
+        if ticked.watched or ticked.unrelayed:
             self._watched.add(lane)
         else:
             self._watched.discard(lane)
-        if ticked.untold:
+        if ticked.unrelayed:
             self.teller.stand_in(lane)
 
     async def stop(self) -> None:
-        """End; what is being told may be told to its end for a moment."""
+        """Stop; pending notifications may still finish within a grace time."""
         await super().stop()
         await self.teller.drained(TELLING)
 
     async def _look(self) -> None:
-        """Read which lanes there are, and who is present; at most once per turn."""
+        """Read the lanes and the live workers of the fleet, at most once per turn."""
         if self._is_fresh:
             return
         self._is_fresh = True
@@ -153,7 +154,7 @@ class Leases(Service):
         if ticked.unreadable:
             await self._unreadables.set_aside(lane, ticked.unreadable)
         if ticked.overdue:
-            await self._look()  # whether a holder is present must be known afresh
+            await self._look()  # the reaping needs the current heartbeats
             await self._reap(lane, ticked)
         if ticked.expired:
             ttl_ms = round(self._config.failed_result_ttl * 1000)
@@ -163,7 +164,7 @@ class Leases(Service):
             await catch_up(self._store, self._keys, [lane])
         if resuming := read_resuming(ticked.functions):
             await drive(self._store, finish(lane, resuming))
-            log.info("leases.resumed lane=%s functions=%s all is put back", lane.tag, ",".join(resuming))
+            log.info("leases.resumed lane=%s functions=%s all jobs are put back", lane.tag, ",".join(resuming))
         if len(ticked.overdue) == CHUNK or len(ticked.expired) == CHUNK:
             return 0.0
         ahead = ticked.next_due - ticked.now
@@ -178,7 +179,7 @@ class Leases(Service):
                 return Preempted()
             reason, suspicion = f"its worker {held.run.child} is gone", Tries.parse(held.tries).suspicion
             if suspicion.is_suspect and suspicion.suspects == 1 and is_in_caller(held.run.child):
-                return Crashed(reason, failed_as="expired-lease")  # it ran alone in that process
+                return Crashed(reason, failed_as="expired-lease")  # the job was alone in that process
             return Witnessed(reason, beside[worker_of(held.run.child)])
 
         reaped = await self._overdue.settle(lane, ticked.overdue, ticked.now, outcome, guard=settle.STILL_EXPIRED)

@@ -35,24 +35,24 @@ from jobfleet.store.keys import Keyspace
 
 log = logging.getLogger("jobfleet.reaper")
 AFTER_DEATH, LONGEST_PAUSE = 0.5, 30.0
-"""Seconds until a hosted reaper that has died is followed by another one; doubled while they die soon."""
+"""Seconds before a dead hosted reaper is replaced; doubled while replacements die early."""
 STEADY = 10.0
-"""Seconds after which a death is not a sign that the next one will die, too."""
+"""Seconds of uptime after which a death does not lengthen the pause."""
 TERMINAL = (signal.SIGINT, signal.SIGQUIT)
-"""Signals that a terminal sends to all processes of its foreground group."""
-MEANWHILE = "No recurring job fires and no expired lease is taken back until Redis answers"
+"""Signals that a terminal sends to all processes in its foreground group."""
+MEANWHILE = "No recurring job fires and no expired lease is reaped until Redis replies"
 
 
 def main(modules: Sequence[str], config: JobConfig) -> int:
-    """Run a reaper in this process until it is told to stop; answer its exit code.
+    """Run a reaper in this process until it is stopped; return its exit code.
 
     Args:
-        modules: Imported first: they may add notification channels.
+        modules: Modules to import first; they may add notification channels.
         config: The settings.
 
     Raises:
-        StoreUnavailable: Redis was not there at the start.
-        ConfigError: The metrics port is taken, a module cannot be imported, or a channel is refused.
+        StoreUnavailable: Redis was not available at the start.
+        ConfigError: The metrics port is in use, a module cannot be imported, or a channel is not valid.
     """
     from jobfleet.logs import set_up_logs
 
@@ -74,10 +74,10 @@ async def _run(config: JobConfig, parent: int | None, reports: int | None = None
     keys, tally = Keyspace(config.namespace), tally_for(config.metrics_port)
     outage = Outage(at.shown, log, tally, meanwhile=lambda: MEANWHILE)
     if parent is None:
-        await store.run(inspect.fleet(keys, most=0))  # whoever starts a reaper by hand hears at once that Redis is away
+        await store.run(inspect.fleet(keys, most=0))  # a reaper that is started by hand fails at once if Redis is down
         store.recorder = outage
     elif tally.is_on:
-        store.recorder = tally  # the worker that hosts this reaper speaks of outages, and counts them
+        store.recorder = tally  # the hosting worker logs and counts outages
     store.patience = None
     duties = _duties(store, keys, config, tally, channels)
     endpoint = reporting = None
@@ -91,11 +91,11 @@ async def _run(config: JobConfig, parent: int | None, reports: int | None = None
         reporting = asyncio.ensure_future(report_on(reports, duties, tally))
     over = asyncio.Event()
     loop = asyncio.get_running_loop()
-    # Installed even where the process began with INT and QUIT ignored, as a background job of a script does.
+    # Installed even if the process began with INT and QUIT ignored, as in a background job of a script.
     for number in (signal.SIGTERM, *(TERMINAL if parent is None else ())):
         loop.add_signal_handler(number, over.set)
     if parent is not None:
-        loop.add_reader(parent, over.set)  # its end means that whoever started this reaper is gone
+        loop.add_reader(parent, over.set)  # end of file means that the process that started this reaper is gone
     for duty in duties:
         duty.start()
     log.info("reaper.started duties=%s url=%s", ",".join(duty.name for duty in duties), at.shown)
@@ -115,7 +115,7 @@ async def _run(config: JobConfig, parent: int | None, reports: int | None = None
 
 
 def _duties(store: AsyncStore, keys: Keyspace, config: JobConfig, tally: Tally, channels: Channels) -> list[Service]:
-    """What a reaper does with these settings."""
+    """Return the duties of a reaper with these settings."""
     duties: list[Service] = [
         Leases(store, keys, config, tally),
         Cron(store, config, tally, process=f"{socket.gethostname()}:{os.getpid()}:{uuid4().hex[:6]}"),
@@ -134,12 +134,12 @@ def _duties(store: AsyncStore, keys: Keyspace, config: JobConfig, tally: Tally, 
 
 
 class HostedReaper:
-    """A reaper in a child process of a worker; it ends when its pipe does, and one that dies is followed by another.
+    """A reaper in a child process of a worker. It ends when its pipe is closed, and is replaced when it dies.
 
     Args:
-        modules: Those of the worker: they may add notification channels.
+        modules: The worker's modules; they may add notification channels.
         config: The settings.
-        url: The server, already found.
+        url: The URL of the resolved server.
     """
 
     def __init__(self, modules: Sequence[str], config: JobConfig, url: str) -> None:
@@ -152,7 +152,7 @@ class HostedReaper:
         self._watch.start()
 
     def tell(self, hear: Callable[[object], None]) -> None:
-        """Hand on what the reaper reports, every second, from a thread of its own; see `endpoint.read_report`."""
+        """Pass each report of the reaper to a callback, every second, from another thread; see `read_report`."""
         self._hear = hear
 
     def _listen(self, pipe: int) -> None:
@@ -174,7 +174,7 @@ class HostedReaper:
             with self._lock:
                 if self._is_closing.is_set():
                     return
-                log.error("reaper.died %s; another one is started", _how_it_ended(code))
+                log.error("reaper.died %s; it is replaced", _how_it_ended(code))
                 os.close(self._pipe)
                 self._start()
 
@@ -195,7 +195,7 @@ class HostedReaper:
         self._process.stdin.close()
 
     def close(self) -> None:
-        """End it."""
+        """Stop the reaper."""
         with self._lock:
             self._is_closing.set()
             os.close(self._pipe)
@@ -207,18 +207,18 @@ class HostedReaper:
 
 
 def _how_it_ended(code: int) -> str:
-    """Why a hosted reaper has ended, from its exit code."""
+    """Describe the ending of a hosted reaper by its exit code."""
     if code < 0:
         return f"killed by {signal.Signals(-code).name}"
-    why = {2: " (its modules cannot be imported; the worker's children say why)", 4: " (it has said why)"}
+    why = {2: " (its modules cannot be imported; the worker's children log the reason)", 4: " (it printed the reason)"}
     return f"exit code {code}{why.get(code, '')}"
 
 
 def hosted_reaper(modules: Sequence[str], config: JobConfig, url: str) -> HostedReaper:
-    """Start a reaper beside a worker.
+    """Start a reaper as a child process of a worker.
 
     Raises:
-        ConfigError: A notification channel of the settings is refused.
+        ConfigError: A notification channel of the settings is not valid.
     """
     channels_of(config)
     return HostedReaper(modules, config, url)
@@ -230,18 +230,18 @@ def _be_hosted() -> int:
     modules, settings = msgpack.unpackb(sys.stdin.buffer.read())
     config = JobConfig(**settings)
     set_up_logs(config)
-    for number in TERMINAL:  # a terminal sends these to the whole group; the worker that hosts this reaper ends it
+    for number in TERMINAL:  # a terminal sends these to the whole group, but the hosting worker stops this reaper
         signal.signal(number, signal.SIG_IGN)
     try:
         load_modules(modules, str(config.app_dir))
-    except Exception as error:  # noqa: BLE001 - the worker's children import the same, and tell all of it
+    except Exception as error:  # noqa: BLE001 - the worker's children import the same modules and log the details
         log.debug("reaper.refused %s: %s", type(error).__name__, error)
         return 2
     try:
         pipe, *reports = map(int, sys.argv[1:])
         return asyncio.run(_run(config, pipe, *reports))
     except JobfleetError as error:
-        print(error, file=sys.stderr)  # noqa: T201 - the one line that says why
+        print(error, file=sys.stderr)  # noqa: T201 - the one line with the reason
         return 4
 
 

@@ -1,4 +1,4 @@
-"""How long a job of a queue takes of late: the mean over some minutes, from counts that only grow."""
+"""The recent mean duration of a queue's runs, computed from increasing counters."""
 
 from __future__ import annotations
 
@@ -13,10 +13,10 @@ APART = 10.0
 
 
 class MeanDuration:
-    """Remembers what queues had counted, for a while.
+    """Keeps samples of the queues' counters over a window.
 
     Args:
-        clock: Seconds, monotonic.
+        clock: Returns monotonic seconds.
     """
 
     def __init__(self, clock: Callable[[], float] = monotonic) -> None:
@@ -24,7 +24,7 @@ class MeanDuration:
         self._marks: dict[str, deque[tuple[float, int, float]]] = {}
 
     def mean(self, queue: QueueInfo) -> float | None:
-        """Seconds a run took on average: of late, else since the queue's beginning; None before the first."""
+        """Return the mean duration of recent runs in seconds, else of all runs; None if there is none."""
         now = self._clock()
         ended, spent = queue.totals["completed"] + queue.totals["failed"], queue.run_time.total_seconds()
         marks = self._marks.setdefault(queue.name, deque())

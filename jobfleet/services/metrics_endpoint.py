@@ -1,4 +1,4 @@
-"""A reaper's endpoint: its counts, the fleet's gauges, its health. A hosted one reports to its worker instead."""
+"""The HTTP endpoint of a reaper for metrics and health. A hosted reaper reports to its worker instead."""
 
 from __future__ import annotations
 
@@ -31,15 +31,15 @@ class MetricsEndpoint:
     """Serves the metrics and the health of a reaper.
 
     Args:
-        port: Where.
+        port: The port to serve on.
         config: The settings.
-        store: How Redis is reached; of the running loop.
-        duties: What the reaper does.
-        tally: Where they count.
-        outage: Whether Redis answers.
+        store: The connection to Redis; it belongs to the running loop.
+        duties: The duties of the reaper.
+        tally: Counts the metrics of the duties.
+        outage: Knows whether Redis replies.
 
     Raises:
-        ConfigError: The port is taken.
+        ConfigError: The port is in use.
     """
 
     def __init__(
@@ -76,19 +76,19 @@ class MetricsEndpoint:
         show_duties(self._exporter, [duty.seen for duty in self._duties])
 
     def close(self) -> None:
-        """Serve no more."""
+        """Stop serving."""
         self._server.close()
 
 
 def show_duties(exporter: Exporter, duties: Sequence[DutySeen]) -> None:
-    """Set when each duty succeeded last."""
+    """Set the time of each duty's last success."""
     for duty in duties:
         if duty.succeeded_at:
             exporter.set("reaper_last_success_timestamp_seconds", (duty.name,), duty.succeeded_at)
 
 
 async def report_on(pipe: int, duties: Sequence[Service], tally: Tally) -> None:
-    """Tell whoever hosts this reaper, every second, what was counted and how the duties fare."""
+    """Report the counts and the state of the duties every second to the process that hosts this reaper."""
     os.set_blocking(pipe, False)
     unsent = b""
     while True:
@@ -96,7 +96,7 @@ async def report_on(pipe: int, duties: Sequence[Service], tally: Tally) -> None:
             unsent = msgpack.packb([tally.take(), [duty.seen for duty in duties]])
         try:
             unsent = unsent[os.write(pipe, unsent) :]
-        except BrokenPipeError:  # the host is gone, and this reaper goes too
+        except BrokenPipeError:  # the host is gone, so this reaper stops too
             return
         except BlockingIOError:
             pass
@@ -104,7 +104,7 @@ async def report_on(pipe: int, duties: Sequence[Service], tally: Tally) -> None:
 
 
 def read_report(report: Any) -> tuple[list[Any], list[DutySeen]] | None:
-    """Read what `report_on` wrote; None where it cannot be understood."""
+    """Read the output of `report_on`; return None if it is not valid."""
     match report:
         case [[*rows], [*duties]]:
             with suppress(TypeError):

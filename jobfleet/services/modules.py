@@ -1,4 +1,4 @@
-"""The modules that a worker or a reaper is given: how they are imported."""
+"""The import of the modules that a worker or a reaper gets on its command line."""
 
 from __future__ import annotations
 
@@ -12,13 +12,13 @@ from jobfleet.functions.registry import Registry
 
 
 def load_modules(names: Iterable[str], app_dir: str) -> tuple[list[ModuleType], Registry | None]:
-    """Import the modules that a worker or a reaper was given, ``module`` or ``module:fleet``.
+    """Import modules, each given as ``module`` or ``module:fleet``.
 
     Returns:
-        The modules, and the registry of the fleet that one of them names, if any does.
+        The modules, and the registry of the fleet, if one was named.
 
     Raises:
-        ConfigError: A module cannot be imported, or has no such fleet.
+        ConfigError: A module cannot be imported, or has no fleet of that name.
     """
     if app_dir not in sys.path:
         sys.path.insert(0, app_dir)
@@ -26,7 +26,7 @@ def load_modules(names: Iterable[str], app_dir: str) -> tuple[list[ModuleType], 
     for given in names:
         name, _, attribute = given.partition(":")
         if not all(part.isidentifier() for part in name.split(".")):
-            raise ConfigError(f"Cannot import {name!r}: that names no module; write it with dots, as in app.jobs.")
+            raise ConfigError(f"Cannot import {name!r}: it is not a module name; write it with dots, such as app.jobs.")
         try:
             module = importlib.import_module(name)
         except ModuleNotFoundError as error:
@@ -37,7 +37,7 @@ def load_modules(names: Iterable[str], app_dir: str) -> tuple[list[ModuleType], 
         modules.append(module)
         if attribute:
             fleet = getattr(module, attribute, None)
-            if fleet is None or not hasattr(fleet, "space"):
+            if fleet is None or not hasattr(fleet, "context"):
                 raise ConfigError(f"{name!r} has no fleet {attribute!r}.")
             registry = fleet.context.registry
     return modules, registry

@@ -1,7 +1,7 @@
-"""The notify duty: what the journal tells is matched with rules, and kept for the channels, each event once.
+"""The notify duty: matches the events of the journal with rules, and stores deliveries, each event once.
 
-It reads the journal as one consumer of a group, so any number of reapers share the work; a mark in Redis keeps
-what is read twice from being told twice. Couriers then bring what has been kept.
+It reads the journal as one consumer of a group, so any number of reapers share the work. A mark in Redis prevents a
+second delivery of an event that is read twice. Senders then send the stored deliveries.
 """
 
 from __future__ import annotations
@@ -34,7 +34,7 @@ EVERY = 0.5
 AT_ONCE = 20
 TRIM_EVERY = 1.0
 LOOK_AT_CRON = 5.0
-LOOK_BACK_US = 6 * 86_400_000_000  # marks are kept for longer
+LOOK_BACK_US = 6 * 86_400_000_000  # less than the lifetime of the marks
 FIRES_AT_ONCE = 50
 GROUP = "notify"
 
@@ -42,24 +42,24 @@ Marked = tuple[str, Notice]
 
 
 def channels_of(config: JobConfig) -> Channels:
-    """The channels and rules that modules of this process have added, then those of the settings.
+    """Return the channels and rules that imported modules added, followed by those of the settings.
 
     Raises:
-        ConfigError: A channel or a rule of the settings is refused.
+        ConfigError: A channel or a rule of the settings is not valid.
     """
     return added().joined(configured(config.notify, os.environ))
 
 
 class Notify(Service):
-    """Matches what happens with rules, and runs the couriers.
+    """Matches events with rules, and runs the senders.
 
     Args:
-        store: How.
+        store: The connection to Redis.
         keys: The fleet's keys.
         config: The settings.
-        tally: Where it counts.
+        tally: Counts the metrics.
         channels: The channels and rules; at least one channel.
-        consumer: What tells this process from others that read the journal.
+        consumer: The name of this process among the consumers of the journal.
     """
 
     name = "notify"
@@ -97,18 +97,18 @@ class Notify(Service):
         ]
 
     def start(self) -> None:
-        """Begin, couriers too."""
+        """Start the duty and the senders."""
         super().start()
         for sender in self._couriers:
             sender.start()
 
     async def stop(self) -> None:
-        """End, couriers too."""
+        """Stop the duty and the senders."""
         await super().stop()
         await asyncio.gather(*(sender.stop() for sender in self._couriers))
 
     async def turn(self) -> float:
-        """Take in what is new."""
+        """Process new events."""
         if not self._is_registered:
             await self._journal.register()
             self._is_registered = True
@@ -126,7 +126,7 @@ class Notify(Service):
         return 0.0 if batches else EVERY
 
     async def _gather(self, marked: Iterable[Marked]) -> None:
-        """Keep notices for the channels that their rules name."""
+        """Store deliveries for the channels that the rules select."""
         for channel, items in self._items(marked).items():
             keys, most = self._keys.channel(channel), self._channels.channels[channel].most
             pages = [items[at : at + calls.CHUNK] for at in range(0, len(items), calls.CHUNK)]
@@ -145,20 +145,20 @@ class Notify(Service):
         return by_channel
 
     async def _look_at_cron(self) -> None:
-        """Take in the fires that were missed within six days, as the ledgers tell of them."""
+        """Process the fires of the last six days that were missed, from the ledgers."""
         now, entries = await self._store.run(cron.entries(self._keys))
         missed: dict[str, Notice] = {}
         for entry in entries:
             rows = await self._store.run(cron.history(self._keys, entry.name, limit=FIRES_AT_ONCE))
-            for at_us, told in rows:
-                if told.split(" ", 1)[0] == "missed" and now - at_us < LOOK_BACK_US:
+            for at_us, line in rows:
+                if line.split(" ", 1)[0] == "missed" and now - at_us < LOOK_BACK_US:
                     missed[f"cron:{entry.name}:{at_us}"] = _missed(entry.name, at_us)
         await self._gather([(mark, notice) for mark, notice in missed.items() if mark not in self._missed])
         self._missed = set(missed)
 
 
 def _missed(entry: str, at_us: int) -> Notice:
-    error = "nobody looked until its window was over; does a reaper run?"
+    error = "no reaper handled it within its misfire window; does a reaper run?"
     return Notice(event="missed", job_id=entry, at_us=at_us, function=entry, name=entry, error=error)
 
 
@@ -173,11 +173,11 @@ def _marked(batch: Batch, wanted: set[str]) -> list[Marked]:
 
 
 def digest(channels: Channels) -> str:
-    """A word for channels and rules: the same in all reapers that have the same."""
-    told = repr((sorted(channels.channels), channels.rules))
-    return blake2b(told.encode("utf-8", "replace"), digest_size=8).hexdigest()
+    """Return a digest of channels and rules, equal in all reapers with the same configuration."""
+    text = repr((sorted(channels.channels), channels.rules))
+    return blake2b(text.encode("utf-8", "replace"), digest_size=8).hexdigest()
 
 
 def delivery_id(namespace: str, channel: str, mark: str) -> str:
-    """The id of a delivery that tells of one event: the same, whoever makes it."""
+    """Derive the id of a delivery for one event, equal in every process."""
     return blake2b(f"{namespace}\0{channel}\0{mark}".encode(), digest_size=16).hexdigest()

@@ -1,7 +1,7 @@
-"""Loss and return of Redis as a process sees them: logged, and counted for its metrics.
+"""Detection of Redis outages in a process, with log lines and metrics.
 
-A store repeats what Redis did not answer and says nothing. Its recorder hears of every repetition and every
-answer, so one object behind all calls of a process knows whether Redis is there: `Outage`.
+A store silently retries calls that got no reply. Its recorder learns of every retry and every reply. Therefore one
+recorder behind all calls of a process knows whether Redis is available: `Outage`.
 """
 
 from __future__ import annotations
@@ -17,25 +17,25 @@ from jobfleet.store.call import Call
 from jobfleet.store.replies import has_timed_out, reason_of, refuses_writes
 
 GRACE = 0.5
-"""Seconds without an answer that are no outage: a cut connection is made again within milliseconds."""
+"""Seconds without a reply before an outage begins; a broken connection is restored within milliseconds."""
 STALE = 2.0
-"""A time-out is an outage at once if nothing else was answered for so many seconds; it took long enough itself."""
+"""A timeout begins an outage at once if the last other reply is this many seconds old."""
 AGAIN = 60.0
 """Seconds between the lines of one outage."""
 MOST, WITHIN = 5, 300.0
-"""Outages that are logged within so many seconds; a connection that comes and goes must not fill the log."""
+"""At most `MOST` outages are logged per `WITHIN` seconds, so that a flapping connection does not flood the log."""
 
 
 class Outage:
-    """A recorder that notices when Redis is lost, and when it is back.
+    """A recorder that detects the loss and the return of Redis.
 
     Args:
-        url: Where Redis is, masked.
+        url: The masked URL of Redis.
         log: The logger of this process.
-        tally: Where it counts; it is told of each trip, too.
-        meanwhile: What happens while Redis is away, in one sentence; asked whenever a line is logged.
-        on_loss: Is told when an outage has begun.
-        on_return: Is told that Redis has answered again; whoever gives it calls `settle`. None to settle at once.
+        tally: Counts the metrics, and records each round trip.
+        meanwhile: Returns one sentence on the effects of the outage; called for each log line.
+        on_loss: Called when an outage begins.
+        on_return: Called when Redis replies again; the callee must call `settle`. None to settle at once.
     """
 
     def __init__(
@@ -65,18 +65,18 @@ class Outage:
 
     @property
     def is_connected(self) -> bool:
-        """Whether Redis answers, as far as this process knows; a gap too short for an outage does not count."""
+        """Whether Redis replies, as far as this process knows; a gap too short for an outage does not count."""
         return self._counted_until is None or self._ended is not None
 
     @property
     def is_returning(self) -> bool:
-        """Whether Redis has answered after an outage, and `settle` has not been called yet."""
+        """Whether Redis has replied after an outage, but `settle` has not been called yet."""
         return self._ended is not None
 
     # ------------------------------------------------------------------------------- as a recorder
 
     def tripped(self, calls: Sequence[Call[Any]], seconds: float) -> None:
-        """A round trip was answered."""
+        """Record that a round trip got its reply."""
         self._tally.tripped(calls, seconds)
         self._answered_at = monotonic()
         if self._began is None or self._ended is not None or not calls:
@@ -91,7 +91,7 @@ class Outage:
         self._on_return()
 
     def stumbled(self, error: BaseException) -> None:
-        """A round trip has to be repeated."""
+        """Record that a round trip has to be retried."""
         self._tally.stumbled(error)
         now = monotonic()
         self._ended = None
@@ -110,10 +110,10 @@ class Outage:
     # --------------------------------------------------------------------------------------- lines
 
     def settle(self, **counts: int) -> None:
-        """Log that Redis is back, once after each outage.
+        """Log the return of Redis, once per outage.
 
         Args:
-            counts: What became of what this process holds; each is a field of the line.
+            counts: Effects of the outage on this process; each becomes a field of the line.
         """
         if self._began is None or self._ended is None:
             return
@@ -141,7 +141,7 @@ class Outage:
         self._log.warning("redis.lost url=%s reason=%s. %s%s", self._url, reason, self._meanwhile(), more)
 
     def _count(self, now: float) -> None:
-        """Add the time away up to now, so that a scrape during an outage sees it grow."""
+        """Add the outage time up to now, so that a scrape during an outage sees it grow."""
         if self._counted_until is not None:
             self._tally.count("redis_outage_seconds_total", by=now - self._counted_until)
             self._counted_until = now

@@ -1,4 +1,4 @@
-"""What is paused in every queue, brought to lanes that came into being since."""
+"""Applies the paused functions of all queues to lanes that were created later."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from jobfleet.store.keys import Keyspace, Lane
 
 
 async def catch_up(store: AsyncStore, keys: Keyspace, lanes: Iterable[Lane]) -> None:
-    """Pause in some lanes what is paused everywhere. Should it be resumed in this very moment, so it is here."""
+    """Pause in some lanes the functions that are paused everywhere; a concurrent resume takes effect here too."""
     functions = read_functions(await store.run(paused(keys)))
     fresh = [
         (lane, name)

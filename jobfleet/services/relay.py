@@ -1,9 +1,8 @@
-"""The relay duty: who waits for a job hears of its end.
+"""The relay duty: notifies dependants when a parent ends.
 
-A settle writes one record for a job that others wait for, in the same script that ends it. The relay pages
-through those who wait, tells each lane's in one script, and takes the record away when all were told. Each
-step may run twice; a relay that dies in between is followed by another. What a producer left half done is
-done again by a sweep.
+The script that ends a job with dependants also writes an outbox record. The relay reads the dependants in pages,
+notifies those of each lane in one script, and deletes the record after all were notified. Each step may run twice, and
+another relay continues if one dies. A sweep repeats what a producer left unfinished.
 """
 
 from __future__ import annotations
@@ -35,33 +34,33 @@ EVERY = 1.0
 SWEEP_EVERY = 60.0
 SWEPT_AT_ONCE = 500
 GUARD_US = round(GUARD * 1_000_000)
-"""How long a job is left alone whose producer died before it had named all parents; `enqueue` has not returned."""
+"""How long a guarded job stays untouched after its producer died; its `enqueue` has not returned."""
 FLOWS_LOOKED_AT = 50
 WATCHED_FOR = 0.05
-"""Seconds for which somebody who stands in looks whether endings are told by whoever wrote them."""
+"""Seconds for which a stand-in observes whether the writer of an ending notifies the dependants itself."""
 
 
 class Page(NamedTuple):
-    """What came of telling some endings.
+    """The result of notifying one page of dependants.
 
     Attributes:
-        left: Those of which more jobs are to be told.
-        was_told: Whether somebody else has told of one.
+        left: The outbox records with more dependants to notify.
+        was_done: Whether another process had already notified one of them.
     """
 
     left: list[tuple[str, str]]
-    was_told: bool
+    was_done: bool
 
 
 class Relay(Service):
-    """Tells those who wait.
+    """Notifies the dependants of ended jobs.
 
     Args:
-        store: How.
+        store: The connection to Redis.
         keys: The fleet's keys.
-        config: How long results are kept.
-        tally: Where it counts.
-        spacing: Seconds between its turns.
+        config: The settings, for the lifetime of results.
+        tally: Counts the metrics.
+        spacing: Returns the seconds between turns.
     """
 
     name = "relay"
@@ -89,7 +88,7 @@ class Relay(Service):
         self._young: set[str] = set()
 
     async def turn(self) -> float:
-        """Tell what is to be told, in every lane; from time to time, sweep."""
+        """Process the outboxes of all lanes; sweep from time to time."""
         seen = await self._lanes.look()
         lanes = await self._lanes.due()
         await self.stand_in(lanes)
@@ -105,16 +104,16 @@ class Relay(Service):
         return self._spacing()
 
     async def relay(self, lane: Lane) -> None:
-        """Tell what stands in one lane's outbox, and in those of lanes where that has cancelled jobs."""
+        """Process the outbox of one lane, and those of lanes in which it cancelled jobs."""
         await self._empty(lane)
         await self._see_to_touched()
 
     async def stand_in(self, lanes: Sequence[Lane]) -> None:
-        """Likewise for some lanes and the endings of other processes, where nobody tells them.
+        """Process the outboxes of some lanes if the processes that wrote the endings do not.
 
-        Whoever ends jobs tells all their endings. A second one beside it would do all that work again. So this looks
-        twice at what is next to be told: where that has changed, somebody is at work. It looks so again when it meets
-        something that was told.
+        A process that ends jobs also notifies all dependants; a second process would repeat that work. Therefore this
+        method reads the next record of an outbox twice. If the record changed, another process is at work. It reads
+        twice again whenever it meets a dependant that was already notified.
         """
         left = lanes
         while before := {lane: next_one for lane in left if (next_one := await self._next(lane))}:
@@ -127,7 +126,7 @@ class Relay(Service):
         await self._see_to_touched()
 
     async def _next(self, lane: Lane) -> tuple[str, tuple[str, ...]] | None:
-        """The ending that is told next in a lane, and to whom; None where there is none."""
+        """Return the next outbox record of a lane and its dependants, or None."""
         for entry, job_id in await self._store.run(flow.outbox(lane, limit=1)):
             at = int(entry.partition("-")[0])
             ending = await self._store.run(flow.dependants(lane, job_id, ending_ms=at))
@@ -139,34 +138,35 @@ class Relay(Service):
             await self._empty(self._touched.pop())
 
     async def _empty(self, lane: Lane, *, yields: bool = False) -> bool:
-        """Tell what stands in a lane's outbox; with `yields`, only until somebody else has told of something there.
+        """Process a lane's outbox; with `yields`, stop as soon as another process has notified a dependant there.
 
         Returns:
-            Whether it came to the end.
+            Whether the outbox is empty.
         """
         while records := await self._store.run(flow.outbox(lane)):
             left = records
             while left:
-                left, was_told = await self._tell_page(lane, left)
-                if yields and was_told:
+                left, was_done = await self._tell_page(lane, left)
+                if yields and was_done:
                     return False
             if len(records) < flow.CHUNK:
                 break
         return True
 
     async def _tell_page(self, lane: Lane, records: Sequence[tuple[str, str]]) -> Page:
-        """Tell of some endings at once, at most 50 jobs of each."""
+        """Notify the dependants of some endings in one call, at most 50 dependants per ending."""
         ends_ms = [int(entry.partition("-")[0]) for entry, _ in records]
         endings = await self._many(
             [flow.dependants(lane, job_id, ending_ms=at) for (_, job_id), at in zip(records, ends_ms, strict=True)]
         )
-        told, moved = [], []
+        notices: list[flow.ParentEnd] = []
+        moved: list[tuple[str, flow.Ending]] = []
         for (_, job_id), ending in zip(records, endings, strict=True):
             if ending.moved_to:
                 moved.append((job_id, ending))
             else:
-                told += [flow.ParentEnd(child, job_id, ending.status, ending.copied) for child in ending.children]
-        heard = await drive(self._store, unblock(self._keys, told, ttl_ms=self._ttl_ms))
+                notices += [flow.ParentEnd(child, job_id, ending.status, ending.copied) for child in ending.children]
+        heard = await drive(self._store, unblock(self._keys, notices, ttl_ms=self._ttl_ms))
         for job_id, ending in moved:
             verb = unblock_dependants(self._keys, job_id, ending, ending.children, ttl_ms=self._ttl_ms)
             self._notice(await drive(self._store, verb))
@@ -186,38 +186,38 @@ class Relay(Service):
                 for (entry, job_id), at, ending in zip(records, ends_ms, endings, strict=True)
             ]
         )
-        was_told = not {"d", "g"}.isdisjoint(heard.letters.values()) or any(
+        was_done = not {"d", "g"}.isdisjoint(heard.letters.values()) or any(
             not ending.moved_to and not ending.children and not ending.strangers for ending in endings
         )
-        return Page([record for record, count in zip(records, left, strict=True) if count], was_told)
+        return Page([record for record, count in zip(records, left, strict=True) if count], was_done)
 
     async def _tell(self, child: str, parent: str, ending: flow.Ending) -> None:
-        """Tell one job how a parent ended."""
+        """Notify one dependant of a parent's ending."""
         self._notice(
             await drive(self._store, unblock_dependants(self._keys, parent, ending, [child], ttl_ms=self._ttl_ms))
         )
 
     def _notice(self, heard: Unblocked) -> None:
-        """Remember where jobs were cancelled: others may wait for those."""
+        """Remember the lanes in which jobs were cancelled, because those jobs may have dependants too."""
         for lane, count in heard.doomed.items():
-            log.info("job.cancelled since a parent did not complete jobs=%d", count)
+            log.info("job.cancelled because a parent did not complete jobs=%d", count)
             self._touched.add(lane)
 
     async def _many(self, calls: Sequence[Call[T]]) -> list[T]:
         return [value([answer]) for answer in await self._store.run_many(calls)]
 
     async def _cancel(self, lane: Lane, ids: list[str], parent: str) -> None:
-        """End those whose parent did not complete."""
+        """Cancel jobs whose parent did not complete."""
         log.info("job.cancelled parent=%s jobs=%d", parent, len(ids))
         call = control.cancel(self._keys, lane, ids, by=f"parent:{parent}", ttl_ms=TOMBSTONE_MS)
         await self._store.run(call)
         self._touched.add(lane)
 
     async def _begin_flows(self, now_us: int) -> None:
-        """Begin the flows that are written, and whose producer died before it had lifted all guards.
+        """Start flows that are completely written, but whose producer died before it lifted all guards.
 
-        A producer lifts guards lane by lane, in the order of the jobs: the last job of each lane tells whether it has
-        come to the end. Lifting beside one that lives does no harm.
+        A producer lifts guards lane by lane, in the order of the jobs, so the last job of each lane shows whether it
+        finished. It is safe to lift guards concurrently with a live producer.
         """
         listed = await self._store.run(flow.flows(self._keys, limit=FLOWS_LOOKED_AT))
         recent = [flow_id for flow_id, made in listed if now_us - made < GUARD_US]
@@ -228,7 +228,7 @@ class Relay(Service):
             ids = ids_of_whole(await self._store.run(flow.read_flow(self._keys, flow_id)))
             try:
                 last = {self._keys.lane_of(job_id): job_id for job_id in ids}
-            except JobNotFound:  # the record holds what is no id
+            except JobNotFound:  # the record contains an invalid id
                 continue
             if not last:
                 continue
@@ -240,7 +240,7 @@ class Relay(Service):
             self._begun.add(flow_id)
 
     async def _sweep(self, lane: Lane, now_us: int) -> None:
-        """Look at jobs that wait: an ending may never have been told to one whose producer died."""
+        """Check blocked jobs: a dependant whose producer died may have missed a parent's ending."""
         for band in range(4):
             place, begin = (lane, band), self._places.pop((lane, band), 0)
             for skip in range(begin, begin + SWEPT_AT_ONCE, inspect.CHUNK):
@@ -250,7 +250,7 @@ class Relay(Service):
                 if len(rows) < inspect.CHUNK:
                     break
             else:
-                self._places[place] = begin + SWEPT_AT_ONCE  # the next sweep goes on there
+                self._places[place] = begin + SWEPT_AT_ONCE  # the next sweep continues there
 
     async def _look_after(self, lane: Lane, rows: Sequence[Waiting], now_us: int) -> None:
         known = await self._many([flow.guarded(lane, row.id) for row in rows])
@@ -270,17 +270,17 @@ class Relay(Service):
                 await self._look_at_guard(lane, row, now_us)
 
     async def _look_at_guard(self, lane: Lane, row: Waiting, now_us: int) -> None:
-        """Lift the guard of a job whose flow is whole; let go of one whose producer died before it was."""
+        """Lift the guard of a job whose flow is complete; cancel a job whose producer died before that."""
         flow_id, adder, addition = _flow_of(row.envelope)
         if flow_id is not None and is_whole(await self._store.run(flow.read_flow(self._keys, flow_id)), addition):
             guard = flow.ParentEnd(row.id, flow.GUARD, "completed", b"")
             await self._store.run(flow.unblock(lane, [guard], ttl_ms=self._ttl_ms))
             return
         if adder is not None:
-            is_late = await self._has_ended(adder)  # a later run of it may go on with this one until then
+            is_late = await self._has_ended(adder)  # until then, a later run of the adder may complete the addition
         else:
             born = suffix_time_us(row.id.split(".", 2)[2])
-            # A job may be made long before its flow is written, on a clock that is behind.
+            # A job may be created long before its flow is written, and its producer's clock may be behind.
             is_late = born is not None and now_us - born > GUARD_US and flow_id not in self._young
         if is_late:
             guard = flow.ParentEnd(row.id, flow.GUARD, "gone", b"")
@@ -293,7 +293,7 @@ class Relay(Service):
 
 
 def _flow_of(envelope: bytes) -> tuple[str | None, str | None, str | None]:
-    """The flow of a job; who added it, and the name of that addition, where somebody did."""
+    """Return the id of a job's flow; for an added job also the job that added it and the name of the addition."""
     try:
         header = read_header(envelope)
     except EncodingError:

@@ -1,4 +1,4 @@
-"""A fault that repeats: logged when it begins, once per minute while it lasts, and when it is over."""
+"""The log of a repeated fault: one line at its beginning, one per minute while it lasts, and one at its end."""
 
 from __future__ import annotations
 
@@ -11,11 +11,11 @@ AGAIN = 60.0
 
 
 class RepeatedFault:
-    """Logs the faults of something that is tried again and again.
+    """Logs the faults of an action that is retried.
 
     Args:
-        log: Where.
-        name: What is tried; it begins each line.
+        log: The logger.
+        name: The name of the action; it begins each line.
     """
 
     def __init__(self, log: logging.Logger, name: str) -> None:
@@ -23,30 +23,30 @@ class RepeatedFault:
         self._name = name
         self._began: float | None = None
         self._spoke_at = 0.0
-        self._said = ""
+        self._text = ""
         self._times = 0
 
     def failed(self, text: str, *, level: int = logging.WARNING, error: BaseException | None = None) -> None:
-        """It failed. The same text again within a minute is only counted.
+        """Record a failure; the same text within a minute is only counted.
 
         Args:
-            text: Why.
-            level: How bad that is.
-            error: What was raised, where its traceback is to be shown.
+            text: The reason.
+            level: The level of the log line.
+            error: The exception, if its traceback is to be logged.
         """
         now = monotonic()
         self._times += 1
         if self._began is None:
             self._began = now
-        elif text == self._said and now - self._spoke_at < AGAIN:
+        elif text == self._text and now - self._spoke_at < AGAIN:
             return
-        self._said, self._spoke_at = text, now
+        self._text, self._spoke_at = text, now
         more = f" (failed {self._times} times in {now - self._began:.0f} s)" if self._times > 1 else ""
         self._log.log(level, "%s.stumbled %s%s", self._name, text, more, exc_info=error)
 
     def fine(self) -> None:
-        """It went well."""
+        """Record a success."""
         if self._began is not None:
             seconds, times = monotonic() - self._began, self._times
-            self._began, self._times, self._said = None, 0, ""
+            self._began, self._times, self._text = None, 0, ""
             self._log.info("%s.recovered after=%.1fs failures=%d", self._name, seconds, times)

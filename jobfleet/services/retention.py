@@ -1,4 +1,4 @@
-"""The retention duty: what is old, or too much, goes; bounded, and loud where it loses something."""
+"""The retention duty: deletes data that is too old or exceeds a limit, and logs the loss of dead letters."""
 
 from __future__ import annotations
 
@@ -21,10 +21,10 @@ class Retention(Service):
     """Trims the streams and indexes of every lane.
 
     Args:
-        store: How.
+        store: The connection to Redis.
         keys: The fleet's keys.
-        config: How long things are kept.
-        tally: Where it counts.
+        config: The settings, for the retention times.
+        tally: Counts the metrics.
     """
 
     name = "retention"
@@ -36,7 +36,7 @@ class Retention(Service):
         self._lanes = Lanes(store, keys, signs=KEPT)
 
     async def turn(self) -> float:
-        """Trim every lane, and let its indexes forget what is gone."""
+        """Trim every lane, and remove expired entries from its indexes."""
         seen = await self._lanes.look()
         done_before = (seen.now - round(self._config.result_ttl * 1e6)) // 1000
         dead_before = (seen.now - round(self._config.dead_ttl * 1e6)) // 1000
@@ -54,10 +54,10 @@ class Retention(Service):
         return EVERY
 
     async def _sweep(self, lane: Lane) -> None:
-        """Look through the indexes whose time it is, a page at a time."""
+        """Clean the due indexes of a lane, page by page."""
         while names := await self._store.run(indexes(lane)):
             for name in names:
                 skip, more = 0, True
                 while more:
-                    _, kept, more = await self._store.run(sweep(lane, name, skip=skip))
-                    skip += kept
+                    _, remaining, more = await self._store.run(sweep(lane, name, skip=skip))
+                    skip += remaining

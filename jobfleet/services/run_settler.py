@@ -1,8 +1,8 @@
-"""Settling runs that somebody else has to decide about: overdue ones, and a dead child's.
+"""Settles runs on behalf of others: runs with an expired lease, and runs of a dead child.
 
-It decides as the worker does, with the same pure `decide`, and settles with the old token. The
-policy comes from the job's header, else from what workers publish of its function, else from the
-settings; the header is clear text, so no key is needed.
+It uses the same pure `decide` as the worker and settles with the token of the run. The policy comes from the job's
+header, then from the function's published record, then from the settings. The header is plain text, so no key is
+needed.
 """
 
 from __future__ import annotations
@@ -34,14 +34,14 @@ OutcomeOf = Callable[[Held], Outcome]
 
 
 class RunSettler:
-    """Settles runs for those who cannot any more.
+    """Settles runs whose worker no longer can.
 
     Args:
-        store: How.
-        config: Where defaults stand.
-        functions: What workers have published, by name; looked up at each use.
-        tally: Where it counts.
-        on_watched: Is told of a lane where a job ended that others wait for.
+        store: The connection to Redis.
+        config: The settings, for the defaults.
+        functions: Returns the published records by function; called for each use.
+        tally: Counts the metrics.
+        on_watched: Called with a lane in which a job with dependants ended.
     """
 
     def __init__(
@@ -60,14 +60,14 @@ class RunSettler:
         self._on_watched = on_watched
 
     async def settle(self, lane: Lane, held: Iterable[Held], now_us: int, outcome_of: OutcomeOf, *, guard: str) -> int:
-        """Decide about runs and settle them; how many were.
+        """Decide about runs and settle them; return the number of settled runs.
 
         Args:
-            lane: Where they stand.
+            lane: The lane of the runs.
             held: The runs.
-            now_us: Redis's time.
-            outcome_of: What became of each.
-            guard: ``TOKEN_STANDS`` for whoever knows the run is over, ``STILL_EXPIRED`` for the reaper.
+            now_us: Redis's time in µs.
+            outcome_of: Returns the outcome of a run.
+            guard: ``TOKEN_VALID`` if the caller knows that the run is over, ``STILL_EXPIRED`` for the reaper.
         """
         rows = list(held)
         count = 0
@@ -90,14 +90,14 @@ class RunSettler:
         tries = Tries.parse(held.tries)
         try:
             decision = decide(outcome, self._policy(header), tries, now_us)
-        except (TypeError, ValueError, ArithmeticError):  # written by no producer of ours: the settings decide
+        except (TypeError, ValueError, ArithmeticError):  # a foreign producer wrote invalid options: use the settings
             decision = decide(outcome, policy_of({}, self._config), tries, now_us)
         match decision:
             case Retry(delay_us, spent):
                 return settle.retry(held.id, held.token, delay_us=delay_us, tries=spent.dump(), guard=guard)
             case Release(delay_us, changed):
-                kept = changed.dump() if changed is not None else ""
-                return settle.release(held.id, held.token, delay_us=delay_us, tries=kept, guard=guard)
+                tries_text = changed.dump() if changed is not None else ""
+                return settle.release(held.id, held.token, delay_us=delay_us, tries=tries_text, guard=guard)
             case Fail():
                 return self._fail(held, header, decision, now_us, guard)
             case Park() | _:
@@ -133,11 +133,11 @@ class RunSettler:
     def _policy(self, header: Mapping[str, Any]) -> Policy:
         record = self._functions().get(str(header.get("function", "")))
         options = read_function(record) if record is not None else {}
-        discards = (TimeoutError,) if options.get("discards_timeouts") else ()  # no other class travels
+        discards = (TimeoutError,) if options.get("discards_timeouts") else ()  # workers publish no other class
         return with_header(policy_of(options, self._config, discard_on=discards), header)
 
     def _tell(self, lane: Lane, item: Item, outcome: Outcome) -> None:
-        """Count what became of a run, as its worker would have."""
+        """Count the outcome of a run like its worker would."""
         if item.verb == "fail":
             self._tally.count("jobs_dead_lettered_total", (lane.queue, item.reason))
         elif item.verb == "retry":
@@ -163,23 +163,23 @@ def _header(envelope: bytes) -> dict[str, Any]:
 
 
 def worker_of(child: str) -> str:
-    """The worker a child belongs to: ``<worker>.<number>``."""
+    """Return the worker of a child, from the form ``<worker>.<number>``."""
     return child.rpartition(".")[0]
 
 
 def is_in_caller(child: str) -> bool:
-    """Whether that is a worker in a process of the user's (`Fleet.run_worker`): a job can end it as a whole."""
-    return child.endswith(".0")  # a supervisor counts its children from 1
+    """Whether a child is a worker in the caller's process (`Fleet.run_worker`), which one job can end completely."""
+    return child.endswith(".0")  # a supervisor numbers its children from 1
 
 
 class Published:
-    """What workers have published of functions, and who is present; looked up every few seconds."""
+    """The published records of functions and the heartbeats of workers; refreshed every few seconds."""
 
     def __init__(self) -> None:
         self.functions: Mapping[str, bytes] = {}
         self.beats: Mapping[str, int] = {}
 
     def present(self, child: str, now_us: int, gone_us: int) -> bool:
-        """Whether a child's worker was heard of lately."""
+        """Whether the worker of a child sent a heartbeat within `gone_us`."""
         beat = self.beats.get(worker_of(child))
         return beat is not None and now_us - beat <= gone_us

@@ -1,4 +1,4 @@
-"""Duties: services of one shape. Any number of processes may run the same duty at once; none leads."""
+"""The common form of all duties. Any number of processes may run the same duty at once; there is no leader."""
 
 from __future__ import annotations
 
@@ -20,25 +20,25 @@ log = logging.getLogger("jobfleet.reaper")
 AFTER_ERROR = 1.0
 
 
-async def drive(store: AsyncStore, verb: Operation[Any]) -> Any:
-    """Do what a client's verb does."""
+async def drive(store: AsyncStore, operation: Operation[Any]) -> Any:
+    """Run an operation of the client on an asynchronous store."""
     answers: Any = None
     try:
         while True:
-            answers = await store.run_many(verb.send(answers))
+            answers = await store.run_many(operation.send(answers))
     except StopIteration as end:
         return end.value
 
 
 class DutySeen(NamedTuple):
-    """How a duty fares.
+    """The state of a duty.
 
     Attributes:
         name: Its name.
-        idle: Seconds since its last good turn, or since it began.
-        spacing: Seconds it meant to let go by until the next.
-        succeeded_at: When its last good turn ended, seconds since 1970; 0 when there was none.
-        trouble: What its last turn stumbled over; empty when it did not.
+        idle: Seconds since its last successful turn, or since its start.
+        spacing: Planned seconds until its next turn.
+        succeeded_at: Time of its last successful turn, in seconds since 1970; 0 if there was none.
+        trouble: The error of its last turn; empty if it succeeded.
     """
 
     name: str
@@ -49,10 +49,10 @@ class DutySeen(NamedTuple):
 
 
 class Service(ABC):
-    """A duty that is done again and again.
+    """A duty that runs in turns.
 
     Args:
-        tally: Where it counts.
+        tally: Counts the metrics.
     """
 
     name = "service"
@@ -66,22 +66,22 @@ class Service(ABC):
 
     @property
     def seen(self) -> DutySeen:
-        """How it fares."""
+        """The state of the duty."""
         idle = monotonic() - self._turned
         return DutySeen(self.name, idle, self._spacing_now, self._succeeded_at, self._trouble)
 
     @abstractmethod
     async def turn(self) -> float:
-        """Do it once; answer the seconds until the next time."""
+        """Run one turn; return the seconds until the next one."""
 
     def start(self) -> None:
-        """Begin."""
+        """Start the duty as a task."""
         if self._task is None:
             self._turned = monotonic()
             self._task = asyncio.get_running_loop().create_task(self._go_on())
 
     async def stop(self) -> None:
-        """End, and wait for it."""
+        """Stop the duty, and wait until its task has ended."""
         task, self._task = self._task, None
         if task is not None:
             task.cancel()
@@ -99,7 +99,7 @@ class Service(ABC):
             except JobfleetError as error:
                 self._trouble, wait = str(error), AFTER_ERROR
                 self._faults.failed(self._trouble)
-            except Exception as error:  # noqa: BLE001 - one bad record must not end a duty of the fleet
+            except Exception as error:  # noqa: BLE001 - one bad record must not end a duty
                 self._trouble, wait = f"{type(error).__name__}: {error}", AFTER_ERROR
                 self._faults.failed(self._trouble, level=logging.ERROR, error=error)
             await asyncio.sleep(wait * random.uniform(0.9, 1.0))

@@ -1,4 +1,4 @@
-"""Calling what may block or hang, in a thread that nobody waits for longer than is allowed."""
+"""Calls of code that may block or hang, each in its own thread with a time limit."""
 
 from __future__ import annotations
 
@@ -13,10 +13,10 @@ T = TypeVar("T")
 
 
 class SideThread:
-    """Calls one at a time, each in a thread of its own; those that hang are left behind, and counted.
+    """Makes one call at a time, each in its own thread. It abandons threads that hang, and counts them.
 
     Args:
-        name: What the threads are called.
+        name: The name of the threads.
     """
 
     def __init__(self, name: str) -> None:
@@ -25,21 +25,21 @@ class SideThread:
 
     @property
     def left_behind(self) -> int:
-        """How many threads hang."""
+        """The number of abandoned threads that still hang."""
         self._left = [thread for thread in self._left if thread.is_alive()]
         return len(self._left)
 
     async def call(self, function: Callable[[T], Any], argument: T, *, timeout: float) -> None:
-        """Call a function, and await what it answers if that can be awaited.
+        """Call a function, and await its result if it is awaitable.
 
         Args:
-            function: What to call; it may hang.
-            argument: With what.
-            timeout: Seconds.
+            function: The function; it may hang.
+            argument: Its argument.
+            timeout: Time limit in seconds.
 
         Raises:
-            TimeoutError: It took longer; its thread is left behind.
-            BaseException: What it raised.
+            TimeoutError: The limit was exceeded; the thread is abandoned.
+            BaseException: The function raised it.
         """
         loop = asyncio.get_running_loop()
         done: asyncio.Future[None] = loop.create_future()
@@ -58,9 +58,9 @@ class SideThread:
                 answer = function(argument)
                 if inspect.isawaitable(answer):
                     asyncio.run(_awaited(answer))
-            except BaseException as raised:  # noqa: BLE001 - a user's code; it is told to whoever called
+            except BaseException as raised:  # noqa: BLE001 - user code may raise anything; the caller gets the error
                 error = raised if isinstance(raised, Exception) else RuntimeError(repr(raised))
-            with suppress(RuntimeError):  # the loop is closed: nobody waits any more
+            with suppress(RuntimeError):  # the loop is closed, so no one waits for the result
                 loop.call_soon_threadsafe(settle, error)
 
         thread = threading.Thread(target=work, name=self._name, daemon=True)

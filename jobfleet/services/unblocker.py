@@ -1,4 +1,4 @@
-"""Whoever ends a job that others wait for tells them at once; the leases duty does it when nobody near did."""
+"""Notifies dependants immediately after a parent ends; the leases duty is the fallback if this process dies."""
 
 from __future__ import annotations
 
@@ -15,31 +15,31 @@ log = logging.getLogger("jobfleet.worker")
 
 
 class Unblocker:
-    """Tells those who wait for jobs of some lanes, one task per lane that has something to tell.
+    """Notifies the dependants of jobs in some lanes, with one task per lane that has pending endings.
 
     Args:
-        relay: How.
-        on_told: Is told when some have been, before this is no longer busy: jobs may have become due by it.
+        relay: Sends the notifications.
+        on_unblocked: Called after some dependants were notified, before `is_busy` turns false; jobs may now be due.
     """
 
-    def __init__(self, relay: Relay, on_told: Callable[[], None] = lambda: None) -> None:
+    def __init__(self, relay: Relay, on_unblocked: Callable[[], None] = lambda: None) -> None:
         self._relay = relay
-        self._on_told = on_told
+        self._on_unblocked = on_unblocked
         self._tasks: dict[Lane, asyncio.Task[None]] = {}
-        self._asked: dict[Lane, bool] = {}  # and whether all that stands there is to be told
+        self._asked: dict[Lane, bool] = {}  # lane → whether to process all of its endings
 
     @property
     def is_busy(self) -> bool:
-        """Whether some are still to be told."""
+        """Whether some dependants are still to be notified."""
         return bool(self._tasks)
 
     def tell(self, lane: Lane) -> None:
-        """Tell what stands in a lane's outbox; never waits."""
-        self._asked[lane] = True  # a task that is under way looks again: this may have been written after its last look
+        """Process the outbox of a lane; returns immediately."""
+        self._asked[lane] = True  # a running task checks again, because this ending may be newer than its last check
         self._begin(lane)
 
     def stand_in(self, lane: Lane) -> None:
-        """Tell what others have written to a lane's outbox and do not tell themselves; never waits."""
+        """Process endings in a lane's outbox that their writer does not process; returns immediately."""
         self._asked.setdefault(lane, False)
         self._begin(lane)
 
@@ -53,18 +53,18 @@ class Unblocker:
                 tells_all = self._asked.pop(lane)
                 try:
                     await (self._relay.relay(lane) if tells_all else self._relay.stand_in((lane,)))
-                except Exception as error:  # what one record did must not keep the next from being told
+                except Exception as error:  # one bad record must not block the next
                     is_bug = not isinstance(error, JobfleetError)
                     log.warning("relay.stumbled lane=%s %s", lane.tag, error, exc_info=is_bug)
                     continue
-                self._on_told()
+                self._on_unblocked()
         finally:
-            # Here, with no await since the last look at what was asked. A done-callback would run later, and who asks
-            # in between would find a task that looks no more.
+            # Delete here, with no await since the last check of `_asked`. A done callback would run later, and a caller
+            # in between would find a task that does not check again.
             del self._tasks[lane]
 
     async def drained(self, timeout: float) -> None:
-        """Wait until all are told, but not for ever: the leases duty goes on where this ends."""
+        """Wait until all dependants are notified, up to `timeout` seconds; the leases duty continues with the rest."""
         with suppress(TimeoutError):
             async with asyncio.timeout(timeout):
                 await asyncio.gather(*self._tasks.values())

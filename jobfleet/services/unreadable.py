@@ -1,6 +1,7 @@
-"""Rows that cannot be read: out of the way, kept as dead letters, counted, and told of once.
+"""Unreadable rows: moved out of the way, stored as dead letters, counted and logged once.
 
-Whoever meets one does this: a child that has claimed it, a supervisor that buries a child, whoever ticks the lane.
+Any component that meets such a row handles it: a child that claimed it, a supervisor that cleans up after a child, or a
+process that ticks the lane.
 """
 
 from __future__ import annotations
@@ -23,12 +24,12 @@ log = logging.getLogger("jobfleet.reaper")
 
 
 class Unreadables:
-    """Takes rows out of lanes that cannot be read.
+    """Removes unreadable rows from lanes.
 
     Args:
-        store: How.
-        config: How long the ends of such jobs are remembered.
-        tally: Where they are counted.
+        store: The connection to Redis.
+        config: The settings, for the lifetime of the endings.
+        tally: Counts the metrics.
     """
 
     def __init__(self, store: AsyncStore, config: JobConfig, tally: Tally) -> None:
@@ -38,18 +39,18 @@ class Unreadables:
         self._tasks: set[asyncio.Task[int]] = set()
 
     def begin(self, lane: Lane, rows: Iterable[Spoiled]) -> None:
-        """Take rows out of a lane meanwhile; see `set_aside`."""
+        """Remove rows from a lane in the background; see `set_aside`."""
         task = asyncio.get_running_loop().create_task(self.set_aside(lane, rows))
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)
 
     async def drained(self, timeout: float) -> None:
-        """Wait until what was begun is done, for `timeout` seconds at most; what is left is met again by a tick."""
+        """Wait up to `timeout` seconds until the background work is done; a later tick finds the rest."""
         if self._tasks:
             await asyncio.wait(tuple(self._tasks), timeout=timeout)
 
     async def set_aside(self, lane: Lane, rows: Iterable[Spoiled]) -> int:
-        """Take rows out of a lane; how many there were. Where Redis refuses that, it is said, and met again later."""
+        """Remove rows from a lane; return their number. If Redis refuses, log it; a later tick finds the rows again."""
         found, count = list(rows), 0
         for at in range(0, len(found), CHUNK):
             part = [(row, _record(row)) for row in found[at : at + CHUNK]]
@@ -66,7 +67,7 @@ class Unreadables:
     def _tell(self, lane: Lane, row: Spoiled, letter: str) -> None:
         if letter == "a":
             self._tally.count("jobs_dead_lettered_total", (lane.queue, REASON))
-            log.error("job.unreadable lane=%s %s: kept as dead letter %s", lane.tag, row.why, letter_id(lane, row.id))
+            log.error("job.unreadable lane=%s %s: stored as dead letter %s", lane.tag, row.why, letter_id(lane, row.id))
         elif letter == "b":
             self._tally.count("jobs_retried_total", (lane.queue, REASON))
             log.error("run.unreadable job_id=%s %s: it runs again", shown(row.id), row.why)

@@ -231,7 +231,7 @@ class Ticked:
         expired: Waiting jobs past their `expires_at`.
         functions: Those that are paused, or being resumed, a line each.
         watched: For how many jobs of the lane others wait.
-        untold: How many endings are still to be told to those who wait for them.
+        unrelayed: How many endings are still to be told to those who wait for them.
         unreadable: Of both, what cannot be read.
     """
 
@@ -242,7 +242,7 @@ class Ticked:
     expired: tuple[str, ...]
     functions: str = ""
     watched: int = 0
-    untold: int = 0
+    unrelayed: int = 0
     unreadable: tuple[Spoiled, ...] = ()
 
 
@@ -277,7 +277,7 @@ class Counts:
         totals: Counts since the lane's beginning, and ``retrying``.
         expiring: Waiting jobs that have an expiry.
         outbox: Endings that dependants are still to be told of.
-        untold: When the oldest of them was written, µs; 0 for none.
+        unrelayed: When the oldest of them was written, µs; 0 for none.
         reason: Why it is paused.
         functions: The functions that are paused, or being resumed, a line each.
     """
@@ -293,7 +293,7 @@ class Counts:
     totals: Mapping[str, int]
     expiring: int = 0
     outbox: int = 0
-    untold: int = 0
+    unrelayed: int = 0
     reason: str = ""
     functions: str = ""
 

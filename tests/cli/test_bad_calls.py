@@ -133,7 +133,7 @@ def test_only_flags_that_there_are_are_shown(cli: Cli) -> None:
 def test_a_path_is_no_modules_name(shell: Shell, redis_url: str, name: str) -> None:
     result = shell("reaper", name, "--url", redis_url)
 
-    told = f"Cannot import {name!r}: that names no module; write it with dots, as in app.jobs.\n"
+    told = f"Cannot import {name!r}: it is not a module name; write it with dots, such as app.jobs.\n"
     assert (result.returncode, result.stderr) == (2, told)
 
 

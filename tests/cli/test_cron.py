@@ -113,4 +113,4 @@ def test_a_wrong_expression_is_a_matter_of_usage(cli: Cli, hand: Hand) -> None:
     result = cli("cron", "add", "x", "61 * * * *", "demo.add")
 
     assert result.exit_code == 2
-    assert result.stderr.startswith("cron '61 * * * *' is wrong: ")
+    assert result.stderr.startswith("cron '61 * * * *' is not valid: ")

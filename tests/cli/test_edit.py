@@ -114,7 +114,7 @@ def test_the_history_says_that_it_was_edited(letter: str, fleet: Fleet) -> None:
         (["--args", '{"a": 1}'], 'args is {"a": 1}; give a JSON list, for example [20, "ann"].'),
         (["--kwargs", "[1]"], 'kwargs is [1]; give a JSON object, for example {"to": "ann"}.'),
         (["--args", '[1, {"$uuid": "x"}]'], UUID_WANTED),
-        (["--args", "[99999999999999999999]"], "args[0]: int beyond 64 bits, which can't travel; pass it as str."),
+        (["--args", "[99999999999999999999]"], "args[0]: int beyond 64 bits cannot be encoded; pass it as str."),
         ([], "Give --args, --kwargs or both; an editor needs a terminal. Try 'jobfleet dead edit -h'."),
     ],
 )  # fmt: skip
@@ -138,7 +138,7 @@ def test_a_unique_key_that_is_held_refuses(cli: Cli, fleet: Fleet, letter: str) 
 
     result = cli("dead", "edit", letter, "--args", "[]")
 
-    assert (result.exit_code, result.stderr) == (1, f"The unique key is held by {holder!r}.\n")
+    assert (result.exit_code, result.stderr) == (1, f"Job {holder!r} holds the unique key.\n")
     assert fleet.letter(letter).args == ("x", *ODD)
 
 

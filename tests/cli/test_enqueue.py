@@ -99,7 +99,7 @@ def test_what_a_conflict_brings_is_chosen(cli: Cli, hand: Hand, fleet: Fleet) ->
     cli("enqueue", *options, "--id", "a")
     refused = cli("enqueue", *options, "--on-conflict", "raise")
     assert (refused.exit_code, refused.stdout) == (1, "")
-    assert refused.stderr == "The unique key is held by 'default.0.a'.\n"
+    assert refused.stderr == "Job 'default.0.a' holds the unique key.\n"
     replaced = cli("enqueue", *options, "--id", "b", "--on-conflict", "replace", "--unique-for", "2h")
     assert (replaced.exit_code, replaced.stdout, replaced.stderr) == (0, "default.0.b\n", "")
     assert fleet.poll("default.0.a").error == "replaced by default.0.b"
@@ -163,7 +163,7 @@ def test_wait_tells_a_failure_in_one_line(cli: Cli, hand: Hand) -> None:
 def test_wait_timeout_ends_with_124(cli: Cli, hand: Hand) -> None:
     result = cli("enqueue", "demo.add", "--id", "own", "--wait-timeout", "0.1")
     assert (result.exit_code, result.stdout) == (124, "")
-    assert result.stderr == "default.0.own did not end within 0.1 s; it goes on.\n"
+    assert result.stderr == "default.0.own did not end within 0.1 s; it is still open.\n"
 
 
 @pytest.mark.parametrize(
@@ -192,7 +192,7 @@ def test_a_wrong_call_is_told_in_one_line(cli: Cli, args: list[str], line: str) 
 @pytest.mark.parametrize(
     ("options", "line"),
     [
-        (["--unique", "{b}"], "unique names {b}, which this call does not give; it has no named arguments."),
+        (["--unique", "{b}"], "unique names {b}, which is not an argument of this call; it has no named arguments."),
         (["--unique-for", "60"], "unique_for is given, but no key; give unique too, or leave it out."),
     ],
 )

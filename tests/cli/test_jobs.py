@@ -74,8 +74,8 @@ def test_a_job_that_is_not_known_ends_with_3(cli: Cli, one: str) -> None:
     result = cli("status", "default.0.zzz", "nonsense", one, "-o", "ids")
     assert (result.exit_code, result.stdout) == (3, f"{one}\n")
     assert sorted(result.stderr.splitlines()) == [
-        "'nonsense' is no job id; ids look like mail.0.0192f0c1…",
-        "No job 'default.0.zzz': never enqueued, or its result has been let go.",
+        "'nonsense' is not a job id; ids look like mail.0.0192f0c1…",
+        "No job 'default.0.zzz': never enqueued, or its result was deleted.",
     ]
 
 
@@ -91,7 +91,7 @@ def test_wait_has_one_timeout_for_all(cli: Cli, fleet: Fleet, hand: Hand) -> Non
     one = fleet.enqueue(Job("x", "demo.add", id="a"))
     result = cli("wait", dead, one, "--timeout", "100ms")
     assert (result.exit_code, result.stdout) == (124, "")
-    assert result.stderr == "default.0.a did not end within 0.1 s; it goes on.\n"
+    assert result.stderr == "default.0.a did not end within 0.1 s; it is still open.\n"
 
 
 def test_wait_warns_when_nobody_serves_the_queue(cli: Cli, fleet: Fleet, hand: Hand) -> None:

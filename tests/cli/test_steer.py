@@ -55,8 +55,8 @@ def test_json_has_every_attribute_and_every_reasons(cli: Cli) -> None:
 @pytest.mark.parametrize(
     ("job_id", "text"),
     [
-        ("default.0.zzz", "No job 'default.0.zzz': never enqueued, or its result has been let go."),
-        ("nonsense", "'nonsense' is no job id; ids look like mail.0.0192f0c1…"),
+        ("default.0.zzz", "No job 'default.0.zzz': never enqueued, or its result was deleted."),
+        ("nonsense", "'nonsense' is not a job id; ids look like mail.0.0192f0c1…"),
     ],
 )
 def test_a_job_that_is_not_known_ends_with_3(cli: Cli, job_id: str, text: str) -> None:
@@ -98,7 +98,7 @@ def test_those_that_cannot_be_rescheduled_are_named_and_the_others_are(cli: Cli,
     assert result.exit_code == 3
     assert json.loads(result.stdout) == {"rescheduled": [TWO], "left": ["default.0.zzz", ONE]}
     assert result.stderr.splitlines() == [
-        "No job 'default.0.zzz': never enqueued, or its result has been let go.",
+        "No job 'default.0.zzz': never enqueued, or its result was deleted.",
         "default.0.a is running; only a scheduled, queued or retrying job can be rescheduled.",
     ]
     assert cli("reschedule", ONE, "--delay", "1h").exit_code == 1

@@ -11,7 +11,7 @@ from jobfleet import Cron, Flow, Job
 from jobfleet.errors import ConfigError, InvalidJob, WaitTimeout
 from tests.client.either import Either
 
-IS_NO_ID = "job_id is {!r}; give a text, as in handle.id."
+IS_NO_ID = "job_id is {!r}; give a text, such as handle.id."
 IS_NO_TIME = "timeout is {!r}; give seconds (0 or more, at most 100 years) or a timedelta."
 STATUSES = "blocked, scheduled, queued, running, retrying, completed, failed, cancelled, expired"
 
@@ -110,7 +110,7 @@ async def test_who_and_why_are_texts(client: Either) -> None:
     assert (queue.queued, queue.paused) == (1, None)
 
 
-NO_JOB = "job is {}; give a Job, or what send.job(…) makes."
+NO_JOB = "job is {}; give a Job, or the result of send.job(…)."
 
 
 @pytest.mark.parametrize("given", [5, None, "app.add"])
@@ -144,9 +144,9 @@ def test_a_flow_holds_jobs_and_knows_its_own() -> None:
             Flow(name)  # type: ignore[arg-type]
     with pytest.raises(InvalidJob, match=r"^job is 5; give a Job"):
         flow.add(5)  # type: ignore[arg-type]
-    with pytest.raises(InvalidJob, match=r"^after is 7; give what add answered, or several of these\.$"):
+    with pytest.raises(InvalidJob, match=r"^after is 7; give a result of add, or several of them\.$"):
         flow.add(made, after=7)  # type: ignore[arg-type]
-    with pytest.raises(InvalidJob, match=r"^after holds 'x'; give what add answered\.$"):
+    with pytest.raises(InvalidJob, match=r"^after holds 'x'; give a result of add\.$"):
         flow.add(made, after=["x"])  # type: ignore[list-item]
 
 

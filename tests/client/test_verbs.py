@@ -251,7 +251,7 @@ async def test_wait_gives_up_in_time(client: Either, timeout: float) -> None:
         await client("wait", job_id, timeout=timeout)
 
     assert (caught.value.job_id, caught.value.timeout) == (job_id, timeout)
-    assert str(caught.value) == f"{job_id} did not end within {timeout:g} s; it goes on."
+    assert str(caught.value) == f"{job_id} did not end within {timeout:g} s; it is still open."
 
 
 async def test_wait_is_correct_though_every_message_is_lost(

@@ -89,7 +89,7 @@ def test_the_context_is_complete(run: Run) -> None:
     [
         ("value", "ValueError", "wrong", ErrorType.PERMANENT, 1),
         ("busy", "Busy", "not now", ErrorType.TRANSIENT, 2),
-        ("odd", "Odd", "(its text cannot be had)", ErrorType.TRANSIENT, 2),
+        ("odd", "Odd", "(its text cannot be read)", ErrorType.TRANSIENT, 2),
         ("surrogate", "RuntimeError", "caf?", ErrorType.TRANSIENT, 2),
         ("discard", "Discard", "no use", ErrorType.PERMANENT, 1),
         ("again", "RetryAfter", "later", ErrorType.TRANSIENT, 2),
@@ -113,7 +113,7 @@ def test_a_result_that_cannot_travel_is_named(run: Run) -> None:
 
     assert (result.error_class, result.error_type, result.traceback) == ("EncodingError", ErrorType.PERMANENT, None)
     assert result.error == (
-        "cell.fail returned result['lock']: lock, which can't travel; return plain data or a reference."
+        "cell.fail returned result['lock']: lock cannot be encoded; return plain data or a reference."
     )
 
 

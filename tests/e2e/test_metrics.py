@@ -169,7 +169,7 @@ def test_while_redis_is_away_a_worker_is_well_and_nothing_old_is_told(
         assert samples(reaper, "jobs") == samples(reaper, "jobs_ended_total") == []
         assert value(reaper, "reaper_runs_total") > 0
         assert "Redis" in probe(worker, "/readyz").body["wrong"][0]
-        assert any("cron has not turned well for" in one for one in probe(reaper, "/healthz").body["wrong"])
+        assert any("cron had no successful turn for" in one for one in probe(reaper, "/healthz").body["wrong"])
     finally:
         own_server.resume()
 

@@ -177,7 +177,7 @@ def test_a_reaper_logs_the_loss_and_the_return_of_redis(own_programs: Programs, 
     assert fitting(
         lines(reaper),
         rf"WARNING redis\.lost url=\S+ reason=({REFUSED})\. "
-        "No recurring job fires and no expired lease is taken back until Redis answers",
+        "No recurring job fires and no expired lease is reaped until Redis replies",
         r"INFO redis\.back url=\S+ after=\d+\.\ds",
     ), lines(reaper)
 

@@ -198,7 +198,7 @@ def test_a_hosted_reaper_that_dies_is_followed_by_another(programs: Programs) ->
     wait_until(
         lambda: set(worker.children("jobfleet.services.main")) - {reaper}, timeout=LONG, why="another reaper is there"
     )
-    worker.await_line("reaper.died killed by SIGKILL; another one is started")
+    worker.await_line("reaper.died killed by SIGKILL; it is replaced")
 
 
 def test_a_reaper_ends_on_a_signal(programs: Programs) -> None:

@@ -46,4 +46,4 @@ def test_weights_without_a_weighted_order_are_refused_at_the_start(programs: Pro
     worker = programs.start("worker", "histories", "-Q", "mail=3,bulk")
 
     assert worker.exit_code() == 2
-    assert "queue_order = 'ordered': use 'weighted', which the weights in queues are for." in worker.said
+    assert "queue_order = 'ordered': use 'weighted', because queues has weights." in worker.said

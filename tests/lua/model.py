@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from jobfleet.store.calls.paused import AGE, is_withheld
-from jobfleet.store.calls.settle import TOKEN_STANDS, Item, complete, expire, fail, move, park, release, retry, withhold
+from jobfleet.store.calls.settle import TOKEN_VALID, Item, complete, expire, fail, move, park, release, retry, withhold
 from tests.support.seed import S
 
 MINUTE = 60 * S
@@ -42,7 +42,7 @@ class Job:
     record: bytes = b""
 
 
-def item_of(verb: str, job_id: str, token: int, guard: str = TOKEN_STANDS) -> Item:
+def item_of(verb: str, job_id: str, token: int, guard: str = TOKEN_VALID) -> Item:
     """What a worker sends, or a reaper under its guard."""
     record = f"record {token}".encode()
     if verb == "complete":

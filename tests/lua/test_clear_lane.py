@@ -36,7 +36,7 @@ def test_jobs_that_run_and_endings_that_are_to_be_told_keep_it(world: World) -> 
 
     cleared = world.refused(clear_lane(world.lane, drops_letters=True))
 
-    assert cleared == Cleared(is_done=False, letters=0, running=1, untold=1)
+    assert cleared == Cleared(is_done=False, letters=0, running=1, unrelayed=1)
 
 
 def test_dead_letters_keep_it_unless_they_are_to_go(world: World) -> None:

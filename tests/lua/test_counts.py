@@ -10,7 +10,7 @@ def test_an_empty_lane_counts_nothing(world: World) -> None:
 
     assert (found.due, found.later) == ((0, 0, 0, 0), (0, 0, 0, 0))
     assert (found.running, found.dead, found.oldest_due, found.paused, found.totals) == (0, 0, 0, None, {})
-    assert (found.expiring, found.outbox, found.untold) == (0, 0, 0)
+    assert (found.expiring, found.outbox, found.unrelayed) == (0, 0, 0)
 
 
 def test_every_place_is_counted(world: World) -> None:
@@ -47,4 +47,4 @@ def test_expiries_and_endings_to_be_told_are_counted_with_the_age_of_the_oldest(
 
     found = world.refused(counts(world.lane))
 
-    assert (found.expiring, found.outbox, found.untold) == (2, 2, 1_700_000_000_123_000)
+    assert (found.expiring, found.outbox, found.unrelayed) == (2, 2, 1_700_000_000_123_000)

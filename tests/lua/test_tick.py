@@ -155,5 +155,5 @@ def test_a_tick_says_for_how_many_jobs_others_wait_and_how_many_endings_are_unto
 
     answer = world.run(tick(world.lane))
 
-    assert (answer.watched, answer.untold) == (2, 1)
+    assert (answer.watched, answer.unrelayed) == (2, 1)
     assert world.state() == world.before

@@ -134,9 +134,9 @@ CHANNEL = {"type": "webhook", "url": "https://example.com/s3cret"}
         ({"rules": {}}, r"write rules as a list of tables"),
         (
             {"channels": {"a": {**CHANNEL, "secret": "s3cret"}}},
-            r'channels.a.secret is no secret in a file; .* env = "NAME"',
+            r'channels.a.secret must not be in a file; .* env = "NAME"',
         ),
-        ({"channels": {"a": {**CHANNEL, "secret": {"env": "not a name"}}}}, "names no variable"),
+        ({"channels": {"a": {**CHANNEL, "secret": {"env": "not a name"}}}}, "does not name a usable variable"),
         ({"channels": {"a": {**CHANNEL, "url": {"env": "JOBFLEET_HOOK"}}}}, "does not begin with JOBFLEET_"),
         ("{s3cret", "use a table of a TOML file, or JSON"),
         (7, "use a table with channels and rules"),

@@ -15,9 +15,9 @@ from jobfleet.outcome import (
     Interrupted,
     LeaseLost,
     Outcome,
+    Overdue,
     Preempted,
     Raised,
-    RunSettler,
     Succeeded,
     TimedOut,
     Unrunnable,
@@ -86,7 +86,7 @@ outcomes: st.SearchStrategy[Outcome] = st.one_of(
     st.builds(Broken, st.text()),
     crashes,
     witnessed,
-    st.sampled_from([LeaseLost(), Interrupted(), RunSettler(), Preempted()]),
+    st.sampled_from([LeaseLost(), Interrupted(), Overdue(), Preempted()]),
 )
 
 

@@ -112,7 +112,9 @@ async def test_more_than_a_flow_may_get_is_refused(
     info, _, _ = await growing(fleet, player)
     await cut(fleet, store, info, 100)
 
-    with pytest.raises(InvalidJob, match=r"4 jobs were added to the flow .*, and 4 more are too many; 5 are the most"):
+    with pytest.raises(
+        InvalidJob, match=r"4 jobs were added to the flow .*, and 4 more are too many; the maximum is 5"
+    ):
         await fleet._do(extend_flow(fleet.context, info.jobs[1].id, info.id, wish()))
     assert KEYS.flow_more(info.id)
 

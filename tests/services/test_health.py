@@ -28,10 +28,10 @@ def seen(idle: float, spacing: float = 1.0, trouble: str = "") -> DutySeen:
     ("duty", "wrong"),
     [
         (seen(59), []),
-        (seen(61), ["cron has not turned well for 61 s (limit 60 s)."]),
-        (seen(61, trouble="Redis is away."), ["cron has not turned well for 61 s (limit 60 s): Redis is away."]),
+        (seen(61), ["cron had no successful turn for 61 s (limit 60 s)."]),
+        (seen(61, trouble="Redis is away."), ["cron had no successful turn for 61 s (limit 60 s): Redis is away."]),
         (seen(100, spacing=60), []),
-        (seen(181, spacing=60), ["cron has not turned well for 181 s (limit 180 s)."]),
+        (seen(181, spacing=60), ["cron had no successful turn for 181 s (limit 180 s)."]),
     ],
     ids=["in time", "late", "late with a reason", "rare", "rare and late"],
 )

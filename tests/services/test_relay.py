@@ -152,7 +152,7 @@ async def test_an_unknown_parent_is_refused_before_anything_is_written(fleet: As
     before = sorted(raw.keys())
 
     for parents in ([known, "default.0.nobody"], ["no id"]):
-        with pytest.raises(UnknownParent, match="to wait for: never enqueued, or its result has been let go"):
+        with pytest.raises(UnknownParent, match="to wait for: never enqueued, or its result was deleted"):
             await fleet.enqueue(job(depends_on=parents))
     with pytest.raises(InvalidJob, match="depends_on holds 7; give ids, handles or After"):
         await fleet.enqueue(job(depends_on=[7]))

@@ -166,7 +166,7 @@ def test_a_record_is_no_envelope() -> None:
 def test_a_value_that_cannot_travel_is_named_result() -> None:
     with pytest.raises(EncodingError) as caught:
         seal_record({"value": {"df": object()}})
-    assert str(caught.value) == "result['df']: object, which can't travel; pass plain data or a reference."
+    assert str(caught.value) == "result['df']: object cannot be encoded; pass plain data or a reference."
 
 
 def test_sealing_leaves_the_fields_alone() -> None:

@@ -310,7 +310,7 @@ def test_without_arguments_the_process_itself_is_read(tmp_path: Path, monkeypatc
             {"pyproject.toml": "[tool]\njobfleet = 1"},
             {},
             {},
-            "tool.jobfleet in pyproject.toml is no table; write [tool.jobfleet] and keys below it.",
+            "tool.jobfleet in pyproject.toml is not a table; write [tool.jobfleet] and keys below it.",
         ),
         ({}, {}, {"config": "no.toml"}, "No settings file no.toml; correct --config / JOBFLEET_CONFIG."),
         ({}, {"JOBFLEET_CONFIG": "."}, {}, "Cannot read .: Is a directory."),

@@ -96,7 +96,7 @@ LANES_REMEDY = "use queue=lanes pairs, such as 'mail=4,bulk=2', each 1 to 1024"
         ({"queues": "mail="}, f"queues = 'mail=': {QUEUES_REMEDY}."),
         ({"queues": "mail=0"}, f"queues = 'mail=0': {QUEUES_REMEDY}."),
         ({"queues": {"mail": 1001}}, f"queues = {{'mail': 1001}}: {QUEUES_REMEDY}."),
-        ({"queues": "mail=3,bulk"}, "queue_order = 'ordered': use 'weighted', which the weights in queues are for."),
+        ({"queues": "mail=3,bulk"}, "queue_order = 'ordered': use 'weighted', because queues has weights."),
         ({"queue_order": "fair"}, "queue_order = 'fair': use ordered, weighted or round-robin."),
         ({"priorities": True}, "priorities = True: use strict or weighted."),
         ({"lanes": 3}, f"lanes = 3: {LANES_REMEDY}."),

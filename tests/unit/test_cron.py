@@ -66,11 +66,14 @@ def test_seconds_stand_last() -> None:
 @pytest.mark.parametrize(
     ("expression", "message"),
     [
-        ("", "cron_expression is ''; give five fields, as in '0 2 * * *'."),
-        (7, "cron_expression is 7; give five fields, as in '0 2 * * *'."),
-        ("* * *", "cron '* * *' has 3 of five fields; give minute, hour, day, month, weekday, and seconds as a sixth"),
-        ("61 * * * *", "cron '61 * * * *' is wrong: "),
-        ("0 0 31 2 *", "cron '0 0 31 2 *' names no time that ever comes."),
+        ("", "cron_expression is ''; give five fields, such as '0 2 * * *'."),
+        (7, "cron_expression is 7; give five fields, such as '0 2 * * *'."),
+        (
+            "* * *",
+            "cron '* * *' has 3 of five fields; give minute, hour, day, month, weekday, and optionally seconds",
+        ),
+        ("61 * * * *", "cron '61 * * * *' is not valid: "),
+        ("0 0 31 2 *", "cron '0 0 31 2 *' never matches a time."),
         ("H * * * *", "cron 'H * * * *' asks for random times; use jitter instead."),
     ],
 )
@@ -85,7 +88,7 @@ def test_a_wrong_expression_is_refused_by_name(expression: object, message: str)
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        ({"tz": "Mars/Olympus"}, "tz is 'Mars/Olympus'; give the name of a time zone, as in 'Europe/Berlin'."),
+        ({"tz": "Mars/Olympus"}, "tz is 'Mars/Olympus'; give a time zone's name, such as 'Europe/Berlin'."),
         ({"misfire": "twice"}, "misfire is 'twice'; use once, skip, all."),
         ({"overlap": "twice"}, "overlap is 'twice'; use allow, skip, queue."),
         ({"jitter": -1}, "jitter is -1; give seconds (0 or more, at most 100 years) or a timedelta."),

@@ -253,7 +253,7 @@ def test_a_wrong_time_zone_is_refused_by_name(tz: object) -> None:
     with pytest.raises(InvalidJob) as refused:
         Schedule("0 0 * * *", tz)  # type: ignore[arg-type]  # what the type checker does not see
 
-    assert str(refused.value) == f"tz is {tz!r}; give the name of a time zone, as in 'Europe/Berlin'."
+    assert str(refused.value) == f"tz is {tz!r}; give a time zone's name, such as 'Europe/Berlin'."
     assert refused.value.field == "tz"
 
 

@@ -219,7 +219,7 @@ CASES = [
     Case(
         ReasonCode.UNKNOWN,
         Snapshot(ID, Explained(NOW, Unknown())),
-        "No job 'mail.0.a': never enqueued, or its result has been let go.",
+        "No job 'mail.0.a': never enqueued, or its result was deleted.",
     ),
 ]
 by_code = pytest.mark.parametrize("case", CASES, ids=lambda case: case.code)

@@ -52,7 +52,7 @@ def test_a_circle_is_refused_by_name() -> None:
     for parent, child in zip(nodes, [*nodes[1:], nodes[0]], strict=True):
         flow.link(parent, child)
 
-    with pytest.raises(InvalidJob, match=r"^The flow 'round' goes in a circle: [abc] → [abc] → [abc] → [abc]\.$"):
+    with pytest.raises(InvalidJob, match=r"^The flow 'round' has a cycle: [abc] → [abc] → [abc] → [abc]\.$"):
         flow.order()
 
 
@@ -64,10 +64,10 @@ def test_what_is_empty_or_too_large_is_refused(monkeypatch: pytest.MonkeyPatch) 
     parents = flow.group(*[job() for _ in range(4)])
     flow.add(job(), after=parents)
     monkeypatch.setattr(graph, "PARENTS_MOST", 3)
-    with pytest.raises(InvalidJob, match="waits for 4 others; 3 are the most"):
+    with pytest.raises(InvalidJob, match="waits for 4 others; the maximum is 3"):
         flow.order()
     monkeypatch.setattr(graph, "JOBS_MOST", 3)
-    with pytest.raises(InvalidJob, match="has 5 jobs; 3 are the most"):
+    with pytest.raises(InvalidJob, match="has 5 jobs; the maximum is 3"):
         flow.order()
 
 
@@ -75,7 +75,7 @@ def test_a_job_of_another_flow_is_refused() -> None:
     stranger = Flow("other").add(job("stranger"))
     flow = Flow("mine")
 
-    with pytest.raises(InvalidJob, match="'stranger' is not of the flow 'mine'"):
+    with pytest.raises(InvalidJob, match="'stranger' is not in the flow 'mine'"):
         flow.add(job("own"), after=stranger)
 
 
@@ -94,5 +94,5 @@ def test_a_policy_that_is_none_is_refused() -> None:
 
     with pytest.raises(InvalidJob, match="otherwise is 'never'; use cancel, run, wait"):
         flow.add(job(), after=first, otherwise="never")
-    with pytest.raises(InvalidJob, match="chain is given no job"):
+    with pytest.raises(InvalidJob, match="chain needs at least one job"):
         flow.chain()

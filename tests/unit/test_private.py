@@ -45,14 +45,14 @@ def test_what_is_made_is_for_this_user_alone(note: Path) -> None:
 def test_a_note_that_others_may_write_is_not_used(note: Path) -> None:
     note.chmod(0o666)
 
-    with pytest.warns(UserWarning, match=r"^\.jobfleet/up\.json is not used: .*up\.json may be written by other users"):
+    with pytest.warns(UserWarning, match=r"^\.jobfleet/up\.json is not used: .*up\.json can be written by other users"):
         assert load({}, environ={}, directory=note.parents[1]).sources["url"] == "default"
 
 
 def test_a_note_in_a_folder_that_others_may_write_is_not_used(note: Path) -> None:
     note.parent.chmod(0o777)
 
-    with pytest.warns(UserWarning, match=r"\.jobfleet may be written by other users; 'chmod go-w"):
+    with pytest.warns(UserWarning, match=r"\.jobfleet can be written by other users; run 'chmod go-w"):
         assert load({}, environ={}, directory=note.parents[1]).sources["url"] == "default"
 
 
@@ -110,5 +110,5 @@ def test_a_pipe_in_the_place_of_a_note_holds_nobody_up(note: Path) -> None:
     note.unlink()
     os.mkfifo(note)
 
-    with pytest.raises(Foreign, match="is not what jobfleet keeps there"):
+    with pytest.raises(Foreign, match="is not of the expected kind"):
         read_own(note)

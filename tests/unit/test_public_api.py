@@ -115,7 +115,7 @@ def test_every_error_is_a_jobfleet_error(name: str) -> None:
 
 def test_an_errors_docstring_is_its_message() -> None:
     assert str(jobfleet.FleetFull()) == jobfleet.FleetFull.__doc__
-    assert str(jobfleet.EncodingError()) == "A value cannot travel, or bytes cannot be read."
+    assert str(jobfleet.EncodingError()) == "A value cannot be encoded, or bytes cannot be decoded."
     assert str(jobfleet.JobFailed("no luck")) == "no luck"
 
 

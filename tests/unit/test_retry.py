@@ -19,9 +19,9 @@ from jobfleet.outcome import (
     LeaseLost,
     Outcome,
     OutOfMemory,
+    Overdue,
     Preempted,
     Raised,
-    RunSettler,
     Succeeded,
     TimedOut,
     Unrunnable,
@@ -186,7 +186,7 @@ TABLE: dict[str, tuple[Outcome, Tries, Decision]] = {
         FRESH,
         Fail("unreadable", PERMANENT, Tries(history=(line(1, "no envelope"),))),
     ),
-    "overdue": (RunSettler(), SPENT, Expire()),
+    "overdue": (Overdue(), SPENT, Expire()),
     "interrupted": (Interrupted(), SPENT, Release()),
     "cancelled": (Cancelled("ann"), SPENT, Release()),
     "lease lost": (LeaseLost(), SPENT, Drop()),
@@ -274,8 +274,8 @@ def test_the_functions_own_lists_go_before_the_table(
         (ValueError("bad"), "ValueError: bad"),
         (ValueError(), "ValueError"),
         (KeyError("k"), "KeyError: 'k'"),
-        (Mute(), "Mute: (its text cannot be had)"),
-        (Numb(), "Numb: (its text cannot be had)"),
+        (Mute(), "Mute: (its text cannot be read)"),
+        (Numb(), "Numb: (its text cannot be read)"),
     ],
 )
 def test_an_error_is_described_though_its_text_cannot_be_had(error: BaseException, text: str) -> None:
@@ -286,7 +286,7 @@ def test_an_error_is_described_though_its_text_cannot_be_had(error: BaseExceptio
 def test_a_hostile_error_is_decided_like_any_other(error: Exception) -> None:
     decision = decide(Raised(error), PLAIN, FRESH, NOW)
 
-    what = f"{type(error).__name__}: (its text cannot be had)"
+    what = f"{type(error).__name__}: (its text cannot be read)"
     assert decision == Retry(5 * S, Tries(1, history=(line(1, what),)))
 
 

@@ -154,9 +154,9 @@ def test_a_name_that_no_call_can_give_is_refused_with_the_decorator() -> None:
 @pytest.mark.parametrize(
     ("template", "args", "message"),
     [
-        ("inv-{m}", (7,), "unique names {m}, which this call does not give; it has n, tenant, year."),
-        ("inv-{n}", (), "unique names {n}, which this call does not give; it has tenant, year."),
-        ("{2}", (7,), "unique names {2}, which this call does not give; it has n, tenant, year."),
+        ("inv-{m}", (7,), "unique names {m}, which is not an argument of this call; it has n, tenant, year."),
+        ("inv-{n}", (), "unique names {n}, which is not an argument of this call; it has tenant, year."),
+        ("{2}", (7,), "unique names {2}, which is not an argument of this call; it has n, tenant, year."),
         ("{n[id]}", (7,), "unique '{n[id]}' cannot be made from this call: 'int' object is not subscriptable."),
         ("{n.id}", (7,), "unique '{n.id}' cannot be made from this call: 'int' object has no attribute 'id'."),
         ("{n[id]}", ({},), "unique '{n[id]}' cannot be made from this call: 'id'."),

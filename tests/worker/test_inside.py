@@ -152,11 +152,11 @@ def test_a_result_that_cannot_travel_fails_the_job(fleet: Fleet, registry: Regis
 
     assert {(result.status, result.error_class) for result in results} == {(JobStatus.FAILED, "EncodingError")}
     assert [result.error for result in results] == [
-        "test.odd returned result: object, which can't travel; return plain data or a reference.",
-        "test.odd returned result: lock, which can't travel; return plain data or a reference.",
+        "test.odd returned result: object cannot be encoded; return plain data or a reference.",
+        "test.odd returned result: lock cannot be encoded; return plain data or a reference.",
         f"test.odd returned result: 3,000,005 bytes, the limit is 1,048,576; {TOO_LARGE}",
-        "test.odd returned result[1][2]: object, which can't travel; return plain data or a reference.",
-        "test.odd returned result: int beyond 64 bits, which can't travel; return it as str.",
+        "test.odd returned result[1][2]: object cannot be encoded; return plain data or a reference.",
+        "test.odd returned result: int beyond 64 bits cannot be encoded; return it as str.",
     ]
 
 

@@ -148,7 +148,7 @@ def test_where_a_function_runs_stands_on_its_decorator(registry: Registry) -> No
     assert (function.run_in, registry.register(print, name="f", run_in="thread").run_in) == ("process", "thread")
     assert Job("a", function, run_in="process").run_in == "process"
     for odd in (Job, function.options):
-        with pytest.raises(InvalidJob, match="it stands on the decorator") as caught:
+        with pytest.raises(InvalidJob, match="it can only be set on the decorator") as caught:
             odd(*(("a", function) if odd is Job else ()), run_in="thread")
         assert caught.value.field == "run_in"
 

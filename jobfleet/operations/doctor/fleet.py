@@ -178,7 +178,7 @@ def dead(seen: Checkup) -> Finding:
 
 def outbox(seen: Checkup) -> Finding:
     """Whether jobs that wait for others are told of their ends."""
-    late = [(one.counts.now - one.counts.untold) / 1e6 for one in seen.lanes if one.counts.untold]
+    late = [(one.counts.now - one.counts.unrelayed) / 1e6 for one in seen.lanes if one.counts.unrelayed]
     if max(late, default=0.0) <= LATE:
         return Finding("outbox", Level.OK, "Jobs that wait for others are told in time.")
     number = sum(one.counts.outbox for one in seen.lanes)

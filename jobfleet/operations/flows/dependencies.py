@@ -62,7 +62,7 @@ def edges_of(parents: Sequence[Any]) -> tuple[flow.Edge, ...]:
             raise InvalidJob(f"depends_on holds {given!r}; give ids, handles or After(…).", field="depends_on")
         edges.setdefault(job_id, flow.Edge(job_id, len(edges), POLICIES[after.otherwise]))
     if len(edges) > PARENTS_MOST:
-        raise InvalidJob(f"depends_on holds {len(edges):,} jobs; {PARENTS_MOST:,} are the most.", field="depends_on")
+        raise InvalidJob(f"depends_on holds {len(edges):,} jobs; the maximum is {PARENTS_MOST:,}.", field="depends_on")
     return tuple(edges.values())
 
 
@@ -142,7 +142,7 @@ def check_parents(context: FleetContext, ids: Iterable[str]) -> Operation[None]:
 
 def _unknown(job_id: str) -> UnknownParent:
     return UnknownParent(
-        f"No job {job_id!r} to wait for: never enqueued, or its result has been let go.", field="depends_on"
+        f"No job {job_id!r} to wait for: never enqueued, or its result was deleted.", field="depends_on"
     )
 
 

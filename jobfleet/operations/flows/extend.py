@@ -81,7 +81,7 @@ def _note(
     if isinstance(said, int):
         raise InvalidJob(
             f"{said:,} jobs were added to the flow {flow_id!r}, and {count:,} more are too many; "
-            f"{calls.ADDED_MOST:,} are the most.",
+            f"the maximum is {calls.ADDED_MOST:,}.",
             field="flow",
         )
     assert isinstance(said, calls.Addition)  # noqa: S101 - it is nothing else

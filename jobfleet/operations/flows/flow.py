@@ -64,7 +64,7 @@ def enqueue(context: FleetContext, flow: Flow) -> Operation[FlowInfo]:
     """Enqueue a flow.
 
     Raises:
-        InvalidJob: It is empty, too large, or goes in a circle; nothing is written then.
+        InvalidJob: It is empty, too large, or has a cycle; nothing is written then.
         EncodingError: An argument cannot travel; likewise.
     """
     if not isinstance(flow, Flow):
@@ -92,7 +92,7 @@ def written(
         suffix: Makes the suffix of a job's id from its number; that of the job itself where it has one of its own.
 
     Raises:
-        InvalidJob: It is empty, too large, or goes in a circle; or a job has a unique key.
+        InvalidJob: It is empty, too large, or has a cycle; or a job has a unique key.
         EncodingError: An argument cannot travel.
     """
     order = flow.order()

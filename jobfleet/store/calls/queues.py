@@ -18,14 +18,14 @@ class Cleared(NamedTuple):
         letters: Its dead letters.
         waiting: Jobs that wait.
         running: Jobs that run.
-        untold: Endings that dependants are still to be told of.
+        unrelayed: Endings that dependants are still to be told of.
     """
 
     is_done: bool
     letters: int
     waiting: int = 0
     running: int = 0
-    untold: int = 0
+    unrelayed: int = 0
 
 
 def close_queue(keys: Keyspace, queue: str) -> Call[tuple[int, int] | None]:
@@ -50,5 +50,5 @@ def clear_lane(lane: Lane, *, drops_letters: bool) -> Call[Cleared]:
 def _cleared(reply: Reply) -> Cleared:
     if reply[0] == b"cleared":
         return Cleared(is_done=True, letters=int(reply[1]))
-    waiting, running, untold, letters = map(int, reply[1:])
-    return Cleared(is_done=False, letters=letters, waiting=waiting, running=running, untold=untold)
+    waiting, running, unrelayed, letters = map(int, reply[1:])
+    return Cleared(is_done=False, letters=letters, waiting=waiting, running=running, unrelayed=unrelayed)

@@ -13,7 +13,7 @@ from jobfleet.store.script import load
 
 CHUNK = 50
 
-TOKEN_STANDS = "token"
+TOKEN_VALID = "token"
 STILL_EXPIRED = "expired"
 STILL_WAITING = "waiting"
 
@@ -156,10 +156,10 @@ PAST = {
 
 def complete(job_id: str, token: int, *, record: bytes, ttl_ms: int, duration_us: int) -> Completion:
     """Complete a running job, with the sealed record of the run."""
-    return Completion("complete", TOKEN_STANDS, job_id, token, record, ttl_ms, duration_us)
+    return Completion("complete", TOKEN_VALID, job_id, token, record, ttl_ms, duration_us)
 
 
-def retry(job_id: str, token: int, *, delay_us: int, tries: str, guard: str = TOKEN_STANDS) -> Requeue:
+def retry(job_id: str, token: int, *, delay_us: int, tries: str, guard: str = TOKEN_VALID) -> Requeue:
     """Retry a running job after `delay_us`."""
     return Requeue("retry", guard, job_id, token, delay_us, tries)
 
@@ -173,35 +173,35 @@ def fail(
     duration_us: int,
     reason: str,
     tries: str,
-    guard: str = TOKEN_STANDS,
+    guard: str = TOKEN_VALID,
 ) -> Failure:
     """Fail a running job, with the sealed record of the run."""
     return Failure("fail", guard, job_id, token, record, ttl_ms, duration_us, reason, tries)
 
 
-def release(job_id: str, token: int, *, delay_us: int = 0, tries: str = "", guard: str = TOKEN_STANDS) -> Requeue:
+def release(job_id: str, token: int, *, delay_us: int = 0, tries: str = "", guard: str = TOKEN_VALID) -> Requeue:
     """Give a running job back. Without a delay it keeps its place. Empty `tries` change nothing."""
     return Requeue("release", guard, job_id, token, delay_us, tries)
 
 
 def park(job_id: str, token: int, *, delay_us: int, tries: str) -> Requeue:
     """Park a running job until a worker can run it."""
-    return Requeue("park", TOKEN_STANDS, job_id, token, delay_us, tries)
+    return Requeue("park", TOKEN_VALID, job_id, token, delay_us, tries)
 
 
-def expire(job_id: str, token: int, *, ttl_ms: int, guard: str = TOKEN_STANDS) -> Expiry:
+def expire(job_id: str, token: int, *, ttl_ms: int, guard: str = TOKEN_VALID) -> Expiry:
     """Expire a running job, or a waiting job under the guard `STILL_WAITING`."""
     return Expiry("expire", guard, job_id, token, ttl_ms)
 
 
 def move(job_id: str, token: int, *, to: str, ttl_ms: int) -> Move:
     """Cancel a running job that goes on under the id `to`."""
-    return Move("move", TOKEN_STANDS, job_id, token, ttl_ms, to)
+    return Move("move", TOKEN_VALID, job_id, token, ttl_ms, to)
 
 
 def withhold(job_id: str, token: int, *, due: int, function: str) -> Withholding:
     """Put a claimed job back, without a start, while its function is paused."""
-    return Withholding("withhold", TOKEN_STANDS, job_id, token, due, function)
+    return Withholding("withhold", TOKEN_VALID, job_id, token, due, function)
 
 
 def settle(lane: Lane, items: Sequence[Item], *, child: str = "", nonce: int = 0, chunk: int = 1) -> Call[Settled]:

@@ -32,4 +32,4 @@ def _result(parent: str, status: str, value: bytes, limits: Limits) -> JobResult
         except JobNotFound:
             pass
     known = JobStatus(status) if status in JobStatus.__members__.values() else JobStatus.CANCELLED
-    return JobResult(id=parent, status=known, error="Its result has been let go.")
+    return JobResult(id=parent, status=known, error="Its result was deleted.")

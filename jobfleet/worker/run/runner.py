@@ -18,8 +18,8 @@ from jobfleet.outcome import (
     LeaseLost,
     Outcome,
     OutOfMemory,
+    Overdue,
     Raised,
-    RunSettler,
     Succeeded,
     TimedOut,
     Unrunnable,
@@ -162,7 +162,7 @@ class Runner:
     def _open(self, run: Run) -> OpenedEnvelope | Outcome | UnknownFunction:
         meta = run.grant.meta
         if meta and not run.grant.tries and _is_overdue(meta, run.started_us):
-            return RunSettler()
+            return Overdue()
         if not run.grant.envelope:
             return Broken("its envelope is gone: was Redis made to evict keys?")
         try:

@@ -78,7 +78,7 @@ class CrashRecovery:
         outcome = _outcomes(held, guilty, reason, {} if verdicts is None else verdicts, planned=planned)
         count = 0
         for lane, buried in found:
-            guard = settle.TOKEN_STANDS
+            guard = settle.TOKEN_VALID
             count += await self._overdue.settle(lane, buried.held, buried.now, outcome, guard=guard)
             count += await self._unreadables.set_aside(lane, buried.unreadable)
         return count

@@ -14,10 +14,10 @@
 -- ARGV    1 tag         text    the lane's prefix
 -- FLAGS   no-writes
 -- RETURNS {"counts", now, {due, …}, {later, …}, {blocked, …}, running, dead, oldest, paused, {name, count, …},
---         expiring, outbox, untold, functions}
+--         expiring, outbox, unrelayed, functions}
 --         due, later and blocked: one a band; oldest: when the longest waiting was due, 0 for none;
 --         those withheld since their function is paused are due, and not looked at for the oldest;
---         untold: the id of the oldest record of the outbox
+--         unrelayed: the id of the oldest record of the outbox
 -- EMITS   -
 -- COST    O(log n)
 -- @include lib/clock
@@ -49,8 +49,8 @@ local totals = redis.call('HGETALL', tag .. 'totals')
 local expiring = redis.call('ZCARD', tag .. 'expiry')
 local outbox = redis.call('XLEN', tag .. 'outbox')
 local first = outbox > 0 and redis.call('XRANGE', tag .. 'outbox', '-', '+', 'COUNT', 1)
-local untold = first and first[1] and first[1][1] or ''
+local unrelayed = first and first[1] and first[1][1] or ''
 
 local reply = {'counts', stamp, due, later, blocked, running, dead, int(oldest), conf[1] or '', totals}
-reply[11], reply[12], reply[13], reply[14] = expiring, outbox, untold, conf[2] or ''
+reply[11], reply[12], reply[13], reply[14] = expiring, outbox, unrelayed, conf[2] or ''
 return reply

@@ -61,7 +61,7 @@ local claimable = not conf[1] and (#freed > 0 or any_due(tag, now))
 if claimable and conf[2] then
   claimable = room_of(limits_of(conf[2]), leased, redis.call('ZSCORE', KEYS[5], ''), now).most > 0
 end
-local watched, untold = redis.call('HLEN', tag .. 'watched'), redis.call('XLEN', tag .. 'outbox')
+local watched, unrelayed = redis.call('HLEN', tag .. 'watched'), redis.call('XLEN', tag .. 'outbox')
 local idle = redis.call('ZCOUNT', KEYS[5], '-inf', stamp)
 local due = next_due(tag, int(now), true)
 local expired = redis.call('ZRANGEBYSCORE', tag .. 'expiry', '-inf', stamp, 'LIMIT', 0, limit)
@@ -120,4 +120,4 @@ if idle > 0 then redis.call('ZREMRANGEBYSCORE', KEYS[5], '-inf', stamp) end
 for i = 1, #freed do redis.call('ZADD', KEYS[4], 'LT', stamp, freed[i]) end
 if claimable then redis.call('ZADD', KEYS[2], 0, 'w') end
 
-return {'ticked', stamp, int(due), int(hold), records, expired, conf[3] or '', watched, untold}
+return {'ticked', stamp, int(due), int(hold), records, expired, conf[3] or '', watched, unrelayed}

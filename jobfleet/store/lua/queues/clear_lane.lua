@@ -23,15 +23,15 @@
 -- ARGV    1 drops       int     1 to let dead letters go, too; else they keep the lane
 -- FLAGS   allow-oom
 -- GUARDS  deadline
--- RETURNS {"cleared", letters} | {"open", waiting, running, untold, letters}   letters: how many dead letters
+-- RETURNS {"cleared", letters} | {"open", waiting, running, unrelayed, letters}   letters: how many dead letters
 -- EMITS   -
 -- COST    O(keys), those that are large by the server's own thread
 
 local waiting = 0
 for band = 1, 4 do waiting = waiting + redis.call('ZCARD', KEYS[band]) end
-local running, untold, letters = redis.call('ZCARD', KEYS[5]), redis.call('XLEN', KEYS[6]), redis.call('XLEN', KEYS[7])
-if waiting + running + untold > 0 or (letters > 0 and ARGV[1] ~= '1') then
-  return {'open', waiting, running, untold, letters}
+local running, unrelayed, letters = redis.call('ZCARD', KEYS[5]), redis.call('XLEN', KEYS[6]), redis.call('XLEN', KEYS[7])
+if waiting + running + unrelayed > 0 or (letters > 0 and ARGV[1] ~= '1') then
+  return {'open', waiting, running, unrelayed, letters}
 end
 
 redis.call('UNLINK', unpack(KEYS))

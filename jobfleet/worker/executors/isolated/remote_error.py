@@ -95,4 +95,4 @@ def _text(what: object) -> str | None:
     try:
         return str(what)[:LONGEST].encode("utf-8", "replace").decode()
     except BaseException:  # noqa: BLE001 - the user's __str__ may raise anything
-        return "(its text cannot be had)"
+        return "(its text cannot be read)"
