@@ -1,4 +1,4 @@
-"""Events in their wire format: one line of text per job, as lib/event.lua writes it.
+"""Events in their wire format: one line of text per job, as lib/events/event.lua writes it.
 
 The form is ``version event id token n at``, followed by the stage for ``stopping`` and ``replayed``. `token` and `n`
 order the events of one job. `at` is Redis's time in µs. Pub/sub can drop messages, so an event is only a hint; the

@@ -46,7 +46,7 @@ def shared_spacing(workers: int, lease: float) -> float:
     """Return the seconds between the turns of one of several workers that share the duty.
 
     One second per worker, so that all together tick once per second. The spacing stays short enough that two late turns
-    do not leave a gap that suspends the reaping of leases (lib/gap.lua). In large fleets, twenty ticks per second
+    do not leave a gap that suspends the reaping of leases (lib/base/gap.lua). In large fleets, twenty ticks per second
     suffice.
 
     Args:

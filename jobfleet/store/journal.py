@@ -288,7 +288,7 @@ def _events(rows: Iterable[Any]) -> Iterator[Event]:
 
 
 def parse(last: int, fields: Sequence[bytes]) -> list[Event]:
-    """The events of an entry, whose id is the number of its last event (lib/journal.lua)."""
+    """The events of an entry, whose id is the number of its last event (lib/events/journal.lua)."""
     lines: list[bytes] = []
     more: list[dict[str, Any]] = []
     for at in range(2, len(fields), 2):

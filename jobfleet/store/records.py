@@ -9,7 +9,7 @@ from typing import NamedTuple
 from jobfleet.store.rows import Spoiled
 
 BLOCKED = 9_000_000_000_000_000
-"""The due time, µs, at which jobs stand that wait for others; lib/blocked.lua says the same."""
+"""The due time, µs, at which jobs stand that wait for others; lib/waiting/blocked.lua says the same."""
 
 
 class Entry(NamedTuple):
@@ -19,7 +19,7 @@ class Entry(NamedTuple):
         id: Its id.
         band: Its sorted set, 0 for CRITICAL … 3 for LOW.
         when: ``""`` now, ``"+n"`` n µs from now, ``"n"`` at n µs since 1970.
-        meta: Its clear record; see lib/meta.lua.
+        meta: Its clear record; see lib/base/meta.lua.
         envelope: Header and body.
     """
 
@@ -110,7 +110,7 @@ class Leave(NamedTuple):
     """What a child leaves to others when it claims in a lane.
 
     Attributes:
-        text: A line a function, as lib/foreign.lua reads it; empty for none.
+        text: A line a function, as lib/waiting/foreign.lua reads it; empty for none.
         kinds: The kinds of workers that know them, to be woken for what is left.
     """
 
@@ -171,7 +171,7 @@ class RunRecord(NamedTuple):
 
     @classmethod
     def parse(cls, text: str) -> RunRecord:
-        """Read what the scripts write (lib/run.lua)."""
+        """Read what the scripts write (lib/job/run.lua)."""
         token, child, claimed, lease, band, cancel = text.split("|", 5)
         by, at, stage = (*cancel.split("@"), "", "")[:3]
         return cls(int(token), child, int(claimed), int(lease), int(band), by, int(at or 0), stage)

@@ -96,7 +96,7 @@ def tries_of(raw: bytes | None) -> str:
 
 
 def meta_of(raw: bytes | None) -> str:
-    """A job's clear record (lib/meta.lua).
+    """A job's clear record (lib/base/meta.lua).
 
     Raises:
         Unreadable: A line of it has not the form, or a scope has no key.

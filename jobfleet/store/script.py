@@ -2,7 +2,7 @@
 
 Every ``lua/<module>/<name>.lua`` belongs to the module of that name that builds its calls (``calls/<module>.py``). Its
 name is unique. It opens with a header that says what it takes and answers; tests hold body
-and builders to it. ``-- @include lib/<name>`` lines bring in shared functions, each once.
+and builders to it. ``-- @include lib/<folder>/<name>`` lines bring in shared functions, each once (includes.py).
 Scripts go to the server by hash, so two versions of jobfleet run side by side.
 
 A header may name guards. With ``deadline`` the script does nothing after a moment of Redis's clock: a request that its
@@ -21,9 +21,9 @@ from importlib.resources import files
 from pathlib import Path
 
 from jobfleet.errors import ScriptContractError
+from jobfleet.store.includes import Includes
 
 _LUA = files("jobfleet.store").joinpath("lua")
-_INCLUDE = re.compile(r"^-- @include (lib/[a-z_]+)\n", re.MULTILINE)
 _SECTION = re.compile(r"^-- ([A-Z]{4,7}) +(.*)$")
 _FIELD = re.compile(r"^(\d+)(?:\.\.(\d+|\*))?\s+(\S+)\s+(\S+)\s+(.+)$")
 _READ = re.compile(r"^(\S+)\s+(\S+)\s+(.+)$")
@@ -31,12 +31,12 @@ SECTIONS = ("KEYS", "READS", "ARGV", "FLAGS", "GUARDS", "RETURNS", "EMITS", "COS
 GUARDS = {"": (), "deadline": ("deadline",), "deadline once": ("deadline", "once")}
 
 _BY_DEADLINE = """\
--- @include lib/deadline
+-- @include lib/base/deadline
 if is_too_late(table.remove(ARGV)) then return {'too-late'} end
 """
 _ONCE = """\
--- @include lib/deadline
--- @include lib/answer
+-- @include lib/base/deadline
+-- @include lib/base/answer
 local once_key, once_until = table.remove(KEYS), table.remove(ARGV)
 local once_known = redis.call('GET', once_key)
 if once_known then return answer_of(once_known) end
@@ -129,7 +129,7 @@ def load(name: str) -> Script:
     """Read a script by name, expand its includes, parse its header."""
     text = _read(name)
     header = parse_header(name, text)
-    body = _expand(_guarded(text, header.guards), (name,), set())
+    body = Includes(name, _read).expand(_guarded(text, header.guards))
     flags = f" flags={','.join(header.flags)}" if header.flags else ""
     plain = body.encode()
     source = f"#!lua{flags}\n".encode() + plain
@@ -159,19 +159,6 @@ def _read(name: str) -> str:
     """The text of a script by its name, or of a shared file by its path (``lib/…``)."""
     path = name if name.startswith("lib/") else f"{entry_scripts()[name]}/{name}"
     return _LUA.joinpath(f"{path}.lua").read_text(encoding="utf-8")
-
-
-def _expand(text: str, stack: tuple[str, ...], seen: set[str]) -> str:
-    def include(match: re.Match[str]) -> str:
-        name = match.group(1)
-        if name in stack:
-            raise ScriptContractError(f"Scripts include each other: {' → '.join((*stack, name))}.")
-        if name in seen:
-            return ""
-        seen.add(name)
-        return _expand(_read(name), (*stack, name), seen)
-
-    return _INCLUDE.sub(include, text)
 
 
 def parse_header(name: str, text: str) -> Header:
@@ -227,7 +214,20 @@ def _reads(name: str, line: str) -> tuple[str, str, str]:
     return match.group(1), match.group(2), match.group(3)
 
 
+def shared() -> list[str]:
+    """The paths of all shared files, ``lib/<folder>/<name>``."""
+    folders = (folder for folder in _LUA.joinpath("lib").iterdir() if folder.is_dir())
+    return sorted(f"lib/{folder.name}/{file.name[:-4]}" for folder in folders for file in folder.iterdir())
+
+
 def dump(folder: Path) -> None:
-    """Write every script, expanded, into a folder: for luacheck."""
+    """Write every script and every shared file, each expanded, into a folder: for luacheck.
+
+    A shared file by itself shows whether it declares all that it uses.
+    """
     for name in names():
         (folder / f"{name}.lua").write_bytes(load(name).plain)
+    for path in shared():
+        file = folder / f"{path}.lua"
+        file.parent.mkdir(parents=True, exist_ok=True)
+        file.write_text(Includes(path, _read).expand(_read(path)), encoding="utf-8")

@@ -133,7 +133,7 @@ def test_fifty_plain_jobs_go_in_one_call(world: World) -> None:
 
 @pytest.mark.parametrize(("microseconds", "digits"), [("0", "000000"), ("42", "000042"), ("123456", "123456")])
 def test_a_moment_has_all_its_digits(raw: redis.Redis, microseconds: str, digits: str) -> None:
-    text = (LUA / "lib" / "stamp.lua").read_text()
+    text = (LUA / "lib" / "base" / "stamp.lua").read_text()
     at_that_moment = text.replace("redis.call('TIME')", f"{{'1795643456', '{microseconds}'}}")
 
     assert at_that_moment != text

@@ -198,7 +198,7 @@ def test_after_a_step_back_jobs_of_every_band_are_due_and_wake_somebody_unless_t
 def test_leases_are_held_once_a_third_of_the_longest_went_by_without_a_tick(
     world: World, longest: int, since: int, is_held: bool
 ) -> None:
-    """Two to five seconds; see lib/gap."""
+    """Two to five seconds; see lib/base/gap."""
     world.seed.running("a", lease=longest)
     world.seed.lane_holds(seen=server_now(world.raw) - since * S, hold=0, longest=longest * S)
 

@@ -88,7 +88,7 @@ def after(before: Mapping[str, Any], changes: Mapping[str, Any]) -> State:
 
 
 GROUPED = 9_000_000_000_000_000
-"""Jobs of groups stand so much before their due time, µs; lib/place.lua says the same."""
+"""Jobs of groups stand so much before their due time, µs; lib/waiting/place.lua says the same."""
 
 
 def moment(at: int, now: int) -> str:

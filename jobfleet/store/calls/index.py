@@ -50,7 +50,7 @@ def _is_name(value: object) -> bool:
 
 
 def marked(meta: str, indexes: Iterable[str]) -> str:
-    """What comes with a job, with the indexes that it is to stand in (lib/index.lua)."""
+    """What comes with a job, with the indexes that it is to stand in (lib/job/index.lua)."""
     lines = [f"i {name}" for name in indexes]
     return "\n".join([meta, *lines] if meta else lines)
 

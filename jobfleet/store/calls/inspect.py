@@ -31,7 +31,7 @@ CHUNK = 50
 LISTED = 1000
 """Queues that are read at once; more are read by pages."""
 GROUPED = 9_000_000_000_000_000
-"""Jobs of groups stand so much before their due time, µs; lib/place.lua says the same."""
+"""Jobs of groups stand so much before their due time, µs; lib/waiting/place.lua says the same."""
 _GROUPED, _BLOCKED = 1, 2
 SECTIONS = (0, 4, 1, 5, 2, 6, 3, 7, 8, 9, 10, 11)
 """Where jobs wait, by urgency: a band's jobs without a group, those with one; at the end those that wait for others."""

@@ -14,7 +14,7 @@ from jobfleet.store.script import load
 
 CHUNK = 50
 AGE = 5_500_000_000_000_000
-"""How long after its due time, µs, a job stands whose function is paused; lib/withheld.lua says the same."""
+"""How long after its due time, µs, a job stands whose function is paused; lib/waiting/withheld.lua says the same."""
 WITHHELD = 7_000_000_000_000_000
 """From here to the end of time, where blocked jobs stand, all jobs are withheld."""
 OVER = "~"

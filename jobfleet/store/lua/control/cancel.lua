@@ -32,13 +32,13 @@
 -- RETURNS {"cancelled", letters}   c cancelled, r requested, f final already, u unknown
 -- EMITS   cancelled
 -- COST    O(items · log n)
--- @include lib/clock
--- @include lib/number
--- @include lib/run
--- @include lib/meta
--- @include lib/event
--- @include lib/batch
--- @include lib/ended
+-- @include lib/base/clock
+-- @include lib/base/number
+-- @include lib/job/run
+-- @include lib/base/meta
+-- @include lib/events/event
+-- @include lib/ending/batch
+-- @include lib/ending/ended
 
 local tag, control, who, ttl, reason = ARGV[1], ARGV[2], ARGV[3], ARGV[4], ARGV[5]
 local keys = {

@@ -8,8 +8,8 @@
 -- RETURNS {"paused", fresh}   fresh is 0 when it was paused already
 -- EMITS   -
 -- COST    O(1)
--- @include lib/clock
--- @include lib/number
+-- @include lib/base/clock
+-- @include lib/base/number
 
 local who, reason = ARGV[1], ARGV[2]
 local now = now_us()

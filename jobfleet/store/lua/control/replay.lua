@@ -31,13 +31,13 @@
 --         changed: the job's letter is another one by now
 -- EMITS   replayed
 -- COST    O(items · log n)
--- @include lib/clock
--- @include lib/number
--- @include lib/event
--- @include lib/journal
--- @include lib/meta
--- @include lib/unique
--- @include lib/stand_with
+-- @include lib/base/clock
+-- @include lib/base/number
+-- @include lib/events/event
+-- @include lib/events/journal
+-- @include lib/base/meta
+-- @include lib/job/unique
+-- @include lib/group/stand_with
 
 local tag, who = ARGV[1], ARGV[2]
 local now = now_us()

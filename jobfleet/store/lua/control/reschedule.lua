@@ -28,14 +28,14 @@
 --         only its priority can be changed
 -- EMITS   rescheduled
 -- COST    O(items · log n)
--- @include lib/clock
--- @include lib/number
--- @include lib/meta
--- @include lib/event
--- @include lib/unique
--- @include lib/batch
--- @include lib/blocked
--- @include lib/withheld
+-- @include lib/base/clock
+-- @include lib/base/number
+-- @include lib/base/meta
+-- @include lib/events/event
+-- @include lib/job/unique
+-- @include lib/ending/batch
+-- @include lib/waiting/blocked
+-- @include lib/waiting/withheld
 
 local tag, who, when, band = ARGV[1], ARGV[2], ARGV[3], ARGV[4]
 local keys = {

@@ -14,9 +14,9 @@
 -- RETURNS {"resumed", fresh}   fresh is 0 when it was not paused
 -- EMITS   -
 -- COST    O(log n)
--- @include lib/clock
--- @include lib/number
--- @include lib/ready
+-- @include lib/base/clock
+-- @include lib/base/number
+-- @include lib/waiting/ready
 
 local tag = ARGV[1]
 local claimable = any_due(tag, now_us())

@@ -11,11 +11,11 @@
 -- RETURNS {"stopping", letters}   n noted, d done already: it is so far or further, l lost, u nobody asked it to stop
 -- EMITS   stopping
 -- COST    O(items)
--- @include lib/clock
--- @include lib/number
--- @include lib/run
--- @include lib/event
--- @include lib/journal
+-- @include lib/base/clock
+-- @include lib/base/number
+-- @include lib/job/run
+-- @include lib/events/event
+-- @include lib/events/journal
 
 local RANKS = {asked = 1, raised = 2, terminated = 3, killed = 4, condemned = 5}
 local tag = ARGV[1]

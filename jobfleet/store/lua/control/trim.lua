@@ -12,9 +12,9 @@
 -- RETURNS {"trimmed", batches, letters, more}   more is 1 when letters or locks are left to let go
 -- EMITS   -
 -- COST    O(batches + 50), and 1 MiB of letters beside the first
--- @include lib/clock
--- @include lib/number
--- @include lib/unique
+-- @include lib/base/clock
+-- @include lib/base/number
+-- @include lib/job/unique
 
 local done_before, dead_before, dead_max = ARGV[1], tonumber(ARGV[2]), tonumber(ARGV[3])
 

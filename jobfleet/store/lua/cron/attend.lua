@@ -12,8 +12,8 @@
 -- RETURNS {"attended", now, reapers, entries, fires}   fires: 1 if this process is to fire
 -- EMITS   -
 -- COST    O(reapers + most)
--- @include lib/clock
--- @include lib/number
+-- @include lib/base/clock
+-- @include lib/base/number
 
 local process, role, gone, most, wanted = ARGV[1], ARGV[2], tonumber(ARGV[3]), tonumber(ARGV[4]), ARGV[5]
 local now = now_us()

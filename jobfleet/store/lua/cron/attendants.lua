@@ -5,7 +5,7 @@
 -- RETURNS {"attendants", now, {process, announced, …}}
 -- EMITS   -
 -- COST    O(reapers)
--- @include lib/clock
--- @include lib/number
+-- @include lib/base/clock
+-- @include lib/base/number
 
 return {'attendants', int(now_us()), redis.call('ZRANGE', KEYS[1], 0, -1, 'WITHSCORES')}

@@ -7,7 +7,7 @@
 -- RETURNS {"entries", now, {entry, record, …}, {entry, who, …}}
 -- EMITS   -
 -- COST    O(entries)
--- @include lib/clock
--- @include lib/number
+-- @include lib/base/clock
+-- @include lib/base/number
 
 return {'entries', int(now_us()), redis.call('HGETALL', KEYS[1]), redis.call('HGETALL', ARGV[1] .. 'cron-paused')}

@@ -37,15 +37,15 @@
 --         key; open changes nothing
 -- EMITS   enqueued
 -- COST    O(log ready)
--- @include lib/clock
--- @include lib/number
--- @include lib/due
--- @include lib/event
--- @include lib/journal
--- @include lib/meta
--- @include lib/unique
--- @include lib/stand_with
--- @include lib/index
+-- @include lib/base/clock
+-- @include lib/base/number
+-- @include lib/waiting/due
+-- @include lib/events/event
+-- @include lib/events/journal
+-- @include lib/base/meta
+-- @include lib/job/unique
+-- @include lib/group/stand_with
+-- @include lib/job/index
 
 local tag, entry, at, overlap = ARGV[1], ARGV[2], tonumber(ARGV[3]), ARGV[4]
 local id, band, due, meta, envelope = ARGV[5], tonumber(ARGV[6]), ARGV[7], ARGV[8], ARGV[9]

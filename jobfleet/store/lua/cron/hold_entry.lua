@@ -9,8 +9,8 @@
 -- RETURNS {"held", now, word}   paused, resumed, already, unknown
 -- EMITS   -
 -- COST    O(1)
--- @include lib/clock
--- @include lib/number
+-- @include lib/base/clock
+-- @include lib/base/number
 
 local entry, who = ARGV[1], ARGV[2]
 local now = now_us()

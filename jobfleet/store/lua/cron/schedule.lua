@@ -11,8 +11,8 @@
 -- RETURNS {"scheduled", now, word}   added, changed, unchanged, taken, full
 -- EMITS   -
 -- COST    O(1)
--- @include lib/clock
--- @include lib/number
+-- @include lib/base/clock
+-- @include lib/base/number
 
 local entry, fingerprint, mode, record = ARGV[1], ARGV[2], ARGV[3], ARGV[4]
 local now = now_us()

@@ -10,9 +10,9 @@
 --         over: how many of these stood till a time that is over for longer than that; then two a lock of the others
 -- EMITS   -
 -- COST    O(limit)
--- @include lib/clock
--- @include lib/number
--- @include lib/unique
+-- @include lib/base/clock
+-- @include lib/base/number
+-- @include lib/job/unique
 
 local tag, limit, grace = ARGV[1], tonumber(ARGV[2]), tonumber(ARGV[3])
 local now = now_us()

@@ -13,8 +13,8 @@
 --         envelope: whether it is there
 -- EMITS   -
 -- COST    O(skip + limit)
--- @include lib/clock
--- @include lib/number
+-- @include lib/base/clock
+-- @include lib/base/number
 
 local tag, skip, limit = ARGV[1], tonumber(ARGV[2]), tonumber(ARGV[3])
 local runs = tag .. 'runs'

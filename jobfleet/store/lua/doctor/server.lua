@@ -5,8 +5,8 @@
 -- RETURNS {"server", now, info}   info: INFO of the server, its memory and its persistence; empty where that is refused
 -- EMITS   -
 -- COST    O(1)
--- @include lib/clock
--- @include lib/number
+-- @include lib/base/clock
+-- @include lib/base/number
 
 local info = redis.pcall('INFO', 'server', 'memory', 'persistence')
 if type(info) ~= 'string' then info = '' end

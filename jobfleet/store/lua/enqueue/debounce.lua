@@ -32,17 +32,17 @@
 -- RETURNS {"debounced", now, due} | {"changed"}   changed: the holder has started, waits for others, or is another by now
 -- EMITS   debounced
 -- COST    O(log n)
--- @include lib/clock
--- @include lib/number
--- @include lib/blocked
--- @include lib/meta
--- @include lib/due
--- @include lib/unique
--- @include lib/withheld
--- @include lib/event
--- @include lib/journal
--- @include lib/group
--- @include lib/index
+-- @include lib/base/clock
+-- @include lib/base/number
+-- @include lib/waiting/blocked
+-- @include lib/base/meta
+-- @include lib/waiting/due
+-- @include lib/job/unique
+-- @include lib/waiting/withheld
+-- @include lib/events/event
+-- @include lib/events/journal
+-- @include lib/group/group
+-- @include lib/job/index
 
 local tag, key, holder, id = ARGV[1], ARGV[2], ARGV[3], ARGV[5]
 local now = now_us()

@@ -29,19 +29,19 @@
 --         letters: c created, e exists, w held by one that waits and has not started, h held otherwise
 -- EMITS   enqueued
 -- COST    O(items · log ready)
--- @include lib/clock
--- @include lib/number
--- @include lib/due
--- @include lib/meta
--- @include lib/event
--- @include lib/group
+-- @include lib/base/clock
+-- @include lib/base/number
+-- @include lib/waiting/due
+-- @include lib/base/meta
+-- @include lib/events/event
+-- @include lib/group/group
 
 local KEYS, ARGV = KEYS, ARGV  -- globals are slow in a loop
 
 -- What only a job with a unique key needs; made for the first of them, since making functions takes time.
 local function unique_keys(lane, at)
--- @include lib/unique
--- @include lib/holder
+-- @include lib/job/unique
+-- @include lib/job/holder
   local taken, locks, timed = {}, {}, {}
 
   -- Whether a key is free, as a letter, and who holds it; takes it for the jobs that follow.
@@ -82,7 +82,7 @@ end
 
 -- What only jobs with tags, a user or a session need.
 local function index_keys()
--- @include lib/index
+-- @include lib/job/index
   local found = {}
   return {
     take = function(meta, id, at, due) return take_indexes(found, meta, id, at, due) end,
@@ -177,7 +177,7 @@ if fresh > 0 then
     if ready[band] then redis.call('ZADD', KEYS[band], unpack(ready[band])) end
   end
   if #metas > 2 then  -- functions are made only for whom they are
--- @include lib/wide
+-- @include lib/base/wide
     set_many(KEYS[6], #metas / 2, unpack(metas))
   elseif #metas > 0 then
     redis.call('HSET', KEYS[6], unpack(metas))
@@ -191,7 +191,7 @@ if fresh > 0 then
   if due_now and not conf[1] then redis.call('ZADD', KEYS[5], 0, 'w') end
 end
 if conf[2] then  -- functions are made only for whom they are
--- @include lib/journal
+-- @include lib/events/journal
   write_journal(KEYS[13], KEYS[8], conf[2], events, stamp)
 end
 

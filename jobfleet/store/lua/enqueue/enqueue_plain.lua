@@ -14,7 +14,7 @@
 --         {"longer"}             something is set, or somebody listens: nothing was done, enqueue sees to it
 -- EMITS   -
 -- COST    O(items · log ready)
--- @include lib/stamp
+-- @include lib/base/stamp
 
 local KEYS, ARGV, sub = KEYS, ARGV, string.sub  -- globals are slow in a loop
 

@@ -40,16 +40,16 @@
 -- RETURNS {"replaced", now} | {"exists"} | {"changed"}   changed: the holder has started, or is another by now
 -- EMITS   cancelled, enqueued
 -- COST    O(log n)
--- @include lib/clock
--- @include lib/number
--- @include lib/run
--- @include lib/meta
--- @include lib/due
--- @include lib/unique
--- @include lib/event
--- @include lib/batch
--- @include lib/ended
--- @include lib/index
+-- @include lib/base/clock
+-- @include lib/base/number
+-- @include lib/job/run
+-- @include lib/base/meta
+-- @include lib/waiting/due
+-- @include lib/job/unique
+-- @include lib/events/event
+-- @include lib/ending/batch
+-- @include lib/ending/ended
+-- @include lib/job/index
 
 local tag, key, holder, ttl, id, when = ARGV[1], ARGV[2], ARGV[3], ARGV[4], ARGV[5], ARGV[7]
 local keys = {

@@ -33,15 +33,15 @@
 --         {"held", now, "id status", has_started}   who holds its unique key
 -- EMITS   enqueued
 -- COST    O(parents)
--- @include lib/clock
--- @include lib/number
--- @include lib/due
--- @include lib/event
--- @include lib/journal
--- @include lib/meta
--- @include lib/unique
--- @include lib/holder
--- @include lib/index
+-- @include lib/base/clock
+-- @include lib/base/number
+-- @include lib/waiting/due
+-- @include lib/events/event
+-- @include lib/events/journal
+-- @include lib/base/meta
+-- @include lib/job/unique
+-- @include lib/job/holder
+-- @include lib/job/index
 
 local KEYS, ARGV = KEYS, ARGV  -- globals are slow in a loop
 local tag, id, meta = ARGV[1], ARGV[2], ARGV[5]

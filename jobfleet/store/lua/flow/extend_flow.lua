@@ -14,8 +14,8 @@
 --         stage: how far it had come before, 0 for one that is new; record: what was kept of it
 -- EMITS   -
 -- COST    O(1)
--- @include lib/clock
--- @include lib/number
+-- @include lib/base/clock
+-- @include lib/base/number
 
 local name, stage, count, ttl = ARGV[1], tonumber(ARGV[2]), tonumber(ARGV[3]), ARGV[5]
 local now = now_us()

@@ -15,8 +15,8 @@
 -- RETURNS {"joined", policy} | {"late"} | {"full"}   late: it does not wait for that one, or not any more
 -- EMITS   -
 -- COST    O(parents)
--- @include lib/number
--- @include lib/blocked
+-- @include lib/base/number
+-- @include lib/waiting/blocked
 
 local tag, id, via, most = ARGV[1], ARGV[2], ARGV[3], tonumber(ARGV[4])
 

@@ -11,8 +11,8 @@
 -- RETURNS {"kept", now}
 -- EMITS   -
 -- COST    O(log flows)
--- @include lib/clock
--- @include lib/number
+-- @include lib/base/clock
+-- @include lib/base/number
 
 local now = now_us()
 

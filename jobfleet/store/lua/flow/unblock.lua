@@ -21,12 +21,12 @@
 --         and w waits for replay, g it does not wait
 -- EMITS   unblocked
 -- COST    O(items · log ready)
--- @include lib/clock
--- @include lib/number
--- @include lib/event
--- @include lib/journal
--- @include lib/blocked
--- @include lib/stand_with
+-- @include lib/base/clock
+-- @include lib/base/number
+-- @include lib/events/event
+-- @include lib/events/journal
+-- @include lib/waiting/blocked
+-- @include lib/group/stand_with
 
 local KEYS, ARGV = KEYS, ARGV  -- globals are slow in a loop
 local tag, ttl = ARGV[1], ARGV[2]

@@ -6,8 +6,8 @@
 -- RETURNS {"indexes", {name, …}}
 -- EMITS   -
 -- COST    O(log n + limit)
--- @include lib/clock
--- @include lib/number
+-- @include lib/base/clock
+-- @include lib/base/number
 
 local limit = ARGV[1]
 

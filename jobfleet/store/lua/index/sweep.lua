@@ -12,9 +12,9 @@
 -- RETURNS {"swept", gone, kept, more}   of this page; more is 1 when there is a next one
 -- EMITS   -
 -- COST    O(50 · log n)
--- @include lib/clock
--- @include lib/number
--- @include lib/index
+-- @include lib/base/clock
+-- @include lib/base/number
+-- @include lib/job/index
 
 local tag, name, skip = ARGV[1], ARGV[2], tonumber(ARGV[3])
 local now = now_us()

@@ -20,10 +20,10 @@
 --         unrelayed: the id of the oldest record of the outbox
 -- EMITS   -
 -- COST    O(log n)
--- @include lib/clock
--- @include lib/number
--- @include lib/blocked
--- @include lib/withheld
+-- @include lib/base/clock
+-- @include lib/base/number
+-- @include lib/waiting/blocked
+-- @include lib/waiting/withheld
 
 local tag = ARGV[1]
 local now = now_us()

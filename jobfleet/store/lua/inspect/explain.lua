@@ -30,14 +30,14 @@
 --         limit, holders (ids, at most 5), ahead (jobs of its own before it), turns (groups that take turns in its band)
 -- EMITS   -
 -- COST    O(log n)
--- @include lib/clock
--- @include lib/number
--- @include lib/blocked
--- @include lib/look
--- @include lib/withheld
--- @include lib/meta
--- @include lib/limit
--- @include lib/turn
+-- @include lib/base/clock
+-- @include lib/base/number
+-- @include lib/waiting/blocked
+-- @include lib/job/look
+-- @include lib/waiting/withheld
+-- @include lib/base/meta
+-- @include lib/group/limit
+-- @include lib/group/turn
 
 local tag, id = ARGV[1], ARGV[2]
 local now = now_us()

@@ -12,8 +12,8 @@
 --         count: how many queues there are
 -- EMITS   -
 -- COST    O(most + workers + functions)
--- @include lib/clock
--- @include lib/number
+-- @include lib/base/clock
+-- @include lib/base/number
 
 local tag, most = ARGV[1], tonumber(ARGV[2])
 local beats = redis.call('ZREVRANGE', tag .. 'workers', 0, 999, 'WITHSCORES')

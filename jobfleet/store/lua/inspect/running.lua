@@ -12,8 +12,8 @@
 -- RETURNS {"running", now, {id, deadline, run, tries, envelope, progress}, …}
 -- EMITS   -
 -- COST    O(skip + limit)
--- @include lib/clock
--- @include lib/number
+-- @include lib/base/clock
+-- @include lib/base/number
 
 local tag, skip, limit = ARGV[1], tonumber(ARGV[2]), tonumber(ARGV[3])
 local stamp = int(now_us())

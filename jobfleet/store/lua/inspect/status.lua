@@ -20,9 +20,9 @@
 --         | {waiting, band, due, tries, envelope, progress} | {unknown}
 -- EMITS   -
 -- COST    O(ids · log ready)
--- @include lib/clock
--- @include lib/number
--- @include lib/look
+-- @include lib/base/clock
+-- @include lib/base/number
+-- @include lib/job/look
 
 local tag = ARGV[1]
 

@@ -12,8 +12,8 @@
 -- RETURNS {"waiting", now, {id, due, tries, envelope}, …}
 -- EMITS   -
 -- COST    O(log n + skip + limit)
--- @include lib/clock
--- @include lib/number
+-- @include lib/base/clock
+-- @include lib/base/number
 
 local tag, from, to, skip, limit = ARGV[1], ARGV[2], ARGV[3], ARGV[4], ARGV[5]
 local stamp = int(now_us())

@@ -10,13 +10,13 @@
 -- RETURNS {"registered", fresh}   fresh is 0 when it was already
 -- EMITS   -
 -- COST    O(groups)
--- @include lib/clock
--- @include lib/number
--- @include lib/groups
+-- @include lib/base/clock
+-- @include lib/base/number
+-- @include lib/events/consumer_groups
 
 local group, most = ARGV[1], ARGV[2]
 local now = now_us()
-local groups, is_there = groups_of(KEYS[2])
+local groups, is_there = consumer_groups(KEYS[2])
 -- Events are numbered from the time on, so that their numbers grow even if all of Redis was lost in between.
 local last = math.max(now, tonumber(redis.call('HGET', KEYS[3], 'journal') or '0'))
 

@@ -9,15 +9,15 @@
 --         let go; how many were let go unacknowledged in all; when the oldest one kept happened, 0 for none
 -- EMITS   -
 -- COST    O(groups · readers + entries let go)
--- @include lib/clock
--- @include lib/number
--- @include lib/groups
+-- @include lib/base/clock
+-- @include lib/base/number
+-- @include lib/events/consumer_groups
 
 local LOOKED_AT, MOST = 10, 20000  -- entries read for their age, and events let go, a call
 local gone = tonumber(ARGV[2])
 local before = now_us() - tonumber(ARGV[1])
 
-local groups, is_there = groups_of(KEYS[1])
+local groups, is_there = consumer_groups(KEYS[1])
 local said = redis.call('HMGET', KEYS[2], 'journal', 'journal_low', 'journal_dropped')
 local last, low, dropped = tonumber(said[1] or '0'), tonumber(said[2] or '0'), tonumber(said[3] or '0')
 if not is_there then return {'trimmed', int(last), int(last), int(dropped), '0'} end

@@ -9,11 +9,11 @@
 -- RETURNS {"unregistered", known}   known is 0 when there was no such group
 -- EMITS   -
 -- COST    O(groups)
--- @include lib/number
--- @include lib/groups
+-- @include lib/base/number
+-- @include lib/events/consumer_groups
 
 local group = ARGV[1]
-local groups = groups_of(KEYS[2])
+local groups = consumer_groups(KEYS[2])
 local known, others = groups[group] ~= nil, false
 local last = tonumber(redis.call('HGET', KEYS[3], 'journal') or '0')
 for name in pairs(groups) do others = others or name ~= group end

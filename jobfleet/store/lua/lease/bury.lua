@@ -12,11 +12,11 @@
 -- RETURNS {"buried", now, {{id, token, run, envelope, tries, meta}, …}}
 -- EMITS   -
 -- COST    O(held)
--- @include lib/clock
--- @include lib/number
--- @include lib/run
--- @include lib/records
--- @include lib/memory
+-- @include lib/base/clock
+-- @include lib/base/number
+-- @include lib/job/run
+-- @include lib/job/records
+-- @include lib/job/memory
 
 local tag, child = ARGV[1], ARGV[2]
 local now = now_us()

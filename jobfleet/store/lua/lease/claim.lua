@@ -30,7 +30,7 @@
 --         4 lease       int     µs
 --         5 limit       int     0..50; 0 only marks the wake-up again, for a child that took it without room
 --         6 order       text    the digits of the four bands as they are visited; "" for 0123
---         7 leave       text    functions whose jobs are left to others: lib/foreign; "" for none
+--         7 leave       text    functions whose jobs are left to others: lib/waiting/foreign; "" for none
 --         8 past        text    how far the last claim came that left jobs to others; "" from the beginning
 -- FLAGS   allow-oom
 -- RETURNS {"claimed", now, next_due, tokens, bands, stood, envelopes, tries, metas}   next_due 0: more is due now
@@ -41,14 +41,14 @@
 --         where functions are given to leave, "empty" and "guarded" end with how far the claim came; else none does
 -- EMITS   claimed
 -- COST    O(limit · log ready)
--- @include lib/stamp
--- @include lib/number
--- @include lib/run
--- @include lib/meta
--- @include lib/event
--- @include lib/ready
--- @include lib/memory
--- @include lib/wide
+-- @include lib/base/stamp
+-- @include lib/base/number
+-- @include lib/job/run
+-- @include lib/base/meta
+-- @include lib/events/event
+-- @include lib/waiting/ready
+-- @include lib/job/memory
+-- @include lib/base/wide
 
 local STRICT, ONLY_NORMAL = {1, 2, 3, 4}, {3}
 local KEYS, ARGV = KEYS, ARGV  -- globals are slow in a loop
@@ -121,18 +121,18 @@ if ARGV[6] ~= '' then
 end
 local fair, whole, foreign
 if ARGV[7] ~= '' then
--- @include lib/foreign
-  foreign = foreign_jobs(ARGV[7], ARGV[8])
+-- @include lib/waiting/foreign
+  foreign = foreign_jobs(tag, now, KEYS, ARGV[7], ARGV[8])
 end
 
 -- What only lanes with groups, limits or aging need, functions included, since making those takes time.
 local has_groups = not quiet and redis.call('EXISTS', KEYS[14], KEYS[15]) > 0
 if has_groups or conf[2] or conf[3] then
--- @include lib/rest
--- @include lib/turn
--- @include lib/limit
--- @include lib/fair
--- @include lib/aging
+-- @include lib/group/rest
+-- @include lib/group/turn
+-- @include lib/group/limit
+-- @include lib/group/fair
+-- @include lib/waiting/aging
   local keys = {
     ready0 = KEYS[1], ready1 = KEYS[2], ready2 = KEYS[3], ready3 = KEYS[4], lane = KEYS[7], grouped = KEYS[13], ring = KEYS[14],
     gdue = KEYS[15], held = KEYS[16], rates = KEYS[17],
@@ -141,8 +141,8 @@ if has_groups or conf[2] or conf[3] then
     whole = room_of(limits_of(conf[2]), redis.call('ZCARD', KEYS[5]), redis.call('ZSCORE', KEYS[17], ''), now)
     room, whole.look_after = math.min(room, whole.most), look_after
   end
-  if has_groups then fair = fair_share(keys, conf[4] and conf[4] ~= '0') end
-  if conf[3] and order == STRICT and room > 0 then order, quotas = bands_by_age(keys, fair, tonumber(conf[3]), room) end
+  if has_groups then fair = fair_share(keys, conf[4] and conf[4] ~= '0', tag, now, stamp, foreign) end
+  if conf[3] and order == STRICT and room > 0 then order, quotas = bands_by_age(keys, fair, tonumber(conf[3]), room, now) end
 end
 if not fair and order == STRICT and (bare or not quiet and redis.call('EXISTS', unpack(rare, 7)) == 0) then order = ONLY_NORMAL end
 
@@ -285,7 +285,7 @@ if whole and whole.full then redis.call('ZADD', KEYS[17], string.format('%.3f', 
 if more then redis.call('ZADD', KEYS[9], 0, 'w') end
 if foreign then foreign.hand_on() end
 if conf[5] then  -- functions are made only for whom they are
--- @include lib/journal
+-- @include lib/events/journal
   write_journal(KEYS[18], KEYS[10], conf[5], events, stamp)
 end
 

@@ -11,10 +11,10 @@
 -- RETURNS {"granted", now, {id, token, run, envelope, tries, meta}, …}
 -- EMITS   -
 -- COST    O(runs)
--- @include lib/clock
--- @include lib/number
--- @include lib/run
--- @include lib/records
+-- @include lib/base/clock
+-- @include lib/base/number
+-- @include lib/job/run
+-- @include lib/job/records
 
 local tag, child, token = ARGV[1], ARGV[2], tonumber(ARGV[3])
 

@@ -8,9 +8,9 @@
 -- RETURNS {"renewed", now, {id, token, …}, {id, token, who, …}}   lost; to be cancelled
 -- EMITS   -
 -- COST    O(pairs · log lease)
--- @include lib/clock
--- @include lib/number
--- @include lib/run
+-- @include lib/base/clock
+-- @include lib/base/number
+-- @include lib/job/run
 
 local lease = tonumber(ARGV[1])
 local now = now_us()

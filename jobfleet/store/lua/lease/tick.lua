@@ -30,16 +30,16 @@
 --         endings are to be told
 -- EMITS   -
 -- COST    O(limit · log n)
--- @include lib/clock
--- @include lib/number
--- @include lib/run
--- @include lib/gap
--- @include lib/place
--- @include lib/meta
--- @include lib/ready
--- @include lib/records
--- @include lib/limit
--- @include lib/rested
+-- @include lib/base/clock
+-- @include lib/base/number
+-- @include lib/job/run
+-- @include lib/base/gap
+-- @include lib/waiting/place
+-- @include lib/base/meta
+-- @include lib/waiting/ready
+-- @include lib/job/records
+-- @include lib/group/limit
+-- @include lib/group/rested
 
 local tag, limit = ARGV[1], tonumber(ARGV[2])
 local now = now_us()
@@ -69,9 +69,9 @@ local expired = redis.call('ZRANGEBYSCORE', tag .. 'expiry', '-inf', stamp, 'LIM
 local ahead, drawn = tonumber(state[4] or '0'), nil
 if now < seen then ahead = math.max(ahead, seen + gap_allowed(longest)) end
 if ahead > now then
--- @include lib/stepped
+-- @include lib/waiting/stepped
   local keys = {ready = {KEYS[6], KEYS[7], KEYS[8], KEYS[9]}, grouped = KEYS[10], gdue = KEYS[4], rates = KEYS[5]}
-  drawn = draw_in(keys)
+  drawn = draw_in(keys, tag, now, ahead)
   if drawn.any and not conf[1] then claimable = true end
   if drawn.more then due = now + 1 end
 end

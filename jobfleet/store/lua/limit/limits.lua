@@ -12,9 +12,9 @@
 --         settings, and two an asked group
 -- EMITS   -
 -- COST    O(settings + groups · log n)
--- @include lib/clock
--- @include lib/number
--- @include lib/limit
+-- @include lib/base/clock
+-- @include lib/base/number
+-- @include lib/group/limit
 
 local tag = ARGV[1]
 local now = now_us()

@@ -11,8 +11,8 @@
 --         {"full"}   too many groups are paused or have limits
 -- EMITS   -
 -- COST    O(1)
--- @include lib/clock
--- @include lib/number
+-- @include lib/base/clock
+-- @include lib/base/number
 
 local group, who, reason, most = ARGV[1], ARGV[2], ARGV[3], tonumber(ARGV[4])
 local now = now_us()

@@ -11,9 +11,9 @@
 -- RETURNS {"resumed", fresh}   fresh is 0 when it was not paused
 -- EMITS   -
 -- COST    O(log n)
--- @include lib/clock
--- @include lib/number
--- @include lib/wake_groups
+-- @include lib/base/clock
+-- @include lib/base/number
+-- @include lib/group/wake_groups
 
 local tag, group = ARGV[1], ARGV[2]
 local now = now_us()

@@ -10,7 +10,7 @@
 --         ready:3       zset    LOW
 -- ARGV    1 tag         text    the lane's prefix
 --         2 field       text    limit, limit:<group> (* for all that have none of their own), or aging
---         3 value       text    a change of a limit: see lib/limit; µs for aging; empty: clear
+--         3 value       text    a change of a limit: see lib/group/limit; µs for aging; empty: clear
 --         4 skip        int     how many groups that rest were told already
 --         5 most        int     how many groups may have limits
 -- FLAGS   allow-oom
@@ -19,11 +19,11 @@
 --         {"full"}   too many groups have limits of their own
 -- EMITS   -
 -- COST    O(log n)
--- @include lib/clock
--- @include lib/number
--- @include lib/limit
--- @include lib/ready
--- @include lib/wake_groups
+-- @include lib/base/clock
+-- @include lib/base/number
+-- @include lib/group/limit
+-- @include lib/waiting/ready
+-- @include lib/group/wake_groups
 
 local tag, field, value, skip, most = ARGV[1], ARGV[2], ARGV[3], ARGV[4], tonumber(ARGV[5])
 local group = string.match(field, '^limit:(.*)$')

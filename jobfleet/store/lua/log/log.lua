@@ -9,8 +9,8 @@
 -- RETURNS {"logged", letters}   o kept, k kept before, l lost
 -- EMITS   -
 -- COST    O(items)
--- @include lib/number
--- @include lib/run
+-- @include lib/base/number
+-- @include lib/job/run
 
 -- A line is: token n bytes rest. bytes counts all lines of the log so far, those let go included; token and n tell a
 -- line that comes twice.

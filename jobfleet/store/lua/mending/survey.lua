@@ -6,8 +6,8 @@
 -- RETURNS {"surveyed", now, {type, field, value, …}, …}   one a key; type: none where there is none, - where it is refused
 -- EMITS   -
 -- COST    O(keys + fields)
--- @include lib/clock
--- @include lib/number
+-- @include lib/base/clock
+-- @include lib/base/number
 
 local KEYS, ARGV = KEYS, ARGV  -- globals are slow in a loop
 local reply = {'surveyed', int(now_us())}

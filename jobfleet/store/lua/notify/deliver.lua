@@ -11,8 +11,8 @@
 -- EMITS   -
 -- COST    O(log deliveries)
 
--- @include lib/clock
--- @include lib/number
+-- @include lib/base/clock
+-- @include lib/base/number
 local due, held = KEYS[1], KEYS[2]
 local id, attempt, delay = ARGV[1], ARGV[2], tonumber(ARGV[3])
 

@@ -10,8 +10,8 @@
 -- EMITS   -
 -- COST    O(limit)
 
--- @include lib/clock
--- @include lib/number
+-- @include lib/base/clock
+-- @include lib/base/number
 local windows, groups, due, held = KEYS[1], KEYS[2], KEYS[3], KEYS[4]
 local last = tonumber(ARGV[1]) - 1
 

@@ -13,9 +13,9 @@
 -- EMITS   -
 -- COST    O(items · log kinds)
 
--- @include lib/clock
--- @include lib/number
--- @include lib/delivery
+-- @include lib/base/clock
+-- @include lib/base/number
+-- @include lib/events/delivery
 local FIVE_MINUTES = 300000000
 local REST = 'rest'
 local MARKS_LAST = 7 * 86400000000

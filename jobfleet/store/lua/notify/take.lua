@@ -17,9 +17,9 @@
 -- EMITS   -
 -- COST    O(limit · log kinds)
 
--- @include lib/clock
--- @include lib/number
--- @include lib/delivery
+-- @include lib/base/clock
+-- @include lib/base/number
+-- @include lib/events/delivery
 local MOMENT = 5000000
 local now = now_us()
 local marks, windows, groups, due, held = KEYS[1], KEYS[2], KEYS[3], KEYS[4], KEYS[5]

@@ -10,8 +10,8 @@
 --         {"full"}   so many are paused that no more are kept
 -- EMITS   -
 -- COST    O(functions paused)
--- @include lib/clock
--- @include lib/number
+-- @include lib/base/clock
+-- @include lib/base/number
 
 local MOST = 64
 local name, who, reason = ARGV[1], ARGV[2], ARGV[3]

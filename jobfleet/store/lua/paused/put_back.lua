@@ -16,12 +16,12 @@
 -- RETURNS {"put-back", n}   how many of them were withheld
 -- EMITS   -
 -- COST    O(items · log ready)
--- @include lib/clock
--- @include lib/number
--- @include lib/meta
--- @include lib/event
--- @include lib/batch
--- @include lib/withheld
+-- @include lib/base/clock
+-- @include lib/base/number
+-- @include lib/base/meta
+-- @include lib/events/event
+-- @include lib/ending/batch
+-- @include lib/waiting/withheld
 
 local tag = ARGV[1]
 local keys = {

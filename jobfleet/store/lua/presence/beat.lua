@@ -16,8 +16,8 @@
 --         serves, empty where there is no such queue; before: the account that stood until now, empty where none did
 -- EMITS   -
 -- COST    O(log workers + queues that it serves)
--- @include lib/clock
--- @include lib/number
+-- @include lib/base/clock
+-- @include lib/base/number
 
 local worker, gone, account = ARGV[1], tonumber(ARGV[2]), ARGV[3]
 local published = 5 + 2 * tonumber(ARGV[4])

@@ -14,8 +14,8 @@
 --         others: how many live workers tell no kind, if anybody has published the function that is asked about; else 0
 -- EMITS   -
 -- COST    O(kinds + functions)
--- @include lib/clock
--- @include lib/number
+-- @include lib/base/clock
+-- @include lib/base/number
 
 local MOST = 200
 local tag, gone = ARGV[1], tonumber(ARGV[2])

@@ -14,8 +14,8 @@
 --         mended: how many of these keys held something else, which was deleted: each worker writes them anew
 -- EMITS   -
 -- COST    O(log workers + kinds + functions)
--- @include lib/clock
--- @include lib/number
+-- @include lib/base/clock
+-- @include lib/base/number
 
 local MOST = 200
 local worker, kind, gone = ARGV[1], ARGV[2], tonumber(ARGV[3])

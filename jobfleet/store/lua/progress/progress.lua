@@ -10,10 +10,10 @@
 -- RETURNS {"progressed", letters}   o kept, or passed over; l lost, c likewise, and the job is to be cancelled
 -- EMITS   progressed
 -- COST    O(items)
--- @include lib/clock
--- @include lib/number
--- @include lib/run
--- @include lib/event
+-- @include lib/base/clock
+-- @include lib/base/number
+-- @include lib/job/run
+-- @include lib/events/event
 
 local tag, ttl = ARGV[1], ARGV[2]
 local now = now_us()

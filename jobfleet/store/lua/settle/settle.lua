@@ -43,10 +43,10 @@
 --         {"stale"}
 -- EMITS   completed, retried, failed, released, parked, withheld, expired, cancelled
 -- COST    O(items · log n)
--- @include lib/stamp
--- @include lib/number
--- @include lib/meta
--- @include lib/results
+-- @include lib/base/stamp
+-- @include lib/base/number
+-- @include lib/base/meta
+-- @include lib/ending/results
 
 local KEYS, ARGV, sub = KEYS, ARGV, string.sub  -- globals are slow in a loop
 local tag, child, nonce, chunk = ARGV[1], ARGV[2], tonumber(ARGV[3]), ARGV[4]
@@ -119,18 +119,18 @@ if plain and count_short == #ids then  -- that was all: nothing has to be gather
 end
 
 -- What only other ways need, functions included, since making those takes time.
--- @include lib/run
--- @include lib/gap
--- @include lib/guard
--- @include lib/event
--- @include lib/batch
--- @include lib/ended
--- @include lib/complete
--- @include lib/fail
--- @include lib/move
--- @include lib/wait_again
--- @include lib/withheld
--- @include lib/withhold
+-- @include lib/job/run
+-- @include lib/base/gap
+-- @include lib/base/guard
+-- @include lib/events/event
+-- @include lib/ending/batch
+-- @include lib/ending/ended
+-- @include lib/ending/complete
+-- @include lib/ending/fail
+-- @include lib/ending/move
+-- @include lib/ending/wait_again
+-- @include lib/waiting/withheld
+-- @include lib/ending/withhold
 
 local now = tonumber(stamp)
 local keys = {

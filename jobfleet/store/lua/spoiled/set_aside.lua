@@ -34,12 +34,12 @@
 --         a run is seen as its token, or as the whole record where that cannot be read; empty where there is none
 -- EMITS   failed, released
 -- COST    O(items · log n)
--- @include lib/stamp
--- @include lib/number
--- @include lib/meta
--- @include lib/run
--- @include lib/event
--- @include lib/batch
+-- @include lib/base/stamp
+-- @include lib/base/number
+-- @include lib/base/meta
+-- @include lib/job/run
+-- @include lib/events/event
+-- @include lib/ending/batch
 
 local KEYS, ARGV = KEYS, ARGV  -- globals are slow in a loop
 local tag, ttl = ARGV[1], ARGV[2]

@@ -14,8 +14,8 @@
 -- RETURNS {"kept"} | {"full"} | {"lost"}
 -- EMITS   -
 -- COST    O(1)
--- @include lib/number
--- @include lib/run
+-- @include lib/base/number
+-- @include lib/job/run
 
 local most, most_bytes = tonumber(ARGV[4]), tonumber(ARGV[5])
 local step, record = ARGV[6], ARGV[7]

@@ -1,0 +1,82 @@
+"""Including shared Lua: each ``-- @include lib/<folder>/<name>`` line becomes the text of that file, once per script.
+
+A file that was included inside a block (a function, a branch, a loop) is visible only there. A later include
+of it, after that block has ended, would find its names gone, so it is refused: include the file before the block.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Iterator
+
+from jobfleet.errors import ScriptContractError
+
+_TOKEN = re.compile(
+    r"""
+    ^--[ ]@include[ ](?P<include>lib/[a-z_]+/[a-z_]+)\n
+    | --\[\[.*?\]\] | --[^\n]*                               # comments
+    | '(?:\\.|[^'\\\n])*' | "(?:\\.|[^"\\\n])*" | \[\[.*?\]\]  # texts
+    | \b(?P<word>function|do|if|repeat|elseif|else|end|until)\b
+    """,
+    re.MULTILINE | re.DOTALL | re.VERBOSE,
+)
+_OPENS = frozenset({"function", "do", "if", "repeat"})
+
+
+class Includes:
+    """Expands one script.
+
+    Args:
+        name: The script, for errors.
+        read: The text of a shared file by its path, ``lib/…``.
+    """
+
+    def __init__(self, name: str, read: Callable[[str], str]) -> None:
+        self._script = name
+        self._read = read
+        self._blocks: list[int] = []  # the blocks that are open, outermost first
+        self._count = 0
+        self._seen: dict[str, tuple[int, ...]] = {}
+
+    def expand(self, text: str) -> str:
+        """The script with all that it includes.
+
+        Raises:
+            ScriptContractError: Files include each other, or one is included after the block that has it.
+        """
+        return "".join(self._parts(text, (self._script,)))
+
+    def _parts(self, text: str, stack: tuple[str, ...]) -> Iterator[str]:
+        at, depth = 0, len(self._blocks)
+        for match in _TOKEN.finditer(text):
+            if match["word"]:
+                self._turn(match["word"])
+            elif match["include"]:
+                yield text[at : match.start()]
+                at = match.end()
+                yield from self._included(match["include"], stack)
+        if len(self._blocks) != depth:
+            raise ScriptContractError(f"{stack[-1]} leaves a block open, or ends one that it has not begun.")
+        yield text[at:]
+
+    def _turn(self, word: str) -> None:
+        """Follow a word that begins or ends a block; ``else`` ends one and begins the next."""
+        if word not in _OPENS:
+            if not self._blocks:
+                raise ScriptContractError(f"{self._script} ends a block that it has not begun.")
+            self._blocks.pop()
+        if word not in {"end", "until"}:
+            self._count += 1
+            self._blocks.append(self._count)
+
+    def _included(self, name: str, stack: tuple[str, ...]) -> Iterator[str]:
+        if name in stack:
+            raise ScriptContractError(f"Scripts include each other: {' → '.join((*stack, name))}.")
+        before = self._seen.get(name)
+        if before is None:
+            self._seen[name] = tuple(self._blocks)
+            yield from self._parts(self._read(name), (*stack, name))
+        elif before != tuple(self._blocks[: len(before)]):
+            raise ScriptContractError(
+                f"{stack[-1]} includes {name} after the block that has it; include it before that block."
+            )

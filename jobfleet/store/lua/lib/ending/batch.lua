@@ -1,0 +1,111 @@
+-- @include lib/base/number
+-- @include lib/base/meta
+-- @include lib/events/event
+-- @include lib/group/group
+-- @include lib/ending/results
+
+-- What a script is about to write, gathered so that each kind of write is one command.
+local function new_batch(now)
+  return {
+    now = now, stamp = int(now), over = {}, drop_tries = {}, meta = {}, expiry = {}, unique = {}, watched = {}, jobs = {},
+    ready = {{}, {}, {}, {}}, tries = {}, counts = {}, done = {}, results = {}, events = {}, woken = false, paused = false,
+  }
+end
+
+local function count(batch, name, by)
+  batch.counts[name] = (batch.counts[name] or 0) + by
+end
+
+-- The job ends: everything that only an open job has goes with it.
+local function forget(batch, item)
+  batch.jobs[#batch.jobs + 1] = item.job_key
+  if item.tries then batch.drop_tries[#batch.drop_tries + 1] = item.id end
+  if item.meta then
+    batch.meta[#batch.meta + 1] = item.id
+  end
+  if item.meta and not is_group_only(item.meta) then
+    if meta_field(item.meta, 'x') then batch.expiry[#batch.expiry + 1] = item.id end
+    local key = meta_field(item.meta, 'u')
+    if key then batch.unique[#batch.unique + 1] = {key, item.id} end
+  end
+  if item.watched then batch.watched[#batch.watched + 1] = item.id end
+end
+
+-- One line for the list of finished jobs; every id of a lane begins alike, and the line leaves that out.
+local function finished(batch, id, letters, duration)
+  if not batch.begin then batch.begin = #string.match(id, '^[^.]*%.%d+%.') + 1 end
+  batch.done[#batch.done + 1] = string.sub(id, batch.begin) .. ' ' .. letters .. ' ' .. duration
+end
+
+-- What only the journal keeps of it: words, and the job's envelope, record and tries.
+local function note(batch, event, id, token, words, envelope, record, spent)
+  if batch.heard or batch.journal then
+    batch.events[#batch.events + 1] = {
+      event, id, token, 1000000, words = words, envelope = envelope, record = record, tries = spent,
+    }
+  end
+end
+
+-- What changes among jobs of groups.
+local function groups_of(batch, keys)
+  batch.groups = batch.groups or new_groups(keys)
+  return batch.groups
+end
+
+-- The job waits again, due at `due`.
+local function stand(batch, keys, item, band, due)
+  local ready = batch.ready[band + 1]
+  local group = item.meta and meta_field(item.meta, 'g')
+  ready[#ready + 1] = group and groups_of(batch, keys).stands(group, band, due, item.id) or int(due)
+  ready[#ready + 1] = item.id
+  if due <= batch.now then batch.woken = true end
+end
+
+-- The job stood in a band, at that score, and waits there no more.
+local function leave(batch, keys, item, band, score)
+  redis.call('ZREM', keys['ready' .. band], item.id)
+  if tonumber(score) < 0 then groups_of(batch, keys).leaves(meta_field(item.meta or '', 'g') or '', band, score, item.id) end
+end
+
+local function wake_up(batch, keys)
+  if batch.woken and not batch.paused then redis.call('ZADD', keys.wake, 0, 'w') end
+end
+
+local function flush(batch, keys, lane_tag)
+  -- What a job gains comes before what it loses, and its run is the first thing that it loses: should a key be of a wrong
+  -- type, the script ends there, and is repeated once that key is moved aside (docs/adr/0012).
+  for ttl, rows in pairs(batch.results) do keep_results(rows, ttl) end
+  if #batch.tries > 0 then redis.call('HSET', keys.tries, unpack(batch.tries)) end
+  for band = 1, 4 do
+    if #batch.ready[band] > 0 then redis.call('ZADD', keys['ready' .. band - 1], unpack(batch.ready[band])) end
+  end
+  if batch.groups and batch.groups.write(batch.now) then batch.woken = true end
+  for i = 1, #batch.watched do redis.call('XADD', keys.outbox, '*', 'id', batch.watched[i]) end
+  if #batch.over > 0 then
+    redis.call('ZREM', keys.lease, unpack(batch.over))
+    redis.call('HDEL', keys.runs, unpack(batch.over))
+  end
+  if #batch.drop_tries > 0 then redis.call('HDEL', keys.tries, unpack(batch.drop_tries)) end
+  if #batch.meta > 0 then redis.call('HDEL', keys.meta, unpack(batch.meta)) end
+  if #batch.expiry > 0 then redis.call('ZREM', keys.expiry, unpack(batch.expiry)) end
+  for i = 1, #batch.unique do
+    local key, id = batch.unique[i][1], batch.unique[i][2]
+    -- A lock that stands till a time does so whatever becomes of its job (lib/job/unique.lua).
+    local holder, till = string.match(redis.call('HGET', keys.unique, key) or '', '^(%S+) ?(%d*)')
+    if holder == id and (tonumber(till) or 0) == 0 then redis.call('HDEL', keys.unique, key) end
+  end
+  if #batch.watched > 0 then redis.call('HDEL', keys.watched, unpack(batch.watched)) end
+  if #batch.jobs > 0 then redis.call('UNLINK', unpack(batch.jobs)) end
+  wake_up(batch, keys)
+  if #batch.done > 0 then
+    redis.call('XADD', keys.done, 'MAXLEN', '~', 10000, '*', 'jobs', table.concat(batch.done, '\n'))
+  end
+  for name, by in pairs(batch.counts) do
+    if by ~= 0 then redis.call('HINCRBY', keys.totals, name, int(by)) end
+  end
+  if batch.journal then
+-- @include lib/events/journal
+    write_journal(keys.journal, keys.totals, batch.journal, batch.events, batch.stamp)
+  end
+  if batch.heard then emit(lane_tag, batch.now, batch.events) end
+end

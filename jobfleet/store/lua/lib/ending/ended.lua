@@ -1,0 +1,24 @@
+-- @include lib/base/number
+-- @include lib/base/meta
+-- @include lib/job/run
+-- @include lib/ending/batch
+
+-- How a job that no worker finished is remembered: a clear line, then its envelope.
+-- The line is: status at token started child by (- where there is none); of a run that was cancelled, then: - when it
+-- was asked to stop, and how far that had come (- where that is not known). `by` may bring the reason along.
+local function write_ended(batch, item, status, ttl, by)
+  local run = item.run
+  local token = run and run.token or '0'
+  local words = (run and int(run.claimed) or '0') .. ' ' .. (run and run.child or '-') .. ' ' .. by
+  if run and run.cancel ~= '' then
+    local _, asked, stage = cancel_parts(run.cancel)
+    words = words .. ' - ' .. asked .. ' ' .. (stage == '' and '-' or stage)
+  end
+  local kept = item.meta and meta_field(item.meta, 'r') or ttl
+  local line = status .. ' ' .. batch.stamp .. ' ' .. token .. ' ' .. words
+  redis.call('SET', item.result_key, line .. '\n' .. item.envelope, 'PX', kept)
+  forget(batch, item)
+  finished(batch, item.id, string.sub(status, 1, 2), run and int(batch.now - run.claimed) or '0')
+  count(batch, status, 1)
+  note(batch, status, item.id, token, words, item.envelope, nil, item.tries)
+end

@@ -1,0 +1,27 @@
+-- @include lib/base/number
+
+-- Events are for those who listen; whoever does leaves a mark (listen.lua), so that nobody else pays.
+-- A line is: version event id token n at, and what only some events have. One goes to the lane's channel for each job, and one to the
+-- channel of each job that has a listener of its own.
+local function is_heard(lane_tag)
+  return redis.call('EXISTS', lane_tag .. 'listeners') == 1
+end
+
+local function emit(lane_tag, now, events)
+  if #events == 0 then return end
+  local channels = {lane_tag .. 'events'}
+  for i = 1, #events do channels[i + 1] = lane_tag .. 'events:' .. events[i][2] end
+  local counts = redis.call('PUBSUB', 'NUMSUB', unpack(channels))
+  local all, lines = tonumber(counts[2]) > 0, {}
+  for i = 1, #events do
+    local one = tonumber(counts[2 * i + 2]) > 0
+    if all or one then
+      local event = events[i]
+      local line = '1 ' .. event[1] .. ' ' .. event[2] .. ' ' .. event[3] .. ' ' .. event[4] .. ' ' .. int(now)
+      if event[5] then line = line .. ' ' .. event[5] end
+      if one then redis.call('PUBLISH', channels[i + 1], line) end
+      lines[#lines + 1] = line
+    end
+  end
+  if all then redis.call('PUBLISH', channels[1], table.concat(lines, '\n')) end
+end

@@ -1,0 +1,277 @@
+-- @include lib/base/number
+-- @include lib/base/wide
+-- @include lib/group/limit
+-- @include lib/group/rest
+-- @include lib/group/turn
+
+-- Fair share: each slot goes to the group with the least virtual time of its band, plain jobs being one group beside the
+-- others. A group that comes along starts at the band's clock, or at its own time if that is later. The clock goes on with
+-- each job by its cost over the number of groups that take turns, as the mean of their times does: so even a stream of new
+-- groups without an end does not keep an old one waiting for ever.
+
+-- UNIT / weight is what a job costs; LOOKS bounds the groups that one claim looks at, PASSED the jobs of one group that it
+-- leaves to others in a row.
+local UNIT, LOOKS, PASSED = 1000, 50, 50
+local call, sub = redis.call, string.sub  -- globals are slow in a loop
+
+-- Where a group among others is kept, ordered by virtual time; who comes later stands behind its equals.
+local function line_up(line, from, one)
+  local at = #line + 1
+  while at > from and line[at - 1].v > one.v do
+    line[at] = line[at - 1]
+    at = at - 1
+  end
+  line[at] = one
+end
+
+-- A group that takes its turn, with all its fields from the start, since a table that grows is made anew. `jobs` are false
+-- until its turn comes.
+local function new_turn(key, v)
+  return {key = key, v = v, at = 1, jobs = false, want = 0}
+end
+
+-- The next entry of a group that was not taken yet, and when it is due, as sixteen digits. One that nobody of ours has
+-- written is looked at only where it would not be due by `latest`: it goes with the next claim, whose child reports it.
+local function next_entry(grouped, one, want, latest)
+  local key, jobs, at = one.key, one.jobs, one.at
+  local entry = jobs and jobs[at]
+  -- A list that is shorter than was asked for is the last.
+  if not entry and (not jobs or at > one.want) then
+    local from = jobs and '(' .. jobs[at - 1] or '[' .. key .. '\0'
+    jobs, one.at, one.want = call('ZRANGEBYLEX', grouped, from, '(' .. key .. '\1', 'LIMIT', '0', want), 1, want
+    one.jobs, entry = jobs, jobs[1]
+  end
+  if entry then
+    local due = sub(entry, #key + 2, #key + 17)
+    return entry, (due <= latest or tonumber(due)) and due or '0000000000000000'
+  end
+end
+
+-- `prefix`, `moment`, `moment_text` and `others` are those of the claim: the lane's prefix, µs as a number and as
+-- text, and the jobs that it leaves to others (nil for none).
+local function fair_share(keys, is_set, prefix, moment, moment_text, others)
+  local all = is_set and limits_of(call('HGET', prefix .. 'conf', 'limit:*'))
+  local looked = call('ZRANGEBYSCORE', keys.gdue, '-inf', moment_text, 'LIMIT', 0, LOOKS)
+  local places = #looked > 0 and call('ZMSCORE', keys.ring, unpack(looked)) or {}
+  local clocks = call('HMGET', prefix .. 'lane', 'fair:0', 'fair:1', 'fair:2', 'fair:3')
+  local outcome, held, entries = {more = #looked == LOOKS}, {}, {}
+  local free, latest = {most = 1000000, step = UNIT, taken = 0}, string.format('%016.0f', moment)
+  local known, ring, drop, later, marks, visited, rates = {}, {}, {}, {}, {}, {}, {}
+
+  local function clock_of(band)
+    local clock, plain = string.match(clocks[band + 1] or '', '^(%S+) (%S+)$')
+    return tonumber(clock or '0'), tonumber(plain or '0')
+  end
+
+  -- What a group may do: room for so many more jobs, and why there is not more.
+  local function state_of(one)
+    if not is_set then return free end
+    local name = sub(one.key, 2)
+    local state = known[name]
+    if state then return state end
+    local set = call('HMGET', prefix .. 'conf', 'limit:' .. name, 'paused:' .. name)
+    local limits = limits_of(set[1], all)
+    state = group_room(limits, keys.held, keys.rates, name, moment)
+    state.step, state.taken = math.max(1, math.floor(UNIT / limits.weight + 0.5)), 0
+    if set[2] then state.most, state.why = 0, 'paused' end
+    known[name] = state
+    return state
+  end
+
+  -- Groups of a band that have come due and do not take turns yet, with their virtual time.
+  local function joining(band, clock)
+    local found = {}
+    for i = 1, #looked do
+      if string.byte(looked[i]) == 48 + band and not (places[i] and not rests(places[i])) then
+        local kept = places[i] and tonumber(places[i]) - REST - SPAN * band or 0
+        found[#found + 1] = new_turn(looked[i], math.floor(math.max(kept, clock)))
+      end
+    end
+    return found
+  end
+
+  local function put(band, one, is_resting)
+    local n = #ring
+    ring[n + 1], ring[n + 2] = (is_resting and REST or 0) + SPAN * band + one.v, one.key
+  end
+
+  local function look_again(key, at)
+    later[#later + 1], later[#later + 2] = int(at), key
+    if not outcome.soonest or at < outcome.soonest then outcome.soonest = at end
+  end
+
+  -- What becomes of a group whose turn it was. `is_full`: the claim had room for no more.
+  local function settle_turn(band, one, is_full)
+    local entry, due = next_entry(keys.grouped, one, 1, latest)
+    local state = state_of(one)
+    if one.is_passed then  -- a job was left to others: the group keeps its turn
+      put(band, one, state.most <= 0)
+      if state.most > 0 then
+        outcome.more = outcome.more or is_full and entry ~= nil and due <= latest
+      elseif state.why == 'rate' then
+        look_again(one.key, look_after(state, state.taken, moment))
+      end
+    elseif not entry then
+      drop[#drop + 1] = one.key
+    elseif due > latest then
+      put(band, one, true)
+      look_again(one.key, tonumber(due))
+    elseif state.most > 0 then
+      put(band, one, false)
+      outcome.more = outcome.more or is_full
+    else
+      put(band, one, true)
+      if state.why == 'rate' then look_again(one.key, look_after(state, state.taken, moment)) end
+    end
+  end
+
+  local function heads(band, line, from, skip, limited)
+    local low, high = turns_in(band)
+    local found = call('ZRANGEBYSCORE', keys.ring, low, high, 'WITHSCORES', 'LIMIT', skip, limited)
+    local place, v  -- many take their turn at the same time
+    for i = 1, #found, 2 do
+      if found[i + 1] ~= place then place, v = found[i + 1], tonumber(found[i + 1]) - SPAN * band end
+      line_up(line, from, new_turn(found[i], v))
+    end
+    return #found / 2
+  end
+
+  -- Up to `most` jobs of a band, one after the other: pick(id, due).
+  local function take(band, most, pick)
+    visited[band + 1] = true
+    local clock, plain_v = clock_of(band)
+    local line, at, touched, grouped = {}, 1, {}, keys.grouped
+    local skip = others and others.offsets[band + 1] or 0
+    local seen = heads(band, line, at, skip, most + 1)
+    local beyond, fresh = seen > most, joining(band, clock)
+    for i = 1, #fresh do line_up(line, at, fresh[i]) end
+    local plain = others and others.plain(band + 1, most + 1)
+      or call('ZRANGEBYSCORE', keys['ready' .. band], '0', moment_text, 'WITHSCORES', 'LIMIT', 0, most + 1)
+    if seen == 0 and #fresh == 0 and not plain[1] then
+      if others then others.offsets[band + 1] = nil end
+      return
+    end
+    local rest = {plain = true, v = math.floor(math.max(plain_v, clock)), at = 1}
+    if plain[1] then line_up(line, at, rest) end
+    local low, high = turns_in(band)
+    local crowd = math.max(1, call('ZCOUNT', keys.ring, low, high) + #fresh + (plain[1] and 1 or 0))
+    local want = math.ceil(most / math.max(1, #line)) + 1
+    local left = most
+    while left > 0 do
+      local one = line[at]
+      if not one then
+        if not beyond or seen >= 2 * LOOKS then break end
+        local further = heads(band, line, at, skip + seen, LOOKS)
+        beyond, seen = further == LOOKS, seen + further
+      else
+        at = at + 1
+        local id, due, step
+        if one.plain then
+          id, due, step = plain[2 * one.at - 1], plain[2 * one.at], UNIT
+        else
+          if one.jobs == false then
+            one.jobs = nil
+            touched[#touched + 1] = one
+          end
+          local state = state_of(one)
+          local entry
+          if state.most > 0 then entry, due = next_entry(grouped, one, want, latest) end
+          local skipped = 0
+          while others and entry and due <= latest do
+            if skipped == PASSED or not others.has_looks() then
+              one.is_passed, entry = true, nil
+            elseif others.is_left(sub(entry, #one.key + 19)) then
+              skipped, one.at, one.is_passed = skipped + 1, one.at + 1, true
+              entry, due = next_entry(grouped, one, PASSED, latest)
+            else
+              break
+            end
+          end
+          if entry and due <= latest then
+            local key, n = one.key, #entries + 1
+            id, step = sub(entry, #key + 19), state.step
+            state.most, state.taken = state.most - 1, state.taken + 1
+            held[2 * n - 1], held[2 * n], entries[n] = '0', sub(key, 2) .. '\0' .. id, entry
+          end
+        end
+        if id then
+          pick(id, due, not one.plain)
+          local v = one.v
+          clock = clock + step / crowd
+          if clock < v then clock = v end
+          one.v, one.at, left = v + step, one.at + 1, left - 1
+          line_up(line, at, one)
+        end
+      end
+    end
+    if others then
+      others.took(band + 1, rest.at - 1)
+      local reached = beyond and seen or math.max(1, #touched - 1)
+      if left > 0 and beyond then others.ran_out() end
+      others.offsets[band + 1] = left > 0 and (beyond or not others.has_looks()) and skip + reached or nil
+    end
+    if beyond and (left == 0 or not others) or plain[2 * rest.at - 1] then outcome.more = true end
+    for i = 1, #touched do settle_turn(band, touched[i], left == 0 or not others) end
+    for i = at, #line do
+      if line[i].jobs == false then outcome.more = true end
+    end
+    for i = 1, #fresh do
+      if fresh[i].jobs == false then put(band, fresh[i], false) end
+    end
+    if seen > 0 or #fresh > 0 then
+      marks[#marks + 1], marks[#marks + 2] = 'fair:' .. band, string.format('%.3f', clock) .. ' ' .. int(rest.v)
+    end
+  end
+
+  -- When the first job of the group whose turn it is was due; nothing where there is none.
+  local function first_due(band)
+    local low, high = turns_in(band)
+    local key = call('ZRANGEBYSCORE', keys.ring, low, high, 'LIMIT', 0, 1)[1] or (joining(band, 0)[1] or {}).key
+    local due = key and select(2, next_entry(keys.grouped, new_turn(key, 0), 1, latest))
+    return due and tonumber(due)
+  end
+
+  -- What is left in bands that were not come to.
+  local function rest_of()
+    for band = 0, 3 do
+      if not visited[band + 1] then
+        local clock = clock_of(band)
+        local found = joining(band, clock)
+        for i = 1, #found do put(band, found[i], false) end
+        if not outcome.more then
+          local low, high = turns_in(band)
+          outcome.more = #found > 0 or call('ZRANGEBYSCORE', keys.ring, low, high, 'LIMIT', 0, 1)[1] ~= nil
+        end
+      end
+    end
+    for name, state in pairs(known) do
+      if state.full and state.taken > 0 then
+        rates[#rates + 1] = string.format('%.3f', state.full + state.taken * state.every)
+        rates[#rates + 1] = name
+      end
+    end
+  end
+
+  local function write()
+    if #looked > 0 then call('ZREM', keys.gdue, unpack(looked)) end
+    if #ring > 0 then add_many(keys.ring, #ring / 2, unpack(ring)) end
+    if #drop > 0 then
+      call('ZREM', keys.ring, unpack(drop))
+      call('ZREM', keys.gdue, unpack(drop))
+    end
+    if #later > 0 then call('ZADD', keys.gdue, 'LT', unpack(later)) end
+    if #entries > 0 then
+      call('ZREM', keys.grouped, unpack(entries))
+      add_many(keys.held, #entries, unpack(held))
+    end
+    if #rates > 0 then call('ZADD', keys.rates, unpack(rates)) end
+    if call('EXISTS', keys.ring) == 0 then
+      call('HDEL', keys.lane, 'fair:0', 'fair:1', 'fair:2', 'fair:3')
+    elseif #marks > 0 then
+      call('HSET', keys.lane, unpack(marks))
+    end
+  end
+
+  outcome.take, outcome.first_due, outcome.rest, outcome.write = take, first_due, rest_of, write
+  return outcome
+end

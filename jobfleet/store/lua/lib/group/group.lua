@@ -1,0 +1,71 @@
+-- @include lib/base/number
+
+-- Jobs of groups that wait. `grouped` has "band group\0due\0id" for each, all at score 0: those of a group stand together,
+-- by due time. `gdue` has "band group" by when its turn is to be looked at: an entry there is a hint that claim follows,
+-- and one too many costs a look. `ring` has those that take turns now, and those that rest (lib/group/rest.lua).
+-- @include lib/waiting/place
+
+-- What a script changes among them, gathered; made for the first job of a group, since making functions takes time.
+local function new_groups(keys)
+-- @include lib/group/rest
+  local stand, gone, turns, left, slots, holders = {}, {}, {}, {}, {}, {}
+
+  local last_due, digits, below  -- many are due at the same time
+
+  local function entry_of(key, due, id)
+    if due ~= last_due then last_due, digits, below = due, string.format('%016.0f', due), int(due - GROUPED) end
+    return key .. '\0' .. digits .. '\0' .. id
+  end
+
+  -- A job of a group waits, due at `due`; answers its score in its band.
+  local function stands(group, band, due, id)
+    local key = band .. group
+    local n, turn = #stand, turns[key]
+    stand[n + 1], stand[n + 2] = '0', entry_of(key, due, id)
+    if not turn or due < turn then turns[key] = due end
+    return below
+  end
+
+  -- A job of a group that stood at `score` waits no more.
+  local function leaves(group, band, score, id)
+    gone[#gone + 1] = entry_of(band .. group, due_at(score), id)
+    left[band .. group] = true
+  end
+
+  -- A run of a group's job is over. `wakes`: limits are set, so the group may have rested for want of the slot.
+  local function freed(group, id, wakes)
+    slots[#slots + 1] = group .. '\0' .. id
+    if wakes then holders[group] = true end
+  end
+
+  -- Carries it out; whether a group that rested takes turns again.
+  local function write(now)
+    local woken = false
+    if #gone > 0 then redis.call('ZREM', keys.grouped, unpack(gone)) end
+    if #stand > 0 then redis.call('ZADD', keys.grouped, unpack(stand)) end
+    if #slots > 0 then redis.call('ZREM', keys.held, unpack(slots)) end
+    for group in pairs(holders) do
+      for band = 0, 3 do
+        local place = redis.call('ZSCORE', keys.ring, band .. group)
+        if place and rests(place) then turns[band .. group], woken = now, true end
+      end
+    end
+    local looks, n, last, text = {}, 0, nil, nil
+    for key, due in pairs(turns) do
+      if due ~= last then last, text = due, int(due) end
+      looks[n + 1], looks[n + 2] = text, key
+      n = n + 2
+    end
+    if #looks > 0 then redis.call('ZADD', keys.gdue, 'LT', unpack(looks)) end
+    for key in pairs(left) do
+      local first = turns[key] or redis.call('ZRANGEBYLEX', keys.grouped, '[' .. key .. '\0', '(' .. key .. '\1', 'LIMIT', 0, 1)[1]
+      if not first then
+        redis.call('ZREM', keys.ring, key)
+        redis.call('ZREM', keys.gdue, key)
+      end
+    end
+    return woken
+  end
+
+  return {stands = stands, leaves = leaves, freed = freed, write = write}
+end

@@ -1,0 +1,18 @@
+-- @include lib/waiting/blocked
+-- @include lib/waiting/withheld
+
+-- Where a job that holds a unique key stands, as a status, and whether it has started. `bands` are four keys.
+local function standing_of(tag, bands, id, now)
+  if redis.call('HEXISTS', tag .. 'runs', id) == 1 then return 'running', true end
+  for band = 1, 4 do
+    local due = redis.call('ZSCORE', bands[band], id)
+    if is_blocked(due) then return 'blocked', false end
+    if due then
+      local has_tries = redis.call('HEXISTS', tag .. 'tries', id) == 1
+      if due_of_any(due) <= now then return 'queued', has_tries end
+      return has_tries and 'retrying' or 'scheduled', has_tries
+    end
+  end
+  if redis.call('EXISTS', tag .. 'job:' .. id) == 1 then return 'blocked', true end
+  return string.match(redis.call('GETRANGE', tag .. 'result:' .. id, 0, 20), '^%a+') or 'completed', true
+end
