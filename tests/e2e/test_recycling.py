@@ -122,10 +122,10 @@ def test_a_child_that_has_grown_too_large_is_replaced(programs: Programs, fleet:
 def test_a_child_that_is_too_large_from_the_start_is_not_replaced_without_end(programs: Programs, fleet: Fleet) -> None:
     worker = programs.ready(max_memory="1MiB")
 
-    worker.await_line("is over max_memory from the start")
+    worker.await_line("exceeds max_memory from its start")
     worker.await_line("reason=memory", times=2)
 
-    assert worker.said.count("is over max_memory from the start") == 1
+    assert worker.said.count("exceeds max_memory from its start") == 1
     job_id = fleet.enqueue(Job("nap", "hist.nap", (0.0,)))
     assert fleet.wait(job_id, timeout=LONG).status is JobStatus.COMPLETED
 
@@ -153,7 +153,7 @@ def test_a_child_whose_successor_cannot_start_stays(programs: Programs, fleet: F
 
     assert later  # who was the child may have been replaced before the code broke
     assert fleet.wait(fleet.enqueue(Job("g", "app.grow", (1,))), timeout=LONG).result in later
-    assert "keeps its place: its successor cannot start" in worker.said
+    assert "stays, because its successor cannot start" in worker.said
     assert "ZeroDivisionError" in worker.said
     assert not worker.is_over
 

@@ -34,8 +34,8 @@ def fitting(found: list[str], *patterns: str) -> bool:
 
 def lost(reason: str, running: int) -> str:
     return (
-        rf"WARNING redis\.lost url=\S+ reason=({reason})\. {running} running jobs go on; "
-        r"none is claimed, renewed or settled until Redis answers"
+        rf"WARNING redis\.lost url=\S+ reason=({reason})\. {running} running jobs continue; "
+        r"none is claimed, renewed or settled until Redis replies"
     )
 
 

@@ -84,7 +84,7 @@ def test_a_child_that_hears_nothing_is_killed_after_the_grace_and_its_job_is_not
     worker.send(signal.SIGTERM)
 
     assert worker.exit_code() == 0
-    assert "did not end in its grace" in worker.said
+    assert "did not end within its grace" in worker.said
     assert fleet.poll(job_id).status is JobStatus.QUEUED
 
 

@@ -1,1 +1,1 @@
-"""What a supervisor and its children share."""
+"""The interface between a supervisor and its children."""

@@ -1,4 +1,4 @@
-"""The exit codes of a child, and what the end of a process is called."""
+"""The exit codes of a child, and the description of a process's end."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ EXIT_RECYCLED = 5
 
 
 def how_it_died(code: int) -> str:
-    """An exit code in words."""
+    """Describe an exit code in words."""
     if code < 0:
         try:
             return f"its process died of {signal.Signals(-code).name}"

@@ -1,4 +1,4 @@
-"""The pipes between a supervisor and its children: msgpack frames, a list each, the first a word.
+"""The pipes between a supervisor and its children. A frame is a msgpack list that starts with its kind.
 
 Down: hello, alive, renewed, lost, cancel, server, lanes, kinds, quiet, resume, drain, hurry.
 Up: ready, serving, refused, state, retire, condemned.
@@ -18,10 +18,10 @@ READ_SIZE = 1 << 16
 
 
 class Sender:
-    """Writes frames to a pipe; a peer that is gone, or does not read, is not waited for.
+    """Writes frames to a pipe; it never waits for a peer that is gone or does not read.
 
     Args:
-        descriptor: The pipe's writing end.
+        descriptor: The writing end of the pipe.
     """
 
     def __init__(self, descriptor: int) -> None:
@@ -38,12 +38,12 @@ class Sender:
                 self._left = self._left[written:]
 
     def close(self) -> None:
-        """Close the pipe; the peer sees its end."""
+        """Close the pipe, so that the peer reads end of file."""
         os.close(self._descriptor)
 
 
 async def frames(descriptor: int) -> AsyncIterator[list[Any]]:
-    """The frames of a pipe, until its end."""
+    """Yield the frames of a pipe until end of file."""
     loop = asyncio.get_running_loop()
     reader = asyncio.StreamReader()
     pipe = os.fdopen(descriptor, "rb", buffering=0)

@@ -1,4 +1,4 @@
-"""Ids of workers and children. A child's id is never used again, so that a dead one can be buried."""
+"""Ids of workers and children. A child's id is never used again, so that its runs can be recovered after its death."""
 
 from __future__ import annotations
 
@@ -9,6 +9,6 @@ import socket
 
 
 def new_worker_id() -> str:
-    """``host:pid:random``, at most 48 characters, none of which scripts use as separators."""
+    """Make an id ``host:pid:random`` of at most 48 characters, without the separators that scripts use."""
     host = re.sub(r"[^A-Za-z0-9-]", "-", socket.gethostname().partition(".")[0])[:24] or "host"
     return f"{host}:{os.getpid()}:{secrets.token_hex(3)}"

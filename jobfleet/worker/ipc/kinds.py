@@ -1,4 +1,4 @@
-"""Kinds of children: those that know the same functions and serve the same queues are of one kind."""
+"""Kinds of children: children that know the same functions and serve the same queues are of the same kind."""
 
 from __future__ import annotations
 
@@ -12,19 +12,19 @@ if TYPE_CHECKING:
 
 KIND_RULE = re.compile(r"[0-9a-f]{16}")
 DEFAULT = "default"
-"""The queue of functions that name none."""
+"""The queue of functions that do not name one."""
 IDLE = (
-    "worker.idle it serves no queue, since its modules register no job function: decorate one with @job, "
+    "worker.idle it serves no queue, because its modules register no job function: decorate one with @job, "
     "or name queues with -Q (queues=)"
 )
 
 
 class Kind(NamedTuple):
-    """What children know and serve.
+    """The functions and queues that a child knows and serves.
 
     Attributes:
-        id: The same wherever that is the same.
-        functions: Each function with its queue, and under "" the queues that are served.
+        id: A digest of `functions`.
+        functions: Queue by function; under "" the queues that are served.
     """
 
     id: str
@@ -34,15 +34,15 @@ class Kind(NamedTuple):
 def kind_of(
     functions: Mapping[str, JobFunction[Any, Any, Any]], queues: Sequence[str], *, plain: Iterable[str] = ()
 ) -> Kind:
-    """The kind of a child that knows these functions and serves these queues.
+    """Return the kind of a child with these functions and queues.
 
     Args:
-        functions: What is registered.
-        queues: What is served.
-        plain: The names of functions that are not registered, and run here all the same.
+        functions: The registered functions.
+        queues: The queues that the child serves.
+        plain: The names of functions that run without registration.
     """
     known = dict.fromkeys(plain, DEFAULT)
     known |= {name: str(function.given.get("queue") or DEFAULT) for name, function in list(functions.items())}
-    told = {"": " ".join(sorted(queues)), **dict(sorted(known.items()))}
-    digest = hashlib.sha256("\n".join(f"{name} {queue}" for name, queue in told.items()).encode())
-    return Kind(digest.hexdigest()[:16], told)
+    fields = {"": " ".join(sorted(queues)), **dict(sorted(known.items()))}
+    digest = hashlib.sha256("\n".join(f"{name} {queue}" for name, queue in fields.items()).encode())
+    return Kind(digest.hexdigest()[:16], fields)

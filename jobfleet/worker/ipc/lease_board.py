@@ -1,10 +1,10 @@
-"""The lease board: memory that a child shares with its supervisor, with what the child holds.
+"""The lease board: shared memory in which a child shows its supervisor the jobs that it holds.
 
-The child writes, the supervisor reads; no message is sent for a job. The header has 128 bytes::
+The child writes and the supervisor reads, so no message is needed per job. The header has 128 bytes::
 
     0..4    capacity
-    4       whether any run had a hard limit
-    8..16   when the child's event loop turned last (boot-time seconds); 0 when it need not turn
+    4       whether any run ever had a hard limit
+    8..16   last turn of the child's event loop (boot-time seconds); 0 if it need not turn
 
 A record has 136 bytes::
 
@@ -13,14 +13,13 @@ A record has 136 bytes::
     4..8    crc32 of token and id
     8..16   token
     16..128 id
-    128..136 when the run is to be over (tenths of a second, 0 for never), and its limit in seconds
+    128..136 deadline of the run (tenths of a second, 0 for none), and its limit in seconds
 
-A record is written by one slice assignment, its phase by one byte. A reader in another process can
-see a torn record; the checksum tells, and it reads again. The phase stands outside the checksum, so
-that a job's way through it costs two single-byte writes; a phase read beside an older record is
-corrected by the next reading, and after a death nobody writes any more. A limit is written only for
-a job that has one, and taken back before its record is free again; byte 4 of the header says whether
-any ever was, so that boards without limits are not searched for them.
+The child writes a record with one slice assignment, and its phase with one byte. A reader in another process may see a
+torn record; the checksum reveals it, and the reader reads again. The checksum excludes the phase, so that a phase
+change costs only one single-byte write. If a reader combines a phase with an older record, its next reading corrects
+this; after a death, nothing is written any more. A limit is written only for a job that has one, and is removed before
+its record becomes free. Byte 4 of the header lets the supervisor skip boards without limits.
 """
 
 from __future__ import annotations
@@ -39,7 +38,7 @@ from jobfleet.model import ID_BYTES
 
 
 def board_capacity(slots: int) -> int:
-    """How many jobs a child may hold: those that run, and those whose end is on its way."""
+    """Return the capacity of a board: running jobs, and jobs whose ending is being sent."""
     return 3 * slots + 128
 
 
@@ -58,23 +57,23 @@ TENTHS = 10
 
 
 class Phase(IntEnum):
-    """How far a job has come in its child."""
+    """The progress of a job in its child."""
 
     FREE = 0
     CLAIMED = 1
     STARTED = 2
     RETURNED = 3
     APART = 4
-    """Its code runs, but in another process: it has no part in this one's death."""
+    """Its code runs in another process, so it cannot cause this process's death."""
 
     @property
     def is_in_code(self) -> bool:
-        """Whether user code has the job, wherever it runs."""
+        """Whether user code runs the job, in any process."""
         return self in (Phase.STARTED, Phase.APART)
 
 
 class Posted(NamedTuple):
-    """One job that a child holds."""
+    """A job that a child holds."""
 
     phase: Phase
     id: str
@@ -82,12 +81,12 @@ class Posted(NamedTuple):
 
     @property
     def key(self) -> tuple[str, int]:
-        """Id and token together, which no other run shares."""
+        """Id and token, which together identify the run."""
         return (self.id, self.token)
 
 
 def create(capacity: int) -> int:
-    """Make memory for a board and return its file descriptor, to be inherited."""
+    """Create the memory of a board and return its inheritable file descriptor."""
     descriptor = nameless("jobfleet-board")
     os.ftruncate(descriptor, HEADER + RECORD * capacity)
     os.pwrite(descriptor, _capacity.pack(capacity), 0)
@@ -95,7 +94,7 @@ def create(capacity: int) -> int:
 
 
 def nameless(label: str) -> int:
-    """Make a file in memory, where possible, and return its descriptor; it never has a name."""
+    """Create a file without a name, in memory if possible, and return its descriptor."""
     if hasattr(os, "memfd_create"):
         return os.memfd_create(label)
     descriptor, path = tempfile.mkstemp()
@@ -104,11 +103,11 @@ def nameless(label: str) -> int:
 
 
 class LeaseBoard:
-    """A child's side: it posts what it holds.
+    """The writing side of a board, in the child.
 
     Args:
-        descriptor: Of the shared memory; None for memory of this process alone.
-        capacity: Records, when there is no descriptor.
+        descriptor: The descriptor of the shared memory; None for memory of this process only.
+        capacity: Number of records if there is no descriptor.
     """
 
     def __init__(self, descriptor: int | None, capacity: int = 0) -> None:
@@ -123,11 +122,11 @@ class LeaseBoard:
 
     @property
     def room(self) -> int:
-        """How many more jobs can be posted."""
+        """Number of jobs that can still be posted."""
         return len(self._free)
 
     def post(self, job_id: str, token: int) -> int:
-        """Post a claimed job; return its place."""
+        """Post a claimed job; return the offset of its record."""
         place = self._free.pop()
         name = job_id.encode()
         packed = _token.pack(token)
@@ -136,46 +135,46 @@ class LeaseBoard:
         return place
 
     def limit(self, place: int, until: float, seconds: float) -> None:
-        """Say until when (monotonic clock) a run is to be over, and how many seconds it was given; 0 for no limit."""
+        """Set the deadline of a run (monotonic clock) and its limit in seconds; 0 for no limit."""
         self._memory[_LIMITS] = 1
         at = place + _LIMIT
         self._memory[at : at + _limit.size] = _limit.pack(min(math.ceil(until * TENTHS), 0xFFFFFFFF), seconds)
 
     def claimed(self, place: int) -> None:
-        """Say that no user code runs for it yet, after all."""
+        """Record that no user code runs for the job yet, after all."""
         self._memory[place] = 1
 
     def started(self, place: int) -> None:
-        """Say that user code runs for it; only such jobs are charged when the child dies."""
+        """Record that user code runs for the job; only such jobs can be charged with the child's death."""
         self._memory[place] = 2
 
     def apart(self, place: int) -> None:
-        """Say that its user code runs in another process."""
+        """Record that the job's user code runs in another process."""
         self._memory[place] = 4
 
     def returned(self, place: int) -> None:
-        """Say that user code has returned."""
+        """Record that user code has returned."""
         self._memory[place] = 3
 
     def clear(self, place: int) -> None:
-        """Take it off: its settle was answered."""
+        """Remove a job, because its settle got a reply."""
         self._memory[place] = 0
         self._free.append(place)
 
     def turn(self, at: float) -> None:
-        """Say that the event loop turns; 0 when it no longer has to."""
+        """Record a turn of the event loop; 0 if it need not turn any more."""
         self._memory[TURNED : TURNED + 8] = _turned.pack(at)
 
     def read(self) -> list[Posted]:
-        """What is posted now, read from within the process."""
+        """Return the posted jobs, for a reader in the same process."""
         return read(self._memory)
 
 
 class LeaseBoardReader:
-    """A supervisor's side: it reads what a child holds.
+    """The reading side of a board, in the supervisor.
 
     Args:
-        descriptor: Of the shared memory; closed with the reader.
+        descriptor: The descriptor of the shared memory; `close` closes it.
     """
 
     def __init__(self, descriptor: int) -> None:
@@ -183,12 +182,12 @@ class LeaseBoardReader:
         self._memory = mmap.mmap(descriptor, 0, prot=mmap.PROT_READ)
 
     def read(self) -> list[Posted]:
-        """What is posted now."""
+        """Return the posted jobs."""
         return read(self._memory)
 
     @property
     def turned_at(self) -> float:
-        """When the child's event loop turned last (boot-time clock); 0 when it need not turn."""
+        """The last turn of the child's event loop (boot-time clock); 0 if it need not turn."""
         at: float = _turned.unpack_from(self._memory, TURNED)[0]
         return at
 
@@ -198,17 +197,17 @@ class LeaseBoardReader:
         return bool(self._memory[_LIMITS])
 
     def overdue(self, now: float) -> dict[tuple[str, int], float]:
-        """The limits, in seconds, of the runs that should have been over before `now` (monotonic clock)."""
+        """Return the limit in seconds of each run whose deadline is before `now` (monotonic clock)."""
         return overdue(self._memory, now)
 
     def close(self) -> None:
-        """Let the memory go."""
+        """Release the memory."""
         self._memory.close()
         os.close(self._descriptor)
 
 
 def read(memory: mmap.mmap) -> list[Posted]:
-    """Every posted job; a record that stays torn is left out, its next reading comes soon."""
+    """Return every posted job; a record that stays torn is left out until the next reading."""
     (capacity,) = _capacity.unpack_from(memory, 0)
     posted = []
     for number in range(capacity):
@@ -221,7 +220,7 @@ def read(memory: mmap.mmap) -> list[Posted]:
 
 
 def overdue(memory: mmap.mmap, now: float) -> dict[tuple[str, int], float]:
-    """Started runs that are past their limit. One may be read beside the limit of an earlier run: look twice."""
+    """Return started runs past their deadline. A record may show the limit of an earlier run, so check twice."""
     (capacity,) = _capacity.unpack_from(memory, 0)
     found = {}
     for place in range(HEADER, HEADER + RECORD * capacity, RECORD):

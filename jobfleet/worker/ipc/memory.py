@@ -1,4 +1,4 @@
-"""How much memory this process uses."""
+"""The memory use of this process."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ _STATM = Path("/proc/self/statm")
 
 
 def resident_bytes() -> int:
-    """This process's resident memory; where that is not told, the most it ever had."""
+    """Return this process's resident memory in bytes, or its peak if the system does not report the current value."""
     try:
         return int(_STATM.read_bytes().split()[1]) * os.sysconf("SC_PAGE_SIZE")
     except OSError:

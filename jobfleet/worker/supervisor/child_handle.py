@@ -1,4 +1,4 @@
-"""A supervisor's view of one child: its process, its board, its pipes."""
+"""The supervisor's view of one child: its process, lease board and pipes."""
 
 from __future__ import annotations
 
@@ -18,37 +18,37 @@ from jobfleet.worker.ipc.lease_board import LeaseBoardReader, Posted, create, na
 
 
 class ChildHandle:
-    """One child.
+    """A child process.
 
     Args:
         child: Its id.
-        number: Its place among the children; its successor takes the same.
-        capacity: How many jobs its board holds.
+        number: Its number among the children; its successor gets the same number.
+        capacity: The capacity of its board in jobs.
 
     Attributes:
-        pid: Its process.
-        reports: The descriptor its reports come from.
-        running: How many jobs it runs, as it said last.
-        is_ready: Whether it has said what it knows and serves.
-        queues: What it serves.
-        kind: What it knows and serves, and the name of that; None until it is ready.
-        pulsed_at: When it last claimed or waited for jobs (boot-time clock); 0 before it said so.
-        stopped_at: Since when it is frozen (boot-time clock); None when it is not.
-        is_leaving: Whether it was told to leave, or killed on purpose.
-        is_replaced: Whether it is to go, and its place is another's, or nobody's.
-        is_draining: Whether it was told to claim no more and end.
-        follows: Whom it replaces as soon as it serves, and the grace that one gets.
-        kept_at: When it was kept because its successor could not start (boot-time clock).
-        is_hurried: Whether it was told to end soon, other children retiring too.
-        killed_for: Why it was killed on purpose, to be said of the jobs it ran; empty when it was not.
-        refusal: Why it could not start: a line, and what the user's module raised.
+        pid: Its process id.
+        reports: The descriptor from which its reports are read.
+        running: Number of jobs that it runs, by its last report.
+        is_ready: Whether it has reported its functions and queues.
+        queues: The queues that it serves.
+        kind: Its kind; None until it is ready.
+        pulsed_at: Its last claim or wait for jobs (boot-time clock); 0 before the first report.
+        stopped_at: The time at which it was frozen (boot-time clock); None if it is not frozen.
+        is_leaving: Whether it leaves by command, or was killed on purpose.
+        is_replaced: Whether it will leave and has lost its number to a successor, or to nobody.
+        is_draining: Whether it must not claim any more and must end.
+        follows: The child that it replaces when it serves, and the grace of that child.
+        kept_at: The time at which it was kept because its successor could not start (boot-time clock).
+        is_hurried: Whether it must end soon, because other children are retiring too.
+        killed_for: The reason for a kill on purpose, which becomes the error of its jobs; otherwise empty.
+        refusal: The reason why it could not start: a line, and the traceback of the user's module.
         hearing: The task that reads its reports.
-        born: When it was started.
-        past: Its runs past their hard limit, and for how many seconds of looks they were seen so.
-        asked: Running jobs that it was told to cancel: by whom, and how many seconds of looks ago.
-        verdicts: Its runs that nothing but its end can end, and what has become of them.
-        condemned_for: For how many seconds of looks it is to be killed for them; None when it is not.
-        lone_since: After how many of these seconds only such runs were left; None when it is not to be killed.
+        born: The time of its start (boot-time clock).
+        past: Its runs past their hard limit, and the observed seconds past it.
+        asked: Running jobs that it must cancel: the requester, and the observed seconds since the request.
+        verdicts: The outcomes of runs that only the end of the process can end.
+        condemned_for: Observed seconds since it was condemned because of them; None if it is not condemned.
+        lone_since: The value of `condemned_for` when only such runs were left; None before.
     """
 
     def __init__(self, child: str, number: int, capacity: int) -> None:
@@ -94,43 +94,43 @@ class ChildHandle:
         self._is_closed = False
 
     def hello(self, settings: Mapping[str, Any], modules: Sequence[str], app_dir: str, *, quiet: bool) -> None:
-        """Tell it who it is, and whether it may claim."""
+        """Send the child its id, its settings, and whether it may claim."""
         self.tell("hello", self.child, dict(settings), list(modules), app_dir, quiet)
 
     def tell(self, *frame: Any) -> None:
-        """Send it a frame."""
+        """Send the child a frame."""
         if self._down is not None:
             self._down.send(*frame)
 
     def drain(self, grace: float | None) -> None:
-        """Let it claim no more, and end within so many seconds; None for as long as its jobs take."""
+        """Stop the child's claims, and let it end within `grace` seconds; None for as long as its jobs take."""
         self.is_draining = True
         self.tell("drain", grace)
 
     def cancel(self, job_id: str, token: int, by: str) -> None:
-        """Tell it that a running job is to stop, and remember it."""
+        """Send the child a request to cancel a running job, and remember it."""
         self.asked.setdefault((job_id, token), (by, 0.0))
         self.tell("cancel", job_id, token, by)
 
     def overdue(self, now: float) -> dict[tuple[str, int], float]:
-        """Its runs past their hard limit, which is in seconds."""
+        """Return the limit in seconds of each of its runs past the hard limit."""
         return {} if self._is_closed or not self._board.has_limits else self._board.overdue(now)
 
     def posted(self) -> list[Posted]:
-        """What it holds; nothing once the board is let go, which may be in the middle of a renewal."""
+        """Return the jobs that it holds; nothing after `close`, which may happen during a renewal."""
         return [] if self._is_closed else self._board.read()
 
     @property
     def turned_at(self) -> float:
-        """When its event loop turned last (boot-time clock); 0 when it need not turn."""
+        """The last turn of its event loop (boot-time clock); 0 if it need not turn."""
         return 0.0 if self._is_closed else self._board.turned_at
 
     async def stacks(self, timeout: float = 2.0) -> str:
-        """The stacks of its threads, whatever they do; what there is after `timeout` seconds."""
+        """Return the stacks of its threads, or what was written after `timeout` seconds."""
         if self._is_closed:
             return ""
         os.ftruncate(self._stacks, 0)
-        os.lseek(self._stacks, 0, os.SEEK_SET)  # the child writes where this descriptor stands: it is the same one
+        os.lseek(self._stacks, 0, os.SEEK_SET)  # the child inherited this descriptor and shares its offset
         self.kill(signal.SIGUSR1)
         size, until = 0, monotonic() + timeout
         while monotonic() < until:
@@ -141,12 +141,12 @@ class ChildHandle:
         return "" if self._is_closed else os.pread(self._stacks, size, 0).decode(errors="replace").strip()
 
     def kill(self, number: int) -> None:
-        """Send it a signal, unless it has ended: its number may be another's by now."""
+        """Send a signal to the child unless it has ended, because another process may have its process id by now."""
         if self.exit_code is None:
             os.kill(self.pid, number)
 
     def reaped(self, status: int) -> None:
-        """Its process is gone: note the code, and let everything go but the board's last words."""
+        """Record the exit code, and release everything except the board."""
         self._process.returncode = os.waitstatus_to_exitcode(status)
         if self._down is not None:
             self._down.close()
@@ -154,11 +154,11 @@ class ChildHandle:
 
     @property
     def exit_code(self) -> int | None:
-        """Its exit code; the negative number of a signal."""
+        """The exit code, or the negative number of a signal; None while it runs."""
         return self._process.returncode
 
     def close(self) -> None:
-        """Let the board go."""
+        """Release the board."""
         self._is_closed = True
         self._board.close()
         os.close(self._stacks)

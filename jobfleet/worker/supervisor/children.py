@@ -1,4 +1,4 @@
-"""A worker's children: started, heard, and followed by a successor when they die."""
+"""The children of a worker: starts them, reads their reports, and replaces them when they die."""
 
 from __future__ import annotations
 
@@ -26,20 +26,20 @@ from jobfleet.worker.supervisor.metrics import WorkerMetrics
 
 log = logging.getLogger("jobfleet.worker")
 AFTER_GRACE = 5.0
-"""Seconds beyond its grace after which a child that does not listen is killed."""
+"""Seconds after its grace at which a child that does not end is killed."""
 BACK_OFF = (0.0, 0.1, 0.5, 1.0, 2.0, 5.0)
 LAST_WORDS = 1.0
-"""Seconds in which the last words of a dead child are heard; they may still be in the pipe."""
+"""Seconds for which the remaining reports of a dead child are read from its pipe."""
 TRY_AGAIN = 30.0
-"""Seconds after which a child that could not start, while others serve, is started again."""
+"""Seconds after which a child that could not start is started again, while other children serve."""
 LEAST_AT_ONCE = 4
-"""Children that may load their modules at once; as many as there are processors, where these are more."""
+"""Minimum number of children that may load modules concurrently; the number of processors, if higher."""
 LOADING = 30.0
-"""Seconds after which a child that still loads its modules keeps no other from starting."""
+"""Seconds after which a child that still loads its modules no longer delays the start of others."""
 GROW_EVERY = 0.5
-"""Seconds between looks whether more children can be started, beside the looks when one is ready."""
+"""Seconds between checks whether more children can start, besides the checks whenever a child is ready."""
 STEADY = 10.0
-"""Seconds after which a child that dies is no sign of a crash loop."""
+"""Seconds of uptime after which the death of a child does not count towards a crash loop."""
 Keep = Callable[[Coroutine[Any, Any, None]], "asyncio.Task[None]"]
 
 
@@ -47,25 +47,25 @@ class Children:
     """The children of one worker.
 
     Args:
-        worker: Its id.
-        modules: What the children load.
+        worker: The worker's id.
+        modules: The modules that the children load.
         config: The settings.
         at: The server.
-        undertaker: Settles what a dead child held.
-        scrape: Counts deaths, and takes the children's counts.
-        lanes: The lanes of some queues.
-        keep: Runs a coroutine to its end.
-        on_ready: Is told what a new child knows: functions by name.
-        on_retire: Is told that a child asks for a successor, and why.
-        on_empty: Is told that a child has gone, when it is not followed at once.
+        recovery: Settles the runs of a dead child.
+        scrape: Counts deaths and collects the children's counts.
+        lanes: Returns the lanes of some queues.
+        keep: Runs a coroutine as a task of the worker.
+        on_ready: Called with the published functions of a new child, by name.
+        on_retire: Called when a child requests a successor, with the reason.
+        on_empty: Called when a child is gone and has no immediate successor.
 
     Attributes:
-        kin: The children by process id.
-        size: How many there are to be.
-        queues: What they serve.
+        handle: The children by process id.
+        size: Target number of children.
+        queues: The queues that they serve.
         state: running, quiet or stopping.
-        refusal: Why the children cannot start; None when they can.
-        awaited: The places whose successors are to come.
+        refusal: The reason why no child can start; None if children can start.
+        awaited: The numbers of children whose successors are about to start.
     """
 
     def __init__(
@@ -109,31 +109,31 @@ class Children:
 
     @property
     def is_deserted(self) -> bool:
-        """Whether no child is left, and none is to come."""
+        """Whether there is no child, and none will start."""
         return not self.handle and (
             self.state == "stopping" or (self._config.burst and not self.awaited and not self._unborn)
         )
 
     @property
     def standing(self) -> list[ChildHandle]:
-        """The children that are to stay, by their places."""
+        """The children that stay, by their numbers."""
         return sorted(
             (handle for handle in self.handle.values() if not handle.is_replaced), key=lambda handle: handle.number
         )
 
     @property
     def kinds(self) -> list[Kind]:
-        """The kinds of the children that claim."""
+        """The kinds of the claiming children."""
         claiming = (handle for handle in self.handle.values() if handle.kind is not None and not handle.is_draining)
         return list({handle.kind.id: handle.kind for handle in claiming if handle.kind is not None}.values())
 
     @property
     def draining(self) -> list[ChildHandle]:
-        """The children that only finish what they run, the eldest first."""
+        """The draining children, oldest first."""
         return sorted((handle for handle in self.handle.values() if handle.is_draining), key=lambda handle: handle.born)
 
     def scale(self, size: int) -> None:
-        """Have so many children: more are started, those that are too many finish what they run."""
+        """Set the number of children: start missing ones, and drain excess ones."""
         self.size = size
         taken = self.awaited | {handle.number for handle in self.standing}
         self._unborn = sorted(set(range(size)) - taken, reverse=True)
@@ -144,10 +144,10 @@ class Children:
                 self.drain(handle, None)
 
     def _grow(self) -> None:
-        """Start children that are still missing, a few at a time.
+        """Start missing children, a few at a time.
 
-        Loading modules takes all of a processor and much memory. Hundreds that load at once would bring the machine
-        down, and keep this process from its heartbeats.
+        A child that loads its modules uses a whole processor and much memory. Hundreds at once would overload the
+        machine and delay this worker's heartbeats.
         """
         if self.state == "stopping":
             self._unborn.clear()
@@ -163,8 +163,8 @@ class Children:
         """Start a child.
 
         Args:
-            number: Its place.
-            follows: Whom it replaces once it serves, and the grace that one gets.
+            number: Its number.
+            follows: The child that it replaces when it serves, and the grace of that child.
         """
         self._count += 1
         handle = ChildHandle(f"{self._worker}.{self._count}", number, board_capacity(self._config.slots))
@@ -200,24 +200,24 @@ class Children:
                 handle.verdicts.setdefault((job_id, token), TimedOut(why) if what == "timeout" else Cancelled(why))
 
     def _relieve(self, handle: ChildHandle) -> None:
-        """A child serves, or will not come: whom it follows, if anybody, may go."""
+        """Drain the child that this one follows, because this one serves or will not come."""
         follows, handle.follows = handle.follows, None
         if follows is not None and self.state != "stopping":
             self.drain(*follows)
 
     def drain(self, handle: ChildHandle, grace: float | None) -> None:
-        """Let a child claim no more and end; one that does not listen is killed, and its jobs are not charged.
+        """Stop a child's claims and let it end; if it does not end, it is killed and its jobs are not charged.
 
         Args:
-            kin: The child.
-            grace: Seconds that its jobs may take to end; the rest is given back, uncounted. None for ever.
+            handle: The child.
+            grace: Seconds that its jobs may take; then the remaining ones are released, uncounted. None for no limit.
         """
         handle.drain(grace)
         if grace is not None:
             self._keep(self._end_straggler(handle, grace))
 
     def hurry(self) -> None:
-        """Let all children give back what they run, now."""
+        """Let all children release their running jobs at once."""
         for handle in self.handle.values():
             handle.tell("hurry")
             self._keep(self._end_straggler(handle, 0.0))
@@ -225,19 +225,19 @@ class Children:
     async def _end_straggler(self, handle: ChildHandle, grace: float) -> None:
         await asyncio.sleep(grace + AFTER_GRACE)
         if self.handle.get(handle.pid) is handle:
-            log.error("child.killed child=%s did not end in its grace", handle.child)
+            log.error("child.killed child=%s did not end within its grace", handle.child)
             handle.is_leaving = True
             handle.kill(signal.SIGKILL)
 
     def _bequeath(self, handle: ChildHandle) -> None:
-        """A child that was to go has gone: whom it followed waits for its own successor, if it has one."""
+        """Hand on the predecessor of a child that left: it waits for the child's own successor, if there is one."""
         heir = next((one for one in self.handle.values() if one.follows is not None and one.follows[0] is handle), None)
         if heir is not None and handle.follows is not None:
             heir.follows, handle.follows = handle.follows, None
         self._relieve(handle)
 
     def look_for_deaths(self) -> None:
-        """See which children have ended, were frozen, or go on."""
+        """Check which children have ended, were frozen or were resumed."""
         for handle in list(self.handle.values()):
             try:
                 pid, status = os.waitpid(handle.pid, os.WNOHANG | os.WUNTRACED | os.WCONTINUED)
@@ -257,9 +257,9 @@ class Children:
         del self.handle[handle.pid]
         handle.reaped(status)
         code = handle.exit_code or 0
-        # Who leaves by itself has cleared its board: else it was a job that ended the process.
+        # A child that leaves by itself has cleared its board; otherwise a job ended the process.
         planned = handle.is_leaving or (code in (EXIT_OK, EXIT_RECYCLED) and not handle.posted())
-        could_not_start = code == EXIT_USAGE and not handle.is_ready  # it says why in one line of its own
+        could_not_start = code == EXIT_USAGE and not handle.is_ready  # it reports the reason itself
         if not planned and not could_not_start:
             log.error("child.died child=%s %s", handle.child, how_it_died(code))
             self._scrape.crashed(code)
@@ -279,7 +279,7 @@ class Children:
         posted, lanes = handle.posted(), self._lanes(handle.queues or self.queues)
         handle.close()
         try:
-            # Also one that left in peace: a claim whose answer it did not await may have run.
+            # Also for a child that left in order, because a claim whose reply it did not await may have run.
             settled = await self._recovery.bury(
                 handle.child, posted, lanes, reason, planned=planned, verdicts=handle.verdicts
             )
@@ -291,15 +291,15 @@ class Children:
             self._on_empty()
         if handle.hearing is not None:
             await asyncio.wait((handle.hearing,), timeout=LAST_WORDS)
-            handle.hearing.cancel()  # whoever still holds its pipe has nothing to say
+            handle.hearing.cancel()  # another process still holds its pipe, but has nothing to report
 
     async def burials(self, timeout: float) -> None:
-        """Wait until all that died are buried, but not for ever."""
+        """Wait up to `timeout` seconds until the runs of all dead children are recovered."""
         if self._burials:
             await asyncio.wait(set(self._burials), timeout=timeout)
 
     async def _follow(self, handle: ChildHandle, after: float) -> None:
-        """Start the successor of a dead child, unless it could not even start."""
+        """Start the successor of a dead child, unless the child could not even start."""
         if handle.exit_code == EXIT_USAGE and handle.hearing is not None:
             await asyncio.wait((handle.hearing,), timeout=LAST_WORDS)
             if not handle.is_ready:
@@ -307,7 +307,7 @@ class Children:
                 self._refuse(handle, *(handle.refusal or ("The child could not start.", "")))
                 return
             why, shown = handle.refusal or (
-                "It did not say why.",
+                "It reported no reason.",
                 "",
             )  # its modules are loaded: another try may succeed
             log.error(
@@ -324,13 +324,13 @@ class Children:
             self._relieve(handle)
 
     def replace(self, handle: ChildHandle, grace: float | None, *, is_fit: bool = False) -> None:
-        """Start a child's successor, and let the child drain.
+        """Start a child's successor, and drain the child.
 
         Args:
-            kin: The child.
-            grace: Seconds that its jobs may take to end; the rest is given back, uncounted. None for ever.
-            is_fit: Whether it may claim until its successor serves, so that no slot is missing in between; it even
-                stays if that one cannot start, because the modules are broken by now. Else it claims nothing more.
+            handle: The child.
+            grace: Seconds that its jobs may take; then the remaining ones are released, uncounted. None for no limit.
+            is_fit: Whether it may claim until its successor serves, so that no slot is missing meanwhile. It even stays
+                if the successor cannot start because the modules are broken. Otherwise it claims nothing more.
         """
         if self.state == "stopping":
             return
@@ -341,15 +341,13 @@ class Children:
             self.drain(handle, grace)
 
     def _refuse(self, handle: ChildHandle, why: str, shown: str) -> None:
-        kept = handle.follows[0] if handle.follows is not None else None
-        if kept is not None and kept.pid in self.handle and kept.number < self.size:
-            kept.is_replaced, kept.kept_at = False, boottime()
-            log.error(
-                "child.refused child=%s keeps its place: its successor cannot start. %s\n%s", kept.child, why, shown
-            )
+        old = handle.follows[0] if handle.follows is not None else None
+        if old is not None and old.pid in self.handle and old.number < self.size:
+            old.is_replaced, old.kept_at = False, boottime()
+            log.error("child.refused child=%s stays, because its successor cannot start. %s\n%s", old.child, why, shown)
         elif self._config.reload and self.queues:
             log.error("child.refused waiting for the next change of code. %s\n%s", why, shown)
-        elif any(one.is_ready for one in self.standing):  # the others go on
+        elif any(one.is_ready for one in self.standing):  # the others continue
             log.error("child.refused trying again in %gs. %s\n%s", TRY_AGAIN, why, shown)
             self.awaited.add(handle.number)
             self._keep(self._start_later(handle, TRY_AGAIN))

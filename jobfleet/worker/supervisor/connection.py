@@ -1,4 +1,4 @@
-"""A worker's connection to Redis: its outages, and what became of the leases when one is over."""
+"""A worker's connection to Redis: its outages, and the state of its leases after an outage."""
 
 from __future__ import annotations
 
@@ -15,19 +15,19 @@ Lease = tuple[str, int]
 
 
 class Connection:
-    """Speaks of Redis for a worker and all its processes.
+    """Reports outages of Redis for a worker and all its processes.
 
-    After an outage all leases are renewed at once, not at the next interval, and the line that says so tells how many
-    were renewed and how many were lost meanwhile.
+    After an outage all leases are renewed at once. The log line about the end of the outage has the numbers of
+    renewed and lost leases.
 
     Args:
-        url: Where Redis is, masked.
+        url: The masked URL of Redis.
         log: The worker's logger.
-        tally: Where outages are counted.
-        held: The jobs that the worker holds: id and token of each.
+        tally: Counts the outages.
+        held: Returns the runs that the worker holds, as id and token.
 
     Attributes:
-        outage: The recorder for the store that renews.
+        outage: The recorder of the store that renews leases.
     """
 
     def __init__(self, url: str, log: logging.Logger, tally: Tally, *, held: Callable[[], Iterable[Lease]]) -> None:
@@ -43,7 +43,7 @@ class Connection:
 
     def _meanwhile(self) -> str:
         count = len(list(self._held()))
-        return f"{count} running jobs go on; none is claimed, renewed or settled until Redis answers"
+        return f"{count} running jobs continue; none is claimed, renewed or settled until Redis replies"
 
     def _note_held(self) -> None:
         self._held_before = set(self._held())
@@ -52,31 +52,31 @@ class Connection:
         self._hurry.set()
 
     def begin_round(self) -> None:
-        """All leases are about to be renewed."""
+        """Start a round that renews all leases."""
         self._is_whole = self.outage.is_returning
 
     def renewed(self, news: News) -> None:
-        """Some were."""
+        """Record the result of one renewal."""
         if self.outage.is_returning:
             self._renewed.update(news.standing)
             self._lost.update(news.lost)
 
     def not_renewed(self) -> None:
-        """Some could not be."""
+        """Record that a renewal failed."""
         self._is_whole = False
 
     def end_round(self) -> None:
-        """All were tried; after an outage, tell how it ended."""
+        """End a round; after an outage, log its effect on the leases."""
         if self._is_whole and self.outage.is_returning:
             lost = self._held_before & self._lost
             renewed = self._held_before & self._renewed - lost
-            settled = self._held_before - renewed - lost  # their ends were sent before their leases were renewed
+            settled = self._held_before - renewed - lost  # their endings were sent before the renewal of their leases
             self.outage.settle(renewed=len(renewed), settled=len(settled), lost=len(lost))
             self._renewed.clear()
             self._lost.clear()
 
     async def pause(self, seconds: float) -> None:
-        """Wait until the next round is due: that is at once when Redis is back."""
+        """Wait until the next round is due; that is immediately when Redis is back."""
         with suppress(TimeoutError):
             await asyncio.wait_for(self._hurry.wait(), seconds)
         self._hurry.clear()

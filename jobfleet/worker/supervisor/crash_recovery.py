@@ -1,9 +1,9 @@
-"""When a child has died: bury it, and settle what it held, at once.
+"""Immediate recovery of the runs of a dead child.
 
-Only a job whose code ran alone in the process is charged. Where several ran, each has witnessed the
-death, and runs again at once, uncounted (`jobfleet/suspicion.py`). A job that was only claimed, had
-returned, or ran in another process is given back. Where a process was ended for the sake of a run that
-nothing else could end, that run ends as it was condemned to.
+A job is charged with the death only if its code ran alone in the process. If several jobs ran, each has witnessed the
+death and runs again at once, uncounted (`jobfleet/suspicion.py`). A job that was only claimed, had returned, or ran in
+another process is released. If the process was ended because of a run that nothing else could end, that run gets the
+outcome for which it was condemned.
 """
 
 from __future__ import annotations
@@ -26,13 +26,13 @@ from jobfleet.worker.ipc.lease_board import Phase, Posted
 
 
 class CrashRecovery:
-    """Buries a worker's children.
+    """Settles the runs of a worker's dead children.
 
     Args:
-        store: How; with endless patience.
+        store: The connection to Redis, with unlimited patience.
         keys: The fleet's keys.
-        overdue: Decides and settles.
-        unreadables: Takes out of the way what cannot be decided about.
+        overdue: Decides about runs and settles them.
+        unreadables: Removes rows that cannot be read.
     """
 
     def __init__(self, store: AsyncStore, keys: Keyspace, overdue: RunSettler, unreadables: Unreadables) -> None:
@@ -51,23 +51,23 @@ class CrashRecovery:
         planned: bool = False,
         verdicts: Mapping[tuple[str, int], Outcome] | None = None,
     ) -> int:
-        """Bury a child.
+        """Settle the runs of a child.
 
         Args:
-            child: Its id.
-            posted: What its board said.
-            lanes: Where it may have claimed.
-            reason: How it died.
-            planned: Whether it was killed on purpose at the end of a grace: nobody is charged.
-            verdicts: Runs that nothing but its end could end, and what has become of them.
+            child: The child's id.
+            posted: The jobs on its board.
+            lanes: The lanes from which it may have claimed.
+            reason: A description of its death.
+            planned: Whether it was killed on purpose after a grace, so that no job is charged.
+            verdicts: The outcomes of runs that only its end could end.
 
         Returns:
-            How many jobs were settled.
+            The number of settled runs.
         """
         guilty = _may_have_ended_it(posted)
         by_lane: dict[Lane, list[tuple[str, int]]] = {lane: [] for lane in lanes}
         for one in posted:
-            with suppress(JobNotFound):  # no id of ours: whoever ticks the lane finds it
+            with suppress(JobNotFound):  # not a valid id; a tick of the lane finds the row
                 by_lane.setdefault(self._keys.lane_of(one.id), []).append(one.key)
         found = [
             (lane, await self._store.run(bury(lane, child, pairs[at : at + CHUNK])))
@@ -85,7 +85,7 @@ class CrashRecovery:
 
 
 def _may_have_ended_it(posted: Sequence[Posted]) -> set[tuple[str, int]]:
-    """The runs whose code was in the process; where there was none, those in processes of their own beside it."""
+    """Return the runs whose code was in the process; if there are none, those in processes that it had started."""
     for phase in (Phase.STARTED, Phase.APART):
         if runs := {one.key for one in posted if one.phase is phase}:
             return runs
@@ -100,7 +100,7 @@ def _outcomes(
     *,
     planned: bool,
 ) -> Callable[[Held], Outcome]:
-    """What the death means for each run that the child held."""
+    """Return a function from each run of the child to the outcome that the death has for it."""
     deaths = {(one.id, one.token): Tries.parse(one.tries).deaths for one in held if (one.id, one.token) in guilty}
     among = suspects(deaths.values(), len(guilty) - len(deaths))
     others = len(guilty) - 1

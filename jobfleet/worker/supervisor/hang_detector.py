@@ -1,7 +1,7 @@
-"""Hung children: whose event loop does not turn is seen by its supervisor, shown, and if so wished killed.
+"""Detection of hung children: the supervisor notices an event loop that does not turn, logs it, and can kill the child.
 
-A child stamps its board every quarter of `hang_after`. Time is counted in looks, each for no more than it should have
-taken: a machine that slept, or a supervisor that was frozen with its children, accuses nobody.
+A child stamps its board every quarter of `hang_after`. Time is measured as the sum of check intervals, each capped.
+Therefore a suspended machine, or a supervisor that was frozen with its children, raises no false alarm.
 """
 
 from __future__ import annotations
@@ -28,13 +28,13 @@ class _Watched:
 
 
 class HangDetector:
-    """Watches a worker's children.
+    """Watches the children of a worker.
 
     Args:
-        children: The children by process id, as they come and go.
-        after: Seconds without a turn of the loop after which a child hangs.
-        kill: Whether to kill it then.
-        scrape: Counts.
+        children: The current children by process id.
+        after: Seconds without a turn of the loop after which a child counts as hung.
+        kill: Whether to kill a hung child.
+        scrape: Counts the hangs.
     """
 
     def __init__(self, children: Mapping[int, ChildHandle], *, after: float, kill: bool, scrape: WorkerMetrics) -> None:
@@ -47,11 +47,11 @@ class HangDetector:
 
     @property
     def count(self) -> int:
-        """How many children hang now."""
+        """Number of children that hang now."""
         return sum(one.is_hung for one in self._watched.values())
 
     async def watch(self) -> None:
-        """Look for ever."""
+        """Check repeatedly."""
         looked = boottime()
         while True:
             await asyncio.sleep(self._every)
@@ -65,7 +65,9 @@ class HangDetector:
         for handle in children:
             stamp = handle.turned_at
             watched = self._watched.setdefault(handle.child, _Watched(stamp))
-            if stamp == 0.0 or handle.stopped_at is not None:  # it need not turn; or it is frozen, which others see to
+            if (
+                stamp == 0.0 or handle.stopped_at is not None
+            ):  # it need not turn, or it is frozen, which is handled elsewhere
                 watched.still = 0.0
             elif stamp != watched.stamp:
                 self._turns(handle, watched, stamp)
@@ -88,15 +90,15 @@ class HangDetector:
         self._scrape.hung()
         await show_stacks(handle)
         if self._kill and handle.turned_at == watched.stamp:
-            log.error("child.killed child=%s it hung", handle.child)
+            log.error("child.killed child=%s because it hung", handle.child)
             handle.killed_for = f"its process hung for {still:.1f} s and was killed"
             handle.kill(signal.SIGKILL)
 
 
 async def show_stacks(handle: ChildHandle) -> None:
-    """Log what the threads of a child are doing."""
+    """Log the stacks of a child's threads."""
     if not handle.is_ready:
-        return  # it does not listen to the signal yet
+        return  # it does not handle the signal yet
     stacks = await handle.stacks()
     if stacks:
         log.warning("child.stacks child=%s pid=%d\n%s", handle.child, handle.pid, stacks)

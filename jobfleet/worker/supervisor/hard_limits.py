@@ -1,13 +1,12 @@
-"""What a child cannot do for itself: end a run that holds its loop, the GIL, or a thread for ever.
+"""The end of runs that a child cannot end itself: a run that blocks the loop, the GIL or a thread for ever.
 
-A child whose run is past its hard limit, or was cancelled and heeds nothing, is condemned. Its
-successor starts first; the child claims nothing more and finishes its other jobs; then it is killed,
-and the undertaker settles the condemned run. Nothing of it needs the child's help: limits stand on
-its board, and cancellations came through here. A child that can still act does so first, and moves
-the limit on its board by the time that its own act may take.
+A child is condemned if one of its runs exceeds its hard limit, or ignores its cancellation. Its successor starts first.
+The child claims nothing more and finishes its other jobs. Then it is killed, and the crash recovery settles the
+condemned run. This needs no help from the child: limits are on its board, and cancellations pass through the
+supervisor. A child that can still act does so first, and postpones the limit on its board by the time it needs.
 
-Time is counted in looks, each for no more than it should have taken: a machine that stood still, or a
-supervisor that was frozen with its children, accuses nobody.
+Time is measured as the sum of check intervals, each capped. Therefore a suspended machine, or a supervisor that was
+frozen with its children, condemns no child.
 """
 
 from __future__ import annotations
@@ -31,27 +30,27 @@ from jobfleet.worker.supervisor.children import Children
 log = logging.getLogger("jobfleet.worker")
 LOOK_EVERY = 0.25
 PATIENCE = 1.5
-"""Seconds of looks past a limit that are left to the child itself."""
+"""Seconds after a limit that are left to the child itself."""
 SLACK = 0.75
-"""Seconds of looks past the last stage of a cancellation that are left to it."""
+"""Seconds after the last stage of a cancellation that are left to the child itself."""
 STAGES = 3
-"""Stages after the first that an executor may have, each with its grace."""
+"""Maximum number of an executor's stages after the first, each with its grace."""
 SENDING = 1.0
-"""Seconds that ends of other jobs may still be on their way."""
+"""Seconds for which endings of other jobs may still be sent."""
 LATE = 999_999
-"""The number of what a supervisor notes: it comes after everything the run itself has told."""
+"""The number of a supervisor's event; it sorts after all events of the run itself."""
 
 Key = tuple[str, int]
 
 
 class HardLimits:
-    """Ends the children of one worker that hold a run which nothing else can end.
+    """Kills the children of a worker that hold a run which nothing else can end.
 
     Args:
-        nursery: The children.
-        store: How stages are noted.
+        child_processes: The children.
+        store: The connection to Redis, for the stages.
         keys: The fleet's keys.
-        config: Where the graces stand.
+        config: The settings, for the graces.
     """
 
     def __init__(self, child_processes: Children, store: AsyncStore, keys: Keyspace, config: JobConfig) -> None:
@@ -63,7 +62,7 @@ class HardLimits:
         self._noting: set[asyncio.Task[None]] = set()
 
     async def watch(self) -> None:
-        """Look for ever; a child without limits or cancellations costs a byte read."""
+        """Check repeatedly; a child without limits or cancellations costs one byte read."""
         looked = monotonic()
         while True:
             await asyncio.sleep(LOOK_EVERY)
@@ -72,16 +71,16 @@ class HardLimits:
                 self.look(handle, looked, looked - before)
 
     def look(self, handle: ChildHandle, now: float, passed: float) -> None:
-        """Look at one child.
+        """Check one child.
 
         Args:
-            kin: The child.
+            handle: The child.
             now: The time (monotonic clock, which the child shares).
-            passed: Seconds since the look before.
+            passed: Seconds since the previous check.
         """
         passed = min(passed, LOOK_EVERY)
         overdue = handle.overdue(now)
-        # Seen once is not enough: it may be the limit of an earlier run, read beside this one.
+        # One observation is not enough, because the limit may belong to an earlier run of the same record.
         handle.past = {key: handle.past[key] + passed if key in handle.past else 0.0 for key in overdue}
         if not (overdue or handle.asked or handle.verdicts):
             return
@@ -97,7 +96,7 @@ class HardLimits:
             else:
                 handle.asked[key] = (by, waited + passed)
         for key in [key for key in handle.verdicts if not _is_in_code(phases, key)]:
-            del handle.verdicts[key]  # it has ended by itself, and its child settles it
+            del handle.verdicts[key]  # it has ended by itself, so its child settles it
         if handle.condemned_for is not None:
             handle.condemned_for += passed
             self._execute(handle, handle.condemned_for, phases)
@@ -109,7 +108,7 @@ class HardLimits:
         handle.condemned_for = 0.0
         self._child_processes.replace(handle, self._grace)
         for (job_id, _), verdict in handle.verdicts.items():
-            log.error("child.condemned child=%s job_id=%s %s", handle.child, job_id, _told(verdict))
+            log.error("child.condemned child=%s job_id=%s %s", handle.child, job_id, _describe(verdict))
         task = asyncio.get_running_loop().create_task(self._note(dict(handle.verdicts)))
         self._noting.add(task)
         task.add_done_callback(self._noting.discard)
@@ -122,13 +121,15 @@ class HardLimits:
                     await self._store.run(stop(lane, ((job_id, token, LATE, "condemned"),)))
 
     def _execute(self, handle: ChildHandle, waited: float, phases: dict[Key, Phase]) -> None:
-        """Kill the child once only condemned runs are left in it, or its grace is over."""
+        """Kill the child when only condemned runs are left in it, or its grace is over."""
         others = {key: phase for key, phase in phases.items() if key not in handle.verdicts}
         if handle.lone_since is None or any(phase.is_in_code for phase in others.values()):
             handle.lone_since = waited
         is_due = not others or waited - handle.lone_since >= SENDING
         if handle.verdicts and not handle.is_leaving and (is_due or waited >= self._grace):
-            log.error("child.killed child=%s for %s", handle.child, ", ".join(job_id for job_id, _ in handle.verdicts))
+            log.error(
+                "child.killed child=%s because of %s", handle.child, ", ".join(job_id for job_id, _ in handle.verdicts)
+            )
             handle.is_leaving = True
             handle.kill(signal.SIGKILL)
 
@@ -138,7 +139,7 @@ def _is_in_code(phases: dict[Key, Phase], key: Key) -> bool:
     return phase is not None and phase.is_in_code
 
 
-def _told(verdict: TimedOut | Cancelled) -> str:
+def _describe(verdict: TimedOut | Cancelled) -> str:
     match verdict:
         case TimedOut(limit):
             return f"did not end within {limit:g} s"

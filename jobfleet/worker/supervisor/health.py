@@ -1,7 +1,7 @@
-"""A worker's health: whether its children claim or wait for jobs, not merely whether it is there.
+"""A worker's health: whether its children claim or wait for jobs, which is more than whether its process exists.
 
-A worker that is full, quiet or stopping is well. So is one whose Redis is away: to restart it would help nobody and
-end the jobs that run. That Redis is away is told by ``/readyz``.
+A full, quiet or stopping worker is healthy. So is a worker whose Redis is unavailable, because a restart would not help
+and would end its running jobs. ``/readyz`` reports that Redis is unavailable.
 """
 
 from __future__ import annotations
@@ -19,11 +19,11 @@ if TYPE_CHECKING:
     from jobfleet.worker.supervisor.child_handle import ChildHandle
 
 BEATS = 3
-"""Redis is taken to be away after so many beats that did not come through."""
+"""Number of missed beats after which Redis counts as unavailable."""
 
 
 class ServingChildren(Protocol):
-    """What health and metrics read of a worker's children."""
+    """The part of a worker's children that health and metrics read."""
 
     @property
     def handle(self) -> Mapping[int, ChildHandle]:
@@ -31,7 +31,7 @@ class ServingChildren(Protocol):
 
     @property
     def size(self) -> int:
-        """How many children there are to be."""
+        """Target number of children."""
 
     @property
     def state(self) -> str:
@@ -39,14 +39,14 @@ class ServingChildren(Protocol):
 
 
 class Health:
-    """What probes are told of a worker.
+    """The replies to health probes of a worker.
 
     Args:
-        within: Seconds without a claim, a wait or a good turn of a duty that are too many.
-        beat: Seconds between a worker's signs of life.
-        heart: Whether the supervisor's loop turns and Redis answers.
+        within: Limit in seconds without a claim, a wait for jobs, or a successful turn of a duty.
+        beat: Seconds between heartbeats.
+        heart: Checks the supervisor's loop and Redis.
         child_processes: The children.
-        duties: How those fare that this worker does or hosts.
+        duties: Returns the state of the duties that this worker runs or hosts.
     """
 
     def __init__(
@@ -66,18 +66,18 @@ class Health:
         self._began = self._beaten_at = self._back_at = self._pulsed_at = boottime()
 
     def beaten(self) -> None:
-        """Redis took a sign of life."""
+        """Record that Redis accepted a heartbeat."""
         now = boottime()
         if now - self._beaten_at > self._silence:
             self._back_at = now
         self._beaten_at = now
 
     def pulsed(self, at: float) -> None:
-        """A child claimed or waited then (boot-time clock)."""
+        """Record the time of a child's claim or wait (boot-time clock)."""
         self._pulsed_at = max(self._pulsed_at, at)
 
     def healthy(self) -> Verdict:
-        """Whether it claims or waits, and its duties turn."""
+        """Whether the children claim or wait for jobs, and the duties run."""
         now, duties = boottime(), self._duties()
         silent = now - max(self._pulsed_at, self._back_at)
         is_away = now - self._beaten_at > self._silence
@@ -102,7 +102,7 @@ class Health:
         return Verdict(wrong, seen)
 
     def ready(self) -> Verdict:
-        """Whether it takes jobs: Redis answers, a child serves, and nobody told it to take none."""
+        """Whether the worker takes jobs: Redis replies, a child serves, and the worker is not quiet or stopping."""
         stuck, away = self._heart.look()
         state = self._child_processes.state
         serving = sum(

@@ -1,9 +1,9 @@
-"""Presence: a worker says every few seconds that it lives, and learns how many lanes its queues have.
+"""A worker's heartbeat: it reports that the worker is alive, and returns the lanes of the worker's queues.
 
-Redis may lose its data while workers run: it restarts without persistence, somebody flushes it, or an empty replica
-takes over. Each account says how often the worker had published functions when it was given. A beat answers the
-account before it. If that is missing, or older than the last one that was answered, the data set is another one, and
-the worker publishes its functions and queues again at once.
+Redis may lose its data while workers run, by a restart without persistence, a flush, or a failover to an empty
+replica. Therefore each account has the number of times that the worker has published its functions. The reply to a
+beat contains the previous account. If that account is missing, or older than the last acknowledged one, Redis has lost
+its data, and the worker publishes its functions and queues again at once.
 """
 
 from __future__ import annotations
@@ -29,13 +29,13 @@ NEVER = -1
 
 
 class Heartbeat:
-    """A worker's presence.
+    """Sends the heartbeats of a worker.
 
     Args:
-        store: How.
+        store: The connection to Redis.
         keys: The fleet's keys.
-        config: When a silent worker counts as gone.
-        worker: Its id.
+        config: The settings; `gone_after` defines when a silent worker counts as gone.
+        worker: The worker's id.
     """
 
     def __init__(self, store: AsyncStore, keys: Keyspace, config: JobConfig, worker: str) -> None:
@@ -51,11 +51,11 @@ class Heartbeat:
         self._times_published = 0
         self._times_confirmed = NEVER
         self.workers = 1
-        """How many workers the fleet has."""
+        """The number of workers in the fleet."""
         self.queues: Mapping[str, tuple[int, int]] = {}
-        """Home lanes and lanes of the queues that this worker serves."""
+        """Numbers of home lanes and of lanes of the queues that this worker serves."""
         self._kinds: frozenset[str] = frozenset()
-        self._told: set[str] = set()
+        self._sent: set[str] = set()
 
     def publish(self, functions: Mapping[str, bytes]) -> None:
         """Publish functions with the next beat."""
@@ -66,13 +66,13 @@ class Heartbeat:
     async def beat(
         self, *, queues: Sequence[str], slots: int, running: int, children: int, state: str, **more: object
     ) -> None:
-        """Say what the worker does.
+        """Send a heartbeat with an account of the worker.
 
         Args:
-            queues: What it serves.
-            slots: How many jobs it runs at once.
-            running: How many it runs.
-            children: How many children claim.
+            queues: The queues that it serves.
+            slots: Maximum number of concurrent jobs.
+            running: Number of running jobs.
+            children: Number of claiming children.
             state: running, quiet or stopping.
             more: ``state_by``, ``leaving``, ``hung``, ``obeyed``, ``undecorated``; see `WorkerInfo`.
         """
@@ -89,7 +89,7 @@ class Heartbeat:
             "state": state,
             **more,
         }
-        expected = self._times_confirmed  # before the call is sent: another beat may be answered meanwhile
+        expected = self._times_confirmed  # read before the call, because another beat may get its reply meanwhile
         present = await self._send(account, queues)
         if _times_published(present.before) < expected:
             self._unpublished = {**self._functions, **self._unpublished}
@@ -127,17 +127,18 @@ class Heartbeat:
         return present
 
     async def know(self, kinds: Iterable[Kind]) -> list[str]:
-        """Say of which kinds the children are; answer the kinds that live."""
+        """Publish the kinds of the children; return the ids of all kinds of live workers."""
         for kind in kinds:
-            functions = None if kind.id in self._told else kind.functions
+            functions = None if kind.id in self._sent else kind.functions
             known = await self._know(kind.id, functions)
             if known.mended:
                 log.warning(
-                    "worker.mended keys=%d held no kinds of workers: they were deleted, and are told anew", known.mended
+                    "worker.mended keys=%d did not hold kinds of workers: they were deleted, and are published again",
+                    known.mended,
                 )
-            if known.is_new:  # Redis has lost it
+            if known.is_new:  # Redis has lost the kind
                 known = await self._know(kind.id, kind.functions)
-            self._told.add(kind.id)
+            self._sent.add(kind.id)
             self._kinds = known.kinds
         return sorted(self._kinds)
 
@@ -145,15 +146,15 @@ class Heartbeat:
         return await self._store.run(know(self._keys, self._worker, kind, gone_us=self._gone_us, functions=functions))
 
     async def leave(self) -> None:
-        """Say goodbye; nobody waits long for it."""
-        await self._store.run(leave(self._keys, self._worker, sorted(self._told)), patience=1.0)
+        """Remove the worker from the fleet, with little patience."""
+        await self._store.run(leave(self._keys, self._worker, sorted(self._sent)), patience=1.0)
 
 
 def _times_published(account: bytes) -> int:
-    """How often a worker had published functions when it gave an account; `NEVER` where none can be read."""
+    """Read from an account how often the worker had published functions; `NEVER` if it cannot be read."""
     try:
-        told = decode(account) if account else None
+        fields = decode(account) if account else None
     except EncodingError:
         return NEVER
-    times = told.get("published") if isinstance(told, dict) else None
+    times = fields.get("published") if isinstance(fields, dict) else None
     return times if isinstance(times, int) else NEVER

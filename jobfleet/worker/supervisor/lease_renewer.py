@@ -1,4 +1,4 @@
-"""Renewing leases: read the boards, renew a lane's leases in one script, say what was lost."""
+"""Renewal of leases: reads the boards, renews the leases of a lane in one script, and reports lost leases."""
 
 from __future__ import annotations
 
@@ -16,13 +16,13 @@ from jobfleet.worker.ipc.lease_board import Posted
 
 @dataclass(slots=True)
 class News:
-    """What a renewal brought.
+    """The result of a renewal.
 
     Attributes:
-        standing: The leases that stand: id and token of each.
-        until: Until when, by the boot-time clock, taken before the call was sent.
-        lost: Those that stand no more.
-        cancelled: Jobs that are to stop.
+        standing: The renewed leases, as id and token.
+        until: The end of the renewed leases by the boot-time clock, computed before the call was sent.
+        lost: The leases that could not be renewed.
+        cancelled: Jobs with a request to cancel.
     """
 
     standing: list[tuple[str, int]] = field(default_factory=list)
@@ -35,9 +35,9 @@ class LeaseRenewer:
     """Renews the leases of the jobs on boards.
 
     Args:
-        store: How.
+        store: The connection to Redis.
         keys: The fleet's keys.
-        lease_us: For how long.
+        lease_us: The duration of a lease in µs.
     """
 
     def __init__(self, store: AsyncStore, keys: Keyspace, *, lease_us: int) -> None:
@@ -46,10 +46,10 @@ class LeaseRenewer:
         self._lease_us = lease_us
 
     async def renew(self, posted: Iterable[Posted]) -> News:
-        """Renew what is posted.
+        """Renew the leases of posted jobs.
 
-        A primary that lives on after a failover does not know what its successor has granted. So a loss is believed
-        only once it is known that the address still leads to the server that tells of it.
+        An old primary that stays up after a failover does not know the leases that its successor granted. Therefore a
+        loss is accepted only after the address was found to lead to the same server as before.
         """
         held = list(posted)
         news = await self._renew(held)
@@ -63,7 +63,7 @@ class LeaseRenewer:
         for one in posted:
             try:
                 by_lane.setdefault(self._keys.lane_of(one.id), []).append(one.key)
-            except JobNotFound:  # no id of ours: it must not keep the others from being renewed
+            except JobNotFound:  # not a valid id; it must not prevent the renewal of the others
                 none.append(one.key)
         parts = [(lane, held[at : at + CHUNK]) for lane, held in by_lane.items() for at in range(0, len(held), CHUNK)]
         news = News(until=boottime() + self._lease_us / 1e6, lost=none)

@@ -1,4 +1,4 @@
-"""How a worker conducts itself: running, quiet, stopping; told by signals, or by operators from afar."""
+"""The states of a worker: running, quiet and stopping. Signals and remote commands change them."""
 
 from __future__ import annotations
 
@@ -14,18 +14,18 @@ log = logging.getLogger("jobfleet.worker")
 
 
 class Lifecycle:
-    """What a worker is told to do, and does.
+    """Carries out the commands to a worker.
 
     Args:
-        nursery: Its children.
-        grace: Seconds that running jobs may take to end when it stops.
-        keep: Runs a coroutine to its end.
-        on_change: Is told that the fleet should hear of a new state.
-        on_stopping: Is told that the worker stops: perhaps nothing is left to wait for.
+        child_processes: The worker's children.
+        grace: Seconds that running jobs may take when the worker stops.
+        keep: Runs a coroutine as a task of the worker.
+        on_change: Called to publish a new state.
+        on_stopping: Called when the worker stops, because there may be nothing to wait for.
 
     Attributes:
-        state_by: Who asked for the present state from afar; empty when nobody did.
-        is_restarting: Whether the process is to start afresh when all have gone.
+        state_by: Who requested the current state by a remote command; otherwise empty.
+        is_restarting: Whether the process will restart after all children have ended.
     """
 
     def __init__(
@@ -46,7 +46,7 @@ class Lifecycle:
         self.is_restarting = False
 
     def handlers(self, signals: Signals) -> Mapping[signal.Signals, Callable[[], None]]:
-        """What to do on each signal."""
+        """Return the handler of each signal."""
         return {
             signal.SIGTERM: self._end,
             signal.SIGINT: self._end,
@@ -58,7 +58,7 @@ class Lifecycle:
         }
 
     def _end(self) -> None:
-        """Stop; the second time, now. Who was about to start afresh only learns not to."""
+        """Drain; on a second signal, stop at once. If a restart is pending, the first signal only cancels it."""
         if self._child_processes.state == "stopping" and not self.is_restarting:
             self._hurry()
         else:
@@ -80,11 +80,11 @@ class Lifecycle:
         self._child_processes.hurry()
 
     def stop(self, by: str = "", grace: float | None = None) -> None:
-        """Drain and leave. Who stops already may be given a shorter grace.
+        """Drain and leave. If the worker is already stopping, only a new grace has an effect.
 
         Args:
-            by: Who wants it, if somebody does from afar.
-            grace: Seconds that running jobs may take to end; default that of the settings.
+            by: Who requested it by a remote command; otherwise empty.
+            grace: Seconds that running jobs may take; default as in the settings.
         """
         self.is_restarting = False
         if self._child_processes.state == "stopping" and grace is None:
@@ -92,13 +92,13 @@ class Lifecycle:
         grace = self._grace if grace is None else grace
         self._enter("stopping", by)
         if self._child_processes.refusal is None:
-            log.info("worker.stopping grace=%gs (again: now)", grace)
+            log.info("worker.stopping grace=%gs (signal again to stop at once)", grace)
         for handle in self._child_processes.handle.values():
             self._child_processes.drain(handle, grace)
         self._on_stopping()
 
     def quiet(self, by: str = "") -> None:
-        """Claim no more, go on with what runs."""
+        """Claim nothing more, and finish the running jobs."""
         if self._child_processes.state != "stopping":
             self._enter("quiet", by)
             log.info("worker.quiet claims no more")
@@ -112,14 +112,14 @@ class Lifecycle:
             self._child_processes.tell("resume")
 
     def scale(self, by: str, size: int) -> None:
-        """Have so many children."""
+        """Set the number of children."""
         if self._child_processes.state != "stopping":
             log.info("worker.scaled children=%d by=%s", size, by)
             self._child_processes.scale(size)
             self._on_change()
 
     def dump(self) -> None:
-        """Log what the children hold, and what their threads do."""
+        """Log the jobs that the children hold, and the stacks of their threads."""
         for handle in self._child_processes.handle.values():
             held = ", ".join(f"{one.id}:{one.phase.name.lower()}" for one in handle.posted()) or "nothing"
             log.warning("child.dump child=%s pid=%d holds %s", handle.child, handle.pid, held)

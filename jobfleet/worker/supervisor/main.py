@@ -1,7 +1,7 @@
-"""The supervisor: a small parent that never imports user code.
+"""The supervisor: a small parent process that never imports user code.
 
-It starts children and renews their leases, notices a death and settles it, says that the worker
-lives, ticks the lanes, and passes signals on. Whatever user code does, this process goes on.
+It starts children, renews their leases, recovers from their deaths, sends heartbeats, ticks lanes and forwards signals.
+User code cannot stop this process.
 """
 
 from __future__ import annotations
@@ -52,14 +52,14 @@ if TYPE_CHECKING:
 log = logging.getLogger("jobfleet.worker")
 
 RELAY_SHARE = 5
-"""How much less often than leases a supervisor looks for those who wait: children tell them at once."""
+"""How many times less often than leases a supervisor checks for dependants, because children notify them at once."""
 
 
 class Supervisor:
-    """One worker.
+    """A worker.
 
     Args:
-        modules: What its children load.
+        modules: The modules that its children load.
         config: The settings.
         at: The server.
     """
@@ -150,20 +150,20 @@ class Supervisor:
 
     @property
     def is_restarting(self) -> bool:
-        """Whether the process is to start afresh when the worker has ended."""
+        """Whether the process will restart after the worker has ended."""
         return self._conduct.is_restarting and self._child_processes.refusal is None
 
     def hear_reaper(self, report: object) -> None:
-        """Take what the hosted reaper reports; from any thread."""
+        """Process a report of the hosted reaper; may be called from any thread."""
         self._scrape.hear_reaper(report)
 
     async def run(self, signals: Signals) -> int:
-        """Work until told to stop; answer the exit code."""
+        """Run until stopped; return the exit code."""
         self._scrape.start(self._store, self._child_processes, self._duties, self._connection.outage)
         await self._beat(patience=self._config.patience)
         self._store.recorder = self._renewals.recorder = (
             self._connection.outage
-        )  # not before: a Redis that is not there at the start is an error
+        )  # only now, because an outage at the start is an error
         asyncio.get_running_loop().add_signal_handler(signal.SIGCHLD, self._child_processes.look_for_deaths)
         signals.install(self._conduct.handlers(signals))
         log.info(
@@ -216,10 +216,10 @@ class Supervisor:
     def _keep(self, work: Coroutine[Any, Any, None]) -> asyncio.Task[None]:
         task = asyncio.get_running_loop().create_task(work)
         self._tasks.add(task)
-        task.add_done_callback(self._let_go)
+        task.add_done_callback(self._on_done)
         return task
 
-    def _let_go(self, task: asyncio.Task[None]) -> None:
+    def _on_done(self, task: asyncio.Task[None]) -> None:
         self._tasks.discard(task)
         if not task.cancelled() and (error := task.exception()) is not None:
             log.error("worker.stumbled %s", task.get_name(), exc_info=error)
@@ -257,7 +257,7 @@ class Supervisor:
     # --- duties ---------------------------------------------------------------------------------
 
     async def _beat(self, patience: float | None = None) -> None:
-        work = self._say(
+        work = self._report(
             queues=self._child_processes.queues,
             slots=self._config.slots * self._child_processes.size,
             running=sum(handle.running for handle in self._handle.values()),
@@ -284,7 +284,7 @@ class Supervisor:
         finally:
             self._store.patience = None
 
-    async def _say(self, **account: Any) -> None:
+    async def _report(self, **account: Any) -> None:
         self._child_processes.tell("kinds", await self._presence.know(self._child_processes.kinds))
         await self._presence.beat(**account)
 
@@ -299,9 +299,9 @@ class Supervisor:
             await asyncio.sleep(self._config.beat)
 
     async def _look_again(self) -> None:
-        """See whether Redis's address leads to another server: after a failover the old primary may live on."""
+        """Check whether the address leads to another server, because the old primary may stay up after a failover."""
         if await self._store.look_again():
-            log.warning("redis.moved url=%s: another server answers there by now", self._at.shown)
+            log.warning("redis.moved url=%s: another server replies there now", self._at.shown)
             self._control.reconnect()
         server = self._store.server
         if self._renewals.server != server:
@@ -310,7 +310,7 @@ class Supervisor:
             handle.tell("server", server)
 
     async def _renew_on(self) -> None:
-        """Renew what the boards say; a frozen child's leases are left to run out."""
+        """Renew the leases on the boards in rounds; the leases of a frozen child expire."""
         while True:
             self._connection.begin_round()
             for handle in list(self._handle.values()):
@@ -327,7 +327,7 @@ class Supervisor:
             self._connection.not_renewed()
             return
         handle.tell("renewed", news.until, news.standing)
-        if news.lost:  # what has been settled meanwhile is not on the board any more
+        if news.lost:  # runs that were settled meanwhile are no longer on the board
             still = {(one.id, one.token) for one in handle.posted()}
             news.lost = [one for one in news.lost if one in still]
             handle.tell("lost", news.lost)
@@ -336,7 +336,7 @@ class Supervisor:
             handle.cancel(one.id, one.token, one.by)
 
     async def _watch_frozen(self) -> None:
-        """Show the children that this process lives; one that stays frozen for a lease is killed: its jobs are lost."""
+        """Show the children that this process is alive; kill one that is frozen for a lease, as its jobs are lost."""
         while True:
             await asyncio.sleep(self._config.alive_every)
             for handle in list(self._handle.values()):
@@ -349,10 +349,10 @@ class Supervisor:
 
 
 def main(modules: Sequence[str], config: JobConfig) -> int:
-    """Run a worker in this process; answer its exit code.
+    """Run a worker in this process; return its exit code.
 
     Raises:
-        StoreUnavailable: Redis was not there at the start.
+        StoreUnavailable: Redis was not available at the start.
     """
     set_up_logs(config)
     if config.reload:
@@ -370,7 +370,7 @@ def main(modules: Sequence[str], config: JobConfig) -> int:
         if hosted is not None:
             hosted.close()
         at.close()
-    return signals.start_afresh() if is_restarting else code
+    return signals.restart() if is_restarting else code
 
 
 async def _supervise(

@@ -1,4 +1,4 @@
-"""A worker's endpoint: its children's counts added up, and its health, served by the supervisor."""
+"""A worker's HTTP endpoint: the summed counts of its children, and its health, served by the supervisor."""
 
 from __future__ import annotations
 
@@ -29,12 +29,12 @@ _PAGE = os.sysconf("SC_PAGE_SIZE")
 
 
 class WorkerMetrics:
-    """Nothing, unless a port is set.
+    """Collects and serves the metrics of a worker; does nothing unless a port is set.
 
     Args:
-        config: Whether and where to serve.
+        config: The settings, with the port and host.
         worker: The worker's id.
-        tally: Where the supervisor counts.
+        tally: The counts of the supervisor.
     """
 
     def __init__(self, config: JobConfig, worker: str, tally: Tally) -> None:
@@ -57,16 +57,16 @@ class WorkerMetrics:
         duties: Callable[[], Sequence[Service]],
         outage: Outage,
     ) -> None:
-        """Begin to serve.
+        """Start serving.
 
         Args:
-            store: How Redis is reached; of the running loop.
+            store: The connection to Redis; it belongs to the running loop.
             child_processes: The children.
-            duties: What the supervisor does for the fleet at present.
-            outage: Whether Redis answers.
+            duties: Returns the duties that the supervisor runs now.
+            outage: Knows whether Redis replies.
 
         Raises:
-            ConfigError: The port is taken.
+            ConfigError: The port is in use.
         """
         config = self._config
         if config.metrics_port is None:
@@ -101,12 +101,12 @@ class WorkerMetrics:
         log.info("metrics.serving port=%d", self._server.port)
 
     def merge(self, delta: Iterable[Sequence[Any]]) -> None:
-        """Add what a child has counted."""
+        """Add the counts of a child."""
         if self._exporter is not None:
             self._exporter.merge(delta)
 
     def hear_reaper(self, report: object) -> None:
-        """Add what the hosted reaper has counted, and remember how its duties fare."""
+        """Add the counts of the hosted reaper, and remember the state of its duties."""
         from jobfleet.services.metrics_endpoint import read_report
 
         read = read_report(report)
@@ -116,29 +116,29 @@ class WorkerMetrics:
             self.merge(rows)
 
     def pulsed(self, at: float) -> None:
-        """A child has claimed or waited then (boot-time clock)."""
+        """Record the time of a child's claim or wait (boot-time clock)."""
         if self._health is not None:
             self._health.pulsed(at)
 
     def beaten(self) -> None:
-        """Redis took the worker's sign of life."""
+        """Record that Redis accepted a heartbeat."""
         if self._health is not None:
             self._health.beaten()
 
     def crashed(self, code: int) -> None:
-        """Count a child's death."""
+        """Count the death of a child."""
         self._tally.count("child_crashes_total", (how_it_died(code),))
 
     def hung(self) -> None:
-        """Count a child that hangs."""
+        """Count a hung child."""
         self._tally.count("child_hangs_total")
 
     def recycled(self, reason: str) -> None:
-        """Count a child that is replaced while all is well."""
+        """Count the planned replacement of a child."""
         self._tally.count("child_recycles_total", (reason,))
 
     def close(self) -> None:
-        """Serve no more."""
+        """Stop serving."""
         if self._server is not None:
             self._server.close()
 
@@ -163,7 +163,7 @@ class WorkerMetrics:
                 self._exporter.set("reaper_last_success_timestamp_seconds", (duty.name,), duty.succeeded_at)
 
     def _all_duties(self) -> list[DutySeen]:
-        """How all duties fare, each once: what supervisor and hosted reaper both do is well where either is."""
+        """Return the state of each duty; if both supervisor and hosted reaper run it, the better state counts."""
         at, hosted = self._hosted
         since = monotonic() - at
         fares = [duty.seen for duty in self._duties()] + [duty._replace(idle=duty.idle + since) for duty in hosted]
@@ -179,7 +179,7 @@ class WorkerMetrics:
 
 
 def _resident(pid: int) -> int:
-    """A child's resident memory; 0 when it has gone, or where that is not told."""
+    """Return a child's resident memory in bytes; 0 if it is gone, or the system does not report it."""
     try:
         return int(Path(f"/proc/{pid}/statm").read_bytes().split()[1]) * _PAGE
     except (OSError, IndexError):

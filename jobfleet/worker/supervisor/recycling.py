@@ -1,6 +1,6 @@
-"""Recycling, the supervisor's side: it starts the successor of a child that asks for one.
+"""The supervisor's part of recycling: starts the successor of a child that requests one.
 
-The old child finishes what it runs once the successor serves, so that no slot is missing in between.
+The old child claims until the successor serves, so that no slot is missing meanwhile.
 """
 
 from __future__ import annotations
@@ -18,40 +18,42 @@ if TYPE_CHECKING:
 
 log = logging.getLogger("jobfleet.worker")
 KEPT = 60.0
-"""Seconds after which a child whose successor could not start may ask again."""
+"""Seconds after which a child whose successor could not start may request one again."""
 YOUNG = 3.0
-"""Seconds after its start in which a child may not ask for a successor because of its size: the successor would be
-just as large."""
+"""Seconds after its start in which a child may not request a successor because of its size, as the successor would be
+equally large."""
 
 
 class Recycling:
-    """Follows the wishes of a worker's children.
+    """Replaces children of a worker on their request.
 
     Args:
-        nursery: The children.
-        grace: Seconds that a child's last jobs may take to end when too many children are retiring.
-        scrape: Counts.
+        child_processes: The children.
+        grace: Seconds that a child's last jobs may take if too many children are retiring.
+        scrape: Counts the replacements.
     """
 
     def __init__(self, child_processes: Children, *, grace: float, scrape: WorkerMetrics) -> None:
         self._child_processes = child_processes
         self._grace = grace
         self._scrape = scrape
-        self._is_told = False
+        self._has_warned = False
 
     def retire(self, handle: ChildHandle, reason: str) -> None:
-        """A child asks to be replaced, as it does every second until it may go.
+        """Replace a child on its request, which it repeats every second until it may leave.
 
-        Its jobs may take as long as they do; when more children retire than there are places, the eldest must end
+        Its jobs have no time limit. But if more children are retiring than there are regular ones, the oldest must end
         within the grace.
         """
         now = boottime()
         if handle.is_replaced or self._child_processes.state == "stopping" or now - handle.kept_at < KEPT:
             return
         if reason == "memory" and now - handle.born < YOUNG:
-            if not self._is_told:
-                log.warning("child.too_large child=%s is over max_memory from the start: raise it", handle.child)
-            self._is_told = True
+            if not self._has_warned:
+                log.warning(
+                    "child.too_large child=%s exceeds max_memory from its start: raise max_memory", handle.child
+                )
+            self._has_warned = True
             return
         draining = self._child_processes.draining
         if len(draining) >= self._child_processes.size and not draining[0].is_hurried:

@@ -1,4 +1,4 @@
-"""Reload: a change of Python code replaces all children, for those who write jobs. Needs the extra ``dev``."""
+"""Reload for development: a change of Python code replaces all children. Needs the extra ``dev``."""
 
 from __future__ import annotations
 
@@ -13,16 +13,16 @@ from jobfleet.worker.supervisor.children import Children
 
 log = logging.getLogger("jobfleet.worker")
 GRACE = 5.0
-"""Seconds that running jobs may take to end at most: somebody waits to see the change."""
+"""Maximum time in seconds for running jobs, because a developer waits for the change to take effect."""
 
 SHOWN = 3
 
 
 def check_reload() -> None:
-    """See that the watcher is there.
+    """Check that the file watcher is installed.
 
     Raises:
-        ConfigError: It is not; names the extra.
+        ConfigError: It is not installed; the message names the extra.
     """
     if find_spec("watchfiles") is None:
         raise ConfigError("--reload needs watchfiles: pip install 'jobfleet[dev]'.")
@@ -32,9 +32,9 @@ class Reload:
     """Watches a folder of code.
 
     Args:
-        folder: Where; below it, too. Hidden folders, virtual environments and caches are passed over.
-        nursery: The children.
-        grace: Seconds that running jobs may take to end.
+        folder: The folder, watched recursively. Hidden folders, virtual environments and caches are ignored.
+        child_processes: The children.
+        grace: Seconds that running jobs may take.
     """
 
     def __init__(self, folder: Path, child_processes: Children, *, grace: float) -> None:
@@ -43,7 +43,7 @@ class Reload:
         self._grace = min(grace, GRACE)
 
     async def watch(self) -> None:
-        """Watch for ever."""
+        """Watch for changes until cancelled."""
         log.info("reload.watching folder=%s", self._folder)
         async for changes in self._changes():
             names = sorted({Path(path).name for _, path in changes})
@@ -51,7 +51,7 @@ class Reload:
             log.info("reload.changed %s%s: replacing the children", ", ".join(names[:SHOWN]), more)
             for handle in self._child_processes.standing:
                 self._child_processes.replace(handle, self._grace, is_fit=True)
-            self._child_processes.scale(self._child_processes.size)  # where broken code has left a place empty
+            self._child_processes.scale(self._child_processes.size)  # restart children that broken code had ended
 
     def _changes(self) -> AsyncIterator[set[tuple[Any, str]]]:
         from watchfiles import PythonFilter, awatch

@@ -1,7 +1,7 @@
-"""The control channel, as a supervisor hears it: requests to cancel a running job, and operators' commands.
+"""The control channel of a supervisor: requests to cancel running jobs, and operators' commands.
 
-A message may be lost. A request to cancel stands in the run's record, and comes with the next renewal; a command is
-repeated by whoever gave it, until the worker's presence shows its nonce.
+A message may be lost. A request to cancel is also in the run's record, and arrives with the next renewal. The sender of
+a command repeats it until the worker's heartbeat shows its nonce.
 """
 
 from __future__ import annotations
@@ -21,39 +21,39 @@ from jobfleet.worker.supervisor.child_handle import ChildHandle
 log = logging.getLogger("jobfleet.worker")
 PAUSE = 0.05
 REMEMBERED = 64
-"""How many commands are remembered, so that a repetition is not obeyed twice."""
+"""Number of remembered commands, so that a repeated command is not executed again."""
 
 
 class Commanded(Protocol):
-    """What can be done to a worker, from afar or by a signal."""
+    """The actions on a worker that a command or a signal can request."""
 
     def quiet(self, by: str) -> None:
-        """Claim no more."""
+        """Claim nothing more."""
 
     def resume(self, by: str) -> None:
         """Claim again."""
 
     def stop(self, by: str, grace: float | None) -> None:
-        """Drain and leave; the first time only."""
+        """Drain and leave; a repeated call has no effect."""
 
     def scale(self, by: str, size: int) -> None:
-        """Have so many children."""
+        """Set the number of children."""
 
     def dump(self) -> None:
-        """Show what the children hold and do."""
+        """Log the jobs and the stacks of the children."""
 
 
 class RemoteCommands:
-    """Obeys the control channel.
+    """Executes the commands on the control channel.
 
     Args:
         at: The server.
         keys: The fleet's keys.
-        worker: Whose commands are meant.
-        children: The children by process id, as they come and go.
-        commanded: Does what is wanted.
-        confirm: Shows the fleet at once how things stand.
-        scale_max: Most processes that ``scale`` may ask for: anyone who can publish can ask.
+        worker: The worker's id; other workers' commands are ignored.
+        children: The current children by process id.
+        commanded: Executes the commands.
+        confirm: Publishes the worker's state at once.
+        scale_max: Maximum number of processes for ``scale``, because anyone who can publish can send the command.
     """
 
     def __init__(
@@ -77,14 +77,14 @@ class RemoteCommands:
         self._known: deque[str] = deque(maxlen=REMEMBERED)
         self._is_to_reconnect = False
         self.obeyed = ""
-        """The nonce of the last command that was heard."""
+        """The nonce of the last received command."""
 
     def reconnect(self) -> None:
-        """Listen on a new connection, soon: another server publishes by now."""
+        """Reconnect soon, because another server publishes now."""
         self._is_to_reconnect = True
 
     async def listen(self) -> None:
-        """Listen for ever."""
+        """Receive messages until cancelled."""
         listener = AsyncListener(self._at, (self._keys.control,))
         try:
             while True:
@@ -127,7 +127,7 @@ class RemoteCommands:
                 self._commanded.stop(by, grace)
             case Command(verb="scale", by=by, value=size) if size is not None and size > self._scale_max:
                 log.warning(
-                    "worker.refused verb=scale processes=%d by=%s: at most %d, unless scale_max says otherwise",
+                    "worker.refused verb=scale processes=%d by=%s: the maximum is %d; raise scale_max to allow more",
                     size,
                     by,
                     self._scale_max,

@@ -1,15 +1,15 @@
-"""A supervisor's signals: what each does, and how none is lost when the process starts afresh.
+"""A supervisor's signals: their effects, and how none is lost during a restart.
 
 ======  ======================================================================================
-signal  what it does
+signal  effect
 ======  ======================================================================================
-TERM    drain within the grace, give back the rest, leave with 0; a second one: now
+TERM    drain within the grace, release the rest, exit with 0; a second one: stop at once
 INT     the same
-QUIT    give everything back now, and leave
-HUP     drain as for TERM, then start afresh: same pid, arguments and environment, new code
-TSTP    claim no more
+QUIT    release everything at once, and exit
+HUP     drain as for TERM, then restart: same pid, arguments and environment, new code
+TSTP    claim nothing more
 CONT    claim again
-USR1    log what the children hold, and the stacks of their threads
+USR1    log the jobs that the children hold, and the stacks of their threads
 ======  ======================================================================================
 """
 
@@ -27,30 +27,30 @@ HANDLED = (
     signal.SIGTERM, signal.SIGINT, signal.SIGQUIT, signal.SIGHUP, signal.SIGTSTP, signal.SIGCONT, signal.SIGUSR1,
 )  # fmt: skip
 LATER = (signal.SIGHUP, signal.SIGUSR1)
-"""Signals whose default is death, and that mean nothing to a worker which has not started yet."""
+"""Signals whose default action ends the process; a worker that has not started yet ignores them."""
 ALWAYS = frozenset({signal.SIGTERM, signal.SIGINT, signal.SIGQUIT})
-"""Signals that end a worker even if the process began with them ignored.
+"""Signals that end a worker even if they were ignored when the process began.
 
-A shell without job control starts a background job (`jobfleet worker … &` in a script) with INT and QUIT ignored.
-Nobody asked for that, and the worker could only be killed.
+A shell without job control starts a background job (`jobfleet worker … &` in a script) with INT and QUIT ignored. That
+is not intended, and the worker could only be killed.
 """
 
 
 class Signals:
-    """The signals of this process, from before its first child to its last.
+    """The signal handlers of this process, from before its first child to its last.
 
-    A signal that was ignored when the process began stays ignored, because `nohup` is meant, except for those in
-    `ALWAYS`. A worker with a terminal takes HUP as TERM: its terminal has gone.
+    Except for those in `ALWAYS`, a signal that was ignored when the process began stays ignored, as `nohup` intends. A
+    worker with a terminal handles HUP like TERM, because its terminal is gone.
     """
 
     def __init__(self) -> None:
         self._ignored = {number for number in HANDLED if signal.getsignal(number) is signal.SIG_IGN} - ALWAYS
         for number in LATER:
             signal.signal(number, signal.SIG_IGN)
-        signal.pthread_sigmask(signal.SIG_UNBLOCK, HANDLED)  # `start_afresh` held them back
+        signal.pthread_sigmask(signal.SIG_UNBLOCK, HANDLED)  # `restart` blocked them
 
     def install(self, handlers: Mapping[signal.Signals, Callable[[], None]]) -> None:
-        """Handle signals on the running loop."""
+        """Install handlers on the running loop."""
         loop = asyncio.get_running_loop()
         for number, handler in handlers.items():
             if number not in self._ignored:
@@ -58,13 +58,13 @@ class Signals:
 
     @staticmethod
     def has_terminal() -> bool:
-        """Whether somebody sits before this process."""
+        """Whether a user's terminal is attached to this process."""
         return any(stream is not None and stream.isatty() for stream in (sys.stdin, sys.stderr))
 
-    def start_afresh(self) -> int:
-        """Become a new process of the same number, arguments and environment; answer 1 if that fails.
+    def restart(self) -> int:
+        """Replace this process by a new one with the same pid, arguments and environment; return 1 if that fails.
 
-        Signals that come in between wait for it.
+        Signals that arrive in between are delivered to the new process.
         """
         log.info("worker.restarting pid=%d", os.getpid())
         logging.shutdown()
