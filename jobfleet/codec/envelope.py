@@ -149,6 +149,14 @@ def read_header(envelope: Bytes) -> dict[str, Any]:
     return dict(_header_of(data, split(data, PLAIN, "envelope")))
 
 
+def header_or_empty(envelope: Bytes) -> dict[str, Any]:
+    """Read the header alone; an empty dict when it cannot be read, for callers that one bad job must not stop."""
+    try:
+        return read_header(envelope)
+    except EncodingError:
+        return {}
+
+
 def amended(envelope: Bytes, changes: Mapping[str, object]) -> bytes:
     """Return the envelope with some header fields changed; its body is not changed.
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import zlib
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime
@@ -22,7 +21,7 @@ from jobfleet.operations.operation import Operation, value
 from jobfleet.store.call import Call
 from jobfleet.store.calls import cron as calls
 from jobfleet.store.calls import enqueue
-from jobfleet.store.keys import Keyspace, Lane
+from jobfleet.store.keys import Keyspace, Lane, lane_number
 from jobfleet.store.records import Entry, FleetSeen, Holder
 
 DECORATOR = "decorator"
@@ -97,7 +96,7 @@ def entry_of(record: bytes) -> CronEntry:
 
 def lane_of(keys: Keyspace, entry: CronEntry, home: int) -> Lane:
     """Where an entry fires: always in the same of its queue's home lanes, as its group or unique key has it."""
-    return keys.lane(entry.queue, zlib.crc32((entry.placement or entry.name).encode()) % home)
+    return keys.lane(entry.queue, lane_number(entry.placement or entry.name, home))
 
 
 def decorated(context: FleetContext, seen: FleetSeen) -> Iterator[Decorated | tuple[str, str]]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from jobfleet.clock import monotonic
 from jobfleet.codec import Limits
@@ -28,6 +28,32 @@ def _default_registry() -> Registry:
     return REGISTRY
 
 
+class QueueLanes(NamedTuple):
+    """The lanes of a queue.
+
+    Attributes:
+        read_at: When they were read, monotonic seconds.
+        home: The number of lanes in which groups, unique keys and ids of callers have their place.
+        total: The number of lanes.
+    """
+
+    read_at: float
+    home: int
+    total: int
+
+
+class Published(NamedTuple):
+    """What workers have published.
+
+    Attributes:
+        read_at: When it was read, monotonic seconds.
+        fleet: What was read; None before the first read.
+    """
+
+    read_at: float = 0.0
+    fleet: FleetSeen | None = None
+
+
 @dataclass(slots=True)
 class FleetContext:
     """The context of a client. It thinks; the clients do the I/O.
@@ -48,8 +74,8 @@ class FleetContext:
     keys: Keyspace = field(init=False)
     limits: Limits = field(init=False)
     windows: tuple[float, float] = field(init=False)
-    queues: dict[str, tuple[float, int, int]] = field(default_factory=dict)
-    published: tuple[float, FleetSeen | None] = (0.0, None)
+    queues: dict[str, QueueLanes] = field(default_factory=dict)
+    published: Published = field(default_factory=Published)
     unregistered: set[str] = field(default_factory=set)
 
     def __post_init__(self) -> None:
@@ -72,11 +98,11 @@ class FleetContext:
     def has_queue(self, queue: str) -> bool:
         """Whether a queue's lanes are known, and freshly."""
         known = self.queues.get(queue)
-        return known is not None and monotonic() - known[0] < REMEMBERED
+        return known is not None and monotonic() - known.read_at < REMEMBERED
 
     def remember(self, queue: str, lanes: tuple[int, int]) -> None:
         """Keep what was looked up of a queue."""
-        self.queues[queue] = (monotonic(), *lanes)
+        self.queues[queue] = QueueLanes(monotonic(), *lanes)
 
     def open_queue_call(self, queue: str) -> Any:
         """The call that makes a queue known and answers its lanes."""

@@ -17,7 +17,8 @@ def open_queue(context: FleetContext, queue: str) -> Operation[None]:
     answers = yield (context.open_queue_call(queue), journal.consumers(context.keys))
     home, lanes = value(answers[:1])
     groups = value(answers[1:])
-    if groups and context.queues.get(queue, (0.0, 0, 0))[2] != lanes:
+    known = context.queues.get(queue)
+    if groups and (known is None or known.total != lanes):
         made = [(lane, group, most) for lane in context.lanes_of(queue, lanes) for group, most in groups.items()]
         yield tuple(journal.register(lane, group, most=most) for lane, group, most in made)
     context.remember(queue, (home, lanes))

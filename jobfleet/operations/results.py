@@ -7,7 +7,7 @@ from contextlib import suppress
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
-from jobfleet.codec import Limits, decode, is_record, read_header, read_record
+from jobfleet.codec import Limits, decode, header_or_empty, is_record, read_record
 from jobfleet.errors import EncodingError, JobNotFound
 from jobfleet.model import ErrorType, JobResult, JobStatus, split_id, suffix_time_us
 from jobfleet.retry import Tries
@@ -70,7 +70,7 @@ def waiting_result(row: Waiting, now_us: int, progress: bytes = b"") -> JobResul
         status=status,
         scheduled_at=None if due >= BLOCKED else moment(due),
         error=tries.last_error,
-        **_described(row.id, _header(row.envelope)),
+        **_described(row.id, header_or_empty(row.envelope)),
         **_spent(tries, ran=tries.attempt - 1),
         **_progress(progress),
     )
@@ -89,7 +89,7 @@ def running_result(row: Running, now_us: int) -> JobResult[Any]:
         cancel_requested_by=run.cancel_by or None,
         **_stopping(run.cancel_at, run.stage),
         error=tries.last_error,
-        **_described(row.id, _header(row.envelope)),
+        **_described(row.id, header_or_empty(row.envelope)),
         **_spent(tries, ran=tries.attempt),
         **_progress(row.progress),
     )
@@ -98,7 +98,7 @@ def running_result(row: Running, now_us: int) -> JobResult[Any]:
 def letter_result(letter: DeadLetter, *, limits: Limits) -> JobResult[Any]:
     """A dead letter."""
     ended = int(letter.entry.partition("-")[0]) * 1000
-    fields = _header(letter.envelope)
+    fields = header_or_empty(letter.envelope)
     with suppress(EncodingError):
         fields |= read_record(letter.record, limits=limits)
     return _failed(letter.id, fields, b"", letter.reason, tries=letter.tries, at=ended)
@@ -134,7 +134,7 @@ def _ended(job_id: str, found: Final, limits: Limits) -> JobResult[Any]:
         cancel_requested_by=by if status is JobStatus.CANCELLED else None,
         moved_to=moved_to,
         **_stopping(found.cancel_at, found.stage),
-        **_described(job_id, _header(found.body)),
+        **_described(job_id, header_or_empty(found.body)),
         **_progress(found.progress),
     )
 
@@ -178,14 +178,6 @@ def _failed(
         **_described(job_id, fields),
         **_progress(progress),
     )
-
-
-def _header(envelope: bytes) -> dict[str, Any]:
-    """The header of an envelope; nothing of one that cannot be read: a listing must not fail over it."""
-    try:
-        return read_header(envelope)
-    except EncodingError:
-        return {}
 
 
 def _described(job_id: str, fields: Mapping[str, Any]) -> dict[str, Any]:

@@ -12,9 +12,9 @@ import logging
 from collections.abc import Callable, Sequence
 from typing import NamedTuple, TypeVar
 
-from jobfleet.codec import read_header
+from jobfleet.codec import header_or_empty
 from jobfleet.config import JobConfig
-from jobfleet.errors import EncodingError, JobNotFound
+from jobfleet.errors import JobNotFound
 from jobfleet.metrics.tally import Tally
 from jobfleet.model import suffix_time_us
 from jobfleet.operations.flows.record import GUARD, LOOK_EVERY, addition_name, ids_of_whole, is_whole
@@ -294,10 +294,7 @@ class Relay(Service):
 
 def _flow_of(envelope: bytes) -> tuple[str | None, str | None, str | None]:
     """Return the id of a job's flow; for an added job also the job that added it and the name of the addition."""
-    try:
-        header = read_header(envelope)
-    except EncodingError:
-        return None, None, None
+    header = header_or_empty(envelope)
     flow_id = header.get("flow")
     match header.get("added"):
         case [str(adder), str(name)]:

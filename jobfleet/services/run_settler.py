@@ -11,9 +11,8 @@ import logging
 from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
-from jobfleet.codec import read_header, seal_record
+from jobfleet.codec import header_or_empty, seal_record
 from jobfleet.config import JobConfig
-from jobfleet.errors import EncodingError
 from jobfleet.functions.manifest import read_function
 from jobfleet.metrics.tally import Tally
 from jobfleet.outcome import Cancelled, Crashed, Outcome, Preempted, TimedOut, Witnessed
@@ -86,7 +85,7 @@ class RunSettler:
         return count
 
     def _item(self, held: Held, outcome: Outcome, now_us: int, guard: str) -> Item:
-        header = _header(held.envelope)
+        header = header_or_empty(held.envelope)
         tries = Tries.parse(held.tries)
         try:
             decision = decide(outcome, self._policy(header), tries, now_us)
@@ -153,13 +152,6 @@ class RunSettler:
         elif isinstance(outcome, Cancelled):
             reason = f"cancelled by {outcome.by}"
         log.warning("job.reaped job_id=%s token=%d child=%s %s", held.id, held.token, held.run.child, reason)
-
-
-def _header(envelope: bytes) -> dict[str, Any]:
-    try:
-        return read_header(envelope)
-    except EncodingError:
-        return {}
 
 
 def worker_of(child: str) -> str:

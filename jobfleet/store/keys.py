@@ -7,6 +7,7 @@ it, and a test fails where a key is left without a TTL, an owner that deletes it
 
 from __future__ import annotations
 
+import zlib
 from collections.abc import Sequence
 from functools import cache
 from typing import NamedTuple
@@ -128,6 +129,11 @@ FLEET_KEY_TABLE: tuple[KeyRow, ...] = (
     KeyRow("notify:<channel>:due", "zset", "deliveries by when to try them", "1,000; TTL 7 d"),
     KeyRow("notify:<channel>:held", "hash", "delivery → attempts and what it tells", "1,000; TTL 7 d"),
 )
+
+
+def lane_number(key: str, lanes: int) -> int:
+    """The number of the lane in which a key has its place, of `lanes`."""
+    return zlib.crc32(key.encode()) % lanes
 
 
 class Lane:

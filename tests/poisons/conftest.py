@@ -14,6 +14,7 @@ import redis
 from jobfleet import Fleet, Job
 from jobfleet.functions.registry import Registry
 from jobfleet.metrics.tally import Mute
+from jobfleet.operations.fleet_context import Published
 from jobfleet.services.leases import Leases
 from jobfleet.store.aio import AsyncStore
 from jobfleet.store.calls.lease import claim
@@ -64,7 +65,7 @@ class Scene:
         for command in poison.commands:
             execute(*[self._filled(part) for part in command])
         self.fleet.context.queues.clear()  # as if all of this was a new process's
-        self.fleet.context.published = (0.0, None)
+        self.fleet.context.published = Published()
 
     def _filled(self, part: str | bytes | int) -> bytes:
         text = part if isinstance(part, bytes) else str(part).encode()

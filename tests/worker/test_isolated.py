@@ -18,7 +18,6 @@ from jobfleet.outcome import ForeignError, OutOfCpu, OutOfMemory, Raised
 from jobfleet.retry import Fail, Policy, Retry, Tries, classify, decide, describe
 from jobfleet.worker.executors.isolated.remote_error import error_of, tell
 from jobfleet.worker.executors.isolated.rlimits import oom_kills
-from jobfleet.worker.run.oom_move import moved_suffix
 from tests.support.server import is_running
 from tests.support.waiting import wait_until
 from tests.worker.conftest import Working
@@ -220,11 +219,3 @@ def test_the_kernels_count_of_deaths_for_memory_is_read_where_there_is_one(
 
     assert oom_kills(tmp_path, tmp_path / "own") == kills
     assert oom_kills(tmp_path, tmp_path / "nowhere") is None
-
-
-def test_a_job_that_moves_gets_the_same_id_in_one_life_and_another_in_the_next() -> None:
-    long = "x" * 64
-
-    assert moved_suffix("a.0.b", 1) == moved_suffix("a.0.b", 1) != moved_suffix("a.0.b", 2)
-    assert moved_suffix(f"a.0.{long}", 1) != moved_suffix(f"a.0.{long[:-1]}y", 1)
-    assert len(moved_suffix(f"a.0.{long}", 1)) <= 64

@@ -10,8 +10,10 @@ import redis
 
 from jobfleet.codec import read_header, seal
 from jobfleet.config import JobConfig
+from jobfleet.operations.fleet_context import FleetContext
+from jobfleet.operations.jobs.moved_job import MovingJob, moved_entry
 from jobfleet.store.aio import AsyncStore
-from jobfleet.store.calls import control, settle
+from jobfleet.store.calls import control, journal, settle
 from jobfleet.store.calls.enqueue import enqueue
 from jobfleet.store.calls.lease import claim
 from jobfleet.store.connect import target
@@ -23,6 +25,7 @@ from tests.support.groups import faults
 
 KEYS = Keyspace("jobfleet")
 LANE, ROOMY = KEYS.lane("mail", 0), KEYS.lane("roomy", 0)
+UNIQUE = Entry("mail.0.k", 1, "", "u report", seal({"function": "f", "unique": "report"}, [], {}))
 
 
 @pytest.fixture
@@ -53,7 +56,7 @@ class Finished:
 
     def __init__(self, store: AsyncStore) -> None:
         self.items: list[Any] = []
-        self.mover = OomMover(store, JobConfig(), finish=lambda _, item: self.items.append(item))
+        self.mover = OomMover(store, FleetContext(JobConfig()), finish=lambda _, item: self.items.append(item))
 
     async def after(self, run: Run) -> Any:
         self.mover.move(run, "roomy", lambda: "otherwise")
@@ -131,3 +134,56 @@ async def test_a_job_of_a_group_stands_in_its_group_there(store: AsyncStore, raw
     assert raw.hgetall(ROOMY.meta) == {run.ending.moved_to.encode(): b"g acme"}
     assert [faults(raw, lane) for lane in (LANE, ROOMY)] == [[], []]
     assert not raw.exists(LANE.held, LANE.meta)
+
+
+def test_a_job_that_moves_gets_the_same_id_in_one_life_and_another_in_the_next() -> None:
+    long = "x" * 64
+
+    assert moved_id("a.0.b", 1) == moved_id("a.0.b", 1) != moved_id("a.0.b", 2)
+    assert moved_id(f"a.0.{long}", 1) != moved_id(f"a.0.{long[:-1]}y", 1)
+    assert len(moved_id(f"a.0.{long}", 1).rpartition("roomy.0.")[2]) <= 64
+
+
+def moved_id(job_id: str, enqueued_at: int) -> str:
+    """The id under which a job continues in another queue."""
+    context = FleetContext(JobConfig())
+    context.remember("roomy", (1, 1))
+    envelope = seal({"function": "f", "enqueued_at": enqueued_at}, [], {})
+    try:
+        next(moved_entry(context, MovingJob(job_id, 1, "", "", envelope, has_started=True), "roomy"))
+    except StopIteration as end:
+        return cast("Entry", end.value).id
+    raise AssertionError("it asks Redis although all is known")
+
+
+async def test_a_job_keeps_its_unique_key_there(store: AsyncStore, raw: redis.Redis) -> None:
+    await store.run(enqueue(LANE, [UNIQUE]))
+    run = await claimed(store, nonce=1)
+
+    item = await Finished(store).after(run)
+    assert (await store.run(settle.settle(LANE, [item]))).letters == "s"
+
+    assert raw.hgetall(ROOMY.meta) == {run.ending.moved_to.encode(): b"u report"}
+    assert cast("bytes", raw.hget(ROOMY.unique, "report")).startswith(run.ending.moved_to.encode())
+    assert not raw.exists(LANE.unique)
+    assert [faults(raw, lane) for lane in (LANE, ROOMY)] == [[], []]
+
+
+async def test_a_job_whose_unique_key_is_held_there_ends_as_it_would_have(store: AsyncStore, raw: redis.Redis) -> None:
+    await store.run(enqueue(LANE, [UNIQUE]))
+    await store.run(enqueue(ROOMY, [UNIQUE._replace(id="roomy.0.other")]))
+    run = await claimed(store, nonce=1)
+
+    item = await Finished(store).after(run)
+
+    assert (item, run.ending.moved_to) == ("otherwise", "")
+    assert raw.hkeys(ROOMY.meta) == [b"roomy.0.other"]
+
+
+async def test_a_queue_that_is_new_is_journalled_before_the_job_is_there(store: AsyncStore, raw: redis.Redis) -> None:
+    await store.run(journal.enlist(KEYS, "archive", most=100))
+    await store.run(enqueue(LANE, [UNIQUE]))
+
+    await Finished(store).after(await claimed(store, nonce=1))
+
+    assert raw.xlen(ROOMY.journal) == 1

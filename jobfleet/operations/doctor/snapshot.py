@@ -7,9 +7,9 @@ from dataclasses import dataclass, field, replace
 from typing import Any, NamedTuple
 
 from jobfleet.clock import wall_us
-from jobfleet.codec import read_header
+from jobfleet.codec import header_or_empty
 from jobfleet.config import JobConfig
-from jobfleet.errors import EncodingError, ScriptContractError
+from jobfleet.errors import ScriptContractError
 from jobfleet.operations import unreadable
 from jobfleet.operations.cron import firing, recurring
 from jobfleet.operations.fleet_context import FleetContext
@@ -246,10 +246,7 @@ def _lane(lane: Lane, now: int) -> Operation[LaneSeen]:
 
 
 def _in_line(row: Waiting) -> InLine:
-    try:
-        function = str(read_header(row.envelope).get("function", "")) if row.envelope else ""
-    except EncodingError:
-        function = ""
+    function = str(header_or_empty(row.envelope).get("function", ""))
     parked = bool(row.tries) and bool(Tries.parse(row.tries).parked_since)
     return InLine(row.id, function, parked, bool(row.envelope))
 

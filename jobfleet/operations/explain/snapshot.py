@@ -6,9 +6,9 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from jobfleet.codec import read_header
+from jobfleet.codec import header_or_empty
 from jobfleet.config import JobConfig
-from jobfleet.errors import EncodingError, JobNotFound
+from jobfleet.errors import JobNotFound
 from jobfleet.functions.manifest import read_function
 from jobfleet.model import JobResult, JobStatus
 from jobfleet.operations.fleet_context import FleetContext
@@ -95,7 +95,7 @@ def take(context: FleetContext, job_id: str) -> Operation[Snapshot]:
     seen: Explained = value(answers[:1])
     fleet: FleetSeen = value(answers[1:2])
     kinds: KindsSeen = value(answers[2:])
-    header = _header(seen)
+    header = header_or_empty(seen.found.envelope) if isinstance(seen.found, InWait | InRun) else {}
     parents, unmet, is_guarded = 0, [], False
     if isinstance(seen.found, InWait) and seen.found.due >= BLOCKED:
         is_guarded, states = value((yield (flow.guarded(lane, job_id),)))
@@ -125,15 +125,6 @@ def _job(context: FleetContext, job_id: str, seen: Explained) -> JobResult[Any] 
         return result_of(job_id, seen.found, seen.now, limits=context.limits)
     except JobNotFound:
         return None
-
-
-def _header(seen: Explained) -> Mapping[str, Any]:
-    if not isinstance(seen.found, InWait | InRun):
-        return {}
-    try:
-        return read_header(seen.found.envelope)
-    except EncodingError:
-        return {}
 
 
 def _policy(config: JobConfig, header: Mapping[str, Any], fleet: FleetSeen) -> Policy:

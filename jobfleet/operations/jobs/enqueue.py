@@ -8,7 +8,7 @@ import warnings
 from jobfleet.clock import monotonic, span
 from jobfleet.errors import InvalidJob
 from jobfleet.model import Job, Receipt
-from jobfleet.operations.fleet_context import REMEMBERED, FleetContext
+from jobfleet.operations.fleet_context import REMEMBERED, FleetContext, Published
 from jobfleet.operations.jobs import conflicts
 from jobfleet.operations.jobs.prepare import Resolved, Submission, queue_of, quick, resolve_in, submission_in
 from jobfleet.operations.lanes import open_queue
@@ -38,11 +38,12 @@ def prepare(context: FleetContext, job: Job) -> Operation[Submission]:
 
 
 def _published(context: FleetContext) -> Operation[FleetSeen]:
-    looked, seen = context.published
-    if seen is None or monotonic() - looked > REMEMBERED:
-        seen = value((yield (context.fleet_call(),)))
-        context.published = (monotonic(), seen)
-    return seen
+    published = context.published
+    if published.fleet is not None and monotonic() - published.read_at <= REMEMBERED:
+        return published.fleet
+    fleet: FleetSeen = value((yield (context.fleet_call(),)))
+    context.published = Published(monotonic(), fleet)
+    return fleet
 
 
 def _check_unregistered(context: FleetContext, name: str) -> Operation[None]:

@@ -2,35 +2,28 @@
 
 from __future__ import annotations
 
-import zlib
 from typing import Any
 
-from jobfleet.codec import amended, read_header
 from jobfleet.errors import DuplicateJob, EncodingError, InvalidJob, JobfleetError, JobNotFound
 from jobfleet.model import (
     JobResult,
     JobStatus,
     check_queue,
-    derived_suffix,
     split_id,
-    suffix_time_us,
 )
 from jobfleet.operations.fleet_context import FleetContext
 from jobfleet.operations.jobs.cancel import TOMBSTONE_MS
 from jobfleet.operations.jobs.filters import Stream, smallest
+from jobfleet.operations.jobs.moved_job import MovingJob, enqueue_moved, moved_entry
 from jobfleet.operations.jobs.reschedule import HOLD_US, REFUSED, _indexed, _is_free, _walk
 from jobfleet.operations.jobs.selection import Selection
-from jobfleet.operations.lanes import lanes, open_queue
+from jobfleet.operations.lanes import lanes
 from jobfleet.operations.operation import Operation, value
 from jobfleet.operations.results import result_of
 from jobfleet.store.call import Call
 from jobfleet.store.calls import control, inspect
-from jobfleet.store.calls.enqueue import enqueue
-from jobfleet.store.calls.index import indexes_of, marked
 from jobfleet.store.calls.paused import due_of
-from jobfleet.store.explained import Explained
-from jobfleet.store.job_rows import InWait, Unknown
-from jobfleet.store.records import Entry
+from jobfleet.store.job_rows import InWait
 
 
 def move(context: FleetContext, job_id: str, queue: str, by: str | None) -> Operation[str]:
@@ -55,36 +48,24 @@ def move(context: FleetContext, job_id: str, queue: str, by: str | None) -> Oper
         return result.moved_to
     if not isinstance(seen.found, InWait) or result.status is JobStatus.BLOCKED:
         raise InvalidJob(REFUSED.format(job_id, result.status))
-    entry = yield from _entry(context, job_id, queue, seen)
-    is_held = seen.found.due < seen.now + HOLD_US  # one that is withheld does not start anyway
+    waiting = seen.found
+    job = MovingJob(job_id, waiting.band, str(due_of(waiting.due)), seen.meta, waiting.envelope, bool(waiting.tries))
+    entry = yield from moved_entry(context, job, queue)
+    is_held = waiting.due < seen.now + HOLD_US  # one that is withheld does not start anyway
     if is_held:
         hold = control.reschedule(lane, (job_id,), by=by, when=f"+{HOLD_US}")
         if value((yield (hold,))) != "s":
             raise InvalidJob(f"{job_id} was started, or ended, in this very moment; it was not moved.")
     try:
-        yield from _put_there(context, job_id, entry)
+        yield from enqueue_moved(context, job_id, entry)
     except JobfleetError:
         if is_held:
-            yield (control.reschedule(lane, (job_id,), by=by, when=str(seen.found.due)),)
+            yield (control.reschedule(lane, (job_id,), by=by, when=str(waiting.due)),)
         raise
     letter = value((yield (_closing(context, job_id, by, entry.id),)))
     if letter == "f":
         yield from _check_it_was_moved(context, job_id, by, entry.id)
     return entry.id
-
-
-def _put_there(context: FleetContext, job_id: str, entry: Entry) -> Operation[None]:
-    """Enqueue the new job, and see that it is there: only then may the old one be closed.
-
-    Raises:
-        DuplicateJob: It was not taken, since another job holds its unique key.
-    """
-    lane = context.keys.lane_of(entry.id)
-    if value((yield (enqueue(lane, (entry,)),)))[0] is True:
-        return
-    _, found = value((yield (inspect.status(lane, (entry.id,)),)))
-    if isinstance(found[0], Unknown):
-        raise DuplicateJob("", f"{job_id} was not moved: a job of {lane.queue!r} holds its unique key.")
 
 
 def _closing(context: FleetContext, job_id: str, by: str | None, moved_to: str = "") -> Call[str]:
@@ -141,27 +122,3 @@ def move_many(context: FleetContext, chosen: Selection, queue: str, by: str | No
         for section in inspect.SECTIONS:
             count += yield from _walk(lane, section, is_meant, None if dry_run else act)
     return count
-
-
-def _entry(context: FleetContext, job_id: str, queue: str, seen: Explained) -> Operation[Entry]:
-    """What is written into the other queue: the same call, due time and priority, with budgets anew."""
-    found = seen.found
-    assert isinstance(found, InWait)  # noqa: S101 - the caller has looked
-    if not context.has_queue(queue):
-        yield from open_queue(context, queue)
-    header = read_header(found.envelope)
-    made = header.get("enqueued_at") or suffix_time_us(split_id(job_id).suffix) or 0
-    suffix = derived_suffix(job_id, f"{queue} {made}")  # another one for another life of a caller's own id
-    named = dict(line.split(" ", 1) for line in seen.meta.split("\n") if line)
-    key = named.get("g") or named.get("u") or suffix  # what its place hangs on
-    target = context.keys.lane(queue, zlib.crc32(key.encode()) % context.queues[queue][1])
-    envelope = amended(found.envelope, {"moved_from": job_id, "enqueued_at": made})
-    lines = seen.meta.split("\n") if seen.meta else []
-    kept = [line for line in lines if not (found.tries and line.startswith("x "))]  # started before: it may not expire
-    return Entry(
-        target.id_prefix + suffix,
-        found.band,
-        str(due_of(found.due)),
-        marked("\n".join(kept), indexes_of(header)),
-        envelope,
-    )

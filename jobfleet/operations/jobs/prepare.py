@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import inspect
-import zlib
 from collections.abc import Callable, Mapping
 from functools import lru_cache
 from typing import Any, NamedTuple
@@ -19,7 +18,7 @@ from jobfleet.model import Job, JobStatus, Priority, seconds
 from jobfleet.operations.fleet_context import REMEMBERED, FleetContext
 from jobfleet.operations.jobs.uniqueness import Uniqueness, uniqueness
 from jobfleet.store.calls.index import marked, names
-from jobfleet.store.keys import Lane
+from jobfleet.store.keys import Lane, lane_number
 from jobfleet.store.records import Entry
 
 DURATION_OPTIONS = ("retry_delay", "timeout", "hard_timeout", "result_ttl")
@@ -108,14 +107,14 @@ def lane_index(job: Job, home: int, lanes: int, key: str | None = None, group: s
         return 0
     keys = {name: value for name, value in (("group", group), ("unique", key), ("id", job.id)) if value is not None}
     if not keys:
-        return zlib.crc32(job.suffix.encode()) % lanes
+        return lane_number(job.suffix, lanes)
     first, *others = keys
     if home > 1 and any(keys[other] != keys[first] for other in others):
         raise InvalidJob(
             f"{' and '.join(keys)} would each place the job in a lane of its own, of {home}; give one of them.",
             field=first,
         )
-    return zlib.crc32(keys[first].encode()) % home
+    return lane_number(keys[first], home)
 
 
 def submission(
@@ -237,7 +236,7 @@ def resolve_in(context: FleetContext, job: Job) -> Resolved | None:
     known = resolve(job, context.registry)
     if known is not None:
         return known
-    seen = context.published[1]
+    seen = context.published.fleet
     record = seen.functions.get(str(job.function)) if seen is not None else None
     return None if record is None else Resolved(str(job.function), read_function(record), read_parameters(record))
 
@@ -256,14 +255,14 @@ def quick(context: FleetContext, job: Job, now: float) -> Submission | None:
     if not function.is_registered and function.name not in context.unregistered:
         return None
     known = context.queues.get(job.queue or function.options.get("queue") or "default")
-    return submission_in(context, job, function) if known is not None and now - known[0] < REMEMBERED else None
+    return submission_in(context, job, function) if known is not None and now - known.read_at < REMEMBERED else None
 
 
 def submission_in(context: FleetContext, job: Job, function: Resolved) -> Submission:
     """Write a job down for the fleet of `context`, whose queue is known."""
 
     def lane_for(queue: str, job: Job, key: str | None = None, group: str | None = None) -> Lane:
-        _, home, lanes = context.queues[queue]
-        return context.keys.lane(queue, lane_index(job, home, lanes, key, group))
+        known = context.queues[queue]
+        return context.keys.lane(queue, lane_index(job, known.home, known.total, key, group))
 
     return submission(job, function, lane_for, limits=context.limits, windows=context.windows)

@@ -15,6 +15,7 @@ from jobfleet.codec import Limits
 from jobfleet.config import JobConfig
 from jobfleet.metrics.tally import Tally
 from jobfleet.model import split_id
+from jobfleet.operations.fleet_context import FleetContext
 from jobfleet.services.relay import Relay
 from jobfleet.services.unblocker import Unblocker
 from jobfleet.services.unreadable import Unreadables
@@ -114,7 +115,7 @@ class Engine:
         keys = Keyspace(config.namespace)
         parents = Parents(store, keys)
         limits = Limits(max_bytes=config.max_payload, max_depth=config.max_depth)
-        self._mover = OomMover(store, config, finish=self._finish)
+        self._mover = OomMover(store, FleetContext(config, handlers.registry), finish=self._finish)
         self.router = Router(store, keys, gone_us=round(config.gone_after * 1e6), knows=handlers.knows)
         self._runner = Runner(
             handlers,

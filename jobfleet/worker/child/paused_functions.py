@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import logging
 
-from jobfleet.codec import read_header
-from jobfleet.errors import EncodingError
+from jobfleet.codec import header_or_empty
 from jobfleet.store.calls import settle
 from jobfleet.store.records import Claimed, Grant
 
@@ -14,10 +13,7 @@ log = logging.getLogger("jobfleet.worker")
 
 def withheld(grant: Grant, claimed: Claimed) -> settle.Item | None:
     """What puts a job away whose function is paused; nothing for one that is to be started."""
-    try:
-        function = read_header(grant.envelope).get("function")
-    except EncodingError:
-        return None  # the runner says what is wrong with it
+    function = header_or_empty(grant.envelope).get("function")  # the runner reports a header that cannot be read
     if not isinstance(function, str) or function not in claimed.functions:
         return None
     log.debug("job.withheld job_id=%s function=%s it is paused", grant.id, function)

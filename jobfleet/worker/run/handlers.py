@@ -12,9 +12,8 @@ from dataclasses import dataclass
 from types import FunctionType, MappingProxyType, ModuleType
 from typing import Any
 
-from jobfleet.codec import read_header
+from jobfleet.codec import header_or_empty
 from jobfleet.config import JobConfig
-from jobfleet.errors import EncodingError
 from jobfleet.functions.naming import CLEANUP, module_name
 from jobfleet.functions.registry import JobFunction, Registry
 from jobfleet.model import seconds
@@ -113,8 +112,8 @@ class Handlers:
     def peek(self, envelope: bytes) -> Handler | None:
         """The handler of a job that is not opened yet; None where it does not come to run, as its start will tell."""
         try:
-            return self.get(read_header(envelope)["function"])
-        except (UnknownFunction, EncodingError, KeyError, TypeError):
+            return self.get(header_or_empty(envelope)["function"])
+        except (UnknownFunction, KeyError, TypeError):
             return None
 
     def adopt(self, name: str, function: JobFunction[..., Any, Any]) -> Handler:

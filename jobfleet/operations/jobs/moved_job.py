@@ -1,0 +1,92 @@
+"""The same job in another queue: one rule for `move`, and for a job that ran out of memory.
+
+Another queue means another id, so it is a new job with new budgets. Its id is derived from the old id, so a repeated
+move makes no second job. The envelope keeps its arguments, its options and the time of its enqueue. The job keeps its
+priority, its group and its unique key. Its expiry stays unless a run of it has started.
+"""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+from jobfleet.codec import amended, read_header
+from jobfleet.errors import DuplicateJob
+from jobfleet.model import derived_suffix, split_id, suffix_time_us
+from jobfleet.operations.fleet_context import FleetContext
+from jobfleet.operations.lanes import open_queue
+from jobfleet.operations.operation import Operation, value
+from jobfleet.store.calls import inspect
+from jobfleet.store.calls.enqueue import enqueue
+from jobfleet.store.calls.index import indexes_of, marked
+from jobfleet.store.job_rows import Unknown
+from jobfleet.store.keys import lane_number
+from jobfleet.store.records import Entry
+
+
+class MovingJob(NamedTuple):
+    """A job that is to be enqueued in another queue.
+
+    Attributes:
+        id: Its id.
+        band: Its priority band, 0 to 3.
+        when: The due time of the new job, as `Entry.when`; empty for now.
+        meta: Its clear record.
+        envelope: Its envelope.
+        has_started: Whether a run of it has started.
+    """
+
+    id: str
+    band: int
+    when: str
+    meta: str
+    envelope: bytes
+    has_started: bool
+
+
+def moved_entry(context: FleetContext, job: MovingJob, queue: str) -> Operation[Entry]:
+    """Make the entry of the new job; open the queue if it is not known.
+
+    Raises:
+        EncodingError: The envelope of the job cannot be read.
+    """
+    if not context.has_queue(queue):
+        yield from open_queue(context, queue)
+    header = read_header(job.envelope)
+    enqueued_at = header.get("enqueued_at") or suffix_time_us(split_id(job.id).suffix) or 0
+    suffix = derived_suffix(
+        job.id, f"{queue} {enqueued_at}"
+    )  # if the id is used again later, that job gets another one
+    lines = job.meta.split("\n") if job.meta else []
+    fields = dict(line.split(" ", 1) for line in lines)
+    placement = fields.get("g") or fields.get("u") or suffix
+    lane = context.keys.lane(queue, lane_number(placement, context.queues[queue].home))
+    kept = [line for line in lines if not line.startswith("i ") and not (job.has_started and line.startswith("x "))]
+    meta = marked("\n".join(kept), indexes_of(header))
+    envelope = amended(job.envelope, {"moved_from": job.id, "enqueued_at": enqueued_at})
+    return Entry(lane.id_prefix + suffix, job.band, job.when, meta, envelope)
+
+
+def enqueue_moved(context: FleetContext, job_id: str, entry: Entry) -> Operation[None]:
+    """Enqueue the new job, and check that it exists; close the old job only after this.
+
+    Raises:
+        DuplicateJob: Another job of the queue holds the unique key.
+    """
+    lane = context.keys.lane_of(entry.id)
+    if value((yield (enqueue(lane, (entry,)),)))[0] is True:
+        return
+    _, (found,) = value((yield (inspect.status(lane, (entry.id,)),)))
+    if isinstance(found, Unknown):
+        raise DuplicateJob("", f"{job_id} was not moved: a job of {lane.queue!r} holds its unique key.")
+
+
+def enqueue_in(context: FleetContext, job: MovingJob, queue: str) -> Operation[str]:
+    """Enqueue the same job in another queue; return the id of the new job.
+
+    Raises:
+        EncodingError: The envelope of the job cannot be read.
+        DuplicateJob: Another job of the queue holds the unique key.
+    """
+    entry = yield from moved_entry(context, job, queue)
+    yield from enqueue_moved(context, job.id, entry)
+    return entry.id
