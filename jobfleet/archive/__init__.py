@@ -1,4 +1,4 @@
-"""The archive: every job, attempt and result in SQL, after Redis has let them go. Needs the extra ``sql``."""
+"""The archive: every job, attempt and result in SQL, also after Redis has deleted them. Needs the extra ``sql``."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ def __getattr__(name: str) -> Any:
 
 @contextmanager
 def needs_sql() -> Iterator[None]:
-    """Name the extra if a module of the archive cannot be imported without it.
+    """Turn a missing module into an error that names the extra to install.
 
     Raises:
         ConfigError: The extra is not installed.
@@ -43,14 +43,21 @@ def needs_sql() -> Iterator[None]:
 
 
 def init_job_tables(database: str | Engine | None = None) -> str:
-    """Make the archive's tables, or bring them up to date; answer their revision. Safe to repeat, by many at once.
+    """Create the archive's tables, or migrate them to this version. Safe to repeat, and in several processes at once.
 
     Args:
-        database: Its URL, or an engine; without one, the setting ``archive_url``.
+        database: URL of the database, or an engine; default the setting ``archive_url``.
+
+    Returns:
+        The revision of the tables.
 
     Raises:
-        ConfigError: There is no such setting, the extra is not installed, or it is no database that is supported.
+        ConfigError: ``archive_url`` is not set, the extra is not installed, or the database is not supported.
         StoreUnavailable: No database answers at the URL.
+
+    Example:
+        >>> init_job_tables("sqlite:///jobs.db")
+        '0001'
     """
     with needs_sql():
         from jobfleet.archive import schema
@@ -58,7 +65,7 @@ def init_job_tables(database: str | Engine | None = None) -> str:
 
 
 def database_errors() -> tuple[type[Any], ...]:
-    """The exceptions that mean that the database does not answer.
+    """The exceptions of a database that does not answer.
 
     Raises:
         ConfigError: The extra is not installed.

@@ -1,4 +1,4 @@
-"""How rows are written: for each table, its columns, and what a later event does to each. From this comes the SQL."""
+"""The columns of each table, the rule by which a later event changes each, and the SQL that follows from them."""
 
 from __future__ import annotations
 
@@ -12,20 +12,20 @@ from jobfleet.archive.fold import Row
 
 
 class Rule(Enum):
-    """What becomes of a column when a row is written again.
+    """The value of a column when a row is written again.
 
-    KEY: it is part of the key. STATE: what the later event says, nothing included. TOLD: the latest that said
-    something. RUN: the same, but that a job which has not run, or is to run anew, has none.
+    KEY: the column is part of the key. STATE: the value of the latest event, even if it is NULL. LATEST: the latest
+    value that is not NULL. RUN: the same, but NULL for a job that has not run yet or was reset to run again.
     """
 
     KEY = "key"
     STATE = "state"
-    TOLD = "told"
+    LATEST = "latest"
     RUN = "run"
 
 
 class Column(NamedTuple):
-    """A column, its type, and its rule."""
+    """A column with its SQL type and its rule."""
 
     name: str
     type: str
@@ -33,7 +33,7 @@ class Column(NamedTuple):
 
 
 class Upsert(NamedTuple):
-    """A statement that writes rows, and how rows are given to it."""
+    """A statement that writes rows, and the function that makes its arguments from a namespace and rows."""
 
     sql: str
     arguments: Callable[[str, Sequence[Row]], Any]
@@ -43,20 +43,20 @@ JOBS = (
     Column("id", "text", Rule.KEY),
     Column("seq", "bigint"),
     Column("status", "text"),
-    *(Column(name, "text", Rule.TOLD) for name in (
+    *(Column(name, "text", Rule.LATEST) for name in (
         "queue", "function", "name", "user_name", "session_id", "correlation_id", "group_name", "unique_key",
         "moved_from",
     )),
-    Column("priority", "integer", Rule.TOLD),
-    Column("tags", "json", Rule.TOLD),
-    Column("metadata", "json", Rule.TOLD),
-    Column("envelope", "bytea", Rule.TOLD),
-    Column("enqueued_at", "moment", Rule.TOLD),
+    Column("priority", "integer", Rule.LATEST),
+    Column("tags", "json", Rule.LATEST),
+    Column("metadata", "json", Rule.LATEST),
+    Column("envelope", "bytea", Rule.LATEST),
+    Column("enqueued_at", "moment", Rule.LATEST),
     Column("scheduled_at", "moment"),
     Column("completed_at", "moment"),
     Column("updated_at", "moment"),
-    Column("attempt", "integer", Rule.TOLD),
-    Column("retry_count", "integer", Rule.TOLD),
+    Column("attempt", "integer", Rule.LATEST),
+    Column("retry_count", "integer", Rule.LATEST),
     Column("started_at", "moment", Rule.RUN),
     Column("worker", "text", Rule.RUN),
     Column("fence", "bigint", Rule.RUN),
@@ -81,9 +81,9 @@ ATTEMPTS = (
     Column("fence", "bigint", Rule.KEY),
     Column("seq", "bigint"),
     Column("status", "text"),
-    Column("attempt", "integer", Rule.TOLD),
-    Column("worker", "text", Rule.TOLD),
-    Column("started_at", "moment", Rule.TOLD),
+    Column("attempt", "integer", Rule.LATEST),
+    Column("worker", "text", Rule.LATEST),
+    Column("started_at", "moment", Rule.LATEST),
     Column("ended_at", "moment"),
     Column("error", "text"),
 )
@@ -91,12 +91,12 @@ TAGS = (Column("tag", "text", Rule.KEY), Column("job_id", "text", Rule.KEY))
 
 
 def upsert(table: str, columns: Sequence[Column], dialect: str) -> Upsert:
-    """The statement that writes rows of a table, so that a later state is never overwritten by an earlier one.
+    """The statement that writes rows of a table. An earlier state never overwrites a later one.
 
     Args:
-        table: Its name.
-        columns: What is written besides the namespace.
-        dialect: ``postgresql``, where all rows go in one statement, or ``sqlite``, where each is executed.
+        table: Name of the table.
+        columns: The columns besides the namespace.
+        dialect: ``postgresql``: one statement writes all rows; ``sqlite``: one statement per row.
     """
     is_postgres = dialect == "postgresql"
     names = ", ".join(f'"{column.name}"' for column in columns)
@@ -107,7 +107,7 @@ def upsert(table: str, columns: Sequence[Column], dialect: str) -> Upsert:
         sql += "NOTHING"
     else:
         is_news = "excluded.seq > old.seq"
-        if columns is JOBS:  # what was enqueued may be read after what became of it
+        if columns is JOBS:  # the event of the enqueue may be read after later ones
             is_news += " OR (old.priority IS NULL AND excluded.priority IS NOT NULL)"
         sql += f"UPDATE SET {', '.join(sets)} WHERE {is_news}"
     convert = tuple((column.name, _CONVERSIONS.get(column.type)) for column in columns)
@@ -124,7 +124,7 @@ def _set(column: Column, *, is_postgres: bool) -> str:
     if column.name == "seq":
         return f"seq = {'GREATEST' if is_postgres else 'max'}(excluded.seq, old.seq)"
     latest = f"CASE WHEN excluded.seq > old.seq THEN COALESCE({new}, {old}) ELSE COALESCE({old}, {new}) END"
-    if column.rule is Rule.TOLD:
+    if column.rule is Rule.LATEST:
         return f"{name} = {latest}"
     if column.rule is Rule.RUN:
         return f"{name} = CASE WHEN excluded.attempt = 0 AND excluded.seq > old.seq THEN {new} ELSE {latest} END"
@@ -152,7 +152,7 @@ def _values(columns: Sequence[Column]) -> str:
 
 
 def _sqlite_moment(value: str) -> str:
-    """Microseconds as SQLAlchemy keeps a time in SQLite."""
+    """SQL that turns µs since 1970 into SQLAlchemy's format of a time in SQLite."""
     return f"strftime('%Y-%m-%d %H:%M:%S', {value} / 1000000, 'unixepoch') || printf('.%06d', {value} % 1000000)"
 
 
@@ -176,7 +176,7 @@ def _by_columns(convert: _Conversion) -> Callable[[str, Sequence[Row]], Any]:
 
 
 def _element(value: Any, change: Callable[[Any], Any] | None) -> str:
-    """A value within an array as PostgreSQL writes one; a driver that does it element by element takes far longer."""
+    """A value as an element of PostgreSQL's array syntax. A driver that adapts each element takes far longer."""
     if value is None:
         return "NULL"
     if change is not None:
@@ -185,7 +185,7 @@ def _element(value: Any, change: Callable[[Any], Any] | None) -> str:
         return f'"\\\\x{value.hex()}"'
     if type(value) is int or type(value) is float:
         return str(value)
-    raise TypeError(f"{type(value).__name__} where a number belongs")  # a text could pass for several elements
+    raise TypeError(f"{type(value).__name__} where a number belongs")  # a text could be read as several elements
 
 
 def _by_rows(convert: _Conversion) -> Callable[[str, Sequence[Row]], Any]:
@@ -203,13 +203,13 @@ def _by_rows(convert: _Conversion) -> Callable[[str, Sequence[Row]], Any]:
 
 
 def clean(text: object) -> str:
-    """A text that every database takes: PostgreSQL keeps no NUL."""
-    said = text if type(text) is str else str(text)
-    return said.replace("\x00", "\ufffd") if "\x00" in said else said
+    """A text that every database accepts: NUL, which PostgreSQL refuses, becomes U+FFFD."""
+    plain = text if type(text) is str else str(text)
+    return plain.replace("\x00", "\ufffd") if "\x00" in plain else plain
 
 
 def as_json(value: object) -> str:
-    """A value as JSON, as far as it has one; what has none becomes text."""
+    """A value as JSON; parts that JSON lacks become text."""
     try:
         return _dumps(value)
     except (TypeError, ValueError):

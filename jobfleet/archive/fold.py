@@ -1,7 +1,7 @@
-"""From events to rows: what a batch of the journal says of each job, attempt and result. Pure.
+"""Turns a batch of journal events into rows of jobs, attempts and results. Pure.
 
-A row is a mapping from column to value; a column that the batch does not speak of is absent. Times are
-µs since 1970; whoever writes them turns them into what a database has.
+A row is a mapping from column to value; columns that no event of the batch sets are absent. Times are µs since
+1970; the writer converts them to the database's type.
 """
 
 from __future__ import annotations
@@ -24,12 +24,12 @@ REPLACED_BY = "replaced-by:"
 
 @dataclass(slots=True)
 class Folded:
-    """What a batch says.
+    """The rows of a batch.
 
     Attributes:
-        jobs: By id.
-        results: By id, of those that have ended.
-        attempts: By id and fence.
+        jobs: Rows of jobs by id.
+        results: Rows of results by id, for jobs that have ended.
+        attempts: Rows of attempts by id and fencing token.
     """
 
     jobs: dict[str, Row] = field(default_factory=dict)
@@ -38,21 +38,21 @@ class Folded:
 
 
 def fold(events: Iterable[Event], limits: Limits) -> Folded:
-    """Fold events, in any order and however often each was read, into one row a job, attempt and result.
+    """Fold events into one row per job, attempt and result. Order and repetition of events make no difference.
 
     Args:
-        events: What happened; events of a lane are ordered by their number.
-        limits: Bounds of a result.
+        events: The events; those of a lane are ordered by their number.
+        limits: Limits of a result's size and depth.
     """
     folded = Folded()
     for event in sorted(events, key=_by_number):
-        tell = _TELLERS.get(event.event)
-        if tell is not None:
+        apply = _APPLIERS.get(event.event)
+        if apply is not None:
             row = folded.jobs.get(event.id)
             if row is None:
                 row = folded.jobs[event.id] = {"id": event.id, "queue": _queue(event.id)}
             row["seq"], row["updated_at"] = event.seq, event.at
-            tell(folded, row, event, limits)
+            apply(folded, row, event, limits)
     return folded
 
 
@@ -68,7 +68,7 @@ def _queue(job_id: str) -> str:
 
 
 def describe(row: Row, job_id: str, envelope: bytes) -> None:
-    """What the envelope says of a job."""
+    """Set the columns that come from a job's envelope, and the envelope itself."""
     if not envelope or row.get("envelope") == envelope:
         return
     row["envelope"] = envelope
@@ -80,7 +80,7 @@ def describe(row: Row, job_id: str, envelope: bytes) -> None:
 
 
 def described(row: Row, job_id: str, header: Mapping[str, Any]) -> None:
-    """What a header, or the fields of a record, say of a job."""
+    """Set the columns that come from a header or from the fields of a record."""
     function = header.get("function")
     row["function"] = function
     row["name"] = header.get("name", function)
@@ -97,7 +97,7 @@ _DESCRIBED = (
 
 
 def _waits(row: Row, due: int, at: int, tries: Tries | None) -> None:
-    """The job waits."""
+    """Set the columns of a job that waits: blocked, retrying, scheduled or queued."""
     status = JobStatus.QUEUED
     if due >= BLOCKED:
         status = JobStatus.BLOCKED
@@ -152,7 +152,7 @@ def _claimed(folded: Folded, row: Row, event: Event, _limits: Limits) -> None:
 
 
 def _given_back(folded: Folded, row: Row, event: Event, _limits: Limits) -> None:
-    """Retried, released, parked or withheld."""
+    """Apply an event retried, released, parked or withheld."""
     describe(row, event.id, event.envelope)
     tries = _tries(event)
     _waits(row, int(event.words[0]), event.at, tries)
@@ -163,7 +163,7 @@ def _given_back(folded: Folded, row: Row, event: Event, _limits: Limits) -> None
 
 
 def _ended(folded: Folded, row: Row, event: Event, limits: Limits) -> None:
-    """Completed or failed."""
+    """Apply an event completed or failed."""
     describe(row, event.id, event.envelope)
     fields = read_record(event.record, limits=limits)
     if not event.envelope and fields:
@@ -201,7 +201,7 @@ def _ended(folded: Folded, row: Row, event: Event, limits: Limits) -> None:
 
 
 def _closed(folded: Folded, row: Row, event: Event, _limits: Limits) -> None:
-    """Cancelled or expired."""
+    """Apply an event cancelled or expired."""
     describe(row, event.id, event.envelope)
     started, worker, by, reason = (*event.words[:4], "-", "-", "-", "-")[:4]
     moved_to = reason.removeprefix(MOVED) if reason.startswith(MOVED) else None
@@ -229,12 +229,12 @@ def _closed(folded: Folded, row: Row, event: Event, _limits: Limits) -> None:
         _attempt(folded, event, run, status=event.event, ended_at=event.at, error=error)
 
 
-def _attempt(folded: Folded, event: Event, run: Mapping[str, Any], **said: Any) -> None:
+def _attempt(folded: Folded, event: Event, run: Mapping[str, Any], **columns: Any) -> None:
     key = (event.id, event.token)
     row = folded.attempts.get(key)
     if row is None:
         row = folded.attempts[key] = {"job_id": event.id, "fence": event.token, "ended_at": None, "error": None}
-    row.update(run, seq=event.seq, **said)
+    row.update(run, seq=event.seq, **columns)
 
 
 def _why(event: str, who: str | None, moved_to: str | None) -> str:
@@ -255,7 +255,7 @@ def _last_error(tries: Tries | None) -> str | None:
     return tries.last_error if tries is not None else None
 
 
-_TELLERS: dict[str, Callable[[Folded, Row, Event, Limits], None]] = {
+_APPLIERS: dict[str, Callable[[Folded, Row, Event, Limits], None]] = {
     "enqueued": _enqueued,
     "debounced": _enqueued,
     "rescheduled": _rescheduled,

@@ -1,6 +1,6 @@
-"""The archive's tables as SQLAlchemy models; migrations/ makes them.
+"""The archive's tables as SQLAlchemy models; migrations/ creates them.
 
-Columns have the names of `JobResult`, but for those that SQL has taken: `user_name`, `session_id`, `group_name`.
+Columns have the names of `JobResult`, except names that SQL reserves: `user_name`, `session_id`, `group_name`.
 """
 
 from __future__ import annotations
@@ -17,40 +17,40 @@ Json = JSON(none_as_null=True).with_variant(JSONB(none_as_null=True), "postgresq
 
 
 class Moment(TypeDecorator[datetime]):
-    """A time with its zone, in every database: SQLite keeps UTC without one."""
+    """A time with a zone, in every database. SQLite stores UTC without a zone."""
 
     impl = DateTime(timezone=True)
     cache_ok = True
 
     def process_bind_param(self, value: datetime | None, dialect: Dialect) -> datetime | None:
-        """To the database."""
+        """Convert a value for the database."""
         if value is None:
             return None
         value = value.astimezone(UTC)
         return value.replace(tzinfo=None) if dialect.name == "sqlite" else value
 
     def process_result_value(self, value: datetime | None, dialect: Dialect) -> datetime | None:  # noqa: ARG002
-        """From the database."""
+        """Convert a value from the database to UTC."""
         if value is None:
             return None
         return value.replace(tzinfo=UTC) if value.tzinfo is None else value.astimezone(UTC)
 
 
 def _where(condition: str) -> dict[str, Any]:
-    """An index over some rows only."""
+    """Arguments of an index over the rows that meet a condition."""
     return {"postgresql_where": text(condition), "sqlite_where": text(condition)}
 
 
 class Base(DeclarativeBase):
-    """What the models share."""
+    """Base class of the models."""
 
 
 class JobModel(Base):
-    """A job: what it is, and where it stands or how it ended.
+    """A job: its description and its current or final state.
 
     Attributes:
-        seq: The number of the last event that it tells of; an earlier one never overwrites a later.
-        envelope: The call as it was enqueued, or last edited, arguments and all.
+        seq: Number of the last event in this row; an earlier event never overwrites a later one.
+        envelope: The call with its arguments, as it was enqueued or last edited.
     """
 
     __tablename__ = "jobfleet_jobs"
@@ -94,11 +94,12 @@ class JobModel(Base):
 
 
 class JobResultModel(Base):
-    """How a job ended.
+    """The outcome of a job.
 
     Attributes:
-        result: What it returned, as JSON can say it; `record` has it as it was.
-        duration: Seconds.
+        result: The return value as JSON; parts that JSON lacks are texts.
+        record: The return value in jobfleet's own encoding, without loss.
+        duration: Duration of the last run, in seconds.
     """
 
     __tablename__ = "jobfleet_results"
@@ -117,11 +118,11 @@ class JobResultModel(Base):
 
 
 class JobAttemptModel(Base):
-    """A run of a job, known by its fence.
+    """A run of a job, identified by its fencing token.
 
     Attributes:
-        attempt: Which attempt it was, from 1; runs that were given back bear the number of the next.
-        status: running, or how it ended: completed, failed, retried, released, parked, withheld, cancelled, expired.
+        attempt: Number of the attempt, from 1. A run that was released has the number of the next run.
+        status: running, completed, failed, retried, released, parked, withheld, cancelled or expired.
     """
 
     __tablename__ = "jobfleet_attempts"
@@ -139,7 +140,7 @@ class JobAttemptModel(Base):
 
 
 class JobTagModel(Base):
-    """A tag of a job, so that jobs are found by it."""
+    """A tag of a job, to search by."""
 
     __tablename__ = "jobfleet_tags"
     __table_args__ = (Index("ix_jobfleet_tags_job", "namespace", "job_id"),)

@@ -1,4 +1,4 @@
-"""`JobRepository`: asking the archive, and letting go of what is old."""
+"""`JobRepository`: queries of the archive, and the deletion of old jobs."""
 
 from __future__ import annotations
 
@@ -24,19 +24,23 @@ FINAL = tuple(status for status in JobStatus if status.is_final)
 OPEN = tuple(status for status in JobStatus if not status.is_final)
 CHUNK = 1000
 BY_HAND = 0
-"""The number of a state that was saved by hand: whatever the journal tells counts more."""
+"""Event number of a state that `save` wrote; every event of the journal has a higher one and overwrites it."""
 
 
 class JobRepository:
-    """The archive of a fleet.
+    """The archive of a fleet. A context manager; `close` releases the connections.
 
     Args:
-        database: Its URL, or an engine.
-        namespace: Whose jobs.
-        limits: Bounds of a result.
+        database: URL of the database, or an engine.
+        namespace: Namespace of the fleet; default ``jobfleet``.
+        limits: Limits of a result's size and depth.
 
     Raises:
-        ConfigError: It is no engine, or the URL is of no database that is supported.
+        ConfigError: `database` is neither a URL nor an engine, or its kind is not supported.
+
+    Example:
+        >>> with JobRepository("sqlite:///jobs.db") as archive:
+        ...     failed = archive.search(status="failed", function="mail.send", limit=10)
     """
 
     def __init__(self, database: str | Engine, *, namespace: str = "jobfleet", limits: Limits = DEFAULT) -> None:
@@ -56,14 +60,18 @@ class JobRepository:
         self.close()
 
     def close(self) -> None:
-        """Let the connections go, if they are its own."""
+        """Close the connections, unless the engine was passed in."""
         if self._is_mine:
             self.engine.dispose()
 
     # --------------------------------------------------------------------------------- one job
 
     def get(self, job_id: str) -> JobResult[Any] | None:
-        """A job as the archive knows it; None when it does not."""
+        """Return a job; None if the archive does not have it.
+
+        Args:
+            job_id: Id of the job.
+        """
         with Session(self.engine) as session:
             job = session.get(JobModel, (self.namespace, job_id))
             if job is None:
@@ -71,7 +79,11 @@ class JobRepository:
             return shown(job, session.get(JobResultModel, (self.namespace, job_id)), self._limits)
 
     def attempts(self, job_id: str) -> list[JobAttemptModel]:
-        """The runs of a job, in order."""
+        """Return the runs of a job, oldest first.
+
+        Args:
+            job_id: Id of the job.
+        """
         asked = (
             select(JobAttemptModel)
             .where(JobAttemptModel.namespace == self.namespace, JobAttemptModel.job_id == job_id)
@@ -81,7 +93,14 @@ class JobRepository:
             return list(session.scalars(asked))
 
     def save(self, job: JobResult[Any]) -> bool:
-        """Keep what is known of a job, as `Fleet.poll` answers it; False when the journal has told of it already."""
+        """Write the state of a job.
+
+        Args:
+            job: The state, as `Fleet.poll` returns it.
+
+        Returns:
+            False, and nothing is written, if the archive has the job from the journal.
+        """
         with Session(self.engine) as session, session.begin():
             known = session.get(JobModel, (self.namespace, job.id))
             if known is not None and known.seq > BY_HAND:
@@ -96,7 +115,12 @@ class JobRepository:
     # --------------------------------------------------------------------------------- many
 
     def get_pending_jobs(self, limit: int = 100, *, queue: str | None = None) -> list[JobResult[Any]]:
-        """Jobs that are open as far as the archive knows, the longest waiting first."""
+        """Return the jobs that are open in the archive, oldest first.
+
+        Args:
+            limit: Most jobs to return; default 100.
+            queue: Only jobs of this queue; default all.
+        """
         check_number(limit, least=0)
         asked = self._chosen(status=OPEN, queue=queue).order_by(JobModel.enqueued_at, JobModel.id).limit(limit)
         return self._shown(asked)
@@ -115,22 +139,22 @@ class JobRepository:
         limit: int = 100,
         offset: int = 0,
     ) -> list[JobResult[Any]]:
-        """Jobs to which everything applies that is given, the newest first.
+        """Return the jobs that meet all given conditions, newest first.
 
         Args:
-            status: One, or any of some.
-            queue: Its name.
-            function: Its name on the wire.
-            user: Whom they are attributed to.
-            session: In which session of theirs.
-            tag: One that they have.
-            since: Enqueued then or later.
-            until: Enqueued before.
-            limit: How many at most.
-            offset: How many of the newest to pass over.
+            status: A status, or several of which one must match.
+            queue: Name of the queue.
+            function: Name of the function on the wire.
+            user: The user of the jobs.
+            session: The session of the jobs.
+            tag: A tag of the jobs.
+            since: Jobs enqueued at this time or later.
+            until: Jobs enqueued before this time.
+            limit: Most jobs to return; default 100.
+            offset: Number of the newest jobs to skip; default 0.
 
         Raises:
-            InvalidJob: One of these cannot be meant; `field` names it.
+            InvalidJob: A condition is not valid; `field` names it.
         """
         check_number(limit, least=0)
         check_number(offset, field="offset", least=0)
@@ -142,10 +166,10 @@ class JobRepository:
         return self._shown(newest.limit(limit).offset(offset))
 
     def statistics(self, since: datetime | None = None) -> dict[str, Any]:
-        """How many jobs there are, as a whole and by status, queue, function and user, and how they fared.
+        """Return counts of jobs in total and by status, queue, function and user, the mean duration and success rate.
 
         Args:
-            since: Only of jobs enqueued then or later.
+            since: Count only jobs enqueued at this time or later; default all.
         """
         where = self._where(since=since)
         with Session(self.engine) as session:
@@ -173,19 +197,22 @@ class JobRepository:
             }
 
     def prune(self, older_than: timedelta | float, *, status: Collection[JobStatus] = FINAL) -> int:
-        """Let jobs go that ended so long ago, with results, attempts and tags; how many those were.
+        """Delete old jobs with their results, attempts and tags.
 
         Args:
-            older_than: A timedelta, or seconds.
-            status: How they must have ended; of open jobs none goes.
+            older_than: Least time since the job ended, as a timedelta or in seconds.
+            status: Only jobs with these final statuses; default all. Open jobs are never deleted.
+
+        Returns:
+            The number of deleted jobs.
 
         Raises:
-            InvalidJob: The time is less than nothing, or there is no such status.
+            InvalidJob: `older_than` is negative, or there is no such status.
         """
         where = self._ended(older_than, status)
         old = select(JobModel.id).where(where).order_by(JobModel.completed_at).limit(CHUNK)
         gone = 0
-        while True:  # a transaction each, so that none is long
+        while True:  # one transaction per chunk, so that none is long
             with Session(self.engine) as session, session.begin():
                 ids = list(session.scalars(old))
                 for table, column in _OWNERS:
@@ -195,13 +222,13 @@ class JobRepository:
                 return gone
 
     def count_ended(self, older_than: timedelta | float, *, status: Collection[JobStatus] = FINAL) -> int:
-        """How many jobs `prune` would let go."""
+        """Return the number of jobs that `prune` would delete. The arguments are those of `prune`."""
         with Session(self.engine) as session:
             where = self._ended(older_than, status)
             return session.scalar(select(func.count()).select_from(JobModel).where(where)) or 0
 
     def latest(self) -> datetime | None:
-        """When the latest event happened of which the archive tells."""
+        """Return the time of the latest event in the archive; None if the archive is empty."""
         with Session(self.engine) as session:
             return session.scalar(select(func.max(JobModel.updated_at)).where(self._where()))
 
@@ -260,7 +287,7 @@ class JobRepository:
 
 
 def _states(given: JobStatus | Collection[JobStatus]) -> list[JobStatus]:
-    """States that were given, one by itself or some; their texts are as good."""
+    """The statuses, given as one or several, as members or as their texts."""
     return [read_status(one) for one in ((given,) if isinstance(given, str) else given)]
 
 

@@ -1,4 +1,4 @@
-"""The database and its tables: connecting, making them, telling whether they are there."""
+"""The database and its tables: connect, create or migrate, read the revision."""
 
 from __future__ import annotations
 
@@ -19,20 +19,20 @@ from jobfleet.config.url import check_database_url
 from jobfleet.errors import ConfigError, StoreUnavailable
 
 VERSIONS = "jobfleet_alembic"
-"""The table that remembers the revision; beside one of the program's own."""
+"""The table with the revision. Its name differs from alembic's default, which the program itself may use."""
 
 _LOCK = 7_203_418_552
 
 
 def open_engine(url: str, *, pool_size: int = 2) -> Engine:
-    """Connect to an archive, on first use.
+    """Return an engine for an archive. It connects on first use.
 
     Args:
         url: ``sqlite:///path`` or ``postgresql://user:password@host/database``.
-        pool_size: Connections kept.
+        pool_size: Connections to keep open; default 2.
 
     Raises:
-        ConfigError: It is no URL of a database that is supported.
+        ConfigError: The URL is not that of a supported database.
     """
     try:
         made = make_url(check_database_url(url))
@@ -48,13 +48,13 @@ def open_engine(url: str, *, pool_size: int = 2) -> Engine:
 
 
 def _prepare_sqlite(connection: Any, _record: object) -> None:
-    """A log beside the database, so that who reads does not wait for who writes."""
+    """Use a write-ahead log, so that readers do not wait for writers."""
     connection.execute("PRAGMA journal_mode=WAL")
     connection.execute("PRAGMA synchronous=NORMAL")
 
 
 def make_tables(database: str | Engine | None = None) -> str:
-    """Make the tables, or bring them up to date; see `jobfleet.archive.init_job_tables`."""
+    """Create or migrate the tables; see `jobfleet.archive.init_job_tables`."""
     is_mine = not isinstance(database, Engine)
     if database is not None and not isinstance(database, Engine | str):
         raise ConfigError(f"database is {database!r:.100}; give a URL or an engine.")
@@ -63,12 +63,12 @@ def make_tables(database: str | Engine | None = None) -> str:
         with _locked(engine) as connection, _alembic(connection) as config:
             command.upgrade(config, "head")
             return MigrationContext.configure(connection, opts=_OPTIONS).get_current_revision() or ""
-    except OperationalError as error:  # it is away, or not to be opened
-        if not is_mine:  # who brings an engine knows its errors
+    except OperationalError as error:  # it does not answer, or cannot be opened
+        if not is_mine:  # the owner of an engine knows its errors
             raise
-        said = str(error.orig).strip().split("\n", 1)[0]
+        reason = str(error.orig).strip().split("\n", 1)[0]
         where = engine.url.render_as_string(hide_password=True)
-        raise StoreUnavailable(f"No archive at {where} ({said}).") from error
+        raise StoreUnavailable(f"No archive at {where} ({reason}).") from error
     finally:
         if is_mine:
             engine.dispose()
@@ -77,19 +77,19 @@ def make_tables(database: str | Engine | None = None) -> str:
 def _configured() -> str:
     url = load().config.archive_url
     if url is None:
-        raise ConfigError("There is no archive: set archive_url / JOBFLEET_ARCHIVE_URL, or give a URL.")
+        raise ConfigError("There is no archive: set archive_url / JOBFLEET_ARCHIVE_URL, or pass a URL.")
     return url
 
 
 def revisions(engine: Engine) -> tuple[str | None, str]:
-    """The revision of the tables, None where there are none, and the one that this version needs."""
+    """Return the revision of the tables, None if there are none, and the revision that this version needs."""
     with engine.connect() as connection, _alembic(connection) as config:
         current = MigrationContext.configure(connection, opts=_OPTIONS).get_current_revision()
         return current, ScriptDirectory.from_config(config).get_current_head() or ""
 
 
 def is_newer(engine: Engine, revision: str) -> bool:
-    """Whether a revision is none that this version knows."""
+    """Whether this version does not know the revision, because a newer version wrote it."""
     with engine.connect() as connection, _alembic(connection) as config:
         known = {script.revision for script in ScriptDirectory.from_config(config).walk_revisions()}
         return revision not in known
@@ -100,7 +100,7 @@ _OPTIONS = {"version_table": VERSIONS}
 
 @contextmanager
 def _locked(engine: Engine) -> Iterator[Connection]:
-    """A transaction in which nobody else changes tables."""
+    """A transaction that holds the lock on migrations."""
     with engine.connect() as connection:
         if engine.dialect.name == "postgresql":
             with connection.begin():

@@ -1,4 +1,4 @@
-"""From the archive's rows to a `JobResult`."""
+"""Turns rows of the archive into a `JobResult`."""
 
 from __future__ import annotations
 
@@ -12,16 +12,16 @@ from jobfleet.model import ErrorType, JobResult, JobStatus
 
 
 def shown(job: JobModel, end: JobResultModel | None, limits: Limits) -> JobResult[Any]:
-    """A job as the archive knows it.
+    """A job of the archive as a `JobResult`.
 
     Args:
-        job: Its row.
-        end: How it ended; None of one that is open.
-        limits: Bounds of a result.
+        job: The row of the job.
+        end: The row of its result; None if the job is open.
+        limits: Limits of a result's size and depth.
     """
     status = JobStatus(job.status)
     if end is not None and (not status.is_final or end.status != job.status):
-        end = None  # of an earlier life: it was replayed since
+        end = None  # from before a replay
     described: dict[str, Any] = {
         "function": job.function or "",
         "name": job.name or job.function or "",
@@ -65,7 +65,7 @@ def _ending(end: JobResultModel | None) -> dict[str, Any]:
 
 
 def _value(end: JobResultModel, limits: Limits) -> object:
-    """What it returned: as it was, else as JSON could say it."""
+    """The return value without loss if it can be decoded, else as JSON."""
     if end.record:
         try:
             return open_record(end.record, limits=limits).get("value")

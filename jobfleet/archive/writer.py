@@ -1,4 +1,4 @@
-"""Writing what a batch of the journal says: one transaction, one statement a table."""
+"""Writes a batch of journal events: one transaction, one statement per table."""
 
 from __future__ import annotations
 
@@ -17,10 +17,10 @@ from jobfleet.store.journal import Event
 log = logging.getLogger("jobfleet.archive")
 
 AWAY = (DBAPIError,)
-"""What a database answers that is away, or not as it should be; where rows are not at fault, they are to be kept."""
+"""Errors of a database that is unreachable or not set up. Unless the rows are at fault, the events must be kept."""
 
 _ROWS_AT_FAULT = ("22", "23", "54")
-"""Classes of PostgreSQL's error codes: data, integrity, limits such as that of an entry in an index."""
+"""Classes of PostgreSQL's error codes that blame the rows: data, integrity, limits such as that of an index entry."""
 
 
 class Writer:
@@ -28,8 +28,8 @@ class Writer:
 
     Args:
         engine: The database.
-        namespace: Whose jobs.
-        limits: Bounds of a result.
+        namespace: Namespace of the fleet.
+        limits: Limits of a result's size and depth.
     """
 
     def __init__(self, engine: Engine, namespace: str, limits: Limits) -> None:
@@ -43,12 +43,18 @@ class Writer:
         self._tags = upsert("jobfleet_tags", TAGS, dialect)
 
     def write(self, events: Sequence[Event]) -> int:
-        """Write what events say, all or nothing; how many jobs they speak of. Safe to repeat, in any order.
+        """Write events in one transaction. Safe to repeat, and in any order.
 
-        A job that the database refuses is left out, loudly; the others are written.
+        If the database refuses the row of a job, that job is logged and left out; the others are written.
+
+        Args:
+            events: Events of the journal.
+
+        Returns:
+            The number of jobs in these events.
 
         Raises:
-            DBAPIError: The database is away, or lacks its tables, or a right: nothing was written.
+            DBAPIError: The database is unreachable, or lacks tables or rights. Nothing was written.
         """
         folded = fold(events, self._limits)
         if folded.jobs:
@@ -61,7 +67,7 @@ class Writer:
         return len(folded.jobs)
 
     def _write(self, folded: Folded) -> None:
-        jobs = [row for _, row in sorted(folded.jobs.items())]  # in one order: writers must not block each other
+        jobs = [row for _, row in sorted(folded.jobs.items())]  # in a fixed order, so that writers cannot deadlock
         tags = [{"tag": tag, "job_id": row["id"]} for row in jobs for tag in sorted(set(row.get("tags") or ()))]
         with self._engine.begin() as connection:
             self._run(connection, self._jobs, jobs)
@@ -75,7 +81,7 @@ class Writer:
             connection.exec_driver_sql(statement.sql, arguments)
 
     def _write_each(self, folded: Folded) -> None:
-        """Write job by job, so that one that is refused costs no other."""
+        """Write job by job, so that a refused job does not keep the others out."""
         for job_id, job in folded.jobs.items():
             alone = Folded({job_id: job})
             if job_id in folded.results:
@@ -90,7 +96,7 @@ class Writer:
 
 
 def _is_at_fault(error: Exception) -> bool:
-    """Whether an error is about what was to be written, and not about the database."""
+    """Whether the rows caused the error, and not the database."""
     if not isinstance(error, DBAPIError) or isinstance(error, DataError | IntegrityError):
         return True
     return str(getattr(error.orig, "sqlstate", None) or "").startswith(_ROWS_AT_FAULT)

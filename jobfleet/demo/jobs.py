@@ -11,7 +11,7 @@ import tokenize
 from jobfleet import JobContext, job
 
 _parsing = threading.Lock()
-"""CPython counts the depth of all trees under construction in one place: two threads confuse it."""
+"""Held while a tree is built: CPython counts the depth of all trees in one variable, which two threads corrupt."""
 
 
 @job(name="demo.add")
@@ -22,14 +22,14 @@ async def add(x: int, y: int) -> int:
 
 @job(name="demo.sleep")
 async def sleep(seconds: float) -> float:
-    """Sleep, and say for how long."""
+    """Sleep, and return the seconds."""
     await asyncio.sleep(seconds)
     return seconds
 
 
 @job(name="demo.steps")
 async def steps(ctx: JobContext, n: int, seconds: float) -> int:
-    """Take `n` steps in so many seconds, and report each."""
+    """Take `n` steps within `seconds`, and report each as progress."""
     for done in range(n):
         ctx.progress(done / n, f"step {done + 1} of {n}", {"done": done})
         await asyncio.sleep(seconds / n)
@@ -39,7 +39,7 @@ async def steps(ctx: JobContext, n: int, seconds: float) -> int:
 
 @job(name="demo.flaky", retry_delay=0.2)
 def flaky(ctx: JobContext, times: int) -> str:
-    """Fail so many times, then succeed."""
+    """Fail `times` times, then succeed."""
     if ctx.attempt <= times:
         raise ConnectionError(f"attempt {ctx.attempt} of {times} that fail")
     return f"succeeded at attempt {ctx.attempt}"
@@ -47,19 +47,19 @@ def flaky(ctx: JobContext, times: int) -> str:
 
 @job(name="demo.fail", max_retries=0)
 def fail(message: str) -> None:
-    """Fail with a message."""
+    """Fail with this message."""
     raise RuntimeError(message)
 
 
 @job(name="demo.die", retry_delay=0.2)
 def die(signal: int) -> None:
-    """Kill the process that runs this with a signal."""
+    """Kill the process that runs this job with this signal."""
     os.kill(os.getpid(), signal)
 
 
 @job(name="demo.index")
 def index(path: str) -> dict[str, int | str]:
-    """Parse one Python file: lines, functions, classes, imports."""
+    """Parse a Python file; count its lines, functions, classes and imports."""
     with tokenize.open(path) as source:
         text = source.read()
     counts = {"functions": 0, "classes": 0, "imports": 0}

@@ -1,8 +1,8 @@
-"""`jobfleet demo`: the standard library is indexed by two workers; half-way one of them is killed.
+"""`jobfleet demo`: two workers index the standard library; half-way one of them is killed.
 
-Everything is real: a server of its own, two workers as anybody starts them, SIGKILL for the supervisor
-and its children. The jobs the dead worker held come back when their leases have run out, and the other
-worker does them again. Nothing is left behind.
+Everything is real: an embedded server, two workers started from the command line, SIGKILL for one supervisor
+and its children. When the leases of the dead worker expire, the other worker runs its jobs again. The demo
+leaves no files and no processes behind.
 """
 
 from __future__ import annotations
@@ -32,21 +32,24 @@ LEASE_S = 6
 STEP_S = 0.1
 WINDOW = 200
 START_S, STALL_S = 40.0, 40.0
-"""How long the workers may take to start, and for how long nothing may happen."""
+"""Most seconds until the workers have started, and most seconds without a job that ends."""
 
 
 class _Trouble(Exception):
-    """The demo cannot go on."""
+    """The demo cannot continue."""
 
 
 def main(limit: int | None = None) -> int:
-    """Give the demo; answer 0 if every job was completed and none lost, else 1.
+    """Run the demo.
 
     Args:
-        limit: Index so many files at most; default all.
+        limit: Most files to index; default all.
+
+    Returns:
+        The exit status: 0 if every job was completed and none lost, else 1.
 
     Raises:
-        ConfigError: There is no server to start.
+        ConfigError: No server program was found.
     """
     files = library(limit)
     view = _view()
@@ -71,9 +74,9 @@ def main(limit: int | None = None) -> int:
 
 
 def library(limit: int | None = None) -> list[Path]:
-    """The files of the standard library, always in the same order.
+    """The files of the standard library, in a fixed order.
 
-    Of tests only modules are taken: what lies beside them is data, some of it wrong on purpose.
+    In folders of tests only ``test_*.py`` is included: the other files are data, some of it invalid on purpose.
     """
     root = Path(sysconfig.get_path("stdlib"))
     return sorted(path for path in root.rglob("*.py") if _is_library(path.relative_to(root)))[:limit]
@@ -88,7 +91,12 @@ def _is_library(path: Path) -> bool:
 
 
 def report(jobs: Sequence[JobResult[Any]], enqueued: int) -> str:
-    """The table at the end, from what is known of all jobs that ended."""
+    """The summary that the demo prints at the end.
+
+    Args:
+        jobs: All jobs that ended.
+        enqueued: Number of jobs that were enqueued.
+    """
     done = [job for job in jobs if job.status is JobStatus.COMPLETED]
     rows: list[dict[str, Any]] = [job.result for job in done if job.result]
     found = sorted(rows, key=lambda row: (-row["functions"], row["path"]))
@@ -113,7 +121,7 @@ def _row(row: Mapping[str, Any], name: str) -> str:
 
 
 class _Worker:
-    """A worker in a process group of its own: supervisor and children die together."""
+    """A worker in its own process group, so that one signal kills supervisor and children."""
 
     def __init__(self, label: str, url: str, folder: Path) -> None:
         self.label = label
@@ -131,18 +139,18 @@ class _Worker:
         self.pid = self._process.pid
 
     def runs(self, job: JobResult[Any]) -> bool:
-        """Whether one of its children runs a job, or ran it last."""
+        """Whether a child of this worker runs the job, or ran it last."""
         return (job.worker or "").startswith(f"{self.id}.")
 
     def kill(self) -> None:
-        """Kill supervisor and children at once, as a machine that loses its power would."""
+        """Kill supervisor and children at once, like a power loss."""
         self.is_killed = True
         with contextlib.suppress(ProcessLookupError, PermissionError):
             os.killpg(self.pid, signal.SIGKILL)
         self._process.wait()
 
     def end(self) -> None:
-        """Ask it to end, then kill what is left of it."""
+        """Terminate the worker; after 5 s kill the rest."""
         if self._process.poll() is None:
             self._process.terminate()
             with contextlib.suppress(subprocess.TimeoutExpired):
@@ -150,10 +158,10 @@ class _Worker:
         self.kill()
 
     def check(self) -> None:
-        """Refuse to go on with a worker that nobody killed and that is dead."""
+        """Raise if the worker is dead although the demo did not kill it."""
         if not self.is_killed and self._process.poll() is not None:
-            said = "\n".join(self._log.read_text(errors="replace").splitlines()[-5:])
-            raise _Trouble(f"The {self.label} ended by itself. It said:\n{said}")
+            tail = "\n".join(self._log.read_text(errors="replace").splitlines()[-5:])
+            raise _Trouble(f"The {self.label} ended unexpectedly. The end of its log:\n{tail}")
 
 
 @contextlib.contextmanager
@@ -168,16 +176,16 @@ def _two_workers(url: str, folder: Path) -> Iterator[list[_Worker]]:
 
 
 def _environ() -> dict[str, str]:
-    """Our variables, less those that would change the worker; `jobfleet` is found where this module is."""
+    """This environment without JOBFLEET_* variables, and with PYTHONPATH for this copy of `jobfleet`."""
     kept = {name: value for name, value in os.environ.items() if not name.startswith("JOBFLEET_")}
     root = str(Path(__file__).resolve().parents[2])
     kept["PYTHONPATH"] = os.pathsep.join(filter(None, (root, kept.get("PYTHONPATH"))))
-    kept["PYTHONWARNINGS"] = "ignore"  # the library's tests are full of odd escapes
+    kept["PYTHONWARNINGS"] = "ignore"  # files of the library's tests have invalid escapes
     return kept
 
 
 def _tied(command: Sequence[str]) -> list[str]:
-    """Let the kernel end the worker too, should this process be killed outright."""
+    """Make the kernel end the worker if this process is killed."""
     if sys.platform != "linux":
         return list(command)
     tie = embedded.TIE_TO_PARENT
@@ -185,7 +193,7 @@ def _tied(command: Sequence[str]) -> list[str]:
 
 
 class _Show:
-    """One performance: enqueue, watch, kill, watch on."""
+    """One run of the demo: enqueue, watch, kill a worker, watch until all jobs have ended."""
 
     def __init__(self, fleet: Fleet, workers: Sequence[_Worker], view: _View) -> None:
         self._fleet = fleet
@@ -206,7 +214,7 @@ class _Show:
                 worker.check()
                 worker.id = ids.get(worker.pid, "")
             if time.monotonic() > deadline:
-                raise _Trouble(f"No word from the workers for {START_S:g} s.")
+                raise _Trouble(f"The workers sent no heartbeat within {START_S:g} s.")
             time.sleep(STEP_S)
 
     def fill(self, files: Sequence[Path]) -> None:
@@ -230,7 +238,7 @@ class _Show:
             if len(self.ended) > before:
                 last = time.monotonic()
             elif time.monotonic() - last > STALL_S:
-                raise _Trouble(f"Nothing happened for {STALL_S:g} s; {len(self._open):,} jobs are open.")
+                raise _Trouble(f"No job ended for {STALL_S:g} s; {len(self._open):,} jobs are open.")
             for worker in self._workers:
                 worker.check()
             is_over = not self._open
@@ -238,7 +246,7 @@ class _Show:
         self._counted = self._fleet.statistics()
 
     def _look(self) -> None:
-        """Jobs run in order: those that run, or have ended since, are among the first that were open."""
+        """Poll the first open jobs. Jobs run in order, so the running and just ended ones are among them."""
         window = self._open[:WINDOW]
         seen = [job for job in self._fleet.poll_many(window) if job is not None]
         self._running = [job for job in seen if job.status is JobStatus.RUNNING]
@@ -262,7 +270,7 @@ class _Show:
         self._view.show([("indexed", len(ended), note), *rows], self.enqueued)
 
     def is_well(self, files: int) -> bool:
-        """Whether all were completed, and counted once each, however often they ran."""
+        """Whether each job was completed and counted once, even if it ran twice."""
         completed = sum(job.status is JobStatus.COMPLETED for job in self.ended.values())
         counted = (self._counted.get("total"), self._counted.get("completed"))
         return files == self.enqueued == completed and counted == (files, files)
@@ -273,11 +281,11 @@ class _View(contextlib.AbstractContextManager["_View"], Protocol):
         """Print a line above what is drawn."""
 
     def show(self, rows: Sequence[tuple[str, int, str]], total: int) -> None:
-        """Draw how far everybody is: label, count, note."""
+        """Draw the rows of label, count and note. `total` is the count of a full bar."""
 
 
 class _Lines(contextlib.AbstractContextManager["_Lines"]):
-    """A line a second: without a terminal, or without rich."""
+    """One line per second, for output without a terminal or without rich."""
 
     def __init__(self) -> None:
         self._next = 0.0
@@ -295,7 +303,7 @@ class _Lines(contextlib.AbstractContextManager["_Lines"]):
             self.say(text)
 
     def __exit__(self, *_: object) -> None:
-        """Nothing is left to do."""
+        """Nothing to clean up."""
 
 
 class _Bars(contextlib.AbstractContextManager["_Bars"]):
@@ -334,7 +342,7 @@ def _view() -> _View:
 
 @contextlib.contextmanager
 def _ended_by_signals() -> Iterator[None]:
-    """Let SIGTERM and SIGHUP end the demo as Ctrl-C does: workers and server with it."""
+    """Let SIGTERM and SIGHUP end the demo like Ctrl-C, so that workers and server end with it."""
 
     def leave(signum: int, _frame: FrameType | None) -> NoReturn:
         raise SystemExit(128 + signum)

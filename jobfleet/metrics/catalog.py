@@ -1,7 +1,7 @@
-"""Every metric there is: its name, kind, labels, help and buckets, in one table.
+"""The catalogue of all metrics: name, kind, labels, help and buckets, in one table.
 
-Base units only (seconds, bytes). No label may hold what grows with the work: job ids, users, arguments.
-Importing this loads no Prometheus client, so that the children of a worker can count cheaply.
+Metrics use base units only (seconds, bytes). No label has values that grow with the work, such as job ids, users
+or arguments. This module does not import the Prometheus client, so that the children of a worker count cheaply.
 """
 
 from __future__ import annotations
@@ -26,13 +26,13 @@ class Metric:
     """One metric.
 
     Attributes:
-        name: Its name without the prefix.
-        type: What may be done with it: counted, set or observed.
-        labels: The names of its labels, in the order in which values are given.
-        help: One sentence for the one who reads the exposition.
+        name: The name without the prefix ``jobfleet_``.
+        type: Counter, gauge or histogram.
+        labels: The names of the labels, in the order of their values.
+        help: The help text of the exposition, one sentence.
         buckets: Upper bounds of a histogram, in seconds, ascending, without +Inf.
-        where: Whose endpoint serves it. *fleet* is read from Redis, and the same whoever serves it: a
-            reaper, or a worker that hosts one. All others are what that process counts itself.
+        where: The processes that serve it. *fleet* metrics are read from Redis, so a reaper and a worker with
+            a hosted reaper serve the same values. For all others, each process serves its own counts.
     """
 
     name: str
@@ -61,7 +61,7 @@ def _histogram(name: str, buckets: tuple[float, ...], help: str, *labels: str, w
 
 
 METRICS = (
-    # Runs, as the process that ran or settled them counts.
+    # Runs, counted by the process that ran or settled them.
     _counter("jobs_started_total", "Runs started.", "queue", "function", where="worker"),
     _counter(
         "jobs_finished_total",
@@ -83,7 +83,7 @@ METRICS = (
         where="worker",
     ),
     _histogram("queue_wait_seconds", WAIT_SECONDS, "Time from due to started.", "queue", where="worker"),
-    # What went wrong around them.
+    # Faults around runs.
     _counter("leases_expired_total", "Leases that expired under a run.", "queue"),
     _counter(
         "fenced_writes_total", "Endings refused because another run owned the job by then.", "queue", where="worker"
@@ -109,83 +109,90 @@ METRICS = (
         "version",
         where="worker",
     ),
-    # Duties, as the process that does them counts.
+    # Duties, counted by the process that does them.
     _counter(
         "cron_fires_total",
-        "Planned fires dealt with: fired, late, skipped, overlapped; missed counts once.",
+        "Planned fires by outcome: fired, late, skipped, overlapped; a missed one counts once.",
         "schedule",
         "outcome",
     ),
     _counter("archive_events_total", "Events of the journal that were written into the archive.", where="reaper"),
-    _counter(
-        "archive_errors_total", "Times the archive's database did not take what was to be written.", where="reaper"
-    ),
+    _counter("archive_errors_total", "Writes that the archive's database did not accept.", where="reaper"),
     _counter(
         "notifications_total",
-        "Notifications sent, failed (and tried again), given up.",
+        "Notifications sent, failed (they are tried again), given up.",
         "channel",
         "outcome",
         where="reaper",
     ),
-    _counter("reaper_runs_total", "Turns of a duty that ended well.", "duty"),
-    _gauge("reaper_last_success_timestamp_seconds", "When a duty's last good turn ended, since 1970.", "duty"),
-    # Jobs of the whole fleet: counts for ever, and what stands where now.
-    _counter("jobs_enqueued_total", "Jobs enqueued, whoever did it.", "queue", where="fleet"),
+    _counter("reaper_runs_total", "Turns of a duty that succeeded.", "duty"),
+    _gauge("reaper_last_success_timestamp_seconds", "End of a duty's last successful turn, since 1970.", "duty"),
+    # Jobs of the whole fleet: totals since the fleet began, and current numbers.
+    _counter("jobs_enqueued_total", "Jobs enqueued, by all producers.", "queue", where="fleet"),
     _counter("jobs_ended_total", "Jobs ended: completed, failed, cancelled, expired.", "queue", "state", where="fleet"),
     _counter("jobs_replayed_total", "Dead letters put back into their queue.", "queue", where="fleet"),
     _gauge("jobs", "Jobs by state.", "queue", "state", where="fleet"),
     _gauge("jobs_expiring", "Waiting jobs that have an expiry.", "queue", where="fleet"),
     _gauge("dead_letters", "Dead letters kept.", "queue", where="fleet"),
-    _gauge("outbox_records", "Endings that dependants are still to be told of.", "queue", where="fleet"),
-    _gauge("outbox_latency_seconds", "Age of the oldest of them.", "queue", where="fleet"),
-    _gauge("journal_events", "Events kept since a consumer has not acknowledged them.", "queue", where="fleet"),
+    _gauge("outbox_records", "Ended jobs whose dependants have yet to be notified.", "queue", where="fleet"),
+    _gauge(
+        "outbox_latency_seconds",
+        "Age of the oldest ended job whose dependants have yet to be notified.",
+        "queue",
+        where="fleet",
+    ),
+    _gauge("journal_events", "Events kept because a consumer has not acknowledged them.", "queue", where="fleet"),
     _counter(
-        "journal_dropped_total", "Events let go though a consumer had not acknowledged them.", "queue", where="fleet"
+        "journal_dropped_total", "Events dropped although a consumer had not acknowledged them.", "queue", where="fleet"
     ),
     # Queues of the whole fleet.
     _gauge("queue_latency_seconds", "Age of the oldest job that is due and not started.", "queue", where="fleet"),
     _gauge(
         "queue_backlog_seconds",
-        "Run time of the due jobs, at the mean of late, over the slots that serve the queue.",
+        "Due jobs times their recent mean run time, divided by the slots that serve the queue.",
         "queue",
         where="fleet",
     ),
     _gauge("queue_paused", "Whether the queue is paused: 1 or 0.", "queue", where="fleet"),
     _gauge("queue_workers", "Workers that serve the queue.", "queue", where="fleet"),
     _gauge("queue_slots", "Slots of the workers that serve the queue.", "queue", where="fleet"),
-    _gauge("queue_slots_used", "Jobs, of whatever queue, that run on those workers.", "queue", where="fleet"),
-    _gauge("queue_busy_ratio", "Slots used over slots; absent where nobody serves the queue.", "queue", where="fleet"),
+    _gauge("queue_slots_used", "Jobs of any queue that run on those workers.", "queue", where="fleet"),
+    _gauge(
+        "queue_busy_ratio", "Slots used divided by slots; absent if no worker serves the queue.", "queue", where="fleet"
+    ),
     # Workers and recurring jobs of the whole fleet.
     _gauge("workers", "Workers by state: running, quiet, stopping, gone.", "state", where="fleet"),
-    _gauge("worker_up", "Whether the worker was heard of lately: 1 or 0.", "worker", "version", where="fleet"),
+    _gauge("worker_up", "Whether the worker's heartbeat is recent: 1 or 0.", "worker", "version", where="fleet"),
     _gauge(
         "worker_last_heartbeat_timestamp_seconds",
-        "When the worker was last heard of, since 1970.",
+        "The worker's last heartbeat, since 1970.",
         "worker",
         where="fleet",
     ),
-    _gauge("cron_last_fire_timestamp_seconds", "The last fire dealt with, since 1970.", "schedule", where="fleet"),
     _gauge(
-        "cron_lateness_seconds", "For how long a fire has been due; 0 while it is paused.", "schedule", where="fleet"
+        "cron_last_fire_timestamp_seconds", "The last fire that was handled, since 1970.", "schedule", where="fleet"
+    ),
+    _gauge(
+        "cron_lateness_seconds", "How long a fire has been due; 0 while the entry is paused.", "schedule", where="fleet"
     ),
     # Redis.
     _histogram(
         "redis_command_duration_seconds",
         TRIP_SECONDS,
-        "Time from sending a pipeline to its last answer, by its first script.",
+        "Time from sending a pipeline to its last reply, by its first script.",
         "script",
     ),
-    _counter("redis_errors_total", "Round trips that had to be repeated, by what the error was.", "error"),
-    _gauge("redis_connected", "Whether this process reaches Redis, which takes its writes: 1 or 0."),
-    _counter("redis_outages_total", "Times this process could not reach Redis, or not write to it, for a while."),
-    _counter("redis_outage_seconds_total", "Seconds of these outages, the present one included."),
+    _counter("redis_errors_total", "Round trips that had to be repeated, by the class of the error.", "error"),
+    _gauge("redis_connected", "Whether this process reaches Redis and can write to it: 1 or 0."),
+    _counter("redis_outages_total", "Outages: times when this process could not reach Redis or write to it."),
+    _counter("redis_outage_seconds_total", "Seconds of all outages, the current one included."),
     _gauge("redis_up", "Whether Redis answered this scrape: 1 or 0.", where="fleet"),
     _gauge("redis_memory_used_bytes", "Memory that Redis uses.", where="fleet"),
-    _gauge("redis_memory_max_bytes", "Memory that Redis may use; 0 where nothing limits it.", where="fleet"),
+    _gauge("redis_memory_max_bytes", "Memory that Redis may use; 0 if there is no limit.", where="fleet"),
     # About the metrics themselves.
-    _counter("labels_folded_total", 'Samples whose labels were turned into "other", or dropped.', "metric"),
-    _counter("rows_refused_total", "Rows of a child's tally that could not be understood."),
-    _gauge("build_info", "Always 1; the labels say what is running.", "version", "python"),
+    _counter("labels_folded_total", 'Samples whose labels were replaced by "other", or that were dropped.', "metric"),
+    _counter("rows_refused_total", "Rows of a child's tally that could not be read."),
+    _gauge("build_info", "Always 1; the labels show the versions.", "version", "python"),
 )
 
 CATALOG: Mapping[str, Metric] = MappingProxyType({metric.name: metric for metric in METRICS})

@@ -1,4 +1,4 @@
-"""Adds up what processes have counted and writes it in Prometheus' format."""
+"""Adds up the counts of several processes and writes them in Prometheus' format."""
 
 from __future__ import annotations
 
@@ -21,15 +21,15 @@ Spreads = dict[Labels, tuple[list[int], float]]
 
 
 class Exporter(Collector):
-    """The sum of all tallies merged so far, and gauges as they were last set.
+    """The sum of all merged tallies, and the last value of each gauge.
 
-    Any thread may call it. What a process has sent stays counted when that process dies.
+    Thread-safe. The counts of a process remain when that process dies.
 
     Args:
-        registry: Where to register; by default one of its own, which also tells of this process's
-            memory, CPU time and open files.
-        namespace: The fleet's; every metric of the catalog bears it as a label. None leaves it out.
-        cap: Label sets a counter or histogram may have before further functions become "other".
+        registry: Registry to register with; by default a new one, which also exports this process's memory,
+            CPU time and open files.
+        namespace: Value of the label ``namespace`` of every metric; None leaves the label out.
+        cap: Label sets per counter or histogram before further functions become "other".
     """
 
     def __init__(
@@ -40,7 +40,7 @@ class Exporter(Collector):
         self._sets = LabelSets(cap)
         self._values: dict[str, Values] = {metric.name: {} for metric in METRICS if metric.type != "histogram"}
         self._spreads: dict[str, Spreads] = {metric.name: {} for metric in METRICS if metric.type == "histogram"}
-        for metric in METRICS:  # what has no labels is there from the start, so that a first increase shows
+        for metric in METRICS:  # counters without labels start at 0, so that the first increase is visible
             if metric.type == "counter" and not metric.labels and metric.where == "both":
                 self._values[metric.name][()] = 0
         self.set("build_info", (VERSION, platform.python_version()), 1)
@@ -51,10 +51,12 @@ class Exporter(Collector):
         registry.register(self)
 
     def merge(self, delta: Iterable[Sequence[Any]]) -> None:
-        """Add what `Tally.take` gave, as it was or after a way through msgpack.
+        """Add the rows of `Tally.take`, before or after msgpack.
 
-        A row that cannot be understood is left out and counted: a child may run another version,
-        and never brings its supervisor down.
+        A row that cannot be read is left out and counted: a child of another version must not break its supervisor.
+
+        Args:
+            delta: The rows.
         """
         with self._lock:
             for row in delta:
@@ -62,19 +64,28 @@ class Exporter(Collector):
                     self._values["rows_refused_total"][()] += 1
 
     def begin(self, name: str, labels: Iterable[Labels]) -> None:
-        """Show a counter at 0 for labels that are known before anything is counted, so that a first increase shows.
+        """Start a counter at 0 for labels that are known in advance, so that the first increase is visible.
+
+        Args:
+            name: Name of the counter, without the prefix.
+            labels: The label sets.
 
         Raises:
             ValueError: There is no such counter.
         """
         if (metric := CATALOG.get(name)) is None or metric.type != "counter":
-            raise ValueError(f"{name} is no counter")
+            raise ValueError(f"{name} is not a counter")
         with self._lock:
             for each in labels:
                 self._values[name].setdefault(self._admit(metric, each), 0)
 
     def set(self, name: str, labels: Labels, value: float) -> None:
-        """Set a gauge, or what the fleet has counted.
+        """Set a gauge or a fleet-wide metric.
+
+        Args:
+            name: Name of the metric, without the prefix.
+            labels: Values of its labels.
+            value: The value, in the unit of the metric's name.
 
         Raises:
             ValueError: There is no such gauge, or it has another number of labels.
@@ -84,7 +95,11 @@ class Exporter(Collector):
             self._set(name, labels, value)
 
     def replace(self, name: str, values: Mapping[Labels, float]) -> None:
-        """Set a gauge, or what the fleet has counted, for exactly these labels; no scrape sees it in between.
+        """Replace all values of a gauge or a fleet-wide metric at once; a scrape sees the old or the new ones.
+
+        Args:
+            name: Name of the metric, without the prefix.
+            values: The values by labels; all other label sets are removed.
 
         Raises:
             ValueError: There is no such gauge, or it has another number of labels.
@@ -97,7 +112,10 @@ class Exporter(Collector):
                 self._set(name, labels, value)
 
     def clear(self, name: str) -> None:
-        """Forget all values of a gauge.
+        """Remove all values of a gauge.
+
+        Args:
+            name: Name of the gauge, without the prefix.
 
         Raises:
             ValueError: There is no such gauge.
@@ -105,13 +123,13 @@ class Exporter(Collector):
         self.replace(_gauge(name).name, {})
 
     def text(self) -> bytes:
-        """All of it, as Prometheus reads it."""
+        """All metrics in Prometheus' text format."""
         return generate_latest(self.registry)
 
     # -------------------------------------------------------------------- prometheus_client's Collector
 
     def collect(self) -> Iterator[Family]:
-        """Each metric that has values."""
+        """Yield each metric that has values."""
         with self._lock:
             values = {name: dict(of) for name, of in self._values.items()}
             spreads = {name: dict(of) for name, of in self._spreads.items()}
@@ -123,14 +141,14 @@ class Exporter(Collector):
                 yield self._value_family(metric, values[metric.name])
 
     def describe(self) -> Iterator[Family]:
-        """Each metric there is, without values; lets a scrape ask for some by name."""
+        """Yield each metric without values, so that a scrape can select some by name."""
         for metric in METRICS:
             yield self._spread_family(metric, {}) if metric.type == "histogram" else self._value_family(metric, {})
 
     # ------------------------------------------------------------------------------------------ inside
 
     def _merge_row(self, row: Any) -> bool:
-        """Add one row; whether it could be understood."""
+        """Add one row; return False if it cannot be read."""
         match row:
             case (str(name), [*given], int() | float() as by) if _fits(name, "counter", given) and by >= 0:
                 values = self._values[name]
@@ -161,7 +179,7 @@ class Exporter(Collector):
     def _set(self, name: str, labels: Labels, value: float) -> None:
         values = self._values[name]
         if labels not in values and len(values) >= GAUGE_SETS:
-            self._count_folded(name)  # gauges do not add up, so there is no "other" for them
+            self._count_folded(name)  # gauges cannot be summed, so they have no "other"
             return
         values[labels] = value
 
@@ -190,14 +208,14 @@ class Exporter(Collector):
 def _gauge(name: str) -> Metric:
     metric = CATALOG.get(name)
     if metric is None or (metric.type != "gauge" and metric.where != "fleet"):
-        raise ValueError(f"{name} is no gauge")
+        raise ValueError(f"{name} is not a gauge")
     return metric
 
 
 def _check_gauge(name: str, labels: Labels) -> None:
     metric = _gauge(name)
     if len(labels) != len(metric.labels):
-        raise ValueError(f"{name} is a gauge of labels {metric.labels}; given {labels}")
+        raise ValueError(f"{name} is a gauge with the labels {metric.labels}, not {labels}")
 
 
 def _fits(name: str, kind: str, labels: list[Any]) -> bool:

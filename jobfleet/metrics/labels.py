@@ -1,4 +1,4 @@
-"""The bound on label sets: a metric may grow, but never with what users put into it."""
+"""The limit on label sets, so that values chosen by users cannot grow a metric without bound."""
 
 from __future__ import annotations
 
@@ -12,13 +12,13 @@ Labels = tuple[str, ...]
 
 
 class LabelSets:
-    """The label sets each metric has shown so far, and what becomes of more.
+    """The label sets of each metric so far. Further ones are folded into "other".
 
-    Beyond the cap a new set has its `function` turned into "other"; beyond twice the cap, all of
-    its labels. So a metric never has more than ``2 × cap + 1`` sets. Not thread-safe: the owner locks.
+    Above the cap, the label `function` of a new set becomes "other"; above twice the cap, all its labels do.
+    So a metric has at most ``2 × cap + 1`` sets. Not thread-safe: the owner holds a lock.
 
     Args:
-        cap: Label sets a metric may have as they come.
+        cap: Label sets per metric that are kept unchanged; default 500.
     """
 
     def __init__(self, cap: int = LABEL_SETS) -> None:
@@ -26,7 +26,12 @@ class LabelSets:
         self._known: dict[str, set[Labels]] = {}
 
     def admit(self, metric: Metric, labels: Labels) -> Labels:
-        """The labels to use: those given, or what they fold into. Compare to see whether it folded."""
+        """Return the labels to use: the given ones, or those that they fold into.
+
+        Args:
+            metric: The metric.
+            labels: Values of its labels.
+        """
         known = self._known.setdefault(metric.name, set())
         if labels in known:
             return labels

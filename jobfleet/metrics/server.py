@@ -1,4 +1,4 @@
-"""A small HTTP endpoint for scrapers and probes, in threads of its own."""
+"""A small HTTP endpoint for scrapers and probes. It runs in its own threads."""
 
 from __future__ import annotations
 
@@ -26,11 +26,11 @@ METRICS_PATHS = ("/", "/metrics")
 
 
 class Verdict(NamedTuple):
-    """What a probe found.
+    """The result of a probe.
 
     Attributes:
-        wrong: What is not as it should be, a sentence each; nothing when all is well.
-        seen: What it looked at.
+        wrong: The problems, one sentence each; empty if there is none.
+        seen: The values that the probe checked.
     """
 
     wrong: list[str]
@@ -41,20 +41,23 @@ Probe = Callable[[], Verdict]
 
 
 class MetricsServer:
-    """Serves an exporter at ``/metrics``, and probes, until closed.
+    """Serves an exporter at ``/metrics``, and probes at their paths, until closed.
 
-    A probe answers 200, or 503 when something is wrong, and says what in JSON. A child that is forked later gives the
-    port up at once, so that it never outlives its owner there.
+    A probe returns 200, or 503 if there is a problem, with the details in JSON. A child that is forked later closes
+    the port at once, so that the port is free when this process ends.
 
     Args:
-        exporter: What to serve.
-        port: Where; 0 picks a free one, which `port` then tells.
-        host: The address to bind, of either family; "0.0.0.0" for all of IPv4, "::" for all.
-        refresh: Is called before each scrape, in whatever thread; to keep the cost of many down is its own affair.
-        probes: What stands at which path beside the metrics.
+        exporter: The exporter to serve.
+        port: The port; 0 picks a free one, see the attribute `port`.
+        host: The address to bind, IPv4 or IPv6; default 127.0.0.1. "0.0.0.0" binds all of IPv4, "::" all addresses.
+        refresh: Called before each scrape, in the thread of the request. It has to limit its own cost.
+        probes: Probes by path.
+
+    Attributes:
+        port: The bound port.
 
     Raises:
-        ConfigError: The port is taken, or cannot be bound.
+        ConfigError: The port is in use, or cannot be bound.
     """
 
     def __init__(
@@ -78,7 +81,7 @@ class MetricsServer:
         _OPEN.add(self)
 
     def close(self) -> None:
-        """Stop serving and free the port. Twice is harmless."""
+        """Stop serving and free the port. Safe to repeat."""
         if self in _OPEN:
             _OPEN.discard(self)
             self._http.shutdown()
@@ -86,29 +89,29 @@ class MetricsServer:
             self._http.server_close()
 
     def forget(self) -> None:
-        """Free the port in a forked child, where the thread does not exist."""
+        """Free the port in a forked child, which has no copy of the server's thread."""
         self._http.socket.close()
 
 
 class _Handler(MetricsHandler):
-    timeout = 10  # seconds a silent client may hold a thread
+    timeout = 10  # seconds until a silent client is disconnected
     refresh: Callable[[], None]
     probes: Mapping[str, Probe]
 
     def do_GET(self) -> None:  # noqa: N802 - the name that http.server calls
-        """Answer with the metrics, a probe's finding, or where they are."""
+        """Return the metrics, the result of a probe, or 404 with the known paths."""
         path = urlsplit(self.path).path
         if path in METRICS_PATHS:
             try:
                 type(self).refresh()
             except Exception:
-                log.exception("metrics.stale")  # what was counted is served nevertheless
+                log.exception("metrics.stale")  # the counts so far are still served
             super().do_GET()
         elif path in self.probes:
             self._answer(*_probed(self.probes[path]))
         else:
             places = ", ".join(("/metrics", *self.probes))
-            self._answer(HTTPStatus.NOT_FOUND, {"wrong": [f"Nothing is here; there is: {places}."]})
+            self._answer(HTTPStatus.NOT_FOUND, {"wrong": [f"No such path; use one of {places}."]})
 
     def _answer(self, status: HTTPStatus, found: Mapping[str, object]) -> None:
         body = json.dumps(found, default=str).encode() + b"\n"
@@ -123,7 +126,7 @@ class _Handler(MetricsHandler):
 def _probed(probe: Probe) -> tuple[HTTPStatus, Mapping[str, object]]:
     try:
         wrong, seen = probe()
-    except Exception as error:  # noqa: BLE001 - a probe that breaks is no sign of health
+    except Exception as error:  # noqa: BLE001 - a probe that raises does not show health
         wrong, seen = [f"The probe itself failed: {type(error).__name__}: {error}."], {}
     status = HTTPStatus.SERVICE_UNAVAILABLE if wrong else HTTPStatus.OK
     return status, {"status": "unwell" if wrong else "ok", "wrong": wrong, **seen}
@@ -138,12 +141,12 @@ class _Endpoint(ThreadingHTTPServer):
         super().__init__((host, port), type("Handler", (_Handler,), given))
 
     def server_bind(self) -> None:
-        """Bind without asking DNS for this machine's name, which may take seconds."""
+        """Bind without a DNS lookup of this machine's name, which can take seconds."""
         TCPServer.server_bind(self)
         self.server_name, self.server_port = str(self.server_address[0]), self.server_address[1]
 
     def handle_error(self, request: Any, client_address: Any) -> None:
-        """Say nothing of scrapers that hang up."""
+        """Do not log scrapers that disconnect."""
         if not isinstance(sys.exception(), ConnectionError | TimeoutError):
             super().handle_error(request, client_address)
 

@@ -1,12 +1,11 @@
-"""What a process counts, kept as cheaply as can be until somebody takes it.
+"""The counts of one process, recorded as cheaply as possible until they are taken.
 
-Recording appends raw values to lists; sorting them into buckets waits for `Tally.take`, and is then
-done a batch at a time. A child of a worker sends what it took to its supervisor, whose exporter adds
-it up; so what a child has sent outlives it, and nothing is kept in files.
+Recording appends raw values to lists; `Tally.take` sorts them into buckets, one batch at a time. A child of a
+worker sends its counts to the supervisor, whose exporter adds them up. So counts that were sent outlive the child,
+and no files are needed.
 
-Threads: recording needs no lock, because appending to a list and cutting its head off are each
-atomic; nothing is lost or counted twice while `take` runs beside it. A tally belongs to one process:
-make it after the fork.
+Threads: recording needs no lock, because appending to a list and removing its head are atomic; no value is lost
+or counted twice while `take` runs at the same time. A tally belongs to one process: create it after the fork.
 """
 
 from __future__ import annotations
@@ -24,8 +23,8 @@ from jobfleet.store.call import Call
 # A counter's row is (name, labels, by); a histogram's (name, labels, cumulative counts, sum).
 Row = tuple[str, Labels, float] | tuple[str, Labels, list[int], float]
 
-BATCH = 1024  # raw values a list may hold before whoever appends folds it
-UNKNOWN = -1  # a duration or a wait that there was not
+BATCH = 1024  # raw values per list; the recorder of the next one folds the list
+UNKNOWN = -1  # in place of a duration or wait that is not known
 
 STARTED = CATALOG["jobs_started_total"]
 FINISHED = CATALOG["jobs_finished_total"]
@@ -44,10 +43,10 @@ BOUNDS_US = {metric.name: [to_us(bound) for bound in metric.buckets] for metric 
 class Tally:
     """Counters and histograms of one process since they were last taken.
 
-    It is a recorder for stores (`tripped`, `stumbled`), and for whoever runs jobs.
+    It is the recorder of a store (`tripped`, `stumbled`) and of the code that runs jobs.
 
     Args:
-        cap: Label sets a metric may have before further functions become "other".
+        cap: Label sets per metric before further functions become "other"; default 500.
 
     Attributes:
         is_on: Whether it counts.
@@ -57,41 +56,46 @@ class Tally:
 
     def __init__(self, *, cap: int = LABEL_SETS) -> None:
         self._runs: dict[Labels, list[int]] = {}  # by queue, function, outcome: duration, wait, duration, wait …
-        self._whole: dict[Labels, list[int]] = {}  # the same of runs whose start counts with their end
+        self._whole: dict[Labels, list[int]] = {}  # the same for runs whose start is counted with their end
         self._counts: list[tuple[str, Labels, float]] = []
         self._seen: list[tuple[str, Labels, float]] = []
         self._trips: dict[str, list[float]] = {}  # by the first script of a pipeline
         self._totals: dict[tuple[str, Labels], float] = {}
         self._spreads: dict[tuple[str, Labels], tuple[list[int], float]] = {}
         self._sets = LabelSets(cap)
-        self._lock = Lock()  # held to fold, to take, and to meet a new function; never to record
+        self._lock = Lock()  # held to fold, to take and to add a new function; never to record
 
     # ------------------------------------------------------------------------------- recording
 
     def run_finished(
         self, queue: str, function: str, outcome: str, duration_us: int, wait_us: int, *, is_whole: bool = False
     ) -> None:
-        """Count the end of a run: outcome, duration and wait in one step, the fast path.
+        """Count the end of a run: outcome, duration and wait in one step.
 
         Args:
-            queue: Where the job waited.
-            function: The name it was enqueued under.
+            queue: The queue of the job.
+            function: The function's name in the job.
             outcome: See the help of `jobs_finished_total`.
-            duration_us: From start to end; `UNKNOWN` if it never started.
-            wait_us: From due to started; `UNKNOWN` likewise.
-            is_whole: Whether its start is counted with it, not having been counted before.
+            duration_us: Time from start to end, in µs; `UNKNOWN` if the run never started.
+            wait_us: Time from due to started, in µs; `UNKNOWN` if it is not known.
+            is_whole: Whether to count the start of the run, too.
         """
         runs = self._whole if is_whole else self._runs
         try:
             values = runs[queue, function, outcome]
         except KeyError:
             values = self._meet(runs, (queue, function, outcome))
-        values.extend((duration_us, wait_us))  # one call, so that pairs stay pairs
+        values.extend((duration_us, wait_us))  # one call, so that another thread cannot come between the two
         if len(values) > BATCH:
             self._fold_early()
 
     def count(self, name: str, labels: Labels = (), by: float = 1) -> None:
-        """Add to a counter of the catalog.
+        """Add to a counter of the catalogue.
+
+        Args:
+            name: Name of the counter, without the prefix.
+            labels: Values of its labels.
+            by: The increase, 0 or more; default 1.
 
         Raises:
             ValueError: There is no such counter, or it has another number of labels.
@@ -103,7 +107,12 @@ class Tally:
             self._fold_early()
 
     def observe(self, name: str, labels: Labels, seconds: float) -> None:
-        """Add one value to a histogram of the catalog; a negative one is taken as not known.
+        """Add one value to a histogram of the catalogue.
+
+        Args:
+            name: Name of the histogram, without the prefix.
+            labels: Values of its labels.
+            seconds: The value; a negative one means unknown and is not counted.
 
         Raises:
             ValueError: There is no such histogram, or it has another number of labels.
@@ -115,7 +124,7 @@ class Tally:
             self._fold_early()
 
     def tripped(self, calls: Sequence[Call[Any]], seconds: float) -> None:
-        """A round trip to Redis was answered."""
+        """Record a round trip to Redis: its calls and its duration in seconds."""
         if not calls:  # nothing was sent
             return
         script = calls[0].script.name
@@ -128,13 +137,13 @@ class Tally:
             self._fold_early()
 
     def stumbled(self, error: BaseException) -> None:
-        """A round trip to Redis has to be repeated."""
+        """Record a round trip to Redis that failed with this error and is repeated."""
         self.count("redis_errors_total", (type(error).__name__,))
 
     # ---------------------------------------------------------------------------------- taking
 
     def take(self) -> list[Row]:
-        """All that was counted since the last time, as rows for `Exporter.merge`; msgpack can carry them."""
+        """Return all counts since the last call, as rows for `Exporter.merge` that msgpack can encode."""
         with self._lock:
             self._fold()
             rows: list[Row] = [(name, labels, by) for (name, labels), by in self._totals.items()]
@@ -143,12 +152,12 @@ class Tally:
         return rows
 
     def _meet(self, runs: dict[Labels, list[int]], key: Labels) -> list[int]:
-        """The list of a queue, function and outcome not seen before, or of what they fold into."""
+        """The list of a new queue, function and outcome, or of the labels that they fold into."""
         with self._lock:
             return runs.setdefault(self._admit(FINISHED, key), [])
 
     def _fold_early(self) -> None:
-        """Fold now, so that what nobody takes stays small; not if somebody else is at it."""
+        """Fold now, so that lists stay small even if nothing takes them; skip if another thread is folding."""
         if self._lock.acquire(blocking=False):
             try:
                 self._fold()
@@ -213,42 +222,42 @@ class Tally:
 
 
 class Mute(Tally):
-    """Counts nothing, where nobody would read it."""
+    """Counts nothing, for a process whose metrics are not served."""
 
     is_on = False
 
     def run_finished(
         self, queue: str, function: str, outcome: str, duration_us: int, wait_us: int, *, is_whole: bool = False
     ) -> None:
-        """Nothing."""
+        """Do nothing."""
 
     def count(self, name: str, labels: Labels = (), by: float = 1) -> None:
-        """Nothing."""
+        """Do nothing."""
 
     def observe(self, name: str, labels: Labels, seconds: float) -> None:
-        """Nothing."""
+        """Do nothing."""
 
     def tripped(self, calls: Sequence[Call[Any]], seconds: float) -> None:
-        """Nothing."""
+        """Do nothing."""
 
     def stumbled(self, error: BaseException) -> None:
-        """Nothing."""
+        """Do nothing."""
 
 
 def tally_for(port: int | None) -> Tally:
-    """A tally where a port is set to serve it, else one that counts nothing."""
+    """A tally if a metrics port is set, else one that counts nothing."""
     return Mute() if port is None else Tally()
 
 
 def _refusal(kind: str, name: str, labels: Labels) -> ValueError:
     metric = CATALOG.get(name)
     if metric is None or metric.type != kind or metric.where == "fleet":
-        return ValueError(f"{name} is no {kind} of a process")
-    return ValueError(f"{name} is a {kind} of labels {metric.labels}; given {labels}")
+        return ValueError(f"{name} is not a {kind} of a process")
+    return ValueError(f"{name} is a {kind} with the labels {metric.labels}, not {labels}")
 
 
 def _cut(values: list[Any]) -> list[Any]:
-    """Take what a list holds out of it, leaving alone what other threads append meanwhile."""
+    """Remove the current items from a list and return them; items that other threads append meanwhile stay."""
     size = len(values)
     batch = values[:size]
     del values[:size]
@@ -256,9 +265,9 @@ def _cut(values: list[Any]) -> list[Any]:
 
 
 def _sort(values: list[Any], bounds: Sequence[float]) -> tuple[list[int], float]:
-    """How many values are at most each bound, then how many there are; and their sum.
+    """Return the number of values up to each bound, the number of all, and the sum.
 
-    Sorting a batch and looking the bounds up in it costs half of looking each value up in the bounds.
+    Sorting a batch and looking up the bounds costs half as much as looking up each value in the bounds.
     """
     values.sort()
     if values[0] < 0:

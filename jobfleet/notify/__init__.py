@@ -1,6 +1,6 @@
-"""Notifications: channels that tell people what became of jobs, rules that say which, and what is sent.
+"""Notifications about jobs: channels that send them, rules that select them, and their content.
 
-The reaper's notify duty does the work, once per fleet; nothing is sent by the process that adds a channel.
+The reaper's notify duty sends them, once per fleet. The process that adds a channel sends nothing.
 """
 
 from jobfleet.notify.bridge import AppriseNotificationChannel

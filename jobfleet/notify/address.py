@@ -1,4 +1,4 @@
-"""Which addresses may be connected to: none that lead inside, unless they are allowed."""
+"""Checks the addresses that a channel connects to. Private addresses are refused unless they are allowed."""
 
 from __future__ import annotations
 
@@ -14,20 +14,24 @@ Address = IPv4Address | IPv6Address
 Resolver = Callable[[str, int], Sequence[str]]
 
 _TRANSLATED = IPv6Network("64:ff9b::/96")
-_INSIDE = (  # not known as such to every Python
-    IPv6Network("64:ff9b:1::/48"),  # translated, inside
-    IPv6Network("fec0::/10"),  # site-local, of old
+_INSIDE = (  # some versions of Python take these for public
+    IPv6Network("64:ff9b:1::/48"),  # local-use translation
+    IPv6Network("fec0::/10"),  # site-local, deprecated
     IPv6Network("3fff::/20"),  # documentation
-    IPv4Network("192.88.99.0/24"),  # relays of 6to4, of old
+    IPv4Network("192.88.99.0/24"),  # 6to4 relays, deprecated
 )
 
 
 class AddressRefused(NotDelivered):
-    """Every address of a host leads inside, and that is not allowed."""
+    """All addresses of a host are private, and private addresses are not allowed."""
 
 
 def is_public(text: str) -> bool:
-    """Whether an address belongs to the public internet: not private, loopback, link-local, shared or reserved."""
+    """Whether an address belongs to the public internet: not private, loopback, link-local, shared or reserved.
+
+    Args:
+        text: An IPv4 or IPv6 address; a zone after ``%`` is ignored.
+    """
     address = _unwrapped(ip_address(text.partition("%")[0]))
     if any(address in network for network in _INSIDE):
         return False
@@ -35,7 +39,7 @@ def is_public(text: str) -> bool:
 
 
 def _unwrapped(address: Address) -> Address:
-    """The IPv4 address that an IPv6 address stands for, if it does."""
+    """The IPv4 address that is embedded in an IPv6 address, else the address itself."""
     if isinstance(address, IPv4Address):
         return address
     teredo = address.teredo
@@ -46,7 +50,7 @@ def _unwrapped(address: Address) -> Address:
 
 
 def system_resolver(host: str, port: int) -> list[str]:
-    """The addresses that the system knows for a host."""
+    """Return the addresses of a host by the system's resolver."""
     found = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)
     return list(dict.fromkeys(str(row[4][0]) for row in found))
 
@@ -54,17 +58,18 @@ def system_resolver(host: str, port: int) -> list[str]:
 def permitted(
     host: str, port: int, *, allow_private: bool, timeout: float, resolver: Resolver = system_resolver
 ) -> list[str]:
-    """Resolve a host once; what is answered are addresses to connect to, not names to resolve again.
+    """Resolve a host once and return the addresses to connect to. The name must not be resolved again.
 
     Args:
         host: A name or an address.
-        allow_private: Whether addresses may lead inside.
-        timeout: Seconds.
-        resolver: What knows addresses.
+        port: The port, which the resolver needs.
+        allow_private: Whether private addresses are allowed.
+        timeout: Longest time to resolve, in seconds.
+        resolver: Returns the addresses of a host and port; default the system's.
 
     Raises:
-        NotDelivered: The host is not known, or that takes too long.
-        AddressRefused: All its addresses lead inside.
+        NotDelivered: The host is unknown, or resolving took too long.
+        AddressRefused: All its addresses are private.
     """
     addresses = _resolved(host, port, timeout, resolver)
     fine = [address for address in addresses if allow_private or is_public(address)]
@@ -76,7 +81,7 @@ def permitted(
 
 
 def _resolved(host: str, port: int, timeout: float, resolver: Resolver) -> Sequence[str]:
-    """Resolve in a thread, since the system's resolver knows no time limit."""
+    """Resolve in a thread, because the system's resolver has no time limit."""
     answers: queue.SimpleQueue[Sequence[str] | OSError | UnicodeError] = queue.SimpleQueue()
 
     def ask() -> None:

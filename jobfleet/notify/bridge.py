@@ -1,4 +1,4 @@
-"""`AppriseNotificationChannel`: the services that apprise knows (extra `notify`)."""
+"""`AppriseNotificationChannel`: the services that apprise supports (extra `notify`)."""
 
 from __future__ import annotations
 
@@ -13,18 +13,19 @@ _TYPES = {"failed": "failure", "retried": "warning", "parked": "warning", "misse
 
 
 class AppriseNotificationChannel(NotificationChannel):
-    """Sends notifications to what URLs of apprise name: ``ntfys://…``, ``tgram://…`` and a hundred more.
+    """Sends notifications to services by URLs of apprise: ``ntfys://…``, ``tgram://…`` and about a hundred more.
 
-    apprise says of a failure only that there was one, and with several URLs those that worked get the repetition too;
-    give each a channel where that matters. It connects as it likes: the guards of the webhook channel are not its own.
+    apprise reports only that a notification failed, not for which URL. With several URLs, a repetition goes to all of
+    them, also to those that succeeded; use one channel per URL to avoid that. apprise makes its own connections:
+    the address checks of the webhook channel do not apply.
 
     Args:
-        urls: Where to; they hold secrets and are never shown.
-        name: The channel's name.
-        timeout: Seconds that one notification may take.
+        urls: URLs of apprise. They contain secrets and are never shown.
+        name: Name of the channel; default ``apprise``.
+        timeout: Longest time for one notification, in seconds; default 30.
 
     Raises:
-        ConfigError: apprise is not there, or does not know a URL.
+        ConfigError: apprise is not installed, or does not support a URL.
     """
 
     def __init__(self, *urls: str, name: str = "apprise", timeout: float = 30.0) -> None:
@@ -41,19 +42,22 @@ class AppriseNotificationChannel(NotificationChannel):
         self._bell: Any = apprise.Apprise()
         for number, url in enumerate(urls, 1):
             if not self._bell.add(url):
-                raise ConfigError(f"apprise does not know URL number {number} of the channel {name!r}.")
+                raise ConfigError(f"apprise does not support URL number {number} of the channel {name!r}.")
 
     def describe(self) -> str:
-        """How many URLs there are."""
+        """Return the number of URLs."""
         count = len(self._bell)
         return f"{count} {'URL' if count == 1 else 'URLs'} of apprise"
 
     def send(self, notification: Notification) -> None:
-        """Hand a notification to apprise.
+        """Send a notification with apprise.
+
+        Args:
+            notification: The notification.
 
         Raises:
-            NotDelivered: apprise could not notify all.
+            NotDelivered: apprise could not notify all URLs.
         """
         kind = _TYPES.get(notification.event, "info")
         if not self._bell.notify(title=headline(notification), body=as_text(notification), notify_type=kind):
-            raise NotDelivered("apprise could not notify all; its own log says more.")
+            raise NotDelivered("apprise could not notify all URLs; see its log.")

@@ -1,4 +1,4 @@
-"""`NotificationChannel`, what every channel is; and the one that writes to the log."""
+"""`NotificationChannel`, the base class of all channels, and `LogNotificationChannel`."""
 
 from __future__ import annotations
 
@@ -17,10 +17,14 @@ _LEVELS = {"failed": logging.ERROR, "retried": logging.WARNING, "parked": loggin
 
 
 class NotDelivered(JobfleetError):
-    """A notification did not get through; it is tried again.
+    """A notification could not be delivered; it is tried again.
+
+    Args:
+        message: What happened.
+        retry_after: Least time until the next try, in seconds, if the receiver requested one; default 0.
 
     Attributes:
-        retry_after: Seconds to wait at least, where the other side asked for it.
+        retry_after: As the argument.
     """
 
     def __init__(self, message: str | None = None, *, retry_after: float = 0.0) -> None:
@@ -29,18 +33,25 @@ class NotDelivered(JobfleetError):
 
 
 class DeliveryRefused(NotDelivered):
-    """A notification will not get through however often it is tried; it is given up."""
+    """A notification cannot be delivered, and further tries would not help; it is given up."""
 
 
 class NotificationChannel(ABC):
-    """A way to tell somebody. A subclass gives `send`, and changes the other attributes as it likes.
+    """A way to send notifications. A subclass defines `send` and may set the attributes.
 
     Attributes:
-        name: What rules, metrics and the command line call it. Empty: from the name of the class
-            (``PagerNotificationChannel`` is ``pager``).
-        timeout: Seconds that one `send` may take; then it counts as failed, and its thread is left alone.
-        give_up_after: Seconds after which a notification that never got through is dropped, loudly.
-        most: Kinds of event told at once in five minutes; what is beyond them is gathered into one notification.
+        name: Name of the channel in rules, metrics and on the command line. If empty, it comes from the name of the
+            class: ``PagerNotificationChannel`` is ``pager``.
+        timeout: Longest time of one `send`, in seconds; default 30. A longer one counts as failed, and its
+            thread is abandoned.
+        give_up_after: Seconds until an undelivered notification is dropped and logged; default 86,400, a day.
+        most: Most kinds of event within five minutes that get their own notifications; default 30. Further ones
+            are combined into one notification.
+
+    Example:
+        >>> class PagerNotificationChannel(NotificationChannel):
+        ...     def send(self, notification):
+        ...         page(headline(notification))
     """
 
     name: str = ""
@@ -50,27 +61,32 @@ class NotificationChannel(ABC):
 
     @abstractmethod
     def send(self, notification: Notification) -> Awaitable[None] | None:
-        """Send one notification; it counts as delivered when this returns.
+        """Send one notification. It counts as delivered when this returns.
 
-        It is called in a thread of the channel's own, one at a time in each reaper, and once more
-        with the same `Notification.id` when a reaper died before it could note the success. It may be
-        ``async def``: then it runs on an event loop of its own.
+        The channel's own thread calls it, one call at a time in each reaper. If a reaper dies before it records the
+        success, `send` is called again with the same `Notification.id`. An ``async def`` runs on its own event loop.
+
+        Args:
+            notification: The notification.
 
         Raises:
-            DeliveryRefused: Trying again is of no use.
-            Exception: Whatever else it is, it is tried again, with growing pauses.
+            DeliveryRefused: Further tries would not help; the notification is given up.
+            Exception: Any other error; the notification is tried again after growing pauses.
         """
 
     def describe(self) -> str:
-        """Where it leads, in a few words and without secrets."""
+        """Return the target of the channel in a few words, without secrets."""
         return type(self).__name__
 
 
 def check_timeout(given: object) -> float:
-    """A time limit, in seconds.
+    """Check a time limit.
+
+    Args:
+        given: The limit, in seconds.
 
     Raises:
-        ConfigError: It is none, or no time at all.
+        ConfigError: It is not a number above 0 and up to 3600.
     """
     if isinstance(given, bool) or not isinstance(given, int | float) or not 0 < given <= TIMEOUT_MOST:
         raise ConfigError(f"timeout = {given!r:.100}: use seconds, more than 0 and at most {TIMEOUT_MOST:g}.")
@@ -78,16 +94,18 @@ def check_timeout(given: object) -> float:
 
 
 def name_of(channel: NotificationChannel) -> str:
-    """A channel's name: its own, else that of its class."""
+    """Return the name of a channel: its attribute `name`, else the name that its class implies."""
     return channel.name or type(channel).__name__.removesuffix("NotificationChannel").lower() or "channel"
 
 
 class LogNotificationChannel(NotificationChannel):
-    """Writes notifications to a log, one line each: failures as errors, retries as warnings, all else as information.
+    """Writes notifications to a log, one line each.
+
+    Failures have the level ERROR, retries, parked jobs and missed fires WARNING, all others INFO.
 
     Args:
-        logger: Which log.
-        name: The channel's name.
+        logger: Name of the logger; default ``jobfleet.notify``.
+        name: Name of the channel; default ``log``.
     """
 
     def __init__(self, logger: str = "jobfleet.notify", *, name: str = "log") -> None:
@@ -95,7 +113,11 @@ class LogNotificationChannel(NotificationChannel):
         self._log = logging.getLogger(logger)
 
     def send(self, notification: Notification) -> None:
-        """Write a line; what the job says cannot break it."""
+        """Write one line. Texts of the job cannot add lines.
+
+        Args:
+            notification: The notification.
+        """
         data = as_data(notification)
         level = _LEVELS.get(notification.event, logging.INFO)
         job = notification.notice.job_id
@@ -105,5 +127,5 @@ class LogNotificationChannel(NotificationChannel):
         )  # fmt: skip
 
     def describe(self) -> str:
-        """The log it writes to."""
+        """Return the name of the logger."""
         return f"the log {self._log.name}"

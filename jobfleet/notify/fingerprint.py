@@ -1,4 +1,4 @@
-"""What errors have in common: class, function, and the message without what differs from case to case. Pure."""
+"""The fingerprint of an error: a hash of event, function, class, and message without its variable parts. Pure."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ _VARIABLE = (
 
 
 def normalise(message: str) -> str:
-    """A message's first line, with numbers, ids and addresses replaced by what they are."""
+    """Return a message's first line with placeholders for numbers, ids and addresses."""
     text = message.strip().partition("\n")[0][: 4 * MESSAGE_MOST]
     for pattern, word in _VARIABLE:
         text = pattern.sub(word, text)
@@ -28,6 +28,6 @@ def normalise(message: str) -> str:
 
 
 def fingerprint(notice: Notice) -> str:
-    """Sixteen hexadecimal digits that notices of one kind share."""
+    """Return 16 hexadecimal digits that are equal for notices of the same kind."""
     parts = (notice.event, notice.function, notice.error_class, normalise(notice.error))
     return blake2b("\0".join(parts).encode("utf-8", "replace"), digest_size=8).hexdigest()

@@ -34,24 +34,24 @@ _UNSAFE_ID = re.compile(r"[^A-Za-z0-9._-]")
 class EmailNotificationChannel(NotificationChannel):
     """Sends notifications by mail.
 
-    A mail that is sent again has the same ``Message-ID``. Where a server takes it for some recipients only, that is
-    logged and the mail is not repeated; give each recipient a channel where that matters.
+    A mail that is sent again has the same ``Message-ID``. If a server accepts the mail for some recipients only, the
+    channel logs that and does not repeat the mail; use one channel per recipient to avoid that.
 
     Args:
         host: The SMTP server.
-        sender: The From address; ``Jobs <jobs@example.com>`` or the address alone.
-        to: Who gets it.
-        port: The server's port; by default 587, 465 or 25, as `security` has it.
-        security: ``starttls`` (refused where the server has none), ``tls`` from the start, or ``none``.
-        username: For the login; none without one.
-        password: For the login.
-        name: The channel's name.
-        subject_prefix: What subjects begin with.
-        timeout: Seconds for the whole exchange.
+        sender: The From address: ``Jobs <jobs@example.com>`` or the address alone.
+        to: The recipient or the recipients.
+        port: Port of the server; default 587 for ``starttls``, 465 for ``tls``, 25 for ``none``.
+        security: ``starttls`` (the default; fails if the server lacks it), ``tls`` from the start, or ``none``.
+        username: User of the login; default no login.
+        password: Password of the login. Requires ``starttls`` or ``tls``.
+        name: Name of the channel; default ``email``.
+        subject_prefix: Beginning of each subject; default ``[jobfleet]``.
+        timeout: Longest time for the whole exchange, in seconds; default 30.
         ca_file: Certificates to trust in place of the system's.
 
     Raises:
-        ConfigError: An address is none, or a password would travel in the clear.
+        ConfigError: An address, host, port or login is not valid, or the password would be sent without encryption.
     """
 
     def __init__(
@@ -76,27 +76,27 @@ class EmailNotificationChannel(NotificationChannel):
         if port is not None and not 0 < port < 65_536:
             raise ConfigError(f"port = {port!r}: use 1 to 65535.")
         if (username is None) != (password is None):
-            raise ConfigError("Give both username and password, or none.")
+            raise ConfigError("Set both username and password, or neither.")
         if password is not None and security == "none":
-            raise ConfigError("A password does not travel in the clear; use security='starttls' or 'tls'.")
+            raise ConfigError("A password is not sent without encryption; use security='starttls' or 'tls'.")
         self.name = name
-        self.timeout = check_timeout(timeout) + 5.0  # the exchange ends by itself before its thread is given up
+        self.timeout = check_timeout(timeout) + 5.0  # so that the exchange times out before its thread is abandoned
         self._host, self._port, self._security = host, port or PORTS[security], security
         self._login = None if username is None or password is None else (username, password)
         self._sender = _mailbox(sender)
         self._to = tuple(_mailbox(one) for one in ([to] if isinstance(to, str) else to))
         if not self._to:
-            raise ConfigError("to is empty: name who gets the mail.")
+            raise ConfigError("to is empty: name at least one recipient.")
         self._prefix = one_line(subject_prefix)
         self._seconds = timeout
         self._ca_file = ca_file
 
     def describe(self) -> str:
-        """Its server, and who gets the mail."""
+        """Return the recipients and the server."""
         return f"{', '.join(one.addr_spec for one in self._to)} by {self._host}:{self._port} ({self._security})"
 
     def message(self, notification: Notification) -> EmailMessage:
-        """The mail, as it is sent."""
+        """Return the mail for a notification."""
         message = EmailMessage(policy=SMTP)
         message["From"] = self._sender
         message["To"] = self._to
@@ -114,14 +114,17 @@ class EmailNotificationChannel(NotificationChannel):
     def send(self, notification: Notification) -> None:
         """Send a mail.
 
+        Args:
+            notification: The notification.
+
         Raises:
-            NotDelivered: The server was not there, too slow, or wants to be asked later.
-            DeliveryRefused: The server refuses the mail, all its recipients or its sender for good.
+            NotDelivered: The server did not answer in time, or refused for now (4xx).
+            DeliveryRefused: The server refused the mail, all recipients or the sender permanently (5xx).
         """
         try:
             message = self.message(notification)
         except (MessageError, ValueError) as error:
-            raise DeliveryRefused(f"The notification makes no mail: {error}.") from error
+            raise DeliveryRefused(f"The notification cannot be written as a mail: {error}.") from error
         try:
             with self._session() as server:
                 refused = server.send_message(message)
@@ -134,28 +137,30 @@ class EmailNotificationChannel(NotificationChannel):
         except smtplib.SMTPResponseException as error:
             is_final = isinstance(error, smtplib.SMTPSenderRefused | smtplib.SMTPDataError) and error.smtp_code >= 500
             kind = DeliveryRefused if is_final else NotDelivered
-            raise kind(f"{self._host} answered {error.smtp_code} {_said(error.smtp_error)}.") from error
-        except (OSError, smtplib.SMTPException, ValueError) as error:  # ValueError: a socket closed by the watch
-            raise NotDelivered(f"Cannot send mail by {self._host}: {self._told(error)}.") from error
+            raise kind(f"{self._host} answered {error.smtp_code} {_shown(error.smtp_error)}.") from error
+        except (OSError, smtplib.SMTPException, ValueError) as error:  # ValueError: the watchdog closed the socket
+            raise NotDelivered(f"Cannot send mail by {self._host}: {self._reason(error)}.") from error
         if refused:
             log.warning("notify.refused_in_part channel=%s %s", self.name, _replies(refused))
 
     @contextmanager
     def _session(self) -> Iterator[smtplib.SMTP]:
-        """A session that is logged in; whatever the server does, it is cut off when the time is over."""
+        """A session after login. A watchdog thread closes it when the time limit is over."""
         server = self._server()
         over = threading.Event()
         threading.Thread(target=_watch, args=(server, self._seconds, over), name="jobfleet-mail", daemon=True).start()
         try:
             code, reply = server.connect(self._host, self._port)
             if code != 220:
-                raise NotDelivered(f"{self._host} answered {code} {_said(reply)}.")
+                raise NotDelivered(f"{self._host} answered {code} {_shown(reply)}.")
             if self._security == "starttls":
                 server.starttls(context=self._context())
             if self._login is not None:
                 server.login(*self._login)
             yield server
-            with suppress(OSError, smtplib.SMTPException, ValueError):  # the mail is taken; a bad farewell is none
+            with suppress(
+                OSError, smtplib.SMTPException, ValueError
+            ):  # the mail is accepted; a failed QUIT does not matter
                 server.quit()
         finally:
             over.set()
@@ -166,13 +171,13 @@ class EmailNotificationChannel(NotificationChannel):
             server: smtplib.SMTP = smtplib.SMTP_SSL(timeout=self._seconds, context=self._context())
         else:
             server = smtplib.SMTP(timeout=self._seconds)
-        server._host = self._host  # type: ignore[attr-defined]  # noqa: SLF001 - verified by TLS; connect() sets none
+        server._host = self._host  # type: ignore[attr-defined]  # noqa: SLF001 - TLS verifies it; connect() does not set it
         return server
 
     def _context(self) -> ssl.SSLContext:
         return ssl.create_default_context(cafile=self._ca_file)
 
-    def _told(self, error: Exception) -> str:
+    def _reason(self, error: Exception) -> str:
         if isinstance(error, ssl.SSLCertVerificationError):
             return f"its certificate is refused ({error.verify_message})"
         if isinstance(error, TimeoutError):
@@ -181,7 +186,7 @@ class EmailNotificationChannel(NotificationChannel):
 
 
 def _watch(server: smtplib.SMTP, seconds: float, over: threading.Event) -> None:
-    """Cut a session off that takes too long; more than once, since a handshake goes on beside its socket."""
+    """Shut down the socket after a time limit. Repeat it, because a TLS handshake may replace the socket."""
     while not over.wait(seconds):
         if server.sock is not None:
             with suppress(OSError, ValueError):
@@ -193,14 +198,14 @@ def _mailbox(text: str) -> Address:
     found = getaddresses([text]) if isinstance(text, str) and text.isprintable() else []
     shown, mailbox = found[0] if len(found) == 1 else ("", "")
     if not _MAILBOX.fullmatch(mailbox):
-        raise ConfigError(f"{text!r} is no mail address.")
+        raise ConfigError(f"{text!r} is not a mail address.")
     user, _, domain = mailbox.rpartition("@")
     return Address(shown, user, domain)
 
 
-def _said(reply: bytes | str) -> str:
+def _shown(reply: bytes | str) -> str:
     return one_line(reply.decode("utf-8", "replace") if isinstance(reply, bytes) else reply)
 
 
 def _replies(refused: Mapping[str, tuple[int, bytes]]) -> str:
-    return ", ".join(f"{who} ({code} {_said(reply)})" for who, (code, reply) in refused.items())
+    return ", ".join(f"{who} ({code} {_shown(reply)})" for who, (code, reply) in refused.items())

@@ -1,4 +1,4 @@
-"""What happened to a job, and what is told of it: values, and their form in Redis. Pure."""
+"""`Notice`, an event of one job, and `Notification`, a message about one or more of them. Pure."""
 
 from __future__ import annotations
 
@@ -9,32 +9,32 @@ from typing import Any
 import msgpack
 
 EVENTS = ("failed", "retried", "completed", "cancelled", "expired", "parked", "replayed", "missed")
-"""What rules can name. A failed job is a dead letter; ``missed`` is a recurring job's fire that nobody saw in time."""
+"""The events that rules can name. A failed job is a dead letter; ``missed`` is a fire outside its misfire window."""
 
 TEXT_MOST = 2_000
 REST = "rest"
-"""The fingerprint of what is gathered because a channel has had enough of it for now."""
+"""The fingerprint of the notification that combines all kinds of event above a channel's limit."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Notice:
-    """One thing that happened to one job.
+    """One event of one job.
 
     Attributes:
         event: One of `EVENTS`.
-        job_id: The job; of ``missed`` the recurring job's name.
-        at_us: When, µs of Redis's clock.
-        queue: Where the job is kept.
-        function: The name of its function.
-        name: Its own name.
-        user: On whose behalf it ran.
-        tags: Its tags.
-        correlation_id: What it was part of.
-        error_class: The class of the error, or the reason: timeout, crashed, ….
-        error: The error's text, or why it was cancelled.
-        attempt: Which run this was, from 1; 0 where there was none.
-        worker: Who ran it.
-        retry_at_us: Of ``retried`` and ``parked``: when it runs again, µs.
+        job_id: Id of the job; for ``missed``, the name of the cron entry.
+        at_us: Time of the event, in µs of Redis's clock.
+        queue: Queue of the job.
+        function: Name of the job's function.
+        name: Label of the job.
+        user: User of the job.
+        tags: Tags of the job.
+        correlation_id: Correlation id of the job.
+        error_class: Class of the error, or the reason: timeout, crashed, ….
+        error: Text of the error, or the reason of the cancellation.
+        attempt: Number of the run, from 1; 0 if the job did not run.
+        worker: The worker that ran the job.
+        retry_at_us: For ``retried`` and ``parked``: time of the next run, in µs of Redis's clock.
     """
 
     event: str
@@ -53,7 +53,7 @@ class Notice:
     retry_at_us: int = 0
 
     def dump(self) -> bytes:
-        """Write it for Redis: what is empty is left out, and long texts are cut."""
+        """Encode the notice for Redis. Empty fields are left out, and texts are cut at 2,000 characters."""
         row = asdict(self)
         short = {name: value[:TEXT_MOST] if isinstance(value, str) else value for name, value in row.items()}
         packed: bytes = msgpack.packb({name: value for name, value in short.items() if value})
@@ -61,34 +61,37 @@ class Notice:
 
     @classmethod
     def load(cls, data: bytes) -> Notice:
-        """Read what `dump` wrote, by this version or a later one.
+        """Decode the bytes of `dump`, of this version or a later one.
+
+        Args:
+            data: The bytes.
 
         Raises:
-            ValueError: It is none.
+            ValueError: The bytes are not a notice.
         """
         row = msgpack.unpackb(data)
         if not isinstance(row, dict) or not {"event", "job_id", "at_us"} <= row.keys():
-            raise ValueError("no notice")
+            raise ValueError("not a notice")
         known: dict[str, Any] = {field.name: row[field.name] for field in fields(cls) if field.name in row}
         return cls(**known | {"tags": tuple(known.get("tags", ()))})
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Notification:
-    """What a channel is to tell: one notice, or how many of a kind have gathered.
+    """A message for a channel: one event, or the number of events of one kind within the rule's window.
 
     Attributes:
-        id: Stays the same when it is sent again, so that a receiver can drop the repetition.
-        channel: The name of the channel.
-        namespace: The fleet's.
-        count: How many events it stands for.
-        since_us: When the first of them happened, µs of Redis's clock.
-        until_us: When the last of them happened.
-        made_us: When the notification was made.
-        fingerprint: What they have in common; `REST` where that is nothing but the channel.
-        notice: One of them; the first that was gathered.
-        attempt: How often it was tried to send it, this time included.
-        is_trial: Somebody tries the channel out.
+        id: Id of the notification. A repetition has the same id, so that a receiver can drop it.
+        channel: Name of the channel.
+        namespace: Namespace of the fleet.
+        count: Number of events.
+        since_us: Time of the first event, in µs of Redis's clock.
+        until_us: Time of the last event, in µs of Redis's clock.
+        made_us: Time at which the notification was made, in µs of Redis's clock.
+        fingerprint: Fingerprint of the events; `REST` if they are of several kinds.
+        notice: The first of the events.
+        attempt: Number of the try to send it, from 1.
+        is_trial: Whether it is a test of the channel.
     """
 
     id: str
@@ -105,20 +108,20 @@ class Notification:
 
     @property
     def event(self) -> str:
-        """What happened: one of `EVENTS`, or ``several`` where kinds are mixed."""
+        """One of `EVENTS`, or ``several`` for events of several kinds."""
         return "several" if self.fingerprint == REST else self.notice.event
 
     @property
     def since(self) -> datetime:
-        """When the first event happened."""
+        """Time of the first event."""
         return datetime.fromtimestamp(self.since_us / 1e6, UTC)
 
     @property
     def until(self) -> datetime:
-        """When the last event happened."""
+        """Time of the last event."""
         return datetime.fromtimestamp(self.until_us / 1e6, UTC)
 
     @property
     def made(self) -> datetime:
-        """When the notification was made."""
+        """Time at which the notification was made."""
         return datetime.fromtimestamp(self.made_us / 1e6, UTC)

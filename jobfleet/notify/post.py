@@ -1,7 +1,7 @@
-"""One HTTP POST, guarded: the address that was checked is the one connected to, and everything has a limit.
+"""One HTTP POST with limits. It connects to the address that was checked.
 
-Nothing follows a redirect, no proxy of the environment is used, and of the answer only the head and
-the beginning of a refusal are read: what the other side says of its length is not asked.
+It follows no redirect and uses no proxy of the environment. It reads only the head of the response and the
+beginning of an error's body, and ignores the length that the server states.
 """
 
 from __future__ import annotations
@@ -32,12 +32,12 @@ _VALUE = re.compile(r"[\t\x20-\x7e\x80-\xff]*")
 
 @dataclass(frozen=True, slots=True)
 class Endpoint:
-    """Where a POST goes.
+    """The target of a POST.
 
     Attributes:
-        is_secure: Whether by TLS.
-        host: Its name as it is resolved and verified, without brackets.
-        port: Its port.
+        is_secure: Whether to use TLS.
+        host: The name to resolve and to verify, without brackets.
+        port: The port.
         target: Path and query.
     """
 
@@ -48,19 +48,19 @@ class Endpoint:
 
     @property
     def authority(self) -> str:
-        """Host and port, as the Host header has them."""
+        """Host and port in the form of the Host header."""
         host = f"[{self.host}]" if ":" in self.host else self.host
         return host if self.port == (443 if self.is_secure else 80) else f"{host}:{self.port}"
 
 
 @dataclass(frozen=True, slots=True)
 class Answer:
-    """What came back.
+    """The response.
 
     Attributes:
-        status: Of HTTP.
-        retry_after: Seconds that the other side wants to be left alone; 0 if it did not say.
-        excerpt: The beginning of the body of a refusal.
+        status: HTTP status.
+        retry_after: Value of the Retry-After header, in seconds; 0 without one.
+        excerpt: Beginning of the body, for a status of 400 or more.
     """
 
     status: int
@@ -69,13 +69,17 @@ class Answer:
 
 
 def endpoint_of(url: str, *, allow_http: bool) -> Endpoint:
-    """Read a URL; it may be a secret, and no message shows it.
+    """Parse a URL. It may be secret, so no message shows more than its host.
+
+    Args:
+        url: The URL.
+        allow_http: Whether ``http`` is allowed.
 
     Raises:
-        ConfigError: It is none that can be posted to.
+        ConfigError: The URL is not valid for a webhook.
     """
     if not isinstance(url, str):
-        raise ConfigError("The webhook's URL is no text; use https://host/path.")
+        raise ConfigError("The webhook's URL is not a text; use https://host/path.")
     try:
         parts = urlsplit(url)
         port = parts.port
@@ -83,7 +87,7 @@ def endpoint_of(url: str, *, allow_http: bool) -> Endpoint:
     except ValueError:
         raise ConfigError("The webhook's URL cannot be read; use https://host/path.") from None
     if parts.scheme not in {"https", "http"} or not _HOST.fullmatch(host) or "@" in parts.netloc:
-        raise ConfigError("The webhook's URL is no https://host/path; credentials go into headers.")
+        raise ConfigError("The webhook's URL is not https://host/path; put credentials into headers.")
     if parts.scheme == "http" and not allow_http:
         raise ConfigError(f"The webhook at {host} is not https; allow_http=True allows that.")
     target = (parts.path or "/") + (f"?{parts.query}" if parts.query else "")
@@ -93,14 +97,17 @@ def endpoint_of(url: str, *, allow_http: bool) -> Endpoint:
 
 
 def check_headers(headers: Mapping[str, str]) -> None:
-    """Refuse headers that could begin a line of their own; their values are not shown.
+    """Refuse headers that could inject further headers. No message shows their values.
+
+    Args:
+        headers: Values by name.
 
     Raises:
-        ConfigError: A name or a value is none.
+        ConfigError: A name or a value has characters that a header must not have.
     """
     for name, value in headers.items():
         if not _TOKEN.fullmatch(name) or not _VALUE.fullmatch(value):
-            raise ConfigError(f"The header {name!r} has characters that no header may have.")
+            raise ConfigError(f"The header {name!r} has characters that a header must not have.")
 
 
 @cache
@@ -109,14 +116,14 @@ def _context(ca_file: str | None) -> ssl.SSLContext:
 
 
 class Post:
-    """What POSTs to one endpoint.
+    """Sends POSTs to one endpoint.
 
     Args:
-        endpoint: Where to.
-        timeout: Seconds for the whole exchange, resolving included.
-        allow_private: Whether the endpoint may be inside.
+        endpoint: The target.
+        timeout: Longest time for the whole exchange with name resolution, in seconds.
+        allow_private: Whether the address may be private.
         ca_file: Certificates to trust in place of the system's.
-        resolver: What knows addresses.
+        resolver: Returns the addresses of a host and port; default the system's.
     """
 
     def __init__(
@@ -135,11 +142,15 @@ class Post:
         self._resolver = resolver
 
     def send(self, headers: Mapping[str, str], body: bytes) -> Answer:
-        """Send a body and read the answer's head.
+        """Send a body and read the head of the response.
+
+        Args:
+            headers: Headers besides Host, Content-Length and Connection.
+            body: The body.
 
         Raises:
-            NotDelivered: It did not come to an answer.
-            ConfigError: A header cannot be sent.
+            NotDelivered: There was no response.
+            ConfigError: A header is not valid.
         """
         check_headers(headers)
         deadline = monotonic() + self._timeout
@@ -155,7 +166,7 @@ class Post:
         except TimeoutError:
             raise NotDelivered(f"{where.host} did not answer within {self._timeout:g} s.") from None
         except OSError as error:  # ssl.SSLError is one
-            raise NotDelivered(f"Cannot post to {where.host}: {_told(error)}.") from error
+            raise NotDelivered(f"Cannot post to {where.host}: {_reason(error)}.") from error
 
     def _connect(self, addresses: list[str], deadline: float) -> socket.socket:
         for address in addresses:
@@ -190,7 +201,7 @@ def _left(deadline: float) -> float:
     return left
 
 
-def _told(error: OSError) -> str:
+def _reason(error: OSError) -> str:
     if isinstance(error, ssl.SSLCertVerificationError):
         return f"its certificate is refused ({error.verify_message})"
     return error.strerror or str(error) or type(error).__name__
@@ -208,11 +219,11 @@ def _answer(connection: socket.socket, deadline: float) -> Answer:
             continue
         status = _STATUS.match(data)
         if status is None:
-            raise NotDelivered("The answer is no HTTP.")
+            raise NotDelivered("The answer is not HTTP.")
         code, rest = int(status[1]), bytes(data[head.end() :])
         if code >= 200:
             break
-        del data[: head.end()]  # 100 Continue and its like go before the answer
+        del data[: head.end()]  # 100 Continue and other interim responses
     retry_after = _RETRY_AFTER.search(bytes(data[: head.end()]))
     excerpt = _excerpt(connection, deadline, bytearray(rest)) if code >= 400 else ""
     return Answer(code, float(retry_after[1]) if retry_after else 0.0, excerpt)
@@ -226,7 +237,7 @@ def _more(connection: socket.socket, deadline: float, data: bytearray) -> bool:
 
 
 def _excerpt(connection: socket.socket, deadline: float, data: bytearray) -> str:
-    """The beginning of a body, as far as it comes; it is for people, and its lack is no failure."""
+    """The beginning of a body, as much as arrives. It is only shown, so an error while reading is ignored."""
     try:
         while len(data) < EXCERPT_MOST and _more(connection, deadline, data):
             pass

@@ -1,4 +1,4 @@
-"""From the journal's events to notices. Pure."""
+"""Turns journal events into notices. Pure."""
 
 from __future__ import annotations
 
@@ -18,11 +18,11 @@ _CLASS = re.compile(r"([A-Za-z_][A-Za-z0-9_]*)(?:: (.*))?", re.DOTALL)
 
 
 def notice_of(event: Event, wanted: Collection[str]) -> Notice | None:
-    """The notice that an event is, if it is wanted; what cannot be read in it is left out.
+    """Return the notice of an event; None if no rule wants it. Parts that cannot be read are left out.
 
     Args:
-        event: From the journal.
-        wanted: The events that rules name.
+        event: An event of the journal.
+        wanted: The names of events in the rules.
     """
     if event.event not in wanted:
         return None
@@ -70,7 +70,7 @@ def _queue(job_id: str) -> str:
 
 
 def _error(event: Event, record: Mapping[str, Any]) -> tuple[str, str]:
-    """The class of the error, or the reason, and its text."""
+    """The class of the error or the reason, and the text."""
     if event.event == "failed":
         return _text(record, "error_class") or (event.words or ("",))[0], _text(record, "error")
     if event.event in {"retried", "parked"}:
@@ -80,8 +80,8 @@ def _error(event: Event, record: Mapping[str, Any]) -> tuple[str, str]:
         return (found[1], found[2] or "") if found else ("", last)
     if event.event == "cancelled":
         by, reason = (*event.words, "-", "-", "-", "-")[2:4]
-        told = [f"by {by}" if by != "-" else "", reason if reason != "-" else ""]
-        return "", " ".join(part for part in told if part)
+        parts = [f"by {by}" if by != "-" else "", reason if reason != "-" else ""]
+        return "", " ".join(part for part in parts if part)
     return "", ""
 
 

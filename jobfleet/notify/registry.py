@@ -1,4 +1,4 @@
-"""Which channels there are, and by which rules notices reach them."""
+"""The channels, and the rules that select the notices for them."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ _NAME = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.-]{0,63}")
 
 
 class Channels:
-    """Channels, and the rules by which they are reached."""
+    """Channels, and the rules that select the notices for them."""
 
     def __init__(self) -> None:
         self._channels: dict[str, NotificationChannel] = {}
@@ -44,18 +44,28 @@ class Channels:
         errors: Sequence[str] = (),
         window: float = WINDOW,
     ) -> None:
-        """Add a channel, and a rule for it: by default it hears of every failure and every retry.
+        """Add a channel and a rule for it. By default, the channel gets every failure and every retry.
+
+        Call this in a module that the reapers load: they send the notifications.
 
         Args:
-            channel: Its name must not be taken; the same channel again gets another rule.
-            events: See `NotificationRule`, as for the others.
-            window: Seconds.
+            channel: The channel. If it was added before, it gets one more rule.
+            events: Some of `EVENTS`; default ``failed`` and ``retried``.
+            queues: Patterns of queues, such as ``mail.*`` or ``!bulk``; default all. See `NotificationRule`.
+            functions: Patterns of function names; default all.
+            tags: Patterns of tags; default all.
+            users: Patterns of users; default all.
+            errors: Patterns of error classes; default all.
+            window: Seconds in which events of one kind are combined after the first; default 300.
 
         Raises:
-            ConfigError: It is no channel, its name is taken or no name, or the rule is refused.
+            ConfigError: `channel` is not a channel, its name is in use or not valid, or the rule is not valid.
+
+        Example:
+            >>> add_notification_channel(LogNotificationChannel(), queues=["billing"], events=["failed"])
         """
         if not isinstance(channel, NotificationChannel):
-            raise ConfigError(f"{channel!r} is no NotificationChannel; make a subclass that has send().")
+            raise ConfigError(f"{channel!r} is not a NotificationChannel; write a subclass with send().")
         name = name_of(channel)
         rule = NotificationRule(
             channel=name, events=events, queues=queues, functions=functions, tags=tags, users=users, errors=errors,
@@ -67,17 +77,23 @@ class Channels:
     def add_channel(self, channel: NotificationChannel) -> None:
         """Add a channel without a rule.
 
+        Args:
+            channel: The channel.
+
         Raises:
-            ConfigError: Its name is taken, or no name.
+            ConfigError: Its name is in use or not valid.
         """
         name = name_of(channel)
         if not _NAME.fullmatch(name):
             raise ConfigError(f"name = {name!r}: use letters, digits, '_', '.' and '-', at most 64.")
         if self._channels.setdefault(name, channel) is not channel:
-            raise ConfigError(f"There is a channel {name!r} already; give this one another name=.")
+            raise ConfigError(f"There is a channel {name!r} already; use another name=.")
 
     def add_rule(self, rule: NotificationRule) -> None:
-        """Add a rule, tried after those that are there.
+        """Add a rule after the existing ones.
+
+        Args:
+            rule: The rule.
 
         Raises:
             ConfigError: There is no such channel.
@@ -87,11 +103,14 @@ class Channels:
         self._rules.append(rule)
 
     def addressed(self, notice: Notice) -> list[NotificationRule]:
-        """The rules by which a notice reaches channels, one a channel."""
+        """Return the rules that a notice matches, at most one per channel."""
         return list(addressed(self._rules, notice))
 
     def joined(self, other: Channels) -> Channels:
-        """This one's channels and rules, then another's.
+        """Return the channels and rules of both, these first.
+
+        Args:
+            other: Further channels and rules.
 
         Raises:
             ConfigError: Both have a channel of the same name.
@@ -105,14 +124,14 @@ class Channels:
 
 
 def unknown_channel(name: str, known: Collection[str]) -> str:
-    """What is said of a channel that is not there."""
+    """Return the message about an unknown channel."""
     close = get_close_matches(name, known, n=1)
     remedy = f"did you mean {close[0]!r}?" if close else f"there are: {', '.join(sorted(known)) or 'none'}."
     return f"Unknown channel {name!r}; {remedy}"
 
 
 class JobNotificationManager(Channels):
-    """Channels and rules of this process: a reaper uses those of every manager that modules it loads have made."""
+    """Channels and rules of this process. A reaper uses those of all managers in the modules that it loads."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -120,14 +139,14 @@ class JobNotificationManager(Channels):
 
 
 managers: list[JobNotificationManager] = []
-"""All that were made in this process."""
+"""All managers of this process."""
 
 default = JobNotificationManager()
-"""The one behind `add_notification_channel`."""
+"""The manager of `add_notification_channel`."""
 
 
 def added() -> Channels:
-    """All channels and rules that were added in this process.
+    """Return all channels and rules of this process.
 
     Raises:
         ConfigError: Two managers have a channel of the same name.

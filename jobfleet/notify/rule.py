@@ -1,4 +1,4 @@
-"""Rules: which notices reach which channel. Pure."""
+"""Rules that select the notices for a channel. Pure."""
 
 from __future__ import annotations
 
@@ -17,23 +17,27 @@ WINDOW_MOST = 86_400.0
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class NotificationRule:
-    """Which notices reach a channel.
+    """Selects the notices for a channel.
 
-    A notice fits when it fits every option that is given. Names are patterns as in a shell (``mail.*``), and one
-    that begins with ``!`` shuts out; a list of those alone lets all others in.
+    A notice matches if it matches every option that is set. Patterns are those of a shell (``mail.*``). A pattern
+    that begins with ``!`` excludes; a list of such patterns alone includes everything else.
 
     Attributes:
-        channel: The name of the channel.
-        events: Some of `EVENTS`.
-        queues: Patterns of queues.
-        functions: Patterns of functions.
-        tags: Patterns of tags; a job's tags fit when one of them does, and none is shut out.
-        users: Patterns of users.
-        errors: Patterns of error classes.
-        window: Seconds in which events of one kind gather after the first; 0 tells each by itself.
+        channel: Name of the channel.
+        events: Some of `EVENTS`; default ``failed`` and ``retried``.
+        queues: Patterns of queues; default all.
+        functions: Patterns of function names; default all.
+        tags: Patterns of tags; default all. One tag of the job must match, and none may be excluded.
+        users: Patterns of users; default all.
+        errors: Patterns of error classes; default all.
+        window: Seconds in which events of one kind are combined after the first; default 300, at most 86,400.
+            0 sends each event alone.
 
     Raises:
-        ConfigError: An event is unknown, or the window out of bounds.
+        ConfigError: An event is unknown, or the window is out of range.
+
+    Example:
+        >>> NotificationRule(channel="pager", queues=["billing"], errors=["!TimeoutError"], window=60)
     """
 
     channel: str
@@ -61,7 +65,7 @@ class NotificationRule:
             raise ConfigError(f"window = {self.window!r}: use 0 to {WINDOW_MOST:g} seconds.")
 
     def fits(self, notice: Notice) -> bool:
-        """Whether a notice is meant."""
+        """Whether a notice matches this rule."""
         return (
             notice.event in self.events
             and _any_fits((notice.queue,), self.queues)
@@ -92,7 +96,7 @@ def _any_fits(values: Iterable[str], patterns: Sequence[str]) -> bool:
 
 
 def addressed(rules: Iterable[NotificationRule], notice: Notice) -> Iterator[NotificationRule]:
-    """The rules by which a notice reaches channels; the first that fits decides for its channel."""
+    """Yield the rules that a notice matches; for each channel only the first one."""
     reached: set[str] = set()
     for rule in rules:
         if rule.channel not in reached and rule.fits(notice):

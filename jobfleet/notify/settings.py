@@ -1,4 +1,4 @@
-"""From the section ``[notify]`` to channels and rules."""
+"""Makes channels and rules from the section ``[notify]`` of the settings."""
 
 from __future__ import annotations
 
@@ -37,14 +37,14 @@ _RULE = {"channels": _TEXTS, "events": _TEXTS, "queues": _TEXTS, "functions": _T
 
 
 def configured(table: Mapping[str, Any], environ: Mapping[str, str]) -> Channels:
-    """Make the channels and rules of a section; without rules, each channel has the default one.
+    """Make the channels and rules of a section. Without rules, each channel has the default rule.
 
     Args:
-        table: From `JobConfig.notify`.
-        environ: Where the variables stand that it names.
+        table: The section, `JobConfig.notify`.
+        environ: The environment, for values such as ``{ env = "NAME" }``.
 
     Raises:
-        ConfigError: Something is unknown, missing or refused; the message says where, and shows no secret.
+        ConfigError: An option is unknown, missing or not valid. The message names its place and shows no secret.
     """
     channels = Channels()
     for name, options in table.get("channels", {}).items():
@@ -63,7 +63,7 @@ def configured(table: Mapping[str, Any], environ: Mapping[str, str]) -> Channels
 
 @contextmanager
 def _placed(place: str) -> Iterator[None]:
-    """Name the place in what is refused."""
+    """Add the place to the message of an error."""
     try:
         yield
     except ConfigError as error:
@@ -131,7 +131,7 @@ def _read(option: str, value: Any, allowed: Mapping[str, str], environ: Mapping[
 
 
 def _text(option: str, value: Any, environ: Mapping[str, str]) -> str:
-    """A text, or that of the variable it names."""
+    """A text, or the value of the environment variable that it names."""
     variable = variable_of(value)
     if variable is not None:
         if not environ.get(variable):

@@ -1,7 +1,7 @@
-"""Signatures of webhooks, as Standard Webhooks has them: HMAC-SHA256 over id, timestamp and body.
+"""Signatures of webhooks by the Standard Webhooks specification: HMAC-SHA256 over id, timestamp and body.
 
 The headers are ``webhook-id``, ``webhook-timestamp`` (seconds since 1970) and ``webhook-signature``
-(``v1,`` and base64), which libraries of many languages verify.
+(``v1,`` and base64). Libraries in many languages verify them.
 """
 
 from __future__ import annotations
@@ -25,16 +25,19 @@ class SignatureRefused(JobfleetError):
 
 
 def key_of(secret: str) -> bytes:
-    """The key that a secret stands for: base64 after ``whsec_``, else the text itself.
+    """Return the key of a secret: the base64 after ``whsec_``, else the text itself.
+
+    Args:
+        secret: The secret.
 
     Raises:
-        ConfigError: It is too short, or no base64.
+        ConfigError: The key is shorter than 16 bytes, or not base64.
     """
     if secret.startswith(SECRET_PREFIX):
         try:
             key = base64.b64decode(secret.removeprefix(SECRET_PREFIX), validate=True)
         except binascii.Error:
-            raise ConfigError(f"The webhook's secret is no base64 after {SECRET_PREFIX}.") from None
+            raise ConfigError(f"The webhook's secret is not base64 after {SECRET_PREFIX}.") from None
     else:
         key = secret.encode()
     if len(key) < SECRET_LEAST:
@@ -43,13 +46,13 @@ def key_of(secret: str) -> bytes:
 
 
 def sign(key: bytes, *, id: str, timestamp: int, body: bytes) -> str:
-    """The value of ``webhook-signature``.
+    """Return the value of ``webhook-signature``.
 
     Args:
-        key: From `key_of`.
-        id: The delivery's.
-        timestamp: Seconds since 1970.
-        body: As it is sent.
+        key: The key, from `key_of`.
+        id: Id of the delivery.
+        timestamp: Time of the delivery, in seconds since 1970.
+        body: The body as it is sent.
     """
     signed = hmac.new(key, b"%s.%d.%s" % (id.encode(), timestamp, body), hashlib.sha256).digest()
     return f"v1,{base64.b64encode(signed).decode()}"
@@ -58,17 +61,23 @@ def sign(key: bytes, *, id: str, timestamp: int, body: bytes) -> str:
 def verify_webhook(
     secret: str, headers: Mapping[str, str], body: bytes, *, tolerance: float = TOLERANCE, now: float | None = None
 ) -> str:
-    """Check what a receiver was sent; answer the delivery's id, by which a repetition is known.
+    """Verify a webhook on the side of the receiver.
 
     Args:
-        secret: The one the channel has.
-        headers: Of the request; the case of their names does not matter.
-        body: Of the request, as it came.
-        tolerance: Seconds that its timestamp may differ from now.
-        now: Seconds since 1970; by default the clock's.
+        secret: The secret of the channel.
+        headers: Headers of the request; the case of their names does not matter.
+        body: Body of the request, unchanged.
+        tolerance: Largest difference between its timestamp and now, in seconds; default 300.
+        now: Current time, in seconds since 1970; default the clock's.
+
+    Returns:
+        The id of the delivery. A repetition has the same id.
 
     Raises:
-        SignatureRefused: It was not signed with this secret, or is too old.
+        SignatureRefused: The webhook was not signed with this secret, or its timestamp differs too much.
+
+    Example:
+        >>> delivery = verify_webhook(SECRET, request.headers, request.body)
     """
     lower = {name.lower(): value for name, value in headers.items()}
     delivery, stamp = lower.get("webhook-id", ""), lower.get("webhook-timestamp", "")

@@ -1,4 +1,4 @@
-"""What a notification says, as a line, as text, as HTML and as plain data. Pure."""
+"""The content of a notification as one line, as text, as HTML and as plain data. Pure."""
 
 from __future__ import annotations
 
@@ -28,13 +28,13 @@ _AFTERWARDS = {"retried": ("; it runs again", " and were retried")}
 
 
 def one_line(text: str, most: int = LINE_MOST) -> str:
-    """A text without line breaks and other controls, cut to a length."""
+    """Return a text without line breaks and other control characters, cut to at most `most` characters."""
     line = _CONTROLS.sub(" ", text).strip()
     return line if len(line) <= most else f"{line[: most - 1]}…"
 
 
 def headline(notification: Notification) -> str:
-    """A notification in one line: ``412 jobs failed with ConnectionError in 5m (mail.send)``."""
+    """Return a notification in one line: ``412 jobs failed with ConnectionError in 5m (mail.send)``."""
     notice, count = notification.notice, notification.count
     if notification.is_trial:
         return one_line(f"This is a trial of the channel {notification.channel}")
@@ -59,7 +59,7 @@ def _within(notification: Notification) -> str:
 
 
 def facts(notification: Notification) -> Iterator[tuple[str, str]]:
-    """What is known, as pairs of a label and a text in one line."""
+    """Yield the known fields as pairs of a label and a text of one line."""
     notice = notification.notice
     rows = (
         ("Job", notice.job_id),
@@ -83,12 +83,12 @@ def facts(notification: Notification) -> Iterator[tuple[str, str]]:
 
 
 def shown(at_us: int) -> str:
-    """A moment for people."""
+    """Return a time, in µs since 1970, as a text in UTC."""
     return f"{datetime.fromtimestamp(at_us / 1e6, UTC):%Y-%m-%d %H:%M:%S} UTC"
 
 
 def as_text(notification: Notification) -> str:
-    """All of it, as lines of text."""
+    """Return all of a notification as lines of text."""
     lead = [headline(notification), ""]
     if notification.count > 1:
         lead += ["One of them:", ""]
@@ -96,7 +96,7 @@ def as_text(notification: Notification) -> str:
 
 
 def as_html(notification: Notification) -> str:
-    """All of it, as a page of HTML; what comes from jobs is escaped."""
+    """Return all of a notification as a page of HTML. Texts of jobs are escaped."""
     rows = "".join(
         f'<tr><th align="left" valign="top">{escape(label)}</th><td>{escape(text)}</td></tr>'
         for label, text in facts(notification)
@@ -107,7 +107,7 @@ def as_html(notification: Notification) -> str:
 
 
 def as_data(notification: Notification) -> dict[str, Any]:
-    """All of it, as plain data for JSON; ``text`` is what a chat shows, in which nobody can be mentioned."""
+    """Return all of a notification as plain data for JSON. In ``text``, which chats show, mentions are disabled."""
     notice = notification.notice
     kinds = notification.event != "several" and not notification.is_trial
     return {

@@ -21,27 +21,30 @@ _OWN_HEADERS = {"content-length", "content-type", "connection", "host", "transfe
 
 
 class WebhookNotificationChannel(NotificationChannel):
-    """POSTs notifications as JSON; an answer of 2xx is a success, 410 the end, all else is tried again.
+    """POSTs notifications as JSON. A response of 2xx is a success, 410 gives up, any other is tried again.
 
-    The body has a ``text``, so that chat hooks (Slack, Mattermost, Rocket.Chat) take it. The header ``webhook-id``
-    stays the same when a notification is sent again.
+    The body has a field ``text``, so that chat hooks (Slack, Mattermost, Rocket.Chat) accept it. A repetition has the
+    same header ``webhook-id``.
 
     Args:
-        url: Where to; may hold a secret, and is shown nowhere but for its host.
-        secret: Signs the body (HMAC-SHA256, 16 bytes or more); without it there is no signature.
-        name: The channel's name.
-        headers: More headers, such as ``Authorization``.
-        timeout: Seconds for the whole exchange.
-        allow_http: Whether the URL may be without TLS.
-        allow_private: Whether its host may be private, loopback or link-local.
+        url: The URL. It may contain a secret; only its host is ever shown.
+        secret: Secret to sign the body with (HMAC-SHA256, 16 bytes or more); default no signature.
+        name: Name of the channel; default ``webhook``.
+        headers: Further headers, such as ``Authorization``.
+        timeout: Longest time for the whole exchange, in seconds; default 10.
+        allow_http: Whether a URL without TLS is allowed; default no.
+        allow_private: Whether a private, loopback or link-local host is allowed; default no.
         ca_file: Certificates to trust in place of the system's.
-        text_field: What the field ``text`` is called, such as ``content`` for Discord.
-        text_only: Whether that field is all there is, for hooks that refuse fields they do not know (Google Chat).
-        body: Makes another body, plain data, of a `Notification`.
-        resolver: What knows the addresses of a host; the system's by default.
+        text_field: Name of the field ``text``, for example ``content`` for Discord.
+        text_only: Whether to send only that field, for hooks that refuse unknown fields (Google Chat).
+        body: Returns another body for a `Notification`, as plain data.
+        resolver: Returns the addresses of a host and port; default the system's.
 
     Raises:
-        ConfigError: The URL, the secret or a header is refused.
+        ConfigError: The URL, the secret or a header is not valid.
+
+    Example:
+        >>> add_notification_channel(WebhookNotificationChannel("https://hooks.example.org/x", secret=SECRET))
     """
 
     def __init__(
@@ -61,14 +64,14 @@ class WebhookNotificationChannel(NotificationChannel):
         resolver: Resolver = system_resolver,
     ) -> None:
         self.name = name
-        self.timeout = check_timeout(timeout) + 5.0  # the exchange ends by itself before its thread is given up
+        self.timeout = check_timeout(timeout) + 5.0  # so that the exchange times out before its thread is abandoned
         self._endpoint = endpoint_of(url, allow_http=allow_http)
         self._key = None if secret is None else key_of(secret)
         self._headers = dict(headers or {})
         check_headers(self._headers)
         for header in self._headers:
             if header.lower() in _OWN_HEADERS or header.lower().startswith("webhook-"):
-                raise ConfigError(f"The header {header!r} is the channel's own.")
+                raise ConfigError(f"The channel sets the header {header!r} itself; leave it out.")
         self._text_field = text_field
         self._text_only = text_only
         self._body = body
@@ -77,16 +80,19 @@ class WebhookNotificationChannel(NotificationChannel):
         )
 
     def describe(self) -> str:
-        """Its host, and whether it signs."""
+        """Return the host, and whether the body is signed."""
         scheme = "https" if self._endpoint.is_secure else "http"
         return f"{scheme}://{self._endpoint.authority}/…{'' if self._key is None else ', signed'}"
 
     def send(self, notification: Notification) -> None:
         """POST a notification.
 
+        Args:
+            notification: The notification.
+
         Raises:
-            NotDelivered: There was no answer of 2xx.
-            DeliveryRefused: The other side is gone for good (410).
+            NotDelivered: There was no response, or one other than 2xx and 410.
+            DeliveryRefused: The server answered 410: the hook no longer exists.
         """
         body = json.dumps(self._content(notification), ensure_ascii=False, default=str).encode("utf-8", "replace")
         timestamp = wall_us() // 1_000_000
@@ -102,14 +108,14 @@ class WebhookNotificationChannel(NotificationChannel):
         answer = self._post.send(headers, body)
         if 200 <= answer.status < 300:
             return
-        told = f"{self._endpoint.host} answered {answer.status}"
+        outcome = f"{self._endpoint.host} answered {answer.status}"
         if answer.status == 410:
-            raise DeliveryRefused(f"{told}: it is gone.")
+            raise DeliveryRefused(f"{outcome}: the hook no longer exists.")
         if answer.status < 400:
-            raise NotDelivered(f"{told}; redirects are not followed: give the URL it leads to.")
+            raise NotDelivered(f"{outcome}; redirects are not followed: set the URL that it redirects to.")
         excerpt = one_line(answer.excerpt)
         retry_after = min(answer.retry_after, RETRY_AFTER_MOST)
-        raise NotDelivered(f"{told}{f': {excerpt}' if excerpt else ''}.", retry_after=retry_after)
+        raise NotDelivered(f"{outcome}{f': {excerpt}' if excerpt else ''}.", retry_after=retry_after)
 
     def _content(self, notification: Notification) -> Any:
         if self._body is not None:

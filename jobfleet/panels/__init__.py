@@ -1,7 +1,7 @@
-"""Panels for Streamlit pages: progress, a dashboard, a button that cancels, a user's jobs. Extra ``streamlit``.
+"""Panels for Streamlit pages: progress, a dashboard, a cancel button, the jobs of a user. Extra ``streamlit``.
 
-They refresh themselves as fragments, so the page around them is neither blocked nor run again, and they look at the
-default fleet. What cannot be shown, an unknown job or a Redis that is away, is said in a line.
+Panels show the default fleet. Each refreshes as a Streamlit fragment, so it neither blocks nor reruns the page.
+If there is nothing to show, such as an unknown job or an unreachable Redis, the panel prints the reason in one line.
 """
 
 from __future__ import annotations

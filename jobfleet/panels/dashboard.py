@@ -1,4 +1,4 @@
-"""The whole fleet on a page."""
+"""The dashboard: counts, queues, running jobs and the jobs that ended last."""
 
 from __future__ import annotations
 
@@ -20,12 +20,12 @@ ENDED_SHOWN = 20
 
 
 class Overview(NamedTuple):
-    """What the dashboard shows.
+    """The data of one drawing of the dashboard.
 
     Attributes:
-        counts: Statistics of the fleet.
-        running: Some of the jobs that run.
-        ended: The jobs that ended last.
+        counts: `Fleet.statistics`.
+        running: Running jobs, at most 10.
+        ended: The jobs that ended last, newest first, at most 20.
     """
 
     counts: dict[str, Any]
@@ -34,10 +34,12 @@ class Overview(NamedTuple):
 
 
 def render_job_status_dashboard(refresh: float = REFRESH) -> None:
-    """Show the whole fleet: counts, queues, bars of what runs, and what ended last. It refreshes itself.
+    """Show the default fleet: counts, queues, progress bars of running jobs, and the jobs that ended last.
+
+    The panel refreshes without rerunning the page.
 
     Args:
-        refresh: Seconds between two looks, at least 0.1.
+        refresh: Seconds between two refreshes, at least 0.1; default 2.
     """
 
     def draw() -> bool:
@@ -74,28 +76,28 @@ def _draw(seen: Overview) -> None:
     ):
         for column, (name, value) in zip(st.columns(4), row.items(), strict=True):
             column.metric(name, f"{value:,}" if isinstance(value, int) else value)
-    with st.container():  # so that what stands below keeps its place, whatever is in here
+    with st.container():  # a fixed place, so that the elements below it do not move
         _draw_running(seen)
     st.subheader("Queues")
     if counts["by_queue"]:
         st.dataframe([_queue_row(name, row) for name, row in counts["by_queue"].items()], hide_index=True)
     else:
-        st.caption("There is no queue yet: the first job makes one.")
+        st.caption("There is no queue yet; the first job creates one.")
 
     st.subheader("Ended last")
     if seen.ended:
         job_table(seen.ended, key="jobfleet-dashboard-ended")
     else:
-        st.caption("Nothing has ended yet.")
+        st.caption("No job has ended yet.")
 
 
 def _draw_running(seen: Overview) -> None:
     counts = seen.counts
     if counts["workers"] == 0 and counts["queue_size"]:
-        st.warning("Jobs wait, and no worker is there to run them.")
+        st.warning("Jobs are waiting, but no worker is running.")
     st.subheader("Running")
     if not seen.running:
-        st.caption("Nothing runs at this moment.")
+        st.caption("No job is running.")
     for job in seen.running:
         st.progress(min(max(job.progress, 0.0), 1.0), text=f"{headline(job)} · {under_bar(job)}")
     if counts["running"] > len(seen.running):

@@ -1,4 +1,4 @@
-"""Parts of a page that refresh themselves for as long as there is something to wait for."""
+"""Parts of a page that refresh until their state is final."""
 
 from __future__ import annotations
 
@@ -10,13 +10,13 @@ SHORTEST = 0.1
 
 
 def refreshing(draw: Callable[[], bool], *, every: float, is_over: bool) -> None:
-    """Draw a part of the page again and again, alone; the rest of the page is left as it is.
+    """Draw one part of the page repeatedly, without rerunning the rest of the page.
 
     Args:
-        draw: Draws it, and answers whether it is over: nothing more will change.
-        every: Seconds between two drawings.
-        is_over: Whether it is over already: then it is drawn once. When it comes to be over, the page is run once
-            more, so that this part stops and whatever waits for the job on the page sees its end.
+        draw: Draws the part. Returns True if its state is final, so that it will not change any more.
+        every: Seconds between two drawings, at least 0.1.
+        is_over: Whether the state is final already; the part is then drawn once. When the state becomes final
+            later, the page reruns once: this part stops refreshing, and the rest of the page sees the final state.
     """
 
     def part() -> None:

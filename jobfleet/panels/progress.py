@@ -1,4 +1,4 @@
-"""One job on a page: its bar, its button, or both."""
+"""One job on a page: its progress bar, its cancel button, or both."""
 
 from __future__ import annotations
 
@@ -16,14 +16,14 @@ BY = "streamlit"
 
 
 def render_job_progress(job_id: str, poll_interval: float = POLL_INTERVAL) -> JobResult[Any] | None:
-    """Show how far a job is, with a bar that moves by itself until the job has ended.
+    """Show the progress of a job as a bar that refreshes until the job has ended.
 
     Args:
-        job_id: The job.
-        poll_interval: Seconds between two looks, at least 0.1.
+        job_id: Id of the job.
+        poll_interval: Seconds between two polls, at least 0.1; default 0.5.
 
     Returns:
-        What was known of the job when the page was run; None of an unknown one, or while Redis is away.
+        The job as it was when the page ran; None if the job is unknown or Redis is unreachable.
     """
     seen = read_job(job_id)
 
@@ -39,24 +39,24 @@ def render_job_progress(job_id: str, poll_interval: float = POLL_INTERVAL) -> Jo
 def create_job_progress_widget(
     job_id: str, poll_interval: float = POLL_INTERVAL, *, by: str | None = None
 ) -> JobResult[Any] | None:
-    """Show a job in a box of its own: its bar, how it ended, and a button that cancels it. It refreshes itself.
+    """Show a job in a box: its progress bar, its outcome and a cancel button. The box refreshes until the job ends.
 
     Args:
-        job_id: The job.
-        poll_interval: Seconds between two looks, at least 0.1.
-        by: Who cancels it, for the record.
+        job_id: Id of the job.
+        poll_interval: Seconds between two polls, at least 0.1; default 0.5.
+        by: The person who cancels the job with the button, for the job's record; default ``streamlit``.
 
     Returns:
-        What was known of the job when the page was run; None of an unknown one, or while Redis is away.
+        The job as it was when the page ran; None if the job is unknown or Redis is unreachable.
     """
     seen = read_job(job_id)
 
     def draw() -> bool:
         with st.container(border=True, key=f"jobfleet-{job_id}"):
-            told, button = st.columns([5, 1], vertical_alignment="center")
+            title, button = st.columns([5, 1], vertical_alignment="center")
             with button:
                 now = _button(job_id, by=by, key=f"jobfleet-widget-cancel-{job_id}", width="stretch")
-            with told:
+            with title:
                 if now.value is not None:
                     st.markdown(headline(now.value))
             _bar(now, with_headline=False)
@@ -69,14 +69,14 @@ def create_job_progress_widget(
 
 
 def cancel_job_button(job_id: str, *, by: str | None = None) -> bool:
-    """Show a button that cancels a job; it can be pressed while the job is open.
+    """Show a button that cancels a job. The button is disabled once the job has ended.
 
     Args:
-        job_id: The job.
-        by: Who cancels it, for the record.
+        job_id: Id of the job.
+        by: The person who cancels the job with the button, for the job's record; default ``streamlit``.
 
     Returns:
-        Whether the job has just been cancelled, or asked to stop, by this button.
+        True once after a press that cancelled the job or requested its cancellation.
     """
     key = f"jobfleet-cancel-{job_id}"
     _button(job_id, by=by, key=key)
@@ -86,7 +86,7 @@ def cancel_job_button(job_id: str, *, by: str | None = None) -> bool:
 def _button(
     job_id: str, *, by: str | None, key: str, width: Literal["content", "stretch"] = "content"
 ) -> Answer[JobResult[Any]]:
-    """Draw the button; answer what the job is like, after a press that was just made."""
+    """Draw the button; return the job as it is after the press, if the button was pressed."""
     now = read_job(job_id)
     job = now.value
     is_stopping = job is not None and job.cancel_requested_by is not None and not job.status.is_final

@@ -1,4 +1,4 @@
-"""What panels read, without holding up the page: little patience, and a message where there is no answer."""
+"""Reads for panels. They give up early, so that the page is not blocked, and return a message in place of an error."""
 
 from __future__ import annotations
 
@@ -16,21 +16,21 @@ from jobfleet.store.sync import Store
 
 T = TypeVar("T")
 PATIENCE = 1.0
-"""Seconds that a page waits for Redis."""
+"""Longest time that a panel waits for Redis, in seconds."""
 AGAIN = 3.0
-"""Seconds after which Redis is asked again when it was away: meanwhile pages are as quick as ever."""
+"""Seconds without further requests after Redis did not answer, so that pages stay fast during an outage."""
 
 _fleets: WeakKeyDictionary[Fleet, Reader] = WeakKeyDictionary()
 
 
 @dataclass(frozen=True, slots=True)
 class Answer(Generic[T]):
-    """What was read.
+    """The value that was read, or the reason why there is none.
 
     Attributes:
-        value: It; None when there is a problem.
-        problem: Why there is nothing to show; empty when there is.
-        is_passing: Whether it may go by itself, so that asking again makes sense.
+        value: The value; None if there is a problem.
+        problem: The reason why there is no value; empty if there is one.
+        is_passing: Whether a later read may succeed.
     """
 
     value: T | None = None
@@ -39,10 +39,10 @@ class Answer(Generic[T]):
 
 
 class Reader:
-    """Asks a fleet on behalf of pages, with less patience than the fleet has.
+    """Reads from a fleet with shorter timeouts than the fleet's own.
 
     Args:
-        fleet: Whose server and settings to use.
+        fleet: The fleet whose server and settings to use.
     """
 
     def __init__(self, fleet: Fleet) -> None:
@@ -53,7 +53,7 @@ class Reader:
             socket_timeout=min(2 * PATIENCE, fleet.config.socket_timeout),
         )
         self._fleet = Fleet.of(config, fleet.context.registry)
-        self._fleet._store = Store(  # noqa: SLF001 - an embedded server is one for both
+        self._fleet._store = Store(  # noqa: SLF001 - both use the same embedded server
             fleet.store.at,
             patience=config.patience,
             connect_timeout=config.connect_timeout,
@@ -63,7 +63,11 @@ class Reader:
         self._away = ""
 
     def ask(self, question: Callable[[Fleet], T]) -> Answer[T]:
-        """Ask something; what goes wrong is part of the answer."""
+        """Run a read on the fleet; an error of jobfleet becomes part of the answer.
+
+        Args:
+            question: The read, for example ``lambda fleet: fleet.poll(job_id)``.
+        """
         if monotonic() < self._away_until:
             return Answer(problem=self._away, is_passing=True)
         try:
@@ -78,7 +82,7 @@ class Reader:
 
 
 def ask(question: Callable[[Fleet], T]) -> Answer[T]:
-    """Ask the default fleet."""
+    """Run a read on the default fleet; see `Reader.ask`."""
     fleet = default_fleet()
     reader = _fleets.get(fleet)
     if reader is None:
@@ -87,5 +91,5 @@ def ask(question: Callable[[Fleet], T]) -> Answer[T]:
 
 
 def read_job(job_id: str) -> Answer[JobResult[Any]]:
-    """What is known of a job."""
+    """Poll a job of the default fleet."""
     return ask(lambda fleet: fleet.poll(job_id))

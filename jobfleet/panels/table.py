@@ -17,9 +17,9 @@ def job_table(jobs: Iterable[JobResult[Any]], *, key: str, without: str = "") ->
     """Show jobs in a table.
 
     Args:
-        jobs: They.
-        key: Names the table within its page.
-        without: A column that would say the same in every row.
+        jobs: The jobs, one per row.
+        key: Unique key of the table within the page.
+        without: Name of a column to leave out, for example because all rows have the same value.
     """
     st.dataframe(
         [row_of(job) for job in jobs],

@@ -16,14 +16,14 @@ REFRESH = 1.0
 
 
 def render_user_jobs(user: str, limit: int = 20, refresh: float = REFRESH) -> None:
-    """Show the jobs that are attributed to a user: bars of what is open, a table of what has ended.
+    """Show the jobs of a user: progress bars of the open jobs, a table of the ended ones.
 
-    It refreshes itself.
+    The panel refreshes without rerunning the page.
 
     Args:
-        user: Whose jobs, as they were given with ``Job(user=…)``.
-        limit: How many at most, the newest.
-        refresh: Seconds between two looks, at least 0.1.
+        user: The user, as in ``Job(user=…)``.
+        limit: Most jobs to show, newest first; default 20.
+        refresh: Seconds between two refreshes, at least 0.1; default 1.
     """
 
     def draw() -> bool:

@@ -1,4 +1,4 @@
-"""How panels put things: status, times and other people's texts. Pure."""
+"""Texts of the panels: status, times, and untrusted texts made safe to show. Pure."""
 
 from __future__ import annotations
 
@@ -21,13 +21,13 @@ BADGES = {
     JobStatus.CANCELLED: ("gray", "block"),
     JobStatus.EXPIRED: ("gray", "timer_off"),
 }
-"""A colour and an icon of a status. Pages bring these icons along; emoji are up to the reader's machine."""
+"""Colour and icon per status. Streamlit ships these icons; emoji would depend on the fonts of the reader's machine."""
 
 _MARKDOWN = re.compile(r"([\\`*_{}\[\]()<>#+\-.!|~$:&])")
 
 
 def plain(text: object) -> str:
-    """A text of somebody else's, as Markdown that shows it as it is: on one line, and not too long."""
+    """Escape an untrusted text as Markdown, on one line of at most 200 characters."""
     line = " ".join(str(text).split())
     if len(line) > LONGEST:
         line = f"{line[: LONGEST - 1]}…"
@@ -35,19 +35,19 @@ def plain(text: object) -> str:
 
 
 def label(job: JobResult[Any]) -> str:
-    """A job's name for people."""
+    """The name of a job to show: its label, else its function, else its id."""
     return job.name or job.function or job.id
 
 
 def headline(job: JobResult[Any]) -> str:
-    """A job in a line: its label, and its status as a badge."""
+    """A job in one line of Markdown: its label, and its status as a badge."""
     status = "stopping" if job.status is JobStatus.RUNNING and job.cancel_requested_by else job.status.value
     colour, icon = BADGES[job.status]
     return f"**{plain(label(job))}** :{colour}-badge[:material/{icon}: {status}]"
 
 
 def under_bar(job: JobResult[Any]) -> str:
-    """What stands beside a job's bar: how far it is, and the words that came with it."""
+    """The text beside a progress bar: percentage and progress message."""
     words = [f"{job.progress:.0%}"]
     if job.progress_message:
         words.append(plain(job.progress_message))
@@ -55,7 +55,7 @@ def under_bar(job: JobResult[Any]) -> str:
 
 
 def facts(job: JobResult[Any]) -> str:
-    """The small print: when, for how long, how often."""
+    """Times, duration, number of retries and user, as far as they are known."""
     words = []
     if job.status.is_waiting and job.scheduled_at is not None and job.status is not JobStatus.QUEUED:
         words.append(f"due {clock(job.scheduled_at)}")
@@ -71,12 +71,12 @@ def facts(job: JobResult[Any]) -> str:
 
 
 def clock(at: datetime | None) -> str:
-    """A time of day, by this machine's zone."""
+    """A time of day in this machine's time zone; empty for None."""
     return at.astimezone().strftime("%H:%M:%S") if at is not None else ""
 
 
 def row_of(job: JobResult[Any]) -> dict[str, object]:
-    """A job as a row of a table."""
+    """A job as a row of `job_table`."""
     return {
         "job": label(job),
         "status": job.status.value,

@@ -1,4 +1,4 @@
-"""For the tests of code that enqueues: the pytest fixture `jobs`, and `Jobs`, which it hands out."""
+"""Tools to test code that enqueues jobs: the pytest fixture `jobs` and its value, `Jobs`."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What a test sees of the jobs that its code enqueues."""
+"""`Jobs`: records the jobs that the code under test enqueues, and runs them."""
 
 from __future__ import annotations
 
@@ -16,11 +16,20 @@ PAGE = 500
 
 
 class Jobs:
-    """The jobs that were enqueued, and a worker for them.
+    """Records the enqueued jobs and runs them on request. The fixture `jobs` returns one.
+
+    Args:
+        fleet: The fleet to enqueue to and to run jobs of.
 
     Attributes:
-        fleet: The fleet they went to.
-        enqueued: Each job that was enqueued, in order, those included that a unique key has kept out.
+        fleet: The fleet that the jobs were enqueued to.
+        enqueued: Each enqueued job, in order; jobs that a unique key rejected are included.
+
+    Example:
+        >>> def test_signup(jobs):
+        ...     signup("ann@example.org")
+        ...     jobs.assert_enqueued(send_mail, "ann@example.org")
+        ...     jobs.drain()
     """
 
     def __init__(self, fleet: Fleet) -> None:
@@ -33,7 +42,7 @@ class Jobs:
 
     @contextmanager
     def in_place(self) -> Iterator[Jobs]:
-        """Have the module functions and ``@job`` functions use this fleet, and take note of what they enqueue."""
+        """Make this fleet the default fleet within the block, and record each job that is enqueued to it."""
         around = self.fleet.context.registry.around_enqueue
         around.append(self._seen)
         before = set_default_fleet(self.fleet)
@@ -44,36 +53,52 @@ class Jobs:
             around.remove(self._seen)
 
     def of(self, function: Callable[..., Any] | str) -> list[Job]:
-        """The jobs of a function, or of what has this name on the wire."""
+        """Return the recorded jobs of a function.
+
+        Args:
+            function: The function, or its name on the wire.
+        """
         name = self._name(Job("asked", function))
         return [job for job in self.enqueued if self._name(job) == name]
 
     def assert_enqueued(self, function: Callable[..., Any] | str, *args: object, **kwargs: object) -> Job:
-        """See that a function was enqueued with these arguments; return the last such job.
+        """Assert that a function was enqueued with these arguments; return the last such job.
+
+        Args:
+            function: The function, or its name on the wire.
+            *args: The positional arguments. If the function is known, it does not matter whether an argument
+                is passed by position or by name.
+            **kwargs: The keyword arguments.
 
         Raises:
-            AssertionError: It was not; what was enqueued is told.
+            AssertionError: No such job was enqueued; the message lists the jobs that were.
         """
         asked = Job("asked", function, args, kwargs)
         found = [job for job in self.of(function) if self._given(job) == self._given(asked)]
         if not found:
-            raise AssertionError(f"{self._shown(asked)} was not enqueued; {self._told(self.enqueued)}")
+            raise AssertionError(f"{self._shown(asked)} was not enqueued; {self._listed(self.enqueued)}")
         return found[-1]
 
     def assert_not_enqueued(self, function: Callable[..., Any] | str) -> None:
-        """See that a function was not enqueued, whatever its arguments.
+        """Assert that a function was not enqueued with any arguments.
+
+        Args:
+            function: The function, or its name on the wire.
 
         Raises:
-            AssertionError: It was.
+            AssertionError: The function was enqueued; the message lists its jobs.
         """
         found = self.of(function)
         if found:
-            raise AssertionError(f"{self._name(found[0])} was enqueued; {self._told(found)}")
+            raise AssertionError(f"{self._name(found[0])} was enqueued; {self._listed(found)}")
 
     def drain(self) -> list[JobResult[Any]]:
-        """Run what is due, until nothing is; return all jobs that have ended so far, in the order of their enqueue.
+        """Run the due jobs, and the jobs that they make due, until none is left.
 
-        What is due later is left alone. A job that fails does not raise: look at its result.
+        Jobs that are due later do not run. A job that fails does not raise: check its result.
+
+        Returns:
+            All jobs that have ended so far, in the order in which they were enqueued.
         """
         queues = [queue.name for queue in self.fleet.queues()]
         if not queues:
@@ -95,7 +120,7 @@ class Jobs:
         return known.name if known is not None else str(job.function)
 
     def _given(self, job: Job) -> object:
-        """A job's arguments by name, where its function is known: it does not matter how they were given."""
+        """The arguments by name if the function is known, so that position or keyword makes no difference."""
         known = resolve_in(self.fleet.context, job)
         if known is not None and known.parameters:
             try:
@@ -110,5 +135,5 @@ class Jobs:
         parts = [*map(repr, job.args), *(f"{name}={value!r}" for name, value in job.kwargs.items())]
         return f"{self._name(job)}({', '.join(parts)})"
 
-    def _told(self, jobs: list[Job]) -> str:
+    def _listed(self, jobs: list[Job]) -> str:
         return f"these were: {', '.join(map(self._shown, jobs))}." if jobs else "nothing was."

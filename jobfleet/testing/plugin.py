@@ -1,6 +1,6 @@
-"""The pytest plugin that comes with jobfleet: the fixtures `jobs` and `jobfleet_url`.
+"""The pytest plugin of jobfleet: the fixtures `jobs` and `jobfleet_url`.
 
-Nothing of jobfleet is imported until a test asks for one of them.
+The plugin imports jobfleet only when a test uses one of them.
 """
 
 from __future__ import annotations
@@ -19,7 +19,10 @@ _numbers = itertools.count(1)
 
 @pytest.fixture(scope="session")
 def jobfleet_url() -> Iterator[str]:
-    """The server of the tests: one of their own, else fakeredis. Override it to take another, which is not emptied."""
+    """The URL of the server for the tests: an embedded server, or fakeredis if no server is installed.
+
+    Override this fixture to use another server; jobfleet does not empty it.
+    """
     from jobfleet.errors import ConfigError
     from jobfleet.store.embedded import EmbeddedServer
 
@@ -34,7 +37,7 @@ def jobfleet_url() -> Iterator[str]:
 
 @pytest.fixture
 def jobs(jobfleet_url: str) -> Iterator[Jobs]:
-    """The jobs that a test enqueues, on a fleet of its own that stands in for the default one."""
+    """The jobs that a test enqueues. Within the test, the default fleet is a new fleet in its own namespace."""
     import os
 
     from jobfleet.fleet.sync import Fleet

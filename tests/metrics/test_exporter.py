@@ -52,14 +52,14 @@ jobfleet_child_hangs_total 2.0
 # HELP jobfleet_worker_slots Jobs this worker can run at once.
 # TYPE jobfleet_worker_slots gauge
 jobfleet_worker_slots{{version="1",worker="w"}} 100.0
-# HELP jobfleet_jobs_enqueued_total Jobs enqueued, whoever did it.
+# HELP jobfleet_jobs_enqueued_total Jobs enqueued, by all producers.
 # TYPE jobfleet_jobs_enqueued_total counter
 jobfleet_jobs_enqueued_total{{queue="default"}} 12.0
 # HELP jobfleet_jobs Jobs by state.
 # TYPE jobfleet_jobs gauge
 jobfleet_jobs{{queue="a \\"b\\"",state="running"}} 1.0
 jobfleet_jobs{{queue="default",state="queued"}} 7.0
-# HELP jobfleet_redis_command_duration_seconds Time from sending a pipeline to its last answer, by its first script.
+# HELP jobfleet_redis_command_duration_seconds Time from sending a pipeline to its last reply, by its first script.
 # TYPE jobfleet_redis_command_duration_seconds histogram
 jobfleet_redis_command_duration_seconds_bucket{{le="0.0001",script="memory"}} 0.0
 jobfleet_redis_command_duration_seconds_bucket{{le="0.00025",script="memory"}} 0.0
@@ -78,16 +78,16 @@ jobfleet_redis_command_duration_seconds_bucket{{le="5.0",script="memory"}} 1.0
 jobfleet_redis_command_duration_seconds_bucket{{le="+Inf",script="memory"}} 1.0
 jobfleet_redis_command_duration_seconds_count{{script="memory"}} 1.0
 jobfleet_redis_command_duration_seconds_sum{{script="memory"}} 0.125
-# HELP jobfleet_redis_outages_total Times this process could not reach Redis, or not write to it, for a while.
+# HELP jobfleet_redis_outages_total Outages: times when this process could not reach Redis or write to it.
 # TYPE jobfleet_redis_outages_total counter
 jobfleet_redis_outages_total 0.0
-# HELP jobfleet_redis_outage_seconds_total Seconds of these outages, the present one included.
+# HELP jobfleet_redis_outage_seconds_total Seconds of all outages, the current one included.
 # TYPE jobfleet_redis_outage_seconds_total counter
 jobfleet_redis_outage_seconds_total 0.0
-# HELP jobfleet_rows_refused_total Rows of a child's tally that could not be understood.
+# HELP jobfleet_rows_refused_total Rows of a child's tally that could not be read.
 # TYPE jobfleet_rows_refused_total counter
 jobfleet_rows_refused_total 0.0
-# HELP jobfleet_build_info Always 1; the labels say what is running.
+# HELP jobfleet_build_info Always 1; the labels show the versions.
 # TYPE jobfleet_build_info gauge
 jobfleet_build_info{{python="{platform.python_version()}",version="{VERSION}"}} 1.0
 """
@@ -205,10 +205,10 @@ def test_gauges_are_set_replaced_and_cleared() -> None:
 @pytest.mark.parametrize(
     ("act", "text"),
     [
-        (lambda subject: subject.set("child_hangs_total", (), 1), "child_hangs_total is no gauge"),
-        (lambda subject: subject.set("jobs", ("a",), 1), r"jobs is a gauge of labels \('queue', 'state'\)"),
-        (lambda subject: subject.replace("nothing", {("a",): 1}), "nothing is no gauge"),
-        (lambda subject: subject.clear("queue_wait_seconds"), "queue_wait_seconds is no gauge"),
+        (lambda subject: subject.set("child_hangs_total", (), 1), "child_hangs_total is not a gauge"),
+        (lambda subject: subject.set("jobs", ("a",), 1), r"jobs is a gauge with the labels \('queue', 'state'\)"),
+        (lambda subject: subject.replace("nothing", {("a",): 1}), "nothing is not a gauge"),
+        (lambda subject: subject.clear("queue_wait_seconds"), "queue_wait_seconds is not a gauge"),
     ],
     ids=["counter", "labels", "unknown", "histogram"],
 )
@@ -259,7 +259,7 @@ def test_a_counter_can_be_there_before_anything_is_counted() -> None:
     subject.merge([["leases_expired_total", ["b"], 2]])
     subject.begin("leases_expired_total", [("b",)])
     assert samples(subject, "leases_expired_total") == {("a",): 0, ("b",): 2}
-    with pytest.raises(ValueError, match="worker_slots is no counter"):
+    with pytest.raises(ValueError, match="worker_slots is not a counter"):
         subject.begin("worker_slots", [])
 
 

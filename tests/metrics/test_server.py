@@ -87,7 +87,7 @@ def test_probes_answer_with_what_is_wrong(exporter: Exporter) -> None:
         status, told = ask(server.port, "/elsewhere")
         assert (status, told["wrong"]) == (
             404,
-            ["Nothing is here; there is: /metrics, /healthz, /readyz, /broken."],
+            ["No such path; use one of /metrics, /healthz, /readyz, /broken."],
         )
         assert "jobfleet_build_info" in scrape(server.port, "/")
     finally:

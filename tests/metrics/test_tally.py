@@ -105,12 +105,15 @@ def test_is_a_recorder() -> None:
 @pytest.mark.parametrize(
     ("record", "text"),
     [
-        (lambda tally: tally.count("jobs_lost_total"), "jobs_lost_total is no counter"),
-        (lambda tally: tally.count("worker_slots"), "worker_slots is no counter"),
-        (lambda tally: tally.count("jobs_enqueued_total", ("q",)), "jobs_enqueued_total is no counter"),
-        (lambda tally: tally.count("jobs_started_total", ("q",)), r"a counter of labels \('queue', 'function'\)"),
-        (lambda tally: tally.observe("jobs_started_total", ("q", "f"), 1.0), "jobs_started_total is no histogram"),
-        (lambda tally: tally.observe("queue_wait_seconds", (), 1.0), r"a histogram of labels \('queue',\); given \(\)"),
+        (lambda tally: tally.count("jobs_lost_total"), "jobs_lost_total is not a counter"),
+        (lambda tally: tally.count("worker_slots"), "worker_slots is not a counter"),
+        (lambda tally: tally.count("jobs_enqueued_total", ("q",)), "jobs_enqueued_total is not a counter"),
+        (lambda tally: tally.count("jobs_started_total", ("q",)), r"a counter with the labels \('queue', 'function'\)"),
+        (lambda tally: tally.observe("jobs_started_total", ("q", "f"), 1.0), "jobs_started_total is not a histogram"),
+        (
+            lambda tally: tally.observe("queue_wait_seconds", (), 1.0),
+            r"a histogram with the labels \('queue',\), not \(\)",
+        ),
     ],
     ids=["unknown", "gauge", "the fleet's", "labels", "counter", "no labels"],
 )

@@ -37,5 +37,5 @@ def test_a_window_is_a_time(window: Any) -> None:
 
 
 def test_a_webhooks_url_is_a_text() -> None:
-    with pytest.raises(ConfigError, match=r"^The webhook's URL is no text; use https://host/path\.$"):
+    with pytest.raises(ConfigError, match=r"^The webhook's URL is not a text; use https://host/path\.$"):
         WebhookNotificationChannel(5)  # type: ignore[arg-type]

@@ -213,15 +213,15 @@ def test_nobody_listens() -> None:
 @pytest.mark.parametrize(
     ("options", "why"),
     [
-        ({"sender": "nobody"}, "'nobody' is no mail address"),
-        ({"sender": "a@b.c\r\nBcc: eve@example.com"}, "no mail address"),
-        ({"to": ["ann@example.com\nX: y"]}, "no mail address"),
-        ({"to": "ann@example.com, bob@example.com"}, "no mail address"),
+        ({"sender": "nobody"}, "'nobody' is not a mail address"),
+        ({"sender": "a@b.c\r\nBcc: eve@example.com"}, "is not a mail address"),
+        ({"to": ["ann@example.com\nX: y"]}, "is not a mail address"),
+        ({"to": "ann@example.com, bob@example.com"}, "is not a mail address"),
         ({"to": []}, "to is empty"),
         ({"security": "ssl"}, "use starttls, tls, none"),
         ({"port": 70_000}, "port = 70000: use 1 to 65535"),
         ({"username": "ann"}, "both username and password"),
-        ({"username": "ann", "password": "s3cret", "security": "none"}, "does not travel in the clear"),
+        ({"username": "ann", "password": "s3cret", "security": "none"}, "is not sent without encryption"),
     ],
 )
 def test_what_would_go_wrong_is_refused_at_once(options: dict[str, Any], why: str) -> None:

@@ -116,11 +116,11 @@ def test_channels_that_cannot_be_told_apart_are_refused() -> None:
     manager = Channels()
     manager.add_notification_channel(LogNotificationChannel())
 
-    with pytest.raises(ConfigError, match="There is a channel 'log' already; give this one another name="):
+    with pytest.raises(ConfigError, match="There is a channel 'log' already; use another name="):
         manager.add_notification_channel(LogNotificationChannel())
     with pytest.raises(ConfigError, match="use letters"):
         manager.add_notification_channel(LogNotificationChannel(name="my log"))
-    with pytest.raises(ConfigError, match="is no NotificationChannel"):
+    with pytest.raises(ConfigError, match="is not a NotificationChannel"):
         manager.add_notification_channel("log")  # type: ignore[arg-type]
     with pytest.raises(ConfigError, match="Unknown channel 'lag'; did you mean 'log'"):
         manager.add_rule(NotificationRule(channel="lag"))
@@ -207,7 +207,7 @@ def test_what_is_known_survives_the_way_through_redis() -> None:
 
     assert Notice.load(one.dump()) == notice(error=("ü\n" * 5000)[:2000], retry_at_us=AT, correlation_id="c")
     assert Notice.load(notice(tags=()).dump()) == notice(tags=())
-    with pytest.raises(ValueError, match="no notice"):
+    with pytest.raises(ValueError, match="not a notice"):
         Notice.load(b"\x80")
 
 

@@ -206,12 +206,12 @@ def test_what_apprise_cannot_bring_is_tried_again() -> None:
     with Receiver(says(500)) as receiver:
         channel = AppriseNotificationChannel(f"json://127.0.0.1:{receiver.port}/hook")
 
-        with pytest.raises(NotDelivered, match="apprise could not notify all"):
+        with pytest.raises(NotDelivered, match="apprise could not notify all URLs"):
             channel.send(notification())
 
 
 def test_a_url_that_apprise_does_not_know_is_refused_without_being_shown() -> None:
-    with pytest.raises(ConfigError, match="does not know URL number 2 of the channel 'x'") as refusal:
+    with pytest.raises(ConfigError, match="does not support URL number 2 of the channel 'x'") as refusal:
         AppriseNotificationChannel("json://localhost", "nonsense://s3cret", name="x")
     assert "s3cret" not in str(refusal.value)
     with pytest.raises(ConfigError, match="urls is empty"):

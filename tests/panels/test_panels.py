@@ -264,7 +264,7 @@ def test_jobs_that_wait_for_nobody_are_pointed_out(fleet: Fleet, registry: Regis
     registry.register(nothing, name="test.nothing")
     fleet.enqueue(Job("Done", "test.nothing"))
 
-    assert drawn(dashboard_page).warning[0].value == "Jobs wait, and no worker is there to run them."
+    assert drawn(dashboard_page).warning[0].value == "Jobs are waiting, but no worker is running."
 
 
 def test_a_user_sees_their_own_jobs_and_no_others(fleet: Fleet, stepper: Stepper, registry: Registry) -> None:

@@ -1,4 +1,4 @@
-"""How alembic runs the archive's migrations: on the connection that it is given, in the transaction that is open."""
+"""Runs the archive's migrations on the given connection, within its open transaction."""
 
 from __future__ import annotations
 

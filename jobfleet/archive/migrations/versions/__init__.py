@@ -1,1 +1,1 @@
-"""One file a revision; what was released is never changed."""
+"""One file per revision. A released revision never changes."""

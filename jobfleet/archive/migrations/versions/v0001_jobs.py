@@ -22,7 +22,7 @@ def _where(condition: str) -> dict[str, Any]:
 
 
 def upgrade() -> None:
-    """Make the tables."""
+    """Create the tables."""
     op.create_table(
         "jobfleet_jobs",
         sa.Column("namespace", sa.String(100), primary_key=True),
@@ -104,6 +104,6 @@ def upgrade() -> None:
 
 
 def downgrade() -> None:
-    """Let the tables go."""
+    """Drop the tables."""
     for table in ("jobfleet_tags", "jobfleet_attempts", "jobfleet_results", "jobfleet_jobs"):
         op.drop_table(table)
