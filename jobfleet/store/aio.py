@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any, TypeVar, cast
 
 from jobfleet.clock import monotonic
@@ -16,7 +16,7 @@ from jobfleet.store.link.aio import AsyncSocketLink
 from jobfleet.store.link.protocol import AsyncLink
 from jobfleet.store.replies import Remedy, read, remedy, translate, unavailable
 from jobfleet.store.serverclock import ASK, ServerClock
-from jobfleet.store.trip import Detours, Making, Recorder, only, speller, straight, trip, until
+from jobfleet.store.trip import Detours, Making, Recorder, Trip, only, repeated, speller, straight, trip, until
 
 log = logging.getLogger("jobfleet.store")
 T = TypeVar("T")
@@ -145,6 +145,25 @@ class AsyncStore:
             first=answered,
             since=began,
         )
+        return await self._driven(steps)
+
+    async def repeat(self, make: Callable[[], list[Command]]) -> list[Any]:
+        """Exchange plain commands, which are made again for each attempt, until the server answers.
+
+        Args:
+            make: Makes the commands; it is called again after an attempt whose replies may have been lost.
+
+        Returns:
+            A reply per command of the last attempt; an exception where the server refused the command for good.
+
+        Raises:
+            StoreUnavailable: The server was away for longer than the patience.
+        """
+        steps = repeated(make, patience=self.patience, url=self.at.shown, recorder=self.recorder)
+        return await self._driven(steps)
+
+    async def _driven(self, steps: Trip) -> list[Any]:
+        """Do what a trip asks for: exchange commands, or wait."""
         replies: list[Any] | None = None
         while True:
             try:

@@ -12,14 +12,14 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from typing import Any, NamedTuple
 
 from jobfleet.clock import monotonic, to_us
-from jobfleet.errors import JobfleetError
+from jobfleet.errors import JobfleetError, StoreUnavailable
 from jobfleet.store.aio import AsyncStore
 from jobfleet.store.call import Command
 from jobfleet.store.calls import journal as calls
 from jobfleet.store.calls.journal import Kept
 from jobfleet.store.fleet import FleetReader
 from jobfleet.store.keys import Keyspace, Lane
-from jobfleet.store.replies import CONNECTION_ERRORS, unavailable
+from jobfleet.store.replies import translate
 from jobfleet.store.rows import NOT_READ, shown, tell, text_of
 
 log = logging.getLogger("jobfleet.journal")
@@ -141,14 +141,22 @@ class Journal:
         """
         if monotonic() - self._looked >= self._look_every:
             await self._look()
-        asked: list[_Asked] = [
-            (lane, self._again, self._reading(lane, start, count)) for lane, start in self._left.items()
-        ]
-        if monotonic() - self._took_over >= self._take_over_every:
+        takes_over = monotonic() - self._took_over >= self._take_over_every
+        if takes_over:
             self._took_over = monotonic()
-            asked += [(lane, self._taken, self._taking_over(lane, count)) for lane in self._lanes]
-        asked += [(lane, self._new, self._reading(lane, ">", count)) for lane in self._lanes]
-        replies = await self._exchange([command for _, _, command in asked])
+        asked: list[_Asked] = []
+
+        def ask() -> list[Command]:
+            if asked:  # what was answered and did not arrive is this reader's: it is read from the beginning
+                self._left = dict.fromkeys(self._lanes, "0")
+            asked[:] = self._asked(count, takes_over=takes_over)
+            return [command for _, _, command in asked]
+
+        try:
+            replies = await self._store.repeat(ask) if self._lanes or self._left else []
+        except StoreUnavailable:
+            self._left = dict.fromkeys(self._lanes, "0")
+            raise
         batches = []
         for (lane, rows_of, _), reply in zip(asked, replies, strict=True):
             rows = self._refused(lane, reply) if isinstance(reply, Exception) else rows_of(lane, reply, count)
@@ -168,7 +176,9 @@ class Journal:
             for batch in batches
             for at in range(0, len(batch.entries), ACKS)
         ]
-        await self._exchange(commands)
+        for reply in await self._store.repeat(lambda: commands) if commands else ():
+            if isinstance(reply, BaseException):
+                raise translate(reply)
 
     async def trim(self) -> list[tuple[Lane, Kept]]:
         """Let go what all groups have acknowledged and what is too old, in all lanes; what is left in each.
@@ -214,6 +224,15 @@ class Journal:
         self._left.update(dict.fromkeys(fresh, "0"))  # an earlier process of this name may have left something
         self._looked = monotonic()
 
+    def _asked(self, count: int, *, takes_over: bool) -> list[_Asked]:
+        """What to read: what may have been lost, what silent readers have left, and what is new."""
+        asked: list[_Asked] = [
+            (lane, self._again, self._reading(lane, start, count)) for lane, start in self._left.items()
+        ]
+        if takes_over:
+            asked += [(lane, self._taken, self._taking_over(lane, count)) for lane in self._lanes]
+        return asked + [(lane, self._new, self._reading(lane, ">", count)) for lane in self._lanes]
+
     def _reading(self, lane: Lane, start: str, count: int) -> Command:
         return ("XREADGROUP", "GROUP", self.group, self.consumer, "COUNT", count, "STREAMS", lane.journal, start)
 
@@ -243,17 +262,6 @@ class Journal:
         self._left.pop(lane, None)
         self._looked = float("-inf")
         return []
-
-    async def _exchange(self, commands: Sequence[Command]) -> list[Any]:
-        if not commands:
-            return []
-        replies = await self._store.link.exchange(commands)
-        for reply in replies:
-            if isinstance(reply, CONNECTION_ERRORS):
-                # What was answered and did not arrive is this reader's: it is read from the beginning.
-                self._left = dict.fromkeys(self._lanes, "0")
-                raise unavailable(self._store.at.shown, reply)
-        return replies
 
 
 async def register_all(store: AsyncStore, lanes: Sequence[Lane], groups: Mapping[str, int]) -> None:

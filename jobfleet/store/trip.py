@@ -212,6 +212,40 @@ def trip(
             wait = min(LONGEST_WAIT, wait * 2)
 
 
+def repeated(
+    make: Callable[[], list[Command]], *, patience: float | None, url: str, recorder: Recorder | None = None
+) -> Trip:
+    """Exchange plain commands, which are made again for each attempt, until the server answers.
+
+    Args:
+        make: Makes the commands; it is called again after an attempt whose replies may have been lost.
+        patience: Seconds to go on trying while Redis is away; None for ever.
+        url: Where, masked, for messages.
+        recorder: Is given each attempt.
+
+    Returns:
+        A reply per command of the last attempt; an exception where the server refused the command for good.
+
+    Raises:
+        StoreUnavailable: The patience has ended.
+    """
+    started, wait = monotonic(), FIRST_WAIT
+    while True:
+        replies = (yield make()) or []
+        away = next((one for one in replies if isinstance(one, BaseException) and remedy(one) is Remedy.AGAIN), None)
+        if away is None:
+            if recorder is not None:
+                recorder.tripped((), monotonic() - started)
+            return replies
+        if recorder is not None:
+            recorder.stumbled(away)
+        pause = wait * random.uniform(0.5, 1.0)
+        if patience is not None and monotonic() - started + pause > patience:
+            raise unavailable(url, away)
+        yield pause
+        wait = min(LONGEST_WAIT, wait * 2)
+
+
 class Done(NamedTuple):
     """A call that is over.
 

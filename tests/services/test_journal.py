@@ -217,11 +217,25 @@ class Cut(AsyncSocketLink):
         return replies
 
 
+class Recorder:
+    """Notes attempts."""
+
+    def __init__(self) -> None:
+        self.trips = 0
+        self.stumbles: list[BaseException] = []
+
+    def tripped(self, calls: Any, seconds: float) -> None:
+        self.trips += 1
+
+    def stumbled(self, error: BaseException) -> None:
+        self.stumbles.append(error)
+
+
 @pytest.fixture
 async def cut(redis_url: str) -> AsyncIterator[tuple[AsyncStore, Cut]]:
     at = target(redis_url)
     link = Cut(at, connect_timeout=5, socket_timeout=5)
-    store = AsyncStore(at, link=link)
+    store = AsyncStore(at, link=link, patience=0.0)
     yield store, link
     await store.close()
 
@@ -239,6 +253,27 @@ async def test_what_was_read_and_did_not_arrive_is_read_again(fleet: AsyncFleet,
         await journal.read()
 
     assert told(await journal.read()) == [("enqueued", job_id)]
+
+
+async def test_a_reader_tries_again_and_its_store_records_it(fleet: AsyncFleet, cut: tuple[AsyncStore, Cut]) -> None:
+    store, link = cut
+    journal = reader(store, look_every=60.0)
+    await fleet.enqueue(job())
+    await journal.register()
+    await journal.read()
+    ids = [await fleet.enqueue(job()) for _ in range(3)]
+    store.patience, store.recorder, link.lost = 30.0, Recorder(), 2
+
+    batches = await journal.read()
+
+    assert told(batches) == [("enqueued", job_id) for job_id in ids]
+    assert [str(error) for error in store.recorder.stumbles] == ["cut", "cut"]
+    assert store.recorder.trips == 1
+    link.lost = 1
+    await journal.ack(batches)
+    assert len(store.recorder.stumbles) == 3
+    ((_, kept),) = await journal.trim()
+    assert kept.backlog == 0
 
 
 async def test_it_is_read_in_memory_too() -> None:
