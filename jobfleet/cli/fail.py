@@ -22,14 +22,23 @@ import click
 
 from jobfleet.cli.output import say
 from jobfleet.errors import ConfigError, InvalidJob, JobfleetError, JobNotFound, StoreUnavailable, WaitTimeout
+from jobfleet.exit_codes import (
+    EXIT_FAILED,
+    EXIT_INTERRUPTED,
+    EXIT_NOT_FOUND,
+    EXIT_OK,
+    EXIT_TIMED_OUT,
+    EXIT_UNREACHABLE,
+    EXIT_USAGE,
+)
 
-DONE = 0
-FAILED = 1
-WRONG = 2
-NOT_FOUND = 3
-UNREACHABLE = 4
-TIMED_OUT = 124
-INTERRUPTED = 130
+DONE = EXIT_OK
+FAILED = EXIT_FAILED
+WRONG = EXIT_USAGE
+NOT_FOUND = EXIT_NOT_FOUND
+UNREACHABLE = EXIT_UNREACHABLE
+TIMED_OUT = EXIT_TIMED_OUT
+INTERRUPTED = EXIT_INTERRUPTED
 
 _HINT = re.compile(r"\((Did you mean .*\?)\)")  # click's, in brackets
 _CODES: tuple[tuple[type[JobfleetError], int], ...] = (

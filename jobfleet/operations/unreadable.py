@@ -17,10 +17,9 @@ from jobfleet.store.job_rows import Waiting
 from jobfleet.store.keys import Keyspace, Lane
 from jobfleet.store.mending import Surveyed, survey
 from jobfleet.store.records import FleetSeen
-from jobfleet.store.rows import shown, wrong_with
+from jobfleet.store.rows import SHOWN, shown, wrong_with
 
 T = TypeVar("T")
-SHOWN = 80
 LETTERS = 10
 """Dead letters looked at: the newest."""
 

@@ -26,13 +26,12 @@ from jobfleet.services.unblocker import Unblocker
 from jobfleet.services.unreadable import Unreadables
 from jobfleet.store.aio import AsyncStore
 from jobfleet.store.calls import settle
-from jobfleet.store.calls.lease import CHUNK, tick
+from jobfleet.store.calls.lease import CHUNK, NEAR_US, tick
 from jobfleet.store.calls.paused import read_resuming, stopped
 from jobfleet.store.keys import Keyspace, Lane
 from jobfleet.store.records import Held, Ticked
 
 log = logging.getLogger("jobfleet.reaper")
-NEAR_US = 2_000_000
 LOOK_EVERY = 5
 LEAST_SHARE = 0.9
 """Minimum share of the spacing before the next full turn."""

@@ -18,6 +18,7 @@ import msgpack
 from jobfleet.clock import monotonic
 from jobfleet.config import JobConfig
 from jobfleet.errors import JobfleetError
+from jobfleet.exit_codes import EXIT_OK, EXIT_UNREACHABLE, EXIT_USAGE
 from jobfleet.metrics.tally import Tally, tally_for
 from jobfleet.notify.registry import Channels
 from jobfleet.services.cron import Cron
@@ -111,7 +112,7 @@ async def _run(config: JobConfig, parent: int | None, reports: int | None = None
     await store.close()
     at.close()
     log.info("reaper.stopped")
-    return 0
+    return EXIT_OK
 
 
 def _duties(store: AsyncStore, keys: Keyspace, config: JobConfig, tally: Tally, channels: Channels) -> list[Service]:
@@ -210,7 +211,10 @@ def _how_it_ended(code: int) -> str:
     """Describe the ending of a hosted reaper by its exit code."""
     if code < 0:
         return f"killed by {signal.Signals(-code).name}"
-    why = {2: " (its modules cannot be imported; the worker's children log the reason)", 4: " (it printed the reason)"}
+    why = {
+        EXIT_USAGE: " (its modules cannot be imported; the worker's children log the reason)",
+        EXIT_UNREACHABLE: " (it printed the reason)",
+    }
     return f"exit code {code}{why.get(code, '')}"
 
 
@@ -236,13 +240,13 @@ def _be_hosted() -> int:
         load_modules(modules, str(config.app_dir))
     except Exception as error:  # noqa: BLE001 - the worker's children import the same modules and log the details
         log.debug("reaper.refused %s: %s", type(error).__name__, error)
-        return 2
+        return EXIT_USAGE
     try:
         pipe, *reports = map(int, sys.argv[1:])
         return asyncio.run(_run(config, pipe, *reports))
     except JobfleetError as error:
         print(error, file=sys.stderr)  # noqa: T201 - the one line with the reason
-        return 4
+        return EXIT_UNREACHABLE
 
 
 if __name__ == "__main__":

@@ -18,7 +18,7 @@ from jobfleet.errors import JobNotFound
 from jobfleet.metrics.tally import Tally
 from jobfleet.model import suffix_time_us
 from jobfleet.operations.flows.record import GUARD, LOOK_EVERY, addition_name, ids_of_whole, is_whole
-from jobfleet.operations.flows.unblock import TOMBSTONE_MS, Unblocked, unblock, unblock_dependants
+from jobfleet.operations.flows.unblock import Unblocked, unblock, unblock_dependants
 from jobfleet.operations.operation import batches, drive, value
 from jobfleet.services.lanes import Lanes
 from jobfleet.services.service import Service
@@ -27,6 +27,7 @@ from jobfleet.store.call import Call
 from jobfleet.store.calls import control, flow, inspect
 from jobfleet.store.job_rows import InRun, InWait, Waiting
 from jobfleet.store.keys import Keyspace, Lane
+from jobfleet.store.retention import TOMBSTONE_MS
 
 log = logging.getLogger("jobfleet.reaper")
 T = TypeVar("T")

@@ -12,6 +12,7 @@ from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
 from jobfleet.codec import header_or_empty, seal_record
+from jobfleet.codec.record import DESCRIBED
 from jobfleet.config import JobConfig
 from jobfleet.functions.manifest import read_function
 from jobfleet.metrics.tally import Tally
@@ -24,10 +25,6 @@ from jobfleet.store.keys import Lane
 from jobfleet.store.records import Held
 
 log = logging.getLogger("jobfleet.reaper")
-DESCRIBED = (
-    "function", "name", "enqueued_at", "user", "session", "correlation_id", "tags", "metadata", "moved_from", "unique",
-    "group",
-)  # fmt: skip
 
 OutcomeOf = Callable[[Held], Outcome]
 
@@ -107,7 +104,7 @@ class RunSettler:
         last = decision.tries.history[-1].split(" ", 2)[-1] if decision.tries.history else decision.reason
         record = seal_record(
             {
-                **{name: header[name] for name in DESCRIBED if name in header},
+                **{name: header[name] for name in ("function", *DESCRIBED) if name in header},
                 "error": last,
                 "error_type": str(decision.error_type),
                 "error_class": decision.reason,

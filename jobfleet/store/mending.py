@@ -13,11 +13,10 @@ from typing import Any, NamedTuple
 
 from jobfleet.store.call import Call, Command, Reply
 from jobfleet.store.damage import ASIDE, FIELDS, Damage, Place, is_lane, judge, places, places_of, tag_of
+from jobfleet.store.retention import ASIDE_MS
 from jobfleet.store.script import load
 
 log = logging.getLogger("jobfleet.store")
-KEPT_MS = 30 * 86_400_000
-"""For how long what was moved aside is kept."""
 MOST_PLACES = 1000
 Spell = Callable[[Call[Any]], Command]
 Mending = Generator[list[Command], list[Any] | None, bool]
@@ -48,7 +47,7 @@ def survey(tag: str, looked: Sequence[Place]) -> Call[Surveyed]:
 def mend(tag: str, found: Sequence[Damage]) -> Call[str]:
     """Move what is damaged aside; a letter each: m moved, n nothing was wrong any more."""
     keys: list[str] = []
-    args: list[str | bytes | int] = [KEPT_MS]
+    args: list[str | bytes | int] = [ASIDE_MS]
     for one in found:
         keys += (tag + one.name, f"{tag}{ASIDE}{one.name}{'' if one.is_type else FIELDS}")
         args += (one.type, b"" if one.is_type else one.field, b"" if one.is_type else one.value)

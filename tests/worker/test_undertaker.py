@@ -9,6 +9,7 @@ import redis
 
 from jobfleet.codec.envelope import seal
 from jobfleet.config import JobConfig
+from jobfleet.exit_codes import how_it_died
 from jobfleet.metrics.tally import Tally
 from jobfleet.outcome import Cancelled, Outcome, TimedOut
 from jobfleet.services.run_settler import RunSettler
@@ -17,7 +18,6 @@ from jobfleet.store.aio import AsyncStore
 from jobfleet.store.calls.lease import claim
 from jobfleet.store.connect import target
 from jobfleet.store.keys import Keyspace
-from jobfleet.worker.ipc.exit_codes import how_it_died
 from jobfleet.worker.ipc.lease_board import Phase, Posted
 from jobfleet.worker.supervisor.child_handle import ChildHandle
 from jobfleet.worker.supervisor.crash_recovery import CrashRecovery

@@ -13,6 +13,7 @@ from typing import Any
 
 from jobfleet.codec import amended
 from jobfleet.errors import InvalidJob, JobNotFound, UnknownParent
+from jobfleet.graph import PARENTS_MOST
 from jobfleet.model import After, Job, JobStatus, Receipt
 from jobfleet.model.unique import DEBOUNCE, EXISTING, RAISE, REPLACE
 from jobfleet.operations.fleet_context import FleetContext
@@ -25,9 +26,8 @@ from jobfleet.store.calls import flow, inspect
 from jobfleet.store.job_rows import Unknown
 from jobfleet.store.keys import Lane
 from jobfleet.store.records import Answer, Entry, Holder
+from jobfleet.store.retention import PARENTS_KEPT_MS
 
-PARENTS_KEPT_MS = 30 * 86_400_000
-PARENTS_MOST = 10_000
 POLICIES = {"cancel": "c", "run": "r", "wait": "w"}
 
 

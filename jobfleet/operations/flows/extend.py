@@ -12,9 +12,9 @@ from collections.abc import Sequence
 from jobfleet.codec import read_header
 from jobfleet.errors import EncodingError, InvalidJob, JobNotFound
 from jobfleet.functions.flow_addition import Wish
+from jobfleet.graph import PARENTS_MOST
 from jobfleet.model import JobStatus, added_suffix
 from jobfleet.operations.fleet_context import FleetContext
-from jobfleet.operations.flows.dependencies import PARENTS_KEPT_MS, PARENTS_MOST
 from jobfleet.operations.flows.flow import lift, put_all, run_all, written
 from jobfleet.operations.flows.record import addition_name, ids_of, read, seal_addition
 from jobfleet.operations.flows.unblock import unblock_dependants
@@ -23,6 +23,7 @@ from jobfleet.store.calls import flow as calls
 from jobfleet.store.calls import inspect
 from jobfleet.store.job_rows import Final, Found, InRun, InWait
 from jobfleet.store.records import BLOCKED
+from jobfleet.store.retention import PARENTS_KEPT_MS
 
 
 def extend_flow(context: FleetContext, adder: str, flow_id: str, wish: Wish) -> Operation[list[str]]:

@@ -17,7 +17,7 @@ from jobfleet.errors import InvalidJob
 from jobfleet.graph import Flow, refuse_times
 from jobfleet.model import JobResult, new_suffix
 from jobfleet.operations.fleet_context import FleetContext
-from jobfleet.operations.flows.dependencies import PARENTS_KEPT_MS, POLICIES, Dependant, refuse_unique
+from jobfleet.operations.flows.dependencies import POLICIES, Dependant, refuse_unique
 from jobfleet.operations.flows.record import RECORD, FlowJob, read, row_of
 from jobfleet.operations.flows.unblock import unblock, unblock_dependants
 from jobfleet.operations.jobs.cancel import cancel_ids
@@ -30,6 +30,7 @@ from jobfleet.store.calls import flow as calls
 from jobfleet.store.calls import inspect
 from jobfleet.store.job_rows import Final
 from jobfleet.store.records import Entry
+from jobfleet.store.retention import PARENTS_KEPT_MS
 
 AT_ONCE = 100
 Suffix = Callable[[int], str]

@@ -12,8 +12,7 @@ from dataclasses import dataclass, field
 from jobfleet.operations.operation import Operation, batches, value
 from jobfleet.store.calls import control, flow
 from jobfleet.store.keys import Keyspace, Lane
-
-TOMBSTONE_MS = 86_400_000
+from jobfleet.store.retention import TOMBSTONE_MS
 
 
 @dataclass(slots=True)

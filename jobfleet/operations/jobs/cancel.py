@@ -6,14 +6,12 @@ from collections.abc import Iterable
 
 from jobfleet.errors import JobNotFound
 from jobfleet.operations.fleet_context import FleetContext
-from jobfleet.operations.jobs import conflicts
 from jobfleet.operations.lanes import lanes
 from jobfleet.operations.operation import Operation, batches, value
 from jobfleet.operations.results import has_id
 from jobfleet.store.calls import control, inspect
 from jobfleet.store.keys import Lane
-
-TOMBSTONE_MS = conflicts.TOMBSTONE_MS
+from jobfleet.store.retention import TOMBSTONE_MS
 
 
 def cancel(context: FleetContext, job_id: str, by: str | None) -> Operation[bool]:

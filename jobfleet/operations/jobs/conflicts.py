@@ -19,14 +19,13 @@ from jobfleet.store.call import Call
 from jobfleet.store.calls.enqueue import debounce, enqueue, replace
 from jobfleet.store.keys import Lane
 from jobfleet.store.records import Holder
+from jobfleet.store.retention import TOMBSTONE_MS
 
 Conflict = tuple[Submission, Holder]
 Calls = Sequence[Call[Any]]
 
 ATTEMPTS = 10
 """How often an enqueue begins anew; after so many replacements by others, at one moment, theirs stands."""
-TOMBSTONE_MS = 86_400_000
-"""How long a job that was cancelled, or replaced, is remembered at least."""
 
 
 def settle_one(sent: Submission, holder: Holder) -> Generator[Calls, list[Any], Receipt]:

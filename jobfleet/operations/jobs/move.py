@@ -12,7 +12,6 @@ from jobfleet.model import (
     split_id,
 )
 from jobfleet.operations.fleet_context import FleetContext
-from jobfleet.operations.jobs.cancel import TOMBSTONE_MS
 from jobfleet.operations.jobs.filters import Stream, smallest
 from jobfleet.operations.jobs.moved_job import MovingJob, enqueue_moved, moved_entry
 from jobfleet.operations.jobs.reschedule import HOLD_US, REFUSED, _indexed, _is_free, _walk
@@ -24,6 +23,7 @@ from jobfleet.store.call import Call
 from jobfleet.store.calls import control, inspect
 from jobfleet.store.calls.paused import due_of
 from jobfleet.store.job_rows import InWait
+from jobfleet.store.retention import TOMBSTONE_MS
 
 
 def move(context: FleetContext, job_id: str, queue: str, by: str | None) -> Operation[str]:

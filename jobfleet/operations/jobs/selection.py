@@ -13,13 +13,14 @@ from typing import Any, NamedTuple
 from jobfleet.errors import ConfigError
 from jobfleet.model import JobResult, JobStatus
 from jobfleet.operations.fleet_context import FleetContext
-from jobfleet.operations.jobs.cancel import TOMBSTONE_MS, cancel_ids
+from jobfleet.operations.jobs.cancel import cancel_ids
 from jobfleet.operations.jobs.filters import Filter, Stream, go_through, smallest
 from jobfleet.operations.lanes import lanes
 from jobfleet.operations.operation import Operation, value
 from jobfleet.operations.results import has_id, running_result, waiting_result
 from jobfleet.store.calls import control, inspect
 from jobfleet.store.keys import Lane
+from jobfleet.store.retention import TOMBSTONE_MS
 
 PASSES = 5
 """Looks at most: jobs move while they are looked at, and a further look finds what one has passed over."""

@@ -27,6 +27,8 @@ from jobfleet.store.rows import Spoiled, Unreadable, id_of, meta_of, metas_of, s
 from jobfleet.store.script import load
 
 CHUNK = 50
+NEAR_US = 2_000_000
+"""A lane whose next job is due within so many microseconds is looked at again at that time, not with the next tick."""
 ZERO = ord("0")
 FIRST_MARKER = 19
 """The number, among the keys of claim, of the first marker of those who know what is left to them."""

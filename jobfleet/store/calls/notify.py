@@ -7,12 +7,12 @@ from typing import NamedTuple
 
 from jobfleet.store.call import Argument, Call, Reply
 from jobfleet.store.keys import ChannelKeys
+from jobfleet.store.retention import NOTICES_MS
 from jobfleet.store.script import load
 
 CHUNK = 40
 MARKS_MOST = 100_000
 WINDOWS_AT_ONCE = 20
-KEPT_MS = 7 * 86_400_000
 
 
 class Item(NamedTuple):
@@ -119,7 +119,7 @@ def take(keys: ChannelKeys, *, lease_us: int, rules: str) -> Call[Taken]:
         rules: A word for all channels and rules that the caller goes by.
     """
     places = (keys.gathered, keys.windows, keys.groups, keys.due, keys.held)
-    return Call(load("take"), places, (lease_us, KEPT_MS, WINDOWS_AT_ONCE, rules), _taken)
+    return Call(load("take"), places, (lease_us, NOTICES_MS, WINDOWS_AT_ONCE, rules), _taken)
 
 
 def _taken(reply: Reply) -> Taken:

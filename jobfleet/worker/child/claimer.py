@@ -23,7 +23,7 @@ from jobfleet.config import JobConfig
 from jobfleet.errors import JobfleetError, StoreUnavailable
 from jobfleet.store.aio import AsyncStore
 from jobfleet.store.call import Call
-from jobfleet.store.calls.lease import CHUNK, claim, granted
+from jobfleet.store.calls.lease import CHUNK, NEAR_US, claim, granted
 from jobfleet.store.keys import Lane
 from jobfleet.store.records import NOTHING, Claimed, Leave
 from jobfleet.worker.child.claim_size import ClaimSize
@@ -38,7 +38,6 @@ child notices after such a wait and the link's `LATE`."""
 PATIENCE = 2.0
 LATE = 10.0
 """Seconds beyond its time-out after which a wait for a marker does not count as one any more."""
-NEAR_US = 2_000_000
 WARM = 2.0
 """Seconds that a wait may last which brings its claim along, and a tenth of a lease at most.
 

@@ -22,6 +22,7 @@ from typing import Any
 from jobfleet.clock import boottime
 from jobfleet.config import JobConfig
 from jobfleet.errors import ConfigError, JobfleetError
+from jobfleet.exit_codes import EXIT_RECYCLED, EXIT_USAGE
 from jobfleet.functions.default_fleet import offer_settings
 from jobfleet.functions.manifest import function_record
 from jobfleet.functions.registry import REGISTRY, Registry
@@ -36,7 +37,6 @@ from jobfleet.worker.child.engine import Engine
 from jobfleet.worker.child.recycling import ChildAge
 from jobfleet.worker.child.served_queues import ServedQueues
 from jobfleet.worker.child.supervisor_watch import SupervisorWatch
-from jobfleet.worker.ipc.exit_codes import EXIT_RECYCLED, EXIT_USAGE
 from jobfleet.worker.ipc.frames import Sender, frames
 from jobfleet.worker.ipc.kinds import kind_of
 from jobfleet.worker.ipc.lease_board import LeaseBoard

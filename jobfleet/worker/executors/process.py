@@ -14,6 +14,7 @@ from typing import Any
 
 from jobfleet.config import JobConfig
 from jobfleet.errors import InvalidJob, JobCancelled
+from jobfleet.exit_codes import how_it_died
 from jobfleet.functions.isolation import Isolation, size_text
 from jobfleet.outcome import Crashed, OutOfCpu, OutOfMemory
 from jobfleet.worker.executors.isolated.isolated_process import IsolatedProcess
@@ -21,7 +22,6 @@ from jobfleet.worker.executors.isolated.pool import Pool
 from jobfleet.worker.executors.isolated.remote_error import Told
 from jobfleet.worker.executors.isolated.rlimits import cpu_time, oom_kills, resident
 from jobfleet.worker.executors.remote import Remote, Stay
-from jobfleet.worker.ipc.exit_codes import how_it_died
 from jobfleet.worker.ipc.lease_board import LeaseBoard
 from jobfleet.worker.run.executor import Died, OnEnd
 from jobfleet.worker.run.handlers import Handler

@@ -16,6 +16,7 @@ from typing import Any
 
 from jobfleet.config import JobConfig
 from jobfleet.errors import JobCancelled
+from jobfleet.exit_codes import how_it_died
 from jobfleet.outcome import Crashed, Interrupted, Witnessed
 from jobfleet.suspicion import Suspicion, seat
 from jobfleet.worker.executors.isolated.isolated_process import IsolatedProcess
@@ -23,7 +24,6 @@ from jobfleet.worker.executors.isolated.pool import LEAVING, dismiss_all, greeti
 from jobfleet.worker.executors.isolated.pulse import Pulse
 from jobfleet.worker.executors.isolated.remote_error import Told
 from jobfleet.worker.executors.remote import LOOK_EVERY, Remote, Stay
-from jobfleet.worker.ipc.exit_codes import how_it_died
 from jobfleet.worker.ipc.lease_board import LeaseBoard
 from jobfleet.worker.run.executor import Died, OnEnd
 from jobfleet.worker.run.handlers import Handler

@@ -6,6 +6,7 @@ import logging
 from collections.abc import Callable
 
 from jobfleet.codec import Limits, seal_record, seal_trusted
+from jobfleet.codec.record import DESCRIBED
 from jobfleet.config import JobConfig
 from jobfleet.errors import EncodingError
 from jobfleet.model import suffix_time_us
@@ -31,9 +32,6 @@ from jobfleet.worker.run.failure import error_fields, unwritable
 from jobfleet.worker.run.run import Run
 
 log = logging.getLogger("jobfleet.worker")
-DESCRIBED = (
-    "name", "enqueued_at", "user", "session", "correlation_id", "tags", "metadata", "moved_from", "unique", "group",
-)  # fmt: skip
 
 
 class Endings:

@@ -16,12 +16,11 @@ from jobfleet.operations.fleet_context import FleetContext
 from jobfleet.operations.operation import drive
 from jobfleet.store.aio import AsyncStore
 from jobfleet.store.calls import control, settle
+from jobfleet.store.retention import TOMBSTONE_MS
 from jobfleet.worker.run.run import Run
 
 log = logging.getLogger("jobfleet.worker")
 Finish = Callable[["Run", Any], None]
-MOVED_MS = 86_400_000
-"""How long the old job tells where it went; its record may say longer."""
 
 
 class OomMover:
@@ -63,7 +62,7 @@ class OomMover:
             return
         run.ending.moved_to = moved_to
         log.warning("job.moved job_id=%s to=%s it ran out of memory", run.id, moved_to)
-        self._finish(run, settle.move(run.id, run.token, to=moved_to, ttl_ms=MOVED_MS))
+        self._finish(run, settle.move(run.id, run.token, to=moved_to, ttl_ms=TOMBSTONE_MS))
 
     def settled(self, run: Run, letter: str) -> None:
         """Take back what was put down for a run that was cancelled meanwhile, or is somebody else's by now."""
@@ -73,7 +72,7 @@ class OomMover:
     async def _take_back(self, run: Run) -> None:
         lane = self._context.keys.lane_of(run.ending.moved_to)
         await self._store.run(
-            control.cancel(self._context.keys, lane, [run.ending.moved_to], by=run.stop.cancel_by, ttl_ms=MOVED_MS)
+            control.cancel(self._context.keys, lane, [run.ending.moved_to], by=run.stop.cancel_by, ttl_ms=TOMBSTONE_MS)
         )
 
     def _keep(self, doing: Any) -> None:

@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Any
 from jobfleet.clock import boottime
 from jobfleet.config import JobConfig
 from jobfleet.errors import JobfleetError
+from jobfleet.exit_codes import EXIT_OK, EXIT_USAGE
 from jobfleet.logs import set_up_logs
 from jobfleet.metrics.tally import tally_for
 from jobfleet.services.cron_standin import CronStandin
@@ -27,7 +28,6 @@ from jobfleet.services.unreadable import Unreadables
 from jobfleet.store.aio import AsyncStore
 from jobfleet.store.connect import Target, target
 from jobfleet.store.keys import Keyspace, Lane
-from jobfleet.worker.ipc.exit_codes import EXIT_OK, EXIT_USAGE
 from jobfleet.worker.ipc.ids import new_worker_id
 from jobfleet.worker.ipc.kinds import IDLE
 from jobfleet.worker.supervisor.child_handle import ChildHandle

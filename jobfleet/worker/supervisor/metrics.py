@@ -10,9 +10,9 @@ from typing import TYPE_CHECKING, Any
 
 from jobfleet.clock import monotonic
 from jobfleet.config import JobConfig
+from jobfleet.exit_codes import how_it_died
 from jobfleet.metrics.tally import Tally
 from jobfleet.version import VERSION
-from jobfleet.worker.ipc.exit_codes import how_it_died
 from jobfleet.worker.ipc.memory import resident_bytes
 
 if TYPE_CHECKING:

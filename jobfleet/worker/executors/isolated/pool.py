@@ -14,9 +14,9 @@ from collections.abc import Iterable, Sequence
 
 from jobfleet.clock import monotonic
 from jobfleet.config import JobConfig
+from jobfleet.exit_codes import how_it_died
 from jobfleet.functions.isolation import Isolation
 from jobfleet.worker.executors.isolated.isolated_process import IsolatedProcess
-from jobfleet.worker.ipc.exit_codes import how_it_died
 
 log = logging.getLogger("jobfleet.worker")
 IDLE = 60.0

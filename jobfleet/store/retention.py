@@ -1,0 +1,16 @@
+"""How long Redis keeps what has ended or been moved aside. Periods that must agree are here once.
+
+The retention of results and dead letters is a setting (`result_ttl`, `dead_ttl`).
+"""
+
+from __future__ import annotations
+
+DAY_MS = 86_400_000
+TOMBSTONE_MS = DAY_MS
+"""Milliseconds for which the end of a cancelled, replaced or moved job is known; `settle.lua` uses the same period."""
+PARENTS_KEPT_MS = 30 * DAY_MS
+"""Milliseconds for which a flow's record, and the ends that its jobs wait for, are kept."""
+ASIDE_MS = 30 * DAY_MS
+"""Milliseconds for which damaged data that was moved aside is kept."""
+NOTICES_MS = 7 * DAY_MS
+"""Milliseconds for which a channel's marks and deliveries are kept; `gather.lua` uses the same period for marks."""
