@@ -34,7 +34,7 @@ def tail(invocation: Invocation, queue: str | None, names: tuple[str, ...], coun
     It is for eyes: events may be missed, and progress is told ten times a second at most. The archive keeps what has
     happened.
     """
-    from jobfleet.client.tailing import tail as tailed
+    from jobfleet.client._sync.events import tail as tailed
 
     output = invocation.output
     with invocation.fleet() as fleet:

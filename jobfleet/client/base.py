@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from typing import Any, Protocol
 
 from jobfleet.client.archive_fallback import ArchiveFallback
 from jobfleet.clock import monotonic
 from jobfleet.config import JobConfig, load
+from jobfleet.errors import InvalidJob
 from jobfleet.functions.hooks import Hooks
 from jobfleet.functions.registry import REGISTRY, Registry
 from jobfleet.model.options import Seconds, seconds
@@ -105,3 +107,15 @@ class PollSchedule:
         """Seconds to wait for a message."""
         pause, self._pause = self._pause, min(self._longest, self._pause * 2)
         return pause if self._deadline is None else max(0.001, min(pause, self._deadline - monotonic()))
+
+
+def check_many(jobs: object, chunk: object) -> None:
+    """Refuse what `enqueue_many` cannot take.
+
+    Raises:
+        InvalidJob: `jobs` is not iterable, or `chunk` is not a whole number.
+    """
+    if isinstance(jobs, str) or not isinstance(jobs, Iterable):
+        raise InvalidJob(f"jobs is {jobs!r:.100}; give an iterable of Jobs.", field="jobs")
+    if isinstance(chunk, bool) or not isinstance(chunk, int):
+        raise InvalidJob(f"chunk is {chunk!r:.100}; give a whole number.", field="chunk")

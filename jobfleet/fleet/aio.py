@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 from typing import Any
 
-from jobfleet.client.aio import AsyncClient
+from jobfleet.client._async.client import AsyncClient
 
 
 class AsyncFleet(AsyncClient):

@@ -6,7 +6,7 @@ import asyncio
 from typing import Any
 from weakref import WeakKeyDictionary
 
-from jobfleet.client.sync import Client
+from jobfleet.client._sync.client import Client
 from jobfleet.fleet.aio import AsyncFleet
 
 

@@ -82,7 +82,7 @@ def test_only_the_queue_that_is_named_is_heard(cli: Cli, fleet: Fleet, hand: Han
 def test_a_queue_that_comes_meanwhile_is_heard(
     cli: Cli, fleet: Fleet, hand: Hand, raw: redis.Redis, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("jobfleet.client.tailing.LOOK_EVERY", 0.02)
+    monkeypatch.setattr("jobfleet.client._sync.events.LOOK_EVERY", 0.02)
     a_life(fleet, hand, "before")
 
     def act() -> None:

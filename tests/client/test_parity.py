@@ -1,99 +1,176 @@
-"""`Fleet` and `AsyncFleet`, `JobHandle` and `AsyncJobHandle`: the same verbs, with the same arguments and words."""
+"""Every object that a client gives has a twin: the same methods, with the same arguments, answers and docstrings."""
 
 from __future__ import annotations
 
 import inspect
 import re
+import subprocess
+import sys
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import pytest
 
 from jobfleet import AsyncFleet, AsyncJobHandle, Fleet, JobHandle
+from jobfleet.client._async.connection import AsyncReceiptIterator
+from jobfleet.client._async.cron import AsyncCronEntries
+from jobfleet.client._async.events import tail as async_tail
+from jobfleet.client._async.flows import AsyncFlows
+from jobfleet.client._async.limits import AsyncLimits
+from jobfleet.client._async.logs import reading as async_reading
+from jobfleet.client._async.receipts import AsyncReceipts
+from jobfleet.client._sync.cron import CronEntries
+from jobfleet.client._sync.events import tail
+from jobfleet.client._sync.flows import Flows
+from jobfleet.client._sync.limits import Limits
+from jobfleet.client._sync.logs import reading
+from jobfleet.client._sync.receipts import Receipts
 from jobfleet.fleet import default
+from jobfleet.model import Job, JobStatus, Receipt
 
+ROOT = Path(__file__).parents[2]
+URL = "redis://localhost:1/0"
 ONLY_SYNC = {
     "close": "its twin is aclose",
     "of": "for the command line, which blocks",
 }
 ONLY_ASYNC = {"aclose": "its twin is close", "sharing": "made by Fleet.for_running_loop"}
 OTHER_WORDS = {
-    "enqueue_many": "iterated, or awaited",
     "for_running_loop": "of a Fleet it is another client",
-    "job": "whose aenqueue it is",
     "run_worker": "to be cancelled, and in a thread",
 }
-OTHER_ANSWER = {"enqueue_many", "for_running_loop"}
-AT_ONCE = {"enqueue_many", "job", "for_running_loop", "counted"}
-PAIRS = [(Fleet, AsyncFleet), (JobHandle, AsyncJobHandle)]
+OTHER_ANSWER = {"for_running_loop"}
+AT_ONCE = {"enqueue_many", "job", "for_running_loop", "counted", "logs", "__init__"}
+"""Methods that neither block nor are awaited: what they give is iterated, awaited or called."""
+
+PAIRS: list[tuple[type, type]] = [
+    (Fleet, AsyncFleet),
+    (JobHandle, AsyncJobHandle),
+    (Flows, AsyncFlows),
+    (CronEntries, AsyncCronEntries),
+    (Limits, AsyncLimits),
+    (Receipts, AsyncReceipts),
+]
+ITERATORS = [("logs", reading, async_reading), ("tail", tail, async_tail)]
 
 
-def verbs(kind: type) -> dict[str, Callable[..., Any]]:
-    return {name: method for name, method in inspect.getmembers(kind, callable) if not name.startswith("_")}
+def methods(kind: type) -> dict[str, Callable[..., Any]]:
+    """The public methods of a class, how it is made, and how it is called."""
+    own = {name: method for name, method in inspect.getmembers(kind, callable) if not name.startswith("_")}
+    own["__init__"] = kind.__init__  # type: ignore[misc]
+    if "__call__" in vars(kind):
+        own["__call__"] = vars(kind)["__call__"]
+    return own
 
 
-def parameters(method: Callable[..., Any]) -> list[tuple[str, Any, Any, Any]]:
+def blocking(text: str) -> str:
+    """A text about what is awaited, as it reads where it blocks."""
+    text = re.sub(r"\bAsync(?=[A-Z])", "", text.replace("`await ", "`"))
+    return re.sub(r"\basync (for|with)\b", r"\1", text)
+
+
+def parameters(method: Callable[..., Any]) -> list[tuple[str, Any, Any, str]]:
     signature = inspect.signature(method)
-    return [(one.name, one.kind, one.default, one.annotation) for one in signature.parameters.values()]
-
-
-def awaited(answer: str) -> str:
-    """An async answer in sync words."""
-    return re.sub(r"\bAsync(Iterator|JobHandle|Fleet)\b", r"\1", answer)
+    return [(one.name, one.kind, one.default, blocking(str(one.annotation))) for one in signature.parameters.values()]
 
 
 SHARED = [
-    (f"{sync.__name__}.{name}", method, verbs(asynchronous)[name])
+    (f"{sync.__name__}.{name}", method, methods(asynchronous)[name])
     for sync, asynchronous in PAIRS
-    for name, method in verbs(sync).items()
-    if name in verbs(asynchronous)
-]
+    for name, method in methods(sync).items()
+    if name in methods(asynchronous)
+] + [(f"iterator.{name}", one, other) for name, one, other in ITERATORS]
 by_name = pytest.mark.parametrize(("name", "one", "other"), SHARED, ids=[name for name, *_ in SHARED])
 
 
-def test_both_fleets_have_the_same_verbs() -> None:
-    assert verbs(Fleet).keys() - verbs(AsyncFleet).keys() == ONLY_SYNC.keys()
-    assert verbs(AsyncFleet).keys() - verbs(Fleet).keys() == ONLY_ASYNC.keys()
+def test_every_object_that_a_client_gives_is_a_pair() -> None:
+    sync, asynchronous = Fleet(URL), AsyncFleet(URL)
+    receipt = Receipt("mail.0.x", True, JobStatus.QUEUED)
+    job = Job("Sum", "app.add")
+
+    given = [
+        (sync.flows, asynchronous.flows),
+        (sync.cron, asynchronous.cron),
+        (sync.limits, asynchronous.limits),
+        (JobHandle[Any](sync, receipt), AsyncJobHandle[Any](asynchronous, receipt)),
+    ]
+    with pytest.warns(RuntimeWarning, match="nothing was enqueued"):
+        kinds: set[tuple[type, type]] = {(type(sync.enqueue_many([job])), type(asynchronous.enqueue_many([job])))}
+    kinds |= {(type(one), type(other)) for one, other in given} | {(Fleet, AsyncFleet)}
+
+    assert kinds == set(PAIRS)
+    assert AsyncReceiptIterator in AsyncReceipts.__mro__
 
 
-def test_both_handles_have_the_same_verbs() -> None:
-    assert verbs(JobHandle).keys() == verbs(AsyncJobHandle).keys()
+def test_every_property_of_a_client_that_is_an_object_with_methods_is_a_pair() -> None:
+    names = {name for name, value in inspect.getmembers(Fleet) if isinstance(value, property)}
+
+    assert names == {name for name, value in inspect.getmembers(AsyncFleet) if isinstance(value, property)}
+    assert names == {"flows", "cron", "limits", "config", "hooks", "store"}
 
 
-def test_both_fleets_are_made_alike() -> None:
-    assert parameters(Fleet.__init__) == parameters(AsyncFleet.__init__)
+def test_both_fleets_have_the_same_methods() -> None:
+    assert methods(Fleet).keys() - methods(AsyncFleet).keys() == ONLY_SYNC.keys()
+    assert methods(AsyncFleet).keys() - methods(Fleet).keys() == ONLY_ASYNC.keys()
+
+
+@pytest.mark.parametrize(("one", "other"), PAIRS[1:], ids=[one.__name__ for one, _ in PAIRS[1:]])
+def test_both_twins_have_the_same_methods(one: type, other: type) -> None:
+    assert methods(one).keys() == methods(other).keys()
+
+
+@pytest.mark.parametrize(("one", "other"), PAIRS, ids=[one.__name__ for one, _ in PAIRS])
+def test_both_twins_have_the_same_docstring(one: type, other: type) -> None:
+    if one is not Fleet:  # one blocks and is safe for threads, the other belongs to its event loop
+        assert blocking(str(other.__doc__)) == one.__doc__
+    for name, value in inspect.getmembers(one, lambda value: isinstance(value, property)):
+        assert blocking(str(getattr(other, name).__doc__)) == value.__doc__
 
 
 @by_name
-def test_a_verb_takes_the_same_arguments(name: str, one: Callable[..., Any], other: Callable[..., Any]) -> None:
+def test_a_method_takes_the_same_arguments(name: str, one: Callable[..., Any], other: Callable[..., Any]) -> None:
     assert parameters(one) == parameters(other)
 
 
 @by_name
-def test_a_verb_answers_the_same(name: str, one: Callable[..., Any], other: Callable[..., Any]) -> None:
+def test_a_method_answers_the_same(name: str, one: Callable[..., Any], other: Callable[..., Any]) -> None:
     answers = [str(inspect.signature(method).return_annotation) for method in (one, other)]
 
+    assert "_empty" not in answers[0]
     if name.rpartition(".")[2] not in OTHER_ANSWER:
-        assert awaited(answers[1]) == answers[0]
+        assert blocking(answers[1]) == answers[0]
 
 
 @by_name
-def test_a_verb_is_told_in_the_same_words(name: str, one: Callable[..., Any], other: Callable[..., Any]) -> None:
-    assert one.__doc__
-    assert other.__doc__
-    if name.rpartition(".")[2] not in OTHER_WORDS:
-        assert other.__doc__ == one.__doc__
+def test_a_method_has_the_same_docstring(name: str, one: Callable[..., Any], other: Callable[..., Any]) -> None:
+    verb = name.rpartition(".")[2]
+    if verb != "__init__":  # the class's docstring has its arguments
+        assert one.__doc__
+        assert other.__doc__
+    if verb not in OTHER_WORDS:
+        assert blocking(str(other.__doc__)) == str(one.__doc__)
 
 
 @by_name
-def test_a_verb_blocks_here_and_is_awaited_there(name: str, one: Callable[..., Any], other: Callable[..., Any]) -> None:
+def test_a_method_blocks_here_and_is_awaited_there(
+    name: str, one: Callable[..., Any], other: Callable[..., Any]
+) -> None:
     verb = name.rpartition(".")[2]
     is_awaited = inspect.iscoroutinefunction(other) or inspect.isasyncgenfunction(other)
 
     assert not inspect.iscoroutinefunction(one)
-    assert is_awaited or verb in AT_ONCE or name in {"JobHandle.events", "JobHandle.logs"}
+    assert is_awaited or verb in AT_ONCE or name == "JobHandle.events"
 
 
 @pytest.mark.parametrize("name", ["enqueue", "poll", "wait", "cancel"])
-def test_a_module_function_is_the_verb_of_the_default_fleet(name: str) -> None:
+def test_a_module_function_is_the_method_of_the_default_fleet(name: str) -> None:
     assert parameters(getattr(default, name)) == parameters(getattr(Fleet, name))[1:]
+
+
+def test_the_blocking_twins_are_made_from_the_awaited_ones() -> None:
+    done = subprocess.run(
+        [sys.executable, ROOT / "scripts" / "unasync", "--check"], capture_output=True, text=True, check=False
+    )
+
+    assert (done.returncode, done.stderr) == (0, "")

@@ -283,8 +283,8 @@ async def test_wait_is_correct_though_every_message_is_lost(
         async def close(self) -> None:  # type: ignore[override]
             pass
 
-    monkeypatch.setattr("jobfleet.client.sync.Listener", Deaf)
-    monkeypatch.setattr("jobfleet.client.aio.AsyncListener", AsyncDeaf)
+    monkeypatch.setattr("jobfleet.client._sync.jobs.Listener", Deaf)
+    monkeypatch.setattr("jobfleet.client._async.jobs.AsyncListener", AsyncDeaf)
     job_id = await client("enqueue", Job("Sum", "app.add", (1, 2)))
 
     waiting = asyncio.create_task(client("wait", job_id))

@@ -48,7 +48,7 @@ TOLD = {
         "  [assignment]"
     ),
     'fleet.enqueue("mail.send")': (
-        'Argument 1 to "enqueue" of "Client" has incompatible type "str"; expected "Job"  [arg-type]'
+        'Argument 1 to "enqueue" of "Jobs" has incompatible type "str"; expected "Job"  [arg-type]'
     ),
 }
 

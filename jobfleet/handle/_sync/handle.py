@@ -1,3 +1,4 @@
+# Made by scripts/unasync from jobfleet/handle/_async/handle.py. Change that, and run scripts/unasync.
 """`JobHandle`, and what it needs of a client."""
 
 from __future__ import annotations

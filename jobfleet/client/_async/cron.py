@@ -7,7 +7,7 @@ from jobfleet.model import Job
 from jobfleet.operations import cron as operations
 from jobfleet.operations.cron import CronFire, CronInfo
 from jobfleet.operations.fleet_context import FleetContext
-from jobfleet.operations.operation import AsyncDriver, Driver
+from jobfleet.operations.operation import AsyncDriver
 
 
 def cron_of(cron: Cron | str, tz: str | None) -> Cron:
@@ -15,23 +15,23 @@ def cron_of(cron: Cron | str, tz: str | None) -> Cron:
     return cron if isinstance(cron, Cron) else Cron(cron, tz or "UTC")
 
 
-class Recurring:
-    """The recurring jobs of a `Fleet`.
+class AsyncCronEntries:
+    """The recurring jobs of an `AsyncFleet`.
 
     Args:
         space: The fleet's names and settings.
         do: Runs an operation.
     """
 
-    def __init__(self, context: FleetContext, do: Driver) -> None:
+    def __init__(self, context: FleetContext, do: AsyncDriver) -> None:
         self._context = context
         self._do = do
 
-    def __call__(self) -> list[CronInfo]:
+    async def __call__(self) -> list[CronInfo]:
         """All recurring jobs, by name."""
-        return self._do(operations.listing(self._context))
+        return await self._do(operations.listing(self._context))
 
-    def add(
+    async def add(
         self,
         name: str,
         cron: Cron | str,
@@ -57,66 +57,15 @@ class Recurring:
             InvalidJob: A field is wrong, or the name is taken.
         """
         work = operations.add(self._context, name, cron_of(cron, tz), job, by=by, is_new=not replace)
-        return self._do(work)
+        return await self._do(work)
 
-    def remove(self, name: str) -> None:
+    async def remove(self, name: str) -> None:
         """Let a recurring job go, with its history; jobs that were enqueued stay.
 
         Raises:
             JobNotFound: There is none of that name.
             InvalidJob: It stands at a decorator, and would come back.
         """
-        self._do(operations.remove(self._context, name))
-
-    def pause(self, name: str, *, by: str | None = None) -> bool:
-        """Let it not fire; False when it was paused already. Raises `JobNotFound`."""
-        return self._do(operations.pause(self._context, name, by))
-
-    def resume(self, name: str) -> bool:
-        """Let it fire again; what was planned meanwhile does not. False when it was not paused."""
-        return self._do(operations.resume(self._context, name))
-
-    def run(self, name: str) -> str:
-        """Enqueue its job at once, beside its fires; answer the job's id. Raises `JobNotFound`."""
-        return self._do(operations.run(self._context, name))
-
-    def history(self, name: str, *, limit: int = operations.HISTORY) -> list[CronFire]:
-        """What became of its last fires, the newest first. Raises `JobNotFound`."""
-        return self._do(operations.history(self._context, name, limit=limit))
-
-
-class AsyncRecurring:
-    """The recurring jobs of an `AsyncFleet`; see `Recurring`.
-
-    Args:
-        space: The fleet's names and settings.
-        do: Runs an operation.
-    """
-
-    def __init__(self, context: FleetContext, do: AsyncDriver) -> None:
-        self._context = context
-        self._do = do
-
-    async def __call__(self) -> list[CronInfo]:
-        """All recurring jobs, by name."""
-        return await self._do(operations.listing(self._context))
-
-    async def add(
-        self,
-        name: str,
-        cron: Cron | str,
-        job: Job,
-        *,
-        tz: str | None = None,
-        by: str | None = None,
-        replace: bool = False,
-    ) -> str:
-        """Keep a recurring job under a name; see `Recurring.add`."""
-        work = operations.add(self._context, name, cron_of(cron, tz), job, by=by, is_new=not replace)
-        return await self._do(work)
-
-    async def remove(self, name: str) -> None:
-        """Let a recurring job go, with its history; see `Recurring.remove`."""
         await self._do(operations.remove(self._context, name))
 
     async def pause(self, name: str, *, by: str | None = None) -> bool:

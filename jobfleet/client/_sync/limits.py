@@ -1,3 +1,4 @@
+# Made by scripts/unasync from jobfleet/client/_async/limits.py. Change that, and run scripts/unasync.
 """Limits as a fleet offers them: `fleet.limits`."""
 
 from __future__ import annotations
@@ -5,12 +6,12 @@ from __future__ import annotations
 from jobfleet.model.limit import LimitChange, LimitInfo
 from jobfleet.model.options import Seconds
 from jobfleet.operations.fleet_context import FleetContext
-from jobfleet.operations.operation import AsyncDriver, Driver
+from jobfleet.operations.operation import Driver
 from jobfleet.operations.queues import limits as operations
 
 
 class Limits:
-    """The limits of a `Fleet`.
+    """The limits of an `Fleet`.
 
     Args:
         space: The fleet's names and settings.
@@ -61,39 +62,3 @@ class Limits:
     def clear(self, queue: str, *, group: str | None = None) -> bool:
         """Let the limits of a queue go, or of a group; False when there were none."""
         return self._do(operations.clear(self._context, queue, group))
-
-
-class AsyncLimits:
-    """The limits of an `AsyncFleet`; see `Limits`.
-
-    Args:
-        space: The fleet's names and settings.
-        do: Runs an operation.
-    """
-
-    def __init__(self, context: FleetContext, do: AsyncDriver) -> None:
-        self._context = context
-        self._do = do
-
-    async def __call__(self, queue: str | None = None) -> list[LimitInfo]:
-        """What is set for a queue, or for all: the queue first, then its groups by name."""
-        return await self._do(operations.listing(self._context, queue))
-
-    async def set(
-        self,
-        queue: str,
-        *,
-        group: str | None = None,
-        concurrency: float | None = None,
-        rate: str | float | None = None,
-        burst: int | None = None,
-        weight: float | None = None,
-        aging: Seconds | None = None,
-    ) -> bool:
-        """Set what a queue or a group of it may do, all workers together; see `Limits.set`."""
-        wanted = LimitChange(concurrency, rate, burst, weight, aging)
-        return await self._do(operations.set_limit(self._context, queue, group, wanted))
-
-    async def clear(self, queue: str, *, group: str | None = None) -> bool:
-        """Let the limits of a queue go, or of a group; see `Limits.clear`."""
-        return await self._do(operations.clear(self._context, queue, group))

@@ -1,0 +1,156 @@
+"""What a client that awaits stands on: its connection, how it runs an operation, and how it enqueues one job.
+
+Concurrent enqueues share round trips by themselves. Written by hand, as its twin is: here they differ.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import warnings
+from collections.abc import AsyncIterator, Generator, Sequence
+from typing import Any, Self
+
+from jobfleet.client.base import ClientBase, open_settings
+from jobfleet.client.enqueue_batcher import EnqueueBatcher
+from jobfleet.clock import monotonic
+from jobfleet.functions.registry import Registry
+from jobfleet.model import Job, JobResult, Receipt
+from jobfleet.operations.jobs import enqueue as jobs_enqueue
+from jobfleet.operations.jobs.conflicts import settle_one
+from jobfleet.operations.jobs.prepare import quick
+from jobfleet.operations.operation import BulkOperation, T, drive
+from jobfleet.operations.submit import operation_for
+from jobfleet.store.aio import AsyncStore
+from jobfleet.store.connect import target
+from jobfleet.store.keys import Lane
+from jobfleet.store.records import Holder
+
+
+class AsyncConnection(ClientBase):
+    """A connection to a fleet, for programs that await; on one event loop.
+
+    Args:
+        url: Where Redis is; default from settings (``JOBFLEET_URL``, jobfleet.toml).
+        namespace: What separates fleets that share a Redis.
+        registry: The functions this process knows; default the one that ``@job`` fills.
+        settings: Any other setting by name; see the reference of settings.
+
+    Raises:
+        ConfigError: A setting is wrong.
+    """
+
+    _store: AsyncStore | None = None
+    _owns_target = True
+
+    def __init__(
+        self, url: str | None = None, namespace: str | None = None, *, registry: Registry | None = None, **settings: Any
+    ) -> None:
+        super().__init__(open_settings(url, namespace, settings), registry)
+        self._gatherers: dict[Lane, EnqueueBatcher] = {}
+
+    @classmethod
+    def sharing(cls, other: Any) -> Self:
+        """A client with another client's settings, functions and server."""
+        made = cls.__new__(cls)
+        ClientBase.__init__(made, other.context.config, other.context.registry)
+        made._gatherers = {}  # noqa: SLF001 - its own class
+        made.target = other.store.at
+        made.recorder = other.recorder
+        made._owns_target = False  # noqa: SLF001 - its own class
+        return made
+
+    async def __aenter__(self) -> Self:
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
+        await self.aclose()
+
+    @property
+    def store(self) -> AsyncStore:
+        """The connection, made on first use."""
+        if self._store is None:
+            config = self.context.config
+            if self.target is None:
+                self.target = target(config.url, warns=True)
+            self._store = AsyncStore(
+                self.target,
+                patience=config.patience,
+                connect_timeout=config.connect_timeout,
+                socket_timeout=config.socket_timeout,
+                busy_poll=config.busy_poll,
+                recorder=self.recorder,
+            )
+        return self._store
+
+    async def aclose(self) -> None:
+        """Send what has gathered, let the connections go, and end the server if ``embedded://`` started one."""
+        for batcher in self._gatherers.values():
+            await batcher.drained()
+        self._gatherers.clear()
+        if self._store is not None:
+            await self._store.close()
+            self._store = None
+        if self.target is not None and self._owns_target:
+            self.target.close()
+            self.target = None
+        self._archived.close()
+
+    async def _do(self, operation: BulkOperation[T]) -> T:
+        return await drive(self.store, operation)
+
+    async def submit(self, job: Job) -> Receipt:
+        """Put a job into the fleet; return the whole answer. Raises as `enqueue`."""
+        job = self.context.apply_hooks(job)
+        sent = quick(self.context, job, monotonic())
+        if sent is None:
+            if job.cron_expression is not None or job.depends_on is not None:
+                answer = await self._do(operation_for(self.context, job))
+                self.counted("enqueued", 1)
+                return answer
+            sent = await self._do(jobs_enqueue.prepare(self.context, job))
+        batcher = self._gatherers.get(sent.lane)
+        if batcher is None:
+            batcher = self._gatherers[sent.lane] = EnqueueBatcher(sent.lane, self.store)
+        new = await batcher.enqueue(sent.entry)
+        answer = (
+            await self._do(settle_one(sent, new))
+            if isinstance(new, Holder)
+            else jobs_enqueue.receipt(sent, created=new)
+        )
+        self.counted("enqueued", 1)
+        return answer
+
+    async def _from_archive(self, job_id: str) -> JobResult[Any]:
+        return await asyncio.to_thread(self._archived.one, job_id)
+
+    async def _filled_from_archive(
+        self, ids: Sequence[str], found: list[JobResult[Any] | None]
+    ) -> list[JobResult[Any] | None]:
+        return await asyncio.to_thread(self._archived.filled, ids, found) if None in found else found
+
+    async def _sleep(self, seconds: float) -> None:
+        await asyncio.sleep(seconds)
+
+
+class AsyncReceiptsBase(AsyncIterator[Receipt]):
+    """What receipts of `enqueue_many` can do besides being iterated: they can be awaited."""
+
+    _touched = True  # until it is whole: what could not be made warns of nothing
+
+    def __await__(self) -> Generator[Any, None, list[Receipt]]:
+        self._touched = True
+        return self._all().__await__()
+
+    async def _all(self) -> list[Receipt]:
+        return [receipt async for receipt in self]
+
+    def _touch(self) -> None:
+        self._touched = True
+
+    def __del__(self) -> None:
+        if not self._touched:
+            warnings.warn("enqueue_many was not awaited: nothing was enqueued.", RuntimeWarning, stacklevel=2)
+
+
+AsyncReceiptIterator = AsyncReceiptsBase
+"""What `enqueue_many` returns."""

@@ -1,0 +1,38 @@
+"""Reading a job's own log: a page at a time, and on while the job runs."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+
+from jobfleet.client._async.connection import AsyncConnection
+from jobfleet.client.base import PollSchedule
+from jobfleet.model.logline import LogLine
+from jobfleet.operations.jobs import poll
+from jobfleet.operations.jobs.logs import Reading, read
+from jobfleet.store.pubsub import AsyncListener
+
+POLL_S = 0.5
+"""Seconds between looks while a job is followed; its end is noticed at once."""
+
+
+async def reading(client: AsyncConnection, how_far: Reading, *, follow: bool) -> AsyncIterator[LogLine]:
+    """The lines of a log one after the other; the events of the job hint that there may be more."""
+    channel = client.context.keys.lane_of(how_far.job_id).job_events(how_far.job_id)
+    listener = AsyncListener(client.store.at, (channel,)) if follow else None
+    patience = PollSchedule(client.config, None)
+    try:
+        if listener is not None:
+            await listener.subscribed()
+        while True:
+            if follow and patience.should_mark:
+                await client._do(poll.listen(client.context, how_far.job_id))  # noqa: SLF001 - a part of it
+            for line in await client._do(read(client.context, how_far)):  # noqa: SLF001 - a part of it
+                yield line
+            if how_far.is_more:
+                continue
+            if listener is None or how_far.is_over:
+                return
+            await listener.get(POLL_S)
+    finally:
+        if listener is not None:
+            await listener.close()

@@ -1,0 +1,151 @@
+"""What a client that blocks stands on: its connection, how it runs an operation, and how it enqueues one job.
+
+Written by hand, as its twin is: here they differ.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import time
+import warnings
+from collections.abc import Iterator, Sequence
+from typing import Any, Self, cast
+
+from jobfleet.client.base import ClientBase, open_settings
+from jobfleet.clock import monotonic
+from jobfleet.config import JobConfig
+from jobfleet.functions.registry import Registry
+from jobfleet.model import Job, JobResult, Receipt
+from jobfleet.operations.jobs import enqueue as jobs_enqueue
+from jobfleet.operations.jobs.conflicts import settle_one
+from jobfleet.operations.jobs.prepare import quick
+from jobfleet.operations.operation import BulkOperation, T
+from jobfleet.operations.submit import operation_for
+from jobfleet.store.calls.enqueue import enqueue
+from jobfleet.store.connect import target
+from jobfleet.store.records import Holder
+from jobfleet.store.sync import Store
+
+ReceiptIterator = Iterator[Receipt]
+"""What `enqueue_many` returns."""
+
+INSTEAD = {"enqueue": "await aenqueue or use AsyncFleet", "enqueue_many": "use AsyncFleet"}
+
+
+class Connection(ClientBase):
+    """A connection to a fleet, for programs that block; safe for threads and after a fork.
+
+    Args:
+        url: Where Redis is; default from settings (``JOBFLEET_URL``, jobfleet.toml).
+        namespace: What separates fleets that share a Redis.
+        registry: The functions this process knows; default the one that ``@job`` fills.
+        settings: Any other setting by name; see the reference of settings.
+
+    Raises:
+        ConfigError: A setting is wrong.
+    """
+
+    _store: Store | None = None
+
+    def __init__(
+        self, url: str | None = None, namespace: str | None = None, *, registry: Registry | None = None, **settings: Any
+    ) -> None:
+        super().__init__(open_settings(url, namespace, settings), registry)
+
+    @classmethod
+    def of(cls, config: JobConfig, registry: Registry | None = None) -> Self:
+        """A fleet with these very settings; nothing is read from the environment."""
+        made = cls.__new__(cls)
+        ClientBase.__init__(made, config, registry)
+        return made
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    @property
+    def store(self) -> Store:
+        """The connection, made on first use."""
+        if self._store is None:
+            config = self.context.config
+            self.target = target(config.url, warns=True)
+            self._store = Store(
+                self.target,
+                patience=config.patience,
+                connect_timeout=config.connect_timeout,
+                socket_timeout=config.socket_timeout,
+                busy_poll=config.busy_poll,
+                recorder=self.recorder,
+            )
+        return self._store
+
+    def close(self) -> None:
+        """Let the connections go, and end the server if ``embedded://`` started one."""
+        if self._store is not None:
+            self._store.close()
+            self._store = None
+        if self.target is not None:
+            self.target.close()
+            self.target = None
+        self._archived.close()
+
+    def _do(self, operation: BulkOperation[T]) -> T:
+        answers: Any = None
+        try:
+            while True:
+                answers = self.store.run_many(operation.send(answers))
+        except StopIteration as end:
+            return cast("T", end.value)
+
+    def submit(self, job: Job) -> Receipt:
+        """Put a job into the fleet; return the whole answer. Raises as `enqueue`."""
+        warn_on_loop("enqueue")
+        job = self.context.apply_hooks(job)
+        sent = quick(self.context, job, monotonic())
+        if sent is None:
+            answer = self._do(operation_for(self.context, job))
+        else:  # nothing has to be looked up first
+            new = self.store.run(enqueue(sent.lane, (sent.entry,)))[0]
+            answer = (
+                self._do(settle_one(sent, new)) if isinstance(new, Holder) else jobs_enqueue.receipt(sent, created=new)
+            )
+        self.counted("enqueued", 1)
+        return answer
+
+    def _from_archive(self, job_id: str) -> JobResult[Any]:
+        return self._archived.one(job_id)
+
+    def _filled_from_archive(
+        self, ids: Sequence[str], found: list[JobResult[Any] | None]
+    ) -> list[JobResult[Any] | None]:
+        return self._archived.filled(ids, found) if None in found else found
+
+    def _sleep(self, seconds: float) -> None:
+        time.sleep(seconds)
+
+
+class ReceiptsBase(Iterator[Receipt]):
+    """What receipts of `enqueue_many` can do besides being iterated: they warn on an event loop."""
+
+    _touched = True  # until it is whole: what could not be made warns of nothing
+
+    def _touch(self) -> None:
+        if not self._touched:
+            self._touched = True
+            warn_on_loop("enqueue_many")
+
+    def __del__(self) -> None:
+        if not self._touched:
+            warnings.warn("enqueue_many was not iterated: nothing was enqueued.", RuntimeWarning, stacklevel=2)
+
+
+def warn_on_loop(verb: str) -> None:
+    """Say that a verb blocks the event loop that runs here, if one does."""
+    if asyncio._get_running_loop() is not None:  # noqa: SLF001 - the public form raises, at 20 times the price
+        warnings.warn(
+            f"{verb} blocks the event loop that runs here; {INSTEAD[verb]}.",
+            RuntimeWarning,
+            stacklevel=4,
+        )

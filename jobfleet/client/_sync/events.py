@@ -1,0 +1,112 @@
+# Made by scripts/unasync from jobfleet/client/_async/events.py. Change that, and run scripts/unasync.
+"""What happens to jobs, and what they log, as it happens. Events may be missed."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+
+from jobfleet.client._sync.connection import Connection
+from jobfleet.client._sync.jobs import Jobs
+from jobfleet.client._sync.logs import reading
+from jobfleet.client.base import MARK_EVERY, PollSchedule
+from jobfleet.clock import monotonic
+from jobfleet.events import Event, read_events
+from jobfleet.model.logline import LogLine
+from jobfleet.operations.jobs import poll as jobs_poll
+from jobfleet.operations.jobs.logs import Reading
+from jobfleet.operations.lanes import lanes
+from jobfleet.store.calls import control
+from jobfleet.store.keys import Lane
+from jobfleet.store.pubsub import Listener
+
+LOOK_EVERY = 2.0
+"""Seconds between looks for queues that have come."""
+
+
+class Events(Jobs):
+    """What a client shows while it happens."""
+
+    def events(self, job_id: str) -> Iterator[Event]:
+        """What happens to a job from now on, until it ends. Events may be missed; `poll` tells the truth."""
+        lane = self.context.keys.lane_of(job_id)
+        listener = Listener(self.store.at, (lane.job_events(job_id),))
+        patience = PollSchedule(self.context.config, None)
+        try:
+            listener.subscribed()
+            is_over = False
+            while not is_over:
+                if patience.should_mark:
+                    self._do(jobs_poll.listen(self.context, job_id))
+                result = self.poll(job_id)
+                is_over = result.status.is_final
+                message = listener.get(0.0 if is_over else 1.0)
+                while message is not None:
+                    for event in read_events(message):
+                        yield event
+                    message = listener.get(0.0)
+        finally:
+            listener.close()
+
+    def logs(self, job_id: str, *, tail: int | None = None, follow: bool = False) -> Iterator[LogLine]:
+        """What a job has logged, oldest first; a line says where lines were let go.
+
+        Args:
+            job_id: The job.
+            tail: How many of the last lines at most; None for all that are kept.
+            follow: Go on with what it logs from now on, until it ends.
+
+        Raises:
+            JobNotFound: Neither the job nor a log of it is known.
+        """
+        return reading(self, Reading(job_id, tail), follow=follow)
+
+
+def tail(client: Connection, queue: str | None = None) -> Iterator[Event]:
+    """The events of a queue, or of all, until whoever asks has had enough.
+
+    Args:
+        client: The client.
+        queue: A queue; None for all, those that come meanwhile included.
+
+    Raises:
+        ConfigError: There is no such queue.
+        StoreUnavailable: Redis was away for too long.
+    """
+    known: list[Lane] = []
+    listener: Listener | None = None
+    mark_at = 0.0
+    try:
+        while True:
+            found = client._do(lanes(client.context, queue))  # noqa: SLF001 - a part of it
+            if found != known:
+                fresh = Listener(client.store.at, [lane.events for lane in found]).subscribed()
+                if listener is not None:
+                    listener.close()
+                known, listener, mark_at = found, fresh, 0.0
+            if monotonic() >= mark_at:
+                _mark(client, known)
+                mark_at = monotonic() + MARK_EVERY
+            if listener is None:
+                client._sleep(LOOK_EVERY)  # noqa: SLF001 - a part of it
+            else:
+                for event in _heard(listener):
+                    yield event
+    finally:
+        if listener is not None:
+            listener.close()
+
+
+def _mark(client: Connection, known: Sequence[Lane]) -> None:
+    """Have the scripts of these lanes tell what they do."""
+    if known:
+        client.store.run_many([control.listen(lane) for lane in known])
+
+
+def _heard(listener: Listener) -> Iterator[Event]:
+    """What is heard until it is time to look again."""
+    until = monotonic() + LOOK_EVERY
+    while (left := until - monotonic()) > 0:
+        message = listener.get(left)
+        if message is not None:
+            for event in read_events(message):
+                yield event

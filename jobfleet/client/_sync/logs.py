@@ -1,0 +1,39 @@
+# Made by scripts/unasync from jobfleet/client/_async/logs.py. Change that, and run scripts/unasync.
+"""Reading a job's own log: a page at a time, and on while the job runs."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from jobfleet.client._sync.connection import Connection
+from jobfleet.client.base import PollSchedule
+from jobfleet.model.logline import LogLine
+from jobfleet.operations.jobs import poll
+from jobfleet.operations.jobs.logs import Reading, read
+from jobfleet.store.pubsub import Listener
+
+POLL_S = 0.5
+"""Seconds between looks while a job is followed; its end is noticed at once."""
+
+
+def reading(client: Connection, how_far: Reading, *, follow: bool) -> Iterator[LogLine]:
+    """The lines of a log one after the other; the events of the job hint that there may be more."""
+    channel = client.context.keys.lane_of(how_far.job_id).job_events(how_far.job_id)
+    listener = Listener(client.store.at, (channel,)) if follow else None
+    patience = PollSchedule(client.config, None)
+    try:
+        if listener is not None:
+            listener.subscribed()
+        while True:
+            if follow and patience.should_mark:
+                client._do(poll.listen(client.context, how_far.job_id))  # noqa: SLF001 - a part of it
+            for line in client._do(read(client.context, how_far)):  # noqa: SLF001 - a part of it
+                yield line
+            if how_far.is_more:
+                continue
+            if listener is None or how_far.is_over:
+                return
+            listener.get(POLL_S)
+    finally:
+        if listener is not None:
+            listener.close()

@@ -1,0 +1,44 @@
+# Made by scripts/unasync from jobfleet/client/_async/receipts.py. Change that, and run scripts/unasync.
+"""The receipts of `enqueue_many`."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+
+from jobfleet.client._sync.connection import Connection, ReceiptsBase
+from jobfleet.client.base import check_many
+from jobfleet.model import Job, Receipt
+from jobfleet.operations.bulk import submit_many
+from jobfleet.operations.operation import batches
+
+
+class Receipts(ReceiptsBase):
+    """The receipts of `enqueue_many`; iterating them is what enqueues.
+
+    Args:
+        client: The client.
+        jobs: The jobs.
+        chunk: How many are answered together.
+
+    Raises:
+        InvalidJob: That is no iterable of jobs, or not a whole number.
+    """
+
+    def __init__(self, client: Connection, jobs: Iterable[Job], chunk: int) -> None:
+        check_many(jobs, chunk)
+        self._client = client
+        self._parts = batches(jobs, max(1, chunk))
+        self._ready: Iterator[Receipt] = iter(())
+        self._touched = False
+
+    def __next__(self) -> Receipt:
+        self._touch()
+        while True:
+            for receipt in self._ready:
+                return receipt
+            part = next(self._parts, None)
+            if part is None:
+                raise StopIteration
+            receipts = self._client._do(submit_many(self._client.context, part))  # noqa: SLF001 - a part of it
+            self._client.counted("enqueued", len(receipts))
+            self._ready = iter(receipts)
