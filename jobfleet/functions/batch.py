@@ -1,4 +1,4 @@
-"""Functions that are given many jobs at once: ``@job(batch=50)``. Pure."""
+"""Functions that receive many jobs per call: ``@job(batch=50)``. Pure."""
 
 from __future__ import annotations
 
@@ -28,59 +28,64 @@ BY_POSITION = (inspect.Parameter.POSITIONAL_ONLY, inspect.Parameter.POSITIONAL_O
 class BatchItem(Generic[T]):
     """One job of a batch, for functions whose parameter is annotated ``list[BatchItem[…]]``.
 
-    What is said of it last counts, also if the function raises later. Of a job that nothing is said of, the
-    function's result or error counts.
+    The last call of `complete`, `fail` or `retry` decides how the job ends, even if the function raises later. Without
+    such a call, the result or the error of the function decides.
 
     Args:
-        value: What the job was enqueued with.
-        context: The job; its ``progress`` raises `JobCancelled` once this one is to stop.
+        value: The argument that the job was enqueued with.
+        context: The context of the job; its ``progress`` raises `JobCancelled` when this job must stop.
     """
 
-    __slots__ = ("context", "said", "value")
+    __slots__ = ("answer", "context", "value")
 
     def __init__(self, value: T, context: JobContext) -> None:
         self.value = value
         self.context = context
-        self.said: tuple[object, BaseException | None] | None = None
-        """Its result and its error, if either was given."""
+        self.answer: tuple[object, BaseException | None] | None = None
+        """The result and the error of the last call; None before the first."""
 
     def __repr__(self) -> str:
         return f"BatchItem({self.value!r}, {self.context.job_id})"
 
     def complete(self, result: object = None) -> None:
-        """Say that the job is done, with this result."""
-        self.said = (result, None)
+        """Complete the job with a result."""
+        self.answer = (result, None)
 
     def fail(self, error: BaseException) -> None:
-        """Say that the job has raised this; what follows is what follows when a function raises it.
+        """Fail the job with an error, as if its function had raised it.
 
         Raises:
-            TypeError: `error` is no exception.
+            TypeError: `error` is not an exception.
         """
         if not isinstance(error, BaseException):
             raise TypeError(f"fail is given an exception, not {error!r}.")
-        self.said = (None, error)
+        self.answer = (None, error)
 
     def retry(self, delay: float | timedelta, *, reason: str | None = None) -> None:
-        """Say that the job is to be run again after so many seconds; counts as a failure."""
+        """Retry the job; this counts as a failure.
+
+        Args:
+            delay: Seconds until the next run.
+            reason: Why, for the log and the history of the job.
+        """
         self.fail(RetryAfter(delay, reason=reason))
 
     @classmethod
     def for_test(cls, value: T, **overrides: object) -> BatchItem[T]:
-        """An item without a worker, for testing a function by hand; see `JobContext.for_test`."""
+        """Make an item without a worker, to test a function by hand; see `JobContext.for_test`."""
         return cls(value, JobContext.for_test(**overrides))
 
 
 @dataclass(frozen=True, slots=True)
 class Batch:
-    """How a function's jobs are gathered.
+    """How the jobs of a function are gathered.
 
     Attributes:
-        size: Jobs of a batch at most.
-        wait: Seconds after its first job at which a batch is begun, however few it has.
-        parameter: The parameter that is given them.
-        of_items: Whether as `BatchItem`; else as the values alone.
-        element: What one of them is, for whoever reads the function's parameters.
+        size: The most jobs of a batch.
+        wait: Seconds after the first job until a batch starts, even if it is not full.
+        parameter: The parameter that receives the list.
+        of_items: Whether the list has `BatchItem` objects; otherwise it has the values.
+        element: The type of one value, for readers of the parameters of the function.
     """
 
     size: int
@@ -90,7 +95,7 @@ class Batch:
     element: Any
 
     def injection(self, found: Injection) -> Injection:
-        """What the worker fills; an item holds its job's context, which is passed before the value."""
+        """The parameters that the worker fills. An item has the context of its job, so no other context is passed."""
         return replace(found, context="", context_first=True) if self.of_items else found
 
     def parameters(self, found: Sequence[inspect.Parameter]) -> tuple[inspect.Parameter, ...]:
@@ -99,16 +104,16 @@ class Batch:
 
 
 def batch_of(function: Callable[..., Any], options: Mapping[str, Any], *, run_in: str, cron: object) -> Batch | None:
-    """How a function's jobs are gathered; None when each has a call of its own.
+    """How the jobs of a function are gathered; None when each job has its own call.
 
     Args:
         function: The function.
         options: ``batch`` and ``batch_wait``, as given to the decorator.
         run_in: Where the function runs.
-        cron: When it runs by itself, if it does.
+        cron: Its schedule; None when it has none.
 
     Raises:
-        InvalidJob: One of them is wrong, or does not suit the function.
+        InvalidJob: An option is wrong, or does not fit the function.
     """
     size, wait = options.get("batch"), options.get("batch_wait")
     if size is None:
@@ -154,7 +159,7 @@ def _batch(function: Callable[..., Any], name: str, size: int, wait: float) -> B
 
 
 def _element(name: str, parameter: str, hint: Any) -> tuple[bool, Any]:
-    """Whether a list of that annotation holds items, and what a value is."""
+    """Whether a list with this annotation has items, and the type of a value."""
     if isinstance(hint, str) or hint in (UNKNOWN, Any, list):
         return isinstance(hint, str) and "BatchItem[" in hint, UNKNOWN
     origin = typing.get_origin(hint) or hint

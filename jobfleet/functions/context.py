@@ -1,4 +1,4 @@
-"""What a job may ask for while it runs: `JobContext` and the progress callback."""
+"""What a running job may use: `JobContext`, with progress, steps, checkpoints, its flow and its log."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from typing import Any, ParamSpec, TypeVar, overload
 
 from jobfleet.errors import JobCancelled
 from jobfleet.functions.flow import OwnFlow
-from jobfleet.functions.flow_addition import Wish
+from jobfleet.functions.flow_addition import FlowAddition
 from jobfleet.functions.run_port import RunPort
 from jobfleet.functions.steps import Steps
 from jobfleet.logs import JobLogger
@@ -24,7 +24,7 @@ _UNSET: Any = object()
 
 
 class _Alone:
-    """The port of a context without a worker, for tests: it remembers what it is told."""
+    """The port of a context without a worker, for tests: it records its calls."""
 
     def __init__(self) -> None:
         self.cancel_by: str | None = None
@@ -33,7 +33,7 @@ class _Alone:
         self.extended = 0.0
         self.lines: list[tuple[int, int, str]] = []
         self.kept: dict[str, bytes] = {}
-        self.added: list[Wish] = []
+        self.added: list[FlowAddition] = []
 
     def report(self, value: float, message: str, details: Mapping[str, object] | None) -> None:
         self.reports.append((value, message, details))
@@ -50,9 +50,9 @@ class _Alone:
     async def keep(self, key: str, record: bytes) -> None:
         self.kept[key] = record
 
-    async def extend_flow(self, wish: Wish) -> Sequence[str]:
-        self.added.append(wish)
-        return [f"{node.job.queue or 'default'}.0.{node.job.suffix}" for node in wish.flow.nodes]
+    async def extend_flow(self, addition: FlowAddition) -> Sequence[str]:
+        self.added.append(addition)
+        return [f"{node.job.queue or 'default'}.0.{node.job.suffix}" for node in addition.flow.nodes]
 
     async def lease_confirmed(self) -> None:
         pass
@@ -63,24 +63,24 @@ class _Alone:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class JobContext:
-    """The job that runs, as its function sees it; injected into a parameter annotated ``JobContext``.
+    """The running job, as its function sees it; injected into a parameter annotated ``JobContext``.
 
     Attributes:
-        job_id: Its id.
-        job: The job as it was asked for; options that the producer left unset are None.
-        attempt: Which run this is, from 1.
-        fence: A number that grows with every claim of the job: ``UPDATE … WHERE fence < :fence`` keeps an
-            earlier run that is late from overwriting a later one's work.
-        worker: The child that runs it.
-        user: Whom it is attributed to.
-        tags: As given by the producer.
-        metadata: As given by the producer.
-        correlation_id: As given by the producer.
-        nominal_time: For which moment a cron entry fired it.
-        parents: How the jobs it depends on ended, by their ids, in the order they were given.
-        flow_id: The flow it belongs to; None when it belongs to none.
-        log: A logger whose lines carry the job's id; what is logged here is kept with the job, and shown by
-            ``jobfleet logs``.
+        job_id: The id of the job.
+        job: The job as it was enqueued; options that the producer did not set are None.
+        attempt: The number of this run, from 1.
+        fence: The fencing token, which grows with every claim of the job. Use it in your database to reject the writes
+            of a stale run: ``UPDATE … WHERE fence < :fence``.
+        worker: The id of the child that runs it.
+        user: The user that the job is attributed to.
+        tags: The tags of the job.
+        metadata: The metadata of the job.
+        correlation_id: The correlation id of the job.
+        nominal_time: The planned time of the cron entry that fired the job; None for other jobs.
+        parents: The results of the jobs that it waited for, by their ids, in the order of `depends_on`.
+        flow_id: The flow that it belongs to; None when it belongs to no flow.
+        log: A logger that adds the job id to its lines. The lines are stored with the job; ``jobfleet logs`` shows
+            them.
     """
 
     job_id: str
@@ -101,15 +101,20 @@ class JobContext:
 
     @property
     def cancelled(self) -> bool:
-        """Whether somebody asked for this job to stop."""
+        """Whether somebody has asked for this job to stop."""
         return self.port.cancel_by is not None
 
     def progress(self, value: float, message: str = "", details: Mapping[str, object] | None = None) -> None:
-        """Report how far the job is; see `ProgressCallback`.
+        """Report the progress of the job; see `ProgressCallback`.
+
+        Args:
+            value: The completed share, from 0.0 to 1.0.
+            message: A short text for people.
+            details: Further plain data.
 
         Raises:
-            JobCancelled: Somebody asked for the job to stop, or its time is over.
-            ValueError: `value` is no number from 0 to 1.
+            JobCancelled: Somebody has asked for the job to stop, or its time limit has passed.
+            ValueError: `value` is not a number from 0 to 1.
         """
         if not 0.0 <= value <= 1.0:
             raise ValueError(f"progress is {value!r}; give a number from 0.0 to 1.0.")
@@ -119,13 +124,13 @@ class JobContext:
             raise JobCancelled(f"{self.job_id} is to stop: {why}.", job_id=self.job_id)
 
     def extend(self, seconds: float | timedelta) -> None:
-        """Put off both time limits of this run; from any thread. Nothing happens once it is to stop.
+        """Extend both time limits of this run; from any thread. It has no effect once the job must stop.
 
         Args:
-            seconds: How much more time it needs.
+            seconds: Seconds to add, or a timedelta.
 
         Raises:
-            InvalidJob: `seconds` is no duration.
+            InvalidJob: `seconds` is not a duration.
         """
         self.port.extend(as_seconds(seconds, field="extend"))
 
@@ -138,21 +143,24 @@ class JobContext:
         self, key: str, function: Callable[P, T], /, *args: P.args, **kwargs: P.kwargs
     ) -> Coroutine[Any, Any, T]: ...
     def step(self, key: str, function: Callable[..., Any], /, *args: Any, **kwargs: Any) -> Coroutine[Any, Any, Any]:
-        """Do a step of the job: ``await ctx.step("charge", charge, 5)``. Awaited; a ``def`` job calls `step_sync`.
+        """Run a step of the job once: ``await ctx.step("charge", charge, 5)``. A ``def`` job calls `step_sync`.
 
-        What the function returns is kept under the run's token; when the job is run again, after a crash or an
-        error, the value is given and the function is not called. A run that stops between the call and the keeping
-        calls it again: let the function itself be repeatable. A ``def`` function is called in a thread.
+        The return value of the function is stored. When the job runs again after a crash or an error, this method
+        returns the stored value and does not call the function. A run that stops between the call and the store calls
+        the function again, so make the function idempotent. A ``def`` function is called in a thread.
 
         Args:
-            key: Names the step within its job; 1 to 200 characters. At most 1,000 steps and checkpoints, 4 MiB.
-            function: Does it; its value must be able to travel, and is given as it will be given next time.
+            key: The name of the step within its job; 1 to 200 characters. A job has at most 1,000 steps and
+                checkpoints, of 4 MiB together.
+            function: The function. Its value must be encodable, and is returned as it was decoded from the store.
+            args: Its positional arguments.
+            kwargs: Its named arguments.
 
         Raises:
-            InvalidJob: The key is wrong, or too much was kept already.
-            EncodingError: The value cannot travel.
-            JobCancelled: The job is to stop, or another run owns it by now.
-            TypeError: No event loop runs here.
+            InvalidJob: The key is wrong, or the job has stored too much already.
+            EncodingError: The value cannot be encoded.
+            JobCancelled: The job must stop, or another run owns it now.
+            TypeError: No event loop runs in this thread.
         """
         _must_run_loop("step")
         return self._steps.step(key, function, args, kwargs)
@@ -164,43 +172,43 @@ class JobContext:
     @overload
     def step_sync(self, key: str, function: Callable[P, T], /, *args: P.args, **kwargs: P.kwargs) -> T: ...
     def step_sync(self, key: str, function: Callable[..., Any], /, *args: Any, **kwargs: Any) -> Any:
-        """Do a step of a ``def`` job; see `step`. An ``async def`` function is run on the worker's event loop.
+        """Run a step of a ``def`` job once; see `step`. An ``async def`` function runs on the event loop of the worker.
 
         Raises:
-            TypeError: An event loop runs here; await `step` instead.
+            TypeError: An event loop runs in this thread; await `step` instead.
         """
         _must_not_run_loop("step")
         return self._steps.step_sync(key, function, args, kwargs)
 
     def checkpoint(self, key: str, value: Any = _UNSET, /, *, default: Any = None) -> Coroutine[Any, Any, Any]:
-        """Keep a value for later runs of the job, or read it: ``await ctx.checkpoint("row", 7)``.
+        """Store a value for later runs of the job, or read it: ``await ctx.checkpoint("row", 7)``.
 
         Args:
-            key: Names the value within its job, apart from steps.
-            value: What to keep in place of what was kept before. Left out: read.
-            default: What is read when nothing was kept.
+            key: The name of the value within its job; 1 to 200 characters. Steps have separate names.
+            value: The value to store; it replaces the stored value. Leave it out to read.
+            default: The answer to a read when no value is stored.
 
         Raises:
-            InvalidJob: The key is wrong, or too much was kept already.
-            EncodingError: The value cannot travel.
-            JobCancelled: The job is to stop, or another run owns it by now.
-            TypeError: No event loop runs here.
+            InvalidJob: The key is wrong, or the job has stored too much already.
+            EncodingError: The value cannot be encoded.
+            JobCancelled: The job must stop, or another run owns it now.
+            TypeError: No event loop runs in this thread.
         """
         _must_run_loop("checkpoint")
         return self._steps.read(key, default) if value is _UNSET else self._steps.write(key, value)
 
     def checkpoint_sync(self, key: str, value: Any = _UNSET, /, *, default: Any = None) -> Any:
-        """Keep or read a value in a ``def`` job; see `checkpoint`.
+        """Store or read a value in a ``def`` job; see `checkpoint`.
 
         Raises:
-            TypeError: An event loop runs here; await `checkpoint` instead.
+            TypeError: An event loop runs in this thread; await `checkpoint` instead.
         """
         _must_not_run_loop("checkpoint")
         return self.port.block(self._steps.read(key, default) if value is _UNSET else self._steps.write(key, value))
 
     @property
     def flow(self) -> OwnFlow:
-        """The flow it belongs to: ``await ctx.flow.add(Job(…))`` adds a job to it."""
+        """The flow of this job: ``await ctx.flow.add(Job(…))`` adds a job to it."""
         held: OwnFlow | None = self._held.get("flow")
         return held or self._held.setdefault("flow", OwnFlow(self.port, self.job_id, self.flow_id))
 
@@ -211,7 +219,11 @@ class JobContext:
 
     @classmethod
     def for_test(cls, **overrides: object) -> JobContext:
-        """A context without a worker, for testing a job's function by hand."""
+        """Make a context without a worker, to test the function of a job by hand.
+
+        Args:
+            overrides: Attributes of the context that differ from the defaults.
+        """
         job = Job("test", "test.function")
         values: dict[str, object] = {
             "job_id": f"default.0.{job.suffix}",
@@ -221,11 +233,11 @@ class JobContext:
         return cls(**{**values, **overrides})  # type: ignore[arg-type]  # overrides are checked by the constructor
 
 
-def _must_run_loop(verb: str) -> None:
+def _must_run_loop(method: str) -> None:
     if asyncio._get_running_loop() is None:  # noqa: SLF001 - the public form raises
-        raise TypeError(f"ctx.{verb} is awaited in an async def job; a def job calls ctx.{verb}_sync.")
+        raise TypeError(f"ctx.{method} is awaited in an async def job; a def job calls ctx.{method}_sync.")
 
 
-def _must_not_run_loop(verb: str) -> None:
+def _must_not_run_loop(method: str) -> None:
     if asyncio._get_running_loop() is not None:  # noqa: SLF001 - the public form raises
-        raise TypeError(f"ctx.{verb}_sync would block the event loop that runs here; await ctx.{verb}.")
+        raise TypeError(f"ctx.{method}_sync would block the event loop that runs here; await ctx.{method}.")

@@ -66,17 +66,17 @@ def job(
 
 
 def job(function: Callable[..., Any] | None = None, /, **options: Any) -> Any:
-    """Make a function a job, in the default registry.
+    """Register a function as a job function, in the default registry.
 
     Args:
         function: The function, when used without parentheses.
         name: The name on the wire; default ``module.qualname``.
-        retry_on: Exceptions after which the job is run again, whatever the default.
-        discard_on: Exceptions after which it is not.
-        options: Defaults of the jobs; see `Job`. And of the function alone: `run_in` (``async``, ``thread`` or
+        retry_on: Exceptions after which the job is retried, even if the default is not to retry.
+        discard_on: Exceptions after which the job is not retried.
+        options: Defaults of the jobs; see `Job`. Further options of the function: `run_in` (``async``, ``thread`` or
             ``process``), and with ``process`` `memory_limit` (bytes or a text such as ``512MiB``), `cpu_limit`
             (seconds), `nice` (0 to 19), `environment` (a mapping) and `on_oom` (a queue). With `batch` (1 to 1,000) the
-            function is given a list of that many jobs' values at most, gathered for `batch_wait` seconds.
+            function receives a list with the values of at most so many jobs, gathered for `batch_wait` seconds.
 
     Raises:
         InvalidJob: An option is wrong.
@@ -87,7 +87,16 @@ def job(function: Callable[..., Any] | None = None, /, **options: Any) -> Any:
 
 
 def register_job_function(name: str, function: Callable[..., Any], **options: Any) -> JobFunction[..., Any, Any]:
-    """Make a function known by a name that survives a restart; lambdas are welcome here."""
+    """Register a function under a name that stays the same after a restart; the function may be a lambda.
+
+    Args:
+        name: The name on the wire.
+        function: The function.
+        options: See `job`.
+
+    Raises:
+        InvalidJob: An option is wrong, or another function has the name.
+    """
     return registry.REGISTRY.register(function, name=name, **options)
 
 

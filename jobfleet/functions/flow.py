@@ -1,4 +1,4 @@
-"""The flow of a job that runs: `ctx.flow`, through which it adds jobs to it."""
+"""The flow of a running job: `ctx.flow`, with which the job adds jobs to its flow."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from collections.abc import Coroutine, Iterable
 from typing import TYPE_CHECKING, Any, overload
 
 from jobfleet.errors import InvalidJob, JobCancelled
-from jobfleet.functions.flow_addition import Wish
+from jobfleet.functions.flow_addition import FlowAddition
 from jobfleet.graph import Flow, Node
 from jobfleet.model import Job
 
@@ -24,11 +24,11 @@ class OwnFlow:
 
     Args:
         port: The worker.
-        job_id: The job, for messages.
-        flow_id: The flow; None when it belongs to none.
+        job_id: The id of the job, for messages.
+        flow_id: The id of the flow; None when the job belongs to no flow.
 
     Attributes:
-        id: The flow's id; None when the job belongs to none.
+        id: The id of the flow; None when the job belongs to no flow.
     """
 
     def __init__(self, port: RunPort, job_id: str, flow_id: str | None) -> None:
@@ -58,32 +58,33 @@ class OwnFlow:
         after_this: bool = False,
         join: bool | Node | Iterable[Node] = False,
     ) -> Coroutine[Any, Any, Any]:
-        """Add jobs to the flow: ``await ctx.flow.add(Job(…))``. Awaited; a ``def`` job calls `add_sync`.
+        """Add jobs to the flow: ``await ctx.flow.add(Job(…))``. A ``def`` job calls `add_sync`.
 
-        They get ids that follow from this job and a name, so a job that is run again adds them once. Those of an
-        earlier run stay as they are.
+        The new ids are derived from this job and a name, so a job that runs again adds them once. Jobs that an earlier
+        run has added stay as they are.
 
         Args:
             more: A job, or a `Flow` of jobs that wait for one another.
-            name: Names what is added within this job. Default: the number of the call, from 1; give one where the
-                calls of one run and the next may differ.
-            after_this: They start only when this job has completed.
-            join: The jobs that wait for this one wait for those added too: for all (True), or for some.
+            name: The name of the addition within this job. Default: the number of the call, from 1. Give a name if the
+                calls of two runs may differ.
+            after_this: Start the added jobs only when this job has completed.
+            join: Have the jobs that wait for this job wait for added jobs too: for all of them (True), or for the given
+                nodes of `more`.
 
         Returns:
-            The id of the job, or those of the flow's jobs in the order in which they were put into it.
+            The id of the job; for a `Flow`, the ids of its jobs in the order in which they were added to it.
 
         Raises:
-            InvalidJob: This job belongs to no flow, something is wrong with what is to be added, or one that would
-                wait for it has started already; nothing is added then.
-            EncodingError: An argument cannot travel; likewise.
-            JobCancelled: This job is to stop.
-            TypeError: No event loop runs here.
+            InvalidJob: This job belongs to no flow, the addition is wrong, or a joining job has started already;
+                nothing is added then.
+            EncodingError: An argument cannot be encoded; nothing is added then.
+            JobCancelled: This job must stop.
+            TypeError: No event loop runs in this thread.
         """
         if asyncio._get_running_loop() is None:  # noqa: SLF001 - the public form raises
             raise TypeError("ctx.flow.add is awaited in an async def job; a def job calls ctx.flow.add_sync.")
-        wish = self._wish(more, name, after_this=after_this, join=join)
-        return self._add(wish, is_one=isinstance(more, Job))
+        addition = self._addition(more, name, after_this=after_this, join=join)
+        return self._add(addition, is_one=isinstance(more, Job))
 
     @overload
     def add_sync(self, more: Job, *, name: str | None = None, after_this: bool = False, join: bool = False) -> str: ...
@@ -107,16 +108,16 @@ class OwnFlow:
         """Add jobs to the flow of a ``def`` job; see `add`.
 
         Raises:
-            TypeError: An event loop runs here; await `add` instead.
+            TypeError: An event loop runs in this thread; await `add` instead.
         """
         if asyncio._get_running_loop() is not None:  # noqa: SLF001 - the public form raises
             raise TypeError("ctx.flow.add_sync would block the event loop that runs here; await ctx.flow.add.")
-        wish = self._wish(more, name, after_this=after_this, join=join)
-        return self._port.block(self._add(wish, is_one=isinstance(more, Job)))
+        addition = self._addition(more, name, after_this=after_this, join=join)
+        return self._port.block(self._add(addition, is_one=isinstance(more, Job)))
 
-    def _wish(
+    def _addition(
         self, more: Job | Flow, name: str | None, *, after_this: bool, join: bool | Node | Iterable[Node]
-    ) -> Wish:
+    ) -> FlowAddition:
         if self.id is None:
             raise InvalidJob(
                 f"{self._job_id} belongs to no flow; enqueue it as part of one to add to it.", field="flow"
@@ -134,14 +135,14 @@ class OwnFlow:
             joins = tuple(range(len(flow.nodes))) if join else ()
         else:
             joins = tuple(_number(flow, node) for node in ((join,) if isinstance(join, Node) else join))
-        return Wish(flow, name, after_this, joins)
+        return FlowAddition(flow, name, after_this, joins)
 
-    async def _add(self, wish: Wish, *, is_one: bool) -> str | list[str]:
+    async def _add(self, addition: FlowAddition, *, is_one: bool) -> str | list[str]:
         await self._port.lease_confirmed()
         why = self._port.must_stop
         if why is not None:
             raise JobCancelled(f"{self._job_id} is to stop: {why}.", job_id=self._job_id)
-        ids = list(await self._port.extend_flow(wish))
+        ids = list(await self._port.extend_flow(addition))
         return ids[0] if is_one else ids
 
 

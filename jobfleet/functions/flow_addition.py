@@ -8,14 +8,14 @@ from jobfleet.graph import Flow
 
 
 @dataclass(frozen=True, slots=True)
-class Wish:
-    """What a job asks to be added to its flow.
+class FlowAddition:
+    """An addition of a running job to its flow.
 
     Attributes:
-        flow: The jobs, and whom of them each waits for.
-        name: Under which they are known when the job is run again.
-        after_this: Whether they start only when the job has completed.
-        joins: The numbers of those that the job's children are to wait for.
+        flow: The jobs, and the edges among them.
+        name: The name of the addition, which stays the same when the job runs again.
+        after_this: Whether the jobs start only when the adding job has completed.
+        joins: The numbers of the jobs that the children of the adding job wait for.
     """
 
     flow: Flow

@@ -1,4 +1,4 @@
-"""Hooks and middleware: a fleet's own code before, after and around every run, and around every enqueue."""
+"""Hooks and middleware: code of the user before, after and around every run, and around every enqueue."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ AroundEnqueueT = TypeVar("AroundEnqueueT", bound=AroundEnqueue)
 
 
 class Keep(Protocol):
-    """A decorator that gives back what it was given, whatever its type."""
+    """A decorator that returns its argument, with the same type."""
 
     def __call__(self, function: F, /) -> F:
         """Add a hook."""
@@ -36,12 +36,12 @@ class Keep(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class Hook:
-    """A function of the user's, and whose runs it is for.
+    """A hook function, and the runs that it applies to.
 
     Attributes:
         call: The function.
-        functions: Names of job functions; empty for all.
-        queues: Names of queues; empty for all.
+        functions: Names of job functions; empty for all functions.
+        queues: Names of queues; empty for all queues.
     """
 
     call: Callable[..., Any]
@@ -49,21 +49,21 @@ class Hook:
     queues: frozenset[str] = frozenset()
 
     def is_for(self, function: str, queue: str) -> bool:
-        """Whether it is for the jobs of a function in a queue."""
+        """Whether it applies to the jobs of a function in a queue."""
         return (not self.functions or function in self.functions) and (not self.queues or queue in self.queues)
 
 
 @dataclass(slots=True)
 class Hooks:
-    """What is to be called before, after and around runs; ``jobfleet.hooks`` and ``fleet.hooks`` are such.
+    """The hooks of a registry; ``jobfleet.hooks`` and ``fleet.hooks`` are examples.
 
-    Each method is a decorator, with or without arguments, and hands the function back as it was. ``functions`` (names,
-    or what ``@job`` made) and ``queues`` narrow down whose runs it is for. Functions may be ``def``, which are called
-    in a thread, or ``async def``. They are called in the order in which they were added. `around_enqueue` alone is not
-    about runs, and is not narrowed down.
+    Each method is a decorator, with or without arguments, and returns the function unchanged. ``functions`` (names, or
+    job functions) and ``queues`` restrict the runs that a hook applies to. A hook is an ``async def``
+    function, or a ``def`` function, which is called in a thread. Hooks are called in the order in which they were
+    added. `around_enqueue` applies to enqueues instead of runs, and cannot be restricted.
 
     Attributes:
-        around_enqueues: What stands around enqueues, in order.
+        around_enqueues: The functions that change jobs before their enqueue, in order.
     """
 
     _before: list[Hook] = field(default_factory=list)
@@ -75,12 +75,12 @@ class Hooks:
 
     @property
     def kinds(self) -> tuple[list[Hook], list[Hook], list[Hook], list[Hook], list[Hook]]:
-        """All that are for runs: before, after, on retry, on failure, around."""
+        """The hooks of runs: before, after, on retry, on failure, around."""
         return self._before, self._after, self._on_retry, self._on_failure, self._around
 
     @property
     def is_empty(self) -> bool:
-        """Whether there is none for runs."""
+        """Whether there are no hooks of runs."""
         return not any(self.kinds)
 
     @overload
@@ -90,7 +90,10 @@ class Hooks:
     def before(
         self, function: Before | None = None, /, *, functions: Iterable[Any] = (), queues: Iterable[str] = ()
     ) -> Any:
-        """Call ``function(ctx)`` before a run. What it raises, the job has raised; its function is not called then."""
+        """Call ``function(ctx)`` before a run.
+
+        If it raises, the job fails with this error, and the function of the job is not called.
+        """
         return _added(self._before, function, functions, queues)
 
     @overload
@@ -100,9 +103,9 @@ class Hooks:
     def after(
         self, function: After | None = None, /, *, functions: Iterable[Any] = (), queues: Iterable[str] = ()
     ) -> Any:
-        """Call ``function(ctx, outcome)`` after a run, however it ended; see `jobfleet.outcome` for how it can.
+        """Call ``function(ctx, outcome)`` after every run; `jobfleet.outcome` lists the outcomes.
 
-        What it raises is logged and changes nothing.
+        An error that it raises is logged and has no other effect.
         """
         return _added(self._after, function, functions, queues)
 
@@ -113,9 +116,10 @@ class Hooks:
     def on_retry(
         self, function: OnRetry | None = None, /, *, functions: Iterable[Any] = (), queues: Iterable[str] = ()
     ) -> Any:
-        """Call ``function(ctx, error, delay)`` when a job has failed and will be run again, `delay` seconds later.
+        """Call ``function(ctx, error, delay)`` when a job has failed and will be retried after `delay` seconds.
 
-        A run that took too long has the error `TimeoutError`. What it raises is logged and changes nothing.
+        A run that exceeded its time limit has the error `TimeoutError`. An error that the hook raises is logged and has
+        no other effect.
         """
         return _added(self._on_retry, function, functions, queues)
 
@@ -126,9 +130,9 @@ class Hooks:
     def on_failure(
         self, function: OnFailure | None = None, /, *, functions: Iterable[Any] = (), queues: Iterable[str] = ()
     ) -> Any:
-        """Call ``function(ctx, error)`` when a job has failed for good, just before that is written down.
+        """Call ``function(ctx, error)`` when a job has failed for good, just before this is recorded.
 
-        What it raises is logged and changes nothing.
+        An error that it raises is logged and has no other effect.
         """
         return _added(self._on_failure, function, functions, queues)
 
@@ -139,29 +143,29 @@ class Hooks:
     def around(
         self, function: Middleware | None = None, /, *, functions: Iterable[Any] = (), queues: Iterable[str] = ()
     ) -> Any:
-        """Put ``async def function(ctx, call_next)`` around runs; the first added is the outermost.
+        """Wrap runs in ``async def function(ctx, call_next)``; the first that was added is the outermost.
 
-        It awaits ``call_next()`` for the job's value, or does not, and returns the value that counts; what it raises,
-        the job has raised.
+        It may await ``call_next()`` for the value of the job. The value that it returns is the result of the job. If it
+        raises, the job has raised this error.
         """
         return _added(self._around, function, functions, queues)
 
     def around_enqueue(self, function: AroundEnqueueT, /) -> AroundEnqueueT:
-        """Give each job that this process enqueues to ``function(job)``, which answers it, or a changed copy of it.
+        """Pass each job that this process enqueues to ``function(job)``, which returns the job or a changed copy.
 
-        That is once a job, those of flows and those that jobs add to their flow among them; a recurring job passes when
-        it is added, unless it stands at a decorator. A copy keeps the job's id, unless the function gives it another.
-        It is called where the job is enqueued, on the event loop too: it must not block. What it raises, the enqueue
-        raises.
+        It is called once for each job, also for the jobs of a flow and for jobs that are added to a flow. For a
+        recurring job it is called when the entry is added, but not for the entry of a decorator. A copy keeps the id of
+        the job, unless the function sets another id. The function is called in the thread of the enqueue, which may be
+        that of the event loop, so it must not block. If it raises, the enqueue raises this error.
         """
         self.around_enqueues.append(_function(function))
         return function
 
     def apply(self, job: Job) -> Job:
-        """The job after everything that stands around enqueues.
+        """Apply the `around_enqueue` functions to a job.
 
         Raises:
-            InvalidJob: One of these has answered no job.
+            InvalidJob: A function did not return a `Job`.
         """
         own, suffix = job.id, job.suffix
         for around in self.around_enqueues:
@@ -169,13 +173,14 @@ class Hooks:
             if not isinstance(made, Job):
                 name = getattr(around, "__qualname__", repr(around))
                 raise InvalidJob(
-                    f"{name} stands around enqueues and answered {made!r:.80}; return the job.", field="around_enqueue"
+                    f"{name} is an around_enqueue hook and returned {made!r:.80}; return the job.",
+                    field="around_enqueue",
                 )
             job = made
         if job.suffix == suffix or job.id not in (None, own):
             return job
         job = replace(job, id=own)
-        object.__setattr__(job, "suffix", suffix)  # who enqueues the same job again must make no second one
+        object.__setattr__(job, "suffix", suffix)  # a second enqueue of the same job must not make a second job
         return job
 
 

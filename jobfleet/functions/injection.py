@@ -1,4 +1,4 @@
-"""Which of a function's parameters the worker fills, and callers do not see."""
+"""Find the parameters of a function that the worker fills, and that callers do not give."""
 
 from __future__ import annotations
 
@@ -18,13 +18,13 @@ PROGRESS_PARAMETER = "progress_callback"
 
 @dataclass(frozen=True, slots=True)
 class Injection:
-    """Which of a function's parameters the worker fills.
+    """The parameters of a function that the worker fills.
 
     Attributes:
-        context: The parameter annotated ``JobContext``, if there is one.
-        context_first: Whether it comes first, and is passed by position.
+        context: The parameter annotated ``JobContext``; None when there is none.
+        context_first: Whether the context is the first parameter, and is passed by position.
         progress: Whether there is a parameter named ``progress_callback``.
-        resources: The parameters annotated with a `Resource`, each with its own.
+        resources: The parameters annotated with a `Resource`, each with its resource.
     """
 
     context: str | None = None
@@ -39,16 +39,16 @@ class Injection:
 
     @property
     def hidden(self) -> frozenset[str]:
-        """The names that callers do not see."""
+        """The names of the parameters that callers do not give."""
         names = [name for name, _ in self.resources] + [PROGRESS_PARAMETER]
         return frozenset(names if self.context is None else [*names, self.context])
 
 
 def injection_of(function: Callable[..., Any]) -> Injection:
-    """Look at a function's parameters once, at registration.
+    """Find the parameters that the worker fills.
 
     Raises:
-        InvalidJob: A resource stands before an argument of the callers', or cannot be told.
+        InvalidJob: A resource is before a parameter that callers give, or its annotation cannot be evaluated.
     """
     try:
         parameters = list(inspect.signature(function).parameters.values())
@@ -72,7 +72,7 @@ def injection_of(function: Callable[..., Any]) -> Injection:
 
 
 def parameters_of(function: Callable[..., Any], injection: Injection) -> tuple[inspect.Parameter, ...] | None:
-    """The parameters that a caller gives; None when they cannot be known."""
+    """The parameters that a caller gives; None when the signature is not known."""
     try:
         signature = inspect.signature(function)
     except (TypeError, ValueError):
@@ -81,10 +81,10 @@ def parameters_of(function: Callable[..., Any], injection: Injection) -> tuple[i
 
 
 def hints_of(function: Callable[..., Any]) -> dict[str, Any]:
-    """What the annotations mean; one that cannot be read leaves the others alone."""
+    """Evaluate the annotations; an annotation that cannot be evaluated is left out."""
     try:
         return typing.get_type_hints(function, include_extras=True)
-    except Exception:  # noqa: BLE001 - annotations are the user's and may name anything
+    except Exception:  # noqa: BLE001 - annotations are code of the user and may raise anything
         hints = {}
     scope = getattr(function, "__globals__", {})
     for name, annotation in getattr(function, "__annotations__", {}).items():
@@ -115,7 +115,7 @@ def _resources(
 
 
 def _check_order(function: Callable[..., Any], parameters: Iterable[inspect.Parameter], found: Injection) -> None:
-    """A resource is given by name, so what callers give by position must not come after it."""
+    """Refuse a positional parameter after a resource, because a resource is passed by name."""
     names = {name for name, _ in found.resources}
     seen = ""
     for parameter in parameters:

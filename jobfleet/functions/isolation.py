@@ -1,4 +1,4 @@
-"""What a function with ``run_in="process"`` asks of its process. Pure."""
+"""The limits of the process of a function with ``run_in="process"``. Pure."""
 
 from __future__ import annotations
 
@@ -14,21 +14,21 @@ from jobfleet.model import check_queue, seconds
 PLACES = ("async", "thread", "process")
 LIMITS = ("memory_limit", "cpu_limit", "nice", "environment", "on_oom")
 LEAST_MEMORY = 16 << 20
-"""An interpreter alone takes about as much."""
+"""An interpreter without modules takes about this much memory."""
 MOST_MEMORY = 1 << 50
 NICEST = 19
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Isolation:
-    """How a function's processes are bound.
+    """The limits of the processes of a function.
 
     Attributes:
-        memory_limit: Bytes a process may take; 0 for no limit.
-        cpu_limit: Seconds of CPU a run may use, counted in whole ones; 0 for no limit.
-        nice: How far its priority is lowered, 0 to 19.
-        environment: Further variables; they stand before anything is imported.
-        on_oom: The queue to which a job goes that ran out of memory; empty for none.
+        memory_limit: Bytes of memory per process; 0 for no limit.
+        cpu_limit: CPU seconds per run, rounded to whole seconds; 0 for no limit.
+        nice: How far the scheduling priority is lowered, 0 to 19.
+        environment: Environment variables, which are set before any import.
+        on_oom: The queue in which a job that ran out of memory continues; empty for none.
     """
 
     memory_limit: int = 0
@@ -39,26 +39,26 @@ class Isolation:
 
     @property
     def is_bound(self) -> bool:
-        """Whether a process is set up for this function alone."""
+        """Whether a process serves only this function."""
         return bool(self.memory_limit or self.cpu_limit or self.nice or self.environment)
 
 
 def size_text(size: int) -> str:
-    """A size as people read it: ``512 MiB``."""
+    """A number of bytes as text: ``512 MiB``."""
     shown = SIZE.show(size)
     number = shown.rstrip("BGKMi")
     return f"{number} {shown[len(number) :]}"
 
 
 def isolation_of(function: Callable[..., Any], options: Mapping[str, Any]) -> tuple[str, Isolation | None]:
-    """Where a function runs, and how it is bound if it has a process of its own.
+    """Where a function runs, and its limits if that is an isolated process.
 
     Args:
         function: The function.
         options: ``run_in`` and the limits, as given to the decorator.
 
     Raises:
-        InvalidJob: One of them is wrong, or does not suit the function.
+        InvalidJob: An option is wrong, or does not fit the function.
     """
     natural = "async" if inspect.iscoroutinefunction(function) else "thread"
     where = options.get("run_in")

@@ -1,4 +1,4 @@
-"""What workers publish of a function, so that a producer that knows only its name gets its options. Pure."""
+"""The record of a function that workers publish, so that a producer that knows only its name has its options. Pure."""
 
 from __future__ import annotations
 
@@ -23,25 +23,25 @@ PUBLISHED = (
 
 
 def function_record(function: JobFunction[..., Any, Any]) -> bytes:
-    """A function's options and parameters, as published."""
+    """Encode the options and the parameters of a function for publication."""
     options = {name: _plain(value) for name, value in function.given.items() if name in PUBLISHED and value is not None}
     if issubclass(TimeoutError, function.discard_on):
         options["discards_timeouts"] = True
-    told: dict[str, object] = {
+    fields: dict[str, object] = {
         "options": options,
         "parameters": parameters_of(function),
         "doc": _first_line(function),
         "run_in": function.run_in,
     }
     if function.cron is not None:
-        told["cron"] = function.cron.dump()
+        fields["cron"] = function.cron.dump()
     if "unique" in options:
-        told["call"] = list(_call_of(function))
-    return encode(told)
+        fields["call"] = list(_call_of(function))
+    return encode(fields)
 
 
 def read_function(record: bytes) -> dict[str, Any]:
-    """The options out of a published record; none when it cannot be read."""
+    """The options of a published record; empty when it cannot be read."""
     options = _read(record).get("options")
     return options if isinstance(options, dict) else {}
 
@@ -67,7 +67,7 @@ def _read(record: bytes) -> dict[str, Any]:
 
 
 def _call_of(function: JobFunction[..., Any, Any]) -> Iterator[list[object]]:
-    """A row a parameter: its name, whether it may go by position, and in a list the default that the key needs."""
+    """One row per parameter: its name, whether it may be positional, and a list with the default that the key needs."""
     template = function.given["unique"]
     named = placeholders(template) if isinstance(template, str) else ()
     for parameter in function.parameters or ():
@@ -82,9 +82,9 @@ def _call_of(function: JobFunction[..., Any, Any]) -> Iterator[list[object]]:
 
 
 def read_cron(record: bytes) -> dict[str, Any] | None:
-    """When a published function runs by itself; None when it does not, or it cannot be read."""
-    said = _read(record).get("cron")
-    return said if isinstance(said, dict) else None
+    """The schedule of a published function; None when it has none, or it cannot be read."""
+    schedule = _read(record).get("cron")
+    return schedule if isinstance(schedule, dict) else None
 
 
 def parameters_of(function: JobFunction[..., Any, Any]) -> str:
@@ -98,7 +98,7 @@ def _plain(value: object) -> object:
     if isinstance(value, timedelta):
         return value.total_seconds()
     if callable(value):
-        return True  # a unique key that only Python can make
+        return True  # a unique key that only Python code can make
     return int(value) if isinstance(value, int) and not isinstance(value, bool) else value
 
 

@@ -97,7 +97,7 @@ class JobFunction(Generic[P, R, C]):
         """
         for option in (DECORATOR_ONLY | ON_ERRORS | {"cron"}).intersection(options):
             place = "run_in='process', " if option in LIMITS else ""
-            raise InvalidJob(f"{option} stands on the decorator: @job({place}{option}=…).", field=option)
+            raise InvalidJob(f"{option} can only be set on the decorator: @job({place}{option}=…).", field=option)
         _check_options(options, allowed=OPTIONS)
         copy: JobFunction[P, R, C] = object.__new__(JobFunction)
         copy.__dict__.update(self.__dict__)
@@ -138,12 +138,12 @@ def _check_options(options: Iterable[str], *, allowed: frozenset[str]) -> None:
         if option not in allowed:
             close = difflib.get_close_matches(option, sorted(allowed), n=1)
             hint = f"; did you mean {close[0]!r}?" if close else "."
-            raise InvalidJob(f"{option!r} is no option of a job{hint}", field=option)
+            raise InvalidJob(f"{option!r} is not an option of a job{hint}", field=option)
 
 
 @dataclass(slots=True)
 class Registry:
-    """Functions by name, and what stands around every run of theirs.
+    """Job functions by name, with their hooks and middleware.
 
     Attributes:
         functions: What is registered.
@@ -186,7 +186,7 @@ class Registry:
             InvalidJob: An option is wrong, or the name is taken by another function.
         """
         if not callable(function):
-            raise InvalidJob(f"{function!r} is no function.", field="function")
+            raise InvalidJob(f"{function!r} is not callable.", field="function")
         wire = check_function_name(name) if name is not None else stable_name(function)
         retry_on, discard_on = _classes("retry_on", retry_on), _classes("discard_on", discard_on)
         cron = _cron_of(options)
@@ -254,7 +254,8 @@ def _check_unique(made: JobFunction[..., Any, Any]) -> None:
     for name in placeholders(template):
         if name and not name.isdecimal() and name not in names:
             raise InvalidJob(
-                f"unique names {{{name}}}, which is no parameter of {made.name}; it has {', '.join(names) or 'none'}.",
+                f"unique names {{{name}}}, which is not a parameter of {made.name}; "
+                f"it has {', '.join(names) or 'none'}.",
                 field="unique",
             )
 

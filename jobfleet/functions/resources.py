@@ -1,4 +1,4 @@
-"""`Resource`: what a parameter asks the worker to open, once a process, and to hand in."""
+"""`Resource`: an object that a worker opens once per process and passes to the parameter of a job function."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ _lock = threading.Lock()
 
 
 class _Injected:
-    """Stands for what the worker hands in, until it does."""
+    """The placeholder for the object that the worker passes."""
 
     def __repr__(self) -> str:
         return "Resource.injected"
@@ -27,26 +27,26 @@ class _Injected:
 
 @dataclass(frozen=True, slots=True)
 class Resource:
-    """Marks a parameter that is given what a factory opens: ``pool: Annotated[Pool, Resource(open_pool)]``.
+    """Marks a parameter that receives the object of a factory: ``pool: Annotated[Pool, Resource(open_pool)]``.
 
-    A worker's process opens one for all jobs that ask for it, when the first does, and closes it when it drains.
-    Two parameters with the same factory share what it opened.
+    A process of a worker opens one object for all jobs that need it, when the first of them starts, and closes it when
+    the process drains. Two parameters with the same factory share the object.
 
     Attributes:
         factory: Called without arguments: an ``@asynccontextmanager`` or ``@contextmanager`` function, a class or
-            function that gives a context manager of either kind, or a function, ``async`` or not, that gives a
-            value. What is async is called on the worker's event loop, all else in a thread.
-        injected: A default for such parameters, so that type checkers ask callers for no argument.
+            function that returns a context manager of either kind, or a function, ``async`` or not, that returns a
+            value. Async code is called on the event loop of the worker, other code in a thread.
+        injected: A default for such parameters, so that type checkers require no argument of callers.
 
     Raises:
-        InvalidJob: `factory` cannot be called, or is a generator that nothing makes a context manager of.
+        InvalidJob: `factory` is not callable, or is a generator function without a context manager decorator.
     """
 
     factory: Factory
     injected: ClassVar[Any] = _Injected()
 
     def __post_init__(self) -> None:
-        """Refuse what cannot be a factory."""
+        """Check the factory."""
         if not callable(self.factory):
             raise InvalidJob(f"Resource takes a function that opens it, not {self.factory!r}.", field="function")
         if inspect.isgeneratorfunction(self.factory) or inspect.isasyncgenfunction(self.factory):
@@ -55,17 +55,17 @@ class Resource:
 
     @property
     def name(self) -> str:
-        """The factory's name, for logs."""
+        """The name of the factory, for logs."""
         return str(getattr(self.factory, "__qualname__", None) or repr(self.factory))
 
     @staticmethod
     @contextmanager
     def override(factory: Factory, value: object) -> Iterator[None]:
-        """Hand in `value` wherever `factory` is asked for, in this process, while the block runs; for tests.
+        """Pass `value` instead of the object of `factory`, in this process, while the block runs; for tests.
 
         Args:
-            factory: The one that parameters name.
-            value: Given as it is, and not closed.
+            factory: The factory that parameters name.
+            value: The object to pass; it is not closed.
         """
         with _lock:
             before = _overrides.get(factory, NOTHING)
@@ -81,5 +81,5 @@ class Resource:
 
 
 def overridden(resource: Resource) -> Any:
-    """What a test gives in a resource's place; `NOTHING` where none does."""
+    """The object that a test passes instead of a resource; `NOTHING` when there is none."""
     return _overrides.get(resource.factory, NOTHING)

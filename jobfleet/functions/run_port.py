@@ -1,30 +1,30 @@
-"""What a job's context needs of the run that it belongs to."""
+"""The interface of a run that the context of its job uses."""
 
 from __future__ import annotations
 
 from collections.abc import Coroutine, Mapping, Sequence
 from typing import Any, Protocol, TypeVar, runtime_checkable
 
-from jobfleet.functions.flow_addition import Wish
+from jobfleet.functions.flow_addition import FlowAddition
 
 
 @runtime_checkable
 class ProgressCallback(Protocol):
-    """What a parameter named ``progress_callback`` is given."""
+    """The function that a parameter named ``progress_callback`` receives."""
 
     def __call__(self, value: float, message: str = "", details: Mapping[str, object] | None = None) -> None:
-        """Report how far the job is.
+        """Report the progress of the job.
 
-        May be called from any thread, as often as one likes: it never waits for Redis, and reports are
-        coalesced. The last one is always kept.
+        It may be called from any thread and at any rate. It never waits for Redis; reports are coalesced, and the last
+        report is always stored.
 
         Args:
-            value: 0.0 to 1.0.
-            message: A few words for people.
-            details: Plain data.
+            value: The completed share, from 0.0 to 1.0.
+            message: A short text for people.
+            details: Further plain data.
 
         Raises:
-            JobCancelled: Somebody asked for the job to stop.
+            JobCancelled: Somebody has asked for the job to stop.
         """
 
 
@@ -32,40 +32,40 @@ T = TypeVar("T")
 
 
 class RunPort(Protocol):
-    """What the worker offers to a context."""
+    """The methods of a run that a context uses."""
 
     @property
     def cancel_by(self) -> str | None:
-        """Who asked for the job to stop; None when nobody did."""
+        """Who has asked for the job to stop; None when nobody has."""
 
     @property
     def must_stop(self) -> str | None:
-        """Why the job is to stop, for whatever reason; None when it is not."""
+        """Why the job must stop; None when it need not stop."""
 
     def report(self, value: float, message: str, details: Mapping[str, object] | None) -> None:
-        """Take a progress report; from any thread, never waiting."""
+        """Record a progress report; from any thread, without waiting."""
 
     def extend(self, seconds: float) -> None:
-        """Give the run so many seconds more than it has left before its time limit; from any thread."""
+        """Add seconds to the time limits of the run; from any thread."""
 
     def note(self, at_us: int, level: int, text: str) -> None:
-        """Take a line of the job's own log; from any thread, never waiting."""
+        """Record a line of the log of the job; from any thread, without waiting."""
 
     async def steps(self) -> Mapping[str, bytes]:
-        """The encoded results of the steps that earlier runs, or this one, have kept."""
+        """Read the encoded results of the steps that this run and earlier runs have stored."""
 
     async def keep(self, key: str, record: bytes) -> None:
-        """Keep the encoded result of a step, under the run's token.
+        """Store the encoded result of a step.
 
         Raises:
-            JobCancelled: Another run owns the job by now.
+            JobCancelled: Another run owns the job now.
         """
 
-    async def extend_flow(self, wish: Wish) -> Sequence[str]:
-        """Add jobs to the flow of the job; their ids, in the order in which they were put into the wish."""
+    async def extend_flow(self, addition: FlowAddition) -> Sequence[str]:
+        """Add jobs to the flow of the job; return their ids in the order of the addition."""
 
     async def lease_confirmed(self) -> None:
         """Return once the run's lease is known to stand, or it is to stop."""
 
     def block(self, coroutine: Coroutine[Any, Any, T]) -> T:
-        """Await something where the methods above may be awaited, blocking this thread until it is done."""
+        """Await a coroutine on the event loop of the methods above; block this thread until it is done."""

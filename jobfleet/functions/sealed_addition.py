@@ -1,4 +1,4 @@
-"""What a job asks to be added to its flow, as data: a job in a process of its own asks over a line. Pure."""
+"""Encode an addition to a flow, because a job in an isolated process sends it over a channel. Pure."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from dataclasses import fields, replace
 from typing import Any
 
 from jobfleet.codec import Limits, decode, encode
-from jobfleet.functions.flow_addition import Wish
+from jobfleet.functions.flow_addition import FlowAddition
 from jobfleet.functions.naming import stable_name
 from jobfleet.functions.registry import Registry
 from jobfleet.graph import Flow
@@ -19,37 +19,42 @@ ENVELOPING = 8
 """Levels of nesting around an argument of a job."""
 
 
-def seal_wish(wish: Wish, registry: Registry, *, limits: Limits) -> bytes:
-    """A wish as data, for a job in a process of its own.
+def seal_flow_addition(addition: FlowAddition, registry: Registry, *, limits: Limits) -> bytes:
+    """Encode an addition.
 
     Raises:
-        EncodingError: An argument cannot travel, or all of it is too large.
+        EncodingError: An argument cannot be encoded, or the addition is too large.
         InvalidJob: A function has no name that a worker could find.
     """
     jobs = []
-    for node in wish.flow.nodes:
+    for node in addition.flow.nodes:
         options = {name: value for name in CARRIED if (value := getattr(node.job, name)) is not None}
         if "priority" in options:
             options["priority"] = int(options["priority"])
-        links = [[link.parent, link.otherwise] for link in wish.flow.links.get(node.number, {}).values()]
+        links = [[link.parent, link.otherwise] for link in addition.flow.links.get(node.number, {}).values()]
         jobs.append([_function_name(node.job, registry), options, links])
-    told = {
-        "flow": wish.flow.name, "name": wish.name, "after": wish.after_this, "joins": list(wish.joins), "jobs": jobs
+    content = {
+        "flow": addition.flow.name, "name": addition.name, "after": addition.after_this,
+        "joins": list(addition.joins), "jobs": jobs,
     }  # fmt: skip
-    return encode(told, limits=_around(limits), what="flow")
+    return encode(content, limits=_around(limits), what="flow")
 
 
-def open_wish(record: bytes, *, limits: Limits) -> Wish:
-    """Read what `seal_wish` wrote."""
-    told: Mapping[str, Any] = decode(record, limits=_around(limits), what="flow")
-    flow = Flow(told["flow"])
-    rows: Sequence[Any] = told["jobs"]
+def open_flow_addition(record: bytes, *, limits: Limits) -> FlowAddition:
+    """Decode what `seal_flow_addition` encoded.
+
+    Raises:
+        EncodingError: The record cannot be decoded.
+    """
+    content: Mapping[str, Any] = decode(record, limits=_around(limits), what="flow")
+    flow = Flow(content["flow"])
+    rows: Sequence[Any] = content["jobs"]
     for function, options, _ in rows:
         flow.add(Job(function=function, **options))
     for node, (_, _, links) in zip(flow.nodes, rows, strict=True):
         for parent, otherwise in links:
             flow.link(flow.nodes[parent], node, otherwise=otherwise)
-    return Wish(flow, told["name"], bool(told["after"]), tuple(told["joins"]))
+    return FlowAddition(flow, content["name"], bool(content["after"]), tuple(content["joins"]))
 
 
 def _around(limits: Limits) -> Limits:

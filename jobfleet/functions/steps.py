@@ -1,4 +1,4 @@
-"""Steps of a job: done once, however often the job is run."""
+"""Steps of a job, which run once even if the job runs several times."""
 
 from __future__ import annotations
 
@@ -21,10 +21,10 @@ STEP, CHECKPOINT = "s:", "c:"
 
 
 def check_key(key: object) -> str:
-    """The key of a step or checkpoint, if it can be one.
+    """Check the key of a step or checkpoint; return it.
 
     Raises:
-        InvalidJob: It is no text of 1 to 200 printable characters.
+        InvalidJob: It is not a text of 1 to 200 printable characters.
     """
     if not isinstance(key, str) or not 0 < len(key) <= LONGEST_KEY or not key.isprintable():
         raise InvalidJob(
@@ -38,7 +38,7 @@ class Steps:
 
     Args:
         port: The worker.
-        job_id: The job, for messages.
+        job_id: The id of the job, for messages.
     """
 
     def __init__(self, port: RunPort, job_id: str) -> None:
@@ -46,10 +46,16 @@ class Steps:
         self._job_id = job_id
         self._kept: dict[str, bytes] | None = None
         self._lock = threading.Lock()
-        self._under_way: dict[str, Future[None]] = {}
+        self._in_flight: dict[str, Future[None]] = {}
 
     async def step(self, key: str, function: Callable[..., Any], args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
-        """The result that was kept, else that of calling the function, which is kept."""
+        """Return the stored result; if there is none, call the function and store its result.
+
+        Raises:
+            InvalidJob: The key is wrong.
+            EncodingError: The result cannot be encoded.
+            JobCancelled: The job must stop, or another run owns it now.
+        """
         key = STEP + check_key(key)
         while (other := self._begin(key)) is not None:
             await asyncio.shield(asyncio.wrap_future(other))
@@ -65,10 +71,10 @@ class Steps:
                     if inspect.isawaitable(value):
                         value = await value
                 await self._keep(key, value)
-            return decode(kept[key], what=_told(key))
+            return decode(kept[key], what=_named(key))
 
     def step_sync(self, key: str, function: Callable[..., Any], args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
-        """The same from a thread."""
+        """Do the same from a thread; see `step`."""
         key = STEP + check_key(key)
         while (other := self._begin(key)) is not None:
             other.result()
@@ -81,16 +87,16 @@ class Steps:
                 if inspect.isawaitable(value):
                     value = self._port.block(_awaited(value))
                 self._port.block(self._keep(key, value))
-            return decode(kept[key], what=_told(key))
+            return decode(kept[key], what=_named(key))
 
     async def read(self, key: str, default: Any) -> Any:
-        """The value of a checkpoint."""
+        """Read the value of a checkpoint; return `default` when none is stored."""
         key = CHECKPOINT + check_key(key)
         record = (await self._known()).get(key)
-        return default if record is None else decode(record, what=_told(key))
+        return default if record is None else decode(record, what=_named(key))
 
     async def write(self, key: str, value: Any) -> None:
-        """Keep a value."""
+        """Store the value of a checkpoint."""
         key = CHECKPOINT + check_key(key)
         await self._known()
         self._check_stop()
@@ -104,16 +110,16 @@ class Steps:
         return self._kept
 
     async def _keep(self, key: str, value: Any) -> None:
-        record = encode(value, what=_told(key))
+        record = encode(value, what=_named(key))
         await self._port.keep(key, record)
         (await self._known())[key] = record
 
     def _begin(self, key: str) -> Future[None] | None:
-        """Take a key; or what to wait for, when it is taken."""
+        """Take a key; return the future to wait for when another call has taken it."""
         with self._lock:
-            other = self._under_way.get(key)
+            other = self._in_flight.get(key)
             if other is None:
-                self._under_way[key] = Future()
+                self._in_flight[key] = Future()
             return other
 
     @contextmanager
@@ -122,7 +128,7 @@ class Steps:
             yield
         finally:
             with self._lock:
-                self._under_way.pop(key).set_result(None)
+                self._in_flight.pop(key).set_result(None)
 
     def _check_stop(self) -> None:
         why = self._port.must_stop
@@ -134,5 +140,5 @@ async def _awaited(value: Awaitable[Any]) -> Any:
     return await value
 
 
-def _told(key: str) -> str:
+def _named(key: str) -> str:
     return f"{'step' if key.startswith(STEP) else 'checkpoint'} {key[2:]!r}"

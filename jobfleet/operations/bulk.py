@@ -1,7 +1,7 @@
-"""Many jobs at once, a chunk at a time: what of it is written down, under way, answered.
+"""Enqueue many jobs, a chunk at a time.
 
-A call goes out as soon as it is full, and the server works on it while the next is written down. Between chunks
-nothing is under way: whoever holds a receipt knows that its job is in Redis.
+A call is sent as soon as it is full, and the server works on it while the next call is prepared. No call is in flight
+between chunks, so a receipt proves that its job is in Redis.
 """
 
 from __future__ import annotations
@@ -25,17 +25,17 @@ from jobfleet.store.records import Answer, Entry, Holder
 from jobfleet.store.trip import Making
 
 Placed = tuple[int, Submission]
-"""A job that is written down, and the place of its receipt."""
+"""The place of the receipt of a job, and the prepared job."""
 TOGETHER = 3
-"""Full calls that are sent with one write: each write wakes the server, and the last ones' work is waited for."""
+"""Full calls per write to the socket. Each write wakes the server, and the client waits for the last calls."""
 _TO_COME = Receipt(id="", created=False, status=JobStatus.QUEUED)
 
 
 def submit_many(context: FleetContext, jobs: Sequence[Job]) -> BulkOperation[list[Receipt]]:
-    """Enqueue some jobs, a receipt each; a job that is refused has its error in its receipt.
+    """Enqueue jobs; return one receipt per job. The receipt of a refused job has the error.
 
     Raises:
-        InvalidJob: One of them is no job; then none is enqueued.
+        InvalidJob: An item is not a `Job`; then no job is enqueued.
     """
     chunk = Chunk(context, jobs)
     while not chunk.is_written:
@@ -49,12 +49,12 @@ class Chunk:
     """Jobs that are enqueued together.
 
     Args:
-        space: The context of the client.
-        jobs: The jobs. What stands around enqueues is given all of them before the first is sent.
+        context: The context of the fleet.
+        jobs: The jobs. The `around_enqueue` hooks run on all of them before the first call is sent.
 
     Attributes:
-        receipts: One for each, as it becomes known.
-        is_written: Whether all are written down.
+        receipts: One receipt per job, filled as answers come.
+        is_written: Whether all jobs are prepared.
     """
 
     def __init__(self, context: FleetContext, jobs: Sequence[Job]) -> None:
@@ -80,7 +80,7 @@ class Chunk:
         return passed
 
     def calls(self) -> Iterator[list[Call[Any]]]:
-        """Write jobs down, until something has to be asked of one first; the calls, some at a time as they fill."""
+        """Prepare jobs until one of them needs a read from Redis; yield full calls, `TOGETHER` at a time."""
         now = monotonic()
         for place, job in self._left:
             try:
@@ -102,13 +102,13 @@ class Chunk:
             yield list(self._filled())
 
     def asked(self) -> Operation[None]:
-        """Ask what `calls` has come upon, if anything."""
+        """Run the read that the last job of `calls` needs, if there is one."""
         if self._asking is not None:
             yield from self._asking
             self._asking = None
 
     def _slowly(self, place: int, job: Job) -> Operation[None]:
-        """Write a job down of which not everything is known; or enqueue it, if it waits for others."""
+        """Prepare a job whose function or queue is not known yet; enqueue it at once if it waits for other jobs."""
         try:
             if job.depends_on is not None:
                 self.receipts[place] = yield from operation_for(self._context, job)
@@ -137,7 +137,7 @@ class Chunk:
         self._full = []
 
     def take(self, answers: list[Any]) -> None:
-        """Take the answers to all calls that are under way."""
+        """Record the answers of all calls in flight."""
         for part, answer in zip(self._sent, answers, strict=True):
             if isinstance(answer, JobfleetError):
                 for place, one in part:
@@ -145,7 +145,7 @@ class Chunk:
                 continue
             for (place, one), new in zip(part, answer, strict=True):
                 if isinstance(new, Holder):
-                    self._conflicts[place] = (one, new)
+                    self._conflicts[place] = conflicts.Conflict(one, new)
                 else:
                     self.receipts[place] = Receipt(one.entry.id, new, one.status)
         self._sent = []

@@ -1,4 +1,4 @@
-"""Recurring jobs: entries from jobs and decorators, and the verbs about them. See `verbs` for the form."""
+"""Recurring jobs: add, remove, pause, resume, run and list the cron entries of a fleet."""
 
 from __future__ import annotations
 
@@ -29,14 +29,14 @@ HISTORY = 50
 
 
 class CronFire(NamedTuple):
-    """What became of one planned fire.
+    """The outcome of one planned fire.
 
     Attributes:
-        at: When it was planned.
+        at: The planned time.
         outcome: fired, late, skipped, missed or overlapped.
-        job_id: Its job; for ``overlapped`` the one that was still open.
-        nominal: The local time it stands for, as an instant.
-        note: What a change of the clocks did to it.
+        job_id: The job of the fire; for ``overlapped`` the job that was still open.
+        nominal: The local time of the schedule, as an instant.
+        note: How a change of the clocks moved it; may be empty.
     """
 
     at: datetime
@@ -51,16 +51,16 @@ class CronInfo:
     """A recurring job at one moment.
 
     Attributes:
-        name: Its name.
-        cron: When it runs.
-        queue: Where its jobs go.
-        function: What they run.
-        origin: ``decorator``, or who added it.
-        is_orphaned: Whether it came from a decorator that no worker has published any more.
-        paused: Who paused it; None when nobody did.
-        paused_at: Since when.
-        last: What became of its last fire.
-        next: Its next fire; None when there is none, or it is paused.
+        name: The name of the entry.
+        cron: The schedule.
+        queue: The queue of its jobs.
+        function: The function of its jobs.
+        origin: ``decorator``, or who added the entry.
+        is_orphaned: Whether it came from a decorator that no worker publishes any more.
+        paused: Who paused it; None when it is not paused.
+        paused_at: When it was paused.
+        last: The outcome of its last fire; None when it has not fired.
+        next: Its next fire; None when it has none, or is paused.
         fired_by: The live processes that have announced that they fire recurring jobs, as ``reaper ID`` or ``worker
             ID``. Empty when there is none; a reaper of an older version does not announce itself.
     """
@@ -79,31 +79,31 @@ class CronInfo:
 
 
 class Decorated(NamedTuple):
-    """A recurring job that stands at its function."""
+    """A recurring job that is defined by the decorator of its function."""
 
     entry: CronEntry
 
 
 def entry_of(record: bytes) -> CronEntry:
-    """Read a kept entry.
+    """Decode a stored entry.
 
     Raises:
-        InvalidJob: It is none.
-        EncodingError: It cannot be read.
+        InvalidJob: The record is not an entry.
+        EncodingError: The record cannot be decoded.
     """
     return CronEntry.load(decode(record))
 
 
 def lane_of(keys: Keyspace, entry: CronEntry, home: int) -> Lane:
-    """Where an entry fires: always in the same of its queue's home lanes, as its group or unique key has it."""
+    """The lane in which an entry fires: always the same home lane of its queue, chosen by its group or unique key."""
     return keys.lane(entry.queue, lane_number(entry.placement or entry.name, home))
 
 
 def decorated(context: FleetContext, seen: FleetSeen) -> Iterator[Decorated | tuple[str, str]]:
-    """The entries that stand at published functions; for one that cannot be, its name and why."""
+    """The entries of published functions; for an entry that cannot be made, the name of the function and the reason."""
     for name, record in seen.functions.items():
-        said = read_cron(record)
-        if said is None:
+        schedule = read_cron(record)
+        if schedule is None:
             continue
         options = read_function(record)
         try:
@@ -113,7 +113,7 @@ def decorated(context: FleetContext, seen: FleetSeen) -> Iterator[Decorated | tu
             )
             entry = CronEntry(
                 name=name,
-                cron=Cron.load(said),
+                cron=Cron.load(schedule),
                 queue=sent.lane.queue,
                 function=name,
                 envelope=sent.entry.envelope,
@@ -128,17 +128,18 @@ def decorated(context: FleetContext, seen: FleetSeen) -> Iterator[Decorated | tu
 
 
 def _first_lane(context: FleetContext) -> Callable[[str, Job, str | None, str | None], Lane]:
-    """The lane of an entry is told by `lane_of`, once it fires."""
+    """The lane does not matter here: `lane_of` chooses it for each fire."""
     return lambda queue, _job, _key, _group: context.keys.lane(queue, 0)
 
 
 def add_entry(
     context: FleetContext, name: str, cron: Cron, job: Job, *, by: str | None, is_new: bool = False
 ) -> Operation[str]:
-    """Keep a recurring job under a name: added, changed or unchanged.
+    """Add or change a recurring job; return added, changed or unchanged. No hook runs on the job.
 
     Raises:
-        InvalidJob: The name is wrong, or with `add` taken; or the job has a time or an id of its own.
+        InvalidJob: The name is wrong, `is_new` is set and the name exists, there are too many entries, or the job has a
+            time or an id.
     """
     check_job(job)
     for option in ("scheduled_at", "delay", "id", "expires_at"):
@@ -166,7 +167,7 @@ def add_entry(
 
 
 def too_many(name: str) -> str:
-    """Why an entry was not kept, and what to do about it."""
+    """The message for an entry that exceeds the limit of a fleet."""
     return (
         f"Cron entry {name!r} was not kept: there are {calls.MOST_ENTRIES:,}, which is the most. Remove some with "
         "'jobfleet cron rm NAME', or let one entry's job enqueue the others."
@@ -174,24 +175,35 @@ def too_many(name: str) -> str:
 
 
 def add(context: FleetContext, name: str, cron: Cron, job: Job, *, by: str | None, is_new: bool) -> Operation[str]:
-    """Keep a recurring job that has not passed what stands around enqueues; with `is_new` no other has its name.
+    """Add a recurring job, after the `around_enqueue` hooks have run on it; return added, changed or unchanged.
+
+    Args:
+        context: The context of the fleet.
+        name: The name of the entry.
+        cron: The schedule.
+        job: The job that each fire enqueues.
+        by: Who adds it; None for nobody in particular.
+        is_new: Refuse a name that exists; otherwise the entry of that name is changed.
 
     Raises:
-        InvalidJob: As `schedule`.
+        InvalidJob: As `add_entry`.
     """
     return (yield from add_entry(context, name, cron, context.apply_hooks(job), by=by, is_new=is_new))
 
 
 def submit(context: FleetContext, job: Job, by: str | None = None) -> Operation[Receipt]:
-    """Keep the entry that a job with a `cron_expression` asks for; the receipt names the job of its next fire.
+    """Add the entry of a job with a `cron_expression`; the receipt names the job of the next fire.
 
-    A job's name is a label for people, an entry's has no spaces: they become hyphens.
+    The name of a job is a label that may have spaces. The entry has the same name with hyphens for spaces.
+
+    Raises:
+        InvalidJob: As `add_entry`.
     """
     cron = Cron(str(job.cron_expression), job.tz or "UTC")
     name = "-".join(job.name.split())
     word = yield from add_entry(context, name, cron, job, by=by or job.user)
-    kept, now = yield from _find(context, name)
-    entry = entry_of(kept.record)
+    row, now = yield from _find(context, name)
+    entry = entry_of(row.record)
     home = value((yield (context.open_queue_call(entry.queue),)))[0]
     fire = cron.next(from_us(now))
     suffix = entry.suffix(fire.at) if fire is not None else job.suffix
@@ -208,11 +220,11 @@ def _find(context: FleetContext, name: str) -> Operation[tuple[calls.Scheduled, 
 
 
 def no_entry(name: str, known: Sequence[str]) -> JobNotFound:
-    """The error of a name that no entry has.
+    """The error for a name that no entry has.
 
     Args:
-        name: What was asked for.
-        known: The names that there are; the first ten are told.
+        name: The name.
+        known: The names of all entries; the message has the first ten.
     """
     return JobNotFound(name, f"No cron entry {name!r}; there are: {', '.join(known[:10]) or 'none yet'}.")
 
@@ -229,7 +241,7 @@ def remove(context: FleetContext, name: str) -> Operation[None]:
     seen = value((yield (context.fleet_call(),)))
     if entry.origin == DECORATOR and _is_published(seen, name):
         raise InvalidJob(
-            f"{name!r} stands at its function's decorator and would come back; pause it, or remove the decorator.",
+            f"{name!r} comes from the decorator of its function and would return; pause it, or remove the decorator.",
             field="name",
         )
     home = value((yield (context.open_queue_call(entry.queue),)))[0]
@@ -268,42 +280,42 @@ def _has_changed(context: FleetContext, name: str, call: Call[str]) -> Operation
 
 
 def run(context: FleetContext, name: str) -> Operation[str]:
-    """Enqueue the job of an entry at once, beside its fires; answer its id.
+    """Enqueue the job of an entry at once, in addition to its fires; return the id of the job.
 
     Raises:
-        JobNotFound: There is no such entry.
+        JobNotFound: No entry has this name.
         DuplicateJob: Another job holds its unique key.
     """
-    kept, _ = yield from _find(context, name)
-    entry = entry_of(kept.record)
+    row, _ = yield from _find(context, name)
+    entry = entry_of(row.record)
     home = value((yield (context.open_queue_call(entry.queue),)))[0]
     lane = lane_of(context.keys, entry, home)
     job_id = lane.id_prefix + new_suffix()
-    (said,) = value((yield (enqueue.enqueue(lane, (Entry(job_id, entry.band, "", entry.meta, entry.envelope),)),)))
-    if isinstance(said, Holder):
-        raise DuplicateJob(said.id, f"{name} was not run: {said.id} holds its unique key; it is {said.status}.")
+    (answer,) = value((yield (enqueue.enqueue(lane, (Entry(job_id, entry.band, "", entry.meta, entry.envelope),)),)))
+    if isinstance(answer, Holder):
+        raise DuplicateJob(answer.id, f"{name} was not run: {answer.id} holds its unique key; it is {answer.status}.")
     return job_id
 
 
 def firing(context: FleetContext, attendants: Iterable[calls.Attendant]) -> tuple[str, ...]:
-    """Those that are alive: reapers, or workers where there is no reaper, as ``reaper ID`` or ``worker ID``."""
+    """The live processes that fire recurring jobs, as ``reaper ID`` or ``worker ID``."""
     gone_us = round(context.config.gone_after * 1e6)
     return tuple(sorted(f"{one.role} {one.id}" for one in attendants if one.silent <= gone_us))
 
 
 def fired_by(names: Sequence[str]) -> str:
-    """Those of `CronInfo.fired_by` for people; there must be one."""
+    """`CronInfo.fired_by` as text; it must not be empty."""
     reapers = [name for name in names if name.startswith("reaper ")]
     return ", ".join(reapers) if reapers else f"{', '.join(names)}, since no reaper is alive"
 
 
 def recurring(seen: FleetSeen) -> list[str]:
-    """The published functions that run by themselves."""
+    """The names of the published functions that have a schedule."""
     return sorted(name for name, record in seen.functions.items() if read_cron(record) is not None)
 
 
 def listing(context: FleetContext) -> Operation[list[CronInfo]]:
-    """All entries, by name."""
+    """List all entries by name."""
     now, rows = value((yield (calls.entries(context.keys),)))
     if not rows:
         return []
@@ -315,7 +327,7 @@ def listing(context: FleetContext) -> Operation[list[CronInfo]]:
         try:
             entry = entry_of(row.record)
         except (InvalidJob, EncodingError):
-            continue  # a later version wrote it; the reaper says so in its log
+            continue  # a later version wrote it; the reaper logs it
         notes = value([answer])
         infos.append(
             CronInfo(
@@ -336,10 +348,15 @@ def listing(context: FleetContext) -> Operation[list[CronInfo]]:
 
 
 def history(context: FleetContext, name: str, *, limit: int = HISTORY) -> Operation[list[CronFire]]:
-    """What became of an entry's last fires, the newest first.
+    """List the outcomes of the last fires of an entry, newest first.
+
+    Args:
+        context: The context of the fleet.
+        name: The name of the entry.
+        limit: The most fires to return; 1,000 are kept.
 
     Raises:
-        JobNotFound: There is no such entry.
+        JobNotFound: No entry has this name.
     """
     yield from _find(context, name)
     notes: Any = value((yield (calls.history(context.keys, name, limit=limit),)))
@@ -347,6 +364,6 @@ def history(context: FleetContext, name: str, *, limit: int = HISTORY) -> Operat
 
 
 def fire_of(at: int, text: str) -> CronFire:
-    """Read a note of the ledger."""
+    """Decode a note of the ledger of an entry."""
     outcome, job_id, nominal, *note = text.split(" ", 3)
     return CronFire(from_us(at), outcome, None if job_id == "-" else job_id, from_us(int(nominal)), "".join(note))

@@ -1,4 +1,4 @@
-"""What both clients share: names, settings, the functions known, and what they remember of queues."""
+"""The context of an operation: settings, keys, registered functions, and recent reads of queues and functions."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from jobfleet.functions.registry import Registry
 
 REMEMBERED = 5.0
-"""Seconds for which a queue's lanes, and what workers publish, are remembered."""
+"""Seconds for which the lanes of a queue and the published functions are used without a new read."""
 
 
 def _default_registry() -> Registry:
@@ -56,17 +56,17 @@ class Published(NamedTuple):
 
 @dataclass(slots=True)
 class FleetContext:
-    """The context of a client. It thinks; the clients do the I/O.
+    """The data that operations on one fleet share; it does no I/O.
 
     Attributes:
         config: The settings.
         keys: The key names.
-        registry: The functions this process knows.
-        limits: What may travel.
-        windows: Seconds for which an id of our own making, and a caller's own, is remembered at least.
-        queues: Queue → when it was looked up, home lanes, lanes.
-        published: What workers have published, and when it was looked up.
-        unregistered: Plain functions of which it was looked up whether a worker runs them.
+        registry: The functions that this process knows.
+        limits: The limits of an envelope.
+        windows: The least seconds for which an id is remembered: a generated id, and an id that the caller gave.
+        queues: The lanes of each queue that was read.
+        published: The last read of the published functions.
+        unregistered: The plain functions for which the published functions were searched.
     """
 
     config: JobConfig
@@ -79,16 +79,16 @@ class FleetContext:
     unregistered: set[str] = field(default_factory=set)
 
     def __post_init__(self) -> None:
-        """Derive what follows from the settings."""
+        """Derive the fields that follow from the settings."""
         self.keys = Keyspace(self.config.namespace)
         self.windows = (self.config.dedupe_window, self.config.own_id_window)
         self.limits = Limits(max_bytes=self.config.max_payload, max_depth=self.config.max_depth)
 
     def apply_hooks(self, job: Job) -> Job:
-        """The job after everything that stands around enqueues.
+        """Return the job as the `around_enqueue` hooks change it.
 
         Raises:
-            InvalidJob: It is none.
+            InvalidJob: The argument, or the answer of a hook, is not a `Job`.
         """
         if type(job) is not Job:
             check_job(job)
@@ -96,24 +96,24 @@ class FleetContext:
         return hooks.apply(job) if hooks.around_enqueues else job
 
     def has_queue(self, queue: str) -> bool:
-        """Whether a queue's lanes are known, and freshly."""
+        """Whether the lanes of a queue were read within the last `REMEMBERED` seconds."""
         known = self.queues.get(queue)
         return known is not None and monotonic() - known.read_at < REMEMBERED
 
     def remember(self, queue: str, lanes: tuple[int, int]) -> None:
-        """Keep what was looked up of a queue."""
+        """Record the home lanes and the lanes of a queue."""
         self.queues[queue] = QueueLanes(monotonic(), *lanes)
 
     def open_queue_call(self, queue: str) -> Any:
-        """The call that makes a queue known and answers its lanes."""
+        """The call that opens a queue and returns its home lanes and its lanes."""
         return calls.open_queue(self.keys, queue, self.config.lanes.get(queue, 1), most=self.config.max_queues)
 
     def fleet_call(self) -> Any:
-        """The call that answers which workers there are and what they have published; it lists no queues."""
+        """The call that reads the workers and their published functions; it lists no queues."""
         return inspect.fleet(self.keys, most=0)
 
     def kinds_call(self) -> Any:
-        """The call that answers what live workers know."""
+        """The call that reads which functions live workers know."""
         return presence.kinds(self.keys, gone_us=round(self.config.gone_after * 1e6))
 
     def lanes_of(self, queue: str, lanes: int) -> list[Lane]:

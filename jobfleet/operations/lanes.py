@@ -1,4 +1,4 @@
-"""Which queues there are, and their lanes."""
+"""Open a queue, and list queues and their lanes."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from jobfleet.store.records import FleetSeen
 
 
 def open_queue(context: FleetContext, queue: str) -> Operation[None]:
-    """Make a queue known; lanes that are new to us are journalled before anything happens in them."""
+    """Open a queue, and register the journal consumers in lanes that are new to this process."""
     answers = yield (context.open_queue_call(queue), journal.consumers(context.keys))
     home, lanes = value(answers[:1])
     groups = value(answers[1:])
@@ -25,15 +25,16 @@ def open_queue(context: FleetContext, queue: str) -> Operation[None]:
 
 
 def seen(context: FleetContext) -> Operation[FleetSeen]:
-    """Queues, workers and functions."""
+    """Read the queues, the workers and the functions of the fleet."""
     return (yield from whole(context.keys))
 
 
 def lanes(context: FleetContext, queue: str | None = None) -> Operation[list[Lane]]:
-    """All lanes of a queue, or of all queues.
+    """List all lanes of a queue, or of all queues.
 
     Raises:
-        ConfigError: There is no such queue.
+        ConfigError: The queue does not exist.
+        InvalidJob: `queue` is not a queue name.
     """
     fleet = yield from seen(context)
     if queue is None:

@@ -1,7 +1,7 @@
-"""What both clients can do, written once.
+"""What an operation is, and how it is run.
 
-A verb is a generator: it yields calls to run in one pipeline and is sent their values. `Fleet`
-drives it with a `Store`, `AsyncFleet` with an `AsyncStore`; nothing is written twice for `await`.
+An operation is a generator. It yields calls that belong in one pipeline, and receives their values. `Fleet` drives it
+with a `Store`, and `AsyncFleet` drives it with an `AsyncStore`, so no operation is written twice for `await`.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 T = TypeVar("T")
 Operation = Generator[Sequence[Call[Any]], list[Any], T]
 BulkOperation = Generator[Sequence[Call[Any]] | Making, list[Any], T]
-"""A verb that may let its calls be sent as they are made."""
+"""An operation whose calls may be sent while further calls are made."""
 
 
 class Driver(Protocol):
@@ -39,41 +39,41 @@ class AsyncDriver(Protocol):
 
 
 def value(results: list[Any]) -> Any:
-    """The one value of a trip, or its error raised."""
+    """Return the value of a trip with one call; raise it if it is an error."""
     if isinstance(results[0], JobfleetError):
         raise results[0]
     return results[0]
 
 
-async def drive(store: AsyncStore, verb: BulkOperation[T]) -> T:
-    """Run a verb."""
+async def drive(store: AsyncStore, operation: BulkOperation[T]) -> T:
+    """Run an operation on a store; return its result."""
     answers: Any = None
     try:
         while True:
-            answers = await store.run_many(verb.send(answers))
+            answers = await store.run_many(operation.send(answers))
     except StopIteration as end:
         return cast("T", end.value)
 
 
-def run_ahead(verb: Operation[T]) -> T | Operation[T]:
-    """Run a verb as far as it asks nothing: its value, or what is left of it."""
+def run_ahead(operation: Operation[T]) -> T | Operation[T]:
+    """Run an operation up to its first call; return its result, or the rest of the operation."""
     try:
-        calls = next(verb)
+        calls = next(operation)
     except StopIteration as end:
         return cast("T", end.value)
-    return _resumed(verb, calls)
+    return _resumed(operation, calls)
 
 
-def _resumed(verb: Operation[T], calls: Sequence[Call[Any]]) -> Operation[T]:
+def _resumed(operation: Operation[T], calls: Sequence[Call[Any]]) -> Operation[T]:
     try:
         while True:
-            calls = verb.send((yield calls))
+            calls = operation.send((yield calls))
     except StopIteration as end:
         return cast("T", end.value)
 
 
 def batches(items: Iterable[T], size: int) -> Iterator[list[T]]:
-    """Cut into lists of at most `size`."""
+    """Split items into lists of at most `size`."""
     iterator = iter(items)
     while part := list(itertools.islice(iterator, size)):
         yield part

@@ -1,4 +1,4 @@
-"""From what the store found to a `JobResult`. Pure."""
+"""Convert stored rows to `JobResult`. Pure."""
 
 from __future__ import annotations
 
@@ -18,19 +18,19 @@ from jobfleet.store.records import BLOCKED
 LETTERS = {"co": JobStatus.COMPLETED, "fa": JobStatus.FAILED, "ca": JobStatus.CANCELLED, "ex": JobStatus.EXPIRED}
 
 REPLACED_BY = "replaced-by:"
-"""What replace.lua puts before the id of the new job, where others have who cancelled."""
+"""The prefix that replace.lua writes before the id of the new job, in the field that names who cancelled a job."""
 
 
 def moment(us: int | None) -> datetime | None:
-    """Microseconds since 1970 as a time; nothing for 0, nor for what is no time."""
+    """Convert microseconds since 1970 to a time; None for 0 and for a number outside the calendar."""
     try:
         return datetime.fromtimestamp(us / 1_000_000, UTC) if us else None
-    except (OverflowError, ValueError, OSError):  # nobody of ours has written that
+    except (OverflowError, ValueError, OSError):  # not a time that jobfleet has written
         return None
 
 
 def has_id(row: Waiting | Running | DeadLetter) -> bool:
-    """Whether a row is a job's; one that is not, `doctor` tells of."""
+    """Whether the id of a row is a job id; `doctor` reports other rows."""
     try:
         split_id(row.id)
     except JobNotFound:
@@ -39,10 +39,16 @@ def has_id(row: Waiting | Running | DeadLetter) -> bool:
 
 
 def result_of(job_id: str, found: Found, now_us: int, *, limits: Limits) -> JobResult[Any]:
-    """What was found of a job, as a `JobResult`.
+    """Convert a stored job.
+
+    Args:
+        job_id: Its id.
+        found: The stored form.
+        now_us: The time of Redis, µs since 1970.
+        limits: The limits of its result record.
 
     Raises:
-        JobNotFound: Nothing was.
+        JobNotFound: The job is unknown.
     """
     match found:
         case Final():
@@ -58,7 +64,7 @@ def result_of(job_id: str, found: Found, now_us: int, *, limits: Limits) -> JobR
 
 
 def waiting_result(row: Waiting, now_us: int, progress: bytes = b"") -> JobResult[Any]:
-    """A job that waits."""
+    """Convert a waiting job; `now_us` is the time of Redis, µs since 1970."""
     tries, due = Tries.parse(row.tries), due_of(row.due)
     status = JobStatus.QUEUED
     if due >= BLOCKED:
@@ -77,7 +83,7 @@ def waiting_result(row: Waiting, now_us: int, progress: bytes = b"") -> JobResul
 
 
 def running_result(row: Running, now_us: int) -> JobResult[Any]:
-    """A job that runs."""
+    """Convert a running job; `now_us` is the time of Redis, µs since 1970."""
     tries, run = Tries.parse(row.tries), row.run
     return JobResult(
         id=row.id,
@@ -96,7 +102,7 @@ def running_result(row: Running, now_us: int) -> JobResult[Any]:
 
 
 def letter_result(letter: DeadLetter, *, limits: Limits) -> JobResult[Any]:
-    """A dead letter."""
+    """Convert a dead letter."""
     ended = int(letter.entry.partition("-")[0]) * 1000
     fields = header_or_empty(letter.envelope)
     with suppress(EncodingError):
@@ -140,7 +146,7 @@ def _ended(job_id: str, found: Final, limits: Limits) -> JobResult[Any]:
 
 
 def _stopping(at: int, stage: str) -> dict[str, Any]:
-    """When a run was asked to stop, and how far that has come; nothing of a job that was not."""
+    """When a run was asked to stop, and the stage of the stop; empty for a run that was not asked."""
     return {"cancel_requested_at": moment(at), "stop_stage": stage or "requested"} if at else {}
 
 

@@ -1,4 +1,4 @@
-"""Many jobs at a glance: who waits, how the last ones ended, letting old results go. See `verbs` for the form."""
+"""Statistics: counts of the fleet, per queue, and of its last endings per function and per user."""
 
 from __future__ import annotations
 
@@ -17,20 +17,23 @@ from jobfleet.operations.workers.info import workers
 
 
 def statistics(context: FleetContext, *, sample: int = 0) -> Operation[dict[str, Any]]:
-    """Counts of the whole fleet and of each queue; of its last endings, by function and by user.
+    """Count the jobs of the fleet and of each queue, and its last endings per function and per user.
 
     Args:
-        space: The client's context.
-        sample: How many of the last ended jobs are looked at for ``by_function`` and ``by_user``; 0 leaves these out.
+        context: The context of the fleet.
+        sample: How many of the last ended jobs are read for ``by_function`` and ``by_user``; 0 leaves these out.
+
+    Raises:
+        InvalidJob: `sample` is not a whole number from 0.
     """
     check_number(sample, field="sample", least=0)
-    told = yield from fleet_totals(context)
+    totals = yield from fleet_totals(context)
     if sample:
         last = yield from endings(context, limit=sample)
-        told["sampled"] = len(last)
-        told["by_function"] = _grouped(last, lambda row: row.function)
-        told["by_user"] = _grouped((row for row in last if row.user is not None), lambda row: str(row.user))
-    return told
+        totals["sampled"] = len(last)
+        totals["by_function"] = _grouped(last, lambda row: row.function)
+        totals["by_user"] = _grouped((row for row in last if row.user is not None), lambda row: str(row.user))
+    return totals
 
 
 def _grouped(rows: Iterable[JobResult[Any]], key: Callable[[JobResult[Any]], str]) -> dict[str, dict[str, Any]]:
@@ -53,7 +56,7 @@ def _summary(rows: list[JobResult[Any]]) -> dict[str, Any]:
 
 
 def fleet_totals(context: FleetContext) -> Operation[dict[str, Any]]:
-    """Counts of the whole fleet, as the user's document asks for them."""
+    """Count the jobs of the fleet and of each queue."""
     every = yield from queues(context)
     alive = [worker for worker in (yield from workers(context)) if not worker.is_gone]
     total = {word: sum(row.totals[word] for row in every) for word in TOTALS}

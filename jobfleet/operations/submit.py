@@ -9,7 +9,7 @@ from jobfleet.operations.operation import Operation
 
 
 def operation_for(context: FleetContext, job: Job) -> Operation[Receipt]:
-    """The verb that a job asks for: enqueue it, keep it as a recurring one, or let it wait for others."""
+    """The operation for a job: add a recurring entry, enqueue it behind other jobs, or enqueue it plainly."""
     if job.depends_on is not None:
         from jobfleet.operations.flows import dependencies
 

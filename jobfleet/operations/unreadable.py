@@ -1,4 +1,4 @@
-"""What doctor looks for beside jobfleet's own doings: keys, fields and rows that something else has written."""
+"""Find keys, fields and rows in Redis that jobfleet cannot read, because something else has written them."""
 
 from __future__ import annotations
 
@@ -21,32 +21,32 @@ from jobfleet.store.rows import SHOWN, shown, wrong_with
 
 T = TypeVar("T")
 LETTERS = 10
-"""Dead letters looked at: the newest."""
+"""How many of the newest dead letters are read."""
 
 
 def without_repair(calls: Sequence[Call[Any]]) -> list[Call[Any]]:
-    """The same calls, for whoever only looks: what makes them fail is not repaired."""
+    """Copy calls so that they do not repair damage that they meet."""
     return [call._replace(mends=False) for call in calls]
 
 
-def run_without_repair(verb: Operation[T]) -> Operation[T]:
-    """A verb whose calls all are so."""
+def run_without_repair(operation: Operation[T]) -> Operation[T]:
+    """Run an operation whose calls repair nothing."""
     answers: Any = None
     try:
         while True:
-            answers = yield without_repair(verb.send(answers))
+            answers = yield without_repair(operation.send(answers))
     except StopIteration as end:
         return cast("T", end.value)
 
 
-def read_or(answer: Any, instead: Any, told: list[str]) -> Any:
-    """An answer, or what stands for it where its script has met something that it cannot read; that is noted then.
+def read_or(answer: Any, instead: Any, damage: list[str]) -> Any:
+    """Return an answer; if its script cannot read its data, return `instead` and add the error to `damage`.
 
     Raises:
-        JobfleetError: Redis cannot be asked.
+        JobfleetError: The call failed otherwise.
     """
     if isinstance(answer, ScriptContractError):
-        told.append(str(answer))
+        damage.append(str(answer))
         return instead
     if isinstance(answer, JobfleetError):
         raise answer
@@ -54,40 +54,40 @@ def read_or(answer: Any, instead: Any, told: list[str]) -> Any:
 
 
 def of_keys(tag: str) -> Operation[list[str]]:
-    """What is damaged of the keys that a lane, or the fleet, has one each of, and what was moved aside."""
+    """Report the damage of the fixed keys of a lane or of the fleet, and the keys that were moved aside."""
     looked = places(tag)
     aside = [Place(f"{ASIDE}{place.name}{end}", "any", NONE) for place in looked for end in ("", FIELDS)]
     (answer,) = yield without_repair([survey(tag, [*looked, *aside])])
-    told: list[str] = []
-    seen: Surveyed | None = read_or(answer, None, told)
+    damage: list[str] = []
+    seen: Surveyed | None = read_or(answer, None, damage)
     if seen is None:
-        return told
-    told += [str(one) for one in judge(looked, seen.rows[: len(looked)], seen.now)]
-    kept = [
+        return damage
+    damage += [str(one) for one in judge(looked, seen.rows[: len(looked)], seen.now)]
+    names = [
         place.name for place, row in zip(aside, seen.rows[len(looked) :], strict=True) if row[0] not in (b"none", b"-")
     ]
-    return told + ([f"moved aside: {', '.join(kept)}"] if kept else [])
+    return damage + ([f"moved aside: {', '.join(names)}"] if names else [])
 
 
 def of_fleet(keys: Keyspace, fleet: FleetSeen) -> Operation[list[str]]:
-    """What cannot be read of the fleet's hashes."""
-    told = [*fleet.unreadable]
+    """Report what cannot be read in the hashes of the fleet."""
+    damage = [*fleet.unreadable]
     for name, record in fleet.functions.items():
         try:
             is_sound = isinstance(decode(record), dict)
         except EncodingError:
             is_sound = False
         if not is_sound:
-            told.append(f"functions has {name}: {shown(record)}")
+            damage.append(f"functions has {name}: {shown(record)}")
     calls: list[Call[Any]] = [cron.unreadable(keys), journal.unreadable(keys)]
     for answer in (yield without_repair(calls)):
-        told += read_or(answer, (), told)
-    return told + (yield from of_keys(keys.tag))
+        damage += read_or(answer, (), damage)
+    return damage + (yield from of_keys(keys.tag))
 
 
 def of_lane(lane: Lane, waiting: Sequence[Waiting], leases: Leases) -> Operation[list[str]]:
-    """What cannot be read of a lane: its keys, and rows of those that were looked at."""
-    told = yield from of_keys(lane.tag)
+    """Report what cannot be read in a lane: its keys, and the rows that were read."""
+    damage = yield from of_keys(lane.tag)
     rows = {row.id: row.wrong for row in leases.rows}
     rows |= {row.id: row.wrong or _wrong_envelope(row.envelope) for row in waiting}
     names = [name for name in rows if name.startswith(lane.id_prefix)]
@@ -95,28 +95,28 @@ def of_lane(lane: Lane, waiting: Sequence[Waiting], leases: Leases) -> Operation
         asked = "\n".join(names)
         beside = [Place("tries", "hash", asked), Place("meta", "hash", asked)]
         (answer,) = yield without_repair([survey(lane.tag, beside)])
-        seen: Surveyed | None = read_or(answer, None, told)
+        seen: Surveyed | None = read_or(answer, None, damage)
         tries, metas = (dict(zip(row[1::2], row[2::2], strict=True)) for row in seen.rows) if seen else ({}, {})
         for name in names:
             raw = name.encode()
             rows[name] = rows[name] or wrong_with(raw, tries.get(raw, b""), metas.get(raw, b""), lane.id_prefix)
-    told += [f"{name[:SHOWN]!r} is unreadable: {wrong}" for name, wrong in rows.items() if wrong]
+    damage += [f"{name[:SHOWN]!r} is unreadable: {wrong}" for name, wrong in rows.items() if wrong]
     letters, ended = yield without_repair([inspect.dead(lane, limit=LETTERS), inspect.finished(lane, limit=LETTERS)])
-    told += [
-        f"dlq has the entry {one.entry} of {one.id!r}, which is no job"
-        for one in read_or(letters, (), told)
+    damage += [
+        f"dlq has the entry {one.entry} of {one.id!r}, which is not a job"
+        for one in read_or(letters, (), damage)
         if not has_id(one)
     ]
-    told += [
+    damage += [
         f"done has the entry {one.entry}, which nobody can read"
-        for one in read_or(ended, (), told)
+        for one in read_or(ended, (), damage)
         if one.outcome == inspect.NO_OUTCOME
     ]
-    return told
+    return damage
 
 
 def _wrong_envelope(envelope: bytes) -> str:
-    """What is wrong with an envelope; nothing with one that is not there, which is another check's to tell."""
+    """What is wrong with an envelope; empty for a missing envelope, which another check reports."""
     try:
         if envelope:
             read_header(envelope)

@@ -167,11 +167,11 @@ class Relay(Service):
                 moved.append((job_id, ending))
             else:
                 notices += [flow.ParentEnd(child, job_id, ending.status, ending.copied) for child in ending.children]
-        heard = await drive(self._store, unblock(self._keys, notices, ttl_ms=self._ttl_ms))
+        done = await drive(self._store, unblock(self._keys, notices, ttl_ms=self._ttl_ms))
         for job_id, ending in moved:
-            verb = unblock_dependants(self._keys, job_id, ending, ending.children, ttl_ms=self._ttl_ms)
-            self._notice(await drive(self._store, verb))
-        self._notice(heard)
+            operation = unblock_dependants(self._keys, job_id, ending, ending.children, ttl_ms=self._ttl_ms)
+            self._notice(await drive(self._store, operation))
+        self._notice(done)
         left = await self._many(
             [
                 flow.unwatch(
@@ -179,7 +179,7 @@ class Relay(Service):
                     entry,
                     job_id,
                     [
-                        *((child, heard.letters.get((child, job_id)) == "w") for child in ending.children),
+                        *((child, done.letters.get((child, job_id)) == "w") for child in ending.children),
                         *((stranger, False) for stranger in ending.strangers),
                     ],
                     ending_ms=at,
@@ -187,7 +187,7 @@ class Relay(Service):
                 for (entry, job_id), at, ending in zip(records, ends_ms, endings, strict=True)
             ]
         )
-        was_done = not {"d", "g"}.isdisjoint(heard.letters.values()) or any(
+        was_done = not {"d", "g"}.isdisjoint(done.letters.values()) or any(
             not ending.moved_to and not ending.children and not ending.strangers for ending in endings
         )
         return Page([record for record, count in zip(records, left, strict=True) if count], was_done)
@@ -198,9 +198,9 @@ class Relay(Service):
             await drive(self._store, unblock_dependants(self._keys, parent, ending, [child], ttl_ms=self._ttl_ms))
         )
 
-    def _notice(self, heard: Unblocked) -> None:
+    def _notice(self, done: Unblocked) -> None:
         """Remember the lanes in which jobs were cancelled, because those jobs may have dependants too."""
-        for lane, count in heard.doomed.items():
+        for lane, count in done.cancelled.items():
             log.info("job.cancelled because a parent did not complete jobs=%d", count)
             self._touched.add(lane)
 

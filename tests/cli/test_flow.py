@@ -6,7 +6,7 @@ import json
 import re
 
 from jobfleet import Fleet, Flow, Job
-from jobfleet.functions.flow_addition import Wish
+from jobfleet.functions.flow_addition import FlowAddition
 from jobfleet.operations.flows.extend import extend_flow
 from tests.cli.hand import Cli, Hand
 
@@ -53,7 +53,7 @@ def test_what_a_job_has_added_is_drawn(cli: Cli, fleet: Fleet, hand: Hand) -> No
     flow_id = enqueued(fleet)
     more = Flow("more")
     more.chain(Job("split", "demo.add", (1, 2), id="d"), Job("join", "demo.add", (1, 2), id="e"))
-    fleet._do(extend_flow(fleet.context, "default.0.a", flow_id, Wish(more, "1", after_this=False, joins=(1,))))
+    fleet._do(extend_flow(fleet.context, "default.0.a", flow_id, FlowAddition(more, "1", after_this=False, joins=(1,))))
 
     lines = cli("flow", "show", flow_id).stdout.splitlines()[2:]
     assert [re.split(r"  +", line) for line in lines] == [
@@ -82,4 +82,4 @@ def test_ls_and_cancel(cli: Cli, fleet: Fleet, hand: Hand) -> None:
 def test_a_flow_that_is_not_known(cli: Cli, fleet: Fleet, hand: Hand) -> None:
     result = cli("flow", "show", "nope")
 
-    assert (result.exit_code, result.stderr) == (3, "No flow 'nope': never enqueued, or let go since.\n")
+    assert (result.exit_code, result.stderr) == (3, "No flow 'nope': never enqueued, or deleted since.\n")

@@ -87,7 +87,7 @@ async def test_of_a_healthy_fleet_nothing_is_said(client: Either, ward: Ward) ->
     assert seen["waiting"] == "1 waiting job looked at; each has an envelope."
     assert seen["locks"] == "2 unique keys; none is left by a job that has ended."
     assert seen["lifetimes"] == "1 result looked at; each goes with its TTL."
-    assert seen["results"].startswith("1 job an hour end")
+    assert seen["results"].startswith("1 job per hour end")
     assert all(not one.remedy for one in told.findings if one.level == Level.OK)
 
 
@@ -220,8 +220,8 @@ PLANTED: list[tuple[str, Level, Plant, str]] = [
      "1 result without a TTL: default.0.done."),
     ("long", Level.WARNING, lambda ward: ward.seed.running("x", child="w1.0", claimed=-7500),
      "1 job running for more than an hour: default.0.x (2 h 5 min)."),
-    ("outbox", Level.WARNING, late_ending, "1 ending not told yet to jobs that wait for them, the oldest for 2 min"),
-    ("journal", Level.WARNING, lagging_reader, "audit lags behind in default (8 events); 10 a lane are kept at most."),
+    ("outbox", Level.WARNING, late_ending, "1 ending not reported yet to jobs that wait for them, the oldest for 2 min"),
+    ("journal", Level.WARNING, lagging_reader, "audit lags behind in default (8 events); at most 10 events are kept per lane."),
     ("journal", Level.NOTE, lossy_reader, "audit keeps up; 7 events dropped unread in all."),
     ("paused", Level.NOTE, lambda ward: ward.fleet.pause("default"), "Paused: queue default."),
     ("paused", Level.NOTE, lambda ward: ward.fleet.pause(function="app.add"), "Paused: function app.add."),

@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from jobfleet import AsyncFleet, Flow, InvalidJob
-from jobfleet.functions.flow_addition import Wish
+from jobfleet.functions.flow_addition import FlowAddition
 from jobfleet.operations.flows.extend import extend_flow
 from jobfleet.operations.flows.flow import FlowInfo
 from jobfleet.services.relay import Relay
@@ -30,11 +30,11 @@ async def growing(fleet: AsyncFleet, player: Player) -> tuple[FlowInfo, Lane, in
     return info, lane, token
 
 
-def wish(*, after_this: bool = False) -> Wish:
+def wish(*, after_this: bool = False) -> FlowAddition:
     flow = Flow("more")
     parts = flow.group(job(), job("other"), job())
     flow.add(job("other"), after=parts)
-    return Wish(flow, "more", after_this, (0, 1, 2, 3))
+    return FlowAddition(flow, "more", after_this, (0, 1, 2, 3))
 
 
 async def cut(fleet: AsyncFleet, store: AsyncStore, info: FlowInfo, after: int, **options: Any) -> bool:

@@ -160,6 +160,6 @@ async def test_a_fan_in_of_thousands(fleet: AsyncFleet, player: Player, relay: R
 
 async def test_a_flow_of_which_nothing_is_known(fleet: AsyncFleet) -> None:
     for verb in (fleet.flows.get, fleet.flows.cancel, fleet.flows.retry):
-        with pytest.raises(JobNotFound, match="No flow 'nope': never enqueued, or let go since"):
+        with pytest.raises(JobNotFound, match="No flow 'nope': never enqueued, or deleted since"):
             await verb("nope")
     await asyncio.sleep(0)

@@ -139,7 +139,7 @@ def test_what_does_not_go_together_is_refused_at_decoration(
 def test_a_batch_is_the_functions_and_no_option_of_a_job() -> None:
     made = Registry().register(values, batch=5)
 
-    with pytest.raises(InvalidJob, match=r"batch stands on the decorator: @job\(batch=…\)"):
+    with pytest.raises(InvalidJob, match=r"batch can only be set on the decorator: @job\(batch=…\)"):
         made.options(batch=6)
 
 
@@ -154,7 +154,7 @@ def test_a_function_can_be_called_by_hand() -> None:
 
     asyncio.run(Registry().register(items, batch=5)(batch))
 
-    assert [item.said for item in batch] == [("a", None), ("bc", None)]
+    assert [item.answer for item in batch] == [("a", None), ("bc", None)]
     assert asyncio.run(Registry().register(values, batch=5)(["a", "bc"])) == [1, 2]
 
 
@@ -163,11 +163,11 @@ def test_what_is_said_of_an_item_last_counts() -> None:
     assert repr(item) == f"BatchItem('a', {item.context.job_id})"
 
     item.retry(60, reason="busy")
-    _, error = item.said or (None, None)
+    _, error = item.answer or (None, None)
     assert isinstance(error, RetryAfter)
     assert (error.delay, error.reason) == (60.0, "busy")
     item.complete()
-    assert item.said == (None, None)
+    assert item.answer == (None, None)
     with pytest.raises(TypeError, match="fail is given an exception, not 'no'"):
         item.fail("no")  # type: ignore[arg-type]
-    assert item.said == (None, None)
+    assert item.answer == (None, None)

@@ -33,7 +33,7 @@ def test_what_stands_on_the_decorator_only_is_told_so(option: str) -> None:
     with pytest.raises(InvalidJob) as caught:
         Registry().register(add, name="app.add").options(**{option: OSError})
 
-    assert str(caught.value) == f"{option} stands on the decorator: @job({option}=…)."
+    assert str(caught.value) == f"{option} can only be set on the decorator: @job({option}=…)."
 
 
 def test_a_bare_generator_is_no_resource() -> None:

@@ -13,7 +13,7 @@ from jobfleet.config import JobConfig
 from jobfleet.operations.doctor.doctor import CHECKS, diagnose
 from jobfleet.operations.doctor.findings import Finding, Level, named, size
 from jobfleet.operations.doctor.server import clock, memory, persistence, results, version
-from jobfleet.operations.doctor.snapshot import Checkup, Endings, LaneSeen, ahead
+from jobfleet.operations.doctor.snapshot import Checkup, Endings, KeptResult, LaneSeen, ahead
 from jobfleet.store.calls.doctor import FOR_EVER, GONE, Kept
 from jobfleet.store.keys import Keyspace
 from jobfleet.store.records import Counts
@@ -117,7 +117,11 @@ def test_memory_that_runs_out_is_told_in_time(used: int, limit: int, machine: in
 
 
 def test_results_are_forecast_from_rate_lifetime_and_size() -> None:
-    kept = (("a", Kept(874, 3_000_000), 600.0), ("b", Kept(874, FOR_EVER), 5.0), ("c", Kept(0, GONE), 5.0))
+    kept = (
+        KeptResult("a", Kept(874, 3_000_000), 600.0),
+        KeptResult("b", Kept(874, FOR_EVER), 5.0),
+        KeptResult("c", Kept(0, GONE), 5.0),
+    )
     endings = Endings(
         number=3600, seconds=1800.0, kept=kept
     )  # 2 a second, kept 3,600 s, 1 KiB each with what is around
@@ -125,7 +129,7 @@ def test_results_are_forecast_from_rate_lifetime_and_size() -> None:
 
     findings = [results(seen(endings, info=info)) for info in limits]
 
-    text = "7,200 jobs an hour end; their results will take about 7.03 MiB"
+    text = "7,200 jobs per hour end; their results will take about 7.03 MiB"
     assert [told(one) for one in findings] == [
         (Level.OK, f"{text}."),
         (Level.OK, f"{text} of 20 MiB."),
@@ -134,9 +138,9 @@ def test_results_are_forecast_from_rate_lifetime_and_size() -> None:
 
 
 def test_lanes_are_added_up_and_the_setting_says_how_long_where_nothing_else_does() -> None:
-    lasting = Endings(number=1, seconds=1.0, kept=(("a", Kept(874, FOR_EVER), 5.0),))
+    lasting = Endings(number=1, seconds=1.0, kept=(KeptResult("a", Kept(874, FOR_EVER), 5.0),))
 
-    assert results(seen(lasting, lasting)).seen == "7,200 jobs an hour end; their results will take about 14.1 MiB."
+    assert results(seen(lasting, lasting)).seen == "7,200 jobs per hour end; their results will take about 14.1 MiB."
 
 
 def test_sizes_and_names_are_worded_for_people() -> None:

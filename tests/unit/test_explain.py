@@ -12,7 +12,7 @@ import pytest
 from jobfleet import JobResult, JobStatus
 from jobfleet.model.explanation import Reason, ReasonCode
 from jobfleet.operations.explain.explain import RUNNING, WAITING, explain
-from jobfleet.operations.explain.snapshot import Snapshot
+from jobfleet.operations.explain.snapshot import Snapshot, UnmetParent
 from jobfleet.operations.workers.info import WorkerInfo
 from jobfleet.retry import Policy, Tries
 from jobfleet.store.explained import Explained, Grouped, Limited
@@ -72,7 +72,7 @@ class Case(NamedTuple):
 BLOCKED = replace(
     waiting(job=replace(WAITS, status=JobStatus.BLOCKED)),
     parents=3,
-    unmet=(("mail.0.p", "running"), ("bulk.0.q", "failed")),
+    unmet=(UnmetParent("mail.0.p", "running"), UnmetParent("bulk.0.q", "failed")),
     unmet_count=2,
 )
 CASES = [
@@ -344,7 +344,7 @@ def test_a_parked_job_stays_parked_when_it_is_due_and_names_no_function_twice() 
 def test_only_a_first_start_can_expire() -> None:
     meta = f"x {NOW - 3 * S}"
 
-    assert texts(waiting(meta=meta))[-1] == "Expired 3 s ago: it is let go, and not started any more."
+    assert texts(waiting(meta=meta))[-1] == "Expired 3 s ago: it will not be started any more."
     assert set(reasons(waiting(tries="1:0:0:0:0", meta=meta))) == {ReasonCode.NEXT}
 
 

@@ -207,7 +207,7 @@ def test_a_lambda_that_is_registered_by_name_may_be_a_jobs_function(registry: Re
 
 @pytest.mark.parametrize("thing", [None, 7, "app.add"])
 def test_what_cannot_be_called_is_no_function(thing: Any, registry: Registry) -> None:
-    with pytest.raises(InvalidJob, match=r"is no function\.$"):
+    with pytest.raises(InvalidJob, match=r"is not callable\.$"):
         registry.register(thing)
 
 
@@ -257,7 +257,7 @@ def test_an_unknown_option_is_refused_with_the_nearest(option: str, hint: str) -
     with pytest.raises(InvalidJob) as caught:
         decorated(**{option: 1})
 
-    assert (str(caught.value), caught.value.field) == (f"{option!r} is no option of a job{hint}", option)
+    assert (str(caught.value), caught.value.field) == (f"{option!r} is not an option of a job{hint}", option)
 
 
 @pytest.mark.parametrize("option", ["id", "scheduled_at", "expires_at", "user", "session", "correlation_id"])

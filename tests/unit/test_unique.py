@@ -147,7 +147,7 @@ def told(call: Callable[[], object]) -> tuple[str, str]:
 
 def test_a_name_that_no_call_can_give_is_refused_with_the_decorator() -> None:
     assert told(lambda: made(unique="inv-{m}")) == (
-        "unique", "unique names {m}, which is no parameter of app.f; it has n, tenant, year.",
+        "unique", "unique names {m}, which is not a parameter of app.f; it has n, tenant, year.",
     )  # fmt: skip
 
 

@@ -129,7 +129,7 @@ def test_a_limit_without_a_process_is_refused_with_the_remedy(registry: Registry
     with pytest.raises(InvalidJob, match=r"add run_in='process'\.$") as caught:
         registry.register(print, name="f", **{option: value})
     assert caught.value.field == option
-    with pytest.raises(InvalidJob, match="stands on the decorator"):
+    with pytest.raises(InvalidJob, match="can only be set on the decorator"):
         registry.register(print, name="f").options(**{option: value})
 
 

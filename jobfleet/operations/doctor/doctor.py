@@ -1,4 +1,4 @@
-"""What is wrong with a fleet: from a checkup to findings. Pure but for `look`."""
+"""Diagnose a fleet: convert a checkup to findings. Pure, except `look`."""
 
 from __future__ import annotations
 
@@ -37,14 +37,14 @@ CHECKS: tuple[Check, ...] = (
     fleet.paused,
     fleet.dead,
 )
-"""In the order in which they are told. The name of each is that of its finding."""
+"""The checks in the order of the report. The name of a check is the name of its finding."""
 
 
 def diagnose(seen: Checkup) -> Diagnosis:
-    """Ask every check."""
+    """Run every check on a checkup."""
     return Diagnosis(moment(seen.now), tuple(check(seen) for check in CHECKS))
 
 
 def look(context: FleetContext) -> Operation[Diagnosis]:
-    """Take a checkup and judge it."""
+    """Read a checkup, and diagnose it."""
     return diagnose((yield from take(context)))

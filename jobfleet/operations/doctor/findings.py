@@ -1,4 +1,4 @@
-"""The words of `doctor`: findings, their levels, and how numbers are worded. Pure."""
+"""The findings of `doctor`, their levels, and the text forms of numbers. Pure."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ _UNITS = ("B", "KiB", "MiB", "GiB", "TiB")
 
 
 class Level(StrEnum):
-    """How bad it is."""
+    """The severity of a finding."""
 
     OK = "ok"
     NOTE = "note"
@@ -22,13 +22,13 @@ class Level(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Finding:
-    """What one check has found.
+    """The finding of one check.
 
     Attributes:
-        check: The check's name.
-        level: How bad it is.
-        seen: What was seen: one line, with numbers.
-        remedy: What can be done, in one line; empty where nothing has to be.
+        check: The name of the check.
+        level: The severity.
+        seen: The observation: one line, with numbers.
+        remedy: What to do, in one line; empty when nothing has to be done.
     """
 
     check: str
@@ -42,11 +42,11 @@ class Finding:
 
 @dataclass(frozen=True, slots=True)
 class Diagnosis:
-    """What all checks have found.
+    """The findings of all checks.
 
     Attributes:
-        at: When this was so, by Redis's clock.
-        findings: One a check, in their order.
+        at: The time of the checkup, by the clock of Redis.
+        findings: One finding per check, in the order of the checks.
     """
 
     at: datetime | None
@@ -66,7 +66,7 @@ class Diagnosis:
 
 
 def size(number: float) -> str:
-    """Bytes for people: ``812 B``, ``1.2 MiB``."""
+    """A number of bytes as text: ``812 B``, ``1.2 MiB``."""
     for unit in _UNITS[:-1]:
         if number < 1000:
             return f"{number:.0f} {unit}" if unit == "B" or number >= 100 else f"{number:.3g} {unit}"
@@ -75,6 +75,6 @@ def size(number: float) -> str:
 
 
 def named(names: Sequence[str]) -> str:
-    """Some names, and how many more."""
+    """The first names, and how many more there are."""
     more = len(names) - NAMED
     return ", ".join(names[:NAMED]) + (f" and {more:,} more" if more > 0 else "")

@@ -1,4 +1,4 @@
-"""Checks of workers, and of what stands still: a function each, from what was read to its finding. Pure."""
+"""Checks of workers, and of work that does not progress. Each function converts a checkup to one finding. Pure."""
 
 from __future__ import annotations
 
@@ -10,13 +10,13 @@ from jobfleet.operations.doctor.snapshot import HOUR, Checkup
 from jobfleet.operations.explain.reasons import counted
 
 LATE = 60.0
-"""Seconds after which what a duty does within some is late."""
+"""Seconds after which the work of a duty is late."""
 BEHIND = 0.5
-"""Of the events that a journal keeps at most."""
+"""The share of the most events of a journal, above which its consumers lag behind."""
 
 
 def workers(seen: Checkup) -> Finding:
-    """Who works, and who is not heard of any more."""
+    """Which workers are alive, gone or hung."""
     alive = seen.alive
     text = f"{counted(len(alive), 'worker')} alive"
     hung = [one.id for one in alive if one.hung]
@@ -33,7 +33,7 @@ def workers(seen: Checkup) -> Finding:
 
 
 def versions(seen: Checkup) -> Finding:
-    """Whether all workers are of one version."""
+    """Whether all workers run one version of jobfleet."""
     found = sorted({one.version for one in seen.alive if one.version})
     if len(found) < 2:
         return Finding(
@@ -65,7 +65,7 @@ def service(seen: Checkup) -> Finding:
 
 
 def functions(seen: Checkup) -> Finding:
-    """Whether some live worker knows the functions that waiting jobs name."""
+    """Whether a live worker knows every function that waiting jobs name."""
     rows = [row for one in seen.lanes for row in one.waiting]
     tell = bool(seen.alive) and all(worker.kinds for worker in seen.alive)
     known = {*seen.known, CLEANUP} if tell else {*seen.functions, *seen.known, CLEANUP}
@@ -90,7 +90,7 @@ def functions(seen: Checkup) -> Finding:
 
 
 def leases(seen: Checkup) -> Finding:
-    """Whether somebody takes back what gone workers ran."""
+    """Whether the jobs of gone workers are taken back."""
     alive = {one.id for one in seen.alive}
     overdue: list[str] = []
     orphaned: list[str] = []
@@ -129,8 +129,8 @@ def cron(seen: Checkup) -> Finding:
             f"Nobody fires {jobs}: no reaper and no worker has announced itself.",
             "Start one: 'jobfleet reaper', or a worker. A reaper of an older version fires without announcing itself.",
         )
-    verb = "is" if len(seen.recurring) == 1 else "are"
-    return Finding("cron", Level.OK, f"{jobs} {verb} fired by {fired_by(seen.fired_by)}.")
+    word = "is" if len(seen.recurring) == 1 else "are"
+    return Finding("cron", Level.OK, f"{jobs} {word} fired by {fired_by(seen.fired_by)}.")
 
 
 def long(seen: Checkup) -> Finding:
@@ -151,7 +151,7 @@ def long(seen: Checkup) -> Finding:
 
 
 def paused(seen: Checkup) -> Finding:
-    """What operators have paused."""
+    """What is paused."""
     shown = [f"queue {queue.name}" for queue in seen.queues if queue.paused is not None]
     shown += [f"function {name}" for name in seen.paused]
     shown += [
@@ -177,21 +177,21 @@ def dead(seen: Checkup) -> Finding:
 
 
 def outbox(seen: Checkup) -> Finding:
-    """Whether jobs that wait for others are told of their ends."""
+    """Whether dependants are unblocked in time."""
     late = [(one.counts.now - one.counts.unrelayed) / 1e6 for one in seen.lanes if one.counts.unrelayed]
     if max(late, default=0.0) <= LATE:
-        return Finding("outbox", Level.OK, "Jobs that wait for others are told in time.")
+        return Finding("outbox", Level.OK, "Jobs that wait for others are unblocked in time.")
     number = sum(one.counts.outbox for one in seen.lanes)
     return Finding(
         "outbox",
         Level.WARNING,
-        f"{counted(number, 'ending')} not told yet to jobs that wait for them, the oldest for {span(max(late))}.",
+        f"{counted(number, 'ending')} not reported yet to jobs that wait for them, the oldest for {span(max(late))}.",
         "Start a reaper ('jobfleet reaper'), or a worker, and look at its log.",
     )
 
 
 def journal(seen: Checkup) -> Finding:
-    """Whether those who read the journals keep up."""
+    """Whether the consumers of the journals keep up."""
     if not seen.consumers:
         return Finding("journal", Level.OK, "Nobody reads the journals.")
     names, most = named(sorted(seen.consumers)), max(seen.consumers.values())
@@ -207,6 +207,6 @@ def journal(seen: Checkup) -> Finding:
     return Finding(
         "journal",
         Level.WARNING,
-        f"{text}; {most:,} a lane are kept at most.",
+        f"{text}; at most {most:,} events are kept per lane.",
         "Start a reaper, or end what reads no more: 'jobfleet archive detach', 'jobfleet notify off'.",
     )

@@ -1,4 +1,4 @@
-"""Checks of what belongs together in lanes: a function each, from what was read to its finding. Pure."""
+"""Checks of the consistency of lanes. Each function converts a checkup to one finding. Pure."""
 
 from __future__ import annotations
 
@@ -40,12 +40,12 @@ def waiting(seen: Checkup) -> Finding:
         "waiting",
         Level.FAULT,
         f"{text}; the server has lost the envelopes of {len(lost):,}: {named(lost)}.",
-        "Set maxmemory-policy noeviction; once claimed, these go to the dead letters, to be enqueued anew.",
+        "Set maxmemory-policy noeviction; once claimed, these go to the dead letters, to be enqueued again.",
     )
 
 
 def locks(seen: Checkup) -> Finding:
-    """Whether every unique key is held by an open job, or for a time."""
+    """Whether every unique key is held by an open job, or until a time that is not over."""
     held, looked, over = (sum(getattr(one.locks, name) for one in seen.lanes) for name in ("held", "looked", "over"))
     left = [f"{key} by {job_id}" for one in seen.lanes for key, job_id in one.locks.left.items()]
     text = f"{looked:,} of {counted(held, 'unique key')} looked at" if looked < held else counted(held, "unique key")
@@ -54,7 +54,7 @@ def locks(seen: Checkup) -> Finding:
             "locks",
             Level.WARNING,
             f"{text}; {over:,} held till a time that is over for more than an hour.",
-            "Start a reaper ('jobfleet reaper'): it lets them go.",
+            "Start a reaper ('jobfleet reaper'): it releases them.",
         )
     if not left:
         return Finding("locks", Level.OK, f"{text}; none is left by a job that has ended.")
@@ -67,14 +67,14 @@ def locks(seen: Checkup) -> Finding:
 
 
 def lifetimes(seen: Checkup) -> Finding:
-    """Whether results go by themselves."""
+    """Whether every result has a TTL."""
     rows = [row for one in seen.lanes for row in one.endings.kept]
-    lasting = [job_id for job_id, kept, _ in rows if kept.left == FOR_EVER]
+    lasting = [row.job_id for row in rows if row.kept.left == FOR_EVER]
     if not lasting:
         return Finding("lifetimes", Level.OK, f"{counted(len(rows), 'result')} looked at; each goes with its TTL.")
     return Finding(
         "lifetimes",
         Level.WARNING,
         f"{counted(len(lasting), 'result')} without a TTL: {named(lasting)}.",
-        "Something beside jobfleet has called PERSIST or RESTORE; 'fleet.clean(older_than)' lets old ones go.",
+        "Something beside jobfleet has called PERSIST or RESTORE; 'fleet.clean(older_than)' deletes old results.",
     )

@@ -1,4 +1,4 @@
-"""Checks of the server: a function each, from what was read to its finding. Pure."""
+"""Checks of the Redis server. Each function converts a checkup to one finding. Pure."""
 
 from __future__ import annotations
 
@@ -9,21 +9,21 @@ from jobfleet.operations.explain.reasons import counted
 from jobfleet.store.connect import OLDEST
 
 CLOSE, FULL = 0.8, 0.95
-"""Of the memory that the server may use."""
+"""Shares of the memory that the server may use."""
 LARGE = 0.5
-"""Of that memory, for results alone."""
+"""The share of that memory for results alone."""
 SKEW = 1.0
 OVERHEAD = 150
-"""Bytes that a key, its name and its TTL take beside the value, about."""
-UNTOLD = "The server does not tell it."
-LET_TELL = "Allow this user the command INFO."
+"""Approximate bytes that a key, its name and its TTL take in addition to the value."""
+NOT_REPORTED = "The server does not report it."
+ALLOW_INFO = "Allow this user the command INFO."
 
 
 def version(seen: Checkup) -> Finding:
     """Whether the server is recent enough."""
     redis, valkey = seen.info.get("redis_version", ""), seen.info.get("valkey_version", "")
     if not redis:
-        return Finding("version", Level.NOTE, UNTOLD, LET_TELL)
+        return Finding("version", Level.NOTE, NOT_REPORTED, ALLOW_INFO)
     numbers = tuple(int(part) for part in redis.split(".")[:2] if part.isdigit())
     name = f"Valkey {valkey}" if valkey else f"Redis {redis}"
     if numbers < OLDEST:
@@ -32,10 +32,10 @@ def version(seen: Checkup) -> Finding:
 
 
 def eviction(seen: Checkup) -> Finding:
-    """Whether the server would rather refuse a job than delete one."""
+    """Whether the server refuses new jobs, and deletes none, when its memory is full."""
     policy = seen.info.get("maxmemory_policy", "")
     if not policy:
-        return Finding("eviction", Level.NOTE, UNTOLD, LET_TELL)
+        return Finding("eviction", Level.NOTE, NOT_REPORTED, ALLOW_INFO)
     if policy == "noeviction":
         return Finding("eviction", Level.OK, "maxmemory-policy is noeviction.")
     what = "jobs" if policy.startswith("allkeys") else "results, and what keeps calls safe to repeat,"
@@ -48,10 +48,10 @@ def eviction(seen: Checkup) -> Finding:
 
 
 def persistence(seen: Checkup) -> Finding:
-    """What a crash of the server would cost."""
+    """Which changes a crash of the server would lose."""
     aof = seen.info.get("aof_enabled")
     if aof is None:
-        return Finding("persistence", Level.NOTE, UNTOLD, LET_TELL)
+        return Finding("persistence", Level.NOTE, NOT_REPORTED, ALLOW_INFO)
     if aof == "1":
         if seen.info.get("aof_last_write_status", "ok") == "ok":
             return Finding("persistence", Level.OK, "AOF is on.")
@@ -79,10 +79,10 @@ def persistence(seen: Checkup) -> Finding:
 
 
 def memory(seen: Checkup) -> Finding:
-    """Whether there is room."""
+    """Whether the server has free memory."""
     used, limit, machine = (seen.number(name) for name in ("used_memory", "maxmemory", "total_system_memory"))
     if not used:
-        return Finding("memory", Level.NOTE, UNTOLD, LET_TELL)
+        return Finding("memory", Level.NOTE, NOT_REPORTED, ALLOW_INFO)
     most = limit or machine
     if not most:
         return Finding("memory", Level.OK, f"{size(used)} used; no limit is set.")
@@ -100,13 +100,13 @@ def memory(seen: Checkup) -> Finding:
 
 
 def results(seen: Checkup) -> Finding:
-    """How much memory results will take if jobs go on to end as they do."""
+    """How much memory results will take if jobs end at the present rate."""
     lanes = [one.endings for one in seen.lanes]
     hourly = sum(one.number / one.seconds * HOUR for one in lanes)
     if not hourly:
         return Finding("results", Level.OK, "No job has ended within the last hour.")
     bytes_ = sum(_forecast(one, seen.config.result_ttl) for one in lanes)
-    text = f"{counted(round(hourly), 'job')} an hour end; their results will take about {size(bytes_)}"
+    text = f"{counted(round(hourly), 'job')} per hour end; their results will take about {size(bytes_)}"
     most = seen.number("maxmemory")
     if not most:
         return Finding("results", Level.OK, f"{text}.")
@@ -121,9 +121,9 @@ def results(seen: Checkup) -> Finding:
 
 
 def _forecast(endings: Endings, ttl: float) -> float:
-    """Bytes of the results of a lane once as many go as come."""
-    sizes = [kept.size + OVERHEAD for _, kept, _ in endings.kept if kept.size]
-    kept = [kept.left / 1000 + age for _, kept, age in endings.kept if kept.left > 0]
+    """Bytes of the results of a lane once as many results expire as are written."""
+    sizes = [row.kept.size + OVERHEAD for row in endings.kept if row.kept.size]
+    kept = [row.kept.left / 1000 + row.age for row in endings.kept if row.kept.left > 0]
     if not sizes:
         return 0.0
     longest = sum(kept) / len(kept) if kept else ttl
@@ -131,7 +131,7 @@ def _forecast(endings: Endings, ttl: float) -> float:
 
 
 def clock(seen: Checkup) -> Finding:
-    """Whether this machine and the server agree on the time."""
+    """Whether the clocks of this machine and of the server agree."""
     off = abs(seen.ahead)
     if off <= SKEW:
         return Finding("clock", Level.OK, "This machine's clock agrees with the server's.")

@@ -1,4 +1,4 @@
-"""What `doctor` judges: the server, the fleet and a bounded part of each lane, read once. See `verbs` for the form."""
+"""Read the checkup that `doctor` judges: the server, the fleet, and a bounded part of each lane."""
 
 from __future__ import annotations
 
@@ -27,24 +27,24 @@ from jobfleet.store.keys import BANDS, Lane
 from jobfleet.store.records import Counts, FleetSeen
 
 PAGES = 20
-"""Of leases of a lane: 500 at most."""
+"""Pages of leases per lane: at most 500 leases."""
 WAITING = 20
-"""Jobs looked at of each section in which they wait: the first ones."""
+"""How many of the first waiting jobs of each section are read."""
 BATCHES = 50
 ENDED_PAGES = 4
 HOUR = 3600.0
 GRACE_US = 3_600_000_000
-"""For which a unique key may stay whose time is over; the retention duty takes it sooner."""
+"""How long an expired unique key may stay, µs; the retention duty removes it sooner."""
 
 
 class InLine(NamedTuple):
     """A waiting job.
 
     Attributes:
-        id: Its id.
-        function: Its function's name; empty when that cannot be read.
-        is_parked: Whether a worker had it and could not run it.
-        has_envelope: Whether its envelope is there.
+        id: The id of the job.
+        function: The name of its function; empty when it cannot be read.
+        is_parked: Whether a worker claimed it and could not run it.
+        has_envelope: Whether its envelope exists.
     """
 
     id: str
@@ -53,19 +53,33 @@ class InLine(NamedTuple):
     has_envelope: bool
 
 
-@dataclass(frozen=True, slots=True)
-class Endings:
-    """How jobs of a lane have ended lately.
+class KeptResult(NamedTuple):
+    """The result of an ended job.
 
     Attributes:
-        number: How many did.
-        seconds: In how many seconds, the last hour at most.
-        kept: Of the last of them: the id, its result, and for how many seconds it had been kept.
+        job_id: The id of the job.
+        kept: The size and the TTL of the result.
+        age: Seconds since the job ended.
+    """
+
+    job_id: str
+    kept: Kept
+    age: float
+
+
+@dataclass(frozen=True, slots=True)
+class Endings:
+    """The recent endings of a lane.
+
+    Attributes:
+        number: How many jobs ended.
+        seconds: In how many seconds they ended; at most an hour.
+        kept: The results of the last of these jobs.
     """
 
     number: int = 0
     seconds: float = HOUR
-    kept: tuple[tuple[str, Kept, float], ...] = ()
+    kept: tuple[KeptResult, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,17 +87,17 @@ class LaneSeen:
     """A lane.
 
     Attributes:
-        lane: Which.
-        counts: How much stands where.
-        hold: Until when its leases are not judged, µs; 0 when they are.
-        leases: How many leases there are.
-        runs: How many runs there were at that moment.
-        rows: Leases and runs that were looked at.
+        lane: The lane.
+        counts: Its counts.
+        hold: Until when its leases are not judged, µs since 1970; 0 when they are judged.
+        leases: How many leases it has.
+        runs: How many runs it had at the same moment.
+        rows: The leases and runs that were read.
         waiting: The first waiting jobs of each section.
-        locks: Unique keys that were looked at.
-        endings: How its jobs have ended lately.
-        groups: Its groups that are paused.
-        damage: What cannot be read of it.
+        locks: The unique keys that were read.
+        endings: The recent endings of its jobs.
+        groups: Its paused groups.
+        damage: What cannot be read in it.
     """
 
     lane: Lane
@@ -104,19 +118,19 @@ class Checkup:
     """A fleet, for `doctor`.
 
     Attributes:
-        config: The settings here.
-        now: Redis's time, µs.
-        ahead: By how many seconds at least this machine's clock is ahead of Redis's; negative when it is behind.
-        info: What the server tells of itself.
-        workers: Those heard of lately, gone ones included.
-        functions: The names that workers have published.
-        known: The names that live workers know.
+        config: The settings of this process.
+        now: The time of Redis, µs since 1970.
+        ahead: Lower bound, in seconds, of the lead of the local clock over Redis; negative when it is behind.
+        info: The answer of the server to INFO.
+        workers: The workers whose heartbeat is remembered, gone workers included.
+        functions: The names of the published functions.
+        known: The names of the functions that live workers know.
         paused: The functions that are paused in every queue.
-        consumers: Who reads the journals → how many events a lane keeps at most.
+        consumers: Consumer of the journals → the most events that a lane keeps.
         lanes: Every lane.
-        recurring: The names of recurring jobs, those included that a function brings and no entry is made of yet.
-        fired_by: Who has announced that it fires them; see `CronInfo`.
-        damage: What cannot be read of the fleet's own keys.
+        recurring: The names of recurring jobs, also those of decorators that have no entry yet.
+        fired_by: The processes that have announced that they fire recurring jobs; see `CronInfo`.
+        damage: What cannot be read in the keys of the fleet.
     """
 
     config: JobConfig
@@ -135,7 +149,7 @@ class Checkup:
 
     @property
     def alive(self) -> list[WorkerInfo]:
-        """The workers that are there."""
+        """The live workers."""
         return [worker for worker in self.workers if not worker.is_gone]
 
     @property
@@ -147,13 +161,13 @@ class Checkup:
         return [queue_info(name, rows) for name, rows in by_queue.items()]
 
     def number(self, name: str) -> int:
-        """A number that the server tells; 0 where it does not."""
+        """A number from the answer to INFO; 0 when it is missing."""
         text = self.info.get(name, "")
         return int(text) if text.isdigit() else 0
 
 
 def take(context: FleetContext) -> Operation[Checkup]:
-    """Read what there is to judge: a trip for the fleet, a few bounded ones for each lane. Nothing is repaired."""
+    """Read a checkup: one trip for the fleet, and a few bounded trips per lane. Nothing is repaired."""
     began = wall_us()
     asked = unreadable.without_repair(
         [
@@ -176,8 +190,8 @@ def take(context: FleetContext) -> Operation[Checkup]:
     readers = unreadable.read_or(consumers, {}, damage)
     _, rows = unreadable.read_or(entries, (now, []), damage)
     attended = unreadable.read_or(attendants, [], damage)
-    told = unreadable.read_or(kinds, None, damage)
-    known = [name for kind in (told.kinds if told is not None else ()) for name in kind.functions if name]
+    seen = unreadable.read_or(kinds, None, damage)
+    known = [name for kind in (seen.kinds if seen is not None else ()) for name in kind.functions if name]
     damage += yield from unreadable.of_fleet(context.keys, fleet)
     lanes: tuple[LaneSeen, ...] = ()
     for name, (_, count) in sorted(fleet.queues.items()):
@@ -201,7 +215,13 @@ def take(context: FleetContext) -> Operation[Checkup]:
 
 
 def ahead(began: int, now: int, ended: int) -> float:
-    """By how many seconds at least a clock is ahead that told `began` and `ended` around another's `now`; all in µs."""
+    """Lower bound, in seconds, of the lead of the local clock over Redis.
+
+    Args:
+        began: The local time before the call, µs since 1970.
+        now: The time of Redis in the call, µs since 1970.
+        ended: The local time after the call, µs since 1970.
+    """
     return max(0, began - now) / 1e6 - max(0, now - ended) / 1e6
 
 
@@ -252,7 +272,7 @@ def _in_line(row: Waiting) -> InLine:
 
 
 def _further(seen: LaneSeen) -> Operation[LaneSeen]:
-    """Look at further pages of leases, where there are more."""
+    """Read further pages of leases, if there are more."""
     skips = range(doctor.LEASES, min(seen.leases, PAGES * doctor.LEASES), doctor.LEASES)
     if not skips:
         return seen
@@ -263,7 +283,7 @@ def _further(seen: LaneSeen) -> Operation[LaneSeen]:
 
 
 def _endings(lane: Lane, now: int) -> Operation[Endings]:
-    """How many jobs ended within the last hour, or since the oldest of the batches that are looked at."""
+    """Count the jobs that ended within the last hour, or within the batches that are read."""
     since = now - HOUR * 1e6
     rows: list[Finished] = []
     seconds, before = HOUR, "+"
@@ -282,10 +302,10 @@ def _endings(lane: Lane, now: int) -> Operation[Endings]:
     (answer,) = yield unreadable.without_repair([doctor.kept(lane, list(last))])
     kept: Sequence[Kept] = unreadable.read_or(answer, [Kept(0, 0)] * len(last), [])
     return Endings(
-        len(rows), seconds, tuple((job_id, one, last[job_id]) for job_id, one in zip(last, kept, strict=True))
+        len(rows), seconds, tuple(KeptResult(job_id, one, last[job_id]) for job_id, one in zip(last, kept, strict=True))
     )
 
 
 def _at(row: Finished) -> int:
-    """When a job has ended, µs."""
+    """When a job ended, µs since 1970."""
     return int(row.entry.partition("-")[0]) * 1000

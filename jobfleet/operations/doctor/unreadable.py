@@ -1,4 +1,4 @@
-"""The check of what something beside jobfleet has written. Pure."""
+"""The check of data that something other than jobfleet has written. Pure."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ LONGEST = 300
 
 
 def damage(seen: Checkup) -> Finding:
-    """Whether everything that was looked at can be read."""
+    """Whether everything that was read is readable."""
     found = [*seen.damage, *(f"{one.lane.tag}{what}" for one in seen.lanes for what in one.damage)]
     aside = [what for what in found if "moved aside: " in what]
     found = [what for what in found if what not in aside]

@@ -1,4 +1,4 @@
-"""Why a job is not running: from a snapshot to a list of reasons. Pure but for `look`."""
+"""Explain why a job is not running: convert a snapshot to a list of reasons. Pure, except `look`."""
 
 from __future__ import annotations
 
@@ -58,7 +58,7 @@ WAITING: tuple[Check, ...] = (
     behind,
     behind_in_group,
 )
-"""In the order in which they stand in the way of a claim. A feature that adds a way of waiting adds its check here."""
+"""The checks of a waiting job, in the order in which they prevent a claim. A new way of waiting adds its check here."""
 
 RUNNING: tuple[Check, ...] = (running, suspect, cancelling, worker_gone, lease_expired)
 
@@ -83,7 +83,7 @@ def explain(seen: Snapshot) -> Explanation:
 
 
 def look(context: FleetContext, job_id: str) -> Operation[Explanation]:
-    """Take a snapshot of a job and explain it."""
+    """Read a snapshot of a job, and explain it."""
     try:
         split_id(job_id)
     except JobNotFound as error:
@@ -96,5 +96,5 @@ def _asked(seen: Snapshot, checks: Sequence[Check]) -> list[Reason]:
 
 
 def unknown(text: str) -> Reason:
-    """Nobody knows the job."""
+    """The job is not known."""
     return Reason(ReasonCode.UNKNOWN, text)

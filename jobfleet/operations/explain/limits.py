@@ -1,4 +1,4 @@
-"""Checks for jobs that wait for a limit: a function each, which answers the one reason it is about, or None. Pure."""
+"""Checks of jobs that wait for a limit. Each function returns one reason, or None. Pure."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ def group_paused(seen: Snapshot) -> Reason | None:
 
 
 def group_full(seen: Snapshot) -> Reason | None:
-    """As many of its group run as may."""
+    """Its group has reached its concurrency limit."""
     group = seen.lane.group
     if group is None or not seen.is_due or not _is_full(group.limit):
         return None
@@ -39,7 +39,7 @@ def group_full(seen: Snapshot) -> Reason | None:
 
 
 def group_rate(seen: Snapshot) -> Reason | None:
-    """Its group has started as many as its rate allows."""
+    """Its group has used up its rate."""
     group = seen.lane.group
     if group is None or not seen.is_due or not group.limit.token:
         return None
@@ -49,7 +49,7 @@ def group_rate(seen: Snapshot) -> Reason | None:
 
 
 def queue_full(seen: Snapshot) -> Reason | None:
-    """As many of its queue run as may."""
+    """Its queue has reached its concurrency limit."""
     limit = seen.lane.limit
     if limit is None or seen.job is None or not seen.is_due or not _is_full(limit):
         return None
@@ -58,7 +58,7 @@ def queue_full(seen: Snapshot) -> Reason | None:
 
 
 def queue_rate(seen: Snapshot) -> Reason | None:
-    """Its queue has started as many as its rate allows."""
+    """Its queue has used up its rate."""
     limit = seen.lane.limit
     if limit is None or seen.job is None or not seen.is_due or not limit.token:
         return None
@@ -68,7 +68,7 @@ def queue_rate(seen: Snapshot) -> Reason | None:
 
 
 def behind_in_group(seen: Snapshot) -> Reason | None:
-    """Others of its group are claimed before it, and other groups take turns with it."""
+    """Other jobs of its group are claimed before it, or other groups take turns with its group."""
     group = seen.lane.group
     if group is None or not seen.is_due or not (group.ahead or group.turns > 1):
         return None

@@ -1,4 +1,4 @@
-"""Checks for jobs that run or have ended: a function each, which answers the one reason it is about, or None. Pure."""
+"""Checks of jobs that run or have ended. Each function returns one reason, or None. Pure."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from jobfleet.store.job_rows import InRun
 
 
 def running(seen: Snapshot) -> Reason | None:
-    """It runs, somewhere."""
+    """It runs."""
     found = seen.lane.found
     if not isinstance(found, InRun) or seen.job is None:
         return None
@@ -29,7 +29,7 @@ def running(seen: Snapshot) -> Reason | None:
 
 
 def suspect(seen: Snapshot) -> Reason | None:
-    """It was there when processes died: it may have to wait for a place."""
+    """It was in processes that died, so it may have to wait for a place."""
     deaths, among = suspicion = seen.tries.suspicion
     is_running = isinstance(seen.lane.found, InRun)
     if not suspicion.is_suspect or not (is_running or seen.due > seen.lane.now):
@@ -55,7 +55,7 @@ def cancelling(seen: Snapshot) -> Reason | None:
 
 
 def worker_gone(seen: Snapshot) -> Reason | None:
-    """Nobody hears of the worker that runs it."""
+    """Its worker sends no heartbeats any more."""
     found = seen.lane.found
     if not isinstance(found, InRun):
         return None
@@ -71,7 +71,7 @@ def worker_gone(seen: Snapshot) -> Reason | None:
 
 
 def lease_expired(seen: Snapshot) -> Reason | None:
-    """Nobody has renewed its lease."""
+    """Its lease has expired."""
     if not isinstance(seen.lane.found, InRun) or seen.lane.deadline > seen.lane.now:
         return None
     gone, held = seen.ago(seen.lane.deadline), max(0.0, -seen.ago(seen.lane.hold))
@@ -81,7 +81,7 @@ def lease_expired(seen: Snapshot) -> Reason | None:
 
 
 def ended(seen: Snapshot) -> Reason | None:
-    """How it ended, when, and by whose hand."""
+    """How and when it ended, and who ended it."""
     job = seen.job
     if job is None:
         return None
@@ -113,5 +113,5 @@ def ended(seen: Snapshot) -> Reason | None:
 def _error(seen: Snapshot) -> str:
     job = seen.job
     error, kind = (job.error or "", job.error_class or "") if job is not None else ("", "")
-    said = error if not kind or error.startswith(kind) else f"{kind}: {error}"
-    return " ".join(said.split()).removesuffix(".") or "no error is known"
+    text = error if not kind or error.startswith(kind) else f"{kind}: {error}"
+    return " ".join(text.split()).removesuffix(".") or "no error is known"

@@ -1,10 +1,10 @@
-"""What `explain` reasons about, read at one moment: the job and its lane, and the fleet's workers and functions."""
+"""Read the snapshot that `explain` judges: the job, its lane, and the workers and functions of the fleet."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, NamedTuple
 
 from jobfleet.codec import header_or_empty
 from jobfleet.config import JobConfig
@@ -24,26 +24,38 @@ from jobfleet.store.job_rows import InRun, InWait
 from jobfleet.store.records import BLOCKED, FleetSeen, KindSeen, KindsSeen
 
 SHOWN = 5
-"""Parents that are named."""
+"""How many parents are named."""
+
+
+class UnmetParent(NamedTuple):
+    """A parent that has not completed.
+
+    Attributes:
+        id: The id of the parent.
+        status: Its status in a word; ``gone`` when it is not known.
+    """
+
+    id: str
+    status: str
 
 
 @dataclass(frozen=True, slots=True)
 class Snapshot:
-    """One moment.
+    """A job and its surroundings at one moment.
 
     Attributes:
-        id: The job's id.
-        lane: What its lane knows.
-        job: The same as `poll` would tell it; None when it is unknown.
-        tries: What it has spent.
-        policy: What it is allowed.
-        workers: Those heard of lately, gone ones included.
-        functions: The names that workers have published.
-        kinds: The kinds of live workers, and what they know.
-        parents: How many jobs it waits for, or has waited for.
-        is_guarded: Whether it waits until its producer has written all it belongs to.
-        unmet: The first of those that have not completed, and their status in a word.
-        unmet_count: How many those are.
+        id: The id of the job.
+        lane: What the lane stores about it.
+        job: The job as `poll` returns it; None when it is unknown.
+        tries: Its runs so far.
+        policy: Its retry policy.
+        workers: The workers whose heartbeat is remembered, gone workers included.
+        functions: The names of the published functions.
+        kinds: The kinds of live workers, and the functions that they know.
+        parents: How many parents it has.
+        is_guarded: Whether it waits until its producer has written the whole flow.
+        unmet: The first parents that have not completed.
+        unmet_count: How many parents have not completed.
     """
 
     id: str
@@ -56,22 +68,22 @@ class Snapshot:
     kinds: tuple[KindSeen, ...] = ()
     parents: int = 0
     is_guarded: bool = False
-    unmet: tuple[tuple[str, str], ...] = ()
+    unmet: tuple[UnmetParent, ...] = ()
     unmet_count: int = 0
 
     @property
     def due(self) -> int:
-        """When it is due, µs; 0 when it does not wait."""
+        """Its due time, µs since 1970; 0 when it does not wait."""
         return due_of(self.lane.found.due) if isinstance(self.lane.found, InWait) else 0
 
     @property
     def is_withheld(self) -> bool:
-        """Whether it was set aside, since its function is paused."""
+        """Whether it was set aside because its function is paused."""
         return isinstance(self.lane.found, InWait) and is_withheld(self.lane.found.due)
 
     @property
     def is_due(self) -> bool:
-        """Whether it waits and could be claimed now, were nothing in its way."""
+        """Whether it is queued and not withheld, so that a worker may claim it."""
         return self.job is not None and self.job.status is JobStatus.QUEUED and not self.is_withheld
 
     @property
@@ -80,7 +92,7 @@ class Snapshot:
         return [kind for kind in self.kinds if self.job is not None and self.job.function in kind.functions]
 
     def ago(self, us: int) -> float:
-        """Seconds since a moment of Redis's clock; negative for one to come."""
+        """Seconds since a time of the clock of Redis, given in µs since 1970; negative for a future time."""
         return (self.lane.now - us) / 1e6
 
 
@@ -88,7 +100,7 @@ def take(context: FleetContext, job_id: str) -> Operation[Snapshot]:
     """Read a snapshot of a job.
 
     Raises:
-        JobNotFound: That is no job id.
+        JobNotFound: `job_id` is not a job id.
     """
     lane = context.keys.lane_of(job_id)
     answers = yield (inspect.explain(lane, job_id), context.fleet_call(), context.kinds_call())
@@ -113,7 +125,7 @@ def take(context: FleetContext, job_id: str) -> Operation[Snapshot]:
         parents=parents,
         is_guarded=is_guarded,
         unmet=tuple(
-            (parent, str(row.status) if row is not None else "gone")
+            UnmetParent(parent, str(row.status) if row is not None else "gone")
             for parent, row in zip(unmet[:SHOWN], shown, strict=True)
         ),
         unmet_count=len(unmet),
@@ -128,6 +140,6 @@ def _job(context: FleetContext, job_id: str, seen: Explained) -> JobResult[Any] 
 
 
 def _policy(config: JobConfig, header: Mapping[str, Any], fleet: FleetSeen) -> Policy:
-    """What the job is allowed: by itself, else by its function, as workers published it, else by the settings here."""
+    """The retry policy of the job: its own options, else those of its published function, else the settings here."""
     record = fleet.functions.get(str(header.get("function", "")))
     return with_header(policy_of(read_function(record) if record else {}, config), header)

@@ -1,4 +1,4 @@
-"""Checks for jobs that wait: a function each, which answers the one reason it is about, or None. Pure."""
+"""Checks of jobs that wait. Each function returns one reason, or None. Pure."""
 
 from __future__ import annotations
 
@@ -52,11 +52,11 @@ def blocked(seen: Snapshot) -> Reason | None:
     if not seen.unmet:
         text = "Blocked, though all it waits for has ended: a worker or a reaper tells it in a moment."
         return Reason(ReasonCode.BLOCKED, text, {"parents": seen.parents, "unmet": ()})
-    named = ", ".join(f"{parent} ({status})" for parent, status in seen.unmet)
+    named = ", ".join(f"{parent.id} ({parent.status})" for parent in seen.unmet)
     more = seen.unmet_count - len(seen.unmet)
     text = f"Waits for {seen.unmet_count:,} of {counted(seen.parents, 'job')}: {named}"
     text += f" and {more:,} more." if more else "."
-    unmet: Fact = [parent for parent, _ in seen.unmet]
+    unmet: Fact = [parent.id for parent in seen.unmet]
     facts: dict[str, Fact] = {"parents": seen.parents, "unmet_count": seen.unmet_count, "unmet": unmet}
     return Reason(ReasonCode.BLOCKED, text, facts)
 
@@ -67,8 +67,8 @@ def _last_words(seen: Snapshot) -> str | None:
 
 def _after(seen: Snapshot) -> str:
     """The end of a sentence about a job that has run before."""
-    said = _last_words(seen)
-    return f"; its last run: {said.removesuffix('.')}." if said else "."
+    error = _last_words(seen)
+    return f"; its last run: {error.removesuffix('.')}." if error else "."
 
 
 def parked(seen: Snapshot) -> Reason | None:
@@ -107,7 +107,7 @@ def paused_function(seen: Snapshot) -> Reason | None:
     if pause is None:
         if not seen.is_withheld:
             return None
-        text = f"Function {job.function!r} was paused, and goes on: the job is put back in a moment."
+        text = f"Function {job.function!r} was paused, and is resumed: the job is put back in a moment."
         return Reason(ReasonCode.PAUSED_FUNCTION, text, {"function": job.function})
     gone = seen.ago(pause.at)
     text = f"Function {job.function!r} was paused{asked_by(pause.by)} {span(gone)} ago{because(pause.reason)}; "
@@ -122,7 +122,7 @@ def unknown_function(seen: Snapshot) -> Reason | None:
     """No live worker knows its function."""
     job = seen.job
     if job is None or seen.tries.parked_since or seen.knowers or job.function == CLEANUP:
-        return None  # every worker knows the latter, and none publishes it
+        return None  # every worker knows the cleanup function, and none publishes it
     if job.function in seen.functions:
         if not _all_tell(seen):
             return None
@@ -136,13 +136,13 @@ def unknown_function(seen: Snapshot) -> Reason | None:
 
 
 def _all_tell(seen: Snapshot) -> bool:
-    """Whether workers live, and all of them tell what they know."""
+    """Whether there are live workers, and all of them report which functions they know."""
     alive = [worker for worker in seen.workers if not worker.is_gone]
     return bool(alive) and all(worker.kinds for worker in alive)
 
 
 def elsewhere(seen: Snapshot) -> Reason | None:
-    """Workers know its function and do not serve its queue; those who serve the queue do not know the function."""
+    """No worker both knows its function and serves its queue, though some worker does each."""
     job, knowers = seen.job, seen.knowers
     if job is None or not knowers or not serving(seen):
         return None
@@ -162,8 +162,8 @@ def unserved(seen: Snapshot) -> Reason | None:
     queue, alive = seen.job.queue, [worker for worker in seen.workers if not worker.is_gone]
     text = f"No worker serves the queue {queue!r}"
     if alive:
-        said = listed([f"{worker.id} ({', '.join(worker.queues) or 'none yet'})" for worker in alive])
-        text += f"; there are {said}. Start one with '-Q {queue}'."
+        names = listed([f"{worker.id} ({', '.join(worker.queues) or 'none yet'})" for worker in alive])
+        text += f"; there are {names}. Start one with '-Q {queue}'."
     else:
         text += f", nor any other; start one: 'jobfleet worker MODULE -Q {queue}'."
     return Reason(ReasonCode.UNSERVED, text, {"queue": queue, "workers": [one.id for one in alive]})
@@ -176,18 +176,18 @@ def serving(seen: Snapshot) -> list[WorkerInfo]:
 
 
 def able(seen: Snapshot) -> list[WorkerInfo]:
-    """Those of them that know its function; where nobody does, or it cannot be told, all."""
+    """The workers of `serving` that know its function; all of them when none knows it, or that is not reported."""
     kinds = {kind.kind for kind in seen.knowers}
     return [one for one in serving(seen) if not kinds or not one.kinds or not kinds.isdisjoint(one.kinds)]
 
 
 def quiet(seen: Snapshot) -> Reason | None:
-    """Those who serve its queue, and know its function, claim nothing."""
+    """The workers that could run it do not claim jobs."""
     those = able(seen)
     if not those or any(worker.state == "running" for worker in those):
         return None
-    said = listed([f"{worker.id} is {worker.state}{asked_by(worker.state_by)}" for worker in those])
-    text = f"No worker that serves its queue takes new jobs: {said}"
+    states = listed([f"{worker.id} is {worker.state}{asked_by(worker.state_by)}" for worker in those])
+    text = f"No worker that serves its queue takes new jobs: {states}"
     idle = next((worker.id for worker in those if worker.state == "quiet"), None)
     text += f"; 'jobfleet workers resume {idle}' lets it go on." if idle else "."
     return Reason(ReasonCode.QUIET, text, {"workers": [worker.id for worker in those]})
@@ -204,7 +204,7 @@ def busy(seen: Snapshot) -> Reason | None:
 
 
 def behind(seen: Snapshot) -> Reason | None:
-    """Others are claimed before it."""
+    """Other jobs are claimed before it."""
     found = seen.lane.found
     if not isinstance(found, InWait) or not seen.is_due or seen.lane.group is not None:
         return None
@@ -217,19 +217,19 @@ def behind(seen: Snapshot) -> Reason | None:
 
 
 def next_in_line(_seen: Snapshot) -> Reason:
-    """Nothing is in its way."""
+    """Nothing prevents a claim."""
     return Reason(ReasonCode.NEXT, "Next in line: a worker should claim it now.")
 
 
 def expiring(seen: Snapshot) -> Reason | None:
-    """It is let go if it has not started in time; only its first start counts."""
+    """It expires unless its first run starts in time."""
     found = seen.lane.found
     at = next((int(line[2:]) for line in seen.lane.meta.split("\n") if line.startswith("x ")), 0)
     if not at or not isinstance(found, InWait) or found.tries:
         return None
     left = -seen.ago(at)
     if left <= 0:
-        text = f"Expired {span(-left)} ago: it is let go, and not started any more."
+        text = f"Expired {span(-left)} ago: it will not be started any more."
     elif at < seen.due:
         text = f"Expires in {span(left)}, before it is due."
     else:

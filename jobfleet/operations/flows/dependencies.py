@@ -1,15 +1,15 @@
-"""Jobs that wait for others: the verb that enqueues one. See `verbs` for the form.
+"""Enqueue a job that waits for other jobs.
 
-The parents are looked at first, so that an unknown one is refused before anything is written. The job is then
-put in behind a guard, its parents are named and asked to tell it of their end, and the guard is lifted last:
-it cannot start before all of that is done, and a producer that dies in between has enqueued nothing.
+The parents are read first, so an unknown parent is refused before anything is written. Then the job is written with a
+guard, an extra edge that blocks it. Its parents are registered, and the guard is lifted last. So the job cannot start
+before all parents are registered, and a producer that dies in between has enqueued nothing.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 from jobfleet.codec import amended
 from jobfleet.errors import InvalidJob, JobNotFound, UnknownParent
@@ -33,13 +33,13 @@ POLICIES = {"cancel": "c", "run": "r", "wait": "w"}
 
 @dataclass(frozen=True, slots=True)
 class Dependant:
-    """A job that is to wait, written down.
+    """A prepared job that waits for other jobs.
 
     Attributes:
-        lane: Where it goes.
-        entry: What goes there.
-        edges: Whom it waits for, in order, each once.
-        unique: Its unique key, if it has one.
+        lane: The lane that it is sent to.
+        entry: The entry that is sent.
+        edges: The jobs that it waits for, in order, each once.
+        unique: Its unique key; None when it has none.
     """
 
     lane: Lane
@@ -49,10 +49,10 @@ class Dependant:
 
 
 def edges_of(parents: Sequence[Any]) -> tuple[flow.Edge, ...]:
-    """Whom a job waits for: ids, handles, receipts, or `After` with a policy.
+    """Convert `depends_on` (ids, handles, receipts, or `After` with a policy) to edges.
 
     Raises:
-        InvalidJob: One of them is none of these, or there are too many.
+        InvalidJob: An item is of another type, or there are more than 10,000.
     """
     edges: dict[str, flow.Edge] = {}
     for given in parents:
@@ -67,18 +67,19 @@ def edges_of(parents: Sequence[Any]) -> tuple[flow.Edge, ...]:
 
 
 def submit(context: FleetContext, job: Job) -> Operation[Receipt]:
-    """Enqueue a job that waits for others.
+    """Enqueue a job that waits for other jobs.
 
     Raises:
-        UnknownParent: Nothing is known of one of them.
-        InvalidJob: `depends_on` holds what is no job, or the job is to displace the holder of its unique key.
-        DuplicateJob: Another job holds its unique key, and it asked to be told so.
+        UnknownParent: A parent is not known.
+        InvalidJob: `depends_on` has an item that is not a job, or `on_conflict` is ``replace`` or ``debounce``.
+        DuplicateJob: Another job holds its unique key, and the job has ``on_conflict="raise"``.
+        EncodingError: An argument, or metadata, cannot travel.
     """
     made = yield from _written(context, job)
     yield from check_parents(context, [edge.parent for edge in made.edges])
     created, letter = yield from put(context, made)
     if isinstance(created, Holder):
-        assert made.unique is not None  # noqa: S101 - else none could hold its key
+        assert made.unique is not None  # noqa: S101 - only a job with a unique key can have a holder
         receipt = answer(made.unique, created)
         if receipt.error is not None:
             raise receipt.error
@@ -99,10 +100,14 @@ def _written(context: FleetContext, job: Job) -> Operation[Dependant]:
 
 
 def refuse_displacing(on_conflict: str, what: str) -> None:
-    """Refuse a job that would displace the holder of its unique key where that is not to be had.
+    """Refuse a job that would displace the holder of its unique key.
+
+    Args:
+        on_conflict: The `on_conflict` of the job.
+        what: The kind of job, for the message.
 
     Raises:
-        InvalidJob: It would.
+        InvalidJob: `on_conflict` is ``replace`` or ``debounce``.
     """
     if on_conflict in (REPLACE, DEBOUNCE):
         raise InvalidJob(
@@ -111,20 +116,20 @@ def refuse_displacing(on_conflict: str, what: str) -> None:
 
 
 def refuse_unique(job: Job, what: str) -> None:
-    """Refuse a unique key where none is kept.
+    """Refuse a job with a unique key; `what` is the kind of job, for the message.
 
     Raises:
-        InvalidJob: The job, or its function, has one.
+        InvalidJob: The job, or its function, has a unique key.
     """
     if job.unique is not None or getattr(job.function, "given", {}).get("unique") is not None:
         raise InvalidJob(f"unique is not for {what}; leave it out.", field="unique")
 
 
 def check_parents(context: FleetContext, ids: Iterable[str]) -> Operation[None]:
-    """See that something is known of every parent.
+    """Check that every parent is known.
 
     Raises:
-        UnknownParent: Nothing is of one.
+        UnknownParent: A parent is not known.
     """
     by_lane: dict[Lane, list[str]] = {}
     for job_id in ids:
@@ -134,8 +139,8 @@ def check_parents(context: FleetContext, ids: Iterable[str]) -> Operation[None]:
             raise _unknown(job_id) from None
     parts = [(lane, part) for lane, members in by_lane.items() for part in batches(members, inspect.CHUNK)]
     answers = yield [inspect.status(lane, part) for lane, part in parts]
-    for (_, part), said in zip(parts, answers, strict=True):
-        for job_id, found in zip(part, value([said])[1], strict=True):
+    for (_, part), reply in zip(parts, answers, strict=True):
+        for job_id, found in zip(part, value([reply])[1], strict=True):
             if isinstance(found, Unknown):
                 raise _unknown(job_id)
 
@@ -146,28 +151,36 @@ def _unknown(job_id: str) -> UnknownParent:
     )
 
 
-def put(context: FleetContext, made: Dependant) -> Operation[tuple[Answer, str]]:
-    """Put a job in behind its guard, name its parents, lift the guard.
+class Put(NamedTuple):
+    """The result of enqueueing a job that waits.
 
-    Answers whether it is new, or who holds its unique key; and what became of it: u it waits no more, b it waits,
-    x it was cancelled.
+    Attributes:
+        created: Whether it is new; or the job that holds its unique key.
+        letter: u: it does not wait any more. b: it waits. x: it was cancelled.
     """
+
+    created: Answer
+    letter: str
+
+
+def put(context: FleetContext, made: Dependant) -> Operation[Put]:
+    """Write a job with its guard, register its parents, lift the guard."""
     kept, created = PARENTS_KEPT_MS, False
     for part in batches(made.edges, flow.CHUNK):
-        said = value((yield (flow.block(made.lane, made.entry, part, ttl_ms=kept),)))
-        if said is None:
-            return False, "b"
-        if isinstance(said, Holder):
-            return said, "b"
-        created = created or bool(said)
+        reply = value((yield (flow.block(made.lane, made.entry, part, ttl_ms=kept),)))
+        if reply is None:
+            return Put(False, "b")
+        if isinstance(reply, Holder):
+            return Put(reply, "b")
+        created = created or bool(reply)
     for part in batches(made.edges, flow.CHUNK):
         calls = [flow.watch(context.keys.lane_of(edge.parent), edge.parent, [made.entry.id]) for edge in part]
-        endings = [value([said]) for said in (yield calls)]
+        endings = [value([reply]) for reply in (yield calls)]
         for edge, ending in zip(part, endings, strict=True):
             if ending.state != "watched":
-                heard = yield from unblock_dependants(context.keys, edge.parent, ending, [made.entry.id], ttl_ms=kept)
-                if heard.doomed:
-                    return created, "x"
+                done = yield from unblock_dependants(context.keys, edge.parent, ending, [made.entry.id], ttl_ms=kept)
+                if done.cancelled:
+                    return Put(created, "x")
     guard = flow.ParentEnd(made.entry.id, flow.GUARD, "completed", b"")
-    heard = yield from unblock(context.keys, [guard], ttl_ms=kept)
-    return created, heard.letters[made.entry.id, flow.GUARD]
+    done = yield from unblock(context.keys, [guard], ttl_ms=kept)
+    return Put(created, done.letters[made.entry.id, flow.GUARD])

@@ -1,8 +1,9 @@
-"""A job adds jobs to its own flow. See `verbs` for the form.
+"""Add jobs to the flow of a running job.
 
-What is added is noted in the flow's record first, put in behind guards, noted as whole, and its guards are lifted;
-then those that join wait for it, too. Ids follow from the job, so whoever runs it again does the same again, from
-where it was left. Where nobody does, the relay's sweep lets go of what is not whole once the job has ended.
+The addition is recorded in the flow first. Then its jobs are written with guards, the addition is marked as whole, and
+the guards are lifted. Finally the joining children wait for the added jobs too. The ids are derived from the running
+job, so the next run of it repeats the same steps and continues where the last run stopped. If no run follows, the sweep
+of the relay cancels an addition that is not whole, after the job has ended.
 """
 
 from __future__ import annotations
@@ -11,11 +12,11 @@ from collections.abc import Sequence
 
 from jobfleet.codec import read_header
 from jobfleet.errors import EncodingError, InvalidJob, JobNotFound
-from jobfleet.functions.flow_addition import Wish
+from jobfleet.functions.flow_addition import FlowAddition
 from jobfleet.graph import PARENTS_MOST
 from jobfleet.model import JobStatus, added_suffix
 from jobfleet.operations.fleet_context import FleetContext
-from jobfleet.operations.flows.flow import lift, put_all, run_all, written
+from jobfleet.operations.flows.flow import lift, prepare_jobs, put_all, run_all
 from jobfleet.operations.flows.record import addition_name, ids_of, read, seal_addition
 from jobfleet.operations.flows.unblock import unblock_dependants
 from jobfleet.operations.operation import Operation, batches, value
@@ -26,34 +27,34 @@ from jobfleet.store.records import BLOCKED
 from jobfleet.store.retention import PARENTS_KEPT_MS
 
 
-def extend_flow(context: FleetContext, adder: str, flow_id: str, wish: Wish) -> Operation[list[str]]:
-    """Add jobs to a flow; their ids, in the order in which they were put into the wish.
+def extend_flow(context: FleetContext, adder: str, flow_id: str, addition: FlowAddition) -> Operation[list[str]]:
+    """Add jobs to a flow; return their ids in the order of the addition.
 
     Args:
-        space: The names and settings.
-        adder: The job that adds them.
-        flow_id: The flow that it belongs to.
-        wish: What is added.
+        context: The context of the fleet.
+        adder: The id of the job that adds them.
+        flow_id: The flow of that job.
+        addition: The jobs to add.
 
     Raises:
-        InvalidJob: Something is wrong with it, or a job that is to wait for it has started already.
+        InvalidJob: The addition is wrong or too large, the flow is not known any more, or a joining child has started.
         EncodingError: An argument cannot travel.
     """
-    name = addition_name(adder, wish.name)
-    jobs, made = yield from written(
+    name = addition_name(adder, addition.name)
+    jobs, made = yield from prepare_jobs(
         context,
-        wish.flow,
-        {"flow": flow_id, "added": [adder, wish.name]},
-        first=(adder,) if wish.after_this else (),
-        suffix=lambda number: added_suffix(adder, wish.name, number),
+        addition.flow,
+        {"flow": flow_id, "added": [adder, addition.name]},
+        first=(adder,) if addition.after_this else (),
+        suffix=lambda number: added_suffix(adder, addition.name, number),
     )
     ids = [job.id for job in jobs]
-    order = {node.number: place for place, node in enumerate(wish.flow.order())}
-    joins = [ids[order[number]] for number in wish.joins]
+    order = {node.number: place for place, node in enumerate(addition.flow.order())}
+    joins = [ids[order[number]] for number in addition.joins]
     children = (yield from _children(context, adder, flow_id)) if joins else []
 
     def note(stage: int, joined: dict[str, str]) -> Operation[calls.Addition]:
-        record = seal_addition(jobs, after_this=wish.after_this, joins=joins, joined=joined)
+        record = seal_addition(jobs, after_this=addition.after_this, joins=joins, joined=joined)
         return (yield from _note(context, flow_id, name, stage, len(jobs), record))
 
     before = yield from note(calls.BEGUN, {})
@@ -74,26 +75,26 @@ def _note(
     call = calls.extend_flow(
         context.keys, flow_id, name, stage=stage, count=count, record=record, ttl_ms=PARENTS_KEPT_MS
     )
-    said = value((yield (call,)))
-    if said is None:
+    reply = value((yield (call,)))
+    if reply is None:
         raise InvalidJob(
             f"Nothing is known of the flow {flow_id!r} any more; nothing can be added to it.", field="flow"
         )
-    if isinstance(said, int):
+    if isinstance(reply, int):
         raise InvalidJob(
-            f"{said:,} jobs were added to the flow {flow_id!r}, and {count:,} more are too many; "
+            f"{reply:,} jobs were added to the flow {flow_id!r}, and {count:,} more are too many; "
             f"the maximum is {calls.ADDED_MOST:,}.",
             field="flow",
         )
-    assert isinstance(said, calls.Addition)  # noqa: S101 - it is nothing else
-    return said
+    assert isinstance(reply, calls.Addition)  # noqa: S101 - the script returns nothing else
+    return reply
 
 
 def _children(context: FleetContext, adder: str, flow_id: str) -> Operation[list[str]]:
-    """Who waits for a job that runs, whoever enqueued it; those that it has added itself are left out.
+    """The ids of the jobs that wait for a running job, without the jobs that it has added itself.
 
     Raises:
-        InvalidJob: One does not wait any more.
+        InvalidJob: One of them does not wait any more.
     """
     lane = context.keys.lane_of(adder)
     ids: list[str] = []
@@ -103,7 +104,7 @@ def _children(context: FleetContext, adder: str, flow_id: str) -> Operation[list
         if len(page) < calls.CHUNK:
             break
     try:
-        _, jobs, _ = yield from read(context, flow_id)
+        jobs = (yield from read(context, flow_id)).jobs
     except JobNotFound:
         jobs = []
     own = next((place for place, job in enumerate(jobs) if job.id == adder), -1)
@@ -137,10 +138,10 @@ def _late(job_id: str, how: str) -> InvalidJob:
 def _join(
     context: FleetContext, adder: str, joins: Sequence[str], children: Sequence[str]
 ) -> Operation[dict[str, str]]:
-    """Let jobs wait for those added; the policy of each one's edges.
+    """Have children wait for the added jobs; return the policy of the edges of each child.
 
     Raises:
-        InvalidJob: One does not wait any more, or would wait for too many.
+        InvalidJob: A child does not wait any more, or would wait for too many jobs.
     """
     joined: dict[str, str] = {}
     for child in children:
@@ -157,6 +158,6 @@ def _join(
     watches = [(parent, part) for parent in joins for part in batches(children, calls.CHUNK)]
     endings = yield from run_all([calls.watch(context.keys.lane_of(parent), parent, part) for parent, part in watches])
     for (parent, part), ending in zip(watches, endings, strict=True):
-        if ending.state != "watched":  # it was quick
+        if ending.state != "watched":  # the added job has ended already
             yield from unblock_dependants(context.keys, parent, ending, part, ttl_ms=PARENTS_KEPT_MS)
     return joined

@@ -1,8 +1,8 @@
-"""Flows: enqueued as one, looked at, cancelled, retried. See `verbs` for the form.
+"""Enqueue, read, list, cancel and retry flows.
 
-All jobs of a flow are put in behind guards, those that wait for nobody too. When all is written, the flow's
-record says so, and the guards are lifted. Where a producer dies in between, the relay's sweep looks at the
-record: it lifts the guards of a flow that is whole, and lets go of one that is not, which has not begun.
+All jobs of a flow are written with guards, also the jobs without parents. When all jobs are written, the record of the
+flow is marked as whole, and the guards are lifted. If a producer dies in between, the sweep of the relay reads the
+record: it lifts the guards of a whole flow, and cancels a flow that is not whole, of which no job has started.
 """
 
 from __future__ import annotations
@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime
-from typing import Any
+from typing import Any, NamedTuple
 
 from jobfleet.codec import amended, encode
 from jobfleet.errors import InvalidJob
@@ -42,10 +42,10 @@ class FlowInfo:
     """A flow at one moment.
 
     Attributes:
-        id: Its id.
-        name: Its label.
-        made: When it was enqueued.
-        jobs: Its jobs, each after those it waits for.
+        id: The id of the flow.
+        name: The label of the flow.
+        made: When it was enqueued; None when that is not known.
+        jobs: Its jobs, each after the jobs that it waits for.
     """
 
     id: str
@@ -55,7 +55,7 @@ class FlowInfo:
 
     @property
     def status(self) -> str:
-        """Its status in a word: that of its least fortunate job; ``completed`` when all have."""
+        """Its status in a word: the worst status of its jobs; ``completed`` when all jobs have completed."""
         found = {job.status for job in self.jobs}
         order = ("failed", "running", "retrying", "queued", "scheduled", "blocked", "cancelled", "expired", "gone")
         return next((word for word in order if word in found), "completed")
@@ -65,41 +65,54 @@ def enqueue(context: FleetContext, flow: Flow) -> Operation[FlowInfo]:
     """Enqueue a flow.
 
     Raises:
-        InvalidJob: It is empty, too large, or has a cycle; nothing is written then.
-        EncodingError: An argument cannot travel; likewise.
+        InvalidJob: The flow is empty, is too large, has a cycle, or has a job with a unique key; nothing is written.
+        EncodingError: An argument cannot be encoded; nothing is written.
     """
     if not isinstance(flow, Flow):
         raise InvalidJob(f"flow is {flow!r:.100}; give a Flow.", field="flow")
-    jobs, made = yield from written(context, flow, {"flow": flow.id})
-    at = yield from _write(context, flow.id, flow.name, jobs, made)
+    jobs, dependants = yield from prepare_jobs(context, flow, {"flow": flow.id})
+    at = yield from _write(context, flow.id, flow.name, jobs, dependants)
     return FlowInfo(flow.id, flow.name, moment(at), tuple(jobs))
 
 
-def written(
+class Prepared(NamedTuple):
+    """The prepared jobs of a flow.
+
+    Attributes:
+        jobs: The jobs as the record of the flow lists them, each after the jobs that it waits for.
+        dependants: The same jobs as they are sent.
+    """
+
+    jobs: list[FlowJob]
+    dependants: list[Dependant]
+
+
+def prepare_jobs(
     context: FleetContext,
     flow: Flow,
     header: Mapping[str, object],
     *,
     first: Sequence[str] = (),
     suffix: Suffix | None = None,
-) -> Operation[tuple[list[FlowJob], list[Dependant]]]:
-    """Write the jobs of a flow down, each after those it waits for.
+) -> Operation[Prepared]:
+    """Prepare the jobs of a flow.
 
     Args:
-        space: The names and settings.
+        context: The context of the fleet.
         flow: The flow.
-        header: What their headers say of it.
-        first: Ids of jobs of which those wait that wait for nobody else.
-        suffix: Makes the suffix of a job's id from its number; that of the job itself where it has one of its own.
+        header: Further fields of the headers of its jobs.
+        first: Ids of the jobs that the jobs without parents wait for.
+        suffix: Makes the suffix of a job id from the number of the job, unless the job has an id; None to keep the
+            suffix of the job.
 
     Raises:
-        InvalidJob: It is empty, too large, or has a cycle; or a job has a unique key.
+        InvalidJob: The flow is empty, is too large, has a cycle, or has a job with a unique key.
         EncodingError: An argument cannot travel.
     """
     order = flow.order()
     places = {node.number: place for place, node in enumerate(order)}
     jobs: list[FlowJob] = []
-    made: list[Dependant] = []
+    dependants: list[Dependant] = []
     for node in order:
         links = flow.links.get(node.number, {})
         job = node.job if suffix is None or node.job.id else replace(node.job, id=suffix(node.number))
@@ -113,13 +126,13 @@ def written(
         ]
         before = before or [(job_id, POLICIES["cancel"]) for job_id in first]
         edges = tuple(calls.Edge(job_id, number, policy) for number, (job_id, policy) in enumerate(before))
-        said = {**header, "parents": len(edges)} if edges else header
-        envelope = amended(sent.entry.envelope, said)
-        made.append(Dependant(sent.lane, sent.entry._replace(envelope=envelope), edges))
+        fields = {**header, "parents": len(edges)} if edges else header
+        envelope = amended(sent.entry.envelope, fields)
+        dependants.append(Dependant(sent.lane, sent.entry._replace(envelope=envelope), edges))
         function = str(getattr(job.function, "name", job.function))
         otherwise = tuple(link.otherwise for link in links.values())
         jobs.append(FlowJob(sent.entry.id, job.name, function, parents, otherwise, sent.entry.band))
-    return jobs, made
+    return Prepared(jobs, dependants)
 
 
 def _write(
@@ -130,15 +143,15 @@ def _write(
     made: Sequence[Dependant],
     folded: Sequence[str] = (),
 ) -> Operation[int]:
-    """Write new jobs of a flow, and begin; answers Redis's time, µs.
+    """Write new jobs of a flow, and start it; return the time of Redis, µs since 1970.
 
     Args:
-        space: The names and settings.
-        flow_id: Its id.
-        name: Its label.
+        context: The context of the fleet.
+        flow_id: The id of the flow.
+        name: The label of the flow.
         jobs: All its jobs.
-        made: Those that are new.
-        folded: The additions whose jobs are among them.
+        made: The new jobs.
+        folded: The stored names of the additions whose jobs are among `jobs`.
     """
     yield from _keep(context, flow_id, name, jobs, folded, is_whole=False)
     yield from put_all(context, made)
@@ -148,7 +161,7 @@ def _write(
 
 
 def lift(context: FleetContext, made: Sequence[Dependant]) -> Operation[None]:
-    """Lift the guards of jobs that are all written."""
+    """Lift the guards of jobs; all of them must be written."""
     guards = [calls.ParentEnd(one.entry.id, calls.GUARD, "completed", b"") for one in made]
     yield from unblock(context.keys, guards, ttl_ms=PARENTS_KEPT_MS)
 
@@ -157,13 +170,13 @@ def _keep(
     context: FleetContext, flow_id: str, name: str, jobs: Sequence[FlowJob], folded: Sequence[str], *, is_whole: bool
 ) -> Operation[int]:
     rows = [[*row_of(job), job.added_by] if job.added_by else row_of(job) for job in jobs]
-    told = {"name": name, "jobs": rows, "whole": is_whole}
-    record = encode({**told, "folded": list(folded)} if folded else told, limits=RECORD, what="flow")
+    fields = {"name": name, "jobs": rows, "whole": is_whole}
+    record = encode({**fields, "folded": list(folded)} if folded else fields, limits=RECORD, what="flow")
     return int(value((yield (calls.keep_flow(context.keys, flow_id, record, ttl_ms=PARENTS_KEPT_MS),))))
 
 
 def put_all(context: FleetContext, made: Sequence[Dependant]) -> Operation[None]:
-    """Put jobs in behind their guards, and name who waits for whom."""
+    """Write jobs with their guards, and register their parents."""
     blocks = [
         calls.block(one.lane, one.entry, part, ttl_ms=PARENTS_KEPT_MS)
         for one in made
@@ -182,7 +195,7 @@ def put_all(context: FleetContext, made: Sequence[Dependant]) -> Operation[None]
 
 
 def run_all(every: Sequence[Any]) -> Operation[list[Any]]:
-    """Run many calls, some at once; their values."""
+    """Run many calls, up to 100 per pipeline; return their values."""
     answers: list[Any] = []
     for part in batches(every, AT_ONCE):
         answers += [value([answer]) for answer in (yield part)]
@@ -190,24 +203,24 @@ def run_all(every: Sequence[Any]) -> Operation[list[Any]]:
 
 
 def get(context: FleetContext, flow_id: str) -> Operation[FlowInfo]:
-    """A flow at this moment.
+    """Read a flow with the results of its jobs.
 
     Raises:
-        JobNotFound: Nothing is known of it.
+        JobNotFound: The flow is not known.
     """
-    name, jobs, _ = yield from read(context, flow_id)
+    flow = yield from read(context, flow_id)
     known: list[FlowJob] = []
-    for part in batches(jobs, 1000):
+    for part in batches(flow.jobs, 1000):
         results = yield from _results(context, [job.id for job in part])
         known += [
             replace(job, id=job.id if result is None else result.id, result=result)
             for job, result in zip(part, results, strict=True)
         ]
-    return FlowInfo(flow_id, name, None, tuple(known))
+    return FlowInfo(flow_id, flow.name, None, tuple(known))
 
 
 def _results(context: FleetContext, ids: Sequence[str]) -> Operation[list[JobResult[Any] | None]]:
-    """What is known of some jobs; of a moved one, of that which took its place."""
+    """The results of jobs; for a moved job, the result of the new job."""
     results: list[JobResult[Any] | None] = yield from poll_many(context, ids)
     while moved := {place: row.moved_to for place, row in enumerate(results) if row is not None and row.moved_to}:
         there = yield from poll_many(context, list(moved.values()))
@@ -217,34 +230,39 @@ def _results(context: FleetContext, ids: Sequence[str]) -> Operation[list[JobRes
 
 
 def listing(context: FleetContext, *, limit: int) -> Operation[list[tuple[str, datetime | None]]]:
-    """The last flows, the newest first: id, and when it was made."""
+    """List the last flows, newest first: the id, and the time of the enqueue.
+
+    Args:
+        context: The context of the fleet.
+        limit: The most flows to return; 1,000 are kept.
+    """
     rows = value((yield (calls.flows(context.keys, limit=limit),)))
     return [(flow_id, moment(at)) for flow_id, at in rows]
 
 
 def cancel(context: FleetContext, flow_id: str, by: str | None) -> Operation[int]:
-    """Cancel whatever of a flow has not ended; how many jobs were, or were asked to stop.
+    """Cancel the open jobs of a flow; return how many were cancelled or asked to stop.
 
     Raises:
-        JobNotFound: Nothing is known of it.
+        JobNotFound: The flow is not known.
     """
     info = yield from get(context, flow_id)
     open_ones = [job.id for job in info.jobs if job.result is not None and not job.result.status.is_final]
-    # From the end: who is cancelled first is not told of those before it.
+    # The last job is cancelled first, so that no cancellation has to unblock a dependant.
     count: int = yield from cancel_ids(context, reversed(open_ones), by)
     return count
 
 
 def retry(context: FleetContext, flow_id: str, by: str | None) -> Operation[int]:
-    """Run a flow on from what failed: replay that, and enqueue anew what was cancelled because of it.
+    """Retry a flow: replay its failed jobs, and enqueue again the jobs that were cancelled because of them.
 
-    A job that was cancelled stays so; another under a new id takes its place in the flow. Answers how many run again.
+    A cancelled job stays cancelled; a job with a new id takes its place in the flow. Return how many jobs run again.
 
     Raises:
-        JobNotFound: Nothing is known of the flow.
+        JobNotFound: The flow is not known.
     """
     info = yield from get(context, flow_id)
-    _, _, additions = yield from read(context, flow_id)
+    additions = (yield from read(context, flow_id)).additions
     jobs, made = list(info.jobs), []
     for place, job in enumerate(info.jobs):
         if job.result is None or not (job.result.error or "").startswith(BECAUSE):
@@ -268,7 +286,7 @@ def retry(context: FleetContext, flow_id: str, by: str | None) -> Operation[int]
 
 
 def _entry_again(context: FleetContext, job: FlowJob) -> Operation[Entry | None]:
-    """A cancelled job under a new id; None when its call is not known any more."""
+    """The entry of a cancelled job under a new id; None when its envelope is not stored any more."""
     lane = context.keys.lane_of(job.id)
     found = value((yield (inspect.status(lane, (job.id,)),)))[1][0]
     if not isinstance(found, Final) or not found.body:

@@ -1,11 +1,11 @@
-"""What a flow is made of, as it is kept: its jobs, and those that they have added. See `verbs` for the form."""
+"""Read and write the record of a flow: its jobs, and the jobs that they have added."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from graphlib import TopologicalSorter
-from typing import Any
+from typing import Any, NamedTuple
 
 from jobfleet.codec import Limits, decode, encode
 from jobfleet.errors import EncodingError, JobNotFound
@@ -16,9 +16,9 @@ from jobfleet.store.calls import flow as calls
 
 RECORD = Limits(max_bytes=16 << 20, max_containers=1 << 17)
 LOOK_EVERY = 10.0
-"""Seconds between looks of a reaper for flows that are written and whose producer died before it had begun them."""
+"""Seconds between a reaper's searches for flows that are written but not started because their producer died."""
 GUARD = 600.0
-"""Seconds after which a flow whose producer died before it was written is cancelled; nothing of it has started."""
+"""Seconds until a flow that its producer never finished writing is cancelled; no job of it has started."""
 OTHERWISE = {"c": "cancel", "r": "run", "w": "wait"}
 
 
@@ -27,14 +27,14 @@ class FlowJob:
     """One job of a flow.
 
     Attributes:
-        id: Its id.
-        name: Its label.
-        function: What it runs.
-        parents: The numbers, in the flow, of those it waits for.
-        otherwise: For each of them, what follows when it does not complete.
-        band: Its priority, 0 the most urgent.
-        result: What is known of it; None when nothing is any more.
-        added_by: The job that added it to the flow; None of one that was there from the beginning.
+        id: The id of the job.
+        name: The label of the job.
+        function: The name of its function.
+        parents: The numbers, in the flow, of the jobs that it waits for.
+        otherwise: For each of these, the policy if it does not complete: ``cancel``, ``run`` or ``wait``.
+        band: The priority band; 0 is the most urgent.
+        result: The result of the job; None when it is not known any more.
+        added_by: The id of the job that added it to the flow; None for a job of the original flow.
     """
 
     id: str
@@ -48,43 +48,46 @@ class FlowJob:
 
     @property
     def status(self) -> str:
-        """Its status in a word; ``gone`` when nothing is known of it."""
+        """Its status in a word; ``gone`` when its result is not known."""
         return str(self.result.status) if self.result is not None else "gone"
 
 
 def row_of(job: FlowJob) -> list[object]:
-    """A job of a flow as it is kept."""
+    """Convert a job of a flow to its stored row."""
     return [job.id, job.name, job.function, list(job.parents), list(job.otherwise), job.band]
 
 
 def job_of(row: Sequence[Any], added_by: str | None = None) -> FlowJob:
-    """Read what `row_of` wrote."""
+    """Convert a stored row to a job of a flow."""
     job_id, name, function, parents, otherwise, band, *more = row
     return FlowJob(job_id, name, function, tuple(parents), tuple(otherwise), band, None, more[0] if more else added_by)
 
 
 def addition_name(adder: str, name: str) -> str:
-    """Under which name an addition is kept: that of whoever adds, and its own."""
+    """The stored name of an addition: the id of the adding job and the name that it gave."""
     return f"{adder} {name}"
 
 
 def seal_addition(
     jobs: Sequence[FlowJob], *, after_this: bool, joins: Sequence[str], joined: Mapping[str, str]
 ) -> bytes:
-    """An addition as it is kept.
+    """Encode an addition to a flow.
 
     Args:
-        jobs: Its jobs, each after those it waits for.
-        after_this: Whether the first of them wait for whoever adds.
-        joins: The ids of those that others wait for.
-        joined: Those others, and the policy of their edges.
+        jobs: The added jobs, each after the jobs that it waits for.
+        after_this: Whether the first of them wait for the adding job.
+        joins: The ids of the added jobs that children of the adding job wait for.
+        joined: The ids of these children, and the policy of their edges.
+
+    Raises:
+        EncodingError: The record is too large.
     """
-    told = {"jobs": [row_of(job) for job in jobs], "after": after_this, "joins": list(joins), "joined": dict(joined)}
-    return encode(told, limits=RECORD, what="flow")
+    fields = {"jobs": [row_of(job) for job in jobs], "after": after_this, "joins": list(joins), "joined": dict(joined)}
+    return encode(fields, limits=RECORD, what="flow")
 
 
 def ids_of(record: bytes) -> list[str]:
-    """The ids of an addition's jobs, as they are kept."""
+    """The ids of the jobs of a stored addition."""
     return [row[0] for row in decode(record, limits=RECORD)["jobs"]]
 
 
@@ -93,14 +96,14 @@ def is_whole(kept: calls.Kept, addition: str | None = None) -> bool:
     if addition is not None:
         return addition in kept.more and kept.more[addition].stage >= calls.WHOLE
     try:
-        said = decode(kept.record, limits=RECORD) if kept.record else None
+        fields = decode(kept.record, limits=RECORD) if kept.record else None
     except EncodingError:
         return False
-    return isinstance(said, dict) and said.get("whole") is True
+    return isinstance(fields, dict) and fields.get("whole") is True
 
 
 def ids_of_whole(kept: calls.Kept) -> list[str]:
-    """The ids of a flow's jobs, if all of them are written; else none, and none where the record cannot be read."""
+    """The ids of the jobs of a flow; empty when not all jobs are written, or the record cannot be read."""
     if not is_whole(kept):
         return []
     try:
@@ -109,42 +112,56 @@ def ids_of_whole(kept: calls.Kept) -> list[str]:
         return []
 
 
-def read(context: FleetContext, flow_id: str) -> Operation[tuple[str, list[FlowJob], list[str]]]:
-    """A flow's name, its jobs, each after those it waits for, and the names of what was added to it.
+class StoredFlow(NamedTuple):
+    """A flow as it is stored.
+
+    Attributes:
+        name: Its label.
+        jobs: Its jobs, with added jobs, each after the jobs that it waits for.
+        additions: The stored names of what was added to it.
+    """
+
+    name: str
+    jobs: list[FlowJob]
+    additions: list[str]
+
+
+def read(context: FleetContext, flow_id: str) -> Operation[StoredFlow]:
+    """Read a flow.
 
     Raises:
-        JobNotFound: Nothing is known of it.
+        JobNotFound: The flow is not known.
     """
     kept: calls.Kept = value((yield (calls.read_flow(context.keys, flow_id),)))
     try:
-        said = decode(kept.record, limits=RECORD) if kept.record else None
-        if said is not None:
-            jobs = [job_of(row) for row in said["jobs"]]
-            folded = said.get("folded", ())
+        fields = decode(kept.record, limits=RECORD) if kept.record else None
+        if fields is not None:
+            jobs = [job_of(row) for row in fields["jobs"]]
+            folded = fields.get("folded", ())
             more = {name: decode(one.record, limits=RECORD) for name, one in kept.more.items() if name not in folded}
-            return str(said["name"]), _in_order(_merged(jobs, more)) if more else jobs, sorted(kept.more)
+            return StoredFlow(str(fields["name"]), _in_order(_merged(jobs, more)) if more else jobs, sorted(kept.more))
     except (EncodingError, KeyError, TypeError, ValueError):
         pass
-    raise JobNotFound(flow_id, f"No flow {flow_id!r}: never enqueued, or let go since.")
+    raise JobNotFound(flow_id, f"No flow {flow_id!r}: never enqueued, or deleted since.")
 
 
 def _merged(jobs: list[FlowJob], more: Mapping[str, Any]) -> list[FlowJob]:
-    """The jobs of a flow and of what was added to it, the edges among them included."""
+    """Merge the added jobs, and the edges of these additions, into the jobs of a flow."""
     places = {job.id: place for place, job in enumerate(jobs)}
-    for name, told in sorted(more.items()):
+    for name, fields in sorted(more.items()):
         begin = len(jobs)
-        for row in told["jobs"]:
+        for row in fields["jobs"]:
             job = job_of(row, name.partition(" ")[0])
             parents = tuple(begin + parent for parent in job.parents)
             places[job.id] = len(jobs)
             jobs.append(replace(job, parents=parents))
-    for name, told in more.items():
-        if told["after"] and (adder := places.get(name.partition(" ")[0])) is not None:
-            for row in told["jobs"]:
+    for name, fields in more.items():
+        if fields["after"] and (adder := places.get(name.partition(" ")[0])) is not None:
+            for row in fields["jobs"]:
                 if not row[3]:
                     _waits(jobs, places[row[0]], adder, "cancel")
-        for child, policy in told["joined"].items():
-            for parent in told["joins"]:
+        for child, policy in fields["joined"].items():
+            for parent in fields["joins"]:
                 if child in places and parent in places:
                     _waits(jobs, places[child], places[parent], OTHERWISE[policy])
     return jobs
@@ -156,7 +173,7 @@ def _waits(jobs: list[FlowJob], child: int, parent: int, otherwise: str) -> None
 
 
 def _in_order(jobs: Sequence[FlowJob]) -> list[FlowJob]:
-    """The same jobs, each after those it waits for."""
+    """Sort jobs so that each is after the jobs that it waits for."""
     order = list(TopologicalSorter({place: job.parents for place, job in enumerate(jobs)}).static_order())
     places = {place: number for number, place in enumerate(order)}
     return [replace(jobs[place], parents=tuple(places[parent] for parent in jobs[place].parents)) for place in order]

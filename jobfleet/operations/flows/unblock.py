@@ -1,7 +1,7 @@
-"""Telling those who wait how a job ended, or under which id it goes on. See `verbs` for the form.
+"""Unblock dependants: record in each of them how a parent ended, or under which id the parent continues.
 
-Each step may run twice. Who was moved is followed first, then asked to tell of the end: whatever ends in between
-is answered at once.
+Each step may run twice. For a moved parent, the dependants first wait for the new job, then watch it; if it has ended
+in between, the watch returns its ending at once.
 """
 
 from __future__ import annotations
@@ -17,75 +17,83 @@ from jobfleet.store.retention import TOMBSTONE_MS
 
 @dataclass(slots=True)
 class Unblocked:
-    """What came of telling.
+    """The result of unblocking dependants.
 
     Attributes:
-        letters: What became of each that was told, as `unblock` says it, by its id and the parent's; f for those that
-            wait for another by now, since that one was moved.
-        doomed: How many were cancelled, by lane; their ends are to be told in turn.
+        letters: The state of each dependant, as the script `unblock` returns it, by its id and the id of the parent; f
+            for a dependant that now waits for another job, because the parent was moved.
+        cancelled: How many dependants were cancelled, per lane. Their own dependants must be unblocked in turn.
     """
 
     letters: dict[tuple[str, str], str] = field(default_factory=dict)
-    doomed: dict[Lane, int] = field(default_factory=dict)
+    cancelled: dict[Lane, int] = field(default_factory=dict)
 
 
 def unblock(
-    keys: Keyspace, told: Iterable[flow.ParentEnd], *, ttl_ms: int, heard: Unblocked | None = None
+    keys: Keyspace, ends: Iterable[flow.ParentEnd], *, ttl_ms: int, done: Unblocked | None = None
 ) -> Operation[Unblocked]:
-    """Tell jobs that wait, each of one ending; cancel those that are not to run after it.
+    """Record endings of parents in their dependants; cancel the dependants whose policy is to cancel.
 
     Args:
-        keys: The fleet's keys.
-        told: Whom, and what.
-        ttl_ms: How long parents are remembered from now on.
-        heard: What was heard before.
+        keys: The keys of the fleet.
+        ends: The dependants, and the ending that each of them receives.
+        ttl_ms: How long parents are remembered from now on, ms.
+        done: The result to add to; None for a new one.
     """
-    heard = heard or Unblocked()
+    done = done or Unblocked()
     by_lane: dict[Lane, list[flow.ParentEnd]] = {}
-    for one in told:
+    for one in ends:
         by_lane.setdefault(keys.lane_of(one.child), []).append(one)
     for lane, rows in by_lane.items():
         for part in batches(rows, flow.CHUNK):
             letters = value((yield (flow.unblock(lane, part, ttl_ms=ttl_ms),)))
-            doomed: dict[str, list[str]] = {}
+            cancelled: dict[str, list[str]] = {}
             for one, letter in zip(part, letters, strict=True):
-                heard.letters[one.child, one.parent] = letter
+                done.letters[one.child, one.parent] = letter
                 if letter == "x":
-                    doomed.setdefault(one.parent, []).append(one.child)
-            for parent, ids in doomed.items():
+                    cancelled.setdefault(one.parent, []).append(one.child)
+            for parent, ids in cancelled.items():
                 value((yield (control.cancel(keys, lane, ids, by=f"parent:{parent}", ttl_ms=TOMBSTONE_MS),)))
-                heard.doomed[lane] = heard.doomed.get(lane, 0) + len(ids)
-    return heard
+                done.cancelled[lane] = done.cancelled.get(lane, 0) + len(ids)
+    return done
 
 
 def unblock_dependants(
     keys: Keyspace, parent: str, ending: flow.Ending, children: Sequence[str], *, ttl_ms: int
 ) -> Operation[Unblocked]:
-    """Tell at most 50 jobs how one that they wait for has ended; of a moved one, have them wait for the other."""
-    heard, left = Unblocked(), list(children)
+    """Record the ending of a parent in at most 50 dependants; if the parent was moved, have them wait for the new job.
+
+    Args:
+        keys: The keys of the fleet.
+        parent: The id of the parent.
+        ending: How it ended.
+        children: The ids of the dependants.
+        ttl_ms: How long parents are remembered from now on, ms.
+    """
+    done, left = Unblocked(), list(children)
     while left and (to := ending.moved_to):
-        same = yield from _follow(keys, parent, to, left, heard)
-        told = [flow.ParentEnd(child, parent, "completed", ending.copied) for child in same]  # the other edge decides
-        yield from unblock(keys, told, ttl_ms=ttl_ms, heard=heard)
+        same = yield from _follow(keys, parent, to, left, done)
+        ends = [flow.ParentEnd(child, parent, "completed", ending.copied) for child in same]
+        yield from unblock(keys, ends, ttl_ms=ttl_ms, done=done)
         left = [child for child in left if child not in same]
         if not left:
-            return heard
+            return done
         ending = value((yield (flow.watch(keys.lane_of(to), to, left),)))
         if ending.state == "watched":
-            return heard
+            return done
         parent = to
-    told = [flow.ParentEnd(child, parent, ending.status, ending.copied) for child in left]
-    return (yield from unblock(keys, told, ttl_ms=ttl_ms, heard=heard))
+    ends = [flow.ParentEnd(child, parent, ending.status, ending.copied) for child in left]
+    return (yield from unblock(keys, ends, ttl_ms=ttl_ms, done=done))
 
 
-def _follow(keys: Keyspace, parent: str, to: str, children: Iterable[str], heard: Unblocked) -> Operation[set[str]]:
-    """Have jobs wait for another; those that wait for that one anyway."""
+def _follow(keys: Keyspace, parent: str, to: str, children: Iterable[str], done: Unblocked) -> Operation[set[str]]:
+    """Have dependants wait for another job; return those that wait for that job already."""
     by_lane: dict[Lane, list[str]] = {}
     for child in children:
         by_lane.setdefault(keys.lane_of(child), []).append(child)
     same: set[str] = set()
     for lane, part in by_lane.items():
         letters = value((yield (flow.follow(lane, part, parent=parent, to=to),)))
-        heard.letters |= {(child, parent): "f" for child in part}
+        done.letters |= {(child, parent): "f" for child in part}
         same |= {child for child, letter in zip(part, letters, strict=True) if letter == "s"}
     return same

@@ -15,10 +15,10 @@ from jobfleet.store.retention import TOMBSTONE_MS
 
 
 def cancel(context: FleetContext, job_id: str, by: str | None) -> Operation[bool]:
-    """End a waiting job, or ask a running one to stop.
+    """Cancel a waiting job, or ask a running job to stop; False when the job has ended.
 
     Raises:
-        JobNotFound: It is not known.
+        JobNotFound: No job with this id is known.
     """
     lane = context.keys.lane_of(job_id)
     letter = value((yield (control.cancel(context.keys, lane, (job_id,), by=by, ttl_ms=TOMBSTONE_MS),)))
@@ -28,7 +28,7 @@ def cancel(context: FleetContext, job_id: str, by: str | None) -> Operation[bool
 
 
 def cancel_ids(context: FleetContext, ids: Iterable[str], by: str | None) -> Operation[int]:
-    """The same for many, in bounded batches; how many were cancelled or asked to stop."""
+    """Cancel jobs by id in bounded batches; return how many were cancelled or asked to stop."""
     by_lane: dict[Lane, list[str]] = {}
     for job_id in ids:
         by_lane.setdefault(context.keys.lane_of(job_id), []).append(job_id)
@@ -41,7 +41,11 @@ def cancel_ids(context: FleetContext, ids: Iterable[str], by: str | None) -> Ope
 
 
 def purge_queue(context: FleetContext, queue: str, by: str | None) -> Operation[int]:
-    """Cancel every waiting job of a queue, in bounded batches; how many there were."""
+    """Cancel every waiting job of a queue in bounded batches; return how many there were.
+
+    Raises:
+        ConfigError: The queue does not exist.
+    """
     every = yield from lanes(context, queue)
     count = 0
     for lane in every:

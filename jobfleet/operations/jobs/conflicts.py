@@ -1,14 +1,14 @@
-"""What follows when another job holds the unique key of one that was enqueued.
+"""Settle the conflict when another job holds the unique key of a job that was enqueued.
 
-``existing`` and ``raise`` are answered at once. ``replace`` and ``debounce`` write to keys that bear the
-holder's id, which only the first trip tells: a script writes to no key that its call does not name. Meanwhile
-the holder may have started, or be another; then the enqueue begins anew.
+``existing`` and ``raise`` are answered at once. ``replace`` and ``debounce`` write to keys that contain the id of the
+holder. Only the first trip returns this id, and a script writes only to keys that its call names, so a second trip
+follows. The holder may have started or changed in between; then the enqueue starts again.
 """
 
 from __future__ import annotations
 
 from collections.abc import Generator, Sequence
-from typing import Any
+from typing import Any, NamedTuple
 
 from jobfleet.errors import DuplicateJob, JobfleetError, ScriptContractError
 from jobfleet.model import JobStatus, Receipt
@@ -21,27 +21,39 @@ from jobfleet.store.keys import Lane
 from jobfleet.store.records import Holder
 from jobfleet.store.retention import TOMBSTONE_MS
 
-Conflict = tuple[Submission, Holder]
+
+class Conflict(NamedTuple):
+    """A job that was not enqueued, and the job that holds its unique key.
+
+    Attributes:
+        sent: The job.
+        holder: The other job.
+    """
+
+    sent: Submission
+    holder: Holder
+
+
 Calls = Sequence[Call[Any]]
 
 ATTEMPTS = 10
-"""How often an enqueue begins anew; after so many replacements by others, at one moment, theirs stands."""
+"""How often an enqueue starts again. After so many replacements by other producers, the present holder is kept."""
 
 
 def settle_one(sent: Submission, holder: Holder) -> Generator[Calls, list[Any], Receipt]:
-    """Settle a conflict.
+    """Settle one conflict; return the receipt of the job.
 
     Raises:
-        DuplicateJob: The job asked for it.
+        DuplicateJob: The job has ``on_conflict="raise"``, or it cannot debounce the holder.
     """
-    (receipt,) = yield from settle([(sent, holder)])
+    (receipt,) = yield from settle([Conflict(sent, holder)])
     if receipt.error is not None:
         raise receipt.error
     return receipt
 
 
 def settle(conflicts: Sequence[Conflict]) -> Generator[Calls, list[Any], list[Receipt]]:
-    """Settle conflicts, in order; a receipt each, with its error where there is one."""
+    """Settle conflicts in order; return one receipt per conflict, with the error of a refused job."""
     receipts: dict[int, Receipt] = {}
     left = dict(enumerate(conflicts))
     for attempt in range(ATTEMPTS + 1):
@@ -49,17 +61,17 @@ def settle(conflicts: Sequence[Conflict]) -> Generator[Calls, list[Any], list[Re
         if not left:
             break
         answers = yield _displacing(left)
-        for place, said in zip(list(left), answers, strict=True):
-            _take(left, receipts, place, _displaced(*left[place], said))
+        for place, reply in zip(list(left), answers, strict=True):
+            _take(left, receipts, place, _displaced(*left[place], reply))
         if left:
             answers = yield [enqueue(sent.lane, (sent.entry,)) for sent, _ in left.values()]
-            for place, said in zip(list(left), answers, strict=True):
-                _take(left, receipts, place, _enqueued(left[place][0], said))
+            for place, reply in zip(list(left), answers, strict=True):
+                _take(left, receipts, place, _enqueued(left[place].sent, reply))
     return [receipts[place] for place in range(len(conflicts))]
 
 
 def _answer(left: dict[int, Conflict], receipts: dict[int, Receipt], *, all_of_them: bool) -> None:
-    """Answer the conflicts in which the holder stands."""
+    """Answer the conflicts in which the holder keeps the key."""
     for place, (sent, holder) in list(left.items()):
         rule = _rule(sent)
         if all_of_them or holder.has_started or rule.on_conflict not in (REPLACE, DEBOUNCE):
@@ -74,55 +86,55 @@ def _answer(left: dict[int, Conflict], receipts: dict[int, Receipt], *, all_of_t
 
 
 def answer(rule: Uniqueness, holder: Holder) -> Receipt:
-    """What a producer is told of a holder that stands."""
+    """The receipt of a job whose holder keeps the key."""
     error = DuplicateJob(holder.id) if rule.on_conflict == RAISE else None
     return Receipt(id=holder.id, created=False, status=JobStatus(holder.status), error=error)
 
 
 def _displacing(left: dict[int, Conflict]) -> list[Call[Any]]:
-    """The calls that displace holders; of one key, each job meets the one before it."""
-    stands: dict[tuple[Lane, str], str] = {}
+    """The calls that displace the holders; each job of a key meets the job before it."""
+    holders: dict[tuple[Lane, str], str] = {}
     calls: list[Call[Any]] = []
     for place, (sent, seen) in left.items():
         rule = _rule(sent)
-        holder = seen._replace(id=stands.get((sent.lane, rule.key), seen.id))
-        left[place] = (sent, holder)
+        holder = seen._replace(id=holders.get((sent.lane, rule.key), seen.id))
+        left[place] = Conflict(sent, holder)
         if rule.on_conflict == REPLACE:
-            stands[sent.lane, rule.key] = sent.entry.id
+            holders[sent.lane, rule.key] = sent.entry.id
             calls.append(replace(sent.lane, sent.entry, key=rule.key, holder=holder.id, ttl_ms=TOMBSTONE_MS))
         else:
             calls.append(debounce(sent.lane, sent.entry, key=rule.key, holder=holder.id, longest_us=rule.longest_us))
     return calls
 
 
-def _displaced(sent: Submission, holder: Holder, said: Any) -> Receipt | None:
-    """What came of it; nothing when the holder has changed."""
-    match said:
+def _displaced(sent: Submission, holder: Holder, reply: Any) -> Receipt | None:
+    """The receipt of a displacing job; None when the holder has changed."""
+    match reply:
         case JobfleetError():
-            return Receipt(id=sent.entry.id, created=False, status=sent.status, error=said)
+            return Receipt(id=sent.entry.id, created=False, status=sent.status, error=reply)
         case "replaced" | "exists":
-            return Receipt(id=sent.entry.id, created=said == "replaced", status=sent.status)
+            return Receipt(id=sent.entry.id, created=reply == "replaced", status=sent.status)
         case ("debounced", is_ahead):
             return Receipt(id=holder.id, created=False, status=JobStatus.SCHEDULED if is_ahead else JobStatus.QUEUED)
         case _:
             return None
 
 
-def _enqueued(sent: Submission, said: Any) -> Receipt | Holder:
-    if isinstance(said, JobfleetError):
-        return Receipt(id=sent.entry.id, created=False, status=sent.status, error=said)
-    if isinstance(said[0], Holder):
-        return said[0]
-    return Receipt(id=sent.entry.id, created=bool(said[0]), status=sent.status)
+def _enqueued(sent: Submission, reply: Any) -> Receipt | Holder:
+    if isinstance(reply, JobfleetError):
+        return Receipt(id=sent.entry.id, created=False, status=sent.status, error=reply)
+    if isinstance(reply[0], Holder):
+        return reply[0]
+    return Receipt(id=sent.entry.id, created=bool(reply[0]), status=sent.status)
 
 
 def _take(left: dict[int, Conflict], receipts: dict[int, Receipt], place: int, came: Receipt | Holder | None) -> None:
-    """Keep what came of a conflict: it is settled, or has another holder, or is to begin anew."""
+    """Record the result of a conflict: it is settled, it has another holder, or the enqueue starts again."""
     if isinstance(came, Receipt):
         receipts[place] = came
         del left[place]
     elif came is not None:
-        left[place] = (left[place][0], came)
+        left[place] = left[place]._replace(holder=came)
 
 
 def _rule(sent: Submission) -> Uniqueness:

@@ -1,4 +1,4 @@
-"""Enqueue one plain job: look up what is not known of its function and queue, write it down, send it."""
+"""Enqueue one plain job: read its function and its queue if they are not known, prepare it, send it."""
 
 from __future__ import annotations
 
@@ -18,7 +18,12 @@ from jobfleet.store.records import FleetSeen, Holder
 
 
 def prepare(context: FleetContext, job: Job) -> Operation[Submission]:
-    """Write a job down, after looking up what is not known of its function and queue."""
+    """Prepare a job; read its function and its queue from Redis if this process does not know them.
+
+    Raises:
+        InvalidJob: An option is wrong, or the job has `cron_expression` or `tz`.
+        EncodingError: An argument, or metadata, cannot travel.
+    """
     if job.cron_expression is not None:
         raise InvalidJob("cron_expression makes a recurring job: enqueue it by itself.", field="cron_expression")
     if job.tz is not None:
@@ -47,7 +52,7 @@ def _published(context: FleetContext) -> Operation[FleetSeen]:
 
 
 def _check_unregistered(context: FleetContext, name: str) -> Operation[None]:
-    """Warn, once, when live workers are there and none of them runs a plain function."""
+    """Warn once if live workers exist and none of them runs a plain function."""
     from jobfleet.operations.workers.info import workers_of
 
     context.unregistered.add(name)
@@ -84,7 +89,7 @@ def _look_up(context: FleetContext, job: Job) -> Operation[Resolved]:
 
 
 def receipt(sent: Submission, *, created: bool) -> Receipt:
-    """The answer for one job."""
+    """The receipt of one prepared job."""
     return Receipt(sent.entry.id, created, sent.status)
 
 
@@ -92,7 +97,9 @@ def submit(context: FleetContext, job: Job) -> Operation[Receipt]:
     """Enqueue one job.
 
     Raises:
-        DuplicateJob: Another job holds its unique key, and it asked to be told so.
+        DuplicateJob: Another job holds its unique key, and the job has ``on_conflict="raise"``.
+        InvalidJob: An option is wrong.
+        EncodingError: An argument, or metadata, cannot travel.
     """
     sent = yield from prepare(context, job)
     answer = value((yield (enqueue(sent.lane, (sent.entry,)),)))[0]

@@ -1,4 +1,4 @@
-"""Jobs of a tag, a user or a session, found through their index: only those are looked at. See `verbs` for the form."""
+"""Find jobs by tag, user or session through their index, so that no other job is read."""
 
 from __future__ import annotations
 
@@ -20,24 +20,33 @@ from jobfleet.store.calls.inspect import status
 from jobfleet.store.job_rows import Found, Unknown
 from jobfleet.store.keys import Lane
 
-Rows = tuple[list[JobResult[Any]], str]
-"""Jobs, and where the next page begins; empty on the last."""
+
+class Rows(NamedTuple):
+    """A part of a listing.
+
+    Attributes:
+        jobs: The jobs.
+        cursor: Where the next part begins; empty for the last part.
+    """
+
+    jobs: list[JobResult[Any]]
+    cursor: str
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Filter:
-    """Which jobs are meant; what is not given does not matter.
+    """A filter of jobs; a field that is not given matches every job.
 
     Attributes:
-        tags: Tags that a job has, all of them; one may stand alone.
-        queue: Its queue.
-        function: Its function's name on the wire.
-        user: Whom it is attributed to.
-        session: The session it belongs to.
-        status: Where it stands.
+        tags: The job has all of these tags; a single text is one tag.
+        queue: The queue.
+        function: The name of the function on the wire.
+        user: The user that the job is attributed to.
+        session: The session that the job belongs to.
+        status: The status.
 
     Raises:
-        InvalidJob: One of these cannot be meant; `field` names it.
+        InvalidJob: A field has a wrong value; `field` names it.
     """
 
     tags: Sequence[str] = ()
@@ -60,11 +69,11 @@ class Filter:
 
     @property
     def indexes(self) -> list[str]:
-        """The indexes that name the jobs meant, any of them."""
+        """The names of the indexes; each of them contains every job that matches."""
         return names(self.tags, self.user, self.session)
 
     def fits(self, job: JobResult[Any]) -> bool:
-        """Whether a job of the right queue is meant."""
+        """Whether a job of the filtered queue matches."""
         return (
             set(self.tags) <= set(job.tags)
             and self.function in (None, job.function)
@@ -76,14 +85,15 @@ class Filter:
 
 @dataclass(slots=True)
 class Stream:
-    """The index of one lane, read from the newest job on.
+    """A reader of the index of one lane, from the newest job to the oldest.
 
     Attributes:
-        lane: Where.
-        name: Which index.
-        below: Where reading goes on: after this one; None for the beginning.
-        ready: What was read and is not taken yet.
-        is_over: Whether there is no more to read.
+        lane: The lane.
+        name: The name of the index.
+        below: The last entry that was read; None before the first read.
+        ready: Entries that were read and are not used yet.
+        is_over: Whether the whole index was read.
+        skip: How many entries of the time of `below` the next read skips.
     """
 
     lane: Lane
@@ -95,16 +105,16 @@ class Stream:
 
     @property
     def call(self) -> Any:
-        """Reads on."""
+        """The call that reads the next entries."""
         return indexed(self.lane, self.name, upto=None if self.below is None else self.below.at, skip=self.skip)
 
     @property
     def is_dry(self) -> bool:
-        """Whether it has to be read on before it is known what comes next."""
+        """Whether the next entry is not known without a further read."""
         return not self.ready and not self.is_over
 
     def take(self, marks: list[Mark]) -> None:
-        """Keep what was read. Jobs of one moment as the last that is known come again, and are passed over."""
+        """Record a read. A read repeats the entries that have the time of the last known entry; these are skipped."""
         fresh = [mark for mark in marks if self.below is None or mark < self.below]
         self.ready.extend(fresh)
         self.is_over = len(marks) < CHUNK
@@ -114,7 +124,7 @@ class Stream:
 
 
 def smallest(lanes: Sequence[Lane], indexes: Sequence[str]) -> Operation[str]:
-    """Of several indexes the one that names the fewest jobs."""
+    """Choose the index with the fewest jobs."""
     if len(indexes) == 1 or not lanes:
         return indexes[0]
     answers = yield [indexed(lane, name, limit=0) for name in indexes for lane in lanes]
@@ -124,10 +134,10 @@ def smallest(lanes: Sequence[Lane], indexes: Sequence[str]) -> Operation[str]:
 
 
 def find(context: FleetContext, lanes: Sequence[Lane], chosen: Filter, *, limit: int, cursor: str) -> Operation[Rows]:
-    """A page of the jobs that are meant, of all lanes together, newest first.
+    """Find a page of the matching jobs in all lanes, newest first.
 
     Raises:
-        ConfigError: No page has answered that cursor.
+        ConfigError: The cursor is not one of an earlier page.
     """
     below = _place(cursor)
     name = yield from smallest(lanes, chosen.indexes)
@@ -137,13 +147,13 @@ def find(context: FleetContext, lanes: Sequence[Lane], chosen: Filter, *, limit:
         yield from _fill(streams)
         marks = _merged(streams, limit - len(rows))
         if not marks:
-            return rows, ""
+            return Rows(rows, "")
         below = marks[-1]
         found = yield from poll_many(context, [mark.id for mark in marks])
         rows += [row for row in found if row is not None and chosen.fits(row)]
     yield from _fill(streams)
     is_more = below is not None and any(stream.ready for stream in streams)
-    return rows, f"{below.at}~{below.id}" if below is not None and is_more else ""
+    return Rows(rows, f"{below.at}~{below.id}" if below is not None and is_more else "")
 
 
 def _place(cursor: str) -> Mark | None:
@@ -159,7 +169,7 @@ def _place(cursor: str) -> Mark | None:
 
 
 def _fill(streams: Iterable[Stream]) -> Operation[None]:
-    """Read on where it is not known what comes next."""
+    """Read every stream whose next entry is not known."""
     while dry := [stream for stream in streams if stream.is_dry]:
         answers = yield [stream.call for stream in dry]
         for stream, answer in zip(dry, answers, strict=True):
@@ -167,7 +177,7 @@ def _fill(streams: Iterable[Stream]) -> Operation[None]:
 
 
 def _merged(streams: Sequence[Stream], most: int) -> list[Mark]:
-    """What comes next in all of them together, as far as that is known."""
+    """Take the next entries of all streams in order, as far as they are known."""
     taken: list[Mark] = []
     while len(taken) < most and not any(stream.is_dry for stream in streams):
         full = [stream for stream in streams if stream.ready]
@@ -181,8 +191,8 @@ class Seen(NamedTuple):
     """A job of an index.
 
     Attributes:
-        job: What is known of it.
-        found: The same as it is kept.
+        job: The job.
+        found: The stored form of the job.
     """
 
     job: JobResult[Any]
@@ -190,7 +200,7 @@ class Seen(NamedTuple):
 
 
 def read(context: FleetContext, stream: Stream) -> Operation[list[Seen] | None]:
-    """The next jobs of one lane's index, those gone left out; None when it is through."""
+    """Read the next jobs of the index of one lane, without removed jobs; None at the end."""
     yield from _fill((stream,))
     if not stream.ready:
         return None
@@ -207,9 +217,9 @@ def read(context: FleetContext, stream: Stream) -> Operation[list[Seen] | None]:
 def go_through(
     context: FleetContext, stream: Stream, is_meant: Callable[[Seen], bool], act: Callable[[list[str]], Operation[int]]
 ) -> Operation[int]:
-    """Do something to the jobs of one lane's index that are meant, at most 50 at once; how many it was done to.
+    """Run `act` on the matching jobs of the index of one lane, at most 50 per call; return the sum of its counts.
 
-    An index keeps its order whatever becomes of its jobs, so each is met once.
+    The order of an index does not change when its jobs change, so each job is met once.
     """
     count = 0
     while (rows := (yield from read(context, stream))) is not None:

@@ -1,4 +1,4 @@
-"""Listings: pages of jobs, dead letters. See `verbs` for the form."""
+"""List jobs and dead letters, a page at a time."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from jobfleet.errors import ConfigError, EncodingError, JobNotFound
 from jobfleet.model import JobResult, JobStatus
 from jobfleet.model.asking import check_number
 from jobfleet.operations.fleet_context import FleetContext
-from jobfleet.operations.jobs.filters import Filter, find
+from jobfleet.operations.jobs.filters import Filter, Rows, find
 from jobfleet.operations.jobs.poll import poll_many
 from jobfleet.operations.lanes import lanes
 from jobfleet.operations.operation import Operation, batches, value
@@ -29,16 +29,17 @@ LONG_AGO = datetime.fromtimestamp(0, UTC)
 
 @dataclass(frozen=True, slots=True)
 class Letter:
-    """A dead letter, opened.
+    """A dead letter with its decoded arguments.
 
     Attributes:
-        job: What is known of the job.
+        job: The job.
         reason: Why it failed: error, crashed, oom, timeout, expired-lease, discarded, unknown-function, unreadable.
-        history: One line a run: its number, when it ended (µs), what happened; oldest first. One a replay: replayed,
-            when, by whom (- for nobody in particular), and ``edited`` when its arguments were changed.
-        args: Its arguments; None when they cannot be read.
-        kwargs: Likewise.
-        unknown_zones: Time zones named in them that this machine does not know: such times have their offset alone.
+        history: One line per run and per replay, oldest first. A line of a run has its number, the time of its end
+            (µs since 1970) and what happened. A line of a replay has ``replayed``, the time, who asked (- for nobody
+            in particular), and ``edited`` if the arguments were changed.
+        args: The positional arguments; None when they cannot be read.
+        kwargs: The named arguments; None when they cannot be read.
+        unknown_zones: Time zones of the arguments that this machine does not know; such times keep only their offset.
     """
 
     job: JobResult[Any]
@@ -54,8 +55,8 @@ class Page:
     """A page of a listing.
 
     Attributes:
-        jobs: Its rows.
-        cursor: Where the next page begins; empty on the last.
+        jobs: The jobs.
+        cursor: The argument for the next page; empty on the last page.
     """
 
     jobs: list[JobResult[Any]] = field(default_factory=list)
@@ -63,7 +64,17 @@ class Page:
 
 
 def dead(context: FleetContext, queue: str | None = None, *, limit: int = 50) -> Operation[list[JobResult[Any]]]:
-    """The newest dead letters of a queue, or of all."""
+    """List the newest dead letters of a queue, or of all queues.
+
+    Args:
+        context: The context of the fleet.
+        queue: The queue; None for all queues.
+        limit: The most dead letters to return.
+
+    Raises:
+        ConfigError: The queue does not exist.
+        InvalidJob: `limit` is not a whole number from 0.
+    """
     check_number(limit, least=0)
     every = yield from lanes(context, queue)
     found: list[JobResult[Any]] = []
@@ -81,10 +92,10 @@ def dead(context: FleetContext, queue: str | None = None, *, limit: int = 50) ->
 
 
 def letter(context: FleetContext, job_id: str) -> Operation[Letter]:
-    """One dead letter, opened.
+    """Read one dead letter.
 
     Raises:
-        JobNotFound: There is none of that job.
+        JobNotFound: The job has no dead letter.
     """
     lane = context.keys.lane_of(job_id)
     found = value((yield (inspect.letter(lane, job_id),)))
@@ -100,49 +111,51 @@ def letter(context: FleetContext, job_id: str) -> Operation[Letter]:
 
 
 def jobs(context: FleetContext, chosen: Filter, *, limit: int = 50, cursor: str = "") -> Operation[Page]:
-    """A page of jobs: of a tag, a user or a session the newest first.
+    """List a page of jobs.
 
-    Else running ones come first, then waiting ones by urgency, then finished ones, newest first.
+    With a tag, a user or a session the newest job is first. Otherwise running jobs are first, then waiting jobs by
+    urgency, then finished jobs, newest first.
 
     Args:
-        space: The client's context.
-        chosen: Which.
-        limit: Rows at most.
-        cursor: `Page.cursor` of the page before.
+        context: The context of the fleet.
+        chosen: The filter.
+        limit: The most jobs per page.
+        cursor: `Page.cursor` of the page before; empty for the first page.
 
     Raises:
-        ConfigError: There is no such queue, or no page has answered that cursor.
-        InvalidJob: The limit is no whole number from 1.
+        ConfigError: The queue does not exist, or the cursor is not one of an earlier page.
+        InvalidJob: `limit` is not a whole number from 1.
     """
     check_number(limit)
     every = yield from lanes(context, chosen.queue)
     if chosen.indexes:
-        return Page(*(yield from find(context, every, chosen, limit=limit, cursor=cursor)))
+        rows = yield from find(context, every, chosen, limit=limit, cursor=cursor)
+        return Page(rows.jobs, rows.cursor)
     status = chosen.status
     sections = [(lane, section) for section in _sections(status) for lane in every]
     first, inner = _place(cursor, sections)
-    rows: list[JobResult[Any]] = []
+    found: list[JobResult[Any]] = []
     for number in range(first, len(sections)):
         lane, section = sections[number]
-        while len(rows) < limit:
-            found, inner = yield from _section(
-                context, lane, section, status, min(limit - len(rows), inspect.CHUNK), inner
-            )
-            rows.extend(row for row in found if chosen.fits(row))
+        while len(found) < limit:
+            most = min(limit - len(found), inspect.CHUNK)
+            rows = yield from _section(context, lane, section, status, most, inner)
+            inner = rows.cursor
+            found.extend(row for row in rows.jobs if chosen.fits(row))
             if not inner:
                 break
         if inner:
-            return Page(rows, f"{number}~{inner}")
-        if len(rows) >= limit and number + 1 < len(sections):
-            return Page(rows, f"{number + 1}~")
-    return Page(rows, "")
+            return Page(found, f"{number}~{inner}")
+        if len(found) >= limit and number + 1 < len(sections):
+            return Page(found, f"{number + 1}~")
+    return Page(found, "")
 
 
 def _place(cursor: str, sections: list[tuple[Lane, str]]) -> tuple[int, str]:
-    """Where a cursor points: which place, and where in it.
+    """Where a cursor points: the number of a section, and the place in it.
 
     Raises:
-        ConfigError: No page has answered it.
+        ConfigError: It is not a cursor of an earlier page.
     """
     if not cursor:
         return 0, ""
@@ -172,8 +185,8 @@ def _sections(status: JobStatus | None) -> list[str]:
 
 def _section(
     context: FleetContext, lane: Lane, section: str, status: JobStatus | None, limit: int, inner: str
-) -> Operation[tuple[list[JobResult[Any]], str]]:
-    """Some rows of one place, and where to go on; empty when it is through."""
+) -> Operation[Rows]:
+    """Some jobs of one section, and the cursor of the next ones; empty at the end of the section."""
     if section == "finished":
         return (yield from _finished(context, lane, status, limit, inner))
     skip = int(inner or 0)
@@ -199,13 +212,11 @@ def _section(
         now, rows = value((yield (call,)))
         found = [waiting_result(row, now) for row in rows if has_id(row)]
     following = str(skip + len(rows)) if len(rows) == limit else ""
-    return [row for row in found if status is None or row.status is status], following
+    return Rows([row for row in found if status is None or row.status is status], following)
 
 
-def _finished(
-    context: FleetContext, lane: Lane, status: JobStatus | None, limit: int, inner: str
-) -> Operation[tuple[list[JobResult[Any]], str]]:
-    """Finished jobs. Several may end in one entry, so where to go on is an entry, and how many of it were seen."""
+def _finished(context: FleetContext, lane: Lane, status: JobStatus | None, limit: int, inner: str) -> Operation[Rows]:
+    """Some finished jobs. An entry may have several jobs, so the cursor is an entry and a count of its jobs."""
     wanted: list[str] = []
     before, _, seen = inner.partition("+")
     inner, before, skip = "", before or "+", int(seen or 0)
@@ -227,4 +238,4 @@ def _finished(
     for part in batches(dict.fromkeys(wanted), inspect.CHUNK):
         answers = yield from poll_many(context, part)
         found += [row for row in answers if row is not None and row.status.is_final]
-    return found, inner
+    return Rows(found, inner)

@@ -1,4 +1,4 @@
-"""Read the lines that a job has logged."""
+"""Read the log of a job."""
 
 from __future__ import annotations
 
@@ -26,10 +26,10 @@ class Reading:
 
     Attributes:
         job_id: The job.
-        tail: How many of the last lines are wanted at most; None for all.
-        after: Token and number of the last line seen.
-        is_over: Whether nothing more will come.
-        is_more: Whether more is there already.
+        tail: The most lines to read from the end of the log; None for all lines.
+        after: The fencing token and the number of the last line that was read.
+        is_over: Whether the job has ended, so that no more lines will come.
+        is_more: Whether more lines are stored already.
     """
 
     job_id: str
@@ -39,18 +39,18 @@ class Reading:
     is_more: bool = False
 
     def take(self, found: Sequence[Line]) -> list[LogLine]:
-        """The next lines; where some were let go, a line says how many."""
-        told: list[LogLine] = []
+        """Convert the next lines; where lines were dropped, a line states how many."""
+        rows: list[LogLine] = []
         for line in found:
             token, n = self.after
             gap = line.n - (n if line.token == token else 0) - 1
             if gap > 0 and (self.tail is None or token):
                 words = f"… {gap:,} {'line' if gap == 1 else 'lines'} dropped"
-                told.append(LogLine(_moment(line.at), "WARNING", words, line.token))
-            told.append(LogLine(_moment(line.at), logging.getLevelName(line.level), line.text, line.token))
+                rows.append(LogLine(_moment(line.at), "WARNING", words, line.token))
+            rows.append(LogLine(_moment(line.at), logging.getLevelName(line.level), line.text, line.token))
             self.after = (line.token, line.n)
         self.is_more = len(found) == PAGE
-        return told
+        return rows
 
 
 def _moment(us: int) -> datetime:
@@ -58,25 +58,25 @@ def _moment(us: int) -> datetime:
 
 
 def read(context: FleetContext, reading: Reading) -> Operation[list[LogLine]]:
-    """The next page of a job's log, and whether the job has ended.
+    """Read the next page of the log of a job, and note in `reading` whether the job has ended.
 
     Raises:
-        JobNotFound: Neither the job nor a log of it is known.
+        JobNotFound: Neither the job nor its log is known.
     """
     lane = context.keys.lane_of(reading.job_id)
     tail = EVERYTHING if reading.tail is None or reading.after[0] else reading.tail
-    # In this order: what a job logs is written before its end is.
+    # The status is read first, because a job writes its lines before its end.
     calls: list[Any] = [
         inspect.status(lane, (reading.job_id,)),
         lines(lane, reading.job_id, after=reading.after, tail=tail),
     ]
     answers = yield calls
     (now, found), page = value(answers[:1]), value(answers[1:])
-    told = reading.take(page)
+    rows = reading.take(page)
     try:
         reading.is_over = result_of(reading.job_id, found[0], now, limits=context.limits).status.is_final
     except JobNotFound:
         if not reading.after[0]:
             raise
         reading.is_over = True
-    return told
+    return rows

@@ -1,4 +1,4 @@
-"""Move jobs to another queue."""
+"""Move waiting jobs to another queue."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from jobfleet.model import (
 from jobfleet.operations.fleet_context import FleetContext
 from jobfleet.operations.jobs.filters import Stream, smallest
 from jobfleet.operations.jobs.moved_job import MovingJob, enqueue_moved, moved_entry
-from jobfleet.operations.jobs.reschedule import HOLD_US, REFUSED, _indexed, _is_free, _walk
+from jobfleet.operations.jobs.reschedule import HOLD_US, REFUSED, Acted, _indexed, _is_free, _walk
 from jobfleet.operations.jobs.selection import Selection
 from jobfleet.operations.lanes import lanes
 from jobfleet.operations.operation import Operation, value
@@ -27,16 +27,16 @@ from jobfleet.store.retention import TOMBSTONE_MS
 
 
 def move(context: FleetContext, job_id: str, queue: str, by: str | None) -> Operation[str]:
-    """Let a waiting job wait in another queue, as a new job with an id derived from its own; answer that.
+    """Move a waiting job to another queue, as a new job with an id derived from the old id; return the new id.
 
-    It is written there before it is closed here, so nothing is lost in between. If that is all that happened,
-    the same call again finishes it; until then, for at least a minute, it does not start here.
+    The new job is written before the old job is closed, so the job cannot be lost. If the process dies in between,
+    the same call finishes the move; until then the old job is kept from starting for at least a minute.
 
     Raises:
-        JobNotFound: It is not known.
-        InvalidJob: It runs or has ended, or is in that queue already.
-        DuplicateJob: A job of that queue holds its unique key.
-        EncodingError: Its envelope cannot be read.
+        JobNotFound: The job is not known.
+        InvalidJob: The job runs, has ended, or is in that queue already.
+        DuplicateJob: A job of that queue holds the unique key.
+        EncodingError: The envelope cannot be read.
     """
     check_queue(queue)
     lane = context.keys.lane_of(job_id)
@@ -51,7 +51,7 @@ def move(context: FleetContext, job_id: str, queue: str, by: str | None) -> Oper
     waiting = seen.found
     job = MovingJob(job_id, waiting.band, str(due_of(waiting.due)), seen.meta, waiting.envelope, bool(waiting.tries))
     entry = yield from moved_entry(context, job, queue)
-    is_held = waiting.due < seen.now + HOLD_US  # one that is withheld does not start anyway
+    is_held = waiting.due < seen.now + HOLD_US  # a withheld job does not start anyway
     if is_held:
         hold = control.reschedule(lane, (job_id,), by=by, when=f"+{HOLD_US}")
         if value((yield (hold,))) != "s":
@@ -74,10 +74,10 @@ def _closing(context: FleetContext, job_id: str, by: str | None, moved_to: str =
 
 
 def _check_it_was_moved(context: FleetContext, job_id: str, by: str | None, moved_to: str) -> Operation[None]:
-    """Take the new job back if the old one was ended by somebody else in that very moment.
+    """Cancel the new job if somebody else ended the old job at the same moment.
 
     Raises:
-        InvalidJob: It was.
+        InvalidJob: The old job has ended otherwise.
     """
     seen = value((yield (inspect.explain(context.keys.lane_of(job_id), job_id),)))
     result = result_of(job_id, seen.found, seen.now, limits=context.limits)
@@ -87,14 +87,22 @@ def _check_it_was_moved(context: FleetContext, job_id: str, by: str | None, move
 
 
 def move_many(context: FleetContext, chosen: Selection, queue: str, by: str | None, *, dry_run: bool) -> Operation[int]:
-    """The same for all waiting jobs that a selection means, wherever they are but in that queue; how many there were.
+    """Move the waiting jobs of a selection to a queue; return how many were moved.
+
+    Args:
+        context: The context of the fleet.
+        chosen: The selection. Jobs that are in `queue` already are skipped.
+        queue: The queue to move to.
+        by: Who asks; None for nobody in particular.
+        dry_run: Only count the jobs.
 
     Raises:
-        ConfigError: There is no such queue to move from.
+        ConfigError: The queue of the selection does not exist.
+        InvalidJob: `queue` is not a queue name.
     """
     check_queue(queue)
 
-    def act(ids: list[str]) -> Operation[tuple[int, set[str]]]:
+    def act(ids: list[str]) -> Operation[Acted]:
         count, stay = 0, set()
         for job_id in ids:
             try:
@@ -107,7 +115,7 @@ def move_many(context: FleetContext, chosen: Selection, queue: str, by: str | No
                     stay.add(job_id)
             except JobNotFound:
                 continue
-        return count, stay
+        return Acted(count, stay)
 
     def is_meant(job: JobResult[Any]) -> bool:
         return _is_free(job) and chosen.has(job)

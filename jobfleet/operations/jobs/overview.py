@@ -1,4 +1,4 @@
-"""What waits, counted by function."""
+"""List waiting jobs and endings over all lanes, and remove old results."""
 
 from __future__ import annotations
 
@@ -14,11 +14,21 @@ from jobfleet.store.calls import ended, inspect
 from jobfleet.store.keys import BANDS, Lane
 
 BATCHES = 10
-"""Finishing batches read in one call; each holds up to 50 jobs."""
+"""Finishing batches per read; each holds up to 50 jobs."""
 
 
 def pending(context: FleetContext, queue: str | None = None, *, limit: int = 100) -> Operation[list[JobResult[Any]]]:
-    """Jobs that wait: the most urgent first, then by due time; those that wait for others last of their priority."""
+    """List waiting jobs by priority, then by due time; blocked jobs are last within their priority.
+
+    Args:
+        context: The context of the fleet.
+        queue: The queue; None for all queues.
+        limit: The most jobs to return.
+
+    Raises:
+        ConfigError: The queue does not exist.
+        InvalidJob: `limit` is not a whole number from 0.
+    """
     check_number(limit, least=0)
     every = yield from lanes(context, queue)
     found: list[JobResult[Any]] = []
@@ -35,7 +45,7 @@ def pending(context: FleetContext, queue: str | None = None, *, limit: int = 100
 
 
 def _waiting(lane: Lane, section: int, limit: int) -> Operation[list[JobResult[Any]]]:
-    """The first jobs of a section, a page at a time."""
+    """Read the first jobs of a section, a page at a time."""
     rows: list[JobResult[Any]] = []
     skip = 0
     while len(rows) < limit:
@@ -49,7 +59,11 @@ def _waiting(lane: Lane, section: int, limit: int) -> Operation[list[JobResult[A
 
 
 def endings(context: FleetContext, *, limit: int) -> Operation[list[JobResult[Any]]]:
-    """How the last jobs ended, without the values they returned; the newest first."""
+    """List the last jobs that ended, without their return values, newest first.
+
+    Raises:
+        InvalidJob: `limit` is not a whole number from 0.
+    """
     check_number(limit, least=0)
     every = yield from lanes(context)
     found: list[JobResult[Any]] = []
@@ -65,7 +79,7 @@ def endings(context: FleetContext, *, limit: int) -> Operation[list[JobResult[An
 
 
 def _last(lane: Lane, limit: int) -> Operation[list[str]]:
-    """The ids that ended last in a lane, each once."""
+    """The ids of the last jobs that ended in a lane, each once."""
     wanted: dict[str, None] = {}
     before = "+"
     while len(wanted) < limit:
@@ -78,9 +92,13 @@ def _last(lane: Lane, limit: int) -> Operation[list[str]]:
 
 
 def clean(context: FleetContext, older_than: float, queue: str | None = None) -> Operation[int]:
-    """Let go what is kept of jobs that ended so many seconds ago, in bounded batches; of how many it was.
+    """Remove the results of jobs that ended more than `older_than` seconds ago; return how many jobs that were.
 
-    An id is remembered for as long as its enqueue may be repeated, whatever is asked for.
+    It works in bounded batches. An id is remembered as long as its enqueue may be repeated, even if `older_than` is
+    shorter.
+
+    Raises:
+        ConfigError: The queue does not exist.
     """
     gone = 0
     for lane in (yield from lanes(context, queue)):

@@ -1,4 +1,4 @@
-"""Read what is known of jobs by id."""
+"""Read jobs by id."""
 
 from __future__ import annotations
 
@@ -16,10 +16,10 @@ from jobfleet.store.keys import Lane
 
 
 def poll(context: FleetContext, job_id: str) -> Operation[JobResult[Any]]:
-    """What is known of a job.
+    """Read a job.
 
     Raises:
-        JobNotFound: Nothing is.
+        JobNotFound: The job is not known.
     """
     lane = context.keys.lane_of(job_id)
     found = value((yield (inspect.status(lane, (job_id,)),)))
@@ -27,12 +27,12 @@ def poll(context: FleetContext, job_id: str) -> Operation[JobResult[Any]]:
 
 
 def poll_many(context: FleetContext, ids: Sequence[str]) -> Operation[list[JobResult[Any] | None]]:
-    """What is known of some jobs; None for those unknown."""
-    lanes: dict[Lane, list[str]] = {}
+    """Read jobs; None for each unknown job."""
+    by_lane: dict[Lane, list[str]] = {}
     for job_id in ids:
-        with suppress(JobNotFound):  # of what is no id, nothing is known either
-            lanes.setdefault(context.keys.lane_of(job_id), []).append(job_id)
-    chunks = [(lane, part) for lane, members in lanes.items() for part in batches(members, inspect.CHUNK)]
+        with suppress(JobNotFound):  # a text that is not an id names no job
+            by_lane.setdefault(context.keys.lane_of(job_id), []).append(job_id)
+    chunks = [(lane, part) for lane, members in by_lane.items() for part in batches(members, inspect.CHUNK)]
     answers = yield [inspect.status(lane, part) for lane, part in chunks]
     known: dict[str, JobResult[Any]] = {}
     for (_, part), answer in zip(chunks, answers, strict=True):
@@ -44,5 +44,5 @@ def poll_many(context: FleetContext, ids: Sequence[str]) -> Operation[list[JobRe
 
 
 def listen(context: FleetContext, job_id: str) -> Operation[None]:
-    """Leave the mark without which a lane's events are not published; it lasts a minute."""
+    """Have the lane of a job publish its events for the next minute."""
     value((yield (control.listen(context.keys.lane_of(job_id)),)))

@@ -1,4 +1,4 @@
-"""From a `Job` to the entry that goes to Redis. Pure: names, options and arguments in, bytes out."""
+"""Prepare a `Job`: convert its names, options and arguments to the entry for Redis. Pure."""
 
 from __future__ import annotations
 
@@ -34,17 +34,17 @@ PLAIN_OPTIONS = (
 METADATA_LIMITS = Limits(max_bytes=16 * 1024)
 NORMAL_BAND = Priority.NORMAL.band
 QUEUED = JobStatus.QUEUED
-_tuple = tuple.__new__  # a named tuple's own way takes twice as long
+_tuple = tuple.__new__  # the constructor of a named tuple takes twice as long
 
 
 class Submission(NamedTuple):
-    """A job ready to be sent.
+    """A prepared job.
 
     Attributes:
-        lane: Where it goes.
-        entry: What goes there.
-        status: What it will be there.
-        unique: Its unique key, if it has one.
+        lane: The lane that it is sent to.
+        entry: The entry that is sent.
+        status: Its status after the enqueue.
+        unique: Its unique key; None when it has none.
     """
 
     lane: Lane
@@ -54,13 +54,13 @@ class Submission(NamedTuple):
 
 
 class Resolved(NamedTuple):
-    """A job's function by name, the options that come with it, and what its callers give.
+    """The function of a job.
 
     Attributes:
         name: The name on the wire.
-        options: The function's own options.
-        parameters: What a unique key may name.
-        is_registered: False of a plain function, which few workers run.
+        options: The options of the function.
+        parameters: The parameters that a unique key may name.
+        is_registered: False for a plain function, which only some workers run.
     """
 
     name: str
@@ -98,10 +98,10 @@ def _built_in(name: str) -> Resolved:
 
 
 def lane_index(job: Job, home: int, lanes: int, key: str | None = None, group: str | None = None) -> int:
-    """Which lane of its queue a job goes to: a group, a unique key and a caller's own id have their place at home.
+    """The number of the lane for a job. A group, a unique key and an id of the caller have their place in a home lane.
 
     Raises:
-        InvalidJob: Two of them have different places.
+        InvalidJob: Two of these have different places.
     """
     if lanes == 1:
         return 0
@@ -125,11 +125,18 @@ def submission(
     limits: Limits,
     windows: tuple[float, float],
 ) -> Submission:
-    """Write a job down.
+    """Prepare a job.
+
+    Args:
+        job: The job.
+        function: Its function.
+        lane_of: Chooses the lane from the queue, the job, the unique key and the group.
+        limits: The limits of the envelope.
+        windows: The least seconds for which an id is remembered: a generated id, and an id that the caller gave.
 
     Raises:
         EncodingError: An argument, or metadata, cannot travel.
-        InvalidJob: Its unique key cannot be made.
+        InvalidJob: The unique key cannot be made.
     """
     options = function.options
     if job.is_plain and not options:
@@ -154,7 +161,7 @@ def submission(
 
 
 def plain(job: Job, function: str, lane: Lane, limits: Limits) -> Submission:
-    """Write a job down of which nothing is said but its function and arguments.
+    """Prepare a job that has no option, only a function and arguments.
 
     Raises:
         EncodingError: An argument cannot travel.
@@ -166,7 +173,7 @@ def plain(job: Job, function: str, lane: Lane, limits: Limits) -> Submission:
 
 
 def _head(job: Job, function: str, key: str | None, group: str | None) -> bytes:
-    """The encoded head."""
+    """The encoded header."""
     header: dict[str, object] = {"function": function}
     if job.name != function:
         header["name"] = job.name
@@ -182,12 +189,12 @@ def _head(job: Job, function: str, key: str | None, group: str | None) -> bytes:
 
 @lru_cache(maxsize=1024)
 def _plain_head(function: str, name: str) -> bytes:
-    """The head of a job without options, which all of its function and name share."""
+    """The encoded header of a job without options; all jobs of one function and name share it."""
     return encode_head({"function": function} if name == function else {"function": function, "name": name})
 
 
 def _describe(job: Job, header: dict[str, object]) -> None:
-    """Write down the options that the job itself sets; its function's own are known to the worker."""
+    """Add the options that the job itself sets; the worker knows the options of the function."""
     for option in PLAIN_OPTIONS:
         value = getattr(job, option)
         if value is not None:
@@ -217,7 +224,7 @@ def _when(job: Job, options: Mapping[str, Any]) -> str:
 
 
 def _meta(job: Job, options: Mapping[str, Any], dedupe_window: float, own_id_window: float) -> str:
-    """The clear record: an ending is remembered at least as long as its id may come again."""
+    """The clear record: expiry and retention. An ending is remembered at least as long as its id may be sent again."""
     lines = []
     expires_in = job.expires_in if job.expires_in is not None else options.get("expires_in")
     if job.expires_at is not None:
@@ -232,7 +239,7 @@ def _meta(job: Job, options: Mapping[str, Any], dedupe_window: float, own_id_win
 
 
 def resolve_in(context: FleetContext, job: Job) -> Resolved | None:
-    """Find a job's function in this process, else in what workers have published."""
+    """Find the function of a job in this process, else among the published functions."""
     known = resolve(job, context.registry)
     if known is not None:
         return known
@@ -248,7 +255,7 @@ def queue_of(job: Job, function: Resolved) -> str:
 
 
 def quick(context: FleetContext, job: Job, now: float) -> Submission | None:
-    """Write a job down if everything about it is known and fresh at `now`; else None."""
+    """Prepare a job if its function and its queue are known at `now` (monotonic seconds); else return None."""
     function = resolve(job, context.registry)
     if function is None or not (job.is_plain or job.cron_expression is job.tz is job.depends_on is None):
         return None
@@ -259,7 +266,7 @@ def quick(context: FleetContext, job: Job, now: float) -> Submission | None:
 
 
 def submission_in(context: FleetContext, job: Job, function: Resolved) -> Submission:
-    """Write a job down for the fleet of `context`, whose queue is known."""
+    """Prepare a job for the fleet of `context`; its queue must be known."""
 
     def lane_for(queue: str, job: Job, key: str | None = None, group: str | None = None) -> Lane:
         known = context.queues[queue]

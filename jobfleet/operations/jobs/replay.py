@@ -1,4 +1,4 @@
-"""Putting a dead job back, with its own arguments or with others. See `verbs` for the form."""
+"""Replay or purge dead letters; a replay may change the arguments."""
 
 from __future__ import annotations
 
@@ -18,21 +18,25 @@ from jobfleet.store.records import AS_IT_IS, Edit
 
 
 def purge(context: FleetContext, job_id: str) -> Operation[bool]:
-    """Let a dead letter go for good; False when there was none."""
+    """Delete a dead letter; False when the job has none.
+
+    Raises:
+        JobNotFound: `job_id` is not a job id.
+    """
     lane = context.keys.lane_of(job_id)
     return bool(value((yield (control.purge(lane, (job_id,)),))))
 
 
 NO_LETTER = Edit(entry="0-0")
-"""Of a job without a letter: should it die in this very moment, it is not replayed as it is."""
+"""The edit for a job without a dead letter: if it dies at this moment, the replay does not take its old arguments."""
 
 
 class Arguments(NamedTuple):
-    """What a dead job is to be called with; what is None stays.
+    """The new arguments of a dead job.
 
     Attributes:
-        args: In the place of its positional arguments.
-        kwargs: In the place of its named ones.
+        args: The positional arguments; None to keep them.
+        kwargs: The named arguments; None to keep them.
     """
 
     args: Sequence[Any] | None
@@ -40,10 +44,10 @@ class Arguments(NamedTuple):
 
 
 def arguments_of(args: Sequence[object] | None, kwargs: Mapping[str, object] | None) -> Arguments | None:
-    """Read what a caller wishes; None for no wish.
+    """Check the new arguments of a caller; None when neither is given.
 
     Raises:
-        InvalidJob: They are no arguments.
+        InvalidJob: `args` is not a sequence, or `kwargs` is not a mapping with text keys.
     """
     if args is None and kwargs is None:
         return None
@@ -54,19 +58,26 @@ def arguments_of(args: Sequence[object] | None, kwargs: Mapping[str, object] | N
 def replay(
     context: FleetContext, job_id: str, by: str | None, *, wanted: Arguments | None = None, fresh: bool = False
 ) -> Operation[bool]:
-    """Put a dead job back; False when it is open, or was completed since. A `fresh` one does all its steps again.
+    """Enqueue a dead job again; False when it is open, or was completed since.
+
+    Args:
+        context: The context of the fleet.
+        job_id: The job.
+        by: Who asks; None for nobody in particular.
+        wanted: Its new arguments; None to keep both.
+        fresh: Forget its steps, so that the job does all of them again.
 
     Raises:
-        JobNotFound: There is no such dead letter.
-        DuplicateJob: Its unique key is held by another job.
-        EncodingError: An argument cannot travel, or its envelope cannot be read.
+        JobNotFound: The job has no dead letter.
+        DuplicateJob: Another job holds its unique key.
+        EncodingError: An argument cannot travel, or the envelope cannot be read.
     """
     lane, word, edit = context.keys.lane_of(job_id), "", NO_LETTER
     while word in ("", "changed"):
         before = edit
         edit = AS_IT_IS if wanted is None else (yield from _edit(context, job_id, wanted))
         if NO_LETTER not in (before, edit) and word and not edit.envelope:
-            return False  # it has those arguments by now: this very edit was done, its reply lost, and it died again
+            return False  # the edit was done before, its reply was lost, and the job died again with the new arguments
         calls: list[Call[Any]] = [control.replay(lane, (job_id,), by=by, edits={job_id: edit})]
         if fresh:
             calls.insert(0, forget(lane, job_id))
@@ -81,7 +92,7 @@ def replay(
 
 
 def _edit(context: FleetContext, job_id: str, wanted: Arguments) -> Operation[Edit]:
-    """The letter that is there, with the arguments wanted: the same call with the same letter is no edit."""
+    """The edit of the stored letter; it has no envelope if the letter has these arguments already."""
     letter: DeadLetter | None = value((yield (inspect.letter(context.keys.lane_of(job_id), job_id),)))
     if letter is None:
         return NO_LETTER
@@ -96,10 +107,10 @@ def _edit(context: FleetContext, job_id: str, wanted: Arguments) -> Operation[Ed
 
 
 def _check_is_kept(letter: DeadLetter) -> None:
-    """See that what is not given stays as it is.
+    """Check that the arguments that are kept stay as they are.
 
     Raises:
-        EncodingError: It holds a time in a zone that is not known here, and would lose that.
+        EncodingError: They hold a time in a zone that this machine does not know, so the zone would be lost.
     """
     lost = zones_lost(letter.envelope)
     if lost:

@@ -1,11 +1,11 @@
-"""Operators' verbs for jobs that wait: another due time, another priority, another queue. See `verbs` for the form."""
+"""Change the due time or the priority of waiting jobs, one job or a selection."""
 
 from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from typing import Any
+from typing import Any, NamedTuple
 
 from jobfleet.clock import SECOND_US, to_us
 from jobfleet.errors import InvalidJob, JobNotFound
@@ -27,21 +27,34 @@ from jobfleet.store.job_rows import InWait
 from jobfleet.store.keys import BANDS, Lane
 
 HOLD_US = 60 * SECOND_US
-"""For how long a job that is being moved is kept from starting where it was."""
+"""For how long a moving job is kept from starting in its old queue, µs."""
 REFUSED = "{} is {}; only a scheduled, queued or retrying job can be moved."
-Act = Callable[[list[str]], Operation[tuple[int, set[str]]]]
-"""Does something to jobs; answers to how many, and which of them stand where they stood."""
+
+
+class Acted(NamedTuple):
+    """The result of an act on some jobs.
+
+    Attributes:
+        changed: How many jobs were changed.
+        stayed: The ids of the jobs that still are in the range that is searched.
+    """
+
+    changed: int
+    stayed: set[str]
+
+
+Act = Callable[[list[str]], Operation[Acted]]
 Meant = Callable[[JobResult[Any]], bool]
 
 
 @dataclass(frozen=True, slots=True)
 class Change:
-    """Where waiting jobs are to stand.
+    """The new due time and the new priority of waiting jobs.
 
     Attributes:
-        at: Due then, µs since 1970; None for no such wish.
-        delay: Due so many µs from now; None for no such wish.
-        band: In which band; None to stay in their own.
+        at: The due time, µs since 1970; None to leave it to `delay`.
+        delay: The due time, µs from now; None to leave it to `at`.
+        band: The priority band; None to keep it.
     """
 
     at: int | None = None
@@ -50,17 +63,22 @@ class Change:
 
     @property
     def when(self) -> str:
-        """The due time as the script takes it."""
+        """The due time as the script takes it; empty to keep it."""
         if self.delay is not None:
             return f"+{self.delay}"
         return "" if self.at is None else str(self.at)
 
 
 def change_of(at: datetime | None, delay: Seconds | None, priority: Priority | None) -> Change:
-    """Read what a caller wishes.
+    """Check what a caller wants to change.
+
+    Args:
+        at: The due time.
+        delay: Seconds from now until the due time.
+        priority: The priority.
 
     Raises:
-        InvalidJob: It is nothing, or cannot be.
+        InvalidJob: Nothing is given, both `at` and `delay` are given, or a value is wrong.
     """
     if at is None and delay is None and priority is None:
         raise InvalidJob("Nothing to change; give at, delay or priority.")
@@ -82,7 +100,7 @@ def _due_us(at: datetime) -> int:
         raise InvalidJob(f"at is {at!r}; give a datetime.", field="at")
     try:
         moment = at.astimezone(UTC)
-    except (OverflowError, ValueError):  # of years before the first, or after the last
+    except (OverflowError, ValueError):  # the year is before 1 or after 9999
         raise InvalidJob(f"at is {at!r}; give a time within the calendar.", field="at") from None
     if moment >= LATEST:
         raise InvalidJob(f"at is {at!r}; give a time before {LATEST.year}.", field="at")
@@ -90,11 +108,11 @@ def _due_us(at: datetime) -> int:
 
 
 def reschedule(context: FleetContext, job_id: str, change: Change, by: str | None) -> Operation[bool]:
-    """Give a waiting job another due time or priority; False when it runs or has ended.
+    """Change the due time or the priority of a waiting job; False when it runs or has ended.
 
     Raises:
-        JobNotFound: It is not known.
-        InvalidJob: It waits for other jobs, and has no due time yet.
+        JobNotFound: The job is not known.
+        InvalidJob: The job waits for other jobs, so it has no due time yet.
     """
     lane = context.keys.lane_of(job_id)
     letter = value((yield (control.reschedule(lane, (job_id,), by=by, when=change.when, band=change.band),)))
@@ -108,10 +126,17 @@ def reschedule(context: FleetContext, job_id: str, change: Change, by: str | Non
 def reschedule_many(
     context: FleetContext, chosen: Selection, change: Change, by: str | None, *, dry_run: bool
 ) -> Operation[int]:
-    """The same for all waiting jobs that a selection means, in bounded batches; how many there were.
+    """Change the waiting jobs of a selection in bounded batches; return how many were changed.
+
+    Args:
+        context: The context of the fleet.
+        chosen: The selection.
+        change: The new due time or priority.
+        by: Who asks; None for nobody in particular.
+        dry_run: Only count the jobs.
 
     Raises:
-        ConfigError: There is no such queue.
+        ConfigError: The queue of the selection does not exist.
     """
 
     def is_meant(job: JobResult[Any]) -> bool:
@@ -122,13 +147,14 @@ def reschedule_many(
     count = 0
     for lane in every:
         due = change.at
-        if change.delay is not None:  # one moment for all of them, so that none is met again where it was put
+        if change.delay is not None:  # one time for all jobs, so that none is met again at its new place
             due = value((yield (inspect.counts(lane),))).now + change.delay
         moved = Change(at=due, band=change.band)
 
-        def act(ids: list[str], lane: Lane = lane, moved: Change = moved) -> Operation[tuple[int, set[str]]]:
+        def act(ids: list[str], lane: Lane = lane, moved: Change = moved) -> Operation[Acted]:
             letters: str = value((yield (control.reschedule(lane, ids, by=by, when=moved.when, band=moved.band),)))
-            return letters.count("s"), {job_id for job_id, letter in zip(ids, letters, strict=True) if letter == "b"}
+            stayed = {job_id for job_id, letter in zip(ids, letters, strict=True) if letter == "b"}
+            return Acted(letters.count("s"), stayed)
 
         if name:
             count += yield from _indexed(context, Stream(lane, name), is_meant, None if dry_run else act, moved)
@@ -142,7 +168,7 @@ def reschedule_many(
 def _indexed(
     context: FleetContext, stream: Stream, is_meant: Meant, act: Act | None, place: Change | None = None
 ) -> Operation[int]:
-    """The same as `_walk` for the jobs of an index, wherever they wait but in the place that they are put into."""
+    """Act on the matching jobs of an index, except those that are at their new place already."""
 
     def meant(seen: Seen) -> bool:
         found = seen.found
@@ -151,18 +177,18 @@ def _indexed(
         return place is None or place.band not in (None, found.band) or place.at not in (None, found.due)
 
     def acted(ids: list[str]) -> Operation[int]:
-        return len(ids) if act is None else (yield from act(ids))[0]
+        return len(ids) if act is None else (yield from act(ids)).changed
 
     return (yield from go_through(context, stream, meant, acted))
 
 
 def _is_free(job: JobResult[Any]) -> bool:
-    """Whether a job waits for nothing but its time and its turn."""
+    """Whether a job does not wait for other jobs."""
     return job.status is not JobStatus.BLOCKED
 
 
 def _ranges(change: Change, band: int) -> list[tuple[str, str]]:
-    """Where to look in a band, leaving out the place that jobs are put into."""
+    """The ranges of due times to search in a band, without the place that jobs are moved to."""
     if change.band not in (None, band):
         return [("-inf", "+inf")]
     if change.at is None:
@@ -173,20 +199,20 @@ def _ranges(change: Change, band: int) -> list[tuple[str, str]]:
 def _walk(
     lane: Lane, section: int, is_meant: Meant, act: Act | None, start: str = "-inf", stop: str = "+inf"
 ) -> Operation[int]:
-    """Go through the waiting jobs of a section by due time, and do something to those meant, at most 50 at once.
+    """Act on the matching waiting jobs of a section by due time, at most 50 per call; return how many were changed.
 
-    What is done takes them out of the range, or says who stayed. Without anything to do, they are counted.
+    An act moves jobs out of the range, or names the jobs that stayed in it. Without an act, the jobs are counted.
     """
     count = skip = 0
     while True:
         call = inspect.waiting(lane, section, start=start, stop=stop, skip=skip)
         now, rows = value((yield (call,)))
         meant = [row.id for row in rows if has_id(row) and is_meant(waiting_result(row, now))]
-        done, stay = (len(meant), set(meant)) if act is None or not meant else (yield from act(meant))
-        count += done
+        acted = Acted(len(meant), set(meant)) if act is None or not meant else (yield from act(meant))
+        count += acted.changed
         if len(rows) < inspect.CHUNK:
             return count
         last = rows[-1].due
-        gone = set(meant) - stay
+        gone = set(meant) - acted.stayed
         left = sum(row.due == last and row.id not in gone for row in rows)
         start, skip = str(last), left + (skip if start == str(last) else 0)

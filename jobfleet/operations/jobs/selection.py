@@ -1,7 +1,7 @@
-"""Open jobs by what they are: counted, and cancelled, a page at a time. See `verbs` for the form.
+"""Count or cancel a selection of open jobs, a page at a time.
 
-With a tag, a user or a session, their index says which jobs to look at. Without, every open job of the lanes
-concerned is looked at, by its clear header. Memory is bounded by a page.
+With a tag, a user or a session, only the jobs of their index are read. Otherwise every open job of the lanes is read
+by its header. Memory is bounded by one page.
 """
 
 from __future__ import annotations
@@ -23,17 +23,18 @@ from jobfleet.store.keys import Lane
 from jobfleet.store.retention import TOMBSTONE_MS
 
 PASSES = 5
-"""Looks at most: jobs move while they are looked at, and a further look finds what one has passed over."""
+"""The most passes over the lanes. Jobs move during a pass, and a further pass finds the jobs that it missed."""
 RUNNING = "running"
 Act = Callable[[list[str]], Operation[int]]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Selection(Filter):
-    """Which open jobs are meant; what is not given does not matter.
+    """A filter of open jobs; a field that is not given matches every job.
 
     Raises:
-        ConfigError: Nothing is given, or a status in which there is nothing to cancel.
+        ConfigError: No field is given, or the status is one of ended jobs.
+        InvalidJob: A field has a wrong value; `field` names it.
     """
 
     def __post_init__(self) -> None:
@@ -44,11 +45,11 @@ class Selection(Filter):
             raise ConfigError(f"status is {self.status.value!r}; such jobs have ended: give one of open jobs.")
 
     def has(self, job: JobResult[Any]) -> bool:
-        """Whether a job is meant; one that was asked to stop already is not."""
+        """Whether a job matches; a job that was asked to stop before does not."""
         return job.cancel_requested_by is None and not job.status.is_final and self.fits(job)
 
     def sections(self) -> list[str]:
-        """Where such jobs stand in a lane."""
+        """The sections of a lane that may hold such jobs."""
         waiting = [str(section) for section in inspect.SECTIONS]
         if self.status is None:
             return [RUNNING, *waiting]
@@ -56,7 +57,11 @@ class Selection(Filter):
 
 
 def count_open(context: FleetContext, selection: Selection) -> Operation[int]:
-    """How many open jobs are meant."""
+    """Count the open jobs of a selection.
+
+    Raises:
+        ConfigError: The queue does not exist.
+    """
     total = 0
     every = yield from lanes(context, selection.queue)
     if selection.indexes:
@@ -71,7 +76,11 @@ def count_open(context: FleetContext, selection: Selection) -> Operation[int]:
 
 
 def cancel_many(context: FleetContext, selection: Selection, by: str | None) -> Operation[int]:
-    """End those that wait, ask those that run to stop, in bounded batches; how many there were."""
+    """Cancel the waiting jobs of a selection, and ask the running jobs to stop, in bounded batches; return how many.
+
+    Raises:
+        ConfigError: The queue does not exist.
+    """
     total = 0
     every = yield from lanes(context, selection.queue)
     if selection.indexes:
@@ -92,7 +101,7 @@ def cancel_many(context: FleetContext, selection: Selection, by: str | None) -> 
 
 
 def _indexed(context: FleetContext, every: Sequence[Lane], selection: Selection, act: Act) -> Operation[int]:
-    """Do something to those meant, found through the smallest index."""
+    """Act on the matching jobs of the smallest index; return the sum of the counts."""
     name = yield from smallest(every, selection.indexes)
     total = 0
     for lane in every:
@@ -112,13 +121,13 @@ def _cancel(context: FleetContext, lane: Lane, section: str, selection: Selectio
         meant = [row.id for row in page.jobs if selection.has(row)]
         if meant:
             letters = value((yield (control.cancel(context.keys, lane, meant, by=by, ttl_ms=TOMBSTONE_MS),)))
-            skip -= letters.count("c")  # they stand here no more
+            skip -= letters.count("c")  # these are not in this section any more
             total += sum(letter in "cr" for letter in letters)
     return total
 
 
 class _Page(NamedTuple):
-    """How many rows a page has, and those of them that are jobs."""
+    """The number of rows of a page, and the jobs among them."""
 
     number: int
     jobs: list[JobResult[Any]]

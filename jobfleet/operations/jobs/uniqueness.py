@@ -1,4 +1,4 @@
-"""What a job's unique key is, for how long it is held, and what a conflict means. Pure."""
+"""The unique key of a job: its text, how long it is held, and what a conflict does. Pure."""
 
 from __future__ import annotations
 
@@ -15,13 +15,13 @@ Parameters = Sequence[inspect.Parameter]
 
 
 class Uniqueness(NamedTuple):
-    """A job's unique key and what belongs to it.
+    """The unique key of a job.
 
     Attributes:
         key: The key.
-        scope: As the clear record has it: ``q``, a number of µs, or nothing.
+        scope: Its scope in the clear record: ``q`` while queued, a number of µs, or empty while open.
         on_conflict: ``existing``, ``raise``, ``replace`` or ``debounce``.
-        longest_us: How long after its first enqueue a job is put off at most; None for ten times the delay.
+        longest_us: The longest postponement after the first enqueue, µs; None for ten times the delay.
     """
 
     key: str
@@ -31,21 +31,21 @@ class Uniqueness(NamedTuple):
 
     @property
     def meta(self) -> list[str]:
-        """Its lines of the clear record."""
+        """Its lines in the clear record."""
         return [f"u {self.key}", f"s {self.scope}"] if self.scope else [f"u {self.key}"]
 
 
 def uniqueness(job: Job, name: str, options: Mapping[str, Any], parameters: Parameters) -> Uniqueness | None:
-    """The unique key of a job; None when it has none.
+    """Make the unique key of a job; None when it has none.
 
     Args:
         job: The job.
-        name: Its function's name.
-        options: The function's own options.
-        parameters: What a caller gives to the function, as far as that is known here.
+        name: The name of its function.
+        options: The options of the function.
+        parameters: The parameters that a caller gives, as far as this process knows them.
 
     Raises:
-        InvalidJob: The key cannot be made, or options that need a key stand without one.
+        InvalidJob: The key cannot be made, or an option that needs a key is given without one.
     """
     unique = job.unique if job.unique is not None else options.get("unique")
     if unique is None:
@@ -87,7 +87,7 @@ def _scope(unique_for: Any) -> str:
 
 
 def _named(job: Job, parameters: Parameters) -> dict[str, object]:
-    """The arguments by name: defaults, then what stands by position, then what is named."""
+    """The arguments by name: defaults, then positional arguments, then named arguments."""
     named: dict[str, object] = {}
     by_position = iter(job.args)
     for parameter in parameters:

@@ -1,4 +1,4 @@
-"""Operators' verbs: queues, workers, listings, dead letters, statistics. See `verbs` for the form."""
+"""List the queues of a fleet with their counts."""
 
 from __future__ import annotations
 
@@ -26,9 +26,9 @@ class FunctionPause:
     """A function that is paused in a queue.
 
     Attributes:
-        function: Its name.
+        function: The name of the function.
         by: Who paused it; None for nobody in particular.
-        since: When.
+        since: When it was paused.
         reason: Why; may be empty.
     """
 
@@ -43,23 +43,23 @@ class QueueInfo:
     """A queue at one moment.
 
     Attributes:
-        name: Its name.
-        lanes: How many lanes it has.
-        queued: Jobs due now.
-        scheduled: Jobs due later for the first time.
-        blocked: Jobs that wait for others.
-        retrying: Jobs due later again; close to exact while some of them are due already.
-        running: Runs.
+        name: The name of the queue.
+        lanes: The number of its lanes.
+        queued: Jobs that are due now.
+        scheduled: Jobs that are due later for the first time.
+        blocked: Jobs that wait for other jobs.
+        retrying: Jobs that are due later again; approximate while some of them are due already.
+        running: Running jobs.
         dead: Dead letters.
-        by_priority: Waiting jobs a priority.
-        latency: For how long the longest waiting job has been due.
-        paused: Who paused it; None when it is not.
-        totals: Counts since the queue's beginning.
-        run_time: The time all finished runs took.
+        by_priority: Waiting jobs per priority.
+        latency: For how long the oldest due job has been due.
+        paused: Who paused the queue; None when it is not paused.
+        totals: Counts since the queue was created.
+        run_time: The sum of the times of all finished runs.
         paused_reason: Why it is paused; may be empty.
         paused_functions: The functions that are paused in it.
-        unread: Events that its journal keeps since a consumer has not acknowledged them.
-        dropped: Events that it has let go although one had not: they exceeded its bound.
+        unread: Events in its journal that a consumer has not acknowledged.
+        dropped: Events that were dropped before a consumer acknowledged them, because the journal was full.
     """
 
     name: str
@@ -82,7 +82,7 @@ class QueueInfo:
 
 
 def queues(context: FleetContext) -> Operation[list[QueueInfo]]:
-    """Every queue at this moment."""
+    """List every queue with its present counts."""
     every = yield from lanes(context)
     if not every:
         return []
@@ -94,7 +94,7 @@ def queues(context: FleetContext) -> Operation[list[QueueInfo]]:
 
 
 def queue_info(name: str, rows: Sequence[Counts]) -> QueueInfo:
-    """A queue, from what its lanes counted."""
+    """Sum the counts of the lanes of a queue."""
     later = sum(sum(row.later) for row in rows)
     retrying = min(later, sum(max(0, row.totals.get("retrying", 0)) for row in rows))
     oldest = max((row.now - row.oldest_due for row in rows if row.oldest_due), default=0)

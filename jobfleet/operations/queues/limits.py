@@ -80,8 +80,8 @@ def clear(context: FleetContext, queue: str, group: str | None) -> Operation[boo
 def _set(every: list[Lane], field: str, text: str) -> Operation[bool]:
     has_changed = False
     for lane in every:
-        told, skip = calls.CHUNK, 0
-        while told == calls.CHUNK:
+        count, skip = calls.CHUNK, 0
+        while count == calls.CHUNK:
             answer = value((yield (calls.set_limit(lane, field, text, skip=skip),)))
             if answer is None:
                 raise InvalidJob(
@@ -89,8 +89,8 @@ def _set(every: list[Lane], field: str, text: str) -> Operation[bool]:
                     "the default of all groups, '*', instead.",
                     field="group",
                 )
-            changed, told = answer
-            has_changed, skip = has_changed or changed, skip + told
+            changed, count = answer
+            has_changed, skip = has_changed or changed, skip + count
     return has_changed
 
 

@@ -1,9 +1,9 @@
-"""Pausing queues, groups and functions, and resuming them. See `verbs` for the form.
+"""Pause and resume queues, groups and functions.
 
-A worker that is handed a job of a paused function sets it aside, so its lane's other jobs go on. To resume is to
-let the lane say so, then to put back what was set aside, page by page; should whoever does it die in between, the
-mark it has left has the leases duty finish it. What is paused in every queue is kept with the fleet, too, for lanes
-that come into being (services/pause_sync.py).
+A worker that receives a job of a paused function sets the job aside, so the other jobs of the lane still run. A resume
+marks the function in the lane, then puts the jobs back, page by page. If the process dies in between, the leases duty
+finds the mark and finishes. A function that is paused in every queue is also recorded for the fleet, so that new lanes
+pause it too (services/pause_sync.py).
 """
 
 from __future__ import annotations
@@ -26,17 +26,17 @@ from jobfleet.store.keys import BANDS, Lane
 from jobfleet.store.records import BLOCKED
 
 PASSES = 20
-"""Looks at most. The second finds what the first has passed over, since others left meanwhile, and the next finds
-nothing, unless the function was paused again."""
+"""The most passes. The second finds the jobs that the first missed because others left meanwhile; the third finds
+none, unless the function was paused again."""
 
 
 class Place(NamedTuple):
-    """What is to be paused, or to go on.
+    """What is to be paused or resumed.
 
     Attributes:
-        queue: A queue; None for all.
-        group: Only a group of that queue.
-        function: Only a function.
+        queue: A queue; None for all queues.
+        group: Only this group of the queue.
+        function: Only this function.
     """
 
     queue: str | None = None
@@ -44,11 +44,11 @@ class Place(NamedTuple):
     function: str | None = None
 
     def check(self, what: str) -> None:
-        """See that it can be paused, or can go on.
+        """Check that the place can be paused or resumed; `what` is the participle for messages.
 
         Raises:
-            ConfigError: Nothing is named, or what cannot be paused together.
-            InvalidJob: That is no name of a function or a group.
+            ConfigError: Nothing is given, or the given fields cannot be combined.
+            InvalidJob: `function` or `group` is not a valid name.
         """
         if self.group is not None and self.function is not None:
             raise ConfigError(f"A group and a function are both to be {what}; give one.")
@@ -63,17 +63,23 @@ class Place(NamedTuple):
 
 
 def pause(context: FleetContext, place: Place, by: str | None, reason: str | None) -> Operation[bool]:
-    """Let no job of a queue, of a group of it, or of a function be started; False when all that was so already.
+    """Stop the start of jobs of a queue, of a group, or of a function; False when all of it was paused before.
+
+    Args:
+        context: The context of the fleet.
+        place: What to pause.
+        by: Who asks; None for nobody in particular.
+        reason: One line of at most 200 characters; None for no reason.
 
     Raises:
-        ConfigError: Nothing is named, or not what can be; there is no such queue; too many functions are paused.
-        InvalidJob: That is no name of a function or a group, or no reason of one line.
+        ConfigError: The place is incomplete, the queue does not exist, or too many functions or groups are paused.
+        InvalidJob: `function` or `group` is not a valid name, or `reason` is not one short line.
     """
     place.check("paused")
     _check_reason(reason)
     queue, group, function = place
     changed = []
-    if function is not None and queue is None:  # first, so that a lane that comes into being meanwhile has it too
+    if function is not None and queue is None:  # first, so that a lane that is created meanwhile pauses it too
         changed.append(value((yield (pause_function(context.keys, function, by=by, reason=reason),))))
     every = yield from lanes(context, queue)
     calls: list[Call[Any]]
@@ -84,7 +90,7 @@ def pause(context: FleetContext, place: Place, by: str | None, reason: str | Non
     else:
         calls = [control.pause(lane, by=by, reason=reason) for lane in every]
     answers = (yield calls) if calls else []
-    changed += [value([answer]) for answer in answers]  # each is looked at, so that no error is passed over
+    changed += [value([answer]) for answer in answers]  # every answer is read, so that no error is lost
     if None in changed and group is not None:
         raise ConfigError(
             f"Group {group!r} was not paused: {limit.MOST_GROUPS:,} groups of the queue are paused or have limits, "
@@ -103,11 +109,12 @@ def _check_reason(reason: str | None) -> None:
 
 
 def resume(context: FleetContext, place: Place) -> Operation[bool]:
-    """Let a paused queue, a group of it, or a function go on; False when nothing of it was paused.
+    """Resume a queue, a group, or a function; False when nothing of it was paused.
 
     Raises:
-        ConfigError: Nothing is named, or not what can be; there is no such queue; it is paused in every queue.
-        InvalidJob: That is no name of a function or a group.
+        ConfigError: The place is incomplete, the queue does not exist, or the function is paused in every queue and
+            `place` names one queue.
+        InvalidJob: `function` or `group` is not a valid name.
     """
     place.check("resumed")
     queue, group, function = place
@@ -115,7 +122,7 @@ def resume(context: FleetContext, place: Place) -> Operation[bool]:
         every = yield from lanes(context, queue)
         calls = [control.resume(lane) if group is None else limit.resume_group(lane, group) for lane in every]
         answers = yield calls
-        changed = [value([answer]) for answer in answers]  # each is looked at, so that no error is passed over
+        changed = [value([answer]) for answer in answers]  # every answer is read, so that no error is lost
         return any(changed)
     fresh = yield from _resume_everywhere(context, queue, function)
     every = yield from lanes(context, queue)
@@ -127,7 +134,7 @@ def resume(context: FleetContext, place: Place) -> Operation[bool]:
 
 
 def _resume_everywhere(context: FleetContext, queue: str | None, function: str) -> Operation[bool]:
-    """Take a function from those that are paused in every queue; False when it was none of them."""
+    """Resume a function that is paused in every queue; False when it was not."""
     if queue is not None:
         if function in read_functions(value((yield (paused(context.keys),)))):
             raise ConfigError(f"{function!r} is paused in every queue; resume it without naming one.")
@@ -138,7 +145,7 @@ def _resume_everywhere(context: FleetContext, queue: str | None, function: str) 
 
 
 def finish(lane: Lane, functions: Collection[str]) -> Operation[None]:
-    """Put back what a lane withholds of functions that are being resumed, and note that it is done."""
+    """Put back the withheld jobs of functions that are being resumed in a lane, then remove the marks."""
     for _ in range(PASSES):
         count = 0
         for band in range(BANDS):

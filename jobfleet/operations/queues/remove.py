@@ -1,4 +1,4 @@
-"""Removing a queue: its name, and what its lanes keep for ever. See `verbs` for the form."""
+"""Remove a queue: its name, and the keys of its lanes that have no TTL."""
 
 from __future__ import annotations
 
@@ -21,14 +21,20 @@ SHOWN = 5
 
 
 def remove_queue(context: FleetContext, queue: str, *, purge: bool, by: str | None) -> Operation[int]:
-    """Remove a queue in which nothing is open; how many dead letters went with it.
+    """Remove a queue that has no open job; return how many dead letters were deleted with it.
 
-    First its name goes, then each lane is cleared in a script that looks once more. Whoever knows the name from before
-    may enqueue within those seconds; then the queue is made known again, and is not removed.
+    The name is removed first; then a script checks each lane again and clears it. A producer that still remembers the
+    queue may enqueue in between; then the name is restored, and the queue is not removed.
+
+    Args:
+        context: The context of the fleet.
+        queue: The queue.
+        purge: Cancel its waiting jobs and delete its dead letters; otherwise these prevent the removal.
+        by: Who asks; None for nobody in particular.
 
     Raises:
-        ConfigError: There is no such queue, or something stands in the way; the message has the remedy.
-        InvalidJob: That is no name of a queue.
+        ConfigError: The queue does not exist, or something prevents the removal; the message has the remedy.
+        InvalidJob: `queue` is not a queue name.
     """
     check_queue(queue)
     seen = yield from whole(context.keys)
@@ -47,7 +53,7 @@ def remove_queue(context: FleetContext, queue: str, *, purge: bool, by: str | No
     info = queue_info(queue, [value([answer]) for answer in answers])
     waiting = info.queued + info.scheduled + info.blocked + info.retrying
     if info.running or (not purge and (waiting or info.dead)):
-        raise ConfigError(_in_the_way(queue, waiting, info.running, info.dead))
+        raise ConfigError(_not_done(queue, waiting, info.running, info.dead))
     if info.unread > 0:
         raise ConfigError(
             f"Readers of the journal have not acknowledged {info.unread:,} events of {queue!r}, which would be lost; "
@@ -60,30 +66,30 @@ def remove_queue(context: FleetContext, queue: str, *, purge: bool, by: str | No
     lanes = context.lanes_of(queue, count)
     cleared: list[Cleared] = [value([one]) for one in (yield [clear_lane(lane, drops_letters=purge) for lane in lanes])]
     if not all(one.is_done for one in cleared):
-        for wanted in dict.fromkeys((home, count)):  # home lanes first: they are set once
+        for wanted in dict.fromkeys((home, count)):  # home lanes first: their number is set once
             value((yield (open_queue(context.keys, queue, wanted, most=context.config.max_queues + 1),)))
         left = [one for one in cleared if not one.is_done]
         sums = [sum(getattr(one, name) for one in left) for name in ("waiting", "running", "letters")]
-        raise ConfigError(_in_the_way(queue, *sums))
+        raise ConfigError(_not_done(queue, *sums))
     return sum(one.letters for one in cleared)
 
 
-def _in_the_way(queue: str, waiting: int, running: int, dead: int) -> str:
+def _not_done(queue: str, waiting: int, running: int, dead: int) -> str:
     what = (("waiting", waiting), ("running", running), ("dead", dead))
-    told = ", ".join(f"{number:,} {word}" for word, number in what if number) or "endings that are still to be told"
+    left = ", ".join(f"{number:,} {word}" for word, number in what if number) or "endings that are not reported yet"
     remedy = "wait until they have ended" if running or not waiting + dead else "purge it (--purge, purge=True)"
-    return f"Queue {queue!r} has jobs that are not done with: {told}; {remedy}."
+    return f"Queue {queue!r} has jobs that are not done with: {left}; {remedy}."
 
 
 def _entries_of(queue: str, rows: Iterable[cron.Scheduled]) -> list[str]:
-    from jobfleet.operations.cron import entry_of  # croniter is for those who use it
+    from jobfleet.operations.cron import entry_of  # imports croniter, which only recurring jobs need
 
     names = []
     for row in rows:
         try:
             entry = entry_of(row.record)
         except (InvalidJob, EncodingError):
-            continue  # of a later version; its next fire makes the queue known again
+            continue  # a later version wrote it; its next fire opens the queue again
         if entry.queue == queue:
             names.append(row.name)
     return names

@@ -1,7 +1,7 @@
-"""Commands to workers, and their confirmation. See `verbs` for the form.
+"""Send commands to workers, and wait for their confirmation.
 
-A command goes out on the control channel, where it may be lost, and is repeated until the worker's presence shows
-that it was obeyed; the nonce lets a worker know a repetition.
+A command is published on the control channel, which may lose it. It is repeated until the heartbeat of the worker shows
+its nonce, and the worker recognizes a repetition by the nonce.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from jobfleet.operations.workers.info import WorkerInfo, workers
 from jobfleet.store.calls.presence import command
 
 AGAIN = 1.0
-"""Seconds after which a command is repeated."""
+"""Seconds until a command is repeated."""
 
 PAUSES = (0.02, 0.05, 0.1, 0.2)
 STATES = {"quiet": "quiet", "resume": "running", "stop": "stopping"}
@@ -27,14 +27,14 @@ STATES = {"quiet": "quiet", "resume": "running", "stop": "stopping"}
 
 @dataclass(frozen=True, slots=True)
 class Confirmation:
-    """How one worker took a command.
+    """The reaction of one worker to a command.
 
     Attributes:
-        worker: Its id.
-        state: What it does now: ``running``, ``quiet``, ``stopping``, ``gone``; ``unknown`` when there is no such one.
-        children: How many of its children claim.
-        is_confirmed: Whether its presence shows that it obeyed.
-        refusal: Why it did not obey; empty where it did, or where that is not known.
+        worker: The id of the worker.
+        state: Its state: ``running``, ``quiet``, ``stopping`` or ``gone``; ``unknown`` when no such worker is known.
+        children: How many of its children claim jobs.
+        is_confirmed: Whether its heartbeat shows that it has executed the command.
+        refusal: Why it refused the command; empty when it did not, or when that is not known.
     """
 
     worker: str
@@ -45,18 +45,18 @@ class Confirmation:
 
 
 class Order:
-    """One command to some workers, until all have answered or the time is up.
+    """One command to some workers, repeated until all have answered or the timeout has passed.
 
     Args:
-        ids: The workers.
-        verb: What they are to do.
-        processes: How many children, for ``scale``.
-        grace: How many seconds, for ``stop``.
+        ids: The ids of the workers.
+        verb: The command: quiet, resume, stop, dump or scale.
+        processes: The number of children, 1 to 1,024, for ``scale``.
+        grace: Seconds until running jobs are stopped, for ``stop``; None for the setting of the worker.
         timeout: Seconds to wait for confirmations.
-        by: Who wants it.
+        by: Who asks; None for nobody in particular.
 
     Raises:
-        ConfigError: The command is none, or lacks its number.
+        ConfigError: The command does not exist, or an argument is missing or wrong.
     """
 
     def __init__(
@@ -91,28 +91,33 @@ class Order:
 
     @property
     def is_over(self) -> bool:
-        """Whether all have answered, or the time is up."""
+        """Whether all have answered, or the timeout has passed."""
         return len(self._answers) == len(self._commands) or monotonic() >= self._deadline
 
     @property
     def pause(self) -> float:
-        """Seconds until the next turn."""
+        """Seconds to wait until the next turn."""
         self._turns += 1
         return min(PAUSES[min(self._turns, len(PAUSES)) - 1], max(0.0, self._deadline - monotonic()))
 
     def turn(self, context: FleetContext) -> Operation[list[Confirmation]]:
-        """Send what is due to be sent, and look; how each worker stands, in the order of the ids."""
+        """Send the command if it is due, and read the workers.
+
+        Returns:
+            One confirmation per worker, in the order of the ids.
+        """
         open_ = [one for one in self._commands if one not in self._answers]
         if monotonic() >= self._send_at:
             self._send_at = monotonic() + AGAIN
-            told = yield [command(context.keys, self._commands[one]) for one in open_]
-            self._known.update(one for one, answer in zip(open_, told, strict=True) if value([answer]))
+            answers = yield [command(context.keys, self._commands[one]) for one in open_]
+            self._known.update(one for one, answer in zip(open_, answers, strict=True) if value([answer]))
         seen = {info.id: info for info in (yield from workers(context))}
-        stands = {one: self._stand(one, seen.get(one)) for one in open_}
-        self._answers.update({one: stand for one, (stand, is_over) in stands.items() if is_over})
-        return [self._answers[one] if one in self._answers else stands[one][0] for one in self._commands]
+        states = {one: self._state(one, seen.get(one)) for one in open_}
+        self._answers.update({one: state for one, (state, is_over) in states.items() if is_over})
+        return [self._answers[one] if one in self._answers else states[one][0] for one in self._commands]
 
-    def _stand(self, worker: str, info: WorkerInfo | None) -> tuple[Confirmation, bool]:
+    def _state(self, worker: str, info: WorkerInfo | None) -> tuple[Confirmation, bool]:
+        """The confirmation of a worker, and whether it is final."""
         if info is None:
             known = worker in self._known
             state = "gone" if known else "unknown"
@@ -120,10 +125,10 @@ class Order:
         state = "gone" if info.is_gone else info.state
         obeyed = info.obeyed == self._commands[worker].nonce
         wanted = STATES.get(self._verb, state)
-        is_refused = obeyed and state == "stopping" and self._verb not in {"stop", "dump"}  # it does not turn back
+        is_refused = obeyed and state == "stopping" and self._verb not in {"stop", "dump"}  # it cannot go back
         done = obeyed and state == wanted and self._processes in {None, info.children}
         refusal = ""
         if obeyed and 0 < info.scale_max < (self._processes or 0):
             refusal = f"takes at most {info.scale_max} processes from afar, unless its scale_max says otherwise."
-        stand = Confirmation(worker, state, info.children, is_confirmed=done, refusal=refusal)
-        return stand, done or is_refused or bool(refusal)
+        confirmation = Confirmation(worker, state, info.children, is_confirmed=done, refusal=refusal)
+        return confirmation, done or is_refused or bool(refusal)

@@ -1,4 +1,4 @@
-"""What is known of the workers."""
+"""List the workers of a fleet."""
 
 from __future__ import annotations
 
@@ -17,29 +17,30 @@ from jobfleet.store.rows import number_of
 
 @dataclass(frozen=True, slots=True)
 class WorkerInfo:
-    """A worker, as it said of itself at its last beat.
+    """A worker, as its last heartbeat describes it.
 
     Attributes:
-        id: Its id.
-        host: The machine.
-        pid: Its process.
-        queues: What it serves.
-        slots: How many jobs it runs at once, all children together.
-        running: How many it runs.
-        children: How many children claim, or would if it was not quiet.
-        leaving: How many only finish what they run, their successors being there.
-        hung: How many hang: their event loop does not turn.
-        started: Since when.
-        beat: When it was last heard of.
-        is_gone: Whether that is too long ago.
+        id: The id of the worker.
+        host: The name of its machine.
+        pid: The process id of its supervisor.
+        queues: The queues that it serves.
+        slots: How many jobs all its children together run at once.
+        running: How many jobs it runs.
+        children: How many children claim jobs, or would claim them if the worker was not quiet.
+        leaving: How many children only finish their jobs, because their successors have started.
+        hung: How many children hang, because their event loop does not turn.
+        started: When it started.
+        beat: The time of its last heartbeat.
+        is_gone: Whether its last heartbeat is older than the setting `gone_after`.
         state: ``running``, ``quiet`` or ``stopping``.
-        state_by: Who asked for that state from afar; empty when nobody did.
-        obeyed: The nonce of the last command it has obeyed.
+        state_by: Who asked for that state by a remote command; empty when nobody did.
+        obeyed: The nonce of the last command that it has executed.
         version: Its version of jobfleet.
-        scale_max: Most processes that it takes when it is scaled from afar; 0 where it does not say.
-        undecorated: The modules whose public functions it runs without their being registered.
-        cpus: How many processors it may use, by affinity and cgroup; 0 where a worker of an older version does not say.
-        kinds: The kinds of its children, by what they know and serve; none of a worker of an earlier version.
+        scale_max: The most processes that a remote ``scale`` may ask for; 0 when the worker does not report it.
+        undecorated: The modules whose public functions it runs although they are not registered.
+        cpus: How many processors it may use, by affinity and cgroup; 0 for a worker of an older version.
+        kinds: The kinds of its children; children of one kind know the same functions and serve the same queues.
+            Empty for a worker of an older version.
     """
 
     id: str
@@ -65,22 +66,22 @@ class WorkerInfo:
 
 
 def workers(context: FleetContext) -> Operation[list[WorkerInfo]]:
-    """The workers that were heard of lately."""
+    """List the workers whose heartbeat is remembered."""
     return workers_of(context, value((yield (context.fleet_call(),))))
 
 
 def workers_of(context: FleetContext, fleet: FleetSeen) -> list[WorkerInfo]:
-    """The workers among what was read of the fleet."""
+    """Convert the workers of a read of the fleet."""
     gone_us = round(context.config.gone_after * 1_000_000)
     return [_worker_info(row.id, row.beat, row.account, fleet.now, gone_us) for row in fleet.workers]
 
 
 def _worker_info(worker: str, beat: int, account: bytes, now: int, gone_us: int) -> WorkerInfo:
     try:
-        said = decode(account) if account else {}
+        record = decode(account) if account else {}
     except EncodingError:
-        said = {}
-    fields = said if isinstance(said, dict) else {}
+        record = {}
+    fields = record if isinstance(record, dict) else {}
     queues = fields.get("queues", ())
     return WorkerInfo(
         id=worker,

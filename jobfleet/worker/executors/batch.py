@@ -212,8 +212,8 @@ class BatchExecutor:
         results = [(None, error)] * len(call.members) if error is not None else _results(name, value, call.members)
         for member, (result, raised) in zip(call.members, results, strict=True):
             if member in call.left:
-                said = member.element.said if isinstance(member.element, BatchItem) else None
-                self._end(member, *(said or (result, raised)))
+                answer = member.element.answer if isinstance(member.element, BatchItem) else None
+                self._end(member, *(answer or (result, raised)))
         call.members.clear()  # each holds the call, whose frames an error holds: circles would be left
 
     @staticmethod

@@ -9,7 +9,7 @@ from typing import Any, Generic, TypeVar
 from jobfleet.codec import Limits, decode
 from jobfleet.config import JobConfig
 from jobfleet.errors import EncodingError
-from jobfleet.functions.sealed_addition import open_wish
+from jobfleet.functions.sealed_addition import open_flow_addition
 from jobfleet.worker.executors.isolated.isolated_process import IsolatedProcess
 from jobfleet.worker.executors.isolated.remote_error import Told, error_of, value_of
 from jobfleet.worker.ipc.lease_board import LeaseBoard
@@ -155,7 +155,7 @@ class Remote(Generic[S]):
                 await stay.run.lease_confirmed()
                 value = stay.run.must_stop
             elif word == "extend_flow":
-                value = list(await stay.run.extend_flow(open_wish(what[0], limits=self._limits)))
+                value = list(await stay.run.extend_flow(open_flow_addition(what[0], limits=self._limits)))
             else:
                 await stay.run.keep(*what)
         except Exception as raised:  # noqa: BLE001 - whoever asked is told

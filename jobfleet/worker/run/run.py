@@ -22,7 +22,7 @@ from jobfleet.worker.run.stop_state import Stage, StopState
 
 if TYPE_CHECKING:
     from jobfleet.functions.context import JobContext
-    from jobfleet.functions.flow_addition import Wish
+    from jobfleet.functions.flow_addition import FlowAddition
     from jobfleet.store.calls.settle import Item
     from jobfleet.worker.run.handlers import Handler
     from jobfleet.worker.run.parent_results import Row
@@ -60,7 +60,7 @@ class RunBackend(Protocol):
     async def keep_step(self, run: Run, key: str, record: bytes) -> None:
         """Store the encoded result of a step."""
 
-    async def extend_flow(self, run: Run, wish: Wish) -> Sequence[str]:
+    async def extend_flow(self, run: Run, wish: FlowAddition) -> Sequence[str]:
         """Add jobs to the flow of the job."""
 
 
@@ -202,7 +202,7 @@ class Run:
         """
         await self.backend.keep_step(self, key, record)
 
-    async def extend_flow(self, wish: Wish) -> Sequence[str]:
+    async def extend_flow(self, wish: FlowAddition) -> Sequence[str]:
         """Add jobs to the flow of the job."""
         return await self.backend.extend_flow(self, wish)
 

@@ -20,7 +20,7 @@ from jobfleet.worker.run.steps import StepWriter
 from jobfleet.worker.run.stop_ladder import StopLadder
 
 if TYPE_CHECKING:
-    from jobfleet.functions.flow_addition import Wish
+    from jobfleet.functions.flow_addition import FlowAddition
     from jobfleet.functions.registry import Registry
 
 
@@ -113,7 +113,7 @@ class RunWriter:
         """
         await self.step_writer.keep(run, key, record)
 
-    async def extend_flow(self, run: Run, wish: Wish) -> list[str]:
+    async def extend_flow(self, run: Run, wish: FlowAddition) -> list[str]:
         """Add jobs to the flow of a run's job; whoever awaits it may be cancelled, and the job's next run goes on."""
         from jobfleet.operations.flows.extend import extend_flow
 

@@ -11,9 +11,9 @@ from typing import TYPE_CHECKING, Any, TypeVar, cast
 import jobfleet.errors
 from jobfleet.codec import Limits, encode
 from jobfleet.errors import JobfleetError
-from jobfleet.functions.flow_addition import Wish
+from jobfleet.functions.flow_addition import FlowAddition
 from jobfleet.functions.registry import REGISTRY
-from jobfleet.functions.sealed_addition import seal_wish
+from jobfleet.functions.sealed_addition import seal_flow_addition
 from jobfleet.store.keys import Lane
 from jobfleet.store.records import Grant
 from jobfleet.worker.run.run import Run
@@ -87,9 +87,9 @@ class IsolatedRun(Run):
         """Have the encoded result of a step kept, and wait until it is."""
         await self._ask("keep", key, record)
 
-    async def extend_flow(self, wish: Wish) -> Sequence[str]:
+    async def extend_flow(self, wish: FlowAddition) -> Sequence[str]:
         """Have jobs added to the job's flow, and wait until they are."""
-        record = seal_wish(wish, REGISTRY, limits=self._limits)
+        record = seal_flow_addition(wish, REGISTRY, limits=self._limits)
         ids: list[str] = await self._ask("extend_flow", record)
         return ids
 
