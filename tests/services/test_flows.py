@@ -63,7 +63,7 @@ async def test_a_flow_that_goes_in_a_circle_writes_nothing(fleet: AsyncFleet, ra
     flow.link(first, second)
     flow.link(second, first)
 
-    with pytest.raises(InvalidJob, match="circle"):
+    with pytest.raises(InvalidJob, match="has a cycle"):
         await fleet.flows.enqueue(flow)
 
     assert raw.keys() == []

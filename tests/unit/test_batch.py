@@ -145,7 +145,7 @@ def test_a_batch_is_the_functions_and_no_option_of_a_job() -> None:
 
 def test_a_unique_key_may_name_the_value() -> None:
     assert Registry().register(values, batch=5, unique="text-{texts}").given["unique"] == "text-{texts}"
-    with pytest.raises(InvalidJob, match="no parameter of"):
+    with pytest.raises(InvalidJob, match="not a parameter of"):
         Registry().register(values, batch=5, unique="text-{text}")
 
 
