@@ -1,4 +1,4 @@
-"""`AsyncStore`: runs calls and awaits. The other of the two places that do I/O with scripts."""
+"""`AsyncStore`: runs calls asynchronously. Only `Store` and this class do I/O with scripts."""
 
 from __future__ import annotations
 
@@ -27,13 +27,13 @@ class AsyncStore:
 
     Args:
         at: The server.
-        link: How to reach it; by default sockets.
-        patience: Seconds to go on trying while it is away; None for ever.
-        connect_timeout: Seconds.
-        socket_timeout: Seconds.
-        busy_poll: Seconds for which a reply is looked for before its thread sleeps; 0 for never.
-        recorder: Is told of every trip.
-        needs_primary: Whether a server that follows another one is refused: by whoever holds leases, or judges them.
+        link: The connection to the server; by default sockets.
+        patience: Seconds for which calls are retried while the server is unavailable; None for ever.
+        connect_timeout: Time limit for connecting, in seconds.
+        socket_timeout: Time limit for a reply, in seconds.
+        busy_poll: Seconds for which a reply is polled before the thread sleeps; 0 for never.
+        recorder: Learns of every round trip.
+        needs_primary: Whether to refuse a replica; needed to hold leases or to reap them.
     """
 
     def __init__(
@@ -68,25 +68,25 @@ class AsyncStore:
         """Run one call.
 
         Args:
-            call: What to run.
-            patience: Another patience than the store's, for this call.
+            call: The call.
+            patience: The patience for this call, in place of the store's.
 
         Raises:
-            StoreUnavailable: The server was away for longer than the patience.
-            JobfleetError: What the call ended in.
+            StoreUnavailable: The server was unavailable for longer than the patience.
+            JobfleetError: The call ended in this error.
         """
         value: T = only(await self.run_many((call,), patience=patience))
         return value
 
     async def run_many(self, calls: Sequence[Call[Any]] | Making, *, patience: float | None = -1.0) -> list[Any]:
-        """Run calls in one pipeline; a value, or a `JobfleetError`, for each.
+        """Run calls in one pipeline; return a value or a `JobfleetError` for each.
 
         Args:
-            calls: What to run; it is sent at once, or as it is made.
-            patience: Another patience than the store's, for these calls.
+            calls: The calls; sent all at once, or while they are made.
+            patience: The patience for these calls, in place of the store's.
 
         Raises:
-            StoreUnavailable: The server was away for longer than the patience.
+            StoreUnavailable: The server was unavailable for longer than the patience.
         """
         if patience is not None and patience < 0:
             patience = self.patience
@@ -103,7 +103,7 @@ class AsyncStore:
         return await self._answered(calls, answered, began, patience)
 
     async def _run_guarded(self, calls: Sequence[Call[Any]], began: float, patience: float | None) -> list[Any]:
-        """Run calls of which some must not run after a deadline, nor twice."""
+        """Run calls of which some must not run after a deadline, or must not run twice."""
         calls, answered = [call.named() for call in calls], None
         if self.clock.is_known(began):
             since = began if patience is not None else monotonic()
@@ -112,12 +112,12 @@ class AsyncStore:
         return await self._answered(calls, answered, began, patience)
 
     async def _as_made(self, calls: Making, patience: float | None) -> list[Any]:
-        """Send calls as they are made; each may run for as long after that as somebody may wait for its answer."""
+        """Send calls while they are made; each has its own deadline."""
         asked = monotonic()
         if not self.clock.is_known(asked):
-            (told,) = await self.link.exchange([ASK])
-            if not isinstance(told, BaseException):
-                self.clock.learn(told, asked)
+            (reply,) = await self.link.exchange([ASK])
+            if not isinstance(reply, BaseException):
+                self.clock.learn(reply, asked)
 
         def spell(call: Call[Any]) -> Command:
             return self._spell(call, until(self.clock, monotonic(), patience, self._attempt))
@@ -127,7 +127,7 @@ class AsyncStore:
     async def _answered(
         self, calls: Sequence[Call[Any]], answered: list[Any] | None, began: float, patience: float | None
     ) -> list[Any]:
-        """The values of calls that have been sent once, or not yet; whatever was not answered is sent again."""
+        """Return the values of calls that were sent once or not yet; send calls without a reply again."""
         values = straight(calls, answered) if answered is not None else None
         if values is not None:
             if self.recorder is not None:
@@ -178,25 +178,25 @@ class AsyncStore:
             replies = await self.link.exchange(cast("list[Command]", step))
 
     async def any_exist(self, groups: Sequence[Sequence[str]]) -> list[bool]:
-        """Whether at least one key of each group exists; True also where the server does not answer.
+        """Whether at least one key of each group exists; True also if the server does not reply.
 
         Args:
-            groups: Keys, those of a group in one slot.
+            groups: Groups of keys; the keys of a group share a slot.
         """
         replies = await self.link.exchange([("EXISTS", *keys) for keys in groups])
         return [reply != 0 for reply in replies]
 
     @property
     def server(self) -> str | None:
-        """Which server answers, by its run id; None where that is not known."""
+        """The run id of the server that replies; None if it is unknown."""
         return self.link.server
 
     async def look_again(self) -> bool:
-        """See whether the address leads to another server by now; if it does, nothing more is asked of the one before.
+        """Check whether the address leads to another server now; if so, drop all connections to the old one.
 
         A failover may leave the old primary alive, and connections to it open.
         """
-        before = self._looked_at or self.link.server  # a call may have come upon the other server since the last look
+        before = self._looked_at or self.link.server  # a call may have reached the other server since the last check
         await self.link.look_again()
         self._looked_at = self.link.server
         has_moved = before is not None and before != self._looked_at
@@ -205,21 +205,21 @@ class AsyncStore:
         return has_moved
 
     async def keep_looking(self, every: float) -> None:
-        """Do that every so many seconds, and say so when it was of use."""
+        """Call `look_again` every `every` seconds, and log a change of the server."""
         while True:
             await asyncio.sleep(every)
             if await self.look_again():
-                log.warning("redis.moved url=%s: another server answers there by now", self.at.shown)
+                log.warning("redis.moved url=%s: another server replies there now", self.at.shown)
 
     async def wait_wake(self, lanes: Sequence[Lane], timeout: float, kind: str = "") -> Lane | None:
-        """Block until a lane's marker can be taken; None when `timeout` seconds went by.
+        """Block until the wake marker of a lane can be taken; return None after `timeout` seconds.
 
-        Whoever takes a lane's marker owes that lane one claim.
+        A child that takes a lane's marker must then claim from that lane.
 
         Args:
-            lanes: Which lanes.
-            timeout: Seconds.
-            kind: The kind of the child: it waits also for the markers of those who know what others have left.
+            lanes: The lanes.
+            timeout: Time limit in seconds.
+            kind: The kind of the child, to wait also for markers of jobs that other children left to this kind.
 
         Raises:
             StoreUnavailable: The connection broke. A marker may have been taken in any of the lanes.
@@ -235,17 +235,17 @@ class AsyncStore:
         return by_key[bytes(reply[0]).decode()] if reply else None
 
     async def wait_wake_with(self, call: Call[T], lane: Lane, timeout: float, kind: str = "") -> tuple[bool, T | None]:
-        """Block like `wait_wake`, and let the server run a call at the end of the wait, at once.
+        """Block like `wait_wake`, and let the server run a call right after the wait.
 
         Args:
-            call: What to run, once: it is not repeated here.
-            lane: Whose marker to wait for.
-            timeout: Seconds; the call runs when they have gone by, too.
-            kind: The kind of the child, as `wait_wake` has it.
+            call: The call; it is not retried here.
+            lane: The lane whose marker to wait for.
+            timeout: Time limit in seconds; the call runs after it, too.
+            kind: The kind of the child, as for `wait_wake`.
 
         Returns:
-            Whether the marker was taken, and the call's value; None when it cannot be told whether it ran, or it was
-            answered with an error: it has to be run again.
+            Whether the marker was taken, and the value of the call. The value is None if the call may not have run, or
+            ended in an error; then run it again.
         """
         also = (lane.wake_of(kind),) if kind else ()
         wait = ("BZPOPMIN", lane.wake, *also, f"{timeout:.3f}")
@@ -258,7 +258,7 @@ class AsyncStore:
         return bool(taken), None if isinstance(value, JobfleetError) else value
 
     async def _stumble(self, error: BaseException) -> None:
-        """A wait was answered so; raised when no retry mends it."""
+        """Handle the error of a wait; raise it if a retry cannot help."""
         if remedy(error) is Remedy.RAISE:
             raise translate(error)
         if self.recorder is not None:
@@ -266,5 +266,5 @@ class AsyncStore:
         await asyncio.sleep(0.1)
 
     async def close(self) -> None:
-        """Let the connections go."""
+        """Close the connections."""
         await self.link.close()

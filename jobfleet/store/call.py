@@ -1,4 +1,4 @@
-"""The call is a value: one invocation of a script, ready to run, print, compare or replay."""
+"""The call as a value: one invocation of a script, which can be run, printed, compared and replayed."""
 
 from __future__ import annotations
 
@@ -11,28 +11,27 @@ from jobfleet.store.script import Script
 T = TypeVar("T")
 Argument = str | bytes | int
 Key = str | bytes
-"""Bytes where somebody else has written an id that is no text."""
+"""Bytes, because a foreign client may have written an id that is not text."""
 Reply = list[Any]
 Command = tuple[Argument, ...]
 ANSWER = "answer:"
 LATE = b"too-late"
-"""What a script with a deadline answers after it, having done nothing."""
+"""The reply of a script after its deadline; the script has done nothing."""
 LONGER = b"longer"
-"""What the script of a short way answers, having done nothing, where the long one must be gone."""
+"""The reply of a fast path's script that cannot handle the call; it has done nothing. Run the general script."""
 
 
 class Call(NamedTuple, Generic[T]):
     """One invocation of a script.
 
     Attributes:
-        script: Which.
-        keys: Its keys, as its header numbers them.
-        args: Its arguments, likewise.
-        read: Turns the reply, whose first word is known to the contract, into a value.
-        instead: Makes the call to run in its place when its script answers `LONGER`; None where none does.
-        id: Under which its answer is remembered, where its script does that. Whoever sends it gives it one, and
-            sends it again under the same.
-        mends: Whether what makes its script fail is repaired; see `mending`.
+        script: The script.
+        keys: Its keys, in the order of its header.
+        args: Its arguments, in the order of its header.
+        read: Converts the reply to a value; the first word of the reply is already checked.
+        instead: Makes the general call to run if the script of a fast path replies `LONGER`; None for general scripts.
+        id: The id under which the script stores its reply, if it does. The sender chooses it and keeps it for retries.
+        mends: Whether damage that makes the script fail is repaired; see `mending`.
     """
 
     script: Script
@@ -44,14 +43,14 @@ class Call(NamedTuple, Generic[T]):
     mends: bool = True
 
     def named(self) -> Call[T]:
-        """The call with an id, if its script remembers answers."""
+        """Return the call with an id, if its script stores replies."""
         return self._replace(id=token_hex(8)) if self.script.is_once and not self.id else self
 
     def by_hash(self, until: int = 0) -> Command:
-        """The command for a server that may know the script.
+        """Return the command for a server that may know the script.
 
         Args:
-            until: Until when it may run, where its script has a deadline: µs on Redis's clock.
+            until: The deadline in µs of Redis's clock, if the script has one.
         """
         verb = "EVALSHA_RO" if self.script.read_only else "EVALSHA"
         if self.script.has_deadline:
@@ -59,14 +58,14 @@ class Call(NamedTuple, Generic[T]):
         return (verb, self.script.sha, len(self.keys), *self.keys, *self.args)
 
     def by_source(self, until: int = 0) -> Command:
-        """The command that brings the script along; `until` as for `by_hash`."""
+        """Return the command that includes the script's source; `until` is as for `by_hash`."""
         verb = "EVAL_RO" if self.script.read_only else "EVAL"
         if self.script.has_deadline:
             return self._guarded(verb, self.script.source, until)
         return (verb, self.script.source, len(self.keys), *self.keys, *self.args)
 
     def for_fake(self, until: int = 0) -> Command:
-        """The command for fakeredis, which knows neither first line nor EVAL_RO; `until` as for `by_hash`."""
+        """Return the command for fakeredis, without the first line and EVAL_RO; `until` is as for `by_hash`."""
         if self.script.has_deadline:
             return self._guarded("EVAL", self.script.plain, until)
         return ("EVAL", self.script.plain, len(self.keys), *self.keys, *self.args)

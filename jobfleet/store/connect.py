@@ -1,4 +1,4 @@
-"""From a URL to connections with the house's time-outs and without redis-py's own repetition."""
+"""Connections from a URL, with jobfleet's timeouts and without redis-py's own retries."""
 
 from __future__ import annotations
 
@@ -33,9 +33,9 @@ UNCHECKED = (
     "that is sent, the password too. Name its authority with ssl_ca_certs=PATH instead."
 )
 _BOUNDS: dict[str, Any] = {"socket_connect_timeout": 2.0, "socket_timeout": 2.0}
-"""Of subscriptions: a server that does not answer is a server that is away."""
+"""Time limits of subscriptions: a server that does not reply counts as unavailable."""
 ENDLESS = 1 << 31
-"""redis-py counts the connections that were ever made, not those there are, and refuses the 101st by itself."""
+"""redis-py counts all connections that were ever made, not the open ones, and by default refuses the 101st."""
 
 _memory: dict[str, fakeredis.FakeServer] = {}
 _lock = threading.Lock()
@@ -43,13 +43,13 @@ _lock = threading.Lock()
 
 @dataclass(frozen=True, slots=True)
 class Target:
-    """A server to talk to.
+    """A server to connect to.
 
     Attributes:
-        url: What redis-py connects to; for memory, the name of the fake server.
-        shown: The URL as the user gave it, masked.
+        url: The URL for redis-py; for memory, the name of the fake server.
+        shown: The user's URL, masked.
         fake: Whether it is fakeredis.
-        embedded: The server that was started for it, if one was.
+        embedded: The server that was started for this target, or None.
     """
 
     url: str
@@ -58,20 +58,20 @@ class Target:
     embedded: EmbeddedServer | None = None
 
     def close(self) -> None:
-        """End the server that was started for this target, if one was."""
+        """Stop the server that was started for this target, if any."""
         if self.embedded is not None:
             self.embedded.close()
 
 
 def target(url: str, *, warns: bool = False) -> Target:
-    """Find, or for ``embedded://`` start, what a URL names.
+    """Resolve a URL to a target; for ``embedded://``, start the server.
 
     Args:
         url: The URL.
-        warns: Whether to warn when the URL turns off a check that protects the connection.
+        warns: Whether to warn if the URL disables a check that protects the connection.
 
     Raises:
-        ConfigError: The scheme is unknown, this version cannot connect to it, or the rest cannot be read.
+        ConfigError: The scheme is unknown or not supported, or the rest of the URL is not valid.
     """
     scheme = check_url(url).partition("://")[0].lower()
     if scheme in ("sentinel", "cluster"):
@@ -89,7 +89,7 @@ def target(url: str, *, warns: bool = False) -> Target:
 
 
 def _check_whole(url: str) -> None:
-    """Refuse what redis-py cannot read, or reads as something else than was meant. No text of the URL is told."""
+    """Refuse a URL that redis-py cannot parse, or would misinterpret. The error contains no text of the URL."""
     wrong = ""
     try:
         parts = urlsplit(url)
@@ -98,31 +98,31 @@ def _check_whole(url: str) -> None:
             redis.ConnectionPool.from_url(url, protocol=2).make_connection()
     except (ValueError, redis.RedisError) as error:
         wrong = wrong or str(error).rstrip(".")
-        wrong = wrong if wrong.startswith(_TOLD) else "write it as redis://USER:PASSWORD@HOST:6379/0"
+        wrong = wrong if wrong.startswith(_HARMLESS) else "write it as redis://USER:PASSWORD@HOST:6379/0"
     except TypeError:
-        wrong = "an option behind its '?' is none that a connection takes"
+        wrong = "an option after its '?' is not an option of a connection"
     if wrong:
         raise ConfigError(f"Cannot read the URL {mask_url(url)}: {wrong}.")
 
 
-_TOLD = ("Invalid IPv6 URL", "Invalid value for ")
-"""Errors of reading that hold no text of the URL but an option's name."""
+_HARMLESS = ("Invalid IPv6 URL", "Invalid value for ")
+"""Beginnings of parse errors that contain no text of the URL except the name of an option."""
 
 
 def _wrong_place(parts: SplitResult) -> str:
-    """What is wrong with host, port or path, if anything."""
+    """Return the problem of the host, port or path, or an empty text."""
     if parts.scheme == "unix":
-        return "" if parts.path else "the socket's path is missing, as in unix:///run/redis.sock"
+        return "" if parts.path else "the socket's path is missing, write it as unix:///run/redis.sock"
     try:
         _ = parts.port
     except ValueError:
-        return f"the port is no number from 0 to 65535, as in {_MODEL}"
+        return f"the port is not a number from 0 to 65535, write it as {_MODEL}"
     name = parts.path.strip("/")
-    return "" if not name or name.isdigit() else f"the database is no number; give one, as in {_MODEL}"
+    return "" if not name or name.isdigit() else f"the database is not a number, write it as {_MODEL}"
 
 
 def connections(at: Target, *, connect_timeout: float, socket_timeout: float | None) -> Maker:
-    """A maker of synchronous connections."""
+    """Return a function that makes synchronous connections."""
     if at.fake:
         return cast(Maker, _fake_client(at, redis.Redis).connection_pool.make_connection)
     return redis.ConnectionPool.from_url(
@@ -137,7 +137,7 @@ def connections(at: Target, *, connect_timeout: float, socket_timeout: float | N
 
 
 def async_connections(at: Target, *, connect_timeout: float) -> Maker:
-    """A maker of asyncio connections; they have no time-out of their own, the link bounds each exchange."""
+    """Return a function that makes asyncio connections without a timeout, because the link limits each exchange."""
     if at.fake:
         return cast(Maker, _fake_client(at, redis.asyncio.Redis).connection_pool.make_connection)
     return redis.asyncio.ConnectionPool.from_url(
@@ -151,7 +151,7 @@ def async_connections(at: Target, *, connect_timeout: float) -> Maker:
 
 
 def client(at: Target) -> redis.Redis:
-    """A plain redis-py client, for subscriptions."""
+    """Return a plain redis-py client, for subscriptions."""
     if at.fake:
         made: redis.Redis = _fake_client(at, redis.Redis)
         return made
@@ -159,7 +159,7 @@ def client(at: Target) -> redis.Redis:
 
 
 def async_client(at: Target) -> redis.asyncio.Redis:
-    """A plain redis-py asyncio client, for subscriptions."""
+    """Return a plain asyncio client of redis-py, for subscriptions."""
     if at.fake:
         made: redis.asyncio.Redis = _fake_client(at, redis.asyncio.Redis)
         return made
@@ -170,7 +170,7 @@ def check_version(info: Mapping[str, str]) -> None:
     """Refuse a server that is too old.
 
     Raises:
-        ConfigError: It is older than Redis 7.2.
+        ConfigError: The server is older than Redis 7.2.
     """
     version = info.get("redis_version", "")
     numbers = tuple(int(part) for part in version.split(".")[:2] if part.isdigit())
@@ -179,12 +179,12 @@ def check_version(info: Mapping[str, str]) -> None:
 
 
 def _tcp_only(at: Target) -> dict[str, Any]:
-    """What unix sockets do not know."""
+    """Return the options that unix sockets do not support."""
     return {} if at.url.startswith("unix:") else {"socket_keepalive": True}
 
 
 def _fake_client(at: Target, kind: type) -> Any:
-    """A fakeredis client; all that name the same URL share one server."""
+    """Return a fakeredis client; clients with the same URL share one server."""
     try:
         import fakeredis
     except ImportError:

@@ -1,8 +1,8 @@
-"""What is damaged among the keys of a lane, or of the fleet: judged from a survey. Pure.
+"""Damaged keys of a lane or of the fleet, found by a survey. Pure.
 
-Two kinds of damage make a script end in an error, whoever runs it: a key of a type that nothing of ours would give
-it, and a field of a small hash that every script takes for a number. Neither is a row: nothing but the key's name tells
-what it is, so both are found by these tables. Rows are judged one by one, in `rows`.
+Two kinds of damage make a script fail: a key of a wrong type, and a non-numeric field of a small hash that scripts read
+as a number. Only the name of the key tells what it should be, so these tables define both. Rows are checked one by one,
+in `rows`.
 """
 
 from __future__ import annotations
@@ -24,9 +24,9 @@ _LANE_TAG = re.compile(r"\{.*:[A-Za-z0-9_-]{1,32}:\d{1,4}\}:")
 _COUNT = re.compile(rb"-?\d{1,17}")
 _TIME = re.compile(rb"\d{1,16}")
 TOKEN_MOST = 8_900_000_000_000_000
-"""Above this `claim` would soon have no tokens left; only a write that is not ours has led there."""
+"""Above this, `claim` would soon run out of tokens; only a foreign write can have caused it."""
 AHEAD_US = 10 * 86_400 * 1_000_000
-"""How far a lane's clock and hold may be ahead of now: more than any clock was ever set back, and than any lease."""
+"""How far a lane's clock and hold may be ahead of now: more than any step of a clock, and than any lease."""
 LONGEST_US = 10 * 86_400 * 1_000_000
 _LANE = {
     "token": _TIME, "seen": _TIME, "hold": _TIME, "longest": _TIME, "replid": re.compile(rb"[0-9a-f-]{1,64}"),
@@ -41,12 +41,12 @@ ENTRY = re.compile(rb"\d{1,20}-\d{1,20}")
 
 
 class Place(NamedTuple):
-    """A key that is looked at.
+    """A key to check.
 
     Attributes:
-        name: Its name, without the tag.
-        type: What it has to be.
-        fields: What is read of it: `NONE`, `ALL`, or names of fields, one a line.
+        name: The name without the tag.
+        type: The expected type.
+        fields: The fields to check: `NONE`, `ALL`, or names, one per line.
     """
 
     name: str
@@ -55,13 +55,13 @@ class Place(NamedTuple):
 
 
 class Damage(NamedTuple):
-    """Something damaged.
+    """A damaged key or field.
 
     Attributes:
-        name: The key, without the tag.
-        type: What it has to be.
-        field: The field; empty where the whole key is of another type.
-        value: What stands there; the type of such a key.
+        name: The name of the key without the tag.
+        type: The expected type.
+        field: The field; empty if the whole key has the wrong type.
+        value: The damaged value; for a whole key, its actual type.
     """
 
     name: str
@@ -78,7 +78,7 @@ class Damage(NamedTuple):
 
     @property
     def is_type(self) -> bool:
-        """Whether the whole key is of another type."""
+        """Whether the whole key has the wrong type."""
         return self.field == b"" and self.value in _TYPES
 
 
@@ -86,18 +86,18 @@ _TYPES = (b"string", b"list", b"set", b"zset", b"hash", b"stream")
 
 
 def tag_of(key: str | bytes) -> str:
-    """What all keys of one slot begin with; empty where a key has none."""
+    """Return the hash tag of a key, which all keys of a slot share; empty if the key has none."""
     match = _TAG.match(key if isinstance(key, str) else key.decode("utf-8", "replace"))
     return match[0] if match else ""
 
 
 def is_lane(tag: str) -> bool:
-    """Whether a tag is a lane's, not the fleet's."""
+    """Whether a tag belongs to a lane, not to the fleet."""
     return _LANE_TAG.fullmatch(tag) is not None
 
 
 def places(tag: str) -> list[Place]:
-    """The keys of a lane, or of the fleet, that there is one of each."""
+    """Return the keys of which a lane, or the fleet, has exactly one each."""
     if not is_lane(tag):
         return [*_named(FLEET_KEY_TABLE, {"conf": "functions"})]
     return [
@@ -111,7 +111,7 @@ def _named(rows: Sequence[KeyRow], fields: Mapping[str, str]) -> list[Place]:
 
 
 def places_of(tag: str, keys: Iterable[str], ids: Iterable[str]) -> list[Place]:
-    """Keys of single jobs, workers and the like: those named, and those of jobs with these ids."""
+    """Return the keys of single jobs, workers and so on: the given keys, and those of the jobs with the given ids."""
     table = [row for row in (KEY_TABLE if is_lane(tag) else FLEET_KEY_TABLE) if row.name.endswith(">")]
     kinds = {row.name.partition("<")[0]: row.type for row in table}
     found = {key.removeprefix(tag): kind for key in keys if (kind := _kind(key.removeprefix(tag), kinds))}
@@ -126,7 +126,7 @@ def _kind(name: str, kinds: Mapping[str, str]) -> str:
 
 
 def judge(looked: Sequence[Place], rows: Sequence[Sequence[bytes]], now: int) -> list[Damage]:
-    """What is damaged of what was looked at; a row has a key's type, and fields and values in turn."""
+    """Return the damage among the checked keys; a row is a key's type, followed by fields and values."""
     found = []
     for place, row in zip(looked, rows, strict=True):
         kind = row[0].decode("ascii", "replace")
@@ -141,7 +141,7 @@ def judge(looked: Sequence[Place], rows: Sequence[Sequence[bytes]], now: int) ->
 
 
 def is_setting(field: bytes, value: bytes) -> bool:
-    """Whether a field of `conf` can be read."""
+    """Whether a field of `conf` is valid."""
     name = field.decode("ascii", "replace")
     rule = _CONF.get("limit" if name.startswith("limit:") else name)
     return rule is None or rule.fullmatch(value) is not None
@@ -154,7 +154,7 @@ def _is_sound(name: str, field: bytes, value: bytes, now: int) -> bool:
         return ENTRY.fullmatch(value) is not None
     rules = _LANE if name == "lane" else _CONF
     rule = rules.get(field.decode("ascii", "replace"))
-    if rule is None:  # a later version's
+    if rule is None:  # written by a later version
         return True
     if rule.fullmatch(value) is None:
         return False

@@ -1,4 +1,4 @@
-"""What a job's start depends on: how it stands, the limits it is under, and its group."""
+"""What the start of a job depends on: its state, its limits and its group."""
 
 from __future__ import annotations
 
@@ -9,12 +9,12 @@ from jobfleet.store.job_rows import Found
 
 
 class Limited(NamedTuple):
-    """Limits, and how much of them is used.
+    """Limits and their usage.
 
     Attributes:
-        most: How many may run at once; 0 for any number.
-        running: How many do.
-        token: When the rate lets the next one start, µs; 0 when it does.
+        most: Maximum number of concurrent jobs; 0 for no limit.
+        running: Number of running jobs.
+        token: Time at which the rate limit allows the next start, in µs; 0 if it does now.
     """
 
     most: int
@@ -27,13 +27,13 @@ class Grouped(NamedTuple):
 
     Attributes:
         name: Its name.
-        paused_by: Who paused it; empty when it is not.
-        paused_at: When, µs.
-        paused_reason: Why, as far as that was said.
-        limit: What it may do.
+        paused_by: Who paused it; empty if it is not paused.
+        paused_at: When it was paused, in µs.
+        paused_reason: The reason, if one was given.
+        limit: Its limits.
         holders: At most five of its running jobs.
-        ahead: How many jobs of its own stand before this one.
-        turns: How many groups take turns in its band.
+        ahead: Number of its jobs before this one.
+        turns: Number of groups that take turns in its band.
     """
 
     name: str
@@ -48,23 +48,23 @@ class Grouped(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class Explained:
-    """What one job's start depends on in its lane, read at one moment.
+    """Everything that the start of one job depends on in its lane, read at one moment.
 
     Attributes:
         now: Redis's time, µs.
-        found: Where the job stands.
+        found: The job's state.
         meta: Its clear record.
-        paused_by: Who paused the lane; None when it is not.
-        paused_at: When, µs.
-        reason: Why.
-        functions: The functions that are paused, or being resumed, a line each.
-        deadline: When the lease of its run ends, µs; 0 outside of a run.
-        hold: Until when the lane's leases are not judged, µs; 0 when they are.
-        due: Jobs of the lane that can be claimed, a number a band.
-        rank: How many stand before it in its band, while it waits.
-        watched: Whether other jobs wait for its end.
-        limit: The lane's own limits; None when it has none.
-        group: Its group; None when it has none.
+        paused_by: Who paused the lane; None if it is not paused.
+        paused_at: When it was paused, in µs.
+        reason: The reason.
+        functions: The functions that are paused or being resumed, one line each.
+        deadline: The end of the lease of its run, in µs; 0 outside of a run.
+        hold: The time until which the lane's leases are not reaped, in µs; 0 if they are.
+        due: Number of claimable jobs of the lane, per band.
+        rank: Number of jobs before it in its band, while it waits.
+        watched: Whether the job has dependants.
+        limit: The lane's own limits; None if it has none.
+        group: Its group; None if it has none.
     """
 
     now: int

@@ -1,8 +1,8 @@
-"""Reading the queues of a fleet: at once where they are few, by pages and not too often where they are many.
+"""Reading the queues of a fleet: a few all at once, many by pages and less often.
 
-Anyone who can write to Redis can add queue names, so a duty must not read all of them each time it looks. Up to
-`LISTED` queues come with each look. More are read by pages, and only when their number has changed or the last
-reading is old; both limits grow with their number.
+Anyone who can write to Redis can add queue names, so a duty must not read all of them on each turn. Up to `LISTED`
+queues come with each reading of the fleet. More queues are read by pages, and only if their number has changed or the
+last reading is old. Both limits grow with the number of queues.
 """
 
 from __future__ import annotations
@@ -21,9 +21,9 @@ from jobfleet.store.records import FleetSeen
 from jobfleet.store.sync import Store
 
 PACE = 0.001
-"""Seconds per queue that go by at least before all of them are read again."""
+"""Minimum seconds per queue between two readings of all queues."""
 STALE = 10
-"""How many times as long they are believed while their number does not change."""
+"""Factor for the lifetime of a reading while the number of queues does not change."""
 Reading = Generator[Sequence[Call[Any]], list[Any], FleetSeen]
 
 
@@ -31,14 +31,14 @@ def whole(keys: Keyspace) -> Reading:
     """Read a fleet with all its queues.
 
     Raises:
-        JobfleetError: Redis did not answer.
+        JobfleetError: Redis did not reply.
     """
     seen = _value((yield (fleet(keys),)))
     return seen if seen.count <= LISTED else (yield from _paged(keys, seen))
 
 
 def _paged(keys: Keyspace, seen: FleetSeen) -> Reading:
-    """Complete a look with all queues, by pages."""
+    """Complete a reading with all queues, by pages."""
     found: dict[str, tuple[int, int]] = {}
     cursor = b"0"
     while True:
@@ -55,10 +55,10 @@ def _value(answers: list[Any]) -> Any:
 
 
 def read_whole(store: Store, keys: Keyspace) -> FleetSeen:
-    """Read a fleet with all its queues, at once.
+    """Read a fleet with all its queues, blocking.
 
     Raises:
-        JobfleetError: Redis did not answer.
+        JobfleetError: Redis did not reply.
     """
     reading = whole(keys)
     answers: Any = None
@@ -71,10 +71,10 @@ def read_whole(store: Store, keys: Keyspace) -> FleetSeen:
 
 
 class FleetReader:
-    """Looks at a fleet again and again, for a duty.
+    """Reads a fleet repeatedly, for a duty.
 
     Args:
-        store: How.
+        store: The connection to Redis.
         keys: The fleet's keys.
     """
 
@@ -86,22 +86,22 @@ class FleetReader:
         self._queues: Mapping[str, tuple[int, int]] = {}
 
     async def look(self) -> FleetSeen:
-        """The fleet now, its queues included; of more than `LISTED` queues, as they were read last.
+        """Read the fleet; if it has more than `LISTED` queues, they come from the last full reading.
 
         Raises:
-            JobfleetError: Redis did not answer.
+            JobfleetError: Redis did not reply.
         """
         return await self.completed(await self._store.run(fleet(self._keys)))
 
     async def completed(self, seen: FleetSeen, *, patience: float | None = -1.0) -> FleetSeen:
-        """A fleet that was read just now, with the queues that it lacks.
+        """Complete a new reading of the fleet with its queues.
 
         Args:
-            seen: What was read.
-            patience: Seconds; another patience than the store's.
+            seen: The reading.
+            patience: The patience in seconds, in place of the store's.
 
         Raises:
-            JobfleetError: Redis did not answer.
+            JobfleetError: Redis did not reply.
         """
         if seen.count <= LISTED:
             return seen

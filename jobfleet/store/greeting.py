@@ -1,8 +1,8 @@
-"""The greeting of a connection: which server answers, and whether it may be used.
+"""The greeting of a connection: which server replies, and whether it may be used.
 
-An address may lead to another server than before: after a failover a name, a virtual address or a proxy leads to the
-new primary, while connections to the old one stay open as long as it lives. So whoever holds leases asks each new
-connection for the server's run id and role. A server that follows another one is refused as if it had answered a write.
+An address may lead to another server than before. After a failover, a name, a virtual address or a proxy leads to the
+new primary, while connections to the old one stay open as long as it runs. Therefore a component that holds leases asks
+for the run id and role of the server on each new connection. A replica is refused as if it had refused a write.
 """
 
 from __future__ import annotations
@@ -18,19 +18,19 @@ ASKED: Command = ("INFO", "server", "replication")
 
 
 def info_of(reply: bytes) -> dict[str, str]:
-    """INFO's text as a mapping."""
+    """Parse the text of INFO to a mapping."""
     lines = (line.partition(":") for line in reply.decode().splitlines())
     return {name: value for name, _, value in lines if value}
 
 
 class Greeting:
-    """What the greetings of a link's connections have told.
+    """The information from the greetings of a link's connections.
 
     Args:
-        needs_primary: Whether a server that follows another one is refused.
+        needs_primary: Whether to refuse a replica.
 
     Attributes:
-        server: The run id of the server that answered last; None before one did, and where it does not say.
+        server: The run id of the server that replied last; None before the first reply, or if it is unknown.
     """
 
     def __init__(self, *, needs_primary: bool) -> None:
@@ -40,11 +40,11 @@ class Greeting:
 
     @property
     def is_due(self) -> bool:
-        """Whether a new connection is to be asked."""
+        """Whether a new connection needs a greeting."""
         return self._needs_primary or not self._is_checked
 
     def hear(self, info: Mapping[str, str]) -> bool:
-        """Take an answer; whether older connections are to be let go, since they lead to another server.
+        """Process a greeting; return whether older connections must be closed because they lead to another server.
 
         Raises:
             ConfigError: The server is too old.
@@ -56,7 +56,7 @@ class Greeting:
         return self._needs_primary and before is not None and before != self.server
 
     def refuses(self, info: Mapping[str, str]) -> ReadOnlyError | None:
-        """Why a server may not be used, so that it is asked again later; None where it may."""
+        """Return the error for a server that may not be used, so that the call is retried; None if it may be used."""
         if self._needs_primary and info.get("role") == "slave":
             return ReadOnlyError("You can't write against a read only replica.")
         return None

@@ -1,4 +1,4 @@
-"""What is found of jobs: the rows of listings, and where one job stands."""
+"""The rows of listings, and the states in which one job can be found."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from jobfleet.store.records import RunRecord
 
 
 class Waiting(NamedTuple):
-    """A row of the listing of waiting jobs; `wrong` says what keeps it from being read."""
+    """A row of the listing of waiting jobs; `wrong` is the reason if it cannot be read."""
 
     id: str
     due: int
@@ -19,7 +19,7 @@ class Waiting(NamedTuple):
 
 
 class Running(NamedTuple):
-    """A row of the listing of running jobs; `wrong` says what keeps it from being read."""
+    """A row of the listing of running jobs; `wrong` is the reason if it cannot be read."""
 
     id: str
     deadline: int
@@ -54,7 +54,7 @@ class DeadLetter(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class Final:
-    """How a job ended: the clear line of `result:<id>`, and the record or envelope after it."""
+    """The ending of a job: the fields of `result:<id>`, and its record or envelope."""
 
     status: str
     at: int
@@ -70,13 +70,13 @@ class Final:
 
     @property
     def moved_to(self) -> str:
-        """The job that took its place in another queue; empty where none did."""
+        """The id of the job in the queue that it was moved to; empty if it was not moved."""
         return self.reason.removeprefix("moved:") if self.reason.startswith("moved:") else ""
 
 
 @dataclass(frozen=True, slots=True)
 class Dead:
-    """A failed job whose result has gone, but not its dead letter."""
+    """A failed job whose result was deleted, but whose dead letter still exists."""
 
     record: bytes
     progress: bytes

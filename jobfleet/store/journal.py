@@ -1,8 +1,8 @@
-"""Reading the journal: what happened to jobs, for a group of readers that must miss nothing.
+"""Reading the journal of lifecycle events, for groups of readers that must not miss an event.
 
-A lane's scripts write to its journal while a group is registered there. A group's readers share its
-events; what one has read is its own until it acknowledges it, after the effect, or has been silent for so
-long that another takes it over. So every event is read at least once by each group.
+The scripts of a lane write to its journal while a group is registered there. The readers of a group share its events.
+A reader owns the events that it has read until it acknowledges them, after their effect, or until it has been silent
+so long that another reader takes them over. So each group reads every event at least once.
 """
 
 from __future__ import annotations
@@ -31,18 +31,18 @@ ACKS = 1000
 
 
 class Event(NamedTuple):
-    """What happened to a job.
+    """One lifecycle event of a job.
 
     Attributes:
-        seq: The number of the event in its lane; it grows, over a loss of all of Redis too.
-        event: The verb in its past tense: enqueued, claimed, completed …
-        id: The job.
-        token: The fence of the run; 0 outside of one.
-        at: When, µs of Redis's clock.
-        words: What else there is to say of it; see docs/explanation/journal.md.
-        envelope: Header and body; empty where the event has none.
-        record: The record of the run that ended, likewise.
-        tries: What the job has spent, likewise.
+        seq: The number of the event in its lane. It increases, even across a complete loss of Redis's data.
+        event: The verb in the past tense: enqueued, claimed, completed …
+        id: The job's id.
+        token: The fencing token of the run; 0 outside of a run.
+        at: Time in µs of Redis's clock.
+        words: Further details; see docs/explanation/journal.md.
+        envelope: Header and body; empty if the event has none.
+        record: The record of the run that ended; empty if the event has none.
+        tries: What the job has spent of its budgets; empty if the event has none.
     """
 
     seq: int
@@ -60,9 +60,9 @@ class Batch(NamedTuple):
     """Events of a lane that were read together.
 
     Attributes:
-        lane: Which.
-        entries: What to acknowledge.
-        events: In the order in which they happened.
+        lane: The lane.
+        entries: The entries to acknowledge.
+        events: The events in their order.
     """
 
     lane: Lane
@@ -71,17 +71,17 @@ class Batch(NamedTuple):
 
 
 class Journal:
-    """One reader of a group, over all lanes of a fleet.
+    """A reader of a group, over all lanes of a fleet.
 
     Args:
-        store: How.
+        store: The connection to Redis.
         keys: The fleet's keys.
-        group: Whose events are read; all its readers share them.
-        consumer: The reader's name, its own among all processes.
-        most: How many events a lane keeps at most while they are not acknowledged.
-        longest: Seconds for which they are kept at most.
-        take_over_after: Seconds after which what a silent reader has read is read by another.
-        look_every: Seconds between looks for lanes that are new.
+        group: The name of the group.
+        consumer: The name of the reader, unique among all processes.
+        most: Maximum number of unacknowledged events per lane.
+        longest: Maximum age of unacknowledged events in seconds.
+        take_over_after: Seconds of silence after which another reader takes over a reader's events.
+        look_every: Seconds between checks for new lanes.
     """
 
     def __init__(
@@ -105,24 +105,24 @@ class Journal:
         self._take_over_ms = round(take_over_after * 1000)
         self._take_over_every = take_over_after / 4
         self._lanes: list[Lane] = []
-        self._left: dict[Lane, str] = {}  # where this reader may have read something that did not arrive, from where on
+        self._left: dict[Lane, str] = {}  # lane → the entry after which replies may have been lost
         self._look_every = look_every
         self._looked = self._took_over = float("-inf")
         self._dropped: dict[Lane, int] = {}
         self._reader = FleetReader(store, keys)
 
     async def register(self) -> None:
-        """Have the journal written, in all lanes that there are and will be, if it is not yet. Safe to repeat.
+        """Register the group in all current and future lanes, so that they write a journal. Safe to repeat.
 
         Raises:
-            StoreUnavailable: Redis is away.
+            StoreUnavailable: Redis is unavailable.
         """
         await self._store.run(calls.enlist(self._keys, self.group, most=self._most))
         self._looked = float("-inf")
         await self._look()
 
     async def unregister(self) -> None:
-        """Let the whole group go: nobody is to read for it any more. What was not acknowledged is lost to it."""
+        """Remove the whole group; it loses all events that were not acknowledged."""
         await self._store.run(calls.dismiss(self._keys, self.group))
         seen = await FleetReader(self._store, self._keys).look()
         for lane in _lanes(self._keys, seen.queues):
@@ -131,13 +131,13 @@ class Journal:
         self._left.clear()
 
     async def read(self, count: int = 100) -> list[Batch]:
-        """What is new, and what readers that are gone had not acknowledged; at once, even if that is nothing.
+        """Read new events, and unacknowledged events of readers that are gone; return at once, even without events.
 
         Args:
-            count: Entries a lane at most; each has the events of one script, 50 at most.
+            count: Maximum number of entries per lane; each has the events of one script, at most 50.
 
         Raises:
-            StoreUnavailable: Redis is away.
+            StoreUnavailable: Redis is unavailable.
         """
         if monotonic() - self._looked >= self._look_every:
             await self._look()
@@ -160,16 +160,16 @@ class Journal:
         batches = []
         for (lane, rows_of, _), reply in zip(asked, replies, strict=True):
             rows = self._refused(lane, reply) if isinstance(reply, Exception) else rows_of(lane, reply, count)
-            rows = [row for row in rows if row and row[1]]  # of what was let go meanwhile only the id is left
+            rows = [row for row in rows if row and row[1]]  # an entry that was deleted meanwhile has only its id
             if rows:
                 batches.append(Batch(lane, tuple(row[0] for row in rows), list(_events(rows))))
         return batches
 
     async def ack(self, batches: Iterable[Batch]) -> None:
-        """Say that events have had their effect; without it they are read again.
+        """Acknowledge events after their effect; otherwise they are read again.
 
         Raises:
-            StoreUnavailable: Redis is away.
+            StoreUnavailable: Redis is unavailable.
         """
         commands: list[Command] = [
             ("XACK", batch.lane.journal, self.group, *batch.entries[at : at + ACKS])
@@ -181,10 +181,10 @@ class Journal:
                 raise translate(reply)
 
     async def trim(self) -> list[tuple[Lane, Kept]]:
-        """Let go what all groups have acknowledged and what is too old, in all lanes; what is left in each.
+        """Delete events that all groups have acknowledged or that are too old; return the remaining state per lane.
 
         Raises:
-            StoreUnavailable: Redis is away.
+            StoreUnavailable: Redis is unavailable.
         """
         left = []
         for lane in self._lanes:
@@ -200,11 +200,11 @@ class Journal:
     # --------------------------------------------------------------------------------- inside
 
     def _tell(self, lane: Lane, kept: Kept) -> None:
-        """Be loud about what was lost, and about what soon will be."""
+        """Log lost events, and warn about events that will soon be lost."""
         before = self._dropped.get(lane, 0)
         if kept.dropped > before:
             log.error(
-                "journal.dropped queue=%s lane=%d events=%d: nobody has acknowledged them in time",
+                "journal.dropped queue=%s lane=%d events=%d: no reader acknowledged them in time",
                 lane.queue,
                 lane.index,
                 kept.dropped - before,
@@ -216,12 +216,12 @@ class Journal:
         self._dropped[lane] = kept.dropped
 
     async def _look(self) -> None:
-        """Register in lanes that are new."""
+        """Register in new lanes."""
         seen = await self._reader.look()
         fresh = [lane for lane in _lanes(self._keys, seen.queues) if lane not in self._lanes]
         await register_all(self._store, fresh, {self.group: self._most})
         self._lanes += fresh
-        self._left.update(dict.fromkeys(fresh, "0"))  # an earlier process of this name may have left something
+        self._left.update(dict.fromkeys(fresh, "0"))  # an earlier process of this name may have left events
         self._looked = monotonic()
 
     def _asked(self, count: int, *, takes_over: bool) -> list[_Asked]:
@@ -257,7 +257,7 @@ class Journal:
     def _refused(self, lane: Lane, error: Exception) -> list[Any]:
         if not str(error).startswith("NOGROUP"):
             raise error
-        if lane in self._lanes:  # Redis has lost it, or somebody took it away: the next look registers again
+        if lane in self._lanes:  # the group was lost or deleted: the next check registers it again
             self._lanes.remove(lane)
         self._left.pop(lane, None)
         self._looked = float("-inf")
@@ -265,7 +265,7 @@ class Journal:
 
 
 async def register_all(store: AsyncStore, lanes: Sequence[Lane], groups: Mapping[str, int]) -> None:
-    """Register groups in lanes, each with how many events it keeps at most."""
+    """Register groups in lanes, each with its maximum number of events."""
     made = [calls.register(lane, name, most=most) for lane in lanes for name, most in groups.items()]
     for answer in await store.run_many(made) if made else ():
         if isinstance(answer, JobfleetError):
@@ -273,7 +273,7 @@ async def register_all(store: AsyncStore, lanes: Sequence[Lane], groups: Mapping
 
 
 async def follow(store: AsyncStore, keys: Keyspace, lanes: Sequence[Lane]) -> None:
-    """Register whoever reads the fleet's journals in lanes that may be new, before anything happens in them."""
+    """Register the journal's groups in lanes that may be new, before any event happens in them."""
     await register_all(store, lanes, await store.run(calls.consumers(keys)))
 
 
@@ -282,7 +282,7 @@ def _lanes(keys: Keyspace, queues: Any) -> list[Lane]:
 
 
 def _rows(reply: Any) -> list[Any]:
-    """The entries of the one stream that was asked for: a list of pairs, or from some servers a mapping."""
+    """Return the entries of the one requested stream; servers reply with a list of pairs or a mapping."""
     streams = list(reply.items()) if isinstance(reply, dict) else reply
     return list(streams[0][1]) if streams else []
 
@@ -291,12 +291,12 @@ def _events(rows: Iterable[Any]) -> Iterator[Event]:
     for entry, fields in rows:
         try:
             yield from parse(int(entry.partition(b"-")[0]), fields)
-        except NOT_READ:  # nobody of ours has written that; it is acknowledged with its batch
-            tell([f"a journal has the entry {text_of(entry)}: {shown(b' '.join(fields or ()))}"])
+        except NOT_READ:  # a foreign entry; it is acknowledged with its batch
+            log_unreadable([f"a journal has the entry {text_of(entry)}: {shown(b' '.join(fields or ()))}"])
 
 
 def parse(last: int, fields: Sequence[bytes]) -> list[Event]:
-    """The events of an entry, whose id is the number of its last event (lib/events/journal.lua)."""
+    """Parse the events of an entry; its id is the number of its last event (lib/events/journal.lua)."""
     lines: list[bytes] = []
     more: list[dict[str, Any]] = []
     for at in range(2, len(fields), 2):

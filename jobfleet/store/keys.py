@@ -1,8 +1,8 @@
-"""Every key and channel of jobfleet, in one place.
+"""All keys and channels of jobfleet.
 
-A queue has lanes, and a lane is a hash slot: all its keys share the tag ``{<ns>:<queue>:<lane>}``.
-Fleet-wide keys share ``{<ns>}``. `KEY_TABLE` is the documentation: the keyspace page is made from
-it, and a test fails where a key is left without a TTL, an owner that deletes it, or a bound.
+A queue has lanes, and a lane is a hash slot: all its keys share the tag ``{<ns>:<queue>:<lane>}``. Fleet-wide keys
+share ``{<ns>}``. The keyspace page of the docs is generated from `KEY_TABLE`. A test fails if a key has neither a TTL,
+nor an owner that deletes it, nor a limit.
 """
 
 from __future__ import annotations
@@ -16,15 +16,15 @@ from jobfleet.model import split_id
 
 BANDS = 4
 NORMAL = 2
-"""The band of jobs that say nothing of their priority."""
+"""The band of jobs without a priority."""
 WORK = (*[f"ready:{band}" for band in range(BANDS)], "lease", "expiry", "outbox", "rates")
-"""The keys of a lane of which at least one exists while something is to be done in it."""
+"""Keys of a lane; at least one of them exists while the lane has work."""
 KEPT = ("done", "dlq", "locks", "indexes")
-"""The keys of a lane of which at least one exists while it keeps something that is to go one day."""
+"""Keys of a lane; at least one of them exists while the lane stores data that will expire."""
 
 
 class KeyRow(NamedTuple):
-    """One kind of key: what it holds and why it does not stay for ever."""
+    """One kind of key: its content, and what limits its lifetime or size."""
 
     name: str
     type: str
@@ -32,53 +32,67 @@ class KeyRow(NamedTuple):
     ends: str
 
 
-ANSWERED = KeyRow("answer:<call>", "string", "what a call was answered that may come again", "TTL 1 min")
+ANSWERED = KeyRow("answer:<call>", "string", "reply to a call that may be repeated", "TTL 1 min")
 
 KEY_TABLE: tuple[KeyRow, ...] = (
     KeyRow("ready:<p>", "zset", "ids by due time (µs, Redis's clock), p = 0 CRITICAL … 3 LOW", "claim, cancel, expire"),
-    KeyRow("job:<id>", "string", "envelope: clear header and body; Redis looks into neither", "the final transition"),
+    KeyRow("job:<id>", "string", "envelope: header and body; scripts read neither", "the final transition"),
     KeyRow("meta", "hash", "id → clear record: expiry, retention, unique key and scope", "the final transition"),
-    KeyRow("tries", "hash", "id → budgets spent, suspicion, history of runs; once one is set", "the final transition"),
+    KeyRow(
+        "tries", "hash", "id → budgets spent, suspicion, history of runs; only if not empty", "the final transition"
+    ),
     KeyRow("lease", "zset", "running ids by lease deadline (µs)", "every settle"),
     KeyRow(
         "runs",
         "hash",
-        "id → token, child, claimed, lease, band; who asked to cancel, when, how far",
+        "id → token, child, claimed, lease, band; cancellation: requester, time, stage",
         "every settle",
     ),
-    KeyRow("result:<id>", "string", "how it ended; also the tombstone that refuses a repeated enqueue", "TTL"),
+    KeyRow("result:<id>", "string", "ending of the job; also the tombstone that refuses a repeated enqueue", "TTL"),
     KeyRow("progress:<id>", "string", "last progress record", "TTL"),
     KeyRow("reported:<id>", "string", "token and number of the last report of progress", "TTL"),
     KeyRow(
-        "log:<id>", "list", "the job's own log, its tail; a line is: token n bytes at level text", "TTL; 1,000 lines"
+        "log:<id>", "list", "last lines of the job's log; a line is: token n bytes at level text", "TTL; 1,000 lines"
     ),
     KeyRow("steps:<id>", "hash", "step → its encoded result; at most 1,000, 4 MiB", "TTL"),
     KeyRow("done", "stream", "one entry per finishing batch: ids, outcomes, durations", "MAXLEN; retention duty"),
     KeyRow("dlq", "stream", "failed jobs: envelope, meta, record, reason, tries", "replay, purge; retention duty"),
     KeyRow("dead", "hash", "id → entry in dlq", "with its entry"),
-    KeyRow("grouped", "zset", "jobs of groups that wait: band, group, due time and id", "claim, cancel, expire"),
-    KeyRow("ring", "zset", "band and group by its turn; those that rest further on", "with its last waiting job"),
-    KeyRow("gdue", "zset", "band and group by when its turn is to be looked at (µs)", "claim; its last waiting job"),
+    KeyRow("grouped", "zset", "waiting jobs of groups: band, group, due time and id", "claim, cancel, expire"),
+    KeyRow("ring", "zset", "band and group by its turn; resting groups at higher scores", "with its last waiting job"),
+    KeyRow(
+        "gdue", "zset", "band and group by the time of the next check of its turn (µs)", "claim; its last waiting job"
+    ),
     KeyRow("held", "zset", "running jobs of groups: group and id", "every settle"),
-    KeyRow("rates", "zset", "group by when its tokens are full again (µs); empty: the queue", "tick, once they are"),
+    KeyRow(
+        "rates",
+        "zset",
+        "group by the time at which its tokens are full again (µs); empty: the queue",
+        "tick, once they are",
+    ),
     KeyRow("expiry", "zset", "waiting ids by expires_at, only of jobs that have one", "claim, cancel, expire"),
-    KeyRow("parents:<id>", "hash", "whom a job waits for, and what became of each", "TTL, renewed while it waits"),
-    KeyRow("dependants:<id>", "zset", "who waits for a job", "the relay"),
-    KeyRow("unique", "hash", "key → holder's id, till when, since when, last debounced", "the final transition; locks"),
-    KeyRow("locks", "zset", "keys held for a time, by when that is over (µs)", "two with each new one; retention duty"),
+    KeyRow("parents:<id>", "hash", "parents of a job, and the ending of each", "TTL, renewed while it waits"),
+    KeyRow("dependants:<id>", "zset", "dependants of a job", "the relay"),
+    KeyRow("unique", "hash", "key → holder's id, end, start, last debounce", "the final transition; locks"),
+    KeyRow("locks", "zset", "keys held for a time, by its end (µs)", "two with each new one; retention duty"),
     KeyRow(
         "index:<name>",
         "zset",
-        "ids by when they were enqueued; a name is tag:<t>, user:<u> or session:<s>",
+        "ids by enqueue time; a name is tag:<t>, user:<u> or session:<s>",
         "retention duty; TTL 40 d, renewed",
     ),
-    KeyRow("indexes", "zset", "index → when it is looked through for what is gone (µs)", "with its index"),
-    KeyRow("watched", "hash", "id → 1 for jobs that dependants wait for", "the final transition"),
-    KeyRow("outbox", "stream", "one record per settled parent that is watched", "the relay"),
+    KeyRow("indexes", "zset", "index → time of its next cleaning (µs)", "with its index"),
+    KeyRow("watched", "hash", "id → 1 for jobs with dependants", "the final transition"),
+    KeyRow("outbox", "stream", "one record per ended job with dependants", "the relay"),
     KeyRow("journal", "stream", "lifecycle events, while a consumer is registered", "journal_max; all read it"),
-    KeyRow("fired", "hash", "cron entry → last fire that was dealt with, and its job", "with its entry"),
-    KeyRow("wake", "zset", "the marker on which idle children block", "one member"),
-    KeyRow("wake:<kind>", "zset", "the marker for children that know what others have left", "one member; TTL 1 h"),
+    KeyRow("fired", "hash", "cron entry → last handled fire, and its job", "with its entry"),
+    KeyRow("wake", "zset", "marker on which idle children block", "one member"),
+    KeyRow(
+        "wake:<kind>",
+        "zset",
+        "marker for children that know the functions of jobs that others left",
+        "one member; TTL 1 h",
+    ),
     KeyRow(
         "lane",
         "hash",
@@ -88,46 +102,49 @@ KEY_TABLE: tuple[KeyRow, ...] = (
     KeyRow(
         "conf",
         "hash",
-        "operator's settings: paused by whom, when and why; paused functions; journal, limits, aging, paused groups",
+        "operator's settings: pause (by, when, why); paused functions; journal, limits, aging, paused groups",
         "10,000 groups",
     ),
-    KeyRow("totals", "hash", "counts for ever, and how many waiting jobs have tries", "few fields"),
-    KeyRow("listeners", "string", "a mark: somebody listens to the lane's events", "TTL 1 min"),
-    KeyRow(
-        "aside:<name>", "any", "what stood at a key and nothing could read, until it was moved", "TTL 30 d; one a key"
-    ),
-    KeyRow("claim:<child>", "string", "its last claim (nonce, ids, tokens), or `buried`", "TTL 1 h"),
-    KeyRow("sent:<child>", "string", "its last finishing trip: nonce and answers", "TTL 10 min"),
+    KeyRow("totals", "hash", "counts since the beginning, and number of waiting jobs with tries", "few fields"),
+    KeyRow("listeners", "string", "mark: the lane's events have a listener", "TTL 1 min"),
+    KeyRow("aside:<name>", "any", "unreadable value that was moved away from a key", "TTL 30 d; one per key"),
+    KeyRow("claim:<child>", "string", "last claim of the child (nonce, ids, tokens), or `buried`", "TTL 1 h"),
+    KeyRow("sent:<child>", "string", "last settle of the child: nonce and replies", "TTL 10 min"),
     ANSWERED,
 )
 FLEET_KEY_TABLE: tuple[KeyRow, ...] = (
     ANSWERED,
-    KeyRow(
-        "aside:<name>", "any", "what stood at a key and nothing could read, until it was moved", "TTL 30 d; one a key"
-    ),
+    KeyRow("aside:<name>", "any", "unreadable value that was moved away from a key", "TTL 30 d; one per key"),
     KeyRow("queues", "hash", "queue → home lanes, lanes", "remove_queue; max_queues"),
     KeyRow("workers", "zset", "worker ids by last beat (µs)", "trimmed by each beat"),
-    KeyRow("worker:<id>", "string", "a worker's own account of itself", "TTL"),
-    KeyRow("functions", "hash", "function → queue and options, published by workers", "one field a function"),
+    KeyRow("worker:<id>", "string", "account of a worker", "TTL"),
+    KeyRow("functions", "hash", "function → queue and options, published by workers", "one field per function"),
     KeyRow(
-        "kinds", "zset", "kinds of workers, which know and serve the same, by last beat (µs)", "trimmed by each beat"
+        "kinds",
+        "zset",
+        "kinds of workers with the same functions and queues, by last beat (µs)",
+        "trimmed by each beat",
     ),
     KeyRow("kind:<kind>", "hash", "function → its queue; under the empty name the queues that the kind serves", "TTL"),
-    KeyRow("knowers:<kind>", "zset", "its workers by last beat (µs)", "TTL; trimmed by each beat"),
+    KeyRow("knowers:<kind>", "zset", "workers of the kind by last beat (µs)", "TTL; trimmed by each beat"),
     KeyRow("conf", "hash", "operator's settings of the fleet: functions that are paused in every queue", "few fields"),
-    KeyRow("flow:<id>", "string", "the jobs of a flow, and whom each waits for", "TTL 30 d"),
-    KeyRow("flow-more:<id>", "hash", "what jobs of a flow have added to it", "TTL 30 d; at most 20,000 jobs"),
-    KeyRow("flows", "zset", "flows by when they were made", "the last 1,000"),
-    KeyRow("consumers", "hash", "who reads the journals → how many events a lane keeps at most", "one field a group"),
-    KeyRow("cron", "hash", "cron entry → since when, fingerprint of its times, record", "unschedule; 10,000"),
+    KeyRow("flow:<id>", "string", "jobs of a flow, and the parents of each", "TTL 30 d"),
+    KeyRow("flow-more:<id>", "hash", "additions that jobs of a flow have made to it", "TTL 30 d; at most 20,000 jobs"),
+    KeyRow("flows", "zset", "flows by creation time", "the last 1,000"),
+    KeyRow(
+        "consumers", "hash", "reader group of the journals → maximum number of events per lane", "one field per group"
+    ),
+    KeyRow("cron", "hash", "cron entry → start, fingerprint of its schedule, record", "unschedule; 10,000"),
     KeyRow("cron-paused", "hash", "cron entry → who paused it, and when", "with its entry"),
-    KeyRow("cron-duty", "zset", "who fires recurring jobs, by last announcement (µs)", "TTL; trimmed by each"),
-    KeyRow("cron-ledger:<entry>", "zset", "what became of its fires, by time", "1,000 notes; with its entry"),
-    KeyRow("notify:<channel>:gathered", "zset", "marks of notices taken in, by when", "100,000; TTL 7 d"),
-    KeyRow("notify:<channel>:windows", "zset", "kinds of notice by when their window ends", "one a kind; TTL 7 d"),
-    KeyRow("notify:<channel>:groups", "hash", "kind → what has gathered; its rate", "with its window; TTL 7 d"),
-    KeyRow("notify:<channel>:due", "zset", "deliveries by when to try them", "1,000; TTL 7 d"),
-    KeyRow("notify:<channel>:held", "hash", "delivery → attempts and what it tells", "1,000; TTL 7 d"),
+    KeyRow(
+        "cron-duty", "zset", "processes that fire recurring jobs, by last announcement (µs)", "TTL; trimmed by each"
+    ),
+    KeyRow("cron-ledger:<entry>", "zset", "outcomes of its fires, by time", "1,000 notes; with its entry"),
+    KeyRow("notify:<channel>:gathered", "zset", "marks of processed notices, by time", "100,000; TTL 7 d"),
+    KeyRow("notify:<channel>:windows", "zset", "kinds of notice by the end of their window", "one per kind; TTL 7 d"),
+    KeyRow("notify:<channel>:groups", "hash", "kind → collected notices; its rate", "with its window; TTL 7 d"),
+    KeyRow("notify:<channel>:due", "zset", "deliveries by the time of the next attempt", "1,000; TTL 7 d"),
+    KeyRow("notify:<channel>:held", "hash", "delivery → attempts and content", "1,000; TTL 7 d"),
 )
 
 
@@ -196,55 +213,55 @@ class Lane:
         return f"Lane({self.tag!r})"
 
     def job(self, job_id: str) -> str:
-        """Where the envelope lies."""
+        """The key of the job's envelope."""
         return self.job_prefix + job_id
 
     def result(self, job_id: str) -> str:
-        """Where the ending is written."""
+        """The key of the job's ending."""
         return self.result_prefix + job_id
 
     def reported(self, job_id: str) -> str:
-        """Where the number of the last report of progress is written."""
+        """The key of the number of the last progress report."""
         return f"{self.tag}reported:{job_id}"
 
     def progress(self, job_id: str) -> str:
-        """Where the last progress is written."""
+        """The key of the last progress record."""
         return self.progress_prefix + job_id
 
     def log(self, job_id: str) -> str:
-        """Where the job's own log is kept."""
+        """The key of the job's log."""
         return f"{self.tag}log:{job_id}"
 
     def steps(self, job_id: str) -> str:
-        """Where the results of its steps are kept."""
+        """The key of the results of the job's steps."""
         return f"{self.tag}steps:{job_id}"
 
     def index_of(self, name: str) -> str:
-        """Where the jobs of a tag, a user or a session are named."""
+        """The key of the index of a tag, a user or a session."""
         return self.index_prefix + name
 
     def claim(self, child: str) -> str:
-        """Where a child's last claim is remembered."""
+        """The key of a child's last claim."""
         return self.claim_prefix + child
 
     def wake_of(self, kind: str) -> str:
-        """The marker for idle children of a kind."""
+        """The key of the wake marker for idle children of a kind."""
         return f"{self.wake}:{kind}"
 
     def sent(self, child: str) -> str:
-        """Where a child's last finishing trip is remembered."""
+        """The key of a child's last settle."""
         return f"{self.tag}sent:{child}"
 
     def parents(self, job_id: str) -> str:
-        """Where it stands whom a job waits for."""
+        """The key of the parents of a job."""
         return f"{self.tag}parents:{job_id}"
 
     def dependants(self, job_id: str) -> str:
-        """Where it stands who waits for a job."""
+        """The key of the dependants of a job."""
         return f"{self.tag}dependants:{job_id}"
 
     def job_events(self, job_id: str) -> str:
-        """The channel of one job."""
+        """The event channel of one job."""
         return f"{self.tag}events:{job_id}"
 
 
@@ -252,11 +269,11 @@ class ChannelKeys:
     """The key names of one notification channel.
 
     Attributes:
-        gathered: Marks of notices taken in.
-        windows: Kinds of notice, by when their window ends.
-        groups: What has gathered.
-        due: Deliveries, by when to try them.
-        held: What they tell.
+        gathered: Marks of processed notices.
+        windows: Kinds of notice by the end of their window.
+        groups: Collected notices.
+        due: Deliveries by the time of the next attempt.
+        held: Contents of the deliveries.
     """
 
     __slots__ = ("due", "gathered", "groups", "held", "windows")
@@ -274,7 +291,7 @@ class Keyspace:
     """All key names of a namespace.
 
     Args:
-        namespace: What separates fleets that share a Redis.
+        namespace: The name that separates fleets on the same Redis.
     """
 
     def __init__(self, namespace: str) -> None:
@@ -298,27 +315,27 @@ class Keyspace:
         return Lane(self.namespace, queue, index)
 
     def worker(self, worker_id: str) -> str:
-        """Where a worker's account of itself lies."""
+        """The key of a worker's account."""
         return f"{self.tag}worker:{worker_id}"
 
     def kind(self, kind: str) -> str:
-        """Where it stands what workers of a kind know and serve."""
+        """The key of the functions and queues of a kind of workers."""
         return f"{self.tag}kind:{kind}"
 
     def knowers(self, kind: str) -> str:
-        """Where the workers of a kind are named."""
+        """The key of the workers of a kind."""
         return f"{self.tag}knowers:{kind}"
 
     def flow(self, flow_id: str) -> str:
-        """Where it stands what a flow is made of."""
+        """The key of a flow's record."""
         return f"{self.tag}flow:{flow_id}"
 
     def flow_more(self, flow_id: str) -> str:
-        """Where it stands what its jobs have added to it."""
+        """The key of the additions that its jobs have made to a flow."""
         return f"{self.tag}flow-more:{flow_id}"
 
     def cron_ledger(self, entry: str) -> str:
-        """Where it stands what became of a cron entry's fires."""
+        """The key of the outcomes of a cron entry's fires."""
         return f"{self.tag}cron-ledger:{entry}"
 
     def channel(self, name: str) -> ChannelKeys:
@@ -326,15 +343,15 @@ class Keyspace:
         return ChannelKeys(self.tag, name)
 
     def signs(self, queue: str, index: int, names: Sequence[str]) -> tuple[str, ...]:
-        """Some keys of a lane, such as `WORK`, to see whether one exists. Unlike `lane`, this remembers nothing."""
+        """Return some keys of a lane, such as `WORK`, for a check of existence. Unlike `lane`, this caches nothing."""
         tag = f"{{{self.namespace}:{queue}:{index}}}:"
         return tuple(tag + name for name in names)
 
     def lane_of(self, job_id: str) -> Lane:
-        """The lane that an id names.
+        """Return the lane of a job id.
 
         Raises:
-            JobNotFound: It is no id.
+            JobNotFound: The text is not a job id.
         """
         queue, lane, _ = split_id(job_id)
         return self.lane(queue, lane)

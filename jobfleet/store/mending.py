@@ -1,8 +1,7 @@
-"""Repair, where a script has ended in an error that no repetition mends; see docs/adr/0012.
+"""Repair of damage that makes a script fail in a way that no retry helps; see docs/adr/0012.
 
-A trip that meets such an error looks at the keys of that lane once (`survey`), moves aside what is damaged (`mend`),
-says so in the log, and sends the call again. Nothing of this is done, and nothing of it costs anything, while scripts
-end well.
+A trip that meets such an error checks the keys of that lane once (`survey`), moves damaged values aside (`mend`), logs
+this, and sends the call again. While scripts succeed, this costs nothing.
 """
 
 from __future__ import annotations
@@ -23,11 +22,11 @@ Mending = Generator[list[Command], list[Any] | None, bool]
 
 
 class Surveyed(NamedTuple):
-    """The answer to a survey.
+    """The reply to a survey.
 
     Attributes:
         now: Redis's time, µs.
-        rows: Of each key its type, then fields and values in turn.
+        rows: For each key its type, followed by fields and values.
     """
 
     now: int
@@ -35,7 +34,7 @@ class Surveyed(NamedTuple):
 
 
 def survey(tag: str, looked: Sequence[Place]) -> Call[Surveyed]:
-    """Look at keys of one slot."""
+    """Make the call that checks keys of one slot."""
     return Call(
         load("survey"),
         tuple(tag + place.name for place in looked),
@@ -45,7 +44,7 @@ def survey(tag: str, looked: Sequence[Place]) -> Call[Surveyed]:
 
 
 def mend(tag: str, found: Sequence[Damage]) -> Call[str]:
-    """Move what is damaged aside; a letter each: m moved, n nothing was wrong any more."""
+    """Make the call that moves damage aside; its reply has one letter per item: m moved, n no longer damaged."""
     keys: list[str] = []
     args: list[str | bytes | int] = [ASIDE_MS]
     for one in found:
@@ -59,7 +58,7 @@ def _letters(reply: Reply) -> str:
 
 
 def concerned(tag: str, calls: Iterable[Call[Any]]) -> list[Place]:
-    """What is looked at for the sake of calls that have failed: the lane's keys, and those of the jobs they name."""
+    """Return the keys to check for failed calls: the keys of the lane, and those of the jobs that the calls name."""
     keys = {key: None for call in calls for key in call.keys if isinstance(key, str) and key.startswith(tag)}
     ids = {key.removeprefix(f"{tag}job:"): None for key in keys if key.startswith(f"{tag}job:")}
     if is_lane(tag):
@@ -73,7 +72,7 @@ def concerned(tag: str, calls: Iterable[Call[Any]]) -> list[Place]:
 
 
 def repaired(broken: Mapping[int, Call[Any]], *, fake: bool) -> Generator[list[Command], list[Any] | None, list[int]]:
-    """Repair what has made scripts fail, slot by slot; the numbers of the calls that are to be repeated."""
+    """Repair damage that made scripts fail, slot by slot; return the numbers of the calls to retry."""
     spell = Call.for_fake if fake else Call.by_source
     by_tag: dict[str, list[int]] = {}
     for index, call in broken.items():
@@ -86,7 +85,7 @@ def repaired(broken: Mapping[int, Call[Any]], *, fake: bool) -> Generator[list[C
 
 
 def mending(calls: Sequence[Call[Any]], spell: Spell) -> Mending:
-    """Repair what has made calls of one slot fail; whether they are worth repeating."""
+    """Repair damage that made calls of one slot fail; return whether to retry them."""
     tag = tag_of(calls[0].keys[0])
     looked = concerned(tag, calls) if tag else []
     if not looked:
@@ -96,19 +95,19 @@ def mending(calls: Sequence[Call[Any]], spell: Spell) -> Mending:
         return False
     found = judge(looked, surveyed.rows, surveyed.now)
     if not found:
-        return True  # somebody else may have met the same, and have repaired it just now
+        return True  # another process may have just repaired the same damage
     letters = _value(mend(tag, found), (yield [spell(mend(tag, found))])) or ""
     for one, letter in zip(found, letters, strict=False):
         if letter == "m":
             log.error(
-                "redis.mended tag=%s %s: moved aside, and kept for 30 days as %s%s%s",
+                "redis.mended tag=%s %s: moved aside, and stored for 30 days as %s%s%s",
                 tag, one, ASIDE, one.name, "" if one.is_type else FIELDS,
             )  # fmt: skip
     return bool(letters)
 
 
 def _value(call: Call[Any], replies: list[Any] | None) -> Any:
-    """What a call was answered; None where that was an error, as of a user who may not do this."""
+    """Return the value of a reply; None for an error, such as a missing permission."""
     reply = (replies or [None])[0]
     if not isinstance(reply, list) or not reply or reply[0] not in call.script.words:
         return None

@@ -1,4 +1,4 @@
-"""Listening to channels. Messages may be lost: they only ever hint, the truth is in keys."""
+"""Subscriptions to channels. Messages may be lost; they are only hints, and the state is in keys."""
 
 from __future__ import annotations
 
@@ -11,15 +11,15 @@ from jobfleet.store.connect import Target, async_client, client
 from jobfleet.store.replies import CONNECTION_ERRORS
 
 CONFIRMATION = 2.0
-"""Seconds that a subscription may take."""
+"""Time limit for a subscription, in seconds."""
 SILENCE = 4.0
-"""Seconds without a message after which the server is asked whether it is still there."""
+"""Seconds without a message after which the connection is checked with a PING."""
 ANSWER = 2.0
-"""Seconds that its answer may take."""
+"""Time limit for the reply to the PING, in seconds."""
 
 
 class Listener:
-    """Listens to channels, blocking.
+    """Receives messages of channels, blocking.
 
     Args:
         at: The server.
@@ -33,7 +33,7 @@ class Listener:
         self._is_on = False
 
     def get(self, timeout: float) -> str | None:
-        """The next message; None when `timeout` seconds went by or the server is away."""
+        """Return the next message; None after `timeout` seconds, or if the server is unavailable."""
         deadline = monotonic() + timeout
         try:
             self._subscribe()
@@ -58,7 +58,7 @@ class Listener:
         self._is_on = True
 
     def subscribed(self) -> Self:
-        """Subscribe now, so that nothing published from here on is missed."""
+        """Subscribe now, so that no message published later is missed."""
         with suppress(*CONNECTION_ERRORS):
             self._subscribe()
         return self
@@ -70,7 +70,7 @@ class Listener:
 
 
 class AsyncListener:
-    """Listens to channels, awaiting.
+    """Receives messages of channels, asynchronously.
 
     Args:
         at: The server.
@@ -86,7 +86,7 @@ class AsyncListener:
         self._asked_at: float | None = None
 
     async def get(self, timeout: float) -> str | None:
-        """The next message; None when `timeout` seconds went by or the server is away."""
+        """Return the next message; None after `timeout` seconds, or if the server is unavailable."""
         deadline = monotonic() + timeout
         try:
             await self._subscribe()
@@ -104,7 +104,7 @@ class AsyncListener:
             return None
 
     async def _see_whether_it_lives(self) -> None:
-        """Ask for an answer where nothing was heard for long: a half-open connection looks like a silent channel."""
+        """Send a PING after a long silence, because a half-open connection looks like a silent channel."""
         now = monotonic()
         if self._asked_at is not None:
             if now - self._asked_at >= ANSWER:
@@ -114,7 +114,7 @@ class AsyncListener:
             await self._subscription.ping()
 
     async def reset(self) -> None:
-        """Let the connection go; the next `get` makes another."""
+        """Close the connection; the next `get` opens another one."""
         self._is_on = False
         with suppress(*CONNECTION_ERRORS):
             await self._subscription.aclose()
@@ -130,7 +130,7 @@ class AsyncListener:
         self._heard_at, self._asked_at = monotonic(), None
 
     async def subscribed(self) -> Self:
-        """Subscribe now, so that nothing published from here on is missed."""
+        """Subscribe now, so that no message published later is missed."""
         with suppress(*CONNECTION_ERRORS):
             await self._subscribe()
         return self

@@ -1,4 +1,4 @@
-"""What goes into calls and comes out of them."""
+"""The values that calls take and return."""
 
 from __future__ import annotations
 
@@ -9,16 +9,16 @@ from typing import NamedTuple
 from jobfleet.store.rows import Spoiled
 
 BLOCKED = 9_000_000_000_000_000
-"""The due time, µs, at which jobs stand that wait for others; lib/waiting/blocked.lua says the same."""
+"""The due time in µs of blocked jobs; lib/waiting/blocked.lua has the same value."""
 
 
 class Entry(NamedTuple):
     """One job to enqueue.
 
     Attributes:
-        id: Its id.
-        band: Its sorted set, 0 for CRITICAL … 3 for LOW.
-        when: ``""`` now, ``"+n"`` n µs from now, ``"n"`` at n µs since 1970.
+        id: The job's id.
+        band: The number of its sorted set, 0 for CRITICAL … 3 for LOW.
+        when: ``""`` for now, ``"+n"`` for n µs from now, ``"n"`` for n µs since 1970.
         meta: Its clear record; see lib/base/meta.lua.
         envelope: Header and body.
     """
@@ -31,12 +31,12 @@ class Entry(NamedTuple):
 
 
 class Holder(NamedTuple):
-    """Who holds the unique key of a job that was not enqueued.
+    """The holder of the unique key of a job that was not enqueued.
 
     Attributes:
         id: The holder's id.
-        status: Where it stands, as a word; ``completed`` too of one that has ended and been forgotten.
-        has_started: False of one that may still be replaced or put off.
+        status: The holder's state as a word; ``completed`` also if it has ended and its record was deleted.
+        has_started: False if the holder can still be replaced or debounced.
     """
 
     id: str
@@ -45,7 +45,7 @@ class Holder(NamedTuple):
 
 
 Answer = bool | Holder
-"""Of one item of an enqueue: whether it is new, or who holds its unique key."""
+"""The reply to one item of an enqueue: whether the job is new, or the holder of its unique key."""
 
 
 class Grant(NamedTuple):
@@ -53,11 +53,11 @@ class Grant(NamedTuple):
 
     Attributes:
         id: Its id.
-        token: The fence of this run.
-        due: When it was due, µs of Redis's clock.
-        band: Where it stood.
-        envelope: Empty if Redis has lost it.
-        tries: What it has spent so far.
+        token: The fencing token of this run.
+        due: Time at which it was due, in µs of Redis's clock.
+        band: The number of its sorted set.
+        envelope: The envelope; empty if Redis has lost it.
+        tries: What it has spent of its budgets.
         meta: Its clear record.
     """
 
@@ -71,11 +71,11 @@ class Grant(NamedTuple):
 
 
 class Edit(NamedTuple):
-    """What becomes of a dead letter's envelope when it is replayed.
+    """The change of a dead letter's envelope for its replay.
 
     Attributes:
-        entry: The letter that is meant; empty for whichever there is.
-        envelope: The one that takes the place of its own; empty to keep that.
+        entry: The entry of the expected dead letter; empty for any.
+        envelope: The new envelope; empty to keep the old one.
     """
 
     entry: str = ""
@@ -86,14 +86,14 @@ AS_IT_IS = Edit()
 
 
 class Line(NamedTuple):
-    """One line of a job's own log.
+    """One line of a job's log.
 
     Attributes:
-        token: The run that wrote it.
-        n: Orders the lines of a run.
-        at: When, µs since 1970, by the worker's clock.
-        level: A number of `logging`.
-        text: What; may have several lines.
+        token: The fencing token of the run that wrote it.
+        n: The order of the lines of a run.
+        at: Time in µs since 1970, by the worker's clock.
+        level: A level number of `logging`.
+        text: The text; may have several lines.
     """
 
     token: int
@@ -107,11 +107,11 @@ NO_FUNCTIONS: frozenset[str] = frozenset()
 
 
 class Leave(NamedTuple):
-    """What a child leaves to others when it claims in a lane.
+    """The functions that a child leaves to others when it claims in a lane.
 
     Attributes:
-        text: A line a function, as lib/waiting/foreign.lua reads it; empty for none.
-        kinds: The kinds of workers that know them, to be woken for what is left.
+        text: One line per function, for lib/waiting/foreign.lua; empty for none.
+        kinds: The kinds of workers that know these functions, to be woken for jobs that are left.
     """
 
     text: str
@@ -122,18 +122,18 @@ NOTHING = Leave("")
 
 
 class Claimed(NamedTuple):
-    """The answer to a claim.
+    """The reply to a claim.
 
     Attributes:
         word: ``claimed``, ``empty``, ``paused``, ``buried`` or ``stale``.
         now: Redis's time, µs.
-        next_due: When the next job of the lane is due; 0 for none, or when more is due now.
-        grants: What was claimed.
-        functions: Those that are paused: their jobs are not to be started.
-        past: How far a claim came that leaves jobs to others; None of one that leaves none.
-        unreadable: What was claimed and is no job that can be read.
-        garbled_from: The first token of a claim whose ids are such that the reply does not say which they are: what it
-            has brought is read again, by `granted`; 0 otherwise.
+        next_due: Time at which the next job of the lane is due; 0 for none, or if more jobs are due now.
+        grants: The claimed jobs.
+        functions: The paused functions; their jobs must not start.
+        past: The progress of a claim that leaves jobs to others; None for other claims.
+        unreadable: Claimed rows that cannot be read.
+        garbled_from: The first token of a claim whose ids cannot be separated in the reply, so that `granted` must read
+            the claimed jobs again; 0 otherwise.
     """
 
     word: str
@@ -150,14 +150,14 @@ class RunRecord(NamedTuple):
     """The record of a run.
 
     Attributes:
-        token: Its fence.
-        child: Who runs it.
-        claimed: Since when, µs of Redis's clock.
-        lease: For how long it was claimed, µs.
-        band: Where it stood.
-        cancel_by: Who asked for its cancellation; empty for nobody.
-        cancel_at: When, µs.
-        stage: How far its stopping has come; empty when nothing was heard of that.
+        token: The fencing token.
+        child: The child that runs it.
+        claimed: Time of the claim, in µs of Redis's clock.
+        lease: Duration of the claimed lease in µs.
+        band: The number of the job's sorted set.
+        cancel_by: Who requested the cancellation; empty if no one did.
+        cancel_at: Time of that request in µs.
+        stage: The last reported stage of stopping; empty if none was reported.
     """
 
     token: int
@@ -171,14 +171,14 @@ class RunRecord(NamedTuple):
 
     @classmethod
     def parse(cls, text: str) -> RunRecord:
-        """Read what the scripts write (lib/job/run.lua)."""
+        """Parse the text that scripts write (lib/job/run.lua)."""
         token, child, claimed, lease, band, cancel = text.split("|", 5)
         by, at, stage = (*cancel.split("@"), "", "")[:3]
         return cls(int(token), child, int(claimed), int(lease), int(band), by, int(at or 0), stage)
 
 
 class Held(NamedTuple):
-    """A run that somebody else has to decide about: overdue, or its child has died."""
+    """A run that another process must decide about: its lease expired, or its child is dead."""
 
     id: str
     token: int
@@ -189,12 +189,12 @@ class Held(NamedTuple):
 
 
 class Buried(NamedTuple):
-    """The answer to a burial.
+    """The reply to a burial.
 
     Attributes:
         now: Redis's time, µs.
-        held: What the child still held.
-        unreadable: What of that cannot be read.
+        held: The runs that the child still held.
+        unreadable: Rows among them that cannot be read.
     """
 
     now: int
@@ -203,7 +203,7 @@ class Buried(NamedTuple):
 
 
 class Cancelling(NamedTuple):
-    """A running job that is to stop."""
+    """A running job with a request to cancel."""
 
     id: str
     token: int
@@ -212,7 +212,7 @@ class Cancelling(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class Renewed:
-    """The answer to a renewal."""
+    """The reply to a renewal."""
 
     now: int
     lost: tuple[tuple[str, int], ...]
@@ -221,18 +221,18 @@ class Renewed:
 
 @dataclass(frozen=True, slots=True)
 class Ticked:
-    """The answer to a tick.
+    """The reply to a tick.
 
     Attributes:
         now: Redis's time, µs.
-        next_due: When the next job of the lane is due; 0 for none.
-        hold: Until when leases are not judged; 0 when they are.
+        next_due: Time at which the next job of the lane is due; 0 for none.
+        hold: Time until which leases are not reaped; 0 if they are.
         overdue: Runs whose lease has expired.
         expired: Waiting jobs past their `expires_at`.
-        functions: Those that are paused, or being resumed, a line each.
-        watched: For how many jobs of the lane others wait.
-        unrelayed: How many endings are still to be told to those who wait for them.
-        unreadable: Of both, what cannot be read.
+        functions: The functions that are paused or being resumed, one line each.
+        watched: Number of jobs in the lane that have dependants.
+        unrelayed: Number of endings of which dependants are still to be notified.
+        unreadable: Rows among these that cannot be read.
     """
 
     now: int
@@ -248,12 +248,12 @@ class Ticked:
 
 @dataclass(frozen=True, slots=True)
 class Settled:
-    """The answer to a finishing trip's chunk.
+    """The reply to one chunk of a settle.
 
     Attributes:
-        is_stale: A later trip of the same child was there first; nothing was done.
-        letters: One an item: s settled, d done already, l lost, c cancelled instead, a alive, h held.
-        watched: For how many of them other jobs wait, and have to be told.
+        is_stale: Whether a later settle of the same child came first, so that nothing was done.
+        letters: One per item: s settled, d already done, l lost, c cancelled instead, a alive, h held.
+        watched: Number of them that have dependants to notify.
     """
 
     is_stale: bool
@@ -263,23 +263,23 @@ class Settled:
 
 @dataclass(frozen=True, slots=True)
 class Counts:
-    """How much stands where in a lane.
+    """The numbers of jobs in a lane.
 
     Attributes:
         now: Redis's time, µs.
-        due: Jobs that can be claimed, or could if their function was not paused, a number a band.
-        later: Jobs due later, likewise.
-        blocked: Jobs that wait for others, likewise.
-        running: Runs.
-        dead: Dead letters.
-        oldest_due: When the longest waiting was due, µs; 0 for none.
-        paused: Who paused it; None when it is not.
+        due: Number of claimable jobs per band, including jobs of paused functions.
+        later: Number of jobs that are due later, per band.
+        blocked: Number of blocked jobs, per band.
+        running: Number of runs.
+        dead: Number of dead letters.
+        oldest_due: Due time of the longest waiting job in µs; 0 for none.
+        paused: Who paused the lane; None if it is not paused.
         totals: Counts since the lane's beginning, and ``retrying``.
-        expiring: Waiting jobs that have an expiry.
-        outbox: Endings that dependants are still to be told of.
-        unrelayed: When the oldest of them was written, µs; 0 for none.
-        reason: Why it is paused.
-        functions: The functions that are paused, or being resumed, a line each.
+        expiring: Number of waiting jobs with an expiry.
+        outbox: Number of endings of which dependants are still to be notified.
+        unrelayed: Time of the oldest of these endings in µs; 0 for none.
+        reason: The reason of the pause.
+        functions: The functions that are paused or being resumed, one line each.
     """
 
     now: int
@@ -300,13 +300,13 @@ class Counts:
 
 @dataclass(frozen=True, slots=True)
 class Present:
-    """The answer to a beat.
+    """The reply to a heartbeat.
 
     Attributes:
         now: Redis's time, µs.
-        workers: How many workers are there.
-        queues: Home lanes and lanes of the queues that it serves.
-        before: The account that stood until now; empty where none did.
+        workers: Number of live workers.
+        queues: Numbers of home lanes and of lanes of the queues that the worker serves.
+        before: The previous account of the worker; empty if there was none.
     """
 
     now: int
@@ -316,12 +316,12 @@ class Present:
 
 
 class Known(NamedTuple):
-    """The answer to a worker that tells its kind.
+    """The reply to a worker that publishes its kind.
 
     Attributes:
-        is_new: Nobody has told yet what this kind knows.
-        kinds: The kinds that live.
-        mended: How many keys held something else, which was deleted.
+        is_new: Whether the functions of this kind have not been published yet.
+        kinds: The kinds of live workers.
+        mended: Number of keys that held something else and were deleted.
     """
 
     is_new: bool
@@ -330,13 +330,13 @@ class Known(NamedTuple):
 
 
 class KindSeen(NamedTuple):
-    """A kind of worker: those that know the same functions and serve the same queues.
+    """A kind of workers, which know the same functions and serve the same queues.
 
     Attributes:
         kind: Its id.
-        worker: One that lives.
-        functions: What it knows, each with its queue, and under "" the queues that it serves; empty where that was not
-            asked for.
+        worker: A live worker of this kind.
+        functions: Queue by function, and under "" the queues that are served; empty if it was not
+            requested.
     """
 
     kind: str
@@ -345,10 +345,10 @@ class KindSeen(NamedTuple):
 
 
 class KindsSeen(NamedTuple):
-    """The kinds that live.
+    """The kinds of live workers.
 
     Attributes:
-        others: How many live workers, of an earlier version, may know the function that was asked about.
+        others: Number of live workers of an earlier version that may know the requested function.
         kinds: The kinds.
     """
 
@@ -358,7 +358,7 @@ class KindsSeen(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class WorkerSeen:
-    """A worker's account of itself, and when it was given."""
+    """A worker's account, and the time of its heartbeat."""
 
     id: str
     beat: int
@@ -367,16 +367,16 @@ class WorkerSeen:
 
 @dataclass(frozen=True, slots=True)
 class FleetSeen:
-    """A fleet at one moment.
+    """A reading of the fleet.
 
     Attributes:
         now: Redis's time, µs.
-        queues: Each queue's home lanes and lanes; empty where there are more than were to be listed.
-        workers: The workers heard of lately.
-        functions: What workers have published, by function.
+        queues: Numbers of home lanes and of lanes by queue; empty if there are too many to list.
+        workers: The workers with a recent heartbeat.
+        functions: The records that workers have published, by function.
         paused: The functions that are paused in every queue.
-        count: How many queues there are.
-        unreadable: What was left out since it cannot be read.
+        count: Number of queues.
+        unreadable: Descriptions of entries that were left out because they cannot be read.
     """
 
     now: int

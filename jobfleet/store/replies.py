@@ -1,4 +1,4 @@
-"""What comes back: words, and errors sorted by what can be done about them."""
+"""Replies and errors of Redis; errors are sorted by their remedy."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ AGAIN_ERRORS = (
     exceptions.ClusterDownError,
     exceptions.TryAgainError,
 )
-"""redis-py takes the first word off a text that it knows, and gives it a class instead."""
+"""redis-py replaces the first word of some error texts by an exception class."""
 
 WRITE_WORDS = ("READONLY", "MISCONF", "NOREPLICAS")
 REASONS: tuple[tuple[type[BaseException] | None, str, str], ...] = (
@@ -48,11 +48,11 @@ REASONS: tuple[tuple[type[BaseException] | None, str, str], ...] = (
     (None, "NOREPLICAS", "too few replicas are connected (NOREPLICAS)"),
     (None, "BUSY ", "a script keeps it busy (BUSY)"),
 )
-"""Class or word of an error that the server answered → what it means."""
+"""Class or word of a server's error → its meaning."""
 
 
 class Remedy(Enum):
-    """What to do about an error."""
+    """The remedy for an error."""
 
     LOAD = auto()
     AGAIN = auto()
@@ -60,7 +60,7 @@ class Remedy(Enum):
 
 
 def remedy(error: BaseException) -> Remedy:
-    """Sort an error of the server or of the connection."""
+    """Return the remedy for an error of the server or of the connection."""
     text = str(error)
     if isinstance(error, exceptions.NoScriptError) or text.startswith("NOSCRIPT"):
         return Remedy.LOAD
@@ -74,7 +74,7 @@ def remedy(error: BaseException) -> Remedy:
 
 
 def translate(error: BaseException, call: Call[Any] | None = None) -> JobfleetError:
-    """The error of ours that a final error of the server stands for."""
+    """Convert a final error of the server to an error of jobfleet."""
     text = str(error)
     if isinstance(error, JobfleetError):
         return error
@@ -91,27 +91,27 @@ def translate(error: BaseException, call: Call[Any] | None = None) -> JobfleetEr
 
 
 def word(reply: Any, call: Call[Any]) -> Reply:
-    """Return a reply whose first word its contract names."""
+    """Return a reply if its first word is in the contract of its script."""
     if isinstance(reply, list) and reply and isinstance(reply[0], bytes) and reply[0] in call.script.words:
         return reply
-    raise ScriptContractError(f"{call.script.name} answered {reply!r:.200}, which its contract does not name.")
+    raise ScriptContractError(f"{call.script.name} returned {reply!r:.200}, which its contract does not name.")
 
 
 def read(reply: Any, call: Call[Any]) -> Any:
-    """The value of a reply, or the error that it stands for: one bad reply must not take those of other calls along."""
+    """Return the value of a reply, or its error, so that one bad reply does not affect other calls."""
     try:
         return call.read(word(reply, call))
     except JobfleetError as error:
         return error
-    except Exception as error:  # noqa: BLE001 - whatever somebody wrote into Redis
+    except Exception as error:  # noqa: BLE001 - a foreign client may have written anything into Redis
         return ScriptContractError(
-            f"{call.script.name} answered what cannot be read ({type(error).__name__}: {error}): something beside "
-            f"jobfleet has written to {call.keys[0]!r}. 'jobfleet doctor' says more."
+            f"{call.script.name} returned a reply that cannot be read ({type(error).__name__}: {error}): a client "
+            f"other than jobfleet has written to {call.keys[0]!r}. 'jobfleet doctor' shows more."
         )
 
 
 def unavailable(url: str, error: BaseException) -> StoreUnavailable:
-    """The error to raise when patience is at its end; `url` must be masked."""
+    """Make the error to raise when the patience is over; `url` must be masked."""
     if isinstance(error, exceptions.ReadOnlyError) or str(error).startswith("READONLY"):
         return StoreUnavailable(f"Redis at {url} is a read-only replica; set --url / JOBFLEET_URL to its primary.")
     return StoreUnavailable(
@@ -120,10 +120,10 @@ def unavailable(url: str, error: BaseException) -> StoreUnavailable:
 
 
 def reason_of(error: BaseException) -> str:
-    """Why Redis did not do what it was asked, in a few words."""
+    """Describe in a few words why Redis did not execute a command."""
     text = str(error).rstrip(".")
     if isinstance(error, exceptions.InvalidResponse):
-        return "what answers there is no Redis"
+        return "the server there is not Redis"
     if has_timed_out(error):
         return text or "timed out"
     if "refused" in text.lower() or "Error 111" in text:
@@ -139,11 +139,11 @@ def reason_of(error: BaseException) -> str:
 
 
 def has_timed_out(error: BaseException) -> bool:
-    """Whether no answer came in time, in contrast to a connection that was refused or closed."""
+    """Whether no reply came in time, unlike a connection that was refused or closed."""
     return isinstance(error, exceptions.TimeoutError | TimeoutError)
 
 
 def refuses_writes(error: BaseException) -> bool:
-    """Whether the server answers, but takes no writes: reads that it answers are no sign that it does again."""
+    """Whether the server replies but refuses writes, so that its replies to reads do not end an outage."""
     text = str(error)
     return isinstance(error, exceptions.ReadOnlyError) or any(word in text for word in WRITE_WORDS)

@@ -1,7 +1,7 @@
-"""Which rows of a lane can be read: ids, tries, clear records and runs, as anybody may have written them. Pure.
+"""Checks of a lane's rows: ids, tries, clear records and runs, in whatever form a foreign client wrote them. Pure.
 
-Readers decode a whole reply at once, since nearly every reply is sound. Only a reply that cannot be decoded so is read
-again row by row, with what stands here; a row that is refused becomes `Spoiled`, with its raw bytes.
+Readers decode a whole reply at once, because nearly every reply is valid. Only a reply that fails is read again row by
+row with these functions. A row that is refused becomes `Spoiled`, with its raw bytes.
 """
 
 from __future__ import annotations
@@ -17,10 +17,10 @@ log = logging.getLogger("jobfleet.store")
 T = TypeVar("T")
 U = TypeVar("U")
 NOT_READ = (ValueError, TypeError, LookupError, AttributeError, OverflowError)
-TOLD_MOST = 1000
-_told: set[str] = set()
+LOGGED_MOST = 1000
+_logged: set[str] = set()
 SHOWN = 80
-"""Bytes of a value that are shown of it."""
+"""Number of bytes of a value that are displayed."""
 _SUFFIX = re.compile(r"[A-Za-z0-9_.:-]{1,64}")
 _TRIES = re.compile(r"\d{1,18}(?::\d{1,18}){4,}(?:\n.*)?", re.DOTALL)
 _LINE = r"g .+|u .+|x \d{1,16}|r \d{1,15}|[a-fh-qtvwyz] .*"
@@ -32,10 +32,10 @@ class Spoiled(NamedTuple):
     """A row that cannot be read.
 
     Attributes:
-        id: The job's id, as it stands there.
-        seen: What its run is known by: the token, or the whole record where that cannot be read; empty without a run.
-        why: What is wrong with it.
-        is_run: Whether only the record of its run is: the job itself may go on.
+        id: The job's id as stored.
+        seen: The identity of its run: the token, or the whole record if that cannot be read; empty without a run.
+        why: The defect.
+        is_run: Whether only the record of its run is defective, so that the job can continue.
     """
 
     id: bytes
@@ -45,33 +45,33 @@ class Spoiled(NamedTuple):
 
 
 class Unreadable(ValueError):
-    """A value has not the form that only values of ours have."""
+    """A value does not have the form that jobfleet writes."""
 
 
 def shown(value: bytes) -> str:
-    """A value for people, bounded, in one line of ASCII."""
+    """Format a value for people in one line of ASCII, cut to `SHOWN` bytes."""
     return repr(value) if len(value) <= SHOWN else f"{value[:SHOWN]!r}… ({len(value):,} bytes)"
 
 
 def text_of(value: bytes) -> str:
-    """A value as text for people: what is no UTF-8 in it is escaped."""
+    """Decode a value as text for people; bytes that are not UTF-8 are escaped."""
     return value.decode("utf-8", "backslashreplace")
 
 
 def id_of(raw: bytes, prefix: str) -> str:
-    """A job's id.
+    """Decode a job's id.
 
     Args:
-        raw: As it stands there.
-        prefix: What the ids of its lane begin with.
+        raw: The id as stored.
+        prefix: The prefix of the ids of its lane.
 
     Raises:
-        Unreadable: No job of the lane can have it.
+        Unreadable: No job of the lane can have this id.
     """
     try:
         text = raw.decode("ascii")
     except UnicodeDecodeError:
-        raise Unreadable(f"its id is {shown(raw)}, which is no text") from None
+        raise Unreadable(f"its id is {shown(raw)}, which is not text") from None
     if len(raw) > ID_BYTES:
         raise Unreadable(f"its id has {len(raw):,} bytes; {ID_BYTES} are allowed: {shown(raw)}")
     if not text.startswith(prefix) or not _SUFFIX.fullmatch(text, len(prefix)):
@@ -82,10 +82,10 @@ def id_of(raw: bytes, prefix: str) -> str:
 
 
 def tries_of(raw: bytes | None) -> str:
-    """What a job has spent, as `Tries.parse` reads it.
+    """Decode the tries of a job for `Tries.parse`.
 
     Raises:
-        Unreadable: It cannot.
+        Unreadable: They do not have the form of tries.
     """
     if not raw:
         return ""
@@ -96,10 +96,10 @@ def tries_of(raw: bytes | None) -> str:
 
 
 def meta_of(raw: bytes | None) -> str:
-    """A job's clear record (lib/base/meta.lua).
+    """Decode a job's clear record (lib/base/meta.lua).
 
     Raises:
-        Unreadable: A line of it has not the form, or a scope has no key.
+        Unreadable: A line is not valid, or a scope has no unique key.
     """
     if not raw:
         return ""
@@ -118,29 +118,29 @@ def meta_of(raw: bytes | None) -> str:
 
 
 def metas_of(rows: Sequence[bytes | None]) -> list[str]:
-    """The clear records of the jobs of one claim, as `meta_of` reads each.
+    """Decode the clear records of the jobs of one claim, each like `meta_of`.
 
     Raises:
         ValueError: One of them cannot be read.
     """
     texts = [raw.decode() if raw else "" for raw in rows]
     whole = "\n".join(["", *texts, ""])
-    # Where jobs have groups, most have nothing else: three looks at all of them cost less than one at each.
+    # Jobs with a group usually have no other line. Then three scans of all records cost less than one per record.
     if whole.count("\ng ") == len(texts) == whole.count("\n") - 1 and "\ng \n" not in whole:
         return texts
     return [meta_of(raw) for raw in rows]
 
 
 def number_of(raw: object, default: int = 0) -> int:
-    """A number that a script answered, also one that is written as a fraction; the default for what is none."""
+    """Convert a number in a script's reply, which may be written as a fraction; return the default if it is invalid."""
     try:
-        return int(float(raw))  # type: ignore[arg-type]  # whatever it is, float says whether it is one
+        return int(float(raw))  # type: ignore[arg-type]  # float decides whether it is a number
     except (ValueError, TypeError, OverflowError):
         return default
 
 
 def shown_tries(raw: bytes) -> str:
-    """What a job has spent, for listings: nothing where that cannot be read."""
+    """Decode the tries of a job for listings; return an empty text if they cannot be read."""
     try:
         return tries_of(raw)
     except ValueError:
@@ -148,7 +148,7 @@ def shown_tries(raw: bytes) -> str:
 
 
 def wrong_with(raw: bytes, tries: bytes, meta: bytes, prefix: str) -> str:
-    """What keeps a row from being read; empty where nothing does."""
+    """Return the defect of a row, or an empty text."""
     try:
         id_of(raw, prefix), tries_of(tries), meta_of(meta)
     except ValueError as error:
@@ -160,11 +160,11 @@ def _text(raw: bytes, what: str) -> str:
     try:
         return raw.decode()
     except UnicodeDecodeError:
-        raise Unreadable(f"its {what} is {shown(raw)}, which is no UTF-8") from None
+        raise Unreadable(f"its {what} is {shown(raw)}, which is not UTF-8") from None
 
 
 def sound(rows: Iterable[T], read: Callable[[T], U]) -> tuple[list[U], list[T]]:
-    """Read rows; what was read, and the rows that cannot be."""
+    """Read rows; return the values, and the rows that cannot be read."""
     rows = list(rows)
     try:
         return [read(row) for row in rows], []
@@ -180,18 +180,18 @@ def sound(rows: Iterable[T], read: Callable[[T], U]) -> tuple[list[U], list[T]]:
 
 
 def fields(flat: Sequence[bytes], read: Callable[[bytes], U], where: str) -> tuple[dict[str, U], tuple[str, ...]]:
-    """A hash of the fleet by its names, and what cannot be read of it: that is left out, and logged once."""
+    """Decode a hash of the fleet; fields that cannot be read are left out, and logged once."""
     pairs, bad = sound(zip(flat[::2], flat[1::2], strict=True), lambda pair: (pair[0].decode(), read(pair[1])))
-    told = tuple(f"{where} has {shown(name)}: {shown(value)}" for name, value in bad)
-    tell(told)
-    return dict(pairs), told
+    problems = tuple(f"{where} has {shown(name)}: {shown(value)}" for name, value in bad)
+    log_unreadable(problems)
+    return dict(pairs), problems
 
 
-def tell(told: Iterable[str]) -> None:
-    """Say in the log what was left out since it cannot be read; each once, as far as `TOLD_MOST` are remembered."""
-    for one in told:
-        if one not in _told:
-            if len(_told) >= TOLD_MOST:
-                _told.clear()
-            _told.add(one)
-            log.error("redis.unreadable %s; it is left out. 'jobfleet doctor' says more.", one)
+def log_unreadable(problems: Iterable[str]) -> None:
+    """Log entries that were left out because they cannot be read, each once; remembers up to `LOGGED_MOST` entries."""
+    for one in problems:
+        if one not in _logged:
+            if len(_logged) >= LOGGED_MOST:
+                _logged.clear()
+            _logged.add(one)
+            log.error("redis.unreadable %s; it is left out. 'jobfleet doctor' shows more.", one)

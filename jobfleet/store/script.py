@@ -1,13 +1,13 @@
-"""Scripts: files of Lua, their contracts, and how they are loaded.
+"""Scripts: their Lua files, contracts and loading.
 
 Every ``lua/<module>/<name>.lua`` belongs to the module of that name that builds its calls (``calls/<module>.py``). Its
-name is unique. It opens with a header that says what it takes and answers; tests hold body
-and builders to it. ``-- @include lib/<folder>/<name>`` lines bring in shared functions, each once (includes.py).
-Scripts go to the server by hash, so two versions of jobfleet run side by side.
+name is unique. It begins with a header that describes its arguments and replies; tests check body and builders against
+it. ``-- @include lib/<folder>/<name>`` lines include shared functions, each once (includes.py). Scripts are called by
+hash, so two versions of jobfleet can run side by side.
 
-A header may name guards. With ``deadline`` the script does nothing after a moment of Redis's clock: a request that its
-client has given up may still arrive. With ``once`` it also remembers its answer under the call's id, for a minute at
-least: a repetition is answered likewise, and changes nothing.
+A header may name guards. With ``deadline``, the script does nothing after a time of Redis's clock, because a request
+may still arrive after its client has given up. With ``once``, it also stores its reply under the call's id for at least
+a minute; a repetition gets the same reply and changes nothing.
 """
 
 from __future__ import annotations
@@ -56,10 +56,10 @@ class Field:
 
     Attributes:
         first: Its number.
-        last: The last number of a range; None when it is open.
-        name: Its name; a pattern like ``job:<id>`` for keys.
-        type: The type of the key, or of the argument.
-        note: What it is.
+        last: The last number of a range; None if the range is open.
+        name: Its name; for keys a pattern such as ``job:<id>``.
+        type: The type of the key or of the argument.
+        note: Its description.
     """
 
     first: int
@@ -71,7 +71,7 @@ class Field:
 
 @dataclass(frozen=True, slots=True)
 class Header:
-    """A script's contract, as its header states it."""
+    """A script's contract, parsed from its header."""
 
     summary: str
     keys: tuple[Field, ...]
@@ -89,16 +89,16 @@ class Script:
     """One script, ready to send.
 
     Attributes:
-        name: The verb, and the name of its file.
+        name: Its name, which is also the name of its file.
         header: Its contract.
-        source: What a real server gets, first line included.
-        plain: The same without that line, for fakeredis.
-        sha: The hash of `source`.
-        read_only: Whether it goes by EVALSHA_RO.
+        source: The source for a real server, including the first line.
+        plain: The source without that line, for fakeredis.
+        sha: The SHA-1 of `source`.
+        read_only: Whether it is called with EVALSHA_RO.
         words: The first words that a reply may have.
-        has_deadline: Whether it does nothing after a deadline, which comes last among its arguments.
-        is_once: Whether it answers a repetition of the same call as it did the first time, and does nothing then; the
-            key under which it remembers its answer comes last among its keys.
+        has_deadline: Whether it does nothing after a deadline, which is its last argument.
+        is_once: Whether it repeats its first reply to a repeated call and changes nothing; its last key stores the
+            reply.
     """
 
     name: str
@@ -114,19 +114,19 @@ class Script:
 
 @cache
 def entry_scripts() -> Mapping[str, str]:
-    """The folder of each script, by the script's name."""
+    """Return the folder of each script by the script's name."""
     folders = (folder for folder in _LUA.iterdir() if folder.is_dir() and folder.name != "lib")
     return {file.name[:-4]: folder.name for folder in folders for file in folder.iterdir()}
 
 
 def names() -> list[str]:
-    """The names of all scripts."""
+    """Return the names of all scripts."""
     return sorted(entry_scripts())
 
 
 @cache
 def load(name: str) -> Script:
-    """Read a script by name, expand its includes, parse its header."""
+    """Read a script by name, expand its includes and parse its header."""
     text = _read(name)
     header = parse_header(name, text)
     body = Includes(name, _read).expand(_guarded(text, header.guards))
@@ -149,23 +149,23 @@ def load(name: str) -> Script:
 
 
 def _guarded(text: str, guards: tuple[str, ...]) -> str:
-    """A script with what its guards do before it, and after."""
+    """Add the code of its guards to a script."""
     if "once" in guards:
         return _ONCE % text
     return _BY_DEADLINE + text if guards else text
 
 
 def _read(name: str) -> str:
-    """The text of a script by its name, or of a shared file by its path (``lib/…``)."""
+    """Read a script by its name, or a shared file by its path (``lib/…``)."""
     path = name if name.startswith("lib/") else f"{entry_scripts()[name]}/{name}"
     return _LUA.joinpath(f"{path}.lua").read_text(encoding="utf-8")
 
 
 def parse_header(name: str, text: str) -> Header:
-    """Read the contract out of a script's opening comment.
+    """Parse the contract in a script's opening comment.
 
     Raises:
-        ScriptContractError: A section is missing or a line has not the form.
+        ScriptContractError: A section is missing, or a line does not have the required form.
     """
     sections: dict[str, list[str]] = {section: [] for section in SECTIONS}
     summary: list[str] = []
@@ -201,7 +201,7 @@ def parse_header(name: str, text: str) -> Header:
 def _field(name: str, line: str) -> Field:
     match = _FIELD.match(line)
     if match is None:
-        raise ScriptContractError(f"{name}.lua: {line!r} is no 'number name type note' line.")
+        raise ScriptContractError(f"{name}.lua: {line!r} is not a 'number name type note' line.")
     first, last, key, kind, note = match.groups()
     end = None if last == "*" else int(last or first)
     return Field(int(first), end, key, kind, note)
@@ -210,20 +210,20 @@ def _field(name: str, line: str) -> Field:
 def _reads(name: str, line: str) -> tuple[str, str, str]:
     match = _READ.match(line)
     if match is None:
-        raise ScriptContractError(f"{name}.lua: {line!r} is no 'name type note' line.")
+        raise ScriptContractError(f"{name}.lua: {line!r} is not a 'name type note' line.")
     return match.group(1), match.group(2), match.group(3)
 
 
 def shared() -> list[str]:
-    """The paths of all shared files, ``lib/<folder>/<name>``."""
+    """Return the paths of all shared files, ``lib/<folder>/<name>``."""
     folders = (folder for folder in _LUA.joinpath("lib").iterdir() if folder.is_dir())
     return sorted(f"lib/{folder.name}/{file.name[:-4]}" for folder in folders for file in folder.iterdir())
 
 
 def dump(folder: Path) -> None:
-    """Write every script and every shared file, each expanded, into a folder: for luacheck.
+    """Write every script and every shared file, each expanded, into a folder for luacheck.
 
-    A shared file by itself shows whether it declares all that it uses.
+    A shared file on its own shows whether it includes everything that it uses.
     """
     for name in names():
         (folder / f"{name}.lua").write_bytes(load(name).plain)

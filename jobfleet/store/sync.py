@@ -1,4 +1,4 @@
-"""`Store`: runs calls and blocks. One of the only two places that do I/O with scripts."""
+"""`Store`: runs calls, blocking. Only `AsyncStore` and this class do I/O with scripts."""
 
 from __future__ import annotations
 
@@ -22,12 +22,12 @@ class Store:
 
     Args:
         at: The server.
-        link: How to reach it; by default sockets.
-        patience: Seconds to go on trying while it is away; None for ever.
-        connect_timeout: Seconds.
-        socket_timeout: Seconds.
-        busy_poll: Seconds for which a reply is looked for before its thread sleeps; 0 for never.
-        recorder: Is told of every trip.
+        link: The connection to the server; by default sockets.
+        patience: Seconds for which calls are retried while the server is unavailable; None for ever.
+        connect_timeout: Time limit for connecting, in seconds.
+        socket_timeout: Time limit for a reply, in seconds.
+        busy_poll: Seconds for which a reply is polled before the thread sleeps; 0 for never.
+        recorder: Learns of every round trip.
     """
 
     def __init__(
@@ -56,20 +56,20 @@ class Store:
         """Run one call.
 
         Raises:
-            StoreUnavailable: The server was away for longer than `patience`.
-            JobfleetError: What the call ended in.
+            StoreUnavailable: The server was unavailable for longer than `patience`.
+            JobfleetError: The call ended in this error.
         """
         value: T = only(self.run_many((call,)))
         return value
 
     def run_many(self, calls: Sequence[Call[Any]] | Making) -> list[Any]:
-        """Run calls in one pipeline; a value, or a `JobfleetError`, for each.
+        """Run calls in one pipeline; return a value or a `JobfleetError` for each.
 
         Args:
-            calls: What to run; it is sent at once, or as it is made.
+            calls: The calls; sent all at once, or while they are made.
 
         Raises:
-            StoreUnavailable: The server was away for longer than `patience`.
+            StoreUnavailable: The server was unavailable for longer than `patience`.
         """
         if isinstance(calls, Making):
             answered = self._as_made(calls)
@@ -84,7 +84,7 @@ class Store:
         return self._answered(calls, answered, began)
 
     def _run_guarded(self, calls: Sequence[Call[Any]], began: float) -> list[Any]:
-        """Run calls of which some must not run after a deadline, nor twice."""
+        """Run calls of which some must not run after a deadline, or must not run twice."""
         calls, answered = [call.named() for call in calls], None
         if self.clock.is_known(began):
             since = began if self.patience is not None else monotonic()
@@ -93,12 +93,12 @@ class Store:
         return self._answered(calls, answered, began)
 
     def _as_made(self, calls: Making) -> list[Any]:
-        """Send calls as they are made; each may run for as long after that as somebody may wait for its answer."""
+        """Send calls while they are made; each has its own deadline."""
         asked = monotonic()
         if not self.clock.is_known(asked):
-            (told,) = self.link.exchange([ASK])
-            if not isinstance(told, BaseException):
-                self.clock.learn(told, asked)
+            (reply,) = self.link.exchange([ASK])
+            if not isinstance(reply, BaseException):
+                self.clock.learn(reply, asked)
 
         def spell(call: Call[Any]) -> Command:
             return self._spell(call, until(self.clock, monotonic(), self.patience, self._attempt))
@@ -106,7 +106,7 @@ class Store:
         return self.link.exchange_as_made(calls.commands(spell, self.detours))
 
     def _answered(self, calls: Sequence[Call[Any]], answered: list[Any] | None, began: float) -> list[Any]:
-        """The values of calls that have been sent once, or not yet; whatever was not answered is sent again."""
+        """Return the values of calls that were sent once or not yet; send calls without a reply again."""
         values = straight(calls, answered) if answered is not None else None
         if values is not None:
             if self.recorder is not None:
@@ -138,5 +138,5 @@ class Store:
             replies = self.link.exchange(cast("list[Command]", step))
 
     def close(self) -> None:
-        """Let the connections go."""
+        """Close the connections."""
         self.link.close()

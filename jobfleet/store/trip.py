@@ -1,7 +1,7 @@
-"""One round trip as a generator: the thinking of `Store` and `AsyncStore`, written once.
+"""One round trip as a generator: the common logic of `Store` and `AsyncStore`.
 
-It yields what to do — a list of commands to exchange, or seconds to wait — and is sent the replies.
-Every call is safe to repeat, so whatever was not answered is simply asked again.
+It yields the next step, a list of commands to exchange or seconds to wait, and receives the replies. Every call is safe
+to repeat, so a call without a reply is sent again.
 """
 
 from __future__ import annotations
@@ -20,43 +20,43 @@ from jobfleet.store.serverclock import ASK, ServerClock
 FIRST_WAIT = 0.05
 LONGEST_WAIT = 1.0
 REMEMBERED = 1.0
-"""Seconds for which a way that had to be the long one is taken as the long one at once."""
+"""Seconds for which a lane that needed the general script gets it at once."""
 
 Step = list[Command] | float
 Trip = Generator[Step, list[Any] | None, list[Any]]
 
 
 class Recorder(Protocol):
-    """What wants to know of every round trip: metrics, a history, a test."""
+    """A component that learns of every round trip, such as metrics, a history or a test."""
 
     def tripped(self, calls: Sequence[Call[Any]], seconds: float) -> None:
-        """A trip was answered."""
+        """Record that a trip got its replies."""
 
     def stumbled(self, error: BaseException) -> None:
-        """A trip has to be repeated."""
+        """Record that a trip must be repeated."""
 
 
 def speller(*, fake: bool) -> Callable[..., Command]:
-    """How a call is spelled for a server that may know its script."""
+    """Return the function that formats a call for a server that may know its script."""
     return Call.for_fake if fake else Call.by_hash
 
 
 def until(clock: ServerClock, since: float, patience: float | None, attempt: float) -> int:
-    """Until when a call may run that was first sent at `since`: as long as somebody may wait for its answer.
+    """Return the deadline of a call that was first sent at `since`: as long as a caller may wait for its reply.
 
     Args:
-        clock: The server's.
-        since: A moment of the monotonic clock; of this attempt, where patience is endless.
-        patience: Seconds; None for ever.
-        attempt: Seconds for which one attempt is waited for.
+        clock: The server's clock.
+        since: A moment of the monotonic clock; with unlimited patience, the moment of this attempt.
+        patience: The patience in seconds; None for ever.
+        attempt: Time limit of one attempt in seconds.
     """
     return clock.at(since + (attempt if patience is None else max(patience, attempt)))
 
 
 class Detours:
-    """Where scripts of a short way have answered `LONGER` of late: there the long way is gone at once.
+    """The lanes in which a fast path recently replied `LONGER`; there the general script is sent at once.
 
-    Only a hint, of one store: forgotten, it costs one more exchange.
+    This is only a hint of one store; without it, a call costs one more exchange.
     """
 
     __slots__ = ("_until",)
@@ -68,31 +68,33 @@ class Detours:
         return bool(self._until)
 
     def chosen(self, calls: Sequence[Call[Any]], now: float) -> list[Call[Any]]:
-        """The calls to run in place of these."""
+        """Return the calls, each replaced by its general call if needed."""
         self._until = {key: until for key, until in self._until.items() if until > now}
         return [call.instead() if call.instead and call.keys[0] in self._until else call for call in calls]
 
     def longer(self, call: Call[Any], now: float) -> Call[Any]:
-        """The call to run in place of one that has been answered so."""
+        """Return the general call for a call whose fast path was refused."""
         if call.instead is None:
-            raise ScriptContractError(f"{call.script.name} answered {LONGER!r}, and there is no longer way.")
+            raise ScriptContractError(
+                f"{call.script.name} returned {LONGER!r}: its fast path was refused, and it has no general script."
+            )
         self._until[call.keys[0]] = now + REMEMBERED
         return call.instead()
 
 
 class Making:
-    """Calls that are sent as they are made: the server works on one while the next is written down.
+    """Calls that are sent while they are made: the server works on one while the client makes the next.
 
-    They are noted, since they may have to be sent again.
+    They are recorded, because they may have to be sent again.
 
     Args:
-        source: What makes them.
+        source: Makes the calls.
 
     Attributes:
-        calls: Those that were made.
-        since: When the last of them was.
-        error: What making them raised. It waits until what was sent has been answered: else the replies
-            would be left on the connection, and an error of the caller's taken for one of the connection.
+        calls: The calls that were made.
+        since: The time of the last one.
+        error: The exception that was raised while they were made. It is raised only after the replies to the sent calls
+            have been read. Otherwise the replies would stay on the connection, and the error would look like one of it.
     """
 
     __slots__ = ("_source", "calls", "error", "since")
@@ -104,32 +106,32 @@ class Making:
         self.error: Exception | None = None
 
     def commands(self, spell: Callable[[Call[Any]], Command], detours: Detours) -> Iterator[list[Command]]:
-        """Make the calls; their commands, in parts that are sent together."""
+        """Make the calls; yield their commands in parts that are sent together."""
         try:
             for made in self._source:
                 self.since = monotonic()
                 part = detours.chosen(made, self.since) if detours else made
                 self.calls.extend(part)
                 yield [spell(call) for call in part]
-        except Exception as error:  # noqa: BLE001 - whatever it was, the caller gets it
+        except Exception as error:  # noqa: BLE001 - `ended` raises it for the caller
             self.error = error
 
     def ended(self, values: list[Any]) -> list[Any]:
-        """The values of the calls, unless making them raised something."""
+        """Return the values of the calls, or raise the exception of making them."""
         if self.error is not None:
             raise self.error
         return values
 
 
 def straight(calls: Sequence[Call[Any]], replies: list[Any]) -> list[Any] | None:
-    """The values of an exchange in which nothing was amiss, as nearly all are; else None, and a trip goes on."""
+    """Return the values of an exchange without any problem, the usual case; otherwise None, so that a trip follows."""
     results = []
     for call, reply in zip(calls, replies, strict=True):
         if type(reply) is not list or not reply or reply[0] not in call.script.words or reply[0] == LONGER:
             return None
         try:
             results.append(call.read(reply))
-        except Exception:  # noqa: BLE001 - whatever somebody wrote there: the trip says which call it was
+        except Exception:  # noqa: BLE001 - the stored data is unreadable; the trip finds the call
             return None
     return results
 
@@ -147,25 +149,25 @@ def trip(
     first: list[Any] | None = None,
     since: float | None = None,
 ) -> Trip:
-    """Run calls in one pipeline until each is answered.
+    """Run calls in one pipeline until each has a reply.
 
     Args:
-        calls: What to run.
-        patience: Seconds to go on trying while Redis is away; None for ever.
-        url: Where, masked, for messages.
-        attempt: Seconds for which one exchange is waited for.
-        clock: The server's; where a call has a deadline and the clock is unknown, it is asked first.
+        calls: The calls.
+        patience: Seconds for which calls are retried while Redis is unavailable; None for ever.
+        url: The masked URL, for messages.
+        attempt: Time limit of one exchange in seconds.
+        clock: The server's clock; if a call has a deadline and the clock is unknown, it is read first.
         fake: Whether the server is fakeredis.
-        detours: Is told of the long ways.
-        recorder: Is told of the trip.
-        first: What a first exchange has answered already.
-        since: When that was sent; patience counts from there.
+        detours: Records refused fast paths.
+        recorder: Learns of the trip.
+        first: The replies of a first exchange.
+        since: The time of that exchange; the patience starts there.
 
     Returns:
-        A value per call, or the `JobfleetError` that the call ended in.
+        A value for each call, or the `JobfleetError` in which it ended.
 
     Raises:
-        StoreUnavailable: Patience is at its end.
+        StoreUnavailable: The patience is over.
     """
     results: list[Any] = [None] * len(calls)
     calls, detours = list(calls), Detours() if detours is None else detours
@@ -198,11 +200,11 @@ def trip(
             return results
         pending = left
         if were_late:
-            clock.forget()  # it was set ahead, or the request was under way for long
+            clock.forget()  # the server's clock was set ahead, or the request was delayed
             if patience is not None and monotonic() - started > max(patience, attempt):
-                raise unavailable(url, TimeoutError("it took the request up too late"))
+                raise unavailable(url, TimeoutError("the request reached it too late"))
         if away is not None:
-            clock.forget()  # what answers next may be another server
+            clock.forget()  # the next reply may come from another server
             if recorder is not None:
                 recorder.stumbled(away)
             pause = wait * random.uniform(0.5, 1.0)
@@ -247,11 +249,11 @@ def repeated(
 
 
 class Done(NamedTuple):
-    """A call that is over.
+    """A finished call.
 
     Attributes:
-        value: Its value, or the `JobfleetError` that it ended in.
-        is_broken: Whether its script has failed, so that it may be worth a repair.
+        value: Its value, or the `JobfleetError` in which it ended.
+        is_broken: Whether its script failed, so that a repair may help.
     """
 
     value: Any
@@ -259,12 +261,12 @@ class Done(NamedTuple):
 
 
 class Again(NamedTuple):
-    """A call that has to be sent again.
+    """A call that must be sent again.
 
     Attributes:
-        call: It, or the one to run in its place.
+        call: The call, or its general call.
         by_source: Whether the server does not know its script.
-        away: The error that says so, when the server is away.
+        away: The error that shows that the server is unavailable, or None.
         was_late: Whether its deadline had passed, so that nothing was done.
     """
 
@@ -275,7 +277,7 @@ class Again(NamedTuple):
 
 
 def _judged(call: Call[Any], reply: Any, detours: Detours) -> Done | Again:
-    """What a reply means for its call."""
+    """Decide what to do after a reply."""
     if isinstance(reply, BaseException):
         what = remedy(reply)
         if what is Remedy.RAISE:
@@ -292,7 +294,7 @@ def _judged(call: Call[Any], reply: Any, detours: Detours) -> Done | Again:
 def _repaired(
     calls: Sequence[Call[Any]], broken: Sequence[int], mended: set[int], *, fake: bool
 ) -> Generator[Step, list[Any] | None, list[tuple[int, bool]]]:
-    """Repair what has made scripts fail, once for each; those that are to be repeated."""
+    """Repair damage that made scripts fail, once per call; return the calls to retry."""
     fresh = {index: calls[index] for index in broken if index not in mended}
     mended.update(fresh)
     return [(index, False) for index in (yield from repaired(fresh, fake=fake))]
@@ -307,13 +309,13 @@ def _exchanged(
     patience: float | None,
     attempt: float,
 ) -> Generator[Step, list[Any] | None, list[Any]]:
-    """Send what is pending, by source where the server does not know the script; first, if need be, ask the clock."""
+    """Send pending calls, by source if the server does not know the script; read the clock first if needed."""
     asked = monotonic()
     if any(calls[index].script.has_deadline for index, _ in pending) and not clock.is_known(asked):
-        (told,) = (yield [ASK]) or [ConnectionError("no answer")]
-        if isinstance(told, BaseException):
-            return [told] * len(pending)
-        clock.learn(told, asked)
+        (reply,) = (yield [ASK]) or [ConnectionError("no answer")]
+        if isinstance(reply, BaseException):
+            return [reply] * len(pending)
+        clock.learn(reply, asked)
     spell = speller(fake=fake)
     deadline = until(clock, started if patience is not None else monotonic(), patience, attempt)
     commands = [
@@ -324,7 +326,7 @@ def _exchanged(
 
 
 def only(results: list[Any]) -> Any:
-    """The value of the one call of a trip, or its error raised."""
+    """Return the value of the only call of a trip, or raise its error."""
     value = results[0]
     if isinstance(value, JobfleetError):
         raise value

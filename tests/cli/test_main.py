@@ -41,8 +41,8 @@ def test_without_redis_every_command_ends_with_4(cli: Cli, monkeypatch: pytest.M
         (["jobs", "--url", "http://x"],
          "Unknown scheme 'http' in URL; use redis, rediss, unix, sentinel, cluster, embedded or memory."),
         (["jobs", "--url", "redis://u:pw@h:abc"],
-         ("Cannot read the URL redis://u:***@h:***: the port is no number from 0 to 65535, "
-          "as in redis://HOST:6379/0.")),
+         ("Cannot read the URL redis://u:***@h:***: the port is not a number from 0 to 65535, "
+          "write it as redis://HOST:6379/0.")),
         (["jobs", "--config", "no.toml"], "No settings file no.toml; correct --config / JOBFLEET_CONFIG."),
         (["worker"], "Missing argument 'MODULE[:FLEET]...'. Try 'jobfleet worker -h'."),
         (["worker", "m", "-c", "many"], "slots = 'many' (argument): use a whole number."),

@@ -44,8 +44,8 @@ def stranger() -> Iterator[str]:
         thread.join()
 
 
-NO_PORT = "the port is no number from 0 to 65535, as in redis://HOST:6379/0"
-NO_NUMBER = "the database is no number; give one, as in redis://HOST:6379/0"
+NO_PORT = "the port is not a number from 0 to 65535, write it as redis://HOST:6379/0"
+NO_NUMBER = "the database is not a number, write it as redis://HOST:6379/0"
 ENDED_EARLY = "write '/', '?', '#' and '@' in a user or a password as %2F, %3F, %23 and %40"
 
 
@@ -58,8 +58,8 @@ ENDED_EARLY = "write '/', '?', '#' and '@' in a user or a password as %2F, %3F, 
         ("redis://h:6379/abc", "redis://h:6379/***", NO_NUMBER),
         ("redis://h:6379/-1", "redis://h:6379/***", NO_NUMBER),
         ("redis://h?db=abc", "redis://h?db=abc", "Invalid value for 'db' in connection URL"),
-        ("rediss://h/0?colour=red", "rediss://h/0?***", "an option behind its '?' is none that a connection takes"),
-        ("unix://", "unix://", "the socket's path is missing, as in unix:///run/redis.sock"),
+        ("rediss://h/0?colour=red", "rediss://h/0?***", "an option after its '?' is not an option of a connection"),
+        ("unix://", "unix://", "the socket's path is missing, write it as unix:///run/redis.sock"),
         ("redis://u:12/34@h:6379/0", "redis://u:***@h:6379/0", ENDED_EARLY),
         (
             "rediss://h?ssl_cert_reqs=NONE",
@@ -123,14 +123,14 @@ async def test_a_database_that_is_not_there_is_told_to_an_awaiting_caller(redis_
 def test_a_server_that_is_no_redis_is_told_as_one(stranger: str) -> None:
     store = Store(target(stranger), patience=0)
 
-    with pytest.raises(StoreUnavailable, match=r"^No Redis at .* \(what answers there is no Redis\)\. Try "):
+    with pytest.raises(StoreUnavailable, match=r"^No Redis at .* \(the server there is not Redis\)\. Try "):
         store.run(resume(LANE))
 
 
 async def test_a_server_that_is_no_redis_is_told_to_an_awaiting_caller(stranger: str) -> None:
     store = AsyncStore(target(stranger), patience=0)
 
-    with pytest.raises(StoreUnavailable, match=r"\(what answers there is no Redis\)"):
+    with pytest.raises(StoreUnavailable, match=r"\(the server there is not Redis\)"):
         await store.run(resume(LANE))
 
 

@@ -93,7 +93,7 @@ def test_who_has_no_patience_left_for_a_late_call_is_told_that_redis_is_away(dri
     hand.send(None)
     hand.now += 11.0
 
-    with pytest.raises(StoreUnavailable, match="it took the request up too late"):
+    with pytest.raises(StoreUnavailable, match="the request reached it too late"):
         hand.send([LATE])
 
 

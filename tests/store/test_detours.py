@@ -62,7 +62,10 @@ def test_the_longer_way_is_remembered_for_its_lane_and_for_a_while() -> None:
 
 
 def test_a_script_without_a_longer_way_may_not_ask_for_one() -> None:
-    with pytest.raises(ScriptContractError, match="enqueue_plain answered b'longer', and there is no longer way"):
+    with pytest.raises(
+        ScriptContractError,
+        match="enqueue_plain returned b'longer': its fast path was refused, and it has no general script",
+    ):
         Detours().longer(SHORT._replace(instead=None), 0.0)
 
 

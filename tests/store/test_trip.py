@@ -228,7 +228,7 @@ def test_a_reply_that_cannot_be_read_is_an_error_of_its_call_alone(clock: Clock)
     results, _ = drive(trip(CALLS, patience=10, url="u"), clock, [DONE[0], [b"done", b"no number"], DONE[2]])
 
     assert (results[0], results[2]) == (1, 3)
-    with pytest.raises(ScriptContractError, match="probe answered what cannot be read"):
+    with pytest.raises(ScriptContractError, match="probe returned a reply that cannot be read"):
         only(results[1:2])
 
 

@@ -121,7 +121,7 @@ def test_a_reply_outside_of_the_contract_is_a_bug_of_ours(reply: Any) -> None:
     with pytest.raises(ScriptContractError) as caught:
         word(reply, CALL)
 
-    assert str(caught.value) == f"fleet answered {reply!r}, which its contract does not name."
+    assert str(caught.value) == f"fleet returned {reply!r}, which its contract does not name."
 
 
 @pytest.mark.parametrize(
@@ -142,7 +142,7 @@ def test_a_reply_outside_of_the_contract_is_a_bug_of_ours(reply: Any) -> None:
         (said("BUSY Redis is busy running a script."), "a script keeps it busy (BUSY)"),
         (said("ERR max number of clients reached"), "it takes no more connections (maxclients)"),
         (exceptions.ConnectionError("Error -2 connecting to nohost:1. Name or service not known."), "no such host"),
-        (exceptions.InvalidResponse('Protocol error, got "H" as reply type byte'), "what answers there is no Redis"),
+        (exceptions.InvalidResponse('Protocol error, got "H" as reply type byte'), "the server there is not Redis"),
     ],
 )
 def test_an_absent_server_is_told_with_the_reason_and_a_remedy(error: BaseException, reason: str) -> None:
