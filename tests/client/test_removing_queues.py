@@ -15,7 +15,7 @@ from jobfleet.functions.registry import Registry
 from jobfleet.store.calls.presence import beat
 
 FULL = (
-    "No queue 'third' was made: there are 2, the most that max_queues allows. Remove one that is not needed with "
+    "Queue 'third' was not created: there are 2, the maximum of max_queues. Remove one that is not needed with "
     "'jobfleet queues rm QUEUE', or raise max_queues."
 )
 pytestmark = pytest.mark.filterwarnings("ignore:No worker has published:UserWarning")

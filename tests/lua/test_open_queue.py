@@ -35,7 +35,7 @@ def test_no_more_queues_are_made_than_there_may_be(world: World) -> None:
         world.run(open_queue(world.keys, "new", 1, most=2))
 
     assert str(refused.value) == (
-        "No queue 'new' was made: there are 2, the most that max_queues allows. Remove one that is not needed with "
+        "Queue 'new' was not created: there are 2, the maximum of max_queues. Remove one that is not needed with "
         "'jobfleet queues rm QUEUE', or raise max_queues."
     )
     assert world.state() == {"queues": {"mail": "1:1", "bulk": "1:1"}}

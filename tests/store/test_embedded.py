@@ -136,7 +136,7 @@ def test_a_named_server_is_taken(fake: Callable[[str], Path], said: str, flavour
 def test_a_named_server_too_old_or_unknown_is_refused(fake: Callable[[str], Path], said: str) -> None:
     fake(said)
 
-    with pytest.raises(ConfigError, match=r"JOBFLEET_SERVER_BIN=.*fake-server is no server of"):
+    with pytest.raises(ConfigError, match=r"JOBFLEET_SERVER_BIN=.*fake-server is not a server of"):
         find_server()
 
 
@@ -269,7 +269,7 @@ def test_a_server_that_ends_at_once_is_reported(
     monkeypatch.setattr("tempfile.tempdir", str(tmp_path / "tmp"))
     fake("Redis server v=8.0.0 sha=0")
 
-    with pytest.raises(ConfigError, match=r"ended with status 3 before it was ready\. It said: Bad file format"):
+    with pytest.raises(ConfigError, match=r"ended with status 3 before it was ready\. Its output: Bad file format"):
         EmbeddedServer.start(tmp_path / "data" if is_kept else None)
 
     assert not any((tmp_path / "tmp").iterdir())

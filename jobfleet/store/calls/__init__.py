@@ -1,1 +1,1 @@
-"""Builders: domain values in, a `Call` out. No I/O."""
+"""Builders of calls: they convert domain values to a `Call`. No I/O."""

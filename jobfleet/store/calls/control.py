@@ -1,4 +1,4 @@
-"""cancel, stop, reschedule, replay, purge, pause, resume, trim: what operators and duties do."""
+"""Calls of operators and duties: cancel, stop, reschedule, replay, purge, pause, resume and trim."""
 
 from __future__ import annotations
 
@@ -18,20 +18,20 @@ _ALLOWED = frozenset(string.ascii_letters + string.digits + "._+-:")
 
 
 def who(by: str | None) -> str:
-    """A name as scripts write it into records: no separators, never empty.
+    """Format a user's name for records: no separators, never empty.
 
     Raises:
-        InvalidJob: It is no text.
+        InvalidJob: The value is not a text.
     """
     _check_text(by, "by")
     return "".join(letter if letter in _ALLOWED else "_" for letter in by or "")[:64] or "-"
 
 
 def why(reason: str | None) -> str:
-    """A reason as scripts write it into records: one line, bounded.
+    """Format a reason for records: one line, cut to a limit.
 
     Raises:
-        InvalidJob: It is no text.
+        InvalidJob: The value is not a text.
     """
     _check_text(reason, "reason")
     return " ".join((reason or "").split())[:REASON_MOST]
@@ -45,10 +45,10 @@ def _check_text(text: object, field: str) -> None:
 def cancel(
     keys: Keyspace, lane: Lane, ids: Sequence[str], *, by: str | None, ttl_ms: int, moved_to: str = ""
 ) -> Call[str]:
-    """End at most 50 waiting jobs, or ask running ones to stop.
+    """End at most 50 waiting jobs, or request the stop of running ones.
 
-    A letter each: c cancelled, r requested, f final already, u unknown. `moved_to` is the job that takes the
-    place of a waiting one.
+    Returns one letter each: c cancelled, r requested, f already final, u unknown. `moved_to` is the id of the job that
+    replaces a waiting one in another queue.
     """
     places = [place for job_id in ids for place in (lane.job(job_id), lane.result(job_id))]
     fixed = (
@@ -64,9 +64,9 @@ def cancel(
 
 
 def stop(lane: Lane, items: Sequence[tuple[str, int, int, str]]) -> Call[str]:
-    """Note how far the stopping of at most 50 cancelled runs has come: id, token, number of the event, stage.
+    """Record the stage of stopping of at most 50 cancelled runs: id, token, number of the event, stage.
 
-    A letter each: n noted, d so far or further already, l lost, u nobody asked it to stop.
+    Returns one letter each: n recorded, d already at this stage or later, l lost, u no cancellation was requested.
     """
     args: list[Argument] = [part for item in items for part in item]
     keys = (lane.runs, lane.journal, lane.totals)
@@ -74,15 +74,15 @@ def stop(lane: Lane, items: Sequence[tuple[str, int, int, str]]) -> Call[str]:
 
 
 def reschedule(lane: Lane, ids: Sequence[str], *, by: str | None, when: str = "", band: int | None = None) -> Call[str]:
-    """Give at most 50 waiting jobs another due time or band; what is not given stays.
+    """Change the due time or band of at most 50 waiting jobs; a value that is not given stays.
 
-    A letter each: s rescheduled, r running, f final, u unknown, b waits for other jobs, so its due time cannot be.
+    Returns one letter each: s rescheduled, r running, f final, u unknown, b blocked, so that it has no due time.
 
     Args:
-        lane: Where they are.
-        ids: Which.
-        by: Who asks.
-        when: ``"+n"`` n µs from now, ``"n"`` at n µs since 1970.
+        lane: The lane of the jobs.
+        ids: The jobs.
+        by: The user who requests it.
+        when: ``"+n"`` for n µs from now, ``"n"`` for n µs since 1970.
         band: 0 for CRITICAL … 3 for LOW.
     """
     return Call(
@@ -99,10 +99,10 @@ def replay(
     """Put at most 50 dead jobs back; a word each: replayed, already, changed, unknown, or duplicate:<holder>.
 
     Args:
-        lane: Where they are.
-        ids: Which.
-        by: Who asks.
-        edits: What becomes of the envelopes of some of them; one is ``changed`` when it is another letter by now.
+        lane: The lane of the jobs.
+        ids: The jobs.
+        by: The user who requests it.
+        edits: Changes of some envelopes; a job is ``changed`` if its dead letter is not the expected one.
     """
     places = [place for job_id in ids for place in (lane.job(job_id), lane.result(job_id))]
     fixed = (
@@ -118,17 +118,17 @@ def replay(
 
 
 def purge(lane: Lane, ids: Sequence[str]) -> Call[int]:
-    """Let at most 50 dead letters go for good; answer how many there were."""
+    """Delete at most 50 dead letters; return the number of deleted ones."""
     return Call(load("purge"), (lane.dlq, lane.dead), tuple(ids), lambda reply: int(reply[1]))
 
 
 def pause(lane: Lane, *, by: str | None, reason: str | None = None) -> Call[bool]:
-    """Let no job of a lane be claimed; False when it was paused already."""
+    """Stop claims from a lane; False if it was already paused."""
     return Call(load("pause"), (lane.conf,), (who(by), why(reason)), _is_fresh)
 
 
 def resume(lane: Lane) -> Call[bool]:
-    """Let a paused lane be claimed again; False when it was not paused."""
+    """Allow claims from a paused lane again; False if it was not paused."""
     return Call(load("resume"), (lane.conf, lane.wake), (lane.tag,), _is_fresh)
 
 
@@ -137,14 +137,14 @@ def _is_fresh(reply: Reply) -> bool:
 
 
 def listen(lane: Lane) -> Call[None]:
-    """Say for a minute that somebody listens to a lane's events; without it they are not published."""
+    """Announce for a minute that the lane's events have a listener; otherwise they are not published."""
     return Call(load("listen"), (lane.listeners,), (), lambda _reply: None)
 
 
 def trim(lane: Lane, *, done_before_ms: int, dead_before_ms: int, dead_max: int) -> Call[tuple[int, int, bool]]:
-    """Let go what is old, or too much: batches of finished jobs, dead letters, and whether more is left.
+    """Delete old or excess data of a lane: batches of finished jobs, and dead letters; return both counts.
 
-    Unique keys whose time is over go too.
+    The third value is whether more is left. Unique keys whose time is over are deleted too.
     """
     return Call(
         load("trim"),

@@ -10,26 +10,26 @@ from jobfleet.store.calls.control import who
 from jobfleet.store.calls.index import keys_of
 from jobfleet.store.keys import Keyspace, Lane
 from jobfleet.store.records import Entry
-from jobfleet.store.rows import number_of, shown, sound, tell, text_of
+from jobfleet.store.rows import log_unreadable, number_of, shown, sound, text_of
 from jobfleet.store.script import load
 
 CHUNK = 50
 LEDGER_MOST = 1000
 MOST_ENTRIES = 10_000
-"""Cron entries of a fleet: who fires them reads all of them every second."""
+"""Maximum number of cron entries of a fleet, because the process that fires them reads all every second."""
 WORKERS = 2
-"""How many workers fire recurring jobs where no reaper does: two, so that none is missed when one of them ends."""
+"""Number of workers that fire recurring jobs without a reaper: two, so that no fire is missed when one ends."""
 PASS = "pass"
 
 
 class Fired(NamedTuple):
-    """What became of an attempt to fire.
+    """The result of an attempt to fire.
 
     Attributes:
         word: fired, passed, already, overlapped or open.
         now: Redis's time, µs.
-        at: For ``already``: the last fire that was dealt with, µs.
-        id: For ``already``: its job. For ``overlapped`` and ``open``: the one that is open, or holds the unique key.
+        at: For ``already``: the last handled fire, in µs.
+        id: For ``already``: its job. For ``overlapped`` and ``open``: the open job, or the holder of the unique key.
     """
 
     word: str
@@ -39,14 +39,14 @@ class Fired(NamedTuple):
 
 
 class Scheduled(NamedTuple):
-    """A cron entry as it is kept.
+    """A stored cron entry.
 
     Attributes:
         name: Its name.
-        since: When its times were set, or it was resumed, µs; nothing before fires.
-        record: The entry, encoded.
-        paused: Who paused it; None when it is not.
-        paused_at: Since when, µs.
+        since: Time at which its schedule was set, or it was resumed, in µs; earlier fires do not count.
+        record: The encoded entry.
+        paused: Who paused it; None if it is not paused.
+        paused_at: When it was paused, in µs.
     """
 
     name: str
@@ -57,12 +57,12 @@ class Scheduled(NamedTuple):
 
 
 class Attended(NamedTuple):
-    """The answer to an announcement.
+    """The reply to an announcement.
 
     Attributes:
-        reapers: How many live reapers had announced themselves before.
-        entries: How many recurring jobs there are.
-        fires: Whether the process that asked is to fire them.
+        reapers: Number of other live reapers that have announced themselves.
+        entries: Number of recurring jobs.
+        fires: Whether the announced process must fire them.
     """
 
     reapers: int
@@ -76,7 +76,7 @@ class Attendant(NamedTuple):
     Attributes:
         role: ``reaper`` or ``worker``.
         id: Its id.
-        silent: µs since it announced itself last.
+        silent: Microseconds since its last announcement.
     """
 
     role: str
@@ -85,7 +85,7 @@ class Attendant(NamedTuple):
 
 
 def fire(lane: Lane, name: str, at_us: int, entry: Entry, *, overlap: str) -> Call[Fired]:
-    """Make a planned fire a job, once; `PASS` as `overlap` lets it go without one."""
+    """Create the job of a planned fire, once; with `PASS` as `overlap`, only move the mark."""
     keys = (
         *lane.ready, lane.wake, lane.meta, lane.expiry, lane.totals, lane.fired, lane.unique, lane.locks, lane.grouped,
         lane.gdue, lane.job(entry.id), lane.journal, *(keys_of(lane, (entry.meta,)) or (lane.indexes,)),
@@ -102,7 +102,7 @@ def _fired(reply: Reply) -> Fired:
 
 
 def marks(lane: Lane, names: Sequence[str]) -> Call[list[tuple[int, str]]]:
-    """The last fire of at most 50 entries that was dealt with (µs, its job); 0 where there is none."""
+    """Return the last handled fire of at most 50 entries (µs, its job); 0 for none."""
     return Call(load("marks"), (lane.fired,), tuple(names), lambda reply: [_mark(text_of(text)) for text in reply[1]])
 
 
@@ -112,7 +112,7 @@ def _mark(text: str) -> tuple[int, str]:
 
 
 def unmark(lane: Lane, name: str) -> Call[int]:
-    """Forget an entry's last fire; how many there were."""
+    """Delete an entry's mark; return the number of deleted marks."""
     return Call(load("unmark"), (lane.fired,), (name,), lambda reply: int(reply[1]))
 
 
@@ -123,7 +123,7 @@ def add(keys: Keyspace, name: str, fingerprint: str, record: bytes, *, is_new: b
 
 
 def remove(keys: Keyspace, name: str) -> Call[bool]:
-    """Let an entry go; False when there was none."""
+    """Delete an entry; False if there was none."""
     places = (keys.cron, keys.cron_paused, keys.cron_ledger(name))
     return Call(load("unschedule"), places, (name,), lambda reply: bool(reply[1]))
 
@@ -143,19 +143,19 @@ def _hold_entry(keys: Keyspace, name: str, by: str) -> Call[str]:
 
 
 def entries(keys: Keyspace) -> Call[tuple[int, list[Scheduled]]]:
-    """Redis's time (µs), and all entries."""
+    """Return Redis's time (µs) and all entries."""
     return Call(load("entries"), (keys.cron,), (keys.tag,), _entries)
 
 
 def _entries(reply: Reply) -> tuple[int, list[Scheduled]]:
     paused: Mapping[bytes, bytes] = dict(zip(reply[3][::2], reply[3][1::2], strict=True))
     rows, bad = sound(sorted(zip(reply[2][::2], reply[2][1::2], strict=True)), lambda pair: _scheduled(pair, paused))
-    tell(f"cron has {shown(name)}: {shown(kept)}" for name, kept in bad)
+    log_unreadable(f"cron has {shown(name)}: {shown(kept)}" for name, kept in bad)
     return int(reply[1]), rows
 
 
 def unreadable(keys: Keyspace) -> Call[list[str]]:
-    """What stands among the entries and is none."""
+    """Return descriptions of stored entries that cannot be read."""
     return Call(load("entries"), (keys.cron,), (keys.tag,), _unreadable)
 
 
@@ -174,13 +174,13 @@ def _scheduled(pair: tuple[bytes, bytes], paused: Mapping[bytes, bytes]) -> Sche
 
 
 def ledger(keys: Keyspace, name: str, notes: Sequence[tuple[int, str]]) -> Call[int]:
-    """Note what became of at most 50 fires (µs, text); how many were new."""
+    """Record the outcomes of at most 50 fires (µs, text); return the number of new ones."""
     parts = [part for note in notes for part in note]
     return Call(load("ledger"), (keys.cron_ledger(name),), (LEDGER_MOST, *parts), lambda reply: int(reply[1]))
 
 
 def history(keys: Keyspace, name: str, *, limit: int) -> Call[list[tuple[int, str]]]:
-    """The last fires of an entry, the newest first: µs, and what became of it."""
+    """Return the last fires of an entry, newest first: µs and outcome."""
     return Call(load("history"), (keys.cron_ledger(name),), (limit,), lambda reply: sound(reply[1], _note)[0])
 
 
@@ -192,14 +192,14 @@ def _note(row: bytes) -> tuple[int, str]:
 def attend(
     keys: Keyspace, process: str, role: Literal["reaper", "worker", "nobody"], *, gone_us: int, wanted: bool = False
 ) -> Call[Attended]:
-    """Announce that a process fires recurring jobs.
+    """Announce a process that fires recurring jobs.
 
     Args:
         keys: The fleet's keys.
-        process: Its id.
-        role: What it is; ``nobody`` where it does so no longer.
-        gone_us: After how many µs of silence a process counts as gone.
-        wanted: Whether a worker is to fire although there are no entries yet: its own functions will make some.
+        process: The id of the process.
+        role: Its role; ``nobody`` if it stops firing.
+        gone_us: Silence in µs after which a process counts as gone.
+        wanted: Whether a worker may fire although there are no entries yet, because its functions will add some.
     """
     args = (process, role, gone_us, WORKERS, int(wanted))
     return Call(load("attend"), (keys.cron_duty, keys.cron), args, _attended)
@@ -210,7 +210,7 @@ def _attended(reply: Reply) -> Attended:
 
 
 def attendants(keys: Keyspace) -> Call[list[Attendant]]:
-    """Who has announced that it fires recurring jobs, those that are gone by now included."""
+    """Return the processes that have announced that they fire recurring jobs, including dead ones."""
     return Call(load("attendants"), (keys.cron_duty,), (), _attendants)
 
 

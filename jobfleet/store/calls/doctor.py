@@ -1,4 +1,4 @@
-"""server, runs, locks, kept: what `doctor` looks at. Nothing here writes."""
+"""Calls that `doctor` reads with: server, runs, locks and kept. None of them writes."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from functools import partial
 from typing import NamedTuple
 
 from jobfleet.store.call import Call, Reply
-from jobfleet.store.calls.inspect import NO_RUN, run_of
+from jobfleet.store.calls.inspect import MISSING_RUN, run_of
 from jobfleet.store.keys import Keyspace, Lane
 from jobfleet.store.records import RunRecord
 from jobfleet.store.rows import number_of, shown, text_of, wrong_with
@@ -16,21 +16,21 @@ from jobfleet.store.script import load
 
 CHUNK = 50
 LEASES = 25
-"""Of a page of leases, beside which as many runs are looked at."""
+"""Maximum number of leases per page, and of runs that are checked with them."""
 LOCKS = 500
 FOR_EVER = -1
 GONE = -2
 
 
 class Leased(NamedTuple):
-    """A lease and a run that belong together.
+    """A lease and its run.
 
     Attributes:
         id: The job's id.
-        deadline: When the lease ends, µs; 0 where there is none.
-        run: The run; None where there is none.
-        has_envelope: Whether the job's envelope is there.
-        wrong: What keeps it from being read; empty where nothing does.
+        deadline: End of the lease in µs; 0 if there is none.
+        run: The run; None if there is none.
+        has_envelope: Whether the job's envelope exists.
+        wrong: The defect of the row; otherwise empty.
     """
 
     id: str
@@ -46,10 +46,10 @@ class Leases:
 
     Attributes:
         now: Redis's time, µs.
-        hold: Until when leases are not judged, µs; 0 when they are.
-        leases: How many leases there are.
-        runs: How many runs.
-        rows: The page, by deadline; then runs without a lease, as far as some were met.
+        hold: Time until which leases are not reaped, in µs; 0 if they are.
+        leases: Number of leases.
+        runs: Number of runs.
+        rows: The page, by deadline, followed by runs without a lease that were found.
     """
 
     now: int
@@ -61,12 +61,12 @@ class Leases:
 
 @dataclass(frozen=True, slots=True)
 class Locks:
-    """Some of the unique keys of a lane.
+    """A sample of the unique keys of a lane.
 
     Attributes:
-        held: How many there are.
-        looked: At how many it was looked.
-        over: How many of these were held till a time that was over long ago.
+        held: Number of keys.
+        looked: Number of checked keys.
+        over: Number of checked keys whose time was over long ago.
         left: Keys whose holder is not open any more, and the holder.
     """
 
@@ -77,11 +77,11 @@ class Locks:
 
 
 class Kept(NamedTuple):
-    """The result of a job.
+    """The stored result of a job.
 
     Attributes:
-        size: Its bytes.
-        left: For how many ms it is kept yet; `FOR_EVER`, or `GONE`.
+        size: Its size in bytes.
+        left: Remaining lifetime in ms; `FOR_EVER`, or `GONE`.
     """
 
     size: int
@@ -89,7 +89,7 @@ class Kept(NamedTuple):
 
 
 def server(keys: Keyspace) -> Call[tuple[int, Mapping[str, str]]]:
-    """Redis's time, and what INFO tells of the server, its memory and its persistence; nothing where it is refused."""
+    """Return Redis's time, and the INFO of server, memory and persistence; empty if INFO is not permitted."""
     return Call(load("server"), (keys.queues,), (), lambda reply: (int(reply[1]), _info(reply[2])))
 
 
@@ -99,7 +99,7 @@ def _info(text: bytes) -> Mapping[str, str]:
 
 
 def runs(lane: Lane, *, skip: int = 0) -> Call[Leases]:
-    """A page of the leases of a lane with their runs, and runs without a lease."""
+    """Return a page of the leases of a lane with their runs, and runs without a lease."""
     return Call(load("runs"), (lane.lease,), (lane.tag, skip, LEASES), partial(_leases, lane))
 
 
@@ -110,16 +110,18 @@ def _leases(lane: Lane, reply: Reply) -> Leases:
 
 def _leased(lane: Lane, row: Reply) -> Leased:
     run = run_of(row[2]) if row[2] else None
-    wrong = wrong_with(row[0], b"", b"", lane.id_prefix) or (f"its run is {shown(row[2])}" if run is NO_RUN else "")
+    wrong = wrong_with(row[0], b"", b"", lane.id_prefix) or (
+        f"its run is {shown(row[2])}" if run is MISSING_RUN else ""
+    )
     return Leased(text_of(row[0]), number_of(row[1]), run, bool(row[3]), wrong)
 
 
 def locks(lane: Lane, *, grace_us: int) -> Call[Locks]:
-    """Look at 500 unique keys of a lane, taken at random, or at all where there are no more.
+    """Check 500 random unique keys of a lane, or all if there are no more.
 
     Args:
-        lane: Which.
-        grace_us: For how long one may stay whose time is over.
+        lane: The lane.
+        grace_us: Time for which a key whose time is over may remain.
     """
     return Call(load("locks"), (lane.unique,), (lane.tag, LOCKS, grace_us), _locks)
 
@@ -131,7 +133,7 @@ def _locks(reply: Reply) -> Locks:
 
 
 def kept(lane: Lane, ids: Sequence[str]) -> Call[list[Kept]]:
-    """How large the results of at most 50 jobs are, and for how long they are kept yet."""
+    """Return the sizes and remaining lifetimes of the results of at most 50 jobs."""
     return Call(load("kept"), (lane.lane,), (lane.tag, *ids), _kept)
 
 

@@ -1,4 +1,4 @@
-"""outcomes and clean: jobs that have ended, many at a time."""
+"""Calls for many ended jobs: outcomes and clean."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ CHUNK = 50
 
 
 def outcomes(lane: Lane, ids: Sequence[str]) -> Call[list[Final | None]]:
-    """How at most 50 jobs ended, without the values they returned; None where nothing is kept."""
+    """Return the endings of at most 50 jobs without their returned values; None if there is no record."""
     return Call(
         load("outcomes"),
         (lane.lane,),
@@ -24,7 +24,7 @@ def outcomes(lane: Lane, ids: Sequence[str]) -> Call[list[Final | None]]:
 
 
 def clean(lane: Lane, ids: Sequence[str], *, before_us: int) -> Call[int]:
-    """Let go what is kept of at most 50 jobs, of those that ended before a moment; answer of how many."""
+    """Delete the records of those of at most 50 jobs that ended before a time; return their number."""
     places = [
         place
         for job_id in ids

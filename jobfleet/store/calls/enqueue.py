@@ -1,4 +1,4 @@
-"""enqueue, and opening a queue."""
+"""Calls to enqueue jobs and to open a queue."""
 
 from __future__ import annotations
 
@@ -16,17 +16,17 @@ from jobfleet.store.script import load
 
 CHUNK = 50
 LANES_MOST = 10_000
-"""More than any setting allows: whoever believed a larger number would look after that many lanes."""
+"""More than any setting allows. A larger stored number must be damage, and would make duties visit that many lanes."""
 MOST_QUEUES = 1000
-"""Queues that a fleet may have, unless `max_queues` says otherwise."""
+"""Maximum number of queues in a fleet; the default of `max_queues`."""
 MOST_INDEXED = 100
-"""Entries of indexes that the jobs of one call make, unless one job alone makes more."""
+"""Maximum number of index entries of one call, unless one job has more."""
 T = TypeVar("T")
 _CREATED, _HELD, _HELD_BY_ONE_THAT_WAITS = b"chw"
 
 
 def parted(items: Sequence[T], entry_of: Callable[[T], Entry]) -> Iterator[Sequence[T]]:
-    """Cut into what one call takes: 50 jobs, or fewer that are to stand in many indexes."""
+    """Split jobs into parts for one call each: 50 jobs, or fewer if they have many index entries."""
     for at in range(0, len(items), CHUNK):
         part = items[at : at + CHUNK]
         metas = [entry_of(item).meta for item in part]
@@ -41,7 +41,7 @@ def parted(items: Sequence[T], entry_of: Callable[[T], Entry]) -> Iterator[Seque
 
 
 def enqueue(lane: Lane, entries: Sequence[Entry]) -> Call[list[Answer]]:
-    """Put at most 50 jobs into a lane; True for each that is new, or who holds its unique key. Safe to repeat."""
+    """Enqueue at most 50 jobs; for each, return True if it is new, or the holder of its unique key. Safe to repeat."""
     for _, band, when, meta, _ in entries:
         if meta or when or band != NORMAL:
             return in_full(lane, entries)
@@ -57,7 +57,7 @@ def _letters(reply: Reply) -> list[Answer]:
 
 
 def in_full(lane: Lane, entries: Sequence[Entry]) -> Call[list[Answer]]:
-    """Likewise, whatever the jobs and the lane have; `enqueue` goes a shorter way where it can."""
+    """Like `enqueue`, by the general script; `enqueue` uses a fast path if possible."""
     keys = (
         *lane.ready,
         lane.wake,
@@ -98,9 +98,10 @@ def _holder(text: bytes, letter: int) -> Holder:
 
 
 def replace(lane: Lane, entry: Entry, *, key: str, holder: str, ttl_ms: int) -> Call[str]:
-    """Put a job in the place of one that holds its unique key and has not started.
+    """Replace a job that holds a unique key and has not started by a new one.
 
-    ``replaced``, ``exists`` when the job is there already, ``changed`` when the holder has started, or is another.
+    Returns ``replaced``, ``exists`` if the new job already exists, or ``changed`` if the holder has started or is
+    another job.
     """
     keys = (
         *lane.ready, lane.wake, lane.meta, lane.expiry, lane.totals, lane.unique, lane.locks, lane.done, lane.watched,
@@ -111,16 +112,17 @@ def replace(lane: Lane, entry: Entry, *, key: str, holder: str, ttl_ms: int) -> 
 
 
 def debounce(lane: Lane, entry: Entry, *, key: str, holder: str, longest_us: int | None) -> Call[tuple[str, bool]]:
-    """Let the holder of a unique key, which has not started, stand for a later job, and be due later.
+    """Let a later job replace the call of the holder of a unique key, which has not started, and delay it.
 
-    ``debounced`` and whether it is due ahead, or ``changed`` when the holder has started, or is another.
+    Returns ``debounced`` and whether it was due in the future, or ``changed`` if the holder has started or is
+    another job.
 
     Args:
-        lane: Where.
+        lane: The lane.
         entry: The later job.
         key: The unique key.
-        holder: Who holds it.
-        longest_us: How long after the key was taken it is put off at most; None for ten times the delay.
+        holder: The id of the holder.
+        longest_us: Maximum delay in µs after the key was taken; None for ten times the delay.
     """
     keys = (
         *lane.ready, lane.meta, lane.expiry, lane.totals, lane.unique, lane.grouped, lane.ring, lane.gdue,
@@ -139,9 +141,9 @@ def _debounced(reply: Reply) -> tuple[str, bool]:
 
 
 def open_queue(keys: Keyspace, queue: str, lanes: int, *, most: int = MOST_QUEUES) -> Call[tuple[int, int]]:
-    """Make a queue known with so many home lanes, unless it is; answer its home lanes and lanes.
+    """Create a queue with a number of home lanes, unless it exists; return its numbers of home lanes and of lanes.
 
-    Its value is a `ConfigError` where it is new and there are `most` queues already.
+    The value is a `ConfigError` if the queue is new and there are `most` queues already.
     """
     return Call(load("open_queue"), (keys.queues,), (queue, lanes, most), partial(_opened, queue, most))
 
@@ -150,18 +152,18 @@ def _opened(queue: str, most: int, reply: Reply) -> Any:
     if reply[0] == b"opened":
         return lanes_of(reply[1])
     return ConfigError(
-        f"No queue {queue!r} was made: there are {most:,}, the most that max_queues allows. Remove one that is not "
+        f"Queue {queue!r} was not created: there are {most:,}, the maximum of max_queues. Remove one that is not "
         "needed with 'jobfleet queues rm QUEUE', or raise max_queues."
     )
 
 
 def lanes_of(text: bytes) -> tuple[int, int]:
-    """Read ``home:lanes``.
+    """Parse ``home:lanes``.
 
     Raises:
-        ValueError: It is nothing of ours.
+        ValueError: The value is not valid.
     """
     home, _, lanes = text.partition(b":")
     if not 1 <= int(home) <= int(lanes) <= LANES_MOST:
-        raise ValueError(f"{shown(text)} are no lanes; use 1 to {LANES_MOST}")
+        raise ValueError(f"{shown(text)} are not lanes; use 1 to {LANES_MOST}")
     return int(home), int(lanes)

@@ -1,4 +1,4 @@
-"""block, unblock, follow, join, watch, unwatch, dependants, outbox, and flows: jobs that wait for others."""
+"""Calls for dependencies and flows: block, unblock, follow, join, watch, unwatch, dependants, outbox and so on."""
 
 from __future__ import annotations
 
@@ -17,22 +17,22 @@ from jobfleet.store.script import load
 
 CHUNK = 50
 BESIDE = 64 * 1024
-"""Bytes of a parent's end that are copied to the child; a larger one is read where it lies."""
+"""Maximum size of a parent's ending that is copied to a dependant; a larger one is read from its own key."""
 FLOWS_LISTED = 1000
 ADDED_MOST = 20_000
-"""Jobs that may be added to a flow by its own jobs."""
+"""Maximum number of jobs that a flow's own jobs may add to it."""
 BEGUN, WHOLE, DONE = 1, 2, 3
-"""How far an addition has come: it is noted; all its jobs are written; those that join it know of it."""
+"""The stages of an addition: recorded; all its jobs are written; the jobs that join it know it."""
 GUARD = ":guard"
-"""The edge that holds a job until all its parents are named."""
+"""The guard: an artificial parent that blocks a job until all its parents are recorded."""
 
 
 class Addition(NamedTuple):
-    """What a job has added to its flow.
+    """The jobs that a job has added to its flow.
 
     Attributes:
-        stage: How far that has come: 0 not begun, `BEGUN`, `WHOLE` or `DONE`.
-        record: What it is.
+        stage: The stage: 0 not begun, `BEGUN`, `WHOLE` or `DONE`.
+        record: The record of the addition.
     """
 
     stage: int
@@ -40,11 +40,11 @@ class Addition(NamedTuple):
 
 
 class Kept(NamedTuple):
-    """What a flow is made of.
+    """The record of a flow.
 
     Attributes:
-        record: Its jobs; empty when nothing is known of it.
-        more: What its jobs have added, by name.
+        record: Its jobs; empty if the flow is unknown.
+        more: The additions of its jobs, by name.
     """
 
     record: bytes
@@ -52,12 +52,12 @@ class Kept(NamedTuple):
 
 
 class Edge(NamedTuple):
-    """One job that another waits for.
+    """A dependency on a parent.
 
     Attributes:
-        parent: Its id.
+        parent: The id of the parent.
         place: Its number among the parents.
-        policy: What follows when it does not complete: c cancel, r run, w wait for a replay.
+        policy: What happens if it does not complete: c cancel, r run, w wait for a replay.
     """
 
     parent: str
@@ -66,13 +66,13 @@ class Edge(NamedTuple):
 
 
 class ParentEnd(NamedTuple):
-    """What a job that waits is told.
+    """The ending of a parent, for a dependant.
 
     Attributes:
-        child: Its id.
-        parent: Who ended; `GUARD` when all parents are named.
-        status: How; ``gone`` when nothing is known of it any more.
-        record: What is kept of its end; empty when that is too large, and to be read where it lies.
+        child: The id of the dependant.
+        parent: The id of the parent; `GUARD` when all parents are recorded.
+        status: Its final status; ``gone`` if nothing is known of it any more.
+        record: The record of its ending; empty if it is too large, and must be read from its own key.
     """
 
     child: str
@@ -82,13 +82,13 @@ class ParentEnd(NamedTuple):
 
 
 class Ending(NamedTuple):
-    """How a job that others wait for has ended.
+    """The ending of a job with dependants.
 
     Attributes:
-        state: watched (it has not), ended, dead, or unknown or gone.
-        result: What is kept of it, as `status` would answer.
-        children: Who is to be told.
-        strangers: What stands among them and is no job.
+        state: watched (it has not ended), ended, dead, or unknown or gone.
+        result: The record of its ending, as `status` returns it.
+        children: The dependants to notify.
+        strangers: Entries among them that are not job ids.
     """
 
     state: str
@@ -98,33 +98,33 @@ class Ending(NamedTuple):
 
     @property
     def status(self) -> str:
-        """How, in a word."""
+        """The final status as a word."""
         if self.state == "ended":
             return self.result.split(b" ", 1)[0].decode()
         return "failed" if self.state == "dead" else "gone"
 
     @property
     def moved_to(self) -> str:
-        """Who took its place in another queue; empty where nobody did."""
+        """The id of the job in the queue that it was moved to; empty if it was not moved."""
         if self.state != "ended" or not self.result.startswith(b"cancelled "):
             return ""
         return final_of(self.result).moved_to
 
     @property
     def copied(self) -> bytes:
-        """What is copied to those who wait; empty when it is too large."""
+        """The record that is copied to dependants; empty if it is too large."""
         return self.result if len(self.result) <= BESIDE else b""
 
 
 class ParentState(NamedTuple):
-    """What a job knows of one of its parents.
+    """The state of a parent, as a dependant knows it.
 
     Attributes:
-        parent: Its id.
+        parent: The id of the parent.
         place: Its number among the parents.
-        status: How it ended; empty while it has not.
-        record: What is kept of its end; empty where that was too large.
-        policy: While it has not ended: c, r or w.
+        status: Its final status; empty if it has not ended.
+        record: The record of its ending; empty if it was too large.
+        policy: Before its ending: c, r or w.
     """
 
     parent: str
@@ -135,9 +135,9 @@ class ParentState(NamedTuple):
 
 
 def block(lane: Lane, entry: Entry, edges: Sequence[Edge], *, ttl_ms: int) -> Call[Answer | None]:
-    """Put a job that is to wait into a lane, or name at most 50 more of its parents.
+    """Enqueue a blocked job, or record at most 50 more of its parents.
 
-    Answers whether it is new, or who holds its unique key; None when it waits for nobody any more, or has been.
+    Returns whether it is new, or the holder of its unique key; None if it is not blocked any more.
     """
     parts = [part for edge in edges for part in (edge.parent, edge.place, edge.policy)]
     keys = (
@@ -155,13 +155,13 @@ def _blocked(reply: Reply) -> Answer | None:
     return bool(reply[2]) if reply[0] == b"blocked" else None
 
 
-def unblock(lane: Lane, told: Sequence[ParentEnd], *, ttl_ms: int) -> Call[str]:
-    """Tell at most 50 jobs how one of their parents ended; a letter each.
+def unblock(lane: Lane, ends: Sequence[ParentEnd], *, ttl_ms: int) -> Call[str]:
+    """Notify at most 50 jobs of the ending of one of their parents; returns one letter each.
 
-    u unblocked, b still blocked, x to be cancelled, w waits for a replay, d told already, g it does not wait.
+    u unblocked, b still blocked, x must be cancelled, w waits for a replay, d already notified, g no dependant.
     """
-    places = [place for one in told for place in (lane.job(one.child), lane.parents(one.child))]
-    args: list[Argument] = [part for one in told for part in one]
+    places = [place for one in ends for place in (lane.job(one.child), lane.parents(one.child))]
+    args: list[Argument] = [part for one in ends for part in one]
     return Call(
         load("unblock"),
         (*lane.ready, lane.wake, lane.grouped, lane.gdue, lane.journal, lane.totals, *places),
@@ -171,9 +171,9 @@ def unblock(lane: Lane, told: Sequence[ParentEnd], *, ttl_ms: int) -> Call[str]:
 
 
 def follow(lane: Lane, children: Sequence[str], *, parent: str, to: str) -> Call[str]:
-    """Let at most 50 jobs that wait for one that was moved wait for the one that took its place; a letter each.
+    """Let at most 50 dependants of a moved job depend on its new job; returns one letter each.
 
-    f it does, s it waits for that one anyway, g it does not wait for it any more.
+    f done, s it depended on the new one anyway, g it does not depend on the old one any more.
     """
     return Call(
         load("follow"),
@@ -184,7 +184,7 @@ def follow(lane: Lane, children: Sequence[str], *, parent: str, to: str) -> Call
 
 
 def watch(lane: Lane, job_id: str, children: Sequence[str]) -> Call[Ending]:
-    """Have at most 50 jobs told when a job ends, or answer how it has ended."""
+    """Register at most 50 dependants of a job, or return its ending."""
     return Call(
         load("watch"),
         (lane.watched, lane.dependants(job_id)),
@@ -194,7 +194,7 @@ def watch(lane: Lane, job_id: str, children: Sequence[str]) -> Call[Ending]:
 
 
 def dependants(lane: Lane, job_id: str, *, ending_ms: int) -> Call[Ending]:
-    """At most 50 of those that wait for a job and were not told of its last ending, and how it ended."""
+    """Return at most 50 dependants of a job that were not notified of its last ending, and that ending."""
     return Call(load("dependants"), (lane.dependants(job_id),), (lane.tag, job_id, ending_ms), _dependants)
 
 
@@ -213,10 +213,10 @@ def _id(raw: bytes) -> str:
 
 
 def unwatch(
-    lane: Lane, entry: str, job_id: str, told: Sequence[tuple[str | bytes, bool]], *, ending_ms: int
+    lane: Lane, entry: str, job_id: str, notified: Sequence[tuple[str | bytes, bool]], *, ending_ms: int
 ) -> Call[int]:
-    """Note that at most 50 jobs were told, and whether each goes on waiting; how many are left to be told."""
-    parts = [part for child, waits in told for part in (child, int(waits))]
+    """Record that at most 50 dependants were notified, and whether each still waits; return the number of the rest."""
+    parts = [part for child, waits in notified for part in (child, int(waits))]
     return Call(
         load("unwatch"),
         (lane.dependants(job_id), lane.outbox),
@@ -226,19 +226,19 @@ def unwatch(
 
 
 def outbox(lane: Lane, *, limit: int = CHUNK) -> Call[list[tuple[str, str]]]:
-    """Endings that are to be told: entry and job id."""
+    """Return endings of which dependants are to be notified: entry and job id."""
     return Call(
         load("outbox"), (lane.outbox,), (limit,), lambda reply: [(text_of(a), text_of(b)) for a, b in reply[1:]]
     )
 
 
 def parents(lane: Lane, job_id: str) -> Call[list[ParentState]]:
-    """Whom a job waits for, or has waited for, in order."""
+    """Return the parents of a job in order, including ended ones."""
     return Call(load("parents"), (lane.parents(job_id),), (), _parents)
 
 
 def guarded(lane: Lane, job_id: str) -> Call[tuple[bool, list[ParentState]]]:
-    """The same, and whether its guard is still there."""
+    """Like `parents`, with whether its guard is still set."""
     return Call(load("parents"), (lane.parents(job_id),), (), lambda reply: (_is_guarded(reply), _sound_parents(reply)))
 
 
@@ -248,13 +248,13 @@ def _is_guarded(reply: Reply) -> bool:
 
 
 def keep_flow(keys: Keyspace, flow_id: str, record: bytes, *, ttl_ms: int) -> Call[int]:
-    """Keep what a flow is made of; Redis's time."""
+    """Store the record of a flow; return Redis's time."""
     args = (flow_id, ttl_ms, FLOWS_LISTED, record)
     return Call(load("keep_flow"), (keys.flow(flow_id), keys.flows), args, lambda reply: int(reply[1]))
 
 
 def read_flow(keys: Keyspace, flow_id: str) -> Call[Kept]:
-    """What a flow is made of."""
+    """Return the record of a flow."""
     return Call(load("flow"), (keys.flow(flow_id), keys.flow_more(flow_id)), (), _kept)
 
 
@@ -266,10 +266,10 @@ def _kept(reply: Reply) -> Kept:
 def extend_flow(
     keys: Keyspace, flow_id: str, name: str, *, stage: int, count: int, record: bytes, ttl_ms: int
 ) -> Call[Addition | int | None]:
-    """Note what is added to a flow under a name, and how far that has come.
+    """Record an addition to a flow under a name, and its stage.
 
-    Answers what was known of it before; how many jobs were added, where these are too many; None where nothing is
-    known of the flow.
+    Returns the previous record of this addition; the number of added jobs if there are too many; None if the flow is
+    unknown.
     """
     places = (keys.flow(flow_id), keys.flow_more(flow_id))
     return Call(load("extend_flow"), places, (name, stage, count, ADDED_MOST, ttl_ms, record), _extended)
@@ -282,23 +282,23 @@ def _extended(reply: Reply) -> Addition | int | None:
 
 
 def children(lane: Lane, job_id: str, *, skip: int = 0) -> Call[list[str]]:
-    """A page of those that wait for a job."""
+    """Return a page of a job's dependants."""
     places = (lane.dependants(job_id),)
     return Call(load("children"), places, (skip, CHUNK), lambda reply: sound(reply[1], bytes.decode)[0])
 
 
 def join(lane: Lane, child: str, *, via: str, parents: Sequence[str], most: int) -> Call[str]:
-    """Let a job that waits for another wait for at most 50 more.
+    """Let a dependant of a job depend on at most 50 more jobs.
 
-    Answers the policy of its edges: c, r or w; ``late`` when it does not wait for that one, ``full`` when it would
-    wait for too many.
+    Returns the policy of its dependencies: c, r or w; ``late`` if it does not depend on that job any more, ``full`` if
+    it would have too many parents.
     """
     args: tuple[Argument, ...] = (lane.tag, child, via, most, *parents)
     return Call(load("join"), (lane.parents(child),), args, lambda reply: reply[-1].decode())
 
 
 def flows(keys: Keyspace, *, limit: int) -> Call[list[tuple[str, int]]]:
-    """The last flows, the newest first: id, and when it was made (µs)."""
+    """Return the last flows, newest first: id and creation time (µs)."""
     return Call(
         load("flows"),
         (keys.flows,),
@@ -308,7 +308,7 @@ def flows(keys: Keyspace, *, limit: int) -> Call[list[tuple[str, int]]]:
 
 
 def results(lane: Lane, ids: Sequence[str]) -> Call[list[bytes]]:
-    """How at most 50 jobs ended, as it is kept; empty where nothing is."""
+    """Return the stored endings of at most 50 jobs; empty if there is none."""
     return Call(load("results"), (lane.lane,), (lane.tag, *ids), lambda reply: list(reply[1]))
 
 
@@ -320,7 +320,7 @@ def _parents(reply: Reply) -> list[ParentState]:
 
 
 def _sound_parents(reply: Reply) -> list[ParentState]:
-    """Likewise for whoever looks after many jobs: what cannot be read of one must not keep it from the others."""
+    """Like `_parents`, but it skips entries that cannot be read, because one must not block a duty."""
     fields = [pair for pair in zip(reply[1][::2], reply[1][1::2], strict=True) if pair[0][:1] != b":"]
     return sorted(sound(fields, lambda pair: _parent(pair[0].decode(), pair[1]))[0], key=lambda row: row.place)
 

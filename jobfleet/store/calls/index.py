@@ -1,4 +1,4 @@
-"""indexed, indexes, sweep: jobs by tag, user and session."""
+"""Calls for the indexes of jobs by tag, user and session: indexed, indexes and sweep."""
 
 from __future__ import annotations
 
@@ -15,10 +15,10 @@ SWEPT_AT_ONCE = 50
 
 
 class Mark(NamedTuple):
-    """A job in an index.
+    """An entry of an index.
 
     Attributes:
-        at: When it was enqueued, µs; jobs of one call follow each other.
+        at: Time of the enqueue in µs; the jobs of one call have consecutive times.
         id: Its id.
     """
 
@@ -27,7 +27,7 @@ class Mark(NamedTuple):
 
 
 def names(tags: Iterable[str] = (), user: str | None = None, session: str | None = None) -> list[str]:
-    """The indexes in which a job of these tags, this user and this session stands."""
+    """Return the names of the indexes of a job with these tags, this user and this session."""
     found = [f"tag:{tag}" for tag in dict.fromkeys(tags)]
     if user is not None:
         found.append(f"user:{user}")
@@ -37,7 +37,7 @@ def names(tags: Iterable[str] = (), user: str | None = None, session: str | None
 
 
 def indexes_of(header: Mapping[str, Any]) -> list[str]:
-    """The same of a job whose envelope has this header, whoever wrote it."""
+    """Like `names`, from the header of an envelope, which may be a foreign one."""
     tags = header.get("tags")
     return names(
         [tag for tag in tags if _is_name(tag)] if isinstance(tags, list | tuple) else (),
@@ -50,13 +50,13 @@ def _is_name(value: object) -> bool:
 
 
 def marked(meta: str, indexes: Iterable[str]) -> str:
-    """What comes with a job, with the indexes that it is to stand in (lib/job/index.lua)."""
+    """Add the names of its indexes to a job's clear record (lib/job/index.lua)."""
     lines = [f"i {name}" for name in indexes]
     return "\n".join([meta, *lines] if meta else lines)
 
 
 def keys_of(lane: Lane, metas: Iterable[str]) -> tuple[str, ...]:
-    """The keys of all indexes that are named in what comes with jobs."""
+    """Return the keys of all indexes that clear records name."""
     found: dict[str, None] = {}
     for meta in metas:
         if "i " in meta:
@@ -67,13 +67,13 @@ def keys_of(lane: Lane, metas: Iterable[str]) -> tuple[str, ...]:
 def indexed(
     lane: Lane, name: str, *, upto: int | None = None, skip: int = 0, limit: int = CHUNK
 ) -> Call[tuple[int, list[Mark]]]:
-    """How many jobs an index has, and at most 50 of them, newest first.
+    """Return the size of an index, and at most 50 of its jobs, newest first.
 
     Args:
-        lane: Where.
-        name: The index, as `names` calls it.
-        upto: The latest time of enqueueing, µs; None for the newest.
-        skip: How many of the first to pass over.
+        lane: The lane.
+        name: The index, as in `names`.
+        upto: The latest time of enqueue in µs; None for no limit.
+        skip: Number of entries to skip.
         limit: 0 to 50.
     """
     return Call(
@@ -88,12 +88,12 @@ def indexed(
 
 
 def indexes(lane: Lane) -> Call[list[str]]:
-    """At most 50 indexes that it is time to look through."""
+    """Return at most 50 indexes that are due for cleaning."""
     return Call(load("indexes"), (lane.indexes,), (SWEPT_AT_ONCE,), lambda reply: sound(reply[1], bytes.decode)[0])
 
 
 def sweep(lane: Lane, name: str, *, skip: int = 0) -> Call[tuple[int, int, bool]]:
-    """Let an index forget what is gone, at most 50 looked at: how many went, how many stay, whether there are more."""
+    """Remove entries of deleted jobs from an index; return counts of removed and kept ones, and whether more follow."""
     return Call(
         load("sweep"),
         (lane.index_of(name), lane.indexes),

@@ -1,4 +1,4 @@
-"""Reading: status, explain, counts, listings. Nothing here writes."""
+"""Calls that read state: status, explain, counts and listings. None of them writes."""
 
 from __future__ import annotations
 
@@ -16,11 +16,11 @@ from jobfleet.store.records import BLOCKED, Counts, FleetSeen, RunRecord, Worker
 from jobfleet.store.rows import (
     NOT_READ,
     fields,
+    log_unreadable,
     number_of,
     shown,
     shown_tries,
     sound,
-    tell,
     text_of,
     tries_of,
     wrong_with,
@@ -29,24 +29,24 @@ from jobfleet.store.script import load
 
 CHUNK = 50
 LISTED = 1000
-"""Queues that are read at once; more are read by pages."""
+"""Maximum number of queues that are read at once; more are read by pages."""
 GROUPED = 9_000_000_000_000_000
-"""Jobs of groups stand so much before their due time, µs; lib/waiting/place.lua says the same."""
+"""Offset of the scores of group jobs before their due time, in µs; lib/waiting/place.lua has the same value."""
 _GROUPED, _BLOCKED = 1, 2
 SECTIONS = (0, 4, 1, 5, 2, 6, 3, 7, 8, 9, 10, 11)
-"""Where jobs wait, by urgency: a band's jobs without a group, those with one; at the end those that wait for others."""
-NO_RUN = RunRecord(0, "-", 0, 0, 2, "", 0)
+"""The sections of waiting jobs, by urgency: per band without group, per band with group, and blocked ones last."""
+MISSING_RUN = RunRecord(0, "-", 0, 0, 2, "", 0)
 NO_OUTCOME = "?"
 ENDINGS = frozenset(str(status) for status in FINAL)
 LATEST_US = 250_000_000_000_000_000
-"""The last moment that has a date, µs."""
+"""The last time that has a date, in µs."""
 UNBLOCKED = 8
-"""How many of the sections hold jobs that wait for nothing but their time and their turn."""
+"""The number of sections of jobs that are not blocked."""
 _NO_WORDS = ("", "0", "0", "0", "-", "-", "-", "0", "-")
 
 
 def status(lane: Lane, ids: Sequence[str]) -> Call[tuple[int, list[Found]]]:
-    """What is known of at most 50 jobs, and Redis's time."""
+    """Return the states of at most 50 jobs, and Redis's time."""
     return Call(
         load("status"),
         (lane.lane,),
@@ -56,7 +56,7 @@ def status(lane: Lane, ids: Sequence[str]) -> Call[tuple[int, list[Found]]]:
 
 
 def _found(row: Reply) -> Found:
-    """Where a job stands; what cannot be read of that is left out."""
+    """Parse the state of a job; parts that cannot be read are left out."""
     try:
         return _read(row)
     except NOT_READ:
@@ -68,11 +68,11 @@ def _found(row: Reply) -> Found:
 
 
 def run_of(record: bytes) -> RunRecord:
-    """The record of a run; one that cannot be read is of token 0 and nobody."""
+    """Parse the record of a run; an invalid one becomes token 0 of no child."""
     try:
         return RunRecord.parse(record.decode())
     except NOT_READ:
-        return NO_RUN
+        return MISSING_RUN
 
 
 def _read(row: Reply) -> Found:
@@ -80,7 +80,7 @@ def _read(row: Reply) -> Found:
     if word == b"final":
         final = final_of(row[1], row[2])
         if final.status not in ENDINGS:
-            raise ValueError(f"{final.status!r} is no ending")
+            raise ValueError(f"{final.status!r} is not an ending")
         return final
     if word == b"dead":
         return Dead(row[1], row[2], row[3].decode(), tries_of(row[4]))
@@ -92,7 +92,7 @@ def _read(row: Reply) -> Found:
 
 
 def final_of(value: bytes, progress: bytes = b"") -> Final:
-    """Read what is kept of a job's end: a clear line, then its record or its envelope."""
+    """Parse the record of an ending: a line of fields, followed by the result record or the envelope."""
     line, _, body = value.partition(b"\n")
     words = line.decode().split(" ")
     status, at, token, started, child, by, reason, asked, stage = (*words, *_NO_WORDS[len(words) :])
@@ -102,7 +102,7 @@ def final_of(value: bytes, progress: bytes = b"") -> Final:
 
 
 def explain(lane: Lane, job_id: str) -> Call[Explained]:
-    """What one job's start depends on in its lane."""
+    """Return everything that the start of a job depends on in its lane."""
     return Call(load("explain"), (lane.lane,), (lane.tag, job_id), _explained)
 
 
@@ -150,7 +150,7 @@ def _grouped(facts: Mapping[str, Any]) -> Grouped:
 
 
 def counts(lane: Lane) -> Call[Counts]:
-    """How much stands where in a lane."""
+    """Return the numbers of jobs in a lane."""
     return Call(load("counts"), (lane.lane,), (lane.tag,), _counts)
 
 
@@ -177,14 +177,14 @@ def _counts(reply: Reply) -> Counts:
 def waiting(
     lane: Lane, section: int, *, start: str = "-inf", stop: str = "+inf", skip: int = 0, limit: int = CHUNK
 ) -> Call[tuple[int, list[Waiting]]]:
-    """A page of the jobs that wait in a section, by due time, and Redis's time.
+    """Return a page of the waiting jobs in a section, by due time, and Redis's time.
 
     Args:
-        lane: Where.
-        section: One of `SECTIONS`: 0 for CRITICAL … 3 for LOW; 4 more for jobs of groups, 8 more for blocked ones.
+        lane: The lane.
+        section: One of `SECTIONS`: 0 for CRITICAL … 3 for LOW; plus 4 for group jobs, plus 8 for blocked ones.
         start: The lowest due time in µs, as a bound of ZRANGEBYSCORE.
-        stop: The highest.
-        skip: How many of the first to pass over.
+        stop: The highest due time, likewise.
+        skip: Number of rows to skip.
         limit: 1 to 50.
     """
     part = section // BANDS
@@ -213,14 +213,14 @@ def _waiting(lane: Lane, row: Reply, offset: int) -> Waiting:
 
 
 def _shifted(bound: str) -> str:
-    """A bound of due times as it stands among jobs of groups."""
+    """Convert a bound of due times to a bound of the scores of group jobs."""
     if bound == "-inf":
         return bound
     return f"({int(bound[1:]) - GROUPED}" if bound.startswith("(") else str(int(bound) - GROUPED)
 
 
 def running(lane: Lane, *, skip: int = 0, limit: int = CHUNK) -> Call[tuple[int, list[Running]]]:
-    """A page of the jobs that run, by lease deadline, and Redis's time."""
+    """Return a page of the running jobs, by lease deadline, and Redis's time."""
     return Call(
         load("running"),
         (lane.lease,),
@@ -232,12 +232,12 @@ def running(lane: Lane, *, skip: int = 0, limit: int = CHUNK) -> Call[tuple[int,
 def _running(lane: Lane, row: Reply) -> Running:
     wrong = wrong_with(row[0], row[3], b"", lane.id_prefix)
     run = run_of(row[2])
-    wrong = wrong or (f"its run is {shown(row[2])}" if run is NO_RUN else "")
+    wrong = wrong or (f"its run is {shown(row[2])}" if run is MISSING_RUN else "")
     return Running(text_of(row[0]), number_of(row[1]), run, shown_tries(row[3]), row[4], row[5], wrong)
 
 
 def finished(lane: Lane, *, before: str = "+", limit: int = CHUNK) -> Call[list[Finished]]:
-    """A page of finished jobs, newest batch first; `before` is the bound ``(`` + the last entry seen."""
+    """Return a page of finished jobs, newest batch first; `before` is the bound ``(`` + the last entry seen."""
     return Call(load("finished"), (lane.done,), (before, limit), _finished)
 
 
@@ -246,7 +246,7 @@ def _finished(reply: Reply) -> list[Finished]:
     for entry, lines in reply[1:]:
         good, bad = sound(reversed(lines.split(b"\n")), _ended)
         rows += [Finished(entry.decode(), *line) for line in good]
-        # Whoever pages has to know of the entry, though nothing of it can be read.
+        # The row must be returned, although it cannot be read, because paging needs its entry.
         rows += [Finished(entry.decode(), "", NO_OUTCOME, 0) for _ in bad[:1]]
     return rows
 
@@ -257,7 +257,7 @@ def _ended(line: bytes) -> tuple[str, str, int]:
 
 
 def dead(lane: Lane, *, before: str = "+", limit: int = CHUNK) -> Call[list[DeadLetter]]:
-    """A page of dead letters, newest first; `before` is the bound ``(`` + the last entry seen."""
+    """Return a page of dead letters, newest first; `before` is the bound ``(`` + the last entry seen."""
     return Call(load("dead"), (lane.dlq,), (before, limit), lambda reply: [_letter(row) for row in reply[1:]])
 
 
@@ -267,7 +267,7 @@ def _letter(row: Reply) -> DeadLetter:
 
 
 def letter(lane: Lane, job_id: str) -> Call[DeadLetter | None]:
-    """One dead letter; None when there is none of that job."""
+    """Return one dead letter; None if the job has none."""
     return Call(
         load("letter"),
         (lane.dead,),
@@ -277,22 +277,22 @@ def letter(lane: Lane, job_id: str) -> Call[DeadLetter | None]:
 
 
 def memory(keys: Keyspace) -> Call[tuple[int, int]]:
-    """How many bytes the server uses, and may use; 0 where nothing limits it."""
+    """Return the memory use of the server and its limit in bytes; 0 for no limit."""
     return Call(load("memory"), (keys.queues,), (), lambda reply: (int(reply[1]), int(reply[2])))
 
 
 def fleet(keys: Keyspace, *, most: int = LISTED) -> Call[FleetSeen]:
-    """Queues, workers and functions of the fleet.
+    """Read the queues, workers and functions of the fleet.
 
     Args:
         keys: The fleet's keys.
-        most: How many queues are listed; where there are more, none is: see `queues`, and `jobfleet.store.fleet`.
+        most: Maximum number of listed queues. If there are more, none is listed; see `jobfleet.store.fleet`.
     """
     return Call(load("fleet"), (keys.queues,), (keys.tag, most), _fleet)
 
 
 def queues(keys: Keyspace, cursor: bytes = b"0") -> Call[tuple[bytes, dict[str, tuple[int, int]]]]:
-    """A page of the queues, and the cursor of the next, ``b"0"`` after the last."""
+    """Return a page of the queues, and the cursor of the next page, ``b"0"`` after the last."""
     return Call(load("queues"), (keys.queues,), (cursor, LISTED), lambda reply: (bytes(reply[1]), queues_of(reply[2])))
 
 
@@ -301,14 +301,14 @@ def _fleet(reply: Reply) -> FleetSeen:
     queues, strange = sound_queues(reply[2])
     functions, nameless = fields(reply[4], bytes, "functions")
     workers, bad = sound(zip(rows[::3], rows[1::3], rows[2::3], strict=True), _worker)
-    told = tuple(f"workers has {shown(worker)}, heard of at {shown(beat)}" for worker, beat, _ in bad)
-    tell(told)
-    left_out = (*strange, *nameless, *told)
+    problems = tuple(f"workers has {shown(worker)}, last beat {shown(beat)}" for worker, beat, _ in bad)
+    log_unreadable(problems)
+    left_out = (*strange, *nameless, *problems)
     return FleetSeen(int(reply[1]), queues, tuple(workers), functions, text_of(reply[5]), int(reply[6]), left_out)
 
 
 def _worker(row: tuple[bytes, bytes, bytes]) -> WorkerSeen:
     beat = int(float(row[1]))
     if not 0 < beat < LATEST_US:
-        raise ValueError(f"{row[1]!r} is no moment")
+        raise ValueError(f"{row[1]!r} is not a time")
     return WorkerSeen(row[0].decode(), beat, row[2])

@@ -1,4 +1,4 @@
-"""The journal: who reads it, and what goes of it. Reading itself is no script; see `store/journal.py`."""
+"""Calls for the journal: its readers and its trimming. The reading itself is not a script; see `store/journal.py`."""
 
 from __future__ import annotations
 
@@ -13,13 +13,13 @@ from jobfleet.store.script import load
 
 @dataclass(frozen=True, slots=True)
 class Kept:
-    """What stands in a lane's journal.
+    """The state of a lane's journal.
 
     Attributes:
         last: The number of its last event.
-        low: Up to which number all is acknowledged, or was let go.
-        dropped: How many events were let go that somebody had not acknowledged, in all.
-        oldest: When the oldest event that is kept happened, µs; 0 for none.
+        low: The highest number up to which all events were acknowledged or deleted.
+        dropped: Total number of events that were deleted before all groups had acknowledged them.
+        oldest: Time of the oldest stored event in µs; 0 for none.
     """
 
     last: int
@@ -29,22 +29,22 @@ class Kept:
 
     @property
     def backlog(self) -> int:
-        """How many events are kept for somebody."""
+        """Number of events that are stored for at least one group."""
         return self.last - self.low
 
 
 def enlist(keys: Keyspace, group: str, *, most: int) -> Call[None]:
-    """Have a group read the journals of the fleet: whoever opens a lane from now on registers it there."""
+    """Let a group read the journals of the fleet; new lanes register it from now on."""
     return Call(load("enlist"), (keys.consumers,), (group, most), lambda _reply: None)
 
 
 def dismiss(keys: Keyspace, group: str) -> Call[bool]:
-    """Take a group off the list; False when it was not there."""
+    """Remove a group from the fleet's list; False if it was not there."""
     return Call(load("dismiss"), (keys.consumers,), (group,), lambda reply: bool(reply[1]))
 
 
 def consumers(keys: Keyspace) -> Call[Mapping[str, int]]:
-    """The groups that read the journals of the fleet, and how many events each lane keeps at most for them."""
+    """Return the groups that read the fleet's journals, and the maximum number of events per lane for each."""
     return Call(load("consumers"), (keys.consumers,), (), _consumers)
 
 
@@ -53,34 +53,34 @@ def _consumers(reply: Reply) -> Mapping[str, int]:
 
 
 def unreadable(keys: Keyspace) -> Call[list[str]]:
-    """What stands among these groups and is none."""
+    """Return descriptions of the list's entries that cannot be read."""
     return Call(load("consumers"), (keys.consumers,), (), lambda reply: list(fields(reply[1], int, "consumers")[1]))
 
 
 def register(lane: Lane, group: str, *, most: int) -> Call[bool]:
-    """Have a group read a lane's journal, which is written from now on; False when it did already.
+    """Let a group read a lane's journal, which is written from now on; False if it did already.
 
     Args:
-        lane: Which.
+        lane: The lane.
         group: Its name.
-        most: How many events the journal keeps at most.
+        most: Maximum number of events in the journal.
     """
     keys = (lane.conf, lane.journal, lane.totals)
     return Call(load("register"), keys, (group, most), lambda reply: bool(reply[1]))
 
 
 def unregister(lane: Lane, group: str) -> Call[bool]:
-    """Let a group go; without any, the journal goes, too. False when there was no such group."""
+    """Remove a group from a lane; the journal is deleted with its last group. False if there was no such group."""
     return Call(load("unregister"), (lane.conf, lane.journal, lane.totals), (group,), lambda reply: bool(reply[1]))
 
 
 def trim_journal(lane: Lane, *, longest_us: int, gone_ms: int) -> Call[Kept]:
-    """Let go what all groups have acknowledged, what is too old, and readers that are gone. Bounded; repeat it.
+    """Delete events that all groups have acknowledged or that are too old, and dead readers. Limited; repeat it.
 
     Args:
-        lane: Which.
-        longest_us: Events older than that go, read or not, and are counted.
-        gone_ms: How long a reader with nothing unacknowledged may be silent.
+        lane: The lane.
+        longest_us: Maximum age of events in µs; older ones are deleted and counted.
+        gone_ms: Maximum silence in ms of a reader without unacknowledged events.
     """
     return Call(
         load("trim_journal"),

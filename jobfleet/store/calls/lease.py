@@ -1,4 +1,4 @@
-"""claim, renew, bury, tick: who runs what, and until when."""
+"""Calls for leases: claim, granted, renew, bury and tick."""
 
 from __future__ import annotations
 
@@ -31,12 +31,12 @@ NEAR_US = 2_000_000
 """A lane whose next job is due within so many microseconds is looked at again at that time, not with the next tick."""
 ZERO = ord("0")
 FIRST_MARKER = 19
-"""The number, among the keys of claim, of the first marker of those who know what is left to them."""
+"""The position, among the keys of claim, of the first marker for the kinds that know jobs that are left."""
 SUFFIX_MOST = 64
-"""Of an id, behind the queue and the lane; with those it fits into a record of the lease board."""
+"""The part of an id after queue and lane; with them it fits into a record of the lease board."""
 _OF_IDS = (string.ascii_letters + string.digits + "_.:-").encode()
 _SPACES = tuple(b" " * (2 * number - 1) for number in range(CHUNK + 1))
-"""What is left of so many ids, each with when it was due, once all that ids are made of is taken out."""
+"""What remains of a number of ids with due times when all characters of ids are removed."""
 
 
 def claim(
@@ -52,12 +52,12 @@ def claim(
 ) -> Call[Claimed]:
     """Lease up to `limit` (1 to 50) of the most urgent due jobs to a child.
 
-    Repeated with the same nonce it answers the same grants, those whose token still stands.
+    A repeated call with the same nonce returns the same grants, if their token is still valid.
 
     Args:
-        order: The digits of the four priorities as they are visited, when not the most urgent first.
+        order: The digits of the four priorities in the order of visits, if not by urgency.
         leave: Functions whose jobs are left to other children.
-        past: How far the last such claim came, as `Claimed.past` said; empty from the beginning.
+        past: The progress of the last such claim (`Claimed.past`); empty for a start at the beginning.
     """
     claimed = lane.claim(child)
     keys = (
@@ -72,10 +72,10 @@ def claim(
 
 
 def leave_to(functions: Mapping[str, Sequence[str]]) -> Leave:
-    """What a claim is told to leave to others.
+    """Describe the functions whose jobs a claim leaves to other children.
 
     Args:
-        functions: Names, each with the kinds of workers that are to be woken for its jobs.
+        functions: Names, each with the kinds of workers to wake for its jobs.
     """
     wakes = tuple(dict.fromkeys(kind for kinds in functions.values() for kind in kinds))
     numbers = {kind: str(FIRST_MARKER + place) for place, kind in enumerate(wakes)}
@@ -91,7 +91,7 @@ def _claimed(lane: Lane, reply: Reply) -> Claimed:
         past = text_of(reply[10]) if len(reply) > 10 else None
         try:
             return Claimed("claimed", now, next_due, _grants(lane.id_bytes, *reply[3:9]), functions, past)
-        except ValueError:  # somebody else's rows are among them
+        except ValueError:  # some rows are foreign
             return _one_by_one(lane, Claimed("claimed", now, next_due, (), functions, past), *reply[3:9])
     if word == b"empty":
         past = reply[3].decode() if len(reply) > 3 else None
@@ -99,20 +99,20 @@ def _claimed(lane: Lane, reply: Reply) -> Claimed:
     return Claimed(word.decode(), int(reply[1]) if len(reply) > 1 else 0)
 
 
-def _parts(begin: bytes, stood: bytes, number: int) -> list[str]:
-    """The ids of a claim, and when they were due, in turn.
+def _parts(begin: bytes, text: bytes, number: int) -> list[str]:
+    """Split the text of a claim into ids and due times, alternating.
 
     Raises:
-        Unreadable: One is no id; which, the text as a whole may not tell.
+        Unreadable: One of them is not an id; the whole text cannot show which one.
     """
-    parts = stood.decode().split()
+    parts = text.decode().split()
     if (
-        stood.translate(None, _OF_IDS) != _SPACES[number]
+        text.translate(None, _OF_IDS) != _SPACES[number]
         or len(parts) != 2 * number
-        or stood.count(begin) != number
+        or text.count(begin) != number
         or max(map(len, parts)) > len(begin) + SUFFIX_MOST
     ):
-        raise Unreadable("an id is none")
+        raise Unreadable("a row does not have an id")
     return parts
 
 
@@ -121,15 +121,15 @@ def _one_by_one(
     claimed: Claimed,
     tokens: bytes,
     bands: bytes,
-    stood: bytes,
+    text: bytes,
     envelopes: Reply,
     tries: Reply,
     metas: Reply,
 ) -> Claimed:
-    """Likewise, where a row cannot be read: the others are taken."""
-    rows = stood.split()
+    """Read the rows of a claim one by one, because one cannot be read."""
+    rows = text.split()
     first = int(tokens.split()[0])
-    if len(rows) != 2 * len(envelopes) or stood.count(b" ") != len(rows) - 1:
+    if len(rows) != 2 * len(envelopes) or text.count(b" ") != len(rows) - 1:
         return claimed._replace(garbled_from=first)
     fences = map(int, tokens.split()) if b" " in tokens else count(first)
     grants, bad = [], []
@@ -146,7 +146,7 @@ def _one_by_one(
 
 
 def _due(raw: bytes) -> int:
-    """When a job was due; 0 where somebody else has written no number into the entry of a group: the job is sound."""
+    """Parse a due time; 0 if a foreign entry of a group is not a number, because the job itself is valid."""
     try:
         return int(float(raw))
     except ValueError:
@@ -156,9 +156,9 @@ def _due(raw: bytes) -> int:
 
 
 def granted(lane: Lane, *, child: str, first: int) -> Call[Claimed]:
-    """What a child's last claim has brought, from `first`, its first token, where the reply of the claim does not tell.
+    """Return what a child's last claim granted, from its first token `first`, if the reply of the claim was garbled.
 
-    When a job was due is not known here: each counts as due when it was claimed.
+    The due times are not known here: each job counts as due when it was claimed.
     """
     return Call(load("granted"), (lane.runs,), (lane.tag, child, first), partial(_granted, lane))
 
@@ -168,15 +168,15 @@ def _granted(lane: Lane, reply: Reply) -> Claimed:
     grants = [
         Grant(one.id, one.token, one.run.claimed, one.run.band, one.envelope, one.tries, one.meta) for one in held
     ]
-    # Whoever was claimed now is known by its token: its run was written by that claim.
+    # A job of this claim is recognized by its token, because the claim wrote its run.
     return Claimed("claimed", int(reply[1]), 0, tuple(grants), unreadable=bad)
 
 
 def _grants(
-    begin: bytes, tokens: bytes, bands: bytes, stood: bytes, envelopes: Reply, tries: Reply, metas: Reply
+    begin: bytes, tokens: bytes, bands: bytes, text: bytes, envelopes: Reply, tries: Reply, metas: Reply
 ) -> tuple[Grant, ...]:
     fences = map(int, tokens.split()) if b" " in tokens else count(int(tokens))
-    parts = _parts(begin, stood, len(envelopes))
+    parts = _parts(begin, text, len(envelopes))
     known = zip(parts[::2], fences, map(int, parts[1::2]), bands, envelopes, strict=False)
     if not tries and not metas:
         return tuple(
@@ -195,9 +195,9 @@ def _grants(
 
 
 def renew(lane: Lane, held: Sequence[tuple[str, int]], *, lease_us: int) -> Call[Renewed]:
-    """Extend at most 50 leases that still stand, counted from now by Redis's clock.
+    """Extend at most 50 valid leases, from now by Redis's clock.
 
-    A lease whose token has changed is not revived; it comes back in `Renewed.lost`.
+    A lease whose token has changed is not extended; `Renewed.lost` contains it.
     """
     pairs = [part for job_id, token in held for part in (job_id, token)]
     return Call(load("renew"), (lane.lease, lane.runs), (lease_us, *pairs), _renewed)
@@ -216,7 +216,7 @@ def _renewed(reply: Reply) -> Renewed:
 
 
 def bury(lane: Lane, child: str, held: Sequence[tuple[str, int]] = ()) -> Call[Buried]:
-    """Refuse a dead child's later claims; answer what it still holds of `held` and its last claim."""
+    """Refuse later claims of a dead child; return the runs that it still holds of `held` and its last claim."""
     pairs = [part for job_id, token in held for part in (job_id, token)]
     return Call(
         load("bury"),
@@ -232,7 +232,7 @@ def _buried(lane: Lane, reply: Reply) -> Buried:
 
 
 def tick(lane: Lane, *, limit: int = CHUNK) -> Call[Ticked]:
-    """Do a lane's housekeeping and answer what is overdue."""
+    """Do a lane's housekeeping; return expired leases and other due work."""
     keys = (lane.lane, lane.wake, lane.lease, lane.gdue, lane.rates, *lane.ready, lane.grouped)
     return Call(load("tick"), keys, (lane.tag, limit), partial(_ticked, lane))
 
@@ -255,7 +255,7 @@ def _ticked(lane: Lane, reply: Reply) -> Ticked:
 
 
 def _held_rows(lane: Lane, rows: Reply) -> tuple[tuple[Held, ...], tuple[Spoiled, ...]]:
-    """Runs that somebody else has to decide about, and those of them that cannot be read."""
+    """Return runs that another process must decide about, and those of them that cannot be read."""
     held: list[Held] = []
     bad: list[Spoiled] = []
     for raw, token, record, envelope, spent, meta in rows:
@@ -274,7 +274,7 @@ def _run(record: bytes) -> RunRecord:
     try:
         run = RunRecord.parse(record.decode())
     except ValueError:
-        raise Unreadable(f"its run is {shown(record)}" if record else "it has a lease, and no run") from None
+        raise Unreadable(f"its run is {shown(record)}" if record else "it has a lease, but no run") from None
     if not 0 <= run.band <= 3 or not 0 < run.token < 2**63:
         raise Unreadable(f"its run is {shown(record)}")
     return run

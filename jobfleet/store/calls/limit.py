@@ -1,4 +1,4 @@
-"""set_limit, limits, pause_group and resume_group: what a queue and its groups may do."""
+"""Calls for the limits of queues and groups: set_limit, limits, pause_group and resume_group."""
 
 from __future__ import annotations
 
@@ -15,20 +15,20 @@ from jobfleet.store.script import load
 
 CHUNK = 50
 MOST_GROUPS = 10_000
-"""Groups of a queue that may have settings of their own."""
+"""Maximum number of groups per queue with settings of their own."""
 ALL = "*"
-"""The name under which stands what holds for groups that have no setting of their own."""
+"""The name of the settings for groups without settings of their own."""
 LIMIT = "limit"
 AGING = "aging"
 PAUSED = "paused:"
 
 
 class Used(NamedTuple):
-    """How much of a limit is used.
+    """The usage of a limit.
 
     Attributes:
-        running: Runs.
-        full: When the tokens are full again, µs; 0 when they are.
+        running: Number of runs.
+        full: Time at which the tokens are full again, in µs; 0 if they are.
     """
 
     running: int
@@ -36,13 +36,13 @@ class Used(NamedTuple):
 
 
 class Settings(NamedTuple):
-    """What is set for a lane.
+    """The settings of a lane.
 
     Attributes:
         now: Redis's time, µs.
-        used: Of the lane's own limit.
+        used: The usage of the lane's own limit.
         fields: The operator's settings: ``limit``, ``limit:<group>``, ``paused:<group>``, ``aging`` and others.
-        groups: Of the groups that were asked for, how much is used.
+        groups: The usage by the requested groups.
     """
 
     now: int
@@ -51,25 +51,25 @@ class Settings(NamedTuple):
     groups: Mapping[str, Used]
 
     def limit_of(self, group: str | None) -> Limit:
-        """The limit of a group, or of the queue itself (None), without what it takes from all groups."""
+        """Return the limit of a group, or of the queue itself (None), without the limit of all groups."""
         return Limit.parse(self.fields.get(field_of(group), ""))
 
 
 def field_of(group: str | None) -> str:
-    """Where the limit of a group stands, or of the queue itself."""
+    """Return the field of the limit of a group, or of the queue itself."""
     return LIMIT if group is None else f"{LIMIT}:{group}"
 
 
 def set_limit(lane: Lane, field: str, value: str, *, skip: int = 0) -> Call[tuple[bool, int] | None]:
-    """Set or clear a field; whether that changed it, and how many groups were told; None: too many have limits.
+    """Set or clear a field; return whether it changed, and the number of updated groups; None: too many have limits.
 
-    When `CHUNK` groups were told there may be more: call again with `skip`.
+    If `CHUNK` groups were updated, there may be more: call again with `skip`.
 
     Args:
-        lane: Where.
+        lane: The lane.
         field: See `field_of`, or `AGING`.
-        value: What `Limit.change` answers; µs for aging; empty clears.
-        skip: How many groups were told already.
+        value: The result of `Limit.change`; for aging µs; an empty value clears.
+        skip: Number of groups that were already updated.
     """
     keys = (lane.conf, lane.gdue, lane.wake)
     return Call(load("set_limit"), keys, (lane.tag, field, value, skip, MOST_GROUPS), _changed)
@@ -80,7 +80,7 @@ def _changed(reply: Reply) -> tuple[bool, int] | None:
 
 
 def limits(lane: Lane, groups: Sequence[str] = ()) -> Call[Settings]:
-    """What is set for a lane, and how much of it is used by it and by at most 50 groups."""
+    """Return the settings of a lane, and the usage by the lane and at most 50 groups."""
     return Call(load("limits"), (lane.lane,), (lane.tag, *groups), lambda reply: _settings(reply, groups))
 
 
@@ -103,7 +103,7 @@ def _used(running: int, full: bytes) -> Used:
 
 
 def pause_group(lane: Lane, group: str, *, by: str | None, reason: str | None = None) -> Call[bool | None]:
-    """Let no job of a group be claimed; False when it was paused already, None: too many groups are, or have limits."""
+    """Stop claims of a group's jobs; False if already paused, None if too many groups have settings."""
     args = (group, who(by), why(reason), MOST_GROUPS)
     return Call(
         load("pause_group"), (lane.conf,), args, lambda reply: bool(reply[1]) if reply[0] == b"paused" else None
@@ -111,6 +111,6 @@ def pause_group(lane: Lane, group: str, *, by: str | None, reason: str | None = 
 
 
 def resume_group(lane: Lane, group: str) -> Call[bool]:
-    """Let the jobs of a paused group be claimed again; False when it was not paused."""
+    """Allow claims of a paused group's jobs again; False if it was not paused."""
     keys = (lane.conf, lane.gdue, lane.wake)
     return Call(load("resume_group"), keys, (lane.tag, group), lambda reply: bool(reply[1]))

@@ -1,4 +1,4 @@
-"""log and lines: a job's own log."""
+"""Calls for a job's log: log and lines."""
 
 from __future__ import annotations
 
@@ -14,14 +14,14 @@ PAGE = 200
 
 
 class Entry(NamedTuple):
-    """A line on its way, or with an empty text only how long the log is kept from now on.
+    """A line to store, or with an empty text only a new lifetime of the log.
 
     Attributes:
-        id: The job.
-        token: The run.
-        n: Grows with each line of the run, so that a line that comes twice is known.
-        ttl_ms: How long the log is kept.
-        text: When (µs), how grave (a number of `logging`), and what, parted by spaces.
+        id: The job's id.
+        token: The fencing token of the run.
+        n: It increases with each line of the run, so that a repeated line is recognized.
+        ttl_ms: Lifetime of the log in ms.
+        text: Time (µs), level (a number of `logging`) and text, separated by spaces.
     """
 
     id: str
@@ -32,7 +32,7 @@ class Entry(NamedTuple):
 
 
 def log(lane: Lane, entries: Sequence[Entry], *, most_lines: int, most_bytes: int) -> Call[str]:
-    """Keep at most 50 lines; a letter each: o kept, k kept before, l lost."""
+    """Store at most 50 lines; returns one letter each: o stored, k stored before, l lost."""
     args: list[Argument] = [most_lines, most_bytes]
     for entry in entries:
         args.extend(entry)
@@ -43,13 +43,13 @@ def log(lane: Lane, entries: Sequence[Entry], *, most_lines: int, most_bytes: in
 def lines(
     lane: Lane, job_id: str, *, after: tuple[int, int] = (0, 0), tail: int = 1_000_000, limit: int = PAGE
 ) -> Call[list[Line]]:
-    """A page of a job's log, oldest first.
+    """Return a page of a job's log, oldest first.
 
     Args:
-        lane: Where.
-        job_id: The job.
-        after: Token and n of the last line that was seen.
-        tail: How many of the last lines are wanted at most.
+        lane: The lane.
+        job_id: The job's id.
+        after: Token and n of the last line that was read.
+        tail: Maximum number of last lines.
         limit: 1 to 500.
     """
     return Call(load("lines"), (lane.log(job_id),), (*after, tail, limit), _lines)

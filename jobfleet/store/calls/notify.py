@@ -1,4 +1,4 @@
-"""gather, take, deliver, deliveries: what notification channels have yet to tell, kept once for all reapers."""
+"""Calls for notifications: gather, take, deliver and deliveries; all reapers share the stored deliveries."""
 
 from __future__ import annotations
 
@@ -19,12 +19,12 @@ class Item(NamedTuple):
     """A notice for a channel.
 
     Attributes:
-        mark: What tells it from every other; one that is known is not taken in again.
-        kind: What it gathers under.
-        window_us: How long; 0 tells it by itself.
-        delivery: The id of the delivery that it becomes where it is told at once.
-        at_us: When it happened.
-        notice: The notice itself.
+        mark: A unique mark of the event; a known one is not processed again.
+        kind: The kind under which notices are collected.
+        window_us: Duration of the collection in µs; 0 to send each on its own.
+        delivery: The id of the delivery, if it is sent at once.
+        at_us: Time of the event in µs.
+        notice: The encoded notice.
     """
 
     mark: str
@@ -36,18 +36,18 @@ class Item(NamedTuple):
 
 
 class Delivery(NamedTuple):
-    """What is to be told.
+    """A notification to send.
 
     Attributes:
         id: Its id.
-        attempt: How often it was taken.
-        made_us: When it was made, µs.
-        events: How many notices it stands for.
-        first_us: When the first of them happened.
-        last_us: When the last of them happened.
-        kind: What they have in common.
+        attempt: Number of the attempt.
+        made_us: Time of its creation in µs.
+        events: Number of notices in it.
+        first_us: Time of the first of them in µs.
+        last_us: Time of the last of them in µs.
+        kind: Their kind.
         notice: One of them.
-        due_us: When it is tried next; 0 where that was not asked.
+        due_us: Time of the next attempt in µs; 0 if it was not requested.
     """
 
     id: str
@@ -62,13 +62,13 @@ class Delivery(NamedTuple):
 
 
 class Taken(NamedTuple):
-    """The answer to `take`.
+    """The reply to `take`.
 
     Attributes:
         now: Redis's time, µs.
-        next_us: When something is to be done next, µs; 0 when nothing waits.
-        has_others: Whether another reaper goes by other rules.
-        delivery: What was taken; None when nothing is due.
+        next_us: Time of the next action in µs; 0 if nothing waits.
+        has_others: Whether another reaper has different rules.
+        delivery: The taken delivery; None if none is due.
     """
 
     now: int
@@ -78,14 +78,14 @@ class Taken(NamedTuple):
 
 
 class Pending(NamedTuple):
-    """What a channel has yet to tell.
+    """The pending notifications of a channel.
 
     Attributes:
         now: Redis's time, µs.
-        held: How many deliveries there are.
-        open: How many kinds have a window open.
-        deliveries: The first of them.
-        gathered: How many notices have gathered in the first of the windows.
+        held: Number of deliveries.
+        open: Number of kinds with an open window.
+        deliveries: The first deliveries.
+        gathered: Number of collected notices in the first windows.
     """
 
     now: int
@@ -96,12 +96,12 @@ class Pending(NamedTuple):
 
 
 def gather(keys: ChannelKeys, items: Sequence[Item], *, most: int) -> Call[int]:
-    """Take at most 40 notices in; how many were new.
+    """Process at most 40 notices; return the number of new ones.
 
     Args:
-        keys: The channel's.
+        keys: The channel's keys.
         items: The notices.
-        most: Kinds told at once in five minutes; what is beyond gathers under one kind.
+        most: Maximum number of kinds that are sent at once in five minutes; further ones are collected under one kind.
     """
     args: list[Argument] = [most, MARKS_MOST]
     for item in items:
@@ -111,12 +111,12 @@ def gather(keys: ChannelKeys, items: Sequence[Item], *, most: int) -> Call[int]:
 
 
 def take(keys: ChannelKeys, *, lease_us: int, rules: str) -> Call[Taken]:
-    """End windows that are over, and take a delivery that is due, for as long as the lease.
+    """Close windows that are over, and take a due delivery for the duration of the lease.
 
     Args:
-        keys: The channel's.
-        lease_us: How long it is taken for.
-        rules: A word for all channels and rules that the caller goes by.
+        keys: The channel's keys.
+        lease_us: Duration of the lease in µs.
+        rules: A digest of all channels and rules of the caller.
     """
     places = (keys.gathered, keys.windows, keys.groups, keys.due, keys.held)
     return Call(load("take"), places, (lease_us, NOTICES_MS, WINDOWS_AT_ONCE, rules), _taken)
@@ -128,13 +128,13 @@ def _taken(reply: Reply) -> Taken:
 
 
 def deliver(keys: ChannelKeys, delivery: Delivery, *, delay_us: int | None = None) -> Call[bool]:
-    """Say what became of a delivery: done with, or tried again after `delay_us`; False when it was not there."""
+    """Finish a delivery, or delay its next attempt by `delay_us`; False if it was not there."""
     args = (delivery.id, delivery.attempt, -1 if delay_us is None else delay_us)
     return Call(load("deliver"), (keys.due, keys.held), args, lambda reply: bool(reply[1]))
 
 
 def deliveries(keys: ChannelKeys, *, limit: int = 50) -> Call[Pending]:
-    """What a channel has yet to tell."""
+    """Return the pending notifications of a channel."""
     return Call(load("deliveries"), (keys.windows, keys.groups, keys.due, keys.held), (limit,), _pending)
 
 

@@ -1,4 +1,4 @@
-"""pause_function, resume_function, put_back, paused: functions whose jobs are not started."""
+"""Calls for paused functions, whose jobs do not start: pause_function, resume_function, put_back and paused."""
 
 from __future__ import annotations
 
@@ -14,20 +14,20 @@ from jobfleet.store.script import load
 
 CHUNK = 50
 AGE = 5_500_000_000_000_000
-"""How long after its due time, µs, a job stands whose function is paused; lib/waiting/withheld.lua says the same."""
+"""Offset of the score of a withheld job after its due time, in µs; lib/waiting/withheld.lua has the same value."""
 WITHHELD = 7_000_000_000_000_000
-"""From here to the end of time, where blocked jobs stand, all jobs are withheld."""
+"""Jobs from this score up to that of blocked jobs are withheld."""
 OVER = "~"
-"""Stands before a function that is being resumed."""
+"""The prefix of a function that is being resumed."""
 
 
 class Pause(NamedTuple):
-    """A pause.
+    """The pause of a function.
 
     Attributes:
-        by: Who asked for it; None for nobody in particular.
-        at: Since when, µs.
-        reason: Why; may be empty.
+        by: Who requested it; None if unknown.
+        at: Time of the pause in µs.
+        reason: The reason; may be empty.
     """
 
     by: str | None
@@ -36,45 +36,45 @@ class Pause(NamedTuple):
 
 
 def read_pause(text: str) -> Pause:
-    """Read ``who@at reason``."""
+    """Parse ``who@at reason``."""
     by, _, rest = text.partition("@")
     at, _, reason = rest.partition(" ")
     return Pause(None if by in ("", "-") else by, number_of(at), reason)
 
 
 def read_functions(text: str) -> dict[str, Pause]:
-    """The functions that are paused, those that are being resumed left out."""
+    """Return the paused functions, without those that are being resumed."""
     lines = (line.partition(" ") for line in text.split("\n") if line and not line.startswith(OVER))
     return {name: read_pause(rest) for name, _, rest in lines}
 
 
 def read_resuming(text: str) -> list[str]:
-    """The functions that are being resumed."""
+    """Return the functions that are being resumed."""
     return [line.partition(" ")[0][1:] for line in text.split("\n") if line.startswith(OVER)]
 
 
 @lru_cache(maxsize=256)
 def stopped(text: str) -> frozenset[str]:
-    """The names of the functions that are paused."""
+    """Return the names of the paused functions."""
     return frozenset(read_functions(text))
 
 
 def due_of(due: int) -> int:
-    """When a job that waits is due, µs: of one that is withheld, when it was."""
+    """Return the due time in µs of a waiting job from its score, also if it is withheld."""
     return due - AGE if is_withheld(due) else due
 
 
 def is_withheld(due: int) -> bool:
-    """Whether a job stands where those of paused functions do."""
+    """Whether a score is that of a withheld job."""
     return WITHHELD <= due < WITHHELD + 2_000_000_000_000_000
 
 
 def pause_function(
     where: Lane | Keyspace, name: str, *, by: str | None, reason: str | None = None
 ) -> Call[bool | None]:
-    """Let no job of a function be started; False when it was paused already, None when too many are.
+    """Stop starts of a function's jobs; False if it was already paused, None if too many functions are.
 
-    Workers go by what their lane says; what the fleet says is brought to lanes that come into being.
+    Workers obey the setting of their lane; the setting of the fleet is copied to new lanes.
     """
     return Call(
         load("pause_function"),
@@ -85,21 +85,21 @@ def pause_function(
 
 
 def resume_function(where: Lane | Keyspace, name: str, *, is_done: bool = False) -> Call[bool]:
-    """Let jobs of a paused function be started again; `is_done` once all that were withheld were put back.
+    """Allow starts of a paused function's jobs again; `is_done` after all withheld jobs were put back.
 
-    False when there was nothing to do.
+    Returns False if there was nothing to do.
     """
     step = "end" if is_done else "begin"
     return Call(load("resume_function"), (where.conf,), (name, step), lambda reply: bool(reply[1]))
 
 
 def paused(keys: Keyspace) -> Call[str]:
-    """The functions that are paused in every queue, a line each."""
+    """Return the functions that are paused in every queue, one line each."""
     return Call(load("paused"), (keys.conf,), (), lambda reply: text_of(reply[1]))
 
 
 def put_back(lane: Lane, ids: Sequence[str]) -> Call[int]:
-    """Let at most 50 jobs that are withheld stand where they stood; how many were."""
+    """Put at most 50 withheld jobs back to their old position; return the number of moved jobs."""
     return Call(
         load("put_back"),
         (*lane.ready, lane.wake, lane.grouped, lane.gdue),

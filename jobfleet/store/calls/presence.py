@@ -1,4 +1,4 @@
-"""beat, leave, know, kinds and command: which workers there are, what they know, and what is asked of them."""
+"""Calls for workers: beat, leave, know, kinds and command."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from jobfleet.store.call import Call, Reply
 from jobfleet.store.calls.enqueue import lanes_of
 from jobfleet.store.keys import Keyspace
 from jobfleet.store.records import KindSeen, KindsSeen, Known, Present
-from jobfleet.store.rows import fields, tell, text_of
+from jobfleet.store.rows import fields, log_unreadable, text_of
 from jobfleet.store.script import load
 
 
@@ -25,16 +25,16 @@ def beat(
     functions: Mapping[str, bytes] | None = None,
     queues: Mapping[str, tuple[int, int]] | None = None,
 ) -> Call[Present]:
-    """Say that a worker lives.
+    """Send a worker's heartbeat.
 
     Args:
         keys: The fleet's keys.
-        worker: Its id.
-        account: What it says of itself.
-        gone_us: After how many µs of silence a worker counts as gone.
-        serves: The queues that it serves, whose lanes are answered.
-        functions: What to publish of the functions it knows.
-        queues: Queues to restore where they are not known any more: home lanes and lanes of each.
+        worker: The worker's id.
+        account: The worker's encoded account.
+        gone_us: Silence in µs after which a worker counts as gone.
+        serves: The queues that it serves; the reply has their lanes.
+        functions: Records of functions to publish.
+        queues: Queues to restore if they are unknown: numbers of home lanes and of lanes.
     """
     published = [part for item in (functions or {}).items() for part in item]
     restored = [part for name, (home, lanes) in (queues or {}).items() for part in (name, f"{home}:{lanes}")]
@@ -52,22 +52,22 @@ def _present(serves: Sequence[str], reply: Reply) -> Present:
 
 
 def queues_of(pairs: Reply) -> dict[str, tuple[int, int]]:
-    """Queues with their home lanes and lanes, from a flat reply; what is no queue of ours is left out."""
+    """Parse queues with their numbers of home lanes and of lanes; invalid entries are left out."""
     return sound_queues(pairs)[0]
 
 
 def sound_queues(pairs: Reply) -> tuple[dict[str, tuple[int, int]], tuple[str, ...]]:
-    """The same, and what was left out."""
-    found, told = fields(pairs, lanes_of, "queues")
-    strange = tuple(f"queues has {name!r}, which is no name" for name in found if not QUEUE_RULE.fullmatch(name))
+    """Like `queues_of`, with descriptions of the entries that were left out."""
+    found, problems = fields(pairs, lanes_of, "queues")
+    strange = tuple(f"queues has {name!r}, which is not a name" for name in found if not QUEUE_RULE.fullmatch(name))
     if strange:
-        tell(strange)
+        log_unreadable(strange)
         found = {name: lanes for name, lanes in found.items() if QUEUE_RULE.fullmatch(name)}
-    return found, (*told, *strange)
+    return found, (*problems, *strange)
 
 
 def leave(keys: Keyspace, worker: str, kinds: Sequence[str] = ()) -> Call[bool]:
-    """Say goodbye for a worker, whose children were of these kinds; False when it was not known."""
+    """Remove a worker with children of these kinds; False if it was unknown."""
     knowers = [keys.knowers(kind) for kind in kinds]
     return Call(
         load("leave"),
@@ -80,33 +80,33 @@ def leave(keys: Keyspace, worker: str, kinds: Sequence[str] = ()) -> Call[bool]:
 def know(
     keys: Keyspace, worker: str, kind: str, *, gone_us: int, functions: Mapping[str, str] | None = None
 ) -> Call[Known]:
-    """Say that a worker has children of a kind.
+    """Record that a worker has children of a kind.
 
     Args:
         keys: The fleet's keys.
-        worker: Its id.
+        worker: The worker's id.
         kind: The kind's id.
-        gone_us: After how many µs of silence a worker counts as gone.
-        functions: What the kind knows, each with its queue, and under "" the queues that it serves; None where that has
-            been told before.
+        gone_us: Silence in µs after which a worker counts as gone.
+        functions: The functions of the kind, each with its queue, and under "" the queues that it serves; None if they
+            were published before.
     """
-    told = [part for item in (functions or {}).items() for part in item]
+    pairs = [part for item in (functions or {}).items() for part in item]
     return Call(
         load("know"),
         (keys.kinds, keys.kind(kind), keys.knowers(kind)),
-        (worker, kind, gone_us, keys.control, *told),
+        (worker, kind, gone_us, keys.control, *pairs),
         lambda reply: Known(bool(reply[2]), frozenset(text_of(part) for part in reply[3]), int(reply[4])),
     )
 
 
 def kinds(keys: Keyspace, *, gone_us: int, function: str = "", had: Collection[str] = ()) -> Call[KindsSeen]:
-    """Which kinds of workers live, and what they know.
+    """Return the kinds of live workers and their functions.
 
     Args:
         keys: The fleet's keys.
-        gone_us: After how many µs of silence a worker counts as gone.
-        function: One that is asked about: might workers know it that tell no kind?
-        had: The kinds of which it is known already what they know.
+        gone_us: Silence in µs after which a worker counts as gone.
+        function: A function; the reply says whether workers that publish no kind may know it.
+        had: The kinds whose functions the caller already knows.
     """
     return Call(
         load("kinds"),
@@ -130,7 +130,7 @@ def _texts(pairs: Reply) -> dict[str, str]:
 
 
 def command(keys: Keyspace, wanted: Command) -> Call[bool]:
-    """Tell a worker's supervisor what is wanted; False when no such worker was heard of lately."""
+    """Send a command to a worker's supervisor; False if no such worker is alive."""
     return Call(
         load("command"),
         (keys.workers,),

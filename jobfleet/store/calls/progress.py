@@ -1,4 +1,4 @@
-"""progress."""
+"""The call for progress reports."""
 
 from __future__ import annotations
 
@@ -11,12 +11,12 @@ from jobfleet.store.script import load
 
 
 class Report(NamedTuple):
-    """One job's last progress.
+    """The last progress report of a job.
 
     Attributes:
-        id: The job.
-        token: The run.
-        n: Grows with each report of the run, so that listeners can order them.
+        id: The job's id.
+        token: The fencing token of the run.
+        n: It increases with each report of the run, so that listeners can order them.
         record: Encoded value, message and details.
     """
 
@@ -27,7 +27,7 @@ class Report(NamedTuple):
 
 
 def progress(lane: Lane, reports: Sequence[Report], *, ttl_ms: int) -> Call[str]:
-    """Keep and publish at most 50 reports, but none that is older; a letter each: o fine, l lost, c to be cancelled."""
+    """Store and publish at most 50 reports unless newer ones exist; returns one letter each: o ok, l lost, c cancel."""
     places = [place for report in reports for place in (lane.progress(report.id), lane.reported(report.id))]
     args: list[Argument] = [lane.tag, ttl_ms]
     for report in reports:

@@ -1,4 +1,4 @@
-"""close_queue and clear_lane: how a queue is removed."""
+"""Calls that remove a queue: close_queue and clear_lane."""
 
 from __future__ import annotations
 
@@ -11,14 +11,14 @@ from jobfleet.store.script import load
 
 
 class Cleared(NamedTuple):
-    """What became of a lane that was to be cleared.
+    """The result of clearing a lane.
 
     Attributes:
-        is_done: Whether it was; else what follows stands in its way.
-        letters: Its dead letters.
-        waiting: Jobs that wait.
-        running: Jobs that run.
-        unrelayed: Endings that dependants are still to be told of.
+        is_done: Whether it was cleared; otherwise the following fields show why not.
+        letters: Number of its dead letters.
+        waiting: Number of its waiting jobs.
+        running: Number of its running jobs.
+        unrelayed: Number of endings of which dependants are still to be notified.
     """
 
     is_done: bool
@@ -29,16 +29,16 @@ class Cleared(NamedTuple):
 
 
 def close_queue(keys: Keyspace, queue: str) -> Call[tuple[int, int] | None]:
-    """Make a queue unknown; its home lanes and lanes, None when it was not known."""
+    """Remove a queue from the fleet; return its numbers of home lanes and of lanes, None if it was unknown."""
     return Call(load("close_queue"), (keys.queues,), (queue,), lambda reply: lanes_of(reply[1]) if reply[1] else None)
 
 
 def clear_lane(lane: Lane, *, drops_letters: bool) -> Call[Cleared]:
-    """Let go what an idle lane keeps for ever.
+    """Delete the permanent data of an idle lane.
 
     Args:
-        lane: Which.
-        drops_letters: Whether dead letters go with it; else they keep it.
+        lane: The lane.
+        drops_letters: Whether to delete dead letters too; otherwise they prevent it.
     """
     keys = (
         *lane.ready, lane.lease, lane.outbox, lane.dlq, lane.dead, lane.done, lane.totals, lane.conf, lane.lane,

@@ -125,7 +125,7 @@ class Expiry(NamedTuple):
 
 
 class Move(NamedTuple):
-    """Running → cancelled, because the job goes on under another id.
+    """Running → cancelled, because the job continues under another id.
 
     Attributes:
         verb: The name of the transition on the wire.
@@ -195,7 +195,7 @@ def expire(job_id: str, token: int, *, ttl_ms: int, guard: str = TOKEN_VALID) ->
 
 
 def move(job_id: str, token: int, *, to: str, ttl_ms: int) -> Move:
-    """Cancel a running job that goes on under the id `to`."""
+    """Cancel a running job that continues under the id `to`."""
     return Move("move", TOKEN_VALID, job_id, token, ttl_ms, to)
 
 

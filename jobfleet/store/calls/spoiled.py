@@ -1,4 +1,4 @@
-"""set_aside: what cannot be read is taken out of a lane, and kept as a dead letter."""
+"""The call set_aside: it removes unreadable rows from a lane and stores them as dead letters."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ REASON = "unreadable"
 
 
 def letter_id(lane: Lane, raw: bytes) -> str:
-    """The id under which a row is kept: its own, or one that follows from it where that is none."""
+    """Return the id under which a row is stored: its own, or one derived from it if it is not valid."""
     try:
         return id_of(raw, lane.id_prefix)
     except Unreadable:
@@ -23,14 +23,14 @@ def letter_id(lane: Lane, raw: bytes) -> str:
 
 
 def set_aside(lane: Lane, rows: Sequence[tuple[Spoiled, bytes]], *, ttl_ms: int) -> Call[str]:
-    """Take at most 50 rows out of a lane, each with the record of its dead letter.
+    """Remove at most 50 rows from a lane, each with the record of its dead letter.
 
-    A letter each: a set aside, b put back into its band, l not there any more, or with another run.
+    Returns one letter each: a set aside, b put back into its band, l no longer there, or with another run.
 
     Args:
-        lane: Where they are.
-        rows: What they are, and their records.
-        ttl_ms: For how long their ends are remembered.
+        lane: The lane of the rows.
+        rows: The rows and their records.
+        ttl_ms: Lifetime of their endings in ms.
     """
     keys: list[Key] = [
         *lane.ready, lane.lease, lane.runs, lane.tries, lane.meta, lane.unique, lane.expiry, lane.done, lane.dlq,

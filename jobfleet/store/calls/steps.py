@@ -1,4 +1,4 @@
-"""keep and steps: what a job's steps have come to."""
+"""Calls for the results of a job's steps: keep, steps and forget."""
 
 from __future__ import annotations
 
@@ -7,14 +7,14 @@ from jobfleet.store.keys import Lane
 from jobfleet.store.script import load
 
 MOST = 1000
-"""Steps and checkpoints kept of a job."""
+"""Maximum number of steps and checkpoints of a job."""
 
 MOST_BYTES = 4 * 1024 * 1024
-"""Bytes kept of a job's steps and checkpoints, all together."""
+"""Maximum total size in bytes of a job's steps and checkpoints."""
 
 
 def keep(lane: Lane, job_id: str, token: int, *, ttl_ms: int, step: str = "", record: bytes = b"") -> Call[str]:
-    """Keep the result of a step; without one only set how long all are kept. Answers kept, full or lost."""
+    """Store the result of a step; without a step only set the lifetime of all. Returns kept, full or lost."""
     return Call(
         load("keep"),
         (lane.runs, lane.steps(job_id)),
@@ -24,7 +24,7 @@ def keep(lane: Lane, job_id: str, token: int, *, ttl_ms: int, step: str = "", re
 
 
 def steps(lane: Lane, job_id: str) -> Call[dict[str, bytes]]:
-    """What has been kept of a job's steps."""
+    """Return the stored results of a job's steps."""
     return Call(load("steps"), (lane.steps(job_id),), (), _steps)
 
 
@@ -33,5 +33,5 @@ def _steps(reply: Reply) -> dict[str, bytes]:
 
 
 def forget(lane: Lane, job_id: str) -> Call[bool]:
-    """Let the steps of a dead job go; False, and nothing happens, when it is not dead."""
+    """Delete the steps of a dead job; returns False without effect if it is not dead."""
     return Call(load("forget"), (lane.steps(job_id),), (lane.tag, job_id), lambda reply: bool(reply[0] == b"forgotten"))

@@ -1,4 +1,4 @@
-"""The link of asyncio."""
+"""The asynchronous connection to Redis."""
 
 from __future__ import annotations
 
@@ -41,8 +41,8 @@ class AsyncSocketLink:
         self._closed = False
 
     async def exchange(self, commands: Sequence[Command]) -> list[Any]:
-        """Send commands in one pipeline; a reply or an exception for each."""
-        if not commands:  # an empty write would stay in a transport of Python 3.12 and later, which then never closes
+        """Send commands in one pipeline; return a reply or an exception for each."""
+        if not commands:  # in Python 3.12 and later, a transport never closes after an empty write
             return []
         replies: list[Any] = []
         connection = None
@@ -75,7 +75,7 @@ class AsyncSocketLink:
             self.busy_poll.done()
 
     async def exchange_as_made(self, parts: Iterator[Sequence[Command]]) -> list[Any]:
-        """Send each part, none of them empty, as soon as it is made; then a reply or an exception for each command."""
+        """Send each non-empty part as soon as it is made; return a reply or an exception for each command."""
         if self._fake:
             return await self.exchange(list(chain.from_iterable(parts)))
         sent: list[Command] = []
@@ -86,7 +86,7 @@ class AsyncSocketLink:
             async with asyncio.timeout(self._timeout) as limit:
                 for part in parts:
                     sent += part
-                    limit.reschedule(now() + self._timeout)  # making it may have taken long
+                    limit.reschedule(now() + self._timeout)  # to make the part may have taken long
                     connection = connection or (self._idle.pop() if self._idle else await self._connect())
                     await connection.send_packed_command(packed(connection, part), check_health=False)
                 for _ in sent:
@@ -104,9 +104,9 @@ class AsyncSocketLink:
         return replies
 
     async def block(self, commands: Sequence[Command], timeout: float) -> list[Any]:
-        """Send commands in one pipeline, the first of which may block for `timeout` seconds; likewise.
+        """Send commands in one pipeline, of which the first may block for `timeout` seconds.
 
-        It has a connection of its own.
+        It uses a connection of its own.
         """
         replies: list[Any] = []
         connection = None
@@ -124,7 +124,7 @@ class AsyncSocketLink:
             await _drop(connection)
             await self._drop_idle()
             return fill(replies, commands, error)
-        except BaseException:  # cancelled while blocking: the connection must go, or it eats a later wake-up
+        except BaseException:  # cancelled while blocking: close the connection, or it would take a later wake-up
             await _drop(connection)
             raise
         await self._keep(connection, self._blocking)
@@ -148,7 +148,7 @@ class AsyncSocketLink:
         info = info_of(await connection.read_response(disable_decoding=True))
         refusal = self._greeting.refuses(info)
         if self._greeting.hear(info) or refusal is not None:
-            for older in list(self._open):  # those in use, too: who waits for an answer there asks again here
+            for older in list(self._open):  # including busy ones: their callers retry on the new server
                 await _drop(older)
             self._idle.clear()
             self._blocking.clear()
@@ -158,13 +158,13 @@ class AsyncSocketLink:
 
     @property
     def server(self) -> str | None:
-        """Which server the connections lead to; None where that is not known."""
+        """The run id of the server that the connections lead to; None if it is unknown."""
         return self._greeting.server
 
     async def look_again(self) -> None:
-        """See which server the address leads to now; connections that lead to another one are let go.
+        """Check which server the address leads to now; close connections that lead to another one.
 
-        That takes a new connection, which replaces the eldest of those that are kept.
+        It opens a new connection, which replaces the oldest idle one.
         """
         if self._fake:
             return
@@ -172,7 +172,7 @@ class AsyncSocketLink:
             async with asyncio.timeout(self._timeout):
                 connection = await self._connect()
         except LINK_ERRORS:
-            return  # whoever asks something next is told
+            return  # the next call gets the error
         if self._idle:
             await _drop(self._idle.pop(0))
         await self._keep(connection, self._idle)
@@ -184,7 +184,7 @@ class AsyncSocketLink:
             pool.append(connection)
 
     async def close(self) -> None:
-        """Let the connections go."""
+        """Close the connections."""
         self._closed = True
         await self._drop_idle()
         blocking, self._blocking = self._blocking, []

@@ -1,9 +1,9 @@
-"""Busy polling: a producer looks for a reply for a moment before it sleeps on it.
+"""Busy polling: a producer polls for a reply for a moment before it sleeps.
 
-Whoever sleeps has to be woken, and on a virtual machine that takes longer than a server nearby takes to answer. Between
-two looks the CPU is left to whoever else wants it: the server may need that very one. Where replies come later, from
-another city or a server under load, looking would only burn CPU; so what was in vain is left out for a while, longer
-each time, as the halt polling of KVM shrinks (Linux, Documentation/virt/kvm/halt-polling.rst).
+On a virtual machine, to wake a sleeping thread takes longer than a nearby server takes to reply. Between two polls the
+CPU is free for other threads, because the server may need the same CPU. If replies come later, from another city or an
+overloaded server, polling would only waste CPU. Therefore each failure pauses the polling, for longer each time, like
+the halt polling of KVM (Linux, Documentation/virt/kvm/halt-polling.rst).
 """
 
 from __future__ import annotations
@@ -22,10 +22,10 @@ give_way = os.sched_yield if hasattr(os, "sched_yield") else partial(time.sleep,
 
 
 class Odds:
-    """Whether to look: after the nth time in vain, not for the next 2ⁿ − 1 exchanges.
+    """Decides whether to poll: after the nth failure in a row, it skips 2ⁿ − 1 exchanges.
 
     Args:
-        limit: Seconds for which a reply is looked for; 0 for never.
+        limit: Seconds for which a reply is polled; 0 for never.
     """
 
     __slots__ = ("_left_out", "_misses", "limit")
@@ -36,27 +36,27 @@ class Odds:
         self._left_out = 0
 
     def are_good(self) -> bool:
-        """Whether to look for the reply of this exchange; to be asked once each."""
+        """Whether to poll for the reply of this exchange; call it once per exchange."""
         if self._left_out:
             self._left_out -= 1
             return False
         return self.limit > 0
 
     def found(self) -> None:
-        """A reply came while it was looked for."""
+        """Record that a reply came during the polling."""
         self._misses = 0
 
     def missed(self) -> None:
-        """None came."""
+        """Record that no reply came during the polling."""
         self._misses += 1
         self._left_out = min(2**self._misses - 1, MOST_LEFT_OUT)
 
 
 class BusyPoll:
-    """Looks for the replies of a link that blocks; one thread at a time, as several would keep each other from the CPU.
+    """Polls for the replies of a blocking link; one thread at a time, because several would compete for the CPU.
 
     Args:
-        limit: Seconds for which a reply is looked for; 0 for never.
+        limit: Seconds for which a reply is polled; 0 for never.
     """
 
     def __init__(self, limit: float) -> None:
@@ -64,10 +64,10 @@ class BusyPoll:
         self._turn = threading.Lock()
 
     def look(self, connection: Any) -> None:
-        """Return when a redis-py connection has something to read, or time is up.
+        """Return when a redis-py connection has data to read, or the time is over.
 
         Raises:
-            ConnectionError: redis-py's; the server has closed it.
+            ConnectionError: The server has closed the connection (redis-py's exception).
         """
         if not self.odds.are_good() or not self._turn.acquire(blocking=False):
             return
@@ -84,10 +84,10 @@ class BusyPoll:
 
 
 class AsyncBusyPoll:
-    """Keeps an event loop from sleeping while a reply is due; everything else that is ready has its turn as ever.
+    """Keeps an event loop awake while a reply is due; other callbacks of the loop run as usual.
 
     Args:
-        limit: Seconds for which a reply is looked for; 0 for never.
+        limit: Seconds for which a reply is polled; 0 for never.
     """
 
     def __init__(self, limit: float) -> None:
@@ -98,11 +98,11 @@ class AsyncBusyPoll:
 
     @property
     def is_looking(self) -> bool:
-        """Whether the loop is kept from sleeping now."""
+        """Whether the loop is kept awake now."""
         return self._until > 0
 
     def sent(self) -> None:
-        """A reply is due from now on."""
+        """Record that a reply is due."""
         self._due += 1
         if self._due > 1 or not self.odds.are_good():
             return
@@ -111,14 +111,14 @@ class AsyncBusyPoll:
             self._call()
 
     def done(self) -> None:
-        """It has come, or is not waited for any more."""
+        """Record that the reply has come, or is not awaited any more."""
         self._due -= 1
         if self._until and not self._due:
             self._until = 0.0
             self.odds.found()
 
     def _call(self) -> None:
-        """A loop that has something to call asks its sockets and goes on."""
+        """Do nothing: a loop with a pending callback polls its sockets without sleeping."""
         self._is_called = True
         asyncio.get_running_loop().call_soon(self._look)
 

@@ -1,7 +1,7 @@
-"""Links: send commands, get replies, in one exchange. The one place where bytes meet sockets.
+"""Links: send commands and receive replies in one exchange. Only links use sockets.
 
-redis-py's own repetition is off: a reply may be lost after the script ran, and only the store
-knows how to ask again.
+redis-py's own retries are disabled, because a reply may be lost after the script ran, and only the store knows how to
+retry.
 """
 
 from __future__ import annotations
@@ -17,70 +17,70 @@ from jobfleet.store.replies import CONNECTION_ERRORS
 pack: Callable[[Command], bytes] | None
 try:
     import hiredis
-except ImportError:  # redis-py's own packing does, at five times the price
+except ImportError:  # redis-py's own packing takes five times as long
     pack = None
 else:
     pack = cast(Callable[[Command], bytes], hiredis.pack_command)
 LINK_ERRORS = (*CONNECTION_ERRORS, RedisError)
-"""The greeting of a connection may be refused, too: SELECT of a database that is not there, INFO by a bare user."""
+"""Errors that a greeting may also get: SELECT of a missing database, or INFO without permission."""
 DROPPED = (*CONNECTION_ERRORS, ReadOnlyError)
-"""What ends a connection: a server that has become a replica stays one, and the address may lead to its successor."""
+"""Errors that end a connection: a server that became a replica stays one, and the address may lead to its successor."""
 LATE = 2.0
-"""Seconds beyond its time-out after which a wait is given up: its connection seems to be half open."""
+"""Seconds after the timeout of a blocking command at which its connection counts as half open."""
 
 
 class Link(Protocol):
-    """A way to a server."""
+    """A connection to a server."""
 
     def exchange(self, commands: Sequence[Command]) -> list[Any]:
-        """Send commands in one pipeline; a reply or an exception for each."""
+        """Send commands in one pipeline; return a reply or an exception for each."""
 
     def exchange_as_made(self, parts: Iterator[Sequence[Command]]) -> list[Any]:
-        """Send each part, none of them empty, as soon as it is made; then a reply or an exception for each command."""
+        """Send each non-empty part as soon as it is made; return a reply or an exception for each command."""
 
     def close(self) -> None:
-        """Let the connections go."""
+        """Close the connections."""
 
 
 class AsyncLink(Protocol):
-    """A way to a server, for asyncio."""
+    """An asynchronous connection to a server."""
 
     async def exchange(self, commands: Sequence[Command]) -> list[Any]:
-        """Send commands in one pipeline; a reply or an exception for each."""
+        """Send commands in one pipeline; return a reply or an exception for each."""
 
     async def exchange_as_made(self, parts: Iterator[Sequence[Command]]) -> list[Any]:
-        """Send each part, none of them empty, as soon as it is made; then a reply or an exception for each command."""
+        """Send each non-empty part as soon as it is made; return a reply or an exception for each command."""
 
     async def block(self, commands: Sequence[Command], timeout: float) -> list[Any]:
-        """Send commands in one pipeline, the first of which may block for `timeout` seconds; likewise."""
+        """Send commands in one pipeline, of which the first may block for `timeout` seconds."""
 
     @property
     def server(self) -> str | None:
-        """Which server the connections lead to; None where that is not known."""
+        """The run id of the server that the connections lead to; None if it is unknown."""
 
     async def look_again(self) -> None:
-        """See which server the address leads to now; connections that lead to another one are let go."""
+        """Check which server the address leads to now; close connections that lead to another one."""
 
     async def close(self) -> None:
-        """Let the connections go."""
+        """Close the connections."""
 
 
 def packed(connection: Any, commands: Sequence[Command]) -> Any:
-    """Commands as bytes for the socket."""
+    """Encode commands for the socket."""
     if pack is not None:
         return [pack(commands[0]) if len(commands) == 1 else b"".join([pack(command) for command in commands])]
     return connection.pack_commands(commands)
 
 
 def answered(error: BaseException) -> BaseException:
-    """An error as a value: a traceback would hold the callers' frames, and these the replies that it is one of."""
+    """Strip the tracebacks of an error, because they would form a reference cycle with the list of replies."""
     part: BaseException | None = error
-    while part is not None:  # what it came from has a traceback of its own
+    while part is not None:  # its cause has a traceback, too
         part.__traceback__ = None
         part = part.__cause__ or part.__context__
     return error
 
 
 def fill(replies: list[Any], commands: Sequence[Command], error: BaseException) -> list[Any]:
-    """Answer the commands that got no reply with what prevented it."""
+    """Use the error as the reply to each command that got none."""
     return replies + [answered(error)] * (len(commands) - len(replies))

@@ -1,4 +1,4 @@
-"""The link of programs that block."""
+"""The blocking connection to Redis."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from jobfleet.store.link.protocol import DROPPED, LINK_ERRORS, answered, fill, p
 
 
 class SocketLink:
-    """A pool of synchronous connections; safe for threads, and after a fork."""
+    """A pool of blocking connections, safe for threads and after a fork."""
 
     def __init__(self, at: Target, *, connect_timeout: float, socket_timeout: float, busy_poll: float = 0.0) -> None:
         self.busy_poll = BusyPoll(busy_poll)
@@ -25,10 +25,10 @@ class SocketLink:
         self._fake = at.fake
         self._idle: list[Any] = []
         self._pid = os.getpid()
-        self._greeting = Greeting(needs_primary=False)  # a write tells, and reads may be asked of a replica
+        self._greeting = Greeting(needs_primary=False)  # a write reveals a replica, and reads may use one
 
     def exchange(self, commands: Sequence[Command]) -> list[Any]:
-        """Send commands in one pipeline; a reply or an exception for each."""
+        """Send commands in one pipeline; return a reply or an exception for each."""
         if not commands:
             return []
         replies: list[Any] = []
@@ -45,7 +45,7 @@ class SocketLink:
         except LINK_ERRORS as error:
             if connection is not None:
                 connection.disconnect()
-            self.close()  # what broke one has broken the idle ones, too: they must not fail a call each
+            self.close()  # the idle connections are probably broken too; each would fail one call
             return fill(replies, commands, error)
         except BaseException:
             if connection is not None:
@@ -55,7 +55,7 @@ class SocketLink:
         return replies
 
     def exchange_as_made(self, parts: Iterator[Sequence[Command]]) -> list[Any]:
-        """Send each part, none of them empty, as soon as it is made; then a reply or an exception for each command."""
+        """Send each non-empty part as soon as it is made; return a reply or an exception for each command."""
         if self._fake:
             return self.exchange(list(chain.from_iterable(parts)))
         sent: list[Command] = []
@@ -72,7 +72,7 @@ class SocketLink:
             if connection is not None:
                 connection.disconnect()
             self.close()
-            sent += chain.from_iterable(parts)  # the rest is made, so that it can be sent again
+            sent += chain.from_iterable(parts)  # make the remaining calls, so that all can be sent again
             return fill(replies, sent, error)
         except BaseException:
             if connection is not None:
@@ -103,7 +103,7 @@ class SocketLink:
         return connection
 
     def close(self) -> None:
-        """Let the connections go."""
+        """Close the connections."""
         while self._idle:
             self._idle.pop().disconnect()
 
