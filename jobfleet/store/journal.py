@@ -20,7 +20,7 @@ from jobfleet.store.calls.journal import Kept
 from jobfleet.store.fleet import FleetReader
 from jobfleet.store.keys import Keyspace, Lane
 from jobfleet.store.replies import translate
-from jobfleet.store.rows import NOT_READ, shown, tell, text_of
+from jobfleet.store.rows import NOT_READ, log_unreadable, shown, text_of
 
 log = logging.getLogger("jobfleet.journal")
 _Asked = tuple[Lane, Callable[[Lane, Any, int], list[Any]], Command]

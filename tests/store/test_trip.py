@@ -220,7 +220,7 @@ def test_a_reply_outside_of_the_contract_is_an_error_of_ours_and_of_its_call_alo
     results, _ = drive(trip(CALLS, patience=10, url="u"), clock, [DONE[0], reply, DONE[2]])
 
     assert (results[0], results[2]) == (1, 3)
-    with pytest.raises(ScriptContractError, match="probe answered"):
+    with pytest.raises(ScriptContractError, match="probe returned"):
         only(results[1:2])
 
 
