@@ -183,7 +183,7 @@ class _Inside:
         looking = asyncio.ensure_future(store.keep_looking(self._config.beat))
         start_capture()
         self._kind = self._kind_now()
-        engine.be(self._kind)
+        engine.set_kind(self._kind)
         await engine.router.look()
         engine.start(lanes)
         thread.start()
@@ -192,7 +192,7 @@ class _Inside:
                 await asyncio.sleep(0.02)
                 if self._serving.look():
                     self._kind = self._kind_now()
-                    engine.be(self._kind)
+                    engine.set_kind(self._kind)
                     engine.serve(await self._serving.lanes(store, keys, self._config))
         finally:
             await engine.drain(0.0 if self._config.burst else self._grace)
@@ -324,7 +324,7 @@ class _Inside:
             still = set(self._held())
             news.lost = [one for one in news.lost if one in still]
         loop.call_soon_threadsafe(engine.renewed, news.standing, news.until)
-        loop.call_soon_threadsafe(engine.lost, news.lost)
+        loop.call_soon_threadsafe(engine.leases_lost, news.lost)
         for one in news.cancelled:
             loop.call_soon_threadsafe(engine.cancel, (one.id, one.token), one.by)
         return news

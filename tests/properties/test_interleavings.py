@@ -32,6 +32,7 @@ from jobfleet.worker.run.resources import Resources
 from jobfleet.worker.run.run import Run
 from jobfleet.worker.run.writer import RunWriter
 from tests.support.interleaving import interleaved, turns
+from tests.support.run_events import QuietEvents
 
 KEYS = Keyspace("jobfleet")
 LANE, OTHER = KEYS.lane("a", 0), KEYS.lane("b", 0)
@@ -149,13 +150,16 @@ async def finishing(dice: random.Random) -> None:
     def answer(call: Call[Any]) -> Settled:
         return Settled(is_stale=False, letters="s" * len(jobs_of(call)))
 
+    class Settling(QuietEvents):
+        def settled(self, run: Run, letter: str) -> None:
+            settled.append((run.id, letter))
+
     finisher = Completer(
         LANE,
         "w.1",
         cast(AsyncStore, Paced(dice, answer, fails=0.3)),
         progress_ttl_ms=1,
-        on_settled=lambda run, letter: settled.append((run.id, letter)),
-        on_watched=lambda lane: None,
+        events=Settling(),
     )
     await several(dice, lambda number: finisher.add(a_run(number), release(f"a.0.{number}", 1)))
     await finisher.drained(60.0)
@@ -174,9 +178,7 @@ async def reporting(dice: random.Random) -> None:
             latest[str(job_id)] = int(n)
         return "o" * len(rows)
 
-    reporter = ProgressWriter(
-        cast(AsyncStore, Paced(dice, answer)), rate=10, ttl_ms=1, on_lost=lambda run: None, on_cancel=lambda run: None
-    )
+    reporter = ProgressWriter(cast(AsyncStore, Paced(dice, answer)), rate=10, ttl_ms=1, events=QuietEvents())
     runs = [a_run(number) for number in range(4)]
 
     def report(number: int) -> None:
@@ -197,9 +199,7 @@ async def reporting_after_a_trip_failed(dice: random.Random) -> None:
     """One bad answer does not silence the progress of every job to come."""
     seen: list[Any] = []
     store = Paced(dice, remembering(seen), fails=1.0)
-    reporter = ProgressWriter(
-        cast(AsyncStore, store), rate=10, ttl_ms=1, on_lost=lambda run: None, on_cancel=lambda run: None
-    )
+    reporter = ProgressWriter(cast(AsyncStore, store), rate=10, ttl_ms=1, events=QuietEvents())
     run = a_run(1)
     for _ in range(3):
         reporter.report(run, 0.5, "", None)
@@ -216,7 +216,7 @@ async def logging_lines(dice: random.Random) -> None:
         most_lines=100,
         most_bytes=10_000,
         ttl_ms=1,
-        on_lost=lambda run: None,
+        events=QuietEvents(),
     )
     run = a_run(1)
     await several(dice, lambda number: scribe.note(run, number, 20, "text"))
@@ -233,7 +233,7 @@ async def logging_after_a_trip_failed(dice: random.Random) -> None:
     """One bad answer does not silence the logs of every job to come."""
     seen: list[Any] = []
     store = Paced(dice, remembering(seen), fails=1.0)
-    scribe = JobLogWriter(cast(AsyncStore, store), most_lines=9, most_bytes=999, ttl_ms=1, on_lost=lambda run: None)
+    scribe = JobLogWriter(cast(AsyncStore, store), most_lines=9, most_bytes=999, ttl_ms=1, events=QuietEvents())
     for number in range(3):
         scribe.note(a_run(number), 1, 20, "text")
         await asyncio.sleep(1.0)
@@ -348,11 +348,12 @@ async def claiming(dice: random.Random) -> None:
     lanes, running, seen = Lanes(dice), set[str](), list[str]()
     ends: list[asyncio.Future[None]] = []
 
-    def admit(lane: Lane, claimed: Claimed, until: float) -> None:
-        for grant in claimed.grants:
-            running.add(grant.id)
-            seen.append(grant.id)
-            ends.append(asyncio.ensure_future(end(grant.id)))
+    class Admitting(QuietEvents):
+        def admitted(self, lane: Lane, claimed: Claimed, until: float) -> None:
+            for grant in claimed.grants:
+                running.add(grant.id)
+                seen.append(grant.id)
+                ends.append(asyncio.ensure_future(end(grant.id)))
 
     async def end(job_id: str) -> None:
         await turns(dice.randrange(6))
@@ -364,8 +365,7 @@ async def claiming(dice: random.Random) -> None:
         JobConfig(url="redis://localhost", lease=60.0),
         child="w.1",
         free=lambda: 3 - len(running),
-        admit=admit,
-        on_buried=lambda: None,
+        events=Admitting(),
     )
     claimer.serve((LANE, OTHER) if dice.random() < 0.5 else (LANE,))
     claimer.start()

@@ -69,9 +69,10 @@ class Counted(Engine):
 
     claims: Counter[str]
 
-    def _admit(self, lane: Lane, claimed: Claimed, until: float) -> None:
+    def admitted(self, lane: Lane, claimed: Claimed, until: float) -> None:
+        """Count what was claimed."""
         self.claims.update(grant.id for grant in claimed.grants)
-        super()._admit(lane, claimed, until)
+        super().admitted(lane, claimed, until)
 
 
 class Child(NamedTuple):
@@ -123,7 +124,7 @@ class Trial:
         )
         engine.claims = self._claims
         kind = kind_of(registry.functions, [LANE.queue])
-        engine.be(kind)
+        engine.set_kind(kind)
         return Child(f"w{number}", engine, kind, store)
 
     async def _tell(self, child: Child) -> Known:

@@ -20,6 +20,7 @@ from jobfleet.store.link.aio import AsyncSocketLink
 from jobfleet.store.records import Claimed
 from jobfleet.store.script import load
 from jobfleet.worker.child.claimer import Claimer
+from tests.support.run_events import QuietEvents
 from tests.support.waiting import await_until
 
 CHILD = "w.1"
@@ -64,7 +65,7 @@ def asked(command: Command) -> tuple[int, int]:
     return int(nonce), int(limit)
 
 
-class Scene:
+class Scene(QuietEvents):
     """A claimer with so many slots, warm and waiting, and its server."""
 
     def __init__(self, fleet: Fleet, registry: Registry, raw: redis.Redis, *, slots: int) -> None:
@@ -72,7 +73,7 @@ class Scene:
         self.link = WatchedLink(fleet.store.at, connect_timeout=5.0, socket_timeout=5.0)
         self.store = AsyncStore(fleet.store.at, link=self.link, patience=None)
         self.function: JobFunction[..., Any, Any] = registry.register(lambda: None, name="test.none", fleet=fleet)
-        self.admitted: list[str] = []
+        self.taken: list[str] = []
         self.untils: list[float] = []
         self.was_buried = False
         self.fault: Exception | None = None
@@ -80,19 +81,20 @@ class Scene:
             self.store,
             replace(fleet.config, lease=60.0),  # so that a wait lasts longer than any test needs
             child=CHILD,
-            free=lambda: self.slots - len(self.admitted),
-            admit=self._admit,
-            on_buried=self._buried,
+            free=lambda: self.slots - len(self.taken),
+            events=self,
         )
 
-    def _admit(self, lane: Lane, claimed: Claimed, until: float) -> None:
+    def admitted(self, lane: Lane, claimed: Claimed, until: float) -> None:
+        """Take the jobs, or fail."""
         if self.fault is not None and claimed.grants:
             fault, self.fault = self.fault, None
             raise fault
-        self.admitted += [grant.id for grant in claimed.grants]
+        self.taken += [grant.id for grant in claimed.grants]
         self.untils += [until for _ in claimed.grants]
 
-    def _buried(self) -> None:
+    def buried(self) -> None:
+        """Remember it."""
         self.was_buried = True
 
     async def enqueue(self, queue: str = "default") -> str:

@@ -15,11 +15,13 @@ from jobfleet.store.keys import Keyspace
 from jobfleet.store.records import Grant
 from jobfleet.worker.ipc.lease_board import LeaseBoard, overdue
 from jobfleet.worker.run import stop_ladder as ladder_module
+from jobfleet.worker.run.events import Verdict
 from jobfleet.worker.run.executor import OnEnd
 from jobfleet.worker.run.handlers import Handler, Handlers
 from jobfleet.worker.run.run import Run
-from jobfleet.worker.run.stop_ladder import StopLadder, Verdict
+from jobfleet.worker.run.stop_ladder import StopLadder
 from jobfleet.worker.run.stop_state import Stage
+from tests.support.run_events import QuietEvents
 from tests.support.waiting import await_until
 
 LANE = Keyspace("jobfleet").lane("default", 0)
@@ -70,6 +72,24 @@ def looking(ctx: JobContext) -> None:
     """Could look."""
 
 
+class Noted(QuietEvents):
+    """Passes the stages and the condemnations of runs on."""
+
+    def __init__(self, on_stage: Callable[[Stage], None], on_condemned: Callable[[Verdict], None]) -> None:
+        self._on_stage = on_stage
+        self._on_condemned = on_condemned
+
+    def stage_reached(self, run: Run, stage: Stage) -> None:
+        """Pass the stage on."""
+        del run
+        self._on_stage(stage)
+
+    def condemned(self, run: Run, verdict: Verdict) -> None:
+        """Pass the verdict on."""
+        del run
+        self._on_condemned(verdict)
+
+
 class Stopping:
     """One run on its way up."""
 
@@ -85,8 +105,8 @@ class Stopping:
             self.board,
             cancel_grace=grace,
             stop_grace=grace,
-            on_stage=lambda _, stage: self.noted.append(stage),
-            on_condemned=lambda _, verdict: self.condemned.append(verdict),
+            events=Noted(self.noted.append, self.condemned.append),
+            can_end_process=True,
         )
 
     async def settled(self) -> None:
@@ -169,8 +189,8 @@ class Timed(Stopping):
                 self.board,
                 cancel_grace=cancel_grace,
                 stop_grace=STOP_GRACE,
-                on_stage=lambda _, stage: self._add("noted", stage),
-                on_condemned=(lambda _, verdict: self._add("condemned", verdict)) if can_end else None,
+                events=Noted(lambda stage: self._add("noted", stage), lambda verdict: self._add("condemned", verdict)),
+                can_end_process=can_end,
             )
         self.executor.on_stop = lambda stage: self._add("asked", stage)
         self.board.started(self.run.lease.place)

@@ -17,6 +17,7 @@ from jobfleet.worker.run.handlers import Handlers
 from jobfleet.worker.run.run import Run
 from jobfleet.worker.run.stop_ladder import StopLadder
 from jobfleet.worker.run.stop_state import Stage
+from tests.support.run_events import QuietEvents
 from tests.support.waiting import await_until
 
 LANE = Keyspace("jobfleet").lane("default", 0)
@@ -30,7 +31,7 @@ class Scene:
         self.calls: list[list[int]] = []
         self.ended: dict[int, object] = {}
         self.board = LeaseBoard(None, 20)
-        ladder = StopLadder(self.board, cancel_grace=1, stop_grace=1, on_stage=lambda *_: None, on_condemned=None)
+        ladder = StopLadder(self.board, cancel_grace=1, stop_grace=1, events=QuietEvents(), can_end_process=False)
         self.executor = BatchExecutor({"async": LoopExecutor()}, self.board, ladder, slots=slots, hard_grace=1)
         registry = Registry()
 

@@ -14,6 +14,7 @@ from jobfleet.store.aio import AsyncStore
 from jobfleet.store.keys import Keyspace, Lane
 from jobfleet.store.records import Claimed
 from jobfleet.worker.child.claimer import Claimer
+from tests.support.run_events import QuietEvents
 from tests.support.waiting import wait_until
 from tests.worker.conftest import Working
 
@@ -46,12 +47,13 @@ def test_a_claim_is_owed_to_a_lane_also_when_one_before_it_took_the_last_slot(
         assert asked < 10_000, "it asks for room without end, and lets nobody else come to"
         return 1 - len(admitted)
 
-    def admit(lane: Lane, claimed: Claimed, until: float) -> None:
-        admitted.extend(grant.id for grant in claimed.grants)
+    class Admitting(QuietEvents):
+        def admitted(self, lane: Lane, claimed: Claimed, until: float) -> None:
+            admitted.extend(grant.id for grant in claimed.grants)
 
     async def main() -> None:
         store = Heating(fleet.store.at, patience=None)
-        claimer = Claimer(store, fleet.config, child="w.1", free=free, admit=admit, on_buried=lambda: None)
+        claimer = Claimer(store, fleet.config, child="w.1", free=free, events=Admitting())
         store.claimer = claimer
         claimer.serve((FIRST, SECOND))
         claimer.start()

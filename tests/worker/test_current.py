@@ -19,7 +19,8 @@ from jobfleet.outcome import Interrupted
 from jobfleet.store.keys import Keyspace
 from jobfleet.store.records import Grant
 from jobfleet.worker.executors.loop import LoopExecutor
-from jobfleet.worker.run.current_run import CURRENT, call_within
+from jobfleet.worker.executors.thread import JobThread
+from jobfleet.worker.run.current_run import CURRENT
 from jobfleet.worker.run.handlers import Handler
 from jobfleet.worker.run.log_capture import JOB_LOGGER, LogCapture, keep_capturing, start_capture, stop_capture
 from jobfleet.worker.run.run import Run
@@ -137,10 +138,10 @@ def test_it_takes_no_lock() -> None:
 
 
 def test_a_thread_serves_one_run_after_the_other() -> None:
-    one, two = Pad(), Pad()
+    one, two, thread = a_run(), a_run(), JobThread()
 
-    assert call_within(one, CURRENT.get, (), {}) is one
-    assert call_within(two, CURRENT.get, (), {}) is two
+    assert thread.call(one, CURRENT.get, [], {}) == (one, None)
+    assert thread.call(two, CURRENT.get, [], {}) == (two, None)
     assert CURRENT.get() is None
 
 

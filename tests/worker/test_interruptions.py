@@ -120,9 +120,9 @@ async def test_no_stray_interruption_reaches_another_job_or_the_pool(seed: int) 
         is_whole = (value, error) == (number, None)
         assert is_whole or (number in storm.stopped and isinstance(error, JobCancelled)), (number, value, error)
     assert any(isinstance(error, JobCancelled) for [(_, error)] in storm.ends.values())
-    assert [(seat.run, seat.was_hit, seat.is_aimed_at) for seat in storm.executor._seats] == [
+    assert [(thread.run, thread.was_interrupted, thread.is_targeted) for thread in storm.executor._threads] == [
         (None, False, False)
-    ] * len(storm.executor._seats)
+    ] * len(storm.executor._threads)
     storm.executor.close()
 
 
@@ -151,7 +151,7 @@ async def test_a_thread_that_was_interrupted_runs_the_next_job() -> None:
 
     assert isinstance(errors[0], JobCancelled)
     assert errors[1] is None
-    assert len(executor._seats) == 1
+    assert len(executor._threads) == 1
     executor.close()
 
 

@@ -16,7 +16,7 @@ from jobfleet.functions.registry import Registry
 from jobfleet.model import ErrorType
 from jobfleet.outcome import ForeignError, OutOfCpu, OutOfMemory, Raised
 from jobfleet.retry import Fail, Policy, Retry, Tries, classify, decide, describe
-from jobfleet.worker.executors.isolated.remote_error import error_of, tell
+from jobfleet.worker.executors.isolated.remote_error import describe_error, error_of
 from jobfleet.worker.executors.isolated.rlimits import oom_kills
 from tests.support.server import is_running
 from tests.support.waiting import wait_until
@@ -33,7 +33,7 @@ def test_a_worker_inside_the_calling_process_has_isolated_processes_too(
     wait_until(lambda: not is_running(results[0][0]), why="its process has ended with the worker")
 
 
-@pytest.mark.parametrize(("kind", "other"), [("job_host", "ward_host"), ("ward_host", "job_host")])
+@pytest.mark.parametrize(("kind", "other"), [("job_host", "quarantine_host"), ("quarantine_host", "job_host")])
 def test_a_process_of_its_own_starts_without_redis_and_without_what_other_kinds_need(kind: str, other: str) -> None:
     mine = [
         "jobfleet.worker.executors.isolated.main",
@@ -69,7 +69,7 @@ def test_a_function_of_main_is_refused_with_the_remedy(fleet: Fleet, registry: R
         result = fleet.wait(fleet.enqueue(Job("local", "test.local")), timeout=30)
 
     assert (result.error_class, result.attempt) == ("InvalidJob", 1)
-    assert "stands in __main__" in str(result.error)
+    assert "is defined in __main__" in str(result.error)
 
 
 def test_hooks_around_a_run_see_the_value_and_the_error(
@@ -168,7 +168,7 @@ def test_where_a_function_runs_stands_on_its_decorator(registry: Registry) -> No
 def test_a_decision_is_the_same_for_an_error_that_was_told(error: BaseException) -> None:
     policy = Policy(retry_jitter=False, discard_on=(RuntimeError,))
 
-    told = error_of(tell(error, policy, traceback_bytes=1000), is_stopping=False)
+    told = error_of(describe_error(error, policy, traceback_bytes=1000), is_stopping=False)
 
     bare = Policy(retry_jitter=False)
     assert decide(Raised(told), bare, Tries(), 1) == decide(Raised(error), policy, Tries(), 1)
@@ -177,7 +177,7 @@ def test_a_decision_is_the_same_for_an_error_that_was_told(error: BaseException)
 
 
 def test_a_job_that_was_told_to_stop_and_did_is_not_blamed() -> None:
-    told = tell(JobCancelled("asked to"), Policy(), traceback_bytes=0)
+    told = describe_error(JobCancelled("asked to"), Policy(), traceback_bytes=0)
 
     assert isinstance(error_of(told, is_stopping=True), JobCancelled)
     assert isinstance(error_of(told, is_stopping=False), ForeignError)

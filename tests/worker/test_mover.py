@@ -52,16 +52,14 @@ async def claimed(store: AsyncStore, nonce: int) -> Run:
 
 
 class Finished:
-    """What a mover hands to the finisher."""
+    """What a mover returns."""
 
     def __init__(self, store: AsyncStore) -> None:
-        self.items: list[Any] = []
-        self.mover = OomMover(store, FleetContext(JobConfig()), finish=lambda _, item: self.items.append(item))
+        self.mover = OomMover(store, FleetContext(JobConfig()))
 
     async def after(self, run: Run) -> Any:
-        self.mover.move(run, "roomy", lambda: "otherwise")
-        await self.mover.drained(10)
-        return self.items.pop()
+        run.ending.item = await self.mover.move(run, "roomy")
+        return run.ending.item
 
 
 async def test_the_same_job_stands_in_the_other_queue_before_the_old_one_is_closed(
@@ -69,7 +67,7 @@ async def test_the_same_job_stands_in_the_other_queue_before_the_old_one_is_clos
 ) -> None:
     item = await Finished(store).after(run)
 
-    new = run.ending.moved_to
+    new = item.to
     assert item == settle.move("mail.0.a", run.token, to=new, ttl_ms=86_400_000)
     assert raw.zrange(ROOMY.ready[1], 0, -1) == [new.encode()]
     envelope = cast("bytes", raw.get(ROOMY.job(new)))
@@ -83,13 +81,13 @@ async def test_the_same_job_stands_in_the_other_queue_before_the_old_one_is_clos
 async def test_a_job_that_moves_twice_since_its_worker_died_in_between_is_one_job(
     store: AsyncStore, run: Run, raw: redis.Redis
 ) -> None:
-    await Finished(store).after(run)
+    first = await Finished(store).after(run)
     await store.run(settle.settle(LANE, [settle.release(run.id, run.token)]))
 
     again = await claimed(store, nonce=2)
     item = await Finished(store).after(again)
 
-    assert again.ending.moved_to == run.ending.moved_to
+    assert item.to == first.to
     assert raw.zcard(ROOMY.ready[1]) == 1
     assert (await store.run(settle.settle(LANE, [item]))).letters == "s"
 
@@ -102,12 +100,12 @@ async def test_a_job_cancelled_on_its_way_is_cancelled_where_it_went_too(
     await store.run(control.cancel(KEYS, LANE, [run.id], by="ann", ttl_ms=60_000))
 
     letter = (await store.run(settle.settle(LANE, [item]))).letters
-    finished.mover.settled(run, letter)
+    finished.mover.settled(run, item, letter)
     await finished.mover.drained(10)
 
     assert letter == "c"
     assert raw.zcard(ROOMY.ready[1]) == 0
-    assert str(raw.get(ROOMY.result(run.ending.moved_to))).startswith("b'cancelled ")
+    assert str(raw.get(ROOMY.result(item.to))).startswith("b'cancelled ")
 
 
 async def test_a_queue_that_takes_no_job_leaves_the_ending_as_it_was(
@@ -119,7 +117,7 @@ async def test_a_queue_that_takes_no_job_leaves_the_ending_as_it_was(
     finally:
         raw.config_set("maxmemory", 0)
 
-    assert (item, run.ending.moved_to) == ("otherwise", "")
+    assert item is None
 
 
 async def test_a_job_of_a_group_stands_in_its_group_there(store: AsyncStore, raw: redis.Redis) -> None:
@@ -131,7 +129,7 @@ async def test_a_job_of_a_group_stands_in_its_group_there(store: AsyncStore, raw
     item = await Finished(store).after(run)
     assert (await store.run(settle.settle(LANE, [item]))).letters == "s"
 
-    assert raw.hgetall(ROOMY.meta) == {run.ending.moved_to.encode(): b"g acme"}
+    assert raw.hgetall(ROOMY.meta) == {item.to.encode(): b"g acme"}
     assert [faults(raw, lane) for lane in (LANE, ROOMY)] == [[], []]
     assert not raw.exists(LANE.held, LANE.meta)
 
@@ -163,8 +161,8 @@ async def test_a_job_keeps_its_unique_key_there(store: AsyncStore, raw: redis.Re
     item = await Finished(store).after(run)
     assert (await store.run(settle.settle(LANE, [item]))).letters == "s"
 
-    assert raw.hgetall(ROOMY.meta) == {run.ending.moved_to.encode(): b"u report"}
-    assert cast("bytes", raw.hget(ROOMY.unique, "report")).startswith(run.ending.moved_to.encode())
+    assert raw.hgetall(ROOMY.meta) == {item.to.encode(): b"u report"}
+    assert cast("bytes", raw.hget(ROOMY.unique, "report")).startswith(item.to.encode())
     assert not raw.exists(LANE.unique)
     assert [faults(raw, lane) for lane in (LANE, ROOMY)] == [[], []]
 
@@ -176,7 +174,7 @@ async def test_a_job_whose_unique_key_is_held_there_ends_as_it_would_have(store:
 
     item = await Finished(store).after(run)
 
-    assert (item, run.ending.moved_to) == ("otherwise", "")
+    assert item is None
     assert raw.hkeys(ROOMY.meta) == [b"roomy.0.other"]
 
 

@@ -40,22 +40,22 @@ async def scene(fleet: Fleet, registry: Registry, raw: redis.Redis) -> AsyncIter
 
 async def test_a_job_is_claimed_as_soon_as_its_marker_is_taken(scene: Scene) -> None:
     job = await scene.enqueue()
-    await scene.until(lambda: job in scene.admitted, why="it is admitted")
+    await scene.until(lambda: job in scene.taken, why="it is admitted")
 
     assert scene.link.claims == []
     assert scene.link.claims_with_waits[0][1] == 9
-    assert scene.leased() == scene.admitted
+    assert scene.leased() == scene.taken
 
 
 async def test_the_lease_is_taken_to_begin_before_the_wait(scene: Scene, monkeypatch: pytest.MonkeyPatch) -> None:
     """When within the wait it began is not known here: the server must not believe it to be over sooner."""
     monkeypatch.setattr(claimer_module, "boottime", lambda: 1_000.0)
     await scene.enqueue()
-    await scene.until(lambda: len(scene.admitted) == 2 and scene.is_blocking(), why="it waits, from 1,000 on")
+    await scene.until(lambda: len(scene.taken) == 2 and scene.is_blocking(), why="it waits, from 1,000 on")
 
     monkeypatch.setattr(claimer_module, "boottime", lambda: 1_001.5)
     await scene.enqueue()
-    await scene.until(lambda: len(scene.admitted) == 3, why="it is admitted")
+    await scene.until(lambda: len(scene.taken) == 3, why="it is admitted")
 
     assert scene.untils[-1] == 1_060.0
 
@@ -63,15 +63,15 @@ async def test_the_lease_is_taken_to_begin_before_the_wait(scene: Scene, monkeyp
 async def test_what_a_claim_has_brought_whose_reply_was_lost_is_admitted_once(scene: Scene) -> None:
     scene.link.is_lossy = True
     job = await scene.enqueue()
-    await scene.until(lambda: job in scene.admitted, why="it is admitted")
+    await scene.until(lambda: job in scene.taken, why="it is admitted")
 
     scene.link.is_lossy = False
     later = await scene.enqueue()
-    await scene.until(lambda: later in scene.admitted, why="the next is, too")
+    await scene.until(lambda: later in scene.taken, why="the next is, too")
 
     (nonce, _), *_ = scene.link.claims_with_waits
     assert scene.link.claims[0][0] == nonce
-    assert scene.admitted[1:] == [job, later]
+    assert scene.taken[1:] == [job, later]
 
 
 async def test_the_lease_of_a_claim_that_is_repeated_is_taken_to_begin_before_it_was_first_sent(
@@ -79,12 +79,12 @@ async def test_the_lease_of_a_claim_that_is_repeated_is_taken_to_begin_before_it
 ) -> None:
     monkeypatch.setattr(claimer_module, "boottime", lambda: 1_000.0)
     await scene.enqueue()
-    await scene.until(lambda: len(scene.admitted) == 2 and scene.is_blocking(), why="it waits, from 1,000 on")
+    await scene.until(lambda: len(scene.taken) == 2 and scene.is_blocking(), why="it waits, from 1,000 on")
 
     scene.link.is_lossy = True
     monkeypatch.setattr(claimer_module, "boottime", lambda: 1_001.5)
     await scene.enqueue()
-    await scene.until(lambda: len(scene.admitted) == 3, why="it is admitted")
+    await scene.until(lambda: len(scene.taken) == 3, why="it is admitted")
 
     assert scene.untils[-1] == 1_060.0
 
@@ -93,9 +93,9 @@ async def test_a_connection_that_dies_in_the_wait_costs_nothing(scene: Scene) ->
     for client in scene.blocking():
         scene.raw.client_kill_filter(_id=client)
     job = await scene.enqueue()
-    await scene.until(lambda: job in scene.admitted, why="it is admitted")
+    await scene.until(lambda: job in scene.taken, why="it is admitted")
 
-    assert scene.admitted[1:] == [job]
+    assert scene.taken[1:] == [job]
 
 
 @pytest.mark.parametrize("as_error", [False, True])
@@ -106,11 +106,11 @@ async def test_the_claim_of_a_wait_that_ends_without_a_marker_brings_what_it_fin
     scene.raw.zadd(LANE.ready[2], {"default.0.unmarked": 1})
     for client in scene.blocking():
         scene.raw.client_unblock(int(client), error=as_error)
-    await scene.until(lambda: len(scene.admitted) > 1, why="it is admitted")
+    await scene.until(lambda: len(scene.taken) > 1, why="it is admitted")
     job = await scene.enqueue()
-    await scene.until(lambda: job in scene.admitted, why="the next is, too")
+    await scene.until(lambda: job in scene.taken, why="the next is, too")
 
-    assert scene.admitted[1:] == ["default.0.unmarked", job]
+    assert scene.taken[1:] == ["default.0.unmarked", job]
 
 
 async def test_what_came_with_a_marker_that_was_refused_is_admitted_once(
@@ -118,13 +118,13 @@ async def test_what_came_with_a_marker_that_was_refused_is_admitted_once(
 ) -> None:
     scene.link.refusal = ResponseError("WRONGTYPE Operation against a key holding the wrong kind of value")
     job = await scene.enqueue()
-    await scene.until(lambda: job in scene.admitted, why="it is admitted")
+    await scene.until(lambda: job in scene.taken, why="it is admitted")
     scene.link.refusal = None
     later = await scene.enqueue()
-    await scene.until(lambda: later in scene.admitted, why="the next is, too")
+    await scene.until(lambda: later in scene.taken, why="the next is, too")
 
     assert "claim.deaf" in caplog.text
-    assert scene.admitted[1:] == [job, later]
+    assert scene.taken[1:] == [job, later]
 
 
 async def test_a_fault_while_a_job_is_admitted_ends_no_claiming(scene: Scene, caplog: pytest.LogCaptureFixture) -> None:
@@ -132,7 +132,7 @@ async def test_a_fault_while_a_job_is_admitted_ends_no_claiming(scene: Scene, ca
     await scene.enqueue()
     await scene.until(lambda: scene.fault is None, why="it has met the fault")
     job = await scene.enqueue()
-    await scene.until(lambda: job in scene.admitted, why="the next is admitted")
+    await scene.until(lambda: job in scene.taken, why="the next is admitted")
 
     assert "RuntimeError: planted" in caplog.text
 
@@ -140,9 +140,9 @@ async def test_a_fault_while_a_job_is_admitted_ends_no_claiming(scene: Scene, ca
 async def test_a_script_that_the_server_has_forgotten_is_brought_again(scene: Scene) -> None:
     scene.raw.script_flush()
     job = await scene.enqueue()
-    await scene.until(lambda: job in scene.admitted, why="it is admitted")
+    await scene.until(lambda: job in scene.taken, why="it is admitted")
 
-    assert scene.admitted[1:] == [job]
+    assert scene.taken[1:] == [job]
 
 
 async def test_a_wait_that_is_ended_after_its_claim_has_run_loses_no_job(scene: Scene) -> None:
@@ -152,7 +152,7 @@ async def test_a_wait_that_is_ended_after_its_claim_has_run_loses_no_job(scene: 
     await scene.claimer.quiet()
 
     (nonce, _), *_ = scene.link.claims_with_waits
-    assert scene.admitted[1:] == [job]
+    assert scene.taken[1:] == [job]
     assert scene.link.claims == [(nonce, 0)]
 
 
@@ -181,9 +181,9 @@ async def test_who_claims_again_after_a_wait_was_ended_is_given_everything_once(
     scene.link.may_answer.set()
     second = await scene.enqueue()
     scene.claimer.resume()
-    await scene.until(lambda: second in scene.admitted, why="it claims again")
+    await scene.until(lambda: second in scene.taken, why="it claims again")
 
-    assert scene.admitted[1:] == [first, second]
+    assert scene.taken[1:] == [first, second]
 
 
 async def test_a_claim_beside_a_wait_whose_claim_has_run_is_answered_what_that_brought(scene: Scene) -> None:
@@ -192,27 +192,27 @@ async def test_a_claim_beside_a_wait_whose_claim_has_run_is_answered_what_that_b
     await scene.until(lambda: first in scene.leased(), why="the server has run the claim")
     second = await scene.enqueue()
     scene.claimer.doubt(LANE)
-    await scene.until(lambda: second in scene.admitted, why="it has claimed beside the wait")
+    await scene.until(lambda: second in scene.taken, why="it has claimed beside the wait")
     scene.link.may_answer.set()
     third = await scene.enqueue()
-    await scene.until(lambda: third in scene.admitted, why="the wait's own answer is passed over, and it goes on")
+    await scene.until(lambda: third in scene.taken, why="the wait's own answer is passed over, and it goes on")
 
     (nonce, _), *_ = scene.link.claims_with_waits
     assert [one for one, _ in scene.link.claims[:2]] == [nonce, nonce + 1]
-    assert scene.admitted[1:] == [first, second, third]
-    assert sorted(scene.leased()) == sorted(scene.admitted)
+    assert scene.taken[1:] == [first, second, third]
+    assert sorted(scene.leased()) == sorted(scene.taken)
 
 
 async def test_a_claim_beside_a_wait_whose_claim_has_not_run_leaves_that_nothing_to_do(scene: Scene) -> None:
     scene.claimer.doubt(LANE)
     await scene.until(lambda: scene.claimer.is_empty, why="it has claimed beside the wait")
     job = await scene.enqueue()
-    await scene.until(lambda: job in scene.admitted, why="the marker that the wait has taken is followed by a claim")
+    await scene.until(lambda: job in scene.taken, why="the marker that the wait has taken is followed by a claim")
 
     (nonce, _), *_ = scene.link.claims_with_waits
     assert [one for one, _ in scene.link.claims[:2]] == [nonce, nonce + 1]
-    assert scene.admitted[1:] == [job]
-    assert scene.leased() == scene.admitted
+    assert scene.taken[1:] == [job]
+    assert scene.leased() == scene.taken
 
 
 async def test_a_pause_in_the_wait_hides_no_job(scene: Scene) -> None:
@@ -221,10 +221,10 @@ async def test_a_pause_in_the_wait_hides_no_job(scene: Scene) -> None:
     await scene.until(lambda: scene.link.claims and scene.claimer.is_empty, why="a claim beside the wait was refused")
     job = await scene.enqueue()
     await scene.store.run(resume(LANE))
-    await scene.until(lambda: job in scene.admitted, why="it is admitted")
+    await scene.until(lambda: job in scene.taken, why="it is admitted")
 
-    assert scene.admitted[1:] == [job]
-    assert scene.leased() == scene.admitted
+    assert scene.taken[1:] == [job]
+    assert scene.leased() == scene.taken
 
 
 async def test_new_lanes_are_claimed_from_only_once_it_is_known_what_the_wait_has_brought(scene: Scene) -> None:
@@ -235,13 +235,13 @@ async def test_new_lanes_are_claimed_from_only_once_it_is_known_what_the_wait_ha
     first = await scene.enqueue()
     await scene.until(lambda: first in scene.leased(), why="the server has run the claim")
     scene.claimer.serve((OTHER, LANE))
-    await scene.until(lambda: len(scene.admitted) > 1, why="something is admitted")
+    await scene.until(lambda: len(scene.taken) > 1, why="something is admitted")
     scene.slots = 3
     scene.claimer.changed()
-    await scene.until(lambda: len(scene.admitted) > 2, why="the rest is, too")
+    await scene.until(lambda: len(scene.taken) > 2, why="the rest is, too")
 
-    assert scene.admitted[1] == first
-    assert scene.admitted[2].startswith("other.")
+    assert scene.taken[1] == first
+    assert scene.taken[2].startswith("other.")
 
 
 async def test_a_wait_that_finds_no_room_any_more_is_ended(scene: Scene) -> None:
@@ -311,9 +311,9 @@ async def test_several_lanes_are_waited_for_without_a_claim(scene: Scene) -> Non
     scene.claimer.serve((LANE, OTHER))
     await scene.until(lambda: len(scene.link.waits[-1]) == 1 and scene.is_blocking(), why="it waits")
     jobs = [await scene.enqueue("other"), await scene.enqueue()]
-    await scene.until(lambda: len(scene.admitted) == 3, why="they are admitted")
+    await scene.until(lambda: len(scene.taken) == 3, why="they are admitted")
 
-    assert sorted(scene.admitted[1:]) == sorted(jobs)
+    assert sorted(scene.taken[1:]) == sorted(jobs)
     assert len(scene.link.waits[-1]) == 1
 
 
@@ -327,7 +327,7 @@ async def test_a_lane_to_which_nothing_comes_is_waited_for_without_a_claim(
     await scene.enqueue()
     await scene.until(lambda: len(scene.link.waits) == 3 and scene.is_blocking(), why="it waits for long again")
     job = await scene.enqueue()
-    await scene.until(lambda: job in scene.admitted, why="it is admitted")
+    await scene.until(lambda: job in scene.taken, why="it is admitted")
     await scene.claimer.quiet()
     await scene.store.close()
 

@@ -23,7 +23,7 @@ from jobfleet.outcome import Cancelled, Crashed, Interrupted, LeaseLost, Outcome
 from jobfleet.store.keys import Keyspace
 from jobfleet.store.records import Grant
 from jobfleet.suspicion import Suspicion
-from jobfleet.worker.executors.ward import WardExecutor
+from jobfleet.worker.executors.quarantine import QuarantineExecutor
 from jobfleet.worker.ipc.lease_board import LeaseBoard, Phase
 from jobfleet.worker.run.executor import Died
 from jobfleet.worker.run.handlers import Handlers
@@ -77,7 +77,7 @@ class Hospital:
         self.config = JobConfig(suspect_processes=wards)
         self.board = LeaseBoard(None, 20)
         self.handlers = Handlers(REGISTRY, (), self.config)
-        self.executor = WardExecutor("w.1", self.config, modules or ("patients",), self.board)
+        self.executor = QuarantineExecutor("w.1", self.config, modules or ("patients",), self.board)
 
     def start(
         self, name: str, *args: object, suspicion: Suspicion = PAIR, lease: float = LEASE
@@ -87,7 +87,7 @@ class Hospital:
         run = Told(Grant(job_id, token, 0, 2, seal({"function": name}, args), "", ""), self.board.post(job_id, token))
         run.lease.until = boottime() + lease
         run.header, run.suspicion, run.executor = {"function": name}, suspicion, self.executor
-        assert self.executor.seat(run), "there is a seat"
+        assert self.executor.reserve(run), "there is a seat"
         future: asyncio.Future[Any] = asyncio.get_running_loop().create_future()
         handler = self.handlers.get(name)
         self.executor.start(run, handler, [], {}, lambda value, error: future.set_result(error or value))
@@ -166,12 +166,12 @@ async def test_a_suspect_waits_when_there_is_no_seat(hospital: Hospital, tmp_pat
     waiting = Told(Grant("default.0.x", 1, 0, 2, b"", "", ""), 0)
     waiting.suspicion = PAIR
 
-    assert not hospital.executor.seat(waiting)
+    assert not hospital.executor.reserve(waiting)
     run, future = stays[0]
     run.stop.interruption = Cancelled("ann")
     hospital.executor.stop(run, Stage.RAISED)
     await future
-    assert hospital.executor.seat(waiting)
+    assert hospital.executor.reserve(waiting)
 
 
 async def test_each_of_several_runs_is_told_of_its_own_progress(hospital: Hospital, tmp_path: Path) -> None:

@@ -16,6 +16,7 @@ from jobfleet.worker.run.output import LogTail
 from jobfleet.worker.run.run import Run
 from jobfleet.worker.run.steps import StepWriter
 from jobfleet.worker.run.writer import RunWriter
+from tests.support.run_events import QuietEvents
 
 LANE = Keyspace("jobfleet").lane("default", 0)
 
@@ -40,8 +41,19 @@ def a_run() -> Run:
     return Run(LANE, Grant("default.0.a", 7, 0, 2, b"", "", ""), 0, 0.0, cast(RunWriter, None))
 
 
+class Losing(QuietEvents):
+    """Remembers which runs have lost their lease."""
+
+    def __init__(self, lost: list[Run]) -> None:
+        self._lost = lost
+
+    def lost(self, run: Run) -> None:
+        """Remember it."""
+        self._lost.append(run)
+
+
 def scribe_of(store: Slow, lost: list[Run]) -> JobLogWriter:
-    return JobLogWriter(cast(AsyncStore, store), most_lines=10, most_bytes=1000, ttl_ms=1000, on_lost=lost.append)
+    return JobLogWriter(cast(AsyncStore, store), most_lines=10, most_bytes=1000, ttl_ms=1000, events=Losing(lost))
 
 
 async def test_lines_under_way_go_with_the_end_too_so_that_none_is_overtaken() -> None:
@@ -94,7 +106,7 @@ def test_what_waits_is_bounded_in_lines_and_bytes() -> None:
 
 async def test_a_result_is_kept_though_whoever_awaits_it_is_cancelled() -> None:
     store, run = Slow(), a_run()
-    step_writer = StepWriter(cast(AsyncStore, store), ttl_ms=1000, on_lost=lambda run: None)
+    step_writer = StepWriter(cast(AsyncStore, store), ttl_ms=1000, events=Losing([]))
     keeping = asyncio.ensure_future(step_writer.keep(run, "s:charge", b"done"))
     await asyncio.sleep(0)
 

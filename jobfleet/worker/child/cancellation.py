@@ -1,4 +1,4 @@
-"""Why a run is to stop: its lease is lost, somebody cancels it, its child is to end. How it stops is the ladder's."""
+"""Why runs are stopped: a lost lease, a cancellation, or the end of the child. The stop ladder does the stopping."""
 
 from __future__ import annotations
 
@@ -6,27 +6,28 @@ import asyncio
 import logging
 from collections.abc import Awaitable, Callable, Mapping
 
-from jobfleet.outcome import Cancelled, Interrupted, LeaseLost, Outcome
+from jobfleet.outcome import Cancelled, Interrupted, LeaseLost
 from jobfleet.worker.child.holding import HeldRuns
 from jobfleet.worker.run import event_log
+from jobfleet.worker.run.conclusion import Conclusions
+from jobfleet.worker.run.events import RunEvents
 from jobfleet.worker.run.run import Key, Run
 from jobfleet.worker.run.stop_ladder import StopLadder
 
 log = logging.getLogger("jobfleet.worker")
-HEARD = 1.0
-"""Seconds that runs have to end once they are told that the child ends, and once more when they are killed."""
+INTERRUPT_GRACE = 1.0
+"""Seconds that runs have to end after they were interrupted for the end of the child, and again after a kill."""
 
 
 class Cancellations:
-    """Stops the runs of one child, and gives back those that have not started.
+    """Stops the runs of one child, and gives back the runs that have not started.
 
     Args:
-        runs: What the child holds, by key.
-        ladder: Stops those that have started.
-        anteroom: Where the others are.
-        abandon: Settles a run whose code does not run, or does not end.
-        clear: Lets go of a run that nothing is written for.
-        changed: Is told that there is room to claim again.
+        runs: The runs of the child, by key.
+        ladder: Stops the runs that have started.
+        held_runs: Has the runs that have not started.
+        conclusions: Ends runs whose code does not run, or does not end.
+        events: Receives that there is room for further jobs.
     """
 
     def __init__(
@@ -35,54 +36,51 @@ class Cancellations:
         ladder: StopLadder,
         held_runs: HeldRuns,
         *,
-        abandon: Callable[[Run, Outcome], None],
-        clear: Callable[[Run], None],
-        changed: Callable[[], None],
+        conclusions: Conclusions,
+        events: RunEvents,
     ) -> None:
         self._runs = runs
         self._ladder = ladder
         self._held_runs = held_runs
-        self._abandon = abandon
-        self._clear = clear
-        self._changed = changed
+        self._conclusions = conclusions
+        self._events = events
 
     def lost(self, run: Run) -> None:
-        """Another run owns the job by now: write nothing for this one."""
+        """Stop a run, and write nothing for it: another run owns the job by now."""
         if run.key not in self._runs or run.ending.is_over:
             return
         event_log.lost(run, "another run owns it by now")
         if self._held_runs.remove(run):
-            run.ending.is_over = True
-            self._clear(run)
-            self._changed()
+            self._conclusions.drop(run)
+            self._events.room_changed()
         else:
             self._ladder.stop(run, LeaseLost())
 
     def cancel(self, run: Run, by: str) -> None:
-        """Somebody asked for it; the first who did is told of."""
+        """Cancel a run. Only the first cancellation counts."""
         if run.key not in self._runs or run.ending.is_over or run.stop.cancel_by is not None:
             return
         log.info("job.cancelling job_id=%s by=%s", run.id, by, extra={"run": run})
         if self._held_runs.remove(run):
-            self._abandon(run, Cancelled(by))
-            self._changed()
+            self._conclusions.conclude(run, Cancelled(by))
+            self._events.room_changed()
         else:
             self._ladder.stop(run, Cancelled(by))
 
     async def release(self, ended: Callable[[float, asyncio.Event | None], Awaitable[None]]) -> None:
-        """Stop what runs, and give back what does not end: uncounted, for it is the child that ends.
+        """Stop all runs because the child ends, and give back those that do not end. Their attempt is not counted.
 
         Args:
-            ended: Waits until no run is left, but at most so many seconds.
+            ended: Waits until no run is left, for at most the given number of seconds.
         """
         left = [run for run in self._runs.values() if not run.ending.is_over and not run.stop.is_condemned]
         for run in left:
             self._ladder.stop(run, Interrupted())
         if left:
             log.info("worker.releasing jobs=%d", len(left))
-            await ended(HEARD, None)
+            await ended(INTERRUPT_GRACE, None)
             if self._ladder.kill(left):
-                await ended(HEARD, None)
+                await ended(INTERRUPT_GRACE, None)
         for run in list(self._runs.values()):
-            if not run.stop.is_condemned:  # of that one, the supervisor says how it ended
-                self._abandon(run, Interrupted())
+            if not run.stop.is_condemned:  # the supervisor settles a condemned run
+                self._conclusions.conclude(run, Interrupted())

@@ -25,10 +25,12 @@ from jobfleet.store.aio import AsyncStore
 from jobfleet.store.call import Call
 from jobfleet.store.calls.lease import CHUNK, NEAR_US, claim, granted
 from jobfleet.store.keys import Lane
-from jobfleet.store.records import NOTHING, Claimed, Leave
+from jobfleet.store.records import NOTHING, Claimed
 from jobfleet.worker.child.claim_size import ClaimSize
 from jobfleet.worker.child.lane_order import Priorities, queues_of
 from jobfleet.worker.child.lookahead import Lookahead
+from jobfleet.worker.child.routing import Router
+from jobfleet.worker.run.events import RunEvents
 
 log = logging.getLogger("jobfleet.worker")
 
@@ -72,12 +74,11 @@ class Claimer:
 
     Args:
         store: How; with endless patience.
-        config: How long a claim holds, and in which order queues and priorities are served.
+        config: Has the lease time, and the order in which queues and priorities are served.
         child: The child's id.
-        free: How many more jobs may be claimed now.
-        admit: Takes what was claimed, from which lane, and until when the leases stand (boot-time clock).
-        on_buried: Is told that the fleet believes this child dead.
-        leave: Answers which functions' jobs in a queue are left to others.
+        free: Returns how many more jobs may be claimed now.
+        events: Receives the claimed jobs.
+        routes: Knows which functions' jobs are left to other workers; None to leave nothing.
     """
 
     def __init__(
@@ -87,18 +88,16 @@ class Claimer:
         *,
         child: str,
         free: Callable[[], int],
-        admit: Callable[[Lane, Claimed, float], None],
-        on_buried: Callable[[], None],
-        leave: Callable[[str], Leave] = lambda _: NOTHING,
+        events: RunEvents,
+        routes: Router | None = None,
     ) -> None:
         self._store = store
         self._child = child
         self._lease_us = round(config.lease * 1e6)
         self._warm = min(WARM, config.lease / 10)
         self._free = free
-        self._admit = admit
-        self._on_buried = on_buried
-        self._leave = leave
+        self._events = events
+        self._routes = routes
         self._passing = Lookahead()
         self._kind = ""
         self._loop = asyncio.get_running_loop()
@@ -143,7 +142,7 @@ class Claimer:
         for lane in new:
             self.heat(lane)
 
-    def be(self, kind: str) -> None:
+    def set_kind(self, kind: str) -> None:
         """Wait also for the marker of those who know what children of this kind know."""
         if kind != self._kind:
             self._kind = kind
@@ -268,7 +267,9 @@ class Claimer:
         is_repeat = lane in self._unanswered
         since = self._unanswered.setdefault(lane, boottime())
         order = self._priorities.order(lane) if self._priorities is not None else ""
-        leave = self._leave(lane.queue)
+        leave = NOTHING
+        if self._routes is not None:
+            leave = self._routes.lists.get(lane.queue) or self._routes.leave(lane.queue)
         call = claim(
             lane,
             child=self._child,
@@ -287,10 +288,11 @@ class Claimer:
             return False
         self._answered[lane] = asked.nonce
         del self._unanswered[lane]
-        self._queues.took(lane, len(claimed.grants))
+        if len(self._queues.lanes) > 1:
+            self._queues.took(lane, len(claimed.grants))
         self._portions.took(lane, claimed)
         if claimed.word == "buried":
-            self._on_buried()
+            self._events.buried()
             self._is_quiet = True
             self._owed.clear()
             return True
@@ -307,7 +309,7 @@ class Claimer:
             self._is_warm = True
             if self._priorities is not None:
                 self._priorities.took(lane, claimed.grants)
-            self._admit(lane, claimed, asked.since + self._lease_us / 1e6)
+            self._events.admitted(lane, claimed, asked.since + self._lease_us / 1e6)
         return True
 
     def _wait_for(self, lane: Lane, claimed: Claimed) -> None:

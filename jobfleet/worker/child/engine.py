@@ -1,73 +1,64 @@
-"""A child's machinery: claimer, runner, finishers and board, put together.
+"""The engine of a child: it claims, runs and settles jobs on the running event loop.
 
-`child.py` runs it in a process of its own, `inside.py` in the caller's.
+`child/main.py` runs it in a process of its own, and `in_process.py` in the calling process. It receives the events of
+all runs (`RunEvents`). In the life of a plain run they come in this order: `admitted`, `returned`, `concluded`,
+`settled`.
 """
 
 from __future__ import annotations
 
 import asyncio
-import logging
 from collections.abc import Callable, Iterable, Sequence
 from contextlib import suppress
 
 from jobfleet.clock import boottime, monotonic
-from jobfleet.codec import Limits
 from jobfleet.config import JobConfig
 from jobfleet.metrics.tally import Tally
 from jobfleet.model import split_id
-from jobfleet.operations.fleet_context import FleetContext
 from jobfleet.services.relay import Relay
 from jobfleet.services.unblocker import Unblocker
 from jobfleet.services.unreadable import Unreadables
 from jobfleet.store.aio import AsyncStore
 from jobfleet.store.calls.control import stop
-from jobfleet.store.calls.settle import Item
 from jobfleet.store.keys import Keyspace, Lane
 from jobfleet.store.records import Claimed
 from jobfleet.suspicion import NO_SUSPICION, suspicion_of
 from jobfleet.worker.child import paused_functions
-from jobfleet.worker.child.cancellation import Cancellations
-from jobfleet.worker.child.claimer import Claimer
-from jobfleet.worker.child.holding import HeldRuns
-from jobfleet.worker.child.routing import Router
-from jobfleet.worker.executors.all import add_wards, executors
+from jobfleet.worker.child.parts import build
 from jobfleet.worker.ipc.kinds import Kind
 from jobfleet.worker.ipc.lease_board import LeaseBoard
 from jobfleet.worker.run import event_log
-from jobfleet.worker.run.completer import Completers
-from jobfleet.worker.run.conclusion import Endings
+from jobfleet.worker.run.events import RunEvents, Verdict
 from jobfleet.worker.run.handlers import Handlers
 from jobfleet.worker.run.metrics import Counting
-from jobfleet.worker.run.oom_move import OomMover
-from jobfleet.worker.run.parents import Parents
-from jobfleet.worker.run.resources import CLOSING, Resources
+from jobfleet.worker.run.resources import CLOSING
 from jobfleet.worker.run.run import Key, Run
-from jobfleet.worker.run.runner import Runner
-from jobfleet.worker.run.stop_ladder import StopLadder, Verdict
 from jobfleet.worker.run.stop_state import Stage
 from jobfleet.worker.run.waits import any_of
-from jobfleet.worker.run.writer import RunWriter
 
-log = logging.getLogger("jobfleet.worker")
-NOBODY = "-"
+UNKNOWN_USER = "-"
 SENDING = 5.0
-"""Seconds that the last endings may take; a supervisor waits no longer for its child either."""
+"""Seconds that the last endings may take; a supervisor does not wait longer for its child either."""
 
 
-class Engine:
-    """Claims, runs and finishes jobs, on the running event loop.
+class Engine(RunEvents):
+    """Claims, runs and settles jobs.
 
     Args:
         config: The settings.
         handlers: The functions.
-        child: The child's id; never used again after it.
-        board: Where it posts what it holds.
-        store: With endless patience.
-        tally: Where it counts.
+        child: The child's id. It is never used again.
+        board: Where the child posts the jobs that it holds.
+        store: The connection, with endless patience.
+        tally: Where the child counts.
         modules: What an isolated process loads.
-        with_wards: Whether suspects may run in processes apart.
-        on_buried: Is told that the fleet believes this child dead.
-        on_condemned: Is told of a run that only the end of this process can end; None where nobody can end it.
+        with_quarantine: Whether suspects may run in quarantine processes.
+        on_buried: Called when the fleet believes that this child is dead.
+        on_condemned: Called with a run that only the end of this process can end; None where nothing can end it.
+
+    Attributes:
+        router: Knows which functions other workers know.
+        finished: How many runs have been settled.
     """
 
     def __init__(
@@ -76,7 +67,7 @@ class Engine:
         handlers: Handlers,
         *,
         modules: Sequence[str] = (),
-        with_wards: bool = False,
+        with_quarantine: bool = False,
         child: str,
         board: LeaseBoard,
         store: AsyncStore,
@@ -85,104 +76,54 @@ class Engine:
         on_condemned: Callable[[Run, Verdict], None] | None = None,
     ) -> None:
         self._config = config
+        self._handlers = handlers
         self._board = board
-        self._counting = Counting(tally, self.now_us)
-        self._unreadables = Unreadables(store, config, tally)
+        self._on_buried, self._on_condemned = on_buried, on_condemned
         self._runs: dict[Key, Run] = {}
         self._running = 0
-        self._offset: tuple[int, float] = (0, 0.0)
-        self._started_us = 0
-        self._tells_all = event_log.tells_all()
-        self._ended = asyncio.Event()
-        self._is_draining = False
         self._slots = config.slots
-        self.finished = 0
-        """How many runs have been settled."""
-        self._most: int | None = None
+        self._max_jobs: int | None = None
         self._on_spent: Callable[[], None] = lambda: None
-        self._on_condemned = on_condemned
-        self._resources = Resources()
-        self._ladder = StopLadder(
-            board,
-            cancel_grace=config.cancel_grace,
-            stop_grace=config.stop_grace,
-            on_stage=self._note_stage,
-            on_condemned=on_condemned and self._condemned,
-        )
-        self._handlers = handlers
-        self._executors = executors(child, config, modules, handlers, board, self._ladder)
-        wards = add_wards(self._executors, child, config, modules, board) if with_wards else None
-        keys = Keyspace(config.namespace)
-        parents = Parents(store, keys)
-        limits = Limits(max_bytes=config.max_payload, max_depth=config.max_depth)
-        self._mover = OomMover(store, FleetContext(config, handlers.registry), finish=self._finish)
-        self.router = Router(store, keys, gone_us=round(config.gone_after * 1e6), knows=handlers.knows)
-        self._runner = Runner(
+        self._clock_offset: tuple[int, float] = (0, 0.0)
+        self._started_us = 0
+        self._is_draining = False
+        self._ended = asyncio.Event()
+        self._logs_all = event_log.logs_all()
+        self.finished = 0
+        self._counting = Counting(tally, self.now_us)
+        self._unreadables = Unreadables(store, config, tally)
+        relay = Relay(store, Keyspace(config.namespace), config, tally)
+        self._unblocker = Unblocker(relay, self._dependants_unblocked)
+        parts = build(
+            config,
             handlers,
-            self._executors,
-            self._ladder,
-            resources=self._resources,
             child=child,
-            limits=limits,
-            hard_grace=config.hard_grace,
-            endings=Endings(config, child=child, limits=limits, now_us=self.now_us),
-            finish=self._finish,
-            move=self._mover.move,
-            parents=lambda run: parents(run.lane, run.id),
-            judge=self.router.judge,
-            on_returned=self._returned,
-        )
-        self._claimer = Claimer(
-            store,
-            config,
-            child=child,
+            board=board,
+            store=store,
+            modules=modules,
+            runs=self._runs,
+            events=self,
+            now_us=self.now_us,
             free=self._free,
-            admit=self._admit,
-            on_buried=on_buried,
-            leave=self.router.leave,
+            with_quarantine=with_quarantine,
+            can_end_process=on_condemned is not None,
         )
-        self.router.on_change = self._claimer.relearn
-        self._held_runs = HeldRuns(
-            patience=config.renewal,
-            start=self._start_now,
-            give_back=self._runner.abandon,
-            changed=self._claimer.changed,
-            held=self._runs.__len__,
-            wards=wards,
-        )
-        self._stopper = Cancellations(
-            self._runs,
-            self._ladder,
-            self._held_runs,
-            abandon=self._runner.abandon,
-            clear=self._clear,
-            changed=self._claimer.changed,
-        )
-        self._run_writer = RunWriter(
-            store,
-            config,
-            ladder=self._ladder,
-            on_lost=self._stopper.lost,
-            on_cancel=lambda run: self.cancel(run.key, NOBODY),
-            registry=handlers.registry,
-        )
-        self._teller = Unblocker(Relay(store, keys, config, tally), self._told)
-        self._completers = Completers(
-            child,
-            store,
-            progress_ttl_ms=self._run_writer.progress_ms,
-            on_settled=self._settled,
-            on_watched=self._teller.tell,
-        )
+        self.router = parts.router
+        self._claimer, self._held_runs, self._runner = parts.claimer, parts.held_runs, parts.runner
+        self._ladder, self._cancellations = parts.ladder, parts.cancellations
+        self._conclusions, self._completers, self._mover = parts.conclusions, parts.completers, parts.mover
+        self._run_writer, self._executors, self._resources = parts.run_writer, parts.executors, parts.resources
+
+    # --- what the child's main program asks and tells ------------------------------------------
 
     @property
     def running(self) -> int:
         """How many jobs run, or are about to."""
-        return self._running + len(self._held_runs)
+        return self._running + self._held_runs.count
 
     @property
     def pulse(self) -> float:
-        """When it last claimed, waited for work, or could not because it is full or told not to (boot-time clock)."""
+        """When the child last claimed or waited for jobs (boot-time clock); now, when it is full or may not claim."""
         return boottime() if self._is_draining or self._free() <= 0 else self._claimer.pulse
 
     @property
@@ -192,16 +133,16 @@ class Engine:
 
     @property
     def is_idle(self) -> bool:
-        """Whether nothing runs, nothing is on its way, and the last claims brought nothing."""
-        return not self._runs and self._claimer.is_empty and not self._teller.is_busy
+        """Whether nothing runs, nothing is in flight, and the last claims brought nothing."""
+        return not self._runs and self._claimer.is_empty and not self._unblocker.is_busy
 
     def now_us(self) -> int:
-        """Redis's time, as far as this child knows it: the last claim's, and what went by since."""
-        at, since = self._offset
+        """Redis's time in µs: the time of the last claim, plus the time since then."""
+        at, since = self._clock_offset
         return at + round((monotonic() - since) * 1e6)
 
     def start(self, lanes: Sequence[Lane]) -> None:
-        """Begin to serve these lanes, the first first."""
+        """Start to serve these lanes, in this order."""
         self._claimer.serve(lanes)
         self._claimer.start()
 
@@ -209,152 +150,184 @@ class Engine:
         """Serve these lanes from now on."""
         self._claimer.serve(lanes)
 
-    def be(self, kind: Kind) -> None:
-        """Be of a kind from now on: what it knows is claimed here, and others leave it to those of this kind."""
-        self._claimer.be(kind.id)
-        self.router.be(kind)
+    def set_kind(self, kind: Kind) -> None:
+        """Set what this child knows and serves. Other children leave such jobs to children of this kind."""
+        self._claimer.set_kind(kind.id)
+        self.router.set_kind(kind)
 
-    def limit(self, most: int | None, *, on_spent: Callable[[], None]) -> None:
-        """Take `most` jobs in all, None without end; `on_spent` is told when the last one is taken."""
-        self._most, self._on_spent = most, on_spent
+    def limit(self, max_jobs: int | None, *, on_spent: Callable[[], None]) -> None:
+        """Take at most `max_jobs` jobs, None for no limit; `on_spent` is called when the last one is taken."""
+        self._max_jobs, self._on_spent = max_jobs, on_spent
 
     def _free(self) -> int:
         """How many more jobs may be claimed: none beside a suspect that runs alone, or when this process is to end."""
-        if self._held_runs.is_shut or self._is_draining or self._ladder.condemned:
+        held = self._held_runs
+        if held.is_closed or self._is_draining or self._ladder.condemned:
             return 0
-        free = min(self._slots - self._running - len(self._held_runs), self._board.room)
-        return free if self._most is None else min(free, self._most - self.taken)
+        free = min(self._slots - self._running - held.count, self._board.room)
+        return free if self._max_jobs is None else min(free, self._max_jobs - self.taken)
 
-    def _admit(self, lane: Lane, claimed: Claimed, until: float) -> None:
-        self._offset = (claimed.now, monotonic())
+    # --- the life of a run, in order -------------------------------------------------------------
+
+    def admitted(self, lane: Lane, claimed: Claimed, until: float) -> None:
+        """Post claimed jobs on the board and start them, or hold those that may not start yet."""
+        self._clock_offset = (claimed.now, monotonic())
         self._started_us = claimed.now
         if claimed.unreadable:
             self._unreadables.begin(lane, claimed.unreadable)
-        fresh = boottime() < until
+        is_in_time = boottime() < until
         for grant in claimed.grants:
             run = Run(lane, grant, self._board.post(grant.id, grant.token), until, self._run_writer)
             self._runs[run.key] = run
             if claimed.functions and (item := paused_functions.withheld(grant, claimed)):
-                self._put_away(run, item)
+                self._conclusions.put_back(run, item)
             elif grant.tries and (suspicion := suspicion_of(grant.tries)).is_suspect:
                 run.suspicion, run.handler = suspicion, self._handlers.peek(grant.envelope)
-                self._held_runs.keep_suspect(run)
-            elif fresh:
+                self._held_runs.hold_suspect(run)
+            elif is_in_time:
                 self._start(run)
             else:
-                self._held_runs.keep_stale(run)
-        if self._held_runs:
-            self._held_runs.place()
-        if self._most is not None and self.taken >= self._most:
+                self._held_runs.hold_stale(run)
+        if self._held_runs.count:
+            self._held_runs.start_suspects()
+        if self._max_jobs is not None and self.taken >= self._max_jobs:
             self._on_spent()
-
-    def _put_away(self, run: Run, item: Item) -> None:
-        run.ending.is_over = run.ending.is_requeued = True
-        run.ending.item = item
-        self.finished -= 1  # it was not taken, to speak of
-        self._completers[run.lane].add(run, item)
 
     def _start(self, run: Run) -> None:
         self._board.started(run.lease.place)
         self._running += 1
         run.started_us = self._started_us
         self._runner.start(run)
-        if self._tells_all:
+        if self._logs_all:
             event_log.started(run)
 
-    def _start_now(self, run: Run) -> None:
+    def may_start(self, run: Run) -> None:
+        """Start a run that was held."""
         self._started_us = self.now_us()
         self._start(run)
 
-    def _returned(self, run: Run) -> None:
+    def returned(self, run: Run) -> None:
+        """Free the slot of a run whose code has ended."""
         self._board.returned(run.lease.place)
         self._running -= 1
         self._claimer.changed()
 
-    def _finish(self, run: Run, item: Item | None) -> None:
+    def concluded(self, run: Run) -> None:
+        """Log how a run ends. A job that is put back without a start was not taken."""
+        item = run.ending.item
         if item is None:
-            self._clear(run)
             return
-        run.ending.is_requeued = item.verb in ("retry", "release", "park", "withhold")
         if item.verb == "withhold":
-            self.finished -= 1  # it was not taken, to speak of
-        run.ending.item = item
-        self._completers[run.lane].add(run, item, *self._run_writer.last(run, item))
-        if self._tells_all:
+            self.finished -= 1
+        if self._logs_all and run.started_us:
             event_log.ended(run, item.verb, self.now_us() - run.started_us)
 
-    def _settled(self, run: Run, letter: str) -> None:
-        if run.ending.is_requeued or self._config.burst:  # an end may make room under a limit, too
+    def settled(self, run: Run, letter: str) -> None:
+        """Count a run that Redis has settled, and forget it."""
+        ending = run.ending
+        if ending.is_requeued or self._config.burst:  # an ending may make room under a limit, too
             self._claimer.doubt(run.lane)
-        if run.ending.moved_to:
-            self._mover.settled(run, letter)
+        if ending.item is not None and ending.item.verb == "move":
+            self._mover.settled(run, ending.item, letter)
         if letter not in "sdc":
             event_log.lost(run, f"its late finish was refused ({letter})")
         if self._counting.is_on:
             self._counting.settled(run, letter)
-        self._clear(run)
+        self.dropped(run)
 
-    def _told(self) -> None:
-        if self._config.burst:  # a marker alone may come when this worker has gone
-            self._claimer.doubt_all()
-
-    def _clear(self, run: Run) -> None:
+    def dropped(self, run: Run) -> None:
+        """Forget a run, and free its place on the board."""
         self.finished += 1
         had_room = self._board.room
         if run.stop.has_limits:
             self._board.limit(run.lease.place, 0.0, 0.0)
         self._board.clear(run.lease.place)
         del self._runs[run.key]
-        if run.stop.is_condemned:  # it has ended by itself, after all
+        if run.stop.is_condemned:  # it has ended by itself
             self._ladder.condemned.discard(run.key)
             self._claimer.changed()
         if run.suspicion is not NO_SUSPICION:
             self._held_runs.ended(run)
         if not self._runs:
             self._ended.set()
-        elif self._held_runs:
-            self._held_runs.place()
+        elif self._held_runs.count:
+            self._held_runs.start_suspects()
         if not had_room:
             self._claimer.changed()
 
+    # --- other events ----------------------------------------------------------------------------
+
     def renewed(self, keys: Iterable[Key], until: float) -> None:
-        """Leases stand until then (boot-time clock)."""
+        """The leases of some runs were renewed until then (boot-time clock)."""
         for key in keys:
             run = self._runs.get(key)
             if run is not None:
                 run.lease.until = until
-        self._held_runs.renewed()
+        self._held_runs.leases_renewed()
 
-    def lost(self, keys: Iterable[Key]) -> None:
-        """Leases are lost: stop those runs, write nothing for them."""
+    def leases_lost(self, keys: Iterable[Key]) -> None:
+        """The leases of some runs are lost: stop the runs, and write nothing for them."""
         for key in keys:
             run = self._runs.get(key)
             if run is not None:
-                self._stopper.lost(run)
+                self._cancellations.lost(run)
 
     def cancel(self, key: Key, by: str) -> None:
-        """Somebody asked for a running job to stop."""
+        """Cancel a running job."""
         run = self._runs.get(key)
         if run is not None:
-            self._stopper.cancel(run, by)
+            self._cancellations.cancel(run, by)
 
-    def _note_stage(self, run: Run, stage: Stage) -> None:
+    def lost(self, run: Run) -> None:
+        """Stop a run whose lease is lost."""
+        self._cancellations.lost(run)
+
+    def cancel_requested(self, run: Run) -> None:
+        """Cancel a run that has a mark for cancellation in Redis."""
+        self.cancel(run.key, UNKNOWN_USER)
+
+    def stage_reached(self, run: Run, stage: Stage) -> None:
+        """Write the stage of a cancelled run to Redis."""
         run.output.number += 1
-        self._completers[run.lane].note(stop(run.lane, ((run.id, run.token, run.output.number, stage.name.lower()),)))
+        row = (run.id, run.token, run.output.number, stage.name.lower())
+        self._completers[run.lane].note(stop(run.lane, (row,)))
 
-    def _condemned(self, run: Run, verdict: Verdict) -> None:
+    def condemned(self, run: Run, verdict: Verdict) -> None:
+        """Ask for the end of this process."""
         self._claimer.recall()
         if self._on_condemned is not None:
             self._on_condemned(run, verdict)
 
-    def attend(self, is_heard: bool) -> None:
-        """Have no slots while the supervisor is not heard, since nobody would renew what is claimed."""
-        self._slots = self._config.slots if is_heard else 0
+    def room_changed(self) -> None:
+        """Claim again, if there is room."""
+        self._claimer.changed()
+
+    def routes_changed(self) -> None:
+        """Claim again: the functions that are left to other workers have changed."""
+        self._claimer.relearn()
+
+    def dependants_ready(self, lane: Lane) -> None:
+        """Unblock the jobs that wait for jobs of a lane."""
+        self._unblocker.tell(lane)
+
+    def _dependants_unblocked(self) -> None:
+        if self._config.burst:  # a marker alone may arrive when this worker has gone
+            self._claimer.doubt_all()
+
+    def buried(self) -> None:
+        """The fleet believes that this child is dead."""
+        self._on_buried()
+
+    def set_attended(self, is_attended: bool) -> None:
+        """Claim nothing while the supervisor is silent, because the leases would not be renewed."""
+        self._slots = self._config.slots if is_attended else 0
         self._claimer.recall()
         self._claimer.changed()
 
+    # --- the end of the child --------------------------------------------------------------------
+
     async def quiet(self) -> None:
-        """Claim no more."""
+        """Stop claiming."""
         await self._claimer.quiet()
 
     def resume(self) -> None:
@@ -362,10 +335,10 @@ class Engine:
         self._claimer.resume()
 
     async def drain(self, grace: float | None, *, hurry: asyncio.Event | None = None) -> None:
-        """Claim no more, let jobs end for `grace` seconds, then give the rest back, uncounted.
+        """Stop claiming, let jobs run for `grace` seconds, then give the rest back without counting an attempt.
 
         Args:
-            grace: Seconds; None for as long as they take.
+            grace: Seconds; None for no limit.
             hurry: Ends the grace early when it is set.
         """
         await self._claimer.quiet()
@@ -374,13 +347,13 @@ class Engine:
         for executor in self._executors.values():
             executor.flush()
         await self._wait_ended(grace, hurry)
-        await self._stopper.release(self._wait_ended)
+        await self._cancellations.release(self._wait_ended)
         await self._mover.drained(SENDING)
         with suppress(TimeoutError):
             await asyncio.wait_for(self._run_writer.flush(), SENDING)
         await self._completers.drained(SENDING)
         await self._unreadables.drained(SENDING)
-        await self._teller.drained(SENDING)
+        await self._unblocker.drained(SENDING)
         await self._resources.close(CLOSING)
         for executor in self._executors.values():
             executor.close()
@@ -391,9 +364,9 @@ class Engine:
             await any_of((self._ended, hurry), timeout)
 
     def count_starts(self) -> None:
-        """Count the starts of what runs; of what starts and ends between two counts, the end tells."""
+        """Count the starts of running jobs. A job that starts and ends between two calls is counted at its end."""
         self._counting.started(self._runs.values())
 
     def holds(self) -> list[str]:
-        """The ids of what runs, for a dump."""
+        """The ids of the running jobs, for a dump."""
         return [f"{run.id} token={run.token} {split_id(run.id).queue}" for run in self._runs.values()]

@@ -41,10 +41,10 @@ from jobfleet.worker.ipc.frames import Sender, frames
 from jobfleet.worker.ipc.kinds import kind_of
 from jobfleet.worker.ipc.lease_board import LeaseBoard
 from jobfleet.worker.run.current_run import CURRENT
+from jobfleet.worker.run.events import Verdict
 from jobfleet.worker.run.handlers import Handlers
 from jobfleet.worker.run.log_capture import keep_capturing, start_capture
 from jobfleet.worker.run.run import Run
-from jobfleet.worker.run.stop_ladder import Verdict
 
 log = logging.getLogger("jobfleet.worker")
 STATE_EVERY = 1.0
@@ -111,7 +111,7 @@ class Child:
             store=store,
             tally=self._tally,
             modules=modules,
-            with_wards=True,
+            with_quarantine=True,
             on_buried=self._buried,
             on_condemned=self._condemned,
         )
@@ -119,7 +119,7 @@ class Child:
         self._engine.limit(config.max_jobs, on_spent=lambda: self._retire("jobs"))
         self._turn()
         lanes = await self._serving.lanes(store, self._keys, config)
-        self._engine.be(self._kind)
+        self._engine.set_kind(self._kind)
         await self._engine.router.look()
         if quiet:
             await self._engine.quiet()
@@ -164,14 +164,14 @@ class Child:
         before = self._serving.queues
         if self._serving.look():
             self._report_functions()
-            self._engine.be(self._kind)
+            self._engine.set_kind(self._kind)
             if self._serving.queues != before:
                 self._engine.serve(await self._serving.lanes(self._store, self._keys, self._config))
 
     async def _obey(self) -> None:
         attention = SupervisorWatch(
             max(self._config.renewal, 3 * self._config.alive_every),
-            on_change=self._engine.attend,
+            on_change=self._engine.set_attended,
         )
         async for word, *rest in self._commands:
             attention.heard()
@@ -179,7 +179,7 @@ class Child:
                 case "renewed", [until, pairs]:
                     self._engine.renewed(map(tuple, pairs), until)
                 case "lost", [pairs]:
-                    self._engine.lost(map(tuple, pairs))
+                    self._engine.leases_lost(map(tuple, pairs))
                 case "cancel", [job_id, token, by]:
                     self._engine.cancel((job_id, token), by)
                 case "server", [server]:

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Callable, Iterable
+from collections.abc import Iterable
 from typing import NamedTuple
 
 from jobfleet.errors import JobfleetError
@@ -21,6 +21,8 @@ from jobfleet.store.calls.presence import kinds
 from jobfleet.store.keys import Keyspace
 from jobfleet.store.records import NOTHING, KindSeen, Leave
 from jobfleet.worker.ipc.kinds import KIND_RULE, Kind
+from jobfleet.worker.run.events import RunEvents
+from jobfleet.worker.run.handlers import Handlers
 from jobfleet.worker.run.run import Run
 
 log = logging.getLogger("jobfleet.worker")
@@ -49,10 +51,11 @@ class Router:
         store: How to ask; with endless patience.
         keys: The fleet's keys.
         gone_us: After how many µs of silence a worker counts as gone.
-        knows: Says whether this child knows a function.
+        handlers: The functions of this child.
+        events: Receives that the functions which are left to others have changed.
 
     Attributes:
-        on_change: Is told that other functions are left to others than before.
+        lists: The functions that are left to others, by queue, as far as they were asked for.
     """
 
     def __init__(
@@ -61,20 +64,21 @@ class Router:
         keys: Keyspace,
         *,
         gone_us: int,
-        knows: Callable[[str], bool],
+        handlers: Handlers,
+        events: RunEvents,
     ) -> None:
         self._store = store
         self._keys = keys
         self._gone_us = gone_us
-        self._knows = knows
-        self.on_change: Callable[[], None] = lambda: None
+        self._knows = handlers.knows
+        self._events = events
         self._kind = ""
         self._others: dict[str, KindSeen] = {}
         self._met: dict[str, dict[str, None]] = {}
-        self._lists: dict[str, Leave] = {}
+        self.lists: dict[str, Leave] = {}
         self._asking: dict[str, asyncio.Task[int]] = {}
 
-    def be(self, kind: Kind) -> None:
+    def set_kind(self, kind: Kind) -> None:
         """Be of a kind from now on."""
         self._kind = kind.id
         self._others.pop(kind.id, None)
@@ -82,9 +86,9 @@ class Router:
 
     def leave(self, queue: str) -> Leave:
         """The functions whose jobs in a queue are left to others."""
-        found = self._lists.get(queue)
+        found = self.lists.get(queue)
         if found is None:
-            found = self._lists[queue] = self._list(queue)
+            found = self.lists[queue] = self._list(queue)
         return found
 
     def _list(self, queue: str) -> Leave:
@@ -126,8 +130,8 @@ class Router:
         return seen.others
 
     def _forget(self) -> None:
-        self._lists.clear()
-        self.on_change()
+        self.lists.clear()
+        self._events.routes_changed()
 
     def _ask(self, function: str) -> asyncio.Task[int]:
         """The look that is on its way for a function, or a new one; for all that ask at the same time."""
@@ -177,7 +181,7 @@ class Router:
             return Unrunnable(f"{told}. {MOST_LEFT} other functions are left to others already.", may_fail=False)
         if name not in met:
             met[name] = None
-            self._lists.pop(queue, None)
+            self.lists.pop(queue, None)
             if knower.serves:
                 log.info("job.left queue=%s function=%s %s", queue, name, told)
             else:

@@ -1,4 +1,4 @@
-"""All executors of a child, by the name of the place where they run functions."""
+"""All executors of a child, by the place where they run functions."""
 
 from __future__ import annotations
 
@@ -8,8 +8,8 @@ from jobfleet.config import JobConfig
 from jobfleet.worker.executors.batch import BatchExecutor, warn_narrow
 from jobfleet.worker.executors.loop import LoopExecutor
 from jobfleet.worker.executors.process import ProcessExecutor
+from jobfleet.worker.executors.quarantine import QuarantineExecutor
 from jobfleet.worker.executors.thread import ThreadExecutor
-from jobfleet.worker.executors.ward import WardExecutor
 from jobfleet.worker.ipc.lease_board import LeaseBoard
 from jobfleet.worker.run.executor import Executor
 from jobfleet.worker.run.handlers import Handlers
@@ -19,15 +19,15 @@ from jobfleet.worker.run.stop_ladder import StopLadder
 def executors(
     child: str, config: JobConfig, modules: Sequence[str], handlers: Handlers, board: LeaseBoard, ladder: StopLadder
 ) -> dict[str, Executor]:
-    """Make them, on the running loop.
+    """Create the executors, on the running event loop.
 
     Args:
         child: The child they belong to.
         config: The settings.
         modules: What isolated processes load.
-        handlers: The functions; what they ask for is prepared.
-        board: The child's.
-        ladder: The child's.
+        handlers: The functions.
+        board: The child's lease board.
+        ladder: The child's stop ladder.
     """
     warn_narrow(handlers.batched, config.slots, lambda queue: not config.queues or queue in config.queues)
     made: dict[str, Executor] = {
@@ -39,19 +39,19 @@ def executors(
     return made
 
 
-def add_wards(
+def add_quarantine(
     made: dict[str, Executor], child: str, config: JobConfig, modules: Sequence[str], board: LeaseBoard
-) -> WardExecutor | None:
-    """Add the executor of suspects, under ``ward``; None where the settings want none.
+) -> QuarantineExecutor | None:
+    """Add the executor of suspects under the name ``quarantine``. Returns None if the settings allow none.
 
     Args:
         made: The executors of the child.
         child: The child they belong to.
         config: The settings.
         modules: What the processes load.
-        board: The child's.
+        board: The child's lease board.
     """
     if not config.suspect_processes:
         return None
-    wards = made["ward"] = WardExecutor(child, config, modules, board)
-    return wards
+    quarantine = made["quarantine"] = QuarantineExecutor(child, config, modules, board)
+    return quarantine

@@ -1,4 +1,4 @@
-"""The child's event loop, for ``async def`` functions."""
+"""Runs ``async def`` functions on the child's event loop."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from jobfleet.worker.run.stop_state import Stage
 
 
 class LoopExecutor:
-    """Runs coroutines, a task each."""
+    """Runs coroutines, each in its own task."""
 
     stages: tuple[Stage, ...] = (Stage.RAISED,)
 
@@ -23,7 +23,7 @@ class LoopExecutor:
         self._loop = asyncio.get_running_loop()
 
     def start(self, run: Run, handler: Handler, args: list[Any], kwargs: dict[str, Any], on_end: OnEnd) -> None:
-        """Call the handler's function in a task of its own."""
+        """Call the handler's function in its own task."""
         run.task = self._loop.create_task(_await(run, handler.call, args, kwargs, on_end))
 
     def stop(self, run: Run, stage: Stage) -> None:
@@ -31,7 +31,7 @@ class LoopExecutor:
         if stage is not Stage.RAISED or run.task is None:
             return
         if inspect.getcoroutinestate(run.task.get_coro()) == inspect.CORO_CREATED:  # type: ignore[arg-type]  # ours is one
-            self._loop.call_soon(self.stop, run, stage)  # one that has not begun would end without a word
+            self._loop.call_soon(self.stop, run, stage)  # one that has not begun would end without on_end
         else:
             run.task.cancel()
 
@@ -50,5 +50,5 @@ async def _await(run: Run, call: Callable[..., Any], args: list[Any], kwargs: di
         run.task = None
         on_end(None, error)
     else:
-        run.task = None  # whose context holds the run: a circle would be left to the garbage collector
+        run.task = None  # the task's context holds the run, which would be a reference cycle
         on_end(value, None)

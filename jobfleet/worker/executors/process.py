@@ -1,4 +1,4 @@
-"""A process of its own for a job: what it does harms nothing but itself, and it can always be ended.
+"""Isolated processes for jobs: a job can only harm its own process, and it can always be ended.
 
 Stages: `Stage.RAISED` raises `JobCancelled` in a plain function, also out of a call that blocks, and
 cancels a coroutine. `Stage.TERMINATED` sends the process SIGTERM, which ends it unless the job handles
@@ -19,9 +19,9 @@ from jobfleet.functions.isolation import Isolation, size_text
 from jobfleet.outcome import Crashed, OutOfCpu, OutOfMemory
 from jobfleet.worker.executors.isolated.isolated_process import IsolatedProcess
 from jobfleet.worker.executors.isolated.pool import Pool
-from jobfleet.worker.executors.isolated.remote_error import Told
+from jobfleet.worker.executors.isolated.remote_error import EndReport
 from jobfleet.worker.executors.isolated.rlimits import cpu_time, oom_kills, resident
-from jobfleet.worker.executors.remote import Remote, Stay
+from jobfleet.worker.executors.remote import RemoteExecutor, RemoteRun
 from jobfleet.worker.ipc.lease_board import LeaseBoard
 from jobfleet.worker.run.executor import Died, OnEnd
 from jobfleet.worker.run.handlers import Handler
@@ -31,8 +31,15 @@ from jobfleet.worker.run.stop_state import Stage
 UNBOUND = Isolation()
 
 
-class _Stay(Stay):
-    """One run in its process, which is bound."""
+class _ProcessRun(RemoteRun):
+    """One run in its isolated process, with the limits of the process.
+
+    Attributes:
+        isolation: The settings of the function.
+        memory_limit: The memory limit in bytes; 0 for none.
+        cpu_began: The CPU time in seconds that the process had used before.
+        oom: Why the process was killed for its memory; None if it was not.
+    """
 
     def __init__(
         self, number: int, run: Run, isolation: Isolation, job_process: IsolatedProcess, on_end: OnEnd
@@ -45,19 +52,19 @@ class _Stay(Stay):
 
 
 def _memory_of(run: Run, isolation: Isolation) -> int:
-    """Bytes that a run may have; where a job goes that ran out of memory, the machine is the limit."""
+    """The memory limit of a run in bytes. There is none in the `on_oom` queue of its function."""
     return 0 if run.lane.queue == isolation.on_oom else isolation.memory_limit
 
 
-class ProcessExecutor(Remote[_Stay]):
+class ProcessExecutor(RemoteExecutor[_ProcessRun]):
     """Runs functions in isolated processes, one job at a time in each.
 
     Args:
         child: The child they belong to.
         config: The settings.
         modules: What the processes load.
-        board: The child's.
-        is_wanted: Whether any function has asked for them, so that spare ones are started now.
+        board: The child's lease board.
+        is_wanted: Whether any function needs them, so that spare processes are started now.
     """
 
     stages: tuple[Stage, ...] = (Stage.RAISED, Stage.TERMINATED, Stage.KILLED)
@@ -71,13 +78,13 @@ class ProcessExecutor(Remote[_Stay]):
             self._loop.call_soon(self._pool.fill)
 
     def start(self, run: Run, handler: Handler, args: list[Any], kwargs: dict[str, Any], on_end: OnEnd) -> None:
-        """Have the handler's function called in a process; arguments go there as the envelope has them."""
+        """Call the handler's function in an isolated process, which opens the envelope itself."""
         del args, kwargs
         function = handler.function
         if function.__module__ == "__main__":
             error = InvalidJob(
-                f"{function.name!r} stands in __main__, which a process of its own cannot load. Put it into a module "
-                "that can be imported, or leave run_in='process' out.",
+                f"{function.name!r} is defined in __main__, which an isolated process cannot load. Put it into a "
+                "module that can be imported, or leave run_in='process' out.",
                 field="run_in",
             )
             self._loop.call_soon(on_end, None, error)
@@ -88,79 +95,79 @@ class ProcessExecutor(Remote[_Stay]):
         except OSError as error:
             self._loop.call_soon(on_end, None, error)
             return
-        stay = _Stay(next(self._numbers), run, isolation, job_process, on_end)
-        job_process.on_frame = partial(self._heard, stay)
-        self._enter(stay, handler, memory=stay.memory_limit, cpu=isolation.cpu_limit, nice=isolation.nice)
+        remote = _ProcessRun(next(self._numbers), run, isolation, job_process, on_end)
+        job_process.on_frame = partial(self._on_frame, remote)
+        self._send_run(remote, handler, memory=remote.memory_limit, cpu=isolation.cpu_limit, nice=isolation.nice)
 
     def stop(self, run: Run, stage: Stage) -> None:
-        """Do what a stage does to the process of a run; nothing when the run has ended."""
-        stay = self._stays.get(run.key)
-        if stay is None:
+        """Take one stage to stop a run; nothing happens when the run has ended."""
+        remote = self._remotes.get(run.key)
+        if remote is None:
             return
         if stage is Stage.ASKED:
-            self._flag(stay)
+            self._flag(remote)
             return
-        stay.is_stopped = True
+        remote.is_stopped = True
         match stage:
             case Stage.RAISED:
-                self._interrupt(stay)
+                self._interrupt(remote)
             case Stage.TERMINATED:
-                stay.job_process.signal(signal.SIGTERM)
+                remote.job_process.signal(signal.SIGTERM)
             case Stage.KILLED:
-                stay.job_process.kill()
+                remote.job_process.kill()
 
     def close(self) -> None:
-        """End all processes, now; a run that is still there is not heard of again."""
+        """End all processes now. No end is reported for a run that is still there."""
         super().close()
         self._pool.close()
 
-    def _watch(self, stay: _Stay) -> None:
-        limit = stay.memory_limit
-        if limit and stay.oom is None and resident(stay.job_process.pid)[0] > limit:
-            stay.oom = f"resident memory above {size_text(limit)}"
-            stay.job_process.kill()
+    def _watch(self, remote: _ProcessRun) -> None:
+        limit = remote.memory_limit
+        if limit and remote.oom is None and resident(remote.job_process.pid)[0] > limit:
+            remote.oom = f"resident memory above {size_text(limit)}"
+            remote.job_process.kill()
 
-    def _heard(self, stay: _Stay, frame: list[Any]) -> None:
+    def _on_frame(self, remote: _ProcessRun, frame: list[Any]) -> None:
         word, *rest = frame
         if word == "died":
-            self._died(stay, rest[0])
-        elif rest[0] == stay.number:
-            self._told(stay, word, rest[1:])
-        elif type(rest[0]) is not int or not 0 < rest[0] < stay.number:  # of an earlier run it may be, of none other
-            raise ValueError(f"{frame!r:.80} is of no run")
+            self._died(remote, rest[0])
+        elif rest[0] == remote.number:
+            self._received(remote, word, rest[1:])
+        elif type(rest[0]) is not int or not 0 < rest[0] < remote.number:  # an earlier run is fine
+            raise ValueError(f"{frame!r:.80} does not name a run")
 
-    def _ended(self, stay: _Stay, told: Told, *, is_clean: bool) -> None:
-        """Its job is over: name the ending, and keep the process if it may run another."""
-        is_stopping = stay.is_stopping
-        self._leave(stay)
-        if is_stopping or not is_clean or told["how"] == "oom" or self._has_grown(stay):
-            self._pool.retire(stay.job_process)
+    def _ended(self, remote: _ProcessRun, report: EndReport, *, is_clean: bool) -> None:
+        """A job has ended: keep its process if it may run another job, and report the ending."""
+        is_stopping = remote.is_stopping
+        self._take_back(remote)
+        if is_stopping or not is_clean or report["how"] == "oom" or self._has_grown(remote):
+            self._pool.retire(remote.job_process)
         else:
-            self._pool.give_back(stay.job_process)
-        self._hand_over(stay, told, is_stopping=is_stopping)
+            self._pool.give_back(remote.job_process)
+        self._hand_over(remote, report, is_stopping=is_stopping)
 
-    def _has_grown(self, stay: _Stay) -> bool:
-        """Whether an earlier job's leavings could cost a later one its limit."""
-        limit = stay.isolation.memory_limit
-        return bool(limit) and max(resident(stay.job_process.pid)) > limit // 2
+    def _has_grown(self, remote: _ProcessRun) -> bool:
+        """Whether the process uses so much memory that the next job would reach its limit too early."""
+        limit = remote.isolation.memory_limit
+        return bool(limit) and max(resident(remote.job_process.pid)) > limit // 2
 
-    def _died(self, stay: _Stay, code: int) -> None:
-        self._leave(stay)
-        stay.on_end(None, self._death(stay, code))
+    def _died(self, remote: _ProcessRun, code: int) -> None:
+        self._take_back(remote)
+        remote.on_end(None, self._death(remote, code))
 
-    def _death(self, stay: _Stay, code: int) -> BaseException:
-        """What the death of its process means for a run; a kernel that killed it for memory has counted that."""
-        job_process, limits = stay.job_process, stay.isolation
-        if stay.oom is not None:
-            return Died(OutOfMemory(stay.oom))
-        if stay.is_stopped and code in (-signal.SIGTERM, -signal.SIGKILL):
-            return JobCancelled(f"{stay.run.id} was stopped: {how_it_died(code)}.", job_id=stay.run.id)
+    def _death(self, remote: _ProcessRun, code: int) -> BaseException:
+        """The outcome of a run whose process has died. The kernel counts the kills for memory."""
+        job_process, limits = remote.job_process, remote.isolation
+        if remote.oom is not None:
+            return Died(OutOfMemory(remote.oom))
+        if remote.is_stopped and code in (-signal.SIGTERM, -signal.SIGKILL):
+            return JobCancelled(f"{remote.run.id} was stopped: {how_it_died(code)}.", job_id=remote.run.id)
         if job_process.garbage is not None:
             return Died(Crashed(f"its process wrote garbage on its line ({job_process.garbage})"))
         if job_process.refusal is not None:
             return Died(Crashed(f"its process could not start: {job_process.refusal}"))
-        # Who survives SIGXCPU is killed by the hard limit a second later.
-        is_spent = code == -signal.SIGKILL and job_process.cpu_used - stay.cpu_began >= limits.cpu_limit
+        # A process that survives SIGXCPU is killed by the hard limit one second later.
+        is_spent = code == -signal.SIGKILL and job_process.cpu_used - remote.cpu_began >= limits.cpu_limit
         if limits.cpu_limit and (code == -signal.SIGXCPU or is_spent):
             return Died(OutOfCpu(limits.cpu_limit))
         if code == -signal.SIGKILL:

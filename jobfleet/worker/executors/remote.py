@@ -1,4 +1,4 @@
-"""Runs whose code is in another process: what goes to it over its line, and what comes from it."""
+"""Runs whose code is in another process: the frames to that process, and the frames from it."""
 
 from __future__ import annotations
 
@@ -11,27 +11,27 @@ from jobfleet.config import JobConfig
 from jobfleet.errors import EncodingError
 from jobfleet.functions.sealed_addition import open_flow_addition
 from jobfleet.worker.executors.isolated.isolated_process import IsolatedProcess
-from jobfleet.worker.executors.isolated.remote_error import Told, error_of, value_of
+from jobfleet.worker.executors.isolated.remote_error import EndReport, error_of, value_of
 from jobfleet.worker.ipc.lease_board import LeaseBoard
 from jobfleet.worker.run.executor import OnEnd
 from jobfleet.worker.run.handlers import Handler
 from jobfleet.worker.run.run import Key, Run
 
 LOOK_EVERY = 0.2
-"""Seconds between two looks at what the processes take, and whether their jobs are to stop."""
+"""Seconds between two checks of what the processes use, and of whether their jobs are to stop."""
 
 
-class Stay:
+class RemoteRun:
     """One run in its process.
 
     Attributes:
-        number: Its number on the line.
+        number: Its number on the channel.
         run: The run.
-        cell: The process.
-        on_end: Takes its value or its error.
-        flags: What the process was told of its stop last.
-        is_stopped: Whether it was told to stop, rather than only that it should.
-        is_ended: Whether it is over.
+        job_process: The process.
+        on_end: Called with its value or its error.
+        flags: What the process knows about the stop of the run: who has cancelled it, and why it is to stop.
+        is_stopped: Whether it was interrupted, and not only asked to stop.
+        is_ended: Whether it has ended.
     """
 
     def __init__(self, number: int, run: Run, job_process: IsolatedProcess, on_end: OnEnd) -> None:
@@ -45,86 +45,86 @@ class Stay:
 
     @property
     def is_stopping(self) -> bool:
-        """Whether it is to stop, whoever says so."""
+        """Whether the run is to stop, for any reason."""
         return self.is_stopped or self.run.stop.interruption is not None or self.run.stop.cancel_by is not None
 
 
-S = TypeVar("S", bound=Stay)
+S = TypeVar("S", bound=RemoteRun)
 
 
-class Remote(Generic[S]):
+class RemoteExecutor(Generic[S]):
     """The common part of executors whose runs are in other processes.
 
     Args:
         config: The settings.
-        board: Where it says that a run's code is not in this process.
+        board: The child's lease board, which shows that a run's code is not in this process.
     """
 
     def __init__(self, config: JobConfig, board: LeaseBoard) -> None:
         self._limits = Limits(max_bytes=config.max_payload, max_depth=config.max_depth)
         self._board = board
-        self._stays: dict[Key, S] = {}
+        self._remotes: dict[Key, S] = {}
         self._numbers = itertools.count(1)
         self._loop = asyncio.get_running_loop()
         self._timer: asyncio.TimerHandle | None = None
-        self._asking: set[asyncio.Task[None]] = set()
+        self._answering: set[asyncio.Task[None]] = set()
 
     def flush(self) -> None:
         """Nothing waits for others here."""
 
     def close(self) -> None:
-        """End all processes, now; a run that is still there is not heard of again."""
+        """End all processes now. No end is reported for a run that is still there."""
         if self._timer is not None:
             self._timer.cancel()
-        for task in self._asking:
+        for task in self._answering:
             task.cancel()
-        self._stays.clear()
+        self._remotes.clear()
 
-    def _enter(self, stay: S, handler: Handler, **limits: object) -> None:
+    def _send_run(self, remote: S, handler: Handler, **limits: object) -> None:
         """Send a run to its process."""
-        run, function = stay.run, handler.function
-        self._stays[run.key] = stay
+        run, function = remote.run, handler.function
+        self._remotes[run.key] = remote
         self._board.apart(run.lease.place)
         order = {
             "grant": list(run.grant), "name": function.name, "module": function.__module__,
             "qualname": function.__qualname__, "parents": [list(row) for row in run.parents], "until": run.lease.until,
             **limits,
         }  # fmt: skip
-        stay.job_process.send("run", stay.number, order)
+        remote.job_process.send("run", remote.number, order)
         if self._timer is None:
             self._timer = self._loop.call_later(LOOK_EVERY, self._look)
 
-    def _leave(self, stay: S) -> None:
-        """It is over there; from here on this process has it again, which may call hooks."""
-        stay.is_ended = True
-        self._stays.pop(stay.run.key, None)
-        if not stay.run.ending.is_over:  # else it was given back, and its place may be another's
-            self._board.started(stay.run.lease.place)
+    def _take_back(self, remote: S) -> None:
+        """A run has ended in its process. From now on this process has it again, and may call hooks."""
+        remote.is_ended = True
+        self._remotes.pop(remote.run.key, None)
+        if not remote.run.ending.is_over:  # otherwise it was given back, and another run may have its place
+            self._board.started(remote.run.lease.place)
 
     def _look(self) -> None:
-        """Pass on what has changed, and see what the processes take."""
-        for stay in list(self._stays.values()):
-            self._flag(stay)
-            self._watch(stay)
-        self._timer = self._loop.call_later(LOOK_EVERY, self._look) if self._stays else None
+        """Send changed flags, and check what the processes use."""
+        for remote in list(self._remotes.values()):
+            self._flag(remote)
+            self._watch(remote)
+        self._timer = self._loop.call_later(LOOK_EVERY, self._look) if self._remotes else None
 
-    def _watch(self, stay: S) -> None:
-        """See what the process of a run takes."""
+    def _watch(self, remote: S) -> None:
+        """Check what the process of a run uses."""
 
-    def _flag(self, stay: S) -> None:
-        flags = (stay.run.stop.cancel_by, stay.run.must_stop)
-        if flags != stay.flags:
-            stay.flags = flags
-            stay.job_process.send("flag", stay.number, *flags)
+    def _flag(self, remote: S) -> None:
+        flags = (remote.run.stop.cancel_by, remote.run.must_stop)
+        if flags != remote.flags:
+            remote.flags = flags
+            remote.job_process.send("flag", remote.number, *flags)
 
-    def _interrupt(self, stay: S) -> None:
-        """Have the process raise in the run's code."""
-        stay.is_stopped = True
-        stay.flags = (stay.run.stop.cancel_by, stay.run.must_stop)
-        stay.job_process.send("stop", stay.number, *stay.flags)
+    def _interrupt(self, remote: S) -> None:
+        """Make the process raise in the run's code."""
+        remote.is_stopped = True
+        remote.flags = (remote.run.stop.cancel_by, remote.run.must_stop)
+        remote.job_process.send("stop", remote.number, *remote.flags)
 
-    def _told(self, stay: S, word: str, rest: list[Any]) -> None:
-        run = stay.run
+    def _received(self, remote: S, word: str, rest: list[Any]) -> None:
+        run = remote.run
         match word, rest:
             case "report", [record]:
                 run.report(*decode(record, what="progress"))
@@ -133,45 +133,45 @@ class Remote(Generic[S]):
             case "note", [at_us, level, text]:
                 run.note(at_us, level, text)
             case "steps" | "keep" | "extend_flow" | "stands", [number, *what]:
-                task = self._loop.create_task(self._answer(stay, word, number, what))
-                self._asking.add(task)
-                task.add_done_callback(self._asking.discard)
-            case "ended", [told, is_clean]:
-                self._ended(stay, told, is_clean=is_clean)
+                task = self._loop.create_task(self._answer(remote, word, number, what))
+                self._answering.add(task)
+                task.add_done_callback(self._answering.discard)
+            case "ended", [report, is_clean]:
+                self._ended(remote, report, is_clean=is_clean)
             case _:
-                raise ValueError(f"{[word, *rest]!r:.80} is no frame")
+                raise ValueError(f"{[word, *rest]!r:.80} is not a frame")
 
-    def _ended(self, stay: S, told: Told, *, is_clean: bool) -> None:
-        """A run is over: name its ending, and say what becomes of its process."""
+    def _ended(self, remote: S, report: EndReport, *, is_clean: bool) -> None:
+        """A run has ended: name its outcome, and keep or end its process."""
         raise NotImplementedError
 
-    async def _answer(self, stay: S, word: str, number: int, what: list[Any]) -> None:
+    async def _answer(self, remote: S, word: str, number: int, what: list[Any]) -> None:
         value: Any = None
         error = None
         try:
             if word == "steps":
-                value = dict(await stay.run.steps())
+                value = dict(await remote.run.steps())
             elif word == "stands":
-                await stay.run.lease_confirmed()
-                value = stay.run.must_stop
+                await remote.run.lease_confirmed()
+                value = remote.run.must_stop
             elif word == "extend_flow":
-                value = list(await stay.run.extend_flow(open_flow_addition(what[0], limits=self._limits)))
+                value = list(await remote.run.extend_flow(open_flow_addition(what[0], limits=self._limits)))
             else:
-                await stay.run.keep(*what)
-        except Exception as raised:  # noqa: BLE001 - whoever asked is told
+                await remote.run.keep(*what)
+        except Exception as raised:  # noqa: BLE001 - the error is sent to the process
             error = (type(raised).__name__, str(raised))
-        if not stay.is_ended:
-            stay.job_process.send("answer", stay.number, number, value, error)
+        if not remote.is_ended:
+            remote.job_process.send("answer", remote.number, number, value, error)
 
-    def _hand_over(self, stay: S, told: Told, *, is_stopping: bool) -> None:
-        """Hand an ending over to whoever has started the run."""
+    def _hand_over(self, remote: S, report: EndReport, *, is_stopping: bool) -> None:
+        """Pass the value or the error of a run to `on_end`."""
         value: Any = None
         error: BaseException | None = None
-        if told["how"] == "value":
+        if report["how"] == "value":
             try:
-                value = value_of(told["value"], self._limits)
+                value = value_of(report["value"], self._limits)
             except EncodingError as unreadable:
                 error = unreadable
         else:
-            error = error_of(told, is_stopping=is_stopping)
-        stay.on_end(value, error)
+            error = error_of(report, is_stopping=is_stopping)
+        remote.on_end(value, error)

@@ -1,13 +1,12 @@
 """Threads for ``def`` functions.
 
-Endings come back to the loop in batches: a thread that ends a job appends to a queue and wakes the
-loop only if nobody else has, so thousands of short jobs a second do not mean as many wake-ups.
+Endings come back to the event loop in batches. A thread that ends a job appends to a queue, and wakes the loop only if
+no other thread has done so. So thousands of short jobs per second do not cause as many wake-ups.
 
-A job is interrupted by an exception that the interpreter raises in its thread at the next bytecode.
-It may be raised in that job's code and nowhere else. Two sides see to that without a lock, since a
-lock could be held by the very code that is interrupted. Whoever raises says so first and then looks
-whether the job still runs; a thread first says that its job is over and then looks whether somebody
-raises. So one of them always sees the other, and the thread takes in what comes late.
+A job is interrupted by an exception that the interpreter raises in its thread at the next bytecode. It may be raised in
+that job's code and nowhere else. Two sides ensure this without a lock, because the interrupted code could hold the
+lock. The raising side sets a flag first and then checks whether the job still runs. The thread first marks its job as
+over and then checks the flag. So one of them always sees the other, and the thread discards a late exception.
 """
 
 from __future__ import annotations
@@ -22,7 +21,7 @@ from collections.abc import Callable
 from typing import Any
 
 from jobfleet.errors import JobCancelled
-from jobfleet.worker.run.current_run import call_within
+from jobfleet.worker.run.current_run import CURRENT
 from jobfleet.worker.run.executor import OnEnd
 from jobfleet.worker.run.handlers import Handler
 from jobfleet.worker.run.run import Run
@@ -38,76 +37,80 @@ _clear = ctypes.PYFUNCTYPE(ctypes.c_int, ctypes.c_ulong, ctypes.c_void_p)(
 )
 
 
-class Seat:
-    """One thread of the pool, and what runs in it.
+class JobThread:
+    """One thread of the pool, and the run in it.
 
     Attributes:
-        ident: The thread.
-        run: The run whose code it is in; None outside of user code.
-        is_aimed_at: Whether somebody is about to raise in it.
-        was_hit: Whether somebody has, since its job began.
+        ident: The id of the thread.
+        run: The run whose code it executes; None outside of user code.
+        is_targeted: Whether the event loop is about to raise in it.
+        was_interrupted: Whether the event loop has raised in it since its job began.
     """
 
-    __slots__ = ("ident", "is_aimed_at", "run", "was_hit")
+    __slots__ = ("ident", "is_targeted", "run", "was_interrupted")
 
     def __init__(self) -> None:
         self.ident = 0
         self.run: Run | None = None
-        self.is_aimed_at = False
-        self.was_hit = False
+        self.is_targeted = False
+        self.was_interrupted = False
 
-    def hit(self, run: Run) -> None:
-        """Raise `JobCancelled` in the thread, if it still runs that; called on the loop."""
-        self.is_aimed_at = True
+    def interrupt(self, run: Run) -> None:
+        """Raise `JobCancelled` in the thread, if it still executes that run. Called on the event loop."""
+        self.is_targeted = True
         try:
             if self.run is run:
-                self.was_hit = True
+                self.was_interrupted = True
                 _raise_in(self.ident, JobCancelled)
         finally:
-            self.is_aimed_at = False
+            self.is_targeted = False
 
     def call(self, run: Run, function: Callable[..., Any], args: list[Any], kwargs: dict[str, Any]) -> Any:
-        """Run a job's code; answer its value and its error."""
+        """Run a job's code. Returns its value and its error."""
         value: Any = None
         error: BaseException | None = None
         try:
             self.run = run
             try:
                 if run.stop.interruption is None:
-                    value = call_within(run, function, args, kwargs)
-                else:  # it was told to stop before it came here
+                    token = CURRENT.set(run)
+                    try:
+                        value = function(*args, **kwargs)
+                    finally:
+                        CURRENT.reset(token)
+                else:  # it was stopped while it waited for this thread
                     error = JobCancelled()
             except BaseException as raised:  # noqa: BLE001 - whatever the user's code raises is an outcome
-                self.run = None  # first of all: no bytecode before it can be interrupted
+                self.run = None  # first of all: no bytecode may come before this
                 error = raised
             self.run = None
-        except BaseException as late:  # noqa: BLE001 - an interruption that came when the job's code had just ended
+        except BaseException as late:  # noqa: BLE001 - an interruption just after the end of the job's code
             self.run = None
             if value is None and error is None:
                 error = late
-        if self.is_aimed_at or self.was_hit:
+        if self.is_targeted or self.was_interrupted:
             try:
-                self._take_in()
+                self._discard_late()
             except JobCancelled:
-                self._take_in()
+                self._discard_late()
         try:
             return value, error
         finally:
-            del error  # its traceback holds this frame: a circle with the job's arguments would be left
+            del error  # its traceback holds this frame: that would be a reference cycle with the job's arguments
 
-    def _take_in(self) -> None:
-        """Wait for whoever raises just now, and drop what was raised too late; no more can come after it."""
-        while self.is_aimed_at:
+    def _discard_late(self) -> None:
+        """Wait until the event loop has raised, and discard that exception. No other one can follow."""
+        while self.is_targeted:
             time.sleep(0)
         _clear(self.ident, None)
-        self.was_hit = False
+        self.was_interrupted = False
 
 
 class ThreadExecutor:
     """A pool of threads, as many as jobs run at once.
 
-    A thread that is in a call of C is interrupted when the call returns; until then, and while its job does
-    not heed the interruption, it is no free thread.
+    A thread in a C function is interrupted when that function returns. Until then it is not free, and neither is it
+    while its job ignores the interruption.
     """
 
     stages: tuple[Stage, ...] = (Stage.RAISED,)
@@ -116,38 +119,38 @@ class ThreadExecutor:
         self._loop = asyncio.get_running_loop()
         self._work: queue.SimpleQueue[Work | None] = queue.SimpleQueue()
         self._ended: deque[tuple[OnEnd, Any, BaseException | None]] = deque()
-        self._seats: list[Seat] = []
+        self._threads: list[JobThread] = []
         self._is_woken = False
         self._busy = 0
 
     def start(self, run: Run, handler: Handler, args: list[Any], kwargs: dict[str, Any], on_end: OnEnd) -> None:
-        """Call the handler's function in a thread; `on_end` is called on the loop with its value or its error."""
+        """Call the handler's function in a thread, then `on_end` on the event loop with its value or its error."""
         self._busy += 1
-        if self._busy > len(self._seats):
+        if self._busy > len(self._threads):
             self._grow()
         self._work.put((run, handler.call, args, kwargs, on_end))
 
     def stop(self, run: Run, stage: Stage) -> None:
-        """Raise `JobCancelled` in the job's code; one that has not begun sees by itself that it is to stop."""
+        """Raise `JobCancelled` in the job's code. A job that has not begun checks its stop state itself."""
         if stage is not Stage.RAISED:
             return
-        seat = next((seat for seat in self._seats if seat.run is run), None)
-        if seat is not None:
-            seat.hit(run)
-        elif run.task is not None:  # it is in what stands around it, on the loop
+        thread = next((thread for thread in self._threads if thread.run is run), None)
+        if thread is not None:
+            thread.interrupt(run)
+        elif run.task is not None:  # its middleware or its hooks run, on the event loop
             run.task.cancel()
 
     def _grow(self) -> None:
-        seat = Seat()
-        number = len(self._seats)
-        self._seats.append(seat)
-        threading.Thread(target=self._serve, args=(seat,), name=f"jobfleet-job-{number}", daemon=True).start()
+        thread = JobThread()
+        number = len(self._threads)
+        self._threads.append(thread)
+        threading.Thread(target=self._serve, args=(thread,), name=f"jobfleet-job-{number}", daemon=True).start()
 
-    def _serve(self, seat: Seat) -> None:
-        seat.ident = threading.get_ident()
+    def _serve(self, thread: JobThread) -> None:
+        thread.ident = threading.get_ident()
         while (work := self._work.get()) is not None:
             run, function, args, kwargs, on_end = work
-            value, error = seat.call(run, function, args, kwargs)
+            value, error = thread.call(run, function, args, kwargs)
             self._ended.append((on_end, value, error))
             del work, run, function, args, kwargs, on_end, value, error
             if not self._is_woken:
@@ -158,7 +161,7 @@ class ThreadExecutor:
                     return
 
     def _deliver(self) -> None:
-        self._is_woken = False  # first, so that whoever appends from here on wakes the loop again
+        self._is_woken = False  # first, so that a later thread wakes the loop again
         while self._ended:
             on_end, value, error = self._ended.popleft()
             self._busy -= 1
@@ -168,6 +171,6 @@ class ThreadExecutor:
         """Nothing waits for others here."""
 
     def close(self) -> None:
-        """Let idle threads end; one that still runs a job is a daemon and dies with the process."""
-        for _ in self._seats:
+        """End idle threads. A thread that still runs a job is a daemon thread and dies with the process."""
+        for _ in self._threads:
             self._work.put(None)

@@ -1,14 +1,14 @@
-"""Group commit of endings: what has gathered while one trip was under way goes in the next.
+"""Group commit of endings: endings that arrive during one trip are sent in the next one.
 
-An idle lane sends a job's end at once; a busy one sends hundreds in a trip. One trip at a time is in
-flight a lane, and a repeated one carries the same nonce, so that nothing is counted twice.
+An idle lane sends an ending at once. A busy lane sends hundreds in one trip. One trip per lane is in flight at a time.
+A repeated trip carries the same nonce, so nothing is counted twice.
 """
 
 from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from functools import partial
 from typing import Any
 
@@ -18,6 +18,7 @@ from jobfleet.store.call import Call
 from jobfleet.store.calls.progress import Report, progress
 from jobfleet.store.calls.settle import CHUNK, Item, settle
 from jobfleet.store.keys import Lane
+from jobfleet.worker.run.events import RunEvents
 from jobfleet.worker.run.run import Run
 
 log = logging.getLogger("jobfleet.worker")
@@ -28,12 +29,11 @@ class Completer:
     """Settles the runs of one lane.
 
     Args:
-        lane: Which.
-        child: Who ran them.
-        store: How; it must have endless patience, an outage must not lose an end.
+        lane: The lane.
+        child: The child that ran them.
+        store: The connection. It must have endless patience: an outage must not lose an ending.
         progress_ttl_ms: How long a last report is kept.
-        on_settled: Is told of each run and the letter it was answered.
-        on_watched: Is told that other jobs wait for one that has ended.
+        events: Receives the answers.
     """
 
     def __init__(
@@ -43,37 +43,35 @@ class Completer:
         store: AsyncStore,
         *,
         progress_ttl_ms: int,
-        on_settled: Callable[[Run, str], None],
-        on_watched: Callable[[Lane], None],
+        events: RunEvents,
     ) -> None:
         self._lane = lane
         self._child = child
         self._store = store
         self._ttl_ms = progress_ttl_ms
-        self._on_settled = on_settled
-        self._on_watched = on_watched
+        self._events = events
         self._loop = asyncio.get_running_loop()
         self._nonce = 0
         self._items: list[Item] = []
         self._runs: list[Run] = []
         self._reports: list[Report] = []
-        self._ahead: list[Call[Any]] = []
+        self._calls_before: list[Call[Any]] = []
         self._notes: list[Call[Any]] = []
         self._task: asyncio.Task[None] | None = None
 
     def add(self, run: Run, item: Item, report: Report | None = None, ahead: Sequence[Call[Any]] = ()) -> None:
-        """Hand over a run's end, and calls that must come before it in the same trip."""
+        """Send the ending of a run, after the calls that must come first in the same trip."""
         self._items.append(item)
         self._runs.append(run)
         if report is not None:
             self._reports.append(report)
         if ahead:
-            self._ahead.extend(ahead)
+            self._calls_before.extend(ahead)
         if self._task is None:
             self._task = self._loop.create_task(self._send())
 
     def note(self, call: Call[Any]) -> None:
-        """Hand over what is to be written of a run before its end."""
+        """Send a call about a run that has not ended."""
         self._notes.append(call)
         if self._task is None:
             self._task = self._loop.create_task(self._send())
@@ -91,8 +89,8 @@ class Completer:
         runs, self._runs = self._runs[:most], self._runs[most:]
         reports, self._reports = self._reports, []
         self._nonce += 1
-        calls: list[Any] = [*self._notes, *self._ahead]
-        self._notes, self._ahead = [], []
+        calls: list[Any] = [*self._notes, *self._calls_before]
+        self._notes, self._calls_before = [], []
         calls += [
             progress(self._lane, reports[at : at + CHUNK], ttl_ms=self._ttl_ms) for at in range(0, len(reports), CHUNK)
         ]
@@ -101,21 +99,21 @@ class Completer:
             calls.append(settle(self._lane, items[at : at + CHUNK], child=self._child, nonce=self._nonce, chunk=number))
         try:
             answers = await self._store.run_many(calls)
-        except Exception:  # it must hold up neither these jobs' slots nor the ends that have gathered meanwhile
+        except Exception:  # it must not block the slots of these jobs, nor later endings
             log.exception("worker.unsent lane=%s jobs=%d their leases run out", self._lane.tag, len(runs))
             answers = [ScriptContractError("the trip of these endings failed")] * len(calls)
         at = 0
         if any(answer.watched for answer in answers[first:] if not isinstance(answer, JobfleetError)):
-            self._on_watched(self._lane)
+            self._events.dependants_ready(self._lane)
         for answer in answers[first:]:
             part = runs[at : at + CHUNK]
             at += CHUNK
             letters = "?" * len(part) if isinstance(answer, JobfleetError) or answer.is_stale else answer.letters
             for run, letter in zip(part, letters, strict=True):
-                self._on_settled(run, letter)
+                self._events.settled(run, letter)
 
     async def drained(self, timeout: float) -> bool:
-        """Wait until nothing is left to send; False when `timeout` seconds were not enough: Redis is away."""
+        """Wait until everything is sent; False if that takes longer than `timeout` seconds, because Redis is away."""
         if self._task is None:
             return True
         _, left = await asyncio.wait((self._task,), timeout=timeout)
@@ -125,14 +123,13 @@ class Completer:
 
 
 class Completers(dict[Lane, Completer]):
-    """The finishers of a child, by lane, each made when it is first asked for.
+    """The completers of a child by lane, each created on first use.
 
     Args:
-        child: Who runs the jobs.
-        store: How; with endless patience.
+        child: The child that runs the jobs.
+        store: The connection, with endless patience.
         progress_ttl_ms: How long a last report is kept.
-        on_settled: Is told of each run and the letter it was answered.
-        on_watched: Is told of a lane where other jobs wait for one that has ended.
+        events: Receives the answers.
     """
 
     def __init__(
@@ -141,8 +138,7 @@ class Completers(dict[Lane, Completer]):
         store: AsyncStore,
         *,
         progress_ttl_ms: int,
-        on_settled: Callable[[Run, str], None],
-        on_watched: Callable[[Lane], None],
+        events: RunEvents,
     ) -> None:
         super().__init__()
         self._make = partial(
@@ -150,8 +146,7 @@ class Completers(dict[Lane, Completer]):
             child=child,
             store=store,
             progress_ttl_ms=progress_ttl_ms,
-            on_settled=on_settled,
-            on_watched=on_watched,
+            events=events,
         )
 
     def __missing__(self, lane: Lane) -> Completer:
@@ -159,7 +154,7 @@ class Completers(dict[Lane, Completer]):
         return made
 
     async def drained(self, timeout: float) -> None:
-        """Wait until nothing is left to send; so many seconds at most a lane."""
+        """Wait until everything is sent, for at most `timeout` seconds per lane."""
         for completer in list(self.values()):
             if not await completer.drained(timeout):
                 log.error("worker.unsent Redis is away: what it was not told is settled when the leases run out")

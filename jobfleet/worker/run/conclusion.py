@@ -1,16 +1,31 @@
-"""What an outcome comes to: decided by the policy, and written down as what settles the run."""
+"""How a run ends: name the outcome, decide what it leads to, write the record, and hand it to the completer.
+
+`Conclusions.conclude` is the only way to end a run that is settled. The policy decides (`jobfleet.retry`).
+"""
 
 from __future__ import annotations
 
+import asyncio
 import logging
-from collections.abc import Callable
+from collections.abc import Callable, Coroutine, Mapping
+from typing import Any
 
 from jobfleet.codec import Limits, seal_record, seal_trusted
 from jobfleet.codec.record import DESCRIBED
 from jobfleet.config import JobConfig
-from jobfleet.errors import EncodingError
+from jobfleet.errors import EncodingError, JobCancelled
 from jobfleet.model import suffix_time_us
-from jobfleet.outcome import Outcome, Raised, Succeeded, Unrunnable
+from jobfleet.outcome import (
+    Cancelled,
+    Interrupted,
+    LeaseLost,
+    Outcome,
+    OutOfMemory,
+    Raised,
+    Succeeded,
+    TimedOut,
+    Unrunnable,
+)
 from jobfleet.retry import (
     Complete,
     Decision,
@@ -27,51 +42,185 @@ from jobfleet.retry import (
     with_header,
 )
 from jobfleet.store.calls import settle
+from jobfleet.store.keys import Lane
 from jobfleet.worker.run import event_log
+from jobfleet.worker.run.completer import Completer
+from jobfleet.worker.run.events import RunEvents
+from jobfleet.worker.run.executor import Died
 from jobfleet.worker.run.failure import error_fields, unwritable
+from jobfleet.worker.run.middleware import MiddlewareChain
+from jobfleet.worker.run.oom_move import OomMover
 from jobfleet.worker.run.run import Run
+from jobfleet.worker.run.stop_ladder import StopLadder
+from jobfleet.worker.run.stop_state import Stage
+from jobfleet.worker.run.writer import RunWriter
 
 log = logging.getLogger("jobfleet.worker")
+REQUEUED = frozenset(("retry", "release", "park", "withhold"))
+"""The verbs after which the job waits again."""
 
 
-class Endings:
-    """Says what settles the runs of a child.
+class Conclusions:
+    """Ends the runs of a child.
 
     Args:
         config: The settings.
         child: The child's id.
-        limits: What a result may be.
-        now_us: Redis's time, as the child knows it.
+        limits: The limits of a result.
+        now_us: Redis's time in µs, as the child knows it.
+        events: Receives what happens to runs.
+        ladder: Stops runs.
+        middleware: Calls the hooks after a run.
+        writer: Has what the job has written and not sent.
+        mover: Moves jobs that ran out of memory.
+        completers: Send endings, by lane.
     """
 
-    def __init__(self, config: JobConfig, *, child: str, limits: Limits, now_us: Callable[[], int]) -> None:
+    def __init__(
+        self,
+        config: JobConfig,
+        *,
+        child: str,
+        limits: Limits,
+        now_us: Callable[[], int],
+        events: RunEvents,
+        ladder: StopLadder,
+        middleware: MiddlewareChain,
+        writer: RunWriter,
+        mover: OomMover,
+        completers: Mapping[Lane, Completer],
+    ) -> None:
         self._child = child
         self._limits = limits
         self._now_us = now_us
+        self._events = events
+        self._ladder = ladder
+        self._middleware = middleware
+        self._writer = writer
+        self._mover = mover
+        self._completers = completers
         self._default_policy = policy_of({}, config)
         self._failed_ttl_ms = round(config.failed_result_ttl * 1000)
         self._dedupe_ms, self._own_id_ms = round(config.dedupe_window * 1000), round(config.own_id_window * 1000)
         self._traceback_bytes = config.traceback_bytes
+        self._loop = asyncio.get_running_loop()
+        self._tasks: set[asyncio.Task[None]] = set()
 
-    def item(self, run: Run, outcome: Outcome) -> settle.Item | None:
-        """What settles a run; whatever the user's error does while it is written down, there is something."""
+    # --- the end of a run -----------------------------------------------------------------------
+
+    def code_ended(self, run: Run, value: Any, error: BaseException | None) -> None:
+        """Name the outcome of user code that has returned `value` or raised `error`, and end the run."""
+        outcome = self._outcome_of(run, value, error)
+        if type(outcome) is OutOfMemory and (queue := _larger_queue(run)):
+            if run.stop.interruption is None:
+                self._end_elsewhere(run, outcome, queue)
+                return
+            outcome = run.stop.interruption
+        self.end(run, outcome)
+
+    def _outcome_of(self, run: Run, value: Any, error: BaseException | None) -> Outcome:
+        stop = run.stop
+        why = stop.interruption
+        if stop.has_limits and self._ladder.is_past(run) and not isinstance(why, Cancelled | LeaseLost):
+            return TimedOut(stop.limits[1])
+        if error is None:
+            return Succeeded(value)
+        if why is not None and stop.stage >= Stage.TERMINATED:
+            return why  # the worker has caused this, whatever the process died of
+        if why is not None and isinstance(error, asyncio.CancelledError | JobCancelled):
+            return why
+        if isinstance(error, JobCancelled) and stop.cancel_by is not None:
+            return Cancelled(stop.cancel_by)
+        return error.outcome if isinstance(error, Died) else Raised(error)
+
+    def end(self, run: Run, outcome: Outcome) -> None:
+        """Free the slot of a run whose code has ended or cannot start, and conclude it."""
+        if run.stop.timer is not None:
+            self._ladder.over(run)
+        if run.context is not None and not run.ending.is_over:
+            self._spawn(self._end_after_hooks(run, outcome))
+            return
+        self._events.returned(run)
+        self.conclude(run, outcome)
+
+    async def _end_after_hooks(self, run: Run, outcome: Outcome) -> None:
+        """Call the hooks after a run, then conclude it. Hooks are user code, so the slot is busy until they return."""
+        outcome, decision, run.ending.item = self._weighed(run, outcome)
         try:
-            return self._item_of(run, outcome)
-        except Exception:
-            log.exception("job.unwritable job_id=%s", run.id, extra={"run": run})
-            return self._item_of(run, unwritable(outcome))
+            await self._middleware.ended(run, outcome, decision)
+        finally:
+            self._events.returned(run)
+            self.conclude(run, outcome)
 
-    def _item_of(self, run: Run, outcome: Outcome) -> settle.Item | None:
-        if type(outcome) is Succeeded:  # what `decide` would say, without asking
-            try:
-                return self._complete(run, outcome.value)
-            except EncodingError as error:
-                outcome = Raised(error)
-        outcome = _named(run, outcome)
-        return self._carry_out(run, outcome, self._decided(run, outcome))
+    def _end_elsewhere(self, run: Run, outcome: Outcome, queue: str) -> None:
+        """End a run whose job goes on in another queue."""
+        if run.stop.timer is not None:
+            self._ladder.over(run)
+        self._events.returned(run)
+        if run.ending.is_over:
+            return
+        run.ending.is_over = True
+        if run.context is not None:
+            self._spawn(self._middleware.ended(run, outcome, Release()))
+        self._mover.spawn(self._move(run, outcome, queue))
 
-    def weighed(self, run: Run, outcome: Outcome) -> tuple[Outcome, Decision, settle.Item | None]:
-        """The same, and what it came from, for hooks."""
+    async def _move(self, run: Run, outcome: Outcome, queue: str) -> None:
+        item = await self._mover.move(run, queue)
+        self._settle(run, item if item is not None else self._weighed(run, outcome)[2])
+
+    def conclude(self, run: Run, outcome: Outcome) -> None:
+        """Settle a run with what its outcome leads to. Later calls for the same run do nothing.
+
+        The code of the run may still be running, for example when its child ends. Its slot stays busy then.
+        """
+        ending = run.ending
+        if ending.is_over:
+            return
+        ending.is_over = True
+        item = ending.item
+        if item is None and run.context is None:
+            item = self._weighed(run, outcome)[2]
+        elif item is None:
+            outcome, decision, item = self._weighed(run, outcome)
+            if not isinstance(outcome, Interrupted):
+                self._spawn(self._middleware.ended(run, outcome, decision))
+        self._settle(run, item)
+
+    def put_back(self, run: Run, item: settle.Item) -> None:
+        """Settle a run that is not started, because its function is paused."""
+        run.ending.is_over = True
+        self._settle(run, item)
+
+    def drop(self, run: Run) -> None:
+        """End a run without writing anything, because another run owns the job."""
+        run.ending.is_over = True
+        self._settle(run, None)
+
+    def _settle(self, run: Run, item: settle.Item | None) -> None:
+        if item is None:
+            self._events.dropped(run)
+            return
+        run.ending.item = item
+        run.ending.is_requeued = item.verb in REQUEUED
+        self._events.concluded(run)
+        output = run.output
+        if output.number or output.log is not None or output.has_steps:
+            self._completers[run.lane].add(run, item, *self._writer.last(run, item))
+        else:
+            self._completers[run.lane].add(run, item)
+
+    def _spawn(self, work: Coroutine[Any, Any, None]) -> None:
+        task = self._loop.create_task(work)
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)
+
+    # --- what an outcome leads to ---------------------------------------------------------------
+
+    def _weighed(self, run: Run, outcome: Outcome) -> tuple[Outcome, Decision, settle.Item | None]:
+        """The outcome and the decision that hooks get, and what settles the run; None when nothing may be written.
+
+        This never fails, whatever the user's error does while it is written down.
+        """
         try:
             return self._weighed_of(run, outcome)
         except Exception:
@@ -84,7 +233,7 @@ class Endings:
                 return outcome, Complete(outcome.value), self._complete(run, outcome.value)
             except EncodingError as error:
                 outcome = Raised(error)
-        outcome = _named(run, outcome)
+        outcome = _with_function(run, outcome)
         decision = self._decided(run, outcome)
         return outcome, decision, self._carry_out(run, outcome, decision)
 
@@ -100,8 +249,8 @@ class Endings:
                 event_log.failed("retried", run, tries)
                 return settle.retry(run.id, run.token, delay_us=delay_us, tries=tries.dump())
             case Release(delay_us, spent):
-                kept = spent.dump() if spent is not None else ""
-                return settle.release(run.id, run.token, delay_us=delay_us, tries=kept)
+                tries_text = spent.dump() if spent is not None else ""
+                return settle.release(run.id, run.token, delay_us=delay_us, tries=tries_text)
             case Park(delay_us, tries):
                 if not run.grant.tries:
                     reason = outcome.reason if isinstance(outcome, Unrunnable) else "unrunnable"
@@ -127,11 +276,11 @@ class Endings:
         else:
             ttl_ms = handler.result_ttl_ms if handler else self._failed_ttl_ms
         if ttl_ms < self._own_id_ms:
-            record, ttl_ms = self._remembered(run, record, ttl_ms)
+            record, ttl_ms = self._with_id_kept(run, record, ttl_ms)
         return settle.complete(run.id, run.token, record=record, ttl_ms=ttl_ms, duration_us=duration)
 
-    def _remembered(self, run: Run, record: bytes, ttl_ms: int) -> tuple[bytes, int]:
-        """What is kept of a result that soon goes: its id must be refused for as long as it may come again."""
+    def _with_id_kept(self, run: Run, record: bytes, ttl_ms: int) -> tuple[bytes, int]:
+        """The record and TTL of a short-lived result: the job's id must be refused while it may come again."""
         is_own = suffix_time_us(run.id.split(".", 2)[2]) is None
         window = self._own_id_ms if is_own else self._dedupe_ms
         return (record if ttl_ms else b""), max(ttl_ms, window)
@@ -179,8 +328,8 @@ class Endings:
         )
 
 
-def _named(run: Run, outcome: Outcome) -> Outcome:
-    """An outcome that says whose result cannot travel, where that is what went wrong."""
+def _with_function(run: Run, outcome: Outcome) -> Outcome:
+    """The outcome; if its result cannot be encoded, with an error that names the function."""
     if not isinstance(outcome, Raised) or type(outcome.error) is not EncodingError:
         return outcome
     error = outcome.error
@@ -188,3 +337,9 @@ def _named(run: Run, outcome: Outcome) -> Outcome:
         return outcome
     text = str(error).replace("; pass ", "; return ").replace(" and pass ", " and return ")
     return Raised(EncodingError(f"{run.header['function']} returned {text}", field=error.field, path=error.path))
+
+
+def _larger_queue(run: Run) -> str:
+    """The queue for a job that ran out of memory; empty when there is none, or the job is there already."""
+    isolation = run.handler.function.isolation if run.handler is not None else None
+    return isolation.on_oom if isolation is not None and isolation.on_oom != run.lane.queue else ""

@@ -1,4 +1,4 @@
-"""What is logged of a run: one line a transition; those that nobody need act on only with ``--verbose``."""
+"""The log lines of runs: one per transition. Lines that need no action are logged with ``--verbose`` only."""
 
 from __future__ import annotations
 
@@ -9,23 +9,23 @@ from jobfleet.store.calls.settle import PAST
 from jobfleet.worker.run.run import Run
 
 log = logging.getLogger("jobfleet.worker")
-TOLD_AT_ONCE = ("fail", "retry", "park")
-"""Ways to end that are logged with their reason, where it is known."""
+LOGGED_AT_ONCE = ("fail", "retry", "park")
+"""Endings that are logged with their reason, where the reason is known."""
 
 
-def tells_all() -> bool:
-    """Whether starts and good ends are logged too; asked once, since a line costs more than a small job."""
+def logs_all() -> bool:
+    """Whether starts and good endings are logged. Callers ask once, because a line costs more than a small job."""
     return log.isEnabledFor(logging.DEBUG)
 
 
 def started(run: Run) -> None:
-    """A run has begun."""
+    """A run has started."""
     log.debug("job.started job_id=%s function=%s", run.id, _function(run), extra={"run": run})
 
 
 def ended(run: Run, verb: str, duration_us: int) -> None:
-    """A run has ended in a way that nobody need act on."""
-    if verb not in TOLD_AT_ONCE:
+    """A run has ended in a way that needs no action."""
+    if verb not in LOGGED_AT_ONCE:
         event = PAST[verb]
         log.debug(
             "job.%s job_id=%s function=%s duration=%.3f", event, run.id, _function(run), duration_us / 1e6,

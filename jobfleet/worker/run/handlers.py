@@ -38,6 +38,7 @@ class Handler:
         timeout: Seconds a run may take; 0 for no limit.
         hard_timeout: Seconds after which it is ended by force; 0 for never.
         result_ttl_ms: How long a result is kept.
+        is_plain: Whether the function is called with its arguments alone: it asks for no context and no resources.
     """
 
     function: JobFunction[..., Any, Any]
@@ -47,6 +48,7 @@ class Handler:
     timeout: float
     hard_timeout: float
     result_ttl_ms: int
+    is_plain: bool = False
 
 
 class UnknownFunction(LookupError):
@@ -165,6 +167,7 @@ class Handlers:
             timeout=timeout,
             hard_timeout=seconds(hard or 0.0, field="hard_timeout"),
             result_ttl_ms=round((config.result_ttl if ttl is None else float(ttl)) * 1000),
+            is_plain=function.injection.is_none,
         )
 
     def _defined(self, name: str) -> Callable[..., Any] | None:

@@ -1,16 +1,16 @@
-"""Jobs' own logs: lines gather, are sent a few times a second, and always before their job's end."""
+"""The logs of jobs: lines are sent a few times per second, and always before the job ends."""
 
 from __future__ import annotations
 
 import asyncio
 import threading
-from collections.abc import Callable
 
 from jobfleet.errors import JobfleetError
 from jobfleet.store.aio import AsyncStore
 from jobfleet.store.call import Call
 from jobfleet.store.calls.log import Entry, log
 from jobfleet.store.keys import Lane
+from jobfleet.worker.run.events import RunEvents
 from jobfleet.worker.run.output import LogTail
 from jobfleet.worker.run.periodic_sender import Rounds
 from jobfleet.worker.run.run import Run
@@ -18,28 +18,26 @@ from jobfleet.worker.run.run import Run
 CHUNK = 50
 INTERVAL_S = 0.25
 LEAST_MS = 60_000
-"""A log outlives its job's end by so much at least: somebody may follow it."""
+"""The shortest time that a log is kept after its job has ended, because somebody may follow it."""
 
 
 class JobLogWriter:
-    """Sends what a child's jobs log.
+    """Sends the logs of a child's jobs.
 
     Args:
-        store: How.
-        most_lines: Lines kept of a job; with 0 nothing is.
-        most_bytes: Bytes kept of a job.
-        ttl_ms: How long a log is kept while its job has not ended well.
-        on_lost: Is told of a run whose lease is lost.
+        store: The connection.
+        most_lines: The maximal number of lines kept per job; 0 to keep none.
+        most_bytes: The maximal number of bytes kept per job.
+        ttl_ms: How long a log is kept while its job has not completed.
+        events: Receives runs that have lost their lease.
     """
 
-    def __init__(
-        self, store: AsyncStore, *, most_lines: int, most_bytes: int, ttl_ms: int, on_lost: Callable[[Run], None]
-    ) -> None:
+    def __init__(self, store: AsyncStore, *, most_lines: int, most_bytes: int, ttl_ms: int, events: RunEvents) -> None:
         self._store = store
         self._most_lines = most_lines
         self._most_bytes = most_bytes
         self._ttl_ms = ttl_ms
-        self._on_lost = on_lost
+        self._events = events
         self._lock = threading.Lock()
         self._waiting: dict[tuple[str, int], Run] = {}
         self._sending: dict[tuple[str, int], list[Entry]] = {}
@@ -49,7 +47,7 @@ class JobLogWriter:
         )
 
     def note(self, run: Run, at_us: int, level: int, text: str) -> None:
-        """Take a line, from any thread; it never waits for Redis."""
+        """Take a line, from any thread, without waiting for Redis."""
         if not self._most_lines or not self._most_bytes:
             return
         line = f"{at_us} {level} {text}".encode("utf-8", "replace")
@@ -61,7 +59,7 @@ class JobLogWriter:
         self._rounds.wake()
 
     async def flush(self) -> None:
-        """Send what has gathered; one such trip at a time, so that lines stay in order."""
+        """Send the gathered lines, in one trip at a time, so that lines stay in order."""
         async with self._one:
             await self._flush()
 
@@ -87,17 +85,17 @@ class JobLogWriter:
                 self._sending.pop(run.key, None)
         for (_, part), letters in zip(parts, answers, strict=True):
             if isinstance(letters, JobfleetError):
-                continue  # a log is for people; the job goes on
+                continue  # a log must not stop a job
             for (run, _), letter in zip(part, letters, strict=True):
                 if letter == "l":
-                    self._on_lost(run)
+                    self._events.lost(run)
 
     def take(self, run: Run, ttl_ms: int | None) -> list[Entry]:
-        """The lines of a run that have not been sent, or have not been answered, to go with its end.
+        """Remove the lines of a run that were not sent or not answered, and return them, to be sent with the run's end.
 
         Args:
             run: The run.
-            ttl_ms: How long its log is kept from now on; None for as long as that of a run that goes on.
+            ttl_ms: How long its log is kept from now on; None for the time of a job that has not ended.
         """
         ttl = self._ttl_ms if ttl_ms is None else max(LEAST_MS, ttl_ms)
         with self._lock:
@@ -105,8 +103,8 @@ class JobLogWriter:
                 return []
             lines = run.output.log.take()
             self._waiting.pop(run.key, None)
-            under_way = [entry._replace(ttl_ms=ttl) for entry in self._sending.get(run.key, ())]
-        return [*under_way, *self._entries(run, lines, ttl), Entry(run.id, run.token, 0, ttl, b"")]
+            in_flight = [entry._replace(ttl_ms=ttl) for entry in self._sending.get(run.key, ())]
+        return [*in_flight, *self._entries(run, lines, ttl), Entry(run.id, run.token, 0, ttl, b"")]
 
     def calls(self, lane: Lane, entries: list[Entry]) -> list[Call[str]]:
         """The calls that send lines of a lane."""

@@ -1,14 +1,14 @@
-"""Continue a job that ran out of memory in another queue, to which the `on_oom` of its function sends it.
+"""Moves a job that ran out of memory to another queue, the `on_oom` of its function.
 
-The same job is enqueued there first; then the old one is closed as cancelled. The new id is derived from the old one,
-so exactly one new job exists, whichever process dies in between.
+The new job is enqueued first, then the old one is closed as cancelled. The new id derives from the old one, so there is
+exactly one new job, even if a process dies in between.
 """
 
 from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Callable
+from collections.abc import Coroutine
 from typing import Any
 
 from jobfleet.errors import JobfleetError
@@ -20,36 +20,32 @@ from jobfleet.store.retention import TOMBSTONE_MS
 from jobfleet.worker.run.run import Run
 
 log = logging.getLogger("jobfleet.worker")
-Finish = Callable[["Run", Any], None]
 
 
 class OomMover:
     """Moves jobs to other queues.
 
     Args:
-        store: How.
+        store: The connection.
         context: The keys and the settings of the fleet.
-        finish: Takes a run and the item that settles it.
     """
 
-    def __init__(self, store: AsyncStore, context: FleetContext, *, finish: Finish) -> None:
+    def __init__(self, store: AsyncStore, context: FleetContext) -> None:
         self._store = store
         self._context = context
-        self._finish = finish
         self._loop = asyncio.get_running_loop()
         self._tasks: set[asyncio.Task[None]] = set()
 
-    def move(self, run: Run, queue: str, otherwise: Callable[[], Any]) -> None:
-        """Put a run's job into another queue, then settle the run.
+    async def move(self, run: Run, queue: str) -> settle.Move | None:
+        """Enqueue a run's job in another queue.
 
         Args:
             run: The run, which is over.
-            queue: Where the job goes on.
-            otherwise: What settles the run when the queue does not take the job.
-        """
-        self._keep(self._move(run, queue, otherwise))
+            queue: The other queue.
 
-    async def _move(self, run: Run, queue: str, otherwise: Callable[[], Any]) -> None:
+        Returns:
+            What settles the run; None when the other queue does not accept the job.
+        """
         from jobfleet.operations.jobs.moved_job import MovingJob, enqueue_in  # most children never move a job
 
         grant = run.grant
@@ -58,29 +54,32 @@ class OomMover:
             moved_to = await drive(self._store, enqueue_in(self._context, job, queue))
         except (JobfleetError, OSError) as error:
             log.error("job.not_moved job_id=%s queue=%s %s", run.id, queue, error)
-            self._finish(run, otherwise())
-            return
-        run.ending.moved_to = moved_to
+            return None
         log.warning("job.moved job_id=%s to=%s it ran out of memory", run.id, moved_to)
-        self._finish(run, settle.move(run.id, run.token, to=moved_to, ttl_ms=TOMBSTONE_MS))
+        return settle.move(run.id, run.token, to=moved_to, ttl_ms=TOMBSTONE_MS)
 
-    def settled(self, run: Run, letter: str) -> None:
-        """Take back what was put down for a run that was cancelled meanwhile, or is somebody else's by now."""
+    def settled(self, run: Run, item: settle.Move, letter: str) -> None:
+        """Cancel the new job if the old one was cancelled in the meantime, or another run owns it by now.
+
+        Args:
+            run: The run of the old job.
+            item: What has settled it.
+            letter: The answer of the script.
+        """
         if letter in "cl":
-            self._keep(self._take_back(run))
+            self.spawn(self._cancel_new(item.to, by=run.stop.cancel_by))
 
-    async def _take_back(self, run: Run) -> None:
-        lane = self._context.keys.lane_of(run.ending.moved_to)
-        await self._store.run(
-            control.cancel(self._context.keys, lane, [run.ending.moved_to], by=run.stop.cancel_by, ttl_ms=TOMBSTONE_MS)
-        )
+    async def _cancel_new(self, job_id: str, by: str | None) -> None:
+        keys = self._context.keys
+        await self._store.run(control.cancel(keys, keys.lane_of(job_id), [job_id], by=by, ttl_ms=TOMBSTONE_MS))
 
-    def _keep(self, doing: Any) -> None:
-        task = self._loop.create_task(doing)
+    def spawn(self, work: Coroutine[Any, Any, None]) -> None:
+        """Run a step of a move in the background; `drained` waits for it."""
+        task = self._loop.create_task(work)
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)
 
     async def drained(self, timeout: float) -> None:
-        """Wait until nothing is under way, but at most so many seconds."""
+        """Wait until all moves are done, for at most `timeout` seconds."""
         if self._tasks:
             await asyncio.wait(set(self._tasks), timeout=timeout)

@@ -1,15 +1,16 @@
-"""Progress: reports gather, the last of each job is sent ten times a second, and always before its end."""
+"""Progress reports: the last report of each job is sent ten times per second, and always before the job ends."""
 
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 
 from jobfleet.codec import encode
 from jobfleet.errors import JobfleetError
 from jobfleet.store.aio import AsyncStore
 from jobfleet.store.calls.progress import Report, progress
 from jobfleet.store.keys import Lane
+from jobfleet.worker.run.events import RunEvents
 from jobfleet.worker.run.periodic_sender import Rounds
 from jobfleet.worker.run.run import Run
 
@@ -21,11 +22,10 @@ class ProgressWriter:
     """Sends the progress of a child's jobs.
 
     Args:
-        store: How.
-        rate: Sendings a second at most.
+        store: The connection.
+        rate: The maximal number of sends per second.
         ttl_ms: How long progress is kept.
-        on_lost: Is told of a run whose lease is lost.
-        on_cancel: Is told of a run that is to be cancelled.
+        events: Receives runs that have lost their lease, or are to be cancelled.
     """
 
     def __init__(
@@ -34,13 +34,11 @@ class ProgressWriter:
         *,
         rate: float,
         ttl_ms: int,
-        on_lost: Callable[[Run], None],
-        on_cancel: Callable[[Run], None],
+        events: RunEvents,
     ) -> None:
         self._store = store
         self._ttl_ms = ttl_ms
-        self._on_lost = on_lost
-        self._on_cancel = on_cancel
+        self._events = events
         self._lock = threading.Lock()
         self._latest: dict[tuple[str, int], tuple[Run, int, bytes]] = {}
         self._rounds = Rounds(
@@ -51,7 +49,7 @@ class ProgressWriter:
         """Take a report, from any thread, without waiting for Redis.
 
         Raises:
-            EncodingError: `details` cannot travel.
+            EncodingError: `details` cannot be encoded.
         """
         record = encode([value, str(message)[:DETAIL_WORDS], dict(details) if details else None], what="progress")
         run.output.number += 1
@@ -60,7 +58,7 @@ class ProgressWriter:
         self._rounds.wake()
 
     async def flush(self) -> None:
-        """Send what has gathered."""
+        """Send the gathered reports."""
         with self._lock:
             latest, self._latest = self._latest, {}
         by_lane: dict[Lane, list[tuple[Run, Report]]] = {}
@@ -73,17 +71,17 @@ class ProgressWriter:
         answers = await self._store.run_many(calls)
         for (_, part), letters in zip(parts, answers, strict=True):
             if isinstance(letters, JobfleetError):
-                continue  # a report is a hint; the next one comes
+                continue  # reports may be lost
             for (run, _), letter in zip(part, letters, strict=True):
                 if letter == "l":
-                    self._on_lost(run)
+                    self._events.lost(run)
                 elif letter == "c":
-                    self._on_cancel(run)
+                    self._events.cancel_requested(run)
 
     def take(self, run: Run) -> Report | None:
-        """The report of a run that has not been sent yet, to go with its end."""
+        """Remove the unsent report of a run and return it, to be sent with the run's end."""
         if not run.output.number:
             return None
         with self._lock:
-            kept = self._latest.pop(run.key, None)
-        return Report(run.id, run.token, kept[1], kept[2]) if kept else None
+            latest = self._latest.pop(run.key, None)
+        return Report(run.id, run.token, latest[1], latest[2]) if latest else None

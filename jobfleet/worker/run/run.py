@@ -95,13 +95,11 @@ class Ending:
         is_over: Whether the run was concluded. Whatever its code does later is ignored.
         item: What settles the run; None before that is known.
         is_requeued: Whether the job waits again after this run.
-        moved_to: The id of the new job, if the job was moved to another queue.
     """
 
     is_over = False
     item: Item | None = None
     is_requeued = False
-    moved_to = ""
 
 
 class Run:

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable
 
 from jobfleet.errors import InvalidJob, JobCancelled
 from jobfleet.store.aio import AsyncStore
 from jobfleet.store.call import Call
 from jobfleet.store.calls import steps as calls
+from jobfleet.worker.run.events import RunEvents
 from jobfleet.worker.run.run import Run
 
 
@@ -18,13 +18,13 @@ class StepWriter:
     Args:
         store: The connection, with endless patience: an outage must not lose the result of a step.
         ttl_ms: How long results are kept while the job has not completed: as long as it may be replayed.
-        on_lost: Called with a run whose lease is lost.
+        events: Receives runs that have lost their lease.
     """
 
-    def __init__(self, store: AsyncStore, *, ttl_ms: int, on_lost: Callable[[Run], None]) -> None:
+    def __init__(self, store: AsyncStore, *, ttl_ms: int, events: RunEvents) -> None:
         self._store = store
         self._ttl_ms = ttl_ms
-        self._on_lost = on_lost
+        self._events = events
         self._keeping: set[asyncio.Task[str]] = set()
 
     async def read(self, run: Run) -> dict[str, bytes]:
@@ -45,7 +45,7 @@ class StepWriter:
         task.add_done_callback(self._keeping.discard)
         word = await asyncio.shield(task)
         if word == "lost":
-            self._on_lost(run)
+            self._events.lost(run)
             raise JobCancelled(f"{run.id} is to stop: another run owns it by now.", job_id=run.id)
         if word == "full":
             raise InvalidJob(

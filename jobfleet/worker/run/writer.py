@@ -1,9 +1,9 @@
-"""What running jobs write: progress, their logs, the results of their steps."""
+"""What running jobs write: progress, logs, and the results of steps."""
 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from jobfleet.config import JobConfig
@@ -13,6 +13,7 @@ from jobfleet.store.aio import AsyncStore
 from jobfleet.store.call import Call
 from jobfleet.store.calls.progress import Report
 from jobfleet.store.calls.settle import Item
+from jobfleet.worker.run.events import RunEvents
 from jobfleet.worker.run.job_log import JobLogWriter
 from jobfleet.worker.run.progress import ProgressWriter
 from jobfleet.worker.run.run import Run
@@ -25,21 +26,20 @@ if TYPE_CHECKING:
 
 
 class RunWriter:
-    """Where a child's runs hand in what they write.
+    """Takes what a child's runs write.
 
     Args:
-        store: How it is sent.
+        store: The connection.
         config: The settings.
         ladder: Extends time limits.
-        on_lost: Is told of a run whose lease is lost.
-        on_cancel: Is told of a run that is to be cancelled.
-        registry: The functions that are known here.
+        events: Receives runs that have lost their lease, or are to be cancelled.
+        registry: The registered functions.
 
     Attributes:
-        loop: The event loop it is sent on.
-        reporter: Sends progress.
-        scribe: Sends logs.
-        shelf: Keeps steps.
+        loop: The child's event loop.
+        progress_writer: Sends progress.
+        log_writer: Sends logs.
+        step_writer: Stores the results of steps.
         progress_ms: How long progress is kept.
     """
 
@@ -49,8 +49,7 @@ class RunWriter:
         config: JobConfig,
         *,
         ladder: StopLadder,
-        on_lost: Callable[[Run], None],
-        on_cancel: Callable[[Run], None],
+        events: RunEvents,
         registry: Registry,
     ) -> None:
         self._store = store
@@ -59,21 +58,19 @@ class RunWriter:
         self.loop = asyncio.get_running_loop()
         self.progress_ms = result_ms = round(config.result_ttl * 1000)
         failed_ms = round(config.failed_result_ttl * 1000)
-        self.progress_writer = ProgressWriter(
-            store, rate=config.progress_rate, ttl_ms=result_ms, on_lost=on_lost, on_cancel=on_cancel
-        )
+        self.progress_writer = ProgressWriter(store, rate=config.progress_rate, ttl_ms=result_ms, events=events)
         self.log_writer = JobLogWriter(
             store,
             most_lines=config.job_log_lines,
             most_bytes=config.job_log_bytes,
             ttl_ms=max(result_ms, failed_ms),
-            on_lost=on_lost,
+            events=events,
         )
-        # A dead letter that is replayed must find the steps that were done.
-        self.step_writer = StepWriter(store, ttl_ms=max(failed_ms, round(config.dead_ttl * 1000)), on_lost=on_lost)
+        # A replayed dead letter must find the steps that were done.
+        self.step_writer = StepWriter(store, ttl_ms=max(failed_ms, round(config.dead_ttl * 1000)), events=events)
 
     def last(self, run: Run, item: Item) -> tuple[Report | None, Sequence[Call[Any]]]:
-        """What is sent with a run's end: its last report and lines, and how long its log and steps are kept."""
+        """What is sent with the end of a run: the last report, and calls for its log and its steps."""
         report = self.progress_writer.take(run) if run.output.number else None
         if run.output.log is None and not run.output.has_steps:
             return report, ()
@@ -114,12 +111,12 @@ class RunWriter:
         await self.step_writer.keep(run, key, record)
 
     async def extend_flow(self, run: Run, wish: FlowAddition) -> list[str]:
-        """Add jobs to the flow of a run's job; whoever awaits it may be cancelled, and the job's next run goes on."""
+        """Add jobs to the flow of a run's job. If this is cancelled halfway, the next run of the job completes it."""
         from jobfleet.operations.flows.extend import extend_flow
 
         return await drive(self._store, extend_flow(self._context, run.id, str(run.header["flow"]), wish))
 
     async def flush(self) -> None:
-        """Send what has gathered."""
+        """Send gathered progress and log lines."""
         await self.progress_writer.flush()
         await self.log_writer.flush()

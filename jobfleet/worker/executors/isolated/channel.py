@@ -1,7 +1,7 @@
-"""The line between a worker's process and an isolated one: a socket pair that carries msgpack frames.
+"""The channel between a worker's process and an isolated process: a socket pair that carries msgpack frames.
 
 Down: hello, run, flag, stop, answer, leave.
-Up: ready, refused, report, extend, note, steps, keep, extend_flow, stands, ended, and from a ward turn.
+Up: ready, refused, report, extend, note, steps, keep, extend_flow, stands, ended; a quarantine process also sends turn.
 """
 
 from __future__ import annotations
@@ -24,14 +24,14 @@ from jobfleet.clock import monotonic
 READ_SIZE = 1 << 16
 CHUNKS = 8
 HINTS = 10_000
-"""Frames that may wait before lines of a log are dropped."""
+"""The number of waiting frames at which log lines are dropped."""
 ROOM = 1 << 20
-"""What a frame may take beside a payload or a result."""
+"""The bytes of a frame beside its payload or result."""
 REPORT_EVERY = 0.05
-"""Seconds between two reports of a job; its last one goes before its end."""
+"""Seconds between two progress reports of a job. The last report is sent before the job ends."""
 
 LOOK_EVERY = 1.0
-"""Seconds after which a silent end looks whether its socket is still there."""
+"""Seconds without a frame after which the isolated process checks its socket."""
 
 OVER: tuple[Any, ...] = ()
 
@@ -40,18 +40,18 @@ OnGarbage = Callable[[Exception], None]
 
 
 def unpacker(max_payload: int) -> Any:
-    """Takes frames apart whose payload is that large at most."""
+    """An unpacker for frames with a payload of at most `max_payload` bytes."""
     return msgpack.Unpacker(max_buffer_size=2 * max_payload + ROOM)
 
 
 class Line:
-    """The worker's end: never waits, and calls back on the loop.
+    """The worker's end. It never waits, and calls back on the event loop.
 
     Args:
         sock: Its socket.
-        max_payload: Bytes of the largest payload or result.
-        on_frame: Takes each frame that comes.
-        on_garbage: Is told, once, of what is no frame, or one that nobody can take; nothing is read after it.
+        max_payload: The maximal size of a payload or result in bytes.
+        on_frame: Called with each frame.
+        on_garbage: Called once with the error of an invalid frame. Nothing is read after it.
     """
 
     def __init__(self, sock: socket.socket, max_payload: int, on_frame: OnFrame, on_garbage: OnGarbage) -> None:
@@ -59,14 +59,14 @@ class Line:
         self._sock = sock
         self._on_frame = on_frame
         self._on_garbage = on_garbage
-        self._is_deaf = False
+        self._is_closed_for_reading = False
         self._unpacker = unpacker(max_payload)
         self._left = bytearray()
         self._loop = asyncio.get_running_loop()
         self._loop.add_reader(sock, self._read, CHUNKS)
 
     def send(self, *frame: Any) -> None:
-        """Send a frame; what the socket does not take at once goes later."""
+        """Send a frame. What the socket does not accept at once is sent later."""
         had = bool(self._left)
         self._left += msgpack.packb(frame)
         if not had:
@@ -80,21 +80,21 @@ class Line:
                 del self._left[: self._sock.send(self._left)]
         except BlockingIOError:
             return
-        except OSError:  # the process is gone; its death is told elsewhere
+        except OSError:  # the process is gone; its death is noticed elsewhere
             self._left.clear()
         self._loop.remove_writer(self._sock)
 
     def read_all(self) -> None:
-        """Take in all that has come; the other end is gone."""
+        """Read everything that is left, after the other end was closed."""
         self._read(sys.maxsize)
 
     def _read(self, most: int) -> None:
-        """Take in what has come, in so many pieces at most: others want the loop, too."""
+        """Read at most `most` pieces, so that the event loop is not blocked."""
         try:
-            while not self._is_deaf and (data := self._sock.recv(READ_SIZE)):
+            while not self._is_closed_for_reading and (data := self._sock.recv(READ_SIZE)):
                 self._take(data)
                 most -= 1
-                if not most or self._sock.fileno() < 0:  # a frame was the last one
+                if not most or self._sock.fileno() < 0:  # the frame has closed the socket
                     return
         except BlockingIOError:
             return
@@ -107,12 +107,12 @@ class Line:
             self._unpacker.feed(data)
             for frame in self._unpacker:
                 self._on_frame(frame)
-        except Exception as error:  # noqa: BLE001 - a job can write whatever it likes to a line of its process
-            self._is_deaf = True
+        except Exception as error:  # noqa: BLE001 - a job can write anything to the channel of its process
+            self._is_closed_for_reading = True
             self._on_garbage(error)
 
     def close(self) -> None:
-        """Close it; twice is harmless."""
+        """Close the channel. A second call does nothing."""
         if self._sock.fileno() >= 0:
             self._loop.remove_reader(self._sock)
             self._loop.remove_writer(self._sock)
@@ -124,8 +124,7 @@ class ChannelEnd:
 
     Args:
         sock: Its socket.
-        on_cut: Called when the socket is not there any more: a job has closed it, and nobody would ever hear
-            of its end.
+        on_cut: Called when a job has closed the socket, because the job's end could not be reported any more.
     """
 
     def __init__(self, sock: socket.socket, on_cut: Callable[[], None]) -> None:
@@ -142,20 +141,23 @@ class ChannelEnd:
         """Send a frame, from any thread."""
         self._frames.put(frame)
 
-    def say(self, *frame: Any) -> None:
-        """Send a frame and return when it is on its way; for what is said before any job runs."""
+    def send_now(self, *frame: Any) -> None:
+        """Send a frame and return when the socket has it. Used before any job runs."""
         try:
             self._sock.sendall(_packed(frame))
         except OSError:
             self._on_cut()
 
     def hint(self, *frame: Any) -> None:
-        """Send a frame unless too many wait already, from any thread."""
+        """Send a frame from any thread, unless too many frames are waiting."""
         if self._frames.qsize() < HINTS:
             self._frames.put(frame)
 
     def report(self, *frame: Any) -> None:
-        """Send a report of a run (its number comes second) unless a later one overtakes it, from any thread."""
+        """Send a report of a run from any thread. A later report replaces one that was not sent yet.
+
+        The second item of the frame is the number of the run.
+        """
         with self._lock:
             is_first = not self._latest
             self._latest[frame[1]] = frame
@@ -163,7 +165,7 @@ class ChannelEnd:
             self._frames.put(None)
 
     def close(self) -> None:
-        """Send what is left, and no more."""
+        """Send what is left, and stop."""
         self._frames.put(OVER)
         self._thread.join()
 
@@ -205,7 +207,7 @@ class ChannelEnd:
 
 
 def _file_of(sock: socket.socket) -> tuple[int, int] | None:
-    """Which file a socket's descriptor stands for; None when for none."""
+    """The device and inode of a socket; None if its descriptor is closed."""
     try:
         status = os.fstat(sock.fileno())
     except OSError:
@@ -214,7 +216,7 @@ def _file_of(sock: socket.socket) -> tuple[int, int] | None:
 
 
 def _packed(frame: tuple[Any, ...]) -> bytes:
-    """A frame as bytes; a job that has taken all memory it may does not keep its process from speaking for long."""
+    """A frame as bytes. When a job has used up its memory limit, this waits until memory is free again."""
     while True:
         try:
             packed: bytes = msgpack.packb(frame)
@@ -223,8 +225,8 @@ def _packed(frame: tuple[Any, ...]) -> bytes:
             time.sleep(REPORT_EVERY)
 
 
-def heard(sock: socket.socket, max_payload: int) -> Iterator[list[Any]]:
-    """The frames that come to an isolated process, until the worker is gone."""
+def received_frames(sock: socket.socket, max_payload: int) -> Iterator[list[Any]]:
+    """The frames that an isolated process receives, until the worker is gone."""
     source = unpacker(max_payload)
     with suppress(OSError):
         while data := _received(sock):
@@ -236,5 +238,5 @@ def _received(sock: socket.socket) -> bytes:
     while True:
         try:
             return sock.recv(READ_SIZE)
-        except MemoryError:  # the job's doing; what has come is still there
+        except MemoryError:  # caused by the job; the data is still in the socket
             time.sleep(REPORT_EVERY)

@@ -1,4 +1,4 @@
-"""`IsolatedProcess`: one isolated process, as the worker's process sees it: started, spoken to, killed, reaped."""
+"""`IsolatedProcess`: starts one isolated process, sends it frames, kills it and reaps it."""
 
 from __future__ import annotations
 
@@ -19,29 +19,29 @@ from jobfleet.worker.executors.isolated.rlimits import oom_kills
 log = logging.getLogger("jobfleet.worker")
 UNKNOWN = 255
 DIED = "died"
-"""The word for its death, which nobody but its watcher says."""
+"""The frame for its death. Only the watcher sends it."""
 PROGRAM = "jobfleet.worker.executors.isolated.main"
 
 
 class IsolatedProcess:
-    """One isolated process. It is a fresh interpreter, and leads a process group of its own.
+    """One isolated process. It is a new interpreter and leads its own process group.
 
     Args:
-        hello: The first frame: what it is to load.
-        max_payload: Bytes of the largest payload or result.
-        environment: Further variables.
-        on_death: Is told of its end, once, after its last frame, with its exit code.
+        hello: The first frame, which lists what it loads.
+        max_payload: The maximal size of a payload or result in bytes.
+        environment: Further environment variables.
+        on_death: Called once with its exit code, after its last frame.
 
     Attributes:
         pid: Its process.
-        kept_for: The function that it is set up for, and its limit of memory; empty while it suits any.
-        is_fresh: Whether it has run nothing yet.
+        reserved_for: The function that it is set up for, with its memory limit; empty if it suits any function.
+        is_fresh: Whether it has not run anything yet.
         is_ready: Whether its modules are loaded.
-        refusal: Why it could not load them.
-        garbage: What was wrong with what it has written on its line, which has ended it.
-        on_frame: Takes its frames.
-        oom_kills: How many deaths for memory the control group had counted when it was started.
-        cpu_used: Seconds of CPU time that it had used when it ended.
+        refusal: Why it could not load its modules.
+        garbage: The error of an invalid frame that it has sent. It was killed for it.
+        on_frame: Called with each of its frames.
+        oom_kills: The number of out-of-memory kills in the control group when it was started.
+        cpu_used: The CPU time in seconds that it had used when it ended.
     """
 
     def __init__(
@@ -52,7 +52,7 @@ class IsolatedProcess:
         environment: Mapping[str, str],
         on_death: Callable[[IsolatedProcess, int], None],
     ) -> None:
-        self.kept_for = ""
+        self.reserved_for = ""
         self.is_fresh = True
         self.is_ready = False
         self.refusal: str | None = None
@@ -98,32 +98,32 @@ class IsolatedProcess:
             os.kill(self.pid, number)
 
     def dismiss(self) -> None:
-        """Let it leave by itself, closing what it has opened; whoever says so kills it if it does not."""
+        """Ask it to leave by itself and close what it has opened. The caller kills it if it does not."""
         self.send("leave")
 
     def has_ended(self) -> bool:
-        """Whether its process has ended, be it told or not."""
+        """Whether its process has ended, even if its death was not noticed yet."""
         if self._is_over:
             return True
         try:
             return os.waitid(os.P_PID, self.pid, os.WEXITED | os.WNOHANG | os.WNOWAIT) is not None
-        except (ChildProcessError, AttributeError):  # AttributeError: macOS before Python 3.13 cannot ask
+        except (ChildProcessError, AttributeError):  # AttributeError: macOS before Python 3.13 has no waitid
             return True
 
     def kill(self) -> None:
-        """Kill it, and all that it has started; its death is told as any other."""
+        """Kill it and everything that it has started. Its death is reported as usual."""
         if not self._is_over:
             kill_all(self.pid)
 
     def close(self) -> None:
-        """Kill and reap it now; nobody is told."""
-        self._on_death, self.on_frame = _unheard, None
+        """Kill and reap it now, without a report."""
+        self._on_death, self.on_frame = _no_callback, None
         if not self._is_over:
             kill_all(self.pid)
             self._died()
 
     def _garbled(self, error: Exception) -> None:
-        """It has written what is no frame: nothing it says can be believed any more, so it ends."""
+        """It has sent an invalid frame. Nothing that it sends can be trusted any more, so it is killed."""
         self.garbage = f"{type(error).__name__}: {error}"[:200]
         log.warning("isolated.garbled pid=%d %s", self.pid, self.garbage)
         self.kill()
@@ -139,7 +139,7 @@ class IsolatedProcess:
             self.on_frame(frame)
 
     def _watch(self) -> None:
-        """Have its death told on the loop; who else waits for children here does so by their ids."""
+        """Watch for its death. Others in this process wait for their children by id too."""
         self._pidfd: int | None = None
         if hasattr(os, "pidfd_open"):
             try:
@@ -159,7 +159,7 @@ class IsolatedProcess:
             return
 
     def _died(self) -> None:
-        """Its process has ended: end its group while its id is still its own, reap it, let everything go."""
+        """Its process has ended: kill its group while its id is not reused, reap it, and release everything."""
         if self._is_over:
             return
         self._is_over = True
@@ -179,5 +179,5 @@ class IsolatedProcess:
         self._on_death(self, code)
 
 
-def _unheard(_job_process: IsolatedProcess, _code: int) -> None:
+def _no_callback(_job_process: IsolatedProcess, _code: int) -> None:
     """Nobody asks any more."""

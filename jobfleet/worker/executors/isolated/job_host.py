@@ -1,6 +1,6 @@
-"""What an isolated process does: it loads the user's modules, and runs one job after another in its main thread.
+"""The main program of an isolated process: it runs one job after the other in its main thread.
 
-One thread hears the line, one writes to it. A stop reaches a coroutine as `asyncio.CancelledError`, and
+One thread reads from the channel, and one writes to it. A stop reaches a coroutine as `asyncio.CancelledError`, and
 a plain function as `JobCancelled`, raised by a signal handler, so that it interrupts ``time.sleep`` too.
 """
 
@@ -25,7 +25,7 @@ from jobfleet.worker.executors.isolated import rlimits
 from jobfleet.worker.executors.isolated.channel import ChannelEnd
 from jobfleet.worker.executors.isolated.loading import find, flush, loop_factory, missing
 from jobfleet.worker.executors.isolated.process_group import end_group, has_children
-from jobfleet.worker.executors.isolated.remote_error import Told, tell
+from jobfleet.worker.executors.isolated.remote_error import EndReport, describe_error
 from jobfleet.worker.executors.isolated.remote_run import IsolatedRun
 from jobfleet.worker.run.arguments import inject
 from jobfleet.worker.run.context import context_of
@@ -35,17 +35,17 @@ from jobfleet.worker.run.resources import Resources
 
 INTERRUPT = signal.SIGUSR2
 CLOSING = 0.3
-"""Seconds that resources may take to close; the worker's process waits little longer."""
+"""Seconds that resources may take to close. The worker's process does not wait much longer."""
 LEFTOVERS = 1.0
-"""Seconds that tasks which a coroutine left behind may take to end."""
+"""Seconds that leftover tasks of a coroutine may take to end."""
 
 
 class JobHost:
     """Runs the jobs of one isolated process.
 
     Args:
-        frames: What comes down the line.
-        talker: The way up.
+        frames: The frames from the worker's process.
+        talker: Sends frames to the worker's process.
         child: The child whose jobs it runs.
         config: The settings.
         handlers: The functions.
@@ -69,25 +69,25 @@ class JobHost:
         self._loops: asyncio.Runner | None = None
         self._resources = Resources()
         self._main = threading.main_thread().ident or 0
-        self._is_bound_for_good = False
+        self._is_limited_for_good = False
 
     def serve(self) -> None:
-        """Run jobs until this process is told to leave; it ends with the worker's process in any case."""
+        """Run jobs until the frame ``leave`` arrives. This process ends with the worker's process in any case."""
         self._take_signals()
-        threading.Thread(target=self._hear, name="jobfleet-hearer", daemon=True).start()
+        threading.Thread(target=self._read, name="jobfleet-reader", daemon=True).start()
         while (job := self._jobs.get()) is not None:
             run, order = job
             self._run = run
-            told = self._carry_out(run, order)
+            report = self._carry_out(run, order)
             self._run = None
             flush()
-            self._talker.send("ended", run.number, told, not has_children() and not self._is_bound_for_good)
-            del job, run, order, told
+            self._talker.send("ended", run.number, report, not has_children() and not self._is_limited_for_good)
+            del job, run, order, report
         if self._loops is not None:
             self._loops.run(self._resources.close(CLOSING))
             self._loops.close()
 
-    def _hear(self) -> None:
+    def _read(self) -> None:
         try:
             for word, *rest in self._frames:
                 if word == "run":
@@ -103,7 +103,7 @@ class JobHost:
                     self._jobs.put(None)
                 elif self._latest is not None and rest[0] == self._latest.number:
                     self._take(self._latest, word, *rest[1:])
-        finally:  # also when hearing fails: a process that can't be told to stop must not stay
+        finally:  # also when reading fails: a process that cannot be stopped must not stay
             end_group()
 
     def _take(self, run: IsolatedRun, word: str, *rest: Any) -> None:
@@ -124,7 +124,7 @@ class JobHost:
         signal.signal(signal.SIGTERM, signal.SIG_DFL)
 
     def _interrupt(self, *_: object) -> None:
-        """Raise in whatever the main thread does, once a job, if it is to stop."""
+        """Raise in the main thread, once per job, if the job is to stop."""
         if self._is_armed and self._run is not None and self._run.is_stopped:
             self._is_armed = False
             raise JobCancelled(f"{self._run.id} is to stop: {self._run.must_stop}.", job_id=self._run.id)
@@ -133,16 +133,16 @@ class JobHost:
         if self._run is run and self._task is not None:
             self._task.cancel()
 
-    def _carry_out(self, run: IsolatedRun, order: dict[str, Any]) -> Told:
+    def _carry_out(self, run: IsolatedRun, order: dict[str, Any]) -> EndReport:
         try:
             handler = find(self._handlers, order)
         except Exception as error:  # noqa: BLE001 - whatever the user's module raises while it is imported
             return missing(order, error)
-        if boottime() >= order["until"]:  # the modules took long to load, or this process, or the worker's, was frozen
+        if boottime() >= order["until"]:  # slow imports, or a frozen process
             asyncio.run(run.lease_confirmed())
             if run.must_stop is not None:
-                return self._tell(JobCancelled(f"{run.id} was not started: {run.must_stop}.", job_id=run.id), handler)
-        self._take_signals()  # each time: an earlier job may have thought otherwise
+                return self._report(JobCancelled(f"{run.id} was not started: {run.must_stop}.", job_id=run.id), handler)
+        self._take_signals()  # each time, because an earlier job may have changed them
         rlimits.be_nice(order["nice"])
         memory, bounds = order["memory"], rlimits.Bounds()
         try:
@@ -152,14 +152,14 @@ class JobHost:
         except MemoryError as error:
             if memory:
                 return {"how": "oom", "reason": f"memory limit of {size_text(memory)} (rlimit)"}
-            return self._tell(error, handler)
+            return self._report(error, handler)
         except BaseException as error:  # noqa: BLE001 - whatever the user's code raises is an outcome
-            return self._tell(error, handler)
+            return self._report(error, handler)
         finally:
-            self._is_bound_for_good |= not bounds.is_lifted
+            self._is_limited_for_good |= not bounds.is_lifted
 
-    def _tell(self, error: BaseException, handler: Handler) -> Told:
-        return tell(error, handler.policy, traceback_bytes=self._config.traceback_bytes)
+    def _report(self, error: BaseException, handler: Handler) -> EndReport:
+        return describe_error(error, handler.policy, traceback_bytes=self._config.traceback_bytes)
 
     def _call(self, run: IsolatedRun, handler: Handler) -> Any:
         """Call the function."""
@@ -168,12 +168,12 @@ class JobHost:
         run.handler = handler
         CURRENT.set(run)
         injection = handler.function.injection
-        given: dict[str, Any] = {}
+        injected: dict[str, Any] = {}
         if injection.resources:
-            given = self._await(run, lambda: self._resources.open_all(injection.resources))
+            injected = self._await(run, lambda: self._resources.open_all(injection.resources))
         if not injection.is_none:
             context = context_of(run, self._child, args, kwargs)
-            args, kwargs = inject(injection, context, args, kwargs, given)
+            args, kwargs = inject(injection, context, args, kwargs, injected)
         if handler.function.is_coroutine:
             return self._await(run, lambda: handler.call(*args, **kwargs))
         return self._guarded(run, lambda: handler.call(*args, **kwargs))
@@ -190,7 +190,7 @@ class JobHost:
     def _await(self, run: IsolatedRun, call: Callable[[], Any]) -> Any:
         if self._loops is None:
             runner = asyncio.Runner(loop_factory=loop_factory())
-            runner.get_loop()  # it is made on demand, and the hearing thread must not be the one to ask first
+            runner.get_loop()  # created here, because the reading thread must not create it
             self._loops = runner
         value, error = self._loops.run(self._tasked(run, call))
         if error is not None:
@@ -198,8 +198,8 @@ class JobHost:
         return value
 
     async def _tasked(self, run: IsolatedRun, call: Callable[[], Any]) -> tuple[Any, BaseException | None]:
-        CURRENT.set(run)  # the loop has a context of its own
-        self._task = asyncio.ensure_future(_kept(call))
+        CURRENT.set(run)  # the loop has its own context
+        self._task = asyncio.ensure_future(_captured(call))
         if run.is_stopped:
             self._task.cancel()
         try:
@@ -217,8 +217,8 @@ class JobHost:
                 await asyncio.wait(left, timeout=LEFTOVERS)
 
 
-async def _kept(call: Callable[[], Any]) -> tuple[Any, BaseException | None]:
-    """Whatever a coroutine ends in, as a value: `SystemExit` would end the loop, and show in the next job."""
+async def _captured(call: Callable[[], Any]) -> tuple[Any, BaseException | None]:
+    """The value or the error of a coroutine. A raised `SystemExit` would end the loop and reach the next job."""
     try:
         return await call(), None
     except BaseException as error:  # noqa: BLE001 - whatever the user's code raises is an outcome

@@ -17,7 +17,7 @@ from jobfleet.functions.registry import REGISTRY, JobFunction
 from jobfleet.logs import set_up_logs
 from jobfleet.services.modules import load_modules
 from jobfleet.worker.executors.isolated.channel import ChannelEnd
-from jobfleet.worker.executors.isolated.remote_error import Told
+from jobfleet.worker.executors.isolated.remote_error import EndReport
 from jobfleet.worker.run.current_run import CURRENT
 from jobfleet.worker.run.handlers import Handler, Handlers, UnknownFunction
 from jobfleet.worker.run.log_capture import start_capture
@@ -38,7 +38,7 @@ def load(talker: ChannelEnd, child: str, config: JobConfig, modules: list[str], 
         talker.send("refused", f"{type(error).__name__} while its modules were imported")
         return None
     start_capture(owns_process=True)
-    talker.say("ready")  # not by the thread that sends: a job may end the process at once
+    talker.send_now("ready")  # not by the thread that sends: a job may end the process at once
     return handlers
 
 
@@ -60,7 +60,7 @@ def find(handlers: Handlers, order: Mapping[str, Any]) -> Handler:
         return handlers.adopt(name, found)
 
 
-def missing(order: Mapping[str, Any], error: Exception) -> Told:
+def missing(order: Mapping[str, Any], error: Exception) -> EndReport:
     """How a run ends whose function is not found."""
     return {
         "how": "missing",

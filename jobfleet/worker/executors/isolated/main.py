@@ -2,7 +2,7 @@
 
 MAX is the largest payload in bytes.
 
-It runs one job after the other, or as a ward several at once. Started fresh, never forked from a process
+It runs one job after the other; a quarantine process runs several at once. Started fresh, never forked from a process
 with threads. What it is to load comes in the first frame.
 """
 
@@ -15,7 +15,7 @@ import socket
 import sys
 
 from jobfleet.config import JobConfig
-from jobfleet.worker.executors.isolated.channel import ChannelEnd, heard
+from jobfleet.worker.executors.isolated.channel import ChannelEnd, received_frames
 from jobfleet.worker.executors.isolated.loading import load
 from jobfleet.worker.executors.isolated.process_group import end_group, tie
 from jobfleet.worker.executors.isolated.rlimits import offer_for_memory
@@ -34,16 +34,17 @@ def main() -> None:
     sock = socket.socket(fileno=line)
     sock.set_inheritable(False)
     os.register_at_fork(after_in_child=sock.close)  # a job's child must not answer for it
-    frames = heard(sock, most)
+    frames = received_frames(sock, most)
     word, child, settings, modules, app_dir, path = next(frames)
     sys.path[:] = path
     talker = ChannelEnd(sock, end_group)
     config = JobConfig(**settings)
     handlers = load(talker, child, config, modules, app_dir)
+    # Each kind of process imports only its own host.
     if handlers is not None and word == "ward":
-        from jobfleet.worker.executors.isolated.ward_host import Ward  # each is needed in its own kind of process only
+        from jobfleet.worker.executors.isolated.quarantine_host import QuarantineHost
 
-        Ward(frames, talker, child, config, handlers).serve()
+        QuarantineHost(frames, talker, child, config, handlers).serve()
     elif handlers is not None:
         from jobfleet.worker.executors.isolated.job_host import JobHost
 

@@ -41,7 +41,7 @@ def dismiss_all(cells: Iterable[IsolatedProcess]) -> None:
 
 
 def greeting(word: str, child: str, config: JobConfig, modules: Sequence[str]) -> list[object]:
-    """The first frame to a process: ``hello``, or ``ward`` to one that runs several jobs at once; what it loads."""
+    """The first frame to a process: what it loads. It begins with ``hello``, or ``ward`` for a quarantine process."""
     return [word, child, config.plain(), list(modules), str(config.app_dir), [str(path) for path in sys.path]]
 
 
@@ -68,7 +68,7 @@ class Pool:
         """Start spare processes, so that the next job finds one that is warm."""
         self._filling = None
         spare = self._config.spare_processes
-        while not self._is_closed and sum(1 for job_process in self._idle if not job_process.kept_for) < spare:
+        while not self._is_closed and sum(1 for job_process in self._idle if not job_process.reserved_for) < spare:
             try:
                 self._idle[self._start({})] = None
             except OSError as error:
@@ -77,37 +77,37 @@ class Pool:
                 return
 
     def take(self, name: str, isolation: Isolation, *, memory: int) -> IsolatedProcess:
-        """A process for one job of a function; it may still be loading its modules.
+        """A process for one job of a function. It may still be loading its modules.
 
         Args:
             name: The function.
             isolation: What it asks for.
-            memory: Bytes that this job may have; 0 for no limit. A process that had a limit may never lose it.
+            memory: The memory limit of this job in bytes; 0 for no limit. A process keeps its limit for ever.
 
         Raises:
-            OSError: None can be started.
+            OSError: No process can be started.
         """
-        kept_for = f"{name} {memory}" if isolation.is_bound else ""
-        job_process = self._find(kept_for, isolation)
+        reserved_for = f"{name} {memory}" if isolation.is_bound else ""
+        job_process = self._find(reserved_for, isolation)
         if job_process is None:
             job_process = self._start(dict(isolation.environment))
         else:
             timer = self._idle.pop(job_process)
             if timer is not None:
                 timer.cancel()
-        job_process.kept_for = kept_for
+        job_process.reserved_for = reserved_for
         self._fill_later(0.0)
         return job_process
 
-    def _find(self, kept_for: str, isolation: Isolation) -> IsolatedProcess | None:
-        own = [job_process for job_process in self._idle if job_process.kept_for == kept_for]
-        if not own and kept_for and not isolation.environment:
-            own = [job_process for job_process in self._idle if not job_process.kept_for and job_process.is_fresh]
+    def _find(self, reserved_for: str, isolation: Isolation) -> IsolatedProcess | None:
+        own = [job_process for job_process in self._idle if job_process.reserved_for == reserved_for]
+        if not own and reserved_for and not isolation.environment:
+            own = [job_process for job_process in self._idle if not job_process.reserved_for and job_process.is_fresh]
         ready = [job_process for job_process in own if job_process.is_ready]
         return ready[-1] if ready else own[0] if own else None
 
     def give_back(self, job_process: IsolatedProcess) -> None:
-        """Take a process back whose job is over, for the next one."""
+        """Take back a process whose job has ended, for the next job."""
         job_process.on_frame = None
         job_process.is_fresh = False
         if job_process not in self._all:
@@ -118,33 +118,33 @@ class Pool:
             self._dismiss(next(iter(self._idle)))
 
     def _expire(self, job_process: IsolatedProcess) -> None:
-        """Let a process go that had nothing to do, unless it is one of the spare ones."""
-        spare = sum(1 for one in self._idle if not one.kept_for)
-        if job_process in self._idle and (job_process.kept_for or spare > self._config.spare_processes):
+        """End an idle process, unless it is a spare one."""
+        spare = sum(1 for one in self._idle if not one.reserved_for)
+        if job_process in self._idle and (job_process.reserved_for or spare > self._config.spare_processes):
             self._dismiss(job_process)
         elif job_process in self._idle:
             self._idle[job_process] = self._loop.call_later(IDLE, self._expire, job_process)
 
     def _dismiss(self, job_process: IsolatedProcess) -> None:
-        """Let a process go that has nothing to do."""
+        """Ask an idle process to leave, and kill it later."""
         self._forget(job_process)
         job_process.dismiss()
         self._loop.call_later(LEAVING, job_process.kill)
 
     def retire(self, job_process: IsolatedProcess) -> None:
-        """End a process, and all it has started."""
+        """Kill a process and everything that it has started."""
         job_process.on_frame = None
         self._forget(job_process)
         job_process.kill()
 
     def _forget(self, job_process: IsolatedProcess) -> None:
-        """It is not for the next job."""
+        """Remove a process from the idle ones."""
         timer = self._idle.pop(job_process, None)
         if timer is not None:
             timer.cancel()
 
     def close(self) -> None:
-        """End all processes: those without a job may leave by themselves, which takes a moment."""
+        """End all processes. Idle processes may leave by themselves, which takes a moment."""
         self._is_closed = True
         if self._filling is not None:
             self._filling.cancel()

@@ -1,4 +1,4 @@
-"""Whether the event loop of a ward turns. Its child asks at each of its looks."""
+"""Whether the event loop of a quarantine process is alive. Its child checks this regularly."""
 
 from __future__ import annotations
 

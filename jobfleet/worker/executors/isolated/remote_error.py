@@ -1,4 +1,4 @@
-"""How a run in an isolated process ended, told as data: its error's class exists there alone."""
+"""How a run in an isolated process ended, as data: the class of its error exists in that process only."""
 
 from __future__ import annotations
 
@@ -13,20 +13,20 @@ from jobfleet.retry import Policy, classify, describe
 from jobfleet.worker.run.executor import Died
 from jobfleet.worker.run.failure import traceback_text
 
-Told = dict[str, Any]
+EndReport = dict[str, Any]
 LONGEST = 64 * 1024
-"""Characters of a text that are told; the history of a job keeps fewer."""
+"""The maximal length of a text in a report. The history of a job keeps less."""
 
 
-def tell(error: BaseException, policy: Policy, *, traceback_bytes: int) -> Told:
+def describe_error(error: BaseException, policy: Policy, *, traceback_bytes: int) -> EndReport:
     """Describe what a job raised.
 
     Args:
         error: What it raised, whatever it is.
         policy: Its function's lists of exceptions.
-        traceback_bytes: How much of a traceback is told.
+        traceback_bytes: The maximal length of a traceback.
     """
-    told: Told = {
+    report: EndReport = {
         "told": describe(error)[:LONGEST],
         "class": type(error).__name__[:LONGEST].encode("utf-8", "replace").decode(),
         "type": str(classify(error, policy)),
@@ -34,48 +34,48 @@ def tell(error: BaseException, policy: Policy, *, traceback_bytes: int) -> Told:
     }
     match error:
         case Snooze():
-            told |= {"how": "snooze", "delay": error.delay}
+            report |= {"how": "snooze", "delay": error.delay}
         case RetryAfter():
-            told |= {"how": "retry", "delay": error.delay, "reason": _text(error.reason)}
+            report |= {"how": "retry", "delay": error.delay, "reason": _text(error.reason)}
         case Discard():
-            told |= {"how": "discard", "reason": _text(error.reason)}
+            report |= {"how": "discard", "reason": _text(error.reason)}
         case JobCancelled() | asyncio.CancelledError():
-            told |= {"how": "stopped"}
+            report |= {"how": "stopped"}
         case EncodingError():
-            told |= {"how": "encoding", "reason": _text(error), "field": error.field, "path": _text(error.path)}
+            report |= {"how": "encoding", "reason": _text(error), "field": error.field, "path": _text(error.path)}
         case _:
-            told |= {"how": "raised"}
-    return told
+            report |= {"how": "raised"}
+    return report
 
 
-def error_of(told: Told, *, is_stopping: bool) -> BaseException:
+def error_of(report: EndReport, *, is_stopping: bool) -> BaseException:
     """What was raised, as the worker's process takes it.
 
     Args:
-        told: What `tell` made, or a word of the harness: ``oom``, ``missing``.
-        is_stopping: Whether the run was told to stop.
+        report: The result of `describe_error`, or a report of the process itself: ``oom``, ``missing``.
+        is_stopping: Whether the run was to stop.
     """
-    how = told["how"]
+    how = report["how"]
     if how == "oom":
-        return Died(OutOfMemory(told["reason"]))
+        return Died(OutOfMemory(report["reason"]))
     if how == "missing":
-        return InvalidJob(told["reason"], field="run_in")
+        return InvalidJob(report["reason"], field="run_in")
     if how == "encoding":
-        return EncodingError(told["reason"], field=told["field"], path=told["path"])
+        return EncodingError(report["reason"], field=report["field"], path=report["path"])
     if how == "stopped" and is_stopping:
-        return JobCancelled(told["told"])
+        return JobCancelled(report["told"])
     steers: RetryAfter | Snooze | Discard | None = None
     if how == "snooze":
-        steers = Snooze(told["delay"])
+        steers = Snooze(report["delay"])
     elif how == "retry":
-        steers = RetryAfter(told["delay"], reason=told["reason"])
+        steers = RetryAfter(report["delay"], reason=report["reason"])
     elif how == "discard":
-        steers = Discard(told["reason"] or "")
+        steers = Discard(report["reason"] or "")
     return ForeignError(
-        told["told"],
-        error_class=told["class"],
-        error_type=ErrorType(told["type"]),
-        traceback=told["traceback"],
+        report["told"],
+        error_class=report["class"],
+        error_type=ErrorType(report["type"]),
+        traceback=report["traceback"],
         steers=steers,
     )
 

@@ -1,4 +1,4 @@
-"""`IsolatedRun`: a run as its isolated process sees it; what its context asks for goes over the line."""
+"""`IsolatedRun`: a run in its isolated process. Requests of its context are sent over the channel."""
 
 from __future__ import annotations
 
@@ -30,14 +30,14 @@ class IsolatedRun(Run):
     """One claimed job, in its own process.
 
     Args:
-        number: Its number on the line.
-        lane: Where it stands.
+        number: Its number on the channel.
+        lane: The lane of its queue.
         grant: What the claim answered.
-        talker: The way to the worker's process.
-        limits: What may travel at once.
+        talker: Sends frames to the worker's process.
+        limits: The limits of a message.
 
     Attributes:
-        is_stopped: Whether it was told to stop, rather than only that it should.
+        is_stopped: Whether it was report to stop, rather than only that it should.
     """
 
     is_stopped = False

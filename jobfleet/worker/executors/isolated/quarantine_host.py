@@ -1,6 +1,6 @@
-"""What a ward does: it runs several suspects side by side, as a child runs its jobs, on its loop and in threads.
+"""The main program of a quarantine process: it runs several suspects, on its event loop and in threads.
 
-One thread hears the line. Whatever ends this process ends it for these jobs only.
+One thread reads from the channel. If a job ends this process, only these jobs are affected.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ from jobfleet.store.records import Grant
 from jobfleet.worker.executors.isolated.channel import ChannelEnd
 from jobfleet.worker.executors.isolated.loading import find, flush, loop_factory, missing
 from jobfleet.worker.executors.isolated.process_group import end_group
-from jobfleet.worker.executors.isolated.remote_error import Told, tell
+from jobfleet.worker.executors.isolated.remote_error import EndReport, describe_error
 from jobfleet.worker.executors.isolated.remote_run import IsolatedRun
 from jobfleet.worker.executors.loop import LoopExecutor
 from jobfleet.worker.executors.thread import ThreadExecutor
@@ -37,12 +37,12 @@ from jobfleet.worker.run.stop_state import Stage
 log = logging.getLogger("jobfleet.worker")
 
 
-class Ward:
-    """Runs the suspects of one ward.
+class QuarantineHost:
+    """Runs the suspects of one quarantine process.
 
     Args:
-        frames: What comes down the line.
-        talker: The way up.
+        frames: The frames from the worker's process.
+        talker: Sends frames to the worker's process.
         child: The child whose jobs it runs.
         config: The settings.
         handlers: The functions.
@@ -62,7 +62,7 @@ class Ward:
         self._waiting: set[asyncio.Task[None]] = set()
 
     def serve(self) -> None:
-        """Run jobs until this process is told to leave; it ends with the worker's process in any case."""
+        """Run jobs until the frame ``leave`` arrives. This process ends with the worker's process in any case."""
         with asyncio.Runner(loop_factory=loop_factory()) as runner:
             try:
                 runner.run(self._live())
@@ -76,18 +76,18 @@ class Ward:
         self._over = asyncio.Event()
         resources = Resources()
         executors: dict[str, Executor] = {"async": LoopExecutor(), "thread": ThreadExecutor()}
-        self._around = MiddlewareChain(self._handlers.hooks, self._handlers.around, executors, resources)
+        self._middleware = MiddlewareChain(self._handlers.hooks, self._handlers.around, executors, resources)
         self._turn()
-        threading.Thread(target=self._hear, name="jobfleet-hearer", daemon=True).start()
+        threading.Thread(target=self._read, name="jobfleet-reader", daemon=True).start()
         await self._over.wait()
         await resources.close(CLOSING)
 
     def _turn(self) -> None:
-        """Show the child that the loop turns; the number 0 is no run's."""
+        """Show the child that the event loop is alive. No run has the number 0."""
         self._talker.report("turn", 0)
         self._loop.call_later(self._config.hang_after / 4, self._turn)
 
-    def _hear(self) -> None:
+    def _read(self) -> None:
         try:
             for word, *rest in self._frames:
                 if word == "run":
@@ -96,9 +96,9 @@ class Ward:
                     self._loop.call_soon_threadsafe(self._begin, run, order)
                 elif word == "leave":
                     self._loop.call_soon_threadsafe(self._over.set)
-                elif (heard := self._runs.get(rest[0])) is not None:
-                    self._take(heard, word, *rest[1:])
-        finally:  # also when hearing fails: a process that can't be told to stop must not stay
+                elif (known := self._runs.get(rest[0])) is not None:
+                    self._take(known, word, *rest[1:])
+        finally:  # also when reading fails: a process that cannot be stopped must not stay
             end_group()
 
     def _run(self, number: int, order: dict[str, Any]) -> IsolatedRun:
@@ -109,7 +109,7 @@ class Ward:
         return run
 
     def _take(self, run: IsolatedRun, word: str, *rest: Any) -> None:
-        """Take what concerns a run, at once even where a job blocks the loop."""
+        """Take a frame about a run, at once, even if a job blocks the event loop."""
         if word == "answer":
             number, value, error = rest
             run.answered(number, value, tuple(error) if error else None)
@@ -128,17 +128,17 @@ class Ward:
         try:
             handler = find(self._handlers, order)
         except Exception as error:  # noqa: BLE001 - whatever the user's module raises while it is imported
-            self._tell(run, missing(order, error))
+            self._report(run, missing(order, error))
             return
         run.handler = handler
         if boottime() < order["until"]:
             self._launch(run, handler)
-        else:  # the modules took long to load, or this process, or the worker's, was frozen
-            task = self._loop.create_task(self._launch_once_it_stands(run, handler))
+        else:  # slow imports, or a frozen process
+            task = self._loop.create_task(self._launch_when_confirmed(run, handler))
             self._waiting.add(task)
             task.add_done_callback(self._waiting.discard)
 
-    async def _launch_once_it_stands(self, run: IsolatedRun, handler: Handler) -> None:
+    async def _launch_when_confirmed(self, run: IsolatedRun, handler: Handler) -> None:
         await run.lease_confirmed()
         if run.must_stop is None:
             self._launch(run, handler)
@@ -151,21 +151,21 @@ class Ward:
             opened = open_envelope(run.grant.envelope, limits=self._limits)
             run.header = opened.header
             ended = partial(self._ended, run)
-            self._around.launch(run, handler, self._child, opened.args, opened.kwargs, ended)
-        except Exception as error:  # noqa: BLE001 - whatever the envelope says, it must not end the ward
+            self._middleware.launch(run, handler, self._child, opened.args, opened.kwargs, ended)
+        except Exception as error:  # noqa: BLE001 - whatever the envelope says, it must not end this process
             self._ended(run, None, error)
 
     def _ended(self, run: IsolatedRun, value: Any, error: BaseException | None) -> None:
         if error is None:
             try:
-                self._tell(run, {"how": "value", "value": encode(value, limits=self._limits, what="result")})
+                self._report(run, {"how": "value", "value": encode(value, limits=self._limits, what="result")})
                 return
             except BaseException as unreadable:  # noqa: BLE001 - what it returned may raise anything
                 error = unreadable
         assert run.handler is not None, "it has begun"  # noqa: S101 - for the type checker
-        self._tell(run, tell(error, run.handler.policy, traceback_bytes=self._config.traceback_bytes))
+        self._report(run, describe_error(error, run.handler.policy, traceback_bytes=self._config.traceback_bytes))
 
-    def _tell(self, run: IsolatedRun, told: Told) -> None:
+    def _report(self, run: IsolatedRun, report: EndReport) -> None:
         del self._runs[run.number]
         flush()
-        self._talker.send("ended", run.number, told, True)
+        self._talker.send("ended", run.number, report, True)

@@ -1,0 +1,74 @@
+"""The events in the life of a run. The engine of a child receives them."""
+
+from __future__ import annotations
+
+from typing import Protocol
+
+from jobfleet.outcome import Cancelled, TimedOut
+from jobfleet.store.keys import Lane
+from jobfleet.store.records import Claimed
+from jobfleet.worker.run.run import Run
+from jobfleet.worker.run.stop_state import Stage
+
+Verdict = TimedOut | Cancelled
+"""Why a run that nothing can stop is to end."""
+
+
+class RunEvents(Protocol):
+    """Receives the events of all runs of a child, on the child's event loop.
+
+    In the life of a plain run they come in this order: `admitted`, `returned`, `concluded`, `settled`.
+    """
+
+    def admitted(self, lane: Lane, claimed: Claimed, until: float) -> None:
+        """A claim has brought jobs.
+
+        Args:
+            lane: The lane of the claim.
+            claimed: The jobs.
+            until: When their leases end (boot-time clock).
+        """
+
+    def may_start(self, run: Run) -> None:
+        """A run that was held may start now."""
+
+    def returned(self, run: Run) -> None:
+        """The code of a run has ended, so its slot is free."""
+
+    def concluded(self, run: Run) -> None:
+        """It is decided how a run ends; `run.ending.item` is about to be sent."""
+
+    def settled(self, run: Run, letter: str) -> None:
+        """Redis has answered the ending of a run.
+
+        Args:
+            run: The run.
+            letter: The answer of the script: s or d for settled, c for cancelled instead, another letter for refused.
+        """
+
+    def dropped(self, run: Run) -> None:
+        """A run has ended, and nothing is written about it."""
+
+    def lost(self, run: Run) -> None:
+        """Another run owns the job by now."""
+
+    def cancel_requested(self, run: Run) -> None:
+        """Redis has answered that the run is to be cancelled."""
+
+    def stage_reached(self, run: Run, stage: Stage) -> None:
+        """The attempt to stop a cancelled run has reached a stage."""
+
+    def condemned(self, run: Run, verdict: Verdict) -> None:
+        """Only the end of this process can end the run."""
+
+    def room_changed(self) -> None:
+        """There may be room for further jobs."""
+
+    def dependants_ready(self, lane: Lane) -> None:
+        """A job has ended for which jobs of other lanes wait."""
+
+    def routes_changed(self) -> None:
+        """The set of functions whose jobs are left to other workers has changed."""
+
+    def buried(self) -> None:
+        """The fleet believes that this child is dead."""
