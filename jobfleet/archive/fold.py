@@ -15,7 +15,7 @@ from jobfleet.errors import EncodingError, JobNotFound
 from jobfleet.model import JobStatus, split_id, suffix_time_us
 from jobfleet.retry import Tries
 from jobfleet.store.journal import Event
-from jobfleet.store.records import BLOCKED
+from jobfleet.store.scores import is_blocked
 
 Row = dict[str, Any]
 MOVED = "moved:"
@@ -99,13 +99,13 @@ _DESCRIBED = (
 def _waits(row: Row, due: int, at: int, tries: Tries | None) -> None:
     """Set the columns of a job that waits: blocked, retrying, scheduled or queued."""
     status = JobStatus.QUEUED
-    if due >= BLOCKED:
+    if is_blocked(due):
         status = JobStatus.BLOCKED
     elif due > at:
         status = JobStatus.RETRYING if tries is not None else JobStatus.SCHEDULED
     row.update(
         status=status.value,
-        scheduled_at=None if due >= BLOCKED else due,
+        scheduled_at=None if is_blocked(due) else due,
         completed_at=None,
         cancel_requested_by=None,
         moved_to=None,

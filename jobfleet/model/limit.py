@@ -1,7 +1,7 @@
 """What a queue or a group of it may do: the record of a limit, its stored form, and the check of each value. Pure.
 
-Redis keeps a limit as one line of words, a word per field, in the order of `Limit`. ``lua/lib/limit.lua`` reads the
-same line. A new field is a new last word: a revision that does not know the word keeps it and does not apply it.
+Redis keeps a limit as one line of words, a word per field, in the order of `Limit`. ``lua/lib/group/limit.lua`` reads
+the same line. A new field is a new last word: a revision that does not know the word keeps it and does not apply it.
 """
 
 from __future__ import annotations

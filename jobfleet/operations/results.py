@@ -11,9 +11,8 @@ from jobfleet.codec import Limits, decode, header_or_empty, is_record, read_reco
 from jobfleet.errors import EncodingError, JobNotFound
 from jobfleet.model import ErrorType, JobResult, JobStatus, split_id, suffix_time_us
 from jobfleet.retry import Tries
-from jobfleet.store.calls.paused import due_of
 from jobfleet.store.job_rows import Dead, DeadLetter, Final, Found, InRun, InWait, Running, Unknown, Waiting
-from jobfleet.store.records import BLOCKED
+from jobfleet.store.scores import due_of_score, is_blocked
 
 LETTERS = {"co": JobStatus.COMPLETED, "fa": JobStatus.FAILED, "ca": JobStatus.CANCELLED, "ex": JobStatus.EXPIRED}
 
@@ -65,16 +64,16 @@ def result_of(job_id: str, found: Found, now_us: int, *, limits: Limits) -> JobR
 
 def waiting_result(row: Waiting, now_us: int, progress: bytes = b"") -> JobResult[Any]:
     """Convert a waiting job; `now_us` is the time of Redis, µs since 1970."""
-    tries, due = Tries.parse(row.tries), due_of(row.due)
+    tries, due = Tries.parse(row.tries), due_of_score(row.due)
     status = JobStatus.QUEUED
-    if due >= BLOCKED:
+    if is_blocked(due):
         status = JobStatus.BLOCKED
     elif due > now_us:
         status = JobStatus.RETRYING if row.tries else JobStatus.SCHEDULED
     return JobResult(
         id=row.id,
         status=status,
-        scheduled_at=None if due >= BLOCKED else moment(due),
+        scheduled_at=None if is_blocked(due) else moment(due),
         error=tries.last_error,
         **_described(row.id, header_or_empty(row.envelope)),
         **_spent(tries, ran=tries.attempt - 1),

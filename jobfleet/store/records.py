@@ -8,9 +8,6 @@ from typing import NamedTuple
 
 from jobfleet.store.rows import Spoiled
 
-BLOCKED = 9_000_000_000_000_000
-"""The due time in µs of blocked jobs; lib/waiting/blocked.lua has the same value."""
-
 
 class Entry(NamedTuple):
     """One job to enqueue.

@@ -7,8 +7,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from jobfleet.store.calls.paused import AGE, is_withheld
 from jobfleet.store.calls.settle import TOKEN_VALID, Item, complete, expire, fail, move, park, release, retry, withhold
+from jobfleet.store.scores import AGE, is_withheld
 from tests.support.seed import S
 
 MINUTE = 60 * S

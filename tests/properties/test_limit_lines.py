@@ -16,7 +16,7 @@ from tests.support.lua import library
 from tests.support.server import RedisServer
 
 READ = (
-    library("limit")
+    library("group/limit")
     + """
 local limits = limits_of(ARGV[1] ~= '' and ARGV[1], ARGV[2] ~= '' and limits_of(ARGV[2]) or nil)
 local reply = {}
@@ -24,7 +24,7 @@ for at, name in ipairs({'most', 'every', 'burst', 'weight'}) do reply[at] = stri
 return reply
 """
 )
-CHANGE = library("limit") + "return changed_limit(ARGV[1], ARGV[2])"
+CHANGE = library("group/limit") + "return changed_limit(ARGV[1], ARGV[2])"
 RATES = st.one_of(
     st.none(),
     st.just(UNLIMITED),

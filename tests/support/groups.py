@@ -8,9 +8,9 @@ from typing import Any, cast
 import redis
 
 from jobfleet.model.limit import Limit
-from jobfleet.store.calls.paused import WITHHELD
 from jobfleet.store.keys import BANDS, Lane
-from tests.support.state import GROUPED, server_now
+from jobfleet.store.scores import GROUPED, WITHHELD
+from tests.support.state import server_now
 
 REST = 4 * 10**15
 

@@ -14,7 +14,7 @@ def library(*names: str) -> str:
     """The text of files of ``lua/lib`` with all that they include, each once, ready for EVAL.
 
     Args:
-        names: Stems of files, in the order in which they are needed.
+        names: Paths below ``lua/lib``, without ``.lua``, in the order in which they are needed.
     """
     seen: set[str] = set()
 

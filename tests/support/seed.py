@@ -9,9 +9,9 @@ from typing import Any
 
 import redis
 
-from jobfleet.store.calls.paused import AGE
 from jobfleet.store.keys import Lane
-from tests.support.state import GROUPED, server_now
+from jobfleet.store.scores import AGE, GROUPED
+from tests.support.state import server_now
 
 S = 1_000_000
 """One second in µs."""

@@ -13,6 +13,7 @@ from typing import Any, cast
 import redis
 
 from jobfleet.store.keys import Keyspace
+from jobfleet.store.scores import GROUPED
 
 State = dict[str, Any]
 
@@ -85,10 +86,6 @@ def exact(raw: redis.Redis) -> dict[str, Any]:
 def after(before: Mapping[str, Any], changes: Mapping[str, Any]) -> State:
     """A state with changes: None for a key that is gone."""
     return {name: value for name, value in {**before, **changes}.items() if value is not None}
-
-
-GROUPED = 9_000_000_000_000_000
-"""Jobs of groups stand so much before their due time, µs; lib/waiting/place.lua says the same."""
 
 
 def moment(at: int, now: int) -> str:

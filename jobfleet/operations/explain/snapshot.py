@@ -18,10 +18,10 @@ from jobfleet.operations.results import result_of
 from jobfleet.operations.workers.info import WorkerInfo, workers_of
 from jobfleet.retry import FRESH, Policy, Tries, policy_of, with_header
 from jobfleet.store.calls import flow, inspect
-from jobfleet.store.calls.paused import due_of, is_withheld
 from jobfleet.store.explained import Explained
 from jobfleet.store.job_rows import InRun, InWait
-from jobfleet.store.records import BLOCKED, FleetSeen, KindSeen, KindsSeen
+from jobfleet.store.records import FleetSeen, KindSeen, KindsSeen
+from jobfleet.store.scores import due_of_score, is_blocked, is_withheld
 
 SHOWN = 5
 """How many parents are named."""
@@ -74,7 +74,7 @@ class Snapshot:
     @property
     def due(self) -> int:
         """Its due time, µs since 1970; 0 when it does not wait."""
-        return due_of(self.lane.found.due) if isinstance(self.lane.found, InWait) else 0
+        return due_of_score(self.lane.found.due) if isinstance(self.lane.found, InWait) else 0
 
     @property
     def is_withheld(self) -> bool:
@@ -109,7 +109,7 @@ def take(context: FleetContext, job_id: str) -> Operation[Snapshot]:
     kinds: KindsSeen = value(answers[2:])
     header = header_or_empty(seen.found.envelope) if isinstance(seen.found, InWait | InRun) else {}
     parents, unmet, is_guarded = 0, [], False
-    if isinstance(seen.found, InWait) and seen.found.due >= BLOCKED:
+    if isinstance(seen.found, InWait) and is_blocked(seen.found.due):
         is_guarded, states = value((yield (flow.guarded(lane, job_id),)))
         parents, unmet = len(states), [state.parent for state in states if not state.status]
     shown = (yield from poll_many(context, unmet[:SHOWN])) if unmet else []

@@ -23,8 +23,8 @@ from jobfleet.operations.operation import Operation, batches, value
 from jobfleet.store.calls import flow as calls
 from jobfleet.store.calls import inspect
 from jobfleet.store.job_rows import Final, Found, InRun, InWait
-from jobfleet.store.records import BLOCKED
 from jobfleet.store.retention import PARENTS_KEPT_MS
+from jobfleet.store.scores import is_blocked
 
 
 def extend_flow(context: FleetContext, adder: str, flow_id: str, addition: FlowAddition) -> Operation[list[str]]:
@@ -112,7 +112,7 @@ def _children(context: FleetContext, adder: str, flow_id: str) -> Operation[list
     waiting = []
     for job_id in dict.fromkeys(ids):
         found: Found = value((yield (inspect.status(context.keys.lane_of(job_id), (job_id,)),)))[1][0]
-        if isinstance(found, InWait) and found.due >= BLOCKED:
+        if isinstance(found, InWait) and is_blocked(found.due):
             if _added_by(found) != adder:
                 waiting.append(job_id)
         elif isinstance(found, InWait | InRun):

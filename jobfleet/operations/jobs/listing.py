@@ -20,9 +20,8 @@ from jobfleet.operations.operation import Operation, batches, value
 from jobfleet.operations.results import LETTERS, has_id, letter_result, running_result, waiting_result
 from jobfleet.retry import Tries
 from jobfleet.store.calls import inspect
-from jobfleet.store.calls.paused import WITHHELD
 from jobfleet.store.keys import BANDS, Lane
-from jobfleet.store.records import BLOCKED
+from jobfleet.store.scores import WITHHELD_BOUNDS
 
 LONG_AGO = datetime.fromtimestamp(0, UTC)
 
@@ -196,7 +195,7 @@ def _section(
     else:
         start = stop = ""
         if section.startswith("withheld"):
-            start, stop = str(WITHHELD), f"({BLOCKED}"
+            start, stop = WITHHELD_BOUNDS
         elif status in (JobStatus.SCHEDULED, JobStatus.RETRYING, JobStatus.QUEUED):
             counted = value((yield (inspect.counts(lane),)))
             start = f"({counted.now}" if status is not JobStatus.QUEUED else ""

@@ -21,9 +21,9 @@ from jobfleet.operations.operation import Operation, value
 from jobfleet.operations.results import result_of
 from jobfleet.store.call import Call
 from jobfleet.store.calls import control, inspect
-from jobfleet.store.calls.paused import due_of
 from jobfleet.store.job_rows import InWait
 from jobfleet.store.retention import TOMBSTONE_MS
+from jobfleet.store.scores import due_of_score
 
 
 def move(context: FleetContext, job_id: str, queue: str, by: str | None) -> Operation[str]:
@@ -49,7 +49,8 @@ def move(context: FleetContext, job_id: str, queue: str, by: str | None) -> Oper
     if not isinstance(seen.found, InWait) or result.status is JobStatus.BLOCKED:
         raise InvalidJob(REFUSED.format(job_id, result.status))
     waiting = seen.found
-    job = MovingJob(job_id, waiting.band, str(due_of(waiting.due)), seen.meta, waiting.envelope, bool(waiting.tries))
+    due = str(due_of_score(waiting.due))
+    job = MovingJob(job_id, waiting.band, due, seen.meta, waiting.envelope, bool(waiting.tries))
     entry = yield from moved_entry(context, job, queue)
     is_held = waiting.due < seen.now + HOLD_US  # a withheld job does not start anyway
     if is_held:

@@ -21,9 +21,9 @@ from jobfleet.operations.operation import Operation, value
 from jobfleet.operations.results import has_id
 from jobfleet.store.call import Call
 from jobfleet.store.calls import control, inspect, limit
-from jobfleet.store.calls.paused import WITHHELD, pause_function, paused, put_back, read_functions, resume_function
+from jobfleet.store.calls.paused import pause_function, paused, put_back, read_functions, resume_function
 from jobfleet.store.keys import BANDS, Lane
-from jobfleet.store.records import BLOCKED
+from jobfleet.store.scores import WITHHELD_BOUNDS
 
 PASSES = 20
 """The most passes. The second finds the jobs that the first missed because others left meanwhile; the third finds
@@ -159,7 +159,8 @@ def finish(lane: Lane, functions: Collection[str]) -> Operation[None]:
 def _put_back(lane: Lane, band: int, functions: Collection[str]) -> Operation[int]:
     count = skip = 0
     while True:
-        call = inspect.waiting(lane, band, start=str(WITHHELD), stop=f"({BLOCKED}", skip=skip)
+        start, stop = WITHHELD_BOUNDS
+        call = inspect.waiting(lane, band, start=start, stop=stop, skip=skip)
         _, rows = value((yield (call,)))
         meant = [row.id for row in rows if has_id(row) and _is_of(row.envelope, functions)]
         if meant:

@@ -12,7 +12,7 @@ from jobfleet.store.calls.presence import queues_of, sound_queues
 from jobfleet.store.explained import Explained, Grouped, Limited
 from jobfleet.store.job_rows import Dead, DeadLetter, Final, Finished, Found, InRun, InWait, Running, Unknown, Waiting
 from jobfleet.store.keys import BANDS, Keyspace, Lane
-from jobfleet.store.records import BLOCKED, Counts, FleetSeen, RunRecord, WorkerSeen
+from jobfleet.store.records import Counts, FleetSeen, RunRecord, WorkerSeen
 from jobfleet.store.rows import (
     NOT_READ,
     fields,
@@ -25,13 +25,12 @@ from jobfleet.store.rows import (
     tries_of,
     wrong_with,
 )
+from jobfleet.store.scores import BLOCKED, BLOCKED_BOUNDS, grouped_bounds, plain_bounds, ungrouped
 from jobfleet.store.script import load
 
 CHUNK = 50
 LISTED = 1000
 """Maximum number of queues that are read at once; more are read by pages."""
-GROUPED = 9_000_000_000_000_000
-"""Offset of the scores of group jobs before their due time, in µs; lib/waiting/place.lua has the same value."""
 _GROUPED, _BLOCKED = 1, 2
 SECTIONS = (0, 4, 1, 5, 2, 6, 3, 7, 8, 9, 10, 11)
 """The sections of waiting jobs, by urgency: per band without group, per band with group, and blocked ones last."""
@@ -189,34 +188,24 @@ def waiting(
     """
     part = section // BANDS
     if part == _BLOCKED:
-        start, stop = f"{BLOCKED}", "+inf"
-    elif part == _GROUPED:
-        start, stop = _shifted(start), "(0" if stop == "+inf" else _shifted(stop)
+        start, stop = BLOCKED_BOUNDS
     else:
-        start, stop = "0" if start == "-inf" else start, f"({BLOCKED}" if stop == "+inf" else stop
-    offset = GROUPED if part == _GROUPED else 0
+        start, stop = (grouped_bounds if part == _GROUPED else plain_bounds)(start, stop)
     return Call(
         load("waiting"),
         (lane.ready[section % BANDS],),
         (lane.tag, start, stop, skip, limit),
         lambda reply: (
             int(reply[1]),
-            [_waiting(lane, row, offset) for row in reply[2:]],
+            [_waiting(lane, row) for row in reply[2:]],
         ),
     )
 
 
-def _waiting(lane: Lane, row: Reply, offset: int) -> Waiting:
+def _waiting(lane: Lane, row: Reply) -> Waiting:
     wrong = wrong_with(row[0], row[2], b"", lane.id_prefix)
     tries = shown_tries(row[2]) if wrong else row[2].decode()
-    return Waiting(text_of(row[0]), number_of(row[1], BLOCKED) + offset, tries, row[3], wrong)
-
-
-def _shifted(bound: str) -> str:
-    """Convert a bound of due times to a bound of the scores of group jobs."""
-    if bound == "-inf":
-        return bound
-    return f"({int(bound[1:]) - GROUPED}" if bound.startswith("(") else str(int(bound) - GROUPED)
+    return Waiting(text_of(row[0]), ungrouped(number_of(row[1], BLOCKED)), tries, row[3], wrong)
 
 
 def running(lane: Lane, *, skip: int = 0, limit: int = CHUNK) -> Call[tuple[int, list[Running]]]:

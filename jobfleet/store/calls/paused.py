@@ -13,10 +13,6 @@ from jobfleet.store.rows import number_of, text_of
 from jobfleet.store.script import load
 
 CHUNK = 50
-AGE = 5_500_000_000_000_000
-"""Offset of the score of a withheld job after its due time, in µs; lib/waiting/withheld.lua has the same value."""
-WITHHELD = 7_000_000_000_000_000
-"""Jobs from this score up to that of blocked jobs are withheld."""
 OVER = "~"
 """The prefix of a function that is being resumed."""
 
@@ -57,16 +53,6 @@ def read_resuming(text: str) -> list[str]:
 def stopped(text: str) -> frozenset[str]:
     """Return the names of the paused functions."""
     return frozenset(read_functions(text))
-
-
-def due_of(due: int) -> int:
-    """Return the due time in µs of a waiting job from its score, also if it is withheld."""
-    return due - AGE if is_withheld(due) else due
-
-
-def is_withheld(due: int) -> bool:
-    """Whether a score is that of a withheld job."""
-    return WITHHELD <= due < WITHHELD + 2_000_000_000_000_000
 
 
 def pause_function(

@@ -34,8 +34,7 @@
 -- @include lib/events/event
 -- @include lib/job/unique
 -- @include lib/ending/batch
--- @include lib/waiting/blocked
--- @include lib/waiting/withheld
+-- @include lib/waiting/score
 
 local tag, who, when, band = ARGV[1], ARGV[2], ARGV[3], ARGV[4]
 local keys = {
@@ -54,7 +53,7 @@ local function place_of(id)
     local score = redis.call('ZSCORE', keys['ready' .. number], id)
     if score then
       local meta = redis.call('HGET', tag .. 'meta', id) or nil
-      return {id = id, band = number, due = due_at(score), score = score, meta = meta}
+      return {id = id, band = number, due = ungrouped(score), score = score, meta = meta}
     end
   end
   return nil
@@ -94,7 +93,7 @@ for i = 1, #places do
     if place.to ~= place.band or tonumber(place.score) < 0 then leave(batch, keys, place, place.band, place.score) end
     -- One that waits for others, or is withheld and stays so, does not stand with its group.
     stand(batch, keys, place.at < WITHHELD and place or {id = place.id}, place.to, place.at)
-    local due = int(due_of_any(place.at))
+    local due = int(due_of_score(place.at))
     note(batch, 'rescheduled', place.id, '0', int(place.to) .. ' ' .. due .. ' ' .. who, nil, nil, place.tries)
   end
 end

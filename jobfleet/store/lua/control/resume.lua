@@ -16,7 +16,7 @@
 -- COST    O(log n)
 -- @include lib/base/clock
 -- @include lib/base/number
--- @include lib/waiting/ready
+-- @include lib/waiting/any_due
 
 local tag = ARGV[1]
 local claimable = any_due(tag, now_us())

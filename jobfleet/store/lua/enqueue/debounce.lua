@@ -34,11 +34,10 @@
 -- COST    O(log n)
 -- @include lib/base/clock
 -- @include lib/base/number
--- @include lib/waiting/blocked
+-- @include lib/waiting/score
 -- @include lib/base/meta
 -- @include lib/waiting/due
 -- @include lib/job/unique
--- @include lib/waiting/withheld
 -- @include lib/events/event
 -- @include lib/events/journal
 -- @include lib/group/group
@@ -52,7 +51,7 @@ local lock = value and lock_of(value)
 local stood, band, score
 for n = 1, 4 do
   local due = redis.call('ZSCORE', KEYS[n], holder)
-  if due then stood, band, score = due_of_any(due), n, due end
+  if due then stood, band, score = due_of_score(due), n, due end
 end
 local has_started = redis.call('HEXISTS', tag .. 'tries', holder) == 1
 if not band or is_blocked(stood) or not lock or lock.id ~= holder or has_started then return {'changed'} end

@@ -25,7 +25,7 @@
 -- @include lib/base/number
 -- @include lib/events/event
 -- @include lib/events/journal
--- @include lib/waiting/blocked
+-- @include lib/waiting/score
 -- @include lib/group/stand_with
 
 local KEYS, ARGV = KEYS, ARGV  -- globals are slow in a loop

@@ -22,12 +22,11 @@
 -- COST    O(log n)
 -- @include lib/base/clock
 -- @include lib/base/number
--- @include lib/waiting/blocked
--- @include lib/waiting/withheld
+-- @include lib/waiting/score
 
 local tag = ARGV[1]
 local now = now_us()
-local stamp, grouped_now = int(now), int(now - GROUPED)
+local stamp, grouped_now = int(now), grouped_score(now)
 
 local conf = redis.call('HMGET', tag .. 'conf', 'paused', 'functions')
 
@@ -35,13 +34,13 @@ local due, later, blocked, oldest = {}, {}, {}, 0
 for band = 0, 3 do
   local key = tag .. 'ready:' .. band
   local withheld = conf[2] and redis.call('ZCOUNT', key, int(WITHHELD), '(' .. int(BLOCKED)) or 0
-  due[band + 1] = redis.call('ZCOUNT', key, '0', stamp) + redis.call('ZCOUNT', key, '-inf', grouped_now) + withheld
+  due[band + 1] = redis.call('ZCOUNT', key, FIRST_PLAIN, stamp) + redis.call('ZCOUNT', key, '-inf', grouped_now) + withheld
   blocked[band + 1] = redis.call('ZCOUNT', key, int(BLOCKED), '+inf')
   later[band + 1] = redis.call('ZCARD', key) - due[band + 1] - blocked[band + 1]
-  local first = redis.call('ZRANGEBYSCORE', key, '0', stamp, 'WITHSCORES', 'LIMIT', 0, 1)
+  local first = redis.call('ZRANGEBYSCORE', key, FIRST_PLAIN, stamp, 'WITHSCORES', 'LIMIT', 0, 1)
   local of_group = redis.call('ZRANGEBYSCORE', key, '-inf', grouped_now, 'WITHSCORES', 'LIMIT', 0, 1)
   if first[2] and (oldest == 0 or tonumber(first[2]) < oldest) then oldest = tonumber(first[2]) end
-  if of_group[2] and (oldest == 0 or due_at(of_group[2]) < oldest) then oldest = due_at(of_group[2]) end
+  if of_group[2] and (oldest == 0 or ungrouped(of_group[2]) < oldest) then oldest = ungrouped(of_group[2]) end
 end
 local running = redis.call('ZCARD', tag .. 'lease')
 local dead = redis.call('XLEN', tag .. 'dlq')

@@ -32,9 +32,8 @@
 -- COST    O(log n)
 -- @include lib/base/clock
 -- @include lib/base/number
--- @include lib/waiting/blocked
+-- @include lib/waiting/score
 -- @include lib/job/look
--- @include lib/waiting/withheld
 -- @include lib/base/meta
 -- @include lib/group/limit
 -- @include lib/group/turn
@@ -55,12 +54,12 @@ local facts = {
 for band = 0, 3 do
   facts[#facts + 1] = 'due:' .. band
   local key = tag .. 'ready:' .. band
-  facts[#facts + 1] = redis.call('ZCOUNT', key, '0', stamp) + redis.call('ZCOUNT', key, '-inf', int(now - GROUPED))
+  facts[#facts + 1] = redis.call('ZCOUNT', key, FIRST_PLAIN, stamp) + redis.call('ZCOUNT', key, '-inf', grouped_score(now))
 end
 if found[1] == 'waiting' then
   facts[#facts + 1] = 'rank'
   local key = tag .. 'ready:' .. found[2]
-  facts[#facts + 1] = math.max(0, redis.call('ZRANK', key, id) - redis.call('ZCOUNT', key, '-inf', '(0'))
+  facts[#facts + 1] = math.max(0, redis.call('ZRANK', key, id) - redis.call('ZCOUNT', key, '-inf', '(' .. FIRST_PLAIN))
 end
 
 local function add(name, value)
@@ -87,7 +86,7 @@ if group then
   add('holders', table.concat(held, ' '))
   if found[1] == 'waiting' and not is_blocked(found[3]) then
     local key, from, to = found[2] .. group, turns_in(tonumber(found[2]))
-    local entry = key .. '\0' .. string.format('%016.0f', due_of_any(found[3])) .. '\0' .. id
+    local entry = key .. '\0' .. string.format('%016.0f', due_of_score(found[3])) .. '\0' .. id
     add('ahead', redis.call('ZLEXCOUNT', tag .. 'grouped', '[' .. key .. '\0', '(' .. entry))
     add('turns', redis.call('ZCOUNT', tag .. 'ring', from, to))
   end

@@ -160,7 +160,9 @@ for place = 1, #order do
       or redis.call('ZRANGEBYSCORE', KEYS[band], '-inf', stamp, 'WITHSCORES', 'LIMIT', '0', most + 1)
     heads = not foreign and string.byte(found[2] or '') ~= 45
     -- What stands below zero is no plain job.
-    if not heads and not foreign then found = redis.call('ZRANGEBYSCORE', KEYS[band], '0', stamp, 'WITHSCORES', 'LIMIT', '0', most + 1) end
+    if not heads and not foreign then
+      found = redis.call('ZRANGEBYSCORE', KEYS[band], FIRST_PLAIN, stamp, 'WITHSCORES', 'LIMIT', '0', most + 1)
+    end
     local here = #found / 2
     if here > most then more, here = true, most end
     if foreign then foreign.took(band, here) end
@@ -171,7 +173,7 @@ for place = 1, #order do
     end
     count = count + here
   elseif not more then
-    more = redis.call('ZRANGEBYSCORE', KEYS[band], '0', stamp, 'LIMIT', '0', '1')[1] ~= nil
+    more = redis.call('ZRANGEBYSCORE', KEYS[band], FIRST_PLAIN, stamp, 'LIMIT', '0', '1')[1] ~= nil
   end
   if count > before then
     taken[#taken + 1] = {band = band, first = before + 1, last = count, heads = heads}

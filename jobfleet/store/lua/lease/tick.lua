@@ -34,9 +34,10 @@
 -- @include lib/base/number
 -- @include lib/job/run
 -- @include lib/base/gap
--- @include lib/waiting/place
+-- @include lib/waiting/score
 -- @include lib/base/meta
 -- @include lib/waiting/ready
+-- @include lib/waiting/any_due
 -- @include lib/job/records
 -- @include lib/group/limit
 -- @include lib/group/rested

@@ -22,7 +22,7 @@
 -- @include lib/base/clock
 -- @include lib/base/number
 -- @include lib/group/limit
--- @include lib/waiting/ready
+-- @include lib/waiting/any_due
 -- @include lib/group/wake_groups
 
 local tag, field, value, skip, most = ARGV[1], ARGV[2], ARGV[3], ARGV[4], tonumber(ARGV[5])

@@ -21,7 +21,7 @@
 -- @include lib/base/meta
 -- @include lib/events/event
 -- @include lib/ending/batch
--- @include lib/waiting/withheld
+-- @include lib/waiting/score
 
 local tag = ARGV[1]
 local keys = {
@@ -36,7 +36,7 @@ for i = 2, #ARGV do
     local score = redis.call('ZSCORE', keys['ready' .. band], id)
     if score and is_withheld(score) and not seen[id] then
       seen[id] = true
-      places[#places + 1] = {id = id, band = band, due = due_of_any(score), meta = redis.call('HGET', tag .. 'meta', id)}
+      places[#places + 1] = {id = id, band = band, due = due_of_score(score), meta = redis.call('HGET', tag .. 'meta', id)}
     end
   end
 end

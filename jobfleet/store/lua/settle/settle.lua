@@ -129,7 +129,7 @@ end
 -- @include lib/ending/fail
 -- @include lib/ending/move
 -- @include lib/ending/wait_again
--- @include lib/waiting/withheld
+-- @include lib/waiting/score
 -- @include lib/ending/withhold
 
 local now = tonumber(stamp)

@@ -1,4 +1,5 @@
 -- @include lib/base/number
+-- @include lib/waiting/score
 -- @include lib/base/wide
 -- @include lib/group/limit
 -- @include lib/group/rest
@@ -146,7 +147,7 @@ local function fair_share(keys, is_set, prefix, moment, moment_text, others)
     local beyond, fresh = seen > most, joining(band, clock)
     for i = 1, #fresh do line_up(line, at, fresh[i]) end
     local plain = others and others.plain(band + 1, most + 1)
-      or call('ZRANGEBYSCORE', keys['ready' .. band], '0', moment_text, 'WITHSCORES', 'LIMIT', 0, most + 1)
+      or call('ZRANGEBYSCORE', keys['ready' .. band], FIRST_PLAIN, moment_text, 'WITHSCORES', 'LIMIT', 0, most + 1)
     if seen == 0 and #fresh == 0 and not plain[1] then
       if others then others.offsets[band + 1] = nil end
       return

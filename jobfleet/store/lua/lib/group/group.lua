@@ -3,7 +3,7 @@
 -- Jobs of groups that wait. `grouped` has "band group\0due\0id" for each, all at score 0: those of a group stand together,
 -- by due time. `gdue` has "band group" by when its turn is to be looked at: an entry there is a hint that claim follows,
 -- and one too many costs a look. `ring` has those that take turns now, and those that rest (lib/group/rest.lua).
--- @include lib/waiting/place
+-- @include lib/waiting/score
 
 -- What a script changes among them, gathered; made for the first job of a group, since making functions takes time.
 local function new_groups(keys)
@@ -13,7 +13,7 @@ local function new_groups(keys)
   local last_due, digits, below  -- many are due at the same time
 
   local function entry_of(key, due, id)
-    if due ~= last_due then last_due, digits, below = due, string.format('%016.0f', due), int(due - GROUPED) end
+    if due ~= last_due then last_due, digits, below = due, string.format('%016.0f', due), grouped_score(due) end
     return key .. '\0' .. digits .. '\0' .. id
   end
 
@@ -28,7 +28,7 @@ local function new_groups(keys)
 
   -- A job of a group that stood at `score` waits no more.
   local function leaves(group, band, score, id)
-    gone[#gone + 1] = entry_of(band .. group, due_at(score), id)
+    gone[#gone + 1] = entry_of(band .. group, ungrouped(score), id)
     left[band .. group] = true
   end
 

@@ -1,5 +1,4 @@
--- @include lib/waiting/blocked
--- @include lib/waiting/withheld
+-- @include lib/waiting/score
 
 -- Where a job that holds a unique key stands, as a status, and whether it has started. `bands` are four keys.
 local function standing_of(tag, bands, id, now)
@@ -9,7 +8,7 @@ local function standing_of(tag, bands, id, now)
     if is_blocked(due) then return 'blocked', false end
     if due then
       local has_tries = redis.call('HEXISTS', tag .. 'tries', id) == 1
-      if due_of_any(due) <= now then return 'queued', has_tries end
+      if due_of_score(due) <= now then return 'queued', has_tries end
       return has_tries and 'retrying' or 'scheduled', has_tries
     end
   end

@@ -1,5 +1,5 @@
 -- @include lib/base/number
--- @include lib/waiting/place
+-- @include lib/waiting/score
 
 local function dead_letter(tag, id, progress)
   local entry = redis.call('HGET', tag .. 'dead', id)
@@ -21,7 +21,7 @@ local function look(tag, id)
   if run then return {'running', run, progress, tries, envelope} end
   for band = 0, 3 do
     local due = redis.call('ZSCORE', tag .. 'ready:' .. band, id)
-    if due then return {'waiting', int(band), int(due_at(due)), tries, envelope, progress} end
+    if due then return {'waiting', int(band), int(ungrouped(due)), tries, envelope, progress} end
   end
   return dead_letter(tag, id, progress)
 end

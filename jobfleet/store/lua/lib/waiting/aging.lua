@@ -1,11 +1,12 @@
 -- @include lib/base/number
+-- @include lib/waiting/score
 
 -- Aging: the first job of a band counts as of the band above when it has waited for a step, of the next above after two.
 -- Among bands in which somebody waits; one that comes before a band above it takes half of the room at most, rounded up.
 local function bands_by_age(keys, groups, step, most, moment)
   local rows, places, shares = {}, {}, {}
   for band = 0, 3 do
-    local first = redis.call('ZRANGEBYSCORE', keys['ready' .. band], '0', int(moment), 'WITHSCORES', 'LIMIT', 0, 1)
+    local first = redis.call('ZRANGEBYSCORE', keys['ready' .. band], FIRST_PLAIN, int(moment), 'WITHSCORES', 'LIMIT', 0, 1)
     local due = tonumber(first[2])
     local turn = groups and groups.first_due(band)
     if turn and turn <= moment and (not due or turn < due) then due = turn end

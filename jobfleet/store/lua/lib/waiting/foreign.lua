@@ -1,3 +1,4 @@
+-- @include lib/waiting/score
 -- Jobs that a claim leaves to others: those of functions that the claiming child does not know and other live workers do.
 -- `list` names these functions, a line each: the name, then for each kind of worker that knows it the number in KEYS of
 -- the marker on which its children block. A claim looks at LOOKS jobs at most. Where that is not enough, `past` says how
@@ -63,7 +64,7 @@ local function foreign_jobs(prefix, moment, keys, list, past)
   -- Up to `most` plain jobs of a band (1 to 4) that are due and not left, each with its score, in turn.
   local function plain(band, most)
     local own, n, mark, key = {}, 0, marks[band], keys[band]
-    local rank = redis.call('ZCOUNT', key, '-inf', '(' .. (mark and mark.score or '0'))
+    local rank = redis.call('ZCOUNT', key, '-inf', '(' .. (mark and mark.score or FIRST_PLAIN))
     if mark then rank = rank + mark.ties end
     local score, ties = mark and mark.score or '', mark and mark.ties or 0
     local before, step, is_over = {}, math.min(most + 8, LOOKS), false

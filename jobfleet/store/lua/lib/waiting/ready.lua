@@ -1,5 +1,5 @@
 -- @include lib/base/number
--- @include lib/waiting/blocked
+-- @include lib/waiting/score
 
 local BANDS = {'ready:0', 'ready:1', 'ready:2', 'ready:3'}
 
@@ -15,14 +15,4 @@ local function next_due(tag, stamp, has_groups, only)
     if later[2] and not is_blocked(later[2]) and (due == 0 or tonumber(later[2]) < due) then due = tonumber(later[2]) end
   end
   return due
-end
-
--- Whether any job can be claimed at `now`; of jobs of groups, whether any group's turn is to be looked at.
-local function any_due(tag, now)
-  for band = 1, 4 do
-    local first = redis.call('ZRANGEBYSCORE', tag .. BANDS[band], '0', int(now), 'LIMIT', 0, 1)
-    if first[1] then return true end
-  end
-  if redis.call('ZRANGEBYSCORE', tag .. 'gdue', '-inf', int(now), 'LIMIT', 0, 1)[1] then return true end
-  return redis.call('ZRANGEBYSCORE', tag .. 'ring', '-inf', '(4000000000000000', 'LIMIT', 0, 1)[1] ~= nil
 end

@@ -1,6 +1,6 @@
 -- @include lib/base/number
 -- @include lib/base/meta
--- @include lib/waiting/place
+-- @include lib/waiting/score
 -- @include lib/group/limit
 
 -- At most so much of each kind is drawn in by one tick.
@@ -34,9 +34,9 @@ local function draw_in(keys, prefix, moment, reach)
       local group = metas[i] and meta_field(metas[i], 'g')
       if group then
         local at, key = moment - (#ids - i), int(band - 1) .. group
-        gone[#gone + 1] = key .. '\0' .. string.format('%016.0f', due_at(grouped[2 * i])) .. '\0' .. ids[i]
+        gone[#gone + 1] = key .. '\0' .. string.format('%016.0f', ungrouped(grouped[2 * i])) .. '\0' .. ids[i]
         stand[#stand + 1], stand[#stand + 2] = '0', key .. '\0' .. string.format('%016.0f', at) .. '\0' .. ids[i]
-        line[#line + 1], line[#line + 2] = int(at - GROUPED), ids[i]
+        line[#line + 1], line[#line + 2] = grouped_score(at), ids[i]
         looks[key] = true
       end
     end
