@@ -37,8 +37,8 @@ def edit(invocation: Invocation, id: str, args: str | None, kwargs: str | None, 
     What is not given stays. Without --args and --kwargs an editor opens ($VISUAL, $EDITOR) on both; a text that is
     left as it was, or empty, changes nothing, which is exit code 1.
 
-    What JSON lacks is marked: {"$datetime": "2026-11-25T14:00:00+01:00"}, $date, $time, $timedelta (seconds), $decimal,
-    $uuid, $bytes (base64), $float (nan, inf), $tuple, $set, $frozenset, and $map for a dict with other keys.
+    A value of a type that JSON lacks is an object with one key, such as {"$datetime": "2026-11-25T14:00:00+01:00"} or
+    {"$decimal": "9.90"}. An unknown key, such as {"$": 0}, is refused with the list of all of them.
 
     Name, options, tags, unique key and history stay as they are, and so do the steps that were done.
     """

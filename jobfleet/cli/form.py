@@ -1,7 +1,7 @@
-"""Arguments as JSON that somebody can change: what JSON lacks stands in it under a mark.
+"""Convert arguments to JSON that a person can edit, and back. A value that is not edited is read back unchanged.
 
-``{"$datetime": "2026-11-25T14:00:00+01:00[Europe/Berlin]"}``: an object of one key that begins with ``$`` is a value of
-another type, or ``$map``, a dict that JSON cannot say otherwise. What is not changed is read back as it was.
+JSON values are written as they are. A value of a type that JSON lacks is an object with one key that begins with
+``$``, such as ``{"$datetime": "2026-11-25T14:00:00+01:00[Europe/Berlin]"}``. `TYPES` is the only list of these types.
 """
 
 from __future__ import annotations
@@ -24,18 +24,18 @@ _MICROSECOND: Final = timedelta(microseconds=1)
 
 
 class Misread(InvalidJob):
-    """The text is not what was asked for."""
+    """The text cannot be converted to arguments."""
 
 
-class Mark(NamedTuple):
-    """How values of one type are written.
+class JsonType(NamedTuple):
+    """The JSON form of a type that JSON lacks.
 
     Attributes:
-        name: The key that stands for the type.
+        name: The key of the object.
         type: The exact type.
-        write: A value as JSON.
-        read: The inverse; may raise anything.
-        example: How to write one.
+        write: Converts a value to the JSON content of the object.
+        read: The inverse; may raise any exception.
+        example: The JSON content of an example, for error messages.
     """
 
     name: str
@@ -45,11 +45,11 @@ class Mark(NamedTuple):
     example: str
 
 
-def _travelling(kind: type, example: str) -> Mark:
-    """A type that is text on the wire too."""
+def _text(kind: type, example: str) -> JsonType:
+    """A type that the codec writes as text; its JSON form is the same text."""
     extension = BY_TYPE[kind]
     name = f"${kind.__name__.lower()}"
-    return Mark(
+    return JsonType(
         name, kind, lambda value: extension.dump(value).decode(), lambda text: extension.load(text.encode()), example
     )
 
@@ -68,15 +68,15 @@ def _duration(text: object) -> timedelta:
 
 
 def _members(value: Iterable[object]) -> list[object]:
-    return sorted((written(item) for item in value), key=json.dumps)
+    return sorted((to_plain(item) for item in value), key=json.dumps)
 
 
 def _distinct(kind: type[Any]) -> Callable[[Any], object]:
-    """Make a set of what is read, unless something is in it twice."""
+    """Make a function that converts a list to a set, and refuses a list with equal items."""
 
     def make(items: list[Any]) -> object:
         try:
-            made = kind(map(value_of, items))
+            made = kind(map(from_plain, items))
         except TypeError:
             raise Misread(
                 'a set cannot hold lists, sets or dicts; write {"$tuple": […]} or {"$frozenset": […]}.'
@@ -89,115 +89,118 @@ def _distinct(kind: type[Any]) -> Callable[[Any], object]:
 
 
 def _map(pairs: list[list[Any]]) -> dict[Any, Any]:
-    made = {value_of(key): value_of(value) for key, value in pairs}
+    made = {from_plain(key): from_plain(value) for key, value in pairs}
     if len(made) < len(pairs):
         raise Misread("a dict holds a key twice.")
     return made
 
 
-MARKS: Final = (
-    _travelling(datetime, '"2026-11-25T14:00:00+01:00"'),
-    _travelling(date, '"2026-11-25"'),
-    _travelling(time, '"14:00:00"'),
-    _travelling(Decimal, '"9.90"'),
-    Mark("$timedelta", timedelta, _seconds, _duration, '"90.5"'),
-    Mark("$uuid", UUID, str, UUID, '"01939f3e-5d5c-7c11-8a55-0242ac120002"'),
-    Mark("$bytes", bytes, lambda value: base64.b64encode(value).decode(),
+TYPES: Final = (
+    _text(datetime, '"2026-11-25T14:00:00+01:00"'),
+    _text(date, '"2026-11-25"'),
+    _text(time, '"14:00:00"'),
+    _text(Decimal, '"9.90"'),
+    JsonType("$timedelta", timedelta, _seconds, _duration, '"90.5"'),
+    JsonType("$uuid", UUID, str, UUID, '"01939f3e-5d5c-7c11-8a55-0242ac120002"'),
+    JsonType("$bytes", bytes, lambda value: base64.b64encode(value).decode(),
          lambda text: base64.b64decode(text, validate=True), '"SGVsbG8="'),
-    Mark("$float", float, repr, float, '"nan"'),
-    Mark("$tuple", tuple, lambda value: [*map(written, value)], lambda items: tuple(map(value_of, items)), "[1, 2]"),
-    Mark("$set", set, _members, _distinct(set), "[1, 2]"),
-    Mark("$frozenset", frozenset, _members, _distinct(frozenset), "[1, 2]"),
-    Mark(MAP, dict, lambda value: [[written(key), written(item)] for key, item in value.items()], _map, '[["$a", 1]]'),
+    JsonType("$float", float, repr, float, '"nan"'),
+    JsonType("$tuple", tuple, lambda value: [*map(to_plain, value)], lambda items: tuple(map(from_plain, items)),
+         "[1, 2]"),
+    JsonType("$set", set, _members, _distinct(set), "[1, 2]"),
+    JsonType("$frozenset", frozenset, _members, _distinct(frozenset), "[1, 2]"),
+    JsonType(MAP, dict, lambda value: [[to_plain(key), to_plain(item)] for key, item in value.items()], _map,
+         '[["$a", 1]]'),
 )  # fmt: skip
-_BY_TYPE: Final = {mark.type: mark for mark in MARKS}
-_BY_NAME: Final = {mark.name: mark for mark in MARKS}
+_BY_TYPE: Final = {one.type: one for one in TYPES}
+_BY_NAME: Final = {one.name: one for one in TYPES}
 _LISTS: Final = frozenset({"$tuple", "$set", "$frozenset", MAP})
 
 
-def written(value: Any) -> object:
-    """A value that travels, as JSON says it."""
+def to_plain(value: Any) -> object:
+    """Convert a value to plain JSON values."""
     kind = type(value)
     if value is None or kind in (bool, int, str) or (kind is float and math.isfinite(value)):
         return value
     if kind is list:
-        return [*map(written, value)]
+        return [*map(to_plain, value)]
     if kind is dict and _is_plain(value):
-        return {key: written(item) for key, item in value.items()}
-    mark = _BY_TYPE[kind]
-    return {mark.name: mark.write(value)}
+        return {key: to_plain(item) for key, item in value.items()}
+    json_type = _BY_TYPE[kind]
+    return {json_type.name: json_type.write(value)}
 
 
 def _is_plain(value: dict[Any, Any]) -> bool:
-    """Whether a dict is a JSON object, and none that would be read as a mark."""
-    return all(type(key) is str for key in value) and _mark_in(value) is None
+    """Whether a dict can be to_plain as a JSON object that is not read as another type."""
+    return all(type(key) is str for key in value) and _type_key(value) is None
 
 
-def _mark_in(value: dict[str, Any]) -> str | None:
+def _type_key(value: dict[str, Any]) -> str | None:
     (only,) = value if len(value) == 1 else ("",)
     return only if only.startswith("$") else None
 
 
-def value_of(shown: Any) -> Any:
-    """The inverse of `written`.
+def from_plain(shown: Any) -> Any:
+    """Convert plain JSON values back; the inverse of `to_plain`.
 
     Raises:
-        Misread: A mark is not known, or does not hold what it should.
+        Misread: A key with ``$`` is not known, or its content is wrong.
     """
     if type(shown) is list:
-        return [*map(value_of, shown)]
+        return [*map(from_plain, shown)]
     if type(shown) is not dict:
         return shown
-    name = _mark_in(shown)
+    name = _type_key(shown)
     if name is None:
-        return {key: value_of(item) for key, item in shown.items()}
-    mark = _BY_NAME.get(name)
-    if mark is None:
+        return {key: from_plain(item) for key, item in shown.items()}
+    json_type = _BY_NAME.get(name)
+    if json_type is None:
         known = ", ".join(_BY_NAME)
         raise Misread(f'{name!r} is none of {known}; write a dict with this key as {{"{MAP}": [["{name}", …]]}}.')
     inner = shown[name]
     try:
         if name in _LISTS and type(inner) is not list:
             raise TypeError
-        return mark.read(inner)
+        return json_type.read(inner)
     except (Misread, RecursionError):
         raise
-    except Exception:  # noqa: BLE001 - whatever it was, the caller learns what is wrong
-        raise Misread(f'{name} holds {to_json(inner):.60}; write {{"{name}": {mark.example}}}.') from None
+    except Exception:  # noqa: BLE001 - every error of a reader is reported as wrong content
+        raise Misread(f'{name} holds {to_json(inner):.60}; write {{"{name}": {json_type.example}}}.') from None
 
 
 def shown(args: Sequence[Any], kwargs: dict[str, Any]) -> str:
-    """Arguments as a text to edit."""
-    call = {"args": [*map(written, args)], "kwargs": {name: written(value) for name, value in kwargs.items()}}
+    """Write arguments as JSON text for the editor."""
+    call = {"args": [*map(to_plain, args)], "kwargs": {name: to_plain(value) for name, value in kwargs.items()}}
     return to_json(call, indent=2) + "\n"
 
 
 def read(text: str) -> tuple[list[Any], dict[str, Any]]:
-    """The inverse of `shown`.
+    """Read the text of the editor; the inverse of `shown`.
 
     Raises:
-        Misread: It is no JSON, or not of args and kwargs; the text tells the line and the column, or the place.
+        Misread: The text is not JSON, or does not have args and kwargs. The message has the line and the column, or
+            the place of the value.
     """
     call = _parsed(text, "Text")
     if not isinstance(call, dict) or set(call) != {"args", "kwargs"}:
-        raise Misread('The text is not of args and kwargs; write {"args": […], "kwargs": {…}}.')
+        raise Misread('The text does not have exactly args and kwargs; write {"args": […], "kwargs": {…}}.')
     return _list_of(call["args"]), _names_of(call["kwargs"])
 
 
 def read_args(text: str) -> list[Any]:
-    """Positional arguments out of a JSON list.
+    """Read positional arguments from a JSON list.
 
     Raises:
-        Misread: It is none.
+        Misread: The text is not a JSON list of arguments.
     """
     return _list_of(_parsed(text, "args"))
 
 
 def read_kwargs(text: str) -> dict[str, Any]:
-    """Named arguments out of a JSON object.
+    """Read named arguments from a JSON object.
 
     Raises:
-        Misread: It is none.
+        Misread: The text is not a JSON object of arguments.
     """
     return _names_of(_parsed(text, "kwargs"))
 
@@ -218,7 +221,7 @@ def _names_of(value: Any) -> dict[str, Any]:
 
 def _placed(value: Any, place: str) -> Any:
     try:
-        return value_of(value)
+        return from_plain(value)
     except Misread as error:
         raise Misread(f"{place}: {error}", field=place.partition("[")[0]) from None
     except RecursionError:
@@ -243,9 +246,9 @@ def _object(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
     if len(made) < len(pairs):
         names = [name for name, _ in pairs]
         twice = next(name for name in names if names.count(name) > 1)
-        raise Misread(f"The key {twice!r} stands twice in one object.")
+        raise Misread(f"The key {twice!r} occurs twice in one object.")
     return made
 
 
 def _refuse(word: str) -> NoReturn:
-    raise Misread(f'{word} is no JSON; write {{"$float": "{word.lower().removesuffix("inity")}"}}.')
+    raise Misread(f'{word} is not JSON; write {{"$float": "{word.lower().removesuffix("inity")}"}}.')

@@ -21,7 +21,7 @@ JSON = st.recursive(
     st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False) | st.text(),
     lambda inner: (
         st.lists(inner, max_size=3)
-        | st.dictionaries(st.sampled_from([mark.name for mark in form.MARKS]) | st.text(max_size=3), inner, max_size=2)
+        | st.dictionaries(st.sampled_from([one.name for one in form.TYPES]) | st.text(max_size=3), inner, max_size=2)
     ),
     max_leaves=12,
 )
@@ -68,11 +68,11 @@ def test_a_dict_that_looks_like_a_mark_is_none() -> None:
     [
         ('{\n  "args": [1,],\n  "kwargs": {}\n}', "Text, line 2, column 14: "),
         ("", "Text, line 1, column 1: "),
-        ('{"args": []}', "The text is not of args and kwargs"),
-        ("[]", "The text is not of args and kwargs"),
-        ('{"args": [NaN], "kwargs": {}}', 'NaN is no JSON; write {"$float": "nan"}.'),
-        ('{"args": [-Infinity], "kwargs": {}}', '-Infinity is no JSON; write {"$float": "-inf"}.'),
-        ('{"args": [{"a": 1, "a": 2}], "kwargs": {}}', "The key 'a' stands twice in one object."),
+        ('{"args": []}', "The text does not have exactly args and kwargs"),
+        ("[]", "The text does not have exactly args and kwargs"),
+        ('{"args": [NaN], "kwargs": {}}', 'NaN is not JSON; write {"$float": "nan"}.'),
+        ('{"args": [-Infinity], "kwargs": {}}', '-Infinity is not JSON; write {"$float": "-inf"}.'),
+        ('{"args": [{"a": 1, "a": 2}], "kwargs": {}}', "The key 'a' occurs twice in one object."),
         ('{"args": [{"$x": 1}], "kwargs": {}}', "args[0]: '$x' is none of $datetime"),
         ('{"args": [], "kwargs": {"k": {"$set": [1, 1]}}}', "kwargs['k']: a set holds something twice."),
         ('{"args": [{"$set": [[1]]}], "kwargs": {}}', "args[0]: a set cannot hold lists"),
