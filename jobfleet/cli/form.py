@@ -131,7 +131,7 @@ def to_plain(value: Any) -> object:
 
 
 def _is_plain(value: dict[Any, Any]) -> bool:
-    """Whether a dict can be to_plain as a JSON object that is not read as another type."""
+    """Whether a dict can be written as a JSON object that is not read as another type."""
     return all(type(key) is str for key in value) and _type_key(value) is None
 
 

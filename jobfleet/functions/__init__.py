@@ -1,1 +1,1 @@
-"""What a job function is: registry, decorator, injection, context, hooks, resources and steps. No Redis."""
+"""Job functions: registry, decorator, injection, context, hooks, resources and steps. No Redis."""

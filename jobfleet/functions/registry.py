@@ -1,4 +1,4 @@
-"""Functions by name: `JobFunction`, and the registry that `job` fills and workers look into."""
+"""Job functions by name: `JobFunction`, and the registry that `job` fills and that workers read."""
 
 from __future__ import annotations
 
@@ -40,10 +40,10 @@ JOB_ONLY = frozenset({"id", "scheduled_at", "expires_at", "depends_on", "user", 
 
 
 class JobFunction(Generic[P, R, C]):
-    """A function that jobs run, with the options they have by default.
+    """A function that jobs run, with the default options of these jobs.
 
-    Calling it calls the function. `enqueue` puts a job with these arguments into the fleet.
-    Type parameters: its parameters without the injected context, a job's result, a plain call's result.
+    A call of it calls the function. `enqueue` enqueues a job with the given arguments.
+    Type parameters: the parameters without the injected context, the result of a job, the result of a plain call.
     """
 
     def __init__(
@@ -82,7 +82,7 @@ class JobFunction(Generic[P, R, C]):
         self.__wrapped__ = function
 
     def __call__(self, *args: Any, **kwargs: Any) -> C:
-        """Call the function, here and now."""
+        """Call the function in this thread, without a job."""
         result: C = self.function(*args, **kwargs)
         return result
 
@@ -90,7 +90,7 @@ class JobFunction(Generic[P, R, C]):
         return f"<job {self.name}>"
 
     def options(self, **options: Any) -> JobFunction[P, R, C]:
-        """The same function with other options; see `Job` for what there is.
+        """Return the same function with other default options; `Job` lists the options.
 
         Raises:
             InvalidJob: An option is unknown or wrong.
@@ -106,14 +106,20 @@ class JobFunction(Generic[P, R, C]):
         return copy
 
     def job(self, *args: P.args, **kwargs: P.kwargs) -> Job:
-        """A job with these arguments, for `enqueue_many`, flows and tests."""
+        """Make a job with these arguments, for `enqueue_many`, flows and tests.
+
+        Raises:
+            InvalidJob: An option of the function is wrong for a job.
+        """
         return Job(self.name, self, args, kwargs, **self.given)
 
     def enqueue(self, *args: P.args, **kwargs: P.kwargs) -> JobHandle[R]:
-        """Put a job with these arguments into the fleet.
+        """Enqueue a job with these arguments; return its handle.
 
         Raises:
-            ConfigError: It belongs to no fleet, and there is no default one.
+            ConfigError: The function belongs to no fleet, and there is no default fleet.
+            EncodingError: An argument cannot be encoded.
+            DuplicateJob: Another job holds its unique key, and the function has ``on_conflict="raise"``.
             TypeError: Its fleet is an `AsyncFleet`; await `aenqueue`.
         """
         bound = self._bound()
@@ -123,7 +129,13 @@ class JobFunction(Generic[P, R, C]):
         return handle
 
     async def aenqueue(self, *args: P.args, **kwargs: P.kwargs) -> AsyncJobHandle[R]:
-        """Put a job with these arguments into the fleet."""
+        """Enqueue a job with these arguments; return its handle.
+
+        Raises:
+            ConfigError: The function belongs to no fleet, and there is no default fleet.
+            EncodingError: An argument cannot be encoded.
+            DuplicateJob: Another job holds its unique key, and the function has ``on_conflict="raise"``.
+        """
         handle: AsyncJobHandle[R] = await self._bound().for_running_loop().handle_of(self.job(*args, **kwargs))
         return handle
 
@@ -146,12 +158,12 @@ class Registry:
     """Job functions by name, with their hooks and middleware.
 
     Attributes:
-        functions: What is registered.
-        around_run: Each is given a run's context and what comes next, and awaits it, or does not; the
-            first is the outermost. They stand outside of `hooks`.
-        hooks: What is called before, after and around runs, and around enqueues.
-        enqueued: Functions without ``@job`` that this process has put into jobs, by name. Only workers inside this
-            process run them.
+        functions: The registered functions by name.
+        around_run: Middleware. Each function receives the context of a run and the next call, which it may await. The
+            first is the outermost, and all of them are outside the middleware of `hooks`.
+        hooks: The hooks before, after and around runs, and around enqueues.
+        enqueued: Functions without ``@job`` that this process has enqueued, by name. Only workers inside this process
+            run them.
         workers: How many workers inside this process serve this registry.
     """
 
@@ -163,11 +175,11 @@ class Registry:
 
     @property
     def around_enqueue(self) -> list[AroundEnqueue]:
-        """What is given each job before it is written down; those of `hooks`."""
+        """The functions that change jobs before their enqueue; those of `hooks`."""
         return self.hooks.around_enqueues
 
     def get(self, name: str) -> JobFunction[..., Any, Any] | None:
-        """The function of that name, if it is registered."""
+        """Return the function with this name; None when it is not registered."""
         return self.functions.get(name)
 
     def register(
@@ -180,10 +192,18 @@ class Registry:
         fleet: Any = None,
         **options: Any,
     ) -> JobFunction[..., Any, Any]:
-        """Make a function known by name.
+        """Register a function under a name.
+
+        Args:
+            function: The function.
+            name: The name on the wire; None for ``module.qualname``.
+            retry_on: Exceptions after which a job is retried, even if the default is not to retry.
+            discard_on: Exceptions after which a job is not retried.
+            fleet: The fleet that `enqueue` uses; None for the default fleet.
+            options: See `job`.
 
         Raises:
-            InvalidJob: An option is wrong, or the name is taken by another function.
+            InvalidJob: An option is wrong, or another function has the name.
         """
         if not callable(function):
             raise InvalidJob(f"{function!r} is not callable.", field="function")
@@ -218,7 +238,7 @@ class Registry:
 
 
 def _classes(option: str, given: object) -> tuple[type[BaseException], ...]:
-    """Classes of exceptions; one may stand alone."""
+    """Check exception classes; a single class becomes a tuple."""
     classes = tuple(given) if isinstance(given, list | tuple | set | frozenset) else (given,)
     for one in classes:
         if not (isinstance(one, type) and issubclass(one, BaseException)):
@@ -227,14 +247,14 @@ def _classes(option: str, given: object) -> tuple[type[BaseException], ...]:
 
 
 def _cron_of(options: dict[str, Any]) -> Cron | None:
-    """Take out of the options when the function runs by itself: ``cron`` with ``tz``, or a `Cron`."""
+    """Remove the schedule (``cron`` with ``tz``, or a `Cron`) from the options; return it, or None."""
     given = options.pop("cron", None) or options.pop("cron_expression", None)
     tz = options.pop("tz", None)
     if given is None:
         if tz is not None:
             raise InvalidJob("tz is the time zone of cron, which is not given.", field="tz")
         return None
-    from jobfleet.cron import Cron  # croniter is for those who use it
+    from jobfleet.cron import Cron  # imports croniter, which only recurring jobs need
 
     if isinstance(given, Cron):
         if tz is not None:
@@ -244,7 +264,7 @@ def _cron_of(options: dict[str, Any]) -> Cron | None:
 
 
 def _check_unique(made: JobFunction[..., Any, Any]) -> None:
-    """Refuse a key that names what no call of the function can give."""
+    """Refuse a unique key that names a parameter that the function does not have."""
     template, parameters = made.given.get("unique"), made.parameters
     if not isinstance(template, str) or parameters is None:
         return

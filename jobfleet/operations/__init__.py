@@ -1,1 +1,1 @@
-"""Every operation on a fleet, once, as a generator of calls to Redis. No I/O."""
+"""Every operation on a fleet, written once, as a generator of calls to Redis. No I/O."""

@@ -43,7 +43,7 @@ class QueueLanes(NamedTuple):
 
 
 class Published(NamedTuple):
-    """What workers have published.
+    """A read of the published functions of the fleet.
 
     Attributes:
         read_at: When it was read, monotonic seconds.

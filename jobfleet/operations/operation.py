@@ -1,4 +1,4 @@
-"""What an operation is, and how it is run.
+"""The type of operations, and how they are run.
 
 An operation is a generator. It yields calls that belong in one pipeline, and receives their values. `Fleet` drives it
 with a `Store`, and `AsyncFleet` drives it with an `AsyncStore`, so no operation is written twice for `await`.

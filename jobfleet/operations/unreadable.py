@@ -116,7 +116,7 @@ def of_lane(lane: Lane, waiting: Sequence[Waiting], leases: Leases) -> Operation
 
 
 def _wrong_envelope(envelope: bytes) -> str:
-    """What is wrong with an envelope; empty for a missing envelope, which another check reports."""
+    """The fault of an envelope; empty for a missing envelope, which another check reports."""
     try:
         if envelope:
             read_header(envelope)

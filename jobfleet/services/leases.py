@@ -14,6 +14,7 @@ from jobfleet.clock import monotonic
 from jobfleet.config import JobConfig
 from jobfleet.errors import JobfleetError
 from jobfleet.metrics.tally import Tally
+from jobfleet.operations.operation import drive
 from jobfleet.operations.queues.pause import finish
 from jobfleet.outcome import Crashed, Outcome, Preempted, Witnessed
 from jobfleet.retry import Tries
@@ -21,7 +22,7 @@ from jobfleet.services.lanes import Lanes
 from jobfleet.services.pause_sync import catch_up
 from jobfleet.services.relay import Relay
 from jobfleet.services.run_settler import Published, RunSettler, is_in_caller, worker_of
-from jobfleet.services.service import Service, drive
+from jobfleet.services.service import Service
 from jobfleet.services.unblocker import Unblocker
 from jobfleet.services.unreadable import Unreadables
 from jobfleet.store.aio import AsyncStore

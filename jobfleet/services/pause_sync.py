@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
+from jobfleet.operations.operation import drive
 from jobfleet.operations.queues.pause import finish
-from jobfleet.services.service import drive
 from jobfleet.store.aio import AsyncStore
 from jobfleet.store.calls.paused import pause_function, paused, read_functions, resume_function
 from jobfleet.store.keys import Keyspace, Lane

@@ -7,27 +7,15 @@ import logging
 import random
 from abc import ABC, abstractmethod
 from contextlib import suppress
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 from jobfleet.clock import monotonic, wall_us
 from jobfleet.errors import JobfleetError
 from jobfleet.metrics.tally import Tally
-from jobfleet.operations.operation import Operation
 from jobfleet.services.repeated_fault import RepeatedFault
-from jobfleet.store.aio import AsyncStore
 
 log = logging.getLogger("jobfleet.reaper")
 AFTER_ERROR = 1.0
-
-
-async def drive(store: AsyncStore, operation: Operation[Any]) -> Any:
-    """Run an operation of the client on an asynchronous store."""
-    answers: Any = None
-    try:
-        while True:
-            answers = await store.run_many(operation.send(answers))
-    except StopIteration as end:
-        return end.value
 
 
 class DutySeen(NamedTuple):

@@ -1,1 +1,1 @@
-"""What is wrong in a fleet."""
+"""Diagnose a fleet."""

@@ -1,1 +1,1 @@
-"""Why a job is in the state that it is in."""
+"""Explain the state of a job."""

@@ -31,7 +31,7 @@ none, unless the function was paused again."""
 
 
 class Place(NamedTuple):
-    """What is to be paused or resumed.
+    """A queue, a group or a function to pause or resume.
 
     Attributes:
         queue: A queue; None for all queues.
