@@ -1,4 +1,4 @@
-"""`jobfleet archive`: the jobs that are kept in SQL."""
+"""`jobfleet archive`: the jobs in the SQL archive."""
 
 from __future__ import annotations
 
@@ -33,17 +33,17 @@ ENDED = [word.value for word in JobStatus if word.is_final]
 
 @click.group(cls=Group)
 def archive() -> None:
-    """Make the archive, search it, let old jobs go."""
+    """Create and search the archive, and delete old jobs from it."""
 
 
 @contextmanager
 def _answering(url: str) -> Iterator[None]:
-    """Say in a line that the database does not answer."""
+    """Turn the error of a database that does not answer into one line."""
     try:
         yield
     except database_errors() as error:
-        said = str(error.orig).strip().split("\n", 1)[0]
-        raise StoreUnavailable(f"No archive at {mask_url(url)} ({said}).") from None
+        reason = str(error.orig).strip().split("\n", 1)[0]
+        raise StoreUnavailable(f"No archive at {mask_url(url)} ({reason}).") from None
 
 
 @contextmanager
@@ -72,7 +72,7 @@ def _url(invocation: Invocation) -> str:
 @settings("archive_url")
 @click.pass_obj
 def init(invocation: Invocation) -> None:
-    """Make the tables; where they are, bring them up to date."""
+    """Create the tables, or migrate existing ones to this version."""
     _make(invocation)
 
 
@@ -80,7 +80,7 @@ def init(invocation: Invocation) -> None:
 @settings("archive_url")
 @click.pass_obj
 def upgrade(invocation: Invocation) -> None:
-    """Bring the tables up to date; where there are none, make them."""
+    """Migrate the tables to this version, or create them if there are none."""
     _make(invocation)
 
 
@@ -96,43 +96,43 @@ def _make(invocation: Invocation) -> None:
 @settings("archive_url")
 @click.pass_obj
 def status(invocation: Invocation) -> None:
-    """Show what the archive holds, and how far it is behind."""
+    """Show the number of jobs in the archive, and how far it is behind."""
     with _repository(invocation) as repository:
-        told = repository.statistics()
+        counts = repository.statistics()
         newest = repository.latest()
     with invocation.fleet() as fleet:
         queues = fleet.queues()
     behind, dropped = sum(queue.unread for queue in queues), sum(queue.dropped for queue in queues)
-    rate, average = told["success_rate"], told["average_duration"]
+    rate, average = counts["success_rate"], counts["average_duration"]
     shown = {
         "archive": mask_url(_url(invocation)),
-        "jobs": f"{told['total']:,}",
-        **{name: f"{told[name]:,}" for name in EVERY if told[name]},
+        "jobs": f"{counts['total']:,}",
+        **{name: f"{counts[name]:,}" for name in EVERY if counts[name]},
         "success rate": "" if rate is None else f"{rate:.1%}",
         "average duration": "" if average is None else f"{average:.3g} s",
         "latest event": clock(newest),
         "events not archived yet": f"{behind:,}",
-        "events lost at the journal's bound": f"{dropped:,}" if dropped else "",
+        "events dropped at the journal's limit": f"{dropped:,}" if dropped else "",
     }
-    data = {**told, "latest": newest.isoformat() if newest else None, "behind": behind, "dropped": dropped}
+    data = {**counts, "latest": newest.isoformat() if newest else None, "behind": behind, "dropped": dropped}
     invocation.output.show(data=data, ids=[], text=invocation.output.details(shown.items()))
 
 
 @archive.command()
-@click.option("--status", type=click.Choice(EVERY), help="Only such.")
+@click.option("--status", type=click.Choice(EVERY), help="Only jobs with this status.")
 @click.option("--queue", metavar="NAME", help="Only of this queue.")
 @click.option("--function", metavar="NAME", help="Only of this function.")
 @click.option("--user", metavar="WHO", help="Only of this user.")
 @click.option("--session", metavar="NAME", help="Only of this session.")
 @click.option("--tag", metavar="TAG", help="Only with this tag.")
-@click.option("--since", metavar="TIME", help="Enqueued since then: '24h' ago, or 2026-11-25T08:00.")
-@click.option("--until", metavar="TIME", help="Enqueued before.")
+@click.option("--since", metavar="TIME", help="Only jobs enqueued since: '24h' ago, or 2026-11-25T08:00.")
+@click.option("--until", metavar="TIME", help="Only jobs enqueued before this time.")
 @click.option("--limit", type=click.IntRange(1, 10_000), default=50, metavar="N", help="Rows at most. [default 50]")
-@click.option("--offset", type=click.IntRange(0), default=0, metavar="N", help="Rows to pass over. [default 0]")
+@click.option("--offset", type=click.IntRange(0), default=0, metavar="N", help="Rows to skip. [default 0]")
 @settings("archive_url")
 @click.pass_obj
 def search(invocation: Invocation, /, status: str | None, **chosen: Any) -> int:
-    """Find jobs, the newest first. Exit code 3 if there is none."""
+    """Find jobs, newest first. Exit code 3 if there is none."""
     chosen |= {name: _moment(chosen[name], f"--{name}") for name in ("since", "until")}
     with _repository(invocation) as repository:
         jobs = repository.search(status=None if status is None else JobStatus(status), **chosen)
@@ -151,18 +151,18 @@ def _moment(text: str | None, flag: str) -> datetime | None:
         try:
             return datetime.now(UTC) - timedelta(seconds=float(str(DURATION.parse(text))))
         except ValueError:
-            raise click.UsageError(f"{flag} {text!r}: use '24h' for so long ago, or 2026-11-25T08:00.") from None
+            raise click.UsageError(f"{flag} {text!r}: use '24h' for 24 hours ago, or 2026-11-25T08:00.") from None
 
 
 @archive.command()
 @yes_option
 @click.pass_obj
 def detach(invocation: Invocation, yes: bool) -> int:
-    """Take the archive off the journal: when no reaper is to write it any more.
+    """Stop keeping events for the archive, when no reaper writes it any more.
 
-    What is not archived yet never will be. A reaper that has an archive attaches it again.
+    Events that are not archived yet are lost. A reaper with an archive attaches it again.
     """
-    if not agreed("Write nothing for the archive any more?", yes=yes):
+    if not agreed("Stop keeping events for the archive?", yes=yes):
         return fail.FAILED
     with invocation.fleet() as fleet:
         was = _detach(fleet)
@@ -180,21 +180,25 @@ def _detach(fleet: Fleet) -> bool:
 
 
 @archive.command()
-@click.option("--older-than", type=TIME, required=True, metavar="TIME", help="Ended so long ago, such as '90d'.")
-@click.option("--status", "statuses", type=click.Choice(ENDED), multiple=True, help="Only such; again: and those.")
+@click.option(
+    "--older-than", type=TIME, required=True, metavar="TIME", help="Least time since the job ended, such as '90d'."
+)
+@click.option(
+    "--status", "statuses", type=click.Choice(ENDED), multiple=True, help="Only this status; may be repeated."
+)
 @yes_option
 @settings("archive_url")
 @click.pass_obj
 def prune(invocation: Invocation, older_than: float, statuses: tuple[str, ...], yes: bool) -> int:
-    """Let jobs go that ended long ago, with results, attempts and tags.
+    """Delete jobs that ended long ago, with results, attempts and tags.
 
-    Open jobs stay.
+    Open jobs are never deleted.
     """
     chosen = [JobStatus(word) for word in statuses or ENDED]
     with _repository(invocation) as repository:
         number = repository.count_ended(older_than, status=chosen)
-        if number and not agreed(f"Let {count(number, 'job')} go for good?", yes=yes):
+        if number and not agreed(f"Delete {count(number, 'job')} from the archive?", yes=yes):
             return fail.FAILED
         gone = repository.prune(older_than, status=chosen) if number else 0
-    invocation.output.show(data={"pruned": gone}, ids=[], text=f"Gone: {count(gone, 'job')}.")
+    invocation.output.show(data={"pruned": gone}, ids=[], text=f"Deleted {count(gone, 'job')}.")
     return fail.DONE

@@ -26,7 +26,7 @@ tz_option = click.option("--tz", metavar="ZONE", default="UTC", show_default=Tru
 
 @click.group(cls=Group)
 def cron() -> None:
-    """Look at recurring jobs, add and pause them."""
+    """List, add, pause and remove recurring jobs."""
 
 
 @cron.command("ls")
@@ -51,7 +51,7 @@ def _fired_by(names: Sequence[str]) -> str:
     if names:
         return f"Fired by {fired_by(names)}."
     remedy = "Start one: 'jobfleet reaper', or 'jobfleet worker MODULE'."
-    return f"NOBODY fires them: no reaper and no worker has announced itself. {remedy}"
+    return f"Nothing fires them: no reaper and no worker has announced itself. {remedy}"
 
 
 def _row(info: CronInfo) -> list[Cell | str]:
@@ -112,12 +112,12 @@ def fire_data(fire: CronFire) -> dict[str, object]:
 @click.argument("which", metavar="NAME|EXPRESSION")
 @tz_option
 @click.option("-n", "--count", type=click.IntRange(1, 1000), default=10, show_default=True, help="How many fires.")
-@click.option("--after", metavar="ISO", callback=read_moment, help="The first after this time; default now.")
+@click.option("--after", metavar="ISO", callback=read_moment, help="Show fires after this time; default now.")
 @click.pass_obj
 def preview(invocation: Invocation, which: str, tz: str, count: int, after: datetime | None) -> None:
     """Show the next fires of a recurring job, or of an expression.
 
-    What a change of the clocks does to a fire is said beside it.
+    A note marks each fire that a change of the clocks affects.
     """
     from jobfleet.cron import Cron
 
@@ -136,7 +136,11 @@ def preview(invocation: Invocation, which: str, tz: str, count: int, after: date
 
 
 def _kept(invocation: Invocation, name: str) -> Cron:
-    """When the recurring job of this name is due."""
+    """The schedule of the recurring job of this name.
+
+    Raises:
+        JobNotFound: There is no such recurring job.
+    """
     from jobfleet.operations.cron import no_entry
 
     with invocation.fleet() as fleet:
@@ -154,22 +158,22 @@ def _kept(invocation: Invocation, name: str) -> Cron:
 @tz_option
 @click.option("--kwargs", metavar="JSON", callback=json_object, help="Keyword arguments, as a JSON object.")
 @click.option("--queue", metavar="NAME", help="The queue of its jobs.")
-@click.option("--priority", type=click.Choice(PRIORITIES, case_sensitive=False), help="Their urgency.")
+@click.option("--priority", type=click.Choice(PRIORITIES, case_sensitive=False), help="The priority of its jobs.")
 @click.option(
     "--misfire", type=click.Choice(("once", "skip", "all")), default="once", show_default=True,
-    help="What becomes of fires that nobody saw in time.",
+    help="How to treat fires that were missed: fire once, skip them, or fire all.",
 )  # fmt: skip
-@click.option("--misfire-window", type=TIME, default=3600.0, help="How late a fire may be. [default 1h]")
+@click.option("--misfire-window", type=TIME, default=3600.0, help="How late a missed fire may still run. [default 1h]")
 @click.option(
     "--overlap", type=click.Choice(("allow", "skip", "queue")), default="allow", show_default=True,
-    help="What happens while the last fire's job is open.",
+    help="What a fire does while the job of the last fire is open.",
 )  # fmt: skip
-@click.option("--jitter", type=TIME, default=0.0, help="Spread the jobs over so long.")
+@click.option("--jitter", type=TIME, default=0.0, help="Spread the jobs over this time.")
 @click.option("--start", metavar="ISO", callback=read_moment, help="No fire before this time.")
 @click.option("--end", metavar="ISO", callback=read_moment, help="No fire after this time.")
 @click.option("--unique", metavar="KEY", help="A key that one job holds at a time; {0} is its first ARG.")
 @click.option("--unique-for", type=ScopeType(), metavar="SCOPE", help="How long: queued, open (default) or a time.")
-@click.option("--replace", is_flag=True, help="Put it in the place of another of that name.")
+@click.option("--replace", is_flag=True, help="Replace a recurring job of the same name.")
 @by_option
 @click.pass_obj
 def add(
@@ -190,8 +194,8 @@ def add(
 ) -> None:
     """Add a recurring job.
 
-    EXPRESSION is minute, hour, day, month and weekday, with seconds as a sixth if need be. Each ARG is read as JSON,
-    else as a text.
+    EXPRESSION is minute, hour, day, month and weekday, and optionally seconds as the sixth field. Each ARG is read as
+    JSON, else as a text.
     """
     from jobfleet.cron import Cron
 
@@ -209,9 +213,9 @@ def add(
     with invocation.fleet() as fleet:
         word = fleet.cron.add(name, planned, job, by=by, replace=replace)
     following = planned.next(datetime.now(UTC))
-    told = f"next at {following.at:%Y-%m-%d %H:%M:%S} UTC" if following else "it never fires again"
+    outlook = f"next at {following.at:%Y-%m-%d %H:%M:%S} UTC" if following else "it never fires again"
     data = {"name": name, "change": word, "next": following and following.at.isoformat()}
-    invocation.output.show(data=data, ids=[name], text=f"{name} {word}: {told}.")
+    invocation.output.show(data=data, ids=[name], text=f"{name} {word}: {outlook}.")
 
 
 @cron.command()
@@ -219,26 +223,26 @@ def add(
 @by_option
 @click.pass_obj
 def pause(invocation: Invocation, name: str, by: str | None) -> None:
-    """Let a recurring job not fire."""
+    """Pause a recurring job: it does not fire."""
     with invocation.fleet() as fleet:
         has_changed = fleet.cron.pause(name, by=by)
-    _told(invocation, name, is_paused=True, has_changed=has_changed)
+    _report(invocation, name, is_paused=True, has_changed=has_changed)
 
 
 @cron.command()
 @name_argument
 @click.pass_obj
 def resume(invocation: Invocation, name: str) -> None:
-    """Let a paused recurring job fire again.
+    """Resume a paused recurring job.
 
-    What was planned meanwhile does not fire.
+    Fires that were due during the pause are skipped.
     """
     with invocation.fleet() as fleet:
         has_changed = fleet.cron.resume(name)
-    _told(invocation, name, is_paused=False, has_changed=has_changed)
+    _report(invocation, name, is_paused=False, has_changed=has_changed)
 
 
-def _told(invocation: Invocation, name: str, *, is_paused: bool, has_changed: bool) -> None:
+def _report(invocation: Invocation, name: str, *, is_paused: bool, has_changed: bool) -> None:
     word = "paused" if is_paused else "on"
     text = f"{name} is {word}." if has_changed else f"{name} was {word} already."
     invocation.output.show(data={"name": name, "paused": is_paused, "changed": has_changed}, ids=[name], text=text)
@@ -248,7 +252,7 @@ def _told(invocation: Invocation, name: str, *, is_paused: bool, has_changed: bo
 @name_argument
 @click.pass_obj
 def run(invocation: Invocation, name: str) -> None:
-    """Enqueue a recurring job now, beside its fires."""
+    """Enqueue a recurring job now, in addition to its fires."""
     with invocation.fleet() as fleet:
         job_id = fleet.cron.run(name)
     invocation.output.show(data={"name": name, "id": job_id}, ids=[job_id], text=job_id)
@@ -259,11 +263,11 @@ def run(invocation: Invocation, name: str) -> None:
 @click.option("--limit", type=click.IntRange(1, 1000), default=50, show_default=True, help="How many fires.")
 @click.pass_obj
 def history(invocation: Invocation, name: str, limit: int) -> None:
-    """Show what became of a recurring job's planned fires."""
+    """Show the outcomes of a recurring job's past fires."""
     with invocation.fleet() as fleet:
         fires = fleet.cron.history(name, limit=limit)
     if not fires and invocation.form == "table":
-        say(f"{name} has not fired yet; 'jobfleet cron ls' tells who fires it.")
+        say(f"{name} has not fired yet; 'jobfleet cron ls' shows which process fires it.")
         return
     output = invocation.output
     rows: list[list[Cell | str]] = [
@@ -279,12 +283,12 @@ def history(invocation: Invocation, name: str, limit: int) -> None:
 @yes_option
 @click.pass_obj
 def rm(invocation: Invocation, name: str, yes: bool) -> int:
-    """Let a recurring job go, with its history.
+    """Remove a recurring job and its history.
 
-    Jobs that it has enqueued stay.
+    Jobs that it enqueued stay.
     """
     with invocation.fleet() as fleet:
-        fleet.cron.history(name, limit=1)  # nobody is asked about what is not there
+        fleet.cron.history(name, limit=1)  # raises if there is no such entry, before the question
         if not agreed(f"Remove the recurring job {name}?", yes=yes):
             return fail.FAILED
         fleet.cron.remove(name)

@@ -1,4 +1,4 @@
-"""`jobfleet dead`: jobs that failed for good."""
+"""`jobfleet dead`: the dead letters, that is, jobs that failed permanently."""
 
 from __future__ import annotations
 
@@ -28,13 +28,13 @@ if TYPE_CHECKING:
 BATCH = 200
 
 ids_argument = click.argument("ids", nargs=-1, metavar="[ID]...")
-all_option = click.option("--all", "every", is_flag=True, help="All of them.")
+all_option = click.option("--all", "every", is_flag=True, help="All dead letters.")
 queue_option = click.option("--queue", metavar="NAME", help="Only of this queue.")
 
 
 @click.group(cls=Group)
 def dead() -> None:
-    """Look at dead letters, edit and replay them, let them go."""
+    """List, group, edit, replay and delete dead letters."""
 
 
 dead.add_command(edit)
@@ -78,13 +78,13 @@ def _table(output: Output, letters: list[JobResult[Any]]) -> str:
 @queue_option
 @click.option(
     "--limit", type=click.IntRange(1, 10_000), default=1000, metavar="N",
-    help="So many letters are looked at, the newest. [default 1000]",
+    help="Most letters to read, newest first. [default 1000]",
 )  # fmt: skip
 @click.pass_obj
 def groups(invocation: Invocation, queue: str | None, limit: int) -> None:
-    """Gather dead letters by function and error, the most frequent first.
+    """Group dead letters by function and error, the most frequent first.
 
-    Messages that differ only in numbers, ids and addresses are one error.
+    Messages that differ only in numbers, ids and addresses count as one error.
     """
     with invocation.fleet() as fleet:
         letters = fleet.dead(queue, limit=limit)
@@ -100,7 +100,7 @@ def groups(invocation: Invocation, queue: str | None, limit: int) -> None:
     text = output.table([Column("COUNT", True), "FUNCTION", Column("LAST", True), "EXAMPLE", "ERROR"], rows)
     output.show(data=[group.data() for group in gathered], ids=[group.example for group in gathered], text=text)
     if len(letters) == limit and output.form == "table":
-        say(f"Of {count(limit, 'dead letter')}, the newest; --limit looks at more.")
+        say(f"Grouped the newest {limit:,}; --limit reads more.")
 
 
 @dead.command()
@@ -135,7 +135,7 @@ def _parts(output: Output, letter: Letter) -> Iterator[str]:
 def replay(
     invocation: Invocation, ids: tuple[str, ...], every: bool, queue: str | None, fresh: bool, by: str | None, yes: bool
 ) -> int:
-    """Put dead jobs back into their queues; their history stays, and so do the steps that were done.
+    """Put dead letters back into their queues, with their history and their completed steps.
 
     Asks before it replays all.
     """
@@ -147,7 +147,7 @@ def replay(
             return fail.FAILED
         chosen = _each(fleet, queue) if every else iter(dict.fromkeys(ids))
         act = partial(fleet.replay, by=by, fresh=fresh)
-        return _act(invocation, chosen, "replayed", "it is open again, or has ended otherwise", act)
+        return _act(invocation, chosen, "replayed", "the job is open, or did not fail", act)
 
 
 @dead.command()
@@ -157,13 +157,13 @@ def replay(
 @yes_option
 @click.pass_obj
 def purge(invocation: Invocation, ids: tuple[str, ...], every: bool, queue: str | None, yes: bool) -> int:
-    """Let dead letters go for good."""
+    """Delete dead letters permanently."""
     with invocation.fleet() as fleet:
         _check_choice(ids, every, queue)
         number = _number(fleet, queue) if every else len(set(ids))
         if not number:
             return _nothing(invocation, "purged")
-        if not agreed(f"Let {count(number, 'dead letter')}{_of(queue)} go for good?", yes=yes):
+        if not agreed(f"Delete {count(number, 'dead letter')}{_of(queue)} permanently?", yes=yes):
             return fail.FAILED
         chosen = _each(fleet, queue) if every else iter(dict.fromkeys(ids))
         return _act(invocation, chosen, "purged", "", lambda job_id: _purge(fleet, job_id))
@@ -179,7 +179,7 @@ def _check_choice(ids: tuple[str, ...], every: bool, queue: str | None) -> None:
     if bool(ids) == every:
         raise click.UsageError("Give ids, or --all." if not ids else "Give ids or --all, not both.")
     if ids and queue:
-        raise click.UsageError("--queue goes with --all.")
+        raise click.UsageError("--queue requires --all.")
 
 
 def _number(fleet: Fleet, queue: str | None) -> int:
@@ -194,7 +194,7 @@ def _of(queue: str | None) -> str:
 
 
 def _each(fleet: Fleet, queue: str | None) -> Iterator[str]:
-    """All dead letters' ids, in bounded batches; those that stay are passed over, newer ones are not awaited."""
+    """The ids of all dead letters, in bounded batches. Letters that remain are skipped; new ones may be missed."""
     passed: set[str] = set()
     while fresh := [row.id for row in fleet.dead(queue, limit=BATCH + len(passed)) if row.id not in passed]:
         for job_id in fresh:
@@ -211,7 +211,7 @@ def _nothing(invocation: Invocation, verb: str) -> int:
 
 
 def _act(invocation: Invocation, chosen: Iterator[str], verb: str, otherwise: str, act: Callable[[str], bool]) -> int:
-    """Do something to each letter; say which it could not be done to, and go on."""
+    """Apply an act to each letter. A failure is printed, and the next letter follows."""
     done: list[str] = []
     left: list[str] = []
     code = fail.DONE

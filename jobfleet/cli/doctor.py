@@ -21,22 +21,22 @@ WORDS = {"ok": ("ok", "green"), "note": ("note", "cyan"), "warning": ("WARN", "y
 @click.command(cls=Command)
 @click.pass_obj
 def doctor(invocation: Invocation) -> int:
-    """Check the server, the workers, and that what belongs together is together.
+    """Check the server, the workers, and the consistency of the data.
 
-    It only reads, and of each lane a bounded part. Exit code 1 if there is a fault; warnings and notes do not count.
+    It only reads, and a bounded part of each lane. Exit code 1 if there is a fault; warnings and notes do not count.
     """
     with invocation.fleet() as fleet:
-        told = fleet.doctor()
+        diagnosis = fleet.doctor()
     output = invocation.output
-    wrong = [one.check for one in told.findings if one.level in ("warning", "fault")]
-    output.show(data=diagnosis_data(told), ids=wrong, text=_text(output, told))
-    return fail.DONE if told.is_sound else fail.FAILED
+    wrong = [one.check for one in diagnosis.findings if one.level in ("warning", "fault")]
+    output.show(data=diagnosis_data(diagnosis), ids=wrong, text=_text(output, diagnosis))
+    return fail.DONE if diagnosis.is_sound else fail.FAILED
 
 
-def _text(output: Output, told: Diagnosis) -> str:
-    wide = max(len(one.check) for one in told.findings)
-    lines = [line for one in told.findings for line in _lines(output, one, wide)]
-    levels = [str(one.level) for one in told.findings]
+def _text(output: Output, diagnosis: Diagnosis) -> str:
+    wide = max(len(one.check) for one in diagnosis.findings)
+    lines = [line for one in diagnosis.findings for line in _lines(output, one, wide)]
+    levels = [str(one.level) for one in diagnosis.findings]
     parts = [(len(levels), "check"), (levels.count("fault"), "fault"), (levels.count("warning"), "warning")]
     return "\n".join([*lines, ", ".join(count(number, thing) for number, thing in parts)])
 

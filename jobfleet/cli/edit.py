@@ -1,4 +1,4 @@
-"""`jobfleet dead edit`: other arguments for a dead letter, from flags or from an editor."""
+"""`jobfleet dead edit`: new arguments for a dead letter, from flags or from an editor."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from jobfleet.fleet.sync import Fleet
     from jobfleet.operations.jobs.listing import Letter
 
-fresh_option = click.option("--fresh", is_flag=True, help="Do the steps again that were done.")
+fresh_option = click.option("--fresh", is_flag=True, help="Repeat the completed steps, too.")
 
 
 @click.command(cls=Command)
@@ -34,13 +34,13 @@ fresh_option = click.option("--fresh", is_flag=True, help="Do the steps again th
 def edit(invocation: Invocation, id: str, args: str | None, kwargs: str | None, fresh: bool, by: str | None) -> int:
     """Change the arguments of a dead letter and put it back into its queue.
 
-    What is not given stays. Without --args and --kwargs an editor opens ($VISUAL, $EDITOR) on both; a text that is
-    left as it was, or empty, changes nothing, which is exit code 1.
+    Arguments that are not given stay. Without --args and --kwargs, an editor ($VISUAL, $EDITOR) opens on both. A text
+    that is unchanged or empty changes nothing; the exit code is then 1.
 
     A value of a type that JSON lacks is an object with one key, such as {"$datetime": "2026-11-25T14:00:00+01:00"} or
     {"$decimal": "9.90"}. An unknown key, such as {"$": 0}, is refused with the list of all of them.
 
-    Name, options, tags, unique key and history stay as they are, and so do the steps that were done.
+    Name, options, tags, unique key, history and completed steps stay as they are.
     """
     wanted: dict[str, Any] = {
         "args": None if args is None else form.read_args(args),
@@ -54,7 +54,7 @@ def edit(invocation: Invocation, id: str, args: str | None, kwargs: str | None, 
             is_done = _by_hand(fleet, letter_of(fleet, id), fresh=fresh, by=by)
         else:
             is_done = _put_back(fleet, id, fresh=fresh, by=by, **wanted)
-    text = f"Replayed {id} with the arguments given." if is_done else ""
+    text = f"Replayed {id} with the new arguments." if is_done else ""
     done, left = ([id], []) if is_done else ([], [id])
     invocation.output.show(data={"edited": done, "left": left}, ids=done, text=text)
     return fail.DONE if is_done else fail.FAILED
@@ -63,12 +63,12 @@ def edit(invocation: Invocation, id: str, args: str | None, kwargs: str | None, 
 def _put_back(fleet: Fleet, job_id: str, **how: Any) -> bool:
     if fleet.replay(job_id, **how):
         return True
-    say(f"{job_id}: it is open again, or has ended otherwise.")
+    say(f"{job_id}: the job is open, or did not fail.")
     return False
 
 
 def _by_hand(fleet: Fleet, letter: Letter, *, fresh: bool, by: str | None) -> bool:
-    """Let somebody edit a letter until it can be taken, or is given up."""
+    """Open the editor on a letter, again until its text is valid or the user gives up."""
     job_id, before = letter.job.id, _shown(letter)
     with Draft(before) as draft:
         while True:
@@ -81,7 +81,7 @@ def _by_hand(fleet: Fleet, letter: Letter, *, fresh: bool, by: str | None) -> bo
                     say(f"Nothing changed; {job_id} stays a dead letter.")
                     return False
                 if _shown(letter_of(fleet, job_id)) != before:
-                    say(f"{job_id} was edited by somebody else meanwhile, and has died again; look at it anew.")
+                    say(f"{job_id} was edited elsewhere and failed again in the meantime; check it and edit it again.")
                     return False
                 is_done = _put_back(fleet, job_id, args=wanted[0], kwargs=wanted[1], fresh=fresh, by=by)
             except InvalidJob as error:
@@ -93,10 +93,10 @@ def _by_hand(fleet: Fleet, letter: Letter, *, fresh: bool, by: str | None) -> bo
 
 
 def _shown(letter: Letter) -> str:
-    """A letter's arguments as a text to edit.
+    """The arguments of a letter as a text to edit.
 
     Raises:
-        InvalidJob: They cannot be shown as they are.
+        InvalidJob: The arguments cannot be shown without loss.
     """
     if letter.args is None or letter.kwargs is None:
         raise InvalidJob(f"The arguments of {letter.job.id} cannot be read; give both --args and --kwargs.")
@@ -110,7 +110,7 @@ def _shown(letter: Letter) -> str:
 
 
 def _again(error: InvalidJob) -> bool:
-    """Ask whether to go on after a text that was refused; no answer is a no."""
+    """Ask whether to edit a refused text again; the end of the input means no."""
     click.echo(f"{plain(str(error))} Open it again? [Y/n] ", err=True, nl=False)
     answer = sys.stdin.readline()
     if not answer.endswith("\n"):
@@ -120,11 +120,11 @@ def _again(error: InvalidJob) -> bool:
 
 
 class Draft:
-    """A text in a file while somebody works on it; what is wanted and was not taken stays there.
+    """A text in a temporary file for the editor. A changed text that was not used is kept.
 
     Attributes:
         path: The file; only its owner may read it.
-        is_wanted: Whether to keep what was written.
+        is_wanted: Whether to keep a changed text.
     """
 
     def __init__(self, text: str) -> None:
@@ -136,10 +136,10 @@ class Draft:
             file.write(text)
 
     def text(self) -> str:
-        """What stands there now.
+        """Read the file.
 
         Raises:
-            InvalidJob: It is no text.
+            InvalidJob: It is not UTF-8.
         """
         try:
             return self.path.read_text(encoding="utf-8")
@@ -151,6 +151,6 @@ class Draft:
 
     def __exit__(self, *_: object) -> None:
         if self.is_wanted and self.path.read_bytes() not in (b"", self._before.encode()):
-            say(f"What you wrote is kept in {self.path}.")
+            say(f"Your text is kept in {self.path}.")
         else:
             self.path.unlink()

@@ -22,14 +22,14 @@ if TYPE_CHECKING:
 
 _NEGATIVE = re.compile(r"-\.?\d")
 PRIORITIES = [priority.name.lower() for priority in reversed(Priority)]
-_MARK = "\0"  # no argument of a process can hold it
+_MARK = "\0"  # an argument of a process cannot contain it
 
 
 class EnqueueCommand(Command):
-    """A command whose arguments may be negative numbers, also without ``--`` before them."""
+    """A command whose arguments may be negative numbers without a ``--`` before them."""
 
     def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
-        """Mark negative numbers that are no flag's value, so that they are not read as flags."""
+        """Mark negative numbers that are not values of flags, so that click does not read them as flags."""
         takers = {
             name for option in self.params if isinstance(option, click.Option) for name in option.opts if _takes(option)
         }
@@ -46,7 +46,7 @@ def _takes(option: click.Option) -> bool:
 
 
 def read_argument(text: str) -> object:
-    """An argument as JSON, else as the text it is."""
+    """An argument as JSON, else as a text."""
     text = text.removeprefix(_MARK)
     try:
         return json.loads(text, parse_constant=_refuse)
@@ -55,7 +55,7 @@ def read_argument(text: str) -> object:
 
 
 def _refuse(word: str) -> NoReturn:
-    raise ValueError(word)  # NaN and Infinity are no JSON
+    raise ValueError(word)  # NaN and Infinity are not JSON
 
 
 class ScopeType(click.ParamType[str | float]):
@@ -64,7 +64,7 @@ class ScopeType(click.ParamType[str | float]):
     name = "scope"
 
     def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> str | float:
-        """Read a word as it is, and all else as a time."""
+        """Read a word as it is, any other value as a time."""
         return value if value in SCOPES else TIME.convert(value, param, ctx)
 
 
@@ -74,7 +74,7 @@ def json_object(_ctx: click.Context, _option: click.Parameter, text: str | None)
         return None
     value = read_argument(text)
     if not isinstance(value, dict):
-        raise click.BadParameter(f"{text!r} is no JSON object; write it as '{{\"key\": 1}}'.")
+        raise click.BadParameter(f"{text!r} is not a JSON object; write it as '{{\"key\": 1}}'.")
     return value
 
 
@@ -85,39 +85,45 @@ def read_moment(_ctx: click.Context, _option: click.Parameter, text: str | None)
     try:
         return datetime.fromisoformat(text)
     except ValueError:
-        raise click.BadParameter(f"{text!r} is no ISO time; write it as 2026-11-25T14:00 or with +01:00.") from None
+        raise click.BadParameter(f"{text!r} is not an ISO time; write it as 2026-11-25T14:00 or with +01:00.") from None
 
 
 @click.command(cls=EnqueueCommand)
 @click.argument("function", metavar="NAME")
 @click.argument("args", nargs=-1, metavar="[ARG]...")
 @click.option("--kwargs", metavar="JSON", callback=json_object, help="Keyword arguments, as a JSON object.")
-@click.option("--queue", metavar="NAME", help="Its queue.")
-@click.option("--priority", type=click.Choice(PRIORITIES, case_sensitive=False), help="Its urgency.")
-@click.option("--delay", type=TIME, help="Not before so long from now.")
-@click.option("--at", "scheduled_at", metavar="ISO", callback=read_moment, help="Not before this time.")
-@click.option("--max-retries", type=click.IntRange(min=0), metavar="N", help="How often a failed run is repeated.")
+@click.option("--queue", metavar="NAME", help="The queue of the job.")
+@click.option("--priority", type=click.Choice(PRIORITIES, case_sensitive=False), help="The priority of the job.")
+@click.option("--delay", type=TIME, help="Do not start the job before this time from now.")
+@click.option(
+    "--at", "scheduled_at", metavar="ISO", callback=read_moment, help="Do not start the job before this time."
+)
+@click.option("--max-retries", type=click.IntRange(min=0), metavar="N", help="Most repetitions after failed runs.")
 @click.option("--retry-delay", type=TIME, help="Time before the first repetition.")
-@click.option("--retry-backoff", type=float, metavar="N", help="The factor by which that time grows.")
-@click.option("--no-jitter", is_flag=True, help="Keep that time exactly.")
-@click.option("--max-crashes", type=click.IntRange(min=1), metavar="N", help="How many crashes of its worker fail it.")
-@click.option("--timeout", type=TIME, help="How long a run may take.")
-@click.option("--expires-in", type=TIME, help="Let it go if it has not started by then.")
+@click.option("--retry-backoff", type=float, metavar="N", help="The factor by which the delay grows.")
+@click.option("--no-jitter", is_flag=True, help="Use the exact delay, without jitter.")
+@click.option(
+    "--max-crashes", type=click.IntRange(min=1), metavar="N", help="Crashes of its worker after which the job fails."
+)
+@click.option("--timeout", type=TIME, help="Longest time of a run.")
+@click.option("--expires-in", type=TIME, help="The job expires if it has not started within this time.")
 @click.option("--tag", "tags", multiple=True, metavar="TEXT", help="A tag; may be repeated.")
-@click.option("--metadata", metavar="JSON", callback=json_object, help="Data carried along, as a JSON object.")
-@click.option("--user", metavar="TEXT", help="Whom it is attributed to.")
-@click.option("--session", metavar="TEXT", help="The session it belongs to.")
-@click.option("--correlation-id", metavar="TEXT", help="Carried into logs and context.")
-@click.option("--result-ttl", type=TIME, help="How long its result is kept.")
-@click.option("--id", metavar="TEXT", help="An id of your own: enqueueing it again makes no second job.")
+@click.option("--metadata", metavar="JSON", callback=json_object, help="Data to store with the job, as a JSON object.")
+@click.option("--user", metavar="TEXT", help="The user of the job.")
+@click.option("--session", metavar="TEXT", help="The session of the job.")
+@click.option("--correlation-id", metavar="TEXT", help="Correlation id for logs and the job's context.")
+@click.option("--result-ttl", type=TIME, help="How long to keep the result.")
+@click.option("--id", metavar="TEXT", help="Your own id: enqueueing it again makes no second job.")
 @click.option("--unique", metavar="KEY", help="A key that one job holds at a time; {0} is its first ARG.")
 @click.option("--unique-for", type=ScopeType(), metavar="SCOPE", help="How long: queued, open (default) or a time.")
-@click.option("--on-conflict", type=click.Choice(ON_CONFLICT), help="What if another holds it. [default existing]")
-@click.option("--debounce-max", type=TIME, help="How long debounce puts a job off at most.")
-@click.option("--group", metavar="TEXT", help="The group it belongs to, for turns and limits.")
-@click.option("--name", metavar="TEXT", help="A label for people; default the function's name.")
-@click.option("--wait", is_flag=True, help="Wait for its end and print the result alone.")
-@click.option("--wait-timeout", type=TIME, help="Wait so long at most; implies --wait.")
+@click.option(
+    "--on-conflict", type=click.Choice(ON_CONFLICT), help="What to do if another job holds the key. [default existing]"
+)
+@click.option("--debounce-max", type=TIME, help="Longest time that debounce delays a job.")
+@click.option("--group", metavar="TEXT", help="The group of the job, for fair shares and limits.")
+@click.option("--name", metavar="TEXT", help="A label to show; default the function's name.")
+@click.option("--wait", is_flag=True, help="Wait for the job to end and print only its result.")
+@click.option("--wait-timeout", type=TIME, help="Longest time to wait; implies --wait.")
 @click.pass_obj
 def enqueue(
     invocation: Invocation,
@@ -133,9 +139,9 @@ def enqueue(
     wait_timeout: float | None,
     **options: Any,
 ) -> None:
-    """Put a job into the fleet and print its id.
+    """Enqueue a job and print its id.
 
-    NAME is the function's name as workers know it; no module is imported here. Each ARG is read as JSON, else as a
+    NAME is the function's name in the workers; this command imports no module. Each ARG is read as JSON, else as a
     text: 20 is a number, ann@example.org a text, '"20"' a text too.
     """
     if options["delay"] is not None and options["scheduled_at"] is not None:
@@ -163,16 +169,16 @@ def enqueue(
 
 def _was_there(job: Job, receipt: Receipt) -> str:
     if split_id(receipt.id).suffix == job.suffix:
-        return f"{receipt.id} was there already."
+        return f"{receipt.id} exists already."
     return f"{receipt.id} holds the unique key; it is {receipt.status}."
 
 
 def _await(invocation: Invocation, fleet: Fleet, job_id: str, timeout: float | None) -> None:
-    """Print a job's result, when it has one.
+    """Wait for a job and print its result.
 
     Raises:
-        JobFailed: It failed; JobCancelled and JobExpired likewise.
-        WaitTimeout: It took too long.
+        JobFailed: The job failed; JobCancelled and JobExpired likewise.
+        WaitTimeout: The job did not end in time.
     """
     from jobfleet.handle.base import outcome_of
 
@@ -180,7 +186,7 @@ def _await(invocation: Invocation, fleet: Fleet, job_id: str, timeout: float | N
     try:
         result = fleet.wait(job_id, timeout=timeout)
     except KeyboardInterrupt:
-        say(f"{job_id} goes on.")
+        say(f"{job_id} continues.")
         raise
     output = invocation.output
     if output.form == "json":

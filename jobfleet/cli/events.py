@@ -20,19 +20,19 @@ COLORS = {"completed": "green", "failed": "red", "retried": "yellow", "parked": 
 
 @click.group(cls=Group)
 def events() -> None:
-    """Look at what happens."""
+    """Follow the events of jobs."""
 
 
 @events.command(cls=Command)
-@click.option("--queue", metavar="NAME", help="Only in this queue.")
-@click.option("--event", "names", type=click.Choice(NAMES), multiple=True, help="Only such; again: and those.")
-@click.option("--count", "-n", type=click.IntRange(1), metavar="N", help="So many, and no more.")
+@click.option("--queue", metavar="NAME", help="Only events of this queue.")
+@click.option("--event", "names", type=click.Choice(NAMES), multiple=True, help="Only this event; may be repeated.")
+@click.option("--count", "-n", type=click.IntRange(1), metavar="N", help="Stop after N events.")
 @click.pass_obj
 def tail(invocation: Invocation, queue: str | None, names: tuple[str, ...], count: int | None) -> None:
-    """Show what happens to jobs from now on, a line an event, until Ctrl-C.
+    """Show the events of jobs from now on, one per line, until Ctrl-C.
 
-    It is for eyes: events may be missed, and progress is told ten times a second at most. The archive keeps what has
-    happened.
+    Do not build on it: events may be missed, and progress is shown at most ten times per second. The archive keeps
+    all events.
     """
     from jobfleet.client._sync.events import tail as tailed
 

@@ -1,4 +1,4 @@
-"""How a run of the command line ends: one line on stderr, and an exit code.
+"""Exit codes of the command line, and errors as one line on stderr.
 
 ======  ==================================
 code    meaning
@@ -56,7 +56,7 @@ def code_of(error: JobfleetError) -> int:
 
 
 def run(command: Callable[[], object]) -> int:
-    """Run a command; say what went wrong in one line, and return the exit code."""
+    """Run a command, print an error as one line, and return the exit code."""
     try:
         value = command()
     except click.exceptions.NoArgsIsHelpError as error:

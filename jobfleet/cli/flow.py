@@ -25,14 +25,14 @@ id_argument = click.argument("flow_id", metavar="ID")
 
 @click.group(cls=Group)
 def flow() -> None:
-    """Look at flows, cancel them, run them on."""
+    """List, draw, cancel and retry flows."""
 
 
 @flow.command("ls")
-@click.option("--limit", type=click.IntRange(1, 1000), default=50, show_default=True, help="How many.")
+@click.option("--limit", type=click.IntRange(1, 1000), default=50, show_default=True, help="Rows at most.")
 @click.pass_obj
 def ls(invocation: Invocation, limit: int) -> None:
-    """List the last flows."""
+    """List the latest flows."""
     with invocation.fleet() as fleet:
         every = [(fleet.flows.get(flow_id), made) for flow_id, made in fleet.flows(limit=limit)]
     if not every and invocation.form == "table":
@@ -68,7 +68,7 @@ def ls(invocation: Invocation, limit: int) -> None:
 @click.option("--mermaid", is_flag=True, help="Print it as a Mermaid diagram.")
 @click.pass_obj
 def show(invocation: Invocation, flow_id: str, mermaid: bool) -> None:
-    """Draw a flow: each job, its status, and whom it waits for."""
+    """Show a flow: each job, its status, and the jobs that it waits for."""
     with invocation.fleet() as fleet:
         info = fleet.flows.get(flow_id)
     output = invocation.output
@@ -93,7 +93,7 @@ def _row(number: int, job: FlowJob, info: FlowInfo) -> list[Cell | str]:
 
 
 def _named(job_id: str, info: FlowInfo) -> str:
-    """A job of a flow as the others refer to it."""
+    """A job of a flow by name and number."""
     place = _place(job_id, info)
     return job_id if place is None else f"{info.jobs[place].name} ({place})"
 
@@ -144,7 +144,7 @@ def to_mermaid(info: FlowInfo) -> str:
 @yes_option
 @click.pass_obj
 def cancel(invocation: Invocation, flow_id: str, by: str | None, yes: bool) -> int:
-    """Cancel whatever of a flow has not ended."""
+    """Cancel the open jobs of a flow."""
     with invocation.fleet() as fleet:
         info = fleet.flows.get(flow_id)
         left = sum(job.result is not None and not job.result.status.is_final for job in info.jobs)
@@ -161,9 +161,9 @@ def cancel(invocation: Invocation, flow_id: str, by: str | None, yes: bool) -> i
 @by_option
 @click.pass_obj
 def retry(invocation: Invocation, flow_id: str, by: str | None) -> None:
-    """Run a flow on from what failed.
+    """Retry a flow from its failed jobs.
 
-    Failed jobs are replayed; those that were cancelled because of them are enqueued anew, under new ids.
+    Failed jobs are replayed. Jobs that were cancelled because of them are enqueued again under new ids.
     """
     with invocation.fleet() as fleet:
         again = fleet.flows.retry(flow_id, by=by)

@@ -1,4 +1,4 @@
-"""Dead letters of one kind, together."""
+"""Groups of dead letters with the same function and error."""
 
 from __future__ import annotations
 
@@ -20,12 +20,12 @@ class Group:
     """Dead letters of one function and one error.
 
     Attributes:
-        function: The function.
-        error: The error, without what differs from case to case.
-        count: How many.
-        first: When the first of them died.
-        last: And the last.
-        example: The id of the last.
+        function: Name of the function.
+        error: The error with placeholders for its variable parts.
+        count: Number of dead letters.
+        first: Time of the oldest one.
+        last: Time of the newest one.
+        example: Id of the newest one.
     """
 
     function: str
@@ -36,7 +36,7 @@ class Group:
     example: str
 
     def data(self) -> dict[str, Any]:
-        """As JSON has it."""
+        """The group as data for JSON."""
         return {
             "function": self.function,
             "error": self.error,
@@ -48,7 +48,7 @@ class Group:
 
 
 def gather(letters: Iterable[JobResult[Any]]) -> list[Group]:
-    """The groups of some dead letters, the largest first; of equals the one that died last."""
+    """Group dead letters; the largest group first, among equals the one with the newest letter."""
     kinds: defaultdict[tuple[str, str], list[JobResult[Any]]] = defaultdict(list)
     for letter in letters:
         kinds[letter.function, normalise(error_text(letter))].append(letter)

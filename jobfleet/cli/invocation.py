@@ -1,4 +1,4 @@
-"""One run of the command line: what was given, the settings it led to, the fleet, and how to print."""
+"""One run of the command line: the given flags, the settings, the fleet and the output."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
 OUTPUT_VARIABLE = "JOBFLEET_OUTPUT"
 PATIENCE_S = 1.0
-"""How long a command retries when Redis is away, unless a setting says otherwise: somebody sits before it."""
+"""Default of `patience` for commands, in seconds: they retry for less time, because a person waits for them."""
 
 CONNECT_S = 2.0
 
@@ -30,14 +30,14 @@ class Invocation:
     """One run of the command line.
 
     Attributes:
-        given: Flags that were given, by the name of their setting; besides ``config`` and ``output``.
+        given: Values of the given flags by the name of their setting, and those of ``config`` and ``output``.
     """
 
     given: dict[str, object] = field(default_factory=dict)
 
     @cached_property
     def loaded(self) -> Loaded:
-        """The settings, and where each came from."""
+        """The settings, and the source of each."""
         arguments = {name: value for name, value in self.given.items() if name != "output"}
         environ = {name: value for name, value in os.environ.items() if name != OUTPUT_VARIABLE}
         return load(arguments, environ=environ)
@@ -49,7 +49,11 @@ class Invocation:
 
     @cached_property
     def form(self) -> str:
-        """How to print: ``table``, ``json`` or ``ids``."""
+        """The form of the output: ``table``, ``json`` or ``ids``.
+
+        Raises:
+            ConfigError: It is none of these.
+        """
         form = self.given.get("output") or os.environ.get(OUTPUT_VARIABLE) or "table"
         if form not in {"table", "json", "ids"}:
             raise ConfigError(f"output = {form!r} ({OUTPUT_VARIABLE}): use table, json or ids.")
@@ -57,18 +61,18 @@ class Invocation:
 
     @cached_property
     def output(self) -> Output:
-        """Where results are printed."""
+        """The printer of results."""
         return Output(self.form, no_color=self.config.no_color)
 
     def announce(self) -> None:
-        """Say which Redis is used, if nobody chose it or if asked to be verbose."""
+        """Print which Redis is used, if it comes from `jobfleet up` or the output is verbose."""
         source = self.loaded.sources["url"]
         if source == UP_FILE or (self.config.verbose and self.config.log_format == "plain"):
             say(f"Using {mask_url(self.config.url)} from {source}")
 
     @contextmanager
     def fleet(self) -> Iterator[Fleet]:
-        """A fleet for a command that somebody waits for: it gives up soon, and warns in a line."""
+        """A fleet for an interactive command: it gives up early, and prints each warning as one line."""
         from jobfleet.fleet.sync import Fleet
 
         self.announce()

@@ -26,7 +26,11 @@ ids_argument = click.argument("ids", nargs=-1, required=True, metavar="ID...")
 
 
 def look_up(fleet: Fleet, ids: Sequence[str]) -> tuple[list[JobResult[Any]], bool]:
-    """What is known of some jobs, each once, and whether that is all of them; says which are not known."""
+    """Poll jobs, each once. Unknown ids are printed.
+
+    Returns:
+        The known jobs, and whether all ids are known.
+    """
     wanted, is_complete = [], True
     for job_id in dict.fromkeys(ids):
         try:
@@ -44,10 +48,10 @@ def look_up(fleet: Fleet, ids: Sequence[str]) -> tuple[list[JobResult[Any]], boo
 
 
 def letter_of(fleet: Fleet, job_id: str) -> Letter:
-    """A dead letter.
+    """Return the dead letter of a job.
 
     Raises:
-        JobNotFound: There is none of that job; the text tells what the job is instead.
+        JobNotFound: The job is unknown or not a dead letter; the message has its status.
     """
     try:
         return fleet.letter(job_id)
@@ -57,7 +61,7 @@ def letter_of(fleet: Fleet, job_id: str) -> Letter:
 
 
 def show_jobs(invocation: Invocation, jobs: Sequence[JobResult[Any]], *, as_details: bool = False) -> None:
-    """Print jobs; one alone in full, if asked to."""
+    """Print jobs as a table; with `as_details`, a single job with all its fields."""
     if not jobs and invocation.form == "table":
         return
     output = invocation.output
@@ -71,7 +75,7 @@ def show_jobs(invocation: Invocation, jobs: Sequence[JobResult[Any]], *, as_deta
 @ids_argument
 @click.pass_obj
 def status(invocation: Invocation, ids: tuple[str, ...]) -> int:
-    """Show what is known of jobs."""
+    """Show the state of jobs."""
     with invocation.fleet() as fleet:
         jobs, is_complete = look_up(fleet, ids)
     show_jobs(invocation, jobs, as_details=len(ids) == 1)
@@ -80,12 +84,12 @@ def status(invocation: Invocation, ids: tuple[str, ...]) -> int:
 
 @click.command(cls=Command)
 @ids_argument
-@click.option("--timeout", type=TIME, help="Wait so long at most, for all of them together.")
+@click.option("--timeout", type=TIME, help="Longest time to wait for all jobs together.")
 @click.pass_obj
 def wait(invocation: Invocation, ids: tuple[str, ...], timeout: float | None) -> int:
     """Wait for jobs to end.
 
-    Exit code 1 unless all completed, 124 when the time is up.
+    Exit code 1 unless all completed, 124 on a timeout.
     """
     deadline = None if timeout is None else monotonic() + timeout
     with invocation.fleet() as fleet:
@@ -105,22 +109,25 @@ def wait(invocation: Invocation, ids: tuple[str, ...], timeout: float | None) ->
 
 @click.command(cls=Command)
 @click.argument("ids", nargs=-1, metavar="[ID...]")
-@click.option("--tag", "tags", multiple=True, metavar="TAG", help="All open jobs with this tag; again: and that one.")
+@click.option(
+    "--tag", "tags", multiple=True, metavar="TAG", help="All open jobs with this tag; repeated: with all these tags."
+)
 @click.option("--queue", metavar="NAME", help="All open jobs of this queue.")
 @click.option("--function", metavar="NAME", help="All open jobs of this function.")
 @click.option("--user", metavar="WHO", help="All open jobs of this user.")
 @click.option("--session", metavar="TEXT", help="All open jobs of this session.")
-@click.option("--status", type=click.Choice(OPEN), help="Only such.")
+@click.option("--status", type=click.Choice(OPEN), help="Only jobs with this status.")
 @by_option
 @yes_option
 @click.pass_obj
 def cancel(invocation: Invocation, /, ids: tuple[str, ...], by: str | None, yes: bool, **chosen: Any) -> int:
-    """Cancel jobs: those named, or all open ones that the options describe.
+    """Cancel jobs by id, or all open jobs that match the options.
 
-    Waiting ones end at once, running ones are asked to stop. Exit code 1 if one had ended already, 3 if there is none.
+    Waiting jobs end at once; running jobs are asked to stop. Exit code 1 if one had ended already, 3 if there is
+    none.
     """
     if bool(ids) == any(value not in (None, ()) for value in chosen.values()):
-        raise click.UsageError("Give ids, or options that say which jobs are meant.")
+        raise click.UsageError("Give ids, or options that select jobs.")
     if not ids:
         return _cancel_many(invocation, {**chosen, "status": chosen["status"] and JobStatus(chosen["status"])}, by, yes)
     with invocation.fleet() as fleet:
@@ -129,11 +136,11 @@ def cancel(invocation: Invocation, /, ids: tuple[str, ...], by: str | None, yes:
         now = {job.id: job for job in fleet.poll_many([job.id for job in jobs]) if job} if jobs else {}
     states = {job.id: now.get(job.id, job).status for job in jobs}
     output = invocation.output
-    rows = [(job_id, _told(output.styled, states[job_id], was_cancelled[job_id])) for job_id in states]
+    rows = [(job_id, _outcome(output.styled, states[job_id], was_cancelled[job_id])) for job_id in states]
     output.show(
         data=[{"id": job_id, "cancelled": was_cancelled[job_id], "status": states[job_id]} for job_id in states],
         ids=[job_id for job_id in states if was_cancelled[job_id]],
-        text="\n".join(f"{job_id}  {told}" for job_id, told in rows),
+        text="\n".join(f"{job_id}  {outcome}" for job_id, outcome in rows),
     )
     if not is_complete:
         return fail.NOT_FOUND
@@ -151,7 +158,7 @@ def _cancel_many(invocation: Invocation, chosen: dict[str, Any], by: str | None,
     return fail.DONE if number else fail.NOT_FOUND
 
 
-def _told(styled: Any, state: JobStatus, was_cancelled: bool) -> str:
+def _outcome(styled: Any, state: JobStatus, was_cancelled: bool) -> str:
     if not was_cancelled:
         cell = Cell(f"had ended already: {state}", "yellow")
     elif state is JobStatus.RUNNING:
@@ -162,20 +169,22 @@ def _told(styled: Any, state: JobStatus, was_cancelled: bool) -> str:
 
 
 @click.command(cls=Command)
-@click.option("--tag", "tags", multiple=True, metavar="TAG", help="Only with this tag; again: and that one.")
-@click.option("--user", metavar="WHO", help="Only of this user.")
-@click.option("--session", metavar="TEXT", help="Only of this session.")
-@click.option("--function", metavar="NAME", help="Only of this function.")
-@click.option("--status", type=click.Choice([word.value for word in JobStatus]), help="Only such.")
-@click.option("--queue", metavar="NAME", help="Only of this queue.")
-@click.option("--limit", type=click.IntRange(1, 10_000), default=50, metavar="N", help="Rows of a page. [default 50]")
-@click.option("--cursor", default="", metavar="TEXT", help="Where the page begins, as the page before told.")
+@click.option(
+    "--tag", "tags", multiple=True, metavar="TAG", help="Only jobs with this tag; repeated: with all these tags."
+)
+@click.option("--user", metavar="WHO", help="Only jobs of this user.")
+@click.option("--session", metavar="TEXT", help="Only jobs of this session.")
+@click.option("--function", metavar="NAME", help="Only jobs of this function.")
+@click.option("--status", type=click.Choice([word.value for word in JobStatus]), help="Only jobs with this status.")
+@click.option("--queue", metavar="NAME", help="Only jobs of this queue.")
+@click.option("--limit", type=click.IntRange(1, 10_000), default=50, metavar="N", help="Rows per page. [default 50]")
+@click.option("--cursor", default="", metavar="TEXT", help="The start of the page, as printed with the page before.")
 @click.pass_obj
 def jobs(invocation: Invocation, /, status: str | None, limit: int, cursor: str, **chosen: Any) -> None:
-    """List jobs, a page at a time.
+    """List jobs, one page at a time.
 
-    Of a tag, a user or a session the newest come first. Else running ones come first, then those that wait, the most
-    urgent first, then those that ended, newest first.
+    With a tag, user or session, the newest jobs come first. Otherwise the order is: running jobs, waiting jobs by
+    priority, ended jobs from the newest on.
     """
     with invocation.fleet() as fleet:
         page = fleet.jobs(status=JobStatus(status) if status else None, limit=limit, cursor=cursor, **chosen)

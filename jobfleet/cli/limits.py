@@ -20,7 +20,7 @@ NONE = "none"
 
 
 class OrNone(click.ParamType[Any]):
-    """What another type reads, or ``none``."""
+    """A value of another type, or ``none``."""
 
     name = "number"
 
@@ -28,20 +28,20 @@ class OrNone(click.ParamType[Any]):
         self._inner = inner
 
     def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
-        """Read it; ``none`` is infinite."""
+        """Read the value; ``none`` becomes infinity."""
         return math.inf if value == NONE else self._inner.convert(value, param, ctx)
 
 
 @click.group(cls=Group)
 def limits() -> None:
-    """See and set what queues and groups may do."""
+    """List and set the limits of queues and groups."""
 
 
 @limits.command("ls")
 @click.argument("queue", required=False)
 @click.pass_obj
 def ls(invocation: Invocation, queue: str | None) -> None:
-    """List the limits of a queue, or of all, and how much of them is used."""
+    """List the limits of a queue, or of all queues, and how much of them is used."""
     with invocation.fleet() as fleet:
         every = fleet.limits(queue)
     if not every and invocation.form == "table":
@@ -83,21 +83,26 @@ def _paused(info: LimitInfo) -> str:
 @limits.command("set")
 @click.argument("queue")
 @click.option(
-    "--group", metavar="NAME", default=None, help="A group of it; '*' for all without a setting of their own."
+    "--group", metavar="NAME", default=None, help="A group of the queue; '*' for all groups without their own setting."
 )
-@click.option("--concurrency", metavar="N|none", type=OrNone(click.INT), help="How many jobs may run at once.")
+@click.option("--concurrency", metavar="N|none", type=OrNone(click.INT), help="Most jobs that run at once.")
 @click.option(
-    "--rate", metavar="N/TIME|none", type=OrNone(click.STRING), help="How many may start: 100/s, 10/min, 5/h."
+    "--rate",
+    metavar="N/TIME|none",
+    type=OrNone(click.STRING),
+    help="Most jobs that start in a time: 100/s, 10/min, 5/h.",
 )
-@click.option("--burst", metavar="N", type=int, default=None, help="How many may start at once under the rate.")
-@click.option("--weight", metavar="N", type=float, default=None, help="A group's share beside others; default 1.")
-@click.option("--aging", type=TIME, default=None, help="When waiting jobs count as of the next priority; 0 never.")
-@click.option("--clear", is_flag=True, help="Let all that is set for it go, before anything is set.")
+@click.option("--burst", metavar="N", type=int, default=None, help="Most jobs that start at once under the rate.")
+@click.option("--weight", metavar="N", type=float, default=None, help="A group's share relative to others; default 1.")
+@click.option(
+    "--aging", type=TIME, default=None, help="Time after which a waiting job rises to the next priority; 0 means never."
+)
+@click.option("--clear", is_flag=True, help="Remove all its settings before the new ones are set.")
 @click.pass_obj
 def set_(invocation: Invocation, /, queue: str, group: str | None, clear: bool, **wanted: Any) -> None:
-    """Set what a queue, or a group of it, may do, all workers together.
+    """Set the limits of a queue or of a group, for all workers together.
 
-    What is not given stays as it is. It holds from the next claim on; what runs goes on.
+    Limits that are not given stay as they are. They apply from the next claim on; running jobs continue.
     """
     has_changed = False
     with invocation.fleet() as fleet:
@@ -108,13 +113,13 @@ def set_(invocation: Invocation, /, queue: str, group: str | None, clear: bool, 
         row = next((info for info in fleet.limits(queue) if info.group == group), None)
     name = queue if group is None else f"{group} of {queue}"
     data = {"queue": queue, "group": group, "changed": has_changed, "limit": limit_data(row) if row else None}
-    told = f"{name}: {_told(row)}."
-    text = told if has_changed else f"{told.removesuffix('.')}, as it was."
+    summary = f"{name}: {_summary(row)}"
+    text = f"{summary}." if has_changed else f"{summary}, as before."
     invocation.output.show(data=data, ids=[queue if group is None else f"{queue}:{group}"], text=text)
 
 
-def _told(info: LimitInfo | None) -> str:
-    """What is set, in words."""
+def _summary(info: LimitInfo | None) -> str:
+    """The limits in words."""
     if info is None:
         return "no limits"
     parts = []

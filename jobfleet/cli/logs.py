@@ -1,4 +1,4 @@
-"""`jobfleet logs`: what a job has logged."""
+"""`jobfleet logs`: the log of a job."""
 
 from __future__ import annotations
 
@@ -14,11 +14,11 @@ COLORS = {"WARNING": "yellow", "ERROR": "red", "CRITICAL": "red", "DEBUG": "dim"
 
 @click.command(cls=Command)
 @click.argument("id", metavar="ID")
-@click.option("--follow", "-f", is_flag=True, help="Go on with what it logs from now on, until it ends.")
-@click.option("--tail", type=click.IntRange(0), metavar="N", help="Only the last N lines. [default all that are kept]")
+@click.option("--follow", "-f", is_flag=True, help="Follow the log until the job ends.")
+@click.option("--tail", type=click.IntRange(0), metavar="N", help="Only the last N lines. [default all]")
 @click.pass_obj
 def logs(invocation: Invocation, id: str, follow: bool, tail: int | None) -> None:
-    """Show what a job has logged, through ctx.log or the standard library's loggers."""
+    """Show the log of a job: lines of ctx.log and of the standard library's loggers."""
     output = invocation.output
     is_silent = True
     with invocation.fleet() as fleet:
@@ -32,16 +32,16 @@ def logs(invocation: Invocation, id: str, follow: bool, tail: int | None) -> Non
                 output.line(to_json(data_of(line)) if output.form == "json" else text_of(output, line))
             is_silent = False
     if is_silent and output.form == "table":
-        say(f"{plain(id)} has logged nothing that is kept.")
+        say(f"{plain(id)} has no log lines.")
 
 
 def data_of(line: LogLine) -> dict[str, object]:
-    """A line as JSON has it."""
+    """A line as data for JSON."""
     return {"at": line.at.isoformat(), "level": line.level, "text": line.text, "token": line.token}
 
 
 def text_of(output: Output, line: LogLine) -> str:
-    """A line for people: when, how grave, what; further lines are indented."""
+    """A line as text: time, level, message; further lines of the message are indented."""
     head, *rest = plain_lines(line.text).split("\n")
     level = output.styled(f"{plain(line.level):<8}", COLORS.get(line.level))
     first = f"{line.at.astimezone():%H:%M:%S}  {level}  {head}".rstrip()

@@ -52,7 +52,7 @@ SECTIONS: dict[str, dict[str, str]] = {
         "version": "settings:version",
     },
 }
-"""Where each command lives, in the order of the help."""
+"""The module and name of each command, in the order of the help."""
 
 _PLACES = {name: place for section in SECTIONS.values() for name, place in section.items()}
 
@@ -74,21 +74,21 @@ class Main(Chooser):
         return cast(click.Command, getattr(import_module(f"jobfleet.cli.{module}"), name))
 
     def invoke(self, ctx: click.Context) -> Any:
-        """Run the command that was named, with the flags before its name."""
+        """Run the named command, with the flags before its name."""
         absorb(self, ctx)
         return super().invoke(ctx)
 
     def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
-        """List the commands by what they are for."""
+        """List the commands by section."""
         for title, section in SECTIONS.items():
             commands = [(name, self.get_command(ctx, name)) for name in section]
             with formatter.section(title):
                 formatter.write_dl([(name, command.get_short_help_str(90)) for name, command in commands if command])
 
-    def main(  # type: ignore[override]  # it never returns, whatever the mode
+    def main(  # type: ignore[override]  # it never returns
         self, args: Sequence[str] | None = None, prog_name: str | None = "jobfleet", **extra: Any
     ) -> Any:
-        """Run, and leave with the exit code that `fail` decides."""
+        """Run a command, and exit with the code of `fail.run`."""
         for stream in (sys.stdout, sys.stderr):
             _never_refuse(stream)
         extra["standalone_mode"] = False
@@ -97,7 +97,7 @@ class Main(Chooser):
 
 
 def _never_refuse(stream: IO[str]) -> None:
-    """Let a terminal that cannot show a character show its escape."""
+    """Print a character that the terminal's encoding lacks as an escape."""
     with contextlib.suppress(AttributeError, ValueError, OSError):
         stream.reconfigure(errors="backslashreplace")  # type: ignore[attr-defined]
 

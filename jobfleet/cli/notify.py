@@ -1,4 +1,4 @@
-"""`jobfleet notify`: look at notification channels, and try them out."""
+"""`jobfleet notify`: list notification channels, and test them."""
 
 from __future__ import annotations
 
@@ -20,28 +20,28 @@ if TYPE_CHECKING:
 
 module_option = click.option(
     "-m", "--module", "modules", multiple=True, metavar="MODULE",
-    help="Load this first, as the reaper does: it may add channels. May be given more than once.",
+    help="Load this module first, like the reaper; it may add channels. May be repeated.",
 )  # fmt: skip
 
 
 @click.group(cls=Group)
 def notify() -> None:
-    """Look at notification channels, and try them out."""
+    """List notification channels, and test them."""
 
 
 @notify.command("ls")
 @module_option
 @click.pass_obj
 def ls(invocation: Invocation, modules: tuple[str, ...]) -> None:
-    """List the channels, their rules, and what they have yet to tell.
+    """List the channels with their events, and the notifications that wait to be sent.
 
-    They are those of the settings and of the modules named.
+    The channels are those of the settings and of the given modules.
     """
     from jobfleet.store.calls.notify import deliveries
 
     channels = _channels(invocation, modules)
     if not channels.channels and invocation.form == "table":
-        say("No channels. Write [notify.channels.NAME] into jobfleet.toml, or name what adds some: -m MODULE.")
+        say("No channels. Write [notify.channels.NAME] into jobfleet.toml, or name a module that adds some: -m MODULE.")
         return
     with invocation.fleet() as fleet:
         keys = fleet.context.keys
@@ -86,9 +86,9 @@ def ls(invocation: Invocation, modules: tuple[str, ...]) -> None:
 @module_option
 @click.pass_obj
 def test(invocation: Invocation, names: tuple[str, ...], modules: tuple[str, ...]) -> int:
-    """Send a trial message through channels, all of them unless some are named.
+    """Send a test message through the named channels, or through all.
 
-    It goes from here and once, past rules and Redis. Exit code 1 if one does not get through.
+    This process sends it once, without rules and without Redis. Exit code 1 if a channel fails.
     """
     from jobfleet.notify.registry import unknown_channel
 
@@ -98,7 +98,7 @@ def test(invocation: Invocation, names: tuple[str, ...], modules: tuple[str, ...
             say(unknown_channel(name, channels.channels))
             return fail.NOT_FOUND
     if not channels.channels:
-        say("No channels. Write [notify.channels.NAME] into jobfleet.toml, or name what adds some: -m MODULE.")
+        say("No channels. Write [notify.channels.NAME] into jobfleet.toml, or name a module that adds some: -m MODULE.")
         return fail.NOT_FOUND
     outcomes = {name: _trial(invocation, channels, name) for name in names or channels.channels}
     lines = [f"{name}: {'sent' if error is None else error}" for name, error in outcomes.items()]
@@ -112,15 +112,15 @@ def test(invocation: Invocation, names: tuple[str, ...], modules: tuple[str, ...
 @yes_option
 @click.pass_obj
 def off(invocation: Invocation, yes: bool) -> int:
-    """Let no more be kept for notifications, once no reaper sends any.
+    """Stop keeping events for notifications, when no reaper sends any.
 
-    As long as nobody says so, what happens is kept for a reaper that may come back, up to journal_max and journal_ttl.
+    Until then, events are kept for a reaper that may come back, up to journal_max and journal_ttl.
     """
-    if not agreed("Let go what is not told yet, and keep no more of it?", yes=yes):
+    if not agreed("Delete unsent notifications, and stop keeping events for them?", yes=yes):
         return fail.FAILED
     invocation.announce()
     asyncio.run(_unregister(invocation.config))
-    invocation.output.show(data={"off": True}, ids=[], text="No more is kept for notifications.")
+    invocation.output.show(data={"off": True}, ids=[], text="Events are no longer kept for notifications.")
     return fail.DONE
 
 
@@ -159,7 +159,7 @@ def _channels(invocation: Invocation, modules: tuple[str, ...]) -> Channels:
 
 
 def _trial(invocation: Invocation, channels: Channels, name: str) -> str | None:
-    """Send a trial message through a channel; why it did not get through, if it did not."""
+    """Send a test message through a channel; return the error, None on success."""
     from jobfleet.clock import span, wall_us
     from jobfleet.notify import Notice, Notification
     from jobfleet.notify.text import one_line

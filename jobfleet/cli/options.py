@@ -1,4 +1,4 @@
-"""Flags: those of settings come from the table of settings, and the global ones work everywhere."""
+"""Flags. Those of settings come from the table of settings; every command accepts the global ones."""
 
 from __future__ import annotations
 
@@ -42,15 +42,15 @@ _BY_NAME = {row.name: row for row in SETTINGS}
 
 
 class SettingOption(click.Option):
-    """A flag whose value goes to `config.load`, and not to the command."""
+    """A flag whose value goes to `config.load` instead of the command."""
 
 
 def setting_option(row: Setting) -> SettingOption:
     """The flag of a setting."""
     names = [row.flag, row.name] + ([f"-{row.short}"] if row.short else [])
     default = row.derived or row.show(row.default)
-    is_told = bool(default) and row.kind is not FLAG and row.name != "verbose"
-    text = f"{row.help} [{f'default {default}; ' if is_told else ''}{row.variable}]"
+    is_shown = bool(default) and row.kind is not FLAG and row.name != "verbose"
+    text = f"{row.help} [{f'default {default}; ' if is_shown else ''}{row.variable}]"
     if row.name == "verbose":
         return SettingOption(names, count=True, default=None, help=text)
     if row.kind is FLAG:
@@ -62,9 +62,9 @@ def global_options() -> list[click.Parameter]:
     """The flags that every command has."""
     settings: list[click.Parameter] = [setting_option(_BY_NAME[name]) for name in GLOBAL_SETTINGS]
     config = SettingOption(
-        ["--config"], metavar="FILE", default=None, help="Read settings from this TOML file. [JOBFLEET_CONFIG]"
+        ["--config"], metavar="FILE", default=None, help="Read the settings from this TOML file. [JOBFLEET_CONFIG]"
     )
-    text = "How to print. [default table; JOBFLEET_OUTPUT]"
+    text = "Form of the output. [default table; JOBFLEET_OUTPUT]"
     output = SettingOption(["-o", "--output"], type=click.Choice(FORMS), default=None, help=text)
     return [*settings[:2], config, settings[2], output, *settings[3:]]
 
@@ -73,7 +73,7 @@ _GLOBAL_NAMES = {option.name for option in global_options()}
 
 
 def settings(*names: str) -> Callable[[Decorated], Decorated]:
-    """Give a command the flags of some settings."""
+    """Add the flags of these settings to a command."""
 
     def decorate(function: Decorated) -> Decorated:
         for name in reversed(names):
@@ -84,7 +84,7 @@ def settings(*names: str) -> Callable[[Decorated], Decorated]:
 
 
 def absorb(command: click.Command, ctx: click.Context) -> None:
-    """Move what was given for settings from the command's parameters into the invocation; later wins."""
+    """Move the values of settings from the command's parameters into the invocation; a later value wins."""
     invocation = ctx.ensure_object(Invocation)
     for option in command.params:
         if isinstance(option, SettingOption) and option.name is not None:
@@ -94,7 +94,7 @@ def absorb(command: click.Command, ctx: click.Context) -> None:
 
 
 class Command(click.Command):
-    """A command that takes the global flags too."""
+    """A command that accepts the global flags."""
 
     def __init__(self, *args: Any, **extra: Any) -> None:
         extra.setdefault("context_settings", HELP)
@@ -102,12 +102,12 @@ class Command(click.Command):
         self.params.extend(global_options())
 
     def invoke(self, ctx: click.Context) -> Any:
-        """Run it, with its settings in the invocation."""
+        """Run the command, with its settings in the invocation."""
         absorb(self, ctx)
         return super().invoke(ctx)
 
     def format_options(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
-        """Write the command's own flags; the global ones are told once, by `jobfleet -h`."""
+        """Write the command's own flags; only `jobfleet -h` lists the global ones."""
         records = [
             record
             for option in self.get_params(ctx)
@@ -122,12 +122,12 @@ class Command(click.Command):
 
 
 class Chooser(click.Group):
-    """A group that says which command may have been meant."""
+    """A group that suggests a command for an unknown name."""
 
     def resolve_command(
         self, ctx: click.Context, args: list[str]
     ) -> tuple[str | None, click.Command | None, list[str]]:
-        """Find the command that is named."""
+        """Find the named command; suggest a similar name if there is none."""
         close = difflib.get_close_matches(args[0], self.list_commands(ctx), n=1)
         if close and self.get_command(ctx, args[0]) is None:
             ctx.fail(f"No such command {args[0]!r}. Did you mean {close[0]!r}?")
@@ -135,7 +135,7 @@ class Chooser(click.Group):
 
 
 class Group(Chooser):
-    """A group whose commands take the global flags too, as it does itself."""
+    """A group that accepts the global flags, as do its commands."""
 
     command_class = Command
     group_class = type
@@ -146,12 +146,12 @@ class Group(Chooser):
         self.params.extend(global_options())
 
     def invoke(self, ctx: click.Context) -> Any:
-        """Run the command that was named."""
+        """Run the named command."""
         absorb(self, ctx)
         return super().invoke(ctx)
 
     def format_options(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
-        """List the commands; the global flags are told once, by `jobfleet -h`."""
+        """List the commands; only `jobfleet -h` lists the global flags."""
         self.format_commands(ctx, formatter)
         formatter.write_paragraph()
         formatter.write_text("And the global options; see 'jobfleet -h'.")
@@ -163,7 +163,7 @@ class DurationType(click.ParamType[float]):
     name = "time"
 
     def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> float:
-        """Read it as settings are read."""
+        """Read a time as the settings do."""
         try:
             read = DURATION.parse(value)
         except ValueError:
@@ -174,5 +174,5 @@ class DurationType(click.ParamType[float]):
 
 
 TIME = DurationType()
-by_option = click.option("--by", metavar="WHO", default=None, help="Who does it, for the record.")
-yes_option = click.option("--yes", "-y", is_flag=True, help="Do not ask.")
+by_option = click.option("--by", metavar="WHO", default=None, help="Your name, for the record.")
+yes_option = click.option("--yes", "-y", is_flag=True, help="Do not ask for confirmation.")

@@ -1,4 +1,4 @@
-"""Printing: aligned tables for people, JSON and bare ids for programs."""
+"""Output: aligned tables for people, JSON and bare ids for programs."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from jobfleet.clock import STEPS
 
 _UNPRINTABLE = re.compile(r"[^\n\t -~]")
 _OWN_STYLE = re.compile(r"(\x1b\[(?:[012]|3[0-7]|9[0-7])m)")
-"""Colours, bold, dim and their end, as `styled` writes them."""
+"""The escape sequences that `styled` writes: colours, bold, dim and their end."""
 
 
 class Cell(NamedTuple):
@@ -36,11 +36,11 @@ class Column(NamedTuple):
 
 
 class Output:
-    """Where results are printed.
+    """Prints results.
 
     Args:
         form: ``table``, ``json`` or ``ids``.
-        no_color: Whether the settings ask for no colours; the variable NO_COLOR does too.
+        no_color: Whether the settings turn colours off. The variable NO_COLOR does, too.
     """
 
     def __init__(self, form: str = "table", *, no_color: bool = False) -> None:
@@ -50,7 +50,7 @@ class Output:
         self.has_color = self.is_terminal and not no_color and not plain_terminal
 
     def show(self, *, data: object, ids: Iterable[str], text: str) -> None:
-        """Print one answer in the form that was asked for."""
+        """Print one result in the requested form."""
         if self.form == "json":
             self.line(to_json(data, indent=2))
         elif self.form == "ids":
@@ -60,14 +60,14 @@ class Output:
             self.line(text)
 
     def line(self, text: str) -> None:
-        """Print a line, or several; of what a terminal would obey, only our own colours get there."""
+        """Print one or several lines. Control characters are escaped, except the colours of `styled`."""
         if not text.isprintable():
             parts = _OWN_STYLE.split(text) if self.has_color else [text]
             text = "".join(part if number % 2 else _harmless(part) for number, part in enumerate(parts))
         click.echo(text, color=self.has_color)
 
     def styled(self, text: str, color: str | None) -> str:
-        """Colour a text, if there are colours; ``dim`` is one."""
+        """Colour a text if colours are on; ``dim`` counts as a colour."""
         if not color or not self.has_color:
             return text
         return click.style(text, dim=True) if color == "dim" else click.style(text, fg=color)
@@ -78,9 +78,9 @@ class Output:
         """Align rows below titles, two spaces apart. On a terminal the last column is cut to fit.
 
         Args:
-            titles: Of the table's columns.
-            rows: What stands below them.
-            columns: How wide it may be; default as wide as the terminal, if there is one.
+            titles: Titles of the columns.
+            rows: Rows of cells.
+            columns: Width of the table in characters; default that of the terminal, if there is one.
         """
         heads = [title if isinstance(title, Column) else Column(title) for title in titles]
         lines = [[Cell(head.title, "dim") for head in heads], *([_cell(each) for each in row] for row in rows)]
@@ -101,7 +101,7 @@ class Output:
         return "  ".join(parts).rstrip()
 
     def details(self, pairs: Iterable[tuple[str, Cell | str]]) -> str:
-        """Names and values below one another; those without a value are left out."""
+        """One line per name and value; pairs without a value are left out."""
         kept = [(name, cell) for name, cell in ((name, _cell(each)) for name, each in pairs) if cell.text]
         wide = max((len(name) for name, _ in kept), default=0)
         return "\n".join(f"{self.styled(f'{name:<{wide}}', 'dim')}  {self.styled(*cell)}" for name, cell in kept)
@@ -117,7 +117,7 @@ def say(text: str) -> None:
 
 
 def agreed(question: str, *, yes: bool) -> bool:
-    """Ask before something is destroyed; no answer is a no."""
+    """Ask before something is destroyed; anything but yes means no."""
     if yes:
         return True
     click.echo(f"{plain(question)} [y/N] ", err=True, nl=False)
@@ -126,29 +126,29 @@ def agreed(question: str, *, yes: bool) -> bool:
         click.echo(err=True)
     if answer.strip().lower() in {"y", "yes"}:
         return True
-    say("Nothing was done; answer y, or give --yes.")
+    say("Nothing was changed; answer y, or use --yes.")
     return False
 
 
 def plain(text: str) -> str:
-    """Make a text harmless in one line of a terminal: what is not printable is written as an escape."""
+    """Make a text safe for one line of a terminal: characters that are not printable become escapes."""
     if text.isprintable():
         return text
     return "".join(char if char.isprintable() else _escape(char) for char in text)
 
 
 def _harmless(text: str) -> str:
-    """The same for a text that may have lines and tabs."""
+    """Like `plain`, but keep line breaks and tabs."""
     return _UNPRINTABLE.sub(lambda found: plain(found[0]), text)
 
 
 def plain_lines(text: str) -> str:
-    """The same for a text of several lines."""
+    """Like `plain` for each line of a text."""
     return "\n".join(plain(line.expandtabs()) for line in text.splitlines())
 
 
 def to_json(value: object, *, indent: int | None = None) -> str:
-    """JSON; what a terminal would obey is written as an escape."""
+    """Write JSON; control characters become escapes."""
     text = json.dumps(value, indent=indent, ensure_ascii=False, allow_nan=False)
     if text.isprintable():
         return text
@@ -165,7 +165,7 @@ def age(seconds: float) -> str:
 
 
 def clock(moment: datetime | None) -> str:
-    """A moment in local time; nothing for none."""
+    """A time in the local zone; empty for None."""
     return moment.astimezone().strftime("%Y-%m-%d %H:%M:%S") if moment else ""
 
 
@@ -175,14 +175,14 @@ def count(number: int, thing: str) -> str:
 
 
 def width(text: str) -> int:
-    """How many columns a printable text takes in a terminal."""
+    """Width of a printable text in a terminal, in columns."""
     if text.isascii():
         return len(text)
     return sum(0 if unicodedata.combining(c) else 1 + (unicodedata.east_asian_width(c) in "WF") for c in text)
 
 
 def clip(text: str, room: int) -> str:
-    """Cut a text that takes more than `room` columns."""
+    """Cut a text to at most `room` columns."""
     if width(text) <= room:
         return text
     while text and width(text) > room - 1:

@@ -1,4 +1,4 @@
-"""A fleet at a glance, again and again: what stands where, and how fast it moves. Bounded reads only."""
+"""Samples of a fleet for `jobfleet top`: queues with rates, workers, newest failures. Bounded reads only."""
 
 from __future__ import annotations
 
@@ -17,22 +17,22 @@ if TYPE_CHECKING:
     from jobfleet.operations.workers.info import WorkerInfo
 
 WINDOW_S = 5.0
-"""Rates are those of the last seconds: of so many, or of the time since the look before if that is longer."""
+"""Window of the rates in seconds; if two samples are further apart, the rates are those between them."""
 
 FAILURES = 20
-"""So many of the newest failures are looked at, of each queue."""
+"""Most dead letters to read per queue, newest first."""
 
 _LONG_AGO = datetime.fromtimestamp(0, UTC)
 
 
 @dataclass(frozen=True, slots=True)
 class Moving:
-    """A queue, and how fast it moves.
+    """A queue and its rates.
 
     Attributes:
         queue: The queue.
-        completed: Completions a second; None while that is not known.
-        failed: Failures for good a second, likewise.
+        completed: Completed jobs per second; None until there are two samples.
+        failed: Permanently failed jobs per second; None until there are two samples.
     """
 
     queue: QueueInfo
@@ -41,20 +41,20 @@ class Moving:
 
     @property
     def is_busy(self) -> bool:
-        """Whether jobs wait or run there."""
+        """Whether jobs wait or run in the queue."""
         one = self.queue
         return bool(one.queued or one.running or one.scheduled or one.retrying or one.blocked)
 
 
 @dataclass(frozen=True, slots=True)
 class Look:
-    """A fleet at one moment.
+    """A sample of a fleet.
 
     Attributes:
-        at: When.
-        queues: Those with jobs first, by name.
-        workers: Those that are alive first, by id.
-        failures: The newest dead letters, the newest first.
+        at: Time of the sample.
+        queues: The queues by name; those with open jobs come first.
+        workers: The workers by id; those that are alive come first.
+        failures: The newest dead letters, newest first.
     """
 
     at: datetime
@@ -64,17 +64,17 @@ class Look:
 
 
 class _Count(NamedTuple):
-    """What had happened in each queue at a moment of the monotonic clock."""
+    """Totals of each queue at a time of the monotonic clock."""
 
     at: float
     totals: Mapping[str, Mapping[str, int]]
 
 
 class Pulse:
-    """Looks at a fleet, and remembers as much as rates need.
+    """Takes samples of a fleet, and keeps the past samples that rates need.
 
     Args:
-        fleet: Which.
+        fleet: The fleet.
     """
 
     def __init__(self, fleet: Fleet) -> None:
@@ -83,10 +83,10 @@ class Pulse:
         self._letters: dict[str, tuple[tuple[int, ...], list[JobResult[Any]]]] = {}
 
     def look(self) -> Look:
-        """Take a look.
+        """Take a sample.
 
         Raises:
-            StoreUnavailable: Redis is away; what is remembered stays.
+            StoreUnavailable: Redis is unreachable; past samples are kept.
         """
         queues, workers = self._fleet.queues(), self._fleet.workers()
         failures = self._failures(queues)
@@ -110,13 +110,13 @@ class Pulse:
         ]
 
     def _failures(self, queues: Iterable[QueueInfo]) -> list[JobResult[Any]]:
-        """The newest letters; a queue's are read again only once something has changed there."""
+        """The newest dead letters. Those of a queue are read again only after its counts have changed."""
         kept = {}
         for queue in queues:
-            stand = (queue.dead, queue.totals.get("failed", 0), queue.totals.get("replayed", 0))
+            counts = (queue.dead, queue.totals.get("failed", 0), queue.totals.get("replayed", 0))
             known = self._letters.get(queue.name)
-            if known is None or known[0] != stand:
-                known = (stand, self._fleet.dead(queue.name, limit=FAILURES) if queue.dead else [])
+            if known is None or known[0] != counts:
+                known = (counts, self._fleet.dead(queue.name, limit=FAILURES) if queue.dead else [])
             kept[queue.name] = known
         self._letters = kept
         every = [letter for _, letters in kept.values() for letter in letters]
@@ -124,8 +124,8 @@ class Pulse:
 
 
 def rate(before: _Count, now: _Count, queue: str, what: str) -> float | None:
-    """How often something happened in a queue, a second; None where nothing is known to compare with."""
+    """The rate of a total between two samples, per second; None if the queue is not in both."""
     if queue not in before.totals or now.at <= before.at:
         return None
     grown = now.totals[queue].get(what, 0) - before.totals[queue].get(what, 0)
-    return max(0, grown) / (now.at - before.at)  # it shrinks when Redis has lost its data
+    return max(0, grown) / (now.at - before.at)  # totals shrink if Redis loses its data

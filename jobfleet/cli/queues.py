@@ -19,12 +19,12 @@ if TYPE_CHECKING:
     from jobfleet.operations.queues.info import QueueInfo
 
 name_argument = click.argument("name", metavar="QUEUE")
-group_option = click.option("--group", metavar="NAME", default=None, help="Only this group of it.")
+group_option = click.option("--group", metavar="NAME", default=None, help="Only this group of the queue.")
 
 
 @click.group(cls=Group)
 def queues() -> None:
-    """Look at queues, pause them, empty and remove them."""
+    """List, pause, purge and remove queues."""
 
 
 @queues.command("ls")
@@ -34,7 +34,7 @@ def ls(invocation: Invocation) -> None:
     with invocation.fleet() as fleet:
         every = fleet.queues()
     if not every and invocation.form == "table":
-        say("No queues yet; the first job or worker makes one.")
+        say("No queues yet; the first job or worker creates one.")
         return
     output = invocation.output
     output.show(data=[queue_data(row) for row in every], ids=[row.name for row in every], text=_table(output, every))
@@ -64,7 +64,7 @@ def _row(queue: QueueInfo) -> list[Cell | str]:
 
 
 def _state(queue: QueueInfo) -> Cell:
-    """What of a queue is paused, by whom and why."""
+    """The pauses of a queue, with author and reason."""
     if queue.paused is not None:
         return Cell(_paused(queue.paused) + _because(queue.paused_reason), "yellow")
     if not queue.paused_functions:
@@ -85,7 +85,7 @@ def _paused(by: str) -> str:
 
 some_queue = click.argument("name", metavar="[QUEUE]", required=False)
 function_option = click.option(
-    "--function", metavar="NAME", help="Only jobs of this function; without a queue, in every queue that there is."
+    "--function", metavar="NAME", help="Only jobs of this function; without a queue, in all queues."
 )
 
 
@@ -93,18 +93,18 @@ function_option = click.option(
 @some_queue
 @group_option
 @function_option
-@click.option("--reason", metavar="TEXT", help="Why, for the record.")
+@click.option("--reason", metavar="TEXT", help="The reason, for the record.")
 @by_option
 @click.pass_obj
 def pause(invocation: Invocation, /, by: str | None, reason: str | None, **place: str | None) -> None:
-    """Let no job of a queue start, or of a group of it, or of a function.
+    """Pause a queue, a group of it, or a function: none of its jobs start.
 
-    Running ones go on. With --function, the other jobs of the queue go on, too.
+    Running jobs continue. With --function, other functions of the queue are not affected.
     """
     where = _place(**place)
     with invocation.fleet() as fleet:
         has_changed = fleet.pause(where.queue, group=where.group, function=where.function, by=by, reason=reason)
-    _told(invocation, where, is_paused=True, has_changed=has_changed)
+    _report(invocation, where, is_paused=True, has_changed=has_changed)
 
 
 @queues.command()
@@ -113,18 +113,18 @@ def pause(invocation: Invocation, /, by: str | None, reason: str | None, **place
 @function_option
 @click.pass_obj
 def resume(invocation: Invocation, /, **place: str | None) -> None:
-    """Let the jobs of a paused queue start again, or of a paused group of it, or of a paused function.
+    """Resume a paused queue, group or function.
 
-    Repeating it is safe; should it be interrupted, a worker or a reaper finishes it.
+    Safe to repeat. If it is interrupted, a worker or a reaper completes it.
     """
     where = _place(**place)
     with invocation.fleet() as fleet:
         has_changed = fleet.resume(where.queue, group=where.group, function=where.function)
-    _told(invocation, where, is_paused=False, has_changed=has_changed)
+    _report(invocation, where, is_paused=False, has_changed=has_changed)
 
 
 class Where(NamedTuple):
-    """What a command names of queues."""
+    """The queue, group and function of a command."""
 
     queue: str | None
     group: str | None
@@ -139,7 +139,7 @@ def _place(*, name: str | None, group: str | None, function: str | None) -> Wher
     return Where(name, group, function)
 
 
-def _told(invocation: Invocation, where: Where, *, is_paused: bool, has_changed: bool) -> None:
+def _report(invocation: Invocation, where: Where, *, is_paused: bool, has_changed: bool) -> None:
     name, group, function = where
     what = f"{group} of {name}" if group else name
     if function is not None:
@@ -159,7 +159,7 @@ def _told(invocation: Invocation, where: Where, *, is_paused: bool, has_changed:
 def purge(invocation: Invocation, name: str, by: str | None, yes: bool) -> int:
     """Cancel every waiting job of a queue.
 
-    Running ones go on.
+    Running jobs continue.
     """
     with invocation.fleet() as fleet:
         queue = _named(fleet, name)
@@ -174,14 +174,14 @@ def purge(invocation: Invocation, name: str, by: str | None, yes: bool) -> int:
 
 @queues.command("rm")
 @name_argument
-@click.option("--purge", is_flag=True, help="Cancel its waiting jobs and let its dead letters go.")
+@click.option("--purge", is_flag=True, help="Cancel its waiting jobs and delete its dead letters.")
 @by_option
 @yes_option
 @click.pass_obj
 def rm(invocation: Invocation, name: str, purge: bool, by: str | None, yes: bool) -> int:
-    """Remove a queue that nobody serves, with its counts, limits and pauses.
+    """Remove a queue that no worker serves, with its counts, limits and pauses.
 
-    Jobs that wait and dead letters keep it, unless --purge is given; running jobs and cron entries always do.
+    A queue with waiting jobs or dead letters is removed only with --purge, one with running jobs never.
     """
     with invocation.fleet() as fleet:
         queue = _named(fleet, name)
@@ -199,7 +199,7 @@ def rm(invocation: Invocation, name: str, purge: bool, by: str | None, yes: bool
 
 
 def _named(fleet: Fleet, name: str) -> QueueInfo:
-    """A queue by its name.
+    """Return a queue by its name.
 
     Raises:
         ConfigError: There is no such queue.

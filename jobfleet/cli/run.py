@@ -1,6 +1,6 @@
-"""`jobfleet worker`, `reaper`, `demo` and `bench`: the commands that start something long.
+"""`jobfleet worker`, `reaper`, `demo` and `bench`: the commands that run for a long time.
 
-What they start is imported when it is called, so that no other command pays for it.
+Their modules are imported on use, so that other commands start faster.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from jobfleet.errors import ConfigError
 
 
 def put_first(folder: Path) -> None:
-    """Let modules be imported from a folder before any other.
+    """Put a folder first on the import path.
 
     Raises:
         ConfigError: There is no such folder.
@@ -37,10 +37,10 @@ def put_first(folder: Path) -> None:
 )  # fmt: skip
 @click.pass_obj
 def worker(invocation: Invocation, modules: tuple[str, ...]) -> int:
-    """Run the jobs of some modules.
+    """Run a worker for the jobs of these modules.
 
-    A first SIGTERM or Ctrl-C lets running jobs finish within --grace; a second one ends it now. SIGHUP drains and
-    starts afresh, SIGTSTP and SIGCONT let it claim no more and again, SIGUSR1 logs stacks.
+    The first SIGTERM or Ctrl-C lets running jobs finish within --grace; the second stops the worker at once. SIGHUP
+    drains and restarts, SIGTSTP stops claiming, SIGCONT resumes it, and SIGUSR1 logs stacks.
     """
     config = invocation.config
     put_first(config.app_dir)
@@ -55,9 +55,9 @@ def worker(invocation: Invocation, modules: tuple[str, ...]) -> int:
 @settings("reap_interval", "metrics_port", "metrics_host", "archive_url")
 @click.pass_obj
 def reaper(invocation: Invocation, modules: tuple[str, ...]) -> int:
-    """Settle the jobs of workers that died, send notifications, and let old data go.
+    """Run a reaper: settle lost jobs, fire cron entries, send notifications, delete old data.
 
-    Any number may run. Each MODULE is loaded first; it may add notification channels.
+    Any number of reapers may run. Each MODULE is loaded first; it may add notification channels.
     """
     config = invocation.config
     put_first(config.app_dir)
@@ -68,11 +68,11 @@ def reaper(invocation: Invocation, modules: tuple[str, ...]) -> int:
 
 
 @click.command(cls=Command)
-@click.option("--limit", type=click.IntRange(min=1), metavar="N", help="So many files at most; default all.")
+@click.option("--limit", type=click.IntRange(min=1), metavar="N", help="Most files to index; default all.")
 def demo(limit: int | None) -> int:
-    """Index the standard library on two workers; one is killed.
+    """Index the standard library on two workers, and kill one of them.
 
-    It starts a server of its own and leaves nothing behind.
+    The demo starts its own server and leaves nothing behind.
     """
     from jobfleet.demo.show import main
 
@@ -80,10 +80,10 @@ def demo(limit: int | None) -> int:
 
 
 @click.command(cls=Command)
-@click.option("--jobs", type=click.IntRange(min=1), default=10_000, metavar="N", help="How many jobs. [default 10000]")
+@click.option("--jobs", type=click.IntRange(min=1), default=10_000, metavar="N", help="Number of jobs. [default 10000]")
 @click.pass_obj
 def bench(invocation: Invocation, jobs: int) -> int:
-    """Measure how many jobs a second this Redis takes and gives."""
+    """Measure how many jobs per second this Redis and one worker handle."""
     invocation.announce()
     from jobfleet.demo.speed import main
 

@@ -1,4 +1,4 @@
-"""The shape of every JSON that is printed: names as in Python, ISO times, durations in seconds."""
+"""The form of all JSON output: names as in Python, ISO times, durations in seconds."""
 
 from __future__ import annotations
 
@@ -46,25 +46,25 @@ def worker_data(worker: WorkerInfo) -> dict[str, object]:
     return _attributes(worker)
 
 
-def explanation_data(told: Explanation) -> dict[str, object]:
+def explanation_data(explanation: Explanation) -> dict[str, object]:
     """An explanation: every attribute of `Explanation`, and of each `Reason`."""
-    return {**_attributes(told), "reasons": [_attributes(reason) for reason in told.reasons]}
+    return {**_attributes(explanation), "reasons": [_attributes(reason) for reason in explanation.reasons]}
 
 
-def diagnosis_data(told: Diagnosis) -> dict[str, object]:
+def diagnosis_data(diagnosis: Diagnosis) -> dict[str, object]:
     """A diagnosis: every attribute of `Diagnosis`, and of each `Finding`."""
-    return {**_attributes(told), "findings": [_attributes(one) for one in told.findings]}
+    return {**_attributes(diagnosis), "findings": [_attributes(one) for one in diagnosis.findings]}
 
 
 def confirmation_data(confirmation: Confirmation) -> dict[str, object]:
-    """How a worker took a command: every attribute of `Confirmation`."""
+    """A worker's confirmation of a command: every attribute of `Confirmation`."""
     return _attributes(confirmation)
 
 
 def jsonable(value: object) -> object:
-    """A value that travels, as JSON can say it.
+    """Convert an argument or result to JSON types.
 
-    Bytes become base64, sets sorted lists, and what has no form of its own (Decimal, UUID, infinity) its text.
+    Bytes become base64, sets become sorted lists, and other types (Decimal, UUID, infinity) become text.
     """
     match value:
         case None | bool() | int() | str():

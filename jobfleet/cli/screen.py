@@ -1,4 +1,4 @@
-"""How `jobfleet top` draws a look: lines that fit a terminal, the lists cut where they are too long. Pure."""
+"""The screen of `jobfleet top`: lines that fit the terminal, with long lists cut. Pure."""
 
 from __future__ import annotations
 
@@ -17,23 +17,23 @@ if TYPE_CHECKING:
 Row = list[Cell | str]
 NARROWEST = 10
 LAST = 12
-"""The last column of a table gets so much before its elastic one is cut."""
+"""Width that the last column of a table keeps, in characters, before the elastic column is cut."""
 
 IDS_FROM = 120
-"""From this width on, failures are shown with their ids."""
+"""Least width of the terminal, in characters, to show the ids of failures."""
 
 _UNITS = ((1e3, "k"), (1e6, "M"), (1e9, "G"), (1e12, "T"))
 _COLORS = {"running": "green", "quiet": "yellow", "stopping": "yellow", "gone": "red"}
 
 
 class Section(NamedTuple):
-    """A table of the view.
+    """A table of the screen.
 
     Attributes:
-        columns: Its titles.
-        rows: What stands below them.
-        elastic: The column that gives way when the terminal is narrow.
-        nothing: What to say in the place of an empty table.
+        columns: Titles of the columns.
+        rows: Rows of cells.
+        elastic: Index of the column that is cut when the terminal is narrow.
+        nothing: Text in place of an empty table.
     """
 
     columns: Sequence[Column | str]
@@ -43,12 +43,12 @@ class Section(NamedTuple):
 
 
 def sections(look: Look, now: datetime, *, with_ids: bool = True) -> list[Section]:
-    """Queues, workers and failures, as tables."""
+    """The tables of queues, workers and failures."""
     return [_queues(look.queues), _workers(look.workers, now), _failures(look.failures, now, with_ids=with_ids)]
 
 
 def tables(output: Output, look: Look, now: datetime) -> str:
-    """A look as plain tables, all of it."""
+    """A sample as plain tables, uncut."""
     parts = [
         output.table(part.columns, part.rows) if part.rows else output.styled(*part.nothing)
         for part in sections(look, now)
@@ -59,16 +59,16 @@ def tables(output: Output, look: Look, now: datetime) -> str:
 def screen(
     output: Output, look: Look, now: datetime, *, columns: int, rows: int, title: str, trouble: str = ""
 ) -> list[str]:
-    """A look as the lines of a terminal.
+    """A sample as the lines of a terminal.
 
     Args:
-        output: Says whether there are colours.
-        look: What was seen.
-        now: When it is drawn.
-        columns: How wide the terminal is.
-        rows: How high.
-        title: What stands on top.
-        trouble: What keeps the view from being fresh; empty for nothing.
+        output: Decides whether there are colours.
+        look: The sample.
+        now: Current time.
+        columns: Width of the terminal, in characters.
+        rows: Height of the terminal, in lines.
+        title: Title of the first line.
+        trouble: The reason why the sample is stale; empty if it is not.
     """
     parts = sections(look, now, with_ids=columns >= IDS_FROM)
     lines = [_top(output, title, now, columns)]
@@ -80,7 +80,7 @@ def screen(
 
 
 def shares(room: int, wanted: Sequence[int]) -> list[int]:
-    """Divide lines among lists: nobody gets more than wanted, and whoever wants little gets that first."""
+    """Divide lines among lists. No list gets more than it wants, and lists that want least are served first."""
     given, left = [0] * len(wanted), max(0, room)
     for place, index in enumerate(sorted(range(len(wanted)), key=wanted.__getitem__)):
         given[index] = min(wanted[index], left // (len(wanted) - place))
@@ -89,7 +89,7 @@ def shares(room: int, wanted: Sequence[int]) -> list[int]:
 
 
 def short(number: float) -> str:
-    """A count in at most six characters."""
+    """A count in at most 6 characters."""
     if number < 99_999.5:
         return f"{number:,.0f}"
     size, unit = next(((size, unit) for size, unit in _UNITS if number < 999.5 * size), _UNITS[-1])
@@ -97,7 +97,7 @@ def short(number: float) -> str:
 
 
 def pace(rate: float | None) -> str:
-    """A rate in at most six characters; a dash while it is not known."""
+    """A rate in at most 6 characters; a dash for None."""
     if rate is None:
         return "-"
     return f"{rate:.1f}" if 0 < rate < 99.95 else short(rate)
@@ -127,7 +127,7 @@ def _sums(look: Look, columns: int) -> str:
 
 
 def _lines(output: Output, part: Section, share: int, columns: int) -> list[str]:
-    """A table in so many lines below its titles."""
+    """A table with at most `share` lines below its titles."""
     if not part.rows:
         return [output.styled(clip(part.nothing.text, columns), part.nothing.color)]
     more = len(part.rows) - share
@@ -139,7 +139,7 @@ def _lines(output: Output, part: Section, share: int, columns: int) -> list[str]
 
 
 def _fitted(part: Section, rows: Sequence[Row], columns: int) -> list[Row]:
-    """Cut the elastic column so far that the last one has room."""
+    """Cut the elastic column as far as the last column needs."""
     titles = [column.title if isinstance(column, Column) else column for column in part.columns]
     wide = [max(width(_text(cell)) for cell in cells) for cells in zip(titles, *rows, strict=True)]
     taken = sum(wide[:-1]) - wide[part.elastic] + min(wide[-1], LAST) + 2 * (len(wide) - 1)
@@ -161,7 +161,7 @@ def _queues(every: Sequence[Moving]) -> Section:
     titles = ["WAITING", "LATER", *blocked, "RUNNING", "DONE/S", "FAIL/S", "OLDEST"]
     columns: list[Column | str] = ["QUEUE", *(Column(title, True) for title in titles), "STATE"]
     rows = [_queue_row(one, has_blocked=has_blocked) for one in every]
-    return Section(columns, rows, 0, Cell("No queues yet; the first job or worker makes one."))
+    return Section(columns, rows, 0, Cell("No queues yet; the first job or worker creates one."))
 
 
 def _queue_row(one: Moving, *, has_blocked: bool) -> Row:

@@ -17,13 +17,13 @@ from jobfleet.version import VERSION
 
 @click.group(cls=Group)
 def config() -> None:
-    """Look at settings."""
+    """Show and check the settings."""
 
 
 @config.command()
 @click.pass_obj
 def show(invocation: Invocation) -> None:
-    """Show every setting, its value, and where that came from."""
+    """Show every setting, its value, and the source of the value."""
     loaded = invocation.loaded
     rows = [(row, _shown(row, getattr(loaded.config, row.name)), loaded.sources[row.name]) for row in SETTINGS]
     lines: list[list[Cell | str]] = [
@@ -53,12 +53,12 @@ def show(invocation: Invocation) -> None:
 
 
 def _shown(row: Setting, value: object) -> str | None:
-    """A value as text; None where there is none, and something else follows."""
+    """A value as text; None if it is derived from something else."""
     return None if value is None else row.show(value)
 
 
 def _flags(root: click.Context) -> Iterator[str]:
-    """The settings that some command has a flag for."""
+    """Names of the settings for which some command has a flag."""
     waiting = [root.command]
     while waiting:
         command = waiting.pop()
@@ -70,14 +70,15 @@ def _flags(root: click.Context) -> Iterator[str]:
 @config.command()
 @click.pass_obj
 def check(invocation: Invocation) -> None:
-    """Check the settings; exit code 2 and the remedy if one is wrong."""
+    """Check the settings. Exit code 2, and a remedy, if one is wrong."""
     from jobfleet.notify.settings import configured
 
     configured(invocation.config.notify, os.environ)
     given = {name: source for name, source in invocation.loaded.sources.items() if source != "default"}
     places = ", ".join(sorted(set(given.values())))
-    told = f"{count(len(given), 'setting')} given ({places})" if given else "none given"
-    invocation.output.show(data={"ok": True, "given": given}, ids=list(given), text=f"The settings are fine: {told}.")
+    summary = f"{count(len(given), 'setting')} given ({places})" if given else "none given"
+    text = f"The settings are valid: {summary}."
+    invocation.output.show(data={"ok": True, "given": given}, ids=list(given), text=text)
 
 
 @click.command(cls=Command)

@@ -28,29 +28,31 @@ some_ids = click.argument("ids", nargs=-1, metavar="[ID]...")
 
 
 def filters(command: Decorated) -> Decorated:
-    """Give a command the flags that choose waiting jobs."""
+    """Add the flags that select waiting jobs to a command."""
     states = [str(status) for status in JobStatus if status in WAITING]
     for option in (
-        click.option("--status", type=click.Choice(states), help="Those that wait so."),
-        click.option("--session", metavar="TEXT", help="Those of this session."),
-        click.option("--user", metavar="TEXT", help="Those of this user."),
-        click.option("--function", metavar="NAME", help="Those of this function."),
-        click.option("--queue", metavar="NAME", help="Those of this queue."),
-        click.option("--tag", "tags", multiple=True, metavar="TAG", help="Those with this tag; again: and that one."),
+        click.option("--status", type=click.Choice(states), help="Jobs with this status."),
+        click.option("--session", metavar="TEXT", help="Jobs of this session."),
+        click.option("--user", metavar="TEXT", help="Jobs of this user."),
+        click.option("--function", metavar="NAME", help="Jobs of this function."),
+        click.option("--queue", metavar="NAME", help="Jobs of this queue."),
+        click.option(
+            "--tag", "tags", multiple=True, metavar="TAG", help="Jobs with this tag; repeated: with all these tags."
+        ),
     ):
         command = option(command)
     return command
 
 
 def chosen(ids: tuple[str, ...], options: dict[str, Any]) -> dict[str, Any] | None:
-    """The filter that was given; None for ids.
+    """The filter of the options; None if ids are given.
 
     Raises:
-        click.UsageError: Neither was given, or both.
+        click.UsageError: Neither ids nor options are given, or both.
     """
     given = {name: value for name in FILTERS if (value := options.pop(name)) not in (None, ())}
     if bool(given) == bool(ids):
-        raise click.UsageError("Give ids, or options that say which jobs are meant.")
+        raise click.UsageError("Give ids, or options that select jobs.")
     if "status" in given:
         given["status"] = JobStatus(given["status"])
     return given or None
@@ -62,27 +64,27 @@ def chosen(ids: tuple[str, ...], options: dict[str, Any]) -> dict[str, Any] | No
 def explain(invocation: Invocation, id: str) -> int:
     """Explain why a job is not running, or how it ended.
 
-    Reasons are listed with what stands in the way first.
+    Reasons that block the job come first.
     """
     with invocation.fleet() as fleet:
-        told = fleet.explain(id)
+        explanation = fleet.explain(id)
     output = invocation.output
-    lines = [plain(reason.text) for reason in told.reasons]
-    if told.status is not None:
-        head = "  ".join((told.id, told.status, plain(told.function)))
+    lines = [plain(reason.text) for reason in explanation.reasons]
+    if explanation.status is not None:
+        head = "  ".join((explanation.id, explanation.status, plain(explanation.function)))
         lines = [output.styled(head.rstrip(), "dim"), *(f"  {line}" for line in lines)]
     elif output.form == "table":
-        say(told.reasons[0].text)
+        say(explanation.reasons[0].text)
         return fail.NOT_FOUND
-    output.show(data=explanation_data(told), ids=[told.id], text="\n".join(lines))
-    return fail.DONE if told.status is not None else fail.NOT_FOUND
+    output.show(data=explanation_data(explanation), ids=[explanation.id], text="\n".join(lines))
+    return fail.DONE if explanation.status is not None else fail.NOT_FOUND
 
 
 @click.command(cls=Command)
 @some_ids
-@click.option("--at", metavar="ISO", callback=read_moment, help="Due then.")
-@click.option("--delay", type=TIME, help="Due so long from now; 0 for at once.")
-@click.option("--priority", type=click.Choice(PRIORITIES, case_sensitive=False), help="How urgent from now on.")
+@click.option("--at", metavar="ISO", callback=read_moment, help="The new due time.")
+@click.option("--delay", type=TIME, help="The new due time, counted from now; 0 for at once.")
+@click.option("--priority", type=click.Choice(PRIORITIES, case_sensitive=False), help="The new priority.")
 @filters
 @by_option
 @yes_option
@@ -100,8 +102,8 @@ def reschedule(
 ) -> int:
     """Give waiting jobs another due time, another priority, or both.
 
-    Name them, or choose them by options; then it counts and asks first. Exit code 1 if one runs or has ended, 3 if
-    there is none.
+    Select jobs by id or by options. With options, the command shows the number of jobs and asks for confirmation.
+    Exit code 1 if a job runs or has ended, 3 if there is none.
     """
     wanted = chosen(ids, options)
     change: dict[str, Any] = {
@@ -111,7 +113,7 @@ def reschedule(
         raise click.UsageError("Give --at, --delay or --priority.")
     if at is not None and delay is not None:
         raise click.UsageError("Give --at or --delay, not both.")
-    change_of(at, delay, change["priority"])  # what is wrong for all is told once, not of each
+    change_of(at, delay, change["priority"])  # report an invalid change once, not for each job
     with invocation.fleet() as fleet:
         if wanted is None:
             return _each(invocation, fleet, ids, "rescheduled", lambda job_id: fleet.reschedule(job_id, **change))
@@ -124,7 +126,7 @@ def reschedule(
 
 @click.command(cls=Command)
 @some_ids
-@click.option("--to", metavar="QUEUE", required=True, help="Where they go.")
+@click.option("--to", metavar="QUEUE", required=True, help="The new queue.")
 @filters
 @by_option
 @yes_option
@@ -132,8 +134,8 @@ def reschedule(
 def move(invocation: Invocation, /, ids: tuple[str, ...], to: str, by: str | None, yes: bool, **options: Any) -> int:
     """Move waiting jobs to another queue, as new jobs, and print their ids.
 
-    Name them, or choose them by options; then it counts and asks first. The old ones end as cancelled and tell where
-    they went. Repeating an interrupted move finishes it.
+    Select jobs by id or by options. With options, the command shows the number of jobs and asks for confirmation. The
+    old jobs end as cancelled and refer to the new ones. Repeat an interrupted move to complete it.
     """
     wanted = chosen(ids, options)
     check_queue(to)
@@ -150,7 +152,7 @@ def move(invocation: Invocation, /, ids: tuple[str, ...], to: str, by: str | Non
 def _each(
     invocation: Invocation, fleet: Fleet, ids: tuple[str, ...], verb: str, act: Callable[[str], bool | str]
 ) -> int:
-    """Do something to each job; say which it could not be done to, and go on."""
+    """Apply an act to each job. A failure is printed, and the next job follows."""
     done: dict[str, bool | str] = {}
     left: list[str] = []
     code = fail.DONE

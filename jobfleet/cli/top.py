@@ -28,16 +28,18 @@ def _every(_ctx: click.Context, _option: click.Parameter, seconds: float) -> flo
 
 
 @click.command(cls=Command)
-@click.option("--every", type=TIME, default=1.0, metavar="SECONDS", callback=_every, help="How often. [default 1]")
-@click.option("--once", is_flag=True, help="Print one look as plain tables.")
+@click.option(
+    "--every", type=TIME, default=1.0, metavar="SECONDS", callback=_every, help="Time between two samples. [default 1]"
+)
+@click.option("--once", is_flag=True, help="Print one sample as plain tables.")
 @click.pass_obj
 def top(invocation: Invocation, every: float, once: bool) -> None:
     """Show queues, workers and the newest failures, live, until Ctrl-C.
 
-    WAITING jobs are due, LATER ones will be; rates are those of the last 5 seconds, OLDEST is for how long the first
-    job in line has been due, SLOTS how many are used, HEARD when a worker was last heard of.
+    WAITING jobs are due, LATER jobs are not due yet. Rates are those of the last 5 seconds. OLDEST is how long the
+    first job in line has been due, SLOTS the used and all slots, HEARD the time since the last heartbeat.
 
-    Without a terminal, and with -o json or ids, one look is printed, without rates. Ids are those of the failures.
+    Without a terminal, and with -o json or ids, it prints one sample without rates. Ids are those of the failures.
     """
     output = invocation.output
     is_live = output.is_terminal and output.form == "table" and os.environ.get("TERM") not in {None, "dumb", "unknown"}
@@ -60,7 +62,7 @@ def top(invocation: Invocation, every: float, once: bool) -> None:
 
 
 def look_data(look: Look) -> dict[str, object]:
-    """A look as JSON: queues with their rates, workers and failures."""
+    """A sample as data for JSON: queues with their rates, workers and failures."""
     return {
         "at": jsonable(look.at),
         "queues": [
@@ -73,15 +75,15 @@ def look_data(look: Look) -> dict[str, object]:
 
 
 class View(AbstractContextManager["View"]):
-    """The whole terminal, drawn anew with each look; as it was before once it is left.
+    """The full-screen view. Leaving the block restores the terminal.
 
     Args:
-        output: Says whether there are colours.
-        url: Where Redis is, without its password.
-        namespace: The fleet's.
+        output: Decides whether there are colours.
+        url: URL of Redis without its password.
+        namespace: Namespace of the fleet.
 
     Attributes:
-        trouble: What keeps the view from being fresh; empty for nothing.
+        trouble: The reason why the view is stale; empty if it is not.
 
     Raises:
         ConfigError: rich is not installed.
@@ -103,12 +105,12 @@ class View(AbstractContextManager["View"]):
         self.trouble = ""
 
     def is_away(self, error: StoreUnavailable, last: Look) -> None:
-        """Redis does not answer: what was seen last stays, with the time of it."""
-        what = str(error).partition(". ")[0].replace(f" at {self._url}", "")  # which stands on top
+        """Keep the last sample on the screen while Redis does not answer, and show its time and the reason."""
+        what = str(error).partition(". ")[0].replace(f" at {self._url}", "")  # the title shows the URL
         self.trouble = f"Since {last.at.astimezone():%H:%M:%S}: {what}; trying again."
 
     def show(self, look: Look) -> None:
-        """Draw a look, as large as the terminal is now."""
+        """Draw a sample in the current size of the terminal."""
         columns, rows = self._console.size
         lines = screen(
             self._output, look, datetime.now(UTC), columns=columns, rows=rows, title=self._title, trouble=self.trouble

@@ -43,26 +43,26 @@ _FLAGS = {row.name: row.flag for row in SETTINGS} | {"config": "--config"}
     type=click.Path(path_type=Path, file_okay=False),
     default=Path(".jobfleet/data"),
     metavar="DIR",
-    help="Where the server keeps its data. [default .jobfleet/data]",
+    help="Data folder of the server. [default .jobfleet/data]",
 )
-@click.option("--fresh", is_flag=True, help="Begin without the data that is there.")
+@click.option("--fresh", is_flag=True, help="Remove the existing data first.")
 @yes_option
 @click.pass_obj
 def up(invocation: Invocation, modules: tuple[str, ...], path: Path, fresh: bool, yes: bool) -> int:
     """Run everything in one terminal: a server, a worker and a reaper.
 
-    Other commands in this folder find the server by themselves, as long as no other Redis is set. Ctrl-C ends it all;
-    the data stays. A second 'up' of the same folder joins the server, and keeps it running after the first has ended.
+    Other commands in this folder find the server, unless another Redis is set. Ctrl-C ends all three; the data stays.
+    A second 'up' in the same folder joins the server, and keeps it running after the first has ended.
     """
     if "url" in invocation.given:
         remedy = "leave --url out, or use 'jobfleet worker --with-reaper'"
-        raise click.UsageError(f"'up' starts a server of its own; {remedy}.")
+        raise click.UsageError(f"'up' starts its own server; {remedy}.")
     loaded = invocation.loaded
     if fresh and not _cleared(path, yes=yes):
         return fail.FAILED
     with _Place(path) as place:
         server = place.server
-        verb = "Started a server" if server.owner else "Joined the server that runs already"
+        verb = "Started a server" if server.owner else "Joined the running server"
         click.echo(f"{verb}; its data is in {plain(str(path))}.")
         click.echo(f"Starting a worker and a reaper for {plain(', '.join(modules))}; Ctrl-C ends them.")
         if (source := loaded.sources["url"]) not in {"default", UP_FILE}:
@@ -73,7 +73,7 @@ def up(invocation: Invocation, modules: tuple[str, ...], path: Path, fresh: bool
 
 
 def worker_command(modules: Sequence[str], url: str, given: Mapping[str, object]) -> list[str]:
-    """The command of the worker, with the flags that were given to `up`."""
+    """The command line of the worker, with the flags of `up`."""
     command = [sys.executable, "-m", "jobfleet", "worker", *modules, "--with-reaper", f"--url={url}"]
     for name, value in given.items():
         if name == "verbose" and isinstance(value, int):
@@ -84,13 +84,17 @@ def worker_command(modules: Sequence[str], url: str, given: Mapping[str, object]
 
 
 def _attend(command: Sequence[str], tend: Callable[[], None]) -> int:
-    """Run the worker until it ends, and pass signals on to it.
+    """Run the worker until it ends, and forward signals to it.
 
-    It has a process group of its own: Ctrl-C would reach it from the terminal too, and a second signal means *now*.
+    The worker has its own process group. Otherwise Ctrl-C would also reach it from the terminal, and the second
+    signal would stop it at once.
 
     Args:
-        command: The worker's.
-        tend: Is called twice per second meanwhile.
+        command: Command line of the worker.
+        tend: Called twice per second until the worker ends.
+
+    Returns:
+        The exit code; 128 and the signal's number if a signal ended the worker.
     """
     arrived: list[int] = []
     child: subprocess.Popen[bytes] | None = None
@@ -101,7 +105,9 @@ def _attend(command: Sequence[str], tend: Callable[[], None]) -> int:
         else:
             child.send_signal(signal.SIGTERM if signum == signal.SIGHUP else signum)
 
-    is_hup_ignored = signal.getsignal(signal.SIGHUP) is signal.SIG_IGN  # `nohup` is meant, unlike the `&` of a script
+    is_hup_ignored = (
+        signal.getsignal(signal.SIGHUP) is signal.SIG_IGN
+    )  # by `nohup`; a script's `&` ignores only INT and QUIT
     wanted = [signum for signum in FORWARDED if signum != signal.SIGHUP or not is_hup_ignored]
     before = {signum: signal.signal(signum, forward) for signum in wanted}
     try:
@@ -117,7 +123,7 @@ def _attend(command: Sequence[str], tend: Callable[[], None]) -> int:
 
 
 def _ended(child: subprocess.Popen[bytes], tend: Callable[[], None]) -> int:
-    """Wait for the end of the worker; answer its exit code."""
+    """Wait for the worker to end; return its exit code."""
     while True:
         try:
             return child.wait(TEND_EVERY)
@@ -126,7 +132,7 @@ def _ended(child: subprocess.Popen[bytes], tend: Callable[[], None]) -> int:
 
 
 def _tied(command: Sequence[str]) -> list[str]:
-    """Let the kernel end the worker too, should this process be killed outright."""
+    """Make the kernel end the worker if this process is killed."""
     from jobfleet.store import embedded
 
     if sys.platform != "linux":
@@ -136,10 +142,10 @@ def _tied(command: Sequence[str]) -> list[str]:
 
 
 class _Place(contextlib.AbstractContextManager["_Place"]):
-    """The server of a data folder, and the note that tells other commands where it is.
+    """The server of a data folder, and the file that has its URL for other commands.
 
-    Several `up` may share one server. It ends with the `up` that started it; one of the others starts it again, so that
-    the last of them ends it.
+    Several `up` may share one server. The server ends with the `up` that started it; another `up` then starts it
+    again, until the last one ends.
 
     Args:
         path: The data folder.
@@ -148,7 +154,7 @@ class _Place(contextlib.AbstractContextManager["_Place"]):
         server: The server.
 
     Raises:
-        ConfigError: There is no server to start, or it cannot use the folder.
+        ConfigError: No server program was found, or it cannot use the folder.
     """
 
     def __init__(self, path: Path) -> None:
@@ -161,7 +167,7 @@ class _Place(contextlib.AbstractContextManager["_Place"]):
         self._note(is_owner=self.server.owner)
 
     def tend(self) -> None:
-        """Start the server again if it was another `up`'s and has ended with it; renew the note that went too."""
+        """If the server of another `up` has ended, start it again and write the file again."""
         from jobfleet.store.embedded import EmbeddedServer, ask
 
         if not self.server.owner and ask(self.server.socket) is None:
@@ -194,33 +200,33 @@ class _Place(contextlib.AbstractContextManager["_Place"]):
 
 
 def _is_noted(note: Path, url: str) -> bool:
-    """Whether another `jobfleet up` that lives has told the same."""
-    told = _read(note)
+    """Whether the file has this URL from a `jobfleet up` that is running."""
+    fields = _read(note)
     try:
-        os.kill(int(str(told["pid"])), 0)
+        os.kill(int(str(fields["pid"])), 0)
     except (LookupError, TypeError, ValueError, OSError, OverflowError):
         return False
-    return told.get("url") == url
+    return fields.get("url") == url
 
 
 def _read(note: Path) -> dict[str, object]:
     try:
-        told = json.loads(read_own(note))
+        fields = json.loads(read_own(note))
     except (OSError, ValueError, Foreign):
         return {}
-    return told if isinstance(told, dict) else {}
+    return fields if isinstance(fields, dict) else {}
 
 
 def _cleared(folder: Path, *, yes: bool) -> bool:
-    """Remove a data folder, unless a server runs in it; False when the answer was no.
+    """Remove a data folder after confirmation; return False if the user declined.
 
     Raises:
-        ConfigError: It is in use, or no data folder of jobfleet.
+        ConfigError: A server uses the folder, or it is not a data folder of jobfleet.
     """
     if not folder.exists() or not any(folder.iterdir()):
         return True
     if not (folder / "SERVER").is_file():
-        raise ConfigError(f"{folder} is no data folder of jobfleet; empty it yourself, or give another --path.")
+        raise ConfigError(f"{folder} is not a data folder of jobfleet; empty it yourself, or set another --path.")
     with (folder / "server.lock").open("a") as lock:
         try:
             fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)

@@ -1,4 +1,4 @@
-"""How jobs look to people: rows of a table, and the whole of one."""
+"""Jobs as text: rows of a table, and all fields of one job."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ _LATER = (JobStatus.SCHEDULED, JobStatus.RETRYING)
 
 
 def job_table(output: Output, jobs: Sequence[JobResult[Any]]) -> str:
-    """Jobs, a line each."""
+    """A table with one job per line."""
     columns: list[Column | str] = ["ID", "STATUS", "FUNCTION"]
     columns += [*(Column(title, True) for title in ("DONE", "RUNS", "AGE")), "NOTE"]
     now = datetime.now(UTC)
@@ -56,14 +56,14 @@ def status_cell(job: JobResult[Any]) -> Cell:
 
 
 def percent(job: JobResult[Any]) -> str:
-    """A job's progress; a dash where it has told none."""
+    """A job's progress in percent; a dash if it has not reported any."""
     if job.status is JobStatus.COMPLETED:
         return "100 %"
     return f"{job.progress:.0%}".replace("%", " %") if job.progress else "-"
 
 
 def note_of(job: JobResult[Any]) -> str:
-    """What is worth knowing of a job besides its status, in one line."""
+    """The most important fact about a job besides its status, in one line."""
     if job.status is JobStatus.COMPLETED:
         return "" if job.result is None else f"→ {clip(value_text(job.result), NOTE_LENGTH)}"
     if job.status is JobStatus.FAILED:
@@ -77,34 +77,34 @@ def note_of(job: JobResult[Any]) -> str:
 
 
 def error_text(job: JobResult[Any]) -> str:
-    """What a job failed with: its class and its message."""
+    """The error of a job: class and message."""
     error, kind = job.error or "", job.error_class or ""
     return error if not kind or error.startswith(kind) else f"{kind}: {error}" if error else kind
 
 
 def history_of(letter: Letter) -> Iterator[str]:
-    """What happened to a dead letter, a line a run, oldest first."""
+    """The history of a dead letter, one line per run or replay, oldest first."""
     for line in letter.history:
         number, at, what = (*line.split(" ", 2), "0", "")[:3]
         when = datetime.fromtimestamp(int(at) / 1e6, UTC).astimezone()
-        said = _replayed(what) if number == "replayed" else f"run {number}: {what}"
-        yield plain_lines(f"{when:%Y-%m-%d %H:%M:%S}  {said}")
+        text = _replayed(what) if number == "replayed" else f"run {number}: {what}"
+        yield plain_lines(f"{when:%Y-%m-%d %H:%M:%S}  {text}")
 
 
 def _replayed(what: str) -> str:
-    """How a dead letter was put back: by whom, and whether it was edited."""
+    """A replay in words: its author, and whether the arguments were edited."""
     who, _, edited = what.partition(" ")
-    said = "replayed" if who == "-" else f"replayed by {who}"
-    return f"{said} with other arguments" if edited else said
+    text = "replayed" if who == "-" else f"replayed by {who}"
+    return f"{text} with other arguments" if edited else text
 
 
 def value_text(value: object) -> str:
-    """A value for people: a text as it is, all else as JSON."""
+    """A value as text: a text as it is, any other value as JSON."""
     return value if isinstance(value, str) else to_json(jsonable(value))
 
 
 def job_details(output: Output, job: JobResult[Any], *, with_traceback: bool = False) -> str:
-    """All that is known of a job."""
+    """All fields of a job, one per line."""
     text = output.details(_pairs(job))
     if with_traceback and job.traceback:
         text += f"\n\n{plain_lines(job.traceback.rstrip())}"
@@ -129,10 +129,10 @@ def _pairs(job: JobResult[Any]) -> Iterable[tuple[str, Cell | str]]:
     yield "ended", _when(job.completed_at)
     yield "duration", span(job.duration.total_seconds()) if job.duration is not None else ""
     yield "worker", job.worker or ""
-    yield "goes on as", job.moved_to or ""
-    yield "comes from", job.moved_from or ""
-    yield "stop asked by", job.cancel_requested_by or "" if job.cancel_requested_at else ""
-    yield "stop asked", _when(job.cancel_requested_at)
+    yield "moved to", job.moved_to or ""
+    yield "moved from", job.moved_from or ""
+    yield "stop requested by", job.cancel_requested_by or "" if job.cancel_requested_at else ""
+    yield "stop requested", _when(job.cancel_requested_at)
     yield "stopping", job.stop_stage or ""
     yield "user", job.user or ""
     yield "session", job.session or ""

@@ -1,4 +1,4 @@
-"""`jobfleet watch`: bars on a terminal, a line for each change elsewhere."""
+"""`jobfleet watch`: progress bars on a terminal, otherwise one line per change."""
 
 from __future__ import annotations
 
@@ -27,18 +27,18 @@ class View(AbstractContextManager["View"], Protocol):
     """Shows jobs while they change."""
 
     def show(self, job: JobResult[Any]) -> None:
-        """Show what a job has become."""
+        """Show the current state of a job."""
 
 
 class Lines(AbstractContextManager["Lines"]):
-    """A line for each change: text, JSON, or the ids of those that ended."""
+    """One line per change: text, JSON, or the ids of ended jobs."""
 
     def __init__(self, output: Output) -> None:
         self._output = output
         self._seen: dict[str, tuple[object, ...]] = {}
 
     def show(self, job: JobResult[Any]) -> None:
-        """Print a job, if it has changed."""
+        """Print a job if it has changed."""
         state = (job.status, job.attempt, job.progress, job.progress_message, job.cancel_requested_by)
         if self._seen.get(job.id) == state:
             return
@@ -50,11 +50,11 @@ class Lines(AbstractContextManager["Lines"]):
                 self._output.line(job.id)
         else:
             status = self._output.styled(f"{job.status.value:<9}", COLORS.get(job.status))
-            told = f"{percent(job):>5}  {plain(note_of(job))}".rstrip()
-            self._output.line(f"{datetime.now().astimezone():%H:%M:%S}  {plain(job.id)}  {status}  {told}")
+            note = f"{percent(job):>5}  {plain(note_of(job))}".rstrip()
+            self._output.line(f"{datetime.now().astimezone():%H:%M:%S}  {plain(job.id)}  {status}  {note}")
 
     def __exit__(self, *_: object) -> None:
-        """Nothing is left to do."""
+        """Nothing to clean up."""
 
 
 class Bars(AbstractContextManager["Bars"]):
@@ -85,7 +85,7 @@ class Bars(AbstractContextManager["Bars"]):
         self._tasks: dict[str, Any] = {}
 
     def show(self, job: JobResult[Any]) -> None:
-        """Draw a job's bar as it stands now."""
+        """Draw the bar of a job in its current state."""
         is_pulsing = job.status is JobStatus.RUNNING and not job.progress
         is_full = job.status is JobStatus.COMPLETED
         fields: dict[str, Any] = {
@@ -119,7 +119,7 @@ class Bars(AbstractContextManager["Bars"]):
 def watch(invocation: Invocation, ids: tuple[str, ...]) -> int:
     """Watch jobs until all have ended.
 
-    On a terminal each has a bar that moves; elsewhere there is a line for each change.
+    On a terminal, each job has a progress bar. Otherwise each change is printed as one line.
 
     Exit code 1 unless all completed.
     """
@@ -136,7 +136,7 @@ def watch(invocation: Invocation, ids: tuple[str, ...]) -> int:
             while left := [job.id for job in last.values() if not job.status.is_final]:
                 time.sleep(EVERY_S)
                 for job_id, seen in zip(left, fleet.poll_many(left), strict=True):
-                    if seen is None:  # ended, and its result is not kept
+                    if seen is None:  # it ended, and its result is not kept
                         del last[job_id]
                         continue
                     last[job_id] = seen

@@ -1,4 +1,4 @@
-"""`jobfleet workers`: look at workers, and tell them what to do."""
+"""`jobfleet workers`: list workers, and send them commands."""
 
 from __future__ import annotations
 
@@ -24,19 +24,19 @@ if TYPE_CHECKING:
     from jobfleet.operations.workers.info import WorkerInfo
 
 CROWD = 4
-"""Processes per processor above which `scale` asks first: each loads the modules, and takes memory for them."""
+"""Processes per CPU above which `scale` asks for confirmation: each loads the modules and needs memory for them."""
 _COLORS = {"running": "green", "quiet": "yellow", "stopping": "yellow", "gone": "red"}
 
 
 @click.group(cls=Group)
 def workers() -> None:
-    """Look at workers, quiet, scale and stop them."""
+    """List, quiet, scale and stop workers."""
 
 
 @workers.command("ls")
 @click.pass_obj
 def ls(invocation: Invocation) -> None:
-    """List the workers that were heard of lately."""
+    """List the workers with a recent heartbeat."""
     with invocation.fleet() as fleet:
         every = fleet.workers()
     if not every and invocation.form == "table":
@@ -74,11 +74,15 @@ def _since(moment: datetime | None, now: datetime) -> str:
 
 
 def _targets(function: Decorated) -> Decorated:
-    """Give a command the arguments that name workers, and how it goes about them."""
+    """Add the arguments that select workers, and the options --all, --timeout and --by, to a command."""
     timeout = click.option(
-        "--timeout", type=TIME, default=10.0, metavar="TIME", help="How long to wait for confirmations. [default 10s]"
+        "--timeout",
+        type=TIME,
+        default=10.0,
+        metavar="TIME",
+        help="Longest time to wait for confirmations. [default 10s]",
     )
-    every = click.option("--all", "every", is_flag=True, help="All workers that are alive.")
+    every = click.option("--all", "every", is_flag=True, help="All live workers.")
     named = click.argument("names", nargs=-1, metavar="[WORKER|HOST]...")
     return named(every(timeout(by_option(function))))
 
@@ -87,30 +91,30 @@ def _targets(function: Decorated) -> Decorated:
 @_targets
 @click.pass_obj
 def quiet(invocation: Invocation, /, **where: Any) -> int:
-    """Let workers claim no more jobs; running ones go on."""
-    return _Told(invocation, "quiet", **where).go()
+    """Make workers stop claiming jobs; running jobs continue."""
+    return _Command(invocation, "quiet", **where).go()
 
 
 @workers.command()
 @_targets
 @click.pass_obj
 def resume(invocation: Invocation, /, **where: Any) -> int:
-    """Let quiet workers claim jobs again."""
-    return _Told(invocation, "resume", **where).go()
+    """Make quiet workers claim jobs again."""
+    return _Command(invocation, "resume", **where).go()
 
 
 @workers.command()
 @_targets
 @click.option(
-    "-p", "--processes", type=click.IntRange(1, 1024), required=True, metavar="N", help="How many children each."
+    "-p", "--processes", type=click.IntRange(1, 1024), required=True, metavar="N", help="Children per worker."
 )
 @yes_option
 @click.pass_obj
 def scale(invocation: Invocation, /, processes: int, yes: bool, **where: Any) -> int:
-    """Change how many child processes workers have, until they end.
+    """Change the number of child processes of workers, until the workers end.
 
-    Those that are too many finish what they run. It asks first before it removes processes, or starts more than four
-    per processor of a worker's machine.
+    Surplus processes finish their running jobs first. The command asks for confirmation before it removes processes,
+    or starts more than four per CPU of a worker's machine.
     """
 
     def question(found: Sequence[WorkerInfo]) -> str:
@@ -123,32 +127,34 @@ def scale(invocation: Invocation, /, processes: int, yes: bool, **where: Any) ->
             return f"Scale {_named(crowded)} up to {processes} each, more than {CROWD} per CPU ({cpus})?"
         return ""
 
-    return _Told(invocation, "scale", **where, ask=question, yes=yes, processes=processes).go()
+    return _Command(invocation, "scale", **where, ask=question, yes=yes, processes=processes).go()
 
 
 @workers.command()
 @_targets
-@click.option("--grace", type=TIME, metavar="TIME", help="How long running jobs may finish. [default the worker's own]")
+@click.option(
+    "--grace", type=TIME, metavar="TIME", help="Time for running jobs to finish. [default the worker's setting]"
+)
 @yes_option
 @click.pass_obj
 def stop(invocation: Invocation, /, grace: float | None, yes: bool, **where: Any) -> int:
-    """Let workers drain and leave.
+    """Make workers drain and exit.
 
-    What starts them (systemd, Kubernetes) may start them again.
+    A service manager (systemd, Kubernetes) may start them again.
     """
-    return _Told(invocation, "stop", **where, ask=lambda found: f"Stop {_named(found)}?", yes=yes, grace=grace).go()
+    return _Command(invocation, "stop", **where, ask=lambda found: f"Stop {_named(found)}?", yes=yes, grace=grace).go()
 
 
 @workers.command()
 @_targets
 @click.pass_obj
 def dump(invocation: Invocation, /, **where: Any) -> int:
-    """Let workers write to their logs what they hold, and the stacks of their threads."""
-    return _Told(invocation, "dump", **where).go()
+    """Make workers log their leases and the stacks of their threads."""
+    return _Command(invocation, "dump", **where).go()
 
 
 def _cpus(worker: WorkerInfo) -> int:
-    """The processors that a worker may use; those of this machine where it does not say."""
+    """The number of CPUs that a worker may use; if it did not report it, that of this machine."""
     return worker.cpus or processors()
 
 
@@ -156,8 +162,8 @@ def _named(found: Sequence[WorkerInfo]) -> str:
     return found[0].id if len(found) == 1 else count(len(found), "worker")
 
 
-class _Told:
-    """One command to some workers: whom it means, a question where it takes something away, and the answers."""
+class _Command:
+    """A command to workers: selects the workers, asks for confirmation if needed, prints the confirmations."""
 
     def __init__(
         self,
@@ -183,7 +189,7 @@ class _Told:
         self._numbers = numbers
 
     def go(self) -> int:
-        """Do it; the exit code."""
+        """Send the command; return the exit code."""
         if bool(self._names) == self._every:
             raise click.UsageError("Name workers or hosts, or give --all.")
         with self._invocation.fleet() as fleet:
@@ -194,36 +200,36 @@ class _Told:
             if question and not agreed(question, yes=self._yes):
                 return fail.FAILED
             ids = [one.id for one in found]
-            stands = fleet.command_workers(ids, self._verb, timeout=self._timeout, by=self._by, **self._numbers)
-        return self._told(stands)
+            answers = fleet.command_workers(ids, self._verb, timeout=self._timeout, by=self._by, **self._numbers)
+        return self._report(answers)
 
     def _found(self, fleet: Fleet) -> list[WorkerInfo]:
-        """The workers that are meant; none, and a line that says so, when a name fits nobody."""
+        """The selected workers; none, after a message, if a name matches no worker."""
         alive = [one for one in fleet.workers() if not one.is_gone]
         if self._every:
             if not alive:
-                say("No workers are alive.")
+                say("There are no live workers.")
             return alive
         chosen: dict[str, WorkerInfo] = {}
         for name in self._names:
             fits = [one for one in alive if one.id == name] or [one for one in alive if _fits(one, name)]
             if not fits:
-                say(f"No worker {name!r} is alive; see 'jobfleet workers ls'.")
+                say(f"There is no live worker {name!r}; see 'jobfleet workers ls'.")
                 return []
             chosen.update((one.id, one) for one in fits)
         return list(chosen.values())
 
-    def _told(self, stands: Sequence[Confirmation]) -> int:
+    def _report(self, answers: Sequence[Confirmation]) -> int:
         output = self._invocation.output
-        done = [one for one in stands if one.is_confirmed]
+        done = [one for one in answers if one.is_confirmed]
         text = "\n".join(_line(self._verb, one) for one in done)
-        output.show(data=[confirmation_data(one) for one in stands], ids=[one.worker for one in done], text=text)
+        output.show(data=[confirmation_data(one) for one in answers], ids=[one.worker for one in done], text=text)
         code = fail.DONE
-        for one in stands:
+        for one in answers:
             if one.is_confirmed:
                 continue
             if one.state == "stopping":
-                say(f"{one.worker} is stopping; it does not turn back.")
+                say(f"{one.worker} is stopping, which cannot be undone.")
                 code = max(code, fail.FAILED)
             elif one.refusal:
                 say(f"{one.worker} {one.refusal}")
@@ -232,7 +238,7 @@ class _Told:
                 say(f"{one.worker} has gone.")
                 code = max(code, fail.NOT_FOUND)
             else:
-                say(f"{one.worker} has not confirmed within {span(self._timeout)}; it may still obey.")
+                say(f"{one.worker} has not confirmed within {span(self._timeout)}; it may still do so.")
                 code = fail.TIMED_OUT
         return code
 
@@ -253,6 +259,6 @@ def _whoami() -> str:
     """The default of --by."""
     try:
         user = getpass.getuser()
-    except (OSError, KeyError):  # a container may know no name for its number
+    except (OSError, KeyError):  # a container may have no name for its user id
         user = "somebody"
     return f"{user}@{socket.gethostname()}"

@@ -60,11 +60,11 @@ def test_it_is_made_filled_searched_and_pruned(cli: Cli, url: str) -> None:
 
     asked = cli("archive", "prune", "--older-than", "30d", input="n\n")
     assert (asked.exit_code, asked.stderr.splitlines()[0]) == (
-        1, "Let 1 job go for good? [y/N] Nothing was done; answer y, or give --yes."
+        1, "Delete 1 job from the archive? [y/N] Nothing was changed; answer y, or use --yes."
     )  # fmt: skip
-    assert cli("archive", "prune", "--older-than", "30d", "--yes").stdout == "Gone: 1 job.\n"
-    assert cli("archive", "prune", "--older-than", "1h", "--status", "failed", "-y").stdout == "Gone: 1 job.\n"
-    assert cli("archive", "prune", "--older-than", "30d").stdout == "Gone: 0 jobs.\n"
+    assert cli("archive", "prune", "--older-than", "30d", "--yes").stdout == "Deleted 1 job.\n"
+    assert cli("archive", "prune", "--older-than", "1h", "--status", "failed", "-y").stdout == "Deleted 1 job.\n"
+    assert cli("archive", "prune", "--older-than", "30d").stdout == "Deleted 0 jobs.\n"
     assert sorted(cli("archive", "search", "-o", "ids").stdout.split()) == ["mail.0.a", "mail.0.d"]
 
 
@@ -102,4 +102,4 @@ def test_a_time_that_is_none_is_refused(cli: Cli, url: str) -> None:
     answer = cli("archive", "search", "--since", "yesterday")
 
     assert answer.exit_code == 2
-    assert "--since 'yesterday': use '24h' for so long ago, or 2026-11-25T08:00." in answer.stderr
+    assert "--since 'yesterday': use '24h' for 24 hours ago, or 2026-11-25T08:00." in answer.stderr

@@ -159,4 +159,4 @@ def test_an_empty_filter_is_not_left_out(cli: Cli, fleet: Fleet, hand: Hand, com
 def test_no_worker_is_named_by_nothing_or_by_half_of_a_host(cli: Cli, hand: Hand, name: str) -> None:
     result = cli("workers", "stop", name, "--yes", "--timeout", "0")
 
-    assert (result.exit_code, result.stderr) == (3, f"No worker {name!r} is alive; see 'jobfleet workers ls'.\n")
+    assert (result.exit_code, result.stderr) == (3, f"There is no live worker {name!r}; see 'jobfleet workers ls'.\n")

@@ -40,7 +40,7 @@ def test_it_says_when_there_may_be_more(cli: Cli, hand: Hand) -> None:
     result = cli("dead", "groups", "--limit", "1")
 
     assert result.stdout.splitlines()[1].split()[0] == "1"
-    assert result.stderr == "Of 1 dead letter, the newest; --limit looks at more.\n"
+    assert result.stderr == "Grouped the newest 1; --limit reads more.\n"
 
 
 def test_nothing_is_said_as_nothing(cli: Cli) -> None:

@@ -72,7 +72,7 @@ def test_flags_change_what_they_name_and_leave_the_rest(cli: Cli, fleet: Fleet, 
     result = cli("dead", "edit", letter, "--args", '[20, {"$tuple": [1]}]', "--by", "ann")
 
     assert (result.exit_code, result.stderr) == (0, "")
-    assert result.stdout == "Replayed default.0.a with the arguments given.\n"
+    assert result.stdout == "Replayed default.0.a with the new arguments.\n"
     assert call_of(fleet) == ([20, (1,)], {"deep": {"odd": ODD}})
     assert fleet.poll(letter).unique == "once"
 
@@ -83,7 +83,7 @@ def test_json_and_ids_tell_the_same(cli: Cli, letter: str) -> None:
 
     assert (done.exit_code, json.loads(done.stdout)) == (0, {"edited": [letter], "left": []})
     assert (again.exit_code, json.loads(again.stdout)) == (1, {"edited": [], "left": [letter]})
-    assert again.stderr == "default.0.a: it is open again, or has ended otherwise.\n"
+    assert again.stderr == "default.0.a: the job is open, or did not fail.\n"
 
 
 def test_show_tells_the_new_arguments_once_it_has_died_again(cli: Cli, hand: Hand, letter: str) -> None:
@@ -151,7 +151,7 @@ def test_an_edit_of_one_thing_leaves_all_others_as_they_were(
     with editing("""sed -i 's/"x"/"y"/' "$1" """) as terminal:
         assert terminal.ends() == 0
 
-    assert "Replayed default.0.a with the arguments given." in terminal.text
+    assert "Replayed default.0.a with the new arguments." in terminal.text
     assert call_of(fleet) == (["y", *ODD], {"deep": {"odd": ODD}})
     assert drafts(here) == []
 
@@ -192,7 +192,7 @@ def test_what_was_written_is_kept_when_it_is_given_up(letter: str, editing: Edit
         assert terminal.ends() == 1
 
     (draft,) = drafts(here)
-    assert f"What you wrote is kept in {draft}." in terminal.text.replace("\r\n", "")
+    assert f"Your text is kept in {draft}." in terminal.text.replace("\r\n", "")
     assert "BROKEN" in draft.read_text()
     assert draft.stat().st_mode & 0o777 == 0o600
     assert fleet.letter(DEAD).args == ("x", *ODD)
@@ -235,7 +235,7 @@ def test_a_letter_that_was_edited_and_died_again_meanwhile_is_left_to_its_editor
         (here / "go").touch()
         assert terminal.ends() == 1
 
-    assert "was edited by somebody else meanwhile" in terminal.text
+    assert "was edited elsewhere and failed again in the meantime" in terminal.text
     assert len(drafts(here)) == 1
     assert fleet.letter(DEAD).args == ("theirs",)
 
@@ -254,7 +254,7 @@ def test_what_was_written_is_kept_when_redis_goes_away(here: Path, editing: Edit
 
     assert len(drafts(here)) == 1
     assert '"y"' in drafts(here)[0].read_text()
-    assert "What you wrote is kept in" in terminal.text
+    assert "Your text is kept in" in terminal.text
 
 
 def test_an_editor_that_fails_changes_nothing(letter: str, editing: Editing, fleet: Fleet) -> None:

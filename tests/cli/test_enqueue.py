@@ -79,7 +79,7 @@ def test_an_own_id_makes_one_job(cli: Cli, hand: Hand) -> None:
     cli("enqueue", "demo.add", "--id", "own")
     again = cli("enqueue", "demo.add", "--id", "own", "-o", "json")
     assert json.loads(again.stdout) == {"id": "default.0.own", "created": False, "status": "queued"}
-    assert again.stderr == "default.0.own was there already.\n"
+    assert again.stderr == "default.0.own exists already.\n"
 
 
 def test_a_unique_key_makes_one_job_and_tells_who_holds_it(cli: Cli, hand: Hand, fleet: Fleet) -> None:
@@ -155,7 +155,7 @@ def test_wait_tells_a_failure_in_one_line(cli: Cli, hand: Hand) -> None:
     result = cli("enqueue", "demo.fail", "--id", "own", "--wait")
     assert (result.exit_code, result.stdout) == (1, "")
     assert result.stderr.splitlines() == [
-        "default.0.own was there already.",
+        "default.0.own exists already.",
         r"default.0.own failed: line 1\nline 2\x1b[31m",
     ]
 
@@ -172,9 +172,9 @@ def test_wait_timeout_ends_with_124(cli: Cli, hand: Hand) -> None:
         ([], f"Missing argument 'NAME'.{TRY}"),
         (["a", "--quue", "x"], f"No such option '--quue'. Did you mean one of: '--queue', '--unique', '--user'?{TRY}"),
         (["a", "--kwargs", "[1]"],
-         f"Invalid value for '--kwargs': '[1]' is no JSON object; write it as '{{\"key\": 1}}'.{TRY}"),
+         f"Invalid value for '--kwargs': '[1]' is not a JSON object; write it as '{{\"key\": 1}}'.{TRY}"),
         (["a", "--at", "noon"],
-         f"Invalid value for '--at': 'noon' is no ISO time; write it as 2026-11-25T14:00 or with +01:00.{TRY}"),
+         f"Invalid value for '--at': 'noon' is not an ISO time; write it as 2026-11-25T14:00 or with +01:00.{TRY}"),
         (["a", "--delay", "soon"],
          f"Invalid value for '--delay': 'soon': use seconds, or a text such as '30s', '5m', '24h' or '30d'.{TRY}"),
         (["a", "--unique-for", "ever"],

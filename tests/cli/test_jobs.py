@@ -225,6 +225,6 @@ def test_a_job_that_is_to_stop_shows_who_asked_and_how_far_that_is(
 
     shown = aged(cli("status", one).stdout)
 
-    assert re.search(r"^stop asked by +ann$", shown, re.MULTILINE)
-    assert re.search(r"^stop asked +<moment>  \(<age>\)$", shown, re.MULTILINE)
+    assert re.search(r"^stop requested by +ann$", shown, re.MULTILINE)
+    assert re.search(r"^stop requested +<moment>  \(<age>\)$", shown, re.MULTILINE)
     assert re.search(r"^stopping +raised$", shown, re.MULTILINE)

@@ -28,7 +28,7 @@ def test_limits_are_set_listed_and_cleared(cli: Cli, fleet: Fleet, hand: Hand) -
     told = cli("limits", "set", "default", "--group", "tenant-7", "--concurrency", "none", "--weight", "4").stdout
     assert told == "tenant-7 of default: any number at once, weight 4.\n"
     again = cli("limits", "set", "default", "--group", "tenant-7", "--weight", "4").stdout
-    assert again == "tenant-7 of default: any number at once, weight 4, as it was.\n"
+    assert again == "tenant-7 of default: any number at once, weight 4, as before.\n"
     cli("queues", "pause", "default", "--group", "tenant-7", "--by", "ann", "--reason", "db is down")
     assert cli("limits", "ls", "default").stdout.splitlines() == [
         "QUEUE    GROUP        CONCURRENCY  RUNNING    RATE  BURST  NEXT  WEIGHT  AGING  STATE",

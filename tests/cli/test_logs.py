@@ -90,7 +90,7 @@ def test_a_job_that_said_nothing_is_no_error(cli: Cli, grant: Grant) -> None:
     result = cli("logs", grant.id)
 
     assert (result.exit_code, result.stdout) == (0, "")
-    assert result.stderr == f"{grant.id} has logged nothing that is kept.\n"
+    assert result.stderr == f"{grant.id} has no log lines.\n"
 
 
 @pytest.mark.parametrize("options", [(), ("-f",)])

@@ -50,7 +50,7 @@ def test_without_redis_every_command_ends_with_4(cli: Cli, monkeypatch: pytest.M
          ("Invalid value for '-o' / '--output': 'xml' is not one of 'table', 'json', 'ids'. "
          "Try 'jobfleet config check -h'.")),
         (["up", "m", "--url", "redis://x"],
-         ("'up' starts a server of its own; leave --url out, or use 'jobfleet worker --with-reaper'. "
+         ("'up' starts its own server; leave --url out, or use 'jobfleet worker --with-reaper'. "
          "Try 'jobfleet up -h'.")),
     ],
 )  # fmt: skip
@@ -101,7 +101,7 @@ def test_config_show_and_check(cli: Cli, here: Path) -> None:
     assert (shown["slots"]["value"], shown["slots"]["source"]) == ("4", "jobfleet.toml")
     assert (shown["grace"]["value"], shown["grace"]["source"]) == ("25s", "default")
     told = cli("config", "check").stdout
-    assert told == "The settings are fine: 3 settings given (JOBFLEET_URL, jobfleet.toml).\n"
+    assert told == "The settings are valid: 3 settings given (JOBFLEET_URL, jobfleet.toml).\n"
     (here / "jobfleet.toml").write_text("slots = 0\n")
     wrong = cli("config", "check")
     assert (wrong.exit_code, wrong.stderr) == (2, "slots = 0 (jobfleet.toml): use 1 or more.\n")

@@ -103,7 +103,7 @@ def test_what_is_yet_to_be_told_is_listed(cli: Cli, here: Path, redis_url: str) 
 def test_no_more_is_kept_once_it_is_off(cli: Cli, raw: redis.Redis) -> None:
     raw.hset(KEYS.consumers, "notify", 1000)
 
-    assert cli("notify", "off", "--yes").output == "No more is kept for notifications.\n"
+    assert cli("notify", "off", "--yes").output == "Events are no longer kept for notifications.\n"
 
     assert raw.hgetall(KEYS.consumers) == {}
 

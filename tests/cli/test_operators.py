@@ -89,7 +89,7 @@ def test_purge_asks(cli: Cli, fleet: Fleet, hand: Hand, answer: str) -> None:
     result = cli("queues", "purge", "default", input=answer)
     assert (result.exit_code, result.stdout) == (1, "")
     assert result.stderr.startswith("Cancel 1 waiting job of default? [y/N] ")
-    assert result.stderr.endswith("Nothing was done; answer y, or give --yes.\n")
+    assert result.stderr.endswith("Nothing was changed; answer y, or use --yes.\n")
     assert fleet.poll(job_id).status is JobStatus.QUEUED
 
 
@@ -136,7 +136,7 @@ def test_workers_ls(cli: Cli, hand: Hand) -> None:
 def test_an_empty_fleet_is_told(cli: Cli) -> None:
     for command, told in {
         "workers": "No workers. Start one: 'jobfleet worker MODULE'.\n",
-        "queues": "No queues yet; the first job or worker makes one.\n",
+        "queues": "No queues yet; the first job or worker creates one.\n",
         "dead": "No dead letters.\n",
     }.items():
         result = cli(command, "ls")
@@ -180,7 +180,7 @@ def test_replay_some_and_all(cli: Cli, fleet: Fleet, hand: Hand) -> None:
 def test_purge_letters(cli: Cli, fleet: Fleet, hand: Hand) -> None:
     letters = [hand.buries(name) for name in "abc"]
     asked = cli("dead", "purge", letters[0], input="y\n")
-    assert (asked.stdout, asked.stderr) == ("Purged 1 dead letter.\n", "Let 1 dead letter go for good? [y/N] ")
+    assert (asked.stdout, asked.stderr) == ("Purged 1 dead letter.\n", "Delete 1 dead letter permanently? [y/N] ")
     done = cli("dead", "purge", "--all", "--yes")
     assert done.stdout == "Purged 2 dead letters.\n"
     assert fleet.dead() == []
@@ -191,7 +191,7 @@ def test_purge_letters(cli: Cli, fleet: Fleet, hand: Hand) -> None:
     [
         (["replay"], "Give ids, or --all. Try 'jobfleet dead replay -h'."),
         (["purge", "x", "--all"], "Give ids or --all, not both. Try 'jobfleet dead purge -h'."),
-        (["replay", "x", "--queue", "q"], "--queue goes with --all. Try 'jobfleet dead replay -h'."),
+        (["replay", "x", "--queue", "q"], "--queue requires --all. Try 'jobfleet dead replay -h'."),
         (["replay", "--all", "--queue", "q"], "No queue 'q'; there are: none yet."),
     ],
 )

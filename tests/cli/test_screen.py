@@ -94,7 +94,7 @@ def test_an_empty_fleet_is_told() -> None:
     assert drawn(look()) == [
         "0 waiting   0 later   0 running   0 dead   - done/s   0/0 slots",
         "",
-        "No queues yet; the first job or worker makes one.",
+        "No queues yet; the first job or worker creates one.",
         "",
         "No workers. Start one: 'jobfleet worker MODULE'.",
         "",

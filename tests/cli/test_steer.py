@@ -107,7 +107,7 @@ def test_those_that_cannot_be_rescheduled_are_named_and_the_others_are(cli: Cli,
 def test_a_filter_counts_and_asks(cli: Cli, fleet: Fleet) -> None:
     no = cli("reschedule", "--tag", "eu", "--delay", "1h", input="n\n")
     assert (no.exit_code, no.stdout) == (1, "")
-    assert no.stderr == "Reschedule 1 waiting job? [y/N] Nothing was done; answer y, or give --yes.\n"
+    assert no.stderr == "Reschedule 1 waiting job? [y/N] Nothing was changed; answer y, or use --yes.\n"
     assert fleet.poll(ONE).status is JobStatus.QUEUED
 
     yes = cli("reschedule", "--function", "demo.add", "--status", "queued", "--delay", "1h", input="y\n")
@@ -123,11 +123,11 @@ def test_a_filter_counts_and_asks(cli: Cli, fleet: Fleet) -> None:
 @pytest.mark.parametrize(
     ("args", "message"),
     [
-        (("reschedule", "--delay", "1h"), "Give ids, or options that say which jobs are meant."),
-        (("reschedule", ONE, "--tag", "eu", "--delay", "1h"), "Give ids, or options that say which jobs are meant."),
+        (("reschedule", "--delay", "1h"), "Give ids, or options that select jobs."),
+        (("reschedule", ONE, "--tag", "eu", "--delay", "1h"), "Give ids, or options that select jobs."),
         (("reschedule", ONE), "Give --at, --delay or --priority."),
         (("reschedule", ONE, "--at", "2100-01-01", "--delay", "1h"), "Give --at or --delay, not both."),
-        (("move", "--to", "bulk"), "Give ids, or options that say which jobs are meant."),
+        (("move", "--to", "bulk"), "Give ids, or options that select jobs."),
         (("move", ONE), "Missing option '--to'."),
     ],
 )
@@ -147,7 +147,7 @@ def test_a_job_is_moved_and_its_new_id_told(cli: Cli, fleet: Fleet) -> None:
     moved = fleet.poll(ONE).moved_to
     assert (result.exit_code, result.stdout) == (0, f"default.0.a  moved → {moved}\n")
     assert cli("move", ONE, "--to", "bulk", "-o", "ids").stdout == f"{moved}\n"
-    assert f"error       moved to {moved} by ann" in cli("status", ONE).stdout
+    assert f"error     moved to {moved} by ann" in cli("status", ONE).stdout
     as_json = cli("move", ONE, TWO, "default.0.zzz", "--to", "bulk", "-o", "json")
     assert as_json.exit_code == 3
     assert json.loads(as_json.stdout) == {

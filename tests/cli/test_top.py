@@ -66,7 +66,7 @@ def test_an_empty_fleet(cli: Cli) -> None:
 
     assert result.exit_code == 0
     assert result.stdout.split("\n\n") == [
-        "No queues yet; the first job or worker makes one.", "No workers. Start one: 'jobfleet worker MODULE'.",
+        "No queues yet; the first job or worker creates one.", "No workers. Start one: 'jobfleet worker MODULE'.",
         "No dead letters.\n",
     ]  # fmt: skip
 

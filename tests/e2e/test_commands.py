@@ -87,13 +87,13 @@ def test_a_worker_is_named_by_id_by_the_beginning_of_it_by_its_host_or_with_all_
 
 
 def test_a_worker_that_is_not_there(programs: Programs, fleet: Fleet, cli: Cli) -> None:
-    assert (cli("quiet", "--all").exit_code, cli("quiet", "--all").stderr) == (3, "No workers are alive.\n")
+    assert (cli("quiet", "--all").exit_code, cli("quiet", "--all").stderr) == (3, "There are no live workers.\n")
     programs.ready()
 
     result = cli("stop", "nobody", "--yes")
 
     assert (result.exit_code, result.stdout) == (3, "")
-    assert result.stderr == "No worker 'nobody' is alive; see 'jobfleet workers ls'.\n"
+    assert result.stderr == "There is no live worker 'nobody'; see 'jobfleet workers ls'.\n"
     assert only(fleet).state == "running"
     for wrong in (["quiet"], ["quiet", "x", "--all"]):
         assert cli(*wrong).exit_code == 2
@@ -129,7 +129,7 @@ def test_who_stops_does_not_turn_back(programs: Programs, fleet: Fleet, cli: Cli
 
     for verb in (["quiet"], ["resume"], ["scale", "-p", "3"]):
         result = cli(*verb, name)
-        assert (result.exit_code, result.stderr) == (1, f"{name} is stopping; it does not turn back.\n")
+        assert (result.exit_code, result.stderr) == (1, f"{name} is stopping, which cannot be undone.\n")
     assert cli("stop", name, "--yes").stdout == f"{name} is stopping.\n"
     assert not worker.is_over
     gate.touch()
@@ -241,7 +241,7 @@ def test_a_worker_that_is_frozen_confirms_nothing(programs: Programs, fleet: Fle
     result = cli("quiet", name, "--timeout", "300ms")
 
     assert (result.exit_code, result.stdout) == (124, "")
-    assert result.stderr == f"{name} has not confirmed within 300 ms; it may still obey.\n"
+    assert result.stderr == f"{name} has not confirmed within 300 ms; it may still do so.\n"
 
 
 def test_a_command_that_comes_twice_is_obeyed_once(programs: Programs, fleet: Fleet) -> None:

@@ -134,7 +134,7 @@ def test_cron_ls_and_doctor_name_who_fires(programs: Programs, fleet: Fleet, app
     fleet.cron.add("nap", "0 0 1 1 *", Job("nap", "hist.nap", (0.0,)))
     nobody = "no reaper and no worker has announced itself."
     assert seen() == (
-        f"NOBODY fires them: {nobody} Start one: 'jobfleet reaper', or 'jobfleet worker MODULE'.",
+        f"Nothing fires them: {nobody} Start one: 'jobfleet reaper', or 'jobfleet worker MODULE'.",
         f"warning: Nobody fires 1 recurring job: {nobody}",
     )
 
