@@ -7,12 +7,13 @@ leases, because unlike `monotonic` it keeps running while the machine is suspend
 from __future__ import annotations
 
 import time
+from collections.abc import Callable
 
 SECOND_US = 1_000_000
 STEPS = ((86_400, "d", 3600, "h"), (3600, "h", 60, "min"), (60, "min", 1, "s"))
 """Units of displayed durations, each with the next smaller unit."""
 
-monotonic = time.monotonic
+monotonic: Callable[[], float] = time.monotonic
 
 if hasattr(time, "CLOCK_BOOTTIME"):
 

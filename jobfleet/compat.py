@@ -19,7 +19,7 @@ from jobfleet.model import Job, JobResult
 if TYPE_CHECKING:
     from jobfleet.worker.in_process import Stop
 
-log = logging.getLogger("jobfleet.worker")
+log: logging.Logger = logging.getLogger("jobfleet.worker")
 DAY = 86_400.0
 SAMPLE = 1000
 """How many ended jobs `statistics` looks at, by function and by user."""

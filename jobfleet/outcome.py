@@ -17,7 +17,7 @@ class RetryAfter(Exception):  # a signal, not an error
     """
 
     def __init__(self, delay: float | timedelta, *, reason: str | None = None) -> None:
-        self.delay = seconds(delay, field="RetryAfter")
+        self.delay: float = seconds(delay, field="RetryAfter")
         self.reason = reason
         super().__init__(reason or f"asked to be run again after {self.delay:g} s")
 
@@ -30,7 +30,7 @@ class Snooze(Exception):  # a signal, not an error
     """
 
     def __init__(self, delay: float | timedelta) -> None:
-        self.delay = seconds(delay, field="Snooze")
+        self.delay: float = seconds(delay, field="Snooze")
         super().__init__(f"asked to be run again after {self.delay:g} s")
 
 

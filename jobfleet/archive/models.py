@@ -11,16 +11,16 @@ from typing import Any
 from sqlalchemy import JSON, BigInteger, DateTime, Dialect, Float, Index, Integer, LargeBinary, String, Text, text
 from sqlalchemy.dialects.postgresql import JSONB
 from sqlalchemy.orm import DeclarativeBase, Mapped, mapped_column
-from sqlalchemy.types import TypeDecorator
+from sqlalchemy.types import TypeDecorator, TypeEngine
 
-Json = JSON(none_as_null=True).with_variant(JSONB(none_as_null=True), "postgresql")
+Json: JSON = JSON(none_as_null=True).with_variant(JSONB(none_as_null=True), "postgresql")
 
 
 class Moment(TypeDecorator[datetime]):
     """A time with a zone, in every database. SQLite stores UTC without a zone."""
 
-    impl = DateTime(timezone=True)
-    cache_ok = True
+    impl: TypeEngine[Any] | type[TypeEngine[Any]] = DateTime(timezone=True)
+    cache_ok: bool | None = True
 
     def process_bind_param(self, value: datetime | None, dialect: Dialect) -> datetime | None:
         """Convert a value for the database."""
@@ -54,7 +54,7 @@ class JobModel(Base):
     """
 
     __tablename__ = "jobfleet_jobs"
-    __table_args__ = (
+    __table_args__: tuple[Index, ...] = (
         Index("ix_jobfleet_jobs_status", "namespace", "status", "enqueued_at"),
         Index("ix_jobfleet_jobs_function", "namespace", "function", "enqueued_at"),
         Index("ix_jobfleet_jobs_completed", "namespace", "completed_at"),
@@ -143,7 +143,7 @@ class JobTagModel(Base):
     """A tag of a job, to search by."""
 
     __tablename__ = "jobfleet_tags"
-    __table_args__ = (Index("ix_jobfleet_tags_job", "namespace", "job_id"),)
+    __table_args__: tuple[Index, ...] = (Index("ix_jobfleet_tags_job", "namespace", "job_id"),)
 
     namespace: Mapped[str] = mapped_column(String(100), primary_key=True)
     tag: Mapped[str] = mapped_column(Text, primary_key=True)

@@ -47,7 +47,7 @@ class JobRepository:
         if not isinstance(database, Engine | str):
             raise ConfigError(f"database is {database!r:.100}; give a URL or an engine.")
         self._is_mine = isinstance(database, str)
-        self.engine = open_engine(database) if isinstance(database, str) else database
+        self.engine: Engine = open_engine(database) if isinstance(database, str) else database
         self.namespace = namespace
         self._limits = limits
 

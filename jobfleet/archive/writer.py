@@ -14,7 +14,7 @@ from jobfleet.archive.fold import Folded, Row, fold
 from jobfleet.codec import Limits
 from jobfleet.store.journal import Event
 
-log = logging.getLogger("jobfleet.archive")
+log: logging.Logger = logging.getLogger("jobfleet.archive")
 
 AWAY = (DBAPIError,)
 """Errors of a database that is unreachable or not set up. Unless the rows are at fault, the events must be kept."""

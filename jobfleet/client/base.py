@@ -37,7 +37,7 @@ class ClientBase:
     """A client's settings, names and recorder."""
 
     def __init__(self, config: JobConfig, registry: Registry | None) -> None:
-        self.context = FleetContext(config, registry if registry is not None else REGISTRY)
+        self.context: FleetContext = FleetContext(config, registry if registry is not None else REGISTRY)
         self.target: Target | None = None
         self.recorder: ClientRecorder | None = None
         self._archived = ArchiveFallback(self.context)
@@ -77,7 +77,7 @@ class PollSchedule:
     def __init__(self, config: JobConfig, timeout: Seconds | None) -> None:
         self._pause = config.wait_poll_min
         self._longest = config.wait_poll_max
-        self.timeout = None if timeout is None else seconds(timeout, field="timeout")
+        self.timeout: float | None = None if timeout is None else seconds(timeout, field="timeout")
         self._deadline = None if self.timeout is None else monotonic() + self.timeout
         self._mark_at = 0.0
         self._warn_at: float | None = monotonic() + WARN_AFTER

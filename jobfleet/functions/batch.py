@@ -39,8 +39,8 @@ class BatchItem(Generic[T]):
     __slots__ = ("answer", "context", "value")
 
     def __init__(self, value: T, context: JobContext) -> None:
-        self.value = value
-        self.context = context
+        self.value: T = value
+        self.context: JobContext = context
         self.answer: tuple[object, BaseException | None] | None = None
         """The result and the error of the last call; None before the first."""
 

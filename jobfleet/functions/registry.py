@@ -11,7 +11,7 @@ from jobfleet.errors import InvalidJob
 from jobfleet.functions.batch import BATCH, Batch, batch_of
 from jobfleet.functions.default_fleet import default_fleet
 from jobfleet.functions.hooks import AroundEnqueue, Hooks, Middleware
-from jobfleet.functions.injection import injection_of, parameters_of
+from jobfleet.functions.injection import Injection, injection_of, parameters_of
 from jobfleet.functions.isolation import LIMITS, Isolation, isolation_of
 from jobfleet.functions.naming import stable_name
 from jobfleet.model import Job, check_function_name
@@ -61,22 +61,22 @@ class JobFunction(Generic[P, R, C]):
     ) -> None:
         self.function = function
         self.name = name
-        self.given = dict(options)
+        self.given: dict[str, Any] = dict(options)
         self.cron = cron
         self.retry_on = retry_on
         self.discard_on = discard_on
-        self.injection = injection_of(function)
+        self.injection: Injection = injection_of(function)
         self.parameters = parameters_of(function, self.injection)
         self.batch = batch
         if batch is not None:
             self.parameters = batch.parameters(self.parameters or ())
             self.injection = batch.injection(self.injection)
-        self.is_coroutine = inspect.iscoroutinefunction(function)
+        self.is_coroutine: bool = inspect.iscoroutinefunction(function)
         self.isolation = isolation
         self.run_in = "process" if isolation is not None else "async" if self.is_coroutine else "thread"
         self._fleet = fleet
         self.__doc__ = function.__doc__
-        self.__name__ = getattr(function, "__name__", name)
+        self.__name__: str = getattr(function, "__name__", name)
         self.__qualname__ = getattr(function, "__qualname__", self.__name__)
         self.__module__ = getattr(function, "__module__", __name__)
         self.__wrapped__ = function
@@ -289,5 +289,5 @@ def _same(one: Callable[..., Any], other: Callable[..., Any]) -> bool:
 
 
 REGISTRY = Registry()
-hooks = REGISTRY.hooks
+hooks: Hooks = REGISTRY.hooks
 """Hooks of the default registry."""

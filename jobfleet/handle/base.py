@@ -39,8 +39,8 @@ class HandleBase(Generic[T]):
 
     def __init__(self, receipt: Receipt) -> None:
         self.receipt = receipt
-        self.id = receipt.id
-        self.created = receipt.created
+        self.id: str = receipt.id
+        self.created: bool = receipt.created
 
     def __str__(self) -> str:
         return self.id

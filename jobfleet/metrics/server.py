@@ -20,7 +20,7 @@ from prometheus_client import MetricsHandler
 from jobfleet.errors import ConfigError
 from jobfleet.metrics.exporter import Exporter
 
-log = logging.getLogger("jobfleet.metrics")
+log: logging.Logger = logging.getLogger("jobfleet.metrics")
 LOOPBACK = "127.0.0.1"
 METRICS_PATHS = ("/", "/metrics")
 

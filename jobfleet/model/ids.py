@@ -59,7 +59,7 @@ class _Suffixes:
         return f"{tick >> 26:012x}7{(tick >> 14 & 0xFFF) << 16 | 0x8000 | tick & 0x3FFF:07x}{tail:012x}"
 
 
-new_suffix = _Suffixes()
+new_suffix: _Suffixes = _Suffixes()
 if hasattr(os, "register_at_fork"):
     os.register_at_fork(after_in_child=new_suffix.reseed)
 

@@ -10,7 +10,7 @@ from jobfleet.errors import ConfigError, JobfleetError
 from jobfleet.notify.notice import Notification
 from jobfleet.notify.text import as_data, headline
 
-log = logging.getLogger("jobfleet.notify")
+log: logging.Logger = logging.getLogger("jobfleet.notify")
 TIMEOUT_MOST = 3600.0
 _LEVELS = {"failed": logging.ERROR, "retried": logging.WARNING, "parked": logging.WARNING, "missed": logging.WARNING,
            "several": logging.WARNING}  # fmt: skip

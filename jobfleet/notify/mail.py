@@ -22,7 +22,7 @@ from jobfleet.notify.channel import DeliveryRefused, NotDelivered, NotificationC
 from jobfleet.notify.notice import Notification
 from jobfleet.notify.text import as_html, as_text, headline, one_line
 
-log = logging.getLogger("jobfleet.notify")
+log: logging.Logger = logging.getLogger("jobfleet.notify")
 Security = Literal["starttls", "tls", "none"]
 PORTS: Mapping[str, int] = {"starttls": 587, "tls": 465, "none": 25}
 SUBJECT_MOST = 150
@@ -80,7 +80,9 @@ class EmailNotificationChannel(NotificationChannel):
         if password is not None and security == "none":
             raise ConfigError("A password is not sent without encryption; use security='starttls' or 'tls'.")
         self.name = name
-        self.timeout = check_timeout(timeout) + 5.0  # so that the exchange times out before its thread is abandoned
+        self.timeout: float = (
+            check_timeout(timeout) + 5.0
+        )  # so that the exchange times out before its thread is abandoned
         self._host, self._port, self._security = host, port or PORTS[security], security
         self._login = None if username is None or password is None else (username, password)
         self._sender = _mailbox(sender)

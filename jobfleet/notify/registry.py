@@ -141,7 +141,7 @@ class JobNotificationManager(Channels):
 managers: list[JobNotificationManager] = []
 """All managers of this process."""
 
-default = JobNotificationManager()
+default: JobNotificationManager = JobNotificationManager()
 """The manager of `add_notification_channel`."""
 
 

@@ -64,7 +64,9 @@ class WebhookNotificationChannel(NotificationChannel):
         resolver: Resolver = system_resolver,
     ) -> None:
         self.name = name
-        self.timeout = check_timeout(timeout) + 5.0  # so that the exchange times out before its thread is abandoned
+        self.timeout: float = (
+            check_timeout(timeout) + 5.0
+        )  # so that the exchange times out before its thread is abandoned
         self._endpoint = endpoint_of(url, allow_http=allow_http)
         self._key = None if secret is None else key_of(secret)
         self._headers = dict(headers or {})

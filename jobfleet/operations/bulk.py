@@ -58,8 +58,8 @@ class Chunk:
     """
 
     def __init__(self, context: FleetContext, jobs: Sequence[Job]) -> None:
-        self.receipts = [_TO_COME] * len(jobs)
-        self.is_written = False
+        self.receipts: list[Receipt] = [_TO_COME] * len(jobs)
+        self.is_written: bool = False
         self._context = context
         self._left = iter(self._through(jobs))
         self._gathered: dict[Lane, list[Placed]] = {}

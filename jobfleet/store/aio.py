@@ -18,7 +18,7 @@ from jobfleet.store.replies import Remedy, read, remedy, translate, unavailable
 from jobfleet.store.serverclock import ASK, ServerClock
 from jobfleet.store.trip import Detours, Making, Recorder, Trip, only, repeated, speller, straight, trip, until
 
-log = logging.getLogger("jobfleet.store")
+log: logging.Logger = logging.getLogger("jobfleet.store")
 T = TypeVar("T")
 
 
@@ -49,7 +49,7 @@ class AsyncStore:
         needs_primary: bool = False,
     ) -> None:
         self.at = at
-        self.link = link or AsyncSocketLink(
+        self.link: AsyncLink = link or AsyncSocketLink(
             at,
             connect_timeout=connect_timeout,
             socket_timeout=socket_timeout,
@@ -58,8 +58,8 @@ class AsyncStore:
         )
         self.patience = patience
         self._spell = speller(fake=at.fake)
-        self.detours = Detours()
-        self.clock = ServerClock()
+        self.detours: Detours = Detours()
+        self.clock: ServerClock = ServerClock()
         self._attempt = socket_timeout
         self._looked_at: str | None = None
         self.recorder = recorder

@@ -123,11 +123,11 @@ class ServerProcess:
     """
 
     def __init__(self, command: Sequence[str], *, log: Path, keep_open: Sequence[int] = ()) -> None:
-        self.ended = threading.Event()
+        self.ended: threading.Event = threading.Event()
         self.status: int | None = None
         started: Future[int] = Future()
         threading.Thread(target=self._keep, args=(command, log, keep_open, started), daemon=True).start()
-        self.pid = started.result()
+        self.pid: int = started.result()
 
     def _keep(self, command: Sequence[str], log: Path, keep_open: Sequence[int], started: Future[int]) -> None:
         if sys.platform == "linux":
@@ -192,9 +192,9 @@ class EmbeddedServer(contextlib.AbstractContextManager["EmbeddedServer"]):
     """
 
     def __init__(self, folder: Path, path: Path, process: ServerProcess | None, *, is_temporary: bool = False) -> None:
-        self.url = "unix://" + quote(str(path))
+        self.url: str = "unix://" + quote(str(path))
         self.socket = path
-        self.owner = process is not None
+        self.owner: bool = process is not None
         self._folder, self._is_temporary = folder, is_temporary
         self._process, self._starter = process, os.getpid()
         if process is not None:

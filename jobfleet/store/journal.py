@@ -22,7 +22,7 @@ from jobfleet.store.keys import Keyspace, Lane
 from jobfleet.store.replies import translate
 from jobfleet.store.rows import NOT_READ, log_unreadable, shown, text_of
 
-log = logging.getLogger("jobfleet.journal")
+log: logging.Logger = logging.getLogger("jobfleet.journal")
 _Asked = tuple[Lane, Callable[[Lane, Any, int], list[Any]], Command]
 LOOK_EVERY = 1.0
 TAKE_OVER_AFTER = 60.0

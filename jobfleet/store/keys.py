@@ -8,7 +8,7 @@ nor an owner that deletes it, nor a limit.
 from __future__ import annotations
 
 import zlib
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from functools import cache
 from typing import NamedTuple
 
@@ -170,44 +170,45 @@ class Lane:
     )  # fmt: skip
 
     def __init__(self, namespace: str, queue: str, index: int) -> None:
-        self.queue = queue
-        self.index = index
-        self.tag = tag = f"{{{namespace}:{queue}:{index}}}:"
-        self.id_prefix = f"{queue}.{index}."
-        self.id_bytes = self.id_prefix.encode()
-        self.ready = tuple(f"{tag}ready:{band}" for band in range(BANDS))
-        self.lease = f"{tag}lease"
-        self.runs = f"{tag}runs"
-        self.meta = f"{tag}meta"
-        self.tries = f"{tag}tries"
-        self.done = f"{tag}done"
-        self.dlq = f"{tag}dlq"
-        self.dead = f"{tag}dead"
-        self.expiry = f"{tag}expiry"
-        self.grouped = f"{tag}grouped"
-        self.ring = f"{tag}ring"
-        self.gdue = f"{tag}gdue"
-        self.held = f"{tag}held"
-        self.rates = f"{tag}rates"
-        self.fired = f"{tag}fired"
-        self.unique = f"{tag}unique"
-        self.locks = f"{tag}locks"
-        self.indexes = f"{tag}indexes"
-        self.watched = f"{tag}watched"
-        self.outbox = f"{tag}outbox"
-        self.journal = f"{tag}journal"
-        self.wake = f"{tag}wake"
-        self.lane = f"{tag}lane"
-        self.conf = f"{tag}conf"
-        self.totals = f"{tag}totals"
-        self.plain = (self.ready[NORMAL], self.wake, self.totals)
-        self.events = f"{tag}events"
-        self.listeners = f"{tag}listeners"
-        self.index_prefix = f"{tag}index:"
-        self.job_prefix = f"{tag}job:"
-        self.result_prefix = f"{tag}result:"
-        self.progress_prefix = f"{tag}progress:"
-        self.claim_prefix = f"{tag}claim:"
+        self.queue: str = queue
+        self.index: int = index
+        tag = f"{{{namespace}:{queue}:{index}}}:"
+        self.tag: str = tag
+        self.id_prefix: str = f"{queue}.{index}."
+        self.id_bytes: bytes = self.id_prefix.encode()
+        self.ready: tuple[str, ...] = tuple(f"{tag}ready:{band}" for band in range(BANDS))
+        self.lease: str = f"{tag}lease"
+        self.runs: str = f"{tag}runs"
+        self.meta: str = f"{tag}meta"
+        self.tries: str = f"{tag}tries"
+        self.done: str = f"{tag}done"
+        self.dlq: str = f"{tag}dlq"
+        self.dead: str = f"{tag}dead"
+        self.expiry: str = f"{tag}expiry"
+        self.grouped: str = f"{tag}grouped"
+        self.ring: str = f"{tag}ring"
+        self.gdue: str = f"{tag}gdue"
+        self.held: str = f"{tag}held"
+        self.rates: str = f"{tag}rates"
+        self.fired: str = f"{tag}fired"
+        self.unique: str = f"{tag}unique"
+        self.locks: str = f"{tag}locks"
+        self.indexes: str = f"{tag}indexes"
+        self.watched: str = f"{tag}watched"
+        self.outbox: str = f"{tag}outbox"
+        self.journal: str = f"{tag}journal"
+        self.wake: str = f"{tag}wake"
+        self.lane: str = f"{tag}lane"
+        self.conf: str = f"{tag}conf"
+        self.totals: str = f"{tag}totals"
+        self.plain: tuple[str, str, str] = (self.ready[NORMAL], self.wake, self.totals)
+        self.events: str = f"{tag}events"
+        self.listeners: str = f"{tag}listeners"
+        self.index_prefix: str = f"{tag}index:"
+        self.job_prefix: str = f"{tag}job:"
+        self.result_prefix: str = f"{tag}result:"
+        self.progress_prefix: str = f"{tag}progress:"
+        self.claim_prefix: str = f"{tag}claim:"
 
     def __repr__(self) -> str:
         return f"Lane({self.tag!r})"
@@ -280,11 +281,11 @@ class ChannelKeys:
 
     def __init__(self, fleet_tag: str, channel: str) -> None:
         tag = f"{fleet_tag}notify:{channel}:"
-        self.gathered = f"{tag}gathered"
-        self.windows = f"{tag}windows"
-        self.groups = f"{tag}groups"
-        self.due = f"{tag}due"
-        self.held = f"{tag}held"
+        self.gathered: str = f"{tag}gathered"
+        self.windows: str = f"{tag}windows"
+        self.groups: str = f"{tag}groups"
+        self.due: str = f"{tag}due"
+        self.held: str = f"{tag}held"
 
 
 class Keyspace:
@@ -298,18 +299,18 @@ class Keyspace:
         self.namespace = namespace
         tag = f"{{{namespace}}}:"
         self.tag = tag
-        self.queues = f"{tag}queues"
-        self.workers = f"{tag}workers"
-        self.functions = f"{tag}functions"
-        self.kinds = f"{tag}kinds"
-        self.control = f"{tag}control"
-        self.conf = f"{tag}conf"
-        self.cron = f"{tag}cron"
-        self.flows = f"{tag}flows"
-        self.consumers = f"{tag}consumers"
-        self.cron_paused = f"{tag}cron-paused"
-        self.cron_duty = f"{tag}cron-duty"
-        self.lane = cache(self._lane)
+        self.queues: str = f"{tag}queues"
+        self.workers: str = f"{tag}workers"
+        self.functions: str = f"{tag}functions"
+        self.kinds: str = f"{tag}kinds"
+        self.control: str = f"{tag}control"
+        self.conf: str = f"{tag}conf"
+        self.cron: str = f"{tag}cron"
+        self.flows: str = f"{tag}flows"
+        self.consumers: str = f"{tag}consumers"
+        self.cron_paused: str = f"{tag}cron-paused"
+        self.cron_duty: str = f"{tag}cron-duty"
+        self.lane: Callable[[str, int], Lane] = cache(self._lane)
 
     def _lane(self, queue: str, index: int) -> Lane:
         return Lane(self.namespace, queue, index)

@@ -15,7 +15,7 @@ from jobfleet.store.damage import ASIDE, FIELDS, Damage, Place, is_lane, judge, 
 from jobfleet.store.retention import ASIDE_MS
 from jobfleet.store.script import load
 
-log = logging.getLogger("jobfleet.store")
+log: logging.Logger = logging.getLogger("jobfleet.store")
 MOST_PLACES = 1000
 Spell = Callable[[Call[Any]], Command]
 Mending = Generator[list[Command], list[Any] | None, bool]

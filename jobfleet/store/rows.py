@@ -13,7 +13,7 @@ from typing import NamedTuple, TypeVar
 
 from jobfleet.model import ID_BYTES
 
-log = logging.getLogger("jobfleet.store")
+log: logging.Logger = logging.getLogger("jobfleet.store")
 T = TypeVar("T")
 U = TypeVar("U")
 NOT_READ = (ValueError, TypeError, LookupError, AttributeError, OverflowError)

@@ -28,7 +28,7 @@ _SECTION = re.compile(r"^-- ([A-Z]{4,7}) +(.*)$")
 _FIELD = re.compile(r"^(\d+)(?:\.\.(\d+|\*))?\s+(\S+)\s+(\S+)\s+(.+)$")
 _READ = re.compile(r"^(\S+)\s+(\S+)\s+(.+)$")
 SECTIONS = ("KEYS", "READS", "ARGV", "FLAGS", "GUARDS", "RETURNS", "EMITS", "COST")
-GUARDS = {"": (), "deadline": ("deadline",), "deadline once": ("deadline", "once")}
+GUARDS: dict[str, tuple[str, ...]] = {"": (), "deadline": ("deadline",), "deadline once": ("deadline", "once")}
 
 _BY_DEADLINE = """\
 -- @include lib/base/deadline

@@ -42,13 +42,13 @@ class Store:
         recorder: Recorder | None = None,
     ) -> None:
         self.at = at
-        self.link = link or SocketLink(
+        self.link: Link = link or SocketLink(
             at, connect_timeout=connect_timeout, socket_timeout=socket_timeout, busy_poll=busy_poll
         )
         self.patience = patience
         self._spell = speller(fake=at.fake)
-        self.detours = Detours()
-        self.clock = ServerClock()
+        self.detours: Detours = Detours()
+        self.clock: ServerClock = ServerClock()
         self._attempt = socket_timeout
         self.recorder = recorder
 

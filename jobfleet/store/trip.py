@@ -102,7 +102,7 @@ class Making:
     def __init__(self, source: Iterator[Sequence[Call[Any]]]) -> None:
         self._source = source
         self.calls: list[Call[Any]] = []
-        self.since = monotonic()
+        self.since: float = monotonic()
         self.error: Exception | None = None
 
     def commands(self, spell: Callable[[Call[Any]], Command], detours: Detours) -> Iterator[list[Command]]:

@@ -30,7 +30,7 @@ class AsyncSocketLink:
         busy_poll: float = 0.0,
         needs_primary: bool = False,
     ) -> None:
-        self.busy_poll = AsyncBusyPoll(busy_poll)
+        self.busy_poll: AsyncBusyPoll = AsyncBusyPoll(busy_poll)
         self._make = async_connections(at, connect_timeout=connect_timeout)
         self._fake = at.fake
         self._timeout = socket_timeout

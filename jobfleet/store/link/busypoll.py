@@ -12,13 +12,14 @@ import asyncio
 import os
 import threading
 import time
+from collections.abc import Callable
 from functools import partial
 from typing import Any
 
 from jobfleet.clock import monotonic
 
 MOST_LEFT_OUT = 255
-give_way = os.sched_yield if hasattr(os, "sched_yield") else partial(time.sleep, 0)
+give_way: Callable[[], object] = os.sched_yield if hasattr(os, "sched_yield") else partial(time.sleep, 0)
 
 
 class Odds:
@@ -31,7 +32,7 @@ class Odds:
     __slots__ = ("_left_out", "_misses", "limit")
 
     def __init__(self, limit: float) -> None:
-        self.limit = limit
+        self.limit: float = limit
         self._misses = 0
         self._left_out = 0
 
@@ -60,7 +61,7 @@ class BusyPoll:
     """
 
     def __init__(self, limit: float) -> None:
-        self.odds = Odds(limit)
+        self.odds: Odds = Odds(limit)
         self._turn = threading.Lock()
 
     def look(self, connection: Any) -> None:
@@ -91,7 +92,7 @@ class AsyncBusyPoll:
     """
 
     def __init__(self, limit: float) -> None:
-        self.odds = Odds(limit)
+        self.odds: Odds = Odds(limit)
         self._due = 0
         self._until = 0.0
         self._is_called = False

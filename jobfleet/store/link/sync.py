@@ -20,7 +20,7 @@ class SocketLink:
     """A pool of blocking connections, safe for threads and after a fork."""
 
     def __init__(self, at: Target, *, connect_timeout: float, socket_timeout: float, busy_poll: float = 0.0) -> None:
-        self.busy_poll = BusyPoll(busy_poll)
+        self.busy_poll: BusyPoll = BusyPoll(busy_poll)
         self._make = connections(at, connect_timeout=connect_timeout, socket_timeout=socket_timeout)
         self._fake = at.fake
         self._idle: list[Any] = []

@@ -1,0 +1,46 @@
+"""`pyright --verifytypes` knows the type of every public name, but for the exceptions that are listed."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+import sysconfig
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+import jobfleet
+
+PROGRAMS = ("jobfleet.cli.", "jobfleet.demo.", "jobfleet.services.", "jobfleet.worker.")
+"""Programs and what they consist of: users start them, and import nothing from them but what `Fleet` uses."""
+
+EXCEPTIONS = {
+    "jobfleet.notify.add_notification_channel": "an alias of a method; a declared type would hide its arguments",
+    "jobfleet.notify.registry.add_notification_channel": "likewise",
+}
+
+
+@pytest.mark.timeout(300)
+def test_every_public_name_has_a_known_type(tmp_path: Path) -> None:
+    package = Path(jobfleet.__file__).parent
+    (tmp_path / "jobfleet").symlink_to(package)  # pyright does not see an editable installation
+    paths = (str(tmp_path), sysconfig.get_path("purelib"))
+    command = [sys.executable, "-m", "pyright", "--pythonpath", sys.executable, "--outputjson", "--ignoreexternal"]
+
+    done = subprocess.run(
+        [*command, "--verifytypes", "jobfleet"],
+        cwd=tmp_path,
+        env={**os.environ, "PYTHONPATH": os.pathsep.join(paths), "PYRIGHT_PYTHON_IGNORE_WARNINGS": "1"},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+
+    symbols: list[dict[str, Any]] = json.loads(done.stdout)["typeCompleteness"]["symbols"]
+    public = [symbol for symbol in symbols if not symbol["name"].startswith(PROGRAMS)]
+    incomplete = {one["name"] for one in public if not one["isTypeKnown"] or one["isTypeAmbiguous"]}
+    assert len(public) > 4000, "pyright has looked at the package"
+    assert incomplete == EXCEPTIONS.keys()
