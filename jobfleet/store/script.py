@@ -220,6 +220,11 @@ def shared() -> list[str]:
     return sorted(f"lib/{folder.name}/{file.name[:-4]}" for folder in folders for file in folder.iterdir())
 
 
+def expanded(path: str) -> str:
+    """The text of a shared file, ``lib/<folder>/<name>``, with all that it includes."""
+    return Includes(path, _read).expand(_read(path))
+
+
 def dump(folder: Path) -> None:
     """Write every script and every shared file, each expanded, into a folder for luacheck.
 
@@ -230,4 +235,4 @@ def dump(folder: Path) -> None:
     for path in shared():
         file = folder / f"{path}.lua"
         file.parent.mkdir(parents=True, exist_ok=True)
-        file.write_text(Includes(path, _read).expand(_read(path)), encoding="utf-8")
+        file.write_text(expanded(path), encoding="utf-8")

@@ -35,18 +35,20 @@ class Case(NamedTuple):
 def cases(verb: str = "*") -> list[Case]:
     """The cases of a script, or of all."""
     folder = Path(__file__).parent
-    files = {*folder.glob(f"test_{verb}.py"), *folder.glob(f"test_{verb}_guards.py")}
-    return [case for file in sorted(files) for case in _of(file.stem)]
+    files = {*folder.rglob(f"test_{verb}.py"), *folder.rglob(f"test_{verb}_guards.py")}
+    modules = [".".join(("tests.lua", *file.relative_to(folder).with_suffix("").parts)) for file in files]
+    return [case for module in sorted(modules) for case in _of(module)]
 
 
 def _of(module: str) -> Iterator[Case]:
-    for name, body in vars(importlib.import_module(f"tests.lua.{module}")).items():
+    verb = module.rpartition(".test_")[2]
+    for name, body in vars(importlib.import_module(module)).items():
         if name.startswith("test_") and (wanted := list(inspect.signature(body).parameters))[:1] == ["world"]:
             marks = getattr(body, "pytestmark", [])
             flaw = next((str(mark.kwargs["reason"]) for mark in marks if mark.name == "xfail"), "")
             for arguments in _arguments([mark.args for mark in marks if mark.name == "parametrize"]):
                 if set(wanted) == {"world", *arguments}:  # what asks for a floor is about that floor
-                    yield Case(f"{module[5:]}:{name}", body, arguments, flaw)
+                    yield Case(f"{verb}:{name}", body, arguments, flaw)
 
 
 def _arguments(tables: list[Any]) -> Iterator[dict[str, Any]]:

@@ -2,7 +2,7 @@ from __future__ import annotations
 
 from jobfleet.store.calls.flow import Edge, ParentEnd, block, follow, parents, unblock
 from jobfleet.store.records import Entry
-from tests.lua.test_unblock import TTL, tell, waiting
+from tests.lua.flow.test_unblock import TTL, tell, waiting
 from tests.lua.world import World
 
 THERE = "bulk.0.p0"

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 
 from jobfleet.model.explanation import ReasonCode
-from tests.unit.test_explain import NOW, S, reasons, running, waiting
+from tests.operations.explain.test_reasons import NOW, S, reasons, running, waiting
 
 
 def test_a_worker_nobody_has_heard_of_is_gone_without_a_time() -> None:

@@ -19,7 +19,7 @@ from jobfleet.store.explained import Explained, Grouped, Limited
 from jobfleet.store.job_rows import InRun, InWait, Unknown
 from jobfleet.store.records import KindSeen, RunRecord
 
-PAGE = Path(__file__).parents[2] / "docs" / "howto" / "explain.md"
+PAGE = Path(__file__).parents[3] / "docs" / "howto" / "explain.md"
 S = 1_000_000
 NOW = 1_795_615_200 * S  # 2026-11-25 14:00:00 UTC
 ID = "mail.0.a"

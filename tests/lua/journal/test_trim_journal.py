@@ -5,7 +5,7 @@ from typing import Any
 import pytest
 
 from jobfleet.store.calls.journal import Kept, register, trim_journal
-from tests.lua.test_register import enqueued
+from tests.lua.journal.test_register import enqueued
 from tests.lua.world import World
 from tests.support.seed import S
 

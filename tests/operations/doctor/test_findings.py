@@ -18,7 +18,7 @@ from jobfleet.store.calls.doctor import FOR_EVER, GONE, Kept
 from jobfleet.store.keys import Keyspace
 from jobfleet.store.records import Counts
 
-PAGE = Path(__file__).parents[2] / "docs" / "howto" / "doctor.md"
+PAGE = Path(__file__).parents[3] / "docs" / "howto" / "doctor.md"
 S = 1_000_000
 NOW = 1_795_615_200 * S
 COUNTS = Counts(NOW, (0,) * 4, (0,) * 4, (0,) * 4, 0, 0, 0, None, {})

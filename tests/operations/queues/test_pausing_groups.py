@@ -12,7 +12,7 @@ from jobfleet.errors import ConfigError, DuplicateJob, InvalidJob
 from jobfleet.model.explanation import ReasonCode
 from jobfleet.store.keys import Keyspace
 from tests.client.either import Either
-from tests.client.test_pausing import run_once
+from tests.operations.queues.test_pausing import run_once
 from tests.support.groups import faults
 
 KEYS = Keyspace("jobfleet")

@@ -17,7 +17,7 @@ from jobfleet.worker.run.events import Verdict
 from jobfleet.worker.run.stop_ladder import limits_of
 from jobfleet.worker.run.stop_state import Interruption, Stage
 from tests.support.waiting import await_until
-from tests.worker.stopping import ALL, SOFT, Stopping, handler_of, looking, plain
+from tests.worker.run.stopping import ALL, SOFT, Stopping, handler_of, looking, plain
 
 
 @pytest.mark.parametrize(

@@ -6,7 +6,7 @@ import pytest
 
 from jobfleet.outcome import KnownElsewhere, Outcome, Unrunnable
 from jobfleet.retry import FRESH, Decision, Park, PutBack, Release, Tries, decide
-from tests.unit.test_retry import NOW, PLAIN, S
+from tests.test_retry import NOW, PLAIN, S
 
 OLD = Tries(failures=2, parked_since=NOW - 60 * S)
 

@@ -3,7 +3,7 @@ from __future__ import annotations
 from jobfleet.store.calls.enqueue import enqueue
 from jobfleet.store.calls.journal import register, unregister
 from jobfleet.store.records import Entry
-from tests.lua.test_register import groups
+from tests.lua.journal.test_register import groups
 from tests.lua.world import World
 
 

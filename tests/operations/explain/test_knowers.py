@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 
 from jobfleet.store.records import KindSeen
-from tests.unit.test_explain import W1, W2, texts, waiting
+from tests.operations.explain.test_reasons import W1, W2, texts, waiting
 
 
 def test_a_function_that_only_workers_knew_which_have_left_is_unknown() -> None:

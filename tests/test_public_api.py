@@ -15,7 +15,7 @@ import pytest
 
 import jobfleet
 
-ROOT = Path(__file__).parents[2]
+ROOT = Path(__file__).parents[1]
 SURFACE = {
     "Fleet", "AsyncFleet", "Job", "JobContext", "JobFunction", "JobHandle", "AsyncJobHandle", "JobResult", "JobStatus",
     "Priority", "ErrorType", "Receipt", "ProgressCallback", "Snooze", "Discard", "RetryAfter", "job", "enqueue", "poll",

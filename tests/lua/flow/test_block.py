@@ -7,7 +7,7 @@ import pytest
 from jobfleet.store.calls.flow import Edge, block
 from jobfleet.store.records import Entry, Holder
 from jobfleet.store.scores import BLOCKED
-from tests.lua.test_enqueue_guards import HELD
+from tests.lua.enqueue.test_enqueue_guards import HELD
 from tests.lua.world import World
 
 A, B = Edge("mail.0.a", 0, "c"), Edge("other.0.b", 1, "w")

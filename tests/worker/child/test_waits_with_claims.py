@@ -24,7 +24,7 @@ from jobfleet.worker.child.engine import Engine
 from jobfleet.worker.ipc.lease_board import LeaseBoard, board_capacity
 from jobfleet.worker.run.handlers import Handlers
 from tests.support.waiting import await_until
-from tests.worker.claiming import CHILD, LANE, OTHER, Scene, WatchedLink
+from tests.worker.child.claiming import CHILD, LANE, OTHER, Scene, WatchedLink
 
 
 @pytest.fixture

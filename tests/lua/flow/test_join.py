@@ -4,7 +4,7 @@ import pytest
 
 from jobfleet.store.call import Call
 from jobfleet.store.calls.flow import join, parents
-from tests.lua.test_unblock import tell, waiting
+from tests.lua.flow.test_unblock import tell, waiting
 from tests.lua.world import World
 
 MORE = ["mail.0.m0", "bulk.0.m1"]
