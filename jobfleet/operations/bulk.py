@@ -89,7 +89,7 @@ class Chunk:
                 self._refuse(place, job, error)
                 continue
             if made is not None:
-                self._keep(place, made)
+                self._gather(place, made)
             else:
                 self._asking = run_ahead(self._slowly(place, job))
                 if self._asking is not None:
@@ -113,14 +113,14 @@ class Chunk:
             if job.depends_on is not None:
                 self.receipts[place] = yield from operation_for(self._context, job)
             else:
-                self._keep(place, (yield from prepare(self._context, job)))
+                self._gather(place, (yield from prepare(self._context, job)))
         except JobfleetError as error:
             self._refuse(place, job, error)
 
     def _refuse(self, place: int, job: Job, error: JobfleetError) -> None:
         self.receipts[place] = Receipt(job.suffix, created=False, status=JobStatus.QUEUED, error=error)
 
-    def _keep(self, place: int, made: Submission) -> None:
+    def _gather(self, place: int, made: Submission) -> None:
         lane = made.lane
         gathered = self._gathered.get(lane)
         if gathered is None:

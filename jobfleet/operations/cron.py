@@ -202,20 +202,32 @@ def submit(context: FleetContext, job: Job, by: str | None = None) -> Operation[
     cron = Cron(str(job.cron_expression), job.tz or "UTC")
     name = "-".join(job.name.split())
     word = yield from add_entry(context, name, cron, job, by=by or job.user)
-    row, now = yield from _find(context, name)
-    entry = entry_of(row.record)
+    found = yield from _find(context, name)
+    entry = entry_of(found.row.record)
     home = value((yield (context.open_queue_call(entry.queue),)))[0]
-    fire = cron.next(from_us(now))
+    fire = cron.next(from_us(found.now))
     suffix = entry.suffix(fire.at) if fire is not None else job.suffix
     lane = lane_of(context.keys, entry, home)
     return Receipt(id=lane.id_prefix + suffix, created=word == "added", status=JobStatus.SCHEDULED)
 
 
-def _find(context: FleetContext, name: str) -> Operation[tuple[calls.Scheduled, int]]:
+class _FoundEntry(NamedTuple):
+    """A stored entry.
+
+    Attributes:
+        row: The entry as it is stored.
+        now: The time of Redis, µs since 1970.
+    """
+
+    row: calls.Scheduled
+    now: int
+
+
+def _find(context: FleetContext, name: str) -> Operation[_FoundEntry]:
     now, rows = value((yield (calls.entries(context.keys),)))
     for row in rows:
         if row.name == name:
-            return row, now
+            return _FoundEntry(row, now)
     raise no_entry(name, [row.name for row in rows])
 
 
@@ -236,8 +248,7 @@ def remove(context: FleetContext, name: str) -> Operation[None]:
         JobNotFound: No entry has this name.
         InvalidJob: The decorator of a published function defines the entry, so the entry would come back.
     """
-    row, _ = yield from _find(context, name)
-    entry = entry_of(row.record)
+    entry = entry_of((yield from _find(context, name)).row.record)
     seen = value((yield (context.fleet_call(),)))
     if entry.origin == DECORATOR and _is_published(seen, name):
         raise InvalidJob(
@@ -286,8 +297,7 @@ def run(context: FleetContext, name: str) -> Operation[str]:
         JobNotFound: No entry has this name.
         DuplicateJob: Another job holds its unique key.
     """
-    row, _ = yield from _find(context, name)
-    entry = entry_of(row.record)
+    entry = entry_of((yield from _find(context, name)).row.record)
     home = value((yield (context.open_queue_call(entry.queue),)))[0]
     lane = lane_of(context.keys, entry, home)
     job_id = lane.id_prefix + new_suffix()

@@ -162,7 +162,7 @@ async def test_one_that_answers_no_job_is_named_and_nothing_is_written(
         (client.fleet.flows.enqueue, (flow,)),
         (client.fleet.cron.add, ("nightly", "@daily", add())),
     ):
-        with pytest.raises(InvalidJob, match=r"forgets .*answered None; return the job") as caught:
+        with pytest.raises(InvalidJob, match=r"forgets .*returned None; return the job") as caught:
             await finished(method, *given)
         assert caught.value.field == "around_enqueue"
     assert raw.keys() == []

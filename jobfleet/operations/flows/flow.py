@@ -153,9 +153,9 @@ def _write(
         made: The new jobs.
         folded: The stored names of the additions whose jobs are among `jobs`.
     """
-    yield from _keep(context, flow_id, name, jobs, folded, is_whole=False)
+    yield from _write_record(context, flow_id, name, jobs, folded, is_whole=False)
     yield from put_all(context, made)
-    at = yield from _keep(context, flow_id, name, jobs, folded, is_whole=True)
+    at = yield from _write_record(context, flow_id, name, jobs, folded, is_whole=True)
     yield from lift(context, made)
     return at
 
@@ -166,7 +166,7 @@ def lift(context: FleetContext, made: Sequence[Dependant]) -> Operation[None]:
     yield from unblock(context.keys, guards, ttl_ms=PARENTS_KEPT_MS)
 
 
-def _keep(
+def _write_record(
     context: FleetContext, flow_id: str, name: str, jobs: Sequence[FlowJob], folded: Sequence[str], *, is_whole: bool
 ) -> Operation[int]:
     rows = [[*row_of(job), job.added_by] if job.added_by else row_of(job) for job in jobs]

@@ -1,4 +1,4 @@
-"""Set and list what queues and groups may do. See `operation` for the form."""
+"""Set, clear and list the limits of queues and groups."""
 
 from __future__ import annotations
 
@@ -21,20 +21,27 @@ from jobfleet.store.keys import Lane
 
 
 def named_group(group: str | None) -> str | None:
-    """A group as a setting names it.
+    """Check the group of a limit: a group name, ``*`` for the default of all groups, or None for the queue.
 
     Raises:
-        InvalidJob: It is neither a group, nor ``*``, nor None.
+        InvalidJob: It is none of these.
     """
     return group if group is None or group == EVERY_GROUP else check_group(group)
 
 
 def set_limit(context: FleetContext, queue: str, group: str | None, wanted: LimitChange) -> Operation[bool]:
-    """Set what a queue or a group of it may do; False when that was so already.
+    """Change the limits of a queue or of a group; False when they were so before.
+
+    Args:
+        context: The context of the fleet.
+        queue: The queue.
+        group: A group of it, ``*`` for the default of all groups, or None for the queue as a whole.
+        wanted: The limits to change.
 
     Raises:
-        ConfigError: There is no such queue.
-        InvalidJob: A value is wrong, or is not for a queue, or not for a group; or the queue has several lanes.
+        ConfigError: The queue does not exist.
+        InvalidJob: A value is wrong, does not apply to a queue, or does not apply to a group; or a limit of the whole
+            queue is given and the queue has several lanes.
     """
     wanted.check(group)
     named_group(group)
@@ -64,10 +71,11 @@ def _check_rate(lane: Lane, queue: str, group: str | None) -> Operation[None]:
 
 
 def clear(context: FleetContext, queue: str, group: str | None) -> Operation[bool]:
-    """Let all limits of a queue go, its aging too, or all of a group; False when there were none.
+    """Remove all limits of a queue, also its aging, or all limits of a group; False when there were none.
 
     Raises:
-        ConfigError: There is no such queue.
+        ConfigError: The queue does not exist.
+        InvalidJob: `group` is not a group name.
     """
     named_group(group)
     every = yield from lanes(context, queue)
@@ -95,10 +103,10 @@ def _set(every: list[Lane], field: str, text: str) -> Operation[bool]:
 
 
 def listing(context: FleetContext, queue: str | None = None) -> Operation[list[LimitInfo]]:
-    """What is set for a queue or for all, the queue itself first, then its groups by name.
+    """List the limits of a queue or of all queues: first the limit of the queue, then those of its groups by name.
 
     Raises:
-        ConfigError: There is no such queue.
+        ConfigError: The queue does not exist.
     """
     by_queue: dict[str, list[Lane]] = {}
     for lane in (yield from lanes(context, queue)):

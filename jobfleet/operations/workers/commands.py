@@ -9,6 +9,7 @@ from __future__ import annotations
 import secrets
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import NamedTuple
 
 from jobfleet.clock import monotonic
 from jobfleet.errors import ConfigError
@@ -42,6 +43,18 @@ class Confirmation:
     children: int
     is_confirmed: bool
     refusal: str = ""
+
+
+class _Answer(NamedTuple):
+    """The answer of one worker so far.
+
+    Attributes:
+        confirmation: The answer.
+        is_final: Whether it will not change any more.
+    """
+
+    confirmation: Confirmation
+    is_final: bool
 
 
 class Order:
@@ -113,15 +126,14 @@ class Order:
             self._known.update(one for one, answer in zip(open_, answers, strict=True) if value([answer]))
         seen = {info.id: info for info in (yield from workers(context))}
         states = {one: self._state(one, seen.get(one)) for one in open_}
-        self._answers.update({one: state for one, (state, is_over) in states.items() if is_over})
-        return [self._answers[one] if one in self._answers else states[one][0] for one in self._commands]
+        self._answers.update({one: state.confirmation for one, state in states.items() if state.is_final})
+        return [self._answers[one] if one in self._answers else states[one].confirmation for one in self._commands]
 
-    def _state(self, worker: str, info: WorkerInfo | None) -> tuple[Confirmation, bool]:
-        """The confirmation of a worker, and whether it is final."""
+    def _state(self, worker: str, info: WorkerInfo | None) -> _Answer:
         if info is None:
             known = worker in self._known
             state = "gone" if known else "unknown"
-            return Confirmation(worker, state, 0, is_confirmed=known and self._verb == "stop"), True
+            return _Answer(Confirmation(worker, state, 0, is_confirmed=known and self._verb == "stop"), is_final=True)
         state = "gone" if info.is_gone else info.state
         obeyed = info.obeyed == self._commands[worker].nonce
         wanted = STATES.get(self._verb, state)
@@ -131,4 +143,4 @@ class Order:
         if obeyed and 0 < info.scale_max < (self._processes or 0):
             refusal = f"takes at most {info.scale_max} processes from afar, unless its scale_max says otherwise."
         confirmation = Confirmation(worker, state, info.children, is_confirmed=done, refusal=refusal)
-        return confirmation, done or is_refused or bool(refusal)
+        return _Answer(confirmation, done or is_refused or bool(refusal))

@@ -60,7 +60,7 @@ class RunBackend(Protocol):
     async def keep_step(self, run: Run, key: str, record: bytes) -> None:
         """Store the encoded result of a step."""
 
-    async def extend_flow(self, run: Run, wish: FlowAddition) -> Sequence[str]:
+    async def extend_flow(self, run: Run, addition: FlowAddition) -> Sequence[str]:
         """Add jobs to the flow of the job."""
 
 
@@ -200,9 +200,9 @@ class Run:
         """
         await self.backend.keep_step(self, key, record)
 
-    async def extend_flow(self, wish: FlowAddition) -> Sequence[str]:
+    async def extend_flow(self, addition: FlowAddition) -> Sequence[str]:
         """Add jobs to the flow of the job."""
-        return await self.backend.extend_flow(self, wish)
+        return await self.backend.extend_flow(self, addition)
 
     async def lease_confirmed(self) -> None:
         """Return once the lease is known to be valid, or the run is to stop."""

@@ -110,11 +110,11 @@ class RunWriter:
         """
         await self.step_writer.keep(run, key, record)
 
-    async def extend_flow(self, run: Run, wish: FlowAddition) -> list[str]:
+    async def extend_flow(self, run: Run, addition: FlowAddition) -> list[str]:
         """Add jobs to the flow of a run's job. If this is cancelled halfway, the next run of the job completes it."""
         from jobfleet.operations.flows.extend import extend_flow
 
-        return await drive(self._store, extend_flow(self._context, run.id, str(run.header["flow"]), wish))
+        return await drive(self._store, extend_flow(self._context, run.id, str(run.header["flow"]), addition))
 
     async def flush(self) -> None:
         """Send gathered progress and log lines."""

@@ -87,9 +87,9 @@ class IsolatedRun(Run):
         """Have the encoded result of a step kept, and wait until it is."""
         await self._ask("keep", key, record)
 
-    async def extend_flow(self, wish: FlowAddition) -> Sequence[str]:
+    async def extend_flow(self, addition: FlowAddition) -> Sequence[str]:
         """Have jobs added to the job's flow, and wait until they are."""
-        record = seal_flow_addition(wish, REGISTRY, limits=self._limits)
+        record = seal_flow_addition(addition, REGISTRY, limits=self._limits)
         ids: list[str] = await self._ask("extend_flow", record)
         return ids
 
