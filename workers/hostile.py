@@ -43,7 +43,7 @@ HOLDS: dict[str, tuple[Callable[[int], None], int, float]] = {
     "search": (_search, 100, 3.0),
     "endless": (_search, 1_000_000, 3.0),
 }
-"""Calls in C that let go of the GIL at no point: what is called, a small size, the exponent of its time."""
+"""Calls in C that never release the GIL: the function, a small size, the exponent of its time."""
 
 
 @job(name="hostile.hold_gil", max_retries=0)
@@ -152,7 +152,7 @@ async def stop_loop() -> None:
 
 @job(name="hostile.close_descriptors", retry_delay=0.1)
 def close_descriptors() -> None:
-    """Close every descriptor beyond the standard ones, whoever owns it."""
+    """Close every descriptor except the standard ones, also those of the worker."""
     os.closerange(3, 1 << 16)
     time.sleep(60)
 
@@ -251,7 +251,7 @@ class Bound(Exception):
 
 
 class Mute(Exception):
-    """Its text cannot be had: asked for it, it raises what it was told to."""
+    """An error whose text raises another error, given when it is made."""
 
     def __init__(self, kind: type[BaseException]) -> None:
         super().__init__()

@@ -14,7 +14,7 @@ def report(chapters: int, seconds: float, progress_callback: ProgressCallback) -
     Args:
         chapters: How many.
         seconds: How long each takes.
-        progress_callback: Told of each.
+        progress_callback: Called for each.
     """
     for number in range(1, chapters + 1):
         progress_callback((number - 1) / chapters, f"Writing chapter {number} of {chapters}", {"chapter": number})
