@@ -20,6 +20,7 @@ from jobfleet.errors import InvalidJob, JobNotFound
 QUEUE_RULE = re.compile(r"[A-Za-z0-9_-]{1,32}")
 SUFFIX_RULE = re.compile(r"[A-Za-z0-9_.:-]{1,64}")
 LANE_RULE = re.compile(r"[0-9]{1,4}")
+ID_RULE = re.compile(rf"({QUEUE_RULE.pattern})\.({LANE_RULE.pattern})\.({SUFFIX_RULE.pattern})")
 NAME_RULE = re.compile(r"[A-Za-z0-9_.:-]{1,128}")
 ID_BYTES = 112  # the longest id that the lease board holds; 32 + 64 and a lane number stay below it
 
@@ -89,12 +90,12 @@ def split_id(job_id: str) -> Place:
         InvalidJob: `job_id` is not a text.
     """
     try:
-        queue, _, rest = job_id.partition(".")
-    except (AttributeError, TypeError):
+        match = ID_RULE.fullmatch(job_id)
+    except TypeError:
         raise InvalidJob(f"job_id is {job_id!r:.100}; give a text, such as handle.id.", field="job_id") from None
-    lane, _, suffix = rest.partition(".")
-    if not (QUEUE_RULE.fullmatch(queue) and LANE_RULE.fullmatch(lane) and SUFFIX_RULE.fullmatch(suffix)):
+    if match is None:
         raise JobNotFound(job_id, f"{job_id!r} is not a job id; ids look like mail.0.0192f0c1…")
+    queue, lane, suffix = match.groups()
     return Place(queue, int(lane), suffix)
 
 

@@ -120,6 +120,8 @@ class AsyncStore:
                 self.clock.learn(reply, asked)
 
         def spell(call: Call[Any]) -> Command:
+            if not call.script.has_deadline:
+                return self._spell(call)
             return self._spell(call, until(self.clock, monotonic(), patience, self._attempt))
 
         return await self.link.exchange_as_made(calls.commands(spell, self.detours))

@@ -170,6 +170,8 @@ class RunRecord(NamedTuple):
     def parse(cls, text: str) -> RunRecord:
         """Parse the text that scripts write (lib/job/run.lua)."""
         token, child, claimed, lease, band, cancel = text.split("|", 5)
+        if not cancel:
+            return cls(int(token), child, int(claimed), int(lease), int(band), "", 0)
         by, at, stage = (*cancel.split("@"), "", "")[:3]
         return cls(int(token), child, int(claimed), int(lease), int(band), by, int(at or 0), stage)
 

@@ -8,10 +8,12 @@ from __future__ import annotations
 
 import logging
 import re
+import string
 from collections.abc import Callable, Iterable, Sequence
 from typing import NamedTuple, TypeVar
 
 from jobfleet.model import ID_BYTES
+from jobfleet.model.ids import LANE_RULE, QUEUE_RULE, SUFFIX_RULE
 
 log: logging.Logger = logging.getLogger("jobfleet.store")
 T = TypeVar("T")
@@ -22,6 +24,12 @@ _logged: set[str] = set()
 SHOWN = 80
 """Number of bytes of a value that are displayed."""
 _SUFFIX = re.compile(r"[A-Za-z0-9_.:-]{1,64}")
+ID_LETTERS = (string.ascii_letters + string.digits + "_.:-").encode()
+SUFFIX_MOST = 64
+"""Maximum length of the suffix of an id; a record of the lease board holds it."""
+_ID = rf"{QUEUE_RULE.pattern}\.{LANE_RULE.pattern}\.{SUFFIX_RULE.pattern}"
+_IDS = re.compile(rf"{_ID}(?:\n{_ID})*".encode())
+"""Ids of jobs, a line each."""
 _TRIES = re.compile(r"\d{1,18}(?::\d{1,18}){4,}(?:\n.*)?", re.DOTALL)
 _LINE = r"g .+|u .+|x \d{1,16}|r \d{1,15}|[a-fh-qtvwyz] .*"
 _META_LINE = re.compile(rf"(?:{_LINE}|s (?:q|\d{{1,16}}))")
@@ -79,6 +87,38 @@ def id_of(raw: bytes, prefix: str) -> str:
             f"its id is {shown(raw)}; ids of this lane are {prefix}… and letters, digits, '_', '.', ':' or '-'"
         )
     return text
+
+
+def ids_of(raws: Sequence[bytes], prefix: str = "") -> list[str]:
+    """Decode many ids with one check, as `id_of` decodes each.
+
+    Args:
+        raws: The ids as stored.
+        prefix: The prefix of the ids of their lane; empty for ids of any lane.
+
+    Raises:
+        Unreadable: One of them is not an id, or not of this lane.
+    """
+    if not raws:
+        return []
+    lines = b"\n".join(raws)
+    text = lines.decode("ascii", "replace")
+    ids = text.split("\n")
+    is_sound = _is_of_lane(text, lines, ids, prefix) if prefix else _IDS.fullmatch(lines) is not None
+    if not is_sound or len(ids) != len(raws):
+        raise Unreadable("an id cannot be read")
+    return ids
+
+
+def _is_of_lane(text: str, lines: bytes, ids: Sequence[str], prefix: str) -> bool:
+    """Whether all lines are ids of a lane. A regular expression takes three times as long."""
+    return (
+        lines.translate(None, ID_LETTERS) == b"\n" * (len(ids) - 1)
+        and text.startswith(prefix)
+        and text.count(f"\n{prefix}") == len(ids) - 1
+        and len(prefix) < len(min(ids, key=len))
+        and len(max(ids, key=len)) <= len(prefix) + SUFFIX_MOST
+    )
 
 
 def tries_of(raw: bytes | None) -> str:

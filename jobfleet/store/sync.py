@@ -101,6 +101,8 @@ class Store:
                 self.clock.learn(reply, asked)
 
         def spell(call: Call[Any]) -> Command:
+            if not call.script.has_deadline:
+                return self._spell(call)
             return self._spell(call, until(self.clock, monotonic(), self.patience, self._attempt))
 
         return self.link.exchange_as_made(calls.commands(spell, self.detours))

@@ -9,7 +9,7 @@ import pytest
 from jobfleet.store.call import Reply
 from jobfleet.store.calls.lease import claim
 from jobfleet.store.keys import Keyspace
-from jobfleet.store.rows import Unreadable, meta_of, metas_of
+from jobfleet.store.rows import Unreadable, id_of, ids_of, meta_of, metas_of
 
 SOUND = (
     (b"g acme", b"g zebra crossing"),
@@ -46,6 +46,34 @@ def test_one_that_is_broken_is_noticed_wherever_it_is(broken: bytes) -> None:
     for metas in ((broken,), (b"g acme", broken), (broken, b"g acme"), (b"g acme", broken, b"g zebra"), (b"", broken)):
         with pytest.raises(ValueError):
             metas_of(metas)
+
+
+IDS = (b"mail.0.a", b"mail.0.0192f0c1aaaa7abc8def0123456789ab", b"mail.0." + b"x" * 64)
+STRANGE = (
+    b"",
+    b"mail.0.",
+    b"mail.0.a b",
+    b"mail.0.a\nmail.0.b",
+    b"post.0.a",
+    b"mail.1.a",
+    b"\xff",
+    b"mail.0." + b"x" * 65,
+)
+
+
+def test_ids_are_read_together_as_they_are_one_by_one() -> None:
+    assert ids_of(IDS, "mail.0.") == [id_of(raw, "mail.0.") for raw in IDS] == ids_of(IDS)
+    assert ids_of((), "mail.0.") == ids_of(()) == []
+    assert ids_of((b"post.0.a", b"mail.1.a")) == ["post.0.a", "mail.1.a"]
+
+
+@pytest.mark.parametrize("strange", STRANGE)
+def test_an_id_that_is_none_is_noticed_wherever_it_is(strange: bytes) -> None:
+    with pytest.raises(Unreadable):
+        id_of(strange, "mail.0.")
+    for raws in ((strange,), (strange, *IDS), (*IDS, strange), (IDS[0], strange, IDS[1])):
+        with pytest.raises(Unreadable):
+            ids_of(raws, "mail.0.")
 
 
 def test_a_job_whose_entry_in_its_group_has_no_due_time_counts_as_long_due() -> None:

@@ -12,7 +12,7 @@ from jobfleet.store.calls.index import keys_of
 from jobfleet.store.calls.inspect import final_of
 from jobfleet.store.keys import Keyspace, Lane
 from jobfleet.store.records import Answer, Entry, Holder
-from jobfleet.store.rows import number_of, sound, text_of
+from jobfleet.store.rows import Unreadable, ids_of, number_of, sound, text_of
 from jobfleet.store.script import load
 
 CHUNK = 50
@@ -199,7 +199,11 @@ def dependants(lane: Lane, job_id: str, *, ending_ms: int) -> Call[Ending]:
 
 
 def _dependants(reply: Reply) -> Ending:
-    children, strangers = sound(reply[3], _id)
+    rows = reply[3]
+    try:
+        return Ending(reply[1].decode(), reply[2], tuple(ids_of(rows)))
+    except Unreadable:
+        children, strangers = sound(rows, _id)
     return Ending(reply[1].decode(), reply[2], tuple(children), tuple(strangers))
 
 

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from typing import Any
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from functools import partial
+from itertools import repeat
+from typing import Any, cast
 
 from jobfleet.model.status import FINAL
 from jobfleet.store.call import Call, Reply
@@ -16,6 +18,8 @@ from jobfleet.store.records import Counts, FleetSeen, RunRecord, WorkerSeen
 from jobfleet.store.rows import (
     NOT_READ,
     fields,
+    id_of,
+    ids_of,
     log_unreadable,
     number_of,
     shown,
@@ -23,15 +27,17 @@ from jobfleet.store.rows import (
     sound,
     text_of,
     tries_of,
-    wrong_with,
 )
-from jobfleet.store.scores import BLOCKED, BLOCKED_BOUNDS, grouped_bounds, plain_bounds, ungrouped
+from jobfleet.store.scores import BLOCKED, BLOCKED_BOUNDS, GROUPED, grouped_bounds, plain_bounds, ungrouped
 from jobfleet.store.script import load
 
 CHUNK = 50
 LISTED = 1000
 """Maximum number of queues that are read at once; more are read by pages."""
 _GROUPED, _BLOCKED = 1, 2
+_new_waiting = cast("Callable[[tuple[Any, ...]], Waiting]", partial(tuple.__new__, Waiting))
+_new_running = cast("Callable[[tuple[Any, ...]], Running]", partial(tuple.__new__, Running))
+"""Make a row without a Python frame per row."""
 SECTIONS = (0, 4, 1, 5, 2, 6, 3, 7, 8, 9, 10, 11)
 """The sections of waiting jobs, by urgency: per band without group, per band with group, and blocked ones last."""
 MISSING_RUN = RunRecord(0, "-", 0, 0, 2, "", 0)
@@ -191,21 +197,45 @@ def waiting(
         start, stop = BLOCKED_BOUNDS
     else:
         start, stop = (grouped_bounds if part == _GROUPED else plain_bounds)(start, stop)
+    offset = GROUPED if part == _GROUPED else 0
     return Call(
         load("waiting"),
         (lane.ready[section % BANDS],),
         (lane.tag, start, stop, skip, limit),
         lambda reply: (
             int(reply[1]),
-            [_waiting(lane, row) for row in reply[2:]],
+            _waiting_rows(lane, reply[2:], offset),
         ),
     )
 
 
+def _waiting_rows(lane: Lane, rows: Reply, offset: int) -> list[Waiting]:
+    if not rows:
+        return []
+    try:
+        raws, scores, tries, envelopes = zip(*rows, strict=True)
+        dues = [int(float(score)) + offset for score in scores]
+        columns = zip(ids_of(raws, lane.id_prefix), dues, _tries(tries), envelopes, repeat(""), strict=False)
+        return list(map(_new_waiting, columns))
+    except NOT_READ:
+        return [_waiting(lane, row) for row in rows]
+
+
+def _tries(column: Sequence[bytes]) -> Iterable[str]:
+    return map(tries_of, column) if any(column) else repeat("")
+
+
 def _waiting(lane: Lane, row: Reply) -> Waiting:
-    wrong = wrong_with(row[0], row[2], b"", lane.id_prefix)
-    tries = shown_tries(row[2]) if wrong else row[2].decode()
-    return Waiting(text_of(row[0]), ungrouped(number_of(row[1], BLOCKED)), tries, row[3], wrong)
+    job_id, tries, wrong = _id_and_tries(lane, row[0], row[2])
+    return Waiting(job_id, ungrouped(number_of(row[1], BLOCKED)), tries, row[3], wrong)
+
+
+def _id_and_tries(lane: Lane, raw: bytes, tries: bytes) -> tuple[str, str, str]:
+    """Read the id and the tries of a row; the third value says what is wrong with them, and is usually empty."""
+    try:
+        return id_of(raw, lane.id_prefix), tries_of(tries), ""
+    except ValueError as error:
+        return text_of(raw), shown_tries(tries), str(error)
 
 
 def running(lane: Lane, *, skip: int = 0, limit: int = CHUNK) -> Call[tuple[int, list[Running]]]:
@@ -214,15 +244,36 @@ def running(lane: Lane, *, skip: int = 0, limit: int = CHUNK) -> Call[tuple[int,
         load("running"),
         (lane.lease,),
         (lane.tag, skip, limit),
-        lambda reply: (int(reply[1]), [_running(lane, row) for row in reply[2:]]),
+        lambda reply: (int(reply[1]), _running_rows(lane, reply[2:])),
     )
 
 
+def _running_rows(lane: Lane, rows: Reply) -> list[Running]:
+    if not rows:
+        return []
+    try:
+        raws, deadlines, runs, tries, envelopes, progress = zip(*rows, strict=True)
+        columns = zip(
+            ids_of(raws, lane.id_prefix),
+            map(int, map(float, deadlines)),
+            [RunRecord.parse(run.decode()) for run in runs],
+            _tries(tries),
+            envelopes,
+            progress,
+            repeat(""),
+            strict=False,
+        )
+        return list(map(_new_running, columns))
+    except NOT_READ:
+        return [_running(lane, row) for row in rows]
+
+
 def _running(lane: Lane, row: Reply) -> Running:
-    wrong = wrong_with(row[0], row[3], b"", lane.id_prefix)
+    job_id, tries, wrong = _id_and_tries(lane, row[0], row[3])
     run = run_of(row[2])
-    wrong = wrong or (f"its run is {shown(row[2])}" if run is MISSING_RUN else "")
-    return Running(text_of(row[0]), number_of(row[1]), run, shown_tries(row[3]), row[4], row[5], wrong)
+    if run is MISSING_RUN and not wrong:
+        wrong = f"its run is {shown(row[2])}"
+    return Running(job_id, number_of(row[1]), run, tries, row[4], row[5], wrong)
 
 
 def finished(lane: Lane, *, before: str = "+", limit: int = CHUNK) -> Call[list[Finished]]:

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-import string
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from itertools import count, repeat
+from typing import Any, cast
 
 from jobfleet.store.call import Call, Reply
 from jobfleet.store.calls.paused import stopped
@@ -23,7 +23,19 @@ from jobfleet.store.records import (
     RunRecord,
     Ticked,
 )
-from jobfleet.store.rows import Spoiled, Unreadable, id_of, meta_of, metas_of, shown, sound, text_of, tries_of
+from jobfleet.store.rows import (
+    ID_LETTERS,
+    SUFFIX_MOST,
+    Spoiled,
+    Unreadable,
+    id_of,
+    meta_of,
+    metas_of,
+    shown,
+    sound,
+    text_of,
+    tries_of,
+)
 from jobfleet.store.script import load
 
 CHUNK = 50
@@ -32,9 +44,10 @@ NEAR_US = 2_000_000
 ZERO = ord("0")
 FIRST_MARKER = 19
 """The position, among the keys of claim, of the first marker for the kinds that know jobs that are left."""
-SUFFIX_MOST = 64
-"""The part of an id after queue and lane; with them it fits into a record of the lease board."""
-_OF_IDS = (string.ascii_letters + string.digits + "_.:-").encode()
+_BAND_OF = bytes(max(0, number - ZERO) for number in range(256))
+"""The number of a band for its digit."""
+_new_grant = cast("Callable[[tuple[Any, ...]], Grant]", partial(tuple.__new__, Grant))
+"""Make a grant from a row without a Python frame per job: this is on the path of each job."""
 _SPACES = tuple(b" " * (2 * number - 1) for number in range(CHUNK + 1))
 """What remains of a number of ids with due times when all characters of ids are removed."""
 
@@ -107,7 +120,7 @@ def _parts(begin: bytes, text: bytes, number: int) -> list[str]:
     """
     parts = text.decode().split()
     if (
-        text.translate(None, _OF_IDS) != _SPACES[number]
+        text.translate(None, ID_LETTERS) != _SPACES[number]
         or len(parts) != 2 * number
         or text.count(begin) != number
         or max(map(len, parts)) > len(begin) + SUFFIX_MOST
@@ -177,21 +190,17 @@ def _grants(
 ) -> tuple[Grant, ...]:
     fences = map(int, tokens.split()) if b" " in tokens else count(int(tokens))
     parts = _parts(begin, text, len(envelopes))
-    known = zip(parts[::2], fences, map(int, parts[1::2]), bands, envelopes, strict=False)
-    if not tries and not metas:
-        return tuple(
-            [
-                Grant(job_id, token, due, band - ZERO, envelope or b"", "", "")
-                for job_id, token, due, band, envelope in known
-            ]
-        )
-    rows = zip(known, tries or repeat(None), metas_of(metas) if metas else repeat(""), strict=False)
-    return tuple(
-        [
-            Grant(job_id, token, due, band - ZERO, envelope or b"", tries_of(spent) if spent else "", meta)
-            for (job_id, token, due, band, envelope), spent, meta in rows
-        ]
+    rows = zip(
+        parts[::2],
+        fences,
+        map(int, parts[1::2]),
+        bands.translate(_BAND_OF),
+        envelopes if all(envelopes) else [envelope or b"" for envelope in envelopes],
+        [tries_of(spent) if spent else "" for spent in tries] if tries else repeat(""),
+        metas_of(metas) if metas else repeat(""),
+        strict=False,
     )
+    return tuple(map(_new_grant, rows))
 
 
 def renew(lane: Lane, held: Sequence[tuple[str, int]], *, lease_us: int) -> Call[Renewed]:
