@@ -36,7 +36,7 @@ def code(path: Path) -> str:
 
 def keys_an_item(field: Field) -> int:
     words = {"two": 2, "four": 4}
-    return next((words[word] for word in words if f"{word} keys an item" in field.note), 1)
+    return next((words[word] for word in words if f"{word} keys per item" in field.note), 1)
 
 
 def test_every_script_has_a_sample_and_a_file_of_tests() -> None:

@@ -1,4 +1,4 @@
--- cancel: end waiting jobs; ask running ones to stop.
+-- cancel: end waiting jobs; request the stop of running ones.
 --
 -- KEYS    1 ready:0     zset    job ids by due time (µs), CRITICAL
 --         2 ready:1     zset    HIGH
@@ -11,21 +11,21 @@
 --         9 expiry      zset    ids by expires_at (µs)
 --         10 done       stream  finished jobs
 --         11 totals     hash    counts
---         12 watched    hash    ids that dependants wait for
---         13 outbox     stream  settled parents
+--         12 watched    hash    ids of jobs with dependants
+--         13 outbox     stream  endings of jobs with dependants
 --         14 journal    stream  lifecycle events
 --         15 grouped    zset    waiting jobs of groups
 --         16 ring       zset    groups by their turn
---         17 gdue       zset    groups by when their turn is to be looked at (µs)
---         18..* job:<id> string job:<id> and result:<id>, two keys an item
+--         17 gdue       zset    groups by the time of the next check of their turn (µs)
+--         18..* job:<id> string job:<id> and result:<id>, two keys per item
 -- READS   conf          hash    journal
 --         dead          hash    id → entry in dlq
---         listeners     string  whether anybody listens
+--         listeners     string  whether the events have a listener
 -- ARGV    1 tag         text    the lane's prefix
---         2 control     text    the channel that tells supervisors
---         3 who         text    who asks; - for nobody in particular
---         4 ttl         int     ms the ending is remembered
---         5 reason      text    why a waiting one ends, moved:<id> for the job that takes its place; - for none
+--         2 control     text    the channel of the supervisors
+--         3 who         text    requester; - if unknown
+--         4 ttl         int     ms for which the ending is stored
+--         5 reason      text    why a waiting job ends, moved:<id> for its new job in another queue; - for none
 --         6..* id       text    job id; at most 50
 -- FLAGS   allow-oom
 -- GUARDS  deadline once

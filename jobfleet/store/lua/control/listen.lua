@@ -1,4 +1,4 @@
--- listen: say for a minute that somebody listens to a lane's events.
+-- listen: announce for a minute that a lane's events have a listener.
 --
 -- KEYS    1 listeners   string  a mark
 -- FLAGS   allow-oom

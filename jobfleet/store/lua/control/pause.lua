@@ -1,11 +1,11 @@
--- pause: let no job of a lane be claimed; running ones go on.
+-- pause: stop claims from a lane; running jobs continue.
 --
 -- KEYS    1 conf        hash    paused
--- ARGV    1 who         text    who asks; - for nobody in particular
---         2 reason      text    why; may be empty
+-- ARGV    1 who         text    requester; - if unknown
+--         2 reason      text    reason; may be empty
 -- FLAGS   allow-oom
 -- GUARDS  deadline once
--- RETURNS {"paused", fresh}   fresh is 0 when it was paused already
+-- RETURNS {"paused", fresh}   fresh is 0 if it was already paused
 -- EMITS   -
 -- COST    O(1)
 -- @include lib/base/clock

@@ -1,4 +1,4 @@
--- purge: let dead letters go for good.
+-- purge: delete dead letters.
 --
 -- KEYS    1 dlq         stream  dead letters
 --         2 dead        hash    id → entry in dlq

@@ -1,34 +1,34 @@
--- replay: put a dead job back into its queue, budgets anew, history kept; with other arguments, if it is edited.
+-- replay: put a dead job back into its queue, with new budgets and its old history, and optionally with other arguments.
 --
 -- KEYS    1 ready:0     zset    job ids by due time (µs), CRITICAL
 --         2 ready:1     zset    HIGH
 --         3 ready:2     zset    NORMAL
 --         4 ready:3     zset    LOW
---         5 wake        zset    the marker idle children block on
+--         5 wake        zset    marker on which idle children block
 --         6 tries       hash    id → tries
 --         7 meta        hash    id → clear record
 --         8 unique      hash    key → lock
 --         9 dlq         stream  dead letters
 --         10 dead       hash    id → entry in dlq
 --         11 totals     hash    counts
---         12 watched    hash    ids that dependants wait for
---         13 locks      zset    keys held for a time, by when that is over (µs)
+--         12 watched    hash    ids of jobs with dependants
+--         13 locks      zset    keys held for a time, by its end (µs)
 --         14 grouped    zset    waiting jobs of groups
---         15 gdue       zset    groups by when their turn is to be looked at (µs)
+--         15 gdue       zset    groups by the time of the next check of their turn (µs)
 --         16 journal    stream  lifecycle events
---         17..* job:<id> string job:<id> and result:<id>, two keys an item
+--         17..* job:<id> string job:<id> and result:<id>, two keys per item
 -- READS   runs          hash    id → run
 --         dependants:<id> zset  who waits for it
 --         job:<id>      string  whether the holder of a key is open
 --         conf          hash    paused, journal
---         listeners     string  whether anybody listens
+--         listeners     string  whether the events have a listener
 -- ARGV    1 tag         text    the lane's prefix
---         2 who         text    who asks; - for nobody in particular
+--         2 who         text    requester; - if unknown
 --         3..* item     text    id, the entry that is meant, the new envelope (empty: any, its own): at most 50
 -- FLAGS   -
 -- GUARDS  deadline once
 -- RETURNS {"replayed", now, {word, …}}   replayed, already, changed, unknown, or duplicate:<holder>
---         changed: the job's letter is another one by now
+--         changed: the dead letter is not the expected one
 -- EMITS   replayed
 -- COST    O(items · log n)
 -- @include lib/base/clock
@@ -73,7 +73,7 @@ for i = 1, (#ARGV - 2) / 3 do
     if lock and lock.id ~= id then
       words[i] = 'duplicate:' .. lock.id
     elseif key then
-      taken[key] = {id = id, stands = lock ~= nil}
+      taken[key] = {id = id, is_held = lock ~= nil}
     end
   end
   watched[id] = redis.call('EXISTS', tag .. 'dependants:' .. id) == 1
@@ -98,7 +98,7 @@ for i = 1, #words do
     local meta = string.gsub(string.gsub('\n' .. letter.meta, '\nx %d+', ''), '^\n', '')
     if meta ~= '' then redis.call('HSET', KEYS[7], id, meta) end
     local key = meta_field(meta, 'u')
-    if key and not taken[key].stands then
+    if key and not taken[key].is_held then
       local value, till = lock_for(id, meta_field(meta, 's'), now)
       redis.call('HSET', KEYS[8], key, value)
       if till > 0 then redis.call('ZADD', KEYS[13], int(till), key) end

@@ -4,21 +4,21 @@
 --         2 ready:1     zset    HIGH
 --         3 ready:2     zset    NORMAL
 --         4 ready:3     zset    LOW
---         5 wake        zset    the marker idle children block on
+--         5 wake        zset    marker on which idle children block
 --         6 journal     stream  lifecycle events
 --         7 grouped     zset    waiting jobs of groups
 --         8 ring        zset    groups by their turn
---         9 gdue        zset    groups by when their turn is to be looked at (µs)
+--         9 gdue        zset    groups by the time of the next check of their turn (µs)
 --         10 totals     hash    counts
 -- READS   meta          hash    id → clear record
 --         runs          hash    id → run
 --         tries         hash    id → tries
---         result:<id>   string  how it ended
+--         result:<id>   string  its ending
 --         dead          hash    id → entry in dlq
 --         conf          hash    paused, journal
---         listeners     string  whether anybody listens
+--         listeners     string  whether the events have a listener
 -- ARGV    1 tag         text    the lane's prefix
---         2 who         text    who asks; - for nobody in particular
+--         2 who         text    requester; - if unknown
 --         3 when        text    "" unchanged, "+µs" from now, "µs" at
 --         4 band        text    "" unchanged, or 0..3
 --         5..* id       text    job id; at most 50

@@ -1,17 +1,17 @@
--- resume: let a paused lane be claimed again.
+-- resume: allow claims from a paused lane again.
 --
 -- KEYS    1 conf        hash    paused
---         2 wake        zset    the marker idle children block on
+--         2 wake        zset    marker on which idle children block
 -- READS   ready:0       zset    job ids by due time (µs)
 --         ready:1       zset    HIGH
 --         ready:2       zset    NORMAL
 --         ready:3       zset    LOW
 --         ring          zset    groups by their turn
---         gdue          zset    groups by when their turn is to be looked at (µs)
+--         gdue          zset    groups by the time of the next check of their turn (µs)
 -- ARGV    1 tag         text    the lane's prefix
 -- FLAGS   allow-oom
 -- GUARDS  deadline once
--- RETURNS {"resumed", fresh}   fresh is 0 when it was not paused
+-- RETURNS {"resumed", fresh}   fresh is 0 if it was not paused
 -- EMITS   -
 -- COST    O(log n)
 -- @include lib/base/clock

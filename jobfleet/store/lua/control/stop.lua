@@ -1,14 +1,14 @@
--- stop: note how far the attempt to stop cancelled runs has come.
+-- stop: record the stage of stopping of cancelled runs.
 --
 -- KEYS    1 runs        hash    id → run
 --         2 journal     stream  lifecycle events
 --         3 totals      hash    counts
 -- READS   conf          hash    journal
---         listeners     string  whether anybody listens
+--         listeners     string  whether the events have a listener
 -- ARGV    1 tag         text    the lane's prefix
---         2..* item     text    four an item: id, token, n, stage; at most 50 items
+--         2..* item     text    four per item: id, token, n, stage; at most 50 items
 -- FLAGS   allow-oom
--- RETURNS {"stopping", letters}   n noted, d done already: it is so far or further, l lost, u nobody asked it to stop
+-- RETURNS {"stopping", letters}   n recorded, d already at this stage or later, l lost, u no cancellation was requested
 -- EMITS   stopping
 -- COST    O(items)
 -- @include lib/base/clock

@@ -1,15 +1,15 @@
--- trim: let go what is older, or more, than is kept. One bounded step; the caller repeats while it answers more.
+-- trim: delete old and excess data. One limited step; the caller repeats it while more is left.
 --
 -- KEYS    1 done        stream  finished jobs
 --         2 dlq         stream  dead letters
 --         3 dead        hash    id → entry in dlq
 --         4 unique      hash    key → lock
---         5 locks       zset    keys held for a time, by when that is over (µs)
--- ARGV    1 done_before int     ms since 1970; batches finished before go
---         2 dead_before int     ms since 1970; dead letters from before go
---         3 dead_max    int     how many dead letters stay at most
+--         5 locks       zset    keys held for a time, by its end (µs)
+-- ARGV    1 done_before int     ms since 1970; older batches are deleted
+--         2 dead_before int     ms since 1970; older dead letters are deleted
+--         3 dead_max    int     maximum number of dead letters
 -- FLAGS   allow-oom
--- RETURNS {"trimmed", batches, letters, more}   more is 1 when letters or locks are left to let go
+-- RETURNS {"trimmed", batches, letters, more}   more is 1 if letters or locks remain to be deleted
 -- EMITS   -
 -- COST    O(batches + 50), and 1 MiB of letters beside the first
 -- @include lib/base/clock
@@ -20,8 +20,8 @@ local done_before, dead_before, dead_max = ARGV[1], tonumber(ARGV[2]), tonumber(
 
 local excess = redis.call('XLEN', KEYS[2]) - dead_max
 local entries, ids, bytes, is_over = {}, {}, 0, false
--- A stream tells no ids without all that stands there. So letters are read one at a time, then by more while they are
--- small, and no further than `MOST` bytes: whoever has large ones is called again.
+-- A stream returns ids only with their contents. Therefore letters are read one at a time, then more while they are
+-- small, up to `MOST` bytes; with large letters, the caller calls again.
 local MOST, after, step = 1048576, '-', 1
 while not is_over and #entries < 50 and bytes < MOST do
   local found = redis.call('XRANGE', KEYS[2], after, '+', 'COUNT', math.min(step, 50 - #entries))

@@ -1,15 +1,15 @@
--- attend: a process announces that it fires recurring jobs. A worker does so only where no reaper has.
+-- attend: announce a process that fires recurring jobs. A worker does so only if no reaper does.
 --
 -- KEYS    1 cron-duty   zset    reaper:<id> or worker:<id> by last announcement (µs)
 --         2 cron        hash    entry → since (µs), fingerprint, record
 -- ARGV    1 process     text    its id
---         2 role        text    reaper, worker, or nobody: the process stops doing it
+--         2 role        text    reaper, worker, or nobody: the process stops firing
 --         3 gone        int     µs after which a silent process counts as gone
---         4 most        int     how many workers may do it at once
---         5 wanted      int     1 if a worker is to do it although there are no entries yet
+--         4 most        int     maximum number of workers that fire
+--         5 wanted      int     1 if a worker may fire although there are no entries yet
 -- FLAGS   allow-oom
 -- GUARDS  deadline
--- RETURNS {"attended", now, reapers, entries, fires}   fires: 1 if this process is to fire
+-- RETURNS {"attended", now, reapers, entries, fires}   fires: 1 if this process must fire
 -- EMITS   -
 -- COST    O(reapers + most)
 -- @include lib/base/clock

@@ -1,4 +1,4 @@
--- attendants: which processes have announced that they fire recurring jobs.
+-- attendants: the processes that have announced that they fire recurring jobs.
 --
 -- KEYS    1 cron-duty   zset    reaper:<id> or worker:<id> by last announcement (µs)
 -- FLAGS   no-writes

@@ -1,4 +1,4 @@
--- entries: all cron entries, and who paused which.
+-- entries: all cron entries, and their pauses.
 --
 -- KEYS    1 cron        hash    entry → since (µs), fingerprint, record
 -- READS   cron-paused   hash    entry → who paused it, and when

@@ -1,30 +1,30 @@
--- fire: make a cron entry's planned fire a job, once, or let it pass.
+-- fire: create the job of a cron entry's planned fire, once, or let it pass.
 --
 -- KEYS    1 ready:0     zset    job ids by due time (µs), CRITICAL
 --         2 ready:1     zset    HIGH
 --         3 ready:2     zset    NORMAL
 --         4 ready:3     zset    LOW
---         5 wake        zset    the marker idle children block on
+--         5 wake        zset    marker on which idle children block
 --         6 meta        hash    id → clear record
 --         7 expiry      zset    ids by expires_at (µs)
 --         8 totals      hash    counts
---         9 fired       hash    cron entry → last fire that was dealt with, and its job
+--         9 fired       hash    cron entry → last handled fire, and its job
 --         10 unique     hash    key → lock
---         11 locks      zset    keys held for a time, by when that is over (µs)
+--         11 locks      zset    keys held for a time, by its end (µs)
 --         12 grouped    zset    waiting jobs of groups
---         13 gdue       zset    groups by when their turn is to be looked at (µs)
+--         13 gdue       zset    groups by the time of the next check of their turn (µs)
 --         14 job:<id>   string  envelope
 --         15 journal    stream  lifecycle events
---         16 indexes    zset    index → when it is looked through (µs)
+--         16 indexes    zset    index → time of its next cleaning (µs)
 --         17..* index:<name> zset each index of the job
 -- READS   result:<id>   string  tombstone
 --         job:<id>      string  envelope of the last fire's job; whether the holder of a key is open
 --         conf          hash    paused, journal
---         listeners     string  whether anybody listens
+--         listeners     string  whether the events have a listener
 -- ARGV    1 tag         text    the lane's prefix
 --         2 entry       text    its name
 --         3 at          int     the fire's time (µs)
---         4 overlap     text    allow, skip, queue; pass lets the fire go without a job
+--         4 overlap     text    allow, skip, queue; pass only moves the mark
 --         5 id          text    job id
 --         6 band        int     0..3
 --         7 due         int     µs
@@ -32,8 +32,8 @@
 --         9 envelope    bytes   the call
 -- FLAGS   -
 -- GUARDS  deadline
--- RETURNS {"fired", now} | {"passed", now} | {"already", now, at, id}   what the mark says
---         {"overlapped", now, id} | {"open", now, id}   the last fire's job is open, or that one holds the unique
+-- RETURNS {"fired", now} | {"passed", now} | {"already", now, at, id}   from the mark
+--         {"overlapped", now, id} | {"open", now, id}   the open job of the last fire, or the holder of the unique
 --         key; open changes nothing
 -- EMITS   enqueued
 -- COST    O(log ready)
@@ -57,12 +57,12 @@ local last_at, last_id = string.match(mark or '', '^(%d+) (.*)$')
 if last_at and at <= tonumber(last_at) then return {'already', stamp, last_at, last_id} end
 local is_open = last_id and last_id ~= '' and overlap ~= 'allow' and overlap ~= 'pass'
   and redis.call('EXISTS', tag .. 'job:' .. last_id) == 1
-local stands = is_open and last_id
+local blocker = is_open and last_id
 local is_new = redis.call('EXISTS', KEYS[14], tag .. 'result:' .. id) == 0
 local key = is_new and overlap ~= 'pass' and meta_field(meta, 'u')
 local held = key and lock_on(KEYS[10], tag, key, now)
-if held and held.id ~= id then stands = held.id end
-if stands and overlap == 'queue' then return {'open', stamp, stands} end
+if held and held.id ~= id then blocker = held.id end
+if blocker and overlap == 'queue' then return {'open', stamp, blocker} end
 local lock, till = nil, 0
 if key then lock, till = lock_for(id, meta_field(meta, 's'), now) end
 local over, free = {}, {}
@@ -70,9 +70,9 @@ if till > 0 then over, free = stale_locks(KEYS[10], KEYS[11], now, 2) end
 local conf = redis.call('HMGET', tag .. 'conf', 'paused', 'journal')
 local heard, indexes = is_heard(tag), {}
 
-if overlap == 'pass' or stands then
+if overlap == 'pass' or blocker then
   redis.call('HSET', KEYS[9], entry, int(at) .. ' ' .. (last_id or ''))
-  if stands then return {'overlapped', stamp, stands} end
+  if blocker then return {'overlapped', stamp, blocker} end
   return {'passed', stamp}
 end
 redis.call('HSET', KEYS[9], entry, int(at) .. ' ' .. id)

@@ -1,4 +1,4 @@
--- history: the last fires of a cron entry, the newest first.
+-- history: the last fires of a cron entry, newest first.
 --
 -- KEYS    1 cron-ledger:<entry> zset its fires by time
 -- ARGV    1 limit       int     how many

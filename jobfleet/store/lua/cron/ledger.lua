@@ -1,8 +1,8 @@
--- ledger: note what became of fires of one cron entry; the first note on a fire stands.
+-- ledger: record outcomes of fires of one cron entry; the first record of a fire is kept.
 --
 -- KEYS    1 cron-ledger:<entry> zset its fires by time
 -- ARGV    1 most        int     notes kept
---         2..* note     text    two a fire: its time (µs), what became of it
+--         2..* note     text    two per fire: its time (µs), its outcome
 -- FLAGS   allow-oom
 -- RETURNS {"noted", count}
 -- EMITS   -

@@ -1,9 +1,9 @@
--- marks: which fire of each of some cron entries was dealt with last.
+-- marks: the last handled fire of some cron entries.
 --
--- KEYS    1 fired       hash    cron entry → last fire that was dealt with, and its job
+-- KEYS    1 fired       hash    cron entry → last handled fire, and its job
 -- ARGV    1..* entry    text    its name; at most 50
 -- FLAGS   no-writes
--- RETURNS {"marks", {mark, …}}   "µs id", empty where there is none
+-- RETURNS {"marks", {mark, …}}   "µs id", empty if there is none
 -- EMITS   -
 -- COST    O(entries)
 

@@ -1,11 +1,11 @@
--- schedule: keep a cron entry under its name; another of that name is replaced.
+-- schedule: store a cron entry under its name; another entry of that name is replaced.
 --
 -- KEYS    1 cron        hash    entry → since (µs), fingerprint, record
 -- ARGV    1 entry       text    its name
---         2 fingerprint text    of its times: others begin anew
---         3 mode        text    put, or add to refuse one that is there with another record
+--         2 fingerprint text    of its schedule; a change resets its progress mark
+--         3 mode        text    put, or add to refuse an existing entry with another record
 --         4 record      bytes   the entry
---         5 most        int     how many entries there may be
+--         5 most        int     maximum number of entries
 -- FLAGS   -
 -- GUARDS  deadline once
 -- RETURNS {"scheduled", now, word}   added, changed, unchanged, taken, full

@@ -1,6 +1,6 @@
--- unmark: forget which fires of a cron entry were dealt with, since the entry is gone.
+-- unmark: delete the mark of a cron entry that was removed.
 --
--- KEYS    1 fired       hash    cron entry → last fire that was dealt with, and its job
+-- KEYS    1 fired       hash    cron entry → last handled fire, and its job
 -- ARGV    1 entry       text    its name
 -- FLAGS   allow-oom
 -- GUARDS  deadline once

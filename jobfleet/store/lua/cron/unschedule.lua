@@ -1,4 +1,4 @@
--- unschedule: let a cron entry go, with its ledger.
+-- unschedule: delete a cron entry and its ledger.
 --
 -- KEYS    1 cron        hash    entry → since (µs), fingerprint, record
 --         2 cron-paused hash    entry → who paused it, and when

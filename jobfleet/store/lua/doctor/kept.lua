@@ -1,11 +1,11 @@
--- kept: how large the results of some jobs are, and for how long they are kept yet.
+-- kept: the sizes and remaining lifetimes of the results of some jobs.
 --
 -- KEYS    1 lane        hash    names the slot
--- READS   result:<id>   string  how it ended
+-- READS   result:<id>   string  its ending
 -- ARGV    1 tag         text    the lane's prefix
 --         2..* id       text    job id; at most 50
 -- FLAGS   no-writes
--- RETURNS {"kept", {bytes, left, …}}   two an id; left: in ms, -1 for ever, -2 where nothing is kept
+-- RETURNS {"kept", {bytes, left, …}}   two per id; left: in ms, -1 for ever, -2 if there is none
 -- EMITS   -
 -- COST    O(ids)
 

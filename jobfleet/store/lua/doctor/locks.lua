@@ -1,13 +1,13 @@
--- locks: of some unique keys of a lane, taken at random, those that a job holds which is not open any more.
+-- locks: among random unique keys of a lane, those whose holder is not open any more.
 --
 -- KEYS    1 unique      hash    key → lock
 -- READS   job:<id>      string  envelope
 -- ARGV    1 tag         text    the lane's prefix
 --         2 limit       int     1..500
---         3 grace       int     µs for which one whose time is over may stay
+--         3 grace       int     µs for which a key whose time is over may remain
 -- FLAGS   no-writes
--- RETURNS {"locks", held, looked, over, {key, id, …}}   held: how many there are; looked: at how many it was looked;
---         over: how many of these stood till a time that is over for longer than that; then two a lock of the others
+-- RETURNS {"locks", held, looked, over, {key, id, …}}   held: number of keys; looked: number of checked keys;
+--         over: how many of these ended longer ago than the grace; then two per key of the others
 -- EMITS   -
 -- COST    O(limit)
 -- @include lib/base/clock

@@ -1,16 +1,16 @@
--- runs: a page of a lane's leases by deadline, and of as many runs, taken at random, those that have no lease.
+-- runs: a page of a lane's leases by deadline, and among random runs those without a lease.
 --
 -- KEYS    1 lease       zset    running ids by lease deadline (µs)
 -- READS   runs          hash    id → run
 --         job:<id>      string  envelope
 --         lane          hash    hold
 -- ARGV    1 tag         text    the lane's prefix
---         2 skip        int     how many leases to pass over
+--         2 skip        int     number of leases to skip
 --         3 limit       int     1..25
 -- FLAGS   no-writes
--- RETURNS {"runs", now, hold, leases, runs, {id, deadline, run, envelope}, …}   leases and runs: how many there are;
---         hold: until when leases are not judged; deadline: 0 where there is no lease; run: empty where there is none;
---         envelope: whether it is there
+-- RETURNS {"runs", now, hold, leases, runs, {id, deadline, run, envelope}, …}   leases and runs: total numbers;
+--         hold: time until which leases are not reaped; deadline: 0 without a lease; run: empty without a run;
+--         envelope: whether it exists
 -- EMITS   -
 -- COST    O(skip + limit)
 -- @include lib/base/clock

@@ -1,8 +1,8 @@
--- server: what the server says of itself.
+-- server: the INFO of the server.
 --
 -- KEYS    1 queues      hash    names the slot
 -- FLAGS   no-writes
--- RETURNS {"server", now, info}   info: INFO of the server, its memory and its persistence; empty where that is refused
+-- RETURNS {"server", now, info}   info: INFO of the server, its memory and its persistence; empty without permission
 -- EMITS   -
 -- COST    O(1)
 -- @include lib/base/clock

@@ -1,9 +1,9 @@
--- clean: let go what is kept of jobs that ended long ago. Dead letters stay.
+-- clean: delete the records of jobs that ended long ago. Dead letters stay.
 --
--- KEYS    1..* result:<id> string four keys an item: result:<id>, progress:<id>, log:<id>, steps:<id>
+-- KEYS    1..* result:<id> string four keys per item: result:<id>, progress:<id>, log:<id>, steps:<id>
 -- READS   job:<id>      string  envelope
 -- ARGV    1 tag         text    the lane's prefix
---         2 before      int     µs since 1970; what ended before goes
+--         2 before      int     µs since 1970; records of earlier endings are deleted
 --         3..* id       text    job id; at most 50
 -- FLAGS   allow-oom
 -- GUARDS  deadline once

@@ -1,11 +1,11 @@
--- outcomes: how some jobs ended, without the values that they returned.
+-- outcomes: the endings of some jobs, without the values that they returned.
 --
 -- KEYS    1 lane        hash    names the slot
--- READS   result:<id>   string  how it ended
+-- READS   result:<id>   string  its ending
 -- ARGV    1 tag         text    the lane's prefix
 --         2..* id       text    job id; at most 50
 -- FLAGS   no-writes
--- RETURNS {"outcomes", {result, …}}   its line, and of its record or envelope the header; empty where nothing is kept
+-- RETURNS {"outcomes", {result, …}}   its fields, and the header of its record or envelope; empty if there is none
 -- EMITS   -
 -- COST    O(ids)
 

@@ -1,4 +1,4 @@
--- debounce: let a job that has not started stand for a later one: it becomes that job, under its own id, and is due later.
+-- debounce: give the call of a later job to a job that has not started, and delay it; it keeps its own id.
 --
 -- KEYS    1 ready:0     zset    job ids by due time (µs), CRITICAL
 --         2 ready:1     zset    HIGH
@@ -10,26 +10,26 @@
 --         8 unique      hash    key → lock
 --         9 grouped     zset    waiting jobs of groups
 --         10 ring       zset    groups by their turn
---         11 gdue       zset    groups by when their turn is to be looked at (µs)
---         12 job:<holder> string envelope of the job that stands
+--         11 gdue       zset    groups by the time of the next check of their turn (µs)
+--         12 job:<holder> string envelope of the holder
 --         13 journal    stream  lifecycle events
---         14 indexes    zset    index → when it is looked through (µs)
+--         14 indexes    zset    index → time of its next cleaning (µs)
 --         15..* index:<name> zset each index of the later job
 -- READS   tries         hash    id → tries
 --         conf          hash    journal
---         listeners     string  whether anybody listens
+--         listeners     string  whether the events have a listener
 -- ARGV    1 tag         text    the lane's prefix
 --         2 key         text    the unique key
---         3 holder      text    id of the job that stands
---         4 longest     text    µs after the key was taken until which it is put off; "" for ten times the delay
---         5 id          text    id of the later job, under which the call is known when it is repeated
+--         3 holder      text    id of the holder
+--         4 longest     text    maximum delay in µs after the key was taken; "" for ten times the delay
+--         5 id          text    id of the later job, by which a repeated call is recognized
 --         6 band        int     0..3
 --         7 when        text    "" now, "+µs" from now, "µs" at
 --         8 meta        text    clear record of the later job (x +µs counts from now)
 --         9 envelope    bytes   header and body of the later job
 -- FLAGS   -
 -- GUARDS  deadline once
--- RETURNS {"debounced", now, due} | {"changed"}   changed: the holder has started, waits for others, or is another by now
+-- RETURNS {"debounced", now, due} | {"changed"}   changed: the holder has started, is blocked, or is another job now
 -- EMITS   debounced
 -- COST    O(log n)
 -- @include lib/base/clock
@@ -48,18 +48,18 @@ local now = now_us()
 
 local value = redis.call('HGET', KEYS[8], key)
 local lock = value and lock_of(value)
-local stood, band, score
+local due_before, band, score
 for n = 1, 4 do
   local due = redis.call('ZSCORE', KEYS[n], holder)
-  if due then stood, band, score = due_of_score(due), n, due end
+  if due then due_before, band, score = due_of_score(due), n, due end
 end
 local has_started = redis.call('HEXISTS', tag .. 'tries', holder) == 1
-if not band or is_blocked(stood) or not lock or lock.id ~= holder or has_started then return {'changed'} end
-if lock.last == id then return {'debounced', int(now), int(stood)} end
+if not band or is_blocked(due_before) or not lock or lock.id ~= holder or has_started then return {'changed'} end
+if lock.last == id then return {'debounced', int(now), int(due_before)} end
 local asked = tonumber((due_of(ARGV[7], now, int(now))))
 local since = lock.since > 0 and lock.since or now
 local longest = tonumber(ARGV[4]) or 10 * math.max(0, asked - now)
-local due = math.max(stood, math.min(asked, since + longest))
+local due = math.max(due_before, math.min(asked, since + longest))
 local had = redis.call('HGET', KEYS[5], holder)
 local indexes = {}
 local meta = dated(take_indexes(indexes, ARGV[8], holder, now, due), now)
@@ -71,7 +71,7 @@ if old and tonumber(score) < 0 then groups.leaves(old, band - 1, score, holder) 
 
 redis.call('SET', KEYS[12], ARGV[9])
 redis.call('ZREM', KEYS[band], holder)
-redis.call('ZADD', KEYS[1 + tonumber(ARGV[6])], new and groups.stands(new, ARGV[6], due, holder) or int(due), holder)
+redis.call('ZADD', KEYS[1 + tonumber(ARGV[6])], new and groups.waits(new, ARGV[6], due, holder) or int(due), holder)
 groups.write(now)
 redis.call('HSET', KEYS[5], holder, meta)
 if expires then

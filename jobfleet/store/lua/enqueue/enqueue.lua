@@ -4,29 +4,29 @@
 --         2 ready:1     zset    HIGH
 --         3 ready:2     zset    NORMAL
 --         4 ready:3     zset    LOW
---         5 wake        zset    the marker idle children block on
+--         5 wake        zset    marker on which idle children block
 --         6 meta        hash    id → clear record
 --         7 expiry      zset    ids by expires_at (µs)
 --         8 totals      hash    counts
 --         9 unique      hash    key → lock
---         10 locks      zset    keys held for a time, by when that is over (µs)
+--         10 locks      zset    keys held for a time, by its end (µs)
 --         11 grouped    zset    waiting jobs of groups
---         12 gdue       zset    groups by when their turn is to be looked at (µs)
+--         12 gdue       zset    groups by the time of the next check of their turn (µs)
 --         13 journal    stream  lifecycle events
---         14..* job:<id> string envelope, one key an item; after them, if there are any, indexes and each index of an item
+--         14..* job:<id> string envelope, one key per item; after them, if there are any, indexes and each index of an item
 -- READS   result:<id>   string  tombstone; how the holder of a key ended
 --         job:<id>      string  whether the holder of a key is open
 --         runs          hash    id → run
 --         tries         hash    id → tries
 --         conf          hash    paused, journal
---         listeners     string  whether anybody listens
+--         listeners     string  whether the events have a listener
 -- ARGV    1 tag         text    the lane's prefix
---         2..* item     text    five an item: id, band, when ("" now, "+µs" from now, "µs" at), meta (x +µs counts from now), envelope
+--         2..* item     text    five per item: id, band, when ("" now, "+µs" from now, "µs" at), meta (x +µs counts from now), envelope
 -- FLAGS   -
 -- GUARDS  deadline
 -- RETURNS {"enqueued", now, letters}
---         {"enqueued", now, letters, {"id status", …}}   with who holds their key, where any is held
---         letters: c created, e exists, w held by one that waits and has not started, h held otherwise
+--         {"enqueued", now, letters, {"id status", …}}   with the holders of unique keys, if any key is held
+--         letters: c created, e exists, w held by another job, not started and waiting, h held otherwise
 -- EMITS   enqueued
 -- COST    O(items · log ready)
 -- @include lib/base/clock
@@ -36,15 +36,15 @@
 -- @include lib/events/event
 -- @include lib/group/group
 
-local KEYS, ARGV = KEYS, ARGV  -- globals are slow in a loop
+local KEYS, ARGV = KEYS, ARGV  -- locals are faster in a loop
 
--- What only a job with a unique key needs; made for the first of them, since making functions takes time.
+-- Needed only for jobs with a unique key; created for the first of them, because creating functions takes time.
 local function unique_keys(lane, at)
 -- @include lib/job/unique
 -- @include lib/job/holder
   local taken, locks, timed = {}, {}, {}
 
-  -- Whether a key is free, as a letter, and who holds it; takes it for the jobs that follow.
+  -- Whether a key is free, as a letter, and its holder; reserves it for the jobs that follow.
   local function judged(id, key, meta, is_now)
     local lock = taken[key] or lock_on(KEYS[9], lane, key, at)
     if lock then
@@ -66,7 +66,7 @@ local function unique_keys(lane, at)
 
   local over, free
   local function look()
-    if #timed > 0 then over, free = stale_locks(KEYS[9], KEYS[10], at, #timed) end  -- two go for each that comes
+    if #timed > 0 then over, free = stale_locks(KEYS[9], KEYS[10], at, #timed) end  -- removes two per new one
   end
 
   local function write()
@@ -80,7 +80,7 @@ local function unique_keys(lane, at)
   return {judged = judged, look = look, write = write}
 end
 
--- What only jobs with tags, a user or a session need.
+-- Needed only for jobs with tags, a user or a session.
 local function index_keys()
 -- @include lib/job/index
   local found = {}
@@ -100,7 +100,7 @@ for i = 1, items do
   places[2 * i + 1] = KEYS[13 + i]
   places[2 * i + 2] = tag .. 'result:' .. ARGV[5 * i - 3]
 end
--- One question for all that is mostly not there: settings, listeners, jobs and tombstones of these ids.
+-- One command reads everything that is usually absent: settings, listeners, jobs and tombstones of these ids.
 local known = redis.call('EXISTS', unpack(places)) > 0
 local conf = known and redis.call('HMGET', places[1], 'paused', 'journal') or {}
 local heard = known and is_heard(tag)
@@ -151,7 +151,7 @@ for i = 1, items do
     end
     if group then
       grouped = grouped or new_groups({grouped = KEYS[11], gdue = KEYS[12]})
-      due = grouped.stands(group, ARGV[at + 1], due == stamp and now or tonumber(due), id)
+      due = grouped.waits(group, ARGV[at + 1], due == stamp and now or tonumber(due), id)
     end
     local place = #band + 1
     band[place], band[place + 1] = due, id
@@ -172,11 +172,11 @@ end
 if keyed then keyed.look() end
 
 if fresh > 0 then
-  -- The envelopes come last: who has one is there already, and nothing of it may be missing (docs/adr/0012).
+  -- The envelopes come last: a job with an envelope counts as enqueued, and must be complete (docs/adr/0012).
   for band = 1, 4 do
     if ready[band] then redis.call('ZADD', KEYS[band], unpack(ready[band])) end
   end
-  if #metas > 2 then  -- functions are made only for whom they are
+  if #metas > 2 then  -- create the functions only if they are needed
 -- @include lib/base/wide
     set_many(KEYS[6], #metas / 2, unpack(metas))
   elseif #metas > 0 then
@@ -190,7 +190,7 @@ if fresh > 0 then
   redis.call('HINCRBY', KEYS[8], 'enqueued', fresh)
   if due_now and not conf[1] then redis.call('ZADD', KEYS[5], 0, 'w') end
 end
-if conf[2] then  -- functions are made only for whom they are
+if conf[2] then  -- create the functions only if they are needed
 -- @include lib/events/journal
   write_journal(KEYS[13], KEYS[8], conf[2], events, stamp)
 end

@@ -1,25 +1,25 @@
--- enqueue_plain: the short way for jobs that are due now, of NORMAL priority, and have no clear record.
+-- enqueue_plain: the fast path for jobs that are due now, of NORMAL priority, and have no clear record.
 --
 -- KEYS    1 ready:2     zset    job ids by due time (µs), NORMAL
---         2 wake        zset    the marker idle children block on
+--         2 wake        zset    marker on which idle children block
 --         3 totals      hash    counts
---         4..* job:<id> string  envelope, one key an item, none twice
+--         4..* job:<id> string  envelope, one key per item, none twice
 -- READS   conf          hash    whether anything is set
---         listeners     string  whether anybody listens
+--         listeners     string  whether the events have a listener
 --         result:<id>   string  tombstone
 -- ARGV    1 tag         text    the lane's prefix
---         2..* item     bytes   one an item: envelope
+--         2..* item     bytes   one per item: envelope
 -- FLAGS   -
 -- RETURNS {"enqueued", letters}  c created, e exists
---         {"longer"}             something is set, or somebody listens: nothing was done, enqueue sees to it
+--         {"longer"}             there are settings or listeners: nothing was done, use enqueue
 -- EMITS   -
 -- COST    O(items · log ready)
 -- @include lib/base/stamp
 
-local KEYS, ARGV, sub = KEYS, ARGV, string.sub  -- globals are slow in a loop
+local KEYS, ARGV, sub = KEYS, ARGV, string.sub  -- locals are faster in a loop
 
 local tag = ARGV[1]
-local count, from = #ARGV - 1, #tag + 5  -- an id begins behind the tag and "job:"
+local count, from = #ARGV - 1, #tag + 5  -- an id starts after the tag and "job:"
 local stamp = now_stamp()
 
 local asked, envelopes, standing, result = {tag .. 'conf', tag .. 'listeners'}, {}, {}, tag .. 'result:'
@@ -35,7 +35,7 @@ local known = redis.call('EXISTS', unpack(asked)) > 0
 if known and redis.call('EXISTS', asked[1], asked[2]) > 0 then return {'longer'} end
 
 local letters
-if known or redis.call('MSETNX', unpack(envelopes)) == 0 then  -- one by one, then
+if known or redis.call('MSETNX', unpack(envelopes)) == 0 then  -- then one by one
   letters, standing = {}, {}
   for i = 1, count do
     local key = KEYS[3 + i]
@@ -50,10 +50,10 @@ if known or redis.call('MSETNX', unpack(envelopes)) == 0 then  -- one by one, th
 end
 
 if #standing > 0 then
-  local said = redis.pcall('ZADD', KEYS[1], unpack(standing))
-  if type(said) == 'table' then  -- of a wrong type: no envelope may stay that stands nowhere (docs/adr/0012)
+  local added = redis.pcall('ZADD', KEYS[1], unpack(standing))
+  if type(added) == 'table' then  -- the key has a wrong type: no envelope may remain without an entry (docs/adr/0012)
     for i = 2, #standing, 2 do redis.call('UNLINK', tag .. 'job:' .. standing[i]) end
-    return said
+    return added
   end
   redis.call('HINCRBY', KEYS[3], 'enqueued', #standing / 2)
   redis.call('ZADD', KEYS[2], 0, 'w')

@@ -1,13 +1,13 @@
--- open_queue: make a queue known, once, and answer its lanes; they only grow.
+-- open_queue: create a queue, once, and return its lanes; their number only grows.
 --
 -- KEYS    1 queues      hash    queue → home lanes, lanes
 -- ARGV    1 queue       text    its name
---         2 lanes       int     home lanes, if it is new; lanes, if that is more
---         3 most        int     how many queues there may be
+--         2 lanes       int     home lanes of a new queue; lanes, if that is more
+--         3 most        int     maximum number of queues
 -- FLAGS   allow-oom
 -- GUARDS  deadline
 -- RETURNS {"opened", lanes}   lanes is "home:lanes"
---         {"full"}   it is new, and there are as many as there may be
+--         {"full"}   it is new, and there are too many queues
 -- EMITS   -
 -- COST    O(1)
 
@@ -18,8 +18,8 @@ local home, now = string.match(known or '', '^(%d%d?%d?%d?):(%d%d?%d?%d?)$')
 local opened = known
 if not known and redis.call('HLEN', KEYS[1]) >= most then return {'full'} end
 
--- Home lanes are set once: jobs with a placement key must find their lane again.
-if not home then  -- or what stands there is no number of lanes
+-- The number of home lanes never changes: jobs with a placement key must find their lane again.
+if not home then  -- or the stored value is not a number of lanes
   opened = lanes .. ':' .. lanes
 elseif tonumber(lanes) > tonumber(now) then
   opened = home .. ':' .. lanes

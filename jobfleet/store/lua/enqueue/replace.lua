@@ -1,35 +1,35 @@
--- replace: put a job in the place of the one that holds its unique key and has not started.
+-- replace: replace the holder of a unique key, which has not started, by a new job.
 --
 -- KEYS    1 ready:0     zset    job ids by due time (µs), CRITICAL
 --         2 ready:1     zset    HIGH
 --         3 ready:2     zset    NORMAL
 --         4 ready:3     zset    LOW
---         5 wake        zset    the marker idle children block on
+--         5 wake        zset    marker on which idle children block
 --         6 meta        hash    id → clear record
 --         7 expiry      zset    ids by expires_at (µs)
 --         8 totals      hash    counts
 --         9 unique      hash    key → lock
---         10 locks      zset    keys held for a time, by when that is over (µs)
+--         10 locks      zset    keys held for a time, by its end (µs)
 --         11 done       stream  finished jobs
---         12 watched    hash    ids that dependants wait for
---         13 outbox     stream  settled parents
+--         12 watched    hash    ids of jobs with dependants
+--         13 outbox     stream  endings of jobs with dependants
 --         14 journal    stream  lifecycle events
 --         15 grouped    zset    waiting jobs of groups
 --         16 ring       zset    groups by their turn
---         17 gdue       zset    groups by when their turn is to be looked at (µs)
+--         17 gdue       zset    groups by the time of the next check of their turn (µs)
 --         18 job:<id>   string  envelope of the new job
---         19 job:<holder> string envelope of the job that goes
---         20 result:<holder> string how it ended
---         21 indexes    zset    index → when it is looked through (µs)
+--         19 job:<holder> string envelope of the replaced job
+--         20 result:<holder> string its ending
+--         21 indexes    zset    index → time of its next cleaning (µs)
 --         22..* index:<name> zset each index of the new job
 -- READS   tries         hash    id → tries
 --         conf          hash    paused, journal
 --         result:<id>   string  tombstone
---         listeners     string  whether anybody listens
+--         listeners     string  whether the events have a listener
 -- ARGV    1 tag         text    the lane's prefix
 --         2 key         text    the unique key
---         3 holder      text    id of the job that goes
---         4 ttl         int     ms its ending is remembered
+--         3 holder      text    id of the replaced job
+--         4 ttl         int     ms for which its ending is stored
 --         5 id          text    id of the new job
 --         6 band        int     0..3
 --         7 when        text    "" now, "+µs" from now, "µs" at
@@ -37,7 +37,7 @@
 --         9 envelope    bytes   header and body
 -- FLAGS   -
 -- GUARDS  deadline once
--- RETURNS {"replaced", now} | {"exists"} | {"changed"}   changed: the holder has started, or is another by now
+-- RETURNS {"replaced", now} | {"exists"} | {"changed"}   changed: the holder has started, or is another job now
 -- EMITS   cancelled, enqueued
 -- COST    O(log n)
 -- @include lib/base/clock
@@ -63,8 +63,8 @@ if redis.call('EXISTS', KEYS[18], tag .. 'result:' .. id) > 0 then return {'exis
 local value = redis.call('HGET', KEYS[9], key)
 local band, score
 for n = 1, 4 do
-  local stands = redis.call('ZSCORE', KEYS[n], holder)
-  if stands then band, score = n, stands end
+  local place = redis.call('ZSCORE', KEYS[n], holder)
+  if place then band, score = n, place end
 end
 if not band or not value or lock_of(value).id ~= holder or redis.call('HEXISTS', tag .. 'tries', holder) == 1 then
   return {'changed'}

@@ -1,4 +1,4 @@
--- block: put a job into a lane that is to wait for others, or name more of those it waits for.
+-- block: enqueue a blocked job, or record more of its parents.
 --
 -- KEYS    1 ready:0     zset    job ids by due time (µs), CRITICAL
 --         2 ready:1     zset    HIGH
@@ -8,29 +8,29 @@
 --         6 expiry      zset    ids by expires_at (µs)
 --         7 totals      hash    counts
 --         8 unique      hash    key → lock
---         9 locks       zset    keys held for a time, by when that is over (µs)
+--         9 locks       zset    keys held for a time, by its end (µs)
 --         10 job:<id>   string  envelope
---         11 parents:<id> hash  parent → place and policy, or what became of it; how many are open; when it is due then
+--         11 parents:<id> hash  parent → place and policy, or its ending; number of open ones; due time after that
 --         12 journal    stream  lifecycle events
---         13 indexes    zset    index → when it is looked through (µs)
+--         13 indexes    zset    index → time of its next cleaning (µs)
 --         14..* index:<name> zset each index of the job
 -- READS   result:<id>   string  tombstone; how the holder of a key ended
 --         job:<id>      string  whether the holder of a key is open
 --         runs          hash    id → run
 --         tries         hash    id → tries
 --         conf          hash    journal
---         listeners     string  whether anybody listens
+--         listeners     string  whether the events have a listener
 -- ARGV    1 tag         text    the lane's prefix
 --         2 id          text    job id
 --         3 band        int     0..3
---         4 when        text    its due time once it waits for nobody: "", "+µs" or "µs"
+--         4 when        text    its due time when it is unblocked: "", "+µs" or "µs"
 --         5 meta        text    x +µs counts from now
 --         6 envelope    bytes   the call
 --         7 ttl         int     ms that the parents are remembered
 --         8..* parent   text    three a parent: id, place, policy (c cancel, r run, w wait)
 -- FLAGS   -
--- RETURNS {"blocked", now, created} | {"exists", now}   exists: it waits for nobody any more, or has been
---         {"held", now, "id status", has_started}   who holds its unique key
+-- RETURNS {"blocked", now, created} | {"exists", now}   exists: it is not blocked any more
+--         {"held", now, "id status", has_started}   the holder of its unique key
 -- EMITS   enqueued
 -- COST    O(parents)
 -- @include lib/base/clock
@@ -43,7 +43,7 @@
 -- @include lib/job/holder
 -- @include lib/job/index
 
-local KEYS, ARGV = KEYS, ARGV  -- globals are slow in a loop
+local KEYS, ARGV = KEYS, ARGV  -- locals are faster in a loop
 local tag, id, meta = ARGV[1], ARGV[2], ARGV[5]
 local now = now_us()
 

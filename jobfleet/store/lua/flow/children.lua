@@ -1,7 +1,7 @@
--- children: a page of the jobs that wait for a job.
+-- children: a page of a job's dependants.
 --
--- KEYS    1 dependants:<id> zset who waits for it, by the last ending they were told of (ms)
--- ARGV    1 skip        int     how many of the first to pass over
+-- KEYS    1 dependants:<id> zset dependants by the last ending of which they were notified (ms)
+-- ARGV    1 skip        int     number of entries to skip
 --         2 limit       int     how many
 -- FLAGS   no-writes
 -- RETURNS {"children", {child, …}}

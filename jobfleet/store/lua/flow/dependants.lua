@@ -1,11 +1,11 @@
--- dependants: some of those that wait for a job and were not told of its last ending, and how it ended.
+-- dependants: some dependants of a job that were not notified of its last ending, and that ending.
 --
--- KEYS    1 dependants:<id> zset who waits for it, by the last ending they were told of (ms)
--- READS   result:<id>   string  how it ended
+-- KEYS    1 dependants:<id> zset dependants by the last ending of which they were notified (ms)
+-- READS   result:<id>   string  its ending
 --         dead          hash    id → entry in dlq
 -- ARGV    1 tag         text    the lane's prefix
 --         2 id          text    job id
---         3 ending      int     ms of the ending they are to be told of
+--         3 ending      int     ms of the ending
 -- FLAGS   no-writes
 -- RETURNS {"dependants", state, result, {child, …}}   state: ended, dead or gone
 -- EMITS   -

@@ -1,17 +1,17 @@
--- extend_flow: note which jobs one of a flow's jobs adds to it, and how far that has come.
+-- extend_flow: record the jobs that one of a flow's jobs adds to it, and the stage of this addition.
 --
--- KEYS    1 flow:<id>   string  its jobs and whom each waits for
---         2 flow-more:<id> hash addition → how far it has come, and what it is; under the empty name how many jobs in all
+-- KEYS    1 flow:<id>   string  its jobs and the parents of each
+--         2 flow-more:<id> hash addition → stage and record; under the empty name the total number of jobs
 -- ARGV    1 addition    text    its name
---         2 stage       int     1 begun, 2 all its jobs are written, 3 all is done
+--         2 stage       int     1 begun, 2 all its jobs are written, 3 complete
 --         3 count       int     its jobs
---         4 most        int     jobs that may be added to a flow
---         5 ttl         int     ms both are kept from now on
+--         4 most        int     maximum number of jobs that may be added to a flow
+--         5 ttl         int     new lifetime of both in ms
 --         6 record      bytes   the addition
 -- FLAGS   allow-oom
 -- GUARDS  deadline
 -- RETURNS {"extended", now, stage, record} | {"unknown"} | {"full", count}
---         stage: how far it had come before, 0 for one that is new; record: what was kept of it
+--         stage: the previous stage, 0 for a new one; record: the previous record
 -- EMITS   -
 -- COST    O(1)
 -- @include lib/base/clock

@@ -1,9 +1,9 @@
--- flow: what a flow is made of.
+-- flow: the record of a flow.
 --
--- KEYS    1 flow:<id>   string  its jobs and whom each waits for
---         2 flow-more:<id> hash addition → how far it has come, and what it is; under the empty name how many jobs in all
+-- KEYS    1 flow:<id>   string  its jobs and the parents of each
+--         2 flow-more:<id> hash addition → stage and record; under the empty name the total number of jobs
 -- FLAGS   no-writes
--- RETURNS {"flow", record, {addition, kept, …}}   record: empty when nothing is known of it
+-- RETURNS {"flow", record, {addition, kept, …}}   record: empty if the flow is unknown
 -- EMITS   -
 -- COST    O(jobs added)
 

@@ -1,6 +1,6 @@
--- flows: the last flows, the newest first.
+-- flows: the last flows, newest first.
 --
--- KEYS    1 flows       zset    flows by when they were made (µs)
+-- KEYS    1 flows       zset    flows by creation time (µs)
 -- ARGV    1 limit       int     how many
 -- FLAGS   no-writes
 -- RETURNS {"flows", {id, made, …}}

@@ -1,18 +1,18 @@
--- join: let a job that waits for another wait for more, while that one has not ended.
+-- join: let a dependant of a job depend on more jobs, while that job has not ended.
 --
--- KEYS    1 parents:<id> hash   parent → place and policy, or what became of it; how many are open; when it is due then
+-- KEYS    1 parents:<id> hash   parent → place and policy, or its ending; number of open ones; due time after that
 -- READS   ready:0       zset    job ids by due time (µs), CRITICAL
 --         ready:1       zset    HIGH
 --         ready:2       zset    NORMAL
 --         ready:3       zset    LOW
 -- ARGV    1 tag         text    the lane's prefix
---         2 id          text    id of the job that waits
---         3 via         text    id of the one that it waits for; its policy is that of the new ones
---         4 most        int     jobs that one may wait for
---         5..* parent   text    id of one more; at most 50
+--         2 id          text    id of the dependant
+--         3 via         text    id of its parent; the new dependencies get the same policy
+--         4 most        int     maximum number of parents
+--         5..* parent   text    id of a new parent; at most 50
 -- FLAGS   allow-oom
 -- GUARDS  deadline
--- RETURNS {"joined", policy} | {"late"} | {"full"}   late: it does not wait for that one, or not any more
+-- RETURNS {"joined", policy} | {"late"} | {"full"}   late: it does not depend on that job, or no longer
 -- EMITS   -
 -- COST    O(parents)
 -- @include lib/base/number
@@ -20,8 +20,8 @@
 
 local tag, id, via, most = ARGV[1], ARGV[2], ARGV[3], tonumber(ARGV[4])
 
-local said = redis.call('HGET', KEYS[1], via)
-local policy = said and string.match(said, '^%?(%a)')
+local state = redis.call('HGET', KEYS[1], via)
+local policy = state and string.match(state, '^%?(%a)')
 local waits = false
 for band = 0, 3 do
   if is_blocked(redis.call('ZSCORE', tag .. 'ready:' .. band, id)) then waits = true end

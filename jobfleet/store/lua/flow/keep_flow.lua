@@ -1,10 +1,10 @@
--- keep_flow: keep what a flow is made of, and list it among the last.
+-- keep_flow: store the record of a flow, and list it among the last ones.
 --
--- KEYS    1 flow:<id>   string  its jobs and whom each waits for
---         2 flows       zset    flows by when they were made (µs)
+-- KEYS    1 flow:<id>   string  its jobs and the parents of each
+--         2 flows       zset    flows by creation time (µs)
 -- ARGV    1 id          text    its id
---         2 ttl         int     ms it is kept
---         3 most        int     flows that are listed
+--         2 ttl         int     its lifetime in ms
+--         3 most        int     maximum number of listed flows
 --         4 record      bytes   the flow
 -- FLAGS   -
 -- GUARDS  deadline

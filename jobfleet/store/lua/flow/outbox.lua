@@ -1,6 +1,6 @@
--- outbox: the endings that are still to be told to those who wait for them, the oldest first.
+-- outbox: the endings of which dependants are still to be notified, oldest first.
 --
--- KEYS    1 outbox      stream  settled parents
+-- KEYS    1 outbox      stream  endings of jobs with dependants
 -- ARGV    1 limit       int     how many
 -- FLAGS   no-writes
 -- RETURNS {"outbox", {entry, id}, …}

@@ -1,6 +1,6 @@
--- parents: what a job waits for, or has waited for, and what became of each.
+-- parents: the parents of a job, and the state of each.
 --
--- KEYS    1 parents:<id> hash   parent → place and policy, or what became of it; how many are open; when it is due then
+-- KEYS    1 parents:<id> hash   parent → place and policy, or its ending; number of open ones; due time after that
 -- FLAGS   no-writes
 -- RETURNS {"parents", {parent, state, …}}
 -- EMITS   -

@@ -1,11 +1,11 @@
--- results: how some jobs ended, as it is kept.
+-- results: the stored endings of some jobs.
 --
 -- KEYS    1 lane        hash    names the slot
--- READS   result:<id>   string  how it ended
+-- READS   result:<id>   string  its ending
 -- ARGV    1 tag         text    the lane's prefix
 --         2..* id       text    job id; at most 50
 -- FLAGS   no-writes
--- RETURNS {"results", {result, …}}   empty where nothing is kept
+-- RETURNS {"results", {result, …}}   empty if there is none
 -- EMITS   -
 -- COST    O(ids)
 

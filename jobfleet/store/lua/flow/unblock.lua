@@ -1,24 +1,24 @@
--- unblock: tell jobs that wait what became of one each of those they wait for; who waits for nobody is due.
+-- unblock: notify dependants of the ending of one parent each; a job without open parents is due.
 --
 -- KEYS    1 ready:0     zset    job ids by due time (µs), CRITICAL
 --         2 ready:1     zset    HIGH
 --         3 ready:2     zset    NORMAL
 --         4 ready:3     zset    LOW
---         5 wake        zset    the marker idle children block on
+--         5 wake        zset    marker on which idle children block
 --         6 grouped     zset    waiting jobs of groups
---         7 gdue        zset    groups by when their turn is to be looked at (µs)
+--         7 gdue        zset    groups by the time of the next check of their turn (µs)
 --         8 journal     stream  lifecycle events
 --         9 totals      hash    counts
---         10..* parents:<id> hash job:<id> and parents:<id>, two keys an item
+--         10..* parents:<id> hash job:<id> and parents:<id>, two keys per item
 -- READS   meta          hash    id → clear record
 --         conf          hash    paused, journal
---         listeners     string  whether anybody listens
+--         listeners     string  whether the events have a listener
 -- ARGV    1 tag         text    the lane's prefix
 --         2 ttl         int     ms that the parents are remembered from now on
---         3..* item     text    four an item: id, parent, status of the parent (gone: nothing is known of it), record
+--         3..* item     text    four per item: id, parent, status of the parent (gone: it is unknown), record
 -- FLAGS   allow-oom
--- RETURNS {"unblocked", now, letters}   u unblocked, b still blocked, d told already, x to be cancelled,
---         and w waits for replay, g it does not wait
+-- RETURNS {"unblocked", now, letters}   u unblocked, b still blocked, d already notified, x must be cancelled,
+--         and w waits for replay, g no dependant
 -- EMITS   unblocked
 -- COST    O(items · log ready)
 -- @include lib/base/clock
@@ -28,7 +28,7 @@
 -- @include lib/waiting/score
 -- @include lib/group/stand_with
 
-local KEYS, ARGV = KEYS, ARGV  -- globals are slow in a loop
+local KEYS, ARGV = KEYS, ARGV  -- locals are faster in a loop
 local tag, ttl = ARGV[1], ARGV[2]
 local now = now_us()
 
@@ -37,19 +37,19 @@ for i = 1, (#ARGV - 2) / 4 do
   local at = 4 * i - 1
   local item = {id = ARGV[at], parent = ARGV[at + 1], status = ARGV[at + 2], record = ARGV[at + 3], key = KEYS[9 + 2 * i]}
   items[i] = item
-  local said = redis.call('HMGET', item.key, item.parent, ':open', ':when')
+  local state = redis.call('HMGET', item.key, item.parent, ':open', ':when')
   for band = 0, 3 do
     local due = redis.call('ZSCORE', KEYS[band + 1], item.id)
     if is_blocked(due) then item.band = band end
   end
-  local policy = said[1] and string.match(said[1], '^%?(%a)')
-  item.place, item.when = said[1] and string.match(said[1], '^%?%a (%d+)') or '0', said[3] or ''
-  if not said[1] or not item.band or redis.call('EXISTS', KEYS[8 + 2 * i]) == 0 then
+  local policy = state[1] and string.match(state[1], '^%?(%a)')
+  item.place, item.when = state[1] and string.match(state[1], '^%?%a (%d+)') or '0', state[3] or ''
+  if not state[1] or not item.band or redis.call('EXISTS', KEYS[8 + 2 * i]) == 0 then
     letters[i] = 'g'
   elseif not policy then
     letters[i] = 'd'
   elseif item.status == 'completed' or policy == 'r' then
-    open[item.id] = (open[item.id] or tonumber(said[2] or '1') or 1) - 1
+    open[item.id] = (open[item.id] or tonumber(state[2] or '1') or 1) - 1
     letters[i] = open[item.id] == 0 and 'u' or 'b'
     item.meta = letters[i] == 'u' and redis.call('HGET', tag .. 'meta', item.id)
   else

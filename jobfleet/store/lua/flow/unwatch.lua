@@ -1,12 +1,12 @@
--- unwatch: those that wait for a job have been told of its ending; the last of them takes the record along.
+-- unwatch: record that dependants were notified of an ending; the last of them deletes the outbox record.
 --
--- KEYS    1 dependants:<id> zset who waits for it, by the last ending they were told of (ms)
---         2 outbox      stream  settled parents
+-- KEYS    1 dependants:<id> zset dependants by the last ending of which they were notified (ms)
+--         2 outbox      stream  endings of jobs with dependants
 -- ARGV    1 entry       text    the record in outbox
 --         2 ending      int     ms of that ending
---         3..* child    text    two a child: id, and 1 where it goes on waiting for a replay, else 0
+--         3..* child    text    two per child: id, and 1 if it continues to wait for a replay, else 0
 -- FLAGS   allow-oom
--- RETURNS {"unwatched", left}   how many are still to be told
+-- RETURNS {"unwatched", left}   number of dependants that are still to be notified
 -- EMITS   -
 -- COST    O(children · log n)
 

@@ -1,13 +1,13 @@
--- watch: have it said when a job ends, to jobs that wait for it; or say how it has ended.
+-- watch: register dependants of a job, or return its ending.
 --
--- KEYS    1 watched     hash    ids that dependants wait for
---         2 dependants:<id> zset who waits for it, by the last ending they were told of (ms)
+-- KEYS    1 watched     hash    ids of jobs with dependants
+--         2 dependants:<id> zset dependants by the last ending of which they were notified (ms)
 -- READS   job:<id>      string  envelope
---         result:<id>   string  how it ended
+--         result:<id>   string  its ending
 --         dead          hash    id → entry in dlq
 -- ARGV    1 tag         text    the lane's prefix
 --         2 id          text    job id
---         3..* child    text    id of one that waits; at most 50
+--         3..* child    text    id of a dependant; at most 50
 -- FLAGS   allow-oom
 -- RETURNS {"watched"} | {"ended", result} | {"dead"} | {"unknown"}
 -- EMITS   -

@@ -1,8 +1,8 @@
 -- indexed: a page of the jobs of a tag, a user or a session, newest first.
 --
--- KEYS    1 index:<name> zset   ids by when they were enqueued (µs)
+-- KEYS    1 index:<name> zset   ids by enqueue time (µs)
 -- ARGV    1 upto        text    the latest time, as a bound of ZREVRANGEBYSCORE
---         2 skip        int     how many of the first to pass over
+--         2 skip        int     number of entries to skip
 --         3 limit       int     0..50; 0 only counts
 -- FLAGS   no-writes
 -- RETURNS {"indexed", count, {id, enqueued, …}}   count: of the whole index

@@ -1,6 +1,6 @@
--- indexes: the names of indexes that it is time to look through.
+-- indexes: the names of indexes that are due for cleaning.
 --
--- KEYS    1 indexes     zset    index → when it is looked through (µs)
+-- KEYS    1 indexes     zset    index → time of its next cleaning (µs)
 -- ARGV    1 limit       int     1..50
 -- FLAGS   no-writes
 -- RETURNS {"indexes", {name, …}}

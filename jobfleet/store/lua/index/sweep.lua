@@ -1,15 +1,15 @@
--- sweep: let an index forget jobs of which nothing is known any more. One page; the caller goes on while more is left.
+-- sweep: remove entries of deleted jobs from an index. One page; the caller continues while more is left.
 --
--- KEYS    1 index:<name> zset   ids by when they were enqueued (µs)
---         2 indexes     zset    index → when it is looked through (µs)
+-- KEYS    1 index:<name> zset   ids by enqueue time (µs)
+--         2 indexes     zset    index → time of its next cleaning (µs)
 -- READS   job:<id>      string  envelope of an open job
---         result:<id>   string  how it ended
+--         result:<id>   string  its ending
 --         dead          hash    id → entry in dlq
 -- ARGV    1 tag         text    the lane's prefix
 --         2 name        text    the index
---         3 skip        int     how many of the oldest were looked at, and stay
+--         3 skip        int     number of the oldest entries that were checked and stay
 -- FLAGS   allow-oom
--- RETURNS {"swept", gone, kept, more}   of this page; more is 1 when there is a next one
+-- RETURNS {"swept", gone, kept, more}   of this page; more is 1 if there is a next one
 -- EMITS   -
 -- COST    O(50 · log n)
 -- @include lib/base/clock
@@ -35,7 +35,7 @@ if #gone > 0 then redis.call('ZREM', KEYS[1], unpack(gone)) end
 if count == #gone then
   redis.call('ZREM', KEYS[2], name)
 elseif not more then
-  -- The longer nothing has come, and the larger it is, the later it is looked at again; a day at most.
+  -- The longer the index has had no new entry, and the larger it is, the later the next check; at most a day.
   local pause = math.min(86400000000, math.max(FIRST_LOOK, now - tonumber(newest), 4000 * count))
   redis.call('ZADD', KEYS[2], int(now + pause), name)
   if left < INDEX_KEPT then redis.call('PEXPIRE', KEYS[1], int(INDEX_KEPT)) end

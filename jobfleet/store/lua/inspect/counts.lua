@@ -1,4 +1,4 @@
--- counts: how much stands where in a lane.
+-- counts: the numbers of jobs in a lane.
 --
 -- KEYS    1 lane        hash    names the slot
 -- READS   ready:0       zset    job ids by due time (µs)
@@ -10,13 +10,13 @@
 --         conf          hash    paused, functions
 --         totals        hash    counts
 --         expiry        zset    waiting ids by expires_at
---         outbox        stream  endings to be told of
+--         outbox        stream  endings of jobs with dependants
 -- ARGV    1 tag         text    the lane's prefix
 -- FLAGS   no-writes
 -- RETURNS {"counts", now, {due, …}, {later, …}, {blocked, …}, running, dead, oldest, paused, {name, count, …},
 --         expiring, outbox, unrelayed, functions}
---         due, later and blocked: one a band; oldest: when the longest waiting was due, 0 for none;
---         those withheld since their function is paused are due, and not looked at for the oldest;
+--         due, later and blocked: one per band; oldest: due time of the longest waiting job, 0 for none;
+--         withheld jobs of paused functions count as due, but not for the oldest;
 --         unrelayed: the id of the oldest record of the outbox
 -- EMITS   -
 -- COST    O(log n)

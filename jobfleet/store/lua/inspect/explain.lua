@@ -1,7 +1,7 @@
--- explain: what a job's start depends on, as claim sees it at this moment.
+-- explain: everything that a job's start depends on, as claim sees it now.
 --
 -- KEYS    1 lane        hash    hold
--- READS   result:<id>   string  how it ended
+-- READS   result:<id>   string  its ending
 --         progress:<id> string  last progress
 --         runs          hash    id → run
 --         tries         hash    id → tries
@@ -18,14 +18,14 @@
 --         grouped       zset    waiting jobs of groups
 --         ring          zset    groups by their turn
 --         held          zset    running jobs of groups
---         rates         zset    groups by when their tokens are full again (µs)
---         watched       hash    ids that dependants wait for
+--         rates         zset    groups by the time at which their tokens are full again (µs)
+--         watched       hash    ids of jobs with dependants
 -- ARGV    1 tag         text    the lane's prefix
 --         2 id          text    job id
 -- FLAGS   no-writes
--- RETURNS {"explained", now, {word, …}, {name, value, …}}   what `status` answers of the job, and facts:
---         meta, paused (who@when reason), functions that are paused (a line each), deadline of its lease, hold, watched,
---         due:<p> jobs due now in each band, rank in its own;
+-- RETURNS {"explained", now, {word, …}, {name, value, …}}   the reply of `status` for the job, and facts:
+--         meta, paused (who@when reason), paused functions (one line each), deadline of its lease, hold, watched,
+--         due:<p> jobs that are due in each band, rank in its own;
 --         limit of the lane (most running token, a token's time), and of its group: its name, paused (who@when reason),
 --         limit, holders (ids, at most 5), ahead (jobs of its own before it), turns (groups that take turns in its band)
 -- EMITS   -
@@ -66,15 +66,15 @@ local function add(name, value)
   facts[#facts + 1], facts[#facts + 2] = name, value
 end
 
--- A limit and its use: "most running token", a token's time; 0 where there is none to wait for.
-local function told(limits, running, name)
+-- A limit and its usage: "most running token", the time of the next token; 0 for none.
+local function limit_words(limits, running, name)
   local room = room_of(limits, running, redis.call('ZSCORE', tag .. 'rates', name), now)
   local token = room.full and token_after(room, 0) or 0
   return int(limits.most) .. ' ' .. int(running) .. ' ' .. (token > now and int(token) or '0')
 end
 
 local own = redis.call('HGET', tag .. 'conf', 'limit')
-if own then add('limit', told(limits_of(own), redis.call('ZCARD', tag .. 'lease'), '')) end
+if own then add('limit', limit_words(limits_of(own), redis.call('ZCARD', tag .. 'lease'), '')) end
 local group = meta_field(facts[2], 'g')
 if group then
   local set = redis.call('HMGET', tag .. 'conf', 'limit:' .. group, 'limit:*', 'paused:' .. group)
@@ -82,7 +82,7 @@ if group then
   for i = 1, #held do held[i] = string.sub(held[i], #group + 2) end
   add('group', group)
   add('group_paused', set[3] or '')
-  add('group_limit', told(limits_of(set[1], limits_of(set[2])), running_of(tag .. 'held', group), group))
+  add('group_limit', limit_words(limits_of(set[1], limits_of(set[2])), running_of(tag .. 'held', group), group))
   add('holders', table.concat(held, ' '))
   if found[1] == 'waiting' and not is_blocked(found[3]) then
     local key, from, to = found[2] .. group, turns_in(tonumber(found[2]))

@@ -1,15 +1,15 @@
--- fleet: which queues there are, who works, and which functions are known.
+-- fleet: the queues, workers and functions of the fleet.
 --
 -- KEYS    1 queues      hash    queue → home lanes, lanes
 -- READS   workers       zset    worker ids by last beat (µs)
---         worker:<id>   string  its account of itself
+--         worker:<id>   string  account of the worker
 --         functions     hash    function → queue and options
 --         conf          hash    functions that are paused in every queue
 -- ARGV    1 tag         text    the fleet's prefix
---         2 most        int     queues that are listed; if there are more, none is: `queues` reads them by pages
+--         2 most        int     maximum number of listed queues; if there are more, none is: `queues` reads pages
 -- FLAGS   no-writes
 -- RETURNS {"fleet", now, {queue, lanes, …}, {worker, beat, account, …}, {function, record, …}, paused, count}
---         count: how many queues there are
+--         count: number of queues
 -- EMITS   -
 -- COST    O(most + workers + functions)
 -- @include lib/base/clock

@@ -1,8 +1,8 @@
--- memory: how much memory the server uses, and may use.
+-- memory: the memory use of the server, and its limit.
 --
 -- KEYS    1 queues      hash    names the slot
 -- FLAGS   no-writes
--- RETURNS {"memory", used, max}   bytes; max is 0 where nothing limits it
+-- RETURNS {"memory", used, max}   bytes; max is 0 without a limit
 -- EMITS   -
 -- COST    O(1)
 

@@ -1,8 +1,8 @@
--- queues: a page of the queues that there are.
+-- queues: a page of the queues.
 --
 -- KEYS    1 queues      hash    queue → home lanes, lanes
--- ARGV    1 cursor      text    0 for the first page, else what the one before has answered
---         2 count       int     about how many
+-- ARGV    1 cursor      text    0 for the first page, otherwise from the previous page
+--         2 count       int     approximate number of queues
 -- FLAGS   no-writes
 -- RETURNS {"queues", cursor, {queue, lanes, …}}   cursor is 0 after the last page; a queue may come twice
 -- EMITS   -

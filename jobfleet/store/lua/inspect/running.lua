@@ -1,4 +1,4 @@
--- running: a page of the jobs that run, by lease deadline.
+-- running: a page of the running jobs, by lease deadline.
 --
 -- KEYS    1 lease       zset    running ids by lease deadline (µs)
 -- READS   runs          hash    id → run
@@ -6,7 +6,7 @@
 --         job:<id>      string  envelope
 --         progress:<id> string  last progress
 -- ARGV    1 tag         text    the lane's prefix
---         2 skip        int     how many of the first to pass over
+--         2 skip        int     number of entries to skip
 --         3 limit       int     1..50
 -- FLAGS   no-writes
 -- RETURNS {"running", now, {id, deadline, run, tries, envelope, progress}, …}

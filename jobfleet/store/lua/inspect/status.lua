@@ -1,7 +1,7 @@
--- status: what is known of some jobs, wherever they stand.
+-- status: the states of some jobs.
 --
 -- KEYS    1 lane        hash    names the slot
--- READS   result:<id>   string  how it ended
+-- READS   result:<id>   string  its ending
 --         progress:<id> string  last progress
 --         runs          hash    id → run
 --         tries         hash    id → tries
@@ -15,7 +15,7 @@
 -- ARGV    1 tag         text    the lane's prefix
 --         2..* id       text    job id; at most 50
 -- FLAGS   no-writes
--- RETURNS {"status", now, {word, …}, …}   one an id:
+-- RETURNS {"status", now, {word, …}, …}   one per id:
 --         {final, result, progress} | {dead, record, progress, reason, tries} | {running, run, progress, tries, envelope}
 --         | {waiting, band, due, tries, envelope, progress} | {unknown}
 -- EMITS   -

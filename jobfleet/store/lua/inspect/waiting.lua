@@ -6,7 +6,7 @@
 -- ARGV    1 tag         text    the lane's prefix
 --         2 from        text    lowest due time, as a bound of ZRANGEBYSCORE
 --         3 to          text    highest due time
---         4 skip        int     how many of the first to pass over
+--         4 skip        int     number of entries to skip
 --         5 limit       int     1..50
 -- FLAGS   no-writes
 -- RETURNS {"waiting", now, {id, due, tries, envelope}, …}

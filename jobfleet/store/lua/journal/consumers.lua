@@ -1,6 +1,6 @@
 -- consumers: the consumer groups that read the journals of the fleet.
 --
--- KEYS    1 consumers   hash    group → how many events a lane keeps at most
+-- KEYS    1 consumers   hash    group → maximum number of events per lane
 -- FLAGS   no-writes
 -- RETURNS {"consumers", {group, most, …}}
 -- EMITS   -

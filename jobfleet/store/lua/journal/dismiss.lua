@@ -1,10 +1,10 @@
--- dismiss: take a consumer group off the list of those that read the journals of the fleet.
+-- dismiss: remove a consumer group from the fleet's list of journal readers.
 --
--- KEYS    1 consumers   hash    group → how many events a lane keeps at most
+-- KEYS    1 consumers   hash    group → maximum number of events per lane
 -- ARGV    1 group       text    its name
 -- FLAGS   allow-oom
 -- GUARDS  deadline once
--- RETURNS {"dismissed", known}   known is 0 when it was not on it
+-- RETURNS {"dismissed", known}   known is 0 if it was not listed
 -- EMITS   -
 -- COST    O(1)
 

@@ -1,6 +1,6 @@
--- enlist: have a consumer group read the journals of the fleet.
+-- enlist: let a consumer group read the journals of the fleet.
 --
--- KEYS    1 consumers   hash    group → how many events a lane keeps at most
+-- KEYS    1 consumers   hash    group → maximum number of events per lane
 -- ARGV    1 group       text    its name
 --         2 most        int     events
 -- FLAGS   allow-oom

@@ -1,13 +1,13 @@
--- register: have a consumer group read a lane's journal, which is written from now on.
+-- register: let a consumer group read a lane's journal, which is written from now on.
 --
 -- KEYS    1 conf        hash    paused, journal
 --         2 journal     stream  lifecycle events
 --         3 totals      hash    counts
 -- ARGV    1 group       text    its name
---         2 most        int     how many events the journal keeps at most
+--         2 most        int     maximum number of events in the journal
 -- FLAGS   allow-oom
 -- GUARDS  deadline once
--- RETURNS {"registered", fresh}   fresh is 0 when it was already
+-- RETURNS {"registered", fresh}   fresh is 0 if it was already registered
 -- EMITS   -
 -- COST    O(groups)
 -- @include lib/base/clock
@@ -17,7 +17,7 @@
 local group, most = ARGV[1], ARGV[2]
 local now = now_us()
 local groups, is_there = consumer_groups(KEYS[2])
--- Events are numbered from the time on, so that their numbers grow even if all of Redis was lost in between.
+-- Numbers of events start at the current time, so that they increase even after a loss of all data.
 local last = math.max(now, tonumber(redis.call('HGET', KEYS[3], 'journal') or '0'))
 
 redis.call('HSET', KEYS[1], 'journal', most)

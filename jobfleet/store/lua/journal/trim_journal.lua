@@ -1,25 +1,25 @@
--- trim_journal: let go what all groups have acknowledged, what is too old, and readers that are gone.
+-- trim_journal: delete events that all groups have acknowledged or that are too old, and dead readers.
 --
 -- KEYS    1 journal     stream  lifecycle events
 --         2 totals      hash    counts
--- ARGV    1 longest     int     µs; events older than that go, read or not, and are counted
---         2 gone        int     ms; a reader silent for longer, with nothing unacknowledged, is forgotten
+-- ARGV    1 longest     int     µs; older events are deleted, read or not, and counted
+--         2 gone        int     ms; a reader that is silent for longer, without unacknowledged events, is deleted
 -- FLAGS   allow-oom
--- RETURNS {"trimmed", last, low, dropped, at}   number of the last event; up to which number all is acknowledged, or was
---         let go; how many were let go unacknowledged in all; when the oldest one kept happened, 0 for none
+-- RETURNS {"trimmed", last, low, dropped, at}   number of the last event; number up to which all are acknowledged or
+--         deleted; total number of events deleted unacknowledged; time of the oldest stored one, 0 for none
 -- EMITS   -
--- COST    O(groups · readers + entries let go)
+-- COST    O(groups · readers + deleted entries)
 -- @include lib/base/clock
 -- @include lib/base/number
 -- @include lib/events/consumer_groups
 
-local LOOKED_AT, MOST = 10, 20000  -- entries read for their age, and events let go, a call
+local LOOKED_AT, MOST = 10, 20000  -- entries read for their age, and events deleted, per call
 local gone = tonumber(ARGV[2])
 local before = now_us() - tonumber(ARGV[1])
 
 local groups, is_there = consumer_groups(KEYS[1])
-local said = redis.call('HMGET', KEYS[2], 'journal', 'journal_low', 'journal_dropped')
-local last, low, dropped = tonumber(said[1] or '0'), tonumber(said[2] or '0'), tonumber(said[3] or '0')
+local counts = redis.call('HMGET', KEYS[2], 'journal', 'journal_low', 'journal_dropped')
+local last, low, dropped = tonumber(counts[1] or '0'), tonumber(counts[2] or '0'), tonumber(counts[3] or '0')
 if not is_there then return {'trimmed', int(last), int(last), int(dropped), '0'} end
 
 local upto, idle = last, {}

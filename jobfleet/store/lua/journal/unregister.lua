@@ -1,4 +1,4 @@
--- unregister: let a consumer group of a lane's journal go; without any, the journal goes and is not written any more.
+-- unregister: remove a consumer group from a lane's journal; the journal is deleted with its last group.
 --
 -- KEYS    1 conf        hash    paused, journal
 --         2 journal     stream  lifecycle events
@@ -6,7 +6,7 @@
 -- ARGV    1 group       text    its name
 -- FLAGS   allow-oom
 -- GUARDS  deadline once
--- RETURNS {"unregistered", known}   known is 0 when there was no such group
+-- RETURNS {"unregistered", known}   known is 0 if there was no such group
 -- EMITS   -
 -- COST    O(groups)
 -- @include lib/base/number

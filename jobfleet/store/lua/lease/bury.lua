@@ -1,4 +1,4 @@
--- bury: refuse a dead child's later claims, and answer what it still holds.
+-- bury: refuse a dead child's later claims, and return the runs that it still holds.
 --
 -- KEYS    1 claim:<child> string its last claim
 -- READS   runs          hash    id → run
@@ -7,7 +7,7 @@
 --         job:<id>      string  envelope
 -- ARGV    1 tag         text    the lane's prefix
 --         2 child       text    child id
---         3..* pair     text    id and token from its board, in turn; at most 50 pairs
+--         3..* pair     text    id and token from its board, alternating; at most 50 pairs
 -- FLAGS   allow-oom
 -- RETURNS {"buried", now, {{id, token, run, envelope, tries, meta}, …}}
 -- EMITS   -
@@ -37,7 +37,7 @@ if #asked > 0 then
   local found = redis.call('HMGET', tag .. 'runs', unpack(asked))
   for i = 1, #asked do
     local run = found[i] and run_parts(found[i])
-    -- A record that cannot be read says nothing of whose it is: the dead child's board does.
+    -- An unreadable record does not show its child; the dead child's board does.
     if run and (run.token == '0' or run.token == tokens[asked[i]] and run.child == child) then
       ids[#ids + 1] = asked[i]
       runs[#runs + 1] = found[i]
@@ -46,7 +46,7 @@ if #asked > 0 then
 end
 local records = read_records(tag, ids, runs)
 
--- What it held is kept, so that a repeated call answers the same.
+-- Its last claim is kept, so that a repeated call returns the same.
 redis.call('SET', KEYS[1], 'buried' .. (string.match(last or '', '\n.*$') or ''), 'PX', 3600000)
 
 return {'buried', int(now), records}

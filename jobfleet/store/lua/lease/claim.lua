@@ -7,38 +7,38 @@
 --         5 lease       zset    running ids by lease deadline (µs)
 --         6 runs        hash    id → run
 --         7 lane        hash    token, replid, longest
---         8 claim:<child> string its last claim, or "buried"
---         9 wake        zset    the marker idle children block on
+--         8 claim:<child> string last claim of the child, or "buried"
+--         9 wake        zset    marker on which idle children block
 --         10 totals     hash    counts
 --         11 expiry     zset    ids by expires_at (µs), of jobs that wait
 --         12 unique     hash    key → lock
 --         13 grouped    zset    waiting jobs of groups
 --         14 ring       zset    groups by their turn
---         15 gdue       zset    groups by when their turn is to be looked at (µs)
+--         15 gdue       zset    groups by the time of the next check of their turn (µs)
 --         16 held       zset    running jobs of groups
---         17 rates      zset    groups by when their tokens are full again (µs)
+--         17 rates      zset    groups by the time at which their tokens are full again (µs)
 --         18 journal    stream  lifecycle events
---         19..* wake:<kind> zset the markers for those who know what this child leaves to others
+--         19..* wake:<kind> zset markers for the kinds that know the jobs that this child leaves
 -- READS   conf          hash    paused, limits, aging, functions, journal
 --         tries         hash    id → tries
 --         meta          hash    id → clear record
 --         job:<id>      string  envelope
---         listeners     string  whether anybody listens
+--         listeners     string  whether the events have a listener
 -- ARGV    1 tag         text    the lane's prefix
 --         2 child       text    child id
---         3 nonce       int     grows with every answered claim of the child in this lane; until then it is the same
+--         3 nonce       int     increases with every answered claim of the child in this lane, otherwise stays the same
 --         4 lease       int     µs
---         5 limit       int     0..50; 0 only marks the wake-up again, for a child that took it without room
---         6 order       text    the digits of the four bands as they are visited; "" for 0123
+--         5 limit       int     0..50; 0 only sets the marker again, for a child that took it without room
+--         6 order       text    the digits of the four bands in the order of visits; "" for 0123
 --         7 leave       text    functions whose jobs are left to others: lib/waiting/foreign; "" for none
---         8 past        text    how far the last claim came that left jobs to others; "" from the beginning
+--         8 past        text    the progress of the last claim that left jobs to others; "" from the beginning
 -- FLAGS   allow-oom
--- RETURNS {"claimed", now, next_due, tokens, bands, stood, envelopes, tries, metas}   next_due 0: more is due now
---         {"guarded", now, next_due, tokens, …, functions}   the same while functions are paused, and which
+-- RETURNS {"claimed", now, next_due, tokens, bands, ids_due, envelopes, tries, metas}   next_due 0: more are due now
+--         {"guarded", now, next_due, tokens, …, functions}   the same while functions are paused, with these functions
 --         {"empty", now, next_due} | {"paused", now} | {"buried"} | {"stale"}
---         tokens (of several that follow each other only the first), stood (each id and when it was due): texts, with spaces between
---         bands: a digit a job; tries, metas: empty where no job has any
---         where functions are given to leave, "empty" and "guarded" end with how far the claim came; else none does
+--         tokens (only the first of several consecutive ones), ids_due (each id and its due time): texts separated by spaces
+--         bands: one digit per job; tries, metas: empty if no job has any
+--         if functions are left, "empty" and "guarded" end with the progress of the claim; otherwise no reply does
 -- EMITS   claimed
 -- COST    O(limit · log ready)
 -- @include lib/base/stamp
@@ -51,36 +51,36 @@
 -- @include lib/base/wide
 
 local STRICT, ONLY_NORMAL = {1, 2, 3, 4}, {3}
-local KEYS, ARGV = KEYS, ARGV  -- globals are slow in a loop
+local KEYS, ARGV = KEYS, ARGV  -- locals are faster in a loop
 local tag, child, nonce, lease, limit = ARGV[1], ARGV[2], tonumber(ARGV[3]), tonumber(ARGV[4]), tonumber(ARGV[5])
 local stamp = now_stamp()
 local now = tonumber(stamp)
 
--- One question for all that is mostly not there, and another only where some of it is.
+-- One command reads everything that is usually absent, and another one only if some of it exists.
 local rare = {tag .. 'conf', tag .. 'listeners', tag .. 'tries', tag .. 'meta', KEYS[14], KEYS[15], KEYS[1], KEYS[2], KEYS[4]}
 local bare = redis.call('EXISTS', unpack(rare)) == 0
 local quiet = bare or redis.call('EXISTS', unpack(rare, 1, 6)) == 0
 local conf = quiet and {} or redis.call('HMGET', tag .. 'conf', 'paused', 'limit', 'aging', 'groups', 'journal', 'functions')
 
--- `stood`: of each job its id and when it was due, in turn.
-local function ids_of(stood, first, last)
+-- `ids_due`: for each job its id and its due time, alternating.
+local function ids_of(ids_due, first, last)
   local ids = {}
-  for i = first, last do ids[i - first + 1] = stood[2 * i - 1] end
+  for i = first, last do ids[i - first + 1] = ids_due[2 * i - 1] end
   return ids
 end
 
--- Ends a reply with what jobs bring along; answers their tries and clear records, none where no job has any.
-local function complete_reply(reply, bands, stood, count)
+-- Completes a reply with the data of the jobs; returns their tries and clear records, none if no job has any.
+local function complete_reply(reply, bands, ids_due, count)
   local keys, job = {}, tag .. 'job:'
-  for i = 1, count do keys[i] = job .. stood[2 * i - 1] end
+  for i = 1, count do keys[i] = job .. ids_due[2 * i - 1] end
   local envelopes = redis.call('MGET', unpack(keys))
   local tries, metas = {}, {}
   if not quiet then
-    local ids = ids_of(stood, 1, count)
+    local ids = ids_of(ids_due, 1, count)
     if redis.call('EXISTS', tag .. 'tries') == 1 then tries = redis.call('HMGET', tag .. 'tries', unpack(ids)) end
     if redis.call('EXISTS', tag .. 'meta') == 1 then metas = redis.call('HMGET', tag .. 'meta', unpack(ids)) end
   end
-  reply[5], reply[6], reply[7], reply[8], reply[9] = bands, table.concat(stood, ' ', 1, 2 * count), envelopes, tries, metas
+  reply[5], reply[6], reply[7], reply[8], reply[9] = bands, table.concat(ids_due, ' ', 1, 2 * count), envelopes, tries, metas
   if conf[6] then reply[1], reply[10] = 'guarded', conf[6] end
   return tries, metas
 end
@@ -91,29 +91,29 @@ if last ~= '' then
   if not seen then return {'buried'} end
   if nonce < seen then return {'stale'} end
   if nonce == seen then
-    local stood, tokens, bands = {}, {}, {}
+    local ids_due, tokens, bands = {}, {}, {}
     local were, with, at = recall(redis.call('GET', KEYS[8]))
     for i = 1, #were do
       local run = redis.call('HGET', KEYS[6], were[i])
       if run and run_token(run) == with[i] then
         local n = #tokens + 1
         tokens[n], bands[n] = with[i], int(run_parts(run).band)
-        stood[2 * n - 1], stood[2 * n] = were[i], at[i]
+        ids_due[2 * n - 1], ids_due[2 * n] = were[i], at[i]
       end
     end
     if #tokens == 0 then return {'empty', stamp, '0'} end
     local reply = {'claimed', stamp, '0', table.concat(tokens, ' ')}
-    complete_reply(reply, table.concat(bands), stood, #tokens)
+    complete_reply(reply, table.concat(bands), ids_due, #tokens)
     return reply
   end
 end
 if conf[1] then
-  -- Remembered, as below, and lest the same one, sent twice, grants something after a resume that nobody reads.
+  -- Stored, as below, so that the same claim, sent twice, does not grant jobs after a resume that nobody reads.
   redis.call('SET', KEYS[8], ARGV[3], 'PX', 3600000)
   return {'paused', stamp}
 end
 
-local stood, count, bands, taken, room = {}, 0, '', {}, limit
+local ids_due, count, bands, taken, room = {}, 0, '', {}, limit
 local more, order, quotas, next_token = false, STRICT, {}, nil
 if ARGV[6] ~= '' then
   order = {}
@@ -125,7 +125,7 @@ if ARGV[7] ~= '' then
   foreign = foreign_jobs(tag, now, KEYS, ARGV[7], ARGV[8])
 end
 
--- What only lanes with groups, limits or aging need, functions included, since making those takes time.
+-- Needed only for lanes with groups, limits or aging, functions included, because creating them takes time.
 local has_groups = not quiet and redis.call('EXISTS', KEYS[14], KEYS[15]) > 0
 if has_groups or conf[2] or conf[3] then
 -- @include lib/group/rest
@@ -153,13 +153,13 @@ for place = 1, #order do
   if fair and most > 0 then
     fair.take(band - 1, most, function(id, due)
       count = count + 1
-      stood[2 * count - 1], stood[2 * count] = id, due
+      ids_due[2 * count - 1], ids_due[2 * count] = id, due
     end)
   elseif most > 0 then
     local found = foreign and foreign.plain(band, most + 1)
       or redis.call('ZRANGEBYSCORE', KEYS[band], '-inf', stamp, 'WITHSCORES', 'LIMIT', '0', most + 1)
     heads = not foreign and string.byte(found[2] or '') ~= 45
-    -- What stands below zero is no plain job.
+    -- A score below zero does not belong to a plain job.
     if not heads and not foreign then
       found = redis.call('ZRANGEBYSCORE', KEYS[band], FIRST_PLAIN, stamp, 'WITHSCORES', 'LIMIT', '0', most + 1)
     end
@@ -167,9 +167,9 @@ for place = 1, #order do
     if here > most then more, here = true, most end
     if foreign then foreign.took(band, here) end
     if count == 0 then
-      stood = found
+      ids_due = found
     else
-      for at = 1, 2 * here do stood[2 * count + at] = found[at] end
+      for at = 1, 2 * here do ids_due[2 * count + at] = found[at] end
     end
     count = count + here
   elseif not more then
@@ -185,7 +185,7 @@ if fair then
   fair.rest()
   more = more or fair.more
 end
--- A queue that is full, or out of tokens, has nothing more for anybody; a slot that is freed, or the next token, calls again.
+-- A queue that is full or out of tokens has no more jobs for anybody; a freed slot or the next token wakes again.
 if whole and whole.most <= count then
   more = false
   next_token = whole.why == 'rate' and int(whole.look_after(whole, count, now)) or '0'
@@ -193,12 +193,12 @@ end
 local only = order == ONLY_NORMAL and 3 or nil
 
 if count == 0 then
-  -- Remembered too: an older claim that arrives late must find itself stale.
+  -- Stored too: an older claim that arrives late must find itself stale.
   redis.call('SET', KEYS[8], ARGV[3], 'PX', 3600000)
   if fair then fair.write() end
   if more then redis.call('ZADD', KEYS[9], 0, 'w') end
   if foreign then foreign.hand_on() end
-  return {'empty', stamp, next_token or int(next_due(tag, stamp, has_groups, only)), foreign and foreign.told() or nil}
+  return {'empty', stamp, next_token or int(next_due(tag, stamp, has_groups, only)), foreign and foreign.progress() or nil}
 end
 
 local state = redis.call('HMGET', KEYS[7], 'token', 'replid', 'longest')
@@ -206,16 +206,16 @@ local info = redis.pcall('INFO', 'replication')
 local named = type(info) == 'string' and string.find(info, 'master_replid:', 1, true)
 local replid = named and string.match(info, '^%x+', named + 14) or '-'
 local floor = now
--- Another primary may have lost writes, tokens among them; so may one that knows of no token here, as after a flush.
--- Leave what can have been granted before far behind.
+-- Another primary may have lost writes, including tokens; so may one without a token here, as after a flush.
+-- Skip far beyond all tokens that may have been granted before.
 if not state[1] or state[2] ~= replid then floor = now + 60000000 end
 local base = math.max(tonumber(state[1] or '0') + 1, floor)
 if base ~= base or base > 9e15 then return redis.error_reply('ERR tokens are used up: the clock of this server is wrong') end
 local first_token = base == now and stamp or int(base)
 local reply = {'claimed', stamp, '0', first_token}
-local tries, metas = complete_reply(reply, bands, stood, count)
-if foreign then reply[1], reply[10], reply[11] = 'guarded', conf[6] or '', foreign.told() end
-local ids = quiet and {} or ids_of(stood, 1, count)
+local tries, metas = complete_reply(reply, bands, ids_due, count)
+if foreign then reply[1], reply[10], reply[11] = 'guarded', conf[6] or '', foreign.progress() end
+local ids = quiet and {} or ids_of(ids_due, 1, count)
 local tried, expiring, freed = 0, {}, {}
 for i = 1, math.max(#tries, #metas) do
   local meta = metas[i]
@@ -240,15 +240,15 @@ if heard or conf[5] then
   for i = 1, count do events[i] = {'claimed', ids[i], int(base + i - 1), 0, words = child, tries = tries[i] or nil} end
 end
 
--- What a job gains comes before what it loses: should a key be of a wrong type, this is where it ends (docs/adr/0012).
--- One list serves for both: what is kept of a job comes behind its id.
+-- Additions come before removals: if a key has a wrong type, the script ends here (docs/adr/0012).
+-- One list serves for both: the stored value of a job follows its id.
 local deadline = int(now + lease)
-for at = 2, 2 * count, 2 do stood[at] = deadline end
-add_many(KEYS[5], count, deadline, unpack(stood, 1, 2 * count - 1))
--- The lease is written wide: past 64 bytes a value keeps its hash from the compact form, whose every
--- access is a search; it cost a sixth of all that a job costs the server.
+for at = 2, 2 * count, 2 do ids_due[at] = deadline end
+add_many(KEYS[5], count, deadline, unpack(ids_due, 1, 2 * count - 1))
+-- The lease is written wide: above 64 bytes a value ends the hash's compact encoding, in which every
+-- access is a scan; that was a sixth of a job's cost on the server.
 local tail = '|' .. child .. '|' .. stamp .. '|' .. string.format('%015d', lease) .. '|'
--- Tokens follow each other. Printing a number is dear, so most of them only get another last digit.
+-- Tokens are consecutive. To format a number is expensive, so most of them only get another last digit.
 local DIGITS = {'0', '1', '2', '3', '4', '5', '6', '7', '8', '9'}
 local begin, digit = string.sub(first_token, 1, -2), base % 10
 local tens = (base - digit) / 10
@@ -260,10 +260,10 @@ for part = 1, #taken do
       begin = int(tens)
     end
     digit = digit + 1
-    stood[at] = begin .. DIGITS[digit] .. close
+    ids_due[at] = begin .. DIGITS[digit] .. close
   end
 end
-redis.call('HSET', KEYS[6], unpack(stood, 1, 2 * count))
+redis.call('HSET', KEYS[6], unpack(ids_due, 1, 2 * count))
 local token = begin .. DIGITS[digit]
 if state[2] == replid and tonumber(state[3]) >= lease then
   redis.call('HSET', KEYS[7], 'token', token)
@@ -276,7 +276,7 @@ for part = 1, #taken do
   if from.heads then
     redis.call('ZREMRANGEBYRANK', KEYS[from.band], 0, from.last - from.first)
   else
-    redis.call('ZREM', KEYS[from.band], unpack(ids_of(stood, from.first, from.last)))
+    redis.call('ZREM', KEYS[from.band], unpack(ids_of(ids_due, from.first, from.last)))
   end
 end
 if fair then fair.write() end
@@ -286,7 +286,7 @@ if tried > 0 then redis.call('HINCRBY', KEYS[10], 'retrying', -tried) end
 if whole and whole.full then redis.call('ZADD', KEYS[17], string.format('%.3f', whole.full + count * whole.every), '') end
 if more then redis.call('ZADD', KEYS[9], 0, 'w') end
 if foreign then foreign.hand_on() end
-if conf[5] then  -- functions are made only for whom they are
+if conf[5] then  -- create the functions only if they are needed
 -- @include lib/events/journal
   write_journal(KEYS[18], KEYS[10], conf[5], events, stamp)
 end

@@ -1,4 +1,4 @@
--- granted: what a child's last claim has brought, read from its runs: for a claim whose reply the ids of bogus jobs garble.
+-- granted: the grants of a child's last claim, read from its runs, for a claim whose reply was garbled by invalid ids.
 --
 -- KEYS    1 runs        hash    id → run
 -- READS   tries         hash    id → tries

@@ -1,9 +1,9 @@
--- renew: extend the leases that still stand; name those lost and those to be cancelled.
+-- renew: extend valid leases; return lost ones and requests to cancel.
 --
 -- KEYS    1 lease       zset    running ids by lease deadline (µs)
 --         2 runs        hash    id → run
 -- ARGV    1 lease       int     µs from now
---         2..* pair     text    id and token, in turn; at most 50 pairs
+--         2..* pair     text    id and token, alternating; at most 50 pairs
 -- FLAGS   allow-oom
 -- RETURNS {"renewed", now, {id, token, …}, {id, token, who, …}}   lost; to be cancelled
 -- EMITS   -

@@ -1,10 +1,10 @@
--- tick: a lane's housekeeping. It answers what is overdue; the caller decides and settles.
+-- tick: a lane's housekeeping. It returns expired leases; the caller decides and settles.
 --
 -- KEYS    1 lane        hash    seen, hold, longest, ahead
---         2 wake        zset    the marker idle children block on
+--         2 wake        zset    marker on which idle children block
 --         3 lease       zset    running ids by lease deadline (µs)
---         4 gdue        zset    groups by when their turn is to be looked at (µs)
---         5 rates       zset    groups by when their tokens are full again (µs)
+--         4 gdue        zset    groups by the time of the next check of their turn (µs)
+--         5 rates       zset    groups by the time at which their tokens are full again (µs)
 --         6 ready:0     zset    job ids by due time (µs), CRITICAL
 --         7 ready:1     zset    HIGH
 --         8 ready:2     zset    NORMAL
@@ -18,16 +18,16 @@
 --         ring          zset    groups by their turn
 --         held          zset    running jobs of groups
 --         job:<id>      string  envelope
---         watched       hash    ids that dependants wait for
---         outbox        stream  settled parents
+--         watched       hash    ids of jobs with dependants
+--         outbox        stream  endings of jobs with dependants
 -- ARGV    1 tag         text    the lane's prefix
 --         2 limit       int     1..50
 -- FLAGS   allow-oom
 -- RETURNS {"ticked", now, next_due, hold, {{id, token, run, envelope, tries, meta}, …}, {id, …}, functions,
 --         watched, outbox}
---         next_due and hold are 0 where there is none; overdue leases, with an empty run and token 0 where there is none;
---         waiting jobs past their expiry; functions that are paused, a line each; for how many jobs others wait; how many
---         endings are to be told
+--         next_due and hold are 0 for none; expired leases, with an empty run and token 0 if there is no run;
+--         waiting jobs past their expiry; paused functions, one line each; number of jobs with dependants; number of
+--         endings of which dependants are still to be notified
 -- EMITS   -
 -- COST    O(limit · log n)
 -- @include lib/base/clock
@@ -46,7 +46,7 @@ local tag, limit = ARGV[1], tonumber(ARGV[2])
 local now = now_us()
 local stamp = int(now)
 
--- A number of the lane's as far as it can be one: this script puts right what cannot (docs/adr/0012).
+-- A number of the lane, as far as it is valid; this script corrects invalid ones (docs/adr/0012).
 local function bounded(text, most)
   return math.max(0, math.min(most, tonumber(text or '0') or 0))
 end
@@ -66,7 +66,7 @@ local watched, unrelayed = redis.call('HLEN', tag .. 'watched'), redis.call('XLE
 local idle = redis.call('ZCOUNT', KEYS[5], '-inf', stamp)
 local due = next_due(tag, int(now), true)
 local expired = redis.call('ZRANGEBYSCORE', tag .. 'expiry', '-inf', stamp, 'LIMIT', 0, limit)
--- The clock has stepped back: up to `ahead`, what is due was due before. Jobs came also after the last tick.
+-- The clock has stepped back: jobs up to `ahead` were due before. Jobs may also have come after the last tick.
 local ahead, drawn = tonumber(state[4] or '0'), nil
 if now < seen then ahead = math.max(ahead, seen + gap_allowed(longest)) end
 if ahead > now then
@@ -76,7 +76,7 @@ if ahead > now then
   if drawn.any and not conf[1] then claimable = true end
   if drawn.more then due = now + 1 end
 end
--- A run whose lease somebody has taken away is given one, or nobody would ever find it.
+-- A run whose lease was deleted gets a new one, otherwise nobody would ever find it.
 local bare = {}
 if redis.call('HLEN', tag .. 'runs') > leased then
   local met = redis.call('HRANDFIELD', tag .. 'runs', limit, 'WITHVALUES')
@@ -88,7 +88,7 @@ if redis.call('HLEN', tag .. 'runs') > leased then
     end
   end
 end
--- Where no lease is known to be the longest, none is too far ahead.
+-- If the longest lease is unknown, none counts as too far ahead.
 local farthest = int(now + 2 * longest)
 local beyond = leased > 0 and longest > 0
   and redis.call('ZRANGEBYSCORE', KEYS[3], '(' .. farthest, '+inf', 'LIMIT', 0, limit) or {}

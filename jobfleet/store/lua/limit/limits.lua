@@ -1,15 +1,15 @@
--- limits: what is set for a lane and its groups, and how much of it is used.
+-- limits: the settings of a lane and its groups, and their usage.
 --
 -- KEYS    1 lane        hash    names the slot
 -- READS   conf          hash    limits
 --         lease         zset    running ids by lease deadline (µs)
 --         held          zset    running jobs of groups
---         rates         zset    groups by when their tokens are full again (µs)
+--         rates         zset    groups by the time at which their tokens are full again (µs)
 -- ARGV    1 tag         text    the lane's prefix
---         2..* group    text    groups to tell the use of; at most 50
+--         2..* group    text    groups whose usage is requested; at most 50
 -- FLAGS   no-writes
 -- RETURNS {"limits", now, running, full, {field, value, …}, {running, full, …}}   full: when the tokens are full again;
---         settings, and two an asked group
+--         settings, and two per requested group
 -- EMITS   -
 -- COST    O(settings + groups · log n)
 -- @include lib/base/clock

@@ -1,13 +1,13 @@
--- pause_group: let no job of a group be claimed; running ones go on.
+-- pause_group: stop claims of a group's jobs; running ones continue.
 --
 -- KEYS    1 conf        hash    paused groups
 -- ARGV    1 group       text    its name
---         2 who         text    who asks; - for nobody in particular
---         3 reason      text    why; may be empty
---         4 most        int     how many groups may be paused or have limits
+--         2 who         text    requester; - if unknown
+--         3 reason      text    reason; may be empty
+--         4 most        int     maximum number of groups that are paused or have limits
 -- FLAGS   allow-oom
 -- GUARDS  deadline once
--- RETURNS {"paused", fresh}   fresh is 0 when it was paused already
+-- RETURNS {"paused", fresh}   fresh is 0 if it was already paused
 --         {"full"}   too many groups are paused or have limits
 -- EMITS   -
 -- COST    O(1)

@@ -1,14 +1,14 @@
--- resume_group: let the jobs of a paused group be claimed again.
+-- resume_group: allow claims of a paused group's jobs again.
 --
 -- KEYS    1 conf        hash    paused groups
---         2 gdue        zset    groups by when their turn is to be looked at (µs)
---         3 wake        zset    the marker idle children block on
+--         2 gdue        zset    groups by the time of the next check of their turn (µs)
+--         3 wake        zset    marker on which idle children block
 -- READS   ring          zset    groups by their turn
 -- ARGV    1 tag         text    the lane's prefix
 --         2 group       text    its name
 -- FLAGS   allow-oom
 -- GUARDS  deadline once
--- RETURNS {"resumed", fresh}   fresh is 0 when it was not paused
+-- RETURNS {"resumed", fresh}   fresh is 0 if it was not paused
 -- EMITS   -
 -- COST    O(log n)
 -- @include lib/base/clock

@@ -1,21 +1,21 @@
--- set_limit: set or clear a limit of a queue or of its groups, or after how long its jobs age.
+-- set_limit: set or clear a limit of a queue or of its groups, or the aging of its jobs.
 --
 -- KEYS    1 conf        hash    limits
---         2 gdue        zset    groups by when their turn is to be looked at (µs)
---         3 wake        zset    the marker idle children block on
+--         2 gdue        zset    groups by the time of the next check of their turn (µs)
+--         3 wake        zset    marker on which idle children block
 -- READS   ring          zset    groups by their turn
 --         ready:0       zset    job ids by due time (µs)
 --         ready:1       zset    HIGH
 --         ready:2       zset    NORMAL
 --         ready:3       zset    LOW
 -- ARGV    1 tag         text    the lane's prefix
---         2 field       text    limit, limit:<group> (* for all that have none of their own), or aging
+--         2 field       text    limit, limit:<group> (* for all without their own), or aging
 --         3 value       text    a change of a limit: see lib/group/limit; µs for aging; empty: clear
---         4 skip        int     how many groups that rest were told already
---         5 most        int     how many groups may have limits
+--         4 skip        int     number of resting groups that were already updated
+--         5 most        int     maximum number of groups with limits
 -- FLAGS   allow-oom
 -- GUARDS  deadline once
--- RETURNS {"set", changed, told}   told: how many groups that rested are looked at again; 50: call again
+-- RETURNS {"set", changed, updated}   updated: number of resting groups that are checked again; 50: call again
 --         {"full"}   too many groups have limits of their own
 -- EMITS   -
 -- COST    O(log n)

@@ -1,12 +1,12 @@
--- lines: a page of a job's own log, after a line that was seen.
+-- lines: a page of a job's log, after a line that was read before.
 --
 -- KEYS    1 log:<id>    list    lines
 -- ARGV    1 token       int     of the last line seen; 0 for none
 --         2 n           int     likewise
---         3 tail        int     how many of the last lines are wanted at most
+--         3 tail        int     maximum number of last lines
 --         4 limit       int     lines of a page; 1 to 500
 -- FLAGS   no-writes
--- RETURNS {"lines", total, line, …}   total: how many are kept; a line is: token n bytes rest
+-- RETURNS {"lines", total, line, …}   total: number of stored lines; a line is: token n bytes rest
 -- EMITS   -
 -- COST    O(tail)
 
@@ -16,7 +16,7 @@ local tail, limit = tonumber(ARGV[3]), tonumber(ARGV[4])
 local total = redis.call('LLEN', KEYS[1])
 local first = math.max(0, total - tail)
 
--- Whoever follows has seen nearly all: look from the end.
+-- A reader that follows has seen nearly all lines, so search from the end.
 local from = total
 while from > first do
   local at = math.max(first, from - 100)

@@ -1,19 +1,19 @@
--- log: keep lines of running jobs' own logs, the tail of each.
+-- log: store lines of running jobs' logs, the last ones of each.
 --
 -- KEYS    1 runs        hash    id → run
---         2..* log:<id> list    one key an item
--- ARGV    1 most_lines  int     lines kept of a job
---         2 most_bytes  int     bytes kept of a job
---         3..* item     text    five an item: id, token, n, ttl (ms), line (empty: only the ttl is set)
+--         2..* log:<id> list    one key per item
+-- ARGV    1 most_lines  int     maximum number of lines per job
+--         2 most_bytes  int     maximum number of bytes per job
+--         3..* item     text    five per item: id, token, n, ttl (ms), line (empty: only the ttl is set)
 -- FLAGS   allow-oom
--- RETURNS {"logged", letters}   o kept, k kept before, l lost
+-- RETURNS {"logged", letters}   o stored, k stored before, l lost
 -- EMITS   -
 -- COST    O(items)
 -- @include lib/base/number
 -- @include lib/job/run
 
--- A line is: token n bytes rest. bytes counts all lines of the log so far, those let go included; token and n tell a
--- line that comes twice.
+-- A line is: token n bytes rest. `bytes` counts all lines of the log so far, including deleted ones; token and n identify a
+-- repeated line.
 local most_lines, most_bytes = tonumber(ARGV[1]), tonumber(ARGV[2])
 
 local items, ids = (#ARGV - 2) / 5, {}

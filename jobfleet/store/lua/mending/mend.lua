@@ -1,14 +1,14 @@
--- mend: move keys of a wrong type aside, and fields that nothing can read out of small hashes. They are kept for a while.
+-- mend: move keys of a wrong type, and unreadable fields of small hashes, aside. They are stored for a while.
 --
--- KEYS    1..* job:<id> any     two keys an item: any key, such as job:<id>, and where it is kept: aside:job:<id>
--- ARGV    1 ttl         int     ms for which it is kept
---         2..* item     bytes   three an item: type the key must have, a field and its value; both empty for a whole key
+-- KEYS    1..* job:<id> any     two keys per item: any key, such as job:<id>, and its new place: aside:job:<id>
+-- ARGV    1 ttl         int     ms for which it is stored
+--         2..* item     bytes   three per item: type the key must have, a field and its value; both empty for a whole key
 -- FLAGS   allow-oom
--- RETURNS {"mended", letters}   m moved aside, n nothing was wrong any more
+-- RETURNS {"mended", letters}   m moved aside, n no longer damaged
 -- EMITS   -
 -- COST    O(items)
 
-local KEYS, ARGV = KEYS, ARGV  -- globals are slow in a loop
+local KEYS, ARGV = KEYS, ARGV  -- locals are faster in a loop
 local ttl, letters = ARGV[1], {}
 
 for i = 1, (#ARGV - 1) / 3 do

@@ -1,15 +1,15 @@
--- survey: which type keys have, and what stands in the small hashes among them.
+-- survey: the types of keys, and the contents of the small hashes among them.
 --
--- KEYS    1..* job:<id> any     any key that is looked at, such as job:<id>, one key an item
--- ARGV    1..* fields   text    one a key: - for its type alone, * for all fields of a hash, else names of fields, one a line
+-- KEYS    1..* job:<id> any     any key to check, such as job:<id>, one key per item
+-- ARGV    1..* fields   text    one per key: - for its type only, * for all fields of a hash, else names of fields, one per line
 -- FLAGS   no-writes
--- RETURNS {"surveyed", now, {type, field, value, …}, …}   one a key; type: none where there is none, - where it is refused
+-- RETURNS {"surveyed", now, {type, field, value, …}, …}   one per key; type: none if there is none, - without permission
 -- EMITS   -
 -- COST    O(keys + fields)
 -- @include lib/base/clock
 -- @include lib/base/number
 
-local KEYS, ARGV = KEYS, ARGV  -- globals are slow in a loop
+local KEYS, ARGV = KEYS, ARGV  -- locals are faster in a loop
 local reply = {'surveyed', int(now_us())}
 
 local function fields_of(key, wanted)
@@ -27,11 +27,11 @@ local function fields_of(key, wanted)
 end
 
 for i = 1, #KEYS do
-  local said = redis.pcall('TYPE', KEYS[i])
-  local kind = said.ok or '-'
+  local answer = redis.pcall('TYPE', KEYS[i])
+  local kind = answer.ok or '-'
   local row = kind == 'hash' and ARGV[i] ~= '-' and fields_of(KEYS[i], ARGV[i]) or {}
-  local told = {kind}
-  for n = 1, #row do told[n + 1] = row[n] end
-  reply[i + 2] = told
+  local facts = {kind}
+  for n = 1, #row do facts[n + 1] = row[n] end
+  reply[i + 2] = facts
 end
 return reply

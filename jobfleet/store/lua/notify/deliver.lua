@@ -1,10 +1,10 @@
--- deliver: say what became of a delivery that was taken: it is done with, or is tried again after a while.
+-- deliver: finish a delivery that was taken, or delay its next attempt.
 --
--- KEYS    1 notify:<channel>:due  zset  deliveries by when to try them
---         2 notify:<channel>:held hash  delivery → attempts and what it tells
+-- KEYS    1 notify:<channel>:due  zset  deliveries by the time of the next attempt
+--         2 notify:<channel>:held hash  delivery → attempts and content
 -- ARGV    1 delivery    text    which
---         2 attempt     int     the attempt that ended; of an earlier one only the success counts
---         3 delay       int     µs until the next; -1 when it is done with
+--         2 attempt     int     the attempt that ended; for an earlier one only success counts
+--         3 delay       int     µs until the next one; -1 to finish
 -- FLAGS   allow-oom
 -- RETURNS {"over", count}
 --         {"again", count}

@@ -1,10 +1,10 @@
--- deliveries: what a channel has yet to tell.
+-- deliveries: the pending notifications of a channel.
 --
--- KEYS    1 notify:<channel>:windows zset kinds by when their window ends
---         2 notify:<channel>:groups hash kind → what has gathered; the channel's rate
---         3 notify:<channel>:due  zset  deliveries by when to try them
---         4 notify:<channel>:held hash  delivery → attempts and what it tells
--- ARGV    1 limit       int     deliveries and kinds shown, those due first
+-- KEYS    1 notify:<channel>:windows zset kinds by the end of their window
+--         2 notify:<channel>:groups hash kind → collected notices; the channel's rate
+--         3 notify:<channel>:due  zset  deliveries by the time of the next attempt
+--         4 notify:<channel>:held hash  delivery → attempts and content
+-- ARGV    1 limit       int     maximum number of deliveries and kinds, the first due ones
 -- FLAGS   no-writes
 -- RETURNS {"deliveries", now, held, open, {delivery, due, row, …}, {kind, end, row, …}}
 -- EMITS   -

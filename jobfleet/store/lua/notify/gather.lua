@@ -1,13 +1,13 @@
--- gather: take notices in for a channel; the first of a kind is to be told at once, the others gather until its window ends.
+-- gather: process notices for a channel; the first of a kind is sent at once, the others are collected until its window ends.
 --
--- KEYS    1 notify:<channel>:gathered zset marks of notices taken in, by when
---         2 notify:<channel>:windows zset kinds by when their window ends
---         3 notify:<channel>:groups hash kind → what has gathered; the channel's rate
---         4 notify:<channel>:due  zset  deliveries by when to try them
---         5 notify:<channel>:held hash  delivery → attempts and what it tells
--- ARGV    1 most        int     kinds told at once in five minutes
---         2 marks       int     marks kept
---         3..* item     text    six an item: mark, kind, window (µs, 0: each by itself), delivery, when (µs), notice
+-- KEYS    1 notify:<channel>:gathered zset marks of processed notices, by time
+--         2 notify:<channel>:windows zset kinds by the end of their window
+--         3 notify:<channel>:groups hash kind → collected notices; the channel's rate
+--         4 notify:<channel>:due  zset  deliveries by the time of the next attempt
+--         5 notify:<channel>:held hash  delivery → attempts and content
+-- ARGV    1 most        int     maximum number of kinds that are sent at once in five minutes
+--         2 marks       int     maximum number of stored marks
+--         3..* item     text    six per item: mark, kind, window (µs, 0: each on its own), delivery, time (µs), notice
 -- FLAGS   allow-oom
 -- RETURNS {"gathered", new}
 -- EMITS   -
@@ -26,9 +26,9 @@ local most = tonumber(ARGV[1])
 local known = {}
 for i = 3, #ARGV, 6 do known[ARGV[i]] = redis.call('ZSCORE', marks, ARGV[i]) end
 local rate = redis.call('HGET', groups, ':rate') or '0 0'
-local since, told = string.match(rate, '^(%d+) (%d+)$')
-since, told = tonumber(since), tonumber(told)
-if now - since >= FIVE_MINUTES then since, told = now, 0 end
+local since, sent = string.match(rate, '^(%d+) (%d+)$')
+since, sent = tonumber(since), tonumber(sent)
+if now - since >= FIVE_MINUTES then since, sent = now, 0 end
 
 local new = 0
 for i = 3, #ARGV, 6 do
@@ -36,10 +36,10 @@ for i = 3, #ARGV, 6 do
     local kind, window, at, notice = ARGV[i + 1], tonumber(ARGV[i + 2]), tonumber(ARGV[i + 4]), ARGV[i + 5]
     local is_open = window > 0 and redis.call('ZSCORE', windows, kind)
     local has_room = redis.call('HLEN', held) < MOST_HELD
-    if not is_open and has_room and (window == 0 or told < most) then
+    if not is_open and has_room and (window == 0 or sent < most) then
       deliver(due, held, ARGV[i + 3], now, i - #ARGV, 1, at, at, kind, notice)
       if window > 0 then
-        told = told + 1
+        sent = sent + 1
         redis.call('ZADD', windows, int(now + window), kind)
         redis.call('HSET', groups, kind, group_row(0, 0, 0, window, ''))
       end
@@ -59,7 +59,7 @@ for i = 3, #ARGV, 6 do
 end
 
 if new > 0 then
-  redis.call('HSET', groups, ':rate', int(since) .. ' ' .. int(told))
+  redis.call('HSET', groups, ':rate', int(since) .. ' ' .. int(sent))
   redis.call('ZREMRANGEBYSCORE', marks, '-inf', int(now - MARKS_LAST))
   redis.call('ZREMRANGEBYRANK', marks, 0, -tonumber(ARGV[2]) - 1)
 end

@@ -1,19 +1,19 @@
--- take: end a channel's windows that are over, and take a delivery that is due; it comes back after the lease unless it is settled.
+-- take: end a channel's windows that are over, and take a due delivery; it returns after the lease unless it is settled.
 --
--- KEYS    1 notify:<channel>:gathered zset marks of notices taken in, by when
---         2 notify:<channel>:windows zset kinds by when their window ends
---         3 notify:<channel>:groups hash kind → what has gathered; the channel's rate
---         4 notify:<channel>:due  zset  deliveries by when to try them
---         5 notify:<channel>:held hash  delivery → attempts and what it tells
--- ARGV    1 lease       int     how long it is taken for, µs
---         2 ttl         int     ms that all is kept after the last look
---         3 limit       int     windows ended at most
---         4 rules       text    what the caller goes by
+-- KEYS    1 notify:<channel>:gathered zset marks of processed notices, by time
+--         2 notify:<channel>:windows zset kinds by the end of their window
+--         3 notify:<channel>:groups hash kind → collected notices; the channel's rate
+--         4 notify:<channel>:due  zset  deliveries by the time of the next attempt
+--         5 notify:<channel>:held hash  delivery → attempts and content
+-- ARGV    1 lease       int     duration of the lease in µs
+--         2 ttl         int     ms for which all is stored after the last call
+--         3 limit       int     maximum number of windows to end
+--         4 rules       text    digest of the caller's channels and rules
 -- FLAGS   allow-oom
 -- GUARDS  deadline
--- RETURNS {"taken", now, next, others, delivery, attempts and what it tells}
+-- RETURNS {"taken", now, next, others, delivery, attempts and content}
 --         {"none", now, next, others}
---         others: 1 when somebody went by other rules a moment ago
+--         others: 1 if a caller had different rules a moment ago
 -- EMITS   -
 -- COST    O(limit · log kinds)
 

@@ -1,13 +1,13 @@
--- pause_function: let no job of a function be started that a lane holds; children set aside those they claim.
+-- pause_function: stop starts of a function's jobs in a lane; children put back those that they claim.
 --
 -- KEYS    1 conf        hash    functions
 -- ARGV    1 function    text    its name
---         2 who         text    who asks; - for nobody in particular
---         3 reason      text    why; may be empty
+--         2 who         text    requester; - if unknown
+--         3 reason      text    reason; may be empty
 -- FLAGS   allow-oom
 -- GUARDS  deadline once
--- RETURNS {"paused", fresh}   fresh is 0 when it was paused already
---         {"full"}   so many are paused that no more are kept
+-- RETURNS {"paused", fresh}   fresh is 0 if it was already paused
+--         {"full"}   too many functions are paused
 -- EMITS   -
 -- COST    O(functions paused)
 -- @include lib/base/clock
@@ -21,7 +21,7 @@ local lines = {}
 for line in string.gmatch(redis.call('HGET', KEYS[1], 'functions') or '', '[^\n]+') do
   local other = string.match(line, '^%S+')
   if other == name then return {'paused', 0} end
-  -- One that is being resumed stays paused.
+  -- A function that is being resumed stays paused.
   if other ~= '~' .. name then lines[#lines + 1] = line end
 end
 if #lines >= MOST then return {'full'} end

@@ -2,7 +2,7 @@
 --
 -- KEYS    1 conf        hash    functions
 -- FLAGS   no-writes
--- RETURNS {"paused", functions}   a line each
+-- RETURNS {"paused", functions}   one line each
 -- EMITS   -
 -- COST    O(1)
 

@@ -1,19 +1,19 @@
--- put_back: let jobs that are withheld stand where they stood before.
+-- put_back: put withheld jobs back to their previous position.
 --
 -- KEYS    1 ready:0     zset    job ids by due time (µs), CRITICAL
 --         2 ready:1     zset    HIGH
 --         3 ready:2     zset    NORMAL
 --         4 ready:3     zset    LOW
---         5 wake        zset    the marker idle children block on
+--         5 wake        zset    marker on which idle children block
 --         6 grouped     zset    waiting jobs of groups
---         7 gdue        zset    groups by when their turn is to be looked at (µs)
+--         7 gdue        zset    groups by the time of the next check of their turn (µs)
 -- READS   meta          hash    id → clear record
 --         conf          hash    paused
 -- ARGV    1 tag         text    the lane's prefix
 --         2..* id       text    job id; at most 50
 -- FLAGS   allow-oom
 -- GUARDS  deadline once
--- RETURNS {"put-back", n}   how many of them were withheld
+-- RETURNS {"put-back", n}   number of withheld jobs among them
 -- EMITS   -
 -- COST    O(items · log ready)
 -- @include lib/base/clock

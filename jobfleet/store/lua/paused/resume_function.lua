@@ -1,11 +1,11 @@
--- resume_function: let jobs of a paused function be started again; or, at the end, note that all stand where they stood.
+-- resume_function: allow starts of a paused function's jobs again; or, at the end, record that all were put back.
 --
 -- KEYS    1 conf        hash    functions
 -- ARGV    1 function    text    its name
---         2 step        text    begin: whoever dies before the end leaves a mark, by which a tick has it finished; end
+--         2 step        text    begin, which leaves a mark, so that a tick can finish the work; or end
 -- FLAGS   allow-oom
 -- GUARDS  deadline once
--- RETURNS {"resuming", fresh} | {"resumed", fresh}   fresh is 0 when there was nothing to do
+-- RETURNS {"resuming", fresh} | {"resumed", fresh}   fresh is 0 if there was nothing to do
 -- EMITS   -
 -- COST    O(functions paused)
 

@@ -1,8 +1,8 @@
--- command: tell a worker's supervisor what an operator wants of it.
+-- command: send an operator's command to a worker's supervisor.
 --
 -- KEYS    1 workers     zset    worker ids by last beat (µs)
 -- ARGV    1 worker      text    its id
---         2 control     text    the channel that tells supervisors
+--         2 control     text    the channel of the supervisors
 --         3 message     text    a line
 -- FLAGS   allow-oom
 -- GUARDS  deadline

@@ -1,9 +1,9 @@
--- leave: a worker says goodbye.
+-- leave: remove a worker that ends.
 --
 -- KEYS    1 workers     zset    worker ids by last beat (µs)
---         2 worker:<id> string  its account of itself
+--         2 worker:<id> string  account of the worker
 --         3 kinds       zset    kinds by last beat (µs)
---         4..* knowers:<kind> zset workers of the kinds that its children were of
+--         4..* knowers:<kind> zset workers of the kinds of its children
 -- ARGV    1 worker      text    its id
 --         2..* kind     text    those kinds
 -- FLAGS   allow-oom

@@ -1,13 +1,13 @@
--- progress: keep and publish the last progress of running jobs; a report that is older than the last one is passed over.
+-- progress: store and publish the last progress of running jobs; a report that is older than the last one is skipped.
 --
 -- KEYS    1 runs        hash    id → run
---         2..* progress:<id> string two keys an item: progress:<id>, reported:<id>
--- READS   listeners     string  whether anybody listens
+--         2..* progress:<id> string two keys per item: progress:<id>, reported:<id>
+-- READS   listeners     string  whether the events have a listener
 -- ARGV    1 tag         text    the lane's prefix
 --         2 ttl         int     ms
---         3..* item     text    four an item: id, token, n, record
+--         3..* item     text    four per item: id, token, n, record
 -- FLAGS   allow-oom
--- RETURNS {"progressed", letters}   o kept, or passed over; l lost, c likewise, and the job is to be cancelled
+-- RETURNS {"progressed", letters}   o stored or skipped; l lost, c like o, but the job must be cancelled
 -- EMITS   progressed
 -- COST    O(items)
 -- @include lib/base/clock

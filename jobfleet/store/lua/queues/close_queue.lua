@@ -1,10 +1,10 @@
--- close_queue: make a queue unknown; its lanes are emptied by `clear_lane`.
+-- close_queue: remove a queue from the fleet; `clear_lane` empties its lanes.
 --
 -- KEYS    1 queues      hash    queue → home lanes, lanes
 -- ARGV    1 queue       text    its name
 -- FLAGS   allow-oom
 -- GUARDS  deadline
--- RETURNS {"closed", lanes}   lanes is "home:lanes"; empty when it was not known
+-- RETURNS {"closed", lanes}   lanes is "home:lanes"; empty if the queue was unknown
 -- EMITS   -
 -- COST    O(1)
 

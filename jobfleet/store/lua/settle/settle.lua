@@ -14,32 +14,32 @@
 --         12 dlq        stream  dead letters
 --         13 dead       hash    id → entry in dlq
 --         14 totals     hash    counts
---         15 wake       zset    the marker idle children block on
---         16 watched    hash    ids that dependants wait for
---         17 outbox     stream  settled parents
+--         15 wake       zset    marker on which idle children block
+--         16 watched    hash    ids of jobs with dependants
+--         17 outbox     stream  endings of jobs with dependants
 --         18 journal    stream  lifecycle events
 --         19 grouped    zset    waiting jobs of groups
 --         20 ring       zset    groups by their turn
---         21 gdue       zset    groups by when their turn is to be looked at (µs)
+--         21 gdue       zset    groups by the time of the next check of their turn (µs)
 --         22 held       zset    running jobs of groups
---         23 sent:<child> string the child's last trip
---         24..* job:<id> string job:<id> and result:<id>, two keys an item; of alike items, all jobs before all results
+--         23 sent:<child> string last settle of the child
+--         24..* job:<id> string job:<id> and result:<id>, two keys per item; of alike items, all jobs before all results
 -- READS   conf          hash    paused, journal, limit, groups, functions
 --         lane          hash    seen, hold, longest
---         listeners     string  whether anybody listens
+--         listeners     string  whether the events have a listener
 -- ARGV    1 tag         text    the lane's prefix
 --         2 child       text    child id; empty for supervisors and reapers
 --         3 nonce       int     grows with every trip of the child in this lane
---         4 chunk       int     number of this script within the trip, from 1
---         5 alike       int     how many items, the first, are alike: jobs that completed, no id among all items twice
---         6 ttl         int     ms, for which their results are kept
---         7 run_us      int     µs they ran in all
---         8 lines       text    their lines in the list of finished jobs, without ids' common beginning
---         9 tokens      text    theirs, a space between, shorter ones filled up with spaces
---         10..* item    text    their records; then of each other item: verb, guard, id, token, what the verb takes
+--         4 chunk       int     number of this call within the settle, from 1
+--         5 alike       int     number of items, the first ones, that are alike: completed jobs, no id among all items twice
+--         6 ttl         int     ms for which their results are stored
+--         7 run_us      int     total µs of their runs
+--         8 lines       text    their lines in the list of finished jobs, without the common prefix of the ids
+--         9 tokens      text    their tokens, separated by a space, shorter ones padded with spaces
+--         10..* item    text    their records; then for each other item: verb, guard, id, token, arguments of the verb
 -- FLAGS   allow-oom
 -- RETURNS {"settled", now, watched, letters}   s settled, d done already, l lost, c cancelled instead, a alive, h held
---         watched: for how many of them others wait; for a repetition, how many endings of the lane are untold
+--         watched: how many of them have dependants; for a repetition, the number of endings in the outbox
 --         {"stale"}
 -- EMITS   completed, retried, failed, released, parked, withheld, expired, cancelled
 -- COST    O(items · log n)
@@ -48,7 +48,7 @@
 -- @include lib/base/meta
 -- @include lib/ending/results
 
-local KEYS, ARGV, sub = KEYS, ARGV, string.sub  -- globals are slow in a loop
+local KEYS, ARGV, sub = KEYS, ARGV, string.sub  -- locals are faster in a loop
 local tag, child, nonce, chunk = ARGV[1], ARGV[2], tonumber(ARGV[3]), ARGV[4]
 local stamp = now_stamp()
 
@@ -61,13 +61,13 @@ if trip then
   if nonce == seen then
     answered = rest
     local letters = string.match(rest, '\n' .. chunk .. ' (%a*)')
-    -- Whether others wait is not remembered; the first answer may have been lost, so whatever is untold counts.
+    -- The reply does not store `watched`; the first reply may have been lost, so all endings in the outbox count.
     if letters then return {'settled', stamp, redis.call('XLEN', KEYS[17]), letters} end
   end
 end
 local alike = tonumber(ARGV[5])
 local ids, starts, at = {}, {}, 10 + alike
-local begin = #tag + 5  -- an id begins behind the tag and "job:"
+local begin = #tag + 5  -- an id starts after the tag and "job:"
 for n = 1, alike do ids[n] = sub(KEYS[23 + n], begin) end
 local TAKES = ARGV[at] and {complete = 3, fail = 5, retry = 2, release = 2, park = 2, expire = 1, move = 2, withhold = 2}
 while ARGV[at] do
@@ -76,7 +76,7 @@ while ARGV[at] do
   at = at + 4 + TAKES[ARGV[at]]
 end
 local runs = redis.call('HMGET', KEYS[6], unpack(ids))
--- One question for all that is mostly not there.
+-- One command reads everything that is usually absent.
 local plain = redis.call('EXISTS', tag .. 'conf', tag .. 'listeners', KEYS[7], KEYS[8], KEYS[16]) == 0
 local tries, metas, watched, conf = {}, {}, {}, {}
 if not plain then
@@ -86,10 +86,10 @@ if not plain then
   if redis.call('EXISTS', KEYS[16]) == 1 then watched = redis.call('HMGET', KEYS[16], unpack(ids)) end
 end
 
--- Most of what ends: alike ones whose token stands, plain or with nothing but a group. They go a short way, without an item.
+-- Fast path for most endings: alike items with a valid token, plain or with only a group. It creates no item tables.
 local other, count_short, results, done = {}, 0, {}, 'completed ' .. stamp .. ' '
 local tokens = ARGV[9]
-local width = (#tokens + 1) / alike  -- of a token and a space; in the run's record a bar stands in its place
+local width = (#tokens + 1) / alike  -- of a token and a space; the run's record has a bar instead of the space
 for n = 1, alike do
   local run, token = runs[n], sub(tokens, width * (n - 1) + 1, width * n - 1)
   if run and find(run, token, 1, true) == 1 and byte(run, width) == 124
@@ -101,13 +101,13 @@ for n = 1, alike do
   end
 end
 
--- The answer, which a child's trip remembers.
+-- The reply, which a child's settle stores.
 local function answer(letters, watchers)
   if child ~= '' then redis.call('SET', KEYS[23], ARGV[3] .. answered .. '\n' .. chunk .. ' ' .. letters, 'PX', 600000) end
   return {'settled', stamp, watchers, letters}
 end
 
-if plain and count_short == #ids then  -- that was all: nothing has to be gathered
+if plain and count_short == #ids then  -- all done: nothing to collect
   keep_results(results, ARGV[6])
   redis.call('ZREM', KEYS[5], unpack(ids))
   redis.call('HDEL', KEYS[6], unpack(ids))
@@ -115,10 +115,10 @@ if plain and count_short == #ids then  -- that was all: nothing has to be gather
   redis.call('XADD', KEYS[11], 'MAXLEN', '~', 10000, '*', 'jobs', ARGV[8])
   redis.call('HINCRBY', KEYS[14], 'completed', count_short)
   if ARGV[7] ~= '0' then redis.call('HINCRBY', KEYS[14], 'run_us', ARGV[7]) end
-  return answer(string.rep('s', count_short), 0)  -- last, since a script that ends halfway must not be answered for
+  return answer(string.rep('s', count_short), 0)  -- last, because a script that ends halfway must not have stored a reply
 end
 
--- What only other ways need, functions included, since making those takes time.
+-- Needed only for other endings, functions included, because creating them takes time.
 -- @include lib/job/run
 -- @include lib/base/gap
 -- @include lib/base/guard
@@ -142,7 +142,7 @@ local keys = {
 local batch = new_batch(now)
 batch.paused, batch.journal, batch.heard = conf[1], conf[2], not plain and is_heard(tag)
 local envelopes = {}
-if batch.journal then  -- it keeps what goes now
+if batch.journal then  -- it stores data that is deleted now
   local jobs = {unpack(KEYS, 24, 23 + alike)}
   for n = alike + 1, #ids do jobs[n] = KEYS[22 + 2 * n] end
   envelopes = redis.call('MGET', unpack(jobs))
@@ -185,9 +185,9 @@ if not plain then
   end
 end
 
-local said
+local outcomes
 if count_short == #ids then
-  said = string.rep('s', count_short)
+  outcomes = string.rep('s', count_short)
 else
   local ENDS = {fail = true, expire = true, move = true}
   local PAST = {retry = 'retried', release = 'released', park = 'parked', withhold = 'withheld'}
@@ -207,7 +207,7 @@ else
         result_key = KEYS[23 + 2 * n], takes = {unpack(ARGV, from + 4, from + 3 + TAKES[ARGV[from]])},
       }
     end
-    -- A field is made only for what is there: giving a table one that is nil makes it grow.
+    -- A field is set only if it exists: to set a field to nil makes a table grow.
     if tries[n] then item.tries = tries[n] end
     if metas[n] then item.meta = metas[n] end
     if watched[n] then item.watched = watched[n] end
@@ -220,7 +220,7 @@ else
     return string.match(line, '^%a+ %d+ (%d+)') == item.token
   end
 
-  -- A waiting job past its expires_at: where it stands, or nothing.
+  -- A waiting job past its expires_at: its state, or nothing.
   local function standing(item)
     local expires = redis.call('ZSCORE', keys.expiry, item.id)
     if not expires or tonumber(expires) > now then return nil end
@@ -251,7 +251,7 @@ else
     return 's'
   end
 
-  -- An item that stands twice in one call is settled once.
+  -- An item that occurs twice in one call is settled once.
   local function verdict(item, run)
     if seen[item.id] == item.token then return 'd' end
     local letter = judged(item, run)
@@ -302,11 +302,11 @@ else
       count(batch, 'lost', 1)
     end
   end
-  said = table.concat(letters)
+  outcomes = table.concat(letters)
 end
 if batch.run_us then count(batch, 'run_us', batch.run_us) end
 -- A slot is free again in a queue that may have been full.
 if conf[3] and #batch.over > 0 then batch.woken = true end
 flush(batch, keys, tag)
 
-return answer(said, #batch.watched)
+return answer(outcomes, #batch.watched)

@@ -1,4 +1,4 @@
--- set_aside: take jobs that cannot be read out of the lane, and keep all that there is of them as dead letters.
+-- set_aside: remove unreadable jobs from the lane, and store all their data as dead letters.
 --
 -- KEYS    1 ready:0     zset    job ids by due time (µs), CRITICAL
 --         2 ready:1     zset    HIGH
@@ -14,24 +14,24 @@
 --         12 dlq        stream  dead letters
 --         13 dead       hash    id → entry in dlq
 --         14 totals     hash    counts
---         15 wake       zset    the marker idle children block on
---         16 watched    hash    ids that dependants wait for
---         17 outbox     stream  settled parents
+--         15 wake       zset    marker on which idle children block
+--         16 watched    hash    ids of jobs with dependants
+--         17 outbox     stream  endings of jobs with dependants
 --         18 journal    stream  lifecycle events
 --         19 grouped    zset    waiting jobs of groups
 --         20 ring       zset    groups by their turn
---         21 gdue       zset    groups by when their turn is to be looked at (µs)
+--         21 gdue       zset    groups by the time of the next check of their turn (µs)
 --         22 held       zset    running jobs of groups
---         23..* job:<id> string job:<id> and result:<id>, two keys an item; the result is that of the letter's id
+--         23..* job:<id> string job:<id> and result:<id>, two keys per item; the result is that of the letter's id
 -- READS   conf          hash    paused, journal, limit, groups
---         listeners     string  whether anybody listens
+--         listeners     string  whether the events have a listener
 -- ARGV    1 tag         text    the lane's prefix
---         2 ttl         int     ms for which the ending is remembered
---         3..* item     bytes   five an item: id, run it was seen with, 1 if only that is unreadable, letter's id, record
+--         2 ttl         int     ms for which the ending is stored
+--         3..* item     bytes   five per item: id, its run, 1 if only the run is unreadable, letter's id, record
 -- FLAGS   allow-oom
 -- GUARDS  deadline
--- RETURNS {"set-aside", now, letters}   a set aside, b put back, l it is not there any more, or has another run;
---         a run is seen as its token, or as the whole record where that cannot be read; empty where there is none
+-- RETURNS {"set-aside", now, letters}   a set aside, b put back, l no longer there, or with another run;
+--         a run is its token, or the whole record if that is unreadable; empty without a run
 -- EMITS   failed, released
 -- COST    O(items · log n)
 -- @include lib/base/stamp
@@ -41,7 +41,7 @@
 -- @include lib/events/event
 -- @include lib/ending/batch
 
-local KEYS, ARGV = KEYS, ARGV  -- globals are slow in a loop
+local KEYS, ARGV = KEYS, ARGV  -- locals are faster in a loop
 local tag, ttl = ARGV[1], ARGV[2]
 local stamp = now_stamp()
 local now = tonumber(stamp)
@@ -66,7 +66,7 @@ for n = 1, (#ARGV - 2) / 5 do
     local score = redis.call('ZSCORE', keys['ready' .. band], id)
     if score then item.band, item.score = band, score end
   end
-  item.envelope = redis.call('MGET', job_key)[1] or ''  -- which answers nothing, not an error, where it is no text
+  item.envelope = redis.call('MGET', job_key)[1] or ''  -- MGET returns nothing, not an error, for another type
   item.tries, item.meta = redis.call('HGET', keys.tries, id) or nil, redis.call('HGET', keys.meta, id) or nil
   item.watched = redis.call('HGET', keys.watched, id) or nil
   local is_there = run ~= '' or item.band or redis.call('ZSCORE', keys.lease, id) or redis.call('ZSCORE', keys.expiry, id)

@@ -1,4 +1,4 @@
--- forget: let the results of a dead job's steps go, so that a replay does them again.
+-- forget: delete the results of a dead job's steps, so that a replay repeats them.
 --
 -- KEYS    1 steps:<id>  hash    step → encoded result
 -- READS   dead          hash    id → entry in dlq
@@ -7,7 +7,7 @@
 --         2 id          text    job id
 -- FLAGS   allow-oom
 -- GUARDS  deadline once
--- RETURNS {"forgotten"} | {"kept"}   kept: the job is no dead letter, or is open again
+-- RETURNS {"forgotten"} | {"kept"}   kept: the job is not a dead letter, or is open again
 -- EMITS   -
 -- COST    O(1)
 

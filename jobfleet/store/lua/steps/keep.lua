@@ -1,13 +1,13 @@
--- keep: keep the result of a running job's step, so that a later run does not do it again.
+-- keep: store the result of a running job's step, so that a later run does not repeat it.
 --
 -- KEYS    1 runs        hash    id → run
 --         2 steps:<id>  hash    step → encoded result; bytes of all under the empty name
 -- ARGV    1 id          text    job id
 --         2 token       int     the run
 --         3 ttl         int     ms
---         4 most        int     steps kept of a job
---         5 most_bytes  int     bytes kept of a job
---         6 step        text    its name; empty: only the ttl is set
+--         4 most        int     maximum number of steps per job
+--         5 most_bytes  int     maximum number of bytes per job
+--         6 step        text    its name; empty: only set the ttl
 --         7 record      text    encoded result
 -- FLAGS   allow-oom
 -- GUARDS  deadline once

@@ -1,4 +1,4 @@
--- steps: what a job's earlier runs, or this one, have kept.
+-- steps: the results of steps that a job's runs have stored.
 --
 -- KEYS    1 steps:<id>  hash    step → encoded result; bytes of all under the empty name
 -- FLAGS   no-writes

@@ -1,4 +1,4 @@
--- An answer as text, to be given again to who asks again: each part with its kind and length.
+-- Serializes a reply so that it can be repeated: each part with its kind and length.
 -- @include lib/base/number
 
 local function answer_text(answer)

@@ -4,7 +4,7 @@
 -- @include lib/group/group
 -- @include lib/ending/results
 
--- What a script is about to write, gathered so that each kind of write is one command.
+-- Collects a script's writes, so that each kind of write is one command.
 local function new_batch(now)
   return {
     now = now, stamp = int(now), over = {}, drop_tries = {}, meta = {}, expiry = {}, unique = {}, watched = {}, jobs = {},
@@ -16,7 +16,7 @@ local function count(batch, name, by)
   batch.counts[name] = (batch.counts[name] or 0) + by
 end
 
--- The job ends: everything that only an open job has goes with it.
+-- The job ends: delete everything that only open jobs have.
 local function forget(batch, item)
   batch.jobs[#batch.jobs + 1] = item.job_key
   if item.tries then batch.drop_tries[#batch.drop_tries + 1] = item.id end
@@ -31,13 +31,13 @@ local function forget(batch, item)
   if item.watched then batch.watched[#batch.watched + 1] = item.id end
 end
 
--- One line for the list of finished jobs; every id of a lane begins alike, and the line leaves that out.
+-- One line for the list of finished jobs, without the prefix that all ids of a lane share.
 local function finished(batch, id, letters, duration)
   if not batch.begin then batch.begin = #string.match(id, '^[^.]*%.%d+%.') + 1 end
   batch.done[#batch.done + 1] = string.sub(id, batch.begin) .. ' ' .. letters .. ' ' .. duration
 end
 
--- What only the journal keeps of it: words, and the job's envelope, record and tries.
+-- Data for the journal only: words, and the job's envelope, record and tries.
 local function note(batch, event, id, token, words, envelope, record, spent)
   if batch.heard or batch.journal then
     batch.events[#batch.events + 1] = {
@@ -46,22 +46,22 @@ local function note(batch, event, id, token, words, envelope, record, spent)
   end
 end
 
--- What changes among jobs of groups.
+-- Changes among jobs of groups.
 local function groups_of(batch, keys)
   batch.groups = batch.groups or new_groups(keys)
   return batch.groups
 end
 
--- The job waits again, due at `due`.
+-- The job waits again and is due at `due`.
 local function stand(batch, keys, item, band, due)
   local ready = batch.ready[band + 1]
   local group = item.meta and meta_field(item.meta, 'g')
-  ready[#ready + 1] = group and groups_of(batch, keys).stands(group, band, due, item.id) or int(due)
+  ready[#ready + 1] = group and groups_of(batch, keys).waits(group, band, due, item.id) or int(due)
   ready[#ready + 1] = item.id
   if due <= batch.now then batch.woken = true end
 end
 
--- The job stood in a band, at that score, and waits there no more.
+-- The job waited in a band at that score, and no longer does.
 local function leave(batch, keys, item, band, score)
   redis.call('ZREM', keys['ready' .. band], item.id)
   if tonumber(score) < 0 then groups_of(batch, keys).leaves(meta_field(item.meta or '', 'g') or '', band, score, item.id) end
@@ -72,8 +72,8 @@ local function wake_up(batch, keys)
 end
 
 local function flush(batch, keys, lane_tag)
-  -- What a job gains comes before what it loses, and its run is the first thing that it loses: should a key be of a wrong
-  -- type, the script ends there, and is repeated once that key is moved aside (docs/adr/0012).
+  -- Additions come before removals, and the run is removed first. If a key has a wrong type, the script ends there, and is
+  -- repeated after that key was moved aside (docs/adr/0012).
   for ttl, rows in pairs(batch.results) do keep_results(rows, ttl) end
   if #batch.tries > 0 then redis.call('HSET', keys.tries, unpack(batch.tries)) end
   for band = 1, 4 do
@@ -90,7 +90,7 @@ local function flush(batch, keys, lane_tag)
   if #batch.expiry > 0 then redis.call('ZREM', keys.expiry, unpack(batch.expiry)) end
   for i = 1, #batch.unique do
     local key, id = batch.unique[i][1], batch.unique[i][2]
-    -- A lock that stands till a time does so whatever becomes of its job (lib/job/unique.lua).
+    -- A lock with an end time stays until then, whatever happens to its job (lib/job/unique.lua).
     local holder, till = string.match(redis.call('HGET', keys.unique, key) or '', '^(%S+) ?(%d*)')
     if holder == id and (tonumber(till) or 0) == 0 then redis.call('HDEL', keys.unique, key) end
   end

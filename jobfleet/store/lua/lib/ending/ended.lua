@@ -3,9 +3,9 @@
 -- @include lib/job/run
 -- @include lib/ending/batch
 
--- How a job that no worker finished is remembered: a clear line, then its envelope.
--- The line is: status at token started child by (- where there is none); of a run that was cancelled, then: - when it
--- was asked to stop, and how far that had come (- where that is not known). `by` may bring the reason along.
+-- The record of a job that no worker finished: a line of fields, then its envelope.
+-- The line is: status at token started child by (- if there is none); for a cancelled run followed by the time of the
+-- request and the stage of stopping (- if unknown). `by` may include the reason.
 local function write_ended(batch, item, status, ttl, by)
   local run = item.run
   local token = run and run.token or '0'

@@ -5,7 +5,7 @@
 local function fail(batch, keys, item, record, ttl, duration, reason, spent)
   local line = 'failed ' .. int(batch.now) .. ' ' .. item.token .. ' 0 - - ' .. reason
   redis.call('SET', item.result_key, line .. '\n' .. record, 'PX', ttl)
-  -- A letter of an earlier life of this id goes.
+  -- Remove a dead letter of an earlier life of this id.
   if item.dead and string.find(item.dead, '^%d+%-%d+$') then redis.call('XDEL', keys.dlq, item.dead) end
   local entry = redis.call('XADD', keys.dlq, '*', 'id', item.id, 'reason', reason, 'band', item.run.band, 'tries', spent,
     'meta', item.meta or '', 'record', record, 'envelope', item.envelope)

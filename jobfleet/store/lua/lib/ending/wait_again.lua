@@ -3,8 +3,8 @@
 -- @include lib/ending/batch
 
 -- retry, release and park: running → waiting. ARGV of an item: delay (µs), tries (empty: unchanged).
--- A job given back at once keeps its place: it is due when it was claimed, before all that came since.
--- One that was not started may still expire.
+-- A job that is released at once keeps its position: it is due when it was claimed, before all later jobs.
+-- A job that was not started may still expire.
 local function wait_again(batch, keys, item, event, delay, spent)
   local due = batch.now + tonumber(delay)
   if event == 'released' and delay == '0' then due = item.run.claimed end

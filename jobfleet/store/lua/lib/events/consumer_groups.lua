@@ -1,5 +1,5 @@
 -- The consumer groups of a journal: name → {pending, delivered}, where delivered is the number of the last event read.
--- Asked without a stream, a server answers with an error.
+-- Without the stream, a server replies with an error.
 local function consumer_groups(journal)
   local groups = {}
   if redis.call('EXISTS', journal) == 0 then return groups, false end

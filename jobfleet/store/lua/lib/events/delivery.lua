@@ -1,7 +1,7 @@
 -- @include lib/base/number
 
--- What a channel is to tell. In `groups` a kind has: gathered first last window, and one of its notices on the lines after; in `held`
--- a delivery has: attempts made count first last kind, and its notice. Times are µs. What is made at once is due in its order.
+-- Deliveries of a channel. In `groups` a kind has: gathered first last window, and one of its notices on the lines after; in `held`
+-- a delivery has: attempts made count first last kind, and its notice. Times are µs. Immediate deliveries are due in order of creation.
 local MOST_HELD = 1000
 
 local function group_row(count, first, last, window, notice)

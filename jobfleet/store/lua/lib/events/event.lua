@@ -1,8 +1,8 @@
 -- @include lib/base/number
 
--- Events are for those who listen; whoever does leaves a mark (listen.lua), so that nobody else pays.
--- A line is: version event id token n at, and what only some events have. One goes to the lane's channel for each job, and one to the
--- channel of each job that has a listener of its own.
+-- Events are published only for listeners. A listener leaves a mark (listen.lua), so that nobody else pays for events.
+-- A line is: version event id token n at, and further words for some events. The lane's channel gets one message per job, and so
+-- does the channel of each job that has its own listener.
 local function is_heard(lane_tag)
   return redis.call('EXISTS', lane_tag .. 'listeners') == 1
 end

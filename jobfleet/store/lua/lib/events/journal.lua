@@ -1,8 +1,8 @@
 -- @include lib/base/number
 
--- The journal: what happened to jobs, for consumers that must miss nothing. It is written only while one is
--- registered; `bound` is what conf holds then: how many events a lane keeps at most. One entry a script: `at`, and for
--- the i-th event `i` → "event id token words…", and where there are any `ie` → envelope, `ir` → record, `it` → tries.
+-- The journal: lifecycle events for consumers that must not miss any. It is written only while a consumer is
+-- registered; `bound` is then the maximum number of events per lane, from conf. One entry per script: `at`, and for
+-- the i-th event `i` → "event id token words…", and optionally `ie` → envelope, `ir` → record, `it` → tries.
 -- An entry's id is the number of its last event.
 local function journal_fields(noted, written)
   local fields, f = {'at', written}, 2
@@ -28,7 +28,7 @@ local function journal_fields(noted, written)
   return fields
 end
 
--- What exceeds the bound goes, read or not, and is counted: a consumer's outage must not fill the server.
+-- Events beyond the limit are deleted, read or not, and counted: an outage of a consumer must not fill the server.
 local function write_journal(journal, totals, bound, noted, written)
   if #noted == 0 then return end
   local number = redis.call('HINCRBY', totals, 'journal', #noted)

@@ -5,17 +5,17 @@
 -- @include lib/group/rest
 -- @include lib/group/turn
 
--- Fair share: each slot goes to the group with the least virtual time of its band, plain jobs being one group beside the
--- others. A group that comes along starts at the band's clock, or at its own time if that is later. The clock goes on with
--- each job by its cost over the number of groups that take turns, as the mean of their times does: so even a stream of new
--- groups without an end does not keep an old one waiting for ever.
+-- Fair share: each slot goes to the group with the least virtual time of its band; the plain jobs together count as one
+-- group. A new group starts at the band's clock, or at its own time if that is later. With each job the clock advances by
+-- the job's cost over the number of groups that take turns, like the mean of their times. Therefore even an endless
+-- stream of new groups does not keep an old one waiting for ever.
 
--- UNIT / weight is what a job costs; LOOKS bounds the groups that one claim looks at, PASSED the jobs of one group that it
+-- A job costs UNIT / weight. LOOKS limits the groups that one claim checks; PASSED limits the jobs of one group that it
 -- leaves to others in a row.
 local UNIT, LOOKS, PASSED = 1000, 50, 50
-local call, sub = redis.call, string.sub  -- globals are slow in a loop
+local call, sub = redis.call, string.sub  -- locals are faster in a loop
 
--- Where a group among others is kept, ordered by virtual time; who comes later stands behind its equals.
+-- The position of a group among others, ordered by virtual time; a later group follows its equals.
 local function line_up(line, from, one)
   local at = #line + 1
   while at > from and line[at - 1].v > one.v do
@@ -25,18 +25,18 @@ local function line_up(line, from, one)
   line[at] = one
 end
 
--- A group that takes its turn, with all its fields from the start, since a table that grows is made anew. `jobs` are false
+-- A group that takes its turn, with all its fields from the start, because a growing table is reallocated. `jobs` is false
 -- until its turn comes.
 local function new_turn(key, v)
   return {key = key, v = v, at = 1, jobs = false, want = 0}
 end
 
--- The next entry of a group that was not taken yet, and when it is due, as sixteen digits. One that nobody of ours has
--- written is looked at only where it would not be due by `latest`: it goes with the next claim, whose child reports it.
+-- The next entry of a group that was not taken yet, and its due time as sixteen digits. A foreign entry is checked only
+-- if it would not be due by `latest`: the next claim takes it, and its child reports it.
 local function next_entry(grouped, one, want, latest)
   local key, jobs, at = one.key, one.jobs, one.at
   local entry = jobs and jobs[at]
-  -- A list that is shorter than was asked for is the last.
+  -- A list that is shorter than requested is the last one.
   if not entry and (not jobs or at > one.want) then
     local from = jobs and '(' .. jobs[at - 1] or '[' .. key .. '\0'
     jobs, one.at, one.want = call('ZRANGEBYLEX', grouped, from, '(' .. key .. '\1', 'LIMIT', '0', want), 1, want
@@ -48,7 +48,7 @@ local function next_entry(grouped, one, want, latest)
   end
 end
 
--- `prefix`, `moment`, `moment_text` and `others` are those of the claim: the lane's prefix, µs as a number and as
+-- `prefix`, `moment`, `moment_text` and `others` come from the claim: the lane's prefix, µs as a number and as
 -- text, and the jobs that it leaves to others (nil for none).
 local function fair_share(keys, is_set, prefix, moment, moment_text, others)
   local all = is_set and limits_of(call('HGET', prefix .. 'conf', 'limit:*'))
@@ -64,7 +64,7 @@ local function fair_share(keys, is_set, prefix, moment, moment_text, others)
     return tonumber(clock or '0'), tonumber(plain or '0')
   end
 
-  -- What a group may do: room for so many more jobs, and why there is not more.
+  -- The limits of a group: room for how many more jobs, and the reason for no more room.
   local function state_of(one)
     if not is_set then return free end
     local name = sub(one.key, 2)
@@ -79,7 +79,7 @@ local function fair_share(keys, is_set, prefix, moment, moment_text, others)
     return state
   end
 
-  -- Groups of a band that have come due and do not take turns yet, with their virtual time.
+  -- Groups of a band that have become due but do not take turns yet, with their virtual time.
   local function joining(band, clock)
     local found = {}
     for i = 1, #looked do
@@ -101,7 +101,7 @@ local function fair_share(keys, is_set, prefix, moment, moment_text, others)
     if not outcome.soonest or at < outcome.soonest then outcome.soonest = at end
   end
 
-  -- What becomes of a group whose turn it was. `is_full`: the claim had room for no more.
+  -- Updates a group after its turn. `is_full`: the claim had no more room.
   local function settle_turn(band, one, is_full)
     local entry, due = next_entry(keys.grouped, one, 1, latest)
     local state = state_of(one)
@@ -129,7 +129,7 @@ local function fair_share(keys, is_set, prefix, moment, moment_text, others)
   local function heads(band, line, from, skip, limited)
     local low, high = turns_in(band)
     local found = call('ZRANGEBYSCORE', keys.ring, low, high, 'WITHSCORES', 'LIMIT', skip, limited)
-    local place, v  -- many take their turn at the same time
+    local place, v  -- many have the same virtual time
     for i = 1, #found, 2 do
       if found[i + 1] ~= place then place, v = found[i + 1], tonumber(found[i + 1]) - SPAN * band end
       line_up(line, from, new_turn(found[i], v))
@@ -137,7 +137,7 @@ local function fair_share(keys, is_set, prefix, moment, moment_text, others)
     return #found / 2
   end
 
-  -- Up to `most` jobs of a band, one after the other: pick(id, due).
+  -- Up to `most` jobs of a band, one by one: pick(id, due).
   local function take(band, most, pick)
     visited[band + 1] = true
     local clock, plain_v = clock_of(band)
@@ -224,7 +224,7 @@ local function fair_share(keys, is_set, prefix, moment, moment_text, others)
     end
   end
 
-  -- When the first job of the group whose turn it is was due; nothing where there is none.
+  -- Due time of the first job of the group whose turn it is; nothing if there is none.
   local function first_due(band)
     local low, high = turns_in(band)
     local key = call('ZRANGEBYSCORE', keys.ring, low, high, 'LIMIT', 0, 1)[1] or (joining(band, 0)[1] or {}).key
@@ -232,7 +232,7 @@ local function fair_share(keys, is_set, prefix, moment, moment_text, others)
     return due and tonumber(due)
   end
 
-  -- What is left in bands that were not come to.
+  -- What remains in bands that were not visited.
   local function rest_of()
     for band = 0, 3 do
       if not visited[band + 1] then

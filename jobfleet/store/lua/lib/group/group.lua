@@ -1,24 +1,24 @@
 -- @include lib/base/number
 
--- Jobs of groups that wait. `grouped` has "band group\0due\0id" for each, all at score 0: those of a group stand together,
--- by due time. `gdue` has "band group" by when its turn is to be looked at: an entry there is a hint that claim follows,
--- and one too many costs a look. `ring` has those that take turns now, and those that rest (lib/group/rest.lua).
+-- Waiting jobs of groups. `grouped` has "band group\0due\0id" for each, all at score 0: the jobs of a group are adjacent,
+-- by due time. `gdue` has "band group" by the time of the next check of its turn. An entry is a hint for claim, and a
+-- superfluous one costs one check. `ring` has groups that take turns, and groups that rest (lib/group/rest.lua).
 -- @include lib/waiting/score
 
--- What a script changes among them, gathered; made for the first job of a group, since making functions takes time.
+-- Collects a script's changes; created for the first job of a group, because creating functions takes time.
 local function new_groups(keys)
 -- @include lib/group/rest
   local stand, gone, turns, left, slots, holders = {}, {}, {}, {}, {}, {}
 
-  local last_due, digits, below  -- many are due at the same time
+  local last_due, digits, below  -- many have the same due time
 
   local function entry_of(key, due, id)
     if due ~= last_due then last_due, digits, below = due, string.format('%016.0f', due), grouped_score(due) end
     return key .. '\0' .. digits .. '\0' .. id
   end
 
-  -- A job of a group waits, due at `due`; answers its score in its band.
-  local function stands(group, band, due, id)
+  -- A job of a group waits and is due at `due`; returns its score in its band.
+  local function waits(group, band, due, id)
     local key = band .. group
     local n, turn = #stand, turns[key]
     stand[n + 1], stand[n + 2] = '0', entry_of(key, due, id)
@@ -26,19 +26,19 @@ local function new_groups(keys)
     return below
   end
 
-  -- A job of a group that stood at `score` waits no more.
+  -- A job of a group that waited at `score` no longer waits.
   local function leaves(group, band, score, id)
     gone[#gone + 1] = entry_of(band .. group, ungrouped(score), id)
     left[band .. group] = true
   end
 
-  -- A run of a group's job is over. `wakes`: limits are set, so the group may have rested for want of the slot.
+  -- A run of a group's job is over. `wakes`: limits are set, so the group may have rested for lack of the slot.
   local function freed(group, id, wakes)
     slots[#slots + 1] = group .. '\0' .. id
     if wakes then holders[group] = true end
   end
 
-  -- Carries it out; whether a group that rested takes turns again.
+  -- Writes the changes; returns whether a resting group takes turns again.
   local function write(now)
     local woken = false
     if #gone > 0 then redis.call('ZREM', keys.grouped, unpack(gone)) end
@@ -67,5 +67,5 @@ local function new_groups(keys)
     return woken
   end
 
-  return {stands = stands, leaves = leaves, freed = freed, write = write}
+  return {waits = waits, leaves = leaves, freed = freed, write = write}
 end

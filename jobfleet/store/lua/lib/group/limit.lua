@@ -1,9 +1,9 @@
--- The one reader of limits. `conf` keeps a limit as a line of words, one per field: "most every burst weight rate" (in
--- Python: model/limit.py). `most` jobs run at once; a token falls each `every` µs into a bucket that holds `burst`. 0 is
--- no limit; - is not set, and then the limit of all groups (*) holds.
+-- The only reader of limits. `conf` stores a limit as a line of words, one per field: "most every burst weight rate" (in
+-- Python: model/limit.py). `most` jobs run at once. One token per `every` µs goes into a bucket that holds `burst`. The
+-- value 0 means no limit. A - means not set, and then the limit of all groups (*) applies.
 local NO_LIMIT = {most = 0, every = 0, burst = 1, weight = 1}
 
--- `line` as HGET answers it; `all` is the limit of all groups, if it counts.
+-- `line` is the reply of HGET; `all` is the limit of all groups, if it applies.
 local function limits_of(line, all)
   all = all or NO_LIMIT
   if not line then return all end
@@ -13,8 +13,8 @@ local function limits_of(line, all)
   return limits
 end
 
--- A limit after a change, which is a line too: = keeps a word, - unsets it. Words behind those of the change are of a later
--- revision, and stay. Empty where nothing is set any more.
+-- A limit after a change, which is a line too: = keeps a word, - unsets it. Words after those of the change are from a later
+-- revision, and stay. Empty if nothing is set any more.
 local function changed_limit(line, change)
   local words, at = {}, 0
   for word in string.gmatch(line or '', '%S+') do words[#words + 1] = word end
@@ -26,13 +26,13 @@ local function changed_limit(line, change)
   return string.match(new, '^[- ]*$') and '' or new
 end
 
--- How many jobs of a group run.
+-- The number of running jobs of a group.
 local function running_of(held, group)
   return redis.call('ZLEXCOUNT', held, '[' .. group .. '\0', '(' .. group .. '\1')
 end
 
--- Room for how many more jobs under a limit. `full` is the moment at which the bucket of tokens is full again, `why` what the
--- room ends at: full (too many run) or rate (no token is left).
+-- The room for more jobs under a limit. `full` is the time at which the bucket of tokens is full again, `why` what limits
+-- the room: full (too many run) or rate (no token is left).
 local function room_of(limits, running, full, at)
   local space = {most = 1000000, every = limits.every, burst = limits.burst}
   if limits.most > 0 then space.most, space.why = math.max(0, limits.most - running), 'full' end
@@ -50,12 +50,12 @@ local function group_room(limits, held, rates, group, at)
   return room_of(limits, running, limits.every > 0 and redis.call('ZSCORE', rates, group), at)
 end
 
--- When there is a token again, after so many more have started.
+-- The time of the next token, after a number of starts.
 local function token_after(space, started)
   return math.ceil(space.full + (started - space.burst + 1) * space.every)
 end
 
--- When to look for it. Not at each token where the bucket holds what comes meanwhile: all idle children look at that time.
+-- The time of the next check. Not each token needs one, if the bucket holds several: all idle children wake at that time.
 local function look_after(space, started, at)
   return math.ceil(math.max(token_after(space, started), at + math.min(10000, (space.burst - 1) * space.every)))
 end

@@ -1,4 +1,4 @@
--- In `ring`, a group that rests (full, paused, out of tokens, nothing due) keeps its place, REST further on.
+-- In `ring`, a resting group (full, paused, out of tokens, nothing due) keeps its position plus REST.
 local REST = 4000000000000000
 
 local function rests(place)

@@ -2,8 +2,8 @@
 -- @include lib/group/limit
 -- @include lib/group/rest
 
--- Groups that rest though nothing keeps them, among `limit` of those that rest, begun anywhere: whoever freed them may have
--- died before saying so.
+-- Groups that rest without a reason, among `limit` resting ones from a random start: the process that freed them may
+-- have died before it woke them.
 local function rested(tag, rates, now, limit)
   local free, count = {}, redis.call('ZCOUNT', tag .. 'ring', int(REST), '+inf')
   if count == 0 then return free end

@@ -1,7 +1,7 @@
 -- @include lib/base/number
 -- @include lib/group/rest
 
--- Which of a group's bands rest; of all groups (*), a page of those that rest, after `skip` of them.
+-- The bands in which a group rests; for all groups (*), a page of resting ones, after `skip` of them.
 local function resting(tag, group, skip)
   if group == '*' then return redis.call('ZRANGEBYSCORE', tag .. 'ring', int(REST), '+inf', 'LIMIT', skip, 50) end
   local found = {}
@@ -12,7 +12,7 @@ local function resting(tag, group, skip)
   return found
 end
 
--- Have their turns looked at now.
+-- Makes their turns due now.
 local function wake_groups(gdue, found, now)
   for i = 1, #found do redis.call('ZADD', gdue, 'LT', int(now), found[i]) end
 end

@@ -1,6 +1,6 @@
 -- @include lib/waiting/score
 
--- Where a job that holds a unique key stands, as a status, and whether it has started. `bands` are four keys.
+-- The status of the holder of a unique key, and whether it has started. `bands` are four keys.
 local function standing_of(tag, bands, id, now)
   if redis.call('HEXISTS', tag .. 'runs', id) == 1 then return 'running', true end
   for band = 1, 4 do

@@ -1,11 +1,11 @@
 -- @include lib/base/number
 
--- Jobs by tag, user and session. What comes with a job names its indexes in lines "i name"; these are not kept in its
--- clear record, since nobody reads them again: an index is looked through for what is gone (sweep.lua), when `indexes` says.
-local INDEX_KEPT = 40 * 86400000  -- ms; longer than dead letters are kept, and renewed by each look
+-- Jobs by tag, user and session. A new job names its indexes in lines "i name". Its stored clear record omits them,
+-- because nothing reads them again: an index is cleaned of deleted jobs (sweep.lua) at the time in `indexes`.
+local INDEX_KEPT = 40 * 86400000  -- ms; longer than the lifetime of dead letters, and renewed by each cleaning
 local FIRST_LOOK = 600000000
 
--- The clear record without its lines of indexes, which are gathered in `found`.
+-- The clear record without its lines of indexes, which are collected in `found`.
 local function take_indexes(found, meta, id, at, due)
   local rest, lines = string.gsub('\n' .. meta, '\ni ([^\n]+)', function(name)
     local entries = found[name]

@@ -10,7 +10,7 @@ local function dead_letter(tag, id, progress)
   return {'dead', values.record or '', progress, values.reason or '', values.tries or ''}
 end
 
--- What is known of a job, wherever it stands: {final, …}, {running, …}, {waiting, …}, {dead, …} or {unknown}.
+-- The state of a job: {final, …}, {running, …}, {waiting, …}, {dead, …} or {unknown}.
 local function look(tag, id)
   local progress = redis.call('GET', tag .. 'progress:' .. id) or ''
   local result = redis.call('GET', tag .. 'result:' .. id)

@@ -1,16 +1,16 @@
 -- @include lib/base/number
 
--- A child's last claim: three lines, the nonce (or "buried"), the first token, each id and when it was due.
--- Tokens of a claim follow each other.
-local function remember(head, base, stood)
-  return head .. '\n' .. base .. '\n' .. stood
+-- A child's last claim: three lines, the nonce (or "buried"), the first token, each id with its due time.
+-- Tokens of a claim are consecutive.
+local function remember(head, base, due_list)
+  return head .. '\n' .. base .. '\n' .. due_list
 end
 
 local function recall(memory)
-  local base, stood = string.match(memory, '^%w+\n(%d+)\n(.*)$')
+  local base, due_list = string.match(memory, '^%w+\n(%d+)\n(.*)$')
   local ids, tokens, dues = {}, {}, {}
   if not base then return ids, tokens, dues end
-  for id, due in string.gmatch(stood, '(%S+) (%S+)') do
+  for id, due in string.gmatch(due_list, '(%S+) (%S+)') do
     ids[#ids + 1] = id
     tokens[#ids], dues[#ids] = int(tonumber(base) + #ids - 1), due
   end

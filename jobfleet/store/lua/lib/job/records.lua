@@ -1,6 +1,6 @@
 -- @include lib/job/run
 
--- What whoever decides about a run has to know: {id, token, run, envelope, tries, meta} for each id.
+-- The data for a decision about runs: {id, token, run, envelope, tries, meta} for each id.
 local function read_records(tag, ids, runs)
   if #ids == 0 then return {} end
   local keys = {}

@@ -1,5 +1,5 @@
 -- A run's record: token|child|claimed|lease|band|cancel, where cancel is empty, who@when or who@when@stage.
--- One that cannot be read (docs/adr/0012) has the token 0, which no run has: whoever asks for it finds it lost.
+-- An unreadable one (docs/adr/0012) gets the token 0, which no run has, so that every request finds it lost.
 local function run_token(run)
   return string.match(run, '^(%d+)|') or '0'
 end
@@ -11,7 +11,7 @@ local function run_parts(run)
   return {token = token, child = by, claimed = tonumber(claimed), lease = tonumber(lease), band = tonumber(band), cancel = cancel}
 end
 
--- Who asked for a run to be cancelled, when, and how far its stopping has come (empty: nothing was heard of it yet).
+-- Who requested the cancellation of a run, when, and the stage of stopping (empty: nothing reported yet).
 local function cancel_parts(cancel)
   return string.match(cancel, '^([^@]*)@(%d+)@?(%a*)$')
 end

@@ -1,13 +1,13 @@
 -- @include lib/base/number
 
--- A lock on a unique key: "holder till since last". It stands till a time (µs), or with 0 as long as its holder is
--- open, or queued; `since` is when it was taken, `last` the latest job that a debounce let the holder stand for.
+-- A lock on a unique key: "holder till since last". It ends at `till` (µs); with 0 it lasts as long as its holder is
+-- open, or queued; `since` is the time of the lock, `last` the latest job whose call a debounce gave to the holder.
 local function lock_of(value)
   local id, till, since, last = string.match(value, '^(%S+) ?(%d*) ?(%d*) ?(%S*)$')
   return {id = id or '', till = tonumber(till) or 0, since = tonumber(since) or 0, last = last or ''}
 end
 
--- The lock that stands on a key now. One whose time is over, or whose job is gone without a trace, is none.
+-- The current lock of a key. A lock whose time is over, or whose job no longer exists, does not count.
 local function lock_on(unique, tag, key, now)
   local value = redis.call('HGET', unique, key)
   local lock = value and lock_of(value)
@@ -16,14 +16,14 @@ local function lock_on(unique, tag, key, now)
   return redis.call('EXISTS', tag .. 'job:' .. lock.id) == 1 and lock or nil
 end
 
--- The value of a lock that a job takes now, and till when it stands: a scope is "q", µs, or nothing.
+-- The value of a new lock for a job, and its end; a scope is "q", µs, or nothing.
 local function lock_for(id, scope, now)
   local period = scope and tonumber(scope)
   local till = period and now + period or 0
   return id .. ' ' .. int(till) .. ' ' .. int(now), till
 end
 
--- Locks whose time is over: their entries in `locks`, and the fields of `unique` that nobody has taken since.
+-- Locks whose time is over: their entries in `locks`, and the fields of `unique` that no other job has taken since.
 local function stale_locks(unique, locks, now, limit)
   local over, free = redis.call('ZRANGEBYSCORE', locks, '-inf', int(now), 'LIMIT', 0, limit), {}
   local values = #over > 0 and redis.call('HMGET', unique, unpack(over)) or {}

@@ -1,8 +1,8 @@
 -- @include lib/base/number
 -- @include lib/waiting/score
 
--- Aging: the first job of a band counts as of the band above when it has waited for a step, of the next above after two.
--- Among bands in which somebody waits; one that comes before a band above it takes half of the room at most, rounded up.
+-- Aging: the first job of a band counts as of the band above after one step of waiting, of the next above after two.
+-- Only bands with waiting jobs count; one that comes before a band above it gets at most half of the room, rounded up.
 local function bands_by_age(keys, groups, step, most, moment)
   local rows, places, shares = {}, {}, {}
   for band = 0, 3 do

@@ -1,6 +1,6 @@
 -- @include lib/base/number
 
--- When a job is due: "" now, "+µs" from now, "µs" at; and whether that is now. `stamp` is now as a text.
+-- The due time of a job: "" now, "+µs" from now, "µs" at; and whether that is now. `stamp` is now as a text.
 local function due_of(when, now, stamp)
   if when == '' then return stamp, true end
   local delay = string.match(when, '^%+(%d+)$')
@@ -8,7 +8,7 @@ local function due_of(when, now, stamp)
   return delay and int(due) or when, due <= now
 end
 
--- A clear record as it is kept: an expiry that counts from now has become a time.
+-- A clear record for storage: a relative expiry becomes a time.
 local function dated(meta, now)
   meta = string.gsub('\n' .. meta, '\nx %+(%d+)', function(us) return '\nx ' .. int(now + tonumber(us)) end)
   return string.sub(meta, 2)

@@ -1,13 +1,13 @@
 -- @include lib/waiting/score
--- Jobs that a claim leaves to others: those of functions that the claiming child does not know and other live workers do.
--- `list` names these functions, a line each: the name, then for each kind of worker that knows it the number in KEYS of
--- the marker on which its children block. A claim looks at LOOKS jobs at most. Where that is not enough, `past` says how
--- far it came, and the next claim goes on from there: "p band score ties" for the plain jobs of a band, of which `ties`
--- at that score were passed over, and "r band n" for the groups, of which n in the order of their turns were.
+-- Jobs that a claim leaves to others: their functions are unknown to the claiming child but known to other live workers.
+-- `list` names these functions, one line each: the name, then for each kind of worker that knows it the number in KEYS of
+-- the marker on which its children block. A claim checks at most LOOKS jobs. If that is not enough, `past` says how
+-- far it came, and the next claim continues there: "p band score ties" for the plain jobs of a band, of which `ties`
+-- at that score were skipped, and "r band n" for the groups, of which n in the order of their turns were skipped.
 local LOOKS, HEAD = 200, 159
 
--- The function that the head of an envelope names (frame.py, envelope.py: a map, and its first key); nil where it cannot
--- be read, which is for the claiming child to report.
+-- The function in the head of an envelope (frame.py, envelope.py: a map, and its first key); nil if it cannot
+-- be read, which the claiming child must report.
 local function function_of(head)
   local at_byte, sub = string.byte, string.sub
   local map = at_byte(head, 7) or 0
@@ -23,7 +23,7 @@ local function function_of(head)
   return name and #name == size and name or nil
 end
 
--- `prefix`, `moment` and `keys` are those of the claim: the lane's prefix, µs, and its KEYS.
+-- `prefix`, `moment` and `keys` come from the claim: the lane's prefix, µs, and its KEYS.
 local function foreign_jobs(prefix, moment, keys, list, past)
   local looks, passed, is_short = LOOKS, 0, false
   local lines, markers, marks, offsets, befores = {}, {}, {}, {}, {}
@@ -32,7 +32,7 @@ local function foreign_jobs(prefix, moment, keys, list, past)
   end
   for band, n in string.gmatch(past, 'r (%d) (%d+)') do offsets[tonumber(band) + 1] = tonumber(n) end
 
-  -- The markers of those who know the job's function; false for a job that is to be claimed here.
+  -- The markers of the kinds that know the job's function; false for a job to claim here.
   local function line_of(id)
     local head = redis.pcall('GETRANGE', prefix .. 'job:' .. id, '0', HEAD)
     local name = type(head) == 'string' and function_of(head)
@@ -46,7 +46,7 @@ local function foreign_jobs(prefix, moment, keys, list, past)
     return line
   end
 
-  -- Whether a job is left to others; `has_looks` comes first.
+  -- Whether a job is left to others; call `has_looks` first.
   local function is_left(id)
     looks = looks - 1
     local line = line_of(id)
@@ -61,7 +61,7 @@ local function foreign_jobs(prefix, moment, keys, list, past)
     return looks > 0
   end
 
-  -- Up to `most` plain jobs of a band (1 to 4) that are due and not left, each with its score, in turn.
+  -- Up to `most` plain jobs of a band (1 to 4) that are due and not left, each with its score, alternating.
   local function plain(band, most)
     local own, n, mark, key = {}, 0, marks[band], keys[band]
     local rank = redis.call('ZCOUNT', key, '-inf', '(' .. (mark and mark.score or FIRST_PLAIN))
@@ -93,21 +93,21 @@ local function foreign_jobs(prefix, moment, keys, list, past)
     return own
   end
 
-  -- Of the plain jobs of a band so many were taken: those behind them are for the next claim to look at.
+  -- Records how many plain jobs of a band were taken; the next claim checks those after them.
   local function took(band, jobs)
     local before = befores[band] and befores[band][jobs + 1]
     if before and marks[band] then marks[band] = before end
   end
 
-  -- Hands the wake-up on to those who know what was left.
+  -- Passes the wake-up on to the kinds that know the jobs that were left.
   local function hand_on()
     for number in pairs(markers) do
       if redis.call('ZADD', keys[number], '0', 'w') == 1 then redis.call('PEXPIRE', keys[number], '3600000') end
     end
   end
 
-  -- "1" where looks ran out, how many jobs were left, and how far this claim came.
-  local function told()
+  -- "1" if the checks ran out, the number of jobs that were left, and how far this claim came.
+  local function progress()
     local parts = {is_short and '1' or '0', string.format('%.0f', passed)}
     for band = 1, 4 do
       local mark = marks[band]
@@ -120,7 +120,7 @@ local function foreign_jobs(prefix, moment, keys, list, past)
   end
 
   return {
-    plain = plain, took = took, is_left = is_left, has_looks = has_looks, hand_on = hand_on, told = told, offsets = offsets,
+    plain = plain, took = took, is_left = is_left, has_looks = has_looks, hand_on = hand_on, progress = progress, offsets = offsets,
     ran_out = function() is_short = true end,
   }
 end

@@ -3,8 +3,8 @@
 
 local BANDS = {'ready:0', 'ready:1', 'ready:2', 'ready:3'}
 
--- When the next job of the lane is due, or the next group's turn is to be looked at, after `stamp`; 0 when none is.
--- `only`: the one band, from 1, in which any job stands.
+-- The time after `stamp` at which the next job of the lane is due, or the next group's turn must be checked; 0 for none.
+-- `only`: the only band, from 1, that has jobs.
 local function next_due(tag, stamp, has_groups, only)
   local due = 0
   if has_groups then

@@ -3,13 +3,13 @@
 -- @include lib/waiting/score
 -- @include lib/group/limit
 
--- At most so much of each kind is drawn in by one tick.
+-- Maximum number of each kind that one tick corrects.
 local DRAWN = 1000
 
--- After the clock has stepped back, what was due before stands in the future. This gathers jobs that are due up to `reach`,
--- groups whose turn is to be looked at later than now, and buckets that are further from full than when they are empty.
--- It answers whether there is anything to draw in, whether there is more than one tick draws in, and how to write it.
--- Jobs keep their order: each is due a µs after the one before it, the last one now. `prefix` is the lane's prefix;
+-- After the clock has stepped back, jobs that were due lie in the future. This collects jobs that are due up to `reach`,
+-- groups whose next check is later than now, and token buckets that are further from full than empty ones.
+-- It returns whether there is anything to correct, whether there is more than one tick corrects, and how to write it.
+-- Jobs keep their order: each is due a µs after the previous one, the last one now. `prefix` is the lane's prefix;
 -- `moment` and `reach` are in µs.
 local function draw_in(keys, prefix, moment, reach)
   local ready, gone, stand, looks, full, more = {{}, {}, {}, {}}, {}, {}, {}, {}, false
