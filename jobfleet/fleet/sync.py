@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import asyncio
-from typing import Any
+from typing import TYPE_CHECKING, Any
 from weakref import WeakKeyDictionary
 
 from jobfleet.client._sync.client import Client
-from jobfleet.fleet.aio import AsyncFleet
+
+if TYPE_CHECKING:
+    from jobfleet.fleet.aio import AsyncFleet
 
 
 class Fleet(Client):
@@ -43,6 +45,8 @@ class Fleet(Client):
 
     def for_running_loop(self) -> AsyncFleet:
         """This fleet for the event loop that runs; made once a loop."""
+        from jobfleet.fleet.aio import AsyncFleet  # for those who await
+
         loop = asyncio.get_running_loop()
         if self._async_fleets is None:
             self._async_fleets = WeakKeyDictionary()

@@ -12,6 +12,7 @@ import redis
 from jobfleet import Fleet, InvalidJob, Job, JobResult, JobStatus, configure
 from jobfleet.archive import JobRepository
 from jobfleet.fleet.default import set_default_fleet
+from jobfleet.functions import default_fleet
 from jobfleet.maintenance import cleanup
 from jobfleet.store.calls.enqueue import open_queue
 from jobfleet.store.keys import Keyspace
@@ -77,6 +78,18 @@ def test_a_worker_runs_it_by_name_though_it_was_given_no_module(
     fleet.run_worker(burst=True)
 
     assert fleet.poll(job_id).result == {"dead_letters": 1, "archived": 2}
+
+
+def test_a_worker_without_a_default_fleet_cleans_the_fleet_that_it_serves(
+    fleet: Fleet, raw: redis.Redis, repository: JobRepository, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    fill(raw, repository)
+    monkeypatch.setattr(default_fleet, "_provider", None)
+    default_fleet.offer_settings(fleet.config)
+    try:
+        assert cleanup(days=30) == {"dead_letters": 1, "archived": 2}
+    finally:
+        monkeypatch.setattr(default_fleet, "_offered", None)
 
 
 def test_it_is_enqueued_by_cron_like_any_other(fleet: Fleet) -> None:

@@ -3,18 +3,19 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from jobfleet.client._async.connection import AsyncConnection
 from jobfleet.model import JobResult, JobStatus
 from jobfleet.model.explanation import Explanation
 from jobfleet.operations import statistics as operations_statistics
-from jobfleet.operations.doctor.findings import Diagnosis
-from jobfleet.operations.explain.explain import look
 from jobfleet.operations.jobs import listing, overview
 from jobfleet.operations.jobs.filters import Filter
 from jobfleet.operations.queues import info
 from jobfleet.operations.workers import info as workers_info
+
+if TYPE_CHECKING:
+    from jobfleet.operations.doctor.findings import Diagnosis
 
 
 class AsyncInspect(AsyncConnection):
@@ -97,4 +98,6 @@ class AsyncInspect(AsyncConnection):
 
     async def explain(self, job_id: str) -> Explanation:
         """Explain why a job is not running, or how it ended; an unknown job is explained as such."""
-        return await self._do(look(self.context, job_id))
+        from jobfleet.operations.explain import explain  # for those who ask
+
+        return await self._do(explain.look(self.context, job_id))
