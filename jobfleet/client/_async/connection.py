@@ -117,7 +117,8 @@ class AsyncConnection(ClientBase):
             if isinstance(new, Holder)
             else jobs_enqueue.receipt(sent, created=new)
         )
-        self.counted("enqueued", 1)
+        if self.recorder is not None:
+            self.recorder.counted("enqueued", 1)
         return answer
 
     async def _from_archive(self, job_id: str) -> JobResult[Any]:

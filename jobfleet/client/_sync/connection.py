@@ -111,7 +111,8 @@ class Connection(ClientBase):
             answer = (
                 self._do(settle_one(sent, new)) if isinstance(new, Holder) else jobs_enqueue.receipt(sent, created=new)
             )
-        self.counted("enqueued", 1)
+        if self.recorder is not None:
+            self.recorder.counted("enqueued", 1)
         return answer
 
     def _from_archive(self, job_id: str) -> JobResult[Any]:
