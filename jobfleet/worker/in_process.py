@@ -1,7 +1,7 @@
 """A worker inside the calling process: for scripts, notebooks and tests.
 
-The event loop runs in a thread of its own; a second thread has the supervisor's part (beat, renew,
-tick), so that a blocked loop keeps its leases. Only the GIL can keep that thread from its work.
+The event loop runs in its own thread. A second thread does the work of the supervisor (heartbeat, renewals, ticks), so
+that a blocked loop keeps its leases. Only code that holds the GIL can block that thread.
 """
 
 from __future__ import annotations
@@ -59,11 +59,11 @@ class Client(Protocol):
 
 
 class Stop(threading.Event):
-    """Ends a worker from another thread, and tells that thread when the worker is there.
+    """Ends a worker from another thread, and shows that thread when the worker is ready.
 
     Attributes:
-        ready: Set with the worker's first sign of life.
-        grace: Seconds that running jobs may take to end; None for what the settings say. Given before `set`.
+        ready: Set with the first heartbeat of the worker.
+        grace: Seconds that running jobs may take to end; None for the setting `grace`. It must be set before `set`.
     """
 
     def __init__(self) -> None:
@@ -85,15 +85,15 @@ def run_worker(
     """Run a worker until `stop` is set, or with `burst` until nothing is left to do.
 
     Args:
-        fleet: Its server, settings and functions.
-        queues: What to serve; by default the queues of the registered functions, ``default`` for those that name none.
-            With weights as a mapping, for a fleet whose `queue_order` is ``weighted``.
-        slots: How many jobs to run at once.
-        burst: Return when nothing that is due is left.
-        stop: Ends it from another thread; a `Stop` does so with a grace of its own.
+        fleet: The fleet, with its server, settings and functions.
+        queues: The queues to serve. The default is the queues of the registered functions; a function without a queue
+            uses ``default``. A mapping gives weights, for a fleet whose `queue_order` is ``weighted``.
+        slots: How many jobs to run at once; the default is the setting `slots`.
+        burst: Return when no due job is left.
+        stop: Ends the worker from another thread. A `Stop` may have its own grace period.
         with_reaper: Do the reaper's duties too (recurring jobs, flows, retention), and publish the functions.
-        allow_undecorated: Run public functions of ``__main__`` that are not registered; by default as the setting of
-            this name says. Functions that this program has put into jobs itself always run.
+        allow_undecorated: Run public functions of ``__main__`` that are not registered; the default is the setting of
+            this name. Functions that this program has enqueued itself always run.
     """
     from dataclasses import replace
 
@@ -148,7 +148,7 @@ class _Inside:
         )
 
     async def _first_lanes(self, store: AsyncStore, keys: Keyspace) -> list[Lane]:
-        """The lanes at the start; a Redis that is away then is waited for, and that is logged."""
+        """The lanes at the start. If Redis is away, this waits for it and logs that."""
         waiting = Outage(store.at.shown, log, self._tally, meanwhile=lambda: "This worker starts when Redis answers")
         store.recorder = waiting
         try:
@@ -251,7 +251,7 @@ class _Inside:
             await renewals.close()
 
     def _records(self) -> dict[str, bytes]:
-        """What is to be published: all functions beside a reaper's duties, else those that run by themselves."""
+        """The functions to publish: all of them with the duties of a reaper, otherwise only the recurring ones."""
         return {
             name: function_record(function)
             for name, function in list(self._functions.items())
@@ -277,12 +277,12 @@ class _Inside:
                 await self._beat(presence, engine, loop)
             except JobfleetError as error:
                 log.error("worker.stumbled %s", error)
-            told, until = self._kind, monotonic() + self._config.beat
-            while self._kind is told and monotonic() < until:  # noqa: ASYNC110 - the other thread changes it
+            sent, until = self._kind, monotonic() + self._config.beat
+            while self._kind is sent and monotonic() < until:  # noqa: ASYNC110 - the other thread changes it
                 await asyncio.sleep(0.05)
 
     def _kind_now(self) -> Kind:
-        """What this worker knows by now: also the plain functions that the program has put into jobs."""
+        """The functions that this worker knows, with the plain functions that the program has enqueued."""
         plain = list(self._handlers.registry.enqueued)
         return kind_of(self._functions, self._serving.queues, plain=plain)
 
@@ -320,7 +320,7 @@ class _Inside:
 
     async def _renew(self, renewer: LeaseRenewer, engine: Engine, loop: asyncio.AbstractEventLoop) -> News:
         news = await renewer.renew(self._board.read())
-        if news.lost:  # what has been settled meanwhile is not on the board any more
+        if news.lost:  # a job that was settled in the meantime is not on the board any more
             still = set(self._held())
             news.lost = [one for one in news.lost if one in still]
         loop.call_soon_threadsafe(engine.renewed, news.standing, news.until)
@@ -331,12 +331,12 @@ class _Inside:
 
 
 def _modules_of(handlers: Handlers) -> list[str]:
-    """What isolated processes load: the modules of the functions that have them; ``__main__`` cannot be."""
+    """The modules that isolated processes load. ``__main__`` cannot be loaded."""
     return sorted({function.__module__ for function in handlers.isolated} - {"__main__"})
 
 
 def _reaping(store: AsyncStore, keys: Keyspace, config: Any, tally: Mute, process: str) -> list[Service]:
-    """The duties of a reaper but for the leases, which every worker sees to."""
+    """The duties of a reaper, except for the leases, which are the duty of each worker."""
     from jobfleet.services.cron import Cron  # croniter is for those who use it
     from jobfleet.services.relay import Relay
     from jobfleet.services.retention import Retention

@@ -75,11 +75,11 @@ def test_a_child_that_hangs_is_killed_if_so_wished_and_its_job_is_charged(
     programs: Programs, fleet: Fleet, tmp_path: Path, gate: Path
 ) -> None:
     worker = programs.ready("app", app_dir=tmp_path, hang_after=0.5, hang_kill=1, metrics_port=0, beat=0.2)
-    job_id = fleet.enqueue(Job("block", "app.block", (str(gate),), max_crashes=2))
+    job_id = fleet.enqueue(Job("block", "app.block", (str(gate),), max_crashes=3))
     (first,) = worker.children()
     started(worker, gate)
     wait_until(lambda: first not in worker.children(), timeout=LONG, why="the child is killed")
-    started(worker, gate, 2)
+    started(worker, gate, 3)
 
     result = fleet.wait(job_id, timeout=LONG)
 
@@ -87,7 +87,10 @@ def test_a_child_that_hangs_is_killed_if_so_wished_and_its_job_is_charged(
     assert result.error is not None
     assert re.search(r"its process hung for \d+\.\d s and was killed", result.error)
     assert fleet.letter(job_id).reason == "crashed"
-    assert (worker.said.count("child.hung"), worker.said.count("ward.hung")) == (1, 1)  # a suspect runs in a ward
+    assert (worker.said.count("child.hung"), worker.said.count("ward.hung")) == (
+        2,
+        1,
+    )  # after two deaths it is a suspect
     assert "Traceback" not in worker.said
 
 

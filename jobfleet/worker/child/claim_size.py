@@ -1,8 +1,8 @@
-"""How many jobs a claim asks for, by the bytes that the last ones have brought.
+"""Limits the number of jobs per claim by the size of the last envelopes.
 
-Redis answers nobody while it hands out envelopes, so a claim is to bring 4 MiB at most. Only Redis knows how large the
-next ones are, and asking it costs each claim about as much as a job. So a child begins with a few jobs in each lane,
-and doubles that as long as they are small.
+Redis serves no other client while it returns envelopes, so a claim should return at most 4 MiB. Only Redis knows the
+size of the next envelopes, and asking costs each claim about as much as a job. So a child begins with a few jobs per
+lane and doubles the number as long as the envelopes are small.
 """
 
 from __future__ import annotations
@@ -12,23 +12,23 @@ from jobfleet.store.keys import Lane
 from jobfleet.store.records import Claimed
 
 FEW = 8
-"""Jobs that are claimed together at first."""
+"""The number of jobs in the first claims of a lane."""
 MOST_BYTES = 4 * 1024 * 1024
-"""Bytes of envelopes that a claim is to bring at most."""
+"""The maximal size of the envelopes of one claim in bytes."""
 
 
 class ClaimSize:
-    """Bounds what is claimed at once, lane by lane."""
+    """Limits the number of jobs per claim, lane by lane."""
 
     def __init__(self) -> None:
         self._most: dict[Lane, int] = {}
 
     def of(self, lane: Lane, limit: int) -> int:
-        """How many jobs to ask for in place of `limit`."""
+        """How many jobs to claim, at most `limit`."""
         return min(limit, self._most.get(lane, FEW))
 
     def took(self, lane: Lane, claimed: Claimed) -> None:
-        """Take note of what a claim has brought."""
+        """Adjust the limit to what a claim has returned."""
         count, most = len(claimed.grants), self._most.get(lane, FEW)
         if not count or (most == CHUNK and count <= FEW):
             return

@@ -1,13 +1,13 @@
-"""Claiming: free slots over lanes in order; when nothing is to be had, block until a marker comes.
+"""Claims jobs for free slots, lane by lane, and blocks until a wake marker arrives when there is no job.
 
-A lane is *hot* when a claim there may bring something: at the start, when its marker was taken, when
-the last claim was filled, when a due time that is near has come. Whoever takes a marker owes the
-lane one claim, so a marker taken without a free slot is put back by a claim of nothing.
+A lane is *hot* if a claim there may bring a job: at the start, after its marker was taken, after a claim that was
+filled, and when a near due time is reached. A child that takes a marker owes the lane one claim. If it has no free
+slot, it sends a claim for no job, which puts the marker back.
 
-While jobs keep coming, and one lane is served, a wait brings its claim along: the server runs it as soon
-as the marker is taken, which saves a round trip. Its reply may be lost, or the wait ended from here,
-and then nobody knows whether it ran. So a claim's nonce is used until it is answered, whichever way:
-asked again, a claim that has run answers its grants, and one that arrives late does nothing.
+While jobs keep coming to the only served lane, the wait carries a claim. The server runs the claim as soon as the
+marker is taken, which saves a round trip. The reply may be lost, or the child may end the wait, and then it is unknown
+whether the claim ran. So the nonce of a claim is used until it is answered: when asked again, a claim that has run
+answers its grants again, and a late claim does nothing.
 """
 
 from __future__ import annotations
@@ -35,30 +35,30 @@ from jobfleet.worker.run.events import RunEvents
 log = logging.getLogger("jobfleet.worker")
 
 BLOCK = 3.0
-"""Seconds that a wait for a marker lasts. A connection that is half open takes no marker, and nobody says so: an idle
-child notices after such a wait and the link's `LATE`."""
+"""Seconds that a wait for a marker lasts. An idle child notices a half-open connection after such a wait and the link's
+`LATE`."""
 PATIENCE = 2.0
+"""Seconds that claims in flight may take when the child stops claiming."""
 LATE = 10.0
-"""Seconds beyond its time-out after which a wait for a marker does not count as one any more."""
+"""Seconds beyond its time-out after which a wait for a marker counts as stuck."""
 WARM = 2.0
-"""Seconds that a wait may last which brings its claim along, and a tenth of a lease at most.
+"""Seconds that a wait with a claim may last; at most a tenth of the lease.
 
-Whoever waits so may die or freeze unseen, and is given jobs for a lease all the same, where a marker alone would cost a
-tick: let it not be for much longer than one. And when the lease began is not known here, so it counts from before the
-wait, and is shorter here by as much.
+If this client dies or freezes while it is blocked, Redis still leases it jobs until the lease ends, so the wait is kept
+short. The child does not know when the lease began. It counts the lease from before the wait, so the wait shortens it.
 """
 
 
 class Asked(NamedTuple):
-    """A claim on its way.
+    """A claim in flight.
 
     Attributes:
-        call: It.
+        call: The call.
         nonce: Its nonce.
-        limit: How many jobs it may bring.
-        since: When its nonce was first sent (boot-time clock): its leases began no sooner.
-        doubts: How many there were when it was sent.
-        is_repeat: Whether its nonce was sent before, and so may have run before what is known now.
+        limit: The maximal number of jobs.
+        since: When its nonce was first sent (boot-time clock). Its leases did not begin earlier.
+        doubts: The number of doubts when it was sent.
+        is_repeat: Whether its nonce was sent before, so that the answer may be outdated.
     """
 
     call: Call[Claimed]
@@ -73,7 +73,7 @@ class Claimer:
     """Claims jobs for one child.
 
     Args:
-        store: How; with endless patience.
+        store: The connection, with endless patience.
         config: Has the lease time, and the order in which queues and priorities are served.
         child: The child's id.
         free: Returns how many more jobs may be claimed now.
@@ -98,12 +98,12 @@ class Claimer:
         self._free = free
         self._events = events
         self._routes = routes
-        self._passing = Lookahead()
+        self._lookahead = Lookahead()
         self._kind = ""
         self._loop = asyncio.get_running_loop()
         self._queues = queues_of(config.queue_order, config.queues)
         self._priorities = Priorities() if config.priorities == "weighted" else None
-        self._portions = ClaimSize()
+        self._claim_size = ClaimSize()
         self._hot: set[Lane] = set()
         self._owed: set[Lane] = set()
         self._answered: dict[Lane, int] = {}
@@ -119,74 +119,74 @@ class Claimer:
         self._answered_at = boottime()
         self._waits_since: float | None = None
         self.is_empty = False
-        """Whether the last claim in every lane came back short: a worker in a burst may go."""
+        """Whether the last claim in every lane returned less than it could: a worker in a burst may leave."""
 
     @property
     def pulse(self) -> float:
-        """When a claim or a wait was answered last; now, while it waits or is told not to claim (boot-time clock)."""
+        """When a claim or a wait was last answered (boot-time clock); now, while it waits or may not claim."""
         now = boottime()
         is_waiting = self._waits_since is not None and now - self._waits_since < BLOCK + LATE
         return now if self._is_quiet or is_waiting else self._answered_at
 
     def start(self) -> None:
-        """Begin to claim."""
+        """Start to claim."""
         self.is_empty = not self._queues.lanes
         self._tasks = [self._loop.create_task(self._claim_on()), self._loop.create_task(self._listen())]
 
     def serve(self, lanes: Sequence[Lane]) -> None:
-        """Serve these lanes, the first first."""
+        """Serve these lanes, in this order."""
         new = self._queues.serve(lanes)
-        if new and self._tasks:  # whoever blocks now does so on the old lanes
-            self._hang_up()
+        if new and self._tasks:  # the current wait blocks on the old lanes
+            self._end_wait()
             self._tasks[1] = self._loop.create_task(self._listen())
         for lane in new:
             self.heat(lane)
 
     def set_kind(self, kind: str) -> None:
-        """Wait also for the marker of those who know what children of this kind know."""
+        """Wait also for the marker of this kind of children."""
         if kind != self._kind:
             self._kind = kind
             if self._tasks:
-                self._hang_up()
+                self._end_wait()
                 self._tasks[1] = self._loop.create_task(self._listen())
                 self.changed()
 
     def relearn(self) -> None:
-        """Claim again from the beginning: other jobs are left to others than before."""
-        self._passing.forget()
+        """Claim again from the beginning, because the functions that are left to other workers have changed."""
+        self._lookahead.forget()
         self.doubt_all()
 
     def doubt(self, lane: Lane) -> None:
-        """Believe no more that nothing is left in a lane: a job was put back since the last claim was sent."""
+        """Treat a lane as hot: a job was put back there after the last claim was sent."""
         self._doubts += 1
         self.heat(lane)
 
     def doubt_all(self) -> None:
-        """Likewise in every lane."""
+        """Treat every lane as hot."""
         for lane in self._queues.lanes:
             self.doubt(lane)
 
     def heat(self, lane: Lane) -> None:
-        """Believe that a claim in a lane may bring something."""
+        """Mark a lane as hot."""
         self._hot.add(lane)
         self.is_empty = False
         self.changed()
 
     def recall(self) -> None:
-        """End a wait that would bring jobs, because there is no room for them any more."""
+        """End a wait with a claim, because there is no room for its jobs any more."""
         if self._ahead is not None:
-            self._hang_up()
+            self._end_wait()
             self._tasks[1] = self._loop.create_task(self._listen())
             self.changed()
 
-    def _hang_up(self) -> None:
+    def _end_wait(self) -> None:
         self._tasks[1].cancel()
-        if self._ahead is not None:  # its claim may have run: that is asked before anything else is claimed
+        if self._ahead is not None:  # its claim may have run, so it is repeated before any other claim
             self._owed.add(self._ahead)
             self._hot.add(self._ahead)
 
     def changed(self) -> None:
-        """Look again: a slot was freed, or a lane became hot."""
+        """Check again whether to claim: a slot was freed, or a lane became hot."""
         if self._is_quiet or self._may_claim.is_set():
             return
         if self._hot and (self._owed or self._free() > 0):
@@ -195,16 +195,16 @@ class Claimer:
             self._may_block.set()
 
     async def quiet(self) -> None:
-        """Claim no more; a claim under way is admitted first, one that blocks is ended."""
+        """Stop claiming. A claim in flight is admitted first, and a wait is ended."""
         self._is_quiet = True
         self._may_claim.set()
         for timer in self._timers.values():
             timer.cancel()
         if self._tasks:
-            self._hang_up()
+            self._end_wait()
             claiming, listening = self._tasks
             await asyncio.wait((claiming, listening), timeout=PATIENCE)
-            claiming.cancel()  # Redis is away: what this claim may bring is found when the child is buried
+            claiming.cancel()  # Redis is away: jobs of this claim are found when the child is buried
             await asyncio.wait((claiming,))
             self._tasks = []
 
@@ -231,16 +231,16 @@ class Claimer:
             try:
                 await self._claim_once(lane, free)
             except Exception:
-                log.exception("claim.failed lane=%s", lane.tag)  # a child that claims no more must not look alive
+                log.exception("claim.failed lane=%s", lane.tag)  # a child that cannot claim must not look alive
                 await asyncio.sleep(1.0)
 
     def _next(self, among: set[Lane]) -> Lane | None:
-        """The lane to claim from: first where a claim was not answered, since what it brought has its slots already."""
+        """The lane to claim from: first a lane with an unanswered claim, because its jobs have their slots already."""
         lane = self._queues.first(among & self._unanswered.keys()) if self._unanswered else None
         return self._queues.first(among) if lane is None else lane
 
     async def _claim_once(self, lane: Lane, limit: int) -> None:
-        asked = self._ask(lane, self._portions.of(lane, limit))
+        asked = self._ask(lane, self._claim_size.of(lane, limit))
         try:
             claimed = await self._store.run(asked.call)
         except StoreUnavailable:
@@ -255,14 +255,14 @@ class Claimer:
             self._owed.discard(lane)
 
     async def _whole(self, lane: Lane, claimed: Claimed) -> Claimed:
-        """What was claimed; read again where bogus ids leave it open which they are."""
+        """What was claimed. It is read again if invalid ids make the reply ambiguous."""
         if not claimed.garbled_from:
             return claimed
         call = granted(lane, child=self._child, first=claimed.garbled_from)
         return (await self._store.run(call))._replace(functions=claimed.functions, past=claimed.past)
 
     def _ask(self, lane: Lane, limit: int) -> Asked:
-        """A claim, under the nonce that was not answered yet, if there is one."""
+        """A new claim, or the repetition of an unanswered one under the same nonce."""
         nonce = self._answered.get(lane, 0) + 1
         is_repeat = lane in self._unanswered
         since = self._unanswered.setdefault(lane, boottime())
@@ -278,27 +278,27 @@ class Claimer:
             limit=limit,
             order=order,
             leave=leave,
-            past=self._passing.text(lane) if leave.text else "",
+            past=self._lookahead.text(lane) if leave.text else "",
         )
         return Asked(call, nonce, limit, since, self._doubts, is_repeat)
 
     def _take(self, lane: Lane, asked: Asked, claimed: Claimed) -> bool:
-        """Take what a claim was answered; False, and nothing is done, when its nonce has been answered before."""
+        """Take the answer of a claim. Returns False, and does nothing, if its nonce was answered before."""
         if asked.nonce <= self._answered.get(lane, 0):
             return False
         self._answered[lane] = asked.nonce
         del self._unanswered[lane]
         if len(self._queues.lanes) > 1:
             self._queues.took(lane, len(claimed.grants))
-        self._portions.took(lane, claimed)
+        self._claim_size.took(lane, claimed)
         if claimed.word == "buried":
             self._events.buried()
             self._is_quiet = True
             self._owed.clear()
             return True
         is_short = len(claimed.grants) + len(claimed.unreadable) < asked.limit or asked.limit == 0
-        if claimed.past is not None and self._passing.went(lane, claimed.past) and asked.limit:
-            is_short = False  # it has looked at as many as it may, and they were all left
+        if claimed.past is not None and self._lookahead.went(lane, claimed.past) and asked.limit:
+            is_short = False  # it has checked as many jobs as it may, and left them all to others
         if is_short and asked.doubts == self._doubts and not asked.is_repeat:
             self._hot.discard(lane)
             self._wait_for(lane, claimed)
@@ -313,19 +313,19 @@ class Claimer:
         return True
 
     def _wait_for(self, lane: Lane, claimed: Claimed) -> None:
-        """A due time that is near is awaited here; a far one is a tick's to announce."""
+        """Set a timer for a near due time. A tick announces the others."""
         ahead = claimed.next_due - claimed.now
         timer = self._timers.pop(lane, None)
         if timer is not None:
             timer.cancel()
         wait = max(0, ahead) / 1e6 if claimed.next_due and ahead <= NEAR_US else None
-        if claimed.past is not None and (again := self._passing.again_in(lane)) is not None:
+        if claimed.past is not None and (again := self._lookahead.again_in(lane)) is not None:
             wait = again if wait is None else min(wait, again)
         if wait is not None:
             self._timers[lane] = self._loop.call_later(wait + 0.001, self.heat, lane)
 
     async def _listen(self) -> None:
-        """Block on the lanes' markers while there is room and no lane is hot."""
+        """Block on the markers of the lanes while there is room and no lane is hot."""
         with suppress(asyncio.CancelledError):
             while True:
                 await self._may_block.wait()
@@ -339,12 +339,12 @@ class Claimer:
                         lane = await self._wait_with_claim(lanes[0])
                     else:
                         lane = await self._store.wait_wake(lanes, BLOCK, self._kind)
-                except StoreUnavailable:  # the wait broke off, and may have taken any lane's marker
+                except StoreUnavailable:  # the wait was cut off, and may have taken the marker of any lane
                     self._owed.update(lanes)
                     self._hot.update(lanes)
                     self.changed()
                     continue
-                except Exception as error:  # lanes on several slots, say: look into all of them, now and then
+                except Exception as error:  # for example lanes on several cluster slots: poll all of them
                     is_bug = not isinstance(error, JobfleetError)
                     log.error("claim.deaf looking once a second %s", error, exc_info=is_bug)
                     await asyncio.sleep(1.0)
@@ -357,17 +357,17 @@ class Claimer:
                     self._owed.add(lane)
                     self.heat(lane)
                 else:
-                    await asyncio.sleep(0)  # what the wait has brought begins before the next one is sent
+                    await asyncio.sleep(0)  # the claimed jobs start before the next wait is sent
                     self.changed()
 
     async def _wait_with_claim(self, lane: Lane) -> Lane | None:
-        """Wait for a lane's marker, the claim going with it; answer the lane if a claim is owed all the same."""
-        asked = self._ask(lane, self._portions.of(lane, min(self._free(), CHUNK)))
+        """Wait for the marker of a lane, with a claim. Returns the lane if it is still owed a claim."""
+        asked = self._ask(lane, self._claim_size.of(lane, min(self._free(), CHUNK)))
         self._ahead, self._is_warm = lane, False
         try:
             waited = await self._store.wait_wake_with(asked.call, lane, self._warm, self._kind)
         except Exception:
-            self._owed.add(lane)  # it may have run
+            self._owed.add(lane)  # the claim may have run
             raise
         finally:
             self._ahead = None

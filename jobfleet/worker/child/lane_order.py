@@ -1,8 +1,8 @@
-"""Whose turn it is: among queues, and among the priorities of one lane.
+"""The order in which a child serves its queues, and the priorities of one lane.
 
-A share by weight is kept with a clock for each that takes part: it goes on by 1 ÷ weight a job, and
-who is furthest behind comes first. One that had nothing to do for a while begins where the others
-are by then, so it makes up for nothing, and nothing starves.
+Weighted shares use one virtual clock per participant. A job advances the clock of its participant by 1 ÷ weight, and
+the participant with the lowest clock comes first. A participant that was idle starts at the current time of the others.
+So it gets no jobs in advance, and no participant starves.
 """
 
 from __future__ import annotations
@@ -16,14 +16,14 @@ from jobfleet.store.records import Grant
 
 K = TypeVar("K")
 WEIGHTS = {0: 8, 1: 4, 2: 2, 3: 1}
-"""Of CRITICAL, HIGH, NORMAL and LOW."""
+"""The weights of CRITICAL, HIGH, NORMAL and LOW."""
 
 
 class Shares(Generic[K]):
-    """Deals out turns so that each has a share by its weight.
+    """Orders participants so that each gets a share by its weight.
 
     Args:
-        weights: Who takes part, and with what weight; among equals the first is first.
+        weights: The participants with their weights. Among equals the first one comes first.
     """
 
     def __init__(self, weights: Mapping[K, int]) -> None:
@@ -32,34 +32,34 @@ class Shares(Generic[K]):
         self._now = 0.0
 
     def order(self) -> list[K]:
-        """All, the one who is furthest behind first."""
+        """All participants, the one with the lowest clock first."""
         return sorted(self._clocks, key=self._clocks.__getitem__)
 
-    def took(self, who: K, jobs: int) -> None:
-        """Count jobs that one of them was given, all at once: they begin where it was, not where the last one ends."""
-        self._now = max(self._now, self._clocks[who])
-        self._clocks[who] = self._now + jobs / self._weights[who]
+    def took(self, participant: K, jobs: int) -> None:
+        """Count the jobs that a participant got at once."""
+        self._now = max(self._now, self._clocks[participant])
+        self._clocks[participant] = self._now + jobs / self._weights[participant]
 
 
 class Queues:
-    """The lanes that a child serves, and in which order: the first queue first, its lanes by turns."""
+    """The lanes that a child serves, in order: the queues as given, and the lanes of each queue alternately."""
 
     def __init__(self) -> None:
         self.lanes: list[Lane] = []
 
     def serve(self, lanes: Sequence[Lane]) -> list[Lane]:
-        """Serve these from now on; answer those that are new. Without any, whose turn it is stands."""
+        """Serve these lanes from now on. Returns the new ones. If there are none, the order does not change."""
         new = [lane for lane in lanes if lane not in self.lanes]
         if new or len(lanes) < len(self.lanes):
             self.lanes = list(lanes)
         return new
 
     def first(self, among: Collection[Lane]) -> Lane | None:
-        """The lane to claim from, of some."""
+        """The first of the given lanes in the serving order."""
         return next((lane for lane in self.lanes if lane in among), None)
 
     def took(self, lane: Lane, jobs: int) -> None:
-        """Count a claim, and what it has brought: none of a queue's lanes must wait for another to be empty."""
+        """Count a claim. The lane moves behind the other lanes of its queue, so that all of them are served."""
         del jobs
         places = [place for place, other in enumerate(self.lanes) if other.queue == lane.queue]
         if len(places) > 1 and lane in self.lanes:
@@ -68,19 +68,19 @@ class Queues:
 
 
 class RoundRobinQueues(Queues):
-    """Queues by turns, a claim each."""
+    """Serves the queues alternately, one claim per queue."""
 
     def took(self, lane: Lane, jobs: int) -> None:
-        """Count a claim: its queue is the last one now."""
+        """Count a claim. Its queue becomes the last one."""
         super().took(lane, jobs)
         self.lanes.sort(key=lambda other: other.queue == lane.queue)
 
 
 class WeightedQueues(Queues):
-    """Queues with shares of the jobs.
+    """Gives each queue a share of the jobs.
 
     Args:
-        weights: Of queues; 1 for those that are not named.
+        weights: The weights of queues; 1 for a queue that is not named.
     """
 
     def __init__(self, weights: Mapping[str, int]) -> None:
@@ -89,14 +89,14 @@ class WeightedQueues(Queues):
         self._shares: Shares[str] = Shares({})
 
     def serve(self, lanes: Sequence[Lane]) -> list[Lane]:
-        """Serve these from now on; answer those that are new."""
+        """Serve these lanes from now on. Returns the new ones."""
         new = super().serve(lanes)
         if new:
             self._shares = Shares({lane.queue: self._weights.get(lane.queue, 1) for lane in lanes})
         return new
 
     def first(self, among: Collection[Lane]) -> Lane | None:
-        """The lane to claim from, of some."""
+        """The first of the given lanes in the serving order."""
         for queue in self._shares.order():
             for lane in self.lanes:
                 if lane.queue == queue and lane in among:
@@ -104,33 +104,33 @@ class WeightedQueues(Queues):
         return None
 
     def took(self, lane: Lane, jobs: int) -> None:
-        """Count a claim, and what it has brought."""
+        """Count the jobs of a claim."""
         super().took(lane, jobs)
         if jobs:
             self._shares.took(lane.queue, jobs)
 
 
 class Priorities:
-    """Shares of the jobs for the priorities of each lane."""
+    """Gives the priorities of each lane a share of the jobs."""
 
     def __init__(self) -> None:
         self._shares: dict[Lane, Shares[int]] = {}
 
     def order(self, lane: Lane) -> str:
-        """In which order a claim is to visit the priorities, a digit each."""
+        """The order in which a claim visits the priorities, one digit each."""
         shares = self._shares.get(lane)
         if shares is None:
             shares = self._shares[lane] = Shares(WEIGHTS)
         return "".join(map(str, shares.order()))
 
     def took(self, lane: Lane, grants: Iterable[Grant]) -> None:
-        """Count what a claim has brought, in the order in which it was found."""
+        """Count the jobs of a claim."""
         for band, jobs in Counter(grant.band for grant in grants).items():
             self._shares[lane].took(band, jobs)
 
 
 def queues_of(order: str, weights: Mapping[str, int]) -> Queues:
-    """What keeps that order: ordered, weighted or round-robin."""
+    """The implementation of an order: ordered, weighted or round-robin."""
     if order == "weighted":
         return WeightedQueues(weights)
     return RoundRobinQueues() if order == "round-robin" else Queues()

@@ -1,8 +1,8 @@
-"""How far the claims of a child have come that leave jobs to others.
+"""How far claims have read that leave jobs to other workers.
 
-A claim looks at a bounded number of jobs. Where all of them are left, the next claim goes on behind them, until one has
-come to the end. From then on claims look only at what is behind the jobs that were passed over, and now and then a
-child begins anew: jobs of its own may have been put back among them.
+A claim checks a limited number of jobs. If it leaves all of them to others, the next claim starts behind them, until
+the end of the lane is reached. From then on claims check only the jobs behind those that were passed over. From time to
+time a child starts again at the beginning, because jobs that it can run may have been put back there.
 """
 
 from __future__ import annotations
@@ -15,16 +15,16 @@ from jobfleet.store.keys import Lane
 
 LEAST = 1.0
 A_SECOND = 1000
-"""A pass that left so many jobs is repeated after a second, one that left more after a longer time in proportion."""
+"""A pass that left this many jobs is repeated after one second, and longer passes proportionally later."""
 
 
 class Pass(NamedTuple):
     """One pass over a lane.
 
     Attributes:
-        text: How far it came.
+        text: The position that was reached.
         since: When it began.
-        passed: How many jobs it has left so far.
+        passed: The number of jobs that were left so far.
     """
 
     text: str
@@ -41,7 +41,7 @@ class Lookahead:
     """The passes of a child.
 
     Args:
-        clock: Answers the time in seconds.
+        clock: Returns the time in seconds.
     """
 
     def __init__(self, clock: Callable[[], float] = boottime) -> None:
@@ -49,16 +49,16 @@ class Lookahead:
         self._passes: dict[Lane, Pass] = {}
 
     def text(self, lane: Lane) -> str:
-        """From where the next claim goes on; empty for the beginning."""
+        """The position where the next claim starts; empty for the beginning."""
         past = self._passes.get(lane)
         if past is not None and self._clock() >= past.ends:
             del self._passes[lane]
             past = None
         return past.text if past is not None else ""
 
-    def went(self, lane: Lane, told: str) -> bool:
-        """Note how far a claim came; whether the next one is to go on at once."""
-        is_short, passed, *parts = told.split(" ")
+    def went(self, lane: Lane, position: str) -> bool:
+        """Record the position that a claim has reached. Returns whether the next claim should follow at once."""
+        is_short, passed, *parts = position.split(" ")
         past = self._passes.get(lane)
         if not parts:
             self._passes.pop(lane, None)
@@ -68,10 +68,10 @@ class Lookahead:
         return is_short == "1" and bool(parts)
 
     def again_in(self, lane: Lane) -> float | None:
-        """In how many seconds to look through the lane from the beginning; None where every claim does."""
+        """The seconds until a claim starts at the beginning again; None if every claim does."""
         past = self._passes.get(lane)
         return max(0.0, past.ends - self._clock()) if past is not None else None
 
     def forget(self) -> None:
-        """Begin anew everywhere."""
+        """Start at the beginning in every lane."""
         self._passes.clear()

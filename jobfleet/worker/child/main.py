@@ -1,7 +1,7 @@
-"""A child's process: loads the user's modules, runs the engine, obeys its supervisor.
+"""The main program of a child: it loads the user's modules, runs the engine, and obeys its supervisor.
 
-Started as ``python -m jobfleet.worker.child.main COMMANDS REPORTS BOARD STACKS`` with four inherited
-descriptors. It is a composition root: settings come in the first frame.
+It is started as ``python -m jobfleet.worker.child.main COMMANDS REPORTS BOARD STACKS`` with four inherited
+descriptors. The settings come in the first frame.
 """
 
 from __future__ import annotations
@@ -49,20 +49,20 @@ from jobfleet.worker.run.run import Run
 log = logging.getLogger("jobfleet.worker")
 STATE_EVERY = 1.0
 ORPHAN_SHARE = 0.6
-"""What share of a lease an orphaned child still has for sure: a third may have gone since the last renewal."""
+"""The share of a lease that an orphaned child still has for sure: the last renewal may be a third of a lease ago."""
 ORPHAN_LEFT = 5.0
-"""Seconds beyond a lease that an orphan has to give back what it holds: Redis may be away, too."""
+"""Seconds beyond a lease that an orphan has to give its jobs back, because Redis may be away too."""
 SHOWN = 16_384
-"""Characters of a traceback that are shown; they must fit into the pipe at once."""
+"""The maximal length of a traceback in characters. It must fit into the pipe at once."""
 
 
 class Child:
     """One child, from its first frame to its exit code.
 
     Args:
-        commands: Frames from the supervisor.
-        reports: The way to the supervisor.
-        board: What it shares with it.
+        commands: The frames from the supervisor.
+        reports: Sends frames to the supervisor.
+        board: The lease board, which it shares with the supervisor.
     """
 
     def __init__(self, commands: AsyncIterator[list[Any]], reports: Sender, board: LeaseBoard) -> None:
@@ -76,16 +76,18 @@ class Child:
         self._exit_code = 0
 
     async def run(self) -> int:
-        """Live; answer the exit code."""
+        """Run the child. Returns the exit code."""
         _, child, settings, modules, app_dir, quiet = await anext(self._commands)
         config = JobConfig(**settings)
         set_up_logs(config, worker=child, current=CURRENT.get)
-        sys.dont_write_bytecode |= config.reload  # it tells changes by the second: two within one would be one
+        sys.dont_write_bytecode |= (
+            config.reload
+        )  # Python notices changes by the second: a second change would be missed
         offer_settings(config)
         loaded = self._load(modules, app_dir)
         if loaded is None:
             return EXIT_USAGE
-        start_capture(owns_process=True)  # now, so that logging.basicConfig in a module finds no handler
+        start_capture(owns_process=True)  # after the imports, so that logging.basicConfig in a module works
         modules_loaded, registry = loaded
         self._config, self._keys, self._functions = config, Keyspace(config.namespace), registry.functions
         self._serving = ServedQueues(
@@ -115,9 +117,9 @@ class Child:
             on_buried=self._buried,
             on_condemned=self._condemned,
         )
-        self._wear = ChildAge(config, self._engine)
+        self._age = ChildAge(config, self._engine)
         self._engine.limit(config.max_jobs, on_spent=lambda: self._retire("jobs"))
-        self._turn()
+        self._show_alive()
         lanes = await self._serving.lanes(store, self._keys, config)
         self._engine.set_kind(self._kind)
         await self._engine.router.look()
@@ -127,26 +129,26 @@ class Child:
         else:
             self._engine.start(lanes)
         self._reports.send("serving")
-        obeying = asyncio.ensure_future(self._obey())
-        telling = asyncio.ensure_future(self._tell())
+        obey_task = asyncio.ensure_future(self._obey())
+        report_task = asyncio.ensure_future(self._report_periodically())
         await self._over.wait()
         await self._engine.drain(self._grace, hurry=self._hurry)
-        telling.cancel()
+        report_task.cancel()
         self._report_state()
-        obeying.cancel()
+        obey_task.cancel()
         await store.close()
-        self._turning.cancel()
+        self._alive_timer.cancel()
         self._board.turn(0.0)
         return self._exit_code
 
     def _load(self, modules: list[str], app_dir: str) -> tuple[list[ModuleType], Registry] | None:
-        """Import the user's modules; what it refuses goes to the supervisor."""
+        """Import the user's modules. Errors are sent to the supervisor."""
         try:
             loaded, registry = load_modules(modules, app_dir)
         except ConfigError as error:
             self._reports.send("refused", str(error), "")
             return None
-        except BaseException as error:  # noqa: BLE001 - whatever the user's module raises while it is imported
+        except BaseException as error:  # noqa: BLE001 - the user's module may raise anything
             shown = "".join(traceback.format_exception(type(error), error, _users_frames(error)))
             what = f"Importing {', '.join(modules)} failed: {type(error).__name__}."
             self._reports.send("refused", what, shown.encode("utf-8", "replace").decode()[-SHOWN:])
@@ -154,13 +156,13 @@ class Child:
         return loaded, registry or REGISTRY
 
     def _report_functions(self) -> None:
-        """Tell the supervisor which functions are known here, and which queues are served."""
+        """Send the known functions and the served queues to the supervisor."""
         known = {name: function_record(function) for name, function in list(self._functions.items())}
         self._kind = kind_of(self._functions, self._serving.queues)
         self._reports.send("ready", known, self._serving.queues, *self._kind)
 
     async def _look_for_functions(self) -> None:
-        """Publish functions that were registered since the last look, and serve their queues."""
+        """Publish functions that were registered since the last check, and serve their queues."""
         before = self._serving.queues
         if self._serving.look():
             self._report_functions()
@@ -169,12 +171,12 @@ class Child:
                 self._engine.serve(await self._serving.lanes(self._store, self._keys, self._config))
 
     async def _obey(self) -> None:
-        attention = SupervisorWatch(
+        watch = SupervisorWatch(
             max(self._config.renewal, 3 * self._config.alive_every),
             on_change=self._engine.set_attended,
         )
         async for word, *rest in self._commands:
-            attention.heard()
+            watch.heard()
             match word, rest:
                 case "renewed", [until, pairs]:
                     self._engine.renewed(map(tuple, pairs), until)
@@ -195,13 +197,13 @@ class Child:
                     self._drain(grace)
                 case "hurry", []:
                     self._hurry.set()
-        attention.stop()
+        watch.stop()
         log.error("worker.orphaned its supervisor is gone: claiming no more")
         self._drain(self._config.lease * ORPHAN_SHARE)
         asyncio.get_running_loop().call_later(self._config.lease + ORPHAN_LEFT, os._exit, 1)
 
-    async def _tell(self) -> None:
-        """Tell the supervisor every second what goes on; leave when there is reason to."""
+    async def _report_periodically(self) -> None:
+        """Send the state to the supervisor every second, and ask for a successor when it is time."""
         while True:
             await asyncio.sleep(0.05 if self._config.burst else STATE_EVERY)
             self._report_state()
@@ -210,11 +212,11 @@ class Child:
             if self._config.burst and self._engine.is_idle:
                 self._grace = 0.0
                 self._over.set()
-            if reason := self._wear.reason:
+            if reason := self._age.reason:
                 self._retire(reason)
 
     def _learn(self, word: str, news: Any) -> None:
-        """Take news of the fleet: how many lanes queues have, or which kinds of workers live."""
+        """Apply news of the fleet: the number of lanes of queues, or the live kinds of workers."""
         if word == "kinds":
             self._engine.router.heard(news)
             return
@@ -222,23 +224,23 @@ class Child:
         self._engine.serve([self._keys.lane(queue, at) for queue in queues for at in range(news.get(queue, 1))])
 
     def _retire(self, reason: str) -> None:
-        """Ask for a successor; with it comes the word to drain."""
+        """Ask for a successor. The supervisor sends ``drain`` when the successor serves."""
         if not self._over.is_set():
             self._exit_code = EXIT_RECYCLED
             self._reports.send("retire", reason)
 
     def _drain(self, grace: float | None) -> None:
-        """End, or end sooner than was thought."""
+        """Start to drain, or shorten the grace period."""
         if not self._over.is_set():
             self._grace = grace
             self._over.set()
         elif grace is not None:
             asyncio.get_running_loop().call_later(grace, self._hurry.set)
 
-    def _turn(self) -> None:
-        """Show the supervisor that the loop turns."""
+    def _show_alive(self) -> None:
+        """Show the supervisor that the event loop is alive."""
         self._board.turn(boottime())
-        self._turning = asyncio.get_running_loop().call_later(self._config.hang_after / 4, self._turn)
+        self._alive_timer = asyncio.get_running_loop().call_later(self._config.hang_after / 4, self._show_alive)
 
     def _report_state(self) -> None:
         if self._tally.is_on:
@@ -248,7 +250,7 @@ class Child:
             self._reports.send("pulse", self._engine.pulse)
 
     def _condemned(self, run: Run, verdict: Verdict) -> None:
-        """Ask the supervisor for the end of this process: nothing less ends that run."""
+        """Ask the supervisor to end this process, because nothing else ends the run."""
         match verdict:
             case TimedOut(limit):
                 self._reports.send("condemned", run.id, run.token, "timeout", limit)
@@ -262,19 +264,21 @@ class Child:
 
 
 def _users_frames(error: BaseException) -> Any:
-    """The traceback without the frames of the import machinery and of jobfleet."""
+    """The traceback without the frames of the import system and of jobfleet."""
     frame = error.__traceback__
     ours = ("importlib", "jobfleet/worker", "jobfleet/services")
     while frame is not None and any(part in frame.tb_frame.f_code.co_filename for part in ours):
         frame = frame.tb_next
-    return frame or (None if isinstance(error, SyntaxError) else error.__traceback__)  # which names its place itself
+    return frame or (
+        None if isinstance(error, SyntaxError) else error.__traceback__
+    )  # a SyntaxError shows its place itself
 
 
 def run_loop(main: Coroutine[Any, Any, int]) -> int:
-    """Run a coroutine on the fastest loop there is.
+    """Run a coroutine on the fastest event loop that is installed.
 
-    Where a job has stopped the loop, the process ends at once: to end it in good order would cancel its neighbours,
-    and their ends would be charged to them.
+    If a job has stopped the loop, the process ends at once. A clean shutdown would cancel the other jobs, and their
+    ends would be charged to them.
     """
     factory = None
     with suppress(ImportError):
@@ -293,14 +297,14 @@ def run_loop(main: Coroutine[Any, Any, int]) -> int:
 
 
 def _flush() -> None:
-    """Show what was printed; a job may have closed the streams."""
+    """Flush the standard streams, which a job may have closed."""
     for stream in (sys.stdout, sys.stderr):
         with suppress(ValueError, OSError, AttributeError):
             stream.flush()
 
 
-def _keep_to_itself(*descriptors: int) -> None:
-    """Keep pipes and memory out of what jobs start: the supervisor waits for the end of the last who holds them."""
+def _keep_from_jobs(*descriptors: int) -> None:
+    """Keep pipes and memory out of processes that jobs start: the supervisor waits until all holders have ended."""
     for descriptor in descriptors:
         os.set_inheritable(descriptor, False)
     os.register_at_fork(after_in_child=partial(_close, descriptors))
@@ -313,23 +317,23 @@ def _close(descriptors: tuple[int, ...]) -> None:
 
 
 def main() -> None:
-    """Be a child."""
+    """Run a child process."""
     commands, reports, board, stacks = (int(number) for number in sys.argv[1:5])
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # the terminal's Ctrl-C is the supervisor's to handle
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # the supervisor handles Ctrl-C of the terminal
     for number in (signal.SIGTERM, signal.SIGTSTP, signal.SIGQUIT, signal.SIGHUP):
         signal.signal(number, signal.SIG_IGN)
     faulthandler.enable()
-    faulthandler.register(signal.SIGUSR1, file=stacks, all_threads=True)  # the supervisor reads it, and says whose
+    faulthandler.register(signal.SIGUSR1, file=stacks, all_threads=True)  # the supervisor reads and logs it
     sender = Sender(reports)
     shared = LeaseBoard(board)
     os.close(board)
-    _keep_to_itself(commands, reports, stacks)
+    _keep_from_jobs(commands, reports, stacks)
 
-    async def live() -> int:
+    async def run_child() -> int:
         return await Child(frames(commands), sender, shared).run()
 
     try:
-        code = run_loop(live())
+        code = run_loop(run_child())
     except JobfleetError as error:
         sender.send("refused", str(error), "")
         code = EXIT_USAGE

@@ -1,4 +1,4 @@
-"""Jobs of paused functions: what is claimed of them goes back unstarted, out of the reach of claims."""
+"""Jobs of paused functions: they go back without a start, to a place that claims do not read."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ log = logging.getLogger("jobfleet.worker")
 
 
 def withheld(grant: Grant, claimed: Claimed) -> settle.Item | None:
-    """What puts a job away whose function is paused; nothing for one that is to be started."""
+    """What settles a job whose function is paused; None for a job that may start."""
     function = header_or_empty(grant.envelope).get("function")  # the runner reports a header that cannot be read
     if not isinstance(function, str) or function not in claimed.functions:
         return None

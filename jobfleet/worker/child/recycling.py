@@ -1,4 +1,4 @@
-"""When a child asks for its successor: after enough jobs, at a size, or at an age."""
+"""When a child asks for a successor: after a number of jobs, at a memory size, or at an age."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
 
 EARLY = 0.9
-"""The share of its jobs after which a child asks: its successor needs a moment to load the modules."""
+"""The share of its jobs after which a child asks for a successor, which needs time to load the modules."""
 JITTER = 0.1
 
 
@@ -31,7 +31,7 @@ class ChildAge:
         self._max_jobs = config.max_jobs
         self._max_memory = config.max_memory
         self._max_age = config.max_age
-        if self._max_age is not None:  # children are born together, and must not go together
+        if self._max_age is not None:  # children start together, and must not be replaced together
             self._max_age *= random.uniform(1 - JITTER, 1 + JITTER)
         self._born = boottime()
 

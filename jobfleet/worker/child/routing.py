@@ -1,8 +1,8 @@
-"""What other live workers know: the jobs of those functions are left to them.
+"""Which functions other live workers know: jobs of functions that are unknown here are left to them.
 
-Children that know the same functions and serve the same queues are of one kind. Every worker tells with its sign of
-life of which kind it is, so a child learns from one short answer which functions live workers know. It needs no look-up
-for a job, except for one whose function neither it nor any kind that it has heard of knows.
+Children that know the same functions and serve the same queues are of one kind. The heartbeat of each worker contains
+its kind, so one short answer shows a child which functions live workers know. A child looks up a single job only if
+neither it nor any known kind knows the function.
 """
 
 from __future__ import annotations
@@ -27,16 +27,16 @@ from jobfleet.worker.run.run import Run
 
 log = logging.getLogger("jobfleet.worker")
 MOST_LEFT = 1000
-"""How many functions a child leaves to others in one queue; their names travel with each claim."""
+"""The maximal number of functions per queue that a child leaves to others. Each claim carries their names."""
 
 
 class Knower(NamedTuple):
-    """Who knows a function that is not known here.
+    """A worker that knows a function which is unknown here.
 
     Attributes:
-        worker: A live worker; empty for none.
-        serves: Whether one that knows it serves the queue of the job.
-        others: How many live workers, of an earlier version, may know it.
+        worker: A live worker; empty if there is none.
+        serves: Whether a worker that knows the function serves the queue of the job.
+        others: The number of live workers of an earlier version, which may know it.
     """
 
     worker: str = ""
@@ -45,12 +45,12 @@ class Knower(NamedTuple):
 
 
 class Router:
-    """What a child leaves to others.
+    """Decides which jobs a child leaves to other workers.
 
     Args:
-        store: How to ask; with endless patience.
+        store: The connection, with endless patience.
         keys: The fleet's keys.
-        gone_us: After how many µs of silence a worker counts as gone.
+        gone_us: The time in µs without a heartbeat after which a worker counts as gone.
         handlers: The functions of this child.
         events: Receives that the functions which are left to others have changed.
 
@@ -76,10 +76,10 @@ class Router:
         self._others: dict[str, KindSeen] = {}
         self._met: dict[str, dict[str, None]] = {}
         self.lists: dict[str, Leave] = {}
-        self._asking: dict[str, asyncio.Task[int]] = {}
+        self._look_ups: dict[str, asyncio.Task[int]] = {}
 
     def set_kind(self, kind: Kind) -> None:
-        """Be of a kind from now on."""
+        """Set the kind of this child."""
         self._kind = kind.id
         self._others.pop(kind.id, None)
         self._forget()
@@ -106,16 +106,16 @@ class Router:
         return leave_to({name: left[name] for name in names[:MOST_LEFT]}) if left else NOTHING
 
     def heard(self, kinds: Iterable[str]) -> None:
-        """Look what these kinds know, in the background, unless they are those that are known to live."""
+        """Look up these kinds in the background, unless all of them are known."""
         if set(kinds) - {self._kind} != self._others.keys():
             self._ask("")
 
     async def look(self) -> None:
-        """Look which kinds live, and wait for the answer."""
+        """Look up the live kinds, and wait for the answer."""
         await self._ask("")
 
     async def _look(self, function: str) -> int:
-        """Look which kinds live; answer how many workers of an earlier version may know a function."""
+        """Look up the live kinds. Returns how many workers of an earlier version may know a function."""
         had = dict(self._others)
         seen = await self._store.run(kinds(self._keys, gone_us=self._gone_us, function=function, had=had))
         others = {
@@ -134,10 +134,10 @@ class Router:
         self._events.routes_changed()
 
     def _ask(self, function: str) -> asyncio.Task[int]:
-        """The look that is on its way for a function, or a new one; for all that ask at the same time."""
-        asking = self._asking.get(function)
+        """The look-up for a function: the one in flight, or a new one."""
+        asking = self._look_ups.get(function)
         if asking is None:
-            asking = self._asking[function] = asyncio.get_running_loop().create_task(self._look_once(function))
+            asking = self._look_ups[function] = asyncio.get_running_loop().create_task(self._look_once(function))
         return asking
 
     async def _look_once(self, function: str) -> int:
@@ -147,14 +147,14 @@ class Router:
             log.warning("worker.unsure which functions other workers know cannot be told: %s", error)
             return 1
         finally:
-            del self._asking[function]
+            del self._look_ups[function]
 
     async def judge(self, run: Run, reason: str) -> Outcome:
-        """What becomes of a run whose function this child does not know.
+        """The outcome of a run whose function this child does not know.
 
         Args:
             run: The run.
-            reason: What to say where no live worker knows it.
+            reason: The reason of the outcome if no live worker knows the function.
         """
         name, queue = str(run.header["function"]), run.lane.queue
         if not NAME_RULE.fullmatch(name):
@@ -176,14 +176,14 @@ class Router:
 
     def _put_back(self, name: str, queue: str, knower: Knower) -> Outcome:
         met = self._met.setdefault(queue, {})
-        told = f"this worker does not know {name!r}; {knower.worker} does"
+        reason = f"this worker does not know {name!r}; {knower.worker} does"
         if name not in met and len(met) >= MOST_LEFT:
-            return Unrunnable(f"{told}. {MOST_LEFT} other functions are left to others already.", may_fail=False)
+            return Unrunnable(f"{reason}. {MOST_LEFT} other functions are left to others already.", may_fail=False)
         if name not in met:
             met[name] = None
             self.lists.pop(queue, None)
             if knower.serves:
-                log.info("job.left queue=%s function=%s %s", queue, name, told)
+                log.info("job.left queue=%s function=%s %s", queue, name, reason)
             else:
-                log.warning("job.left queue=%s function=%s %s, but it does not serve this queue", queue, name, told)
+                log.warning("job.left queue=%s function=%s %s, but it does not serve this queue", queue, name, reason)
         return KnownElsewhere(name, knower.worker)

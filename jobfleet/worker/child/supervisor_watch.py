@@ -1,4 +1,4 @@
-"""Whether a child hears from its supervisor: one that is frozen, or hangs, renews no lease."""
+"""Notices a silent supervisor: a supervisor that is frozen or hangs does not renew leases."""
 
 from __future__ import annotations
 
@@ -9,19 +9,19 @@ from collections.abc import Callable
 from jobfleet.clock import boottime
 
 log = logging.getLogger("jobfleet.worker")
-LOOKS = 4
-"""Looks within the silence that is allowed."""
+CHECKS = 4
+"""The number of checks within the allowed silence."""
 
 
 class SupervisorWatch:
-    """Notices that the supervisor is silent, and that it is heard again.
+    """Notices when the supervisor falls silent, and when it sends frames again.
 
-    The supervisor sends a frame several times within a renewal's interval, whatever Redis does. A child that hears none
-    for a whole interval must claim nothing: the leases of new jobs would run out.
+    The supervisor sends several frames per renewal interval, even if Redis is away. A child without a frame for a whole
+    interval must not claim, because the leases of new jobs would end.
 
     Args:
-        after: Seconds of silence that are too many.
-        on_change: Is told when there were so many, with False, and when the supervisor is heard again, with True.
+        after: The allowed silence in seconds.
+        on_change: Called with False when the supervisor is silent, and with True when it sends frames again.
     """
 
     def __init__(self, after: float, *, on_change: Callable[[bool], None]) -> None:
@@ -30,10 +30,10 @@ class SupervisorWatch:
         self._loop = asyncio.get_running_loop()
         self._heard_at = boottime()
         self._is_silent = False
-        self._look_later()
+        self._check_later()
 
     def heard(self) -> None:
-        """Something came from the supervisor."""
+        """A frame from the supervisor has arrived."""
         self._heard_at = boottime()
         if self._is_silent:
             self._is_silent = False
@@ -41,21 +41,21 @@ class SupervisorWatch:
             self._on_change(True)
 
     def stop(self) -> None:
-        """Look no more."""
+        """Stop the checks."""
         self._timer.cancel()
 
-    def _look_later(self) -> None:
-        self._due_at = boottime() + self._after / LOOKS
-        self._timer = self._loop.call_later(self._after / LOOKS, self._look)
+    def _check_later(self) -> None:
+        self._due_at = boottime() + self._after / CHECKS
+        self._timer = self._loop.call_later(self._after / CHECKS, self._check)
 
-    def _look(self) -> None:
+    def _check(self) -> None:
         now = boottime()
-        # A loop that was held up has frames to read first: it was not the supervisor who was silent.
-        is_on_time = now - self._due_at < self._after / LOOKS
+        # If this event loop was blocked, frames may be waiting: the supervisor was not silent then.
+        is_on_time = now - self._due_at < self._after / CHECKS
         if is_on_time and not self._is_silent and now - self._heard_at > self._after:
             self._is_silent = True
             log.warning(
                 "worker.unheard its supervisor is silent for %.1fs: claiming no more until it is heard", self._after
             )
             self._on_change(False)
-        self._look_later()
+        self._check_later()

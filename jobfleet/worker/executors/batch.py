@@ -1,9 +1,8 @@
-"""Batches: the jobs of one function are gathered, and one call of it runs them all.
+"""Batches: the jobs of one function are gathered, and one call runs them all.
 
-Every job stays a run of its own, with its lease, its token, its context and its ending. The call has
-a run of its own too, which is what the loop or a thread sees. A job that is to stop while others of its
-batch are not is *let go*: it ends at once, and what the call makes of it is ignored. Once all are to
-stop, the call is interrupted as any other.
+Each job stays a separate run with its own lease, token, context and ending. The call has a run too, which the event
+loop or the thread sees. If only some jobs of a batch are to stop, they are *released*: they end at once, and their
+results are ignored. If all of them are to stop, the call is interrupted.
 """
 
 from __future__ import annotations
@@ -28,16 +27,16 @@ from jobfleet.worker.run.stop_ladder import StopLadder, limits_of
 from jobfleet.worker.run.stop_state import Stage
 
 log = logging.getLogger("jobfleet.worker")
-LETTING_GO = 0.1
-"""Seconds in which others of a batch may be told to stop too, so that the call is interrupted instead."""
-AGAIN = 0.05
-"""Seconds after which a run is looked at again whose lease has to be renewed first."""
+RELEASE_DELAY = 0.1
+"""Seconds before a job is released. If all others are to stop by then, the call is interrupted instead."""
+LEASE_CHECK = 0.05
+"""Seconds until a run whose lease has to be renewed first is checked again."""
 
 
 class Member:
     """One job of a batch."""
 
-    __slots__ = ("call", "element", "gathered_at", "is_told", "kwargs", "on_end", "run")
+    __slots__ = ("call", "element", "gathered_at", "is_stopped", "kwargs", "on_end", "run")
 
     def __init__(self, run: Run, element: Any, kwargs: dict[str, Any], on_end: OnEnd) -> None:
         self.run = run
@@ -45,12 +44,12 @@ class Member:
         self.kwargs = kwargs
         self.on_end = on_end
         self.call: BatchCall | None = None
-        self.is_told = False
+        self.is_stopped = False
         self.gathered_at = boottime()
 
 
 class BatchCall(Run):
-    """The run of a whole batch, as the executor sees it that calls the function."""
+    """The run of a whole batch, for the executor that calls the function."""
 
     def __init__(self, members: list[Member]) -> None:
         first = members[0].run
@@ -60,17 +59,17 @@ class BatchCall(Run):
         self.interrupted_at = 0.0
 
     def note(self, at_us: int, level: int, text: str) -> None:
-        """Take a line that is about none of the jobs: it is kept with all."""
+        """Add a log line that names none of the jobs to the logs of all of them."""
         for member in list(self.left):
             member.run.note(at_us, level, text)
 
     def notebook(self, job_id: str | None) -> CurrentRun:
-        """Who takes a line that is about one of the jobs."""
+        """The run that takes a log line about one of the jobs."""
         return next((member.run for member in self.members if member.run.id == job_id), self)
 
 
 class Gathering:
-    """The jobs of one function that wait for more."""
+    """The jobs of one function that wait for further jobs."""
 
     __slots__ = ("handler", "members", "timer")
 
@@ -81,13 +80,13 @@ class Gathering:
 
 
 class BatchExecutor:
-    """Gathers runs, and runs batches of them on the loop or in threads.
+    """Gathers runs, and runs batches of them on the event loop or in threads.
 
     Args:
         inner: Where functions run, by `JobFunction.run_in`.
-        board: Where it says that user code has a job.
-        ladder: Keeps the limits of runs: they count from the beginning of the call.
-        slots: How many jobs this child runs at once, and so how many can be gathered.
+        board: The child's lease board, which shows when user code has a job.
+        ladder: Sets the time limits of runs, which count from the start of the call.
+        slots: How many jobs this child runs at once. No more can be gathered.
         hard_grace: Seconds from a job's own timeout to its hard one.
     """
 
@@ -107,48 +106,48 @@ class BatchExecutor:
         self._is_flushed = False
 
     def start(self, run: Run, handler: Handler, args: list[Any], kwargs: dict[str, Any], on_end: OnEnd) -> None:
-        """Take a run into the batch of its function, and begin that one if it is full."""
+        """Add a run to the batch of its function, and call the function if the batch is full."""
         function = handler.function
         batch: Batch = function.batch  # type: ignore[assignment]  # else it would not be here
-        filled = {name: kwargs[name] for name, _ in function.injection.resources}
+        resources = {name: kwargs[name] for name, _ in function.injection.resources}
         try:
-            element = _element(batch, args, {name: kwargs[name] for name in kwargs.keys() - filled})
+            element = _element(batch, args, {name: kwargs[name] for name in kwargs.keys() - resources})
         except TypeError as error:
             self._loop.call_soon(on_end, None, TypeError(f"{function.name} {error}"))
             return
-        member = self._members[run.key] = Member(run, element, filled, on_end)
+        member = self._members[run.key] = Member(run, element, resources, on_end)
         if run.suspicion.is_suspect:
             self._call(handler, [member])
             return
-        self._board.claimed(run.lease.place)  # nobody is charged for what only waits
+        self._board.claimed(run.lease.place)  # a waiting job is not charged with a death
         self._gather(handler, member, 0.0 if self._is_flushed else batch.wait)
         if len(self._gathering[function].members) >= min(batch.size, self._slots):
             self._begin(function)
 
     def stop(self, run: Run, stage: Stage) -> None:
-        """Leave a run out; one whose call has begun is let go, or its call is interrupted if all others are to stop."""
+        """Remove a waiting run. After the call has begun, release the run, or interrupt the call if all are to stop."""
         member = self._members.get(run.key)
         if member is None or stage is not Stage.RAISED:
             return
-        call, was_told, member.is_told = member.call, member.is_told, True
+        call, was_stopped, member.is_stopped = member.call, member.is_stopped, True
         if call is None:
             for gathering in self._gathering.values():
-                if member in gathering.members:  # else it was left out by now
+                if member in gathering.members:  # otherwise it was removed by now
                     gathering.members.remove(member)
                     self._loop.call_soon(self._end, member, None, JobCancelled())
-        elif all(other.is_told for other in call.left):
+        elif all(other.is_stopped for other in call.left):
             self._interrupt(call)
-        elif not was_told:
-            self._loop.call_later(LETTING_GO, self._let_go, call, member)
+        elif not was_stopped:
+            self._loop.call_later(RELEASE_DELAY, self._release, call, member)
 
     def flush(self) -> None:
-        """Begin what was gathered, and wait for more no longer."""
+        """Call the functions with what was gathered, and stop waiting for further jobs."""
         self._is_flushed = True
         for function in list(self._gathering):
             self._begin(function)
 
     def close(self) -> None:
-        """Begin nothing more."""
+        """Start no further call."""
         for gathering in self._gathering.values():
             gathering.timer.cancel()
 
@@ -165,10 +164,10 @@ class BatchExecutor:
         gathering.timer.cancel()
         now, ready = boottime(), []
         for member in gathering.members:
-            if member.run.stop.interruption is not None:  # it was told to stop, and would be told to look
+            if member.run.stop.interruption is not None:  # it is to stop
                 self._loop.call_soon(self._end, member, None, JobCancelled())
-            elif now >= member.run.lease.until:  # the renewal is awaited, as it is before any start
-                self._gather(gathering.handler, member, AGAIN)
+            elif now >= member.run.lease.until:  # its lease has to be renewed first
+                self._gather(gathering.handler, member, LEASE_CHECK)
             else:
                 ready.append(member)
         if ready:
@@ -189,9 +188,9 @@ class BatchExecutor:
         self._inner[handler.function.run_in].start(call, handler, [elements], members[0].kwargs, on_end)
 
     def _interrupt(self, call: BatchCall) -> None:
-        """Interrupt a call: once, however many of its jobs are told to stop in a row."""
+        """Interrupt a call, once for all of its jobs that are to stop at about the same time."""
         now = boottime()
-        if now - call.interrupted_at < LETTING_GO:
+        if now - call.interrupted_at < RELEASE_DELAY:
             return
         call.interrupted_at = now
         stopped = next(iter(call.left)).run
@@ -200,13 +199,13 @@ class BatchExecutor:
         if stopped.handler is not None:
             self._inner[stopped.handler.function.run_in].stop(call, Stage.RAISED)
 
-    def _let_go(self, call: BatchCall, member: Member) -> None:
-        if member in call.left and not all(other.is_told for other in call.left):
+    def _release(self, call: BatchCall, member: Member) -> None:
+        if member in call.left and not all(other.is_stopped for other in call.left):
             log.info("job.let_go job_id=%s the rest of its batch goes on", member.run.id)
             self._end(member, None, JobCancelled())
 
     def _ended(self, name: str, call: BatchCall, value: Any, error: BaseException | None) -> None:
-        """Give each job its own ending."""
+        """End each job with its own result."""
         if isinstance(error, JobCancelled):
             self._spare(call, error)
         results = [(None, error)] * len(call.members) if error is not None else _results(name, value, call.members)
@@ -214,11 +213,11 @@ class BatchExecutor:
             if member in call.left:
                 answer = member.element.answer if isinstance(member.element, BatchItem) else None
                 self._end(member, *(answer or (result, raised)))
-        call.members.clear()  # each holds the call, whose frames an error holds: circles would be left
+        call.members.clear()  # each holds the call, which would be a reference cycle with an error's frames
 
     @staticmethod
     def _spare(call: BatchCall, error: JobCancelled) -> None:
-        """One job's cancellation has ended the call: the others are given back, uncounted."""
+        """The cancellation of one job has ended the call: give the others back without counting an attempt."""
         cause = next((one.run for one in call.left if one.run.id == error.job_id), None)
         if cause is not None and cause.stop.interruption is not None:
             for member in call.left:
@@ -235,14 +234,14 @@ class BatchExecutor:
 
 
 def _element(batch: Batch, args: list[Any], named: dict[str, Any]) -> Any:
-    """What a job adds to the list."""
+    """The element of a job in the list that the function gets."""
     context, values = (args[0], args[1:]) if batch.of_items else (None, args)
     if not values and batch.parameter in named:
         values = [named.pop(batch.parameter)]
     if len(values) != 1:
-        raise TypeError(f"takes one value a job; this one has {len(values) or 'none'}.")
+        raise TypeError(f"takes one value per job; this one has {len(values) or 'none'}.")
     if named:
-        raise TypeError(f"takes one value a job; this one gives {', '.join(sorted(named))} too.")
+        raise TypeError(f"takes one value per job; this one gives {', '.join(sorted(named))} too.")
     return BatchItem(values[0], context) if context is not None else values[0]
 
 
@@ -257,7 +256,7 @@ def _results(name: str, value: Any, members: list[Member]) -> Iterable[tuple[Any
 
 
 def warn_narrow(functions: Iterable[JobFunction[..., Any, Any]], slots: int, is_served: Callable[[str], bool]) -> None:
-    """Say which batches will never be full."""
+    """Warn about batches that can never be full."""
     for function in functions:
         size = function.batch.size if function.batch is not None else 0
         if size > slots and is_served(str(function.given.get("queue") or "default")):

@@ -1,4 +1,4 @@
-"""What a function is given beside its arguments."""
+"""Adds the injected parameters to the arguments of a call."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from jobfleet.functions.context import JobContext
 from jobfleet.functions.injection import Injection
 
 NONE: Mapping[str, Any] = {}
-Given = tuple[list[Any], dict[str, Any]]
+Arguments = tuple[list[Any], dict[str, Any]]
 
 
 def inject(
@@ -18,15 +18,15 @@ def inject(
     args: list[Any],
     kwargs: dict[str, Any],
     resources: Mapping[str, Any] = NONE,
-) -> Given:
-    """The arguments of a call, with what the function's parameters ask for.
+) -> Arguments:
+    """The arguments of a call, with the injected parameters.
 
     Args:
-        injection: What they ask for.
-        context: The job, as its function sees it.
+        injection: The parameters to inject.
+        context: The context of the job.
         args: The job's positional arguments.
-        kwargs: Its named arguments; not changed.
-        resources: What `Resources.open_all` gave for `injection.resources`; a function that has some needs them.
+        kwargs: The job's named arguments. They are not changed.
+        resources: The result of `Resources.open_all` for `injection.resources`.
     """
     if resources:
         kwargs = {**kwargs, **resources}

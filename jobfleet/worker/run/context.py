@@ -1,4 +1,4 @@
-"""What a job sees of itself: the `JobContext` of its run."""
+"""Creates the `JobContext` of a run."""
 
 from __future__ import annotations
 
@@ -13,20 +13,27 @@ from jobfleet.model import Job, suffix_time_us
 from jobfleet.operations.jobs.prepare import DURATION_OPTIONS
 from jobfleet.operations.results import moment
 from jobfleet.retry import Tries
-from jobfleet.worker.run.failure import _parents_of
+from jobfleet.worker.run.failure import parents_of
 from jobfleet.worker.run.run import Run
 
 PLAIN = ("max_retries", "retry_backoff", "retry_jitter", "max_crashes")
 
 
 def _options(header: Mapping[str, Any]) -> dict[str, Any]:
-    """What the producer has set of how the job is run."""
+    """The options that the producer has set."""
     options = {name: header[name] for name in PLAIN if name in header}
     return options | {name: to_seconds(header[name]) for name in DURATION_OPTIONS if name in header}
 
 
 def context_of(run: Run, child: str, args: list[Any], kwargs: dict[str, Any]) -> JobContext:
-    """What the job sees of itself."""
+    """The context of a run.
+
+    Args:
+        run: The run.
+        child: The child's id.
+        args: The job's positional arguments.
+        kwargs: The job's named arguments.
+    """
     header = run.header
     function = header["function"]
     tags = tuple(header.get("tags", ()))
@@ -56,7 +63,7 @@ def context_of(run: Run, child: str, args: list[Any], kwargs: dict[str, Any]) ->
         metadata=header.get("metadata", {}),
         correlation_id=job.correlation_id,
         nominal_time=moment(header.get("nominal")),
-        parents=_parents_of(run) if run.parents else {},
+        parents=parents_of(run) if run.parents else {},
         flow_id=header.get("flow"),
         log=JobLogger(logging.getLogger(f"jobfleet.job.{function}"), {"job_id": run.id}),
         port=run,

@@ -1,4 +1,4 @@
-"""What is kept of a failed run, and what a running job sees of itself."""
+"""The record of a failed run: its error and its traceback."""
 
 from __future__ import annotations
 
@@ -13,19 +13,19 @@ from jobfleet.retry import Fail
 from jobfleet.worker.run.run import Run
 
 LIMITS = Limits(max_bytes=512 << 20, max_depth=128)
-"""Of what lies in Redis already: it was within its own when it was written."""
+"""The limits for data from Redis, which was within its own limits when it was written."""
 TRACEBACK_HEAD = "…\n"
 
 
 def error_fields(outcome: Outcome, decision: Fail, *, traceback_bytes: int) -> dict[str, object]:
-    """What is kept of a failure."""
+    """The fields that describe a failure."""
     last = decision.tries.history[-1].split(" ", 2)[-1] if decision.tries.history else decision.reason
     fields: dict[str, object] = {"error": last, "error_type": str(decision.error_type), "error_class": decision.reason}
     if isinstance(outcome, Raised):
         error = outcome.error
-        # An EncodingError is about the result; how the codec found it is of no use to anybody.
+        # An EncodingError is about the result, so a traceback of the codec helps nobody.
         kind = error.error_class if isinstance(error, ForeignError) else type(error).__name__
-        kind = kind.encode("utf-8", "replace").decode()  # as `describe` has it
+        kind = kind.encode("utf-8", "replace").decode()  # as `describe` does
         fields["error_class"] = kind
         fields["error"] = last.removeprefix(f"{kind}: ")
         if not isinstance(error, EncodingError):
@@ -34,12 +34,12 @@ def error_fields(outcome: Outcome, decision: Fail, *, traceback_bytes: int) -> d
 
 
 def unwritable(outcome: Outcome) -> Outcome:
-    """What stands for an end that cannot be written down, whatever the user's error does."""
+    """The outcome for an ending that cannot be written down, for example because the user's error cannot be shown."""
     return Raised(RuntimeError(f"how it ended cannot be written down ({type(outcome).__name__})"))
 
 
 def traceback_text(error: BaseException, most: int) -> str:
-    """A traceback as text, its tail; frames of the worker are left out."""
+    """The end of a traceback as text, without the frames of the worker."""
     if isinstance(error, ForeignError):
         return error.traceback
     try:
@@ -53,8 +53,9 @@ def traceback_text(error: BaseException, most: int) -> str:
     return text if len(text) <= most else TRACEBACK_HEAD + text[-most:]
 
 
-def _parents_of(run: Run) -> dict[str, JobResult[Any]]:
-    # Most runs have waited for none, and a process of its own is to start fast.
+def parents_of(run: Run) -> dict[str, JobResult[Any]]:
+    """The results of a run's parents by id."""
+    # Imported here, because most runs have no parents, and an isolated process has to start fast.
     from jobfleet.worker.run.parent_results import results_of
 
     return results_of(run.parents, LIMITS)

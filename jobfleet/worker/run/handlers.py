@@ -1,7 +1,7 @@
-"""From a function's name on the wire to what runs: handlers, looked up once and remembered.
+"""Finds the function for a name: handlers are looked up once and cached.
 
-Anyone who can write to Redis chooses these names, so a name reaches registered functions only. The setting
-`allow_undecorated` adds the public functions that a loaded module defines. No attribute is followed.
+Any client that can write to Redis chooses these names, so a name finds registered functions only. The setting
+`allow_undecorated` adds the public functions that a loaded module defines. Attributes are not followed.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ from jobfleet.model.ids import NAME_RULE
 from jobfleet.retry import Policy, policy_of
 
 KNOWN_MOST = 1024
-"""How many names are remembered with their handlers."""
+"""The maximal number of cached handlers."""
 _NONE: Mapping[str, Callable[..., Any]] = MappingProxyType({})
 
 
@@ -32,11 +32,11 @@ class Handler:
     Attributes:
         function: The job function.
         call: What is called.
-        where: ``async`` for the child's event loop, ``thread`` for one of its threads, ``process`` for a process of
-            its own, ``batch`` for where its jobs are gathered first.
-        policy: What its jobs are allowed, unless they say otherwise themselves.
-        timeout: Seconds a run may take; 0 for no limit.
-        hard_timeout: Seconds after which it is ended by force; 0 for never.
+        where: ``async`` for the child's event loop, ``thread`` for one of its threads, ``process`` for an isolated
+            process, ``batch`` for a batch.
+        policy: The retry policy of its jobs. A job may override it.
+        timeout: The soft time limit in seconds; 0 for none.
+        hard_timeout: The hard time limit in seconds; 0 for none.
         result_ttl_ms: How long a result is kept.
         is_plain: Whether the function is called with its arguments alone: it asks for no context and no resources.
     """
@@ -52,17 +52,17 @@ class Handler:
 
 
 class UnknownFunction(LookupError):
-    """This worker knows no function of that name."""
+    """This worker does not know a function of that name."""
 
 
 class Handlers:
-    """All functions a worker can run, and what stands around every run.
+    """All functions that a worker can run, and the hooks and middleware around each run.
 
     Args:
-        registry: What is registered.
-        modules: Loaded modules; with the setting `allow_undecorated` their public functions may be run by name.
-        config: Where defaults stand.
-        own: Functions that the calling program has put into jobs itself, by name. For a worker inside that program.
+        registry: The registered functions.
+        modules: The loaded modules. With the setting `allow_undecorated` their public functions may be run by name.
+        config: Has the defaults.
+        own: The functions that the calling program has enqueued itself, by name, for a worker in that program.
     """
 
     def __init__(
@@ -77,52 +77,52 @@ class Handlers:
         self._modules = {module_name(module.__name__): module for module in modules}
         self._config = config
         self._own = own
-        self._known: dict[str, Handler] = {}
+        self._handlers: dict[str, Handler] = {}
         self.around = tuple(registry.around_run)
         self.hooks = registry.hooks
 
     @property
     def undecorated(self) -> list[str]:
-        """The modules whose public functions are run without being registered."""
+        """The modules whose public functions are run without registration."""
         return sorted(self._modules) if self._config.allow_undecorated else []
 
     @property
     def isolated(self) -> list[JobFunction[..., Any, Any]]:
-        """The registered functions that have processes of their own."""
+        """The registered functions that run in isolated processes."""
         return [function for function in self.registry.functions.values() if function.isolation is not None]
 
     @property
     def batched(self) -> list[JobFunction[..., Any, Any]]:
-        """The registered functions that are given many jobs at once."""
+        """The registered functions that run batches."""
         return [function for function in self.registry.functions.values() if function.batch is not None]
 
     def get(self, name: str) -> Handler:
         """The handler of a function.
 
         Raises:
-            UnknownFunction: There is none.
+            UnknownFunction: No function has that name.
         """
-        handler = self._known.get(name)
+        handler = self._handlers.get(name)
         return handler if handler is not None else self.adopt(name, self._find(name))
 
     def knows(self, name: str) -> bool:
-        """Whether a function of that name runs here."""
-        if self._registered(name) is not None or name in self._own or name in self._known:
+        """Whether a function of that name can run here."""
+        if self._registered(name) is not None or name in self._own or name in self._handlers:
             return True
         return self._config.allow_undecorated and self._defined(name) is not None
 
     def peek(self, envelope: bytes) -> Handler | None:
-        """The handler of a job that is not opened yet; None where it does not come to run, as its start will tell."""
+        """The handler of a job that was not opened yet; None if the job cannot run."""
         try:
             return self.get(header_or_empty(envelope)["function"])
         except (UnknownFunction, KeyError, TypeError):
             return None
 
     def adopt(self, name: str, function: JobFunction[..., Any, Any]) -> Handler:
-        """The handler of a function that was found elsewhere; it is known by that name from now on."""
-        if len(self._known) >= KNOWN_MOST:
-            del self._known[next(iter(self._known))]
-        handler = self._known[name] = self._handler(function)
+        """Create and cache the handler of a function."""
+        if len(self._handlers) >= KNOWN_MOST:
+            del self._handlers[next(iter(self._handlers))]
+        handler = self._handlers[name] = self._handler(function)
         return handler
 
     def _find(self, name: str) -> JobFunction[..., Any, Any]:
@@ -171,7 +171,7 @@ class Handlers:
         )
 
     def _defined(self, name: str) -> Callable[..., Any] | None:
-        """The public function of that name that a module of this worker defines itself."""
+        """The public function of that name, if a module of this worker defines it."""
         prefix, _, own_name = name.rpartition(".")
         module = self._modules.get(prefix)
         found = vars(module).get(own_name) if module is not None else None

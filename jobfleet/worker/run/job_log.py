@@ -12,7 +12,7 @@ from jobfleet.store.calls.log import Entry, log
 from jobfleet.store.keys import Lane
 from jobfleet.worker.run.events import RunEvents
 from jobfleet.worker.run.output import LogTail
-from jobfleet.worker.run.periodic_sender import Rounds
+from jobfleet.worker.run.periodic_sender import PeriodicSender
 from jobfleet.worker.run.run import Run
 
 CHUNK = 50
@@ -42,7 +42,7 @@ class JobLogWriter:
         self._waiting: dict[tuple[str, int], Run] = {}
         self._sending: dict[tuple[str, int], list[Entry]] = {}
         self._one = asyncio.Lock()
-        self._rounds = Rounds(
+        self._sender = PeriodicSender(
             "logs of jobs", self.flush, has_more=lambda: bool(self._waiting), every=INTERVAL_S, pauses_first=True
         )
 
@@ -56,7 +56,7 @@ class JobLogWriter:
                 run.output.log = LogTail()
             run.output.log.add(line[: self._most_bytes], self._most_lines, self._most_bytes)
             self._waiting[run.key] = run
-        self._rounds.wake()
+        self._sender.wake()
 
     async def flush(self) -> None:
         """Send the gathered lines, in one trip at a time, so that lines stay in order."""

@@ -1,4 +1,4 @@
-"""What jobs log through `ctx.log` or the standard library is kept with the job: a handler that finds the run."""
+"""A logging handler that keeps what jobs log, through `ctx.log` or the standard library, with the job."""
 
 from __future__ import annotations
 
@@ -7,50 +7,50 @@ import logging
 from jobfleet.worker.run.current_run import CURRENT
 
 JOB_LOGGER = "jobfleet.job"
-"""Above the loggers of `ctx.log`."""
+"""The parent of the loggers of `ctx.log`."""
 
 LONGEST_LINE = 8192
-"""Characters kept of one line, its traceback included."""
+"""The maximal length of one line in characters, with its traceback."""
 
 _MARK = "_jobfleet_kept"
 
 
 class LogCapture(logging.Handler):
-    """Hands what is logged within a run to that run.
+    """Passes log records to the run in which they were logged.
 
-    It has no lock: a thread that is interrupted while it takes one would leave it locked for all.
+    It has no lock, because a thread that is interrupted while it takes the lock would leave it locked.
     """
 
     def createLock(self) -> None:  # noqa: N802 - the library's name
-        """Have none."""
+        """Create no lock."""
         self.lock = None
 
     def handle(self, record: logging.LogRecord) -> bool:
-        """Take a record in; the library's own way takes the lock for granted from Python 3.13 on."""
+        """Handle a record without a lock. The library's implementation needs one since Python 3.13."""
         if not self.filter(record):
             return False
         self.emit(record)
         return True
 
     def emit(self, record: logging.LogRecord) -> None:
-        """Keep a record, if it is a job's."""
+        """Keep a record, if it was logged within a run."""
         if record.levelno >= logging.WARNING:
-            self._show_unheard(record)
+            self._print_unhandled(record)
         run = CURRENT.get()
         if run is None or hasattr(record, _MARK):
             return
         if record.name.startswith("jobfleet.") and not record.name.startswith(JOB_LOGGER):
-            return  # the worker's own lines are about the job, not of it
+            return  # the worker's own lines do not belong to the job
         setattr(record, _MARK, True)
-        if (notebook := getattr(run, "notebook", None)) is not None:  # it runs several jobs: whose line is it?
+        if (notebook := getattr(run, "notebook", None)) is not None:  # a batch: find the job of the line
             run = notebook(getattr(record, "job_id", None))
         try:
             run.note(int(record.created * 1e6), record.levelno, _text(record))
-        except Exception:  # noqa: BLE001 - a line that cannot be written must not end a job
+        except Exception:  # noqa: BLE001 - a log line must not end a job
             self.handleError(record)
 
-    def _show_unheard(self, record: logging.LogRecord) -> None:
-        """Print what nobody but this handler has heard, as `logging` does when there is no handler."""
+    def _print_unhandled(self, record: logging.LogRecord) -> None:
+        """Print a record that has no other handler, as `logging` does without handlers."""
         last = logging.lastResort
         if last is None or hasattr(record, _MARK) or record.levelno < last.level:
             return
@@ -82,9 +82,9 @@ def start_capture(*, owns_process: bool = False) -> None:
     """Keep what jobs log, until `stop_capture` was called as often.
 
     Args:
-        owns_process: Whether logging may be set up where the user has not: lines of INFO are let through.
+        owns_process: Whether to accept records of level INFO if the user has not configured logging.
     """
-    global _users  # noqa: PLW0603 - handlers are of the process, and so is this
+    global _users  # noqa: PLW0603 - logging handlers are global too
     _users += 1
     if _users > 1:
         return
@@ -97,14 +97,14 @@ def start_capture(*, owns_process: bool = False) -> None:
 
 
 def keep_capturing() -> None:
-    """Listen again where a user's code has set logging up anew since."""
+    """Add the handler again, in case user code has configured logging in the meantime."""
     if _users:
         for logger in _loggers():
-            logger.addHandler(_capture)  # which does nothing if it is there
+            logger.addHandler(_capture)  # this does nothing if the handler is there
 
 
 def stop_capture() -> None:
-    """Leave logging as it was found, but for levels."""
+    """Remove the handler. Levels stay as they are."""
     global _users  # noqa: PLW0603 - as above
     _users -= 1
     if not _users:

@@ -1,4 +1,4 @@
-"""What a child counts of its runs: how they started, and how they really ended."""
+"""Counts the runs of a child: their starts, and their endings as Redis has answered them."""
 
 from __future__ import annotations
 
@@ -11,11 +11,11 @@ from jobfleet.worker.run.run import Run
 
 SETTLED = "sd"
 LONGEST = 200
-"""Characters of a name that anybody may have put into a job; that of a registered function is fine as it is."""
+"""The maximal length of an unregistered name, because any client may have put it into a job."""
 
 
 class Counting:
-    """Counts runs. An ending counts when Redis has answered, since only then it is known which one stands.
+    """Counts runs. An ending is counted when Redis has answered, because only then it is certain.
 
     Args:
         tally: Where it counts.
@@ -26,21 +26,21 @@ class Counting:
         self._tally = tally
         self._now_us = now_us
         self.is_on = tally.is_on
-        """Whether anybody reads the counts; whoever asks first saves the rest."""
+        """Whether the counts are read. Callers check this first to save time."""
 
     def started(self, runs: Iterable[Run]) -> None:
-        """These run; whose start was not counted yet is counted now."""
+        """Count the starts of these runs that were not counted yet."""
         for run in runs:
             if run.started_us and not run.is_counted:
                 run.is_counted = True
                 self._tally.count("jobs_started_total", (run.lane.queue, _function(run)))
 
     def settled(self, run: Run, letter: str) -> None:
-        """A run's ending was answered.
+        """Count the ending of a run.
 
         Args:
             run: The run.
-            letter: What the script said: s or d for settled, c for cancelled instead, another one for lost.
+            letter: The answer of the script: s or d for settled, c for cancelled instead, another letter for lost.
         """
         item, outcome = run.ending.item, "cancelled" if letter == "c" else "lost"
         if letter in SETTLED and item is not None:
@@ -65,7 +65,7 @@ class Counting:
 
 
 def _function(run: Run) -> str:
-    """What a run is counted under; what is no name, whoever wrote it, is no label either."""
+    """The function name for the label of a run; a question mark for an invalid name."""
     name = run.header.get("function")
     if run.handler is None and not (isinstance(name, str) and 0 < len(name) <= LONGEST):
         return "?"

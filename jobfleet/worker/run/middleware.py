@@ -1,4 +1,4 @@
-"""What stands around a run: hooks, middleware, and the resources that its function asks for."""
+"""Calls functions behind hooks and middleware, with the resources that they ask for."""
 
 from __future__ import annotations
 
@@ -26,17 +26,21 @@ from jobfleet.worker.run.run import Run
 
 log = logging.getLogger("jobfleet.worker")
 HOOK_LIMIT = 30.0
-"""Seconds that the hooks after a run may take together, before the run is settled without them."""
+"""Seconds that the hooks after a run may take together. After that the run is settled without them."""
 
 
 class MiddlewareChain:
     """Runs functions behind hooks, middleware and resources.
 
     Args:
-        hooks: The fleet's.
-        middleware: Outside of them, the first outermost.
+        hooks: The hooks of the fleet.
+        middleware: The middleware around the hooks, the outermost first.
         executors: Where functions run, by `Handler.where`.
-        resources: The process's.
+        resources: The resources of the process.
+
+    Attributes:
+        is_empty: Whether there are no hooks and no middleware.
+        has_endings: Whether there are hooks after a run.
     """
 
     def __init__(
@@ -56,17 +60,17 @@ class MiddlewareChain:
     def launch(
         self, run: Run, handler: Handler, child: str, args: list[Any], kwargs: dict[str, Any], on_end: OnEnd
     ) -> None:
-        """Call a run's function where it runs, within what stands around it."""
+        """Call a run's function where it runs, behind its hooks and middleware."""
         injection = handler.function.injection
-        stands_alone = self.is_empty and (not injection.resources or handler.where == "process")
-        if not stands_alone or (not injection.is_none and handler.where != "process"):
+        is_bare = self.is_empty and (not injection.resources or handler.where == "process")
+        if not is_bare or (not injection.is_none and handler.where != "process"):
             context = context_of(run, child, args, kwargs)
-            if stands_alone:
+            if is_bare:
                 args, kwargs = inject(injection, context, args, kwargs)
             elif self.has_endings:
                 run.context = context
-        run.executor = self._executors[handler.where if stands_alone else "async"]
-        if stands_alone:
+        run.executor = self._executors[handler.where if is_bare else "async"]
+        if is_bare:
             run.executor.start(run, handler, args, kwargs, on_end)
         else:
             call = partial(self.call, run, handler, context)
@@ -75,22 +79,22 @@ class MiddlewareChain:
     async def call(
         self, run: Run, handler: Handler, context: JobContext, args: list[Any], kwargs: dict[str, Any]
     ) -> Any:
-        """Open what the function asks for, call the hooks before, and the function behind the middleware."""
-        loop_executor = self._executors["async"]  # but for the function itself, whoever stops the run stops this task
+        """Call the hooks before the run, open the resources, and call the function behind the middleware."""
+        loop_executor = self._executors["async"]  # outside the function itself, a stop cancels this task
         injection = handler.function.injection
 
         async def core() -> Any:
             for hook in self._for(run, self._before):
-                await _told(hook.call, context)
-            filled = args, kwargs
-            if handler.where != "process":  # that one opens its own, and has a context of its own
-                given = await self._resources.open_all(injection.resources)
-                filled = inject(injection, context, args, kwargs, given)
+                await _called(hook.call, context)
+            arguments = args, kwargs
+            if handler.where != "process":  # an isolated process opens its own resources
+                resources = await self._resources.open_all(injection.resources)
+                arguments = inject(injection, context, args, kwargs, resources)
             if run.stop.interruption is not None:
                 raise JobCancelled(f"{run.id} is to stop: {run.must_stop}.", job_id=run.id)
             run.executor = self._executors[handler.where]
             try:
-                return await self._function(run, handler, *filled)
+                return await self._function(run, handler, *arguments)
             finally:
                 run.executor = loop_executor
 
@@ -111,20 +115,20 @@ class MiddlewareChain:
         try:
             return await future
         finally:
-            del future  # it holds the error, whose traceback holds this frame
+            del future  # it holds the error, and its traceback holds this frame
 
     async def ended(self, run: Run, outcome: Outcome, decision: Decision) -> None:
-        """Call the hooks after a run, once; whatever they raise changes nothing."""
+        """Call the hooks after a run, once. Their errors change nothing."""
         context, run.context = run.context, None
         if context is None:
             return
         try:
             async with asyncio.timeout(HOOK_LIMIT):
-                await self._tell(run, context, outcome, decision)
+                await self._call_hooks(run, context, outcome, decision)
         except TimeoutError:
             log.error("hook.unfinished job_id=%s the hooks after it took longer than %g s", run.id, HOOK_LIMIT)
 
-    async def _tell(self, run: Run, context: JobContext, outcome: Outcome, decision: Decision) -> None:
+    async def _call_hooks(self, run: Run, context: JobContext, outcome: Outcome, decision: Decision) -> None:
         error = _error_of(outcome)
         calls: list[tuple[Hook, tuple[Any, ...]]] = []
         match decision:
@@ -137,7 +141,7 @@ class MiddlewareChain:
         calls += [(hook, (outcome,)) for hook in self._for(run, self._after)]
         for hook, arguments in calls:
             try:
-                await _told(hook.call, context, *arguments)
+                await _called(hook.call, context, *arguments)
             except asyncio.CancelledError:
                 raise
             except BaseException as raised:  # noqa: BLE001 - the user's hook may raise anything
@@ -149,8 +153,8 @@ class MiddlewareChain:
         return [hook for hook in hooks if hook.is_for(run.header["function"], run.lane.queue)]
 
 
-async def _told(call: Callable[..., Any], *arguments: Any) -> None:
-    """Call a hook: on the loop what is async, all else in a thread."""
+async def _called(call: Callable[..., Any], *arguments: Any) -> None:
+    """Call a hook: an async one on the event loop, any other one in a thread."""
     if inspect.iscoroutinefunction(call):
         await call(*arguments)
         return
@@ -165,7 +169,7 @@ def _error_of(outcome: Outcome) -> BaseException | None:
             return error
         case TimedOut(limit):
             return TimeoutError(f"timed out after {limit:g} s")
-        case _:  # its process died, of whatever
+        case _:  # its process died, for any reason
             reason = getattr(outcome, "reason", "")
             return RuntimeError(reason) if reason else None
 

@@ -1,4 +1,4 @@
-"""What a run is shown of the jobs that it has waited for; apart, for a process of its own needs no more."""
+"""The results of a run's parents, as its context shows them. Isolated processes import only this module."""
 
 from __future__ import annotations
 
@@ -12,15 +12,15 @@ from jobfleet.operations.results import result_of
 from jobfleet.store.calls.inspect import final_of
 
 Row = tuple[str, str, bytes]
-"""A parent's id, its status in a word, and what is kept of its end."""
+"""A parent's id, its status, and the record of its end."""
 
 
 def results_of(rows: Sequence[Row], limits: Limits) -> dict[str, JobResult[Any]]:
-    """How the parents ended, as results by id.
+    """The results of the parents by id.
 
     Args:
-        rows: The parents, as the look-up found them.
-        limits: What a result may be.
+        rows: The parents, as the look-up has found them.
+        limits: The limits of a result.
     """
     return {parent: _result(parent, status, value, limits) for parent, status, value in rows}
 

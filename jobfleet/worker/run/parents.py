@@ -1,4 +1,4 @@
-"""How the jobs ended that a run has waited for: the look-up."""
+"""Looks up how the parents of a run ended: the jobs that it has waited for."""
 
 from __future__ import annotations
 
@@ -12,15 +12,15 @@ from jobfleet.store.keys import Keyspace, Lane
 from jobfleet.worker.run.parent_results import Row
 
 TOGETHER = 50
-"""Runs whose parents are looked up in one trip."""
+"""The number of runs whose parents are looked up in one trip."""
 
 
 class Parents:
-    """Looks up how the parents of runs ended; what is asked for at one moment goes in one trip.
+    """Looks up how the parents of runs ended. Look-ups that begin at the same moment share a trip.
 
     Args:
-        store: How.
-        keys: The fleet's keys.
+        store: The connection.
+        keys: The keys of the fleet.
     """
 
     def __init__(self, store: AsyncStore, keys: Keyspace) -> None:
@@ -30,11 +30,11 @@ class Parents:
         self._trips: set[asyncio.Task[None]] = set()
 
     async def __call__(self, lane: Lane, job_id: str) -> list[Row]:
-        """How a job's parents ended, in order; what was too large to lie beside it is read where it lies."""
+        """How the parents of a job ended, in order. Large results are read from their own keys."""
         loop = asyncio.get_running_loop()
         answer: asyncio.Future[list[flow.ParentState]] = loop.create_future()
         if not self._asked:
-            loop.call_soon(self._set_out)
+            loop.call_soon(self._begin_trip)
         self._asked.append((lane, job_id, answer))
         states = await answer
         rows = {state.parent: (state.parent, state.status, state.record) for state in states}
@@ -49,7 +49,7 @@ class Parents:
                     rows[parent] = (parent, rows[parent][1], value)
         return list(rows.values())
 
-    def _set_out(self) -> None:
+    def _begin_trip(self) -> None:
         asked, self._asked = self._asked, []
         task = asyncio.get_running_loop().create_task(self._look_up(asked))
         self._trips.add(task)
@@ -59,11 +59,11 @@ class Parents:
         for part in batches(asked, TOGETHER):
             try:
                 found = await self._store.run_many([flow.parents(lane, job_id) for lane, job_id, _ in part])
-            except Exception as error:  # noqa: BLE001 - each of these runs ends with it, or it would wait for ever
+            except Exception as error:  # noqa: BLE001 - each of these runs ends with the error, or it would wait for ever
                 found = [error] * len(part)
             for (_, _, answer), states in zip(part, found, strict=True):
                 if answer.done():
-                    continue  # its run was stopped meanwhile
+                    continue  # its run was stopped in the meantime
                 if isinstance(states, Exception):
                     answer.set_exception(states)
                 else:

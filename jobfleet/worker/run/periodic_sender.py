@@ -1,4 +1,4 @@
-"""Rounds: something is sent again and again while there is more, and whoever adds something may be any thread."""
+"""Sends gathered data periodically, as long as there is any. Any thread may add data."""
 
 from __future__ import annotations
 
@@ -10,15 +10,15 @@ from collections.abc import Awaitable, Callable
 log = logging.getLogger("jobfleet.worker")
 
 
-class Rounds:
-    """Goes round while there is something to send, with a pause between two rounds.
+class PeriodicSender:
+    """Sends in rounds while there is data, with a pause between two rounds.
 
     Args:
-        name: What is sent, for the log.
-        send: Sends what has gathered.
-        has_more: Whether something has gathered.
+        name: The kind of data, for the log.
+        send: Sends the gathered data.
+        has_more: Returns whether there is data.
         every: Seconds between two rounds.
-        pauses_first: Whether the first round comes after a pause, too: what is added at one moment goes together.
+        pauses_first: Whether the first round waits too, so that data of the same moment is sent together.
     """
 
     def __init__(
@@ -41,9 +41,9 @@ class Rounds:
         self._task: asyncio.Task[None] | None = None
 
     def wake(self) -> None:
-        """Something was added just now; from any thread, it never waits."""
+        """Data was added. Any thread may call this, and it never waits."""
         with self._lock:
-            if not self._is_going:  # in this order: the job's code may be interrupted here
+            if not self._is_going:  # in this order, because the job's code may be interrupted here
                 self._loop.call_soon_threadsafe(self._start)
                 self._is_going = True
 
@@ -58,7 +58,7 @@ class Rounds:
             while True:
                 await self._round()
                 await asyncio.sleep(self._every)
-                with self._lock:  # who adds something has done so before this look, or wakes this afterwards
+                with self._lock:  # data is added before this check, or `wake` is called after it
                     if not self._has_more():
                         self._is_going = False
                         return
@@ -69,4 +69,4 @@ class Rounds:
         try:
             await self._send()
         except Exception:
-            log.exception("worker.unsent %s", self._name)  # one bad round must not silence every job to come
+            log.exception("worker.unsent %s", self._name)  # one failed round must not stop the following ones

@@ -11,7 +11,7 @@ from jobfleet.store.aio import AsyncStore
 from jobfleet.store.calls.progress import Report, progress
 from jobfleet.store.keys import Lane
 from jobfleet.worker.run.events import RunEvents
-from jobfleet.worker.run.periodic_sender import Rounds
+from jobfleet.worker.run.periodic_sender import PeriodicSender
 from jobfleet.worker.run.run import Run
 
 CHUNK = 50
@@ -41,7 +41,7 @@ class ProgressWriter:
         self._events = events
         self._lock = threading.Lock()
         self._latest: dict[tuple[str, int], tuple[Run, int, bytes]] = {}
-        self._rounds = Rounds(
+        self._sender = PeriodicSender(
             "progress", self.flush, has_more=lambda: bool(self._latest), every=1.0 / rate, pauses_first=False
         )
 
@@ -55,7 +55,7 @@ class ProgressWriter:
         run.output.number += 1
         with self._lock:
             self._latest[run.key] = (run, run.output.number, record)
-        self._rounds.wake()
+        self._sender.wake()
 
     async def flush(self) -> None:
         """Send the gathered reports."""

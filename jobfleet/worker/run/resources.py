@@ -1,4 +1,4 @@
-"""What jobs share within a process: opened when first asked for, closed in reverse order."""
+"""Resources that the jobs of a process share: opened on first use, closed in reverse order."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ CLOSING = 3.0
 """Seconds that the resources of a child may take to close."""
 
 LEAST = 0.1
-"""Seconds that each has to close, however long the others took."""
+"""The least time in seconds that each resource has to close."""
 
 log = logging.getLogger("jobfleet.worker")
 
@@ -25,41 +25,41 @@ log = logging.getLogger("jobfleet.worker")
 class Resources:
     """The resources of one process, on its event loop.
 
-    Each lives in a task of its own, which opens and closes it, as libraries with cancel scopes demand.
+    Each resource has its own task, which opens and closes it, because libraries with cancel scopes require that.
     """
 
     def __init__(self) -> None:
         self._lives: dict[Factory, _Life] = {}
 
     async def open(self, resource: Resource) -> Any:
-        """The one instance of a resource; opened now if it is not. Who is cancelled meanwhile harms nobody else.
+        """The instance of a resource. It is opened on first use. A cancelled caller does not affect other callers.
 
         Raises:
-            Exception: What the factory raised; the next who asks tries again.
+            Exception: The error of the factory. The next call tries again.
         """
-        given = overridden(resource)
-        if given is not NOTHING:
-            return given
+        override = overridden(resource)
+        if override is not NOTHING:
+            return override
         life = self._lives.get(resource.factory)
         if life is None or life.has_failed:
-            self._lives.pop(resource.factory, None)  # what is opened last stands last, since that is closed first
+            self._lives.pop(resource.factory, None)  # the resource that was opened last has to be the last item
             life = self._lives[resource.factory] = _Life(resource)
         return await asyncio.shield(life.opened)
 
     async def open_all(self, wanted: Iterable[tuple[str, Resource]]) -> dict[str, Any]:
-        """The resources of some parameters, by the parameters' names."""
+        """The resources of some parameters, by the names of the parameters."""
         return {name: await self.open(resource) for name, resource in wanted}
 
     @property
     def tasks(self) -> set[asyncio.Task[None]]:
-        """The tasks in which they live: whoever tidies up after a job leaves those alone."""
+        """The tasks of the resources. They must not be cancelled when the leftovers of a job are cleaned up."""
         return {life.task for life in self._lives.values()}
 
     async def close(self, timeout: float) -> None:
-        """Close all that is open, the last first; what fails, or takes too long, is logged.
+        """Close all open resources, the last one first. Errors and time-outs are logged.
 
         Args:
-            timeout: Seconds for all together.
+            timeout: Seconds for all of them together.
         """
         deadline = monotonic() + timeout
         for life in reversed(list(self._lives.values())):
@@ -79,7 +79,7 @@ class _Life:
         self.name = resource.name
         self.opened: asyncio.Future[Any] = loop.create_future()
         self.over = asyncio.Event()
-        # In a context of its own: what it logs later does not belong to the job that happened to be the first.
+        # In its own context: what it logs later does not belong to the first job that used it.
         self.task = loop.create_task(self._live(resource.factory), context=Context())
 
     @property
@@ -91,10 +91,10 @@ class _Life:
         try:
             made = await _call(factory)
             value = await _enter(made)
-        except BaseException as error:  # noqa: BLE001 - the job that asked for it is told
+        except BaseException as error:  # noqa: BLE001 - the error is passed to the job
             if not self.opened.done():
                 self.opened.set_exception(error if isinstance(error, Exception) else _as_error(error, self.name))
-                self.opened.exception()  # seen, even if all who asked were cancelled meanwhile
+                self.opened.exception()  # marked as seen, even if all callers were cancelled
             return
         self.opened.set_result(value)
         await self.over.wait()
@@ -111,7 +111,7 @@ def _as_error(error: BaseException, name: str) -> Exception:
 
 
 def _is_async(factory: Factory) -> bool:
-    """Whether calling it is a matter of the loop: it may need one, and does not block it."""
+    """Whether a factory is called on the event loop, because it needs one and does not block."""
     inner = inspect.unwrap(factory)
     return (
         inspect.iscoroutinefunction(inner)

@@ -1,4 +1,4 @@
-"""Waiting for what happens first."""
+"""Waits for the first of several events."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from collections.abc import Iterable
 
 
 async def any_of(events: Iterable[asyncio.Event | None], timeout: float | None) -> None:
-    """Wait until one of some events is set, or for `timeout` seconds; None stands for one that never is."""
+    """Wait until one of the events is set, for at most `timeout` seconds. None is an event that is never set."""
     waits = [asyncio.ensure_future(event.wait()) for event in events if event is not None]
     await asyncio.wait(waits, timeout=timeout, return_when=asyncio.FIRST_COMPLETED)
     for wait in waits:

@@ -191,9 +191,9 @@ def test_a_job_that_gives_no_value_or_two_fails_alone(fleet: Fleet, batched: Reg
     assert outcomes(fleet, [handle.id for handle in handles]) == [
         ("completed", 1),
         ("completed", 2),
-        ("failed", "test.batch takes one value a job; this one has none."),
-        ("failed", "test.batch takes one value a job; this one has 2."),
-        ("failed", "test.batch takes one value a job; this one gives other too."),
+        ("failed", "test.batch takes one value per job; this one has none."),
+        ("failed", "test.batch takes one value per job; this one has 2."),
+        ("failed", "test.batch takes one value per job; this one gives other too."),
     ]
 
 

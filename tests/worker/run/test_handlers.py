@@ -127,5 +127,5 @@ def test_the_cache_of_looked_up_names_is_bounded() -> None:
     for name in names:
         handlers.get(name)
 
-    assert len(handlers._known) == KNOWN_MOST
+    assert len(handlers._handlers) == KNOWN_MOST
     assert handlers.get(names[-1]) is handlers.get(names[-1])

@@ -59,10 +59,10 @@ async def test_a_child_stamps_its_board_four_times_within_the_shortest_hang() ->
     child = Child(cast(Any, None), cast(Any, None), LeaseBoard(None, 1))
     child._config = JobConfig(hang_after=0.1)
 
-    child._turn()
+    child._show_alive()
 
-    assert child._turning.when() - asyncio.get_running_loop().time() <= 0.025
-    child._turning.cancel()
+    assert child._alive_timer.when() - asyncio.get_running_loop().time() <= 0.025
+    child._alive_timer.cancel()
 
 
 async def test_a_child_that_stands_still_is_seen(monkeypatch: pytest.MonkeyPatch) -> None:

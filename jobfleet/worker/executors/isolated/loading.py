@@ -1,4 +1,4 @@
-"""What every isolated process does first: load the user's modules, and find functions in them."""
+"""The start of each isolated process: it loads the user's modules, and finds functions in them."""
 
 from __future__ import annotations
 
@@ -26,19 +26,19 @@ log = logging.getLogger("jobfleet.worker")
 
 
 def load(talker: ChannelEnd, child: str, config: JobConfig, modules: list[str], app_dir: str) -> Handlers | None:
-    """Import the user's modules, in this process, and say how that went; None when they cannot be imported."""
+    """Import the user's modules and report the result. Returns None if they cannot be imported."""
     set_up_logs(config, worker=child, current=CURRENT.get)
     offer_settings(config)
     try:
         loaded, registry = load_modules(modules, app_dir)
         handlers = Handlers(registry or REGISTRY, loaded, config)
-    except BaseException as error:  # noqa: BLE001 - whatever the user's module raises while it is imported
+    except BaseException as error:  # noqa: BLE001 - the user's module may raise anything
         shown = "".join(traceback.format_exception(error)).encode("utf-8", "replace").decode()
         log.error("isolated.refused %s", shown)
         talker.send("refused", f"{type(error).__name__} while its modules were imported")
         return None
     start_capture(owns_process=True)
-    talker.send_now("ready")  # not by the thread that sends: a job may end the process at once
+    talker.send_now("ready")  # not by the sending thread, because a job may end the process at once
     return handlers
 
 
@@ -61,7 +61,7 @@ def find(handlers: Handlers, order: Mapping[str, Any]) -> Handler:
 
 
 def missing(order: Mapping[str, Any], error: Exception) -> EndReport:
-    """How a run ends whose function is not found."""
+    """The report of a run whose function was not found."""
     return {
         "how": "missing",
         "reason": f"{order['name']!r} cannot be found in a process of its own ({type(error).__name__}). Put it "
@@ -70,14 +70,14 @@ def missing(order: Mapping[str, Any], error: Exception) -> EndReport:
 
 
 def flush() -> None:
-    """Let out what a job has printed: this process may be killed, or idle for long."""
+    """Flush what a job has printed, because this process may be killed, or be idle for long."""
     for stream in (sys.stdout, sys.stderr):
         with suppress(Exception):
             stream.flush()
 
 
 def loop_factory() -> Callable[[], asyncio.AbstractEventLoop] | None:
-    """The fastest event loop there is; None for the standard one."""
+    """The factory of the fastest event loop that is installed; None for the standard one."""
     try:
         import uvloop
     except ImportError:

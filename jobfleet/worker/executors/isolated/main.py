@@ -22,10 +22,10 @@ from jobfleet.worker.executors.isolated.rlimits import offer_for_memory
 
 
 def main() -> None:
-    """Be an isolated process."""
+    """Run an isolated process."""
     line, lifeline, parent, most = (int(number) for number in sys.argv[1:5])
     tie(lifeline, parent)
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # the terminal's Ctrl-C is the supervisor's to handle
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # the supervisor handles Ctrl-C of the terminal
     signal.signal(signal.SIGTERM, signal.SIG_DFL)  # the worker's process ignores it, and that is inherited
     signal.signal(signal.SIGTSTP, signal.SIG_DFL)
     faulthandler.enable()
@@ -33,7 +33,7 @@ def main() -> None:
     offer_for_memory()
     sock = socket.socket(fileno=line)
     sock.set_inheritable(False)
-    os.register_at_fork(after_in_child=sock.close)  # a job's child must not answer for it
+    os.register_at_fork(after_in_child=sock.close)  # a child of a job must not write to the channel
     frames = received_frames(sock, most)
     word, child, settings, modules, app_dir, path = next(frames)
     sys.path[:] = path

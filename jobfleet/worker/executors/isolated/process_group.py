@@ -1,10 +1,9 @@
-"""What ties an isolated process to its worker's, and its own children to it.
+"""Ties an isolated process to its worker's process, and its own children to it.
 
-It leads a process group of its own, which is killed as a whole. On Linux the kernel does so when the
-worker's process is gone, whatever is being computed: the read end of a pipe whose write end the
-worker's process holds is set to signal the group with SIGKILL. Should a fork of the worker's process
-still hold it, the signal of the parent's death ends at least the process itself. Elsewhere a thread
-sees the line end.
+It leads its own process group, which is killed as a whole. On Linux the kernel does this when the worker's process is
+gone, even during a computation: the read end of a pipe, whose write end the worker's process holds, is set to signal
+the group with SIGKILL. If a fork of the worker's process still holds the write end, the signal for the death of the
+parent ends at least the process itself. On other systems a thread notices the end of the channel.
 """
 
 from __future__ import annotations
@@ -27,15 +26,15 @@ def tie(lifeline: int, parent: int) -> None:
     """Tie this process to its parent: called once, by an isolated process.
 
     Args:
-        lifeline: The read end of the pipe on which nothing is ever written.
-        parent: Who started this process; if it is gone already, this one ends.
+        lifeline: The read end of the pipe. Nothing is ever written to it.
+        parent: The process id of the parent. If it is gone already, this process ends.
     """
     os.set_inheritable(lifeline, False)
     if sys.platform == "linux":
         fcntl.fcntl(lifeline, fcntl.F_SETOWN, -os.getpgrp())
         fcntl.fcntl(lifeline, F_SETSIG, signal.SIGKILL)
         fcntl.fcntl(lifeline, fcntl.F_SETFL, fcntl.fcntl(lifeline, fcntl.F_GETFL) | os.O_ASYNC)
-        # What a job's children leave behind becomes this process's child, so that it is found.
+        # Orphans of a job's children become children of this process, so that they are found.
         with suppress(AttributeError, OSError):
             prctl = ctypes.CDLL(None).prctl
             prctl(PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0)
@@ -50,24 +49,24 @@ def end_group() -> None:
 
 
 def has_children() -> bool:
-    """Whether this process has children, living or not waited for; none of them is reaped by the question."""
+    """Whether this process has children, running or not reaped. The check does not reap them."""
     try:
         os.waitid(os.P_ALL, 0, os.WEXITED | os.WNOHANG | os.WNOWAIT)
     except ChildProcessError:
         return False
-    except AttributeError:  # macOS before Python 3.13: it cannot be asked, so the process is not used again
+    except AttributeError:  # macOS before Python 3.13 has no waitid, so the process is not used again
         return True
     return True
 
 
 def kill_all(leader: int) -> None:
-    """Kill a process that leads a group, the group, and on Linux what has left it; called before it is reaped."""
+    """Kill a group leader, its group, and on Linux the processes that have left it. Called before it is reaped."""
     for pid in descendants(leader):
         _kill(pid)
     try:
         os.killpg(leader, signal.SIGKILL)
     except OSError as error:
-        if error.errno not in (errno.ESRCH, errno.EPERM):  # EPERM: nothing but a zombie is left, on macOS
+        if error.errno not in (errno.ESRCH, errno.EPERM):  # EPERM: only a zombie is left, on macOS
             raise
         _kill(leader)
 
@@ -78,7 +77,7 @@ def _kill(pid: int) -> None:
 
 
 def descendants(pid: int) -> list[int]:
-    """The children of a process, theirs, and so on; empty where there is no /proc."""
+    """All descendants of a process; empty if there is no /proc."""
     found: list[int] = []
     left = [pid]
     while left:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 
 class Pulse:
-    """Counts for how long no sign has come.
+    """Counts for how long no sign of life has arrived.
 
     Time is counted in looks: a child that was itself frozen or blocked accuses nobody.
 
@@ -23,13 +23,13 @@ class Pulse:
         self.is_hung = False
 
     def turned(self) -> None:
-        """A sign has come. Before the first one the process loads modules, which may take as long as it does."""
+        """A sign of life has arrived. Before the first one the process loads modules, which may take any time."""
         self._has_begun = True
         self.still = 0.0
         self.is_hung = False
 
     def look(self, passed: float) -> bool:
-        """So many seconds after the last look: whether it hangs since this one."""
+        """Check again, so many seconds after the last check. Returns whether the process hangs since this check."""
         if self._has_begun:
             self.still += passed
         was_hung, self.is_hung = self.is_hung, self.still >= self._after

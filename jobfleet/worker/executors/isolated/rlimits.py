@@ -1,4 +1,4 @@
-"""Limits of an isolated process: set from within, watched from outside."""
+"""Resource limits of an isolated process: set inside, watched from outside."""
 
 from __future__ import annotations
 
@@ -13,27 +13,27 @@ from pathlib import Path
 
 PAGE = resource.getpagesize()
 MEMORY = resource.RLIMIT_DATA if sys.platform == "linux" else resource.RLIMIT_AS
-"""On Linux private memory, whoever asks for it; the address space would count what is only reserved."""
+"""On Linux the private memory. The address space would include reserved memory."""
 OOM_SCORE = "500"
 CGROUPS = Path("/sys/fs/cgroup")
 CPU_SPARE = 1
-"""Seconds from SIGXCPU to SIGKILL: the soft limit names the cause of death, the hard one ends whoever survives it."""
+"""Seconds from SIGXCPU to SIGKILL: the soft limit shows the cause of death, the hard limit ends survivors."""
 _TICKS = os.sysconf("SC_CLK_TCK")
 
 
 @dataclass(slots=True)
 class Bounds:
-    """How a process stands after a bounded block.
+    """The state of a process after a bounded block.
 
     Attributes:
-        is_lifted: False when a limit stays that another job cannot have: this process may not raise it again.
+        is_lifted: False if a limit remains that another job must not have, because the process may not raise it.
     """
 
     is_lifted: bool = True
 
 
 def be_nice(nice: int) -> None:
-    """Lower this process's priority to so much; it cannot be raised again."""
+    """Lower the priority of this process. It cannot be raised again."""
     if not nice:
         return
     with suppress(OSError):
@@ -41,7 +41,7 @@ def be_nice(nice: int) -> None:
 
 
 def offer_for_memory() -> None:
-    """Let the kernel, when memory is short, take this process before its worker's."""
+    """Make the kernel kill this process before its worker's process when memory is short."""
     with suppress(OSError):
         Path("/proc/self/oom_score_adj").write_text(OOM_SCORE)
 
@@ -77,14 +77,14 @@ def bounded(memory: int, cpu: float) -> Iterator[Bounds]:
 
 
 def _lower(kind: int, limit: int, *, spare: int = 0) -> None:
-    """Set the soft limit, and the hard one so much above it; neither above the hard one that there is."""
+    """Set the soft limit, and the hard limit `spare` above it, but neither above the current hard limit."""
     _, most = resource.getrlimit(kind)
     soft, hard = (wanted if most == resource.RLIM_INFINITY else min(wanted, most) for wanted in (limit, limit + spare))
     resource.setrlimit(kind, (soft, hard))
 
 
 def cpu_time(pid: int) -> float:
-    """The seconds of CPU time that a process has used; 0 where that cannot be seen."""
+    """The CPU time of a process in seconds; 0 if it is not available."""
     try:
         fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
         return (int(fields[11]) + int(fields[12])) / _TICKS
@@ -93,7 +93,7 @@ def cpu_time(pid: int) -> float:
 
 
 def resident(pid: int) -> tuple[int, int]:
-    """The resident and the private memory of a process, in bytes; zeros where it cannot be seen."""
+    """The resident and the private memory of a process in bytes; zeros if they are not available."""
     try:
         pages = Path(f"/proc/{pid}/statm").read_text().split()
         return int(pages[1]) * PAGE, int(pages[5]) * PAGE
@@ -102,11 +102,11 @@ def resident(pid: int) -> tuple[int, int]:
 
 
 def oom_kills(groups: Path = CGROUPS, own: Path = Path("/proc/self/cgroup")) -> int | None:
-    """How many processes of this control group the kernel has killed for memory; None where that cannot be known.
+    """How many processes of this control group the kernel has killed for memory; None if that is not available.
 
     Args:
         groups: Where control groups are mounted.
-        own: What tells the own one.
+        own: The file that names the control group of this process.
     """
     with suppress(OSError, ValueError):
         for line in own.read_text().splitlines():
