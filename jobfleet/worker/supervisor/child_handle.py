@@ -30,6 +30,7 @@ class ChildHandle:
         reports: The descriptor from which its reports are read.
         running: Number of jobs that it runs, by its last report.
         is_ready: Whether it has reported its functions and queues.
+        ready_at: When it became ready (boot-time clock); 0 before that.
         queues: The queues that it serves.
         kind: Its kind; None until it is ready.
         pulsed_at: Its last claim or wait for jobs (boot-time clock); 0 before the first report.
@@ -56,6 +57,7 @@ class ChildHandle:
         self.number = number
         self.running = 0
         self.is_ready = False
+        self.ready_at = 0.0
         self.queues: list[str] = []
         self.kind: Kind | None = None
         self.pulsed_at = 0.0

@@ -52,7 +52,7 @@ class Children:
         config: The settings.
         at: The server.
         recovery: Settles the runs of a dead child.
-        scrape: Counts deaths and collects the children's counts.
+        metrics: Counts deaths and collects the children's counts.
         lanes: Returns the lanes of some queues.
         keep: Runs a coroutine as a task of the worker.
         on_ready: Called with the published functions of a new child, by name.
@@ -60,7 +60,7 @@ class Children:
         on_empty: Called when a child is gone and has no immediate successor.
 
     Attributes:
-        handle: The children by process id.
+        by_pid: The children by process id.
         size: Target number of children.
         queues: The queues that they serve.
         state: running, quiet or stopping.
@@ -76,7 +76,7 @@ class Children:
         at: Target,
         *,
         recovery: CrashRecovery,
-        scrape: WorkerMetrics,
+        metrics: WorkerMetrics,
         lanes: Callable[[Sequence[str]], list[Lane]],
         keep: Keep,
         on_ready: Callable[[dict[str, bytes]], Awaitable[None]],
@@ -88,7 +88,7 @@ class Children:
         self._config = config
         self._at = at
         self._recovery = recovery
-        self._scrape = scrape
+        self._metrics = metrics
         self._lanes = lanes
         self._keep = keep
         self._on_ready = on_ready
@@ -97,7 +97,7 @@ class Children:
         self._count = 0
         self._deaths = 0
         self._burials: set[asyncio.Task[None]] = set()
-        self.handle: dict[int, ChildHandle] = {}
+        self.by_pid: dict[int, ChildHandle] = {}
         self.size = config.processes
         self.queues: list[str] = []
         self.state = "running"
@@ -110,7 +110,7 @@ class Children:
     @property
     def is_deserted(self) -> bool:
         """Whether there is no child, and none will start."""
-        return not self.handle and (
+        return not self.by_pid and (
             self.state == "stopping" or (self._config.burst and not self.awaited and not self._unborn)
         )
 
@@ -118,19 +118,19 @@ class Children:
     def standing(self) -> list[ChildHandle]:
         """The children that stay, by their numbers."""
         return sorted(
-            (handle for handle in self.handle.values() if not handle.is_replaced), key=lambda handle: handle.number
+            (handle for handle in self.by_pid.values() if not handle.is_replaced), key=lambda handle: handle.number
         )
 
     @property
     def kinds(self) -> list[Kind]:
         """The kinds of the claiming children."""
-        claiming = (handle for handle in self.handle.values() if handle.kind is not None and not handle.is_draining)
+        claiming = (handle for handle in self.by_pid.values() if handle.kind is not None and not handle.is_draining)
         return list({handle.kind.id: handle.kind for handle in claiming if handle.kind is not None}.values())
 
     @property
     def draining(self) -> list[ChildHandle]:
         """The draining children, oldest first."""
-        return sorted((handle for handle in self.handle.values() if handle.is_draining), key=lambda handle: handle.born)
+        return sorted((handle for handle in self.by_pid.values() if handle.is_draining), key=lambda handle: handle.born)
 
     def scale(self, size: int) -> None:
         """Set the number of children: start missing ones, and drain excess ones."""
@@ -152,7 +152,7 @@ class Children:
         if self.state == "stopping":
             self._unborn.clear()
         now = boottime()
-        loading = sum(1 for handle in self.handle.values() if not handle.is_ready and now - handle.born < LOADING)
+        loading = sum(1 for handle in self.by_pid.values() if not handle.is_ready and now - handle.born < LOADING)
         while self._unborn and loading < self._at_once:
             self.spawn(self._unborn.pop())
             loading += 1
@@ -168,7 +168,7 @@ class Children:
         """
         self._count += 1
         handle = ChildHandle(f"{self._worker}.{self._count}", number, board_capacity(self._config.slots))
-        self.handle[handle.pid] = handle
+        self.by_pid[handle.pid] = handle
         handle.follows = follows
         settings = self._config.plain(url=self._at.url, processes=1)
         handle.hello(settings, self._modules, str(self._config.app_dir), quiet=self.state == "quiet")
@@ -179,7 +179,7 @@ class Children:
             if word == "ready":
                 functions, handle.queues, *kind = rest
                 handle.kind = Kind(*kind)
-                handle.is_ready = True
+                handle.is_ready, handle.ready_at = True, boottime()
                 self.queues = list(dict.fromkeys([*self.queues, *handle.queues]))
                 self._grow()
                 await self._on_ready(functions)
@@ -187,10 +187,10 @@ class Children:
                 self._relieve(handle)
             elif word == "state":
                 handle.running, delta = rest
-                self._scrape.merge(delta)
+                self._metrics.merge(delta)
             elif word == "pulse":
                 handle.pulsed_at = rest[0]
-                self._scrape.pulsed(rest[0])
+                self._metrics.pulsed(rest[0])
             elif word == "retire":
                 self._on_retire(handle, rest[0])
             elif word == "refused":
@@ -218,27 +218,27 @@ class Children:
 
     def hurry(self) -> None:
         """Let all children release their running jobs at once."""
-        for handle in self.handle.values():
+        for handle in self.by_pid.values():
             handle.tell("hurry")
             self._keep(self._end_straggler(handle, 0.0))
 
     async def _end_straggler(self, handle: ChildHandle, grace: float) -> None:
         await asyncio.sleep(grace + AFTER_GRACE)
-        if self.handle.get(handle.pid) is handle:
+        if self.by_pid.get(handle.pid) is handle:
             log.error("child.killed child=%s did not end within its grace", handle.child)
             handle.is_leaving = True
             handle.kill(signal.SIGKILL)
 
     def _bequeath(self, handle: ChildHandle) -> None:
         """Hand on the predecessor of a child that left: it waits for the child's own successor, if there is one."""
-        heir = next((one for one in self.handle.values() if one.follows is not None and one.follows[0] is handle), None)
+        heir = next((one for one in self.by_pid.values() if one.follows is not None and one.follows[0] is handle), None)
         if heir is not None and handle.follows is not None:
             heir.follows, handle.follows = handle.follows, None
         self._relieve(handle)
 
     def look_for_deaths(self) -> None:
         """Check which children have ended, were frozen or were resumed."""
-        for handle in list(self.handle.values()):
+        for handle in list(self.by_pid.values()):
             try:
                 pid, status = os.waitpid(handle.pid, os.WNOHANG | os.WUNTRACED | os.WCONTINUED)
             except ChildProcessError:
@@ -254,7 +254,7 @@ class Children:
                 self._died(handle, status)
 
     def _died(self, handle: ChildHandle, status: int) -> None:
-        del self.handle[handle.pid]
+        del self.by_pid[handle.pid]
         handle.reaped(status)
         code = handle.exit_code or 0
         # A child that leaves by itself has cleared its board; otherwise a job ended the process.
@@ -262,7 +262,7 @@ class Children:
         could_not_start = code == EXIT_USAGE and not handle.is_ready  # it reports the reason itself
         if not planned and not could_not_start:
             log.error("child.died child=%s %s", handle.child, how_it_died(code))
-            self._scrape.crashed(code)
+            self._metrics.crashed(code)
         burial = self._keep(self._bury(handle, handle.killed_for or how_it_died(code), planned=planned))
         self._burials.add(burial)
         burial.add_done_callback(self._burials.discard)
@@ -342,7 +342,7 @@ class Children:
 
     def _refuse(self, handle: ChildHandle, why: str, shown: str) -> None:
         old = handle.follows[0] if handle.follows is not None else None
-        if old is not None and old.pid in self.handle and old.number < self.size:
+        if old is not None and old.pid in self.by_pid and old.number < self.size:
             old.is_replaced, old.kept_at = False, boottime()
             log.error("child.refused child=%s stays, because its successor cannot start. %s\n%s", old.child, why, shown)
         elif self._config.reload and self.queues:
@@ -358,5 +358,5 @@ class Children:
 
     def tell(self, *frame: Any) -> None:
         """Send a frame to every child."""
-        for handle in self.handle.values():
+        for handle in self.by_pid.values():
             handle.tell(*frame)

@@ -34,14 +34,16 @@ class HangDetector:
         children: The current children by process id.
         after: Seconds without a turn of the loop after which a child counts as hung.
         kill: Whether to kill a hung child.
-        scrape: Counts the hangs.
+        metrics: Counts the hangs.
     """
 
-    def __init__(self, children: Mapping[int, ChildHandle], *, after: float, kill: bool, scrape: WorkerMetrics) -> None:
+    def __init__(
+        self, children: Mapping[int, ChildHandle], *, after: float, kill: bool, metrics: WorkerMetrics
+    ) -> None:
         self._children = children
         self._after = after
         self._kill = kill
-        self._scrape = scrape
+        self._metrics = metrics
         self._watched: dict[str, _Watched] = {}
         self._every = min(LOOK_MOST, max(LOOK_LEAST, after / 8))
 
@@ -87,7 +89,7 @@ class HangDetector:
         still = watched.still
         held = ", ".join(one.id for one in handle.posted()) or "nothing"
         log.error("child.hung child=%s pid=%d for=%.1fs holds %s", handle.child, handle.pid, still, held)
-        self._scrape.hung()
+        self._metrics.hung()
         await show_stacks(handle)
         if self._kill and handle.turned_at == watched.stamp:
             log.error("child.killed child=%s because it hung", handle.child)

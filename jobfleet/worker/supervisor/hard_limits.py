@@ -67,7 +67,7 @@ class HardLimits:
         while True:
             await asyncio.sleep(LOOK_EVERY)
             before, looked = looked, monotonic()
-            for handle in list(self._child_processes.handle.values()):
+            for handle in list(self._child_processes.by_pid.values()):
                 self.look(handle, looked, looked - before)
 
     def look(self, handle: ChildHandle, now: float, passed: float) -> None:

@@ -26,7 +26,7 @@ class ServingChildren(Protocol):
     """The part of a worker's children that health and metrics read."""
 
     @property
-    def handle(self) -> Mapping[int, ChildHandle]:
+    def by_pid(self) -> Mapping[int, ChildHandle]:
         """The children by process id."""
 
     @property
@@ -86,7 +86,7 @@ class Health:
             "seconds_since_claim_or_wait": round(now - self._pulsed_at, 1),
             "children": {
                 handle.child: {"running": handle.running, "seconds_since_claim_or_wait": _since(now, handle.pulsed_at)}
-                for handle in list(self._child_processes.handle.values())
+                for handle in list(self._child_processes.by_pid.values())
             },
             "duties": shown_duties(duties),
             "redis": f"has not answered for {now - self._beaten_at:.0f} s" if is_away else "answers",
@@ -106,7 +106,7 @@ class Health:
         stuck, away = self._heart.look()
         state = self._child_processes.state
         serving = sum(
-            1 for handle in list(self._child_processes.handle.values()) if handle.is_ready and not handle.is_draining
+            1 for handle in list(self._child_processes.by_pid.values()) if handle.is_ready and not handle.is_draining
         )
         wrong = [one for one in (stuck, away) if one]
         if state != "running":

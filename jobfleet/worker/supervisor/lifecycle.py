@@ -93,7 +93,7 @@ class Lifecycle:
         self._enter("stopping", by)
         if self._child_processes.refusal is None:
             log.info("worker.stopping grace=%gs (signal again to stop at once)", grace)
-        for handle in self._child_processes.handle.values():
+        for handle in self._child_processes.by_pid.values():
             self._child_processes.drain(handle, grace)
         self._on_stopping()
 
@@ -120,7 +120,7 @@ class Lifecycle:
 
     def dump(self) -> None:
         """Log the jobs that the children hold, and the stacks of their threads."""
-        for handle in self._child_processes.handle.values():
+        for handle in self._child_processes.by_pid.values():
             held = ", ".join(f"{one.id}:{one.phase.name.lower()}" for one in handle.posted()) or "nothing"
             log.warning("child.dump child=%s pid=%d holds %s", handle.child, handle.pid, held)
             self._keep(show_stacks(handle))

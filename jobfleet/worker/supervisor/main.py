@@ -73,20 +73,20 @@ class Supervisor:
         self._renewals = self._connect(config.renewal_timeout)
         self._tally = tally_for(config.metrics_port)
         self._connection = Connection(at.shown, log, self._tally, held=self._held)
-        self._presence = Heartbeat(self._store, self._keys, config, self._worker)
+        self._heartbeat = Heartbeat(self._store, self._keys, config, self._worker)
         self._leases = Leases(
             self._store,
             self._keys,
             config,
             self._tally,
-            spacing=lambda: shared_spacing(self._presence.workers, self._config.lease),
+            spacing=lambda: shared_spacing(self._heartbeat.workers, self._config.lease),
         )
         self._relay = Relay(
             self._store,
             self._keys,
             config,
             self._tally,
-            spacing=lambda: RELAY_SHARE * shared_spacing(self._presence.workers, self._config.lease),
+            spacing=lambda: RELAY_SHARE * shared_spacing(self._heartbeat.workers, self._config.lease),
         )
         self._renewer = LeaseRenewer(self._renewals, self._keys, lease_us=round(config.lease * 1e6))
         self._functions: dict[str, bytes] = {}
@@ -95,47 +95,47 @@ class Supervisor:
             self._store, config, self._tally, log, process=self._worker, functions=lambda: self._functions
         )
         self._undecorated = [name.partition(":")[0] for name in modules] if config.allow_undecorated else []
-        overdue = RunSettler(
+        run_settler = RunSettler(
             self._store,
             config,
             functions=lambda: self._functions,
             tally=self._tally,
             on_watched=self._leases.teller.tell,
         )
-        self._scrape = WorkerMetrics(config, self._worker, self._tally)
+        self._metrics = WorkerMetrics(config, self._worker, self._tally)
         self._child_processes = Children(
             self._worker,
             modules,
             config,
             at,
-            recovery=CrashRecovery(self._store, self._keys, overdue, Unreadables(self._store, config, self._tally)),
-            scrape=self._scrape,
+            recovery=CrashRecovery(self._store, self._keys, run_settler, Unreadables(self._store, config, self._tally)),
+            metrics=self._metrics,
             lanes=self._lanes,
             keep=self._keep,
             on_ready=self._on_ready,
             on_retire=self._retire,
             on_empty=self._check_all_gone,
         )
-        self._recycling = Recycling(self._child_processes, grace=config.grace, scrape=self._scrape)
-        self._handle = self._child_processes.handle
-        self._hangs = HangDetector(self._handle, after=config.hang_after, kill=config.hang_kill, scrape=self._scrape)
-        self._conduct = Lifecycle(
+        self._recycling = Recycling(self._child_processes, grace=config.grace, metrics=self._metrics)
+        self._by_pid = self._child_processes.by_pid
+        self._hangs = HangDetector(self._by_pid, after=config.hang_after, kill=config.hang_kill, metrics=self._metrics)
+        self._lifecycle = Lifecycle(
             self._child_processes,
             grace=config.grace,
             keep=self._keep,
             on_change=lambda: self._keep(self._beat()),
             on_stopping=self._check_all_gone,
         )
-        self._control = RemoteCommands(
+        self._remote_commands = RemoteCommands(
             at,
             self._keys,
             self._worker,
-            self._handle,
-            commanded=self._conduct,
+            self._by_pid,
+            commanded=self._lifecycle,
             confirm=self._beat,
             scale_max=self._scale_max,
         )
-        self._enforcer = HardLimits(self._child_processes, self._store, self._keys, config)
+        self._hard_limits = HardLimits(self._child_processes, self._store, self._keys, config)
         self._tasks: set[asyncio.Task[None]] = set()
         self._all_gone = asyncio.Event()
 
@@ -151,21 +151,21 @@ class Supervisor:
     @property
     def is_restarting(self) -> bool:
         """Whether the process will restart after the worker has ended."""
-        return self._conduct.is_restarting and self._child_processes.refusal is None
+        return self._lifecycle.is_restarting and self._child_processes.refusal is None
 
     def hear_reaper(self, report: object) -> None:
         """Process a report of the hosted reaper; may be called from any thread."""
-        self._scrape.hear_reaper(report)
+        self._metrics.hear_reaper(report)
 
     async def run(self, signals: Signals) -> int:
         """Run until stopped; return the exit code."""
-        self._scrape.start(self._store, self._child_processes, self._duties, self._connection.outage)
+        self._metrics.start(self._store, self._child_processes, self._duties, self._connection.outage)
         await self._beat(patience=self._config.patience)
         self._store.recorder = self._renewals.recorder = (
             self._connection.outage
         )  # only now, because an outage at the start is an error
         asyncio.get_running_loop().add_signal_handler(signal.SIGCHLD, self._child_processes.look_for_deaths)
-        signals.install(self._conduct.handlers(signals))
+        signals.install(self._lifecycle.handlers(signals))
         log.info(
             "worker.started worker=%s children=%d slots=%d url=%s",
             self._worker,
@@ -180,9 +180,9 @@ class Supervisor:
             self._beat_on(),
             self._renew_on(),
             self._watch_frozen(),
-            self._enforcer.watch(),
+            self._hard_limits.watch(),
             self._hangs.watch(),
-            self._control.listen(),
+            self._remote_commands.listen(),
         ]
         if not self._config.burst:
             duties.append(self._standin.watch())
@@ -203,10 +203,10 @@ class Supervisor:
             task.cancel()
         await self._standin.stop()
         with suppress(JobfleetError):
-            await self._presence.leave()
+            await self._heartbeat.leave()
         await self._store.close()
         await self._renewals.close()
-        self._scrape.close()
+        self._metrics.close()
         if self._child_processes.refusal is not None:
             print(self._child_processes.refusal, file=sys.stderr)  # noqa: T201 - the one line that says why
             return EXIT_USAGE
@@ -228,7 +228,7 @@ class Supervisor:
 
     async def _on_ready(self, functions: dict[str, bytes]) -> None:
         self._functions.update(functions)
-        self._presence.publish(functions)
+        self._heartbeat.publish(functions)
         if not self._child_processes.queues:
             log.warning(IDLE)
         await self._beat()
@@ -238,7 +238,7 @@ class Supervisor:
 
     def _check_all_gone(self) -> None:
         if self._child_processes.refusal is not None and self._child_processes.state != "stopping":
-            self._conduct.stop()
+            self._lifecycle.stop()
         elif self._child_processes.is_deserted:
             self._keep(self._set_gone())
 
@@ -248,10 +248,10 @@ class Supervisor:
             self._all_gone.set()
 
     def _held(self) -> list[tuple[str, int]]:
-        return [(one.id, one.token) for handle in self._handle.values() for one in handle.posted()]
+        return [(one.id, one.token) for handle in self._by_pid.values() for one in handle.posted()]
 
     def _lanes(self, queues: Sequence[str]) -> list[Lane]:
-        known = self._presence.queues
+        known = self._heartbeat.queues
         return [self._keys.lane(queue, index) for queue in queues for index in range(known.get(queue, (1, 1))[1])]
 
     # --- duties ---------------------------------------------------------------------------------
@@ -260,13 +260,13 @@ class Supervisor:
         work = self._report(
             queues=self._child_processes.queues,
             slots=self._config.slots * self._child_processes.size,
-            running=sum(handle.running for handle in self._handle.values()),
-            children=sum(1 for handle in self._handle.values() if handle.is_ready and not handle.is_draining),
+            running=sum(handle.running for handle in self._by_pid.values()),
+            children=sum(1 for handle in self._by_pid.values() if handle.is_ready and not handle.is_draining),
             leaving=len(self._child_processes.draining),
             hung=self._hangs.count,
             state=self._child_processes.state,
-            state_by=self._conduct.state_by,
-            obeyed=self._control.obeyed,
+            state_by=self._lifecycle.state_by,
+            obeyed=self._remote_commands.obeyed,
             undecorated=self._undecorated,
             kinds=[kind.id for kind in self._child_processes.kinds],
             scale_max=self._scale_max,
@@ -274,7 +274,7 @@ class Supervisor:
         if patience is None:
             try:
                 await work
-                self._scrape.beaten()
+                self._metrics.beaten()
             except JobfleetError as error:
                 log.error("worker.not_heard %s", error)
             return
@@ -285,16 +285,16 @@ class Supervisor:
             self._store.patience = None
 
     async def _report(self, **account: Any) -> None:
-        self._child_processes.tell("kinds", await self._presence.know(self._child_processes.kinds))
-        await self._presence.beat(**account)
+        self._child_processes.tell("kinds", await self._heartbeat.know(self._child_processes.kinds))
+        await self._heartbeat.beat(**account)
 
     async def _beat_on(self) -> None:
         while True:
             await self._look_again()
             await self._beat()
-            counts = {queue: count for queue, (_, count) in self._presence.queues.items()}
+            counts = {queue: count for queue, (_, count) in self._heartbeat.queues.items()}
             if any(counts.get(queue, 1) > 1 for queue in self._child_processes.queues):
-                for handle in self._handle.values():
+                for handle in self._by_pid.values():
                     handle.tell("lanes", counts)
             await asyncio.sleep(self._config.beat)
 
@@ -302,18 +302,18 @@ class Supervisor:
         """Check whether the address leads to another server, because the old primary may stay up after a failover."""
         if await self._store.look_again():
             log.warning("redis.moved url=%s: another server replies there now", self._at.shown)
-            self._control.reconnect()
+            self._remote_commands.reconnect()
         server = self._store.server
         if self._renewals.server != server:
             await self._renewals.look_again()
-        for handle in self._handle.values():
+        for handle in self._by_pid.values():
             handle.tell("server", server)
 
     async def _renew_on(self) -> None:
         """Renew the leases on the boards in rounds; the leases of a frozen child expire."""
         while True:
             self._connection.begin_round()
-            for handle in list(self._handle.values()):
+            for handle in list(self._by_pid.values()):
                 if handle.stopped_at is None:
                     await self._renew(handle)
             self._connection.end_round()
@@ -339,7 +339,7 @@ class Supervisor:
         """Show the children that this process is alive; kill one that is frozen for a lease, as its jobs are lost."""
         while True:
             await asyncio.sleep(self._config.alive_every)
-            for handle in list(self._handle.values()):
+            for handle in list(self._by_pid.values()):
                 if handle.stopped_at is None:
                     handle.tell("alive")
                 if handle.stopped_at is not None and boottime() - handle.stopped_at >= self._config.lease:

@@ -151,12 +151,12 @@ class WorkerMetrics:
             self._fleet.refresh()
         self._exporter.merge(self._tally.take())
         self._exporter.set("redis_connected", (), float(self._outage.is_connected))
-        handle = list(self._child_processes.handle.values())
+        handles = list(self._child_processes.by_pid.values())
         self._exporter.set("worker_slots", self._labels, self._config.slots * self._child_processes.size)
-        self._exporter.set("worker_slots_used", self._labels, sum(one.running for one in handle))
-        self._exporter.set("worker_children", self._labels, len(handle))
+        self._exporter.set("worker_slots_used", self._labels, sum(one.running for one in handles))
+        self._exporter.set("worker_children", self._labels, len(handles))
         self._exporter.set(
-            "worker_resident_memory_bytes", self._labels, resident_bytes() + sum(_resident(one.pid) for one in handle)
+            "worker_resident_memory_bytes", self._labels, resident_bytes() + sum(_resident(one.pid) for one in handles)
         )
         for duty in self._all_duties():
             if duty.succeeded_at:

@@ -20,8 +20,8 @@ log = logging.getLogger("jobfleet.worker")
 KEPT = 60.0
 """Seconds after which a child whose successor could not start may request one again."""
 YOUNG = 3.0
-"""Seconds after its start in which a child may not request a successor because of its size, as the successor would be
-equally large."""
+"""Seconds after it became ready in which a child may not request a successor because of its size, as the successor
+would be equally large."""
 
 
 class Recycling:
@@ -30,13 +30,13 @@ class Recycling:
     Args:
         child_processes: The children.
         grace: Seconds that a child's last jobs may take if too many children are retiring.
-        scrape: Counts the replacements.
+        metrics: Counts the replacements.
     """
 
-    def __init__(self, child_processes: Children, *, grace: float, scrape: WorkerMetrics) -> None:
+    def __init__(self, child_processes: Children, *, grace: float, metrics: WorkerMetrics) -> None:
         self._child_processes = child_processes
         self._grace = grace
-        self._scrape = scrape
+        self._metrics = metrics
         self._has_warned = False
 
     def retire(self, handle: ChildHandle, reason: str) -> None:
@@ -48,7 +48,7 @@ class Recycling:
         now = boottime()
         if handle.is_replaced or self._child_processes.state == "stopping" or now - handle.kept_at < KEPT:
             return
-        if reason == "memory" and now - handle.born < YOUNG:
+        if reason == "memory" and now - handle.ready_at < YOUNG:
             if not self._has_warned:
                 log.warning(
                     "child.too_large child=%s exceeds max_memory from its start: raise max_memory", handle.child
@@ -60,5 +60,5 @@ class Recycling:
             draining[0].is_hurried = True
             self._child_processes.drain(draining[0], self._grace)
         log.info("child.recycled child=%s reason=%s", handle.child, reason)
-        self._scrape.recycled(reason)
+        self._metrics.recycled(reason)
         self._child_processes.replace(handle, None, is_fit=True)

@@ -39,7 +39,9 @@ async def test_a_machine_that_slept_accuses_no_child(monkeypatch: pytest.MonkeyP
     clock = SimpleNamespace(ahead=0.0)
     monkeypatch.setattr(hang_detector, "boottime", lambda: boottime() + clock.ahead)
     child: Any = Still()
-    hangs = HangDetector({1: child}, after=30.0, kill=False, scrape=WorkerMetrics(JobConfig(processes=1), "w", Tally()))
+    hangs = HangDetector(
+        {1: child}, after=30.0, kill=False, metrics=WorkerMetrics(JobConfig(processes=1), "w", Tally())
+    )
     hangs._every = 0.01
     watching = asyncio.ensure_future(hangs.watch())
 
@@ -67,7 +69,7 @@ async def test_a_child_stamps_its_board_four_times_within_the_shortest_hang() ->
 
 async def test_a_child_that_stands_still_is_seen(monkeypatch: pytest.MonkeyPatch) -> None:
     child: Any = Still()
-    hangs = HangDetector({1: child}, after=0.1, kill=False, scrape=WorkerMetrics(JobConfig(processes=1), "w", Tally()))
+    hangs = HangDetector({1: child}, after=0.1, kill=False, metrics=WorkerMetrics(JobConfig(processes=1), "w", Tally()))
     watching = asyncio.ensure_future(hangs.watch())
 
     async def seen() -> bool:
