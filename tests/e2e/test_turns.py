@@ -6,6 +6,8 @@ from collections import Counter
 from collections.abc import Iterable
 from typing import Any
 
+import pytest
+
 from jobfleet import Fleet, Job, Priority
 from tests.support.fleet import Programs, settle_all
 
@@ -40,6 +42,22 @@ def test_a_worker_with_weighted_queues_serves_each_by_its_weight(programs: Progr
 
     assert Counter(order[:20]) == {"mail": 15, "bulk": 5}
     assert Counter(order) == {"mail": 20, "bulk": 20}
+
+
+@pytest.mark.parametrize("flags", [(), ("--queue-order", "round-robin"), ("--queue-order", "weighted")])
+def test_the_backlog_of_a_queue_hides_no_job_of_another_that_was_empty(
+    programs: Programs, fleet: Fleet, flags: tuple[str, ...]
+) -> None:
+    programs.start("worker", "histories", "-p1", "-c2", "-Q", "high,low", *flags)
+    low = [
+        receipt.id for receipt in fleet.enqueue_many(Job("nap", "hist.nap", (0.02,), queue="low") for _ in range(2000))
+    ]
+    programs.history.await_start(low[10])
+
+    for _ in range(3):
+        settle_all(fleet, [fleet.enqueue(Job("nap", "hist.nap", (0,), queue="high"))])
+
+    assert next(queue.queued for queue in fleet.queues() if queue.name == "low") > 0
 
 
 def test_weights_without_a_weighted_order_are_refused_at_the_start(programs: Programs) -> None:

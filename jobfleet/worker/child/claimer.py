@@ -37,6 +37,10 @@ log = logging.getLogger("jobfleet.worker")
 BLOCK = 3.0
 """Seconds that a wait for a marker lasts. An idle child notices a half-open connection after such a wait and the link's
 `LATE`."""
+LOOK_EVERY = 0.25
+"""Seconds between checks of the other lanes while one lane stays hot. The child hears no markers meanwhile."""
+LOOKS = 50
+"""Limit of the claims per second that these checks cost, for any number of lanes."""
 PATIENCE = 2.0
 """Seconds that claims in flight may take when the child stops claiming."""
 LATE = 10.0
@@ -105,6 +109,7 @@ class Claimer:
         self._priorities = Priorities() if config.priorities == "weighted" else None
         self._claim_size = ClaimSize()
         self._hot: set[Lane] = set()
+        self._look_at = 0.0
         self._owed: set[Lane] = set()
         self._answered: dict[Lane, int] = {}
         self._unanswered: dict[Lane, float] = {}
@@ -168,9 +173,20 @@ class Claimer:
 
     def heat(self, lane: Lane) -> None:
         """Mark a lane as hot."""
+        if not self._hot:
+            self._look_later()
         self._hot.add(lane)
         self.is_empty = False
         self.changed()
+
+    def _look_later(self) -> None:
+        self._look_at = boottime() + max(LOOK_EVERY, len(self._queues.lanes) / LOOKS)
+
+    def _look_around(self) -> None:
+        """Mark all lanes as hot at intervals while one stays hot. Otherwise its backlog hides jobs of other queues."""
+        if 0 < len(self._hot) < len(self._queues.lanes) and boottime() >= self._look_at:
+            self._hot.update(self._queues.lanes)
+            self._look_later()
 
     def recall(self) -> None:
         """End a wait with a claim, because there is no room for its jobs any more."""
@@ -219,6 +235,8 @@ class Claimer:
     async def _claim_on(self) -> None:
         while True:
             free = 0 if self._is_quiet else max(0, min(self._free(), CHUNK))
+            if free > 0:
+                self._look_around()
             lane = self._next(self._hot if free > 0 else self._owed)
             if lane is None:
                 if self._is_quiet:
