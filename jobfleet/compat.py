@@ -95,10 +95,10 @@ class JobManager:
         return self.fleet.pending(queue, limit=limit)
 
     def cleanup_old_results(self, days: float = 7.0) -> int:
-        """Let go the results of jobs that ended longer ago than so many days; of how many. See `Fleet.clean`.
+        """Delete the results of jobs that ended more than `days` days ago, and return how many. See `Fleet.clean`.
 
         Raises:
-            ConfigError: `days` is no number of days.
+            ConfigError: `days` is not a number of days.
         """
         if isinstance(days, bool) or not isinstance(days, int | float) or not 0 <= days <= 36_500:
             raise ConfigError(f"days is {days!r}; give a number of days, 0 or more.")
@@ -109,22 +109,22 @@ class JobManager:
         return self.fleet.dead(queue, limit=limit)
 
     def retry_dead_letter(self, job_id: str, *, by: str | None = None) -> bool:
-        """Put a dead job back into its queue; False when it is open again already. See `Fleet.replay`."""
+        """Put a dead job back into its queue. Return False if it is already open again. See `Fleet.replay`."""
         return self.fleet.replay(job_id, by=by)
 
     def start(self, workers: int | None = None) -> None:
-        """Run a worker inside this program, and the reaper's duties: recurring jobs, flows, retention.
+        """Run a worker inside this program, with the reaper's duties: recurring jobs, flows, retention.
 
-        It runs functions that are registered here, those of ``__main__`` and lambdas too, and takes back what an
-        earlier one has left. A job whose function this program does not know is parked, for a worker that knows it.
-        Starting it twice is harmless. It ends with `shutdown`, or drains when the program comes to its end.
+        It runs the functions that are registered here, also those of ``__main__`` and lambdas, and recovers the jobs
+        of an earlier run. If this program does not know the function of a job, the job is parked for a worker that
+        does. Starting it twice changes nothing. It ends with `shutdown`, or drains when the program ends.
 
         Args:
             workers: How many jobs run at once; default the setting ``slots``.
 
         Raises:
-            ConfigError: `workers` is no number of jobs, or it runs already with another one.
-            StoreUnavailable: Redis is away.
+            ConfigError: `workers` is not a number of jobs, or the worker already runs with another number.
+            StoreUnavailable: Redis does not answer.
         """
         slots = self.fleet.config.slots if workers is None else workers
         if isinstance(slots, bool) or not isinstance(slots, int) or not 1 <= slots <= 10_000:
@@ -137,7 +137,7 @@ class JobManager:
             from jobfleet.worker.in_process import Stop  # for those who run one
 
             fleet = self.fleet
-            fleet.workers()  # whoever starts it hears at once that Redis is away
+            fleet.workers()  # raises here, at the start, if Redis does not answer
             self._slots, self._stop = slots, Stop()
             self._thread = threading.Thread(
                 target=_run, args=(fleet, slots, self._stop), name="jobfleet-manager", daemon=False
@@ -149,16 +149,16 @@ class JobManager:
             self._stop.ready.wait(READY)
 
     def shutdown(self, timeout: float | None = None) -> None:
-        """End the worker in this program; nothing happens when there is none.
+        """Stop the worker in this program. Without a worker, nothing happens.
 
-        What runs may go on for `timeout` seconds; what has not ended by then is interrupted and given back, and
-        another worker runs it. Jobs that wait stay where they are.
+        Running jobs may continue for `timeout` seconds. Jobs that have not ended by then are interrupted and
+        released, and another worker runs them. Waiting jobs stay in their queues.
 
         Args:
             timeout: Seconds; default the setting ``grace``.
 
         Raises:
-            ConfigError: `timeout` is no number of seconds.
+            ConfigError: `timeout` is not a number of seconds.
         """
         if timeout is not None and (isinstance(timeout, bool) or not isinstance(timeout, int | float) or timeout < 0):
             raise ConfigError(f"timeout is {timeout!r}; give seconds, 0 or more.")

@@ -1,4 +1,4 @@
-"""What Redis has let go and the archive, if there is one, still knows."""
+"""Jobs that Redis has deleted and the archive, if there is one, still has."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ class ArchiveFallback:
     """The archive of a client, connected on first use.
 
     Args:
-        space: The client's settings and limits.
+        context: The settings and limits of the client.
     """
 
     def __init__(self, context: FleetContext) -> None:
@@ -28,10 +28,10 @@ class ArchiveFallback:
         self._repository: JobRepository | None = None
 
     def one(self, job_id: str) -> JobResult[Any]:
-        """How a job ended.
+        """Return the result of an ended job.
 
         Raises:
-            JobNotFound: There is no archive, or it does not know.
+            JobNotFound: There is no archive, or it does not have the job.
             StoreUnavailable: The archive did not answer.
         """
         config = self._context.config
@@ -46,14 +46,14 @@ class ArchiveFallback:
         try:
             result = self._repository.get(job_id)
         except database_errors() as error:
-            where, said = mask_url(config.archive_url), str(error).split("\n", 1)[0]
-            raise StoreUnavailable(f"The archive at {where} does not answer: {said}") from None
+            where, reason = mask_url(config.archive_url), str(error).split("\n", 1)[0]
+            raise StoreUnavailable(f"The archive at {where} does not answer: {reason}") from None
         if result is None or not result.status.is_final:
             raise JobNotFound(job_id)
         return result
 
     def filled(self, ids: Sequence[str], found: Sequence[JobResult[Any] | None]) -> list[JobResult[Any] | None]:
-        """What was found of some jobs, with what the archive knows of the others."""
+        """Return the jobs that were found, and from the archive those that were not."""
         every = list(found)
         if self._context.config.archive_url is not None:
             for place, result in enumerate(found):
@@ -63,7 +63,7 @@ class ArchiveFallback:
         return every
 
     def close(self) -> None:
-        """Let the connections go."""
+        """Close the connections."""
         if self._repository is not None:
             self._repository.close()
             self._repository = None

@@ -1,4 +1,4 @@
-"""What `Fleet` and `AsyncFleet` have in common besides verbs."""
+"""The common base of the two clients: settings, names, recorder, and the schedule of a wait."""
 
 from __future__ import annotations
 
@@ -21,14 +21,14 @@ MARK_EVERY = 30.0
 
 
 class ClientRecorder(Recorder, Protocol):
-    """What a client tells of itself."""
+    """Receives what a client counts."""
 
-    def counted(self, verb: str, by: int) -> None:
-        """So many jobs went through a verb (in the past tense)."""
+    def counted(self, operation: str, by: int) -> None:
+        """Count jobs of an operation, which is named in the past tense: ``enqueued``."""
 
 
 def open_settings(url: str | None, namespace: str | None, settings: dict[str, Any]) -> JobConfig:
-    """The settings of a client: arguments, else variables, else files, else defaults."""
+    """Load the settings of a client: arguments, else variables, else files, else defaults."""
     given = {"url": url, "namespace": namespace, **settings}
     return load({name: value for name, value in given.items() if value is not None}).config
 
@@ -49,13 +49,13 @@ class ClientBase:
 
     @property
     def hooks(self) -> Hooks:
-        """What is called before, after and around the runs of its functions."""
+        """The hooks that run before, after and around its functions."""
         return self.context.registry.hooks
 
-    def counted(self, verb: str, by: int) -> None:
-        """Tell the recorder, if there is one."""
+    def counted(self, operation: str, by: int) -> None:
+        """Pass a count to the recorder, if there is one."""
         if self.recorder is not None:
-            self.recorder.counted(verb, by)
+            self.recorder.counted(operation, by)
 
     def __repr__(self) -> str:
         from jobfleet.config import mask_url
@@ -64,14 +64,14 @@ class ClientBase:
 
 
 class PollSchedule:
-    """How long a wait goes on, and how often it looks while no message comes.
+    """How long a wait lasts, and how often it polls while no message comes.
 
     Args:
-        config: Where the first and the longest pause stand.
-        timeout: Seconds; None for ever.
+        config: Has the first and the longest pause.
+        timeout: Time limit in seconds; None for no limit.
 
     Raises:
-        InvalidJob: The timeout is no duration.
+        InvalidJob: The timeout is not a duration.
     """
 
     def __init__(self, config: JobConfig, timeout: Seconds | None) -> None:
@@ -89,7 +89,7 @@ class PollSchedule:
 
     @property
     def should_warn(self) -> bool:
-        """Whether it is time to look for a worker; true once."""
+        """Whether it is time to check that a worker serves the queue; true once."""
         if self._warn_at is None or monotonic() < self._warn_at:
             return False
         self._warn_at = None
@@ -97,7 +97,7 @@ class PollSchedule:
 
     @property
     def should_mark(self) -> bool:
-        """Whether it is time to say again that somebody listens."""
+        """Whether it is time to mark again that a client listens."""
         if monotonic() < self._mark_at:
             return False
         self._mark_at = monotonic() + MARK_EVERY

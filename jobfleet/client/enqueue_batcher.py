@@ -67,7 +67,7 @@ class EnqueueBatcher:
                 answers = await self._store.run_many(
                     [enqueue(self._lane, [entry for entry, _ in part]) for part in parts]
                 )
-            except Exception as error:  # noqa: BLE001 - each caller is told, whatever it was
+            except Exception as error:  # noqa: BLE001 - each caller receives it, whatever it is
                 _fail(batch, error)
                 continue
             except BaseException:  # the loop ends: nobody must be left waiting

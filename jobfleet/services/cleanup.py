@@ -23,7 +23,7 @@ _FINAL = frozenset(status for status in JobStatus if status.is_final)
 
 
 def cleanup(days: float | None = None, failed_days: float | None = None) -> dict[str, int]:
-    """Let go of dead letters and archived jobs that ended long ago; answer how many.
+    """Delete dead letters and archived jobs that ended long ago, and return how many.
 
     Results in Redis go by themselves. The reaper does the same by the settings; this is for other ages, or another
     time of the day.

@@ -1,4 +1,4 @@
-"""`AsyncClient`: all that a client of a fleet can do without a worker."""
+"""`AsyncClient`: all operations of a client; it has no worker."""
 
 from __future__ import annotations
 
@@ -17,15 +17,15 @@ if TYPE_CHECKING:
 
 
 class AsyncClient(AsyncEvents, AsyncOperate, AsyncInspect):
-    """All that a client of a fleet can do without a worker."""
+    """All operations of a client; it has no worker."""
 
     async def handle_of(self, job: Job) -> AsyncJobHandle[Any]:
-        """Put a job into the fleet; return a handle. Raises as `enqueue`."""
+        """Enqueue a job and return its handle. Raises the same errors as `enqueue`."""
         return AsyncJobHandle(self, await self.submit(job))
 
     @property
     def flows(self) -> AsyncFlows:
-        """Jobs that wait for one another: ``await fleet.flows.enqueue(flow)``, and the verbs about them."""
+        """Flows: ``await fleet.flows.enqueue(flow)``, and the operations on them."""
         from jobfleet.client._async.flows import AsyncFlows
 
         return AsyncFlows(self.context, self._do)
@@ -39,7 +39,7 @@ class AsyncClient(AsyncEvents, AsyncOperate, AsyncInspect):
 
     @property
     def limits(self) -> AsyncLimits:
-        """What queues and groups may do: ``await fleet.limits()`` lists it, ``await fleet.limits.set(…)`` sets it."""
+        """Limits of queues and groups: ``await fleet.limits()`` lists them, ``await fleet.limits.set(…)`` sets them."""
         from jobfleet.client._async.limits import AsyncLimits
 
         return AsyncLimits(self.context, self._do)

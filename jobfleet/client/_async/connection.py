@@ -1,4 +1,4 @@
-"""What a client that awaits stands on: its connection, how it runs an operation, and how it enqueues one job.
+"""The base of a client that awaits: its connection, how it runs an operation, and how it enqueues one job.
 
 Concurrent enqueues share round trips by themselves. Written by hand, as its twin is: here they differ.
 """

@@ -1,4 +1,4 @@
-"""What happens to jobs, and what they log, as it happens. Events may be missed."""
+"""Events and logs of jobs while they happen. Events may be missed."""
 
 from __future__ import annotations
 
@@ -19,14 +19,14 @@ from jobfleet.store.keys import Lane
 from jobfleet.store.pubsub import AsyncListener
 
 LOOK_EVERY = 2.0
-"""Seconds between looks for queues that have come."""
+"""Seconds between checks for new queues."""
 
 
 class AsyncEvents(AsyncJobs):
-    """What a client shows while it happens."""
+    """Operations of a client that follow jobs."""
 
     async def events(self, job_id: str) -> AsyncIterator[Event]:
-        """What happens to a job from now on, until it ends. Events may be missed; `poll` tells the truth."""
+        """Yield the events of a job from now on, until it ends. Events may be missed; `poll` is authoritative."""
         lane = self.context.keys.lane_of(job_id)
         listener = AsyncListener(self.store.at, (lane.job_events(job_id),))
         patience = PollSchedule(self.context.config, None)
@@ -47,29 +47,29 @@ class AsyncEvents(AsyncJobs):
             await listener.close()
 
     def logs(self, job_id: str, *, tail: int | None = None, follow: bool = False) -> AsyncIterator[LogLine]:
-        """What a job has logged, oldest first; a line says where lines were let go.
+        """Yield the log lines of a job, oldest first. A line marks where lines were dropped.
 
         Args:
             job_id: The job.
-            tail: How many of the last lines at most; None for all that are kept.
-            follow: Go on with what it logs from now on, until it ends.
+            tail: How many of the last lines at most; None for all stored lines.
+            follow: Whether to continue with new lines until the job ends.
 
         Raises:
-            JobNotFound: Neither the job nor a log of it is known.
+            JobNotFound: Neither the job nor its log is known.
         """
         return reading(self, Reading(job_id, tail), follow=follow)
 
 
 async def tail(client: AsyncConnection, queue: str | None = None) -> AsyncIterator[Event]:
-    """The events of a queue, or of all, until whoever asks has had enough.
+    """Yield the events of a queue, or of all queues, without an end.
 
     Args:
         client: The client.
-        queue: A queue; None for all, those that come meanwhile included.
+        queue: A queue; None for all, including queues that are created later.
 
     Raises:
         ConfigError: There is no such queue.
-        StoreUnavailable: Redis was away for too long.
+        StoreUnavailable: Redis did not answer within `patience` seconds.
     """
     known: list[Lane] = []
     listener: AsyncListener | None = None
@@ -96,13 +96,13 @@ async def tail(client: AsyncConnection, queue: str | None = None) -> AsyncIterat
 
 
 async def _mark(client: AsyncConnection, known: Sequence[Lane]) -> None:
-    """Have the scripts of these lanes tell what they do."""
+    """Mark these lanes as watched, so that their scripts publish events."""
     if known:
         await client.store.run_many([control.listen(lane) for lane in known])
 
 
 async def _heard(listener: AsyncListener) -> AsyncIterator[Event]:
-    """What is heard until it is time to look again."""
+    """Yield the events that arrive before the next check for queues."""
     until = monotonic() + LOOK_EVERY
     while (left := until - monotonic()) > 0:
         message = await listener.get(left)

@@ -1,4 +1,4 @@
-"""What a client shows of jobs, queues and workers."""
+"""Operations that read jobs, queues and workers."""
 
 from __future__ import annotations
 
@@ -19,17 +19,17 @@ if TYPE_CHECKING:
 
 
 class AsyncInspect(AsyncConnection):
-    """What a client shows of jobs, queues and workers."""
+    """Operations that read jobs, queues and workers."""
 
     async def dead(self, queue: str | None = None, *, limit: int = 50) -> list[JobResult[Any]]:
-        """The newest dead letters of a queue, or of all."""
+        """Return the newest dead letters of a queue, or of all queues."""
         return await self._do(listing.dead(self.context, queue, limit=limit))
 
     async def letter(self, job_id: str) -> listing.Letter:
-        """One dead letter, opened: history and arguments.
+        """Return one dead letter with its history and arguments.
 
         Raises:
-            JobNotFound: There is none of that job.
+            JobNotFound: The job has no dead letter.
         """
         return await self._do(listing.letter(self.context, job_id))
 
@@ -45,55 +45,55 @@ class AsyncInspect(AsyncConnection):
         limit: int = 50,
         cursor: str = "",
     ) -> listing.Page:
-        """A page of the jobs that have all this.
+        """Return a page of the jobs that match all given filters.
 
-        Of tags, a user or a session the newest come first, wherever they stand; only those of the smallest of these
-        indexes are looked at. Else running ones come first, then waiting ones by urgency, then finished ones, newest
-        first, and every job is looked at until the page is full.
+        With tags, a user or a session the newest jobs come first, in any state. Only the smallest of these indexes is
+        read. Otherwise running jobs come first, then waiting jobs by urgency, then finished jobs, newest first, and
+        every job is read until the page is full.
 
         Args:
-            tags: Tags, all of them; one may stand alone.
-            user: Whom they are attributed to.
-            session: The session they belong to.
-            function: Their function's name on the wire.
-            status: Where they stand.
+            tags: The jobs have all of these tags; one tag may be a plain string.
+            user: The user of the jobs.
+            session: The session of the jobs.
+            function: The registered name of their function.
+            status: Their status.
             queue: Their queue.
-            limit: Rows at most.
-            cursor: `Page.cursor` of the page before.
+            limit: The largest number of rows.
+            cursor: `Page.cursor` of the previous page.
 
         Raises:
-            ConfigError: There is no such queue, or no page has answered that cursor.
+            ConfigError: There is no such queue, or the cursor is not from such a page.
         """
         chosen = Filter(tags=tags, queue=queue, function=function, user=user, session=session, status=status)
         return await self._do(listing.jobs(self.context, chosen, limit=limit, cursor=cursor))
 
     async def queues(self) -> list[info.QueueInfo]:
-        """Every queue at this moment."""
+        """Return the state of every queue."""
         return await self._do(info.queues(self.context))
 
     async def workers(self) -> list[workers_info.WorkerInfo]:
-        """The workers that were heard of lately."""
+        """Return the workers with a recent heartbeat."""
         return await self._do(workers_info.workers(self.context))
 
     async def statistics(self, *, sample: int = 0) -> dict[str, Any]:
-        """Counts of the whole fleet and of each queue; of the last `sample` ended jobs, by function and by user."""
+        """Count the jobs of the fleet and of each queue, and the last `sample` ended jobs by function and user."""
         return await self._do(operations_statistics.statistics(self.context, sample=sample))
 
     async def doctor(self) -> Diagnosis:
-        """Check the server, the workers and a bounded part of each lane: what is wrong, and what can be done.
+        """Check the server, the workers and a bounded part of each lane. Return the faults with their remedies.
 
-        It only reads. `Diagnosis.is_sound` says whether there is no fault.
+        It only reads. `Diagnosis.is_sound` is true if there is no fault.
         """
         from jobfleet.operations.doctor import doctor  # for those who ask
 
         return await self._do(doctor.look(self.context))
 
     async def pending(self, queue: str | None = None, *, limit: int = 100) -> list[JobResult[Any]]:
-        """Jobs that wait, the most urgent first."""
+        """Return waiting jobs, the most urgent first."""
         return await self._do(overview.pending(self.context, queue, limit=limit))
 
     async def ended(self, *, limit: int = 50) -> list[JobResult[Any]]:
-        """The jobs that ended last, of those whose results are kept, without what they returned; the newest first."""
+        """Return the jobs that ended last and whose results are stored, newest first, without their return values."""
         return await self._do(overview.endings(self.context, limit=limit))
 
     async def explain(self, job_id: str) -> Explanation:

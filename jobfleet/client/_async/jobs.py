@@ -22,41 +22,45 @@ from jobfleet.store.pubsub import AsyncListener
 
 
 class AsyncJobs(AsyncConnection):
-    """What a client does with jobs."""
+    """Operations of a client on single jobs."""
 
     async def enqueue(self, job: Job) -> str:
-        """Put a job into the fleet; return its id. Enqueueing the same object, or id, again is harmless.
+        """Enqueue a job and return its id. Enqueueing the same object, or the same id, again changes nothing.
+
+        Args:
+            job: The job.
 
         Raises:
-            DuplicateJob: Another job holds its unique key, and it asked to be told so.
-            EncodingError: An argument cannot travel.
+            DuplicateJob: Another job holds its unique key, and the job has ``on_conflict="raise"``.
+            EncodingError: An argument cannot be encoded.
             FleetFull: Redis has no memory left.
-            StoreUnavailable: Redis was away for too long; repeating the call is safe.
+            StoreUnavailable: Redis did not answer within `patience` seconds. Repeating the call is safe.
         """
         receipt = await self.submit(job)
         return receipt.id
 
     def enqueue_many(self, jobs: Iterable[Job], *, chunk: int = 1000) -> AsyncReceiptIterator:
-        """Put many jobs into the fleet, in bounded memory; a receipt each, in order.
+        """Enqueue many jobs in bounded memory. The result yields one receipt per job, in order.
 
-        The jobs are taken from the iterable while the receipts are iterated. The receipts of an awaited client can be
-        awaited, too: that gives a list. A job that is refused has its error in its receipt; the others continue. With
-        ids of your own an interrupted run can be repeated.
+        The jobs are taken from the iterable while you iterate the receipts. The receipts of an awaited client can also
+        be awaited, which gives a list. If a job is rejected, its receipt has the error, and the other jobs continue.
+        Give jobs ids of your own to be able to repeat an interrupted run.
 
         Args:
             jobs: The jobs.
-            chunk: How many are answered together. They are sent as they are written down, and Redis works meanwhile.
+            chunk: How many jobs are confirmed together. Each is sent as soon as it is encoded.
 
         Raises:
-            StoreUnavailable: Redis was away for too long.
+            InvalidJob: `jobs` is not iterable, or `chunk` is not a whole number.
+            StoreUnavailable: Redis did not answer within `patience` seconds.
         """
         return AsyncReceipts(self, jobs, chunk)
 
     async def poll(self, job_id: str) -> JobResult[Any]:
-        """What is known of a job; of one that Redis has let go, what the archive knows, if there is one.
+        """Read the state and the result of a job, from Redis or else from the archive, if there is one.
 
         Raises:
-            JobNotFound: Nothing is.
+            JobNotFound: Neither knows the job.
         """
         try:
             return await self._do(jobs_poll.poll(self.context, job_id))
@@ -64,17 +68,21 @@ class AsyncJobs(AsyncConnection):
             return await self._from_archive(job_id)
 
     async def poll_many(self, ids: Sequence[str]) -> list[JobResult[Any] | None]:
-        """What is known of some jobs, in one round trip; None for those unknown, to the archive too."""
+        """Read several jobs in one round trip, in the order of `ids`. An unknown job gives None."""
         found = await self._do(jobs_poll.poll_many(self.context, ids))
         return await self._filled_from_archive(ids, found)
 
     async def wait(self, job_id: str, timeout: Seconds | None = None) -> JobResult[Any]:
-        """Wait for a job's end. Woken by pub/sub, correct without it.
+        """Wait until a job has ended and return its result. Pub/sub wakes the wait; it is correct without pub/sub.
+
+        Args:
+            job_id: The job.
+            timeout: Time limit in seconds, or a timedelta; None to wait without a limit.
 
         Raises:
-            InvalidJob: `timeout` is no duration.
-            JobNotFound: It is not known.
-            WaitTimeout: `timeout` seconds went by.
+            InvalidJob: `timeout` is not a duration.
+            JobNotFound: The job is unknown.
+            WaitTimeout: The job had not ended after `timeout` seconds. It continues.
         """
         patience = PollSchedule(self.context.config, timeout)
         result = await self.poll(job_id)
@@ -103,10 +111,14 @@ class AsyncJobs(AsyncConnection):
             warnings.warn(f"No live worker serves the queue {result.queue!r}; start one.", UserWarning, stacklevel=3)
 
     async def cancel(self, job_id: str, *, by: str | None = None) -> bool:
-        """End a waiting job, or ask a running one to stop; False when it has ended already.
+        """Cancel a waiting job, or ask a running one to stop. Return False if it has already ended.
+
+        Args:
+            job_id: The job.
+            by: The person or program that cancels, for the record.
 
         Raises:
-            JobNotFound: It is not known.
+            JobNotFound: The job is unknown.
         """
         return await self._do(jobs_cancel.cancel(self.context, job_id, by))
 
@@ -119,30 +131,30 @@ class AsyncJobs(AsyncConnection):
         args: Sequence[object] | None = None,
         kwargs: Mapping[str, object] | None = None,
     ) -> bool:
-        """Put a dead job back into its queue; False when it is open again already: then nothing is changed.
+        """Put a dead job back into its queue. Return False, and change nothing, if it is already open again.
 
         Args:
             job_id: The job.
-            by: Who does it, for the record.
-            fresh: Whether steps that were done are done again.
-            args: Positional arguments in the place of its own; default those. All else stays as it was enqueued,
-                its unique key too.
-            kwargs: Named arguments, likewise.
+            by: The person or program that replays, for the record.
+            fresh: Whether completed steps run again.
+            args: New positional arguments; default the original ones. All other fields keep their values, also the
+                unique key.
+            kwargs: New named arguments; default the original ones.
 
         Raises:
             JobNotFound: There is no such dead letter.
-            DuplicateJob: Its unique key is held by another job.
-            EncodingError: An argument cannot travel, or what is to stay cannot be read; nothing is changed.
+            DuplicateJob: Another job holds its unique key.
+            EncodingError: An argument cannot be encoded, or the original cannot be read. Nothing is changed.
         """
         wanted = jobs_replay.arguments_of(args, kwargs)
         return await self._do(jobs_replay.replay(self.context, job_id, by, wanted=wanted, fresh=fresh))
 
     async def purge(self, job_id: str) -> bool:
-        """Let a dead letter go for good; False when there was none."""
+        """Delete a dead letter for good. Return False if there was none."""
         return await self._do(jobs_replay.purge(self.context, job_id))
 
     def job(self, function: Any = None, /, **options: Any) -> JobFunction[..., Any, Any] | Decorator:
-        """Make a function a job of this fleet; see `jobfleet.job`."""
+        """Register a function as a job of this fleet. See `jobfleet.job` for the options."""
         if function is not None:
             return self.context.registry.register(function, fleet=self, **options)
         return lambda target: self.context.registry.register(target, fleet=self, **options)  # type: ignore[return-value]

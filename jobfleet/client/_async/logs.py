@@ -1,4 +1,4 @@
-"""Reading a job's own log: a page at a time, and on while the job runs."""
+"""Read the log of a job, page by page, and follow it while the job runs."""
 
 from __future__ import annotations
 
@@ -12,11 +12,11 @@ from jobfleet.operations.jobs.logs import Reading, read
 from jobfleet.store.pubsub import AsyncListener
 
 POLL_S = 0.5
-"""Seconds between looks while a job is followed; its end is noticed at once."""
+"""Seconds between reads while a job is followed. Its end is noticed at once."""
 
 
 async def reading(client: AsyncConnection, how_far: Reading, *, follow: bool) -> AsyncIterator[LogLine]:
-    """The lines of a log one after the other; the events of the job hint that there may be more."""
+    """Yield the lines of a log. The events of the job hint at new lines."""
     channel = client.context.keys.lane_of(how_far.job_id).job_events(how_far.job_id)
     listener = AsyncListener(client.store.at, (channel,)) if follow else None
     patience = PollSchedule(client.config, None)

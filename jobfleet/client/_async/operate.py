@@ -1,4 +1,4 @@
-"""How a client changes the fleet: queues, workers, and jobs that are open."""
+"""Operations that change the fleet: queues, workers and open jobs."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from jobfleet.operations.workers import commands
 
 
 class AsyncOperate(AsyncConnection):
-    """How a client changes queues, workers and open jobs."""
+    """Operations of a client that change queues, workers and open jobs."""
 
     async def command_workers(
         self,
@@ -30,18 +30,18 @@ class AsyncOperate(AsyncConnection):
         timeout: float = 10.0,
         by: str | None = None,
     ) -> list[commands.Confirmation]:
-        """Have workers do something, and wait until their presence shows that they did; how each stands.
+        """Send a command to workers, wait until their heartbeats confirm it, and return the state of each.
 
         Args:
             ids: The workers.
             command: ``quiet``, ``resume``, ``stop``, ``scale`` or ``dump``.
-            processes: How many children each is to have, for ``scale``.
-            grace: Seconds that running jobs may take to end, for ``stop``; default what each was started with.
-            timeout: Seconds to wait; who has not confirmed by then may still do so.
-            by: Who wants it, for the record.
+            processes: The number of children per worker, for ``scale``.
+            grace: Seconds that running jobs may take to end, for ``stop``; default the setting of each worker.
+            timeout: Seconds to wait. A worker may confirm later.
+            by: The person or program that gives the command, for the record.
 
         Raises:
-            ConfigError: There is no such command, or it lacks its number.
+            ConfigError: There is no such command, or its number is missing.
         """
         order = commands.Order(ids, command, processes=processes, grace=grace, timeout=timeout, by=by)
         while True:
@@ -59,65 +59,75 @@ class AsyncOperate(AsyncConnection):
         by: str | None = None,
         reason: str | None = None,
     ) -> bool:
-        """Let no job of a queue, a group or a function be started; running ones go on. False when it was so already.
+        """Pause a queue, a group or a function: none of its jobs start, and running jobs continue.
+
+        Returns:
+            False if it was already paused.
 
         Args:
-            queue: The queue; with a group or a function, only there.
+            queue: The queue. With a group or a function, only that one pauses in this queue.
             group: A group of that queue.
-            function: A function's name on the wire; without a queue, in every queue that there is.
-            by: Who asks, for the record.
-            reason: Why, for the record: one line, at most 200 characters.
+            function: The registered name of a function; without a queue, in every queue.
+            by: The person or program that pauses, for the record.
+            reason: The reason, for the record: one line, at most 200 characters.
 
         Raises:
             ConfigError: Nothing is named, what is named cannot be paused together, or there is no such queue.
-            InvalidJob: That is no name of a function or a group, or no such reason.
+            InvalidJob: The name of the function or the group, or the reason, is not valid.
         """
         return await self._do(queues_pause.pause(self.context, queues_pause.Place(queue, group, function), by, reason))
 
     async def resume(self, queue: str | None = None, *, group: str | None = None, function: str | None = None) -> bool:
-        """Let a paused queue go on, or a group or a function; False when it was not paused.
+        """Resume a paused queue, group or function. Repeating the call is safe.
 
-        The jobs of a function that were set aside are put back where they stood. Repeating the call is safe.
+        The withheld jobs of a function go back to their old places.
+
+        Returns:
+            False if it was not paused.
 
         Args:
-            queue: The queue; with a group or a function, only there.
+            queue: The queue. With a group or a function, only that one resumes in this queue.
             group: A group of that queue.
-            function: A function's name on the wire; without a queue, in every queue that there is.
+            function: The registered name of a function; without a queue, in every queue.
 
         Raises:
             ConfigError: Nothing is named, what is named cannot be resumed together, or there is no such queue.
-            InvalidJob: That is no name of a function or a group.
+            InvalidJob: The name of the function or the group is not valid.
         """
         return await self._do(queues_pause.resume(self.context, queues_pause.Place(queue, group, function)))
 
     async def purge_queue(self, queue: str, *, by: str | None = None) -> int:
-        """Cancel every waiting job of a queue; how many there were."""
+        """Cancel every waiting job of a queue, and return how many there were."""
         return await self._do(cancel.purge_queue(self.context, queue, by))
 
     async def remove_queue(self, queue: str, *, purge: bool = False, by: str | None = None) -> int:
-        """Remove a queue that nobody serves and in which nothing is open; how many dead letters went with it.
+        """Remove a queue that no worker serves and that has no open jobs. Return how many dead letters were deleted.
 
-        Its counts, limits and pauses go, too. Results stay until their time is over. Whoever enqueues into it later
-        makes it again.
+        Its counts, limits and pauses are deleted too. Results stay until their TTL ends. A later enqueue creates the
+        queue again.
 
         Args:
             queue: Its name.
-            purge: Cancel the jobs that wait, and let dead letters go; else either keeps the queue.
-            by: Who asks.
+            purge: Cancel waiting jobs and delete dead letters. Without it, both prevent the removal.
+            by: The person or program that removes the queue, for the record.
 
         Raises:
             ConfigError: There is no such queue; a worker serves it; jobs are open, or dead without `purge`; a cron
                 entry puts jobs there; readers of its journal have not read all.
-            InvalidJob: That is no name of a queue.
+            InvalidJob: The name of the queue is not valid.
         """
         return await self._do(remove.remove_queue(self.context, queue, purge=purge, by=by))
 
     async def clean(self, older_than: float, queue: str | None = None) -> int:
-        """Let go the results of jobs that ended longer ago than so many seconds; of how many.
+        """Delete the results of jobs that ended more than `older_than` seconds ago, and return how many.
 
-        Results go by themselves with their TTL; this is for those who want them gone sooner. An id stays known for
-        as long as its enqueue may be repeated (the settings ``dedupe_window`` and ``own_id_window``), and dead
-        letters stay until they are purged.
+        Results expire by themselves after their TTL; this deletes them sooner. The id of a job stays known as long as
+        its enqueue may be repeated (the settings ``dedupe_window`` and ``own_id_window``). Dead letters stay until
+        they are purged.
+
+        Args:
+            older_than: Age in seconds.
+            queue: A queue; None for all.
         """
         return await self._do(overview.clean(self.context, older_than, queue))
 
@@ -132,12 +142,15 @@ class AsyncOperate(AsyncConnection):
         status: JobStatus | None = None,
         by: str | None = None,
     ) -> int:
-        """Cancel the open jobs that have all this, in bounded batches; how many ended or were asked to stop.
+        """Cancel the open jobs that match all given filters, in bounded batches.
 
-        With tags, a user or a session only their jobs are looked at; else every open job is.
+        With tags, a user or a session only their index is read; otherwise every open job is.
+
+        Returns:
+            How many were cancelled or asked to stop.
 
         Raises:
-            ConfigError: Nothing is given that says which.
+            ConfigError: No filter is given.
         """
         chosen = Selection(tags=tags, queue=queue, function=function, user=user, session=session, status=status)
         return await self._do(cancel_many(self.context, chosen, by))
@@ -152,7 +165,7 @@ class AsyncOperate(AsyncConnection):
         session: str | None = None,
         status: JobStatus | None = None,
     ) -> int:
-        """How many open jobs `cancel_many` would cancel now. Raises as it does."""
+        """Count the open jobs that `cancel_many` would cancel now. Raises the same errors."""
         chosen = Selection(tags=tags, queue=queue, function=function, user=user, session=session, status=status)
         return await self._do(count_open(self.context, chosen))
 
@@ -165,18 +178,18 @@ class AsyncOperate(AsyncConnection):
         priority: Priority | None = None,
         by: str | None = None,
     ) -> bool:
-        """Give a waiting job another due time, another priority, or both; False when it runs or has ended.
+        """Change the due time, the priority, or both, of a waiting job. Return False if it runs or has ended.
 
         Args:
-            job_id: Which.
-            at: Due then; naive means this machine's local time.
-            delay: Due so many seconds from now, by Redis's clock.
-            priority: How urgent it is from now on.
-            by: Who asks.
+            job_id: The job.
+            at: The new due time; a naive time is in this machine's local zone.
+            delay: The new due time in seconds from now, by Redis's clock.
+            priority: The new priority.
+            by: The person or program that reschedules, for the record.
 
         Raises:
-            JobNotFound: It is not known.
-            InvalidJob: Nothing is to be changed, or a value cannot be.
+            JobNotFound: The job is unknown.
+            InvalidJob: No change is given, or a value is not valid.
         """
         return await self._do(
             jobs_reschedule.reschedule(self.context, job_id, jobs_reschedule.change_of(at, delay, priority), by)
@@ -197,32 +210,32 @@ class AsyncOperate(AsyncConnection):
         by: str | None = None,
         dry_run: bool = False,
     ) -> int:
-        """Reschedule the waiting jobs that have all this, in bounded batches.
+        """Reschedule the waiting jobs that match all given filters, in bounded batches.
 
-        With tags, a user or a session only their jobs are looked at, else every waiting job, 50 at once, while others
-        are enqueued and claimed. A `delay` counts from the beginning.
+        With tags, a user or a session only their index is read; otherwise every waiting job is, 50 at once, while
+        other jobs are enqueued and claimed. A `delay` counts from the start of the call.
 
         Returns:
             How many were rescheduled, or would be with `dry_run`.
 
         Raises:
-            InvalidJob: Nothing is to be changed, or a value cannot be.
-            ConfigError: Nothing is given that says which, or there is no such queue.
+            InvalidJob: No change is given, or a value is not valid.
+            ConfigError: No filter is given, or there is no such queue.
         """
         change = jobs_reschedule.change_of(at, delay, priority)
         chosen = Selection(tags=tags, queue=queue, function=function, user=user, session=session, status=status)
         return await self._do(jobs_reschedule.reschedule_many(self.context, chosen, change, by, dry_run=dry_run))
 
     async def move(self, job_id: str, queue: str, *, by: str | None = None) -> str:
-        """Let a waiting job wait in another queue, as a new job; return its id. Repeating the call is safe.
+        """Move a waiting job to another queue, as a new job, and return the new id. Repeating the call is safe.
 
-        The new job has the same call, due time, priority and expiry, and budgets, log and steps of its own. The old
-        one is closed as cancelled, with `moved_to`. Should this process die half-way, both are there; the same call
-        finishes it.
+        The new job has the same call, due time, priority and expiry. It has its own retry budget, log and steps. The
+        old job ends as cancelled, with `moved_to`. If this process dies half-way, both jobs exist; the same call
+        finishes the move.
 
         Raises:
-            JobNotFound: It is not known.
-            InvalidJob: It runs or has ended, is in that queue already, or other jobs wait for its end.
+            JobNotFound: The job is unknown.
+            InvalidJob: It runs, has ended, or is already in that queue; or other jobs wait for its end.
             DuplicateJob: A job of that queue holds its unique key.
             FleetFull: Redis has no memory left.
         """
@@ -241,13 +254,13 @@ class AsyncOperate(AsyncConnection):
         by: str | None = None,
         dry_run: bool = False,
     ) -> int:
-        """Move the waiting jobs that have all this to another queue, in bounded batches.
+        """Move the waiting jobs that match all given filters to another queue, in bounded batches.
 
         Returns:
             How many were moved, or would be with `dry_run`.
 
         Raises:
-            ConfigError: Nothing is given that says which, or there is no such queue to move from.
+            ConfigError: No filter is given, or there is no such queue to move from.
         """
         chosen = Selection(tags=tags, queue=queue, function=function, user=user, session=session, status=status)
         return await self._do(jobs_move.move_many(self.context, chosen, to, by, dry_run=dry_run))

@@ -17,10 +17,10 @@ class AsyncReceipts(AsyncReceiptsBase):
     Args:
         client: The client.
         jobs: The jobs.
-        chunk: How many are answered together.
+        chunk: How many jobs are confirmed together.
 
     Raises:
-        InvalidJob: That is no iterable of jobs, or not a whole number.
+        InvalidJob: `jobs` is not iterable, or `chunk` is not a whole number.
     """
 
     def __init__(self, client: AsyncConnection, jobs: Iterable[Job], chunk: int) -> None:

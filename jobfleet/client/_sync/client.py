@@ -1,5 +1,5 @@
 # Made by scripts/unasync from jobfleet/client/_async/client.py. Change that, and run scripts/unasync.
-"""`Client`: all that a client of a fleet can do without a worker."""
+"""`Client`: all operations of a client; it has no worker."""
 
 from __future__ import annotations
 
@@ -18,15 +18,15 @@ if TYPE_CHECKING:
 
 
 class Client(Events, Operate, Inspect):
-    """All that a client of a fleet can do without a worker."""
+    """All operations of a client; it has no worker."""
 
     def handle_of(self, job: Job) -> JobHandle[Any]:
-        """Put a job into the fleet; return a handle. Raises as `enqueue`."""
+        """Enqueue a job and return its handle. Raises the same errors as `enqueue`."""
         return JobHandle(self, self.submit(job))
 
     @property
     def flows(self) -> Flows:
-        """Jobs that wait for one another: ``fleet.flows.enqueue(flow)``, and the verbs about them."""
+        """Flows: ``fleet.flows.enqueue(flow)``, and the operations on them."""
         from jobfleet.client._sync.flows import Flows
 
         return Flows(self.context, self._do)
@@ -40,7 +40,7 @@ class Client(Events, Operate, Inspect):
 
     @property
     def limits(self) -> Limits:
-        """What queues and groups may do: ``fleet.limits()`` lists it, ``fleet.limits.set(…)`` sets it."""
+        """Limits of queues and groups: ``fleet.limits()`` lists them, ``fleet.limits.set(…)`` sets them."""
         from jobfleet.client._sync.limits import Limits
 
         return Limits(self.context, self._do)

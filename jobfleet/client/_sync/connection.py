@@ -1,4 +1,4 @@
-"""What a client that blocks stands on: its connection, how it runs an operation, and how it enqueues one job.
+"""The base of a client that blocks: its connection, how it runs an operation, and how it enqueues one job.
 
 Written by hand, as its twin is: here they differ.
 """

@@ -1,5 +1,5 @@
 # Made by scripts/unasync from jobfleet/client/_async/cron.py. Change that, and run scripts/unasync.
-"""Recurring jobs as a fleet offers them: `fleet.cron`."""
+"""Recurring jobs of a fleet: `fleet.cron`."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from jobfleet.operations.operation import Driver
 
 
 def cron_of(cron: Cron | str, tz: str | None) -> Cron:
-    """A `Cron`, from an expression where that is what was given."""
+    """Return a `Cron`, built from the expression if one was given."""
     return cron if isinstance(cron, Cron) else Cron(cron, tz or "UTC")
 
 
@@ -20,7 +20,7 @@ class CronEntries:
     """The recurring jobs of an `Fleet`.
 
     Args:
-        space: The fleet's names and settings.
+        context: The names and settings of the fleet.
         do: Runs an operation.
     """
 
@@ -42,45 +42,45 @@ class CronEntries:
         by: str | None = None,
         replace: bool = False,
     ) -> str:
-        """Keep a recurring job under a name; answer what that made of it: added, changed or unchanged.
+        """Add a recurring job under a name. Return ``added``, ``changed`` or ``unchanged``.
 
-        The job passes what stands around enqueues now, once; each fire enqueues it as it is then.
+        The `around_enqueue` hooks run once, now. Each fire enqueues the job as it is after them.
 
         Args:
             name: The name.
-            cron: When: a `Cron`, or an expression.
-            job: What each fire enqueues.
-            tz: The time zone of an expression.
-            by: Who asks.
-            replace: Put it in the place of another of that name.
+            cron: The schedule: a `Cron`, or a cron expression.
+            job: The job that each fire enqueues.
+            tz: The time zone of the expression; default UTC.
+            by: The person or program that adds it, for the record.
+            replace: Whether to replace an entry of the same name.
 
         Raises:
-            InvalidJob: A field is wrong, or the name is taken.
+            InvalidJob: A field is not valid, or the name is taken.
         """
         work = operations.add(self._context, name, cron_of(cron, tz), job, by=by, is_new=not replace)
         return self._do(work)
 
     def remove(self, name: str) -> None:
-        """Let a recurring job go, with its history; jobs that were enqueued stay.
+        """Remove a recurring job and its history. Jobs that it has enqueued stay.
 
         Raises:
-            JobNotFound: There is none of that name.
-            InvalidJob: It stands at a decorator, and would come back.
+            JobNotFound: There is no entry of that name.
+            InvalidJob: A decorator declares the entry, so workers would add it again.
         """
         self._do(operations.remove(self._context, name))
 
     def pause(self, name: str, *, by: str | None = None) -> bool:
-        """Let it not fire; False when it was paused already. Raises `JobNotFound`."""
+        """Pause an entry. Return False if it was already paused. Raises `JobNotFound`."""
         return self._do(operations.pause(self._context, name, by))
 
     def resume(self, name: str) -> bool:
-        """Let it fire again; what was planned meanwhile does not. False when it was not paused."""
+        """Resume an entry; fires that were due meanwhile are skipped. Return False if it was not paused."""
         return self._do(operations.resume(self._context, name))
 
     def run(self, name: str) -> str:
-        """Enqueue its job at once, beside its fires; answer the job's id. Raises `JobNotFound`."""
+        """Enqueue the job of an entry now, in addition to its fires, and return the id. Raises `JobNotFound`."""
         return self._do(operations.run(self._context, name))
 
     def history(self, name: str, *, limit: int = operations.HISTORY) -> list[CronFire]:
-        """What became of its last fires, the newest first. Raises `JobNotFound`."""
+        """Return the last fires of an entry with their outcomes, newest first. Raises `JobNotFound`."""
         return self._do(operations.history(self._context, name, limit=limit))

@@ -1,5 +1,5 @@
 # Made by scripts/unasync from jobfleet/client/_async/flows.py. Change that, and run scripts/unasync.
-"""Flows as a fleet offers them: `fleet.flows`."""
+"""Flows of a fleet: `fleet.flows`."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ class Flows:
     """The flows of an `Fleet`.
 
     Args:
-        space: The fleet's names and settings.
+        context: The names and settings of the fleet.
         do: Runs an operation.
     """
 
@@ -27,29 +27,33 @@ class Flows:
         self._do = do
 
     def __call__(self, *, limit: int = LISTED) -> list[tuple[str, datetime | None]]:
-        """The last flows, the newest first: id, and when it was enqueued."""
+        """Return the last flows, newest first: the id, and the time of the enqueue."""
         return self._do(operations.listing(self._context, limit=limit))
 
     def enqueue(self, flow: Flow) -> FlowInfo:
-        """Enqueue a flow as one: its first jobs start when all of it is written. Repeating the call is harmless.
+        """Enqueue a flow as a whole: its first jobs start when all of it is written. Repeating the call is safe.
 
         Raises:
-            InvalidJob: It is empty, too large, or goes in a circle; nothing is written then.
-            EncodingError: An argument cannot travel; likewise.
+            InvalidJob: The flow is empty, too large, or has a cycle. Nothing is written.
+            EncodingError: An argument cannot be encoded. Nothing is written.
         """
         return self._do(operations.enqueue(self._context, flow))
 
     def get(self, flow_id: str) -> FlowInfo:
-        """A flow with what is known of each job. Raises `JobNotFound`."""
+        """Return a flow with the state of each job. Raises `JobNotFound`."""
         return self._do(operations.get(self._context, flow_id))
 
     def cancel(self, flow_id: str, *, by: str | None = None) -> int:
-        """Cancel what has not ended; how many jobs were, or were asked to stop. Raises `JobNotFound`."""
+        """Cancel the open jobs of a flow, and return how many were cancelled or asked to stop. Raises `JobNotFound`."""
         return self._do(operations.cancel(self._context, flow_id, by))
 
     def retry(self, flow_id: str, *, by: str | None = None) -> int:
-        """Run it on from what failed: failed jobs are replayed, those cancelled because of them enqueued anew.
+        """Replay the failed jobs of a flow, and enqueue the jobs again that were cancelled because of them.
 
-        Answers how many run again. Raises `JobNotFound`.
+        Returns:
+            How many jobs run again.
+
+        Raises:
+            JobNotFound: The flow is unknown.
         """
         return self._do(operations.retry(self._context, flow_id, by))

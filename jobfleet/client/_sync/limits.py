@@ -1,5 +1,5 @@
 # Made by scripts/unasync from jobfleet/client/_async/limits.py. Change that, and run scripts/unasync.
-"""Limits as a fleet offers them: `fleet.limits`."""
+"""Limits of a fleet: `fleet.limits`."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ class Limits:
     """The limits of an `Fleet`.
 
     Args:
-        space: The fleet's names and settings.
+        context: The names and settings of the fleet.
         do: Runs an operation.
     """
 
@@ -23,7 +23,7 @@ class Limits:
         self._do = do
 
     def __call__(self, queue: str | None = None) -> list[LimitInfo]:
-        """What is set for a queue, or for all: the queue first, then its groups by name."""
+        """Return the limits of a queue, or of all queues: first the queue, then its groups by name."""
         return self._do(operations.listing(self._context, queue))
 
     def set(
@@ -37,28 +37,28 @@ class Limits:
         weight: float | None = None,
         aging: Seconds | None = None,
     ) -> bool:
-        """Set what a queue or a group of it may do, all workers together; what is not given stays.
+        """Set the limits of a queue or of a group, for all workers together. Values that are not given stay.
 
-        It holds from the next claim on; what runs goes on. False when all of it was so already.
+        The limits apply from the next claim on. Running jobs continue. Return False if nothing has changed.
 
         Args:
             queue: The queue.
-            group: One of its groups, ``"*"`` for all that have no setting of their own; by default the queue itself.
-            concurrency: How many jobs may run at once; ``math.inf`` lifts for a group what holds for all.
-            rate: How many may start in a time: ``"100/s"``, ``"10/min"``, ``"5/h"``, or a number a second; or
+            group: One of its groups, ``"*"`` for all groups without limits of their own; default the queue itself.
+            concurrency: How many jobs may run at once; ``math.inf`` exempts a group from the limit for all groups.
+            rate: How many jobs may start per period: ``"100/s"``, ``"10/min"``, ``"5/h"``, a number per second, or
                 ``math.inf``.
-            burst: How many may start at once under the rate; by default what comes in one of its periods.
-            weight: A group's share beside others, 0.01 to 100; by default 1.
-            aging: Seconds after which a waiting job of the queue counts as of the next priority; 0: never.
+            burst: How many may start at once under the rate; default the number per period.
+            weight: The share of a group relative to others, 0.01 to 100; default 1.
+            aging: Seconds after which a waiting job of the queue gets the next priority; 0 for never.
 
         Raises:
             ConfigError: There is no such queue.
-            InvalidJob: A value is wrong or does not belong there; or the queue has several lanes, and the limit
-                would be of all of them.
+            InvalidJob: A value is not valid, or is not allowed there; or the queue has several lanes, and the
+                limit would span them.
         """
         wanted = LimitChange(concurrency, rate, burst, weight, aging)
         return self._do(operations.set_limit(self._context, queue, group, wanted))
 
     def clear(self, queue: str, *, group: str | None = None) -> bool:
-        """Let the limits of a queue go, or of a group; False when there were none."""
+        """Delete the limits of a queue or of a group. Return False if there were none."""
         return self._do(operations.clear(self._context, queue, group))

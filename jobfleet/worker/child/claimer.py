@@ -364,7 +364,7 @@ class Claimer:
                     continue
                 except Exception as error:  # for example lanes on several cluster slots: poll all of them
                     is_bug = not isinstance(error, JobfleetError)
-                    log.error("claim.deaf looking once a second %s", error, exc_info=is_bug)
+                    log.error("claim.deaf polling every second %s", error, exc_info=is_bug)
                     await asyncio.sleep(1.0)
                     self._hot = set(self._queues.lanes)
                     self.changed()

@@ -144,7 +144,7 @@ class Router:
         try:
             return await self._look(function)
         except JobfleetError as error:
-            log.warning("worker.unsure which functions other workers know cannot be told: %s", error)
+            log.warning("worker.unsure the functions of other workers are unknown: %s", error)
             return 1
         finally:
             del self._look_ups[function]

@@ -1,4 +1,4 @@
-"""Which queues a worker serves: those of its functions, or those that it was told to serve."""
+"""Which queues a worker serves: those that are configured, else those of its functions."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ class ServedQueues:
 
     Args:
         functions: The registered functions, by name.
-        chosen: The queues it was told to serve; none for those of the functions.
+        chosen: The configured queues; empty to serve the queues of the functions.
         plain: Answers how many functions it runs that are not registered; they belong to ``default``.
 
     Attributes:

@@ -201,7 +201,7 @@ class BatchExecutor:
 
     def _release(self, call: BatchCall, member: Member) -> None:
         if member in call.left and not all(other.is_stopped for other in call.left):
-            log.info("job.let_go job_id=%s the rest of its batch goes on", member.run.id)
+            log.info("job.let_go job_id=%s the rest of its batch continues", member.run.id)
             self._end(member, None, JobCancelled())
 
     def _ended(self, name: str, call: BatchCall, value: Any, error: BaseException | None) -> None:

@@ -51,8 +51,8 @@ class _Quarantine:
     Attributes:
         reserved: The suspicions of the runs that have a place in it, by key.
         suspects: The runs that were sent there and have not ended, by number.
-        job_process: The process, once a run was sent there.
-        is_killed: Whether it was killed on purpose. Its death is no evidence then.
+        job_process: The process; None before the first run was sent there.
+        is_killed: Whether it was killed on purpose. Then its death is not evidence against its jobs.
         killed_for: Why it was killed although no run was to be ended; empty if it was not.
         pulse: Whether its event loop is alive.
     """

@@ -157,4 +157,4 @@ class Completers(dict[Lane, Completer]):
         """Wait until everything is sent, for at most `timeout` seconds per lane."""
         for completer in list(self.values()):
             if not await completer.drained(timeout):
-                log.error("worker.unsent Redis is away: what it was not told is settled when the leases run out")
+                log.error("worker.unsent Redis is away: endings that it did not receive are settled when leases expire")

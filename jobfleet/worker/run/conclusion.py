@@ -153,7 +153,7 @@ class Conclusions:
             self.conclude(run, outcome)
 
     def _end_elsewhere(self, run: Run, outcome: Outcome, queue: str) -> None:
-        """End a run whose job goes on in another queue."""
+        """End a run whose job continues in another queue."""
         if run.stop.timer is not None:
             self._ladder.over(run)
         self._events.returned(run)

@@ -130,7 +130,7 @@ class IsolatedProcess:
 
     def _heard(self, frame: list[Any]) -> None:
         if not isinstance(frame, list) or not frame or not isinstance(frame[0], str) or frame[0] == DIED:
-            raise ValueError(f"{frame!r:.80} is no frame")
+            raise ValueError(f"{frame!r:.80} is not a frame")
         if frame[0] == "ready":
             self.is_ready = True
         elif frame[0] == "refused":

@@ -1,4 +1,4 @@
-"""The isolated processes of one child: warm ones for whoever comes, and those that functions have set up.
+"""The isolated processes of one child: warm ones for any function, and those that functions have set up.
 
 A process that bears a limit, or an environment, is kept for its function. One that ran a job which was
 stopped, or which left children behind, is not used again.

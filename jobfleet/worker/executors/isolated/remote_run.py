@@ -94,7 +94,7 @@ class IsolatedRun(Run):
         return ids
 
     async def lease_confirmed(self) -> None:
-        """Wait until the worker knows that the run's lease stands, or the run is to stop."""
+        """Wait until the worker knows that the lease is valid, or the run is to stop."""
         why: str | None = await self._ask("stands")
         if why is not None:
             self._why = why
