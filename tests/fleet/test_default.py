@@ -18,7 +18,8 @@ from jobfleet.store.keys import Keyspace
 
 
 @pytest.fixture(autouse=True)
-def nothing_configured() -> Iterator[None]:
+def nothing_configured(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    monkeypatch.setattr(offered, "_offered", None)  # a worker of another test may have offered its settings
     before = default.set_default_fleet(None)
     yield
     made = default.set_default_fleet(before)

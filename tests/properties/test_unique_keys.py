@@ -327,7 +327,7 @@ MUTANTS = {
     "an enqueue that looks at no lock": ("enqueue", "taken[key] or lock_on(KEYS[9], lane, key, at)", "taken[key]"),
     "a time that never ends": ("enqueue", "return lock.till > now and lock or nil", "return lock"),
     "a blocked job that looks at no lock": ("block", "key and lock_on(KEYS[8], tag, key, now)", "nil"),
-    "a replay that takes no key": ("replay", "if key and not taken[key].stands then", "if key and false then"),
+    "a replay that takes no key": ("replay", "if key and not taken[key].is_held then", "if key and false then"),
     "a replacement of a job that has started": (
         "replace", "or redis.call('HEXISTS', tag .. 'tries', holder) == 1 then", "then",
     ),
