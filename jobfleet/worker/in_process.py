@@ -34,7 +34,7 @@ from jobfleet.worker.ipc.ids import new_worker_id
 from jobfleet.worker.ipc.kinds import IDLE, Kind, kind_of
 from jobfleet.worker.ipc.lease_board import LeaseBoard, board_capacity
 from jobfleet.worker.run.handlers import Handlers
-from jobfleet.worker.run.log_capture import start_capture, stop_capture
+from jobfleet.worker.run.writes.log_capture import start_capture, stop_capture
 from jobfleet.worker.supervisor.connection import Connection
 from jobfleet.worker.supervisor.heartbeat import Heartbeat
 from jobfleet.worker.supervisor.lease_renewer import LeaseRenewer, News

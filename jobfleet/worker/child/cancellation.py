@@ -8,11 +8,11 @@ from collections.abc import Awaitable, Callable, Mapping
 
 from jobfleet.outcome import Cancelled, Interrupted, LeaseLost
 from jobfleet.worker.child.holding import HeldRuns
-from jobfleet.worker.run import event_log
 from jobfleet.worker.run.conclusion import Conclusions
 from jobfleet.worker.run.events import RunEvents
 from jobfleet.worker.run.run import Key, Run
 from jobfleet.worker.run.stop_ladder import StopLadder
+from jobfleet.worker.run.writes import event_log
 
 log = logging.getLogger("jobfleet.worker")
 INTERRUPT_GRACE = 1.0

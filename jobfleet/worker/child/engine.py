@@ -27,14 +27,14 @@ from jobfleet.worker.child import paused_functions
 from jobfleet.worker.child.parts import build
 from jobfleet.worker.ipc.kinds import Kind
 from jobfleet.worker.ipc.lease_board import LeaseBoard
-from jobfleet.worker.run import event_log
 from jobfleet.worker.run.events import RunEvents, Verdict
 from jobfleet.worker.run.handlers import Handlers
-from jobfleet.worker.run.metrics import Counting
 from jobfleet.worker.run.resources import CLOSING
 from jobfleet.worker.run.run import Key, Run
 from jobfleet.worker.run.stop_state import Stage
 from jobfleet.worker.run.waits import any_of
+from jobfleet.worker.run.writes import event_log
+from jobfleet.worker.run.writes.metrics import Counting
 
 UNKNOWN_USER = "-"
 SENDING = 5.0

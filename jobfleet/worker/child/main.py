@@ -40,11 +40,11 @@ from jobfleet.worker.child.supervisor_watch import SupervisorWatch
 from jobfleet.worker.ipc.frames import Sender, frames
 from jobfleet.worker.ipc.kinds import kind_of
 from jobfleet.worker.ipc.lease_board import LeaseBoard
-from jobfleet.worker.run.current_run import CURRENT
 from jobfleet.worker.run.events import Verdict
 from jobfleet.worker.run.handlers import Handlers
-from jobfleet.worker.run.log_capture import keep_capturing, start_capture
 from jobfleet.worker.run.run import Run
+from jobfleet.worker.run.writes.current_run import CURRENT
+from jobfleet.worker.run.writes.log_capture import keep_capturing, start_capture
 
 log = logging.getLogger("jobfleet.worker")
 STATE_EVERY = 1.0

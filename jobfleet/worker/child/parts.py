@@ -28,7 +28,7 @@ from jobfleet.worker.run.resources import Resources
 from jobfleet.worker.run.run import Key, Run
 from jobfleet.worker.run.runner import Runner
 from jobfleet.worker.run.stop_ladder import StopLadder
-from jobfleet.worker.run.writer import RunWriter
+from jobfleet.worker.run.writes.writer import RunWriter
 
 
 @dataclass(slots=True)

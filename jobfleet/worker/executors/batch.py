@@ -19,12 +19,12 @@ from jobfleet.functions.batch import Batch, BatchItem
 from jobfleet.functions.registry import JobFunction
 from jobfleet.outcome import Interrupted
 from jobfleet.worker.ipc.lease_board import LeaseBoard
-from jobfleet.worker.run.current_run import CurrentRun
 from jobfleet.worker.run.executor import Executor, OnEnd
 from jobfleet.worker.run.handlers import Handler
 from jobfleet.worker.run.run import Run
 from jobfleet.worker.run.stop_ladder import StopLadder, limits_of
 from jobfleet.worker.run.stop_state import Stage
+from jobfleet.worker.run.writes.current_run import CurrentRun
 
 log = logging.getLogger("jobfleet.worker")
 RELEASE_DELAY = 0.1

@@ -7,11 +7,11 @@ import inspect
 from collections.abc import Callable
 from typing import Any
 
-from jobfleet.worker.run.current_run import CURRENT
 from jobfleet.worker.run.executor import OnEnd
 from jobfleet.worker.run.handlers import Handler
 from jobfleet.worker.run.run import Run
 from jobfleet.worker.run.stop_state import Stage
+from jobfleet.worker.run.writes.current_run import CURRENT
 
 
 class LoopExecutor:

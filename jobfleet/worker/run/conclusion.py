@@ -43,7 +43,6 @@ from jobfleet.retry import (
 )
 from jobfleet.store.calls import settle
 from jobfleet.store.keys import Lane
-from jobfleet.worker.run import event_log
 from jobfleet.worker.run.completer import Completer
 from jobfleet.worker.run.events import RunEvents
 from jobfleet.worker.run.executor import Died
@@ -53,7 +52,8 @@ from jobfleet.worker.run.oom_move import OomMover
 from jobfleet.worker.run.run import Run
 from jobfleet.worker.run.stop_ladder import StopLadder
 from jobfleet.worker.run.stop_state import Stage
-from jobfleet.worker.run.writer import RunWriter
+from jobfleet.worker.run.writes import event_log
+from jobfleet.worker.run.writes.writer import RunWriter
 
 log = logging.getLogger("jobfleet.worker")
 REQUEUED = frozenset(("retry", "release", "park", "withhold"))

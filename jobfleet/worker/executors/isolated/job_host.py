@@ -29,9 +29,9 @@ from jobfleet.worker.executors.isolated.remote_error import EndReport, describe_
 from jobfleet.worker.executors.isolated.remote_run import IsolatedRun
 from jobfleet.worker.run.arguments import inject
 from jobfleet.worker.run.context import context_of
-from jobfleet.worker.run.current_run import CURRENT
 from jobfleet.worker.run.handlers import Handler, Handlers
 from jobfleet.worker.run.resources import Resources
+from jobfleet.worker.run.writes.current_run import CURRENT
 
 INTERRUPT = signal.SIGUSR2
 CLOSING = 0.3

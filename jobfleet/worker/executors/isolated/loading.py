@@ -18,9 +18,9 @@ from jobfleet.logs import set_up_logs
 from jobfleet.services.modules import load_modules
 from jobfleet.worker.executors.isolated.channel import ChannelEnd
 from jobfleet.worker.executors.isolated.remote_error import EndReport
-from jobfleet.worker.run.current_run import CURRENT
 from jobfleet.worker.run.handlers import Handler, Handlers, UnknownFunction
-from jobfleet.worker.run.log_capture import start_capture
+from jobfleet.worker.run.writes.current_run import CURRENT
+from jobfleet.worker.run.writes.log_capture import start_capture
 
 log = logging.getLogger("jobfleet.worker")
 

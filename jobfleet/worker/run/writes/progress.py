@@ -11,8 +11,8 @@ from jobfleet.store.aio import AsyncStore
 from jobfleet.store.calls.progress import Report, progress
 from jobfleet.store.keys import Lane
 from jobfleet.worker.run.events import RunEvents
-from jobfleet.worker.run.periodic_sender import PeriodicSender
 from jobfleet.worker.run.run import Run
+from jobfleet.worker.run.writes.periodic_sender import PeriodicSender
 
 CHUNK = 50
 DETAIL_WORDS = 500

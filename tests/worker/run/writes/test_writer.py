@@ -11,11 +11,11 @@ from jobfleet.store.aio import AsyncStore
 from jobfleet.store.call import Call
 from jobfleet.store.keys import Keyspace
 from jobfleet.store.records import Grant
-from jobfleet.worker.run.job_log import JobLogWriter
 from jobfleet.worker.run.output import LogTail
 from jobfleet.worker.run.run import Run
-from jobfleet.worker.run.steps import StepWriter
-from jobfleet.worker.run.writer import RunWriter
+from jobfleet.worker.run.writes.job_log import JobLogWriter
+from jobfleet.worker.run.writes.steps import StepWriter
+from jobfleet.worker.run.writes.writer import RunWriter
 from tests.support.run_events import QuietEvents
 
 LANE = Keyspace("jobfleet").lane("default", 0)

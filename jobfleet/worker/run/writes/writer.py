@@ -14,11 +14,11 @@ from jobfleet.store.call import Call
 from jobfleet.store.calls.progress import Report
 from jobfleet.store.calls.settle import Item
 from jobfleet.worker.run.events import RunEvents
-from jobfleet.worker.run.job_log import JobLogWriter
-from jobfleet.worker.run.progress import ProgressWriter
 from jobfleet.worker.run.run import Run
-from jobfleet.worker.run.steps import StepWriter
 from jobfleet.worker.run.stop_ladder import StopLadder
+from jobfleet.worker.run.writes.job_log import JobLogWriter
+from jobfleet.worker.run.writes.progress import ProgressWriter
+from jobfleet.worker.run.writes.steps import StepWriter
 
 if TYPE_CHECKING:
     from jobfleet.functions.flow_addition import FlowAddition

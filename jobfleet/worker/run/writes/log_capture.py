@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 
-from jobfleet.worker.run.current_run import CURRENT
+from jobfleet.worker.run.writes.current_run import CURRENT
 
 JOB_LOGGER = "jobfleet.job"
 """The parent of the loggers of `ctx.log`."""

@@ -12,8 +12,8 @@ from jobfleet.store.calls.log import Entry, log
 from jobfleet.store.keys import Lane
 from jobfleet.worker.run.events import RunEvents
 from jobfleet.worker.run.output import LogTail
-from jobfleet.worker.run.periodic_sender import PeriodicSender
 from jobfleet.worker.run.run import Run
+from jobfleet.worker.run.writes.periodic_sender import PeriodicSender
 
 CHUNK = 50
 INTERVAL_S = 0.25
