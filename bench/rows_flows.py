@@ -14,7 +14,7 @@ from bench.setting import Server, Setting, Trouble, fill, jobs
 from jobfleet import AsyncFleet, Cron, Fleet, Flow, Job
 from jobfleet.config import JobConfig
 from jobfleet.metrics.tally import Tally
-from jobfleet.services.cron import Cron as CronDuty
+from jobfleet.services.duties.cron import Cron as CronDuty
 from jobfleet.store.aio import AsyncStore
 from jobfleet.store.connect import target
 

@@ -19,7 +19,7 @@ from jobfleet.config import mask_url
 from jobfleet.config.kind import DURATION
 from jobfleet.errors import ConfigError, StoreUnavailable
 from jobfleet.model import JobStatus
-from jobfleet.services.archive import GROUP
+from jobfleet.services.duties.archive import GROUP
 from jobfleet.store.calls.journal import dismiss, unregister
 from jobfleet.store.fleet import read_whole
 

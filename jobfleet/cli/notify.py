@@ -125,7 +125,7 @@ def off(invocation: Invocation, yes: bool) -> int:
 
 
 async def _unregister(config: JobConfig) -> None:
-    from jobfleet.services.notify import GROUP
+    from jobfleet.services.duties.notify import GROUP
     from jobfleet.store.aio import AsyncStore
     from jobfleet.store.connect import target
     from jobfleet.store.journal import Journal
@@ -149,8 +149,8 @@ async def _unregister(config: JobConfig) -> None:
 
 
 def _channels(invocation: Invocation, modules: tuple[str, ...]) -> Channels:
+    from jobfleet.services.duties.notify import channels_of
     from jobfleet.services.modules import load_modules
-    from jobfleet.services.notify import channels_of
 
     config = invocation.config
     put_first(config.app_dir)

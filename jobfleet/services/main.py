@@ -21,13 +21,13 @@ from jobfleet.errors import JobfleetError
 from jobfleet.exit_codes import EXIT_OK, EXIT_UNREACHABLE, EXIT_USAGE
 from jobfleet.metrics.tally import Tally, tally_for
 from jobfleet.notify.registry import Channels
-from jobfleet.services.cron import Cron
-from jobfleet.services.leases import Leases
+from jobfleet.services.duties.cron import Cron
+from jobfleet.services.duties.leases import Leases
+from jobfleet.services.duties.notify import Notify, channels_of
+from jobfleet.services.duties.relay import Relay
+from jobfleet.services.duties.retention import Retention
 from jobfleet.services.modules import load_modules
-from jobfleet.services.notify import Notify, channels_of
 from jobfleet.services.outage import Outage
-from jobfleet.services.relay import Relay
-from jobfleet.services.retention import Retention
 from jobfleet.services.service import Service
 from jobfleet.store.aio import AsyncStore
 from jobfleet.store.calls import inspect
@@ -124,7 +124,7 @@ def _duties(store: AsyncStore, keys: Keyspace, config: JobConfig, tally: Tally, 
         Retention(store, keys, config, tally),
     ]
     if config.archive_url is not None:
-        from jobfleet.services.archive import Archive
+        from jobfleet.services.duties.archive import Archive
 
         duties.append(Archive(store, keys, config, tally))
     if channels.rules:

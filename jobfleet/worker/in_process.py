@@ -21,8 +21,8 @@ from jobfleet.functions.manifest import function_record
 from jobfleet.functions.registry import JobFunction
 from jobfleet.metrics.tally import Mute
 from jobfleet.operations.fleet_context import FleetContext
-from jobfleet.services.cron_standin import CronStandin
-from jobfleet.services.leases import Leases, shared_spacing
+from jobfleet.services.duties.cron_standin import CronStandin
+from jobfleet.services.duties.leases import Leases, shared_spacing
 from jobfleet.services.outage import Outage
 from jobfleet.services.service import Service
 from jobfleet.store.aio import AsyncStore
@@ -337,9 +337,9 @@ def _modules_of(handlers: Handlers) -> list[str]:
 
 def _reaping(store: AsyncStore, keys: Keyspace, config: Any, tally: Mute, process: str) -> list[Service]:
     """The duties of a reaper, except for the leases, which are the duty of each worker."""
-    from jobfleet.services.cron import Cron  # croniter is for those who use it
-    from jobfleet.services.relay import Relay
-    from jobfleet.services.retention import Retention
+    from jobfleet.services.duties.cron import Cron  # croniter is for those who use it
+    from jobfleet.services.duties.relay import Relay
+    from jobfleet.services.duties.retention import Retention
 
     cron = Cron(store, config, tally, process=process)
     return [cron, Relay(store, keys, config, tally), Retention(store, keys, config, tally)]

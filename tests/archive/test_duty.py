@@ -16,8 +16,8 @@ from jobfleet.archive import JobRepository
 from jobfleet.codec import seal_record
 from jobfleet.config import JobConfig
 from jobfleet.metrics.tally import Tally
-from jobfleet.services import archive as duty
-from jobfleet.services.archive import Archive
+from jobfleet.services.duties import archive as duty
+from jobfleet.services.duties.archive import Archive
 from jobfleet.store.aio import AsyncStore
 from jobfleet.store.calls import lease, settle
 from jobfleet.store.keys import Keyspace

@@ -28,7 +28,7 @@ ELSEWHERE = {
     "redis_errors_total",  # test_metrics: while Redis is away
     "archive_events_total",  # archive/test_duty
     "archive_errors_total",  # archive/test_duty: a database that is away
-    "notifications_total",  # services/test_notify
+    "notifications_total",  # services/duties/test_notify
     "labels_folded_total",  # test_metrics: functions that nobody knows
 }
 """Metrics that only what goes wrong, or takes its time, brings forth; and the test that sees them."""

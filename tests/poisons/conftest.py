@@ -15,7 +15,7 @@ from jobfleet import Fleet, Job
 from jobfleet.functions.registry import Registry
 from jobfleet.metrics.tally import Mute
 from jobfleet.operations.fleet_context import Published
-from jobfleet.services.leases import Leases
+from jobfleet.services.duties.leases import Leases
 from jobfleet.store.aio import AsyncStore
 from jobfleet.store.calls.lease import claim
 from jobfleet.store.keys import Keyspace

@@ -12,7 +12,7 @@ from jobfleet.config import JobConfig
 from jobfleet.metrics.tally import Tally
 from jobfleet.notify import NotificationChannel
 from jobfleet.notify.registry import Channels
-from jobfleet.services.notify import Notify
+from jobfleet.services.duties.notify import Notify
 from jobfleet.store.aio import AsyncStore
 from jobfleet.store.connect import target
 from tests.services.telling import KEYS, Made

@@ -11,7 +11,7 @@ import redis
 from jobfleet import AsyncFleet, Job
 from jobfleet.codec.record import seal_record
 from jobfleet.notify import Notification, NotificationChannel
-from jobfleet.services.notify import Notify
+from jobfleet.services.duties.notify import Notify
 from jobfleet.store.aio import AsyncStore
 from jobfleet.store.calls import lease, settle
 from jobfleet.store.calls.settle import Item

@@ -15,7 +15,7 @@ from jobfleet.codec.envelope import seal
 from jobfleet.config import JobConfig
 from jobfleet.functions.registry import Registry
 from jobfleet.metrics.tally import Tally
-from jobfleet.services.leases import Leases
+from jobfleet.services.duties.leases import Leases
 from jobfleet.store.aio import AsyncStore
 from jobfleet.store.calls.enqueue import open_queue
 from jobfleet.store.connect import target

@@ -15,9 +15,9 @@ from jobfleet.clock import boottime, monotonic
 from jobfleet.config import JobConfig
 from jobfleet.metrics.tally import Tally
 from jobfleet.model import split_id
-from jobfleet.services.relay import Relay
-from jobfleet.services.unblocker import Unblocker
-from jobfleet.services.unreadable import Unreadables
+from jobfleet.services.duties.relay import Relay
+from jobfleet.services.duties.unblocker import Unblocker
+from jobfleet.services.duties.unreadable import Unreadables
 from jobfleet.store.aio import AsyncStore
 from jobfleet.store.calls.control import stop
 from jobfleet.store.keys import Keyspace, Lane

@@ -8,7 +8,7 @@ from typing import Any
 from jobfleet.config import JobConfig
 from jobfleet.functions.registry import JobFunction
 from jobfleet.model import check_queue
-from jobfleet.services.pause_sync import catch_up
+from jobfleet.services.duties.pause_sync import catch_up
 from jobfleet.store.aio import AsyncStore
 from jobfleet.store.calls.enqueue import open_queue
 from jobfleet.store.journal import follow

@@ -14,8 +14,8 @@ from contextlib import suppress
 from jobfleet.errors import JobNotFound
 from jobfleet.outcome import Crashed, Interrupted, Outcome, Witnessed
 from jobfleet.retry import Tries
-from jobfleet.services.run_settler import RunSettler
-from jobfleet.services.unreadable import Unreadables
+from jobfleet.services.duties.run_settler import RunSettler
+from jobfleet.services.duties.unreadable import Unreadables
 from jobfleet.store.aio import AsyncStore
 from jobfleet.store.calls import settle
 from jobfleet.store.calls.lease import CHUNK, bury

@@ -20,11 +20,11 @@ from jobfleet.errors import JobfleetError
 from jobfleet.exit_codes import EXIT_OK, EXIT_USAGE
 from jobfleet.logs import set_up_logs
 from jobfleet.metrics.tally import tally_for
-from jobfleet.services.cron_standin import CronStandin
-from jobfleet.services.leases import Leases, shared_spacing
-from jobfleet.services.relay import Relay
-from jobfleet.services.run_settler import RunSettler
-from jobfleet.services.unreadable import Unreadables
+from jobfleet.services.duties.cron_standin import CronStandin
+from jobfleet.services.duties.leases import Leases, shared_spacing
+from jobfleet.services.duties.relay import Relay
+from jobfleet.services.duties.run_settler import RunSettler
+from jobfleet.services.duties.unreadable import Unreadables
 from jobfleet.store.aio import AsyncStore
 from jobfleet.store.connect import Target, target
 from jobfleet.store.keys import Keyspace, Lane

@@ -14,7 +14,7 @@ from jobfleet.config import JobConfig
 from jobfleet.errors import ConfigError
 from jobfleet.functions.registry import Registry
 from jobfleet.metrics.tally import Tally
-from jobfleet.services.retention import Retention
+from jobfleet.services.duties.retention import Retention
 from jobfleet.store.aio import AsyncStore
 from jobfleet.store.connect import target
 from jobfleet.store.keys import Keyspace

@@ -12,8 +12,8 @@ from jobfleet.config import JobConfig
 from jobfleet.exit_codes import how_it_died
 from jobfleet.metrics.tally import Tally
 from jobfleet.outcome import Cancelled, Outcome, TimedOut
-from jobfleet.services.run_settler import RunSettler
-from jobfleet.services.unreadable import Unreadables
+from jobfleet.services.duties.run_settler import RunSettler
+from jobfleet.services.duties.unreadable import Unreadables
 from jobfleet.store.aio import AsyncStore
 from jobfleet.store.calls.lease import claim
 from jobfleet.store.connect import target

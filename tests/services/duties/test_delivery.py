@@ -12,7 +12,7 @@ import redis
 from jobfleet import AsyncFleet
 from jobfleet.notify import DeliveryRefused, NotDelivered, Notification
 from jobfleet.notify.registry import Channels
-from jobfleet.services import delivery
+from jobfleet.services.duties import delivery
 from jobfleet.store.aio import AsyncStore
 from tests.services.telling import KEYS, Made, Recorder, bring, counted, fail
 from tests.support.waiting import await_until

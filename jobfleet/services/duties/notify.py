@@ -21,7 +21,7 @@ from jobfleet.notify.notice import Notice
 from jobfleet.notify.reading import notice_of
 from jobfleet.notify.registry import Channels, added
 from jobfleet.notify.settings import configured
-from jobfleet.services.delivery import NotificationSender
+from jobfleet.services.duties.delivery import NotificationSender
 from jobfleet.services.service import Service
 from jobfleet.store.aio import AsyncStore
 from jobfleet.store.calls import cron

@@ -8,7 +8,7 @@ from collections.abc import Callable
 from contextlib import suppress
 
 from jobfleet.errors import JobfleetError
-from jobfleet.services.relay import Relay
+from jobfleet.services.duties.relay import Relay
 from jobfleet.store.keys import Lane
 
 log = logging.getLogger("jobfleet.worker")

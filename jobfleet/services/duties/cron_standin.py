@@ -83,7 +83,7 @@ class CronStandin:
             await self._end(attended)
 
     def _begin(self) -> None:
-        from jobfleet.services.cron import Cron  # imports croniter, which most workers do not need
+        from jobfleet.services.duties.cron import Cron  # imports croniter, which most workers do not need
 
         self._cron = Cron(self._store, self._config, self._tally)
         self._cron.start()

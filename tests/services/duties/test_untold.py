@@ -11,12 +11,12 @@ import redis
 from jobfleet import After, AsyncFleet
 from jobfleet.config import JobConfig
 from jobfleet.metrics.tally import Tally
-from jobfleet.services.leases import Leases
-from jobfleet.services.relay import Relay
+from jobfleet.services.duties.leases import Leases
+from jobfleet.services.duties.relay import Relay
 from jobfleet.store.aio import AsyncStore
 from jobfleet.store.call import Call
 from jobfleet.store.calls import flow
-from tests.services.test_relay import DEFAULT, KEYS, OTHER, RECORD, Player, job, player, relay, status
+from tests.services.duties.test_relay import DEFAULT, KEYS, OTHER, RECORD, Player, job, player, relay, status
 from tests.support.seed import Seed
 
 pytestmark = pytest.mark.filterwarnings("ignore:No worker has published:UserWarning")

@@ -6,7 +6,7 @@ import logging
 
 from jobfleet.config import JobConfig
 from jobfleet.metrics.tally import Tally
-from jobfleet.services.lanes import Lanes
+from jobfleet.services.duties.lanes import Lanes
 from jobfleet.services.service import Service
 from jobfleet.store.aio import AsyncStore
 from jobfleet.store.calls.control import trim

@@ -10,11 +10,11 @@ from jobfleet import AsyncFleet, Flow, InvalidJob
 from jobfleet.functions.flow_addition import FlowAddition
 from jobfleet.operations.flows.extend import extend_flow
 from jobfleet.operations.flows.flow import FlowInfo
-from jobfleet.services.relay import Relay
+from jobfleet.services.duties.relay import Relay
 from jobfleet.store.aio import AsyncStore
 from jobfleet.store.calls import flow as calls
 from jobfleet.store.keys import Lane
-from tests.services.test_relay import DEFAULT, KEYS, OTHER, Player, finish, job, player, relay, status
+from tests.services.duties.test_relay import DEFAULT, KEYS, OTHER, Player, finish, job, player, relay, status
 
 __all__ = ["player", "relay"]
 pytestmark = pytest.mark.filterwarnings("ignore:No worker has published:UserWarning")

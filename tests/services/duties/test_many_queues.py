@@ -13,10 +13,10 @@ from jobfleet.codec import encode
 from jobfleet.codec.envelope import seal
 from jobfleet.config import JobConfig
 from jobfleet.metrics.tally import Tally
-from jobfleet.services.lanes import FEW, SLICE
-from jobfleet.services.leases import LOOK_EVERY, Leases
-from jobfleet.services.relay import Relay
-from jobfleet.services.retention import Retention
+from jobfleet.services.duties.lanes import FEW, SLICE
+from jobfleet.services.duties.leases import LOOK_EVERY, Leases
+from jobfleet.services.duties.relay import Relay
+from jobfleet.services.duties.retention import Retention
 from jobfleet.store.aio import AsyncStore
 from jobfleet.store.calls.inspect import LISTED
 from jobfleet.store.calls.presence import beat

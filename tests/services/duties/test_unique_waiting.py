@@ -12,14 +12,14 @@ from jobfleet.config import JobConfig
 from jobfleet.functions.manifest import function_record
 from jobfleet.functions.registry import Registry
 from jobfleet.metrics.tally import Tally
-from jobfleet.services.cron import Cron as CronDuty
-from jobfleet.services.relay import GUARD_US, Relay
+from jobfleet.services.duties.cron import Cron as CronDuty
+from jobfleet.services.duties.relay import GUARD_US, Relay
 from jobfleet.store.aio import AsyncStore
 from jobfleet.store.calls import settle
 from jobfleet.store.calls.cron import entries
 from jobfleet.store.calls.presence import beat
-from tests.services.test_cron import S, outcomes
-from tests.services.test_relay import DEFAULT, KEYS, OTHER, Player, finish, job, player, relay, status
+from tests.services.duties.test_cron import S, outcomes
+from tests.services.duties.test_relay import DEFAULT, KEYS, OTHER, Player, finish, job, player, relay, status
 
 __all__ = ["player", "relay"]
 pytestmark = pytest.mark.filterwarnings("ignore:No worker has published:UserWarning")
@@ -115,7 +115,7 @@ async def test_every_exit_of_one_that_waits_frees_its_key(
         await store.run(settle.settle(DEFAULT, [item]))
     elif exit_ == "producer dies":
         raw.hset(DEFAULT.parents(child), mapping={":guard": "?c 0", ":open": 2})
-        monkeypatch.setattr("jobfleet.services.relay.GUARD_US", -GUARD_US)  # much later
+        monkeypatch.setattr("jobfleet.services.duties.relay.GUARD_US", -GUARD_US)  # much later
         await relay.turn()
     else:
         newer = await fleet.submit(keyed(on_conflict="replace"))

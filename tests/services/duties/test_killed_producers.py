@@ -10,8 +10,8 @@ from pathlib import Path
 import pytest
 
 from jobfleet import AsyncFleet
-from jobfleet.services.relay import GUARD_US, Relay
-from tests.services.test_relay import DEFAULT, Player, player, relay
+from jobfleet.services.duties.relay import GUARD_US, Relay
+from tests.services.duties.test_relay import DEFAULT, Player, player, relay
 
 __all__ = ["player", "relay"]
 pytestmark = pytest.mark.filterwarnings("ignore:No worker has published:UserWarning")
@@ -40,7 +40,7 @@ with Fleet(url) as fleet:
                 os.kill(os.getpid(), signal.SIGKILL)
         answers = fleet.store.run_many(calls)
 """
-ROOT = Path(__file__).parents[2]
+ROOT = Path(__file__).parents[3]
 
 
 def killed_before(url: str, script: str, times: int) -> str:
@@ -82,7 +82,7 @@ async def test_a_flow_whose_producer_is_killed_while_it_starts_it_is_started_as_
 async def test_a_sweep_that_finds_one_guard_of_a_whole_flow_starts_the_whole_flow(
     fleet: AsyncFleet, relay: Relay, redis_url: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("jobfleet.services.relay.SWEPT_AT_ONCE", 50)
+    monkeypatch.setattr("jobfleet.services.duties.relay.SWEPT_AT_ONCE", 50)
     flow_id = killed_before(redis_url, "unblock", 0)
 
     await relay.turn()
@@ -97,7 +97,7 @@ async def test_nothing_of_a_flow_has_started_whose_producer_is_killed_before_it_
     await relay.turn()
     before, why = await counted(fleet, flow_id), await said(fleet, flow_id)
     claimed = await player.claim(DEFAULT)
-    monkeypatch.setattr("jobfleet.services.relay.GUARD_US", -GUARD_US)  # much later
+    monkeypatch.setattr("jobfleet.services.duties.relay.GUARD_US", -GUARD_US)  # much later
     for _ in range(4):  # a sweep passes over some of those behind the ones that it cancels
         relay._swept = 0
         await relay.turn()
@@ -111,7 +111,8 @@ async def test_a_flow_that_was_put_together_long_ago_is_not_cancelled_while_it_i
     fleet: AsyncFleet, relay: Relay, redis_url: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     flow_id = killed_before(redis_url, "keep_flow", 1)
-    monkeypatch.setattr("jobfleet.services.relay.suffix_time_us", lambda _: 1)  # the jobs are older than any guard
+    older_than_any_guard = 1
+    monkeypatch.setattr("jobfleet.services.duties.relay.suffix_time_us", lambda _: older_than_any_guard)
 
     await relay.turn()
 

@@ -14,7 +14,7 @@ from jobfleet import AsyncFleet, Job
 from jobfleet.codec.record import seal_record
 from jobfleet.config import JobConfig
 from jobfleet.metrics.tally import Tally
-from jobfleet.services.cron import Cron as CronDuty
+from jobfleet.services.duties.cron import Cron as CronDuty
 from jobfleet.store.aio import AsyncStore
 from jobfleet.store.calls import cron, settle
 from tests.services.telling import KEYS, LANE, Made, Recorder, begin, bring, fail, failing, make_due

@@ -11,10 +11,10 @@ import pytest
 from jobfleet import After, AsyncFleet, Flow, JobStatus
 from jobfleet.config import JobConfig
 from jobfleet.metrics.tally import Tally
-from jobfleet.services.relay import Relay
+from jobfleet.services.duties.relay import Relay
 from jobfleet.store.aio import AsyncStore
 from jobfleet.store.calls import flow, settle
-from tests.services.test_relay import DEFAULT, KEYS, OTHER, Player, finish, job, kill, player, relay, status
+from tests.services.duties.test_relay import DEFAULT, KEYS, OTHER, Player, finish, job, kill, player, relay, status
 
 __all__ = ["player", "relay"]
 pytestmark = pytest.mark.filterwarnings("ignore:No worker has published:UserWarning")

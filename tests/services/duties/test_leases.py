@@ -12,7 +12,7 @@ import redis
 from jobfleet.codec.envelope import seal
 from jobfleet.config import JobConfig
 from jobfleet.metrics.tally import Tally
-from jobfleet.services.leases import Leases, shared_spacing
+from jobfleet.services.duties.leases import Leases, shared_spacing
 from jobfleet.services.service import Service
 from jobfleet.store.aio import AsyncStore
 from jobfleet.store.calls.enqueue import open_queue

@@ -17,7 +17,7 @@ from jobfleet.config import JobConfig
 from jobfleet.metrics.tally import Tally
 from jobfleet.operations.flows import dependencies as client_flow
 from jobfleet.operations.operation import Operation
-from jobfleet.services.relay import GUARD_US, Relay
+from jobfleet.services.duties.relay import GUARD_US, Relay
 from jobfleet.store.aio import AsyncStore
 from jobfleet.store.call import Call
 from jobfleet.store.calls import flow, lease, settle
@@ -257,7 +257,7 @@ async def test_a_producer_that_dies_before_it_named_all_parents_leaves_nothing_s
     await relay.turn()
     assert await status(fleet, stuck) == ["blocked"]
 
-    monkeypatch.setattr("jobfleet.services.relay.GUARD_US", -GUARD_US)
+    monkeypatch.setattr("jobfleet.services.duties.relay.GUARD_US", -GUARD_US)
     relay._swept = 0
     await relay.turn()
     assert await status(fleet, stuck) == ["cancelled"]

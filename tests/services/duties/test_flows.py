@@ -11,9 +11,9 @@ import redis
 from jobfleet import AsyncFleet, Flow, InvalidJob, JobNotFound
 from jobfleet.operations.flows import flow as verbs
 from jobfleet.operations.flows.flow import FlowInfo
-from jobfleet.services.relay import GUARD_US, Relay
+from jobfleet.services.duties.relay import GUARD_US, Relay
 from jobfleet.store.aio import AsyncStore
-from tests.services.test_relay import DEFAULT, OTHER, Player, finish, job, player, relay
+from tests.services.duties.test_relay import DEFAULT, OTHER, Player, finish, job, player, relay
 
 __all__ = ["player", "relay"]
 pytestmark = pytest.mark.filterwarnings("ignore:No worker has published:UserWarning")
@@ -83,7 +83,7 @@ async def test_a_producer_that_dies_half_way_has_begun_nothing(
             break  # it has come to its end by then
         answers = await store.run_many(calls)
     verb.close()
-    monkeypatch.setattr("jobfleet.services.relay.GUARD_US", -GUARD_US)  # much later
+    monkeypatch.setattr("jobfleet.services.duties.relay.GUARD_US", -GUARD_US)  # much later
     await relay.turn()
     await finish(player, relay, DEFAULT, OTHER)
 

@@ -18,13 +18,13 @@ from jobfleet.operations.operation import drive
 from jobfleet.operations.queues.pause import finish
 from jobfleet.outcome import Crashed, Outcome, Preempted, Witnessed
 from jobfleet.retry import Tries
-from jobfleet.services.lanes import Lanes
-from jobfleet.services.pause_sync import catch_up
-from jobfleet.services.relay import Relay
-from jobfleet.services.run_settler import Published, RunSettler, is_in_caller, worker_of
+from jobfleet.services.duties.lanes import Lanes
+from jobfleet.services.duties.pause_sync import catch_up
+from jobfleet.services.duties.relay import Relay
+from jobfleet.services.duties.run_settler import Published, RunSettler, is_in_caller, worker_of
+from jobfleet.services.duties.unblocker import Unblocker
+from jobfleet.services.duties.unreadable import Unreadables
 from jobfleet.services.service import Service
-from jobfleet.services.unblocker import Unblocker
-from jobfleet.services.unreadable import Unreadables
 from jobfleet.store.aio import AsyncStore
 from jobfleet.store.calls import settle
 from jobfleet.store.calls.lease import CHUNK, NEAR_US, tick

@@ -20,7 +20,7 @@ from jobfleet.model import suffix_time_us
 from jobfleet.operations.flows.record import GUARD, LOOK_EVERY, addition_name, ids_of_whole, is_whole
 from jobfleet.operations.flows.unblock import Unblocked, unblock, unblock_dependants
 from jobfleet.operations.operation import batches, drive, value
-from jobfleet.services.lanes import Lanes
+from jobfleet.services.duties.lanes import Lanes
 from jobfleet.services.service import Service
 from jobfleet.store.aio import AsyncStore
 from jobfleet.store.call import Call
