@@ -113,6 +113,7 @@ class Claimer:
         self._owed: set[Lane] = set()
         self._answered: dict[Lane, int] = {}
         self._unanswered: dict[Lane, float] = {}
+        self._awaited: Sequence[Lane] = ()
         self._ahead: Lane | None = None
         self._is_warm = False
         self._timers: dict[Lane, asyncio.TimerHandle] = {}
@@ -197,9 +198,8 @@ class Claimer:
 
     def _end_wait(self) -> None:
         self._tasks[1].cancel()
-        if self._ahead is not None:  # its claim may have run, so it is repeated before any other claim
-            self._owed.add(self._ahead)
-            self._hot.add(self._ahead)
+        self._owed.update(self._awaited)  # the wait may have taken a marker, or its claim may have run
+        self._hot.update(self._awaited)
 
     def changed(self) -> None:
         """Check again whether to claim: a slot was freed, or a lane became hot."""
@@ -241,6 +241,7 @@ class Claimer:
             if lane is None:
                 if self._is_quiet:
                     return
+                (self._hot if free > 0 else self._owed).clear()  # only lanes that are not served any more are left
                 self._may_claim.clear()
                 self.changed()
                 if not self._may_claim.is_set():
@@ -351,7 +352,7 @@ class Claimer:
                 if self._hot or self._free() <= 0 or not self._queues.lanes:
                     continue
                 self._waits_since = boottime()
-                lanes = self._queues.lanes
+                self._awaited = lanes = self._queues.lanes
                 try:
                     if self._is_warm and len(lanes) == 1:
                         lane = await self._wait_with_claim(lanes[0])
@@ -370,7 +371,7 @@ class Claimer:
                     self.changed()
                     continue
                 finally:
-                    self._answered_at, self._waits_since = boottime(), None
+                    self._answered_at, self._waits_since, self._awaited = boottime(), None, ()
                 if lane is not None:
                     self._owed.add(lane)
                     self.heat(lane)

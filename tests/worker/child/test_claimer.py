@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 import redis
@@ -16,9 +17,9 @@ from jobfleet.store.records import Claimed
 from jobfleet.worker.child.claimer import Claimer
 from tests.support.run_events import QuietEvents
 from tests.support.waiting import wait_until
+from tests.worker.child.claiming import LANE, OTHER, Scene
 from tests.worker.conftest import Working
 
-LANE = Keyspace("jobfleet").lane("default", 0)
 FIRST, SECOND = (Keyspace("jobfleet").lane(queue, 0) for queue in ("a", "b"))
 
 
@@ -84,3 +85,52 @@ def test_a_marker_that_cannot_be_waited_for_is_said_aloud_and_jobs_are_claimed_a
         wait_until(lambda: "claim.deaf" in caplog.text, timeout=30, why="it says so")
         raw.delete(LANE.wake)
         assert function.enqueue().wait(timeout=30).result == 7
+
+
+def enqueue_before_the_loop_runs(scene: Scene) -> str:
+    """Enqueue from another thread while this one waits, so that the claimer has not read the reply to its wait."""
+    with ThreadPoolExecutor(1) as other:
+        return other.submit(scene.function.enqueue).result().id
+
+
+async def test_a_marker_that_a_wait_has_taken_is_put_back_when_the_child_stops_claiming(
+    fleet: Fleet, registry: Registry, raw: redis.Redis
+) -> None:
+    """Redis has removed the marker, but its reply is not read any more. Another child must be woken."""
+    scene = Scene(fleet, registry, raw, slots=10)
+    await scene.start()
+    enqueue_before_the_loop_runs(scene)
+    assert not raw.exists(LANE.wake)
+
+    await scene.claimer.quiet()
+    await scene.store.close()
+
+    assert raw.exists(LANE.wake)
+    assert scene.taken == []
+
+
+async def test_a_marker_that_a_wait_has_taken_is_not_lost_when_the_child_serves_another_queue(
+    fleet: Fleet, registry: Registry, raw: redis.Redis
+) -> None:
+    scene = Scene(fleet, registry, raw, slots=10)
+    await scene.start()
+    job = enqueue_before_the_loop_runs(scene)
+    scene.claimer.serve((LANE, OTHER))
+    await scene.until(lambda: job in scene.taken, why="it is admitted")
+    await scene.claimer.quiet()
+    await scene.store.close()
+
+
+async def test_a_lane_that_is_not_served_any_more_blocks_no_claim(
+    fleet: Fleet, registry: Registry, raw: redis.Redis
+) -> None:
+    scene = Scene(fleet, registry, raw, slots=10)
+    scene.claimer.serve((LANE, OTHER))
+    scene.claimer.start()
+    await scene.until(scene.is_blocking, why="it waits")
+    scene.claimer.serve((LANE,))
+    scene.claimer.doubt(OTHER)  # as the end of a job of that lane does, which is put back
+    job = await scene.enqueue()
+    await scene.until(lambda: job in scene.taken, why="it is admitted")
+    await scene.claimer.quiet()
+    await scene.store.close()
