@@ -1,4 +1,4 @@
-"""The common base of the two clients: settings, names, recorder, and the schedule of a wait."""
+"""The common base of the two clients: settings, names, recorder, `job`, and the schedule of a wait."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ from jobfleet.client.archive_fallback import ArchiveFallback
 from jobfleet.clock import monotonic
 from jobfleet.config import JobConfig, load
 from jobfleet.errors import InvalidJob
+from jobfleet.functions.decorator import JobDecorator
 from jobfleet.functions.hooks import Hooks
 from jobfleet.functions.registry import REGISTRY, Registry
 from jobfleet.model.options import Seconds, seconds
@@ -34,12 +35,30 @@ def open_settings(url: str | None, namespace: str | None, settings: dict[str, An
 
 
 class ClientBase:
-    """A client's settings, names and recorder."""
+    """A client's settings, names and recorder; `Fleet` describes the arguments."""
 
-    def __init__(self, config: JobConfig, registry: Registry | None) -> None:
-        self.context: FleetContext = FleetContext(config, registry if registry is not None else REGISTRY)
-        self.target: Target | None = None
-        self.recorder: ClientRecorder | None = None
+    context: FleetContext
+    target: Target | None
+    recorder: ClientRecorder | None
+
+    def __init__(
+        self, url: str | None = None, namespace: str | None = None, *, registry: Registry | None = None, **settings: Any
+    ) -> None:
+        self._set_up(open_settings(url, namespace, settings), registry)
+
+    def _set_up(
+        self,
+        config: JobConfig,
+        registry: Registry | None,
+        *,
+        target: Target | None = None,
+        recorder: ClientRecorder | None = None,
+    ) -> None:
+        """Set the attributes; a client with another client's server and recorder is given both."""
+        self.context = FleetContext(config, registry if registry is not None else REGISTRY)
+        self.target = target
+        self._owns_target = target is None
+        self.recorder = recorder
         self._archived = ArchiveFallback(self.context)
 
     @property
@@ -52,10 +71,22 @@ class ClientBase:
         """The hooks that run before, after and around its functions."""
         return self.context.registry.hooks
 
+    @property
+    def job(self) -> JobDecorator:
+        """Register a function as a job of this fleet: ``@fleet.job``. `jobfleet.job` has the same options."""
+        return JobDecorator(self.context.registry, self)
+
     def counted(self, operation: str, by: int) -> None:
         """Pass a count to the recorder, if there is one."""
         if self.recorder is not None:
             self.recorder.counted(operation, by)
+
+    def _close_target(self) -> None:
+        """End the server if ``embedded://`` started one for this client; let the archive go."""
+        if self.target is not None and self._owns_target:
+            self.target.close()
+            self.target = None
+        self._archived.close()
 
     def __repr__(self) -> str:
         from jobfleet.config import mask_url

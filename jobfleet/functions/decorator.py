@@ -1,20 +1,16 @@
-"""`job`, the decorator that makes a function a job, and its types."""
+"""`job`, the decorator that makes a function a job, and its types; ``fleet.job`` has the same."""
 
 from __future__ import annotations
 
 import typing
 from collections.abc import Awaitable, Callable, Sequence
 from datetime import timedelta
-from typing import TYPE_CHECKING, Any, Concatenate, ParamSpec, TypeVar, overload
+from typing import Any, Concatenate, ParamSpec, TypeVar, overload
 
-from jobfleet.functions import registry
+from jobfleet.functions import registry as registries
 from jobfleet.functions.batch import BatchItem, T
 from jobfleet.functions.context import JobContext
-from jobfleet.functions.registry import JobFunction
-
-if TYPE_CHECKING:
-    from jobfleet.functions.registry import JobFunction
-
+from jobfleet.functions.registry import JobFunction, Registry
 
 P = ParamSpec("P")
 R = TypeVar("R")
@@ -33,71 +29,6 @@ class Decorator(typing.Protocol):
     def __call__(self, function: Callable[Concatenate[JobContext, P], R]) -> JobFunction[P, R, R]: ...
     @overload
     def __call__(self, function: Callable[P, R]) -> JobFunction[P, R, R]: ...
-
-
-@overload
-def job(function: Callable[Concatenate[JobContext, P], Awaitable[R]], /) -> JobFunction[P, R, Awaitable[R]]: ...
-
-
-@overload
-def job(function: Callable[P, Awaitable[R]], /) -> JobFunction[P, R, Awaitable[R]]: ...
-
-
-@overload
-def job(function: Callable[Concatenate[JobContext, P], R], /) -> JobFunction[P, R, R]: ...
-
-
-@overload
-def job(function: Callable[P, R], /) -> JobFunction[P, R, R]: ...
-
-
-@overload
-def job(*, batch: int, batch_wait: float | timedelta = ..., **options: Any) -> BatchDecorator: ...
-
-
-@overload
-def job(
-    *,
-    name: str | None = None,
-    retry_on: tuple[type[BaseException], ...] = (),
-    discard_on: tuple[type[BaseException], ...] = (),
-    **options: Any,
-) -> Decorator: ...
-
-
-def job(function: Callable[..., Any] | None = None, /, **options: Any) -> Any:
-    """Register a function as a job function, in the default registry.
-
-    Args:
-        function: The function, when used without parentheses.
-        name: The name on the wire; default ``module.qualname``.
-        retry_on: Exceptions after which the job is retried, even if the default is not to retry.
-        discard_on: Exceptions after which the job is not retried.
-        options: Defaults of the jobs; see `Job`. Further options of the function: `run_in` (``async``, ``thread`` or
-            ``process``), and with ``process`` `memory_limit` (bytes or a text such as ``512MiB``), `cpu_limit`
-            (seconds), `nice` (0 to 19), `environment` (a mapping) and `on_oom` (a queue). With `batch` (1 to 1,000) the
-            function receives a list with the values of at most so many jobs, gathered for `batch_wait` seconds.
-
-    Raises:
-        InvalidJob: An option is wrong.
-    """
-    if function is not None:
-        return registry.REGISTRY.register(function, **options)
-    return lambda target: registry.REGISTRY.register(target, **options)
-
-
-def register_job_function(name: str, function: Callable[..., Any], **options: Any) -> JobFunction[..., Any, Any]:
-    """Register a function under a name that stays the same after a restart; the function may be a lambda.
-
-    Args:
-        name: The name on the wire.
-        function: The function.
-        options: See `job`.
-
-    Raises:
-        InvalidJob: An option is wrong, or another function has the name.
-    """
-    return registry.REGISTRY.register(function, name=name, **options)
 
 
 class BatchDecorator(typing.Protocol):
@@ -133,3 +64,82 @@ class BatchDecorator(typing.Protocol):
     ) -> JobFunction[[T], R, Sequence[R]]: ...
     @overload
     def __call__(self, function: Callable[Concatenate[list[T], ...], None]) -> JobFunction[[T], None, None]: ...
+
+
+class JobDecorator:
+    """Register a function as a job function: ``@job``, ``@job(queue="mail")``, or ``@fleet.job`` for one fleet.
+
+    Called with the function itself, it returns the `JobFunction`. Called with options, it returns a decorator.
+
+    Options:
+        name: The name on the wire; default ``module.qualname``.
+        retry_on: Exceptions after which the job is retried, even if the default is not to retry.
+        discard_on: Exceptions after which the job is not retried.
+        options: Defaults of the jobs; see `Job`. Further options of the function: `run_in` (``async``, ``thread`` or
+            ``process``), and with ``process`` `memory_limit` (bytes or a text such as ``512MiB``), `cpu_limit`
+            (seconds), `nice` (0 to 19), `environment` (a mapping) and `on_oom` (a queue). With `batch` (1 to 1,000) the
+            function receives a list with the values of at most so many jobs, gathered for `batch_wait` seconds.
+
+    Args:
+        registry: The registry that it fills; None for the default registry.
+        fleet: The fleet that the functions enqueue to; None for the default fleet.
+    """
+
+    __slots__ = ("_fleet", "_registry")
+
+    def __init__(self, registry: Registry | None = None, fleet: Any = None) -> None:
+        self._registry = registry
+        self._fleet = fleet
+
+    @overload
+    def __call__(
+        self, function: Callable[Concatenate[JobContext, P], Awaitable[R]], /
+    ) -> JobFunction[P, R, Awaitable[R]]: ...
+    @overload
+    def __call__(self, function: Callable[P, Awaitable[R]], /) -> JobFunction[P, R, Awaitable[R]]: ...
+    @overload
+    def __call__(self, function: Callable[Concatenate[JobContext, P], R], /) -> JobFunction[P, R, R]: ...
+    @overload
+    def __call__(self, function: Callable[P, R], /) -> JobFunction[P, R, R]: ...
+    @overload
+    def __call__(self, /, *, batch: int, batch_wait: float | timedelta = ..., **options: Any) -> BatchDecorator: ...
+    @overload
+    def __call__(
+        self,
+        /,
+        *,
+        name: str | None = None,
+        retry_on: tuple[type[BaseException], ...] = (),
+        discard_on: tuple[type[BaseException], ...] = (),
+        **options: Any,
+    ) -> Decorator: ...
+    def __call__(self, function: Callable[..., Any] | None = None, /, **options: Any) -> Any:
+        """Register a function, or return a decorator that does; the class lists the options.
+
+        Raises:
+            InvalidJob: An option is wrong, or another function has the name.
+        """
+        if function is not None:
+            return self._register(function, options)
+        return lambda target: self._register(target, options)
+
+    def _register(self, function: Callable[..., Any], options: dict[str, Any]) -> JobFunction[..., Any, Any]:
+        registry = registries.REGISTRY if self._registry is None else self._registry
+        return registry.register(function, fleet=self._fleet, **options)
+
+
+def register_job_function(name: str, function: Callable[..., Any], **options: Any) -> JobFunction[..., Any, Any]:
+    """Register a function under a name that stays the same after a restart; the function may be a lambda.
+
+    Args:
+        name: The name on the wire.
+        function: The function.
+        options: See `job`.
+
+    Raises:
+        InvalidJob: An option is wrong, or another function has the name.
+    """
+    return registries.REGISTRY.register(function, name=name, **options)
+
+
+job: JobDecorator = JobDecorator()

@@ -1,14 +1,14 @@
 """The type of operations, and how they are run.
 
-An operation is a generator. It yields calls that belong in one pipeline, and receives their values. `Fleet` drives it
-with a `Store`, and `AsyncFleet` drives it with an `AsyncStore`, so no operation is written twice for `await`.
+An operation is a generator. It yields calls that belong in one pipeline, and receives their values. `drive` runs it on
+an `AsyncStore`, and `drive_blocking` on a `Store`, so no operation is written twice for `await`.
 """
 
 from __future__ import annotations
 
 import itertools
 from collections.abc import Generator, Iterable, Iterator, Sequence
-from typing import TYPE_CHECKING, Any, Protocol, TypeVar, cast
+from typing import TYPE_CHECKING, Any, Protocol, TypeVar
 
 from jobfleet.errors import JobfleetError
 from jobfleet.store.call import Call
@@ -16,6 +16,7 @@ from jobfleet.store.trip import Making
 
 if TYPE_CHECKING:
     from jobfleet.store.aio import AsyncStore
+    from jobfleet.store.sync import Store
 
 
 T = TypeVar("T")
@@ -52,7 +53,19 @@ async def drive(store: AsyncStore, operation: BulkOperation[T]) -> T:
         while True:
             answers = await store.run_many(operation.send(answers))
     except StopIteration as end:
-        return cast("T", end.value)
+        result: T = end.value
+        return result
+
+
+def drive_blocking(store: Store, operation: BulkOperation[T]) -> T:
+    """Run an operation on a store that blocks; return its result."""
+    answers: Any = None
+    try:
+        while True:
+            answers = store.run_many(operation.send(answers))
+    except StopIteration as end:
+        result: T = end.value
+        return result
 
 
 def run_ahead(operation: Operation[T]) -> T | Operation[T]:
@@ -60,7 +73,8 @@ def run_ahead(operation: Operation[T]) -> T | Operation[T]:
     try:
         calls = next(operation)
     except StopIteration as end:
-        return cast("T", end.value)
+        result: T = end.value
+        return result
     return _resumed(operation, calls)
 
 
@@ -69,7 +83,8 @@ def _resumed(operation: Operation[T], calls: Sequence[Call[Any]]) -> Operation[T
         while True:
             calls = operation.send((yield calls))
     except StopIteration as end:
-        return cast("T", end.value)
+        result: T = end.value
+        return result
 
 
 def batches(items: Iterable[T], size: int) -> Iterator[list[T]]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any, TypeVar, cast
+from typing import Any, TypeVar
 
 from jobfleet.codec import decode, read_header
 from jobfleet.errors import EncodingError, EnvelopeTooNew, JobfleetError, ScriptContractError
@@ -36,7 +36,8 @@ def run_without_repair(operation: Operation[T]) -> Operation[T]:
         while True:
             answers = yield without_repair(operation.send(answers))
     except StopIteration as end:
-        return cast("T", end.value)
+        result: T = end.value
+        return result
 
 
 def read_or(answer: Any, instead: Any, damage: list[str]) -> Any:

@@ -263,6 +263,34 @@ async def index(batch: list[BatchItem[int]]) -> None:
 def store(rows: list[dict[str, int]]) -> None: ...
 
 
+def functions_of_one_fleet_are_typed(fleet: Fleet, other: AsyncFleet) -> None:
+    @fleet.job
+    def length(text: str) -> int:
+        return len(text)
+
+    @fleet.job(queue="mail", retry_on=(OSError,))
+    async def post(ctx: JobContext, to: str, *, retries: int = 3) -> bytes:
+        return to.encode()
+
+    @other.job(name="app.squares", batch=50)
+    def squares(numbers: list[int]) -> list[float]:
+        return [number**2 for number in numbers]
+
+    @other.job
+    async def ping(ctx: JobContext) -> None: ...
+
+    assert_type(length("abc"), int)
+    assert_type(length.enqueue("abc"), JobHandle[int])
+    assert_type(post.enqueue("ann", retries=1).result(), bytes)
+    assert_type(post(JobContext.for_test(), "ann"), Awaitable[bytes])
+    assert_type(squares.enqueue(3).result(), float)
+    assert_type(ping.enqueue(), JobHandle[None])
+    length.enqueue(1)  # type: ignore[arg-type]
+    post.enqueue()  # type: ignore[call-arg]
+    squares.enqueue([3])  # type: ignore[arg-type]
+    fleet.job(retry_on=OSError)  # type: ignore[call-overload]
+
+
 def batches() -> None:
     assert_type(embed.enqueue("a"), JobHandle[list[float]])
     assert_type(measure.enqueue("a").result(), int)

@@ -8,11 +8,12 @@ from __future__ import annotations
 import asyncio
 import warnings
 from collections.abc import AsyncIterator, Generator, Sequence
-from typing import Any, Self
+from typing import TYPE_CHECKING, Any, Self
 
-from jobfleet.client.base import ClientBase, open_settings
+from jobfleet.client.base import ClientBase, ClientRecorder
 from jobfleet.client.enqueue_batcher import EnqueueBatcher
 from jobfleet.clock import monotonic
+from jobfleet.config import JobConfig
 from jobfleet.functions.registry import Registry
 from jobfleet.model import Job, JobResult, Receipt
 from jobfleet.operations.jobs import enqueue as jobs_enqueue
@@ -21,42 +22,35 @@ from jobfleet.operations.jobs.prepare import quick
 from jobfleet.operations.operation import BulkOperation, T, drive
 from jobfleet.operations.submit import operation_for
 from jobfleet.store.aio import AsyncStore
-from jobfleet.store.connect import target
+from jobfleet.store.connect import Target, target
 from jobfleet.store.keys import Lane
 from jobfleet.store.records import Holder
 
+if TYPE_CHECKING:
+    from jobfleet.client._sync.connection import Connection
+
 
 class AsyncConnection(ClientBase):
-    """A connection to a fleet, for programs that await; on one event loop.
-
-    Args:
-        url: Where Redis is; default from settings (``JOBFLEET_URL``, jobfleet.toml).
-        namespace: What separates fleets that share a Redis.
-        registry: The functions this process knows; default the one that ``@job`` fills.
-        settings: Any other setting by name; see the reference of settings.
-
-    Raises:
-        ConfigError: A setting is wrong.
-    """
+    """A connection to a fleet, for programs that await; on one event loop."""
 
     _store: AsyncStore | None = None
-    _owns_target = True
 
-    def __init__(
-        self, url: str | None = None, namespace: str | None = None, *, registry: Registry | None = None, **settings: Any
+    def _set_up(
+        self,
+        config: JobConfig,
+        registry: Registry | None,
+        *,
+        target: Target | None = None,
+        recorder: ClientRecorder | None = None,
     ) -> None:
-        super().__init__(open_settings(url, namespace, settings), registry)
+        super()._set_up(config, registry, target=target, recorder=recorder)
         self._gatherers: dict[Lane, EnqueueBatcher] = {}
 
     @classmethod
-    def sharing(cls, other: Any) -> Self:
+    def sharing(cls, other: Connection) -> Self:
         """A client with another client's settings, functions and server."""
         made = cls.__new__(cls)
-        ClientBase.__init__(made, other.context.config, other.context.registry)
-        made._gatherers = {}  # noqa: SLF001 - its own class
-        made.target = other.store.at
-        made.recorder = other.recorder
-        made._owns_target = False  # noqa: SLF001 - its own class
+        cls._set_up(made, other.context.config, other.context.registry, target=other.store.at, recorder=other.recorder)
         return made
 
     async def __aenter__(self) -> Self:
@@ -90,10 +84,7 @@ class AsyncConnection(ClientBase):
         if self._store is not None:
             await self._store.close()
             self._store = None
-        if self.target is not None and self._owns_target:
-            self.target.close()
-            self.target = None
-        self._archived.close()
+        self._close_target()
 
     async def _do(self, operation: BulkOperation[T]) -> T:
         return await drive(self.store, operation)
@@ -129,8 +120,10 @@ class AsyncConnection(ClientBase):
     ) -> list[JobResult[Any] | None]:
         return await asyncio.to_thread(self._archived.filled, ids, found) if None in found else found
 
-    async def _sleep(self, seconds: float) -> None:
-        await asyncio.sleep(seconds)
+
+async def sleep(seconds: float) -> None:
+    """Pause between two reads; other tasks of the loop continue."""
+    await asyncio.sleep(seconds)
 
 
 class AsyncReceiptsBase(AsyncIterator[Receipt]):

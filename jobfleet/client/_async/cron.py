@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
+from jobfleet.client._async.part import AsyncPart
 from jobfleet.cron import Cron
 from jobfleet.model import Job
 from jobfleet.operations import cron as operations
 from jobfleet.operations.cron import CronFire, CronInfo
-from jobfleet.operations.fleet_context import FleetContext
-from jobfleet.operations.operation import AsyncDriver
 
 
 def cron_of(cron: Cron | str, tz: str | None) -> Cron:
@@ -15,17 +14,8 @@ def cron_of(cron: Cron | str, tz: str | None) -> Cron:
     return cron if isinstance(cron, Cron) else Cron(cron, tz or "UTC")
 
 
-class AsyncCronEntries:
-    """The recurring jobs of an `AsyncFleet`.
-
-    Args:
-        context: The names and settings of the fleet.
-        do: Runs an operation.
-    """
-
-    def __init__(self, context: FleetContext, do: AsyncDriver) -> None:
-        self._context = context
-        self._do = do
+class AsyncCronEntries(AsyncPart):
+    """The recurring jobs of an `AsyncFleet`."""
 
     async def __call__(self) -> list[CronInfo]:
         """All recurring jobs, by name."""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterator, Sequence
 
-from jobfleet.client._async.connection import AsyncConnection
+from jobfleet.client._async.connection import AsyncConnection, sleep
 from jobfleet.client._async.jobs import AsyncJobs
 from jobfleet.client._async.logs import reading
 from jobfleet.client.base import MARK_EVERY, PollSchedule
@@ -14,6 +14,7 @@ from jobfleet.model.logline import LogLine
 from jobfleet.operations.jobs import poll as jobs_poll
 from jobfleet.operations.jobs.logs import Reading
 from jobfleet.operations.lanes import lanes
+from jobfleet.operations.operation import drive
 from jobfleet.store.calls import control
 from jobfleet.store.keys import Lane
 from jobfleet.store.pubsub import AsyncListener
@@ -76,7 +77,7 @@ async def tail(client: AsyncConnection, queue: str | None = None) -> AsyncIterat
     mark_at = 0.0
     try:
         while True:
-            found = await client._do(lanes(client.context, queue))  # noqa: SLF001 - a part of it
+            found = await drive(client.store, lanes(client.context, queue))
             if found != known:
                 fresh = await AsyncListener(client.store.at, [lane.events for lane in found]).subscribed()
                 if listener is not None:
@@ -86,7 +87,7 @@ async def tail(client: AsyncConnection, queue: str | None = None) -> AsyncIterat
                 await _mark(client, known)
                 mark_at = monotonic() + MARK_EVERY
             if listener is None:
-                await client._sleep(LOOK_EVERY)  # noqa: SLF001 - a part of it
+                await sleep(LOOK_EVERY)
             else:
                 async for event in _heard(listener):
                     yield event

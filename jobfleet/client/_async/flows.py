@@ -4,26 +4,16 @@ from __future__ import annotations
 
 from datetime import datetime
 
+from jobfleet.client._async.part import AsyncPart
 from jobfleet.graph import Flow
-from jobfleet.operations.fleet_context import FleetContext
 from jobfleet.operations.flows import flow as operations
 from jobfleet.operations.flows.flow import FlowInfo
-from jobfleet.operations.operation import AsyncDriver
 
 LISTED = 50
 
 
-class AsyncFlows:
-    """The flows of an `AsyncFleet`.
-
-    Args:
-        context: The names and settings of the fleet.
-        do: Runs an operation.
-    """
-
-    def __init__(self, context: FleetContext, do: AsyncDriver) -> None:
-        self._context = context
-        self._do = do
+class AsyncFlows(AsyncPart):
+    """The flows of an `AsyncFleet`."""
 
     async def __call__(self, *, limit: int = LISTED) -> list[tuple[str, datetime | None]]:
         """Return the last flows, newest first: the id, and the time of the enqueue."""

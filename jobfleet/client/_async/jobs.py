@@ -10,8 +10,6 @@ from jobfleet.client._async.connection import AsyncConnection, AsyncReceiptItera
 from jobfleet.client._async.receipts import AsyncReceipts
 from jobfleet.client.base import PollSchedule
 from jobfleet.errors import JobNotFound, WaitTimeout
-from jobfleet.functions.decorator import Decorator
-from jobfleet.functions.registry import JobFunction
 from jobfleet.model import Job, JobResult
 from jobfleet.model.options import Seconds
 from jobfleet.operations.jobs import cancel as jobs_cancel
@@ -152,9 +150,3 @@ class AsyncJobs(AsyncConnection):
     async def purge(self, job_id: str) -> bool:
         """Delete a dead letter for good. Return False if there was none."""
         return await self._do(jobs_replay.purge(self.context, job_id))
-
-    def job(self, function: Any = None, /, **options: Any) -> JobFunction[..., Any, Any] | Decorator:
-        """Register a function as a job of this fleet. See `jobfleet.job` for the options."""
-        if function is not None:
-            return self.context.registry.register(function, fleet=self, **options)
-        return lambda target: self.context.registry.register(target, fleet=self, **options)  # type: ignore[return-value]

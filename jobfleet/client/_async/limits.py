@@ -2,24 +2,14 @@
 
 from __future__ import annotations
 
+from jobfleet.client._async.part import AsyncPart
 from jobfleet.model.limit import LimitChange, LimitInfo
 from jobfleet.model.options import Seconds
-from jobfleet.operations.fleet_context import FleetContext
-from jobfleet.operations.operation import AsyncDriver
 from jobfleet.operations.queues import limits as operations
 
 
-class AsyncLimits:
-    """The limits of an `AsyncFleet`.
-
-    Args:
-        context: The names and settings of the fleet.
-        do: Runs an operation.
-    """
-
-    def __init__(self, context: FleetContext, do: AsyncDriver) -> None:
-        self._context = context
-        self._do = do
+class AsyncLimits(AsyncPart):
+    """The limits of an `AsyncFleet`."""
 
     async def __call__(self, queue: str | None = None) -> list[LimitInfo]:
         """Return the limits of a queue, or of all queues: first the queue, then its groups by name."""

@@ -9,6 +9,7 @@ from jobfleet.client.base import PollSchedule
 from jobfleet.model.logline import LogLine
 from jobfleet.operations.jobs import poll
 from jobfleet.operations.jobs.logs import Reading, read
+from jobfleet.operations.operation import drive
 from jobfleet.store.pubsub import AsyncListener
 
 POLL_S = 0.5
@@ -25,8 +26,8 @@ async def reading(client: AsyncConnection, how_far: Reading, *, follow: bool) ->
             await listener.subscribed()
         while True:
             if follow and patience.should_mark:
-                await client._do(poll.listen(client.context, how_far.job_id))  # noqa: SLF001 - a part of it
-            for line in await client._do(read(client.context, how_far)):  # noqa: SLF001 - a part of it
+                await drive(client.store, poll.listen(client.context, how_far.job_id))
+            for line in await drive(client.store, read(client.context, how_far)):
                 yield line
             if how_far.is_more:
                 continue

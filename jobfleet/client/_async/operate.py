@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from datetime import datetime
 
-from jobfleet.client._async.connection import AsyncConnection
+from jobfleet.client._async.connection import AsyncConnection, sleep
 from jobfleet.model import JobStatus, Priority
 from jobfleet.model.options import Seconds
 from jobfleet.operations.jobs import cancel, overview
@@ -48,7 +48,7 @@ class AsyncOperate(AsyncConnection):
             confirmations = await self._do(order.turn(self.context))
             if order.is_over:
                 return confirmations
-            await self._sleep(order.pause)
+            await sleep(order.pause)
 
     async def pause(
         self,

@@ -8,7 +8,7 @@ from jobfleet.client._async.connection import AsyncConnection, AsyncReceiptsBase
 from jobfleet.client.base import check_many
 from jobfleet.model import Job, Receipt
 from jobfleet.operations.bulk import submit_many
-from jobfleet.operations.operation import batches
+from jobfleet.operations.operation import batches, drive
 
 
 class AsyncReceipts(AsyncReceiptsBase):
@@ -38,6 +38,6 @@ class AsyncReceipts(AsyncReceiptsBase):
             part = next(self._parts, None)
             if part is None:
                 raise StopAsyncIteration
-            receipts = await self._client._do(submit_many(self._client.context, part))  # noqa: SLF001 - a part of it
+            receipts = await drive(self._client.store, submit_many(self._client.context, part))
             self._client.counted("enqueued", len(receipts))
             self._ready = iter(receipts)

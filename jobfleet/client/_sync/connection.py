@@ -9,9 +9,9 @@ import asyncio
 import time
 import warnings
 from collections.abc import Iterator, Sequence
-from typing import Any, Self, cast
+from typing import Any, Self
 
-from jobfleet.client.base import ClientBase, open_settings
+from jobfleet.client.base import ClientBase
 from jobfleet.clock import monotonic
 from jobfleet.config import JobConfig
 from jobfleet.functions.registry import Registry
@@ -19,7 +19,7 @@ from jobfleet.model import Job, JobResult, Receipt
 from jobfleet.operations.jobs import enqueue as jobs_enqueue
 from jobfleet.operations.jobs.conflicts import settle_one
 from jobfleet.operations.jobs.prepare import quick
-from jobfleet.operations.operation import BulkOperation, T
+from jobfleet.operations.operation import BulkOperation, T, drive_blocking
 from jobfleet.operations.submit import operation_for
 from jobfleet.store.calls.enqueue import enqueue
 from jobfleet.store.connect import target
@@ -33,30 +33,15 @@ INSTEAD = {"enqueue": "await aenqueue or use AsyncFleet", "enqueue_many": "use A
 
 
 class Connection(ClientBase):
-    """A connection to a fleet, for programs that block; safe for threads and after a fork.
-
-    Args:
-        url: Where Redis is; default from settings (``JOBFLEET_URL``, jobfleet.toml).
-        namespace: What separates fleets that share a Redis.
-        registry: The functions this process knows; default the one that ``@job`` fills.
-        settings: Any other setting by name; see the reference of settings.
-
-    Raises:
-        ConfigError: A setting is wrong.
-    """
+    """A connection to a fleet, for programs that block; safe for threads and after a fork."""
 
     _store: Store | None = None
-
-    def __init__(
-        self, url: str | None = None, namespace: str | None = None, *, registry: Registry | None = None, **settings: Any
-    ) -> None:
-        super().__init__(open_settings(url, namespace, settings), registry)
 
     @classmethod
     def of(cls, config: JobConfig, registry: Registry | None = None) -> Self:
         """A fleet with these very settings; nothing is read from the environment."""
         made = cls.__new__(cls)
-        ClientBase.__init__(made, config, registry)
+        cls._set_up(made, config, registry)
         return made
 
     def __enter__(self) -> Self:
@@ -86,18 +71,10 @@ class Connection(ClientBase):
         if self._store is not None:
             self._store.close()
             self._store = None
-        if self.target is not None:
-            self.target.close()
-            self.target = None
-        self._archived.close()
+        self._close_target()
 
     def _do(self, operation: BulkOperation[T]) -> T:
-        answers: Any = None
-        try:
-            while True:
-                answers = self.store.run_many(operation.send(answers))
-        except StopIteration as end:
-            return cast("T", end.value)
+        return drive_blocking(self.store, operation)
 
     def submit(self, job: Job) -> Receipt:
         """Put a job into the fleet; return the whole answer. Raises as `enqueue`."""
@@ -123,8 +100,10 @@ class Connection(ClientBase):
     ) -> list[JobResult[Any] | None]:
         return self._archived.filled(ids, found) if None in found else found
 
-    def _sleep(self, seconds: float) -> None:
-        time.sleep(seconds)
+
+def sleep(seconds: float) -> None:
+    """Pause between two reads. It blocks the calling thread, as every operation of this client does."""
+    time.sleep(seconds)
 
 
 class ReceiptsBase(Iterator[Receipt]):

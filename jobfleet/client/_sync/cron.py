@@ -3,12 +3,11 @@
 
 from __future__ import annotations
 
+from jobfleet.client._sync.part import Part
 from jobfleet.cron import Cron
 from jobfleet.model import Job
 from jobfleet.operations import cron as operations
 from jobfleet.operations.cron import CronFire, CronInfo
-from jobfleet.operations.fleet_context import FleetContext
-from jobfleet.operations.operation import Driver
 
 
 def cron_of(cron: Cron | str, tz: str | None) -> Cron:
@@ -16,17 +15,8 @@ def cron_of(cron: Cron | str, tz: str | None) -> Cron:
     return cron if isinstance(cron, Cron) else Cron(cron, tz or "UTC")
 
 
-class CronEntries:
-    """The recurring jobs of an `Fleet`.
-
-    Args:
-        context: The names and settings of the fleet.
-        do: Runs an operation.
-    """
-
-    def __init__(self, context: FleetContext, do: Driver) -> None:
-        self._context = context
-        self._do = do
+class CronEntries(Part):
+    """The recurring jobs of an `Fleet`."""
 
     def __call__(self) -> list[CronInfo]:
         """All recurring jobs, by name."""

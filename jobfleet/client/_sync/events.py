@@ -5,7 +5,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 
-from jobfleet.client._sync.connection import Connection
+from jobfleet.client._sync.connection import Connection, sleep
 from jobfleet.client._sync.jobs import Jobs
 from jobfleet.client._sync.logs import reading
 from jobfleet.client.base import MARK_EVERY, PollSchedule
@@ -15,6 +15,7 @@ from jobfleet.model.logline import LogLine
 from jobfleet.operations.jobs import poll as jobs_poll
 from jobfleet.operations.jobs.logs import Reading
 from jobfleet.operations.lanes import lanes
+from jobfleet.operations.operation import drive_blocking
 from jobfleet.store.calls import control
 from jobfleet.store.keys import Lane
 from jobfleet.store.pubsub import Listener
@@ -77,7 +78,7 @@ def tail(client: Connection, queue: str | None = None) -> Iterator[Event]:
     mark_at = 0.0
     try:
         while True:
-            found = client._do(lanes(client.context, queue))  # noqa: SLF001 - a part of it
+            found = drive_blocking(client.store, lanes(client.context, queue))
             if found != known:
                 fresh = Listener(client.store.at, [lane.events for lane in found]).subscribed()
                 if listener is not None:
@@ -87,7 +88,7 @@ def tail(client: Connection, queue: str | None = None) -> Iterator[Event]:
                 _mark(client, known)
                 mark_at = monotonic() + MARK_EVERY
             if listener is None:
-                client._sleep(LOOK_EVERY)  # noqa: SLF001 - a part of it
+                sleep(LOOK_EVERY)
             else:
                 for event in _heard(listener):
                     yield event

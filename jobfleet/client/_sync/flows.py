@@ -5,26 +5,16 @@ from __future__ import annotations
 
 from datetime import datetime
 
+from jobfleet.client._sync.part import Part
 from jobfleet.graph import Flow
-from jobfleet.operations.fleet_context import FleetContext
 from jobfleet.operations.flows import flow as operations
 from jobfleet.operations.flows.flow import FlowInfo
-from jobfleet.operations.operation import Driver
 
 LISTED = 50
 
 
-class Flows:
-    """The flows of an `Fleet`.
-
-    Args:
-        context: The names and settings of the fleet.
-        do: Runs an operation.
-    """
-
-    def __init__(self, context: FleetContext, do: Driver) -> None:
-        self._context = context
-        self._do = do
+class Flows(Part):
+    """The flows of an `Fleet`."""
 
     def __call__(self, *, limit: int = LISTED) -> list[tuple[str, datetime | None]]:
         """Return the last flows, newest first: the id, and the time of the enqueue."""

@@ -3,24 +3,14 @@
 
 from __future__ import annotations
 
+from jobfleet.client._sync.part import Part
 from jobfleet.model.limit import LimitChange, LimitInfo
 from jobfleet.model.options import Seconds
-from jobfleet.operations.fleet_context import FleetContext
-from jobfleet.operations.operation import Driver
 from jobfleet.operations.queues import limits as operations
 
 
-class Limits:
-    """The limits of an `Fleet`.
-
-    Args:
-        context: The names and settings of the fleet.
-        do: Runs an operation.
-    """
-
-    def __init__(self, context: FleetContext, do: Driver) -> None:
-        self._context = context
-        self._do = do
+class Limits(Part):
+    """The limits of an `Fleet`."""
 
     def __call__(self, queue: str | None = None) -> list[LimitInfo]:
         """Return the limits of a queue, or of all queues: first the queue, then its groups by name."""

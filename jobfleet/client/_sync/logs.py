@@ -10,6 +10,7 @@ from jobfleet.client.base import PollSchedule
 from jobfleet.model.logline import LogLine
 from jobfleet.operations.jobs import poll
 from jobfleet.operations.jobs.logs import Reading, read
+from jobfleet.operations.operation import drive_blocking
 from jobfleet.store.pubsub import Listener
 
 POLL_S = 0.5
@@ -26,8 +27,8 @@ def reading(client: Connection, how_far: Reading, *, follow: bool) -> Iterator[L
             listener.subscribed()
         while True:
             if follow and patience.should_mark:
-                client._do(poll.listen(client.context, how_far.job_id))  # noqa: SLF001 - a part of it
-            for line in client._do(read(client.context, how_far)):  # noqa: SLF001 - a part of it
+                drive_blocking(client.store, poll.listen(client.context, how_far.job_id))
+            for line in drive_blocking(client.store, read(client.context, how_far)):
                 yield line
             if how_far.is_more:
                 continue

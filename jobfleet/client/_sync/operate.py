@@ -6,7 +6,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from datetime import datetime
 
-from jobfleet.client._sync.connection import Connection
+from jobfleet.client._sync.connection import Connection, sleep
 from jobfleet.model import JobStatus, Priority
 from jobfleet.model.options import Seconds
 from jobfleet.operations.jobs import cancel, overview
@@ -49,7 +49,7 @@ class Operate(Connection):
             confirmations = self._do(order.turn(self.context))
             if order.is_over:
                 return confirmations
-            self._sleep(order.pause)
+            sleep(order.pause)
 
     def pause(
         self,

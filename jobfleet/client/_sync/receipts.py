@@ -9,7 +9,7 @@ from jobfleet.client._sync.connection import Connection, ReceiptsBase
 from jobfleet.client.base import check_many
 from jobfleet.model import Job, Receipt
 from jobfleet.operations.bulk import submit_many
-from jobfleet.operations.operation import batches
+from jobfleet.operations.operation import batches, drive_blocking
 
 
 class Receipts(ReceiptsBase):
@@ -39,6 +39,6 @@ class Receipts(ReceiptsBase):
             part = next(self._parts, None)
             if part is None:
                 raise StopIteration
-            receipts = self._client._do(submit_many(self._client.context, part))  # noqa: SLF001 - a part of it
+            receipts = drive_blocking(self._client.store, submit_many(self._client.context, part))
             self._client.counted("enqueued", len(receipts))
             self._ready = iter(receipts)

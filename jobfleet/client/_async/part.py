@@ -1,0 +1,19 @@
+"""A part of a client under a name of its own: `fleet.cron`, `fleet.flows`, `fleet.limits`."""
+
+from __future__ import annotations
+
+from jobfleet.operations.fleet_context import FleetContext
+from jobfleet.operations.operation import AsyncDriver
+
+
+class AsyncPart:
+    """Operations of a client under a name of their own.
+
+    Args:
+        context: The names and settings of the fleet.
+        do: Runs an operation.
+    """
+
+    def __init__(self, context: FleetContext, do: AsyncDriver) -> None:
+        self._context = context
+        self._do = do
