@@ -37,10 +37,6 @@ def open_settings(url: str | None, namespace: str | None, settings: dict[str, An
 class ClientBase:
     """A client's settings, names and recorder; `Fleet` describes the arguments."""
 
-    context: FleetContext
-    target: Target | None
-    recorder: ClientRecorder | None
-
     def __init__(
         self, url: str | None = None, namespace: str | None = None, *, registry: Registry | None = None, **settings: Any
     ) -> None:
@@ -55,10 +51,10 @@ class ClientBase:
         recorder: ClientRecorder | None = None,
     ) -> None:
         """Set the attributes; a client with another client's server and recorder is given both."""
-        self.context = FleetContext(config, registry if registry is not None else REGISTRY)
-        self.target = target
+        self.context: FleetContext = FleetContext(config, registry if registry is not None else REGISTRY)
+        self.target: Target | None = target
         self._owns_target = target is None
-        self.recorder = recorder
+        self.recorder: ClientRecorder | None = recorder
         self._archived = ArchiveFallback(self.context)
 
     @property
