@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import socket
 import sys
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
+from urllib.parse import urlsplit
 
 import pytest
 import redis
@@ -74,12 +76,24 @@ def gated(fleet: Fleet, gate: Path, count: int) -> list[str]:
 
 
 def peers(raw: redis.Redis) -> list[str]:
-    """Who asks a server beside the one that asks here, and replicas.
-
-    A listener does not count: on a replica it hears what the primary publishes, and alone it hears nothing.
-    """
-    rows: list[dict[str, Any]] = raw.client_list(_type="normal")
+    """Return the other clients of a server, listeners included and replicas excluded."""
+    rows: list[dict[str, Any]] = [*raw.client_list(_type="normal"), *raw.client_list(_type="pubsub")]
     return [f"{row['addr']} {row['cmd']} {row['age']}" for row in rows if row["id"] != str(raw.client_id())]
+
+
+def await_none(raw: redis.Redis) -> None:
+    """Wait until nobody asks a server; a failure names who still does."""
+    seen: list[list[str]] = [[]]
+
+    def is_alone() -> bool:
+        seen[0] = peers(raw)
+        return not seen[0]
+
+    try:
+        wait_until(is_alone, timeout=LONG, why="nobody is connected to the old primary")
+    except AssertionError as error:
+        error.add_note(f"connected: {seen[0]}")
+        raise
 
 
 def await_renewal(raw: redis.Redis, ids: Sequence[str]) -> None:
@@ -102,6 +116,14 @@ def succeed(old: RedisServer, new: RedisServer) -> None:
         primary.set("mark", "here")
     wait_until(lambda: replica.get("mark") == b"here", timeout=LONG, why="the replica has the mark")
     replica.replicaof("NO", "ONE")
+
+
+def test_the_proxy_passes_on_the_end_of_a_connection_that_is_reset(old: RedisServer, proxy: Proxy) -> None:
+    raw = old.client()
+    with socket.create_connection(("127.0.0.1", urlsplit(proxy.url).port or 0)) as one:
+        one.sendall(b"PING\r\n")
+        assert one.recv(1, socket.MSG_PEEK) == b"+"
+    await_none(raw)
 
 
 def test_jobs_run_once_though_all_connections_go_silent(
@@ -162,7 +184,7 @@ def test_an_old_primary_that_lives_on_is_left_alone(
         later = gated(fleet, gate, 6)
         for job_id in later:
             behind.history.await_start(job_id)
-        wait_until(lambda: not peers(raw), timeout=LONG, why="nobody is connected to the old primary")
+        await_none(raw)
         gate.touch()
         results = settle_all(fleet, [*through, *later])
         tries = new.client().hgetall(LANE.tries)

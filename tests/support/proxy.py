@@ -73,10 +73,11 @@ class Proxy:
 
     @staticmethod
     def _pass_on(one: socket.socket, other: socket.socket, silent: threading.Event) -> None:
-        with suppress(OSError):
+        with suppress(OSError):  # a peer that closes with unread bytes resets its connection: that is an end, too
             while data := one.recv(CHUNK):
                 if silent.is_set():
                     return
                 other.sendall(data)
-            if not silent.is_set():
+        if not silent.is_set():
+            with suppress(OSError):
                 other.shutdown(socket.SHUT_WR)
