@@ -71,7 +71,7 @@ class Main(Chooser):
         if cmd_name not in _PLACES:
             return None
         module, _, name = _PLACES[cmd_name].partition(":")
-        return cast(click.Command, getattr(import_module(f"jobfleet.cli.{module}"), name))
+        return cast(click.Command, getattr(import_module(f"jobfleet.cli.commands.{module}"), name))
 
     def invoke(self, ctx: click.Context) -> Any:
         """Run the named command, with the flags before its name."""

@@ -11,8 +11,8 @@ from typing import TYPE_CHECKING, Any, Self
 import click
 
 from jobfleet.cli import fail, form
+from jobfleet.cli.commands.jobs import letter_of
 from jobfleet.cli.invocation import Invocation
-from jobfleet.cli.jobs import letter_of
 from jobfleet.cli.options import Command, by_option
 from jobfleet.cli.output import plain, say
 from jobfleet.errors import InvalidJob

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 import click
 
 from jobfleet.cli import fail
-from jobfleet.cli.enqueue import PRIORITIES, read_moment
+from jobfleet.cli.commands.enqueue import PRIORITIES, read_moment
 from jobfleet.cli.invocation import Invocation
 from jobfleet.cli.options import TIME, Command, by_option, yes_option
 from jobfleet.cli.output import Cell, agreed, count, plain, say

@@ -10,8 +10,8 @@ from typing import Any, Protocol, Self
 import click
 
 from jobfleet.cli import fail
+from jobfleet.cli.commands.jobs import ids_argument, look_up
 from jobfleet.cli.invocation import Invocation
-from jobfleet.cli.jobs import ids_argument, look_up
 from jobfleet.cli.options import Command
 from jobfleet.cli.output import Output, plain, to_json
 from jobfleet.cli.schema import job_data

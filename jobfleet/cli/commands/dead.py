@@ -10,10 +10,10 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from jobfleet.cli import fail
-from jobfleet.cli.edit import edit, fresh_option
+from jobfleet.cli.commands.edit import edit, fresh_option
+from jobfleet.cli.commands.jobs import letter_of
 from jobfleet.cli.gathering import gather
 from jobfleet.cli.invocation import Invocation
-from jobfleet.cli.jobs import letter_of
 from jobfleet.cli.options import Group, by_option, yes_option
 from jobfleet.cli.output import Cell, Column, Output, age, agreed, count, plain_lines, say
 from jobfleet.cli.schema import job_data, letter_data

@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 
-from jobfleet.cli.up import worker_command
+from jobfleet.cli.commands.up import worker_command
 from tests.cli.hand import ROOT, Cli, Start
 from tests.support.server import is_running
 from tests.support.waiting import wait_until

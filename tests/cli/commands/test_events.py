@@ -12,7 +12,7 @@ import pytest
 import redis
 
 from jobfleet import Fleet, Job
-from jobfleet.cli.events import NAMES
+from jobfleet.cli.commands.events import NAMES
 from jobfleet.store.script import load, names
 from tests.cli.hand import Cli, Hand
 from tests.support.waiting import wait_until

@@ -11,8 +11,8 @@ import click
 
 from jobfleet.archive import database_errors, init_job_tables, needs_sql
 from jobfleet.cli import fail
+from jobfleet.cli.commands.jobs import show_jobs
 from jobfleet.cli.invocation import Invocation
-from jobfleet.cli.jobs import show_jobs
 from jobfleet.cli.options import TIME, Group, settings, yes_option
 from jobfleet.cli.output import agreed, clock, count, say
 from jobfleet.config import mask_url

@@ -9,10 +9,10 @@ from typing import TYPE_CHECKING
 import click
 
 from jobfleet.cli import fail
+from jobfleet.cli.commands.run import put_first
 from jobfleet.cli.invocation import CONNECT_S, PATIENCE_S, Invocation
 from jobfleet.cli.options import Group, yes_option
 from jobfleet.cli.output import Cell, Column, age, agreed, say
-from jobfleet.cli.run import put_first
 
 if TYPE_CHECKING:
     from jobfleet.config import JobConfig

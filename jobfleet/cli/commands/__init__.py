@@ -1,0 +1,1 @@
+"""The commands of `jobfleet`. `main` imports the module of a command when it is called."""
