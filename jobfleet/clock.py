@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable
+from datetime import datetime
 
 SECOND_US = 1_000_000
 STEPS = ((86_400, "d", 3600, "h"), (3600, "h", 60, "min"), (60, "min", 1, "s"))
@@ -33,6 +34,11 @@ def wall_us() -> int:
 def to_us(seconds: float) -> int:
     """Convert public seconds to internal integer microseconds."""
     return round(seconds * SECOND_US)
+
+
+def moment_us(moment: datetime) -> int:
+    """Convert a time to microseconds since 1970; an earlier time counts as 1970, because scores below 0 mean groups."""
+    return max(0, round(moment.timestamp() * SECOND_US))
 
 
 def to_seconds(us: int) -> float:

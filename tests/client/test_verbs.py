@@ -223,6 +223,25 @@ async def test_a_job_that_is_due_after_the_calendar_is_refused_or_can_be_polled(
     assert (await client("poll", await client("enqueue", job))).status is JobStatus.SCHEDULED
 
 
+@pytest.mark.parametrize("group", [None, "acme"])
+async def test_a_job_that_was_due_before_1970_runs_at_once(client: Either, work: Work, group: str | None) -> None:
+    job = Job("Sum", "app.add", (1, 2), scheduled_at=datetime(1960, 1, 1, tzinfo=UTC), group=group)
+    job_id = await client("enqueue", job)
+    assert (await client("poll", job_id)).status is JobStatus.QUEUED
+
+    await work()
+
+    assert (await client("poll", job_id)).result == 3
+
+
+async def test_a_job_that_expired_before_1970_has_expired(client: Either, work: Work) -> None:
+    job_id = await client("enqueue", Job("Sum", "app.add", (1, 2), expires_at=datetime(1960, 1, 1, tzinfo=UTC)))
+
+    await work()
+
+    assert (await client("poll", job_id)).status is JobStatus.EXPIRED
+
+
 # Wait
 
 

@@ -7,7 +7,7 @@ from collections.abc import Callable, Mapping
 from functools import lru_cache
 from typing import Any, NamedTuple
 
-from jobfleet.clock import to_us, wall_us
+from jobfleet.clock import moment_us, to_us, wall_us
 from jobfleet.codec import Limits, encode, encode_head, seal_call
 from jobfleet.errors import InvalidJob
 from jobfleet.functions.injection import injection_of, parameters_of
@@ -216,7 +216,7 @@ def _check_metadata(metadata: object) -> None:
 
 def _when(job: Job, options: Mapping[str, Any]) -> str:
     if job.scheduled_at is not None:
-        return str(round(job.scheduled_at.timestamp() * 1_000_000))
+        return str(moment_us(job.scheduled_at))
     delay = job.delay if job.delay is not None else options.get("delay")
     if delay:
         return f"+{to_us(seconds(delay, field='delay'))}"
@@ -228,7 +228,7 @@ def _meta(job: Job, options: Mapping[str, Any], dedupe_window: float, own_id_win
     lines = []
     expires_in = job.expires_in if job.expires_in is not None else options.get("expires_in")
     if job.expires_at is not None:
-        lines.append(f"x {round(job.expires_at.timestamp() * 1_000_000)}")
+        lines.append(f"x {moment_us(job.expires_at)}")
     elif expires_in is not None:
         lines.append(f"x +{to_us(seconds(expires_in, field='expires_in'))}")
     ttl = job.result_ttl if job.result_ttl is not None else options.get("result_ttl")

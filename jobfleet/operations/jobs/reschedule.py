@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any, NamedTuple
 
-from jobfleet.clock import SECOND_US, to_us
+from jobfleet.clock import SECOND_US, moment_us, to_us
 from jobfleet.errors import InvalidJob, JobNotFound
 from jobfleet.model import (
     JobResult,
@@ -104,7 +104,7 @@ def _due_us(at: datetime) -> int:
         raise InvalidJob(f"at is {at!r}; give a time within the calendar.", field="at") from None
     if moment >= LATEST:
         raise InvalidJob(f"at is {at!r}; give a time before {LATEST.year}.", field="at")
-    return round(moment.timestamp() * SECOND_US)
+    return moment_us(moment)
 
 
 def reschedule(context: FleetContext, job_id: str, change: Change, by: str | None) -> Operation[bool]:

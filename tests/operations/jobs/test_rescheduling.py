@@ -150,3 +150,11 @@ async def test_a_filter_that_means_every_job_is_refused(client: Either, verb: st
         await client(verb, *args, **change)
     with pytest.raises(ConfigError, match="No queue 'mial'; there are: default"):
         await client(verb, *args, queue="mial", **change)
+
+
+async def test_a_due_time_before_1970_is_at_once(client: Either) -> None:
+    [job_id] = await wait_in_line(client, "a", delay=3600)
+
+    assert await client("reschedule", job_id, at=datetime(1960, 1, 1, tzinfo=UTC)) is True
+
+    assert (await client("poll", job_id)).status is JobStatus.QUEUED
