@@ -55,7 +55,11 @@ def purge_queue(context: FleetContext, queue: str, by: str | None) -> Operation[
                 _, rows = value((yield (inspect.waiting(lane, section, skip=skip),)))
                 if not rows:
                     break
-                ids = [row.id for row in rows if has_id(row)]
-                skip += len(rows) - len(ids)
-                count += yield from cancel_ids(context, ids, by)
+                ids = [row.id for row in rows if row.id.startswith(lane.id_prefix) and has_id(row)]
+                letters = ""
+                if ids:
+                    letters = value((yield (control.cancel(context.keys, lane, ids, by=by, ttl_ms=TOMBSTONE_MS),)))
+                cancelled = letters.count("c")
+                count += cancelled
+                skip += len(rows) - cancelled  # pass by a row that stays, such as one that is not a job
     return count

@@ -8,6 +8,7 @@ from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import pytest
+import redis
 
 from jobfleet import Fleet, Job, JobStatus, Priority
 from jobfleet.errors import ConfigError
@@ -228,3 +229,12 @@ async def test_workers_tell_of_themselves_while_they_are_there(
     for worker in seen:
         assert (worker.queues, worker.slots, worker.state, worker.is_gone) == (("default", "bulk"), 7, "running", False)
         assert worker.beat > before
+
+
+async def test_purging_a_queue_passes_by_a_row_that_is_no_job_of_it(client: Either, raw: redis.Redis) -> None:
+    job_id = await client("enqueue", Job("Sum", "app.add", (1, 2)))
+    raw.zadd("{jobfleet:default:0}:ready:2", {"other.0.a": 1})
+
+    assert await client("purge_queue", "default") == 1
+
+    assert (await client("poll", job_id)).status is JobStatus.CANCELLED
