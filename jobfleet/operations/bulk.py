@@ -93,6 +93,11 @@ class Chunk:
             else:
                 self._asking = run_ahead(self._slowly(place, job))
                 if self._asking is not None:
+                    if job.depends_on is not None:  # the jobs that it waits for may be gathered, and not sent yet
+                        self._full.extend(self._gathered.items())
+                        self._gathered = {}
+                        if self._full:
+                            yield list(self._filled())
                     return
             if len(self._full) >= TOGETHER:
                 yield list(self._filled())

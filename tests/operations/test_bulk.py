@@ -291,3 +291,10 @@ def test_a_fleet_may_be_used_while_its_jobs_are_written_down(fleet: Fleet, raw: 
     assert numbers(receipts) == list(range(AT_ONCE + 1))
     assert waiting(raw) == [*range(AT_ONCE + 1), 1000]
     assert idle(Either(fleet)) == 2
+
+
+async def test_a_job_may_wait_for_a_job_of_the_same_chunk(client: Either) -> None:
+    receipts = await client.all("enqueue_many", [job(0), job(1, depends_on=["default.0.n0"]), job(2)])
+
+    assert [receipt.error for receipt in receipts] == [None, None, None]
+    assert [receipt.status for receipt in receipts] == [JobStatus.QUEUED, JobStatus.BLOCKED, JobStatus.QUEUED]
