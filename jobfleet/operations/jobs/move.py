@@ -4,7 +4,14 @@ from __future__ import annotations
 
 from typing import Any
 
-from jobfleet.errors import DuplicateJob, EncodingError, InvalidJob, JobfleetError, JobNotFound
+from jobfleet.errors import (
+    DuplicateJob,
+    EncodingError,
+    InvalidJob,
+    JobfleetError,
+    JobNotFound,
+    StoreUnavailable,
+)
 from jobfleet.model import (
     JobResult,
     JobStatus,
@@ -29,8 +36,8 @@ from jobfleet.store.scores import due_of_score
 def move(context: FleetContext, job_id: str, queue: str, by: str | None) -> Operation[str]:
     """Move a waiting job to another queue, as a new job with an id derived from the old id; return the new id.
 
-    The new job is written before the old job is closed, so the job cannot be lost. If the process dies in between,
-    the same call finishes the move; until then the old job is kept from starting for at least a minute.
+    The new job is written before the old job is closed, so the job cannot be lost. If the process dies in between, or
+    Redis does not answer, the same call finishes the move; the old job does not start for at least a minute.
 
     Raises:
         JobNotFound: The job is not known.
@@ -59,6 +66,8 @@ def move(context: FleetContext, job_id: str, queue: str, by: str | None) -> Oper
             raise InvalidJob(f"{job_id} was started, or ended, in this very moment; it was not moved.")
     try:
         yield from enqueue_moved(context, job_id, entry)
+    except StoreUnavailable:  # the new job may exist: the old one stays held, until the next call finishes the move
+        raise
     except JobfleetError:
         if is_held:
             yield (control.reschedule(lane, (job_id,), by=by, when=str(waiting.due)),)

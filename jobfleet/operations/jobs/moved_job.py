@@ -10,7 +10,7 @@ from __future__ import annotations
 from typing import NamedTuple
 
 from jobfleet.codec import amended, read_header
-from jobfleet.errors import DuplicateJob
+from jobfleet.errors import DuplicateJob, EncodingError
 from jobfleet.model import derived_suffix, split_id, suffix_time_us
 from jobfleet.operations.fleet_context import FleetContext
 from jobfleet.operations.lanes import open_queue
@@ -21,6 +21,7 @@ from jobfleet.store.calls.index import indexes_of, marked
 from jobfleet.store.job_rows import Unknown
 from jobfleet.store.keys import lane_number
 from jobfleet.store.records import Entry
+from jobfleet.store.rows import Unreadable, meta_of
 
 
 class MovingJob(NamedTuple):
@@ -47,16 +48,18 @@ def moved_entry(context: FleetContext, job: MovingJob, queue: str) -> Operation[
     """Make the entry of the new job; open the queue if it is not known.
 
     Raises:
-        EncodingError: The envelope of the job cannot be read.
+        EncodingError: The envelope or the clear record of the job cannot be read.
     """
     if not context.has_queue(queue):
         yield from open_queue(context, queue)
     header = read_header(job.envelope)
     enqueued_at = header.get("enqueued_at") or suffix_time_us(split_id(job.id).suffix) or 0
-    suffix = derived_suffix(
-        job.id, f"{queue} {enqueued_at}"
-    )  # if the id is used again later, that job gets another one
-    lines = job.meta.split("\n") if job.meta else []
+    # With the time, a later job with the same id gets another new id.
+    suffix = derived_suffix(job.id, f"{queue} {enqueued_at}")
+    try:
+        lines = meta_of(job.meta.encode()).split("\n") if job.meta else []
+    except Unreadable as error:
+        raise EncodingError(f"{job.id} cannot be moved: {error}.", field="meta") from None
     fields = dict(line.split(" ", 1) for line in lines)
     placement = fields.get("g") or fields.get("u") or suffix
     lane = context.keys.lane(queue, lane_number(placement, context.queues[queue].home))
