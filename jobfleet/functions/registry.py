@@ -248,8 +248,10 @@ def _classes(option: str, given: object) -> tuple[type[BaseException], ...]:
 
 def _cron_of(options: dict[str, Any]) -> Cron | None:
     """Remove the schedule (``cron`` with ``tz``, or a `Cron`) from the options; return it, or None."""
-    given = options.pop("cron", None) or options.pop("cron_expression", None)
-    tz = options.pop("tz", None)
+    cron, expression, tz = (options.pop(option, None) for option in ("cron", "cron_expression", "tz"))
+    if cron is not None and expression is not None:
+        raise InvalidJob("cron and cron_expression are both given; give one.", field="cron_expression")
+    given = expression if cron is None else cron
     if given is None:
         if tz is not None:
             raise InvalidJob("tz is the time zone of cron, which is not given.", field="tz")

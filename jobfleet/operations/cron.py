@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 from jobfleet.codec import decode, encode
 from jobfleet.cron import Cron, CronEntry, Fire, from_us
@@ -18,11 +18,13 @@ from jobfleet.operations.flows.dependencies import refuse_displacing
 from jobfleet.operations.jobs.enqueue import prepare
 from jobfleet.operations.jobs.prepare import Resolved, submission
 from jobfleet.operations.operation import Operation, value
+from jobfleet.operations.results import moment
 from jobfleet.store.call import Call
 from jobfleet.store.calls import cron as calls
 from jobfleet.store.calls import enqueue
 from jobfleet.store.keys import Keyspace, Lane, lane_number
 from jobfleet.store.records import Entry, FleetSeen, Holder
+from jobfleet.store.rows import sound
 
 DECORATOR = "decorator"
 HISTORY = 50
@@ -242,13 +244,18 @@ def no_entry(name: str, known: Sequence[str]) -> JobNotFound:
 
 
 def remove(context: FleetContext, name: str) -> Operation[None]:
-    """Remove an entry and its history.
+    """Remove an entry and its history; also an entry that cannot be read.
 
     Raises:
         JobNotFound: No entry has this name.
         InvalidJob: The decorator of a published function defines the entry, so the entry would come back.
     """
-    entry = entry_of((yield from _find(context, name)).row.record)
+    record = (yield from _find(context, name)).row.record
+    try:
+        entry = entry_of(record)
+    except (InvalidJob, EncodingError):  # no process fires it, so it has no mark either
+        value((yield (calls.remove(context.keys, name),)))
+        return
     seen = value((yield (context.fleet_call(),)))
     if entry.origin == DECORATOR and _is_published(seen, name):
         raise InvalidJob(
@@ -338,7 +345,7 @@ def listing(context: FleetContext) -> Operation[list[CronInfo]]:
             entry = entry_of(row.record)
         except (InvalidJob, EncodingError):
             continue  # a later version wrote it; the reaper logs it
-        notes = value([answer])
+        fires = _fires(value([answer]))
         infos.append(
             CronInfo(
                 name=row.name,
@@ -348,8 +355,8 @@ def listing(context: FleetContext) -> Operation[list[CronInfo]]:
                 origin=entry.origin,
                 is_orphaned=entry.origin == DECORATOR and not _is_published(seen, row.name),
                 paused=row.paused,
-                paused_at=from_us(row.paused_at) if row.paused else None,
-                last=fire_of(*notes[0]) if notes else None,
+                paused_at=moment(row.paused_at) if row.paused else None,
+                last=fires[0] if fires else None,
                 next=entry.cron.next(from_us(now)) if row.paused is None else None,
                 fired_by=by,
             )
@@ -369,11 +376,14 @@ def history(context: FleetContext, name: str, *, limit: int = HISTORY) -> Operat
         JobNotFound: No entry has this name.
     """
     yield from _find(context, name)
-    notes: Any = value((yield (calls.history(context.keys, name, limit=limit),)))
-    return [fire_of(*note) for note in notes]
+    return _fires(value((yield (calls.history(context.keys, name, limit=limit),))))
 
 
-def fire_of(at: int, text: str) -> CronFire:
-    """Decode a note of the ledger of an entry."""
+def _fires(notes: Sequence[tuple[int, str]]) -> list[CronFire]:
+    """Decode notes of the ledger of an entry; leave out those that cannot be read."""
+    return sound(notes, lambda note: _fire_of(*note))[0]
+
+
+def _fire_of(at: int, text: str) -> CronFire:
     outcome, job_id, nominal, *note = text.split(" ", 3)
     return CronFire(from_us(at), outcome, None if job_id == "-" else job_id, from_us(int(nominal)), "".join(note))

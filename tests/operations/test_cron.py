@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 import pytest
+import redis
 
 from jobfleet import AsyncFleet, Cron, Fleet, InvalidJob, Job, JobStatus
 from jobfleet.functions.registry import Registry
@@ -96,3 +97,28 @@ def test_a_decorator_is_refused_when_its_times_are_wrong(options: dict[str, obje
         Registry().register(len, name="test.length", **options)  # type: ignore[arg-type]
 
     assert refused.value.field == field
+
+
+@pytest.mark.parametrize("options", [{"cron": "@daily", "cron_expression": "@hourly"}, {"cron": ""}])
+def test_a_decorator_is_refused_when_it_has_two_schedules_or_an_empty_one(options: dict[str, object]) -> None:
+    with pytest.raises(InvalidJob) as refused:
+        Registry().register(len, name="test.length", **options)  # type: ignore[arg-type]
+
+    assert refused.value.field == "cron_expression"
+
+
+@pytest.mark.parametrize("note", ["5 rubbish", "5 fired - x", "5 fired - 99999999999999999999"])
+def test_an_unreadable_note_of_a_fire_is_left_out(fleet: Fleet, raw: redis.Redis, note: str) -> None:
+    fleet.cron.add("nightly", "0 2 * * *", Job("cleanup", "app.cleanup"))
+    raw.zadd("{jobfleet}:cron-ledger:nightly", {note: 5, "4000000 fired - 4000000": 4})
+
+    assert [fire.outcome for fire in fleet.cron.history("nightly")] == ["fired"]
+    assert [entry.name for entry in fleet.cron()] == ["nightly"]
+
+
+def test_an_unreadable_entry_can_be_removed(fleet: Fleet, raw: redis.Redis) -> None:
+    raw.hset("{jobfleet}:cron", "nightly", "5 x\nrubbish")
+
+    fleet.cron.remove("nightly")
+
+    assert raw.hlen("{jobfleet}:cron") == 0
