@@ -170,3 +170,11 @@ def test_a_recurring_job_ends_after_it_starts() -> None:
 async def test_who_commands_workers_is_a_text(client: Either) -> None:
     with pytest.raises(ConfigError, match=r"^by = 5: give a text, or leave it out\.$"):
         await client("command_workers", ["w1"], "quiet", by=5)
+
+
+@pytest.mark.parametrize("older_than", [-1, "7d", float("inf"), float("nan"), None])
+async def test_an_age_that_is_no_duration_is_refused(client: Either, older_than: Any) -> None:
+    await client("enqueue", Job("n", "app.add", (1, 2)))
+
+    with pytest.raises(InvalidJob, match=r"^older_than is "):
+        await client("clean", older_than)

@@ -119,7 +119,7 @@ class Operate(Connection):
         """
         return self._do(remove.remove_queue(self.context, queue, purge=purge, by=by))
 
-    def clean(self, older_than: float, queue: str | None = None) -> int:
+    def clean(self, older_than: Seconds, queue: str | None = None) -> int:
         """Delete the results of jobs that ended more than `older_than` seconds ago, and return how many.
 
         Results expire by themselves after their TTL; this deletes them sooner. The id of a job stays known as long as
@@ -127,8 +127,12 @@ class Operate(Connection):
         they are purged.
 
         Args:
-            older_than: Age in seconds.
+            older_than: Age in seconds, or a timedelta.
             queue: A queue; None for all.
+
+        Raises:
+            ConfigError: There is no such queue.
+            InvalidJob: `older_than` is not a duration.
         """
         return self._do(overview.clean(self.context, older_than, queue))
 

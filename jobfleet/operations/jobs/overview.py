@@ -4,8 +4,10 @@ from __future__ import annotations
 
 from typing import Any
 
-from jobfleet.model import JobResult
+from jobfleet.clock import to_us
+from jobfleet.model import JobResult, seconds
 from jobfleet.model.asking import check_number
+from jobfleet.model.options import Seconds
 from jobfleet.operations.fleet_context import FleetContext
 from jobfleet.operations.lanes import lanes
 from jobfleet.operations.operation import Operation, batches, value
@@ -91,7 +93,7 @@ def _last(lane: Lane, limit: int) -> Operation[list[str]]:
     return list(wanted)[:limit]
 
 
-def clean(context: FleetContext, older_than: float, queue: str | None = None) -> Operation[int]:
+def clean(context: FleetContext, older_than: Seconds, queue: str | None = None) -> Operation[int]:
     """Remove the results of jobs that ended more than `older_than` seconds ago; return how many jobs that were.
 
     It works in bounded batches. An id is remembered as long as its enqueue may be repeated, even if `older_than` is
@@ -99,11 +101,13 @@ def clean(context: FleetContext, older_than: float, queue: str | None = None) ->
 
     Raises:
         ConfigError: The queue does not exist.
+        InvalidJob: `older_than` is not a duration.
     """
+    age = max(seconds(older_than, field="older_than"), *context.windows)
     gone = 0
     for lane in (yield from lanes(context, queue)):
         now = value((yield (inspect.counts(lane),))).now
-        before = now - round(max(older_than, *context.windows) * 1e6)
+        before = now - to_us(age)
         start = f"({before // 1000 + 1}-0"
         while rows := value((yield (inspect.finished(lane, before=start, limit=BATCHES),))):
             for part in batches(dict.fromkeys(lane.id_prefix + row.suffix for row in rows), ended.CHUNK):
