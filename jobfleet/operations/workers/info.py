@@ -100,9 +100,9 @@ def _worker_info(worker: str, beat: int, account: bytes, now: int, gone_us: int)
         state_by=str(fields.get("state_by", "")),
         obeyed=str(fields.get("obeyed", "")),
         version=str(fields.get("version", "")),
-        scale_max=int(fields.get("scale_max", 0)),
+        scale_max=number_of(fields.get("scale_max", 0)),
         undecorated=_texts(fields.get("undecorated")),
-        cpus=int(fields.get("cpus", 0)),
+        cpus=number_of(fields.get("cpus", 0)),
         kinds=_texts(fields.get("kinds")),
     )
 
