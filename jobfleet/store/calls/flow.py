@@ -302,11 +302,11 @@ def join(lane: Lane, child: str, *, via: str, parents: Sequence[str], most: int)
 
 
 def flows(keys: Keyspace, *, limit: int) -> Call[list[tuple[str, int]]]:
-    """Return the last flows, newest first: id and creation time (µs)."""
+    """Return those of the last `limit` flows that have a record, newest first: id and creation time (µs)."""
     return Call(
         load("flows"),
         (keys.flows,),
-        (limit,),
+        (keys.tag, limit),
         lambda reply: [(text_of(name), number_of(at)) for name, at in zip(reply[1][::2], reply[1][1::2], strict=True)],
     )
 

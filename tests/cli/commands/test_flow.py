@@ -5,6 +5,8 @@ from __future__ import annotations
 import json
 import re
 
+import redis
+
 from jobfleet import Fleet, Flow, Job
 from jobfleet.functions.flow_addition import FlowAddition
 from jobfleet.operations.flows.extend import extend_flow
@@ -83,3 +85,18 @@ def test_a_flow_that_is_not_known(cli: Cli, fleet: Fleet, hand: Hand) -> None:
     result = cli("flow", "show", "nope")
 
     assert (result.exit_code, result.stderr) == (3, "No flow 'nope': never enqueued, or deleted since.\n")
+
+
+def test_ls_leaves_out_a_flow_whose_record_has_expired(cli: Cli, fleet: Fleet, hand: Hand, raw: redis.Redis) -> None:
+    expired = fleet.flows.enqueue(_single()).id
+    kept = enqueued(fleet)
+    raw.delete(f"{{jobfleet}}:flow:{expired}")
+
+    assert [flow_id for flow_id, _ in fleet.flows()] == [kept]
+    assert cli("flow", "ls", "-o", "ids").stdout == f"{kept}\n"
+
+
+def _single() -> Flow:
+    flow = Flow("single")
+    flow.add(Job("fetch", "demo.add", (1, 2)))
+    return flow
