@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Iterable
 from typing import Any, Protocol
 
@@ -56,6 +57,7 @@ class ClientBase:
         self._owns_target = target is None
         self.recorder: ClientRecorder | None = recorder
         self._archived = ArchiveFallback(self.context)
+        self._opening = threading.Lock()
 
     @property
     def config(self) -> JobConfig:

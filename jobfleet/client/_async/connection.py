@@ -77,7 +77,7 @@ class AsyncConnection(ClientBase):
         return self._store
 
     async def aclose(self) -> None:
-        """Send what has gathered, let the connections go, and end the server if ``embedded://`` started one."""
+        """Send the gathered jobs, close the connections, and end the server if ``embedded://`` started one."""
         for batcher in self._gatherers.values():
             await batcher.drained()
         self._gatherers.clear()

@@ -53,21 +53,25 @@ class Connection(ClientBase):
     @property
     def store(self) -> Store:
         """The connection, made on first use."""
-        if self._store is None:
-            config = self.context.config
-            self.target = target(config.url, warns=True)
-            self._store = Store(
-                self.target,
-                patience=config.patience,
-                connect_timeout=config.connect_timeout,
-                socket_timeout=config.socket_timeout,
-                busy_poll=config.busy_poll,
-                recorder=self.recorder,
-            )
-        return self._store
+        return self._store or self._opened()
+
+    def _opened(self) -> Store:
+        with self._opening:  # else two threads would make two, and one of them would never be closed
+            if self._store is None:
+                config = self.context.config
+                self.target = target(config.url, warns=True)
+                self._store = Store(
+                    self.target,
+                    patience=config.patience,
+                    connect_timeout=config.connect_timeout,
+                    socket_timeout=config.socket_timeout,
+                    busy_poll=config.busy_poll,
+                    recorder=self.recorder,
+                )
+            return self._store
 
     def close(self) -> None:
-        """Let the connections go, and end the server if ``embedded://`` started one."""
+        """Close the connections, and end the server if ``embedded://`` started one."""
         if self._store is not None:
             self._store.close()
             self._store = None
