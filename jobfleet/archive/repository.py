@@ -23,6 +23,8 @@ from jobfleet.model.asking import check_moment, check_number, check_text, read_s
 FINAL = tuple(status for status in JobStatus if status.is_final)
 OPEN = tuple(status for status in JobStatus if not status.is_final)
 CHUNK = 1000
+IDS_AT_ONCE = 500
+"""Ids per query."""
 BY_HAND = 0
 """Event number of a state that `save` wrote; every event of the journal has a higher one and overwrites it."""
 
@@ -77,6 +79,19 @@ class JobRepository:
             if job is None:
                 return None
             return shown(job, session.get(JobResultModel, (self.namespace, job_id)), self._limits)
+
+    def get_many(self, ids: Sequence[str]) -> list[JobResult[Any] | None]:
+        """Return several jobs in the order of `ids`; None for each that the archive does not have.
+
+        Args:
+            ids: Ids of the jobs.
+        """
+        known: dict[str, JobResult[Any]] = {}
+        for at in range(0, len(ids), IDS_AT_ONCE):
+            keys = [(self.namespace, job_id) for job_id in ids[at : at + IDS_AT_ONCE]]
+            asked = select(JobModel).where(tuple_(JobModel.namespace, JobModel.id).in_(keys))
+            known.update((job.id, job) for job in self._shown(asked))
+        return [known.get(job_id) for job_id in ids]
 
     def attempts(self, job_id: str) -> list[JobAttemptModel]:
         """Return the runs of a job, oldest first.
@@ -247,9 +262,9 @@ class JobRepository:
             jobs = list(session.scalars(asked))
             keys = [(self.namespace, job.id) for job in jobs if JobStatus(job.status).is_final]
             ends: dict[str, JobResultModel] = {}
-            for at in range(0, len(keys), 500):
+            for at in range(0, len(keys), IDS_AT_ONCE):
                 found = select(JobResultModel).where(
-                    tuple_(JobResultModel.namespace, JobResultModel.id).in_(keys[at : at + 500])
+                    tuple_(JobResultModel.namespace, JobResultModel.id).in_(keys[at : at + IDS_AT_ONCE])
                 )
                 ends.update((end.id, end) for end in session.scalars(found))
             return [shown(job, ends.get(job.id), self._limits) for job in jobs]

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Sequence
-from contextlib import suppress
 from typing import TYPE_CHECKING, Any
 
 from jobfleet.archive import database_errors
@@ -26,6 +26,7 @@ class ArchiveFallback:
     def __init__(self, context: FleetContext) -> None:
         self._context = context
         self._repository: JobRepository | None = None
+        self._lock = threading.Lock()
 
     def one(self, job_id: str) -> JobResult[Any]:
         """Return the result of an ended job.
@@ -34,36 +35,45 @@ class ArchiveFallback:
             JobNotFound: There is no archive, or it does not have the job.
             StoreUnavailable: The archive did not answer.
         """
-        config = self._context.config
-        if config.archive_url is None:
-            raise JobNotFound(job_id)
-        if self._repository is None:
-            from jobfleet.archive import JobRepository
-
-            self._repository = JobRepository(
-                config.archive_url, namespace=config.namespace, limits=self._context.limits
-            )
-        try:
-            result = self._repository.get(job_id)
-        except database_errors() as error:
-            where, reason = mask_url(config.archive_url), str(error).split("\n", 1)[0]
-            raise StoreUnavailable(f"The archive at {where} does not answer: {reason}") from None
-        if result is None or not result.status.is_final:
+        (result,) = self._read([job_id])
+        if result is None:
             raise JobNotFound(job_id)
         return result
 
     def filled(self, ids: Sequence[str], found: Sequence[JobResult[Any] | None]) -> list[JobResult[Any] | None]:
-        """Return the jobs that were found, and from the archive those that were not."""
-        every = list(found)
-        if self._context.config.archive_url is not None:
-            for place, result in enumerate(found):
-                if result is None:
-                    with suppress(JobNotFound):
-                        every[place] = self.one(ids[place])
-        return every
+        """Return the jobs that were found, and from the archive those that were not.
+
+        Raises:
+            StoreUnavailable: The archive did not answer.
+        """
+        archived = iter(self._read([job_id for job_id, result in zip(ids, found, strict=True) if result is None]))
+        return [next(archived) if result is None else result for result in found]
+
+    def _read(self, ids: Sequence[str]) -> list[JobResult[Any] | None]:
+        """Read jobs; None for each job that has not ended, or that the archive does not have."""
+        url = self._context.config.archive_url
+        if url is None:
+            return [None] * len(ids)
+        repository = self._opened(url)
+        try:
+            results = repository.get_many(ids)
+        except database_errors() as error:
+            reason = str(error).split("\n", 1)[0]
+            raise StoreUnavailable(f"The archive at {mask_url(url)} does not answer: {reason}") from None
+        return [result if result is not None and result.status.is_final else None for result in results]
+
+    def _opened(self, url: str) -> JobRepository:
+        from jobfleet.archive import JobRepository  # a client without an archive does not load it
+
+        with self._lock:
+            if self._repository is None:
+                namespace = self._context.config.namespace
+                self._repository = JobRepository(url, namespace=namespace, limits=self._context.limits)
+            return self._repository
 
     def close(self) -> None:
         """Close the connections."""
-        if self._repository is not None:
-            self._repository.close()
-            self._repository = None
+        with self._lock:
+            if self._repository is not None:
+                self._repository.close()
+                self._repository = None

@@ -6,6 +6,7 @@ from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import pytest
+from sqlalchemy import event
 
 from jobfleet import JobResult, JobStatus
 from jobfleet.archive import JobRepository, init_job_tables
@@ -221,3 +222,16 @@ def test_a_database_that_does_not_answer_is_told_in_one_line() -> None:
         init_job_tables("sqlite:////nowhere/at/all.db")
 
     assert str(caught.value) == "No archive at sqlite:////nowhere/at/all.db (unable to open database file)."
+
+
+def test_many_jobs_are_read_with_few_queries(repository: JobRepository, filling: Filling) -> None:
+    ids = [filling.put(f"n{number}") for number in range(30)]
+    queries: list[str] = []
+    event.listen(repository.engine, "before_cursor_execute", lambda *seen: queries.append(seen[2]))
+
+    found = repository.get_many([ids[3], "mail.0.none", *ids])
+
+    assert [one and (one.id, one.result) for one in found] == [
+        (ids[3], "n3"), None, *((job_id, f"n{number}") for number, job_id in enumerate(ids)),
+    ]  # fmt: skip
+    assert len(queries) <= 3
