@@ -17,7 +17,7 @@ from pathlib import Path
 from bench import rows_archive, rows_flows, rows_groups, rows_store, rows_worker
 from bench.figure import Outcome, Row, table
 from bench.setting import Setting
-from jobfleet.store.embedded import find_server
+from jobfleet.store.server.embedded import find_server
 
 ROWS: tuple[Row, ...] = (
     *rows_worker.ROWS,

@@ -22,8 +22,8 @@ from jobfleet.operations.operation import batches
 from jobfleet.store.aio import AsyncStore
 from jobfleet.store.calls.enqueue import open_queue
 from jobfleet.store.calls.lease import claim
-from jobfleet.store.connect import target
 from jobfleet.store.keys import Keyspace, Lane
+from jobfleet.store.server.connect import target
 from jobfleet.store.sync import Store
 
 PART = 250

@@ -15,7 +15,7 @@ from jobfleet.functions.hooks import Hooks
 from jobfleet.functions.registry import REGISTRY, Registry
 from jobfleet.model.options import Seconds, seconds
 from jobfleet.operations.fleet_context import FleetContext
-from jobfleet.store.connect import Target
+from jobfleet.store.server.connect import Target
 from jobfleet.store.trip import Recorder
 
 WARN_AFTER = 3.0

@@ -24,7 +24,7 @@ from typing import Any, NoReturn, Protocol, Self
 from jobfleet.config.cpu import default_processes
 from jobfleet.fleet.sync import Fleet
 from jobfleet.model import Job, JobResult, JobStatus
-from jobfleet.store import embedded
+from jobfleet.store.server import embedded
 
 NAMESPACE = "demo"
 MODULE = "jobfleet.demo"

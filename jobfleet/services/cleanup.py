@@ -14,8 +14,8 @@ from jobfleet.functions.registry import JobFunction
 from jobfleet.model import JobStatus
 from jobfleet.operations.fleet_context import FleetContext
 from jobfleet.store.calls.control import trim
-from jobfleet.store.connect import target
 from jobfleet.store.fleet import read_whole
+from jobfleet.store.server.connect import target
 from jobfleet.store.sync import Store
 
 DAY_S = 86_400.0

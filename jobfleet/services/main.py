@@ -31,8 +31,8 @@ from jobfleet.services.outage import Outage
 from jobfleet.services.service import Service
 from jobfleet.store.aio import AsyncStore
 from jobfleet.store.calls import inspect
-from jobfleet.store.connect import target
 from jobfleet.store.keys import Keyspace
+from jobfleet.store.server.connect import target
 
 log = logging.getLogger("jobfleet.reaper")
 AFTER_DEATH, LONGEST_PAUSE = 0.5, 30.0

@@ -10,12 +10,12 @@ from typing import Any, TypeVar, cast
 from jobfleet.clock import monotonic
 from jobfleet.errors import JobfleetError
 from jobfleet.store.call import Call, Command
-from jobfleet.store.connect import Target
 from jobfleet.store.keys import Lane
 from jobfleet.store.link.aio import AsyncSocketLink
 from jobfleet.store.link.protocol import AsyncLink
 from jobfleet.store.replies import Remedy, read, remedy, translate, unavailable
-from jobfleet.store.serverclock import ASK, ServerClock
+from jobfleet.store.server.clock import ASK, ServerClock
+from jobfleet.store.server.connect import Target
 from jobfleet.store.trip import Detours, Making, Recorder, Trip, only, repeated, speller, straight, trip, until
 
 log: logging.Logger = logging.getLogger("jobfleet.store")

@@ -7,8 +7,8 @@ from contextlib import suppress
 from typing import Any, Self
 
 from jobfleet.clock import monotonic
-from jobfleet.store.connect import Target, async_client, client
 from jobfleet.store.replies import CONNECTION_ERRORS
+from jobfleet.store.server.connect import Target, async_client, client
 
 CONFIRMATION = 2.0
 """Time limit for a subscription, in seconds."""

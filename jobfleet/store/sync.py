@@ -8,10 +8,10 @@ from typing import Any, TypeVar, cast
 
 from jobfleet.clock import monotonic
 from jobfleet.store.call import Call, Command
-from jobfleet.store.connect import Target
 from jobfleet.store.link.protocol import Link
 from jobfleet.store.link.sync import SocketLink
-from jobfleet.store.serverclock import ASK, ServerClock
+from jobfleet.store.server.clock import ASK, ServerClock
+from jobfleet.store.server.connect import Target
 from jobfleet.store.trip import Detours, Making, Recorder, only, speller, straight, trip, until
 
 T = TypeVar("T")

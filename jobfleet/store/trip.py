@@ -15,7 +15,7 @@ from jobfleet.errors import JobfleetError, ScriptContractError
 from jobfleet.store.call import LATE, LONGER, Call, Command, Key
 from jobfleet.store.mending import repaired
 from jobfleet.store.replies import Remedy, read, remedy, translate, unavailable
-from jobfleet.store.serverclock import ASK, ServerClock
+from jobfleet.store.server.clock import ASK, ServerClock
 
 FIRST_WAIT = 0.05
 LONGEST_WAIT = 1.0

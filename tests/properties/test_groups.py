@@ -27,9 +27,9 @@ from jobfleet.store.calls.lease import claim, tick
 from jobfleet.store.calls.limit import field_of, pause_group, resume_group, set_limit
 from jobfleet.store.calls.paused import pause_function, put_back, resume_function
 from jobfleet.store.calls.settle import settle
-from jobfleet.store.connect import target
 from jobfleet.store.records import Entry, Grant
 from jobfleet.store.script import Script, load
+from jobfleet.store.server.connect import target
 from jobfleet.store.sync import Store
 from tests.lua.model import FUNCTION, item_of
 from tests.lua.world import KEYS, LANE, mutated

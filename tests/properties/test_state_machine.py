@@ -25,9 +25,9 @@ from jobfleet.store.calls.lease import bury, claim, renew, tick
 from jobfleet.store.calls.paused import pause_function, put_back, resume_function
 from jobfleet.store.calls.progress import Report, progress
 from jobfleet.store.calls.settle import STILL_EXPIRED, STILL_WAITING, expire, settle
-from jobfleet.store.connect import target
 from jobfleet.store.records import Edit, Entry
 from jobfleet.store.script import Script, load
+from jobfleet.store.server.connect import target
 from jobfleet.store.sync import Store
 from tests.lua.model import FUNCTION, MINUTE, OPEN, VERBS, Job, Model, item_of
 from tests.lua.world import KEYS, LANE, mutated

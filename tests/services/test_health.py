@@ -13,8 +13,8 @@ from jobfleet.services.health import Heart, late_duties, ready, shown_duties
 from jobfleet.services.metrics_endpoint import read_report
 from jobfleet.services.service import DutySeen, Service
 from jobfleet.store.aio import AsyncStore
-from jobfleet.store.connect import target
 from jobfleet.store.keys import Keyspace
+from jobfleet.store.server.connect import target
 from tests.support.waiting import await_until
 
 KEYS = Keyspace("jobfleet")

@@ -12,10 +12,10 @@ from jobfleet import AsyncFleet, Job
 from jobfleet.codec import read_header
 from jobfleet.store.aio import AsyncStore
 from jobfleet.store.calls import inspect, lease, settle
-from jobfleet.store.connect import target
 from jobfleet.store.journal import Batch, Event, Journal, follow
 from jobfleet.store.keys import Keyspace
 from jobfleet.store.link.aio import AsyncSocketLink
+from jobfleet.store.server.connect import target
 
 pytestmark = pytest.mark.filterwarnings("ignore:No worker has published:UserWarning")
 KEYS = Keyspace("jobfleet")

@@ -17,11 +17,11 @@ from jobfleet.store.aio import AsyncStore
 from jobfleet.store.call import Call, Command
 from jobfleet.store.calls.control import pause, resume
 from jobfleet.store.calls.enqueue import enqueue
-from jobfleet.store.connect import target
 from jobfleet.store.keys import Keyspace
 from jobfleet.store.link.aio import AsyncSocketLink
 from jobfleet.store.link.sync import SocketLink
 from jobfleet.store.records import Entry
+from jobfleet.store.server.connect import target
 from jobfleet.store.sync import Store
 from jobfleet.store.trip import Detours, Making
 from tests.support.faults import AsyncFlakyLink, Faults, FlakyLink

@@ -8,8 +8,8 @@ from unittest.mock import patch
 
 import pytest
 
-from jobfleet.store import connect
-from jobfleet.store.connect import client, target
+from jobfleet.store.server import connect
+from jobfleet.store.server.connect import client, target
 from jobfleet.store.sync import Store
 from tests.lua.cases import Case, cases
 from tests.lua.world import World

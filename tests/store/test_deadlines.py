@@ -15,9 +15,9 @@ from jobfleet.store import trip as module
 from jobfleet.store.aio import AsyncStore
 from jobfleet.store.call import Call, Command
 from jobfleet.store.calls.control import pause, resume
-from jobfleet.store.connect import target
 from jobfleet.store.keys import Keyspace
-from jobfleet.store.serverclock import ASK, FRESH, ServerClock
+from jobfleet.store.server.clock import ASK, FRESH, ServerClock
+from jobfleet.store.server.connect import target
 from jobfleet.store.sync import Store
 from jobfleet.store.trip import trip
 from tests.support.state import server_now

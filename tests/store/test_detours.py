@@ -17,7 +17,7 @@ from jobfleet.store.calls.control import pause, resume
 from jobfleet.store.calls.enqueue import enqueue
 from jobfleet.store.keys import Keyspace
 from jobfleet.store.records import Entry
-from jobfleet.store.serverclock import ServerClock
+from jobfleet.store.server.clock import ServerClock
 from jobfleet.store.trip import REMEMBERED, Detours, straight, trip
 
 LANE = Keyspace("jobfleet").lane("default", 0)

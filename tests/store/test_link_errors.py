@@ -8,9 +8,9 @@ from collections.abc import Iterator
 
 import pytest
 
-from jobfleet.store.connect import target
 from jobfleet.store.link.aio import AsyncSocketLink
 from jobfleet.store.link.sync import SocketLink
+from jobfleet.store.server.connect import target
 
 NOWHERE = "redis://127.0.0.1:1/0"
 WRONG = [("NOPE",)]

@@ -11,7 +11,7 @@ from typing import Self, cast
 
 import redis
 
-from jobfleet.store.embedded import ServerProcess, find_server
+from jobfleet.store.server.embedded import ServerProcess, find_server
 from tests.support.waiting import wait_until
 
 

@@ -127,9 +127,9 @@ def off(invocation: Invocation, yes: bool) -> int:
 async def _unregister(config: JobConfig) -> None:
     from jobfleet.services.duties.notify import GROUP
     from jobfleet.store.aio import AsyncStore
-    from jobfleet.store.connect import target
     from jobfleet.store.journal import Journal
     from jobfleet.store.keys import Keyspace
+    from jobfleet.store.server.connect import target
 
     at = target(config.url)
     store = AsyncStore(at, patience=PATIENCE_S, connect_timeout=CONNECT_S)

@@ -133,7 +133,7 @@ def _ended(child: subprocess.Popen[bytes], tend: Callable[[], None]) -> int:
 
 def _tied(command: Sequence[str]) -> list[str]:
     """Make the kernel end the worker if this process is killed."""
-    from jobfleet.store import embedded
+    from jobfleet.store.server import embedded
 
     if sys.platform != "linux":
         return list(command)
@@ -158,7 +158,7 @@ class _Place(contextlib.AbstractContextManager["_Place"]):
     """
 
     def __init__(self, path: Path) -> None:
-        from jobfleet.store.embedded import EmbeddedServer
+        from jobfleet.store.server.embedded import EmbeddedServer
 
         make_own(Path(UP_FILE).parent)  # first: the data folder may be in it
         self._path = path
@@ -168,7 +168,7 @@ class _Place(contextlib.AbstractContextManager["_Place"]):
 
     def tend(self) -> None:
         """If the server of another `up` has ended, start it again and write the file again."""
-        from jobfleet.store.embedded import EmbeddedServer, ask
+        from jobfleet.store.server.embedded import EmbeddedServer, ask
 
         if not self.server.owner and ask(self.server.socket) is None:
             try:

@@ -22,9 +22,9 @@ from jobfleet.operations.jobs.prepare import quick
 from jobfleet.operations.operation import BulkOperation, T, drive
 from jobfleet.operations.submit import operation_for
 from jobfleet.store.aio import AsyncStore
-from jobfleet.store.connect import Target, target
 from jobfleet.store.keys import Lane
 from jobfleet.store.records import Holder
+from jobfleet.store.server.connect import Target, target
 
 if TYPE_CHECKING:
     from jobfleet.client._sync.connection import Connection

@@ -22,8 +22,8 @@ from jobfleet.operations.jobs.prepare import quick
 from jobfleet.operations.operation import BulkOperation, T, drive_blocking
 from jobfleet.operations.submit import operation_for
 from jobfleet.store.calls.enqueue import enqueue
-from jobfleet.store.connect import target
 from jobfleet.store.records import Holder
+from jobfleet.store.server.connect import target
 from jobfleet.store.sync import Store
 
 ReceiptIterator = Iterator[Receipt]

@@ -6,7 +6,7 @@ from jobfleet.clock import span
 from jobfleet.operations.doctor.findings import Finding, Level, size
 from jobfleet.operations.doctor.snapshot import HOUR, Checkup, Endings
 from jobfleet.operations.explain.reasons import counted
-from jobfleet.store.connect import OLDEST
+from jobfleet.store.server.connect import OLDEST
 
 CLOSE, FULL = 0.8, 0.95
 """Shares of the memory that the server may use."""

@@ -12,10 +12,10 @@ from redis.exceptions import ConnectionError as RedisConnectionError
 from redis.exceptions import RedisError
 
 from jobfleet.store.call import Command
-from jobfleet.store.connect import Target, async_connections
-from jobfleet.store.greeting import ASKED, Greeting, info_of
 from jobfleet.store.link.busypoll import AsyncBusyPoll
 from jobfleet.store.link.protocol import DROPPED, LATE, LINK_ERRORS, answered, fill, packed
+from jobfleet.store.server.connect import Target, async_connections
+from jobfleet.store.server.greeting import ASKED, Greeting, info_of
 
 
 class AsyncSocketLink:

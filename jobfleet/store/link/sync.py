@@ -10,10 +10,10 @@ from typing import Any
 from redis.exceptions import RedisError
 
 from jobfleet.store.call import Command
-from jobfleet.store.connect import Target, connections
-from jobfleet.store.greeting import ASKED, Greeting, info_of
 from jobfleet.store.link.busypoll import BusyPoll
 from jobfleet.store.link.protocol import DROPPED, LINK_ERRORS, answered, fill, packed
+from jobfleet.store.server.connect import Target, connections
+from jobfleet.store.server.greeting import ASKED, Greeting, info_of
 
 
 class SocketLink:

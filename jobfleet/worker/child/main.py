@@ -31,8 +31,8 @@ from jobfleet.metrics.tally import Mute, Tally, tally_for
 from jobfleet.outcome import Cancelled, TimedOut
 from jobfleet.services.modules import load_modules
 from jobfleet.store.aio import AsyncStore
-from jobfleet.store.connect import target
 from jobfleet.store.keys import Keyspace
+from jobfleet.store.server.connect import target
 from jobfleet.worker.child.engine import Engine
 from jobfleet.worker.child.recycling import ChildAge
 from jobfleet.worker.child.served_queues import ServedQueues

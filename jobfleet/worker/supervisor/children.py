@@ -15,8 +15,8 @@ from jobfleet.config import JobConfig, processors
 from jobfleet.errors import JobfleetError
 from jobfleet.exit_codes import EXIT_OK, EXIT_RECYCLED, EXIT_USAGE, how_it_died
 from jobfleet.outcome import Cancelled, TimedOut
-from jobfleet.store.connect import Target
 from jobfleet.store.keys import Lane
+from jobfleet.store.server.connect import Target
 from jobfleet.worker.ipc.frames import frames
 from jobfleet.worker.ipc.kinds import Kind
 from jobfleet.worker.ipc.lease_board import board_capacity

@@ -26,8 +26,8 @@ from jobfleet.services.duties.relay import Relay
 from jobfleet.services.duties.run_settler import RunSettler
 from jobfleet.services.duties.unreadable import Unreadables
 from jobfleet.store.aio import AsyncStore
-from jobfleet.store.connect import Target, target
 from jobfleet.store.keys import Keyspace, Lane
+from jobfleet.store.server.connect import Target, target
 from jobfleet.worker.ipc.ids import new_worker_id
 from jobfleet.worker.ipc.kinds import IDLE
 from jobfleet.worker.supervisor.child_handle import ChildHandle

@@ -13,9 +13,9 @@ from collections.abc import Awaitable, Callable, Mapping
 from typing import Protocol
 
 from jobfleet.events import CancelRequest, Command, NewKind, read_control
-from jobfleet.store.connect import Target
 from jobfleet.store.keys import Keyspace
 from jobfleet.store.pubsub import AsyncListener
+from jobfleet.store.server.connect import Target
 from jobfleet.worker.supervisor.child_handle import ChildHandle
 
 log = logging.getLogger("jobfleet.worker")

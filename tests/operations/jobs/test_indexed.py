@@ -16,8 +16,8 @@ from jobfleet.functions.registry import Registry
 from jobfleet.metrics.tally import Tally
 from jobfleet.services.duties.retention import Retention
 from jobfleet.store.aio import AsyncStore
-from jobfleet.store.connect import target
 from jobfleet.store.keys import Keyspace
+from jobfleet.store.server.connect import target
 from tests.client.conftest import Work
 from tests.client.either import Either, finished
 

@@ -10,8 +10,8 @@ import redis
 from jobfleet import Job, JobStatus
 from jobfleet.errors import ConfigError
 from jobfleet.store.calls.lease import claim
-from jobfleet.store.connect import target
 from jobfleet.store.keys import Keyspace
+from jobfleet.store.server.connect import target
 from jobfleet.store.sync import Store
 from tests.client.either import Either
 

@@ -20,9 +20,9 @@ from jobfleet.services.duties.retention import Retention
 from jobfleet.store.aio import AsyncStore
 from jobfleet.store.calls.inspect import LISTED
 from jobfleet.store.calls.presence import beat
-from jobfleet.store.connect import target
 from jobfleet.store.fleet import FleetReader, read_whole
 from jobfleet.store.keys import Keyspace
+from jobfleet.store.server.connect import target
 from tests.support.seed import Seed
 from tests.support.waiting import await_until
 

@@ -12,8 +12,8 @@ import redis
 from jobfleet.config import JobConfig
 from jobfleet.outcome import Cancelled, TimedOut
 from jobfleet.store.aio import AsyncStore
-from jobfleet.store.connect import target
 from jobfleet.store.keys import Keyspace
+from jobfleet.store.server.connect import target
 from jobfleet.worker.ipc.lease_board import LeaseBoard
 from jobfleet.worker.supervisor.child_handle import ChildHandle
 from jobfleet.worker.supervisor.children import Children

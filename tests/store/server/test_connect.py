@@ -12,8 +12,8 @@ from jobfleet import Fleet
 from jobfleet.errors import ConfigError, StoreUnavailable
 from jobfleet.store.aio import AsyncStore
 from jobfleet.store.calls.control import resume
-from jobfleet.store.connect import target
 from jobfleet.store.keys import Keyspace
+from jobfleet.store.server.connect import target
 from jobfleet.store.sync import Store
 from tests.support.server import RedisServer
 

@@ -12,7 +12,7 @@ from collections.abc import Mapping
 from redis.exceptions import ReadOnlyError
 
 from jobfleet.store.call import Command
-from jobfleet.store.connect import check_version
+from jobfleet.store.server.connect import check_version
 
 ASKED: Command = ("INFO", "server", "replication")
 

@@ -19,7 +19,7 @@ from redis.retry import Retry
 from jobfleet.config import check_url, mask_url
 from jobfleet.config.url import ESCAPE, is_misread
 from jobfleet.errors import ConfigError
-from jobfleet.store.embedded import EmbeddedServer
+from jobfleet.store.server.embedded import EmbeddedServer
 
 if TYPE_CHECKING:
     import fakeredis
