@@ -41,6 +41,7 @@ TIMED_OUT = EXIT_TIMED_OUT
 INTERRUPTED = EXIT_INTERRUPTED
 
 _HINT = re.compile(r"\((Did you mean .*\?)\)")  # click's, in brackets
+_WHOLE = re.compile(r"is not a valid integer( range)?")  # click's; "integer range" says nothing to a person
 _CODES: tuple[tuple[type[JobfleetError], int], ...] = (
     (WaitTimeout, TIMED_OUT),
     (JobNotFound, NOT_FOUND),
@@ -78,4 +79,5 @@ def run(command: Callable[[], object]) -> int:
 
 def _sentence(error: click.ClickException) -> str:
     text = _HINT.sub(r"\1", " ".join(error.format_message().split()))
+    text = _WHOLE.sub("is not a whole number", text)
     return text if text.endswith((".", "?", "!")) else f"{text}."

@@ -26,7 +26,7 @@ class _Formatter(Formatter):
         try:
             return super().get_value(key, args, kwargs)
         except LookupError:
-            has = ", ".join(sorted(kwargs)) or "no named arguments"
+            has = ", ".join(sorted(kwargs)) or ("only positions, from {0} on" if args else "no named arguments")
             raise InvalidJob(
                 f"unique names {{{key}}}, which is not an argument of this call; it has {has}.", field="unique"
             ) from None

@@ -162,7 +162,8 @@ def add_entry(
     record = encode(entry.dump())
     word = value((yield (calls.add(context.keys, name, entry.fingerprint, record, is_new=is_new),)))
     if word == "taken":
-        raise InvalidJob(f"There is a cron entry {name!r} already; give another name, or replace it.", field="name")
+        remedy = "give another name, or replace it (--replace, replace=True)"
+        raise InvalidJob(f"There is a cron entry {name!r} already; {remedy}.", field="name")
     if word == "full":
         raise InvalidJob(too_many(name), field="name")
     return str(word)

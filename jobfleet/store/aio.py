@@ -211,7 +211,7 @@ class AsyncStore:
         while True:
             await asyncio.sleep(every)
             if await self.look_again():
-                log.warning("redis.moved url=%s: another server replies there now", self.at.shown)
+                log.warning("redis.moved url=%s: another server, or a restarted one, replies there now", self.at.shown)
 
     async def wait_wake(self, lanes: Sequence[Lane], timeout: float, kind: str = "") -> Lane | None:
         """Block until the wake marker of a lane can be taken; return None after `timeout` seconds.

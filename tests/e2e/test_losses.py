@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import signal
 from pathlib import Path
 
@@ -143,6 +144,7 @@ def test_children_end_when_their_supervisor_is_killed(programs: Programs, fleet:
     assert {result.status for result in results} == {JobStatus.COMPLETED}
     assert set(programs.history.starts().values()) == {1}
     assert worker.said.count("worker.orphaned") == 2
+    assert len(set(re.findall(r"worker\.orphaned child=(\S+\.\d) ", worker.said))) == 2
 
 
 def test_an_orphan_claims_no_more_and_gives_back_what_does_not_end(

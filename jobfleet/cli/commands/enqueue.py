@@ -65,7 +65,11 @@ class ScopeType(click.ParamType[str | float]):
 
     def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> str | float:
         """Read a word as it is, any other value as a time."""
-        return value if value in SCOPES else TIME.convert(value, param, ctx)
+        if value in SCOPES:
+            return str(value)
+        if isinstance(value, str) and value.isalpha():
+            self.fail(f"{value!r}: use 'queued', 'open', or a time such as '30s' or '24h'.", param, ctx)
+        return TIME.convert(value, param, ctx)
 
 
 def json_object(_ctx: click.Context, _option: click.Parameter, text: str | None) -> Mapping[str, object] | None:

@@ -78,11 +78,29 @@ def parked(seen: Snapshot) -> Reason | None:
         return None
     grace, gone, left = seen.policy.unknown_grace, seen.ago(since), max(0.0, -seen.ago(seen.due))
     until = max(0.0, grace - gone)
-    why = _last_words(seen) or "no worker could run it"
+    why = _why_parked(seen)
     text = f"Parked {span(gone)} ago: {why}{'' if why.endswith(('.', '?')) else '.'} "
     text += f"Tried again {f'in {span(left)}' if left else 'at once'}; "
     text += f"goes to the dead letters {f'in {span(until)}' if until else 'then'}."
     return Reason(ReasonCode.PARKED, text, {"since": gone, "due_in": left, "dead_in": until, "error": why})
+
+
+def _why_parked(seen: Snapshot) -> str:
+    """The reason of the worker that parked it. That worker suggests only its own functions; others may be closer."""
+    why = _last_words(seen) or "no worker could run it"
+    if seen.job is None or seen.job.function in seen.functions or not why.startswith("no worker knows "):
+        return why
+    return f"no worker knows {seen.job.function!r}{_did_you_mean(_meant(seen.job.function, seen))}"
+
+
+def _meant(function: str, seen: Snapshot) -> str | None:
+    """The published function whose name is closest."""
+    close = difflib.get_close_matches(function, sorted(seen.functions), n=1)
+    return close[0] if close else None
+
+
+def _did_you_mean(meant: str | None) -> str:
+    return f"; did you mean {meant!r}?" if meant else "."
 
 
 def paused(seen: Snapshot) -> Reason | None:
@@ -129,10 +147,9 @@ def unknown_function(seen: Snapshot) -> Reason | None:
         text = f"No live worker knows {job.function!r}; one that has left did: start a worker with its module. "
         text += "The job is parked until one knows it."
         return Reason(ReasonCode.UNKNOWN_FUNCTION, text, {"function": job.function, "meant": None})
-    close = difflib.get_close_matches(job.function, sorted(seen.functions), n=1)
-    hint = f"; did you mean {close[0]!r}?" if close else "."
-    text = f"No worker has published {job.function!r}{hint} The job is parked until one does."
-    return Reason(ReasonCode.UNKNOWN_FUNCTION, text, {"function": job.function, "meant": close[0] if close else None})
+    meant = _meant(job.function, seen)
+    text = f"No worker has published {job.function!r}{_did_you_mean(meant)} The job is parked until one does."
+    return Reason(ReasonCode.UNKNOWN_FUNCTION, text, {"function": job.function, "meant": meant})
 
 
 def _all_tell(seen: Snapshot) -> bool:

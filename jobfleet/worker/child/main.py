@@ -74,10 +74,12 @@ class Child:
         self._hurry = asyncio.Event()
         self._grace: float | None = None
         self._exit_code = 0
+        self._child = ""
 
     async def run(self) -> int:
         """Run the child. Returns the exit code."""
         _, child, settings, modules, app_dir, quiet = await anext(self._commands)
+        self._child = str(child)
         config = JobConfig(**settings)
         set_up_logs(config, worker=child, current=CURRENT.get)
         sys.dont_write_bytecode |= (
@@ -198,7 +200,7 @@ class Child:
                 case "hurry", []:
                     self._hurry.set()
         watch.stop()
-        log.error("worker.orphaned its supervisor is gone: claiming no more")
+        log.error("worker.orphaned child=%s its supervisor is gone: claiming no more", self._child)
         self._drain(self._config.lease * ORPHAN_SHARE)
         asyncio.get_running_loop().call_later(self._config.lease + ORPHAN_LEFT, os._exit, 1)
 

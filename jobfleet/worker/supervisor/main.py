@@ -301,7 +301,7 @@ class Supervisor:
     async def _look_again(self) -> None:
         """Check whether the address leads to another server, because the old primary may stay up after a failover."""
         if await self._store.look_again():
-            log.warning("redis.moved url=%s: another server replies there now", self._at.shown)
+            log.warning("redis.moved url=%s: another server, or a restarted one, replies there now", self._at.shown)
             self._remote_commands.reconnect()
         server = self._store.server
         if self._renewals.server != server:

@@ -30,7 +30,7 @@ def test_a_recurring_job_is_added_listed_and_removed(cli: Cli, hand: Hand) -> No
     assert cli(*NIGHTLY, "--by", "ann", "--overlap", "skip").stdout.startswith("nightly unchanged: ")
     again = cli(*NIGHTLY)
     assert (again.exit_code, again.stderr) == (
-        2, "There is a cron entry 'nightly' already; give another name, or replace it.\n",
+        2, "There is a cron entry 'nightly' already; give another name, or replace it (--replace, replace=True).\n",
     )  # fmt: skip
     assert cli(*NIGHTLY, "--replace").stdout.startswith("nightly changed: ")
 

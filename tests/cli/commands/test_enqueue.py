@@ -178,7 +178,7 @@ def test_wait_timeout_ends_with_124(cli: Cli, hand: Hand) -> None:
         (["a", "--delay", "soon"],
          f"Invalid value for '--delay': 'soon': use seconds, or a text such as '30s', '5m', '24h' or '30d'.{TRY}"),
         (["a", "--unique-for", "ever"],
-         f"Invalid value for '--unique-for': 'ever': use seconds, or a text such as '30s', '5m', '24h' or '30d'.{TRY}"),
+         f"Invalid value for '--unique-for': 'ever': use 'queued', 'open', or a time such as '30s' or '24h'.{TRY}"),
         (["a", "--queue", "no way"], "queue is 'no way'; use 1 to 32 letters, digits, '_' or '-'."),
         (["no way"], "function is 'no way'; use 1 to 128 letters, digits, '_', '.', ':' or '-'."),
         (["a", "--name", "x\x1b"], r"name is 'x\x1b'; give a printable label of 1 to 200 characters."),
@@ -193,6 +193,10 @@ def test_a_wrong_call_is_told_in_one_line(cli: Cli, args: list[str], line: str) 
     ("options", "line"),
     [
         (["--unique", "{b}"], "unique names {b}, which is not an argument of this call; it has no named arguments."),
+        (
+            ["1", "--unique", "{b}"],
+            "unique names {b}, which is not an argument of this call; it has only positions, from {0} on.",
+        ),
         (["--unique-for", "60"], "unique_for is given, but no key; give unique too, or leave it out."),
     ],
 )

@@ -67,7 +67,7 @@ def test_what_is_wrong_is_told_in_a_line(cli: Cli, fleet: Fleet, hand: Hand) -> 
     ):
         result = cli("limits", "set", "default", *flags)
         assert (result.exit_code, result.stderr) == (2, said)
-    assert "is not a valid integer" in cli("limits", "set", "default", "--concurrency", "many").stderr
+    assert "'many' is not a whole number." in cli("limits", "set", "default", "--concurrency", "many").stderr
     assert cli("limits", "set", "mial", "--rate", "1/s").stderr == "No queue 'mial'; there are: default.\n"
 
 

@@ -269,6 +269,15 @@ def test_a_job_of_a_group_waits_behind_its_own_and_for_the_turns_of_others() -> 
     assert ReasonCode.BEHIND not in none
 
 
+def test_a_parked_job_is_told_the_closest_name_of_the_fleet_and_not_of_the_worker_that_parked_it() -> None:
+    error = "no worker knows 'mail.sned'; did you mean 'bulk.sned'?"
+    seen = waiting(8, tries=f"0:0:0:{NOW - 180 * S}:0", error=error, job=replace(WAITS, function="mail.sned"))
+    began = replace(seen, functions=frozenset({"mail.sned"}))  # a worker that knows it has started meanwhile
+
+    told = [reasons(each)[ReasonCode.PARKED].facts["error"] for each in (seen, began)]
+    assert told == ["no worker knows 'mail.sned'; did you mean 'mail.send'?", error]
+
+
 def test_a_full_group_names_five_of_its_holders_and_how_many_more() -> None:
     holders = tuple(f"mail.0.{n}" for n in range(5))
     full = reasons(waiting(group=replace_group(limit=Limited(9, 9, 0), holders=holders)))[ReasonCode.GROUP_FULL]
