@@ -135,9 +135,10 @@ class Conclusions:
 
     def end(self, run: Run, outcome: Outcome) -> None:
         """Free the slot of a run whose code has ended or cannot start, and conclude it."""
-        if run.stop.timer is not None:
+        has_hooks = run.context is not None and not run.ending.is_over
+        if has_hooks or run.stop.timer is not None:
             self._ladder.over(run)
-        if run.context is not None and not run.ending.is_over:
+        if has_hooks:
             self._spawn(self._end_after_hooks(run, outcome))
             return
         self._events.returned(run)

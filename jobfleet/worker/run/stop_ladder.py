@@ -97,12 +97,12 @@ class StopLadder:
     # --- stages ---------------------------------------------------------------------------------
 
     def stop(self, run: Run, why: Interruption) -> None:
-        """Stop a run. One that has not started yet is only marked."""
+        """Stop a run. One that has not started yet, or whose code has ended, is only marked."""
         stop = run.stop
         was_cancelled = stop.cancel_by is not None
         with self._lock:
             stop.interrupt(why)
-        if run.executor is None:
+        if run.executor is None or stop.is_past_code:
             return
         if isinstance(why, Cancelled) and stop.stage:  # it was to stop for another reason already
             if not was_cancelled:
@@ -131,6 +131,7 @@ class StopLadder:
 
     def over(self, run: Run) -> None:
         """The code of a run has ended, so there is nothing left to stop. Its hooks may still run."""
+        run.stop.is_past_code = True
         if run.stop.limits[1]:
             self._board.limit(run.lease.place, 0.0, 0.0)
         if run.stop.timer is not None:

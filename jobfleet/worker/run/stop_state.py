@@ -35,6 +35,7 @@ class StopState:
         was_raised_again: Whether the interruption was repeated.
         is_overdue: Whether the hard limit was acted upon.
         is_condemned: Whether only the end of this process can end the run.
+        is_past_code: Whether the code of the run has ended and only its hooks run.
     """
 
     # The defaults are on the class: most runs never set any of these.
@@ -50,6 +51,7 @@ class StopState:
     was_raised_again = False
     is_overdue = False
     is_condemned = False
+    is_past_code = False
 
     @property
     def reason(self) -> str | None:

@@ -351,6 +351,30 @@ def test_an_outcome_decided_is_not_lost_while_its_hooks_go_on(
     assert handle.poll().result == "fine"
 
 
+def test_a_run_is_not_stopped_any_more_once_only_its_hooks_run(
+    fleet: Fleet, registry: Registry, working: Working
+) -> None:
+    """Otherwise a cancellation would end the whole process while the hooks after the run take their time."""
+    runs: list[Any] = []
+    may_end = threading.Event()
+
+    @fleet.hooks.after
+    def slow(ctx: JobContext, outcome: Outcome) -> None:
+        runs.append(ctx.port)
+        may_end.wait(30)
+
+    handle = registry.register(lambda: 7, name="test.seven", fleet=fleet).enqueue()
+    with working():
+        wait_until(lambda: runs, timeout=30, why="its hook runs")
+        handle.cancel(by="ann")
+        wait_until(lambda: runs[0].cancel_by == "ann", timeout=30, why="the cancellation has arrived")
+        timer, stage = runs[0].stop.timer, runs[0].stop.stage
+        may_end.set()
+
+        assert handle.wait(timeout=30).result == 7
+    assert (timer, stage) == (None, 0)
+
+
 def test_hooks_of_the_default_fleet_are_exported() -> None:
     assert hooks is REGISTRY.hooks
     assert isinstance(hooks, Hooks)
