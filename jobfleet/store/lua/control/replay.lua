@@ -89,8 +89,7 @@ for i = 1, #words do
   if words[i] == 'replayed' then
     local envelope = edited ~= '' and edited or letter.envelope
     local by = edited ~= '' and who .. ' edited' or who
-    redis.call('SET', KEYS[15 + 2 * i], envelope)
-    redis.call('UNLINK', KEYS[16 + 2 * i])
+    -- The envelope comes after all other additions: a job with an envelope counts as replayed (docs/adr/0012).
     if watched[id] then redis.call('HSET', KEYS[12], id, 1) end
     local history = string.gsub(letter.tries, '^[^\n]*', '', 1)
     local tries = '0:0:0:0:0' .. history .. '\nreplayed ' .. int(now) .. ' ' .. by
@@ -104,6 +103,8 @@ for i = 1, #words do
       if till > 0 then redis.call('ZADD', KEYS[13], int(till), key) end
     end
     stand_with(KEYS[1 + tonumber(letter.band)], {grouped = KEYS[14], gdue = KEYS[15]}, meta, letter.band, now, id)
+    redis.call('SET', KEYS[15 + 2 * i], envelope)
+    redis.call('UNLINK', KEYS[16 + 2 * i])
     redis.call('XDEL', KEYS[9], letter.entry)
     redis.call('HDEL', KEYS[10], id)
     redis.call('HINCRBY', KEYS[11], 'replayed', 1)

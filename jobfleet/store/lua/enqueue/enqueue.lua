@@ -172,7 +172,7 @@ end
 if keyed then keyed.look() end
 
 if fresh > 0 then
-  -- The envelopes come last: a job with an envelope counts as enqueued, and must be complete (docs/adr/0012).
+  -- Locks and envelopes come last: a job that has either counts as enqueued, and must be complete (docs/adr/0012).
   for band = 1, 4 do
     if ready[band] then redis.call('ZADD', KEYS[band], unpack(ready[band])) end
   end
@@ -183,9 +183,9 @@ if fresh > 0 then
     redis.call('HSET', KEYS[6], unpack(metas))
   end
   if #expiring > 0 then redis.call('ZADD', KEYS[7], unpack(expiring)) end
-  if keyed then keyed.write() end
   if grouped then grouped.write() end
   if indexes then indexes.write(tag, now) end
+  if keyed then keyed.write() end
   redis.call('MSET', unpack(envelopes))
   redis.call('HINCRBY', KEYS[8], 'enqueued', fresh)
   if due_now and not conf[1] then redis.call('ZADD', KEYS[5], 0, 'w') end

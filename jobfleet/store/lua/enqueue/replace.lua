@@ -82,6 +82,11 @@ local meta = dated(take_indexes(indexes, ARGV[8], id, now, due), now)
 local expires = meta_field(meta, 'x')
 local lock, till = lock_for(id, meta_field(meta, 's'), now)
 
+-- Locks and envelopes come last: a job that has either counts as enqueued, and must be complete (docs/adr/0012).
+redis.call('HSET', KEYS[6], id, meta)
+if expires then redis.call('ZADD', KEYS[7], expires, id) end
+if till > 0 then redis.call('ZADD', KEYS[10], int(till), key) end
+write_indexes(indexes, tag, now)
 leave(batch, keys, item, band - 1, score)
 write_ended(batch, item, 'cancelled', ttl, 'replaced-by:' .. id)
 count(batch, 'enqueued', 1)
@@ -92,10 +97,6 @@ if batch.heard or batch.journal then
 end
 flush(batch, keys, tag)
 redis.call('SET', KEYS[18], ARGV[9])
-redis.call('HSET', KEYS[6], id, meta)
-if expires then redis.call('ZADD', KEYS[7], expires, id) end
 redis.call('HSET', KEYS[9], key, lock)
-if till > 0 then redis.call('ZADD', KEYS[10], int(till), key) end
-write_indexes(indexes, tag, now)
 
 return {'replaced', int(now)}

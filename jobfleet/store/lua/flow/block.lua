@@ -77,8 +77,8 @@ for i = 1, #parents do
     open = open + 1
   end
 end
+-- The lock and the envelope come last: a job that has either counts as enqueued, and must be complete (docs/adr/0012).
 if not is_there then
-  redis.call('SET', KEYS[10], ARGV[6])
   redis.call('ZADD', KEYS[tonumber(ARGV[3]) + 1], int(BLOCKED), id)
   redis.call('DEL', KEYS[11])
   redis.call('HSET', KEYS[11], ':when', ARGV[4], ':open', 1, ':guard', '?c 0')
@@ -88,13 +88,14 @@ if not is_there then
     local expires = meta_field(meta, 'x')
     if expires then redis.call('ZADD', KEYS[6], expires, id) end
   end
+  write_indexes(indexes, tag, now)
   if key then
     drop_locks(KEYS[8], KEYS[9], over, free)
     redis.call('HSET', KEYS[8], key, lock)
     if till > 0 then redis.call('ZADD', KEYS[9], int(till), key) end
   end
+  redis.call('SET', KEYS[10], ARGV[6])
   redis.call('HINCRBY', KEYS[7], 'enqueued', 1)
-  write_indexes(indexes, tag, now)
 end
 if open > 0 then
   redis.call('HSET', KEYS[11], unpack(fields))

@@ -265,10 +265,11 @@ for part = 1, #taken do
 end
 redis.call('HSET', KEYS[6], unpack(ids_due, 1, 2 * count))
 local token = begin .. DIGITS[digit]
-if state[2] == replid and tonumber(state[3]) >= lease then
+local longest = tonumber(state[3] or '0') or 0
+if state[2] == replid and longest >= lease then
   redis.call('HSET', KEYS[7], 'token', token)
 else
-  redis.call('HSET', KEYS[7], 'token', token, 'replid', replid, 'longest', int(math.max(tonumber(state[3] or '0'), lease)))
+  redis.call('HSET', KEYS[7], 'token', token, 'replid', replid, 'longest', int(math.max(longest, lease)))
 end
 redis.call('SET', KEYS[8], remember(ARGV[3], first_token, reply[6]), 'PX', 3600000)
 for part = 1, #taken do

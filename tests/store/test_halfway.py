@@ -1,0 +1,107 @@
+"""Scripts that a key of a wrong type ends halfway: after the repair, the repeated call completes the job."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import pytest
+import redis
+
+from jobfleet.store.calls.control import replay
+from jobfleet.store.calls.enqueue import enqueue, replace
+from jobfleet.store.calls.flow import Edge, block
+from jobfleet.store.calls.lease import claim
+from jobfleet.store.records import Entry
+from jobfleet.store.scores import BLOCKED
+from jobfleet.store.server.connect import target
+from jobfleet.store.sync import Store
+from tests.lua.world import World
+
+META = "x +5000000\nr 7\nu key\ns 60000000\ni tag:red"
+PARENTS = (Edge("mail.0.a", 0, "c"), Edge("other.0.b", 1, "w"))
+LEASE_US = 60_000_000
+
+
+@pytest.fixture
+def world(redis_url: str, raw: redis.Redis) -> Iterator[World]:
+    store = Store(target(redis_url), patience=2.0)
+    yield World(store, raw)
+    store.close()
+
+
+def damage(world: World, name: str) -> None:
+    """Put a text where the scripts expect another type."""
+    world.raw.set(world.lane.tag + name, "no such type")
+
+
+def whole(world: World, suffix: str) -> bool:
+    """Whether a job with `META` has everything that it needs."""
+    job_id, lane, raw = world.id(suffix), world.lane, world.raw
+    return bool(
+        raw.exists(lane.job(job_id))
+        and raw.zscore(lane.ready[2], job_id)
+        and raw.hexists(lane.meta, job_id)
+        and raw.zscore(lane.expiry, job_id)
+        and raw.hexists(lane.unique, "key")
+        and raw.zscore(lane.locks, "key")
+        and raw.zcard(lane.indexes) == 1
+    )
+
+
+@pytest.mark.parametrize("name", ["meta", "expiry", "unique", "locks", "ready:2", "indexes"])
+def test_an_enqueued_job_is_whole(world: World, name: str) -> None:
+    damage(world, name)
+
+    assert world.run(enqueue(world.lane, [Entry(world.id("k"), 2, "", META, b"call")])) == [True]
+    assert whole(world, "k")
+
+
+@pytest.mark.parametrize("name", ["meta", "expiry", "unique", "locks", "ready:2", "indexes"])
+def test_a_blocked_job_is_whole(world: World, name: str) -> None:
+    damage(world, name)
+
+    assert world.run(block(world.lane, Entry(world.id("k"), 2, "", META, b"call"), PARENTS, ttl_ms=60_000)) is True
+    assert whole(world, "k")
+    assert world.raw.zscore(world.lane.ready[2], world.id("k")) == BLOCKED
+    assert world.raw.hget(world.lane.parents(world.id("k")), ":open") == b"3"
+
+
+@pytest.mark.parametrize("name", ["expiry", "indexes", "locks"])
+def test_a_replacing_job_is_whole(world: World, name: str) -> None:
+    world.seed.holds("key", world.seed.waiting("a", meta="u key"))
+    damage(world, name)
+    entry = Entry(world.id("b"), 2, "", META, b"call")
+
+    call = replace(world.lane, entry, key="key", holder=world.id("a"), ttl_ms=600_000)
+
+    assert world.run(call) == "replaced"
+    assert whole(world, "b")
+    assert world.raw.zcard(world.lane.ready[2]) == 1
+
+
+@pytest.mark.parametrize("name", ["tries", "meta", "watched", "unique", "ready:2", "grouped"])
+def test_a_replayed_job_is_whole(world: World, name: str) -> None:
+    world.seed.dead("a", meta="g group\nu key")
+    world.raw.zadd(world.lane.dependants(world.id("a")), {"mail.0.b": 0})
+    damage(world, name)
+
+    assert world.run(replay(world.lane, [world.id("a")], by="ann")) == ["replayed"]
+    assert world.raw.exists(world.lane.job(world.id("a")))
+    assert world.raw.zcard(world.lane.ready[2]) == 1
+    assert world.raw.zcard(world.lane.grouped) == 1
+    assert world.raw.hget(world.lane.meta, world.id("a")) == b"g group\nu key"
+
+
+@pytest.mark.parametrize("value", ["", "no number"])
+def test_a_lane_whose_longest_lease_was_lost_learns_it_again(world: World, value: str) -> None:
+    world.seed.waiting("a")
+    world.run(claim(world.lane, child="w.1", nonce=1, lease_us=LEASE_US, limit=5))
+    world.raw.hdel(world.lane.lane, "longest")
+    if value:
+        world.raw.hset(world.lane.lane, "longest", value)
+    world.seed.waiting("b")
+
+    answer = world.run(claim(world.lane, child="w.1", nonce=2, lease_us=LEASE_US, limit=5))
+
+    assert [grant.id for grant in answer.grants] == [world.id("b")]
+    assert world.raw.hget(world.lane.lane, "longest") == str(LEASE_US).encode()
