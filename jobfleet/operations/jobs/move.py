@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+from jobfleet.clock import SECOND_US
 from jobfleet.errors import (
     DuplicateJob,
     EncodingError,
@@ -12,17 +13,12 @@ from jobfleet.errors import (
     JobNotFound,
     StoreUnavailable,
 )
-from jobfleet.model import (
-    JobResult,
-    JobStatus,
-    check_queue,
-    split_id,
-)
+from jobfleet.model import JobResult, JobStatus, check_queue, split_id
 from jobfleet.operations.fleet_context import FleetContext
 from jobfleet.operations.jobs.filters import Stream, smallest
 from jobfleet.operations.jobs.moved_job import MovingJob, enqueue_moved, moved_entry
-from jobfleet.operations.jobs.reschedule import HOLD_US, REFUSED, Acted, _indexed, _is_free, _walk
 from jobfleet.operations.jobs.selection import Selection
+from jobfleet.operations.jobs.waiting import Acted, is_free, walk_index, walk_section
 from jobfleet.operations.lanes import lanes
 from jobfleet.operations.operation import Operation, value
 from jobfleet.operations.results import result_of
@@ -31,6 +27,10 @@ from jobfleet.store.calls import control, inspect
 from jobfleet.store.job_rows import InWait
 from jobfleet.store.retention import TOMBSTONE_MS
 from jobfleet.store.scores import due_of_score
+
+HOLD_US = 60 * SECOND_US
+"""For how long a moving job is kept from starting in its old queue, µs."""
+REFUSED = "{} is {}; only a scheduled, queued or retrying job can be moved."
 
 
 def move(context: FleetContext, job_id: str, queue: str, by: str | None) -> Operation[str]:
@@ -70,7 +70,7 @@ def move(context: FleetContext, job_id: str, queue: str, by: str | None) -> Oper
         raise
     except JobfleetError:
         if is_held:
-            yield (control.reschedule(lane, (job_id,), by=by, when=str(waiting.due)),)
+            yield (control.reschedule(lane, (job_id,), by=by, when=due),)
         raise
     letter = value((yield (_closing(context, job_id, by, entry.id),)))
     if letter == "f":
@@ -128,15 +128,15 @@ def move_many(context: FleetContext, chosen: Selection, queue: str, by: str | No
         return Acted(count, stay)
 
     def is_meant(job: JobResult[Any]) -> bool:
-        return _is_free(job) and chosen.has(job)
+        return is_free(job) and chosen.has(job)
 
     every = [lane for lane in (yield from lanes(context, chosen.queue)) if lane.queue != queue]
     name = (yield from smallest(every, chosen.indexes)) if chosen.indexes else ""
     count = 0
     for lane in every:
         if name:
-            count += yield from _indexed(context, Stream(lane, name), is_meant, None if dry_run else act)
+            count += yield from walk_index(context, Stream(lane, name), is_meant, None if dry_run else act)
             continue
         for section in inspect.SECTIONS:
-            count += yield from _walk(lane, section, is_meant, None if dry_run else act)
+            count += yield from walk_section(lane, section, is_meant, None if dry_run else act)
     return count

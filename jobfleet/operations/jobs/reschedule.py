@@ -2,49 +2,23 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from typing import Any, NamedTuple
+from typing import Any
 
-from jobfleet.clock import SECOND_US, moment_us, to_us
+from jobfleet.clock import moment_us, to_us
 from jobfleet.errors import InvalidJob, JobNotFound
-from jobfleet.model import (
-    JobResult,
-    JobStatus,
-    Priority,
-    seconds,
-)
+from jobfleet.model import JobResult, Priority, seconds
 from jobfleet.model.options import LATEST, Seconds
 from jobfleet.operations.fleet_context import FleetContext
-from jobfleet.operations.jobs.filters import Seen, Stream, go_through, smallest
+from jobfleet.operations.jobs.filters import Stream, smallest
 from jobfleet.operations.jobs.selection import Selection
+from jobfleet.operations.jobs.waiting import Acted, is_free, walk_index, walk_section
 from jobfleet.operations.lanes import lanes
 from jobfleet.operations.operation import Operation, value
-from jobfleet.operations.results import has_id, waiting_result
 from jobfleet.store.calls import control, inspect
 from jobfleet.store.job_rows import InWait
 from jobfleet.store.keys import BANDS, Lane
-
-HOLD_US = 60 * SECOND_US
-"""For how long a moving job is kept from starting in its old queue, µs."""
-REFUSED = "{} is {}; only a scheduled, queued or retrying job can be moved."
-
-
-class Acted(NamedTuple):
-    """The result of an act on some jobs.
-
-    Attributes:
-        changed: How many jobs were changed.
-        stayed: The ids of the jobs that still are in the range that is searched.
-    """
-
-    changed: int
-    stayed: set[str]
-
-
-Act = Callable[[list[str]], Operation[Acted]]
-Meant = Callable[[JobResult[Any]], bool]
 
 
 @dataclass(frozen=True, slots=True)
@@ -140,7 +114,7 @@ def reschedule_many(
     """
 
     def is_meant(job: JobResult[Any]) -> bool:
-        return (not change.when or _is_free(job)) and chosen.has(job)
+        return (not change.when or is_free(job)) and chosen.has(job)
 
     every = yield from lanes(context, chosen.queue)
     name = (yield from smallest(every, chosen.indexes)) if chosen.indexes else ""
@@ -156,35 +130,16 @@ def reschedule_many(
             stayed = {job_id for job_id, letter in zip(ids, letters, strict=True) if letter == "b"}
             return Acted(letters.count("s"), stayed)
 
+        def is_there(found: InWait, moved: Change = moved) -> bool:
+            return moved.band in (None, found.band) and moved.at in (None, found.due)
+
         if name:
-            count += yield from _indexed(context, Stream(lane, name), is_meant, None if dry_run else act, moved)
+            count += yield from walk_index(context, Stream(lane, name), is_meant, None if dry_run else act, is_there)
             continue
         for section in inspect.SECTIONS:
             for start, stop in _ranges(moved, section % BANDS):
-                count += yield from _walk(lane, section, is_meant, None if dry_run else act, start, stop)
+                count += yield from walk_section(lane, section, is_meant, None if dry_run else act, start, stop)
     return count
-
-
-def _indexed(
-    context: FleetContext, stream: Stream, is_meant: Meant, act: Act | None, place: Change | None = None
-) -> Operation[int]:
-    """Act on the matching jobs of an index, except those that are at their new place already."""
-
-    def meant(seen: Seen) -> bool:
-        found = seen.found
-        if not isinstance(found, InWait) or not is_meant(seen.job):
-            return False
-        return place is None or place.band not in (None, found.band) or place.at not in (None, found.due)
-
-    def acted(ids: list[str]) -> Operation[int]:
-        return len(ids) if act is None else (yield from act(ids)).changed
-
-    return (yield from go_through(context, stream, meant, acted))
-
-
-def _is_free(job: JobResult[Any]) -> bool:
-    """Whether a job does not wait for other jobs."""
-    return job.status is not JobStatus.BLOCKED
 
 
 def _ranges(change: Change, band: int) -> list[tuple[str, str]]:
@@ -194,25 +149,3 @@ def _ranges(change: Change, band: int) -> list[tuple[str, str]]:
     if change.at is None:
         return []
     return [("-inf", f"({change.at}"), (f"({change.at}", "+inf")]
-
-
-def _walk(
-    lane: Lane, section: int, is_meant: Meant, act: Act | None, start: str = "-inf", stop: str = "+inf"
-) -> Operation[int]:
-    """Act on the matching waiting jobs of a section by due time, at most 50 per call; return how many were changed.
-
-    An act moves jobs out of the range, or names the jobs that stayed in it. Without an act, the jobs are counted.
-    """
-    count = skip = 0
-    while True:
-        call = inspect.waiting(lane, section, start=start, stop=stop, skip=skip)
-        now, rows = value((yield (call,)))
-        meant = [row.id for row in rows if has_id(row) and is_meant(waiting_result(row, now))]
-        acted = Acted(len(meant), set(meant)) if act is None or not meant else (yield from act(meant))
-        count += acted.changed
-        if len(rows) < inspect.CHUNK:
-            return count
-        last = rows[-1].due
-        gone = set(meant) - acted.stayed
-        left = sum(row.due == last and row.id not in gone for row in rows)
-        start, skip = str(last), left + (skip if start == str(last) else 0)
