@@ -25,6 +25,8 @@ COLORS: dict[JobStatus, str] = {
     JobStatus.EXPIRED: "magenta",
 }
 NOTE_LENGTH = 100
+US_DIGITS = 16
+"""Digits of a time in µs since 1970, until the year 2286."""
 
 _LATER = (JobStatus.SCHEDULED, JobStatus.RETRYING)
 
@@ -85,7 +87,10 @@ def error_text(job: JobResult[Any]) -> str:
 def history_of(letter: Letter) -> Iterator[str]:
     """The history of a dead letter, one line per run or replay, oldest first."""
     for line in letter.history:
-        number, at, what = (*line.split(" ", 2), "0", "")[:3]
+        number, at, what = (*line.split(" ", 2), "", "")[:3]
+        if not at.isdecimal() or len(at) > US_DIGITS:  # not a line that jobfleet has written
+            yield plain_lines(line)
+            continue
         when = datetime.fromtimestamp(int(at) / 1e6, UTC).astimezone()
         text = _replayed(what) if number == "replayed" else f"run {number}: {what}"
         yield plain_lines(f"{when:%Y-%m-%d %H:%M:%S}  {text}")

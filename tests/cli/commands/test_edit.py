@@ -105,6 +105,11 @@ def test_the_history_says_that_it_was_edited(letter: str, fleet: Fleet) -> None:
     ]  # fmt: skip
 
 
+@pytest.mark.parametrize("line", ["rubbish", "1 yesterday no", "1 99999999999999999 no"])
+def test_a_line_of_the_history_that_cannot_be_read_is_shown_as_it_is(letter: str, fleet: Fleet, line: str) -> None:
+    assert [*history_of(Letter(fleet.poll(letter), "error", (line,), (), {}))] == [line]
+
+
 @pytest.mark.parametrize(
     ("flags", "line"),
     [
