@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
 from typing import TYPE_CHECKING
 
 import click
@@ -10,6 +11,7 @@ from jobfleet.cli import fail
 from jobfleet.cli.invocation import Invocation
 from jobfleet.cli.options import Group, by_option, yes_option
 from jobfleet.cli.output import Cell, agreed, count, say
+from jobfleet.errors import JobNotFound
 
 if TYPE_CHECKING:
     from jobfleet.operations.flows.flow import FlowInfo
@@ -34,7 +36,10 @@ def flow() -> None:
 def ls(invocation: Invocation, limit: int) -> None:
     """List the latest flows."""
     with invocation.fleet() as fleet:
-        every = [(fleet.flows.get(flow_id), made) for flow_id, made in fleet.flows(limit=limit)]
+        every = []
+        for flow_id, made in fleet.flows(limit=limit):
+            with suppress(JobNotFound):  # its record cannot be read, or has expired meanwhile
+                every.append((fleet.flows.get(flow_id), made))
     if not every and invocation.form == "table":
         say("No flows yet.")
         return
@@ -45,7 +50,7 @@ def ls(invocation: Invocation, limit: int) -> None:
             info.name,
             Cell(info.status, COLORS.get(info.status)),
             str(len(info.jobs)),
-            f"{made:%Y-%m-%d %H:%M:%S}",
+            f"{made:%Y-%m-%d %H:%M:%S}" if made else "-",
         ]
         for info, made in every
     ]

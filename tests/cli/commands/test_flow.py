@@ -87,12 +87,15 @@ def test_a_flow_that_is_not_known(cli: Cli, fleet: Fleet, hand: Hand) -> None:
     assert (result.exit_code, result.stderr) == (3, "No flow 'nope': never enqueued, or deleted since.\n")
 
 
-def test_ls_leaves_out_a_flow_whose_record_has_expired(cli: Cli, fleet: Fleet, hand: Hand, raw: redis.Redis) -> None:
-    expired = fleet.flows.enqueue(_single()).id
+def test_ls_leaves_out_a_flow_whose_record_has_expired_or_cannot_be_read(
+    cli: Cli, fleet: Fleet, hand: Hand, raw: redis.Redis
+) -> None:
+    expired, spoiled = (fleet.flows.enqueue(_single()).id for _ in range(2))
     kept = enqueued(fleet)
     raw.delete(f"{{jobfleet}}:flow:{expired}")
+    raw.set(f"{{jobfleet}}:flow:{spoiled}", "rubbish")
 
-    assert [flow_id for flow_id, _ in fleet.flows()] == [kept]
+    assert [flow_id for flow_id, _ in fleet.flows()] == [kept, spoiled]
     assert cli("flow", "ls", "-o", "ids").stdout == f"{kept}\n"
 
 
