@@ -97,19 +97,18 @@ def _paused(info: LimitInfo) -> str:
 @click.option(
     "--aging", type=TIME, default=None, help="Time after which a waiting job rises to the next priority; 0 means never."
 )
-@click.option("--clear", is_flag=True, help="Remove all its settings before the new ones are set.")
+@click.option("--clear", is_flag=True, help="Remove all limits that are not given.")
 @click.pass_obj
 def set_(invocation: Invocation, /, queue: str, group: str | None, clear: bool, **wanted: Any) -> None:
     """Set the limits of a queue or of a group, for all workers together.
 
     Limits that are not given stay as they are. They apply from the next claim on; running jobs continue.
     """
-    has_changed = False
     with invocation.fleet() as fleet:
-        if clear:
+        if clear and all(value is None for value in wanted.values()):
             has_changed = fleet.limits.clear(queue, group=group)
-        if not clear or any(value is not None for value in wanted.values()):
-            has_changed = fleet.limits.set(queue, group=group, **wanted) or has_changed
+        else:
+            has_changed = fleet.limits.set(queue, group=group, **wanted, replace=clear)
         row = next((info for info in fleet.limits(queue) if info.group == group), None)
     name = queue if group is None else f"{group} of {queue}"
     data = {"queue": queue, "group": group, "changed": has_changed, "limit": limit_data(row) if row else None}

@@ -25,6 +25,7 @@ class AsyncLimits(AsyncPart):
         burst: int | None = None,
         weight: float | None = None,
         aging: Seconds | None = None,
+        replace: bool = False,
     ) -> bool:
         """Set the limits of a queue or of a group, for all workers together. Values that are not given stay.
 
@@ -39,6 +40,7 @@ class AsyncLimits(AsyncPart):
             burst: How many may start at once under the rate; default the number per period.
             weight: The share of a group relative to others, 0.01 to 100; default 1.
             aging: Seconds after which a waiting job of the queue gets the next priority; 0 for never.
+            replace: Whether to remove the values that are not given, instead of keeping them.
 
         Raises:
             ConfigError: There is no such queue.
@@ -46,7 +48,7 @@ class AsyncLimits(AsyncPart):
                 limit would span them.
         """
         wanted = LimitChange(concurrency, rate, burst, weight, aging)
-        return await self._do(operations.set_limit(self._context, queue, group, wanted))
+        return await self._do(operations.set_limit(self._context, queue, group, wanted, replace=replace))
 
     async def clear(self, queue: str, *, group: str | None = None) -> bool:
         """Delete the limits of a queue or of a group. Return False if there were none."""

@@ -29,7 +29,9 @@ def named_group(group: str | None) -> str | None:
     return group if group is None or group == EVERY_GROUP else check_group(group)
 
 
-def set_limit(context: FleetContext, queue: str, group: str | None, wanted: LimitChange) -> Operation[bool]:
+def set_limit(
+    context: FleetContext, queue: str, group: str | None, wanted: LimitChange, *, replace: bool = False
+) -> Operation[bool]:
     """Change the limits of a queue or of a group; False when they were so before.
 
     Args:
@@ -37,6 +39,7 @@ def set_limit(context: FleetContext, queue: str, group: str | None, wanted: Limi
         queue: The queue.
         group: A group of it, ``*`` for the default of all groups, or None for the queue as a whole.
         wanted: The limits to change.
+        replace: Remove the limits that are not among `wanted`; otherwise these stay. A wrong value changes nothing.
 
     Raises:
         ConfigError: The queue does not exist.
@@ -54,19 +57,19 @@ def set_limit(context: FleetContext, queue: str, group: str | None, wanted: Limi
             field=wanted.counted,
         )
     if limit.burst is not None and limit.every_us is None:
-        yield from _check_rate(every[0], queue, group)
-    has_changed = False
+        yield from _check_rate(every[0], queue, group, replace=replace)
+    has_changed = (yield from _clear(every, group)) if replace else False
     if limit != Limit():
-        has_changed = yield from _set(every, field_of(group), limit.change())
+        has_changed = (yield from _set(every, field_of(group), limit.change())) or has_changed
     if wanted.aging is not None:
         us = to_us(seconds(wanted.aging, field="aging"))
         has_changed = (yield from _set(every, AGING, str(us) if us else "")) or has_changed
     return has_changed
 
 
-def _check_rate(lane: Lane, queue: str, group: str | None) -> Operation[None]:
+def _check_rate(lane: Lane, queue: str, group: str | None, *, replace: bool) -> Operation[None]:
     seen: Settings = value((yield (calls.limits(lane),)))
-    if not seen.limit_of(group).every_us:
+    if replace or not seen.limit_of(group).every_us:
         raise InvalidJob(f"burst is for a rate, and {queue} has none there; give rate too.", field="burst")
 
 
@@ -78,7 +81,10 @@ def clear(context: FleetContext, queue: str, group: str | None) -> Operation[boo
         InvalidJob: `group` is not a group name.
     """
     named_group(group)
-    every = yield from lanes(context, queue)
+    return (yield from _clear((yield from lanes(context, queue)), group))
+
+
+def _clear(every: list[Lane], group: str | None) -> Operation[bool]:
     has_changed = yield from _set(every, field_of(group), "")
     if group is None:
         has_changed = (yield from _set(every, AGING, "")) or has_changed

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import json
 
+import pytest
+
 from jobfleet import Fleet, Job
 from tests.cli.hand import Cli, Hand
 
@@ -76,3 +78,21 @@ def test_a_job_is_enqueued_into_a_group(cli: Cli, fleet: Fleet, hand: Hand) -> N
 
     assert fleet.poll(job_id).group == "tenant-7"
     assert "tenant-7" in cli("status", job_id).stdout
+
+
+@pytest.mark.parametrize("flags", [("--rate", "ten"), ("--burst", "2"), ("--weight", "2")])
+def test_a_wrong_value_clears_nothing(cli: Cli, fleet: Fleet, hand: Hand, flags: tuple[str, str]) -> None:
+    fleet.enqueue(Job("x", "demo.add"))
+    cli("limits", "set", "default", "--concurrency", "3", "--rate", "5/s")
+    before = fleet.limits()
+
+    assert cli("limits", "set", "default", "--clear", *flags).exit_code == 2
+
+    assert fleet.limits() == before
+
+
+def test_clear_with_new_values_removes_the_others(cli: Cli, fleet: Fleet, hand: Hand) -> None:
+    fleet.enqueue(Job("x", "demo.add"))
+    cli("limits", "set", "default", "--concurrency", "3", "--aging", "5m")
+
+    assert cli("limits", "set", "default", "--clear", "--rate", "5/s").stdout == "default: 5/s, 5 in a burst.\n"
