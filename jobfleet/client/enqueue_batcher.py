@@ -1,7 +1,7 @@
-"""Sharing round trips: while one is under way, what comes gathers and goes in the next.
+"""Share round trips between enqueues: jobs that come during a round trip are sent together in the next one.
 
-An enqueue that finds the lane idle goes at once, in the caller's own task. This is group commit
-(D. DeWitt et al., SIGMOD 1984) on the producer's side.
+A job that comes while no round trip of its lane is in flight is sent at once, in the caller's own task. This is group
+commit (D. DeWitt et al., SIGMOD 1984) on the producer's side.
 """
 
 from __future__ import annotations
@@ -19,11 +19,11 @@ MOST_CHUNKS = 20
 
 
 class EnqueueBatcher:
-    """Enqueues into one lane.
+    """Enqueues jobs into one lane.
 
     Args:
-        lane: Which.
-        store: How.
+        lane: The lane.
+        store: The store that sends the calls.
     """
 
     def __init__(self, lane: Lane, store: AsyncStore) -> None:
@@ -34,7 +34,12 @@ class EnqueueBatcher:
         self._task: asyncio.Task[None] | None = None
 
     async def enqueue(self, entry: Entry) -> Answer:
-        """Enqueue one job; whether it is new, or who holds its unique key."""
+        """Enqueue one job; return whether it is new, or the job that holds its unique key.
+
+        Raises:
+            FleetFull: Redis has no memory left.
+            StoreUnavailable: Redis did not answer within `patience` seconds.
+        """
         if self._is_flying:
             future: asyncio.Future[Answer] = asyncio.get_running_loop().create_future()
             self._waiting.append((entry, future))
@@ -55,7 +60,7 @@ class EnqueueBatcher:
             self._is_flying = False
 
     def _broke_off(self, task: asyncio.Task[None]) -> None:
-        """Go on after a sender that did not come to its end: else nobody could enqueue any more."""
+        """Start another sender if the last one was cancelled or failed; otherwise every later enqueue would wait."""
         if task.cancelled() or task.exception() is not None:
             self._landed()
 
@@ -70,15 +75,15 @@ class EnqueueBatcher:
             except Exception as error:  # noqa: BLE001 - each caller receives it, whatever it is
                 _fail(batch, error)
                 continue
-            except BaseException:  # the loop ends: nobody must be left waiting
+            except BaseException:  # the loop ends, and no caller may wait for ever
                 _fail(batch, asyncio.CancelledError())
                 raise
             for part, answer in zip(parts, answers, strict=True):
                 _deliver(part, answer)
-        self._is_flying = False  # with no await since the last look at who waits
+        self._is_flying = False  # without an await since the last check of `_waiting`
 
     async def drained(self) -> None:
-        """Wait until nothing is under way any more."""
+        """Wait until the jobs that were gathered are sent and answered."""
         if self._task is not None:
             await asyncio.wait((self._task,))
 

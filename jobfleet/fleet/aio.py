@@ -12,9 +12,9 @@ class AsyncFleet(AsyncClient):
     """A fleet, for programs that await; on one event loop. Connects on first use.
 
     Args:
-        url: Where Redis is; default from settings (``JOBFLEET_URL``, jobfleet.toml).
-        namespace: What separates fleets that share a Redis.
-        registry: The functions this process knows; default the one that ``@job`` fills.
+        url: The URL of Redis; default from settings (``JOBFLEET_URL``, jobfleet.toml).
+        namespace: The prefix that separates fleets that share a Redis.
+        registry: The functions that this process knows; default the one that ``@job`` fills.
         settings: Any other setting by name; see the reference of settings.
 
     Raises:
@@ -24,7 +24,7 @@ class AsyncFleet(AsyncClient):
     async def run_worker(self, **options: Any) -> None:
         """Run a worker inside this process, in a thread with an event loop of its own.
 
-        Cancelling the call drains the worker, as setting ``stop`` does, and is over when that is done.
+        If the call is cancelled, it drains the worker, as setting ``stop`` does, and ends when that is done.
 
         Args:
             options: As those of `Fleet.run_worker`.

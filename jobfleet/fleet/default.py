@@ -15,9 +15,16 @@ _default: Fleet | None = None
 
 
 def configure(url: str | None = None, **settings: Any) -> Fleet:
-    """Say which fleet the module functions and ``@job`` functions use; return it.
+    """Set the default fleet, which the module functions and ``@job`` functions use; return it.
 
-    Without this call it is the one that settings name (``JOBFLEET_URL``, jobfleet.toml).
+    Without this call, the settings name it (``JOBFLEET_URL``, jobfleet.toml).
+
+    Args:
+        url: The URL of Redis; default from the settings.
+        settings: Any other argument of `Fleet`.
+
+    Raises:
+        ConfigError: A setting is wrong.
     """
     fleet = Fleet(url, **settings)
     set_default_fleet(fleet)
@@ -25,7 +32,7 @@ def configure(url: str | None = None, **settings: Any) -> Fleet:
 
 
 def set_default_fleet(fleet: Fleet | None) -> Fleet | None:
-    """Put another default fleet in place; return the one before."""
+    """Replace the default fleet; return the previous one, which stays open. None if there was or will be none."""
     global _default
     with _lock:
         before, _default = _default, fleet
@@ -33,7 +40,11 @@ def set_default_fleet(fleet: Fleet | None) -> Fleet | None:
 
 
 def default_fleet() -> Fleet:
-    """The default fleet, made on first use."""
+    """The default fleet, made on first use.
+
+    Raises:
+        ConfigError: A setting is wrong.
+    """
     global _default  # noqa: PLW0603 - the one default of the process
     with _lock:
         if _default is None:
@@ -48,17 +59,17 @@ def enqueue(job: Job) -> str:
 
 
 def poll(job_id: str) -> JobResult[Any]:
-    """What is known of a job. See `Fleet.poll`."""
+    """Read the state and the result of a job. See `Fleet.poll`."""
     return default_fleet().poll(job_id)
 
 
 def wait(job_id: str, timeout: Seconds | None = None) -> JobResult[Any]:
-    """Wait for a job's end. See `Fleet.wait`."""
+    """Wait until a job has ended; return its result. See `Fleet.wait`."""
     return default_fleet().wait(job_id, timeout=timeout)
 
 
 def cancel(job_id: str, *, by: str | None = None) -> bool:
-    """Cancel a job; False when it has ended already. See `Fleet.cancel`."""
+    """Cancel a job; return False if it has already ended. See `Fleet.cancel`."""
     return default_fleet().cancel(job_id, by=by)
 
 

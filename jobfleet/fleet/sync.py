@@ -16,9 +16,9 @@ class Fleet(Client):
     """A fleet, for programs that block. Connects on first use; safe for threads and after a fork.
 
     Args:
-        url: Where Redis is; default from settings (``JOBFLEET_URL``, jobfleet.toml).
-        namespace: What separates fleets that share a Redis.
-        registry: The functions this process knows; default the one that ``@job`` fills.
+        url: The URL of Redis; default from settings (``JOBFLEET_URL``, jobfleet.toml).
+        namespace: The prefix that separates fleets that share a Redis.
+        registry: The functions that this process knows; default the one that ``@job`` fills.
         settings: Any other setting by name; see the reference of settings.
 
     Raises:
@@ -30,21 +30,21 @@ class Fleet(Client):
     def run_worker(self, **options: Any) -> None:
         """Run a worker inside this process, for scripts, notebooks and tests.
 
-        A thread has the supervisor's part, so a job that holds the GIL for long may lose its lease here: use
-        ``jobfleet worker`` for anything that matters.
+        The supervisor is a thread here, so a job that holds the GIL for long may lose its lease. In production, use
+        ``jobfleet worker``.
 
         Args:
-            options: ``queues``, ``slots``, ``burst`` (return when nothing is left to do), ``stop`` (an event
-                that ends it), ``with_reaper`` (do the reaper's duties too: recurring jobs, flows, retention),
-                ``allow_undecorated`` (run public functions of ``__main__`` that are not registered; by default as
-                the setting says).
+            options: ``queues``, ``slots``, ``burst`` (return when no job is left), ``stop`` (an event that ends
+                the worker), ``with_reaper`` (also do the duties of a reaper: recurring jobs, flows, retention),
+                ``allow_undecorated`` (also run public functions of ``__main__`` that are not registered; default:
+                the setting).
         """
         from jobfleet.worker.in_process import run_worker  # a producer does not load the worker
 
         run_worker(self, **options)
 
     def for_running_loop(self) -> AsyncFleet:
-        """This fleet for the event loop that runs; made once a loop."""
+        """This fleet as an `AsyncFleet` for the running event loop; one per loop."""
         from jobfleet.fleet.aio import AsyncFleet  # for those who await
 
         loop = asyncio.get_running_loop()

@@ -16,7 +16,6 @@ from jobfleet.model import seconds
 from jobfleet.outcome import RetryAfter
 
 T = TypeVar("T")
-R = TypeVar("R")
 BATCH = ("batch", "batch_wait")
 MOST = 1000
 WAIT = 0.1

@@ -1,4 +1,4 @@
-"""What a queue or a group of it may do: the record of a limit, its stored form, and the check of each value. Pure.
+"""The limits of a queue or of a group: the record of a limit, its stored form, and the check of each value. Pure.
 
 Redis keeps a limit as one line of words, a word per field, in the order of `Limit`. ``lua/lib/group/limit.lua`` reads
 the same line. A new field is a new last word: a revision that does not know the word keeps it and does not apply it.
@@ -18,7 +18,7 @@ from jobfleet.model.options import Seconds
 
 UNLIMITED = math.inf
 NO_LIMIT = "none"
-"""The rate of a group for which the rate of all groups is lifted."""
+"""The rate of a group to which the rate of all groups does not apply."""
 KEEP = "="
 """A word of a change: the field keeps its value."""
 UNSET = "-"
@@ -41,10 +41,10 @@ class Limit(NamedTuple):
     """A limit as Redis keeps it; a field is None where it is not set.
 
     Attributes:
-        concurrency: How many jobs may run at once; infinite where the limit of all groups is lifted.
-        every_us: µs from one token of the rate to the next; 0 where the rate of all groups is lifted.
-        burst: How many tokens the rate gathers at most.
-        weight: The share of a group beside other groups.
+        concurrency: The most jobs that run at once; infinite if the limit of all groups does not apply.
+        every_us: µs from one token of the rate to the next; 0 if the rate of all groups does not apply.
+        burst: The most tokens that the rate saves up.
+        weight: The share of a group relative to other groups.
         rate: The rate as it was given, or `NO_LIMIT`.
     """
 
@@ -109,7 +109,7 @@ _WORDS = (
 
 
 class LimitChange(NamedTuple):
-    """What a caller wants set; a field that is None keeps its value. See `jobfleet.client.limiting.Limits.set`."""
+    """A change of a limit. A field that is None keeps its value; see `fleet.limits.set` for their units."""
 
     concurrency: float | None = None
     rate: object = None
@@ -136,10 +136,10 @@ class LimitChange(NamedTuple):
         return limit._replace(every_us=rate.every_us, burst=limit.burst or rate.burst, rate=str(rate))
 
     def check(self, group: str | None) -> None:
-        """Refuse a change without a field, and a field that does not belong to a queue (None), or not to a group.
+        """Check that the change has a field, and that each field applies to the group, or to the queue if that is None.
 
         Raises:
-            InvalidJob: It is one of these.
+            InvalidJob: There is no field, or one does not apply there.
         """
         if not any(value is not None for value in self):
             *first, last = self._fields
@@ -157,20 +157,20 @@ class LimitChange(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class LimitInfo:
-    """What is set for a queue, or for a group of it, and how much of it is used.
+    """The limits of a queue, or of a group of it, and their present use.
 
     Attributes:
         queue: The queue.
         group: The group; None for the queue as a whole, ``*`` for the groups without a setting of their own.
-        concurrency: How many of its jobs may run at once; None where that is not set, infinite where it is lifted.
-        rate: How many may start in a time, as it was given; None where that is not set, ``none`` where it is lifted.
-        burst: How many may start at once under the rate.
-        weight: Its share beside other groups; None where that is not set, and then 1.
-        aging: Seconds after which a waiting job of a queue counts as of the next priority; None when it does not.
+        concurrency: The most jobs that run at once; None if not set, infinite if a group is exempt.
+        rate: The most jobs that start per period, as it was given; None if not set, ``none`` if a group is exempt.
+        burst: The most jobs that start at once under the rate; None without a rate.
+        weight: The share of the group relative to other groups; None if not set, which counts as 1.
+        aging: Seconds after which a waiting job of the queue gets the next priority; None for never.
         running: How many of its jobs run.
         next_token: Seconds until its rate lets the next job start; 0 when one may.
-        paused: Who paused the group, ``-`` for nobody in particular; None when it is not.
-        paused_at: When.
+        paused: Who paused the group, ``-`` for nobody in particular; None if it is not paused.
+        paused_at: When it was paused.
         paused_reason: Why it was paused; empty when no reason was given.
     """
 
@@ -218,7 +218,7 @@ def rate_of(value: object) -> Rate:
     """Read a rate: ``"100/s"``, ``"10/min"``, ``"5/h"``, or a number per second.
 
     Raises:
-        InvalidJob: It is none.
+        InvalidJob: It does not have one of these forms, or it is too low or too high.
     """
     match = _RATE.fullmatch(value.strip()) if isinstance(value, str) else None
     if match is not None:

@@ -27,7 +27,12 @@ class AsyncEvents(AsyncJobs):
     """Operations of a client that follow jobs."""
 
     async def events(self, job_id: str) -> AsyncIterator[Event]:
-        """Yield the events of a job from now on, until it ends. Events may be missed; `poll` is authoritative."""
+        """Yield the events of a job from now on, until it ends. Events may be missed; `poll` is authoritative.
+
+        Raises:
+            JobNotFound: The job is unknown.
+            StoreUnavailable: Redis did not answer within `patience` seconds.
+        """
         lane = self.context.keys.lane_of(job_id)
         listener = AsyncListener(self.store.at, (lane.job_events(job_id),))
         patience = PollSchedule(self.context.config, None)

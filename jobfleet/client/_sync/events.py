@@ -28,7 +28,12 @@ class Events(Jobs):
     """Operations of a client that follow jobs."""
 
     def events(self, job_id: str) -> Iterator[Event]:
-        """Yield the events of a job from now on, until it ends. Events may be missed; `poll` is authoritative."""
+        """Yield the events of a job from now on, until it ends. Events may be missed; `poll` is authoritative.
+
+        Raises:
+            JobNotFound: The job is unknown.
+            StoreUnavailable: Redis did not answer within `patience` seconds.
+        """
         lane = self.context.keys.lane_of(job_id)
         listener = Listener(self.store.at, (lane.job_events(job_id),))
         patience = PollSchedule(self.context.config, None)

@@ -50,7 +50,7 @@ def blocked(seen: Snapshot) -> Reason | None:
         )
         return Reason(ReasonCode.BLOCKED, text, {"parents": seen.parents, "unmet": ()})
     if not seen.unmet:
-        text = "Blocked, though all it waits for has ended: a worker or a reaper tells it in a moment."
+        text = "Blocked, though all jobs that it waits for have ended: a worker or a reaper unblocks it in a moment."
         return Reason(ReasonCode.BLOCKED, text, {"parents": seen.parents, "unmet": ()})
     named = ", ".join(f"{parent.id} ({parent.status})" for parent in seen.unmet)
     more = seen.unmet_count - len(seen.unmet)
