@@ -20,6 +20,8 @@ from jobfleet.codec.extensions import BY_TYPE
 from jobfleet.errors import InvalidJob
 
 MAP: Final = "$map"
+REFUSED: Final = (TypeError, ValueError, AttributeError, ArithmeticError)
+"""What the constructors of the types raise for wrong content; ``int`` has no ``encode``, a decimal may be too large."""
 _MICROSECOND: Final = timedelta(microseconds=1)
 
 
@@ -34,7 +36,7 @@ class JsonType(NamedTuple):
         name: The key of the object.
         type: The exact type.
         write: Converts a value to the JSON content of the object.
-        read: The inverse; may raise any exception.
+        read: The inverse; raises `Misread`, or one of `REFUSED` for other content.
         example: The JSON content of an example, for error messages.
     """
 
@@ -162,9 +164,9 @@ def from_plain(shown: Any) -> Any:
         if name in _LISTS and type(inner) is not list:
             raise TypeError
         return json_type.read(inner)
-    except (Misread, RecursionError):
+    except Misread:
         raise
-    except Exception:  # noqa: BLE001 - every error of a reader is reported as wrong content
+    except REFUSED:
         raise Misread(f'{name} holds {to_json(inner):.60}; write {{"{name}": {json_type.example}}}.') from None
 
 

@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from functools import cached_property
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from jobfleet.cli.output import Output, say
 from jobfleet.config import JobConfig, Loaded, load, mask_url
@@ -76,9 +76,9 @@ class Invocation:
         from jobfleet.fleet.sync import Fleet
 
         self.announce()
-        brief = {"patience": PATIENCE_S, "connect_timeout": CONNECT_S}
+        brief: dict[str, Any] = {"patience": PATIENCE_S, "connect_timeout": CONNECT_S}
         unset = {name: value for name, value in brief.items() if self.loaded.sources[name] == "default"}
-        with warnings.catch_warnings(), Fleet.of(replace(self.config, **unset)) as fleet:  # type: ignore[arg-type]
+        with warnings.catch_warnings(), Fleet.of(replace(self.config, **unset)) as fleet:
             warnings.simplefilter("always", UserWarning)
             warnings.showwarning = lambda message, *_: say(str(message))
             yield fleet

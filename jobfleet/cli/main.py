@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import contextlib
 import sys
-from collections.abc import Sequence
 from importlib import import_module
-from typing import IO, Any, cast
+from io import TextIOWrapper
+from typing import IO, Any, NoReturn
 
 import click
 
@@ -71,7 +71,8 @@ class Main(Chooser):
         if cmd_name not in _PLACES:
             return None
         module, _, name = _PLACES[cmd_name].partition(":")
-        return cast(click.Command, getattr(import_module(f"jobfleet.cli.commands.{module}"), name))
+        command: click.Command = getattr(import_module(f"jobfleet.cli.commands.{module}"), name)
+        return command
 
     def invoke(self, ctx: click.Context) -> Any:
         """Run the named command, with the flags before its name."""
@@ -85,21 +86,20 @@ class Main(Chooser):
             with formatter.section(title):
                 formatter.write_dl([(name, command.get_short_help_str(90)) for name, command in commands if command])
 
-    def main(  # type: ignore[override]  # it never returns
-        self, args: Sequence[str] | None = None, prog_name: str | None = "jobfleet", **extra: Any
-    ) -> Any:
-        """Run a command, and exit with the code of `fail.run`."""
+    def main(self, *args: Any, **named: Any) -> NoReturn:
+        """Run a command, and exit with the code of `fail.run`. The arguments are those of click."""
         for stream in (sys.stdout, sys.stderr):
             _never_refuse(stream)
-        extra["standalone_mode"] = False
+        named = {"prog_name": "jobfleet", **named, "standalone_mode": False}
         run = super().main
-        sys.exit(fail.run(lambda: run(args, prog_name, **extra)))
+        sys.exit(fail.run(lambda: run(*args, **named)))
 
 
 def _never_refuse(stream: IO[str]) -> None:
     """Print a character that the terminal's encoding lacks as an escape."""
-    with contextlib.suppress(AttributeError, ValueError, OSError):
-        stream.reconfigure(errors="backslashreplace")  # type: ignore[attr-defined]
+    if isinstance(stream, TextIOWrapper):
+        with contextlib.suppress(ValueError, OSError):
+            stream.reconfigure(errors="backslashreplace")
 
 
 @click.group(

@@ -16,6 +16,7 @@ from jobfleet.functions.registry import REGISTRY, Registry
 from jobfleet.model.options import Seconds, seconds
 from jobfleet.operations.fleet_context import FleetContext
 from jobfleet.store.server.connect import Target
+from jobfleet.store.server.connect import target as target_of
 from jobfleet.store.trip import Recorder
 
 WARN_AFTER = 3.0
@@ -78,6 +79,12 @@ class ClientBase:
         """Pass a count to the recorder, if there is one."""
         if self.recorder is not None:
             self.recorder.counted(operation, by)
+
+    def _open_target(self) -> Target:
+        """Return where Redis is; for ``embedded://``, start the server if none runs."""
+        if self.target is None:
+            self.target = target_of(self.context.config.url, warns=True)
+        return self.target
 
     def _close_target(self) -> None:
         """End the server if ``embedded://`` started one for this client; let the archive go."""

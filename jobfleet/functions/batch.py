@@ -7,7 +7,7 @@ import typing
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import timedelta
-from typing import Any, Generic, TypeVar
+from typing import Any, Generic, NamedTuple, TypeVar
 
 from jobfleet.errors import InvalidJob
 from jobfleet.functions.context import JobContext
@@ -153,14 +153,21 @@ def _batch(function: Callable[..., Any], name: str, size: int, wait: float) -> B
         if not is_filled and other.kind not in (other.VAR_POSITIONAL, other.VAR_KEYWORD):
             raise InvalidJob(f"{name}: nothing fills {other.name!r}; a job gives one value.", field="batch")
     given = parameters[0].name
-    of_items, element = _element(name, given, hints.get(given, parameters[0].annotation))
-    return Batch(size, wait, given, of_items, element)
+    listed = _listed(name, given, hints.get(given, parameters[0].annotation))
+    return Batch(size, wait, given, listed.of_items, listed.element)
 
 
-def _element(name: str, parameter: str, hint: Any) -> tuple[bool, Any]:
-    """Whether a list with this annotation has items, and the type of a value."""
+class _Listed(NamedTuple):
+    """What the list of a batch function holds; the fields of `Batch` of the same names."""
+
+    of_items: bool
+    element: Any
+
+
+def _listed(name: str, parameter: str, hint: Any) -> _Listed:
+    """Read what a list holds from the annotation of its parameter."""
     if isinstance(hint, str) or hint in (UNKNOWN, Any, list):
-        return isinstance(hint, str) and "BatchItem[" in hint, UNKNOWN
+        return _Listed(isinstance(hint, str) and "BatchItem[" in hint, UNKNOWN)
     origin = typing.get_origin(hint) or hint
     if not isinstance(origin, type) or not issubclass(list, origin):
         raise InvalidJob(
@@ -168,8 +175,8 @@ def _element(name: str, parameter: str, hint: Any) -> tuple[bool, Any]:
         )
     element = (*typing.get_args(hint), UNKNOWN)[0]
     if (typing.get_origin(element) or element) is BatchItem:
-        return True, (*typing.get_args(element), UNKNOWN)[0]
-    return False, element
+        return _Listed(of_items=True, element=(*typing.get_args(element), UNKNOWN)[0])
+    return _Listed(of_items=False, element=element)
 
 
 def _is(hint: object, name: str) -> bool:

@@ -10,6 +10,7 @@ from datetime import datetime, timedelta
 from typing import Any, ParamSpec, TypeVar, overload
 
 from jobfleet.errors import JobCancelled
+from jobfleet.event_loop import running_loop
 from jobfleet.functions.flow import OwnFlow
 from jobfleet.functions.flow_addition import FlowAddition
 from jobfleet.functions.run_port import RunPort
@@ -218,26 +219,26 @@ class JobContext:
         return held or self._held.setdefault("steps", Steps(self.port, self.job_id))
 
     @classmethod
-    def for_test(cls, **overrides: object) -> JobContext:
+    def for_test(cls, **overrides: Any) -> JobContext:
         """Make a context without a worker, to test the function of a job by hand.
 
         Args:
             overrides: Attributes of the context that differ from the defaults.
         """
         job = Job("test", "test.function")
-        values: dict[str, object] = {
+        values: dict[str, Any] = {
             "job_id": f"default.0.{job.suffix}",
             "job": job,
             "log": JobLogger(logging.getLogger("jobfleet.job"), {}),
         }
-        return cls(**{**values, **overrides})  # type: ignore[arg-type]  # overrides are checked by the constructor
+        return cls(**{**values, **overrides})
 
 
 def _must_run_loop(method: str) -> None:
-    if asyncio._get_running_loop() is None:  # noqa: SLF001 - the public form raises
+    if running_loop() is None:
         raise TypeError(f"ctx.{method} is awaited in an async def job; a def job calls ctx.{method}_sync.")
 
 
 def _must_not_run_loop(method: str) -> None:
-    if asyncio._get_running_loop() is not None:  # noqa: SLF001 - the public form raises
+    if running_loop() is not None:
         raise TypeError(f"ctx.{method}_sync would block the event loop that runs here; await ctx.{method}.")

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import asyncio
 import itertools
 from collections.abc import Coroutine, Iterable
 from typing import TYPE_CHECKING, Any, overload
 
 from jobfleet.errors import InvalidJob, JobCancelled
+from jobfleet.event_loop import running_loop
 from jobfleet.functions.flow_addition import FlowAddition
 from jobfleet.graph import Flow, Node
 from jobfleet.model import Job
@@ -81,7 +81,7 @@ class OwnFlow:
             JobCancelled: This job must stop.
             TypeError: No event loop runs in this thread.
         """
-        if asyncio._get_running_loop() is None:  # noqa: SLF001 - the public form raises
+        if running_loop() is None:
             raise TypeError("ctx.flow.add is awaited in an async def job; a def job calls ctx.flow.add_sync.")
         addition = self._addition(more, name, after_this=after_this, join=join)
         return self._add(addition, is_one=isinstance(more, Job))
@@ -110,7 +110,7 @@ class OwnFlow:
         Raises:
             TypeError: An event loop runs in this thread; await `add` instead.
         """
-        if asyncio._get_running_loop() is not None:  # noqa: SLF001 - the public form raises
+        if running_loop() is not None:
             raise TypeError("ctx.flow.add_sync would block the event loop that runs here; await ctx.flow.add.")
         addition = self._addition(more, name, after_this=after_this, join=join)
         return self._port.block(self._add(addition, is_one=isinstance(more, Job)))

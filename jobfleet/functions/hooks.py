@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Iterable
 from dataclasses import dataclass, field, replace
-from typing import Any, Protocol, TypeVar, overload
+from typing import Any, NamedTuple, Protocol, TypeVar, overload
 
 from jobfleet.errors import InvalidJob
 from jobfleet.functions.context import JobContext
@@ -53,6 +53,16 @@ class Hook:
         return (not self.functions or function in self.functions) and (not self.queues or queue in self.queues)
 
 
+class RunHooks(NamedTuple):
+    """The hooks of runs by their kind, each kind in the order in which they were added."""
+
+    before: list[Hook]
+    after: list[Hook]
+    on_retry: list[Hook]
+    on_failure: list[Hook]
+    around: list[Hook]
+
+
 @dataclass(slots=True)
 class Hooks:
     """The hooks of a registry; ``jobfleet.hooks`` and ``fleet.hooks`` are examples.
@@ -63,25 +73,17 @@ class Hooks:
     added. `around_enqueue` applies to enqueues instead of runs, and cannot be restricted.
 
     Attributes:
+        of_runs: The hooks of runs.
         around_enqueues: The functions that change jobs before their enqueue, in order.
     """
 
-    _before: list[Hook] = field(default_factory=list)
-    _after: list[Hook] = field(default_factory=list)
-    _on_retry: list[Hook] = field(default_factory=list)
-    _on_failure: list[Hook] = field(default_factory=list)
-    _around: list[Hook] = field(default_factory=list)
+    of_runs: RunHooks = field(default_factory=lambda: RunHooks([], [], [], [], []))
     around_enqueues: list[AroundEnqueue] = field(default_factory=list)
-
-    @property
-    def kinds(self) -> tuple[list[Hook], list[Hook], list[Hook], list[Hook], list[Hook]]:
-        """The hooks of runs: before, after, on retry, on failure, around."""
-        return self._before, self._after, self._on_retry, self._on_failure, self._around
 
     @property
     def is_empty(self) -> bool:
         """Whether there are no hooks of runs."""
-        return not any(self.kinds)
+        return not any(self.of_runs)
 
     @overload
     def before(self, function: BeforeT, /) -> BeforeT: ...
@@ -94,7 +96,7 @@ class Hooks:
 
         If it raises, the job fails with this error, and the function of the job is not called.
         """
-        return _added(self._before, function, functions, queues)
+        return _added(self.of_runs.before, function, functions, queues)
 
     @overload
     def after(self, function: AfterT, /) -> AfterT: ...
@@ -107,7 +109,7 @@ class Hooks:
 
         An error that it raises is logged and has no other effect.
         """
-        return _added(self._after, function, functions, queues)
+        return _added(self.of_runs.after, function, functions, queues)
 
     @overload
     def on_retry(self, function: OnRetryT, /) -> OnRetryT: ...
@@ -121,7 +123,7 @@ class Hooks:
         A run that exceeded its time limit has the error `TimeoutError`. An error that the hook raises is logged and has
         no other effect.
         """
-        return _added(self._on_retry, function, functions, queues)
+        return _added(self.of_runs.on_retry, function, functions, queues)
 
     @overload
     def on_failure(self, function: OnFailureT, /) -> OnFailureT: ...
@@ -134,7 +136,7 @@ class Hooks:
 
         An error that it raises is logged and has no other effect.
         """
-        return _added(self._on_failure, function, functions, queues)
+        return _added(self.of_runs.on_failure, function, functions, queues)
 
     @overload
     def around(self, function: MiddlewareT, /) -> MiddlewareT: ...
@@ -148,7 +150,7 @@ class Hooks:
         It may await ``call_next()`` for the value of the job. The value that it returns is the result of the job. If it
         raises, the job has raised this error.
         """
-        return _added(self._around, function, functions, queues)
+        return _added(self.of_runs.around, function, functions, queues)
 
     def around_enqueue(self, function: AroundEnqueueT, /) -> AroundEnqueueT:
         """Pass each job that this process enqueues to ``function(job)``, which returns the job or a changed copy.

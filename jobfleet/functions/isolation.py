@@ -5,7 +5,7 @@ from __future__ import annotations
 import inspect
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 from jobfleet.config.kind import SIZE
 from jobfleet.errors import InvalidJob
@@ -43,6 +43,18 @@ class Isolation:
         return bool(self.memory_limit or self.cpu_limit or self.nice or self.environment)
 
 
+class RunPlace(NamedTuple):
+    """Where a function runs.
+
+    Attributes:
+        run_in: ``async``, ``thread`` or ``process``.
+        isolation: The limits of its processes; None unless it runs in ``process``.
+    """
+
+    run_in: str
+    isolation: Isolation | None
+
+
 def size_text(size: int) -> str:
     """A number of bytes as text: ``512 MiB``."""
     shown = SIZE.show(size)
@@ -50,7 +62,7 @@ def size_text(size: int) -> str:
     return f"{number} {shown[len(number) :]}"
 
 
-def isolation_of(function: Callable[..., Any], options: Mapping[str, Any]) -> tuple[str, Isolation | None]:
+def run_place(function: Callable[..., Any], options: Mapping[str, Any]) -> RunPlace:
     """Where a function runs, and its limits if that is an isolated process.
 
     Args:
@@ -70,10 +82,10 @@ def isolation_of(function: Callable[..., Any], options: Mapping[str, Any]) -> tu
         raise InvalidJob(f"run_in is {where!r}; {kind} runs in {remedy!r} or 'process'.", field="run_in")
     given = {name: options[name] for name in LIMITS if options.get(name) is not None}
     if where == "process":
-        return where, Isolation(**{name: _CHECKS[name](value) for name, value in given.items()})
+        return RunPlace(where, Isolation(**{name: _CHECKS[name](value) for name, value in given.items()}))
     for name in given:
         raise InvalidJob(f"{name} needs a process of its own: add run_in='process'.", field=name)
-    return where, None
+    return RunPlace(where, None)
 
 
 def _memory(value: object) -> int:

@@ -12,7 +12,7 @@ from jobfleet.functions.batch import BATCH, Batch, batch_of
 from jobfleet.functions.default_fleet import default_fleet
 from jobfleet.functions.hooks import AroundEnqueue, Hooks, Middleware
 from jobfleet.functions.injection import Injection, injection_of, parameters_of
-from jobfleet.functions.isolation import LIMITS, Isolation, isolation_of
+from jobfleet.functions.isolation import LIMITS, Isolation, run_place
 from jobfleet.functions.naming import stable_name
 from jobfleet.model import Job, check_function_name
 from jobfleet.model.unique import placeholders
@@ -212,9 +212,10 @@ class Registry:
         cron = _cron_of(options)
         _check_options(options, allowed=(OPTIONS - JOB_ONLY) | DECORATOR_ONLY)
         given = {option: options.pop(option) for option in ("run_in", *LIMITS) if option in options}
-        run_in, isolation = isolation_of(function, given)
+        place = run_place(function, given)
+        isolation = place.isolation
         gathered = {option: options.pop(option) for option in BATCH if option in options}
-        batch = batch_of(function, gathered, run_in=run_in, cron=cron)
+        batch = batch_of(function, gathered, run_in=place.run_in, cron=cron)
         if isolation is not None and isolation.on_oom == (options.get("queue") or "default"):
             raise InvalidJob(f"on_oom is {isolation.on_oom!r}, the function's own queue; name another.", field="on_oom")
         Job(wire, wire, **options)

@@ -3,17 +3,18 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 from jobfleet.clock import monotonic
 from jobfleet.codec import Limits
 from jobfleet.config import JobConfig
 from jobfleet.model import Job
 from jobfleet.model.spec import check_job
+from jobfleet.store.call import Call
 from jobfleet.store.calls import enqueue as calls
 from jobfleet.store.calls import inspect, presence
 from jobfleet.store.keys import Keyspace, Lane
-from jobfleet.store.records import FleetSeen
+from jobfleet.store.records import FleetSeen, KindsSeen
 
 if TYPE_CHECKING:
     from jobfleet.functions.registry import Registry
@@ -104,15 +105,15 @@ class FleetContext:
         """Record the home lanes and the lanes of a queue."""
         self.queues[queue] = QueueLanes(monotonic(), *lanes)
 
-    def open_queue_call(self, queue: str) -> Any:
+    def open_queue_call(self, queue: str) -> Call[tuple[int, int]]:
         """The call that opens a queue and returns its home lanes and its lanes."""
         return calls.open_queue(self.keys, queue, self.config.lanes.get(queue, 1), most=self.config.max_queues)
 
-    def fleet_call(self) -> Any:
+    def fleet_call(self) -> Call[FleetSeen]:
         """The call that reads the workers and their published functions; it lists no queues."""
         return inspect.fleet(self.keys, most=0)
 
-    def kinds_call(self) -> Any:
+    def kinds_call(self) -> Call[KindsSeen]:
         """The call that reads which functions live workers know."""
         return presence.kinds(self.keys, gone_us=round(self.config.gone_after * 1e6))
 

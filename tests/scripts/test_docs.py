@@ -112,7 +112,7 @@ def stage(server: RedisServer, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) 
     monkeypatch.setattr(default, "_default", None)
     modules = set(sys.modules)
     yield tmp_path
-    for kind in (*REGISTRY.hooks.kinds, REGISTRY.hooks.around_enqueues):
+    for kind in (*REGISTRY.hooks.of_runs, REGISTRY.hooks.around_enqueues):
         kind.clear()
     fleet = default.set_default_fleet(None)
     if fleet is not None:

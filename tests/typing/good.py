@@ -19,6 +19,7 @@ from jobfleet import (
     JobContext,
     JobHandle,
     JobResult,
+    JobStatus,
     Priority,
     ProgressCallback,
     Receipt,
@@ -261,6 +262,17 @@ async def index(batch: list[BatchItem[int]]) -> None:
 
 @job(batch=50)
 def store(rows: list[dict[str, int]]) -> None: ...
+
+
+def filters_are_typed(fleet: Fleet) -> None:
+    assert_type(fleet.jobs(tags=["a"], user="ann", limit=5).jobs, list[JobResult[Any]])
+    assert_type(fleet.cancel_many(tags="a", status=JobStatus.QUEUED, by="ann"), int)
+    assert_type(fleet.count_open(queue="mail", function=None), int)
+    assert_type(fleet.reschedule_many(session="s", delay=60, dry_run=True), int)
+    assert_type(fleet.move_many("bulk", queue="mail"), int)
+    fleet.cancel_many(tag="a")  # type: ignore[call-arg]
+    fleet.jobs(user=1)  # type: ignore[arg-type]
+    fleet.count_open("mail")  # type: ignore[call-arg]
 
 
 def functions_of_one_fleet_are_typed(fleet: Fleet, other: AsyncFleet) -> None:

@@ -24,7 +24,7 @@ from jobfleet.operations.submit import operation_for
 from jobfleet.store.aio import AsyncStore
 from jobfleet.store.keys import Lane
 from jobfleet.store.records import Holder
-from jobfleet.store.server.connect import Target, target
+from jobfleet.store.server.connect import Target
 
 if TYPE_CHECKING:
     from jobfleet.client._sync.connection import Connection
@@ -64,10 +64,8 @@ class AsyncConnection(ClientBase):
         """The connection, made on first use."""
         if self._store is None:
             config = self.context.config
-            if self.target is None:
-                self.target = target(config.url, warns=True)
             self._store = AsyncStore(
-                self.target,
+                self._open_target(),
                 patience=config.patience,
                 connect_timeout=config.connect_timeout,
                 socket_timeout=config.socket_timeout,

@@ -4,13 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from datetime import datetime
+from typing import Unpack
 
 from jobfleet.client._async.connection import AsyncConnection, sleep
-from jobfleet.model import JobStatus, Priority
+from jobfleet.model import Priority
 from jobfleet.model.options import Seconds
 from jobfleet.operations.jobs import cancel, overview
 from jobfleet.operations.jobs import move as jobs_move
 from jobfleet.operations.jobs import reschedule as jobs_reschedule
+from jobfleet.operations.jobs.filters import JobFilters
 from jobfleet.operations.jobs.selection import Selection, cancel_many, count_open
 from jobfleet.operations.queues import pause as queues_pause
 from jobfleet.operations.queues import remove
@@ -135,17 +137,7 @@ class AsyncOperate(AsyncConnection):
         """
         return await self._do(overview.clean(self.context, older_than, queue))
 
-    async def cancel_many(
-        self,
-        *,
-        tags: Sequence[str] = (),
-        queue: str | None = None,
-        function: str | None = None,
-        user: str | None = None,
-        session: str | None = None,
-        status: JobStatus | None = None,
-        by: str | None = None,
-    ) -> int:
+    async def cancel_many(self, *, by: str | None = None, **filters: Unpack[JobFilters]) -> int:
         """Cancel the open jobs that match all given filters, in bounded batches.
 
         With tags, a user or a session only their index is read; otherwise every open job is.
@@ -153,25 +145,19 @@ class AsyncOperate(AsyncConnection):
         Returns:
             How many were cancelled or asked to stop.
 
-        Raises:
-            ConfigError: No filter is given.
-        """
-        chosen = Selection(tags=tags, queue=queue, function=function, user=user, session=session, status=status)
-        return await self._do(cancel_many(self.context, chosen, by))
+        Args:
+            by: The person or program that cancels, for the record.
+            filters: Which jobs; see `JobFilters`: `tags`, `queue`, `function`, `user`, `session`, `status`.
 
-    async def count_open(
-        self,
-        *,
-        tags: Sequence[str] = (),
-        queue: str | None = None,
-        function: str | None = None,
-        user: str | None = None,
-        session: str | None = None,
-        status: JobStatus | None = None,
-    ) -> int:
-        """Count the open jobs that `cancel_many` would cancel now. Raises the same errors."""
-        chosen = Selection(tags=tags, queue=queue, function=function, user=user, session=session, status=status)
-        return await self._do(count_open(self.context, chosen))
+        Raises:
+            ConfigError: No filter is given, or there is no such queue.
+            InvalidJob: A filter has a wrong value.
+        """
+        return await self._do(cancel_many(self.context, Selection(**filters), by))
+
+    async def count_open(self, **filters: Unpack[JobFilters]) -> int:
+        """Count the open jobs that `cancel_many` would cancel now. The filters and the errors are the same."""
+        return await self._do(count_open(self.context, Selection(**filters)))
 
     async def reschedule(
         self,
@@ -202,17 +188,12 @@ class AsyncOperate(AsyncConnection):
     async def reschedule_many(
         self,
         *,
-        tags: Sequence[str] = (),
-        queue: str | None = None,
-        function: str | None = None,
-        user: str | None = None,
-        session: str | None = None,
-        status: JobStatus | None = None,
         at: datetime | None = None,
         delay: Seconds | None = None,
         priority: Priority | None = None,
         by: str | None = None,
         dry_run: bool = False,
+        **filters: Unpack[JobFilters],
     ) -> int:
         """Reschedule the waiting jobs that match all given filters, in bounded batches.
 
@@ -222,13 +203,22 @@ class AsyncOperate(AsyncConnection):
         Returns:
             How many were rescheduled, or would be with `dry_run`.
 
+        Args:
+            at: The new due time; a naive time is in this machine's local zone.
+            delay: The new due time in seconds from now, by Redis's clock.
+            priority: The new priority.
+            by: The person or program that reschedules, for the record.
+            dry_run: Whether the jobs are only counted.
+            filters: Which jobs; see `JobFilters`: `tags`, `queue`, `function`, `user`, `session`, `status`.
+
         Raises:
             InvalidJob: No change is given, or a value is not valid.
             ConfigError: No filter is given, or there is no such queue.
         """
         change = jobs_reschedule.change_of(at, delay, priority)
-        chosen = Selection(tags=tags, queue=queue, function=function, user=user, session=session, status=status)
-        return await self._do(jobs_reschedule.reschedule_many(self.context, chosen, change, by, dry_run=dry_run))
+        return await self._do(
+            jobs_reschedule.reschedule_many(self.context, Selection(**filters), change, by, dry_run=dry_run)
+        )
 
     async def move(self, job_id: str, queue: str, *, by: str | None = None) -> str:
         """Move a waiting job to another queue, as a new job, and return the new id. Repeating the call is safe.
@@ -249,22 +239,23 @@ class AsyncOperate(AsyncConnection):
         self,
         to: str,
         *,
-        tags: Sequence[str] = (),
-        queue: str | None = None,
-        function: str | None = None,
-        user: str | None = None,
-        session: str | None = None,
-        status: JobStatus | None = None,
         by: str | None = None,
         dry_run: bool = False,
+        **filters: Unpack[JobFilters],
     ) -> int:
         """Move the waiting jobs that match all given filters to another queue, in bounded batches.
 
         Returns:
             How many were moved, or would be with `dry_run`.
 
+        Args:
+            to: The queue that the jobs move to.
+            by: The person or program that moves the jobs, for the record.
+            dry_run: Whether the jobs are only counted.
+            filters: Which jobs; see `JobFilters`: `tags`, `queue`, `function`, `user`, `session`, `status`.
+
         Raises:
             ConfigError: No filter is given, or there is no such queue to move from.
+            InvalidJob: A filter has a wrong value, or `to` is not the name of a queue.
         """
-        chosen = Selection(tags=tags, queue=queue, function=function, user=user, session=session, status=status)
-        return await self._do(jobs_move.move_many(self.context, chosen, to, by, dry_run=dry_run))
+        return await self._do(jobs_move.move_many(self.context, Selection(**filters), to, by, dry_run=dry_run))

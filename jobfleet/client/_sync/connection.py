@@ -5,7 +5,6 @@ Written by hand, as its twin is: here they differ.
 
 from __future__ import annotations
 
-import asyncio
 import time
 import warnings
 from collections.abc import Iterator, Sequence
@@ -14,6 +13,7 @@ from typing import Any, Self
 from jobfleet.client.base import ClientBase
 from jobfleet.clock import monotonic
 from jobfleet.config import JobConfig
+from jobfleet.event_loop import running_loop
 from jobfleet.functions.registry import Registry
 from jobfleet.model import Job, JobResult, Receipt
 from jobfleet.operations.jobs import enqueue as jobs_enqueue
@@ -23,7 +23,6 @@ from jobfleet.operations.operation import BulkOperation, T, drive_blocking
 from jobfleet.operations.submit import operation_for
 from jobfleet.store.calls.enqueue import enqueue
 from jobfleet.store.records import Holder
-from jobfleet.store.server.connect import target
 from jobfleet.store.sync import Store
 
 ReceiptIterator = Iterator[Receipt]
@@ -59,9 +58,8 @@ class Connection(ClientBase):
         with self._opening:  # else two threads would make two, and one of them would never be closed
             if self._store is None:
                 config = self.context.config
-                self.target = target(config.url, warns=True)
                 self._store = Store(
-                    self.target,
+                    self._open_target(),
                     patience=config.patience,
                     connect_timeout=config.connect_timeout,
                     socket_timeout=config.socket_timeout,
@@ -127,7 +125,7 @@ class ReceiptsBase(Iterator[Receipt]):
 
 def warn_on_loop(verb: str) -> None:
     """Say that a verb blocks the event loop that runs here, if one does."""
-    if asyncio._get_running_loop() is not None:  # noqa: SLF001 - the public form raises, at 20 times the price
+    if running_loop() is not None:
         warnings.warn(
             f"{verb} blocks the event loop that runs here; {INSTEAD[verb]}.",
             RuntimeWarning,

@@ -3,15 +3,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Unpack
 
 from jobfleet.client._sync.connection import Connection
-from jobfleet.model import JobResult, JobStatus
+from jobfleet.model import JobResult
 from jobfleet.model.explanation import Explanation
 from jobfleet.operations import statistics as operations_statistics
 from jobfleet.operations.jobs import listing, overview
-from jobfleet.operations.jobs.filters import Filter
+from jobfleet.operations.jobs.filters import Filter, JobFilters
 from jobfleet.operations.queues import info
 from jobfleet.operations.workers import info as workers_info
 
@@ -34,18 +33,7 @@ class Inspect(Connection):
         """
         return self._do(listing.letter(self.context, job_id))
 
-    def jobs(
-        self,
-        *,
-        tags: Sequence[str] = (),
-        user: str | None = None,
-        session: str | None = None,
-        function: str | None = None,
-        status: JobStatus | None = None,
-        queue: str | None = None,
-        limit: int = 50,
-        cursor: str = "",
-    ) -> listing.Page:
+    def jobs(self, *, limit: int = 50, cursor: str = "", **filters: Unpack[JobFilters]) -> listing.Page:
         """Return a page of the jobs that match all given filters.
 
         With tags, a user or a session the newest jobs come first, in any state. Only the smallest of these indexes is
@@ -53,20 +41,15 @@ class Inspect(Connection):
         every job is read until the page is full.
 
         Args:
-            tags: The jobs have all of these tags; one tag may be a plain string.
-            user: The user of the jobs.
-            session: The session of the jobs.
-            function: The registered name of their function.
-            status: Their status.
-            queue: Their queue.
             limit: The largest number of rows.
             cursor: `Page.cursor` of the previous page.
+            filters: Which jobs; see `JobFilters`: `tags`, `queue`, `function`, `user`, `session`, `status`.
 
         Raises:
             ConfigError: There is no such queue, or the cursor is not from such a page.
+            InvalidJob: A filter has a wrong value.
         """
-        chosen = Filter(tags=tags, queue=queue, function=function, user=user, session=session, status=status)
-        return self._do(listing.jobs(self.context, chosen, limit=limit, cursor=cursor))
+        return self._do(listing.jobs(self.context, Filter(**filters), limit=limit, cursor=cursor))
 
     def queues(self) -> list[info.QueueInfo]:
         """Return the state of every queue."""

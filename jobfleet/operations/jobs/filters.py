@@ -6,7 +6,7 @@ import re
 from collections import deque
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, TypedDict
 
 from jobfleet.errors import ConfigError, JobNotFound
 from jobfleet.model import JobResult, JobStatus, split_id
@@ -15,6 +15,7 @@ from jobfleet.operations.fleet_context import FleetContext
 from jobfleet.operations.jobs.poll import poll_many
 from jobfleet.operations.operation import Operation, value
 from jobfleet.operations.results import result_of
+from jobfleet.store.call import Call
 from jobfleet.store.calls.index import CHUNK, Mark, indexed, names
 from jobfleet.store.calls.inspect import status
 from jobfleet.store.job_rows import Found, Unknown
@@ -33,9 +34,29 @@ class Rows(NamedTuple):
     cursor: str
 
 
+class JobFilters(TypedDict, total=False):
+    """The filters that a client's methods take as named arguments; a filter that is not given matches every job.
+
+    Attributes:
+        tags: The jobs have all of these tags; one tag may be a plain string.
+        queue: Their queue.
+        function: The registered name of their function.
+        user: Their user.
+        session: Their session.
+        status: Their status.
+    """
+
+    tags: Sequence[str]
+    queue: str | None
+    function: str | None
+    user: str | None
+    session: str | None
+    status: JobStatus | None
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Filter:
-    """A filter of jobs; a field that is not given matches every job.
+    """A filter of jobs, made of `JobFilters`.
 
     Attributes:
         tags: The job has all of these tags; a single text is one tag.
@@ -104,7 +125,7 @@ class Stream:
     skip: int = 0
 
     @property
-    def call(self) -> Any:
+    def call(self) -> Call[tuple[int, list[Mark]]]:
         """The call that reads the next entries."""
         return indexed(self.lane, self.name, upto=None if self.below is None else self.below.at, skip=self.skip)
 
@@ -139,7 +160,7 @@ def find(context: FleetContext, lanes: Sequence[Lane], chosen: Filter, *, limit:
     Raises:
         ConfigError: The cursor is not one of an earlier page.
     """
-    below = _place(cursor)
+    below = _mark(cursor)
     name = yield from smallest(lanes, chosen.indexes)
     streams = [Stream(lane, name, below) for lane in lanes]
     rows: list[JobResult[Any]] = []
@@ -156,7 +177,7 @@ def find(context: FleetContext, lanes: Sequence[Lane], chosen: Filter, *, limit:
     return Rows(rows, f"{below.at}~{below.id}" if below is not None and is_more else "")
 
 
-def _place(cursor: str) -> Mark | None:
+def _mark(cursor: str) -> Mark | None:
     if not cursor:
         return None
     match = re.fullmatch(r"(\d{1,16})~(\S+)", str(cursor))

@@ -6,7 +6,7 @@ import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
-from typing import Any
+from typing import Any, NamedTuple
 
 from jobfleet.codec import open_envelope, zones_lost
 from jobfleet.errors import ConfigError, EncodingError, JobNotFound
@@ -132,9 +132,10 @@ def jobs(context: FleetContext, chosen: Filter, *, limit: int = 50, cursor: str 
         return Page(rows.jobs, rows.cursor)
     status = chosen.status
     sections = [(lane, section) for section in _sections(status) for lane in every]
-    first, inner = _place(cursor, sections)
+    start = _start(cursor, sections)
+    inner = start.inner
     found: list[JobResult[Any]] = []
-    for number in range(first, len(sections)):
+    for number in range(start.section, len(sections)):
         lane, section = sections[number]
         while len(found) < limit:
             most = min(limit - len(found), inspect.CHUNK)
@@ -150,14 +151,26 @@ def jobs(context: FleetContext, chosen: Filter, *, limit: int = 50, cursor: str 
     return Page(found, "")
 
 
-def _place(cursor: str, sections: list[tuple[Lane, str]]) -> tuple[int, str]:
-    """Where a cursor points: the number of a section, and the place in it.
+class _Start(NamedTuple):
+    """Where a page begins.
+
+    Attributes:
+        section: The number of the section.
+        inner: The cursor inside the section; empty for its begin.
+    """
+
+    section: int
+    inner: str
+
+
+def _start(cursor: str, sections: list[tuple[Lane, str]]) -> _Start:
+    """Read where a cursor points.
 
     Raises:
         ConfigError: It is not a cursor of an earlier page.
     """
     if not cursor:
-        return 0, ""
+        return _Start(0, "")
     match = re.fullmatch(r"(\d{1,6})~(\d{1,12}|\d{1,20}-\d{1,20}\+\d{1,6}|)", str(cursor))
     number = int(match[1]) if match else len(sections)
     if (
@@ -166,7 +179,7 @@ def _place(cursor: str, sections: list[tuple[Lane, str]]) -> tuple[int, str]:
         or (("+" in match[2]) != (sections[number][1] == "finished") and match[2])
     ):
         raise ConfigError(f"cursor is {cursor!r}; give the one that the page before answered.")
-    return number, match[2]
+    return _Start(number, match[2])
 
 
 def _sections(status: JobStatus | None) -> list[str]:

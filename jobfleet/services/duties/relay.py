@@ -272,8 +272,10 @@ class Relay(Service):
 
     async def _look_at_guard(self, lane: Lane, row: Waiting, now_us: int) -> None:
         """Lift the guard of a job whose flow is complete; cancel a job whose producer died before that."""
-        flow_id, adder, addition = _flow_of(row.envelope)
-        if flow_id is not None and is_whole(await self._store.run(flow.read_flow(self._keys, flow_id)), addition):
+        origin = _origin(row.envelope)
+        flow_id, adder = origin.flow_id, origin.adder
+        record = await self._store.run(flow.read_flow(self._keys, flow_id)) if flow_id is not None else None
+        if record is not None and is_whole(record, origin.addition):
             guard = flow.ParentEnd(row.id, flow.GUARD, "completed", b"")
             await self._store.run(flow.unblock(lane, [guard], ttl_ms=self._ttl_ms))
             return
@@ -293,12 +295,26 @@ class Relay(Service):
         return not isinstance(found, InRun | InWait)
 
 
-def _flow_of(envelope: bytes) -> tuple[str | None, str | None, str | None]:
-    """Return the id of a job's flow; for an added job also the job that added it and the name of the addition."""
+class _Origin(NamedTuple):
+    """The flow of a job, and for an added job its addition.
+
+    Attributes:
+        flow_id: The flow; None when the job belongs to no flow.
+        adder: The job that added it; None when it was enqueued with the flow.
+        addition: The name of the addition; None when it was enqueued with the flow.
+    """
+
+    flow_id: str | None
+    adder: str | None = None
+    addition: str | None = None
+
+
+def _origin(envelope: bytes) -> _Origin:
+    """Read from which flow and which addition a job is."""
     header = header_or_empty(envelope)
     flow_id = header.get("flow")
     match header.get("added"):
         case [str(adder), str(name)]:
-            return flow_id, adder, addition_name(adder, name)
+            return _Origin(flow_id, adder, addition_name(adder, name))
         case _:
-            return flow_id if isinstance(flow_id, str) else None, None, None
+            return _Origin(flow_id if isinstance(flow_id, str) else None)

@@ -17,15 +17,16 @@ TOKEN_VALID = "token"
 STILL_EXPIRED = "expired"
 STILL_WAITING = "waiting"
 
+# Every kind of item begins with the same four fields: the name of the transition on the wire, the condition for it, the
+# job, and the token of its run. The docstrings describe the other fields. A NamedTuple inherits no fields, so each kind
+# lists all of them; and items are tuples because the script reads their fields in order, and `zip` makes the columns of
+# the completions on the hot path.
+
 
 class Completion(NamedTuple):
     """Running → completed.
 
     Attributes:
-        verb: The name of the transition on the wire.
-        guard: What must hold for the transition.
-        job_id: The job.
-        token: The token of the run.
         record: The sealed record of the run.
         ttl_ms: How long the result is kept.
         duration_us: How long the run took.
@@ -41,16 +42,9 @@ class Completion(NamedTuple):
 
 
 class Failure(NamedTuple):
-    """Running → failed, with a dead letter.
+    """Running → failed, with a dead letter. It has the fields of a `Completion`, and two more.
 
     Attributes:
-        verb: The name of the transition on the wire.
-        guard: What must hold for the transition.
-        job_id: The job.
-        token: The token of the run.
-        record: The sealed record of the run.
-        ttl_ms: How long the result is kept.
-        duration_us: How long the run took.
         reason: Why the job failed.
         tries: The counts of its runs.
     """
@@ -70,10 +64,6 @@ class Requeue(NamedTuple):
     """Running → retrying (retry, park), queued or scheduled (release).
 
     Attributes:
-        verb: The name of the transition on the wire.
-        guard: What must hold for the transition.
-        job_id: The job.
-        token: The token of the run.
         delay_us: The delay until the job is due.
         tries: The counts of its runs; empty for no change.
     """
@@ -90,10 +80,6 @@ class Withholding(NamedTuple):
     """Running → queued, without a start, and not claimable while the function is paused.
 
     Attributes:
-        verb: The name of the transition on the wire.
-        guard: What must hold for the transition.
-        job_id: The job.
-        token: The token of the run.
         due: When the job was due, in µs.
         function: The paused function.
     """
@@ -110,9 +96,6 @@ class Expiry(NamedTuple):
     """Running, or waiting under the guard `STILL_WAITING`, → expired.
 
     Attributes:
-        verb: The name of the transition on the wire.
-        guard: What must hold for the transition.
-        job_id: The job.
         token: The token of the run; 0 for a waiting job.
         ttl_ms: How long the result is kept.
     """
@@ -128,10 +111,6 @@ class Move(NamedTuple):
     """Running → cancelled, because the job continues under another id.
 
     Attributes:
-        verb: The name of the transition on the wire.
-        guard: What must hold for the transition.
-        job_id: The job.
-        token: The token of the run.
         ttl_ms: How long the result is kept.
         to: The id of the new job.
     """

@@ -84,7 +84,7 @@ def target(url: str, *, warns: bool = False) -> Target:
         return Target(server.url, url, embedded=server)
     _check_whole(url)
     if warns and parse_qs(urlsplit(url).query).get("ssl_cert_reqs") == ["none"]:
-        warnings.warn(UNCHECKED.format(mask_url(url)), UserWarning, stacklevel=4)
+        warnings.warn(UNCHECKED.format(mask_url(url)), UserWarning, stacklevel=5)
     return Target(url, mask_url(url))
 
 

@@ -50,7 +50,11 @@ class MiddlewareChain:
         executors: Mapping[str, Executor],
         resources: Resources,
     ) -> None:
-        self._before, self._after, self._on_retry, self._on_failure, self._around = map(tuple, hooks.kinds)
+        self._before = tuple(hooks.of_runs.before)
+        self._after = tuple(hooks.of_runs.after)
+        self._on_retry = tuple(hooks.of_runs.on_retry)
+        self._on_failure = tuple(hooks.of_runs.on_failure)
+        self._around = tuple(hooks.of_runs.around)
         self._middleware = middleware
         self._executors = executors
         self._resources = resources
