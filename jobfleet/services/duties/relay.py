@@ -273,22 +273,27 @@ class Relay(Service):
     async def _look_at_guard(self, lane: Lane, row: Waiting, now_us: int) -> None:
         """Lift the guard of a job whose flow is complete; cancel a job whose producer died before that."""
         origin = _origin(row.envelope)
-        flow_id, adder = origin.flow_id, origin.adder
-        record = await self._store.run(flow.read_flow(self._keys, flow_id)) if flow_id is not None else None
-        if record is not None and is_whole(record, origin.addition):
+        if await self._is_whole(origin):
             guard = flow.ParentEnd(row.id, flow.GUARD, "completed", b"")
             await self._store.run(flow.unblock(lane, [guard], ttl_ms=self._ttl_ms))
             return
-        if adder is not None:
-            is_late = await self._has_ended(adder)  # until then, a later run of the adder may complete the addition
+        if origin.adder is not None:
+            is_late = await self._has_ended(
+                origin.adder
+            )  # until then, a later run of the adder may complete the addition
         else:
             born = suffix_time_us(row.id.split(".", 2)[2])
             # A job may be created long before its flow is written, and its producer's clock may be behind.
-            is_late = born is not None and now_us - born > GUARD_US and flow_id not in self._young
+            is_late = born is not None and now_us - born > GUARD_US and origin.flow_id not in self._young
         if is_late:
             guard = flow.ParentEnd(row.id, flow.GUARD, "gone", b"")
             if await self._store.run(flow.unblock(lane, [guard], ttl_ms=self._ttl_ms)) == "x":
                 await self._cancel(lane, [row.id], "its producer died")
+
+    async def _is_whole(self, origin: _Origin) -> bool:
+        if origin.flow_id is None:
+            return False
+        return is_whole(await self._store.run(flow.read_flow(self._keys, origin.flow_id)), origin.addition)
 
     async def _has_ended(self, job_id: str) -> bool:
         _, (found,) = await self._store.run(inspect.status(self._keys.lane_of(job_id), (job_id,)))
