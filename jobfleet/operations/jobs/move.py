@@ -11,7 +11,6 @@ from jobfleet.errors import (
     InvalidJob,
     JobfleetError,
     JobNotFound,
-    StoreUnavailable,
 )
 from jobfleet.model import JobResult, JobStatus, check_queue, split_id
 from jobfleet.operations.fleet_context import FleetContext
@@ -66,8 +65,6 @@ def move(context: FleetContext, job_id: str, queue: str, by: str | None) -> Oper
             raise InvalidJob(f"{job_id} was started, or ended, in this very moment; it was not moved.")
     try:
         yield from enqueue_moved(context, job_id, entry)
-    except StoreUnavailable:  # the new job may exist: the old one stays held, until the next call finishes the move
-        raise
     except JobfleetError:
         if is_held:
             yield (control.reschedule(lane, (job_id,), by=by, when=due),)

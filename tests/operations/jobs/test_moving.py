@@ -9,7 +9,7 @@ import pytest
 import redis
 
 from jobfleet import Fleet, Job, JobStatus, Priority
-from jobfleet.errors import DuplicateJob, EncodingError, FleetFull, InvalidJob, JobNotFound, StoreUnavailable
+from jobfleet.errors import DuplicateJob, EncodingError, FleetFull, InvalidJob, JobNotFound
 from jobfleet.model.explanation import ReasonCode
 from jobfleet.operations.jobs import move
 from jobfleet.operations.operation import Operation
@@ -271,22 +271,6 @@ async def test_those_that_stay_are_passed_over_by_a_filter(client: Either, raw: 
 
     assert await client("move_many", "bulk", queue="default") == 10
     assert [len(standing) for standing in (*bands(raw).values(), *bands(raw, "bulk").values())] == [110, 10]
-
-
-async def test_a_move_whose_answer_is_lost_keeps_the_old_job_held(client: Either, fleet: Fleet) -> None:
-    [job_id] = await wait_in_line(client, "a")
-
-    def lose(call: Call[Any]) -> list[StoreUnavailable]:
-        fleet.store.run(call)
-        return [StoreUnavailable("No Redis.")]
-
-    with pytest.raises(StoreUnavailable):
-        drive(fleet, move.move(fleet.context, job_id, "bulk", None), "enqueue", lose)
-
-    assert (await client("poll", job_id)).status is JobStatus.SCHEDULED  # else it would run, and the new job too
-    moved = await client("move", job_id, "bulk")
-    assert (await client("poll", moved)).status is JobStatus.QUEUED
-    assert (await client("poll", job_id)).moved_to == moved
 
 
 async def test_a_job_with_an_unreadable_clear_record_is_not_moved(client: Either, raw: redis.Redis) -> None:
