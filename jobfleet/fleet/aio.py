@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import AsyncGenerator
+from contextlib import suppress
 from typing import Any
 
 from jobfleet.client._async.client import AsyncClient
@@ -44,3 +46,22 @@ class AsyncFleet(AsyncClient):
     def for_running_loop(self) -> AsyncFleet:
         """This client itself: it belongs to its loop."""
         return self
+
+
+def closing_with_loop(fleet: AsyncFleet) -> AsyncGenerator[None, None]:
+    """Have the running loop close a fleet before it ends; keep the result as long as the fleet.
+
+    A loop closes its async generators before it ends: `asyncio.run` has it do so. The result is such a generator, and
+    closes the fleet when it is closed.
+    """
+
+    async def until_loop_ends() -> AsyncGenerator[None, None]:
+        try:
+            yield
+        finally:
+            await fleet.aclose()
+
+    end = until_loop_ends()
+    with suppress(StopIteration):  # it has reached its yield, so the loop knows it
+        end.__anext__().send(None)
+    return end

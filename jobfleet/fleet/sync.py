@@ -3,13 +3,20 @@
 from __future__ import annotations
 
 import asyncio
-from typing import TYPE_CHECKING, Any
-from weakref import WeakKeyDictionary
+from collections.abc import AsyncGenerator
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from jobfleet.client._sync.client import Client
 
 if TYPE_CHECKING:
     from jobfleet.fleet.aio import AsyncFleet
+
+
+class _OfLoop(NamedTuple):
+    """The awaited fleet of an event loop, and the generator that closes it with the loop."""
+
+    fleet: AsyncFleet
+    end: AsyncGenerator[None, None]
 
 
 class Fleet(Client):
@@ -25,7 +32,7 @@ class Fleet(Client):
         ConfigError: A setting is wrong.
     """
 
-    _async_fleets: WeakKeyDictionary[asyncio.AbstractEventLoop, AsyncFleet] | None = None
+    _of_loops: dict[asyncio.AbstractEventLoop, _OfLoop] | None = None
 
     def run_worker(self, **options: Any) -> None:
         """Run a worker inside this process, for scripts, notebooks and tests.
@@ -44,13 +51,22 @@ class Fleet(Client):
         run_worker(self, **options)
 
     def for_running_loop(self) -> AsyncFleet:
-        """This fleet as an `AsyncFleet` for the running event loop; one per loop."""
-        from jobfleet.fleet.aio import AsyncFleet  # for those who await
+        """This fleet as an `AsyncFleet` for the running event loop; one per loop. Its connections end with the loop.
 
+        Raises:
+            RuntimeError: No event loop runs in this thread.
+        """
         loop = asyncio.get_running_loop()
-        if self._async_fleets is None:
-            self._async_fleets = WeakKeyDictionary()
-        made = self._async_fleets.get(loop)
-        if made is None:
-            made = self._async_fleets[loop] = AsyncFleet.sharing(self)
+        known = self._of_loops.get(loop) if self._of_loops is not None else None
+        return known.fleet if known is not None else self._made_for(loop)
+
+    def _made_for(self, loop: asyncio.AbstractEventLoop) -> AsyncFleet:
+        from jobfleet.fleet.aio import AsyncFleet, closing_with_loop  # for those who await
+
+        made = AsyncFleet.sharing(self)
+        kept = _OfLoop(made, closing_with_loop(made))
+        with self._opening:
+            known = self._of_loops or {}
+            # A new dict, because loops of other threads may read this one now. A closed loop is not kept.
+            self._of_loops = {**{one: of for one, of in known.items() if not one.is_closed()}, loop: kept}
         return made
