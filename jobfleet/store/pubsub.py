@@ -146,4 +146,4 @@ def _text(message: dict[str, Any] | None) -> str | None:
     if message is None or message.get("type") != "message":
         return None
     data = message["data"]
-    return data.decode() if isinstance(data, bytes) else str(data)
+    return data.decode("utf-8", "replace") if isinstance(data, bytes) else str(data)  # anyone may publish anything
