@@ -104,7 +104,7 @@ class Journal:
         self._longest = longest
         self._take_over_ms = round(take_over_after * 1000)
         self._take_over_every = take_over_after / 4
-        self._lanes: list[Lane] = []
+        self._lanes: dict[Lane, None] = {}  # in order; a list would be searched for each lane
         self._left: dict[Lane, str] = {}  # lane → the entry after which replies may have been lost
         self._look_every = look_every
         self._looked = self._took_over = float("-inf")
@@ -187,7 +187,7 @@ class Journal:
             StoreUnavailable: Redis is unavailable.
         """
         left = []
-        for lane in self._lanes:
+        for lane in list(self._lanes):
             low, kept = -1, None
             while kept is None or (kept.low > low and kept.backlog):
                 low = kept.low if kept is not None else -1
@@ -220,7 +220,7 @@ class Journal:
         seen = await self._reader.look()
         fresh = [lane for lane in _lanes(self._keys, seen.queues) if lane not in self._lanes]
         await register_all(self._store, fresh, {self.group: self._most})
-        self._lanes += fresh
+        self._lanes.update(dict.fromkeys(fresh))
         self._left.update(dict.fromkeys(fresh, "0"))  # an earlier process of this name may have left events
         self._looked = monotonic()
 
@@ -258,7 +258,7 @@ class Journal:
         if not str(error).startswith("NOGROUP"):
             raise error
         if lane in self._lanes:  # the group was lost or deleted: the next check registers it again
-            self._lanes.remove(lane)
+            del self._lanes[lane]
         self._left.pop(lane, None)
         self._looked = float("-inf")
         return []
