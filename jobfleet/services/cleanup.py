@@ -25,12 +25,13 @@ _FINAL = frozenset(status for status in JobStatus if status.is_final)
 def cleanup(days: float | None = None, failed_days: float | None = None) -> dict[str, int]:
     """Delete dead letters and archived jobs that ended long ago, and return how many.
 
-    Results in Redis go by themselves. The reaper does the same by the settings; this is for other ages, or another
-    time of the day.
+    Results in Redis expire by themselves. The reaper deletes the rest by the settings. Use this job for other ages, or
+    to delete at a certain time of the day.
 
     Args:
-        days: For how many days what has ended is kept; by default as the settings say.
-        failed_days: For how many days what has failed is kept; by default as `days`, else as the settings say.
+        days: The maximal age of ended jobs in days; the default is the setting `archive_ttl`.
+        failed_days: The maximal age of failed jobs and dead letters in days; the default is `days`, and without it the
+            settings `archive_failed_ttl` and `dead_ttl`.
     """
     failed_days = days if failed_days is None else failed_days
     with _connected() as (context, store):
@@ -42,7 +43,7 @@ def cleanup(days: float | None = None, failed_days: float | None = None) -> dict
 
 @contextmanager
 def _connected() -> Iterator[tuple[FleetContext, Store]]:
-    """The default fleet; where nothing provides one, the fleet that the worker serves."""
+    """The default fleet, or the fleet that the worker serves if there is no default fleet."""
     if has_default_fleet():
         fleet = default_fleet()
         yield fleet.context, fleet.store
@@ -94,5 +95,5 @@ def _archived(config: JobConfig, days: float | None, failed_days: float | None) 
 
 @cache
 def built_in() -> JobFunction[..., Any, Any]:
-    """`cleanup`, as workers find it."""
+    """`cleanup` as a job function."""
     return JobFunction(cleanup, name=CLEANUP, options={})

@@ -22,13 +22,13 @@ class ServedQueues:
     Args:
         functions: The registered functions, by name.
         chosen: The configured queues; empty to serve the queues of the functions.
-        plain: Answers how many functions it runs that are not registered; they belong to ``default``.
+        plain: Returns how many functions it runs that are not registered. They belong to ``default``.
 
     Attributes:
-        queues: What it serves, the first first.
+        queues: The queues that it serves, in the order in which it serves them.
 
     Raises:
-        InvalidJob: A chosen queue has no valid name.
+        InvalidJob: The name of a chosen queue is not valid.
     """
 
     def __init__(
@@ -46,7 +46,7 @@ class ServedQueues:
         self.look()
 
     def look(self) -> bool:
-        """Look again; whether functions were added since the last look."""
+        """Update the queues. Returns whether functions were added since the last call."""
         seen = (len(self._functions), self._plain())
         if seen == self._seen:
             return False
@@ -56,12 +56,12 @@ class ServedQueues:
         return True
 
     async def lanes(self, store: AsyncStore, keys: Keyspace, config: JobConfig) -> list[Lane]:
-        """Open the queues; answer their lanes, the first queue's first.
+        """Open the queues. Returns their lanes, in the order of the queues.
 
         Args:
-            store: How.
+            store: The connection to Redis.
             keys: The fleet's keys.
-            config: How many lanes a queue gets that is created, and how many queues there may be.
+            config: Has the number of lanes of a new queue, and the maximal number of queues.
 
         Raises:
             ConfigError: There are too many queues.

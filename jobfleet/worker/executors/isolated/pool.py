@@ -1,7 +1,7 @@
 """The isolated processes of one child: warm ones for any function, and those that functions have set up.
 
-A process that bears a limit, or an environment, is kept for its function. One that ran a job which was
-stopped, or which left children behind, is not used again.
+A process with a limit or an environment of its own is kept for its function. A process is not used again after a job
+that was stopped, or that has left child processes behind.
 """
 
 from __future__ import annotations
@@ -28,10 +28,10 @@ BACK_OFF = 5.0
 """Seconds before the next attempt when a spare process could not be started."""
 
 
-def dismiss_all(cells: Iterable[IsolatedProcess]) -> None:
-    """Let processes leave that have nothing to do, and wait a moment until those that are ready have."""
+def dismiss_all(idle: Iterable[IsolatedProcess]) -> None:
+    """Ask idle processes to leave, and wait a moment for those that have loaded their modules."""
     leaving = []
-    for job_process in cells:
+    for job_process in idle:
         job_process.dismiss()
         if job_process.is_ready:
             leaving.append(job_process)

@@ -37,7 +37,7 @@ class IsolatedRun(Run):
         limits: The limits of a message.
 
     Attributes:
-        is_stopped: Whether it was report to stop, rather than only that it should.
+        is_stopped: Whether it was interrupted, and not only asked to stop.
     """
 
     is_stopped = False
@@ -57,38 +57,38 @@ class IsolatedRun(Run):
         return self._why
 
     def flag(self, cancel_by: str | None, why: str | None) -> None:
-        """Take what the worker knows of its stop; from any thread."""
+        """Record who has cancelled the run and why it is to stop. Any thread may call this."""
         self.stop.cancel_by = cancel_by
         self._why = why
 
     def report(self, value: float, message: str, details: Mapping[str, object] | None) -> None:
-        """Pass a progress report on, from any thread, never waiting.
+        """Send a progress report, from any thread, without waiting.
 
         Raises:
-            EncodingError: `details` cannot travel.
+            EncodingError: `details` cannot be encoded.
         """
         record = encode([value, str(message)[:MESSAGE_LENGTH], dict(details) if details else None], what="progress")
         self._talker.report("report", self.number, record)
 
     def extend(self, seconds: float) -> None:
-        """Ask for more time, from any thread."""
+        """Ask the worker to extend the time limits, from any thread."""
         self._talker.send("extend", self.number, float(seconds))
 
     def note(self, at_us: int, level: int, text: str) -> None:
-        """Pass a line of the job's log on; from any thread, never waiting."""
+        """Send a line of the job's log, from any thread, without waiting."""
         self._talker.hint("note", self.number, at_us, level, text.encode("utf-8", "replace").decode())
 
     async def steps(self) -> Mapping[str, bytes]:
-        """Ask for the encoded results of kept steps."""
+        """Ask the worker for the encoded results of the steps."""
         found: dict[str, bytes] = await self._ask("steps")
         return found
 
     async def keep(self, key: str, record: bytes) -> None:
-        """Have the encoded result of a step kept, and wait until it is."""
+        """Ask the worker to store the encoded result of a step, and wait until it has."""
         await self._ask("keep", key, record)
 
     async def extend_flow(self, addition: FlowAddition) -> Sequence[str]:
-        """Have jobs added to the job's flow, and wait until they are."""
+        """Ask the worker to add jobs to the flow of the job, and wait until it has."""
         record = seal_flow_addition(addition, REGISTRY, limits=self._limits)
         ids: list[str] = await self._ask("extend_flow", record)
         return ids
@@ -100,7 +100,7 @@ class IsolatedRun(Run):
             self._why = why
 
     def block(self, coroutine: Coroutine[Any, Any, T]) -> T:
-        """Await something on a loop of its own; a stop is raised in the midst of it."""
+        """Run a coroutine on an event loop of its own. A stop of the job interrupts it."""
         return asyncio.run(coroutine)
 
     async def _ask(self, word: str, *what: Any) -> Any:
@@ -111,7 +111,7 @@ class IsolatedRun(Run):
         return await asyncio.wrap_future(answer)
 
     def answered(self, number: int, value: Any, error: tuple[str, str] | None) -> None:
-        """Take an answer; from any thread."""
+        """Receive an answer of the worker. Any thread may call this."""
         asked = self._asked.pop(number, None)
         if asked is None or not asked.set_running_or_notify_cancel():
             return
@@ -122,7 +122,7 @@ class IsolatedRun(Run):
 
 
 def _error(name: str, text: str) -> Exception:
-    """An error of ours by the name of its class; another one by its name and text."""
+    """The error of a request. An error that is not one of jobfleet becomes a `JobfleetError` with its name and text."""
     kind = getattr(jobfleet.errors, name, None)
     if not isinstance(kind, type) or not issubclass(kind, JobfleetError):
         return JobfleetError(f"{name}: {text}")
