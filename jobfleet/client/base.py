@@ -1,4 +1,4 @@
-"""The common base of the two clients: settings, names, recorder, `job`, and the schedule of a wait."""
+"""The common base of the two clients: settings, names, recorder, and the schedule of a wait."""
 
 from __future__ import annotations
 
@@ -10,7 +10,6 @@ from jobfleet.client.archive_fallback import ArchiveFallback
 from jobfleet.clock import monotonic
 from jobfleet.config import JobConfig, load
 from jobfleet.errors import InvalidJob
-from jobfleet.functions.decorator import JobDecorator
 from jobfleet.functions.hooks import Hooks
 from jobfleet.functions.registry import REGISTRY, Registry
 from jobfleet.model.options import Seconds, seconds
@@ -69,11 +68,6 @@ class ClientBase:
     def hooks(self) -> Hooks:
         """The hooks that run before, after and around its functions."""
         return self.context.registry.hooks
-
-    @property
-    def job(self) -> JobDecorator:
-        """Register a function as a job of this fleet: ``@fleet.job``. `jobfleet.job` has the same options."""
-        return JobDecorator(self.context.registry, self)
 
     def counted(self, operation: str, by: int) -> None:
         """Pass a count to the recorder, if there is one."""

@@ -8,6 +8,7 @@ from contextlib import suppress
 from typing import Any
 
 from jobfleet.client._async.client import AsyncClient
+from jobfleet.functions.decorator import JobDecorator
 
 
 class AsyncFleet(AsyncClient):
@@ -22,6 +23,11 @@ class AsyncFleet(AsyncClient):
     Raises:
         ConfigError: A setting is wrong.
     """
+
+    @property
+    def job(self) -> JobDecorator:
+        """Register a function as a job of this fleet: ``@fleet.job``. `jobfleet.job` has the same options."""
+        return JobDecorator(self.context.registry, self)
 
     async def run_worker(self, **options: Any) -> None:
         """Run a worker inside this process, in a thread with an event loop of its own.

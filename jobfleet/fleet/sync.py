@@ -7,6 +7,7 @@ from collections.abc import AsyncGenerator
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from jobfleet.client._sync.client import Client
+from jobfleet.functions.decorator import JobDecorator
 
 if TYPE_CHECKING:
     from jobfleet.fleet.aio import AsyncFleet
@@ -33,6 +34,11 @@ class Fleet(Client):
     """
 
     _of_loops: dict[asyncio.AbstractEventLoop, _OfLoop] | None = None
+
+    @property
+    def job(self) -> JobDecorator:
+        """Register a function as a job of this fleet: ``@fleet.job``. `jobfleet.job` has the same options."""
+        return JobDecorator(self.context.registry, self)
 
     def run_worker(self, **options: Any) -> None:
         """Run a worker inside this process, for scripts, notebooks and tests.

@@ -10,6 +10,7 @@ from typing import Any, Concatenate, ParamSpec, TypeVar, overload
 from jobfleet.functions import registry as registries
 from jobfleet.functions.batch import BatchItem, T
 from jobfleet.functions.context import JobContext
+from jobfleet.functions.default_fleet import AnyFleet
 from jobfleet.functions.registry import JobFunction, Registry
 
 P = ParamSpec("P")
@@ -87,7 +88,7 @@ class JobDecorator:
 
     __slots__ = ("_fleet", "_registry")
 
-    def __init__(self, registry: Registry | None = None, fleet: Any = None) -> None:
+    def __init__(self, registry: Registry | None = None, fleet: AnyFleet | None = None) -> None:
         self._registry = registry
         self._fleet = fleet
 

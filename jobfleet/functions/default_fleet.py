@@ -6,16 +6,59 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any
+from typing import TYPE_CHECKING, Any, Literal, Protocol
 
 from jobfleet.config import JobConfig
 from jobfleet.errors import ConfigError
+from jobfleet.model import Job
 
-_provider: Callable[[], Any] | None = None
+if TYPE_CHECKING:
+    from jobfleet.handle._async.handle import AsyncJobHandle
+    from jobfleet.handle._sync.handle import JobHandle
+
+
+class AwaitedFleet(Protocol):
+    """What job functions need of an `AsyncFleet`."""
+
+    @property
+    def is_blocking(self) -> Literal[False]:
+        """False."""
+
+    async def handle_of(self, job: Job) -> AsyncJobHandle[Any]:
+        """Enqueue a job and return its handle."""
+
+    def for_running_loop(self) -> AwaitedFleet:
+        """Return the fleet for the event loop that runs."""
+
+
+class BlockingFleet(Protocol):
+    """What job functions need of a `Fleet`."""
+
+    @property
+    def is_blocking(self) -> Literal[True]:
+        """True."""
+
+    @property
+    def context(self) -> Any:
+        """The `FleetContext`, for the built-in job functions; its type is in a higher layer."""
+
+    @property
+    def store(self) -> Any:
+        """The `Store`, for the built-in job functions; its type is in another layer."""
+
+    def handle_of(self, job: Job) -> JobHandle[Any]:
+        """Enqueue a job and return its handle."""
+
+    def for_running_loop(self) -> AwaitedFleet:
+        """Return the fleet for the event loop that runs."""
+
+
+AnyFleet = BlockingFleet | AwaitedFleet
+_provider: Callable[[], BlockingFleet] | None = None
 _offered: JobConfig | None = None
 
 
-def provide_default_fleet(provider: Callable[[], Any]) -> None:
+def provide_default_fleet(provider: Callable[[], BlockingFleet]) -> None:
     """Set what answers the default fleet.
 
     Args:
@@ -30,7 +73,7 @@ def has_default_fleet() -> bool:
     return _provider is not None
 
 
-def default_fleet() -> Any:
+def default_fleet() -> BlockingFleet:
     """The default fleet.
 
     Raises:

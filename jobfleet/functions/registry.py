@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, Generic, ParamSpec, TypeVar
 
 from jobfleet.errors import InvalidJob
 from jobfleet.functions.batch import BATCH, Batch, batch_of
-from jobfleet.functions.default_fleet import default_fleet
+from jobfleet.functions.default_fleet import AnyFleet, default_fleet
 from jobfleet.functions.hooks import AroundEnqueue, Hooks, Middleware
 from jobfleet.functions.injection import Injection, injection_of, parameters_of
 from jobfleet.functions.isolation import LIMITS, Isolation, run_place
@@ -57,7 +57,7 @@ class JobFunction(Generic[P, R, C]):
         cron: Cron | None = None,
         isolation: Isolation | None = None,
         batch: Batch | None = None,
-        fleet: Any = None,
+        fleet: AnyFleet | None = None,
     ) -> None:
         self.function = function
         self.name = name
@@ -123,7 +123,7 @@ class JobFunction(Generic[P, R, C]):
             TypeError: Its fleet is an `AsyncFleet`; await `aenqueue`.
         """
         bound = self._bound()
-        if not hasattr(bound, "__enter__"):
+        if not bound.is_blocking:
             raise TypeError(f"{self.name} belongs to an AsyncFleet: await aenqueue(…) instead of enqueue(…).")
         handle: JobHandle[R] = bound.handle_of(self.job(*args, **kwargs))
         return handle
@@ -139,7 +139,7 @@ class JobFunction(Generic[P, R, C]):
         handle: AsyncJobHandle[R] = await self._bound().for_running_loop().handle_of(self.job(*args, **kwargs))
         return handle
 
-    def _bound(self) -> Any:
+    def _bound(self) -> AnyFleet:
         return self._fleet if self._fleet is not None else default_fleet()
 
 
@@ -189,7 +189,7 @@ class Registry:
         name: str | None = None,
         retry_on: tuple[type[BaseException], ...] = (),
         discard_on: tuple[type[BaseException], ...] = (),
-        fleet: Any = None,
+        fleet: AnyFleet | None = None,
         **options: Any,
     ) -> JobFunction[..., Any, Any]:
         """Register a function under a name.

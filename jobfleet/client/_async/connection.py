@@ -8,7 +8,7 @@ from __future__ import annotations
 import asyncio
 import warnings
 from collections.abc import AsyncIterator, Generator, Sequence
-from typing import TYPE_CHECKING, Any, Self
+from typing import TYPE_CHECKING, Any, Literal, Self
 
 from jobfleet.client.base import ClientBase, ClientRecorder
 from jobfleet.client.enqueue_batcher import EnqueueBatcher
@@ -33,6 +33,7 @@ if TYPE_CHECKING:
 class AsyncConnection(ClientBase):
     """A connection to a fleet, for programs that await; on one event loop."""
 
+    is_blocking: Literal[False] = False
     _store: AsyncStore | None = None
 
     def _set_up(

@@ -8,7 +8,7 @@ from __future__ import annotations
 import time
 import warnings
 from collections.abc import Iterator, Sequence
-from typing import Any, Self
+from typing import Any, Literal, Self
 
 from jobfleet.client.base import ClientBase
 from jobfleet.clock import monotonic
@@ -34,6 +34,7 @@ INSTEAD = {"enqueue": "await aenqueue or use AsyncFleet", "enqueue_many": "use A
 class Connection(ClientBase):
     """A connection to a fleet, for programs that block; safe for threads and after a fork."""
 
+    is_blocking: Literal[True] = True
     _store: Store | None = None
 
     @classmethod
