@@ -29,6 +29,7 @@ ALIASES = {
     "@yearly": "0 0 1 1 *",
     "@annually": "0 0 1 1 *",
 }
+FIELDS = ("minute", "hour", "day of month", "month", "weekday", "second")
 _EPOCH = datetime(1970, 1, 1)  # noqa: DTZ001 - local times are naive here
 _SECOND = timedelta(seconds=1)
 
@@ -183,8 +184,24 @@ def _checked(expression: object) -> tuple[str, bool]:
         expanded = croniter.expand(plain)[0]
         croniter(plain, _EPOCH)
     except (CroniterError, ValueError, KeyError, AttributeError) as error:
-        raise InvalidJob(f"cron {expression!r} is not valid: {error}.", field=CRON) from None
+        raise InvalidJob(f"cron {expression!r} is not valid: {_fault(fields) or error}.", field=CRON) from None
     return plain, "*" in expanded[1]  # croniter expands all hours to "*", in any spelling; `*,1` gives ["*", 1]
+
+
+def _fault(fields: list[str]) -> str:
+    """Say which field is not valid; empty if each is valid by itself."""
+    for index, part in enumerate(fields):
+        if not _is_valid([*(["*"] * index), part, *(["*"] * (len(fields) - index - 1))]):
+            return f"the {FIELDS[index]} is {part!r}"
+    return ""
+
+
+def _is_valid(fields: list[str]) -> bool:
+    try:
+        croniter.expand(" ".join(fields))
+    except (CroniterError, ValueError, KeyError, AttributeError):
+        return False
+    return True
 
 
 def _zone(name: object) -> ZoneInfo:

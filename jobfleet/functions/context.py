@@ -69,7 +69,8 @@ class JobContext:
     Attributes:
         job_id: The id of the job.
         job: The job as it was enqueued; options that the producer did not set are None.
-        attempt: The number of this run, from 1.
+        attempt: The number of this run, from 1. Runs whose end was charged to no budget are not counted: a job whose
+            worker was killed runs again with the same number. `fence` differs in each run.
         fence: The fencing token, which grows with every claim of the job. Use it in your database to reject the writes
             of a stale run: ``UPDATE … WHERE fence < :fence``.
         worker: The id of the child that runs it.

@@ -54,7 +54,8 @@ class JobResult(Generic[T]):
         completed_at: When the job ended, in any final state.
         duration: How long its last run took.
         retry_count: Counted retries so far: after failures and after crashes.
-        attempt: The number of the current or last run, from 1; 0 before the first run.
+        attempt: The number of the current or last run, from 1; 0 before the first run. Runs whose end was charged to no
+            budget are not counted: a job whose worker was killed runs again with the same number.
         fence: The fencing token of that run. It increases with every claim of the job.
         worker: The worker process that ran the job last.
         cancel_requested_by: Who requested the cancellation of a running job.

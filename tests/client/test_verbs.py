@@ -320,7 +320,10 @@ async def test_wait_says_so_when_no_worker_serves_the_queue(
     job_id = await client("enqueue", Job("Sum", "app.add", (1, 2), queue="lonely"))
 
     with (
-        pytest.warns(UserWarning, match=r"^No live worker serves the queue 'lonely'; start one\.$"),
+        pytest.warns(
+            UserWarning,
+            match=r"^No live worker serves the queue 'lonely'; start one: 'jobfleet worker MODULE -Q lonely'\.$",
+        ),
         pytest.raises(WaitTimeout),
     ):
         await client("wait", job_id, timeout=1)

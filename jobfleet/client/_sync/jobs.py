@@ -107,7 +107,8 @@ class Jobs(Connection):
     def _warn_unserved(self, result: JobResult[Any]) -> None:
         workers = self._do(workers_info.workers(self.context))
         if not any(result.queue in worker.queues for worker in workers if not worker.is_gone):
-            warnings.warn(f"No live worker serves the queue {result.queue!r}; start one.", UserWarning, stacklevel=3)
+            remedy = f"start one: 'jobfleet worker MODULE -Q {result.queue}'."
+            warnings.warn(f"No live worker serves the queue {result.queue!r}; {remedy}", UserWarning, stacklevel=3)
 
     def cancel(self, job_id: str, *, by: str | None = None) -> bool:
         """Cancel a waiting job, or ask a running one to stop. Return False if it has already ended.

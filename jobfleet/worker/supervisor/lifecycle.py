@@ -76,7 +76,7 @@ class Lifecycle:
             self.is_restarting = True
 
     def _hurry(self) -> None:
-        log.warning("worker.hurrying")
+        log.warning("worker.hurrying releases its running jobs at once")
         self._child_processes.hurry()
 
     def stop(self, by: str = "", grace: float | None = None) -> None:

@@ -98,7 +98,9 @@ def test_wait_warns_when_nobody_serves_the_queue(cli: Cli, fleet: Fleet, hand: H
     job_id = fleet.enqueue(Job("x", "demo.add", queue="lonely", id="a"))
     result = cli("wait", job_id, "--timeout", "4.5")
     assert result.exit_code == 124
-    assert result.stderr.splitlines()[0] == "No live worker serves the queue 'lonely'; start one."
+    assert result.stderr.splitlines()[0] == (
+        "No live worker serves the queue 'lonely'; start one: 'jobfleet worker MODULE -Q lonely'."
+    )
 
 
 def test_watch_prints_a_line_for_each_change(cli: Cli, hand: Hand, one: str, raw: redis.Redis) -> None:
