@@ -252,6 +252,8 @@ class Claimer:
             except Exception:
                 log.exception("claim.failed lane=%s", lane.tag)  # a child that cannot claim must not look alive
                 await asyncio.sleep(1.0)
+            if self._hot and 0 < self._free() < CHUNK:
+                await asyncio.sleep(0)  # jobs that end at once make room for a larger claim
 
     def _next(self, among: set[Lane]) -> Lane | None:
         """The lane to claim from: first a lane with an unanswered claim, because its jobs have their slots already."""

@@ -134,3 +134,45 @@ async def test_a_lane_that_is_not_served_any_more_blocks_no_claim(
     await scene.until(lambda: job in scene.taken, why="it is admitted")
     await scene.claimer.quiet()
     await scene.store.close()
+
+
+class Ending(QuietEvents):
+    """Has ten slots; jobs end in the next turn of the event loop."""
+
+    claimer: Claimer
+
+    def __init__(self) -> None:
+        self.claims: list[int] = []
+        self.free = 10
+
+    def admitted(self, lane: Lane, claimed: Claimed, until: float) -> None:
+        count = len(claimed.grants)
+        self.claims.append(count)
+        self.free -= count
+        asyncio.get_running_loop().call_soon(self.end, count)
+
+    def end(self, count: int) -> None:
+        self.free += count
+        self.claimer.changed()
+
+
+def test_slots_of_jobs_that_end_at_once_are_claimed_together(fleet: Fleet, registry: Registry) -> None:
+    function = registry.register(lambda: None, name="test.none", fleet=fleet)
+    for _ in range(48):
+        function.enqueue()
+    jobs = Ending()
+
+    async def main() -> None:
+        store = AsyncStore(fleet.store.at, patience=None)
+        jobs.claimer = claimer = Claimer(store, fleet.config, child="w.1", free=lambda: jobs.free, events=jobs)
+        claimer.serve((LANE,))
+        claimer.start()
+        async with asyncio.timeout(30):
+            while not claimer.is_empty:
+                await asyncio.sleep(0.01)
+        await claimer.quiet()
+        await store.close()
+
+    asyncio.run(main())
+
+    assert [count for count in jobs.claims if count] == [8, 10, 10, 10, 10]  # and not 8, 2, 8, 2, …
