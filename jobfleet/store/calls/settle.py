@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from functools import partial
-from typing import Any, Literal, NamedTuple
+from typing import Any, Literal, NamedTuple, cast
 
 from jobfleet.store.call import Argument, Call, Reply
 from jobfleet.store.keys import Lane
@@ -131,11 +131,16 @@ PAST = {
     "expire": "expired", "move": "moved", "withhold": "withheld",
 }  # fmt: skip
 """The past participle of each verb, for logs and metrics."""
+REQUEUED = frozenset(("retry", "release", "park", "withhold"))
+"""The verbs after which the job waits again."""
+
+_new_completion = cast("Callable[[tuple[Any, ...]], Completion]", partial(tuple.__new__, Completion))
+"""Make a completion from a row without a further Python frame: this is on the path of each job."""
 
 
 def complete(job_id: str, token: int, *, record: bytes, ttl_ms: int, duration_us: int) -> Completion:
     """Complete a running job, with the sealed record of the run."""
-    return Completion("complete", TOKEN_VALID, job_id, token, record, ttl_ms, duration_us)
+    return _new_completion(("complete", TOKEN_VALID, job_id, token, record, ttl_ms, duration_us))
 
 
 def retry(job_id: str, token: int, *, delay_us: int, tries: str, guard: str = TOKEN_VALID) -> Requeue:

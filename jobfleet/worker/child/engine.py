@@ -20,6 +20,7 @@ from jobfleet.services.duties.unblocker import Unblocker
 from jobfleet.services.duties.unreadable import Unreadables
 from jobfleet.store.aio import AsyncStore
 from jobfleet.store.calls.control import stop
+from jobfleet.store.calls.settle import REQUEUED
 from jobfleet.store.keys import Keyspace, Lane
 from jobfleet.store.records import Claimed
 from jobfleet.suspicion import NO_SUSPICION, suspicion_of
@@ -224,11 +225,11 @@ class Engine(RunEvents):
 
     def settled(self, run: Run, letter: str) -> None:
         """Count a run that Redis has settled, and forget it."""
-        ending = run.ending
-        if ending.is_requeued or self._config.burst:  # an ending may make room under a limit, too
-            self._claimer.doubt(run.lane)
-        if ending.item is not None and ending.item.verb == "move":
-            self._mover.settled(run, ending.item, letter)
+        item = run.ending.item
+        if self._config.burst or (item is not None and item.verb in REQUEUED):
+            self._claimer.doubt(run.lane)  # in a burst, any ending may make room under a limit
+        if item is not None and item.verb == "move":
+            self._mover.settled(run, item, letter)
         if letter not in "sdc":
             event_log.lost(run, f"its late finish was refused ({letter})")
         if self._counting.is_on:
@@ -238,10 +239,9 @@ class Engine(RunEvents):
     def dropped(self, run: Run) -> None:
         """Forget a run, and free its place on the board."""
         self.finished += 1
-        had_room = self._board.room
         if run.stop.has_limits:
             self._board.limit(run.lease.place, 0.0, 0.0)
-        self._board.clear(run.lease.place)
+        was_full = self._board.clear(run.lease.place)
         del self._runs[run.key]
         if run.stop.is_condemned:  # it has ended by itself
             self._ladder.condemned.discard(run.key)
@@ -252,7 +252,7 @@ class Engine(RunEvents):
             self._ended.set()
         elif self._held_runs.count:
             self._held_runs.start_suspects()
-        if not had_room:
+        if was_full:
             self._claimer.changed()
 
     # --- other events ----------------------------------------------------------------------------

@@ -156,10 +156,11 @@ class LeaseBoard:
         """Record that user code has returned."""
         self._memory[place] = 3
 
-    def clear(self, place: int) -> None:
-        """Remove a job, because its settle got a reply."""
+    def clear(self, place: int) -> bool:
+        """Remove a job, because its settle got a reply. Returns whether the board was full before."""
         self._memory[place] = 0
         self._free.append(place)
+        return len(self._free) == 1
 
     def turn(self, at: float) -> None:
         """Record a turn of the event loop; 0 if it need not turn any more."""

@@ -56,8 +56,6 @@ from jobfleet.worker.run.writes import event_log
 from jobfleet.worker.run.writes.writer import RunWriter
 
 log = logging.getLogger("jobfleet.worker")
-REQUEUED = frozenset(("retry", "release", "park", "withhold"))
-"""The verbs after which the job waits again."""
 
 
 class Conclusions:
@@ -110,6 +108,9 @@ class Conclusions:
 
     def code_ended(self, run: Run, value: Any, error: BaseException | None) -> None:
         """Name the outcome of user code that has returned `value` or raised `error`, and end the run."""
+        if error is None and not run.stop.has_limits:
+            self.end(run, Succeeded(value))
+            return
         outcome = self._outcome_of(run, value, error)
         if type(outcome) is OutOfMemory and (queue := _larger_queue(run)):
             if run.stop.interruption is None:
@@ -179,11 +180,9 @@ class Conclusions:
             return
         ending.is_over = True
         item = ending.item
-        if item is None and run.context is None:
-            item = self._weighed(run, outcome)[2]
-        elif item is None:
+        if item is None:
             outcome, decision, item = self._weighed(run, outcome)
-            if not isinstance(outcome, Interrupted):
+            if run.context is not None and not isinstance(outcome, Interrupted):
                 self._spawn(self._middleware.ended(run, outcome, decision))
         self._settle(run, item)
 
@@ -202,7 +201,6 @@ class Conclusions:
             self._events.dropped(run)
             return
         run.ending.item = item
-        run.ending.is_requeued = item.verb in REQUEUED
         self._events.concluded(run)
         output = run.output
         if output.number or output.log is not None or output.has_steps:
@@ -223,17 +221,17 @@ class Conclusions:
         This never fails, whatever the user's error does while it is written down.
         """
         try:
-            return self._weighed_of(run, outcome)
+            if isinstance(outcome, Succeeded):
+                try:
+                    return outcome, Complete(outcome.value), self._complete(run, outcome.value)
+                except EncodingError as error:
+                    outcome = Raised(error)
+            return self._unsuccessful(run, outcome)
         except Exception:
             log.exception("job.unwritable job_id=%s", run.id, extra={"run": run})
-            return self._weighed_of(run, unwritable(outcome))
+            return self._unsuccessful(run, unwritable(outcome))
 
-    def _weighed_of(self, run: Run, outcome: Outcome) -> tuple[Outcome, Decision, settle.Item | None]:
-        if isinstance(outcome, Succeeded):
-            try:
-                return outcome, Complete(outcome.value), self._complete(run, outcome.value)
-            except EncodingError as error:
-                outcome = Raised(error)
+    def _unsuccessful(self, run: Run, outcome: Outcome) -> tuple[Outcome, Decision, settle.Item | None]:
         outcome = _with_function(run, outcome)
         decision = self._decided(run, outcome)
         return outcome, decision, self._carry_out(run, outcome, decision)

@@ -94,12 +94,10 @@ class Ending:
     Attributes:
         is_over: Whether the run was concluded. Whatever its code does later is ignored.
         item: What settles the run; None before that is known.
-        is_requeued: Whether the job waits again after this run.
     """
 
     is_over = False
     item: Item | None = None
-    is_requeued = False
 
 
 class Run:

@@ -78,24 +78,26 @@ class Runner:
     def start(self, run: Run) -> None:
         """Start a run. It ends by itself, whatever is in its envelope."""
         try:
-            self._begin(run)
+            opened, handler = self._open(run), run.handler
+            if not isinstance(opened, OpenedEnvelope) or handler is None:
+                self._end_unopened(run, opened)
+            elif "parents" in opened.header:
+                self._spawn(self._launch_after_parents(run, handler, opened))
+            else:
+                self._try_launch(run, handler, opened)
         except Exception as error:
             log.exception("job.broken job_id=%s", run.id, extra={"run": run})
             if not run.ending.is_over:
                 self._conclusions.end(run, Broken(f"it cannot be started: {describe(error)}"))
 
-    def _begin(self, run: Run) -> None:
-        opened = self._open(run)
-        if isinstance(opened, UnknownFunction):
-            self._spawn(self._judge_unknown(run, str(opened)))
-        elif not isinstance(opened, OpenedEnvelope):
-            self._conclusions.end(run, opened)
-        elif run.handler is None:
+    def _end_unopened(self, run: Run, found: OpenedEnvelope | Outcome | UnknownFunction) -> None:
+        """End a run that cannot be launched."""
+        if isinstance(found, UnknownFunction):
+            self._spawn(self._judge_unknown(run, str(found)))
+        elif isinstance(found, OpenedEnvelope):
             self._conclusions.end(run, Broken("it has no function"))
-        elif "parents" in run.header:
-            self._spawn(self._launch_after_parents(run, run.handler, opened))
         else:
-            self._try_launch(run, run.handler, opened)
+            self._conclusions.end(run, found)
 
     def _open(self, run: Run) -> OpenedEnvelope | Outcome | UnknownFunction:
         meta = run.grant.meta
