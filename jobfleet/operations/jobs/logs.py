@@ -26,7 +26,7 @@ class Reading:
 
     Attributes:
         job_id: The job.
-        tail: The most lines to read from the end of the log; None for all lines.
+        tail: The most stored lines to return by the first read; None for all, and after the first read.
         after: The fencing token and the number of the last line that was read.
         is_over: Whether the job has ended, so that no more lines will come.
         is_more: Whether more lines are stored already.
@@ -40,17 +40,19 @@ class Reading:
 
     def take(self, found: Sequence[Line]) -> list[LogLine]:
         """Convert the next lines; where lines were dropped, a line states how many."""
+        only_new, is_first = self.tail == 0, self.tail is not None
         rows: list[LogLine] = []
         for line in found:
             token, n = self.after
             gap = line.n - (n if line.token == token else 0) - 1
-            if gap > 0 and (self.tail is None or token):
+            if gap > 0 and (token or not is_first):
                 words = f"… {gap:,} {'line' if gap == 1 else 'lines'} dropped"
                 rows.append(LogLine(_moment(line.at), "WARNING", words, line.token))
             rows.append(LogLine(_moment(line.at), logging.getLevelName(line.level), line.text, line.token))
             self.after = (line.token, line.n)
         self.is_more = len(found) == PAGE
-        return rows
+        self.tail = None
+        return [] if only_new else rows
 
 
 def _moment(us: int) -> datetime:
@@ -64,7 +66,8 @@ def read(context: FleetContext, reading: Reading) -> Operation[list[LogLine]]:
         JobNotFound: Neither the job nor its log is known.
     """
     lane = context.keys.lane_of(reading.job_id)
-    tail = EVERYTHING if reading.tail is None or reading.after[0] else reading.tail
+    # With a tail of 0, the last stored line is read too: it marks where the new lines begin.
+    tail = EVERYTHING if reading.tail is None else max(1, reading.tail)
     # The status is read first, because a job writes its lines before its end.
     calls: list[Any] = [
         inspect.status(lane, (reading.job_id,)),

@@ -11,6 +11,7 @@ import pytest
 import redis
 
 from jobfleet import Fleet, Job
+from jobfleet.operations.jobs.logs import Reading, read
 from jobfleet.store.calls.log import Entry, log
 from jobfleet.store.records import Grant
 from tests.cli.hand import Cli, Hand
@@ -118,3 +119,21 @@ def test_a_log_is_followed_until_the_job_ends(
     follower.join(30)
 
     assert [timeless(text) for text in seen] == [["<clock>  INFO      one", "<clock>  INFO      two"]]
+
+
+def test_a_tail_of_nothing_begins_after_the_last_line(fleet: Fleet, grant: Grant) -> None:
+    writes(fleet, grant, [(20, "old"), (20, "older")])
+    reading = Reading(grant.id, tail=0)
+
+    assert fleet._do(read(fleet.context, reading)) == []
+    writes(fleet, grant, [(20, "new")], first=3)
+    assert [line.text for line in fleet._do(read(fleet.context, reading))] == ["new"]
+
+
+@pytest.mark.parametrize("tail", [0, 1])
+def test_a_tail_of_an_empty_log_is_followed_by_every_line(fleet: Fleet, grant: Grant, tail: int) -> None:
+    reading = Reading(grant.id, tail=tail)
+
+    assert fleet._do(read(fleet.context, reading)) == []
+    writes(fleet, grant, [(20, "first"), (20, "second")])
+    assert [line.text for line in fleet._do(read(fleet.context, reading))] == ["first", "second"]
