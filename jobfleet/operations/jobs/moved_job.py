@@ -20,7 +20,7 @@ from jobfleet.store.calls.enqueue import enqueue
 from jobfleet.store.calls.index import indexes_of, marked
 from jobfleet.store.job_rows import Unknown
 from jobfleet.store.keys import lane_number
-from jobfleet.store.records import Entry
+from jobfleet.store.records import Entry, Holder
 from jobfleet.store.rows import Unreadable, meta_of
 
 
@@ -76,11 +76,13 @@ def enqueue_moved(context: FleetContext, job_id: str, entry: Entry) -> Operation
         DuplicateJob: Another job of the queue holds the unique key.
     """
     lane = context.keys.lane_of(entry.id)
-    if value((yield (enqueue(lane, (entry,)),)))[0] is True:
+    answer = value((yield (enqueue(lane, (entry,)),)))[0]
+    if answer is True:
         return
     _, (found,) = value((yield (inspect.status(lane, (entry.id,)),)))
     if isinstance(found, Unknown):
-        raise DuplicateJob("", f"{job_id} was not moved: a job of {lane.queue!r} holds its unique key.")
+        holder = answer.id if isinstance(answer, Holder) else ""
+        raise DuplicateJob(holder, f"{job_id} was not moved: a job of {lane.queue!r} holds its unique key.")
 
 
 def enqueue_in(context: FleetContext, job: MovingJob, queue: str) -> Operation[str]:

@@ -281,3 +281,13 @@ async def test_a_job_with_an_unreadable_clear_record_is_not_moved(client: Either
         await client("move", job_id, "bulk")
 
     assert (await client("poll", job_id)).status is JobStatus.QUEUED
+
+
+async def test_a_refused_move_names_the_holder_of_the_unique_key(client: Either) -> None:
+    holder = await client("enqueue", Job("Sum", "app.add", (1, 2), queue="bulk", unique="k"))
+    job_id = await client("enqueue", Job("Sum", "app.add", (1, 2), unique="k"))
+
+    with pytest.raises(DuplicateJob) as refused:
+        await client("move", job_id, "bulk")
+
+    assert refused.value.holder == holder
