@@ -12,6 +12,7 @@ from jobfleet.cron import Cron, CronEntry, Fire, from_us
 from jobfleet.errors import DuplicateJob, EncodingError, InvalidJob, JobNotFound
 from jobfleet.functions.manifest import read_cron, read_function, read_parameters
 from jobfleet.model import Job, JobStatus, Receipt, new_suffix
+from jobfleet.model.asking import check_number
 from jobfleet.model.spec import check_job
 from jobfleet.operations.fleet_context import FleetContext
 from jobfleet.operations.flows.dependencies import refuse_displacing
@@ -374,9 +375,13 @@ def history(context: FleetContext, name: str, *, limit: int = HISTORY) -> Operat
         limit: The most fires to return; 1,000 are kept.
 
     Raises:
+        InvalidJob: `limit` is not a whole number from 0.
         JobNotFound: No entry has this name.
     """
+    check_number(limit, least=0)
     yield from _find(context, name)
+    if not limit:
+        return []
     return _fires(value((yield (calls.history(context.keys, name, limit=limit),))))
 
 

@@ -6,8 +6,9 @@ from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import pytest
+import redis
 
-from jobfleet import Cron, Flow, Job
+from jobfleet import Cron, Fleet, Flow, Job
 from jobfleet.errors import ConfigError, InvalidJob, WaitTimeout
 from tests.client.either import Either
 
@@ -178,3 +179,59 @@ async def test_an_age_that_is_no_duration_is_refused(client: Either, older_than:
 
     with pytest.raises(InvalidJob, match=r"^older_than is "):
         await client("clean", older_than)
+
+
+@pytest.mark.parametrize("limit", [-1, "x", True, None])
+async def test_a_limit_of_flows_or_fires_that_is_no_number_is_refused(fleet: Fleet, limit: Any) -> None:
+    fleet.cron.add("nightly", "0 2 * * *", Job("n", "app.add", (1, 2)))
+
+    for listing in (fleet.flows, lambda limit: fleet.cron.history("nightly", limit=limit)):
+        with pytest.raises(InvalidJob, match=r"^limit is .*; give a whole number from 0\.$"):
+            listing(limit=limit)
+
+
+def test_no_flows_and_no_fires_are_listed_when_none_is_asked_for(fleet: Fleet, raw: redis.Redis) -> None:
+    flow = Flow("f")
+    flow.add(Job("n", "app.add", (1, 2)))
+    fleet.flows.enqueue(flow)
+    fleet.cron.add("nightly", "0 2 * * *", Job("n", "app.add", (1, 2)))
+    raw.zadd("{jobfleet}:cron-ledger:nightly", {"4000000 fired - 4000000": 4})
+
+    assert (fleet.flows(limit=0), fleet.cron.history("nightly", limit=0)) == ([], [])
+
+
+@pytest.mark.parametrize("tail", [-1, "x", True])
+async def test_a_tail_that_is_no_number_is_refused(client: Either, tail: Any) -> None:
+    job_id = await client("enqueue", Job("n", "app.add", (1, 2)))
+
+    with pytest.raises(InvalidJob, match=r"^tail is .*; give a whole number from 0\.$"):
+        await client.all("logs", job_id, tail=tail)
+
+
+@pytest.mark.parametrize(
+    ("ids", "options", "told"),
+    [
+        ("w1", {}, "ids = 'w1': give a list of the ids of workers."),
+        (["w1"], {"timeout": "5"}, "timeout = '5': give seconds, 0 or more."),
+        (["w1"], {"timeout": -1}, "timeout = -1: give seconds, 0 or more."),
+        (["w1"], {"grace": "5"}, "grace = '5': give seconds, 0 or more."),
+        (["w1"], {"grace": -1}, "grace = -1: give seconds, 0 or more."),
+    ],
+)
+async def test_a_command_that_cannot_be_meant_is_refused(
+    client: Either, ids: Any, options: dict[str, Any], told: str
+) -> None:
+    with pytest.raises(ConfigError) as caught:
+        await client("command_workers", ids, "stop", **options)
+
+    assert str(caught.value) == told
+
+
+async def test_a_text_is_not_a_list_of_ids(client: Either) -> None:
+    with pytest.raises(InvalidJob, match=r"^ids is 'mail.0.x'; give a list of ids\.$"):
+        await client("poll_many", "mail.0.x")
+
+
+async def test_tags_that_are_no_list_are_refused(client: Either) -> None:
+    with pytest.raises(InvalidJob, match=r"^tags is 5; give a list of texts\.$"):
+        await client("jobs", tags=5)

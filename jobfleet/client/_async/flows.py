@@ -16,7 +16,14 @@ class AsyncFlows(AsyncPart):
     """The flows of an `AsyncFleet`."""
 
     async def __call__(self, *, limit: int = LISTED) -> list[tuple[str, datetime | None]]:
-        """Return the last flows, newest first: the id, and the time of the enqueue."""
+        """Return the last flows, newest first: the id, and the time of the enqueue.
+
+        Args:
+            limit: The most flows to return; default 50. The last 1,000 are listed.
+
+        Raises:
+            InvalidJob: `limit` is not a whole number from 0.
+        """
         return await self._do(operations.listing(self._context, limit=limit))
 
     async def enqueue(self, flow: Flow) -> FlowInfo:

@@ -21,7 +21,16 @@ class AsyncInspect(AsyncConnection):
     """Operations that read jobs, queues and workers."""
 
     async def dead(self, queue: str | None = None, *, limit: int = 50) -> list[JobResult[Any]]:
-        """Return the newest dead letters of a queue, or of all queues."""
+        """Return the newest dead letters of a queue, or of all queues.
+
+        Args:
+            queue: A queue; None for all.
+            limit: The most dead letters to return; default 50.
+
+        Raises:
+            ConfigError: There is no such queue.
+            InvalidJob: `limit` is not a whole number from 0.
+        """
         return await self._do(listing.dead(self.context, queue, limit=limit))
 
     async def letter(self, job_id: str) -> listing.Letter:
@@ -59,7 +68,14 @@ class AsyncInspect(AsyncConnection):
         return await self._do(workers_info.workers(self.context))
 
     async def statistics(self, *, sample: int = 0) -> dict[str, Any]:
-        """Count the jobs of the fleet and of each queue, and the last `sample` ended jobs by function and user."""
+        """Count the jobs of the fleet and of each queue, and the last `sample` ended jobs by function and user.
+
+        Args:
+            sample: How many of the last ended jobs to read; default 0, which leaves out functions and users.
+
+        Raises:
+            InvalidJob: `sample` is not a whole number from 0.
+        """
         return await self._do(operations_statistics.statistics(self.context, sample=sample))
 
     async def doctor(self) -> Diagnosis:
@@ -72,11 +88,27 @@ class AsyncInspect(AsyncConnection):
         return await self._do(doctor.look(self.context))
 
     async def pending(self, queue: str | None = None, *, limit: int = 100) -> list[JobResult[Any]]:
-        """Return waiting jobs, the most urgent first."""
+        """Return waiting jobs, the most urgent first.
+
+        Args:
+            queue: A queue; None for all.
+            limit: The most jobs to return; default 100.
+
+        Raises:
+            ConfigError: There is no such queue.
+            InvalidJob: `limit` is not a whole number from 0.
+        """
         return await self._do(overview.pending(self.context, queue, limit=limit))
 
     async def ended(self, *, limit: int = 50) -> list[JobResult[Any]]:
-        """Return the jobs that ended last and whose results are stored, newest first, without their return values."""
+        """Return the jobs that ended last and whose results are stored, newest first, without their return values.
+
+        Args:
+            limit: The most jobs to return; default 50.
+
+        Raises:
+            InvalidJob: `limit` is not a whole number from 0.
+        """
         return await self._do(overview.endings(self.context, limit=limit))
 
     async def explain(self, job_id: str) -> Explanation:

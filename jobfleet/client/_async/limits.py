@@ -51,5 +51,14 @@ class AsyncLimits(AsyncPart):
         return await self._do(operations.set_limit(self._context, queue, group, wanted, replace=replace))
 
     async def clear(self, queue: str, *, group: str | None = None) -> bool:
-        """Delete the limits of a queue or of a group. Return False if there were none."""
+        """Delete the limits of a queue or of a group. Return False if there were none.
+
+        Args:
+            queue: The queue.
+            group: One of its groups, ``"*"`` for the default of all groups; None for the queue itself.
+
+        Raises:
+            ConfigError: There is no such queue.
+            InvalidJob: The name of the group is not valid.
+        """
         return await self._do(operations.clear(self._context, queue, group))

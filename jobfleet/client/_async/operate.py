@@ -43,7 +43,7 @@ class AsyncOperate(AsyncConnection):
             by: The person or program that gives the command, for the record.
 
         Raises:
-            ConfigError: There is no such command, or its number is missing.
+            ConfigError: There is no such command, or an argument is missing or wrong.
         """
         order = commands.Order(ids, command, processes=processes, grace=grace, timeout=timeout, by=by)
         while True:
@@ -99,7 +99,15 @@ class AsyncOperate(AsyncConnection):
         return await self._do(queues_pause.resume(self.context, queues_pause.Place(queue, group, function)))
 
     async def purge_queue(self, queue: str, *, by: str | None = None) -> int:
-        """Cancel every waiting job of a queue, and return how many there were."""
+        """Cancel every waiting job of a queue, and return how many there were.
+
+        Args:
+            queue: The queue.
+            by: The person or program that cancels, for the record.
+
+        Raises:
+            ConfigError: There is no such queue.
+        """
         return await self._do(cancel.purge_queue(self.context, queue, by))
 
     async def remove_queue(self, queue: str, *, purge: bool = False, by: str | None = None) -> int:

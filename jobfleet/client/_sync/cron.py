@@ -51,7 +51,7 @@ class CronEntries(Part):
         return self._do(work)
 
     def remove(self, name: str) -> None:
-        """Remove a recurring job and its history. Jobs that it has enqueued stay.
+        """Remove a recurring job and its history, also one that cannot be read. Jobs that it has enqueued stay.
 
         Raises:
             JobNotFound: There is no entry of that name.
@@ -68,9 +68,23 @@ class CronEntries(Part):
         return self._do(operations.resume(self._context, name))
 
     def run(self, name: str) -> str:
-        """Enqueue the job of an entry now, in addition to its fires, and return the id. Raises `JobNotFound`."""
+        """Enqueue the job of an entry now, in addition to its fires, and return the id.
+
+        Raises:
+            DuplicateJob: Another job holds its unique key.
+            JobNotFound: There is no entry of that name.
+        """
         return self._do(operations.run(self._context, name))
 
     def history(self, name: str, *, limit: int = operations.HISTORY) -> list[CronFire]:
-        """Return the last fires of an entry with their outcomes, newest first. Raises `JobNotFound`."""
+        """Return the last fires of an entry with their outcomes, newest first.
+
+        Args:
+            name: The name of the entry.
+            limit: The most fires to return; default 50. The last 1,000 are kept.
+
+        Raises:
+            InvalidJob: `limit` is not a whole number from 0.
+            JobNotFound: There is no entry of that name.
+        """
         return self._do(operations.history(self._context, name, limit=limit))

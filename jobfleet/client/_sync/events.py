@@ -11,6 +11,7 @@ from jobfleet.client._sync.logs import reading
 from jobfleet.client.base import MARK_EVERY, PollSchedule
 from jobfleet.clock import monotonic
 from jobfleet.events import Event, read_events
+from jobfleet.model.asking import check_number
 from jobfleet.model.logline import LogLine
 from jobfleet.operations.jobs import poll as jobs_poll
 from jobfleet.operations.jobs.logs import Reading
@@ -58,12 +59,15 @@ class Events(Jobs):
 
         Args:
             job_id: The job.
-            tail: How many of the last lines at most; None for all stored lines.
+            tail: The most stored lines to yield, from the end of the log; None for all, 0 for only new lines.
             follow: Whether to continue with new lines until the job ends.
 
         Raises:
+            InvalidJob: `tail` is not a whole number.
             JobNotFound: Neither the job nor its log is known.
         """
+        if tail is not None:
+            check_number(tail, field="tail", least=0)
         return reading(self, Reading(job_id, tail), follow=follow)
 
 

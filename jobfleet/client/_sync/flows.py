@@ -17,7 +17,14 @@ class Flows(Part):
     """The flows of an `Fleet`."""
 
     def __call__(self, *, limit: int = LISTED) -> list[tuple[str, datetime | None]]:
-        """Return the last flows, newest first: the id, and the time of the enqueue."""
+        """Return the last flows, newest first: the id, and the time of the enqueue.
+
+        Args:
+            limit: The most flows to return; default 50. The last 1,000 are listed.
+
+        Raises:
+            InvalidJob: `limit` is not a whole number from 0.
+        """
         return self._do(operations.listing(self._context, limit=limit))
 
     def enqueue(self, flow: Flow) -> FlowInfo:

@@ -67,7 +67,12 @@ class Jobs(Connection):
             return self._from_archive(job_id)
 
     def poll_many(self, ids: Sequence[str]) -> list[JobResult[Any] | None]:
-        """Read several jobs in one round trip, in the order of `ids`. An unknown job gives None."""
+        """Read several jobs in one round trip, in the order of `ids`. An unknown job gives None.
+
+        Raises:
+            InvalidJob: `ids` is not a list of texts.
+            StoreUnavailable: Redis did not answer within `patience` seconds, or the archive did not answer.
+        """
         found = self._do(jobs_poll.poll_many(self.context, ids))
         return self._filled_from_archive(ids, found)
 

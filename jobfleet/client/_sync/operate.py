@@ -44,7 +44,7 @@ class Operate(Connection):
             by: The person or program that gives the command, for the record.
 
         Raises:
-            ConfigError: There is no such command, or its number is missing.
+            ConfigError: There is no such command, or an argument is missing or wrong.
         """
         order = commands.Order(ids, command, processes=processes, grace=grace, timeout=timeout, by=by)
         while True:
@@ -100,7 +100,15 @@ class Operate(Connection):
         return self._do(queues_pause.resume(self.context, queues_pause.Place(queue, group, function)))
 
     def purge_queue(self, queue: str, *, by: str | None = None) -> int:
-        """Cancel every waiting job of a queue, and return how many there were."""
+        """Cancel every waiting job of a queue, and return how many there were.
+
+        Args:
+            queue: The queue.
+            by: The person or program that cancels, for the record.
+
+        Raises:
+            ConfigError: There is no such queue.
+        """
         return self._do(cancel.purge_queue(self.context, queue, by))
 
     def remove_queue(self, queue: str, *, purge: bool = False, by: str | None = None) -> int:

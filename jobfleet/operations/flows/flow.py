@@ -16,6 +16,7 @@ from jobfleet.codec import amended, encode
 from jobfleet.errors import InvalidJob
 from jobfleet.graph import Flow, refuse_times
 from jobfleet.model import JobResult, new_suffix
+from jobfleet.model.asking import check_number
 from jobfleet.operations.fleet_context import FleetContext
 from jobfleet.operations.flows.dependencies import POLICIES, Dependant, refuse_unique
 from jobfleet.operations.flows.record import RECORD, FlowJob, read, row_of
@@ -235,7 +236,13 @@ def listing(context: FleetContext, *, limit: int) -> Operation[list[tuple[str, d
     Args:
         context: The context of the fleet.
         limit: The most flows to return; 1,000 are kept.
+
+    Raises:
+        InvalidJob: `limit` is not a whole number from 0.
     """
+    check_number(limit, least=0)
+    if not limit:
+        return []
     rows = value((yield (calls.flows(context.keys, limit=limit),)))
     return [(flow_id, moment(at)) for flow_id, at in rows]
 

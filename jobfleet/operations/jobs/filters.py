@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
 from typing import Any, NamedTuple, TypedDict
 
-from jobfleet.errors import ConfigError, JobNotFound
+from jobfleet.errors import ConfigError, InvalidJob, JobNotFound
 from jobfleet.model import JobResult, JobStatus, split_id
 from jobfleet.model.asking import check_text, read_status
 from jobfleet.operations.fleet_context import FleetContext
@@ -80,6 +80,8 @@ class Filter:
     def __post_init__(self) -> None:
         if isinstance(self.tags, str):
             object.__setattr__(self, "tags", (self.tags,))
+        if not isinstance(self.tags, Sequence):
+            raise InvalidJob(f"tags is {self.tags!r:.100}; give a list of texts.", field="tags")
         for tag in self.tags:
             check_text(tag, field="tags")
         for name in ("function", "user", "session"):

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from contextlib import suppress
 from typing import Any
 
-from jobfleet.errors import JobNotFound
+from jobfleet.errors import InvalidJob, JobNotFound
 from jobfleet.model import JobResult
 from jobfleet.operations.fleet_context import FleetContext
 from jobfleet.operations.operation import Operation, batches, value
@@ -27,7 +27,13 @@ def poll(context: FleetContext, job_id: str) -> Operation[JobResult[Any]]:
 
 
 def poll_many(context: FleetContext, ids: Sequence[str]) -> Operation[list[JobResult[Any] | None]]:
-    """Read jobs; None for each unknown job."""
+    """Read jobs; None for each unknown job.
+
+    Raises:
+        InvalidJob: `ids` is a text, or holds something that is not a text.
+    """
+    if isinstance(ids, str):
+        raise InvalidJob(f"ids is {ids!r:.100}; give a list of ids.", field="ids")
     by_lane: dict[Lane, list[str]] = {}
     for job_id in ids:
         with suppress(JobNotFound):  # a text that is not an id names no job

@@ -19,6 +19,7 @@ from jobfleet.operations.operation import Operation, value
 from jobfleet.operations.workers.info import WorkerInfo, workers
 from jobfleet.store.calls.presence import command
 
+LONGEST = 1e9
 AGAIN = 1.0
 """Seconds until a command is repeated."""
 
@@ -90,12 +91,15 @@ class Order:
             raise ConfigError(f"processes = {processes!r}: 'scale' needs 1 to 1024, other commands none.")
         if grace is not None and verb != "stop":
             raise ConfigError(f"grace = {grace!r}: only 'stop' takes one.")
-        if grace is not None and not 0 <= grace <= 1e9:
-            raise ConfigError(f"grace = {grace!r}: give seconds, 0 or more.")
+        if isinstance(ids, str):
+            raise ConfigError(f"ids = {ids!r:.100}: give a list of the ids of workers.")
+        for name, number in (("grace", grace), ("timeout", timeout)):
+            if number is not None and not (isinstance(number, int | float) and 0 <= number <= LONGEST):
+                raise ConfigError(f"{name} = {number!r:.100}: give seconds, 0 or more.")
         self._verb = verb
         self._processes = processes
-        number = grace if processes is None else processes
-        self._commands = {one: Command(verb, one, secrets.token_hex(6), by or NOBODY, number) for one in ids}
+        given = grace if processes is None else processes
+        self._commands = {one: Command(verb, one, secrets.token_hex(6), by or NOBODY, given) for one in ids}
         self._known: set[str] = set()
         self._answers: dict[str, Confirmation] = {}
         self._deadline = monotonic() + timeout
