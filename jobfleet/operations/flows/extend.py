@@ -75,7 +75,7 @@ def _note(
     call = calls.extend_flow(
         context.keys, flow_id, name, stage=stage, count=count, record=record, ttl_ms=PARENTS_KEPT_MS
     )
-    reply = value((yield (call,)))
+    reply: calls.Addition | int | None = value((yield (call,)))
     if reply is None:
         raise InvalidJob(
             f"Nothing is known of the flow {flow_id!r} any more; nothing can be added to it.", field="flow"
@@ -86,7 +86,6 @@ def _note(
             f"the maximum is {calls.ADDED_MOST:,}.",
             field="flow",
         )
-    assert isinstance(reply, calls.Addition)  # noqa: S101 - the script returns nothing else
     return reply
 
 

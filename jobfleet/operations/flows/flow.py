@@ -25,8 +25,9 @@ from jobfleet.operations.jobs.cancel import cancel_ids
 from jobfleet.operations.jobs.enqueue import prepare
 from jobfleet.operations.jobs.poll import poll_many
 from jobfleet.operations.jobs.replay import replay
-from jobfleet.operations.operation import Operation, batches, value
+from jobfleet.operations.operation import Operation, T, batches, value
 from jobfleet.operations.results import moment
+from jobfleet.store.call import Call
 from jobfleet.store.calls import flow as calls
 from jobfleet.store.calls import inspect
 from jobfleet.store.job_rows import Final
@@ -195,9 +196,9 @@ def put_all(context: FleetContext, made: Sequence[Dependant]) -> Operation[None]
             yield from unblock_dependants(context.keys, parent, ending, part, ttl_ms=PARENTS_KEPT_MS)
 
 
-def run_all(every: Sequence[Any]) -> Operation[list[Any]]:
+def run_all(every: Sequence[Call[T]]) -> Operation[list[T]]:
     """Run many calls, up to 100 per pipeline; return their values."""
-    answers: list[Any] = []
+    answers: list[T] = []
     for part in batches(every, AT_ONCE):
         answers += [value([answer]) for answer in (yield part)]
     return answers
