@@ -117,22 +117,24 @@ class Relay(Service):
         twice again whenever it meets a dependant that was already notified.
         """
         left = lanes
-        while before := {lane: next_one for lane in left if (next_one := await self._next(lane))}:
+        while before := await self._heads(left):
             await asyncio.sleep(WATCHED_FOR)
+            after = await self._heads(list(before))
             left = [
                 lane
-                for lane, next_one in before.items()
-                if await self._next(lane) == next_one and not await self._empty(lane, yields=True)
+                for lane, head in before.items()
+                if after.get(lane) == head and not await self._empty(lane, yields=True)
             ]
         await self._see_to_touched()
 
-    async def _next(self, lane: Lane) -> tuple[str, tuple[str, ...]] | None:
-        """Return the next outbox record of a lane and its dependants, or None."""
-        for entry, job_id in await self._store.run(flow.outbox(lane, limit=1)):
-            at = int(entry.partition("-")[0])
-            ending = await self._store.run(flow.dependants(lane, job_id, ending_ms=at))
-            return entry, ending.children
-        return None
+    async def _heads(self, lanes: Sequence[Lane]) -> dict[Lane, tuple[str, tuple[str, ...]]]:
+        """Return the next outbox record of each lane that has one, and the dependants of that ending."""
+        outboxes = await self._many([flow.outbox(lane, limit=1) for lane in lanes])
+        heads = [(lane, *records[0]) for lane, records in zip(lanes, outboxes, strict=True) if records]
+        endings = await self._many(
+            [flow.dependants(lane, job_id, ending_ms=int(entry.partition("-")[0])) for lane, entry, job_id in heads]
+        )
+        return {lane: (entry, ending.children) for (lane, entry, _), ending in zip(heads, endings, strict=True)}
 
     async def _see_to_touched(self) -> None:
         while self._touched:
@@ -205,6 +207,9 @@ class Relay(Service):
             self._touched.add(lane)
 
     async def _many(self, calls: Sequence[Call[T]]) -> list[T]:
+        """Run calls in one round trip; none if there is nothing to run."""
+        if not calls:
+            return []
         return [value([answer]) for answer in await self._store.run_many(calls)]
 
     async def _cancel(self, lane: Lane, ids: list[str], parent: str) -> None:

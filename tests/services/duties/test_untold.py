@@ -51,19 +51,19 @@ async def test_who_stands_in_leaves_endings_to_whoever_tells_them(
     fleet: AsyncFleet, player: Player, store: AsyncStore, relay: Relay, raw: redis.Redis
 ) -> None:
     children = await ended(fleet, player, 3)
-    run = store.run
+    run_many = store.run_many
 
-    async def as_a_child_tells(call: Call[Any], **options: Any) -> Any:
-        answer = await run(call, **options)
-        if call.script.name == "dependants":
+    async def as_a_child_tells(calls: Sequence[Call[Any]], **options: Any) -> list[Any]:
+        answers = await run_many(calls, **options)
+        if any(call.script.name == "dependants" for call in calls):
             raw.xtrim(DEFAULT.outbox, raw.xlen(DEFAULT.outbox) - 1, approximate=False)
-        return answer
+        return answers
 
-    store.run = as_a_child_tells  # type: ignore[method-assign]  # a rival is at work meanwhile
+    store.run_many = as_a_child_tells  # type: ignore[method-assign,assignment]  # a rival is at work meanwhile
     await relay.stand_in([DEFAULT])
     assert await status(fleet, *children) == ["blocked"] * 3
 
-    store.run = run  # type: ignore[method-assign]  # by now it has died
+    store.run_many = run_many  # type: ignore[method-assign]  # by now it has died
     await relay.stand_in([DEFAULT])
     assert await status(fleet, *children) == ["blocked", "blocked", "queued"]
 
@@ -76,14 +76,14 @@ async def test_who_stands_in_looks_again_where_an_ending_turns_out_to_be_told(
     (_, first), *_ = await store.run(flow.outbox(DEFAULT))
     await store.run(flow.unblock(DEFAULT, [flow.ParentEnd(children[0], first, "completed", RECORD)], ttl_ms=60_000))
     seen: list[list[str]] = []
-    run = store.run
+    run_many = store.run_many
 
-    async def noted(call: Call[Any], **options: Any) -> Any:
-        if call.script.name == "outbox" and call.args == (1,):
+    async def noted(calls: Sequence[Call[Any]], **options: Any) -> list[Any]:
+        if any(call.script.name == "outbox" and call.args == (1,) for call in calls):
             seen.append(await status(fleet, children[0], children[49], children[51]))
-        return await run(call, **options)
+        return await run_many(calls, **options)
 
-    store.run = noted  # type: ignore[method-assign]  # only listened to
+    store.run_many = noted  # type: ignore[method-assign,assignment]  # only listened to
     await relay.stand_in([DEFAULT])
 
     before, after = ["queued", "blocked", "blocked"], ["queued", "queued", "blocked"]
