@@ -79,10 +79,10 @@ def resolve(job: Job, registry: Registry) -> Resolved | None:
     if isinstance(function, str):
         known = registry.get(function)
         if known is not None:
-            return Resolved(function, known.given, known.parameters or ())
+            return _tuple(Resolved, (function, known.given, known.parameters or (), True))
         return _built_in(function) if function in BUILT_IN else None
     if isinstance(function, JobFunction):
-        return Resolved(function.name, function.given, function.parameters or ())
+        return _tuple(Resolved, (function.name, function.given, function.parameters or (), True))
     for known in registry.functions.values():
         if known.function is function:
             return Resolved(known.name, known.given, known.parameters or ())

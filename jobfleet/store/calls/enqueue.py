@@ -45,7 +45,7 @@ def enqueue(lane: Lane, entries: Sequence[Entry]) -> Call[list[Answer]]:
     for _, band, when, meta, _ in entries:
         if meta or when or band != NORMAL:
             return in_full(lane, entries)
-    if len({entry.id for entry in entries}) < len(entries):
+    if len(entries) > 1 and len({entry.id for entry in entries}) < len(entries):
         return in_full(lane, entries)
     keys = (*lane.plain, *[lane.job_prefix + entry.id for entry in entries])
     args: tuple[Argument, ...] = (lane.tag, *[entry.envelope for entry in entries])
