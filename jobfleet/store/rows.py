@@ -32,8 +32,10 @@ _IDS = re.compile(rf"{_ID}(?:\n{_ID})*".encode())
 """Ids of jobs, a line each."""
 _TRIES = re.compile(r"\d{1,18}(?::\d{1,18}){4,}(?:\n.*)?", re.DOTALL)
 _LINE = r"g .+|u .+|x \d{1,16}|r \d{1,15}|[a-fh-qtvwyz] .*"
-_META_LINE = re.compile(rf"(?:{_LINE}|s (?:q|\d{{1,16}}))")
+_LINE_OR_SCOPE = rf"{_LINE}|s (?:q|\d{{1,16}})"
+_META_LINE = re.compile(rf"(?:{_LINE_OR_SCOPE})")
 _UNSCOPED = re.compile(rf"(?:{_LINE})(?:\n(?:{_LINE}))*")
+_SCOPED = re.compile(rf"(?:{_LINE_OR_SCOPE})(?:\n(?:{_LINE_OR_SCOPE}))*")
 
 
 class Spoiled(NamedTuple):
@@ -144,9 +146,8 @@ def meta_of(raw: bytes | None) -> str:
     if not raw:
         return ""
     text = _text(raw, "clear record")
-    if _UNSCOPED.fullmatch(
-        text
-    ):  # one look at the whole, which is what nearly all have; which line is wrong comes later
+    # One look at the whole suffices for nearly all; which line is wrong comes later.
+    if _UNSCOPED.fullmatch(text) or (_SCOPED.fullmatch(text) and "\nu " in f"\n{text}"):
         return text
     lines = text.split("\n")
     for line in lines:
