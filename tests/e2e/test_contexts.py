@@ -49,6 +49,18 @@ def test_a_step_is_not_done_again_after_the_process_was_killed(programs: Program
     assert told(programs) == ["charge", "ship"]
 
 
+def test_the_child_of_a_cancelled_run_is_not_ended_while_its_hooks_run(programs: Programs, fleet: Fleet) -> None:
+    worker = programs.ready("contexts", cancel_grace=0.2, stop_grace=0.2)
+    job_id = fleet.enqueue(Job("lingering", "ctx.lingering"))
+    wait_until(lambda: told(programs) == ["run"], timeout=LONG, why="it runs")
+
+    assert fleet.cancel(job_id, by="ann")
+
+    assert fleet.wait(job_id, timeout=LONG).status is JobStatus.CANCELLED
+    assert told(programs) == ["run", "after Cancelled", "lingered"]
+    assert "child.condemned" not in worker.said
+
+
 def test_hooks_are_called_in_the_child(programs: Programs, fleet: Fleet) -> None:
     programs.ready("contexts")
 

@@ -18,6 +18,9 @@ class QuietEvents(RunEvents):
     def may_start(self, run: Run) -> None:
         """Ignore it."""
 
+    def code_ended(self, run: Run) -> None:
+        """Ignore it."""
+
     def returned(self, run: Run) -> None:
         """Ignore it."""
 

@@ -207,6 +207,10 @@ class Engine(RunEvents):
         self._started_us = self.now_us()
         self._start(run)
 
+    def code_ended(self, run: Run) -> None:
+        """Show the supervisor that a run cannot be stopped any more: only its hooks run."""
+        self._board.ended(run.lease.place)
+
     def returned(self, run: Run) -> None:
         """Free the slot of a run whose code has ended."""
         self._board.returned(run.lease.place)
@@ -288,8 +292,7 @@ class Engine(RunEvents):
 
     def stage_reached(self, run: Run, stage: Stage) -> None:
         """Write the stage of a cancelled run to Redis."""
-        run.output.number += 1
-        row = (run.id, run.token, run.output.number, stage.name.lower())
+        row = (run.id, run.token, run.output.next_number(), stage.name.lower())
         self._completers[run.lane].note(stop(run.lane, (row,)))
 
     def condemned(self, run: Run, verdict: Verdict) -> None:

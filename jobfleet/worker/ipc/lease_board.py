@@ -8,7 +8,7 @@ The child writes and the supervisor reads, so no message is needed per job. The 
 
 A record has 136 bytes::
 
-    0       phase: free, claimed, started, returned, apart
+    0       phase: free, claimed, started, returned, apart, ended
     1       length of the id
     4..8    crc32 of token and id
     8..16   token
@@ -65,11 +65,18 @@ class Phase(IntEnum):
     RETURNED = 3
     APART = 4
     """Its code runs in another process, so it cannot cause this process's death."""
+    ENDED = 5
+    """Its code has ended, and the hooks after the run are called."""
 
     @property
     def is_in_code(self) -> bool:
-        """Whether user code runs the job, in any process."""
+        """Whether the job's own code runs, in any process. Only such a run can be stopped."""
         return self in (Phase.STARTED, Phase.APART)
+
+    @property
+    def is_in_hooks(self) -> bool:
+        """Whether the hooks after the run are called."""
+        return self is Phase.ENDED
 
 
 class Posted(NamedTuple):
@@ -152,8 +159,12 @@ class LeaseBoard:
         """Record that the job's user code runs in another process."""
         self._memory[place] = 4
 
+    def ended(self, place: int) -> None:
+        """Record that the job's own code has ended, while hooks may still run."""
+        self._memory[place] = 5
+
     def returned(self, place: int) -> None:
-        """Record that user code has returned."""
+        """Record that all user code has returned."""
         self._memory[place] = 3
 
     def clear(self, place: int) -> bool:
@@ -240,7 +251,7 @@ def _read_one(memory: mmap.mmap, place: int) -> Posted | None:
         phase, length, checksum, token = _head.unpack_from(record)
         if phase == Phase.FREE:
             return None
-        if length <= ID_BYTES and phase <= Phase.APART:
+        if length <= ID_BYTES and phase <= Phase.ENDED:
             name = record[16 : 16 + length]
             if zlib.crc32(name, zlib.crc32(record[8:16])) == checksum:
                 return Posted(Phase(phase), name.decode(errors="replace"), token)

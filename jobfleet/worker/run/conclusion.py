@@ -140,6 +140,7 @@ class Conclusions:
         if has_hooks or run.stop.timer is not None:
             self._ladder.over(run)
         if has_hooks:
+            self._events.code_ended(run)
             self._spawn(self._end_after_hooks(run, outcome))
             return
         self._events.returned(run)
@@ -167,7 +168,11 @@ class Conclusions:
         self._mover.spawn(self._move(run, outcome, queue))
 
     async def _move(self, run: Run, outcome: Outcome, queue: str) -> None:
-        item = await self._mover.move(run, queue)
+        try:
+            item = await self._mover.move(run, queue)
+        except Exception:  # whatever is wrong, the run must end
+            log.exception("job.not_moved job_id=%s queue=%s", run.id, queue, extra={"run": run})
+            item = None
         self._settle(run, item if item is not None else self._weighed(run, outcome)[2])
 
     def conclude(self, run: Run, outcome: Outcome) -> None:

@@ -17,7 +17,8 @@ Verdict = TimedOut | Cancelled
 class RunEvents(Protocol):
     """Receives the events of all runs of a child, on the child's event loop.
 
-    In the life of a plain run they come in this order: `admitted`, `returned`, `concluded`, `settled`.
+    In the life of a plain run they come in this order: `admitted`, `returned`, `concluded`, `settled`. A run with hooks
+    has `code_ended` before `returned`.
     """
 
     def admitted(self, lane: Lane, claimed: Claimed, until: float) -> None:
@@ -32,8 +33,11 @@ class RunEvents(Protocol):
     def may_start(self, run: Run) -> None:
         """A run that was held may start now."""
 
+    def code_ended(self, run: Run) -> None:
+        """The code of a run has ended, and the hooks after it are about to be called."""
+
     def returned(self, run: Run) -> None:
-        """The code of a run has ended, so its slot is free."""
+        """All user code of a run has ended, so its slot is free."""
 
     def concluded(self, run: Run) -> None:
         """It is decided how a run ends; `run.ending.item` is about to be sent."""

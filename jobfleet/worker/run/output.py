@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
+import threading
 from collections import deque
+
+_numbering = threading.Lock()
+"""Protects the numbers of all runs: the thread of a job and the event loop both take numbers, each in no time."""
 
 
 class LogTail:
@@ -49,3 +53,9 @@ class Output:
     number = 0
     log: LogTail | None = None
     has_steps = False
+
+    def next_number(self) -> int:
+        """Take the number of a further report, from any thread. No number is taken twice."""
+        with _numbering:
+            self.number += 1
+            return self.number

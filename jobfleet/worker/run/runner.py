@@ -82,18 +82,22 @@ class Runner:
             if not isinstance(opened, OpenedEnvelope) or handler is None:
                 self._end_unopened(run, opened)
             elif "parents" in opened.header:
-                self._spawn(self._launch_after_parents(run, handler, opened))
+                self._spawn(run, self._launch_after_parents(run, handler, opened))
             else:
                 self._try_launch(run, handler, opened)
-        except Exception as error:
-            log.exception("job.broken job_id=%s", run.id, extra={"run": run})
-            if not run.ending.is_over:
-                self._conclusions.end(run, Broken(f"it cannot be started: {describe(error)}"))
+        except Exception as error:  # noqa: BLE001 - it is logged, and the run ends
+            self._end_broken(run, error)
+
+    def _end_broken(self, run: Run, error: Exception) -> None:
+        """End a run that an unexpected error keeps from its start."""
+        log.error("job.broken job_id=%s", run.id, exc_info=error, extra={"run": run})
+        if not run.ending.is_over:
+            self._conclusions.end(run, Broken(f"it cannot be started: {describe(error)}"))
 
     def _end_unopened(self, run: Run, found: OpenedEnvelope | Outcome | UnknownFunction) -> None:
         """End a run that cannot be launched."""
         if isinstance(found, UnknownFunction):
-            self._spawn(self._judge_unknown(run, str(found)))
+            self._spawn(run, self._judge_unknown(run, str(found)))
         elif isinstance(found, OpenedEnvelope):
             self._conclusions.end(run, Broken("it has no function"))
         else:
@@ -119,7 +123,11 @@ class Runner:
 
     async def _judge_unknown(self, run: Run, reason: str) -> None:
         """End a run whose function is not known here."""
-        outcome = await self._routes.judge(run, reason)
+        try:
+            outcome = await self._routes.judge(run, reason)
+        except Exception as error:  # the job is not to blame, and another worker may know the function
+            log.exception("job.unjudged job_id=%s", run.id, extra={"run": run})
+            outcome = Unrunnable(f"{reason} Other workers cannot be looked up: {describe(error)}", may_fail=False)
         if not run.ending.is_over:
             self._conclusions.end(run, run.stop.interruption or outcome)
 
@@ -170,10 +178,17 @@ class Runner:
         run.executor = executor = self._executors["quarantine"]
         executor.start(run, handler, args, kwargs, on_end)
 
-    def _spawn(self, work: Coroutine[Any, Any, None]) -> None:
-        task = self._loop.create_task(work)
+    def _spawn(self, run: Run, work: Coroutine[Any, Any, None]) -> None:
+        """Do some of the work of a start in the background. If it fails in any way, the run ends."""
+        task = self._loop.create_task(self._end_if_it_fails(run, work))
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)
+
+    async def _end_if_it_fails(self, run: Run, work: Coroutine[Any, Any, None]) -> None:
+        try:
+            await work
+        except Exception as error:  # noqa: BLE001 - whatever is wrong, the run must not hold its slot for ever
+            self._end_broken(run, error)
 
 
 def _is_expired(meta: str, now_us: int) -> bool:

@@ -85,9 +85,9 @@ class CrashRecovery:
 
 
 def _may_have_ended_it(posted: Sequence[Posted]) -> set[tuple[str, int]]:
-    """Return the runs whose code was in the process; if there are none, those in processes that it had started."""
-    for phase in (Phase.STARTED, Phase.APART):
-        if runs := {one.key for one in posted if one.phase is phase}:
+    """Return the runs whose code or hooks were in the process, or else those in processes that it had started."""
+    for phases in ((Phase.STARTED, Phase.ENDED), (Phase.APART,)):
+        if runs := {one.key for one in posted if one.phase in phases}:
             return runs
     return set()
 

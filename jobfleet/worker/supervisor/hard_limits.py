@@ -123,7 +123,7 @@ class HardLimits:
     def _execute(self, handle: ChildHandle, waited: float, phases: dict[Key, Phase]) -> None:
         """Kill the child when only condemned runs are left in it, or its grace is over."""
         others = {key: phase for key, phase in phases.items() if key not in handle.verdicts}
-        if handle.lone_since is None or any(phase.is_in_code for phase in others.values()):
+        if handle.lone_since is None or any(phase.is_in_code or phase.is_in_hooks for phase in others.values()):
             handle.lone_since = waited
         is_due = not others or waited - handle.lone_since >= SENDING
         if handle.verdicts and not handle.is_leaving and (is_due or waited >= self._grace):

@@ -70,6 +70,21 @@ def hooked() -> None:
     raise ValueError("no luck")
 
 
+@job(name="ctx.lingering")
+async def lingering() -> None:
+    """Run until it is cancelled; the hook after it takes long."""
+    tell("run")
+    await asyncio.sleep(60)
+
+
+@hooks.after(functions=["ctx.lingering"])
+async def linger(ctx: JobContext, outcome: Outcome) -> None:
+    """Take several times as long as a cancelled run may."""
+    tell(f"after {type(outcome).__name__}")
+    await asyncio.sleep(4)
+    tell("lingered")
+
+
 @job(name="ctx.leaving")
 async def leaving(ctx: JobContext, is_killed: bool) -> str:
     """Leaves its process between two steps, the first time, when it may."""

@@ -38,11 +38,11 @@ def test_a_job_is_seen_on_its_way() -> None:
 
     place = board.post("mail.0.x", 2**63)
     seen = [reader.read()]
-    for step in (board.started, board.returned, board.clear):
+    for step in (board.started, board.ended, board.returned, board.clear):
         step(place)
         seen.append(reader.read())
 
-    phases = (Phase.CLAIMED, Phase.STARTED, Phase.RETURNED)
+    phases = (Phase.CLAIMED, Phase.STARTED, Phase.ENDED, Phase.RETURNED)
     assert seen == [*([Posted(phase, "mail.0.x", 2**63)] for phase in phases), []]
     assert board.capacity == board.room == 4
     reader.close()

@@ -81,6 +81,8 @@ def where(raw: redis.Redis, posted: list[Posted]) -> list[str]:
         ((Phase.APART,), False, ["dead"]),
         ((Phase.APART, Phase.APART, Phase.CLAIMED), False, ["ready 0:0:0:0:1:2", "ready 0:0:0:0:1:2", "ready"]),
         ((Phase.STARTED, Phase.STARTED), True, ["ready", "ready"]),
+        ((Phase.ENDED,), False, ["dead"]),
+        ((Phase.STARTED, Phase.ENDED), False, ["ready 0:0:0:0:1:2", "ready 0:0:0:0:1:2"]),
     ],
 )
 async def test_only_the_one_that_ran_alone_is_charged(

@@ -183,6 +183,35 @@ async def test_a_cancelled_run_that_heeds_nothing_condemns_its_child_after_all_i
     await await_until(is_noted, why="the stage is noted")
 
 
+async def test_a_cancelled_run_whose_hooks_run_is_not_held_against_its_child(
+    handle: ChildHandle, watched: Watching
+) -> None:
+    one = watched()
+    last = CONFIG.cancel_grace + STAGES * CONFIG.stop_grace + SLACK
+    handle.cancel("mail.0.a", FENCE, "ann")
+
+    one.board.ended(one.place)
+    one.look(2 * round(last / LOOK_EVERY))
+
+    assert one.stands == UNHARMED
+
+
+async def test_a_condemned_child_is_not_killed_while_the_hooks_of_a_neighbour_run(
+    handle: ChildHandle, watched: Watching
+) -> None:
+    one = watched(until=100.0)
+    neighbour = one.post("mail.0.b")
+    one.board.ended(neighbour)
+
+    one.look(ENOUGH + 1)
+    one.look(round(CONFIG.grace / LOOK_EVERY) - 2)
+    assert one.stands == (["w.1"], False, {KEY: TimedOut(LIMIT)})
+
+    one.board.clear(neighbour)
+    one.look()
+    assert handle.is_leaving
+
+
 async def test_neighbours_get_their_grace_in_looks(handle: ChildHandle, watched: Watching) -> None:
     one = watched(until=100.0)
     neighbour = one.post("mail.0.b")

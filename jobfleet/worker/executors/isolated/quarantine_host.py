@@ -139,7 +139,11 @@ class QuarantineHost:
             task.add_done_callback(self._waiting.discard)
 
     async def _launch_when_confirmed(self, run: IsolatedRun, handler: Handler) -> None:
-        await run.lease_confirmed()
+        try:
+            await run.lease_confirmed()
+        except Exception as error:  # noqa: BLE001 - whatever is wrong, the run must end
+            self._ended(run, None, error)
+            return
         if run.must_stop is None:
             self._launch(run, handler)
         else:

@@ -52,9 +52,8 @@ class ProgressWriter:
             EncodingError: `details` cannot be encoded.
         """
         record = encode([value, str(message)[:DETAIL_WORDS], dict(details) if details else None], what="progress")
-        run.output.number += 1
         with self._lock:
-            self._latest[run.key] = (run, run.output.number, record)
+            self._latest[run.key] = (run, run.output.next_number(), record)
         self._sender.wake()
 
     async def flush(self) -> None:

@@ -4,16 +4,18 @@ from __future__ import annotations
 
 import asyncio
 import threading
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from itertools import chain
 from typing import Any, cast
 
 from jobfleet.store.aio import AsyncStore
 from jobfleet.store.call import Call
 from jobfleet.store.keys import Keyspace
 from jobfleet.store.records import Grant
-from jobfleet.worker.run.output import LogTail
+from jobfleet.worker.run.output import LogTail, Output
 from jobfleet.worker.run.run import Run
 from jobfleet.worker.run.writes.job_log import JobLogWriter
+from jobfleet.worker.run.writes.progress import ProgressWriter
 from jobfleet.worker.run.writes.steps import StepWriter
 from jobfleet.worker.run.writes.writer import RunWriter
 from tests.support.run_events import QuietEvents
@@ -118,3 +120,47 @@ async def test_a_result_is_kept_though_whoever_awaits_it_is_cancelled() -> None:
 
     assert keeping.cancelled()
     assert [args[-2:] for args in store.sent] == [("s:charge", b"done")]
+
+
+class Interrupted:
+    """A lock. While a thread waits for it, the event loop gets its turn.
+
+    Args:
+        turn: What the loop does.
+    """
+
+    def __init__(self, turn: Callable[[], object]) -> None:
+        self._turn = turn
+
+    def __enter__(self) -> None:
+        self._turn()
+
+    def __exit__(self, *_: object) -> None:
+        """Let the next thread have it."""
+
+
+async def test_a_report_of_a_thread_and_a_stage_of_the_loop_have_numbers_of_their_own() -> None:
+    store, run = Slow(), a_run()
+    writer = ProgressWriter(cast(AsyncStore, store), rate=10, ttl_ms=1000, events=QuietEvents())
+    stages: list[int] = []
+    cast(Any, writer)._lock = Interrupted(lambda: stages.append(run.output.next_number()))
+
+    writer.report(run, 0.5, "half", None)
+
+    (_, number, _) = writer._latest[run.key]
+    assert [*stages, number] == [1, 2]
+
+
+async def test_no_number_is_taken_twice_by_threads() -> None:
+    output, taken = Output(), [list[int]() for _ in range(4)]
+
+    def take(numbers: list[int]) -> None:
+        numbers.extend(output.next_number() for _ in range(5_000))
+
+    threads = [threading.Thread(target=take, args=(numbers,)) for numbers in taken]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+
+    assert sorted(chain(*taken)) == [*range(1, 20_001)]
