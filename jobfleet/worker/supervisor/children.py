@@ -21,6 +21,7 @@ from jobfleet.worker.ipc.frames import frames
 from jobfleet.worker.ipc.kinds import Kind
 from jobfleet.worker.ipc.lease_board import board_capacity
 from jobfleet.worker.supervisor.child_handle import ChildHandle
+from jobfleet.worker.supervisor.connection import Connection
 from jobfleet.worker.supervisor.crash_recovery import CrashRecovery
 from jobfleet.worker.supervisor.metrics import WorkerMetrics
 
@@ -58,6 +59,7 @@ class Children:
         on_ready: Called with the published functions of a new child, by name.
         on_retire: Called when a child requests a successor, with the reason.
         on_empty: Called when a child is gone and has no immediate successor.
+        connection: Learns which leases the children have lost.
 
     Attributes:
         by_pid: The children by process id.
@@ -82,6 +84,7 @@ class Children:
         on_ready: Callable[[dict[str, bytes]], Awaitable[None]],
         on_retire: Callable[[ChildHandle, str], None],
         on_empty: Callable[[], None],
+        connection: Connection,
     ) -> None:
         self._worker = worker
         self._modules = list(modules)
@@ -94,6 +97,7 @@ class Children:
         self._on_ready = on_ready
         self._on_retire = on_retire
         self._on_empty = on_empty
+        self._connection = connection
         self._count = 0
         self._deaths = 0
         self._burials: set[asyncio.Task[None]] = set()
@@ -191,6 +195,11 @@ class Children:
             elif word == "pulse":
                 handle.pulsed_at = rest[0]
                 self._metrics.pulsed(rest[0])
+            elif word == "lost":
+                self._connection.lost((rest[0], rest[1]))
+            elif word == "examined":
+                handle.examining -= 1
+                self._connection.examined()
             elif word == "retire":
                 self._on_retire(handle, rest[0])
             elif word == "refused":
