@@ -15,6 +15,7 @@ from jobfleet.config import JobConfig, processors
 from jobfleet.errors import JobfleetError
 from jobfleet.exit_codes import EXIT_OK, EXIT_RECYCLED, EXIT_USAGE, how_it_died
 from jobfleet.outcome import Cancelled, TimedOut
+from jobfleet.services.duties.run_settler import listed
 from jobfleet.store.keys import Lane
 from jobfleet.store.server.connect import Target
 from jobfleet.worker.ipc.frames import frames
@@ -293,7 +294,7 @@ class Children:
                 handle.child, posted, lanes, reason, planned=planned, verdicts=handle.verdicts
             )
             if settled:
-                log.warning("child.buried child=%s jobs=%d", handle.child, settled)
+                log.warning("child.buried child=%s %s", handle.child, listed(settled))
         except JobfleetError as error:
             log.error("child.not_buried child=%s %s", handle.child, error)
         finally:
