@@ -29,7 +29,7 @@ class Connection:
         log: The worker's logger.
         tally: Counts the outages.
         held: Returns the runs that the worker holds, as id and token.
-        is_examined: Returns whether each child knows what became of the leases that could not be renewed.
+        is_examined: Returns whether each child has reported which of the leases without a renewal are lost.
 
     Attributes:
         outage: The recorder of the store that renews leases.

@@ -18,7 +18,7 @@ class Renewals:
 
     Args:
         renewer: Renews leases.
-        connection: Learns what became of the leases after an outage.
+        connection: Receives the results, for the line about the end of an outage.
         children: Returns a copy of the list of children.
         every: Seconds between two rounds.
     """
