@@ -8,6 +8,7 @@ from collections.abc import Iterable
 from types import ModuleType
 
 from jobfleet.errors import ConfigError
+from jobfleet.functions.loading import loading
 from jobfleet.functions.registry import Registry
 
 
@@ -18,7 +19,7 @@ def load_modules(names: Iterable[str], app_dir: str) -> tuple[list[ModuleType], 
         The modules, and the registry of the fleet, if one was named.
 
     Raises:
-        ConfigError: A module cannot be imported, or has no fleet of that name.
+        ConfigError: A module cannot be imported, has no fleet of that name, or waits for a job while it is imported.
     """
     if app_dir not in sys.path:
         sys.path.insert(0, app_dir)
@@ -28,7 +29,8 @@ def load_modules(names: Iterable[str], app_dir: str) -> tuple[list[ModuleType], 
         if not all(part.isidentifier() for part in name.split(".")):
             raise ConfigError(f"Cannot import {name!r}: it is not a module name; write it with dots, such as app.jobs.")
         try:
-            module = importlib.import_module(name)
+            with loading(name):
+                module = importlib.import_module(name)
         except ModuleNotFoundError as error:
             if error.name is None or not (name == error.name or name.startswith(f"{error.name}.")):
                 raise  # a failure inside the user's module shows its own traceback

@@ -10,6 +10,7 @@ from jobfleet.client._async.connection import AsyncConnection, AsyncReceiptItera
 from jobfleet.client._async.receipts import AsyncReceipts
 from jobfleet.client.base import PollSchedule
 from jobfleet.errors import JobNotFound, WaitTimeout
+from jobfleet.functions.loading import check_not_loading
 from jobfleet.model import Job, JobResult
 from jobfleet.model.options import Seconds
 from jobfleet.operations.jobs import cancel as jobs_cancel
@@ -83,10 +84,12 @@ class AsyncJobs(AsyncConnection):
             timeout: Time limit in seconds, or a timedelta; None to wait without a limit.
 
         Raises:
+            ConfigError: A worker is importing the module that waits.
             InvalidJob: `timeout` is not a duration.
             JobNotFound: The job is unknown.
             WaitTimeout: The job had not ended after `timeout` seconds. It continues.
         """
+        check_not_loading()
         patience = PollSchedule(self.context.config, timeout)
         result = await self.poll(job_id)
         if result.status.is_final:
