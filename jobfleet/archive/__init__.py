@@ -46,13 +46,14 @@ def init_job_tables(database: str | Engine | None = None) -> str:
     """Create the archive's tables, or migrate them to this version. Safe to repeat, and in several processes at once.
 
     Args:
-        database: URL of the database, or an engine; default the setting ``archive_url``.
+        database: URL of the database, or an engine. Default: the setting ``archive_url``, and without it the SQLite
+            file ``.jobfleet/archive.db``, which the programs of this folder use from then on.
 
     Returns:
         The revision of the tables.
 
     Raises:
-        ConfigError: ``archive_url`` is not set, the extra is not installed, or the database is not supported.
+        ConfigError: The extra is not installed, or the database is not supported.
         StoreUnavailable: No database answers at the URL.
 
     Example:

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 from importlib.resources import as_file, files
+from pathlib import Path
 from typing import Any
 
 from alembic import command
@@ -15,6 +17,8 @@ from sqlalchemy import Connection, Engine, create_engine, event, make_url, text
 from sqlalchemy.exc import ArgumentError, OperationalError
 
 from jobfleet.config import load, mask_url
+from jobfleet.config.layers import ARCHIVE_FILE, archive_at
+from jobfleet.config.private import make_private, open_own
 from jobfleet.config.url import check_database_url
 from jobfleet.errors import ConfigError, StoreUnavailable
 
@@ -75,10 +79,14 @@ def make_tables(database: str | Engine | None = None) -> str:
 
 
 def _configured() -> str:
+    """The archive of the settings; without one, a file in this folder, which the programs of this folder use."""
     url = load().config.archive_url
-    if url is None:
-        raise ConfigError("There is no archive: set archive_url / JOBFLEET_ARCHIVE_URL, or pass a URL.")
-    return url
+    if url is not None:
+        return url
+    path = Path(ARCHIVE_FILE)
+    make_private(path.parent)
+    os.close(open_own(path, os.O_WRONLY))
+    return archive_at(path)
 
 
 def revisions(engine: Engine) -> tuple[str | None, str]:

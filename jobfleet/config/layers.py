@@ -12,7 +12,7 @@ from difflib import get_close_matches
 from pathlib import Path
 from typing import Any
 
-from jobfleet.config.private import Foreign, read_own
+from jobfleet.config.private import Foreign, check_own, read_own
 from jobfleet.config.table import SETTINGS, JobConfig
 from jobfleet.config.url import check_url
 from jobfleet.errors import ConfigError
@@ -28,6 +28,8 @@ CONFIG_FILE = "jobfleet.toml"
 PROJECT_FILE = "pyproject.toml"
 PROJECT_TABLE = f"[tool.jobfleet] of {PROJECT_FILE}"
 UP_FILE = ".jobfleet/up.json"
+ARCHIVE_FILE = ".jobfleet/archive.db"
+"""The archive of `init_job_tables()` if no setting names another one."""
 
 _PREFIX = "JOBFLEET_"
 _TEST_PREFIX = "JOBFLEET_TEST_"
@@ -42,7 +44,7 @@ class Loaded:
     Attributes:
         config: The settings.
         sources: By name: "argument", the name of a variable, the name of a file, "[tool.jobfleet] of
-            pyproject.toml", ".jobfleet/up.json" (for the URL only) or "default".
+            pyproject.toml", ".jobfleet/up.json" (for the URL), ".jobfleet/archive.db" (for the archive) or "default".
     """
 
     config: JobConfig
@@ -58,7 +60,8 @@ def load(
     """Read the settings from arguments, JOBFLEET_*, jobfleet.toml and [tool.jobfleet], in this order of precedence.
 
     An argument of None and an empty variable count as not given. The text "none" is a value for settings that can be
-    unset. If no source sets a URL, the URL of a running `jobfleet up` applies.
+    unset. If no source sets a URL, the URL of a running `jobfleet up` applies. If no source sets an archive, the one
+    that `init_job_tables()` has created in this folder applies.
 
     Args:
         arguments: Values by name. ``config`` names another TOML file, as JOBFLEET_CONFIG does.
@@ -76,6 +79,7 @@ def load(
         _config_file(directory, None if named is None else str(named)),
         _project_file(directory),
         _running(directory),
+        _archived(directory),
     )
 
     values: dict[str, Any] = {}
@@ -137,6 +141,24 @@ def _running(directory: Path) -> _Layer:
     except (OSError, ValueError, TypeError, LookupError, AttributeError, RecursionError, ConfigError):
         return {}
     return {"url": (url, UP_FILE)}
+
+
+def _archived(directory: Path) -> _Layer:
+    """Return the URL of the archive in this folder, if there is one. Another user's file is ignored with a warning."""
+    path = directory / ARCHIVE_FILE
+    try:
+        check_own(path)
+    except Foreign as error:
+        warnings.warn(f"{ARCHIVE_FILE} is not used: {error}", UserWarning, stacklevel=4)
+        return {}
+    except OSError:
+        return {}
+    return {"archive_url": (archive_at(path), ARCHIVE_FILE)}
+
+
+def archive_at(path: Path) -> str:
+    """The URL of an archive in a file."""
+    return f"sqlite:///{path.resolve()}"
 
 
 def _is_alive(pid: int) -> bool:

@@ -36,6 +36,18 @@ def read_own(path: Path) -> bytes:
         return file.read()
 
 
+def check_own(path: Path) -> None:
+    """Check that only this user can have written a file, in a folder that only this user can change.
+
+    Raises:
+        FileNotFoundError: The file does not exist.
+        Foreign: The file or its folder is a link, belongs to another user, or can be written by other users.
+        OSError: It cannot be read.
+    """
+    _check(path.parent, path.parent.lstat(), stat.S_ISDIR)
+    _check(path, path.lstat(), stat.S_ISREG)
+
+
 def write_own(path: Path, content: bytes) -> None:
     """Write a file that only this user can read; the write is atomic.
 
@@ -83,6 +95,18 @@ def make_own(folder: Path, *, keeps_others_out: bool = True) -> None:
     _check(folder, found, stat.S_ISDIR, writable=True)
     if mode != wanted:
         folder.chmod(wanted)
+
+
+def make_private(folder: Path) -> None:
+    """Create a folder as `make_own` does, and keep it out of version control.
+
+    Raises:
+        Foreign: The path is a link, is not a folder, or belongs to another user.
+        OSError: The folder cannot be created.
+    """
+    make_own(folder)
+    if not (folder / ".gitignore").exists():
+        write_own(folder / ".gitignore", b"*\n")
 
 
 def _open(path: Path, flags: int, *, writable: bool = False) -> int:

@@ -11,7 +11,7 @@ from alembic.runtime.migration import MigrationContext
 from sqlalchemy import inspect, text
 
 import jobfleet
-from jobfleet import ConfigError
+from jobfleet import ConfigError, Fleet
 from jobfleet.archive import init_job_tables
 from jobfleet.archive.models import Base
 from jobfleet.archive.schema import VERSIONS, is_newer, open_engine, revisions
@@ -66,11 +66,10 @@ def test_a_revision_of_a_later_version_is_known_as_such(archive_url: str) -> Non
 
 def test_the_setting_says_where(empty_url: str, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     monkeypatch.chdir(tmp_path)
-    with pytest.raises(ConfigError, match="JOBFLEET_ARCHIVE_URL"):
-        jobfleet.init_job_tables()
     monkeypatch.setenv("JOBFLEET_ARCHIVE_URL", empty_url)
 
     assert jobfleet.init_job_tables() == jobfleet.init_job_tables(empty_url)
+    assert not (tmp_path / ".jobfleet").exists()
 
 
 @pytest.mark.parametrize("url", ["mysql://u:secret@host/db", "archive.db"])
@@ -78,3 +77,20 @@ def test_other_databases_are_refused(url: str) -> None:
     with pytest.raises(ConfigError, match="sqlite:///PATH") as refusal:
         open_engine(url)
     assert "secret" not in str(refusal.value)
+
+
+def test_without_a_setting_the_archive_is_a_file_of_this_folder(
+    tmp_path: Path, redis_url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.delenv("JOBFLEET_ARCHIVE_URL", raising=False)
+
+    assert init_job_tables() == init_job_tables()  # twice is once
+
+    file = tmp_path / ".jobfleet" / "archive.db"
+    assert (file.stat().st_mode & 0o777, (file.parent / ".gitignore").read_text()) == (0o600, "*\n")
+    with Fleet(redis_url) as fleet:
+        assert fleet.config.archive_url == f"sqlite:///{file}"
+    engine = open_engine(f"sqlite:///{file}")
+    assert revisions(engine) == (init_job_tables(), init_job_tables())
+    engine.dispose()

@@ -22,7 +22,7 @@ from jobfleet.cli.options import Command, settings, yes_option
 from jobfleet.cli.output import agreed, plain, say
 from jobfleet.config import SETTINGS, mask_url
 from jobfleet.config.layers import UP_FILE
-from jobfleet.config.private import Foreign, make_own, read_own, write_own
+from jobfleet.config.private import Foreign, make_own, make_private, read_own, write_own
 from jobfleet.errors import ConfigError
 
 if TYPE_CHECKING:
@@ -187,9 +187,7 @@ class _Place(contextlib.AbstractContextManager["_Place"]):
         note = Path(UP_FILE)
         if not is_owner and _is_noted(note, self.server.url):
             return
-        make_own(note.parent)
-        if not (note.parent / ".gitignore").exists():
-            write_own(note.parent / ".gitignore", b"*\n")
+        make_private(note.parent)
         write_own(note, json.dumps({"url": self.server.url, "pid": os.getpid()}).encode() + b"\n")
 
     def __exit__(self, *_: object) -> None:
