@@ -18,6 +18,7 @@ from playwright.sync_api import Browser, Locator, Page, expect, sync_playwright
 
 from jobfleet import Fleet, Job, JobStatus
 from tests.support.fleet import LONG, ROOT, Programs
+from tests.support.pages import DOCS, blocks_of
 from tests.support.server import RedisServer, free_port
 from tests.support.waiting import wait_until
 
@@ -46,7 +47,11 @@ def programs(server: RedisServer, tmp_path_factory: pytest.TempPathFactory) -> I
     """A worker of the example's jobs, and of some that can be told how to go on."""
     server.flush()
     programs = Programs(server.url, tmp_path_factory.mktemp("browser"))
-    programs.ready("seeds", "workers.examples.jobs")
+    for block in blocks_of(DOCS / "howto" / "streamlit.md"):
+        if block.file:
+            (programs.folder / block.file).write_text(block.body)
+    programs.ready("seeds", "jobfleet.demo.reports")
+    programs.ready("reports", app_dir=programs.folder)
     yield programs
     programs.close()
 
@@ -91,7 +96,15 @@ class Served:
 
 @pytest.fixture(scope="module")
 def example(programs: Programs) -> Iterator[Served]:
-    served = Served(ROOT / "workers/examples/streamlit_app.py", programs.url, programs.folder / "example.log")
+    served = Served(ROOT / "jobfleet/panels/demo.py", programs.url, programs.folder / "example.log")
+    yield served
+    served.close()
+
+
+@pytest.fixture(scope="module")
+def printed(programs: Programs) -> Iterator[Served]:
+    """The page of the how-to that enqueues at once, exactly as it is printed."""
+    served = Served(programs.folder / "at_once.py", programs.url, programs.folder / "printed.log")
     yield served
     served.close()
 
@@ -192,6 +205,22 @@ def test_a_failure_is_shown_and_the_dashboard_counts_it(example: Served, page: P
     moves(bar, 30 if PICTURES else 0)
     picture(page, "streamlit-dashboard")
     assert fleet.cancel(running)
+
+
+def test_a_page_that_enqueues_at_once_enqueues_one_job_and_shows_its_result(
+    printed: Served, page: Page, fleet: Fleet
+) -> None:
+    page.goto(printed.url)
+    moves(page.get_by_role("progressbar").first, 0)
+
+    expect(page.get_by_text("Done: 4 chapters")).to_be_visible()
+    wait_until(lambda: not looks_again(page, fleet), timeout=LONG, why="the page rests")
+    expect(page.get_by_text("Done: 4 chapters")).to_be_visible()
+    assert len(fleet.jobs(function="reports.report").jobs) == 1
+
+    page.reload()  # another session
+    expect(page.get_by_text("Done: 4 chapters")).to_be_visible()
+    assert len(fleet.jobs(function="reports.report").jobs) == 2
 
 
 def test_the_page_is_not_blocked_while_a_bar_moves_and_is_left_alone_when_the_job_has_ended(

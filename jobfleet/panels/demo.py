@@ -1,6 +1,6 @@
-"""A page that shows jobs: ``jobfleet up workers.examples.jobs``, and ``streamlit run`` this file beside it.
+"""A page with all panels: ``jobfleet up jobfleet.demo.reports``, and ``python -m jobfleet.panels`` beside it.
 
-It only enqueues and watches. The jobs run in workers, so a page that is closed loses nothing.
+The page only enqueues and watches. Workers run the jobs, so no job is lost when the page is closed.
 """
 
 from __future__ import annotations

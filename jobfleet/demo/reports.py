@@ -1,4 +1,4 @@
-"""Jobs of the example page; a worker serves them: ``jobfleet worker workers.examples.jobs``."""
+"""Jobs of the page `jobfleet.panels.demo`; ``jobfleet up jobfleet.demo.reports`` serves them."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from jobfleet import JobContext, ProgressCallback, job
 
 @job(name="examples.report")
 def report(chapters: int, seconds: float, progress_callback: ProgressCallback) -> str:
-    """Write a report, a chapter after the other.
+    """Write a report, one chapter after the other.
 
     Args:
         chapters: How many.

@@ -1,1 +1,0 @@
-"""Job modules and pages that are meant to be copied."""
