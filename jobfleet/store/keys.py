@@ -84,7 +84,9 @@ KEY_TABLE: tuple[KeyRow, ...] = (
     KeyRow("indexes", "zset", "index → time of its next cleaning (µs)", "with its index"),
     KeyRow("watched", "hash", "id → 1 for jobs with dependants", "the final transition"),
     KeyRow("outbox", "stream", "one record per ended job with dependants", "the relay"),
-    KeyRow("journal", "stream", "lifecycle events, while a consumer is registered", "journal_max; all read it"),
+    KeyRow(
+        "journal", "stream", "lifecycle events, while a consumer is registered", "journal_max, journal_ttl; all read it"
+    ),
     KeyRow("fired", "hash", "cron entry → last handled fire, and its job", "with its entry"),
     KeyRow("wake", "zset", "marker on which idle children block", "one member"),
     KeyRow(

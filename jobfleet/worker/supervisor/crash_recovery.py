@@ -50,7 +50,7 @@ class CrashRecovery:
         *,
         planned: bool = False,
         verdicts: Mapping[tuple[str, int], Outcome] | None = None,
-    ) -> list[Held]:
+    ) -> int:
         """Settle the runs of a child.
 
         Args:
@@ -62,7 +62,7 @@ class CrashRecovery:
             verdicts: The outcomes of runs that only its end could end.
 
         Returns:
-            The settled runs.
+            The number of settled runs.
         """
         guilty = _may_have_ended_it(posted)
         by_lane: dict[Lane, list[tuple[str, int]]] = {lane: [] for lane in lanes}
@@ -76,12 +76,12 @@ class CrashRecovery:
         ]
         held = [one for _, buried in found for one in buried.held]
         outcome = _outcomes(held, guilty, reason, {} if verdicts is None else verdicts, planned=planned)
-        settled: list[Held] = []
+        count = 0
         for lane, buried in found:
             guard = settle.TOKEN_VALID
-            settled += await self._overdue.settle(lane, buried.held, buried.now, outcome, guard=guard)
-            await self._unreadables.set_aside(lane, buried.unreadable)
-        return settled
+            count += await self._overdue.settle(lane, buried.held, buried.now, outcome, guard=guard)
+            count += await self._unreadables.set_aside(lane, buried.unreadable)
+        return count
 
 
 def _may_have_ended_it(posted: Sequence[Posted]) -> set[tuple[str, int]]:

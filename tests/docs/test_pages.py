@@ -1,0 +1,61 @@
+"""Every code block of README and docs/ is run as it is printed, in a clean folder, with real workers."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+import pytest
+
+from tests.support.pages import DOCS, FILES, PAGES, SHELL, SHOWN, Block, blocks_of, name_of
+from tests.support.reader import Reader
+
+BLOCKS = [block for page in PAGES for block in blocks_of(page)]
+CODE = [block for block in BLOCKS if block.is_code]
+RUN = [page for page in PAGES if any(block.is_run for block in blocks_of(page))]
+FRAGMENTS_MAX = 20
+
+
+@pytest.mark.parametrize("page", RUN, ids=name_of)
+def test_every_block_of_a_page_runs_as_it_is_printed(page: Path, tmp_path: Path) -> None:
+    blocks = blocks_of(page)
+
+    with Reader(tmp_path, blocks) as reader:
+        reader.follow()
+
+    assert reader.count == sum(block.is_run for block in blocks)
+
+
+@pytest.mark.parametrize("block", BLOCKS, ids=str)
+def test_a_block_names_its_file_or_is_typed_or_is_a_fragment_with_a_reason(block: Block) -> None:
+    assert block.language in {*FILES, *SHELL, *SHOWN}, f"{block} has the language {block.language!r}"
+    if block.reason is not None:
+        assert block.is_code, f"{block} is not code, and needs no mark"
+        assert len(block.reason.split()) >= 3, f"{block} is a fragment; say why"
+    elif block.language in FILES:
+        assert block.file, f"{block} begins with no comment that names its file"
+
+
+def test_few_blocks_are_fragments() -> None:
+    fragments = {str(block): block.reason for block in CODE if block.reason is not None}
+
+    assert len(fragments) <= FRAGMENTS_MAX, f"{fragments} of {len(CODE)}"
+    assert len(fragments) < len(CODE) / 8
+
+
+@pytest.mark.parametrize("page", RUN, ids=name_of)
+def test_a_page_serves_the_functions_that_it_decorates(page: Path) -> None:
+    """A worker runs each function of a page, or a test does; a block that only defines one would show nothing."""
+    blocks = [block for block in blocks_of(page) if block.is_run]
+    typed = " ".join(block.body for block in blocks if block.language in SHELL)
+    for block in blocks:
+        if block.file and "@job" in block.body and not block.file.startswith("test_"):
+            module = block.file.removesuffix(".py")
+            assert f"jobfleet up {module}" in typed, f"{block}: no command serves {module}"
+
+
+@pytest.mark.parametrize("page", [page for page in PAGES if page.parent != DOCS / "internals"], ids=name_of)
+def test_a_page_names_nothing_that_only_the_repository_has(page: Path) -> None:
+    found = re.findall(r"(?<![\w.])workers[./]\w+", page.read_text())
+
+    assert found == []

@@ -1,0 +1,254 @@
+"""A reader who follows a page: saves its files, types its commands, and runs its programs. Nothing is patched."""
+
+from __future__ import annotations
+
+import os
+import re
+import shlex
+import signal
+import subprocess
+import sys
+from contextlib import suppress
+from dataclasses import dataclass
+from pathlib import Path
+from types import TracebackType
+from typing import Self
+from urllib.request import urlopen
+
+from jobfleet import Fleet
+from jobfleet.config import load
+from jobfleet.config.layers import CONFIG_FILE
+from jobfleet.store.calls.cron import attendants
+from tests.support.pages import ROOT, SHELL, Block
+from tests.support.server import free_port
+from tests.support.waiting import wait_until
+
+DEMO = ROOT / "jobfleet" / "panels" / "demo.py"
+LONG = 60.0
+STAYS = re.compile(r"(jobfleet (up|worker|reaper)|streamlit run|python -m jobfleet\.panels)\b")
+"""A command that runs until it is ended: a reader gives it a terminal of its own."""
+ANSWERS = "y\n" * 20
+"""What a reader answers to the questions of commands."""
+
+_TYPED = re.compile(r"\b(\w+)\.py\b")
+_IMPORTED = re.compile(r"^\s*(?:from|import) (\w+)", re.MULTILINE)
+_PRINTED = re.compile(r"^print\(.*\)  # (?P<text>.+)$", re.MULTILINE)
+_PRINTS = re.compile(r"# prints (?P<text>.+)$", re.MULTILINE)
+_PROMPT = re.compile(r"^\$ (?P<command>.+)\n(?P<output>(?:(?!\$ ).*\n)*)", re.MULTILINE)
+
+
+@dataclass(slots=True)
+class _Terminal:
+    """A terminal in which a command runs until it is ended."""
+
+    line: str
+    modules: frozenset[str]
+    process: subprocess.Popen[bytes]
+    log: Path
+
+    @property
+    def is_worker(self) -> bool:
+        return self.line.startswith(("jobfleet up", "jobfleet worker"))
+
+
+class Reader:
+    """Follows one page in a folder of its own.
+
+    Args:
+        folder: An empty folder.
+        blocks: The blocks of the page.
+        programs: The folder with ``python`` and ``jobfleet``; by default those of this environment.
+
+    Attributes:
+        count: How many blocks it has run.
+    """
+
+    def __init__(self, folder: Path, blocks: list[Block], programs: Path | None = None) -> None:
+        self.count = 0
+        self._home = folder / "home"
+        self._folder = folder / "clean"
+        for made in (self._home, self._folder):
+            made.mkdir()
+        self._kept = shlex.quote(str(self._home / "variables"))
+        self._variables = f"[ ! -f {self._kept} ] || . {self._kept}"
+        self._blocks = [block for block in blocks if block.is_run]
+        self._terminals: list[_Terminal] = []
+        self._environment = {
+            "PATH": f"{programs or Path(sys.executable).parent}:/usr/local/bin:/usr/bin:/bin",
+            "HOME": str(self._home),
+            "LANG": "C.UTF-8",
+            "TERM": "dumb",
+            "JOBFLEET_PROCESSES": "1",  # as on a machine with one core
+            "STREAMLIT_SERVER_HEADLESS": "true",
+            "STREAMLIT_BROWSER_GATHER_USAGE_STATS": "false",
+        }
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        if error is not None:
+            self._show_logs()
+        for terminal in self._terminals:
+            _end(terminal)
+
+    def follow(self) -> None:
+        """Run all blocks of the page in order."""
+        served = _served(self._blocks)
+        for block in self._blocks:
+            if block.file:
+                self._save(block)
+                if block.language == "python" and block.file.removesuffix(".py") not in served:
+                    self._run_program(block)
+            elif block.language == "console":
+                self._compare(block)
+            else:
+                self._type(block)
+            self.count += 1
+
+    def _save(self, block: Block) -> None:
+        """Save a file, or add to it; a worker that has loaded it is started again, as the page says."""
+        path = self._folder / block.file
+        with path.open("a") as file:
+            file.write(f"\n\n{block.body}" if file.tell() else block.body)
+        if block.file == CONFIG_FILE:
+            load(environ={}, directory=self._folder)  # raises if it is not valid
+        for terminal in list(self._terminals):
+            if block.file.removesuffix(".py") in terminal.modules:
+                _end(terminal)
+                self._terminals.remove(terminal)
+                self._start(terminal.line)
+
+    def _run_program(self, block: Block) -> None:
+        printed = self._run(["python", block.file], str(block))
+        lines = iter(printed.splitlines())
+        for found in _PRINTED.finditer(block.body):
+            shows = _pattern(found["text"]).fullmatch
+            assert any(shows(line.strip()) for line in lines), f"{block} prints {found['text']!r}, not:\n{printed}"
+
+    def _compare(self, block: Block) -> None:
+        for found in _PROMPT.finditer(block.body):
+            printed = self._run(["sh", "-c", found["command"]], str(block))
+            _check_printed(found["output"], printed, block)
+
+    def _type(self, block: Block) -> None:
+        lines: list[str] = []
+        for line in [*block.body.splitlines(), ""]:
+            if lines and (not line or STAYS.match(line)):
+                self._type_lines(lines, block)
+                lines = []
+            if STAYS.match(line):
+                self._start(line)
+            elif line:
+                lines.append(line)
+
+    def _type_lines(self, lines: list[str], block: Block) -> None:
+        """Type commands into the terminal that is kept open: its variables stay."""
+        script = "\n".join(["set -ea", self._variables, *lines, f"export -p > {self._kept}"])
+        printed = self._run(["sh", "-c", script], str(block))
+        assert "does not provide the extra" not in printed, f"{block}: {printed}"
+        for found in _PRINTS.finditer("\n".join(lines)):
+            _check_printed(found["text"], printed, block)
+
+    def _run(self, command: list[str], where: str) -> str:
+        done = subprocess.run(
+            command, cwd=self._folder, env=self._environment, input=ANSWERS, text=True, timeout=LONG, check=False,
+            stdout=subprocess.PIPE, stderr=subprocess.STDOUT,
+        )  # fmt: skip
+        assert done.returncode == 0, f"{where} ended with {done.returncode}:\n{done.stdout}"
+        return done.stdout
+
+    def _start(self, line: str) -> None:
+        """Run a command in a terminal of its own, until it is ready."""
+        words = shlex.split(line, comments=True)
+        log = self._home / f"terminal-{len(list(self._home.glob('terminal-*')))}"
+        port = free_port()
+        command = ["sh", "-c", f"set -a\n{self._variables}\nexec {line}"]
+        environment = {**self._environment, "STREAMLIT_SERVER_PORT": str(port)}
+        with log.open("wb") as out:
+            process = subprocess.Popen(
+                command, cwd=self._folder, env=environment, stdin=subprocess.DEVNULL, stdout=out, stderr=out,
+                start_new_session=True,
+            )  # fmt: skip
+        terminal = _Terminal(line, _modules(line), process, log)
+        self._terminals.append(terminal)
+        if words[0] in {"streamlit", "python"}:
+            wait_until(lambda: _is_up(terminal) and _answers(port), timeout=LONG, why=f"{line!r} serves its page")
+            self._draw(words[-1] if words[0] == "streamlit" else str(DEMO))
+        elif terminal.is_worker:
+            wait_until(lambda: _is_up(terminal) and self._has_workers(), timeout=LONG, why=f"{line!r} is ready")
+
+    def _draw(self, page: str) -> None:
+        """Run a page of Streamlit once; `tests/panels/test_browser.py` opens pages in a browser."""
+        program = f"""if True:
+            from streamlit.testing.v1 import AppTest
+            drawn = AppTest.from_file({page!r}, default_timeout=30).run()
+            assert not drawn.exception, drawn.exception
+        """
+        self._run(["python", "-c", program], page)
+
+    def _has_workers(self) -> bool:
+        """Whether as many workers as were started have loaded their functions, and a reaper is there."""
+        url = load(environ=self._environment, directory=self._folder).config.url
+        if not url.startswith("unix:"):  # the server of `jobfleet up` is not there yet
+            return False
+        wanted = sum(terminal.is_worker for terminal in self._terminals)
+        with Fleet(url) as fleet:
+            reapers = [one for one in fleet.store.run(attendants(fleet.context.keys)) if one.role == "reaper"]
+            return bool(reapers) and sum(bool(one.queues) for one in fleet.workers() if not one.is_gone) >= wanted
+
+    def _show_logs(self) -> None:
+        for terminal in self._terminals:
+            sys.stdout.write(f"── {terminal.line}\n{terminal.log.read_text(errors='replace')}\n")
+
+
+def _served(blocks: list[Block]) -> set[str]:
+    """The modules of a page that are loaded or named by something else on the page, and so are no programs."""
+    served: set[str] = set()
+    for block in blocks:
+        if block.language == "python":
+            served.update(name for name in _IMPORTED.findall(block.body) if f"{name}.py" != block.file)
+        elif block.language in SHELL:
+            served.update(_TYPED.findall(block.body))
+            served.update(*(_modules(line) for line in block.body.splitlines() if STAYS.match(line)))
+    return served
+
+
+def _modules(line: str) -> frozenset[str]:
+    """The modules of this folder that a command loads."""
+    return frozenset(word for word in shlex.split(line, comments=True)[2:] if word.isidentifier())
+
+
+def _pattern(wanted: str) -> re.Pattern[str]:
+    """Output as a page shows it: spaces do not count, and ``…`` is any text."""
+    return re.compile(".*".join(re.escape(part) for part in " ".join(wanted.split()).split("…")))
+
+
+def _check_printed(wanted: str, printed: str, block: Block) -> None:
+    """Look for a text in the output."""
+    assert _pattern(wanted).search(" ".join(printed.split())), f"{block} prints {wanted!r}, not:\n{printed}"
+
+
+def _is_up(terminal: _Terminal) -> bool:
+    code = terminal.process.poll()
+    assert code is None, f"{terminal.line!r} ended with {code}"
+    return True
+
+
+def _answers(port: int) -> bool:
+    with suppress(OSError), urlopen(f"http://localhost:{port}/_stcore/health", timeout=5) as answer:
+        return bool(answer.status == 200)
+    return False
+
+
+def _end(terminal: _Terminal) -> None:
+    """Press Ctrl-C, as a reader does; what does not end then is killed."""
+    with suppress(ProcessLookupError):
+        os.kill(terminal.process.pid, signal.SIGINT)
+    try:
+        terminal.process.wait(LONG)
+    finally:
+        with suppress(ProcessLookupError):
+            os.killpg(terminal.process.pid, signal.SIGKILL)
