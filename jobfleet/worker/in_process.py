@@ -138,6 +138,10 @@ class _Inside:
         self._worker = new_worker_id()
         self._board = LeaseBoard(None, board_capacity(config.slots))
         self._tally = Mute()
+        self._examinations: set[asyncio.Task[None]] = set()
+        self._connection = Connection(
+            fleet.store.at.shown, log, self._tally, held=self._held, is_examined=lambda: not self._examinations
+        )
 
     def _store(self, socket_timeout: float | None = None) -> AsyncStore:
         return AsyncStore(
@@ -172,6 +176,7 @@ class _Inside:
             tally=self._tally,
             modules=_modules_of(self._handlers),
             on_buried=self._stop.set,
+            on_lost=self._connection.lost,
         )
         over = threading.Event()
         thread = threading.Thread(
@@ -215,8 +220,7 @@ class _Inside:
         store = self._store()
         renewals = self._store(self._config.renewal_timeout)
         renewer = LeaseRenewer(renewals, keys, lease_us=round(self._config.lease * 1e6))
-        connection = Connection(store.at.shown, log, self._tally, held=self._held)
-        store.recorder = renewals.recorder = connection.outage
+        store.recorder = renewals.recorder = self._connection.outage
         presence = Heartbeat(store, keys, self._config, self._worker)
         leases = Leases(
             store, keys, self._config, self._tally, spacing=lambda: shared_spacing(presence.workers, self._config.lease)
@@ -229,7 +233,7 @@ class _Inside:
             service.start()
         duties = [
             asyncio.ensure_future(self._beat_on(presence, engine, loop)),
-            asyncio.ensure_future(self._renew_on(renewer, connection, engine, loop)),
+            asyncio.ensure_future(self._renew_on(renewer, engine, loop)),
             asyncio.ensure_future(store.keep_looking(self._config.beat)),
             asyncio.ensure_future(renewals.keep_looking(self._config.beat)),
         ]
@@ -286,9 +290,8 @@ class _Inside:
         plain = list(self._handlers.registry.enqueued)
         return kind_of(self._functions, self._serving.queues, plain=plain)
 
-    async def _renew_on(
-        self, renewer: LeaseRenewer, connection: Connection, engine: Engine, loop: asyncio.AbstractEventLoop
-    ) -> None:
+    async def _renew_on(self, renewer: LeaseRenewer, engine: Engine, loop: asyncio.AbstractEventLoop) -> None:
+        connection = self._connection
         while True:
             connection.begin_round()
             try:
@@ -324,10 +327,21 @@ class _Inside:
             still = set(self._held())
             news.lost = [one for one in news.lost if one in still]
         loop.call_soon_threadsafe(engine.renewed, news.standing, news.until)
-        loop.call_soon_threadsafe(engine.leases_lost, news.lost)
+        if news.lost or self._connection.outage.is_returning:
+            task = asyncio.ensure_future(self._examine(engine, news.lost, loop))
+            self._examinations.add(task)
+            task.add_done_callback(self._examined)
         for one in news.cancelled:
             loop.call_soon_threadsafe(engine.cancel, (one.id, one.token), one.by)
         return news
+
+    async def _examine(self, engine: Engine, lost: list[tuple[str, int]], loop: asyncio.AbstractEventLoop) -> None:
+        await asyncio.wrap_future(asyncio.run_coroutine_threadsafe(engine.leases_gone(lost), loop))
+
+    def _examined(self, task: asyncio.Task[None]) -> None:
+        self._examinations.discard(task)
+        if not task.cancelled():
+            self._connection.examined()
 
 
 def _modules_of(handlers: Handlers) -> list[str]:

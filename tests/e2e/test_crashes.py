@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import signal
 from pathlib import Path
 
@@ -46,6 +47,41 @@ def test_neighbours_of_a_culprit_run_again_and_lose_nothing(programs: Programs, 
     for job_id in [*neighbours, culprit]:
         fences = programs.history.fences(job_id)
         assert fences == sorted(set(fences))
+
+
+def test_the_death_of_a_child_is_one_warning_however_many_jobs_ran_in_it(
+    programs: Programs, fleet: Fleet, tmp_path: Path
+) -> None:
+    worker = programs.ready(slots=8, verbose=1)
+    gate = tmp_path / "gate"
+    ids = [fleet.enqueue(Job("gate", "hist.gate", (str(gate),))) for _ in range(8)]
+    for job_id in ids:
+        programs.history.await_start(job_id)
+
+    (child,) = worker.children()
+    os.kill(child, signal.SIGKILL)
+
+    worker.await_line("child.buried")
+    gate.touch()
+    settle_all(fleet, ids)
+    warnings = [line for line in worker.said.splitlines() if " WARNING " in line]
+    (line,) = (line for line in warnings if "child.buried" in line)
+    assert re.search(r" jobs=8 functions=hist\.gate ids=(default\.0\.[0-9a-f]{32},){3}…$", line), line
+    assert [line for line in warnings if "job." in line] == []
+    each = [line for line in worker.said.splitlines() if " DEBUG " in line and "job.reaped" in line]
+    assert len(each) == 8
+    assert all("function=hist.gate" in line and "7 other jobs ran in it" in line for line in each)
+
+
+def test_a_charged_job_has_a_line_of_its_own(programs: Programs, fleet: Fleet) -> None:
+    worker = programs.ready()
+
+    job_id = fleet.enqueue(Job("leave", "hist.leave", (3, 9), max_crashes=1))
+    fleet.wait(job_id, timeout=LONG)
+
+    worker.await_line("child.buried")
+    (line,) = [line for line in worker.said.splitlines() if job_id in line and "child.buried" not in line]
+    assert f" ERROR   job.failed job_id={job_id} function=hist.leave " in line
 
 
 @pytest.mark.parametrize(("code", "words"), [(3, "its process exited with code 3"), (0, "code 0"), (2, "code 2")])

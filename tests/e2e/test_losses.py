@@ -191,8 +191,8 @@ def test_each_expiry_is_handled_once_whoever_looks(programs: Programs, fleet: Fl
     ids = [fleet.enqueue(Job("gate", "hist.gate", (str(gate),))) for _ in range(40)]
     for job_id in ids:
         programs.history.await_start(job_id)
-    watchers = [programs.reaper(reap_interval=0.05) for _ in range(2)]
-    watchers += [programs.ready(lease=3, slots=40) for _ in range(2)]
+    watchers = [programs.reaper(reap_interval=0.05, verbose=1) for _ in range(2)]
+    watchers += [programs.ready(lease=3, slots=40, verbose=1) for _ in range(2)]
 
     worker.send_all(signal.SIGKILL)
     gate.touch()
@@ -202,5 +202,6 @@ def test_each_expiry_is_handled_once_whoever_looks(programs: Programs, fleet: Fl
     assert set(programs.history.starts().values()) == {2}
     said = "".join(watcher.said for watcher in watchers)
     assert {said.count(f"job.reaped job_id={job_id}") for job_id in ids} == {1}
+    assert sum(map(int, re.findall(r"WARNING leases\.expired lane=\S+ child=\S+ jobs=(\d+)", said))) == 40
     statistics = fleet.statistics()
     assert (statistics["completed"], statistics["failed"]) == (40, 0)

@@ -10,12 +10,14 @@ from pathlib import Path
 import pytest
 
 from jobfleet import Fleet, Job, JobStatus
+from jobfleet.store.keys import Keyspace
 from jobfleet.worker.in_process import Stop
 from tests.support.fleet import LONG, Program, Programs
 from tests.support.scraping import samples
 from tests.support.server import RedisServer, free_port
 from tests.support.waiting import wait_until
 
+LANE = Keyspace("jobfleet").lane("default", 0)
 REFUSED = "connection refused|no such socket|Connection closed by server|it is loading its data .LOADING."
 
 
@@ -109,6 +111,81 @@ def test_jobs_that_end_during_the_outage_are_not_counted_as_lost(
     assert found is not None
     renewed, settled, gone = map(int, found.groups())
     assert (renewed + settled, gone) == (6, 0)
+
+
+def counts_of(worker: Program) -> dict[str, int]:
+    """What the line about the end of the outage counts."""
+    worker.await_line("redis.back")
+    (line,) = (line for line in worker.said.splitlines() if "redis.back" in line)
+    return {name: int(count) for name, count in re.findall(r"([a-z]+)=(\d+)(?!\S)", line)}
+
+
+class Deafness:
+    """An outage at whose end the child of a worker hears no reply until `over` is touched, but has sent endings."""
+
+    def __init__(self, programs: Programs, fleet: Fleet, server: RedisServer, folder: Path, **settings: object) -> None:
+        self.over = folder / "over"
+        self.worker = programs.ready(slots=20, socket_timeout=1, beat=1, **settings)
+        fleet.wait(fleet.enqueue(Job("nap", "hist.nap", (0,))), timeout=LONG)  # the server has the scripts now
+        self.gates = Gates(programs, fleet, folder, 19)
+        begin = folder / "begin"
+        deaf = fleet.enqueue(Job("seize", "hist.seize", (str(begin), str(self.over)), max_retries=0))
+        programs.history.await_start(deaf)
+        raw = server.client()
+        lease = raw.zscore(LANE.lease, deaf)
+
+        server.pause()
+        self.gates.path.touch()
+        wait_until(lambda: programs.history.ended() >= set(self.gates.ids), timeout=LONG, why="they have ended")
+        begin.touch()
+        wait_until(lambda: "block" in programs.history.path.read_text(), timeout=LONG, why="the child is deaf")
+        self.worker.await_line("redis.lost")
+        server.resume()
+        wait_until(lambda: fleet.statistics()["completed"] > 1, timeout=LONG, why="endings are executed")
+        wait_until(lambda: raw.zscore(LANE.lease, deaf) != lease, timeout=LONG, why="leases are renewed")
+
+
+def test_endings_that_redis_has_executed_but_not_yet_answered_are_not_counted_as_lost(
+    own_programs: Programs, own_fleet: Fleet, own_server: RedisServer, tmp_path: Path
+) -> None:
+    deafness = Deafness(own_programs, own_fleet, own_server, tmp_path, lease=120)
+    assert "redis.back" not in deafness.worker.said, deafness.worker.said  # nobody knows yet what became of them
+    deafness.over.touch()
+
+    counts = counts_of(deafness.worker)
+    assert deafness.gates.open() == {JobStatus.COMPLETED}
+    assert counts["lost"] == 0, counts
+    assert counts["settled"] > 0, counts
+    assert sum(counts.values()) == 20, counts
+    assert "job.lost" not in deafness.worker.said
+
+
+def test_the_end_of_an_outage_is_logged_though_a_child_stays_deaf(
+    own_programs: Programs, own_fleet: Fleet, own_server: RedisServer, tmp_path: Path
+) -> None:
+    deafness = Deafness(own_programs, own_fleet, own_server, tmp_path, lease=9)
+
+    counts = counts_of(deafness.worker)
+    assert counts["lost"] == 0, counts
+    assert counts["unknown"] > 0, counts
+    assert sum(counts.values()) == 20, counts
+
+
+def test_endings_that_redis_refuses_are_counted_as_lost(
+    own_programs: Programs, own_fleet: Fleet, own_server: RedisServer, tmp_path: Path
+) -> None:
+    worker = own_programs.ready(slots=20)
+    gates = Gates(own_programs, own_fleet, tmp_path, 6)
+
+    own_server.kill()
+    worker.await_line("redis.lost")
+    gates.path.touch()
+    wait_until(lambda: len(own_programs.history.ended()) == 6, timeout=LONG, why="they have ended")
+    for path in own_server.folder.glob("appendonlydir/*"):
+        path.unlink()
+    own_server.restart()
+
+    assert counts_of(worker) == {"renewed": 0, "settled": 0, "lost": 6}
 
 
 def break_disk(server: RedisServer) -> None:

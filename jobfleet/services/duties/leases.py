@@ -21,7 +21,7 @@ from jobfleet.retry import Tries
 from jobfleet.services.duties.lanes import Lanes
 from jobfleet.services.duties.pause_sync import catch_up
 from jobfleet.services.duties.relay import Relay
-from jobfleet.services.duties.run_settler import Published, RunSettler, is_in_caller, worker_of
+from jobfleet.services.duties.run_settler import Published, RunSettler, is_in_caller, listed, worker_of
 from jobfleet.services.duties.unblocker import Unblocker
 from jobfleet.services.duties.unreadable import Unreadables
 from jobfleet.services.service import Service
@@ -183,4 +183,7 @@ class Leases(Service):
             return Witnessed(reason, beside[worker_of(held.run.child)])
 
         reaped = await self._overdue.settle(lane, ticked.overdue, ticked.now, outcome, guard=settle.STILL_EXPIRED)
-        self.tally.count("leases_expired_total", (lane.queue,), reaped)
+        self.tally.count("leases_expired_total", (lane.queue,), len(reaped))
+        if reaped:
+            children = ",".join(sorted({one.run.child for one in reaped}))
+            log.warning("leases.expired lane=%s child=%s %s", lane.tag, children, listed(reaped))

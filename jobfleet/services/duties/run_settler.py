@@ -8,7 +8,7 @@ needed.
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any
 
 from jobfleet.codec import header_or_empty, seal_record
@@ -27,6 +27,8 @@ from jobfleet.store.records import Held
 log = logging.getLogger("jobfleet.reaper")
 
 OutcomeOf = Callable[[Held], Outcome]
+SHOWN = 3
+"""The number of functions, and of ids, that a line about many runs names."""
 
 
 class RunSettler:
@@ -55,8 +57,10 @@ class RunSettler:
         self._tally = tally
         self._on_watched = on_watched
 
-    async def settle(self, lane: Lane, held: Iterable[Held], now_us: int, outcome_of: OutcomeOf, *, guard: str) -> int:
-        """Decide about runs and settle them; return the number of settled runs.
+    async def settle(
+        self, lane: Lane, held: Iterable[Held], now_us: int, outcome_of: OutcomeOf, *, guard: str
+    ) -> list[Held]:
+        """Decide about runs and settle them; return the settled runs.
 
         Args:
             lane: The lane of the runs.
@@ -66,7 +70,7 @@ class RunSettler:
             guard: ``TOKEN_VALID`` if the caller knows that the run is over, ``STILL_EXPIRED`` for the reaper.
         """
         rows = list(held)
-        count = 0
+        settled: list[Held] = []
         for at in range(0, len(rows), settle.CHUNK):
             part = rows[at : at + settle.CHUNK]
             outcomes = [outcome_of(one) for one in part]
@@ -76,10 +80,10 @@ class RunSettler:
                 self._on_watched(lane)
             for one, item, outcome, letter in zip(part, items, outcomes, answer.letters, strict=True):
                 if letter in "sc":
-                    count += 1
+                    settled.append(one)
                     self._tell(lane, item, outcome)
-                    self._note(one, outcome)
-        return count
+                    _note(one, item, outcome)
+        return settled
 
     def _item(self, held: Held, outcome: Outcome, now_us: int, guard: str) -> Item:
         header = header_or_empty(held.envelope)
@@ -140,15 +144,35 @@ class RunSettler:
             reason = {Preempted: "preempted", TimedOut: "error"}.get(type(outcome), "crash")
             self._tally.count("jobs_retried_total", (lane.queue, reason))
 
-    def _note(self, held: Held, outcome: Outcome) -> None:
-        reason = outcome.reason if isinstance(outcome, Crashed | Witnessed) else "given back"
-        if isinstance(outcome, Preempted):
-            reason = "its lease expired"
-        elif isinstance(outcome, TimedOut):
-            reason = f"it did not end within {outcome.limit:g} s"
-        elif isinstance(outcome, Cancelled):
-            reason = f"cancelled by {outcome.by}"
-        log.warning("job.reaped job_id=%s token=%d child=%s %s", held.id, held.token, held.run.child, reason)
+
+def _note(held: Held, item: Item, outcome: Outcome) -> None:
+    """Log what a run led to: a charged job has a line of its own, others are in the line of the caller."""
+    reason = outcome.reason if isinstance(outcome, Crashed | Witnessed) else "given back"
+    if isinstance(outcome, Preempted):
+        reason = "its lease expired"
+    elif isinstance(outcome, TimedOut):
+        reason = f"it did not end within {outcome.limit:g} s"
+    elif isinstance(outcome, Cancelled):
+        reason = f"cancelled by {outcome.by}"
+    is_charged = isinstance(outcome, Crashed | TimedOut)
+    event, level = "reaped", logging.WARNING if is_charged else logging.DEBUG
+    if item.verb == "fail":
+        event, level = "failed", logging.ERROR
+    if log.isEnabledFor(level):
+        text = "job.%s job_id=%s function=%s token=%d child=%s %s"
+        log.log(level, text, event, held.id, function_of(held), held.token, held.run.child, reason)
+
+
+def function_of(held: Held) -> str:
+    """Return the name of the function of a run, as far as its envelope can be read."""
+    return str(header_or_empty(held.envelope).get("function", "?"))
+
+
+def listed(held: Sequence[Held]) -> str:
+    """Describe runs for a log line: how many, of which functions, and the first ids."""
+    functions = list(dict.fromkeys(function_of(one) for one in held))
+    shown = [",".join(part[:SHOWN]) + (",…" if len(part) > SHOWN else "") for part in (functions, [x.id for x in held])]
+    return f"jobs={len(held)} functions={shown[0]} ids={shown[1]}"
 
 
 def worker_of(child: str) -> str:

@@ -45,16 +45,21 @@ class Cancellations:
         self._conclusions = conclusions
         self._events = events
 
-    def lost(self, run: Run) -> None:
-        """Stop a run, and write nothing for it: another run owns the job by now."""
+    def lost(self, run: Run) -> bool:
+        """Stop a run, and write nothing for it: another run owns the job by now.
+
+        Returns:
+            False if the run has ended: Redis answers to its ending whether it was lost.
+        """
         if run.key not in self._runs or run.ending.is_over:
-            return
+            return False
         event_log.lost(run, "another run owns it by now")
         if self._held_runs.remove(run):
             self._conclusions.drop(run)
             self._events.room_changed()
         else:
             self._ladder.stop(run, LeaseLost())
+        return True
 
     def cancel(self, run: Run, by: str) -> None:
         """Cancel a run. Only the first cancellation counts."""

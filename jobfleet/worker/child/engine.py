@@ -8,7 +8,7 @@ all runs (`RunEvents`). In the life of a plain run they come in this order: `adm
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Collection, Iterable, Sequence
 from contextlib import suppress
 
 from jobfleet.clock import boottime, monotonic
@@ -38,6 +38,8 @@ from jobfleet.worker.run.writes import event_log
 from jobfleet.worker.run.writes.metrics import Counting
 
 UNKNOWN_USER = "-"
+REPLY_CHECK_EVERY = 0.05
+"""Seconds between checks whether Redis has replied to the endings of runs without a lease."""
 SENDING = 5.0
 """Seconds that the last endings may take; a supervisor does not wait longer for its child either."""
 
@@ -56,6 +58,7 @@ class Engine(RunEvents):
         with_quarantine: Whether suspects may run in quarantine processes.
         on_buried: Called when the fleet believes that this child is dead.
         on_condemned: Called with a run that only the end of this process can end; None where nothing can end it.
+        on_lost: Called with the id and the token of a run that has lost its lease.
 
     Attributes:
         router: Knows which functions other workers know.
@@ -75,11 +78,12 @@ class Engine(RunEvents):
         tally: Tally,
         on_buried: Callable[[], None] = lambda: None,
         on_condemned: Callable[[Run, Verdict], None] | None = None,
+        on_lost: Callable[[Key], None] = lambda _: None,
     ) -> None:
         self._config = config
         self._handlers = handlers
         self._board = board
-        self._on_buried, self._on_condemned = on_buried, on_condemned
+        self._on_buried, self._on_condemned, self._on_lost = on_buried, on_condemned, on_lost
         self._runs: dict[Key, Run] = {}
         self._running = 0
         self._slots = config.slots
@@ -236,6 +240,7 @@ class Engine(RunEvents):
             self._mover.settled(run, item, letter)
         if letter not in "sdc":
             event_log.lost(run, f"its late finish was refused ({letter})")
+            self._on_lost(run.key)
         if self._counting.is_on:
             self._counting.settled(run, letter)
         self.dropped(run)
@@ -269,12 +274,18 @@ class Engine(RunEvents):
                 run.lease.until = until
         self._held_runs.leases_renewed()
 
-    def leases_lost(self, keys: Iterable[Key]) -> None:
-        """The leases of some runs are lost: stop the runs, and write nothing for them."""
+    async def leases_gone(self, keys: Collection[Key]) -> None:
+        """The leases of some runs are gone. Stop the runs that have not ended, and write nothing for them.
+
+        An ended run has no lease any more when Redis has executed its ending, though the reply is still to come. This
+        returns when these replies have come, so `on_lost` has been called for each lost run.
+        """
         for key in keys:
             run = self._runs.get(key)
             if run is not None:
-                self._cancellations.lost(run)
+                self.lost(run)
+        while any(key in self._runs and self._runs[key].ending.is_over for key in keys):  # noqa: ASYNC110 - only after an outage
+            await asyncio.sleep(REPLY_CHECK_EVERY)
 
     def cancel(self, key: Key, by: str) -> None:
         """Cancel a running job."""
@@ -284,7 +295,8 @@ class Engine(RunEvents):
 
     def lost(self, run: Run) -> None:
         """Stop a run whose lease is lost."""
-        self._cancellations.lost(run)
+        if self._cancellations.lost(run):
+            self._on_lost(run.key)
 
     def cancel_requested(self, run: Run) -> None:
         """Cancel a run that has a mark for cancellation in Redis."""

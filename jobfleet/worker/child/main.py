@@ -42,7 +42,7 @@ from jobfleet.worker.ipc.kinds import kind_of
 from jobfleet.worker.ipc.lease_board import LeaseBoard
 from jobfleet.worker.run.events import Verdict
 from jobfleet.worker.run.handlers import Handlers
-from jobfleet.worker.run.run import Run
+from jobfleet.worker.run.run import Key, Run
 from jobfleet.worker.run.writes.current_run import CURRENT
 from jobfleet.worker.run.writes.log_capture import keep_capturing, start_capture
 
@@ -75,6 +75,7 @@ class Child:
         self._grace: float | None = None
         self._exit_code = 0
         self._child = ""
+        self._examinations: set[asyncio.Task[None]] = set()
 
     async def run(self) -> int:
         """Run the child. Returns the exit code."""
@@ -118,6 +119,7 @@ class Child:
             with_quarantine=True,
             on_buried=self._buried,
             on_condemned=self._condemned,
+            on_lost=lambda key: self._reports.send("lost", *key),
         )
         self._age = ChildAge(config, self._engine)
         self._engine.limit(config.max_jobs, on_spent=lambda: self._retire("jobs"))
@@ -183,7 +185,9 @@ class Child:
                 case "renewed", [until, pairs]:
                     self._engine.renewed(map(tuple, pairs), until)
                 case "lost", [pairs]:
-                    self._engine.leases_lost(map(tuple, pairs))
+                    task = asyncio.ensure_future(self._examine([(job_id, token) for job_id, token in pairs]))
+                    self._examinations.add(task)
+                    task.add_done_callback(self._examinations.discard)
                 case "cancel", [job_id, token, by]:
                     self._engine.cancel((job_id, token), by)
                 case "server", [server]:
@@ -203,6 +207,11 @@ class Child:
         log.error("worker.orphaned child=%s its supervisor is gone: claiming no more", self._child)
         self._drain(self._config.lease * ORPHAN_SHARE)
         asyncio.get_running_loop().call_later(self._config.lease + ORPHAN_LEFT, os._exit, 1)
+
+    async def _examine(self, keys: list[Key]) -> None:
+        """Stop runs without a lease, and report when it is known which of them were lost."""
+        await self._engine.leases_gone(keys)
+        self._reports.send("examined")
 
     async def _report_periodically(self) -> None:
         """Send the state to the supervisor every second, and ask for a successor when it is time."""

@@ -49,6 +49,7 @@ class ChildHandle:
         asked: Running jobs that it must cancel: the requester, and the observed seconds since the request.
         verdicts: The outcomes of runs that only the end of the process can end.
         condemned_for: Observed seconds since it was condemned because of them; None if it is not condemned.
+        examining: Number of lists of leases whose fate it has not reported yet.
         lone_since: The value of `condemned_for` when only such runs were left; None before.
     """
 
@@ -77,6 +78,7 @@ class ChildHandle:
         self.verdicts: dict[tuple[str, int], TimedOut | Cancelled] = {}
         self.condemned_for: float | None = None
         self.lone_since: float | None = None
+        self.examining = 0
         board, stacks = create(capacity), nameless("jobfleet-stacks")
         commands, down = os.pipe()
         up, reports = os.pipe()
@@ -113,6 +115,11 @@ class ChildHandle:
         """Send the child a request to cancel a running job, and remember it."""
         self.asked.setdefault((job_id, token), (by, 0.0))
         self.tell("cancel", job_id, token, by)
+
+    def examine(self, leases: Sequence[tuple[str, int]]) -> None:
+        """Send the child the leases that could not be renewed; it reports the lost ones, then that it is done."""
+        self.examining += 1
+        self.tell("lost", leases)
 
     def overdue(self, now: float) -> dict[tuple[str, int], float]:
         """Return the limit in seconds of each of its runs past the hard limit."""

@@ -15,12 +15,14 @@ from jobfleet.config import JobConfig, processors
 from jobfleet.errors import JobfleetError
 from jobfleet.exit_codes import EXIT_OK, EXIT_RECYCLED, EXIT_USAGE, how_it_died
 from jobfleet.outcome import Cancelled, TimedOut
+from jobfleet.services.duties.run_settler import listed
 from jobfleet.store.keys import Lane
 from jobfleet.store.server.connect import Target
 from jobfleet.worker.ipc.frames import frames
 from jobfleet.worker.ipc.kinds import Kind
 from jobfleet.worker.ipc.lease_board import board_capacity
 from jobfleet.worker.supervisor.child_handle import ChildHandle
+from jobfleet.worker.supervisor.connection import Connection
 from jobfleet.worker.supervisor.crash_recovery import CrashRecovery
 from jobfleet.worker.supervisor.metrics import WorkerMetrics
 
@@ -58,6 +60,7 @@ class Children:
         on_ready: Called with the published functions of a new child, by name.
         on_retire: Called when a child requests a successor, with the reason.
         on_empty: Called when a child is gone and has no immediate successor.
+        connection: Learns which leases the children have lost.
 
     Attributes:
         by_pid: The children by process id.
@@ -82,6 +85,7 @@ class Children:
         on_ready: Callable[[dict[str, bytes]], Awaitable[None]],
         on_retire: Callable[[ChildHandle, str], None],
         on_empty: Callable[[], None],
+        connection: Connection,
     ) -> None:
         self._worker = worker
         self._modules = list(modules)
@@ -94,6 +98,7 @@ class Children:
         self._on_ready = on_ready
         self._on_retire = on_retire
         self._on_empty = on_empty
+        self._connection = connection
         self._count = 0
         self._deaths = 0
         self._burials: set[asyncio.Task[None]] = set()
@@ -191,6 +196,11 @@ class Children:
             elif word == "pulse":
                 handle.pulsed_at = rest[0]
                 self._metrics.pulsed(rest[0])
+            elif word == "lost":
+                self._connection.lost((rest[0], rest[1]))
+            elif word == "examined":
+                handle.examining -= 1
+                self._connection.examined()
             elif word == "retire":
                 self._on_retire(handle, rest[0])
             elif word == "refused":
@@ -284,7 +294,7 @@ class Children:
                 handle.child, posted, lanes, reason, planned=planned, verdicts=handle.verdicts
             )
             if settled:
-                log.warning("child.buried child=%s jobs=%d", handle.child, settled)
+                log.warning("child.buried child=%s %s", handle.child, listed(settled))
         except JobfleetError as error:
             log.error("child.not_buried child=%s %s", handle.child, error)
         finally:

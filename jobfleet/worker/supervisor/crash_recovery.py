@@ -50,7 +50,7 @@ class CrashRecovery:
         *,
         planned: bool = False,
         verdicts: Mapping[tuple[str, int], Outcome] | None = None,
-    ) -> int:
+    ) -> list[Held]:
         """Settle the runs of a child.
 
         Args:
@@ -62,7 +62,7 @@ class CrashRecovery:
             verdicts: The outcomes of runs that only its end could end.
 
         Returns:
-            The number of settled runs.
+            The settled runs.
         """
         guilty = _may_have_ended_it(posted)
         by_lane: dict[Lane, list[tuple[str, int]]] = {lane: [] for lane in lanes}
@@ -76,12 +76,12 @@ class CrashRecovery:
         ]
         held = [one for _, buried in found for one in buried.held]
         outcome = _outcomes(held, guilty, reason, {} if verdicts is None else verdicts, planned=planned)
-        count = 0
+        settled: list[Held] = []
         for lane, buried in found:
             guard = settle.TOKEN_VALID
-            count += await self._overdue.settle(lane, buried.held, buried.now, outcome, guard=guard)
-            count += await self._unreadables.set_aside(lane, buried.unreadable)
-        return count
+            settled += await self._overdue.settle(lane, buried.held, buried.now, outcome, guard=guard)
+            await self._unreadables.set_aside(lane, buried.unreadable)
+        return settled
 
 
 def _may_have_ended_it(posted: Sequence[Posted]) -> set[tuple[str, int]]:

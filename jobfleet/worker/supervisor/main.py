@@ -43,6 +43,7 @@ from jobfleet.worker.supervisor.metrics import WorkerMetrics
 from jobfleet.worker.supervisor.recycling import Recycling
 from jobfleet.worker.supervisor.reload import Reload, check_reload
 from jobfleet.worker.supervisor.remote_commands import RemoteCommands
+from jobfleet.worker.supervisor.renewals import Renewals
 from jobfleet.worker.supervisor.signals import Signals
 
 if TYPE_CHECKING:
@@ -70,9 +71,9 @@ class Supervisor:
         self._keys = Keyspace(config.namespace)
         self._at = at
         self._store = self._connect(config.socket_timeout)
-        self._renewals = self._connect(config.renewal_timeout)
+        self._renewing_store = self._connect(config.renewal_timeout)
         self._tally = tally_for(config.metrics_port)
-        self._connection = Connection(at.shown, log, self._tally, held=self._held)
+        self._connection = Connection(at.shown, log, self._tally, held=self._held, is_examined=self._is_examined)
         self._heartbeat = Heartbeat(self._store, self._keys, config, self._worker)
         self._leases = Leases(
             self._store,
@@ -88,7 +89,12 @@ class Supervisor:
             self._tally,
             spacing=lambda: RELAY_SHARE * shared_spacing(self._heartbeat.workers, self._config.lease),
         )
-        self._renewer = LeaseRenewer(self._renewals, self._keys, lease_us=round(config.lease * 1e6))
+        self._renewals = Renewals(
+            LeaseRenewer(self._renewing_store, self._keys, lease_us=round(config.lease * 1e6)),
+            self._connection,
+            children=lambda: list(self._by_pid.values()),
+            every=config.renewal,
+        )
         self._functions: dict[str, bytes] = {}
         self._scale_max = max(config.scale_max or 0, config.processes)
         self._standin = CronStandin(
@@ -115,6 +121,7 @@ class Supervisor:
             on_ready=self._on_ready,
             on_retire=self._retire,
             on_empty=self._check_all_gone,
+            connection=self._connection,
         )
         self._recycling = Recycling(self._child_processes, grace=config.grace, metrics=self._metrics)
         self._by_pid = self._child_processes.by_pid
@@ -161,7 +168,7 @@ class Supervisor:
         """Run until stopped; return the exit code."""
         self._metrics.start(self._store, self._child_processes, self._duties, self._connection.outage)
         await self._beat(patience=self._config.patience)
-        self._store.recorder = self._renewals.recorder = (
+        self._store.recorder = self._renewing_store.recorder = (
             self._connection.outage
         )  # only now, because an outage at the start is an error
         asyncio.get_running_loop().add_signal_handler(signal.SIGCHLD, self._child_processes.look_for_deaths)
@@ -178,7 +185,7 @@ class Supervisor:
         self._relay.start()
         duties = [
             self._beat_on(),
-            self._renew_on(),
+            self._renewals.keep_on(),
             self._watch_frozen(),
             self._hard_limits.watch(),
             self._hangs.watch(),
@@ -205,7 +212,7 @@ class Supervisor:
         with suppress(JobfleetError):
             await self._heartbeat.leave()
         await self._store.close()
-        await self._renewals.close()
+        await self._renewing_store.close()
         self._metrics.close()
         if self._child_processes.refusal is not None:
             print(self._child_processes.refusal, file=sys.stderr)  # noqa: T201 - the one line that says why
@@ -249,6 +256,9 @@ class Supervisor:
 
     def _held(self) -> list[tuple[str, int]]:
         return [(one.id, one.token) for handle in self._by_pid.values() for one in handle.posted()]
+
+    def _is_examined(self) -> bool:
+        return not any(handle.examining for handle in self._by_pid.values())
 
     def _lanes(self, queues: Sequence[str]) -> list[Lane]:
         known = self._heartbeat.queues
@@ -304,36 +314,10 @@ class Supervisor:
             log.warning("redis.moved url=%s: another server, or a restarted one, replies there now", self._at.shown)
             self._remote_commands.reconnect()
         server = self._store.server
-        if self._renewals.server != server:
-            await self._renewals.look_again()
+        if self._renewing_store.server != server:
+            await self._renewing_store.look_again()
         for handle in self._by_pid.values():
             handle.tell("server", server)
-
-    async def _renew_on(self) -> None:
-        """Renew the leases on the boards in rounds; the leases of a frozen child expire."""
-        while True:
-            self._connection.begin_round()
-            for handle in list(self._by_pid.values()):
-                if handle.stopped_at is None:
-                    await self._renew(handle)
-            self._connection.end_round()
-            await self._connection.pause(self._config.renewal)
-
-    async def _renew(self, handle: ChildHandle) -> None:
-        try:
-            news = await self._renewer.renew(handle.posted())
-        except (JobfleetError, ValueError) as error:
-            log.error("leases.not_renewed child=%s %s", handle.child, error)
-            self._connection.not_renewed()
-            return
-        handle.tell("renewed", news.until, news.standing)
-        if news.lost:  # runs that were settled meanwhile are no longer on the board
-            still = {(one.id, one.token) for one in handle.posted()}
-            news.lost = [one for one in news.lost if one in still]
-            handle.tell("lost", news.lost)
-        self._connection.renewed(news)
-        for one in news.cancelled:
-            handle.cancel(one.id, one.token, one.by)
 
     async def _watch_frozen(self) -> None:
         """Show the children that this process is alive; kill one that is frozen for a lease, as its jobs are lost."""

@@ -85,6 +85,19 @@ async def block(ctx: JobContext, seconds: float) -> int:
     return ctx.fence
 
 
+@job(name="hist.seize")
+async def seize(ctx: JobContext, begin: str, end: str) -> int:
+    """Block the loop from when one file is there until another one is; what ended before has been sent by then."""
+    with noted(ctx):
+        while not Path(begin).exists():
+            await asyncio.sleep(STEP)
+        await asyncio.sleep(STEP)
+        note("block", ctx)
+        while not Path(end).exists():
+            time.sleep(STEP)
+    return ctx.fence
+
+
 @job(name="hist.clutch")
 def clutch(ctx: JobContext, seconds: float) -> int:
     """Hold the GIL for so long: a search that backtracks for ever, one step longer each time."""

@@ -90,9 +90,9 @@ async def test_only_the_one_that_ran_alone_is_charged(
 ) -> None:
     posted = running(raw, *phases)
 
-    count = await recovery.bury(CHILD, posted, [LANE], "its process died of SIGKILL", planned=planned)
+    settled = await recovery.bury(CHILD, posted, [LANE], "its process died of SIGKILL", planned=planned)
 
-    assert (count, where(raw, posted)) == (len(phases), after)
+    assert (len(settled), where(raw, posted)) == (len(phases), after)
 
 
 async def test_those_who_have_witnessed_most_are_suspected_first(raw: redis.Redis, recovery: CrashRecovery) -> None:
@@ -136,20 +136,20 @@ async def test_the_condemned_one_ends_as_it_was_condemned_to_and_others_as_ever(
         assert isinstance(record, bytes)
         raw.hset(LANE.runs, posted[0].id, record + b"ann@5")
 
-    count = await recovery.bury(
+    settled = await recovery.bury(
         CHILD, posted, [LANE], "its process died of SIGKILL", planned=planned, verdicts={posted[0].key: verdict}
     )
 
-    assert (count, where(raw, posted)) == (3, after)
+    assert (len(settled), where(raw, posted)) == (3, after)
 
 
 async def test_what_is_settled_already_is_left_alone(raw: redis.Redis, recovery: CrashRecovery) -> None:
     posted = running(raw, Phase.STARTED, Phase.STARTED)
     stale = [posted[0], Posted(Phase.STARTED, posted[1].id, 99)]  # another run owns the second one
 
-    count = await recovery.bury(CHILD, stale, [LANE], "it died")
+    settled = await recovery.bury(CHILD, stale, [LANE], "it died")
 
-    assert count == 1
+    assert len(settled) == 1
     assert where(raw, posted)[1] == "running"
 
 
@@ -159,7 +159,7 @@ async def test_burying_twice_changes_nothing(raw: redis.Redis, recovery: CrashRe
 
     second = await recovery.bury(CHILD, posted, [LANE], "it died")
 
-    assert (first, second) == (2, 0)
+    assert (len(first), len(second)) == (2, 0)
 
 
 async def test_a_claim_that_comes_after_the_death_is_refused(
@@ -180,16 +180,16 @@ async def test_a_claim_that_never_came_to_the_board_is_given_back(
     job_id = Seed(raw, LANE).waiting("claimed")
     await store.run(claim(LANE, child=CHILD, nonce=1, lease_us=10**7, limit=5))
 
-    count = await recovery.bury(CHILD, [], [LANE], "it died")
+    settled = await recovery.bury(CHILD, [], [LANE], "it died")
 
-    assert count == 1
+    assert len(settled) == 1
     assert where(raw, [Posted(Phase.CLAIMED, job_id, 0)]) == ["ready"]
 
 
 async def test_many_are_settled_in_chunks(raw: redis.Redis, recovery: CrashRecovery) -> None:
     posted = running(raw, *[Phase.STARTED] * 130)
 
-    assert await recovery.bury(CHILD, posted, [LANE], "it died") == 130
+    assert len(await recovery.bury(CHILD, posted, [LANE], "it died")) == 130
     assert raw.zcard(LANE.lease) == 0
 
 
