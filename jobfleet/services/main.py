@@ -11,6 +11,7 @@ import subprocess
 import sys
 import threading
 from collections.abc import Callable, Sequence
+from functools import partial
 from uuid import uuid4
 
 import msgpack
@@ -26,6 +27,7 @@ from jobfleet.services.duties.leases import Leases
 from jobfleet.services.duties.notify import Notify, channels_of
 from jobfleet.services.duties.relay import Relay
 from jobfleet.services.duties.retention import Retention
+from jobfleet.services.long_lived import start
 from jobfleet.services.modules import load_modules
 from jobfleet.services.outage import Outage
 from jobfleet.services.service import Service
@@ -89,7 +91,7 @@ async def _run(config: JobConfig, parent: int | None, reports: int | None = None
     elif reports is not None:
         from jobfleet.services.metrics_endpoint import report_on
 
-        reporting = asyncio.ensure_future(report_on(reports, duties, tally))
+        reporting = start(partial(report_on, reports, duties, tally), log, "reports")
     over = asyncio.Event()
     loop = asyncio.get_running_loop()
     # Installed even if the process began with INT and QUIT ignored, as in a background job of a script.
@@ -100,7 +102,7 @@ async def _run(config: JobConfig, parent: int | None, reports: int | None = None
     for duty in duties:
         duty.start()
     log.info("reaper.started duties=%s url=%s", ",".join(duty.name for duty in duties), at.shown)
-    looking = asyncio.ensure_future(store.keep_looking(config.beat))
+    looking = start(partial(store.keep_looking, config.beat), log, "address")
     await over.wait()
     looking.cancel()
     if endpoint is not None:

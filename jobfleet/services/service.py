@@ -7,11 +7,12 @@ import logging
 import random
 from abc import ABC, abstractmethod
 from contextlib import suppress
+from math import inf
 from typing import NamedTuple
 
 from jobfleet.clock import monotonic, wall_us
-from jobfleet.errors import JobfleetError
 from jobfleet.metrics.tally import Tally
+from jobfleet.services.long_lived import Restarts, describe, keep_running
 from jobfleet.services.repeated_fault import RepeatedFault
 
 log = logging.getLogger("jobfleet.reaper")
@@ -66,7 +67,9 @@ class Service(ABC):
         """Start the duty as a task."""
         if self._task is None:
             self._turned = monotonic()
-            self._task = asyncio.get_running_loop().create_task(self._go_on())
+            restarts = Restarts(AFTER_ERROR, AFTER_ERROR, steady=inf)
+            running = keep_running(self._turn_on, self._faults, restarts=restarts, on_failure=self._turn_failed)
+            self._task = asyncio.get_running_loop().create_task(running)
 
     async def stop(self) -> None:
         """Stop the duty, and wait until its task has ended."""
@@ -76,18 +79,14 @@ class Service(ABC):
             with suppress(asyncio.CancelledError):
                 await task
 
-    async def _go_on(self) -> None:
+    async def _turn_on(self) -> None:
         while True:
-            try:
-                wait = await self.turn()
-                self.tally.count("reaper_runs_total", (self.name,))
-                self._turned, self._spacing_now = monotonic(), wait
-                self._succeeded_at, self._trouble = wall_us() / 1e6, ""
-                self._faults.fine()
-            except JobfleetError as error:
-                self._trouble, wait = str(error), AFTER_ERROR
-                self._faults.failed(self._trouble)
-            except Exception as error:  # noqa: BLE001 - one bad record must not end a duty
-                self._trouble, wait = f"{type(error).__name__}: {error}", AFTER_ERROR
-                self._faults.failed(self._trouble, level=logging.ERROR, error=error)
+            wait = await self.turn()
+            self.tally.count("reaper_runs_total", (self.name,))
+            self._turned, self._spacing_now = monotonic(), wait
+            self._succeeded_at, self._trouble = wall_us() / 1e6, ""
+            self._faults.fine()
             await asyncio.sleep(wait * random.uniform(0.9, 1.0))
+
+    def _turn_failed(self, error: BaseException) -> None:
+        self._trouble = describe(error)

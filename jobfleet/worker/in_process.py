@@ -12,6 +12,7 @@ import sys
 import threading
 from collections.abc import Iterable, Mapping, Sequence
 from contextlib import suppress
+from functools import partial
 from typing import Any, Protocol
 
 from jobfleet.clock import monotonic
@@ -23,6 +24,7 @@ from jobfleet.metrics.tally import Mute
 from jobfleet.operations.fleet_context import FleetContext
 from jobfleet.services.duties.cron_standin import CronStandin
 from jobfleet.services.duties.leases import Leases, shared_spacing
+from jobfleet.services.long_lived import start
 from jobfleet.services.outage import Outage
 from jobfleet.services.service import Service
 from jobfleet.store.aio import AsyncStore
@@ -185,7 +187,7 @@ class _Inside:
             daemon=True,
         )
         asyncio_loop = asyncio.get_running_loop()
-        looking = asyncio.ensure_future(store.keep_looking(self._config.beat))
+        looking = start(partial(store.keep_looking, self._config.beat), log, "address")
         start_capture()
         self._kind = self._kind_now()
         engine.set_kind(self._kind)
@@ -232,13 +234,13 @@ class _Inside:
         for service in services:
             service.start()
         duties = [
-            asyncio.ensure_future(self._beat_on(presence, engine, loop)),
-            asyncio.ensure_future(self._renew_on(renewer, engine, loop)),
-            asyncio.ensure_future(store.keep_looking(self._config.beat)),
-            asyncio.ensure_future(renewals.keep_looking(self._config.beat)),
+            start(partial(self._beat_on, presence, engine, loop), log, "heartbeat"),
+            start(partial(self._renew_on, renewer, engine, loop), log, "renewal"),
+            start(partial(store.keep_looking, self._config.beat), log, "address"),
+            start(partial(renewals.keep_looking, self._config.beat), log, "address"),
         ]
         if not (self._with_reaper or self._config.burst):
-            duties.append(asyncio.ensure_future(standin.watch()))
+            duties.append(start(standin.watch, log, "cron"))
         try:
             while not over.is_set():  # noqa: ASYNC110 - a thread sets it; a pool's would hold up the program's end
                 await asyncio.sleep(0.02)

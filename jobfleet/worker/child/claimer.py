@@ -21,6 +21,7 @@ from typing import NamedTuple
 from jobfleet.clock import boottime
 from jobfleet.config import JobConfig
 from jobfleet.errors import JobfleetError, StoreUnavailable
+from jobfleet.services.long_lived import start
 from jobfleet.store.aio import AsyncStore
 from jobfleet.store.call import Call
 from jobfleet.store.calls.lease import CHUNK, NEAR_US, claim, granted
@@ -35,8 +36,7 @@ from jobfleet.worker.run.events import RunEvents
 log = logging.getLogger("jobfleet.worker")
 
 BLOCK = 3.0
-"""Seconds that a wait for a marker lasts. An idle child notices a half-open connection after such a wait and the link's
-`LATE`."""
+"""Seconds that a wait for a marker lasts. After it and the link's `LATE`, a child notices a half-open connection."""
 LOOK_EVERY = 0.25
 """Seconds between checks of the other lanes while one lane stays hot. The child hears no markers meanwhile."""
 LOOKS = 50
@@ -137,14 +137,13 @@ class Claimer:
     def start(self) -> None:
         """Start to claim."""
         self.is_empty = not self._queues.lanes
-        self._tasks = [self._loop.create_task(self._claim_on()), self._loop.create_task(self._listen())]
+        self._tasks = [start(self._claim_on, log, "claims"), start(self._listen, log, "waits")]
 
     def serve(self, lanes: Sequence[Lane]) -> None:
         """Serve these lanes, in this order."""
         new = self._queues.serve(lanes)
         if new and self._tasks:  # the current wait blocks on the old lanes
-            self._end_wait()
-            self._tasks[1] = self._loop.create_task(self._listen())
+            self._wait_again()
         for lane in new:
             self.heat(lane)
 
@@ -153,8 +152,7 @@ class Claimer:
         if kind != self._kind:
             self._kind = kind
             if self._tasks:
-                self._end_wait()
-                self._tasks[1] = self._loop.create_task(self._listen())
+                self._wait_again()
                 self.changed()
 
     def relearn(self) -> None:
@@ -192,9 +190,12 @@ class Claimer:
     def recall(self) -> None:
         """End a wait with a claim, because there is no room for its jobs any more."""
         if self._ahead is not None:
-            self._end_wait()
-            self._tasks[1] = self._loop.create_task(self._listen())
+            self._wait_again()
             self.changed()
+
+    def _wait_again(self) -> None:
+        self._end_wait()
+        self._tasks[1] = start(self._listen, log, "waits")
 
     def _end_wait(self) -> None:
         self._tasks[1].cancel()
@@ -347,6 +348,7 @@ class Claimer:
 
     async def _listen(self) -> None:
         """Block on the markers of the lanes while there is room and no lane is hot."""
+        self._may_block.set()  # the first round looks whether to wait, also after an error
         with suppress(asyncio.CancelledError):
             while True:
                 await self._may_block.wait()

@@ -29,6 +29,7 @@ from jobfleet.functions.registry import REGISTRY, Registry
 from jobfleet.logs import set_up_logs
 from jobfleet.metrics.tally import Mute, Tally, tally_for
 from jobfleet.outcome import Cancelled, TimedOut
+from jobfleet.services.long_lived import start
 from jobfleet.services.modules import load_modules
 from jobfleet.store.aio import AsyncStore
 from jobfleet.store.keys import Keyspace
@@ -133,8 +134,9 @@ class Child:
         else:
             self._engine.start(lanes)
         self._reports.send("serving")
-        obey_task = asyncio.ensure_future(self._obey())
-        report_task = asyncio.ensure_future(self._report_periodically())
+        watch = SupervisorWatch(max(config.renewal, 3 * config.alive_every), on_change=self._engine.set_attended)
+        obey_task = self.start_to_obey(watch)
+        report_task = start(self._report_periodically, log, "reports")
         await self._over.wait()
         await self._engine.drain(self._grace, hurry=self._hurry)
         report_task.cancel()
@@ -174,11 +176,11 @@ class Child:
             if self._serving.queues != before:
                 self._engine.serve(await self._serving.lanes(self._store, self._keys, self._config))
 
-    async def _obey(self) -> None:
-        watch = SupervisorWatch(
-            max(self._config.renewal, 3 * self._config.alive_every),
-            on_change=self._engine.set_attended,
-        )
+    def start_to_obey(self, watch: SupervisorWatch) -> asyncio.Task[None]:
+        """Obey the frames of the supervisor. A frame that fails does not end this."""
+        return start(partial(self._obey, watch), log, "commands")
+
+    async def _obey(self, watch: SupervisorWatch) -> None:
         async for word, *rest in self._commands:
             watch.heard()
             match word, rest:

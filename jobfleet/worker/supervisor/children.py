@@ -7,7 +7,8 @@ import logging
 import os
 import signal
 import sys
-from collections.abc import Awaitable, Callable, Coroutine, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine, Sequence
+from functools import partial
 from typing import Any
 
 from jobfleet.clock import boottime
@@ -16,6 +17,7 @@ from jobfleet.errors import JobfleetError
 from jobfleet.exit_codes import EXIT_OK, EXIT_RECYCLED, EXIT_USAGE, how_it_died
 from jobfleet.outcome import Cancelled, TimedOut
 from jobfleet.services.duties.run_settler import listed
+from jobfleet.services.long_lived import start
 from jobfleet.store.keys import Lane
 from jobfleet.store.server.connect import Target
 from jobfleet.worker.ipc.frames import frames
@@ -177,10 +179,10 @@ class Children:
         handle.follows = follows
         settings = self._config.plain(url=self._at.url, processes=1)
         handle.hello(settings, self._modules, str(self._config.app_dir), quiet=self.state == "quiet")
-        handle.hearing = self._keep(self._hear(handle))
+        handle.hearing = start(partial(self._hear, handle, frames(handle.reports)), log, "reports")
 
-    async def _hear(self, handle: ChildHandle) -> None:
-        async for word, *rest in frames(handle.reports):
+    async def _hear(self, handle: ChildHandle, reports: AsyncIterator[list[Any]]) -> None:
+        async for word, *rest in reports:
             if word == "ready":
                 functions, handle.queues, *kind = rest
                 handle.kind = Kind(*kind)

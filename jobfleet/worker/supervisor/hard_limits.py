@@ -15,11 +15,13 @@ import asyncio
 import logging
 import signal
 from contextlib import suppress
+from functools import partial
 
 from jobfleet.clock import monotonic
 from jobfleet.config import JobConfig
 from jobfleet.errors import JobfleetError
 from jobfleet.outcome import Cancelled, TimedOut
+from jobfleet.services.long_lived import for_each
 from jobfleet.store.aio import AsyncStore
 from jobfleet.store.calls.control import stop
 from jobfleet.store.keys import Keyspace
@@ -67,8 +69,8 @@ class HardLimits:
         while True:
             await asyncio.sleep(LOOK_EVERY)
             before, looked = looked, monotonic()
-            for handle in list(self._child_processes.by_pid.values()):
-                self.look(handle, looked, looked - before)
+            look = partial(self.look, now=looked, passed=looked - before)
+            for_each(list(self._child_processes.by_pid.values()), look)
 
     def look(self, handle: ChildHandle, now: float, passed: float) -> None:
         """Check one child.

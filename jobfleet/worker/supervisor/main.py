@@ -10,7 +10,7 @@ import asyncio
 import logging
 import signal
 import sys
-from collections.abc import Coroutine, Sequence
+from collections.abc import Awaitable, Callable, Coroutine, Sequence
 from contextlib import suppress
 from typing import TYPE_CHECKING, Any
 
@@ -25,6 +25,7 @@ from jobfleet.services.duties.leases import Leases, shared_spacing
 from jobfleet.services.duties.relay import Relay
 from jobfleet.services.duties.run_settler import RunSettler
 from jobfleet.services.duties.unreadable import Unreadables
+from jobfleet.services.long_lived import for_each, start
 from jobfleet.store.aio import AsyncStore
 from jobfleet.store.keys import Keyspace, Lane
 from jobfleet.store.server.connect import Target, target
@@ -181,24 +182,28 @@ class Supervisor:
             self._at.shown,
         )
         self._child_processes.scale(self._config.processes)
-        self._leases.start()
-        self._relay.start()
-        duties = [
-            self._beat_on(),
-            self._renewals.keep_on(),
-            self._watch_frozen(),
-            self._hard_limits.watch(),
-            self._hangs.watch(),
-            self._remote_commands.listen(),
-        ]
-        if not self._config.burst:
-            duties.append(self._standin.watch())
-        if self._config.reload:
-            duties.append(Reload(self._config.app_dir, self._child_processes, grace=self._config.grace).watch())
-        for duty in duties:
-            self._keep(duty)
+        self.start_duties()
         await self._all_gone.wait()
         return await self._leave()
+
+    def start_duties(self) -> None:
+        """Start all duties. No error ends one of them."""
+        self._leases.start()
+        self._relay.start()
+        duties: dict[str, Callable[[], Awaitable[None]]] = {
+            "heartbeat": self._beat_on,
+            "renewal": self._renewals.keep_on,
+            "freeze": self._watch_frozen,
+            "limits": self._hard_limits.watch,
+            "hangs": self._hangs.watch,
+            "commands": self._remote_commands.listen,
+        }
+        if not self._config.burst:
+            duties["cron"] = self._standin.watch
+        if self._config.reload:
+            duties["reload"] = Reload(self._config.app_dir, self._child_processes, grace=self._config.grace).watch
+        for name, duty in duties.items():
+            self._watched(start(duty, log, name))
 
     def _duties(self) -> Sequence[Service]:
         return (self._leases, self._relay, *self._standin.duties)
@@ -221,7 +226,9 @@ class Supervisor:
         return EXIT_OK
 
     def _keep(self, work: Coroutine[Any, Any, None]) -> asyncio.Task[None]:
-        task = asyncio.get_running_loop().create_task(work)
+        return self._watched(asyncio.get_running_loop().create_task(work))
+
+    def _watched(self, task: asyncio.Task[None]) -> asyncio.Task[None]:
         self._tasks.add(task)
         task.add_done_callback(self._on_done)
         return task
@@ -300,13 +307,13 @@ class Supervisor:
 
     async def _beat_on(self) -> None:
         while True:
-            await self._look_again()
             await self._beat()
             counts = {queue: count for queue, (_, count) in self._heartbeat.queues.items()}
             if any(counts.get(queue, 1) > 1 for queue in self._child_processes.queues):
                 for handle in self._by_pid.values():
                     handle.tell("lanes", counts)
             await asyncio.sleep(self._config.beat)
+            await self._look_again()
 
     async def _look_again(self) -> None:
         """Check whether the address leads to another server, because the old primary may stay up after a failover."""
@@ -323,13 +330,15 @@ class Supervisor:
         """Show the children that this process is alive; kill one that is frozen for a lease, as its jobs are lost."""
         while True:
             await asyncio.sleep(self._config.alive_every)
-            for handle in list(self._by_pid.values()):
-                if handle.stopped_at is None:
-                    handle.tell("alive")
-                if handle.stopped_at is not None and boottime() - handle.stopped_at >= self._config.lease:
-                    log.error("child.killed child=%s frozen for a lease", handle.child)
-                    handle.kill(signal.SIGKILL)
-                    handle.stopped_at = None
+            for_each(list(self._by_pid.values()), self._look_at_frozen)
+
+    def _look_at_frozen(self, handle: ChildHandle) -> None:
+        if handle.stopped_at is None:
+            handle.tell("alive")
+        elif boottime() - handle.stopped_at >= self._config.lease:
+            log.error("child.killed child=%s frozen for a lease", handle.child)
+            handle.kill(signal.SIGKILL)
+            handle.stopped_at = None
 
 
 def main(modules: Sequence[str], config: JobConfig) -> int:

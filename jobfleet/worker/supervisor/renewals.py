@@ -40,10 +40,17 @@ class Renewals:
         """Renew the leases in rounds. The leases of a frozen child expire."""
         while True:
             self._connection.begin_round()
+            failure: Exception | None = None
             for handle in self._children():
                 if handle.stopped_at is None:
-                    await self._renew(handle)
+                    try:
+                        await self._renew(handle)
+                    except Exception as error:  # noqa: BLE001 - raised after the round: the others need their leases
+                        failure = error
+                        self._connection.not_renewed()
             self._connection.end_round()
+            if failure is not None:
+                raise failure
             await self._connection.pause(self._every)
 
     async def _renew(self, handle: ChildHandle) -> None:
