@@ -186,16 +186,25 @@ class Journal:
         Raises:
             StoreUnavailable: Redis is unavailable.
         """
-        left = []
-        for lane in list(self._lanes):
-            low, kept = -1, None
-            while kept is None or (kept.low > low and kept.backlog):
-                low = kept.low if kept is not None else -1
-                call = calls.trim_journal(lane, longest_us=to_us(self._longest), gone_ms=round(GONE_AFTER * 1000))
-                kept = await self._store.run(call)
+        left: dict[Lane, Kept] = {}
+        lanes = list(self._lanes)
+        while lanes:
+            before = {lane: left[lane].low if lane in left else -1 for lane in lanes}
+            left.update(zip(lanes, await self._trim_once(lanes), strict=True))
+            lanes = [lane for lane in lanes if left[lane].low > before[lane] and left[lane].backlog]
+        for lane, kept in left.items():
             self._tell(lane, kept)
-            left.append((lane, kept))
-        return left
+        return list(left.items())
+
+    async def _trim_once(self, lanes: Sequence[Lane]) -> list[Kept]:
+        longest_us, gone_ms = to_us(self._longest), round(GONE_AFTER * 1000)
+        trims = [calls.trim_journal(lane, longest_us=longest_us, gone_ms=gone_ms) for lane in lanes]
+        kept = []
+        for answer in await self._store.run_many(trims):
+            if isinstance(answer, JobfleetError):
+                raise answer
+            kept.append(answer)
+        return kept
 
     # --------------------------------------------------------------------------------- inside
 

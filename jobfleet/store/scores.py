@@ -39,11 +39,6 @@ def grouped_score(due: int) -> int:
     return due - GROUPED
 
 
-def withheld_score(due: int) -> int:
-    """The score of a job whose function is paused. One that was due before WITHHELD - AGE counts as due then."""
-    return max(due, WITHHELD - AGE) + AGE
-
-
 def ungrouped(score: int) -> int:
     """A score without the offset of groups: the due time of a plain job and of a job of a group."""
     return score + GROUPED if score < 0 else score

@@ -74,7 +74,7 @@ async def bring(duty: Notify) -> None:
     duty._journal._looked = float("-inf")  # lanes may be new
     while await duty.turn() == 0.0:
         pass
-    for one in duty._couriers:
+    for one in duty._senders:
         while await one.turn() == 0.0:
             pass
 

@@ -290,3 +290,25 @@ async def test_it_is_read_in_memory_too() -> None:
         ((_, kept),) = await journal.trim()
         assert kept.backlog == 0
         await store.close()
+
+
+async def test_all_lanes_are_trimmed_in_one_trip(
+    fleet: AsyncFleet, store: AsyncStore, journal: Journal, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    lanes = [f"queue{number}" for number in range(5)]
+    for queue in lanes:
+        await fleet.enqueue(job(queue))
+    await journal.read()
+    trips: list[int] = []
+    exchange = AsyncSocketLink.exchange
+
+    async def counted(link: AsyncSocketLink, commands: Any) -> list[Any]:
+        trips.append(len(commands))
+        return await exchange(link, commands)
+
+    await journal.trim()
+    monkeypatch.setattr(AsyncSocketLink, "exchange", counted)
+
+    left = await journal.trim()
+
+    assert ({lane.queue for lane, _ in left} >= {*lanes}, len(trips)) == (True, 1)

@@ -67,13 +67,16 @@ def walk_section(
 ) -> Operation[int]:
     """Act on the matching waiting jobs of a section by due time, at most 50 per call; return how many were changed.
 
-    An act moves jobs out of the range, or names the jobs that stayed in it. Without an act, the jobs are counted.
+    An act moves jobs out of the range, or names the jobs that stayed in it. Without an act, the jobs are counted. A row
+    without a job cannot be moved: it is passed over when the next page shows it again.
     """
     count = skip = 0
+    gone: set[str] = set()
     while True:
         call = inspect.waiting(lane, section, start=start, stop=stop, skip=skip)
         now, rows = value((yield (call,)))
-        meant = [row.id for row in rows if has_id(row) and is_meant(waiting_result(row, now))]
+        fresh = [row for row in rows if row.id not in gone]  # the others were acted on in vain
+        meant = [row.id for row in fresh if has_id(row) and is_meant(waiting_result(row, now))]
         acted = Acted(len(meant), set(meant)) if act is None or not meant else (yield from act(meant))
         count += acted.changed
         if len(rows) < inspect.CHUNK:

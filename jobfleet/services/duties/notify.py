@@ -92,20 +92,18 @@ class Notify(Service):
         self._trimmed = self._looked_at_cron = float("-inf")
         self._missed: set[str] = set()
         rules = digest(channels)
-        self._couriers = [
-            NotificationSender(store, keys, one, tally, rules=rules) for one in channels.channels.values()
-        ]
+        self._senders = [NotificationSender(store, keys, one, tally, rules=rules) for one in channels.channels.values()]
 
     def start(self) -> None:
         """Start the duty and the senders."""
         super().start()
-        for sender in self._couriers:
+        for sender in self._senders:
             sender.start()
 
     async def stop(self) -> None:
         """Stop the duty and the senders."""
         await super().stop()
-        await asyncio.gather(*(sender.stop() for sender in self._couriers))
+        await asyncio.gather(*(sender.stop() for sender in self._senders))
 
     async def turn(self) -> float:
         """Process new events."""

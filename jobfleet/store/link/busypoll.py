@@ -97,11 +97,6 @@ class AsyncBusyPoll:
         self._until = 0.0
         self._is_called = False
 
-    @property
-    def is_looking(self) -> bool:
-        """Whether the loop is kept awake now."""
-        return self._until > 0
-
     def sent(self) -> None:
         """Record that a reply is due."""
         self._due += 1

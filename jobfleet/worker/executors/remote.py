@@ -132,7 +132,7 @@ class RemoteExecutor(Generic[S]):
                 run.extend(seconds)
             case "note", [at_us, level, text]:
                 run.note(at_us, level, text)
-            case "steps" | "keep" | "extend_flow" | "stands", [number, *what]:
+            case "steps" | "keep" | "extend_flow" | "confirm", [number, *what]:
                 task = self._loop.create_task(self._answer(remote, word, number, what))
                 self._answering.add(task)
                 task.add_done_callback(self._answering.discard)
@@ -151,7 +151,7 @@ class RemoteExecutor(Generic[S]):
         try:
             if word == "steps":
                 value = dict(await remote.run.steps())
-            elif word == "stands":
+            elif word == "confirm":
                 await remote.run.lease_confirmed()
                 value = remote.run.must_stop
             elif word == "extend_flow":

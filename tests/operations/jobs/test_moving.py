@@ -14,6 +14,7 @@ from jobfleet.model.explanation import ReasonCode
 from jobfleet.operations.jobs import move
 from jobfleet.operations.operation import Operation
 from jobfleet.store.call import Call
+from jobfleet.store.keys import Keyspace
 from tests.client.either import Either
 from tests.client.lines import SOON, bands, start, wait_in_line
 
@@ -291,3 +292,24 @@ async def test_a_refused_move_names_the_holder_of_the_unique_key(client: Either)
         await client("move", job_id, "bulk")
 
     assert refused.value.holder == holder
+
+
+@pytest.mark.parametrize("kind", ["no job", "a running job", "an ended job"])
+async def test_many_rows_without_a_waiting_job_do_not_hold_up_a_move(
+    client: Either, raw: redis.Redis, kind: str
+) -> None:
+    lane = Keyspace("jobfleet").lane("default", 0)
+    ghosts = {f"default.0.ghost{number:03}": 5 for number in range(120)}
+    raw.zadd(lane.ready[Priority.NORMAL.band], ghosts)
+    for ghost in ghosts:
+        if kind == "a running job":
+            raw.hset(lane.runs, ghost, "7 w.1 5 1 0")
+        elif kind == "an ended job":
+            raw.set(lane.result(ghost), b"completed 0 0\n")
+    job_id = await client("enqueue", Job("add", "test.add", (1, 2)))
+
+    moved = await client("move_many", "bulk", queue="default")
+
+    assert moved == 1
+    assert raw.zcount(lane.ready[Priority.NORMAL.band], 5, 5) == 120
+    assert (await client("poll", job_id)).moved_to is not None

@@ -27,7 +27,7 @@ def describe_error(error: BaseException, policy: Policy, *, traceback_bytes: int
         traceback_bytes: The maximal length of a traceback.
     """
     report: EndReport = {
-        "told": describe(error)[:LONGEST],
+        "text": describe(error)[:LONGEST],
         "class": type(error).__name__[:LONGEST].encode("utf-8", "replace").decode(),
         "type": str(classify(error, policy)),
         "traceback": traceback_text(error, traceback_bytes),
@@ -63,7 +63,7 @@ def error_of(report: EndReport, *, is_stopping: bool) -> BaseException:
     if how == "encoding":
         return EncodingError(report["reason"], field=report["field"], path=report["path"])
     if how == "stopped" and is_stopping:
-        return JobCancelled(report["told"])
+        return JobCancelled(report["text"])
     steers: RetryAfter | Snooze | Discard | None = None
     if how == "snooze":
         steers = Snooze(report["delay"])
@@ -72,7 +72,7 @@ def error_of(report: EndReport, *, is_stopping: bool) -> BaseException:
     elif how == "discard":
         steers = Discard(report["reason"] or "")
     return ForeignError(
-        report["told"],
+        report["text"],
         error_class=report["class"],
         error_type=ErrorType(report["type"]),
         traceback=report["traceback"],

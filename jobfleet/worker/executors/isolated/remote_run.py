@@ -95,7 +95,7 @@ class IsolatedRun(Run):
 
     async def lease_confirmed(self) -> None:
         """Wait until the worker knows that the lease is valid, or the run is to stop."""
-        why: str | None = await self._ask("stands")
+        why: str | None = await self._ask("confirm")
         if why is not None:
             self._why = why
 
