@@ -15,7 +15,6 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import Callable, Sequence
-from contextlib import suppress
 from typing import NamedTuple
 
 from jobfleet.clock import boottime
@@ -349,39 +348,38 @@ class Claimer:
     async def _listen(self) -> None:
         """Block on the markers of the lanes while there is room and no lane is hot."""
         self._may_block.set()  # the first round looks whether to wait, also after an error
-        with suppress(asyncio.CancelledError):
-            while True:
-                await self._may_block.wait()
-                self._may_block.clear()
-                if self._hot or self._free() <= 0 or not self._queues.lanes:
-                    continue
-                self._waits_since = boottime()
-                self._awaited = lanes = self._queues.lanes
-                try:
-                    if self._is_warm and len(lanes) == 1:
-                        lane = await self._wait_with_claim(lanes[0])
-                    else:
-                        lane = await self._store.wait_wake(lanes, BLOCK, self._kind)
-                except StoreUnavailable:  # the wait was cut off, and may have taken the marker of any lane
-                    self._owed.update(lanes)
-                    self._hot.update(lanes)
-                    self.changed()
-                    continue
-                except Exception as error:  # for example lanes on several cluster slots: poll all of them
-                    is_bug = not isinstance(error, JobfleetError)
-                    log.error("claim.deaf polling every second %s", error, exc_info=is_bug)
-                    await asyncio.sleep(1.0)
-                    self._hot = set(self._queues.lanes)
-                    self.changed()
-                    continue
-                finally:
-                    self._answered_at, self._waits_since, self._awaited = boottime(), None, ()
-                if lane is not None:
-                    self._owed.add(lane)
-                    self.heat(lane)
+        while True:
+            await self._may_block.wait()
+            self._may_block.clear()
+            if self._hot or self._free() <= 0 or not self._queues.lanes:
+                continue
+            self._waits_since = boottime()
+            self._awaited = lanes = self._queues.lanes
+            try:
+                if self._is_warm and len(lanes) == 1:
+                    lane = await self._wait_with_claim(lanes[0])
                 else:
-                    await asyncio.sleep(0)  # the claimed jobs start before the next wait is sent
-                    self.changed()
+                    lane = await self._store.wait_wake(lanes, BLOCK, self._kind)
+            except StoreUnavailable:  # the wait was cut off, and may have taken the marker of any lane
+                self._owed.update(lanes)
+                self._hot.update(lanes)
+                self.changed()
+                continue
+            except Exception as error:  # for example lanes on several cluster slots: poll all of them
+                is_bug = not isinstance(error, JobfleetError)
+                log.error("claim.deaf polling every second %s", error, exc_info=is_bug)
+                await asyncio.sleep(1.0)
+                self._hot = set(self._queues.lanes)
+                self.changed()
+                continue
+            finally:
+                self._answered_at, self._waits_since, self._awaited = boottime(), None, ()
+            if lane is not None:
+                self._owed.add(lane)
+                self.heat(lane)
+            else:
+                await asyncio.sleep(0)  # the claimed jobs start before the next wait is sent
+                self.changed()
 
     async def _wait_with_claim(self, lane: Lane) -> Lane | None:
         """Wait for the marker of a lane, with a claim. Returns the lane if it is still owed a claim."""
