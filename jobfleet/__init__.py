@@ -51,7 +51,7 @@ if TYPE_CHECKING:
     from jobfleet.graph import Flow
     from jobfleet.handle._async.handle import AsyncJobHandle
     from jobfleet.handle._sync.handle import JobHandle
-    from jobfleet.model import After, ErrorType, Job, JobResult, JobStatus, Priority, Receipt
+    from jobfleet.model import After, ErrorType, Job, JobId, JobResult, JobStatus, Priority, Receipt
     from jobfleet.outcome import Discard, RetryAfter, Snooze
 
 # Names are resolved when they are first used (PEP 562): a producer pays for the client alone, and
@@ -81,6 +81,7 @@ _HOMES = {
     "JobFailed": "jobfleet.errors",
     "JobFunction": "jobfleet.functions.registry",
     "JobHandle": "jobfleet.handle._sync.handle",
+    "JobId": "jobfleet.model",
     "JobManager": "jobfleet.compat",
     "JobNotFound": "jobfleet.errors",
     "JobResult": "jobfleet.model",
@@ -156,6 +157,7 @@ __all__ = [
     "JobFailed",
     "JobFunction",
     "JobHandle",
+    "JobId",
     "JobManager",
     "JobNotFound",
     "JobResult",

@@ -15,6 +15,8 @@ from jobfleet.errors import ConfigError
 from jobfleet.fleet.default import default_fleet
 from jobfleet.fleet.sync import Fleet
 from jobfleet.model import Job, JobResult
+from jobfleet.model.option_types import Seconds
+from jobfleet.model.options import from_timedelta
 
 if TYPE_CHECKING:
     from jobfleet.worker.in_process import Stop
@@ -69,7 +71,7 @@ class JobManager:
         """What is known of a job. See `Fleet.poll`."""
         return self.fleet.poll(job_id)
 
-    def wait(self, job_id: str, timeout: float | None = None) -> JobResult[Any]:
+    def wait(self, job_id: str, timeout: Seconds | None = None) -> JobResult[Any]:
         """Wait for a job's end. See `Fleet.wait`."""
         return self.fleet.wait(job_id, timeout=timeout)
 
@@ -148,7 +150,7 @@ class JobManager:
             ).start()
             self._stop.ready.wait(READY)
 
-    def shutdown(self, timeout: float | None = None) -> None:
+    def shutdown(self, timeout: Seconds | None = None) -> None:
         """Stop the worker in this program. Without a worker, nothing happens.
 
         Running jobs may continue for `timeout` seconds. Jobs that have not ended by then are interrupted and
@@ -160,6 +162,7 @@ class JobManager:
         Raises:
             ConfigError: `timeout` is not a number of seconds.
         """
+        timeout = from_timedelta(timeout)
         if timeout is not None and (isinstance(timeout, bool) or not isinstance(timeout, int | float) or timeout < 0):
             raise ConfigError(f"timeout is {timeout!r}; give seconds, 0 or more.")
         with self._lock:

@@ -13,6 +13,7 @@ from typing import Any
 from jobfleet.codec import Limits, read_header, read_record
 from jobfleet.errors import EncodingError, JobNotFound
 from jobfleet.model import JobStatus, split_id, suffix_time_us
+from jobfleet.model.who import NOBODY, from_word
 from jobfleet.retry import Tries
 from jobfleet.store.journal import Event
 from jobfleet.store.scores import is_blocked
@@ -205,7 +206,7 @@ def _closed(folded: Folded, row: Row, event: Event, _limits: Limits) -> None:
     describe(row, event.id, event.envelope)
     started, worker, by, reason = (*event.words[:4], "-", "-", "-", "-")[:4]
     moved_to = reason.removeprefix(MOVED) if reason.startswith(MOVED) else None
-    who = None if by == "-" else by.replace(REPLACED_BY, "replaced by ", 1)
+    who = None if by == NOBODY else from_word(by).replace(REPLACED_BY, "replaced by ", 1)
     error = _why(event.event, who, moved_to)
     tries = _tries(event)
     run: Row = {"started_at": int(started), "worker": worker} if event.token else {}

@@ -10,6 +10,7 @@ from jobfleet.cli.output import Cell, Column, Output, age, clip, clock, plain_li
 from jobfleet.cli.schema import jsonable
 from jobfleet.clock import span
 from jobfleet.model import JobResult, JobStatus
+from jobfleet.model.who import from_word
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
@@ -99,7 +100,7 @@ def history_of(letter: Letter) -> Iterator[str]:
 def _replayed(what: str) -> str:
     """A replay in words: its author, and whether the arguments were edited."""
     who, _, edited = what.partition(" ")
-    text = "replayed" if who == "-" else f"replayed by {who}"
+    text = "replayed" if who == "-" else f"replayed by {from_word(who)}"
     return f"{text} with other arguments" if edited else text
 
 

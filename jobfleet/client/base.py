@@ -4,15 +4,17 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Iterable
-from typing import Any, Protocol
+from typing import Protocol, Unpack
 
 from jobfleet.client.archive_fallback import ArchiveFallback
 from jobfleet.clock import monotonic
 from jobfleet.config import JobConfig, load
+from jobfleet.config.argument_types import FleetSettings
 from jobfleet.errors import InvalidJob
 from jobfleet.functions.hooks import Hooks
 from jobfleet.functions.registry import REGISTRY, Registry
-from jobfleet.model.options import Seconds, seconds
+from jobfleet.model.option_types import Seconds
+from jobfleet.model.options import seconds
 from jobfleet.operations.fleet_context import FleetContext
 from jobfleet.store.server.connect import Target
 from jobfleet.store.server.connect import target as target_of
@@ -29,7 +31,7 @@ class ClientRecorder(Recorder, Protocol):
         """Count jobs of an operation, which is named in the past tense: ``enqueued``."""
 
 
-def open_settings(url: str | None, namespace: str | None, settings: dict[str, Any]) -> JobConfig:
+def open_settings(url: str | None, namespace: str | None, settings: FleetSettings) -> JobConfig:
     """Load the settings of a client: arguments, else variables, else files, else defaults."""
     given = {"url": url, "namespace": namespace, **settings}
     return load({name: value for name, value in given.items() if value is not None}).config
@@ -39,7 +41,12 @@ class ClientBase:
     """A client's settings, names and recorder; `Fleet` describes the arguments."""
 
     def __init__(
-        self, url: str | None = None, namespace: str | None = None, *, registry: Registry | None = None, **settings: Any
+        self,
+        url: str | None = None,
+        namespace: str | None = None,
+        *,
+        registry: Registry | None = None,
+        **settings: Unpack[FleetSettings],
     ) -> None:
         self._set_up(open_settings(url, namespace, settings), registry)
 

@@ -17,6 +17,7 @@ from jobfleet.codec.payload import DEFAULT, Bytes, Limits, as_bytes, decode_at, 
 from jobfleet.codec.refusal import LEAF_TYPES
 from jobfleet.codec.wire import lost_in, pack
 from jobfleet.errors import EncodingError
+from jobfleet.model.option_types import Items
 
 PLAIN: Final = 0
 REMEMBERED_BYTES: Final = 256
@@ -88,7 +89,7 @@ class OpenedEnvelope(NamedTuple):
 
 def seal(
     header: Mapping[str, object],
-    args: Sequence[object] = (),
+    args: Items[object] = (),
     kwargs: Mapping[str, object] = MappingProxyType({}),
     *,
     limits: Limits = DEFAULT,
@@ -116,7 +117,7 @@ def encode_head(header: Mapping[str, object]) -> bytes:
 
 def seal_call(
     head: bytes,
-    args: Sequence[object] = (),
+    args: Items[object] = (),
     kwargs: Mapping[str, object] = MappingProxyType({}),
     *,
     limits: Limits = DEFAULT,

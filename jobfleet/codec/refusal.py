@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 import reprlib
 from collections.abc import Callable
 from dataclasses import is_dataclass
@@ -156,6 +157,7 @@ def _short(step: Any) -> str:
 
 
 _HINTS: Final[tuple[tuple[Callable[[Any], bool], str], ...]] = (
+    (inspect.isawaitable, "await it; a function that awaits is an async def"),
     (lambda value: isinstance(value, Enum), "pass .value"),
     (lambda value: isinstance(value, tuple) and hasattr(value, "_asdict"), "pass ._asdict() or tuple(...)"),
     (lambda value: isinstance(value, _BUFFERS), "pass bytes(...)"),

@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import os
 import tomllib
-import warnings
 from collections.abc import Mapping
 from dataclasses import dataclass
 from difflib import get_close_matches
@@ -16,6 +15,7 @@ from jobfleet.config.private import Foreign, check_own, read_own
 from jobfleet.config.table import SETTINGS, JobConfig
 from jobfleet.config.url import check_url
 from jobfleet.errors import ConfigError
+from jobfleet.warn import warn
 
 OTHER_VARIABLES: Mapping[str, str] = {
     "JOBFLEET_CONFIG": "The TOML file to read in place of jobfleet.toml.",
@@ -136,7 +136,7 @@ def _running(directory: Path) -> _Layer:
         if pid is not None and not _is_alive(pid):
             return {}
     except Foreign as error:
-        warnings.warn(f"{UP_FILE} is not used: {error}", UserWarning, stacklevel=4)
+        warn(f"{UP_FILE} is not used: {error}")
         return {}
     except (OSError, ValueError, TypeError, LookupError, AttributeError, RecursionError, ConfigError):
         return {}
@@ -149,7 +149,7 @@ def _archived(directory: Path) -> _Layer:
     try:
         check_own(path)
     except Foreign as error:
-        warnings.warn(f"{ARCHIVE_FILE} is not used: {error}", UserWarning, stacklevel=4)
+        warn(f"{ARCHIVE_FILE} is not used: {error}")
         return {}
     except OSError:
         return {}

@@ -12,6 +12,7 @@ from typing import Any, NamedTuple
 from jobfleet.cron.schedule import Fire, Schedule
 from jobfleet.errors import InvalidJob
 from jobfleet.model import seconds
+from jobfleet.model.option_types import SecondsField
 
 ON_TIME = timedelta(seconds=10)
 """How late a fire may be and still count as on time; reapers check once per second."""
@@ -67,10 +68,10 @@ class Cron:
     expression: str
     tz: str = "UTC"
     misfire: str = field(default="once", kw_only=True)
-    misfire_window: float = field(default=3600.0, kw_only=True)
+    misfire_window: SecondsField = field(default=3600.0, kw_only=True)  # type: ignore[assignment]
     most: int = field(default=100, kw_only=True)
     overlap: str = field(default="allow", kw_only=True)
-    jitter: float = field(default=0.0, kw_only=True)
+    jitter: SecondsField = field(default=0.0, kw_only=True)  # type: ignore[assignment]
     start: datetime | None = field(default=None, kw_only=True)
     end: datetime | None = field(default=None, kw_only=True)
     schedule: Schedule = field(init=False, compare=False, repr=False)

@@ -13,24 +13,13 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from typing import Any, NamedTuple
-from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
+from zoneinfo import ZoneInfo
 
 from croniter import croniter
-from croniter.croniter import CroniterBadDateError, CroniterError
+from croniter.croniter import CroniterBadDateError
 
-from jobfleet.errors import InvalidJob
+from jobfleet.model.cron_expression import check_expression, zone_of
 
-ALIASES = {
-    "@hourly": "0 * * * *",
-    "@daily": "0 0 * * *",
-    "@midnight": "0 0 * * *",
-    "@weekly": "0 0 * * 0",
-    "@monthly": "0 0 1 * *",
-    "@yearly": "0 0 1 1 *",
-    "@annually": "0 0 1 1 *",
-}
-FIELDS = ("minute", "hour", "day of month", "month", "weekday", "second")
-_EPOCH = datetime(1970, 1, 1)  # noqa: DTZ001 - local times are naive here
 _SECOND = timedelta(seconds=1)
 
 
@@ -72,12 +61,10 @@ class Schedule:
 
     def __post_init__(self) -> None:
         """Check both fields, and determine the kind of the expression."""
-        plain, is_interval = _checked(self.expression)
+        plain, is_interval = check_expression(self.expression)
         object.__setattr__(self, "_plain", plain)
         object.__setattr__(self, "is_interval", is_interval)
-        object.__setattr__(self, "_zone", _zone(self.tz))
-        if self.next(datetime(2024, 1, 1, tzinfo=UTC)) is None:
-            raise InvalidJob(f"cron {self.expression!r} never matches a time.", field="cron_expression")
+        object.__setattr__(self, "_zone", zone_of(self.tz))
 
     def next(self, after: datetime) -> Fire | None:
         """Return the first fire after an instant; None if croniter finds none within 50 years.
@@ -164,51 +151,3 @@ class Schedule:
         if second != at:
             return f"{nominal:%Y-%m-%d %H:%M} comes twice in {self.tz}: fires the first time"
         return ""
-
-
-def _checked(expression: object) -> tuple[str, bool]:
-    """Return the expression in the form that croniter accepts, and whether it covers all hours of the day."""
-    if not isinstance(expression, str) or not expression.strip():
-        raise InvalidJob(f"cron_expression is {expression!r}; give five fields, such as '0 2 * * *'.", field=CRON)
-    plain = ALIASES.get(expression.strip().lower(), expression.strip())
-    fields = plain.split()
-    if len(fields) not in (5, 6) or any(letter in part for part in fields for letter in "@?"):
-        raise InvalidJob(
-            f"cron {expression!r} has {len(fields)} of five fields; give minute, hour, day, month, weekday, "
-            "and optionally seconds as the sixth.",
-            field=CRON,
-        )
-    if any(part[:1] in "hHrR" for part in fields):
-        raise InvalidJob(f"cron {expression!r} asks for random times; use jitter instead.", field=CRON)
-    try:
-        expanded = croniter.expand(plain)[0]
-        croniter(plain, _EPOCH)
-    except (CroniterError, ValueError, KeyError, AttributeError) as error:
-        raise InvalidJob(f"cron {expression!r} is not valid: {_fault(fields) or error}.", field=CRON) from None
-    return plain, "*" in expanded[1]  # croniter expands all hours to "*", in any spelling; `*,1` gives ["*", 1]
-
-
-def _fault(fields: list[str]) -> str:
-    """Say which field is not valid; empty if each is valid by itself."""
-    for index, part in enumerate(fields):
-        if not _is_valid([*(["*"] * index), part, *(["*"] * (len(fields) - index - 1))]):
-            return f"the {FIELDS[index]} is {part!r}"
-    return ""
-
-
-def _is_valid(fields: list[str]) -> bool:
-    try:
-        croniter.expand(" ".join(fields))
-    except (CroniterError, ValueError, KeyError, AttributeError):
-        return False
-    return True
-
-
-def _zone(name: object) -> ZoneInfo:
-    try:
-        return ZoneInfo(name if isinstance(name, str) else "")
-    except (ZoneInfoNotFoundError, ValueError, OSError):
-        raise InvalidJob(f"tz is {name!r}; give a time zone's name, such as 'Europe/Berlin'.", field="tz") from None
-
-
-CRON = "cron_expression"

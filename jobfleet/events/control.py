@@ -10,12 +10,12 @@ from __future__ import annotations
 import re
 from typing import NamedTuple
 
+from jobfleet.model.who import NOBODY, from_word, to_word
+
 VERBS = ("quiet", "resume", "stop", "dump", "scale")
-NOBODY = "-"
 
 _CANCEL = re.compile(r"^cancel (\S+) ([0-9]{1,17}) (\S+) (\S+)$")
 _COMMAND = re.compile(rf"^({'|'.join(VERBS)}) (\S+) ([0-9a-f]{{1,32}}) (\S+) (-|[0-9]{{1,12}}(?:\.[0-9]{{1,6}})?)$")
-_PARTING = re.compile(r"[^\w.+:@-]", re.ASCII)
 
 
 class CancelRequest(NamedTuple):
@@ -57,7 +57,7 @@ class Command(NamedTuple):
 
     def line(self) -> str:
         """Format the message."""
-        by = _PARTING.sub("_", self.by)[:64] or NOBODY
+        by = NOBODY if self.by == NOBODY else to_word(self.by)
         value = NOBODY if self.value is None else f"{self.value:.6f}".rstrip("0").rstrip(".")
         return f"{self.verb} {self.worker} {self.nonce} {by} {value}"
 
@@ -67,8 +67,8 @@ def read_control(message: str) -> CancelRequest | Command | NewKind | None:
     if message == "kinds":
         return NewKind()
     if found := _CANCEL.match(message):
-        return CancelRequest(found[1], int(found[2]), found[3], found[4])
+        return CancelRequest(found[1], int(found[2]), found[3], from_word(found[4]))
     if found := _COMMAND.match(message):
         value = None if found[5] == NOBODY else float(found[5])
-        return Command(found[1], found[2], found[3], found[4], value)
+        return Command(found[1], found[2], found[3], from_word(found[4]), value)
     return None

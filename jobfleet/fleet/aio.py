@@ -5,9 +5,10 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncGenerator
 from contextlib import suppress
-from typing import Any
+from typing import Unpack
 
 from jobfleet.client._async.client import AsyncClient
+from jobfleet.fleet.worker_options import WorkerOptions
 from jobfleet.functions.decorator import JobDecorator
 
 
@@ -29,7 +30,7 @@ class AsyncFleet(AsyncClient):
         """Register a function as a job of this fleet: ``@fleet.job``. `jobfleet.job` has the same options."""
         return JobDecorator(self.context.registry, self)
 
-    async def run_worker(self, **options: Any) -> None:
+    async def run_worker(self, **options: Unpack[WorkerOptions]) -> None:
         """Run a worker inside this process, in a thread with an event loop of its own.
 
         If the call is cancelled, it drains the worker, as setting ``stop`` does, and ends when that is done.

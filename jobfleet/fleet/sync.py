@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncGenerator
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, NamedTuple, Unpack
 
 from jobfleet.client._sync.client import Client
+from jobfleet.fleet.worker_options import WorkerOptions
 from jobfleet.functions.decorator import JobDecorator
 
 if TYPE_CHECKING:
@@ -40,7 +41,7 @@ class Fleet(Client):
         """Register a function as a job of this fleet: ``@fleet.job``. `jobfleet.job` has the same options."""
         return JobDecorator(self.context.registry, self)
 
-    def run_worker(self, **options: Any) -> None:
+    def run_worker(self, **options: Unpack[WorkerOptions]) -> None:
         """Run a worker inside this process, for scripts, notebooks and tests.
 
         The supervisor is a thread here, so a job that holds the GIL for long may lose its lease. In production, use

@@ -182,6 +182,12 @@ class JobContext:
         _must_not_run_loop("step")
         return self._steps.step_sync(key, function, args, kwargs)
 
+    @overload
+    def checkpoint(self, key: str, /) -> Coroutine[Any, Any, Any]: ...
+    @overload
+    def checkpoint(self, key: str, /, *, default: T) -> Coroutine[Any, Any, T]: ...
+    @overload
+    def checkpoint(self, key: str, value: object, /) -> Coroutine[Any, Any, None]: ...
     def checkpoint(self, key: str, value: Any = _UNSET, /, *, default: Any = None) -> Coroutine[Any, Any, Any]:
         """Store a value for later runs of the job, or read it: ``await ctx.checkpoint("row", 7)``.
 
@@ -199,6 +205,12 @@ class JobContext:
         _must_run_loop("checkpoint")
         return self._steps.read(key, default) if value is _UNSET else self._steps.write(key, value)
 
+    @overload
+    def checkpoint_sync(self, key: str, /) -> Any: ...
+    @overload
+    def checkpoint_sync(self, key: str, /, *, default: T) -> T: ...
+    @overload
+    def checkpoint_sync(self, key: str, value: object, /) -> None: ...
     def checkpoint_sync(self, key: str, value: Any = _UNSET, /, *, default: Any = None) -> Any:
         """Store or read a value in a ``def`` job; see `checkpoint`.
 

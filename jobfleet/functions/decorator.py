@@ -4,14 +4,15 @@ from __future__ import annotations
 
 import typing
 from collections.abc import Awaitable, Callable, Sequence
-from datetime import timedelta
-from typing import Any, Concatenate, ParamSpec, TypeVar, overload
+from typing import Any, Concatenate, ParamSpec, TypeVar, Unpack, overload
 
 from jobfleet.functions import registry as registries
 from jobfleet.functions.batch import BatchItem, T
 from jobfleet.functions.context import JobContext
 from jobfleet.functions.default_fleet import AnyFleet
+from jobfleet.functions.option_types import FunctionOptions, RegisteredOptions
 from jobfleet.functions.registry import JobFunction, Registry
+from jobfleet.model.option_types import Seconds
 
 P = ParamSpec("P")
 R = TypeVar("R")
@@ -23,13 +24,15 @@ class Decorator(typing.Protocol):
     @overload
     def __call__(
         self, function: Callable[Concatenate[JobContext, P], Awaitable[R]]
-    ) -> JobFunction[P, R, Awaitable[R]]: ...
+    ) -> JobFunction[P, R, Awaitable[R], Concatenate[JobContext, P]]: ...
     @overload
-    def __call__(self, function: Callable[P, Awaitable[R]]) -> JobFunction[P, R, Awaitable[R]]: ...
+    def __call__(self, function: Callable[P, Awaitable[R]]) -> JobFunction[P, R, Awaitable[R], P]: ...
     @overload
-    def __call__(self, function: Callable[Concatenate[JobContext, P], R]) -> JobFunction[P, R, R]: ...
+    def __call__(
+        self, function: Callable[Concatenate[JobContext, P], R]
+    ) -> JobFunction[P, R, R, Concatenate[JobContext, P]]: ...
     @overload
-    def __call__(self, function: Callable[P, R]) -> JobFunction[P, R, R]: ...
+    def __call__(self, function: Callable[P, R]) -> JobFunction[P, R, R, P]: ...
 
 
 class BatchDecorator(typing.Protocol):
@@ -38,33 +41,35 @@ class BatchDecorator(typing.Protocol):
     @overload
     def __call__(
         self, function: Callable[Concatenate[list[BatchItem[T]], ...], Awaitable[None]]
-    ) -> JobFunction[[T], Any, Awaitable[None]]: ...
+    ) -> JobFunction[[T], Any, Awaitable[None], Concatenate[list[BatchItem[T]], ...]]: ...
     @overload
     def __call__(
         self, function: Callable[Concatenate[list[BatchItem[T]], ...], Awaitable[Sequence[R]]]
-    ) -> JobFunction[[T], R, Awaitable[Sequence[R]]]: ...
+    ) -> JobFunction[[T], R, Awaitable[Sequence[R]], Concatenate[list[BatchItem[T]], ...]]: ...
     @overload
     def __call__(
         self, function: Callable[Concatenate[list[BatchItem[T]], ...], Sequence[R]]
-    ) -> JobFunction[[T], R, Sequence[R]]: ...
+    ) -> JobFunction[[T], R, Sequence[R], Concatenate[list[BatchItem[T]], ...]]: ...
     @overload
     def __call__(
         self, function: Callable[Concatenate[list[BatchItem[T]], ...], None]
-    ) -> JobFunction[[T], Any, None]: ...
+    ) -> JobFunction[[T], Any, None, Concatenate[list[BatchItem[T]], ...]]: ...
     @overload
     def __call__(
         self, function: Callable[Concatenate[list[T], ...], Awaitable[None]]
-    ) -> JobFunction[[T], None, Awaitable[None]]: ...
+    ) -> JobFunction[[T], None, Awaitable[None], Concatenate[list[T], ...]]: ...
     @overload
     def __call__(
         self, function: Callable[Concatenate[list[T], ...], Awaitable[Sequence[R]]]
-    ) -> JobFunction[[T], R, Awaitable[Sequence[R]]]: ...
+    ) -> JobFunction[[T], R, Awaitable[Sequence[R]], Concatenate[list[T], ...]]: ...
     @overload
     def __call__(
         self, function: Callable[Concatenate[list[T], ...], Sequence[R]]
-    ) -> JobFunction[[T], R, Sequence[R]]: ...
+    ) -> JobFunction[[T], R, Sequence[R], Concatenate[list[T], ...]]: ...
     @overload
-    def __call__(self, function: Callable[Concatenate[list[T], ...], None]) -> JobFunction[[T], None, None]: ...
+    def __call__(
+        self, function: Callable[Concatenate[list[T], ...], None]
+    ) -> JobFunction[[T], None, None, Concatenate[list[T], ...]]: ...
 
 
 class JobDecorator:
@@ -95,25 +100,21 @@ class JobDecorator:
     @overload
     def __call__(
         self, function: Callable[Concatenate[JobContext, P], Awaitable[R]], /
-    ) -> JobFunction[P, R, Awaitable[R]]: ...
+    ) -> JobFunction[P, R, Awaitable[R], Concatenate[JobContext, P]]: ...
     @overload
-    def __call__(self, function: Callable[P, Awaitable[R]], /) -> JobFunction[P, R, Awaitable[R]]: ...
-    @overload
-    def __call__(self, function: Callable[Concatenate[JobContext, P], R], /) -> JobFunction[P, R, R]: ...
-    @overload
-    def __call__(self, function: Callable[P, R], /) -> JobFunction[P, R, R]: ...
-    @overload
-    def __call__(self, /, *, batch: int, batch_wait: float | timedelta = ..., **options: Any) -> BatchDecorator: ...
+    def __call__(self, function: Callable[P, Awaitable[R]], /) -> JobFunction[P, R, Awaitable[R], P]: ...
     @overload
     def __call__(
-        self,
-        /,
-        *,
-        name: str | None = None,
-        retry_on: tuple[type[BaseException], ...] = (),
-        discard_on: tuple[type[BaseException], ...] = (),
-        **options: Any,
-    ) -> Decorator: ...
+        self, function: Callable[Concatenate[JobContext, P], R], /
+    ) -> JobFunction[P, R, R, Concatenate[JobContext, P]]: ...
+    @overload
+    def __call__(self, function: Callable[P, R], /) -> JobFunction[P, R, R, P]: ...
+    @overload
+    def __call__(
+        self, /, *, batch: int, batch_wait: Seconds | None = None, **options: Unpack[FunctionOptions]
+    ) -> BatchDecorator: ...
+    @overload
+    def __call__(self, /, **options: Unpack[FunctionOptions]) -> Decorator: ...
     def __call__(self, function: Callable[..., Any] | None = None, /, **options: Any) -> Any:
         """Register a function, or return a decorator that does; the class lists the options.
 
@@ -129,7 +130,9 @@ class JobDecorator:
         return registry.register(function, fleet=self._fleet, **options)
 
 
-def register_job_function(name: str, function: Callable[..., Any], **options: Any) -> JobFunction[..., Any, Any]:
+def register_job_function(
+    name: str, function: Callable[..., Any], **options: Unpack[RegisteredOptions]
+) -> JobFunction[..., Any, Any]:
     """Register a function under a name that stays the same after a restart; the function may be a lambda.
 
     Args:

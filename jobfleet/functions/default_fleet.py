@@ -6,7 +6,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import TYPE_CHECKING, Any, Literal, Protocol
+from typing import TYPE_CHECKING, Any, Literal, Protocol, TypeVar
 
 from jobfleet.config import JobConfig
 from jobfleet.errors import ConfigError
@@ -16,6 +16,8 @@ if TYPE_CHECKING:
     from jobfleet.handle._async.handle import AsyncJobHandle
     from jobfleet.handle._sync.handle import JobHandle
 
+T = TypeVar("T")
+
 
 class AwaitedFleet(Protocol):
     """What job functions need of an `AsyncFleet`."""
@@ -24,7 +26,7 @@ class AwaitedFleet(Protocol):
     def is_blocking(self) -> Literal[False]:
         """False."""
 
-    async def handle_of(self, job: Job) -> AsyncJobHandle[Any]:
+    async def handle_of(self, job: Job[T]) -> AsyncJobHandle[T]:
         """Enqueue a job and return its handle."""
 
     def for_running_loop(self) -> AwaitedFleet:
@@ -46,7 +48,7 @@ class BlockingFleet(Protocol):
     def store(self) -> Any:
         """The `Store`, for the built-in job functions; its type is in another layer."""
 
-    def handle_of(self, job: Job) -> JobHandle[Any]:
+    def handle_of(self, job: Job[T]) -> JobHandle[T]:
         """Enqueue a job and return its handle."""
 
     def for_running_loop(self) -> AwaitedFleet:

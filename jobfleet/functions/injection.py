@@ -11,6 +11,7 @@ from typing import Any
 
 from jobfleet.errors import InvalidJob
 from jobfleet.functions.context import JobContext
+from jobfleet.functions.coroutines import called
 from jobfleet.functions.resources import Resource
 
 PROGRESS_PARAMETER = "progress_callback"
@@ -82,6 +83,7 @@ def parameters_of(function: Callable[..., Any], injection: Injection) -> tuple[i
 
 def hints_of(function: Callable[..., Any]) -> dict[str, Any]:
     """Evaluate the annotations; an annotation that cannot be evaluated is left out."""
+    function = called(function)  # an object has the annotations of its __call__
     try:
         return typing.get_type_hints(function, include_extras=True)
     except Exception:  # noqa: BLE001 - annotations are code of the user and may raise anything

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import inspect
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
 from jobfleet.config.kind import SIZE
 from jobfleet.errors import InvalidJob
+from jobfleet.functions.coroutines import is_coroutine_function
 from jobfleet.model import check_queue, seconds
 
 PLACES = ("async", "thread", "process")
@@ -72,7 +72,7 @@ def run_place(function: Callable[..., Any], options: Mapping[str, Any]) -> RunPl
     Raises:
         InvalidJob: An option is wrong, or does not fit the function.
     """
-    natural = "async" if inspect.iscoroutinefunction(function) else "thread"
+    natural = "async" if is_coroutine_function(function) else "thread"
     where = options.get("run_in")
     where = natural if where is None else where
     if where not in PLACES:

@@ -2,19 +2,22 @@
 
 from __future__ import annotations
 
-import inspect
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any, Generic, ParamSpec, TypeVar
+from types import GenericAlias
+from typing import TYPE_CHECKING, Any, Generic, ParamSpec, TypeVar, Unpack
 
 from jobfleet.errors import InvalidJob
 from jobfleet.functions.batch import BATCH, Batch, batch_of
+from jobfleet.functions.coroutines import is_coroutine_function
 from jobfleet.functions.default_fleet import AnyFleet, default_fleet
 from jobfleet.functions.hooks import AroundEnqueue, Hooks, Middleware
 from jobfleet.functions.injection import Injection, injection_of, parameters_of
 from jobfleet.functions.isolation import LIMITS, Isolation, run_place
 from jobfleet.functions.naming import stable_name
 from jobfleet.model import Job, check_function_name
+from jobfleet.model.option_types import OPTIONS, RIVALS, SHARED, JobOptions
+from jobfleet.model.options import meant
 from jobfleet.model.unique import placeholders
 
 if TYPE_CHECKING:
@@ -23,28 +26,30 @@ if TYPE_CHECKING:
     from jobfleet.handle._sync.handle import JobHandle
 
 
+if TYPE_CHECKING:
+    from typing_extensions import ParamSpec as ParamSpecWithDefault  # only type checkers need the default
+
+    Q = ParamSpecWithDefault("Q", default=...)
+else:
+    Q = ParamSpec("Q")
+
 P = ParamSpec("P")
-R = TypeVar("R")
-C = TypeVar("C")
-OPTIONS = frozenset(
-    {
-        "correlation_id", "cron_expression", "debounce_max", "delay", "depends_on", "durability", "expires_at",
-        "expires_in", "group", "hard_timeout", "id", "max_crashes", "max_retries", "metadata", "on_conflict",
-        "priority", "queue", "result_ttl", "retry_backoff", "retry_delay", "retry_jitter", "run_in", "scheduled_at",
-        "session", "tags", "timeout", "tz", "unique", "unique_for", "user",
-    }
-)  # fmt: skip
+R_co = TypeVar("R_co", covariant=True)
+C_co = TypeVar("C_co", covariant=True)
 DECORATOR_ONLY = frozenset((*LIMITS, *BATCH))
 ON_ERRORS = frozenset({"retry_on", "discard_on"})
-JOB_ONLY = frozenset({"id", "scheduled_at", "expires_at", "depends_on", "user", "session", "correlation_id"})
 
 
-class JobFunction(Generic[P, R, C]):
+class JobFunction(Generic[P, R_co, C_co, Q]):
     """A function that jobs run, with the default options of these jobs.
 
     A call of it calls the function. `enqueue` enqueues a job with the given arguments.
-    Type parameters: the parameters without the injected context, the result of a job, the result of a plain call.
+    Type parameters: the parameters without the injected context, the result of a job, the result of a plain call, and
+    the parameters of a plain call, which may be left out.
     """
+
+    if not TYPE_CHECKING:
+        __class_getitem__ = classmethod(GenericAlias)  # the last parameter has a default, which Python knows from 3.13
 
     def __init__(
         self,
@@ -59,9 +64,9 @@ class JobFunction(Generic[P, R, C]):
         batch: Batch | None = None,
         fleet: AnyFleet | None = None,
     ) -> None:
-        self.function = function
+        self.function: Callable[Q, C_co] = function
         self.name = name
-        self.given: dict[str, Any] = dict(options)
+        self.given: Mapping[str, Any] = options
         self.cron = cron
         self.retry_on = retry_on
         self.discard_on = discard_on
@@ -71,7 +76,7 @@ class JobFunction(Generic[P, R, C]):
         if batch is not None:
             self.parameters = batch.parameters(self.parameters or ())
             self.injection = batch.injection(self.injection)
-        self.is_coroutine: bool = inspect.iscoroutinefunction(function)
+        self.is_coroutine: bool = is_coroutine_function(function)
         self.isolation = isolation
         self.run_in = "process" if isolation is not None else "async" if self.is_coroutine else "thread"
         self._fleet = fleet
@@ -81,16 +86,17 @@ class JobFunction(Generic[P, R, C]):
         self.__module__ = getattr(function, "__module__", __name__)
         self.__wrapped__ = function
 
-    def __call__(self, *args: Any, **kwargs: Any) -> C:
+    def __call__(self, /, *args: Q.args, **kwargs: Q.kwargs) -> C_co:
         """Call the function in this thread, without a job."""
-        result: C = self.function(*args, **kwargs)
-        return result
+        return self.function(*args, **kwargs)
 
     def __repr__(self) -> str:
         return f"<job {self.name}>"
 
-    def options(self, **options: Any) -> JobFunction[P, R, C]:
+    def options(self, **options: Unpack[JobOptions]) -> JobFunction[P, R_co, C_co, Q]:
         """Return the same function with other default options; `Job` lists the options.
+
+        An option of None is as if the decorator did not set it.
 
         Raises:
             InvalidJob: An option is unknown or wrong.
@@ -99,21 +105,16 @@ class JobFunction(Generic[P, R, C]):
             place = "run_in='process', " if option in LIMITS else ""
             raise InvalidJob(f"{option} can only be set on the decorator: @job({place}{option}=…).", field=option)
         _check_options(options, allowed=OPTIONS)
-        copy: JobFunction[P, R, C] = object.__new__(JobFunction)
+        copy: JobFunction[P, R_co, C_co, Q] = object.__new__(JobFunction)
         copy.__dict__.update(self.__dict__)
-        copy.given = {**self.given, **options}
-        Job(self.name, self, **copy.given)
+        copy.given = Job(self.name, self, **_merged(self.given, options)).own_options()
         return copy
 
-    def job(self, *args: P.args, **kwargs: P.kwargs) -> Job:
-        """Make a job with these arguments, for `enqueue_many`, flows and tests.
+    def job(self, /, *args: P.args, **kwargs: P.kwargs) -> Job[R_co]:
+        """Make a job with these arguments, for `enqueue_many`, flows and tests."""
+        return Job.checked(self, self.name, args, kwargs, self.given)
 
-        Raises:
-            InvalidJob: An option of the function is wrong for a job.
-        """
-        return Job(self.name, self, args, kwargs, **self.given)
-
-    def enqueue(self, *args: P.args, **kwargs: P.kwargs) -> JobHandle[R]:
+    def enqueue(self, /, *args: P.args, **kwargs: P.kwargs) -> JobHandle[R_co]:
         """Enqueue a job with these arguments; return its handle.
 
         Raises:
@@ -125,10 +126,10 @@ class JobFunction(Generic[P, R, C]):
         bound = self._bound()
         if not bound.is_blocking:
             raise TypeError(f"{self.name} belongs to an AsyncFleet: await aenqueue(…) instead of enqueue(…).")
-        handle: JobHandle[R] = bound.handle_of(self.job(*args, **kwargs))
+        handle: JobHandle[R_co] = bound.handle_of(self.job(*args, **kwargs))
         return handle
 
-    async def aenqueue(self, *args: P.args, **kwargs: P.kwargs) -> AsyncJobHandle[R]:
+    async def aenqueue(self, /, *args: P.args, **kwargs: P.kwargs) -> AsyncJobHandle[R_co]:
         """Enqueue a job with these arguments; return its handle.
 
         Raises:
@@ -136,7 +137,7 @@ class JobFunction(Generic[P, R, C]):
             EncodingError: An argument cannot be encoded.
             DuplicateJob: Another job holds its unique key, and the function has ``on_conflict="raise"``.
         """
-        handle: AsyncJobHandle[R] = await self._bound().for_running_loop().handle_of(self.job(*args, **kwargs))
+        handle: AsyncJobHandle[R_co] = await self._bound().for_running_loop().handle_of(self.job(*args, **kwargs))
         return handle
 
     def _bound(self) -> AnyFleet:
@@ -144,13 +145,25 @@ class JobFunction(Generic[P, R, C]):
 
 
 def _check_options(options: Iterable[str], *, allowed: frozenset[str]) -> None:
-    import difflib
-
     for option in options:
         if option not in allowed:
-            close = difflib.get_close_matches(option, sorted(allowed), n=1)
-            hint = f"; did you mean {close[0]!r}?" if close else "."
-            raise InvalidJob(f"{option!r} is not an option of a job{hint}", field=option)
+            raise InvalidJob(_unknown(option, allowed), field=option)
+
+
+def _unknown(option: str, allowed: frozenset[str]) -> str:
+    if option in OPTIONS:
+        return f"{option} is for one job: give it to .options({option}=…) or to Job(…)."
+    return f"{option!r} is not an option of a job{meant(option, allowed)}"
+
+
+def _merged(given: Mapping[str, Any], options: Mapping[str, Any]) -> dict[str, Any]:
+    """Replace options by others. One that is given also replaces the one that excludes it."""
+    merged = {**given, **options}
+    for pair in RIVALS:
+        for one, other in (pair, pair[::-1]):
+            if options.get(one) is not None and other not in options:
+                merged.pop(other, None)
+    return merged
 
 
 @dataclass(slots=True)
@@ -210,7 +223,7 @@ class Registry:
         wire = check_function_name(name) if name is not None else stable_name(function)
         retry_on, discard_on = _classes("retry_on", retry_on), _classes("discard_on", discard_on)
         cron = _cron_of(options)
-        _check_options(options, allowed=(OPTIONS - JOB_ONLY) | DECORATOR_ONLY)
+        _check_options(options, allowed=SHARED | DECORATOR_ONLY)
         given = {option: options.pop(option) for option in ("run_in", *LIMITS) if option in options}
         place = run_place(function, given)
         isolation = place.isolation
@@ -218,7 +231,7 @@ class Registry:
         batch = batch_of(function, gathered, run_in=place.run_in, cron=cron)
         if isolation is not None and isolation.on_oom == (options.get("queue") or "default"):
             raise InvalidJob(f"on_oom is {isolation.on_oom!r}, the function's own queue; name another.", field="on_oom")
-        Job(wire, wire, **options)
+        options = Job(wire, wire, **options).own_options()
         known = self.functions.get(wire)
         if known is not None and not _same(known.function, function):
             raise InvalidJob(f"{wire!r} is taken by {known.function!r}; give another name.", field="name")

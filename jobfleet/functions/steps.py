@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 from jobfleet.codec import decode, encode
 from jobfleet.errors import InvalidJob, JobCancelled
+from jobfleet.functions.coroutines import is_coroutine_function
 
 if TYPE_CHECKING:
     from jobfleet.functions.run_port import RunPort
@@ -64,7 +65,7 @@ class Steps:
             if key not in kept:
                 await self._port.lease_confirmed()
                 self._check_stop()
-                if inspect.iscoroutinefunction(function):
+                if is_coroutine_function(function):
                     value = await function(*args, **kwargs)
                 else:
                     value = await asyncio.to_thread(function, *args, **kwargs)

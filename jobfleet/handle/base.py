@@ -8,6 +8,7 @@ from jobfleet.errors import JobCancelled, JobExpired, JobFailed
 from jobfleet.model import JobResult, JobStatus, Receipt
 
 T = TypeVar("T")
+T_co = TypeVar("T_co", covariant=True)
 
 
 def outcome_of(result: JobResult[T]) -> T:
@@ -34,7 +35,7 @@ def outcome_of(result: JobResult[T]) -> T:
             )
 
 
-class HandleBase(Generic[T]):
+class HandleBase(Generic[T_co]):
     """An enqueued job: its id and its receipt."""
 
     def __init__(self, receipt: Receipt) -> None:

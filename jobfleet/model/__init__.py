@@ -12,7 +12,7 @@ from jobfleet.model.ids import (
     suffix_time_us,
 )
 from jobfleet.model.options import seconds
-from jobfleet.model.result import JobResult, Receipt
+from jobfleet.model.result import JobId, JobResult, Receipt
 from jobfleet.model.spec import After, Job
 from jobfleet.model.status import FINAL, OPEN, TRANSITIONS, WAITING, ErrorType, JobStatus, Priority, Transition
 
@@ -25,6 +25,7 @@ __all__ = [
     "After",
     "ErrorType",
     "Job",
+    "JobId",
     "JobResult",
     "JobStatus",
     "Place",

@@ -14,7 +14,7 @@ from datetime import datetime
 from typing import Any, NamedTuple
 
 from jobfleet.errors import InvalidJob
-from jobfleet.model.options import Seconds
+from jobfleet.model.option_types import Seconds
 
 UNLIMITED = math.inf
 NO_LIMIT = "none"

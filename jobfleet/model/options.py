@@ -2,28 +2,35 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from datetime import UTC, datetime, timedelta
+from difflib import get_close_matches
 from typing import Any, Protocol
 
 from jobfleet.errors import InvalidJob
 from jobfleet.model.group import check_group
 from jobfleet.model.ids import check_queue
+from jobfleet.model.option_types import RIVALS, Items, Parents, Seconds
 from jobfleet.model.status import Priority
 from jobfleet.model.unique import KEY_LENGTH_MAX, ON_CONFLICT, SCOPES, placeholders
 
-Seconds = float | timedelta
 TAGS_MAX = 20
 TAG_LENGTH_MAX = 64
 LABEL_LENGTH_MAX = 200
 LONGEST = 100 * 366 * 86_400.0
 LATEST = datetime(2190, 1, 1, tzinfo=UTC)
 """Exclusive upper bound of `scheduled_at`. Later scores are for jobs that wait for something other than a time."""
-NAME_LIKE = ("user", "session", "correlation_id", "cron_expression", "tz")
+NAME_LIKE = ("user", "session", "correlation_id")
 DURATIONS = ("delay", "retry_delay", "timeout", "expires_in", "result_ttl", "debounce_max")
 COUNTS = ("max_retries", "max_crashes")
 COUNT_MAX = 1_000_000_000
 LATER = ("durability",)
+MEANT = {
+    "countdown": "delay", "eta": "scheduled_at", "expires": "expires_in", "job_timeout": "timeout",
+    "max_attempts": "max_retries", "max_tries": "max_retries", "on_duplicate": "on_conflict",
+    "retries": "max_retries", "retry": "max_retries", "time_limit": "timeout", "ttl": "result_ttl",
+}  # fmt: skip
+"""Names that other libraries use, and what they are here."""
 
 _set = object.__setattr__
 
@@ -32,16 +39,19 @@ class _Job(Protocol):
     """What the checks read of a job; `model/spec.py` imports this module."""
 
     @property
-    def args(self) -> Sequence[object]: ...
+    def args(self) -> Items[object]: ...
 
     @property
     def kwargs(self) -> Mapping[str, object]: ...
 
     @property
+    def cron_expression(self) -> str | None: ...
+
+    @property
     def delay(self) -> Seconds | None: ...
 
     @property
-    def depends_on(self) -> Sequence[object] | None: ...
+    def depends_on(self) -> Parents | None: ...
 
     @property
     def expires_at(self) -> datetime | None: ...
@@ -74,7 +84,7 @@ class _Job(Protocol):
     def scheduled_at(self) -> datetime | None: ...
 
     @property
-    def tags(self) -> Sequence[str] | None: ...
+    def tags(self) -> Items[str] | None: ...
 
     @property
     def timeout(self) -> Seconds | None: ...
@@ -86,10 +96,14 @@ class _Job(Protocol):
     def unique_for(self) -> str | Seconds | None: ...
 
 
+def from_timedelta(value: object) -> Any:
+    """Convert a timedelta to seconds; return any other value as it is, for a check of the caller's."""
+    return value.total_seconds() if isinstance(value, timedelta) else value
+
+
 def seconds(value: object, *, field: str) -> float:
     """Convert a public duration to seconds; refuse a value that is not a finite, non-negative duration."""
-    if isinstance(value, timedelta):
-        value = value.total_seconds()
+    value = from_timedelta(value)
     if isinstance(value, bool) or not isinstance(value, int | float) or not 0 <= value <= LONGEST:
         raise InvalidJob(
             f"{field} is {value!r}; give seconds (0 or more, at most 100 years) or a timedelta.", field=field
@@ -97,11 +111,19 @@ def seconds(value: object, *, field: str) -> float:
     return float(value)
 
 
+def meant(option: str, known: Iterable[str]) -> str:
+    """The end of the message about an option that does not exist: the one that was probably meant, or a full stop."""
+    names = sorted(known)
+    close = [MEANT[option]] if MEANT.get(option) in names else get_close_matches(option, names, n=1)
+    return f"; did you mean {close[0]!r}?" if close else "."
+
+
 def check_args(job: _Job) -> None:
     """Convert `args` to a tuple; refuse a value that is not a sequence."""
-    if isinstance(job.args, str | bytes) or not isinstance(job.args, Sequence):
-        raise InvalidJob(f"args is {job.args!r}; give a list or tuple of arguments.", field="args")
-    _set(job, "args", tuple(job.args))
+    args: object = job.args
+    if isinstance(args, str | bytes) or not isinstance(args, Sequence):
+        raise InvalidJob(f"args is {args!r}; give a list or tuple of arguments.", field="args")
+    _set(job, "args", tuple(args))
 
 
 def check_kwargs(job: _Job) -> None:
@@ -121,6 +143,29 @@ def _hard_timeout(job: _Job, option: str) -> None:
     soft = seconds(job.timeout or 0.0, field="timeout")
     if soft and hard and hard < soft:
         raise InvalidJob(f"hard_timeout is {hard:g} s; give timeout ({soft:g} s) or more.", field=option)
+
+
+def check_rivals(job: object, rivals: Sequence[tuple[str, str]] = RIVALS) -> None:
+    """Refuse a job that has both of two options that exclude each other."""
+    for one, other in rivals:
+        if getattr(job, one) is not None and getattr(job, other) is not None:
+            raise InvalidJob(f"{one} and {other} are both given; give one.", field=other)
+
+
+def _cron(job: _Job, option: str) -> None:
+    from jobfleet.model.cron_expression import check_expression  # imports croniter, which only recurring jobs need
+
+    _text(job, option)
+    check_expression(job.cron_expression)
+
+
+def _tz(job: _Job, option: str) -> None:
+    from jobfleet.model.cron_expression import zone_of
+
+    _text(job, option)
+    zone_of(getattr(job, option))
+    if job.cron_expression is None:
+        raise InvalidJob("tz is the time zone of cron_expression, which is not given.", field=option)
 
 
 def _expires_in(job: _Job, option: str) -> None:
@@ -187,7 +232,7 @@ def _text(job: _Job, option: str) -> None:
 
 
 def _tags(job: _Job, option: str) -> None:
-    tags = job.tags
+    tags: object = job.tags
     if isinstance(tags, str) or not isinstance(tags, Sequence) or len(tags) > TAGS_MAX:
         raise InvalidJob(f"tags is {tags!r}; give a list of at most {TAGS_MAX} texts.", field=option)
     for tag in tags:
@@ -202,9 +247,12 @@ def _metadata(job: _Job, option: str) -> None:
 
 
 def _parents(job: _Job, option: str) -> None:
-    parents = job.depends_on
+    parents: object = job.depends_on
     if isinstance(parents, str | bytes) or not isinstance(parents, Sequence) or not parents:
         raise InvalidJob(f"depends_on is {parents!r}; give a list of ids or handles.", field=option)
+    for one in parents:
+        if not (isinstance(one, str) or isinstance(getattr(one, "id", None), str) or hasattr(one, "otherwise")):
+            raise InvalidJob(f"depends_on holds {one!r}; give ids, handles or After(…).", field=option)
     _set(job, option, tuple(parents))
 
 
@@ -262,6 +310,8 @@ CHECKS: dict[str, Callable[[_Job, str], object]] = {
     "expires_in": _expires_in,  # after delay, for the same reason
     **dict.fromkeys(COUNTS, _count),
     **dict.fromkeys(NAME_LIKE, _text),
+    "cron_expression": _cron,
+    "tz": _tz,
     "priority": _priority,
     "scheduled_at": _moment,
     "expires_at": _expires_at,  # after scheduled_at, for the same reason

@@ -10,7 +10,16 @@ from typing import Generic, NamedTuple, TypeVar
 from jobfleet.errors import JobfleetError
 from jobfleet.model.status import ErrorType, JobStatus
 
-T = TypeVar("T")
+T_co = TypeVar("T_co", covariant=True)
+
+
+class JobId(str, Generic[T_co]):
+    """The id of a job, for type checkers: ``fleet.poll(fleet.enqueue(send.job("x")))`` knows the result's type.
+
+    At run time an id is a plain `str`.
+    """
+
+    __slots__ = ()
 
 
 class Receipt(NamedTuple):
@@ -34,7 +43,7 @@ class Receipt(NamedTuple):
 
 
 @dataclass(frozen=True, kw_only=True)  # no slots: CPython 3.11 could not call JobResult[int]
-class JobResult(Generic[T]):
+class JobResult(Generic[T_co]):
     """A snapshot of everything that is known about a job.
 
     Attributes:
@@ -78,7 +87,7 @@ class JobResult(Generic[T]):
 
     id: str
     status: JobStatus
-    result: T | None = None
+    result: T_co | None = None
     error: str | None = None
     error_type: ErrorType | None = None
     error_class: str | None = None

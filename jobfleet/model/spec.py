@@ -2,20 +2,41 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 from datetime import datetime
-from difflib import get_close_matches
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Generic, get_args
 
 from jobfleet.errors import InvalidJob
 from jobfleet.model.ids import SUFFIX_RULE, check_function_name, new_suffix
-from jobfleet.model.options import CHECKS, LABEL_LENGTH_MAX, Seconds, check_args, check_kwargs
+from jobfleet.model.option_types import (
+    OPTIONS,
+    Durability,
+    HasId,
+    Items,
+    OnConflict,
+    Otherwise,
+    Parents,
+    RunIn,
+    Seconds,
+    UniqueFor,
+)
+from jobfleet.model.options import CHECKS, LABEL_LENGTH_MAX, check_args, check_kwargs, check_rivals, meant
 from jobfleet.model.status import Priority
 
-OTHERWISE = ("cancel", "run", "wait")
+if TYPE_CHECKING:
+    from typing_extensions import TypeVar  # type checkers know it without a package; it gives the parameter a default
+
+    R_co = TypeVar("R_co", covariant=True, default=Any)
+else:
+    from typing import TypeVar
+
+    R_co = TypeVar("R_co", covariant=True)
+
+OTHERWISE: tuple[Otherwise, ...] = get_args(Otherwise)
 
 _set = object.__setattr__
+_new = object.__new__
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,8 +52,8 @@ class After:
         InvalidJob: `otherwise` is not one of these three words.
     """
 
-    job: object
-    otherwise: str = "cancel"
+    job: str | HasId
+    otherwise: Otherwise = "cancel"
 
     def __post_init__(self) -> None:
         """Check the policy."""
@@ -41,8 +62,10 @@ class After:
 
 
 @dataclass(frozen=True)  # no slots: an option that is not set is read from the class
-class Job:
+class Job(Generic[R_co]):
     """A function to run, its arguments, and the options of its run.
+
+    ``Job[int]`` is the type of a job whose function returns an int; ``send.job(…)`` returns one.
 
     An option of None is not set: the decorator's value applies, then the fleet's, then the built-in default.
     To enqueue the same object twice creates one job.
@@ -54,9 +77,9 @@ class Job:
         kwargs: Keyword arguments; plain data.
         priority: CRITICAL runs before HIGH, HIGH before NORMAL, NORMAL before LOW, strictly. Default NORMAL.
         scheduled_at: The earliest start. A naive datetime is in this machine's local time.
-        delay: Seconds from now to the earliest start, by Redis's clock.
+        delay: Seconds from now to the earliest start, by Redis's clock. Give this or `scheduled_at`.
         cron_expression: Register a recurring job with this schedule instead of enqueueing one job.
-        tz: The time zone of `cron_expression`, by name.
+        tz: The time zone of `cron_expression`, by name. Default ``UTC``.
         depends_on: Ids or handles of the parent jobs, or `After` objects to choose what happens if a parent does not
             complete.
         max_retries: Number of retries after failed runs. Default 3.
@@ -73,7 +96,7 @@ class Job:
         timeout: Time limit of a run in seconds; 0 for no limit.
         hard_timeout: Seconds after which a run is ended by force; 0 for never. Default: `timeout` + 10 s if `timeout`
             is set.
-        expires_in: Seconds after which a job that has not started expires.
+        expires_in: Seconds after which a job that has not started expires. Give this or `expires_at`.
         expires_at: The time at which a job that has not started expires.
         run_in: Where the function runs. Only the decorator can set it; here it may only repeat the decorator's value.
         unique: A key that only one job can hold at a time: a template that is formatted with the arguments
@@ -90,25 +113,26 @@ class Job:
         id: The suffix of the job's id, chosen by the caller. To enqueue the same id twice creates one job.
 
     Raises:
-        InvalidJob: An option is not valid; `field` names it.
+        InvalidJob: An option is not valid, or contradicts another one; `field` names it.
+        TypeError: There is no such option.
     """
 
     name: str
     function: str | Callable[..., Any]
-    args: Sequence[object] = ()
+    args: Items[object] = ()
     kwargs: Mapping[str, object] = field(default_factory=dict)
     priority: Priority | None = field(default=None, kw_only=True)
     scheduled_at: datetime | None = field(default=None, kw_only=True)
     delay: Seconds | None = field(default=None, kw_only=True)
     cron_expression: str | None = field(default=None, kw_only=True)
     tz: str | None = field(default=None, kw_only=True)
-    depends_on: Sequence[object] | None = field(default=None, kw_only=True)
+    depends_on: Parents | None = field(default=None, kw_only=True)
     max_retries: int | None = field(default=None, kw_only=True)
     retry_delay: Seconds | None = field(default=None, kw_only=True)
     retry_backoff: float | None = field(default=None, kw_only=True)
     retry_jitter: bool | None = field(default=None, kw_only=True)
     max_crashes: int | None = field(default=None, kw_only=True)
-    tags: Sequence[str] | None = field(default=None, kw_only=True)
+    tags: Items[str] | None = field(default=None, kw_only=True)
     metadata: Mapping[str, object] | None = field(default=None, kw_only=True)
     user: str | None = field(default=None, kw_only=True)
     session: str | None = field(default=None, kw_only=True)
@@ -118,13 +142,13 @@ class Job:
     hard_timeout: Seconds | None = field(default=None, kw_only=True)
     expires_in: Seconds | None = field(default=None, kw_only=True)
     expires_at: datetime | None = field(default=None, kw_only=True)
-    run_in: str | None = field(default=None, kw_only=True)
+    run_in: RunIn | None = field(default=None, kw_only=True)
     unique: str | Callable[..., str] | None = field(default=None, kw_only=True)
-    unique_for: str | Seconds | None = field(default=None, kw_only=True)
-    on_conflict: str | None = field(default=None, kw_only=True)
+    unique_for: UniqueFor | None = field(default=None, kw_only=True)
+    on_conflict: OnConflict | None = field(default=None, kw_only=True)
     debounce_max: Seconds | None = field(default=None, kw_only=True)
     group: str | None = field(default=None, kw_only=True)
-    durability: str | None = field(default=None, kw_only=True)
+    durability: Durability | None = field(default=None, kw_only=True)
     result_ttl: Seconds | None = field(default=None, kw_only=True)
     id: str | None = field(default=None, kw_only=True)
     suffix: str = field(default="", init=False, repr=False, compare=False)
@@ -163,8 +187,7 @@ class Job:
         """Store the options that are not None, then check them in the order of `CHECKS`."""
         for option, value in options.items():
             if option not in CHECKS:
-                close = get_close_matches(option, (*CHECKS, "id"), n=1)
-                raise TypeError(f"Job has no option {option!r}{f'; did you mean {close[0]!r}?' if close else '.'}")
+                raise TypeError(f"Job has no option {option!r}{meant(option, OPTIONS)}")
             if value is not None:
                 _set(self, option, value)
                 _set(self, "is_plain", False)
@@ -172,6 +195,40 @@ class Job:
             for option, check in CHECKS.items():
                 if getattr(self, option) is not None:
                     check(self, option)
+            check_rivals(self)
+
+    @classmethod
+    def checked(
+        cls, function: Callable[..., Any], name: str, args: tuple[Any, ...], kwargs: dict[str, Any],
+        options: Mapping[str, Any],
+    ) -> Job[Any]:  # fmt: skip
+        """Make a job of a function whose name and options were checked when they were given.
+
+        Args:
+            function: The function.
+            name: Its name, which is also the label.
+            args: The positional arguments.
+            kwargs: The keyword arguments.
+            options: The options, as `own_options` returns them.
+        """
+        job: Job[Any] = _new(cls)
+        fields = job.__dict__  # the class is frozen, and one update is cheaper than a call for each field
+        fields["name"] = name
+        fields["function"] = function
+        fields["args"] = args
+        fields["kwargs"] = kwargs
+        if options:
+            fields.update(options)
+            fields["suffix"] = options["id"] if "id" in options else new_suffix()
+            fields["is_plain"] = len(options) == 1 and "id" in options
+        else:
+            fields["suffix"] = new_suffix()
+            fields["is_plain"] = True
+        return job
+
+    def own_options(self) -> dict[str, Any]:
+        """Return the options that are set, in the form that they were converted to: seconds, tuples, UTC."""
+        return {name: value for name, value in self.__dict__.items() if name in OPTIONS and value is not None}
 
     def without_parents(self) -> Job:
         """Return the same job without `depends_on`."""

@@ -9,6 +9,7 @@ from string import Formatter
 from typing import Any
 
 from jobfleet.errors import InvalidJob
+from jobfleet.model.option_types import Items
 
 KEY_LENGTH_MAX = 200
 QUEUED, OPEN = "queued", "open"
@@ -68,7 +69,7 @@ def check_key(key: object) -> str:
     )
 
 
-def format_key(template: str, args: Sequence[object], named: Mapping[str, object]) -> str:
+def format_key(template: str, args: Items[object], named: Mapping[str, object]) -> str:
     """Make a key from a call's arguments.
 
     Args:
@@ -81,7 +82,7 @@ def format_key(template: str, args: Sequence[object], named: Mapping[str, object
     """
     placeholders(template)  # the template may come from another party; it must not reach private attributes
     try:
-        return check_key(_formatter.vformat(template, args, named))
+        return check_key(_formatter.vformat(template, tuple(args), named))
     except InvalidJob:
         raise
     except (ValueError, TypeError, AttributeError, LookupError) as error:

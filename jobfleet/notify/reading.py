@@ -10,6 +10,7 @@ from jobfleet.codec import read_header
 from jobfleet.codec.record import read_fields
 from jobfleet.errors import EncodingError, JobNotFound
 from jobfleet.model import split_id
+from jobfleet.model.who import from_word
 from jobfleet.notify.notice import Notice
 from jobfleet.retry import Tries
 from jobfleet.store.journal import Event
@@ -80,7 +81,7 @@ def _error(event: Event, record: Mapping[str, Any]) -> tuple[str, str]:
         return (found[1], found[2] or "") if found else ("", last)
     if event.event == "cancelled":
         by, reason = (*event.words, "-", "-", "-", "-")[2:4]
-        parts = [f"by {by}" if by != "-" else "", reason if reason != "-" else ""]
+        parts = [f"by {from_word(by)}" if by != "-" else "", reason if reason != "-" else ""]
         return "", " ".join(part for part in parts if part)
     return "", ""
 

@@ -8,6 +8,7 @@ from difflib import get_close_matches
 from types import MappingProxyType
 
 from jobfleet.errors import ConfigError
+from jobfleet.model.option_types import Seconds
 from jobfleet.notify.channel import NotificationChannel, name_of
 from jobfleet.notify.notice import Notice
 from jobfleet.notify.rule import DEFAULT_EVENTS, WINDOW, NotificationRule, addressed
@@ -42,7 +43,7 @@ class Channels:
         tags: Sequence[str] = (),
         users: Sequence[str] = (),
         errors: Sequence[str] = (),
-        window: float = WINDOW,
+        window: Seconds = WINDOW,
     ) -> None:
         """Add a channel and a rule for it. By default, the channel gets every failure and every retry.
 

@@ -8,6 +8,8 @@ from difflib import get_close_matches
 from fnmatch import fnmatchcase
 
 from jobfleet.errors import ConfigError
+from jobfleet.model.option_types import SecondsField
+from jobfleet.model.options import from_timedelta
 from jobfleet.notify.notice import EVENTS, Notice
 
 DEFAULT_EVENTS = ("failed", "retried")
@@ -47,7 +49,7 @@ class NotificationRule:
     tags: Sequence[str] = field(default=())
     users: Sequence[str] = field(default=())
     errors: Sequence[str] = field(default=())
-    window: float = WINDOW
+    window: SecondsField = WINDOW  # type: ignore[assignment]
 
     def __post_init__(self) -> None:
         for name in ("events", "queues", "functions", "tags", "users", "errors"):
@@ -60,9 +62,10 @@ class NotificationRule:
                 raise ConfigError(_unknown_event(event))
         if not self.events:
             raise ConfigError(f"events is empty: name some of {', '.join(EVENTS)}.")
-        window = self.window
+        window = from_timedelta(self.window)
         if isinstance(window, bool) or not isinstance(window, int | float) or not 0 <= window <= WINDOW_MOST:
             raise ConfigError(f"window = {self.window!r}: use 0 to {WINDOW_MOST:g} seconds.")
+        object.__setattr__(self, "window", window)
 
     def fits(self, notice: Notice) -> bool:
         """Whether a notice matches this rule."""

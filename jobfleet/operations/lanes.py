@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
+
 from jobfleet.errors import ConfigError
 from jobfleet.model import check_queue
 from jobfleet.operations.fleet_context import FleetContext
@@ -10,6 +12,7 @@ from jobfleet.store.calls import journal
 from jobfleet.store.fleet import whole
 from jobfleet.store.keys import Lane
 from jobfleet.store.records import FleetSeen
+from jobfleet.warn import warn
 
 
 def open_queue(context: FleetContext, queue: str) -> Operation[None]:
@@ -41,6 +44,38 @@ def lanes(context: FleetContext, queue: str | None = None) -> Operation[list[Lan
         return [lane for name, (_, count) in sorted(fleet.queues.items()) for lane in context.lanes_of(name, count)]
     check_queue(queue)
     if queue not in fleet.queues:
-        known = ", ".join(sorted(fleet.queues)) or "none yet"
-        raise ConfigError(f"No queue {queue!r}; there are: {known}.")
+        raise no_queue(queue, fleet.queues)
     return context.lanes_of(queue, fleet.queues[queue][1])
+
+
+def opened_lanes(context: FleetContext, queue: str | None) -> Operation[list[Lane]]:
+    """List all lanes of a queue, which is created if it does not exist, or of all queues.
+
+    It warns if the name of the new queue resembles that of another queue.
+
+    Raises:
+        ConfigError: There are too many queues.
+        InvalidJob: `queue` is not a queue name.
+    """
+    fleet = yield from seen(context)
+    if queue is None or queue in fleet.queues:
+        return (yield from lanes(context, queue))
+    yield from open_queue(context, check_queue(queue))
+    close = _resembling(queue, fleet.queues)
+    if close:
+        warn(f"Queue {queue!r} is new; did you mean {close!r}? 'jobfleet queues rm {queue}' removes it.")
+    return context.lanes_of(queue, context.queues[queue].total)
+
+
+def no_queue(queue: str, known: Iterable[str]) -> ConfigError:
+    """Make the error about a queue that does not exist; it names the one that was probably meant."""
+    names = sorted(known)
+    close = _resembling(queue, names)
+    meant = f"did you mean {close!r}? There are" if close else "there are"
+    return ConfigError(f"No queue {queue!r}; {meant}: {', '.join(names) or 'none yet'}.")
+
+
+def _resembling(queue: str, known: Iterable[str]) -> str:
+    import difflib  # for those who misspell
+
+    return next(iter(difflib.get_close_matches(queue, sorted(known), n=1)), "")

@@ -9,6 +9,7 @@ import streamlit as st
 from jobfleet.clock import span
 from jobfleet.fleet.sync import Fleet
 from jobfleet.model import JobResult, JobStatus
+from jobfleet.model.option_types import Seconds
 from jobfleet.panels.fragment import refreshing
 from jobfleet.panels.reading import ask
 from jobfleet.panels.table import job_table
@@ -33,7 +34,7 @@ class Overview(NamedTuple):
     ended: list[JobResult[Any]]
 
 
-def render_job_status_dashboard(refresh: float = REFRESH) -> None:
+def render_job_status_dashboard(refresh: Seconds = REFRESH) -> None:
     """Show the default fleet: counts, queues, progress bars of running jobs, and the jobs that ended last.
 
     The panel refreshes without rerunning the page.

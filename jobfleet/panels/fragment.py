@@ -6,10 +6,13 @@ from collections.abc import Callable
 
 import streamlit as st
 
+from jobfleet.model.option_types import Seconds
+from jobfleet.model.options import from_timedelta
+
 SHORTEST = 0.1
 
 
-def refreshing(draw: Callable[[], bool], *, every: float, is_over: bool) -> None:
+def refreshing(draw: Callable[[], bool], *, every: Seconds, is_over: bool) -> None:
     """Draw one part of the page repeatedly, without rerunning the rest of the page.
 
     Args:
@@ -23,4 +26,4 @@ def refreshing(draw: Callable[[], bool], *, every: float, is_over: bool) -> None
         if draw() and not is_over:
             st.rerun()
 
-    st.fragment(part, run_every=None if is_over else max(SHORTEST, every))()
+    st.fragment(part, run_every=None if is_over else max(SHORTEST, from_timedelta(every)))()

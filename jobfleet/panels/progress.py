@@ -7,6 +7,7 @@ from typing import Any, Literal
 import streamlit as st
 
 from jobfleet.model import JobResult, JobStatus
+from jobfleet.model.option_types import Seconds
 from jobfleet.panels.fragment import refreshing
 from jobfleet.panels.reading import Answer, ask, read_job
 from jobfleet.panels.words import facts, headline, plain, under_bar
@@ -15,7 +16,7 @@ POLL_INTERVAL = 0.5
 BY = "streamlit"
 
 
-def render_job_progress(job_id: str, poll_interval: float = POLL_INTERVAL) -> JobResult[Any] | None:
+def render_job_progress(job_id: str, poll_interval: Seconds = POLL_INTERVAL) -> JobResult[Any] | None:
     """Show the progress of a job as a bar that refreshes until the job has ended.
 
     Args:
@@ -37,7 +38,7 @@ def render_job_progress(job_id: str, poll_interval: float = POLL_INTERVAL) -> Jo
 
 
 def create_job_progress_widget(
-    job_id: str, poll_interval: float = POLL_INTERVAL, *, by: str | None = None
+    job_id: str, poll_interval: Seconds = POLL_INTERVAL, *, by: str | None = None
 ) -> JobResult[Any] | None:
     """Show a job in a box: its progress bar, its outcome and a cancel button. The box refreshes until the job ends.
 

@@ -7,6 +7,7 @@ from typing import Any
 import streamlit as st
 
 from jobfleet.model import JobResult
+from jobfleet.model.option_types import Seconds
 from jobfleet.panels.fragment import refreshing
 from jobfleet.panels.reading import ask
 from jobfleet.panels.table import job_table
@@ -15,7 +16,7 @@ from jobfleet.panels.words import headline, plain, under_bar
 REFRESH = 1.0
 
 
-def render_user_jobs(user: str, limit: int = 20, refresh: float = REFRESH) -> None:
+def render_user_jobs(user: str, limit: int = 20, refresh: Seconds = REFRESH) -> None:
     """Show the jobs of a user: progress bars of the open jobs, a table of the ended ones.
 
     The panel refreshes without rerunning the page.

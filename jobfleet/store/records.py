@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import NamedTuple
 
+from jobfleet.model.who import from_word
 from jobfleet.store.rows import Spoiled
 
 
@@ -173,7 +174,7 @@ class RunRecord(NamedTuple):
         if not cancel:
             return cls(int(token), child, int(claimed), int(lease), int(band), "", 0)
         by, at, stage = (*cancel.split("@"), "", "")[:3]
-        return cls(int(token), child, int(claimed), int(lease), int(band), by, int(at or 0), stage)
+        return cls(int(token), child, int(claimed), int(lease), int(band), from_word(by), int(at or 0), stage)
 
 
 class Held(NamedTuple):

@@ -61,7 +61,7 @@ class Jobs:
         name = self._name(Job("asked", function))
         return [job for job in self.enqueued if self._name(job) == name]
 
-    def assert_enqueued(self, function: Callable[..., Any] | str, *args: object, **kwargs: object) -> Job:
+    def assert_enqueued(self, function: Callable[..., Any] | str, /, *args: object, **kwargs: object) -> Job:
         """Assert that a function was enqueued with these arguments; return the last such job.
 
         Args:
@@ -100,10 +100,10 @@ class Jobs:
         Returns:
             All jobs that have ended so far, in the order in which they were enqueued.
         """
-        queues = [queue.name for queue in self.fleet.queues()]
-        if not queues:
-            return []
-        self.fleet.run_worker(queues=queues, burst=True)
+        served: list[str] = []
+        while len(queues := [queue.name for queue in self.fleet.queues()]) > len(served):  # a job may create a queue
+            self.fleet.run_worker(queues=queues, burst=True)
+            served = queues
         return sorted(self._ended(), key=lambda job: str(job.enqueued_at))
 
     def _ended(self) -> Iterator[JobResult[Any]]:

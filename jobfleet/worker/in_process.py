@@ -10,7 +10,7 @@ import asyncio
 import logging
 import sys
 import threading
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping
 from contextlib import suppress
 from functools import partial
 from typing import Any, Protocol
@@ -21,6 +21,7 @@ from jobfleet.errors import JobfleetError
 from jobfleet.functions.manifest import function_record
 from jobfleet.functions.registry import JobFunction
 from jobfleet.metrics.tally import Mute
+from jobfleet.model.option_types import Items
 from jobfleet.operations.fleet_context import FleetContext
 from jobfleet.services.duties.cron_standin import CronStandin
 from jobfleet.services.duties.leases import Leases, shared_spacing
@@ -77,7 +78,7 @@ class Stop(threading.Event):
 def run_worker(
     fleet: Client,
     *,
-    queues: Sequence[str] | Mapping[str, int] = (),
+    queues: Items[str] | Mapping[str, int] = (),
     slots: int | None = None,
     burst: bool = False,
     stop: threading.Event | None = None,

@@ -6,6 +6,7 @@ import asyncio
 import threading
 import warnings
 from collections.abc import AsyncIterator, Iterator
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import pytest
@@ -49,6 +50,24 @@ async def test_a_name_alone_gets_the_options_that_workers_published(client: Eith
 
     assert (receipt.id, receipt.status) == ("mail.0.one", JobStatus.SCHEDULED)
     assert raw.zcard(KEYS.lane("mail", 0).ready[Priority.HIGH.band]) == 1
+
+
+@pytest.mark.parametrize(("after", "status"), [(-60, JobStatus.QUEUED), (60, JobStatus.SCHEDULED)])
+@pytest.mark.parametrize("waits", [False, True])
+async def test_a_receipt_says_whether_the_due_time_is_ahead(
+    client: Either, work: Any, after: int, status: JobStatus, waits: bool
+) -> None:
+    parent = await client("enqueue", Job("Sum", "app.add", (1, 2)))
+    await work()
+    due = datetime.now(UTC) + timedelta(seconds=after)
+    job = Job("Sum", "app.add", (1, 2), scheduled_at=due, depends_on=[parent] if waits else None)
+
+    receipt = await client("submit", job)
+
+    assert receipt.status is status
+    assert (await client("poll", receipt.id)).status is status
+    (many,) = await client.all("enqueue_many", [Job("Sum", "app.add", (1, 2), scheduled_at=due)])
+    assert many.status is status
 
 
 @pytest.mark.usefixtures("publish")

@@ -26,6 +26,7 @@ from jobfleet import (
 )
 from jobfleet.events import Event
 from jobfleet.store.keys import Keyspace
+from jobfleet.warn import LIBRARY
 from tests.client.either import Either
 from tests.support.waiting import wait_until
 
@@ -323,10 +324,11 @@ async def test_wait_says_so_when_no_worker_serves_the_queue(
         pytest.warns(
             UserWarning,
             match=r"^No live worker serves the queue 'lonely'; start one: 'jobfleet worker MODULE -Q lonely'\.$",
-        ),
+        ) as told,
         pytest.raises(WaitTimeout),
     ):
         await client("wait", job_id, timeout=1)
+    assert not told[0].filename.startswith(LIBRARY)
 
 
 # Cancel and events

@@ -29,7 +29,9 @@ def test_after_a_crash_the_jobs_of_its_batch_run_alone_until_the_culprit_is_foun
     programs: Programs, fleet: Fleet, raw: redis.Redis
 ) -> None:
     values = ["a", "b", "bad", "c", "d"]
-    ids = {fleet.enqueue(Job("load", "batches.load", (value,), max_retries=0)): value for value in values}
+    ids: dict[str, str] = {
+        fleet.enqueue(Job("load", "batches.load", (value,), max_retries=0)): value for value in values
+    }
     programs.ready("batches")
 
     results = settle_all(fleet, ids)

@@ -34,7 +34,7 @@ def start(programs: Programs, **settings: object) -> tuple[Program, int]:
 
 def neighbours(programs: Programs, fleet: Fleet, seconds: float = 1.0) -> list[str]:
     """Jobs that run in the same child, and have begun."""
-    ids = [fleet.enqueue(Job("near", f"hist.{name}", (seconds,), max_retries=0)) for name in ("nap", "rest")]
+    ids: list[str] = [fleet.enqueue(Job("near", f"hist.{name}", (seconds,), max_retries=0)) for name in ("nap", "rest")]
     for job_id in ids:
         programs.history.await_start(job_id)
     return ids

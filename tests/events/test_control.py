@@ -11,7 +11,7 @@ from jobfleet.events import CancelRequest, Command, read_control
     ("command", "line"),
     [
         (Command("quiet", "box:1:ab", "0f"), "quiet box:1:ab 0f - -"),
-        (Command("resume", "box:1:ab", "0f", "ann@box"), "resume box:1:ab 0f ann@box -"),
+        (Command("resume", "box:1:ab", "0f", "ann@box"), "resume box:1:ab 0f ann%40box -"),
         (Command("scale", "box:1:ab", "0f", "ann", 12), "scale box:1:ab 0f ann 12"),
         (Command("stop", "box:1:ab", "0f", "ann", 2.5), "stop box:1:ab 0f ann 2.5"),
         (Command("stop", "box:1:ab", "0f", "ann", 0), "stop box:1:ab 0f ann 0"),
@@ -24,9 +24,13 @@ def test_a_command_travels(command: Command, line: str) -> None:
 
 
 def test_who_asks_cannot_part_the_line() -> None:
-    assert Command("quiet", "w", "0", "ann b\nstop w 1 - 0").line() == "quiet w 0 ann_b_stop_w_1_-_0 -"
+    assert Command("quiet", "w", "0", "ann b\nstop w 1 - 0").line() == "quiet w 0 ann%20b%0Astop%20w%201%20-%200 -"
     assert Command("quiet", "w", "0", "").line() == "quiet w 0 - -"
     assert len(Command("quiet", "w", "0", "x" * 500).line()) == len("quiet w 0  -") + 64
+
+
+def test_a_command_of_an_earlier_version_is_read() -> None:
+    assert read_control("resume box:1:ab 0f ann@box -") == Command("resume", "box:1:ab", "0f", "ann@box")
 
 
 def test_a_request_to_cancel_is_read() -> None:

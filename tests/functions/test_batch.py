@@ -140,7 +140,7 @@ def test_a_batch_is_the_functions_and_no_option_of_a_job() -> None:
     made = Registry().register(values, batch=5)
 
     with pytest.raises(InvalidJob, match=r"batch can only be set on the decorator: @job\(batch=…\)"):
-        made.options(batch=6)
+        made.options(batch=6)  # type: ignore[call-arg]
 
 
 def test_a_unique_key_may_name_the_value() -> None:

@@ -31,7 +31,7 @@ def test_one_class_may_stand_alone() -> None:
 @pytest.mark.parametrize("option", ["retry_on", "discard_on", "cron"])
 def test_what_stands_on_the_decorator_only_is_told_so(option: str) -> None:
     with pytest.raises(InvalidJob) as caught:
-        Registry().register(add, name="app.add").options(**{option: OSError})
+        Registry().register(add, name="app.add").options(**{option: OSError})  # type: ignore[arg-type]
 
     assert str(caught.value) == f"{option} can only be set on the decorator: @job({option}=…)."
 

@@ -25,6 +25,7 @@ from jobfleet import After, Fleet, Job, JobStatus
 from jobfleet.codec.record import seal_record
 from jobfleet.config import JobConfig
 from jobfleet.metrics.tally import Tally
+from jobfleet.model.option_types import Otherwise
 from jobfleet.services.duties.relay import Relay
 from jobfleet.store.aio import AsyncStore
 from jobfleet.store.call import Call
@@ -39,7 +40,7 @@ LANES = {queue: KEYS.lane(queue, 0) for queue in ("default", "other")}
 RECORD = seal_record({"function": "test.add"})
 QUEUES = st.sampled_from(sorted(LANES))
 PICK = st.integers(0, 30)
-POLICY = st.sampled_from(["cancel", "cancel", "run", "wait"])
+POLICY: st.SearchStrategy[Otherwise] = st.sampled_from(["cancel", "cancel", "run", "wait"])
 ROUNDS = 100
 MUTANTS = {
     "a child that starts one parent early": ("unblock", "open[item.id] == 0 and 'u'", "open[item.id] <= 1 and 'u'"),
@@ -53,7 +54,7 @@ pytestmark = pytest.mark.filterwarnings("ignore:No worker has published:UserWarn
 class Row:
     """What the model knows of a job."""
 
-    edges: dict[str, str] = field(default_factory=dict)
+    edges: dict[str, Otherwise] = field(default_factory=dict)
     starts: int = 0
     replays: int = 0
     was_cancelled: bool = False
@@ -100,7 +101,7 @@ class DependencyMachine(RuleBasedStateMachine):
         return ids[pick % len(ids)] if ids else None
 
     @rule(queue=QUEUES, parents=st.lists(st.tuples(PICK, POLICY), max_size=3))
-    def adds(self, queue: str, parents: list[tuple[int, str]]) -> None:
+    def adds(self, queue: str, parents: list[tuple[int, Otherwise]]) -> None:
         edges = {parent: policy for pick, policy in parents if (parent := self.picked(pick)) is not None}
         after = [After(parent, policy) for parent, policy in edges.items()]
         job_id = self.fleet.enqueue(Job("add", "test.add", (1, 2), queue=queue, depends_on=after or None))

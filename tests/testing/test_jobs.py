@@ -147,6 +147,19 @@ def test_a_drain_runs_what_is_due_and_answers_how_it_ended(seen: Jobs) -> None:
     assert seen.fleet.poll(late).status is JobStatus.SCHEDULED
 
 
+def test_a_drain_runs_jobs_in_queues_that_jobs_create(seen: Jobs, registry: Registry) -> None:
+    def hand_on(queues: list[str]) -> str:
+        if queues:
+            default.enqueue(Job("Next", "mail.hand_on", (queues[1:],), queue=queues[0]))
+        return f"{len(queues)} left"
+
+    registry.register(hand_on, name="mail.hand_on", queue="mail")
+    default.enqueue(Job("First", "mail.hand_on", (["second", "mail", "third"],)))
+
+    assert [job.result for job in seen.drain()] == ["3 left", "2 left", "1 left", "0 left"]
+    assert seen.drain()[-1].queue == "third"
+
+
 def test_the_default_fleet_and_its_registry_are_as_before(redis_url: str, registry: Registry) -> None:
     with Fleet(redis_url) as mine, Fleet(redis_url, registry=registry) as fleet:
         before = default.set_default_fleet(mine)

@@ -7,9 +7,11 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from contextlib import asynccontextmanager
+from datetime import timedelta
 from typing import Annotated, Any, assert_type
 
 from jobfleet import (
+    After,
     AsyncFleet,
     AsyncJobHandle,
     BatchItem,
@@ -18,6 +20,7 @@ from jobfleet import (
     Job,
     JobContext,
     JobHandle,
+    JobId,
     JobResult,
     JobStatus,
     Priority,
@@ -111,8 +114,8 @@ def options_keep_types() -> None:
 
 
 def a_job_takes_the_functions_arguments() -> None:
-    assert_type(send.job("x"), Job)
-    assert_type(add.job(1, y=2), Job)
+    assert_type(send.job("x"), Job[int])
+    assert_type(add.job(1, y=2), Job[str])
 
 
 def wrong_arguments_are_errors() -> None:
@@ -147,12 +150,19 @@ def jobs_are_frozen_and_typed(fleet: Fleet) -> None:
 
 def clients_are_typed(fleet: Fleet) -> None:
     made = send.job("x")
-    assert_type(fleet.enqueue(made), str)
+    assert_type(fleet.enqueue(made), JobId[int])
+    assert_type(fleet.poll(fleet.enqueue(made)), JobResult[int])
+    assert_type(fleet.wait(fleet.enqueue(load.job("x")), 5).result, bytes | None)
+    assert_type(fleet.handle_of(made), JobHandle[int])
+    assert_type(fleet.move(fleet.enqueue(made), "other"), JobId[int])
+    plain: str = fleet.enqueue(Job("Mail", "mail.send"))
+    assert_type(fleet.poll(plain), JobResult[Any])
     assert_type(fleet.submit(made), Receipt)
     assert_type(fleet.enqueue_many([made]), Iterator[Receipt])
     assert_type(fleet.poll("mail.0.x"), JobResult[Any])
     assert_type(fleet.cancel("mail.0.x", by="ann"), bool)
-    assert_type(enqueue(made), str)
+    assert_type(enqueue(made), JobId[int])
+    assert_type(poll(enqueue(made)).result, int | None)
     assert_type(poll("mail.0.x"), JobResult[Any])
     assert_type(wait("mail.0.x", 5.0), JobResult[Any])
     fleet.cancel("mail.0.x", "ann")  # type: ignore[call-arg]
@@ -161,7 +171,9 @@ def clients_are_typed(fleet: Fleet) -> None:
 
 async def awaiting_clients_are_typed(fleet: AsyncFleet) -> None:
     made = send.job("x")
-    assert_type(await fleet.enqueue(made), str)
+    assert_type(await fleet.enqueue(made), JobId[int])
+    assert_type(await fleet.poll(await fleet.enqueue(made)), JobResult[int])
+    assert_type(await fleet.handle_of(made), AsyncJobHandle[int])
     assert_type(await fleet.enqueue_many([made]), list[Receipt])
     async for receipt in fleet.enqueue_many([made]):
         assert_type(receipt, Receipt)
@@ -311,3 +323,38 @@ def batches() -> None:
     assert_type(index.job(1), Job)
     embed.enqueue(1)  # type: ignore[arg-type]
     embed.enqueue("a", "b")  # type: ignore[call-arg]
+
+
+def a_function_keeps_its_type(ctx: JobContext) -> None:
+    assert_type(send.function(ctx, "x"), int)
+    assert_type(send(ctx, "x"), int)
+    assert_type(add.function(1, y=2), str)
+    add.function("1")  # type: ignore[arg-type]
+    send("x")  # type: ignore[call-arg, arg-type]
+
+
+async def checkpoints_keep_types(ctx: JobContext) -> None:
+    assert_type(ctx.checkpoint_sync("row", default=0), int)
+    assert_type(await ctx.checkpoint("row", default=0), int)
+    assert_type(ctx.checkpoint_sync("row"), Any)
+    ctx.checkpoint_sync("row", 7)
+    ctx.checkpoint_sync("row", default=0).upper()  # type: ignore[attr-defined]
+
+
+def handles_and_results_are_covariant(handle: JobHandle[int], result: JobResult[int]) -> None:
+    wider: JobHandle[int | None] = handle
+    seen: JobResult[object] = result
+    jobs: list[Job] = [send.job("x"), add.job(1)]
+    assert wider, (seen, jobs)
+
+
+def options_of_both_kinds_are_typed(fleet: Fleet) -> None:
+    @fleet.job(retry_delay=timedelta(seconds=5), tags=("a",), cron="0 2 * * *", tz="Europe/Berlin")
+    def nightly() -> None: ...
+
+    nightly.options(depends_on=[send.enqueue("x"), "mail.0.x", After(add.enqueue(1), "run")], tags=["eu"])
+    Job("Mail", "mail.send", depends_on=(send.enqueue("x"),), unique_for=timedelta(hours=1))
+    nightly.options(depends_on=[send.job("x")])  # type: ignore[list-item]
+    nightly.options(retry=3)  # type: ignore[call-arg]
+    fleet.job(prioritee=3)  # type: ignore[call-overload]
+    fleet.run_worker(burst=1, slot=3)  # type: ignore[call-arg, arg-type]

@@ -28,9 +28,10 @@ TOLD = {
     'reveal_type(await load.aenqueue("x"))': 'Revealed type is "jobfleet.handle._async.handle.AsyncJobHandle[bytes]"',
     'reveal_type(send.options(delay=1).enqueue("x").result())': 'Revealed type is "int"',
     'reveal_type(load.enqueue("x", retries=1).result())': 'Revealed type is "bytes"',
-    'reveal_type(send.job("x"))': 'Revealed type is "jobfleet.model.spec.Job"',
-    'reveal_type(fleet.enqueue(send.job("x")))': 'Revealed type is "str"',
-    'reveal_type(await afleet.enqueue(send.job("x")))': 'Revealed type is "str"',
+    'reveal_type(send.job("x"))': 'Revealed type is "jobfleet.model.spec.Job[int]"',
+    'reveal_type(fleet.enqueue(send.job("x")))': 'Revealed type is "jobfleet.model.result.JobId[int]"',
+    'reveal_type(await afleet.enqueue(send.job("x")))': 'Revealed type is "jobfleet.model.result.JobId[int]"',
+    "reveal_type(send.function)": 'Revealed type is "def (jobfleet.functions.context.JobContext, to: str) -> int"',
     "send.enqueue(1)": (
         'Argument 1 to "enqueue" of "JobFunction" has incompatible type "int"; expected "str"  [arg-type]'
     ),
@@ -48,7 +49,7 @@ TOLD = {
         "  [assignment]"
     ),
     'fleet.enqueue("mail.send")': (
-        'Argument 1 to "enqueue" of "Jobs" has incompatible type "str"; expected "Job"  [arg-type]'
+        'Argument 1 to "enqueue" of "Jobs" has incompatible type "str"; expected "Job[Never]"  [arg-type]'
     ),
 }
 

@@ -14,6 +14,7 @@ from jobfleet.cli.invocation import Invocation
 from jobfleet.cli.options import TIME, Group, by_option, yes_option
 from jobfleet.cli.output import Cell, agreed, say
 from jobfleet.model import Job, Priority
+from jobfleet.model.option_types import UniqueFor
 
 if TYPE_CHECKING:
     from jobfleet.cron import Cron, Fire
@@ -187,7 +188,7 @@ def add(
     queue: str | None,
     priority: str | None,
     unique: str | None,
-    unique_for: str | float | None,
+    unique_for: UniqueFor | None,
     replace: bool,
     by: str | None,
     **when: Any,

@@ -18,8 +18,9 @@ from jobfleet.cli.options import Group, by_option, yes_option
 from jobfleet.cli.output import Cell, Column, Output, age, agreed, count, plain_lines, say
 from jobfleet.cli.schema import job_data, letter_data
 from jobfleet.cli.view import error_text, history_of, job_details, value_text
-from jobfleet.errors import ConfigError, DuplicateJob, JobNotFound
+from jobfleet.errors import DuplicateJob, JobNotFound
 from jobfleet.model import JobResult
+from jobfleet.operations.lanes import no_queue
 
 if TYPE_CHECKING:
     from jobfleet.fleet.sync import Fleet
@@ -185,7 +186,7 @@ def _check_choice(ids: tuple[str, ...], every: bool, queue: str | None) -> None:
 def _number(fleet: Fleet, queue: str | None) -> int:
     every = {row.name: row.dead for row in fleet.queues()}
     if queue is not None and queue not in every:
-        raise ConfigError(f"No queue {queue!r}; there are: {', '.join(sorted(every)) or 'none yet'}.")
+        raise no_queue(queue, every)
     return sum(every.values()) if queue is None else every[queue]
 
 

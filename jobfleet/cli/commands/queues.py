@@ -12,7 +12,7 @@ from jobfleet.cli.options import Group, by_option, yes_option
 from jobfleet.cli.output import Cell, Column, Output, agreed, count, plain, say
 from jobfleet.cli.schema import queue_data
 from jobfleet.clock import span
-from jobfleet.errors import ConfigError
+from jobfleet.operations.lanes import no_queue
 
 if TYPE_CHECKING:
     from jobfleet.fleet.sync import Fleet
@@ -206,5 +206,5 @@ def _named(fleet: Fleet, name: str) -> QueueInfo:
     """
     every = {queue.name: queue for queue in fleet.queues()}
     if name not in every:
-        raise ConfigError(f"No queue {name!r}; there are: {', '.join(sorted(every)) or 'none yet'}.")
+        raise no_queue(name, every)
     return every[name]

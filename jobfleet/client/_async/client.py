@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, TypeVar
 
 from jobfleet.client._async.events import AsyncEvents
 from jobfleet.client._async.inspect import AsyncInspect
@@ -15,11 +15,13 @@ if TYPE_CHECKING:
     from jobfleet.client._async.flows import AsyncFlows
     from jobfleet.client._async.limits import AsyncLimits
 
+T = TypeVar("T")
+
 
 class AsyncClient(AsyncEvents, AsyncOperate, AsyncInspect):
     """All operations of a client; it has no worker."""
 
-    async def handle_of(self, job: Job) -> AsyncJobHandle[Any]:
+    async def handle_of(self, job: Job[T]) -> AsyncJobHandle[T]:
         """Enqueue a job and return its handle. Raises the same errors as `enqueue`."""
         return AsyncJobHandle(self, await self.submit(job))
 

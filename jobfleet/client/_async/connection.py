@@ -6,7 +6,6 @@ Concurrent enqueues share round trips by themselves. Written by hand, as its twi
 from __future__ import annotations
 
 import asyncio
-import warnings
 from collections.abc import AsyncIterator, Generator, Sequence
 from typing import TYPE_CHECKING, Any, Literal, Self
 
@@ -25,6 +24,7 @@ from jobfleet.store.aio import AsyncStore
 from jobfleet.store.keys import Lane
 from jobfleet.store.records import Holder
 from jobfleet.store.server.connect import Target
+from jobfleet.warn import warn
 
 if TYPE_CHECKING:
     from jobfleet.client._sync.connection import Connection
@@ -142,7 +142,7 @@ class AsyncReceiptsBase(AsyncIterator[Receipt]):
 
     def __del__(self) -> None:
         if not self._touched:
-            warnings.warn("enqueue_many was not awaited: nothing was enqueued.", RuntimeWarning, stacklevel=2)
+            warn("enqueue_many was not awaited: nothing was enqueued.", RuntimeWarning)
 
 
 AsyncReceiptIterator = AsyncReceiptsBase

@@ -2,28 +2,30 @@
 
 from __future__ import annotations
 
-import warnings
 from collections.abc import Iterable, Mapping, Sequence
-from typing import Any
+from typing import Any, TypeVar, overload
 
 from jobfleet.client._async.connection import AsyncConnection, AsyncReceiptIterator
 from jobfleet.client._async.receipts import AsyncReceipts
 from jobfleet.client.base import PollSchedule
 from jobfleet.errors import JobNotFound, WaitTimeout
 from jobfleet.functions.loading import check_not_loading
-from jobfleet.model import Job, JobResult
-from jobfleet.model.options import Seconds
+from jobfleet.model import Job, JobId, JobResult
+from jobfleet.model.option_types import Seconds
 from jobfleet.operations.jobs import cancel as jobs_cancel
 from jobfleet.operations.jobs import poll as jobs_poll
 from jobfleet.operations.jobs import replay as jobs_replay
 from jobfleet.operations.workers import info as workers_info
 from jobfleet.store.pubsub import AsyncListener
+from jobfleet.warn import warn
+
+T = TypeVar("T")
 
 
 class AsyncJobs(AsyncConnection):
     """Operations of a client on single jobs."""
 
-    async def enqueue(self, job: Job) -> str:
+    async def enqueue(self, job: Job[T]) -> JobId[T]:
         """Enqueue a job and return its id. Enqueueing the same object, or the same id, again changes nothing.
 
         Args:
@@ -36,7 +38,7 @@ class AsyncJobs(AsyncConnection):
             StoreUnavailable: Redis did not answer within `patience` seconds. Repeating the call is safe.
         """
         receipt = await self.submit(job)
-        return receipt.id
+        return receipt.id  # type: ignore[return-value]  # a plain str, of which only type checkers know the result
 
     def enqueue_many(self, jobs: Iterable[Job], *, chunk: int = 1000) -> AsyncReceiptIterator:
         """Enqueue many jobs in bounded memory. The result yields one receipt per job, in order.
@@ -55,6 +57,10 @@ class AsyncJobs(AsyncConnection):
         """
         return AsyncReceipts(self, jobs, chunk)
 
+    @overload
+    async def poll(self, job_id: JobId[T]) -> JobResult[T]: ...
+    @overload
+    async def poll(self, job_id: str) -> JobResult[Any]: ...
     async def poll(self, job_id: str) -> JobResult[Any]:
         """Read the state and the result of a job, from Redis or else from the archive, if there is one.
 
@@ -76,6 +82,10 @@ class AsyncJobs(AsyncConnection):
         found = await self._do(jobs_poll.poll_many(self.context, ids))
         return await self._filled_from_archive(ids, found)
 
+    @overload
+    async def wait(self, job_id: JobId[T], timeout: Seconds | None = None) -> JobResult[T]: ...
+    @overload
+    async def wait(self, job_id: str, timeout: Seconds | None = None) -> JobResult[Any]: ...
     async def wait(self, job_id: str, timeout: Seconds | None = None) -> JobResult[Any]:
         """Wait until a job has ended and return its result. Pub/sub wakes the wait; it is correct without pub/sub.
 
@@ -115,7 +125,7 @@ class AsyncJobs(AsyncConnection):
         workers = await self._do(workers_info.workers(self.context))
         if not any(result.queue in worker.queues for worker in workers if not worker.is_gone):
             remedy = f"start one: 'jobfleet worker MODULE -Q {result.queue}'."
-            warnings.warn(f"No live worker serves the queue {result.queue!r}; {remedy}", UserWarning, stacklevel=3)
+            warn(f"No live worker serves the queue {result.queue!r}; {remedy}")
 
     async def cancel(self, job_id: str, *, by: str | None = None) -> bool:
         """Cancel a waiting job, or ask a running one to stop. Return False if it has already ended.

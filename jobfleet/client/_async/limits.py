@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from jobfleet.client._async.part import AsyncPart
 from jobfleet.model.limit import LimitChange, LimitInfo
-from jobfleet.model.options import Seconds
+from jobfleet.model.option_types import Seconds
 from jobfleet.operations.queues import limits as operations
 
 
@@ -32,7 +32,7 @@ class AsyncLimits(AsyncPart):
         The limits apply from the next claim on. Running jobs continue. Return False if nothing has changed.
 
         Args:
-            queue: The queue.
+            queue: The queue; it is created if it does not exist.
             group: One of its groups, ``"*"`` for all groups without limits of their own; default the queue itself.
             concurrency: How many jobs may run at once; ``math.inf`` exempts a group from the limit for all groups.
             rate: How many jobs may start per period: ``"100/s"``, ``"10/min"``, ``"5/h"``, a number per second, or
@@ -43,7 +43,7 @@ class AsyncLimits(AsyncPart):
             replace: Whether to remove the values that are not given, instead of keeping them.
 
         Raises:
-            ConfigError: There is no such queue.
+            ConfigError: The queue is new, and there are too many queues.
             InvalidJob: A value is not valid, or is not allowed there; or the queue has several lanes, and the
                 limit would span them.
         """

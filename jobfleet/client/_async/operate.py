@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from datetime import datetime
-from typing import Unpack
+from typing import TypeVar, Unpack, overload
 
 from jobfleet.client._async.connection import AsyncConnection, sleep
-from jobfleet.model import Priority
-from jobfleet.model.options import Seconds
+from jobfleet.model import JobId, Priority
+from jobfleet.model.option_types import Seconds
 from jobfleet.operations.jobs import cancel, overview
 from jobfleet.operations.jobs import move as jobs_move
 from jobfleet.operations.jobs import reschedule as jobs_reschedule
@@ -17,6 +17,8 @@ from jobfleet.operations.jobs.selection import Selection, cancel_many, count_ope
 from jobfleet.operations.queues import pause as queues_pause
 from jobfleet.operations.queues import remove
 from jobfleet.operations.workers import commands
+
+T = TypeVar("T")
 
 
 class AsyncOperate(AsyncConnection):
@@ -28,8 +30,8 @@ class AsyncOperate(AsyncConnection):
         command: str,
         *,
         processes: int | None = None,
-        grace: float | None = None,
-        timeout: float = 10.0,
+        grace: Seconds | None = None,
+        timeout: Seconds = 10.0,
         by: str | None = None,
     ) -> list[commands.Confirmation]:
         """Send a command to workers, wait until their heartbeats confirm it, and return the state of each.
@@ -67,14 +69,15 @@ class AsyncOperate(AsyncConnection):
             False if it was already paused.
 
         Args:
-            queue: The queue. With a group or a function, only that one pauses in this queue.
+            queue: The queue; it is created if it does not exist. With a group or a function, only that one pauses in
+                this queue.
             group: A group of that queue.
             function: The registered name of a function; without a queue, in every queue.
             by: The person or program that pauses, for the record.
             reason: The reason, for the record: one line, at most 200 characters.
 
         Raises:
-            ConfigError: Nothing is named, what is named cannot be paused together, or there is no such queue.
+            ConfigError: Nothing is named, or what is named cannot be paused together.
             InvalidJob: The name of the function or the group, or the reason, is not valid.
         """
         return await self._do(queues_pause.pause(self.context, queues_pause.Place(queue, group, function), by, reason))
@@ -228,6 +231,10 @@ class AsyncOperate(AsyncConnection):
             jobs_reschedule.reschedule_many(self.context, Selection(**filters), change, by, dry_run=dry_run)
         )
 
+    @overload
+    async def move(self, job_id: JobId[T], queue: str, *, by: str | None = None) -> JobId[T]: ...
+    @overload
+    async def move(self, job_id: str, queue: str, *, by: str | None = None) -> str: ...
     async def move(self, job_id: str, queue: str, *, by: str | None = None) -> str:
         """Move a waiting job to another queue, as a new job, and return the new id. Repeating the call is safe.
 

@@ -3,7 +3,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, TypeVar
 
 from jobfleet.client._sync.events import Events
 from jobfleet.client._sync.inspect import Inspect
@@ -16,11 +16,13 @@ if TYPE_CHECKING:
     from jobfleet.client._sync.flows import Flows
     from jobfleet.client._sync.limits import Limits
 
+T = TypeVar("T")
+
 
 class Client(Events, Operate, Inspect):
     """All operations of a client; it has no worker."""
 
-    def handle_of(self, job: Job) -> JobHandle[Any]:
+    def handle_of(self, job: Job[T]) -> JobHandle[T]:
         """Enqueue a job and return its handle. Raises the same errors as `enqueue`."""
         return JobHandle(self, self.submit(job))
 

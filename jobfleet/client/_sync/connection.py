@@ -6,7 +6,6 @@ Written by hand, as its twin is: here they differ.
 from __future__ import annotations
 
 import time
-import warnings
 from collections.abc import Iterator, Sequence
 from typing import Any, Literal, Self
 
@@ -24,6 +23,7 @@ from jobfleet.operations.submit import operation_for
 from jobfleet.store.calls.enqueue import enqueue
 from jobfleet.store.records import Holder
 from jobfleet.store.sync import Store
+from jobfleet.warn import warn
 
 ReceiptIterator = Iterator[Receipt]
 """What `enqueue_many` returns."""
@@ -121,14 +121,10 @@ class ReceiptsBase(Iterator[Receipt]):
 
     def __del__(self) -> None:
         if not self._touched:
-            warnings.warn("enqueue_many was not iterated: nothing was enqueued.", RuntimeWarning, stacklevel=2)
+            warn("enqueue_many was not iterated: nothing was enqueued.", RuntimeWarning)
 
 
 def warn_on_loop(verb: str) -> None:
     """Say that a verb blocks the event loop that runs here, if one does."""
     if running_loop() is not None:
-        warnings.warn(
-            f"{verb} blocks the event loop that runs here; {INSTEAD[verb]}.",
-            RuntimeWarning,
-            stacklevel=4,
-        )
+        warn(f"{verb} blocks the event loop that runs here; {INSTEAD[verb]}.", RuntimeWarning)

@@ -5,7 +5,7 @@ from __future__ import annotations
 
 from jobfleet.client._sync.part import Part
 from jobfleet.model.limit import LimitChange, LimitInfo
-from jobfleet.model.options import Seconds
+from jobfleet.model.option_types import Seconds
 from jobfleet.operations.queues import limits as operations
 
 
@@ -33,7 +33,7 @@ class Limits(Part):
         The limits apply from the next claim on. Running jobs continue. Return False if nothing has changed.
 
         Args:
-            queue: The queue.
+            queue: The queue; it is created if it does not exist.
             group: One of its groups, ``"*"`` for all groups without limits of their own; default the queue itself.
             concurrency: How many jobs may run at once; ``math.inf`` exempts a group from the limit for all groups.
             rate: How many jobs may start per period: ``"100/s"``, ``"10/min"``, ``"5/h"``, a number per second, or
@@ -44,7 +44,7 @@ class Limits(Part):
             replace: Whether to remove the values that are not given, instead of keeping them.
 
         Raises:
-            ConfigError: There is no such queue.
+            ConfigError: The queue is new, and there are too many queues.
             InvalidJob: A value is not valid, or is not allowed there; or the queue has several lanes, and the
                 limit would span them.
         """

@@ -7,11 +7,11 @@ from datetime import datetime
 from typing import Any, Protocol
 
 from jobfleet.events import Event
-from jobfleet.handle.base import HandleBase, T, outcome_of
+from jobfleet.handle.base import HandleBase, T_co, outcome_of
 from jobfleet.model import JobResult, Priority, Receipt
 from jobfleet.model.explanation import Explanation
 from jobfleet.model.logline import LogLine
-from jobfleet.model.options import Seconds
+from jobfleet.model.option_types import Seconds
 
 
 class AsyncHandleClient(Protocol):
@@ -47,7 +47,7 @@ class AsyncHandleClient(Protocol):
         """What a job has logged, oldest first."""
 
 
-class AsyncJobHandle(HandleBase[T]):
+class AsyncJobHandle(HandleBase[T_co]):
     """An enqueued job.
 
     Attributes:
@@ -60,11 +60,11 @@ class AsyncJobHandle(HandleBase[T]):
         super().__init__(receipt)
         self._client = client
 
-    async def poll(self) -> JobResult[T]:
+    async def poll(self) -> JobResult[T_co]:
         """What is known of it now; never raises for a job that failed."""
         return await self._client.poll(self.id)
 
-    async def wait(self, timeout: Seconds | None = None) -> JobResult[T]:
+    async def wait(self, timeout: Seconds | None = None) -> JobResult[T_co]:
         """Wait for its end; never raises for a job that failed.
 
         Raises:
@@ -72,7 +72,7 @@ class AsyncJobHandle(HandleBase[T]):
         """
         return await self._client.wait(self.id, timeout=timeout)
 
-    async def result(self, timeout: Seconds | None = None) -> T:
+    async def result(self, timeout: Seconds | None = None) -> T_co:
         """Wait for its end and return its value.
 
         Raises:

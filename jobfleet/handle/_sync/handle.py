@@ -8,11 +8,11 @@ from datetime import datetime
 from typing import Any, Protocol
 
 from jobfleet.events import Event
-from jobfleet.handle.base import HandleBase, T, outcome_of
+from jobfleet.handle.base import HandleBase, T_co, outcome_of
 from jobfleet.model import JobResult, Priority, Receipt
 from jobfleet.model.explanation import Explanation
 from jobfleet.model.logline import LogLine
-from jobfleet.model.options import Seconds
+from jobfleet.model.option_types import Seconds
 
 
 class HandleClient(Protocol):
@@ -48,7 +48,7 @@ class HandleClient(Protocol):
         """What a job has logged, oldest first."""
 
 
-class JobHandle(HandleBase[T]):
+class JobHandle(HandleBase[T_co]):
     """An enqueued job.
 
     Attributes:
@@ -61,11 +61,11 @@ class JobHandle(HandleBase[T]):
         super().__init__(receipt)
         self._client = client
 
-    def poll(self) -> JobResult[T]:
+    def poll(self) -> JobResult[T_co]:
         """What is known of it now; never raises for a job that failed."""
         return self._client.poll(self.id)
 
-    def wait(self, timeout: Seconds | None = None) -> JobResult[T]:
+    def wait(self, timeout: Seconds | None = None) -> JobResult[T_co]:
         """Wait for its end; never raises for a job that failed.
 
         Raises:
@@ -73,7 +73,7 @@ class JobHandle(HandleBase[T]):
         """
         return self._client.wait(self.id, timeout=timeout)
 
-    def result(self, timeout: Seconds | None = None) -> T:
+    def result(self, timeout: Seconds | None = None) -> T_co:
         """Wait for its end and return its value.
 
         Raises:

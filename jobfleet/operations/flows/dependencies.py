@@ -7,7 +7,7 @@ before all parents are registered, and a producer that dies in between has enque
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
@@ -15,11 +15,13 @@ from jobfleet.codec import amended
 from jobfleet.errors import InvalidJob, JobNotFound, UnknownParent
 from jobfleet.graph import PARENTS_MOST
 from jobfleet.model import After, Job, JobStatus, Receipt
+from jobfleet.model.option_types import Items
 from jobfleet.model.unique import DEBOUNCE, EXISTING, RAISE, REPLACE
 from jobfleet.operations.fleet_context import FleetContext
 from jobfleet.operations.flows.unblock import unblock, unblock_dependants
 from jobfleet.operations.jobs.conflicts import answer
 from jobfleet.operations.jobs.enqueue import prepare
+from jobfleet.operations.jobs.prepare import is_later
 from jobfleet.operations.jobs.uniqueness import Uniqueness
 from jobfleet.operations.operation import Operation, batches, value
 from jobfleet.store.calls import flow, inspect
@@ -48,7 +50,7 @@ class Dependant:
     unique: Uniqueness | None = None
 
 
-def edges_of(parents: Sequence[Any]) -> tuple[flow.Edge, ...]:
+def edges_of(parents: Items[Any]) -> tuple[flow.Edge, ...]:
     """Convert `depends_on` (ids, handles, receipts, or `After` with a policy) to edges.
 
     Raises:
@@ -86,7 +88,13 @@ def submit(context: FleetContext, job: Job) -> Operation[Receipt]:
         return receipt
     status = JobStatus.BLOCKED
     if letter in "ux":
-        status = JobStatus.CANCELLED if letter == "x" else JobStatus.SCHEDULED if made.entry.when else JobStatus.QUEUED
+        status = (
+            JobStatus.CANCELLED
+            if letter == "x"
+            else JobStatus.SCHEDULED
+            if is_later(made.entry.when)
+            else JobStatus.QUEUED
+        )
     return Receipt(id=made.entry.id, created=created, status=status)
 
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import difflib
-import warnings
 
 from jobfleet.clock import monotonic, span
 from jobfleet.errors import InvalidJob
@@ -15,6 +14,7 @@ from jobfleet.operations.lanes import open_queue
 from jobfleet.operations.operation import Operation, value
 from jobfleet.store.calls.enqueue import enqueue
 from jobfleet.store.records import FleetSeen, Holder
+from jobfleet.warn import warn
 
 
 def prepare(context: FleetContext, job: Job) -> Operation[Submission]:
@@ -62,12 +62,10 @@ def _check_unregistered(context: FleetContext, name: str) -> Operation[None]:
     alive = [worker for worker in workers_of(context, seen) if not worker.is_gone]
     module = name.rpartition(".")[0]
     if alive and name not in seen.functions and not any(module in worker.undecorated for worker in alive):
-        warnings.warn(
+        warn(
             f"No live worker runs {name!r}, which is not registered: decorate it with @job or call "
             f"register_job_function({name!r}, …); a worker inside this program runs it as it is, as do workers with "
-            "allow_undecorated = true.",
-            UserWarning,
-            stacklevel=2,
+            "allow_undecorated = true."
         )
 
 
@@ -79,11 +77,9 @@ def _look_up(context: FleetContext, job: Job) -> Operation[Resolved]:
     name = str(job.function)
     close = difflib.get_close_matches(name, sorted(seen.functions), n=1)
     hint = f"; did you mean {close[0]!r}?" if close else "."
-    warnings.warn(
+    warn(
         f"No worker has published {name!r}{hint} The job is parked; unless one does within "
-        f"{span(context.config.unknown_grace)}, it goes to the dead letters.",
-        UserWarning,
-        stacklevel=2,
+        f"{span(context.config.unknown_grace)}, it goes to the dead letters."
     )
     return Resolved(name, {})
 

@@ -7,7 +7,7 @@ from typing import Any
 from jobfleet.clock import to_us
 from jobfleet.model import JobResult, seconds
 from jobfleet.model.asking import check_number
-from jobfleet.model.options import Seconds
+from jobfleet.model.option_types import Seconds
 from jobfleet.operations.fleet_context import FleetContext
 from jobfleet.operations.lanes import lanes
 from jobfleet.operations.operation import Operation, batches, value

@@ -157,7 +157,7 @@ def submission(
     if job.tags or job.user is not None or job.session is not None:
         meta = marked(meta, names(job.tags or (), job.user, job.session))
     entry = Entry(lane.id_prefix + job.suffix, band, when, meta, envelope)
-    return Submission(lane, entry, JobStatus.SCHEDULED if when else JobStatus.QUEUED, unique)
+    return Submission(lane, entry, JobStatus.SCHEDULED if is_later(when) else JobStatus.QUEUED, unique)
 
 
 def plain(job: Job, function: str, lane: Lane, limits: Limits) -> Submission:
@@ -223,6 +223,11 @@ def _when(job: Job, options: Mapping[str, Any]) -> str:
     return ""
 
 
+def is_later(when: str) -> bool:
+    """Whether the due time of an entry is later than now, by this machine's clock."""
+    return when.startswith("+") or (bool(when) and int(when) > wall_us())
+
+
 def _meta(job: Job, options: Mapping[str, Any], dedupe_window: float, own_id_window: float) -> str:
     """The clear record: expiry and retention. An ending is remembered at least as long as its id may be sent again."""
     lines = []
@@ -257,7 +262,9 @@ def queue_of(job: Job, function: Resolved) -> str:
 def quick(context: FleetContext, job: Job, now: float) -> Submission | None:
     """Prepare a job if its function and its queue are known at `now` (monotonic seconds); else return None."""
     function = resolve(job, context.registry)
-    if function is None or not (job.is_plain or job.cron_expression is job.tz is job.depends_on is None):
+    if function is None or not (
+        job.is_plain or (job.cron_expression is None and job.tz is None and job.depends_on is None)
+    ):
         return None
     if not function.is_registered and function.name not in context.unregistered:
         return None

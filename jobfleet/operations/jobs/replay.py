@@ -52,7 +52,7 @@ def arguments_of(args: Sequence[object] | None, kwargs: Mapping[str, object] | N
     if args is None and kwargs is None:
         return None
     call = Job("replay", "replay", () if args is None else args, {} if kwargs is None else kwargs)
-    return Arguments(None if args is None else call.args, None if kwargs is None else call.kwargs)
+    return Arguments(None if args is None else tuple(call.args), None if kwargs is None else call.kwargs)
 
 
 def replay(

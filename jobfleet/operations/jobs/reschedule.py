@@ -9,7 +9,8 @@ from typing import Any
 from jobfleet.clock import moment_us, to_us
 from jobfleet.errors import InvalidJob, JobNotFound
 from jobfleet.model import JobResult, Priority, seconds
-from jobfleet.model.options import LATEST, Seconds
+from jobfleet.model.option_types import Seconds
+from jobfleet.model.options import LATEST
 from jobfleet.operations.fleet_context import FleetContext
 from jobfleet.operations.jobs.filters import Stream, smallest
 from jobfleet.operations.jobs.selection import Selection

@@ -9,8 +9,9 @@ from jobfleet.errors import InvalidJob
 from jobfleet.model import seconds
 from jobfleet.model.group import EVERY_GROUP, check_group
 from jobfleet.model.limit import Limit, LimitChange, LimitInfo
+from jobfleet.model.who import from_word
 from jobfleet.operations.fleet_context import FleetContext
-from jobfleet.operations.lanes import lanes
+from jobfleet.operations.lanes import lanes, opened_lanes
 from jobfleet.operations.operation import Operation, batches, value
 from jobfleet.operations.results import moment
 from jobfleet.store.call import Call
@@ -42,14 +43,14 @@ def set_limit(
         replace: Remove the limits that are not among `wanted`; otherwise these stay. A wrong value changes nothing.
 
     Raises:
-        ConfigError: The queue does not exist.
+        ConfigError: There are too many queues to create this one.
         InvalidJob: A value is wrong, does not apply to a queue, or does not apply to a group; or a limit of the whole
             queue is given and the queue has several lanes.
     """
     wanted.check(group)
     named_group(group)
     limit = wanted.limit()
-    every = yield from lanes(context, queue)
+    every = yield from opened_lanes(context, queue)
     if group is None and len(every) > 1 and wanted.counted is not None:
         raise InvalidJob(
             f"{queue} has {len(every)} lanes, which count by themselves: a limit of the whole queue needs one lane. "
@@ -159,7 +160,7 @@ def _info(queue: str, group: str | None, seen: Settings, used: Used) -> LimitInf
         aging=int(aging) / 1e6 if aging else None,
         running=used.running,
         next_token=limit.next_token(used.full, seen.now),
-        paused=paused.partition("@")[0] or None,
+        paused=from_word(paused.partition("@")[0]) or None,
         paused_at=moment(pause.at),
         paused_reason=pause.reason,
     )

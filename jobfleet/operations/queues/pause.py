@@ -16,7 +16,7 @@ from jobfleet.errors import ConfigError, EncodingError, InvalidJob
 from jobfleet.model.group import check_group
 from jobfleet.model.ids import check_function_name
 from jobfleet.operations.fleet_context import FleetContext
-from jobfleet.operations.lanes import lanes
+from jobfleet.operations.lanes import lanes, opened_lanes
 from jobfleet.operations.operation import Operation, value
 from jobfleet.operations.results import has_id
 from jobfleet.store.call import Call
@@ -72,7 +72,7 @@ def pause(context: FleetContext, place: Place, by: str | None, reason: str | Non
         reason: One line of at most 200 characters; None for no reason.
 
     Raises:
-        ConfigError: The place is incomplete, the queue does not exist, or too many functions or groups are paused.
+        ConfigError: The place is incomplete, or too many functions or groups are paused.
         InvalidJob: `function` or `group` is not a valid name, or `reason` is not one short line.
     """
     place.check("paused")
@@ -81,7 +81,7 @@ def pause(context: FleetContext, place: Place, by: str | None, reason: str | Non
     changed = []
     if function is not None and queue is None:  # first, so that a lane that is created meanwhile pauses it too
         changed.append(value((yield (pause_function(context.keys, function, by=by, reason=reason),))))
-    every = yield from lanes(context, queue)
+    every = yield from opened_lanes(context, queue)
     calls: list[Call[Any]]
     if group is not None:
         calls = [limit.pause_group(lane, group, by=by, reason=reason) for lane in every]

@@ -9,6 +9,7 @@ from jobfleet.errors import ConfigError, EncodingError, InvalidJob
 from jobfleet.model import check_queue
 from jobfleet.operations.fleet_context import FleetContext
 from jobfleet.operations.jobs.cancel import purge_queue
+from jobfleet.operations.lanes import no_queue
 from jobfleet.operations.operation import Operation, value
 from jobfleet.operations.queues.info import queue_info
 from jobfleet.operations.workers.info import workers_of
@@ -39,7 +40,7 @@ def remove_queue(context: FleetContext, queue: str, *, purge: bool, by: str | No
     check_queue(queue)
     seen = yield from whole(context.keys)
     if queue not in seen.queues:
-        raise ConfigError(f"No queue {queue!r}; see 'jobfleet queues ls'.")
+        raise no_queue(queue, seen.queues)
     serving = [worker.id for worker in workers_of(context, seen) if not worker.is_gone and queue in worker.queues]
     if serving:
         raise ConfigError(f"Queue {queue!r} is served by {_named(serving)}; stop them, or start them without it.")

@@ -13,7 +13,10 @@ from typing import NamedTuple
 
 from jobfleet.clock import monotonic
 from jobfleet.errors import ConfigError
-from jobfleet.events.control import NOBODY, VERBS, Command
+from jobfleet.events.control import VERBS, Command
+from jobfleet.model.option_types import Seconds
+from jobfleet.model.options import from_timedelta
+from jobfleet.model.who import NOBODY
 from jobfleet.operations.fleet_context import FleetContext
 from jobfleet.operations.operation import Operation, value
 from jobfleet.operations.workers.info import WorkerInfo, workers
@@ -79,8 +82,8 @@ class Order:
         verb: str,
         *,
         processes: int | None = None,
-        grace: float | None = None,
-        timeout: float = 10.0,
+        grace: Seconds | None = None,
+        timeout: Seconds = 10.0,
         by: str | None = None,
     ) -> None:
         if by is not None and not isinstance(by, str):
@@ -93,16 +96,17 @@ class Order:
             raise ConfigError(f"grace = {grace!r}: only 'stop' takes one.")
         if isinstance(ids, str):
             raise ConfigError(f"ids = {ids!r:.100}: give a list of the ids of workers.")
-        for name, number in (("grace", grace), ("timeout", timeout)):
+        kept, patience = from_timedelta(grace), from_timedelta(timeout)
+        for name, number in (("grace", kept), ("timeout", patience)):
             if number is not None and not (isinstance(number, int | float) and 0 <= number <= LONGEST):
                 raise ConfigError(f"{name} = {number!r:.100}: give seconds, 0 or more.")
         self._verb = verb
         self._processes = processes
-        given = grace if processes is None else processes
+        given = kept if processes is None else processes
         self._commands = {one: Command(verb, one, secrets.token_hex(6), by or NOBODY, given) for one in ids}
         self._known: set[str] = set()
         self._answers: dict[str, Confirmation] = {}
-        self._deadline = monotonic() + timeout
+        self._deadline: float = monotonic() + patience
         self._send_at = 0.0
         self._turns = 0
 

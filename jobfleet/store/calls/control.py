@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import string
 from collections.abc import Mapping, Sequence
 from types import MappingProxyType
 
 from jobfleet.errors import InvalidJob
+from jobfleet.model.who import to_word
 from jobfleet.store.call import Argument, Call, Reply
 from jobfleet.store.keys import Keyspace, Lane
 from jobfleet.store.records import AS_IT_IS, Edit
@@ -14,17 +14,16 @@ from jobfleet.store.script import load
 
 CHUNK = 50
 REASON_MOST = 200
-_ALLOWED = frozenset(string.ascii_letters + string.digits + "._+-:")
 
 
 def who(by: str | None) -> str:
-    """Format a user's name for records: no separators, never empty.
+    """Format a user's name for records: one word, never empty.
 
     Raises:
         InvalidJob: The value is not a text.
     """
     _check_text(by, "by")
-    return "".join(letter if letter in _ALLOWED else "_" for letter in by or "")[:64] or "-"
+    return to_word(by)
 
 
 def why(reason: str | None) -> str:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Literal, NamedTuple
 
+from jobfleet.model.who import from_word
 from jobfleet.store.call import Call, Reply
 from jobfleet.store.calls.control import who
 from jobfleet.store.calls.index import keys_of
@@ -170,7 +171,7 @@ def _scheduled(pair: tuple[bytes, bytes], paused: Mapping[bytes, bytes]) -> Sche
     name, kept = pair
     head, _, record = kept.partition(b"\n")
     by, _, at = text_of(paused.get(name, b"")).rpartition("@")
-    return Scheduled(name.decode(), int(head.split(b" ")[0]), record, by or None, number_of(at))
+    return Scheduled(name.decode(), int(head.split(b" ")[0]), record, from_word(by) or None, number_of(at))
 
 
 def ledger(keys: Keyspace, name: str, notes: Sequence[tuple[int, str]]) -> Call[int]:

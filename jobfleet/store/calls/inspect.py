@@ -8,6 +8,7 @@ from itertools import repeat
 from typing import Any, cast
 
 from jobfleet.model.status import FINAL
+from jobfleet.model.who import from_word
 from jobfleet.store.call import Call, Reply
 from jobfleet.store.calls.paused import read_pause
 from jobfleet.store.calls.presence import queues_of, sound_queues
@@ -101,6 +102,7 @@ def final_of(value: bytes, progress: bytes = b"") -> Final:
     line, _, body = value.partition(b"\n")
     words = line.decode().split(" ")
     status, at, token, started, child, by, reason, asked, stage = (*words, *_NO_WORDS[len(words) :])
+    by = from_word(by)
     return Final(
         status, int(at), int(token), int(started), child, by, reason, body, progress, int(asked), stage.strip("-")
     )
@@ -120,7 +122,7 @@ def _explained(reply: Reply) -> Explained:
         now=int(reply[1]),
         found=_found(reply[2]),
         meta=text_of(facts["meta"]),
-        paused_by=paused.partition("@")[0] or None,
+        paused_by=from_word(paused.partition("@")[0]) or None,
         paused_at=pause.at,
         reason=pause.reason,
         functions=text_of(facts["functions"]),
@@ -144,7 +146,7 @@ def _grouped(facts: Mapping[str, Any]) -> Grouped:
     pause = read_pause(paused)
     return Grouped(
         text_of(facts["group"]),
-        paused_by=paused.partition("@")[0],
+        paused_by=from_word(paused.partition("@")[0]),
         paused_at=pause.at,
         paused_reason=pause.reason,
         limit=_limited(facts["group_limit"]),
@@ -169,7 +171,7 @@ def _counts(reply: Reply) -> Counts:
         int(reply[5]),
         int(reply[6]),
         number_of(reply[7]),
-        paused.partition("@")[0] or None,
+        from_word(paused.partition("@")[0]) or None,
         dict(sound(zip(reply[9][::2], reply[9][1::2], strict=True), lambda pair: (pair[0].decode(), int(pair[1])))[0]),
         int(reply[10]),
         int(reply[11]),

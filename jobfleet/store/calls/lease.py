@@ -7,6 +7,7 @@ from functools import partial
 from itertools import count, repeat
 from typing import Any, cast
 
+from jobfleet.model.who import from_word
 from jobfleet.store.call import Call, Reply
 from jobfleet.store.calls.paused import stopped
 from jobfleet.store.keys import Lane
@@ -218,10 +219,14 @@ def _renewed(reply: Reply) -> Renewed:
         int(reply[1]),
         tuple((lost[i].decode(), int(lost[i + 1])) for i in range(0, len(lost), 2)),
         tuple(
-            Cancelling(cancelled[i].decode(), int(cancelled[i + 1]), cancelled[i + 2].decode().partition("@")[0])
+            Cancelling(cancelled[i].decode(), int(cancelled[i + 1]), _requester(cancelled[i + 2]))
             for i in range(0, len(cancelled), 3)
         ),
     )
+
+
+def _requester(cancel: bytes) -> str:
+    return from_word(cancel.decode().partition("@")[0])
 
 
 def bury(lane: Lane, child: str, held: Sequence[tuple[str, int]] = ()) -> Call[Buried]:

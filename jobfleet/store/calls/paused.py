@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from functools import lru_cache
 from typing import NamedTuple
 
+from jobfleet.model.who import from_word
 from jobfleet.store.call import Call
 from jobfleet.store.calls.control import who, why
 from jobfleet.store.keys import Keyspace, Lane
@@ -35,7 +36,7 @@ def read_pause(text: str) -> Pause:
     """Parse ``who@at reason``."""
     by, _, rest = text.partition("@")
     at, _, reason = rest.partition(" ")
-    return Pause(None if by in ("", "-") else by, number_of(at), reason)
+    return Pause(None if by in ("", "-") else from_word(by), number_of(at), reason)
 
 
 def read_functions(text: str) -> dict[str, Pause]:

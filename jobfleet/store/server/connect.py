@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import threading
-import warnings
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -20,6 +19,7 @@ from jobfleet.config import check_url, mask_url
 from jobfleet.config.url import ESCAPE, is_misread
 from jobfleet.errors import ConfigError
 from jobfleet.store.server.embedded import EmbeddedServer
+from jobfleet.warn import warn
 
 if TYPE_CHECKING:
     import fakeredis
@@ -84,7 +84,7 @@ def target(url: str, *, warns: bool = False) -> Target:
         return Target(server.url, url, embedded=server)
     _check_whole(url)
     if warns and parse_qs(urlsplit(url).query).get("ssl_cert_reqs") == ["none"]:
-        warnings.warn(UNCHECKED.format(mask_url(url)), UserWarning, stacklevel=5)
+        warn(UNCHECKED.format(mask_url(url)))
     return Target(url, mask_url(url))
 
 

@@ -6,6 +6,7 @@
 from __future__ import annotations
 
 import asyncio
+import inspect
 import logging
 from collections.abc import Callable, Coroutine, Mapping
 from typing import Any
@@ -230,6 +231,8 @@ class Conclusions:
                 try:
                     return outcome, Complete(outcome.value), self._complete(run, outcome.value)
                 except EncodingError as error:
+                    if inspect.iscoroutine(outcome.value):
+                        outcome.value.close()  # the error reports it; Python would warn once more
                     outcome = Raised(error)
             return self._unsuccessful(run, outcome)
         except Exception:

@@ -191,7 +191,10 @@ def test_jobs_of_a_status(cli: Cli, fleet: Fleet, hand: Hand, one: str) -> None:
     assert cli("jobs", "--queue", "default", "-o", "ids").stdout == f"{one}\n"
     assert cli("jobs", "--status", "running").stderr == "No jobs.\n"
     unknown = cli("jobs", "--queue", "mial")
-    assert (unknown.exit_code, unknown.stderr) == (2, "No queue 'mial'; there are: default, mail.\n")
+    assert (unknown.exit_code, unknown.stderr) == (
+        2,
+        "No queue 'mial'; did you mean 'mail'? There are: default, mail.\n",
+    )
     wrong = cli("jobs", "--cursor", "x")
     assert (wrong.exit_code, wrong.stderr) == (2, "cursor is 'x'; give the one that the page before answered.\n")
 

@@ -70,7 +70,7 @@ def test_what_is_wrong_is_told_in_a_line(cli: Cli, fleet: Fleet, hand: Hand) -> 
         result = cli("limits", "set", "default", *flags)
         assert (result.exit_code, result.stderr) == (2, said)
     assert "'many' is not a whole number." in cli("limits", "set", "default", "--concurrency", "many").stderr
-    assert cli("limits", "set", "mial", "--rate", "1/s").stderr == "No queue 'mial'; there are: default.\n"
+    assert cli("limits", "ls", "mial").stderr == "No queue 'mial'; there are: default.\n"
 
 
 def test_a_job_is_enqueued_into_a_group(cli: Cli, fleet: Fleet, hand: Hand) -> None:

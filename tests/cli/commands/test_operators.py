@@ -76,11 +76,24 @@ def test_why_a_queue_is_paused_is_shown(cli: Cli, fleet: Fleet, hand: Hand) -> N
     assert cli("queues", "ls").stdout.endswith("paused by ann (Redis moves)\n")
 
 
-@pytest.mark.parametrize("verb", ["pause", "resume", "purge"])
+@pytest.mark.parametrize("verb", ["resume", "purge", "rm"])
 def test_a_queue_that_is_not_known(cli: Cli, fleet: Fleet, hand: Hand, verb: str) -> None:
     fleet.enqueue(Job("x", "demo.add", id="a"))
     result = cli("queues", verb, "mial")
     assert (result.exit_code, result.stderr) == (2, "No queue 'mial'; there are: default.\n")
+
+
+def test_a_misspelt_queue_that_a_pause_creates_is_reported_and_removed(cli: Cli, fleet: Fleet, hand: Hand) -> None:
+    fleet.enqueue(Job("x", "demo.add", queue="mail"))
+
+    paused = cli("queues", "pause", "mial")
+
+    assert paused.exit_code == 0
+    assert paused.stderr == "Queue 'mial' is new; did you mean 'mail'? 'jobfleet queues rm mial' removes it.\n"
+    assert [queue.name for queue in fleet.queues()] == ["mail", "mial"]
+    assert cli("queues", "rm", "mial", "--yes").stdout == "Removed queue mial.\n"
+    assert [queue.name for queue in fleet.queues()] == ["mail"]
+    assert cli("queues", "rm", "mial", "--yes").stderr == "No queue 'mial'; did you mean 'mail'? There are: mail.\n"
 
 
 @pytest.mark.parametrize("answer", ["n\n", "\n", "", "maybe\n"])

@@ -16,7 +16,7 @@ def main(url: str, folder: str) -> None:
         folder: Where files are that jobs wait for.
     """
     with Fleet(url) as fleet:
-        ids = {
+        ids: dict[str, str] = {
             "plain": fleet.enqueue(Job("plain", "hist.nap", (0.01,))),
             "thread": fleet.enqueue(Job("thread", "hist.rest", (0.01,), tags=["a"], user="ann", metadata={"n": 1})),
             "urgent": fleet.enqueue(Job("urgent", "hist.urgent", priority=Priority.CRITICAL)),

@@ -6,12 +6,14 @@ import os
 import sys
 import threading
 from pathlib import Path
+from typing import cast
 
 from jobfleet import Fleet, Job, Receipt
+from jobfleet.model.option_types import OnConflict
 from tests.support.waiting import wait_until
 
 
-def main(url: str, gate: str, threads: int, mode: str) -> None:
+def main(url: str, gate: str, threads: int, mode: OnConflict) -> None:
     """Print a line a receipt: whether it was created, and the id.
 
     Args:
@@ -43,4 +45,4 @@ def main(url: str, gate: str, threads: int, mode: str) -> None:
 
 
 if __name__ == "__main__":
-    main(sys.argv[1], sys.argv[2], int(sys.argv[3]), sys.argv[4])
+    main(sys.argv[1], sys.argv[2], int(sys.argv[3]), cast("OnConflict", sys.argv[4]))

@@ -115,9 +115,25 @@ def test_what_is_wrong_is_refused_by_name_and_changes_nothing(
 
 def test_a_queue_that_is_not_known_is_refused(fleet: Fleet) -> None:
     with pytest.raises(ConfigError, match="No queue 'mial'"):
-        fleet.limits.set("mial", concurrency=1)
+        fleet.limits.clear("mial")
     with pytest.raises(ConfigError, match="No queue 'mial'"):
-        fleet.pause("mial", group="acme")
+        fleet.resume("mial", group="acme")
+
+
+def test_a_limit_is_set_before_the_first_job_of_a_queue(fleet: Fleet) -> None:
+    assert fleet.limits.set("mail", concurrency=1)
+    assert fleet.limits.set("bulk", group="*", concurrency=2)
+
+    assert [(one.queue, one.group, one.concurrency) for one in fleet.limits()] == [("bulk", "*", 2), ("mail", None, 1)]
+
+
+def test_a_limit_of_a_misspelt_queue_is_reported_at_the_line_that_sets_it(fleet: Fleet) -> None:
+    fleet.enqueue(Job("x", "app.add", (1, 2), queue="mail"))
+
+    with pytest.warns(UserWarning, match=r"^Queue 'mial' is new; did you mean 'mail'\?") as told:
+        fleet.limits.set("mial", concurrency=1)
+
+    assert told[0].filename == __file__
 
 
 @pytest.mark.parametrize("reason", ["two\nlines", "x" * 201])

@@ -124,7 +124,7 @@ def iter_opening(fleet: Fleet, queue: str) -> Any:
     yield (fleet.context.open_queue_call(queue),)
 
 
-@pytest.mark.parametrize("verb", ["pause", "resume", "purge_queue", "dead"])
+@pytest.mark.parametrize("verb", ["resume", "purge_queue", "dead", "remove_queue"])
 async def test_a_queue_that_is_not_there_is_refused_with_those_that_are(client: Either, verb: str) -> None:
     await client("enqueue", Job("Sum", "app.add", (1, 2)))
 

@@ -122,7 +122,7 @@ async def test_a_moved_job_is_due_when_it_was(client: Either, fleet: Fleet) -> N
     ("arguments", "options", "error", "text"),
     [
         ((), {}, ConfigError, "give a queue, a function, or both"),
-        (("mial",), {"function": "app.add"}, ConfigError, "No queue 'mial'"),
+        (("no queue",), {"function": "app.add"}, InvalidJob, "queue is 'no queue'"),
         ((), {"function": "app add"}, InvalidJob, "function is 'app add'"),
     ],
 )
@@ -134,6 +134,26 @@ async def test_what_names_nothing_is_refused(
 
     with pytest.raises(error, match=text):
         await client(verb, *arguments, **options)
+
+
+async def test_a_resume_of_a_queue_that_is_not_known_is_refused(client: Either) -> None:
+    with pytest.raises(ConfigError, match="No queue 'mial'"):
+        await client("resume", "mial", function="app.add")
+
+
+@pytest.mark.parametrize("options", [{}, {"group": "acme"}, {"function": "app.add"}])
+async def test_a_pause_is_set_before_the_first_job_of_a_queue(
+    client: Either, fleet: Fleet, options: dict[str, Any]
+) -> None:
+    assert await client("pause", "mail", by="ann", **options) is True
+    held = await client("enqueue", Job("x", "app.add", (1, 2), queue="mail", group="acme"))
+
+    await run_once(fleet)
+    assert (await client("poll", held)).status is JobStatus.QUEUED
+    assert await client("resume", "mail", **options) is True
+    await asyncio.to_thread(fleet.run_worker, burst=True, queues=["mail"])
+
+    assert (await client("poll", held)).result == 3
 
 
 async def test_a_queue_that_comes_into_being_later_has_it_paused_too(client: Either, fleet: Fleet) -> None:

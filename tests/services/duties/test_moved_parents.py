@@ -11,6 +11,7 @@ import pytest
 from jobfleet import After, AsyncFleet, Flow, JobStatus
 from jobfleet.config import JobConfig
 from jobfleet.metrics.tally import Tally
+from jobfleet.model.option_types import Otherwise
 from jobfleet.services.duties.relay import Relay
 from jobfleet.store.aio import AsyncStore
 from jobfleet.store.calls import flow, settle
@@ -55,7 +56,7 @@ async def test_a_parent_may_move_again(fleet: AsyncFleet, player: Player, relay:
 
 @pytest.mark.parametrize(("otherwise", "then"), [("cancel", "cancelled"), ("run", "completed"), ("wait", "blocked")])
 async def test_the_policy_of_the_edge_goes_along(
-    fleet: AsyncFleet, player: Player, relay: Relay, otherwise: str, then: str
+    fleet: AsyncFleet, player: Player, relay: Relay, otherwise: Otherwise, then: str
 ) -> None:
     parent = await fleet.enqueue(job())
     child = await fleet.enqueue(job(depends_on=[After(parent, otherwise)]))

@@ -15,6 +15,7 @@ from jobfleet import After, AsyncFleet, InvalidJob, Job, JobStatus, UnknownParen
 from jobfleet.codec.record import seal_record
 from jobfleet.config import JobConfig
 from jobfleet.metrics.tally import Tally
+from jobfleet.model.option_types import Otherwise
 from jobfleet.operations.flows import dependencies as client_flow
 from jobfleet.operations.operation import Operation
 from jobfleet.services.duties.relay import GUARD_US, Relay
@@ -98,7 +99,7 @@ async def test_a_diamond_over_two_queues_runs_in_order(fleet: AsyncFleet, player
 
 @pytest.mark.parametrize(("otherwise", "then"), [("cancel", "cancelled"), ("run", "completed"), ("wait", "blocked")])
 async def test_a_parent_that_fails_leads_to_what_the_edge_says(
-    fleet: AsyncFleet, player: Player, relay: Relay, otherwise: str, then: str
+    fleet: AsyncFleet, player: Player, relay: Relay, otherwise: Otherwise, then: str
 ) -> None:
     parent = await fleet.enqueue(job())
     child = await fleet.enqueue(job(depends_on=[After(parent, otherwise)]))

@@ -41,7 +41,7 @@ async def test_an_ending_that_nobody_told_is_told_by_the_next_tick_of_any_proces
 async def ended(fleet: AsyncFleet, player: Player, count: int) -> list[str]:
     """Jobs, each of which waits for one that has ended, which nobody has told it."""
     parents = [await fleet.enqueue(job()) for _ in range(count)]
-    children = [await fleet.enqueue(job(depends_on=[parent])) for parent in parents]
+    children: list[str] = [await fleet.enqueue(job(depends_on=[parent])) for parent in parents]
     for lane, job_id, token in await player.claim(DEFAULT):
         await player.end(lane, job_id, token)
     return children

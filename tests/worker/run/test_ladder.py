@@ -56,8 +56,15 @@ class Door:
 @pytest.fixture
 def fleet(redis_url: str, registry: Registry) -> Iterator[Fleet]:
     """A fleet whose graces suit tests."""
-    graces = {"cancel_grace": 0.3, "stop_grace": 0.4}
-    with Fleet(redis_url, None, registry=registry, lease=6, retry_delay=0.05, patience=30, **graces) as fleet:
+    with Fleet(
+        redis_url,
+        registry=registry,
+        lease=6,
+        retry_delay=0.05,
+        patience=30,
+        cancel_grace=0.3,
+        stop_grace=0.4,
+    ) as fleet:
         yield fleet
 
 

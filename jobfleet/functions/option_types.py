@@ -1,0 +1,57 @@
+"""The options of ``@job(…)``: those of its jobs, and those of the function itself."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import TYPE_CHECKING
+
+from jobfleet.model.option_types import Seconds, SharedOptions
+
+if TYPE_CHECKING:
+    from jobfleet.cron import Cron
+
+
+class UnnamedOptions(SharedOptions, total=False):
+    """What ``@job(…)`` takes besides the name; see `JobDecorator`.
+
+    Attributes:
+        cron: The schedule of a recurring job: an expression, or a `Cron`.
+        retry_on: Exceptions after which the job is retried, even if the default is not to retry.
+        discard_on: Exceptions after which the job is not retried.
+        memory_limit: Memory of a process, in bytes or as a text such as ``512MiB``.
+        cpu_limit: CPU seconds of a run.
+        nice: How far the scheduling priority is lowered, 0 to 19.
+        environment: Environment variables of a process.
+        on_oom: The queue in which a job that ran out of memory continues.
+    """
+
+    cron: str | Cron | None
+    retry_on: tuple[type[BaseException], ...]
+    discard_on: tuple[type[BaseException], ...]
+    memory_limit: int | str | None
+    cpu_limit: Seconds | None
+    nice: int | None
+    environment: Mapping[str, str] | None
+    on_oom: str | None
+
+
+class FunctionOptions(UnnamedOptions, total=False):
+    """What ``@job(…)`` takes.
+
+    Attributes:
+        name: The name on the wire.
+    """
+
+    name: str | None
+
+
+class RegisteredOptions(UnnamedOptions, total=False):
+    """What `register_job_function` takes besides the name.
+
+    Attributes:
+        batch: The most jobs whose values the function receives in one list.
+        batch_wait: How long a batch waits for more jobs.
+    """
+
+    batch: int | None
+    batch_wait: Seconds | None

@@ -1,0 +1,113 @@
+"""The table of all options of jobs: each name with its type. Type checkers and editors read it, and so does the code.
+
+`Job` has a field of the same type for each row of `JobOptions`. ``@job(…)`` takes `FunctionOptions`, which
+`functions/option_types.py` completes, and ``.options(…)`` takes `JobOptions`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from datetime import datetime, timedelta
+from typing import TYPE_CHECKING, Any, Literal, Protocol, TypedDict, TypeVar, overload
+
+from jobfleet.model.status import Priority
+
+Seconds = float | timedelta
+if TYPE_CHECKING:
+
+    class SecondsField:
+        """A field of a dataclass that takes `Seconds` and reads as seconds."""
+
+        def __get__(self, owner: object, kind: type | None = None) -> float: ...
+        def __set__(self, owner: object, value: Seconds) -> None: ...
+
+else:
+    SecondsField = float
+OnConflict = Literal["existing", "raise", "replace", "debounce"]
+RunIn = Literal["async", "thread", "process"]
+Durability = Literal["fast", "replicated", "fsync"]
+Otherwise = Literal["cancel", "run", "wait"]
+UniqueFor = Literal["queued", "open"] | Seconds
+T_co = TypeVar("T_co", covariant=True)
+
+
+class Items(Protocol[T_co]):
+    """A list, a tuple or another sequence, but no text: ``tags="eu"`` is an error."""
+
+    @overload
+    def __getitem__(self, index: int, /) -> T_co: ...
+    @overload
+    def __getitem__(self, index: slice[Any, Any, Any], /) -> Sequence[T_co]: ...
+    def __contains__(self, value: object, /) -> bool: ...
+    def __len__(self) -> int: ...
+    def __iter__(self) -> Iterator[T_co]: ...
+    def __reversed__(self) -> Iterator[T_co]: ...
+
+
+class HasId(Protocol):
+    """A handle or a receipt of a job."""
+
+    @property
+    def id(self) -> str:
+        """The id of the job."""
+
+
+class ParentPolicy(Protocol):
+    """An `After`: a parent with a policy."""
+
+    @property
+    def job(self) -> str | HasId:
+        """The id or the handle of the parent."""
+
+    @property
+    def otherwise(self) -> Otherwise:
+        """What happens to the dependant if the parent does not complete."""
+
+
+Parents = Items[str | HasId | ParentPolicy]
+
+
+class SharedOptions(TypedDict, total=False):
+    """The options of `Job` that ``@job(…)`` can set for all jobs of a function."""
+
+    cron_expression: str | None
+    debounce_max: Seconds | None
+    delay: Seconds | None
+    durability: Durability | None
+    expires_in: Seconds | None
+    group: str | None
+    hard_timeout: Seconds | None
+    max_crashes: int | None
+    max_retries: int | None
+    metadata: Mapping[str, object] | None
+    on_conflict: OnConflict | None
+    priority: Priority | None
+    queue: str | None
+    result_ttl: Seconds | None
+    retry_backoff: float | None
+    retry_delay: Seconds | None
+    retry_jitter: bool | None
+    run_in: RunIn | None
+    tags: Items[str] | None
+    timeout: Seconds | None
+    tz: str | None
+    unique: str | Callable[..., str] | None
+    unique_for: UniqueFor | None
+
+
+class JobOptions(SharedOptions, total=False):
+    """All options of `Job`, which describes them; ``send.options(…)`` takes the same."""
+
+    correlation_id: str | None
+    depends_on: Parents | None
+    expires_at: datetime | None
+    id: str | None
+    scheduled_at: datetime | None
+    session: str | None
+    user: str | None
+
+
+SHARED = frozenset(SharedOptions.__annotations__)
+OPTIONS = frozenset(JobOptions.__annotations__)
+RIVALS = (("delay", "scheduled_at"), ("expires_in", "expires_at"))
+"""Options of which a job has one or the other."""

@@ -1,0 +1,100 @@
+"""The tables of options and settings that type checkers read are those that the code reads."""
+
+from __future__ import annotations
+
+import inspect
+from dataclasses import fields
+from typing import Any, Literal, get_args, get_origin, get_type_hints
+
+import pytest
+
+from jobfleet import Cron, Job
+from jobfleet.config import SETTINGS
+from jobfleet.config.argument_types import FleetSettings
+from jobfleet.config.kind import COUNT, DURATION, FLAG, LANES, NOTIFY, PATH, QUEUES, RATIO, SIZE, Kind
+from jobfleet.config.setting import Duration
+from jobfleet.fleet.worker_options import WorkerOptions
+from jobfleet.functions.batch import BATCH
+from jobfleet.functions.isolation import LIMITS, PLACES
+from jobfleet.functions.option_types import FunctionOptions, RegisteredOptions
+from jobfleet.functions.registry import Registry
+from jobfleet.model import spec
+from jobfleet.model.option_types import (
+    OPTIONS,
+    SHARED,
+    Durability,
+    JobOptions,
+    OnConflict,
+    Otherwise,
+    RunIn,
+    SharedOptions,
+)
+from jobfleet.model.options import CHECKS, MEANT
+from jobfleet.model.unique import ON_CONFLICT
+from jobfleet.operations.flows.dependencies import POLICIES
+from jobfleet.worker.in_process import run_worker
+
+
+def test_a_job_has_a_field_of_the_same_type_for_each_option() -> None:
+    hints = get_type_hints(Job, vars(spec))
+    options = {field.name: hints[field.name] for field in fields(Job) if field.init and field.kw_only}
+
+    assert options == get_type_hints(JobOptions)
+
+
+def test_each_option_has_a_check() -> None:
+    assert {*CHECKS, "id"} == OPTIONS
+    assert set(MEANT.values()) <= OPTIONS
+
+
+def test_the_decorator_takes_the_shared_options_and_those_of_a_function() -> None:
+    taken = {*LIMITS, "retry_on", "discard_on", "cron"}
+
+    assert set(FunctionOptions.__annotations__) == {*SharedOptions.__annotations__, *taken, "name"}
+    assert set(RegisteredOptions.__annotations__) == {*SharedOptions.__annotations__, *taken, *BATCH}
+    assert get_type_hints(FunctionOptions, localns={"Cron": Cron})["cron"] == str | Cron | None
+
+
+def test_the_registry_takes_each_option_that_the_types_name() -> None:
+    named = set(inspect.signature(Registry.register).parameters) - {"self", "function", "fleet", "options"}
+
+    assert named | SHARED | {*LIMITS, "cron"} == set(FunctionOptions.__annotations__)
+
+
+def test_the_words_of_an_option_are_those_that_the_checks_accept() -> None:
+    assert get_args(OnConflict) == ON_CONFLICT
+    assert get_args(RunIn) == PLACES
+    assert set(get_args(Otherwise)) == set(POLICIES)
+    assert "fast" in get_args(Durability)
+
+
+TYPES: dict[Kind, Any] = {
+    DURATION: Duration,
+    COUNT: int,
+    FLAG: bool,
+    RATIO: float,
+    SIZE: int | str,
+}
+
+
+def test_a_fleet_takes_each_setting_by_its_type() -> None:
+    hints = get_type_hints(FleetSettings)
+
+    assert set(hints) == {row.name for row in SETTINGS} - {"url", "namespace"} | {"config"}
+    for row in SETTINGS:
+        if row.kind in TYPES and row.name in hints:
+            assert hints[row.name] == TYPES[row.kind] | None, row.name
+        elif row.kind.words and row.name in hints:
+            (choice,) = (one for one in get_args(hints[row.name]) if get_origin(one) is Literal)
+            assert get_args(choice) == row.kind.words, row.name
+        elif row.name in hints:
+            assert str in get_args(hints[row.name]), row.name
+            assert row.kind in (LANES, NOTIFY, PATH, QUEUES) or hints[row.name] == str | None, row.name
+
+
+@pytest.mark.parametrize("option", sorted(WorkerOptions.__annotations__))
+def test_a_worker_in_the_program_takes_each_of_its_options(option: str) -> None:
+    parameter = inspect.signature(run_worker).parameters[option]
+
+    assert parameter.annotation == get_type_hints(WorkerOptions)[option] or isinstance(parameter.annotation, str)
+    assert set(inspect.signature(run_worker).parameters) == {"fleet", *WorkerOptions.__annotations__}

@@ -1,0 +1,119 @@
+"""A wrong option is refused where it is given, and the message names the right one."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+import pytest
+
+from jobfleet import InvalidJob, Job, Priority
+from jobfleet.functions.decorator import JobDecorator
+from jobfleet.functions.registry import Registry
+
+SOON = datetime.now(UTC) + timedelta(hours=1)
+MEANT = [("retry", "max_retries"), ("retries", "max_retries"), ("prioritee", "priority"), ("countdown", "delay"),
+         ("ttl", "result_ttl"), ("time_limit", "timeout"), ("max_retry", "max_retries")]  # fmt: skip
+
+
+def function() -> None: ...
+
+
+@pytest.mark.parametrize(("given", "meant"), [*MEANT, ("eta", "scheduled_at")])
+def test_an_unknown_option_of_a_job(given: str, meant: str) -> None:
+    options: dict[str, Any] = {given: 3}
+    made = JobDecorator(Registry())(name="app.f")(function)
+
+    with pytest.raises(TypeError, match=rf"^Job has no option '{given}'; did you mean '{meant}'\?$"):
+        Job("n", "app.f", **options)
+    with pytest.raises(InvalidJob, match=rf"^'{given}' is not an option of a job; did you mean '{meant}'\?$"):
+        made.options(**options)
+
+
+@pytest.mark.parametrize(("given", "meant"), MEANT)
+def test_an_unknown_option_of_a_function(given: str, meant: str) -> None:
+    options: dict[str, Any] = {given: 3}
+    with pytest.raises(InvalidJob, match=rf"^'{given}' is not an option of a job; did you mean '{meant}'\?$"):
+        JobDecorator(Registry())(name="app.f", **options)(function)
+
+
+def test_an_option_of_one_job_on_the_decorator() -> None:
+    with pytest.raises(InvalidJob, match=r"^user is for one job: give it to \.options\(user=…\) or to Job\(…\)\.$"):
+        JobDecorator(Registry())(name="app.f", user="ann")(function)  # type: ignore[call-overload]
+
+
+CONTRADICTIONS: list[tuple[str, dict[str, Any]]] = [
+    ("scheduled_at", {"delay": 5, "scheduled_at": SOON}),
+    ("scheduled_at", {"delay": 0, "scheduled_at": SOON}),
+    ("expires_at", {"expires_in": 5, "expires_at": SOON}),
+    ("cron_expression", {"cron_expression": "nope"}),
+    ("cron_expression", {"cron_expression": "0 0 31 2 *"}),
+    ("cron_expression", {"cron_expression": "61 * * * *"}),
+    ("tz", {"cron_expression": "0 2 * * *", "tz": "Mars/Olympus"}),
+    ("tz", {"tz": "Europe/Berlin"}),
+    ("depends_on", {"depends_on": [7]}),
+    ("depends_on", {"depends_on": [Job("n", "app.f")]}),
+    ("depends_on", {"depends_on": "mail.0.1"}),
+]
+
+
+@pytest.mark.parametrize(("field", "options"), CONTRADICTIONS)
+def test_what_a_job_can_not_mean(field: str, options: dict[str, Any]) -> None:
+    made = JobDecorator(Registry())(name="app.f")(function)
+
+    for give in (lambda: Job("n", "app.f", **options), lambda: made.options(**options)):
+        with pytest.raises(InvalidJob) as caught:
+            give()
+        assert caught.value.field == field
+
+
+def test_an_option_of_one_job_replaces_the_one_of_the_decorator_that_it_excludes() -> None:
+    made = JobDecorator(Registry())(name="app.f", delay=60, expires_in=90)(function)
+
+    assert made.options(scheduled_at=SOON, expires_in=None).given == {"scheduled_at": SOON}
+    assert made.options(scheduled_at=SOON).given == {"scheduled_at": SOON, "expires_in": 90.0}
+    assert made.options(expires_at=SOON).given == {"delay": 60.0, "expires_at": SOON}
+    assert made.options(delay=None).given == {"expires_in": 90.0}
+
+
+WRONG: list[tuple[str, Any]] = [
+    ("max_retries", "3"), ("max_retries", 1.5), ("max_crashes", 0), ("priority", "high"), ("tags", "eu"),
+    ("metadata", [1]), ("retry_jitter", "yes"), ("retry_backoff", 0), ("queue", "a b"), ("group", ""),
+    ("unique", 7), ("unique_for", "ever"), ("on_conflict", "skip"), ("run_in", "cloud"), ("delay", "soon"),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize(("option", "value"), WRONG)
+@pytest.mark.parametrize("way", ["job", "options", "decorator"])
+def test_an_option_of_the_wrong_type(way: str, option: str, value: Any) -> None:
+    given: dict[str, Any] = {option: value}
+    ways: dict[str, Callable[[], object]] = {
+        "job": lambda: Job("n", "app.f", **given),
+        "options": lambda: JobDecorator(Registry())(name="app.f")(function).options(**given),
+        "decorator": lambda: JobDecorator(Registry())(name="app.f", **given)(function),
+    }
+
+    with pytest.raises(InvalidJob) as caught:
+        ways[way]()
+
+    assert caught.value.field == option
+
+
+def test_options_are_converted_once_where_they_are_given() -> None:
+    berlin = SOON.astimezone()
+    made = JobDecorator(Registry())(name="app.f", tags=["a"], priority=2, retry_delay=timedelta(minutes=1))(function)  # type: ignore[call-overload]
+
+    assert made.given == {"tags": ("a",), "priority": Priority.HIGH, "retry_delay": 60.0}
+    assert made.options(scheduled_at=berlin).given["scheduled_at"].tzinfo is UTC
+
+
+@pytest.mark.parametrize("options", [{}, {"timeout": 5, "tags": ["a"]}, {"id": "own"}, {"id": "own", "queue": "mail"}])
+def test_a_job_of_a_function_is_the_job_that_the_constructor_makes(options: dict[str, Any]) -> None:
+    made = JobDecorator(Registry())(name="app.f")(lambda *args, **kwargs: None).options(**options)
+
+    job, same = made.job(1, a=2), Job("app.f", made, (1,), {"a": 2}, **options)
+
+    assert (job, job.is_plain) == (same, same.is_plain)
+    assert (job.suffix == "own") is ("id" in options)
+    assert made.job().suffix != made.job().suffix or "id" in options
