@@ -30,6 +30,8 @@ def moment(us: int | None) -> datetime | None:
 
 def has_id(row: Waiting | Running | DeadLetter) -> bool:
     """Whether the id of a row is a job id; `doctor` reports other rows."""
+    if not isinstance(row, DeadLetter) and not row.wrong:  # the listing has checked it
+        return True
     try:
         split_id(row.id)
     except JobNotFound:
@@ -65,15 +67,15 @@ def result_of(job_id: str, found: Found, now_us: int, *, limits: Limits) -> JobR
 def waiting_result(row: Waiting, now_us: int, progress: bytes = b"") -> JobResult[Any]:
     """Convert a waiting job; `now_us` is the time of Redis, µs since 1970."""
     tries, due = Tries.parse(row.tries), due_of_score(row.due)
-    status = JobStatus.QUEUED
-    if is_blocked(due):
+    status, is_due_unknown = JobStatus.QUEUED, is_blocked(due)
+    if is_due_unknown:
         status = JobStatus.BLOCKED
     elif due > now_us:
         status = JobStatus.RETRYING if row.tries else JobStatus.SCHEDULED
     return JobResult(
         id=row.id,
         status=status,
-        scheduled_at=None if is_blocked(due) else moment(due),
+        scheduled_at=None if is_due_unknown else moment(due),
         error=tries.last_error,
         **_described(row.id, header_or_empty(row.envelope)),
         **_spent(tries, ran=tries.attempt - 1),

@@ -28,6 +28,7 @@ ID_LETTERS = (string.ascii_letters + string.digits + "_.:-").encode()
 SUFFIX_MOST = 64
 """Maximum length of the suffix of an id; a record of the lease board holds it."""
 _ID = rf"{QUEUE_RULE.pattern}\.{LANE_RULE.pattern}\.{SUFFIX_RULE.pattern}"
+_PREFIX = re.compile(rf"{QUEUE_RULE.pattern}\.{LANE_RULE.pattern}\.")
 _IDS = re.compile(rf"{_ID}(?:\n{_ID})*".encode())
 """Ids of jobs, a line each."""
 _TRIES = re.compile(r"\d{1,18}(?::\d{1,18}){4,}(?:\n.*)?", re.DOTALL)
@@ -106,7 +107,11 @@ def ids_of(raws: Sequence[bytes], prefix: str = "") -> list[str]:
     lines = b"\n".join(raws)
     text = lines.decode("ascii", "replace")
     ids = text.split("\n")
-    is_sound = _is_of_lane(text, lines, ids, prefix) if prefix else _IDS.fullmatch(lines) is not None
+    if prefix:
+        is_sound = _is_of_lane(text, lines, ids, prefix)
+    else:
+        first = _PREFIX.match(text)  # usually all are of one lane
+        is_sound = bool(first and (_is_of_lane(text, lines, ids, first[0]) or _IDS.fullmatch(lines)))
     if not is_sound or len(ids) != len(raws):
         raise Unreadable("an id cannot be read")
     return ids
@@ -114,12 +119,13 @@ def ids_of(raws: Sequence[bytes], prefix: str = "") -> list[str]:
 
 def _is_of_lane(text: str, lines: bytes, ids: Sequence[str], prefix: str) -> bool:
     """Whether all lines are ids of a lane. A regular expression takes three times as long."""
+    lengths = set(map(len, ids))
     return (
         lines.translate(None, ID_LETTERS) == b"\n" * (len(ids) - 1)
         and text.startswith(prefix)
         and text.count(f"\n{prefix}") == len(ids) - 1
-        and len(prefix) < len(min(ids, key=len))
-        and len(max(ids, key=len)) <= len(prefix) + SUFFIX_MOST
+        and len(prefix) < min(lengths)
+        and max(lengths) <= len(prefix) + SUFFIX_MOST
     )
 
 
@@ -222,6 +228,8 @@ def sound(rows: Iterable[T], read: Callable[[T], U]) -> tuple[list[U], list[T]]:
 
 def fields(flat: Sequence[bytes], read: Callable[[bytes], U], where: str) -> tuple[dict[str, U], tuple[str, ...]]:
     """Decode a hash of the fleet; fields that cannot be read are left out, and logged once."""
+    if not flat:
+        return {}, ()
     pairs, bad = sound(zip(flat[::2], flat[1::2], strict=True), lambda pair: (pair[0].decode(), read(pair[1])))
     problems = tuple(f"{where} has {shown(name)}: {shown(value)}" for name, value in bad)
     log_unreadable(problems)

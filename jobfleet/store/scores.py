@@ -9,7 +9,8 @@ withheld  due + AGE      from `WITHHELD`; its function is paused; also a job of 
 blocked   BLOCKED        it waits for other jobs
 ========  =============  ==================================================================
 
-``lua/lib/waiting/score.lua`` has the same numbers and functions; ``tests/properties/test_scores.py`` compares the two.
+``score.lua`` and ``bounds.lua`` in ``lua/lib/waiting`` have the same numbers and functions;
+``tests/properties/test_scores.py`` compares the two languages.
 """
 
 from __future__ import annotations

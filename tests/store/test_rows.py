@@ -76,6 +76,15 @@ def test_an_id_that_is_none_is_noticed_wherever_it_is(strange: bytes) -> None:
             ids_of(raws, "mail.0.")
 
 
+@pytest.mark.parametrize(
+    "strange", [b"", b"a", b"mail", b"mail.0", b"mail.0.", b"mail.0.a b", b"mail.x.a", "mail.0.é".encode()]
+)
+def test_an_id_of_no_lane_is_noticed_among_ids_of_any_lane(strange: bytes) -> None:
+    for raws in ((strange,), (strange, *IDS), (*IDS, strange), (IDS[0], strange, b"post.0.a")):
+        with pytest.raises(Unreadable):
+            ids_of(raws)
+
+
 def test_a_job_whose_entry_in_its_group_has_no_due_time_counts_as_long_due() -> None:
     lane = Keyspace("jobs").lane("default", 0)
     call = claim(lane, child="w.0", nonce=1, lease_us=30_000_000, limit=2)

@@ -113,21 +113,22 @@ def _claimed(lane: Lane, reply: Reply) -> Claimed:
     return Claimed(word.decode(), int(reply[1]) if len(reply) > 1 else 0)
 
 
-def _parts(begin: bytes, text: bytes, number: int) -> list[str]:
-    """Split the text of a claim into ids and due times, alternating.
+def _columns(begin: bytes, text: bytes, number: int) -> tuple[list[str], list[str]]:
+    """Split the text of a claim, in which ids and due times alternate, into ids and due times.
 
     Raises:
         Unreadable: One of them is not an id; the whole text cannot show which one.
     """
     parts = text.decode().split()
+    ids = parts[::2]
     if (
         text.translate(None, ID_LETTERS) != _SPACES[number]
         or len(parts) != 2 * number
         or text.count(begin) != number
-        or max(map(len, parts)) > len(begin) + SUFFIX_MOST
+        or max(map(len, ids)) > len(begin) + SUFFIX_MOST
     ):
         raise Unreadable("a row does not have an id")
-    return parts
+    return ids, parts[1::2]
 
 
 def _one_by_one(
@@ -190,11 +191,11 @@ def _grants(
     begin: bytes, tokens: bytes, bands: bytes, text: bytes, envelopes: Reply, tries: Reply, metas: Reply
 ) -> tuple[Grant, ...]:
     fences = map(int, tokens.split()) if b" " in tokens else count(int(tokens))
-    parts = _parts(begin, text, len(envelopes))
+    ids, dues = _columns(begin, text, len(envelopes))
     rows = zip(
-        parts[::2],
+        ids,
         fences,
-        map(int, parts[1::2]),
+        map(int, dues),
         bands.translate(_BAND_OF),
         envelopes if all(envelopes) else [envelope or b"" for envelope in envelopes],
         [tries_of(spent) if spent else "" for spent in tries] if tries else repeat(""),

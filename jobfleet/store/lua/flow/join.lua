@@ -16,7 +16,7 @@
 -- EMITS   -
 -- COST    O(parents)
 -- @include lib/base/number
--- @include lib/waiting/score
+-- @include lib/waiting/bounds
 
 local tag, id, via, most = ARGV[1], ARGV[2], ARGV[3], tonumber(ARGV[4])
 

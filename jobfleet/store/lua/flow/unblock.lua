@@ -25,7 +25,7 @@
 -- @include lib/base/number
 -- @include lib/events/event
 -- @include lib/events/journal
--- @include lib/waiting/score
+-- @include lib/waiting/bounds
 -- @include lib/group/stand_with
 
 local KEYS, ARGV = KEYS, ARGV  -- locals are faster in a loop

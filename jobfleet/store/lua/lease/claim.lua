@@ -43,7 +43,6 @@
 -- COST    O(limit · log ready)
 -- @include lib/base/stamp
 -- @include lib/base/number
--- @include lib/job/run
 -- @include lib/base/meta
 -- @include lib/events/event
 -- @include lib/waiting/ready
@@ -91,6 +90,7 @@ if last ~= '' then
   if not seen then return {'buried'} end
   if nonce < seen then return {'stale'} end
   if nonce == seen then
+-- @include lib/job/run
     local ids_due, tokens, bands = {}, {}, {}
     local were, with, at = recall(redis.call('GET', KEYS[8]))
     for i = 1, #were do

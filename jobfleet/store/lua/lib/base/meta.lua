@@ -7,10 +7,9 @@ local function is_group_only(meta)
   return byte(meta) == 103 and not find(meta, '\n', 1, true)
 end
 
--- Fields that commands read as numbers must be numbers; garbage would end a script halfway.
-local NUMBERS = {x = '(%d+)', r = '(%d+)'}
-
 local function meta_field(meta, letter)
-  local value = string.match('\n' .. meta .. '\n', '\n' .. letter .. ' ' .. (NUMBERS[letter] or '([^\n]*)') .. '\n')
-  return value and (#value < 17 or not NUMBERS[letter]) and value or nil
+  -- A field that commands read as a number must be one; garbage would end a script halfway.
+  local is_number = letter == 'x' or letter == 'r'
+  local value = string.match('\n' .. meta .. '\n', '\n' .. letter .. (is_number and ' (%d+)\n' or ' ([^\n]*)\n'))
+  return value and (#value < 17 or not is_number) and value or nil
 end

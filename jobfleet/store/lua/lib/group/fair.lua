@@ -1,5 +1,5 @@
 -- @include lib/base/number
--- @include lib/waiting/score
+-- @include lib/waiting/bounds
 -- @include lib/base/wide
 -- @include lib/group/limit
 -- @include lib/group/rest

@@ -5,10 +5,10 @@ local function run_token(run)
 end
 
 local function run_parts(run)
-  local token, by, claimed, lease, band, cancel = string.match(run, '^(%d+)|([^|]*)|(%d+)|(%d+)|([0-3])|(.*)$')
+  local token, by, claimed, lease_us, band, cancel = string.match(run, '^(%d+)|([^|]*)|(%d+)|(%d+)|([0-3])|(.*)$')
   if not token then return {token = '0', child = '-', claimed = 0, lease = 0, band = 2, cancel = ''} end
   if cancel ~= '' and not string.match(cancel, '^[^@]*@%d+@?%a*$') then cancel = '-@' .. claimed end
-  return {token = token, child = by, claimed = tonumber(claimed), lease = tonumber(lease), band = tonumber(band), cancel = cancel}
+  return {token = token, child = by, claimed = tonumber(claimed), lease = tonumber(lease_us), band = tonumber(band), cancel = cancel}
 end
 
 -- Who requested the cancellation of a run, when, and the stage of stopping (empty: nothing reported yet).

@@ -1,5 +1,5 @@
 -- @include lib/base/number
--- @include lib/waiting/score
+-- @include lib/waiting/bounds
 
 -- Aging: the first job of a band counts as of the band above after one step of waiting, of the next above after two.
 -- Only bands with waiting jobs count; one that comes before a band above it gets at most half of the room, rounded up.

@@ -1,5 +1,5 @@
 -- @include lib/base/number
--- @include lib/waiting/score
+-- @include lib/waiting/bounds
 -- @include lib/group/rest
 
 -- Whether any job can be claimed at `now`; of jobs of groups, whether any group's turn is to be looked at.

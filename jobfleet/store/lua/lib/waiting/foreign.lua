@@ -1,4 +1,4 @@
--- @include lib/waiting/score
+-- @include lib/waiting/bounds
 -- Jobs that a claim leaves to others: their functions are unknown to the claiming child but known to other live workers.
 -- `list` names these functions, one line each: the name, then for each kind of worker that knows it the number in KEYS of
 -- the marker on which its children block. A claim checks at most LOOKS jobs. If that is not enough, `past` says how

@@ -1,5 +1,5 @@
 -- @include lib/base/number
--- @include lib/waiting/score
+-- @include lib/waiting/bounds
 
 local BANDS = {'ready:0', 'ready:1', 'ready:2', 'ready:3'}
 

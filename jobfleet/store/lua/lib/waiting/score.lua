@@ -1,18 +1,7 @@
 -- @include lib/base/number
+-- @include lib/waiting/bounds
 
--- The score of a job that waits in its band (`ready:<p>`). It has four regimes; store/scores.py has the same, and a test
--- compares the two.
---   grouped    due - GROUPED   below FIRST_PLAIN: no claim of plain jobs looks there, the turns of groups are in `ring`
---   plain      due             from FIRST_PLAIN
---   withheld   due + AGE       from WITHHELD: its function is paused, and no claim looks there; also a job of a group
---   blocked    BLOCKED         it waits for other jobs, and no claim looks there
-local GROUPED, AGE, WITHHELD, BLOCKED = 9000000000000000, 5500000000000000, 7000000000000000, 9000000000000000
-local FIRST_PLAIN = '0'
-
-local function is_blocked(score)
-  return score and tonumber(score) >= BLOCKED
-end
-
+-- Due times as scores and back (lib/waiting/bounds.lua).
 local function is_withheld(score)
   score = tonumber(score)
   return score >= WITHHELD and score < BLOCKED
