@@ -16,6 +16,7 @@ RUN = [page for page in PAGES if any(block.is_run for block in blocks_of(page))]
 FRAGMENTS_MAX = 20
 
 
+@pytest.mark.timeout(400)  # a page starts up to twenty processes, on a machine that may be busy
 @pytest.mark.parametrize("page", RUN, ids=name_of)
 def test_every_block_of_a_page_runs_as_it_is_printed(page: Path, tmp_path: Path) -> None:
     blocks = blocks_of(page)

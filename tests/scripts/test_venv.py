@@ -51,7 +51,7 @@ def clone(tmp_path: Path) -> Clone:
     return Clone(tmp_path)
 
 
-DEMO, BENCH, ALL = "embedded,fast,cli", "embedded,fast,cli,sql", "dev"
+DEMO, BENCH, ALL = "embedded,fast,cli", "embedded,fast,cli,sql,testing", "dev"
 
 
 @pytest.mark.parametrize(

@@ -70,7 +70,7 @@ class Block:
 
 def name_of(page: Path) -> str:
     """The path of a page in the repository."""
-    return page.relative_to(ROOT).as_posix()
+    return page.relative_to(ROOT).as_posix() if page.is_relative_to(ROOT) else page.name
 
 
 def blocks_of(page: Path) -> list[Block]:

@@ -15,7 +15,7 @@ from types import TracebackType
 from typing import Self
 from urllib.request import urlopen
 
-from jobfleet import Fleet
+from jobfleet import Fleet, StoreUnavailable
 from jobfleet.config import load
 from jobfleet.config.layers import CONFIG_FILE
 from jobfleet.store.calls.cron import attendants
@@ -195,9 +195,10 @@ class Reader:
         if not url.startswith("unix:"):  # the server of `jobfleet up` is not there yet
             return False
         wanted = sum(terminal.is_worker for terminal in self._terminals)
-        with Fleet(url) as fleet:
+        with suppress(StoreUnavailable), Fleet(url) as fleet:
             reapers = [one for one in fleet.store.run(attendants(fleet.context.keys)) if one.role == "reaper"]
             return bool(reapers) and sum(bool(one.queues) for one in fleet.workers() if not one.is_gone) >= wanted
+        return False
 
     def _show_logs(self) -> None:
         for terminal in self._terminals:
