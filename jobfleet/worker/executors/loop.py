@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import inspect
 from collections.abc import Callable
+from contextvars import copy_context
 from typing import Any
 
 from jobfleet.worker.run.executor import OnEnd
@@ -21,10 +22,15 @@ class LoopExecutor:
 
     def __init__(self) -> None:
         self._loop = asyncio.get_running_loop()
+        self._context = copy_context()
 
     def start(self, run: Run, handler: Handler, args: list[Any], kwargs: dict[str, Any], on_end: OnEnd) -> None:
-        """Call the handler's function in its own task."""
-        run.task = self._loop.create_task(_await(run, handler.call, args, kwargs, on_end))
+        """Call the handler's function in its own task, in a copy of the worker's context.
+
+        The code that starts a run may run in the context of another job.
+        """
+        context = self._context.copy()
+        run.task = self._loop.create_task(_await(run, handler.call, args, kwargs, on_end), context=context)
 
     def stop(self, run: Run, stage: Stage) -> None:
         """Raise `asyncio.CancelledError` in the coroutine."""

@@ -18,6 +18,7 @@ import threading
 import time
 from collections import deque
 from collections.abc import Callable
+from contextvars import copy_context
 from typing import Any
 
 from jobfleet.errors import JobCancelled
@@ -73,11 +74,7 @@ class JobThread:
             self.run = run
             try:
                 if run.stop.interruption is None:
-                    token = CURRENT.set(run)
-                    try:
-                        value = function(*args, **kwargs)
-                    finally:
-                        CURRENT.reset(token)
+                    value = copy_context().run(_call, run, function, args, kwargs)
                 else:  # it was stopped while it waited for this thread
                     error = JobCancelled()
             except BaseException as raised:  # noqa: BLE001 - whatever the user's code raises is an outcome
@@ -104,6 +101,12 @@ class JobThread:
             time.sleep(0)
         _clear(self.ident, None)
         self.was_interrupted = False
+
+
+def _call(run: Run, function: Callable[..., Any], args: list[Any], kwargs: dict[str, Any]) -> Any:
+    """Call the function in a context of its own: the context variables that it sets must not reach the next job."""
+    CURRENT.set(run)
+    return function(*args, **kwargs)
 
 
 class ThreadExecutor:

@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import Sequence
+from contextvars import Context
 from functools import partial
 from typing import Any
 
@@ -51,6 +52,7 @@ class Completer:
         self._ttl_ms = progress_ttl_ms
         self._events = events
         self._loop = asyncio.get_running_loop()
+        self._context = Context()  # not that of the job whose ending is the first to be sent
         self._nonce = 0
         self._items: list[Item] = []
         self._runs: list[Run] = []
@@ -68,13 +70,13 @@ class Completer:
         if ahead:
             self._calls_before.extend(ahead)
         if self._task is None:
-            self._task = self._loop.create_task(self._send())
+            self._task = self._loop.create_task(self._send(), context=self._context)
 
     def note(self, call: Call[Any]) -> None:
         """Send a call about a run that has not ended."""
         self._notes.append(call)
         if self._task is None:
-            self._task = self._loop.create_task(self._send())
+            self._task = self._loop.create_task(self._send(), context=self._context)
 
     async def _send(self) -> None:
         try:

@@ -15,6 +15,7 @@ import threading
 import time
 from collections.abc import Mapping
 from contextlib import suppress
+from contextvars import ContextVar
 from pathlib import Path
 
 from jobfleet import Discard, JobCancelled, JobContext, JobfleetError, ProgressCallback, RetryAfter, Snooze, job
@@ -301,3 +302,20 @@ def garble(garbage: bytes) -> None:
             if str(path.readlink()).startswith("socket:"):
                 os.write(int(path.name), garbage)
     time.sleep(60)
+
+
+USER: ContextVar[str | None] = ContextVar("user", default=None)
+
+
+@job(name="cell.variable", run_in="process")
+def variable(name: str) -> tuple[str | None, int]:
+    """Set a context variable; return what it was before, and the process."""
+    before = USER.get()
+    USER.set(name)
+    return before, os.getpid()
+
+
+@job(name="cell.variable_async", run_in="process")
+async def variable_async(name: str) -> tuple[str | None, int]:
+    """Do the same on the event loop."""
+    return variable(name)

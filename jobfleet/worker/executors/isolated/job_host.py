@@ -11,6 +11,7 @@ import queue
 import signal
 import threading
 from collections.abc import Callable, Iterator
+from contextvars import copy_context
 from typing import Any
 
 from jobfleet.clock import boottime
@@ -147,7 +148,7 @@ class JobHost:
         memory, bounds = order["memory"], rlimits.Bounds()
         try:
             with rlimits.bounded(memory, order["cpu"]) as bounds:
-                value = self._call(run, handler)
+                value = copy_context().run(self._call, run, handler)
             return {"how": "value", "value": encode(value, limits=self._limits, what="result")}
         except MemoryError as error:
             if memory:
@@ -192,13 +193,12 @@ class JobHost:
             runner = asyncio.Runner(loop_factory=loop_factory())
             runner.get_loop()  # created here, because the reading thread must not create it
             self._loops = runner
-        value, error = self._loops.run(self._tasked(run, call))
+        value, error = self._loops.run(self._tasked(run, call), context=copy_context())
         if error is not None:
             raise error
         return value
 
     async def _tasked(self, run: IsolatedRun, call: Callable[[], Any]) -> tuple[Any, BaseException | None]:
-        CURRENT.set(run)  # the loop has its own context
         self._task = asyncio.ensure_future(_captured(call))
         if run.is_stopped:
             self._task.cancel()

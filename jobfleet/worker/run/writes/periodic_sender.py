@@ -6,6 +6,7 @@ import asyncio
 import logging
 import threading
 from collections.abc import Awaitable, Callable
+from contextvars import Context
 
 log = logging.getLogger("jobfleet.worker")
 
@@ -36,6 +37,7 @@ class PeriodicSender:
         self._every = every
         self._pauses_first = pauses_first
         self._loop = asyncio.get_running_loop()
+        self._context = Context()  # not that of the job that adds data first
         self._lock = threading.Lock()
         self._is_going = False
         self._task: asyncio.Task[None] | None = None
@@ -44,7 +46,7 @@ class PeriodicSender:
         """Data was added. Any thread may call this, and it never waits."""
         with self._lock:
             if not self._is_going:  # in this order, because the job's code may be interrupted here
-                self._loop.call_soon_threadsafe(self._start)
+                self._loop.call_soon_threadsafe(self._start, context=self._context)
                 self._is_going = True
 
     def _start(self) -> None:
