@@ -60,8 +60,6 @@ def status_cell(job: JobResult[Any]) -> Cell:
 
 def percent(job: JobResult[Any]) -> str:
     """A job's progress in percent; a dash if it has not reported any."""
-    if job.status is JobStatus.COMPLETED:
-        return "100 %"
     return f"{job.progress:.0%}".replace("%", " %") if job.progress else "-"
 
 

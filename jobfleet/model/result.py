@@ -54,7 +54,7 @@ class JobResult(Generic[T_co]):
         error_type: Whether the last error was TRANSIENT or PERMANENT.
         error_class: The name of the exception's class, or the reason (``crashed``, ``expired-lease``).
         traceback: The last part of the last error's traceback.
-        progress: The last reported progress, from 0.0 to 1.0.
+        progress: The last reported progress, from 0.0 to 1.0; 1.0 for a completed job, whatever it has reported.
         progress_message: The message of the last progress report.
         progress_details: The details of the last progress report.
         enqueued_at: When the producer created the job, by the producer's clock.
@@ -119,3 +119,8 @@ class JobResult(Generic[T_co]):
     group: str | None = None
     tags: tuple[str, ...] = ()
     metadata: Mapping[str, object] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        """Set the progress of a completed job."""
+        if self.status is JobStatus.COMPLETED and self.progress != 1.0:
+            object.__setattr__(self, "progress", 1.0)

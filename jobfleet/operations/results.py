@@ -129,6 +129,8 @@ def _ended(job_id: str, found: Final, limits: Limits) -> JobResult[Any]:
     by = None if found.by == "-" else found.by.replace(REPLACED_BY, "replaced by ", 1)
     moved_to = found.moved_to or None
     status = JobStatus(found.status)
+    tries = _tries(found.spent)
+    has_run = bool(found.started) or status is JobStatus.COMPLETED
     return JobResult(
         id=job_id,
         status=status,
@@ -142,6 +144,7 @@ def _ended(job_id: str, found: Final, limits: Limits) -> JobResult[Any]:
         moved_to=moved_to,
         **_stopping(found.cancel_at, found.stage),
         **_described(job_id, header_or_empty(found.body)),
+        **_spent(tries, ran=tries.attempt if has_run else tries.attempt - 1),
         **_progress(found.progress),
     )
 
@@ -219,6 +222,13 @@ def _ran(fields: Mapping[str, Any]) -> dict[str, Any]:
 
 def _spent(tries: Tries, *, ran: int) -> dict[str, Any]:
     return {"attempt": ran, "retry_count": tries.failures + tries.crashes}
+
+
+def _tries(text: str) -> Tries:
+    try:
+        return Tries.parse(text)
+    except ValueError:  # not written by jobfleet
+        return Tries()
 
 
 def _progress(record: bytes) -> dict[str, Any]:

@@ -116,7 +116,7 @@ def _bar(now: Answer[JobResult[Any]], *, with_headline: bool = True) -> None:
         return
     if with_headline:
         st.markdown(headline(job))
-    st.progress(1.0 if job.status is JobStatus.COMPLETED else min(max(job.progress, 0.0), 1.0), text=under_bar(job))
+    st.progress(min(max(job.progress, 0.0), 1.0), text=under_bar(job))
     if job.status is JobStatus.FAILED:
         st.error(plain(f"{job.error_class}: {job.error}" if job.error_class else job.error or "failed"))
     elif job.status.is_final and job.status is not JobStatus.COMPLETED:

@@ -80,7 +80,7 @@ def row_of(job: JobResult[Any]) -> dict[str, object]:
     return {
         "job": label(job),
         "status": job.status.value,
-        "progress": 1.0 if job.status is JobStatus.COMPLETED else job.progress or None,
+        "progress": job.progress or None,
         "message": job.error if job.error and job.status.is_final else job.progress_message,
         "queue": job.queue,
         "user": job.user or "",

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from typing import Any, TypeVar, cast
 
 from jobfleet.clock import monotonic
@@ -14,6 +14,7 @@ from jobfleet.store.keys import Lane
 from jobfleet.store.link.aio import AsyncSocketLink
 from jobfleet.store.link.protocol import AsyncLink
 from jobfleet.store.replies import Remedy, read, remedy, translate, unavailable
+from jobfleet.store.script import Script
 from jobfleet.store.server.clock import ASK, ServerClock
 from jobfleet.store.server.connect import Target
 from jobfleet.store.trip import Detours, Making, Recorder, Trip, only, repeated, speller, straight, trip, until
@@ -62,6 +63,7 @@ class AsyncStore:
         self.clock: ServerClock = ServerClock()
         self._attempt = socket_timeout
         self._looked_at: str | None = None
+        self._taught: dict[str, str | None] = {}
         self.recorder = recorder
 
     async def run(self, call: Call[T], *, patience: float | None = -1.0) -> T:
@@ -178,6 +180,16 @@ class AsyncStore:
                 replies = None
                 step = next(steps)
             replies = await self.link.exchange(cast("list[Command]", step))
+
+    async def teach(self, scripts: Iterable[Script]) -> None:
+        """Load scripts that this server may not know.
+
+        A call of an unknown script is sent again, after the calls that follow it in its pipeline.
+        """
+        unknown = [script for script in scripts if self.server is None or self._taught.get(script.sha) != self.server]
+        if unknown and not self.at.fake:
+            await self.repeat(lambda: [("SCRIPT", "LOAD", script.source) for script in unknown])
+            self._taught |= {script.sha: self.server for script in unknown}
 
     async def any_exist(self, groups: Sequence[Sequence[str]]) -> list[bool]:
         """Whether at least one key of each group exists; True also if the server does not reply.

@@ -54,7 +54,10 @@ class DeadLetter(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class Final:
-    """The ending of a job: the fields of `result:<id>`, and its record or envelope."""
+    """The ending of a job: the fields of `result:<id>`, and its record or envelope.
+
+    `spent` has the counts of its tries, for a job without a record.
+    """
 
     status: str
     at: int
@@ -67,6 +70,7 @@ class Final:
     progress: bytes
     cancel_at: int = 0
     stage: str = ""
+    spent: str = ""
 
     @property
     def moved_to(self) -> str:

@@ -49,6 +49,7 @@ KEY_TABLE: tuple[KeyRow, ...] = (
         "every settle",
     ),
     KeyRow("result:<id>", "string", "ending of the job; also the tombstone that refuses a repeated enqueue", "TTL"),
+    KeyRow("value:<id>", "string", "record of an ending, if it is stored for a shorter time than the id", "TTL"),
     KeyRow("progress:<id>", "string", "last progress record", "TTL"),
     KeyRow("reported:<id>", "string", "token and number of the last report of progress", "TTL"),
     KeyRow(
@@ -222,6 +223,10 @@ class Lane:
     def result(self, job_id: str) -> str:
         """The key of the job's ending."""
         return self.result_prefix + job_id
+
+    def value(self, job_id: str) -> str:
+        """The key of the record of the job's ending, if it is stored for a shorter time than the id."""
+        return f"{self.tag}value:{job_id}"
 
     def reported(self, job_id: str) -> str:
         """The key of the number of the last progress report."""

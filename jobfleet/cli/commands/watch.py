@@ -87,7 +87,6 @@ class Bars(AbstractContextManager["Bars"]):
     def show(self, job: JobResult[Any]) -> None:
         """Draw the bar of a job in its current state."""
         is_pulsing = job.status is JobStatus.RUNNING and not job.progress
-        is_full = job.status is JobStatus.COMPLETED
         fields: dict[str, Any] = {
             "label": f"{plain(job.name)} {job.id[-6:]}",
             "percent": "" if is_pulsing else percent(job),
@@ -101,7 +100,7 @@ class Bars(AbstractContextManager["Bars"]):
         self._progress.update(
             self._tasks[job.id],
             total=None if is_pulsing else 1.0,
-            completed=1.0 if is_full else min(1.0, job.progress),
+            completed=min(1.0, job.progress),
             **fields,
         )
 

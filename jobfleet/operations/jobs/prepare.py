@@ -238,8 +238,10 @@ def _meta(job: Job, options: Mapping[str, Any], dedupe_window: float, own_id_win
         lines.append(f"x +{to_us(seconds(expires_in, field='expires_in'))}")
     ttl = job.result_ttl if job.result_ttl is not None else options.get("result_ttl")
     if ttl is not None:
-        kept = max(seconds(ttl, field="result_ttl"), own_id_window if job.id is not None else dedupe_window)
-        lines.append(f"r {round(kept * 1000)}")
+        kept, window = seconds(ttl, field="result_ttl"), own_id_window if job.id is not None else dedupe_window
+        lines.append(f"r {round(max(kept, window) * 1000)}")
+        if kept < window:
+            lines.append(f"v {round(kept * 1000)}")
     return "\n".join(lines)
 
 

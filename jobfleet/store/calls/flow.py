@@ -112,8 +112,8 @@ class Ending(NamedTuple):
 
     @property
     def copied(self) -> bytes:
-        """The record that is copied to dependants; empty if it is too large."""
-        return self.result if len(self.result) <= BESIDE else b""
+        """The record that is copied to dependants; empty if it is too large, or has a key of its own."""
+        return self.result if len(self.result) <= BESIDE and not self.result.endswith(b"\n") else b""
 
 
 class ParentState(NamedTuple):

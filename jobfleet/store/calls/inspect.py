@@ -48,7 +48,7 @@ LATEST_US = 250_000_000_000_000_000
 """The last time that has a date, in µs."""
 UNBLOCKED = 8
 """The number of sections of jobs that are not blocked."""
-_NO_WORDS = ("", "0", "0", "0", "-", "-", "-", "0", "-")
+_NO_WORDS = ("", "0", "0", "0", "-", "-", "-", "0", "-", "")
 
 
 def status(lane: Lane, ids: Sequence[str]) -> Call[tuple[int, list[Found]]]:
@@ -101,11 +101,9 @@ def final_of(value: bytes, progress: bytes = b"") -> Final:
     """Parse the record of an ending: a line of fields, followed by the result record or the envelope."""
     line, _, body = value.partition(b"\n")
     words = line.decode().split(" ")
-    status, at, token, started, child, by, reason, asked, stage = (*words, *_NO_WORDS[len(words) :])
-    by = from_word(by)
-    return Final(
-        status, int(at), int(token), int(started), child, by, reason, body, progress, int(asked), stage.strip("-")
-    )
+    status, at, token, started, child, by, reason, asked, stage, spent = (*words, *_NO_WORDS[len(words) :])
+    by, asked_at, reached = from_word(by), int(asked), stage.strip("-")
+    return Final(status, int(at), int(token), int(started), child, by, reason, body, progress, asked_at, reached, spent)
 
 
 def explain(lane: Lane, job_id: str) -> Call[Explained]:

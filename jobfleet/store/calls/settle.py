@@ -41,6 +41,26 @@ class Completion(NamedTuple):
     duration_us: int
 
 
+class BriefCompletion(NamedTuple):
+    """Running → completed, with a record that is kept for a shorter time than the id is remembered.
+
+    Attributes:
+        record: The sealed record of the run.
+        ttl_ms: How long the id is remembered.
+        duration_us: How long the run took.
+        value_ttl_ms: How long the record is kept.
+    """
+
+    verb: Literal["complete_briefly"]
+    guard: str
+    job_id: str
+    token: int
+    record: bytes
+    ttl_ms: int
+    duration_us: int
+    value_ttl_ms: int
+
+
 class Failure(NamedTuple):
     """Running → failed, with a dead letter. It has the fields of a `Completion`, and two more.
 
@@ -123,12 +143,12 @@ class Move(NamedTuple):
     to: str
 
 
-Item = Completion | Failure | Requeue | Withholding | Expiry | Move
+Item = Completion | BriefCompletion | Failure | Requeue | Withholding | Expiry | Move
 """One run to settle. The fields are in the order in which the script reads them."""
 
 PAST = {
-    "complete": "completed", "fail": "failed", "retry": "retried", "release": "released", "park": "parked",
-    "expire": "expired", "move": "moved", "withhold": "withheld",
+    "complete": "completed", "complete_briefly": "completed", "fail": "failed", "retry": "retried",
+    "release": "released", "park": "parked", "expire": "expired", "move": "moved", "withhold": "withheld",
 }  # fmt: skip
 """The past participle of each verb, for logs and metrics."""
 REQUEUED = frozenset(("retry", "release", "park", "withhold"))
@@ -141,6 +161,13 @@ _new_completion = cast("Callable[[tuple[Any, ...]], Completion]", partial(tuple.
 def complete(job_id: str, token: int, *, record: bytes, ttl_ms: int, duration_us: int) -> Completion:
     """Complete a running job, with the sealed record of the run."""
     return _new_completion(("complete", TOKEN_VALID, job_id, token, record, ttl_ms, duration_us))
+
+
+def complete_briefly(
+    job_id: str, token: int, *, record: bytes, ttl_ms: int, duration_us: int, value_ttl_ms: int
+) -> BriefCompletion:
+    """Complete a running job, whose record is kept for `value_ttl_ms` and whose id for `ttl_ms`."""
+    return BriefCompletion("complete_briefly", TOKEN_VALID, job_id, token, record, ttl_ms, duration_us, value_ttl_ms)
 
 
 def retry(job_id: str, token: int, *, delay_us: int, tries: str, guard: str = TOKEN_VALID) -> Requeue:
@@ -212,7 +239,7 @@ def settle(lane: Lane, items: Sequence[Item], *, child: str = "", nonce: int = 0
         return Call(load("settle"), tuple(keys), tuple(args), _settled)
     for place in order[alike:]:
         item = items[place]
-        keys += (job + item.job_id, result + item.job_id)
+        keys += (job + item.job_id, result + item.job_id, lane.value(item.job_id))
         args += item
     return Call(load("settle"), tuple(keys), tuple(args), partial(_settled, order=order))
 

@@ -92,14 +92,18 @@ class Completer:
         reports, self._reports = self._reports, []
         self._nonce += 1
         calls: list[Any] = [*self._notes, *self._calls_before]
+        notes = len(self._notes)
         self._notes, self._calls_before = [], []
         calls += [
             progress(self._lane, reports[at : at + CHUNK], ttl_ms=self._ttl_ms) for at in range(0, len(reports), CHUNK)
         ]
+        before = calls[notes:]
         first = len(calls)
         for number, at in enumerate(range(0, len(items), CHUNK), start=1):
             calls.append(settle(self._lane, items[at : at + CHUNK], child=self._child, nonce=self._nonce, chunk=number))
         try:
+            if before:  # the endings must not overtake them
+                await self._store.teach({call.script for call in before})
             answers = await self._store.run_many(calls)
         except Exception:  # it must not block the slots of these jobs, nor later endings
             log.exception("worker.unsent lane=%s jobs=%d their leases run out", self._lane.tag, len(runs))

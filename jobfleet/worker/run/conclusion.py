@@ -282,15 +282,21 @@ class Conclusions:
             ttl_ms = header["result_ttl"] // 1000
         else:
             ttl_ms = handler.result_ttl_ms if handler else self._failed_ttl_ms
-        if ttl_ms < self._own_id_ms:
-            record, ttl_ms = self._with_id_kept(run, record, ttl_ms)
+        if ttl_ms < self._own_id_ms and ttl_ms < (kept_ms := self._id_kept_ms(run)):
+            return settle.complete_briefly(
+                run.id,
+                run.token,
+                record=record if ttl_ms else b"",
+                ttl_ms=kept_ms,
+                duration_us=duration,
+                value_ttl_ms=ttl_ms,
+            )
         return settle.complete(run.id, run.token, record=record, ttl_ms=ttl_ms, duration_us=duration)
 
-    def _with_id_kept(self, run: Run, record: bytes, ttl_ms: int) -> tuple[bytes, int]:
-        """The record and TTL of a short-lived result: the job's id must be refused while it may come again."""
+    def _id_kept_ms(self, run: Run) -> int:
+        """For how long the job's id must be refused, because it may come again."""
         is_own = suffix_time_us(run.id.split(".", 2)[2]) is None
-        window = self._own_id_ms if is_own else self._dedupe_ms
-        return (record if ttl_ms else b""), max(ttl_ms, window)
+        return self._own_id_ms if is_own else self._dedupe_ms
 
     def _fields(self, run: Run, duration: int) -> dict[str, object]:
         header = run.header

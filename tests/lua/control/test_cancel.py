@@ -42,7 +42,7 @@ def test_all_that_only_an_open_job_has_goes_with_it(world: World) -> None:
         "done": [{"jobs": "a ca 0"}],
         "journal": [{"at": "now", "1": "cancelled mail.0.a 0 0 - ann", "1e": "envelope of a", "1t": "1:0:0:0:0"}],
         "outbox": [{"id": "mail.0.a"}],
-        "result:mail.0.a": ("cancelled now 0 0 - ann\nenvelope of a", 300),
+        "result:mail.0.a": ("cancelled now 0 0 - ann - 0 - 1:0:0:0:0\nenvelope of a", 300),
         "totals": {"cancelled": "1", "retrying": "0", "journal": "1"},
     }
 

@@ -110,7 +110,7 @@ def test_move_closes_the_job_and_says_under_which_id_it_goes_on(world: World) ->
     assert world.run(call).letters == "s"
 
     state = world.state()
-    assert state["result:mail.0.a"] == ("cancelled now 7 now-10s w.1 - moved:big.0.b\nenvelope of a", 60)
+    assert state["result:mail.0.a"] == ("cancelled now 7 now-10s w.1 - moved:big.0.b 0 - 0:1:0:0:0\nenvelope of a", 60)
     assert state["totals"] == {"cancelled": "1"}
     assert not {"lease", "runs", "tries", "meta", "unique", "job:mail.0.a"} & set(state)
     assert world.again(call).letters == "d"
@@ -190,7 +190,7 @@ def test_expire_of_a_running_job_keeps_its_envelope(world: World) -> None:
     assert batch["jobs"].startswith("a ex ")
     assert world.state() == {
         "done": [batch],
-        "result:mail.0.a": ("expired now 7 now w.1 -\nenvelope of a", 600),
+        "result:mail.0.a": ("expired now 7 now w.1 - - 0 - 1:0:0:0:0\nenvelope of a", 600),
         "totals": {"expired": "1"},
     }
     assert world.again(call).letters == "d"
@@ -203,7 +203,7 @@ def test_expire_of_a_waiting_job_past_its_time(world: World) -> None:
 
     assert world.state() == {
         "done": [{"jobs": "a ex 0"}],
-        "result:mail.0.a": ("expired now 0 0 - -\nenvelope of a", 600),
+        "result:mail.0.a": ("expired now 0 0 - - - 0 - 1:0:0:0:0\nenvelope of a", 600),
         "totals": {"expired": "1", "retrying": "0"},
     }
 

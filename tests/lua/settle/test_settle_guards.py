@@ -188,7 +188,7 @@ def test_a_mark_turns_every_ending_but_completion_into_cancelled(world: World, v
     assert batch["jobs"].startswith("a ca ")
     assert world.state() == {
         "done": [batch],
-        "result:mail.0.a": ("cancelled now 7 now w.1 ann - now -\nenvelope of a", 86_400),
+        "result:mail.0.a": ("cancelled now 7 now w.1 ann - now - 1:0:0:0:0\nenvelope of a", 86_400),
         "totals": {"cancelled": "1"},
     }
     assert world.again(call).letters == "d"

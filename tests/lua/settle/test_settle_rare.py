@@ -4,7 +4,21 @@ from __future__ import annotations
 
 import pytest
 
-from jobfleet.store.calls.settle import STILL_WAITING, Item, complete, expire, fail, move, park, release, retry, settle
+from jobfleet.store.calls.inspect import status
+from jobfleet.store.calls.settle import (
+    STILL_WAITING,
+    Item,
+    complete,
+    complete_briefly,
+    expire,
+    fail,
+    move,
+    park,
+    release,
+    retry,
+    settle,
+)
+from jobfleet.store.job_rows import Final
 from tests.lua.world import World
 from tests.support.seed import S
 
@@ -279,3 +293,35 @@ def test_each_item_takes_what_is_its_own_wherever_it_stands(world: World, order:
     }
     assert (state["ready:2"], state["tries"]) == ({"mail.0.b": "now+30s"}, {"mail.0.b": TRIES})
     assert "runs" not in state
+
+
+@pytest.mark.parametrize(("ttl_ms", "kept"), [(0, {}), (60_000, {"value:mail.0.a": ("record", 60)})])
+def test_a_brief_completion_keeps_the_id_for_longer_than_the_record(
+    world: World, ttl_ms: int, kept: dict[str, tuple[str, int]]
+) -> None:
+    world.seed.running("a", 7)
+    item = complete_briefly(world.id("a"), 7, record=b"record", ttl_ms=600_000, duration_us=5, value_ttl_ms=ttl_ms)
+
+    answer = world.run(settle(world.lane, [item]))
+
+    assert answer.letters == "s"
+    state = world.state()
+    assert {key: value for key, value in state.items() if key.startswith(("result:", "value:"))} == {
+        "result:mail.0.a": ("completed now 7\n", 600),
+        **kept,
+    }
+    assert world.again(settle(world.lane, [item])).letters == "d"
+    (found,) = world.run(status(world.lane, [world.id("a")]))[1]
+    assert isinstance(found, Final)
+    assert found.body == (b"record" if kept else b"")
+
+
+def test_a_cancelled_job_with_a_brief_record_keeps_its_envelope_apart(world: World) -> None:
+    world.seed.running("a", 7, meta="r 600000\nv 60000", cancel="ann")
+
+    assert world.run(settle(world.lane, [release(world.id("a"), 7)])).letters == "c"
+
+    state = world.state()
+    assert state["result:mail.0.a"][1] == 600
+    assert "envelope" not in state["result:mail.0.a"][0]
+    assert state["value:mail.0.a"] == ("envelope of a", 60)

@@ -17,7 +17,7 @@
 --         15 grouped    zset    waiting jobs of groups
 --         16 ring       zset    groups by their turn
 --         17 gdue       zset    groups by the time of the next check of their turn (µs)
---         18..* job:<id> string job:<id> and result:<id>, two keys per item
+--         18..* job:<id> string job:<id>, result:<id> and value:<id>, three keys per item
 -- READS   conf          hash    journal
 --         dead          hash    id → entry in dlq
 --         listeners     string  whether the events have a listener
@@ -51,7 +51,7 @@ local now = now_us()
 local items, letters, seen = {}, {}, {}
 for i = 1, #ARGV - 5 do
   local id = ARGV[5 + i]
-  local item = {id = id, job_key = KEYS[16 + 2 * i], result_key = KEYS[17 + 2 * i]}
+  local item = {id = id, job_key = KEYS[15 + 3 * i], result_key = KEYS[16 + 3 * i], value_key = KEYS[17 + 3 * i]}
   items[i] = item
   item.tries = redis.call('HGET', keys.tries, id)
   item.meta = redis.call('HGET', keys.meta, id)

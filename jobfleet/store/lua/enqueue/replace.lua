@@ -20,8 +20,9 @@
 --         18 job:<id>   string  envelope of the new job
 --         19 job:<holder> string envelope of the replaced job
 --         20 result:<holder> string its ending
---         21 indexes    zset    index → time of its next cleaning (µs)
---         22..* index:<name> zset each index of the new job
+--         21 value:<holder> string record of its ending, if it is stored for a shorter time
+--         22 indexes    zset    index → time of its next cleaning (µs)
+--         23..* index:<name> zset each index of the new job
 -- READS   tries         hash    id → tries
 --         conf          hash    paused, journal
 --         result:<id>   string  tombstone
@@ -70,7 +71,7 @@ if not band or not value or lock_of(value).id ~= holder or redis.call('HEXISTS',
   return {'changed'}
 end
 local item = {
-  id = holder, job_key = KEYS[19], result_key = KEYS[20], meta = redis.call('HGET', KEYS[6], holder),
+  id = holder, job_key = KEYS[19], result_key = KEYS[20], value_key = KEYS[21], meta = redis.call('HGET', KEYS[6], holder),
   watched = redis.call('HGET', KEYS[12], holder), envelope = redis.call('GET', KEYS[19]) or '',
 }
 local conf = redis.call('HMGET', tag .. 'conf', 'paused', 'journal')

@@ -2,6 +2,7 @@
 --
 -- KEYS    1 lane        hash    names the slot
 -- READS   result:<id>   string  its ending
+--         value:<id>    string  its record, if it is stored for a shorter time
 --         progress:<id> string  last progress
 --         runs          hash    id → run
 --         tries         hash    id → tries

@@ -23,7 +23,7 @@
 --         21 gdue       zset    groups by the time of the next check of their turn (µs)
 --         22 held       zset    running jobs of groups
 --         23 sent:<child> string last settle of the child
---         24..* job:<id> string job:<id> and result:<id>, two keys per item; of alike items, all jobs before all results
+--         24..* job:<id> string job:<id>, result:<id>, value:<id>, three keys per item; of alike ones all jobs, then results
 -- READS   conf          hash    paused, journal, limit, groups, functions
 --         lane          hash    seen, hold, longest
 --         listeners     string  whether the events have a listener
@@ -69,7 +69,8 @@ local alike = tonumber(ARGV[5])
 local ids, starts, at = {}, {}, 10 + alike
 local begin = #tag + 5  -- an id starts after the tag and "job:"
 for n = 1, alike do ids[n] = sub(KEYS[23 + n], begin) end
-local TAKES = ARGV[at] and {complete = 3, fail = 5, retry = 2, release = 2, park = 2, expire = 1, move = 2, withhold = 2}
+local TAKES = ARGV[at]
+  and {complete = 3, complete_briefly = 4, fail = 5, retry = 2, release = 2, park = 2, expire = 1, move = 2, withhold = 2}
 while ARGV[at] do
   local n = #ids + 1
   starts[n], ids[n] = at, ARGV[at + 2]
@@ -144,7 +145,7 @@ batch.paused, batch.journal, batch.heard = conf[1], conf[2], not plain and is_he
 local envelopes = {}
 if batch.journal then  -- it stores data that is deleted now
   local jobs = {unpack(KEYS, 24, 23 + alike)}
-  for n = alike + 1, #ids do jobs[n] = KEYS[22 + 2 * n] end
+  for n = alike + 1, #ids do jobs[n] = KEYS[21 - alike + 3 * n] end
   envelopes = redis.call('MGET', unpack(jobs))
 end
 
@@ -203,8 +204,9 @@ else
     else
       local from = starts[n]
       item = {
-        verb = ARGV[from], guard = ARGV[from + 1], id = ids[n], token = ARGV[from + 3], job_key = KEYS[22 + 2 * n],
-        result_key = KEYS[23 + 2 * n], takes = {unpack(ARGV, from + 4, from + 3 + TAKES[ARGV[from]])},
+        verb = ARGV[from], guard = ARGV[from + 1], id = ids[n], token = ARGV[from + 3], job_key = KEYS[21 - alike + 3 * n],
+        result_key = KEYS[22 - alike + 3 * n], value_key = KEYS[23 - alike + 3 * n],
+        takes = {unpack(ARGV, from + 4, from + 3 + TAKES[ARGV[from]])},
       }
     end
     -- A field is set only if it exists: to set a field to nil makes a table grow.
@@ -240,7 +242,7 @@ else
     local token = item.token
     if not run or string.sub(run, 1, #token + 1) ~= token .. '|' then return settled_before(item) and 'd' or 'l' end
     item.ran = true
-    if item.verb == 'complete' then return 's' end
+    if item.verb == 'complete' or item.verb == 'complete_briefly' then return 's' end
     item.run = run_parts(run)
     if item.guard == 'expired' then
       if judging == nil then judging = may_judge(tag, now) end
@@ -282,7 +284,7 @@ else
       end
       if letter == 'c' then
         write_ended(batch, item, 'cancelled', 86400000, string.match(item.run.cancel, '^[^@]*'))
-      elseif item.verb == 'complete' then
+      elseif item.verb == 'complete' or item.verb == 'complete_briefly' then
         complete(batch, item, unpack(takes))
       elseif item.verb == 'fail' then
         fail(batch, keys, item, unpack(takes))

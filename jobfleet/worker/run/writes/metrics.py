@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterable
 from typing import cast
 
 from jobfleet.metrics.tally import UNKNOWN, Tally
-from jobfleet.store.calls.settle import PAST, Completion, Failure
+from jobfleet.store.calls.settle import PAST, BriefCompletion, Completion, Failure
 from jobfleet.worker.run.run import Run
 
 SETTLED = "sd"
@@ -51,7 +51,11 @@ class Counting:
         took = waited = UNKNOWN
         if started:
             waited = started - run.grant.due
-            took = item.duration_us if isinstance(item, Completion | Failure) else self._now_us() - started
+            took = (
+                item.duration_us
+                if isinstance(item, Completion | BriefCompletion | Failure)
+                else self._now_us() - started
+            )
         is_whole = started != 0 and not run.is_counted
         self._tally.run_finished(queue, _function(run), outcome, took, waited, is_whole=is_whole)
         if outcome == "completed":

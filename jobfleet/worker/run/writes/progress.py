@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import threading
 from collections.abc import Mapping
 
@@ -41,6 +42,8 @@ class ProgressWriter:
         self._events = events
         self._lock = threading.Lock()
         self._latest: dict[tuple[str, int], tuple[Run, int, bytes]] = {}
+        self._sending: dict[tuple[str, int], tuple[Run, int, bytes]] = {}
+        self._one = asyncio.Lock()
         self._sender = PeriodicSender(
             "progress", self.flush, has_more=lambda: bool(self._latest), every=1.0 / rate, pauses_first=False
         )
@@ -57,9 +60,17 @@ class ProgressWriter:
         self._sender.wake()
 
     async def flush(self) -> None:
-        """Send the gathered reports."""
-        with self._lock:
-            latest, self._latest = self._latest, {}
+        """Send the gathered reports, in one trip at a time."""
+        async with self._one:
+            with self._lock:
+                latest, self._latest = self._latest, {}
+                self._sending = latest
+            try:
+                await self._send(latest)
+            finally:
+                self._sending = {}
+
+    async def _send(self, latest: dict[tuple[str, int], tuple[Run, int, bytes]]) -> None:
         by_lane: dict[Lane, list[tuple[Run, Report]]] = {}
         for run, n, record in latest.values():
             by_lane.setdefault(run.lane, []).append((run, Report(run.id, run.token, n, record)))
@@ -78,9 +89,12 @@ class ProgressWriter:
                     self._events.cancel_requested(run)
 
     def take(self, run: Run) -> Report | None:
-        """Remove the unsent report of a run and return it, to be sent with the run's end."""
+        """Return the report of a run that was not sent or not answered, to be sent with the run's end.
+
+        An ending must not overtake a report that is in flight, because Redis takes no report of a run that has ended.
+        """
         if not run.output.number:
             return None
         with self._lock:
-            latest = self._latest.pop(run.key, None)
+            latest = self._latest.pop(run.key, None) or self._sending.get(run.key)
         return Report(run.id, run.token, latest[1], latest[2]) if latest else None

@@ -74,7 +74,11 @@ class RunWriter:
         report = self.progress_writer.take(run) if run.output.number else None
         if run.output.log is None and not run.output.has_steps:
             return report, ()
-        ttl_ms = item.ttl_ms if item.verb == "complete" else None
+        ttl_ms: int | None = None
+        if item.verb == "complete":
+            ttl_ms = item.ttl_ms
+        elif item.verb == "complete_briefly":
+            ttl_ms = item.value_ttl_ms
         calls: list[Call[Any]] = [*self.log_writer.calls(run.lane, self.log_writer.take(run, ttl_ms))]
         if run.output.has_steps and ttl_ms is not None:
             calls.append(self.step_writer.end(run, ttl_ms))

@@ -1,5 +1,6 @@
 -- @include lib/base/number
 -- @include lib/waiting/score
+-- @include lib/ending/brief
 
 local function dead_letter(tag, id, progress)
   local entry = redis.call('HGET', tag .. 'dead', id)
@@ -14,7 +15,7 @@ end
 local function look(tag, id)
   local progress = redis.call('GET', tag .. 'progress:' .. id) or ''
   local result = redis.call('GET', tag .. 'result:' .. id)
-  if result then return {'final', result, progress} end
+  if result then return {'final', with_record(tag, id, result), progress} end
   local envelope = redis.call('GET', tag .. 'job:' .. id) or ''
   local tries = redis.call('HGET', tag .. 'tries', id) or ''
   local run = redis.call('HGET', tag .. 'runs', id)
