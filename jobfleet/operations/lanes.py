@@ -61,10 +61,16 @@ def opened_lanes(context: FleetContext, queue: str | None) -> Operation[list[Lan
     if queue is None or queue in fleet.queues:
         return (yield from lanes(context, queue))
     yield from open_queue(context, check_queue(queue))
-    close = _resembling(queue, fleet.queues)
+    warn_if_new(queue, fleet.queues)
+    return context.lanes_of(queue, context.queues[queue].total)
+
+
+def warn_if_new(queue: str, known: Iterable[str]) -> None:
+    """Warn about a queue that does not exist yet if its name resembles that of another queue."""
+    names = set(known)
+    close = "" if queue in names else _resembling(queue, names)
     if close:
         warn(f"Queue {queue!r} is new; did you mean {close!r}? 'jobfleet queues rm {queue}' removes it.")
-    return context.lanes_of(queue, context.queues[queue].total)
 
 
 def no_queue(queue: str, known: Iterable[str]) -> ConfigError:

@@ -14,7 +14,7 @@ import pytest
 
 import jobfleet
 
-PROGRAMS = ("jobfleet.cli.", "jobfleet.demo.", "jobfleet.services.", "jobfleet.worker.")
+PROGRAMS = ("jobfleet.cli.", "jobfleet.demo.", "jobfleet.panels.demo.", "jobfleet.services.", "jobfleet.worker.")
 """Programs and what they consist of: users start them, and import nothing from them but what `Fleet` uses."""
 
 EXCEPTIONS = {

@@ -15,6 +15,7 @@ from jobfleet.cli.options import TIME, Group, by_option, yes_option
 from jobfleet.cli.output import Cell, agreed, say
 from jobfleet.model import Job, Priority
 from jobfleet.model.option_types import UniqueFor
+from jobfleet.operations.lanes import warn_if_new
 
 if TYPE_CHECKING:
     from jobfleet.cron import Cron, Fire
@@ -212,6 +213,8 @@ def add(
         unique_for=unique_for,
     )
     with invocation.fleet() as fleet:
+        if queue is not None:
+            warn_if_new(queue, [one.name for one in fleet.queues()])
         word = fleet.cron.add(name, planned, job, by=by, replace=replace)
     following = planned.next(datetime.now(UTC))
     outlook = f"next at {following.at:%Y-%m-%d %H:%M:%S} UTC" if following else "it never fires again"

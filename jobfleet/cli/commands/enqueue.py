@@ -16,6 +16,7 @@ from jobfleet.cli.output import plain_lines, say, to_json
 from jobfleet.cli.schema import job_data, jsonable
 from jobfleet.model import Job, JobStatus, Priority, Receipt, split_id
 from jobfleet.model.unique import ON_CONFLICT, SCOPES
+from jobfleet.operations.lanes import warn_if_new
 
 if TYPE_CHECKING:
     from jobfleet.fleet.sync import Fleet
@@ -161,6 +162,8 @@ def enqueue(
         **options,
     )
     with invocation.fleet() as fleet:
+        if job.queue is not None:
+            warn_if_new(job.queue, [queue.name for queue in fleet.queues()])
         receipt = fleet.submit(job)
         if not receipt.created:
             say(_was_there(job, receipt))

@@ -83,6 +83,21 @@ def test_a_queue_that_is_not_known(cli: Cli, fleet: Fleet, hand: Hand, verb: str
     assert (result.exit_code, result.stderr) == (2, "No queue 'mial'; there are: default.\n")
 
 
+@pytest.mark.parametrize(
+    "command", [("enqueue", "demo.add", "1", "2"), ("cron", "add", "sum", "* * * * *", "demo.add", "--replace")]
+)
+def test_a_misspelt_queue_of_a_new_job_is_reported(
+    cli: Cli, fleet: Fleet, hand: Hand, command: tuple[str, ...]
+) -> None:
+    fleet.enqueue(Job("x", "demo.add", queue="mail"))
+
+    misspelt, right = cli(*command, "--queue", "mial"), cli(*command, "--queue", "mail")
+
+    assert (misspelt.exit_code, right.exit_code) == (0, 0)
+    assert misspelt.stderr == "Queue 'mial' is new; did you mean 'mail'? 'jobfleet queues rm mial' removes it.\n"
+    assert right.stderr == ""
+
+
 def test_a_misspelt_queue_that_a_pause_creates_is_reported_and_removed(cli: Cli, fleet: Fleet, hand: Hand) -> None:
     fleet.enqueue(Job("x", "demo.add", queue="mail"))
 
