@@ -14,12 +14,12 @@ from jobfleet.cli.output import Cell, agreed, count, say
 from jobfleet.errors import JobNotFound
 
 if TYPE_CHECKING:
-    from jobfleet.operations.flows.flow import FlowInfo
+    from jobfleet.operations.flows.info import FlowInfo
     from jobfleet.operations.flows.record import FlowJob
 
 COLORS = {
     "completed": "green", "running": "cyan", "failed": "red", "cancelled": "yellow", "expired": "yellow",
-    "retrying": "yellow",
+    "retrying": "yellow", "failing": "red",
 }  # fmt: skip
 _MERMAID = {"completed": "#cfc", "running": "#cff", "failed": "#fcc", "cancelled": "#ffc", "expired": "#ffc"}
 id_argument = click.argument("flow_id", metavar="ID")
@@ -87,20 +87,25 @@ def show(invocation: Invocation, flow_id: str, mermaid: bool) -> None:
 
 def _row(number: int, job: FlowJob, info: FlowInfo) -> list[Cell | str]:
     after = [
-        f"{info.jobs[parent].name} ({parent})" + ("" if how == "cancel" else f", else {how}")
+        f"{titled(info.jobs[parent])} ({parent})" + ("" if how == "cancel" else f", else {how}")
         for parent, how in zip(job.parents[:4], job.otherwise, strict=False)
     ]
     if len(job.parents) > len(after):
         after.append(f"and {len(job.parents) - len(after):,} more")
     if job.added_by is not None and not after:
         after.append(f"added by {_named(job.added_by, info)}")
-    return [str(number), job.name, Cell(job.status, COLORS.get(job.status)), "; ".join(after) or "-", job.id]
+    return [str(number), titled(job), Cell(job.status, COLORS.get(job.status)), "; ".join(after) or "-", job.id]
+
+
+def titled(job: FlowJob) -> str:
+    """The name of a job; with its arguments, if other jobs of the flow have the same name."""
+    return f"{job.name}({job.label})" if job.label else job.name
 
 
 def _named(job_id: str, info: FlowInfo) -> str:
     """A job of a flow by name and number."""
     place = _place(job_id, info)
-    return job_id if place is None else f"{info.jobs[place].name} ({place})"
+    return job_id if place is None else f"{titled(info.jobs[place])} ({place})"
 
 
 def _place(job_id: str | None, info: FlowInfo) -> int | None:
@@ -117,6 +122,7 @@ def flow_data(info: FlowInfo) -> dict[str, object]:
             {
                 "id": job.id,
                 "name": job.name,
+                "label": job.label,
                 "function": job.function,
                 "status": job.status,
                 "after": [info.jobs[parent].id for parent in job.parents],
@@ -132,7 +138,7 @@ def to_mermaid(info: FlowInfo) -> str:
     """A flow as a Mermaid diagram."""
     lines = ["flowchart LR"]
     for number, job in enumerate(info.jobs):
-        label = job.name.replace('"', "'")
+        label = titled(job).replace('"', "'")
         lines.append(f'  n{number}["{label}<br/>{job.status}"]')
         if job.status in _MERMAID:
             lines.append(f"  style n{number} fill:{_MERMAID[job.status]}")

@@ -7,7 +7,8 @@ from datetime import datetime
 from jobfleet.client._async.part import AsyncPart
 from jobfleet.graph import Flow
 from jobfleet.operations.flows import flow as operations
-from jobfleet.operations.flows.flow import FlowInfo
+from jobfleet.operations.flows import retry as flows_retry
+from jobfleet.operations.flows.info import FlowInfo
 
 LISTED = 50
 
@@ -52,4 +53,4 @@ class AsyncFlows(AsyncPart):
         Raises:
             JobNotFound: The flow is unknown.
         """
-        return await self._do(operations.retry(self._context, flow_id, by))
+        return await self._do(flows_retry.retry(self._context, flow_id, by))

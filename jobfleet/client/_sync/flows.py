@@ -8,7 +8,8 @@ from datetime import datetime
 from jobfleet.client._sync.part import Part
 from jobfleet.graph import Flow
 from jobfleet.operations.flows import flow as operations
-from jobfleet.operations.flows.flow import FlowInfo
+from jobfleet.operations.flows import retry as flows_retry
+from jobfleet.operations.flows.info import FlowInfo
 
 LISTED = 50
 
@@ -53,4 +54,4 @@ class Flows(Part):
         Raises:
             JobNotFound: The flow is unknown.
         """
-        return self._do(operations.retry(self._context, flow_id, by))
+        return self._do(flows_retry.retry(self._context, flow_id, by))

@@ -1,4 +1,4 @@
-"""Enqueue, read, list, cancel and retry flows.
+"""Enqueue, read, list and cancel flows.
 
 All jobs of a flow are written with guards, also the jobs without parents. When all jobs are written, the record of the
 flow is marked as whole, and the guards are lifted. If a producer dies in between, the sweep of the relay reads the
@@ -8,59 +8,32 @@ record: it lifts the guards of a whole flow, and cancels a flow that is not whol
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from datetime import datetime
 from typing import Any, NamedTuple
 
 from jobfleet.codec import amended, encode
 from jobfleet.errors import InvalidJob
 from jobfleet.graph import Flow, refuse_times
-from jobfleet.model import JobResult, new_suffix
+from jobfleet.model import JobResult
 from jobfleet.model.asking import check_number
 from jobfleet.operations.fleet_context import FleetContext
 from jobfleet.operations.flows.dependencies import POLICIES, Dependant, refuse_unique
-from jobfleet.operations.flows.record import RECORD, FlowJob, read, row_of
+from jobfleet.operations.flows.info import FlowInfo
+from jobfleet.operations.flows.label import labelled
+from jobfleet.operations.flows.record import RECORD, FlowJob, labels_of, read, row_of
 from jobfleet.operations.flows.unblock import unblock, unblock_dependants
 from jobfleet.operations.jobs.cancel import cancel_ids
 from jobfleet.operations.jobs.enqueue import prepare
 from jobfleet.operations.jobs.poll import poll_many
-from jobfleet.operations.jobs.replay import replay
 from jobfleet.operations.operation import Operation, T, batches, value
 from jobfleet.operations.results import moment
 from jobfleet.store.call import Call
 from jobfleet.store.calls import flow as calls
-from jobfleet.store.calls import inspect
-from jobfleet.store.job_rows import Final
-from jobfleet.store.records import Entry
 from jobfleet.store.retention import PARENTS_KEPT_MS
 
 AT_ONCE = 100
 Suffix = Callable[[int], str]
-BECAUSE = "cancelled by parent:"
-
-
-@dataclass(frozen=True, slots=True)
-class FlowInfo:
-    """A flow at one moment.
-
-    Attributes:
-        id: The id of the flow.
-        name: The label of the flow.
-        made: When it was enqueued; None when that is not known.
-        jobs: Its jobs, each after the jobs that it waits for.
-    """
-
-    id: str
-    name: str
-    made: datetime | None
-    jobs: tuple[FlowJob, ...]
-
-    @property
-    def status(self) -> str:
-        """Its status in a word: the worst status of its jobs; ``completed`` when all jobs have completed."""
-        found = {job.status for job in self.jobs}
-        order = ("failed", "running", "retrying", "queued", "scheduled", "blocked", "cancelled", "expired", "gone")
-        return next((word for word in order if word in found), "completed")
 
 
 def enqueue(context: FleetContext, flow: Flow) -> Operation[FlowInfo]:
@@ -73,8 +46,8 @@ def enqueue(context: FleetContext, flow: Flow) -> Operation[FlowInfo]:
     if not isinstance(flow, Flow):
         raise InvalidJob(f"flow is {flow!r:.100}; give a Flow.", field="flow")
     jobs, dependants = yield from prepare_jobs(context, flow, {"flow": flow.id})
-    at = yield from _write(context, flow.id, flow.name, jobs, dependants)
-    return FlowInfo(flow.id, flow.name, moment(at), tuple(jobs))
+    at = yield from write(context, flow.id, flow.name, jobs, dependants)
+    return FlowInfo(flow.id, flow.name, moment(at), tuple(jobs), is_read=False)
 
 
 class Prepared(NamedTuple):
@@ -134,10 +107,10 @@ def prepare_jobs(
         function = str(getattr(job.function, "name", job.function))
         otherwise = tuple(link.otherwise for link in links.values())
         jobs.append(FlowJob(sent.entry.id, job.name, function, parents, otherwise, sent.entry.band))
-    return Prepared(jobs, dependants)
+    return Prepared(labelled(jobs, [node.job for node in order]), dependants)
 
 
-def _write(
+def write(
     context: FleetContext,
     flow_id: str,
     name: str,
@@ -172,7 +145,7 @@ def _write_record(
     context: FleetContext, flow_id: str, name: str, jobs: Sequence[FlowJob], folded: Sequence[str], *, is_whole: bool
 ) -> Operation[int]:
     rows = [[*row_of(job), job.added_by] if job.added_by else row_of(job) for job in jobs]
-    fields = {"name": name, "jobs": rows, "whole": is_whole}
+    fields: dict[str, object] = {"name": name, "jobs": rows, "whole": is_whole, **labels_of(jobs)}
     record = encode({**fields, "folded": list(folded)} if folded else fields, limits=RECORD, what="flow")
     return int(value((yield (calls.keep_flow(context.keys, flow_id, record, ttl_ms=PARENTS_KEPT_MS),))))
 
@@ -259,44 +232,3 @@ def cancel(context: FleetContext, flow_id: str, by: str | None) -> Operation[int
     # The last job is cancelled first, so that no cancellation has to unblock a dependant.
     count: int = yield from cancel_ids(context, reversed(open_ones), by)
     return count
-
-
-def retry(context: FleetContext, flow_id: str, by: str | None) -> Operation[int]:
-    """Retry a flow: replay its failed jobs, and enqueue again the jobs that were cancelled because of them.
-
-    A cancelled job stays cancelled; a job with a new id takes its place in the flow. Return how many jobs run again.
-
-    Raises:
-        JobNotFound: The flow is not known.
-    """
-    info = yield from get(context, flow_id)
-    additions = (yield from read(context, flow_id)).additions
-    jobs, made = list(info.jobs), []
-    for place, job in enumerate(info.jobs):
-        if job.result is None or not (job.result.error or "").startswith(BECAUSE):
-            continue
-        entry = yield from _entry_again(context, job)
-        if entry is None:
-            continue
-        edges = tuple(
-            calls.Edge(jobs[parent].id, number, POLICIES[job.otherwise[number]])
-            for number, parent in enumerate(job.parents)
-        )
-        jobs[place] = replace(job, id=entry.id, result=None)
-        made.append(Dependant(context.keys.lane_of(entry.id), entry, edges))
-    failed = [job.id for job in info.jobs if job.status == "failed"]
-    count = 0
-    for job_id in failed:
-        count += bool((yield from replay(context, job_id, by)))
-    if made:
-        yield from _write(context, flow_id, info.name, jobs, made, additions)
-    return count + len(made)
-
-
-def _entry_again(context: FleetContext, job: FlowJob) -> Operation[Entry | None]:
-    """The entry of a cancelled job under a new id; None when its envelope is not stored any more."""
-    lane = context.keys.lane_of(job.id)
-    found = value((yield (inspect.status(lane, (job.id,)),)))[1][0]
-    if not isinstance(found, Final) or not found.body:
-        return None
-    return Entry(lane.id_prefix + new_suffix(), job.band, "", "", found.body)

@@ -35,6 +35,7 @@ class FlowJob:
         band: The priority band; 0 is the most urgent.
         result: The result of the job; None when it is not known any more.
         added_by: The id of the job that added it to the flow; None for a job of the original flow.
+        label: Its arguments in a few words if other jobs of the flow have its name; otherwise empty.
     """
 
     id: str
@@ -45,6 +46,7 @@ class FlowJob:
     band: int
     result: JobResult[Any] | None = None
     added_by: str | None = None
+    label: str = ""
 
     @property
     def status(self) -> str:
@@ -61,6 +63,19 @@ def job_of(row: Sequence[Any], added_by: str | None = None) -> FlowJob:
     """Convert a stored row to a job of a flow."""
     job_id, name, function, parents, otherwise, band, *more = row
     return FlowJob(job_id, name, function, tuple(parents), tuple(otherwise), band, None, more[0] if more else added_by)
+
+
+def labels_of(jobs: Sequence[FlowJob]) -> dict[str, object]:
+    """Return the field of a record with the labels of its jobs, by id; nothing if no job has one."""
+    labels = {job.id: job.label for job in jobs if job.label}
+    return {"labels": labels} if labels else {}
+
+
+def jobs_of(fields: Mapping[str, Any], added_by: str | None = None) -> list[FlowJob]:
+    """Convert the fields of a record to its jobs."""
+    labels = fields.get("labels") or {}
+    jobs = [job_of(row, added_by) for row in fields["jobs"]]
+    return [replace(job, label=str(labels[job.id])) if job.id in labels else job for job in jobs]
 
 
 def addition_name(adder: str, name: str) -> str:
@@ -82,8 +97,9 @@ def seal_addition(
     Raises:
         EncodingError: The record is too large.
     """
-    fields = {"jobs": [row_of(job) for job in jobs], "after": after_this, "joins": list(joins), "joined": dict(joined)}
-    return encode(fields, limits=RECORD, what="flow")
+    rows = [row_of(job) for job in jobs]
+    fields = {"jobs": rows, "after": after_this, "joins": list(joins), "joined": dict(joined)}
+    return encode({**fields, **labels_of(jobs)}, limits=RECORD, what="flow")
 
 
 def ids_of(record: bytes) -> list[str]:
@@ -136,7 +152,7 @@ def read(context: FleetContext, flow_id: str) -> Operation[StoredFlow]:
     try:
         fields = decode(kept.record, limits=RECORD) if kept.record else None
         if fields is not None:
-            jobs = [job_of(row) for row in fields["jobs"]]
+            jobs = jobs_of(fields)
             folded = fields.get("folded", ())
             more = {name: decode(one.record, limits=RECORD) for name, one in kept.more.items() if name not in folded}
             return StoredFlow(str(fields["name"]), _in_order(_merged(jobs, more)) if more else jobs, sorted(kept.more))
@@ -150,8 +166,7 @@ def _merged(jobs: list[FlowJob], more: Mapping[str, Any]) -> list[FlowJob]:
     places = {job.id: place for place, job in enumerate(jobs)}
     for name, fields in sorted(more.items()):
         begin = len(jobs)
-        for row in fields["jobs"]:
-            job = job_of(row, name.partition(" ")[0])
+        for job in jobs_of(fields, name.partition(" ")[0]):
             parents = tuple(begin + parent for parent in job.parents)
             places[job.id] = len(jobs)
             jobs.append(replace(job, parents=parents))

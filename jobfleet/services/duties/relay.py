@@ -184,13 +184,14 @@ class Relay(Service):
                         *((child, done.letters.get((child, job_id)) == "w") for child in ending.children),
                         *((stranger, False) for stranger in ending.strangers),
                     ],
-                    ending_ms=at,
+                    ending_ms=0 if ending.state == "open" else at,  # its next ending writes another record
                 )
                 for (entry, job_id), at, ending in zip(records, ends_ms, endings, strict=True)
             ]
         )
         was_done = not {"d", "g"}.isdisjoint(done.letters.values()) or any(
-            not ending.moved_to and not ending.children and not ending.strangers for ending in endings
+            not ending.moved_to and not ending.children and not ending.strangers and ending.state != "open"
+            for ending in endings
         )
         return Page([record for record, count in zip(records, left, strict=True) if count], was_done)
 

@@ -85,7 +85,7 @@ class Ending(NamedTuple):
     """The ending of a job with dependants.
 
     Attributes:
-        state: watched (it has not ended), ended, dead, or unknown or gone.
+        state: watched (it has not ended), ended, dead, open (it was replayed since), or unknown or gone.
         result: The record of its ending, as `status` returns it.
         children: The dependants to notify.
         strangers: Entries among them that are not job ids.
@@ -194,7 +194,10 @@ def watch(lane: Lane, job_id: str, children: Sequence[str]) -> Call[Ending]:
 
 
 def dependants(lane: Lane, job_id: str, *, ending_ms: int) -> Call[Ending]:
-    """Return at most 50 dependants of a job that were not notified of its last ending, and that ending."""
+    """Return at most 50 dependants of a job that were not notified of its last ending, and that ending.
+
+    A job that was replayed since has none: its dependants wait for its next ending.
+    """
     return Call(load("dependants"), (lane.dependants(job_id),), (lane.tag, job_id, ending_ms), _dependants)
 
 
@@ -219,7 +222,16 @@ def _id(raw: bytes) -> str:
 def unwatch(
     lane: Lane, entry: str, job_id: str, notified: Sequence[tuple[str | bytes, bool]], *, ending_ms: int
 ) -> Call[int]:
-    """Record that at most 50 dependants were notified, and whether each still waits; return the number of the rest."""
+    """Record that at most 50 dependants were notified, and whether each still waits; return the number of the rest.
+
+    Args:
+        lane: The lane of the job.
+        entry: The record of the ending; deleted with the last dependant to notify.
+        job_id: The job.
+        notified: The dependants, and whether each still waits.
+        ending_ms: The ending. Dependants that were notified of an earlier one only are still to be notified; 0 if none
+            is, because the job was replayed.
+    """
     parts = [part for child, waits in notified for part in (child, int(waits))]
     return Call(
         load("unwatch"),

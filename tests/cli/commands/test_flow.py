@@ -39,6 +39,21 @@ def test_show_draws_it(cli: Cli, fleet: Fleet, hand: Hand) -> None:
     ]
 
 
+def test_jobs_of_one_name_show_their_arguments_but_no_secrets(cli: Cli, fleet: Fleet, hand: Hand) -> None:
+    flow = Flow("import")
+    first = flow.add(Job("load", "demo.add", ("a" * 40, 2.5), {"api_token": "hunter2"}, id="a"))
+    flow.add(Job("load", "demo.add", (1,), {"rows": [1], "deep": None}, id="b"), after=first)
+    flow_id = fleet.flows.enqueue(flow).id
+
+    lines = cli("flow", "show", flow_id).stdout.splitlines()[2:]
+    assert [re.split(r"  +", line)[1::2] for line in lines] == [
+        [f"load('{'a' * 22}…, 2.5, api_token=***)", "-"],
+        ["load(1, rows=list, deep=None)", f"load('{'a' * 22}…, 2.5, api_token=***) (0)"],
+    ]
+    rows = json.loads(cli("flow", "show", flow_id, "-o", "json").stdout)["jobs"]
+    assert [row["label"] for row in rows] == [f"'{'a' * 22}…, 2.5, api_token=***", "1, rows=list, deep=None"]
+
+
 def test_show_as_mermaid(cli: Cli, fleet: Fleet, hand: Hand) -> None:
     assert cli("flow", "show", enqueued(fleet), "--mermaid").stdout.splitlines() == [
         "flowchart LR",

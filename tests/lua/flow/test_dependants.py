@@ -26,3 +26,12 @@ def test_who_was_told_of_an_earlier_ending_is_told_again(world: World) -> None:
 
 def test_a_job_of_which_nothing_is_left(world: World) -> None:
     assert world.again(dependants(world.lane, "mail.0.p", ending_ms=1)).status == "gone"
+
+
+def test_a_job_that_was_replayed_since_has_none_to_notify(world: World) -> None:
+    world.raw.zadd(world.lane.dependants("mail.0.p"), {"mail.0.a": 0})
+    world.raw.set(world.lane.job("mail.0.p"), b"envelope")
+
+    ending = world.again(dependants(world.lane, "mail.0.p", ending_ms=500))
+
+    assert (ending.state, ending.children) == ("open", ())

@@ -10,7 +10,7 @@ import redis
 
 from jobfleet import AsyncFleet, Flow, InvalidJob, JobNotFound
 from jobfleet.operations.flows import flow as verbs
-from jobfleet.operations.flows.flow import FlowInfo
+from jobfleet.operations.flows.info import FlowInfo
 from jobfleet.services.duties.relay import GUARD_US, Relay
 from jobfleet.store.aio import AsyncStore
 from tests.services.duties.test_relay import DEFAULT, OTHER, Player, finish, job, player, relay

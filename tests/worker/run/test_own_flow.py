@@ -10,7 +10,7 @@ import pytest
 
 from jobfleet import Fleet, Flow, InvalidJob, Job, JobContext, JobStatus
 from jobfleet.functions.registry import Registry
-from jobfleet.operations.flows.flow import FlowInfo
+from jobfleet.operations.flows.info import FlowInfo
 
 pytestmark = pytest.mark.filterwarnings("ignore:No worker has published:UserWarning")
 RAN: list[str] = []
