@@ -25,6 +25,8 @@ The summary of a class's docstring is its default message. Attributes carry the 
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 
 class JobfleetError(Exception):
     """An error in jobfleet."""
@@ -140,12 +142,16 @@ class WaitTimeout(JobfleetError, TimeoutError):
     """The job did not end in time; it is still open.
 
     Attributes:
-        job_id: The awaited job.
+        job_id: The awaited job; the first of several.
         timeout: The time limit of the wait, in seconds.
+        job_ids: All jobs that are still open.
     """
 
-    def __init__(self, job_id: str, timeout: float) -> None:
-        super().__init__(f"{job_id} did not end within {timeout:g} s; it is still open.")
+    def __init__(self, job_id: str, timeout: float, *, job_ids: Sequence[str] = ()) -> None:
+        self.job_ids: tuple[str, ...] = tuple(job_ids) or (job_id,)
+        others = len(self.job_ids) - 1
+        open_ones = "it is" if not others else f"it and {others:,} {'other is' if others == 1 else 'others are'}"
+        super().__init__(f"{job_id} did not end within {timeout:g} s; {open_ones} still open.")
         self.job_id = job_id
         self.timeout = timeout
 

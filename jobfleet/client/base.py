@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Iterable
-from typing import Protocol, Unpack
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from copy import copy
+from typing import Any, Protocol, Unpack
 
 from jobfleet.client.archive_fallback import ArchiveFallback
 from jobfleet.clock import monotonic
@@ -12,7 +13,8 @@ from jobfleet.config import JobConfig, load
 from jobfleet.config.argument_types import FleetSettings
 from jobfleet.errors import InvalidJob
 from jobfleet.functions.hooks import Hooks
-from jobfleet.functions.registry import REGISTRY, Registry
+from jobfleet.functions.registry import REGISTRY, JobFunction, Registry
+from jobfleet.model import Job
 from jobfleet.model.option_types import Seconds
 from jobfleet.model.options import seconds
 from jobfleet.operations.fleet_context import FleetContext
@@ -100,50 +102,69 @@ class ClientBase:
         return f"<{type(self).__name__} {mask_url(self.config.url)} {self.config.namespace!r}>"
 
 
-class PollSchedule:
-    """How long a wait lasts, and how often it polls while no message comes.
+class Deadline:
+    """How long a wait lasts, and when it checks that a worker serves the queue.
 
     Args:
-        config: Has the first and the longest pause.
-        timeout: Time limit in seconds; None for no limit.
+        timeout: Time limit in seconds, or a timedelta; None for no limit.
+
+    Attributes:
+        timeout: The time limit in seconds.
+        ends_at: When the time is up, by the monotonic clock; None for never.
+        warn_at: When to check that a worker serves the queue; None if that was done.
 
     Raises:
         InvalidJob: The timeout is not a duration.
     """
 
-    def __init__(self, config: JobConfig, timeout: Seconds | None) -> None:
-        self._pause = config.wait_poll_min
-        self._longest = config.wait_poll_max
+    def __init__(self, timeout: Seconds | None) -> None:
         self.timeout: float | None = None if timeout is None else seconds(timeout, field="timeout")
-        self._deadline = None if self.timeout is None else monotonic() + self.timeout
-        self._mark_at = 0.0
-        self._warn_at: float | None = monotonic() + WARN_AFTER
+        self.ends_at: float | None = None if self.timeout is None else monotonic() + self.timeout
+        self.warn_at: float | None = monotonic() + WARN_AFTER
 
     @property
     def is_over(self) -> bool:
         """Whether the time is up."""
-        return self._deadline is not None and monotonic() >= self._deadline
+        return self.ends_at is not None and monotonic() >= self.ends_at
 
     @property
     def should_warn(self) -> bool:
         """Whether it is time to check that a worker serves the queue; true once."""
-        if self._warn_at is None or monotonic() < self._warn_at:
+        if self.warn_at is None or monotonic() < self.warn_at:
             return False
-        self._warn_at = None
+        self.warn_at = None
         return True
 
     @property
-    def should_mark(self) -> bool:
-        """Whether it is time to mark again that a client listens."""
+    def left(self) -> float | None:
+        """Seconds until the time is up or the check is due; None if neither comes."""
+        moments = [at for at in (self.ends_at, self.warn_at) if at is not None]
+        return max(0.0, min(moments) - monotonic()) if moments else None
+
+    def at_most(self, limit: float) -> Deadline:
+        """Return a part of this wait, of at most `limit` seconds."""
+        part, now = copy(self), monotonic()
+        part.ends_at = now + limit if self.ends_at is None else min(now + limit, self.ends_at)
+        if self.warn_at is not None and self.warn_at <= part.ends_at:
+            self.warn_at = None  # this part does it
+        else:
+            part.warn_at = None
+        return part
+
+
+class Marking:
+    """When to mark again that a client listens to the events of a lane."""
+
+    def __init__(self) -> None:
+        self._mark_at = 0.0
+
+    @property
+    def is_due(self) -> bool:
+        """Whether it is time to mark again; true once per interval."""
         if monotonic() < self._mark_at:
             return False
         self._mark_at = monotonic() + MARK_EVERY
         return True
-
-    def next(self) -> float:
-        """Seconds to wait for a message."""
-        pause, self._pause = self._pause, min(self._longest, self._pause * 2)
-        return pause if self._deadline is None else max(0.001, min(pause, self._deadline - monotonic()))
 
 
 def check_many(jobs: object, chunk: object) -> None:
@@ -156,3 +177,32 @@ def check_many(jobs: object, chunk: object) -> None:
         raise InvalidJob(f"jobs is {jobs!r:.100}; give an iterable of Jobs.", field="jobs")
     if isinstance(chunk, bool) or not isinstance(chunk, int):
         raise InvalidJob(f"chunk is {chunk!r:.100}; give a whole number.", field="chunk")
+
+
+def ids_of(jobs: Iterable[object]) -> Sequence[str]:
+    """Return the ids of jobs that are given as ids, handles or receipts.
+
+    Raises:
+        InvalidJob: One of them is something else.
+    """
+    ids = []
+    for job in jobs:
+        job_id = job if isinstance(job, str) else getattr(job, "id", None)
+        if not isinstance(job_id, str):
+            raise InvalidJob(f"{job!r:.100} is not a job; give ids, handles or receipts.", field="jobs")
+        ids.append(job_id)
+    return ids
+
+
+def jobs_for(function: Callable[..., Any] | str, iterables: Sequence[Iterable[Any]]) -> Iterator[Job]:
+    """Make one job per item of some iterables.
+
+    Raises:
+        InvalidJob: There is no iterable, or one of the arguments is not iterable.
+    """
+    if not iterables or not all(isinstance(items, Iterable) for items in iterables):
+        raise InvalidJob("map needs a function and at least one iterable with its arguments.", field="iterables")
+    if isinstance(function, JobFunction):
+        return (function.job(*args) for args in zip(*iterables, strict=False))
+    name = function if isinstance(function, str) else getattr(function, "__name__", type(function).__name__)
+    return (Job(name, function, args) for args in zip(*iterables, strict=False))

@@ -27,6 +27,7 @@ class FleetSettings(TypedDict, total=False):
     max_queues: int | None
     patience: Duration | None
     busy_poll: Duration | None
+    max_connections: int | None
     wait_poll_min: Duration | None
     wait_poll_max: Duration | None
     dedupe_window: Duration | None

@@ -78,6 +78,12 @@ class JobConfig:
         scope="producer",
         most=1.0,
     )
+    max_connections: int = setting(
+        COUNT,
+        32,
+        "Maximum number of connections of a client; further calls wait for a free one. All waits share one more.",
+        scope="producer", unit="connections", least=1, most=10_000,
+    )  # fmt: skip
     wait_poll_min: Seconds = setting(
         DURATION,
         0.05,

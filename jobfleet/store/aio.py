@@ -12,6 +12,7 @@ from jobfleet.errors import JobfleetError
 from jobfleet.store.call import Call, Command
 from jobfleet.store.keys import Lane
 from jobfleet.store.link.aio import AsyncSocketLink
+from jobfleet.store.link.pool import MOST
 from jobfleet.store.link.protocol import AsyncLink
 from jobfleet.store.replies import Remedy, read, remedy, translate, unavailable
 from jobfleet.store.script import Script
@@ -33,6 +34,7 @@ class AsyncStore:
         connect_timeout: Time limit for connecting, in seconds.
         socket_timeout: Time limit for a reply, in seconds.
         busy_poll: Seconds for which a reply is polled before the thread sleeps; 0 for never.
+        max_connections: The most connections that are open; callers wait for a free one.
         recorder: Learns of every round trip.
         needs_primary: Whether to refuse a replica; needed to hold leases or to reap them.
     """
@@ -46,6 +48,7 @@ class AsyncStore:
         connect_timeout: float = 5.0,
         socket_timeout: float = 5.0,
         busy_poll: float = 0.0,
+        max_connections: int = MOST,
         recorder: Recorder | None = None,
         needs_primary: bool = False,
     ) -> None:
@@ -56,6 +59,7 @@ class AsyncStore:
             socket_timeout=socket_timeout,
             busy_poll=busy_poll,
             needs_primary=needs_primary,
+            max_connections=max_connections,
         )
         self.patience = patience
         self._spell = speller(fake=at.fake)

@@ -8,6 +8,7 @@ from typing import Any, TypeVar, cast
 
 from jobfleet.clock import monotonic
 from jobfleet.store.call import Call, Command
+from jobfleet.store.link.pool import MOST
 from jobfleet.store.link.protocol import Link
 from jobfleet.store.link.sync import SocketLink
 from jobfleet.store.server.clock import ASK, ServerClock
@@ -27,6 +28,7 @@ class Store:
         connect_timeout: Time limit for connecting, in seconds.
         socket_timeout: Time limit for a reply, in seconds.
         busy_poll: Seconds for which a reply is polled before the thread sleeps; 0 for never.
+        max_connections: The most connections that are open; callers wait for a free one.
         recorder: Learns of every round trip.
     """
 
@@ -39,11 +41,16 @@ class Store:
         connect_timeout: float = 5.0,
         socket_timeout: float = 5.0,
         busy_poll: float = 0.0,
+        max_connections: int = MOST,
         recorder: Recorder | None = None,
     ) -> None:
         self.at = at
         self.link: Link = link or SocketLink(
-            at, connect_timeout=connect_timeout, socket_timeout=socket_timeout, busy_poll=busy_poll
+            at,
+            connect_timeout=connect_timeout,
+            socket_timeout=socket_timeout,
+            busy_poll=busy_poll,
+            max_connections=max_connections,
         )
         self.patience = patience
         self._spell = speller(fake=at.fake)

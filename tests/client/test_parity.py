@@ -41,7 +41,7 @@ OTHER_WORDS = {
     "run_worker": "to be cancelled, and in a thread",
 }
 OTHER_ANSWER = {"for_running_loop"}
-AT_ONCE = {"enqueue_many", "for_running_loop", "counted", "logs", "__init__"}
+AT_ONCE = {"enqueue_many", "for_running_loop", "counted", "logs", "map", "__init__"}
 """Methods that neither block nor are awaited: what they give is iterated, awaited or called."""
 
 PAIRS: list[tuple[type, type]] = [
@@ -107,7 +107,7 @@ def test_every_property_of_a_client_that_is_an_object_with_methods_is_a_pair() -
     names = {name for name, value in inspect.getmembers(Fleet) if isinstance(value, property)}
 
     assert names == {name for name, value in inspect.getmembers(AsyncFleet) if isinstance(value, property)}
-    assert names == {"flows", "cron", "limits", "config", "hooks", "job", "store"}
+    assert names == {"flows", "cron", "limits", "config", "hooks", "job", "listener", "store"}
 
 
 def test_both_fleets_have_the_same_methods() -> None:

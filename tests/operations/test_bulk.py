@@ -197,7 +197,7 @@ def interrupt() -> None:
 def idle(client: Either) -> int:
     link = client.fleet.store.link
     assert isinstance(link, SocketLink | AsyncSocketLink)
-    return len(link._idle)
+    return len(link.pool.idle)
 
 
 async def test_an_error_while_writing_down_comes_after_what_was_sent_is_answered(

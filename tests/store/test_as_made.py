@@ -64,7 +64,7 @@ class Talk:
 
     @property
     def idle(self) -> int:
-        return len(self.link._idle)
+        return len(self.link.pool.idle)
 
 
 @pytest.fixture(params=["sync", "async"])
@@ -231,7 +231,7 @@ def test_what_making_raises_is_raised_when_the_rest_is_answered(
 
     assert caught.value is error
     assert waiting(raw) == {"a", "b"}
-    assert len(store.link._idle) == 1
+    assert len(store.link.pool.idle) == 1
     assert store.run(resume(LANE)) is False
     store.close()
 

@@ -41,8 +41,8 @@ class Looks:
 def sync_link(url: str, limit: float) -> tuple[SocketLink, Looks]:
     link = SocketLink(target(url), connect_timeout=5, socket_timeout=60, busy_poll=limit)
     link.exchange([("PING",)])
-    looks = Looks(link._idle.pop())
-    link._idle.append(looks)
+    looks = Looks(link.pool.idle.pop())
+    link.pool.idle.append(looks)
     return link, looks
 
 
@@ -152,8 +152,8 @@ def test_one_thread_at_a_time_looks(link_and_looks: tuple[SocketLink, Looks], ra
     first.start()
     wait_until(lambda: blocked(raw), why="one blocks, and looks")
     assert link.exchange([("PING",)]) == [b"PONG"]
-    others = Looks(link._idle.pop())
-    link._idle.append(others)
+    others = Looks(link.pool.idle.pop())
+    link.pool.idle.append(others)
 
     assert link.exchange([("PING",)]) == [b"PONG"]
     raw.rpush("list", "x")

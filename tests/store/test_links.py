@@ -27,7 +27,6 @@ from jobfleet.store.link import aio as aio_link
 from jobfleet.store.link import sync as sync_link
 from jobfleet.store.link.aio import AsyncSocketLink
 from jobfleet.store.link.sync import SocketLink
-from jobfleet.store.pubsub import AsyncListener, Listener
 from jobfleet.store.server.connect import check_version, target
 from jobfleet.store.sync import Store
 from tests.support.faults import AsyncFlakyLink, Faults, FlakyLink
@@ -117,7 +116,7 @@ async def test_awaited_replies_come_in_order_and_an_error_stands_in_its_place(al
 
 async def test_an_exchange_of_nothing_needs_no_connection(link: SocketLink, alink: AsyncSocketLink) -> None:
     assert link.exchange([]) == await alink.exchange([]) == []
-    assert link._idle == alink._idle == []
+    assert link.pool.idle == alink.pool.idle == []
 
 
 def test_arguments_may_be_texts_bytes_and_numbers(link: SocketLink) -> None:
@@ -143,7 +142,7 @@ def test_threads_share_a_link(link: SocketLink) -> None:
         thread.join()
 
     assert wrong == []
-    assert 1 <= len(link._idle) <= 6
+    assert 1 <= len(link.pool.idle) <= 6
 
 
 def test_a_forked_child_takes_connections_of_its_own(link: SocketLink) -> None:
@@ -219,23 +218,6 @@ def test_a_store_gives_up_on_a_frozen_server_when_its_patience_ends(frozen: Redi
 
     with pytest.raises(StoreUnavailable, match=r"^No Redis at unix://.*server\.sock \(Timeout"):
         store.run(resume(LANE))
-
-
-def test_a_listener_returns_in_time_though_the_server_is_frozen(frozen: RedisServer) -> None:
-    heard: list[str | None] = []
-    thread = threading.Thread(target=lambda: heard.append(Listener(target(frozen.url), ("c",)).get(0.05)), daemon=True)
-
-    thread.start()
-    thread.join(6.0)
-
-    assert heard == [None]
-
-
-async def test_an_awaiting_listener_returns_in_time_though_the_server_is_frozen(frozen: RedisServer) -> None:
-    listener = AsyncListener(target(frozen.url), ("c",))
-
-    async with asyncio.timeout(6.0):
-        assert await listener.get(0.05) is None
 
 
 # Lost replies

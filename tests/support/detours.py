@@ -21,8 +21,8 @@ from jobfleet.metrics.tally import Mute
 from jobfleet.store.aio import AsyncStore
 from jobfleet.store.calls.enqueue import enqueue, open_queue
 from jobfleet.store.calls.presence import know
+from jobfleet.store.channels.aio import AsyncChannels
 from jobfleet.store.keys import Keyspace, Lane
-from jobfleet.store.pubsub import AsyncListener
 from jobfleet.store.records import Claimed, Entry, Known
 from jobfleet.store.server.connect import target
 from jobfleet.worker.child.engine import Engine
@@ -133,10 +133,11 @@ class Trial:
 
     async def _hear(self, children: Sequence[Child]) -> None:
         """Take announcements as supervisors do: with a sign of life, whose answer the children hear."""
-        listener = AsyncListener(self._at, (KEYS.control,))
-        self._stack.push_async_callback(listener.close)
+        channels = AsyncChannels(self._at)
+        channels.subscribe((KEYS.control,))
+        self._stack.push_async_callback(channels.close)
         while True:
-            if await listener.get(5.0) == "kinds":
+            if "kinds" in [message.text for message in await channels.read(5.0)]:
                 for child, known in zip(children, await asyncio.gather(*map(self._tell, children)), strict=True):
                     child.engine.router.heard(known.kinds)
 

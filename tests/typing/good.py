@@ -358,3 +358,27 @@ def options_of_both_kinds_are_typed(fleet: Fleet) -> None:
     nightly.options(retry=3)  # type: ignore[call-arg]
     fleet.job(prioritee=3)  # type: ignore[call-overload]
     fleet.run_worker(burst=1, slot=3)  # type: ignore[call-arg, arg-type]
+
+
+def many_waits_keep_types(fleet: Fleet) -> None:
+    handles = [send.enqueue("x"), send.enqueue("y")]
+    assert_type(fleet.gather(handles, timeout=10), list[int])
+    assert_type(fleet.gather(handles, return_exceptions=True), list[int | Exception])
+    assert_type(fleet.gather(["mail.0.x"]), list[Any])
+    for result in fleet.as_completed(handles):
+        assert_type(result, JobResult[int])
+    for value in fleet.map(send, ["x", "y"], timeout=timedelta(minutes=1)):
+        assert_type(value, int)
+    for either in fleet.map(send.options(tags=["eu"]), ["x"], return_exceptions=True):
+        assert_type(either, int | Exception)
+
+
+async def many_awaited_waits_keep_types(fleet: AsyncFleet) -> None:
+    handles = [await load.aenqueue("x"), await load.aenqueue("y")]
+    assert_type(await fleet.gather(handles, timeout=10), list[bytes])
+    async for result in fleet.as_completed(handles):
+        assert_type(result, JobResult[bytes])
+    async for value in fleet.map(load, ["x", "y"]):
+        assert_type(value, bytes)
+    info = await fleet.flows.wait(Flow("x"), timeout=1)
+    assert_type(info.is_done, bool)

@@ -99,7 +99,7 @@ def test_a_restart_is_one_failure_however_many_connections_were_idle(fleet: Flee
 
     store = Store(fleet.store.at, patience=10, recorder=Recorder())
     link: Any = store.link
-    link._idle = [link._take() for _ in range(8)]
+    link.pool.idle = [link.pool.take() for _ in range(8)]
     raw.client_kill_filter(_type="normal", skipme=True)
 
     store.run(inspect.fleet(Keyspace("jobfleet")))

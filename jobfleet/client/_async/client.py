@@ -30,7 +30,7 @@ class AsyncClient(AsyncEvents, AsyncOperate, AsyncInspect):
         """Flows: ``await fleet.flows.enqueue(flow)``, and the operations on them."""
         from jobfleet.client._async.flows import AsyncFlows
 
-        return AsyncFlows(self.context, self._do)
+        return AsyncFlows(self, self._do)
 
     @property
     def cron(self) -> AsyncCronEntries:

@@ -9,6 +9,7 @@ import asyncio
 from collections.abc import AsyncIterator, Generator, Sequence
 from typing import TYPE_CHECKING, Any, Literal, Self
 
+from jobfleet.client._async.listener import AsyncSharedListener
 from jobfleet.client.base import ClientBase, ClientRecorder
 from jobfleet.client.enqueue_batcher import EnqueueBatcher
 from jobfleet.clock import monotonic
@@ -46,6 +47,7 @@ class AsyncConnection(ClientBase):
     ) -> None:
         super()._set_up(config, registry, target=target, recorder=recorder)
         self._gatherers: dict[Lane, EnqueueBatcher] = {}
+        self._listener: AsyncSharedListener | None = None
 
     @classmethod
     def sharing(cls, other: Connection) -> Self:
@@ -71,12 +73,23 @@ class AsyncConnection(ClientBase):
                 connect_timeout=config.connect_timeout,
                 socket_timeout=config.socket_timeout,
                 busy_poll=config.busy_poll,
+                max_connections=config.max_connections,
                 recorder=self.recorder,
             )
         return self._store
 
+    @property
+    def listener(self) -> AsyncSharedListener:
+        """What listens for all waits of this client, over one connection; made on first use."""
+        if self._listener is None or self._listener.is_foreign:
+            self._listener = AsyncSharedListener(self.context, self._do, lambda: self.store.at)
+        return self._listener
+
     async def aclose(self) -> None:
         """Send the gathered jobs, close the connections, and end the server if ``embedded://`` started one."""
+        if self._listener is not None:
+            await self._listener.aclose()
+            self._listener = None
         for batcher in self._gatherers.values():
             await batcher.drained()
         self._gatherers.clear()
@@ -111,7 +124,8 @@ class AsyncConnection(ClientBase):
             self.recorder.counted("enqueued", 1)
         return answer
 
-    async def _from_archive(self, job_id: str) -> JobResult[Any]:
+    async def from_archive(self, job_id: str) -> JobResult[Any]:
+        """Return the result of a job that Redis does not know any more. Raises `JobNotFound`."""
         return await asyncio.to_thread(self._archived.one, job_id)
 
     async def _filled_from_archive(

@@ -5,9 +5,10 @@ from __future__ import annotations
 from collections.abc import AsyncIterator, Sequence
 
 from jobfleet.client._async.connection import AsyncConnection, sleep
-from jobfleet.client._async.jobs import AsyncJobs
+from jobfleet.client._async.listener import AsyncSubscription
 from jobfleet.client._async.logs import reading
-from jobfleet.client.base import MARK_EVERY, PollSchedule
+from jobfleet.client._async.waiting import AsyncWaiting
+from jobfleet.client.base import MARK_EVERY, Marking
 from jobfleet.clock import monotonic
 from jobfleet.events import Event, read_events
 from jobfleet.model.asking import check_number
@@ -18,13 +19,14 @@ from jobfleet.operations.lanes import lanes
 from jobfleet.operations.operation import drive
 from jobfleet.store.calls import control
 from jobfleet.store.keys import Lane
-from jobfleet.store.pubsub import AsyncListener
 
+POLL_EVERY = 1.0
+"""Seconds without an event after which a job is polled."""
 LOOK_EVERY = 2.0
 """Seconds between checks for new queues."""
 
 
-class AsyncEvents(AsyncJobs):
+class AsyncEvents(AsyncWaiting):
     """Operations of a client that follow jobs."""
 
     async def events(self, job_id: str) -> AsyncIterator[Event]:
@@ -35,23 +37,22 @@ class AsyncEvents(AsyncJobs):
             StoreUnavailable: Redis did not answer within `patience` seconds.
         """
         lane = self.context.keys.lane_of(job_id)
-        listener = AsyncListener(self.store.at, (lane.job_events(job_id),))
-        patience = PollSchedule(self.context.config, None)
+        listener = self.listener.listen((lane.job_events(job_id),))
+        marking = Marking()
         try:
             await listener.subscribed()
             is_over = False
             while not is_over:
-                if patience.should_mark:
+                if marking.is_due:
                     await self._do(jobs_poll.listen(self.context, job_id))
                 result = await self.poll(job_id)
                 is_over = result.status.is_final
-                message = await listener.get(0.0 if is_over else 1.0)
-                while message is not None:
-                    for event in read_events(message):
+                texts = await (listener.rest() if is_over else listener.some(POLL_EVERY))
+                for text in texts:
+                    for event in read_events(text):
                         yield event
-                    message = await listener.get(0.0)
         finally:
-            await listener.close()
+            listener.close()
 
     def logs(self, job_id: str, *, tail: int | None = None, follow: bool = False) -> AsyncIterator[LogLine]:
         """Yield the log lines of a job, oldest first. A line marks where lines were dropped.
@@ -82,15 +83,15 @@ async def tail(client: AsyncConnection, queue: str | None = None) -> AsyncIterat
         StoreUnavailable: Redis did not answer within `patience` seconds.
     """
     known: list[Lane] = []
-    listener: AsyncListener | None = None
+    listener: AsyncSubscription | None = None
     mark_at = 0.0
     try:
         while True:
             found = await drive(client.store, lanes(client.context, queue))
             if found != known:
-                fresh = await AsyncListener(client.store.at, [lane.events for lane in found]).subscribed()
+                fresh = await client.listener.listen([lane.events for lane in found]).subscribed()
                 if listener is not None:
-                    await listener.close()
+                    listener.close()
                 known, listener, mark_at = found, fresh, 0.0
             if monotonic() >= mark_at:
                 await _mark(client, known)
@@ -102,7 +103,7 @@ async def tail(client: AsyncConnection, queue: str | None = None) -> AsyncIterat
                     yield event
     finally:
         if listener is not None:
-            await listener.close()
+            listener.close()
 
 
 async def _mark(client: AsyncConnection, known: Sequence[Lane]) -> None:
@@ -111,7 +112,7 @@ async def _mark(client: AsyncConnection, known: Sequence[Lane]) -> None:
         await client.store.run_many([control.listen(lane) for lane in known])
 
 
-async def _heard(listener: AsyncListener) -> AsyncIterator[Event]:
+async def _heard(listener: AsyncSubscription) -> AsyncIterator[Event]:
     """Yield the events that arrive before the next check for queues."""
     until = monotonic() + LOOK_EVERY
     while (left := until - monotonic()) > 0:

@@ -2,19 +2,52 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from datetime import datetime
 
+from jobfleet.client._async.connection import AsyncConnection
+from jobfleet.client._async.endings import AsyncEndings
 from jobfleet.client._async.part import AsyncPart
+from jobfleet.client.base import Deadline
+from jobfleet.errors import InvalidJob, WaitTimeout
 from jobfleet.graph import Flow
+from jobfleet.model import JobResult, JobStatus
+from jobfleet.model.option_types import Seconds
 from jobfleet.operations.flows import flow as operations
 from jobfleet.operations.flows import retry as flows_retry
+from jobfleet.operations.flows.frontier import frontier
 from jobfleet.operations.flows.info import FlowInfo
+from jobfleet.operations.operation import AsyncDriver
 
 LISTED = 50
+LOOK_EVERY = 2.0
+"""Seconds after which a wait reads the whole flow again, although nothing decisive has ended."""
+
+
+def id_of(flow: str | Flow | FlowInfo) -> str:
+    """Return the id of a flow.
+
+    Raises:
+        InvalidJob: It is something else.
+    """
+    if isinstance(flow, Flow | FlowInfo):
+        return flow.id
+    if not isinstance(flow, str):
+        raise InvalidJob(f"flow is {flow!r:.100}; give a Flow, a FlowInfo or an id.", field="flow")
+    return flow
 
 
 class AsyncFlows(AsyncPart):
-    """The flows of an `AsyncFleet`."""
+    """The flows of an `AsyncFleet`.
+
+    Args:
+        client: The client.
+        do: Runs an operation.
+    """
+
+    def __init__(self, client: AsyncConnection, do: AsyncDriver) -> None:
+        super().__init__(client.context, do)
+        self._client = client
 
     async def __call__(self, *, limit: int = LISTED) -> list[tuple[str, datetime | None]]:
         """Return the last flows, newest first: the id, and the time of the enqueue.
@@ -36,15 +69,60 @@ class AsyncFlows(AsyncPart):
         """
         return await self._do(operations.enqueue(self._context, flow))
 
-    async def get(self, flow_id: str) -> FlowInfo:
-        """Return a flow with the state of each job. Raises `JobNotFound`."""
-        return await self._do(operations.get(self._context, flow_id))
+    async def get(self, flow: str | Flow | FlowInfo) -> FlowInfo:
+        """Return a flow with the state of each job; `is_done` tells whether it is over.
 
-    async def cancel(self, flow_id: str, *, by: str | None = None) -> int:
+        Args:
+            flow: The flow, what `enqueue` returned for it, or its id.
+
+        Raises:
+            JobNotFound: The flow is unknown.
+        """
+        return await self._do(operations.get(self._context, id_of(flow)))
+
+    async def wait(self, flow: str | Flow | FlowInfo, timeout: Seconds | None = None) -> FlowInfo:
+        """Wait until a flow is over, and return it with the state of each job.
+
+        It is over when no job will run any more: each has ended, or waits for a failed job to be replayed.
+
+        Args:
+            flow: The flow, what `enqueue` returned for it, or its id.
+            timeout: Time limit in seconds, or a timedelta; None to wait without a limit.
+
+        Raises:
+            ConfigError: A worker is importing the module that waits.
+            InvalidJob: `timeout` is not a duration.
+            JobNotFound: The flow is unknown.
+            WaitTimeout: The flow was not over after `timeout` seconds. It continues.
+        """
+        deadline, flow_id = Deadline(timeout), id_of(flow)
+        while True:
+            info = await self.get(flow_id)
+            if info.is_done:
+                return info
+            if deadline.is_over:
+                raise WaitTimeout(flow_id, deadline.timeout or 0.0)
+            await self._moved_on(frontier(info), deadline)
+
+    async def _moved_on(self, ids: Sequence[str], deadline: Deadline) -> None:
+        """Wait until some jobs have ended, and not for long, because a flow can grow and be retried meanwhile."""
+        endings = AsyncEndings(self._client, deadline.at_most(LOOK_EVERY))
+        try:
+            await endings.add(ids)
+            for _ in ids:
+                _, outcome = await endings.next()
+                if not isinstance(outcome, JobResult) or outcome.status is not JobStatus.COMPLETED:
+                    return  # it decides about others
+        except WaitTimeout:
+            return
+        finally:
+            endings.close()
+
+    async def cancel(self, flow: str | Flow | FlowInfo, *, by: str | None = None) -> int:
         """Cancel the open jobs of a flow, and return how many were cancelled or asked to stop. Raises `JobNotFound`."""
-        return await self._do(operations.cancel(self._context, flow_id, by))
+        return await self._do(operations.cancel(self._context, id_of(flow), by))
 
-    async def retry(self, flow_id: str, *, by: str | None = None) -> int:
+    async def retry(self, flow: str | Flow | FlowInfo, *, by: str | None = None) -> int:
         """Replay the failed jobs of a flow, and enqueue the jobs again that were cancelled because of them.
 
         Returns:
@@ -53,4 +131,4 @@ class AsyncFlows(AsyncPart):
         Raises:
             JobNotFound: The flow is unknown.
         """
-        return await self._do(flows_retry.retry(self._context, flow_id, by))
+        return await self._do(flows_retry.retry(self._context, id_of(flow), by))

@@ -5,12 +5,11 @@ from __future__ import annotations
 from collections.abc import AsyncIterator
 
 from jobfleet.client._async.connection import AsyncConnection
-from jobfleet.client.base import PollSchedule
+from jobfleet.client.base import Marking
 from jobfleet.model.logline import LogLine
 from jobfleet.operations.jobs import poll
 from jobfleet.operations.jobs.logs import Reading, read
 from jobfleet.operations.operation import drive
-from jobfleet.store.pubsub import AsyncListener
 
 POLL_S = 0.5
 """Seconds between reads while a job is followed. Its end is noticed at once."""
@@ -19,13 +18,13 @@ POLL_S = 0.5
 async def reading(client: AsyncConnection, how_far: Reading, *, follow: bool) -> AsyncIterator[LogLine]:
     """Yield the lines of a log. The events of the job hint at new lines."""
     channel = client.context.keys.lane_of(how_far.job_id).job_events(how_far.job_id)
-    listener = AsyncListener(client.store.at, (channel,)) if follow else None
-    patience = PollSchedule(client.config, None)
+    listener = client.listener.listen((channel,)) if follow else None
+    marking = Marking()
     try:
         if listener is not None:
             await listener.subscribed()
         while True:
-            if follow and patience.should_mark:
+            if follow and marking.is_due:
                 await drive(client.store, poll.listen(client.context, how_far.job_id))
             for line in await drive(client.store, read(client.context, how_far)):
                 yield line
@@ -36,4 +35,4 @@ async def reading(client: AsyncConnection, how_far: Reading, *, follow: bool) ->
             await listener.get(POLL_S)
     finally:
         if listener is not None:
-            await listener.close()
+            listener.close()

@@ -31,7 +31,7 @@ class Client(Events, Operate, Inspect):
         """Flows: ``fleet.flows.enqueue(flow)``, and the operations on them."""
         from jobfleet.client._sync.flows import Flows
 
-        return Flows(self.context, self._do)
+        return Flows(self, self._do)
 
     @property
     def cron(self) -> CronEntries:

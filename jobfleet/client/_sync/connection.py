@@ -9,6 +9,7 @@ import time
 from collections.abc import Iterator, Sequence
 from typing import Any, Literal, Self
 
+from jobfleet.client._sync.listener import SharedListener
 from jobfleet.client.base import ClientBase
 from jobfleet.clock import monotonic
 from jobfleet.config import JobConfig
@@ -36,6 +37,7 @@ class Connection(ClientBase):
 
     is_blocking: Literal[True] = True
     _store: Store | None = None
+    _listener: SharedListener | None = None
 
     @classmethod
     def of(cls, config: JobConfig, registry: Registry | None = None) -> Self:
@@ -65,12 +67,27 @@ class Connection(ClientBase):
                     connect_timeout=config.connect_timeout,
                     socket_timeout=config.socket_timeout,
                     busy_poll=config.busy_poll,
+                    max_connections=config.max_connections,
                     recorder=self.recorder,
                 )
             return self._store
 
+    @property
+    def listener(self) -> SharedListener:
+        """What listens for all waits of this client, over one connection; made on first use."""
+        made = self._listener
+        if made is None or made.is_foreign:
+            with self._opening:
+                made = self._listener
+                if made is None or made.is_foreign:
+                    made = self._listener = SharedListener(self.context, self._do, lambda: self.store.at)
+        return made
+
     def close(self) -> None:
         """Close the connections, and end the server if ``embedded://`` started one."""
+        if self._listener is not None:
+            self._listener.close()
+            self._listener = None
         if self._store is not None:
             self._store.close()
             self._store = None
@@ -95,7 +112,8 @@ class Connection(ClientBase):
             self.recorder.counted("enqueued", 1)
         return answer
 
-    def _from_archive(self, job_id: str) -> JobResult[Any]:
+    def from_archive(self, job_id: str) -> JobResult[Any]:
+        """Return the result of a job that Redis does not know any more. Raises `JobNotFound`."""
         return self._archived.one(job_id)
 
     def _filled_from_archive(

@@ -6,9 +6,10 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 
 from jobfleet.client._sync.connection import Connection, sleep
-from jobfleet.client._sync.jobs import Jobs
+from jobfleet.client._sync.listener import Subscription
 from jobfleet.client._sync.logs import reading
-from jobfleet.client.base import MARK_EVERY, PollSchedule
+from jobfleet.client._sync.waiting import Waiting
+from jobfleet.client.base import MARK_EVERY, Marking
 from jobfleet.clock import monotonic
 from jobfleet.events import Event, read_events
 from jobfleet.model.asking import check_number
@@ -19,13 +20,14 @@ from jobfleet.operations.lanes import lanes
 from jobfleet.operations.operation import drive_blocking
 from jobfleet.store.calls import control
 from jobfleet.store.keys import Lane
-from jobfleet.store.pubsub import Listener
 
+POLL_EVERY = 1.0
+"""Seconds without an event after which a job is polled."""
 LOOK_EVERY = 2.0
 """Seconds between checks for new queues."""
 
 
-class Events(Jobs):
+class Events(Waiting):
     """Operations of a client that follow jobs."""
 
     def events(self, job_id: str) -> Iterator[Event]:
@@ -36,21 +38,20 @@ class Events(Jobs):
             StoreUnavailable: Redis did not answer within `patience` seconds.
         """
         lane = self.context.keys.lane_of(job_id)
-        listener = Listener(self.store.at, (lane.job_events(job_id),))
-        patience = PollSchedule(self.context.config, None)
+        listener = self.listener.listen((lane.job_events(job_id),))
+        marking = Marking()
         try:
             listener.subscribed()
             is_over = False
             while not is_over:
-                if patience.should_mark:
+                if marking.is_due:
                     self._do(jobs_poll.listen(self.context, job_id))
                 result = self.poll(job_id)
                 is_over = result.status.is_final
-                message = listener.get(0.0 if is_over else 1.0)
-                while message is not None:
-                    for event in read_events(message):
+                texts = listener.rest() if is_over else listener.some(POLL_EVERY)
+                for text in texts:
+                    for event in read_events(text):
                         yield event
-                    message = listener.get(0.0)
         finally:
             listener.close()
 
@@ -83,13 +84,13 @@ def tail(client: Connection, queue: str | None = None) -> Iterator[Event]:
         StoreUnavailable: Redis did not answer within `patience` seconds.
     """
     known: list[Lane] = []
-    listener: Listener | None = None
+    listener: Subscription | None = None
     mark_at = 0.0
     try:
         while True:
             found = drive_blocking(client.store, lanes(client.context, queue))
             if found != known:
-                fresh = Listener(client.store.at, [lane.events for lane in found]).subscribed()
+                fresh = client.listener.listen([lane.events for lane in found]).subscribed()
                 if listener is not None:
                     listener.close()
                 known, listener, mark_at = found, fresh, 0.0
@@ -112,7 +113,7 @@ def _mark(client: Connection, known: Sequence[Lane]) -> None:
         client.store.run_many([control.listen(lane) for lane in known])
 
 
-def _heard(listener: Listener) -> Iterator[Event]:
+def _heard(listener: Subscription) -> Iterator[Event]:
     """Yield the events that arrive before the next check for queues."""
     until = monotonic() + LOOK_EVERY
     while (left := until - monotonic()) > 0:

@@ -1,5 +1,5 @@
 # Made by scripts/unasync from jobfleet/client/_async/jobs.py. Change that, and run scripts/unasync.
-"""Jobs: enqueue, poll, wait, cancel, replay."""
+"""Jobs: enqueue, poll, cancel, replay."""
 
 from __future__ import annotations
 
@@ -8,17 +8,11 @@ from typing import Any, TypeVar, overload
 
 from jobfleet.client._sync.connection import Connection, ReceiptIterator
 from jobfleet.client._sync.receipts import Receipts
-from jobfleet.client.base import PollSchedule
-from jobfleet.errors import JobNotFound, WaitTimeout
-from jobfleet.functions.loading import check_not_loading
+from jobfleet.errors import JobNotFound
 from jobfleet.model import Job, JobId, JobResult
-from jobfleet.model.option_types import Seconds
 from jobfleet.operations.jobs import cancel as jobs_cancel
 from jobfleet.operations.jobs import poll as jobs_poll
 from jobfleet.operations.jobs import replay as jobs_replay
-from jobfleet.operations.workers import info as workers_info
-from jobfleet.store.pubsub import Listener
-from jobfleet.warn import warn
 
 T = TypeVar("T")
 
@@ -71,7 +65,7 @@ class Jobs(Connection):
         try:
             return self._do(jobs_poll.poll(self.context, job_id))
         except JobNotFound:
-            return self._from_archive(job_id)
+            return self.from_archive(job_id)
 
     def poll_many(self, ids: Sequence[str]) -> list[JobResult[Any] | None]:
         """Read several jobs in one round trip, in the order of `ids`. An unknown job gives None.
@@ -82,51 +76,6 @@ class Jobs(Connection):
         """
         found = self._do(jobs_poll.poll_many(self.context, ids))
         return self._filled_from_archive(ids, found)
-
-    @overload
-    def wait(self, job_id: JobId[T], timeout: Seconds | None = None) -> JobResult[T]: ...
-    @overload
-    def wait(self, job_id: str, timeout: Seconds | None = None) -> JobResult[Any]: ...
-    def wait(self, job_id: str, timeout: Seconds | None = None) -> JobResult[Any]:
-        """Wait until a job has ended and return its result. Pub/sub wakes the wait; it is correct without pub/sub.
-
-        Args:
-            job_id: The job.
-            timeout: Time limit in seconds, or a timedelta; None to wait without a limit.
-
-        Raises:
-            ConfigError: A worker is importing the module that waits.
-            InvalidJob: `timeout` is not a duration.
-            JobNotFound: The job is unknown.
-            WaitTimeout: The job had not ended after `timeout` seconds. It continues.
-        """
-        check_not_loading()
-        patience = PollSchedule(self.context.config, timeout)
-        result = self.poll(job_id)
-        if result.status.is_final:
-            return result
-        listener = Listener(self.store.at, (self.context.keys.lane_of(job_id).job_events(job_id),))
-        try:
-            listener.subscribed()
-            while True:
-                if patience.should_mark:
-                    self._do(jobs_poll.listen(self.context, job_id))
-                result = self.poll(job_id)
-                if result.status.is_final:
-                    return result
-                if patience.should_warn:
-                    self._warn_unserved(result)
-                if patience.is_over:
-                    raise WaitTimeout(job_id, patience.timeout or 0.0)
-                listener.get(patience.next())
-        finally:
-            listener.close()
-
-    def _warn_unserved(self, result: JobResult[Any]) -> None:
-        workers = self._do(workers_info.workers(self.context))
-        if not any(result.queue in worker.queues for worker in workers if not worker.is_gone):
-            remedy = f"start one: 'jobfleet worker MODULE -Q {result.queue}'."
-            warn(f"No live worker serves the queue {result.queue!r}; {remedy}")
 
     def cancel(self, job_id: str, *, by: str | None = None) -> bool:
         """Cancel a waiting job, or ask a running one to stop. Return False if it has already ended.

@@ -6,12 +6,11 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from jobfleet.client._sync.connection import Connection
-from jobfleet.client.base import PollSchedule
+from jobfleet.client.base import Marking
 from jobfleet.model.logline import LogLine
 from jobfleet.operations.jobs import poll
 from jobfleet.operations.jobs.logs import Reading, read
 from jobfleet.operations.operation import drive_blocking
-from jobfleet.store.pubsub import Listener
 
 POLL_S = 0.5
 """Seconds between reads while a job is followed. Its end is noticed at once."""
@@ -20,13 +19,13 @@ POLL_S = 0.5
 def reading(client: Connection, how_far: Reading, *, follow: bool) -> Iterator[LogLine]:
     """Yield the lines of a log. The events of the job hint at new lines."""
     channel = client.context.keys.lane_of(how_far.job_id).job_events(how_far.job_id)
-    listener = Listener(client.store.at, (channel,)) if follow else None
-    patience = PollSchedule(client.config, None)
+    listener = client.listener.listen((channel,)) if follow else None
+    marking = Marking()
     try:
         if listener is not None:
             listener.subscribed()
         while True:
-            if follow and patience.should_mark:
+            if follow and marking.is_due:
                 drive_blocking(client.store, poll.listen(client.context, how_far.job_id))
             for line in drive_blocking(client.store, read(client.context, how_far)):
                 yield line

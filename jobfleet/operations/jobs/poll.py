@@ -2,16 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from contextlib import suppress
 from typing import Any
 
-from jobfleet.errors import InvalidJob, JobNotFound
+from jobfleet.errors import InvalidJob, JobfleetError, JobNotFound
 from jobfleet.model import JobResult
 from jobfleet.operations.fleet_context import FleetContext
 from jobfleet.operations.operation import Operation, batches, value
 from jobfleet.operations.results import result_of
 from jobfleet.store.calls import control, inspect
+from jobfleet.store.job_rows import Found, InRun, InWait
 from jobfleet.store.keys import Lane
 
 
@@ -47,6 +48,41 @@ def poll_many(context: FleetContext, ids: Sequence[str]) -> Operation[list[JobRe
             with suppress(JobNotFound):
                 known[job_id] = result_of(job_id, one, now, limits=context.limits)
     return [known.get(job_id) for job_id in ids]
+
+
+def poll_ended(
+    context: FleetContext, jobs: Iterable[tuple[Lane, str]], *, marks: Iterable[Lane] = ()
+) -> Operation[dict[str, JobResult[Any] | Exception]]:
+    """Read those of some jobs that have ended; for an unknown or unreadable job the error.
+
+    Args:
+        context: The names and settings of the fleet.
+        jobs: The jobs, each with its lane.
+        marks: Lanes that publish their events for the next minute.
+    """
+    by_lane: dict[Lane, list[str]] = {}
+    for lane, job_id in jobs:
+        by_lane.setdefault(lane, []).append(job_id)
+    marking = [control.listen(lane) for lane in marks]
+    chunks = [(lane, part) for lane, members in by_lane.items() for part in batches(members, inspect.CHUNK)]
+    answers = yield [*marking, *(inspect.status(lane, part) for lane, part in chunks)]
+    ended: dict[str, JobResult[Any] | Exception] = {}
+    for (_, part), answer in zip(chunks, answers[len(marking) :], strict=True):
+        if isinstance(answer, JobfleetError):
+            ended |= dict.fromkeys(part, answer)
+            continue
+        now, found = answer
+        for job_id, one in zip(part, found, strict=True):
+            if not isinstance(one, InRun | InWait):
+                ended[job_id] = _result_or_error(context, job_id, one, now)
+    return ended
+
+
+def _result_or_error(context: FleetContext, job_id: str, found: Found, now: int) -> JobResult[Any] | Exception:
+    try:
+        return result_of(job_id, found, now, limits=context.limits)
+    except Exception as error:  # noqa: BLE001 - one job that cannot be read must not cost the others
+        return error
 
 
 def listen(context: FleetContext, job_id: str) -> Operation[None]:

@@ -13,13 +13,15 @@ from redis.exceptions import RedisError
 
 from jobfleet.store.call import Command
 from jobfleet.store.link.busypoll import AsyncBusyPoll
+from jobfleet.store.link.pool import MOST
+from jobfleet.store.link.pool.aio import AsyncPool, disconnect
 from jobfleet.store.link.protocol import DROPPED, LATE, LINK_ERRORS, answered, fill, packed
 from jobfleet.store.server.connect import Target, async_connections
 from jobfleet.store.server.greeting import ASKED, Greeting, info_of
 
 
 class AsyncSocketLink:
-    """A pool of asyncio connections for one event loop."""
+    """Asyncio connections for one event loop."""
 
     def __init__(
         self,
@@ -29,12 +31,13 @@ class AsyncSocketLink:
         socket_timeout: float,
         busy_poll: float = 0.0,
         needs_primary: bool = False,
+        max_connections: int = MOST,
     ) -> None:
         self.busy_poll: AsyncBusyPoll = AsyncBusyPoll(busy_poll)
         self._make = async_connections(at, connect_timeout=connect_timeout)
         self._fake = at.fake
         self._timeout = socket_timeout
-        self._idle: list[Any] = []
+        self.pool: AsyncPool = AsyncPool(self._connect, most=max_connections)
         self._blocking: list[Any] = []
         self._open: WeakSet[Any] = WeakSet()
         self._greeting = Greeting(needs_primary=needs_primary)
@@ -48,7 +51,7 @@ class AsyncSocketLink:
         connection = None
         try:
             async with asyncio.timeout(self._timeout):
-                connection = self._idle.pop() if self._idle else await self._connect()
+                connection = await self.pool.take()
                 if self._fake:
                     for command in commands:
                         await connection.send_command(*command)
@@ -57,13 +60,13 @@ class AsyncSocketLink:
                     await connection.send_packed_command(packed(connection, commands), check_health=False)
                     await self._read_all(connection, commands, replies)
         except LINK_ERRORS as error:
-            await _drop(connection)
-            await self._drop_idle()
+            await self._drop_broken(connection)
             return fill(replies, commands, error)
         except BaseException:
-            await _drop(connection)
+            if connection is not None:
+                await self.pool.drop(connection)
             raise
-        await self._keep(connection, self._idle)
+        await self.pool.give(connection)
         return replies
 
     async def _read_all(self, connection: Any, commands: Sequence[Command], replies: list[Any]) -> None:
@@ -87,20 +90,20 @@ class AsyncSocketLink:
                 for part in parts:
                     sent += part
                     limit.reschedule(now() + self._timeout)  # to make the part may have taken long
-                    connection = connection or (self._idle.pop() if self._idle else await self._connect())
+                    connection = connection or await self.pool.take()
                     await connection.send_packed_command(packed(connection, part), check_health=False)
                 for _ in sent:
                     replies.append(await _aread(connection))  # noqa: PERF401 - what came before an error stays
         except LINK_ERRORS as error:
-            await _drop(connection)
-            await self._drop_idle()
+            await self._drop_broken(connection)
             sent += chain.from_iterable(parts)
             return fill(replies, sent, error)
         except BaseException:
-            await _drop(connection)
+            if connection is not None:
+                await self.pool.drop(connection)
             raise
         if connection is not None:
-            await self._keep(connection, self._idle)
+            await self.pool.give(connection)
         return replies
 
     async def block(self, commands: Sequence[Command], timeout: float) -> list[Any]:
@@ -121,13 +124,13 @@ class AsyncSocketLink:
                 for _ in commands:
                     replies.append(await _aread(connection))  # noqa: PERF401 - what came before an error stays
         except LINK_ERRORS as error:
-            await _drop(connection)
-            await self._drop_idle()
+            await disconnect(connection)
+            await self.pool.drop_idle()
             return fill(replies, commands, error)
         except BaseException:  # cancelled while blocking: close the connection, or it would take a later wake-up
-            await _drop(connection)
+            await disconnect(connection)
             raise
-        await self._keep(connection, self._blocking)
+        await self._keep_blocking(connection)
         return replies
 
     async def _connect(self) -> Any:
@@ -139,7 +142,7 @@ class AsyncSocketLink:
             if self._greeting.is_due and not self._fake:
                 await self._greet(connection)
         except BaseException:
-            await _drop(connection)
+            await disconnect(connection)
             raise
         return connection
 
@@ -149,8 +152,8 @@ class AsyncSocketLink:
         refusal = self._greeting.refuses(info)
         if self._greeting.hear(info) or refusal is not None:
             for older in list(self._open):  # including busy ones: their callers retry on the new server
-                await _drop(older)
-            self._idle.clear()
+                await disconnect(older)
+            await self.pool.drop_idle()
             self._blocking.clear()
         if refusal is not None:
             raise refusal
@@ -173,28 +176,27 @@ class AsyncSocketLink:
                 connection = await self._connect()
         except LINK_ERRORS:
             return  # the next call gets the error
-        if self._idle:
-            await _drop(self._idle.pop(0))
-        await self._keep(connection, self._idle)
+        await self.pool.replace_oldest(connection)
 
-    async def _keep(self, connection: Any, pool: list[Any]) -> None:
+    async def _drop_broken(self, connection: Any) -> None:
+        """Close a broken connection, and the idle ones, which are probably broken too."""
+        if connection is not None:
+            await self.pool.drop(connection)
+            await self.pool.drop_idle()
+
+    async def _keep_blocking(self, connection: Any) -> None:
         if self._closed:
-            await _drop(connection)
+            await disconnect(connection)
         else:
-            pool.append(connection)
+            self._blocking.append(connection)
 
     async def close(self) -> None:
         """Close the connections."""
         self._closed = True
-        await self._drop_idle()
+        await self.pool.close()
         blocking, self._blocking = self._blocking, []
         for connection in blocking:
-            await _drop(connection)
-
-    async def _drop_idle(self) -> None:
-        idle, self._idle = self._idle, []
-        for connection in idle:
-            await _drop(connection)
+            await disconnect(connection)
 
 
 async def _aread(connection: Any) -> Any:
@@ -204,8 +206,3 @@ async def _aread(connection: Any) -> Any:
         raise
     except RedisError as error:
         return answered(error)
-
-
-async def _drop(connection: Any) -> None:
-    if connection is not None:
-        await connection.disconnect(nowait=True)

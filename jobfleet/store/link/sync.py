@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Iterator, Sequence
 from itertools import chain
 from typing import Any
@@ -11,20 +10,29 @@ from redis.exceptions import RedisError
 
 from jobfleet.store.call import Command
 from jobfleet.store.link.busypoll import BusyPoll
+from jobfleet.store.link.pool import MOST
+from jobfleet.store.link.pool.sync import Pool
 from jobfleet.store.link.protocol import DROPPED, LINK_ERRORS, answered, fill, packed
 from jobfleet.store.server.connect import Target, connections
 from jobfleet.store.server.greeting import ASKED, Greeting, info_of
 
 
 class SocketLink:
-    """A pool of blocking connections, safe for threads and after a fork."""
+    """Blocking connections, safe for threads and after a fork."""
 
-    def __init__(self, at: Target, *, connect_timeout: float, socket_timeout: float, busy_poll: float = 0.0) -> None:
+    def __init__(
+        self,
+        at: Target,
+        *,
+        connect_timeout: float,
+        socket_timeout: float,
+        busy_poll: float = 0.0,
+        max_connections: int = MOST,
+    ) -> None:
         self.busy_poll: BusyPoll = BusyPoll(busy_poll)
         self._make = connections(at, connect_timeout=connect_timeout, socket_timeout=socket_timeout)
         self._fake = at.fake
-        self._idle: list[Any] = []
-        self._pid = os.getpid()
+        self.pool: Pool = Pool(self._connect, most=max_connections, patience=socket_timeout)
         self._greeting = Greeting(needs_primary=False)  # a write reveals a replica, and reads may use one
 
     def exchange(self, commands: Sequence[Command]) -> list[Any]:
@@ -34,7 +42,7 @@ class SocketLink:
         replies: list[Any] = []
         connection = None
         try:
-            connection = self._take()
+            connection = self.pool.take()
             if self._fake:
                 _exchange_fake(connection, commands, replies)
             else:
@@ -44,14 +52,14 @@ class SocketLink:
                     replies.append(_read(connection))  # noqa: PERF401 - what came before an error stays
         except LINK_ERRORS as error:
             if connection is not None:
-                connection.disconnect()
-            self.close()  # the idle connections are probably broken too; each would fail one call
+                self.pool.drop(connection)
+                self.pool.close()  # the idle connections are probably broken too; each would fail one call
             return fill(replies, commands, error)
         except BaseException:
             if connection is not None:
-                connection.disconnect()
+                self.pool.drop(connection)
             raise
-        self._idle.append(connection)
+        self.pool.give(connection)
         return replies
 
     def exchange_as_made(self, parts: Iterator[Sequence[Command]]) -> list[Any]:
@@ -61,34 +69,29 @@ class SocketLink:
         sent: list[Command] = []
         replies: list[Any] = []
         connection = None
+        self.pool.nest()  # a hook that runs while a part is made may call the fleet
         try:
             for part in parts:
                 sent += part
-                connection = connection or self._take()
+                connection = connection or self.pool.take()
                 connection.send_packed_command(packed(connection, part), check_health=False)
             for _ in sent:
                 replies.append(_read(connection))  # noqa: PERF401 - what came before an error stays
         except LINK_ERRORS as error:
             if connection is not None:
-                connection.disconnect()
-            self.close()
+                self.pool.drop(connection)
+                self.pool.close()
             sent += chain.from_iterable(parts)  # make the remaining calls, so that all can be sent again
             return fill(replies, sent, error)
         except BaseException:
             if connection is not None:
-                connection.disconnect()
+                self.pool.drop(connection)
             raise
+        finally:
+            self.pool.unnest()
         if connection is not None:
-            self._idle.append(connection)
+            self.pool.give(connection)
         return replies
-
-    def _take(self) -> Any:
-        if self._pid != os.getpid():  # a forked child must not share its parent's sockets
-            self._idle, self._pid = [], os.getpid()
-        try:
-            return self._idle.pop()
-        except IndexError:
-            return self._connect()
 
     def _connect(self) -> Any:
         connection = self._make()
@@ -104,8 +107,7 @@ class SocketLink:
 
     def close(self) -> None:
         """Close the connections."""
-        while self._idle:
-            self._idle.pop().disconnect()
+        self.pool.close()
 
 
 def _read(connection: Any) -> Any:

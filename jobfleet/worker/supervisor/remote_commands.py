@@ -6,20 +6,20 @@ a command repeats it until the worker's heartbeat shows its nonce.
 
 from __future__ import annotations
 
-import asyncio
 import logging
 from collections import deque
 from collections.abc import Awaitable, Callable, Mapping
 from typing import Protocol
 
 from jobfleet.events import CancelRequest, Command, NewKind, read_control
+from jobfleet.store.channels.aio import AsyncChannels
 from jobfleet.store.keys import Keyspace
-from jobfleet.store.pubsub import AsyncListener
 from jobfleet.store.server.connect import Target
 from jobfleet.worker.supervisor.child_handle import ChildHandle
 
 log = logging.getLogger("jobfleet.worker")
-PAUSE = 0.05
+LISTENED_FOR = 5.0
+"""Seconds per read of the control channel."""
 REMEMBERED = 64
 """Number of remembered commands, so that a repeated command is not executed again."""
 
@@ -85,19 +85,19 @@ class RemoteCommands:
 
     async def listen(self) -> None:
         """Receive messages until cancelled."""
-        listener = AsyncListener(self._at, (self._keys.control,))
+        channels = AsyncChannels(self._at)
+        channels.subscribe((self._keys.control,))
         try:
             while True:
-                message = await listener.get(5.0)
+                messages = await channels.read(LISTENED_FOR)
                 if self._is_to_reconnect:
                     self._is_to_reconnect = False
-                    await listener.reset()
-                if message is None:
-                    await asyncio.sleep(PAUSE)
-                    continue
-                await self._hear(message)
+                    await channels.close()  # the next read connects again
+                for message in messages:
+                    if message.text is not None:
+                        await self._hear(message.text)
         finally:
-            await listener.close()
+            await channels.close()
 
     async def _hear(self, message: str) -> None:
         match read_control(message):

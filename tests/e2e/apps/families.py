@@ -20,6 +20,13 @@ async def fail() -> None:
     raise ValueError("no luck")
 
 
+@job(name="family.lucky", max_retries=0)
+async def lucky(path: str) -> None:
+    """Fail unless there is a file."""
+    if not Path(path).exists():
+        raise ValueError("no luck")
+
+
 def seen(ctx: JobContext) -> list[list[object]]:
     """What became of the parents, in order."""
     return [[parent, str(row.status), len(row.result or ""), row.error] for parent, row in ctx.parents.items()]

@@ -1,0 +1,161 @@
+# Made by scripts/unasync from jobfleet/client/_async/endings.py. Change that, and run scripts/unasync.
+"""The ends of some jobs, one after the other, in the order in which they end."""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Iterable
+from typing import Any
+
+from jobfleet.client._sync.connection import Connection
+from jobfleet.client._sync.listener import Watch
+from jobfleet.client.base import Deadline
+from jobfleet.client.wait_list import Outcome
+from jobfleet.errors import JobNotFound, WaitTimeout
+from jobfleet.functions.loading import check_not_loading
+from jobfleet.handle.base import outcome_of
+from jobfleet.model import JobResult
+from jobfleet.operations.jobs.poll import poll_ended
+from jobfleet.operations.operation import batches, drive_blocking
+from jobfleet.operations.workers import info as workers_info
+from jobfleet.store.keys import Lane
+from jobfleet.warn import warn
+
+AT_ONCE = 1000
+"""Jobs that are read in one pipeline."""
+
+
+class Endings:
+    """Waits for jobs, all over the one connection of the client's listener.
+
+    Args:
+        client: The client.
+        deadline: The time limit, for all jobs together.
+
+    Raises:
+        ConfigError: A worker is importing the module that waits.
+    """
+
+    def __init__(self, client: Connection, deadline: Deadline) -> None:
+        check_not_loading()
+        self._client = client
+        self._deadline = deadline
+        self._open: dict[str, Lane] = {}
+        self._ready: deque[tuple[str, Outcome]] = deque()
+        self._watch: Watch | None = None
+
+    def add(self, ids: Iterable[str], *, are_new: bool = False) -> None:
+        """Wait for more jobs.
+
+        Args:
+            ids: The jobs; each is reported once.
+            are_new: Whether they were enqueued just now, so that they need not be read first.
+        """
+        added: dict[str, Lane] = {}
+        for job_id in ids:
+            try:
+                added[job_id] = self._client.context.keys.lane_of(job_id)
+            except JobNotFound as error:
+                self._ready.append((job_id, error))
+        if not are_new:
+            for job_id in self._look(added):
+                del added[job_id]
+        self._open |= added
+        if self._watch is not None or are_new:
+            self._listen(added)
+
+    def next(self) -> tuple[str, Outcome]:
+        """Return the next job that has ended, and its result, or the error if the result cannot be read.
+
+        Raises:
+            WaitTimeout: The time was over first.
+        """
+        while True:
+            if self._ready:
+                return self._ready.popleft()
+            if self._watch is None:
+                self._listen(self._open)
+            found = self._listener_watch().next(self._deadline.left)
+            if found is not None:
+                del self._open[found[0]]
+                if isinstance(found[1], JobNotFound):
+                    return found[0], self._archived(found[0], found[1])
+                return found
+            if self._deadline.should_warn:
+                self._warn_unserved()
+            if self._deadline.is_over and not self._look_last():
+                still = list(self._open)
+                raise WaitTimeout(still[0], self._deadline.timeout or 0.0, job_ids=still)
+
+    @property
+    def still_open(self) -> list[str]:
+        """The jobs that have not ended."""
+        return list(self._open)
+
+    def close(self) -> None:
+        """Wait no more."""
+        if self._watch is not None:
+            self._watch.close()
+
+    def _listen(self, ids: Iterable[str]) -> None:
+        self._listener_watch().add(list(ids))
+
+    def _listener_watch(self) -> Watch:
+        if self._watch is None:
+            self._watch = Watch(self._client.listener)
+        return self._watch
+
+    def _look(self, jobs: dict[str, Lane]) -> list[str]:
+        """Read jobs; return those that have ended, which are ready then."""
+        ended: list[str] = []
+        for part in batches([(lane, job_id) for job_id, lane in jobs.items()], AT_ONCE):
+            found = drive_blocking(self._client.store, poll_ended(self._client.context, part))
+            for job_id, outcome in found.items():
+                known = self._archived(job_id, outcome) if isinstance(outcome, JobNotFound) else outcome
+                self._ready.append((job_id, known))
+            ended += found
+        return ended
+
+    def _look_last(self) -> bool:
+        """Read the open jobs once more when the time is over; return whether one of them has ended."""
+        for job_id in self._look(self._open):
+            del self._open[job_id]
+        return bool(self._ready)
+
+    def _archived(self, job_id: str, error: JobNotFound) -> Outcome:
+        """Return the result of a job that Redis does not know any more."""
+        try:
+            return self._client.from_archive(job_id)
+        except JobNotFound:
+            return error
+
+    def _warn_unserved(self) -> None:
+        queues = dict.fromkeys(lane.queue for lane in self._open.values())
+        workers = drive_blocking(self._client.store, workers_info.workers(self._client.context))
+        served = {queue for worker in workers if not worker.is_gone for queue in worker.queues}
+        for queue in queues:
+            if queue not in served:
+                remedy = f"start one: 'jobfleet worker MODULE -Q {queue}'."
+                warn(f"No live worker serves the queue {queue!r}; {remedy}")
+
+
+def checked(outcome: Outcome) -> JobResult[Any]:
+    """Return the result of a job, or raise the error of reading it."""
+    if isinstance(outcome, Exception):
+        raise outcome
+    return outcome
+
+
+def value_of(outcome: Outcome, *, return_exceptions: bool) -> Any:
+    """Return what the function of a job returned.
+
+    Args:
+        outcome: How the job ended.
+        return_exceptions: Whether to return the error of a job that did not complete; else it is raised.
+    """
+    try:
+        return outcome_of(checked(outcome))
+    except Exception as error:
+        if return_exceptions:
+            return error
+        raise

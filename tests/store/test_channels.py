@@ -1,0 +1,197 @@
+"""Subscriptions of a whole client over one connection, on a server that restarts, freezes and talks rubbish."""
+
+from __future__ import annotations
+
+import asyncio
+import threading
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import pytest
+import redis
+
+from jobfleet.clock import monotonic
+from jobfleet.store.channels.aio import AsyncChannels
+from jobfleet.store.channels.subscriptions import PART, Message
+from jobfleet.store.channels.sync import Channels
+from jobfleet.store.server.connect import target
+from tests.support.server import RedisServer
+
+BAD = b"\xff\xfe"
+"""No UTF-8."""
+LONG = 20.0
+
+
+class Blocking:
+    """Awaits what blocks, so that one suite holds for both."""
+
+    def __init__(self, channels: Channels) -> None:
+        self.subscribe = channels.subscribe
+        self.unsubscribe = channels.unsubscribe
+        self.wake = channels.wake
+        self._channels = channels
+
+    async def read(self, timeout: float) -> list[Message]:
+        return await asyncio.to_thread(self._channels.read, timeout)
+
+    async def close(self) -> None:
+        self._channels.close()
+
+
+Either = AsyncChannels | Blocking
+Make = Callable[[str], Either]
+
+
+@pytest.fixture(params=["sync", "async"])
+def make(request: pytest.FixtureRequest) -> Make:
+    """Make one of both kinds."""
+    if request.param == "sync":
+        return lambda url: Blocking(Channels(target(url)))
+    return lambda url: AsyncChannels(target(url))
+
+
+@pytest.fixture
+def server() -> Iterator[RedisServer]:
+    with RedisServer() as server:
+        yield server
+
+
+async def heard(channels: Either, count: int) -> list[tuple[str, str | None]]:
+    """Read so many messages."""
+    found: list[tuple[str, str | None]] = []
+    until = monotonic() + LONG
+    while len(found) < count and monotonic() < until:
+        found += [(message.channel, message.text) for message in await channels.read(0.5)]
+    return found
+
+
+def subscribers(raw: redis.Redis, channel: str) -> int:
+    return int(dict(raw.pubsub_numsub(channel))[channel.encode()])
+
+
+async def test_it_hears_all_channels_over_one_connection(make: Make, raw: redis.Redis, redis_url: str) -> None:
+    before = len(raw.client_list())
+    channels = make(redis_url)
+    names = [f"c{number}" for number in range(PART + 10)]
+    channels.subscribe(names)
+    begun = await heard(channels, len(names))
+    raw.publish("c0", "first")
+    raw.publish(names[-1], BAD)
+
+    assert sorted(begun) == sorted((name, None) for name in names)
+    assert await heard(channels, 2) == [("c0", "first"), (names[-1], "\N{REPLACEMENT CHARACTER}" * 2)]
+    assert len(raw.client_list()) == before + 1
+    await channels.close()
+
+
+async def test_it_subscribes_while_another_reads(make: Make, raw: redis.Redis, redis_url: str) -> None:
+    channels = make(redis_url)
+    channels.subscribe(["a"])
+    await heard(channels, 1)
+    reading = asyncio.create_task(heard(channels, 2))
+    await asyncio.sleep(0)
+
+    channels.subscribe(["b", "a"])
+
+    assert sorted(await reading) == [("a", None), ("b", None)]
+    await channels.close()
+
+
+async def test_what_nobody_wants_any_more_is_unsubscribed(make: Make, raw: redis.Redis, redis_url: str) -> None:
+    channels = make(redis_url)
+    channels.subscribe(["a", "b"])
+    await heard(channels, 2)
+
+    channels.unsubscribe(["a", "b"])
+    channels.subscribe(["b"])
+    await heard(channels, 1)
+    raw.publish("b", "still")
+
+    assert await heard(channels, 1) == [("b", "still")]
+    assert (subscribers(raw, "a"), subscribers(raw, "b")) == (0, 1)
+    await channels.close()
+
+
+async def test_it_connects_again_and_says_so(make: Make, raw: redis.Redis, redis_url: str) -> None:
+    channels = make(redis_url)
+    channels.subscribe(["a"])
+    await heard(channels, 1)
+
+    raw.client_kill_filter(_type="pubsub")
+
+    assert await heard(channels, 1) == [("a", None)]
+    raw.publish("a", "again")
+    assert await heard(channels, 1) == [("a", "again")]
+    await channels.close()
+
+
+async def test_it_waits_for_a_server_that_is_away(make: Make, server: RedisServer) -> None:
+    channels = make(server.url)
+    channels.subscribe(["a"])
+    await heard(channels, 1)
+    server.kill()
+    assert [await channels.read(0.01) for _ in range(5)] == [[]] * 5
+
+    server.restart()
+
+    assert await heard(channels, 1) == [("a", None)]
+    await channels.close()
+
+
+async def test_a_read_returns_in_time_though_the_server_is_frozen(make: Make, server: RedisServer) -> None:
+    channels = make(server.url)
+    channels.subscribe(["a"])
+    server.pause()
+    try:
+        async with asyncio.timeout(6.0):
+            assert await channels.read(0.05) == []
+    finally:
+        server.resume()
+    await channels.close()
+
+
+async def test_a_connection_that_went_silent_is_replaced(
+    make: Make, server: RedisServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("jobfleet.store.channels.subscriptions.SILENCE", 0.1)
+    monkeypatch.setattr("jobfleet.store.channels.subscriptions.ANSWER", 0.1)
+    channels = make(server.url)
+    channels.subscribe(["a"])
+    await heard(channels, 1)
+    server.pause()
+    for _ in range(5):
+        await channels.read(0.1)
+    server.resume()
+
+    assert await heard(channels, 1) == [("a", None)]
+    await channels.close()
+
+
+async def test_a_caller_that_is_cancelled_breaks_nothing(raw: redis.Redis, redis_url: str) -> None:
+    channels = AsyncChannels(target(redis_url))
+    channels.subscribe(["a"])
+    await heard(channels, 1)
+    for _ in range(20):
+        reading = asyncio.create_task(channels.read(LONG))
+        await asyncio.sleep(0)
+        reading.cancel()
+        await asyncio.wait((reading,))
+    raw.publish("a", "heard")
+
+    assert await heard(channels, 1) == [("a", "heard")]
+    await channels.close()
+
+
+def test_a_waiting_read_of_another_thread_returns_when_it_is_woken(redis_url: str) -> None:
+    channels = Channels(target(redis_url))
+    channels.subscribe(["a"])
+    assert channels.read(LONG) == [Message("a", None)]
+    done: list[Any] = []
+    thread = threading.Thread(target=lambda: done.append(channels.read(LONG)), daemon=True)
+    thread.start()
+
+    channels.wake()
+
+    thread.join(LONG / 2)
+    assert done == [[]]
+    channels.close()
