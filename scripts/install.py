@@ -57,7 +57,9 @@ class Progress:
             self.count += 1
         is_last = verb.startswith("Installing")
         text = (
-            f"  installing {self.count} packages" if is_last else f"  {self.count} packages, {name.rpartition('/')[2]}"
+            f"  installing {self.count} packages"
+            if is_last
+            else f"  {self.count} packages, {name.rpartition('/')[2].partition('-')[0]}"
         )
         now = time.monotonic()
         if self._is_terminal:
