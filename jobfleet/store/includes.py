@@ -7,19 +7,22 @@ of it, after that block has ended, would find its names gone, so it is refused: 
 from __future__ import annotations
 
 import re
+import string
 from collections.abc import Callable, Iterator
 
 from jobfleet.errors import ScriptContractError
 
+# Each alternative begins with a letter of its own, not with ^ or \b, so that a search skips all other letters quickly.
 _TOKEN = re.compile(
     r"""
-    ^--[ ]@include[ ](?P<include>lib/[a-z_]+/[a-z_]+)\n
+    --(?<=^--)[ ]@include[ ](?P<include>lib/[a-z_]+/[a-z_]+)\n
     | --\[\[.*?\]\] | --[^\n]*                               # comments
     | '(?:\\.|[^'\\\n])*' | "(?:\\.|[^"\\\n])*" | \[\[.*?\]\]  # texts
-    | \b(?P<word>function|do|if|repeat|elseif|else|end|until)\b
+    | function\b | do\b | if\b | repeat\b | elseif\b | else\b | end\b | until\b  # words, or the ends of longer ones
     """,
     re.MULTILINE | re.DOTALL | re.VERBOSE,
 )
+_LETTERS = frozenset(string.ascii_letters + string.digits + "_")
 _OPENS = frozenset({"function", "do", "if", "repeat"})
 
 
@@ -49,10 +52,12 @@ class Includes:
     def _parts(self, text: str, stack: tuple[str, ...]) -> Iterator[str]:
         at, depth = 0, len(self._blocks)
         for match in _TOKEN.finditer(text):
-            if match["word"]:
-                self._turn(match["word"])
+            start, token = match.start(), match[0]
+            if token[0] in _LETTERS:
+                if text[start - 1 : start] not in _LETTERS:
+                    self._turn(token)
             elif match["include"]:
-                yield text[at : match.start()]
+                yield text[at:start]
                 at = match.end()
                 yield from self._included(match["include"], stack)
         if len(self._blocks) != depth:

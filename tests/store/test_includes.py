@@ -51,7 +51,10 @@ def test_two_branches_may_not_share_what_one_of_them_includes() -> None:
 
 
 def test_words_in_comments_and_texts_are_no_blocks() -> None:
-    text = "-- if function do\nlocal a = 'if \\' do' .. \"repeat\" .. [[ do\nif ]]\n--[[ if\nthen ]]\n"
+    text = (
+        "-- if function do\nlocal undo, friend, x_if, end_ = 1\n"
+        "local a = 'if \\' do' .. \"repeat\" .. [[ do\nif ]]\n--[[ if\nthen ]]\n"
+    )
     assert "function one" in expand(f"{text}-- @include lib/a/one\n-- @include lib/a/two\n")
 
 

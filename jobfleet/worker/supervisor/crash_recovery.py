@@ -21,6 +21,7 @@ from jobfleet.store.calls import settle
 from jobfleet.store.calls.lease import CHUNK, bury
 from jobfleet.store.keys import Keyspace, Lane
 from jobfleet.store.records import Held
+from jobfleet.store.script import load
 from jobfleet.suspicion import suspects
 from jobfleet.worker.ipc.lease_board import Phase, Posted
 
@@ -40,6 +41,11 @@ class CrashRecovery:
         self._keys = keys
         self._overdue = overdue
         self._unreadables = unreadables
+
+    def prepare(self) -> None:
+        """Read the scripts that a death needs, so that the jobs of the first dead child do not wait for their files."""
+        for name in ("bury", "settle"):
+            load(name)
 
     async def bury(
         self,

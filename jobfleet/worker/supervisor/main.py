@@ -110,12 +110,15 @@ class Supervisor:
             on_watched=self._leases.teller.tell,
         )
         self._metrics = WorkerMetrics(config, self._worker, self._tally)
+        self._recovery = CrashRecovery(
+            self._store, self._keys, run_settler, Unreadables(self._store, config, self._tally)
+        )
         self._child_processes = Children(
             self._worker,
             modules,
             config,
             at,
-            recovery=CrashRecovery(self._store, self._keys, run_settler, Unreadables(self._store, config, self._tally)),
+            recovery=self._recovery,
             metrics=self._metrics,
             lanes=self._lanes,
             keep=self._keep,
@@ -182,6 +185,7 @@ class Supervisor:
             self._at.shown,
         )
         self._child_processes.scale(self._config.processes)
+        self._recovery.prepare()  # the children load their modules meanwhile
         self.start_duties()
         await self._all_gone.wait()
         return await self._leave()
