@@ -115,7 +115,7 @@ class DuplicateJob(JobfleetError):
 
 
 class FleetFull(JobfleetError):
-    """Redis has no memory left for new jobs; nothing was enqueued. Raise maxmemory, or let workers drain the queues."""
+    """Redis refuses: its memory is full (OOM). Nothing was enqueued; raise maxmemory, or let workers drain the queues."""
 
 
 class StoreUnavailable(JobfleetError, ConnectionError):

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from enum import Enum, auto
-from typing import Any
+from typing import Any, NamedTuple
 
 from redis import exceptions
 
@@ -15,8 +15,9 @@ AGAIN_WORDS = (
     "max number of clients",
 )  # fmt: skip
 NO_DATABASE = "DB index is out of range"
+UNAUTHORIZED_CODES = ("NOAUTH", "WRONGPASS", "NOPERM")
 REFUSED_WORDS = (
-    "NOAUTH", "WRONGPASS", "NOPERM", "ACL failure", "invalid username-password", "without any password", NO_DATABASE,
+    *UNAUTHORIZED_CODES, "ACL failure", "invalid username-password", "without any password", NO_DATABASE,
 )  # fmt: skip
 UNKNOWN_HOST_WORDS = ("Name or service not known", "nodename nor servname", "No address associated")
 CONNECTION_ERRORS = (
@@ -38,17 +39,66 @@ AGAIN_ERRORS = (
 """redis-py replaces the first word of some error texts by an exception class."""
 
 WRITE_WORDS = ("READONLY", "MISCONF", "NOREPLICAS")
-REASONS: tuple[tuple[type[BaseException] | None, str, str], ...] = (
-    (exceptions.BusyLoadingError, "LOADING", "it is loading its data (LOADING)"),
-    (exceptions.ReadOnlyError, "READONLY", "it is a read-only replica, not the primary (READONLY)"),
-    (exceptions.MasterDownError, "MASTERDOWN", "it is a replica whose primary is down (MASTERDOWN)"),
-    (exceptions.OutOfMemoryError, "OOM ", "its memory is full (OOM)"),
-    (None, "max number of clients", "it takes no more connections (maxclients)"),
-    (None, "MISCONF", "it cannot save to its disk and refuses writes (MISCONF)"),
-    (None, "NOREPLICAS", "too few replicas are connected (NOREPLICAS)"),
-    (None, "BUSY ", "a script keeps it busy (BUSY)"),
+
+
+class Refusal(NamedTuple):
+    """An error with which a server refuses a command that it may accept later.
+
+    Attributes:
+        kind: The exception of redis-py, if it has one.
+        mark: The word by which the text of the error is known.
+        reason: The meaning.
+        advice: What to do about it.
+    """
+
+    kind: type[BaseException] | None
+    mark: str
+    reason: str
+    advice: str
+
+
+_TO_THE_PRIMARY = "Set --url / JOBFLEET_URL to the primary."
+REFUSALS: tuple[Refusal, ...] = (
+    Refusal(exceptions.BusyLoadingError, "LOADING", "it is loading its data (LOADING)", "Try again when it has."),
+    Refusal(
+        exceptions.ReadOnlyError,
+        "READONLY",
+        "it is a read-only replica, not the primary (READONLY)",
+        _TO_THE_PRIMARY,
+    ),
+    Refusal(
+        exceptions.MasterDownError,
+        "MASTERDOWN",
+        "it is a replica whose primary is down (MASTERDOWN)",
+        _TO_THE_PRIMARY,
+    ),
+    Refusal(exceptions.OutOfMemoryError, "OOM ", "its memory is full (OOM)", "Raise its maxmemory."),
+    Refusal(
+        None,
+        "max number of clients",
+        "it takes no more connections (maxclients)",
+        "Raise its maxclients, or end some clients.",
+    ),
+    Refusal(
+        None,
+        "MISCONF",
+        "it cannot save to its disk (MISCONF)",
+        "Free space on its disk, or look for the cause in its log.",
+    ),
+    Refusal(
+        None,
+        "NOREPLICAS",
+        "too few replicas are connected (NOREPLICAS)",
+        "Start its replicas, or lower its min-replicas-to-write.",
+    ),
+    Refusal(None, "BUSY ", "a script keeps it busy (BUSY)", "Try again, or end the script with SCRIPT KILL."),
+    Refusal(
+        exceptions.ClusterDownError,
+        "CLUSTERDOWN",
+        "its cluster is down (CLUSTERDOWN)",
+        "Start the missing nodes of the cluster.",
+    ),
 )
-"""Class or word of a server's error → its meaning."""
 
 
 class Remedy(Enum):
@@ -81,13 +131,26 @@ def translate(error: BaseException, call: Call[Any] | None = None) -> JobfleetEr
     if text.startswith("OOM") or isinstance(error, exceptions.OutOfMemoryError):
         return FleetFull()
     if NO_DATABASE in text:
-        return ConfigError(f"Redis refused: {NO_DATABASE}. Check the database's number in --url / JOBFLEET_URL.")
+        return ConfigError(f"Redis refuses: {NO_DATABASE}. Check the database's number in --url / JOBFLEET_URL.")
     if isinstance(error, exceptions.AuthenticationError | exceptions.NoPermissionError) or any(
         word in text for word in REFUSED_WORDS
     ):
-        return ConfigError(f"Redis refused: {text.removesuffix('.')}. Check user and password in --url / JOBFLEET_URL.")
+        return ConfigError(f"Redis refuses: {_unauthorized(error)}. Check user and password in --url / JOBFLEET_URL.")
     what = f"{call.script.name}: " if call else ""
     return ScriptContractError(f"{what}{text}")
+
+
+def _unauthorized(error: BaseException) -> str:
+    """The text of an error about a user, a password or a permission, with its code, which redis-py cuts off."""
+    text = str(error).removesuffix(".")
+    code, _, rest = text.partition(" ")
+    if code in UNAUTHORIZED_CODES:
+        return f"{rest} ({code})"
+    if isinstance(error, exceptions.NoPermissionError):
+        return f"{text} (NOPERM)"
+    if isinstance(error, exceptions.AuthenticationError):
+        return f"{text} ({'WRONGPASS' if 'username-password' in text else 'NOAUTH'})"
+    return text
 
 
 def word(reply: Any, call: Call[Any]) -> Reply:
@@ -112,16 +175,26 @@ def read(reply: Any, call: Call[Any]) -> Any:
 
 def unavailable(url: str, error: BaseException) -> StoreUnavailable:
     """Make the error to raise when the patience is over; `url` must be masked."""
-    if isinstance(error, exceptions.ReadOnlyError) or str(error).startswith("READONLY"):
-        return StoreUnavailable(f"Redis at {url} is a read-only replica; set --url / JOBFLEET_URL to its primary.")
+    refused = refusal_of(error)
+    if refused is not None:
+        return StoreUnavailable(f"Redis at {url} refuses: {refused.reason}. {refused.advice}")
     return StoreUnavailable(
         f"No Redis at {url} ({reason_of(error)}). Try 'jobfleet up MODULE', or set --url / JOBFLEET_URL."
     )
 
 
+def refusal_of(error: BaseException) -> Refusal | None:
+    """Return the refusal of a server that answers; None for any other error, such as one of the connection."""
+    text = str(error)
+    return next((one for one in REFUSALS if (one.kind and isinstance(error, one.kind)) or one.mark in text), None)
+
+
 def reason_of(error: BaseException) -> str:
     """Describe in a few words why Redis did not execute a command."""
     text = str(error).rstrip(".")
+    refused = refusal_of(error)
+    if refused is not None:
+        return refused.reason
     if isinstance(error, exceptions.InvalidResponse):
         return "the server there is not Redis"
     if has_timed_out(error):
@@ -132,9 +205,6 @@ def reason_of(error: BaseException) -> str:
         return "no such socket"
     if any(words in text for words in UNKNOWN_HOST_WORDS):
         return "no such host"
-    for kind, mark, reason in REASONS:
-        if (kind is not None and isinstance(error, kind)) or mark in text:
-            return reason
     return text or type(error).__name__
 
 

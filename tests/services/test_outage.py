@@ -116,7 +116,7 @@ def test_a_time_out_is_an_outage_at_once_where_nothing_else_is_answered(story: S
 @pytest.mark.parametrize(
     ("error", "reason"),
     [
-        (DISK, "it cannot save to its disk and refuses writes (MISCONF)"),
+        (DISK, "it cannot save to its disk (MISCONF)"),
         (REPLICA, "it is a read-only replica, not the primary (READONLY)"),
     ],
 )

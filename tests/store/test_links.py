@@ -355,7 +355,7 @@ def test_a_wrong_password_is_told_at_once_and_never_shown(guarded: RedisServer, 
         store.run(resume(LANE))
 
     text = str(caught.value)
-    assert text.startswith(f"Redis refused: {said}")
+    assert text.startswith(f"Redis refuses: {said}")
     assert text.endswith(". Check user and password in --url / JOBFLEET_URL.")
     assert "wr0ng" not in text + store.at.shown
 
@@ -363,7 +363,7 @@ def test_a_wrong_password_is_told_at_once_and_never_shown(guarded: RedisServer, 
 async def test_a_wrong_password_is_told_to_an_awaiting_caller(guarded: RedisServer) -> None:
     store = AsyncStore(target(guarded.url.replace("unix://", "unix://:wr0ng@")), patience=None)
 
-    with pytest.raises(ConfigError, match=r"^Redis refused: invalid"):
+    with pytest.raises(ConfigError, match=r"^Redis refuses: invalid"):
         await store.run(resume(LANE))
 
 

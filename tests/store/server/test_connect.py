@@ -18,7 +18,7 @@ from jobfleet.store.sync import Store
 from tests.support.server import RedisServer
 
 LANE = Keyspace("test").lane("mail", 0)
-NO_DATABASE = "Redis refused: DB index is out of range. Check the database's number in --url / JOBFLEET_URL."
+NO_DATABASE = "Redis refuses: DB index is out of range. Check the database's number in --url / JOBFLEET_URL."
 
 
 @pytest.fixture(scope="module")
@@ -144,5 +144,6 @@ def test_a_replica_is_told_as_one() -> None:
         store.close()
 
     assert str(caught.value) == (
-        f"Redis at {server.url} is a read-only replica; set --url / JOBFLEET_URL to its primary."
+        f"Redis at {server.url} refuses: it is a read-only replica, not the primary (READONLY). "
+        "Set --url / JOBFLEET_URL to the primary."
     )
