@@ -115,7 +115,7 @@ class DuplicateJob(JobfleetError):
 
 
 class FleetFull(JobfleetError):
-    """Redis refuses: its memory is full (OOM). Nothing was enqueued; raise maxmemory, or let workers drain the queues."""
+    """Redis refuses: its memory is full (OOM). Nothing was enqueued; raise maxmemory, or let workers drain queues."""
 
 
 class StoreUnavailable(JobfleetError, ConnectionError):

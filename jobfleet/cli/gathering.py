@@ -8,7 +8,6 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any
 
-from jobfleet.cli.view import error_text
 from jobfleet.model import JobResult
 from jobfleet.notify.fingerprint import normalise
 
@@ -51,7 +50,7 @@ def gather(letters: Iterable[JobResult[Any]]) -> list[Group]:
     """Group dead letters; the largest group first, among equals the one with the newest letter."""
     kinds: defaultdict[tuple[str, str], list[JobResult[Any]]] = defaultdict(list)
     for letter in letters:
-        kinds[letter.function, normalise(error_text(letter))].append(letter)
+        kinds[letter.function, normalise(letter.error_text)].append(letter)
     found = []
     for (function, error), members in kinds.items():
         members.sort(key=lambda one: one.completed_at or _LONG_AGO)

@@ -167,7 +167,7 @@ class DurationType(click.ParamType[float]):
         try:
             read = DURATION.parse(value)
         except ValueError:
-            self.fail(f"{value!r}: use seconds, or a text such as '30s', '5m', '24h' or '30d'.", param, ctx)
+            self.fail(f"{value!r}: use seconds, or a text such as '30s', '5m', '1h30m' or '30d'.", param, ctx)
         if not isinstance(read, float) or not 0 <= read <= LONGEST:
             self.fail(f"{value!r}: use 0 or more, and at most 100 years.", param, ctx)
         return read

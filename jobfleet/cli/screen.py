@@ -8,7 +8,6 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 from jobfleet.cli.output import Cell, Column, Output, age, clip, plain, width
 from jobfleet.cli.pulse import Look, Moving
-from jobfleet.cli.view import error_text
 from jobfleet.model import JobResult
 
 if TYPE_CHECKING:
@@ -222,7 +221,7 @@ def _failures(every: Sequence[JobResult[Any]], now: datetime, *, with_ids: bool)
             _since(letter.completed_at, now),
             *([letter.id] if with_ids else []),
             letter.function or "-",
-            Cell(error_text(letter) or "-", "red"),
+            Cell(letter.error_text or "-", "red"),
         ]
         for letter in every
     ]

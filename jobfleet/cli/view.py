@@ -68,19 +68,13 @@ def note_of(job: JobResult[Any]) -> str:
     if job.status is JobStatus.COMPLETED:
         return "" if job.result is None else f"→ {clip(value_text(job.result), NOTE_LENGTH)}"
     if job.status is JobStatus.FAILED:
-        return error_text(job)
+        return job.error_text
     if job.status is JobStatus.RUNNING and job.cancel_requested_by:
         return f"asked to stop by {job.cancel_requested_by}" + (f": {job.stop_stage}" if job.stop_stage else "")
     key = f"unique {job.unique}" if job.unique and not job.status.is_final else ""
     if job.status in _LATER:
         return " · ".join(filter(None, (f"due {clock(job.scheduled_at)}", job.error, key)))
     return " · ".join(filter(None, (job.progress_message or job.error, key)))
-
-
-def error_text(job: JobResult[Any]) -> str:
-    """The error of a job: class and message."""
-    error, kind = job.error or "", job.error_class or ""
-    return error if not kind or error.startswith(kind) else f"{kind}: {error}" if error else kind
 
 
 def history_of(letter: Letter) -> Iterator[str]:
@@ -122,7 +116,7 @@ def _pairs(job: JobResult[Any]) -> Iterable[tuple[str, Cell | str]]:
     yield "function", job.function
     yield "name", job.name if job.name != job.function else ""
     yield "result", value_text(job.result) if is_completed and job.result is not None else ""
-    yield "error", Cell(error_text(job), "red" if job.status is JobStatus.FAILED else None) if job.error else ""
+    yield "error", Cell(job.error_text, "red" if job.status is JobStatus.FAILED else None) if job.error else ""
     yield "error type", job.error_type.value if job.error_type else ""
     yield "progress", " ".join(filter(None, (percent(job).strip("-"), job.progress_message)))
     yield "details", value_text(job.progress_details) if job.progress_details else ""

@@ -24,6 +24,8 @@ T = TypeVar("T", int, float)
 _NAME = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.-]{0,99}")
 _NAME_RULE = "use letters, digits, '_', '.' and '-', at most 100"
 _DURATION = re.compile(r"(.*?)\s*(ms|s|m|h|d)?", re.DOTALL)
+_COMPOUND = re.compile(r"(?:(\d+)d\s*)?(?:(\d+)h\s*)?(?:(\d+)m\s*)?(?:(\d+(?:\.\d+)?)s)?", re.ASCII)
+_COMPOUND_UNITS = (86_400.0, 3600.0, 60.0, 1.0)
 _DURATION_UNITS = {"ms": 0.001, "s": 1.0, "m": 60.0, "h": 3600.0, "d": 86_400.0}
 _SIZE = re.compile(r"(.*?)\s*(B|KiB|MiB|GiB)?", re.DOTALL)
 _SIZE_UNITS = {"B": 1, "KiB": 1024, "MiB": 1024**2, "GiB": 1024**3}
@@ -122,11 +124,14 @@ def _split(pattern: re.Pattern[str], value: str) -> tuple[str, str | None]:
 
 
 def _duration(value: object) -> float:
-    remedy = "use seconds, a timedelta, or a text such as '30s', '5m', '24h' or '30d'"
+    remedy = "use seconds, a timedelta, or a text such as '30s', '5m', '1h30m', '24h' or '30d'"
     if isinstance(value, timedelta):
         return value.total_seconds()
     if not isinstance(value, str):
         return _number_of(value, float, remedy)
+    parts = _COMPOUND.fullmatch(value.strip())
+    if parts is not None and any(parts.groups()):
+        return sum(float(count) * unit for count, unit in zip(parts.groups("0"), _COMPOUND_UNITS, strict=True))
     number, unit = _split(_DURATION, value)
     return _number_of(number, float, remedy) * _DURATION_UNITS[unit or "s"]
 

@@ -28,7 +28,7 @@ def outcome_of(result: JobResult[T]) -> T:
             raise JobExpired(f"{result.id} expired: {result.error}.", job_id=result.id)
         case _:
             raise JobFailed(
-                f"{result.id} failed: {result.error}",
+                f"{result.id} failed: {result.error_text}",
                 job_id=result.id,
                 error_class=result.error_class,
                 traceback=result.traceback,

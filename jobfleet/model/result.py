@@ -124,3 +124,11 @@ class JobResult(Generic[T_co]):
         """Set the progress of a completed job."""
         if self.status is JobStatus.COMPLETED and self.progress != 1.0:
             object.__setattr__(self, "progress", 1.0)
+
+    @property
+    def error_text(self) -> str:
+        """The last error as its class and its message, such as ``ConnectionError: refused``; empty without an error."""
+        error, kind = self.error or "", self.error_class or ""
+        if not kind or error.startswith(kind):
+            return error
+        return f"{kind}: {error}" if error else kind

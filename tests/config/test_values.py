@@ -30,6 +30,9 @@ MIB = 1024 * 1024
         ("lease", " 90 s ", 90.0),
         ("lease", "1h", 3600.0),
         ("grace", "1.5m", 90.0),
+        ("lease", "1h30m", 5400.0),
+        ("lease", " 1d 2h 3m 4.5s ", 93_784.5),
+        ("lease", "0m30s", 30.0),
         ("dead_ttl", "30d", 2_592_000.0),
         ("max_payload", "64 KiB", 65_536),
         ("max_payload", "2048B", 2048),
@@ -53,7 +56,7 @@ def test_a_value_is_read_in_all_its_forms(name: str, value: object, expected: ob
     assert asdict(config) == {**asdict(JobConfig()), name: expected}
 
 
-DURATION_REMEDY = "use seconds, a timedelta, or a text such as '30s', '5m', '24h' or '30d'"
+DURATION_REMEDY = "use seconds, a timedelta, or a text such as '30s', '5m', '1h30m', '24h' or '30d'"
 QUEUES_REMEDY = "use names, with weights where wanted, such as 'mail=3,bulk', each 1 to 1000"
 LANES_REMEDY = "use queue=lanes pairs, such as 'mail=4,bulk=2', each 1 to 1024"
 
@@ -67,6 +70,9 @@ LANES_REMEDY = "use queue=lanes pairs, such as 'mail=4,bulk=2', each 1 to 1024"
         ({"lease": float("nan")}, f"lease = nan: {DURATION_REMEDY}."),
         ({"lease": 10**400}, f"lease = {10**400}: {DURATION_REMEDY}."),
         ({"lease": True}, f"lease = True: {DURATION_REMEDY}."),
+        ({"lease": "30m1h"}, f"lease = '30m1h': {DURATION_REMEDY}."),
+        ({"lease": "1h1h"}, f"lease = '1h1h': {DURATION_REMEDY}."),
+        ({"lease": "1h30"}, f"lease = '1h30': {DURATION_REMEDY}."),
         ({"lease": None}, f"lease = None: {DURATION_REMEDY}."),
         ({"grace": -1}, "grace = -1: use 0s or more."),
         ({"dead_ttl": timedelta.max}, f"dead_ttl = {timedelta.max!r}: use 36500d or less."),

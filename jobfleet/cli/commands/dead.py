@@ -17,7 +17,7 @@ from jobfleet.cli.invocation import Invocation
 from jobfleet.cli.options import Group, by_option, yes_option
 from jobfleet.cli.output import Cell, Column, Output, age, agreed, count, plain_lines, say
 from jobfleet.cli.schema import job_data, letter_data
-from jobfleet.cli.view import error_text, history_of, job_details, value_text
+from jobfleet.cli.view import history_of, job_details, value_text
 from jobfleet.errors import DuplicateJob, JobNotFound
 from jobfleet.model import JobResult
 from jobfleet.operations.lanes import no_queue
@@ -68,7 +68,7 @@ def _table(output: Output, letters: list[JobResult[Any]]) -> str:
             letter.function,
             str(letter.attempt),
             _since(letter.completed_at),
-            Cell(error_text(letter), "red"),
+            Cell(letter.error_text, "red"),
         ]
         for letter in letters
     ]

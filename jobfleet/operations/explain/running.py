@@ -111,7 +111,5 @@ def ended(seen: Snapshot) -> Reason | None:
 
 
 def _error(seen: Snapshot) -> str:
-    job = seen.job
-    error, kind = (job.error or "", job.error_class or "") if job is not None else ("", "")
-    text = error if not kind or error.startswith(kind) else f"{kind}: {error}"
+    text = seen.job.error_text if seen.job is not None else ""
     return " ".join(text.split()).removesuffix(".") or "no error is known"

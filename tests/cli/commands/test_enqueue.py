@@ -176,7 +176,7 @@ def test_wait_timeout_ends_with_124(cli: Cli, hand: Hand) -> None:
         (["a", "--at", "noon"],
          f"Invalid value for '--at': 'noon' is not an ISO time; write it as 2026-11-25T14:00 or with +01:00.{TRY}"),
         (["a", "--delay", "soon"],
-         f"Invalid value for '--delay': 'soon': use seconds, or a text such as '30s', '5m', '24h' or '30d'.{TRY}"),
+         f"Invalid value for '--delay': 'soon': use seconds, or a text such as '30s', '5m', '1h30m' or '30d'.{TRY}"),
         (["a", "--unique-for", "ever"],
          f"Invalid value for '--unique-for': 'ever': use 'queued', 'open', or a time such as '30s' or '24h'.{TRY}"),
         (["a", "--queue", "no way"], "queue is 'no way'; use 1 to 32 letters, digits, '_' or '-'."),
