@@ -37,6 +37,7 @@ if TYPE_CHECKING:
         JobNotFound,
         StoreUnavailable,
         UnknownParent,
+        UnknownQueue,
         WaitTimeout,
     )
     from jobfleet.fleet.aio import AsyncFleet
@@ -52,6 +53,7 @@ if TYPE_CHECKING:
     from jobfleet.handle._async.handle import AsyncJobHandle
     from jobfleet.handle._sync.handle import JobHandle
     from jobfleet.model import After, ErrorType, Job, JobId, JobResult, JobStatus, Priority, Receipt
+    from jobfleet.model.details import JobDetails
     from jobfleet.outcome import Discard, RetryAfter, Snooze
 
 # Names are resolved when they are first used (PEP 562): a producer pays for the client alone, and
@@ -77,6 +79,7 @@ _HOMES = {
     "JobCancelled": "jobfleet.errors",
     "JobConfig": "jobfleet.config",
     "JobContext": "jobfleet.functions.context",
+    "JobDetails": "jobfleet.model.details",
     "JobExpired": "jobfleet.errors",
     "JobFailed": "jobfleet.errors",
     "JobFunction": "jobfleet.functions.registry",
@@ -95,6 +98,7 @@ _HOMES = {
     "Snooze": "jobfleet.outcome",
     "StoreUnavailable": "jobfleet.errors",
     "UnknownParent": "jobfleet.errors",
+    "UnknownQueue": "jobfleet.errors",
     "WaitTimeout": "jobfleet.errors",
     "cancel": "jobfleet.fleet.default",
     "configure": "jobfleet.fleet.default",
@@ -153,6 +157,7 @@ __all__ = [
     "JobCancelled",
     "JobConfig",
     "JobContext",
+    "JobDetails",
     "JobExpired",
     "JobFailed",
     "JobFunction",
@@ -171,6 +176,7 @@ __all__ = [
     "Snooze",
     "StoreUnavailable",
     "UnknownParent",
+    "UnknownQueue",
     "WaitTimeout",
     "__version__",
     "cancel",

@@ -46,6 +46,12 @@ def to_seconds(us: int) -> float:
     return us / SECOND_US
 
 
+def local(moment: datetime) -> str:
+    """Format a time for people: in the local zone, with its offset, such as ``2026-11-27 18:04:05 +01:00``."""
+    text = moment.astimezone().isoformat(" ", "seconds")
+    return f"{text[:19]} {text[19:]}"
+
+
 def span(seconds: float) -> str:
     """Format a duration for people in at most two units: '12 ms', '1.24 s', '3 min 5 s'."""
     if seconds < 1:

@@ -4,6 +4,7 @@
 
     JobfleetError
     ├── ConfigError            a setting, URL or module is wrong: correct it
+    │   └── UnknownQueue       there is no queue of this name
     ├── InvalidJob             a job or an option is not valid: correct the named field
     │   ├── EncodingError      a value cannot be encoded, or bytes cannot be decoded
     │   │   └── EnvelopeTooNew written by a later jobfleet: upgrade this worker
@@ -48,6 +49,18 @@ def _revived(kind: type[JobfleetError], args: tuple[object, ...], facts: dict[st
 
 class ConfigError(JobfleetError):
     """A setting is wrong."""
+
+
+class UnknownQueue(ConfigError, LookupError):
+    """There is no such queue.
+
+    Attributes:
+        queue: The name.
+    """
+
+    def __init__(self, queue: str, message: str | None = None) -> None:
+        super().__init__(message or f"No queue {queue!r}.")
+        self.queue = queue
 
 
 class InvalidJob(JobfleetError, ValueError):

@@ -1,16 +1,16 @@
 """Exit codes of the command line, and errors as one line on stderr.
 
-======  ==================================
+======  ======================================================================================
 code    meaning
-======  ==================================
+======  ======================================================================================
 0       done
 1       the job or the check failed
 2       usage, import or settings are wrong
-3       not found
-4       Redis cannot be reached
+3       not found: what was named, or all jobs that options select to be changed
+4       Redis cannot be reached, or refuses
 124     timed out
 130     interrupted
-======  ==================================
+======  ======================================================================================
 """
 
 from __future__ import annotations
@@ -21,7 +21,15 @@ from collections.abc import Callable
 import click
 
 from jobfleet.cli.output import say
-from jobfleet.errors import ConfigError, InvalidJob, JobfleetError, JobNotFound, StoreUnavailable, WaitTimeout
+from jobfleet.errors import (
+    ConfigError,
+    InvalidJob,
+    JobfleetError,
+    JobNotFound,
+    StoreUnavailable,
+    UnknownQueue,
+    WaitTimeout,
+)
 from jobfleet.exit_codes import (
     EXIT_FAILED,
     EXIT_INTERRUPTED,
@@ -45,6 +53,7 @@ _WHOLE = re.compile(r"is not a valid integer( range)?")  # click's; "integer ran
 _CODES: tuple[tuple[type[JobfleetError], int], ...] = (
     (WaitTimeout, TIMED_OUT),
     (JobNotFound, NOT_FOUND),
+    (UnknownQueue, NOT_FOUND),
     (StoreUnavailable, UNREACHABLE),
     (ConfigError, WRONG),
     (InvalidJob, WRONG),

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any
 
+from jobfleet.cli.output import iso
 from jobfleet.model import JobResult
 from jobfleet.notify.fingerprint import normalise
 
@@ -40,8 +41,8 @@ class Group:
             "function": self.function,
             "error": self.error,
             "count": self.count,
-            "first": self.first.isoformat() if self.first else None,
-            "last": self.last.isoformat() if self.last else None,
+            "first": iso(self.first),
+            "last": iso(self.last),
             "example": self.example,
         }
 

@@ -107,7 +107,7 @@ def _never_refuse(stream: IO[str]) -> None:
     context_settings=HELP,
     epilog=(
         "Exit codes: 0 done, 1 the job or check failed, 2 usage, import or settings, 3 not found, "
-        "4 Redis unreachable, 124 timed out."
+        "4 Redis unreachable or refusing, 124 timed out."
     ),
 )
 @click.version_option(VERSION, "-V", "--version", prog_name="jobfleet", message="%(prog)s %(version)s")

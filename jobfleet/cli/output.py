@@ -9,12 +9,12 @@ import shutil
 import sys
 import unicodedata
 from collections.abc import Iterable, Sequence
-from datetime import datetime
+from datetime import UTC, date, datetime
 from typing import NamedTuple
 
 import click
 
-from jobfleet.clock import STEPS
+from jobfleet.clock import STEPS, local
 
 _UNPRINTABLE = re.compile(r"[^\n\t -~]")
 _OWN_STYLE = re.compile(r"(\x1b\[(?:[012]|3[0-7]|9[0-7])m)")
@@ -107,6 +107,27 @@ class Output:
         return "\n".join(f"{self.styled(f'{name:<{wide}}', 'dim')}  {self.styled(*cell)}" for name, cell in kept)
 
 
+class Hours:
+    """Times of day for the lines of a stream. A line with the date and the zone comes first, and when the day changes.
+
+    Args:
+        output: Prints that line.
+    """
+
+    def __init__(self, output: Output) -> None:
+        self._output = output
+        self._day: tuple[date, str] | None = None
+
+    def at(self, moment: datetime) -> str:
+        """The time of day in the local zone, after a line with its date where that has changed."""
+        day, time, zone = clock(moment).split(" ")
+        here = (date.fromisoformat(day), zone)
+        if here != self._day:
+            self._day = here
+            self._output.line(self._output.styled(f"{here[0]:%a} {day} {zone}", "dim"))
+        return time
+
+
 def _cell(value: Cell | str) -> Cell:
     return Cell(plain(value.text), value.color) if isinstance(value, Cell) else Cell(plain(value))
 
@@ -165,8 +186,13 @@ def age(seconds: float) -> str:
 
 
 def clock(moment: datetime | None) -> str:
-    """A time in the local zone; empty for None."""
-    return moment.astimezone().strftime("%Y-%m-%d %H:%M:%S") if moment else ""
+    """A time in the local zone with its offset; empty for None. All tables and sentences show times in this form."""
+    return local(moment) if moment else ""
+
+
+def iso(moment: datetime | None) -> str | None:
+    """A time in UTC for JSON; None for None. All JSON has times in this form."""
+    return moment.astimezone(UTC).isoformat() if moment else None
 
 
 def count(number: int, thing: str) -> str:

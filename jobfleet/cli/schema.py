@@ -10,8 +10,11 @@ from datetime import date, datetime, timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from jobfleet.cli.output import iso
+
 if TYPE_CHECKING:
     from jobfleet.model import JobResult
+    from jobfleet.model.details import JobDetails
     from jobfleet.model.explanation import Explanation
     from jobfleet.model.limit import LimitInfo
     from jobfleet.operations.doctor.findings import Diagnosis
@@ -26,9 +29,20 @@ def job_data(result: JobResult[Any]) -> dict[str, object]:
     return _attributes(result)
 
 
+def details_data(details: JobDetails[Any]) -> dict[str, object]:
+    """A job in full: every attribute of `JobResult`, and every other attribute of `JobDetails`."""
+    return {**job_data(details.job), **_details(details)}
+
+
+def _details(details: JobDetails[Any]) -> dict[str, object]:
+    priority = None if details.priority is None else details.priority.name.lower()
+    parents = [parent._asdict() for parent in details.parents]
+    return {**_attributes(details, "job"), "priority": priority, "parents": parents}
+
+
 def letter_data(letter: Letter) -> dict[str, object]:
     """A dead letter: its job, and every other attribute of `Letter`."""
-    return {**job_data(letter.job), **{name: value for name, value in _attributes(letter).items() if name != "job"}}
+    return {**job_data(letter.job), **_attributes(letter, "job")}
 
 
 def queue_data(queue: QueueInfo) -> dict[str, object]:
@@ -47,8 +61,10 @@ def worker_data(worker: WorkerInfo) -> dict[str, object]:
 
 
 def explanation_data(explanation: Explanation) -> dict[str, object]:
-    """An explanation: every attribute of `Explanation`, and of each `Reason`."""
-    return {**_attributes(explanation), "reasons": [_attributes(reason) for reason in explanation.reasons]}
+    """An explanation: every attribute of `Explanation`, of each `Reason`, and of its `JobDetails`."""
+    details = None if explanation.details is None else _details(explanation.details)
+    reasons = [_attributes(reason) for reason in explanation.reasons]
+    return {**_attributes(explanation, "details"), "reasons": reasons, "details": details}
 
 
 def diagnosis_data(diagnosis: Diagnosis) -> dict[str, object]:
@@ -93,5 +109,10 @@ def _key(key: object) -> str:
     return key if isinstance(key, str) else str(jsonable(key))
 
 
-def _attributes(row: Any) -> dict[str, object]:
-    return {each.name: jsonable(getattr(row, each.name)) for each in fields(row)}
+def _attributes(row: Any, *left_out: str) -> dict[str, object]:
+    return {each.name: _own(getattr(row, each.name)) for each in fields(row) if each.name not in left_out}
+
+
+def _own(value: object) -> object:
+    """Convert a value of jobfleet itself: its times are in UTC. Times in arguments and results keep their zone."""
+    return iso(value) if isinstance(value, datetime) else jsonable(value)

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from datetime import datetime
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from jobfleet.cli.output import Cell, Column, Output, age, clip, plain, width
+from jobfleet.cli.output import Cell, Column, Output, age, clip, clock, plain, width
 from jobfleet.cli.pulse import Look, Moving
 from jobfleet.model import JobResult
 
@@ -18,6 +18,7 @@ NARROWEST = 10
 LAST = 12
 """Width that the last column of a table keeps, in characters, before the elastic column is cut."""
 
+HINT = "q quits"
 IDS_FROM = 120
 """Least width of the terminal, in characters, to show the ids of failures."""
 
@@ -103,9 +104,9 @@ def pace(rate: float | None) -> str:
 
 
 def _top(output: Output, title: str, now: datetime, columns: int) -> str:
-    clock = f"{now.astimezone():%H:%M:%S}"
-    name = clip(plain(title), max(NARROWEST, columns - len(clock) - 2))
-    return output.styled(f"{name}{' ' * max(2, columns - width(name) - len(clock))}{clock}", "dim")
+    end = f"{HINT}  {clock(now).partition(' ')[2]}"
+    name = clip(plain(title), max(NARROWEST, columns - len(end) - 2))
+    return output.styled(f"{name}{' ' * max(2, columns - width(name) - len(end))}{end}", "dim")
 
 
 def _sums(look: Look, columns: int) -> str:

@@ -2,20 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from datetime import UTC, datetime
+import shutil
+from collections.abc import Mapping, Sequence
+from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Any
 
 from jobfleet.cli.output import Cell, Column, Output, age, clip, clock, plain_lines, to_json
 from jobfleet.cli.schema import jsonable
 from jobfleet.clock import span
-from jobfleet.model import JobResult, JobStatus
+from jobfleet.model import JobResult, JobStatus, split_id, suffix_time_us
 from jobfleet.model.who import from_word
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
 
-    from jobfleet.operations.jobs.listing import Letter
+    from jobfleet.model.details import JobDetails
 
 COLORS: dict[JobStatus, str] = {
     JobStatus.RUNNING: "cyan",
@@ -26,6 +27,13 @@ COLORS: dict[JobStatus, str] = {
     JobStatus.EXPIRED: "magenta",
 }
 NOTE_LENGTH = 100
+SHORT_ID = 8
+"""How many of its last digits stand for an id in a narrow table; all commands accept them."""
+WHOLE_IDS_FROM = 100
+"""Least width of the terminal, in characters, for whole ids in tables of jobs."""
+ARGUMENTS_LENGTH = 1000
+"""Most characters of arguments in a table; JSON has all of them."""
+PARENTS_SHOWN = 10
 US_DIGITS = 16
 """Digits of a time in µs since 1970, until the year 2286."""
 
@@ -37,13 +45,15 @@ def job_table(output: Output, jobs: Sequence[JobResult[Any]]) -> str:
     columns: list[Column | str] = ["ID", "STATUS", "FUNCTION"]
     columns += [*(Column(title, True) for title in ("DONE", "RUNS", "AGE")), "NOTE"]
     now = datetime.now(UTC)
-    return output.table(columns, [_row(job, now) for job in jobs])
+    is_narrow = output.is_terminal and shutil.get_terminal_size().columns < WHOLE_IDS_FROM
+    return output.table(columns, [_row(job, now, is_narrow=is_narrow) for job in jobs])
 
 
-def _row(job: JobResult[Any], now: datetime) -> list[Cell | str]:
+def _row(job: JobResult[Any], now: datetime, *, is_narrow: bool) -> list[Cell | str]:
     since = job.enqueued_at
+    has_short_id = is_narrow and suffix_time_us(split_id(job.id).suffix) is not None
     return [
-        job.id,
+        job.id[-SHORT_ID:] if has_short_id else job.id,
         status_cell(job),
         job.function or "-",
         percent(job),
@@ -77,16 +87,16 @@ def note_of(job: JobResult[Any]) -> str:
     return " · ".join(filter(None, (job.progress_message or job.error, key)))
 
 
-def history_of(letter: Letter) -> Iterator[str]:
-    """The history of a dead letter, one line per run or replay, oldest first."""
-    for line in letter.history:
+def history_of(history: Iterable[str]) -> Iterator[str]:
+    """The history of a job, one line per run or replay, oldest first."""
+    for line in history:
         number, at, what = (*line.split(" ", 2), "", "")[:3]
         if not at.isdecimal() or len(at) > US_DIGITS:  # not a line that jobfleet has written
             yield plain_lines(line)
             continue
-        when = datetime.fromtimestamp(int(at) / 1e6, UTC).astimezone()
+        when = clock(datetime.fromtimestamp(int(at) / 1e6, UTC))
         text = _replayed(what) if number == "replayed" else f"run {number}: {what}"
-        yield plain_lines(f"{when:%Y-%m-%d %H:%M:%S}  {text}")
+        yield plain_lines(f"{when}  {text}")
 
 
 def _replayed(what: str) -> str:
@@ -101,12 +111,51 @@ def value_text(value: object) -> str:
     return value if isinstance(value, str) else to_json(jsonable(value))
 
 
+def arguments_text(args: Sequence[Any], kwargs: Mapping[str, Any]) -> str:
+    """The arguments of a job, as all commands show them."""
+    given = [value_text(value) for value in args]
+    return ", ".join([*given, *(f"{name}={value_text(value)}" for name, value in kwargs.items())]) or "none"
+
+
 def job_details(output: Output, job: JobResult[Any], *, with_traceback: bool = False) -> str:
-    """All fields of a job, one per line."""
+    """The state of a job, one field per line."""
     text = output.details(_pairs(job))
     if with_traceback and job.traceback:
         text += f"\n\n{plain_lines(job.traceback.rstrip())}"
     return text
+
+
+def full_details(output: Output, details: JobDetails[Any]) -> str:
+    """A job in full: its state, what it was enqueued with, and its past runs."""
+    text = output.details([*_pairs(details.job), *_enqueued_with(details)])
+    if details.history:
+        text = "\n".join([text, "", "history:", *(f"  {line}" for line in history_of(details.history))])
+    return text
+
+
+def explained_details(output: Output, details: JobDetails[Any]) -> str:
+    """What a job was enqueued with, and its tries, for a command that shows its state in its own words."""
+    job = details.job
+    due = _when(job.scheduled_at) if job.status.is_waiting else ""
+    return output.details([*_enqueued_with(details), ("runs", _runs(job)), ("due", due)])
+
+
+def _enqueued_with(details: JobDetails[Any]) -> Iterable[tuple[str, Cell | str]]:
+    yield "priority", "" if details.priority is None else details.priority.name.lower()
+    if details.args is not None and details.kwargs is not None:
+        yield "arguments", clip(arguments_text(details.args, details.kwargs), ARGUMENTS_LENGTH)
+    yield "options", ", ".join(f"{name} {_option(value)}" for name, value in details.options.items())
+    is_open = not details.job.status.is_final
+    if is_open and details.max_retries is not None:
+        yield "retries", f"{details.job.retry_count} of {details.max_retries} used"
+    yield "expires", _when(details.expires_at) if is_open else ""
+    parents = [f"{parent.id} ({parent.status or 'open'})" for parent in details.parents[:PARENTS_SHOWN]]
+    more = len(details.parents) - len(parents)
+    yield "parents", ", ".join(parents) + (f" and {more:,} more" if more else "")
+
+
+def _option(value: object) -> str:
+    return span(value.total_seconds()) if isinstance(value, timedelta) else str(value)
 
 
 def _pairs(job: JobResult[Any]) -> Iterable[tuple[str, Cell | str]]:
@@ -122,7 +171,7 @@ def _pairs(job: JobResult[Any]) -> Iterable[tuple[str, Cell | str]]:
     yield "details", value_text(job.progress_details) if job.progress_details else ""
     yield "runs", _runs(job)
     yield "enqueued", _when(job.enqueued_at)
-    yield "due", _when(job.scheduled_at) if job.status in _LATER else ""
+    yield "due", _when(job.scheduled_at) if job.status.is_waiting else ""
     yield "started", _when(job.started_at)
     yield "ended", _when(job.completed_at)
     yield "duration", span(job.duration.total_seconds()) if job.duration is not None else ""

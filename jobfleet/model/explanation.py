@@ -6,7 +6,9 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 from enum import StrEnum
+from typing import Any
 
+from jobfleet.model.details import JobDetails
 from jobfleet.model.status import JobStatus
 
 Fact = int | float | str | datetime | Sequence[str] | None
@@ -76,6 +78,7 @@ class Explanation:
         queue: Its queue.
         at: The time of the explanation, by Redis's clock.
         reasons: The reasons; those that block the job come first.
+        details: The job in full; None if the job is unknown.
     """
 
     id: str
@@ -84,6 +87,7 @@ class Explanation:
     function: str = ""
     queue: str = ""
     at: datetime | None = None
+    details: JobDetails[Any] | None = None
 
     def __str__(self) -> str:
         return "\n".join(reason.text for reason in self.reasons)

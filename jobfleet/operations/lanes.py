@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
-from jobfleet.errors import ConfigError
+from jobfleet.errors import UnknownQueue
 from jobfleet.model import check_queue
 from jobfleet.operations.fleet_context import FleetContext
 from jobfleet.operations.operation import Operation, value
@@ -36,7 +36,7 @@ def lanes(context: FleetContext, queue: str | None = None) -> Operation[list[Lan
     """List all lanes of a queue, or of all queues.
 
     Raises:
-        ConfigError: The queue does not exist.
+        UnknownQueue: The queue does not exist.
         InvalidJob: `queue` is not a queue name.
     """
     fleet = yield from seen(context)
@@ -73,12 +73,12 @@ def warn_if_new(queue: str, known: Iterable[str]) -> None:
         warn(f"Queue {queue!r} is new; did you mean {close!r}? 'jobfleet queues rm {queue}' removes it.")
 
 
-def no_queue(queue: str, known: Iterable[str]) -> ConfigError:
+def no_queue(queue: str, known: Iterable[str]) -> UnknownQueue:
     """Make the error about a queue that does not exist; it names the one that was probably meant."""
     names = sorted(known)
     close = _resembling(queue, names)
     meant = f"did you mean {close!r}? There are" if close else "there are"
-    return ConfigError(f"No queue {queue!r}; {meant}: {', '.join(names) or 'none yet'}.")
+    return UnknownQueue(queue, f"No queue {queue!r}; {meant}: {', '.join(names) or 'none yet'}.")
 
 
 def _resembling(queue: str, known: Iterable[str]) -> str:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import subprocess
 from collections.abc import Callable
+from datetime import datetime
 from pathlib import Path
 
 from click.testing import Result
@@ -20,6 +21,13 @@ ROOT = Path(__file__).parents[2]
 Cli = Callable[..., Result]
 Shell = Callable[..., subprocess.CompletedProcess[str]]
 Start = Callable[..., subprocess.Popen[str]]
+
+
+def local_day(moment: datetime) -> str:
+    """The line with the date and the zone, as streams print it."""
+    here = moment.astimezone()
+    offset = here.isoformat()[-6:]
+    return f"{here:%a %Y-%m-%d} {offset}"
 
 
 class Hand:

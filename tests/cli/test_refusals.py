@@ -6,6 +6,7 @@ import threading
 from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
+from typing import Any
 
 import pytest
 import redis
@@ -69,7 +70,8 @@ def test_a_server_that_loads_its_data_is_reported_as_such(shell: Shell) -> None:
         client.mset({f"key{number}": "x" * 64 for number in range(20_000)})
         client.config_set("key-load-delay", 5_000)
         patient = redis.Redis.from_url(server.url, socket_timeout=None)
-        reload = threading.Thread(target=lambda: patient.execute_command("DEBUG", "RELOAD"))
+        execute: Any = patient.execute_command
+        reload = threading.Thread(target=lambda: execute("DEBUG", "RELOAD"))
         reload.start()
         wait_until(lambda: _is_loading(client), why="the server loads its data")
 

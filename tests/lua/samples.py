@@ -122,6 +122,7 @@ SAMPLES: dict[str, Call[Any]] = {
     "resume_function": paused.resume_function(LANE, "mail.send"),
     "progress": progress.progress(LANE, [progress.Report(job_id, 7, 1, b"") for job_id in IDS], ttl_ms=1),
     "purge": control.purge(LANE, IDS),
+    "recent": inspect.recent(LANE, limit=10, kinds="wred", part="a"),
     "register": journal.register(LANE, "g", most=9),
     "renew": lease.renew(LANE, [(job_id, 7) for job_id in IDS], lease_us=1),
     "replace": enqueue.replace(LANE, Entry(IDS[1], 2, "", f"u k\n{INDEXED}", b""), key="k", holder=IDS[0], ttl_ms=1),

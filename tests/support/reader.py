@@ -78,6 +78,7 @@ class Reader:
             "HOME": str(self._home),
             "LANG": "C.UTF-8",
             "TERM": "dumb",
+            "TZ": "UTC",  # pages show times of this zone
             "JOBFLEET_PROCESSES": "1",  # as on a machine with one core
             "STREAMLIT_SERVER_HEADLESS": "true",
             "STREAMLIT_BROWSER_GATHER_USAGE_STATS": "false",

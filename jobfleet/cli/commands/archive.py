@@ -14,7 +14,7 @@ from jobfleet.cli import fail
 from jobfleet.cli.commands.jobs import show_jobs
 from jobfleet.cli.invocation import Invocation
 from jobfleet.cli.options import TIME, Group, settings, yes_option
-from jobfleet.cli.output import agreed, clock, count, say
+from jobfleet.cli.output import agreed, clock, count, iso, say
 from jobfleet.config import mask_url
 from jobfleet.config.kind import DURATION
 from jobfleet.errors import ConfigError, StoreUnavailable
@@ -114,7 +114,7 @@ def status(invocation: Invocation) -> None:
         "events not archived yet": f"{behind:,}",
         "events dropped at the journal's limit": f"{dropped:,}" if dropped else "",
     }
-    data = {**counts, "latest": newest.isoformat() if newest else None, "behind": behind, "dropped": dropped}
+    data = {**counts, "latest": iso(newest), "behind": behind, "dropped": dropped}
     invocation.output.show(data=data, ids=[], text=invocation.output.details(shown.items()))
 
 
@@ -131,15 +131,14 @@ def status(invocation: Invocation) -> None:
 @click.option("--offset", type=click.IntRange(0), default=0, metavar="N", help="Rows to skip. [default 0]")
 @settings("archive_url")
 @click.pass_obj
-def search(invocation: Invocation, /, status: str | None, **chosen: Any) -> int:
-    """Find jobs, newest first. Exit code 3 if there is none."""
+def search(invocation: Invocation, /, status: str | None, **chosen: Any) -> None:
+    """Find jobs, newest first."""
     chosen |= {name: _moment(chosen[name], f"--{name}") for name in ("since", "until")}
     with _repository(invocation) as repository:
         jobs = repository.search(status=None if status is None else JobStatus(status), **chosen)
     if not jobs and invocation.form == "table":
         say("No such jobs.")
     show_jobs(invocation, jobs)
-    return fail.DONE if jobs else fail.NOT_FOUND
 
 
 def _moment(text: str | None, flag: str) -> datetime | None:

@@ -12,7 +12,7 @@ from jobfleet.cli import fail
 from jobfleet.cli.commands.enqueue import PRIORITIES, EnqueueCommand, ScopeType, json_object, read_argument, read_moment
 from jobfleet.cli.invocation import Invocation
 from jobfleet.cli.options import TIME, Group, by_option, yes_option
-from jobfleet.cli.output import Cell, agreed, say
+from jobfleet.cli.output import Cell, agreed, clock, iso, say
 from jobfleet.model import Job, Priority
 from jobfleet.model.option_types import UniqueFor
 from jobfleet.operations.lanes import warn_if_new
@@ -57,7 +57,7 @@ def _fired_by(names: Sequence[str]) -> str:
 
 
 def _row(info: CronInfo) -> list[Cell | str]:
-    last = f"{_local(info.last.at, info)} {info.last.outcome}" if info.last else "-"
+    last = f"{clock(info.last.at)} {info.last.outcome}" if info.last else "-"
     if info.paused is not None:
         state = Cell("paused" if info.paused == "-" else f"paused by {info.paused}", "yellow")
     else:
@@ -69,15 +69,9 @@ def _row(info: CronInfo) -> list[Cell | str]:
         info.function,
         info.queue,
         Cell(last, _COLORS.get(info.last.outcome) if info.last else None),
-        _local(info.next.at, info) if info.next else "-",
+        clock(info.next.at) if info.next else "-",
         state,
     ]
-
-
-def _local(at: datetime, info: CronInfo) -> str:
-    from zoneinfo import ZoneInfo
-
-    return f"{at.astimezone(ZoneInfo(info.cron.tz)):%Y-%m-%d %H:%M:%S}"
 
 
 def info_data(info: CronInfo) -> dict[str, object]:
@@ -85,16 +79,16 @@ def info_data(info: CronInfo) -> dict[str, object]:
     return {
         "name": info.name,
         **{key: value for key, value in info.cron.dump().items() if key not in ("start", "end")},
-        "start": info.cron.start and info.cron.start.isoformat(),
-        "end": info.cron.end and info.cron.end.isoformat(),
+        "start": iso(info.cron.start),
+        "end": iso(info.cron.end),
         "queue": info.queue,
         "function": info.function,
         "origin": info.origin,
         "orphaned": info.is_orphaned,
         "paused": info.paused,
-        "paused_at": info.paused_at and info.paused_at.isoformat(),
+        "paused_at": iso(info.paused_at),
         "last": info.last and fire_data(info.last),
-        "next": info.next and info.next.at.isoformat(),
+        "next": iso(info.next.at) if info.next else None,
         "fired_by": list(info.fired_by),
     }
 
@@ -102,10 +96,10 @@ def info_data(info: CronInfo) -> dict[str, object]:
 def fire_data(fire: CronFire) -> dict[str, object]:
     """A past fire as data."""
     return {
-        "at": fire.at.isoformat(),
+        "at": iso(fire.at),
         "outcome": fire.outcome,
         "job_id": fire.job_id,
-        "nominal": fire.nominal.isoformat(),
+        "nominal": iso(fire.nominal),
         "note": fire.note,
     }
 
@@ -131,10 +125,10 @@ def preview(invocation: Invocation, which: str, tz: str, count: int, after: date
         fires.append(fire)
         at = fire.at
     output = invocation.output
-    rows = [[f"{fire.at:%Y-%m-%d %H:%M:%S}", f"{fire.nominal:%a %Y-%m-%d %H:%M:%S %Z}", fire.note] for fire in fires]
-    data = [{"at": fire.at.isoformat(), "nominal": fire.nominal.isoformat(), "note": fire.note} for fire in fires]
-    text = output.table(["UTC", planned.tz, "NOTE"], rows)
-    output.show(data=data, ids=[fire.at.isoformat() for fire in fires], text=text)
+    rows = [[clock(fire.at), f"{fire.nominal:%a %Y-%m-%d %H:%M:%S %Z}", fire.note] for fire in fires]
+    data = [{"at": iso(fire.at), "nominal": iso(fire.nominal), "note": fire.note} for fire in fires]
+    text = output.table(["FIRES", planned.tz, "NOTE"], rows)
+    output.show(data=data, ids=[str(iso(fire.at)) for fire in fires], text=text)
 
 
 def _kept(invocation: Invocation, name: str) -> Cron:
@@ -217,8 +211,8 @@ def add(
             warn_if_new(queue, [one.name for one in fleet.queues()])
         word = fleet.cron.add(name, planned, job, by=by, replace=replace)
     following = planned.next(datetime.now(UTC))
-    outlook = f"next at {following.at:%Y-%m-%d %H:%M:%S} UTC" if following else "it never fires again"
-    data = {"name": name, "change": word, "next": following and following.at.isoformat()}
+    outlook = f"next at {clock(following.at)}" if following else "it never fires again"
+    data = {"name": name, "change": word, "next": iso(following.at) if following else None}
     invocation.output.show(data=data, ids=[name], text=f"{name} {word}: {outlook}.")
 
 
@@ -275,10 +269,9 @@ def history(invocation: Invocation, name: str, limit: int) -> None:
         return
     output = invocation.output
     rows: list[list[Cell | str]] = [
-        [f"{fire.at:%Y-%m-%d %H:%M:%S}", Cell(fire.outcome, _COLORS.get(fire.outcome)), fire.job_id or "-", fire.note]
-        for fire in fires
+        [clock(fire.at), Cell(fire.outcome, _COLORS.get(fire.outcome)), fire.job_id or "-", fire.note] for fire in fires
     ]
-    text = output.table(["PLANNED (UTC)", "OUTCOME", "JOB", "NOTE"], rows)
+    text = output.table(["PLANNED", "OUTCOME", "JOB", "NOTE"], rows)
     output.show(data=[fire_data(fire) for fire in fires], ids=[fire.job_id or "-" for fire in fires], text=text)
 
 

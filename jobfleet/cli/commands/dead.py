@@ -11,13 +11,13 @@ import click
 
 from jobfleet.cli import fail
 from jobfleet.cli.commands.edit import edit, fresh_option
-from jobfleet.cli.commands.jobs import letter_of
+from jobfleet.cli.commands.jobs import full_id, letter_of
 from jobfleet.cli.gathering import gather
 from jobfleet.cli.invocation import Invocation
 from jobfleet.cli.options import Group, by_option, yes_option
 from jobfleet.cli.output import Cell, Column, Output, age, agreed, count, plain_lines, say
 from jobfleet.cli.schema import job_data, letter_data
-from jobfleet.cli.view import history_of, job_details, value_text
+from jobfleet.cli.view import arguments_text, history_of, job_details
 from jobfleet.errors import DuplicateJob, JobNotFound
 from jobfleet.model import JobResult
 from jobfleet.operations.lanes import no_queue
@@ -110,7 +110,7 @@ def groups(invocation: Invocation, queue: str | None, limit: int) -> None:
 def show(invocation: Invocation, id: str) -> None:
     """Show a dead letter with its traceback."""
     with invocation.fleet() as fleet:
-        letter = letter_of(fleet, id)
+        letter = letter_of(fleet, full_id(fleet, id))
     text = "\n\n".join(_parts(invocation.output, letter))
     invocation.output.show(data=letter_data(letter), ids=[letter.job.id], text=text)
 
@@ -118,11 +118,9 @@ def show(invocation: Invocation, id: str) -> None:
 def _parts(output: Output, letter: Letter) -> Iterator[str]:
     yield job_details(output, letter.job, with_traceback=True)
     if letter.args is not None and letter.kwargs is not None:
-        given = [value_text(value) for value in letter.args]
-        named = [f"{name}={value_text(value)}" for name, value in letter.kwargs.items()]
-        yield f"arguments: {plain_lines(', '.join(given + named)) or 'none'}"
+        yield f"arguments: {plain_lines(arguments_text(letter.args, letter.kwargs))}"
     if letter.history:
-        yield "\n".join(["history:", *(f"  {line}" for line in history_of(letter))])
+        yield "\n".join(["history:", *(f"  {line}" for line in history_of(letter.history))])
 
 
 @dead.command()
@@ -138,7 +136,7 @@ def replay(
 ) -> int:
     """Put dead letters back into their queues, with their history and their completed steps.
 
-    Asks before it replays all.
+    Asks before it replays all. Exit code 3 if there is none.
     """
     with invocation.fleet() as fleet:
         _check_choice(ids, every, queue)
@@ -146,7 +144,7 @@ def replay(
             return _nothing(invocation, "replayed")
         if every and not agreed(f"Replay {count(number, 'dead letter')}{_of(queue)}?", yes=yes):
             return fail.FAILED
-        chosen = _each(fleet, queue) if every else iter(dict.fromkeys(ids))
+        chosen = _each(fleet, queue) if every else iter(dict.fromkeys(fleet.full_ids(ids)))
         act = partial(fleet.replay, by=by, fresh=fresh)
         return _act(invocation, chosen, "replayed", "the job is open, or did not fail", act)
 
@@ -158,7 +156,7 @@ def replay(
 @yes_option
 @click.pass_obj
 def purge(invocation: Invocation, ids: tuple[str, ...], every: bool, queue: str | None, yes: bool) -> int:
-    """Delete dead letters permanently."""
+    """Delete dead letters permanently. Exit code 3 if there is none."""
     with invocation.fleet() as fleet:
         _check_choice(ids, every, queue)
         number = _number(fleet, queue) if every else len(set(ids))
@@ -166,7 +164,7 @@ def purge(invocation: Invocation, ids: tuple[str, ...], every: bool, queue: str 
             return _nothing(invocation, "purged")
         if not agreed(f"Delete {count(number, 'dead letter')}{_of(queue)} permanently?", yes=yes):
             return fail.FAILED
-        chosen = _each(fleet, queue) if every else iter(dict.fromkeys(ids))
+        chosen = _each(fleet, queue) if every else iter(dict.fromkeys(fleet.full_ids(ids)))
         return _act(invocation, chosen, "purged", "", lambda job_id: _purge(fleet, job_id))
 
 
@@ -208,7 +206,7 @@ def _nothing(invocation: Invocation, verb: str) -> int:
         say("No dead letters.")
     else:
         invocation.output.show(data={verb: [], "left": []}, ids=(), text="")
-    return fail.DONE
+    return fail.NOT_FOUND
 
 
 def _act(invocation: Invocation, chosen: Iterator[str], verb: str, otherwise: str, act: Callable[[str], bool]) -> int:

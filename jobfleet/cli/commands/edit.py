@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, Self
 import click
 
 from jobfleet.cli import fail, form
-from jobfleet.cli.commands.jobs import letter_of
+from jobfleet.cli.commands.jobs import full_id, letter_of
 from jobfleet.cli.invocation import Invocation
 from jobfleet.cli.options import Command, by_option
 from jobfleet.cli.output import plain, say
@@ -50,12 +50,13 @@ def edit(invocation: Invocation, id: str, args: str | None, kwargs: str | None, 
     if is_by_hand and not (sys.stdin.isatty() and sys.stdout.isatty()):
         raise click.UsageError("Give --args, --kwargs or both; an editor needs a terminal.")
     with invocation.fleet() as fleet:
+        job_id = full_id(fleet, id)
         if is_by_hand:
-            is_done = _by_hand(fleet, letter_of(fleet, id), fresh=fresh, by=by)
+            is_done = _by_hand(fleet, letter_of(fleet, job_id), fresh=fresh, by=by)
         else:
-            is_done = _put_back(fleet, id, fresh=fresh, by=by, **wanted)
-    text = f"Replayed {id} with the new arguments." if is_done else ""
-    done, left = ([id], []) if is_done else ([], [id])
+            is_done = _put_back(fleet, job_id, fresh=fresh, by=by, **wanted)
+    text = f"Replayed {job_id} with the new arguments." if is_done else ""
+    done, left = ([job_id], []) if is_done else ([], [job_id])
     invocation.output.show(data={"edited": done, "left": left}, ids=done, text=text)
     return fail.DONE if is_done else fail.FAILED
 

@@ -10,6 +10,8 @@ from typing import TYPE_CHECKING, Any, NoReturn
 
 import click
 
+from jobfleet.cli.bars import while_waiting
+from jobfleet.cli.following import waited
 from jobfleet.cli.invocation import Invocation
 from jobfleet.cli.options import TIME, Command
 from jobfleet.cli.output import plain_lines, say, to_json
@@ -111,6 +113,7 @@ def read_moment(_ctx: click.Context, _option: click.Parameter, text: str | None)
     "--max-crashes", type=click.IntRange(min=1), metavar="N", help="Crashes of its worker after which the job fails."
 )
 @click.option("--timeout", type=TIME, help="Longest time of a run.")
+@click.option("--hard-timeout", type=TIME, help="Time after which a run is ended by force. [default --timeout + 10s]")
 @click.option("--expires-in", type=TIME, help="The job expires if it has not started within this time.")
 @click.option("--tag", "tags", multiple=True, metavar="TEXT", help="A tag; may be repeated.")
 @click.option("--metadata", metavar="JSON", callback=json_object, help="Data to store with the job, as a JSON object.")
@@ -125,6 +128,12 @@ def read_moment(_ctx: click.Context, _option: click.Parameter, text: str | None)
     "--on-conflict", type=click.Choice(ON_CONFLICT), help="What to do if another job holds the key. [default existing]"
 )
 @click.option("--debounce-max", type=TIME, help="Longest time that debounce delays a job.")
+@click.option(
+    "--depends-on",
+    multiple=True,
+    metavar="ID",
+    help="A job that must complete first, also part of its id; may be repeated.",
+)
 @click.option("--group", metavar="TEXT", help="The group of the job, for fair shares and limits.")
 @click.option("--name", metavar="TEXT", help="A label to show; default the function's name.")
 @click.option("--wait", is_flag=True, help="Wait for the job to end and print only its result.")
@@ -139,6 +148,7 @@ def enqueue(
     priority: str | None,
     no_jitter: bool,
     tags: tuple[str, ...],
+    depends_on: tuple[str, ...],
     name: str | None,
     wait: bool,
     wait_timeout: float | None,
@@ -151,17 +161,18 @@ def enqueue(
     """
     if options["delay"] is not None and options["scheduled_at"] is not None:
         raise click.UsageError("Give --at or --delay, not both.")
-    job = Job(
-        function if name is None else name,
-        function,
-        [read_argument(arg) for arg in args],
-        kwargs or {},
-        priority=Priority[priority.upper()] if priority else None,
-        retry_jitter=False if no_jitter else None,
-        tags=tags or None,
-        **options,
-    )
     with invocation.fleet() as fleet:
+        job = Job(
+            function if name is None else name,
+            function,
+            [read_argument(arg) for arg in args],
+            kwargs or {},
+            priority=Priority[priority.upper()] if priority else None,
+            retry_jitter=False if no_jitter else None,
+            tags=tags or None,
+            depends_on=fleet.full_ids(depends_on) if depends_on else None,
+            **options,
+        )
         if job.queue is not None:
             warn_if_new(job.queue, [queue.name for queue in fleet.queues()])
         receipt = fleet.submit(job)
@@ -181,7 +192,7 @@ def _was_there(job: Job, receipt: Receipt) -> str:
 
 
 def _await(invocation: Invocation, fleet: Fleet, job_id: str, timeout: float | None) -> None:
-    """Wait for a job and print its result.
+    """Wait for a job, with a progress bar on a terminal, and print its result.
 
     Raises:
         JobFailed: The job failed; JobCancelled and JobExpired likewise.
@@ -190,12 +201,12 @@ def _await(invocation: Invocation, fleet: Fleet, job_id: str, timeout: float | N
     from jobfleet.handle.base import outcome_of
 
     fleet.store.patience = invocation.config.patience
+    output = invocation.output
     try:
-        result = fleet.wait(job_id, timeout=timeout)
+        (result,) = waited(fleet, [job_id], while_waiting(output), timeout=timeout)
     except KeyboardInterrupt:
         say(f"{job_id} continues.")
         raise
-    output = invocation.output
     if output.form == "json":
         output.show(data=job_data(result), ids=(), text="")
     elif output.form == "ids":

@@ -8,7 +8,7 @@ import click
 
 from jobfleet.cli.invocation import Invocation
 from jobfleet.cli.options import Command, Group
-from jobfleet.cli.output import Output, plain, to_json
+from jobfleet.cli.output import Hours, Output, iso, plain, to_json
 from jobfleet.events import Event
 
 NAMES = (
@@ -37,18 +37,19 @@ def tail(invocation: Invocation, queue: str | None, names: tuple[str, ...], coun
     from jobfleet.client._sync.events import tail as tailed
 
     output = invocation.output
+    hours = Hours(output)
     with invocation.fleet() as fleet:
         fleet.store.patience = invocation.config.patience
         found = (event for event in tailed(fleet, queue) if not names or event.event in names)
         for event in itertools.islice(found, count):
-            output.line(_shown(output, event))
+            output.line(_shown(output, hours, event))
 
 
-def _shown(output: Output, event: Event) -> str:
+def _shown(output: Output, hours: Hours, event: Event) -> str:
     if output.form == "ids":
         return event.id
     if output.form == "json":
         stage = {"stage": event.stage} if event.stage else {}
-        return to_json({"at": event.at.isoformat(), "event": event.event, "id": event.id, **stage})
+        return to_json({"at": iso(event.at), "event": event.event, "id": event.id, **stage})
     name = output.styled(f"{event.event:<11}", COLORS.get(event.event))
-    return f"{event.at.astimezone():%H:%M:%S}  {name}  {plain(event.id)}  {event.stage}".rstrip()
+    return f"{hours.at(event.at)}  {name}  {plain(event.id)}  {event.stage}".rstrip()

@@ -10,7 +10,7 @@ import click
 from jobfleet.cli import fail
 from jobfleet.cli.invocation import Invocation
 from jobfleet.cli.options import Group, by_option, yes_option
-from jobfleet.cli.output import Cell, agreed, count, say
+from jobfleet.cli.output import Cell, agreed, clock, count, iso, say
 from jobfleet.errors import JobNotFound
 
 if TYPE_CHECKING:
@@ -50,7 +50,7 @@ def ls(invocation: Invocation, limit: int) -> None:
             info.name,
             Cell(info.status, COLORS.get(info.status)),
             str(len(info.jobs)),
-            f"{made:%Y-%m-%d %H:%M:%S}" if made else "-",
+            clock(made) or "-",
         ]
         for info, made in every
     ]
@@ -60,11 +60,11 @@ def ls(invocation: Invocation, limit: int) -> None:
             "name": info.name,
             "status": info.status,
             "jobs": len(info.jobs),
-            "made": made and made.isoformat(),
+            "made": iso(made),
         }
         for info, made in every
     ]
-    text = output.table(["FLOW", "NAME", "STATUS", "JOBS", "MADE (UTC)"], rows)
+    text = output.table(["FLOW", "NAME", "STATUS", "JOBS", "MADE"], rows)
     output.show(data=data, ids=[info.id for info, _ in every], text=text)
 
 

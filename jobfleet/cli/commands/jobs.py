@@ -8,14 +8,17 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from jobfleet.cli import fail
+from jobfleet.cli.bars import while_waiting
+from jobfleet.cli.following import waited
 from jobfleet.cli.invocation import Invocation
 from jobfleet.cli.options import TIME, Command, by_option, yes_option
 from jobfleet.cli.output import Cell, agreed, count, say
-from jobfleet.cli.schema import job_data
-from jobfleet.cli.view import job_details, job_table
-from jobfleet.clock import monotonic
-from jobfleet.errors import JobNotFound, WaitTimeout
+from jobfleet.cli.schema import details_data, job_data
+from jobfleet.cli.view import full_details, job_table
+from jobfleet.errors import JobNotFound
 from jobfleet.model import JobResult, JobStatus, split_id
+from jobfleet.model.details import JobDetails
+from jobfleet.operations.jobs.listing import Page
 
 if TYPE_CHECKING:
     from jobfleet.fleet.sync import Fleet
@@ -26,13 +29,13 @@ ids_argument = click.argument("ids", nargs=-1, required=True, metavar="ID...")
 
 
 def look_up(fleet: Fleet, ids: Sequence[str]) -> tuple[list[JobResult[Any]], bool]:
-    """Poll jobs, each once. Unknown ids are printed.
+    """Poll jobs, each once, by their ids or parts of them. Unknown ids are printed.
 
     Returns:
         The known jobs, and whether all ids are known.
     """
     wanted, is_complete = [], True
-    for job_id in dict.fromkeys(ids):
+    for job_id in dict.fromkeys(fleet.full_ids(ids)):
         try:
             split_id(job_id)
             wanted.append(job_id)
@@ -60,14 +63,22 @@ def letter_of(fleet: Fleet, job_id: str) -> Letter:
         raise JobNotFound(job_id, f"No dead letter {job_id!r}: the job is {status}.") from error
 
 
-def show_jobs(invocation: Invocation, jobs: Sequence[JobResult[Any]], *, as_details: bool = False) -> None:
-    """Print jobs as a table; with `as_details`, a single job with all its fields."""
+def full_id(fleet: Fleet, text: str) -> str:
+    """Complete an id of which only a part is given.
+
+    Raises:
+        InvalidJob: The part fits several jobs.
+    """
+    (job_id,) = fleet.full_ids([text])
+    return job_id
+
+
+def show_jobs(invocation: Invocation, jobs: Sequence[JobResult[Any]]) -> None:
+    """Print jobs as a table."""
     if not jobs and invocation.form == "table":
         return
     output = invocation.output
-    text = ""
-    if output.form == "table":
-        text = job_details(output, jobs[0]) if as_details and len(jobs) == 1 else job_table(output, jobs)
+    text = job_table(output, jobs) if output.form == "table" else ""
     output.show(data=[job_data(job) for job in jobs], ids=[job.id for job in jobs], text=text)
 
 
@@ -75,11 +86,29 @@ def show_jobs(invocation: Invocation, jobs: Sequence[JobResult[Any]], *, as_deta
 @ids_argument
 @click.pass_obj
 def status(invocation: Invocation, ids: tuple[str, ...]) -> int:
-    """Show the state of jobs."""
+    """Show jobs: several in a table, one in full, with its arguments and options.
+
+    An ID may be cut to its beginning or its end, such as the last digits that logs show, if it fits one job only.
+    """
+    output = invocation.output
     with invocation.fleet() as fleet:
         jobs, is_complete = look_up(fleet, ids)
-    show_jobs(invocation, jobs, as_details=len(ids) == 1)
+        is_table = output.form == "table" and len(ids) > 1
+        found = [] if is_table or output.form == "ids" else _in_full(fleet, jobs)
+    text = job_table(output, jobs) if is_table and jobs else "\n".join(full_details(output, each) for each in found)
+    output.show(data=[details_data(each) for each in found], ids=[job.id for job in jobs], text=text)
     return fail.DONE if is_complete else fail.NOT_FOUND
+
+
+def _in_full(fleet: Fleet, jobs: Sequence[JobResult[Any]]) -> list[JobDetails[Any]]:
+    """Read jobs in full; one that was deleted meanwhile as it was."""
+    found = []
+    for job in jobs:
+        try:
+            found.append(fleet.details(job.id))
+        except JobNotFound:
+            found.append(JobDetails(job=job))
+    return found
 
 
 @click.command(cls=Command)
@@ -87,22 +116,16 @@ def status(invocation: Invocation, ids: tuple[str, ...]) -> int:
 @click.option("--timeout", type=TIME, help="Longest time to wait for all jobs together.")
 @click.pass_obj
 def wait(invocation: Invocation, ids: tuple[str, ...], timeout: float | None) -> int:
-    """Wait for jobs to end.
+    """Wait for jobs to end. On a terminal, each job has a progress bar meanwhile.
 
     Exit code 1 unless all completed, 124 on a timeout.
     """
-    deadline = None if timeout is None else monotonic() + timeout
     with invocation.fleet() as fleet:
         jobs, is_complete = look_up(fleet, ids)
         if not is_complete:
             return fail.NOT_FOUND
         fleet.store.patience = invocation.config.patience
-        for index, job in enumerate(jobs):
-            left = None if deadline is None else max(0.0, deadline - monotonic())
-            try:
-                jobs[index] = fleet.wait(job.id, timeout=left)
-            except WaitTimeout:
-                raise WaitTimeout(job.id, timeout or 0.0) from None
+        jobs = waited(fleet, [job.id for job in jobs], while_waiting(invocation.output), timeout=timeout)
     show_jobs(invocation, jobs)
     return fail.DONE if all(job.status is JobStatus.COMPLETED for job in jobs) else fail.FAILED
 
@@ -179,15 +202,25 @@ def _outcome(styled: Any, state: JobStatus, was_cancelled: bool) -> str:
 @click.option("--queue", metavar="NAME", help="Only jobs of this queue.")
 @click.option("--limit", type=click.IntRange(1, 10_000), default=50, metavar="N", help="Rows per page. [default 50]")
 @click.option("--cursor", default="", metavar="TEXT", help="The start of the page, as printed with the page before.")
+@click.option(
+    "--order", type=click.Choice(("newest", "urgency")), default="newest", show_default=True,
+    help="The newest jobs first; or running jobs, then waiting jobs by priority, then ended jobs.",
+)  # fmt: skip
 @click.pass_obj
-def jobs(invocation: Invocation, /, status: str | None, limit: int, cursor: str, **chosen: Any) -> None:
-    """List jobs, one page at a time.
+def jobs(invocation: Invocation, /, status: str | None, limit: int, cursor: str, order: str, **chosen: Any) -> None:
+    """List jobs of all queues, the newest first.
 
-    With a tag, user or session, the newest jobs come first. Otherwise the order is: running jobs, waiting jobs by
-    priority, ended jobs from the newest on.
+    Without a tag, user or session, at most the newest 1,000 jobs of each kind are read per queue. '--order urgency'
+    lists every job, one page at a time.
     """
+    wanted = {"status": JobStatus(status) if status else None, "limit": limit, **chosen}
+    is_indexed = bool(chosen["tags"]) or chosen["user"] is not None or chosen["session"] is not None
     with invocation.fleet() as fleet:
-        page = fleet.jobs(status=JobStatus(status) if status else None, limit=limit, cursor=cursor, **chosen)
+        if order == "newest" and not is_indexed and not cursor:
+            found = {name: value for name, value in wanted.items() if name not in ("tags", "user", "session")}
+            page = Page(fleet.newest(**found))
+        else:
+            page = fleet.jobs(cursor=cursor, **wanted)
     output = invocation.output
     text = job_table(output, page.jobs) if page.jobs and output.form == "table" else ""
     output.show(
@@ -199,3 +232,5 @@ def jobs(invocation: Invocation, /, status: str | None, limit: int, cursor: str,
         say("No jobs.")
     if page.cursor and output.form != "json":
         say(f"{count(len(page.jobs), 'job')}; there may be more: --cursor {page.cursor}")
+    elif len(page.jobs) == limit and output.form == "table":
+        say(f"The newest {count(limit, 'job')}; --limit shows more, and '--order urgency' lists all by pages.")

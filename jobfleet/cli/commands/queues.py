@@ -202,7 +202,7 @@ def _named(fleet: Fleet, name: str) -> QueueInfo:
     """Return a queue by its name.
 
     Raises:
-        ConfigError: There is no such queue.
+        UnknownQueue: There is no such queue.
     """
     every = {queue.name: queue for queue in fleet.queues()}
     if name not in every:

@@ -10,10 +10,12 @@ import click
 
 from jobfleet.cli import fail
 from jobfleet.cli.commands.enqueue import PRIORITIES, read_moment
+from jobfleet.cli.commands.jobs import full_id
 from jobfleet.cli.invocation import Invocation
 from jobfleet.cli.options import TIME, Command, by_option, yes_option
 from jobfleet.cli.output import Cell, agreed, count, plain, say
 from jobfleet.cli.schema import explanation_data
+from jobfleet.cli.view import explained_details
 from jobfleet.errors import DuplicateJob, InvalidJob, JobNotFound
 from jobfleet.model import WAITING, JobStatus, Priority, check_queue
 from jobfleet.operations.jobs.reschedule import change_of
@@ -67,12 +69,14 @@ def explain(invocation: Invocation, id: str) -> int:
     Reasons that block the job come first.
     """
     with invocation.fleet() as fleet:
-        explanation = fleet.explain(id)
+        explanation = fleet.explain(full_id(fleet, id))
     output = invocation.output
     lines = [plain(reason.text) for reason in explanation.reasons]
     if explanation.status is not None:
         head = "  ".join((explanation.id, explanation.status, plain(explanation.function)))
-        lines = [output.styled(head.rstrip(), "dim"), *(f"  {line}" for line in lines)]
+        details = explained_details(output, explanation.details) if explanation.details is not None else ""
+        lines = [head.rstrip(), *lines, *details.splitlines()]
+        lines = [output.styled(lines[0], "dim"), *(f"  {line}" for line in lines[1:])]
     elif output.form == "table":
         say(explanation.reasons[0].text)
         return fail.NOT_FOUND
@@ -156,7 +160,7 @@ def _each(
     done: dict[str, bool | str] = {}
     left: list[str] = []
     code = fail.DONE
-    for job_id in dict.fromkeys(ids):
+    for job_id in dict.fromkeys(fleet.full_ids(ids)):
         try:
             answer = act(job_id)
         except (DuplicateJob, InvalidJob, JobNotFound) as error:

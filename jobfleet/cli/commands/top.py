@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import time
 from contextlib import AbstractContextManager
 from datetime import UTC, datetime
 from typing import Any, Self
@@ -11,14 +10,16 @@ from typing import Any, Self
 import click
 
 from jobfleet.cli.invocation import Invocation
+from jobfleet.cli.keyboard import Keys
 from jobfleet.cli.options import TIME, Command
-from jobfleet.cli.output import Output
+from jobfleet.cli.output import Output, clock
 from jobfleet.cli.pulse import Look, Pulse
 from jobfleet.cli.schema import job_data, jsonable, queue_data, worker_data
 from jobfleet.cli.screen import screen, tables
 from jobfleet.errors import ConfigError, StoreUnavailable
 
 LEAST_S = 0.1
+QUIT = "qQ"
 
 
 def _every(_ctx: click.Context, _option: click.Parameter, seconds: float) -> float:
@@ -34,7 +35,7 @@ def _every(_ctx: click.Context, _option: click.Parameter, seconds: float) -> flo
 @click.option("--once", is_flag=True, help="Print one sample as plain tables.")
 @click.pass_obj
 def top(invocation: Invocation, every: float, once: bool) -> None:
-    """Show queues, workers and the newest failures, live, until Ctrl-C.
+    """Show queues, workers and the newest failures, live, until q or Ctrl-C.
 
     WAITING jobs are due, LATER jobs are not due yet. Rates are those of the last 5 seconds. OLDEST is how long the
     first job in line has been due, SLOTS the used and all slots, HEARD the time since the last heartbeat.
@@ -50,10 +51,11 @@ def top(invocation: Invocation, every: float, once: bool) -> None:
             text = tables(output, look, datetime.now(UTC)) if output.form == "table" else ""
             output.show(data=look_data(look), ids=[letter.id for letter in look.failures], text=text)
             return
-        with View(output, fleet.store.at.shown, invocation.config.namespace) as view:
+        with View(output, fleet.store.at.shown, invocation.config.namespace) as view, Keys() as keys:
             while True:
                 view.show(look)
-                time.sleep(every)
+                if keys.pressed(QUIT, within=every):
+                    return
                 try:
                     look = pulse.look()
                     view.trouble = ""
@@ -107,7 +109,7 @@ class View(AbstractContextManager["View"]):
     def is_away(self, error: StoreUnavailable, last: Look) -> None:
         """Keep the last sample on the screen while Redis does not answer, and show its time and the reason."""
         what = str(error).partition(". ")[0].replace(f" at {self._url}", "")  # the title shows the URL
-        self.trouble = f"Since {last.at.astimezone():%H:%M:%S}: {what}; trying again."
+        self.trouble = f"Since {clock(last.at)}: {what}; trying again."
 
     def show(self, look: Look) -> None:
         """Draw a sample in the current size of the terminal."""

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any, Unpack
 
 from jobfleet.client._async.connection import AsyncConnection
-from jobfleet.model import JobResult
+from jobfleet.model import JobResult, JobStatus
 from jobfleet.model.explanation import Explanation
 from jobfleet.operations import statistics as operations_statistics
 from jobfleet.operations.jobs import listing, overview
+from jobfleet.operations.jobs import newest as jobs_newest
 from jobfleet.operations.jobs.filters import Filter, JobFilters
 from jobfleet.operations.queues import info
 from jobfleet.operations.workers import info as workers_info
@@ -40,6 +42,46 @@ class AsyncInspect(AsyncConnection):
             JobNotFound: The job has no dead letter.
         """
         return await self._do(listing.letter(self.context, job_id))
+
+    async def full_ids(self, texts: Sequence[str]) -> list[str]:
+        """Complete ids of which only a part is given: the beginning or the end of an id, or of its last part.
+
+        A part has at least 4 characters. It is looked up among the jobs of all queues that are due first and last, that
+        run, and that ended last. A complete id, and a text that fits no job, stays as it is.
+
+        Args:
+            texts: Ids, or parts of ids.
+
+        Raises:
+            InvalidJob: A part fits several jobs. The message names some of them.
+        """
+        return await self._do(jobs_newest.full_ids(self.context, texts))
+
+    async def newest(
+        self,
+        *,
+        function: str | None = None,
+        status: JobStatus | None = None,
+        queue: str | None = None,
+        limit: int = 50,
+    ) -> list[JobResult[Any]]:
+        """Return the jobs that were enqueued last, in whatever state, newest first across queues.
+
+        At most the newest 1,000 jobs of each kind (waiting per priority, running, ended) are read per lane. `jobs`
+        reads all of them, a page at a time.
+
+        Args:
+            function: The registered name of their function.
+            status: Their status.
+            queue: Their queue.
+            limit: The largest number of jobs.
+
+        Raises:
+            ConfigError: There is no such queue.
+            InvalidJob: `limit` is not a whole number from 1.
+        """
+        chosen = Filter(queue=queue, function=function, status=status)
+        return await self._do(jobs_newest.newest(self.context, chosen, limit=limit))
 
     async def jobs(self, *, limit: int = 50, cursor: str = "", **filters: Unpack[JobFilters]) -> listing.Page:
         """Return a page of the jobs that match all given filters.

@@ -10,7 +10,9 @@ from jobfleet.client._sync.connection import Connection, ReceiptIterator
 from jobfleet.client._sync.receipts import Receipts
 from jobfleet.errors import JobNotFound
 from jobfleet.model import Job, JobId, JobResult
+from jobfleet.model.details import JobDetails
 from jobfleet.operations.jobs import cancel as jobs_cancel
+from jobfleet.operations.jobs import details as jobs_details
 from jobfleet.operations.jobs import poll as jobs_poll
 from jobfleet.operations.jobs import replay as jobs_replay
 
@@ -76,6 +78,19 @@ class Jobs(Connection):
         """
         found = self._do(jobs_poll.poll_many(self.context, ids))
         return self._filled_from_archive(ids, found)
+
+    def details(self, job_id: str) -> JobDetails[Any]:
+        """Read a job in full: its state, priority, arguments, options, parents and past runs.
+
+        `poll` costs less. Of a job that has ended, Redis keeps no arguments, unless it is a dead letter.
+
+        Raises:
+            JobNotFound: Neither Redis nor the archive knows the job.
+        """
+        try:
+            return self._do(jobs_details.details(self.context, job_id))
+        except JobNotFound:
+            return JobDetails(job=self.from_archive(job_id))
 
     def cancel(self, job_id: str, *, by: str | None = None) -> bool:
         """Cancel a waiting job, or ask a running one to stop. Return False if it has already ended.

@@ -9,6 +9,7 @@ from typing import Any, Protocol
 from jobfleet.events import Event
 from jobfleet.handle.base import HandleBase, T_co, outcome_of
 from jobfleet.model import JobResult, Priority, Receipt
+from jobfleet.model.details import JobDetails
 from jobfleet.model.explanation import Explanation
 from jobfleet.model.logline import LogLine
 from jobfleet.model.option_types import Seconds
@@ -25,6 +26,9 @@ class AsyncHandleClient(Protocol):
 
     async def cancel(self, job_id: str, *, by: str | None = None) -> bool:
         """Cancel a job."""
+
+    async def details(self, job_id: str) -> JobDetails[Any]:
+        """A job in full."""
 
     async def explain(self, job_id: str) -> Explanation:
         """Explain why a job is not running, or how it ended."""
@@ -86,6 +90,14 @@ class AsyncJobHandle(HandleBase[T_co]):
     async def cancel(self, *, by: str | None = None) -> bool:
         """Cancel it; False when it has ended already."""
         return await self._client.cancel(self.id, by=by)
+
+    async def details(self) -> JobDetails[T_co]:
+        """Read it in full: its state, priority, arguments, options, parents and past runs.
+
+        Raises:
+            JobNotFound: It is not known any more.
+        """
+        return await self._client.details(self.id)
 
     async def explain(self) -> Explanation:
         """Explain why it is not running, or how it ended."""

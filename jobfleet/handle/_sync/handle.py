@@ -10,6 +10,7 @@ from typing import Any, Protocol
 from jobfleet.events import Event
 from jobfleet.handle.base import HandleBase, T_co, outcome_of
 from jobfleet.model import JobResult, Priority, Receipt
+from jobfleet.model.details import JobDetails
 from jobfleet.model.explanation import Explanation
 from jobfleet.model.logline import LogLine
 from jobfleet.model.option_types import Seconds
@@ -26,6 +27,9 @@ class HandleClient(Protocol):
 
     def cancel(self, job_id: str, *, by: str | None = None) -> bool:
         """Cancel a job."""
+
+    def details(self, job_id: str) -> JobDetails[Any]:
+        """A job in full."""
 
     def explain(self, job_id: str) -> Explanation:
         """Explain why a job is not running, or how it ended."""
@@ -87,6 +91,14 @@ class JobHandle(HandleBase[T_co]):
     def cancel(self, *, by: str | None = None) -> bool:
         """Cancel it; False when it has ended already."""
         return self._client.cancel(self.id, by=by)
+
+    def details(self) -> JobDetails[T_co]:
+        """Read it in full: its state, priority, arguments, options, parents and past runs.
+
+        Raises:
+            JobNotFound: It is not known any more.
+        """
+        return self._client.details(self.id)
 
     def explain(self) -> Explanation:
         """Explain why it is not running, or how it ended."""

@@ -78,7 +78,13 @@ def explain(seen: Snapshot) -> Explanation:
             reasons = [next_in_line(seen)]
         reasons += _asked(seen, (expiring,))
     return Explanation(
-        seen.id, job.status, tuple(reasons), function=job.function, queue=job.queue, at=moment(seen.lane.now)
+        seen.id,
+        job.status,
+        tuple(reasons),
+        function=job.function,
+        queue=job.queue,
+        at=moment(seen.lane.now),
+        details=seen.details,
     )
 
 

@@ -2,21 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
 from jobfleet.codec import header_or_empty
-from jobfleet.config import JobConfig
 from jobfleet.errors import JobNotFound
-from jobfleet.functions.manifest import read_function
 from jobfleet.model import JobResult, JobStatus
+from jobfleet.model.details import JobDetails
 from jobfleet.operations.fleet_context import FleetContext
+from jobfleet.operations.jobs.details import details_of, policy_in
 from jobfleet.operations.jobs.poll import poll_many
 from jobfleet.operations.operation import Operation, value
 from jobfleet.operations.results import result_of
 from jobfleet.operations.workers.info import WorkerInfo, workers_of
-from jobfleet.retry import FRESH, Policy, Tries, policy_of, with_header
+from jobfleet.retry import FRESH, Policy, Tries
 from jobfleet.store.calls import flow, inspect
 from jobfleet.store.explained import Explained
 from jobfleet.store.job_rows import InRun, InWait
@@ -47,6 +46,7 @@ class Snapshot:
         id: The id of the job.
         lane: What the lane stores about it.
         job: The job as `poll` returns it; None when it is unknown.
+        details: The job in full; None when it is unknown.
         tries: Its runs so far.
         policy: Its retry policy.
         workers: The workers whose heartbeat is remembered, gone workers included.
@@ -61,6 +61,7 @@ class Snapshot:
     id: str
     lane: Explained
     job: JobResult[Any] | None = None
+    details: JobDetails[Any] | None = None
     tries: Tries = FRESH
     policy: Policy = field(default_factory=Policy)
     workers: tuple[WorkerInfo, ...] = ()
@@ -103,27 +104,34 @@ def take(context: FleetContext, job_id: str) -> Operation[Snapshot]:
         JobNotFound: `job_id` is not a job id.
     """
     lane = context.keys.lane_of(job_id)
-    answers = yield (inspect.explain(lane, job_id), context.fleet_call(), context.kinds_call())
+    answers = yield (
+        inspect.explain(lane, job_id),
+        context.fleet_call(),
+        context.kinds_call(),
+        flow.guarded(lane, job_id),
+        inspect.letter(lane, job_id),
+    )
     seen: Explained = value(answers[:1])
     fleet: FleetSeen = value(answers[1:2])
-    kinds: KindsSeen = value(answers[2:])
+    kinds: KindsSeen = value(answers[2:3])
+    is_guarded, states = value(answers[3:4])
     header = header_or_empty(seen.found.envelope) if isinstance(seen.found, InWait | InRun) else {}
-    parents, unmet, is_guarded = 0, [], False
-    if isinstance(seen.found, InWait) and is_blocked(seen.found.due):
-        is_guarded, states = value((yield (flow.guarded(lane, job_id),)))
-        parents, unmet = len(states), [state.parent for state in states if not state.status]
+    is_held = isinstance(seen.found, InWait) and is_blocked(seen.found.due)
+    unmet = [state.parent for state in states if not state.status] if is_held else []
     shown = (yield from poll_many(context, unmet[:SHOWN])) if unmet else []
+    job = _job(context, job_id, seen)
     return Snapshot(
         job_id,
         seen,
-        job=_job(context, job_id, seen),
+        job=job,
+        details=None if job is None else details_of(context, job, seen, value(answers[4:]), states, fleet),
         tries=Tries.parse(seen.found.tries) if isinstance(seen.found, InWait | InRun) else FRESH,
-        policy=_policy(context.config, header, fleet),
+        policy=policy_in(context.config, header, fleet),
         workers=tuple(workers_of(context, fleet)),
         functions=frozenset(fleet.functions),
         kinds=kinds.kinds,
-        parents=parents,
-        is_guarded=is_guarded,
+        parents=len(states) if is_held else 0,
+        is_guarded=is_guarded and is_held,
         unmet=tuple(
             UnmetParent(parent, str(row.status) if row is not None else "gone")
             for parent, row in zip(unmet[:SHOWN], shown, strict=True)
@@ -137,9 +145,3 @@ def _job(context: FleetContext, job_id: str, seen: Explained) -> JobResult[Any] 
         return result_of(job_id, seen.found, seen.now, limits=context.limits)
     except JobNotFound:
         return None
-
-
-def _policy(config: JobConfig, header: Mapping[str, Any], fleet: FleetSeen) -> Policy:
-    """The retry policy of the job: its own options, else those of its published function, else the settings here."""
-    record = fleet.functions.get(str(header.get("function", "")))
-    return with_header(policy_of(read_function(record) if record else {}, config), header)

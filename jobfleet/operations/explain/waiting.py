@@ -5,7 +5,7 @@ from __future__ import annotations
 import difflib
 from datetime import UTC, datetime
 
-from jobfleet.clock import span
+from jobfleet.clock import local, span
 from jobfleet.functions.naming import CLEANUP
 from jobfleet.model import JobStatus
 from jobfleet.model.explanation import Fact, Reason, ReasonCode
@@ -16,6 +16,7 @@ from jobfleet.operations.results import moment
 from jobfleet.operations.workers.info import WorkerInfo
 from jobfleet.store.calls.paused import read_functions
 from jobfleet.store.job_rows import InWait
+from jobfleet.store.scores import is_blocked
 
 LATER = (JobStatus.SCHEDULED, JobStatus.RETRYING)
 
@@ -28,7 +29,7 @@ def not_due(seen: Snapshot) -> Reason | None:
     failures, crashes, policy = seen.tries.failures, seen.tries.crashes, seen.policy
     if not failures and not crashes:
         at = datetime.fromtimestamp(seen.due // 1_000_000, UTC)
-        text = f"Scheduled for {at:%Y-%m-%d %H:%M:%S} UTC: due in {span(left)}."
+        text = f"Scheduled for {local(at)}: due in {span(left)}."
         return Reason(ReasonCode.SCHEDULED, text, {"due_in": left, "due": moment(seen.due)})
     what = f"retry {failures} of {policy.max_retries}" if failures else f"its run after crash {crashes}"
     text = f"Waiting for {what}, due in {span(left)}{_after(seen)}"
@@ -247,7 +248,7 @@ def expiring(seen: Snapshot) -> Reason | None:
     left = -seen.ago(at)
     if left <= 0:
         text = f"Expired {span(-left)} ago: it will not be started any more."
-    elif at < seen.due:
+    elif at < seen.due and not is_blocked(seen.due):
         text = f"Expires in {span(left)}, before it is due."
     else:
         text = f"Expires in {span(left)} unless it has started by then."

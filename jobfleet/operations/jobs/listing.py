@@ -8,11 +8,11 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import Any, NamedTuple
 
-from jobfleet.codec import open_envelope, zones_lost
-from jobfleet.errors import ConfigError, EncodingError, JobNotFound
+from jobfleet.errors import ConfigError, JobNotFound
 from jobfleet.model import JobResult, JobStatus
 from jobfleet.model.asking import check_number
 from jobfleet.operations.fleet_context import FleetContext
+from jobfleet.operations.jobs.details import call_of
 from jobfleet.operations.jobs.filters import Filter, Rows, find
 from jobfleet.operations.jobs.poll import poll_many
 from jobfleet.operations.lanes import lanes
@@ -100,13 +100,9 @@ def letter(context: FleetContext, job_id: str) -> Operation[Letter]:
     found = value((yield (inspect.letter(lane, job_id),)))
     if found is None:
         raise JobNotFound(job_id, f"No dead letter {job_id!r}.")
-    try:
-        opened = open_envelope(found.envelope, limits=context.limits)
-        args, kwargs, lost = tuple(opened.args), opened.kwargs, zones_lost(found.envelope)
-    except EncodingError:
-        args, kwargs, lost = None, None, ()
     history = Tries.parse(found.tries).history
-    return Letter(letter_result(found, limits=context.limits), found.reason, history, args, kwargs, lost)
+    call = call_of(found.envelope, limits=context.limits)
+    return Letter(letter_result(found, limits=context.limits), found.reason, history, *call)
 
 
 def jobs(context: FleetContext, chosen: Filter, *, limit: int = 50, cursor: str = "") -> Operation[Page]:

@@ -34,7 +34,8 @@ def remove_queue(context: FleetContext, queue: str, *, purge: bool, by: str | No
         by: Who asks; None for nobody in particular.
 
     Raises:
-        ConfigError: The queue does not exist, or something prevents the removal; the message has the remedy.
+        ConfigError: Something prevents the removal; the message has the remedy.
+        UnknownQueue: The queue does not exist.
         InvalidJob: `queue` is not a queue name.
     """
     check_queue(queue)

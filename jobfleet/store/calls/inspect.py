@@ -296,6 +296,23 @@ def _ended(line: bytes) -> tuple[str, str, int]:
     return suffix, outcome, int(duration)
 
 
+def recent(lane: Lane, *, limit: int, kinds: str = "wre", part: str = "") -> Call[tuple[int, dict[str, int]]]:
+    """Return Redis's time, and the newest jobs of each kind: their ids, and for each the time of what it waits for.
+
+    Args:
+        lane: The lane.
+        limit: 1 to 1,000; most jobs of each kind.
+        kinds: Letters of the kinds: w waiting, r running, e ended, d dead letters.
+        part: Only ids that begin or end with this text, or whose last part begins with it; empty for all.
+    """
+    return Call(load("recent"), (lane.lane,), (lane.tag, lane.id_prefix, limit, kinds, part), _recent)
+
+
+def _recent(reply: Reply) -> tuple[int, dict[str, int]]:
+    rows = zip(reply[2][::2], reply[2][1::2], strict=True)
+    return int(reply[1]), dict(sound(rows, lambda row: (row[0].decode(), int(row[1])))[0])
+
+
 def dead(lane: Lane, *, before: str = "+", limit: int = CHUNK) -> Call[list[DeadLetter]]:
     """Return a page of dead letters, newest first; `before` is the bound ``(`` + the last entry seen."""
     return Call(load("dead"), (lane.dlq,), (before, limit), lambda reply: [_letter(row) for row in reply[1:]])

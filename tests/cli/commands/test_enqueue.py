@@ -156,7 +156,7 @@ def test_wait_tells_a_failure_in_one_line(cli: Cli, hand: Hand) -> None:
     assert (result.exit_code, result.stdout) == (1, "")
     assert result.stderr.splitlines() == [
         "default.0.own exists already.",
-        r"default.0.own failed: line 1\nline 2\x1b[31m",
+        r"default.0.own failed: ValueError: line 1\nline 2\x1b[31m",
     ]
 
 

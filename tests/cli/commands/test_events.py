@@ -7,6 +7,7 @@ import re
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from datetime import UTC, datetime
 
 import pytest
 import redis
@@ -14,7 +15,7 @@ import redis
 from jobfleet import Fleet, Job
 from jobfleet.cli.commands.events import NAMES
 from jobfleet.store.script import load, names
-from tests.cli.hand import Cli, Hand
+from tests.cli.hand import Cli, Hand, local_day
 from tests.support.waiting import wait_until
 
 
@@ -49,6 +50,7 @@ def test_a_life_is_told_line_by_line(cli: Cli, fleet: Fleet, hand: Hand, raw: re
 
     assert (result.exit_code, result.stderr) == (0, "")
     assert [re.sub(r"^\d\d:\d\d:\d\d", "<clock>", line) for line in result.stdout.splitlines()] == [
+        local_day(datetime.now(UTC)),
         "<clock>  enqueued     default.0.a",
         "<clock>  claimed      default.0.a",
         "<clock>  completed    default.0.a",
@@ -101,7 +103,7 @@ def test_a_queue_that_is_not_there_is_told(cli: Cli, fleet: Fleet, hand: Hand) -
 
     result = cli("events", "tail", "--queue", "mial")
 
-    assert (result.exit_code, result.stderr) == (2, "No queue 'mial'; there are: default.\n")
+    assert (result.exit_code, result.stderr) == (3, "No queue 'mial'; there are: default.\n")
 
 
 def test_every_event_of_the_scripts_can_be_asked_for() -> None:

@@ -6,20 +6,21 @@ import json
 import re
 import threading
 from dataclasses import fields
+from datetime import UTC, datetime
 from typing import Any
 
 import pytest
 import redis
 
-from jobfleet import Fleet, Job, JobResult
+from jobfleet import Fleet, Job, JobDetails, JobResult
 from jobfleet.store.calls.control import stop
-from tests.cli.hand import Cli, Hand
+from tests.cli.hand import Cli, Hand, local_day
 from tests.support.waiting import wait_until
 
 
 def aged(text: str) -> str:
     """Ages and moments replaced, since they pass."""
-    text = re.sub(r"\d{4}-\d\d-\d\d \d\d:\d\d:\d\d", "<moment>", text)
+    text = re.sub(r"\d{4}-\d\d-\d\d \d\d:\d\d:\d\d [+-]\d\d:\d\d", "<moment>", text)
     text = re.sub(r"^\d\d:\d\d:\d\d", "<clock>", text, flags=re.MULTILINE)
     return re.sub(r"\d+ s ago", "<age>", re.sub(r"  \d s\b", "  0 s", text))
 
@@ -35,18 +36,21 @@ def test_one_job_is_shown_whole(cli: Cli, hand: Hand, one: str) -> None:
     hand.reports(grant, 0.25, "row 1 of 4")
     lines = aged(cli("status", one).stdout).splitlines()
     assert [line for line in lines if not line.startswith("duration")] == [
-        "id        default.0.a",
-        "status    running",
-        "function  demo.add",
-        "name      Add up",
-        "progress  25 % row 1 of 4",
-        "runs      1",
-        "enqueued  <moment>  (<age>)",
-        "started   <moment>  (<age>)",
-        "worker    w1.0",
-        "user      ann",
-        "tags      eu, b",
-        'metadata  {"k": [1]}',
+        "id         default.0.a",
+        "status     running",
+        "function   demo.add",
+        "name       Add up",
+        "progress   25 % row 1 of 4",
+        "runs       1",
+        "enqueued   <moment>  (<age>)",
+        "started    <moment>  (<age>)",
+        "worker     w1.0",
+        "user       ann",
+        "tags       eu, b",
+        'metadata   {"k": [1]}',
+        "priority   normal",
+        "arguments  1, 2",
+        "retries    0 of 3 used",
     ]
 
 
@@ -65,7 +69,7 @@ def test_several_jobs_are_a_table(cli: Cli, fleet: Fleet, hand: Hand, one: str) 
 
 def test_json_has_every_attribute(cli: Cli, one: str) -> None:
     (job,) = json.loads(cli("status", one, "-o", "json").stdout)
-    assert set(job) == {field.name for field in fields(JobResult)}
+    assert set(job) == {field.name for kind in (JobResult, JobDetails) for field in fields(kind)} - {"job"}
     assert (job["status"], job["user"], job["tags"], job["metadata"]) == ("queued", "ann", ["eu", "b"], {"k": [1]})
     assert re.fullmatch(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d+\+00:00", job["enqueued_at"])
 
@@ -112,7 +116,7 @@ def test_watch_prints_a_line_for_each_change(cli: Cli, hand: Hand, one: str, raw
         return sum(row["calls"] for name, row in stats.items() if name.startswith("cmdstat_eval"))
 
     def work() -> None:
-        wait_until(lambda: looks() > 1, why="it has seen the job run, though the server may not have known the script")
+        wait_until(lambda: looks() > 3, why="it has looked up the id, and has seen the job run more than once")
         hand.reports(grant, 0.5, "half\x1b[2J")
         seen = looks()
         wait_until(lambda: looks() > seen, why="it has seen the report")
@@ -124,6 +128,7 @@ def test_watch_prints_a_line_for_each_change(cli: Cli, hand: Hand, one: str, raw
     worker.join()
     assert (result.exit_code, result.stderr) == (0, "")
     assert aged(result.stdout).splitlines() == [
+        local_day(datetime.now(UTC)),
         "<clock>  default.0.a  running        -",
         r"<clock>  default.0.a  running     50 %  half\x1b[2J",
         "<clock>  default.0.a  completed  100 %  → 3",
@@ -151,11 +156,11 @@ def test_cancel(cli: Cli, fleet: Fleet, hand: Hand, one: str) -> None:
 def test_jobs_come_in_pages(cli: Cli, fleet: Fleet, hand: Hand) -> None:
     for name in "abc":
         fleet.enqueue(Job("x", "demo.add", id=name))
-    first = json.loads(cli("jobs", "--limit", "2", "-o", "json").stdout)
+    first = json.loads(cli("jobs", "--order", "urgency", "--limit", "2", "-o", "json").stdout)
     second = json.loads(cli("jobs", "--limit", "2", "--cursor", first["cursor"], "-o", "json").stdout)
     assert sorted(job["id"][-1] for page in (first, second) for job in page["jobs"]) == ["a", "b", "c"]
     assert second["cursor"] == ""
-    told = cli("jobs", "--limit", "2", "-o", "ids")
+    told = cli("jobs", "--order", "urgency", "--limit", "2", "-o", "ids")
     assert told.stderr == f"2 jobs; there may be more: --cursor {first['cursor']}\n"
 
 
@@ -192,7 +197,7 @@ def test_jobs_of_a_status(cli: Cli, fleet: Fleet, hand: Hand, one: str) -> None:
     assert cli("jobs", "--status", "running").stderr == "No jobs.\n"
     unknown = cli("jobs", "--queue", "mial")
     assert (unknown.exit_code, unknown.stderr) == (
-        2,
+        3,
         "No queue 'mial'; did you mean 'mail'? There are: default, mail.\n",
     )
     wrong = cli("jobs", "--cursor", "x")

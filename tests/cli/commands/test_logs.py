@@ -6,6 +6,7 @@ import json
 import re
 import threading
 from collections.abc import Sequence
+from datetime import UTC, datetime
 
 import pytest
 import redis
@@ -14,7 +15,7 @@ from jobfleet import Fleet, Job
 from jobfleet.operations.jobs.logs import Reading, read
 from jobfleet.store.calls.log import Entry, log
 from jobfleet.store.records import Grant
-from tests.cli.hand import Cli, Hand
+from tests.cli.hand import Cli, Hand, local_day
 from tests.support.waiting import wait_until
 
 AT = 1_772_366_400_000_000
@@ -30,7 +31,10 @@ def writes(fleet: Fleet, grant: Grant, lines: Sequence[tuple[int, str]], *, firs
 
 
 def timeless(text: str) -> list[str]:
-    return re.sub(r"^\d\d:\d\d:\d\d", "<clock>", text, flags=re.MULTILINE).splitlines()
+    """The lines with the time of day left out, after the line with the date."""
+    head, *lines = re.sub(r"^\d\d:\d\d:\d\d", "<clock>", text, flags=re.MULTILINE).splitlines()
+    assert head == local_day(datetime.fromtimestamp(AT / 1e6, UTC))
+    return lines
 
 
 @pytest.fixture

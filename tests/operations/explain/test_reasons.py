@@ -19,6 +19,7 @@ from jobfleet.store.explained import Explained, Grouped, Limited
 from jobfleet.store.job_rows import InRun, InWait, Unknown
 from jobfleet.store.records import KindSeen, RunRecord
 
+pytestmark = pytest.mark.usefixtures("in_utc")
 PAGE = Path(__file__).parents[3] / "docs" / "howto" / "explain.md"
 S = 1_000_000
 NOW = 1_795_615_200 * S  # 2026-11-25 14:00:00 UTC
@@ -84,7 +85,7 @@ CASES = [
     Case(
         ReasonCode.SCHEDULED,
         waiting(41),
-        "Scheduled for 2026-11-25 14:00:41 UTC: due in 41 s.",
+        "Scheduled for 2026-11-25 14:00:41 +00:00: due in 41 s.",
     ),
     Case(
         ReasonCode.RETRYING,
@@ -312,7 +313,7 @@ def test_all_that_stands_in_the_way_is_told_in_its_order() -> None:
     )
 
     assert texts(seen) == [
-        "Scheduled for 2026-11-25 14:00:41 UTC: due in 41 s.",
+        "Scheduled for 2026-11-25 14:00:41 +00:00: due in 41 s.",
         "Queue 'mail' was paused 5 s ago; 'jobfleet queues resume mail' opens it.",
         "No worker has published 'odd'. The job is parked until one does.",
         "No worker serves the queue 'mail', nor any other; start one: 'jobfleet worker MODULE -Q mail'.",

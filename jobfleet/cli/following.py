@@ -1,0 +1,102 @@
+"""Poll jobs until they have ended, and show them meanwhile."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any
+
+from jobfleet.cli.bars import View
+from jobfleet.cli.output import say
+from jobfleet.clock import monotonic
+from jobfleet.errors import WaitTimeout
+from jobfleet.model import JobResult
+
+if TYPE_CHECKING:
+    from jobfleet.fleet.sync import Fleet
+
+EVERY_S = 0.1
+WARN_AFTER_S = 3.0
+
+
+def follow(
+    fleet: Fleet, jobs: Sequence[JobResult[Any]], view: View, *, timeout: float | None = None
+) -> list[JobResult[Any]]:
+    """Show jobs until all have ended.
+
+    Args:
+        fleet: The fleet.
+        jobs: The jobs.
+        view: Shows them.
+        timeout: Time limit in seconds for all of them; None for no limit.
+
+    Returns:
+        The jobs as they ended, without those whose results are not kept.
+
+    Raises:
+        WaitTimeout: A job had not ended in time.
+    """
+    began = monotonic()
+    is_checked = False
+    last = {job.id: job for job in jobs}
+    with view:
+        for job in jobs:
+            view.show(job)
+        while left := [job_id for job_id, job in last.items() if not job.status.is_final]:
+            waited_for = monotonic() - began
+            if timeout is not None and waited_for >= timeout:
+                raise WaitTimeout(left[0], timeout)
+            if waited_for >= WARN_AFTER_S and not is_checked:
+                _warn_unserved(fleet, [last[job_id] for job_id in left])
+                is_checked = True
+            time.sleep(EVERY_S)
+            for job_id, seen in zip(left, fleet.poll_many(left), strict=True):
+                if seen is None:  # it ended, and its result is not kept
+                    del last[job_id]
+                    continue
+                last[job_id] = seen
+                view.show(seen)
+    return list(last.values())
+
+
+def waited(
+    fleet: Fleet, ids: Sequence[str], view: View | None, *, timeout: float | None = None
+) -> list[JobResult[Any]]:
+    """Wait until all jobs have ended.
+
+    Args:
+        fleet: The fleet.
+        ids: The ids of the jobs.
+        view: Shows them meanwhile; None to show nothing.
+        timeout: Time limit in seconds for all of them; None for no limit.
+
+    Raises:
+        JobNotFound: A job is unknown, or its result is not kept.
+        WaitTimeout: A job had not ended in time.
+    """
+    if view is None:
+        return _waited_unseen(fleet, ids, timeout)
+    jobs = [fleet.poll(job_id) for job_id in ids]
+    if all(job.status.is_final for job in jobs):
+        return jobs
+    ended = {job.id: job for job in follow(fleet, jobs, view, timeout=timeout)}
+    return [ended[job_id] if job_id in ended else fleet.poll(job_id) for job_id in ids]
+
+
+def _waited_unseen(fleet: Fleet, ids: Sequence[str], timeout: float | None) -> list[JobResult[Any]]:
+    """Wait without a view: a message of Redis wakes each wait."""
+    deadline = None if timeout is None else monotonic() + timeout
+    jobs = []
+    for job_id in ids:
+        left = None if deadline is None else max(0.0, deadline - monotonic())
+        try:
+            jobs.append(fleet.wait(job_id, timeout=left))
+        except WaitTimeout:
+            raise WaitTimeout(job_id, timeout or 0.0) from None
+    return jobs
+
+
+def _warn_unserved(fleet: Fleet, jobs: Sequence[JobResult[Any]]) -> None:
+    served = {queue for worker in fleet.workers() if not worker.is_gone for queue in worker.queues}
+    for queue in sorted({job.queue for job in jobs} - served):
+        say(f"No live worker serves the queue {queue!r}; start one.")

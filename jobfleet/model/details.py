@@ -1,0 +1,59 @@
+"""A job in full: its state, what it was enqueued with, and what it waits for."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from datetime import datetime
+from typing import Any, Generic, NamedTuple, TypeVar
+
+from jobfleet.model.result import JobResult
+from jobfleet.model.status import Priority
+
+T_co = TypeVar("T_co", covariant=True)
+
+
+class Parent(NamedTuple):
+    """A job that another job waits for.
+
+    Attributes:
+        id: The id of the parent.
+        status: Its final status; empty if it has not ended.
+    """
+
+    id: str
+    status: str
+
+
+@dataclass(frozen=True, kw_only=True)
+class JobDetails(Generic[T_co]):
+    """Everything that is known about a job.
+
+    Redis keeps the arguments and the options of a job until it ends; of a dead letter, until it is purged.
+
+    Attributes:
+        job: Its state, as `poll` returns it.
+        priority: Its priority; None if it has ended and is not a dead letter.
+        args: The positional arguments; None if they are not stored any more, or cannot be read.
+        kwargs: The named arguments; None likewise.
+        unknown_zones: Time zones of the arguments that this machine does not know; such times keep only their offset.
+        options: The options of the job itself, by the names that `Job` has; durations are timedeltas. The options of
+            its function are not among them.
+        max_retries: The number of retries after failed runs that applies to it; None if it has ended.
+        expires_at: The time at which it expires if it has not started; None for no expiry.
+        parents: The jobs that it waits for or has waited for, in the order of `depends_on`.
+        history: One line per run and per replay, oldest first. A line of a run has its number, the time of its end
+            (µs since 1970) and what happened. A line of a replay has ``replayed``, the time, who asked (- for nobody
+            in particular), and ``edited`` if the arguments were changed.
+    """
+
+    job: JobResult[T_co]
+    priority: Priority | None = None
+    args: tuple[Any, ...] | None = None
+    kwargs: Mapping[str, Any] | None = None
+    unknown_zones: tuple[str, ...] = ()
+    options: Mapping[str, Any] = field(default_factory=dict)
+    max_retries: int | None = None
+    expires_at: datetime | None = None
+    parents: tuple[Parent, ...] = ()
+    history: tuple[str, ...] = ()

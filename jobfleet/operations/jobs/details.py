@@ -1,0 +1,150 @@
+"""Read a job in full: its state, its arguments and options, its parents and its past runs."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from datetime import datetime, timedelta
+from typing import Any, NamedTuple
+
+from jobfleet.codec import Limits, header_or_empty, open_envelope, zones_lost
+from jobfleet.config import JobConfig
+from jobfleet.errors import EncodingError
+from jobfleet.functions.manifest import read_function
+from jobfleet.model import JobResult, Priority
+from jobfleet.model.details import JobDetails, Parent
+from jobfleet.operations.fleet_context import FleetContext
+from jobfleet.operations.jobs.prepare import DURATION_OPTIONS
+from jobfleet.operations.operation import Operation, value
+from jobfleet.operations.results import moment, result_of
+from jobfleet.retry import FRESH, Policy, Tries, policy_of, with_header
+from jobfleet.store.calls import flow, inspect
+from jobfleet.store.calls.flow import ParentState
+from jobfleet.store.explained import Explained
+from jobfleet.store.job_rows import DeadLetter, Final, InRun, InWait
+from jobfleet.store.records import FleetSeen
+
+PLAIN_OPTIONS = ("max_retries", "retry_backoff", "retry_jitter", "max_crashes")
+
+
+class Call(NamedTuple):
+    """The arguments of a job; None where they are not stored any more, or cannot be read."""
+
+    args: tuple[Any, ...] | None = None
+    kwargs: Mapping[str, Any] | None = None
+    unknown_zones: tuple[str, ...] = ()
+
+
+def details(context: FleetContext, job_id: str) -> Operation[JobDetails[Any]]:
+    """Read a job in full.
+
+    Raises:
+        JobNotFound: The job is not known.
+    """
+    lane = context.keys.lane_of(job_id)
+    answers = yield (
+        inspect.explain(lane, job_id),
+        inspect.letter(lane, job_id),
+        flow.guarded(lane, job_id),
+        context.fleet_call(),
+    )
+    seen: Explained = value(answers[:1])
+    letter: DeadLetter | None = value(answers[1:2])
+    _, parents = value(answers[2:3])
+    fleet: FleetSeen = value(answers[3:])
+    job = result_of(job_id, seen.found, seen.now, limits=context.limits)
+    return details_of(context, job, seen, letter, parents, fleet)
+
+
+def details_of(
+    context: FleetContext,
+    job: JobResult[Any],
+    seen: Explained,
+    letter: DeadLetter | None,
+    parents: Sequence[ParentState],
+    fleet: FleetSeen,
+) -> JobDetails[Any]:
+    """Combine what Redis stores about a job.
+
+    Args:
+        context: The context of the fleet.
+        job: Its state.
+        seen: What its lane stores about it.
+        letter: Its dead letter, if it has one.
+        parents: Its parents.
+        fleet: The published functions.
+    """
+    envelope = _envelope(seen, letter)
+    header = header_or_empty(envelope)
+    call = call_of(envelope, limits=context.limits)
+    tries = _tries(seen, letter)
+    meta = letter.meta if letter is not None else seen.meta
+    return JobDetails(
+        job=job,
+        priority=_priority(seen, letter),
+        args=call.args,
+        kwargs=call.kwargs,
+        unknown_zones=call.unknown_zones,
+        options=_options(header),
+        max_retries=policy_in(context.config, header, fleet).max_retries if header else None,
+        expires_at=_expiry(meta),
+        parents=tuple(Parent(parent.parent, parent.status) for parent in parents),
+        history=tries.history,
+    )
+
+
+def call_of(envelope: bytes, *, limits: Limits) -> Call:
+    """Decode the arguments of an envelope."""
+    if not envelope:
+        return Call()
+    try:
+        opened = open_envelope(envelope, limits=limits)
+        return Call(tuple(opened.args), opened.kwargs, zones_lost(envelope))
+    except EncodingError:
+        return Call()
+
+
+def policy_in(config: JobConfig, header: Mapping[str, Any], fleet: FleetSeen) -> Policy:
+    """The retry policy of a job: its own options, else those of its published function, else the settings here."""
+    record = fleet.functions.get(str(header.get("function", "")))
+    return with_header(policy_of(read_function(record) if record else {}, config), header)
+
+
+def _envelope(seen: Explained, letter: DeadLetter | None) -> bytes:
+    """The envelope of a job; empty if it is not stored any more."""
+    found = seen.found
+    if isinstance(found, InWait | InRun):
+        return found.envelope
+    if letter is not None:
+        return letter.envelope
+    return found.body if isinstance(found, Final) else b""  # of a job that was cancelled before it ran
+
+
+def _tries(seen: Explained, letter: DeadLetter | None) -> Tries:
+    if isinstance(seen.found, InWait | InRun):
+        return Tries.parse(seen.found.tries)
+    return Tries.parse(letter.tries) if letter is not None else FRESH
+
+
+def _priority(seen: Explained, letter: DeadLetter | None) -> Priority | None:
+    found = seen.found
+    if isinstance(found, InWait):
+        band = found.band
+    elif isinstance(found, InRun):
+        band = found.run.band
+    elif letter is not None:
+        band = letter.band
+    else:
+        return None
+    return next((priority for priority in Priority if priority.band == band), None)
+
+
+def _expiry(meta: str) -> datetime | None:
+    text = next((line[2:] for line in meta.split("\n") if line.startswith("x ")), "")
+    return moment(int(text)) if text.isdecimal() else None
+
+
+def _options(header: Mapping[str, Any]) -> dict[str, Any]:
+    """The options of a job itself, by the names that `Job` has."""
+    plain = {name: header[name] for name in PLAIN_OPTIONS if name in header}
+    durations = {name: header[name] for name in DURATION_OPTIONS if isinstance(header.get(name), int)}
+    return plain | {name: timedelta(microseconds=us) for name, us in durations.items()}
