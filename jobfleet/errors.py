@@ -48,7 +48,13 @@ def _revived(kind: type[JobfleetError], args: tuple[object, ...], facts: dict[st
 
 
 class ConfigError(JobfleetError):
-    """A setting is wrong."""
+    """A setting is wrong, or a module cannot be imported.
+
+    Attributes:
+        shown: The traceback of the user's module, if its import failed; otherwise empty.
+    """
+
+    shown = ""
 
 
 class UnknownQueue(ConfigError, LookupError):

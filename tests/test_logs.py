@@ -4,13 +4,17 @@ from __future__ import annotations
 
 import json
 import logging
+import re
 import sys
-from collections.abc import Mapping
+import time
+from collections.abc import Iterator, Mapping
 from typing import Any
 
 import pytest
 
-from jobfleet.logs import FORMAT, JsonFormatter, PlainFormatter
+from jobfleet.logs import JsonFormatter, PlainFormatter, TerminalFormatter
+from jobfleet.model import ErrorType
+from jobfleet.outcome import ForeignError
 
 
 class Somebody:
@@ -89,7 +93,18 @@ def test_a_traceback_is_one_value() -> None:
     entry = told(made)
 
     assert entry["message"] == "{'not': 'a text'}"
-    assert entry["exception"].endswith("ValueError: no\nluck")
+    assert entry["traceback"].endswith("ValueError: no\nluck")
+    assert (entry["error"], entry["error_class"]) == ("no\nluck", "ValueError")
+
+
+def test_a_traceback_of_another_process_is_shown_as_it_was_there() -> None:
+    error = ForeignError("Busy: now", error_class="Busy", error_type=ErrorType.TRANSIENT, traceback="there\nBusy: now")
+    made = record("jobfleet.worker", "job.failed")
+    made.exc_info = (type(error), error, None)
+
+    assert told(made)["traceback"] == "there\nBusy: now"
+    assert told(made)["error_class"] == "Busy"
+    assert PlainFormatter().format(made).endswith("\n    there\n    Busy: now")
 
 
 @pytest.mark.parametrize(
@@ -101,6 +116,63 @@ def test_a_traceback_is_one_value() -> None:
     ],
 )
 def test_nothing_in_a_message_passes_for_a_line_or_commands_a_terminal(text: str, shown: str) -> None:
-    line = PlainFormatter(FORMAT, datefmt="%H:%M:%S").format(record("jobfleet.worker", text))
+    made = record("jobfleet.worker", text)
 
-    assert line[9:] == f"WARNING {shown}"
+    assert PlainFormatter().format(made).partition(" ")[2] == f"WARNING {shown}"
+    assert TerminalFormatter(shows_day=False).format(made)[9:] == f"WARNING {shown}"
+
+
+def test_a_traceback_cannot_pass_for_a_line_or_command_a_terminal_either() -> None:
+    made = record("shop", "no")
+    made.exc_info = (ValueError, ValueError("a\n12:00:00 INFO    job.forged\x1b[31m"), None)
+
+    for formatter in (PlainFormatter(), TerminalFormatter(shows_day=False)):
+        first, *more = formatter.format(made).split("\n")
+        assert all(line.startswith("    ") and line.isprintable() for line in more), first
+
+
+@pytest.fixture
+def in_berlin(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    monkeypatch.setenv("TZ", "Europe/Berlin")
+    time.tzset()
+    yield
+    monkeypatch.undo()
+    time.tzset()
+
+
+@pytest.mark.usefixtures("in_berlin")
+def test_text_has_the_local_time_with_its_offset() -> None:
+    assert PlainFormatter().format(record("jobfleet.worker", "on")) == "2026-11-25T10:46:40.250+01:00 WARNING on"
+
+
+@pytest.mark.usefixtures("in_berlin")
+def test_a_terminal_shows_the_date_when_the_local_day_changes_and_only_then() -> None:
+    formatter = TerminalFormatter()
+    shown = []
+    for later in (0, 60, 47_600, 47_660):
+        made = record("jobfleet.worker", "on")
+        made.created += later
+        made.levelno = logging.INFO
+        shown += formatter.format(made).split("\n")
+
+    assert shown == [
+        "Wednesday 25 November 2026, UTC+01:00", "10:46:40 on", "10:47:40 on",
+        "Thursday 26 November 2026, UTC+01:00", "00:00:00 on", "00:01:00 on",
+    ]  # fmt: skip
+
+
+def test_a_terminal_shows_which_job_a_users_line_is_of_by_the_end_of_its_id() -> None:
+    class Run:
+        def described(self) -> Mapping[str, object]:
+            return {"job_id": "mail.0.01a21dfe25dd700080006f1b3388064a", "function": "shop.pay", "attempt": 2}
+
+    terminal = TerminalFormatter(current=Run, shows_day=False)
+    line = terminal.format(record("shop", "%d rows", 7))
+    colored = TerminalFormatter(current=Run, has_color=True, shows_day=False).format(record("shop", "%d rows", 7))
+    plain = PlainFormatter(current=Run).format(record("shop", "%d rows", 7))
+
+    assert line[9:] == "WARNING 3388064a shop.pay #2  shop: 7 rows"
+    assert re.sub(r"\x1b\[\d+m", "", colored) == line
+    assert "\x1b" in colored
+    job = "job_id=mail.0.01a21dfe25dd700080006f1b3388064a function=shop.pay attempt=2"
+    assert plain.partition(" ")[2] == f"WARNING {job} shop: 7 rows"

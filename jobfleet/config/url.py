@@ -13,6 +13,8 @@ from urllib.parse import SplitResult
 from jobfleet.errors import ConfigError
 
 SCHEMES = ("redis", "rediss", "unix", "sentinel", "cluster", "embedded", "memory")
+LATER = ("sentinel", "cluster")
+"""Schemes that this version recognises and refuses."""
 HIDDEN = "***"
 ESCAPE = "write '/', '?', '#' and '@' in a user or a password as %2F, %3F, %23 and %40"
 
@@ -52,8 +54,11 @@ def check_url(url: str) -> str:
         return url
     if not scheme:
         raise ConfigError("The URL has no scheme; write it as redis://HOST:6379/0.")
-    known = f"{', '.join(SCHEMES[:-1])} or {SCHEMES[-1]}"
-    raise ConfigError(f"Unknown scheme {scheme!r} in URL; use {known}.")
+    known = [one for one in SCHEMES if one not in LATER]
+    raise ConfigError(
+        f"Unknown scheme {scheme!r} in URL; use {', '.join(known[:-1])} or {known[-1]} "
+        f"({' and '.join(LATER)} are not available yet)."
+    )
 
 
 def check_database_url(url: str) -> str:

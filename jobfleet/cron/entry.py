@@ -95,6 +95,11 @@ class Cron:
             raise InvalidJob(f"end is {self.end}, before start ({self.start}); give a later time.", field="end")
 
     @property
+    def doubt(self) -> str:
+        """Why the expression may mean something else than its author thinks; empty if there is no sign of that."""
+        return self.schedule.doubt
+
+    @property
     def fingerprint(self) -> str:
         """Hash of the expression, time zone, start and end."""
         times = f"{self.expression}|{self.tz}|{self.start}|{self.end}"

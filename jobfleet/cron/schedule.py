@@ -78,6 +78,17 @@ class Schedule:
         except (CroniterBadDateError, OverflowError):
             return None
 
+    @property
+    def doubt(self) -> str:
+        """Why the expression may mean something else than its author thinks; empty if there is no sign of that."""
+        minute, *others = self._plain.split()
+        if len(others) < 5 or others[-1] not in ("*", "*/1") or minute == "*":
+            return ""
+        return (
+            f"cron {self.expression!r} fires in every second of its minutes, because seconds are the sixth field. "
+            f"Did you mean {' '.join([*others, minute])!r}?"
+        )
+
     def fires(self, after: datetime, until: datetime) -> Iterator[Fire]:
         """Yield the fires after one instant, up to and including another."""
         fire = self.next(after)

@@ -19,6 +19,7 @@ from jobfleet.model import Job, check_function_name
 from jobfleet.model.option_types import OPTIONS, RIVALS, SHARED, JobOptions
 from jobfleet.model.options import meant
 from jobfleet.model.unique import placeholders
+from jobfleet.warn import warn
 
 if TYPE_CHECKING:
     from jobfleet.cron import Cron
@@ -276,7 +277,10 @@ def _cron_of(options: dict[str, Any]) -> Cron | None:
         if tz is not None:
             raise InvalidJob("tz is given twice; leave it to Cron(…, tz=…).", field="tz")
         return given
-    return Cron(given, tz or "UTC")
+    made = Cron(given, tz or "UTC")
+    if made.doubt:
+        warn(made.doubt)
+    return made
 
 
 def _check_unique(made: JobFunction[..., Any, Any]) -> None:

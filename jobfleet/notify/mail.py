@@ -107,7 +107,7 @@ class EmailNotificationChannel(NotificationChannel):
         fleet, delivery = (_UNSAFE_ID.sub("-", text) for text in (notification.namespace, notification.id))
         message["Message-ID"] = f"<{delivery}.{fleet}@{self._sender.domain}>"
         message["Auto-Submitted"] = "auto-generated"
-        message["X-Jobfleet-Event"] = notification.event
+        message["X-Jobfleet-Event"] = "trial" if notification.is_trial else notification.event
         message["X-Jobfleet-Count"] = str(notification.count)
         message.set_content(as_text(notification))
         message.add_alternative(as_html(notification), subtype="html")

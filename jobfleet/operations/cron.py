@@ -26,6 +26,7 @@ from jobfleet.store.calls import enqueue
 from jobfleet.store.keys import Keyspace, Lane, lane_number
 from jobfleet.store.records import Entry, FleetSeen, Holder
 from jobfleet.store.rows import sound
+from jobfleet.warn import warn
 
 DECORATOR = "decorator"
 HISTORY = 50
@@ -149,7 +150,9 @@ def add_entry(
         if getattr(job, option) is not None:
             raise InvalidJob(f"{option} is not for recurring jobs: each fire has its own time and id.", field=option)
     refuse_displacing(job.on_conflict or "", "a recurring job")
-    sent = yield from prepare(context, replace(job, cron_expression=None, tz=None))
+    if cron.doubt:
+        warn(cron.doubt)
+    sent = yield from prepare(context, replace(job, cron_expression=None, tz=None), is_recurring=True)
     entry = CronEntry(
         name=name,
         cron=cron,

@@ -101,7 +101,9 @@ async def _run(config: JobConfig, parent: int | None, reports: int | None = None
         loop.add_reader(parent, over.set)  # end of file means that the process that started this reaper is gone
     for duty in duties:
         duty.start()
-    log.info("reaper.started duties=%s url=%s", ",".join(duty.name for duty in duties), at.shown)
+    names = [duty.name for duty in duties]
+    shown = f"Reaper runs with the duties {', '.join(names)}."
+    log.info("reaper.started duties=%s url=%s", ",".join(names), at.shown, extra={"_shown": shown})
     looking = start(partial(store.keep_looking, config.beat), log, "address")
     await over.wait()
     looking.cancel()
@@ -113,7 +115,7 @@ async def _run(config: JobConfig, parent: int | None, reports: int | None = None
         await duty.stop()
     await store.close()
     at.close()
-    log.info("reaper.stopped")
+    log.info("reaper.stopped", extra={"_shown": "Reaper has stopped."})
     return EXIT_OK
 
 
@@ -235,7 +237,7 @@ def _be_hosted() -> int:
 
     modules, settings = msgpack.unpackb(sys.stdin.buffer.read())
     config = JobConfig(**settings)
-    set_up_logs(config)
+    set_up_logs(config, shows_day=False)
     for number in TERMINAL:  # a terminal sends these to the whole group, but the hosting worker stops this reaper
         signal.signal(number, signal.SIG_IGN)
     try:

@@ -4,22 +4,35 @@ from __future__ import annotations
 
 import importlib
 import sys
-from collections.abc import Iterable
+import traceback
+from collections.abc import Callable, Iterable
 from types import ModuleType
 
 from jobfleet.errors import ConfigError
 from jobfleet.functions.loading import loading
 from jobfleet.functions.registry import Registry
 
+SHOWN = 16_384
+"""The maximal length of a traceback in characters. It must fit into a pipe at once."""
+NOT_THE_USERS = ("importlib", "jobfleet/worker", "jobfleet/services")
 
-def load_modules(names: Iterable[str], app_dir: str) -> tuple[list[ModuleType], Registry | None]:
+
+def load_modules(
+    names: Iterable[str], app_dir: str, *, on_import: Callable[[str], None] = lambda _: None
+) -> tuple[list[ModuleType], Registry | None]:
     """Import modules, each given as ``module`` or ``module:fleet``.
+
+    Args:
+        names: The modules.
+        app_dir: A folder in which to look for them.
+        on_import: Called with the name of each module before its import.
 
     Returns:
         The modules, and the registry of the fleet, if one was named.
 
     Raises:
-        ConfigError: A module cannot be imported, has no fleet of that name, or waits for a job while it is imported.
+        ConfigError: A module cannot be imported, has no fleet of that name, or waits for a job while it is imported. A
+            failure inside the user's module has its traceback in `shown`.
     """
     if app_dir not in sys.path:
         sys.path.insert(0, app_dir)
@@ -28,14 +41,14 @@ def load_modules(names: Iterable[str], app_dir: str) -> tuple[list[ModuleType], 
         name, _, attribute = given.partition(":")
         if not all(part.isidentifier() for part in name.split(".")):
             raise ConfigError(f"Cannot import {name!r}: it is not a module name; write it with dots, such as app.jobs.")
+        on_import(name)
         try:
             with loading(name):
                 module = importlib.import_module(name)
-        except ModuleNotFoundError as error:
-            if error.name is None or not (name == error.name or name.startswith(f"{error.name}.")):
-                raise  # a failure inside the user's module shows its own traceback
-            hint = "leave '.py' out" if name.endswith(".py") else "--app-dir?"
-            raise ConfigError(f"Cannot import {name!r}: {error} (looked in {app_dir}; {hint}).") from None
+        except ConfigError:
+            raise
+        except (Exception, SystemExit) as error:
+            raise _failed(name, error, app_dir) from error
         modules.append(module)
         if attribute:
             fleet = getattr(module, attribute, None)
@@ -43,3 +56,27 @@ def load_modules(names: Iterable[str], app_dir: str) -> tuple[list[ModuleType], 
                 raise ConfigError(f"{name!r} has no fleet {attribute!r}.")
             registry = fleet.context.registry
     return modules, registry
+
+
+def _failed(name: str, error: BaseException, app_dir: str) -> ConfigError:
+    """Return the error for a module that cannot be imported."""
+    if isinstance(error, ModuleNotFoundError) and error.name and f"{name}.".startswith(f"{error.name}."):
+        hint = "leave '.py' out" if name.endswith(".py") else "--app-dir?"
+        return ConfigError(f"Cannot import {name!r}: {error} (looked in {app_dir}; {hint}).")
+    failure = ConfigError(f"Cannot import {name!r}: {_summary(error)}.")
+    frames = error.__traceback__
+    while frames is not None and any(part in frames.tb_frame.f_code.co_filename for part in NOT_THE_USERS):
+        frames = frames.tb_next
+    if frames is not None or isinstance(error, SyntaxError):  # a SyntaxError shows its place itself
+        text = "".join(traceback.format_exception(type(error), error, frames))
+        failure.shown = text.encode("utf-8", "replace").decode()[-SHOWN:]
+    return failure
+
+
+def _summary(error: BaseException) -> str:
+    try:
+        text = " ".join(str(error).split()).rstrip(".")[:300]
+    except Exception:  # noqa: BLE001 - the user's exception may break its own text
+        text = ""
+    kind = type(error).__name__
+    return f"{kind}: {text}" if text else kind

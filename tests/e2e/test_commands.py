@@ -84,7 +84,9 @@ def test_a_worker_is_named_by_id_by_the_beginning_of_it_by_its_host_or_with_all_
     assert cli("quiet", every[0].id[:-1]).stdout == f"{every[0].id} is quiet.\n"
     both = "".join(f"{one.id} is running.\n" for one in every)
     assert sorted(cli("resume", every[0].host).stdout.splitlines()) == both.splitlines()
-    assert sorted(cli("quiet", "--all", "-o", "ids").stdout.split()) == [one.id for one in every]
+    quieted = cli("quiet", "--all", "-o", "ids")
+    assert sorted(quieted.stdout.split()) == [one.id for one in every]
+    assert quieted.stderr == "These workers claim no jobs until 'jobfleet workers resume --all'.\n"
     assert {one.state for one in fleet.workers()} == {"quiet"}
 
 

@@ -391,3 +391,8 @@ def test_limits_are_published_and_whether_time_outs_are_final() -> None:
 def test_a_decorator_refuses_a_hard_limit_below_the_soft_one() -> None:
     with pytest.raises(InvalidJob, match="hard_timeout"):
         Registry().register(lambda: None, name="app.wait", timeout=5, hard_timeout=1)
+
+
+def test_seconds_in_the_wrong_field_of_a_schedule_are_doubted() -> None:
+    with pytest.warns(UserWarning, match=r"seconds are the sixth field\. Did you mean '\* \* \* \* \* \*/5'"):
+        Registry().register(lambda: None, name="often", cron="*/5 * * * * *")

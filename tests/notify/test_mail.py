@@ -72,6 +72,15 @@ def test_a_mail_tells_it_as_text_and_as_html(served: Served) -> None:
     assert "<b>" not in html.get_content()
 
 
+def test_the_header_of_a_trial_does_not_pass_for_a_failure(served: Served) -> None:
+    box = served()
+
+    plain(box.port).send(notification(of=notice(), is_trial=True))
+    plain(box.port).send(notification(of=notice()))
+
+    assert [mail["X-Jobfleet-Event"] for mail in box.mails] == ["trial", "failed"]
+
+
 def test_a_mail_that_is_sent_again_is_the_same_to_whoever_gets_it(served: Served) -> None:
     box = served()
 

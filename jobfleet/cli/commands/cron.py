@@ -113,12 +113,15 @@ def fire_data(fire: CronFire) -> dict[str, object]:
 def preview(invocation: Invocation, which: str, tz: str, count: int, after: datetime | None) -> None:
     """Show the next fires of a recurring job, or of an expression.
 
-    A note marks each fire that a change of the clocks affects.
+    An expression is minute, hour, day, month and weekday, and optionally seconds as the sixth field. A note marks each
+    fire that a change of the clocks affects.
     """
     from jobfleet.cron import Cron
 
     is_expression = " " in which or which.startswith("@")
     planned = Cron(which, tz) if is_expression else _kept(invocation, which)
+    if planned.doubt:
+        say(planned.doubt)
     fires: list[Fire] = []
     at = (after or datetime.now(UTC)).astimezone(UTC)
     while len(fires) < count and (fire := planned.next(at)) is not None:

@@ -33,7 +33,7 @@ def put_first(folder: Path) -> None:
 @click.argument("modules", nargs=-1, required=True, metavar="MODULE[:FLEET]...")
 @settings(
     "queues", "queue_order", "priorities", "slots", "processes", "lease", "burst", "max_jobs", "max_memory", "max_age",
-    "grace", "hang_after", "hang_kill", "reload", "with_reaper", "metrics_port", "metrics_host",
+    "grace", "hang_after", "hang_kill", "reload", "with_reaper", "metrics_port", "metrics_host", "log_jobs",
 )  # fmt: skip
 @click.pass_obj
 def worker(invocation: Invocation, modules: tuple[str, ...]) -> int:

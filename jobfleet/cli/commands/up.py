@@ -69,6 +69,8 @@ def up(invocation: Invocation, modules: tuple[str, ...], path: Path, fresh: bool
             shown = mask_url(loaded.config.url)
             say(f"Other commands use {shown} ({source}), not this server; unset that to change it.")
         given = {name: value for name, value in invocation.given.items() if name != "output"}
+        if loaded.sources["log_jobs"] == "default":
+            given["log_jobs"] = True
         return _attend(worker_command(modules, server.url, given), place.tend)
 
 

@@ -224,6 +224,8 @@ class _Command:
         done = [one for one in answers if one.is_confirmed]
         text = "\n".join(_line(self._verb, one) for one in done)
         output.show(data=[confirmation_data(one) for one in answers], ids=[one.worker for one in done], text=text)
+        if self._every and self._verb == "quiet" and done:
+            say("These workers claim no jobs until 'jobfleet workers resume --all'.")
         code = fail.DONE
         for one in answers:
             if one.is_confirmed:

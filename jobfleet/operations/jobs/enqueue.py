@@ -17,8 +17,13 @@ from jobfleet.store.records import FleetSeen, Holder
 from jobfleet.warn import warn
 
 
-def prepare(context: FleetContext, job: Job) -> Operation[Submission]:
+def prepare(context: FleetContext, job: Job, *, is_recurring: bool = False) -> Operation[Submission]:
     """Prepare a job; read its function and its queue from Redis if this process does not know them.
+
+    Args:
+        context: The context of the fleet.
+        job: The job.
+        is_recurring: Whether it is the template of a recurring job.
 
     Raises:
         InvalidJob: An option is wrong, or the job has `cron_expression` or `tz`.
@@ -33,7 +38,7 @@ def prepare(context: FleetContext, job: Job) -> Operation[Submission]:
         return sent
     function = resolve_in(context, job)
     if function is None:
-        function = yield from _look_up(context, job)
+        function = yield from _look_up(context, job, is_recurring=is_recurring)
     elif not function.is_registered and function.name not in context.unregistered:
         yield from _check_unregistered(context, function.name)
     queue = queue_of(job, function)
@@ -69,7 +74,7 @@ def _check_unregistered(context: FleetContext, name: str) -> Operation[None]:
         )
 
 
-def _look_up(context: FleetContext, job: Job) -> Operation[Resolved]:
+def _look_up(context: FleetContext, job: Job, *, is_recurring: bool) -> Operation[Resolved]:
     seen = yield from _published(context)
     function = resolve_in(context, job)
     if function is not None:
@@ -77,10 +82,11 @@ def _look_up(context: FleetContext, job: Job) -> Operation[Resolved]:
     name = str(job.function)
     close = difflib.get_close_matches(name, sorted(seen.functions), n=1)
     hint = f"; did you mean {close[0]!r}?" if close else "."
-    warn(
-        f"No worker has published {name!r}{hint} The job is parked; unless one does within "
-        f"{span(context.config.unknown_grace)}, it goes to the dead letters."
-    )
+    grace = span(context.config.unknown_grace)
+    effect = f"The job is parked; unless one does within {grace}, it goes to the dead letters."
+    if is_recurring:
+        effect = f"Until one does, each fire makes a job that is parked and goes to the dead letters after {grace}."
+    warn(f"No worker has published {name!r}{hint} {effect}")
     return Resolved(name, {})
 
 

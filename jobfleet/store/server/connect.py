@@ -16,7 +16,7 @@ from redis.backoff import NoBackoff
 from redis.retry import Retry
 
 from jobfleet.config import check_url, mask_url
-from jobfleet.config.url import ESCAPE, is_misread
+from jobfleet.config.url import ESCAPE, LATER, is_misread
 from jobfleet.errors import ConfigError
 from jobfleet.store.server.embedded import EmbeddedServer
 from jobfleet.warn import warn
@@ -74,8 +74,8 @@ def target(url: str, *, warns: bool = False) -> Target:
         ConfigError: The scheme is unknown or not supported, or the rest of the URL is not valid.
     """
     scheme = check_url(url).partition("://")[0].lower()
-    if scheme in ("sentinel", "cluster"):
-        raise ConfigError(f"{scheme}:// is not supported by this version of jobfleet; use redis, rediss or unix.")
+    if scheme in LATER:
+        raise ConfigError(f"{scheme}:// is not available yet in this version of jobfleet; use redis, rediss or unix.")
     if scheme == "memory":
         return Target(url, url, fake=True)
     if scheme == "embedded":

@@ -93,7 +93,7 @@ class Engine(RunEvents):
         self._started_us = 0
         self._is_draining = False
         self._ended = asyncio.Event()
-        self._logs_all = event_log.logs_all()
+        self._job_level = event_log.level_of_jobs(config)
         self.finished = 0
         self._counting = Counting(tally, self.now_us)
         self._unreadables = Unreadables(store, config, tally)
@@ -203,8 +203,8 @@ class Engine(RunEvents):
         self._running += 1
         run.started_us = self._started_us
         self._runner.start(run)
-        if self._logs_all:
-            event_log.started(run)
+        if self._job_level is not None:
+            event_log.started(run, self._job_level)
 
     def may_start(self, run: Run) -> None:
         """Start a run that was held."""
@@ -228,8 +228,8 @@ class Engine(RunEvents):
             return
         if item.verb == "withhold":
             self.finished -= 1
-        if self._logs_all and run.started_us:
-            event_log.ended(run, item.verb, self.now_us() - run.started_us)
+        if self._job_level is not None and run.started_us:
+            event_log.ended(run, self._job_level, item.verb, self.now_us() - run.started_us)
 
     def settled(self, run: Run, letter: str) -> None:
         """Count a run that Redis has settled, and forget it."""

@@ -12,7 +12,6 @@ import logging
 import os
 import signal
 import sys
-import traceback
 from collections.abc import AsyncIterator, Coroutine
 from contextlib import suppress
 from functools import partial
@@ -53,8 +52,6 @@ ORPHAN_SHARE = 0.6
 """The share of a lease that an orphaned child still has for sure: the last renewal may be a third of a lease ago."""
 ORPHAN_LEFT = 5.0
 """Seconds beyond a lease that an orphan has to give its jobs back, because Redis may be away too."""
-SHOWN = 16_384
-"""The maximal length of a traceback in characters. It must fit into the pipe at once."""
 
 
 class Child:
@@ -83,7 +80,7 @@ class Child:
         _, child, settings, modules, app_dir, quiet = await anext(self._commands)
         self._child = str(child)
         config = JobConfig(**settings)
-        set_up_logs(config, worker=child, current=CURRENT.get)
+        set_up_logs(config, worker=child, current=CURRENT.get, shows_day=False)
         sys.dont_write_bytecode |= (
             config.reload
         )  # Python notices changes by the second: a second change would be missed
@@ -150,16 +147,15 @@ class Child:
     def _load(self, modules: list[str], app_dir: str) -> tuple[list[ModuleType], Registry] | None:
         """Import the user's modules. Errors are sent to the supervisor."""
         try:
-            loaded, registry = load_modules(modules, app_dir)
+            loaded, registry = load_modules(
+                modules, app_dir, on_import=lambda name: self._reports.send("importing", name)
+            )
         except ConfigError as error:
-            self._reports.send("refused", str(error), "")
+            self._reports.send("refused", str(error), error.shown)
             return None
-        except BaseException as error:  # noqa: BLE001 - the user's module may raise anything
-            shown = "".join(traceback.format_exception(type(error), error, _users_frames(error)))
-            what = f"Importing {', '.join(modules)} failed: {type(error).__name__}."
-            self._reports.send("refused", what, shown.encode("utf-8", "replace").decode()[-SHOWN:])
-            return None
-        return loaded, registry or REGISTRY
+        registry = registry or REGISTRY
+        self._reports.send("loaded", {module.__name__: _count(registry, module.__name__) for module in loaded})
+        return loaded, registry
 
     def _report_functions(self) -> None:
         """Send the known functions and the served queues to the supervisor."""
@@ -276,15 +272,10 @@ class Child:
         self._over.set()
 
 
-def _users_frames(error: BaseException) -> Any:
-    """The traceback without the frames of the import system and of jobfleet."""
-    frame = error.__traceback__
-    ours = ("importlib", "jobfleet/worker", "jobfleet/services")
-    while frame is not None and any(part in frame.tb_frame.f_code.co_filename for part in ours):
-        frame = frame.tb_next
-    return frame or (
-        None if isinstance(error, SyntaxError) else error.__traceback__
-    )  # a SyntaxError shows its place itself
+def _count(registry: Registry, module: str) -> int:
+    """The number of job functions of a module and its submodules."""
+    places = (function.__module__ for function in registry.functions.values())
+    return sum(place == module or place.startswith(f"{module}.") for place in places)
 
 
 def run_loop(main: Coroutine[Any, Any, int]) -> int:

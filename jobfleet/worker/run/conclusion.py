@@ -253,7 +253,7 @@ class Conclusions:
             case Complete(value):
                 return self._complete(run, value)
             case Retry(delay_us, tries):
-                event_log.failed("retried", run, tries)
+                event_log.retried(run, tries, outcome, delay_us)
                 return settle.retry(run.id, run.token, delay_us=delay_us, tries=tries.dump())
             case Release(delay_us, spent):
                 tries_text = spent.dump() if spent is not None else ""
@@ -329,7 +329,7 @@ class Conclusions:
                 "retry_count": Tries.parse(run.grant.tries).failures,
             }
         )
-        event_log.failed("failed", run, decision.tries)
+        event_log.failed(run, decision.tries, outcome, decision.reason)
         return settle.fail(
             run.id,
             run.token,

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import traceback
+from types import TracebackType
 from typing import Any
 
 from jobfleet.codec import Limits
@@ -24,13 +25,26 @@ def error_fields(outcome: Outcome, decision: Fail, *, traceback_bytes: int) -> d
     if isinstance(outcome, Raised):
         error = outcome.error
         # An EncodingError is about the result, so a traceback of the codec helps nobody.
-        kind = error.error_class if isinstance(error, ForeignError) else type(error).__name__
-        kind = kind.encode("utf-8", "replace").decode()  # as `describe` does
+        kind = class_of(error)
         fields["error_class"] = kind
         fields["error"] = last.removeprefix(f"{kind}: ")
         if not isinstance(error, EncodingError):
             fields["traceback"] = traceback_text(error, traceback_bytes)
     return fields
+
+
+def class_of(error: BaseException) -> str:
+    """The name of the class of an error."""
+    kind = error.error_class if isinstance(error, ForeignError) else type(error).__name__
+    return kind.encode("utf-8", "replace").decode()  # as `describe` does
+
+
+def users_frames(error: BaseException) -> TracebackType | None:
+    """The traceback of an error without the frames of the worker."""
+    frames = error.__traceback__
+    while frames is not None and frames.tb_frame.f_globals.get("__name__", "").startswith("jobfleet.worker."):
+        frames = frames.tb_next
+    return frames
 
 
 def unwritable(outcome: Outcome) -> Outcome:
@@ -43,10 +57,7 @@ def traceback_text(error: BaseException, most: int) -> str:
     if isinstance(error, ForeignError):
         return error.traceback
     try:
-        frames = error.__traceback__
-        while frames is not None and frames.tb_frame.f_globals.get("__name__", "").startswith("jobfleet.worker."):
-            frames = frames.tb_next
-        text = "".join(traceback.format_exception(type(error), error, frames))
+        text = "".join(traceback.format_exception(type(error), error, users_frames(error)))
     except BaseException:  # noqa: BLE001 - the user's exception may break its own formatting
         text = f"{type(error).__name__} (its traceback cannot be had)"
     text = text.encode("utf-8", "replace").decode()

@@ -27,6 +27,7 @@ from jobfleet.worker.supervisor.child_handle import ChildHandle
 from jobfleet.worker.supervisor.connection import Connection
 from jobfleet.worker.supervisor.crash_recovery import CrashRecovery
 from jobfleet.worker.supervisor.metrics import WorkerMetrics
+from jobfleet.worker.supervisor.start_report import IMPORTS, StartReport
 
 log = logging.getLogger("jobfleet.worker")
 AFTER_GRACE = 5.0
@@ -63,6 +64,7 @@ class Children:
         on_retire: Called when a child requests a successor, with the reason.
         on_empty: Called when a child is gone and has no immediate successor.
         connection: Learns which leases the children have lost.
+        start_report: Learns what the children import.
 
     Attributes:
         by_pid: The children by process id.
@@ -88,6 +90,7 @@ class Children:
         on_retire: Callable[[ChildHandle, str], None],
         on_empty: Callable[[], None],
         connection: Connection,
+        start_report: StartReport,
     ) -> None:
         self._worker = worker
         self._modules = list(modules)
@@ -101,6 +104,7 @@ class Children:
         self._on_retire = on_retire
         self._on_empty = on_empty
         self._connection = connection
+        self._start_report = start_report
         self._count = 0
         self._deaths = 0
         self._burials: set[asyncio.Task[None]] = set()
@@ -190,6 +194,8 @@ class Children:
                 self.queues = list(dict.fromkeys([*self.queues, *handle.queues]))
                 self._grow()
                 await self._on_ready(functions)
+            elif word in IMPORTS:
+                self._start_report.hear(word, rest[0])
             elif word == "serving":
                 self._relieve(handle)
             elif word == "state":

@@ -92,7 +92,8 @@ class Lifecycle:
         grace = self._grace if grace is None else grace
         self._enter("stopping", by)
         if self._child_processes.refusal is None:
-            log.info("worker.stopping grace=%gs (signal again to stop at once)", grace)
+            shown = f"Stopping: running jobs have {grace:g} s to end. Signal again (Ctrl-C) to stop at once."
+            log.info("worker.stopping grace=%gs (signal again to stop at once)", grace, extra={"_shown": shown})
         for handle in self._child_processes.by_pid.values():
             self._child_processes.drain(handle, grace)
         self._on_stopping()

@@ -18,7 +18,7 @@ from jobfleet.clock import boottime
 from jobfleet.config import JobConfig
 from jobfleet.errors import JobfleetError
 from jobfleet.exit_codes import EXIT_OK, EXIT_USAGE
-from jobfleet.logs import set_up_logs
+from jobfleet.logs import announce_days, is_for_terminal, set_up_logs
 from jobfleet.metrics.tally import tally_for
 from jobfleet.services.duties.cron_standin import CronStandin
 from jobfleet.services.duties.leases import Leases, shared_spacing
@@ -46,6 +46,7 @@ from jobfleet.worker.supervisor.reload import Reload, check_reload
 from jobfleet.worker.supervisor.remote_commands import RemoteCommands
 from jobfleet.worker.supervisor.renewals import Renewals
 from jobfleet.worker.supervisor.signals import Signals
+from jobfleet.worker.supervisor.start_report import StartReport
 
 if TYPE_CHECKING:
     from jobfleet.services.main import HostedReaper
@@ -75,6 +76,7 @@ class Supervisor:
         self._renewing_store = self._connect(config.renewal_timeout)
         self._tally = tally_for(config.metrics_port)
         self._connection = Connection(at.shown, log, self._tally, held=self._held, is_examined=self._is_examined)
+        self._start_report = StartReport(config, self._worker, modules, at.shown)
         self._heartbeat = Heartbeat(self._store, self._keys, config, self._worker)
         self._leases = Leases(
             self._store,
@@ -126,6 +128,7 @@ class Supervisor:
             on_retire=self._retire,
             on_empty=self._check_all_gone,
             connection=self._connection,
+            start_report=self._start_report,
         )
         self._recycling = Recycling(self._child_processes, grace=config.grace, metrics=self._metrics)
         self._by_pid = self._child_processes.by_pid
@@ -171,19 +174,19 @@ class Supervisor:
     async def run(self, signals: Signals) -> int:
         """Run until stopped; return the exit code."""
         self._metrics.start(self._store, self._child_processes, self._duties, self._connection.outage)
-        await self._beat(patience=self._config.patience)
+        if is_for_terminal(self._config):
+            self._keep(announce_days())
+        self._start_report.connecting()
+        try:
+            await self._beat(patience=self._config.patience)
+        finally:
+            self._start_report.stop_waiting()
         self._store.recorder = self._renewing_store.recorder = (
             self._connection.outage
         )  # only now, because an outage at the start is an error
         asyncio.get_running_loop().add_signal_handler(signal.SIGCHLD, self._child_processes.look_for_deaths)
         signals.install(self._lifecycle.handlers(signals))
-        log.info(
-            "worker.started worker=%s children=%d slots=%d url=%s",
-            self._worker,
-            self._config.processes,
-            self._config.slots,
-            self._at.shown,
-        )
+        self._start_report.starting()
         self._child_processes.scale(self._config.processes)
         self._recovery.prepare()  # the children load their modules meanwhile
         self.start_duties()
@@ -223,10 +226,11 @@ class Supervisor:
         await self._store.close()
         await self._renewing_store.close()
         self._metrics.close()
+        self._start_report.stop_waiting()
         if self._child_processes.refusal is not None:
             print(self._child_processes.refusal, file=sys.stderr)  # noqa: T201 - the one line that says why
             return EXIT_USAGE
-        log.info("worker.stopped worker=%s", self._worker)
+        log.info("worker.stopped worker=%s", self._worker, extra={"_shown": "Worker has stopped."})
         return EXIT_OK
 
     def _keep(self, work: Coroutine[Any, Any, None]) -> asyncio.Task[None]:
@@ -250,6 +254,7 @@ class Supervisor:
         if not self._child_processes.queues:
             log.warning(IDLE)
         await self._beat()
+        await self._start_report.ready(functions, self._child_processes.queues, self._store)
 
     def _retire(self, handle: ChildHandle, reason: str) -> None:
         self._recycling.retire(handle, reason)

@@ -115,3 +115,25 @@ def test_a_wrong_expression_is_a_matter_of_usage(cli: Cli, hand: Hand) -> None:
 
     assert result.exit_code == 2
     assert result.stderr.startswith("cron '61 * * * *' is not valid: ")
+
+
+def test_a_recurring_job_of_an_unknown_function_is_added_with_a_warning_about_its_fires(cli: Cli, hand: Hand) -> None:
+    added = cli("cron", "add", "hourly", "@hourly", "demo.ad")
+
+    assert added.exit_code == 0
+    assert added.stderr == (
+        "No worker has published 'demo.ad'; did you mean 'demo.add'? "
+        "Until one does, each fire makes a job that is parked and goes to the dead letters after 1 h.\n"
+    )
+
+
+def test_seconds_in_the_wrong_field_are_doubted(cli: Cli, hand: Hand) -> None:
+    doubt = (
+        "cron '*/2 * * * * *' fires in every second of its minutes, because seconds are the sixth field. "
+        "Did you mean '* * * * * */2'?\n"
+    )
+
+    assert cli("cron", "add", "often", "*/2 * * * * *", "demo.add", "1", "2").stderr == doubt
+    assert cli("cron", "preview", "*/2 * * * * *").stderr == doubt
+    assert cli("cron", "add", "right", "* * * * * */2", "demo.add", "1", "2").stderr == ""
+    assert cli("cron", "add", "slow", "*/2 * * * * 0", "demo.add", "1", "2").stderr == ""

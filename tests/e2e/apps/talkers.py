@@ -30,3 +30,13 @@ def process(ctx: JobContext) -> None:
 @job(name="talk.fail", max_retries=0)
 def fail() -> None:
     raise ValueError("no\nluck")
+
+
+@job(name="talk.fail_apart", max_retries=0, run_in="process")
+def fail_apart() -> None:
+    raise ValueError("no luck there")
+
+
+@job(name="talk.flaky")
+def flaky() -> None:
+    raise ConnectionError("bank is away")

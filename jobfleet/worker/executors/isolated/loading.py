@@ -6,7 +6,6 @@ import asyncio
 import importlib
 import logging
 import sys
-import traceback
 from collections.abc import Callable, Mapping
 from contextlib import suppress
 from typing import Any
@@ -27,15 +26,15 @@ log = logging.getLogger("jobfleet.worker")
 
 def load(talker: ChannelEnd, child: str, config: JobConfig, modules: list[str], app_dir: str) -> Handlers | None:
     """Import the user's modules and report the result. Returns None if they cannot be imported."""
-    set_up_logs(config, worker=child, current=CURRENT.get)
+    set_up_logs(config, worker=child, current=CURRENT.get, shows_day=False)
     offer_settings(config)
     try:
         loaded, registry = load_modules(modules, app_dir)
         handlers = Handlers(registry or REGISTRY, loaded, config)
-    except BaseException as error:  # noqa: BLE001 - the user's module may raise anything
-        shown = "".join(traceback.format_exception(error)).encode("utf-8", "replace").decode()
-        log.error("isolated.refused %s", shown)
-        talker.send("refused", f"{type(error).__name__} while its modules were imported")
+    except Exception as error:  # noqa: BLE001 - handlers are made of the user's functions
+        cause = error.__cause__ or error
+        log.error("isolated.refused %s", getattr(error, "shown", "") or error)
+        talker.send("refused", f"{type(cause).__name__} while its modules were imported")
         return None
     start_capture(owns_process=True)
     talker.send_now("ready")  # not by the sending thread, because a job may end the process at once

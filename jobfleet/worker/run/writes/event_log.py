@@ -4,8 +4,13 @@ from __future__ import annotations
 
 import logging
 
+from jobfleet.clock import span
+from jobfleet.config import JobConfig
+from jobfleet.errors import EncodingError
+from jobfleet.outcome import Outcome, Raised
 from jobfleet.retry import Tries
 from jobfleet.store.calls.settle import PAST
+from jobfleet.worker.run.failure import class_of, users_frames
 from jobfleet.worker.run.run import Run
 
 log = logging.getLogger("jobfleet.worker")
@@ -13,30 +18,60 @@ LOGGED_AT_ONCE = ("fail", "retry", "park")
 """Endings that are logged with their reason, where the reason is known."""
 
 
-def logs_all() -> bool:
-    """Whether starts and good endings are logged. Callers ask once, because a line costs more than a small job."""
-    return log.isEnabledFor(logging.DEBUG)
+def level_of_jobs(config: JobConfig) -> int | None:
+    """Return the level of the lines about starts and good endings; None if they are not logged.
+
+    Callers ask once, because a line costs more than a small job.
+    """
+    level = logging.INFO if config.log_jobs else logging.DEBUG
+    return level if log.isEnabledFor(level) else None
 
 
-def started(run: Run) -> None:
+def started(run: Run, level: int) -> None:
     """A run has started."""
-    log.debug("job.started job_id=%s function=%s", run.id, _function(run), extra={"run": run})
+    log.log(
+        level, "job.started job_id=%s function=%s", run.id, _function(run), extra={"run": run, "_shown": "started"}
+    )  # fmt: skip
 
 
-def ended(run: Run, verb: str, duration_us: int) -> None:
+def ended(run: Run, level: int, verb: str, duration_us: int) -> None:
     """A run has ended in a way that needs no action."""
     if verb not in LOGGED_AT_ONCE:
-        event = PAST[verb]
-        log.debug(
-            "job.%s job_id=%s function=%s duration=%.3f", event, run.id, _function(run), duration_us / 1e6,
-            extra={"run": run},
+        event, seconds = PAST[verb], duration_us / 1e6
+        shown = f"{event} {'in' if verb == 'complete' else 'after'} {_duration(seconds)}"
+        log.log(
+            level, "job.%s job_id=%s function=%s duration=%.3f", event, run.id, _function(run), seconds,
+            extra={"run": run, "_shown": shown},
         )  # fmt: skip
 
 
-def failed(event: str, run: Run, tries: Tries) -> None:
-    """A run has failed; the job is retried, or dead."""
-    last = tries.last_error or ""
-    log.warning("job.%s job_id=%s function=%s %s", event, run.id, _function(run), last, extra={"run": run})
+def retried(run: Run, tries: Tries, outcome: Outcome, delay_us: int) -> None:
+    """A run has failed and is retried. Its traceback is logged with ``--verbose`` only."""
+    _failed("retried", logging.WARNING, run, tries, outcome, f"retried in {_duration(delay_us / 1e6)}")
+
+
+def failed(run: Run, tries: Tries, outcome: Outcome, reason: str) -> None:
+    """A job has failed for good. Error trackers read the exception of the record."""
+    _failed("failed", logging.ERROR, run, tries, outcome, "failed", reason)
+
+
+def _failed(event: str, level: int, run: Run, tries: Tries, outcome: Outcome, shown: str, reason: str = "") -> None:
+    if not log.isEnabledFor(level):
+        return
+    last = tries.last_error or reason
+    extra: dict[str, object] = {"run": run, "error": last, "_shown": f"{shown}: {last}" if last else shown}
+    if reason:
+        extra["error_class"] = reason
+    exc_info = None
+    if isinstance(outcome, Raised):
+        extra["error_class"] = kind = class_of(outcome.error)
+        extra["error"] = last.removeprefix(f"{kind}: ")
+        # The traceback of an EncodingError is the codec's, which helps nobody.
+        if not isinstance(outcome.error, EncodingError) and (level >= logging.ERROR or log.isEnabledFor(logging.DEBUG)):
+            exc_info = (type(outcome.error), outcome.error, users_frames(outcome.error))
+    text = "job.%s job_id=%s function=%s attempt=%d %s"
+    attempt = Tries.parse(run.grant.tries).attempt
+    log.log(level, text, event, run.id, _function(run), attempt, last, exc_info=exc_info, extra=extra)
 
 
 def parked(run: Run, reason: str, grace: float) -> None:
@@ -49,6 +84,12 @@ def parked(run: Run, reason: str, grace: float) -> None:
 def lost(run: Run, why: str) -> None:
     """Another run owns the job by now."""
     log.warning("job.lost job_id=%s token=%d %s", run.id, run.token, why, extra={"run": run})
+
+
+def _duration(seconds: float) -> str:
+    if seconds < 10:
+        return f"{seconds:.2f} s" if seconds >= 0.01 else f"{seconds:.4f} s"
+    return span(seconds)
 
 
 def _function(run: Run) -> str:

@@ -1,0 +1,167 @@
+"""What a worker logs while it starts: that it waits, what it serves, and why it cannot start."""
+
+from __future__ import annotations
+
+import json
+import re
+from pathlib import Path
+
+import pytest
+
+from jobfleet import Fleet, Job
+from tests.cli.terminal import Terminal
+from tests.support.fleet import APPS, LONG, Programs
+from tests.support.server import RedisServer
+from tests.support.waiting import wait_until
+
+SHOP = """
+import logging
+from jobfleet import job
+
+log = logging.getLogger("shop")
+
+@job(name="shop.pay", queue="mail")
+def pay(n: int) -> None:
+    log.warning("card %d is slow", n)
+
+@job(name="shop.refuse", max_retries=1, retry_delay=0.01)
+async def refuse(n: int) -> None:
+    raise ConnectionError(f"bank {n} is away")
+
+@job(name="shop.nightly", cron="0 2 * * *", tz="Europe/Berlin")
+def nightly() -> None: ...
+"""
+
+
+@pytest.fixture
+def shop(tmp_path: Path) -> Path:
+    folder = tmp_path / "shop"
+    folder.mkdir()
+    (folder / "shop.py").write_text(SHOP)
+    (folder / "bare.py").touch()
+    return folder
+
+
+def test_a_worker_says_once_what_it_serves_when_its_modules_are_loaded(programs: Programs, shop: Path) -> None:
+    worker = programs.ready("shop", "bare", app_dir=shop, processes=2, slots=3, log_format="json")
+    worker.await_line("module.empty")
+    worker.await_children(2)
+
+    lines = [json.loads(line) for line in worker.said.splitlines()]
+    (started,) = [line for line in lines if line.get("event") == "worker.started"]
+    assert {name: started[name] for name in ("children", "slots", "modules", "functions", "reaper")} == {
+        "children": 2, "slots": 3, "modules": "shop,bare", "functions": 3, "reaper": "none",
+    }  # fmt: skip
+    assert set(started["queues"].split(",")) == {"mail", "default"}
+    assert re.fullmatch(r"(Valkey|Redis)-\d+\.\d+\.\d+", started["server"])
+    (empty,) = [line for line in lines if line.get("event") == "module.empty"]
+    assert (empty["module"], empty["level"]) == ("bare", "WARNING")
+
+
+def test_it_says_whether_a_reaper_was_seen(programs: Programs, shop: Path) -> None:
+    hosting = programs.ready("shop", app_dir=shop, with_reaper=True)
+    hosting.await_line("reaper=hosted")
+    programs.reaper()
+
+    def sees_it() -> bool:
+        return "reaper=seen" in programs.ready("shop", app_dir=shop).said
+
+    wait_until(sees_it, timeout=LONG, why="the reaper has announced itself")
+
+
+def test_a_module_that_loads_slowly_is_named_while_it_loads(programs: Programs, tmp_path: Path) -> None:
+    worker = programs.worker("slow_to_load", processes=2)
+
+    worker.await_line("module.slow module=slow_to_load ")
+    assert "worker.started" not in worker.said
+    (tmp_path / "gate").touch()
+    worker.await_line("worker.started")
+
+    assert worker.said.count("module.slow") == 1
+
+
+def test_a_worker_says_that_it_is_connecting_when_that_takes_long(
+    own_programs: Programs, own_server: RedisServer, shop: Path
+) -> None:
+    own_server.pause()
+    worker = own_programs.worker("shop", app_dir=shop)
+    worker.await_line("redis.connecting url=")
+    own_server.resume()
+
+    worker.await_line("worker.started")
+    assert worker.said.count("redis.connecting") == 1
+
+
+def test_a_worker_of_no_module_does_not_say_that_it_has_started(programs: Programs) -> None:
+    worker = programs.worker("nosuchmod")
+
+    assert worker.exit_code() == 2
+    said = f"Cannot import 'nosuchmod': No module named 'nosuchmod' (looked in {APPS}; --app-dir?).\n"
+    assert worker.said == said
+
+
+@pytest.mark.parametrize("what", ["worker", "reaper"])
+@pytest.mark.parametrize(
+    ("code", "error", "line"),
+    [
+        ("def f(:\n", "SyntaxError: invalid syntax (broken.py, line 1)", "    def f(:"),
+        ("open('/there/is/none')\n", "FileNotFoundError: [Errno 2] No such file or directory: '/there/is/none'",
+         "    open('/there/is/none')"),
+        ("import nosuchmod\n", "ModuleNotFoundError: No module named 'nosuchmod'", "    import nosuchmod"),
+        ("raise PermissionError(13, 'Permission denied', 'x')\n",
+         "PermissionError: [Errno 13] Permission denied: 'x'", "    raise PermissionError("),
+        ("raise SystemExit(3)\n", "SystemExit: 3", "    raise SystemExit(3)"),
+    ],
+)  # fmt: skip
+def test_every_failure_of_an_import_is_told_alike(
+    programs: Programs, tmp_path: Path, what: str, code: str, error: str, line: str
+) -> None:
+    (tmp_path / "broken.py").write_text(code)
+    program = programs.start(what, "broken", app_dir=tmp_path)
+
+    assert program.exit_code() == 2, program.said
+    assert program.said.splitlines()[-1] == f"Cannot import 'broken': {error}."
+    assert line in program.said
+    assert "importlib" not in program.said
+    assert "jobfleet/services" not in program.said
+
+
+@pytest.mark.parametrize("columns", [80, 120])
+def test_a_terminal_shows_what_is_served_and_how_jobs_run(
+    redis_url: str, fleet: Fleet, shop: Path, columns: int
+) -> None:
+    environ = {"TZ": "Europe/Berlin", "NO_COLOR": "1", "JOBFLEET_URL": redis_url, "JOBFLEET_APP_DIR": str(shop)}
+    arguments = ("worker", "shop", "bare", "-p1", "--with-reaper", "--log-jobs")
+    with Terminal(*arguments, columns=columns, environ=environ) as worker:
+        worker.until("module.empty")
+        paid = fleet.enqueue(Job("pay", "shop.pay", (7,)))
+        worker.until("completed in")
+        refused = fleet.enqueue(Job("refuse", "shop.refuse", (7,)))
+        worker.until("Traceback")
+        worker.until("Reaper runs")  # earlier, Ctrl-C would reach it while it still loads
+        worker.types("\x03")
+        assert worker.ends() == 0
+        text = worker.text.replace("\r", "")
+    assert re.search(r"^\w+day \d\d \w+ \d{4}, UTC\+0[12]:00$", text, re.MULTILINE), text
+    functions = (
+        r"    functions  shop\.nightly  queue default, cron 0 2 \* \* \* \(Europe/Berlin\)\n"
+        r"               shop\.pay      queue mail\n"
+        r"               shop\.refuse   queue default\n"
+    )
+    block = (
+        rf"^\d\d:\d\d:\d\d Worker \S+ is ready\.\n    modules    shop, bare\n{functions}    queues     .*\n"
+        r"    slots      10 per process, 1 processes\n    Redis      unix://\S+ \((Valkey|Redis) [\d.]+\)\n"
+        r"    reaper     hosted by this worker$"
+    )
+    assert re.search(block, text, re.MULTILINE), text
+    lines = [line[9:] for line in text.splitlines() if " #" in line]
+    assert [re.sub(r"\d\.\d+ s", "… s", line) for line in lines] == [
+        f"{paid[-8:]} shop.pay #1  started",
+        f"WARNING {paid[-8:]} shop.pay #1  shop: card 7 is slow",
+        f"{paid[-8:]} shop.pay #1  completed in … s",
+        f"{refused[-8:]} shop.refuse #1  started",
+        f"WARNING {refused[-8:]} shop.refuse #1  retried in … s: ConnectionError: bank 7 is away",
+        f"{refused[-8:]} shop.refuse #2  started",
+        f"ERROR {refused[-8:]} shop.refuse #2  failed: ConnectionError: bank 7 is away",
+    ]
+    assert text.count("Traceback") == 1
