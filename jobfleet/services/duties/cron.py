@@ -194,7 +194,7 @@ class Cron(Service):
         await self._note(known, planned, outcome, answer.id or job.id)
         self.tally.count("cron_fires_total", (entry.name, outcome))
         if outcome != "fired":
-            log.warning("cron.%s entry=%s planned=%s", outcome, entry.name, at.isoformat())
+            log.warning("cron.%s entry=%s planned=%s", outcome, entry.name, at.astimezone().isoformat())
         return True
 
     def _job(self, known: Known, planned: Planned) -> Entry:

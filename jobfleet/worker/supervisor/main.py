@@ -254,7 +254,8 @@ class Supervisor:
         if not self._child_processes.queues:
             log.warning(IDLE)
         await self._beat()
-        await self._start_report.ready(functions, self._child_processes.queues, self._store)
+        if self._child_processes.state != "stopping":
+            await self._start_report.ready(functions, self._child_processes.queues, self._store)
 
     def _retire(self, handle: ChildHandle, reason: str) -> None:
         self._recycling.retire(handle, reason)

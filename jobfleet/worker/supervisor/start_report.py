@@ -93,7 +93,7 @@ class StartReport:
             ("modules", [", ".join(self._counts) or ", ".join(self._modules)]),
             ("functions", _functions(functions)),
             ("queues", [", ".join(queues) or "none"]),
-            ("slots", [f"{self._config.slots} per process, {self._config.processes} processes"]),
+            ("slots", [f"{self._config.slots} per process; processes: {self._config.processes}"]),
             ("Redis", [f"{self._url} ({server})" if server else self._url]),
             ("reaper", [names[reaper]]),
         ]
