@@ -5,12 +5,94 @@ that line, so both forms have one source. On a terminal, lines about jobs have a
 job's id, its function and attempt, and what happened.
 """
 
-from jobfleet.logs.json_lines import JsonFormatter
-from jobfleet.logs.setup import JobLogger, is_for_terminal, set_up_logs
-from jobfleet.logs.terminal import TerminalFormatter, announce_days
-from jobfleet.logs.text import FORMAT, PlainFormatter
+from __future__ import annotations
+
+import logging
+import os
+import sys
+from collections.abc import MutableMapping
+from typing import TYPE_CHECKING, Any
+
+from jobfleet.config import JobConfig
+from jobfleet.logs.formatters import FORMAT, Current, PlainFormatter, TerminalFormatter, announce_days, nobody
+
+if TYPE_CHECKING:
+    from jobfleet.logs.json_lines import JsonFormatter
 
 __all__ = [
     "FORMAT", "JobLogger", "JsonFormatter", "PlainFormatter", "TerminalFormatter", "announce_days", "is_for_terminal",
     "set_up_logs",
 ]  # fmt: skip
+
+
+def __getattr__(name: str) -> Any:
+    if name == "JsonFormatter":  # imported on use, because most processes do not need it
+        from jobfleet.logs.json_lines import JsonFormatter
+
+        return JsonFormatter
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+
+
+def set_up_logs(config: JobConfig, *, worker: str = "", current: Current = nobody, shows_day: bool = True) -> None:
+    """Log to stderr, unless the program has configured its own logging.
+
+    Args:
+        config: The settings `log_format`, `verbose` and `no_color`.
+        worker: The name of this worker process, for JSON lines.
+        current: Returns the run that the calling code belongs to, or None.
+        shows_day: Whether this process prints the date on a terminal; one of the processes of a worker does.
+    """
+    logger = logging.getLogger("jobfleet")
+    if logger.handlers or logging.getLogger().handlers:
+        return
+    formatter = _formatter(config, worker, current, shows_day=shows_day)
+    if logging.lastResort is not None:  # it prints records of the user's loggers that have no handler
+        logging.lastResort.setFormatter(formatter)
+    handler = logging.StreamHandler(sys.stderr)
+    handler.setFormatter(formatter)
+    logger.addHandler(handler)
+    logger.addHandler(_RootRelay())
+    logger.setLevel(logging.DEBUG if config.verbose else logging.INFO)
+    logger.propagate = False
+
+
+def is_for_terminal(config: JobConfig) -> bool:
+    """Whether the logs of this process are read on a terminal."""
+    return config.log_format != "json" and sys.stderr.isatty()
+
+
+def _formatter(config: JobConfig, worker: str, current: Current, *, shows_day: bool) -> logging.Formatter:
+    if config.log_format == "json":
+        from jobfleet.logs.json_lines import JsonFormatter
+
+        return JsonFormatter(worker=worker, current=current)
+    if not is_for_terminal(config):
+        return PlainFormatter(current=current)
+    has_color = not (config.no_color or os.environ.get("NO_COLOR") or os.environ.get("TERM") == "dumb")
+    return TerminalFormatter(current=current, has_color=has_color, shows_day=shows_day)
+
+
+class _RootRelay(logging.Handler):
+    """Passes errors to handlers that the user's modules have added to the root logger, such as those of log services.
+
+    Handlers that write to the standard streams are left out, because the line is there already.
+    """
+
+    def __init__(self) -> None:
+        super().__init__(logging.ERROR)
+
+    def emit(self, record: logging.LogRecord) -> None:
+        """Pass a record on."""
+        for handler in list(logging.getLogger().handlers):
+            stream = getattr(handler, "stream", None)
+            if record.levelno >= handler.level and stream not in (sys.stderr, sys.stdout):
+                handler.handle(record)
+
+
+class JobLogger(logging.LoggerAdapter[logging.Logger]):
+    """`ctx.log`: adds the job's id to a call's `extra`; the standard adapter would replace that `extra`."""
+
+    def process(self, msg: object, kwargs: MutableMapping[str, Any]) -> tuple[object, MutableMapping[str, Any]]:
+        """Add the job's id to a call."""
+        kwargs["extra"] = {**(kwargs.get("extra") or {}), **(self.extra or {})}
+        return msg, kwargs

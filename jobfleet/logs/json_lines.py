@@ -9,7 +9,7 @@ import re
 from collections.abc import Mapping
 from datetime import UTC, datetime
 
-from jobfleet.logs.records import Current, error_of, is_ours, nobody, subject_of
+from jobfleet.logs.formatters import Current, error_of, is_ours, nobody, subject_of
 
 LONGEST_VALUE = 2000
 """Maximum number of characters of a value that is not of a JSON type."""

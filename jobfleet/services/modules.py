@@ -63,11 +63,12 @@ def _failed(name: str, error: BaseException, app_dir: str) -> ConfigError:
     if isinstance(error, ModuleNotFoundError) and error.name and f"{name}.".startswith(f"{error.name}."):
         hint = "leave '.py' out" if name.endswith(".py") else "--app-dir?"
         return ConfigError(f"Cannot import {name!r}: {error} (looked in {app_dir}; {hint}).")
-    failure = ConfigError(f"Cannot import {name!r}: {_summary(error)}.")
     frames = error.__traceback__
     while frames is not None and any(part in frames.tb_frame.f_code.co_filename for part in NOT_THE_USERS):
         frames = frames.tb_next
-    if frames is not None or isinstance(error, SyntaxError):  # a SyntaxError shows its place itself
+    has_place = frames is not None or isinstance(error, SyntaxError)  # a SyntaxError shows its place itself
+    failure = ConfigError(f"Cannot import {name!r}: {type(error).__name__ if has_place else _summary(error)}.")
+    if has_place:
         text = "".join(traceback.format_exception(type(error), error, frames))
         failure.shown = text.encode("utf-8", "replace").decode()[-SHOWN:]
     return failure

@@ -225,7 +225,7 @@ def test_ctrl_c_on_a_terminal_says_how_to_be_quicker(programs: Programs, fleet: 
     code, said = on_terminal(programs, fleet, signal.SIGINT)
 
     assert code == 0
-    assert "worker.stopping grace=25s (signal again to stop at once)" in said
+    assert "Stopping: running jobs have 25 s to end. Signal again (Ctrl-C) to stop at once." in said
 
 
 def on_terminal(programs: Programs, fleet: Fleet, number: signal.Signals) -> tuple[int, str]:
