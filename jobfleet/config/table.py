@@ -61,9 +61,7 @@ class JobConfig:
         "Write logs as text for people, or as JSON, one object per line.",
         scope="command",
     )
-    log_jobs: bool = setting(
-        FLAG, False, "Log the start and the end of every job; 'up' does, and so does -v.", scope="command"
-    )
+    log_jobs: bool = setting(FLAG, False, "Log the start and the end of every job; 'up' and -v do so.", scope="command")
     connect_timeout: Seconds = setting(DURATION, 5.0, "Time limit for connecting to Redis.", scope="all", least=0.01)
     socket_timeout: Seconds = setting(DURATION, 5.0, "Time limit for a reply from Redis.", scope="all", least=0.01)
     lanes: Mapping[str, int] = setting(LANES, "", "Number of home lanes of new queues; 1 if not given.", scope="all")
