@@ -19,7 +19,7 @@ from jobfleet.model.option_types import Seconds
 from jobfleet.model.options import from_timedelta
 
 if TYPE_CHECKING:
-    from jobfleet.worker.in_process import Stop
+    from jobfleet.worker.interruption import ProgramInterruption, Stop
 
 log: logging.Logger = logging.getLogger("jobfleet.worker")
 DAY = 86_400.0
@@ -49,6 +49,7 @@ class JobManager:
         self._stop: Stop | None = None
         self._thread: threading.Thread | None = None
         self._slots = 0
+        self._interruption: ProgramInterruption | None = None
 
     def __repr__(self) -> str:
         return f"<JobManager of {self.fleet!r}{', started' if self.is_running else ''}>"
@@ -136,19 +137,29 @@ class JobManager:
                 if slots != self._slots:
                     raise ConfigError(f"It runs already, with workers={self._slots}; call shutdown() first.")
                 return
-            from jobfleet.worker.in_process import Stop  # for those who run one
+            from jobfleet.worker.interruption import ProgramInterruption, Stop  # for those who run one
 
             fleet = self.fleet
             fleet.workers()  # raises here, at the start, if Redis does not answer
             self._slots, self._stop = slots, Stop()
+            self._interruption = ProgramInterruption(self._stop)
+            self._interruption.install()
+            failed: list[Exception] = []
             self._thread = threading.Thread(
-                target=_run, args=(fleet, slots, self._stop), name="jobfleet-manager", daemon=False
+                target=_run, args=(fleet, slots, self._stop, failed), name="jobfleet-manager", daemon=False
             )
             self._thread.start()
             threading.Thread(
-                target=_follow_program, args=(self._stop,), name="jobfleet-manager-end", daemon=True
+                target=_follow_program,
+                args=(self._stop, self._interruption, fleet.config.grace),
+                name="jobfleet-manager-end",
+                daemon=True,
             ).start()
             self._stop.ready.wait(READY)
+            if failed:
+                self._thread = self._stop = None
+                self._interruption.remove()
+                raise failed[0]
 
     def shutdown(self, timeout: Seconds | None = None) -> None:
         """Stop the worker in this program. Without a worker, nothing happens.
@@ -171,27 +182,40 @@ class JobManager:
                 return
             grace = self.fleet.config.grace if timeout is None else float(timeout)
             stop.grace = grace
+            if self._interruption is not None and self._interruption.was_interrupted:
+                from jobfleet.worker.interruption import announce
+
+                announce(grace)
             stop.set()
             thread.join(grace + STOPPING)
             if thread.is_alive():
                 log.error("worker.stuck it has not ended %.0f s after its grace", STOPPING)
             self._thread = self._stop = None
+            if self._interruption is not None:
+                self._interruption.remove()
 
 
-def _run(fleet: Fleet, slots: int, stop: Stop) -> None:
+def _run(fleet: Fleet, slots: int, stop: Stop, failed: list[Exception]) -> None:
     try:
         fleet.run_worker(slots=slots, stop=stop, with_reaper=True, allow_undecorated=True)
-    except Exception:
-        log.exception("worker.died")
+    except Exception as error:
+        if stop.ready.is_set():
+            log.exception("worker.died")
+        else:
+            failed.append(error)
     finally:
         stop.ready.set()
 
 
-def _follow_program(stop: Stop) -> None:
+def _follow_program(stop: Stop, interruption: ProgramInterruption, grace: float) -> None:
     """End the worker when the program comes to its end; the interpreter waits for its thread."""
+    from jobfleet.worker.interruption import announce
+
     program = threading.main_thread()
     while program.is_alive() and not stop.is_set():
         program.join(1.0)
+    if interruption.was_interrupted and not stop.is_set():
+        announce(grace)
     stop.set()
 
 

@@ -34,6 +34,14 @@ class Snooze(Exception):  # a signal, not an error
         super().__init__(f"asked to be run again after {self.delay:g} s")
 
 
+class WorkerDraining(Snooze):
+    """`JobContext.checkpoint` raises it while the worker of the job drains: another worker continues the job."""
+
+    def __init__(self) -> None:
+        super().__init__(0.0)
+        self.args = ("its worker drains; another one continues the job",)
+
+
 class Discard(Exception):  # a signal, not an error
     """Raise it in a job to fail the job at once, even if retries are left.
 

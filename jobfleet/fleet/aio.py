@@ -33,12 +33,14 @@ class AsyncFleet(AsyncClient):
     async def run_worker(self, **options: Unpack[WorkerOptions]) -> None:
         """Run a worker inside this process, in a thread with an event loop of its own.
 
-        If the call is cancelled, it drains the worker, as setting ``stop`` does, and ends when that is done.
+        If the call is cancelled, it drains the worker, as setting ``stop`` does, and ends when that is done. A second
+        cancellation ends the grace period.
 
         Args:
             options: As those of `Fleet.run_worker`.
         """
-        from jobfleet.worker.in_process import Stop, run_worker  # a producer does not load the worker
+        from jobfleet.worker.in_process import run_worker
+        from jobfleet.worker.interruption import Stop  # a producer does not load the worker
 
         stop = options["stop"] = options.get("stop") or Stop()
         _ = self.store  # made here, for this loop
@@ -47,7 +49,12 @@ class AsyncFleet(AsyncClient):
             await asyncio.shield(work)
         except asyncio.CancelledError:
             stop.set()
-            await work
+            try:
+                await asyncio.shield(work)
+            except asyncio.CancelledError:  # a second Ctrl-C, for instance
+                if isinstance(stop, Stop):
+                    stop.hurried.set()
+                await work
             raise
 
     def for_running_loop(self) -> AsyncFleet:

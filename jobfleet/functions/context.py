@@ -30,6 +30,7 @@ class _Alone:
     def __init__(self) -> None:
         self.cancel_by: str | None = None
         self.must_stop: str | None = None
+        self.is_draining = False
         self.reports: list[tuple[float, str, Mapping[str, object] | None]] = []
         self.extended = 0.0
         self.lines: list[tuple[int, int, str]] = []
@@ -105,6 +106,15 @@ class JobContext:
     def cancelled(self) -> bool:
         """Whether somebody has asked for this job to stop."""
         return self.port.cancel_by is not None
+
+    @property
+    def stopping(self) -> bool:
+        """Whether the worker of this job drains: a deploy, a smaller fleet, or an old process that is replaced.
+
+        The job may go on until the grace period of its worker ends. A job that would take longer ends its current part,
+        and awaits `checkpoint` for another worker to continue it.
+        """
+        return self.port.is_draining
 
     def progress(self, value: float, message: str = "", details: Mapping[str, object] | None = None) -> None:
         """Report the progress of the job; see `ProgressCallback`.
@@ -183,16 +193,22 @@ class JobContext:
         return self._steps.step_sync(key, function, args, kwargs)
 
     @overload
+    def checkpoint(self, /) -> Coroutine[Any, Any, None]: ...
+    @overload
     def checkpoint(self, key: str, /) -> Coroutine[Any, Any, Any]: ...
     @overload
     def checkpoint(self, key: str, /, *, default: T) -> Coroutine[Any, Any, T]: ...
     @overload
     def checkpoint(self, key: str, value: object, /) -> Coroutine[Any, Any, None]: ...
-    def checkpoint(self, key: str, value: Any = _UNSET, /, *, default: Any = None) -> Coroutine[Any, Any, Any]:
+    def checkpoint(self, key: str = _UNSET, value: Any = _UNSET, /, *, default: Any = None) -> Coroutine[Any, Any, Any]:
         """Store a value for later runs of the job, or read it: ``await ctx.checkpoint("row", 7)``.
 
+        A job can be interrupted here without harm. If its worker drains, a call that stores a value, or that has no
+        key, ends the run after that: the job goes back to its queue, and another worker runs it. No attempt is counted.
+
         Args:
-            key: The name of the value within its job; 1 to 200 characters. Steps have separate names.
+            key: The name of the value within its job; 1 to 200 characters. Steps have separate names. Leave it out to
+                store nothing.
             value: The value to store; it replaces the stored value. Leave it out to read.
             default: The answer to a read when no value is stored.
 
@@ -200,25 +216,35 @@ class JobContext:
             InvalidJob: The key is wrong, or the job has stored too much already.
             EncodingError: The value cannot be encoded.
             JobCancelled: The job must stop, or another run owns it now.
+            WorkerDraining: The worker drains. Do not catch it, except to clean up.
             TypeError: No event loop runs in this thread.
         """
         _must_run_loop("checkpoint")
-        return self._steps.read(key, default) if value is _UNSET else self._steps.write(key, value)
+        return self._checkpoint(key, value, default)
 
+    @overload
+    def checkpoint_sync(self, /) -> None: ...
     @overload
     def checkpoint_sync(self, key: str, /) -> Any: ...
     @overload
     def checkpoint_sync(self, key: str, /, *, default: T) -> T: ...
     @overload
     def checkpoint_sync(self, key: str, value: object, /) -> None: ...
-    def checkpoint_sync(self, key: str, value: Any = _UNSET, /, *, default: Any = None) -> Any:
+    def checkpoint_sync(self, key: str = _UNSET, value: Any = _UNSET, /, *, default: Any = None) -> Any:
         """Store or read a value in a ``def`` job; see `checkpoint`.
 
         Raises:
             TypeError: An event loop runs in this thread; await `checkpoint` instead.
         """
         _must_not_run_loop("checkpoint")
-        return self.port.block(self._steps.read(key, default) if value is _UNSET else self._steps.write(key, value))
+        if key is _UNSET:
+            return self._steps.check()
+        return self.port.block(self._checkpoint(key, value, default))
+
+    def _checkpoint(self, key: str, value: Any, default: Any) -> Coroutine[Any, Any, Any]:
+        if key is _UNSET:
+            return self._steps.pass_by()
+        return self._steps.read(key, default) if value is _UNSET else self._steps.write(key, value)
 
     @property
     def flow(self) -> OwnFlow:

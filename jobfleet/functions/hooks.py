@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Awaitable, Callable, Iterable
 from dataclasses import dataclass, field, replace
 from typing import Any, NamedTuple, Protocol, TypeVar, overload
+from weakref import WeakSet
 
 from jobfleet.errors import InvalidJob
 from jobfleet.functions.context import JobContext
@@ -17,6 +18,7 @@ OnRetry = Callable[[JobContext, BaseException, float], object]
 OnFailure = Callable[[JobContext, BaseException], object]
 Middleware = Callable[[JobContext, Callable[[], Awaitable[Any]]], Awaitable[Any]]
 AroundEnqueue = Callable[[Job], Job]
+ProcessHook = Callable[[], object]
 
 F = TypeVar("F", bound=Callable[..., Any])
 BeforeT = TypeVar("BeforeT", bound=Before)
@@ -25,6 +27,7 @@ OnRetryT = TypeVar("OnRetryT", bound=OnRetry)
 OnFailureT = TypeVar("OnFailureT", bound=OnFailure)
 MiddlewareT = TypeVar("MiddlewareT", bound=Middleware)
 AroundEnqueueT = TypeVar("AroundEnqueueT", bound=AroundEnqueue)
+ProcessHookT = TypeVar("ProcessHookT", bound=ProcessHook)
 
 
 class Keep(Protocol):
@@ -63,6 +66,13 @@ class RunHooks(NamedTuple):
     around: list[Hook]
 
 
+class Watcher(Protocol):
+    """Uses the hooks of runs."""
+
+    def hooks_changed(self) -> None:
+        """A hook was added, in any thread."""
+
+
 @dataclass(slots=True)
 class Hooks:
     """The hooks of a registry; ``jobfleet.hooks`` and ``fleet.hooks`` are examples.
@@ -70,15 +80,22 @@ class Hooks:
     Each method is a decorator, with or without arguments, and returns the function unchanged. ``functions`` (names, or
     job functions) and ``queues`` restrict the runs that a hook applies to. A hook is an ``async def``
     function, or a ``def`` function, which is called in a thread. Hooks are called in the order in which they were
-    added. `around_enqueue` applies to enqueues instead of runs, and cannot be restricted.
+    added. `around_enqueue` applies to enqueues, and `on_start` and `on_stop` apply to processes; these cannot be
+    restricted.
 
     Attributes:
         of_runs: The hooks of runs.
         around_enqueues: The functions that change jobs before their enqueue, in order.
+        on_starts: The functions that a process calls before its first job, in order.
+        on_stops: The functions that a process calls after its last job; the last one is called first.
+        watchers: Those that use the hooks of runs, and learn of new ones.
     """
 
     of_runs: RunHooks = field(default_factory=lambda: RunHooks([], [], [], [], []))
     around_enqueues: list[AroundEnqueue] = field(default_factory=list)
+    on_starts: list[ProcessHook] = field(default_factory=list)
+    on_stops: list[ProcessHook] = field(default_factory=list)
+    watchers: WeakSet[Watcher] = field(default_factory=WeakSet, repr=False, compare=False)
 
     @property
     def is_empty(self) -> bool:
@@ -96,7 +113,7 @@ class Hooks:
 
         If it raises, the job fails with this error, and the function of the job is not called.
         """
-        return _added(self.of_runs.before, function, functions, queues)
+        return self._added(self.of_runs.before, function, functions, queues)
 
     @overload
     def after(self, function: AfterT, /) -> AfterT: ...
@@ -109,7 +126,7 @@ class Hooks:
 
         An error that it raises is logged and has no other effect.
         """
-        return _added(self.of_runs.after, function, functions, queues)
+        return self._added(self.of_runs.after, function, functions, queues)
 
     @overload
     def on_retry(self, function: OnRetryT, /) -> OnRetryT: ...
@@ -123,7 +140,7 @@ class Hooks:
         A run that exceeded its time limit has the error `TimeoutError`. An error that the hook raises is logged and has
         no other effect.
         """
-        return _added(self.of_runs.on_retry, function, functions, queues)
+        return self._added(self.of_runs.on_retry, function, functions, queues)
 
     @overload
     def on_failure(self, function: OnFailureT, /) -> OnFailureT: ...
@@ -136,7 +153,7 @@ class Hooks:
 
         An error that it raises is logged and has no other effect.
         """
-        return _added(self.of_runs.on_failure, function, functions, queues)
+        return self._added(self.of_runs.on_failure, function, functions, queues)
 
     @overload
     def around(self, function: MiddlewareT, /) -> MiddlewareT: ...
@@ -150,7 +167,45 @@ class Hooks:
         It may await ``call_next()`` for the value of the job. The value that it returns is the result of the job. If it
         raises, the job has raised this error.
         """
-        return _added(self.of_runs.around, function, functions, queues)
+        return self._added(self.of_runs.around, function, functions, queues)
+
+    def _added(
+        self,
+        hooks: list[Hook],
+        function: Callable[..., Any] | None,
+        functions: Iterable[Any],
+        queues: Iterable[str],
+    ) -> Any:
+        if isinstance(functions, str) or isinstance(queues, str):
+            raise InvalidJob("functions and queues of a hook are lists of names.", field="hooks")
+        names = frozenset(str(getattr(one, "name", one)) for one in functions)
+        chosen = frozenset(queues)
+
+        def add(target: Callable[..., Any]) -> Callable[..., Any]:
+            hooks.append(Hook(_function(target), names, chosen))
+            for watcher in list(self.watchers):
+                watcher.hooks_changed()
+            return target
+
+        return add if function is None else add(function)
+
+    def on_start(self, function: ProcessHookT, /) -> ProcessHookT:
+        """Call ``function()`` once in each process that runs jobs, before its first job.
+
+        A worker is ready (``/readyz``) when the hooks of a child have returned. If a hook raises, the process does not
+        start, and the worker reports the error with its traceback.
+        """
+        self.on_starts.append(_function(function))
+        return function
+
+    def on_stop(self, function: ProcessHookT, /) -> ProcessHookT:
+        """Call ``function()`` once in each process that has called its `on_start` hooks, after its last job.
+
+        The hook that was added last is called first. An error that it raises is logged. A process that is killed calls
+        no hook.
+        """
+        self.on_stops.append(_function(function))
+        return function
 
     def around_enqueue(self, function: AroundEnqueueT, /) -> AroundEnqueueT:
         """Pass each job that this process enqueues to ``function(job)``, which returns the job or a changed copy.
@@ -190,18 +245,3 @@ def _function(target: Any) -> Any:
     if not callable(target):
         raise InvalidJob(f"A hook is a function, not {target!r}.", field="hooks")
     return target
-
-
-def _added(
-    hooks: list[Hook], function: Callable[..., Any] | None, functions: Iterable[Any], queues: Iterable[str]
-) -> Any:
-    if isinstance(functions, str) or isinstance(queues, str):
-        raise InvalidJob("functions and queues of a hook are lists of names.", field="hooks")
-    names = frozenset(str(getattr(one, "name", one)) for one in functions)
-    chosen = frozenset(queues)
-
-    def add(target: Callable[..., Any]) -> Callable[..., Any]:
-        hooks.append(Hook(_function(target), names, chosen))
-        return target
-
-    return add if function is None else add(function)

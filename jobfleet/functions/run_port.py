@@ -39,6 +39,10 @@ class RunPort(Protocol):
         """Who has asked for the job to stop; None when nobody has."""
 
     @property
+    def is_draining(self) -> bool:
+        """Whether the process that runs the job drains."""
+
+    @property
     def must_stop(self) -> str | None:
         """Why the job must stop; None when it need not stop."""
 

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 from jobfleet.codec import decode, encode
 from jobfleet.errors import InvalidJob, JobCancelled
 from jobfleet.functions.coroutines import is_coroutine_function
+from jobfleet.outcome import WorkerDraining
 
 if TYPE_CHECKING:
     from jobfleet.functions.run_port import RunPort
@@ -102,6 +103,23 @@ class Steps:
         await self._known()
         self._check_stop()
         await self._keep(key, value)
+        self.check()
+
+    async def pass_by(self) -> None:
+        """Let other jobs of the event loop run, and end this run if it is to stop or its worker drains."""
+        await asyncio.sleep(0)
+        self.check()
+
+    def check(self) -> None:
+        """End the run if it is to stop, or if its worker drains.
+
+        Raises:
+            JobCancelled: The job must stop.
+            WorkerDraining: The worker drains.
+        """
+        self._check_stop()
+        if self._port.is_draining:
+            raise WorkerDraining
 
     async def _known(self) -> dict[str, bytes]:
         if self._kept is None:

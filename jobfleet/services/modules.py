@@ -6,7 +6,7 @@ import importlib
 import sys
 import traceback
 from collections.abc import Callable, Iterable
-from types import ModuleType
+from types import ModuleType, TracebackType
 
 from jobfleet.errors import ConfigError
 from jobfleet.functions.loading import loading
@@ -63,15 +63,25 @@ def _failed(name: str, error: BaseException, app_dir: str) -> ConfigError:
     if isinstance(error, ModuleNotFoundError) and error.name and f"{name}.".startswith(f"{error.name}."):
         hint = "leave '.py' out" if name.endswith(".py") else "--app-dir?"
         return ConfigError(f"Cannot import {name!r}: {error} (looked in {app_dir}; {hint}).")
-    frames = error.__traceback__
-    while frames is not None and any(part in frames.tb_frame.f_code.co_filename for part in NOT_THE_USERS):
-        frames = frames.tb_next
+    frames = _users_frames(error)
     has_place = frames is not None or isinstance(error, SyntaxError)  # a SyntaxError shows its place itself
     failure = ConfigError(f"Cannot import {name!r}: {type(error).__name__ if has_place else _summary(error)}.")
     if has_place:
-        text = "".join(traceback.format_exception(type(error), error, frames))
-        failure.shown = text.encode("utf-8", "replace").decode()[-SHOWN:]
+        failure.shown = traceback_of(error)
     return failure
+
+
+def traceback_of(error: BaseException) -> str:
+    """Return the traceback of an error of the user's code, from the first line of that code."""
+    text = "".join(traceback.format_exception(type(error), error, _users_frames(error)))
+    return text.encode("utf-8", "replace").decode()[-SHOWN:]
+
+
+def _users_frames(error: BaseException) -> TracebackType | None:
+    frames = error.__traceback__
+    while frames is not None and any(part in frames.tb_frame.f_code.co_filename for part in NOT_THE_USERS):
+        frames = frames.tb_next
+    return frames
 
 
 def _summary(error: BaseException) -> str:

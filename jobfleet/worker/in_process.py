@@ -33,9 +33,12 @@ from jobfleet.store.keys import Keyspace, Lane
 from jobfleet.store.sync import Store
 from jobfleet.worker.child.engine import Engine
 from jobfleet.worker.child.served_queues import ServedQueues
+from jobfleet.worker.in_process_duties import Reporting, cancelled, listen_for_cancels, reaping
+from jobfleet.worker.interruption import Stop, announce, handles_signals, signals_handled
 from jobfleet.worker.ipc.ids import new_worker_id
 from jobfleet.worker.ipc.kinds import IDLE, Kind, kind_of
 from jobfleet.worker.ipc.lease_board import LeaseBoard, board_capacity
+from jobfleet.worker.run import process_hooks
 from jobfleet.worker.run.handlers import Handlers
 from jobfleet.worker.run.writes.log_capture import start_capture, stop_capture
 from jobfleet.worker.supervisor.connection import Connection
@@ -61,20 +64,6 @@ class Client(Protocol):
         """The connection."""
 
 
-class Stop(threading.Event):
-    """Ends a worker from another thread, and shows that thread when the worker is ready.
-
-    Attributes:
-        ready: Set with the first heartbeat of the worker.
-        grace: Seconds that running jobs may take to end; None for the setting `grace`. It must be set before `set`.
-    """
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.ready = threading.Event()
-        self.grace: float | None = None
-
-
 def run_worker(
     fleet: Client,
     *,
@@ -87,6 +76,10 @@ def run_worker(
 ) -> None:
     """Run a worker until `stop` is set, or with `burst` until nothing is left to do.
 
+    In the main thread, Ctrl-C and TERM drain the worker and end it; a second signal ends it now. A program that handles
+    these signals itself, and a burst, are not affected. If this program has notification channels, or the settings name
+    an archive, the worker has these duties of a reaper too.
+
     Args:
         fleet: The fleet, with its server, settings and functions.
         queues: The queues to serve. The default is the queues of the registered functions; a function without a queue
@@ -97,6 +90,9 @@ def run_worker(
         with_reaper: Do the reaper's duties too (recurring jobs, flows, retention), and publish the functions.
         allow_undecorated: Run public functions of ``__main__`` that are not registered; the default is the setting of
             this name. Functions that this program has enqueued itself always run.
+
+    Raises:
+        StartHookFailed: An `on_start` hook has raised an exception.
     """
     from dataclasses import replace
 
@@ -112,7 +108,8 @@ def run_worker(
     registry = fleet.context.registry
     registry.workers += 1
     try:
-        asyncio.run(_Inside(fleet, config, queues, stop=stop, with_reaper=with_reaper).run())
+        inside = _Inside(fleet, config, queues, stop=stop, with_reaper=with_reaper)
+        asyncio.run(inside.run_with_signals() if handles_signals() and not burst else inside.run())
     finally:
         registry.workers -= 1
 
@@ -130,7 +127,8 @@ class _Inside:
         self._fleet = fleet
         self._config = config
         self._with_reaper = with_reaper
-        self._stop = stop if stop is not None else threading.Event()
+        self._stop = stop if stop is not None else Stop()
+        self._hurried = self._stop.hurried if isinstance(self._stop, Stop) else threading.Event()
         registry = fleet.context.registry
         self._functions = registry.functions
         self._handlers = Handlers(registry, (sys.modules["__main__"],), config, own=registry.enqueued)
@@ -163,7 +161,27 @@ class _Inside:
         finally:
             store.recorder = None
 
+    async def run_with_signals(self) -> None:
+        """Run until a signal arrives, too."""
+        with signals_handled(self._interrupted):
+            await self.run()
+
+    def _interrupted(self) -> None:
+        if self._stop.is_set():
+            self._hurried.set()
+        else:
+            announce(self._grace)
+            self._stop.set()
+
     async def run(self) -> None:
+        hooks = self._handlers.hooks
+        await process_hooks.start(hooks)
+        try:
+            await self._run()
+        finally:
+            await process_hooks.stop(hooks)
+
+    async def _run(self) -> None:
         keys = Keyspace(self._config.namespace)
         store = self._store()
         lanes = await self._first_lanes(store, keys)
@@ -203,13 +221,21 @@ class _Inside:
                     engine.set_kind(self._kind)
                     engine.serve(await self._serving.lanes(store, keys, self._config))
         finally:
-            await engine.drain(0.0 if self._config.burst else self._grace)
+            hurry = asyncio.Event()
+            hurrying = asyncio.ensure_future(self._hurry_on(hurry))
+            await engine.drain(0.0 if self._config.burst else self._grace, hurry=hurry)
+            hurrying.cancel()
             stop_capture()
             over.set()
             while thread.is_alive():  # noqa: ASYNC110 - where the program ends, no pool takes a `join` any more
                 await asyncio.sleep(0.005)
             looking.cancel()
             await store.close()
+
+    async def _hurry_on(self, hurry: asyncio.Event) -> None:
+        while not self._hurried.is_set():  # noqa: ASYNC110 - another thread sets it
+            await asyncio.sleep(0.02)
+        hurry.set()
 
     @property
     def _grace(self) -> float:
@@ -228,9 +254,13 @@ class _Inside:
         leases = Leases(
             store, keys, self._config, self._tally, spacing=lambda: shared_spacing(presence.workers, self._config.lease)
         )
+
+        def cancel(key: tuple[str, int], by: str) -> None:
+            loop.call_soon_threadsafe(engine.cancel, key, by)
+
         services: list[Service] = [leases]
         if self._with_reaper:
-            services += _reaping(store, keys, self._config, self._tally, self._worker)
+            services += reaping(store, keys, self._config, self._tally, self._worker)
         standin = CronStandin(store, self._config, self._tally, log, process=self._worker, functions=self._recurring)
         for service in services:
             service.start()
@@ -240,16 +270,19 @@ class _Inside:
             start(partial(store.keep_looking, self._config.beat), log, "address"),
             start(partial(renewals.keep_looking, self._config.beat), log, "address"),
         ]
+        duties.append(asyncio.ensure_future(listen_for_cancels(store, keys, f"{self._worker}.0", cancel)))
+        reporting = Reporting(store, keys, self._config, self._tally, self._worker)
+        if not self._config.burst:
+            duties.append(asyncio.ensure_future(reporting.run()))
         if not (self._with_reaper or self._config.burst):
             duties.append(start(standin.watch, log, "cron"))
         try:
             while not over.is_set():  # noqa: ASYNC110 - a thread sets it; a pool's would hold up the program's end
                 await asyncio.sleep(0.02)
         finally:
-            for duty in duties:  # Redis may be away: then none would come to its end by itself
-                duty.cancel()
-            await asyncio.wait(duties)
+            await cancelled(duties)  # Redis may be away: then none would come to its end by itself
             await standin.stop()
+            await reporting.stop()
             for service in services:
                 await service.stop()
             with suppress(JobfleetError):
@@ -350,13 +383,3 @@ class _Inside:
 def _modules_of(handlers: Handlers) -> list[str]:
     """The modules that isolated processes load. ``__main__`` cannot be loaded."""
     return sorted({function.__module__ for function in handlers.isolated} - {"__main__"})
-
-
-def _reaping(store: AsyncStore, keys: Keyspace, config: Any, tally: Mute, process: str) -> list[Service]:
-    """The duties of a reaper, except for the leases, which are the duty of each worker."""
-    from jobfleet.services.duties.cron import Cron  # croniter is for those who use it
-    from jobfleet.services.duties.relay import Relay
-    from jobfleet.services.duties.retention import Retention
-
-    cron = Cron(store, config, tally, process=process)
-    return [cron, Relay(store, keys, config, tally), Retention(store, keys, config, tally)]

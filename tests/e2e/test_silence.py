@@ -11,7 +11,7 @@ import pytest
 
 from jobfleet import Fleet, Job, JobStatus
 from jobfleet.store.keys import Keyspace
-from jobfleet.worker.in_process import Stop
+from jobfleet.worker.interruption import Stop
 from tests.support.fleet import LONG, Program, Programs
 from tests.support.scraping import samples
 from tests.support.server import RedisServer, free_port

@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from jobfleet import Fleet, Job
-from jobfleet.worker.in_process import Stop
+from jobfleet.worker.interruption import Stop
 from tests.support.fleet import LONG, Programs
 from tests.support.waiting import wait_until
 

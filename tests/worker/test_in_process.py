@@ -13,7 +13,10 @@ import redis
 from jobfleet import AsyncFleet, Fleet, JobContext, JobStatus, Priority, Snooze
 from jobfleet.errors import InvalidJob
 from jobfleet.functions.registry import Registry
+from jobfleet.notify import JobNotificationManager, Notification, NotificationChannel, NotificationRule
+from jobfleet.notify.registry import managers
 from jobfleet.store.keys import Keyspace
+from jobfleet.worker.run.process_hooks import StartHookFailed
 from tests.support.server import RedisServer
 from tests.support.waiting import wait_until
 from tests.worker.conftest import Working
@@ -292,3 +295,90 @@ def test_a_running_coroutine_is_cancelled(fleet: Fleet, registry: Registry, work
 def test_a_function_of_no_use_is_refused(registry: Registry) -> None:
     with pytest.raises(InvalidJob):
         registry.register(lambda: 1)
+
+
+@pytest.mark.parametrize("threaded", [False, True])
+def test_a_cancellation_reaches_a_running_job_long_before_the_next_renewal(
+    redis_url: str, registry: Registry, working: Working, threaded: bool
+) -> None:
+    begun = threading.Event()
+
+    async def on_loop() -> None:
+        begun.set()
+        await asyncio.sleep(600)
+
+    def in_thread() -> None:
+        begun.set()
+        while True:
+            time.sleep(0.01)
+
+    with Fleet(redis_url, registry=registry, lease=1800) as fleet:  # it is renewed every ten minutes
+        function = registry.register(in_thread if threaded else on_loop, name="test.linger", fleet=fleet)
+        with working(of=fleet):
+            handle = function.enqueue()
+            assert begun.wait(30)
+            assert handle.cancel(by="ann")
+            assert handle.wait(timeout=30).status is JobStatus.CANCELLED
+
+
+def test_hooks_that_are_added_while_it_works_are_called(fleet: Fleet, registry: Registry, working: Working) -> None:
+    told: list[str] = []
+    function = registry.register(lambda: 1, name="test.one", fleet=fleet)
+
+    with working():
+        assert function.enqueue().result(timeout=30) == 1
+
+        @fleet.hooks.before
+        def before(ctx: JobContext) -> None:
+            told.append("before")
+
+        @fleet.hooks.after
+        async def after(ctx: JobContext, outcome: object) -> None:
+            told.append("after")
+
+        assert function.enqueue().result(timeout=30) == 1
+
+    assert told == ["before", "after"]
+
+
+def test_process_hooks_stand_around_it_and_an_error_ends_it(fleet: Fleet, registry: Registry) -> None:
+    told: list[str] = []
+    registry.register(lambda: told.append("job"), name="test.one", fleet=fleet).enqueue()
+    fleet.hooks.on_start(lambda: told.append("start"))
+    fleet.hooks.on_stop(lambda: told.append("stop"))
+
+    fleet.run_worker(burst=True)
+
+    assert told == ["start", "job", "stop"]
+
+    @fleet.hooks.on_start
+    async def fail() -> None:
+        raise ConnectionError("no model server")
+
+    with pytest.raises(StartHookFailed, match=r"^The on_start hook .*fail failed: ConnectionError: no model server\.$"):
+        fleet.run_worker(burst=True)
+
+
+def test_channels_that_are_added_while_it_works_are_notified(
+    fleet: Fleet, registry: Registry, working: Working
+) -> None:
+    sent: list[str] = []
+
+    class Recording(NotificationChannel):
+        name = "recording"
+
+        def send(self, notification: Notification) -> None:
+            sent.append(str(notification))
+
+    async def fail() -> None:
+        raise ValueError("no")
+
+    function = registry.register(fail, name="test.fail", fleet=fleet)
+    manager = JobNotificationManager()
+    try:
+        with working():
+            manager.add_channel(Recording())
+            manager.add_rule(NotificationRule(channel="recording", events=("failed",), window=0))
+            wait_until(lambda: function.enqueue().wait(timeout=30) and sent, timeout=60, why="it is notified")
+    finally:
+        managers.remove(manager)

@@ -356,6 +356,7 @@ class Engine(RunEvents):
             grace: Seconds; None for no limit.
             hurry: Ends the grace early when it is set.
         """
+        self._run_writer.is_draining = True  # first of all, so that running jobs have all the time there is
         await self._claimer.quiet()
         self._is_draining = True
         self._held_runs.close()

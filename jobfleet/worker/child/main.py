@@ -23,13 +23,14 @@ from jobfleet.config import JobConfig
 from jobfleet.errors import ConfigError, JobfleetError
 from jobfleet.exit_codes import EXIT_RECYCLED, EXIT_USAGE
 from jobfleet.functions.default_fleet import offer_settings
+from jobfleet.functions.hooks import Hooks
 from jobfleet.functions.manifest import function_record
 from jobfleet.functions.registry import REGISTRY, Registry
 from jobfleet.logs import set_up_logs
 from jobfleet.metrics.tally import Mute, Tally, tally_for
 from jobfleet.outcome import Cancelled, TimedOut
 from jobfleet.services.long_lived import start
-from jobfleet.services.modules import load_modules
+from jobfleet.services.modules import load_modules, traceback_of
 from jobfleet.store.aio import AsyncStore
 from jobfleet.store.keys import Keyspace
 from jobfleet.store.server.connect import target
@@ -40,6 +41,7 @@ from jobfleet.worker.child.supervisor_watch import SupervisorWatch
 from jobfleet.worker.ipc.frames import Sender, frames
 from jobfleet.worker.ipc.kinds import kind_of
 from jobfleet.worker.ipc.lease_board import LeaseBoard
+from jobfleet.worker.run import process_hooks
 from jobfleet.worker.run.events import Verdict
 from jobfleet.worker.run.handlers import Handlers
 from jobfleet.worker.run.run import Key, Run
@@ -94,6 +96,8 @@ class Child:
         self._serving = ServedQueues(
             registry.functions, chosen=config.queues, plain=lambda: int(config.allow_undecorated)
         )
+        if not await self._warm_up(registry.hooks):
+            return EXIT_USAGE
         self._report_functions()
         handlers = Handlers(registry, modules_loaded, config)
         self._grace = config.grace
@@ -139,6 +143,7 @@ class Child:
         report_task.cancel()
         self._report_state()
         obey_task.cancel()
+        await process_hooks.stop(registry.hooks)
         await store.close()
         self._alive_timer.cancel()
         self._board.turn(0.0)
@@ -156,6 +161,15 @@ class Child:
         registry = registry or REGISTRY
         self._reports.send("loaded", {module.__name__: _count(registry, module.__name__) for module in loaded})
         return loaded, registry
+
+    async def _warm_up(self, hooks: Hooks) -> bool:
+        """Call the `on_start` hooks. Errors are sent to the supervisor."""
+        try:
+            await process_hooks.start(hooks)
+        except process_hooks.StartHookFailed as failed:
+            self._reports.send("refused", str(failed), traceback_of(failed.__cause__ or failed))
+            return False
+        return True
 
     def _report_functions(self) -> None:
         """Send the known functions and the served queues to the supervisor."""

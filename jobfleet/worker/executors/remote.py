@@ -21,6 +21,9 @@ LOOK_EVERY = 0.2
 """Seconds between two checks of what the processes use, and of whether their jobs are to stop."""
 
 
+Flags = tuple[str | None, str | None, bool]
+
+
 class RemoteRun:
     """One run in its process.
 
@@ -29,7 +32,8 @@ class RemoteRun:
         run: The run.
         job_process: The process.
         on_end: Called with its value or its error.
-        flags: What the process knows about the stop of the run: who has cancelled it, and why it is to stop.
+        flags: What the process knows about the stop of the run: who has cancelled it, why it is to stop, and whether
+            this process drains.
         is_stopped: Whether it was interrupted, and not only asked to stop.
         is_ended: Whether it has ended.
     """
@@ -39,7 +43,7 @@ class RemoteRun:
         self.run = run
         self.job_process = job_process
         self.on_end = on_end
-        self.flags: tuple[str | None, str | None] = (None, None)
+        self.flags: Flags = (None, None, False)
         self.is_stopped = False
         self.is_ended = False
 
@@ -50,6 +54,10 @@ class RemoteRun:
 
 
 S = TypeVar("S", bound=RemoteRun)
+
+
+def _flags(run: Run) -> Flags:
+    return run.stop.cancel_by, run.must_stop, run.is_draining
 
 
 class RemoteExecutor(Generic[S]):
@@ -70,7 +78,9 @@ class RemoteExecutor(Generic[S]):
         self._answering: set[asyncio.Task[None]] = set()
 
     def flush(self) -> None:
-        """Nothing waits for others here."""
+        """Nothing waits for others here. The processes learn that this one drains."""
+        for remote in list(self._remotes.values()):
+            self._flag(remote)
 
     def close(self) -> None:
         """End all processes now. No end is reported for a run that is still there."""
@@ -112,7 +122,7 @@ class RemoteExecutor(Generic[S]):
         """Check what the process of a run uses."""
 
     def _flag(self, remote: S) -> None:
-        flags = (remote.run.stop.cancel_by, remote.run.must_stop)
+        flags = _flags(remote.run)
         if flags != remote.flags:
             remote.flags = flags
             remote.job_process.send("flag", remote.number, *flags)
@@ -120,7 +130,7 @@ class RemoteExecutor(Generic[S]):
     def _interrupt(self, remote: S) -> None:
         """Make the process raise in the run's code."""
         remote.is_stopped = True
-        remote.flags = (remote.run.stop.cancel_by, remote.run.must_stop)
+        remote.flags = _flags(remote.run)
         remote.job_process.send("stop", remote.number, *remote.flags)
 
     def _received(self, remote: S, word: str, rest: list[Any]) -> None:

@@ -26,6 +26,7 @@ from jobfleet.outcome import (
     Succeeded,
     TimedOut,
     Unrunnable,
+    WorkerDraining,
 )
 from jobfleet.retry import (
     Complete,
@@ -133,6 +134,8 @@ class Conclusions:
             return why
         if isinstance(error, JobCancelled) and stop.cancel_by is not None:
             return Cancelled(stop.cancel_by)
+        if isinstance(error, WorkerDraining):
+            return Interrupted()
         return error.outcome if isinstance(error, Died) else Raised(error)
 
     def end(self, run: Run, outcome: Outcome) -> None:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import inspect
 import logging
 from collections.abc import Awaitable, Callable, Mapping
 from contextvars import copy_context
@@ -21,6 +20,7 @@ from jobfleet.worker.run.arguments import inject
 from jobfleet.worker.run.context import context_of
 from jobfleet.worker.run.executor import Executor, OnEnd
 from jobfleet.worker.run.handlers import Handler
+from jobfleet.worker.run.hook_calls import called
 from jobfleet.worker.run.resources import Resources
 from jobfleet.worker.run.run import Run
 
@@ -50,16 +50,23 @@ class MiddlewareChain:
         executors: Mapping[str, Executor],
         resources: Resources,
     ) -> None:
+        self._hooks = hooks
+        self._middleware = middleware
+        self._executors = executors
+        self._resources = resources
+        self.hooks_changed()
+        hooks.watchers.add(self)
+
+    def hooks_changed(self) -> None:
+        """Read the hooks. Any thread may call this."""
+        hooks = self._hooks
         self._before = tuple(hooks.of_runs.before)
         self._after = tuple(hooks.of_runs.after)
         self._on_retry = tuple(hooks.of_runs.on_retry)
         self._on_failure = tuple(hooks.of_runs.on_failure)
         self._around = tuple(hooks.of_runs.around)
-        self._middleware = middleware
-        self._executors = executors
-        self._resources = resources
-        self.is_empty = hooks.is_empty and not middleware
         self.has_endings = bool(self._after or self._on_retry or self._on_failure)
+        self.is_empty = hooks.is_empty and not self._middleware
 
     def launch(
         self, run: Run, handler: Handler, child: str, args: list[Any], kwargs: dict[str, Any], on_end: OnEnd
@@ -89,7 +96,7 @@ class MiddlewareChain:
 
         async def core() -> Any:
             for hook in self._for(run, self._before):
-                await _called(hook.call, context)
+                await called(hook.call, context)
             arguments = args, kwargs
             if handler.where != "process":  # an isolated process opens its own resources
                 resources = await self._resources.open_all(injection.resources)
@@ -145,7 +152,7 @@ class MiddlewareChain:
         calls += [(hook, (outcome,)) for hook in self._for(run, self._after)]
         for hook, arguments in calls:
             try:
-                await _called(hook.call, context, *arguments)
+                await called(hook.call, context, *arguments)
             except asyncio.CancelledError:
                 raise
             except BaseException as raised:  # noqa: BLE001 - the user's hook may raise anything
@@ -155,16 +162,6 @@ class MiddlewareChain:
     @staticmethod
     def _for(run: Run, hooks: tuple[Hook, ...]) -> list[Hook]:
         return [hook for hook in hooks if hook.is_for(run.header["function"], run.lane.queue)]
-
-
-async def _called(call: Callable[..., Any], *arguments: Any) -> None:
-    """Call a hook: an async one on the event loop, any other one in a thread."""
-    if inspect.iscoroutinefunction(call):
-        await call(*arguments)
-        return
-    answer = await asyncio.to_thread(call, *arguments)
-    if inspect.isawaitable(answer):
-        await answer
 
 
 def _error_of(outcome: Outcome) -> BaseException | None:

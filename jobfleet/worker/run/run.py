@@ -41,9 +41,11 @@ class RunBackend(Protocol):
 
     Attributes:
         loop: The child's event loop.
+        is_draining: Whether the child drains.
     """
 
     loop: asyncio.AbstractEventLoop
+    is_draining: bool
 
     def report(self, run: Run, value: float, message: str, details: Mapping[str, object] | None) -> None:
         """Send a progress report, from any thread."""
@@ -153,6 +155,11 @@ class Run:
     def must_stop(self) -> str | None:
         """Why the job is to stop, in words for the job; None when it is not."""
         return self.stop.reason
+
+    @property
+    def is_draining(self) -> bool:
+        """Whether its child drains."""
+        return self.backend.is_draining
 
     @property
     def cancel_by(self) -> str | None:

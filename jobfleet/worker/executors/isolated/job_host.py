@@ -24,10 +24,11 @@ from jobfleet.store.keys import Keyspace
 from jobfleet.store.records import Grant
 from jobfleet.worker.executors.isolated import rlimits
 from jobfleet.worker.executors.isolated.channel import ChannelEnd
-from jobfleet.worker.executors.isolated.loading import find, flush, loop_factory, missing
+from jobfleet.worker.executors.isolated.loading import find, flush, loop_factory, missing, ready, warm_up
 from jobfleet.worker.executors.isolated.process_group import end_group, has_children
 from jobfleet.worker.executors.isolated.remote_error import EndReport, describe_error
 from jobfleet.worker.executors.isolated.remote_run import IsolatedRun
+from jobfleet.worker.run import process_hooks
 from jobfleet.worker.run.arguments import inject
 from jobfleet.worker.run.context import context_of
 from jobfleet.worker.run.handlers import Handler, Handlers
@@ -74,6 +75,11 @@ class JobHost:
 
     def serve(self) -> None:
         """Run jobs until the frame ``leave`` arrives. This process ends with the worker's process in any case."""
+        hooks = self._handlers.hooks
+        if not hooks.on_starts:
+            ready(self._talker)
+        elif not self._loop_runner().run(warm_up(self._handlers, self._talker)):
+            return
         self._take_signals()
         threading.Thread(target=self._read, name="jobfleet-reader", daemon=True).start()
         while (job := self._jobs.get()) is not None:
@@ -86,6 +92,9 @@ class JobHost:
             del job, run, order, report
         if self._loops is not None:
             self._loops.run(self._resources.close(CLOSING))
+        if hooks.on_stops:
+            self._loop_runner().run(process_hooks.stop(hooks, CLOSING))
+        if self._loops is not None:
             self._loops.close()
 
     def _read(self) -> None:
@@ -112,8 +121,7 @@ class JobHost:
             number, value, error = rest
             run.answered(number, value, tuple(error) if error else None)
             return
-        cancel_by, why = rest
-        run.flag(cancel_by, why)
+        run.flag(*rest)
         if word == "stop":
             run.is_stopped = True
             signal.pthread_kill(self._main, INTERRUPT)
@@ -189,14 +197,17 @@ class JobHost:
             self._is_armed = False
 
     def _await(self, run: IsolatedRun, call: Callable[[], Any]) -> Any:
+        value, error = self._loop_runner().run(self._tasked(run, call), context=copy_context())
+        if error is not None:
+            raise error
+        return value
+
+    def _loop_runner(self) -> asyncio.Runner:
         if self._loops is None:
             runner = asyncio.Runner(loop_factory=loop_factory())
             runner.get_loop()  # created here, because the reading thread must not create it
             self._loops = runner
-        value, error = self._loops.run(self._tasked(run, call), context=copy_context())
-        if error is not None:
-            raise error
-        return value
+        return self._loops
 
     async def _tasked(self, run: IsolatedRun, call: Callable[[], Any]) -> tuple[Any, BaseException | None]:
         self._task = asyncio.ensure_future(_captured(call))

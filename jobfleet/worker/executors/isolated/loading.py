@@ -17,6 +17,7 @@ from jobfleet.logs import set_up_logs
 from jobfleet.services.modules import load_modules
 from jobfleet.worker.executors.isolated.channel import ChannelEnd
 from jobfleet.worker.executors.isolated.remote_error import EndReport
+from jobfleet.worker.run import process_hooks
 from jobfleet.worker.run.handlers import Handler, Handlers, UnknownFunction
 from jobfleet.worker.run.writes.current_run import CURRENT
 from jobfleet.worker.run.writes.log_capture import start_capture
@@ -37,8 +38,25 @@ def load(talker: ChannelEnd, child: str, config: JobConfig, modules: list[str], 
         talker.send("refused", f"{type(cause).__name__} while its modules were imported")
         return None
     start_capture(owns_process=True)
-    talker.send_now("ready")  # not by the sending thread, because a job may end the process at once
     return handlers
+
+
+async def warm_up(handlers: Handlers, talker: ChannelEnd) -> bool:
+    """Call the `on_start` hooks and report that the process is ready, or why it is not. Returns whether it is ready."""
+    try:
+        await process_hooks.start(handlers.hooks)
+    except process_hooks.StartHookFailed as failed:
+        shown = "".join(traceback.format_exception(failed.__cause__)).encode("utf-8", "replace").decode()
+        log.error("isolated.refused %s", shown)
+        talker.send("refused", str(failed))
+        return False
+    ready(talker)
+    return True
+
+
+def ready(talker: ChannelEnd) -> None:
+    """Report that the process is ready."""
+    talker.send_now("ready")  # not by the sending thread, because a job may end the process at once
 
 
 def find(handlers: Handlers, order: Mapping[str, Any]) -> Handler:

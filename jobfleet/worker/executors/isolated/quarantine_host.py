@@ -22,12 +22,13 @@ from jobfleet.outcome import Interrupted
 from jobfleet.store.keys import Keyspace
 from jobfleet.store.records import Grant
 from jobfleet.worker.executors.isolated.channel import ChannelEnd
-from jobfleet.worker.executors.isolated.loading import find, flush, loop_factory, missing
+from jobfleet.worker.executors.isolated.loading import find, flush, loop_factory, missing, warm_up
 from jobfleet.worker.executors.isolated.process_group import end_group
 from jobfleet.worker.executors.isolated.remote_error import EndReport, describe_error
 from jobfleet.worker.executors.isolated.remote_run import IsolatedRun
 from jobfleet.worker.executors.loop import LoopExecutor
 from jobfleet.worker.executors.thread import ThreadExecutor
+from jobfleet.worker.run import process_hooks
 from jobfleet.worker.run.executor import Executor
 from jobfleet.worker.run.handlers import Handler, Handlers
 from jobfleet.worker.run.middleware import MiddlewareChain
@@ -77,10 +78,13 @@ class QuarantineHost:
         resources = Resources()
         executors: dict[str, Executor] = {"async": LoopExecutor(), "thread": ThreadExecutor()}
         self._middleware = MiddlewareChain(self._handlers.hooks, self._handlers.around, executors, resources)
+        if not await warm_up(self._handlers, self._talker):
+            return
         self._turn()
         threading.Thread(target=self._read, name="jobfleet-reader", daemon=True).start()
         await self._over.wait()
         await resources.close(CLOSING)
+        await process_hooks.stop(self._handlers.hooks, CLOSING)
 
     def _turn(self) -> None:
         """Show the child that the event loop is alive. No run has the number 0."""

@@ -8,7 +8,7 @@ from typing import Any
 from jobfleet.codec import Limits, decode
 from jobfleet.errors import EncodingError, InvalidJob, JobCancelled
 from jobfleet.model import ErrorType
-from jobfleet.outcome import Discard, ForeignError, OutOfMemory, RetryAfter, Snooze
+from jobfleet.outcome import Discard, ForeignError, OutOfMemory, RetryAfter, Snooze, WorkerDraining
 from jobfleet.retry import Policy, classify, describe
 from jobfleet.worker.run.executor import Died
 from jobfleet.worker.run.failure import traceback_text
@@ -33,6 +33,8 @@ def describe_error(error: BaseException, policy: Policy, *, traceback_bytes: int
         "traceback": traceback_text(error, traceback_bytes),
     }
     match error:
+        case WorkerDraining():
+            report |= {"how": "draining"}
         case Snooze():
             report |= {"how": "snooze", "delay": error.delay}
         case RetryAfter():
@@ -62,6 +64,8 @@ def error_of(report: EndReport, *, is_stopping: bool) -> BaseException:
         return InvalidJob(report["reason"], field="run_in")
     if how == "encoding":
         return EncodingError(report["reason"], field=report["field"], path=report["path"])
+    if how == "draining":
+        return WorkerDraining()
     if how == "stopped" and is_stopping:
         return JobCancelled(report["text"])
     steers: RetryAfter | Snooze | Discard | None = None

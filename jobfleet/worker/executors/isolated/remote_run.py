@@ -48,6 +48,7 @@ class IsolatedRun(Run):
         self._talker = talker
         self._limits = limits
         self._why: str | None = None
+        self._is_draining = False
         self._asked: dict[int, Future[Any]] = {}
         self._numbers = itertools.count(1)
 
@@ -56,10 +57,16 @@ class IsolatedRun(Run):
         """Why the job is to stop; None when it is not."""
         return self._why
 
-    def flag(self, cancel_by: str | None, why: str | None) -> None:
-        """Record who has cancelled the run and why it is to stop. Any thread may call this."""
+    @property
+    def is_draining(self) -> bool:
+        """Whether the worker's process drains."""
+        return self._is_draining
+
+    def flag(self, cancel_by: str | None, why: str | None, is_draining: bool) -> None:
+        """Record who has cancelled it, why it is to stop, and whether the worker drains. Any thread may call this."""
         self.stop.cancel_by = cancel_by
         self._why = why
+        self._is_draining = is_draining
 
     def report(self, value: float, message: str, details: Mapping[str, object] | None) -> None:
         """Send a progress report, from any thread, without waiting.

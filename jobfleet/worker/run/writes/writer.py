@@ -37,6 +37,7 @@ class RunWriter:
 
     Attributes:
         loop: The child's event loop.
+        is_draining: Whether the child drains; the engine sets it.
         progress_writer: Sends progress.
         log_writer: Sends logs.
         step_writer: Stores the results of steps.
@@ -56,6 +57,7 @@ class RunWriter:
         self._ladder = ladder
         self._context = FleetContext(config, registry)
         self.loop = asyncio.get_running_loop()
+        self.is_draining = False
         self.progress_ms = result_ms = round(config.result_ttl * 1000)
         failed_ms = round(config.failed_result_ttl * 1000)
         self.progress_writer = ProgressWriter(store, rate=config.progress_rate, ttl_ms=result_ms, events=events)

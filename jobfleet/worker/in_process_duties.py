@@ -1,0 +1,101 @@
+"""The duties of a reaper and of a supervisor that a worker inside a program has."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable, Iterable
+from typing import Any
+
+from jobfleet.events import CancelRequest, read_control
+from jobfleet.metrics.tally import Mute
+from jobfleet.services.service import Service
+from jobfleet.store.aio import AsyncStore
+from jobfleet.store.keys import Keyspace
+from jobfleet.store.pubsub import AsyncListener
+
+LISTENING = 5.0
+"""Seconds after which a listener that has received nothing checks its connection."""
+PAUSE = 0.05
+LOOK_EVERY = 0.5
+"""Seconds between two checks whether the program has added notification channels."""
+
+
+async def listen_for_cancels(store: AsyncStore, keys: Keyspace, child: str, on_cancel: Callable[..., None]) -> None:
+    """Call `on_cancel` with each request to cancel a run of a child, until this is cancelled.
+
+    A message may be lost. The request is also in the record of the run, and arrives with the next renewal.
+    """
+    listener = AsyncListener(store.at, (keys.control,))
+    try:
+        while True:
+            message = await listener.get(LISTENING)
+            if message is None:
+                await asyncio.sleep(PAUSE)
+                continue
+            match read_control(message):
+                case CancelRequest(job, token, holder, by) if holder == child:
+                    on_cancel((job, token), by)
+                case _:
+                    pass
+    finally:
+        await listener.close()
+
+
+async def cancelled(tasks: Iterable[asyncio.Future[None]]) -> None:
+    """Cancel tasks and wait for their end. A client of Redis may swallow a cancellation, so it is repeated."""
+    left = set(tasks)
+    while left:
+        for task in left:
+            task.cancel()
+        _, left = await asyncio.wait(left, timeout=PAUSE)
+
+
+def reaping(store: AsyncStore, keys: Keyspace, config: Any, tally: Mute, process: str) -> list[Service]:
+    """The duties of a reaper, except for the leases, which are the duty of each worker."""
+    from jobfleet.services.duties.cron import Cron  # croniter is for those who use it
+    from jobfleet.services.duties.relay import Relay
+    from jobfleet.services.duties.retention import Retention
+
+    cron = Cron(store, config, tally, process=process)
+    return [cron, Relay(store, keys, config, tally), Retention(store, keys, config, tally)]
+
+
+class Reporting:
+    """Notifies people and fills the archive, as far as the program has channels and an archive.
+
+    Args:
+        store: The connection.
+        keys: The fleet's keys.
+        config: The settings.
+        tally: Counts the metrics.
+        process: The id of the worker.
+    """
+
+    def __init__(self, store: AsyncStore, keys: Keyspace, config: Any, tally: Mute, process: str) -> None:
+        self._store = store
+        self._keys = keys
+        self._config = config
+        self._tally = tally
+        self._process = process
+        self._services: list[Service] = []
+
+    async def run(self) -> None:
+        """Start the duties. Channels may also be added later."""
+        if self._config.archive_url is not None:
+            from jobfleet.services.duties.archive import Archive
+
+            self._start(Archive(self._store, self._keys, self._config, self._tally))
+        from jobfleet.services.duties.notify import Notify, channels_of
+
+        while not (channels := channels_of(self._config)).rules:  # noqa: ASYNC110 - another thread adds them
+            await asyncio.sleep(LOOK_EVERY)
+        self._start(Notify(self._store, self._keys, self._config, self._tally, channels, consumer=self._process))
+
+    def _start(self, service: Service) -> None:
+        self._services.append(service)
+        service.start()
+
+    async def stop(self) -> None:
+        """Stop the duties."""
+        for service in self._services:
+            await service.stop()

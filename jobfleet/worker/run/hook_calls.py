@@ -1,0 +1,20 @@
+"""Calls one hook."""
+
+from __future__ import annotations
+
+import asyncio
+import inspect
+from collections.abc import Callable
+from typing import Any
+
+from jobfleet.functions.coroutines import is_coroutine_function
+
+
+async def called(call: Callable[..., Any], *arguments: Any) -> None:
+    """Call a hook: an async one on the event loop, any other one in a thread."""
+    if is_coroutine_function(call):
+        await call(*arguments)
+        return
+    answer = await asyncio.to_thread(call, *arguments)
+    if inspect.isawaitable(answer):
+        await answer

@@ -1,0 +1,65 @@
+"""Calls the hooks of a process: before it runs its first job, and after its last one."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from typing import Any
+
+from jobfleet.clock import monotonic
+from jobfleet.errors import JobfleetError
+from jobfleet.functions.hooks import Hooks, ProcessHook
+from jobfleet.retry import describe
+from jobfleet.worker.run.hook_calls import called
+
+log = logging.getLogger("jobfleet.worker")
+STOPPING = 5.0
+"""Seconds that the `on_stop` hooks of a child may take together."""
+LEAST = 0.1
+"""The least time in seconds that each of them has."""
+
+
+class StartHookFailed(JobfleetError):
+    """An `on_start` hook has raised an exception, which is the cause of this one."""
+
+    def __init__(self, hook: ProcessHook, error: BaseException) -> None:
+        super().__init__(f"The on_start hook {_name(hook)} failed: {describe(error)}.")
+
+
+async def start(hooks: Hooks) -> None:
+    """Call the `on_start` hooks, one after the other.
+
+    Raises:
+        StartHookFailed: A hook has raised an exception. The hooks after it were not called.
+    """
+    for hook in list(hooks.on_starts):
+        try:
+            await called(hook)
+        except asyncio.CancelledError:
+            raise
+        except BaseException as error:
+            raise StartHookFailed(hook, error) from error
+
+
+async def stop(hooks: Hooks, timeout: float = STOPPING) -> None:
+    """Call the `on_stop` hooks, the last one first. Errors and time-outs are logged.
+
+    Args:
+        hooks: The hooks.
+        timeout: Seconds for all of them together.
+    """
+    deadline = monotonic() + timeout
+    for hook in reversed(hooks.on_stops):
+        try:
+            async with asyncio.timeout(max(LEAST, deadline - monotonic())):
+                await called(hook)
+        except TimeoutError:
+            log.error("hook.unfinished hook=%s it took too long", _name(hook))
+        except asyncio.CancelledError:
+            raise
+        except BaseException as error:  # noqa: BLE001 - the user's hook may raise anything
+            log.error("hook.raised hook=%s %s", _name(hook), describe(error))
+
+
+def _name(hook: Any) -> str:
+    return str(getattr(hook, "__qualname__", None) or repr(hook))
