@@ -95,6 +95,8 @@ class Batch:
 
     def injection(self, found: Injection) -> Injection:
         """The parameters that the worker fills. An item has the context of its job, so no other context is passed."""
+        if found.has_run_scope:
+            raise InvalidJob("A batch has many runs; its resources have the scope 'process'.", field="scope")
         return replace(found, context="", context_first=True) if self.of_items else found
 
     def parameters(self, found: Sequence[inspect.Parameter]) -> tuple[inspect.Parameter, ...]:

@@ -39,6 +39,11 @@ class Injection:
         return self.context is None and not self.progress and not self.resources
 
     @property
+    def has_run_scope(self) -> bool:
+        """Whether a resource is opened for each run."""
+        return any(resource.scope == "run" for _, resource in self.resources)
+
+    @property
     def hidden(self) -> frozenset[str]:
         """The names of the parameters that callers do not give."""
         names = [name for name, _ in self.resources] + [PROGRESS_PARAMETER]
@@ -66,9 +71,11 @@ def injection_of(function: Callable[..., Any]) -> Injection:
         context=context,
         context_first=bool(context) and parameters[0].name == context,
         progress=any(parameter.name == PROGRESS_PARAMETER for parameter in parameters),
-        resources=_resources(function, parameters, hints),
+        resources=_marked(function, parameters, hints),
     )
     _check_order(function, parameters, found)
+    for _, resource in found.resources:
+        _check_needs(resource, ())
     return found
 
 
@@ -96,7 +103,7 @@ def hints_of(function: Callable[..., Any]) -> dict[str, Any]:
     return hints
 
 
-def _resources(
+def _marked(
     function: Callable[..., Any], parameters: Iterable[inspect.Parameter], hints: Mapping[str, Any]
 ) -> tuple[tuple[str, Resource], ...]:
     found = []
@@ -109,11 +116,39 @@ def _resources(
         else:
             if hint is None and isinstance(parameter.annotation, str) and "Resource(" in parameter.annotation:
                 raise InvalidJob(
-                    f"{function.__qualname__}: cannot read {parameter.annotation!r} of {parameter.name!r}; "
-                    "the names in it must be those of its module.",
+                    f"{getattr(function, '__qualname__', function)}: cannot read {parameter.annotation!r} of "
+                    f"{parameter.name!r}; the names in it must be those of its module.",
                     field="function",
                 )
     return tuple(found)
+
+
+def needs_of(resource: Resource) -> tuple[tuple[str, Resource], ...]:
+    """The parameters of a resource's factory that receive other resources.
+
+    Raises:
+        InvalidJob: An annotation cannot be evaluated.
+    """
+    factory = resource.factory
+    try:
+        parameters = list(inspect.signature(factory).parameters.values())
+    except (TypeError, ValueError):
+        return ()
+    return _marked(factory, parameters, hints_of(factory.__init__ if inspect.isclass(factory) else factory))
+
+
+def _check_needs(resource: Resource, path: tuple[Resource, ...]) -> None:
+    """Refuse factories that need each other, and objects of a process that need an object of a run."""
+    if any(one.factory == resource.factory for one in path):
+        names = " → ".join(one.name for one in (*path, resource))
+        raise InvalidJob(f"Resources need each other: {names}.", field="function")
+    if path and path[-1].scope == "process" and resource.scope == "run":
+        raise InvalidJob(
+            f"{path[-1].name} is opened once per process and cannot need {resource.name}, which has the scope 'run'.",
+            field="scope",
+        )
+    for _, needed in needs_of(resource):
+        _check_needs(needed, (*path, resource))
 
 
 def _check_order(function: Callable[..., Any], parameters: Iterable[inspect.Parameter], found: Injection) -> None:

@@ -7,11 +7,12 @@ import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import Any, ClassVar
+from typing import Any, ClassVar, Literal
 
 from jobfleet.errors import InvalidJob
 
-Factory = Callable[[], Any]
+Factory = Callable[..., Any]
+Scope = Literal["process", "run"]
 
 NOTHING: Any = object()
 _overrides: dict[Factory, Any] = {}
@@ -30,23 +31,32 @@ class Resource:
     """Marks a parameter that receives the object of a factory: ``pool: Annotated[Pool, Resource(open_pool)]``.
 
     A process of a worker opens one object for all jobs that need it, when the first of them starts, and closes it when
-    the process drains. Two parameters with the same factory share the object.
+    the process drains. With the scope ``run``, each run has its own object. It is closed when the function has ended,
+    whatever ended it. Two parameters with the same factory share the object.
+
+    A parameter of a factory may be marked with a resource too. A factory with the scope ``process`` needs such
+    resources of its own scope only. Resources are closed in reverse order.
 
     Attributes:
-        factory: Called without arguments: an ``@asynccontextmanager`` or ``@contextmanager`` function, a class or
-            function that returns a context manager of either kind, or a function, ``async`` or not, that returns a
-            value. Async code is called on the event loop of the worker, other code in a thread.
+        factory: Called with the resources that it needs: an ``@asynccontextmanager`` or ``@contextmanager`` function, a
+            class or function that returns a context manager of either kind, or a function, ``async`` or not, that
+            returns a value. Async code is called on the event loop of the worker, other code in a thread.
+        scope: ``process`` or ``run``.
         injected: A default for such parameters, so that type checkers require no argument of callers.
 
     Raises:
-        InvalidJob: `factory` is not callable, or is a generator function without a context manager decorator.
+        InvalidJob: `scope` is unknown, or `factory` is not callable, or is a generator function without a context
+            manager decorator.
     """
 
     factory: Factory
+    scope: Scope = "process"
     injected: ClassVar[Any] = _Injected()
 
     def __post_init__(self) -> None:
         """Check the factory."""
+        if self.scope not in ("process", "run"):
+            raise InvalidJob(f"scope is {self.scope!r}; give 'process' or 'run'.", field="scope")
         if not callable(self.factory):
             raise InvalidJob(f"Resource takes a function that opens it, not {self.factory!r}.", field="function")
         if inspect.isgeneratorfunction(self.factory) or inspect.isasyncgenfunction(self.factory):

@@ -270,7 +270,10 @@ class _Inside:
             start(partial(store.keep_looking, self._config.beat), log, "address"),
             start(partial(renewals.keep_looking, self._config.beat), log, "address"),
         ]
-        duties.append(asyncio.ensure_future(listen_for_cancels(store, keys, f"{self._worker}.0", cancel)))
+        listening = listen_for_cancels(
+            store, keys, f"{self._worker}.0", cancel, lambda: self._renew(renewer, engine, loop)
+        )
+        duties.append(asyncio.ensure_future(listening))
         reporting = Reporting(store, keys, self._config, self._tally, self._worker)
         if not self._config.burst:
             duties.append(asyncio.ensure_future(reporting.run()))

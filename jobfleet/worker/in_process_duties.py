@@ -3,42 +3,58 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Iterable
+from collections.abc import Awaitable, Callable, Iterable
+from contextlib import suppress
 from typing import Any
 
+from jobfleet.errors import JobfleetError
 from jobfleet.events import CancelRequest, read_control
 from jobfleet.metrics.tally import Mute
 from jobfleet.services.service import Service
 from jobfleet.store.aio import AsyncStore
+from jobfleet.store.channels.aio import AsyncChannels
 from jobfleet.store.keys import Keyspace
-from jobfleet.store.pubsub import AsyncListener
 
-LISTENING = 5.0
-"""Seconds after which a listener that has received nothing checks its connection."""
+LISTENED_FOR = 5.0
+"""Seconds for which one read of the control channel waits."""
 PAUSE = 0.05
 LOOK_EVERY = 0.5
 """Seconds between two checks whether the program has added notification channels."""
 
 
-async def listen_for_cancels(store: AsyncStore, keys: Keyspace, child: str, on_cancel: Callable[..., None]) -> None:
-    """Call `on_cancel` with each request to cancel a run of a child, until this is cancelled.
+async def listen_for_cancels(
+    store: AsyncStore,
+    keys: Keyspace,
+    child: str,
+    on_cancel: Callable[[tuple[str, int], str], None],
+    renew: Callable[[], Awaitable[object]],
+) -> None:
+    """Receive requests to cancel runs, until this is cancelled.
 
-    A message may be lost. The request is also in the record of the run, and arrives with the next renewal.
+    Args:
+        store: The connection, for its server.
+        keys: The fleet's keys.
+        child: The child whose runs may be cancelled.
+        on_cancel: Called with each request: id and token of the run, and who has made the request.
+        renew: Renews the leases when the subscription begins. Messages were missed before, and the reply of a renewal
+            has the requests too.
     """
-    listener = AsyncListener(store.at, (keys.control,))
+    channels = AsyncChannels(store.at)
+    channels.subscribe((keys.control,))
     try:
         while True:
-            message = await listener.get(LISTENING)
-            if message is None:
-                await asyncio.sleep(PAUSE)
-                continue
-            match read_control(message):
-                case CancelRequest(job, token, holder, by) if holder == child:
-                    on_cancel((job, token), by)
-                case _:
-                    pass
+            for message in await channels.read(LISTENED_FOR):
+                if message.text is None:
+                    with suppress(JobfleetError):
+                        await renew()
+                    continue
+                match read_control(message.text):
+                    case CancelRequest(job, token, holder, by) if holder == child:
+                        on_cancel((job, token), by)
+                    case _:
+                        pass
     finally:
-        await listener.close()
+        await channels.close()
 
 
 async def cancelled(tasks: Iterable[asyncio.Future[None]]) -> None:

@@ -23,6 +23,7 @@ from jobfleet.worker.run.handlers import Handler
 from jobfleet.worker.run.hook_calls import called
 from jobfleet.worker.run.resources import Resources
 from jobfleet.worker.run.run import Run
+from jobfleet.worker.run.run_resources import RunResources
 
 log = logging.getLogger("jobfleet.worker")
 HOOK_LIMIT = 30.0
@@ -97,10 +98,22 @@ class MiddlewareChain:
         async def core() -> Any:
             for hook in self._for(run, self._before):
                 await called(hook.call, context)
-            arguments = args, kwargs
-            if handler.where != "process":  # an isolated process opens its own resources
+            if handler.where == "process":  # it opens its own resources
+                return await started(args, kwargs)
+            if not injection.has_run_scope:
                 resources = await self._resources.open_all(injection.resources)
-                arguments = inject(injection, context, args, kwargs, resources)
+                return await started(*inject(injection, context, args, kwargs, resources))
+            own = RunResources(self._resources)
+            try:
+                resources = await own.open_all(injection.resources)
+                value = await started(*inject(injection, context, args, kwargs, resources))
+            except BaseException as error:
+                await own.close(error)
+                raise
+            await own.close(None)
+            return value
+
+        async def started(*arguments: Any) -> Any:
             if run.stop.interruption is not None:
                 raise JobCancelled(f"{run.id} is to stop: {run.must_stop}.", job_id=run.id)
             run.executor = self._executors[handler.where]

@@ -10,6 +10,7 @@ from contextvars import Context
 from typing import Any
 
 from jobfleet.clock import monotonic
+from jobfleet.functions.injection import needs_of
 from jobfleet.functions.resources import NOTHING, Factory, Resource, overridden
 from jobfleet.retry import describe
 
@@ -29,7 +30,7 @@ class Resources:
     """
 
     def __init__(self) -> None:
-        self._lives: dict[Factory, _Life] = {}
+        self._lives: dict[Factory, Life] = {}
 
     async def open(self, resource: Resource) -> Any:
         """The instance of a resource. It is opened on first use. A cancelled caller does not affect other callers.
@@ -40,10 +41,11 @@ class Resources:
         override = overridden(resource)
         if override is not NOTHING:
             return override
+        needed = await self.open_all(needs_of(resource))  # opened before, so that they are closed after it
         life = self._lives.get(resource.factory)
         if life is None or life.has_failed:
             self._lives.pop(resource.factory, None)  # the resource that was opened last has to be the last item
-            life = self._lives[resource.factory] = _Life(resource)
+            life = self._lives[resource.factory] = Life(resource, needed)
         return await asyncio.shield(life.opened)
 
     async def open_all(self, wanted: Iterable[tuple[str, Resource]]) -> dict[str, Any]:
@@ -71,25 +73,41 @@ class Resources:
         self._lives.clear()
 
 
-class _Life:
-    """One resource from its opening to its end."""
+class Life:
+    """One resource from its opening to its end.
 
-    def __init__(self, resource: Resource) -> None:
+    Args:
+        resource: The resource.
+        needed: The resources that its factory needs, by the names of its parameters.
+        context: Where its code runs; an empty context by default.
+
+    Attributes:
+        name: The name of its factory.
+        opened: Its object.
+        over: Set to close it.
+        error: What the run has raised, for a resource of a run.
+        failure: What was raised while it was closed.
+        task: Opens and closes it.
+    """
+
+    def __init__(self, resource: Resource, needed: dict[str, Any], context: Context | None = None) -> None:
         loop = asyncio.get_running_loop()
         self.name = resource.name
         self.opened: asyncio.Future[Any] = loop.create_future()
         self.over = asyncio.Event()
+        self.error: BaseException | None = None
+        self.failure: Exception | None = None
         # In its own context: what it logs later does not belong to the first job that used it.
-        self.task = loop.create_task(self._live(resource.factory), context=Context())
+        self.task = loop.create_task(self._live(resource.factory, needed), context=context or Context())
 
     @property
     def has_failed(self) -> bool:
         """Whether it could not be opened."""
         return self.opened.done() and (self.opened.cancelled() or self.opened.exception() is not None)
 
-    async def _live(self, factory: Factory) -> None:
+    async def _live(self, factory: Factory, needed: dict[str, Any]) -> None:
         try:
-            made = await _call(factory)
+            made = await _call(factory, needed)
             value = await _enter(made)
         except BaseException as error:  # noqa: BLE001 - the error is passed to the job
             if not self.opened.done():
@@ -99,8 +117,9 @@ class _Life:
         self.opened.set_result(value)
         await self.over.wait()
         try:
-            await _leave(made)
+            await _leave(made, self.error)
         except Exception as error:  # noqa: BLE001 - the user's code may raise anything
+            self.failure = error
             log.error("resource.unclosed factory=%s %s", self.name, describe(error))
         else:
             log.debug("resource.closed factory=%s", self.name)
@@ -120,8 +139,8 @@ def _is_async(factory: Factory) -> bool:
     )
 
 
-async def _call(factory: Factory) -> Any:
-    made = factory() if _is_async(factory) else await asyncio.to_thread(factory)
+async def _call(factory: Factory, needed: dict[str, Any]) -> Any:
+    made = factory(**needed) if _is_async(factory) else await asyncio.to_thread(factory, **needed)
     if inspect.isawaitable(made) and not hasattr(made, "__aenter__"):
         made = await made
     return made
@@ -135,8 +154,14 @@ async def _enter(made: Any) -> Any:
     return made
 
 
-async def _leave(made: Any) -> None:
-    if hasattr(made, "__aexit__"):
-        await made.__aexit__(None, None, None)
-    elif hasattr(made, "__exit__"):
-        await asyncio.to_thread(made.__exit__, None, None, None)
+async def _leave(made: Any, error: BaseException | None) -> None:
+    """Close a context manager. It learns of an error of the run, which it cannot suppress."""
+    details = (None, None, None) if error is None else (type(error), error, error.__traceback__)
+    try:
+        if hasattr(made, "__aexit__"):
+            await made.__aexit__(*details)
+        elif hasattr(made, "__exit__"):
+            await asyncio.to_thread(made.__exit__, *details)
+    except BaseException as raised:
+        if raised is not error:
+            raise

@@ -13,12 +13,23 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Mapping
-from contextlib import suppress
+from collections.abc import AsyncIterator, Iterator, Mapping
+from contextlib import asynccontextmanager, contextmanager, suppress
 from contextvars import ContextVar
 from pathlib import Path
+from typing import Annotated
 
-from jobfleet import Discard, JobCancelled, JobContext, JobfleetError, ProgressCallback, RetryAfter, Snooze, job
+from jobfleet import (
+    Discard,
+    JobCancelled,
+    JobContext,
+    JobfleetError,
+    ProgressCallback,
+    Resource,
+    RetryAfter,
+    Snooze,
+    job,
+)
 
 STEP = 0.01
 MIB = 1 << 20
@@ -319,3 +330,47 @@ def variable(name: str) -> tuple[str | None, int]:
 async def variable_async(name: str) -> tuple[str | None, int]:
     """Do the same on the event loop."""
     return variable(name)
+
+
+TOLD: list[str] = []
+
+
+@contextmanager
+def open_inner() -> Iterator[list[str]]:
+    """A resource of a run, which another one needs."""
+    TOLD[:] = ["inner"]
+    try:
+        yield TOLD
+    except OSError:
+        TOLD.append("rollback")
+        raise
+    else:
+        TOLD.append("commit")
+    finally:
+        with Path(next(one for one in TOLD if "/" in one)).open("a") as file:
+            file.write("".join(f"{one} " for one in TOLD if "/" not in one))
+
+
+@asynccontextmanager
+async def open_outer(inner: Annotated[list[str], Resource(open_inner, scope="run")]) -> AsyncIterator[list[str]]:
+    """A resource of a run that needs another one."""
+    inner.append("outer")
+    try:
+        yield inner
+    finally:
+        inner.append("close")
+
+
+@job(name="cell.unit", run_in="process")
+def unit(path: str, how: str, outer: Annotated[list[str], Resource(open_outer, scope="run")]) -> None:
+    """Use it, and fail if the test says so."""
+    outer.append(path)
+    if how == "fail":
+        raise OSError("no")
+    outer.append("job")
+
+
+@job(name="cell.unit_async", run_in="process")
+async def unit_async(path: str, how: str, outer: Annotated[list[str], Resource(open_outer, scope="run")]) -> None:
+    """Do the same on the event loop."""
+    unit(path, how, outer)

@@ -33,6 +33,7 @@ from jobfleet.worker.run.arguments import inject
 from jobfleet.worker.run.context import context_of
 from jobfleet.worker.run.handlers import Handler, Handlers
 from jobfleet.worker.run.resources import Resources
+from jobfleet.worker.run.run_resources import RunResources
 from jobfleet.worker.run.writes.current_run import CURRENT
 
 INTERRUPT = signal.SIGUSR2
@@ -70,6 +71,7 @@ class JobHost:
         self._task: asyncio.Task[Any] | None = None
         self._loops: asyncio.Runner | None = None
         self._resources = Resources()
+        self._run_resources: RunResources | None = None
         self._main = threading.main_thread().ident or 0
         self._is_limited_for_good = False
 
@@ -177,9 +179,25 @@ class JobHost:
         run.handler = handler
         CURRENT.set(run)
         injection = handler.function.injection
-        injected: dict[str, Any] = {}
-        if injection.resources:
-            injected = self._await(run, lambda: self._resources.open_all(injection.resources))
+        if not injection.has_run_scope:
+            injected: dict[str, Any] = {}
+            if injection.resources:
+                injected = self._await(run, lambda: self._resources.open_all(injection.resources))
+            return self._called(run, handler, args, kwargs, injected)
+        own = self._run_resources = RunResources(self._resources)
+        try:
+            injected = self._await(run, lambda: own.open_all(injection.resources))
+            value = self._called(run, handler, args, kwargs, injected)
+        except BaseException as error:
+            self._loop_runner().run(own.close(error))
+            raise
+        self._loop_runner().run(own.close(None))
+        return value
+
+    def _called(
+        self, run: IsolatedRun, handler: Handler, args: list[Any], kwargs: dict[str, Any], injected: dict[str, Any]
+    ) -> Any:
+        injection = handler.function.injection
         if not injection.is_none:
             context = context_of(run, self._child, args, kwargs)
             args, kwargs = inject(injection, context, args, kwargs, injected)
@@ -222,6 +240,7 @@ class JobHost:
         finally:
             self._task = None
             left = asyncio.all_tasks() - {asyncio.current_task()} - self._resources.tasks
+            left -= self._run_resources.tasks if self._run_resources is not None else set()
             for task in left:
                 task.cancel()
             if left:

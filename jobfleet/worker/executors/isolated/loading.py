@@ -14,7 +14,7 @@ from jobfleet.config import JobConfig
 from jobfleet.functions.default_fleet import offer_settings
 from jobfleet.functions.registry import REGISTRY, JobFunction
 from jobfleet.logs import set_up_logs
-from jobfleet.services.modules import load_modules
+from jobfleet.services.modules import load_modules, traceback_of
 from jobfleet.worker.executors.isolated.channel import ChannelEnd
 from jobfleet.worker.executors.isolated.remote_error import EndReport
 from jobfleet.worker.run import process_hooks
@@ -46,8 +46,7 @@ async def warm_up(handlers: Handlers, talker: ChannelEnd) -> bool:
     try:
         await process_hooks.start(handlers.hooks)
     except process_hooks.StartHookFailed as failed:
-        shown = "".join(traceback.format_exception(failed.__cause__)).encode("utf-8", "replace").decode()
-        log.error("isolated.refused %s", shown)
+        log.error("isolated.refused %s", traceback_of(failed.__cause__ or failed))
         talker.send("refused", str(failed))
         return False
     ready(talker)
