@@ -52,11 +52,11 @@ class Waited:
     __slots__ = ("channel", "due", "job_id", "lane", "pause", "watchers")
 
     def __init__(self, job_id: str, lane: Lane, pause: float, due: float) -> None:
-        self.job_id = job_id
-        self.lane = lane
+        self.job_id: str = job_id
+        self.lane: Lane = lane
         self.channel: str = lane.job_events(job_id)
-        self.pause = pause
-        self.due = due
+        self.pause: float = pause
+        self.due: float = due
         self.watchers: set[Watcher] = set()
 
 

@@ -16,7 +16,7 @@ FORMAT = "%(asctime)s %(levelname)-7s %(message)s"
 ID_SHOWN = 8
 """The number of characters of an id that are shown; the commands accept the end of an id in place of all of it."""
 _RED, _YELLOW, _DIM, _END = "\x1b[31m", "\x1b[33m", "\x1b[2m", "\x1b[0m"
-log = logging.getLogger("jobfleet.day")
+log: logging.Logger = logging.getLogger("jobfleet.day")
 LONGEST_TRACEBACK = 16_384
 """Maximum number of characters of a traceback; its end is kept."""
 ExcInfo = tuple[type[BaseException], BaseException, TracebackType | None] | tuple[None, None, None]

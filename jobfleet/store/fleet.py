@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Generator, Mapping, Sequence
 from dataclasses import replace
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from jobfleet.clock import monotonic
 from jobfleet.errors import JobfleetError
@@ -18,7 +18,9 @@ from jobfleet.store.call import Call
 from jobfleet.store.calls.inspect import LISTED, fleet, queues
 from jobfleet.store.keys import Keyspace
 from jobfleet.store.records import FleetSeen
-from jobfleet.store.sync import Store
+
+if TYPE_CHECKING:  # a supervisor reads fleets, and needs no blocking store
+    from jobfleet.store.sync import Store
 
 PACE = 0.001
 """Minimum seconds per queue between two readings of all queues."""

@@ -19,7 +19,7 @@ def test_all_fields_of_a_job_that_was_retried(fleet: Fleet, programs: Programs, 
     result = wait(enqueue(job), timeout=LONG)
 
     assert (result.status, result.result, result.error, result.retry_count) == (JobStatus.COMPLETED, 2, None, 1)
-    assert (result.progress, result.progress_message, result.progress_details) == (0.0, "", None)
+    assert (result.progress, result.progress_message, result.progress_details) == (1.0, "", None)
     assert result.started_at is not None
     assert result.completed_at is not None
     assert result.duration is not None

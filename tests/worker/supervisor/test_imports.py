@@ -28,7 +28,7 @@ def loaded(*modules: str) -> Loaded:
 
 
 def test_a_supervisor_imports_less_than_it_did() -> None:
-    assert len(loaded("jobfleet.worker.supervisor.main").modules) <= BEFORE - 20
+    assert len(loaded("jobfleet.worker.supervisor.main").modules) <= BEFORE - 14
 
 
 def test_a_supervisor_imports_nothing_that_runs_jobs() -> None:
