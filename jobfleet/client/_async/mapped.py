@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import warnings
 from collections import Counter, deque
 from collections.abc import AsyncIterator, Iterator
 from itertools import islice
@@ -16,6 +15,7 @@ from jobfleet.model import Job
 from jobfleet.model.option_types import Seconds
 from jobfleet.operations.bulk import submit_many
 from jobfleet.operations.operation import drive
+from jobfleet.warn import warn
 
 T = TypeVar("T")
 
@@ -103,6 +103,6 @@ class AsyncMapped(AsyncIterator[T]):
 
     def __del__(self) -> None:
         if not self._is_begun:
-            warnings.warn("map was not iterated: nothing was enqueued.", RuntimeWarning, stacklevel=2)
+            warn("map was not iterated: nothing was enqueued.", RuntimeWarning)
         if self._endings is not None:
             self._endings.close()

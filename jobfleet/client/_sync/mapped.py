@@ -3,7 +3,6 @@
 
 from __future__ import annotations
 
-import warnings
 from collections import Counter, deque
 from collections.abc import Iterator
 from itertools import islice
@@ -17,6 +16,7 @@ from jobfleet.model import Job
 from jobfleet.model.option_types import Seconds
 from jobfleet.operations.bulk import submit_many
 from jobfleet.operations.operation import drive_blocking
+from jobfleet.warn import warn
 
 T = TypeVar("T")
 
@@ -104,6 +104,6 @@ class Mapped(Iterator[T]):
 
     def __del__(self) -> None:
         if not self._is_begun:
-            warnings.warn("map was not iterated: nothing was enqueued.", RuntimeWarning, stacklevel=2)
+            warn("map was not iterated: nothing was enqueued.", RuntimeWarning)
         if self._endings is not None:
             self._endings.close()
