@@ -47,6 +47,20 @@ def users_frames(error: BaseException) -> TracebackType | None:
     return frames
 
 
+def is_writable(error: BaseException) -> bool:
+    """Whether a handler of logs can write the texts of an error and of those that led to it."""
+    seen: set[int] = set()
+    one: BaseException | None = error
+    try:
+        while one is not None and id(one) not in seen:
+            seen.add(id(one))
+            str(one).encode()  # fails for a lone surrogate; the user's __str__ may raise anything
+            one = one.__cause__ or one.__context__
+    except BaseException:  # noqa: BLE001 - see above
+        return False
+    return True
+
+
 def unwritable(outcome: Outcome) -> Outcome:
     """The outcome for an ending that cannot be written down, for example because the user's error cannot be shown."""
     return Raised(RuntimeError(f"how it ended cannot be written down ({type(outcome).__name__})"))

@@ -10,10 +10,12 @@ from jobfleet.errors import EncodingError
 from jobfleet.outcome import Outcome, Raised
 from jobfleet.retry import Tries
 from jobfleet.store.calls.settle import PAST
-from jobfleet.worker.run.failure import class_of, users_frames
+from jobfleet.worker.run.failure import class_of, is_writable, traceback_text, users_frames
 from jobfleet.worker.run.run import Run
 
 log = logging.getLogger("jobfleet.worker")
+LONGEST_TRACEBACK = 10_000
+"""Bytes of the traceback of an error whose text cannot be written."""
 LOGGED_AT_ONCE = ("fail", "retry", "park")
 """Endings that are logged with their reason, where the reason is known."""
 
@@ -68,7 +70,10 @@ def _failed(event: str, level: int, run: Run, tries: Tries, outcome: Outcome, sh
         extra["error"] = last.removeprefix(f"{kind}: ")
         # The traceback of an EncodingError is the codec's, which helps nobody.
         if not isinstance(outcome.error, EncodingError) and (level >= logging.ERROR or log.isEnabledFor(logging.DEBUG)):
-            exc_info = (type(outcome.error), outcome.error, users_frames(outcome.error))
+            if is_writable(outcome.error):
+                exc_info = (type(outcome.error), outcome.error, users_frames(outcome.error))
+            else:  # the exception would break the user's handlers
+                last = f"{last}\n{traceback_text(outcome.error, LONGEST_TRACEBACK)}"
     text = "job.%s job_id=%s function=%s attempt=%d %s"
     attempt = Tries.parse(run.grant.tries).attempt
     log.log(level, text, event, run.id, _function(run), attempt, last, exc_info=exc_info, extra=extra)
