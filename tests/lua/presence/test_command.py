@@ -12,7 +12,7 @@ def test_a_worker_that_beats_is_told(world: World) -> None:
     with world.listening() as heard:
         assert world.again(command(world.keys, Command("scale", "w1", "0af", "ann@box", 4))) is True
 
-    assert heard == [("control", "scale w1 0af ann@box 4")]
+    assert heard == [("control", "scale w1 0af ann%40box 4")]
 
 
 def test_nobody_is_told_of_a_worker_that_is_not_known(world: World) -> None:
