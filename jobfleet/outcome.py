@@ -39,7 +39,7 @@ class WorkerDraining(Snooze):
 
     def __init__(self) -> None:
         super().__init__(0.0)
-        self.args = ("its worker drains; another one continues the job",)
+        self.args: tuple[str, ...] = ("its worker drains; another one continues the job",)
 
 
 class Discard(Exception):  # a signal, not an error

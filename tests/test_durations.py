@@ -171,6 +171,8 @@ def test_each_wait_and_each_change_of_a_client(redis_url: str, monkeypatch: pyte
             lambda: handle.result(timeout=NOW),
             lambda: default.wait(handle.id, NOW),
             lambda: JobManager(fleet=fleet).wait(handle.id, NOW),
+            lambda: fleet.gather([handle], timeout=NOW),
+            lambda: list(fleet.as_completed([handle], timeout=NOW)),
         ]
         for wait in waits:
             with pytest.raises(WaitTimeout):
@@ -182,6 +184,8 @@ def test_each_wait_and_each_change_of_a_client(redis_url: str, monkeypatch: pyte
         assert fleet.limits()[0].aging == SECONDS
         assert fleet.clean(HALF_HOUR) == 0
         assert fleet.command_workers([], "stop", grace=HALF_HOUR, timeout=NOW) == []
+        with pytest.raises(WaitTimeout):
+            list(fleet.map(registry.register(with_a_number, name="app.number"), [1], timeout=NOW))
         JobManager(fleet=fleet).shutdown(HALF_HOUR)
 
 
@@ -198,6 +202,9 @@ async def test_each_wait_of_a_client_that_awaits(redis_url: str) -> None:
 
 
 def lambda_free() -> None: ...
+
+
+def with_a_number(number: int) -> None: ...
 
 
 def test_the_age_of_a_job_in_the_archive(tmp_path: Path) -> None:
@@ -221,7 +228,7 @@ def test_no_other_method_takes_a_duration_that_this_table_does_not_have() -> Non
     }
 
     assert named == {
-        "count_ended(older_than)", "prune(older_than)",
+        "as_completed(timeout)", "count_ended(older_than)", "gather(timeout)", "map(timeout)", "prune(older_than)",
         "clean(older_than)", "command_workers(grace)", "command_workers(timeout)", "extend(seconds)",
         "reschedule(delay)", "reschedule_many(delay)", "shutdown(timeout)", "wait(timeout)",
     }  # fmt: skip

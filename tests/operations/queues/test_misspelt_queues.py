@@ -20,6 +20,7 @@ CALLS: dict[str, Callable[[Fleet], Any]] = {
     "limits": lambda fleet: fleet.limits("mial"),
     "limits.clear": lambda fleet: fleet.limits.clear("mial"),
     "move_many": lambda fleet: fleet.move_many("other", queue="mial"),
+    "newest": lambda fleet: fleet.newest(queue="mial"),
     "pending": lambda fleet: fleet.pending("mial"),
     "purge_queue": lambda fleet: fleet.purge_queue("mial"),
     "remove_queue": lambda fleet: fleet.remove_queue("mial"),
