@@ -130,7 +130,8 @@ def _ended(job_id: str, found: Final, limits: Limits) -> JobResult[Any]:
     moved_to = found.moved_to or None
     status = JobStatus(found.status)
     tries = _tries(found.spent)
-    has_run = bool(found.started) or status is JobStatus.COMPLETED
+    # The code of a job that has expired did not run again, although it may have been claimed.
+    has_run = status is JobStatus.COMPLETED or bool(found.started) and status is not JobStatus.EXPIRED
     return JobResult(
         id=job_id,
         status=status,

@@ -12,8 +12,10 @@ from tests.worker.tracing import PACKAGE, Event, traced
 PAGE = PACKAGE.parent / "docs" / "internals" / "a-jobs-way.md"
 TOOLS = re.compile(r"(codec|model|store(?!/calls))/|clock\.py")
 """Files that many steps use. The page lists them apart, in no order."""
-BESIDE = {"worker/in_process.py", "worker/child/served_queues.py"}
-"""The loop around the engine, which checks every 20 ms whether the worker is to stop."""
+BESIDE = {"worker/in_process.py", "worker/child/served_queues.py", "services/long_lived.py"}
+"""The loops around the engine: they check every 20 ms whether the worker is to stop, and restart tasks that fail."""
+BACKGROUND = {"jobfleet-keeper", "jobfleet-listener"}
+"""The threads of the worker's duties, and of the client that waits."""
 STEP = re.compile(r"^\d+\. `([\w/]+\.py)`", re.MULTILINE)
 
 
@@ -48,7 +50,7 @@ def test_a_plain_enqueue_passes_the_files_of_the_page(redis_url: str) -> None:
 
 
 def test_a_plain_job_passes_the_files_of_the_page_from_claim_to_settle(redis_url: str) -> None:
-    events = [event for event in traced("run", redis_url) if event.thread != "jobfleet-keeper"]
+    events = [event for event in traced("run", redis_url) if event.thread not in BACKGROUND]
     admitted = last(events, lambda event: event.name == "Engine.admitted")
     answered = last(events[:admitted], lambda event: event.path == "store/calls/lease.py")
     begin = last(events[:answered], lambda event: event.path == "worker/child/claimer.py")

@@ -208,7 +208,7 @@ def test_progress_and_lines_are_those_of_their_jobs(fleet: Fleet, batched: Regis
     fleet.run_worker(burst=True)
 
     assert [(job.progress, job.progress_message) for job in ended(fleet, ids)] == [
-        (number / 10, f"at {number}") for number in (1, 2, 3)
+        (1.0, f"at {number}") for number in (1, 2, 3)
     ]
     assert [[line.text for line in fleet.logs(job_id)] for job_id in ids] == [
         [f"line of {number}", "line of all"] for number in (1, 2, 3)

@@ -9,6 +9,7 @@ import signal
 from collections.abc import AsyncIterator
 from functools import partial
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any, cast
 
 import pytest
@@ -38,7 +39,9 @@ class Told(Run):
     """A run that remembers what it is asked for."""
 
     def __init__(self, grant: Grant) -> None:
-        super().__init__(Keyspace("jobfleet").lane("default", 0), grant, HEADER, 0.0, cast("Any", None))
+        super().__init__(
+            Keyspace("jobfleet").lane("default", 0), grant, HEADER, 0.0, cast("Any", SimpleNamespace(is_draining=False))
+        )
         self.heard: list[object] = []
         self.kept = {"a": b"1"}
 
