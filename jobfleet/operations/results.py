@@ -131,7 +131,7 @@ def _ended(job_id: str, found: Final, limits: Limits) -> JobResult[Any]:
     status = JobStatus(found.status)
     tries = _tries(found.spent)
     # The code of a job that has expired did not run again, although it may have been claimed.
-    has_run = status is JobStatus.COMPLETED or bool(found.started) and status is not JobStatus.EXPIRED
+    has_run = status is JobStatus.COMPLETED or (bool(found.started) and status is not JobStatus.EXPIRED)
     return JobResult(
         id=job_id,
         status=status,
