@@ -21,6 +21,7 @@ class FleetSettings(TypedDict, total=False):
     no_color: bool | None
     verbose: int | None
     log_format: Literal["plain", "json"] | None
+    log_jobs: bool | None
     connect_timeout: Duration | None
     socket_timeout: Duration | None
     lanes: Mapping[str, int] | str | None
