@@ -141,7 +141,7 @@ def test_an_idle_worker_hardly_asks(programs: Programs, fleet: Fleet, raw: redis
     await_listening(raw, 4)  # the claims that follow an end are behind
 
     before, begun = sent(raw), raw.time()
-    threading.Event().wait(6.0)  # a span to count in
+    threading.Event().wait(12.0)  # a span to count in, longer than all periods
     after, ended = sent(raw), raw.time()
 
     seconds = (ended[0] - begun[0]) + (ended[1] - begun[1]) / 1e6
