@@ -44,11 +44,11 @@ def follow(
             view.show(job)
         while left := [job_id for job_id, job in last.items() if not job.status.is_final]:
             waited_for = monotonic() - began
-            if timeout is not None and waited_for >= timeout:
-                raise WaitTimeout(left[0], timeout)
             if waited_for >= WARN_AFTER_S and not is_checked:
                 _warn_unserved(fleet, [last[job_id] for job_id in left])
                 is_checked = True
+            if timeout is not None and waited_for >= timeout:
+                raise WaitTimeout(left[0], timeout)
             time.sleep(EVERY_S)
             for job_id, seen in zip(left, fleet.poll_many(left), strict=True):
                 if seen is None:  # it ended, and its result is not kept
@@ -99,4 +99,4 @@ def _waited_unseen(fleet: Fleet, ids: Sequence[str], timeout: float | None) -> l
 def _warn_unserved(fleet: Fleet, jobs: Sequence[JobResult[Any]]) -> None:
     served = {queue for worker in fleet.workers() if not worker.is_gone for queue in worker.queues}
     for queue in sorted({job.queue for job in jobs} - served):
-        say(f"No live worker serves the queue {queue!r}; start one.")
+        say(f"No live worker serves the queue {queue!r}; start one: 'jobfleet worker MODULE -Q {queue}'.")

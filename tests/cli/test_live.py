@@ -95,12 +95,12 @@ def test_waiting_warns_above_the_bars_that_no_worker_serves_the_queue(
 ) -> None:
     job_id = fleet.enqueue(Job("x", "demo.add", queue="lonely"))
 
-    with Terminal("wait", job_id, "--timeout", "5", environ=environ) as terminal:
-        terminal.until("No live worker serves the queue 'lonely'; start one.")
+    with Terminal("wait", job_id, "--timeout", "3", environ=environ) as terminal:
+        terminal.until("No live worker serves the queue 'lonely'; start one: 'jobfleet worker MODULE -Q lonely'.")
         code = terminal.ends()
 
     assert code == 124
-    assert drawn(terminal.text)[-1].startswith(f"{job_id} did not end within 5 s")
+    assert drawn(terminal.text)[-1].startswith(f"{job_id} did not end within 3 s")
 
 
 def test_ctrl_c_ends_the_wait_and_not_the_job(environ: dict[str, str], fleet: Fleet, hand: Hand) -> None:
