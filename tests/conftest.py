@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import sys
+import time
 from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
@@ -19,7 +21,7 @@ settings.load_profile("jobfleet")
 
 
 def pytest_sessionfinish() -> None:
-    """Let go of the folder in which Streamlit keeps the pages of tests; it would be said of it that nobody did."""
+    """Remove the folder in which Streamlit keeps the pages of tests; it would warn that nothing has removed it."""
     bench = sys.modules.get("streamlit.testing.v1.app_test")
     if bench is not None:
         bench.TMP_DIR.cleanup()
@@ -44,6 +46,32 @@ def raw(redis_url: str) -> Iterator[redis.Redis]:
     """A plain client of the emptied server, for looking and seeding."""
     with redis.Redis.from_url(redis_url, protocol=2) as client:
         yield client
+
+
+@contextmanager
+def local_zone(name: str) -> Iterator[None]:
+    """Set the local zone of this process."""
+    try:
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setenv("TZ", name)
+            time.tzset()
+            yield
+    finally:
+        time.tzset()
+
+
+@pytest.fixture
+def in_berlin() -> Iterator[None]:
+    """The local zone is that of Berlin."""
+    with local_zone("Europe/Berlin"):
+        yield
+
+
+@pytest.fixture
+def in_utc() -> Iterator[None]:
+    """The local zone is UTC."""
+    with local_zone("UTC"):
+        yield
 
 
 @pytest.fixture

@@ -6,8 +6,7 @@ import json
 import logging
 import re
 import sys
-import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from typing import Any
 
 import pytest
@@ -129,15 +128,6 @@ def test_a_traceback_cannot_pass_for_a_line_or_command_a_terminal_either() -> No
     for formatter in (PlainFormatter(), TerminalFormatter(shows_day=False)):
         first, *more = formatter.format(made).split("\n")
         assert all(line.startswith("    ") and line.isprintable() for line in more), first
-
-
-@pytest.fixture
-def in_berlin(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
-    monkeypatch.setenv("TZ", "Europe/Berlin")
-    time.tzset()
-    yield
-    monkeypatch.undo()
-    time.tzset()
 
 
 @pytest.mark.usefixtures("in_berlin")

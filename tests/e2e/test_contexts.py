@@ -13,11 +13,6 @@ from tests.support.fleet import LONG, Programs
 from tests.support.waiting import wait_until
 
 
-def told(programs: Programs) -> list[str]:
-    path = programs.folder / "told"
-    return path.read_text().splitlines() if path.exists() else []
-
-
 @pytest.mark.parametrize("name", ["ctx.leaving", "ctx.leaving_thread"])
 def test_a_step_is_not_done_again_after_the_process_left(programs: Programs, fleet: Fleet, name: str) -> None:
     programs.ready("contexts")
@@ -28,7 +23,7 @@ def test_a_step_is_not_done_again_after_the_process_left(programs: Programs, fle
     result = fleet.wait(job_id, timeout=LONG)
 
     assert (result.status, result.result) == (JobStatus.COMPLETED, "charge ship")
-    assert told(programs) == ["charge", "ship"]
+    assert programs.told() == ["charge", "ship"]
     assert [line.text for line in fleet.logs(job_id)] == ["attempt 1", "attempt 2"]
 
 
@@ -38,7 +33,7 @@ def test_a_step_is_not_done_again_after_the_process_was_killed(programs: Program
     (child,) = worker.await_children(1)
     job_id = fleet.enqueue(Job("order", name, (True,)))
     wait_until(lambda: list(fleet.logs(job_id)), timeout=LONG, why="its log is written")
-    wait_until(lambda: told(programs) == ["charge"], timeout=LONG, why="the first step was done")
+    wait_until(lambda: programs.told() == ["charge"], timeout=LONG, why="the first step was done")
     kept = steps(fleet.context.keys.lane_of(job_id), job_id)
     wait_until(lambda: fleet.store.run(kept), timeout=LONG, why="its result is kept")
 
@@ -46,18 +41,18 @@ def test_a_step_is_not_done_again_after_the_process_was_killed(programs: Program
     result = fleet.wait(job_id, timeout=LONG)
 
     assert (result.status, result.result) == (JobStatus.COMPLETED, "charge ship")
-    assert told(programs) == ["charge", "ship"]
+    assert programs.told() == ["charge", "ship"]
 
 
 def test_the_child_of_a_cancelled_run_is_not_ended_while_its_hooks_run(programs: Programs, fleet: Fleet) -> None:
     worker = programs.ready("contexts", cancel_grace=0.2, stop_grace=0.2)
     job_id = fleet.enqueue(Job("lingering", "ctx.lingering"))
-    wait_until(lambda: told(programs) == ["run"], timeout=LONG, why="it runs")
+    wait_until(lambda: programs.told() == ["run"], timeout=LONG, why="it runs")
 
     assert fleet.cancel(job_id, by="ann")
 
     assert fleet.wait(job_id, timeout=LONG).status is JobStatus.CANCELLED
-    assert told(programs) == ["run", "after Cancelled", "lingered"]
+    assert programs.told() == ["run", "after Cancelled", "lingered"]
     assert "child.condemned" not in worker.said
 
 
@@ -67,7 +62,7 @@ def test_hooks_are_called_in_the_child(programs: Programs, fleet: Fleet) -> None
     result = fleet.wait(fleet.enqueue(Job("hooked", "ctx.hooked")), timeout=LONG)
 
     assert result.status is JobStatus.FAILED
-    assert told(programs) == ["before 1", "on_failure ValueError('no luck')", "after Raised"]
+    assert programs.told() == ["before 1", "on_failure ValueError('no luck')", "after Raised"]
 
 
 def test_resources_are_opened_once_a_child_and_closed_when_it_drains(programs: Programs, fleet: Fleet) -> None:
@@ -79,7 +74,7 @@ def test_resources_are_opened_once_a_child_and_closed_when_it_drains(programs: P
 
     assert results == ["pool file"] * 5
     assert worker.exit_code() == 0
-    assert told(programs) == ["open pool", "open file", "close file", "close pool"]
+    assert programs.told() == ["open pool", "open file", "close file", "close pool"]
 
 
 def test_both_ways_of_logging_are_kept_by_default(programs: Programs, fleet: Fleet) -> None:

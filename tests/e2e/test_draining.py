@@ -11,16 +11,11 @@ from tests.support.fleet import LONG, Programs
 from tests.support.waiting import wait_until
 
 
-def told(programs: Programs) -> list[str]:
-    path = programs.folder / "told"
-    return path.read_text().splitlines() if path.exists() else []
-
-
 @pytest.mark.parametrize("name", ["on_loop", "in_thread", "isolated", "isolated_async", "bare", "batch"])
 def test_a_job_goes_on_in_another_worker(programs: Programs, fleet: Fleet, name: str) -> None:
     old = programs.ready("draining", grace=600)
     job_id = fleet.enqueue(Job("drain", f"drain.{name}", (1,) if name == "batch" else ()))
-    wait_until(lambda: told(programs), timeout=LONG, why="it runs")
+    wait_until(programs.told, timeout=LONG, why="it runs")
 
     old.send(signal.SIGTERM)
 
@@ -29,5 +24,5 @@ def test_a_job_goes_on_in_another_worker(programs: Programs, fleet: Fleet, name:
     assert fleet.poll(job_id).attempt == 0
     programs.ready("draining")
     assert fleet.wait(job_id, timeout=LONG).result == (7, 1)
-    assert told(programs) == ["begin False"]
+    assert programs.told() == ["begin False"]
     assert "job.retried" not in old.said

@@ -10,10 +10,6 @@ from jobfleet import Fleet, Job, JobStatus
 from tests.support.fleet import LONG, Programs
 
 
-def told(programs: Programs) -> list[str]:
-    return (programs.folder / "told").read_text().splitlines()
-
-
 @pytest.mark.parametrize("is_killed", [False, True])
 def test_a_step_is_not_done_again_after_the_process_died(programs: Programs, fleet: Fleet, is_killed: bool) -> None:
     programs.ready("contexts")
@@ -22,7 +18,7 @@ def test_a_step_is_not_done_again_after_the_process_died(programs: Programs, fle
     result = fleet.wait(job_id, timeout=LONG)
 
     assert (result.status, result.result) == (JobStatus.COMPLETED, "pool charge ship 3")
-    assert [line for line in told(programs) if line in {"charge", "ship"}] == ["charge", "ship"]
+    assert [line for line in programs.told() if line in {"charge", "ship"}] == ["charge", "ship"]
     assert [line.text for line in fleet.logs(job_id)] == [
         "attempt 1", "through the library", "attempt 2", "through the library"
     ]  # fmt: skip
@@ -38,9 +34,9 @@ def test_resources_are_opened_once_a_process_and_closed_when_the_worker_drains(
 
     assert results == ["pool file charge 7"] * 3
     pids = {line.text for job_id in ids for line in fleet.logs(job_id)}
-    assert told(programs).count("open pool") == len(pids)
-    assert told(programs).count("open file") == len(pids)
+    assert programs.told().count("open pool") == len(pids)
+    assert programs.told().count("open file") == len(pids)
 
     worker.send(signal.SIGTERM)
     assert worker.exit_code() == 0
-    assert told(programs)[-2:] == ["close file", "close pool"]
+    assert programs.told()[-2:] == ["close file", "close pool"]

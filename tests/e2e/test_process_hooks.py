@@ -14,11 +14,6 @@ from tests.support.server import free_port
 from tests.support.waiting import wait_until
 
 
-def told(programs: Programs) -> list[str]:
-    path = programs.folder / "told"
-    return path.read_text().splitlines() if path.exists() else []
-
-
 def ready(port: int) -> int:
     try:
         with urlopen(f"http://127.0.0.1:{port}/readyz", timeout=10) as answer:
@@ -35,7 +30,7 @@ def test_a_worker_is_ready_when_its_children_have_warmed_up(
     monkeypatch.setenv("DRAINING_HOOKS", "wait")
     port = free_port()
     worker = programs.worker("draining", metrics_port=port)
-    wait_until(lambda: told(programs), timeout=LONG, why="the hook was called")
+    wait_until(programs.told, timeout=LONG, why="the hook was called")
     wait_until(lambda: ready(port), timeout=LONG, why="the worker answers")
 
     assert ready(port) == 503
@@ -46,7 +41,7 @@ def test_a_worker_is_ready_when_its_children_have_warmed_up(
 
     worker.send(signal.SIGTERM)
     assert worker.exit_code() == 0
-    assert told(programs) == [f"start {child}", "second start", "last stop", f"stop {child}"]
+    assert programs.told() == [f"start {child}", "second start", "last stop", f"stop {child}"]
     worker.await_line("hook.raised hook=last ValueError: no matter")
 
 
@@ -58,8 +53,8 @@ def test_an_isolated_process_calls_them_too(programs: Programs, fleet: Fleet, mo
     worker.send(signal.SIGTERM)
 
     assert worker.exit_code() == 0
-    assert told(programs).count(f"start {process}") == 1
-    assert told(programs).count(f"stop {process}") == 1
+    assert programs.told().count(f"start {process}") == 1
+    assert programs.told().count(f"stop {process}") == 1
 
 
 def test_a_child_whose_hook_raises_does_not_start(programs: Programs, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -69,4 +64,4 @@ def test_a_child_whose_hook_raises_does_not_start(programs: Programs, monkeypatc
     assert worker.exit_code() == 2
     assert worker.said.rstrip().endswith("The on_start hook warm_up failed: ConnectionError: no model server.")
     assert 'raise ConnectionError("no model server")' in worker.said
-    assert "second start" not in told(programs)
+    assert "second start" not in programs.told()

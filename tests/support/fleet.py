@@ -218,6 +218,11 @@ class Programs:
         reaper.await_line("reaper.started")
         return reaper
 
+    def told(self) -> list[str]:
+        """The lines that jobs and hooks have written to the file ``told`` of the folder."""
+        path = self.folder / "told"
+        return path.read_text().splitlines() if path.exists() else []
+
     def logs(self) -> str:
         """What all have printed."""
         return "\n".join(f"--- {program.log.name}\n{program.said}" for program in self._started)

@@ -12,14 +12,6 @@ from jobfleet.store.calls.settle import retry, settle
 from tests.cli.hand import Hand
 
 
-@pytest.fixture
-def hand(fleet: Fleet) -> Hand:
-    """Plays the worker."""
-    hand = Hand(fleet)
-    hand.knows("demo.add", "demo.fail")
-    return hand
-
-
 def test_a_waiting_job_is_shown_with_all_that_it_was_enqueued_with(fleet: Fleet, hand: Hand) -> None:
     job = Job(
         "nightly", "demo.add", (1, "two"), {"deep": {"k": [1]}}, priority=Priority.HIGH, delay=60, max_retries=7,

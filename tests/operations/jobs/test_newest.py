@@ -9,14 +9,6 @@ from jobfleet.operations.jobs import newest as module
 from tests.cli.hand import Hand
 
 
-@pytest.fixture
-def hand(fleet: Fleet) -> Hand:
-    """Plays the worker."""
-    hand = Hand(fleet)
-    hand.knows("demo.add", "demo.fail")
-    return hand
-
-
 def test_the_newest_come_first_whatever_their_queue_and_state(fleet: Fleet, hand: Hand) -> None:
     done = fleet.enqueue(Job("x", "demo.add"))
     later = fleet.enqueue(Job("x", "demo.fail", queue="mail", delay=3600))
@@ -90,7 +82,7 @@ def test_an_id_that_is_a_job_is_that_job_though_others_begin_with_it(fleet: Flee
     assert fleet.full_ids([one]) == [one]
 
 
-def test_what_fits_no_job_or_is_too_short_stays_as_it_is(fleet: Fleet, hand: Hand) -> None:
+def test_a_part_that_fits_no_job_or_is_too_short_stays_as_it_is(fleet: Fleet, hand: Hand) -> None:
     fleet.enqueue(Job("x", "demo.add", id="abcd"))
 
     assert fleet.full_ids(["nonsense", "bcd", "default.0.zzz", "bcd"]) == [
