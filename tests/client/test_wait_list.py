@@ -131,7 +131,7 @@ def test_a_channel_is_needed_as_long_as_anybody_needs_it(waits: WaitList) -> Non
     assert polled(waits, T0 + 9) == []
 
 
-def test_who_gave_up_during_a_poll_gets_nothing(waits: WaitList) -> None:
+def test_a_caller_that_gave_up_during_a_poll_gets_nothing(waits: WaitList) -> None:
     caller = Caller()
     waits.watch(caller, [JOB], T0)
     jobs = waits.take_due(T0 + 1)

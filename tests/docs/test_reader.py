@@ -53,7 +53,7 @@ def test_files_programs_and_commands_run_in_order_and_variables_stay(tmp_path: P
         block("sh", "jobfleet up nowhere"),
     ],
 )
-def test_what_is_wrong_fails(wrong: str, tmp_path: Path) -> None:
+def test_a_wrong_block_fails(wrong: str, tmp_path: Path) -> None:
     with pytest.raises(AssertionError):
         follow(wrong, tmp_path)
 

@@ -59,7 +59,7 @@ CONTRADICTIONS: list[tuple[str, dict[str, Any]]] = [
 
 
 @pytest.mark.parametrize(("field", "options"), CONTRADICTIONS)
-def test_what_a_job_can_not_mean(field: str, options: dict[str, Any]) -> None:
+def test_options_that_contradict_each_other_or_mean_nothing(field: str, options: dict[str, Any]) -> None:
     made = JobDecorator(Registry())(name="app.f")(function)
 
     for give in (lambda: Job("n", "app.f", **options), lambda: made.options(**options)):

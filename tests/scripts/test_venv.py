@@ -82,7 +82,7 @@ def test_a_change_of_the_project_is_installed(clone: Clone) -> None:
     assert clone.installed() == [ALL, DEMO]
 
 
-def test_what_failed_is_tried_again(clone: Clone) -> None:
+def test_an_installation_that_failed_is_tried_again(clone: Clone) -> None:
     (clone.folder / "offline").touch()
     assert clone.venv("demo") != 0
     (clone.folder / "offline").unlink()

@@ -35,7 +35,7 @@ def failing(*errors: BaseException) -> tuple[Callable[[], Awaitable[None]], list
     return work, begun
 
 
-async def test_whatever_it_raises_it_begins_again(faults: RepeatedFault) -> None:
+async def test_it_begins_again_after_any_error(faults: RepeatedFault) -> None:
     errors = (LookupError("planted"), ConfigError("planted"), asyncio.CancelledError("inside"), RuntimeError())
     work, begun = failing(*errors)
     seen: list[BaseException] = []

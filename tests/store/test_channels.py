@@ -97,7 +97,7 @@ async def test_it_subscribes_while_another_reads(make: Make, raw: redis.Redis, r
     await channels.close()
 
 
-async def test_what_nobody_wants_any_more_is_unsubscribed(make: Make, raw: redis.Redis, redis_url: str) -> None:
+async def test_a_channel_that_nobody_needs_is_unsubscribed(make: Make, raw: redis.Redis, redis_url: str) -> None:
     channels = make(redis_url)
     channels.subscribe(["a", "b"])
     await heard(channels, 2)

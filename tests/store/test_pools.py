@@ -65,7 +65,7 @@ async def test_a_burst_of_tasks_waits_for_few_connections(redis_url: str, raw: r
     await link.close()
 
 
-def test_who_waits_in_vain_gets_an_error_and_breaks_nothing(redis_url: str) -> None:
+def test_a_thread_that_waits_in_vain_gets_an_error_and_breaks_nothing(redis_url: str) -> None:
     link = SocketLink(target(redis_url), connect_timeout=5, socket_timeout=0.05, max_connections=1)
     connection = link.pool.take()
 

@@ -1,5 +1,5 @@
 # mypy: ignore-errors
-"""Twenty-four wrong options and arguments. Both type checkers must report each line that says so, and no other line."""
+"""Twenty-six wrong options and arguments. Both type checkers must report each line that says so, and no other line."""
 
 from __future__ import annotations
 

@@ -95,7 +95,7 @@ async def test_a_child_that_cannot_be_read_does_not_keep_the_others_from_their_l
     ]
 
 
-async def test_whatever_fails_beside_a_heartbeat_the_worker_is_heard(
+async def test_a_worker_is_heard_although_something_beside_its_heartbeat_fails(
     supervisor: Supervisor, fleet: Fleet, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
     looks: list[int] = []
