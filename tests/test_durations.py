@@ -13,10 +13,26 @@ from typing import Any, get_args, get_type_hints
 import click
 import pytest
 
-from jobfleet import AsyncFleet, Cron, Fleet, InvalidJob, Job, JobConfig, JobContext, RetryAfter, Snooze, WaitTimeout
+from jobfleet import (
+    AsyncFleet,
+    Cron,
+    Fleet,
+    Flow,
+    InvalidJob,
+    Job,
+    JobConfig,
+    JobContext,
+    JobHandle,
+    RetryAfter,
+    Snooze,
+    WaitTimeout,
+)
 from jobfleet.archive import JobRepository, init_job_tables
 from jobfleet.cli.main import main as cli
 from jobfleet.cli.options import TIME
+from jobfleet.client._sync.cron import CronEntries
+from jobfleet.client._sync.flows import Flows
+from jobfleet.client._sync.limits import Limits
 from jobfleet.compat import JobManager
 from jobfleet.config import SETTINGS, load
 from jobfleet.config.kind import DURATION
@@ -165,6 +181,9 @@ def test_each_wait_and_each_change_of_a_client(redis_url: str, monkeypatch: pyte
         made._fleet = fleet
         monkeypatch.setattr(default, "default_fleet", lambda: fleet)
         handle = made.enqueue()
+        flow = Flow("one")
+        flow.add(made.job())
+        fleet.flows.enqueue(flow)
         waits: list[Callable[[], Any]] = [
             lambda: fleet.wait(handle.id, timeout=NOW),
             lambda: handle.wait(NOW),
@@ -173,13 +192,14 @@ def test_each_wait_and_each_change_of_a_client(redis_url: str, monkeypatch: pyte
             lambda: JobManager(fleet=fleet).wait(handle.id, NOW),
             lambda: fleet.gather([handle], timeout=NOW),
             lambda: list(fleet.as_completed([handle], timeout=NOW)),
+            lambda: fleet.flows.wait(flow, timeout=NOW),
         ]
         for wait in waits:
             with pytest.raises(WaitTimeout):
                 wait()
         assert handle.reschedule(delay=HALF_HOUR)
         assert fleet.reschedule(handle.id, delay=HALF_HOUR)
-        assert fleet.reschedule_many(queue="default", delay=HALF_HOUR) == 1
+        assert fleet.reschedule_many(queue="default", delay=HALF_HOUR) == 2
         assert fleet.limits.set("default", aging=HALF_HOUR)
         assert fleet.limits()[0].aging == SECONDS
         assert fleet.clean(HALF_HOUR) == 0
@@ -191,7 +211,7 @@ def test_each_wait_and_each_change_of_a_client(redis_url: str, monkeypatch: pyte
 
 async def test_each_wait_of_a_client_that_awaits(redis_url: str) -> None:
     async with AsyncFleet(redis_url, registry=Registry()) as fleet:
-        handle = await fleet.handle_of(Job("n", lambda_free, id="one"))
+        handle = await fleet.handle_of(Job("n", idle, id="one"))
         with pytest.raises(WaitTimeout):
             await fleet.wait(handle.id, NOW)
         with pytest.raises(WaitTimeout):
@@ -201,7 +221,7 @@ async def test_each_wait_of_a_client_that_awaits(redis_url: str) -> None:
         assert await handle.reschedule(delay=HALF_HOUR)
 
 
-def lambda_free() -> None: ...
+def idle() -> None: ...
 
 
 def with_a_number(number: int) -> None: ...
@@ -217,10 +237,11 @@ def test_the_age_of_a_job_in_the_archive(tmp_path: Path) -> None:
 
 def test_no_other_method_takes_a_duration_that_this_table_does_not_have() -> None:
     """A new parameter that holds a duration must be in the tests above."""
-    places = (Fleet, Job, JobContext, JobFunction, JobManager, JobRepository, type(Fleet.limits.fget))  # type: ignore[attr-defined]
+    parts = (Limits, Flows, CronEntries, JobHandle)
+    places = (Fleet, Job, JobContext, JobFunction, JobManager, JobRepository, *parts, default)
     named = {
-        f"{name}({parameter.name})"
-        for place in (*places, default)
+        f"{place.__name__.rpartition('.')[2]}.{name}({parameter.name})"
+        for place in places
         for name, member in inspect.getmembers(place, inspect.isfunction)
         if not name.startswith("_")
         for parameter in inspect.signature(member).parameters.values()
@@ -228,9 +249,12 @@ def test_no_other_method_takes_a_duration_that_this_table_does_not_have() -> Non
     }
 
     assert named == {
-        "as_completed(timeout)", "count_ended(older_than)", "gather(timeout)", "map(timeout)", "prune(older_than)",
-        "clean(older_than)", "command_workers(grace)", "command_workers(timeout)", "extend(seconds)",
-        "reschedule(delay)", "reschedule_many(delay)", "shutdown(timeout)", "wait(timeout)",
+        "Fleet.as_completed(timeout)", "Fleet.clean(older_than)", "Fleet.command_workers(grace)",
+        "Fleet.command_workers(timeout)", "Fleet.gather(timeout)", "Fleet.map(timeout)", "Fleet.reschedule(delay)",
+        "Fleet.reschedule_many(delay)", "Fleet.wait(timeout)", "Flows.wait(timeout)", "JobContext.extend(seconds)",
+        "JobHandle.reschedule(delay)", "JobHandle.result(timeout)", "JobHandle.wait(timeout)",
+        "JobManager.shutdown(timeout)", "JobManager.wait(timeout)", "JobRepository.count_ended(older_than)",
+        "JobRepository.prune(older_than)", "Limits.set(aging)", "default.wait(timeout)",
     }  # fmt: skip
 
 
