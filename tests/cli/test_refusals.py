@@ -60,6 +60,7 @@ def test_enqueue_reports_why_redis_refuses(
 
     result = shell("enqueue", "demo.add", "1", environ={"JOBFLEET_URL": server.url})
 
+    server.kill()  # with a full disk it would refuse to stop, and be waited for
     assert result.returncode == code, result.stderr
     assert result.stderr.splitlines()[-1].startswith(line.format(url=server.url))
 

@@ -17,7 +17,7 @@ from tests.client.either import Either
 from tests.support.server import RedisServer
 from tests.support.waiting import wait_until
 
-LONG = 30
+LONG = 60
 MANY = 300
 NEVER = 3600
 

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator
+import threading
+from collections.abc import Iterator
 from typing import Any
 
 import pytest
@@ -24,7 +25,7 @@ from tests.client.conftest import Work
 from tests.client.either import Either
 
 NEVER = 3600
-LONG = 30
+LONG = 60
 
 
 def add(x: int, y: int) -> Job:
@@ -36,19 +37,15 @@ def fails() -> Job:
 
 
 @pytest.fixture
-async def working(fleet: Fleet, work: Work) -> AsyncIterator[None]:
-    """Do what there is to do, again and again."""
-    over = False
-
-    async def on_and_on() -> None:
-        while not over:
-            await work()
-            await asyncio.sleep(0.01)
-
-    task = asyncio.create_task(on_and_on())
+def working(fleet: Fleet) -> Iterator[None]:
+    """A worker in a thread."""
+    stop = threading.Event()
+    worker = threading.Thread(target=fleet.run_worker, kwargs={"stop": stop})
+    worker.start()
     yield
-    over = True
-    await task
+    stop.set()
+    worker.join(LONG)
+    assert not worker.is_alive()
 
 
 async def test_gather_returns_the_values_in_the_order_of_the_jobs(client: Either, work: Work) -> None:
@@ -103,7 +100,7 @@ async def test_gather_names_the_jobs_that_are_still_open(client: Either) -> None
 
 
 @pytest.mark.parametrize("verb", ["gather", "as_completed"])
-async def test_what_is_no_job_is_refused(client: Either, verb: str) -> None:
+async def test_another_value_than_a_job_is_refused(client: Either, verb: str) -> None:
     with pytest.raises(InvalidJob, match=r"^7 is not a job; give ids, handles or receipts\.$") as caught:
         await (client.all if verb == "as_completed" else client)(verb, [7])
 

@@ -18,6 +18,7 @@ from tests.support.fleet import LONG, Program, Programs
 from tests.support.server import ClusterNode
 from tests.support.waiting import wait_until
 
+pytestmark = pytest.mark.timeout(300)  # a test waits several minutes at most, on a machine that may be busy
 PARTS = 25
 FAST: dict[str, object] = {"lease": 2, "renew_every": 0.5, "beat": 0.2, "gone_after": 1}
 QUEUES = ("default", "other", "third")

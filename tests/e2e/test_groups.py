@@ -19,6 +19,7 @@ from tests.support.fleet import LONG, History, Program, Programs, settle_all
 from tests.support.groups import faults
 from tests.support.waiting import wait_until
 
+pytestmark = pytest.mark.timeout(300)  # a test waits several minutes at most, on a machine that may be busy
 LANE = Keyspace("jobfleet").lane("default", 0)
 GROUP_KEYS = (LANE.grouped, LANE.ring, LANE.gdue, LANE.held)
 

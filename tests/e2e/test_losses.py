@@ -13,6 +13,7 @@ import redis
 from jobfleet import Fleet, Job, JobStatus
 from jobfleet.store.keys import Keyspace
 from tests.support.fleet import LONG, Program, Programs, is_running, settle_all
+from tests.support.server import state_of
 from tests.support.waiting import wait_until
 
 LANE = Keyspace("jobfleet").lane("default", 0)
@@ -94,14 +95,19 @@ def test_a_frozen_worker_works_on_after_it_wakes(programs: Programs, fleet: Flee
     assert worker.children() == children
 
 
-def test_a_frozen_child_is_killed_after_one_lease_and_its_jobs_run_again(programs: Programs, fleet: Fleet) -> None:
+def test_a_frozen_child_is_killed_after_one_lease_and_its_jobs_run_again(
+    programs: Programs, fleet: Fleet, tmp_path: Path
+) -> None:
+    gate = tmp_path / "gate"
     worker = programs.ready(lease=3)
     (child,) = worker.await_children(1)
-    ids = [fleet.enqueue(Job("nap", "hist.nap", (1.0,))) for _ in range(3)]
+    ids = [fleet.enqueue(Job("gate", "hist.gate", (str(gate),))) for _ in range(3)]
     for job_id in ids:
         programs.history.await_start(job_id)
 
     os.kill(child, signal.SIGSTOP)
+    wait_until(lambda: state_of(child) in {"T", "Z", ""}, timeout=LONG, why="it is frozen")
+    gate.touch()
 
     worker.await_line("frozen for a lease")
     results = settle_all(fleet, ids)

@@ -103,6 +103,7 @@ def test_what_a_killed_worker_of_one_revision_held_runs_on_the_other(
     assert (result.status, result.error) == (JobStatus.COMPLETED, None)
 
 
+@pytest.mark.timeout(300)
 def test_children_of_both_revisions_share_a_crash_loop_and_charge_the_culprit_alone(
     of: Callable[[str], Programs], fleet: Fleet, tmp_path: Path
 ) -> None:

@@ -10,6 +10,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
+import pytest
 import redis
 
 from jobfleet import Fleet, Job, JobStatus
@@ -17,6 +18,7 @@ from jobfleet.store.keys import Keyspace
 from tests.support.fleet import APPS, LONG, ROOT, Programs
 from tests.support.waiting import wait_until
 
+pytestmark = pytest.mark.timeout(300)  # a test waits several minutes at most, on a machine that may be busy
 LANE = Keyspace("jobfleet").lane("default", 0)
 PROCESSES, THREADS = 20, 50
 

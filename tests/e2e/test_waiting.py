@@ -13,6 +13,7 @@ from jobfleet import Fleet, Flow, Job
 from tests.support.fleet import LONG, ROOT, Programs
 from tests.support.waiting import wait_until
 
+pytestmark = pytest.mark.timeout(300)  # a test waits several minutes at most, on a machine that may be busy
 WIDE = 3000
 WAITS = 500
 PROGRAM = """

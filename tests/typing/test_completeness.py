@@ -39,6 +39,7 @@ def test_every_public_name_has_a_known_type(tmp_path: Path) -> None:
         check=False,
     )
 
+    assert done.stdout, done.stderr
     symbols: list[dict[str, Any]] = json.loads(done.stdout)["typeCompleteness"]["symbols"]
     public = [symbol for symbol in symbols if not symbol["name"].startswith(PROGRAMS)]
     incomplete = {one["name"] for one in public if not one["isTypeKnown"] or one["isTypeAmbiguous"]}

@@ -56,5 +56,6 @@ def test_pyright_reports_each_wrong_line(program: Path) -> None:
         check=False,
     )
 
+    assert done.stdout, done.stderr
     found = [one for one in json.loads(done.stdout)["generalDiagnostics"] if one["severity"] == "error"]
     assert sorted({one["range"]["start"]["line"] + 1 for one in found}) == WRONG, found

@@ -13,7 +13,7 @@ from tests.services.duties.test_relay import DEFAULT, OTHER, Player, finish, job
 
 __all__ = ["player", "relay"]
 pytestmark = pytest.mark.filterwarnings("ignore:No worker has published:UserWarning")
-LONG = 30
+LONG = 60
 NEVER = 3600
 
 

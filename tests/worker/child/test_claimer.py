@@ -16,7 +16,7 @@ from jobfleet.store.keys import Keyspace, Lane
 from jobfleet.store.records import Claimed
 from jobfleet.worker.child.claimer import Claimer
 from tests.support.run_events import QuietEvents
-from tests.support.waiting import wait_until
+from tests.support.waiting import await_until, wait_until
 from tests.worker.child.claiming import LANE, OTHER, Scene
 from tests.worker.conftest import Working
 
@@ -162,14 +162,15 @@ def test_slots_of_jobs_that_end_at_once_are_claimed_together(fleet: Fleet, regis
         function.enqueue()
     jobs = Ending()
 
+    async def is_empty() -> bool:
+        return jobs.claimer.is_empty
+
     async def main() -> None:
         store = AsyncStore(fleet.store.at, patience=None)
         jobs.claimer = claimer = Claimer(store, fleet.config, child="w.1", free=lambda: jobs.free, events=jobs)
         claimer.serve((LANE,))
         claimer.start()
-        async with asyncio.timeout(30):
-            while not claimer.is_empty:
-                await asyncio.sleep(0.01)
+        await await_until(is_empty, timeout=30, why="all are claimed")
         await claimer.quiet()
         await store.close()
 
