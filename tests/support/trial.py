@@ -20,7 +20,7 @@ NEIGHBOURS = (("hist.nap", 0.5), ("hist.rest", 0.5), ("hist.nap", 0.6), ("hist.r
 PASSING = 2
 """Isolated processes that may come or go while they are counted."""
 CONNECTIONS = 2
-"""How many more of its connections to Redis a child may have needed at once than before."""
+"""How many more connections to Redis a process may need at once than before; its pool closes those left idle."""
 
 LINES = 3
 """Descriptors that a child holds of an isolated process."""
@@ -99,9 +99,12 @@ class Trial:
         def is_as_before() -> bool:
             found[:] = self.footprints()
             (parent, child), (parent_before, child_before) = found, self._before
-            further = child.descriptors - child_before.descriptors
-            allowed = CONNECTIONS + LINES * (PASSING + max(0, self._strangers() - self._spares))
-            return (parent, child.threads) == (parent_before, child_before.threads) and further <= allowed
+            lines = LINES * (PASSING + max(0, self._strangers() - self._spares))
+            return (
+                (parent.threads, child.threads) == (parent_before.threads, child_before.threads)
+                and parent.descriptors <= parent_before.descriptors + CONNECTIONS
+                and child.descriptors <= child_before.descriptors + CONNECTIONS + lines
+            )
 
         with suppress(AssertionError):
             wait_until(is_as_before, why="the worker takes what it took")
