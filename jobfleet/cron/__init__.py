@@ -4,5 +4,17 @@ from __future__ import annotations
 
 from jobfleet.cron.entry import Cron, CronEntry, Planned, from_us, plan, to_us
 from jobfleet.cron.schedule import Fire, Schedule
+from jobfleet.cron.startup import SAME_GROUP, plan_starts
 
-__all__ = ["Cron", "CronEntry", "Fire", "Planned", "Schedule", "from_us", "plan", "to_us"]
+__all__ = [
+    "SAME_GROUP",
+    "Cron",
+    "CronEntry",
+    "Fire",
+    "Planned",
+    "Schedule",
+    "from_us",
+    "plan",
+    "plan_starts",
+    "to_us",
+]

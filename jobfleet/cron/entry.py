@@ -49,7 +49,9 @@ class Cron:
     """The schedule of a recurring job, and its policies for late and overlapping fires.
 
     Args:
-        expression: Five fields, or six with seconds last; or an alias such as ``@daily``.
+        expression: Five fields, or six with seconds last; or an alias such as ``@daily``. ``@every 90s`` or ``@every
+            1h30m`` fires at an interval, counted from `start` if it is given, and otherwise from 1970-01-01 00:00 UTC.
+            ``@startup`` fires when workers start.
         tz: The name of the time zone. Default ``UTC``.
         misfire: The policy for fires that no reaper handled in time: ``once`` (default; only the last one fires, late),
             ``skip`` (none fires) or ``all`` (each fires, up to `most`).
@@ -78,7 +80,6 @@ class Cron:
 
     def __post_init__(self) -> None:
         """Check every field."""
-        object.__setattr__(self, "schedule", Schedule(self.expression, self.tz))
         for what, value, known in (("misfire", self.misfire, MISFIRE), ("overlap", self.overlap, OVERLAP)):
             if value not in known:
                 raise InvalidJob(f"{what} is {value!r}; use {', '.join(known)}.", field=what)
@@ -93,6 +94,13 @@ class Cron:
             object.__setattr__(self, what, at and at.astimezone(UTC))
         if self.start is not None and self.end is not None and self.end < self.start:
             raise InvalidJob(f"end is {self.end}, before start ({self.start}); give a later time.", field="end")
+        anchor = {} if self.start is None else {"anchor": self.start}
+        object.__setattr__(self, "schedule", Schedule(self.expression, self.tz, **anchor))
+
+    @property
+    def is_startup(self) -> bool:
+        """Whether it has no times, because it fires when workers start."""
+        return self.schedule.is_startup
 
     @property
     def doubt(self) -> str:

@@ -4,7 +4,7 @@
 names hours is a *fixed local time*: it fires once per local day for each named time. If the clocks go back, it fires at
 the first of two equal times. If they go forward, it fires at the first instant that exists (P. Vixie's cron does the
 same). An expression that covers all 24 hours is an *interval*: it goes by elapsed time, through both passes of a
-repeated hour.
+repeated hour. ``@every`` with an interval counts elapsed seconds from a fixed instant.
 """
 
 from __future__ import annotations
@@ -18,9 +18,10 @@ from zoneinfo import ZoneInfo
 from croniter import croniter
 from croniter.croniter import CroniterBadDateError
 
-from jobfleet.model.cron_expression import check_expression, zone_of
+from jobfleet.model.cron_expression import Expression, check_expression, zone_of
 
 _SECOND = timedelta(seconds=1)
+_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 
 
 class Fire(NamedTuple):
@@ -43,11 +44,10 @@ class Schedule:
 
     Args:
         expression: Five fields, or six with seconds last; or an alias such as ``@daily``. If both day fields are
-            given, a day needs to match only one of them, as in every cron.
+            given, a day needs to match only one of them, as in every cron. Or ``@every`` with an interval, or
+            ``@startup``.
         tz: The name of the time zone.
-
-    Attributes:
-        is_interval: Whether it runs in all hours and therefore goes by elapsed time.
+        anchor: The instant from which ``@every`` counts; a part of a second counts as a whole one.
 
     Raises:
         InvalidJob: The expression or the time zone is not valid, or the expression never matches.
@@ -55,33 +55,52 @@ class Schedule:
 
     expression: str
     tz: str = "UTC"
-    is_interval: bool = field(init=False, repr=False, compare=False)
+    anchor: datetime = field(default=_EPOCH, repr=False)
     _zone: ZoneInfo = field(init=False, repr=False, compare=False)
-    _plain: str = field(init=False, repr=False, compare=False)
+    _checked: Expression = field(init=False, repr=False, compare=False)
 
     def __post_init__(self) -> None:
         """Check both fields, and determine the kind of the expression."""
-        plain, is_interval = check_expression(self.expression)
-        object.__setattr__(self, "_plain", plain)
-        object.__setattr__(self, "is_interval", is_interval)
+        object.__setattr__(self, "_checked", check_expression(self.expression))
         object.__setattr__(self, "_zone", zone_of(self.tz))
+        anchor = -((_EPOCH - self.anchor) // _SECOND) * _SECOND  # the ids of jobs have whole seconds
+        object.__setattr__(self, "anchor", _EPOCH + anchor)
+
+    @property
+    def is_interval(self) -> bool:
+        """Whether it goes by elapsed time, because it runs in all hours or at an interval."""
+        return self._checked.has_all_hours or self._checked.every is not None
+
+    @property
+    def is_startup(self) -> bool:
+        """Whether it has no times, because it fires when workers start."""
+        return self._checked.is_startup
+
+    @property
+    def zone(self) -> ZoneInfo:
+        """The time zone."""
+        return self._zone
 
     def next(self, after: datetime) -> Fire | None:
-        """Return the first fire after an instant; None if croniter finds none within 50 years.
+        """Return the first fire after an instant; None if croniter finds none within 50 years, or for ``@startup``.
 
         Args:
             after: An instant with a time zone.
         """
+        if self.is_startup:
+            return None
+        after = after.astimezone(UTC).replace(microsecond=0)
         try:
-            find = self._next_interval if self.is_interval else self._next_fixed
-            return find(after.astimezone(UTC).replace(microsecond=0))
+            if self._checked.every is not None:
+                return self._next_elapsed(after, self._checked.every)
+            return self._next_interval(after) if self._checked.has_all_hours else self._next_fixed(after)
         except (CroniterBadDateError, OverflowError):
             return None
 
     @property
     def doubt(self) -> str:
         """Why the expression may mean something else than its author thinks; empty if there is no sign of that."""
-        minute, *others = self._plain.split()
+        minute, *others = self._checked.plain.split()
         if len(others) < 5 or others[-1] not in ("*", "*/1") or minute == "*":
             return ""
         return (
@@ -96,9 +115,13 @@ class Schedule:
             yield fire
             fire = self.next(fire.at)
 
+    def _next_elapsed(self, after: datetime, every: timedelta) -> Fire:
+        at = self.anchor + ((after - self.anchor) // every + 1) * every
+        return Fire(at, at.astimezone(self._zone))
+
     def _named(self, after: datetime) -> Any:
         """Iterate over the local times that the expression names, after a local time."""
-        return croniter(self._plain, after, ret_type=datetime)
+        return croniter(self._checked.plain, after, ret_type=datetime)
 
     def _next_fixed(self, after: datetime) -> Fire:
         named = self._named(self._local(after))

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from datetime import datetime
+import re
+from datetime import datetime, timedelta
+from typing import NamedTuple
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
 from croniter import croniter
@@ -21,18 +23,41 @@ ALIASES = {
 }
 FIELDS = ("minute", "hour", "day of month", "month", "weekday", "second")
 CRON = "cron_expression"
+STARTUP = "@startup"
+EVERY_MOST = timedelta(days=366)
+_EVERY = re.compile(r"@every\s+(?:(\d{1,9})d)?(?:(\d{1,9})h)?(?:(\d{1,9})m)?(?:(\d{1,9})s)?", re.ASCII | re.IGNORECASE)
 _EPOCH = datetime(1970, 1, 1)  # noqa: DTZ001 - local times are naive here
 _START = datetime(2024, 1, 1)  # noqa: DTZ001 - local times are naive here
 
 
-def check_expression(expression: object) -> tuple[str, bool]:
-    """Return a cron expression in the form that croniter accepts, and whether it covers all hours of the day.
+class Expression(NamedTuple):
+    """A valid expression.
+
+    Attributes:
+        plain: The expression in the form that croniter accepts; for ``@every`` and ``@startup`` as it was given.
+        has_all_hours: Whether it covers all hours of the day.
+        every: The interval of ``@every``; None for other expressions.
+        is_startup: Whether it is ``@startup``.
+    """
+
+    plain: str
+    has_all_hours: bool = False
+    every: timedelta | None = None
+    is_startup: bool = False
+
+
+def check_expression(expression: object) -> Expression:
+    """Check an expression: cron fields, an alias of some, ``@every`` with an interval, or ``@startup``.
 
     Raises:
         InvalidJob: The expression is not valid, or it never matches a time.
     """
     if not isinstance(expression, str) or not expression.strip():
         raise InvalidJob(f"cron_expression is {expression!r}; give five fields, such as '0 2 * * *'.", field=CRON)
+    if expression.strip().lower() == STARTUP:
+        return Expression(STARTUP, is_startup=True)
+    if re.match(r"@every\b", expression.strip(), re.IGNORECASE):
+        return Expression(expression.strip(), every=_interval(expression.strip()))
     plain = ALIASES.get(expression.strip().lower(), expression.strip())
     fields = plain.split()
     if len(fields) not in (5, 6) or any(letter in part for part in fields for letter in "@?"):
@@ -52,7 +77,24 @@ def check_expression(expression: object) -> tuple[str, bool]:
         croniter(plain, _START).get_next()
     except (CroniterBadDateError, OverflowError):
         raise InvalidJob(f"cron {expression!r} never matches a time.", field=CRON) from None
-    return plain, "*" in expanded[1]  # croniter expands all hours to "*", in any spelling; `*,1` gives ["*", 1]
+    return Expression(plain, "*" in expanded[1])  # croniter expands all hours to "*"; `*,1` gives ["*", 1]
+
+
+def _interval(expression: str) -> timedelta:
+    """Read the interval of ``@every``: whole days, hours, minutes and seconds, in this order."""
+    found = _EVERY.fullmatch(expression)
+    try:
+        days, hours, minutes, seconds = (int(part or 0) for part in found.groups()) if found else (0, 0, 0, 0)
+        every = timedelta(days=days, hours=hours, minutes=minutes, seconds=seconds)
+    except OverflowError:
+        every = timedelta()
+    if not timedelta() < every <= EVERY_MOST:
+        raise InvalidJob(
+            f"cron {expression!r} is not valid: give whole days, hours, minutes and seconds, 1 s to 366 d in all, "
+            "such as '@every 90s' or '@every 1h30m'.",
+            field=CRON,
+        )
+    return every
 
 
 def _fault(fields: list[str]) -> str:

@@ -146,3 +146,27 @@ def test_cron_ls_and_doctor_name_who_fires(programs: Programs, fleet: Fleet, app
         f"Fired by worker {name}, since no reaper is alive.",
         f"ok: 2 recurring jobs are fired by worker {name}, since no reaper is alive.",
     )
+
+
+STARTING = """
+from jobfleet import job
+
+@job(name="app.warm", cron="@startup")
+def warm() -> None:
+    pass
+"""
+
+
+def test_workers_that_start_run_a_startup_job_once(programs: Programs, fleet: Fleet, tmp_path: Path) -> None:
+    (tmp_path / "starting.py").write_text(STARTING)
+    programs.ready("starting", app_dir=tmp_path, **QUICK)
+    wait_until(lambda: fires(fleet, "app.warm") == 1, timeout=LONG, why="the first start fires")
+    programs.ready("starting", app_dir=tmp_path, **QUICK)
+    programs.start("reaper")
+    wait_until(lambda: roles(fleet) == {"reaper"}, timeout=LONG, why="the reaper fires")
+    fleet.cron.add("tick", "* * * * * *", Job("tick", "app.warm", queue="other"))
+
+    await_fires(fleet, "tick", more=7)  # the reaper looks for new starts every five seconds
+
+    assert fires(fleet, "app.warm") == 1
+    assert [job.status.value for job in fleet.jobs(queue="default").jobs] == ["completed"]

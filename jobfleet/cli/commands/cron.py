@@ -69,9 +69,15 @@ def _row(info: CronInfo) -> list[Cell | str]:
         info.function,
         info.queue,
         Cell(last, _COLORS.get(info.last.outcome) if info.last else None),
-        clock(info.next.at) if info.next else "-",
+        _next(info),
         state,
     ]
+
+
+def _next(info: CronInfo) -> str:
+    if info.cron.is_startup and info.paused is None:
+        return "at a start"
+    return clock(info.next.at) if info.next else "-"
 
 
 def info_data(info: CronInfo) -> dict[str, object]:
@@ -113,8 +119,8 @@ def fire_data(fire: CronFire) -> dict[str, object]:
 def preview(invocation: Invocation, which: str, tz: str, count: int, after: datetime | None) -> None:
     """Show the next fires of a recurring job, or of an expression.
 
-    An expression is minute, hour, day, month and weekday, and optionally seconds as the sixth field. A note marks each
-    fire that a change of the clocks affects.
+    An expression is minute, hour, day, month and weekday, and optionally seconds as the sixth field; or '@every 90s'.
+    A note marks each fire that a change of the clocks affects.
     """
     from jobfleet.cron import Cron
 
@@ -122,6 +128,9 @@ def preview(invocation: Invocation, which: str, tz: str, count: int, after: date
     planned = Cron(which, tz) if is_expression else _kept(invocation, which)
     if planned.doubt:
         say(planned.doubt)
+    if planned.is_startup and invocation.form == "table":
+        say("@startup has no planned times: it fires when workers start that know its function.")
+        return
     fires: list[Fire] = []
     at = (after or datetime.now(UTC)).astimezone(UTC)
     while len(fires) < count and (fire := planned.next(at)) is not None:
@@ -193,8 +202,9 @@ def add(
 ) -> None:
     """Add a recurring job.
 
-    EXPRESSION is minute, hour, day, month and weekday, and optionally seconds as the sixth field. Each ARG is read as
-    JSON, else as a text.
+    EXPRESSION is minute, hour, day, month and weekday, and optionally seconds as the sixth field. Or it is an interval,
+    '@every 90s' or '@every 1h30m'; or '@startup', for a fire when workers start. Each ARG is read as JSON, else as a
+    text.
     """
     from jobfleet.cron import Cron
 
@@ -214,7 +224,8 @@ def add(
             warn_if_new(queue, [one.name for one in fleet.queues()])
         word = fleet.cron.add(name, planned, job, by=by, replace=replace)
     following = planned.next(datetime.now(UTC))
-    outlook = f"next at {clock(following.at)}" if following else "it never fires again"
+    never = "it fires when workers start" if planned.is_startup else "it never fires again"
+    outlook = f"next at {clock(following.at)}" if following else never
     data = {"name": name, "change": word, "next": iso(following.at) if following else None}
     invocation.output.show(data=data, ids=[name], text=f"{name} {word}: {outlook}.")
 

@@ -15,17 +15,20 @@ from typing import Literal, NamedTuple
 from jobfleet.clock import monotonic
 from jobfleet.codec import amended, encode
 from jobfleet.config import JobConfig
-from jobfleet.cron import CronEntry, Planned, from_us, plan, to_us
+from jobfleet.cron import SAME_GROUP, CronEntry, Planned, from_us, plan, plan_starts, to_us
 from jobfleet.errors import EncodingError, InvalidJob, JobfleetError
 from jobfleet.metrics.tally import Tally
 from jobfleet.operations.cron import Decorated, decorated, entry_of, lane_of, too_many
 from jobfleet.operations.fleet_context import FleetContext
 from jobfleet.services.service import Service
+from jobfleet.services.worker_starts import Starts, starts_of
 from jobfleet.store.aio import AsyncStore
+from jobfleet.store.call import Call
 from jobfleet.store.calls import cron as calls
 from jobfleet.store.calls import inspect
+from jobfleet.store.calls.presence import kinds
 from jobfleet.store.keys import Lane
-from jobfleet.store.records import Entry
+from jobfleet.store.records import Entry, FleetSeen
 
 log = logging.getLogger("jobfleet.reaper")
 EVERY = 1.0
@@ -80,6 +83,7 @@ class Cron(Service):
         self._known: dict[str, Known] = {}
         self._refused: dict[str, bytes] = {}
         self._looked = 0
+        self._starts: Starts = {}
 
     async def turn(self) -> float:
         """Enqueue the due fires; return the seconds until the next turn."""
@@ -87,11 +91,17 @@ class Cron(Service):
             await self._attend(self._process, "reaper")
             self._announced = monotonic()
         now, rows = await self._store.run(calls.entries(self._context.keys))
+        seen: FleetSeen | None = None
         if abs(now - self._looked) >= LOOK_AT_FUNCTIONS * 1e6:
             self._looked = now
-            if await self._adopt(rows):
+            seen = await self._store.run(inspect.fleet(self._context.keys, most=0))
+            if await self._adopt(rows, seen):
                 now, rows = await self._store.run(calls.entries(self._context.keys))
         await self._learn(rows)
+        if seen is not None and any(known.entry.cron.is_startup for known in self._known.values()):
+            gone_us = round(self._context.config.gone_after * 1e6)
+            kinds_seen = await self._store.run(kinds(self._context.keys, gone_us=gone_us))
+            self._starts = starts_of(seen, kinds_seen, gone_us=gone_us)
         soonest = EVERY
         for known in list(self._known.values()):
             if known.stored.paused is None:
@@ -116,9 +126,8 @@ class Cron(Service):
         following = known.entry.cron.next(max(known.mark, now))
         return EVERY if following is None else max(0.005, (following.at - now).total_seconds())
 
-    async def _adopt(self, rows: Iterable[calls.Scheduled]) -> bool:
+    async def _adopt(self, rows: Iterable[calls.Scheduled], seen: FleetSeen) -> bool:
         """Store the entries of decorators that workers have published; return whether any is new or changed."""
-        seen = await self._store.run(inspect.fleet(self._context.keys, most=0))
         stored: Mapping[str, calls.Scheduled] = {row.name: row for row in rows}
         changed = False
         for made in decorated(self._context, seen):
@@ -126,8 +135,7 @@ class Cron(Service):
                 record = encode(made.entry.dump())
                 row = stored.get(made.entry.name)
                 if row is None or row.record != record:
-                    call = calls.add(self._context.keys, made.entry.name, made.entry.fingerprint, record)
-                    word = await self._store.run(call)
+                    word = await self._store.run(self._add_call(made.entry, record))
                     if word == "full":
                         self._refuse(made.entry.name, b"full", too_many(made.entry.name))
                         continue
@@ -136,6 +144,11 @@ class Cron(Service):
             else:
                 self._refuse(made[0], made[1].encode(), made[1])
         return changed
+
+    def _add_call(self, entry: CronEntry, record: bytes) -> Call[str]:
+        """The call that stores an entry. A worker starts before it publishes ``@startup``, so that start counts too."""
+        back_us = round(entry.cron.misfire_window * 1e6) if entry.cron.is_startup else 0
+        return calls.add(self._context.keys, entry.name, entry.fingerprint, record, back_us=back_us)
 
     def _refuse(self, name: str, cause: bytes, why: str) -> None:
         """Log once that an entry is refused."""
@@ -172,9 +185,16 @@ class Cron(Service):
             self._known[row.name] = Known(row, entry, lane, from_us(max(mark, row.since)))
 
     async def _fire_due(self, known: Known, now: datetime) -> None:
-        for planned in plan(known.entry, known.mark, now):
+        for planned in self._plan(known, now):
             if not await self._carry_out(known, planned):
                 return
+
+    def _plan(self, known: Known, now: datetime) -> list[Planned]:
+        entry, mark = known.entry, known.mark
+        if not entry.cron.is_startup:
+            return plan(entry, mark, now)
+        is_start = to_us(mark) > known.stored.since
+        return plan_starts(entry, self._starts.get(entry.function, ()), mark, now, is_start=is_start)
 
     async def _carry_out(self, known: Known, planned: Planned) -> bool:
         """Execute the decision about one fire; return whether to continue with the next fire."""
@@ -189,7 +209,9 @@ class Cron(Service):
             if answer.at == to_us(at) and answer.id == job.id and planned.is_to_fire:
                 await self._note(known, planned, planned.outcome, job.id)  # its reaper may have died before its note
             return answer.at <= to_us(at)
-        self._known[entry.name] = known._replace(mark=at)
+        self._known[entry.name] = known = known._replace(mark=at)
+        if planned.outcome == SAME_GROUP:
+            return True
         outcome = "overlapped" if answer.word == "overlapped" else planned.outcome
         await self._note(known, planned, outcome, answer.id or job.id)
         self.tally.count("cron_fires_total", (entry.name, outcome))

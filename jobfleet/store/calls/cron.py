@@ -117,9 +117,20 @@ def unmark(lane: Lane, name: str) -> Call[int]:
     return Call(load("unmark"), (lane.fired,), (name,), lambda reply: int(reply[1]))
 
 
-def add(keys: Keyspace, name: str, fingerprint: str, record: bytes, *, is_new: bool = False) -> Call[str]:
-    """Add or change an entry: added, changed or unchanged; taken if `is_new` and the name exists; full if too many."""
-    args = (name, fingerprint, "add" if is_new else "put", record, MOST_ENTRIES)
+def add(
+    keys: Keyspace, name: str, fingerprint: str, record: bytes, *, is_new: bool = False, back_us: int = 0
+) -> Call[str]:
+    """Add or change an entry: added, changed or unchanged; taken if `is_new` and the name exists; full if too many.
+
+    Args:
+        keys: The fleet's keys.
+        name: Its name.
+        fingerprint: Hash of its schedule.
+        record: The encoded entry.
+        is_new: Whether to refuse a name that exists.
+        back_us: Microseconds before now from which a new schedule counts.
+    """
+    args = (name, fingerprint, "add" if is_new else "put", record, MOST_ENTRIES, back_us)
     return Call(load("schedule"), (keys.cron,), args, lambda reply: reply[2].decode())
 
 

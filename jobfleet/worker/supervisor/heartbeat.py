@@ -44,6 +44,7 @@ class Heartbeat:
         self._gone_us = round(config.gone_after * 1e6)
         self._worker = worker
         self._started = wall_us()
+        self._joined = 0  # Redis's time of the first beat, known from the second on: it decides `@startup`
         self._cpus = processors()
         self._functions: dict[str, bytes] = {}
         self._unpublished: dict[str, bytes] = {}
@@ -81,6 +82,7 @@ class Heartbeat:
             "pid": os.getpid(),
             "cpus": self._cpus,
             "started": self._started,
+            "joined": self._joined,
             "version": VERSION,
             "queues": list(queues),
             "slots": slots,
@@ -100,6 +102,7 @@ class Heartbeat:
                 len(self._unrestored),
             )
             present = await self._send(account, queues)
+        self._joined = self._joined or present.now
         self.workers = present.workers
         self.queues = present.queues
 

@@ -138,3 +138,36 @@ def test_seconds_in_the_wrong_field_are_doubted(cli: Cli, hand: Hand) -> None:
     assert cli("cron", "preview", "*/2 * * * * *").stderr == doubt
     assert cli("cron", "add", "right", "* * * * * */2", "demo.add", "1", "2").stderr == ""
     assert cli("cron", "add", "slow", "*/2 * * * * 0", "demo.add", "1", "2").stderr == ""
+
+
+def test_an_interval_is_added_listed_and_previewed(cli: Cli, hand: Hand) -> None:
+    assert re.match(
+        r"poll added: next at \d{4}-", cli("cron", "add", "poll", "@every 1h30m", "demo.add", "1", "2").stdout
+    )
+    assert "  @every 1h30m  UTC   demo.add  " in cli("cron", "ls").stdout
+
+    shown = cli("cron", "preview", "poll", "--after", "2027-03-28T00:00+00:00", "-n", "2", "-o", "ids").stdout
+
+    assert shown == "2027-03-28T01:30:00+00:00\n2027-03-28T03:00:00+00:00\n"
+    refused = cli("cron", "add", "bad", "@every 5", "demo.add")
+    assert refused.exit_code == 2
+    assert refused.stderr == (
+        "cron '@every 5' is not valid: give whole days, hours, minutes and seconds, 1 s to 366 d in all, "
+        "such as '@every 90s' or '@every 1h30m'.\n"
+    )
+
+
+def test_an_entry_for_starts_is_added_listed_and_previewed(cli: Cli, hand: Hand) -> None:
+    assert cli("cron", "add", "warm", "@startup", "demo.add").stdout == "warm added: it fires when workers start.\n"
+    assert re.search(
+        r"^warm  @startup  UTC   demo.add  default  -     at a start  on$", cli("cron", "ls").stdout, re.MULTILINE
+    )
+    cli("cron", "pause", "warm")
+    assert re.search(r"  -     -     paused$", cli("cron", "ls").stdout, re.MULTILINE)
+
+    shown = cli("cron", "preview", "warm")
+
+    assert (shown.stdout, shown.stderr) == (
+        "", "@startup has no planned times: it fires when workers start that know its function.\n",
+    )  # fmt: skip
+    assert json.loads(cli("cron", "preview", "@startup", "-o", "json").stdout) == []

@@ -6,6 +6,7 @@
 --         3 mode        text    put, or add to refuse an existing entry with another record
 --         4 record      bytes   the entry
 --         5 most        int     maximum number of entries
+--         6 back        int     µs before now from which a new schedule counts
 -- FLAGS   -
 -- GUARDS  deadline once
 -- RETURNS {"scheduled", now, word}   added, changed, unchanged, taken, full
@@ -22,7 +23,7 @@ local since, print, kept = string.match(known or '', '^(%d+) (%w+)\n(.*)$')
 if kept == record then return {'scheduled', int(now), 'unchanged'} end
 if known and mode == 'add' then return {'scheduled', int(now), 'taken'} end
 if not known and redis.call('HLEN', KEYS[1]) >= tonumber(ARGV[5]) then return {'scheduled', int(now), 'full'} end
-if print ~= fingerprint then since = int(now) end
+if print ~= fingerprint then since = int(now - tonumber(ARGV[6])) end
 
 redis.call('HSET', KEYS[1], entry, since .. ' ' .. fingerprint .. '\n' .. record)
 
