@@ -9,37 +9,42 @@ from typing import NoReturn, TypeVar
 
 T = TypeVar("T")
 
-STEP_S = 0.005
+STEP_S, STEP_MAX_S = 0.001, 0.05
 
 
 def wait_until(condition: Callable[[], T], *, timeout: float = 60.0, why: str = "the condition holds") -> T:
-    """Call `condition` in short steps until it gives something true, and return that.
+    """Call `condition` in steps, short ones at first, until it gives something true, and return that.
 
     Raises:
         AssertionError: It did not within `timeout` seconds; names `why` and the last value.
     """
-    deadline = time.monotonic() + timeout
+    began = time.monotonic()
     while not (value := condition()):
-        if time.monotonic() > deadline:
+        if time.monotonic() > began + timeout:
             _give_up(timeout, why, value)
-        time.sleep(STEP_S)
+        time.sleep(_step(began))
     return value
 
 
 async def await_until(
     condition: Callable[[], Awaitable[T]], *, timeout: float = 60.0, why: str = "the condition holds"
 ) -> T:
-    """Await `condition` in short steps until it gives something true, and return that.
+    """Await `condition` in steps, short ones at first, until it gives something true, and return that.
 
     Raises:
         AssertionError: It did not within `timeout` seconds; names `why` and the last value.
     """
-    deadline = time.monotonic() + timeout
+    began = time.monotonic()
     while not (value := await condition()):
-        if time.monotonic() > deadline:
+        if time.monotonic() > began + timeout:
             _give_up(timeout, why, value)
-        await asyncio.sleep(STEP_S)
+        await asyncio.sleep(_step(began))
     return value
+
+
+def _step(began: float) -> float:
+    """A tenth of the time waited so far: many tests wait at once, and would keep the processes from the CPU."""
+    return min(STEP_MAX_S, max(STEP_S, (time.monotonic() - began) / 10))
 
 
 def _give_up(timeout: float, why: str, value: object) -> NoReturn:
