@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import sys
 import time
 from collections.abc import Iterator
@@ -12,12 +13,21 @@ import pytest
 import redis
 from hypothesis import HealthCheck, settings
 
+from tests.support import order
 from tests.support.fleet import Programs
 from tests.support.server import RedisServer
 
 # A machine that stands still for a moment says nothing about an example, nor about how it is made.
 settings.register_profile("jobfleet", deadline=None, suppress_health_check=[HealthCheck.too_slow])
 settings.load_profile("jobfleet")
+
+
+@pytest.hookimpl(trylast=True)  # after the options -k and -m have chosen
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Begin with the slow tests if several processes share them."""
+    processes = int(os.environ.get("PYTEST_XDIST_WORKER_COUNT", "1"))
+    if processes > 1:
+        items[:] = order.ordered(items, processes, is_slow=order.is_slow, file_of=order.file_of)
 
 
 def pytest_sessionfinish() -> None:
