@@ -35,7 +35,16 @@ def enqueue(fleet: Fleet, jobs: Iterable[Job]) -> dict[str, str]:
 
 
 def await_completed(fleet: Fleet, count: int) -> None:
-    wait_until(lambda: fleet.queues()[0].totals["completed"] == count, timeout=2 * LONG, why=f"{count} jobs completed")
+    """Wait until so many jobs have completed; a minute in which none does is too long."""
+    done = 0
+
+    def more() -> int:
+        now = int(fleet.queues()[0].totals["completed"])
+        return now if now > done else 0
+
+    while done < count:
+        done = wait_until(more, timeout=LONG, why=f"more than {done} of {count} jobs have completed")
+    assert done == count
 
 
 def nothing_is_left(raw: redis.Redis) -> None:
@@ -46,7 +55,7 @@ def nothing_is_left(raw: redis.Redis) -> None:
 
 @pytest.mark.parametrize(
     ("huge", "tenants", "each"),
-    [(5_000, 20, 2), pytest.param(100_000, 99, 10, marks=[pytest.mark.slow, pytest.mark.timeout(300)])],
+    [(5_000, 20, 2), pytest.param(100_000, 99, 10, marks=[pytest.mark.slow, pytest.mark.timeout(1000)])],
 )
 def test_small_tenants_are_through_in_the_first_fiftieth_of_a_large_ones_run(
     programs: Programs, fleet: Fleet, raw: redis.Redis, huge: int, tenants: int, each: int

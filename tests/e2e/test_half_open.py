@@ -169,7 +169,8 @@ def test_an_old_primary_that_lives_on_is_left_alone(
     old: RedisServer, new: RedisServer, proxy: Proxy, behind: Programs, tmp_path: Path, how: str
 ) -> None:
     gate = tmp_path / "gate"
-    worker = behind.ready(lease=LEASE, slots=20, beat=0.5, gone_after=2, with_reaper=True)
+    # It renews as often as with the other lease, but does not lose its jobs on a machine that is busy for a moment.
+    worker = behind.ready(lease=5 * LEASE, renew_every=LEASE / 3, slots=20, beat=0.5, gone_after=2, with_reaper=True)
     with Fleet(old.url) as fleet:
         through = gated(fleet, gate, 6)
         for job_id in through:

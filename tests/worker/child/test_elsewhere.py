@@ -147,17 +147,21 @@ def test_whatever_stands_where_kinds_are_told_the_worker_works_on(
     name = Keyspace("jobfleet").tag + key.format(kind=kind)
     with working(of=other):
         wait_until(fleet.workers, timeout=LONG, why="it is there")
-        if poison != "garbage" or raw.type(name) == b"none":
-            raw.delete(name)
-        if poison == "text":
-            raw.set(name, "x")
-        elif poison == "list":
-            raw.rpush(name, "x")
-        elif key == "kind:{kind}":
-            raw.hset(name, mapping={b"\xff": b"default", "a b\nc 19": "default", "": b"\xff default", "f": "default"})
-        else:
-            members: Any = {b"\xff": 9e15, "a b\nc": 9e15, "0" * 5000: 9e15}
-            raw.zadd(name, members)
+        with raw.pipeline() as at_once:  # or the worker would write in between
+            if poison != "garbage":
+                at_once.delete(name)
+            if poison == "text":
+                at_once.set(name, "x")
+            elif poison == "list":
+                at_once.rpush(name, "x")
+            elif key == "kind:{kind}":
+                at_once.hset(
+                    name, mapping={b"\xff": b"default", "a b\nc 19": "default", "": b"\xff default", "f": "default"}
+                )
+            else:
+                members: Any = {b"\xff": 9e15, "a b\nc": 9e15, "0" * 5000: 9e15}
+                at_once.zadd(name, members)
+            at_once.execute()
         with working(of=one):
             assert fleet.wait(fleet.enqueue(Job("x", "one.run", (-1,))), timeout=LONG).result == 1
             assert fleet.explain(fleet.enqueue(Job("x", "one.run", (-1,)))).status is not None
