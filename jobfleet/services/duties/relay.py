@@ -37,6 +37,8 @@ SWEPT_AT_ONCE = 500
 GUARD_US = round(GUARD * 1_000_000)
 """How long a guarded job stays untouched after its producer died; its `enqueue` has not returned."""
 FLOWS_LOOKED_AT = 50
+LIFTED = "ub"
+"""Answers of the script `unblock` for a job whose guard it has lifted."""
 WATCHED_FOR = 0.05
 """Seconds for which a stand-in observes whether the writer of an ending notifies the dependants itself."""
 
@@ -242,8 +244,10 @@ class Relay(Service):
             known = await self._many([flow.guarded(lane, job_id) for lane, job_id in last.items()])
             if any(is_guarded for is_guarded, _ in known):
                 guards = [flow.ParentEnd(job_id, flow.GUARD, "completed", b"") for job_id in ids]
-                await drive(self._store, unblock(self._keys, guards, ttl_ms=self._ttl_ms))
-                log.info("flow.begun flow=%s jobs=%d its producer did not", flow_id, len(ids))
+                done = await drive(self._store, unblock(self._keys, guards, ttl_ms=self._ttl_ms))
+                lifted = sum(letter in LIFTED for letter in done.letters.values())
+                if lifted:  # a job that was cancelled keeps its guard
+                    log.info("flow.begun flow=%s jobs=%d its producer did not", flow_id, lifted)
             self._begun.add(flow_id)
 
     async def _sweep(self, lane: Lane, now_us: int) -> None:

@@ -92,12 +92,8 @@ async def test_a_producer_that_dies_half_way_has_begun_nothing(
     assert len({row.status for row in rows}) <= 1  # all have run, or none
 
 
-async def test_a_flow_that_is_written_begins_at_the_next_look_though_its_producer_died(
-    fleet: AsyncFleet, store: AsyncStore, player: Player, relay: Relay
-) -> None:
-    flow = Flow("wide")
-    for _ in range(120):
-        flow.add(job())
+async def written(fleet: AsyncFleet, store: AsyncStore, flow: Flow) -> None:
+    """Enqueue a flow, but die before its guards are lifted."""
     verb = verbs.enqueue(fleet.context, flow)
     answers: Any = None
     kept = 0
@@ -106,6 +102,31 @@ async def test_a_flow_that_is_written_begins_at_the_next_look_though_its_produce
         kept += sum(call.script.name == "keep_flow" for call in calls)
         answers = await store.run_many(calls)
     verb.close()
+
+
+@pytest.mark.parametrize("is_cancelled", [False, True])
+async def test_only_a_flow_that_begins_is_logged_as_begun(
+    fleet: AsyncFleet, store: AsyncStore, relay: Relay, is_cancelled: bool, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level("INFO", "jobfleet.reaper")
+    flow = diamond()
+    await written(fleet, store, flow)
+    if is_cancelled:  # its jobs keep their guards
+        await fleet.flows.cancel(flow.id)
+
+    await relay.turn()
+
+    told = [record.getMessage() for record in caplog.records if "flow.begun" in record.getMessage()]
+    assert told == ([] if is_cancelled else [f"flow.begun flow={flow.id} jobs=4 its producer did not"])
+
+
+async def test_a_flow_that_is_written_begins_at_the_next_look_though_its_producer_died(
+    fleet: AsyncFleet, store: AsyncStore, player: Player, relay: Relay
+) -> None:
+    flow = Flow("wide")
+    for _ in range(120):
+        flow.add(job())
+    await written(fleet, store, flow)
     (first, _), *_ = await fleet.flows()
     jobs = [one.id for one in (await fleet.flows.get(first)).jobs]
     told = await fleet.explain(jobs[-1])
