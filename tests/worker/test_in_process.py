@@ -10,7 +10,7 @@ from collections.abc import Callable
 import pytest
 import redis
 
-from jobfleet import AsyncFleet, Fleet, JobContext, JobStatus, Priority, Snooze
+from jobfleet import AsyncFleet, Fleet, Job, JobContext, JobStatus, Priority, Snooze
 from jobfleet.errors import InvalidJob
 from jobfleet.functions.registry import Registry
 from jobfleet.notify import JobNotificationManager, Notification, NotificationChannel, NotificationRule
@@ -39,6 +39,22 @@ def test_a_burst_does_all_there_is_and_returns(fleet: Fleet, registry: Registry)
 
     assert [handle.poll().result for handle in handles] == [n + d for n in range(20) for d in (1, 2)]
     assert fleet.workers() == []
+
+
+@pytest.mark.filterwarnings("ignore:No worker has published:UserWarning")
+def test_only_a_job_whose_code_starts_is_logged_as_started(
+    redis_url: str, registry: Registry, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level("INFO", "jobfleet.worker")
+    with Fleet(redis_url, registry=registry, log_jobs=True) as fleet:
+        known = registry.register(lambda: 1, name="test.known", fleet=fleet).enqueue()
+        fleet.enqueue(Job("unknown", "test.unknown"))
+
+        fleet.run_worker(burst=True)
+
+    lines = [record.getMessage() for record in caplog.records]
+    assert [line for line in lines if "job.started" in line] == [f"job.started job_id={known.id} function=test.known"]
+    assert any("no worker knows 'test.unknown'" in line for line in lines)
 
 
 async def test_an_async_fleet_runs_one_in_a_thread(redis_url: str, registry: Registry) -> None:
