@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from datetime import datetime, timedelta
+from datetime import UTC, datetime, timedelta
 from typing import NamedTuple
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
@@ -26,8 +26,8 @@ CRON = "cron_expression"
 STARTUP = "@startup"
 EVERY_MOST = timedelta(days=366)
 _EVERY = re.compile(r"@every\s+(?:(\d{1,9})d)?(?:(\d{1,9})h)?(?:(\d{1,9})m)?(?:(\d{1,9})s)?", re.ASCII | re.IGNORECASE)
-_EPOCH = datetime(1970, 1, 1)  # noqa: DTZ001 - local times are naive here
-_START = datetime(2024, 1, 1)  # noqa: DTZ001 - local times are naive here
+_START = datetime(2024, 1, 1, tzinfo=UTC)
+"""A time from which an expression is searched for its next time; any time gives the same verdict."""
 
 
 class Expression(NamedTuple):
@@ -70,11 +70,11 @@ def check_expression(expression: object) -> Expression:
         raise InvalidJob(f"cron {expression!r} asks for random times; use jitter instead.", field=CRON)
     try:
         expanded = croniter.expand(plain)[0]
-        croniter(plain, _EPOCH)
+        times = croniter(plain, _START)
     except (CroniterError, ValueError, KeyError, AttributeError) as error:
         raise InvalidJob(f"cron {expression!r} is not valid: {_fault(fields) or error}.", field=CRON) from None
     try:
-        croniter(plain, _START).get_next()
+        times.get_next()
     except (CroniterBadDateError, OverflowError):
         raise InvalidJob(f"cron {expression!r} never matches a time.", field=CRON) from None
     return Expression(plain, "*" in expanded[1])  # croniter expands all hours to "*"; `*,1` gives ["*", 1]
