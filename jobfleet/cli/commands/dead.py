@@ -156,16 +156,28 @@ def replay(
 @yes_option
 @click.pass_obj
 def purge(invocation: Invocation, ids: tuple[str, ...], every: bool, queue: str | None, yes: bool) -> int:
-    """Delete dead letters permanently. Exit code 3 if there is none."""
+    """Delete dead letters permanently.
+
+    Asks before it deletes. Exit code 3 if there is none.
+    """
     with invocation.fleet() as fleet:
         _check_choice(ids, every, queue)
-        number = _number(fleet, queue) if every else len(set(ids))
-        if not number:
+        named = [] if every else list(dict.fromkeys(fleet.full_ids(ids)))
+        number = _number(fleet, queue) if every else sum(_is_letter(fleet, job_id) for job_id in named)
+        if every and not number:
             return _nothing(invocation, "purged")
-        if not agreed(f"Delete {count(number, 'dead letter')}{_of(queue)} permanently?", yes=yes):
+        if number and not agreed(f"Delete {count(number, 'dead letter')}{_of(queue)} permanently?", yes=yes):
             return fail.FAILED
-        chosen = _each(fleet, queue) if every else iter(dict.fromkeys(fleet.full_ids(ids)))
+        chosen = _each(fleet, queue) if every else iter(named)
         return _act(invocation, chosen, "purged", "", lambda job_id: _purge(fleet, job_id))
+
+
+def _is_letter(fleet: Fleet, job_id: str) -> bool:
+    try:
+        fleet.letter(job_id)
+    except JobNotFound:
+        return False
+    return True
 
 
 def _purge(fleet: Fleet, job_id: str) -> bool:

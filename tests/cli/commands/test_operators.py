@@ -186,9 +186,19 @@ def test_a_letter_that_is_not_there(cli: Cli, fleet: Fleet, hand: Hand) -> None:
     alive = fleet.enqueue(Job("x", "demo.add", id="b"))
     result = cli("dead", "show", alive)
     assert (result.exit_code, result.stderr) == (3, "No dead letter 'default.0.b': the job is queued.\n")
-    for verb in (["replay"], ["purge", "-y"]):
-        result = cli("dead", *verb, "default.0.zzz")
+    for verb in ("replay", "purge"):
+        result = cli("dead", verb, "default.0.zzz")  # without a question
         assert (result.exit_code, result.stderr) == (3, "No dead letter 'default.0.zzz'.\n")
+
+
+def test_purge_asks_for_the_letters_that_are_there(cli: Cli, fleet: Fleet, hand: Hand) -> None:
+    letter = hand.buries("a")
+
+    result = cli("dead", "purge", "default.0.zzz", letter, input="y\n")
+
+    assert (result.exit_code, result.stdout) == (3, "Purged 1 dead letter.\n")
+    assert result.stderr == "Delete 1 dead letter permanently? [y/N] No dead letter 'default.0.zzz'.\n"
+    assert fleet.dead() == []
 
 
 def test_replay_some_and_all(cli: Cli, fleet: Fleet, hand: Hand) -> None:
