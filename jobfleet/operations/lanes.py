@@ -65,12 +65,19 @@ def opened_lanes(context: FleetContext, queue: str | None) -> Operation[list[Lan
     return context.lanes_of(queue, context.queues[queue].total)
 
 
-def warn_if_new(queue: str, known: Iterable[str]) -> None:
-    """Warn about a queue that does not exist yet if its name resembles that of another queue."""
+def warn_if_new(queue: str, known: Iterable[str], *, holds_jobs: bool = False) -> None:
+    """Warn about a queue that does not exist yet if its name resembles that of another queue.
+
+    Args:
+        queue: The queue.
+        known: The names of the queues that exist.
+        holds_jobs: Whether it gets a job at once, so that only a purge removes it.
+    """
     names = set(known)
     close = "" if queue in names else _resembling(queue, names)
     if close:
-        warn(f"Queue {queue!r} is new; did you mean {close!r}? 'jobfleet queues rm {queue}' removes it.")
+        remedy = f"'jobfleet queues rm {queue}{' --purge' if holds_jobs else ''}' removes it."
+        warn(f"Queue {queue!r} is new; did you mean {close!r}? {remedy}")
 
 
 def no_queue(queue: str, known: Iterable[str]) -> UnknownQueue:

@@ -21,7 +21,7 @@ st.title("Jobs")
 
 user = st.sidebar.text_input("Your name", "ann")
 chapters = st.sidebar.slider("Chapters", 1, 20, 8)
-seconds = st.sidebar.slider("Seconds a chapter", 0.1, 3.0, 0.5)
+seconds = st.sidebar.slider("Seconds per chapter", 0.1, 3.0, 0.5)
 jobs = {
     "Write a report": Job("Report", "examples.report", (chapters, seconds), user=user),
     "Fetch, with retries": Job("Fetch", "examples.fetch", (2,), user=user),

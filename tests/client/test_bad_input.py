@@ -73,7 +73,7 @@ async def test_a_listing_of_what_cannot_be_is_refused(client: Either, options: d
 
 
 async def test_a_cursor_that_is_no_text_is_refused(client: Either) -> None:
-    with pytest.raises(ConfigError, match=r"^cursor is 5; give the one that the page before answered\.$"):
+    with pytest.raises(ConfigError, match=r"^cursor is 5; give the cursor of the previous page\.$"):
         await client("jobs", cursor=5)
 
 

@@ -174,7 +174,7 @@ def enqueue(
             **options,
         )
         if job.queue is not None:
-            warn_if_new(job.queue, [queue.name for queue in fleet.queues()])
+            warn_if_new(job.queue, [queue.name for queue in fleet.queues()], holds_jobs=True)
         receipt = fleet.submit(job)
         if not receipt.created:
             say(_was_there(job, receipt))

@@ -60,7 +60,7 @@ def service(seen: Checkup) -> Finding:
         "service",
         Level.WARNING,
         f"No live worker takes jobs of {named(wrong)}.",
-        f"Start one: 'jobfleet worker MODULE -Q {','.join(lacking[:5])}', or let a quiet one go on.",
+        f"Start one: 'jobfleet worker MODULE -Q {','.join(lacking[:5])}', or resume a quiet one.",
     )
 
 

@@ -188,7 +188,7 @@ def _mark(cursor: str) -> Mark | None:
             return Mark(int(match[1]), match[2])
     except JobNotFound:
         pass
-    raise ConfigError(f"cursor is {cursor!r}; give the one that the page before answered.")
+    raise ConfigError(f"cursor is {cursor!r}; give the cursor of the previous page.")
 
 
 def _fill(streams: Iterable[Stream]) -> Operation[None]:

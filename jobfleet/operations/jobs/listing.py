@@ -174,7 +174,7 @@ def _start(cursor: str, sections: list[tuple[Lane, str]]) -> _Start:
         or number >= len(sections)
         or (("+" in match[2]) != (sections[number][1] == "finished") and match[2])
     ):
-        raise ConfigError(f"cursor is {cursor!r}; give the one that the page before answered.")
+        raise ConfigError(f"cursor is {cursor!r}; give the cursor of the previous page.")
     return _Start(number, match[2])
 
 

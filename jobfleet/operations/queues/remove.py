@@ -78,9 +78,10 @@ def remove_queue(context: FleetContext, queue: str, *, purge: bool, by: str | No
 
 def _not_done(queue: str, waiting: int, running: int, dead: int) -> str:
     what = (("waiting", waiting), ("running", running), ("dead", dead))
-    left = ", ".join(f"{number:,} {word}" for word, number in what if number) or "endings that are not reported yet"
+    left = ", ".join(f"{number:,} {word}" for word, number in what if number)
+    left = left or "ended ones whose dependants are not unblocked yet"
     remedy = "wait until they have ended" if running or not waiting + dead else "purge it (--purge, purge=True)"
-    return f"Queue {queue!r} has jobs that are not done with: {left}; {remedy}."
+    return f"Queue {queue!r} still has jobs: {left}; {remedy}."
 
 
 def _entries_of(queue: str, rows: Iterable[cron.Scheduled]) -> list[str]:

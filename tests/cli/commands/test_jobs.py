@@ -201,7 +201,7 @@ def test_jobs_of_a_status(cli: Cli, fleet: Fleet, hand: Hand, one: str) -> None:
         "No queue 'mial'; did you mean 'mail'? There are: default, mail.\n",
     )
     wrong = cli("jobs", "--cursor", "x")
-    assert (wrong.exit_code, wrong.stderr) == (2, "cursor is 'x'; give the one that the page before answered.\n")
+    assert (wrong.exit_code, wrong.stderr) == (2, "cursor is 'x'; give the cursor of the previous page.\n")
 
 
 def test_cancelling_by_what_jobs_are_asks_first(cli: Cli, fleet: Fleet, hand: Hand) -> None:

@@ -71,7 +71,7 @@ async def test_what_waits_and_what_is_dead_keeps_a_queue_unless_it_is_purged(
         await fleet.run_worker(burst=True, queues=["bulk"])
         await fleet.enqueue(Job("a", "test.one", queue="bulk", delay=3600))
 
-        with pytest.raises(ConfigError, match=r"^Queue 'bulk' has jobs that are not done with: 1 waiting, 1 dead; "):
+        with pytest.raises(ConfigError, match=r"^Queue 'bulk' still has jobs: 1 waiting, 1 dead; "):
             await fleet.remove_queue("bulk")
         assert [queue.name for queue in await fleet.queues()] == ["bulk"]
 
