@@ -33,10 +33,10 @@ def main(url: str, singly: int, spacing: float) -> None:
         settle.complete(job_id, token, record=record, ttl_ms=600_000, duration_us=1)
         for job_id, token in sorted(claimed)
     ]
-    time.sleep(1)
+    time.sleep(1)  # the waits must be idle when the first job ends
     for item in ends[:singly]:
         store.run(settle.settle(lane, [item]))
-        time.sleep(spacing)
+        time.sleep(spacing)  # so that no end disturbs the wake of the one before
     for part in batches(ends[singly:], 50):
         store.run(settle.settle(lane, part))
     store.close()

@@ -91,10 +91,10 @@ def hand_over(server: Server, count: int) -> list[float]:
     command = [sys.executable, "-c", _POPPER, server.url, str(count)]
     with subprocess.Popen(command, stdout=subprocess.PIPE) as popper:
         server.wait(lambda: server.raw.get("floor:up"), "the floor's process is up")
-        time.sleep(0.2)
+        time.sleep(0.2)  # the popper is to be blocked when the first ZADD comes
         for _ in range(count):
             server.raw.zadd("floor:wake", {str(time.monotonic_ns()): 0})
-            time.sleep(0.01)
+            time.sleep(0.01)  # so that it is blocked again
         out, _ = popper.communicate(timeout=30)
     return [wait / 1e6 for wait in json.loads(out)]
 

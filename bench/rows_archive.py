@@ -111,7 +111,7 @@ def steady(setting: Setting) -> Mapping[str, Reading]:
         behind: list[tuple[float, int]] = []
         while sent.is_alive():
             behind.append((time.monotonic() - began, _behind(fleet)))
-            time.sleep(0.1)
+            time.sleep(0.1)  # between samples
         pace = PACE * seconds / (time.monotonic() - began)
         archived = _archived(url) - before
         server.wait(lambda: _archived(url) - before >= PACE * seconds, "the archive has all", limit=120.0)
@@ -129,7 +129,7 @@ def _produce(url: str, seconds: int) -> None:
             fill(fleet, jobs(PART, add.name))
             left = began + (number + 1) * PART / PACE - time.monotonic()
             if left > 0:
-                time.sleep(left)
+                time.sleep(left)  # keeps the pace
 
 
 ROWS = (

@@ -29,13 +29,13 @@ def waits(setting: Setting) -> Mapping[str, Reading]:
     warnings.filterwarnings("ignore", message="No live worker")
     few = setting.size(SINGLY, 40)
     with setting.server() as server:
-        one = asyncio.run(_awaited(server, few, at_once=1))
+        one = asyncio.run(_awaited(server, few, is_together=False))
     with setting.server() as server:
-        many = asyncio.run(_awaited(server, setting.size(WAITS), at_once=setting.size(WAITS)))
+        many = asyncio.run(_awaited(server, setting.size(WAITS), is_together=True))
     with setting.server() as server:
-        one_thread = _threaded(server, few, at_once=1)
+        one_thread = _threaded(server, few, is_together=False)
     with setting.server() as server:
-        threads = _threaded(server, setting.size(THREADS), at_once=setting.size(THREADS))
+        threads = _threaded(server, setting.size(THREADS), is_together=True)
     return {
         "waits_connections": Reading(many.connections),
         "waits_wake": Reading(many.p50, one.p50),
@@ -71,7 +71,8 @@ def _wakes(results: list[tuple[JobResult[Any], float]], connections: int, few: i
     return Wakes(connections, late, [ended for ended, _ in rest], [at for _, at in rest])
 
 
-async def _awaited(server: Server, count: int, *, at_once: int) -> Wakes:
+async def _awaited(server: Server, count: int, *, is_together: bool) -> Wakes:
+    few = _ended_singly(count, is_together=is_together)
     async with AsyncFleet(server.url) as fleet:
         ids = [receipt.id async for receipt in fleet.enqueue_many(Job("job", FUNCTION) for _ in range(count))]
 
@@ -79,20 +80,21 @@ async def _awaited(server: Server, count: int, *, at_once: int) -> Wakes:
             result = await fleet.wait(job_id, timeout=60)
             return result, time.time()
 
-        if at_once == 1:
-            finisher = _finisher(server, count)
-            results = [await one(job_id) for job_id in ids]
-            connections = _connections(server)
-        else:
+        if is_together:
             tasks = [asyncio.create_task(one(job_id)) for job_id in ids]
             connections = await _settled(server)
-            finisher = _finisher(server, min(SINGLY, count // 2))
+            finisher = _finisher(server, few)
             results = await asyncio.gather(*tasks)
+        else:
+            finisher = _finisher(server, few)
+            results = [await one(job_id) for job_id in ids]
+            connections = _connections(server)
         finisher.wait()
-        return _wakes(results, connections, count if at_once == 1 else min(SINGLY, count // 2))
+        return _wakes(results, connections, few)
 
 
-def _threaded(server: Server, count: int, *, at_once: int) -> Wakes:
+def _threaded(server: Server, count: int, *, is_together: bool) -> Wakes:
+    few = _ended_singly(count, is_together=is_together)
     with Fleet(server.url) as fleet:
         ids = [receipt.id for receipt in fleet.enqueue_many(Job("job", FUNCTION) for _ in range(count))]
         results: list[tuple[JobResult[Any], float]] = []
@@ -101,22 +103,26 @@ def _threaded(server: Server, count: int, *, at_once: int) -> Wakes:
             result = fleet.wait(job_id, timeout=60)
             results.append((result, time.time()))
 
-        if at_once == 1:
-            finisher = _finisher(server, count)
-            for job_id in ids:
-                one(job_id)
-            connections = _connections(server)
-        else:
+        if is_together:
             threads = [threading.Thread(target=one, args=(job_id,)) for job_id in ids]
             for thread in threads:
                 thread.start()
-
             connections = asyncio.run(_settled(server))
-            finisher = _finisher(server, min(SINGLY, count // 2))
+            finisher = _finisher(server, few)
             for thread in threads:
                 thread.join()
+        else:
+            finisher = _finisher(server, few)
+            for job_id in ids:
+                one(job_id)
+            connections = _connections(server)
         finisher.wait()
-        return _wakes(results, connections, count if at_once == 1 else min(SINGLY, count // 2))
+        return _wakes(results, connections, few)
+
+
+def _ended_singly(count: int, *, is_together: bool) -> int:
+    """How many of the jobs end one at a time: all, if each wait follows the one before."""
+    return min(SINGLY, count // 2) if is_together else count
 
 
 async def _settled(server: Server) -> int:

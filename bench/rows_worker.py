@@ -129,10 +129,10 @@ def _waits(server: Server, count: int, function: str, *, apart: float, module: s
     with Fleet(server.url) as fleet:
         server.worker("-p", "1", "-c", "10", module=module)
         server.wait_serving(fleet)
-        time.sleep(REST)
+        time.sleep(REST)  # the worker is to be idle, as the row says
         for index in range(count):
             fleet.enqueue(next(jobs(1, function, (index, time.monotonic_ns()))))
-            time.sleep(apart)
+            time.sleep(apart)  # so that each job finds the worker idle again
         server.wait(lambda: len(server.stamps()) == count, "all jobs have started", step=0.05)
         return sorted((at - asked) / 1e6 for stamps in server.stamps().values() for asked, at in stamps)
 
@@ -183,7 +183,7 @@ def _crash(setting: Setting, processes: str) -> Reading:
     with setting.server() as server, Fleet(server.url) as fleet:
         worker = server.worker("-p", processes, "-c", "10")
         server.wait_serving(fleet)
-        time.sleep(REST)
+        time.sleep(REST)  # the start of the worker is not to be measured
         fill(fleet, jobs(1, "bench.hold", (0, 60.0)))
         server.wait(server.stamps, "the job has started")
         child = server.stamps()[0][0][0]

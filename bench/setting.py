@@ -158,7 +158,7 @@ class Server:
                 raise Trouble(f"waited {limit:g} s until {what}; {self._said()}")
             if any(worker.poll() is not None for worker in self._workers):
                 raise Trouble(f"a worker ended; {self._said()}")
-            time.sleep(step)
+            time.sleep(step)  # between looks
 
     def _said(self) -> str:
         logs = [path.read_text(errors="replace").splitlines()[-1:] for path in self._folder.glob("worker*.log")]
@@ -188,7 +188,7 @@ class Server:
                 last, moved = count.jobs, time.monotonic()
             elif time.monotonic() - moved > STALL_S:
                 raise Trouble(f"{jobs - count.jobs:,} of {jobs:,} jobs did not run; {self._said()}")
-            time.sleep(0.05)
+            time.sleep(0.05)  # between looks: constant looks would take a core from the jobs
 
 
 def free_port() -> int:
