@@ -14,9 +14,10 @@ from jobfleet.cli.invocation import Invocation
 from jobfleet.cli.options import TIME, Command, by_option, yes_option
 from jobfleet.cli.output import Cell, agreed, count, say
 from jobfleet.cli.schema import details_data, job_data
+from jobfleet.cli.selection import chosen, filters, given
 from jobfleet.cli.view import full_details, job_table
 from jobfleet.errors import JobNotFound
-from jobfleet.model import JobResult, JobStatus, split_id
+from jobfleet.model import OPEN, JobResult, JobStatus, split_id
 from jobfleet.model.details import JobDetails
 from jobfleet.operations.jobs.listing import Page
 
@@ -24,7 +25,9 @@ if TYPE_CHECKING:
     from jobfleet.fleet.sync import Fleet
     from jobfleet.operations.jobs.listing import Letter
 
-OPEN = [word.value for word in JobStatus if not word.is_final]
+INDEXED = frozenset({"tags", "user", "session"})
+"""The filters with an index."""
+
 ids_argument = click.argument("ids", nargs=-1, required=True, metavar="ID...")
 
 
@@ -132,27 +135,19 @@ def wait(invocation: Invocation, ids: tuple[str, ...], timeout: float | None) ->
 
 @click.command(cls=Command)
 @click.argument("ids", nargs=-1, metavar="[ID...]")
-@click.option(
-    "--tag", "tags", multiple=True, metavar="TAG", help="All open jobs with this tag; repeated: with all these tags."
-)
-@click.option("--queue", metavar="NAME", help="All open jobs of this queue.")
-@click.option("--function", metavar="NAME", help="All open jobs of this function.")
-@click.option("--user", metavar="WHO", help="All open jobs of this user.")
-@click.option("--session", metavar="TEXT", help="All open jobs of this session.")
-@click.option("--status", type=click.Choice(OPEN), help="Only jobs with this status.")
+@filters(OPEN)
 @by_option
 @yes_option
 @click.pass_obj
-def cancel(invocation: Invocation, /, ids: tuple[str, ...], by: str | None, yes: bool, **chosen: Any) -> int:
+def cancel(invocation: Invocation, /, ids: tuple[str, ...], by: str | None, yes: bool, **options: Any) -> int:
     """Cancel jobs by id, or all open jobs that match the options.
 
     Waiting jobs end at once; running jobs are asked to stop. Exit code 1 if one had ended already, 3 if there is
     none.
     """
-    if bool(ids) == any(value not in (None, ()) for value in chosen.values()):
-        raise click.UsageError("Give ids, or options that select jobs.")
-    if not ids:
-        return _cancel_many(invocation, {**chosen, "status": chosen["status"] and JobStatus(chosen["status"])}, by, yes)
+    wanted = chosen(ids, options)
+    if wanted:
+        return _cancel_many(invocation, wanted, by, yes)
     with invocation.fleet() as fleet:
         jobs, is_complete = look_up(fleet, ids)
         was_cancelled = {job.id: fleet.cancel(job.id, by=by) for job in jobs}
@@ -170,12 +165,12 @@ def cancel(invocation: Invocation, /, ids: tuple[str, ...], by: str | None, yes:
     return fail.DONE if all(was_cancelled.values()) else fail.FAILED
 
 
-def _cancel_many(invocation: Invocation, chosen: dict[str, Any], by: str | None, yes: bool) -> int:
+def _cancel_many(invocation: Invocation, wanted: dict[str, Any], by: str | None, yes: bool) -> int:
     with invocation.fleet() as fleet:
-        number = fleet.count_open(**chosen)
+        number = fleet.count_open(**wanted)
         if number and not agreed(f"Cancel {count(number, 'job')}?", yes=yes):
             return fail.FAILED
-        cancelled = fleet.cancel_many(**chosen, by=by) if number else 0
+        cancelled = fleet.cancel_many(**wanted, by=by) if number else 0
     text = f"Cancelled, or asked to stop: {count(cancelled, 'job')}."
     invocation.output.show(data={"cancelled": cancelled}, ids=[], text=text)
     return fail.DONE if number else fail.NOT_FOUND
@@ -192,14 +187,7 @@ def _outcome(styled: Any, state: JobStatus, was_cancelled: bool) -> str:
 
 
 @click.command(cls=Command)
-@click.option(
-    "--tag", "tags", multiple=True, metavar="TAG", help="Only jobs with this tag; repeated: with all these tags."
-)
-@click.option("--user", metavar="WHO", help="Only jobs of this user.")
-@click.option("--session", metavar="TEXT", help="Only jobs of this session.")
-@click.option("--function", metavar="NAME", help="Only jobs of this function.")
-@click.option("--status", type=click.Choice([word.value for word in JobStatus]), help="Only jobs with this status.")
-@click.option("--queue", metavar="NAME", help="Only jobs of this queue.")
+@filters(JobStatus)
 @click.option("--limit", type=click.IntRange(1, 10_000), default=50, metavar="N", help="Rows per page. [default 50]")
 @click.option("--cursor", default="", metavar="TEXT", help="The start of the page, as printed with the page before.")
 @click.option(
@@ -207,20 +195,22 @@ def _outcome(styled: Any, state: JobStatus, was_cancelled: bool) -> str:
     help="The newest jobs first; or running jobs, then waiting jobs by priority, then ended jobs.",
 )  # fmt: skip
 @click.pass_obj
-def jobs(invocation: Invocation, /, status: str | None, limit: int, cursor: str, order: str, **chosen: Any) -> None:
+def jobs(invocation: Invocation, /, limit: int, cursor: str, order: str, **options: Any) -> None:
     """List jobs of all queues, the newest first.
 
-    Without a tag, user or session, at most the newest 1,000 jobs of each kind are read per queue. '--order urgency'
-    lists every job, one page at a time.
+    With a tag, user or session, all matching jobs are listed, one page at a time. Without, at most the newest 1,000
+    jobs of each kind (waiting per priority, running, ended) are read per queue; '--order urgency' lists every job, one
+    page at a time.
     """
-    wanted = {"status": JobStatus(status) if status else None, "limit": limit, **chosen}
-    is_indexed = bool(chosen["tags"]) or chosen["user"] is not None or chosen["session"] is not None
+    wanted = given(options)
+    is_indexed = not INDEXED.isdisjoint(wanted)
+    if is_indexed and order == "urgency":
+        raise click.UsageError("Jobs of a tag, user or session are listed newest first; leave --order urgency out.")
     with invocation.fleet() as fleet:
         if order == "newest" and not is_indexed and not cursor:
-            found = {name: value for name, value in wanted.items() if name not in ("tags", "user", "session")}
-            page = Page(fleet.newest(**found))
+            page = Page(fleet.newest(**wanted, limit=limit))
         else:
-            page = fleet.jobs(cursor=cursor, **wanted)
+            page = fleet.jobs(**wanted, limit=limit, cursor=cursor)
     output = invocation.output
     text = job_table(output, page.jobs) if page.jobs and output.form == "table" else ""
     output.show(

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from datetime import datetime
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, Any
 
 import click
 
@@ -15,6 +15,7 @@ from jobfleet.cli.invocation import Invocation
 from jobfleet.cli.options import TIME, Command, by_option, yes_option
 from jobfleet.cli.output import Cell, agreed, count, plain, say
 from jobfleet.cli.schema import explanation_data
+from jobfleet.cli.selection import chosen, filters
 from jobfleet.cli.view import explained_details
 from jobfleet.errors import DuplicateJob, InvalidJob, JobNotFound
 from jobfleet.model import WAITING, JobStatus, Priority, check_queue
@@ -23,41 +24,7 @@ from jobfleet.operations.jobs.reschedule import change_of
 if TYPE_CHECKING:
     from jobfleet.fleet.sync import Fleet
 
-Decorated = TypeVar("Decorated", bound=Callable[..., Any])
-FILTERS = ("tags", "queue", "function", "user", "session", "status")
-
 some_ids = click.argument("ids", nargs=-1, metavar="[ID]...")
-
-
-def filters(command: Decorated) -> Decorated:
-    """Add the flags that select waiting jobs to a command."""
-    states = [str(status) for status in JobStatus if status in WAITING]
-    for option in (
-        click.option("--status", type=click.Choice(states), help="Jobs with this status."),
-        click.option("--session", metavar="TEXT", help="Jobs of this session."),
-        click.option("--user", metavar="TEXT", help="Jobs of this user."),
-        click.option("--function", metavar="NAME", help="Jobs of this function."),
-        click.option("--queue", metavar="NAME", help="Jobs of this queue."),
-        click.option(
-            "--tag", "tags", multiple=True, metavar="TAG", help="Jobs with this tag; repeated: with all these tags."
-        ),
-    ):
-        command = option(command)
-    return command
-
-
-def chosen(ids: tuple[str, ...], options: dict[str, Any]) -> dict[str, Any] | None:
-    """The filter of the options; None if ids are given.
-
-    Raises:
-        click.UsageError: Neither ids nor options are given, or both.
-    """
-    given = {name: value for name in FILTERS if (value := options.pop(name)) not in (None, ())}
-    if bool(given) == bool(ids):
-        raise click.UsageError("Give ids, or options that select jobs.")
-    if "status" in given:
-        given["status"] = JobStatus(given["status"])
-    return given or None
 
 
 @click.command(cls=Command)
@@ -89,7 +56,7 @@ def explain(invocation: Invocation, id: str) -> int:
 @click.option("--at", metavar="ISO", callback=read_moment, help="The new due time.")
 @click.option("--delay", type=TIME, help="The new due time, counted from now; 0 for at once.")
 @click.option("--priority", type=click.Choice(PRIORITIES, case_sensitive=False), help="The new priority.")
-@filters
+@filters(WAITING)
 @by_option
 @yes_option
 @click.pass_obj
@@ -119,7 +86,7 @@ def reschedule(
         raise click.UsageError("Give --at or --delay, not both.")
     change_of(at, delay, change["priority"])  # report an invalid change once, not for each job
     with invocation.fleet() as fleet:
-        if wanted is None:
+        if not wanted:
             return _each(invocation, fleet, ids, "rescheduled", lambda job_id: fleet.reschedule(job_id, **change))
         number = fleet.reschedule_many(**wanted, **change, dry_run=True)
         if number and not agreed(f"Reschedule {count(number, 'waiting job')}?", yes=yes):
@@ -131,7 +98,7 @@ def reschedule(
 @click.command(cls=Command)
 @some_ids
 @click.option("--to", metavar="QUEUE", required=True, help="The new queue.")
-@filters
+@filters(WAITING - {JobStatus.BLOCKED})
 @by_option
 @yes_option
 @click.pass_obj
@@ -144,7 +111,7 @@ def move(invocation: Invocation, /, ids: tuple[str, ...], to: str, by: str | Non
     wanted = chosen(ids, options)
     check_queue(to)
     with invocation.fleet() as fleet:
-        if wanted is None:
+        if not wanted:
             return _each(invocation, fleet, ids, "moved", lambda job_id: fleet.move(job_id, to, by=by))
         number = fleet.move_many(to, **wanted, by=by, dry_run=True)
         if number and not agreed(f"Move {count(number, 'waiting job')} to {to}?", yes=yes):

@@ -134,6 +134,14 @@ def test_a_filter_counts_and_asks(cli: Cli, fleet: Fleet) -> None:
         (("reschedule", ONE, "--at", "2100-01-01", "--delay", "1h"), "Give --at or --delay, not both."),
         (("move", "--to", "bulk"), "Give ids, or options that select jobs."),
         (("move", ONE), "Missing option '--to'."),
+        (
+            ("move", "--status", "blocked", "--to", "bulk"),
+            "Invalid value for '--status': 'blocked' is not one of 'scheduled', 'queued', 'retrying'.",
+        ),
+        (
+            ("jobs", "--tag", "eu", "--order", "urgency"),
+            "Jobs of a tag, user or session are listed newest first; leave --order urgency out.",
+        ),
     ],
 )
 def test_what_does_not_fit_together_is_refused(cli: Cli, args: tuple[str, ...], message: str) -> None:
