@@ -185,6 +185,11 @@ def age(seconds: float) -> str:
     return f"{whole} s"
 
 
+def since(moment: datetime | None, now: datetime) -> str:
+    """The age of a moment for a narrow column; a dash for None."""
+    return age((now - moment).total_seconds()) if moment else "-"
+
+
 def clock(moment: datetime | None) -> str:
     """A time in the local zone with its offset; empty for None. All tables and sentences show times in this form."""
     return local(moment) if moment else ""
@@ -193,6 +198,12 @@ def clock(moment: datetime | None) -> str:
 def iso(moment: datetime | None) -> str | None:
     """A time in UTC for JSON; None for None. All JSON has times in this form."""
     return moment.astimezone(UTC).isoformat() if moment else None
+
+
+def paused_by(who: str | None, reason: str = "") -> str:
+    """A pause in words, with its author and its reason where they are known."""
+    words = f"paused by {who}" if who and who != "-" else "paused"
+    return f"{words} ({reason})" if reason else words
 
 
 def count(number: int, thing: str) -> str:

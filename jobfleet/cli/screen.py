@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from datetime import datetime
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from jobfleet.cli.output import Cell, Column, Output, age, clip, clock, plain, width
+from jobfleet.cli.output import Cell, Column, Output, age, clip, clock, plain, since, width
 from jobfleet.cli.pulse import Look, Moving
 from jobfleet.model import JobResult
 
@@ -23,7 +23,8 @@ IDS_FROM = 120
 """Least width of the terminal, in characters, to show the ids of failures."""
 
 _UNITS = ((1e3, "k"), (1e6, "M"), (1e9, "G"), (1e12, "T"))
-_COLORS = {"running": "green", "quiet": "yellow", "stopping": "yellow", "gone": "red"}
+WORKER_COLORS = {"running": "green", "quiet": "yellow", "stopping": "yellow", "gone": "red"}
+NO_WORKERS = "No workers. Start one: 'jobfleet worker MODULE'."
 
 
 class Section(NamedTuple):
@@ -198,13 +199,13 @@ def _workers(every: Sequence[WorkerInfo], now: datetime) -> Section:
             _worker_state(worker),
             Cell(f"{worker.running}/{worker.slots}", "cyan" if worker.running and not worker.is_gone else None),
             str(worker.children),
-            _since(worker.started, now),
-            Cell(_since(worker.beat, now), "red" if worker.is_gone else None),
+            since(worker.started, now),
+            Cell(since(worker.beat, now), "red" if worker.is_gone else None),
             ",".join(worker.queues) or "-",
         ]
         for worker in every
     ]
-    return Section(columns, rows, 0, Cell("No workers. Start one: 'jobfleet worker MODULE'.", "yellow"))
+    return Section(columns, rows, 0, Cell(NO_WORKERS, "yellow"))
 
 
 def _worker_state(worker: WorkerInfo) -> Cell:
@@ -212,14 +213,14 @@ def _worker_state(worker: WorkerInfo) -> Cell:
         return Cell("gone", "red")
     if worker.hung:
         return Cell(f"{worker.hung} hung", "red")
-    return Cell(worker.state or "-", _COLORS.get(worker.state))
+    return Cell(worker.state or "-", WORKER_COLORS.get(worker.state))
 
 
 def _failures(every: Sequence[JobResult[Any]], now: datetime, *, with_ids: bool) -> Section:
     ids = ["ID"] if with_ids else []
     rows: list[Row] = [
         [
-            _since(letter.completed_at, now),
+            since(letter.completed_at, now),
             *([letter.id] if with_ids else []),
             letter.function or "-",
             Cell(letter.error_text or "-", "red"),
@@ -227,7 +228,3 @@ def _failures(every: Sequence[JobResult[Any]], now: datetime, *, with_ids: bool)
         for letter in every
     ]
     return Section([Column("DEAD", True), *ids, "FUNCTION", "ERROR"], rows, len(ids) + 1, Cell("No dead letters."))
-
-
-def _since(moment: datetime | None, now: datetime) -> str:
-    return age((now - moment).total_seconds()) if moment else "-"

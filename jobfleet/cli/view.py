@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Any
 
-from jobfleet.cli.output import Cell, Column, Output, age, clip, clock, plain_lines, to_json
+from jobfleet.cli.output import Cell, Column, Output, age, clip, clock, plain_lines, since, to_json
 from jobfleet.cli.schema import jsonable
 from jobfleet.clock import span
 from jobfleet.model import JobResult, JobStatus, split_id, suffix_time_us
@@ -50,7 +50,6 @@ def job_table(output: Output, jobs: Sequence[JobResult[Any]]) -> str:
 
 
 def _row(job: JobResult[Any], now: datetime, *, is_narrow: bool) -> list[Cell | str]:
-    since = job.enqueued_at
     has_short_id = is_narrow and suffix_time_us(split_id(job.id).suffix) is not None
     return [
         job.id[-SHORT_ID:] if has_short_id else job.id,
@@ -58,7 +57,7 @@ def _row(job: JobResult[Any], now: datetime, *, is_narrow: bool) -> list[Cell | 
         job.function or "-",
         percent(job),
         str(job.attempt or "-"),
-        age((now - since).total_seconds()) if since else "-",
+        since(job.enqueued_at, now),
         note_of(job),
     ]
 
@@ -193,7 +192,8 @@ def _pairs(job: JobResult[Any]) -> Iterable[tuple[str, Cell | str]]:
 def _runs(job: JobResult[Any]) -> str:
     if not job.attempt:
         return ""
-    return f"{job.attempt}" + (f", {job.retry_count} of them after a failure or a crash" if job.retry_count else "")
+    retries = "1 retry" if job.retry_count == 1 else f"{job.retry_count:,} retries"
+    return f"{job.attempt}, {retries} used" if job.retry_count else f"{job.attempt}"
 
 
 def _when(moment: datetime | None) -> str:

@@ -15,7 +15,7 @@ from jobfleet.cli.commands.jobs import full_id, letter_of
 from jobfleet.cli.gathering import gather
 from jobfleet.cli.invocation import Invocation
 from jobfleet.cli.options import Group, by_option, yes_option
-from jobfleet.cli.output import Cell, Column, Output, age, agreed, count, plain_lines, say
+from jobfleet.cli.output import Cell, Column, Output, agreed, count, plain_lines, say, since
 from jobfleet.cli.schema import job_data, letter_data
 from jobfleet.cli.view import arguments_text, history_of, job_details
 from jobfleet.errors import DuplicateJob, JobNotFound
@@ -30,7 +30,7 @@ BATCH = 200
 
 ids_argument = click.argument("ids", nargs=-1, metavar="[ID]...")
 all_option = click.option("--all", "every", is_flag=True, help="All dead letters.")
-queue_option = click.option("--queue", metavar="NAME", help="Only of this queue.")
+queue_option = click.option("--queue", metavar="NAME", help="Only dead letters of this queue.")
 
 
 @click.group(cls=Group)
@@ -57,17 +57,14 @@ def ls(invocation: Invocation, queue: str | None, limit: int) -> None:
     output.show(data=[job_data(row) for row in letters], ids=[row.id for row in letters], text=text)
 
 
-def _since(moment: datetime | None) -> str:
-    return age((datetime.now(UTC) - moment).total_seconds()) if moment else "-"
-
-
 def _table(output: Output, letters: list[JobResult[Any]]) -> str:
+    now = datetime.now(UTC)
     rows: list[list[Cell | str]] = [
         [
             letter.id,
             letter.function,
             str(letter.attempt),
-            _since(letter.completed_at),
+            since(letter.completed_at, now),
             Cell(letter.error_text, "red"),
         ]
         for letter in letters
@@ -93,9 +90,9 @@ def groups(invocation: Invocation, queue: str | None, limit: int) -> None:
         say("No dead letters.")
         return
     output = invocation.output
-    gathered = gather(letters)
+    gathered, now = gather(letters), datetime.now(UTC)
     rows: list[list[Cell | str]] = [
-        [str(group.count), group.function, _since(group.last), group.example, Cell(group.error, "red")]
+        [str(group.count), group.function, since(group.last, now), group.example, Cell(group.error, "red")]
         for group in gathered
     ]
     text = output.table([Column("COUNT", True), "FUNCTION", Column("LAST", True), "EXAMPLE", "ERROR"], rows)

@@ -9,7 +9,7 @@ import click
 
 from jobfleet.cli.invocation import Invocation
 from jobfleet.cli.options import TIME, Group
-from jobfleet.cli.output import Cell, Column, plain, say
+from jobfleet.cli.output import Cell, Column, paused_by, say
 from jobfleet.cli.schema import limit_data
 from jobfleet.clock import span
 
@@ -71,13 +71,8 @@ def _row(info: LimitInfo) -> list[Cell | str]:
         Cell(f"in {span(info.next_token)}", "yellow") if info.next_token else "-",
         "-" if info.weight is None else f"{info.weight:g}",
         "-" if info.aging is None else span(info.aging),
-        Cell("on", "green") if info.paused is None else Cell(_paused(info), "yellow"),
+        Cell("on", "green") if info.paused is None else Cell(paused_by(info.paused, info.paused_reason), "yellow"),
     ]
-
-
-def _paused(info: LimitInfo) -> str:
-    by = f"paused by {info.paused}" if info.paused and info.paused != "-" else "paused"
-    return f"{by} ({plain(info.paused_reason)})" if info.paused_reason else by
 
 
 @limits.command("set")

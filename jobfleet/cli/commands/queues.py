@@ -9,7 +9,7 @@ import click
 from jobfleet.cli import fail
 from jobfleet.cli.invocation import Invocation
 from jobfleet.cli.options import Group, by_option, yes_option
-from jobfleet.cli.output import Cell, Column, Output, agreed, count, plain, say
+from jobfleet.cli.output import Cell, Column, Output, agreed, count, paused_by, say
 from jobfleet.cli.schema import queue_data
 from jobfleet.clock import span
 from jobfleet.operations.lanes import no_queue
@@ -66,21 +66,11 @@ def _row(queue: QueueInfo) -> list[Cell | str]:
 def _state(queue: QueueInfo) -> Cell:
     """The pauses of a queue, with author and reason."""
     if queue.paused is not None:
-        return Cell(_paused(queue.paused) + _because(queue.paused_reason), "yellow")
+        return Cell(paused_by(queue.paused, queue.paused_reason), "yellow")
     if not queue.paused_functions:
         return Cell("open", "green")
-    return Cell(
-        "; ".join(f"{one.function} {_paused(one.by or '')}{_because(one.reason)}" for one in queue.paused_functions),
-        "yellow",
-    )
-
-
-def _because(reason: str) -> str:
-    return f" ({plain(reason)})" if reason else ""
-
-
-def _paused(by: str) -> str:
-    return f"paused by {by}" if by and by != "-" else "paused"
+    every = (f"{one.function} {paused_by(one.by, one.reason)}" for one in queue.paused_functions)
+    return Cell("; ".join(every), "yellow")
 
 
 some_queue = click.argument("name", metavar="[QUEUE]", required=False)

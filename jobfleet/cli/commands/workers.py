@@ -13,8 +13,9 @@ import click
 from jobfleet.cli import fail
 from jobfleet.cli.invocation import Invocation
 from jobfleet.cli.options import TIME, Decorated, Group, by_option, yes_option
-from jobfleet.cli.output import Cell, Column, age, agreed, count, say
+from jobfleet.cli.output import Cell, Column, agreed, count, say, since
 from jobfleet.cli.schema import confirmation_data, worker_data
+from jobfleet.cli.screen import NO_WORKERS, WORKER_COLORS
 from jobfleet.clock import span
 from jobfleet.config import processors
 
@@ -25,7 +26,6 @@ if TYPE_CHECKING:
 
 CROWD = 4
 """Processes per CPU above which `scale` asks for confirmation: each loads the modules and needs memory for them."""
-_COLORS = {"running": "green", "quiet": "yellow", "stopping": "yellow", "gone": "red"}
 
 
 @click.group(cls=Group)
@@ -40,7 +40,7 @@ def ls(invocation: Invocation) -> None:
     with invocation.fleet() as fleet:
         every = fleet.workers()
     if not every and invocation.form == "table":
-        say("No workers. Start one: 'jobfleet worker MODULE'.")
+        say(NO_WORKERS)
         return
     output = invocation.output
     numbers = [Column(title, True) for title in ("PID", "CHILDREN", "RUNNING", "SLOTS", "UP", "HEARD")]
@@ -56,21 +56,17 @@ def _row(worker: WorkerInfo, now: datetime) -> list[Cell | str]:
     hung = f", {worker.hung} hung" if worker.hung else ""
     return [
         worker.id,
-        Cell(f"{state}{by}{hung}", "red" if hung else _COLORS.get(state)),
+        Cell(f"{state}{by}{hung}", "red" if hung else WORKER_COLORS.get(state)),
         worker.host or "-",
         str(worker.pid or "-"),
         str(worker.children),
         Cell(str(worker.running), "cyan" if worker.running else None),
         str(worker.slots),
-        _since(worker.started, now),
-        _since(worker.beat, now),
+        since(worker.started, now),
+        since(worker.beat, now),
         worker.version or "-",
         ",".join(worker.queues) or "-",
     ]
-
-
-def _since(moment: datetime | None, now: datetime) -> str:
-    return age((now - moment).total_seconds()) if moment else "-"
 
 
 def _targets(function: Decorated) -> Decorated:

@@ -7,7 +7,9 @@ import re
 
 import pytest
 
-from jobfleet import After, Fleet, Job, Priority
+from jobfleet import After, Fleet, Job, JobResult, JobStatus, Priority
+from jobfleet.cli.output import Output
+from jobfleet.cli.view import job_details
 from tests.cli.hand import Cli, Hand
 
 MOMENT = r"\d{4}-\d\d-\d\d \d\d:\d\d:\d\d [+-]\d\d:\d\d"
@@ -40,6 +42,16 @@ def test_status_shows_an_open_job_with_what_it_was_enqueued_with(cli: Cli, paren
     assert shown["retries"] == "0 of 5 used"
     assert re.fullmatch(rf"{MOMENT}  \(in 1 h\)", shown["expires"])
     assert shown["parents"] == f"{parent} (open)"
+
+
+@pytest.mark.parametrize(
+    ("attempt", "retries", "text"),
+    [(0, 0, ""), (1, 0, "1"), (1, 1, "1, 1 retry used"), (3, 2, "3, 2 retries used")],
+)
+def test_runs_are_not_counted_as_retries_before_they_happen(attempt: int, retries: int, text: str) -> None:
+    job = JobResult[object](id="default.0.a", status=JobStatus.RETRYING, attempt=attempt, retry_count=retries)
+
+    assert lines(job_details(Output(), job)).get("runs", "") == text
 
 
 def test_explain_shows_it_below_the_reasons(cli: Cli, parent: str, child: str) -> None:
