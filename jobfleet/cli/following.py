@@ -48,8 +48,8 @@ def follow(
                 _warn_unserved(fleet, [last[job_id] for job_id in left])
                 is_checked = True
             if timeout is not None and waited_for >= timeout:
-                raise WaitTimeout(left[0], timeout)
-            time.sleep(EVERY_S)
+                raise WaitTimeout(left[0], timeout, job_ids=left)
+            time.sleep(EVERY_S)  # progress has no message that wakes: a view is drawn ten times per second
             for job_id, seen in zip(left, fleet.poll_many(left), strict=True):
                 if seen is None:  # it ended, and its result is not kept
                     del last[job_id]
@@ -75,25 +75,13 @@ def waited(
         WaitTimeout: A job had not ended in time.
     """
     if view is None:
-        return _waited_unseen(fleet, ids, timeout)
+        unseen = {job.id: job for job in fleet.as_completed(ids, timeout=timeout)}
+        return [unseen[job_id] for job_id in ids]
     jobs = [fleet.poll(job_id) for job_id in ids]
     if all(job.status.is_final for job in jobs):
         return jobs
     ended = {job.id: job for job in follow(fleet, jobs, view, timeout=timeout)}
     return [ended[job_id] if job_id in ended else fleet.poll(job_id) for job_id in ids]
-
-
-def _waited_unseen(fleet: Fleet, ids: Sequence[str], timeout: float | None) -> list[JobResult[Any]]:
-    """Wait without a view: a message of Redis wakes each wait."""
-    deadline = None if timeout is None else monotonic() + timeout
-    jobs = []
-    for job_id in ids:
-        left = None if deadline is None else max(0.0, deadline - monotonic())
-        try:
-            jobs.append(fleet.wait(job_id, timeout=left))
-        except WaitTimeout:
-            raise WaitTimeout(job_id, timeout or 0.0) from None
-    return jobs
 
 
 def _warn_unserved(fleet: Fleet, jobs: Sequence[JobResult[Any]]) -> None:

@@ -30,7 +30,7 @@ class Keys(AbstractContextManager["Keys"]):
         deadline = monotonic() + within
         while (left := deadline - monotonic()) > 0:
             if self._before is None:
-                time.sleep(left)
+                time.sleep(left)  # no key can come, so only the time counts
                 continue
             ready, _, _ = select.select([sys.stdin.fileno()], [], [], left)
             typed = os.read(sys.stdin.fileno(), BYTES).decode(errors="replace") if ready else ""

@@ -90,7 +90,7 @@ def _drain(fleet: Fleet, jobs: int) -> float | None:
             if done >= target:
                 seconds = moved - began
                 break
-            time.sleep(0.02)
+            time.sleep(0.02)  # between looks: constant looks would take a core from the jobs
     finally:
         stop.set()
         worker.join()
