@@ -61,6 +61,7 @@ class Main(Chooser):
     """The group of all commands."""
 
     command_class = Command
+    sections = SECTIONS
 
     def list_commands(self, _ctx: click.Context) -> list[str]:
         """All names."""
@@ -78,13 +79,6 @@ class Main(Chooser):
         """Run the named command, with the flags before its name."""
         absorb(self, ctx)
         return super().invoke(ctx)
-
-    def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
-        """List the commands by section."""
-        for title, section in SECTIONS.items():
-            commands = [(name, self.get_command(ctx, name)) for name in section]
-            with formatter.section(title):
-                formatter.write_dl([(name, command.get_short_help_str(90)) for name, command in commands if command])
 
     def main(self, *args: Any, **named: Any) -> NoReturn:
         """Run a command, and exit with the code of `fail.run`. The arguments are those of click."""
@@ -107,7 +101,7 @@ def _never_refuse(stream: IO[str]) -> None:
     context_settings=HELP,
     epilog=(
         "Exit codes: 0 done, 1 the job or check failed, 2 usage, import or settings, 3 not found, "
-        "4 Redis unreachable or refusing, 124 timed out."
+        "4 Redis unreachable or refusing, 124 timed out, 130 interrupted."
     ),
 )
 @click.version_option(VERSION, "-V", "--version", prog_name="jobfleet", message="%(prog)s %(version)s")

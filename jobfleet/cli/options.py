@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import difflib
-from collections.abc import Callable
-from typing import Any, TypeVar
+from collections.abc import Callable, Iterable, Mapping
+from typing import Any, ClassVar, TypeVar
 
 import click
 
@@ -30,6 +30,8 @@ from jobfleet.model.options import LONGEST
 Decorated = TypeVar("Decorated", bound=Callable[..., Any])
 
 GLOBAL_SETTINGS = ("url", "namespace", "app_dir", "no_color", "verbose", "log_format")
+LONGEST_SENTENCE = 150
+"""Most characters of a command's summary in the list of commands."""
 FORMS = ("table", "json", "ids")
 HELP = {"help_option_names": ["-h", "--help"], "max_content_width": 110}
 
@@ -122,7 +124,19 @@ class Command(click.Command):
 
 
 class Chooser(click.Group):
-    """A group that suggests a command for an unknown name."""
+    """A group that suggests a command for an unknown name, and lists its commands with whole sentences."""
+
+    sections: ClassVar[Mapping[str, Iterable[str]]] = {}
+    """The commands by title, in the order of the help; if empty, there is one section with all commands."""
+
+    def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        """List the commands by section. Unlike click, break long sentences and do not cut them."""
+        for title, names in (self.sections or {"Commands": self.list_commands(ctx)}).items():
+            commands = [(name, self.get_command(ctx, name)) for name in names]
+            with formatter.section(title):
+                formatter.write_dl(
+                    [(name, command.get_short_help_str(LONGEST_SENTENCE)) for name, command in commands if command]
+                )
 
     def resolve_command(
         self, ctx: click.Context, args: list[str]

@@ -89,6 +89,14 @@ def test_help_tells_every_command(cli: Cli) -> None:
     assert "..." not in text.replace("[ARGS]...", "")
 
 
+@pytest.mark.parametrize("group", ["queues", "workers", "dead", "cron", "limits", "archive", "notify", "flow"])
+def test_the_help_of_a_group_cuts_no_sentence(cli: Cli, group: str) -> None:
+    shown = cli(group, "-h").stdout
+
+    assert "\nCommands:\n" in shown
+    assert "..." not in shown.replace("[ARGS]...", "")
+
+
 def test_version(cli: Cli) -> None:
     from jobfleet import __version__
 

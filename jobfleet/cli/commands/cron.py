@@ -9,10 +9,18 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from jobfleet.cli import fail
-from jobfleet.cli.commands.enqueue import PRIORITIES, EnqueueCommand, ScopeType, json_object, read_argument, read_moment
+from jobfleet.cli.commands.enqueue import (
+    PRIORITIES,
+    UNIQUE_FOR_HELP,
+    EnqueueCommand,
+    ScopeType,
+    json_object,
+    read_argument,
+    read_moment,
+)
 from jobfleet.cli.invocation import Invocation
 from jobfleet.cli.options import TIME, Group, by_option, yes_option
-from jobfleet.cli.output import Cell, agreed, clock, iso, say
+from jobfleet.cli.output import Cell, agreed, clock, iso, paused_by, say
 from jobfleet.model import Job, Priority
 from jobfleet.model.option_types import UniqueFor
 from jobfleet.operations.lanes import warn_if_new
@@ -59,7 +67,7 @@ def _fired_by(names: Sequence[str]) -> str:
 def _row(info: CronInfo) -> list[Cell | str]:
     last = f"{clock(info.last.at)} {info.last.outcome}" if info.last else "-"
     if info.paused is not None:
-        state = Cell("paused" if info.paused == "-" else f"paused by {info.paused}", "yellow")
+        state = Cell(paused_by(info.paused), "yellow")
     else:
         state = Cell("orphaned", "red") if info.is_orphaned else Cell("on", "green")
     return [
@@ -113,7 +121,9 @@ def fire_data(fire: CronFire) -> dict[str, object]:
 @cron.command()
 @click.argument("which", metavar="NAME|EXPRESSION")
 @tz_option
-@click.option("-n", "--count", type=click.IntRange(1, 1000), default=10, show_default=True, help="How many fires.")
+@click.option(
+    "-n", "--count", type=click.IntRange(1, 1000), default=10, show_default=True, metavar="N", help="How many fires."
+)
 @click.option("--after", metavar="ISO", callback=read_moment, help="Show fires after this time; default now.")
 @click.pass_obj
 def preview(invocation: Invocation, which: str, tz: str, count: int, after: datetime | None) -> None:
@@ -174,13 +184,13 @@ def _kept(invocation: Invocation, name: str) -> Cron:
 @click.option("--misfire-window", type=TIME, default=3600.0, help="How late a missed fire may still run. [default 1h]")
 @click.option(
     "--overlap", type=click.Choice(("allow", "skip", "queue")), default="allow", show_default=True,
-    help="What a fire does while the job of the last fire is open.",
+    help="What a fire does while the job of the last fire is open: enqueue another job, skip itself, or wait.",
 )  # fmt: skip
 @click.option("--jitter", type=TIME, default=0.0, help="Spread the jobs over this time.")
 @click.option("--start", metavar="ISO", callback=read_moment, help="No fire before this time.")
 @click.option("--end", metavar="ISO", callback=read_moment, help="No fire after this time.")
 @click.option("--unique", metavar="KEY", help="A key that one job holds at a time; {0} is its first ARG.")
-@click.option("--unique-for", type=ScopeType(), metavar="SCOPE", help="How long: queued, open (default) or a time.")
+@click.option("--unique-for", type=ScopeType(), metavar="SCOPE", help=UNIQUE_FOR_HELP)
 @click.option("--replace", is_flag=True, help="Replace a recurring job of the same name.")
 @by_option
 @click.pass_obj
@@ -272,7 +282,9 @@ def run(invocation: Invocation, name: str) -> None:
 
 @cron.command()
 @name_argument
-@click.option("--limit", type=click.IntRange(1, 1000), default=50, show_default=True, help="How many fires.")
+@click.option(
+    "--limit", type=click.IntRange(1, 1000), default=50, show_default=True, metavar="N", help="How many fires."
+)
 @click.pass_obj
 def history(invocation: Invocation, name: str, limit: int) -> None:
     """Show the outcomes of a recurring job's past fires."""

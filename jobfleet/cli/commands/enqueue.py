@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from jobfleet.fleet.sync import Fleet
 
 _NEGATIVE = re.compile(r"-\.?\d")
+UNIQUE_FOR_HELP = "How long the job holds its key: queued, open or a time. [default open]"
 PRIORITIES = [priority.name.lower() for priority in reversed(Priority)]
 _MARK = "\0"  # an argument of a process cannot contain it
 
@@ -105,9 +106,9 @@ def read_moment(_ctx: click.Context, _option: click.Parameter, text: str | None)
 @click.option(
     "--at", "scheduled_at", metavar="ISO", callback=read_moment, help="Do not start the job before this time."
 )
-@click.option("--max-retries", type=click.IntRange(min=0), metavar="N", help="Most repetitions after failed runs.")
-@click.option("--retry-delay", type=TIME, help="Time before the first repetition.")
-@click.option("--retry-backoff", type=float, metavar="N", help="The factor by which the delay grows.")
+@click.option("--max-retries", type=click.IntRange(min=0), metavar="N", help="Most retries after failed runs.")
+@click.option("--retry-delay", type=TIME, help="Delay before the first retry.")
+@click.option("--retry-backoff", type=float, metavar="N", help="Factor by which the delay grows with each retry.")
 @click.option("--no-jitter", is_flag=True, help="Use the exact delay, without jitter.")
 @click.option(
     "--max-crashes", type=click.IntRange(min=1), metavar="N", help="Crashes of its worker after which the job fails."
@@ -123,7 +124,7 @@ def read_moment(_ctx: click.Context, _option: click.Parameter, text: str | None)
 @click.option("--result-ttl", type=TIME, help="How long to keep the result.")
 @click.option("--id", metavar="TEXT", help="Your own id: enqueueing it again makes no second job.")
 @click.option("--unique", metavar="KEY", help="A key that one job holds at a time; {0} is its first ARG.")
-@click.option("--unique-for", type=ScopeType(), metavar="SCOPE", help="How long: queued, open (default) or a time.")
+@click.option("--unique-for", type=ScopeType(), metavar="SCOPE", help=UNIQUE_FOR_HELP)
 @click.option(
     "--on-conflict", type=click.Choice(ON_CONFLICT), help="What to do if another job holds the key. [default existing]"
 )
@@ -132,7 +133,7 @@ def read_moment(_ctx: click.Context, _option: click.Parameter, text: str | None)
     "--depends-on",
     multiple=True,
     metavar="ID",
-    help="A job that must complete first, also part of its id; may be repeated.",
+    help="A job that must complete first; a part of its id is enough. May be repeated.",
 )
 @click.option("--group", metavar="TEXT", help="The group of the job, for fair shares and limits.")
 @click.option("--name", metavar="TEXT", help="A label to show; default the function's name.")

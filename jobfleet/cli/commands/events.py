@@ -31,8 +31,8 @@ def events() -> None:
 def tail(invocation: Invocation, queue: str | None, names: tuple[str, ...], count: int | None) -> None:
     """Show the events of jobs from now on, one per line, until Ctrl-C.
 
-    Do not build on it: events may be missed, and progress is shown at most ten times per second. The archive keeps
-    all events.
+    Events can be lost, and progress is shown at most ten times per second. For a complete record of all jobs, use the
+    archive.
     """
     from jobfleet.client._sync.events import tail as tailed
 

@@ -31,7 +31,7 @@ def flow() -> None:
 
 
 @flow.command("ls")
-@click.option("--limit", type=click.IntRange(1, 1000), default=50, show_default=True, help="Rows at most.")
+@click.option("--limit", type=click.IntRange(1, 1000), default=50, show_default=True, metavar="N", help="Rows at most.")
 @click.pass_obj
 def ls(invocation: Invocation, limit: int) -> None:
     """List the latest flows."""

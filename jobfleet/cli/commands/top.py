@@ -29,9 +29,7 @@ def _every(_ctx: click.Context, _option: click.Parameter, seconds: float) -> flo
 
 
 @click.command(cls=Command)
-@click.option(
-    "--every", type=TIME, default=1.0, metavar="SECONDS", callback=_every, help="Time between two samples. [default 1]"
-)
+@click.option("--every", type=TIME, default=1.0, callback=_every, help="Time between two samples. [default 1s]")
 @click.option("--once", is_flag=True, help="Print one sample as plain tables.")
 @click.pass_obj
 def top(invocation: Invocation, every: float, once: bool) -> None:

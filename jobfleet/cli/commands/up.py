@@ -107,9 +107,8 @@ def _attend(command: Sequence[str], tend: Callable[[], None]) -> int:
         else:
             child.send_signal(signal.SIGTERM if signum == signal.SIGHUP else signum)
 
-    is_hup_ignored = (
-        signal.getsignal(signal.SIGHUP) is signal.SIG_IGN
-    )  # by `nohup`; a script's `&` ignores only INT and QUIT
+    # `nohup` ignores HUP. The `&` of a script ignores only INT and QUIT.
+    is_hup_ignored = signal.getsignal(signal.SIGHUP) is signal.SIG_IGN
     wanted = [signum for signum in FORWARDED if signum != signal.SIGHUP or not is_hup_ignored]
     before = {signum: signal.signal(signum, forward) for signum in wanted}
     try:
