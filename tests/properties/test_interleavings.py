@@ -25,8 +25,8 @@ from jobfleet.store.keys import Keyspace, Lane
 from jobfleet.store.records import Answer, Claimed, Entry, Grant, Settled
 from jobfleet.worker.child.claimer import Claimer
 from jobfleet.worker.run.completer import Completer
-from jobfleet.worker.run.parents import Parents
-from jobfleet.worker.run.resources import Resources
+from jobfleet.worker.run.inputs.parents import Parents
+from jobfleet.worker.run.inputs.resources import Resources
 from jobfleet.worker.run.run import Run
 from jobfleet.worker.run.writes.job_log import JobLogWriter
 from jobfleet.worker.run.writes.progress import ProgressWriter

@@ -30,7 +30,7 @@ from jobfleet.worker.ipc.kinds import Kind
 from jobfleet.worker.ipc.lease_board import LeaseBoard
 from jobfleet.worker.run.events import RunEvents, Verdict
 from jobfleet.worker.run.handlers import Handlers
-from jobfleet.worker.run.resources import CLOSING
+from jobfleet.worker.run.inputs.resources import CLOSING
 from jobfleet.worker.run.run import Key, Run
 from jobfleet.worker.run.stop_state import Stage
 from jobfleet.worker.run.waits import any_of

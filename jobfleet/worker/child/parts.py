@@ -21,10 +21,10 @@ from jobfleet.worker.run.conclusion import Conclusions
 from jobfleet.worker.run.events import RunEvents
 from jobfleet.worker.run.executor import Executor
 from jobfleet.worker.run.handlers import Handlers
+from jobfleet.worker.run.inputs.parents import Parents
+from jobfleet.worker.run.inputs.resources import Resources
 from jobfleet.worker.run.middleware import MiddlewareChain
 from jobfleet.worker.run.oom_move import OomMover
-from jobfleet.worker.run.parents import Parents
-from jobfleet.worker.run.resources import Resources
 from jobfleet.worker.run.run import Key, Run
 from jobfleet.worker.run.runner import Runner
 from jobfleet.worker.run.stop_ladder import StopLadder

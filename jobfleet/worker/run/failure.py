@@ -4,17 +4,11 @@ from __future__ import annotations
 
 import traceback
 from types import TracebackType
-from typing import Any
 
-from jobfleet.codec import Limits
 from jobfleet.errors import EncodingError
-from jobfleet.model import JobResult
 from jobfleet.outcome import ForeignError, Outcome, Raised
 from jobfleet.retry import Fail
-from jobfleet.worker.run.run import Run
 
-LIMITS = Limits(max_bytes=512 << 20, max_depth=128)
-"""The limits for data from Redis, which was within its own limits when it was written."""
 TRACEBACK_HEAD = "…\n"
 
 
@@ -76,11 +70,3 @@ def traceback_text(error: BaseException, most: int) -> str:
         text = f"{type(error).__name__} (its traceback cannot be had)"
     text = text.encode("utf-8", "replace").decode()
     return text if len(text) <= most else TRACEBACK_HEAD + text[-most:]
-
-
-def parents_of(run: Run) -> dict[str, JobResult[Any]]:
-    """The results of a run's parents by id."""
-    # Imported here, because most runs have no parents, and an isolated process has to start fast.
-    from jobfleet.worker.run.parent_results import results_of
-
-    return results_of(run.parents, LIMITS)

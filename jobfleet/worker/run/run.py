@@ -25,13 +25,14 @@ if TYPE_CHECKING:
     from jobfleet.functions.flow_addition import FlowAddition
     from jobfleet.store.calls.settle import Item
     from jobfleet.worker.run.handlers import Handler
-    from jobfleet.worker.run.parent_results import Row
 
 T = TypeVar("T")
 LEASE_CHECK_EVERY = 0.05
 """Seconds between two checks whether the lease was renewed."""
 BLOCK_EVERY = 0.2
 """Seconds between two checks whether a run that blocks its thread is to stop."""
+ParentEnd = tuple[str, str, bytes]
+"""A parent's id, its status, and the record of its end."""
 Key = tuple[str, int]
 """Id and token of a run. Tokens are unique within a lane only, and a child serves several lanes."""
 
@@ -131,7 +132,7 @@ class Run:
     is_quarantined = False
     header: Mapping[str, Any] = {}
     handler: Handler | None = None
-    parents: Sequence[Row] = ()
+    parents: Sequence[ParentEnd] = ()
     executor: Stoppable | None = None
     task: asyncio.Task[None] | None = None
     context: JobContext | None = None

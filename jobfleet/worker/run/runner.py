@@ -14,11 +14,11 @@ from jobfleet.errors import EncodingError, EnvelopeTooNew
 from jobfleet.outcome import Broken, Outcome, Overdue, Unrunnable
 from jobfleet.retry import describe
 from jobfleet.worker.run.conclusion import Conclusions
-from jobfleet.worker.run.context import context_of
 from jobfleet.worker.run.executor import Executor, OnEnd
 from jobfleet.worker.run.handlers import Handler, Handlers, UnknownFunction
+from jobfleet.worker.run.inputs.context import context_of
+from jobfleet.worker.run.inputs.parents import Parents
 from jobfleet.worker.run.middleware import MiddlewareChain
-from jobfleet.worker.run.parents import Parents
 from jobfleet.worker.run.run import Run
 from jobfleet.worker.run.stop_ladder import StopLadder, limits_of
 

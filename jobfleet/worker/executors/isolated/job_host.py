@@ -29,11 +29,11 @@ from jobfleet.worker.executors.isolated.process_group import end_group, has_chil
 from jobfleet.worker.executors.isolated.remote_error import EndReport, describe_error
 from jobfleet.worker.executors.isolated.remote_run import IsolatedRun
 from jobfleet.worker.run import process_hooks
-from jobfleet.worker.run.arguments import inject
-from jobfleet.worker.run.context import context_of
 from jobfleet.worker.run.handlers import Handler, Handlers
-from jobfleet.worker.run.resources import Resources
-from jobfleet.worker.run.run_resources import RunResources
+from jobfleet.worker.run.inputs.arguments import inject
+from jobfleet.worker.run.inputs.context import context_of
+from jobfleet.worker.run.inputs.resources import Resources
+from jobfleet.worker.run.inputs.run_resources import RunResources
 from jobfleet.worker.run.writes.current_run import CURRENT
 
 INTERRUPT = signal.SIGUSR2

@@ -31,8 +31,8 @@ from jobfleet.worker.executors.thread import ThreadExecutor
 from jobfleet.worker.run import process_hooks
 from jobfleet.worker.run.executor import Executor
 from jobfleet.worker.run.handlers import Handler, Handlers
+from jobfleet.worker.run.inputs.resources import CLOSING, Resources
 from jobfleet.worker.run.middleware import MiddlewareChain
-from jobfleet.worker.run.resources import CLOSING, Resources
 from jobfleet.worker.run.stop_state import Stage
 
 log = logging.getLogger("jobfleet.worker")

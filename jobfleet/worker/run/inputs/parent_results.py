@@ -10,12 +10,10 @@ from jobfleet.errors import JobNotFound
 from jobfleet.model import JobResult, JobStatus
 from jobfleet.operations.results import result_of
 from jobfleet.store.calls.inspect import final_of
-
-Row = tuple[str, str, bytes]
-"""A parent's id, its status, and the record of its end."""
+from jobfleet.worker.run.run import ParentEnd
 
 
-def results_of(rows: Sequence[Row], limits: Limits) -> dict[str, JobResult[Any]]:
+def results_of(rows: Sequence[ParentEnd], limits: Limits) -> dict[str, JobResult[Any]]:
     """The results of the parents by id.
 
     Args:

@@ -9,7 +9,7 @@ from jobfleet.operations.operation import batches
 from jobfleet.store.aio import AsyncStore
 from jobfleet.store.calls import flow, inspect
 from jobfleet.store.keys import Keyspace, Lane
-from jobfleet.worker.run.parent_results import Row
+from jobfleet.worker.run.run import ParentEnd
 
 TOGETHER = 50
 """The number of runs whose parents are looked up in one trip."""
@@ -29,7 +29,7 @@ class Parents:
         self._asked: list[tuple[Lane, str, asyncio.Future[list[flow.ParentState]]]] = []
         self._trips: set[asyncio.Task[None]] = set()
 
-    async def __call__(self, lane: Lane, job_id: str) -> list[Row]:
+    async def __call__(self, lane: Lane, job_id: str) -> list[ParentEnd]:
         """How the parents of a job ended, in order. Large results are read from their own keys."""
         loop = asyncio.get_running_loop()
         answer: asyncio.Future[list[flow.ParentState]] = loop.create_future()

@@ -18,8 +18,8 @@ from jobfleet.worker.ipc.lease_board import LeaseBoard
 from jobfleet.worker.run.conclusion import Conclusions
 from jobfleet.worker.run.executor import Died
 from jobfleet.worker.run.handlers import Handler, Handlers
+from jobfleet.worker.run.inputs.resources import Resources
 from jobfleet.worker.run.middleware import MiddlewareChain
-from jobfleet.worker.run.resources import Resources
 from jobfleet.worker.run.run import Run
 from jobfleet.worker.run.runner import Runner
 from jobfleet.worker.run.stop_ladder import StopLadder

@@ -7,15 +7,17 @@ from collections.abc import Mapping
 from typing import Any
 
 from jobfleet.clock import to_seconds
+from jobfleet.codec import Limits
 from jobfleet.functions.context import JobContext
 from jobfleet.logs import JobLogger
-from jobfleet.model import Job, suffix_time_us
+from jobfleet.model import Job, JobResult, suffix_time_us
 from jobfleet.operations.jobs.prepare import DURATION_OPTIONS
 from jobfleet.operations.results import moment
 from jobfleet.retry import Tries
-from jobfleet.worker.run.failure import parents_of
 from jobfleet.worker.run.run import Run
 
+LIMITS = Limits(max_bytes=512 << 20, max_depth=128)
+"""The limits for data from Redis, which was within its own limits when it was written."""
 PLAIN = ("max_retries", "retry_backoff", "retry_jitter", "max_crashes")
 
 
@@ -63,8 +65,16 @@ def context_of(run: Run, child: str, args: list[Any], kwargs: dict[str, Any]) ->
         metadata=header.get("metadata", {}),
         correlation_id=job.correlation_id,
         nominal_time=moment(header.get("nominal")),
-        parents=parents_of(run) if run.parents else {},
+        parents=_parents_of(run) if run.parents else {},
         flow_id=header.get("flow"),
         log=JobLogger(logging.getLogger(f"jobfleet.job.{function}"), {"job_id": run.id}),
         port=run,
     )
+
+
+def _parents_of(run: Run) -> dict[str, JobResult[Any]]:
+    """The results of a run's parents by id."""
+    # Imported here, because most runs have no parents, and an isolated process has to start fast.
+    from jobfleet.worker.run.inputs.parent_results import results_of
+
+    return results_of(run.parents, LIMITS)

@@ -11,7 +11,7 @@ from typing import Any
 from jobfleet.clock import monotonic
 from jobfleet.functions.injection import needs_of
 from jobfleet.functions.resources import NOTHING, Factory, Resource, overridden
-from jobfleet.worker.run.resources import CLOSING, Life, Resources
+from jobfleet.worker.run.inputs.resources import CLOSING, Life, Resources
 
 
 class RunResources:

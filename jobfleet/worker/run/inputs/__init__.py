@@ -1,0 +1,1 @@
+"""What a run is given: its arguments, its context, its resources, and the results of its parents."""
