@@ -27,6 +27,7 @@ from jobfleet.services.duties.leases import Leases
 from jobfleet.services.duties.notify import Notify, channels_of
 from jobfleet.services.duties.relay import Relay
 from jobfleet.services.duties.retention import Retention
+from jobfleet.services.early_signals import held_back, ignore
 from jobfleet.services.long_lived import start
 from jobfleet.services.modules import load_modules
 from jobfleet.services.outage import Outage
@@ -190,9 +191,9 @@ class HostedReaper:
             heard, reports = os.pipe()
             given.append(reports)
             threading.Thread(target=self._listen, args=(heard,), name="jobfleet-reaper-reports", daemon=True).start()
-        self._process = subprocess.Popen(
-            [sys.executable, "-m", "jobfleet.services.main", *map(str, given)], pass_fds=given, stdin=subprocess.PIPE
-        )
+        command = [sys.executable, "-m", "jobfleet.services.main", *map(str, given)]
+        with held_back(TERMINAL):
+            self._process = subprocess.Popen(command, pass_fds=given, stdin=subprocess.PIPE)
         for descriptor in given:
             os.close(descriptor)
         assert self._process.stdin is not None  # noqa: S101 - asked for above
@@ -233,13 +234,12 @@ def hosted_reaper(modules: Sequence[str], config: JobConfig, url: str) -> Hosted
 
 
 def _be_hosted() -> int:
+    ignore(TERMINAL)  # a terminal sends these to the whole group, but the hosting worker stops this reaper
     from jobfleet.logs import set_up_logs
 
     modules, settings = msgpack.unpackb(sys.stdin.buffer.read())
     config = JobConfig(**settings)
     set_up_logs(config, shows_day=False)
-    for number in TERMINAL:  # a terminal sends these to the whole group, but the hosting worker stops this reaper
-        signal.signal(number, signal.SIG_IGN)
     try:
         load_modules(modules, str(config.app_dir))
     except Exception as error:  # noqa: BLE001 - the worker's children import the same modules and log the details

@@ -12,6 +12,7 @@ import urllib.request
 from contextlib import suppress
 from pathlib import Path
 
+import pytest
 import redis
 
 from jobfleet import Fleet, Job, JobStatus
@@ -292,3 +293,39 @@ def test_cont_ends_the_quiet(programs: Programs, fleet: Fleet, raw: redis.Redis)
 
     assert fleet.wait(job_id, timeout=LONG).status is JobStatus.COMPLETED
     os.kill(worker.pid, 0)
+
+
+HELD = """
+import os, sys, time
+if {module!r} in sys.orig_argv:
+    open({folder!r} + "/loads", "w").close()
+    while not os.path.exists({folder!r} + "/go"):
+        time.sleep(0.01)
+"""
+
+
+@pytest.mark.parametrize("module", ["jobfleet.services.main", "jobfleet.worker.child.main"])
+def test_ctrl_c_prints_no_traceback_of_a_process_that_still_starts(redis_url: str, tmp_path: Path, module: str) -> None:
+    (tmp_path / "sitecustomize.py").write_text(HELD.format(module=module, folder=str(tmp_path)))
+    environ = {
+        **os.environ, "JOBFLEET_URL": redis_url, "JOBFLEET_APP_DIR": str(APPS), "PYTHONPATH": f"{tmp_path}:{ROOT}",
+    }  # fmt: skip
+    command = [sys.executable, "-m", "jobfleet", "worker", "histories", "-p", "1", "--with-reaper"]
+    with (tmp_path / "said").open("wb") as out:
+        worker = subprocess.Popen(command, env=environ, cwd=ROOT, stdout=out, stderr=out, start_new_session=True)
+    said = (tmp_path / "said").read_text
+    try:
+        wait_until((tmp_path / "loads").exists, timeout=LONG, why="the process starts")
+        if module == "jobfleet.services.main":  # a worker handles its signals before it starts a child
+            wait_until(lambda: "worker.started" in said(), timeout=LONG, why="the worker handles its signals")
+        os.killpg(worker.pid, signal.SIGINT)
+        wait_until(lambda: "worker.stopping" in said(), timeout=LONG, why="it stops")
+        (tmp_path / "go").touch()
+        assert worker.wait(LONG) == 0
+    finally:
+        with suppress(ProcessLookupError):
+            os.killpg(worker.pid, signal.SIGKILL)
+        worker.wait()
+
+    assert "KeyboardInterrupt" not in said()
+    assert "died" not in said()

@@ -29,6 +29,7 @@ from jobfleet.functions.registry import REGISTRY, Registry
 from jobfleet.logs import set_up_logs
 from jobfleet.metrics.tally import Mute, Tally, tally_for
 from jobfleet.outcome import Cancelled, TimedOut
+from jobfleet.services.early_signals import ignore
 from jobfleet.services.long_lived import start
 from jobfleet.services.modules import load_modules, traceback_of
 from jobfleet.store.aio import AsyncStore
@@ -41,6 +42,7 @@ from jobfleet.worker.child.supervisor_watch import SupervisorWatch
 from jobfleet.worker.ipc.frames import Sender, frames
 from jobfleet.worker.ipc.kinds import kind_of
 from jobfleet.worker.ipc.lease_board import LeaseBoard
+from jobfleet.worker.ipc.signals import NOT_FOR_CHILDREN
 from jobfleet.worker.run import process_hooks
 from jobfleet.worker.run.events import Verdict
 from jobfleet.worker.run.handlers import Handlers
@@ -337,9 +339,7 @@ def _close(descriptors: tuple[int, ...]) -> None:
 def main() -> None:
     """Run a child process."""
     commands, reports, board, stacks = (int(number) for number in sys.argv[1:5])
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # the supervisor handles Ctrl-C of the terminal
-    for number in (signal.SIGTERM, signal.SIGTSTP, signal.SIGQUIT, signal.SIGHUP):
-        signal.signal(number, signal.SIG_IGN)
+    ignore(NOT_FOR_CHILDREN)
     faulthandler.enable()
     faulthandler.register(signal.SIGUSR1, file=stacks, all_threads=True)  # the supervisor reads and logs it
     sender = Sender(reports)

@@ -12,9 +12,11 @@ from typing import Any
 
 from jobfleet.clock import boottime, monotonic
 from jobfleet.outcome import Cancelled, TimedOut
+from jobfleet.services.early_signals import held_back
 from jobfleet.worker.ipc.frames import Sender
 from jobfleet.worker.ipc.kinds import Kind
 from jobfleet.worker.ipc.lease_board import LeaseBoardReader, Posted, create, nameless
+from jobfleet.worker.ipc.signals import NOT_FOR_CHILDREN
 
 
 class ChildHandle:
@@ -83,11 +85,9 @@ class ChildHandle:
         commands, down = os.pipe()
         up, reports = os.pipe()
         given = (commands, reports, board, stacks)
-        self._process = subprocess.Popen(
-            [sys.executable, "-m", "jobfleet.worker.child.main", *map(str, given)],
-            pass_fds=given,
-            stdin=subprocess.DEVNULL,
-        )
+        command = [sys.executable, "-m", "jobfleet.worker.child.main", *map(str, given)]
+        with held_back(NOT_FOR_CHILDREN):
+            self._process = subprocess.Popen(command, pass_fds=given, stdin=subprocess.DEVNULL)
         os.close(commands)
         os.close(reports)
         self.pid = self._process.pid
