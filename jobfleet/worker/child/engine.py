@@ -234,16 +234,18 @@ class Engine(RunEvents):
     def settled(self, run: Run, letter: str) -> None:
         """Count a run that Redis has settled, and forget it."""
         item = run.ending.item
-        if self._config.burst or (item is not None and item.verb in REQUEUED):
-            self._claimer.doubt(run.lane)  # in a burst, any ending may make room under a limit
-        if item is not None and item.verb == "move":
-            self._mover.settled(run, item, letter)
-        if letter not in "sdc":
-            event_log.lost(run, f"its late finish was refused ({letter})")
-            self._on_lost(run.key)
-        if self._counting.is_on:
-            self._counting.settled(run, letter)
-        self.dropped(run)
+        try:
+            if self._config.burst or (item is not None and item.verb in REQUEUED):
+                self._claimer.doubt(run.lane)  # in a burst, any ending may make room under a limit
+            if item is not None and item.verb == "move":
+                self._mover.settled(run, item, letter)
+            if letter not in "sdc":
+                event_log.lost(run, f"its late finish was refused ({letter})")
+                self._on_lost(run.key)
+            if self._counting.is_on:
+                self._counting.settled(run, letter)
+        finally:
+            self.dropped(run)
 
     def dropped(self, run: Run) -> None:
         """Forget a run, and free its place on the board."""

@@ -116,7 +116,10 @@ class Completer:
             at += CHUNK
             letters = "?" * len(part) if isinstance(answer, JobfleetError) or answer.is_stale else answer.letters
             for run, letter in zip(part, letters, strict=True):
-                self._events.settled(run, letter)
+                try:
+                    self._events.settled(run, letter)
+                except Exception:  # it must not cost the other runs of this trip their answers
+                    log.exception("job.unanswered job_id=%s letter=%s", run.id, letter, extra={"run": run})
 
     async def drained(self, timeout: float) -> bool:
         """Wait until everything is sent; False if that takes longer than `timeout` seconds, because Redis is away."""
