@@ -270,13 +270,12 @@ class _Inside:
             start(partial(store.keep_looking, self._config.beat), log, "address"),
             start(partial(renewals.keep_looking, self._config.beat), log, "address"),
         ]
-        listening = listen_for_cancels(
-            store, keys, f"{self._worker}.0", cancel, lambda: self._renew(renewer, engine, loop)
-        )
-        duties.append(asyncio.ensure_future(listening))
+        renew = partial(self._renew, renewer, engine, loop)
+        listen = partial(listen_for_cancels, store, keys, f"{self._worker}.0", cancel, renew)
+        duties.append(start(listen, log, "cancels"))
         reporting = Reporting(store, keys, self._config, self._tally, self._worker)
         if not self._config.burst:
-            duties.append(asyncio.ensure_future(reporting.run()))
+            duties += (start(reporting.archive, log, "archive"), start(reporting.notify, log, "notify"))
         if not (self._with_reaper or self._config.burst):
             duties.append(start(standin.watch, log, "cron"))
         try:

@@ -18,6 +18,7 @@ from jobfleet.store.keys import Keyspace
 LISTENED_FOR = 5.0
 """Seconds for which one read of the control channel waits."""
 PAUSE = 0.05
+"""Seconds between two attempts to cancel tasks."""
 LOOK_EVERY = 0.5
 """Seconds between two checks whether the program has added notification channels."""
 
@@ -95,12 +96,15 @@ class Reporting:
         self._process = process
         self._services: list[Service] = []
 
-    async def run(self) -> None:
-        """Start the duties. Channels may also be added later."""
+    async def archive(self) -> None:
+        """Start to fill the archive, if there is one."""
         if self._config.archive_url is not None:
             from jobfleet.services.duties.archive import Archive
 
             self._start(Archive(self._store, self._keys, self._config, self._tally))
+
+    async def notify(self) -> None:
+        """Start to notify people, as soon as there is a channel. The program may also add it later."""
         from jobfleet.services.duties.notify import Notify, channels_of
 
         while not (channels := channels_of(self._config)).rules:  # noqa: ASYNC110 - another thread adds them
