@@ -14,7 +14,8 @@ from jobfleet.functions.registry import Registry
 
 SHOWN = 16_384
 """The maximal length of a traceback in characters. It must fit into a pipe at once."""
-NOT_THE_USERS = ("importlib", "jobfleet/worker", "jobfleet/services")
+NOT_THE_USERS = ("importlib.", "jobfleet.worker.", "jobfleet.services.")
+"""The packages of the frames above the user's code."""
 
 
 def load_modules(
@@ -79,7 +80,7 @@ def traceback_of(error: BaseException) -> str:
 
 def _users_frames(error: BaseException) -> TracebackType | None:
     frames = error.__traceback__
-    while frames is not None and any(part in frames.tb_frame.f_code.co_filename for part in NOT_THE_USERS):
+    while frames is not None and f"{frames.tb_frame.f_globals.get('__name__', '')}.".startswith(NOT_THE_USERS):
         frames = frames.tb_next
     return frames
 
