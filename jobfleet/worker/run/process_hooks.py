@@ -51,14 +51,15 @@ async def stop(hooks: Hooks, timeout: float = STOPPING) -> None:
     deadline = monotonic() + timeout
     for hook in reversed(hooks.on_stops):
         try:
-            async with asyncio.timeout(max(LEAST, deadline - monotonic())):
+            async with asyncio.timeout(max(LEAST, deadline - monotonic())) as limit:
                 await called(hook)
-        except TimeoutError:
-            log.error("hook.unfinished hook=%s it took too long", _name(hook))
         except asyncio.CancelledError:
             raise
         except BaseException as error:  # noqa: BLE001 - the user's hook may raise anything
-            log.error("hook.raised hook=%s %s", _name(hook), describe(error))
+            if isinstance(error, TimeoutError) and limit.expired():
+                log.error("hook.unfinished hook=%s it took too long", _name(hook))
+            else:
+                log.error("hook.raised hook=%s %s", _name(hook), describe(error))
 
 
 def _name(hook: Any) -> str:
