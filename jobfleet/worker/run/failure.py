@@ -42,14 +42,18 @@ def users_frames(error: BaseException) -> TracebackType | None:
 
 
 def is_writable(error: BaseException) -> bool:
-    """Whether a handler of logs can write the texts of an error and of those that led to it."""
+    """Whether a handler of logs can write the texts of an error, of those in its group, and of those that led to it."""
     seen: set[int] = set()
-    one: BaseException | None = error
+    left: list[BaseException | None] = [error]
     try:
-        while one is not None and id(one) not in seen:
+        while left:
+            one = left.pop()
+            if one is None or id(one) in seen:
+                continue
             seen.add(id(one))
-            str(one).encode()  # fails for a lone surrogate; the user's __str__ may raise anything
-            one = one.__cause__ or one.__context__
+            for text in (str(one), *getattr(one, "__notes__", ())):
+                text.encode()  # fails for a lone surrogate; the user's __str__ may raise anything
+            left += (one.__cause__, one.__context__, *(one.exceptions if isinstance(one, BaseExceptionGroup) else ()))
     except BaseException:  # noqa: BLE001 - see above
         return False
     return True
