@@ -23,7 +23,7 @@ import os, signal, sys, types
 def main(modules, config):
     awaited = {signal.SIGTERM, signal.SIGINT, signal.SIGQUIT}
     signal.pthread_sigmask(signal.SIG_BLOCK, awaited)  # before it is heard of: none may come between a look and a pause
-    print("stub", modules, config.slots, config.with_reaper, config.url, os.getpid(), flush=True)
+    print("stub", modules, config.slots, config.with_reaper, config.log_jobs, config.url, os.getpid(), flush=True)
     print("told", [signal.Signals(signal.sigwait(awaited)).name.removeprefix("SIG")], flush=True)
     return 7
 
@@ -37,11 +37,11 @@ def start(here: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Star
     """Start `up` with a stub for its worker."""
     stubs = tmp_path_factory.mktemp("stubs")
     (stubs / "sitecustomize.py").write_text(STUB)
-    environ = {**os.environ, "PYTHONPATH": f"{stubs}:{ROOT}", "PYTHONUNBUFFERED": "1"}
     started: list[subprocess.Popen[str]] = []
 
     def run(*args: str) -> subprocess.Popen[str]:
         command = [sys.executable, "-m", "jobfleet", "up", *args]
+        environ = {**os.environ, "PYTHONPATH": f"{stubs}:{ROOT}", "PYTHONUNBUFFERED": "1"}
         process = subprocess.Popen(command, env=environ, text=True, stdout=subprocess.PIPE, stderr=subprocess.PIPE)
         started.append(process)
         return process
@@ -69,7 +69,7 @@ def test_up_runs_everything_and_cleans_up(
     line = said(process)
     note = json.loads((here / ".jobfleet/up.json").read_text())
     assert note["pid"] == process.pid
-    assert line.rpartition(" ")[0] == f"stub ['app.jobs'] 3 True {note['url']}"
+    assert line.rpartition(" ")[0] == f"stub ['app.jobs'] 3 True True {note['url']}"
     assert (here / ".jobfleet/.gitignore").read_text() == "*\n"
     assert cli("queues", "ls").stderr.splitlines()[0] == f"Using {note['url']} from .jobfleet/up.json"
     process.send_signal(signum)
@@ -78,6 +78,13 @@ def test_up_runs_everything_and_cleans_up(
     assert out == f"told ['{signum.name.removeprefix('SIG')}']\n"
     assert not (here / ".jobfleet/up.json").exists()
     assert cli("queues", "ls").exit_code in {0, 4}
+
+
+@pytest.mark.usefixtures("here")
+def test_up_logs_each_job_unless_that_is_set(start: Start, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("JOBFLEET_LOG_JOBS", "0")
+
+    assert said(start("app.jobs", "-c", "3")).startswith("stub ['app.jobs'] 3 True False ")
 
 
 def test_a_second_up_joins_and_leaves_the_note(start: Start, here: Path) -> None:
