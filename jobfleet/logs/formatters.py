@@ -104,7 +104,7 @@ class PlainFormatter(logging.Formatter):
         super().__init__(FORMAT)
         self._current = current
 
-    def formatTime(self, record: logging.LogRecord, datefmt: str | None = None) -> str:  # noqa: ARG002, N802
+    def formatTime(self, record: logging.LogRecord, datefmt: str | None = None) -> str:  # noqa: ARG002, N802 - the library's
         """Return the local time with its offset."""
         return datetime.fromtimestamp(record.created).astimezone().isoformat(timespec="milliseconds")
 

@@ -288,9 +288,8 @@ class Relay(Service):
             await self._store.run(flow.unblock(lane, [guard], ttl_ms=self._ttl_ms))
             return
         if origin.adder is not None:
-            is_late = await self._has_ended(
-                origin.adder
-            )  # until then, a later run of the adder may complete the addition
+            # Until the adder has ended, a later run of it may complete the addition.
+            is_late = await self._has_ended(origin.adder)
         else:
             born = suffix_time_us(row.id.split(".", 2)[2])
             # A job may be created long before its flow is written, and its producer's clock may be behind.

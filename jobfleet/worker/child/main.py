@@ -85,9 +85,8 @@ class Child:
         self._child = str(child)
         config = JobConfig(**settings)
         set_up_logs(config, worker=child, current=CURRENT.get, shows_day=False)
-        sys.dont_write_bytecode |= (
-            config.reload
-        )  # Python notices changes by the second: a second change would be missed
+        # Python notices changes by the second, so a second change would be missed.
+        sys.dont_write_bytecode |= config.reload
         offer_settings(config)
         loaded = self._load(modules, app_dir)
         if loaded is None:

@@ -324,10 +324,8 @@ class Children:
                 self.awaited.discard(handle.number)
                 self._refuse(handle, *(handle.refusal or ("The child could not start.", "")))
                 return
-            why, shown = handle.refusal or (
-                "It reported no reason.",
-                "",
-            )  # its modules are loaded: another try may succeed
+            # Its modules are loaded, so another try may succeed.
+            why, shown = handle.refusal or ("It reported no reason.", "")
             log.error(
                 "child.refused child=%s trying again in %gs. %s%s", handle.child, after, why, f"\n{shown}" * bool(shown)
             )

@@ -181,9 +181,8 @@ class Supervisor:
             await self._beat(patience=self._config.patience)
         finally:
             self._start_report.stop_waiting()
-        self._store.recorder = self._renewing_store.recorder = (
-            self._connection.outage
-        )  # only now, because an outage at the start is an error
+        # Only now, because an outage at the start is an error.
+        self._store.recorder = self._renewing_store.recorder = self._connection.outage
         asyncio.get_running_loop().add_signal_handler(signal.SIGCHLD, self._child_processes.look_for_deaths)
         signals.install(self._lifecycle.handlers(signals))
         self._start_report.starting()
