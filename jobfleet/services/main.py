@@ -105,7 +105,7 @@ async def _run(config: JobConfig, parent: int | None, reports: int | None = None
     names = [duty.name for duty in duties]
     shown = f"Reaper runs with the duties {', '.join(names)}."
     log.info("reaper.started duties=%s url=%s", ",".join(names), at.shown, extra={"_shown": shown})
-    looking = start(partial(store.keep_looking, config.beat), log, "address")
+    looking = start(partial(store.keep_looking, config.beat, is_logged=parent is None), log, "address")
     await over.wait()
     looking.cancel()
     if endpoint is not None:

@@ -222,11 +222,16 @@ class AsyncStore:
             self.clock.forget()
         return has_moved
 
-    async def keep_looking(self, every: float) -> None:
-        """Call `look_again` every `every` seconds, and log a change of the server."""
+    async def keep_looking(self, every: float, *, is_logged: bool = True) -> None:
+        """Call `look_again` at intervals.
+
+        Args:
+            every: Seconds between two calls.
+            is_logged: Whether to log a change of the server; False where another connection of the worker logs it.
+        """
         while True:
             await asyncio.sleep(every)
-            if await self.look_again():
+            if await self.look_again() and is_logged:
                 log.warning("redis.moved url=%s: another server, or a restarted one, replies there now", self.at.shown)
 
     async def wait_wake(self, lanes: Sequence[Lane], timeout: float, kind: str = "") -> Lane | None:

@@ -267,8 +267,8 @@ class _Inside:
         duties = [
             start(partial(self._beat_on, presence, engine, loop), log, "heartbeat"),
             start(partial(self._renew_on, renewer, engine, loop), log, "renewal"),
-            start(partial(store.keep_looking, self._config.beat), log, "address"),
-            start(partial(renewals.keep_looking, self._config.beat), log, "address"),
+            start(partial(store.keep_looking, self._config.beat, is_logged=False), log, "address"),
+            start(partial(renewals.keep_looking, self._config.beat, is_logged=False), log, "address"),
         ]
         renew = partial(self._renew, renewer, engine, loop)
         listen = partial(listen_for_cancels, store, keys, f"{self._worker}.0", cancel, renew)

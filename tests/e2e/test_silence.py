@@ -45,6 +45,18 @@ def back(renewed: int, gone: int) -> str:
     return rf"INFO redis\.back url=\S+ after=\d+\.\ds renewed={renewed} settled=0 lost={gone}"
 
 
+def await_looks(server: RedisServer, count: int = 20) -> None:
+    """Wait until the server was asked so often which one it is that everybody has asked several times."""
+    raw = server.client()
+    asked = [int(raw.info("commandstats").get("cmdstat_info", {"calls": 0})["calls"])]
+
+    def has_asked() -> bool:
+        asked.append(int(raw.info("commandstats")["cmdstat_info"]["calls"]))
+        return asked[-1] - asked[0] - (len(asked) - 1) >= count  # this function asks, too
+
+    wait_until(has_asked, timeout=LONG, why="all have asked")
+
+
 class Gates:
     """Jobs that run until their gate opens."""
 
@@ -318,3 +330,40 @@ def test_a_worker_in_the_calling_process_logs_them_too(
 
     said = [record.getMessage().partition(" ")[0] for record in caplog.records if "redis." in record.getMessage()]
     assert said == ["redis.lost", "redis.back", "redis.lost", "redis.back"]
+
+
+def test_a_worker_with_a_reaper_logs_once_that_the_server_was_restarted(
+    own_programs: Programs, own_server: RedisServer
+) -> None:
+    worker = own_programs.ready(processes=2, with_reaper=True, beat=0.2)
+    own_server.kill()
+    worker.await_line("redis.lost")
+    own_server.restart()
+    worker.await_line("redis.moved")
+    await_looks(own_server)
+
+    assert worker.said.count("redis.moved") == 1
+
+
+def test_a_worker_in_the_calling_process_logs_once_that_the_server_was_restarted(
+    own_server: RedisServer, caplog: pytest.LogCaptureFixture
+) -> None:
+    def has(event: str) -> bool:
+        return any(record.getMessage().startswith(event) for record in caplog.records)
+
+    stop = Stop()
+    with Fleet(own_server.url, beat=0.2) as fleet:
+        thread = threading.Thread(target=fleet.run_worker, kwargs={"stop": stop, "with_reaper": True})
+        thread.start()
+        try:
+            wait_until(stop.ready.is_set, why="it is there")
+            own_server.kill()
+            wait_until(lambda: has("redis.lost"), why="it says so")
+            own_server.restart()
+            wait_until(lambda: has("redis.moved"), why="it has seen the restarted server")
+            await_looks(own_server)
+        finally:
+            stop.set()
+            thread.join()
+
+    assert sum(record.getMessage().startswith("redis.moved") for record in caplog.records) == 1
