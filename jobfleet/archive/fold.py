@@ -126,6 +126,11 @@ def _rescheduled(_folded: Folded, row: Row, event: Event, _limits: Limits) -> No
     row["priority"] = int(event.words[0])
 
 
+def _edited(folded: Folded, row: Row, event: Event, limits: Limits) -> None:
+    describe(row, event.id, event.envelope)
+    _rescheduled(folded, row, event, limits)
+
+
 def _unblocked(_folded: Folded, row: Row, event: Event, _limits: Limits) -> None:
     _waits(row, int(event.words[0]), event.at, None)
 
@@ -260,6 +265,7 @@ _APPLIERS: dict[str, Callable[[Folded, Row, Event, Limits], None]] = {
     "enqueued": _enqueued,
     "debounced": _enqueued,
     "rescheduled": _rescheduled,
+    "edited": _edited,
     "unblocked": _unblocked,
     "replayed": _replayed,
     "claimed": _claimed,

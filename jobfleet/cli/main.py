@@ -32,6 +32,7 @@ SECTIONS: dict[str, dict[str, str]] = {
         "cancel": "jobs:cancel",
         "reschedule": "steer:reschedule",
         "move": "steer:move",
+        "edit": "edit:edit_waiting",
         "jobs": "jobs:jobs",
         "flow": "flow:flow",
     },

@@ -252,3 +252,19 @@ def test_namespaces_share_a_database_and_do_not_meet(writer: Writer, repository:
     assert other.search() == []
     assert other.prune(0) == 0
     assert repository.get(JOB) is not None
+
+
+def test_an_edit_changes_the_call_and_nothing_else(writer: Writer, repository: JobRepository) -> None:
+    edited = seal({"function": "mail.send", "enqueued_at": AT, "user": "ann", "tags": ["eu"]}, ["bob@example.org"])
+    tries = f"1:0:0:0:0\n1 {AT + 3 * S} OSError: away"
+    events = [
+        *life()[:3],
+        Event(4, "edited", JOB, 0, AT + 5 * S, ("1", str(AT + 8 * S), "ann"), edited, b"", tries),
+    ]
+    for order in itertools.permutations(events):
+        for event in order:
+            writer.write([event])
+
+    with repository.engine.connect() as connection:
+        (row,) = connection.execute(text("SELECT status, attempt, error, envelope, tags FROM jobfleet_jobs"))
+    assert (row.status, row.attempt, row.error, bytes(row.envelope)) == ("retrying", 1, "OSError: away", edited)

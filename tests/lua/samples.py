@@ -90,6 +90,7 @@ SAMPLES: dict[str, Call[Any]] = {
         LANE, Entry(IDS[1], 2, "", f"u k\n{INDEXED}", b""), key="k", holder=IDS[0], longest_us=None
     ),
     "dismiss": journal.dismiss(KEYS, "g"),
+    "edit": control.edit(LANE, IDS[0], by=None, expected=b"", envelope=b""),
     "enlist": journal.enlist(KEYS, "g", most=9),
     "enqueue": enqueue.in_full(LANE, [Entry(job_id, 2, "", "", b"") for job_id in IDS]),
     "enqueue_plain": enqueue.enqueue(LANE, [Entry(job_id, 2, "", "", b"") for job_id in IDS]),

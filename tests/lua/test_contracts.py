@@ -231,7 +231,7 @@ def test_full_memory_refuses_new_jobs_and_still_drains(name: str, redis_url: str
             store.run(SAMPLES[name])
         else:
             assert name in {
-                "block", "debounce", "enqueue", "enqueue_plain", "extend_flow", "fire", "join", "keep_flow",
+                "block", "debounce", "edit", "enqueue", "enqueue_plain", "extend_flow", "fire", "join", "keep_flow",
                 "open_queue", "replace", "replay", "schedule", "watch",
             }  # fmt: skip
             with pytest.raises(FleetFull):

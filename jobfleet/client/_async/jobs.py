@@ -1,4 +1,4 @@
-"""Jobs: enqueue, poll, cancel, replay."""
+"""Jobs: enqueue, poll, cancel, edit, replay."""
 
 from __future__ import annotations
 
@@ -12,8 +12,10 @@ from jobfleet.model import Job, JobId, JobResult
 from jobfleet.model.details import JobDetails
 from jobfleet.operations.jobs import cancel as jobs_cancel
 from jobfleet.operations.jobs import details as jobs_details
+from jobfleet.operations.jobs import edit as jobs_edit
 from jobfleet.operations.jobs import poll as jobs_poll
 from jobfleet.operations.jobs import replay as jobs_replay
+from jobfleet.operations.jobs.arguments import arguments_of
 
 T = TypeVar("T")
 
@@ -103,6 +105,34 @@ class AsyncJobs(AsyncConnection):
         """
         return await self._do(jobs_cancel.cancel(self.context, job_id, by))
 
+    async def edit(
+        self,
+        job_id: str,
+        args: Sequence[object] | None = None,
+        kwargs: Mapping[str, object] | None = None,
+        *,
+        by: str | None = None,
+    ) -> bool:
+        """Change the arguments of a waiting job. Return False, and change nothing, if it runs or has ended.
+
+        Everything else stays: options, tags, due time, used retries, completed steps, and the unique key. `replay`
+        changes the arguments of a dead letter.
+
+        Args:
+            job_id: The job.
+            args: New positional arguments; default the present ones.
+            kwargs: New named arguments; default the present ones.
+            by: The person or program that edits, for the record.
+
+        Raises:
+            JobNotFound: The job is unknown.
+            InvalidJob: No change is given, or the function, if this process knows it, does not accept the arguments.
+            EncodingError: An argument cannot be encoded, or the present ones cannot be read. Nothing is changed.
+            FleetFull: Redis has no memory left.
+        """
+        wanted = jobs_edit.new_arguments(args, kwargs)
+        return await self._do(jobs_edit.edit(self.context, job_id, wanted, by))
+
     async def replay(
         self,
         job_id: str,
@@ -127,7 +157,7 @@ class AsyncJobs(AsyncConnection):
             DuplicateJob: Another job holds its unique key.
             EncodingError: An argument cannot be encoded, or the original cannot be read. Nothing is changed.
         """
-        wanted = jobs_replay.arguments_of(args, kwargs)
+        wanted = arguments_of(args, kwargs)
         return await self._do(jobs_replay.replay(self.context, job_id, by, wanted=wanted, fresh=fresh))
 
     async def purge(self, job_id: str) -> bool:

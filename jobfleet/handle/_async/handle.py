@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Mapping, Sequence
 from datetime import datetime
 from typing import Any, Protocol
 
@@ -43,6 +43,16 @@ class AsyncHandleClient(Protocol):
         by: str | None = None,
     ) -> bool:
         """Give a waiting job another due time or priority."""
+
+    async def edit(
+        self,
+        job_id: str,
+        args: Sequence[object] | None = None,
+        kwargs: Mapping[str, object] | None = None,
+        *,
+        by: str | None = None,
+    ) -> bool:
+        """Give a waiting job other arguments."""
 
     def events(self, job_id: str) -> AsyncIterator[Event]:
         """What happens to a job from now on, until it ends."""
@@ -117,6 +127,21 @@ class AsyncJobHandle(HandleBase[T_co]):
             InvalidJob: Nothing is to be changed, or a value cannot be.
         """
         return await self._client.reschedule(self.id, at=at, delay=delay, priority=priority, by=by)
+
+    async def edit(
+        self,
+        args: Sequence[object] | None = None,
+        kwargs: Mapping[str, object] | None = None,
+        *,
+        by: str | None = None,
+    ) -> bool:
+        """Give it other arguments while it waits; False when it runs or has ended. Those that are not given stay.
+
+        Raises:
+            InvalidJob: Nothing is to be changed, or the function does not accept the arguments.
+            EncodingError: An argument cannot be encoded.
+        """
+        return await self._client.edit(self.id, args, kwargs, by=by)
 
     def events(self) -> AsyncIterator[Event]:
         """What happens to it from now on, until it ends."""

@@ -3,7 +3,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping, Sequence
 from datetime import datetime
 from typing import Any, Protocol
 
@@ -44,6 +44,16 @@ class HandleClient(Protocol):
         by: str | None = None,
     ) -> bool:
         """Give a waiting job another due time or priority."""
+
+    def edit(
+        self,
+        job_id: str,
+        args: Sequence[object] | None = None,
+        kwargs: Mapping[str, object] | None = None,
+        *,
+        by: str | None = None,
+    ) -> bool:
+        """Give a waiting job other arguments."""
 
     def events(self, job_id: str) -> Iterator[Event]:
         """What happens to a job from now on, until it ends."""
@@ -118,6 +128,21 @@ class JobHandle(HandleBase[T_co]):
             InvalidJob: Nothing is to be changed, or a value cannot be.
         """
         return self._client.reschedule(self.id, at=at, delay=delay, priority=priority, by=by)
+
+    def edit(
+        self,
+        args: Sequence[object] | None = None,
+        kwargs: Mapping[str, object] | None = None,
+        *,
+        by: str | None = None,
+    ) -> bool:
+        """Give it other arguments while it waits; False when it runs or has ended. Those that are not given stay.
+
+        Raises:
+            InvalidJob: Nothing is to be changed, or the function does not accept the arguments.
+            EncodingError: An argument cannot be encoded.
+        """
+        return self._client.edit(self.id, args, kwargs, by=by)
 
     def events(self) -> Iterator[Event]:
         """What happens to it from now on, until it ends."""

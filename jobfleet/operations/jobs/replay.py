@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from typing import Any, NamedTuple
+from typing import Any
 
-from jobfleet.codec import open_envelope, recalled, zones_lost
-from jobfleet.errors import DuplicateJob, EncodingError, JobNotFound
-from jobfleet.model import Job
+from jobfleet.errors import DuplicateJob, JobNotFound
 from jobfleet.operations.fleet_context import FleetContext
+from jobfleet.operations.jobs.arguments import Arguments, with_arguments
 from jobfleet.operations.operation import Operation, value
 from jobfleet.store.call import Call
 from jobfleet.store.calls import control, inspect
@@ -29,30 +27,6 @@ def purge(context: FleetContext, job_id: str) -> Operation[bool]:
 
 NO_LETTER = Edit(entry="0-0")
 """The edit for a job without a dead letter: if it dies at this moment, the replay does not take its old arguments."""
-
-
-class Arguments(NamedTuple):
-    """The new arguments of a dead job.
-
-    Attributes:
-        args: The positional arguments; None to keep them.
-        kwargs: The named arguments; None to keep them.
-    """
-
-    args: Sequence[Any] | None
-    kwargs: Mapping[str, Any] | None
-
-
-def arguments_of(args: Sequence[object] | None, kwargs: Mapping[str, object] | None) -> Arguments | None:
-    """Check the new arguments of a caller; None when neither is given.
-
-    Raises:
-        InvalidJob: `args` is not a sequence, or `kwargs` is not a mapping with text keys.
-    """
-    if args is None and kwargs is None:
-        return None
-    call = Job("replay", "replay", () if args is None else args, {} if kwargs is None else kwargs)
-    return Arguments(None if args is None else tuple(call.args), None if kwargs is None else call.kwargs)
 
 
 def replay(
@@ -96,27 +70,5 @@ def _edit(context: FleetContext, job_id: str, wanted: Arguments) -> Operation[Ed
     letter: DeadLetter | None = value((yield (inspect.letter(context.keys.lane_of(job_id), job_id),)))
     if letter is None:
         return NO_LETTER
-    args, kwargs = wanted
-    if args is None or kwargs is None:
-        opened = open_envelope(letter.envelope, limits=context.limits)
-        _check_is_kept(letter)
-        args = opened.args if args is None else args
-        kwargs = opened.kwargs if kwargs is None else kwargs
-    envelope = recalled(letter.envelope, args, kwargs, limits=context.limits)
+    envelope = with_arguments(letter.envelope, wanted, context.limits)
     return Edit(letter.entry, b"" if envelope == letter.envelope else envelope)
-
-
-def _check_is_kept(letter: DeadLetter) -> None:
-    """Check that the arguments that are kept stay as they are.
-
-    Raises:
-        EncodingError: They hold a time in a zone that this machine does not know, so the zone would be lost.
-    """
-    lost = zones_lost(letter.envelope)
-    if lost:
-        zones = ", ".join(lost)
-        raise EncodingError(
-            f"args, kwargs: times in {zones}, which this machine does not know; give both, or install tzdata.",
-            field="args",
-            path="args",
-        )

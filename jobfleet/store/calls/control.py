@@ -1,4 +1,4 @@
-"""Calls of operators and duties: cancel, stop, reschedule, replay, purge, pause, resume and trim."""
+"""Calls of operators and duties: cancel, stop, reschedule, edit, replay, purge, pause, resume and trim."""
 
 from __future__ import annotations
 
@@ -89,6 +89,24 @@ def reschedule(lane: Lane, ids: Sequence[str], *, by: str | None, when: str = ""
         (*lane.ready, lane.wake, lane.journal, lane.grouped, lane.ring, lane.gdue, lane.totals),
         (lane.tag, who(by), when, "" if band is None else band, *ids),
         lambda reply: reply[2].decode(),
+    )
+
+
+def edit(lane: Lane, job_id: str, *, by: str | None, expected: bytes, envelope: bytes) -> Call[str]:
+    """Replace the envelope of a waiting job; returns edited, changed, running, ended or unknown.
+
+    Args:
+        lane: The lane of the job.
+        job_id: The job.
+        by: The user who requests it.
+        expected: The envelope that the new one was made from; the job is ``changed`` if it has another one now.
+        envelope: The new envelope.
+    """
+    return Call(
+        load("edit"),
+        (lane.job(job_id), lane.journal, lane.totals),
+        (lane.tag, job_id, who(by), expected, envelope),
+        lambda reply: reply[0].decode(),
     )
 
 

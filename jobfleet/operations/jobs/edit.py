@@ -1,0 +1,74 @@
+"""Change the arguments of a waiting job."""
+
+from __future__ import annotations
+
+import inspect as signatures
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from jobfleet.codec import read_header, recalled
+from jobfleet.errors import InvalidJob, JobNotFound
+from jobfleet.operations.fleet_context import FleetContext
+from jobfleet.operations.jobs.arguments import Arguments, arguments_of, complete
+from jobfleet.operations.operation import Operation, value
+from jobfleet.store.calls import control, inspect
+from jobfleet.store.job_rows import InWait, Unknown
+
+
+def new_arguments(args: Sequence[object] | None, kwargs: Mapping[str, object] | None) -> Arguments:
+    """Check the new arguments of a caller.
+
+    Raises:
+        InvalidJob: Neither is given, `args` is not a sequence, or `kwargs` is not a mapping with text keys.
+    """
+    wanted = arguments_of(args, kwargs)
+    if wanted is None:
+        raise InvalidJob("Nothing to change; give args, kwargs or both.")
+    return wanted
+
+
+def edit(context: FleetContext, job_id: str, wanted: Arguments, by: str | None) -> Operation[bool]:
+    """Replace the arguments of a waiting job; False when it runs or has ended.
+
+    The script compares the envelope that the new one was made from. If it has changed since, it is read again.
+
+    Raises:
+        JobNotFound: The job is not known.
+        InvalidJob: The function, if this process knows it, does not accept the arguments.
+        EncodingError: An argument cannot travel, or the envelope cannot be read.
+    """
+    lane, word = context.keys.lane_of(job_id), "changed"
+    while word == "changed":
+        _, (found,) = value((yield (inspect.status(lane, (job_id,)),)))
+        if isinstance(found, Unknown):
+            raise JobNotFound(job_id)
+        if not isinstance(found, InWait):
+            return False
+        envelope = _edited(context, found.envelope, wanted)
+        if envelope == found.envelope:
+            return True
+        word = value((yield (control.edit(lane, job_id, by=by, expected=found.envelope, envelope=envelope),)))
+    if word == "unknown":
+        raise JobNotFound(job_id)
+    return bool(word == "edited")
+
+
+def _edited(context: FleetContext, envelope: bytes, wanted: Arguments) -> bytes:
+    args, kwargs = complete(envelope, wanted, context.limits)
+    _check_call(context, str(read_header(envelope).get("function", "")), args, kwargs)
+    return recalled(envelope, args, kwargs, limits=context.limits)
+
+
+def _check_call(context: FleetContext, name: str, args: Sequence[Any], kwargs: Mapping[str, Any]) -> None:
+    """Check the arguments against the function, if this process knows its parameters.
+
+    Raises:
+        InvalidJob: The function does not accept them.
+    """
+    function = context.registry.get(name)
+    if function is None or function.parameters is None:
+        return
+    try:
+        signatures.Signature(function.parameters).bind(*args, **kwargs)
+    except TypeError as error:
+        raise InvalidJob(f"{name} does not accept these arguments: {error}.", field="args") from None

@@ -1,0 +1,89 @@
+from __future__ import annotations
+
+import pytest
+
+from jobfleet.store.call import Call
+from jobfleet.store.calls.control import edit
+from tests.lua.world import World
+
+BLOCKED = 9_000_000_000_000_000
+
+
+def editing(world: World, suffix: str, *, expected: bytes = b"", by: str | None = "ann") -> Call[str]:
+    expected = expected or f"envelope of {suffix}".encode()
+    return edit(world.lane, world.id(suffix), by=by, expected=expected, envelope=b"edited")
+
+
+@pytest.mark.parametrize("band", [0, 1, 2, 3])
+def test_a_waiting_job_gets_another_call_wherever_it_stands(world: World, band: int) -> None:
+    world.seed.waiting("a", band=band, due=30)
+    call = editing(world, "a")
+
+    assert world.run(call) == "edited"
+
+    assert world.state() == world.moved({"job:mail.0.a": "edited"})
+    assert world.again(call) == "changed"  # a call of its own: a repetition of the first one has its id
+
+
+def test_all_else_stays(world: World) -> None:
+    job_id = world.seed.waiting("a", meta="u once\nr 300000", tries="1:0:0:0:0", expires=60, due=30, group="acme")
+    world.seed.holds("once", job_id)
+
+    assert world.run(editing(world, "a")) == "edited"
+
+    assert world.state() == world.moved({"job:mail.0.a": "edited"})
+
+
+def test_one_that_is_withheld_and_one_that_waits_for_others_too(world: World) -> None:
+    world.seed.withheld("a")
+    blocked = world.seed.waiting("b")
+    world.raw.zadd(world.lane.ready[2], {blocked: BLOCKED})
+
+    assert [world.run(editing(world, suffix)) for suffix in "ab"] == ["edited", "edited"]
+
+    assert [world.raw.get(world.lane.job(world.id(suffix))) for suffix in "ab"] == [b"edited", b"edited"]
+
+
+def test_a_job_whose_call_was_changed_meanwhile_is_left_alone(world: World) -> None:
+    world.seed.waiting("a")
+    world.seed.journal()
+
+    assert world.refused(editing(world, "a", expected=b"an older one")) == "changed"
+
+
+def test_what_runs_has_ended_or_is_unknown_is_left_alone(world: World) -> None:
+    world.seed.running("a")
+    world.seed.completed("b")
+    world.seed.dead("c")
+    world.seed.dead("d", result=False)
+
+    words = [world.refused(editing(world, suffix)) for suffix in "abcdx"]
+
+    assert words == ["running", "ended", "ended", "ended", "unknown"]
+
+
+def test_who_listens_and_the_journal_hear_of_it(world: World) -> None:
+    world.seed.waiting("a", due=30, tries="1:0:0:0:0\nran")
+    world.seed.running("b")
+    world.seed.journal()
+
+    with world.listening(world.id("a")) as heard:
+        world.run(editing(world, "a"))
+        world.run(editing(world, "b"))
+
+    assert heard == [
+        ("events:mail.0.a", "1 edited a 0 0 now"),
+        ("events", "1 edited a 0 0 now"),
+    ]
+    assert world.state()["journal"] == [
+        {"at": "now", "1": "edited mail.0.a 0 2 now+30s ann", "1e": "edited", "1t": "1:0:0:0:0\nran"}
+    ]
+
+
+def test_nobody_in_particular_is_written_so(world: World) -> None:
+    world.seed.withheld("a")
+    world.seed.journal()
+
+    world.run(editing(world, "a", by=None))
+
+    assert world.state()["journal"] == [{"at": "now", "1": "edited mail.0.a 0 2 now -", "1e": "edited"}]
