@@ -190,6 +190,38 @@ def test_a_fleet_waits_on_one_event_loop_after_the_other(redis_url: str, registr
     assert [asyncio.run(once(fleet)) for _ in range(2)] == [3, 3]
 
 
+def refuse(_: threading.Thread) -> None:
+    raise RuntimeError("can't start new thread")
+
+
+def test_waits_go_on_after_a_thread_could_not_be_started(
+    fleet: Fleet, monkeypatch: pytest.MonkeyPatch, raw: redis.Redis
+) -> None:
+    job_id = fleet.enqueue(add())
+    with monkeypatch.context() as patch:
+        patch.setattr(threading.Thread, "start", refuse)
+        with pytest.raises(RuntimeError, match="can't start new thread"):
+            fleet.wait(job_id, timeout=LONG)
+    done: list[JobResult[object]] = []
+    thread = threading.Thread(target=lambda: done.append(fleet.wait(job_id)), daemon=True)
+    thread.start()
+    wait_until(lambda: subscribed(raw) == 1, why="it waits")
+    fleet.run_worker(burst=True)
+    thread.join(LONG)
+
+    assert [result.result for result in done] == [3]
+
+
+def test_a_client_closes_after_a_thread_could_not_be_started(fleet: Fleet, monkeypatch: pytest.MonkeyPatch) -> None:
+    job_id = fleet.enqueue(add())
+    with monkeypatch.context() as patch:
+        patch.setattr(threading.Thread, "start", refuse)
+        with pytest.raises(RuntimeError, match="can't start new thread"):
+            fleet.wait(job_id, timeout=LONG)
+
+    fleet.close()
+
+
 def test_a_forked_child_that_closes_its_client_does_not_end_its_parents_waits(fleet: Fleet, raw: redis.Redis) -> None:
     job_id = fleet.enqueue(add())
     done: list[JobResult[object]] = []

@@ -61,8 +61,9 @@ class Background:
 
     def start(self, run: Callable[[], None]) -> None:
         """Start the thread."""
-        self._thread = threading.Thread(target=run, name="jobfleet-listener", daemon=True)
-        self._thread.start()
+        thread = threading.Thread(target=run, name="jobfleet-listener", daemon=True)
+        thread.start()
+        self._thread = thread
 
     def close(self) -> None:
         """Wait until the thread has ended."""

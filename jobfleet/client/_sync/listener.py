@@ -190,9 +190,10 @@ class SharedListener:
 
     def _subscribe(self, at: Target, channels: Collection[str]) -> None:
         if self._channels is None:
-            self._channels = Channels(at)
-            self._channels.subscribe(self._list.channels())
-            self._background.start(partial(self._run, self._channels))
+            made = Channels(at)
+            made.subscribe(self._list.channels())
+            self._background.start(partial(self._run, made))  # if it fails, the next caller tries again
+            self._channels = made
         else:
             self._channels.subscribe(channels)
 
