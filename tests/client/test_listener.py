@@ -6,14 +6,18 @@ import asyncio
 import os
 import threading
 from collections.abc import Iterator
+from typing import Any
 
 import pytest
 import redis
 
-from jobfleet import AsyncFleet, Fleet, Job, JobFailed, JobResult, StoreUnavailable
+from jobfleet import AsyncFleet, Fleet, Job, JobFailed, JobResult, StoreUnavailable, WaitTimeout
+from jobfleet.client._async.endings import AsyncEndings
+from jobfleet.client._sync.endings import Endings
+from jobfleet.client.base import Deadline
 from jobfleet.functions.registry import Registry
 from tests.client.conftest import Work
-from tests.client.either import Either
+from tests.client.either import Either, finished
 from tests.support.server import RedisServer
 from tests.support.waiting import wait_until
 
@@ -220,6 +224,26 @@ def test_a_client_closes_after_a_thread_could_not_be_started(fleet: Fleet, monke
             fleet.wait(job_id, timeout=LONG)
 
     fleet.close()
+
+
+@pytest.mark.parametrize("kind", ["sync", "async"])
+async def test_a_job_that_ends_with_the_time_is_reported_once(
+    kind: str, redis_url: str, raw: redis.Redis, registry: Registry, work: Work
+) -> None:
+    client = Either((Fleet if kind == "sync" else AsyncFleet)(redis_url, registry=registry))
+    ended, waiting = await client("enqueue", add()), await client("enqueue", Job("Sum", "app.add", (1, 2), delay=NEVER))
+    endings: Any = (Endings if kind == "sync" else AsyncEndings)(client.fleet, Deadline(0))  # type: ignore[arg-type]
+    await finished(endings.add, [ended, waiting])
+    await work()
+
+    assert (await finished(endings.next))[0] == ended
+    await asyncio.to_thread(wait_until, lambda: subscribed(raw) == 1, why="the listener has reported it, too")
+    with pytest.raises(WaitTimeout) as caught:
+        await finished(endings.next)
+
+    assert list(caught.value.job_ids) == [waiting]
+    endings.close()
+    await client.close()
 
 
 def test_a_forked_child_that_closes_its_client_does_not_end_its_parents_waits(fleet: Fleet, raw: redis.Redis) -> None:

@@ -76,10 +76,12 @@ class AsyncEndings:
                 self._listen(self._open)
             found = await self._listener_watch().next(self._deadline.left)
             if found is not None:
-                del self._open[found[0]]
-                if isinstance(found[1], JobNotFound):
-                    return found[0], await self._archived(found[0], found[1])
-                return found
+                job_id, outcome = found
+                if self._open.pop(job_id, None) is None:  # `_look_last` has reported it
+                    continue
+                if isinstance(outcome, JobNotFound):
+                    outcome = await self._archived(job_id, outcome)
+                return job_id, outcome
             if self._deadline.should_warn:
                 await self._warn_unserved()
             if self._deadline.is_over and not await self._look_last():

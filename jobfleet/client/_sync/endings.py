@@ -77,10 +77,12 @@ class Endings:
                 self._listen(self._open)
             found = self._listener_watch().next(self._deadline.left)
             if found is not None:
-                del self._open[found[0]]
-                if isinstance(found[1], JobNotFound):
-                    return found[0], self._archived(found[0], found[1])
-                return found
+                job_id, outcome = found
+                if self._open.pop(job_id, None) is None:  # `_look_last` has reported it
+                    continue
+                if isinstance(outcome, JobNotFound):
+                    outcome = self._archived(job_id, outcome)
+                return job_id, outcome
             if self._deadline.should_warn:
                 self._warn_unserved()
             if self._deadline.is_over and not self._look_last():
