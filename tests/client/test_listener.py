@@ -14,6 +14,7 @@ import redis
 from jobfleet import AsyncFleet, Fleet, Job, JobFailed, JobResult, StoreUnavailable, WaitTimeout
 from jobfleet.client._async.endings import AsyncEndings
 from jobfleet.client._sync.endings import Endings
+from jobfleet.client._sync.listener import Watch
 from jobfleet.client.base import Deadline
 from jobfleet.functions.registry import Registry
 from tests.client.conftest import Work
@@ -244,6 +245,20 @@ async def test_a_job_that_ends_with_the_time_is_reported_once(
     assert list(caught.value.job_ids) == [waiting]
     endings.close()
     await client.close()
+
+
+def test_a_client_that_was_closed_polls_no_more(server: RedisServer, registry: Registry) -> None:
+    fleet = Fleet(server.url, registry=registry)
+    job_id = fleet.enqueue(add())
+    server.pause()
+    try:
+        Watch(fleet.listener).add([job_id])
+        fleet.close()
+        wait_until(lambda: "jobfleet-listener" not in {thread.name for thread in threading.enumerate()}, why="it ends")
+    finally:
+        server.resume()
+
+    assert fleet._store is None, "a poll would open a connection that nobody closes"
 
 
 def test_a_forked_child_that_closes_its_client_does_not_end_its_parents_waits(fleet: Fleet, raw: redis.Redis) -> None:

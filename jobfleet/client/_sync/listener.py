@@ -235,10 +235,10 @@ class SharedListener:
         """Poll the jobs that are due, all in one pipeline, and pass on which of them have ended."""
         with self._lock:
             now = monotonic()
-            jobs = self._list.take_due(now)
+            jobs = [] if self._is_closed else self._list.take_due(now)
+            if not jobs:
+                return
             marks = self._list.marks_due(jobs, now)
-        if not jobs:
-            return
         try:
             outcomes: dict[str, Outcome] = self._do(
                 poll_ended(self._context, [(job.lane, job.job_id) for job in jobs], marks=marks)
