@@ -167,6 +167,23 @@ def test_a_call_inside_a_call_gets_a_connection_although_none_is_free(link: Sock
     wait_until(lambda: connected(raw) <= MOST, why="the additional one is closed")
 
 
+def test_a_reply_is_not_lost_when_no_thread_can_be_started(link: SocketLink, monkeypatch: pytest.MonkeyPatch) -> None:
+    spare, other = link.pool.take(), link.pool.take()
+    link.pool.give(spare)
+
+    def refuse(_: threading.Thread) -> None:
+        raise RuntimeError("can't start new thread")
+
+    monkeypatch.setattr(threading.Thread, "start", refuse)
+    link.pool.give(other)
+    assert link.exchange([("PING",)]) == [b"PONG"]
+    monkeypatch.undo()
+    monkeypatch.setattr("jobfleet.store.link.pool.sync.LOOK_EVERY", 0.01)
+    assert link.exchange([("PING",)]) == [b"PONG"]
+
+    wait_until(lambda: len(link.pool.idle) == 1, why="a later call has the unused one closed")
+
+
 def test_a_forked_child_begins_with_an_empty_pool(link: SocketLink) -> None:
     for connection in [link.pool.take() for _ in range(MOST)]:
         link.pool.give(connection)

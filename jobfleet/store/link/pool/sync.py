@@ -141,7 +141,10 @@ class Pool:
             self._wake()
         elif len(self.idle) > 1 and self._shrinking is None:
             self._shrinking = threading.Thread(target=self._shrink, name="jobfleet-pool", daemon=True)
-            self._shrinking.start()
+            try:
+                self._shrinking.start()
+            except RuntimeError:  # too many threads, or the interpreter ends; the caller has its reply all the same
+                self._shrinking = None
 
     def _shrink(self) -> None:
         """Close connections that nobody needs, until at most one is idle."""
