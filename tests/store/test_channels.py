@@ -125,6 +125,42 @@ async def test_it_connects_again_and_says_so(make: Make, raw: redis.Redis, redis
     await channels.close()
 
 
+async def test_a_subscription_that_cannot_be_sent_loses_no_other(make: Make, raw: redis.Redis, redis_url: str) -> None:
+    channels = make(redis_url)
+    channels.subscribe(["a"])
+    await heard(channels, 1)
+    raw.client_kill_filter(_type="pubsub")
+    for name in ("b", "c", "d"):  # the first one may still be sent, the others are not
+        channels.subscribe([name])
+        await asyncio.to_thread(raw.ping)
+
+    begun = await heard(channels, 4)
+
+    assert sorted(begun) == [("a", None), ("b", None), ("c", None), ("d", None)]
+    assert [subscribers(raw, name) for name in "abcd"] == [1, 1, 1, 1]
+    await channels.close()
+
+
+async def test_a_server_that_reads_nothing_ends_no_reader(
+    make: Make, server: RedisServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for kind in ("sync", "aio"):
+        monkeypatch.setattr(f"jobfleet.store.channels.{kind}.BOUND", 0.2)
+    channels = make(server.url)
+    channels.subscribe(["a"])
+    assert await heard(channels, 1) == [("a", None)]
+    reading = asyncio.create_task(channels.read(LONG))
+    await asyncio.sleep(0)
+    server.pause()
+    channels.subscribe([f"{number}".rjust(1000) for number in range(PART)])
+
+    assert await reading == []
+
+    server.resume()
+    assert ("a", None) in await heard(channels, PART + 1)
+    await channels.close()
+
+
 async def test_it_waits_for_a_server_that_is_away(make: Make, server: RedisServer) -> None:
     channels = make(server.url)
     channels.subscribe(["a"])

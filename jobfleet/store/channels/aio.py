@@ -114,13 +114,22 @@ class AsyncChannels:
 
     async def _send_fresh(self) -> None:
         try:
-            while self._fresh and self._connection is not None:
+            while self._fresh and (connection := self._connection) is not None:
                 channels, self._fresh = self._fresh, set()
-                await self._send(self._connection, commands("SUBSCRIBE", channels))
-        except LINK_ERRORS:
-            self._fresh.clear()  # the reader notices, and subscribes to all channels again
+                await self._try_to_send(connection, commands("SUBSCRIBE", channels))
         finally:
             self._sender = None
+
+    async def _try_to_send(self, connection: Any, wanted: Sequence[tuple[str, ...]]) -> None:
+        """Send. If that fails, the reader connects again and subscribes to all channels.
+
+        A connection that failed must not be used again: redis-py would connect it, without the other subscriptions.
+        """
+        try:
+            await self._send(connection, wanted)
+        except LINK_ERRORS:
+            if self._connection is connection:
+                await self.close()
 
     async def _check(self, connection: Any) -> None:
         """Send a PING after a long silence; end a connection that does not answer it."""

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Iterable, Sequence
-from contextlib import suppress
 from typing import Any
+
+from redis.exceptions import ConnectionError as RedisConnectionError
 
 from jobfleet.store.channels.subscriptions import (
     BOUND,
@@ -42,9 +43,7 @@ class Channels:
         channels = tuple(channels)
         with self._lock:
             self._subscriptions.add(channels)
-            if self._connection is not None:
-                with suppress(*LINK_ERRORS):  # the reader notices, and connects again
-                    self._send(commands("SUBSCRIBE", channels))
+            self._try_to_send(commands("SUBSCRIBE", channels))
         self._woken.set()
 
     def unsubscribe(self, channels: Iterable[str]) -> None:
@@ -59,13 +58,11 @@ class Channels:
             if connection is None:
                 return []
             with self._lock:
-                self._send(self._subscriptions.forgotten())
-            if not connection.can_read(timeout):
-                self._check()
+                _send(connection, self._subscriptions.forgotten())
+            found = self._received(connection, timeout)
+            if not found:
+                self._check(connection)
                 return []
-            found = [message_of(connection.read_response(disable_decoding=True))]
-            while len(found) < MOST_READ and connection.can_read(0):
-                found.append(message_of(connection.read_response(disable_decoding=True)))
         except LINK_ERRORS:
             self._lose()
             return []
@@ -75,9 +72,7 @@ class Channels:
     def wake(self) -> None:
         """Have a `read` return that waits in another thread."""
         with self._lock:
-            if self._connection is not None:
-                with suppress(*LINK_ERRORS):
-                    self._send([("PING",)])
+            self._try_to_send([("PING",)])
         self._woken.set()
 
     def close(self) -> None:
@@ -101,21 +96,42 @@ class Channels:
         self._pulse = Pulse()
         with self._lock:
             self._connection = connection
-            self._send(commands("SUBSCRIBE", self._subscriptions.wanted))
+            _send(connection, commands("SUBSCRIBE", self._subscriptions.wanted))
         self._backoff.succeeded()
         return connection
 
-    def _check(self) -> None:
+    def _received(self, connection: Any, timeout: float) -> list[Message | None]:
+        """Return the replies that are there, or else come within `timeout` seconds."""
+        found: list[Message | None] = []
+        try:
+            while len(found) < MOST_READ and connection.can_read(0 if found else timeout):
+                found.append(message_of(connection.read_response(disable_decoding=True)))
+        except Exception as error:
+            with self._lock:  # until a thread that sends has finished
+                if self._connection is connection:
+                    raise
+            # That thread could not send, so the connection was closed. Then redis-py raises, for example, a TypeError.
+            raise RedisConnectionError("the connection for subscriptions was lost") from error
+        return found
+
+    def _check(self, connection: Any) -> None:
         """Send a PING after a long silence; end a connection that does not answer it."""
         if self._pulse.is_lost:
             self._lose()
         elif self._pulse.should_ask():
             with self._lock:
-                self._send([("PING",)])
+                _send(connection, [("PING",)])
 
-    def _send(self, wanted: Sequence[tuple[str, ...]]) -> None:
-        for command in wanted:
-            self._connection.send_command(*command)
+    def _try_to_send(self, wanted: Sequence[tuple[str, ...]]) -> None:
+        """Send, if it is connected. If that fails, the reader connects again and subscribes to all channels.
+
+        A connection that failed must not be used again: redis-py would connect it, without the other subscriptions.
+        """
+        if self._connection is not None:
+            try:
+                _send(self._connection, wanted)
+            except LINK_ERRORS:
+                self._disconnect()
 
     def _lose(self) -> None:
         self._backoff.failed()
@@ -126,3 +142,8 @@ class Channels:
         connection, self._connection = self._connection, None
         if connection is not None:
             connection.disconnect()
+
+
+def _send(connection: Any, wanted: Sequence[tuple[str, ...]]) -> None:
+    for command in wanted:
+        connection.send_command(*command)
