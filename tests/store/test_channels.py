@@ -161,6 +161,34 @@ async def test_a_server_that_reads_nothing_ends_no_reader(
     await channels.close()
 
 
+async def test_a_server_that_refuses_subscriptions_is_asked_less_and_less_often(
+    make: Make, server: RedisServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    raw = server.client()
+    raw.acl_setuser("default", enabled=True, reset_channels=True)
+    now = [1000.0]
+    monkeypatch.setattr("jobfleet.store.channels.subscriptions.monotonic", lambda: now[0])
+    channels = make(server.url)
+    channels.subscribe(["a"])
+    pauses = []
+    for _ in range(5):
+        before = connections(raw)
+        begun = now[0]
+        while connections(raw) == before:
+            assert await channels.read(0.01) == []
+            now[0] += 0.01
+        pauses.append(now[0] - begun)
+
+    assert pauses == sorted(pauses)
+    assert pauses[-1] > 4 * pauses[1]
+    await channels.close()
+
+
+def connections(raw: redis.Redis) -> int:
+    """How many connections the server has accepted so far."""
+    return int(raw.info("stats")["total_connections_received"])
+
+
 async def test_it_waits_for_a_server_that_is_away(make: Make, server: RedisServer) -> None:
     channels = make(server.url)
     channels.subscribe(["a"])

@@ -71,12 +71,13 @@ class AsyncChannels:
                 async with asyncio.timeout(0):
                     while found and len(found) < MOST_READ:
                         found.append(message_of(await _next(connection)))
-            if not found:
+            if found:
+                self._pulse.heard()
+                self._backoff.succeeded()
+            else:
                 await self._check(connection)
         except LINK_ERRORS:
             await self._lose()
-        if found:
-            self._pulse.heard()
         return [message for message in found if message is not None]
 
     def wake(self) -> None:
@@ -109,7 +110,6 @@ class AsyncChannels:
         self._pulse = Pulse()
         self._connection = connection
         await self._send(connection, commands("SUBSCRIBE", self._subscriptions.wanted))
-        self._backoff.succeeded()
         return connection
 
     async def _send_fresh(self) -> None:

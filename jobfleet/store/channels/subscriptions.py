@@ -126,5 +126,5 @@ class Backoff:
         self._next_at = monotonic() + self._pause
 
     def succeeded(self) -> None:
-        """Record a connection."""
+        """Record that something came. A connection alone does not count: the server may refuse to subscribe."""
         self._pause = 0.0

@@ -67,6 +67,7 @@ class Channels:
             self._lose()
             return []
         self._pulse.heard()
+        self._backoff.succeeded()
         return [message for message in found if message is not None]
 
     def wake(self) -> None:
@@ -97,7 +98,6 @@ class Channels:
         with self._lock:
             self._connection = connection
             _send(connection, commands("SUBSCRIBE", self._subscriptions.wanted))
-        self._backoff.succeeded()
         return connection
 
     def _received(self, connection: Any, timeout: float) -> list[Message | None]:
