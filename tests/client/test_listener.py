@@ -13,6 +13,7 @@ import redis
 
 from jobfleet import AsyncFleet, Fleet, Job, JobFailed, JobResult, StoreUnavailable, WaitTimeout
 from jobfleet.client._async.endings import AsyncEndings
+from jobfleet.client._async.events import tail
 from jobfleet.client._sync.endings import Endings
 from jobfleet.client._sync.listener import Watch
 from jobfleet.client.base import Deadline
@@ -259,6 +260,26 @@ def test_a_client_that_was_closed_polls_no_more(server: RedisServer, registry: R
         server.resume()
 
     assert fleet._store is None, "a poll would open a connection that nobody closes"
+
+
+async def test_a_tail_that_is_cancelled_before_it_hears_leaves_no_subscription(
+    server: RedisServer, registry: Registry
+) -> None:
+    raw = server.client()
+    async with AsyncFleet(server.url, registry=registry) as fleet:
+        job_id = await fleet.enqueue(add())
+        raw.acl_setuser("default", enabled=True, reset_channels=True)
+        hearing = asyncio.ensure_future(anext(tail(fleet)))
+        await asyncio.to_thread(wait_until, lambda: raw.info("stats")["acl_access_denied_channel"], why="it subscribes")
+        hearing.cancel()
+        await asyncio.wait((hearing,))
+        raw.acl_setuser("default", enabled=True, channels=["*"])
+        waiting = asyncio.create_task(fleet.wait(job_id))
+        wanted = [fleet.context.keys.lane_of(job_id).job_events(job_id).encode()]
+
+        await asyncio.to_thread(wait_until, lambda: raw.pubsub_channels() == wanted, timeout=LONG, why="only it waits")
+
+        waiting.cancel()
 
 
 def test_a_forked_child_that_closes_its_client_does_not_end_its_parents_waits(fleet: Fleet, raw: redis.Redis) -> None:

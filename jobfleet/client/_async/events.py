@@ -89,10 +89,11 @@ async def tail(client: AsyncConnection, queue: str | None = None) -> AsyncIterat
         while True:
             found = await drive(client.store, lanes(client.context, queue))
             if found != known:
-                fresh = await client.listener.listen([lane.events for lane in found]).subscribed()
+                fresh = client.listener.listen([lane.events for lane in found])
                 if listener is not None:
                     listener.close()
                 known, listener, mark_at = found, fresh, 0.0
+                await listener.subscribed()
             if monotonic() >= mark_at:
                 await _mark(client, known)
                 mark_at = monotonic() + MARK_EVERY

@@ -90,10 +90,11 @@ def tail(client: Connection, queue: str | None = None) -> Iterator[Event]:
         while True:
             found = drive_blocking(client.store, lanes(client.context, queue))
             if found != known:
-                fresh = client.listener.listen([lane.events for lane in found]).subscribed()
+                fresh = client.listener.listen([lane.events for lane in found])
                 if listener is not None:
                     listener.close()
                 known, listener, mark_at = found, fresh, 0.0
+                listener.subscribed()
             if monotonic() >= mark_at:
                 _mark(client, known)
                 mark_at = monotonic() + MARK_EVERY
