@@ -21,7 +21,7 @@ from jobfleet.operations.fleet_context import FleetContext
 from jobfleet.operations.flows.dependencies import POLICIES, Dependant, refuse_unique
 from jobfleet.operations.flows.info import FlowInfo
 from jobfleet.operations.flows.label import labelled
-from jobfleet.operations.flows.record import RECORD, FlowJob, labels_of, read, row_of
+from jobfleet.operations.flows.record import RECORD, FlowJob, StoredFlow, labels_of, read, row_of
 from jobfleet.operations.flows.unblock import unblock, unblock_dependants
 from jobfleet.operations.jobs.cancel import cancel_ids
 from jobfleet.operations.jobs.enqueue import prepare
@@ -183,7 +183,11 @@ def get(context: FleetContext, flow_id: str) -> Operation[FlowInfo]:
     Raises:
         JobNotFound: The flow is not known.
     """
-    flow = yield from read(context, flow_id)
+    return (yield from with_results(context, flow_id, (yield from read(context, flow_id))))
+
+
+def with_results(context: FleetContext, flow_id: str, flow: StoredFlow) -> Operation[FlowInfo]:
+    """Add the results of its jobs to a flow that was read."""
     known: list[FlowJob] = []
     for part in batches(flow.jobs, 1000):
         results = yield from _results(context, [job.id for job in part])

@@ -67,8 +67,6 @@ class FlowInfo:
 
     def _waits_for_replay(self, job: FlowJob, held: set[int]) -> bool:
         for parent, otherwise in zip(job.parents, job.otherwise, strict=True):
-            result = self.jobs[parent].result
-            has_stopped = result is not None and result.status.is_final and result.status is not JobStatus.COMPLETED
-            if parent in held or (otherwise == "wait" and has_stopped):
+            if parent in held or (otherwise == "wait" and self.jobs[parent].has_stopped):
                 return True
         return False

@@ -9,7 +9,7 @@ from typing import Any, NamedTuple
 
 from jobfleet.codec import Limits, decode, encode
 from jobfleet.errors import EncodingError, JobNotFound
-from jobfleet.model import JobResult
+from jobfleet.model import JobResult, JobStatus
 from jobfleet.operations.fleet_context import FleetContext
 from jobfleet.operations.operation import Operation, value
 from jobfleet.store.calls import flow as calls
@@ -52,6 +52,11 @@ class FlowJob:
     def status(self) -> str:
         """Its status in a word; ``gone`` when its result is not known."""
         return str(self.result.status) if self.result is not None else "gone"
+
+    @property
+    def has_stopped(self) -> bool:
+        """Whether it has ended and did not complete."""
+        return self.result is not None and self.result.status.is_final and self.result.status is not JobStatus.COMPLETED
 
 
 def row_of(job: FlowJob) -> list[object]:

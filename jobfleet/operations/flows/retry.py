@@ -9,13 +9,14 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
+from typing import NamedTuple
 
 from jobfleet.model import JobStatus, new_suffix
 from jobfleet.operations.fleet_context import FleetContext
 from jobfleet.operations.flows.dependencies import POLICIES, Dependant
-from jobfleet.operations.flows.flow import get, run_all, write
+from jobfleet.operations.flows.flow import run_all, with_results, write
 from jobfleet.operations.flows.info import FlowInfo
-from jobfleet.operations.flows.record import FlowJob, read
+from jobfleet.operations.flows.record import FlowJob, StoredFlow, read
 from jobfleet.operations.flows.unblock import unblock_dependants
 from jobfleet.operations.jobs.replay import replay
 from jobfleet.operations.operation import Operation, batches, value
@@ -36,12 +37,12 @@ def retry(context: FleetContext, flow_id: str, by: str | None) -> Operation[int]
     Raises:
         JobNotFound: The flow is not known.
     """
-    info = yield from get(context, flow_id)
+    stored, info = yield from _read(context, flow_id)
     before: dict[str, list[str]] = {}
     while (doomed := _doomed(info)) and doomed != before:  # their dependants are doomed then
         yield from _cancel(context, doomed)
-        info, before = (yield from get(context, flow_id)), doomed
-    additions = (yield from read(context, flow_id)).additions
+        before = doomed
+        stored, info = yield from _read(context, flow_id)
     jobs, made = list(info.jobs), []
     for place, job in enumerate(info.jobs):
         if job.result is None or not (job.result.error or "").startswith(BECAUSE):
@@ -60,8 +61,23 @@ def retry(context: FleetContext, flow_id: str, by: str | None) -> Operation[int]
         if job.status == JobStatus.FAILED:
             count += bool((yield from replay(context, job.id, by)))
     if made:
-        yield from write(context, flow_id, info.name, jobs, made, additions)
+        yield from write(context, flow_id, info.name, jobs, made, stored.additions)
     return count + len(made)
+
+
+class _Seen(NamedTuple):
+    """A flow at one moment: as it is stored, and with the results of its jobs.
+
+    Both are of one read. Otherwise an addition could be marked as folded although its jobs are missing.
+    """
+
+    stored: StoredFlow
+    info: FlowInfo
+
+
+def _read(context: FleetContext, flow_id: str) -> Operation[_Seen]:
+    stored = yield from read(context, flow_id)
+    return _Seen(stored, (yield from with_results(context, flow_id, stored)))
 
 
 def _doomed(info: FlowInfo) -> dict[str, list[str]]:
@@ -86,9 +102,7 @@ def _cancel(context: FleetContext, doomed: Mapping[str, Sequence[str]]) -> Opera
 def _failed_parent(job: FlowJob, info: FlowInfo) -> str | None:
     """Return the id of the first parent that ended in a way that cancels the job."""
     for parent, otherwise in zip(job.parents, job.otherwise, strict=True):
-        result = info.jobs[parent].result
-        has_stopped = result is not None and result.status.is_final and result.status is not JobStatus.COMPLETED
-        if otherwise == "cancel" and has_stopped:
+        if otherwise == "cancel" and info.jobs[parent].has_stopped:
             return info.jobs[parent].id
     return None
 

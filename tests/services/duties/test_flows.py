@@ -3,13 +3,17 @@
 from __future__ import annotations
 
 import asyncio
+from contextlib import suppress
 from typing import Any
 
 import pytest
 import redis
 
 from jobfleet import AsyncFleet, Flow, InvalidJob, JobNotFound
+from jobfleet.functions.flow_addition import FlowAddition
 from jobfleet.operations.flows import flow as verbs
+from jobfleet.operations.flows import retry as flows_retry
+from jobfleet.operations.flows.extend import extend_flow
 from jobfleet.operations.flows.info import FlowInfo
 from jobfleet.services.duties.relay import GUARD_US, Relay
 from jobfleet.store.aio import AsyncStore
@@ -163,6 +167,27 @@ async def test_a_flow_runs_on_from_what_failed(fleet: AsyncFleet, player: Player
     assert statuses(after) == ["completed"] * 4
     assert after.jobs[3].id != info.jobs[3].id
     assert player.started.count(info.jobs[2].id) == 1
+
+
+async def test_a_job_that_is_added_while_the_flow_is_retried_is_not_lost(
+    fleet: AsyncFleet, player: Player, relay: Relay
+) -> None:
+    info = await fleet.flows.enqueue(diamond())
+    await finish(player, relay, DEFAULT, OTHER, failing=(info.jobs[1].id,))
+    more = Flow("more")
+    more.add(job())
+    addition = FlowAddition(more, "more", after_this=False, joins=())
+    added: list[str] = []
+    retrying = flows_retry.retry(fleet.context, info.id, None)
+    answers: Any = None
+    with suppress(StopIteration):
+        while True:
+            answers = await fleet.store.run_many(retrying.send(answers))
+            if not added:  # it has read the flow
+                added += await fleet._do(extend_flow(fleet.context, info.jobs[0].id, info.id, addition))
+
+    after = await fleet.flows.get(info.id)
+    assert [one.id for one in after.jobs if one.added_by] == added
 
 
 @pytest.mark.parametrize("width", [1000, pytest.param(10_000, marks=pytest.mark.slow)])
