@@ -12,6 +12,7 @@ from jobfleet.model.explanation import Fact, Reason, ReasonCode
 from jobfleet.operations.explain.reasons import asked_by, because, counted, listed
 from jobfleet.operations.explain.snapshot import Snapshot
 from jobfleet.operations.flows.record import GUARD, LOOK_EVERY
+from jobfleet.operations.jobs.details import expiry_in
 from jobfleet.operations.results import moment
 from jobfleet.operations.workers.info import WorkerInfo
 from jobfleet.store.calls.paused import read_functions
@@ -242,7 +243,7 @@ def next_in_line(_seen: Snapshot) -> Reason:
 def expiring(seen: Snapshot) -> Reason | None:
     """It expires unless its first run starts in time."""
     found = seen.lane.found
-    at = next((int(line[2:]) for line in seen.lane.meta.split("\n") if line.startswith("x ")), 0)
+    at = expiry_in(seen.lane.meta)
     if not at or not isinstance(found, InWait) or found.tries:
         return None
     left = -seen.ago(at)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from datetime import datetime, timedelta
+from datetime import timedelta
 from typing import Any, NamedTuple
 
 from jobfleet.codec import Limits, header_or_empty, open_envelope, zones_lost
@@ -86,7 +86,7 @@ def details_of(
         unknown_zones=call.unknown_zones,
         options=_options(header),
         max_retries=policy_in(context.config, header, fleet).max_retries if header else None,
-        expires_at=_expiry(meta),
+        expires_at=moment(expiry_in(meta)),
         parents=tuple(Parent(parent.parent, parent.status) for parent in parents),
         history=tries.history,
     )
@@ -138,9 +138,10 @@ def _priority(seen: Explained, letter: DeadLetter | None) -> Priority | None:
     return next((priority for priority in Priority if priority.band == band), None)
 
 
-def _expiry(meta: str) -> datetime | None:
+def expiry_in(meta: str) -> int:
+    """When a job expires, µs since 1970, from its clear record; 0 if it does not, or if that cannot be read."""
     text = next((line[2:] for line in meta.split("\n") if line.startswith("x ")), "")
-    return moment(int(text)) if text.isdecimal() else None
+    return int(text) if text.isdecimal() else 0
 
 
 def _options(header: Mapping[str, Any]) -> dict[str, Any]:

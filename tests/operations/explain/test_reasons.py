@@ -351,11 +351,12 @@ def test_a_parked_job_stays_parked_when_it_is_due_and_names_no_function_twice() 
     ]
 
 
-def test_only_a_first_start_can_expire() -> None:
+def test_only_a_first_start_can_expire_and_only_at_a_time_that_can_be_read() -> None:
     meta = f"x {NOW - 3 * S}"
 
     assert texts(waiting(meta=meta))[-1] == "Expired 3 s ago: it will not be started any more."
     assert set(reasons(waiting(tries="1:0:0:0:0", meta=meta))) == {ReasonCode.NEXT}
+    assert set(reasons(waiting(meta="x soon"))) == {ReasonCode.NEXT}
 
 
 def test_one_quiet_worker_beside_one_that_runs_is_no_reason() -> None:
