@@ -21,6 +21,7 @@ from jobfleet.operations.fleet_context import FleetContext
 from jobfleet.operations.flows.unblock import unblock, unblock_dependants
 from jobfleet.operations.jobs.conflicts import answer
 from jobfleet.operations.jobs.enqueue import prepare
+from jobfleet.operations.jobs.poll import by_lane
 from jobfleet.operations.jobs.prepare import is_later
 from jobfleet.operations.jobs.uniqueness import Uniqueness
 from jobfleet.operations.operation import Operation, batches, value
@@ -139,13 +140,13 @@ def check_parents(context: FleetContext, ids: Iterable[str]) -> Operation[None]:
     Raises:
         UnknownParent: A parent is not known.
     """
-    by_lane: dict[Lane, list[str]] = {}
+    jobs: list[tuple[Lane, str]] = []
     for job_id in ids:
         try:
-            by_lane.setdefault(context.keys.lane_of(job_id), []).append(job_id)
+            jobs.append((context.keys.lane_of(job_id), job_id))
         except JobNotFound:
             raise _unknown(job_id) from None
-    parts = [(lane, part) for lane, members in by_lane.items() for part in batches(members, inspect.CHUNK)]
+    parts = by_lane(jobs)
     answers = yield [inspect.status(lane, part) for lane, part in parts]
     for (_, part), reply in zip(parts, answers, strict=True):
         for job_id, found in zip(part, value([reply])[1], strict=True):

@@ -16,6 +16,14 @@ from jobfleet.store.job_rows import Found, InRun, InWait
 from jobfleet.store.keys import Lane
 
 
+def by_lane(jobs: Iterable[tuple[Lane, str]]) -> list[tuple[Lane, list[str]]]:
+    """Group jobs by their lanes, in parts that one `inspect.status` reads."""
+    grouped: dict[Lane, list[str]] = {}
+    for lane, job_id in jobs:
+        grouped.setdefault(lane, []).append(job_id)
+    return [(lane, part) for lane, members in grouped.items() for part in batches(members, inspect.CHUNK)]
+
+
 def poll(context: FleetContext, job_id: str) -> Operation[JobResult[Any]]:
     """Read a job.
 
@@ -35,11 +43,11 @@ def poll_many(context: FleetContext, ids: Sequence[str]) -> Operation[list[JobRe
     """
     if isinstance(ids, str):
         raise InvalidJob(f"ids is {ids!r:.100}; give a list of ids.", field="ids")
-    by_lane: dict[Lane, list[str]] = {}
+    jobs: list[tuple[Lane, str]] = []
     for job_id in ids:
         with suppress(JobNotFound):  # a text that is not an id names no job
-            by_lane.setdefault(context.keys.lane_of(job_id), []).append(job_id)
-    chunks = [(lane, part) for lane, members in by_lane.items() for part in batches(members, inspect.CHUNK)]
+            jobs.append((context.keys.lane_of(job_id), job_id))
+    chunks = by_lane(jobs)
     answers = yield [inspect.status(lane, part) for lane, part in chunks]
     known: dict[str, JobResult[Any]] = {}
     for (_, part), answer in zip(chunks, answers, strict=True):
@@ -60,11 +68,8 @@ def poll_ended(
         jobs: The jobs, each with its lane.
         marks: Lanes that publish their events for the next minute.
     """
-    by_lane: dict[Lane, list[str]] = {}
-    for lane, job_id in jobs:
-        by_lane.setdefault(lane, []).append(job_id)
     marking = [control.listen(lane) for lane in marks]
-    chunks = [(lane, part) for lane, members in by_lane.items() for part in batches(members, inspect.CHUNK)]
+    chunks = by_lane(jobs)
     answers = yield [*marking, *(inspect.status(lane, part) for lane, part in chunks)]
     ended: dict[str, JobResult[Any] | Exception] = {}
     for (_, part), answer in zip(chunks, answers[len(marking) :], strict=True):
