@@ -7,9 +7,10 @@ from collections.abc import Iterator
 from unittest.mock import patch
 
 import pytest
+import redis
 
 from jobfleet.store.server import connect
-from jobfleet.store.server.connect import client, target
+from jobfleet.store.server.connect import target
 from jobfleet.store.sync import Store
 from tests.lua.cases import Case, cases
 from tests.lua.world import World
@@ -28,7 +29,7 @@ def world() -> Iterator[World]:
     """An empty lane on a fake server of its own."""
     with patch.dict(connect._memory):
         at = target(f"memory://conformance-{next(_numbers)}")
-        store, raw = Store(at), client(at)
+        store, raw = Store(at), connect._fake_client(at, redis.Redis)
         yield World(store, raw)
         store.close()
         raw.close()

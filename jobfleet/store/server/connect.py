@@ -32,8 +32,6 @@ UNCHECKED = (
     "ssl_cert_reqs=none in {}: the server's certificate is not checked, so anyone on the way can read and change all "
     "that is sent, the password too. Name its authority with ssl_ca_certs=PATH instead."
 )
-_BOUNDS: dict[str, Any] = {"socket_connect_timeout": 2.0, "socket_timeout": 2.0}
-"""Time limits of subscriptions: a server that does not reply counts as unavailable."""
 ENDLESS = 1 << 31
 """redis-py counts all connections that were ever made, not the open ones, and by default refuses the 101st."""
 
@@ -148,22 +146,6 @@ def async_connections(at: Target, *, connect_timeout: float) -> Maker:
         socket_timeout=None,
         **_tcp_only(at),
     ).make_connection
-
-
-def client(at: Target) -> redis.Redis:
-    """Return a plain redis-py client, for subscriptions."""
-    if at.fake:
-        made: redis.Redis = _fake_client(at, redis.Redis)
-        return made
-    return redis.Redis.from_url(at.url, protocol=2, retry=Retry(NoBackoff(), 0), **_BOUNDS)
-
-
-def async_client(at: Target) -> redis.asyncio.Redis:
-    """Return a plain asyncio client of redis-py, for subscriptions."""
-    if at.fake:
-        made: redis.asyncio.Redis = _fake_client(at, redis.asyncio.Redis)
-        return made
-    return redis.asyncio.Redis.from_url(at.url, protocol=2, retry=AsyncRetry(NoBackoff(), 0), **_BOUNDS)
 
 
 def check_version(info: Mapping[str, str]) -> None:
