@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from contextvars import ContextVar
 
 from jobfleet.errors import ConfigError
+from jobfleet.warn import nearest_frame
 
 _loading: ContextVar[str] = ContextVar("jobfleet_loading", default="")
 
@@ -42,7 +42,5 @@ def check_not_loading() -> None:
 
 def _line_of_import() -> str:
     """The line that is being imported, as ``FILE, line NUMBER``."""
-    frame = sys._getframe()  # noqa: SLF001 - the documented way to the caller
-    while frame.f_code.co_name != "<module>" and frame.f_back is not None:
-        frame = frame.f_back
+    frame, _ = nearest_frame(lambda frame: frame.f_code.co_name == "<module>")
     return f"{frame.f_code.co_filename}, line {frame.f_lineno},"
