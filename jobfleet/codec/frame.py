@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import struct
 from collections.abc import Mapping
-from typing import Any, Final
+from typing import Any, Final, TypeGuard
 
 from jobfleet.codec.payload import Limits, decode_at, encode_at, renamed, unreadable
 from jobfleet.errors import EncodingError, EnvelopeTooNew
@@ -71,10 +71,10 @@ def decode_header(data: bytes, begin: int, limits: Limits, what: str) -> dict[st
     header = decode_at(data[PREFIX_BYTES:begin], limits.max_depth, limits, what)
     if not is_text_map(header):
         raise unreadable(what, "its header is not a map with keys of text")
-    return header  # type: ignore[no-any-return]
+    return header
 
 
-def is_text_map(value: object) -> bool:
+def is_text_map(value: object) -> TypeGuard[dict[str, Any]]:
     """Whether a decoded value is a map in which every key is text."""
     return type(value) is dict and _TEXT.issuperset(map(type, value))
 

@@ -70,10 +70,10 @@ class Cron:
     expression: str
     tz: str = "UTC"
     misfire: str = field(default="once", kw_only=True)
-    misfire_window: SecondsField = field(default=3600.0, kw_only=True)  # type: ignore[assignment]
+    misfire_window: SecondsField = field(default=3600.0, kw_only=True)  # type: ignore[assignment]  # see SecondsField
     most: int = field(default=100, kw_only=True)
     overlap: str = field(default="allow", kw_only=True)
-    jitter: SecondsField = field(default=0.0, kw_only=True)  # type: ignore[assignment]
+    jitter: SecondsField = field(default=0.0, kw_only=True)  # type: ignore[assignment]  # see SecondsField
     start: datetime | None = field(default=None, kw_only=True)
     end: datetime | None = field(default=None, kw_only=True)
     schedule: Schedule = field(init=False, compare=False, repr=False)

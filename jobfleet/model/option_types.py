@@ -16,7 +16,10 @@ Seconds = float | timedelta
 if TYPE_CHECKING:
 
     class SecondsField:
-        """A field of a dataclass that takes `Seconds` and reads as seconds."""
+        """A field of a dataclass that takes `Seconds` and reads as seconds.
+
+        Its default is a plain number. Type checkers ask for a descriptor there, so the line needs a ``type: ignore``.
+        """
 
         def __get__(self, owner: object, kind: type | None = None) -> float: ...
         def __set__(self, owner: object, value: Seconds) -> None: ...

@@ -49,7 +49,7 @@ class NotificationRule:
     tags: Sequence[str] = field(default=())
     users: Sequence[str] = field(default=())
     errors: Sequence[str] = field(default=())
-    window: SecondsField = WINDOW  # type: ignore[assignment]
+    window: SecondsField = WINDOW  # type: ignore[assignment]  # see SecondsField
 
     def __post_init__(self) -> None:
         for name in ("events", "queues", "functions", "tags", "users", "errors"):
