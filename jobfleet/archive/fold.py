@@ -31,11 +31,13 @@ class Folded:
         jobs: Rows of jobs by id.
         results: Rows of results by id, for jobs that have ended.
         attempts: Rows of attempts by id and fencing token.
+        forgotten: The numbers of the events by which jobs were forgotten, by id. Rows of earlier events are deleted.
     """
 
     jobs: dict[str, Row] = field(default_factory=dict)
     results: dict[str, Row] = field(default_factory=dict)
     attempts: dict[tuple[str, int], Row] = field(default_factory=dict)
+    forgotten: dict[str, int] = field(default_factory=dict)
 
 
 def fold(events: Iterable[Event], limits: Limits) -> Folded:
@@ -47,6 +49,9 @@ def fold(events: Iterable[Event], limits: Limits) -> Folded:
     """
     folded = Folded()
     for event in sorted(events, key=_by_number):
+        if event.event == "forgotten":
+            _forget(folded, event)
+            continue
         apply = _APPLIERS.get(event.event)
         if apply is not None:
             row = folded.jobs.get(event.id)
@@ -55,6 +60,13 @@ def fold(events: Iterable[Event], limits: Limits) -> Folded:
             row["seq"], row["updated_at"] = event.seq, event.at
             apply(folded, row, event, limits)
     return folded
+
+
+def _forget(folded: Folded, event: Event) -> None:
+    folded.forgotten[event.id] = event.seq
+    folded.jobs.pop(event.id, None)
+    folded.results.pop(event.id, None)
+    folded.attempts = {key: row for key, row in folded.attempts.items() if key[0] != event.id}
 
 
 def _by_number(event: Event) -> int:

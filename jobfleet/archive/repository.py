@@ -12,6 +12,7 @@ from sqlalchemy import ColumnElement, Engine, Select, and_, delete, func, select
 from sqlalchemy.orm import Session
 
 from jobfleet.archive.columns import as_json
+from jobfleet.archive.forget import OWNERS, forget_job
 from jobfleet.archive.models import JobAttemptModel, JobModel, JobResultModel, JobTagModel
 from jobfleet.archive.schema import open_engine
 from jobfleet.archive.shown import shown
@@ -127,6 +128,18 @@ class JobRepository:
                 session.merge(JobTagModel(namespace=self.namespace, tag=tag, job_id=job.id))
         return True
 
+    def forget(self, job_id: str) -> bool:
+        """Delete a job with its result, its attempts and its tags. `Fleet.forget` erases it in Redis, too.
+
+        Args:
+            job_id: Id of the job.
+
+        Returns:
+            Whether there was anything to delete.
+        """
+        with self.engine.begin() as connection:
+            return forget_job(connection, self.namespace, job_id)
+
     # --------------------------------------------------------------------------------- many
 
     def get_pending_jobs(self, limit: int = 100, *, queue: str | None = None) -> list[JobResult[Any]]:
@@ -230,7 +243,7 @@ class JobRepository:
         while True:  # one transaction per chunk, so that none is long
             with Session(self.engine) as session, session.begin():
                 ids = list(session.scalars(old))
-                for table, column in _OWNERS:
+                for table, column in OWNERS:
                     session.execute(delete(table).where(table.namespace == self.namespace, column.in_(ids)))
             gone += len(ids)
             if len(ids) < CHUNK:
@@ -312,12 +325,6 @@ _NAMED: dict[str, Any] = {
     "user": JobModel.user_name,
     "session": JobModel.session_id,
 }
-_OWNERS: Sequence[tuple[Any, Any]] = (
-    (JobTagModel, JobTagModel.job_id),
-    (JobAttemptModel, JobAttemptModel.job_id),
-    (JobResultModel, JobResultModel.id),
-    (JobModel, JobModel.id),
-)
 
 
 def _job_row(namespace: str, job: JobResult[Any]) -> JobModel:

@@ -27,6 +27,7 @@ def shown(job: JobModel, end: JobResultModel | None, limits: Limits) -> JobResul
         "name": job.name or job.function or "",
         "queue": job.queue,
         "user": job.user_name,
+        "session": job.session_id,
         "correlation_id": job.correlation_id,
         "unique": job.unique_key,
         "tags": tuple(job.tags or ()),

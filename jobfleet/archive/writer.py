@@ -11,6 +11,7 @@ from sqlalchemy.exc import DataError, DBAPIError, IntegrityError
 
 from jobfleet.archive.columns import ATTEMPTS, JOBS, RESULTS, TAGS, Upsert, upsert
 from jobfleet.archive.fold import Folded, Row, fold
+from jobfleet.archive.forget import forget_job
 from jobfleet.codec import Limits
 from jobfleet.store.journal import Event
 
@@ -57,7 +58,7 @@ class Writer:
             DBAPIError: The database is unreachable, or lacks tables or rights. Nothing was written.
         """
         folded = fold(events, self._limits)
-        if folded.jobs:
+        if folded.jobs or folded.forgotten:
             try:
                 self._write(folded)
             except (DBAPIError, OverflowError, ValueError, TypeError) as error:
@@ -70,6 +71,8 @@ class Writer:
         jobs = [row for _, row in sorted(folded.jobs.items())]  # in a fixed order, so that writers cannot deadlock
         tags = [{"tag": tag, "job_id": row["id"]} for row in jobs for tag in sorted(set(row.get("tags") or ()))]
         with self._engine.begin() as connection:
+            for job_id, seq in sorted(folded.forgotten.items()):
+                forget_job(connection, self._namespace, job_id, upto=seq)
             self._run(connection, self._jobs, jobs)
             self._run(connection, self._results, [row for _, row in sorted(folded.results.items())])
             self._run(connection, self._attempts, [row for _, row in sorted(folded.attempts.items())])
@@ -82,6 +85,7 @@ class Writer:
 
     def _write_each(self, folded: Folded) -> None:
         """Write job by job, so that a refused job does not keep the others out."""
+        self._write(Folded(forgotten=folded.forgotten))
         for job_id, job in folded.jobs.items():
             alone = Folded({job_id: job})
             if job_id in folded.results:

@@ -1,4 +1,4 @@
-"""Jobs that Redis has deleted and the archive, if there is one, still has."""
+"""The archive of a client, if there is one: jobs that Redis has deleted, and jobs to erase."""
 
 from __future__ import annotations
 
@@ -48,6 +48,36 @@ class ArchiveFallback:
         """
         archived = iter(self._read([job_id for job_id, result in zip(ids, found, strict=True) if result is None]))
         return [next(archived) if result is None else result for result in found]
+
+    def look(self, job_id: str) -> JobResult[Any] | None:
+        """Return a job, open or ended; None if there is no archive, or it does not have the job or does not answer."""
+        url = self._context.config.archive_url
+        if url is None:
+            return None
+        repository = self._opened(url)
+        try:
+            return repository.get(job_id)
+        except database_errors():
+            return None
+
+    def forget(self, job_id: str) -> bool:
+        """Erase a job; return whether the archive had it.
+
+        Raises:
+            StoreUnavailable: The archive did not answer.
+        """
+        url = self._context.config.archive_url
+        if url is None:
+            return False
+        repository = self._opened(url)
+        try:
+            return repository.forget(job_id)
+        except database_errors() as error:
+            reason = str(error).split("\n", 1)[0]
+            raise StoreUnavailable(
+                f"{job_id} is erased in Redis, but not in the archive at {mask_url(url)}, which does not answer: "
+                f"{reason} Forget it again when the archive answers."
+            ) from None
 
     def _read(self, ids: Sequence[str]) -> list[JobResult[Any] | None]:
         """Read jobs; None for each job that has not ended, or that the archive does not have."""

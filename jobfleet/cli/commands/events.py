@@ -13,7 +13,7 @@ from jobfleet.events import Event
 
 NAMES = (
     "enqueued", "claimed", "progressed", "completed", "retried", "failed", "released", "parked", "withheld", "expired",
-    "cancelled", "rescheduled", "edited", "debounced", "replayed", "unblocked", "stopping",
+    "cancelled", "rescheduled", "edited", "debounced", "replayed", "unblocked", "stopping", "forgotten",
 )  # fmt: skip
 COLORS = {"completed": "green", "failed": "red", "retried": "yellow", "parked": "yellow", "cancelled": "yellow"}
 

@@ -128,6 +128,12 @@ class AsyncConnection(ClientBase):
         """Return the result of a job that Redis does not know any more. Raises `JobNotFound`."""
         return await asyncio.to_thread(self._archived.one, job_id)
 
+    async def _look_in_archive(self, job_id: str) -> JobResult[Any] | None:
+        return await asyncio.to_thread(self._archived.look, job_id) if self.config.archive_url else None
+
+    async def _forget_in_archive(self, job_id: str) -> bool:
+        return await asyncio.to_thread(self._archived.forget, job_id) if self.config.archive_url else False
+
     async def _filled_from_archive(
         self, ids: Sequence[str], found: list[JobResult[Any] | None]
     ) -> list[JobResult[Any] | None]:

@@ -1,4 +1,4 @@
-"""Jobs: enqueue, poll, cancel, edit, replay."""
+"""Jobs: enqueue, poll, cancel, edit, replay, forget."""
 
 from __future__ import annotations
 
@@ -13,6 +13,7 @@ from jobfleet.model.details import JobDetails
 from jobfleet.operations.jobs import cancel as jobs_cancel
 from jobfleet.operations.jobs import details as jobs_details
 from jobfleet.operations.jobs import edit as jobs_edit
+from jobfleet.operations.jobs import forget as jobs_forget
 from jobfleet.operations.jobs import poll as jobs_poll
 from jobfleet.operations.jobs import replay as jobs_replay
 from jobfleet.operations.jobs.arguments import arguments_of
@@ -163,3 +164,25 @@ class AsyncJobs(AsyncConnection):
     async def purge(self, job_id: str) -> bool:
         """Delete a dead letter for good. Return False if there was none."""
         return await self._do(jobs_replay.purge(self.context, job_id))
+
+    async def forget(self, job_id: str, *, by: str | None = None) -> bool:
+        """Erase an ended job in Redis and, if this client has one, in the archive. Repeating the call is safe.
+
+        Its result, call, log, progress, steps, dead letter, remembered id and entries in indexes are deleted. The
+        journal gets one event with the id, the time and the author, by which a reaper erases it in its archive, too.
+
+        Returns:
+            False if nothing was known about it.
+
+        Args:
+            job_id: The job.
+            by: The person or program that erases it, for the record.
+
+        Raises:
+            JobNotFound: `job_id` is not a job id.
+            InvalidJob: The job has not ended, so cancel it first; or other jobs wait for it.
+            StoreUnavailable: Redis or the archive did not answer. The message says what is left to do.
+        """
+        archived = await self._look_in_archive(job_id)
+        was_known = await self._do(jobs_forget.forget(self.context, job_id, by, archived))
+        return await self._forget_in_archive(job_id) or was_known

@@ -116,6 +116,12 @@ class Connection(ClientBase):
         """Return the result of a job that Redis does not know any more. Raises `JobNotFound`."""
         return self._archived.one(job_id)
 
+    def _look_in_archive(self, job_id: str) -> JobResult[Any] | None:
+        return self._archived.look(job_id)
+
+    def _forget_in_archive(self, job_id: str) -> bool:
+        return self._archived.forget(job_id)
+
     def _filled_from_archive(
         self, ids: Sequence[str], found: list[JobResult[Any] | None]
     ) -> list[JobResult[Any] | None]:

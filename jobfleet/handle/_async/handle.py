@@ -54,6 +54,9 @@ class AsyncHandleClient(Protocol):
     ) -> bool:
         """Give a waiting job other arguments."""
 
+    async def forget(self, job_id: str, *, by: str | None = None) -> bool:
+        """Erase an ended job."""
+
     def events(self, job_id: str) -> AsyncIterator[Event]:
         """What happens to a job from now on, until it ends."""
 
@@ -142,6 +145,15 @@ class AsyncJobHandle(HandleBase[T_co]):
             EncodingError: An argument cannot be encoded.
         """
         return await self._client.edit(self.id, args, kwargs, by=by)
+
+    async def forget(self, *, by: str | None = None) -> bool:
+        """Erase it everywhere after it has ended; False when nothing is known about it.
+
+        Raises:
+            InvalidJob: It has not ended, so cancel it first; or other jobs wait for it.
+            StoreUnavailable: Redis or the archive did not answer. The message says what is left to do.
+        """
+        return await self._client.forget(self.id, by=by)
 
     def events(self) -> AsyncIterator[Event]:
         """What happens to it from now on, until it ends."""

@@ -55,6 +55,9 @@ class HandleClient(Protocol):
     ) -> bool:
         """Give a waiting job other arguments."""
 
+    def forget(self, job_id: str, *, by: str | None = None) -> bool:
+        """Erase an ended job."""
+
     def events(self, job_id: str) -> Iterator[Event]:
         """What happens to a job from now on, until it ends."""
 
@@ -143,6 +146,15 @@ class JobHandle(HandleBase[T_co]):
             EncodingError: An argument cannot be encoded.
         """
         return self._client.edit(self.id, args, kwargs, by=by)
+
+    def forget(self, *, by: str | None = None) -> bool:
+        """Erase it everywhere after it has ended; False when nothing is known about it.
+
+        Raises:
+            InvalidJob: It has not ended, so cancel it first; or other jobs wait for it.
+            StoreUnavailable: Redis or the archive did not answer. The message says what is left to do.
+        """
+        return self._client.forget(self.id, by=by)
 
     def events(self) -> Iterator[Event]:
         """What happens to it from now on, until it ends."""

@@ -10,7 +10,7 @@ from jobfleet.operations.jobs.arguments import Arguments, with_arguments
 from jobfleet.operations.operation import Operation, value
 from jobfleet.store.call import Call
 from jobfleet.store.calls import control, inspect
-from jobfleet.store.calls.steps import forget
+from jobfleet.store.calls.steps import forget_steps
 from jobfleet.store.job_rows import DeadLetter
 from jobfleet.store.records import AS_IT_IS, Edit
 
@@ -54,7 +54,7 @@ def replay(
             return False  # the edit was done before, its reply was lost, and the job died again with the new arguments
         calls: list[Call[Any]] = [control.replay(lane, (job_id,), by=by, edits={job_id: edit})]
         if fresh:
-            calls.insert(0, forget(lane, job_id))
+            calls.insert(0, forget_steps(lane, job_id))
         answers = yield calls
         value(answers)
         word = value(answers[-1:])[0]

@@ -1,4 +1,4 @@
-"""Calls for the results of a job's steps: keep, steps and forget."""
+"""Calls for the results of a job's steps: keep, steps and forget_steps."""
 
 from __future__ import annotations
 
@@ -32,6 +32,8 @@ def _steps(reply: Reply) -> dict[str, bytes]:
     return {reply[i].decode(): reply[i + 1] for i in range(1, len(reply), 2)}
 
 
-def forget(lane: Lane, job_id: str) -> Call[bool]:
+def forget_steps(lane: Lane, job_id: str) -> Call[bool]:
     """Delete the steps of a dead job; returns False without effect if it is not dead."""
-    return Call(load("forget"), (lane.steps(job_id),), (lane.tag, job_id), lambda reply: bool(reply[0] == b"forgotten"))
+    return Call(
+        load("forget_steps"), (lane.steps(job_id),), (lane.tag, job_id), lambda reply: bool(reply[0] == b"forgotten")
+    )

@@ -1,4 +1,4 @@
--- forget: delete the results of a dead job's steps, so that a replay repeats them.
+-- forget_steps: delete the results of a dead job's steps, so that a replay repeats them.
 --
 -- KEYS    1 steps:<id>  hash    step → encoded result
 -- READS   dead          hash    id → entry in dlq

@@ -1,7 +1,7 @@
 from __future__ import annotations
 
 from jobfleet.store.calls.control import replay
-from jobfleet.store.calls.steps import forget
+from jobfleet.store.calls.steps import forget_steps
 from tests.lua.world import World
 
 
@@ -12,7 +12,7 @@ def keeps(world: World, job_id: str) -> None:
 def test_the_steps_of_a_dead_job_go(world: World) -> None:
     job_id = world.seed.dead("a")
     keeps(world, job_id)
-    call = forget(world.lane, job_id)
+    call = forget_steps(world.lane, job_id)
 
     assert world.run(call) is True
 
@@ -25,7 +25,7 @@ def test_those_of_any_other_job_stay(world: World) -> None:
     for job_id in ids:
         keeps(world, job_id)
 
-        assert world.refused(forget(world.lane, job_id)) is False
+        assert world.refused(forget_steps(world.lane, job_id)) is False
 
 
 def test_a_job_that_was_replayed_meanwhile_keeps_what_it_does(world: World) -> None:
@@ -33,4 +33,4 @@ def test_a_job_that_was_replayed_meanwhile_keeps_what_it_does(world: World) -> N
     world.run(replay(world.lane, [job_id], by=None))
     keeps(world, job_id)
 
-    assert world.refused(forget(world.lane, job_id)) is False
+    assert world.refused(forget_steps(world.lane, job_id)) is False
