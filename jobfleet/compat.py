@@ -15,8 +15,8 @@ from jobfleet.errors import ConfigError
 from jobfleet.fleet.default import default_fleet
 from jobfleet.fleet.sync import Fleet
 from jobfleet.model import Job, JobResult
+from jobfleet.model.durations import from_timedelta
 from jobfleet.model.option_types import Seconds
-from jobfleet.model.options import from_timedelta
 
 if TYPE_CHECKING:
     from jobfleet.worker.interruption import ProgramInterruption, Stop

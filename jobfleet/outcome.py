@@ -63,6 +63,7 @@ class ForeignError(Exception):
         error_type: Whether a retry may succeed, by the lists of the job's function.
         traceback: Its traceback as text.
         steers: The equivalent signal, if the exception was `RetryAfter`, `Snooze` or `Discard`.
+        retry_delay: The delay in seconds that the function of `retry_delay` has returned for it; None if there is none.
     """
 
     def __init__(
@@ -73,12 +74,14 @@ class ForeignError(Exception):
         error_type: ErrorType,
         traceback: str = "",
         steers: RetryAfter | Snooze | Discard | None = None,
+        retry_delay: float | None = None,
     ) -> None:
         self.summary = summary
         self.error_class = error_class
         self.error_type = error_type
         self.traceback = traceback
         self.steers = steers
+        self.retry_delay = retry_delay
         super().__init__(summary)
 
 

@@ -50,6 +50,8 @@ HALF_HOUR = timedelta(minutes=30)
 SECONDS = 1800.0
 TEXT = "30m"
 OF_JOBS = sorted(name for name, hint in get_type_hints(JobOptions).items() if timedelta in get_args(hint))
+WITH_TEXT = ("retry_delay", "retry_for")
+"""Options that read texts too."""
 OF_FUNCTIONS = [name for name in OF_JOBS if name in SHARED]
 SETTING_NAMES = [row.name for row in SETTINGS if row.kind is DURATION and (row.most or SECONDS) >= SECONDS]
 WHOLE = {"lease": {}, "renew_every": {"lease": 3600}, "retry_delay": {}, "wait_poll_min": {"wait_poll_max": 3600},
@@ -97,6 +99,16 @@ def test_an_option_of_a_job(name: str, value: Any) -> None:
     for job in (Job("n", "app.f", **given), made.options(**given).job(), Job("n", made, **given)):
         assert (getattr(job, name), type(getattr(job, name))) == (SECONDS, float)
     assert made.options(**given).given[name] == SECONDS
+
+
+@pytest.mark.parametrize("value", [TEXT, "1800", "0.5h", f" {TEXT} "])
+@pytest.mark.parametrize("name", WITH_TEXT)
+def test_an_option_that_reads_texts(name: str, value: str) -> None:
+    given: dict[str, Any] = {name: value}
+    made = JobDecorator(Registry())(name="app.f", **given)(function)
+
+    assert getattr(Job("n", "app.f", **given), name) == getattr(made.job(), name) == SECONDS
+    assert {one for one in OF_JOBS if str in get_args(get_type_hints(JobOptions)[one])} == {*WITH_TEXT}
 
 
 @pytest.mark.parametrize("value", [HALF_HOUR, SECONDS, 1800])
@@ -285,6 +297,8 @@ def _is_time(flag: click.Parameter) -> bool:
 @pytest.mark.parametrize("wrong", ["soon", True, -1, float("nan"), timedelta(seconds=-1), [5]])
 @pytest.mark.parametrize("name", OF_FUNCTIONS)
 def test_another_value_is_refused_where_it_is_given(name: str, wrong: Any) -> None:
+    if name == "retry_delay" and wrong == [5]:
+        wrong = [[5]]  # it may be a list
     made = JobDecorator(Registry())(name="app.f")(function)
     given: dict[str, Any] = {name: wrong, **options_of(name)}
 

@@ -326,6 +326,8 @@ def test_a_policy_is_the_functions_options_before_the_fleets_settings() -> None:
         retry_backoff=3.0,
         retry_delay_max=3600.0,
         retry_jitter=True,
+        jitters_own_delays=True,
+        counts_retries=True,
         max_crashes=9,
         unknown_grace=3600.0,
         retry_on=(Busy,),
@@ -338,7 +340,7 @@ def test_what_the_job_says_goes_before_its_function() -> None:
 
     policy = with_header(PLAIN, header)
 
-    assert policy == replace(PLAIN, max_retries=9, retry_delay=0.25, retry_jitter=True)
+    assert policy == replace(PLAIN, max_retries=9, retry_delay=0.25, retry_jitter=True, jitters_own_delays=True)
     assert with_header(PLAIN, {"function": "f"}) is PLAIN
 
 

@@ -25,7 +25,7 @@ from jobfleet.config.kind import (
     SIZE,
     URL,
 )
-from jobfleet.model.options import LONGEST
+from jobfleet.model.durations import LONGEST
 
 Decorated = TypeVar("Decorated", bound=Callable[..., Any])
 

@@ -145,15 +145,27 @@ def _enqueued_with(details: JobDetails[Any]) -> Iterable[tuple[str, Cell | str]]
         yield "arguments", clip(arguments_text(details.args, details.kwargs), ARGUMENTS_LENGTH)
     yield "options", ", ".join(f"{name} {_option(value)}" for name, value in details.options.items())
     is_open = not details.job.status.is_final
-    if is_open and details.max_retries is not None:
-        yield "retries", f"{details.job.retry_count} of {details.max_retries} used"
+    if is_open:
+        yield "retries", _retries(details)
     yield "expires", _when(details.expires_at) if is_open else ""
     parents = [f"{parent.id} ({parent.status or 'open'})" for parent in details.parents[:PARENTS_SHOWN]]
     more = len(details.parents) - len(parents)
     yield "parents", ", ".join(parents) + (f" and {more:,} more" if more else "")
 
 
+def _retries(details: JobDetails[Any]) -> str:
+    """How many retries are used, and what bounds them."""
+    used, most, bound = details.job.retry_count, details.max_retries, details.retry_for
+    if bound is None:
+        return "" if most is None else f"{used} of {most} used"
+    return (
+        f"{used}{'' if most is None else f' of {most}'} used, none due later than {_option(bound)} after the first run"
+    )
+
+
 def _option(value: object) -> str:
+    if isinstance(value, list):
+        return "[" + ", ".join(map(_option, value)) + "]"
     return span(value.total_seconds()) if isinstance(value, timedelta) else str(value)
 
 

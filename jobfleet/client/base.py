@@ -15,8 +15,8 @@ from jobfleet.errors import InvalidJob
 from jobfleet.functions.hooks import Hooks
 from jobfleet.functions.registry import REGISTRY, JobFunction, Registry
 from jobfleet.model import Job
+from jobfleet.model.durations import seconds
 from jobfleet.model.option_types import Seconds
-from jobfleet.model.options import seconds
 from jobfleet.operations.fleet_context import FleetContext
 from jobfleet.store.server.connect import Target
 from jobfleet.store.server.connect import target as target_of

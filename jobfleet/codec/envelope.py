@@ -32,6 +32,8 @@ HEADER_KEYS: Final[Mapping[str, str]] = MappingProxyType(
         # Policy. If a key is absent, the value of the function, the queue or the fleet applies.
         "max_retries": "number of retries after failed runs",
         "retry_delay": "microseconds before the first retry",
+        "retry_delays": "list of microseconds before each retry, of which the last repeats",
+        "retry_for": "microseconds from the first due time after which no retry is due",
         "retry_backoff": "factor from one delay to the next",
         "retry_jitter": "whether to take a random 50 to 100 % of the delay",
         "max_crashes": "number of crashes after which the job fails",
@@ -59,14 +61,16 @@ HEADER_KEYS: Final[Mapping[str, str]] = MappingProxyType(
 )
 """Reserved keys and their meaning. A key that is not set is absent. Unknown keys survive a round trip."""
 
+NUMBERS: Final = (
+    "enqueued_at", "max_retries", "max_crashes", "retry_delay", "retry_for", "timeout", "result_ttl", "nominal",
+)  # fmt: skip
 _TYPES: Final[Mapping[str, tuple[type, ...]]] = MappingProxyType(
     {
         **dict.fromkeys(
             ("function", "name", "user", "session", "correlation_id", "moved_from", "unique", "group"), (str,)
         ),
-        **dict.fromkeys(
-            ("enqueued_at", "max_retries", "max_crashes", "retry_delay", "timeout", "result_ttl", "nominal"), (int,)
-        ),
+        **dict.fromkeys(NUMBERS, (int,)),
+        "retry_delays": (list,),
         "retry_backoff": (int, float),
         "retry_jitter": (bool,),
         "tags": (list,),
@@ -233,10 +237,11 @@ def _checked(header: dict[str, Any]) -> dict[str, Any]:
             raise unreadable("envelope header", f"{key} is of the wrong type")
     if not all(type(tag) is str for tag in header.get("tags", ())):
         raise unreadable("envelope header", "tags has an item that is not text")
-    numbers = (
-        header.get(key, 0)
-        for key in ("enqueued_at", "retry_delay", "timeout", "result_ttl", "max_retries", "max_crashes", "nominal")
-    )
+    numbers = [header.get(key, 0) for key in NUMBERS]
+    if "retry_delays" in header:
+        numbers += header["retry_delays"]
+        if not header["retry_delays"] or any(type(number) is not int for number in header["retry_delays"]):
+            raise unreadable("envelope header", "retry_delays is not a list of numbers")
     if any(not 0 <= number < 1 << 53 for number in numbers) or not 1 <= header.get("retry_backoff", 1) <= 100:
         raise unreadable("envelope header", "a number is out of bounds")
     return header

@@ -10,23 +10,19 @@ import math
 import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from datetime import timedelta
 from pathlib import Path
 from typing import TypeVar
 
 from jobfleet.config.notify import read_notify, show_notify
 from jobfleet.config.url import check_database_url, check_url, mask_url
 from jobfleet.errors import ConfigError
+from jobfleet.model.durations import UNITS, read_duration
 from jobfleet.model.ids import QUEUE_RULE
 
 T = TypeVar("T", int, float)
 
 _NAME = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.-]{0,99}")
 _NAME_RULE = "use letters, digits, '_', '.' and '-', at most 100"
-_DURATION = re.compile(r"(.*?)\s*(ms|s|m|h|d)?", re.DOTALL)
-_COMPOUND = re.compile(r"(?:(\d+)d\s*)?(?:(\d+)h\s*)?(?:(\d+)m\s*)?(?:(\d+(?:\.\d+)?)s)?", re.ASCII)
-_COMPOUND_UNITS = (86_400.0, 3600.0, 60.0, 1.0)
-_DURATION_UNITS = {"ms": 0.001, "s": 1.0, "m": 60.0, "h": 3600.0, "d": 86_400.0}
 _SIZE = re.compile(r"(.*?)\s*(B|KiB|MiB|GiB)?", re.DOTALL)
 _SIZE_UNITS = {"B": 1, "KiB": 1024, "MiB": 1024**2, "GiB": 1024**3}
 _LANES_MOST = 1024
@@ -123,19 +119,6 @@ def _split(pattern: re.Pattern[str], value: str) -> tuple[str, str | None]:
     return (found[1], found[2]) if found else (value, None)
 
 
-def _duration(value: object) -> float:
-    remedy = "use seconds, a timedelta, or a text such as '30s', '5m', '1h30m', '24h' or '30d'"
-    if isinstance(value, timedelta):
-        return value.total_seconds()
-    if not isinstance(value, str):
-        return _number_of(value, float, remedy)
-    parts = _COMPOUND.fullmatch(value.strip())
-    if parts is not None and any(parts.groups()):
-        return sum(float(count) * unit for count, unit in zip(parts.groups("0"), _COMPOUND_UNITS, strict=True))
-    number, unit = _split(_DURATION, value)
-    return _number_of(number, float, remedy) * _DURATION_UNITS[unit or "s"]
-
-
 def _size(value: object) -> int:
     remedy = "use bytes, or a text such as '64KiB' or '1MiB'"
     if not isinstance(value, str):
@@ -195,7 +178,7 @@ def _show_unit(value: float, units: Mapping[str, float], least: str) -> str:
 
 
 def _show_duration(value: object) -> str:
-    return _show_unit(_duration(value), _DURATION_UNITS, "s")
+    return _show_unit(read_duration(value), UNITS, "s")
 
 
 def _show_size(value: object) -> str:
@@ -222,7 +205,7 @@ PATH = Kind(name="folder", parse=_path)
 FLAG = Kind(name="true or false", parse=_flag, show=lambda value: str(value).lower())
 COUNT = Kind(name="whole number", parse=_count)
 RATIO = Kind(name="number", parse=_ratio)
-DURATION = Kind(name="duration", parse=_duration, show=_show_duration)
+DURATION = Kind(name="duration", parse=read_duration, show=_show_duration)
 SIZE = Kind(name="size", parse=_size, show=_show_size)
 QUEUES = Kind(name="names", parse=_queues, show=_show_queues)
 LANES = Kind(

@@ -17,7 +17,7 @@ if TYPE_CHECKING:  # a supervisor reads what is published, and knows no function
 
 PUBLISHED = (
     "queue", "priority", "delay", "expires_in", "result_ttl", "timeout", "hard_timeout", "max_retries", "retry_delay",
-    "retry_backoff", "retry_jitter", "max_crashes", "unique", "unique_for", "on_conflict", "debounce_max",
+    "retry_for", "retry_backoff", "retry_jitter", "max_crashes", "unique", "unique_for", "on_conflict", "debounce_max",
     "group",
 )  # fmt: skip
 
@@ -25,6 +25,10 @@ PUBLISHED = (
 def function_record(function: JobFunction[..., Any, Any]) -> bytes:
     """Encode the options and the parameters of a function for publication."""
     options = {name: _plain(value) for name, value in function.given.items() if name in PUBLISHED and value is not None}
+    if isinstance(delays := options.get("retry_delay"), list):
+        options |= {"retry_delay": delays[0], "retry_delays": delays}  # older revisions read one number
+    if function.delay_of is not None:
+        options["delay_function"] = True
     if issubclass(TimeoutError, function.discard_on):
         options["discards_timeouts"] = True
     fields: dict[str, object] = {
@@ -97,6 +101,8 @@ def parameters_of(function: JobFunction[..., Any, Any]) -> str:
 def _plain(value: object) -> object:
     if isinstance(value, timedelta):
         return value.total_seconds()
+    if isinstance(value, tuple):
+        return list(value)
     if callable(value):
         return True  # a unique key that only Python code can make
     return int(value) if isinstance(value, int) and not isinstance(value, bool) else value

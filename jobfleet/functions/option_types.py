@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import TYPE_CHECKING
 
-from jobfleet.model.option_types import Seconds, SharedOptions
+from jobfleet.model.option_types import DelayFunction, RetryDelay, Seconds, SharedOptions
 
 if TYPE_CHECKING:
     from jobfleet.cron import Cron
@@ -16,6 +16,7 @@ class UnnamedOptions(SharedOptions, total=False):
 
     Attributes:
         cron: The schedule of a recurring job: an expression, or a `Cron`.
+        retry_delay: Seconds, a list of them, or a function of the number of the retry and the error.
         retry_on: Exceptions after which the job is retried, even if the default is not to retry.
         discard_on: Exceptions after which the job is not retried.
         memory_limit: Memory of a process, in bytes or as a text such as ``512MiB``.
@@ -26,6 +27,7 @@ class UnnamedOptions(SharedOptions, total=False):
     """
 
     cron: str | Cron | None
+    retry_delay: RetryDelay | DelayFunction | None
     retry_on: tuple[type[BaseException], ...]
     discard_on: tuple[type[BaseException], ...]
     memory_limit: int | str | None

@@ -15,6 +15,7 @@ from jobfleet.functions.hooks import AroundEnqueue, Hooks, Middleware
 from jobfleet.functions.injection import Injection, injection_of, parameters_of
 from jobfleet.functions.isolation import LIMITS, Isolation, run_place
 from jobfleet.functions.naming import stable_name
+from jobfleet.functions.retry_delay import RetryDelayFunction, delay_function_of
 from jobfleet.model import Job, check_function_name
 from jobfleet.model.option_types import OPTIONS, RIVALS, SHARED, JobOptions
 from jobfleet.model.options import meant
@@ -60,6 +61,7 @@ class JobFunction(Generic[P, R_co, C_co, Q]):
         options: Mapping[str, Any],
         retry_on: tuple[type[BaseException], ...] = (),
         discard_on: tuple[type[BaseException], ...] = (),
+        delay_of: RetryDelayFunction | None = None,
         cron: Cron | None = None,
         isolation: Isolation | None = None,
         batch: Batch | None = None,
@@ -71,6 +73,7 @@ class JobFunction(Generic[P, R_co, C_co, Q]):
         self.cron = cron
         self.retry_on = retry_on
         self.discard_on = discard_on
+        self.delay_of = delay_of
         self.injection: Injection = injection_of(function)
         self.parameters = parameters_of(function, self.injection)
         self.batch = batch
@@ -228,6 +231,7 @@ class Registry:
         given = {option: options.pop(option) for option in ("run_in", *LIMITS) if option in options}
         place = run_place(function, given)
         isolation = place.isolation
+        delay_of = delay_function_of(options, wire)
         gathered = {option: options.pop(option) for option in BATCH if option in options}
         batch = batch_of(function, gathered, run_in=place.run_in, cron=cron)
         if isolation is not None and isolation.on_oom == (options.get("queue") or "default"):
@@ -242,6 +246,7 @@ class Registry:
             options=options,
             retry_on=retry_on,
             discard_on=discard_on,
+            delay_of=delay_of,
             isolation=isolation,
             batch=batch,
             cron=cron,

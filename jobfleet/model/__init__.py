@@ -1,5 +1,6 @@
 """The domain types of jobfleet: ids, states, jobs and results."""
 
+from jobfleet.model.durations import seconds
 from jobfleet.model.ids import (
     ID_BYTES,
     Place,
@@ -11,7 +12,6 @@ from jobfleet.model.ids import (
     split_id,
     suffix_time_us,
 )
-from jobfleet.model.options import seconds
 from jobfleet.model.result import JobId, JobResult, Receipt
 from jobfleet.model.spec import After, Job
 from jobfleet.model.status import FINAL, OPEN, TRANSITIONS, WAITING, ErrorType, JobStatus, Priority, Transition

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Any, Generic, NamedTuple, TypeVar
 
 from jobfleet.model.result import JobResult
@@ -39,7 +39,9 @@ class JobDetails(Generic[T_co]):
         unknown_zones: Time zones of the arguments that this machine does not know; such times keep only their offset.
         options: The options of the job itself, by the names that `Job` has; durations are timedeltas. The options of
             its function are not among them.
-        max_retries: The number of retries after failed runs that applies to it; None if it has ended.
+        max_retries: The number of retries after failed runs that applies to it; None if it has ended, or if only
+            `retry_for` bounds the number.
+        retry_for: The time from its first due time after which no retry is due; None if it has ended, or for no bound.
         expires_at: The time at which it expires if it has not started; None for no expiry.
         parents: The jobs that it waits for or has waited for, in the order of `depends_on`.
         history: One line per run and per replay, oldest first. A line of a run has its number, the time of its end
@@ -54,6 +56,7 @@ class JobDetails(Generic[T_co]):
     unknown_zones: tuple[str, ...] = ()
     options: Mapping[str, Any] = field(default_factory=dict)
     max_retries: int | None = None
+    retry_for: timedelta | None = None
     expires_at: datetime | None = None
     parents: tuple[Parent, ...] = ()
     history: tuple[str, ...] = ()

@@ -67,6 +67,9 @@ class ParentPolicy(Protocol):
         """What happens to the dependant if the parent does not complete."""
 
 
+RetryDelay = Seconds | str | Items[Seconds | str]
+DelayFunction = Callable[[int, BaseException], Seconds | str]
+"""Returns the delay before a retry, from the number of the retry (1 for the first) and the error."""
 Parents = Items[str | HasId | ParentPolicy]
 
 
@@ -88,7 +91,7 @@ class SharedOptions(TypedDict, total=False):
     queue: str | None
     result_ttl: Seconds | None
     retry_backoff: float | None
-    retry_delay: Seconds | None
+    retry_for: Seconds | str | None
     retry_jitter: bool | None
     run_in: RunIn | None
     tags: Items[str] | None
@@ -105,12 +108,14 @@ class JobOptions(SharedOptions, total=False):
     depends_on: Parents | None
     expires_at: datetime | None
     id: str | None
+    retry_delay: RetryDelay | None
     scheduled_at: datetime | None
     session: str | None
     user: str | None
 
 
-SHARED = frozenset(SharedOptions.__annotations__)
+SHARED = frozenset({*SharedOptions.__annotations__, "retry_delay"})
+"""The options of jobs that a function can set. Only on a function, `retry_delay` may also be a function."""
 OPTIONS = frozenset(JobOptions.__annotations__)
 RIVALS = (("delay", "scheduled_at"), ("expires_in", "expires_at"))
 """Options of which a job has one or the other."""

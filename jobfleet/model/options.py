@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, datetime
 from difflib import get_close_matches
 from typing import Any, Protocol
 
 from jobfleet.errors import InvalidJob
+from jobfleet.model.durations import delays, seconds, seconds_or_text
 from jobfleet.model.group import check_group
 from jobfleet.model.ids import check_queue
 from jobfleet.model.option_types import RIVALS, Items, Parents, Seconds
@@ -17,11 +18,10 @@ from jobfleet.model.unique import KEY_LENGTH_MAX, ON_CONFLICT, SCOPES, placehold
 TAGS_MAX = 20
 TAG_LENGTH_MAX = 64
 LABEL_LENGTH_MAX = 200
-LONGEST = 100 * 366 * 86_400.0
 LATEST = datetime(2190, 1, 1, tzinfo=UTC)
 """Exclusive upper bound of `scheduled_at`. Later scores are for jobs that wait for something other than a time."""
 NAME_LIKE = ("user", "session", "correlation_id")
-DURATIONS = ("delay", "retry_delay", "timeout", "expires_in", "result_ttl", "debounce_max")
+DURATIONS = ("delay", "timeout", "expires_in", "result_ttl", "debounce_max")
 COUNTS = ("max_retries", "max_crashes")
 COUNT_MAX = 1_000_000_000
 LATER = ("durability",)
@@ -96,21 +96,6 @@ class _Job(Protocol):
     def unique_for(self) -> str | Seconds | None: ...
 
 
-def from_timedelta(value: object) -> Any:
-    """Convert a timedelta to seconds; return any other value as it is, for a check of the caller's."""
-    return value.total_seconds() if isinstance(value, timedelta) else value
-
-
-def seconds(value: object, *, field: str) -> float:
-    """Convert a public duration to seconds; refuse a value that is not a finite, non-negative duration."""
-    value = from_timedelta(value)
-    if isinstance(value, bool) or not isinstance(value, int | float) or not 0 <= value <= LONGEST:
-        raise InvalidJob(
-            f"{field} is {value!r}; give seconds (0 or more, at most 100 years) or a timedelta.", field=field
-        )
-    return float(value)
-
-
 def meant(option: str, known: Iterable[str]) -> str:
     """The end of the message about an option that does not exist: the one that was probably meant, or a full stop."""
     names = sorted(known)
@@ -136,6 +121,22 @@ def _duration(job: _Job, option: str) -> float:
     value = seconds(getattr(job, option), field=option)
     _set(job, option, value)
     return value
+
+
+def _retry_delay(job: _Job, option: str) -> None:
+    value = getattr(job, option)
+    if callable(value):
+        raise InvalidJob(
+            f"{option} is {value!r}; a function can only be set on the decorator: @job({option}=…).", field=option
+        )
+    _set(job, option, delays(value, field=option))
+
+
+def _retry_for(job: _Job, option: str) -> None:
+    value = seconds_or_text(getattr(job, option), field=option)
+    if not value:
+        raise InvalidJob(f"{option} is {value:g}; give more than 0 seconds, or max_retries=0.", field=option)
+    _set(job, option, value)
 
 
 def _hard_timeout(job: _Job, option: str) -> None:
@@ -306,6 +307,8 @@ def _later(_job: _Job, option: str) -> None:
 
 CHECKS: dict[str, Callable[[_Job, str], object]] = {
     **dict.fromkeys(DURATIONS, _duration),
+    "retry_delay": _retry_delay,
+    "retry_for": _retry_for,
     "hard_timeout": _hard_timeout,  # after timeout, because the check compares the two
     "expires_in": _expires_in,  # after delay, for the same reason
     **dict.fromkeys(COUNTS, _count),

@@ -17,6 +17,7 @@ from jobfleet.model.option_types import (
     OnConflict,
     Otherwise,
     Parents,
+    RetryDelay,
     RunIn,
     Seconds,
     UniqueFor,
@@ -83,7 +84,10 @@ class Job(Generic[R_co]):
         depends_on: Ids or handles of the parent jobs, or `After` objects to choose what happens if a parent does not
             complete.
         max_retries: Number of retries after failed runs. Default 3.
-        retry_delay: Seconds before the first retry. Default 5.
+        retry_delay: Seconds before the first retry, or a list with the seconds before each retry, of which the last
+            repeats. A text such as ``30s`` is read too. Default 5.
+        retry_for: Seconds, or a text such as ``1d``, from the first due time after which no retry is due. Without
+            `max_retries`, only this bounds the number of retries.
         retry_backoff: Factor from one delay to the next. Default 2.0.
         retry_jitter: Multiply each delay by a random factor from 0.5 to 1.0. Default True.
         max_crashes: Number of crashes while alone in a process after which the job fails. Default 3.
@@ -128,7 +132,8 @@ class Job(Generic[R_co]):
     tz: str | None = field(default=None, kw_only=True)
     depends_on: Parents | None = field(default=None, kw_only=True)
     max_retries: int | None = field(default=None, kw_only=True)
-    retry_delay: Seconds | None = field(default=None, kw_only=True)
+    retry_delay: RetryDelay | None = field(default=None, kw_only=True)
+    retry_for: Seconds | str | None = field(default=None, kw_only=True)
     retry_backoff: float | None = field(default=None, kw_only=True)
     retry_jitter: bool | None = field(default=None, kw_only=True)
     max_crashes: int | None = field(default=None, kw_only=True)

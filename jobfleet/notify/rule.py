@@ -8,8 +8,8 @@ from difflib import get_close_matches
 from fnmatch import fnmatchcase
 
 from jobfleet.errors import ConfigError
+from jobfleet.model.durations import from_timedelta
 from jobfleet.model.option_types import SecondsField
-from jobfleet.model.options import from_timedelta
 from jobfleet.notify.notice import EVENTS, Notice
 
 DEFAULT_EVENTS = ("failed", "retried")

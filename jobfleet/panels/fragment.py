@@ -6,8 +6,8 @@ from collections.abc import Callable
 
 import streamlit as st
 
+from jobfleet.model.durations import from_timedelta
 from jobfleet.model.option_types import Seconds
-from jobfleet.model.options import from_timedelta
 
 SHORTEST = 0.1
 

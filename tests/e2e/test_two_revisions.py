@@ -85,6 +85,21 @@ def test_jobs_of_one_revision_run_on_the_other(
     assert {one.id for one in fleet.dead()} == {ids["failed"], ids["retried"]}
 
 
+def test_an_old_worker_reads_the_first_delay_of_a_list_and_no_bound_by_time(
+    of: Callable[[str], Programs], fleet: Fleet
+) -> None:
+    of("old").ready()
+    args = ("again",)
+    listed = fleet.enqueue(Job("a", "hist.raise", args, max_retries=1, retry_delay=[0.05, 9e5], retry_for=3600))
+    bound = fleet.enqueue(Job("b", "hist.raise", args, retry_delay=[0.01, 9e5], retry_for=3600))
+
+    results = settle_all(fleet, [listed, bound])
+
+    assert {one.status for one in results.values()} == {JobStatus.FAILED}
+    assert (results[listed].attempt, results[bound].attempt) == (2, 4)
+    assert {one.error_class for one in results.values()} != {"unreadable"}
+
+
 @pytest.mark.parametrize(("killed", "heir"), [("old", "new"), ("new", "old")])
 def test_what_a_killed_worker_of_one_revision_held_runs_on_the_other(
     killed: str, heir: str, of: Callable[[str], Programs], fleet: Fleet, tmp_path: Path

@@ -48,7 +48,7 @@ def test_each_option_has_a_check() -> None:
 
 
 def test_the_decorator_takes_the_shared_options_and_those_of_a_function() -> None:
-    taken = {*LIMITS, "retry_on", "discard_on", "cron"}
+    taken = {*LIMITS, "retry_on", "discard_on", "cron", "retry_delay"}
 
     assert set(FunctionOptions.__annotations__) == {*SharedOptions.__annotations__, *taken, "name"}
     assert set(RegisteredOptions.__annotations__) == {*SharedOptions.__annotations__, *taken, *BATCH}

@@ -100,6 +100,94 @@ def test_an_option_of_the_wrong_type(way: str, option: str, value: Any) -> None:
     assert caught.value.field == option
 
 
+DELAYS: list[Any] = [
+    "soon",
+    True,
+    -1,
+    float("nan"),
+    [],
+    ["soon"],
+    [5, True],
+    [[5]],
+    [5, -1],
+    [5] * 101,
+    b"5",
+    {5: 1},
+    "",
+]
+
+
+@pytest.mark.parametrize("value", DELAYS, ids=repr)
+@pytest.mark.parametrize("way", ["job", "options", "decorator"])
+def test_a_wrong_delay_of_retries_is_refused_with_a_remedy(way: str, value: Any) -> None:
+    ways: dict[str, Callable[[], object]] = {
+        "job": lambda: Job("n", "app.f", retry_delay=value),
+        "options": lambda: JobDecorator(Registry())(name="app.f")(function).options(retry_delay=value),
+        "decorator": lambda: JobDecorator(Registry())(name="app.f", retry_delay=value)(function),
+    }
+
+    with pytest.raises(InvalidJob, match=r"^retry_delay is .*; give ") as caught:
+        ways[way]()
+
+    assert caught.value.field == "retry_delay"
+
+
+@pytest.mark.parametrize("value", ["soon", True, -1, 0, "0s", float("inf"), [60], "200000d"], ids=repr)
+@pytest.mark.parametrize("way", ["job", "options", "decorator"])
+def test_a_wrong_bound_of_retries_is_refused_with_a_remedy(way: str, value: Any) -> None:
+    ways: dict[str, Callable[[], object]] = {
+        "job": lambda: Job("n", "app.f", retry_for=value),
+        "options": lambda: JobDecorator(Registry())(name="app.f")(function).options(retry_for=value),
+        "decorator": lambda: JobDecorator(Registry())(name="app.f", retry_for=value)(function),
+    }
+
+    with pytest.raises(InvalidJob, match=r"^retry_for is .*; give |^retry_for is 0; give more than 0") as caught:
+        ways[way]()
+
+    assert caught.value.field == "retry_for"
+
+
+async def awaited(number: int, error: BaseException) -> float:
+    return 1.0
+
+
+def of_one(number: int) -> float:
+    return 1.0
+
+
+@pytest.mark.parametrize(
+    ("given", "why"), [(awaited, "a coroutine function"), (of_one, "takes the number of the retry")]
+)
+def test_a_function_of_delays_that_cannot_be_called_is_refused(given: Any, why: str) -> None:
+    with pytest.raises(InvalidJob, match=why) as caught:
+        JobDecorator(Registry())(name="app.f", retry_delay=given)(function)
+
+    assert caught.value.field == "retry_delay"
+
+
+def test_a_function_of_delays_is_for_the_decorator() -> None:
+    def delay_of(number: int, error: BaseException) -> float:
+        return 1.0
+
+    made = JobDecorator(Registry())(name="app.f", retry_delay=delay_of)(function)
+    given: Any = delay_of
+
+    assert made.delay_of is not None
+    assert made.given == {}
+    for give in (lambda: Job("n", "app.f", retry_delay=given), lambda: made.options(retry_delay=given)):
+        with pytest.raises(InvalidJob, match=r"a function can only be set on the decorator: @job\(retry_delay=…\)\.$"):
+            give()
+    assert made.options(retry_delay=5).given == {"retry_delay": 5.0}
+
+
+@pytest.mark.parametrize("value", [[10, 30.5], (10, "30.5s"), ["10s", timedelta(seconds=30.5)]], ids=repr)
+def test_a_list_of_delays_is_converted_to_seconds(value: Any) -> None:
+    made = JobDecorator(Registry())(name="app.f", retry_delay=value)(function)
+
+    for job in (made.job(), Job("n", "app.f", retry_delay=value), made.options(retry_delay=value).job()):
+        assert job.retry_delay == (10.0, 30.5)
+
+
 def test_options_are_converted_once_where_they_are_given() -> None:
     berlin = SOON.astimezone()
     made = JobDecorator(Registry())(name="app.f", tags=["a"], priority=2, retry_delay=timedelta(minutes=1))(function)  # type: ignore[call-overload]

@@ -1,5 +1,5 @@
 # mypy: ignore-errors
-"""Twenty-six wrong options and arguments. Both type checkers must report each line that says so, and no other line."""
+"""Wrong options and arguments. Both type checkers must report each line that says so, and no other line."""
 
 from __future__ import annotations
 
@@ -29,6 +29,22 @@ def four() -> None: ...
 def five() -> None: ...
 
 
+def delay_of(number: int, error: BaseException) -> float:
+    return 2.0 * number
+
+
+def delay_of_one(number: int) -> float:
+    return 2.0 * number
+
+
+@job(retry_delay=delay_of_one)  # wrong: a function of the number and the error
+def five_and_a_half() -> None: ...
+
+
+@job(retry_delay=[10, None])  # wrong: a list of durations
+def six() -> None: ...
+
+
 @job(queue="mail", retry_delay=timedelta(seconds=5), timeout=30, tags=["eu"], on_conflict="raise")
 def send(ctx: JobContext, to: str, copies: int = 1) -> int:
     return len(to) * copies
@@ -37,6 +53,9 @@ def send(ctx: JobContext, to: str, copies: int = 1) -> int:
 def main(fleet: Fleet, ctx: JobContext) -> None:
     send.options(prioritee=3)  # wrong: priority
     send.options(delay="soon")  # wrong: seconds
+    send.options(retry_delay=delay_of)  # wrong: only the decorator
+    send.options(retry_for=[60])  # wrong: one duration
+    Job("Mail", "mail.send", retry_delay=[[10]])  # wrong: a list of durations
     send.options(tags="eu")  # wrong: a list of texts
     send.options(batch=5)  # wrong: only the decorator
     send.options(on_conflict="skip")  # wrong: not one of the four

@@ -76,6 +76,18 @@ class ScopeType(click.ParamType[str | float]):
         return TIME.convert(value, param, ctx)
 
 
+class DelaysType(click.ParamType[float | list[float]]):
+    """One time, or several with commas between them."""
+
+    name = "delays"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> float | list[float]:
+        """Read each time as the settings do."""
+        if not isinstance(value, str) or "," not in value:
+            return TIME.convert(value, param, ctx)
+        return [TIME.convert(part.strip(), param, ctx) for part in value.split(",")]
+
+
 def json_object(_ctx: click.Context, _option: click.Parameter, text: str | None) -> Mapping[str, object] | None:
     """A flag's value as a JSON object."""
     if text is None:
@@ -107,7 +119,17 @@ def read_moment(_ctx: click.Context, _option: click.Parameter, text: str | None)
     "--at", "scheduled_at", metavar="ISO", callback=read_moment, help="Do not start the job before this time."
 )
 @click.option("--max-retries", type=click.IntRange(min=0), metavar="N", help="Most retries after failed runs.")
-@click.option("--retry-delay", type=TIME, help="Delay before the first retry.")
+@click.option(
+    "--retry-delay",
+    type=DelaysType(),
+    metavar="TIME[,TIME]...",
+    help="Delay before the first retry, or before each retry; the last one repeats.",
+)
+@click.option(
+    "--retry-for",
+    type=TIME,
+    help="No retry is due later than this after the first run was due. Replaces the default of --max-retries.",
+)
 @click.option("--retry-backoff", type=float, metavar="N", help="Factor by which the delay grows with each retry.")
 @click.option("--no-jitter", is_flag=True, help="Use the exact delay, without jitter.")
 @click.option(

@@ -5,7 +5,7 @@ from __future__ import annotations
 import difflib
 from datetime import UTC, datetime
 
-from jobfleet.clock import local, span
+from jobfleet.clock import local, span, to_us
 from jobfleet.functions.naming import CLEANUP
 from jobfleet.model import JobStatus
 from jobfleet.model.explanation import Fact, Reason, ReasonCode
@@ -32,13 +32,27 @@ def not_due(seen: Snapshot) -> Reason | None:
         at = datetime.fromtimestamp(seen.due // 1_000_000, UTC)
         text = f"Scheduled for {local(at)}: due in {span(left)}."
         return Reason(ReasonCode.SCHEDULED, text, {"due_in": left, "due": moment(seen.due)})
-    what = f"retry {failures} of {policy.max_retries}" if failures else f"its run after crash {crashes}"
-    text = f"Waiting for {what}, due in {span(left)}{_after(seen)}"
+    most = policy.most_retries
+    number = f"retry {failures}" if most is None else f"retry {failures} of {most}"
+    what = number if failures else f"its run after crash {crashes}"
+    text = f"Waiting for {what}, due in {span(left)}{_after(seen)}{_last_retry(seen)}"
     facts = {
-        "due_in": left, "due": moment(seen.due), "retry": failures, "max_retries": policy.max_retries,
+        "due_in": left, "due": moment(seen.due), "retry": failures, "max_retries": most,
         "crashes": crashes, "max_crashes": policy.max_crashes, "error": _last_words(seen),
+        "retry_until": _retry_until(seen),
     }  # fmt: skip
     return Reason(ReasonCode.RETRYING, text, facts)
+
+
+def _retry_until(seen: Snapshot) -> datetime | None:
+    """The time after which no retry is due; None for no bound, or before the first failed run."""
+    bound, since = seen.policy.retry_for, seen.tries.first_due
+    return moment(since + to_us(bound)) if bound is not None and since else None
+
+
+def _last_retry(seen: Snapshot) -> str:
+    until = _retry_until(seen)
+    return "" if until is None else f" No retry is due after {local(until)}."
 
 
 def blocked(seen: Snapshot) -> Reason | None:

@@ -13,7 +13,7 @@ from jobfleet.functions.manifest import read_function
 from jobfleet.model import JobResult, Priority
 from jobfleet.model.details import JobDetails, Parent
 from jobfleet.operations.fleet_context import FleetContext
-from jobfleet.operations.jobs.prepare import DURATION_OPTIONS
+from jobfleet.operations.jobs.prepare import durations_in
 from jobfleet.operations.operation import Operation, value
 from jobfleet.operations.results import moment, result_of
 from jobfleet.retry import FRESH, Policy, Tries, policy_of, with_header
@@ -77,6 +77,7 @@ def details_of(
     header = header_or_empty(envelope)
     call = call_of(envelope, limits=context.limits)
     tries = _tries(seen, letter)
+    policy = policy_in(context.config, header, fleet) if header else None
     meta = letter.meta if letter is not None else seen.meta
     return JobDetails(
         job=job,
@@ -85,7 +86,8 @@ def details_of(
         kwargs=call.kwargs,
         unknown_zones=call.unknown_zones,
         options=_options(header),
-        max_retries=policy_in(context.config, header, fleet).max_retries if header else None,
+        max_retries=policy.most_retries if policy else None,
+        retry_for=timedelta(seconds=policy.retry_for) if policy and policy.retry_for else None,
         expires_at=moment(expiry_in(meta)),
         parents=tuple(Parent(parent.parent, parent.status) for parent in parents),
         history=tries.history,
@@ -146,6 +148,10 @@ def expiry_in(meta: str) -> int:
 
 def _options(header: Mapping[str, Any]) -> dict[str, Any]:
     """The options of a job itself, by the names that `Job` has."""
-    plain = {name: header[name] for name in PLAIN_OPTIONS if name in header}
-    durations = {name: header[name] for name in DURATION_OPTIONS if isinstance(header.get(name), int)}
-    return plain | {name: timedelta(microseconds=us) for name, us in durations.items()}
+    options = {name: header[name] for name in PLAIN_OPTIONS if name in header}
+    for name, us in durations_in(header):
+        if isinstance(us, list):
+            options[name] = [timedelta(microseconds=one) for one in us]
+        else:
+            options[name] = timedelta(microseconds=us)
+    return options

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import inspect
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from functools import lru_cache
 from typing import Any, NamedTuple
 
@@ -21,7 +21,7 @@ from jobfleet.store.calls.index import marked, names
 from jobfleet.store.keys import Lane, lane_number
 from jobfleet.store.records import Entry
 
-DURATION_OPTIONS = ("retry_delay", "timeout", "hard_timeout", "result_ttl")
+DURATION_OPTIONS = ("retry_delay", "retry_for", "timeout", "hard_timeout", "result_ttl")
 PLAIN_OPTIONS = (
     "max_retries",
     "retry_backoff",
@@ -202,12 +202,24 @@ def _describe(job: Job, header: dict[str, object]) -> None:
     for option in DURATION_OPTIONS:
         value = getattr(job, option)
         if value is not None:
+            if isinstance(value, tuple):
+                header["retry_delays"] = list(map(to_us, value))
+                value = value[0]  # for workers of older revisions, which read one number
             header[option] = to_us(value)
     if job.tags:
         header["tags"] = list(job.tags)
     if job.metadata:
         header["metadata"] = dict(job.metadata)
         _check_metadata(header["metadata"])
+
+
+def durations_in(header: Mapping[str, Any]) -> Iterator[tuple[str, int | list[int]]]:
+    """The durations that a job itself sets, in µs, by the names of the options; a list of delays is one of them."""
+    for option in DURATION_OPTIONS:
+        if option == "retry_delay" and "retry_delays" in header:
+            yield option, header["retry_delays"]
+        elif isinstance(header.get(option), int):
+            yield option, header[option]
 
 
 def _check_metadata(metadata: object) -> None:

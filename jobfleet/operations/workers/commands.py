@@ -14,8 +14,8 @@ from typing import NamedTuple
 from jobfleet.clock import monotonic
 from jobfleet.errors import ConfigError
 from jobfleet.events.control import VERBS, Command
+from jobfleet.model.durations import from_timedelta
 from jobfleet.model.option_types import Seconds
-from jobfleet.model.options import from_timedelta
 from jobfleet.model.who import NOBODY
 from jobfleet.operations.fleet_context import FleetContext
 from jobfleet.operations.operation import Operation, value

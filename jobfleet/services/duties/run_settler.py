@@ -89,7 +89,7 @@ class RunSettler:
         header = header_or_empty(held.envelope)
         tries = Tries.parse(held.tries)
         try:
-            decision = decide(outcome, self._policy(header), tries, now_us)
+            decision = decide(outcome, self._policy(header), tries, now_us, due_us=held.run.claimed)
         except (TypeError, ValueError, ArithmeticError):  # a foreign producer wrote invalid options: use the settings
             decision = decide(outcome, policy_of({}, self._config), tries, now_us)
         match decision:

@@ -249,7 +249,7 @@ class Conclusions:
 
     def _decided(self, run: Run, outcome: Outcome) -> Decision:
         policy = with_header(run.handler.policy if run.handler else self._default_policy, run.header)
-        return decide(outcome, policy, Tries.parse(run.grant.tries), run.started_us)
+        return decide(outcome, policy, Tries.parse(run.grant.tries), self._now_us(), due_us=run.grant.due)
 
     def _carry_out(self, run: Run, outcome: Outcome, decision: Decision) -> settle.Item | None:
         match decision:

@@ -154,7 +154,9 @@ class Handlers:
 
     def _handler(self, function: JobFunction[..., Any, Any]) -> Handler:
         options, config = function.given, self._config
-        policy = policy_of(options, config, retry_on=function.retry_on, discard_on=function.discard_on)
+        policy = policy_of(
+            options, config, retry_on=function.retry_on, discard_on=function.discard_on, delay_of=function.delay_of
+        )
         ttl = options.get("result_ttl")
         timeout, hard = seconds(options.get("timeout") or 0.0, field="timeout"), options.get("hard_timeout")
         if hard is None and timeout:

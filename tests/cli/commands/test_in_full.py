@@ -77,6 +77,23 @@ def test_json_has_all_of_it(cli: Cli, parent: str, child: str) -> None:
     assert re.fullmatch(r"20\d\d-\d\d-\d\dT\d\d:\d\d:\d\d(\.\d+)?\+00:00", shown["expires_at"])
 
 
+def test_status_shows_delays_and_bounds_of_retries(cli: Cli, hand: Hand) -> None:
+    args = ("enqueue", "demo.add", "--retry-delay", "10,30s, 2m", "--retry-for", "1d")
+    listed = cli(*args).stdout.strip()
+    both = cli(*args, "--max-retries", "7").stdout.strip()
+
+    shown = lines(cli("status", listed).stdout)
+    (data,) = json.loads(cli("status", listed, "-o", "json").stdout)
+
+    assert shown["options"] == "retry_delay [10 s, 30 s, 2 min], retry_for 1 d"
+    assert shown["retries"] == "0 used, none due later than 1 d after the first run"
+    assert lines(cli("status", both).stdout)["retries"] == "0 of 7 used, none due later than 1 d after the first run"
+    assert data["options"] == {"retry_delay": [10.0, 30.0, 120.0], "retry_for": 86400.0}
+    assert (data["max_retries"], data["retry_for"]) == (None, 86400.0)
+    wrong = cli("enqueue", "demo.add", "--retry-delay", "10,soon")
+    assert (wrong.exit_code, "'soon': use seconds" in wrong.stderr) == (2, True)
+
+
 def test_the_past_runs_of_a_dead_letter_are_listed(cli: Cli, hand: Hand) -> None:
     dead = hand.buries("b")
     cli("dead", "replay", dead, "--by", "ann")

@@ -88,6 +88,17 @@ def look(ctx: JobContext) -> dict[str, object]:
     }
 
 
+def patience(number: int, error: BaseException) -> str | float:
+    """The delay after an error that only this process can name."""
+    return "1h" if isinstance(error, Busy) and number == 1 else 0.0
+
+
+@job(name="cell.patient", run_in="process", retry_on=(Busy,), retry_delay=patience)
+def patient() -> None:
+    """Raise."""
+    raise Busy("not now")
+
+
 @job(name="cell.fail", run_in="process", retry_on=(Busy,), retry_delay=0.05)
 def fail(kind: str) -> object:
     """Raise, or return what cannot travel."""

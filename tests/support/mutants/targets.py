@@ -7,12 +7,9 @@ from collections.abc import Mapping, Sequence
 TARGETS: Mapping[str, Sequence[str]] = {
     "jobfleet/cron/schedule.py": ("tests/cron/test_times.py", "tests/cron/test_cron.py"),
     "jobfleet/cron/entry.py": ("tests/cron/test_plan.py", "tests/cron/test_cron.py"),
-    "jobfleet/retry.py": (
-        "tests/test_retry_edges.py",
-        "tests/test_retry.py",
-        "tests/test_retry_elsewhere.py",
-        "tests/test_tries.py",
-    ),
+    "jobfleet/retry/decision.py": ("tests/test_retry_edges.py", "tests/test_retry.py", "tests/test_retry_elsewhere.py"),
+    "jobfleet/retry/policy.py": ("tests/test_retry_edges.py", "tests/test_retry.py", "tests/test_retry_delays.py"),
+    "jobfleet/retry/tries.py": ("tests/test_tries.py",),
     "jobfleet/worker/run/stop_ladder.py": ("tests/worker/run/test_ladder_times.py", "tests/worker/run/test_stages.py"),
     "jobfleet/store/lua/lease/tick.lua": (
         "tests/lua/lease/test_tick.py",

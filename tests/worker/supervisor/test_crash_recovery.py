@@ -95,6 +95,22 @@ async def test_only_the_one_that_ran_alone_is_charged(
     assert (len(settled), where(raw, posted)) == (len(phases), after)
 
 
+@pytest.mark.parametrize(("bound", "after"), [(3600, "ready 0:1:0:0:1:1"), (1e-6, "dead")])
+async def test_a_crash_after_the_bound_by_time_fails_the_job(
+    raw: redis.Redis, redis_url: str, store: AsyncStore, bound: float, after: str
+) -> None:
+    config = JobConfig(url=redis_url)
+    settler = RunSettler(store, config, functions=dict, tally=Tally())
+    recovery = CrashRecovery(store, KEYS, settler, Unreadables(store, config, Tally()))
+    (one,) = running(raw, Phase.STARTED)
+    raw.set(LANE.job(one.id), seal({"function": "test.fine", "retry_for": round(bound * 1e6)}))
+
+    await recovery.bury(CHILD, [one], [LANE], "its process died of SIGKILL")
+
+    (found,) = where(raw, [one])
+    assert found.startswith(after)
+
+
 async def test_those_who_have_witnessed_most_are_suspected_first(raw: redis.Redis, recovery: CrashRecovery) -> None:
     posted = running(raw, *[Phase.STARTED] * 5)
     for one, tries in zip(posted, ["0:0:0:0:3:9", "0:0:0:0:3:9", "0:0:0:0:1", "", ""], strict=True):

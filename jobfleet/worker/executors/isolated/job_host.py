@@ -26,7 +26,7 @@ from jobfleet.worker.executors.isolated import rlimits
 from jobfleet.worker.executors.isolated.channel import ChannelEnd
 from jobfleet.worker.executors.isolated.loading import find, flush, loop_factory, missing, ready, warm_up
 from jobfleet.worker.executors.isolated.process_group import end_group, has_children
-from jobfleet.worker.executors.isolated.remote_error import EndReport, describe_error
+from jobfleet.worker.executors.isolated.remote_error import EndReport, describe_ending
 from jobfleet.worker.executors.isolated.remote_run import IsolatedRun
 from jobfleet.worker.run import process_hooks
 from jobfleet.worker.run.handlers import Handler, Handlers
@@ -152,7 +152,9 @@ class JobHost:
         if boottime() >= order["until"]:  # slow imports, or a frozen process
             asyncio.run(run.lease_confirmed())
             if run.must_stop is not None:
-                return self._report(JobCancelled(f"{run.id} was not started: {run.must_stop}.", job_id=run.id), handler)
+                return self._report(
+                    run, handler, JobCancelled(f"{run.id} was not started: {run.must_stop}.", job_id=run.id)
+                )
         self._take_signals()  # each time, because an earlier job may have changed them
         rlimits.be_nice(order["nice"])
         memory, bounds = order["memory"], rlimits.Bounds()
@@ -163,14 +165,14 @@ class JobHost:
         except MemoryError as error:
             if memory:
                 return {"how": "oom", "reason": f"memory limit of {size_text(memory)} (rlimit)"}
-            return self._report(error, handler)
+            return self._report(run, handler, error)
         except BaseException as error:  # noqa: BLE001 - whatever the user's code raises is an outcome
-            return self._report(error, handler)
+            return self._report(run, handler, error)
         finally:
             self._is_limited_for_good |= not bounds.is_lifted
 
-    def _report(self, error: BaseException, handler: Handler) -> EndReport:
-        return describe_error(error, handler.policy, traceback_bytes=self._config.traceback_bytes)
+    def _report(self, run: IsolatedRun, handler: Handler, error: BaseException) -> EndReport:
+        return describe_ending(run, handler, error, traceback_bytes=self._config.traceback_bytes)
 
     def _call(self, run: IsolatedRun, handler: Handler) -> Any:
         """Call the function."""

@@ -24,7 +24,7 @@ from jobfleet.store.records import Grant
 from jobfleet.worker.executors.isolated.channel import ChannelEnd
 from jobfleet.worker.executors.isolated.loading import find, flush, loop_factory, missing, warm_up
 from jobfleet.worker.executors.isolated.process_group import end_group
-from jobfleet.worker.executors.isolated.remote_error import EndReport, describe_error
+from jobfleet.worker.executors.isolated.remote_error import EndReport, describe_ending
 from jobfleet.worker.executors.isolated.remote_run import IsolatedRun
 from jobfleet.worker.executors.loop import LoopExecutor
 from jobfleet.worker.executors.thread import ThreadExecutor
@@ -171,7 +171,7 @@ class QuarantineHost:
             except BaseException as unreadable:  # noqa: BLE001 - what it returned may raise anything
                 error = unreadable
         assert run.handler is not None, "it has begun"  # noqa: S101 - for the type checker
-        self._report(run, describe_error(error, run.handler.policy, traceback_bytes=self._config.traceback_bytes))
+        self._report(run, describe_ending(run, run.handler, error, traceback_bytes=self._config.traceback_bytes))
 
     def _report(self, run: IsolatedRun, report: EndReport) -> None:
         del self._runs[run.number]

@@ -9,9 +9,11 @@ from jobfleet.codec import Limits, decode
 from jobfleet.errors import EncodingError, InvalidJob, JobCancelled
 from jobfleet.model import ErrorType
 from jobfleet.outcome import Discard, ForeignError, OutOfMemory, RetryAfter, Snooze, WorkerDraining
-from jobfleet.retry import Policy, classify, describe
+from jobfleet.retry import Policy, Tries, classify, describe, with_header
 from jobfleet.worker.run.executor import Died
 from jobfleet.worker.run.failure import traceback_text
+from jobfleet.worker.run.handlers import Handler
+from jobfleet.worker.run.run import Run
 
 EndReport = dict[str, Any]
 LONGEST = 64 * 1024
@@ -50,6 +52,23 @@ def describe_error(error: BaseException, policy: Policy, *, traceback_bytes: int
     return report
 
 
+def describe_ending(run: Run, handler: Handler, error: BaseException, *, traceback_bytes: int) -> EndReport:
+    """Describe what a job raised, with the delay that the function of its `retry_delay` returns.
+
+    Args:
+        run: The run of the job.
+        handler: Its function.
+        error: What it raised, whatever it is.
+        traceback_bytes: The maximal length of a traceback.
+    """
+    report = describe_error(error, handler.policy, traceback_bytes=traceback_bytes)
+    if handler.policy.delay_of is not None and report["how"] == "raised" and report["type"] == ErrorType.TRANSIENT:
+        policy, failures = with_header(handler.policy, run.header), Tries.parse(run.grant.tries).failures
+        if policy.delay_of is not None and failures < policy.max_retries:
+            report["retry_delay"] = policy.delay_of(failures + 1, error)
+    return report
+
+
 def error_of(report: EndReport, *, is_stopping: bool) -> BaseException:
     """What was raised, as the worker's process takes it.
 
@@ -81,6 +100,7 @@ def error_of(report: EndReport, *, is_stopping: bool) -> BaseException:
         error_type=ErrorType(report["type"]),
         traceback=report["traceback"],
         steers=steers,
+        retry_delay=report.get("retry_delay"),
     )
 
 

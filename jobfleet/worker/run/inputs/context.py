@@ -11,7 +11,7 @@ from jobfleet.codec import Limits
 from jobfleet.functions.context import JobContext
 from jobfleet.logs import JobLogger
 from jobfleet.model import Job, JobResult, suffix_time_us
-from jobfleet.operations.jobs.prepare import DURATION_OPTIONS
+from jobfleet.operations.jobs.prepare import durations_in
 from jobfleet.operations.results import moment
 from jobfleet.retry import Tries
 from jobfleet.worker.run.run import Run
@@ -24,7 +24,9 @@ PLAIN = ("max_retries", "retry_backoff", "retry_jitter", "max_crashes")
 def _options(header: Mapping[str, Any]) -> dict[str, Any]:
     """The options that the producer has set."""
     options = {name: header[name] for name in PLAIN if name in header}
-    return options | {name: to_seconds(header[name]) for name in DURATION_OPTIONS if name in header}
+    for name, us in durations_in(header):
+        options[name] = [to_seconds(one) for one in us] if isinstance(us, list) else to_seconds(us)
+    return options
 
 
 def context_of(run: Run, child: str, args: list[Any], kwargs: dict[str, Any]) -> JobContext:

@@ -1,0 +1,58 @@
+"""What follows from the outcome of a run: the decision, the rules for retries, and the budgets. Pure."""
+
+from jobfleet.retry.decision import (
+    PARK_DELAY_US,
+    PARK_FIRST_US,
+    Complete,
+    Decision,
+    Drop,
+    Expire,
+    Fail,
+    Park,
+    PutBack,
+    Release,
+    Retry,
+    decide,
+    describe,
+)
+from jobfleet.retry.policy import (
+    PERMANENT_TYPES,
+    UNBOUNDED,
+    DelayOf,
+    Policy,
+    Uniform,
+    backoff_us,
+    classify,
+    policy_of,
+    with_header,
+)
+from jobfleet.retry.tries import FRESH, HISTORY_CHARACTERS, HISTORY_RUNS, Tries
+
+__all__ = [
+    "FRESH",
+    "HISTORY_CHARACTERS",
+    "HISTORY_RUNS",
+    "PARK_DELAY_US",
+    "PARK_FIRST_US",
+    "PERMANENT_TYPES",
+    "UNBOUNDED",
+    "Complete",
+    "Decision",
+    "DelayOf",
+    "Drop",
+    "Expire",
+    "Fail",
+    "Park",
+    "Policy",
+    "PutBack",
+    "Release",
+    "Retry",
+    "Tries",
+    "Uniform",
+    "backoff_us",
+    "classify",
+    "decide",
+    "describe",
+    "policy_of",
+    "with_header",
+]
