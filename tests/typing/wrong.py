@@ -38,7 +38,7 @@ def delay_of_one(number: int) -> float:
 
 
 @job(retry_delay=delay_of_one)  # wrong: a function of the number and the error
-def five_and_a_half() -> None: ...
+def odd_function() -> None: ...
 
 
 @job(retry_delay=[10, None])  # wrong: a list of durations
