@@ -11,7 +11,7 @@ from jobfleet.errors import InvalidJob
 from jobfleet.functions.coroutines import is_coroutine_function
 from jobfleet.model.durations import seconds_or_text
 
-log = logging.getLogger("jobfleet.worker")
+_log = logging.getLogger("jobfleet.worker")
 
 
 class RetryDelayFunction:
@@ -39,10 +39,10 @@ class RetryDelayFunction:
         """
         try:
             return seconds_or_text(self.function(number, error), field="what it returned")
-        except BaseException as wrong:
+        except BaseException as wrong:  # noqa: BLE001 - the user's function may raise anything; it is logged
             if not self._has_failed:
                 self._has_failed = True
-                log.error(
+                _log.error(
                     "function.retry_delay_failed function=%s retry=%d the default delay applies, now and later",
                     self._name, number, exc_info=wrong,
                 )  # fmt: skip

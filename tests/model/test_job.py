@@ -19,6 +19,7 @@ NOON = datetime(2026, 3, 1, 12, tzinfo=UTC)
 TOO_LONG = "x" * 201
 OPTIONS = {
     "priority", "scheduled_at", "delay", "cron_expression", "tz", "depends_on", "max_retries", "retry_delay",
+    "retry_for",
     "retry_backoff", "retry_jitter", "max_crashes", "tags", "metadata", "user", "session", "correlation_id", "queue",
     "timeout", "hard_timeout", "expires_in", "expires_at", "run_in", "unique", "unique_for", "on_conflict",
     "debounce_max", "group", "durability", "result_ttl", "id",
@@ -36,6 +37,9 @@ GOOD: list[tuple[str, Any, Any]] = [
     ("max_retries", 1_000, 1_000),
     ("retry_delay", 0.25, 0.25),
     ("retry_delay", timedelta(milliseconds=5), 0.005),
+    ("retry_delay", "5", 5.0),
+    ("retry_delay", ["1m", 5], (60.0, 5.0)),
+    ("retry_for", "1d", 86400.0),
     ("retry_backoff", 1, 1),
     ("retry_backoff", 100.0, 100.0),
     ("retry_jitter", False, False),
@@ -78,9 +82,11 @@ NO_COUNT: list[Any] = [-1, 1.0, "3", True, 1_000_000_001]
 NO_TEXT: list[Any] = ["", 7, TOO_LONG, "a\nb", b"ann"]
 WRONG_PRIORITIES: list[Any] = [4, -1, "high", [], True]
 WRONG_METADATA: list[Any] = [[], "a", {1: 2}, {b"a": 1}]
-DURATIONS = ("delay", "retry_delay", "timeout", "expires_in", "result_ttl")
+DURATIONS = ("delay", "timeout", "expires_in", "result_ttl")
 BAD: list[tuple[str, Any]] = [
     *((option, value) for option in DURATIONS for value in NO_SECONDS),
+    *((option, value) for option in ("retry_delay", "retry_for") for value in NO_SECONDS if value not in ("5", [5])),
+    ("retry_delay", [[5]]), ("retry_for", [5]),
     *((option, value) for option in ("max_retries", "max_crashes") for value in NO_COUNT),
     ("max_crashes", 0),
     *((option, value) for option in ("user", "session", "correlation_id") for value in NO_TEXT),
