@@ -15,6 +15,8 @@
     ├── StoreUnavailable       Redis did not reply in time: try again
     │   ├── DurabilityUncertain    written, but less durably than requested: repeat with the same id
     │   └── DurabilityUnavailable  the server cannot provide the requested durability
+    ├── LockTimeout            ctx.lock found no free place in time
+    ├── LockConflict           other jobs hold the lock with another limit
     ├── WaitTimeout            the job did not end in time; it is still open
     ├── JobFailed              the awaited job failed
     ├── JobCancelled           the awaited job, or the job that runs here, was cancelled
@@ -155,6 +157,14 @@ class DurabilityUncertain(StoreUnavailable):
 
 class DurabilityUnavailable(StoreUnavailable):
     """The server cannot provide the requested durability; nothing was written."""
+
+
+class LockTimeout(JobfleetError, TimeoutError):
+    """`ctx.lock` found no free place in time."""
+
+
+class LockConflict(JobfleetError):
+    """Other jobs hold the lock with another limit."""
 
 
 class WaitTimeout(JobfleetError, TimeoutError):

@@ -23,7 +23,7 @@ SURFACE = {
     "JobfleetError", "InvalidJob", "EncodingError", "JobNotFound", "DuplicateJob", "UnknownParent", "FleetFull",
     "StoreUnavailable", "DurabilityUncertain", "DurabilityUnavailable", "JobFailed", "JobCancelled", "JobExpired",
     "WaitTimeout", "ConfigError", "After", "BatchItem", "Cron", "Flow", "__version__",
-    "JobConfig", "JobDetails", "JobId", "JobManager", "UnknownQueue", "get_job_manager",
+    "JobConfig", "JobDetails", "JobId", "JobManager", "LockConflict", "LockTimeout", "UnknownQueue", "get_job_manager",
 }  # fmt: skip
 LATER = {"init_job_tables"}
 EXTRAS = {

@@ -4,15 +4,17 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Awaitable, Callable, Coroutine, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Coroutine, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
+from itertools import count
 from typing import Any, ParamSpec, TypeVar, overload
 
 from jobfleet.errors import JobCancelled
 from jobfleet.event_loop import running_loop
 from jobfleet.functions.flow import OwnFlow
 from jobfleet.functions.flow_addition import FlowAddition
+from jobfleet.functions.lock import JobLock, LocksOfTest
 from jobfleet.functions.run_port import RunPort
 from jobfleet.functions.steps import Steps
 from jobfleet.logs import JobLogger
@@ -36,6 +38,7 @@ class _Alone:
         self.lines: list[tuple[int, int, str]] = []
         self.kept: dict[str, bytes] = {}
         self.added: list[FlowAddition] = []
+        self.locks = LocksOfTest()
 
     def report(self, value: float, message: str, details: Mapping[str, object] | None) -> None:
         self.reports.append((value, message, details))
@@ -55,6 +58,12 @@ class _Alone:
     async def extend_flow(self, addition: FlowAddition) -> Sequence[str]:
         self.added.append(addition)
         return [f"{node.job.queue or 'default'}.0.{node.job.suffix}" for node in addition.flow.nodes]
+
+    async def acquire_lock(self, name: str, number: int, limit: int, timeout: float | None) -> int:  # noqa: ARG002 - nobody else frees a place
+        return self.locks.acquire(name, number, limit)
+
+    async def release_lock(self, name: str, number: int) -> None:
+        self.locks.release(name, number)
 
     async def lease_confirmed(self) -> None:
         pass
@@ -251,6 +260,29 @@ class JobContext:
         """The flow of this job: ``await ctx.flow.add(Job(…))`` adds a job to it."""
         held: OwnFlow | None = self._held.get("flow")
         return held or self._held.setdefault("flow", OwnFlow(self.port, self.job_id, self.flow_id))
+
+    def lock(self, name: str, /, *, limit: int = 1, timeout: float | timedelta | None = None) -> JobLock:
+        """Let at most `limit` jobs of the fleet into a block: ``async with ctx.lock("crm", limit=3) as lock:``.
+
+        A ``def`` job writes ``with ctx.lock(…)``. While the job waits, it keeps its slot and its lease. A cancellation,
+        a time limit and the end of a worker interrupt the wait. The lock is freed at the end of the block, and at the
+        latest when the run ends or loses its lease. Nobody is guaranteed a turn, and a job that takes the same lock
+        twice may wait for itself.
+
+        Args:
+            name: The name of the lock; 1 to 200 characters. All queues and functions of the fleet share it.
+            limit: How many may hold it at once; 1 to 1,000. All who hold it must have the same limit.
+            timeout: The most seconds to wait, or a timedelta; 0 to try once. Default: no limit.
+
+        Raises:
+            InvalidJob: An argument is wrong.
+        """
+        return JobLock(self.port, self.job_id, name, limit, timeout, number=next(self._lock_numbers))
+
+    @property
+    def _lock_numbers(self) -> Iterator[int]:
+        held: Iterator[int] | None = self._held.get("locks")
+        return held or self._held.setdefault("locks", count(1))
 
     @property
     def _steps(self) -> Steps:

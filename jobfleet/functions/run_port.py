@@ -68,6 +68,23 @@ class RunPort(Protocol):
     async def extend_flow(self, addition: FlowAddition) -> Sequence[str]:
         """Add jobs to the flow of the job; return their ids in the order of the addition."""
 
+    async def acquire_lock(self, name: str, number: int, limit: int, timeout: float | None) -> int:
+        """Take a lock, or wait for it; return the fencing token.
+
+        Args:
+            name: The name of the lock.
+            number: Its number among the locks that this run takes.
+            limit: How many may hold it at once.
+            timeout: The most seconds to wait; None for no limit.
+
+        Raises:
+            LockTimeout: No place was free in time.
+            LockConflict: Others hold the lock with another limit.
+        """
+
+    async def release_lock(self, name: str, number: int) -> None:
+        """Release a lock, or end the attempt to take it."""
+
     async def lease_confirmed(self) -> None:
         """Return once the run's lease is known to stand, or it is to stop."""
 

@@ -143,6 +143,13 @@ FLEET_KEY_TABLE: tuple[KeyRow, ...] = (
         "cron-duty", "zset", "processes that fire recurring jobs, by last announcement (µs)", "TTL; trimmed by each"
     ),
     KeyRow("cron-ledger:<entry>", "zset", "outcomes of its fires, by time", "1,000 notes; with its entry"),
+    KeyRow(
+        "lock:<name>",
+        "zset",
+        "running jobs that hold a lock, by its fencing token",
+        "release, the next taker; TTL 30 d",
+    ),
+    KeyRow("lock-state:<name>", "hash", "number of places of a lock, its last fencing token", "TTL 30 d"),
     KeyRow("notify:<channel>:gathered", "zset", "marks of processed notices, by time", "100,000; TTL 7 d"),
     KeyRow("notify:<channel>:windows", "zset", "kinds of notice by the end of their window", "one per kind; TTL 7 d"),
     KeyRow("notify:<channel>:groups", "hash", "kind → collected notices; its rate", "with its window; TTL 7 d"),
@@ -345,6 +352,18 @@ class Keyspace:
     def cron_ledger(self, entry: str) -> str:
         """The key of the outcomes of a cron entry's fires."""
         return f"{self.tag}cron-ledger:{entry}"
+
+    def lock(self, name: str) -> str:
+        """The key of the running jobs that hold a lock."""
+        return f"{self.tag}lock:{name}"
+
+    def lock_state(self, name: str) -> str:
+        """The key of the number of places of a lock, and of its last fencing token."""
+        return f"{self.tag}lock-state:{name}"
+
+    def lock_freed(self, name: str) -> str:
+        """The channel on which the release of a lock is announced."""
+        return f"{self.tag}lock-freed:{name}"
 
     def channel(self, name: str) -> ChannelKeys:
         """The keys of a notification channel."""

@@ -18,6 +18,7 @@ from jobfleet.store.calls import (
     journal,
     lease,
     limit,
+    lock,
     log,
     notify,
     paused,
@@ -108,6 +109,9 @@ SAMPLES: dict[str, Call[Any]] = {
     "letter": inspect.letter(LANE, IDS[0]),
     "limits": limit.limits(LANE, ["acme", "zeta"]),
     "lines": log.lines(LANE, IDS[0]),
+    "acquire_lock": lock.acquire(KEYS, "crm", lock.Holder(7, 1, IDS[0]), 2, ended=["3 1 mail.0.z"]),
+    "release_lock": lock.release(KEYS, "crm", lock.Holder(7, 1, IDS[0])),
+    "ended_runs": lock.ended_runs(LANE, [(job_id, 7) for job_id in IDS]),
     "listen": control.listen(LANE),
     "leave": presence.leave(KEYS, "w", IDS),
     "know": presence.know(KEYS, "w", "k", gone_us=1_000_000, functions={"f": "mail", "g": "mail"}),
@@ -162,6 +166,7 @@ ARGUMENTS_AN_ITEM = {
     "set_aside": 5, "settle": 6, "status": 1, "stop": 4, "survey": 1, "unblock": 4, "unwatch": 2, "watch": 1,
 }  # fmt: skip
 SHARES_KEYS = {
+    "acquire_lock", "release_lock",
     "attend", "attendants", "beat", "close_queue", "command", "consumers", "deliver", "deliveries", "dismiss", "enlist",
     "entries",
     "extend_flow", "fleet", "flow", "flows", "gather", "history", "hold_entry", "keep_flow", "kinds", "know", "leave",

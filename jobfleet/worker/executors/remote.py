@@ -142,7 +142,7 @@ class RemoteExecutor(Generic[S]):
                 run.extend(seconds)
             case "note", [at_us, level, text]:
                 run.note(at_us, level, text)
-            case "steps" | "keep" | "extend_flow" | "confirm", [number, *what]:
+            case "steps" | "keep" | "extend_flow" | "confirm" | "acquire_lock" | "release_lock", [number, *what]:
                 task = self._loop.create_task(self._answer(remote, word, number, what))
                 self._answering.add(task)
                 task.add_done_callback(self._answering.discard)
@@ -166,6 +166,10 @@ class RemoteExecutor(Generic[S]):
                 value = remote.run.must_stop
             elif word == "extend_flow":
                 value = list(await remote.run.extend_flow(open_flow_addition(what[0], limits=self._limits)))
+            elif word == "acquire_lock":
+                value = await remote.run.acquire_lock(*what)
+            elif word == "release_lock":
+                await remote.run.release_lock(*what)
             else:
                 await remote.run.keep(*what)
         except Exception as raised:  # noqa: BLE001 - the error is sent to the process

@@ -66,6 +66,12 @@ class RunBackend(Protocol):
     async def extend_flow(self, run: Run, addition: FlowAddition) -> Sequence[str]:
         """Add jobs to the flow of the job."""
 
+    async def acquire_lock(self, run: Run, name: str, number: int, limit: int, timeout: float | None) -> int:
+        """Take a lock, or wait for it; return the fencing token."""
+
+    async def release_lock(self, run: Run, name: str, number: int) -> None:
+        """Release a lock, or end the attempt to take it."""
+
 
 class Stoppable(Protocol):
     """What a run needs from its executor: the stages it supports, and a way to stop the run."""
@@ -208,6 +214,14 @@ class Run:
     async def extend_flow(self, addition: FlowAddition) -> Sequence[str]:
         """Add jobs to the flow of the job."""
         return await self.backend.extend_flow(self, addition)
+
+    async def acquire_lock(self, name: str, number: int, limit: int, timeout: float | None) -> int:
+        """Take a lock, or wait for it; return the fencing token."""
+        return await self.backend.acquire_lock(self, name, number, limit, timeout)
+
+    async def release_lock(self, name: str, number: int) -> None:
+        """Release a lock, or end the attempt to take it. Stopping the job does not interrupt this."""
+        await self.backend.release_lock(self, name, number)
 
     async def lease_confirmed(self) -> None:
         """Return once the lease is known to be valid, or the run is to stop."""

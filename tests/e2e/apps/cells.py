@@ -385,3 +385,16 @@ def unit(path: str, how: str, outer: Annotated[list[str], Resource(open_outer, s
 async def unit_async(path: str, how: str, outer: Annotated[list[str], Resource(open_outer, scope="run")]) -> None:
     """Do the same on the event loop."""
     unit(path, how, outer)
+
+
+@job(name="cell.lock", run_in="process", max_retries=0)
+def lock(ctx: JobContext, timeout: float | None = None) -> int:
+    with ctx.lock("crm", limit=2, timeout=timeout) as held:
+        return held.fence
+
+
+@job(name="cell.lock_async", run_in="process", max_retries=0)
+async def lock_async(ctx: JobContext, timeout: float | None = None) -> int:
+    """Do the same on the event loop."""
+    async with ctx.lock("crm", limit=2, timeout=timeout) as held:
+        return held.fence

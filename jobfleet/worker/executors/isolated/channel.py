@@ -1,7 +1,8 @@
 """The channel between a worker's process and an isolated process: a socket pair that carries msgpack frames.
 
 Down: hello, run, flag, stop, answer, leave.
-Up: ready, refused, report, extend, note, steps, keep, extend_flow, confirm, ended; quarantine processes also send turn.
+Up: ready, refused, report, extend, note, steps, keep, extend_flow, confirm, acquire_lock, release_lock,
+ended; quarantine processes also send turn.
 """
 
 from __future__ import annotations

@@ -100,6 +100,19 @@ class IsolatedRun(Run):
         ids: list[str] = await self._ask("extend_flow", record)
         return ids
 
+    async def acquire_lock(self, name: str, number: int, limit: int, timeout: float | None) -> int:
+        """Ask the worker to take a lock, and wait until it has."""
+        try:
+            fence: int = await self._ask("acquire_lock", name, number, limit, timeout)
+        except asyncio.CancelledError:  # the worker would go on waiting, and hold the lock until the run ends
+            self._talker.send("release_lock", self.number, next(self._numbers), name, number)
+            raise
+        return fence
+
+    async def release_lock(self, name: str, number: int) -> None:
+        """Ask the worker to release a lock, and wait until it has."""
+        await self._ask("release_lock", name, number)
+
     async def lease_confirmed(self) -> None:
         """Wait until the worker knows that the lease is valid, or the run is to stop."""
         why: str | None = await self._ask("confirm")

@@ -17,6 +17,7 @@ from jobfleet.worker.run.events import RunEvents
 from jobfleet.worker.run.run import Run
 from jobfleet.worker.run.stop_ladder import StopLadder
 from jobfleet.worker.run.writes.job_log import JobLogWriter
+from jobfleet.worker.run.writes.locks import Locks
 from jobfleet.worker.run.writes.progress import ProgressWriter
 from jobfleet.worker.run.writes.steps import StepWriter
 
@@ -56,6 +57,7 @@ class RunWriter:
         self._store = store
         self._ladder = ladder
         self._context = FleetContext(config, registry)
+        self._locks = Locks(store, self._context.keys)
         self.loop = asyncio.get_running_loop()
         self.is_draining = False
         self.progress_ms = result_ms = round(config.result_ttl * 1000)
@@ -121,6 +123,20 @@ class RunWriter:
         from jobfleet.operations.flows.extend import extend_flow
 
         return await drive(self._store, extend_flow(self._context, run.id, str(run.header["flow"]), addition))
+
+    async def acquire_lock(self, run: Run, name: str, number: int, limit: int, timeout: float | None) -> int:
+        """Take a lock, or wait for it; return the fencing token.
+
+        Raises:
+            LockTimeout: No place was free in time.
+            LockConflict: Others hold the lock with another limit.
+            JobCancelled: The job must stop.
+        """
+        return await self._locks.acquire(run, name, number, limit, timeout)
+
+    async def release_lock(self, run: Run, name: str, number: int) -> None:
+        """Release a lock, or end the attempt to take it."""
+        await self._locks.release(run, name, number)
 
     async def flush(self) -> None:
         """Send gathered progress and log lines."""

@@ -1,0 +1,100 @@
+"""Calls for the locks of running jobs: acquire_lock, release_lock and ended_runs."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import NamedTuple
+
+from jobfleet.store.call import Call, Reply
+from jobfleet.store.keys import Keyspace, Lane
+from jobfleet.store.rows import number_of, text_of
+from jobfleet.store.script import load
+
+TTL_MS = 30 * 86_400_000
+"""How long the keys of a lock are kept after their last use."""
+CHUNK = 50
+
+
+class Holder(NamedTuple):
+    """Who holds one of the places of a lock.
+
+    Attributes:
+        token: The fencing token of the run.
+        number: The number of the lock among those that the run takes.
+        job_id: The id of the job.
+    """
+
+    token: int
+    number: int
+    job_id: str
+
+    def text(self) -> str:
+        """The holder as it is stored."""
+        return f"{self.token} {self.number} {self.job_id}"
+
+    @classmethod
+    def parse(cls, text: str) -> Holder:
+        """Read a holder as it is stored.
+
+        Raises:
+            ValueError: The text is not a holder.
+        """
+        token, number, job_id = text.split(" ", 2)
+        return cls(int(token), int(number), job_id)
+
+
+class Acquired(NamedTuple):
+    """The reply to an attempt to take a lock.
+
+    Attributes:
+        fence: The fencing token; 0 if the lock was not taken.
+        holders: The holders as they are stored, if the lock was not taken.
+        limit: The number of places with which others hold it, if it differs; otherwise 0.
+    """
+
+    fence: int = 0
+    holders: tuple[str, ...] = ()
+    limit: int = 0
+
+
+def acquire(keys: Keyspace, name: str, holder: Holder, limit: int, *, ended: Sequence[str] = ()) -> Call[Acquired]:
+    """Take one of the places of a lock.
+
+    Args:
+        keys: The fleet's keys.
+        name: The name of the lock.
+        holder: Who takes it.
+        limit: The number of its places.
+        ended: Holders whose runs have ended.
+    """
+    args = (holder.text(), limit, TTL_MS, *ended)
+    return Call(load("acquire_lock"), (keys.lock(name), keys.lock_state(name)), args, _acquired)
+
+
+def _acquired(reply: Reply) -> Acquired:
+    match reply[0]:
+        case b"acquired":
+            return Acquired(fence=int(reply[1]))
+        case b"differs":
+            return Acquired(limit=number_of(reply[2]), holders=_texts(reply[1]))
+    return Acquired(holders=_texts(reply[1]))
+
+
+def _texts(reply: Reply) -> tuple[str, ...]:
+    return tuple(text_of(text) for text in reply)
+
+
+def release(keys: Keyspace, name: str, holder: Holder) -> Call[bool]:
+    """Free the place of a holder; False if it held none."""
+    args = (holder.text(), keys.lock_freed(name))
+    return Call(load("release_lock"), (keys.lock(name),), args, lambda reply: bool(reply[1]))
+
+
+def ended_runs(lane: Lane, runs: Sequence[tuple[str, int]]) -> Call[list[tuple[str, int]]]:
+    """Return which of at most 50 runs of a lane, as id and token, do not own their jobs any more."""
+    args: tuple[str | int, ...] = tuple(part for run in runs for part in run)
+    return Call(load("ended_runs"), (lane.runs,), args, _ended)
+
+
+def _ended(reply: Reply) -> list[tuple[str, int]]:
+    return [(reply[1][i].decode(), int(reply[1][i + 1])) for i in range(0, len(reply[1]), 2)]
