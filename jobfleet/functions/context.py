@@ -277,7 +277,7 @@ class JobContext:
         Raises:
             InvalidJob: An argument is wrong.
         """
-        return JobLock(self.port, self.job_id, name, limit, timeout, number=next(self._lock_numbers))
+        return JobLock(self.port, self.job_id, name, limit, timeout, numbers=self._lock_numbers)
 
     @property
     def _lock_numbers(self) -> Iterator[int]:

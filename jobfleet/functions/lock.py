@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from contextlib import suppress
 from datetime import timedelta
 from typing import TYPE_CHECKING, Self
@@ -26,7 +27,7 @@ class JobLock:
         name: The name of the lock.
         limit: How many may hold it at once.
         timeout: The most seconds to wait; None for no limit.
-        number: Its number among the locks that this run takes.
+        numbers: The numbers of the locks that this run takes; each use has another one.
 
     Attributes:
         name: The name of the lock.
@@ -39,7 +40,14 @@ class JobLock:
     """
 
     def __init__(
-        self, port: RunPort, job_id: str, name: str, limit: int, timeout: float | timedelta | None, *, number: int
+        self,
+        port: RunPort,
+        job_id: str,
+        name: str,
+        limit: int,
+        timeout: float | timedelta | None,
+        *,
+        numbers: Iterator[int],
     ) -> None:
         if not isinstance(name, str) or not 0 < len(name) <= LONGEST_NAME or not name.isprintable():
             raise InvalidJob(
@@ -56,7 +64,8 @@ class JobLock:
         self.fence = 0
         self._port = port
         self._job_id = job_id
-        self._number = number
+        self._numbers = numbers
+        self._number = 0
         self._is_entered = False
 
     async def __aenter__(self) -> Self:
@@ -112,6 +121,7 @@ class JobLock:
         if self._is_entered:
             raise InvalidJob(f"This lock {self.name!r} is in use; call ctx.lock(…) for each block.", field="lock")
         self._is_entered = True
+        self._number = next(self._numbers)
 
     def _end(self) -> None:
         self.fence = 0

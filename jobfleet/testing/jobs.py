@@ -52,6 +52,26 @@ class Jobs:
             set_default_fleet(before)
             around.remove(self._seen)
 
+    @contextmanager
+    def inline(self, *, raises: bool = True) -> Iterator[Jobs]:
+        """Run each job at once, before its enqueue returns, within the block.
+
+        A worker in this process runs the job, so arguments and results are encoded and decoded, and hooks, resources
+        and options apply. A ``def`` job runs in the thread that has enqueued it. Jobs that are not due, and those of
+        `enqueue_many` and of flows, wait for `drain`.
+
+        Args:
+            raises: Whether the enqueue raises the error of its job, also if the job would be retried later.
+        """
+        from jobfleet.testing.inline import Inline, InlineFleet
+
+        with InlineFleet.over(self.fleet, Inline(self.fleet, raises=raises)) as fleet:
+            before = set_default_fleet(fleet)
+            try:
+                yield self
+            finally:
+                set_default_fleet(before)
+
     def of(self, function: Callable[..., Any] | str) -> list[Job]:
         """Return the recorded jobs of a function.
 

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import signal
 from pathlib import Path
+from typing import Any
 
 import redis
 
-from jobfleet import Fleet, Job, JobStatus
+from jobfleet import Fleet, Job, JobResult, JobStatus
 from jobfleet.store.keys import Keyspace
 from tests.support.fleet import LONG, Programs
 from tests.support.waiting import wait_until
@@ -37,12 +38,12 @@ def test_the_lock_of_a_killed_worker_is_free_after_its_lease(
     programs.ready("locking", app_dir=tmp_path, queues="two", lease=3)
     fleet.enqueue(Job("hold", "app.hold"))
     wait_until(lambda: raw.zcard(LOCK) == 1, timeout=LONG, why="the lock is held")
-    ((_, first),) = raw.zrange(LOCK, 0, -1, withscores=True)
+    (first,) = [float(fence) for _, fence in raw.zscan_iter(LOCK)]
     waiting = fleet.enqueue(Job("use", "app.use"))
     wait_until(lambda: fleet.poll(waiting).status is JobStatus.RUNNING, timeout=LONG, why="it waits")
 
     dying.send_all(signal.SIGKILL)
 
-    result = fleet.wait(waiting, timeout=LONG)
+    result: JobResult[Any] = fleet.wait(waiting, timeout=LONG)
     assert result.status is JobStatus.COMPLETED
-    assert result.result > first
+    assert (result.result or 0) > first

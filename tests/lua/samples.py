@@ -109,7 +109,7 @@ SAMPLES: dict[str, Call[Any]] = {
     "letter": inspect.letter(LANE, IDS[0]),
     "limits": limit.limits(LANE, ["acme", "zeta"]),
     "lines": log.lines(LANE, IDS[0]),
-    "acquire_lock": lock.acquire(KEYS, "crm", lock.Holder(7, 1, IDS[0]), 2, ended=["3 1 mail.0.z"]),
+    "acquire_lock": lock.acquire(KEYS, "crm", lock.Holder(7, 1, IDS[0]), 2, ended=["3 1 mail.0.y", "3 1 mail.0.z"]),
     "release_lock": lock.release(KEYS, "crm", lock.Holder(7, 1, IDS[0])),
     "ended_runs": lock.ended_runs(LANE, [(job_id, 7) for job_id in IDS]),
     "listen": control.listen(LANE),
@@ -160,6 +160,7 @@ LETTERED = {
 }  # fmt: skip
 """Scripts whose replies end with a letter for each item."""
 ARGUMENTS_AN_ITEM = {
+    "acquire_lock": 1, "ended_runs": 2,
     "beat": 3, "block": 3, "bury": 2, "cancel": 1, "clean": 1, "enqueue": 5, "enqueue_plain": 1, "gather": 6,
     "join": 1, "kept": 1, "know": 2, "leave": 1, "ledger": 2, "limits": 1, "log": 5, "marks": 1, "mend": 3,
     "outcomes": 1, "progress": 4, "purge": 1, "put_back": 1, "renew": 2, "replay": 3, "reschedule": 1, "results": 1,

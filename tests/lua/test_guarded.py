@@ -38,6 +38,7 @@ SAFE_WHEN_LATE = {
     "mend": "it moves only what is still of the wrong type, or has still the value that was seen",
     "progress": "each report has its number, the run its token",
     "renew": "the token: it extends only what the same run still holds, by one lease at most",
+    "release_lock": "a holder's number is never used again in its run",
     "settle": "a run's token, and the trip's nonce",
     "stop": "each stage has its number, the run its token",
     "sweep": "it forgets only jobs of which nothing is known when it runs",

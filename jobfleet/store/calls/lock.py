@@ -67,7 +67,7 @@ def acquire(keys: Keyspace, name: str, holder: Holder, limit: int, *, ended: Seq
         limit: The number of its places.
         ended: Holders whose runs have ended.
     """
-    args = (holder.text(), limit, TTL_MS, *ended)
+    args: tuple[str | int, ...] = (holder.text(), limit, TTL_MS, *ended)
     return Call(load("acquire_lock"), (keys.lock(name), keys.lock_state(name)), args, _acquired)
 
 

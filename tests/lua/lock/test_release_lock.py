@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+from typing import Any
+
 from jobfleet.store.calls.lock import Holder, acquire, release
 from tests.lua.world import World
 
@@ -9,7 +11,8 @@ A, B = Holder(7, 1, "mail.0.a"), Holder(7, 2, "mail.0.a")
 def test_a_place_is_freed_and_announced(world: World) -> None:
     world.run(acquire(world.keys, "crm", A, 2))
     world.run(acquire(world.keys, "crm", B, 2))
-    heard = world.raw.pubsub(ignore_subscribe_messages=True)
+    raw: Any = world.raw
+    heard = raw.pubsub(ignore_subscribe_messages=True)
     heard.subscribe(world.keys.lock_freed("crm"))
     heard.get_message(timeout=5)
 
