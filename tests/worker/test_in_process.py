@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 import threading
 import time
 from collections.abc import Callable
@@ -55,6 +56,30 @@ def test_only_a_job_whose_code_starts_is_logged_as_started(
     lines = [record.getMessage() for record in caplog.records]
     assert [line for line in lines if "job.started" in line] == [f"job.started job_id={known.id} function=test.known"]
     assert any("no worker knows 'test.unknown'" in line for line in lines)
+
+
+def test_a_job_is_logged_as_started_before_its_code_can_log_anything(
+    redis_url: str, registry: Registry, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level("INFO", "jobfleet.worker")
+    code_runs = threading.Event()
+    order: list[str] = []
+
+    class Order(logging.Handler):
+        def emit(self, record: logging.LogRecord) -> None:
+            if "job.started" in record.getMessage():
+                order.append("code" if code_runs.wait(0.5) else "line")
+
+    logger, handler = logging.getLogger("jobfleet.worker"), Order()
+    logger.addHandler(handler)
+    try:
+        with Fleet(redis_url, registry=registry, log_jobs=True) as fleet:
+            registry.register(code_runs.set, name="test.set", fleet=fleet).enqueue()
+            fleet.run_worker(burst=True)
+    finally:
+        logger.removeHandler(handler)
+
+    assert (order, code_runs.is_set()) == (["line"], True)
 
 
 async def test_an_async_fleet_runs_one_in_a_thread(redis_url: str, registry: Registry) -> None:

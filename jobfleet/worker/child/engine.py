@@ -203,8 +203,6 @@ class Engine(RunEvents):
         self._running += 1
         run.started_us = self._started_us
         self._runner.start(run)
-        if self._job_level is not None and run.handler is not None:  # else it is parked, expired or broken
-            event_log.started(run, self._job_level)
 
     def may_start(self, run: Run) -> None:
         """Start a run that was held."""

@@ -27,6 +27,7 @@ from jobfleet.worker.run.middleware import MiddlewareChain
 from jobfleet.worker.run.oom_move import OomMover
 from jobfleet.worker.run.run import Key, Run
 from jobfleet.worker.run.runner import Runner
+from jobfleet.worker.run.writes import event_log
 from jobfleet.worker.run.stop_ladder import StopLadder
 from jobfleet.worker.run.writes.writer import RunWriter
 
@@ -119,6 +120,7 @@ def build(
         routes=router,
         child=child,
         limits=limits,
+        job_level=event_log.level_of_jobs(config),
         hard_grace=config.hard_grace,
     )
     held_runs = HeldRuns(

@@ -21,6 +21,7 @@ from jobfleet.worker.run.inputs.parents import Parents
 from jobfleet.worker.run.middleware import MiddlewareChain
 from jobfleet.worker.run.run import Run
 from jobfleet.worker.run.stop_ladder import StopLadder, limits_of
+from jobfleet.worker.run.writes import event_log
 
 log = logging.getLogger("jobfleet.worker")
 
@@ -46,6 +47,7 @@ class Runner:
         child: The child's id.
         limits: The limits of arguments.
         hard_grace: Seconds between a job's own timeout and its hard timeout.
+        job_level: The level of the lines about starts; None if they are not logged.
     """
 
     def __init__(
@@ -61,6 +63,7 @@ class Runner:
         child: str,
         limits: Limits,
         hard_grace: float,
+        job_level: int | None,
     ) -> None:
         self._handlers = handlers
         self._executors = executors
@@ -72,6 +75,7 @@ class Runner:
         self._child = child
         self._limits = limits
         self._hard_grace = hard_grace
+        self._job_level = job_level
         self._loop = asyncio.get_running_loop()
         self._tasks: set[asyncio.Task[None]] = set()
 
@@ -160,6 +164,8 @@ class Runner:
             soft, hard = limits_of(run.header, handler, self._hard_grace)
             if soft or hard:
                 self._ladder.limit(run, soft, hard)
+        if self._job_level is not None:
+            event_log.started(run, self._job_level)  # before the code's own lines
         on_end: OnEnd = partial(self._conclusions.code_ended, run)
         if run.is_quarantined:
             self._launch_in_quarantine(run, handler, args, kwargs, on_end)

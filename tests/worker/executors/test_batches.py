@@ -61,7 +61,7 @@ def test_one_call_runs_many_jobs_and_its_results_are_theirs_in_order(fleet: Flee
         calls.append(numbers)
         return [2 * number for number in numbers]
 
-    ids = enqueue_all(fleet, batched(double), range(12))
+    ids = enqueue_all(fleet, batched(double, batch_wait=1), range(12))
     fleet.run_worker(burst=True)
 
     assert [job.result for job in ended(fleet, ids)] == [2 * number for number in range(12)]

@@ -129,6 +129,7 @@ class Scene:
             child="w.1",
             limits=LIMITS,
             hard_grace=1,
+            job_level=None,
         )
 
     @property
