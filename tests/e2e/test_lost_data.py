@@ -20,6 +20,15 @@ def forgetful() -> Iterator[RedisServer]:
         yield server
 
 
+def await_beats(fleet: Fleet) -> None:
+    """Wait until a worker has a reply to a heartbeat that names its queue."""
+    wait_until(
+        lambda: [queue for queue in fleet.queues() if queue.name == "clockwork"], timeout=LONG, why="it is known"
+    )
+    seen = {fleet.workers()[0].beat}
+    wait_until(lambda: len(seen.union({fleet.workers()[0].beat})) > 1, timeout=LONG, why="it has beaten")
+
+
 @pytest.mark.parametrize("how", ["flushed", "restarted"])
 def test_running_workers_publish_functions_crons_and_queues_again(
     forgetful: RedisServer, tmp_path: Path, how: str
@@ -29,6 +38,7 @@ def test_running_workers_publish_functions_crons_and_queues_again(
         worker = programs.ready("recurring", with_reaper=True, beat=0.5, gone_after=2)
         with Fleet(forgetful.url, patience=60) as fleet:
             before = wait_until(lambda: {row.name for row in fleet.cron()}, timeout=LONG, why="the cron is known")
+            await_beats(fleet)
 
             forgetful.client().flushall() if how == "flushed" else forgetful.restart()
             assert "worker.forgotten" not in worker.said

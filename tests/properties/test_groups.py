@@ -288,6 +288,7 @@ RARE = {"a cap that is one too high", "a slot that is never freed"}
 """Found as surely, after more histories."""
 
 
+@pytest.mark.timeout(600)  # how long the search takes depends on the machine
 @pytest.mark.parametrize(
     "mutant", [pytest.param(name, marks=pytest.mark.slow) if name in RARE else name for name in MUTANTS]
 )

@@ -377,6 +377,7 @@ def test_no_history_breaks_an_invariant(play: Callable[..., None]) -> None:
     play(int(asked or 15), derandomize=not asked)
 
 
+@pytest.mark.timeout(600)  # how long the search takes depends on the machine
 @pytest.mark.parametrize(
     "mutant", [pytest.param(name, marks=pytest.mark.slow) if name in RARE else name for name in MUTANTS]
 )

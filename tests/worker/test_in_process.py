@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import logging
 import threading
 import time
 from collections.abc import Callable
@@ -11,7 +10,7 @@ from collections.abc import Callable
 import pytest
 import redis
 
-from jobfleet import AsyncFleet, Fleet, Job, JobContext, JobStatus, Priority, Snooze
+from jobfleet import AsyncFleet, Fleet, JobContext, JobStatus, Priority, Snooze
 from jobfleet.errors import InvalidJob
 from jobfleet.functions.registry import Registry
 from jobfleet.notify import JobNotificationManager, Notification, NotificationChannel, NotificationRule
@@ -40,46 +39,6 @@ def test_a_burst_does_all_there_is_and_returns(fleet: Fleet, registry: Registry)
 
     assert [handle.poll().result for handle in handles] == [n + d for n in range(20) for d in (1, 2)]
     assert fleet.workers() == []
-
-
-@pytest.mark.filterwarnings("ignore:No worker has published:UserWarning")
-def test_only_a_job_whose_code_starts_is_logged_as_started(
-    redis_url: str, registry: Registry, caplog: pytest.LogCaptureFixture
-) -> None:
-    caplog.set_level("INFO", "jobfleet.worker")
-    with Fleet(redis_url, registry=registry, log_jobs=True) as fleet:
-        known = registry.register(lambda: 1, name="test.known", fleet=fleet).enqueue()
-        fleet.enqueue(Job("unknown", "test.unknown"))
-
-        fleet.run_worker(burst=True)
-
-    lines = [record.getMessage() for record in caplog.records]
-    assert [line for line in lines if "job.started" in line] == [f"job.started job_id={known.id} function=test.known"]
-    assert any("no worker knows 'test.unknown'" in line for line in lines)
-
-
-def test_a_job_is_logged_as_started_before_its_code_can_log_anything(
-    redis_url: str, registry: Registry, caplog: pytest.LogCaptureFixture
-) -> None:
-    caplog.set_level("INFO", "jobfleet.worker")
-    code_runs = threading.Event()
-    order: list[str] = []
-
-    class Order(logging.Handler):
-        def emit(self, record: logging.LogRecord) -> None:
-            if "job.started" in record.getMessage():
-                order.append("code" if code_runs.wait(0.5) else "line")
-
-    logger, handler = logging.getLogger("jobfleet.worker"), Order()
-    logger.addHandler(handler)
-    try:
-        with Fleet(redis_url, registry=registry, log_jobs=True) as fleet:
-            registry.register(code_runs.set, name="test.set", fleet=fleet).enqueue()
-            fleet.run_worker(burst=True)
-    finally:
-        logger.removeHandler(handler)
-
-    assert (order, code_runs.is_set()) == (["line"], True)
 
 
 async def test_an_async_fleet_runs_one_in_a_thread(redis_url: str, registry: Registry) -> None:

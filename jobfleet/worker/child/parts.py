@@ -27,8 +27,8 @@ from jobfleet.worker.run.middleware import MiddlewareChain
 from jobfleet.worker.run.oom_move import OomMover
 from jobfleet.worker.run.run import Key, Run
 from jobfleet.worker.run.runner import Runner
-from jobfleet.worker.run.writes import event_log
 from jobfleet.worker.run.stop_ladder import StopLadder
+from jobfleet.worker.run.writes import event_log
 from jobfleet.worker.run.writes.writer import RunWriter
 
 
