@@ -51,11 +51,19 @@ def test_files_programs_and_commands_run_in_order_and_variables_stay(tmp_path: P
         block("sh", "pip install 'jobfleet[nowhere]'"),
         block("console", "$ echo one", "two"),
         block("sh", "jobfleet up nowhere"),
+        block("sh", "echo 'Sure? [y/N]'; read answer", "echo next"),
+        block("sh", "echo first", "", "echo 'Sure? [y/N]'; read answer"),
     ],
 )
 def test_a_wrong_block_fails(wrong: str, tmp_path: Path) -> None:
     with pytest.raises(AssertionError):
         follow(wrong, tmp_path)
+
+
+def test_a_command_that_asks_has_a_block_of_its_own(tmp_path: Path) -> None:
+    text = block("sh", "echo 'Sure? [y/N]'; read answer; test $answer = y") + block("sh", "true")
+
+    assert follow(text, tmp_path) == 2
 
 
 def test_a_fragment_is_not_run(tmp_path: Path) -> None:

@@ -29,6 +29,8 @@ STAYS = re.compile(r"(jobfleet (up|worker|reaper)|streamlit run|python -m jobfle
 """A command that runs until it is ended: a reader gives it a terminal of its own."""
 ANSWERS = "y\n" * 20
 """What a reader answers to the questions of commands."""
+ASKED = "[y/N]"
+"""The end of a question."""
 
 _TYPED = re.compile(r"\b(\w+)\.py\b")
 _IMPORTED = re.compile(r"^\s*(?:from|import) (\w+)", re.MULTILINE)
@@ -150,6 +152,8 @@ class Reader:
         script = "\n".join(["set -ea", self._variables, *lines, f"export -p > {self._kept}"])
         printed = self._run(["sh", "-c", script], str(block))
         assert "does not provide the extra" not in printed, f"{block}: {printed}"
+        is_alone = len(block.body.splitlines()) == 1
+        assert ASKED not in printed or is_alone, f"{block}: who pastes it answers a question with a command: {printed}"
         for found in _PRINTS.finditer("\n".join(lines)):
             _check_printed(found["text"], printed, block)
 
