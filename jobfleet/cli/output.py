@@ -16,6 +16,14 @@ import click
 
 from jobfleet.clock import STEPS, local
 
+NARROW = 100
+"""A terminal with fewer columns is narrow: ids are short there, and titles too."""
+LAST = 12
+"""Width that the last column of a table keeps, in characters, before other columns are left out or cut."""
+CUT_LEAST = 10
+"""Width that an elastic column keeps."""
+EMPTY = frozenset({"", "-", "0"})
+"""Cells that say nothing."""
 _UNPRINTABLE = re.compile(r"[^\n\t -~]")
 _OWN_STYLE = re.compile(r"(\x1b\[(?:[012]|3[0-7]|9[0-7])m)")
 """The escape sequences that `styled` writes: colours, bold, dim and their end."""
@@ -29,10 +37,17 @@ class Cell(NamedTuple):
 
 
 class Column(NamedTuple):
-    """A column of a table."""
+    """A column of a table.
+
+    Attributes:
+        title: Its title.
+        is_number: Whether it is aligned to the right.
+        is_elastic: Whether it may be cut in a table that is wider than the terminal.
+    """
 
     title: str
     is_number: bool = False
+    is_elastic: bool = False
 
 
 class Output:
@@ -48,6 +63,11 @@ class Output:
         self.is_terminal = sys.stdout.isatty()
         plain_terminal = os.environ.get("NO_COLOR") or os.environ.get("TERM") == "dumb"
         self.has_color = self.is_terminal and not no_color and not plain_terminal
+
+    @property
+    def is_narrow(self) -> bool:
+        """Whether the output is a narrow terminal."""
+        return self.is_terminal and shutil.get_terminal_size().columns < NARROW
 
     def show(self, *, data: object, ids: Iterable[str], text: str) -> None:
         """Print one result in the requested form."""
@@ -77,6 +97,8 @@ class Output:
     ) -> str:
         """Align rows below titles, two spaces apart. On a terminal the last column is cut to fit.
 
+        If that is not enough, columns without any value are left out, and elastic columns are cut.
+
         Args:
             titles: Titles of the columns.
             rows: Rows of cells.
@@ -84,7 +106,9 @@ class Output:
         """
         heads = [title if isinstance(title, Column) else Column(title) for title in titles]
         lines = [[Cell(head.title, "dim") for head in heads], *([_cell(each) for each in row] for row in rows)]
-        widths = [max(width(cell.text) for cell in column) for column in zip(*lines, strict=True)]
+        if columns is None and self.is_terminal:
+            heads, lines = _fitted(heads, lines, shutil.get_terminal_size().columns)
+        widths = _widths(lines)
         room = None
         if columns or self.is_terminal:
             room = (columns or shutil.get_terminal_size().columns) - sum(widths[:-1]) - 2 * (len(heads) - 1)
@@ -130,6 +154,36 @@ class Hours:
 
 def _cell(value: Cell | str) -> Cell:
     return Cell(plain(value.text), value.color) if isinstance(value, Cell) else Cell(plain(value))
+
+
+def _widths(lines: Sequence[Sequence[Cell]]) -> list[int]:
+    return [max(width(cell.text) for cell in column) for column in zip(*lines, strict=True)]
+
+
+def _fitted(heads: list[Column], lines: list[list[Cell]], columns: int) -> tuple[list[Column], list[list[Cell]]]:
+    """Leave out columns without any value, then cut elastic columns, as far as the width requires it."""
+    if _excess(lines, columns) <= 0:
+        return heads, lines
+    last = len(heads) - 1
+    kept = [
+        place
+        for place in range(len(heads))
+        if place in (0, last) or any(row[place].text not in EMPTY for row in lines[1:])
+    ]
+    heads, lines = [heads[place] for place in kept], [[row[place] for place in kept] for row in lines]
+    elastic = [place for place, head in enumerate(heads) if head.is_elastic]
+    for place in sorted(elastic, key=_widths(lines).__getitem__, reverse=True):
+        room = max(CUT_LEAST, _widths(lines)[place] - max(0, _excess(lines, columns)))
+        lines = [
+            [*row[:place], row[place]._replace(text=clip(row[place].text, room)), *row[place + 1 :]] for row in lines
+        ]
+    return heads, lines
+
+
+def _excess(lines: Sequence[Sequence[Cell]], columns: int) -> int:
+    """By how many characters a table is too wide, with a short last column."""
+    *widths, last = _widths(lines)
+    return sum(widths) + 2 * len(widths) + min(last, LAST) - columns
 
 
 def say(text: str) -> None:

@@ -6,8 +6,9 @@ from collections.abc import Sequence
 from datetime import datetime
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from jobfleet.cli.output import Cell, Column, Output, age, clip, clock, plain, since, width
+from jobfleet.cli.output import LAST, Cell, Column, Output, age, clip, clock, plain, since, width
 from jobfleet.cli.pulse import Look, Moving
+from jobfleet.cli.view import shown_id
 from jobfleet.model import JobResult
 
 if TYPE_CHECKING:
@@ -15,9 +16,6 @@ if TYPE_CHECKING:
 
 Row = list[Cell | str]
 NARROWEST = 10
-LAST = 12
-"""Width that the last column of a table keeps, in characters, before the elastic column is cut."""
-
 HINT = "q quits"
 IDS_FROM = 120
 """Least width of the terminal, in characters, to show the ids of failures."""
@@ -43,16 +41,17 @@ class Section(NamedTuple):
     nothing: Cell
 
 
-def sections(look: Look, now: datetime, *, with_ids: bool = True) -> list[Section]:
+def sections(output: Output, look: Look, now: datetime, *, with_ids: bool = True) -> list[Section]:
     """The tables of queues, workers and failures."""
-    return [_queues(look.queues), _workers(look.workers, now), _failures(look.failures, now, with_ids=with_ids)]
+    failures = _failures(output, look.failures, now, with_ids=with_ids)
+    return [_queues(look.queues), _workers(look.workers, now), failures]
 
 
 def tables(output: Output, look: Look, now: datetime) -> str:
-    """A sample as plain tables, uncut."""
+    """A sample as plain tables with all rows."""
     parts = [
         output.table(part.columns, part.rows) if part.rows else output.styled(*part.nothing)
-        for part in sections(look, now)
+        for part in sections(output, look, now)
     ]
     return "\n\n".join(parts)
 
@@ -71,7 +70,7 @@ def screen(
         title: Title of the first line.
         trouble: The reason why the sample is stale; empty if it is not.
     """
-    parts = sections(look, now, with_ids=columns >= IDS_FROM)
+    parts = sections(output, look, now, with_ids=columns >= IDS_FROM)
     lines = [_top(output, title, now, columns)]
     lines.append(output.styled(clip(plain(trouble), columns), "red") if trouble else _sums(look, columns))
     room = rows - len(lines) - sum(2 if part.rows else 1 for part in parts)  # an empty line, and the titles
@@ -216,15 +215,16 @@ def _worker_state(worker: WorkerInfo) -> Cell:
     return Cell(worker.state or "-", WORKER_COLORS.get(worker.state))
 
 
-def _failures(every: Sequence[JobResult[Any]], now: datetime, *, with_ids: bool) -> Section:
+def _failures(output: Output, every: Sequence[JobResult[Any]], now: datetime, *, with_ids: bool) -> Section:
     ids = ["ID"] if with_ids else []
     rows: list[Row] = [
         [
             since(letter.completed_at, now),
-            *([letter.id] if with_ids else []),
+            *([shown_id(output, letter.id)] if with_ids else []),
             letter.function or "-",
             Cell(letter.error_text or "-", "red"),
         ]
         for letter in every
     ]
-    return Section([Column("DEAD", True), *ids, "FUNCTION", "ERROR"], rows, len(ids) + 1, Cell("No dead letters."))
+    function = Column("FUNCTION", is_elastic=True)
+    return Section([Column("DEAD", True), *ids, function, "ERROR"], rows, len(ids) + 1, Cell("No dead letters."))

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import shutil
 from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Any
@@ -29,8 +28,6 @@ COLORS: dict[JobStatus, str] = {
 NOTE_LENGTH = 100
 SHORT_ID = 8
 """How many of its last digits stand for an id in a narrow table; all commands accept them."""
-WHOLE_IDS_FROM = 100
-"""Least width of the terminal, in characters, for whole ids in tables of jobs."""
 ARGUMENTS_LENGTH = 1000
 """Most characters of arguments in a table; JSON has all of them."""
 PARENTS_SHOWN = 10
@@ -42,17 +39,21 @@ _LATER = (JobStatus.SCHEDULED, JobStatus.RETRYING)
 
 def job_table(output: Output, jobs: Sequence[JobResult[Any]]) -> str:
     """A table with one job per line."""
-    columns: list[Column | str] = ["ID", "STATUS", "FUNCTION"]
+    columns: list[Column | str] = ["ID", "STATUS", Column("FUNCTION", is_elastic=True)]
     columns += [*(Column(title, True) for title in ("DONE", "RUNS", "AGE")), "NOTE"]
     now = datetime.now(UTC)
-    is_narrow = output.is_terminal and shutil.get_terminal_size().columns < WHOLE_IDS_FROM
-    return output.table(columns, [_row(job, now, is_narrow=is_narrow) for job in jobs])
+    return output.table(columns, [_row(output, job, now) for job in jobs])
 
 
-def _row(job: JobResult[Any], now: datetime, *, is_narrow: bool) -> list[Cell | str]:
-    has_short_id = is_narrow and suffix_time_us(split_id(job.id).suffix) is not None
+def shown_id(output: Output, job_id: str) -> str:
+    """An id in a table: on a narrow terminal, the last digits of a generated id."""
+    is_short = output.is_narrow and suffix_time_us(split_id(job_id).suffix) is not None
+    return job_id[-SHORT_ID:] if is_short else job_id
+
+
+def _row(output: Output, job: JobResult[Any], now: datetime) -> list[Cell | str]:
     return [
-        job.id[-SHORT_ID:] if has_short_id else job.id,
+        shown_id(output, job.id),
         status_cell(job),
         job.function or "-",
         percent(job),
@@ -81,9 +82,10 @@ def note_of(job: JobResult[Any]) -> str:
     if job.status is JobStatus.RUNNING and job.cancel_requested_by:
         return f"asked to stop by {job.cancel_requested_by}" + (f": {job.stop_stage}" if job.stop_stage else "")
     key = f"unique {job.unique}" if job.unique and not job.status.is_final else ""
+    error = f"parked: {job.error}" if job.error and job.parked_since else job.error
     if job.status in _LATER:
-        return " · ".join(filter(None, (f"due {clock(job.scheduled_at)}", job.error, key)))
-    return " · ".join(filter(None, (job.progress_message or job.error, key)))
+        return " · ".join(filter(None, (error, f"due {clock(job.scheduled_at)}", key)))
+    return " · ".join(filter(None, (job.progress_message or error, key)))
 
 
 def history_of(history: Iterable[str]) -> Iterator[str]:
@@ -183,6 +185,7 @@ def _pairs(job: JobResult[Any]) -> Iterable[tuple[str, Cell | str]]:
     yield "runs", _runs(job)
     yield "enqueued", _when(job.enqueued_at)
     yield "due", _when(job.scheduled_at) if job.status.is_waiting else ""
+    yield "parked", _when(job.parked_since)
     yield "started", _when(job.started_at)
     yield "ended", _when(job.completed_at)
     yield "duration", span(job.duration.total_seconds()) if job.duration is not None else ""
@@ -212,4 +215,4 @@ def _when(moment: datetime | None) -> str:
     if moment is None:
         return ""
     gone = (datetime.now(UTC) - moment).total_seconds()
-    return f"{clock(moment)}  ({f'in {age(-gone)}' if gone < 0 else f'{age(gone)} ago'})"
+    return f"{clock(moment)}  ({f'in {span(-gone)}' if gone < 0 else f'{age(gone)} ago'})"

@@ -59,6 +59,7 @@ class JobResult(Generic[T_co]):
         progress_details: The details of the last progress report.
         enqueued_at: When the producer created the job, by the producer's clock.
         scheduled_at: When a waiting job is due.
+        parked_since: When a waiting job was first put back because no worker could run it; None if it was not.
         started_at: When its last run started.
         completed_at: When the job ended, in any final state.
         duration: How long its last run took.
@@ -97,6 +98,7 @@ class JobResult(Generic[T_co]):
     progress_details: Mapping[str, object] | None = None
     enqueued_at: datetime | None = None
     scheduled_at: datetime | None = None
+    parked_since: datetime | None = None
     started_at: datetime | None = None
     completed_at: datetime | None = None
     duration: timedelta | None = None

@@ -76,6 +76,7 @@ def waiting_result(row: Waiting, now_us: int, progress: bytes = b"") -> JobResul
         id=row.id,
         status=status,
         scheduled_at=None if is_due_unknown else moment(due),
+        parked_since=moment(tries.parked_since),
         error=tries.last_error,
         **_described(row.id, header_or_empty(row.envelope)),
         **_spent(tries, ran=tries.attempt - 1),

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from datetime import UTC, datetime
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import click
@@ -20,7 +21,7 @@ from jobfleet.cli.commands.enqueue import (
 )
 from jobfleet.cli.invocation import Invocation
 from jobfleet.cli.options import TIME, Group, by_option, yes_option
-from jobfleet.cli.output import Cell, agreed, clock, iso, paused_by, say
+from jobfleet.cli.output import Cell, Column, Output, age, agreed, clock, iso, paused_by, say
 from jobfleet.model import Job, Priority
 from jobfleet.model.option_types import UniqueFor
 from jobfleet.operations.lanes import warn_if_new
@@ -49,7 +50,7 @@ def ls(invocation: Invocation) -> None:
         say("No recurring jobs. Add one: 'jobfleet cron add NAME \"0 2 * * *\" FUNCTION', or @job(cron=…).")
         return
     output = invocation.output
-    text = output.table(["NAME", "WHEN", "ZONE", "FUNCTION", "QUEUE", "LAST", "NEXT", "STATE"], [*map(_row, every)])
+    text = _table(output, every) if output.form == "table" else ""
     output.show(data=[info_data(info) for info in every], ids=[info.name for info in every], text=text)
     if invocation.form == "table":
         say(_fired_by(every[0].fired_by))
@@ -64,8 +65,21 @@ def _fired_by(names: Sequence[str]) -> str:
     return f"Nothing fires them: no reaper and no worker has announced itself. {remedy}"
 
 
-def _row(info: CronInfo) -> list[Cell | str]:
-    last = f"{clock(info.last.at)} {info.last.outcome}" if info.last else "-"
+def _table(output: Output, every: Sequence[CronInfo]) -> str:
+    now = datetime.now(UTC)
+    when = partial(_from_now, now) if output.is_narrow else clock
+    cut = [Column(title, is_elastic=True) for title in ("WHEN", "ZONE", "FUNCTION")]
+    return output.table(["NAME", *cut, "QUEUE", "LAST", "NEXT", "STATE"], [_row(info, when) for info in every])
+
+
+def _from_now(now: datetime, moment: datetime) -> str:
+    """A time for a narrow column: 'in 3 h', '5 min ago'."""
+    left = (moment - now).total_seconds()
+    return f"in {age(left)}" if left > 0 else f"{age(-left)} ago"
+
+
+def _row(info: CronInfo, when: Callable[[datetime], str]) -> list[Cell | str]:
+    last = f"{when(info.last.at)} {info.last.outcome}" if info.last else "-"
     if info.paused is not None:
         state = Cell(paused_by(info.paused), "yellow")
     else:
@@ -77,15 +91,15 @@ def _row(info: CronInfo) -> list[Cell | str]:
         info.function,
         info.queue,
         Cell(last, _COLORS.get(info.last.outcome) if info.last else None),
-        _next(info),
+        _next(info, when),
         state,
     ]
 
 
-def _next(info: CronInfo) -> str:
+def _next(info: CronInfo, when: Callable[[datetime], str]) -> str:
     if info.cron.is_startup and info.paused is None:
         return "at a start"
-    return clock(info.next.at) if info.next else "-"
+    return when(info.next.at) if info.next else "-"
 
 
 def info_data(info: CronInfo) -> dict[str, object]:

@@ -17,7 +17,7 @@ from jobfleet.cli.invocation import Invocation
 from jobfleet.cli.options import Group, by_option, yes_option
 from jobfleet.cli.output import Cell, Column, Output, agreed, count, plain_lines, say, since
 from jobfleet.cli.schema import job_data, letter_data
-from jobfleet.cli.view import arguments_text, history_of, job_details
+from jobfleet.cli.view import arguments_text, history_of, job_details, shown_id
 from jobfleet.errors import DuplicateJob, JobNotFound
 from jobfleet.model import JobResult
 from jobfleet.operations.lanes import no_queue
@@ -61,7 +61,7 @@ def _table(output: Output, letters: list[JobResult[Any]]) -> str:
     now = datetime.now(UTC)
     rows: list[list[Cell | str]] = [
         [
-            letter.id,
+            shown_id(output, letter.id),
             letter.function,
             str(letter.attempt),
             since(letter.completed_at, now),
@@ -69,7 +69,9 @@ def _table(output: Output, letters: list[JobResult[Any]]) -> str:
         ]
         for letter in letters
     ]
-    return output.table(["ID", "FUNCTION", Column("RUNS", True), Column("DEAD", True), "ERROR"], rows)
+    return output.table(
+        ["ID", Column("FUNCTION", is_elastic=True), Column("RUNS", True), Column("DEAD", True), "ERROR"], rows
+    )
 
 
 @dead.command()
@@ -92,10 +94,17 @@ def groups(invocation: Invocation, queue: str | None, limit: int) -> None:
     output = invocation.output
     gathered, now = gather(letters), datetime.now(UTC)
     rows: list[list[Cell | str]] = [
-        [str(group.count), group.function, since(group.last, now), group.example, Cell(group.error, "red")]
+        [
+            str(group.count),
+            group.function,
+            since(group.last, now),
+            shown_id(output, group.example),
+            Cell(group.error, "red"),
+        ]
         for group in gathered
     ]
-    text = output.table([Column("COUNT", True), "FUNCTION", Column("LAST", True), "EXAMPLE", "ERROR"], rows)
+    function = Column("FUNCTION", is_elastic=True)
+    text = output.table([Column("COUNT", True), function, Column("LAST", True), "EXAMPLE", "ERROR"], rows)
     output.show(data=[group.data() for group in gathered], ids=[group.example for group in gathered], text=text)
     if len(letters) == limit and output.form == "table":
         say(f"Grouped the newest {limit:,}; --limit reads more.")

@@ -49,7 +49,12 @@ def ls(invocation: Invocation, queue: str | None) -> None:
         return
     output = invocation.output
     numbers = ("CONCURRENCY", "RUNNING", "RATE", "BURST", "NEXT", "WEIGHT", "AGING")
-    columns: list[Column | str] = ["QUEUE", "GROUP", *(Column(title, True) for title in numbers), "STATE"]
+    columns: list[Column | str] = [
+        "QUEUE",
+        Column("GROUP", is_elastic=True),
+        *(Column(title, True) for title in numbers),
+        "STATE",
+    ]
     text = output.table(columns, [_row(info) for info in every])
     output.show(data=[limit_data(info) for info in every], ids=[_id(info) for info in every], text=text)
 

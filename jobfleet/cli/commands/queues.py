@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import TYPE_CHECKING, NamedTuple
 
 import click
@@ -9,7 +10,7 @@ import click
 from jobfleet.cli import fail
 from jobfleet.cli.invocation import Invocation
 from jobfleet.cli.options import Group, by_option, yes_option
-from jobfleet.cli.output import Cell, Column, Output, agreed, count, paused_by, say
+from jobfleet.cli.output import Cell, Column, Output, age, agreed, count, paused_by, say
 from jobfleet.cli.schema import queue_data
 from jobfleet.clock import span
 from jobfleet.operations.lanes import no_queue
@@ -18,6 +19,8 @@ if TYPE_CHECKING:
     from jobfleet.fleet.sync import Fleet
     from jobfleet.operations.queues.info import QueueInfo
 
+TITLES = ("QUEUED", "SCHEDULED", "BLOCKED", "RETRYING", "RUNNING", "DEAD", "COMPLETED", "FAILED", "OLDEST")
+NARROW_TITLES = ("QUEUED", "SCHED", "BLOCKED", "RETRY", "RUN", "DEAD", "DONE", "FAILED", "OLDEST")
 name_argument = click.argument("name", metavar="QUEUE")
 group_option = click.option("--group", metavar="NAME", default=None, help="Only this group of the queue.")
 
@@ -41,12 +44,13 @@ def ls(invocation: Invocation) -> None:
 
 
 def _table(output: Output, every: list[QueueInfo]) -> str:
-    numbers = ("QUEUED", "SCHEDULED", "BLOCKED", "RETRYING", "RUNNING", "DEAD", "COMPLETED", "FAILED", "OLDEST")
-    columns: list[Column | str] = ["QUEUE", *(Column(title, True) for title in numbers), "STATE"]
-    return output.table(columns, [_row(queue) for queue in every])
+    titles = NARROW_TITLES if output.is_narrow else TITLES
+    columns: list[Column | str] = ["QUEUE", *(Column(title, True) for title in titles), "STATE"]
+    duration = age if output.is_narrow else span
+    return output.table(columns, [_row(queue, duration) for queue in every])
 
 
-def _row(queue: QueueInfo) -> list[Cell | str]:
+def _row(queue: QueueInfo, duration: Callable[[float], str]) -> list[Cell | str]:
     latency = queue.latency.total_seconds()
     return [
         queue.name,
@@ -58,7 +62,7 @@ def _row(queue: QueueInfo) -> list[Cell | str]:
         Cell(f"{queue.dead:,}", "red" if queue.dead else None),
         f"{queue.totals.get('completed', 0):,}",
         f"{queue.totals.get('failed', 0):,}",
-        span(latency) if latency else "-",
+        duration(latency) if latency else "-",
         _state(queue),
     ]
 

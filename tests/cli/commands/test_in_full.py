@@ -40,7 +40,7 @@ def test_status_shows_an_open_job_with_what_it_was_enqueued_with(cli: Cli, paren
     assert shown["arguments"] == 'eu, 20, to=ann, deep={"k": [1]}'
     assert shown["options"] == "max_retries 5, timeout 30 s"
     assert shown["retries"] == "0 of 5 used"
-    assert re.fullmatch(rf"{MOMENT}  \(in 1 h\)", shown["expires"])
+    assert re.fullmatch(rf"{MOMENT}  \(in 1 h (29|30) min\)", shown["expires"])
     assert shown["parents"] == f"{parent} (open)"
 
 
