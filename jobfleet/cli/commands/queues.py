@@ -184,6 +184,7 @@ def rm(invocation: Invocation, name: str, purge: bool, by: str | None, yes: bool
         what = f"the counts of {count(done, 'completed job')}"
         if purge:
             what = f"{count(waiting, 'waiting job')}, {count(queue.dead, 'dead letter')} and {what}"
+        fleet.remove_queue(name, purge=purge, dry_run=True)  # nobody is asked about a queue that cannot be removed
         if not agreed(f"Remove queue {name} with {what}?", yes=yes):
             return fail.FAILED
         letters = fleet.remove_queue(name, purge=purge, by=by)

@@ -114,7 +114,7 @@ class Operate(Connection):
         """
         return self._do(cancel.purge_queue(self.context, queue, by))
 
-    def remove_queue(self, queue: str, *, purge: bool = False, by: str | None = None) -> int:
+    def remove_queue(self, queue: str, *, purge: bool = False, by: str | None = None, dry_run: bool = False) -> int:
         """Remove a queue that no worker serves and that has no open jobs. Return how many dead letters were deleted.
 
         Its counts, limits and pauses are deleted too. Results stay until their TTL ends. A later enqueue creates the
@@ -124,13 +124,14 @@ class Operate(Connection):
             queue: Its name.
             purge: Cancel waiting jobs and delete dead letters. Without it, both prevent the removal.
             by: The person or program that removes the queue, for the record.
+            dry_run: Only check whether it can be removed; return 0.
 
         Raises:
             ConfigError: There is no such queue; a worker serves it; jobs are open, or dead without `purge`; a cron
                 entry puts jobs there; readers of its journal have not read all.
             InvalidJob: The name of the queue is not valid.
         """
-        return self._do(remove.remove_queue(self.context, queue, purge=purge, by=by))
+        return self._do(remove.remove_queue(self.context, queue, purge=purge, by=by, dry_run=dry_run))
 
     def clean(self, older_than: Seconds, queue: str | None = None) -> int:
         """Delete the results of jobs that ended more than `older_than` seconds ago, and return how many.

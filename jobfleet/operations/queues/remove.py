@@ -21,7 +21,9 @@ from jobfleet.store.fleet import whole
 SHOWN = 5
 
 
-def remove_queue(context: FleetContext, queue: str, *, purge: bool, by: str | None) -> Operation[int]:
+def remove_queue(
+    context: FleetContext, queue: str, *, purge: bool, by: str | None, dry_run: bool = False
+) -> Operation[int]:
     """Remove a queue that has no open job; return how many dead letters were deleted with it.
 
     The name is removed first; then a script checks each lane again and clears it. A producer that still remembers the
@@ -32,6 +34,7 @@ def remove_queue(context: FleetContext, queue: str, *, purge: bool, by: str | No
         queue: The queue.
         purge: Cancel its waiting jobs and delete its dead letters; otherwise these prevent the removal.
         by: Who asks; None for nobody in particular.
+        dry_run: Only check whether something prevents the removal.
 
     Raises:
         ConfigError: Something prevents the removal; the message has the remedy.
@@ -61,6 +64,8 @@ def remove_queue(context: FleetContext, queue: str, *, purge: bool, by: str | No
             f"Readers of the journal have not acknowledged {info.unread:,} events of {queue!r}, which would be lost; "
             "try again when they have ('jobfleet doctor' names them)."
         )
+    if dry_run:
+        return 0
     if waiting:
         yield from purge_queue(context, queue, by)
     home, count = value((yield (close_queue(context.keys, queue),))) or seen.queues[queue]

@@ -115,6 +115,17 @@ def test_a_misspelt_queue_that_a_pause_creates_is_reported_and_removed(cli: Cli,
     assert cli("queues", "rm", "mial", "--yes").stderr == "No queue 'mial'; did you mean 'mail'? There are: mail.\n"
 
 
+def test_nobody_is_asked_about_a_queue_that_cannot_be_removed(cli: Cli, fleet: Fleet, hand: Hand) -> None:
+    fleet.enqueue(Job("x", "demo.add", queue="mail"))
+
+    result = cli("queues", "rm", "mail", input="y\n")
+
+    told = "Queue 'mail' still has jobs: 1 waiting; purge it (--purge, purge=True).\n"
+    assert (result.exit_code, result.stdout, result.stderr) == (2, "", told)
+    removed = cli("queues", "rm", "mail", "--purge", input="y\n")
+    assert (removed.exit_code, removed.stdout) == (0, "Removed queue mail.\n")
+
+
 @pytest.mark.parametrize("answer", ["n\n", "\n", "", "maybe\n"])
 def test_purge_asks(cli: Cli, fleet: Fleet, hand: Hand, answer: str) -> None:
     job_id = fleet.enqueue(Job("x", "demo.add"))
