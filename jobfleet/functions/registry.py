@@ -11,6 +11,7 @@ from jobfleet.errors import InvalidJob
 from jobfleet.functions.batch import BATCH, Batch, batch_of
 from jobfleet.functions.coroutines import is_coroutine_function
 from jobfleet.functions.default_fleet import AnyFleet, default_fleet
+from jobfleet.functions.fit import Fit
 from jobfleet.functions.hooks import AroundEnqueue, Hooks, Middleware
 from jobfleet.functions.injection import Injection, injection_of, parameters_of
 from jobfleet.functions.isolation import LIMITS, Isolation, run_place
@@ -80,6 +81,7 @@ class JobFunction(Generic[P, R_co, C_co, Q]):
         if batch is not None:
             self.parameters = batch.parameters(self.parameters or ())
             self.injection = batch.injection(self.injection)
+        self.fit = Fit(name, None if hasattr(function, "__wrapped__") else self.parameters)  # a wrapper may add some
         self.is_coroutine: bool = is_coroutine_function(function)
         self.isolation = isolation
         self.run_in = "process" if isolation is not None else "async" if self.is_coroutine else "thread"

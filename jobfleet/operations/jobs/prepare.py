@@ -136,12 +136,14 @@ def submission(
 
     Raises:
         EncodingError: An argument, or metadata, cannot travel.
-        InvalidJob: The unique key cannot be made.
+        InvalidJob: The unique key cannot be made, or the function does not accept the arguments.
     """
     options = function.options
     if job.is_plain and not options:
+        _check_fit(job)
         return plain(job, function.name, lane_of("default", job, None, None), limits)
     unique = uniqueness(job, function.name, options, function.parameters)
+    _check_fit(job)
     key = unique.key if unique is not None else None
     group = job.group if job.group is not None else options.get("group")
     lane = lane_of(job.queue or options.get("queue") or "default", job, key, group)
@@ -158,6 +160,11 @@ def submission(
         meta = marked(meta, names(job.tags or (), job.user, job.session))
     entry = Entry(lane.id_prefix + job.suffix, band, when, meta, envelope)
     return Submission(lane, entry, JobStatus.SCHEDULED if is_later(when) else JobStatus.QUEUED, unique)
+
+
+def _check_fit(job: Job) -> None:
+    if isinstance(job.function, JobFunction):
+        job.function.fit.check(job.args, job.kwargs)
 
 
 def plain(job: Job, function: str, lane: Lane, limits: Limits) -> Submission:

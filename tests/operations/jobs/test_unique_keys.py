@@ -52,7 +52,7 @@ def key_of(job: Job, function: Resolved | None = None) -> str:
 @pytest.mark.parametrize(
     ("template", "args", "kwargs", "key"),
     [
-        ("nightly", (), {}, "nightly"),
+        ("nightly", (7,), {}, "nightly"),
         ("inv-{n}", (7,), {}, "inv-7"),
         ("inv-{n}", (), {"n": 7}, "inv-7"),
         ("{tenant}:{n}", (7,), {}, "acme:7"),
