@@ -73,7 +73,16 @@ def waited(
     Raises:
         JobNotFound: A job is unknown, or its result is not kept.
         WaitTimeout: A job had not ended in time.
+        KeyboardInterrupt: As raised; a line says that the jobs continue.
     """
+    try:
+        return _ended(fleet, ids, view, timeout=timeout)
+    except KeyboardInterrupt:
+        say(f"{ids[0]} continues." if len(ids) == 1 else "Jobs that have not ended continue.")
+        raise
+
+
+def _ended(fleet: Fleet, ids: Sequence[str], view: View | None, *, timeout: float | None) -> list[JobResult[Any]]:
     if view is None:
         unseen = {job.id: job for job in fleet.as_completed(ids, timeout=timeout)}
         return [unseen[job_id] for job_id in ids]

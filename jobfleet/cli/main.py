@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import contextlib
 import sys
+from collections.abc import Mapping
 from importlib import import_module
 from io import TextIOWrapper
-from typing import IO, Any, NoReturn
+from typing import IO, Any, ClassVar, NoReturn
 
 import click
 
@@ -64,6 +65,7 @@ class Main(Chooser):
 
     command_class = Command
     sections = SECTIONS
+    elsewhere: ClassVar[Mapping[str, str]] = {"retry": "dead replay", "replay": "dead replay", "requeue": "dead replay"}
 
     def list_commands(self, _ctx: click.Context) -> list[str]:
         """All names."""

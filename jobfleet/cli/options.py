@@ -129,6 +129,9 @@ class Chooser(click.Group):
     sections: ClassVar[Mapping[str, Iterable[str]]] = {}
     """The commands by title, in the order of the help; if empty, there is one section with all commands."""
 
+    elsewhere: ClassVar[Mapping[str, str]] = {}
+    """Names that other tools have, with the command that does the same."""
+
     def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
         """List the commands by section. Unlike click, break long sentences and do not cut them."""
         for title, names in (self.sections or {"Commands": self.list_commands(ctx)}).items():
@@ -142,6 +145,9 @@ class Chooser(click.Group):
         self, ctx: click.Context, args: list[str]
     ) -> tuple[str | None, click.Command | None, list[str]]:
         """Find the named command; suggest a similar name if there is none."""
+        meant = self.elsewhere.get(args[0])
+        if meant is not None:
+            ctx.fail(f"No such command {args[0]!r}. Did you mean {meant!r}?")
         close = difflib.get_close_matches(args[0], self.list_commands(ctx), n=1)
         if close and self.get_command(ctx, args[0]) is None:
             ctx.fail(f"No such command {args[0]!r}. Did you mean {close[0]!r}?")

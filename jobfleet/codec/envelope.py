@@ -21,7 +21,7 @@ from jobfleet.model.option_types import Items
 
 PLAIN: Final = 0
 REMEMBERED_BYTES: Final = 256
-HEADER_LIMITS: Final = Limits(max_bytes=1 << 16, max_containers=4096)
+HEADER_LIMITS: Final = Limits(max_bytes=1 << 16, max_containers=4096, setting="")
 
 HEADER_KEYS: Final[Mapping[str, str]] = MappingProxyType(
     {

@@ -30,11 +30,13 @@ class Limits:
         max_depth: Levels of nesting, 1..128; a scalar has none.
         max_containers: Total number of lists, maps and so on. An empty one takes one byte to send but 70 bytes of
             memory.
+        setting: Name of the setting that raises `max_bytes`; empty if there is none.
     """
 
     max_bytes: int = 1 << 20
     max_depth: int = 32
     max_containers: int = 100_000
+    setting: str = "max_payload"
 
     def __post_init__(self) -> None:
         if self.max_bytes < 1:
@@ -69,7 +71,7 @@ def encode_at(value: object, room: int, limits: Limits, what: str) -> bytes:
     except Exception as error:  # noqa: BLE001 - the caller learns the place, whatever the cause
         refuse(value, what, room, limits.max_containers, error)
     if len(packed) > limits.max_bytes:
-        raise too_large(len(packed), limits.max_bytes, what)
+        raise too_large(len(packed), limits, what)
     return packed
 
 
@@ -85,7 +87,7 @@ def decode(data: Bytes, *, limits: Limits = DEFAULT, what: str = "value") -> Any
 def decode_at(data: bytes, room: int, limits: Limits, what: str) -> Any:
     """Decode like `decode`, but with `room` levels instead of `limits.max_depth`."""
     if len(data) > limits.max_bytes:
-        raise too_large(len(data), limits.max_bytes, what)
+        raise too_large(len(data), limits, what)
     try:
         if may_nest(data, room):
             scan(data, room, limits.max_containers)
@@ -126,10 +128,12 @@ def unreadable(what: str, reason: str) -> EncodingError:
     return EncodingError(f"{what}: cannot be read: {reason}.", field=what, path=what)
 
 
-def too_large(size: int, limit: int, what: str) -> EncodingError:
+def too_large(size: int, limits: Limits, what: str) -> EncodingError:
     """Build the error for a value that exceeds the limit."""
-    remedy = "store it elsewhere and pass a reference, or raise the limit"
-    return EncodingError(f"{what}: {size:,} bytes, the limit is {limit:,}; {remedy}.", field=what, path=what)
+    remedy = "store it elsewhere and pass a reference"
+    if limits.setting:
+        remedy += f", or raise the setting {limits.setting}"
+    return EncodingError(f"{what}: {size:,} bytes, the limit is {limits.max_bytes:,}; {remedy}.", field=what, path=what)
 
 
 def renamed(error: EncodingError, path: str, field: str) -> EncodingError:

@@ -17,7 +17,7 @@ from jobfleet.codec.wire import pack
 from jobfleet.errors import EncodingError
 
 KIND: Final = 0x52
-FIELDS_LIMITS: Final = Limits(max_bytes=1 << 18, max_containers=4096)
+FIELDS_LIMITS: Final = Limits(max_bytes=1 << 18, max_containers=4096, setting="")
 
 FIELD_KEYS: Final[Mapping[str, str]] = MappingProxyType(
     {

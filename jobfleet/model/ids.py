@@ -22,8 +22,11 @@ SUFFIX_RULE = re.compile(r"[A-Za-z0-9_.:-]{1,64}")
 LANE_RULE = re.compile(r"[0-9]{1,4}")
 ID_RULE = re.compile(rf"({QUEUE_RULE.pattern})\.({LANE_RULE.pattern})\.({SUFFIX_RULE.pattern})")
 NAME_RULE = re.compile(r"[A-Za-z0-9_.:-]{1,128}")
+PART_LEAST = 4
+"""Least length of a part of an id that commands complete."""
 ID_BYTES = 112  # the longest id that the lease board holds; 32 + 64 and a lane number stay below it
 
+_FORMS = f"ids look like mail.0.0192f0c1…; commands also take its first or last {PART_LEAST} or more characters."
 _COUNTER_BITS = 26
 _function_name = lru_cache(maxsize=1024)(NAME_RULE.fullmatch)  # all jobs of a function have the same name
 _UUID7_RULE = re.compile(r"[0-9a-f]{12}7[0-9a-f]{3}[89ab][0-9a-f]{15}")
@@ -94,7 +97,7 @@ def split_id(job_id: str) -> Place:
     except TypeError:
         raise InvalidJob(f"job_id is {job_id!r:.100}; give a text, such as handle.id.", field="job_id") from None
     if match is None:
-        raise JobNotFound(job_id, f"{job_id!r} is not a job id; ids look like mail.0.0192f0c1…")
+        raise JobNotFound(job_id, f"{job_id!r} is not a job id; {_FORMS}")
     queue, lane, suffix = match.groups()
     return Place(queue, int(lane), suffix)
 

@@ -12,7 +12,12 @@ from tests.cli.hand import Cli, Hand, Shell
 
 @pytest.mark.parametrize(
     ("args", "meant"),
-    [(("queue", "ls"), "queues"), (("deaed", "ls"), "dead"), (("cron", "prevew", "x"), "preview")],
+    [
+        (("retry", "default.0.a"), "dead replay"),
+        (("queue", "ls"), "queues"),
+        (("deaed", "ls"), "dead"),
+        (("cron", "prevew", "x"), "preview"),
+    ],
 )
 def test_a_command_that_is_misspelt_is_told_with_the_one_that_was_meant(
     cli: Cli, args: tuple[str, ...], meant: str

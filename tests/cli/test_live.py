@@ -113,6 +113,19 @@ def test_ctrl_c_ends_the_wait_and_not_the_job(environ: dict[str, str], fleet: Fl
     assert fleet.poll("default.0.own").status == "queued"
 
 
+def test_ctrl_c_ends_a_wait_for_several_jobs_and_says_that_they_continue(
+    environ: dict[str, str], fleet: Fleet, hand: Hand
+) -> None:
+    ids = [fleet.enqueue(Job("x", "demo.add", id=name)) for name in ("a", "b")]
+    with Terminal("wait", *ids, environ=environ) as terminal:
+        terminal.until("queued")
+        terminal.types("\x03")
+        code = terminal.ends()
+
+    assert (code, drawn(terminal.text)[-1]) == (130, "Jobs that have not ended continue.")
+    assert fleet.poll(ids[0]).status == "queued"
+
+
 @pytest.mark.parametrize("key", ["q", "Q"])
 def test_top_ends_at_q(environ: dict[str, str], fleet: Fleet, hand: Hand, key: str) -> None:
     with Terminal("top", "--every", "60", environ=environ) as terminal:
@@ -148,7 +161,7 @@ def test_times_are_in_the_local_zone_on_a_terminal_and_in_utc_in_json(
 
     due = fleet.poll(job_id).scheduled_at
     assert due is not None
-    assert re.search(r"due +\x1b\[0m +20\d\d-\d\d-\d\d \d\d:\d\d:\d\d \+0[12]:00  \(in 59 min\)", shown.text)
+    assert re.search(r"due +\x1b\[0m +20\d\d-\d\d-\d\d \d\d:\d\d:\d\d \+0[12]:00  \(in 59 min \d+ s\)", shown.text)
     assert f'"scheduled_at": "{due.isoformat()}"' in data.text
 
 

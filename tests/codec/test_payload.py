@@ -144,8 +144,12 @@ def test_too_large_names_size_limit_and_remedy() -> None:
     with pytest.raises(EncodingError) as caught:
         encode("x" * 2000, limits=Limits(max_bytes=1000), what="result")
     assert str(caught.value) == (
-        "result: 2,003 bytes, the limit is 1,000; store it elsewhere and pass a reference, or raise the limit."
+        "result: 2,003 bytes, the limit is 1,000; "
+        "store it elsewhere and pass a reference, or raise the setting max_payload."
     )
+    with pytest.raises(EncodingError) as fixed:
+        encode("x" * 2000, limits=Limits(max_bytes=1000, setting=""), what="metadata")
+    assert str(fixed.value).endswith("; store it elsewhere and pass a reference.")
     with pytest.raises(EncodingError, match="the limit is 1,000"):
         decode(b"x" * 1001, limits=Limits(max_bytes=1000))
 
@@ -179,7 +183,7 @@ def test_containers_are_counted_on_both_sides() -> None:
 
 
 @pytest.mark.parametrize("options", [{"max_bytes": 0}, {"max_depth": 0}, {"max_depth": 129}, {"max_containers": 31}])
-def test_limits_out_of_bounds_are_refused(options: dict[str, int]) -> None:
+def test_limits_out_of_bounds_are_refused(options: dict[str, Any]) -> None:
     with pytest.raises(ValueError, match=next(iter(options))):
         Limits(**options)
 

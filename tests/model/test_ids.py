@@ -138,7 +138,10 @@ def test_what_has_not_the_form_of_an_id_names_no_job(job_id: str) -> None:
         split_id(job_id)
 
     assert caught.value.job_id == job_id
-    assert str(caught.value) == f"{job_id!r} is not a job id; ids look like mail.0.0192f0c1…"
+    assert (
+        str(caught.value) == f"{job_id!r} is not a job id; ids look like mail.0.0192f0c1…; "
+        "commands also take its first or last 4 or more characters."
+    )
 
 
 def test_a_lane_of_absurd_length_names_no_job() -> None:

@@ -142,7 +142,7 @@ def test_whatever_a_job_raises_is_settled(fleet: Fleet, registry: Registry, work
         assert {handle.wait(timeout=20).status for handle in handles} == {JobStatus.FAILED}
 
 
-TOO_LARGE = "store it elsewhere and return a reference, or raise the limit."
+TOO_LARGE = "store it elsewhere and return a reference, or raise the setting max_payload."
 
 
 def test_a_result_that_cannot_travel_fails_the_job(fleet: Fleet, registry: Registry, working: Working) -> None:

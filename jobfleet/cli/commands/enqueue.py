@@ -225,11 +225,7 @@ def _await(invocation: Invocation, fleet: Fleet, job_id: str, timeout: float | N
 
     fleet.store.patience = invocation.config.patience
     output = invocation.output
-    try:
-        (result,) = waited(fleet, [job_id], while_waiting(output), timeout=timeout)
-    except KeyboardInterrupt:
-        say(f"{job_id} continues.")
-        raise
+    (result,) = waited(fleet, [job_id], while_waiting(output), timeout=timeout)
     if output.form == "json":
         output.show(data=job_data(result), ids=(), text="")
     elif output.form == "ids":

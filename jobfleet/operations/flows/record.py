@@ -14,7 +14,7 @@ from jobfleet.operations.fleet_context import FleetContext
 from jobfleet.operations.operation import Operation, value
 from jobfleet.store.calls import flow as calls
 
-RECORD = Limits(max_bytes=16 << 20, max_containers=1 << 17)
+RECORD = Limits(max_bytes=16 << 20, max_containers=1 << 17, setting="")
 LOOK_EVERY = 10.0
 """Seconds between a reaper's searches for flows that are written but not started because their producer died."""
 GUARD = 600.0

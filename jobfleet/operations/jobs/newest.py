@@ -9,6 +9,7 @@ from typing import Any
 from jobfleet.errors import InvalidJob, JobNotFound
 from jobfleet.model import JobResult, JobStatus, split_id, suffix_time_us
 from jobfleet.model.asking import check_number
+from jobfleet.model.ids import PART_LEAST
 from jobfleet.operations.fleet_context import FleetContext
 from jobfleet.operations.jobs.filters import Filter
 from jobfleet.operations.jobs.poll import poll_many
@@ -20,8 +21,6 @@ READ_MOST = 1000
 """Most jobs of each kind (waiting per priority, running, ended) that are read per lane."""
 SPARE = 4
 """How many times the wanted number is read: jobs with ids of their own are ordered by their due time at first."""
-SHORTEST = 4
-"""Least length of a part of an id."""
 NAMED = 5
 """How many of several fitting jobs are named."""
 _NONE = datetime.fromtimestamp(0, UTC)
@@ -99,7 +98,7 @@ def full_ids(context: FleetContext, texts: Sequence[str]) -> Operation[list[str]
     if not partial:
         return list(texts)
     known = yield from poll_many(context, partial)
-    unknown = [text for text, row in zip(partial, known, strict=True) if row is None and len(text) >= SHORTEST]
+    unknown = [text for text, row in zip(partial, known, strict=True) if row is None and len(text) >= PART_LEAST]
     every = (yield from lanes(context)) if unknown else []
     full: dict[str, str] = {}
     for text in unknown:

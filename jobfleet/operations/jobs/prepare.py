@@ -31,7 +31,7 @@ PLAIN_OPTIONS = (
     "session",
     "correlation_id",
 )
-METADATA_LIMITS = Limits(max_bytes=16 * 1024)
+METADATA_LIMITS = Limits(max_bytes=16 * 1024, setting="")
 NORMAL_BAND = Priority.NORMAL.band
 QUEUED = JobStatus.QUEUED
 _tuple = tuple.__new__  # the constructor of a named tuple takes twice as long

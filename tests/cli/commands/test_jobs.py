@@ -78,7 +78,10 @@ def test_a_job_that_is_not_known_ends_with_3(cli: Cli, one: str) -> None:
     result = cli("status", "default.0.zzz", "nonsense", one, "-o", "ids")
     assert (result.exit_code, result.stdout) == (3, f"{one}\n")
     assert sorted(result.stderr.splitlines()) == [
-        "'nonsense' is not a job id; ids look like mail.0.0192f0c1…",
+        (
+            "'nonsense' is not a job id; ids look like mail.0.0192f0c1…; "
+            "commands also take its first or last 4 or more characters."
+        ),
         "No job 'default.0.zzz': never enqueued, or its result was deleted.",
     ]
 

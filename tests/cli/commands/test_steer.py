@@ -61,7 +61,13 @@ def test_json_has_every_attribute_and_every_reasons(cli: Cli) -> None:
     ("job_id", "text"),
     [
         ("default.0.zzz", "No job 'default.0.zzz': never enqueued, or its result was deleted."),
-        ("nonsense", "'nonsense' is not a job id; ids look like mail.0.0192f0c1…"),
+        (
+            "nonsense",
+            (
+                "'nonsense' is not a job id; ids look like mail.0.0192f0c1…; "
+                "commands also take its first or last 4 or more characters."
+            ),
+        ),
     ],
 )
 def test_a_job_that_is_not_known_ends_with_3(cli: Cli, job_id: str, text: str) -> None:
