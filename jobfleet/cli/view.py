@@ -150,6 +150,9 @@ def _enqueued_with(details: JobDetails[Any]) -> Iterable[tuple[str, Cell | str]]
     if is_open:
         yield "retries", _retries(details)
     yield "expires", _when(details.expires_at) if is_open else ""
+    for option, job_id in details.callbacks.items():
+        yield option.replace("_", " "), job_id
+    yield "callback", f"{details.callback} of its parent" if details.callback else ""
     parents = [f"{parent.id} ({parent.status or 'open'})" for parent in details.parents[:PARENTS_SHOWN]]
     more = len(details.parents) - len(parents)
     yield "parents", ", ".join(parents) + (f" and {more:,} more" if more else "")

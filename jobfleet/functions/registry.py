@@ -18,6 +18,7 @@ from jobfleet.functions.isolation import LIMITS, Isolation, run_place
 from jobfleet.functions.naming import stable_name
 from jobfleet.functions.retry_delay import RetryDelayFunction, delay_function_of
 from jobfleet.model import Job, check_function_name
+from jobfleet.model.callback import CALLBACKS
 from jobfleet.model.option_types import OPTIONS, RIVALS, SHARED, JobOptions
 from jobfleet.model.options import meant
 from jobfleet.model.unique import placeholders
@@ -239,6 +240,11 @@ class Registry:
         if isolation is not None and isolation.on_oom == (options.get("queue") or "default"):
             raise InvalidJob(f"on_oom is {isolation.on_oom!r}, the function's own queue; name another.", field="on_oom")
         options = Job(wire, wire, **options).own_options()
+        for option in CALLBACKS if cron is not None else ():
+            if option in options:
+                raise InvalidJob(
+                    f"{option} is not for a recurring job; use a hook or a rule of notifications.", field=option
+                )
         known = self.functions.get(wire)
         if known is not None and not _same(known.function, function):
             raise InvalidJob(f"{wire!r} is taken by {known.function!r}; give another name.", field="name")

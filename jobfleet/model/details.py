@@ -44,6 +44,8 @@ class JobDetails(Generic[T_co]):
         retry_for: The time from its first due time after which no retry is due; None if it has ended, or for no bound.
         expires_at: The time at which it expires if it has not started; None for no expiry.
         parents: The jobs that it waits for or has waited for, in the order of `depends_on`.
+        callbacks: The ids of its callbacks, by ``on_success`` and ``on_failure``.
+        callback: ``on_success`` or ``on_failure`` if it is a callback of its parent; None if it is none.
         history: One line per run and per replay, oldest first. A line of a run has its number, the time of its end
             (µs since 1970) and what happened. A line of a replay has ``replayed``, the time, who asked (- for nobody
             in particular), and ``edited`` if the arguments were changed.
@@ -59,4 +61,6 @@ class JobDetails(Generic[T_co]):
     retry_for: timedelta | None = None
     expires_at: datetime | None = None
     parents: tuple[Parent, ...] = ()
+    callbacks: Mapping[str, str] = field(default_factory=dict)
+    callback: str | None = None
     history: tuple[str, ...] = ()

@@ -73,6 +73,36 @@ DelayFunction = Callable[[int, BaseException], Seconds | str]
 Parents = Items[str | HasId | ParentPolicy]
 
 
+class CallbackJob(Protocol):
+    """A `Job`."""
+
+    @property
+    def name(self) -> str:
+        """The label of the job."""
+
+    @property
+    def args(self) -> Items[object]:
+        """The positional arguments."""
+
+    @property
+    def kwargs(self) -> Mapping[str, object]:
+        """The keyword arguments."""
+
+
+class CallbackFunction(Protocol):
+    """A function with ``@job`` that can be called without arguments."""
+
+    @property
+    def given(self) -> Mapping[str, Any]:
+        """The options of its jobs."""
+
+    def job(self) -> CallbackJob:
+        """Make a job without arguments."""
+
+
+Callback = CallbackJob | CallbackFunction
+
+
 class SharedOptions(TypedDict, total=False):
     """The options of `Job` that ``@job(…)`` can set for all jobs of a function."""
 
@@ -87,6 +117,8 @@ class SharedOptions(TypedDict, total=False):
     max_retries: int | None
     metadata: Mapping[str, object] | None
     on_conflict: OnConflict | None
+    on_failure: Callback | None
+    on_success: Callback | None
     priority: Priority | None
     queue: str | None
     result_ttl: Seconds | None

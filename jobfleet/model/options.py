@@ -8,6 +8,7 @@ from difflib import get_close_matches
 from typing import Any, Protocol
 
 from jobfleet.errors import InvalidJob
+from jobfleet.model.callback import CALLBACKS, callback_of
 from jobfleet.model.durations import delays, seconds, seconds_or_text
 from jobfleet.model.group import check_group
 from jobfleet.model.ids import check_queue
@@ -297,6 +298,12 @@ def _on_conflict(job: _Job, option: str) -> None:
         raise InvalidJob(f"on_conflict is {job.on_conflict!r}; use {choices} or {ON_CONFLICT[-1]!r}.", field=option)
 
 
+def _callback(job: _Job, option: str) -> None:
+    _set(job, option, callback_of(getattr(job, option), option))
+    if job.cron_expression is not None:
+        raise InvalidJob(f"{option} is not for a recurring job; use a hook or a rule of notifications.", field=option)
+
+
 def _group(job: _Job, _option: str) -> None:
     check_group(job.group)
 
@@ -329,6 +336,7 @@ CHECKS: dict[str, Callable[[_Job, str], object]] = {
     "unique_for": _unique_for,
     "on_conflict": _on_conflict,
     "group": _group,
+    **dict.fromkeys(CALLBACKS, _callback),
     **dict.fromkeys(LATER, _later),
 }
 """Option → the function that checks it and converts it. The order matters: a check may rely on the ones before it."""

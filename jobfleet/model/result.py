@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
+from types import MappingProxyType
 from typing import Generic, NamedTuple, TypeVar
 
 from jobfleet.errors import JobfleetError
@@ -33,6 +34,7 @@ class Receipt(NamedTuple):
             job, or COMPLETED if that job has ended and its record was deleted.
         durability: The level that was reached: ``fast``, ``replicated`` or ``fsync``.
         error: Why this item was refused. Only `enqueue_many` returns it; single calls raise it.
+        callbacks: The ids of the job's callbacks, by ``on_success`` and ``on_failure``.
     """
 
     id: str
@@ -40,6 +42,7 @@ class Receipt(NamedTuple):
     status: JobStatus
     durability: str = "fast"
     error: JobfleetError | None = None
+    callbacks: Mapping[str, str] = MappingProxyType({})
 
 
 @dataclass(frozen=True, kw_only=True)  # no slots: CPython 3.11 could not call JobResult[int]

@@ -11,6 +11,7 @@ from jobfleet.errors import InvalidJob
 from jobfleet.model.ids import SUFFIX_RULE, check_function_name, new_suffix
 from jobfleet.model.option_types import (
     OPTIONS,
+    Callback,
     Durability,
     HasId,
     Items,
@@ -109,6 +110,9 @@ class Job(Generic[R_co]):
             of seconds from its enqueue, in whatever state the job is.
         on_conflict: What to do if another job holds the key: return the ``existing`` job (default), ``raise``
             `DuplicateJob`, or ``replace`` or ``debounce`` the other job, if it has not started.
+        on_success: A job that is enqueued when this job completes: ``notify.job("done")``, or a function without
+            arguments. Its ``ctx.parents`` has the result of this job.
+        on_failure: The same for a job that fails for good or expires.
         debounce_max: Seconds after its first enqueue up to which ``debounce`` can delay a job. Default: ten times the
             delay.
         group: The group within the queue, such as a tenant. Groups take turns, and each group can have limits.
@@ -151,6 +155,8 @@ class Job(Generic[R_co]):
     unique: str | Callable[..., str] | None = field(default=None, kw_only=True)
     unique_for: UniqueFor | None = field(default=None, kw_only=True)
     on_conflict: OnConflict | None = field(default=None, kw_only=True)
+    on_success: Callback | None = field(default=None, kw_only=True)
+    on_failure: Callback | None = field(default=None, kw_only=True)
     debounce_max: Seconds | None = field(default=None, kw_only=True)
     group: str | None = field(default=None, kw_only=True)
     durability: Durability | None = field(default=None, kw_only=True)

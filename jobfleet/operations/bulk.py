@@ -15,7 +15,7 @@ from jobfleet.model import Job, JobStatus, Receipt
 from jobfleet.operations.fleet_context import FleetContext
 from jobfleet.operations.jobs import conflicts
 from jobfleet.operations.jobs.enqueue import prepare
-from jobfleet.operations.jobs.prepare import Submission, quick
+from jobfleet.operations.jobs.prepare import Submission, asks_for_callbacks, quick
 from jobfleet.operations.operation import BulkOperation, Operation, run_ahead
 from jobfleet.operations.submit import operation_for
 from jobfleet.store.call import Call
@@ -93,7 +93,7 @@ class Chunk:
             else:
                 self._asking = run_ahead(self._slowly(place, job))
                 if self._asking is not None:
-                    if job.depends_on is not None:  # the jobs that it waits for may be gathered, and not sent yet
+                    if self._is_linked(job):  # the jobs that it waits for may be gathered, and not sent yet
                         self._full.extend(self._gathered.items())
                         self._gathered = {}
                         if self._full:
@@ -115,12 +115,16 @@ class Chunk:
     def _slowly(self, place: int, job: Job) -> Operation[None]:
         """Prepare a job whose function or queue is not known yet; enqueue it at once if it waits for other jobs."""
         try:
-            if job.depends_on is not None:
+            if self._is_linked(job):
                 self.receipts[place] = yield from operation_for(self._context, job)
             else:
                 self._gather(place, (yield from prepare(self._context, job)))
         except JobfleetError as error:
             self._refuse(place, job, error)
+
+    def _is_linked(self, job: Job) -> bool:
+        """Whether a job waits for others, or others wait for it."""
+        return job.depends_on is not None or asks_for_callbacks(self._context, job)
 
     def _refuse(self, place: int, job: Job, error: JobfleetError) -> None:
         self.receipts[place] = Receipt(job.suffix, created=False, status=JobStatus.QUEUED, error=error)

@@ -100,6 +100,23 @@ def test_an_old_worker_reads_the_first_delay_of_a_list_and_no_bound_by_time(
     assert {one.error_class for one in results.values()} != {"unreadable"}
 
 
+@pytest.mark.parametrize("function", ["hist.nap", "hist.raise"])
+def test_an_old_worker_leaves_callbacks_to_a_new_reaper(
+    of: Callable[[str], Programs], fleet: Fleet, function: str
+) -> None:
+    of("old").ready()
+    args: tuple[object, ...] = (0.01,) if function == "hist.nap" else ("no", "ValueError")
+    called = Job("called", "hist.nap", (0.01,))
+    job_id = fleet.enqueue(Job("job", function, args, on_success=called, on_failure=called))
+    callbacks = fleet.details(job_id).callbacks
+    fleet.wait(job_id, timeout=LONG)
+    of("new").reaper(reap_interval=0.2)
+
+    wanted, other = sorted(callbacks, reverse=function == "hist.nap")
+    wait_until(lambda: fleet.poll(callbacks[wanted]).status is JobStatus.COMPLETED, timeout=LONG, why="it is called")
+    assert fleet.poll(callbacks[other]).status in (JobStatus.CANCELLED, JobStatus.BLOCKED)
+
+
 @pytest.mark.parametrize(("killed", "heir"), [("old", "new"), ("new", "old")])
 def test_what_a_killed_worker_of_one_revision_held_runs_on_the_other(
     killed: str, heir: str, of: Callable[[str], Programs], fleet: Fleet, tmp_path: Path

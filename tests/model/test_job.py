@@ -22,7 +22,7 @@ OPTIONS = {
     "retry_for",
     "retry_backoff", "retry_jitter", "max_crashes", "tags", "metadata", "user", "session", "correlation_id", "queue",
     "timeout", "hard_timeout", "expires_in", "expires_at", "run_in", "unique", "unique_for", "on_conflict",
-    "debounce_max", "group", "durability", "result_ttl", "id",
+    "on_success", "on_failure", "debounce_max", "group", "durability", "result_ttl", "id",
 }  # fmt: skip
 
 GOOD: list[tuple[str, Any, Any]] = [

@@ -56,6 +56,8 @@ def main(fleet: Fleet, ctx: JobContext) -> None:
     send.options(retry_delay=delay_of)  # wrong: only the decorator
     send.options(retry_for=[60])  # wrong: one duration
     Job("Mail", "mail.send", retry_delay=[[10]])  # wrong: a list of durations
+    send.options(on_failure=send)  # wrong: it needs an address
+    send.options(on_success="mail.sent")  # wrong: a job
     send.options(tags="eu")  # wrong: a list of texts
     send.options(batch=5)  # wrong: only the decorator
     send.options(on_conflict="skip")  # wrong: not one of the four

@@ -98,6 +98,11 @@ def json_object(_ctx: click.Context, _option: click.Parameter, text: str | None)
     return value
 
 
+def callback_job(_ctx: click.Context, _option: click.Parameter, name: str | None) -> Job | None:
+    """A flag's value as a job of that function, without arguments."""
+    return None if name is None else Job(name, name)
+
+
 def read_moment(_ctx: click.Context, _option: click.Parameter, text: str | None) -> datetime | None:
     """A flag's value as a time."""
     if text is None:
@@ -156,6 +161,13 @@ def read_moment(_ctx: click.Context, _option: click.Parameter, text: str | None)
     multiple=True,
     metavar="ID",
     help="A job that must complete first; a part of its id is enough. May be repeated.",
+)
+@click.option("--on-success", callback=callback_job, metavar="NAME", help="A function to run when the job completes.")
+@click.option(
+    "--on-failure",
+    callback=callback_job,
+    metavar="NAME",
+    help="A function to run when the job fails for good or expires.",
 )
 @click.option("--group", metavar="TEXT", help="The group of the job, for fair shares and limits.")
 @click.option("--name", metavar="TEXT", help="A label to show; default the function's name.")

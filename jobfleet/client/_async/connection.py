@@ -18,7 +18,7 @@ from jobfleet.functions.registry import Registry
 from jobfleet.model import Job, JobResult, Receipt
 from jobfleet.operations.jobs import enqueue as jobs_enqueue
 from jobfleet.operations.jobs.conflicts import settle_one
-from jobfleet.operations.jobs.prepare import quick
+from jobfleet.operations.jobs.prepare import asks_for_callbacks, quick
 from jobfleet.operations.operation import BulkOperation, T, drive
 from jobfleet.operations.submit import operation_for
 from jobfleet.store.aio import AsyncStore
@@ -106,7 +106,7 @@ class AsyncConnection(ClientBase):
         job = self.context.apply_hooks(job)
         sent = quick(self.context, job, monotonic())
         if sent is None:
-            if job.cron_expression is not None or job.depends_on is not None:
+            if job.cron_expression is not None or job.depends_on is not None or asks_for_callbacks(self.context, job):
                 answer = await self._do(operation_for(self.context, job))
                 self.counted("enqueued", 1)
                 return answer

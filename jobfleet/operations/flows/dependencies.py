@@ -87,6 +87,17 @@ def submit(context: FleetContext, job: Job) -> Operation[Receipt]:
         if receipt.error is not None:
             raise receipt.error
         return receipt
+    return receipt_of(made, letter, created=created)
+
+
+def receipt_of(made: Dependant, letter: str, *, created: bool) -> Receipt:
+    """The receipt of a job whose guard was lifted.
+
+    Args:
+        made: The job.
+        letter: Its state, as `start` returns it.
+        created: Whether it is new.
+    """
     status = JobStatus.BLOCKED
     if letter in "ux":
         status = (
@@ -174,14 +185,28 @@ class Put(NamedTuple):
 
 def put(context: FleetContext, made: Dependant) -> Operation[Put]:
     """Write a job with its guard, register its parents, lift the guard."""
-    kept, created = PARENTS_KEPT_MS, False
-    for part in batches(made.edges, flow.CHUNK):
-        reply = value((yield (flow.block(made.lane, made.entry, part, ttl_ms=kept),)))
-        if reply is None:
-            return Put(False, "b")
-        if isinstance(reply, Holder):
-            return Put(reply, "b")
+    created = yield from block(made)
+    if created is None:
+        return Put(False, "b")
+    if isinstance(created, Holder):
+        return Put(created, "b")
+    return Put(created, (yield from start(context, made)))
+
+
+def block(made: Dependant) -> Operation[Answer | None]:
+    """Write a job with its guard; return whether it is new, None if it is not blocked any more, or the other holder."""
+    created = False
+    for part in batches(made.edges, flow.CHUNK) if made.edges else [()]:
+        reply: Answer | None = value((yield (flow.block(made.lane, made.entry, part, ttl_ms=PARENTS_KEPT_MS),)))
+        if reply is None or isinstance(reply, Holder):
+            return reply
         created = created or bool(reply)
+    return created
+
+
+def start(context: FleetContext, made: Dependant) -> Operation[str]:
+    """Register the parents of a written job and lift its guard; return its state as the letter of `unblock`."""
+    kept = PARENTS_KEPT_MS
     for part in batches(made.edges, flow.CHUNK):
         calls = [flow.watch(context.keys.lane_of(edge.parent), edge.parent, [made.entry.id]) for edge in part]
         endings = [value([reply]) for reply in (yield calls)]
@@ -189,7 +214,7 @@ def put(context: FleetContext, made: Dependant) -> Operation[Put]:
             if ending.state != "watched":
                 done = yield from unblock_dependants(context.keys, edge.parent, ending, [made.entry.id], ttl_ms=kept)
                 if done.cancelled:
-                    return Put(created, "x")
+                    return "x"
     guard = flow.ParentEnd(made.entry.id, flow.GUARD, "completed", b"")
     done = yield from unblock(context.keys, [guard], ttl_ms=kept)
-    return Put(created, done.letters[made.entry.id, flow.GUARD])
+    return done.letters[made.entry.id, flow.GUARD]

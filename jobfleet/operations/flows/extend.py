@@ -10,7 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from jobfleet.codec import read_header
+from jobfleet.codec import header_or_empty, read_header
 from jobfleet.errors import EncodingError, InvalidJob, JobNotFound
 from jobfleet.functions.flow_addition import FlowAddition
 from jobfleet.graph import PARENTS_MOST
@@ -112,7 +112,7 @@ def _children(context: FleetContext, adder: str, flow_id: str) -> Operation[list
     for job_id in dict.fromkeys(ids):
         found: Found = value((yield (inspect.status(context.keys.lane_of(job_id), (job_id,)),)))[1][0]
         if isinstance(found, InWait) and is_blocked(found.due):
-            if _added_by(found) != adder:
+            if _added_by(found) != adder and "callback" not in header_or_empty(found.envelope):
                 waiting.append(job_id)
         elif isinstance(found, InWait | InRun):
             status = JobStatus.RUNNING if isinstance(found, InRun) else JobStatus.QUEUED

@@ -18,6 +18,7 @@ from jobfleet.graph import Flow, refuse_times
 from jobfleet.model import JobResult
 from jobfleet.model.asking import check_number
 from jobfleet.operations.fleet_context import FleetContext
+from jobfleet.operations.flows.callbacks import prepare_callbacks
 from jobfleet.operations.flows.dependencies import POLICIES, Dependant, refuse_unique
 from jobfleet.operations.flows.info import FlowInfo
 from jobfleet.operations.flows.label import labelled
@@ -55,7 +56,7 @@ class Prepared(NamedTuple):
 
     Attributes:
         jobs: The jobs as the record of the flow lists them, each after the jobs that it waits for.
-        dependants: The same jobs as they are sent.
+        dependants: The same jobs as they are sent, then their callbacks.
     """
 
     jobs: list[FlowJob]
@@ -88,6 +89,7 @@ def prepare_jobs(
     places = {node.number: place for place, node in enumerate(order)}
     jobs: list[FlowJob] = []
     dependants: list[Dependant] = []
+    more: list[Dependant] = []
     for node in order:
         links = flow.links.get(node.number, {})
         job = node.job if suffix is None or node.job.id else replace(node.job, id=suffix(node.number))
@@ -102,12 +104,16 @@ def prepare_jobs(
         before = before or [(job_id, POLICIES["cancel"]) for job_id in first]
         edges = tuple(calls.Edge(job_id, number, policy) for number, (job_id, policy) in enumerate(before))
         fields = {**header, "parents": len(edges)} if edges else header
+        callbacks = yield from prepare_callbacks(context, job, sent.entry.id, header)
+        if callbacks:
+            fields = {**fields, **{option: one.entry.id for option, one in callbacks.items()}}
+            more += callbacks.values()
         envelope = amended(sent.entry.envelope, fields)
         dependants.append(Dependant(sent.lane, sent.entry._replace(envelope=envelope), edges))
         function = str(getattr(job.function, "name", job.function))
         otherwise = tuple(link.otherwise for link in links.values())
         jobs.append(FlowJob(sent.entry.id, job.name, function, parents, otherwise, sent.entry.band))
-    return Prepared(labelled(jobs, [node.job for node in order]), dependants)
+    return Prepared(labelled(jobs, [node.job for node in order]), dependants + more)
 
 
 def write(

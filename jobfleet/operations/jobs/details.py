@@ -11,6 +11,7 @@ from jobfleet.config import JobConfig
 from jobfleet.errors import EncodingError
 from jobfleet.functions.manifest import read_function
 from jobfleet.model import JobResult, Priority
+from jobfleet.model.callback import CALLBACKS
 from jobfleet.model.details import JobDetails, Parent
 from jobfleet.operations.fleet_context import FleetContext
 from jobfleet.operations.jobs.prepare import durations_in
@@ -90,6 +91,8 @@ def details_of(
         retry_for=timedelta(seconds=policy.retry_for) if policy and policy.retry_for else None,
         expires_at=moment(expiry_in(meta)),
         parents=tuple(Parent(parent.parent, parent.status) for parent in parents),
+        callbacks={option: str(header[option]) for option in CALLBACKS if option in header},
+        callback=str(header["callback"]) if "callback" in header else None,
         history=tries.history,
     )
 

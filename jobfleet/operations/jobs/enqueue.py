@@ -9,7 +9,15 @@ from jobfleet.errors import InvalidJob
 from jobfleet.model import Job, Receipt
 from jobfleet.operations.fleet_context import REMEMBERED, FleetContext, Published
 from jobfleet.operations.jobs import conflicts
-from jobfleet.operations.jobs.prepare import Resolved, Submission, queue_of, quick, resolve_in, submission_in
+from jobfleet.operations.jobs.prepare import (
+    Resolved,
+    Submission,
+    asks_for_callbacks,
+    queue_of,
+    quick,
+    resolve_in,
+    submission_in,
+)
 from jobfleet.operations.lanes import open_queue
 from jobfleet.operations.operation import Operation, value
 from jobfleet.store.calls.enqueue import enqueue
@@ -36,6 +44,11 @@ def prepare(context: FleetContext, job: Job, *, is_recurring: bool = False) -> O
     sent = quick(context, job, monotonic())
     if sent is not None:
         return sent
+    if is_recurring and asks_for_callbacks(context, job):
+        raise InvalidJob(
+            "on_success and on_failure are not for a recurring job; use a hook or a rule of notifications.",
+            field="cron_expression",
+        )
     function = resolve_in(context, job)
     if function is None:
         function = yield from _look_up(context, job, is_recurring=is_recurring)

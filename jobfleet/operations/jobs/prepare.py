@@ -280,12 +280,27 @@ def queue_of(job: Job, function: Resolved) -> str:
     return str(queue)
 
 
+def has_callbacks(job: Job, options: Mapping[str, Any]) -> bool:
+    """Whether a job, or its function, has a job to run when it ends."""
+    if options and ("on_failure" in options or "on_success" in options):
+        return True
+    return not job.is_plain and (job.on_failure is not None or job.on_success is not None)
+
+
+def asks_for_callbacks(context: FleetContext, job: Job) -> bool:
+    """Whether a job, or its function if this process knows it, has callbacks."""
+    function = resolve(job, context.registry)
+    return has_callbacks(job, function.options if function is not None else {})
+
+
 def quick(context: FleetContext, job: Job, now: float) -> Submission | None:
     """Prepare a job if its function and its queue are known at `now` (monotonic seconds); else return None."""
     function = resolve(job, context.registry)
     if function is None or not (
         job.is_plain or (job.cron_expression is None and job.tz is None and job.depends_on is None)
     ):
+        return None
+    if (function.options or not job.is_plain) and has_callbacks(job, function.options):
         return None
     if not function.is_registered and function.name not in context.unregistered:
         return None

@@ -206,7 +206,7 @@ class Relay(Service):
     def _notice(self, done: Unblocked) -> None:
         """Remember the lanes in which jobs were cancelled, because those jobs may have dependants too."""
         for lane, count in done.cancelled.items():
-            log.info("job.cancelled because a parent did not complete jobs=%d", count)
+            log.info("job.cancelled because of how a parent ended jobs=%d", count)
             self._touched.add(lane)
 
     async def _many(self, calls: Sequence[Call[T]]) -> list[T]:
@@ -291,7 +291,7 @@ class Relay(Service):
             # Until the adder has ended, a later run of it may complete the addition.
             is_late = await self._has_ended(origin.adder)
         else:
-            born = suffix_time_us(row.id.split(".", 2)[2])
+            born = suffix_time_us(row.id.split(".", 2)[2]) or origin.enqueued_at
             # A job may be created long before its flow is written, and its producer's clock may be behind.
             is_late = born is not None and now_us - born > GUARD_US and origin.flow_id not in self._young
         if is_late:
@@ -316,11 +316,13 @@ class _Origin(NamedTuple):
         flow_id: The flow; None when the job belongs to no flow.
         adder: The job that added it; None when it was enqueued with the flow.
         addition: The name of the addition; None when it was enqueued with the flow.
+        enqueued_at: The time of the enqueue in µs, if its id does not have it; None if it is not known.
     """
 
     flow_id: str | None
     adder: str | None = None
     addition: str | None = None
+    enqueued_at: int | None = None
 
 
 def _origin(envelope: bytes) -> _Origin:
@@ -331,4 +333,4 @@ def _origin(envelope: bytes) -> _Origin:
         case [str(adder), str(name)]:
             return _Origin(flow_id, adder, addition_name(adder, name))
         case _:
-            return _Origin(flow_id if isinstance(flow_id, str) else None)
+            return _Origin(flow_id if isinstance(flow_id, str) else None, enqueued_at=header.get("enqueued_at"))

@@ -57,7 +57,8 @@ class Edge(NamedTuple):
     Attributes:
         parent: The id of the parent.
         place: Its number among the parents.
-        policy: What happens if it does not complete: c cancel, r run, w wait for a replay.
+        policy: What happens if it does not complete: c cancel, r run, w wait for a replay. Of a callback ~s (run it if
+            the parent completes) or ~f (run it if the parent fails or expires).
     """
 
     parent: str
@@ -124,7 +125,7 @@ class ParentState(NamedTuple):
         place: Its number among the parents.
         status: Its final status; empty if it has not ended.
         record: The record of its ending; empty if it was too large.
-        policy: Before its ending: c, r or w.
+        policy: Before its ending: c, r, w, ~s or ~f.
     """
 
     parent: str

@@ -94,6 +94,20 @@ def test_status_shows_delays_and_bounds_of_retries(cli: Cli, hand: Hand) -> None
     assert (wrong.exit_code, "'soon': use seconds" in wrong.stderr) == (2, True)
 
 
+def test_status_and_explain_show_callbacks(cli: Cli, hand: Hand) -> None:
+    job = cli("enqueue", "demo.add", "1", "--on-success", "demo.add", "--on-failure", "demo.fail").stdout.strip()
+
+    shown = lines(cli("status", job).stdout)
+    called = lines(cli("status", shown["on failure"]).stdout)
+    (data,) = json.loads(cli("status", job, "-o", "json").stdout)
+
+    assert (called["function"], called["callback"]) == ("demo.fail", "on_failure of its parent")
+    assert called["parents"] == f"{job} (open)"
+    assert data["callbacks"] == {"on_success": shown["on success"], "on_failure": shown["on failure"]}
+    assert lines(cli("explain", job).stdout)["on failure"] == shown["on failure"]
+    assert lines(cli("explain", shown["on success"]).stdout)["callback"] == "on_success of its parent"
+
+
 def test_the_past_runs_of_a_dead_letter_are_listed(cli: Cli, hand: Hand) -> None:
     dead = hand.buries("b")
     cli("dead", "replay", dead, "--by", "ann")

@@ -57,6 +57,9 @@ def test_a_guard_holds_it(world: World) -> None:
         ("c", "failed", "x"), ("c", "cancelled", "x"), ("c", "expired", "x"), ("c", "gone", "x"),
         ("r", "failed", "u"), ("r", "gone", "u"),
         ("w", "failed", "w"), ("w", "gone", "x"), ("w", "completed", "u"),
+        ("~s", "completed", "u"), ("~s", "failed", "w"), ("~s", "cancelled", "x"), ("~s", "expired", "x"),
+        ("~s", "gone", "x"), ("~f", "completed", "x"), ("~f", "failed", "u"), ("~f", "cancelled", "x"),
+        ("~f", "expired", "u"), ("~f", "gone", "x"),
     ],
 )  # fmt: skip
 def test_the_policy_says_what_follows(world: World, policy: str, status: str, letter: str) -> None:

@@ -27,7 +27,7 @@
 --         5 meta        text    x +µs counts from now
 --         6 envelope    bytes   the call
 --         7 ttl         int     ms that the parents are remembered
---         8..* parent   text    three a parent: id, place, policy (c cancel, r run, w wait)
+--         8..* parent   text    three a parent: id, place, policy (c cancel, r run, w wait, ~s and ~f callbacks)
 -- FLAGS   -
 -- RETURNS {"blocked", now, created} | {"exists", now}   exists: it is not blocked any more
 --         {"held", now, "id status", has_started}   the holder of its unique key

@@ -32,6 +32,11 @@ local KEYS, ARGV = KEYS, ARGV  -- locals are faster in a loop
 local tag, ttl = ARGV[1], ARGV[2]
 local now = now_us()
 
+-- The endings of a parent after which a dependant runs, by policy. Callbacks have a ~ in front, for which revisions that
+-- do not know them change nothing: s of on_success, f of on_failure.
+local completed = {completed = true}
+local RUNS = {c = completed, w = completed, ['~s'] = completed, ['~f'] = {failed = true, expired = true}}
+
 local items, letters, open = {}, {}, {}
 for i = 1, (#ARGV - 2) / 4 do
   local at = 4 * i - 1
@@ -42,18 +47,18 @@ for i = 1, (#ARGV - 2) / 4 do
     local due = redis.call('ZSCORE', KEYS[band + 1], item.id)
     if is_blocked(due) then item.band = band end
   end
-  local policy = state[1] and string.match(state[1], '^%?(%a)')
-  item.place, item.when = state[1] and string.match(state[1], '^%?%a (%d+)') or '0', state[3] or ''
+  local policy = state[1] and string.match(state[1], '^%?(~?%a)')
+  item.place, item.when = state[1] and string.match(state[1], '^%?~?%a (%d+)') or '0', state[3] or ''
   if not state[1] or not item.band or redis.call('EXISTS', KEYS[8 + 2 * i]) == 0 then
     letters[i] = 'g'
   elseif not policy then
     letters[i] = 'd'
-  elseif item.status == 'completed' or policy == 'r' then
+  elseif RUNS[policy] and RUNS[policy][item.status] or policy == 'r' then
     open[item.id] = (open[item.id] or tonumber(state[2] or '1') or 1) - 1
     letters[i] = open[item.id] == 0 and 'u' or 'b'
     item.meta = letters[i] == 'u' and redis.call('HGET', tag .. 'meta', item.id)
   else
-    letters[i] = policy == 'w' and item.status ~= 'gone' and 'w' or 'x'
+    letters[i] = (policy == 'w' and item.status ~= 'gone' or policy == '~s' and item.status == 'failed') and 'w' or 'x'
   end
 end
 local conf = redis.call('HMGET', tag .. 'conf', 'paused', 'journal')

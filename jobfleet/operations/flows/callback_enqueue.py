@@ -1,0 +1,65 @@
+"""Enqueue a job with its callbacks.
+
+The job is written with a guard, an extra edge that blocks it. Then its callbacks are written and registered, and the
+guard is lifted last. So the job cannot start before its callbacks are known, and a producer that dies in between has
+enqueued nothing: the sweep of the relay cancels the job, and with it the callbacks.
+"""
+
+from __future__ import annotations
+
+from jobfleet.codec import amended
+from jobfleet.model import Job, JobStatus, Receipt
+from jobfleet.operations.fleet_context import FleetContext
+from jobfleet.operations.flows.callbacks import prepare_callbacks
+from jobfleet.operations.flows.dependencies import (
+    Dependant,
+    block,
+    check_parents,
+    edges_of,
+    receipt_of,
+    refuse_displacing,
+    start,
+)
+from jobfleet.operations.flows.flow import lift, put_all
+from jobfleet.operations.jobs.conflicts import answer
+from jobfleet.operations.jobs.enqueue import prepare
+from jobfleet.operations.operation import Operation
+from jobfleet.store.records import Holder
+
+
+def submit(context: FleetContext, job: Job) -> Operation[Receipt]:
+    """Enqueue a job with callbacks, which may wait for other jobs.
+
+    Raises:
+        UnknownParent: A parent is not known.
+        InvalidJob: A callback is wrong, or `on_conflict` is ``replace`` or ``debounce``.
+        DuplicateJob: Another job holds its unique key, and the job has ``on_conflict="raise"``.
+        EncodingError: An argument, or metadata, cannot travel.
+    """
+    edges = edges_of(job.depends_on or ())
+    sent = yield from prepare(context, job.without_parents())
+    if sent.unique is not None:
+        refuse_displacing(sent.unique.on_conflict, "a job with callbacks")
+    callbacks = yield from prepare_callbacks(context, job, sent.entry.id, {})
+    ids = {option: one.entry.id for option, one in callbacks.items()}
+    fields: dict[str, object] = {**ids}
+    if edges:
+        fields["parents"] = len(edges)
+        yield from check_parents(context, [edge.parent for edge in edges])
+    entry = sent.entry._replace(envelope=amended(sent.entry.envelope, fields))
+    made = Dependant(sent.lane, entry, edges, sent.unique)
+    created = yield from block(made)
+    if created is None:
+        return Receipt(entry.id, created=False, status=sent.status, callbacks=ids)
+    if isinstance(created, Holder):
+        assert made.unique is not None  # noqa: S101 - only a job with a unique key can have a holder
+        receipt = answer(made.unique, created)
+        if receipt.error is not None:
+            raise receipt.error
+        return receipt
+    yield from put_all(context, list(callbacks.values()))
+    yield from lift(context, list(callbacks.values()))
+    letter = yield from start(context, made)
+    if letter == "d":  # it was enqueued before
+        return Receipt(entry.id, created, JobStatus.QUEUED, callbacks=ids)
+    return receipt_of(made, letter, created=created)._replace(callbacks=ids)
